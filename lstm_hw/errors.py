@@ -1,0 +1,52 @@
+"""The typed error of the package.
+
+Everything that a user can get wrong (files, tensors, formats, configurations, inputs) raises
+:class:`LstmHwError`. A message names the *subject* (file, tensor, field), the offending value and
+the rule that it breaks, in that order.
+"""
+
+
+class LstmHwError(Exception):
+    """A user-facing error: ``<subject>: <what was found>; <rule>``.
+
+    Parameters
+    ----------
+    subject : str
+        What the error is about: a path, a tensor name, a configuration field.
+    found : str
+        The offending value, as found.
+    rule : str
+        The rule that it breaks, phrased so that it tells what to do.
+    """
+
+    def __init__(self, subject, found, rule):
+        self.subject, self.found, self.rule = str(subject), str(found), str(rule)
+        super().__init__(f"{self.subject}: {self.found}; {self.rule}")
+
+
+class ModelError(LstmHwError):
+    """A model file or one of its tensors is not usable."""
+
+
+class FormatError(LstmHwError):
+    """A number format is malformed or cannot hold the values."""
+
+
+class ConfigError(LstmHwError):
+    """A configuration value is unknown, malformed or out of range."""
+
+
+class InputError(LstmHwError):
+    """An input vector or sequence does not fit the model."""
+
+
+class ProgramError(LstmHwError):
+    """A program breaks a rule of the instruction set or would compute something else."""
+
+
+class ToolError(LstmHwError):
+    """An external tool is missing or failed."""
+
+
+class VerificationError(LstmHwError):
+    """Two models of the engine that must agree do not."""

@@ -1,0 +1,1 @@
+"""Gateware: one Amaranth component a file."""
