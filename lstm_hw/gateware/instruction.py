@@ -1,0 +1,17 @@
+"""Instruction words and unit commands as Amaranth layouts, built from the instruction set table."""
+
+from amaranth.lib import data
+
+from ..plan.isa import INSTRUCTION_BITS, OPCODE_BITS, OPS
+
+
+def instruction_layout(op):
+    """FlexibleLayout of a whole instruction word of one opcode, with the opcode as field ``opcode``."""
+    members = {"opcode": data.Field(OPCODE_BITS, 0)}
+    members |= {name: data.Field(width, position) for name, (position, width) in OPS[op].positions.items()}
+    return data.FlexibleLayout(INSTRUCTION_BITS, members)
+
+
+def command_layout(op):
+    """StructLayout of what a unit gets: the fields with their registers already added."""
+    return data.StructLayout({name: width for name, width in OPS[op].fields.items() if not name.endswith("_reg")})
