@@ -1,0 +1,60 @@
+# Every target sets up what it needs (scripts/setup.sh) and then calls one command, printed as it runs.
+CONFIG ?= examples/digits/digits.toml
+SIM    ?= verilator
+PYTEST_ARGS ?= -n 2 --dist worksteal
+
+BIN := .venv/bin
+PINS := pyproject.toml requirements.lock scripts/setup.sh
+
+.DEFAULT_GOAL := all
+.PHONY: all test verilog sim waves report bench bench-digits lint fmax board-plans clean help
+
+all: .venv/.setup-run ## Run the whole flow on CONFIG: load, quantise, plan, emit, simulate, report (the default)
+	$(BIN)/lstm-hw run $(CONFIG)
+
+test: .venv/.setup-test ## Run the test suite (PYTEST_ARGS="-n 2 --dist worksteal")
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+verilog: .venv/.setup-run ## Write the Verilog of CONFIG
+	$(BIN)/lstm-hw generate $(CONFIG)
+
+sim: .venv/.setup-run ## Simulate CONFIG under SIM=icarus or SIM=verilator
+	$(BIN)/lstm-hw simulate $(CONFIG) --simulator $(SIM)
+
+waves: .venv/.setup-run ## Simulate CONFIG and record waveforms; prints their path
+	$(BIN)/lstm-hw simulate $(CONFIG) --waves
+
+report: .venv/.setup-run ## Print resources, traffic and cycles of CONFIG
+	$(BIN)/lstm-hw report $(CONFIG)
+
+bench: .venv/.setup-run ## Print every published table with our figures beside it
+	$(BIN)/python -m bench
+
+bench-digits: .venv/.setup-run ## Print the figures of the digits example
+	$(BIN)/python -m bench.digits
+
+lint: .venv/.setup-test ## Check the Python with ruff and the Verilog of CONFIG with Verilator -Wall
+	$(BIN)/ruff check
+	$(BIN)/lstm-hw lint $(CONFIG)
+
+fmax: .venv/.setup-run ## Place and route on an ECP5 and print the clock rate
+	$(BIN)/python -m bench.fmax
+
+board-plans: .venv/.setup-run ## Print what each board holds: lanes, buffers, expected rate
+	$(BIN)/python -m boards
+
+clean: ## Remove what was built (build/ and caches; .venv stays)
+	rm -rf build .pytest_cache .hypothesis .ruff_cache
+	find . -name .venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
+
+.venv/.setup-run: $(PINS)
+	@scripts/setup.sh
+
+.venv/.setup-test: $(PINS)
+	@scripts/setup.sh test
+
+.venv/.setup-train: $(PINS)
+	@scripts/setup.sh train
