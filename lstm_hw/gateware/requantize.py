@@ -1,0 +1,124 @@
+"""Rounding and bounding of exact fixed-point integers."""
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from ..errors import ConfigError, FormatError
+
+EXACT_BITS = 63
+"""Widest intermediate value: what the int64 reference computes exactly."""
+
+
+def rounding_half(number_format, drop):
+    """What to add to an integer before :func:`bounded` drops ``drop`` of its bits."""
+    return 0 if number_format.rounding == "floor" or drop == 0 else 1 << (drop - 1)
+
+
+def bounded(value, drop, number_format):
+    """Drop low bits, then saturate or wrap.
+
+    Parameters
+    ----------
+    value : signed Value
+        Exact integer with ``drop`` more fraction bits than the format, :func:`rounding_half` added.
+    drop : int
+        Bits to drop.
+    number_format : QFormat
+        The format to reach.
+
+    Returns
+    -------
+    Value
+        The bits of the stored integer, as wide as the format.
+    """
+    width = number_format.width
+    kept = value[drop:]
+    if number_format.rounding == "half_even" and drop > 0:
+        # With the half added, only a tie ends in zeros; its even neighbour is this sum or one below.
+        kept = Cat(kept[0] & value[:drop].any(), kept[1:])
+    if len(kept) <= width:
+        kept = Cat(kept, kept[-1].replicate(width + 1 - len(kept)))
+    if number_format.overflow == "wrap":
+        return kept[:width]
+    negative = kept[-1]
+    above = kept[width - number_format.signed : -1]
+    fits = above == negative.replicate(len(above)) if number_format.signed else ~kept[width:].any()
+    mask = (1 << width) - 1
+    clipped = Mux(negative, C(number_format.lowest & mask, width), C(number_format.highest, width))
+    return Mux(fits, kept[:width], clipped)
+
+
+class Requantize(wiring.Component):
+    """Exact integers of one of several fractions to stored integers of one format.
+
+    Gives the bits of ``o_format.requantize(i, i_fractions[i_select])``.
+
+    Parameters
+    ----------
+    i_width : int
+        Bits of the signed input.
+    i_fractions : tuple of int
+        Fraction bits that the input may have, above or below those of the output.
+    o_format : QFormat
+        Output format, with its rounding and overflow.
+
+    Members
+    -------
+    i : In(signed(i_width))
+        Exact integer.
+    i_select : In(max(1, bits of len(i_fractions) - 1))
+        Index into ``i_fractions``; an index beyond the last selects the last. Not used if there is one only.
+    o : Out(signed(o_format.width)), or unsigned as the format is
+        Result for the ``i`` and ``i_select`` of ``latency`` cycles ago. A register.
+
+    Timing
+    ------
+    Latency 3 cycles (attribute ``latency``): align, round, bound. One result a cycle, no stall and no reset: a
+    result is meaningful if its input was.
+
+    Raises
+    ------
+    ConfigError
+        ``i_fractions`` is empty.
+    FormatError
+        The aligned sum would exceed 63 bits.
+    """
+
+    latency = 3
+
+    def __init__(self, i_width, i_fractions, o_format):
+        self.i_fractions, self.o_format = tuple(i_fractions), o_format
+        if not self.i_fractions:
+            raise ConfigError("i_fractions", "()", "must list at least one fraction")
+        # The input is raised to a common number of fraction bits, of which `drop` go: none is ever lost early.
+        self.drop = max(0, *(fraction - o_format.fraction for fraction in self.i_fractions))
+        lifts = self.drop + o_format.fraction - min(self.i_fractions)
+        self.sum_width = i_width + lifts + 1
+        if i_width < 1 or self.sum_width > EXACT_BITS:
+            found = f"{i_width}-bit input with fractions {self.i_fractions}"
+            raise FormatError("requantize", found, f"must reach {o_format} within {EXACT_BITS} bits, a carry included")
+        super().__init__({
+            "i": In(signed(i_width)),
+            "i_select": In(max(1, (len(self.i_fractions) - 1).bit_length())),
+            "o": Out(signed(o_format.width) if o_format.signed else unsigned(o_format.width)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        aligned = Signal(signed(self.sum_width - 1), reset_less=True)
+        rounded = Signal(signed(self.sum_width), reset_less=True)
+        result = Signal.like(self.o, reset_less=True)
+
+        lifts = [self.drop + self.o_format.fraction - fraction for fraction in self.i_fractions]
+        with m.Switch(self.i_select):
+            for index, lift in enumerate(lifts[:-1]):
+                with m.Case(index):
+                    m.d.sync += aligned.eq(self.i << lift)
+            with m.Default():
+                m.d.sync += aligned.eq(self.i << lifts[-1])
+
+        m.d.sync += rounded.eq(aligned + rounding_half(self.o_format, self.drop))
+        m.d.sync += result.eq(bounded(rounded, self.drop, self.o_format))
+        m.d.comb += self.o.eq(result)
+        return m
