@@ -1,0 +1,138 @@
+"""Reading and writing safetensors files.
+
+Reading checks sizes from the header before any tensor is read, and every refusal is a
+:class:`~lstm_hw.errors.ModelError`. Writing is atomic (a reader sees the old file or the whole new
+one) and gives the same bytes for the same content.
+"""
+
+import json
+import os
+import stat
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as serialize
+
+from ..errors import ModelError
+
+MAX_FILE_BYTES = 1 << 30
+"""Largest file that is opened; the format is not compressed, so this bounds the memory too."""
+MAX_TENSORS = 1024
+"""Most tensors in one file."""
+
+
+@contextmanager
+def _refusals(path):
+    """Turn what the library and the system raise about ``path`` into ModelError."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise ModelError(path, f"not readable as safetensors ({error})", "must be a whole safetensors file") from error
+    except OSError as error:
+        raise ModelError(path, error.strerror or str(error), "must be a readable file") from error
+
+
+def check_file(path):
+    """Check that ``path`` is a regular file of an acceptable size and return it as a ``Path``.
+
+    Raises
+    ------
+    ModelError
+        Missing, unreadable, a directory or another special file, empty or above ``MAX_FILE_BYTES``.
+    """
+    path = Path(path)
+    try:
+        with _refusals(path):
+            status = path.stat()
+    except ValueError as error:
+        raise ModelError(repr(str(path)), str(error), "must be a file name") from error
+    if stat.S_ISDIR(status.st_mode):
+        raise ModelError(path, "a directory", "must be a file")
+    if not stat.S_ISREG(status.st_mode):
+        raise ModelError(path, "not a regular file", "must be a file")
+    if status.st_size == 0:
+        raise ModelError(path, "an empty file", "must be a model file")
+    if status.st_size > MAX_FILE_BYTES:
+        raise ModelError(path, f"{status.st_size} bytes", f"must not exceed {MAX_FILE_BYTES} bytes")
+    return path
+
+
+class TensorFile:
+    """An open safetensors file whose header has been checked.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Attributes
+    ----------
+    path : Path
+    metadata : dict of str to str
+    shapes : dict of str to tuple of int
+    dtypes : dict of str to str
+        The format's own names: ``F32``, ``I64`` and so on.
+
+    Raises
+    ------
+    ModelError
+        The file is refused by :func:`check_file`, is damaged, or holds more than ``MAX_TENSORS``.
+    """
+
+    def __init__(self, path):
+        self.path = check_file(path)
+        with _refusals(self.path):
+            self._file = safe_open(self.path, framework="numpy")
+            self.metadata = dict(self._file.metadata() or {})
+            names = list(self._file.keys())
+            if len(names) > MAX_TENSORS:
+                raise ModelError(self.path, f"{len(names)} tensors", f"must not exceed {MAX_TENSORS}")
+            slices = {name: self._file.get_slice(name) for name in names}
+            self.shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
+            self.dtypes = {name: part.get_dtype() for name, part in slices.items()}
+
+    def read(self, name, dtypes):
+        """The tensor ``name`` as a numpy array, refused unless its dtype is one of ``dtypes``."""
+        if self.dtypes[name] not in dtypes:
+            found, rule = f"dtype {self.dtypes[name]}", f"must be one of {', '.join(dtypes)}"
+            raise ModelError(f"{self.path}: {name}", found, rule)
+        with _refusals(self.path):
+            return self._file.get_tensor(name)
+
+
+def write_tensors(path, tensors, metadata):
+    """Write a safetensors file atomically, the same bytes for the same content.
+
+    Parameters
+    ----------
+    path : path-like
+    tensors : dict of str to array
+    metadata : dict of str to str
+
+    Raises
+    ------
+    ModelError
+        The file cannot be written.
+    """
+    path = Path(path)
+    blob = _with_sorted_metadata(serialize(tensors, metadata))
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with open(partial, "xb") as file:
+            file.write(blob)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise ModelError(path, error.strerror or str(error), "must be a writable place") from error
+
+
+def _with_sorted_metadata(blob):
+    """The library keeps metadata in a hash map of random order; the rest of its header is ordered."""
+    length = int.from_bytes(blob[:8], "little")
+    header = json.loads(blob[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + blob[8 + length :]
