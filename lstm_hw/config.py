@@ -12,10 +12,14 @@ from .errors import ConfigError
 from .formats import QFormat
 
 MAX_CONTEXTS = 8
+PAGE_BYTES = 4096
+"""No burst crosses a multiple of this address (AXI4)."""
 GATES = 4
 GATE_NAMES = ("i", "f", "g", "o")
 SERIAL_SLOTS = 5
 """Activations per hidden unit, the slots of one cell: i, f, g, o and tanh(c)."""
+CELL_PHASES = {1: (0,), 2: (0, 3), 5: (0, 1, 2, 3, 4)}
+"""Number of cells -> the cycles (mod 5) in which a hidden unit may start."""
 
 
 def _power_of_two(value):
@@ -45,7 +49,7 @@ class EngineConfig:
     finish_entries: int = field(default=16, metadata={"doc": "finished row blocks that may wait for the cell unit"})
     states: int = field(default=64, metadata={"doc": "cell states c that fit, over all layers and sequences"})
     program_length: int = field(default=128, metadata={"doc": "instructions that fit in the program memory, up to 128"})
-    cell_interval: int = field(default=5, metadata={"doc": "cycles per hidden unit: 5, 3, 2 or 1 (1, 2, 3 or 5 cells)"})
+    cells: int = field(default=1, metadata={"doc": "serial cells: hidden units finished in 5 cycles, 1, 2 or 5"})
     axi_data_bits: int = field(default=128, metadata={"doc": "width of the weight port, 64 to 1024"})
     axi_address_bits: int = field(default=40, metadata={"doc": "address width of the weight port, 32 to 64"})
     outstanding: int = field(default=8, metadata={"doc": "bursts in flight on the weight port"})
@@ -72,7 +76,7 @@ class EngineConfig:
             ("finish_entries", 2 <= self.finish_entries <= 256, "must be between 2 and 256"),
             ("states", 1 <= self.states <= 1 << 16, "must be between 1 and 65536"),
             ("program_length", 2 <= self.program_length <= 128, "must be between 2 and 128"),
-            ("cell_interval", self.cell_interval in (1, 2, 3, 5), "must be 1, 2, 3 or 5"),
+            ("cells", self.cells in CELL_PHASES, f"must be one of {sorted(CELL_PHASES)}"),
             ("axi_data_bits", _power_of_two(self.axi_data_bits) and 64 <= self.axi_data_bits <= 1024,
              "must be a power of two from 64 to 1024"),
             ("axi_data_bits", self.axi_data_bits <= self.rows * self.weight_bits or self.axi_data_bits == 64,
@@ -125,23 +129,22 @@ class EngineConfig:
         return self.axi_data_bits // 8
 
     @property
+    def max_burst(self):
+        """Longest burst of the weight port in beats: up to 4 KiB, and half of the weight buffer at most."""
+        longest = min(256, PAGE_BYTES // self.beat_bytes)
+        while longest > 1 and 2 * longest > self.weight_words * self.beats_per_word:
+            longest //= 2
+        return longest
+
+    @property
     def word_bytes(self):
         """Bytes of one weight word in memory, padding included."""
         return self.beats_per_word * self.beat_bytes
 
     @property
-    def cells(self):
-        """Serial cells that share the work, each busy for 5 cycles a hidden unit."""
-        return -(-SERIAL_SLOTS // self.cell_interval)
-
-    @property
     def drain_width(self):
         """Accumulators that one drain request brings to the cell unit."""
-        return -(-GATES // self.cell_interval)
-
-    @property
-    def x_buffer_alignment(self):
-        return self.x_per_beat
+        return {1: 1, 2: 2, 5: GATES}[self.cells]
 
     def to_dict(self):
         """JSON-able values, in field order."""

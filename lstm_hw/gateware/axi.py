@@ -6,12 +6,14 @@ Both are described from the master's side; a slave port is ``In(signature)``.
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from ..config import PAGE_BYTES
+
+__all__ = ["BURST_INCR", "DECERR", "EXOKAY", "OKAY", "PAGE_BYTES", "SLVERR", "Axi4Lite", "Axi4Read"]
+
 OKAY, EXOKAY, SLVERR, DECERR = range(4)
 """Response codes of RRESP and BRESP."""
 
 BURST_INCR = 1
-PAGE_BYTES = 4096
-"""No burst may cross a multiple of this address."""
 
 
 class Axi4Read(wiring.Signature):

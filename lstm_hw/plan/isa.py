@@ -92,6 +92,7 @@ OPS = {op.name: op for op in (
         rotate=3,                   # context k reads its operands from bank (k + rotate) mod K
         space=2,
         load=1,                     # start from an entry instead of from the last sum
+        hold=1,                     # every slot starts from the same entry
         store=1,                    # write the sum to an entry
         finish=1,                   # hand the sum to the cell unit
         stream=1,

@@ -1,0 +1,325 @@
+"""CellUnit: finished row blocks in, hidden units out."""
+
+from amaranth import *
+from amaranth.lib import data, fifo, memory, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from ..config import CELL_PHASES, GATES, SERIAL_SLOTS
+from ..plan.isa import MODE_LINEAR, MODE_ZERO
+from .cell import Cell
+from .instruction import command_layout
+from .lane_group import drain_layout
+from .requantize import Requantize
+
+FINISH_DELAY = 4
+"""Cycles from the registered last column of a slot until the drain may be told of its sum."""
+
+
+def output_beat_layout(config):
+    """One beat of the output stream: an element and the end-of-vector mark."""
+    return data.StructLayout({"data": signed(config.operand_bits), "last": 1})
+
+
+class DrainUnit(wiring.Component):
+    """Walks through CELL commands: a drain request a piece and a tag a unit.
+
+    Units go in ascending order, within a unit the contexts of the mask. A unit starts in a cycle
+    whose number (mod 5, counted from ``i_clear``) belongs to a cell, when its row block is finished
+    and the output has room for it.
+
+    Members
+    -------
+    i : stream of CELL commands
+    i_clear : In(1)
+        A run starts; the unit is idle.
+    i_finished : In(1)
+        A row block can be read.
+    o_finish_free : Out(1)
+        The oldest row block has been read.
+    i_room : In
+        Free places in the output queue that are not promised yet.
+    o_promised : Out
+        Places that the unit started in this cycle will need.
+    i_busy_cells : In(1)
+        A hidden unit is on its way; plain outputs wait for it, to keep the order of the stream.
+    o_drain : Out
+        Requests, registered.
+    o_tag, o_tagged : Out
+        The tag of a unit that starts, one cycle before its first request.
+    o_idle : Out(1)
+    """
+
+    def __init__(self, config, room_bits):
+        self.config = config
+        self.tag = data.StructLayout({
+            "mode": 2, "scale": 4, "outputs": 3, "context": range(config.contexts),
+            "state": range(config.states), "target": range(config.h_elements),
+            "write": 1, "signal": 1, "emit": 1, "last": 1,
+        })
+        super().__init__({
+            "i": In(stream.Signature(command_layout("CELL"))),
+            "i_clear": In(1), "i_finished": In(1), "o_finish_free": Out(1),
+            "i_room": In(room_bits), "o_promised": Out(3), "i_busy_cells": In(1),
+            "o_drain": Out(drain_layout(config)), "o_tag": Out(self.tag), "o_tagged": Out(1), "o_idle": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        pieces = GATES // config.drain_width
+        units_per_group = config.group_rows // GATES
+
+        phase = Signal(range(SERIAL_SLOTS))
+        with m.If(self.i_clear | (phase == SERIAL_SLOTS - 1)):
+            m.d.sync += phase.eq(0)
+        with m.Else():
+            m.d.sync += phase.eq(phase + 1)
+
+        command, held = Signal(command_layout("CELL")), Signal()
+        linear, zero = command.mode == MODE_LINEAR, command.mode == MODE_ZERO
+        todo, state = Signal(config.contexts), Signal(16)   # contexts left of this unit, and where its c is
+        group, unit = Signal(range(config.groups)), Signal(range(units_per_group))
+        entry, finished = Signal(range(config.finish_entries)), Signal(range(config.finish_entries + 1))
+
+        context = Signal(range(config.contexts))
+        for k in reversed(range(config.contexts)):
+            with m.If(todo[k]):
+                m.d.comb += context.eq(k)
+        others = todo & (todo - 1)[:config.contexts]
+
+        in_phase = Signal()
+        m.d.comb += in_phase.eq(Cat(phase == p for p in CELL_PHASES[config.cells]).any() & (~linear | (phase == 0)))
+        start, unit_ends, block_ends, ends = Signal(), Signal(), Signal(), Signal()
+        step = Mux(linear, GATES, 1)
+        outputs = Mux(~linear, 1, Mux(command.units < GATES, command.units, GATES))[:3]
+        m.d.comb += [
+            start.eq(held & in_phase & (zero | (finished != 0)) & (~command.emit | (self.i_room >= GATES))
+                     & ~(linear & self.i_busy_cells)),
+            unit_ends.eq(start & (others == 0)),
+            ends.eq(unit_ends & (command.units <= step)),
+            block_ends.eq(unit_ends & ((command.units <= step)
+                                       | ((group == config.groups - 1) & (unit == units_per_group - 1)))),
+            self.i.ready.eq(~held), self.o_idle.eq(~held),
+            self.o_promised.eq(Mux(start & command.emit, outputs, 0)),
+            self.o_finish_free.eq(block_ends & ~zero),
+        ]
+        m.d.sync += finished.eq(finished + self.i_finished - self.o_finish_free)
+        with m.If(self.i.valid & self.i.ready):
+            new = self.i.payload
+            m.d.sync += [command.eq(new), held.eq((new.units != 0) & (new.mask != 0)), todo.eq(new.mask),
+                         state.eq(new.state), group.eq(0), unit.eq(0)]
+        with m.If(start):
+            m.d.sync += [todo.eq(others), state.eq(state + command.state_stride)]
+        with m.If(unit_ends):
+            m.d.sync += [
+                todo.eq(command.mask), state.eq(command.state + 1), command.state.eq(command.state + 1),
+                command.target.eq(command.target + 1), command.units.eq(command.units - step),
+                unit.eq(unit + 1),
+            ]
+            with m.If(unit == units_per_group - 1):
+                m.d.sync += [unit.eq(0), group.eq(group + 1)]
+            with m.If(ends):
+                m.d.sync += held.eq(0)
+        with m.If(block_ends):
+            m.d.sync += [group.eq(0), unit.eq(0)]
+        with m.If(self.o_finish_free):
+            m.d.sync += entry.eq(Mux(entry == config.finish_entries - 1, 0, entry + 1))
+
+        m.d.comb += [
+            self.o_tagged.eq(start), self.o_tag.mode.eq(command.mode), self.o_tag.scale.eq(command.scale),
+            self.o_tag.outputs.eq(outputs), self.o_tag.context.eq(context), self.o_tag.state.eq(state),
+            self.o_tag.target.eq(command.target), self.o_tag.write.eq(command.write & ~linear),
+            self.o_tag.signal.eq(command.signal & (others == 0)), self.o_tag.emit.eq(command.emit),
+            self.o_tag.last.eq(command.last & ends),
+        ]
+        # The pieces of a unit are requested in consecutive cycles.
+        piece, more = Signal(range(pieces)), Signal()
+        with m.If(start):
+            m.d.sync += [
+                self.o_drain.valid.eq(1), self.o_drain.entry.eq(entry), self.o_drain.group.eq(group),
+                self.o_drain.piece.eq(unit * pieces), self.o_drain.context.eq(context),
+                piece.eq(1), more.eq(pieces > 1),
+            ]
+        with m.Else():
+            m.d.sync += [self.o_drain.valid.eq(more), self.o_drain.piece.eq(self.o_drain.piece + 1),
+                         piece.eq(piece + 1), more.eq(more & (piece != pieces - 1))]
+        return m
+
+
+class CellUnit(wiring.Component):
+    """Runs CELL commands: rounds finished sums to pre-activations, forms c and h, sends them where they go.
+
+    Parameters
+    ----------
+    config : EngineConfig
+    drain_latency : int
+        Cycles from ``o_drain`` to ``i_drained``.
+
+    Members
+    -------
+    i : stream of CELL commands
+    i_clear, i_finished, o_finish_free
+        See :class:`DrainUnit`; ``i_finished`` comes with the registered last column of a slot.
+    o_drain, i_arrived, i_drained
+        Drain chain of the lane array: request, its valid bit at the end of the chain, and the data.
+    o_h_write, o_h_bank, o_h_address, o_h_data
+        Write port of the h memory.
+    o_signal : Out(1)
+        An element of h can be read, in all contexts of its command.
+    o : stream of output beats
+    o_idle : Out(1)
+        No command, no unit on its way, no output waiting.
+
+    Timing
+    ------
+    A unit that starts in cycle t reads its c ``read_latency`` and writes h ``latency`` cycles later. A
+    row block can start ``FINISH_DELAY`` + 1 cycles after ``i_finished``. The queue before ``o`` has
+    room for everything that can be on its way, so the output alone slows nothing down until it
+    stops for ``output_places`` elements.
+    """
+
+    def __init__(self, config, drain_latency):
+        self.config, self.drain_latency = config, drain_latency
+        self.cells = [Cell(config) for _ in range(config.cells)]
+        bits, preact = config.accumulator_bits, config.preact.fraction
+        self.rounders = [Requantize(bits, tuple(s + preact for s in config.shifts), config.preact)
+                         for _ in range(config.drain_width)]
+        self.pieces = GATES // config.drain_width
+        # From the decision to start a unit: request register, chain, rounding, gather register.
+        self.gather_latency = 1 + drain_latency + self.rounders[0].latency + self.pieces
+        self.latency = self.gather_latency + self.cells[0].latency
+        in_flight = -(-self.latency * config.cells // SERIAL_SLOTS) + 2
+        self.tags = 1 << ceil_log2(in_flight)
+        self.output_places = 1 << ceil_log2(in_flight + 2 * GATES)
+        self.drain = DrainUnit(config, ceil_log2(self.output_places) + 1)
+        element = signed(config.operand_bits)
+        super().__init__({
+            "i": In(stream.Signature(command_layout("CELL"))),
+            "i_clear": In(1), "i_finished": In(1), "o_finish_free": Out(1),
+            "o_drain": Out(drain_layout(config)), "i_arrived": In(1),
+            "i_drained": In(data.ArrayLayout(signed(bits), config.drain_width)),
+            "o_h_write": Out(1), "o_h_bank": Out(range(config.contexts)), "o_h_address": Out(16), "o_h_data": Out(element),
+            "o_signal": Out(1),
+            "o": Out(stream.Signature(output_beat_layout(config))),
+            "o_idle": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        m.submodules.drain = drain = self.drain
+        wiring.connect(m, wiring.flipped(self.i), drain.i)
+        finished = Signal(FINISH_DELAY)
+        m.d.sync += finished.eq(Cat(self.i_finished, finished))
+        m.d.comb += [
+            drain.i_clear.eq(self.i_clear), drain.i_finished.eq(finished[-1]),
+            self.o_finish_free.eq(drain.o_finish_free), self.o_drain.eq(drain.o_drain),
+        ]
+
+        # A unit's tag waits where it is needed: at arrival, at the read and write of c, at the write of h.
+        def tag_queue(name, take):
+            m.submodules[name] = queue = fifo.SyncFIFO(width=drain.tag.size, depth=self.tags)
+            m.d.comb += [queue.w_data.eq(drain.o_tag), queue.w_en.eq(drain.o_tagged), queue.r_en.eq(take)]
+            return drain.tag(queue.r_data)
+
+        start, preact = self._gather(m, tag_queue)
+        cells, h_valid = self.cells, Signal()
+        turn = Signal(range(config.cells))
+        with m.If(start):
+            m.d.sync += turn.eq(Mux(turn == config.cells - 1, 0, turn + 1))
+        for n, cell in enumerate(cells):
+            m.submodules[f"cell{n}"] = cell
+            m.d.comb += [cell.i_start.eq(start & (turn == n)), cell.i_preact.eq(preact)]
+
+        def merged(name, flag):
+            value = Signal(signed(config.operand_bits), name=f"merged_{name}")
+            for cell in cells:
+                with m.If(getattr(cell, flag)):
+                    m.d.comb += value.eq(getattr(cell, name))
+            return value
+
+        m.submodules.states = states = memory.Memory(shape=config.operand_bits, depth=config.states, init=[])
+        reader, writer = states.read_port(), states.write_port()
+        read, c_valid = Signal(), Signal()
+        m.d.comb += [read.eq(Cat(c.o_read for c in cells).any()), c_valid.eq(Cat(c.o_c_valid for c in cells).any()),
+                     h_valid.eq(Cat(c.o_h_valid for c in cells).any())]
+        read_tag, write_tag, h_tag = (tag_queue(n, t) for n, t in (
+            ("read_tags", read), ("write_tags", c_valid), ("h_tags", h_valid)))
+        m.d.comb += [
+            reader.addr.eq(read_tag.state), reader.en.eq(1),
+            writer.addr.eq(write_tag.state), writer.en.eq(c_valid & (write_tag.mode != MODE_LINEAR)),
+            writer.data.eq(Mux(write_tag.mode == MODE_ZERO, 0, merged("o_c", "o_c_valid"))),
+        ]
+        m.d.comb += [cell.i_c.eq(reader.data) for cell in cells]
+
+        h = Signal(signed(config.operand_bits))
+        m.d.comb += [
+            h.eq(Mux(h_tag.mode == MODE_ZERO, 0, merged("o_h", "o_h_valid"))),
+            self.o_h_write.eq(h_valid & h_tag.write), self.o_h_bank.eq(h_tag.context),
+            self.o_h_address.eq(h_tag.target), self.o_h_data.eq(h), self.o_signal.eq(h_valid & h_tag.signal),
+        ]
+        self._output(m, start, preact, h_valid & h_tag.emit & (h_tag.mode != MODE_LINEAR), h, h_tag.last)
+
+        busy = Signal(range(self.tags + 1))      # hidden units on their way
+        flying = Signal(range(self.tags + 1))    # ... with plain outputs
+        hidden = drain.o_tagged & (drain.o_tag.mode != MODE_LINEAR)
+        m.d.sync += [
+            busy.eq(busy + hidden - (h_valid & (h_tag.mode != MODE_LINEAR))),
+            flying.eq(flying + drain.o_tagged - h_valid),
+        ]
+        m.d.comb += [drain.i_busy_cells.eq(busy != 0), self.o_idle.eq(drain.o_idle & (flying == 0) & self.quiet)]
+        return m
+
+    def _gather(self, m, tag_queue):
+        """Round what arrives and collect the four pre-activations of a unit; returns (start, values)."""
+        config, pieces = self.config, self.pieces
+        arriving, piece = Signal(range(pieces)), Signal(range(pieces))
+        latency = self.rounders[0].latency
+        valid = Signal(latency)
+        m.d.sync += valid.eq(Cat(self.i_arrived, valid))
+        tag = tag_queue("arrival_tags", self.i_arrived & (arriving == pieces - 1))
+        with m.If(self.i_arrived):
+            m.d.sync += arriving.eq(Mux(arriving == pieces - 1, 0, arriving + 1))
+        preact = Signal(data.ArrayLayout(signed(config.operand_bits), GATES), reset_less=True)
+        start = Signal()
+        m.d.sync += start.eq(valid[-1] & (piece == pieces - 1))
+        with m.If(valid[-1]):
+            m.d.sync += piece.eq(Mux(piece == pieces - 1, 0, piece + 1))
+        for n, rounder in enumerate(self.rounders):
+            m.submodules[f"round_preact{n}"] = rounder
+            m.d.comb += [rounder.i.eq(self.i_drained[n]), rounder.i_select.eq(tag.scale)]
+            for index in range(pieces):
+                with m.If(valid[-1] & (piece == index)):
+                    m.d.sync += preact[index * config.drain_width + n].eq(rounder.o)
+        return start, preact
+
+    def _output(self, m, start, preact, h_emitted, h, h_last):
+        """Queue h elements and plain outputs for the output stream; sets ``quiet`` when nothing waits."""
+        config, drain = self.config, self.drain
+        m.submodules.output = queue = fifo.SyncFIFOBuffered(
+            width=output_beat_layout(config).size, depth=self.output_places)
+        promised = Signal(range(self.output_places + 1))
+        popped = queue.r_rdy & self.o.ready
+        m.d.sync += promised.eq(promised + drain.o_promised - popped)
+        m.d.comb += drain.i_room.eq(self.output_places - promised)
+
+        # Plain outputs of a unit leave one a cycle; the next such unit starts five cycles later.
+        m.submodules.plain_tags = tags = fifo.SyncFIFO(width=drain.tag.size, depth=self.tags)
+        tag = drain.tag(tags.r_data)
+        m.d.comb += [tags.w_data.eq(drain.o_tag), tags.w_en.eq(drain.o_tagged), tags.r_en.eq(start)]
+        values = Signal(preact.shape(), reset_less=True)
+        left, last = Signal(3), Signal()
+        with m.If(start & (tag.mode == MODE_LINEAR) & tag.emit):
+            m.d.sync += [values.eq(preact), left.eq(tag.outputs), last.eq(tag.last)]
+        with m.Elif(left != 0):
+            m.d.sync += [values.eq(values.as_value() >> config.operand_bits), left.eq(left - 1)]
+        beat = output_beat_layout(config)(queue.w_data)
+        m.d.comb += [
+            queue.w_en.eq(h_emitted | (left != 0)),
+            beat.data.eq(Mux(left != 0, values[0], h)),
+            beat.last.eq(Mux(left != 0, last & (left == 1), h_last)),
+            self.o.valid.eq(queue.r_rdy), queue.r_en.eq(self.o.ready),
+            self.o.payload.eq(queue.r_data),
+        ]
+        self.quiet = promised == 0

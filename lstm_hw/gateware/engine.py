@@ -1,0 +1,246 @@
+"""Engine: the units, their queues and the run, without the bus protocols of the top level."""
+
+from amaranth import *
+from amaranth.lib import data, fifo, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..plan.isa import INSTRUCTION_BITS, UNITS
+from ..registers import COUNTERS, ErrorCode
+from .axi import Axi4Read
+from .cell_unit import CellUnit, output_beat_layout
+from .fill_unit import FillUnit
+from .input_unit import InputUnit, x_beat_layout
+from .lane_group import SKEW, LaneArray, control_layout
+from .load_unit import LoadUnit
+from .mac_unit import MacUnit
+from .sequencer import Sequencer
+from .vector_memory import VectorMemory
+
+QUEUE_DEPTH = 4
+"""Commands that wait in front of a unit."""
+
+
+class Queue(wiring.Component):
+    """A short first-in first-out queue of commands; an entry can leave in the cycle after it came."""
+
+    def __init__(self, layout, depth=QUEUE_DEPTH):
+        self.layout, self.depth = layout, depth
+        super().__init__({"i": In(stream.Signature(layout)), "o": Out(stream.Signature(layout)), "o_empty": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.fifo = queue = fifo.SyncFIFO(width=self.layout.size, depth=self.depth)
+        m.d.comb += [
+            queue.w_data.eq(self.i.payload), queue.w_en.eq(self.i.valid), self.i.ready.eq(queue.w_rdy),
+            self.o.payload.eq(queue.r_data), self.o.valid.eq(queue.r_rdy), queue.r_en.eq(self.o.ready),
+            self.o_empty.eq(~queue.r_rdy),
+        ]
+        return m
+
+
+class LanePath(wiring.Component):
+    """From the issued column to the head of the lane chain: operand fetch and the skew of the control fields."""
+
+    operand_delay = VectorMemory.latency
+
+    def __init__(self, config, issue):
+        self.config = config
+        self.vectors = VectorMemory(config)
+        ports = {name: member for name, member in self.vectors.signature.members.items() if "write" in name
+                 or name[:4] in ("i_h_", "i_x_")}
+        super().__init__({"i_issue": In(issue), "i_issued": In(1), "o_control": Out(control_layout(config)), **ports})
+
+    def elaborate(self, platform):
+        m = Module()
+        config, issue = self.config, self.i_issue
+        m.submodules.vectors = vectors = self.vectors
+        for name in self.signature.members:
+            if name[:4] in ("i_h_", "i_x_"):
+                m.d.comb += getattr(vectors, name).eq(getattr(self, name))
+        m.d.comb += [
+            vectors.i_valid.eq(self.i_issued), vectors.i_address.eq(issue.operand),
+            vectors.i_space.eq(issue.space), vectors.i_rotate.eq(issue.rotate),
+            self.o_control.operands.eq(vectors.o_operands),
+        ]
+        stored = [issue.store & issue.mask[k] for k in range(config.contexts)]
+        finished = [issue.finish & issue.mask[k] for k in range(config.contexts)]
+        sources = {"weight": issue.weight, "source": issue.source, "first": issue.first,
+                   "store": Cat(stored), "finish": Cat(finished), "target": issue.target}
+        lead = self.operand_delay - SKEW["operands"]    # delay of the field with skew 0
+        for name, value in sources.items():
+            for stage in range(lead + SKEW[name]):
+                delayed = Signal(len(value), name=f"{name}_{stage}")
+                m.d.sync += delayed.eq(value)
+                value = delayed
+            m.d.comb += self.o_control[name].eq(value)
+        return m
+
+
+class Engine(wiring.Component):
+    """Sequencer, load path, lanes, cell unit and vector memory, and the control of a run.
+
+    Parameters
+    ----------
+    config : EngineConfig
+
+    Members
+    -------
+    i_start, i_clear, i_entry, i_steps, i_weights, i_timeout
+        Start of a run and its arguments; the last two are stable during the run.
+    i_program_write, i_program_address, i_program_data
+        Write port of the program memory.
+    o_busy : Out(1)
+        From the cycle after ``i_start`` until the run is over and the memory port is quiet.
+    o_done : Out(1)
+        Pulse: the last output was taken and nothing is under way.
+    o_error, o_error_code, o_error_address : Out
+        Pulse: the run failed. It stops; the state of h and c is lost.
+    o_count : Out(one 64-bit counter a name in COUNTERS)
+    i_x, o_y : streams of x and of outputs
+    bus : AXI4 read master
+    """
+
+    def __init__(self, config):
+        self.config = config
+        self.mac = MacUnit(config)
+        self.lanes = LaneArray(config)
+        self.cell = CellUnit(config, self.lanes.drain_latency)
+        super().__init__({
+            "i_start": In(1), "i_clear": In(1), "i_entry": In(8), "i_steps": In(32),
+            "i_weights": In(config.axi_address_bits), "i_timeout": In(32),
+            "i_program_write": In(1), "i_program_address": In(8), "i_program_data": In(INSTRUCTION_BITS),
+            "o_busy": Out(1), "o_done": Out(1),
+            "o_error": Out(1), "o_error_code": Out(4), "o_error_address": Out(64),
+            "o_count": Out(data.StructLayout({name.lower(): 64 for name in COUNTERS})),
+            "i_x": In(stream.Signature(x_beat_layout(config))),
+            "o_y": Out(stream.Signature(output_beat_layout(config))),
+            "bus": Out(Axi4Read(config.axi_address_bits, config.axi_data_bits)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        restart = Signal()      # puts every unit back to its reset state after a failed run
+        stopping = Signal()
+        units_reset = ResetInserter(restart)
+        sequencer, mac, lanes, cell = Sequencer(config.program_length), self.mac, self.lanes, self.cell
+        path, fill, inputs = LanePath(config, mac.o_issue.shape()), FillUnit(config), InputUnit(config)
+        load = LoadUnit(config.axi_address_bits, config.axi_data_bits, config.outstanding, config.max_burst)
+        for name, unit in (("sequencer", sequencer), ("mac_unit", mac), ("lanes", lanes), ("cell_unit", cell),
+                           ("lane_path", path), ("fill_unit", fill), ("input_unit", inputs)):
+            m.submodules[name] = units_reset(unit)
+        m.submodules.load_unit = load
+
+        queues = {}
+        for name, unit in zip(UNITS, (inputs, fill, mac, cell), strict=True):
+            source = getattr(sequencer, f"o_{name}")
+            queues[name] = queue = Queue(source.payload.shape())
+            m.submodules[f"{name}_queue"] = units_reset(queue)
+            wiring.connect(m, source, queue.i)
+            wiring.connect(m, queue.o, unit.i)
+
+        # Program and arguments.
+        m.d.comb += [
+            sequencer.i_start.eq(self.i_start), sequencer.i_entry.eq(self.i_entry),
+            sequencer.i_clear.eq(self.i_clear), sequencer.i_steps.eq(self.i_steps), sequencer.i_stop.eq(stopping),
+            sequencer.i_write.eq(self.i_program_write), sequencer.i_write_address.eq(self.i_program_address),
+            sequencer.i_write_data.eq(self.i_program_data),
+            mac.i_clear.eq(self.i_start), mac.i_clear_h.eq(self.i_start & self.i_clear), cell.i_clear.eq(self.i_start),
+        ]
+        # Weights: memory to buffer. The ring's room is the credit of the reader.
+        ring_words = Signal(range(config.weight_words + 1))
+        credit_words = Signal.like(ring_words)
+        m.d.comb += [ring_words.eq(config.weight_words - sequencer.o_ring_base),
+                     credit_words.eq(Mux(sequencer.o_ring, ring_words, mac.o_release))]
+        m.d.sync += load.i_credit.eq(credit_words * config.beats_per_word)
+        wiring.connect(m, fill.o, load.i)
+        wiring.connect(m, load.bus, wiring.flipped(self.bus))
+        m.d.comb += [
+            load.base.eq(self.i_weights), load.i_start.eq(self.i_start), load.i_capacity.eq(0),
+            load.i_timeout.eq(self.i_timeout), load.i_stop.eq(stopping),
+            fill.i_beat.eq(load.o_valid), fill.i_data.eq(load.o.data),
+            lanes.i_fill.eq(fill.o_fill), mac.i_fresh.eq(fill.o_fresh), mac.i_ring_word.eq(fill.o_ring_word),
+        ]
+        for unit in (fill, mac):
+            m.d.comb += [unit.i_ring.eq(sequencer.o_ring), unit.i_ring_base.eq(sequencer.o_ring_base)]
+        # Vectors: streams and cell unit to operands.
+        wiring.connect(m, wiring.flipped(self.i_x), inputs.i_x)
+        m.d.comb += [
+            inputs.i_buffers.eq(sequencer.o_buffers), inputs.i_buffers_count.eq(sequencer.o_buffers_count),
+            inputs.i_free.eq(mac.o_free_x), mac.i_x.eq(inputs.o_elements),
+            path.i_x_write.eq(inputs.o_write), path.i_x_address.eq(inputs.o_address), path.i_x_data.eq(inputs.o_data),
+            path.i_h_write.eq(cell.o_h_write), path.i_h_bank.eq(cell.o_h_bank),
+            path.i_h_address.eq(cell.o_h_address), path.i_h_data.eq(cell.o_h_data), mac.i_h.eq(cell.o_signal),
+        ]
+        # Lanes and cell unit.
+        arrived = Signal(lanes.drained_delay)
+        m.d.sync += arrived.eq(Cat(lanes.o_drain.valid, arrived))
+        m.d.comb += [
+            path.i_issue.eq(mac.o_issue), path.i_issued.eq(mac.o_issued), lanes.i_control.eq(path.o_control),
+            lanes.i_drain.eq(cell.o_drain), cell.i_arrived.eq(arrived[-1]), cell.i_drained.eq(lanes.o_drained),
+            cell.i_finished.eq(mac.o_finished), mac.i_finish_free.eq(cell.o_finish_free),
+        ]
+        wiring.connect(m, cell.o, wiring.flipped(self.o_y))
+
+        idle = Signal()
+        quiet = [sequencer.o_running == 0, mac.o_idle, cell.o_idle, inputs.o_idle, fill.o_idle, load.o_idle]
+        quiet += [queue.o_empty for queue in queues.values()]
+        m.d.comb += idle.eq(Cat(quiet).all())
+        self._run(m, idle, load, inputs, sequencer, cell, stopping, restart)
+        self._count(m, mac, load)
+        return m
+
+    def _run(self, m, idle, load, inputs, sequencer, cell, stopping, restart):
+        """Run states: idle, running, stopping (after an error, until the memory port is quiet)."""
+        code = Signal(4)
+        address = Signal(64)
+        with m.If(load.o_error != 0):
+            m.d.comb += [code.eq(load.o_error), address.eq(load.o_error_address)]
+        with m.Elif(inputs.o_misplaced):
+            m.d.comb += code.eq(ErrorCode.TLAST)
+        with m.Elif(sequencer.o_illegal):
+            m.d.comb += code.eq(ErrorCode.ILLEGAL)
+        m.d.comb += [self.o_error_code.eq(code), self.o_error_address.eq(address)]
+        with m.FSM() as fsm:
+            m.d.comb += self.o_busy.eq(~fsm.ongoing("idle"))
+            with m.State("idle"):
+                with m.If(self.i_start):
+                    m.next = "starting"
+            with m.State("starting"):
+                m.next = "running"
+            with m.State("running"):
+                with m.If(code != 0):
+                    m.d.comb += self.o_error.eq(1)
+                    m.next = "stopping"
+                with m.Elif(idle):
+                    m.d.comb += self.o_done.eq(1)
+                    m.next = "idle"
+            with m.State("stopping"):
+                # No beat may be owed, and no output withdrawn that was offered.
+                m.d.comb += stopping.eq(1)
+                with m.If(load.o_idle & ~cell.o.valid):
+                    m.d.comb += restart.eq(1)
+                    m.next = "stopped"
+            with m.State("stopped"):
+                m.d.comb += self.o_done.eq(1)
+                m.next = "idle"
+
+    def _count(self, m, mac, load):
+        """The counters of a run; they keep their values until the next start."""
+        events = {
+            "cycles": self.o_busy, "busy": mac.o_busy, "stall_weights": mac.o_stall_weights,
+            "stall_h": mac.o_stall_h, "stall_x": mac.o_stall_x, "stall_output": mac.o_stall_output,
+            "empty": mac.o_empty & self.o_busy, "read_beats": load.o_beats,
+        }
+        for name in COUNTERS:
+            counter = Signal(64, name=f"count_{name.lower()}")
+            low, carry = counter[:16], Signal(name=f"carry_{name.lower()}")
+            event = Signal(name=f"event_{name.lower()}")
+            with m.If(self.i_start):
+                m.d.sync += [counter.eq(0), event.eq(0), carry.eq(0)]
+            with m.Else():
+                m.d.sync += [
+                    event.eq(events[name.lower()]), Cat(low, carry).eq(low + event),
+                    counter[16:].eq(counter[16:] + carry),
+                ]
+            m.d.comb += self.o_count[name.lower()].eq(counter)

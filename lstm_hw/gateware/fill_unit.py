@@ -1,0 +1,96 @@
+"""FillUnit: turns LOAD commands into memory reads and the beats that arrive into weight words."""
+
+from amaranth import *
+from amaranth.lib import data, fifo, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .instruction import command_layout
+from .lane_group import fill_layout
+
+QUEUED_LOADS = 8
+"""LOAD commands whose beats may be awaited at the same time."""
+
+
+def descriptor_layout():
+    """What the memory reader gets for one LOAD."""
+    return data.StructLayout({"offset": 32, "beats": 24, "credited": 1})
+
+
+class FillUnit(wiring.Component):
+    """Keeps the destination of every LOAD that is under way and addresses its beats.
+
+    Parameters
+    ----------
+    config : EngineConfig
+
+    Members
+    -------
+    i : stream of LOAD commands
+    o : stream of descriptors for the memory reader
+    i_beat : In(1), i_data : In(data bits)
+        A beat has arrived; beats come in the order of the descriptors.
+    i_ring, i_ring_base
+        The ring starts at this word, empty.
+    o_fill : Out
+        The beat on its way to the lane groups, registered.
+    o_fresh, o_ring_word : Out(1)
+        With the last beat of a resident word or of a ring word.
+    o_idle : Out(1)
+        No LOAD waits for beats.
+
+    Timing
+    ------
+    ``o_fill`` follows ``i_beat`` by one cycle; a LOAD passes from ``i`` to ``o`` in the same cycle.
+    """
+
+    def __init__(self, config):
+        self.config = config
+        super().__init__({
+            "i": In(stream.Signature(command_layout("LOAD"))),
+            "o": Out(stream.Signature(descriptor_layout())),
+            "i_beat": In(1), "i_data": In(config.axi_data_bits),
+            "i_ring": In(1), "i_ring_base": In(18),
+            "o_fill": Out(fill_layout(config)), "o_fresh": Out(1), "o_ring_word": Out(1), "o_idle": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        destination = data.StructLayout({"stream": 1, "base": range(config.weight_words), "beats": 24})
+        m.submodules.pending = pending = fifo.SyncFIFO(width=destination.size, depth=QUEUED_LOADS)
+        command, head = self.i.payload, destination(pending.r_data)
+        new = Signal(destination)
+        m.d.comb += [
+            new.stream.eq(command.stream), new.base.eq(command.base), new.beats.eq(command.beats),
+            self.o.payload.offset.eq(command.offset), self.o.payload.beats.eq(command.beats),
+            self.o.payload.credited.eq(command.stream),
+            self.o.valid.eq(self.i.valid & pending.w_rdy & (command.beats != 0)),
+            self.i.ready.eq(pending.w_rdy & (self.o.ready | (command.beats == 0))),
+            pending.w_data.eq(new), pending.w_en.eq(self.o.valid & self.o.ready),
+            self.o_idle.eq(~pending.r_rdy),
+        ]
+
+        chunk = Signal(range(config.beats_per_word))
+        taken = Signal(24)                               # beats of the oldest LOAD that have arrived
+        word = Signal(range(config.weight_words))        # its next resident word, from the second on
+        ring_word, ring_base = Signal.like(word), Signal.like(word)
+        address = Signal.like(word)
+        ends_word = chunk == config.beats_per_word - 1
+        m.d.comb += address.eq(Mux(head.stream, ring_word, Mux(taken == 0, head.base, word)))
+        m.d.sync += [
+            self.o_fill.valid.eq(self.i_beat), self.o_fill.data.eq(self.i_data),
+            self.o_fill.address.eq(address), self.o_fill.chunk.eq(chunk),
+            self.o_fresh.eq(self.i_beat & ends_word & ~head.stream),
+            self.o_ring_word.eq(self.i_beat & ends_word & head.stream),
+        ]
+        with m.If(self.i_beat):
+            m.d.sync += [chunk.eq(Mux(ends_word, 0, chunk + 1)), taken.eq(taken + 1)]
+            with m.If(head.stream & ends_word):
+                m.d.sync += ring_word.eq(Mux(ring_word == config.weight_words - 1, ring_base, ring_word + 1))
+            m.d.sync += word.eq(Mux(ends_word, address + 1, address))
+            with m.If(taken + 1 == head.beats):
+                m.d.comb += pending.r_en.eq(1)
+                m.d.sync += taken.eq(0)
+        with m.If(self.i_ring):
+            m.d.sync += [ring_word.eq(self.i_ring_base), ring_base.eq(self.i_ring_base)]
+        return m

@@ -1,0 +1,106 @@
+"""InputUnit: takes x vectors from the input stream into the x memory."""
+
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from .instruction import command_layout
+
+
+def x_beat_layout(config):
+    """One beat of the x stream: ``x_per_beat`` elements and the end-of-vector mark."""
+    return data.StructLayout({
+        "data": data.ArrayLayout(signed(config.operand_bits), config.x_per_beat), "last": 1})
+
+
+class InputUnit(wiring.Component):
+    """Runs INPUT commands, one stream beat a cycle.
+
+    Without ``spread`` a beat holds consecutive elements of one context's vector, which starts at a
+    word of the x memory. With ``spread`` a beat holds the same element of every context.
+
+    Parameters
+    ----------
+    config : EngineConfig
+
+    Members
+    -------
+    i : stream of INPUT commands
+    i_x : stream of beats
+    i_buffers : In(1), i_buffers_count : In(8)
+        Sets how many x vectors are free.
+    i_free : In(1)
+        An x vector becomes free.
+    o_write, o_address, o_data
+        Write port of the x memory, registered (see VectorMemory).
+    o_elements : Out
+        Elements that become readable, with ``o_write``.
+    o_misplaced : Out(1)
+        Pulse: tlast came early, or was missing at the end of a vector that carries it.
+    o_idle : Out(1)
+
+    Timing
+    ------
+    A command taken in cycle t lets the first beat pass in cycle t + 1; the write follows a beat by
+    one cycle. One idle cycle between commands.
+    """
+
+    def __init__(self, config):
+        self.config = config
+        elements = config.contexts * config.x_per_beat
+        super().__init__({
+            "i": In(stream.Signature(command_layout("INPUT"))),
+            "i_x": In(stream.Signature(x_beat_layout(config))),
+            "i_buffers": In(1), "i_buffers_count": In(8), "i_free": In(1),
+            "o_write": Out(elements), "o_address": Out(16),
+            "o_data": Out(data.ArrayLayout(signed(config.operand_bits), elements)),
+            "o_elements": Out(range(config.x_per_beat + 1)), "o_misplaced": Out(1), "o_idle": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        contexts, per_beat = config.contexts, config.x_per_beat
+        lane_bits = exact_log2(per_beat)
+        command = Signal(command_layout("INPUT"))
+        held, free = Signal(), Signal(8)
+        left, address = Signal(14), Signal(16)
+        step = Mux(command.spread, 1, per_beat)
+        blocked = command.wait & (free == 0)
+        beat, ends, takes = Signal(), Signal(), Signal()
+        m.d.comb += [
+            self.i.ready.eq(~held), self.o_idle.eq(~held),
+            self.i_x.ready.eq(held & ~blocked),
+            beat.eq(self.i_x.valid & self.i_x.ready), ends.eq(left <= step),
+            takes.eq(beat & ends & command.wait),
+        ]
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += [command.eq(self.i.payload), held.eq(self.i.payload.elements != 0),
+                         left.eq(self.i.payload.elements), address.eq(self.i.payload.target)]
+        with m.If(beat):
+            m.d.sync += [left.eq(left - step), address.eq(address + step)]
+            with m.If(ends):
+                m.d.sync += held.eq(0)
+        with m.If(self.i_buffers):
+            m.d.sync += free.eq(self.i_buffers_count)
+        with m.Else():
+            m.d.sync += free.eq(free + self.i_free - takes)
+
+        m.d.sync += [
+            self.o_write.eq(0), self.o_address.eq(address >> lane_bits),
+            self.o_elements.eq(Mux(beat, Mux(ends, left, step), 0)),
+            self.o_misplaced.eq(beat & (self.i_x.payload.last != (ends & command.last))),
+        ]
+        for k in range(contexts):
+            for e in range(per_beat):
+                index = k * per_beat + e
+                with m.If(command.spread):
+                    m.d.sync += self.o_data[index].eq(self.i_x.payload.data[min(k, per_beat - 1)])
+                    with m.If(beat & (address[:lane_bits] == e)):
+                        m.d.sync += self.o_write[index].eq(1)
+                with m.Else():
+                    m.d.sync += self.o_data[index].eq(self.i_x.payload.data[e])
+                    with m.If(beat & (command.bank == k)):
+                        m.d.sync += self.o_write[index].eq(1)
+        return m

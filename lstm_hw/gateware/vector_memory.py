@@ -1,0 +1,95 @@
+"""VectorMemory: the elements of x and h that the columns multiply."""
+
+from amaranth import *
+from amaranth.lib import data, memory, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from ..plan.isa import SPACE_CONSTANT, SPACE_X
+
+
+class VectorMemory(wiring.Component):
+    """One bank of x and one of h a context, each written by one unit and read by the lanes.
+
+    Parameters
+    ----------
+    config : EngineConfig
+
+    Members
+    -------
+    i_valid, i_address, i_space, i_rotate
+        Read request: context k gets the element at ``i_address`` of bank ``(k + i_rotate) mod K``,
+        or the constant ``2**i_address``. Without ``i_valid`` the operands are zero.
+    o_operands : Out(K elements)
+        The operands, ``latency`` cycles later.
+    i_h_write : In(1), i_h_bank, i_h_address, i_h_data
+        Write one element of h.
+    i_x_write : In(K * E), i_x_address, i_x_data
+        Write elements of x: bit ``k * E + e`` enables element ``e`` of the word at ``i_x_address``
+        (in words of E = ``x_per_beat`` elements) of bank k with ``i_x_data[k * E + e]``.
+
+    Timing
+    ------
+    Latency 2, initiation interval 1. A read sees a write of an earlier cycle.
+    """
+
+    latency = 2
+
+    def __init__(self, config):
+        self.config = config
+        contexts, per_beat = config.contexts, config.x_per_beat
+        self.element = signed(config.operand_bits)
+        super().__init__({
+            "i_valid": In(1), "i_address": In(16), "i_space": In(2), "i_rotate": In(3),
+            "o_operands": Out(data.ArrayLayout(self.element, contexts)),
+            "i_h_write": In(1), "i_h_bank": In(range(contexts)), "i_h_address": In(16), "i_h_data": In(self.element),
+            "i_x_write": In(contexts * per_beat), "i_x_address": In(16),
+            "i_x_data": In(data.ArrayLayout(self.element, contexts * per_beat)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config, bits = self.config, self.config.operand_bits
+        per_beat = config.x_per_beat
+        lane_bits = exact_log2(per_beat)
+
+        valid, space, rotate = Signal(), Signal(2), Signal(3)
+        constant = Signal(config.operand_bits)
+        lane = Signal(max(1, lane_bits))
+        m.d.sync += [
+            valid.eq(self.i_valid), space.eq(self.i_space), rotate.eq(self.i_rotate),
+            constant.eq(1 << self.i_address[:4]), lane.eq(self.i_address[:lane_bits]),
+        ]
+        values = []
+        for k in range(config.contexts):
+            h = memory.Memory(shape=bits, depth=config.h_elements, init=[])
+            x = memory.Memory(shape=bits * per_beat, depth=config.x_elements // per_beat, init=[])
+            m.submodules[f"h{k}"], m.submodules[f"x{k}"] = h, x
+            h_write, x_write = h.write_port(), x.write_port(granularity=bits)
+            h_read, x_read = h.read_port(), x.read_port()
+            m.d.comb += [
+                h_write.en.eq(self.i_h_write & (self.i_h_bank == k)),
+                h_write.addr.eq(self.i_h_address), h_write.data.eq(self.i_h_data),
+                x_write.en.eq(self.i_x_write[k * per_beat:(k + 1) * per_beat]),
+                x_write.addr.eq(self.i_x_address),
+                x_write.data.eq(Cat(self.i_x_data[k * per_beat + e] for e in range(per_beat))),
+                h_read.addr.eq(self.i_address), h_read.en.eq(1),
+                x_read.addr.eq(self.i_address >> lane_bits), x_read.en.eq(1),
+            ]
+            value = Signal(bits, name=f"value{k}")
+            with m.Switch(space):
+                with m.Case(SPACE_X):
+                    m.d.comb += value.eq(x_read.data.word_select(lane, bits) if lane_bits else x_read.data)
+                with m.Case(SPACE_CONSTANT):
+                    m.d.comb += value.eq(constant)
+                with m.Default():
+                    m.d.comb += value.eq(h_read.data)
+            values.append(value)
+        for k in range(config.contexts):
+            chosen = Signal(bits, name=f"chosen{k}")
+            with m.Switch(rotate):
+                for turn in range(config.contexts):
+                    with m.Case(turn):
+                        m.d.comb += chosen.eq(values[(k + turn) % config.contexts])
+            m.d.sync += self.o_operands[k].eq(Mux(valid, chosen, 0))
+        return m

@@ -1,0 +1,220 @@
+"""The resident planner: all weights on chip, every time step column by column without a stall.
+
+A step of a layer runs through its columns in the order in which they exist: first those that have
+long been there, last those that the step before (or the layer below) is still producing. The tail
+of a step so hides behind the first columns of the next.
+"""
+
+from dataclasses import dataclass
+
+from ..errors import ConfigError
+from ..image.layout import Image, Tile
+from .isa import CLEAR_REGISTER, MODE_LINEAR, MODE_LSTM, MODE_ZERO, SPACE_CONSTANT, SPACE_H, SPACE_X, STEPS_REGISTER
+from .network import Network
+from .program import Program, ProgramBuilder
+
+H_READ, H_WRITE, X_READ, X_WRITE = 1, 2, 3, 4
+"""Registers: offsets of the h buffers of the last and of this step, and of the x buffers."""
+MIN_TILE_CYCLES = 16
+"""Shortest MAC that hides the sequencer's work."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A program with the image that it reads and where it keeps things.
+
+    Members: ``config``, ``network``, ``schedule`` (name), ``program``, ``image``.
+    """
+
+    config: object
+    network: Network
+    schedule: str
+    program: Program
+    image: Image
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a layer stack keeps its vectors, states and sums."""
+
+    h_base: tuple
+    state_base: tuple
+    bias_base: tuple
+    work_base: tuple
+    h_total: int
+    states: int
+    accumulators: int
+    x_stride: int
+    x_buffers: int
+
+    @classmethod
+    def of(cls, network, config):
+        """Place ``network`` on ``config``; ConfigError names the memory that is too small."""
+        blocks = [layer.blocks(config.rows) for layer in network.layers]
+        h_base, states = _running([layer.outputs for layer in network.lstm])
+        bias_base, after_bias = _running(blocks, start=1)
+        work_base, accumulators = _running(blocks, start=after_bias)
+        stride = -(-network.layers[0].inputs // config.x_per_beat) * config.x_per_beat
+        placement = cls(h_base, h_base, bias_base, work_base, states, states * config.contexts, accumulators, stride,
+                        min(255, config.x_elements // stride))
+        for field, need in (("h_elements", 2 * states), ("states", placement.states), ("accumulators", accumulators),
+                            ("x_elements", stride)):
+            if getattr(config, field) < need:
+                raise ConfigError(f"engine.{field}", getattr(config, field), f"must be at least {need} for this model")
+        return placement
+
+
+def _running(sizes, start=0):
+    """Start of every item when they are laid end to end, and the end of the last."""
+    starts, position = [], start
+    for size in sizes:
+        starts.append(position)
+        position += size
+    return tuple(starts), position
+
+
+def column_tiles(columns, blocks, units_per_block):
+    """Cut columns so that a tile is a whole number of row blocks' units and long enough for the sequencer."""
+    width = units_per_block * max(1, -(-MIN_TILE_CYCLES // (blocks * units_per_block)))
+    return [(first, min(width, columns - first)) for first in range(0, columns, width)]
+
+
+class ResidentPlanner:
+    """Emits the ``load`` and ``run`` entries for a network whose weights fit the weight buffer.
+
+    Parameters
+    ----------
+    network : Network
+    config : EngineConfig
+        All K contexts work on independent sequences.
+    """
+
+    name = "resident"
+
+    def __init__(self, network, config):
+        self.network, self.config = network, config
+        self.place = Placement.of(network, config)
+        self.mask = (1 << config.contexts) - 1
+        self.tiles, self.addresses = [], {}
+        self.builder = ProgramBuilder()
+
+    def plan(self):
+        """The plan; ConfigError when something does not fit."""
+        # Biases come first: the load entry uses them as they arrive.
+        for layer, shape in enumerate(self.network.layers):
+            column = 0
+            for _, columns in shape.bias_columns:
+                self._tile(layer, "bias", column, columns)
+                column += columns
+        for layer, shape in enumerate(self.network.layers):
+            for part, first, columns in self._column_order(layer):
+                self._tile(layer, part, first, columns)
+        image = Image(tuple(self.tiles))
+        if image.words > self.config.weight_words:
+            raise ConfigError("engine.weight_words", self.config.weight_words,
+                              f"must be at least {image.words} to keep the whole model on chip")
+        self._load(image)
+        self._run()
+        return Plan(self.config, self.network, self.name, self.builder.build(self.config.program_length), image)
+
+    def _tile(self, layer, part, first, columns):
+        tile = Tile(layer, part, 0, self.network.layers[layer].blocks(self.config.rows), first, columns)
+        self.addresses[layer, part, first] = sum(t.words for t in self.tiles)
+        self.tiles.append(tile)
+
+    def _column_order(self, layer):
+        """(part, first column, columns) in the order of use: the newest vector last."""
+        shape = self.network.layers[layer]
+        blocks, units = shape.blocks(self.config.rows), self.config.units_per_block
+        from_stream = [("x", 0, shape.inputs)]
+        from_below = [("x", *tile) for tile in column_tiles(shape.inputs, blocks, units)]
+        if shape.kind == "linear":
+            return from_below
+        own = [("h", *tile) for tile in column_tiles(shape.outputs, blocks, units)]
+        return from_stream + own if layer == 0 else own + from_below
+
+    def _load(self, image):
+        emit, place = self.builder.emit, self.place
+        self.builder.entry("load")
+        emit("SET", register=H_READ, value=0)
+        emit("SET", register=H_WRITE, value=place.h_total)
+        emit("LOAD", beats=image.beats(self.config), comment="the whole image, resident")
+        for layer, shape in enumerate(self.network.layers):
+            column = 0
+            for exponent, columns in shape.bias_columns:
+                emit("MAC", weight=self.addresses[layer, "bias", column], fresh=1, space=SPACE_CONSTANT, operand=exponent,
+                     columns=columns, slots=shape.blocks(self.config.rows), mask=self.mask,
+                     load=1, hold=int(column == 0), source=place.bias_base[layer] if column else 0,
+                     store=1, target=place.bias_base[layer], comment=f"bias of layer {layer} times 2**{exponent}")
+                column += columns
+        emit("HALT")
+
+    def _run(self):
+        emit, place, network = self.builder.emit, self.place, self.network
+        self.builder.entry("run")
+        emit("BUFFERS", count=place.x_buffers)
+        emit("SET", register=X_READ, value=0)
+        emit("SET", register=X_WRITE, value=0)
+        with self.builder.loop(count_reg=CLEAR_REGISTER, comment="only when the run starts from zero state"):
+            for layer, shape in enumerate(network.lstm):
+                self._cell(layer, shape, MODE_ZERO, H_READ)
+        with self.builder.loop(count_reg=STEPS_REGISTER, comment="time steps"):
+            emit("INPUT", target_reg=X_WRITE, elements=network.layers[0].inputs, spread=int(self.config.contexts > 1),
+                 wait=1, last=1)
+            self._advance(X_WRITE, place.x_stride, place.x_stride * place.x_buffers)
+            for layer, shape in enumerate(network.lstm):
+                self._macs(layer, H_WRITE)
+                self._cell(layer, shape, MODE_LSTM, H_WRITE, emit=int(layer == len(network.layers) - 1))
+                if layer == 0:
+                    self._advance(X_READ, place.x_stride, place.x_stride * place.x_buffers)
+            if network.head and network.head_every_step:
+                self._head(H_WRITE)
+            for register in (H_READ, H_WRITE):
+                self._advance(register, place.h_total, 2 * place.h_total)
+        if network.head and not network.head_every_step:
+            self._head(H_READ)
+        emit("HALT")
+
+    def _advance(self, register, step, limit):
+        self.builder.emit("ADD", register=register, value=step, limit=limit)
+
+    def _head(self, newest):
+        layer = len(self.network.layers) - 1
+        self._macs(layer, newest)
+        self._cell(layer, self.network.head, MODE_LINEAR, 0, emit=1)
+
+    def _macs(self, layer, newest):
+        """All columns of one step of a layer; ``newest`` is the register of the h buffer of this step."""
+        shape, place, config = self.network.layers[layer], self.place, self.config
+        order = self._column_order(layer)
+        blocks = shape.blocks(config.rows)
+        sizes = [s.outputs for s in self.network.lstm]
+        for position, (part, first, columns) in enumerate(order):
+            fields = {"weight": self.addresses[layer, part, first], "columns": columns, "slots": blocks, "mask": self.mask}
+            if position == 0:
+                fields |= {"load": 1, "source": place.bias_base[layer]}
+            elif blocks > 1:
+                fields |= {"load": 1, "source": place.work_base[layer]}
+            if position == len(order) - 1:
+                fields |= {"finish": 1}
+            elif blocks > 1:
+                fields |= {"store": 1, "target": place.work_base[layer]}
+            if part == "x" and layer == 0:
+                fields |= {"space": SPACE_X, "operand_reg": X_READ, "wait": 1, "take": 1, "free": 1}
+            elif part == "h":
+                fields |= {"space": SPACE_H, "operand": place.h_base[layer] + first, "operand_reg": H_READ,
+                           "wait": 1, "take": 1}
+            else:
+                # The vector from below is consumed by its own layer's next step; here it is only awaited. In
+                # front of it in the queue are the older vectors of the layers above and the newer ones below.
+                ahead = sum(sizes[:layer - 1]) + (sum(sizes[layer + 1:]) if shape.kind == "lstm" else 0)
+                fields |= {"space": SPACE_H, "operand": place.h_base[layer - 1] + first, "operand_reg": newest,
+                           "wait": 1, "offset": ahead + first}
+            self.builder.emit("MAC", comment=f"layer {layer}, {part} columns {first}..{first + columns - 1}", **fields)
+
+    def _cell(self, layer, shape, mode, target_reg, emit=0):
+        fields = {"units": shape.outputs, "mask": self.mask, "mode": mode, "scale": layer, "emit": emit, "last": emit}
+        if mode != MODE_LINEAR:
+            fields |= {"state": self.place.state_base[layer], "state_stride": self.place.h_total,
+                       "target": self.place.h_base[layer], "target_reg": target_reg, "write": 1, "signal": 1}
+        self.builder.emit("CELL", **fields)

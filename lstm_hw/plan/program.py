@@ -1,0 +1,181 @@
+"""Programs: built by planners, listed for people, encoded for the hardware, executed for the models."""
+
+import json
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from ..errors import ProgramError
+from .isa import CLEAR_REGISTER, INSTRUCTION_BITS, LOOP_DEPTH, OPS, REGISTER_BITS, REGISTERS, STEPS_REGISTER, encode, instruction
+
+MASK = (1 << REGISTER_BITS) - 1
+
+
+@dataclass(frozen=True)
+class Command:
+    """A unit instruction as its unit gets it: registers added.
+
+    ``at`` is the program address, ``scalars`` the number of scalar instructions that the sequencer
+    has executed since the command before, ``taken`` whatever the unit needs (field name -> value).
+    """
+
+    op: str
+    at: int
+    scalars: int
+    fields: MappingProxyType
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        try:
+            return self.fields[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def __str__(self):
+        return f"{self.at:3d} {self.op} " + " ".join(f"{k}={v}" for k, v in self.fields.items() if v)
+
+
+@dataclass(frozen=True)
+class Program:
+    """Instructions, with named entries (name -> address) and comments (address -> text)."""
+
+    instructions: tuple
+    entries: MappingProxyType
+    comments: MappingProxyType = field(default_factory=lambda: MappingProxyType({}))
+
+    def encoded(self):
+        """One 160-bit integer an instruction."""
+        return [encode(i) for i in self.instructions]
+
+    def listing(self):
+        """The program as text, one instruction a line, loops indented."""
+        names = {address: name for name, address in self.entries.items()}
+        lines, depth = [], 0
+        for address, instr in enumerate(self.instructions):
+            if address in names:
+                lines.append(f"{names[address]}:")
+            depth -= instr.op == "END"
+            text = f"{address:4d}  {'  ' * depth}{instr}"
+            comment = self.comments.get(address)
+            lines.append(f"{text:<100}; {comment}" if comment else text)
+            depth += instr.op == "LOOP"
+        return "\n".join(lines) + "\n"
+
+    def to_json(self):
+        return json.dumps({
+            "bits": INSTRUCTION_BITS, "entries": dict(self.entries),
+            "instructions": [{"op": i.op, **{k: v for k, v in i.fields.items() if v}} for i in self.instructions],
+            "words": [f"{word:0{INSTRUCTION_BITS // 4}x}" for word in self.encoded()],
+        }, indent=1)
+
+    def run(self, entry, steps, clear, registers=None):
+        """Execute the scalar part: yield every unit command, RING and BUFFERS in order.
+
+        Parameters
+        ----------
+        entry : str
+            Name of an entry.
+        steps : int
+            Time steps of the run.
+        clear : bool
+            The run starts from zero state.
+        registers : list of int, optional
+            The eight registers; they are changed in place and so carry over to the next run.
+
+        Yields
+        ------
+        Command
+            ``HALT`` is the last one.
+
+        Raises
+        ------
+        ProgramError
+            Running off the end, too deep loops, a jump out of the program.
+        """
+        if entry not in self.entries:
+            raise ProgramError("entry", repr(entry), f"must be one of {sorted(self.entries)}")
+        registers = [0] * REGISTERS if registers is None else registers
+        registers[CLEAR_REGISTER], registers[STEPS_REGISTER] = int(bool(clear)), steps
+        pc, loops, scalars = self.entries[entry], [], 0
+        while True:
+            if not 0 <= pc < len(self.instructions):
+                raise ProgramError("program", f"address {pc}", f"must stay below {len(self.instructions)}")
+            instr, at = self.instructions[pc], pc
+            pc += 1
+            if OPS[instr.op].unit or instr.op in ("RING", "BUFFERS", "HALT"):
+                relative = OPS[instr.op].relative
+                values = {}
+                for name, value in instr.fields.items():
+                    if not name.endswith("_reg"):
+                        if name in relative:
+                            value = value + registers[instr.fields[f"{name}_reg"]] & (1 << OPS[instr.op].fields[name]) - 1
+                        values[name] = value
+                yield Command(instr.op, at, scalars, MappingProxyType(values))
+                scalars = 0
+                if instr.op == "HALT":
+                    return
+                continue
+            scalars += 1
+            if instr.op == "SET":
+                registers[instr.register] = instr.value
+            elif instr.op == "ADD":
+                total = registers[instr.register] + instr.value & MASK
+                registers[instr.register] = total - instr.limit if instr.limit and total >= instr.limit else total
+            elif instr.op == "LOOP":
+                count = instr.count + registers[instr.count_reg] & MASK
+                if count == 0:
+                    pc = instr.exit
+                else:
+                    loops.append([pc, count])
+                    if len(loops) > LOOP_DEPTH:
+                        raise ProgramError(f"program address {at}", f"{len(loops)} nested loops", f"must be at most {LOOP_DEPTH}")
+            elif instr.op == "END":
+                if not loops:
+                    raise ProgramError(f"program address {at}", "END without LOOP", "must close a loop")
+                loops[-1][1] -= 1
+                if loops[-1][1] == 0:
+                    loops.pop()
+                else:
+                    pc = loops[-1][0]
+            registers[0] = 0
+
+
+class ProgramBuilder:
+    """Collects instructions; loops are context managers.
+
+    >>> b = ProgramBuilder()
+    >>> b.entry("run")
+    >>> with b.loop(count_reg=7):
+    ...     b.emit("MAC", columns=8, slots=1, comment="x part")
+    >>> b.emit("HALT")
+    >>> program = b.build(128)
+    """
+
+    def __init__(self):
+        self._instructions, self._entries, self._comments = [], {}, {}
+
+    def entry(self, name):
+        """The next instruction can be started at under this name."""
+        self._entries[name] = len(self._instructions)
+
+    def emit(self, op, comment=None, **fields):
+        if comment:
+            self._comments[len(self._instructions)] = comment
+        self._instructions.append(instruction(op, **fields))
+
+    @contextmanager
+    def loop(self, comment=None, **count):
+        start = len(self._instructions)
+        self.emit("LOOP", comment=comment, **count)
+        yield
+        self.emit("END")
+        self._instructions[start] = instruction("LOOP", exit=len(self._instructions), **count)
+
+    def build(self, limit):
+        """The program; ProgramError when it is longer than ``limit`` instructions."""
+        if len(self._instructions) > limit:
+            raise ProgramError("program", f"{len(self._instructions)} instructions",
+                               f"must fit the program memory of {limit}")
+        return Program(tuple(self._instructions), MappingProxyType(dict(self._entries)),
+                       MappingProxyType(dict(self._comments)))
