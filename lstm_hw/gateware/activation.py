@@ -105,10 +105,7 @@ class Activation(wiring.Component):
             for coefficient, width in zip(reversed(row), reversed(widths), strict=True):
                 packed = (packed << width) | (coefficient & ((1 << width) - 1))
             rows.append(packed)
-        # A block RAM would be mostly empty: 64 rows are one 6-input LUT a bit.
-        m.submodules.table = table = Memory(
-            shape=sum(widths), depth=len(rows), init=rows, attrs={"rom_style": "distributed"}
-        )
+        m.submodules.table = table = Memory(shape=sum(widths), depth=len(rows), init=rows)
         port = table.read_port()
         m.d.comb += port.addr.eq(segment)
         coefficients, offset = [], 0
