@@ -1,0 +1,152 @@
+"""Burst splitter: cuts load descriptors into AXI bursts."""
+
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import bits_for, exact_log2
+
+from .axi import PAGE_BYTES
+
+OFFSET_BITS, BEATS_BITS = 32, 24
+
+LOAD_DESCRIPTOR = data.StructLayout({"offset": OFFSET_BITS, "beats": BEATS_BITS, "credited": 1})
+"""What to load: ``beats`` words from word ``offset`` of the weight image, with or without credit."""
+
+
+class BurstSplitter(wiring.Component):
+    """Cuts descriptors into the longest bursts that stay within ``max_burst`` and one 4 KiB page.
+
+    A word is ``data_bits`` wide, and all addresses here are word addresses. A burst ends at the
+    first of: ``max_burst`` words, the end of its page, the end of its descriptor. The word address
+    of a descriptor is ``i_base + offset`` modulo the address space.
+
+    Parameters
+    ----------
+    address_bits : int
+        Width of a byte address.
+    data_bits : int
+        Width of a word, a power of two from 64 to 1024.
+    max_burst : int
+        Longest burst in words, at most one page. :class:`LoadUnit` checks all three.
+
+    Members
+    -------
+    i : stream of LOAD_DESCRIPTOR, in
+        A descriptor of 0 beats is taken and has no effect.
+    i_base : In(word_bits)
+        Word address of offset 0, stable while a descriptor is inside.
+    i_flush : In(1)
+        Take nothing and drop everything inside; ``o.valid`` is withdrawn.
+    o : stream of {word, length, credited, first, last}, out
+        One burst: its word address, its length of 1 to ``max_burst`` words, whether it waits for
+        credit, whether it is the first and the last of its descriptor.
+    o_idle : Out(1)
+        Nothing inside.
+
+    Attributes
+    ----------
+    latency : int
+        Cycles from the acceptance of a descriptor to its first ``o.valid``: 3.
+    word_bits, page_bits : int
+        Width of a word address, and of a word's place in its page.
+
+    Timing
+    ------
+    One burst a cycle, also across descriptors, hence one single-burst descriptor a cycle. There is
+    room for four: a descriptor in the adder, one in the splitter, two bursts in the output buffer,
+    which keeps ``o.ready`` from reaching back into the splitter. With ``s`` the cycle in which the
+    first burst of descriptor d stands in the splitter, ``e`` the cycle in which a burst leaves it
+    and ``x`` the cycle in which it is taken from ``o``::
+
+        accepted[d] >= s[d-1] - 1           e[k] = max(cycle it stands in the splitter, x[k-2] + 1)
+        s[d] = max(accepted[d] + 2, e[last burst of d-1] + 1)
+        next burst of d stands in the splitter in e[k] + 1
+        o.valid of burst k from max(e[k], x[k-1]) + 1
+
+    Base and offset are added in two steps of at most 32 bits; the longest paths are the increment of
+    the page number and the 24-bit comparison that recognises the last burst.
+    """
+
+    latency = 3
+
+    def __init__(self, address_bits, data_bits, max_burst):
+        self.max_burst = max_burst
+        self.word_bits = address_bits - exact_log2(data_bits // 8)
+        self.page_bits = exact_log2(PAGE_BYTES * 8 // data_bits)
+        super().__init__({
+            "i": In(stream.Signature(LOAD_DESCRIPTOR)),
+            "i_base": In(self.word_bits),
+            "i_flush": In(1),
+            "o": Out(stream.Signature(data.StructLayout({
+                "word": self.word_bits, "length": bits_for(max_burst), "credited": 1, "first": 1, "last": 1,
+            }))),
+            "o_idle": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        page_words, longest = 1 << self.page_bits, self.max_burst
+        low_bits = min(OFFSET_BITS, self.word_bits)
+
+        # Stage 1, adder: the lower part of base + offset with its carry.
+        add_valid = Signal()
+        low = Signal(min(low_bits + 1, self.word_bits), reset_less=True)
+        added = Signal(LOAD_DESCRIPTOR, reset_less=True)
+        start = Signal(self.word_bits)
+
+        # Stage 2, splitter: `room` words are left in the page; `limit` is the smaller of room and longest. What
+        # follows a burst depends on `room` only, since a burst that the descriptor ends has no successor in it.
+        split_valid = Signal()
+        page = Signal(self.word_bits - self.page_bits, reset_less=True)
+        room = Signal(range(page_words + 1), reset_less=True)
+        limit = Signal(range(longest + 1), reset_less=True)
+        remaining = Signal(BEATS_BITS, reset_less=True)
+        credited, first = Signal(reset_less=True), Signal(reset_less=True)
+
+        # Stage 3, output buffer of two bursts, the second of which is used when `o` is held up.
+        burst_layout = self.o.payload.shape()
+        head, spare, made = (Signal(burst_layout, reset_less=True, name=name) for name in ("head", "spare", "made"))
+        head_valid, spare_valid = Signal(), Signal()
+
+        last = remaining <= limit
+        fills = room <= longest
+        step = split_valid & ~spare_valid
+        enter = add_valid & (~split_valid | (step & last))
+        accept = self.i.valid & self.i.ready
+        taken = head_valid & self.o.ready
+        m.d.comb += [
+            self.i.ready.eq(~self.i_flush & (~add_valid | enter)),
+            self.o.valid.eq(head_valid),
+            self.o.payload.eq(head),
+            self.o_idle.eq(~(add_valid | split_valid | head_valid)),
+            start.eq(Cat(low[:low_bits], self.i_base[low_bits:] + low[low_bits:])),
+            made.word.eq(Cat((page_words - room)[:self.page_bits], page)), made.length.eq(Mux(last, remaining, limit)),
+            made.credited.eq(credited), made.first.eq(first), made.last.eq(last),
+        ]
+
+        with m.If(accept):
+            m.d.sync += [low.eq(self.i_base[:low_bits] + self.i.payload.offset), added.eq(self.i.payload)]
+
+        def place(words):
+            return [room.eq(words), limit.eq(Mux(words < longest, words, longest))]
+
+        with m.If(enter):
+            m.d.sync += place(page_words - start[:self.page_bits])
+            m.d.sync += [page.eq(start[self.page_bits:]), remaining.eq(added.beats)]
+            m.d.sync += [credited.eq(added.credited), first.eq(1)]
+        with m.Elif(step):
+            m.d.sync += place(Mux(fills, page_words, room - longest))
+            m.d.sync += [page.eq(page + fills), remaining.eq(remaining - limit), first.eq(0)]
+
+        with m.If(taken | ~head_valid):
+            m.d.sync += head.eq(Mux(spare_valid, spare, made))
+        with m.If(~spare_valid):
+            m.d.sync += spare.eq(made)
+
+        m.d.sync += [
+            add_valid.eq(~self.i_flush & ((accept & (self.i.payload.beats != 0)) | (add_valid & ~enter))),
+            split_valid.eq(~self.i_flush & (enter | (split_valid & ~(step & last)))),
+            head_valid.eq(~self.i_flush & (step | spare_valid | (head_valid & ~taken))),
+            spare_valid.eq(~self.i_flush & head_valid & ~taken & (step | spare_valid)),
+        ]
+        return m

@@ -1,0 +1,254 @@
+"""Load unit: AXI4 read master that fetches weight words in order."""
+
+from amaranth import *
+from amaranth.lib import data, fifo, stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from ..errors import ConfigError
+from .axi import BURST_INCR, DECERR, PAGE_BYTES, Axi4Read
+from .burst_splitter import BEATS_BITS, LOAD_DESCRIPTOR, BurstSplitter
+
+NO_ERROR, SLAVE_ERROR, DECODE_ERROR, TIMEOUT_ERROR = range(4)
+"""Values of ``LoadUnit.o_error``."""
+
+CACHE_MODIFIABLE = 0b0011
+"""ARCACHE of normal, non-cacheable, bufferable memory: interconnects may resize these bursts."""
+
+
+class LoadUnit(wiring.Component):
+    """Executes load descriptors over AXI4 and delivers the beats in order.
+
+    Descriptors become INCR bursts that are as long as possible and never cross 4 KiB (see
+    :class:`BurstSplitter`); several are in flight. A burst of a *credited* descriptor is requested
+    once the whole burst fits in the free buffer space that the consumer has reported, so the
+    consumer never has to refuse a beat and RREADY is high whenever a beat is owed.
+
+    The first error ends the run: no new requests, queued descriptors are dropped, beats still owed
+    are taken and discarded. ``i_stop`` does the same without an error. Both last until the next
+    ``i_start``. An ARVALID that is up stays up until ARREADY in any case, so the bus is never left
+    in the middle of a transaction.
+
+    Parameters
+    ----------
+    address_bits : int
+        Width of ARADDR, 32 to 64.
+    data_bits : int
+        Width of RDATA, a power of two from 64 to 1024. A beat is ``data_bits`` wide.
+    outstanding : int
+        Latency to hide, in bursts, 1 to 64 (see Timing).
+    max_burst : int, optional
+        Longest burst in beats, 1 to 256 and at most 4 KiB; the longest such by default.
+
+    Members
+    -------
+    i : stream of LOAD_DESCRIPTOR, in
+        ``offset`` from ``base`` in beats (32 bits), ``beats`` (24 bits, 0 has no effect) and
+        ``credited``. The addresses are taken modulo the address space; the descriptor must lie
+        inside the image.
+    base : In(address_bits)
+        Byte address of the weight image, a multiple of ``data_bits / 8`` (lower bits are taken as
+        0). Stable while not idle.
+    i_start : In(1)
+        Begin a run: ``i_capacity`` becomes the free space, error and stop are cleared. Only heeded
+        in a cycle with ``o_idle``, so beats of a broken run can never count as data of the next.
+    i_capacity : In(24)
+        Beats of buffer space at the start.
+    i_credit : In(24)
+        Beats of buffer space added or given back in this cycle. A burst is never shortened to fit, so
+        the buffer must hold at least ``max_burst`` beats in all, and free space below 2**24.
+    i_stop : In(1)
+        Abandon the run (the unit stays stopped until ``i_start``).
+    i_timeout : In(32)
+        Cycles without progress, that is with something owed but neither an AR nor an R handshake,
+        after which TIMEOUT_ERROR is raised; 0 is never. A change counts from the next progress.
+    bus : Axi4Read(address_bits, data_bits), out
+        One ID, all beats full width. Payloads are stable while VALID waits for READY.
+    o : Out({data, first, last})
+        A beat, and whether it is the first and the last of its descriptor.
+    o_valid : Out(1)
+        ``o`` is a beat in this cycle. There is no ready: the consumer takes it.
+    o_beats : Out(1)
+        A beat was received, delivered or not.
+    o_error : Out(2)
+        First error since the start: NO_ERROR, SLAVE_ERROR (SLVERR, or RLAST on another beat than
+        the last one requested), DECODE_ERROR (DECERR) or TIMEOUT_ERROR.
+    o_error_address : Out(address_bits)
+        Byte address of the beat that failed or, for a time-out, of the oldest beat owed.
+    o_idle : Out(1)
+        Nothing queued, nothing requested, no beat owed, no beat on ``o``.
+
+    Attributes
+    ----------
+    request_latency : int
+        Cycles from the acceptance of a descriptor to its first ARVALID, the unit being idle and
+        credit at hand: 4.
+    beat_latency : int
+        Cycles from an R handshake to ``o_valid``, ``o_beats`` and ``o_error``: 1.
+    in_flight : int
+        Most bursts requested and not yet received, ``outstanding + 2``: one is being received and
+        one covers the turn-round of the slot that the last beat frees.
+
+    Timing
+    ------
+    One AR and one beat a cycle. With ``e[k]`` of :class:`BurstSplitter`, ``x[k] + 1`` the first
+    cycle of burst k's ARVALID, ``h[k]`` the cycle of its AR handshake, ``r[k]`` that of its last R
+    handshake and ``g[k]`` the cycle of the ``i_credit`` (or ``i_start``) that makes it fit::
+
+        x[k] = max(e[k] + 1, h[k-1], r[k - in_flight] + 1, g[k] + 1 if credited)
+
+    so burst k's ARVALID rises in cycle ``accepted + 4 + k`` if nothing holds it up. Hence beats
+    follow one another without a gap, across bursts and queued descriptors, on a slave that takes an
+    AR in every cycle and starts to answer L cycles later, as long as L is at most ``outstanding``
+    times the burst length.
+
+    From the cycle after ``i_stop``, and from the second cycle after a failing beat, no ARVALID
+    rises. Neither a failing beat nor any beat after it or from the first cycle of ``i_stop`` on is
+    delivered. ``o_error`` is set in the cycle after the last of ``i_timeout`` successive cycles
+    without progress; they are counted from the cycle after the latest AR or R handshake, or after
+    ARVALID rose with nothing else owed.
+
+    After a time-out the unit keeps ARVALID up and takes the beats owed whenever they come, as AXI
+    demands; ``o_idle`` stays low until then. On a dead bus only a reset of the bus, this unit
+    included, helps.
+
+    Raises
+    ------
+    ConfigError
+        A parameter is out of range.
+    """
+
+    request_latency = BurstSplitter.latency + 1
+    beat_latency = 1
+
+    def __init__(self, address_bits, data_bits, outstanding=8, max_burst=None):
+        def check(name, value, valid, rule):
+            if not isinstance(value, int) or not valid(value):
+                raise ConfigError(f"LoadUnit {name}", repr(value), rule)
+
+        check("address_bits", address_bits, lambda v: 32 <= v <= 64, "must be between 32 and 64")
+        check("data_bits", data_bits, lambda v: v in (64, 128, 256, 512, 1024), "must be a power of two, 64 to 1024")
+        check("outstanding", outstanding, lambda v: 1 <= v <= 64, "must be between 1 and 64")
+        longest = min(256, PAGE_BYTES * 8 // data_bits)
+        max_burst = longest if max_burst is None else max_burst
+        check("max_burst", max_burst, lambda v: 1 <= v <= longest, f"must be between 1 and {longest} beats")
+        self.address_bits, self.data_bits = address_bits, data_bits
+        self.outstanding, self.max_burst = outstanding, max_burst
+        self.in_flight = outstanding + 2
+        super().__init__({
+            "i": In(stream.Signature(LOAD_DESCRIPTOR)),
+            "base": In(address_bits),
+            "i_start": In(1), "i_capacity": In(BEATS_BITS), "i_credit": In(BEATS_BITS),
+            "i_stop": In(1), "i_timeout": In(32),
+            "bus": Out(Axi4Read(address_bits, data_bits)),
+            "o": Out(data.StructLayout({"data": data_bits, "first": 1, "last": 1})),
+            "o_valid": Out(1), "o_beats": Out(1),
+            "o_error": Out(2), "o_error_address": Out(address_bits),
+            "o_idle": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.splitter = splitter = BurstSplitter(self.address_bits, self.data_bits, self.max_burst)
+        layout = data.StructLayout({"word": splitter.word_bits, "arlen": 8, "first": 1, "last": 1})
+        # Bursts requested behind the one that is being received, which stands in _beats.
+        m.submodules.owed = owed = fifo.SyncFIFO(width=layout.size, depth=self.in_flight - 1)
+        request, oldest = Signal(layout), data.View(layout, owed.r_data)
+
+        halted, live, start, receiving = Signal(), Signal(), Signal(), Signal()
+        m.d.comb += [
+            live.eq(~halted & ~self.i_stop),
+            start.eq(self.i_start & self.o_idle),
+            self.o_idle.eq(splitter.o_idle & ~owed.r_rdy & ~receiving & ~self.o_valid),
+        ]
+
+        connect(m, flipped(self.i), splitter.i)
+        burst = splitter.o.payload
+        m.d.comb += [
+            splitter.i_base.eq(self.base[self.address_bits - splitter.word_bits:]),
+            splitter.i_flush.eq(~live),
+            request.word.eq(burst.word), request.arlen.eq(burst.length - 1),
+            request.first.eq(burst.first), request.last.eq(burst.last),
+            owed.w_data.eq(request),
+        ]
+        commit, ar_handshake = self._requests(m, splitter.o, request, owed.w_rdy & live, start)
+        take, r_handshake, failed, word = self._beats(m, oldest, owed.r_rdy, receiving, splitter.page_bits, live)
+        expired = self._watchdog(m, receiving, ar_handshake | r_handshake)
+        m.d.comb += [owed.w_en.eq(commit), owed.r_en.eq(take)]
+
+        error_word = Signal(splitter.word_bits, reset_less=True)
+        m.d.comb += self.o_error_address.eq(Cat(C(0, self.address_bits - splitter.word_bits), error_word))
+        with m.If(start):
+            m.d.sync += [halted.eq(0), self.o_error.eq(NO_ERROR)]
+        with m.Elif((failed | expired) & (self.o_error == NO_ERROR)):
+            error = Mux(expired, TIMEOUT_ERROR, Mux(self.bus.rresp == DECERR, DECODE_ERROR, SLAVE_ERROR))
+            m.d.sync += [self.o_error.eq(error), error_word.eq(word)]
+        with m.If(failed | expired | self.i_stop):
+            m.d.sync += halted.eq(1)
+        return m
+
+    def _requests(self, m, bursts, request, allowed, start):
+        """Read address channel: the next burst enters the AR register once a slot and credit are there."""
+        bus, burst = self.bus, bursts.payload
+        shift = self.address_bits - len(request.word)
+        free = Signal(BEATS_BITS)
+        address, arlen = Signal(len(request.word), reset_less=True), Signal(8, reset_less=True)
+        commit = Signal()
+        fits = ~burst.credited | (free >= burst.length)
+        m.d.comb += [
+            commit.eq(bursts.valid & allowed & fits & (~bus.arvalid | bus.arready)),
+            bursts.ready.eq(commit),
+            bus.araddr.eq(Cat(C(0, shift), address)), bus.arlen.eq(arlen),
+            bus.arsize.eq(shift), bus.arburst.eq(BURST_INCR), bus.arcache.eq(CACHE_MODIFIABLE),
+        ]
+        with m.If(commit):
+            m.d.sync += [address.eq(request.word), arlen.eq(request.arlen), bus.arvalid.eq(1)]
+        with m.Elif(bus.arready):
+            m.d.sync += bus.arvalid.eq(0)
+        with m.If(start):
+            m.d.sync += free.eq(self.i_capacity)
+        with m.Elif(commit & burst.credited):
+            m.d.sync += free.eq(free + self.i_credit - burst.length)
+        with m.Else():
+            m.d.sync += free.eq(free + self.i_credit)
+        return commit, bus.arvalid & bus.arready
+
+    def _beats(self, m, oldest, oldest_valid, receiving, page_bits, live):
+        """Read data channel: follows the burst that is being received and registers its beats on the output."""
+        bus = self.bus
+        current = Signal(oldest.shape(), reset_less=True)  # word of the next beat, beats after it, first, last
+        final = Signal(reset_less=True)
+        beat = Signal(self.o.shape(), reset_less=True)
+        handshake, failed, ends, take = Signal(), Signal(), Signal(), Signal()
+        m.d.comb += [
+            bus.rready.eq(receiving),
+            handshake.eq(bus.rvalid & receiving),
+            failed.eq(handshake & (bus.rresp[1] | (bus.rlast != final))),
+            ends.eq(handshake & bus.rlast),
+            take.eq(oldest_valid & (ends | ~receiving)),
+            self.o.eq(beat),
+        ]
+        with m.If(take):
+            m.d.sync += [current.eq(oldest), final.eq(oldest.arlen == 0)]
+        with m.Elif(handshake):
+            # No carry into the page number, since no burst leaves its page.
+            m.d.sync += [
+                current.word[:page_bits].eq(current.word[:page_bits] + 1), current.first.eq(0),
+                current.arlen.eq(current.arlen - 1), final.eq(current.arlen == 1),
+            ]
+        with m.If(handshake):
+            m.d.sync += [beat.data.eq(bus.rdata), beat.first.eq(current.first), beat.last.eq(current.last & final)]
+        m.d.sync += [
+            receiving.eq(take | (receiving & ~ends)),
+            self.o_valid.eq(handshake & live & ~failed),
+            self.o_beats.eq(handshake),
+        ]
+        return take, handshake, failed, current.word
+
+    def _watchdog(self, m, waiting, progress):
+        """High in the last of ``i_timeout`` successive cycles that wait without progress."""
+        left = Signal(32)
+        with m.If(~waiting | progress):
+            m.d.sync += left.eq(self.i_timeout)
+        with m.Elif(left != 0):
+            m.d.sync += left.eq(left - 1)
+        return waiting & ~progress & (left == 1)
