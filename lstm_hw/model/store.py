@@ -2,15 +2,18 @@
 
 Reading checks sizes from the header before any tensor is read, and every refusal is a
 :class:`~lstm_hw.errors.ModelError`. Writing is atomic (a reader sees the old file or the whole new
-one) and gives the same bytes for the same content.
+one), gives the same bytes for the same content, and adds a digest, since the format itself does not
+notice a changed byte inside a tensor.
 """
 
+import hashlib
 import json
 import os
 import stat
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as serialize
 
@@ -20,6 +23,8 @@ MAX_FILE_BYTES = 1 << 30
 """Largest file that is opened; the format is not compressed, so this bounds the memory too."""
 MAX_TENSORS = 1024
 """Most tensors in one file."""
+DIGEST_KEY = "sha256"
+"""Metadata key of the digest of everything else in the file."""
 
 
 @contextmanager
@@ -58,6 +63,23 @@ def check_file(path):
     return path
 
 
+def content_digest(tensors, metadata):
+    """SHA-256 (hex) of the names, types, shapes and values of the tensors and of the metadata.
+
+    Parameters
+    ----------
+    tensors : dict of str to array
+    metadata : dict of str to str
+        An entry ``DIGEST_KEY`` is left out.
+    """
+    described = {name: [array.dtype.str, list(array.shape)] for name, array in tensors.items()}
+    rest = {key: value for key, value in metadata.items() if key != DIGEST_KEY}
+    state = hashlib.sha256(json.dumps([described, rest], sort_keys=True).encode())
+    for _, array in sorted(tensors.items()):
+        state.update(np.ascontiguousarray(array).data)
+    return state.hexdigest()
+
+
 class TensorFile:
     """An open safetensors file whose header has been checked.
 
@@ -91,17 +113,33 @@ class TensorFile:
             self.shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
             self.dtypes = {name: part.get_dtype() for name, part in slices.items()}
 
-    def read(self, name, dtypes):
-        """The tensor ``name`` as a numpy array, refused unless its dtype is one of ``dtypes``."""
-        if self.dtypes[name] not in dtypes:
-            found, rule = f"dtype {self.dtypes[name]}", f"must be one of {', '.join(dtypes)}"
-            raise ModelError(f"{self.path}: {name}", found, rule)
+    def read(self, dtypes):
+        """All tensors, as a dict of numpy arrays.
+
+        Parameters
+        ----------
+        dtypes : collection of str
+            Accepted types, by the format's names.
+
+        Raises
+        ------
+        ModelError
+            A tensor has another type, or the file carries a digest and it does not match.
+        """
+        for name, dtype in self.dtypes.items():
+            if dtype not in dtypes:
+                raise ModelError(f"{self.path}: {name}", f"dtype {dtype}", f"must be one of {', '.join(dtypes)}")
         with _refusals(self.path):
-            return self._file.get_tensor(name)
+            tensors = {name: self._file.get_tensor(name) for name in self.shapes}
+        stored = self.metadata.get(DIGEST_KEY)
+        if stored is not None and stored != content_digest(tensors, self.metadata):
+            found = f"content does not have the digest {stored!r}"
+            raise ModelError(self.path, found, "must not be changed or damaged")
+        return tensors
 
 
 def write_tensors(path, tensors, metadata):
-    """Write a safetensors file atomically, the same bytes for the same content.
+    """Write a safetensors file atomically, with its digest, the same bytes for the same content.
 
     Parameters
     ----------
@@ -115,11 +153,13 @@ def write_tensors(path, tensors, metadata):
         The file cannot be written.
     """
     path = Path(path)
-    blob = _with_sorted_metadata(serialize(tensors, metadata))
+    # The library takes the memory as it lies, whatever the strides say.
+    tensors = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    blob = serialize(tensors, metadata | {DIGEST_KEY: content_digest(tensors, metadata)})
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with open(partial, "xb") as file:
-            file.write(blob)
+            file.write(_with_sorted_metadata(blob))
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)

@@ -1,0 +1,176 @@
+"""A trained LSTM in floating point: what the loaders return and the quantiser reads.
+
+Notation: Lx inputs, H hidden units, O outputs of the head. Gates are stacked in the order i, f, g, o
+(input, forget, candidate, output), H rows each.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import ModelError
+
+GATE_ORDER = "ifgo"
+MAX_SIZE = 1 << 16
+"""Largest input, hidden or output size."""
+
+
+def check_shape(subject, found, expected):
+    """Refuse a shape other than ``expected``; ``None`` stands for any size from 1 to ``MAX_SIZE``."""
+    def fits(size, wanted):
+        return 1 <= size <= MAX_SIZE if wanted is None else size == wanted
+
+    if len(found) != len(expected) or not all(map(fits, found, expected)):
+        wanted = ", ".join(f"1..{MAX_SIZE}" if size is None else str(size) for size in expected)
+        raise ModelError(subject, f"shape {tuple(found)}", f"must be ({wanted})")
+
+
+def hidden_size_of(subject, shape):
+    """Hidden size H of a recurrent matrix, whose shape must be (4H, H)."""
+    if len(shape) != 2 or shape[0] != 4 * shape[1] or not 1 <= shape[1] <= MAX_SIZE:
+        raise ModelError(subject, f"shape {tuple(shape)}", f"must be (4H, H) with H from 1 to {MAX_SIZE}")
+    return shape[1]
+
+
+def check_finite(subject, values):
+    """Refuse NaN and infinity."""
+    if not np.all(np.isfinite(values)):
+        raise ModelError(subject, f"{np.count_nonzero(~np.isfinite(values))} values NaN or infinite", "must be finite")
+
+
+def _adopt(owner, **shapes):
+    """Replace the named fields by checked, read-only float64 copies."""
+    for name, expected in shapes.items():
+        subject = f"{owner.source}: {name}"
+        try:
+            values = np.array(getattr(owner, name), dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise ModelError(subject, str(error), "must be an array of numbers") from error
+        check_shape(subject, values.shape, expected)
+        check_finite(subject, values)
+        values.setflags(write=False)
+        object.__setattr__(owner, name, values)
+
+
+@dataclass(frozen=True, eq=False)
+class LstmWeights:
+    """One LSTM layer: c' = f*c + i*g, h' = o*tanh(c') with (i, f, g, o) from W_x x + W_h h + bias.
+
+    Parameters
+    ----------
+    w_x : float64 array (4H, Lx)
+    w_h : float64 array (4H, H)
+    bias : float64 array (4H,)
+        The sum of all biases of the layer.
+    source : str
+        Where it comes from, for messages.
+
+    Raises
+    ------
+    ModelError
+        Shapes that do not agree, NaN or infinity.
+    """
+
+    w_x: np.ndarray
+    w_h: np.ndarray
+    bias: np.ndarray
+    source: str = "LSTM layer"
+
+    def __post_init__(self):
+        hidden = hidden_size_of(f"{self.source}: w_h", np.shape(self.w_h))
+        _adopt(self, w_h=(4 * hidden, hidden), w_x=(4 * hidden, None), bias=(4 * hidden,))
+
+    @property
+    def input_size(self):
+        return self.w_x.shape[1]
+
+    @property
+    def hidden_size(self):
+        return self.w_h.shape[1]
+
+
+@dataclass(frozen=True, eq=False)
+class DenseWeights:
+    """A linear layer: y = weight x + bias.
+
+    Parameters
+    ----------
+    weight : float64 array (O, I)
+    bias : float64 array (O,)
+    source : str
+        Where it comes from, for messages.
+
+    Raises
+    ------
+    ModelError
+        Shapes that do not agree, NaN or infinity.
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray
+    source: str = "linear layer"
+
+    def __post_init__(self):
+        _adopt(self, weight=(None, None))
+        _adopt(self, bias=self.weight.shape[:1])
+
+    @property
+    def input_size(self):
+        return self.weight.shape[1]
+
+    @property
+    def output_size(self):
+        return self.weight.shape[0]
+
+
+@dataclass(frozen=True, eq=False)
+class FloatModel:
+    """LSTM layers, the first one first, and optionally a linear head.
+
+    Parameters
+    ----------
+    layers : tuple of LstmWeights
+    head : DenseWeights or None
+    head_every_step : bool
+        Whether the head reads the hidden state of every step rather than that of the last one.
+    source : str
+        Where it comes from, for messages.
+
+    Raises
+    ------
+    ModelError
+        No layer, sizes of neighbours that differ, or ``head_every_step`` without a head.
+    """
+
+    layers: tuple
+    head: DenseWeights | None = None
+    head_every_step: bool = False
+    source: str = "model"
+
+    def __post_init__(self):
+        object.__setattr__(self, "layers", tuple(self.layers))
+        if not self.layers:
+            raise ModelError(self.source, "no LSTM layer", "must have at least one")
+        for number, (below, above) in enumerate(zip(self.layers, self.layers[1:], strict=False), 1):
+            if above.input_size != below.hidden_size:
+                rule = f"must be the {below.hidden_size} hidden units of layer {number - 1}"
+                raise ModelError(f"{self.source}: layer {number}", f"{above.input_size} inputs", rule)
+        if self.head is not None and self.head.input_size != self.layers[-1].hidden_size:
+            rule = f"must be the {self.layers[-1].hidden_size} hidden units of the last layer"
+            raise ModelError(f"{self.source}: head", f"{self.head.input_size} inputs", rule)
+        if self.head is None and self.head_every_step:
+            raise ModelError(f"{self.source}: head_every_step", "true without a head", "must be false")
+
+    @property
+    def input_size(self):
+        return self.layers[0].input_size
+
+    @property
+    def hidden_sizes(self):
+        """Hidden units of each layer."""
+        return tuple(layer.hidden_size for layer in self.layers)
+
+    @property
+    def output_size(self):
+        """Size of one output vector: that of the head, or of the last hidden state without one."""
+        return self.head.output_size if self.head is not None else self.hidden_sizes[-1]

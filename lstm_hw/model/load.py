@@ -1,0 +1,170 @@
+"""Loading of trained models: one reader for each kind of file, chosen by the suffix.
+
+Safetensors files hold a PyTorch ``state_dict``: ``weight_ih_l0``, ``weight_hh_l0``, ``bias_ih_l0``,
+``bias_hh_l0``, ``..._l1`` and so on under one common prefix of any name, and optionally a linear head
+(``weight`` and ``bias`` under ``head.``, ``fc.``, ``linear.`` or ``classifier.``). The file's metadata may
+say ``gate_order`` (``ifgo``, PyTorch's, unless said otherwise) and ``head`` (``last``, the default,
+``every_step`` or ``none``).
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import ModelError
+from .float_model import GATE_ORDER, DenseWeights, FloatModel, LstmWeights, check_finite, check_shape, hidden_size_of
+from .store import TensorFile, check_file
+
+FLOAT_DTYPES = ("F16", "F32", "F64")
+HEAD_NAMES = ("head", "fc", "linear", "classifier")
+HEAD_MODES = ("last", "every_step", "none")
+_LSTM_NAME = re.compile(r"(.*?)((?:weight|bias)_(?:ih|hh|hr))_l(\d{1,4})(_reverse)?", re.ASCII | re.DOTALL)
+_HEAD_NAME = re.compile(rf"((?:.*\.)?(?:{'|'.join(HEAD_NAMES)})\.)(weight|bias)", re.ASCII | re.DOTALL)
+_PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+
+def load(path):
+    """Read a trained model.
+
+    Parameters
+    ----------
+    path : path-like
+        A file whose suffix is one of ``LOADERS``.
+
+    Returns
+    -------
+    FloatModel
+
+    Raises
+    ------
+    ModelError
+        The file is missing, unreadable, damaged, too large or of an unknown kind, or its tensors are
+        not those of an LSTM that this package supports. The message names file, tensor and rule.
+    """
+    suffix = Path(path).suffix.lower()
+    check_file(path)
+    if suffix not in LOADERS:
+        raise ModelError(path, f"suffix {suffix!r}", f"must be one of {', '.join(LOADERS)}")
+    return LOADERS[suffix](path)
+
+
+def load_safetensors(path):
+    """Read a PyTorch state_dict from a safetensors file; see :func:`load`."""
+    file = TensorFile(path)
+    prefix, layers = _find_layers(file)
+    head = _find_head(file)
+    _refuse_unused(file, prefix, layers, head)
+    hidden = _check_layer_shapes(file, prefix, layers)
+    if head:
+        check_shape(f"{path}: {head}weight", file.shapes[f"{head}weight"], (None, hidden))
+        check_shape(f"{path}: {head}bias", file.shapes[f"{head}bias"], file.shapes[f"{head}weight"][:1])
+    order = _gate_positions(file)
+    mode = _head_mode(file, head)
+
+    tensors = file.read(FLOAT_DTYPES)
+    for name, values in tensors.items():
+        check_finite(f"{path}: {name}", values)
+    tensors = {name: values.astype(np.float64) for name, values in tensors.items()}
+
+    def gates(name, layer):
+        stacked = tensors[f"{prefix}{name}_l{layer}"]
+        return stacked.reshape(4, -1, *stacked.shape[1:])[order].reshape(stacked.shape)
+
+    return FloatModel(
+        tuple(
+            LstmWeights(
+                gates("weight_ih", layer),
+                gates("weight_hh", layer),
+                gates("bias_ih", layer) + gates("bias_hh", layer),
+                source=f"{path}: layer {layer}",
+            )
+            for layer in range(layers)
+        ),
+        DenseWeights(tensors[f"{head}weight"], tensors[f"{head}bias"], source=f"{path}: head") if head else None,
+        head_every_step=mode == "every_step",
+        source=str(path),
+    )
+
+
+LOADERS = {".safetensors": load_safetensors}
+"""Readers by suffix: functions of a path that return a FloatModel."""
+
+
+def _find_layers(file):
+    """The prefix of the LSTM's tensors and the number of layers, all tensors of each present."""
+    matches = {name: match for name in file.shapes if (match := _LSTM_NAME.fullmatch(name))}
+    for name, match in matches.items():
+        if match[4]:
+            raise ModelError(f"{file.path}: {name}", "a bidirectional LSTM", "must have one direction")
+        if match[2].endswith("_hr"):
+            raise ModelError(f"{file.path}: {name}", "an LSTM with projection", "must have none (proj_size=0)")
+    prefixes = sorted({match[1] for match in matches.values()})
+    if not prefixes:
+        raise ModelError(f"{file.path}: weight_ih_l0", "missing", "must hold the weights of an LSTM")
+    if len(prefixes) > 1:
+        raise ModelError(file.path, f"LSTMs under the prefixes {prefixes}", "must hold one LSTM")
+    layers = 1 + max(int(match[3]) for match in matches.values())
+    for layer in range(layers):
+        for part in _PARTS:
+            if f"{prefixes[0]}{part}_l{layer}" not in file.shapes:
+                rule = "must be present (a layer without bias stores zeros)" if "bias" in part else "must be present"
+                raise ModelError(f"{file.path}: {prefixes[0]}{part}_l{layer}", "missing", rule)
+    return prefixes[0], layers
+
+
+def _find_head(file):
+    """The prefix of the head's tensors, or None without a head."""
+    prefixes = sorted({match[1] for name in file.shapes if (match := _HEAD_NAME.fullmatch(name))})
+    if not prefixes:
+        return None
+    if len(prefixes) > 1:
+        raise ModelError(file.path, f"linear layers under {prefixes}", "must hold one linear head at most")
+    for part in ("weight", "bias"):
+        if prefixes[0] + part not in file.shapes:
+            rule = "must be present (a layer without bias stores zeros)" if part == "bias" else "must be present"
+            raise ModelError(f"{file.path}: {prefixes[0]}{part}", "missing", rule)
+    return prefixes[0]
+
+
+def _refuse_unused(file, prefix, layers, head):
+    used = {f"{prefix}{part}_l{layer}" for layer in range(layers) for part in _PARTS}
+    used |= {head + "weight", head + "bias"} if head else set()
+    unused = sorted(set(file.shapes) - used)
+    if unused:
+        rule = f"must hold nothing but an LSTM and a linear head ({', '.join(HEAD_NAMES)})"
+        raise ModelError(f"{file.path}: {unused[0]}", "unexpected tensor", rule)
+
+
+def _check_layer_shapes(file, prefix, layers):
+    """Check all shapes against each other and return the hidden size of the last layer."""
+    inputs = None
+    for layer in range(layers):
+        names = [f"{prefix}{part}_l{layer}" for part in _PARTS]
+        subjects = [f"{file.path}: {name}" for name in names]
+        shapes = [file.shapes[name] for name in names]
+        hidden = hidden_size_of(subjects[1], shapes[1])
+        for subject, shape, expected in zip(subjects, shapes, [(inputs,), (hidden,), (), ()], strict=True):
+            check_shape(subject, shape, (4 * hidden, *expected))
+        inputs = hidden
+    return inputs
+
+
+def _gate_positions(file):
+    """For each of i, f, g, o its position among the file's gates."""
+    order = file.metadata.get("gate_order", GATE_ORDER)
+    letters = order.replace("c", "g")
+    if sorted(letters) != sorted(GATE_ORDER):
+        rule = "must be a permutation of i, f, g (or c) and o"
+        raise ModelError(f"{file.path}: metadata gate_order", repr(order), rule)
+    return [letters.index(gate) for gate in GATE_ORDER]
+
+
+def _head_mode(file, head):
+    mode = file.metadata.get("head", "last" if head else "none")
+    subject = f"{file.path}: metadata head"
+    if mode not in HEAD_MODES:
+        raise ModelError(subject, repr(mode), f"must be one of {', '.join(HEAD_MODES)}")
+    if (mode == "none") != (head is None):
+        raise ModelError(subject, repr(mode), f"must agree with the tensors, which have {head or 'no head'}")
+    return mode
