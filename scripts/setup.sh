@@ -48,6 +48,8 @@ missing_packages() {
     command -v iverilog >/dev/null || echo "iverilog:the Icarus simulator"
     command -v g++ >/dev/null || echo "g++:Verilator simulation"
     command -v make >/dev/null || echo "make:Verilator simulation"
+    [ -e /usr/include/lz4.h ] || echo "liblz4-dev:FST waveforms from Verilator"
+    [ -e /usr/include/zlib.h ] || echo "zlib1g-dev:FST waveforms from Verilator"
     perl -MPod::Usage -MGetopt::Long -e 1 2>/dev/null || echo "perl:Verilator"
 }
 

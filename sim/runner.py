@@ -1,0 +1,301 @@
+"""The one runner of the cocotb benches: builds a design once, runs a bench on it, and raises unless all tests passed.
+
+Folders, all under ``build/sim`` unless told otherwise::
+
+    cache/<key>/   a compiled design; the key is a digest of sources, options and tools
+    runs/<name>/   bench.log, results.xml and waves.fst of one bench run
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from xml.etree import ElementTree
+
+from filelock import FileLock
+
+from lstm_hw import tools
+from lstm_hw.errors import ConfigError, ToolError, VerificationError
+
+from .progress import last_progress
+
+SIMULATORS = ("verilator", "icarus")
+
+_VERILATOR_ARGS = [
+    "-Wno-fatal", "-Wno-lint", "-Wno-style",  # `lstm-hw lint` is where warnings are looked at
+    "--x-assign", "unique", "--x-initial", "unique",  # what has no value yet is random, by the seed of the run
+    "--output-split", "20000", "--output-split-cfuncs", "500",  # GCC's time grows faster than a function's length
+]
+_WAVE_FILES = ("waves.fst", "dump.fst", "dump.vcd")  # Icarus; Verilator; Verilator without the headers for FST
+
+
+@dataclass(frozen=True)
+class BenchResult:
+    """What a bench run left.
+
+    Parameters
+    ----------
+    results : pathlib.Path
+        cocotb's results file (JUnit XML).
+    log : pathlib.Path
+        Everything that the simulator and the bench printed.
+    waves : pathlib.Path or None
+        The waveform file, if one was asked for.
+    tests : tuple of str
+        Names of the tests, all of which passed.
+    build_seconds, run_seconds : float
+        Wall time of compiling the design (near 0 if it was compiled before) and of the run.
+    sim_ns : float
+        Simulated time, the sum over the tests.
+    """
+
+    results: Path
+    log: Path
+    waves: Path | None
+    tests: tuple
+    build_seconds: float
+    run_seconds: float
+    sim_ns: float
+
+
+def run_bench(verilog_files, toplevel, test_module, *, simulator="verilator", parameters=None, extra_env=None,
+              testcase=None, seed=1, waves=False, public="top", build_dir=None, timeout=None, progress=None):
+    """Compile a design, run the cocotb tests of a module on it, and raise unless every one of them passed.
+
+    Parameters
+    ----------
+    verilog_files : list of path-like
+        The sources, Verilog-2005.
+    toplevel : str
+        Name of the top module.
+    test_module : str
+        Importable name of the Python module that holds the tests, as ``"sim.bench_engine"``.
+    simulator : {"verilator", "icarus"}
+        Verilator fills whatever has no initial value with random bits, Icarus with X.
+    parameters : dict of str to int, optional
+        Verilog parameters of the top module.
+    extra_env : dict of str to str, optional
+        Environment variables for the bench.
+    testcase : str or list of str, optional
+        Run these tests only.
+    seed : int
+        Seed of cocotb's random module and of Verilator's random bits.
+    waves : bool
+        Record every signal in an FST file (VCD under Verilator where the headers of lz4 are not installed).
+    public : {"top", "all"}
+        What the bench may read and write under Verilator: the signals of the top module, or of every module, which
+        makes the simulation several times slower. Icarus shows all.
+    build_dir : path-like, optional
+        Instead of ``build/sim``.
+    timeout : float, optional
+        Seconds of wall time after which the run is ended and counts as failed.
+    progress : callable, optional
+        Called as ``progress(done, total)`` when the bench reports how far it is (:func:`sim.progress.report_progress`).
+
+    Returns
+    -------
+    BenchResult
+
+    Raises
+    ------
+    ConfigError
+        Unknown simulator or visibility, or a source file that does not exist.
+    ToolError
+        A tool is missing, or the design does not compile.
+    VerificationError
+        A test failed, none ran, the simulator ended early or ran out of time. Names the tests and the log.
+    """
+    if simulator not in SIMULATORS:
+        raise ConfigError("simulator", repr(simulator), f"must be one of {', '.join(SIMULATORS)}")
+    if public not in ("top", "all"):
+        raise ConfigError("public", repr(public), "must be 'top' or 'all'")
+    sources = [Path(file).resolve() for file in verilog_files]
+    for source in sources:
+        if not source.is_file():
+            raise ConfigError("Verilog file", str(source), "must exist")
+    tools.libpython()
+    root = Path(build_dir or "build/sim").resolve()
+
+    started = time.monotonic()
+    design = _compiled(root / "cache", sources, toplevel, simulator, dict(parameters or {}), waves, public)
+    build_seconds = time.monotonic() - started
+
+    settings = [design.name, test_module, sorted((extra_env or {}).items()), testcase, seed, waves]
+    run = root / "runs" / f"{test_module.rsplit('.')[-1]}-{simulator}-{_digest(json.dumps(settings))}"
+    run.mkdir(parents=True, exist_ok=True)
+    with FileLock(run.with_suffix(".lock")):
+        started = time.monotonic()
+        status = _run(run, design, toplevel, test_module, simulator, dict(extra_env or {}), testcase, seed, waves,
+                      timeout, progress)
+        run_seconds = time.monotonic() - started
+        tests, sim_ns = _check(run / "results.xml", run / "bench.log", test_module, simulator, status)
+    recorded = next((run / name for name in _WAVE_FILES if (run / name).exists()), None) if waves else None
+    return BenchResult(run / "results.xml", run / "bench.log", recorded, tests, build_seconds, run_seconds, sim_ns)
+
+
+def _digest(*parts):
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part if isinstance(part, bytes) else str(part).encode()
+        digest.update(b"%d:" % len(data) + data)
+    return digest.hexdigest()[:20]
+
+
+def _compiled(cache, sources, toplevel, simulator, parameters, waves, public):
+    """Return the folder of the compiled design, compiling it if no run before has."""
+    if simulator == "verilator":
+        build_args = [*_VERILATOR_ARGS, "--no-public-flat-rw"] if public == "top" else list(_VERILATOR_ARGS)
+        if waves:
+            build_args += ["--trace-fst"] if tools.fst_headers() else ["--trace-vcd"]
+        environment = tools.verilator_environment()
+        tool = f"verilator {version('verilator')} {tools.verilator()}"
+    else:
+        tool = tools.icarus()
+        tool = subprocess.run([tool, "-V"], capture_output=True, text=True, check=False).stdout.split("\n")[0]
+        build_args, environment = ["-g2005"], dict(os.environ)
+    import cocotb_tools.config
+
+    key = _digest(tool, version("cocotb"), cocotb_tools.config.libs_dir, toplevel, build_args,
+                  sorted(parameters.items()), waves, public, *(source.read_bytes() for source in sources))
+    folder = cache / f"{simulator}-{key}"
+    if folder.is_dir():
+        return folder
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if folder.is_dir():  # another process compiled it while this one waited
+            return folder
+        for left in cache.glob(f"{folder.name}.tmp*"):
+            shutil.rmtree(left)
+        work = Path(f"{folder}.tmp{os.getpid()}")
+        work.mkdir()
+        build = {"hdl_toplevel": toplevel, "parameters": parameters, "build_args": build_args, "build_dir": str(work),
+                 "timescale": ["1ns", "1ps"], "always": True}
+        extra = []
+        if simulator == "verilator":
+            if public == "top":
+                extra = [work / "public.vlt"]
+                extra[0].write_text(f'`verilator_config\npublic_flat_rw -module "{toplevel}" -var "*"\n')
+            build["waves"] = waves
+            runtime = cache / f"runtime-{_digest(tool, waves)}"
+            if runtime.is_dir():
+                _reuse_runtime(runtime, work)
+        elif waves:
+            # cocotb's own dump module is SystemVerilog, which -g2005 refuses.
+            extra = [work / "dump.v"]
+            extra[0].write_text("module lstm_hw_dump;\n  initial begin\n    $dumpfile(\"waves.fst\");\n"
+                                f"    $dumpvars(0, {toplevel});\n  end\nendmodule\n")
+            build["build_args"] = [*build_args, "-s", "lstm_hw_dump"]
+        build["sources"] = [str(path) for path in (*extra, *sources)]
+        log = Path(f"{folder}.log")
+        status = _process(work, {"simulator": simulator, "build": build}, log, environment)
+        product = work / (toplevel if simulator == "verilator" else "sim.vvp")
+        if status or not product.is_file():
+            raise ToolError(simulator, f"could not compile {toplevel}: {_last_error(log)}", f"the log is {log}")
+        if simulator == "verilator":
+            _keep_runtime(work, runtime)
+            for file in work.iterdir():
+                if file != product:
+                    file.unlink() if file.is_file() else shutil.rmtree(file)
+        work.rename(folder)
+    return folder
+
+
+def _reuse_runtime(runtime, work):
+    later = time.time() + 3600  # their rules depend on the makefile, which Verilator is about to write
+    for file in runtime.iterdir():
+        copy = shutil.copyfile(file, work / file.name)
+        os.utime(copy, (later, later))
+
+
+def _keep_runtime(work, runtime):
+    """Save the objects of Verilator's own sources: they are the same for every design and most of a small build."""
+    if runtime.is_dir():
+        return
+    temporary = Path(f"{runtime}.tmp{os.getpid()}")
+    temporary.mkdir()
+    for file in work.glob("verilated*.o"):
+        shutil.copyfile(file, temporary / file.name)
+    try:
+        temporary.rename(runtime)
+    except OSError:  # another process was first
+        shutil.rmtree(temporary)
+
+
+def _run(run, design, toplevel, test_module, simulator, extra_env, testcase, seed, waves, timeout, progress):
+    for left in ("results.xml", *_WAVE_FILES):
+        (run / left).unlink(missing_ok=True)
+    plusargs = [] if simulator == "icarus" else ["+verilator+rand+reset+2", f"+verilator+seed+{seed % 2**31 or 1}"]
+    test = {"test_module": test_module, "hdl_toplevel": toplevel, "hdl_toplevel_lang": "verilog",
+            "testcase": testcase, "seed": seed, "plusargs": plusargs, "waves": waves,
+            "extra_env": {"COCOTB_ANSI_OUTPUT": "0", **{name: str(value) for name, value in extra_env.items()}},
+            "build_dir": str(design), "test_dir": str(run), "results_xml": str(run / "results.xml")}
+    environment = {**os.environ, **test["extra_env"]}
+    return _process(run, {"simulator": simulator, "test": test}, run / "bench.log", environment, timeout, progress)
+
+
+def _process(folder, job, log, environment, timeout=None, progress=None):
+    """Run :mod:`sim.process` on a job; return its exit status, or None if it ran out of time."""
+    job_file = folder / "job.json"
+    job_file.write_text(json.dumps(job, indent=1))
+    # With these set, cocotb's runner would do something else than the job says.
+    environment = {name: value for name, value in environment.items()
+                   if name not in ("PYTEST_CURRENT_TEST", "WAVES", "GUI")}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+    deadline = None if timeout is None else time.monotonic() + timeout
+    told = None
+    with open(log, "w+", encoding="utf-8", errors="replace") as output:
+        child = subprocess.Popen([sys.executable, "-m", "sim.process", str(job_file)], stdin=subprocess.DEVNULL,
+                                 stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True)
+        try:
+            with open(log, encoding="utf-8", errors="replace") as reader:
+                while True:
+                    try:
+                        status = child.wait(0.1)
+                    except subprocess.TimeoutExpired:
+                        status = None
+                    now = last_progress(reader.read()) if progress else None
+                    if now and now != told:
+                        progress(*now)
+                        told = now
+                    if status is not None or (deadline is not None and time.monotonic() > deadline):
+                        return status
+        finally:
+            if child.poll() is None:
+                os.killpg(child.pid, signal.SIGKILL)
+                child.wait()
+
+
+def _check(results, log, test_module, simulator, status):
+    """Return the names of the tests and the simulated time, or raise unless there are tests and all passed."""
+    subject = f"{test_module} on {simulator}"
+    where = f"every test must pass; the log is {log}"
+    if status is None:
+        raise VerificationError(subject, "ran out of time", where)
+    try:
+        cases = list(ElementTree.parse(results).getroot().iter("testcase"))
+    except (OSError, ElementTree.ParseError):
+        raise VerificationError(subject, f"left no results: {_last_error(log)}", where) from None
+    failed = [case.get("name") for case in cases if case.find("failure") is not None or case.find("error") is not None]
+    ran = [case.get("name") for case in cases if case.find("skipped") is None]
+    if failed:
+        raise VerificationError(subject, f"{len(failed)} of {len(cases)} tests failed: {', '.join(failed)}", where)
+    if not ran:
+        raise VerificationError(subject, "ran no test", where)
+    if status:
+        raise VerificationError(subject, f"all tests passed but the simulator ended with status {status}", where)
+    times = [entry.get("value") for case in cases for entry in case.iter("property")
+             if entry.get("name") == "sim_time_duration"]
+    return tuple(ran), sum(map(float, times))
+
+
+def _last_error(log):
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    errors = [line for line in lines if "error" in line.lower()]
+    return (errors or lines or ["nothing printed"])[-1][:200]
