@@ -1,0 +1,165 @@
+"""Control port: the register map on an AXI4-Lite bus."""
+
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..errors import ConfigError
+from ..registers import ADDRESS_BITS, CONFIG_WORDS, COUNTERS, REGISTERS, lookup
+from .axi import Axi4Lite
+from .axi_lite_slave import AxiLiteSlave
+from .program_window import ProgramWindow
+from .register_file import RegisterFile, layout
+from .run_control import RunControl
+
+
+class Control(wiring.Component):
+    """Everything that software sees of the engine: arguments, run control, status, counters, program memory.
+
+    Composed of :class:`AxiLiteSlave`, :class:`RegisterFile`, :class:`RunControl` (which tells what start, done,
+    auto restart and interrupts mean exactly) and :class:`ProgramWindow`. The map is
+    :data:`lstm_hw.registers.REGISTERS`. While ``STATUS.busy`` reads 1, arguments and program cannot be changed.
+
+    Parameters
+    ----------
+    config_words : dict from str to int
+        Values of CONTENT_ID and of every register in :data:`lstm_hw.registers.CONFIG_WORDS`. PROGRAM_LENGTH may be
+        left out.
+    program_length : int
+        Instructions that the program memory holds, at most 128.
+    instruction_bits : int
+        Width of an instruction, 129 to 160.
+
+    Members
+    -------
+    bus : In(Axi4Lite(13))
+        The control port; see :class:`AxiLiteSlave`.
+    o_start : Out(1)
+        One-cycle pulse: start a run with the arguments.
+    i_busy : In(1)
+        The engine runs or drains; must not depend combinationally on the outputs other than ``o_start``.
+    i_done : In(1)
+        One-cycle pulse, once a run, not before the cycle of ``o_start``. CTRL.done follows when ``i_busy`` is low.
+    o_steps : Out(32)
+        Time steps of the run.
+    o_clear : Out(1)
+        h and c start from zero.
+    o_entry : Out(range(program_length))
+        Instruction that the run starts at.
+    o_weights : Out(64)
+        Byte address of the weight image.
+    o_timeout : Out(32)
+        Watchdog of the memory port in cycles; 0 is off. All arguments are constant from ``o_start`` until the run
+        ends.
+    i_error : In(1)
+        Pulse: the run met an error; ``i_done`` must still be given, in the same cycle or later.
+    i_error_code : In(4)
+        An :class:`lstm_hw.registers.ErrorCode` other than NONE, valid with ``i_error``.
+    i_error_address : In(64)
+        Address that belongs to it, valid with ``i_error``.
+    i_count_<name> : In(64)
+        Values of the counters, one for each name in :data:`lstm_hw.registers.COUNTERS`, in lower case.
+    o_program_write, o_program_address, o_program_data : Out
+        Write port of the program memory; see :class:`ProgramWindow`. It is quiet from ``o_start`` until the run ends.
+    o_interrupt : Out(1)
+        Level, high while GIE and any bit of ISR are set.
+
+    Timing
+    ------
+    A write takes effect 1 cycle after the later one of its address and data handshakes, and ``bvalid`` rises 1 cycle
+    after that; a read samples 1 cycle after its address handshake, and ``rvalid`` rises 1 cycle after that; each can
+    be repeated every 3 cycles. ``o_start`` comes 3 cycles after the handshake of the write (2 after it takes effect),
+    ``o_program_write`` 2 cycles.
+
+    Raises
+    ------
+    ConfigError
+        A configuration word is missing, unknown or not an integer of 32 bits, PROGRAM_LENGTH is not
+        `program_length`, or a parameter is out of range.
+    """
+
+    def __init__(self, config_words, program_length, instruction_bits=160):
+        self.config_words = self._checked({"PROGRAM_LENGTH": program_length} | config_words)
+        if self.config_words["PROGRAM_LENGTH"] != program_length:
+            raise ConfigError("configuration word PROGRAM_LENGTH", self.config_words["PROGRAM_LENGTH"],
+                              f"must be program_length = {program_length}")
+        ProgramWindow.check(program_length, instruction_bits)
+        self.program_length, self.instruction_bits = program_length, instruction_bits
+        super().__init__({
+            "bus": In(Axi4Lite(ADDRESS_BITS)),
+            "o_start": Out(1), "i_busy": In(1), "i_done": In(1),
+            "o_steps": Out(32), "o_clear": Out(1), "o_entry": Out(range(program_length)), "o_weights": Out(64),
+            "o_timeout": Out(32),
+            "i_error": In(1), "i_error_code": In(4), "i_error_address": In(64),
+            **{f"i_count_{name.lower()}": In(64) for name in COUNTERS},
+            "o_program_write": Out(1), "o_program_address": Out(range(program_length)),
+            "o_program_data": Out(instruction_bits),
+            "o_interrupt": Out(1),
+        })
+
+    @staticmethod
+    def _checked(words):
+        expected = {"CONTENT_ID", *CONFIG_WORDS}
+        if words.keys() != expected:
+            raise ConfigError("configuration words", ", ".join(sorted(words.keys() ^ expected)),
+                              "must each be given, and no other")
+        for name, value in words.items():
+            if not isinstance(value, int) or not 0 <= value < 1 << 32:
+                raise ConfigError(f"configuration word {name}", repr(value), "must be an integer from 0 to 2**32 - 1")
+        return words
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.slave = slave = AxiLiteSlave(ADDRESS_BITS)
+        m.submodules.registers = registers = RegisterFile(REGISTERS, limits={"ENTRY": self.program_length})
+        m.submodules.run = run = RunControl()
+        m.submodules.program = program = ProgramWindow(self.program_length, self.instruction_bits)
+        wiring.connect(m, wiring.flipped(self.bus), slave.bus)
+        self._connect_bus(m, slave, registers, program, run.o_lock)
+        self._connect_run(m, slave, registers, run)
+        self._connect_values(m, registers)
+        m.d.comb += [
+            self.o_program_write.eq(program.o_program_write), self.o_program_address.eq(program.o_program_address),
+            self.o_program_data.eq(program.o_program_data),
+        ]
+        return m
+
+    def _connect_bus(self, m, slave, registers, program, lock):
+        m.d.comb += [
+            registers.i_write.eq(slave.o_write), registers.i_write_address.eq(slave.o_write_address),
+            registers.i_write_data.eq(slave.o_write_data), registers.i_write_mask.eq(slave.o_write_mask),
+            program.i_write.eq(slave.o_write), program.i_address.eq(slave.o_write_address),
+            program.i_data.eq(slave.o_write_data), program.i_mask.eq(slave.o_write_mask),
+            slave.i_write_ok.eq(registers.o_write_ok | program.o_ok),
+            registers.i_read.eq(slave.o_read), registers.i_read_address.eq(slave.o_read_address),
+            slave.i_read_data.eq(registers.o_read_data), slave.i_read_ok.eq(registers.o_read_ok),
+            registers.i_lock.eq(lock), program.i_lock.eq(lock),
+        ]
+
+    def _connect_run(self, m, slave, registers, run):
+        ctrl, isr = (data.View(layout(register), slave.o_write_data[:register.width])
+                     for register in map(lookup, ("CTRL", "ISR")))
+        m.d.comb += [
+            run.i_ctrl_write.eq(registers.o_ctrl_write), run.i_ctrl_read.eq(registers.o_ctrl_read),
+            run.i_isr_write.eq(registers.o_isr_write),
+            run.i_start.eq(ctrl.start), run.i_auto_restart.eq(ctrl.auto_restart), run.i_toggle.eq(isr),
+            run.i_gie.eq(registers.o_gie.enable), run.i_ier.eq(registers.o_ier),
+            registers.i_ctrl.eq(run.o_ctrl), registers.i_isr.eq(run.o_isr), registers.i_status.eq(run.o_status),
+            Cat(registers.i_error_address_lo, registers.i_error_address_hi).eq(run.o_error_address),
+            self.o_start.eq(run.o_start), run.i_busy.eq(self.i_busy), run.i_done.eq(self.i_done),
+            run.i_error.eq(self.i_error), run.i_error_code.eq(self.i_error_code),
+            run.i_error_address.eq(self.i_error_address), self.o_interrupt.eq(run.o_interrupt),
+        ]
+
+    def _connect_values(self, m, registers):
+        m.d.comb += [
+            self.o_steps.eq(registers.o_steps), self.o_clear.eq(registers.o_flags.clear),
+            self.o_entry.eq(registers.o_entry), self.o_timeout.eq(registers.o_timeout),
+            self.o_weights.eq(Cat(registers.o_weights_lo, registers.o_weights_hi)),
+        ]
+        constants = {name: lookup(name).reset for name in ("ID", "VERSION")} | self.config_words
+        for name, value in constants.items():
+            m.d.comb += getattr(registers, f"i_{name.lower()}").eq(value)
+        for name in COUNTERS:
+            low, high = (getattr(registers, f"i_{name.lower()}_{half}") for half in ("lo", "hi"))
+            m.d.comb += Cat(low, high).eq(getattr(self, f"i_count_{name.lower()}"))

@@ -1,0 +1,146 @@
+"""Register file: the storage and the address decoder of a register map."""
+
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..errors import ConfigError
+from ..registers import ADDRESS_BITS, WORD_BYTES, Access
+
+_WRITABLE = {Access.RW, Access.WO, Access.W1S, Access.W1T}
+
+
+def layout(register):
+    """The fields of a register as an Amaranth layout, from bit 0 to the highest field."""
+    return data.FlexibleLayout(register.width, {
+        field.name: data.Field(field.width, field.lsb) for field in register.fields})
+
+
+def merge(mask, old, new):
+    """What a write of `new` with byte enables `mask` makes of `old`, as wide as `old`."""
+    return Cat(Mux(enable, new[lsb:min(lsb + 8, len(old))], old[lsb:lsb + 8])
+               for enable, lsb in zip(mask, range(0, len(old), 8), strict=False))
+
+
+class RegisterFile(wiring.Component):
+    """Decodes word accesses to a register map and stores its plain registers.
+
+    A register whose fields are all ``rw`` is stored here. Any other register lives outside: its value comes in and
+    the strobes of its accesses go out. Its writable fields must lie in byte 0, because only an access to byte 0 is
+    reported.
+
+    Parameters
+    ----------
+    registers : iterable of lstm_hw.registers.Register
+        The map.
+    limits : dict from str to int
+        Exclusive upper bounds of stored registers; a write that would reach one is refused.
+
+    Members
+    -------
+    i_write, i_write_address, i_write_data, i_write_mask : In
+        Write strobe (1), word address, data (32) and byte enables (4).
+    o_write_ok : Out(1)
+        The write is to a writable register and not refused; valid in the cycle of ``i_write``.
+    i_read, i_read_address : In
+        Read strobe (1) and word address.
+    o_read_data, o_read_ok : Out
+        Data (32), 0 where there is no readable register, and whether there is one; valid in the cycle of ``i_read``.
+    i_lock : In(1)
+        Refuse writes to registers that are marked ``locked``.
+    o_<name> : Out(layout(register))
+        Value of a stored register.
+    i_<name> : In(layout(register))
+        Value of a register that lives outside.
+    o_<name>_write : Out(1)
+        Byte 0 of such a register is written in this cycle; there if one of its fields is writable.
+    o_<name>_read : Out(1)
+        Such a register is read in this cycle; there if one of its fields is cleared by the read.
+
+    Timing
+    ------
+    Answers and strobes are combinational. A stored value changes one cycle after ``i_write``. A register with
+    ``latched_by`` reads as the value that it had in the cycle of the last read of that other register, 0 at first.
+
+    Raises
+    ------
+    ConfigError
+        A register that lives outside has a writable field above bit 7, or a limit is not of a stored register.
+    """
+
+    def __init__(self, registers, limits=None):
+        self.registers, self.limits = tuple(registers), dict(limits or {})
+        stored = {register.name for register in self.registers if register.stored}
+        for name in self.limits:
+            if name not in stored:
+                raise ConfigError("register file", f"limit of {name!r}", "must be of a stored register")
+        ports = {
+            "i_write": In(1), "i_write_address": In(ADDRESS_BITS - 2), "i_write_data": In(32), "i_write_mask": In(4),
+            "o_write_ok": Out(1),
+            "i_read": In(1), "i_read_address": In(ADDRESS_BITS - 2), "o_read_data": Out(32), "o_read_ok": Out(1),
+            "i_lock": In(1),
+        }
+        for register in self.registers:
+            ports.update(self._ports(register))
+        super().__init__(ports)
+
+    @staticmethod
+    def _ports(register):
+        name, shape = register.name.lower(), layout(register)
+        if register.stored:
+            return {f"o_{name}": Out(shape, init={field.name: field.reset for field in register.fields})}
+        ports = {f"i_{name}": In(shape)}
+        writable = [field for field in register.fields if field.access in _WRITABLE]
+        if any(field.lsb + field.width > 8 for field in writable):
+            raise ConfigError("register file", f"writable field of {register.name} above bit 7", "must be in byte 0")
+        if writable:
+            ports[f"o_{name}_write"] = Out(1)
+        if any(field.access is Access.RC for field in register.fields):
+            ports[f"o_{name}_read"] = Out(1)
+        return ports
+
+    def _port(self, direction, register, suffix=""):
+        return getattr(self, f"{direction}_{register.name.lower()}{suffix}", None)
+
+    def elaborate(self, platform):
+        m = Module()
+        with m.Switch(self.i_write_address):
+            for register in self.registers:
+                if register.access is not Access.RO:
+                    with m.Case(register.address // WORD_BYTES):
+                        self._write(m, register)
+        latches = {register.latched_by: Signal(32, name=f"latch_{register.name.lower()}")
+                   for register in self.registers if register.latched_by}
+        with m.Switch(self.i_read_address):
+            for register in self.registers:
+                if register.access is not Access.WO:
+                    with m.Case(register.address // WORD_BYTES):
+                        self._read(m, register, latches)
+        return m
+
+    def _write(self, m, register):
+        stored = self._port("o", register)
+        allowed = ~self.i_lock if register.locked else C(1)
+        if register.name in self.limits:
+            # Compare the whole word: bits above the field must not make a refused value pass.
+            word = merge(self.i_write_mask, Cat(stored, C(0, 32 - register.width)), self.i_write_data)
+            allowed = allowed & (word < self.limits[register.name])
+        m.d.comb += self.o_write_ok.eq(allowed)
+        if register.stored:
+            with m.If(self.i_write & self.o_write_ok):
+                m.d.sync += stored.eq(
+                    merge(self.i_write_mask, Value.cast(stored), self.i_write_data) & register.mask)
+        else:
+            m.d.comb += self._port("o", register, "_write").eq(self.i_write & self.i_write_mask[0])
+
+    def _read(self, m, register, latches):
+        value = Value.cast(self._port("o" if register.stored else "i", register))
+        m.d.comb += [self.o_read_ok.eq(1),
+                     self.o_read_data.eq(latches[register.latched_by] if register.latched_by else value)]
+        read = self._port("o", register, "_read")
+        if read is not None:
+            m.d.comb += read.eq(self.i_read)
+        if register.name in latches:
+            high = next(other for other in self.registers if other.latched_by == register.name)
+            with m.If(self.i_read):
+                m.d.sync += latches[register.name].eq(Value.cast(self._port("i", high)))

@@ -1,0 +1,137 @@
+"""Run control: start, done, auto restart, errors and interrupts, with the meaning they have in Vitis HLS."""
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from ..registers import ErrorCode, lookup
+from .register_file import layout
+
+
+class RunControl(wiring.Component):
+    """Starts the engine, waits for it and keeps CTRL, ISR, STATUS and ERROR_ADDRESS.
+
+    A run begins with the write of CTRL.start and ends in the cycle in which the engine has given ``i_done`` and
+    ``i_busy`` is low: with the engine idle, so that whoever sees CTRL.done may change arguments or start at once.
+
+    - CTRL.start reads 1 during the run. Writing it then has no effect; not even in the last cycle of the run.
+    - At the end CTRL.done and CTRL.ready are set. If CTRL.auto_restart is set (a write in that very cycle is too
+      late) and the run met no error, the next run begins without CTRL.start ever reading 0.
+    - Reading CTRL clears done and ready, except in the cycle that sets them.
+    - An event (end of run: done and ready; ``i_error``: error) sets its bit of ISR if it is enabled in IER. Writing
+      1 toggles a bit, except in the cycle that sets it.
+    - The first error of a run is kept until ``o_start`` of the next.
+
+    Members
+    -------
+    i_ctrl_write, i_ctrl_read, i_isr_write : In(1)
+        Strobes of the accesses.
+    i_start, i_auto_restart : In(1)
+        Bits being written, valid with ``i_ctrl_write``.
+    i_toggle : In(3)
+        Bits being written, valid with ``i_isr_write``.
+    i_gie, i_ier : In
+        Values of GIE (1) and IER (3).
+    o_ctrl, o_isr, o_status : Out(layout)
+        Values of the registers.
+    o_error_address : Out(64)
+        Value of ERROR_ADDRESS.
+    o_start : Out(1)
+        One-cycle pulse; the engine takes its arguments in this cycle.
+    i_busy : In(1)
+        The engine runs or drains. A start waits until it is low.
+    i_done : In(1)
+        One-cycle pulse, once a run, not before the cycle of ``o_start``; ignored outside of a run.
+    i_error : In(1)
+        Pulse: the run met an error; ``i_done`` must still be given, in the same cycle or later.
+    i_error_code : In(4)
+        Not 0, valid with ``i_error``.
+    i_error_address : In(64)
+        Valid with ``i_error``.
+    o_lock : Out(1)
+        A run is requested or in progress, or the engine is busy.
+    o_interrupt : Out(1)
+        High while GIE and any bit of ISR are set.
+
+    Timing
+    ------
+    ``o_start`` comes 2 cycles after the write of CTRL.start, and 2 cycles after the end of the run before on an
+    automatic restart; more if ``i_busy`` is high. CTRL, ISR and STATUS change one cycle after the event,
+    ``o_interrupt`` two.
+    """
+
+    def __init__(self):
+        super().__init__({
+            "i_ctrl_write": In(1), "i_ctrl_read": In(1), "i_isr_write": In(1),
+            "i_start": In(1), "i_auto_restart": In(1), "i_toggle": In(3),
+            "i_gie": In(1), "i_ier": In(3),
+            "o_ctrl": Out(layout(lookup("CTRL"))), "o_isr": Out(layout(lookup("ISR"))),
+            "o_status": Out(layout(lookup("STATUS"))), "o_error_address": Out(64),
+            "o_start": Out(1), "i_busy": In(1), "i_done": In(1),
+            "i_error": In(1), "i_error_code": In(4), "i_error_address": In(64),
+            "o_lock": Out(1), "o_interrupt": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        starting = Signal()
+        finished = Signal()
+        self._run(m, starting, finished)
+        self._errors(m, starting)
+        self._interrupts(m, finished)
+        return m
+
+    def _run(self, m, starting, finished):
+        ctrl = self.o_ctrl
+        done = Signal()
+        auto_restart = Signal()
+        failed = (self.o_status.code != ErrorCode.NONE) | self.i_error
+
+        def finish():
+            m.d.comb += finished.eq(1)
+            m.next = "IDLE"
+            with m.If(auto_restart & ~failed):
+                m.next = "REQUESTED"
+
+        with m.If(self.i_ctrl_write):
+            m.d.sync += auto_restart.eq(self.i_auto_restart)
+        with m.If(finished):
+            m.d.sync += done.eq(1)
+        with m.Elif(self.i_ctrl_read):
+            m.d.sync += done.eq(0)
+        with m.FSM() as run:
+            with m.State("IDLE"):
+                with m.If(self.i_ctrl_write & self.i_start):
+                    m.next = "REQUESTED"
+            with m.State("REQUESTED"):
+                with m.If(~self.i_busy):
+                    m.d.comb += starting.eq(1)
+                    m.next = "RUNNING"
+            with m.State("RUNNING"):
+                with m.If(self.i_done & self.i_busy):
+                    m.next = "DRAINING"
+                with m.Elif(self.i_done):
+                    finish()
+            with m.State("DRAINING"):
+                with m.If(~self.i_busy):
+                    finish()
+        m.d.sync += self.o_start.eq(starting)
+        m.d.comb += [
+            ctrl.start.eq(~run.ongoing("IDLE")), ctrl.done.eq(done), ctrl.ready.eq(done), ctrl.idle.eq(~self.o_lock),
+            ctrl.auto_restart.eq(auto_restart), ctrl.interrupt.eq(self.o_interrupt),
+            self.o_lock.eq(ctrl.start | self.i_busy), self.o_status.busy.eq(self.o_lock),
+        ]
+
+    def _errors(self, m, starting):
+        code = Signal.like(self.i_error_code)
+        m.d.comb += self.o_status.code.eq(code)
+        with m.If(self.i_error & (starting | (code == ErrorCode.NONE))):
+            m.d.sync += [code.eq(self.i_error_code), self.o_error_address.eq(self.i_error_address)]
+        with m.Elif(starting):
+            m.d.sync += [code.eq(ErrorCode.NONE), self.o_error_address.eq(0)]
+
+    def _interrupts(self, m, finished):
+        events = Cat(finished, finished, self.i_error)
+        toggled = Mux(self.i_isr_write, self.i_toggle, 0)
+        isr = Value.cast(self.o_isr)
+        m.d.sync += [isr.eq((isr ^ toggled) | (events & self.i_ier)), self.o_interrupt.eq(self.i_gie & isr.any())]
