@@ -21,9 +21,18 @@ MIN_TILE_CYCLES = 16
 
 @dataclass(frozen=True)
 class Plan:
-    """A program with the image that it reads and where it keeps things.
+    """A program with the image that it reads.
 
-    Members: ``config``, ``network``, ``schedule`` (name), ``program``, ``image``.
+    Parameters
+    ----------
+    config : EngineConfig
+    network : Network
+    schedule : str
+        Name of the planner.
+    program : Program
+    image : Image
+    sequences : int
+        Independent sequences that a run works on.
     """
 
     config: object
@@ -31,6 +40,7 @@ class Plan:
     schedule: str
     program: Program
     image: Image
+    sequences: int = 1
 
 
 @dataclass(frozen=True)
@@ -58,7 +68,7 @@ class Placement:
         placement = cls(h_base, h_base, bias_base, work_base, states, states * config.contexts, accumulators, stride,
                         min(255, config.x_elements // stride))
         for field, need in (("h_elements", 2 * states), ("states", placement.states), ("accumulators", accumulators),
-                            ("x_elements", stride)):
+                            ("x_elements", stride), ("finish_entries", max(blocks))):
             if getattr(config, field) < need:
                 raise ConfigError(f"engine.{field}", getattr(config, field), f"must be at least {need} for this model")
         return placement
@@ -115,7 +125,8 @@ class ResidentPlanner:
                               f"must be at least {image.words} to keep the whole model on chip")
         self._load(image)
         self._run()
-        return Plan(self.config, self.network, self.name, self.builder.build(self.config.program_length), image)
+        return Plan(self.config, self.network, self.name, self.builder.build(self.config.program_length), image,
+                    self.config.contexts)
 
     def _tile(self, layer, part, first, columns):
         tile = Tile(layer, part, 0, self.network.layers[layer].blocks(self.config.rows), first, columns)
