@@ -105,7 +105,9 @@ class Activation(wiring.Component):
             for coefficient, width in zip(reversed(row), reversed(widths), strict=True):
                 packed = (packed << width) | (coefficient & ((1 << width) - 1))
             rows.append(packed)
-        m.submodules.table = table = Memory(shape=sum(widths), depth=len(rows), init=rows)
+        # A block RAM would be mostly empty, and slower into the multiplier than LUTs with a register.
+        attributes = {"syn_romstyle": "logic"}
+        m.submodules.table = table = Memory(shape=sum(widths), depth=len(rows), init=rows, attrs=attributes)
         port = table.read_port()
         m.d.comb += port.addr.eq(segment)
         coefficients, offset = [], 0
