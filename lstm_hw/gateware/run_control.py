@@ -83,6 +83,7 @@ class RunControl(wiring.Component):
 
     def _run(self, m, starting, finished):
         ctrl = self.o_ctrl
+        requested = Signal()
         done = Signal()
         auto_restart = Signal()
         failed = (self.o_status.code != ErrorCode.NONE) | self.i_error
@@ -117,9 +118,10 @@ class RunControl(wiring.Component):
                     finish()
         m.d.sync += self.o_start.eq(starting)
         m.d.comb += [
-            ctrl.start.eq(~run.ongoing("IDLE")), ctrl.done.eq(done), ctrl.ready.eq(done), ctrl.idle.eq(~self.o_lock),
+            requested.eq(~run.ongoing("IDLE")), self.o_lock.eq(requested | self.i_busy),
+            ctrl.start.eq(requested), ctrl.done.eq(done), ctrl.idle.eq(~self.o_lock), ctrl.ready.eq(done),
             ctrl.auto_restart.eq(auto_restart), ctrl.interrupt.eq(self.o_interrupt),
-            self.o_lock.eq(ctrl.start | self.i_busy), self.o_status.busy.eq(self.o_lock),
+            self.o_status.busy.eq(self.o_lock),
         ]
 
     def _errors(self, m, starting):
