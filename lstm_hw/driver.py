@@ -16,10 +16,12 @@ class Driver:
     Parameters
     ----------
     port : object with async ``read`` and ``write``
+    interrupt : async callable, optional
+        Returns when the interrupt output is high; without it, runs are waited for by polling.
     """
 
-    def __init__(self, port):
-        self.port = port
+    def __init__(self, port, interrupt=None):
+        self.port, self.interrupt = port, interrupt
 
     async def read(self, name):
         """Value of a register."""
@@ -65,8 +67,16 @@ class Driver:
         await self.write("FLAGS", lookup("FLAGS").field("clear").insert(int(clear)))
         await self.write("CTRL", lookup("CTRL").field("start").insert(1))
 
+    async def enable_interrupt(self):
+        """Let the end of a run raise the interrupt output."""
+        await self.write("IER", lookup("IER").field("done").mask)
+        await self.write("GIE", lookup("GIE").field("enable").mask)
+
     async def wait(self):
-        """Poll until the run is done; returns its ErrorCode."""
+        """Wait until the run is done; returns its ErrorCode."""
+        if self.interrupt is not None:
+            await self.interrupt()
+            await self.write("ISR", await self.read("ISR"))  # a written 1 toggles
         done = lookup("CTRL").field("done")
         while not done.extract(await self.read("CTRL")):
             pass
