@@ -234,13 +234,9 @@ class Engine(wiring.Component):
         }
         for name in COUNTERS:
             counter = Signal(64, name=f"count_{name.lower()}")
-            low, carry = counter[:16], Signal(name=f"carry_{name.lower()}")
             event = Signal(name=f"event_{name.lower()}")
             with m.If(self.i_start):
-                m.d.sync += [counter.eq(0), event.eq(0), carry.eq(0)]
+                m.d.sync += [counter.eq(0), event.eq(0)]
             with m.Else():
-                m.d.sync += [
-                    event.eq(events[name.lower()]), Cat(low, carry).eq(low + event),
-                    counter[16:].eq(counter[16:] + carry),
-                ]
+                m.d.sync += [event.eq(events[name.lower()]), counter.eq(counter + event)]
             m.d.comb += self.o_count[name.lower()].eq(counter)

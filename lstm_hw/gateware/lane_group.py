@@ -58,11 +58,16 @@ class LaneGroup(wiring.Component):
     Parameters
     ----------
     config : EngineConfig
-    index : int
-        Position in the chain.
+    position : int
+        First bit of the group's weights in a beat; 0 unless a beat holds several groups. Groups with
+        the same position are the same circuit: what else tells them apart is counted along the chain.
 
     Members
     -------
+    i_index/o_index
+        Number of this group and of the next.
+    i_chunk/o_chunk
+        The first beat of a word that holds weights of this group and of the next.
     i_control/o_control, i_fill/o_fill, i_drain/o_drain
         Chains, one register each way through.
     i_drained/o_drained : data of the drain chain
@@ -74,10 +79,12 @@ class LaneGroup(wiring.Component):
     ``o_drain`` in cycle t + 4. ``o_drained`` follows ``o_drain`` by 2 cycles.
     """
 
-    def __init__(self, config, index):
-        self.config, self.index = config, index
+    def __init__(self, config, position):
+        self.config, self.position = config, position
         drained = data.ArrayLayout(signed(config.accumulator_bits), config.drain_width)
         super().__init__({
+            "i_index": In(range(config.groups)), "o_index": Out(range(config.groups)),
+            "i_chunk": In(range(config.beats_per_word)), "o_chunk": Out(range(config.beats_per_word)),
             "i_control": In(control_layout(config)), "o_control": Out(control_layout(config)),
             "i_fill": In(fill_layout(config)), "o_fill": Out(fill_layout(config)),
             "i_drain": In(drain_layout(config)), "o_drain": Out(drain_layout(config)),
@@ -112,7 +119,7 @@ class LaneGroup(wiring.Component):
         m.d.sync += local.eq(Array(per_context)[drain.context])
         here = Signal()
         m.d.sync += [
-            here.eq(drain.valid & (drain.group == self.index)),
+            here.eq(drain.valid & (drain.group == self.i_index)),
             self.o_drained.eq(Mux(here, local, self.i_drained)),
         ]
         return m
@@ -122,15 +129,14 @@ class LaneGroup(wiring.Component):
         config, fill = self.config, self.o_fill
         width, beat = config.group_rows * config.weight_bits, config.axi_data_bits
         chunk = min(width, beat)
+        next_chunk = width // beat if width >= beat else int(self.position + width == beat)
+        m.d.comb += [self.o_index.eq(self.i_index + 1), self.o_chunk.eq(self.i_chunk + next_chunk)]
         m.submodules.weights = weights = memory.Memory(shape=width, depth=config.weight_words, init=[])
         writer, reader = weights.write_port(granularity=chunk), weights.read_port()
-        first = self.index * width // beat
-        chunks = [first + n for n in range(width // chunk)]
-        position = self.index * width % beat if beat > width else 0
         m.d.comb += [
             writer.addr.eq(fill.address),
-            writer.data.eq(fill.data[position:position + chunk].replicate(width // chunk)),
-            writer.en.eq(Cat(fill.valid & (fill.chunk == n) for n in chunks)),
+            writer.data.eq(fill.data[self.position:self.position + chunk].replicate(width // chunk)),
+            writer.en.eq(Cat(fill.valid & (fill.chunk == self.i_chunk + n) for n in range(width // chunk))),
             reader.addr.eq(self.o_control.weight), reader.en.eq(1),
         ]
         return reader.data
@@ -186,12 +192,17 @@ class LaneArray(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        control, fill, drain, drained = self.i_control, self.i_fill, self.i_drain, None
+        width = self.config.group_rows * self.config.weight_bits
+        control, fill, drain, drained, place = self.i_control, self.i_fill, self.i_drain, None, (0, 0)
         for index in range(self.config.groups):
-            m.submodules[f"group{index}"] = group = LaneGroup(self.config, index)
-            m.d.comb += [group.i_control.eq(control), group.i_fill.eq(fill), group.i_drain.eq(drain)]
+            m.submodules[f"group{index}"] = group = LaneGroup(self.config, index * width % self.config.axi_data_bits)
+            m.d.comb += [
+                group.i_index.eq(place[0]), group.i_chunk.eq(place[1]),
+                group.i_control.eq(control), group.i_fill.eq(fill), group.i_drain.eq(drain),
+            ]
             if drained is not None:
                 m.d.comb += group.i_drained.eq(drained)
             control, fill, drain, drained = group.o_control, group.o_fill, group.o_drain, group.o_drained
+            place = group.o_index, group.o_chunk
         m.d.comb += [self.o_drain.eq(drain), self.o_drained.eq(drained)]
         return m
