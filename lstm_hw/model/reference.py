@@ -5,7 +5,11 @@ Both take N sequences of T vectors at once and carry the state from call to call
 
 import numpy as np
 
+from ..activation import make_activation
 from ..errors import InputError
+
+_FLOAT_EXACT = 1 << 53
+"""Integers up to this magnitude, and so sums that stay below it in any order, are exact in float64."""
 
 
 def float_reference(model, x, state=None, trace=None):
@@ -31,8 +35,8 @@ def float_reference(model, x, state=None, trace=None):
     InputError
         ``x`` or ``state`` has the wrong shape, or holds NaN or infinity.
     """
-    x = _checked("x", x, (None, None, model.input_size), np.float64)
-    state = checked_state(model.hidden_sizes, state, len(x), np.float64)
+    x = checked_sequences("x", x, model.input_size)
+    state = _checked_state(state, len(x), [(size, None, None) for size in model.hidden_sizes], np.float64)
     after = []
     for number, (layer, (h, c)) in enumerate(zip(model.layers, state, strict=True)):
         pre_x = x @ layer.w_x.T + layer.bias
@@ -49,6 +53,79 @@ def float_reference(model, x, state=None, trace=None):
         return x, after
     x = x if model.head_every_step else x[:, -1]
     return x @ model.head.weight.T + model.head.bias, after
+
+
+def integer_reference(qmodel, x_int, state=None, trace=None):
+    """Run a QuantModel; the hardware must give the same bits.
+
+    Sums are exact, and a format's name stands for rounding and bounding as it says::
+
+        acc = W_x x + W_h h + bias          pre = preact(acc)
+        i, f, o = sigmoid(pre)              g = tanh(pre)               in activation_format
+        c' = cell(f*c + i*g)                h' = hidden(o * tanh(c'))
+        y = output(W h' + bias)
+
+    Parameters
+    ----------
+    qmodel : QuantModel
+    x_int : int array (N, T, Lx)
+        Stored integers of ``qmodel.input_format``.
+    state : list of (h, c), int arrays (N, H), optional
+        One pair a layer, as returned; zeros without it.
+    trace : dict, optional
+        Receives, by layer number, a dict of ``pre`` (N, T, 4H), ``c`` and ``h`` (N, T, H), int64.
+
+    Returns
+    -------
+    outputs : int64 array
+        Stored integers of ``qmodel.output_format``: (N, O) of the head on the last step, (N, T, O) of a
+        head on every step, (N, T, H) without head.
+    state : list of (h, c)
+
+    Raises
+    ------
+    InputError
+        ``x_int`` or ``state`` has the wrong shape, is not of integers or is outside its format.
+    """
+    x = _checked("x", x_int, (None, None, qmodel.input_size), qmodel.input_format)
+    shapes = [(layer.hidden_size, layer.hidden, layer.cell) for layer in qmodel.layers]
+    state = _checked_state(state, len(x), shapes, np.int64)
+    after = []
+    for number, (layer, (h, c)) in enumerate(zip(qmodel.layers, state, strict=True)):
+        times_w_h = _product(layer, layer.w_h)
+        activation = make_activation(qmodel.activation, layer.preact, layer.activation_format)
+        acc_x = _product(layer, layer.w_x)(x) + layer.acc_bias
+        record = _Record(x.shape[:2], layer.hidden_size, np.int64)
+        for step in range(x.shape[1]):
+            pre = layer.preact.requantize(acc_x[:, step] + times_w_h(h), layer.acc_fraction)
+            h, c = _integer_cell(layer, activation, pre, c)
+            record.add(step, pre, c, h)
+        after.append((h, c))
+        x = record.finish(trace, number)
+    head = qmodel.head
+    if head is None:
+        return x, after
+    x = x if qmodel.head_every_step else x[:, -1]
+    return head.output.requantize(_product(head, head.weight)(x) + head.acc_bias, head.acc_fraction), after
+
+
+def _integer_cell(layer, activation, pre, c):
+    """New h and c from the pre-activations (N, 4H) and c (N, H)."""
+    i, f, g, o = np.split(pre, 4, axis=1)
+    i, f, o = (activation.compute(gate, tanh=False) for gate in (i, f, o))
+    g = activation.compute(g, tanh=True)
+    a, b = layer.activation_format.fraction, layer.cell.fraction
+    fraction = a + max(a, b)
+    c = layer.cell.requantize((f * c << (fraction - a - b)) + (i * g << (fraction - 2 * a)), fraction)
+    return layer.hidden.requantize(o * activation.compute(c, tanh=True), 2 * a), c
+
+
+def _product(layer, matrix):
+    """The exact function ``x -> x @ matrix.T``; in float64, which is far faster, where that is exact."""
+    if layer.peak_accumulator >= _FLOAT_EXACT:
+        return lambda operands: operands @ matrix.T
+    transposed = matrix.T.astype(np.float64)
+    return lambda operands: (operands.astype(np.float64) @ transposed).astype(np.int64)
 
 
 def sigmoid(x):
@@ -75,16 +152,22 @@ class _Record:
         return self.arrays["h"]
 
 
-def _checked(subject, values, shape, dtype):
-    """``values`` as an array of ``dtype`` and ``shape``, where None stands for any size from 1."""
+def checked_sequences(subject, x, input_size):
+    """``x`` as a float64 array (N, T, input_size) of finite numbers, or InputError."""
+    return _checked(subject, x, (None, None, input_size))
+
+
+def _checked(subject, values, shape, number_format=None):
+    """``values`` as an array of ``shape``, where None stands for any size from 1.
+
+    Stored integers of ``number_format`` (int64), or finite real numbers (float64) without one.
+    """
     try:
         values = np.asarray(values)
     except ValueError as error:
         raise InputError(subject, str(error), "must be an array") from error
-    kinds = "iu" if np.issubdtype(dtype, np.integer) else "iuf"
-    if values.dtype.kind not in kinds:
-        wanted = "integers" if kinds == "iu" else "real numbers"
-        raise InputError(subject, f"dtype {values.dtype}", f"must be {wanted}")
+    if values.dtype.kind not in ("iu" if number_format else "iuf"):
+        raise InputError(subject, f"dtype {values.dtype}", f"must be {'integers' if number_format else 'real numbers'}")
 
     def fits(size, wanted):
         return size >= 1 if wanted is None else size == wanted
@@ -92,19 +175,29 @@ def _checked(subject, values, shape, dtype):
     if values.ndim != len(shape) or not all(map(fits, values.shape, shape)):
         wanted = ", ".join("1 or more" if size is None else str(size) for size in shape)
         raise InputError(subject, f"shape {values.shape}", f"must be ({wanted})")
-    if kinds == "iuf" and not np.all(np.isfinite(values)):
-        raise InputError(subject, "NaN or infinity", "must be finite")
-    return values.astype(dtype)
+    if number_format is None:
+        if not np.all(np.isfinite(values)):
+            raise InputError(subject, "NaN or infinity", "must be finite")
+        return values.astype(np.float64)
+    low, high = int(values.min()), int(values.max())
+    if low < number_format.lowest or high > number_format.highest:
+        rule = f"must fit {number_format}, {number_format.lowest} to {number_format.highest}"
+        raise InputError(subject, f"{low} to {high}", rule)
+    return values.astype(np.int64)
 
 
-def checked_state(hidden_sizes, state, sequences, dtype):
-    """A list of one (h, c) a layer, of shape (sequences, H); zeros where ``state`` is None."""
+def _checked_state(state, sequences, layers, dtype):
+    """A list of one (h, c) a layer, each (sequences, H); zeros of ``dtype`` where ``state`` is None.
+
+    ``layers`` holds (H, format of h, format of c) for each layer.
+    """
     if state is None:
-        return [(np.zeros((sequences, size), dtype), np.zeros((sequences, size), dtype)) for size in hidden_sizes]
-    if len(state) != len(hidden_sizes) or any(len(pair) != 2 for pair in state):
-        raise InputError("state", f"{len(state)} entries", f"must be {len(hidden_sizes)} pairs (h, c), one a layer")
-    return [
-        tuple(_checked(f"state of layer {n}: {name}", part, (sequences, size), dtype)
-              for name, part in zip("hc", pair, strict=True))
-        for n, (pair, size) in enumerate(zip(state, hidden_sizes, strict=True))
-    ]
+        return [(np.zeros((sequences, size), dtype), np.zeros((sequences, size), dtype)) for size, _, _ in layers]
+    if len(state) != len(layers) or any(len(pair) != 2 for pair in state):
+        raise InputError("state", f"{len(state)} entries", f"must be {len(layers)} pairs (h, c), one a layer")
+    checked = []
+    for number, ((h, c), (size, h_format, c_format)) in enumerate(zip(state, layers, strict=True)):
+        subject = f"state of layer {number}"
+        checked.append((_checked(f"{subject}: h", h, (sequences, size), h_format),
+                        _checked(f"{subject}: c", c, (sequences, size), c_format)))
+    return checked

@@ -1,0 +1,211 @@
+"""Quantised layers: integer weights and the format of every number that a layer computes."""
+
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+
+from ..errors import FormatError, ModelError
+from ..formats import QFormat
+from .float_model import check_shape, hidden_size_of
+
+EXACT_BITS = 62
+"""Sums must fit this width, so that 64-bit arithmetic on them, a rounding constant included, is exact."""
+FRACTION_LIMIT = 64
+"""Most fraction bits of a format, either way."""
+
+
+class QuantLayer:
+    """What both kinds of layer share; ``ARRAYS`` names the format of each array."""
+
+    ARRAYS: ClassVar[dict]
+
+    def _check_formats(self):
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if f.type is not QFormat:
+                continue
+            if not isinstance(value, QFormat) or not value.signed or abs(value.fraction) > FRACTION_LIMIT:
+                rule = f"must be a signed format with at most {FRACTION_LIMIT} fraction bits either way"
+                raise FormatError(f"{self.source}: {f.name}", value, rule)
+
+    def _adopt(self, **shapes):
+        """Replace the named arrays by checked, read-only int64 copies."""
+        for name, shape in shapes.items():
+            subject, values = f"{self.source}: {name}", np.asarray(getattr(self, name))
+            if values.dtype.kind not in "iu":
+                raise ModelError(subject, f"dtype {values.dtype}", "must be integers")
+            check_shape(subject, values.shape, shape)
+            number_format = getattr(self, self.ARRAYS[name])
+            if values.min() < number_format.lowest or values.max() > number_format.highest:
+                rule = f"must fit {number_format}, {number_format.lowest} to {number_format.highest}"
+                raise FormatError(subject, f"{values.min()} to {values.max()}", rule)
+            values = values.astype(np.int64)
+            values.setflags(write=False)
+            object.__setattr__(self, name, values)
+
+    def _check_fractions(self, products):
+        """Check the accumulator's fraction against the (weight, operand) formats whose products it sums."""
+        if type(self.acc_fraction) is not int:
+            raise FormatError(f"{self.source}: acc_fraction", repr(self.acc_fraction), "must be an integer")
+        for weight, operand in products:
+            total = getattr(self, weight).fraction + getattr(self, operand).fraction
+            if total != self.acc_fraction:
+                rule = f"must be the fraction bits of {weight} and {operand} together, {total}"
+                raise FormatError(f"{self.source}: acc_fraction", self.acc_fraction, rule)
+        if self.bias_format.fraction > self.acc_fraction:
+            rule = f"must have at most acc_fraction = {self.acc_fraction} fraction bits"
+            raise FormatError(f"{self.source}: bias_format", self.bias_format, rule)
+        if self.accumulator_bits > EXACT_BITS:
+            rule = f"must fit {EXACT_BITS} bits"
+            raise FormatError(f"{self.source}: accumulator", f"sums of {self.accumulator_bits} bits", rule)
+
+    def _peak(self, products):
+        peak = np.abs(self.bias).astype(object) << (self.acc_fraction - self.bias_format.fraction)
+        for matrix, operand in products:
+            peak = peak + np.abs(matrix).sum(axis=1).astype(object) * -operand.lowest
+        return int(peak.max())
+
+    @property
+    def accumulator_bits(self):
+        """Width that holds every sum of this layer and every part of one, whatever the operands."""
+        return self.peak_accumulator.bit_length() + 1
+
+    @property
+    def acc_bias(self):
+        """The bias at the accumulator's fraction, int64."""
+        return self.bias << (self.acc_fraction - self.bias_format.fraction)
+
+
+@dataclass(frozen=True, eq=False)
+class QuantLstm(QuantLayer):
+    """One quantised LSTM layer; gates are stacked in the order i, f, g, o.
+
+    Parameters
+    ----------
+    w_x : int64 array (4H, Lx)
+    w_h : int64 array (4H, H)
+    bias : int64 array (4H,)
+    x_format, h_format : QFormat
+        Operands: elements of x and of h.
+    w_x_format, w_h_format, bias_format : QFormat
+    acc_fraction : int
+        Fraction bits of the exact sums: those of ``w_x_format`` and ``x_format`` together, and equally
+        of ``w_h_format`` and ``h_format``; at least those of ``bias_format``.
+    preact : QFormat
+        Sums are rounded to it.
+    activation_format : QFormat
+        Results of sigmoid and tanh.
+    cell : QFormat
+        c; the same as ``preact``, since tanh reads both.
+    hidden : QFormat
+        h; the same as ``h_format``.
+    source : str
+        For messages.
+
+    Raises
+    ------
+    ModelError
+        Shapes that do not agree or arrays that are not of integers.
+    FormatError
+        Formats that break one of the rules above, a value outside its format, or sums too wide to be
+        exact in 64 bits.
+    """
+
+    w_x: np.ndarray
+    w_h: np.ndarray
+    bias: np.ndarray
+    x_format: QFormat
+    h_format: QFormat
+    w_x_format: QFormat
+    w_h_format: QFormat
+    bias_format: QFormat
+    acc_fraction: int
+    preact: QFormat
+    activation_format: QFormat
+    cell: QFormat
+    hidden: QFormat
+    source: str = "quantised LSTM layer"
+
+    ARRAYS: ClassVar[dict] = {"w_x": "w_x_format", "w_h": "w_h_format", "bias": "bias_format"}
+
+    def __post_init__(self):
+        self._check_formats()
+        size = hidden_size_of(f"{self.source}: w_h", np.shape(self.w_h))
+        self._adopt(w_h=(4 * size, size), w_x=(4 * size, None), bias=(4 * size,))
+        self._check_fractions([("w_x_format", "x_format"), ("w_h_format", "h_format")])
+        for name, other in (("cell", "preact"), ("h_format", "hidden")):
+            if getattr(self, name) != getattr(self, other):
+                rule = f"must equal {other}, {getattr(self, other)}"
+                raise FormatError(f"{self.source}: {name}", getattr(self, name), rule)
+        aligned = self.activation_format.width + max(self.cell.width, self.activation_format.width)
+        if aligned + abs(self.cell.fraction - self.activation_format.fraction) + 1 > EXACT_BITS:
+            rule = f"must give f*c + i*g of at most {EXACT_BITS} bits with activation_format {self.activation_format}"
+            raise FormatError(f"{self.source}: cell", self.cell, rule)
+
+    @property
+    def input_size(self):
+        return self.w_x.shape[1]
+
+    @property
+    def hidden_size(self):
+        return self.w_h.shape[1]
+
+    @cached_property
+    def peak_accumulator(self):
+        """Bound of every sum's magnitude, over all operands that the formats allow."""
+        return self._peak([(self.w_x, self.x_format), (self.w_h, self.h_format)])
+
+
+@dataclass(frozen=True, eq=False)
+class QuantDense(QuantLayer):
+    """A quantised linear layer.
+
+    Parameters
+    ----------
+    weight : int64 array (O, I)
+    bias : int64 array (O,)
+    x_format, w_format, bias_format : QFormat
+    acc_fraction : int
+        Fraction bits of ``w_format`` and ``x_format`` together; at least those of ``bias_format``.
+    output : QFormat
+        Sums are rounded to it.
+    source : str
+        For messages.
+
+    Raises
+    ------
+    ModelError, FormatError
+        As :class:`QuantLstm`.
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray
+    x_format: QFormat
+    w_format: QFormat
+    bias_format: QFormat
+    acc_fraction: int
+    output: QFormat
+    source: str = "quantised linear layer"
+
+    ARRAYS: ClassVar[dict] = {"weight": "w_format", "bias": "bias_format"}
+
+    def __post_init__(self):
+        self._check_formats()
+        self._adopt(weight=(None, None))
+        self._adopt(bias=self.weight.shape[:1])
+        self._check_fractions([("w_format", "x_format")])
+
+    @property
+    def input_size(self):
+        return self.weight.shape[1]
+
+    @property
+    def output_size(self):
+        return self.weight.shape[0]
+
+    @cached_property
+    def peak_accumulator(self):
+        """Bound of every sum's magnitude, over all operands that the format allows."""
+        return self._peak([(self.weight, self.x_format)])

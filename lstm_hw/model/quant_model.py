@@ -1,0 +1,242 @@
+"""A quantised model and its file.
+
+A model file is a safetensors file with the integer tensors and one JSON block in the metadata key
+``lstm_hw``, which gives every format with its rounding and overflow. It carries a digest of the whole
+content, without which it is not read.
+"""
+
+import json
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from ..activation import make_activation
+from ..errors import ConfigError, FormatError, InputError, ModelError
+from ..formats import QFormat
+from .quant_layer import QuantDense, QuantLstm
+from .store import DIGEST_KEY, TensorFile, content_digest, write_tensors
+
+FILE_VERSION = 1
+BLOCK_KEY = "lstm_hw"
+_FORMAT_TEXT = 48
+_INTEGER_DTYPES = ("I8", "I16", "I32", "I64")
+
+
+@dataclass(frozen=True, eq=False)
+class QuantModel:
+    """Quantised layers, the first one first, and optionally a linear head.
+
+    Parameters
+    ----------
+    layers : tuple of QuantLstm
+    head : QuantDense or None
+    head_every_step : bool
+        Whether the head reads the hidden state of every step rather than that of the last one.
+    activation : str
+        Name of the activation unit, for :func:`lstm_hw.activation.make_activation`.
+
+    Raises
+    ------
+    ModelError
+        No layer, sizes of neighbours that differ, or ``head_every_step`` without a head.
+    FormatError
+        A layer's input format is not the format of what it reads, or the activation unit does not
+        support a layer's formats.
+    ConfigError
+        Unknown activation unit.
+    """
+
+    layers: tuple
+    head: QuantDense | None = None
+    head_every_step: bool = False
+    activation: str = "quadratic64"
+
+    def __post_init__(self):
+        object.__setattr__(self, "layers", tuple(self.layers))
+        if not self.layers:
+            raise ModelError("quantised model", "no LSTM layer", "must have at least one")
+        if self.head is None and self.head_every_step:
+            raise ModelError("quantised model: head_every_step", "true without a head", "must be false")
+        chain = [*self.layers, *([self.head] if self.head is not None else [])]
+        for below, above in zip(chain, chain[1:], strict=False):
+            if above.input_size != below.hidden_size:
+                raise ModelError(above.source, f"{above.input_size} inputs", f"must be {below.hidden_size}")
+            if above.x_format != below.hidden:
+                rule = f"must be the format of the hidden state it reads, {below.hidden}"
+                raise FormatError(f"{above.source}: x_format", above.x_format, rule)
+        for layer in self.layers:
+            make_activation(self.activation, layer.preact, layer.activation_format)
+
+    @property
+    def input_size(self):
+        return self.layers[0].input_size
+
+    @property
+    def hidden_sizes(self):
+        """Hidden units of each layer."""
+        return tuple(layer.hidden_size for layer in self.layers)
+
+    @property
+    def output_size(self):
+        """Size of one output vector: that of the head, or of the last hidden state without one."""
+        return self.head.output_size if self.head is not None else self.hidden_sizes[-1]
+
+    @property
+    def input_format(self):
+        return self.layers[0].x_format
+
+    @property
+    def output_format(self):
+        return self.head.output if self.head is not None else self.layers[-1].hidden
+
+    def quantize_input(self, x):
+        """Real inputs (..., Lx) to the integers that the hardware takes (int64, saturated).
+
+        Raises
+        ------
+        InputError
+            The last dimension is not Lx, or a value is not a finite real number.
+        """
+        try:
+            x = np.asarray(x)
+        except ValueError as error:
+            raise InputError("x", str(error), "must be an array") from error
+        if x.dtype.kind not in "iuf":
+            raise InputError("x", f"dtype {x.dtype}", "must be real numbers")
+        if x.ndim == 0 or x.shape[-1] != self.input_size:
+            raise InputError("x", f"shape {x.shape}", f"must end with {self.input_size}")
+        if not np.all(np.isfinite(x)):
+            raise InputError("x", "NaN or infinity", "must be finite")
+        return self.input_format.quantize(x)
+
+    def dequantize_output(self, outputs):
+        """Output integers of any shape to real numbers (float64)."""
+        return self.output_format.to_float(outputs)
+
+    def _parts(self):
+        """(prefix of the tensors, layer) of every layer, the head last."""
+        parts = [(f"layers.{number}.", layer) for number, layer in enumerate(self.layers)]
+        return parts + ([("head.", self.head)] if self.head is not None else [])
+
+    def _content(self):
+        tensors = {
+            prefix + name: getattr(layer, name).astype(_storage(getattr(layer, number_format).width))
+            for prefix, layer in self._parts()
+            for name, number_format in layer.ARRAYS.items()
+        }
+        block = {
+            "version": FILE_VERSION,
+            "activation": self.activation,
+            "head_every_step": self.head_every_step,
+            "layers": [_describe(layer) for layer in self.layers],
+            "head": None if self.head is None else _describe(self.head),
+        }
+        return tensors, {BLOCK_KEY: json.dumps(block, separators=(",", ":"))}
+
+    def digest(self):
+        """SHA-256 (hex) of the content: weights, formats, activation unit; the digest in the saved file."""
+        return content_digest(*self._content())
+
+    def save(self, path):
+        """Write a model file atomically; the same model gives the same bytes.
+
+        Raises
+        ------
+        ModelError
+            The file cannot be written.
+        """
+        write_tensors(path, *self._content())
+
+    @classmethod
+    def load(cls, path):
+        """Read a model file.
+
+        Raises
+        ------
+        ModelError
+            The file is missing, unreadable, damaged, of another version, or breaks a rule of this class.
+        """
+        file = TensorFile(path)
+        for key in (BLOCK_KEY, DIGEST_KEY):
+            if key not in file.metadata:
+                rule = "must be a file that a quantised model was saved to"
+                raise ModelError(f"{path}: metadata {key}", "missing", rule)
+        block = _parse_block(file.metadata[BLOCK_KEY], f"{path}: metadata {BLOCK_KEY}")
+        tensors = file.read(_INTEGER_DTYPES)
+        try:
+            layers = tuple(
+                _restore(QuantLstm, description, tensors, f"layers.{number}.", path)
+                for number, description in enumerate(block["layers"])
+            )
+            head = None if block["head"] is None else _restore(QuantDense, block["head"], tensors, "head.", path)
+            if tensors:
+                raise ModelError(f"{path}: {min(tensors)}", "unexpected tensor", "must belong to a layer or the head")
+            return cls(layers, head, block["head_every_step"], block["activation"])
+        except (FormatError, ConfigError) as error:
+            subject = error.subject if error.subject.startswith(str(path)) else f"{path}: {error.subject}"
+            raise ModelError(subject, error.found, error.rule) from error
+
+
+def _storage(width):
+    """Smallest signed integer type that holds ``width`` bits."""
+    return next(dtype for dtype in (np.int8, np.int16, np.int32, np.int64) if np.iinfo(dtype).bits >= width)
+
+
+def _described(cls):
+    """Fields that the JSON block holds: the formats and the accumulator's fraction."""
+    return [f.name for f in fields(cls) if f.name != "source" and f.name not in cls.ARRAYS]
+
+
+def _describe(layer):
+    values = {name: getattr(layer, name) for name in _described(type(layer))}
+    return {name: _spelled(value) if isinstance(value, QFormat) else value for name, value in values.items()}
+
+
+def _spelled(value):
+    """A format with its rounding and overflow, so that the file depends on nobody's defaults."""
+    return f"Q{value.integer}.{value.fraction}/{value.rounding}/{value.overflow}"
+
+
+def _restore(cls, description, tensors, prefix, path):
+    """Rebuild a layer; its tensors are taken out of ``tensors``."""
+    subject = f"{path}: {prefix.rstrip('.')}"
+    wanted = _described(cls)
+    if not isinstance(description, dict) or set(description) != set(wanted):
+        found = sorted(description) if isinstance(description, dict) else repr(description)
+        raise ModelError(subject, found, f"must describe {', '.join(wanted)}")
+    values = {name: _parse_format(value, f"{subject}: {name}") if name != "acc_fraction" else value
+              for name, value in description.items()}
+    for name in cls.ARRAYS:
+        if prefix + name not in tensors:
+            raise ModelError(f"{path}: {prefix}{name}", "missing", "must be present")
+        values[name] = tensors.pop(prefix + name)
+    return cls(**values, source=subject)
+
+
+def _parse_format(text, subject):
+    if not isinstance(text, str) or len(text) > _FORMAT_TEXT:
+        raise ModelError(subject, repr(text)[:_FORMAT_TEXT], "must be a number format such as Q3.12/half_up/saturate")
+    try:
+        return QFormat.parse(text)
+    except FormatError as error:
+        raise ModelError(subject, f"{text!r}: {error.found}", error.rule) from error
+
+
+def _parse_block(text, subject):
+    """The JSON block with its outer keys checked."""
+    kinds = {"version": int, "activation": str, "head_every_step": bool, "layers": list, "head": (dict, type(None))}
+    try:
+        block = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ModelError(subject, str(error), "must be JSON") from error
+    if not isinstance(block, dict):
+        raise ModelError(subject, type(block).__name__, "must be a JSON object")
+    if block.get("version") != FILE_VERSION:
+        raise ModelError(f"{subject}: version", repr(block.get("version"))[:40], f"must be {FILE_VERSION}")
+    if set(block) != set(kinds):
+        raise ModelError(subject, f"keys {sorted(block)}", f"must be {sorted(kinds)}")
+    for key, kind in kinds.items():
+        if not isinstance(block[key], kind):
+            rule = f"must be {getattr(kind, '__name__', 'an object or null')}"
+            raise ModelError(f"{subject}: {key}", type(block[key]).__name__, rule)
+    return block

@@ -1,0 +1,257 @@
+"""Post-training quantisation: number formats from a calibration set, then rounding of the weights.
+
+Scales are powers of two, one a tensor, so that every rounding is a shift. Products and sums stay exact;
+what rounds is the input, the weights, the pre-activations, the results of the activations, c, h and the
+head's outputs, each in its own format.
+"""
+
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+
+from ..activation import ACTIVATIONS
+from ..errors import ConfigError, FormatError
+from ..formats import QFormat
+from .quant_layer import EXACT_BITS, QuantDense, QuantLstm
+from .quant_model import QuantModel
+from .reference import checked_sequences, float_reference, integer_reference
+
+OUTPUT_HEADROOM = 2.0
+"""Head outputs may exceed the calibration set's peak by this factor."""
+
+
+def _option(default, doc):
+    return field(default=default, metadata={"doc": doc})
+
+
+@dataclass(frozen=True)
+class QuantConfig:
+    """Widths and formats; what is None is chosen from the calibration set.
+
+    Raises
+    ------
+    ConfigError
+        A value is out of range; the message names the field, the value and the rule.
+    FormatError
+        A given format does not fit the widths or the others.
+    """
+
+    weight_bits: int = _option(16, "width of a weight, 2 to 18")
+    operand_bits: int = _option(16, "width of an element of x, h and the head's output, 2 to 18")
+    bias_bits: int = _option(24, "width of a bias, 2 to 32")
+    accumulator_bits: int = _option(44, f"width that the largest possible sum must fit, up to {EXACT_BITS}")
+    preact: QFormat = _option(QFormat(3, 12), "format of pre-activations")
+    activation_format: QFormat = _option(QFormat(0, 15), "format of the results of sigmoid and tanh")
+    cell: QFormat = _option(QFormat(3, 12), "format of c, the same as preact: tanh reads both")
+    hidden: QFormat = _option(QFormat(0, 15), "format of h, operand_bits wide")
+    output: QFormat | None = _option(None, "format of the head's outputs, operand_bits wide")
+    input_format: QFormat | None = _option(None, "format of x, operand_bits wide")
+    activation: str = _option("quadratic64", "activation unit: quadratic64, quadratic128 or pwl")
+
+    def __post_init__(self):
+        for name, low, high in (("weight_bits", 2, 18), ("operand_bits", 2, 18), ("bias_bits", 2, 32),
+                                ("accumulator_bits", 4, EXACT_BITS)):
+            value = getattr(self, name)
+            if type(value) is not int or not low <= value <= high:
+                raise ConfigError(f"quantize.{name}", repr(value), f"must be an integer from {low} to {high}")
+        if self.accumulator_bits < self.weight_bits + self.operand_bits:
+            rule = f"must be at least weight_bits + operand_bits = {self.weight_bits + self.operand_bits}"
+            raise ConfigError("quantize.accumulator_bits", self.accumulator_bits, rule)
+        if self.activation not in ACTIVATIONS:
+            raise ConfigError("quantize.activation", repr(self.activation), f"must be one of {', '.join(ACTIVATIONS)}")
+        optional = ("output", "input_format")
+        for name in ("preact", "activation_format", "cell", "hidden", *optional):
+            value = getattr(self, name)
+            if value is None and name in optional:
+                continue
+            if not isinstance(value, QFormat):
+                raise ConfigError(f"quantize.{name}", repr(value), "must be a QFormat")
+            if not value.signed:
+                raise FormatError(f"quantize.{name}", value, "must be signed")
+            if name in ("hidden", *optional) and value.width != self.operand_bits:
+                raise FormatError(f"quantize.{name}", value, f"must be operand_bits = {self.operand_bits} bits wide")
+        if self.cell != self.preact:
+            raise FormatError("quantize.cell", self.cell, f"must equal preact, {self.preact}: tanh reads both")
+
+    def to_dict(self):
+        """JSON-able values, in field order."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: str(value) if isinstance(value, QFormat) else value for name, value in values.items()}
+
+    @classmethod
+    def from_dict(cls, values):
+        """Inverse of :meth:`to_dict`; formats may be text, unknown keys are errors."""
+        known = {f.name: f.type for f in fields(cls)}
+        for name in values:
+            if name not in known:
+                raise ConfigError(f"quantize.{name}", "unknown key", f"must be one of {', '.join(known)}")
+        return cls(**{
+            name: QFormat.parse(value) if isinstance(value, str) and known[name] is not str else value
+            for name, value in values.items()
+        })
+
+
+def quantize(model, calibration, config=None, progress=None):
+    """Quantise a trained model.
+
+    The input format holds the calibration set's peak. A weight format holds its matrix's peak, but the
+    two matrices of a layer share the accumulator's fraction, so the one that could have more fraction
+    bits gives them up, and both do where the largest possible sum would not fit the accumulator. The
+    output format holds ``OUTPUT_HEADROOM`` times the calibration set's peak, or what the head can reach
+    at all if that is less.
+
+    Parameters
+    ----------
+    model : FloatModel
+    calibration : float array (N, T, Lx)
+        Inputs that are typical of use.
+    config : QuantConfig, optional
+    progress : callable, optional
+        Called as ``progress(done, total)`` after each layer, the head included.
+
+    Returns
+    -------
+    QuantModel
+
+    Raises
+    ------
+    InputError
+        The calibration set has the wrong shape or holds NaN or infinity.
+    FormatError
+        A given format cannot hold the calibration set's inputs or outputs, or no format of the given
+        width holds a weight.
+    """
+    config = config or QuantConfig()
+    calibration = checked_sequences("calibration", calibration, model.input_size)
+    total = len(model.layers) + (model.head is not None)
+    x_format = _input_format(calibration, config)
+    layers = []
+    for number, weights in enumerate(model.layers):
+        layers.append(_quantize_lstm(weights, x_format, config, f"layer {number}"))
+        x_format = config.hidden
+        if progress:
+            progress(number + 1, total)
+    head = None
+    if model.head is not None:
+        head = _quantize_head(model.head, float_reference(model, calibration)[0], config)
+        if progress:
+            progress(total, total)
+    return QuantModel(tuple(layers), head, model.head_every_step, config.activation)
+
+
+def quantization_report(model, qmodel, x):
+    """Compare a quantised model with the float model that it came from.
+
+    Parameters
+    ----------
+    model : FloatModel
+    qmodel : QuantModel
+    x : float array (N, T, Lx)
+
+    Returns
+    -------
+    dict
+        ``layers``: a list with, for each layer, ``h`` and ``c`` (dicts of ``max`` and ``mean`` absolute
+        error over all steps) and ``preact_saturation`` (share of the pre-activations at the ends of
+        their format); ``output``: ``max`` and ``mean`` absolute error. All are plain floats.
+    """
+    exact, rounded = {}, {}
+    outputs, _ = float_reference(model, x, trace=exact)
+    integers, _ = integer_reference(qmodel, qmodel.quantize_input(x), trace=rounded)
+    layers = []
+    for number, layer in enumerate(qmodel.layers):
+        pre = rounded[number]["pre"]
+        layers.append({
+            "h": _errors(layer.hidden.to_float(rounded[number]["h"]), exact[number]["h"]),
+            "c": _errors(layer.cell.to_float(rounded[number]["c"]), exact[number]["c"]),
+            "preact_saturation": float(np.mean((pre == layer.preact.lowest) | (pre == layer.preact.highest))),
+        })
+    return {"layers": layers, "output": _errors(qmodel.dequantize_output(integers), outputs)}
+
+
+def _errors(found, expected):
+    difference = np.abs(found - expected)
+    return {"max": float(difference.max()), "mean": float(difference.mean())}
+
+
+def _fitting(subject, values, bits):
+    """The format of ``bits`` bits with the most fraction bits that holds all values."""
+    peak = float(np.max(np.abs(values)))
+    number_format = QFormat.fitting(peak, bits)
+    if not number_format.holds(peak):
+        raise FormatError(subject, f"magnitude {peak:g}", f"must fit a {bits}-bit format, {number_format} at most")
+    return number_format
+
+
+def _input_format(calibration, config):
+    peak = float(np.max(np.abs(calibration)))
+    if config.input_format is not None:
+        if not config.input_format.holds(calibration):
+            rule = f"must hold the calibration set, which reaches {peak:g}"
+            raise FormatError("quantize.input_format", config.input_format, rule)
+        return config.input_format
+    if peak == 0:
+        raise FormatError("calibration", "all inputs are 0", "must hold typical inputs, or input_format must be given")
+    return _fitting("calibration", calibration, config.operand_bits)
+
+
+def _with_fraction(bits, fraction):
+    return QFormat(bits - 1 - fraction, fraction)
+
+
+def _widest(config, bias, products, subject, build):
+    """The layer with the most fraction bits in its accumulator.
+
+    Parameters
+    ----------
+    config : QuantConfig
+    bias : float array
+    products : list of (name, float array, QFormat)
+        Matrices and the format of what each multiplies.
+    subject : str
+    build : callable
+        Makes the layer from the weight formats, the bias format and the accumulator's fraction.
+    """
+    bias_most = _fitting(f"{subject}: bias", bias, config.bias_bits).fraction
+    fraction = min(
+        _fitting(f"{subject}: {name}", matrix, config.weight_bits).fraction + operand.fraction
+        for name, matrix, operand in products
+    )
+    while True:
+        weight_formats = [_with_fraction(config.weight_bits, fraction - operand.fraction) for _, _, operand in products]
+        layer = build(weight_formats, _with_fraction(config.bias_bits, min(fraction, bias_most)), fraction)
+        if layer.accumulator_bits <= config.accumulator_bits:
+            return layer
+        fraction -= 1
+
+
+def _quantize_lstm(weights, x_format, config, source):
+    def build(weight_formats, bias_format, fraction):
+        w_x_format, w_h_format = weight_formats
+        return QuantLstm(
+            w_x_format.quantize(weights.w_x), w_h_format.quantize(weights.w_h), bias_format.quantize(weights.bias),
+            x_format, config.hidden, w_x_format, w_h_format, bias_format, fraction,
+            config.preact, config.activation_format, config.cell, config.hidden, source,
+        )
+
+    products = [("w_x", weights.w_x, x_format), ("w_h", weights.w_h, config.hidden)]
+    return _widest(config, weights.bias, products, source, build)
+
+
+def _quantize_head(weights, outputs, config):
+    reach = np.abs(weights.weight).sum(axis=1) * 2.0**config.hidden.integer + np.abs(weights.bias)
+    peak = min(OUTPUT_HEADROOM * float(np.abs(outputs).max()), float(reach.max()))
+    if config.output is not None and not config.output.holds(outputs):
+        rule = f"must hold the outputs for the calibration set, which reach {np.abs(outputs).max():g}"
+        raise FormatError("quantize.output", config.output, rule)
+
+    def build(weight_formats, bias_format, fraction):
+        # More fraction bits than the sums have would be zeros.
+        most = min(_fitting("head outputs", peak, config.operand_bits).fraction, fraction)
+        return QuantDense(
+            weight_formats[0].quantize(weights.weight), bias_format.quantize(weights.bias),
+            config.hidden, weight_formats[0], bias_format, fraction,
+            config.output or _with_fraction(config.operand_bits, most), "head",
+        )
+
+    return _widest(config, weights.bias, [("weight", weights.weight, config.hidden)], "head", build)

@@ -1,0 +1,239 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lstm_hw.errors import ConfigError, FormatError, InputError, ModelError
+from lstm_hw.formats import QFormat
+from lstm_hw.model.float_model import DenseWeights, FloatModel, LstmWeights
+from lstm_hw.model.quant_layer import QuantDense, QuantLstm
+from lstm_hw.model.quant_model import QuantModel
+from lstm_hw.model.quantize import QuantConfig, quantization_report, quantize
+from lstm_hw.model.reference import float_reference, integer_reference
+
+
+def inputs(seed=0, shape=(6, 8, 4)):
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+@pytest.mark.parametrize("weight_bits", [8, 16])
+@pytest.mark.parametrize("seed", range(4))
+def test_formats(random_model, weight_bits, seed):
+    scales = 10.0 ** np.random.default_rng(seed).uniform(-2, 0.5, 2)
+    model = random_model(seed, 4, (6, 5), outputs=3, scale=scales[0])
+    first = model.layers[0]
+    model = replace(model, layers=(replace(first, w_x=first.w_x * scales[1]), *model.layers[1:]))
+    x = inputs(seed)
+    qmodel = quantize(model, x, QuantConfig(weight_bits=weight_bits))
+    assert qmodel.input_format == QFormat.fitting(np.abs(x).max(), 16)
+    assert qmodel.input_format.holds(x) and not QFormat(
+        qmodel.input_format.integer - 1, qmodel.input_format.fraction + 1).holds(x)
+    for layer, weights in zip(qmodel.layers, model.layers, strict=True):
+        best = [QFormat.fitting(np.abs(matrix).max(), weight_bits).fraction + operand.fraction
+                for matrix, operand in ((weights.w_x, layer.x_format), (weights.w_h, layer.h_format))]
+        assert layer.acc_fraction == min(best)
+        for name, bits in (("w_x", weight_bits), ("w_h", weight_bits), ("bias", 24)):
+            number_format = getattr(layer, f"{name}_format")
+            assert number_format.width == bits and number_format.holds(getattr(weights, name))
+            error = np.abs(number_format.to_float(getattr(layer, name)) - getattr(weights, name))
+            assert error.max() <= number_format.lsb / 2
+        assert layer.accumulator_bits <= 44
+    assert qmodel.layers[1].x_format == qmodel.layers[0].hidden == QFormat(0, 15)
+    assert qmodel.head.x_format == QFormat(0, 15)
+    outputs = float_reference(model, x)[0]
+    assert qmodel.head.output.holds(outputs) and qmodel.head.output.width == 16
+
+
+def test_head_format_has_headroom_and_no_more_than_reach():
+    layer = LstmWeights(np.ones((8, 1)), np.zeros((8, 2)), np.zeros(8))
+    x = np.full((1, 1, 1), 0.5)
+    model = FloatModel((layer,), DenseWeights(np.ones((1, 2)), np.zeros(1)))
+    peak = np.abs(float_reference(model, x)[0]).max()
+    assert quantize(model, x).head.output == QFormat.fitting(2 * peak, 16)
+    biased = FloatModel((layer,), DenseWeights(np.full((1, 2), 1e-3), np.full(1, 0.9)))
+    # Twice the peak would be 1.8, but |h| <= 1 keeps the output within 0.902.
+    assert quantize(biased, x).head.output == QFormat(0, 15)
+
+
+def test_tiny_weights_give_up_bits_for_the_accumulator(random_model):
+    model = random_model(1, 4, (6,), scale=1e-6)
+    biased = replace(model, layers=(replace(model.layers[0], bias=np.full(24, 3.0)),))
+    for bits in (32, 40, 44, 48):
+        layer = quantize(biased, inputs(), QuantConfig(accumulator_bits=bits)).layers[0]
+        assert bits - 1 <= layer.accumulator_bits <= bits
+        assert layer.bias_format.to_float(layer.bias).tolist() == [3.0] * 24
+
+
+def test_zero_weights():
+    model = FloatModel((LstmWeights(np.zeros((8, 1)), np.zeros((8, 2)), np.zeros(8)),),
+                       DenseWeights(np.zeros((1, 2)), np.zeros(1)))
+    qmodel = quantize(model, np.ones((1, 2, 1)))
+    assert integer_reference(qmodel, qmodel.quantize_input(np.ones((1, 2, 1))))[0].tolist() == [[0]]
+
+
+def test_progress_and_determinism(random_model):
+    model, calls = random_model(0, 4, (3, 3), outputs=2), []
+    first = quantize(model, inputs(), progress=lambda *done: calls.append(done))
+    assert calls == [(1, 3), (2, 3), (3, 3)]
+    assert quantize(model, inputs()).digest() == first.digest()
+    assert quantize(model, inputs(), QuantConfig(activation="pwl")).digest() != first.digest()
+
+
+def test_report(random_model):
+    model, x = random_model(2, 4, (6, 5), outputs=3), inputs(3)
+    configs = [QuantConfig(weight_bits=bits) for bits in (16, 8)]
+    fine, coarse = (quantization_report(model, quantize(model, x, config), x) for config in configs)
+    assert json.loads(json.dumps(fine)) == fine
+    assert len(fine["layers"]) == 2
+    for a, b in zip(fine["layers"], coarse["layers"], strict=True):
+        for name in ("h", "c"):
+            assert 0 < a[name]["mean"] < a[name]["max"] < 0.01
+            assert a[name]["mean"] < b[name]["mean"] / 4
+        assert a["preact_saturation"] == 0
+    assert fine["output"]["max"] < coarse["output"]["max"]
+    loud = random_model(2, 4, (6, 5), outputs=3, scale=20.0)
+    report = quantization_report(loud, quantize(loud, x), x)
+    pre = {}
+    float_reference(loud, x, trace=pre)
+    beyond = np.mean(np.abs(pre[0]["pre"]) >= 8)
+    assert beyond > 0.2 and abs(report["layers"][0]["preact_saturation"] - beyond) < 0.02
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"input_format": QFormat(0, 15)}, "quantize.input_format: Q0.15; must hold the calibration set, which reaches"),
+    ({"output": QFormat(-6, 21)}, "quantize.output: Q-6.21; must hold the outputs for the calibration set"),
+    ({"preact": QFormat(20, 10), "cell": QFormat(20, 10)}, "activation input: Q20.10; must be signed, 8 to 18"),
+    ({"activation_format": QFormat(-1, 16)}, "activation output"),
+])
+def test_format_that_does_not_hold(random_model, change, message):
+    with pytest.raises(FormatError, match=message):
+        quantize(random_model(0, 4, (3,), outputs=2), inputs(), QuantConfig(**change))
+
+
+def test_given_formats_are_used(random_model):
+    config = QuantConfig(input_format=QFormat(5, 10), output=QFormat(7, 8), hidden=QFormat(1, 14),
+                         preact=QFormat(4, 11), cell=QFormat(4, 11), activation_format=QFormat(0, 17))
+    qmodel = quantize(random_model(0, 4, (3,), outputs=2), inputs(), config)
+    assert (qmodel.input_format, qmodel.output_format) == (QFormat(5, 10), QFormat(7, 8))
+    layer = qmodel.layers[0]
+    assert (layer.hidden, layer.preact, layer.activation_format) == (QFormat(1, 14), QFormat(4, 11), QFormat(0, 17))
+    assert quantization_report(random_model(0, 4, (3,), outputs=2), qmodel, inputs())["output"]["max"] < 0.02
+
+
+def test_weights_without_a_format(random_model):
+    model = random_model(0, 4, (3,), scale=1e30)
+    with pytest.raises(FormatError, match=r"layer 0: (bias|w_x): magnitude .*; must fit a \d+-bit format"):
+        quantize(model, inputs())
+
+
+def test_calibration_refused(random_model):
+    model = random_model(0, 4, (3,))
+    with pytest.raises(InputError, match=r"calibration: shape \(2, 4\); must be \(1 or more, 1 or more, 4\)"):
+        quantize(model, np.zeros((2, 4)))
+    with pytest.raises(InputError, match="calibration: NaN or infinity"):
+        quantize(model, np.full((1, 1, 4), np.nan))
+    with pytest.raises(FormatError, match="calibration: all inputs are 0; .* or input_format must be given"):
+        quantize(model, np.zeros((1, 1, 4)))
+    quantize(model, np.zeros((1, 1, 4)), QuantConfig(input_format=QFormat(0, 15)))
+
+
+@pytest.mark.parametrize(("change", "error", "message"), [
+    ({"weight_bits": 1}, ConfigError, "quantize.weight_bits: 1; must be an integer from 2 to 18"),
+    ({"weight_bits": 16.0}, ConfigError, "quantize.weight_bits: 16.0"),
+    ({"operand_bits": True}, ConfigError, "quantize.operand_bits: True"),
+    ({"bias_bits": 33}, ConfigError, "quantize.bias_bits: 33; must be an integer from 2 to 32"),
+    ({"accumulator_bits": 63}, ConfigError, "quantize.accumulator_bits: 63"),
+    ({"accumulator_bits": 31}, ConfigError, "accumulator_bits: 31; must be at least weight_bits . operand_bits = 32"),
+    ({"activation": "cubic"}, ConfigError, "quantize.activation: 'cubic'; must be one of quadratic64"),
+    ({"preact": "Q3.12"}, ConfigError, "quantize.preact: 'Q3.12'; must be a QFormat"),
+    ({"hidden": None}, ConfigError, "quantize.hidden: None; must be a QFormat"),
+    ({"cell": QFormat(4, 11)}, FormatError, "quantize.cell: Q4.11; must equal preact, Q3.12"),
+    ({"hidden": QFormat(0, 14)}, FormatError, "quantize.hidden: Q0.14; must be operand_bits = 16 bits wide"),
+    ({"input_format": QFormat(0, 16)}, FormatError, "quantize.input_format: Q0.16"),
+    ({"output": QFormat(0, 16, signed=False)}, FormatError, "quantize.output: UQ0.16; must be signed"),
+])
+def test_config_refused(change, error, message):
+    with pytest.raises(error, match=message):
+        QuantConfig(**change)
+
+
+def test_config_as_a_dict():
+    config = QuantConfig(weight_bits=8, input_format=QFormat(1, 14), hidden=QFormat(0, 15, rounding="half_even"))
+    assert QuantConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    assert QuantConfig.from_dict({}) == QuantConfig()
+    with pytest.raises(ConfigError, match="quantize.bits: unknown key; must be one of weight_bits, "):
+        QuantConfig.from_dict({"bits": 8})
+    with pytest.raises(FormatError, match="format: 'Q3'"):
+        QuantConfig.from_dict({"preact": "Q3"})
+    assert all(f.metadata["doc"] for f in QuantConfig.__dataclass_fields__.values())
+
+
+def lstm(**changes):
+    """A layer of 1 input and 2 hidden units."""
+    values = {
+        "w_x": np.ones((8, 1), int), "w_h": np.ones((8, 2), int), "bias": np.ones(8, int),
+        "x_format": QFormat(1, 14), "h_format": QFormat(0, 15), "w_x_format": QFormat(1, 14),
+        "w_h_format": QFormat(2, 13), "bias_format": QFormat(1, 22), "acc_fraction": 28, "preact": QFormat(3, 12),
+        "activation_format": QFormat(0, 15), "cell": QFormat(3, 12), "hidden": QFormat(0, 15),
+    }
+    return QuantLstm(**values | changes, source="layer 0")
+
+
+def dense(**changes):
+    values = {
+        "weight": np.ones((3, 2), int), "bias": np.ones(3, int), "x_format": QFormat(0, 15), "w_format": QFormat(1, 14),
+        "bias_format": QFormat(1, 22), "acc_fraction": 29, "output": QFormat(3, 12),
+    }
+    return QuantDense(**values | changes, source="head")
+
+
+@pytest.mark.parametrize(("change", "error", "message"), [
+    ({"w_x": np.ones((7, 1), int)}, ModelError, r"layer 0: w_x: shape \(7, 1\); must be \(8, "),
+    ({"w_h": np.ones((8, 3), int)}, ModelError, r"layer 0: w_h: shape \(8, 3\); must be \(4H, H\)"),
+    ({"bias": np.ones(8)}, ModelError, "layer 0: bias: dtype float64; must be integers"),
+    ({"w_x": np.full((8, 1), 1 << 15)}, FormatError, "layer 0: w_x: 32768 to 32768; must fit Q1.14, -32768 to 32767"),
+    ({"bias": np.full(8, -(1 << 23) - 1)}, FormatError, "layer 0: bias: -8388609"),
+    ({"x_format": QFormat(0, 16, signed=False)}, FormatError, "layer 0: x_format: UQ0.16; must be a signed format"),
+    ({"hidden": QFormat(-50, 65)}, FormatError, "layer 0: hidden: Q-50.65; must be a signed format with at most 64"),
+    ({"preact": "Q3.12"}, FormatError, "layer 0: preact: Q3.12; must be a signed format"),
+    ({"acc_fraction": 29}, FormatError, "acc_fraction: 29; must be .* w_x_format and x_format together, 28"),
+    ({"w_h_format": QFormat(1, 14)}, FormatError, "acc_fraction: 28; must be .* w_h_format and h_format together, 29"),
+    ({"acc_fraction": 28.0}, FormatError, "acc_fraction: 28.0; must be an integer"),
+    ({"bias_format": QFormat(-6, 29)}, FormatError, "bias_format: Q-6.29; must have at most acc_fraction = 28"),
+    ({"cell": QFormat(4, 11)}, FormatError, "layer 0: cell: Q4.11; must equal preact, Q3.12"),
+    ({"hidden": QFormat(1, 14)}, FormatError, "layer 0: h_format: Q0.15; must equal hidden, Q1.14"),
+    ({"bias_format": QFormat(45, -20), "bias": np.full(8, 1 << 20)}, FormatError, "sums of 70 bits; must fit 62"),
+    ({"cell": QFormat(30, 30), "preact": QFormat(30, 30)}, FormatError, "layer 0: cell: Q30.30; must give"),
+])
+def test_lstm_refused(change, error, message):
+    lstm()
+    with pytest.raises(error, match=message):
+        lstm(**change)
+
+
+@pytest.mark.parametrize(("change", "error", "message"), [
+    ({"weight": np.ones(3, int)}, ModelError, r"head: weight: shape \(3,\)"),
+    ({"bias": np.ones(2, int)}, ModelError, r"head: bias: shape \(2,\); must be \(3\)"),
+    ({"acc_fraction": 28}, FormatError, "head: acc_fraction: 28; must be .* w_format and x_format together, 29"),
+    ({"output": None}, FormatError, "head: output: None; must be a signed format"),
+])
+def test_dense_refused(change, error, message):
+    dense()
+    with pytest.raises(error, match=message):
+        dense(**change)
+
+
+def test_model_refused():
+    QuantModel((lstm(),), dense())
+    for arguments, error, message in [
+        (((),), ModelError, "quantised model: no LSTM layer"),
+        (((lstm(),), None, True), ModelError, "head_every_step: true without a head"),
+        (((lstm(), lstm()),), ModelError, "layer 0: 1 inputs; must be 2"),
+        (((lstm(),), dense(weight=np.ones((3, 5), int))), ModelError, "head: 5 inputs; must be 2"),
+        (((lstm(),), dense(x_format=QFormat(1, 14), acc_fraction=28)), FormatError,
+         "head: x_format: Q1.14; must be the format of the hidden state it reads, Q0.15"),
+        (((lstm(),), None, False, "cubic"), ConfigError, "activation: 'cubic'"),
+    ]:
+        with pytest.raises(error, match=message):
+            QuantModel(*arguments)
