@@ -5,7 +5,7 @@ what rounds is the input, the weights, the pre-activations, the results of the a
 head's outputs, each in its own format.
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
@@ -98,7 +98,7 @@ def quantize(model, calibration, config=None, progress=None):
     two matrices of a layer share the accumulator's fraction, so the one that could have more fraction
     bits gives them up, and both do where the largest possible sum would not fit the accumulator. The
     output format holds ``OUTPUT_HEADROOM`` times the calibration set's peak, or what the head can reach
-    at all if that is less.
+    at all if that is less, and rounds as ``preact`` does, since the hardware has one rounding unit for both.
 
     Parameters
     ----------
@@ -248,10 +248,11 @@ def _quantize_head(weights, outputs, config):
     def build(weight_formats, bias_format, fraction):
         # More fraction bits than the sums have would be zeros.
         most = min(_fitting("head outputs", peak, config.operand_bits).fraction, fraction)
+        chosen = replace(config.preact, integer=config.operand_bits - 1 - most, fraction=most)
         return QuantDense(
             weight_formats[0].quantize(weights.weight), bias_format.quantize(weights.bias),
             config.hidden, weight_formats[0], bias_format, fraction,
-            config.output or _with_fraction(config.operand_bits, most), "head",
+            config.output or chosen, "head",
         )
 
     return _widest(config, weights.bias, [("weight", weights.weight, config.hidden)], "head", build)

@@ -123,6 +123,13 @@ def test_given_formats_are_used(random_model):
     assert quantization_report(random_model(0, 4, (3,), outputs=2), qmodel, inputs())["output"]["max"] < 0.02
 
 
+def test_chosen_output_rounds_as_the_preactivations(random_model):
+    preact = QFormat(3, 12, rounding="half_even")
+    qmodel = quantize(random_model(0, 4, (3,), outputs=2), inputs(), QuantConfig(preact=preact, cell=preact))
+    assert (qmodel.output_format.rounding, qmodel.output_format.overflow) == ("half_even", "saturate")
+    assert qmodel.head.w_format.rounding == "half_up"
+
+
 def test_weights_without_a_format(random_model):
     model = random_model(0, 4, (3,), scale=1e30)
     with pytest.raises(FormatError, match=r"layer 0: (bias|w_x): magnitude .*; must fit a \d+-bit format"):
