@@ -20,10 +20,6 @@ triand trior trireg unsigned use uwire vectored wait wand weak0 weak1 while wire
 """.split())
 """Reserved words of Verilog-2005, which cannot name anything without an escape."""
 
-PORT_KEEPER = "lstm_hw_port_keeper"
-"""Name of a cell that :func:`tidy` connects to all ports of the top, so that Yosys's ``rmports``, which removes the
-ports that nothing uses, spares that module. To be deleted afterwards."""
-
 _DROPPED_ATTRIBUTE = re.compile(r"\s*attribute \\(generator|top|src|enum_\w+|amaranth\.\w+) ")
 _WIRE = re.compile(r"(  wire width \d+) (?:(input|output|inout) \d+ )? ?(signed )?(\S+)$")
 _MEMID = re.compile(r'(\s*parameter \\MEMID )"\\\\(.*)"$')
@@ -56,14 +52,10 @@ class Tidied:
     zeroed : frozenset of (str, str)
         Module and memory name of each memory whose rows all start at zero. Their initial values are not in the text
         any more: a memory of a million bits would otherwise be a line of a million digits.
-    constants : dict of str to str
-        Output ports of the top that are constant, with their bits. Their drivers are not in the text any more:
-        Yosys's ``rmports`` would take the ports away.
     """
 
     text: str
     zeroed: frozenset
-    constants: dict
 
 
 def tidy(text, top):
@@ -85,13 +77,10 @@ def tidy(text, top):
     _rename_nets(modules)
     zeroed = {module.name: _take_zeroed_memories(module) for module in modules}
     kept, stands_for = _merge_equal(modules, top)
-    constants = _take_constant_outputs(kept[0])
-    _add_port_keeper(kept[0])
     names = _module_names(kept, stands_for, top)
     return Tidied(
         text="\n".join(_write(module, names) for module in kept),
         zeroed=frozenset((names[module.name], memory) for module in kept for memory in zeroed[module.name]),
-        constants=constants,
     )
 
 
@@ -269,27 +258,6 @@ def _merge_equal(modules, top):
             kept.append(module)
     kept.reverse()
     return kept, stands_for
-
-
-def _take_constant_outputs(module):
-    outputs = {item.lines[-1].split()[-1] for item in module.items
-               if item.kind == "wire" and _WIRE.match(item.lines[-1])[2] == "output"}
-    constants, items = {}, []
-    for item in module.items:
-        words = item.lines[-1].split()
-        if len(words) == 3 and words[0] == "connect" and words[1] in outputs and re.fullmatch(r"\d+'[01]+", words[2]):
-            constants[words[1].removeprefix("\\")] = words[2].split("'")[1]
-        else:
-            items.append(item)
-    module.items = items
-    return constants
-
-
-def _add_port_keeper(module):
-    ports = [item.lines[-1].split()[-1] for item in module.items
-             if item.kind == "wire" and _WIRE.match(item.lines[-1])[2]]
-    module.items.append(_Item("cell", ["  attribute \\keep 1", f"  cell \\{PORT_KEEPER} \\{PORT_KEEPER}",
-                                       *(f"    connect {port} {port}" for port in ports), "  end"]))
 
 
 def _module_names(kept, stands_for, top):
