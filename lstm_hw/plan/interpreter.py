@@ -7,6 +7,7 @@ both give the same is what the checker proves.
 import numpy as np
 
 from ..activation import make_activation
+from ..config import GATES
 from ..errors import InputError, ProgramError
 from ..formats import QFormat
 from .isa import MODE_LINEAR, MODE_ZERO, REGISTERS, SPACE_CONSTANT, SPACE_X
@@ -161,7 +162,7 @@ class Interpreter:
             self._write(command, contexts, np.zeros((command.units, len(contexts)), dtype=np.int64),
                         np.zeros((command.units, len(contexts)), dtype=np.int64))
             return
-        gates = 1 if command.mode == MODE_LINEAR else 4
+        gates = 1 if command.mode == MODE_LINEAR else GATES
         blocks = -(-command.units * gates // config.rows)
         if len(self.finished) < blocks:
             raise ProgramError(f"program address {command.at}", f"{len(self.finished)} finished row blocks", f"must be at least {blocks}")
@@ -169,12 +170,13 @@ class Interpreter:
         del self.finished[:blocks]
         preact = config.preact.requantize(sums, config.shifts[command.scale] + config.preact.fraction)
         if command.mode == MODE_LINEAR:
-            for output in preact:
-                self._emit(command, output)
+            # The cell unit drains four outputs at a time, and the contexts in turn.
+            for first in range(0, command.units, GATES):
+                self._emit(command, preact[first:first + GATES].T.ravel())
             self._end_packet(command)
             return
-        gate = preact.reshape(command.units, 4, len(contexts))
-        i, f, g, o = (self.activation.compute(gate[:, n], n == 2) for n in range(4))
+        gate = preact.reshape(command.units, GATES, len(contexts))
+        i, f, g, o = (self.activation.compute(gate[:, n], n == 2) for n in range(GATES))
         states = self._states(command, contexts)
         a, c = config.activated.fraction, config.preact.fraction
         fraction = max(a + c, 2 * a)
