@@ -14,7 +14,7 @@ from amaranth.hdl._ir import PortDirection
 from amaranth.lib import wiring
 
 from .errors import ConfigError, ToolError
-from .rtlil import VERILOG_KEYWORDS, expand_pmux, tidy
+from .rtlil import VERILOG_KEYWORDS, drop_unused_inputs, expand_pmux, tidy
 
 # Icarus leaves `always @*` blocks at X until an input changes, so processes become multiplexers and flip-flops.
 # `wreduce` and `opt_dff` make arithmetic as wide as it is used and write `if (rst) ... else if (enable) ...`.
@@ -80,7 +80,7 @@ def emit_verilog(component, name, *, ports=None, platform=None):
             raise ConfigError("Verilog name", repr(identifier), "must be an identifier that is no reserved word")
     directed = {port: (Value.cast(value), _DIRECTIONS[way]) for port, (value, way) in ports.items()}
     tidied = tidy(rtlil.convert(component, name, platform, ports=directed, emit_src=False), name)
-    netlist = expand_pmux(_yosys(tidied.text, _TO_NETLIST))
+    netlist = drop_unused_inputs(expand_pmux(_yosys(tidied.text, _TO_NETLIST)), name)
     verilog = _yosys(netlist, _TO_VERILOG)
     return _header(name) + _restored(verilog, tidied.zeroed)
 

@@ -103,6 +103,49 @@ def expand_pmux(text):
                   flags=re.M)
 
 
+def drop_unused_inputs(text, top):
+    """Remove the input ports that their module does not use, such as the reset of one that has nothing to reset.
+
+    Yosys's own ``rmports``, in the version that Amaranth brings, removes outputs that are constant as well.
+
+    Parameters
+    ----------
+    text : str
+        RTLIL as Yosys writes it, without processes.
+    top : str
+        The module that keeps all its ports.
+
+    Returns
+    -------
+    str
+    """
+    chunks = re.split(r"^(?:attribute .*\n)*module \\(\S+)\n", text, flags=re.M)
+    bodies = dict(zip(chunks[1::2], chunks[2::2], strict=True))
+    while True:
+        unused = {module: _unused_inputs(body) for module, body in bodies.items() if module != top}
+        if not any(unused.values()):
+            break
+        for module, ports in unused.items():
+            for port in ports:
+                bodies[module] = re.sub(rf"^(?:  attribute .*\n)*  wire .*\\{port}\n", "", bodies[module], flags=re.M)
+        for module, body in bodies.items():
+            bodies[module] = re.sub(r"^  cell \\(\S+) .*\n(?:    .*\n)*",
+                                    lambda match, unused=unused: _without_ports(match, unused), body, flags=re.M)
+    return "".join(f"module \\{module}\n{body}" for module, body in bodies.items())
+
+
+def _unused_inputs(body):
+    inputs = re.findall(r"^  wire .*\binput \d+ (?:signed )?\\(\S+)$", body, flags=re.M)
+    uses = re.sub(r"^  wire .*$|^    connect \S+", "", body, flags=re.M)  # not the names of ports of the cells inside
+    return sorted(set(inputs) - set(re.findall(r"\\(\w+)", uses)))
+
+
+def _without_ports(match, unused):
+    ports = unused.get(match[1], ())
+    return "".join(line for line in match[0].splitlines(keepends=True)
+                   if not (line.startswith("    connect \\") and line.split()[1][1:] in ports))
+
+
 class _Pmux:
     """One ``$pmux`` cell and the cells that replace it, named after it."""
 
