@@ -1,0 +1,90 @@
+"""The self-test on its Verilog: it passes on the right data and fails on each kind of wrong data."""
+
+import json
+import subprocess
+
+import pytest
+
+from boards import self_test
+from boards.judge import Reason
+from lstm_hw import tools
+from lstm_hw.errors import ConfigError
+from sim.runner import run_bench
+from tests.boards.scenarios import small_scenario
+
+CLOCK_HZ = 1000
+"""So slow that the heartbeat toggles every 250 cycles."""
+
+
+EMISSION = ("-Wno-DECLFILENAME", "-Wno-WIDTH", "-Wno-PROCASSINIT", "-Wno-UNUSEDSIGNAL")
+"""What Amaranth's way of writing Verilog brings; missing pins, undriven signals and loops remain."""
+
+
+def bench(folder, scenario, expected, **options):
+    files = []
+    for name, text in self_test.emit(scenario, CLOCK_HZ, **options).items():
+        files.append(folder / name)
+        files[-1].write_text(text)
+    result = run_bench(files, self_test.NAME, "sim.bench_self_test", timeout=300,
+                       extra_env={"LSTM_HW_SELF_TEST": json.dumps(expected)})
+    assert set(result.tests) == {"gives_its_verdict_again", "heart_beats"}
+
+
+def test_passes_and_counts_the_cycles_of_the_interpreter(tmp_path):
+    scenario = small_scenario(vectors=3)
+    bench(tmp_path, scenario, {"reason": Reason.NONE, "passed": 3, "cycles": scenario.runs[-1].counters["cycles"]})
+
+
+def wrong_expectation(scenario):
+    scenario.runs[2].outputs[0][-1] ^= 1
+
+
+def wrong_weight(scenario):
+    image = bytearray(scenario.image)
+    image[len(image) // 2] ^= 0x40
+    scenario.image = bytes(image)
+
+
+def short_image(scenario):
+    scenario.image = scenario.image[:-64]
+
+
+@pytest.mark.parametrize("spoil, expected", [
+    (wrong_expectation, {"reason": Reason.OUTPUT, "passed": 1}),
+    (wrong_weight, {"reason": Reason.OUTPUT}),
+    (short_image, {"reason": Reason.STATUS, "passed": 0}),
+])
+def test_fails_on_wrong_data(tmp_path, spoil, expected):
+    scenario = small_scenario(vectors=3)
+    spoil(scenario)
+    bench(tmp_path, scenario, expected)
+
+
+def test_fails_when_x_runs_out(tmp_path):
+    scenario = small_scenario(vectors=3)
+    scenario.runs[-1].x, scenario.runs[-1].lasts = scenario.runs[-1].x[:-1], scenario.runs[-1].lasts[:-1]
+    bench(tmp_path, scenario, {"reason": Reason.WATCHDOG, "passed": 2}, patience=5000)
+
+
+def test_verilog_lints_clean(tmp_path):
+    files = self_test.emit(small_scenario(), CLOCK_HZ)
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    result = subprocess.run(
+        [tools.verilator(), "--lint-only", "-Wall", "-Wno-fatal", *EMISSION, "--top-module", self_test.NAME, *files],
+        env=tools.verilator_environment(), cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    # The engine has a lint of its own.
+    ours = [line for line in result.stderr.splitlines() if f"{self_test.NAME}.v:" in line]
+    assert not ours, "\n".join(ours)
+
+
+def test_verilog_is_reproducible():
+    assert self_test.emit(small_scenario(), CLOCK_HZ) == self_test.emit(small_scenario(), CLOCK_HZ)
+
+
+def test_needs_vectors():
+    scenario = small_scenario()
+    scenario.runs = scenario.runs[:1]
+    with pytest.raises(ConfigError, match="self-test: 1 runs; must have x beats and outputs among them"):
+        self_test.emit(scenario, CLOCK_HZ)
