@@ -46,16 +46,18 @@ class Run:
 
 @dataclass
 class Stress:
-    """Pauses: probabilities that x is idle, the output is not ready, and the memory holds back, in each cycle."""
+    """Pauses: probabilities that x is idle, the output is not ready, and the memory holds back, in each cycle, and the
+    cycles that the memory takes longer to answer a request."""
 
     x_idle: float = 0.0
     y_stall: float = 0.0
     memory_stall: float = 0.0
     seed: int = 1
+    memory_latency: int = 0
 
     @property
     def quiet(self):
-        return not (self.x_idle or self.y_stall or self.memory_stall)
+        return not (self.x_idle or self.y_stall or self.memory_stall or self.memory_latency)
 
 
 @dataclass

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import cocotb
 from cocotb.clock import Clock
+from cocotb.queue import Queue
 from cocotb.triggers import RisingEdge, Timer, with_timeout
+from cocotb.utils import get_sim_time
 from cocotbext.axi import (
     AxiLiteBus,
     AxiLiteMaster,
@@ -70,6 +72,26 @@ class StreamMonitor:
             waiting = beat if valid and not ready else None
 
 
+class Latency:
+    """Makes a memory take each request so many cycles later than it arrives; requests overlap."""
+
+    def __init__(self, channel, cycles):
+        self.receive, self.cycles, self.waiting = channel.recv, cycles, Queue()
+        channel.recv = self.recv
+        cocotb.start_soon(self.collect())
+
+    async def collect(self):
+        while True:
+            request = await self.receive()
+            self.waiting.put_nowait((get_sim_time("ns") + self.cycles * CLOCK_NS, request))
+
+    async def recv(self):
+        due, request = await self.waiting.get()
+        if due > get_sim_time("ns"):
+            await Timer(due - get_sim_time("ns"), "ns")
+        return request
+
+
 class TB:
     """The engine with a memory, a register master, a source of x and a sink of outputs."""
 
@@ -101,6 +123,8 @@ class TB:
                                (self.memory.ar_channel, stress.memory_stall), (self.memory.r_channel, stress.memory_stall)):
             if share:
                 channel.set_pause_generator(pauses(share))
+        if stress.memory_latency:
+            Latency(self.memory.ar_channel, stress.memory_latency)
 
     async def interrupt(self):
         if not int(self.dut.interrupt.value):

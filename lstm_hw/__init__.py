@@ -1,0 +1,28 @@
+"""lstm-hw turns a trained LSTM into verified, synthesizable Verilog.
+
+>>> import lstm_hw
+>>> project = lstm_hw.convert("examples/digits/digits.toml")
+>>> project.estimate().per_step
+>>> project.generate()
+>>> project.simulate(images=10)
+"""
+
+from importlib import import_module
+
+_HOMES = {
+    "convert": ".api", "Project": ".api", "ProjectConfig": ".project", "EngineConfig": ".config",
+    "QuantConfig": ".model.quantize", "QFormat": ".formats", "Stress": ".scenario", "load": ".model.load",
+    "LstmHwError": ".errors",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name):
+    # The simulator's process imports parts of this package; it should not pay for all of it.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name], __name__), name)
+
+
+def __dir__():
+    return __all__

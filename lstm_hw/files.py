@@ -1,0 +1,100 @@
+"""Writing results so that they appear whole or not at all."""
+
+import json
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import ConfigError
+
+
+@contextmanager
+def _writable(path):
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(path, error.strerror or str(error), "must be a writable place") from error
+
+
+def write_file(path, content):
+    """Write text or bytes to a file; a reader sees the old content or the whole new one.
+
+    Parameters
+    ----------
+    path : path-like
+        Its folder is made if needed.
+    content : str or bytes
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be written.
+    """
+    path = Path(path)
+    data = content.encode() if isinstance(content, str) else content
+    with _writable(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with open(handle, "wb") as file:
+                file.write(data)
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    return path
+
+
+def write_json(path, value):
+    """Write a JSON file with keys in the order given; see :func:`write_file`."""
+    return write_file(path, to_json(value))
+
+
+def to_json(value):
+    """The JSON text of :func:`write_json`."""
+    return json.dumps(value, indent=2, allow_nan=False) + "\n"
+
+
+@contextmanager
+def whole_folder(path):
+    """Replace a folder by what the body writes into the folder that it is given, if the body succeeds.
+
+    When the body raises, what was at ``path`` before is still there, and nothing of the new is.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Yields
+    ------
+    pathlib.Path
+        An empty folder beside ``path``, always of the same name: only one process at a time may write a result.
+
+    Raises
+    ------
+    ConfigError
+        The folder cannot be written.
+    """
+    path = Path(path)
+    partial, old = path.with_name(f".{path.name}.partial"), path.with_name(f".{path.name}.old")
+    with _writable(path):
+        for left in (partial, old):
+            if left.exists():
+                shutil.rmtree(left)
+        partial.mkdir(parents=True)
+    try:
+        yield partial
+        with _writable(path):
+            if path.exists():
+                path.rename(old)
+            partial.rename(path)
+    finally:
+        for left in (partial, old):
+            shutil.rmtree(left, ignore_errors=True)

@@ -1,0 +1,247 @@
+"""Simulation of the emitted Verilog against the references: every output bit and every cycle count.
+
+A scenario loads the weights (run 0), then runs once for each group of K sequences, and last over two groups back to
+back: two lengths tell the cycles that every step costs from those that a run costs once.
+"""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .errors import InputError, ToolError, VerificationError
+from .image.pack import to_bytes
+from .model.reference import integer_reference
+from .plan.interpreter import Interpreter
+from .scenario import Run, Scenario, Stress, pack_beats
+
+TOPLEVEL = "lstm_engine"
+BENCH = "sim.bench_engine"
+
+
+def to_packets(outputs):
+    """Outputs of K sequences to the packets of the output stream: elements in order, contexts inside.
+
+    Parameters
+    ----------
+    outputs : int array (K, O) or (K, T, O)
+        One vector a sequence, or one a step.
+
+    Returns
+    -------
+    list of int lists
+    """
+    outputs = outputs[:, None] if outputs.ndim == 2 else outputs
+    return [outputs[:, step].T.reshape(-1).tolist() for step in range(outputs.shape[1])]
+
+
+def from_packets(packets, contexts, every_step):
+    """Inverse of :func:`to_packets`."""
+    outputs = np.asarray(packets, dtype=np.int64).reshape(len(packets), -1, contexts).transpose(2, 0, 1)
+    return outputs if every_step else outputs[:, 0]
+
+
+def grouped(x, contexts):
+    """Sequences (N, T, Lx) in groups (G, K, T, Lx); the last group is filled up with its last sequence."""
+    missing = -len(x) % contexts
+    filled = np.concatenate([x, np.repeat(x[-1:], missing, axis=0)])
+    return filled.reshape(-1, contexts, *x.shape[1:])
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a simulation must show, from the integer reference (outputs) and the interpreter (counters).
+
+    Parameters
+    ----------
+    scenario : Scenario
+    outputs : int64 array (N, O) or (N, T, O)
+        Of the single runs.
+    counters : list of dict
+        Of the runs, the load first and the double one last.
+    """
+
+    scenario: Scenario
+    outputs: np.ndarray
+    counters: list
+
+
+def expect(plan, words, qmodel, x, stress=None, progress=None):
+    """Build the scenario of some sequences and prove the interpreter equal to the integer reference on it.
+
+    Parameters
+    ----------
+    plan : Plan
+    words : int array (words, R)
+        The weight image.
+    qmodel : QuantModel
+    x : int array (N, T, Lx)
+        Stored integers of the model's input format.
+    stress : Stress, optional
+    progress : callable, optional
+        Called as ``progress(done, total)``.
+
+    Returns
+    -------
+    Expected
+
+    Raises
+    ------
+    InputError
+        ``x`` does not fit the model.
+    VerificationError
+        The interpreter's outputs differ from the reference's; names the run and the first difference.
+    """
+    config = plan.config
+    contexts, every_step = config.contexts, plan.network.output_vectors(2) == 2
+    if not len(x):
+        raise InputError("x", "no sequence", "must have at least one")
+    groups = grouped(x, contexts)
+    double = np.concatenate([groups[0], groups[min(1, len(groups) - 1)]], axis=1)
+    interpreter = Interpreter(config, plan.program, words)
+    load = Run(plan.program.entries["load"], 1, False, np.zeros((0, config.x_per_beat), dtype=np.int64),
+               np.zeros(0, dtype=np.int64), interpreter.run("load"))
+    runs, counters, outputs = [load], [interpreter.timing.counters.to_dict()], []
+    for number, group in enumerate([*groups, double], 1):
+        reference, _ = integer_reference(qmodel, group)
+        beats, lasts = pack_beats(group, config)
+        packets, found = to_packets(reference), interpreter.run("run", group.shape[1], True, beats)
+        _compare(f"run {number}", "interpreter", found, "integer reference", packets)
+        counters.append(interpreter.timing.counters.to_dict())
+        runs.append(Run(plan.program.entries["run"], group.shape[1], True, beats, lasts, packets, counters[-1]))
+        outputs.append(from_packets(packets, contexts, every_step))
+        if progress:
+            progress(number, len(groups) + 1)
+    scenario = Scenario(config, plan.program.encoded(), to_bytes(words, config), runs, stress or Stress())
+    return Expected(scenario, np.concatenate(outputs[:-1])[: len(x)], counters)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the Verilog did; every output was equal to the reference's, or there would be none of these.
+
+    Parameters
+    ----------
+    simulator : str
+    outputs : int64 array (N, O) or (N, T, O)
+    load, run, double : dict
+        Counters of loading, of a run over one group and of one over two groups back to back.
+    steps : int
+        Time steps of a sequence.
+    cycles_equal : bool or None
+        Whether every counter of every run was the interpreter's; None when streams or memory were held back.
+    cycles_simulated : int
+        Cycles that all runs took together.
+    seconds : float
+        Wall time of the simulation without the compilation.
+    waves : Path or None
+        The waveform file, if one was asked for.
+    """
+
+    simulator: str
+    outputs: np.ndarray
+    load: dict
+    run: dict
+    double: dict
+    steps: int
+    cycles_equal: bool | None
+    cycles_simulated: int
+    seconds: float = 0.0
+    waves: Path | None = None
+
+    def to_dict(self):
+        """JSON-able values that are the same in every run."""
+        return {"simulator": self.simulator, "sequences": len(self.outputs), "steps": self.steps,
+                "outputs_equal": True, "cycles_equal": self.cycles_equal, "cycles_simulated": self.cycles_simulated,
+                "counters": {"load": self.load, "run": self.run, "double": self.double},
+                "outputs": self.outputs.tolist()}
+
+    @classmethod
+    def from_dict(cls, values):
+        """Inverse of :meth:`to_dict`."""
+        counters = values["counters"]
+        return cls(values["simulator"], np.asarray(values["outputs"], dtype=np.int64), counters["load"],
+                   counters["run"], counters["double"], values["steps"], values["cycles_equal"],
+                   values["cycles_simulated"])
+
+
+def play(expected, verilog, folder, *, simulator="verilator", seed=1, waves=False, timeout=None, cache="build/sim",
+         progress=None):
+    """Play a scenario on the Verilog and compare.
+
+    Parameters
+    ----------
+    expected : Expected
+    verilog : path-like
+        The emitted design.
+    folder : path-like
+        Gets the scenario and what was measured; emptied first.
+    simulator : {"verilator", "icarus"}
+    seed : int
+    waves : bool
+        Record every signal.
+    timeout : float, optional
+        Seconds.
+    cache : path-like
+        Folder of compiled designs.
+    progress : callable, optional
+        Called as ``progress(done, total)`` in runs.
+
+    Returns
+    -------
+    Measured
+
+    Raises
+    ------
+    VerificationError
+        An output or a counter differs, or a run met an error.
+    ToolError
+        A tool is missing, or the design does not compile.
+    """
+    from sim.runner import run_bench
+
+    folder = Path(folder).resolve()
+    if folder.exists():
+        shutil.rmtree(folder)
+    expected.scenario.save(folder)
+    result = run_bench([verilog], TOPLEVEL, BENCH, simulator=simulator, extra_env={"LSTM_HW_SCENARIO": str(folder)},
+                       seed=seed, waves=waves, build_dir=cache, timeout=timeout, progress=progress)
+    try:
+        measured = json.loads((folder / "measured.json").read_text())
+    except (OSError, ValueError) as error:
+        rule = f"must leave measured.json; the log is {result.log}"
+        raise ToolError(f"{BENCH} on {simulator}", f"left no measurement ({error})", rule) from error
+    return _judge(expected, measured, simulator, result)
+
+
+def _judge(expected, measured, simulator, result):
+    """Compare once more, here: the bench may not be the only judge of what it did."""
+    scenario = expected.scenario
+    if len(measured) != len(scenario.runs):
+        raise VerificationError("simulation", f"{len(measured)} runs", f"must be {len(scenario.runs)}")
+    outputs = []
+    every_step = expected.outputs.ndim == 3
+    for number, (run, found) in enumerate(zip(scenario.runs, measured, strict=True)):
+        _compare(f"run {number}", "Verilog", found["outputs"], "integer reference", run.outputs)
+        if scenario.stress.quiet and run.counters is not None and found["counters"] != run.counters:
+            raise VerificationError(f"run {number}", f"counters {found['counters']}", f"must be {run.counters}")
+        if 0 < number < len(measured) - 1:
+            outputs.append(from_packets(found["outputs"], scenario.config.contexts, every_step))
+    counters = [found["counters"] for found in measured]
+    return Measured(simulator, np.concatenate(outputs)[: len(expected.outputs)], counters[0], counters[1], counters[-1],
+                    scenario.runs[1].steps, True if scenario.stress.quiet else None,
+                    sum(c["cycles"] for c in counters), result.run_seconds, result.waves)
+
+
+def _compare(subject, name, found, reference_name, wanted):
+    """Raise VerificationError with the first difference of two lists of packets."""
+    if [len(p) for p in found] != [len(p) for p in wanted]:
+        raise VerificationError(subject, f"{name} sends packets of {[len(p) for p in found]} elements",
+                                f"must be {[len(p) for p in wanted]} as in the {reference_name}")
+    for packet, (ours, theirs) in enumerate(zip(found, wanted, strict=True)):
+        for element, (a, b) in enumerate(zip(ours, theirs, strict=True)):
+            if a != b:
+                raise VerificationError(f"{subject}, packet {packet}, element {element}", f"{name} gives {a}",
+                                        f"must be {b} as in the {reference_name}")
