@@ -11,9 +11,12 @@ import numpy as np
 
 from ..activation import make_activation
 from ..config import CELL_PHASES, GATES, SERIAL_SLOTS
+from ..errors import ProgramError
 from .isa import MODE_LINEAR, MODE_ZERO, SPACE_CONSTANT, SPACE_X
+from .load_timing import LoadPort, MemoryModel
 
 QUEUE_DEPTH = 4
+PORT_IDLE_DELAY = 2         # from the last beat on the bus to an idle weight port
 FETCH_EXECUTE, DISPATCH = 2, 1
 HAZARD_COLUMNS = 3
 X_TOKEN_DELAY = 2           # from a stream beat to the first column that may use it
@@ -22,16 +25,6 @@ FINISH_DELAY = 6            # from the last column of a slot to the first unit t
 FREE_DELAY = 1              # from the last unit of a row block, or the end of a MAC, to who waits for the room
 REQUANTIZE_LATENCY, MULTIPLY_LATENCY = 3, 2
 OUTPUT_QUEUE_DELAY = 2      # through the queue in front of the output stream
-LOAD_TOKEN_DELAY = 3        # from a beat on the bus to the first column that may use its word
-REQUEST_DELAY = 4           # from a LOAD's acceptance to ARVALID
-
-
-@dataclass(frozen=True)
-class MemoryModel:
-    """What the weight port meets: every request is taken at once, the first beat comes ``latency`` cycles after
-    it, and then one beat a cycle."""
-
-    latency: int = 1
 
 
 @dataclass
@@ -84,8 +77,8 @@ class Timing:
         self.free_at = dict.fromkeys(self.taken, 0)      # first cycle in which a unit takes the next command
         self.h_ready, self.h_used = _Tokens(h_tokens), 0
         self.x_ready, self.x_used = _Tokens(), 0
-        self.ring_ready, self.ring_head = _Tokens(), 0
-        self.fresh_ready, self.fresh_used = _Tokens(), 0
+        self.port = LoadPort(config, self.memory)
+        self.ring_head = self.fresh_used = 0
         self.x_buffers, self.x_frees, self.x_takes = 0, [], 0
         self.finish_ready, self.finish_frees = [], []    # per finished row block, in order
         self.finish_seen = 0
@@ -94,7 +87,6 @@ class Timing:
         self.last_hidden = -1                            # cycle in which the last hidden unit was written
         self.last_slot = -1                              # grid index of the last unit started
         self.quiet_at = 0                                # first cycle in which everything but the sequencer is idle
-        self.port_free = 0                               # first cycle in which the weight port may deliver a beat
         self.first_issue = self.last_issue = None
 
     @property
@@ -109,17 +101,33 @@ class Timing:
             self._halt(execute)
         elif command.op in ("RING", "BUFFERS"):
             self.clock += FETCH_EXECUTE
-            if command.op == "BUFFERS":
+            if command.op == "RING":
+                words = self.config.weight_words - command.base
+                self.port.credit(execute + 1, words * self.config.beats_per_word)
+            else:
                 self.x_buffers, self.x_frees, self.x_takes = command.count, [], 0
         else:
             taken = self.taken[command.op]
             dispatch = execute + 1
             if len(taken) >= QUEUE_DEPTH:
-                dispatch = max(dispatch, taken[-QUEUE_DEPTH] + 1)
+                dispatch = max(dispatch, self._left_queue(command, taken[-QUEUE_DEPTH]) + 1)
             self.clock = dispatch + 1
+            if command.op == "LOAD":
+                taken.append(self.port.submit(command.offset, command.beats, command.stream, dispatch + 1))
+                return
             take = max(dispatch + 1, self.free_at[command.op])
             taken.append(take)
             getattr(self, f"_{command.op.lower()}")(command, take)
+
+    def _left_queue(self, command, entry):
+        """Cycle in which a queue entry was taken; for LOADs the entry is a number of the port."""
+        if command.op != "LOAD":
+            return entry
+        cycle = self.port.accepted(entry)
+        if cycle is None:
+            raise ProgramError(f"program address {command.at}", "a LOAD that can never be queued",
+                               "must not wait for ring space that only later MACs release")
+        return cycle
 
     def _input(self, command, take):
         per_beat = 1 if command.spread else self.config.x_per_beat
@@ -135,18 +143,6 @@ class Timing:
         self.x_ready.add(np.repeat(times + X_TOKEN_DELAY, per_beat)[: command.elements])
         self.free_at["INPUT"] = first + beats
         self._active_until(first + beats)
-
-    def _load(self, command, take):
-        self.free_at["LOAD"] = take + 1
-        if not command.beats:
-            return
-        first = max(take + REQUEST_DELAY + self.memory.latency, self.port_free)
-        self.port_free = first + command.beats
-        words = command.beats // self.config.beats_per_word
-        ends = first + self.config.beats_per_word * np.arange(1, words + 1) - 1
-        (self.ring_ready if command.stream else self.fresh_ready).add(ends + LOAD_TOKEN_DELAY)
-        self.counters.read_beats += command.beats
-        self._active_until(self.port_free + 1)
 
     def _mac(self, command, take):
         slots, columns = command.slots, command.columns
@@ -164,11 +160,9 @@ class Timing:
 
         if command.stream:
             first = self.ring_head + command.weight
-            wait("stall_weights", slice(None), self.ring_ready.cycles(first, count))
-            if command.release:
-                self.ring_head = first + count
+            wait("stall_weights", slice(None), self._arrivals(command, self.port.ring, first, count))
         elif command.fresh:
-            wait("stall_weights", slice(None), self.fresh_ready.cycles(self.fresh_used, count))
+            wait("stall_weights", slice(None), self._arrivals(command, self.port.fresh, self.fresh_used, count))
             self.fresh_used += count
         if command.load:
             sources = command.source + (0 if command.hold else np.arange(slots))
@@ -199,11 +193,21 @@ class Timing:
                 self.stored[command.target + slot] = int(cycle)
         if command.finish:
             self.finish_ready.extend((last + FINISH_DELAY).tolist())
+        if command.stream and command.release:
+            self.ring_head += command.weight + count
+            self.port.credit(int(issued[-1]) + 1, (command.weight + count) * self.config.beats_per_word)
         if command.free:
             self.x_frees.append(int(issued[-1]))
         self.first_issue = int(issued[0]) if self.first_issue is None else self.first_issue
         self.last_issue = self.mac_end = self.free_at["MAC"] = int(issued[-1])
         self._active_until(self.mac_end + 1)
+
+    def _arrivals(self, command, words, first, count):
+        """When words ``first`` .. can be used."""
+        if first + count > len(words):
+            raise ProgramError(f"program address {command.at}", f"waits for word {first + count}, only {len(words)} arrive",
+                               "must not wait for words that are never loaded or do not fit the ring")
+        return np.asarray(words[first:first + count])
 
     def _account(self, take, issued, reasons):
         """Charge every cycle since the last issue to what was waited for, in the priority of the hardware."""
@@ -271,6 +275,11 @@ class Timing:
 
     def _halt(self, execute):
         counters = self.counters
+        if self.port.unfinished:
+            raise ProgramError("program", "a LOAD waits for ring space for ever", "must release every word it streams")
+        counters.read_beats = self.port.beats
+        if self.port.beats:
+            self._active_until(self.port.last_beat + PORT_IDLE_DELAY)
         counters.cycles = max(execute + 1, self.quiet_at)
         stalled = counters.stall_weights + counters.stall_h + counters.stall_x + counters.stall_output
         counters.empty = counters.cycles - counters.busy - stalled
@@ -294,6 +303,5 @@ class _Tokens:
     def cycles(self, first, count):
         """When tokens ``first`` .. are all there (running maximum is the caller's); missing ones never come."""
         if first + count > self.count:
-            from ..errors import ProgramError
             raise ProgramError("program", f"waits for token {first + count}, only {self.count} come", "must not wait forever")
         return self._cycles[first:first + count]
