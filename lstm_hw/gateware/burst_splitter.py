@@ -99,6 +99,7 @@ class BurstSplitter(wiring.Component):
         split_valid = Signal()
         page = Signal(self.word_bits - self.page_bits, reset_less=True)
         room = Signal(range(page_words + 1), reset_less=True)
+        room_first, room_after = Signal.like(room), Signal.like(room)
         limit = Signal(range(longest + 1), reset_less=True)
         remaining = Signal(BEATS_BITS, reset_less=True)
         credited, first = Signal(reset_less=True), Signal(reset_less=True)
@@ -120,6 +121,8 @@ class BurstSplitter(wiring.Component):
             self.o.payload.eq(head),
             self.o_idle.eq(~(add_valid | split_valid | head_valid)),
             start.eq(Cat(low[:low_bits], self.i_base[low_bits:] + low[low_bits:])),
+            room_first.eq(page_words - start[:self.page_bits]),
+            room_after.eq(Mux(fills, page_words, room - longest)),
             made.word.eq(Cat((page_words - room)[:self.page_bits], page)), made.length.eq(Mux(last, remaining, limit)),
             made.credited.eq(credited), made.first.eq(first), made.last.eq(last),
         ]
@@ -127,16 +130,16 @@ class BurstSplitter(wiring.Component):
         with m.If(accept):
             m.d.sync += [low.eq(self.i_base[:low_bits] + self.i.payload.offset), added.eq(self.i.payload)]
 
-        def place(words):
-            return [room.eq(words), limit.eq(Mux(words < longest, words, longest))]
-
         with m.If(enter):
-            m.d.sync += place(page_words - start[:self.page_bits])
-            m.d.sync += [page.eq(start[self.page_bits:]), remaining.eq(added.beats)]
-            m.d.sync += [credited.eq(added.credited), first.eq(1)]
+            m.d.sync += [
+                room.eq(room_first), limit.eq(Mux(room_first < longest, room_first, longest)),
+                page.eq(start[self.page_bits:]), remaining.eq(added.beats), credited.eq(added.credited), first.eq(1),
+            ]
         with m.Elif(step):
-            m.d.sync += place(Mux(fills, page_words, room - longest))
-            m.d.sync += [page.eq(page + fills), remaining.eq(remaining - limit), first.eq(0)]
+            m.d.sync += [
+                room.eq(room_after), limit.eq(Mux(room_after < longest, room_after, longest)),
+                page.eq(page + fills), remaining.eq(remaining - limit), first.eq(0),
+            ]
 
         with m.If(taken | ~head_valid):
             m.d.sync += head.eq(Mux(spare_valid, spare, made))

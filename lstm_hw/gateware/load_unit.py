@@ -57,7 +57,9 @@ class LoadUnit(wiring.Component):
         Beats of buffer space added or given back in this cycle. A burst is never shortened to fit, so
         the buffer must hold at least ``max_burst`` beats in all, and free space below 2**24.
     i_stop : In(1)
-        Abandon the run (the unit stays stopped until ``i_start``).
+        Abandon the run; the unit stays stopped until ``i_start``. A descriptor that is accepted in the
+        first cycle of ``i_stop`` is dropped like those accepted before; from the next on ``i.ready``
+        is low.
     i_timeout : In(32)
         Cycles without progress, that is with something owed but neither an AR nor an R handshake,
         after which TIMEOUT_ERROR is raised; 0 is never. A change counts from the next progress.
@@ -165,7 +167,7 @@ class LoadUnit(wiring.Component):
         burst = splitter.o.payload
         m.d.comb += [
             splitter.i_base.eq(self.base[self.address_bits - splitter.word_bits:]),
-            splitter.i_flush.eq(~live),
+            splitter.i_flush.eq(halted),
             request.word.eq(burst.word), request.arlen.eq(burst.length - 1),
             request.first.eq(burst.first), request.last.eq(burst.last),
             owed.w_data.eq(request),

@@ -95,10 +95,17 @@ def test_flush_drops_everything():
         await context.tick().repeat(6)
         assert context.get(splitter.o.valid) and not context.get(splitter.o_idle) and not context.get(splitter.i.ready)
         context.set(splitter.i_flush, 1)
+        context.set(splitter.i.valid, 0)
         await context.tick()
-        assert context.get(splitter.o_idle) and not context.get(splitter.o.valid) and not context.get(splitter.i.ready)
-        await context.tick().repeat(5)
-        assert context.get(splitter.o_idle), "a descriptor was taken during a flush"
+        context.set(splitter.i_flush, 0)
+        for _ in range(5):
+            assert context.get(splitter.o_idle) and not context.get(splitter.o.valid)
+            await context.tick()
+        context.set(splitter.i_flush, 1)
+        context.set(splitter.i.valid, 1)
+        for _ in range(5):
+            await context.tick()
+            assert context.get(splitter.o_idle) and not context.get(splitter.i.ready), "a descriptor was taken"
         context.set(splitter.i_flush, 0)
         context.set(splitter.i.payload.beats, 1)
         await context.tick()
