@@ -402,15 +402,15 @@ class Project:
 
     def synthesis(self):
         """A Yosys run that counts resources (:class:`~lstm_hw.synthesis.Synthesis`), to be used in ``with``."""
-        return Synthesis(self.verilog, TOPLEVEL, self.folder / "synthesis.json", self.config.report.family)
+        return Synthesis(self.verilog, TOPLEVEL, self.config.report.family, self.config.output.dir)
 
     def report(self, resources=None):
         """Write the report: ``report.json``, ``report.md`` and plots.
 
         Parameters
         ----------
-        resources : Resources, optional
-            From :meth:`synthesis`.
+        resources : dict, optional
+            The result of :meth:`synthesis`.
 
         Returns
         -------

@@ -180,11 +180,11 @@ def show(project, made):
 @verb(["lint examples/digits/digits.toml"])
 def lint(config):
     """Check the Verilog with Verilator, all warnings on."""
-    from .lint import lint as warnings_of
+    from . import tools
     from .simulate import TOPLEVEL
 
     project = project_of(config)
-    found = warnings_of(project.verilog, TOPLEVEL)
+    found = tools.lint([project.verilog], TOPLEVEL)
     for warning in found:
         click.echo(warning)
     if found:

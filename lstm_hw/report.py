@@ -38,7 +38,8 @@ class Report:
         Parameters
         ----------
         project : Project
-        resources : Resources, optional
+        resources : dict, optional
+            The result of a Synthesis.
         """
         from .plan.timeline import timeline
 
@@ -61,7 +62,7 @@ class Report:
             "cycles": {"estimated": estimated.to_dict(),
                        "measured": project.cycles_measured(measured).to_dict() if measured else None},
             "resources": {"estimated": {"dsp": dsp_estimate(engine)},
-                          "synthesised": resources.to_dict() if resources else None},
+                          "synthesised": resources},
             "error": errors, "schedule": project.plan.schedule, "engine": engine.to_dict(),
         }
         return cls(figures, curves)
@@ -93,8 +94,9 @@ class Report:
         found = resources["synthesised"]
         rows.append(("DSP", "blocks", str(resources["estimated"]["dsp"]), str(found["dsp"]) if found else ""))
         if found:
-            rows += [("BRAM", "blocks of 36 kbit", "", f"{found['bram']:g}"), ("LUT", "", "", str(found["lut"])),
-                     ("FF", "", "", str(found["ff"]))]
+            rows += [("BRAM", "blocks of 36 Kb", "", f"{found['bram36']:g}"),
+                     ("LUT as logic", "", "", str(found["lut"])), ("LUT as memory", "", "", str(found["lutram"])),
+                     ("FF", "", "", str(found["ff"])), ("longest path", "LUTs", "", str(found["lut_levels"]))]
         return rows
 
     def agreement(self):
