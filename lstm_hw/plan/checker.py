@@ -34,7 +34,7 @@ def check(plan, steps=3):
     ----------
     plan : Plan
     steps : int
-        Time steps of the longer runs.
+        Time steps of the longer runs, unless the plan has its own.
 
     Returns
     -------
@@ -49,7 +49,10 @@ def check(plan, steps=3):
     checker = Checker(plan)
     if "load" in plan.program.entries:
         checker.run("load", 0, False)
-    for count, clear in ((steps, True), (1, False), (steps + 1, False), (1, True), (2, True)):
+    runs = ((steps, True), (1, False), (steps + 1, False), (1, True), (2, True))
+    if plan.steps:
+        runs = (plan.steps, True), (plan.steps, False), (plan.steps, True)
+    for count, clear in runs:
         checker.run("run", count, clear)
     return checker.products
 
@@ -114,7 +117,7 @@ class Checker:
         self.guaranteed = {SPACE_H: 0, SPACE_X: 0}
         self.fresh = self.fresh_used = 0
         self.ring, self.ring_room, self.buffers = deque(), 0, 0
-        self.frees, self.x_waits, self.vector = [], 0, 0
+        self.frees, self.x_waits, self.vector, self.input_safe = [], 0, 0, -1
         self.finished, self.emitted = deque(), []
         handlers = {"RING": self._ring, "BUFFERS": self._buffers, "INPUT": self._input, "LOAD": self._load, "MAC": self._mac, "CELL": self._cell}
         for command in self.plan.program.run(entry, steps, clear, self.registers):
@@ -141,23 +144,35 @@ class Checker:
         space, config = SPACE_X, self.config
         where = slice(command.target, command.target + command.elements)
         self._require(where.stop <= config.x_elements, command, f"x elements up to {where.stop - 1}", f"must stay below {config.x_elements}")
-        self._require(command.elements == self.layers[0].inputs, command, f"{command.elements} elements", f"must be one vector of {self.layers[0].inputs}")
-        safe = -1
+        first, elements, step, sequence = self._piece(command)
+        self._require(command.elements == elements, command, f"{command.elements} elements", f"must be the {elements} that come next")
         if command.wait:
             waited = self.x_waits - self.buffers
             self._require(waited < len(self.frees), command, "no x vector is ever free", "must follow the MAC that frees one")
-            safe = self.frees[waited] if waited >= 0 else -1
+            # Inputs run in order: what one waited for holds for all that follow.
+            self.input_safe = max(self.input_safe, self.frees[waited] if waited >= 0 else -1)
             self.x_waits += 1
         banks = range(config.contexts) if command.spread else [command.bank]
         for bank in banks:
             reader = self.reader[space][bank, where].max()
-            self._require(reader <= safe, command, f"x elements {where.start}.. may still be read", "must wait for the vector to be free")
-            sequence, step = (bank, self.vector) if command.spread else (self.vector % self.plan.sequences, self.vector // self.plan.sequences)
+            self._require(reader <= self.input_safe, command, f"x elements {where.start}.. may still be read", "must wait for the vector to be free")
             names = self.vectors[space][bank, where]
-            names[:, 0], names[:, 1], names[:, 2], names[:, 3] = -1, sequence, self.first_step + step, np.arange(command.elements)
+            names[:, 0], names[:, 1] = -1, bank if sequence is None else sequence
+            names[:, 2], names[:, 3] = self.first_step + step, first + np.arange(elements)
             self.token[space][bank, where] = self.produced[space] + np.arange(command.elements)
         self.produced[space] += command.elements
         self.vector += 1
+
+    def _piece(self, command):
+        """What the x stream brings next: (first column, columns, step, sequence or None for one a context)."""
+        number, sequences = self.vector, self.plan.sequences
+        sequence = None
+        if not command.spread:
+            number, sequence = divmod(number, sequences)
+        if self.plan.x_order is None:
+            return 0, self.layers[0].inputs, number, sequence
+        step, first, columns = self.plan.x_order[number]
+        return first, columns, step, sequence
 
     def _load(self, command):
         per_word = self.config.beats_per_word

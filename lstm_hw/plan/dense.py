@@ -33,6 +33,10 @@ class Plan:
     image : Image
     sequences : int
         Independent sequences that a run works on.
+    steps : int, optional
+        The one number of time steps that a run may have; any if not given.
+    x_order : tuple of (step, first column, columns), optional
+        Order in which the x stream brings the pieces of the vectors; whole vectors in time order if not given.
     """
 
     config: object
@@ -41,6 +45,8 @@ class Plan:
     program: Program
     image: Image
     sequences: int = 1
+    steps: int | None = None
+    x_order: tuple | None = None
 
 
 @dataclass(frozen=True)
