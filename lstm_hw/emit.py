@@ -69,7 +69,7 @@ def emit_verilog(component, name, *, ports=None, platform=None):
     Raises
     ------
     ConfigError
-        ``name`` or a port is not a Verilog identifier, or two ports have the same name.
+        ``name`` or a port is not a Verilog identifier, two ports have the same name, or a direction is unknown.
     ToolError
         Yosys failed.
     """
@@ -78,8 +78,11 @@ def emit_verilog(component, name, *, ports=None, platform=None):
     for identifier in (name, *ports):
         if not re.fullmatch(r"[A-Za-z_]\w*", identifier, re.ASCII) or identifier in VERILOG_KEYWORDS:
             raise ConfigError("Verilog name", repr(identifier), "must be an identifier that is no reserved word")
+    for port, (_, way) in ports.items():
+        if way not in _DIRECTIONS:
+            raise ConfigError(f"port {port!r}", f"direction {way!r}", "must be 'i' or 'o'")
     directed = {port: (Value.cast(value), _DIRECTIONS[way]) for port, (value, way) in ports.items()}
-    tidied = tidy(rtlil.convert(component, name, platform, ports=directed, emit_src=False), name)
+    tidied = tidy(rtlil.convert(component, name, platform, ports=directed, emit_src=False), name, ports)
     netlist = drop_unused_inputs(expand_pmux(_yosys(tidied.text, _TO_NETLIST)), name)
     verilog = _yosys(netlist, _TO_VERILOG)
     return _header(name) + _restored(verilog, tidied.zeroed)

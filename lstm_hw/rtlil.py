@@ -58,7 +58,7 @@ class Tidied:
     zeroed: frozenset
 
 
-def tidy(text, top):
+def tidy(text, top, ports=()):
     """Give every module and net of an RTLIL text a plain Verilog name and write equal modules once.
 
     Parameters
@@ -68,6 +68,8 @@ def tidy(text, top):
     top : str
         Name of the top module. Other modules become ``<top>_<path of the instance>``; modules that several instances
         share lose the number at the end of the first one's path.
+    ports : iterable of str
+        Order of the top's ports. Those that it does not name, which are clocks and resets, come first.
 
     Returns
     -------
@@ -76,7 +78,7 @@ def tidy(text, top):
     modules = _parse(text)
     _rename_nets(modules)
     zeroed = {module.name: _take_zeroed_memories(module) for module in modules}
-    kept, stands_for = _merge_equal(modules, top)
+    kept, stands_for = _merge_equal(modules, top, list(ports))
     names = _module_names(kept, stands_for, top)
     return Tidied(
         text="\n".join(_write(module, names) for module in kept),
@@ -233,13 +235,14 @@ def _rename_nets(modules):
         item.lines[-1].split()[-1] if item.kind in ("wire", "memory")
         else next(line for line in item.lines if line.startswith("  cell")).split()[-1]
         for module in modules for item in module.items if item.kind in ("wire", "memory", "cell"))
+    wires = {item.lines[-1].split()[-1] for module in modules for item in module.items if item.kind == "wire"}
     public = [name[1:] for name in names if name.startswith("\\")]
     taken = {name for name in public if _plain(name, ()) == name}
     renamed = {}
     for name in public:
         if name in taken:
             continue
-        if re.search(r"[.\[]", name):
+        if re.search(r"[.\[]", name) and "\\" + name in wires:
             renamed["\\" + name] = "$" + name  # alias of a field of a structure: Yosys drops it when unnamed
         else:
             renamed["\\" + name] = "\\" + _plain(name, taken)
@@ -274,7 +277,7 @@ def _take_zeroed_memories(module):
     return zeroed
 
 
-def _merge_equal(modules, top):
+def _merge_equal(modules, top, order):
     """Return the distinct modules and, for every module's name, the name of the one that stands for it."""
     kept, stands_for, seen = [], {}, {}
     for module in reversed(modules):  # Amaranth writes parents first: children are settled when a parent is compared
@@ -284,23 +287,26 @@ def _merge_equal(modules, top):
                     if line.startswith("  cell \\"):
                         kind, name = line.split()[1:]
                         item.lines[number] = f"  cell \\{stands_for.get(kind[1:], kind[1:])} {name}"
-        if module.name == top:
-            stands_for[top] = top
-            kept.append(module)
-            continue
         # The order of a submodule's ports is the order in which its parent happens to use them.
-        ports = [item for item in module.items if item.kind == "wire" and _WIRE.match(item.lines[-1])[2]]
-        ports.sort(key=lambda item: item.lines[-1].split()[-1])
-        for number, item in enumerate(ports):
-            item.lines[-1] = _WIRE.sub(rf"\1 \2 {number} \3\4", item.lines[-1])
-        others = [item for item in module.items if not any(item is port for port in ports)]
-        module.items = ports + others
+        _sort_ports(module, order if module.name == top else [])
         body = "\n".join("\n".join(item.lines) for item in module.items)
         stands_for[module.name] = seen.setdefault(body, module.name)
         if stands_for[module.name] == module.name:
             kept.append(module)
     kept.reverse()
     return kept, stands_for
+
+
+def _sort_ports(module, order):
+    def rank(item):
+        name = item.lines[-1].split()[-1]
+        return order.index(name[1:]) if name[1:] in order else -1, name
+
+    ports = sorted((item for item in module.items if item.kind == "wire" and _WIRE.match(item.lines[-1])[2]), key=rank)
+    others = [item for item in module.items if not any(item is port for port in ports)]
+    for number, item in enumerate(ports, start=1):  # Yosys puts a port of number 0 last
+        item.lines[-1] = _WIRE.sub(rf"\1 \2 {number} \3\4", item.lines[-1])
+    module.items = ports + others
 
 
 def _module_names(kept, stands_for, top):

@@ -120,6 +120,7 @@ def run_bench(verilog_files, toplevel, test_module, *, simulator="verilator", pa
     for source in sources:
         if not source.is_file():
             raise ConfigError("Verilog file", str(source), "must exist")
+    extra_env = {name: str(value) for name, value in (extra_env or {}).items()}
     tools.libpython()
     root = Path(build_dir or "build/sim").resolve()
 
@@ -127,12 +128,12 @@ def run_bench(verilog_files, toplevel, test_module, *, simulator="verilator", pa
     design = _compiled(root / "cache", sources, toplevel, simulator, dict(parameters or {}), waves, public)
     build_seconds = time.monotonic() - started
 
-    settings = [design.name, test_module, sorted((extra_env or {}).items()), testcase, seed, waves]
+    settings = [design.name, test_module, sorted(extra_env.items()), testcase, seed, waves]
     run = root / "runs" / f"{test_module.rsplit('.')[-1]}-{simulator}-{_digest(json.dumps(settings))}"
     run.mkdir(parents=True, exist_ok=True)
     with FileLock(run.with_suffix(".lock")):
         started = time.monotonic()
-        status = _run(run, design, toplevel, test_module, simulator, dict(extra_env or {}), testcase, seed, waves,
+        status = _run(run, design, toplevel, test_module, simulator, extra_env, testcase, seed, waves,
                       timeout, progress)
         run_seconds = time.monotonic() - started
         tests, sim_ns = _check(run / "results.xml", run / "bench.log", test_module, simulator, status)
@@ -234,7 +235,7 @@ def _run(run, design, toplevel, test_module, simulator, extra_env, testcase, see
     plusargs = [] if simulator == "icarus" else ["+verilator+rand+reset+2", f"+verilator+seed+{seed % 2**31 or 1}"]
     test = {"test_module": test_module, "hdl_toplevel": toplevel, "hdl_toplevel_lang": "verilog",
             "testcase": testcase, "seed": seed, "plusargs": plusargs, "waves": waves,
-            "extra_env": {"COCOTB_ANSI_OUTPUT": "0", **{name: str(value) for name, value in extra_env.items()}},
+            "extra_env": {"COCOTB_ANSI_OUTPUT": "0", **extra_env},
             "build_dir": str(design), "test_dir": str(run), "results_xml": str(run / "results.xml")}
     environment = {**os.environ, **test["extra_env"]}
     return _process(run, {"simulator": simulator, "test": test}, run / "bench.log", environment, timeout, progress)

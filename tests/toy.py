@@ -62,7 +62,7 @@ class Toy(wiring.Component):
             previous = stage.o
         wiring.connect(m, previous, wiring.flipped(self.o))
 
-        links = m.submodules["1st link"], m.submodules["wire"] = Link(), Link()
+        links = m.submodules["1st-link"], m.submodules["wire"] = Link(), Link()
         m.d.comb += [links[0].i.eq(5), links[1].i.eq(links[0].o), self.chain.eq(Cat(links[1].o, links[1].through))]
 
         pair = Signal(data.StructLayout({"high": signed(16), "low": signed(16)}))
