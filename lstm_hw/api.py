@@ -124,7 +124,7 @@ class Project:
     @cached_property
     def model(self):
         """The trained model (FloatModel)."""
-        return self._model or load_model(self.config.model_path)
+        return self._model or load_model(self.config.model_path, self.config.model.gate_order)
 
     @cached_property
     def data(self):

@@ -24,13 +24,15 @@ _HEAD_NAME = re.compile(rf"((?:.*\.)?(?:{'|'.join(HEAD_NAMES)})\.)(weight|bias)"
 _PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
-def load(path):
+def load(path, gate_order=None):
     """Read a trained model.
 
     Parameters
     ----------
     path : path-like
         A file whose suffix is one of ``LOADERS``.
+    gate_order : str, optional
+        Order of the stacked gates, for a file that does not say it.
 
     Returns
     -------
@@ -46,10 +48,10 @@ def load(path):
     check_file(path)
     if suffix not in LOADERS:
         raise ModelError(path, f"suffix {suffix!r}", f"must be one of {', '.join(LOADERS)}")
-    return LOADERS[suffix](path)
+    return LOADERS[suffix](path, gate_order)
 
 
-def load_safetensors(path):
+def load_safetensors(path, gate_order=None):
     """Read a PyTorch state_dict from a safetensors file; see :func:`load`."""
     file = TensorFile(path)
     prefix, layers = _find_layers(file)
@@ -59,7 +61,7 @@ def load_safetensors(path):
     if head:
         check_shape(f"{path}: {head}weight", file.shapes[f"{head}weight"], (None, hidden))
         check_shape(f"{path}: {head}bias", file.shapes[f"{head}bias"], file.shapes[f"{head}weight"][:1])
-    order = _gate_positions(file)
+    order = _gate_positions(file, gate_order)
     mode = _head_mode(file, head)
 
     tensors = file.read(FLOAT_DTYPES)
@@ -88,7 +90,7 @@ def load_safetensors(path):
 
 
 LOADERS = {".safetensors": load_safetensors}
-"""Readers by suffix: functions of a path that return a FloatModel."""
+"""Readers by suffix: functions of a path and a gate order that return a FloatModel."""
 
 
 def _find_layers(file):
@@ -150,13 +152,16 @@ def _check_layer_shapes(file, prefix, layers):
     return inputs
 
 
-def _gate_positions(file):
+def _gate_positions(file, given):
     """For each of i, f, g, o its position among the file's gates."""
-    order = file.metadata.get("gate_order", GATE_ORDER)
+    said = file.metadata.get("gate_order")
+    if said is not None and given is not None and said != given:
+        raise ModelError(f"{file.path}: metadata gate_order", repr(said), f"must be {given!r}, as was given")
+    order = GATE_ORDER if said is given is None else given if said is None else said
     letters = order.replace("c", "g")
     if sorted(letters) != sorted(GATE_ORDER):
         rule = "must be a permutation of i, f, g (or c) and o"
-        raise ModelError(f"{file.path}: metadata gate_order", repr(order), rule)
+        raise ModelError(f"{file.path}: {'gate_order' if said is None else 'metadata gate_order'}", repr(order), rule)
     return [letters.index(gate) for gate in GATE_ORDER]
 
 

@@ -1,0 +1,1 @@
+"""Benchmarks: one command for each published table, printing our figures beside theirs."""

@@ -1,0 +1,69 @@
+"""Benchmark rows: one type, printed as a table and written as JSON, the same for every benchmark."""
+
+from dataclasses import asdict, dataclass
+
+from lstm_hw.files import write_json
+
+FOLDER = "build/bench"
+"""Where benchmarks leave their JSON files, relative to the current folder."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A figure beside the published one.
+
+    Parameters
+    ----------
+    metric : str
+        Stable name, as ``cycles_per_step``.
+    config : str
+        What was measured, in words.
+    ours : int, float or None
+        None where it could not be measured.
+    unit : str
+    published : int, float or None
+        The same figure of the system that is compared with.
+    source : str
+        Where ours comes from, and the published one if there is one.
+    """
+
+    metric: str
+    config: str
+    ours: float | None
+    unit: str
+    published: float | None
+    source: str
+
+
+def text(rows):
+    """Rows as an aligned table.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+
+    Returns
+    -------
+    str
+    """
+    cells = [("metric", "config", "ours", "published", "unit", "source")]
+    cells += [(row.metric, row.config, _number(row.ours), _number(row.published), row.unit, row.source) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ["  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(line, "<<>><<", widths, strict=True))
+             for line in cells]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def write(path, rows):
+    """Write rows as a JSON list of objects with the fields of Row; the file appears whole or not at all.
+
+    Returns
+    -------
+    pathlib.Path
+    """
+    return write_json(path, [asdict(row) for row in rows])
+
+
+def _number(value):
+    return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
