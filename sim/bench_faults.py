@@ -1,0 +1,254 @@
+"""cocotb bench of the emitted engine when things go wrong: what is reported, and that the next run has the right bits.
+
+The environment variable LSTM_HW_SCENARIO names the folder of a scenario: its first run loads the weights, the second
+starts from zero state, the third goes on from there.
+"""
+
+import os
+import random
+
+import cocotb
+from cocotb.triggers import ClockCycles, with_timeout
+from cocotbext.axi import AxiResp, AxiStreamFrame
+
+from lstm_hw.registers import IDENTITY, PROGRAM, ErrorCode, lookup
+from lstm_hw.scenario import Scenario
+
+from .bench_engine import CLOCK_NS, TB
+
+RUN_CYCLES = 20_000
+ILLEGAL_OPCODE = 15
+LOAD, CLEAR_RUN, NEXT_RUN = range(3)
+
+
+class Faults:
+    """Makes chosen beats of a memory answer with an error; beats are counted from :meth:`arm`."""
+
+    def __init__(self, memory):
+        self.send, self.responses, self.beat = memory.r_channel.send, {}, 0
+        memory.r_channel.send = self.answer
+
+    def arm(self, responses):
+        """Response of each faulty beat: dict beat -> AxiResp."""
+        self.responses, self.beat = responses, 0
+
+    async def answer(self, transaction):
+        transaction.rresp = self.responses.get(self.beat, transaction.rresp)
+        self.beat += 1
+        await self.send(transaction)
+
+
+class FaultTB(TB):
+    """The bench of the engine, with the runs of the scenario as single steps."""
+
+    def __init__(self, dut):
+        super().__init__(dut, Scenario.load(os.environ["LSTM_HW_SCENARIO"]))
+        self.faults = Faults(self.memory)
+        self.ctrl, self.status = lookup("CTRL"), lookup("STATUS")
+
+    async def ready(self, weights=True):
+        """Reset, then the program and, with ``weights``, the weights."""
+        await self.reset()
+        await self.driver.load_program(self.scenario.program)
+        await self.driver.set_weights(self.scenario.weights_address)
+        if weights:
+            await self.check(LOAD)
+
+    async def start(self, number, x=True):
+        run = self.scenario.runs[number]
+        if x:
+            await self.send(run)
+        await self.driver.start(run.entry, run.steps, run.clear)
+
+    async def ends(self):
+        """Poll for the end of the run; returns its code."""
+        async def poll():
+            while not self.ctrl.field("done").extract(await self.driver.read("CTRL")):
+                pass
+
+        await with_timeout(cocotb.start_soon(poll()), RUN_CYCLES * CLOCK_NS, "ns")
+        assert self.ctrl.field("idle").extract(await self.driver.read("CTRL")), "done, but not idle"
+        return await self.code()
+
+    async def code(self):
+        return ErrorCode(self.status.field("code").extract(await self.driver.read("STATUS")))
+
+    async def check(self, *numbers):
+        """Runs of the scenario without an error and with the right outputs."""
+        for number in numbers:
+            await self.start(number)
+            await self.outputs(number)
+
+    async def outputs(self, number):
+        assert await self.ends() == ErrorCode.NONE
+        expected = self.scenario.runs[number].outputs
+        assert self.sink.count() == len(expected), f"{self.sink.count()} packets at done"
+        assert await self.receive(len(expected)) == expected, f"run {number}: outputs differ from the reference"
+
+    def drop_streams(self):
+        """What software does after a failed run: forget the vectors that are still queued and the outputs."""
+        self.source.clear()
+        self.sink.clear()
+
+    async def cycles(self, count):
+        await ClockCycles(self.dut.aclk, count)
+
+    def frames(self, number, vectors):
+        """Beats of the first vectors of a run, without their tlast: list of lists."""
+        run, bits = self.scenario.runs[number], self.scenario.config.operand_bits
+        words = [sum((int(v) & (1 << bits) - 1) << bits * e for e, v in enumerate(beat)) for beat in run.x.tolist()]
+        length = run.lasts.tolist().index(1) + 1
+        return [words[n * length:(n + 1) * length] for n in range(vectors)]
+
+
+async def tlast_fails(dut, change):
+    """A run whose vectors ``change`` has put tlast at other beats of fails, and the next one is right."""
+    tb = FaultTB(dut)
+    await tb.ready()
+    for vectors in (1, 2):
+        for frame in change(tb.frames(CLEAR_RUN, vectors)):
+            await tb.source.send(AxiStreamFrame(frame))
+        await tb.start(CLEAR_RUN, x=False)
+        assert await tb.ends() == ErrorCode.TLAST
+        await tb.cycles(50)
+        tb.drop_streams()
+        await tb.check(CLEAR_RUN, NEXT_RUN)
+
+
+@cocotb.test()
+async def tlast_early(dut):
+    """tlast one beat before the end of a vector."""
+    await tlast_fails(dut, lambda frames: [*frames[:-1], frames[-1][:-1]])
+
+
+@cocotb.test()
+async def tlast_on_the_first_beat(dut):
+    """tlast on the first beat of a vector of several."""
+    await tlast_fails(dut, lambda frames: [*frames[:-1], frames[-1][:1]])
+
+
+@cocotb.test()
+async def tlast_late(dut):
+    """tlast one beat after the end of a vector: that beat stays offered, so the stream is reset as well."""
+    tb = FaultTB(dut)
+    await tb.ready()
+    for vectors in (1, 2):
+        for frame in tb.frames(CLEAR_RUN, vectors):
+            await tb.source.send(AxiStreamFrame([*frame, 1]))
+        await tb.start(CLEAR_RUN, x=False)
+        assert await tb.ends() == ErrorCode.TLAST
+        tb.drop_streams()
+        await tb.ready()
+        await tb.check(CLEAR_RUN, NEXT_RUN)
+
+
+@cocotb.test()
+async def illegal_instruction(dut):
+    """An unknown opcode ends the run; with the instruction mended the next run is right."""
+    tb = FaultTB(dut)
+    await tb.ready()
+    entry = tb.scenario.runs[CLEAR_RUN].entry
+    for address in (entry, entry + 3):
+        await tb.driver.port.write(PROGRAM.word_address(address, 0), ILLEGAL_OPCODE)
+        await tb.driver.port.write(PROGRAM.word_address(address, PROGRAM.words - 1), 0)
+        await tb.start(CLEAR_RUN, x=False)
+        assert await tb.ends() == ErrorCode.ILLEGAL
+        await tb.driver.load_program(tb.scenario.program)
+        await tb.check(CLEAR_RUN, NEXT_RUN)
+
+
+@cocotb.test()
+async def memory_errors(dut):
+    """SLVERR and DECERR at beats of a load: the code, the address, and after another load the right bits."""
+    tb = FaultTB(dut)
+    await tb.ready(weights=False)
+    beats = len(tb.scenario.image) // tb.scenario.config.beat_bytes
+    codes = {AxiResp.SLVERR: ErrorCode.SLVERR, AxiResp.DECERR: ErrorCode.DECERR}
+    for beat, response, other in ((0, AxiResp.SLVERR, AxiResp.DECERR), (1, AxiResp.DECERR, AxiResp.SLVERR),
+                                  (beats // 2, AxiResp.SLVERR, AxiResp.DECERR),
+                                  (beats - 1, AxiResp.DECERR, AxiResp.SLVERR)):
+        # A later error of the other kind must not replace the first.
+        tb.faults.arm({beat: response, beat + 1: other, beat + 5: other})
+        await tb.start(LOAD)
+        assert await tb.ends() == codes[response]
+        address = await tb.driver.read("ERROR_ADDRESS_LO") | await tb.driver.read("ERROR_ADDRESS_HI") << 32
+        assert address == tb.scenario.weights_address + beat * tb.scenario.config.beat_bytes
+        tb.faults.arm({})
+        await tb.check(LOAD, CLEAR_RUN)
+
+
+@cocotb.test()
+async def dead_memory(dut):
+    """A memory that does not answer: time-out, control port alive; then it wakes up, or everything is reset."""
+    tb = FaultTB(dut)
+    await tb.ready(weights=False)
+    await tb.driver.write("TIMEOUT", 300)
+    for channel, wakes in ((tb.memory.ar_channel, True), (tb.memory.r_channel, True), (tb.memory.r_channel, False)):
+        channel.pause = True
+        await tb.start(LOAD)
+        await tb.cycles(200)
+        assert await tb.code() == ErrorCode.NONE
+        await tb.cycles(400)
+        assert await tb.code() == ErrorCode.TIMEOUT
+        assert await tb.driver.read("ID") == IDENTITY
+        assert not tb.ctrl.field("done").extract(await tb.driver.read("CTRL")), "done with beats owed"
+        channel.pause = False
+        if wakes:
+            assert await tb.ends() == ErrorCode.TIMEOUT
+            await tb.check(LOAD, CLEAR_RUN)
+        else:
+            await tb.ready()
+            await tb.check(CLEAR_RUN, NEXT_RUN)
+
+
+@cocotb.test()
+async def hard_reset(dut):
+    """A reset in any phase of a load or a run, then everything from the start."""
+    tb, rng = FaultTB(dut), random.Random(int(os.environ.get("COCOTB_RANDOM_SEED", 1)))
+    await tb.ready()
+    for number in (LOAD, CLEAR_RUN, CLEAR_RUN, CLEAR_RUN, NEXT_RUN):
+        await tb.start(number)
+        await tb.cycles(rng.randrange(400))
+        tb.drop_streams()
+        await tb.ready()
+        await tb.check(CLEAR_RUN, NEXT_RUN)
+
+
+@cocotb.test()
+async def writes_during_a_run(dut):
+    """A start is ignored, arguments and program are locked, and the run does not notice."""
+    tb = FaultTB(dut)
+    await tb.ready()
+    await tb.start(CLEAR_RUN)
+    locked = [lookup(name).address for name in ("STEPS", "FLAGS", "ENTRY", "WEIGHTS_LO", "TIMEOUT")]
+    for address in (*locked, *(PROGRAM.word_address(entry, PROGRAM.words - 1) for entry in range(4))):
+        result = await tb.control.write(address, (1).to_bytes(4, "little"))
+        assert result.resp == AxiResp.SLVERR, f"write to {address:#x} during a run"
+        await tb.driver.write("CTRL", tb.ctrl.field("start").mask)
+    assert not tb.ctrl.field("done").extract(await tb.driver.read("CTRL")), "the run is too short for this test"
+    await tb.outputs(CLEAR_RUN)
+    await tb.check(NEXT_RUN)
+
+
+@cocotb.test()
+async def done_waits_for_the_output(dut):
+    """With an output that takes nothing the run does not end; then it ends with every beat."""
+    tb = FaultTB(dut)
+    await tb.ready()
+    for number in (CLEAR_RUN, NEXT_RUN, CLEAR_RUN):
+        tb.sink.pause = True
+        await tb.start(number)
+        await tb.cycles(3000)
+        assert not tb.ctrl.field("done").extract(await tb.driver.read("CTRL"))
+        tb.sink.pause = False
+        await tb.outputs(number)
+        await tb.cycles(50)
+        assert tb.sink.empty() and not int(dut.m_axis_y_tvalid.value), "an output after done"
+
+
+@cocotb.test()
+async def runs_repeat(dut):
+    """The same run gives the same bits after another one: no h, c or sum is left over."""
+    tb = FaultTB(dut)
+    await tb.ready()
+    await tb.check(CLEAR_RUN, NEXT_RUN, CLEAR_RUN, CLEAR_RUN, NEXT_RUN, LOAD, CLEAR_RUN)

@@ -1,0 +1,142 @@
+"""Random networks and an integer LSTM that shares no code with the package but the activation."""
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+
+from lstm_hw.activation import make_activation
+from lstm_hw.config import EngineConfig
+from lstm_hw.formats import QFormat
+from lstm_hw.image.pack import bias_digits
+from lstm_hw.plan.network import LayerShape, Network
+
+WEIGHT_FRACTION, OPERAND_FRACTION, BIAS_FRACTION = 12, 15, 22
+ACCUMULATOR_FRACTION = WEIGHT_FRACTION + OPERAND_FRACTION
+LSTM_SHIFT, LINEAR_SHIFT = 15, 14
+"""Bits that rounding drops from an accumulator: 27 fraction bits to the 12 of Q3.12, 13 for a head."""
+
+
+def config_of(**values):
+    """A small engine; keyword arguments replace fields."""
+    return EngineConfig(**{"rows": 8, "axi_data_bits": 64, "weight_words": 1024, "h_elements": 128, "x_elements": 64,
+                           "states": 128} | values)
+
+
+@dataclass(frozen=True)
+class RandomNetwork:
+    """A quantised network, with what a planner and a packer want to know of it.
+
+    ``sizes`` is (Lx, H of each LSTM layer); ``head`` outputs of a linear layer, 0 for none.
+    """
+
+    network: Network
+    layers: tuple
+    weight_bits: int
+
+    @property
+    def shifts(self):
+        return tuple(shape.shift for shape in self.network.layers)
+
+
+def random_network(rng, sizes, head=0, head_every_step=False, weight_bits=16):
+    """Random weights of a size that reaches the flat parts of the activations now and then."""
+    weight_limit = {16: 6000, 8: 127}[weight_bits]
+    # Eight-bit weights have the top bits of the format: the same range of sums from fewer steps.
+    fraction = {16: ACCUMULATOR_FRACTION, 8: OPERAND_FRACTION + 6}[weight_bits]
+    bias_format = QFormat(3, fraction - 4)
+    layers, shapes = [], []
+
+    def add(kind, inputs, outputs, rows, shift, **matrices):
+        bias = rng.integers(-1 << bias_format.fraction, 1 << bias_format.fraction, rows)
+        layer = SimpleNamespace(bias=bias, acc_fraction=fraction, bias_format=bias_format, **matrices)
+        structure, _ = bias_digits(bias << fraction - bias_format.fraction, weight_bits)
+        layers.append(layer)
+        shapes.append(LayerShape(kind, inputs, outputs, shift, structure))
+
+    def matrix(rows, columns):
+        return rng.integers(-weight_limit, weight_limit, (rows, columns), endpoint=True)
+
+    inputs = sizes[0]
+    for outputs in sizes[1:]:
+        add("lstm", inputs, outputs, 4 * outputs, fraction - 12,
+            w_x=matrix(4 * outputs, inputs), w_h=matrix(4 * outputs, outputs))
+        inputs = outputs
+    if head:
+        add("linear", inputs, head, head, fraction - 13, weight=matrix(head, inputs))
+    return RandomNetwork(Network(tuple(shapes), head_every_step), tuple(layers), weight_bits)
+
+
+def random_x(rng, contexts, steps, length):
+    """Input vectors with full-scale elements among them."""
+    x = rng.integers(-1 << 15, 1 << 15, (contexts, steps, length))
+    return np.where(rng.random(x.shape) < 0.1, rng.choice([-1 << 15, (1 << 15) - 1], x.shape), x)
+
+
+def half_up(values, drop):
+    """Rounded and held to 16 bits; a negative ``drop`` raises."""
+    values = np.asarray(values, dtype=object)
+    rounded = (values + (1 << drop - 1)) >> drop if drop > 0 else values << -drop
+    return np.clip(rounded, -1 << 15, (1 << 15) - 1).astype(np.int64)
+
+
+def lstm_cell(config, preact, c):
+    """One cell on 16-bit integers: (new h, new c). ``preact`` is (4, ...) in the order i, f, g, o."""
+    activation = make_activation(config.activation, config.preact, config.activated)
+    i, f, o = (activation.compute(preact[n], False).astype(object) for n in (0, 1, 3))
+    g = activation.compute(preact[2], True).astype(object)
+    a, cell = config.activated.fraction, config.preact.fraction
+    # f*c has a + cell fraction bits, i*g has 2a: over the larger of the two, then one rounding to those of c.
+    common = max(a + cell, 2 * a)
+    total = f * np.asarray(c, dtype=object) * (1 << common - a - cell) + i * g * (1 << common - 2 * a)
+    new_c = half_up(total, common - cell)
+    h = half_up(o * activation.compute(new_c, True).astype(object), 2 * a - config.hidden.fraction)
+    return h, new_c
+
+
+class IntegerNetwork:
+    """The network on whole vectors, with the state of one sequence."""
+
+    def __init__(self, model, config):
+        self.model, self.config = model, config
+        self.clear()
+
+    def clear(self):
+        self.h = [np.zeros(s.outputs, dtype=np.int64) for s in self.model.network.lstm]
+        self.c = [h.copy() for h in self.h]
+
+    def run(self, x):
+        """Output vectors for the x vectors (steps, Lx): list of int lists."""
+        network, outputs = self.model.network, []
+        for vector in x:
+            below = vector
+            for n in range(len(network.lstm)):
+                layer = self.model.layers[n]
+                sums = self._sums(layer, layer.w_x @ below + layer.w_h @ self.h[n])
+                preact = half_up(sums, network.layers[n].shift).reshape(4, -1)
+                self.h[n], self.c[n] = lstm_cell(self.config, preact, self.c[n])
+                below = self.h[n]
+            if not network.head:
+                outputs.append(below.tolist())
+            elif network.head_every_step:
+                outputs.append(self._head())
+        if network.head and not network.head_every_step:
+            outputs.append(self._head())
+        return outputs
+
+    def _sums(self, layer, products):
+        return products + (layer.bias << layer.acc_fraction - layer.bias_format.fraction)
+
+    def _head(self):
+        layer = self.model.layers[-1]
+        return half_up(self._sums(layer, layer.weight @ self.h[-1]), self.model.network.head.shift).tolist()
+
+
+def interleaved(packets, head):
+    """The packets of K contexts as one engine sends them.
+
+    Elements of h come one by one, the contexts of each side by side; plain outputs of a head come four by four.
+    """
+    group = 4 if head else 1
+    return [[int(value) for first in range(0, len(vectors[0]), group) for vector in vectors
+             for value in vector[first:first + group]] for vectors in zip(*packets, strict=True)]

@@ -1,0 +1,188 @@
+"""The cell unit against whole vectors: bits, order, addresses, tlast, latency, and output that is held back."""
+
+import random
+from collections import deque
+
+import numpy as np
+import pytest
+
+from lstm_hw.config import GATES
+from lstm_hw.gateware.cell_unit import FINISH_DELAY, CellUnit
+from lstm_hw.plan.isa import MODE_LINEAR, MODE_LSTM, MODE_ZERO
+from tests.builders import config_of, half_up, lstm_cell
+from tests.simulation import monitor, observe, simulate, sink, source
+
+SHIFTS = (15, 11, 20)
+
+
+def cell_command(units, mode=MODE_LSTM, **fields):
+    return {"units": units, "mask": 1, "mode": mode, "scale": 0, "state": 0, "state_stride": 0, "target": 0,
+            "write": int(mode != MODE_LINEAR), "signal": int(mode != MODE_LINEAR), "emit": 0, "last": 0} | fields
+
+
+def row_blocks(config, command):
+    """Finished row blocks that a command reads."""
+    rows = command["units"] * (1 if command["mode"] == MODE_LINEAR else GATES)
+    return 0 if command["mode"] == MODE_ZERO or not command["mask"] else -(-rows // config.rows)
+
+
+def reference(config, commands, blocks):
+    """What the commands do with the row blocks: (units of c and h in order, output beats in order)."""
+    blocks, states = deque(blocks), {}
+    units, beats = [], []
+    for command in commands:
+        contexts = [k for k in range(config.contexts) if command["mask"] >> k & 1]
+        count = row_blocks(config, command)
+        taken = [blocks.popleft() for _ in range(count)]
+        rows = np.concatenate(taken) if taken else np.zeros((GATES * command["units"], config.contexts), dtype=np.int64)
+        preact = half_up(rows, config.shifts[command["scale"]])
+        sent = []
+        if command["mode"] == MODE_LINEAR:
+            for first in range(0, command["units"], GATES):
+                for k in contexts:
+                    sent += preact[first:min(first + GATES, command["units"]), k].tolist()
+        else:
+            for unit in range(command["units"]):
+                for position, k in enumerate(contexts):
+                    state = command["state"] + unit + position * command["state_stride"]
+                    h = states[state] = 0
+                    if command["mode"] == MODE_LSTM:
+                        h, c = lstm_cell(config, preact[GATES * unit:GATES * (unit + 1), k], states.get(state, 0))
+                        states[state] = int(c)
+                    sent.append(int(h))
+                    units.append({
+                        "write": command["write"], "bank": k, "address": command["target"] + unit, "data": int(h),
+                        "signal": command["signal"] and position == len(contexts) - 1})
+        if command["emit"]:
+            beats += [(value, int(command["last"] and n == len(sent) - 1)) for n, value in enumerate(sent)]
+    return units, beats
+
+
+class TB:
+    """A cell unit with a model of the lanes behind it: row blocks that finish, and the drain chain.
+
+    Parameters
+    ----------
+    config : EngineConfig
+    commands : list of dicts
+    seed : int
+    idle, gap, stall : float
+        Probability in each cycle that no command is offered, no row block finishes, no output is taken.
+    """
+
+    def __init__(self, config, commands, seed=0, idle=0.0, gap=0.0, stall=0.0):
+        self.config, self.commands, self.rng = config, commands, random.Random(seed)
+        self.idle, self.gap, self.stall = idle, gap, stall
+        numbers = np.random.default_rng(seed)
+        shape = config.rows, config.contexts
+        self.blocks = [numbers.integers(-1 << 40, 1 << 40, shape) >> numbers.integers(10, 24)
+                       for command in commands for _ in range(row_blocks(config, command))]
+        self.unit = CellUnit(config, config.groups + 2)
+        self.finished, self.freed = [], []              # cycles, one a row block
+        self.requests, self.writes, self.beats, self.beat_times = [], [], [], []
+
+    def run(self):
+        units, beats = reference(self.config, self.commands, self.blocks)
+        signals = [unit for unit in units if unit["write"] or unit["signal"]]
+
+        async def ends(context):
+            await source(self.unit.i, self.commands, self.rng, self.idle)(context)
+            await context.tick().until(self.unit.o_idle)
+            assert len(self.beats) == len(beats), "idle before the last beat was taken"
+            assert len(self.writes) == len(signals), "idle before the last h was written"
+            await context.tick().repeat(50)
+
+        simulate(self.unit, ends, background=(
+            self.lanes, self.watch(), monitor(self.unit.o, "output"),
+            sink(self.unit.o, self.rng, self.stall, self.beats, self.beat_times)))
+        assert [(b.data, b.last) for b in self.beats] == beats
+        assert len(self.freed) == len(self.blocks)
+        for (_, found), unit in zip(self.writes, signals, strict=True):
+            assert found["write"] == unit["write"] and found["signal"] == unit["signal"]
+            if unit["write"]:
+                assert found == unit
+
+    async def lanes(self, context):
+        """Finish row blocks as there is room; answer requests with the sums of the row block in that entry."""
+        unit, config = self.unit, self.config
+        answers, now = deque(), 0
+        context.set(unit.i_clear, 1)
+        while True:
+            room = len(self.finished) - len(self.freed) < config.finish_entries
+            finishes = now > 0 and len(self.finished) < len(self.blocks) and room and self.rng.random() >= self.gap
+            context.set(unit.i_finished, finishes)
+            arrives = bool(answers) and answers[0][0] == now
+            context.set(unit.i_arrived, arrives)
+            if arrives:
+                context.set(unit.i_drained, answers.popleft()[1])
+            _, _, request, freed = await context.tick().sample(unit.o_drain, unit.o_finish_free)
+            context.set(unit.i_clear, 0)
+            if request.valid:
+                readable = [n for n, cycle in enumerate(self.finished)
+                            if n % config.finish_entries == request.entry and cycle + FINISH_DELAY < now]
+                # A unit of zeros asks as well, and does not look at the answer.
+                nothing = np.ones((config.rows, config.contexts), dtype=np.int64)
+                block = self.blocks[readable[-1]] if readable else nothing
+                width = config.drain_width
+                first = request.group * config.group_rows + request.piece * width
+                values = block[first:first + width, request.context].tolist()
+                answers.append((now + self.unit.drain_latency, values))
+                self.requests.append(now)
+            if finishes:
+                self.finished.append(now)
+            if freed:
+                self.freed.append(now)
+            now += 1
+
+    def watch(self):
+        unit = self.unit
+        names = ("write", "bank", "address", "data", "signal")
+
+        def note(now, *values):
+            found = dict(zip(names, values, strict=True))
+            if found["write"] or found["signal"]:
+                self.writes.append((now, found))
+
+        return observe(note, unit.o_h_write, unit.o_h_bank, unit.o_h_address, unit.o_h_data, unit.o_signal)
+
+
+def random_commands(rng, config, count):
+    """Commands of all modes; states and h addresses come round only long after their last use."""
+    commands, state, target = [], 0, 0
+    for _ in range(count):
+        mode = rng.choice((MODE_LSTM, MODE_LSTM, MODE_LINEAR, MODE_ZERO))
+        hidden = mode != MODE_LINEAR
+        units, mask = rng.choice((0, 1, 2, rng.randint(1, 14))), rng.randrange(1 << config.contexts)
+        stride = rng.choice((units, units + 3))
+        need = config.contexts * stride + 1
+        state = state if state + need <= config.states else 0
+        target = target if target + units <= config.h_elements else 0
+        commands.append(cell_command(
+            units, mode, mask=mask, scale=rng.randrange(len(SHIFTS)), state=state, state_stride=stride, target=target,
+            write=int(hidden and rng.random() < 0.8), signal=int(hidden and rng.random() < 0.7),
+            emit=int(mode != MODE_ZERO and rng.random() < 0.7), last=int(rng.random() < 0.8)))
+        state, target = state + need, target + units
+    return commands
+
+
+CONFIGS = {
+    "1 cell, K=1": {"rows": 8, "cells": 1},
+    "2 cells, K=2": {"rows": 16, "cells": 2, "contexts": 2, "x_per_beat": 2},
+    "5 cells, K=3": {"rows": 32, "cells": 5, "contexts": 3, "x_per_beat": 4},
+    "5 cells, pwl, R=4": {"rows": 4, "cells": 5, "activation": "pwl", "finish_entries": 3},
+    "2 cells, R=12, 2 entries": {"rows": 12, "cells": 2, "finish_entries": 2, "activation": "quadratic128"},
+}
+
+
+def config_named(name):
+    return config_of(**{"shifts": SHIFTS, "states": 600, "h_elements": 300} | CONFIGS[name])
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.9])
+@pytest.mark.parametrize("gap", [0.0, 0.95])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_random_commands(name, gap, stall):
+    config = config_named(name)
+    for seed in range(2):
+        rng = random.Random(f"{name} {gap} {stall} {seed}")
+        TB(config, random_commands(rng, config, 10), seed, rng.choice((0.0, 0.5)), gap, stall).run()

@@ -1,0 +1,40 @@
+"""Scenarios of random networks: what the emitted Verilog must answer, from the integer LSTM and the interpreter."""
+
+import numpy as np
+
+from lstm_hw.image.pack import pack, to_bytes
+from lstm_hw.plan.dense import ResidentPlanner
+from lstm_hw.plan.interpreter import Interpreter
+from lstm_hw.scenario import Run, Scenario, Stress, pack_beats
+from tests.builders import IntegerNetwork, config_of, interleaved, random_network, random_x
+
+
+def network_scenario(seed, sizes, steps, head=0, head_every_step=False, stress=None, **fields):
+    """A random network that is loaded and then runs once for each entry of ``steps``.
+
+    The first run and every third one start from zero state; the others go on where the one before ended. Outputs
+    come from :class:`tests.builders.IntegerNetwork`, counters from the interpreter, whose outputs must be the same.
+    """
+    rng = np.random.default_rng(seed)
+    model = random_network(rng, sizes, head, head_every_step, fields.get("weight_bits", 16))
+    config = config_of(**fields, shifts=model.shifts)
+    plan = ResidentPlanner(model.network, config).plan()
+    words = pack(plan.image, model.layers, config)
+    interpreter = Interpreter(config, plan.program, words)
+    contexts = [IntegerNetwork(model, config) for _ in range(config.contexts)]
+    entries = plan.program.entries
+
+    assert interpreter.run("load") == []
+    nothing = np.zeros((0, config.x_per_beat), dtype=np.int64)
+    runs = [Run(entries["load"], 1, False, nothing, nothing[:, 0], [], None)]
+    for number, count in enumerate(steps):
+        clear = number % 3 == 0
+        x = random_x(rng, config.contexts, count, sizes[0])
+        if clear:
+            for context in contexts:
+                context.clear()
+        outputs = interleaved([context.run(vectors) for context, vectors in zip(contexts, x, strict=True)], head)
+        beats, lasts = pack_beats(x, config)
+        assert interpreter.run("run", count, clear, beats) == outputs
+        runs.append(Run(entries["run"], count, clear, beats, lasts, outputs, interpreter.timing.counters.to_dict()))
+    return Scenario(config, plan.program.encoded(), to_bytes(words, config), runs, stress or Stress())

@@ -1,0 +1,62 @@
+"""Random networks on the emitted Verilog: bits and, when nothing is held back, every counter."""
+
+import functools
+
+import pytest
+
+from lstm_hw.emit import emit_verilog
+from lstm_hw.gateware.top import Top
+from lstm_hw.scenario import Stress
+from sim.runner import run_bench
+from tests.sim.scenarios import network_scenario
+
+NETWORKS = {
+    "K1-R4-one-cell": {
+        "sizes": (3, 5), "steps": (4, 3, 1, 2), "rows": 4, "axi_data_bits": 64},
+    "K2-R16-two-cells-head": {
+        "sizes": (7, 9, 6), "head": 5, "steps": (4, 2, 3), "rows": 16, "contexts": 2, "cells": 2, "axi_data_bits": 128,
+        "x_per_beat": 2, "x_elements": 16},
+    "K3-R32-five-cells-8-bit-head-every-step": {
+        "sizes": (5, 11, 3, 10), "head": 3, "head_every_step": True, "steps": (3, 3), "rows": 32, "contexts": 3,
+        "cells": 5, "weight_bits": 8, "axi_data_bits": 256, "x_per_beat": 4, "x_elements": 16},
+    "K1-R12-five-cells-four-elements-a-beat": {
+        "sizes": (6, 7, 4), "steps": (5, 2), "rows": 12, "cells": 5, "x_per_beat": 4, "x_elements": 24,
+        "activation": "pwl"},
+}
+
+
+@functools.cache
+def verilog_of(config):
+    """The emitted engine, made once in a process: that takes longer than to play a scenario on it."""
+    return emit_verilog(Top(config), "lstm_engine")
+
+
+def play(folder, scenario, bench="sim.bench_engine", **options):
+    """Run a bench on the engine of a scenario."""
+    scenario.save(folder / "scenario")
+    verilog = folder / "engine.v"
+    verilog.write_text(verilog_of(scenario.config))
+    return run_bench([verilog], "lstm_engine", bench, timeout=500,
+                     extra_env={"LSTM_HW_SCENARIO": str(folder / "scenario")}, **options)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_bits_and_counters(tmp_path, name):
+    play(tmp_path, network_scenario(1, **NETWORKS[name]))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_bits_under_stress(tmp_path, name):
+    for seed, stall in enumerate((0.1, 0.5, 0.9)):
+        play(tmp_path, network_scenario(seed, **NETWORKS[name], stress=Stress(stall, stall, stall, seed=seed)))
+
+
+@pytest.mark.icarus
+@pytest.mark.parametrize("name", ["K1-R4-one-cell", "K1-R12-five-cells-four-elements-a-beat"])
+def test_icarus(tmp_path, name):
+    for stall in (0.0, 0.5):
+        play(tmp_path, network_scenario(4, **NETWORKS[name], stress=Stress(stall, stall, stall)), simulator="icarus")
+
+
+def test_faults(tmp_path):
+    play(tmp_path, network_scenario(2, **NETWORKS["K1-R4-one-cell"]), "sim.bench_faults")
