@@ -5,7 +5,9 @@ import re
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 from amaranth import __version__ as amaranth_version
 from amaranth.back import rtlil
@@ -82,7 +84,9 @@ def emit_verilog(component, name, *, ports=None, platform=None):
         if way not in _DIRECTIONS:
             raise ConfigError(f"port {port!r}", f"direction {way!r}", "must be 'i' or 'o'")
     directed = {port: (Value.cast(value), _DIRECTIONS[way]) for port, (value, way) in ports.items()}
-    tidied = tidy(rtlil.convert(component, name, platform, ports=directed, emit_src=False), name, ports)
+    with _short_zero_memories():
+        text = rtlil.convert(component, name, platform, ports=directed, emit_src=False)
+    tidied = tidy(text, name, ports)
     netlist = drop_unused_inputs(expand_pmux(_yosys(tidied.text, _TO_NETLIST)), name)
     verilog = _yosys(netlist, _TO_VERILOG)
     return _header(name) + _restored(verilog, tidied.zeroed)
@@ -116,6 +120,26 @@ def write_verilog(path, component, name, **kwargs):
         os.unlink(temporary)
         raise
     return path
+
+
+@contextmanager
+def _short_zero_memories():
+    """Let Amaranth write one row of an all-zero memory's initial value, which :func:`tidy` drops anyway.
+
+    It writes them bit by bit, which takes minutes for the megabits of a large weight buffer.
+    """
+    original = rtlil.ModuleEmitter.emit_memory
+
+    def emit_memory(emitter, index, memory):
+        if not any(memory.init):
+            memory = SimpleNamespace(init=(0,), width=memory.width, depth=memory.depth, src_loc=memory.src_loc)
+        original(emitter, index, memory)
+
+    rtlil.ModuleEmitter.emit_memory = emit_memory
+    try:
+        yield
+    finally:
+        rtlil.ModuleEmitter.emit_memory = original
 
 
 def _signature_ports(component):
