@@ -9,6 +9,7 @@ Folders, all under ``build/sim`` unless told otherwise::
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from xml.etree import ElementTree
 
+import cocotb_tools.config
 from filelock import FileLock
 
 from lstm_hw import tools
@@ -151,20 +153,11 @@ def _digest(*parts):
 
 def _compiled(cache, sources, toplevel, simulator, parameters, waves, public):
     """Return the folder of the compiled design, compiling it if no run before has."""
-    if simulator == "verilator":
-        build_args = [*_VERILATOR_ARGS, "--no-public-flat-rw"] if public == "top" else list(_VERILATOR_ARGS)
-        if waves:
-            build_args += ["--trace-fst"] if tools.fst_headers() else ["--trace-vcd"]
-        environment = tools.verilator_environment()
-        tool = f"verilator {version('verilator')} {tools.verilator()}"
-    else:
-        tool = tools.icarus()
-        tool = subprocess.run([tool, "-V"], capture_output=True, text=True, check=False).stdout.split("\n")[0]
-        build_args, environment = ["-g2005"], dict(os.environ)
-    import cocotb_tools.config
-
-    key = _digest(tool, version("cocotb"), cocotb_tools.config.libs_dir, toplevel, build_args,
-                  sorted(parameters.items()), waves, public, *(source.read_bytes() for source in sources))
+    tool, build_args = _verilator(waves, public) if simulator == "verilator" else _icarus()
+    build = {"hdl_toplevel": toplevel, "parameters": parameters, "build_args": build_args, "waves": waves,
+             "timescale": ["1ns", "1ps"], "always": True}
+    key = _digest(tool, version("cocotb"), cocotb_tools.config.libs_dir, json.dumps(build, sort_keys=True), public,
+                  *(source.read_bytes() for source in sources))
     folder = cache / f"{simulator}-{key}"
     if folder.is_dir():
         return folder
@@ -174,38 +167,67 @@ def _compiled(cache, sources, toplevel, simulator, parameters, waves, public):
             return folder
         for left in cache.glob(f"{folder.name}.tmp*"):
             shutil.rmtree(left)
-        work = Path(f"{folder}.tmp{os.getpid()}")
+        work, log = Path(f"{folder}.tmp{os.getpid()}"), Path(f"{folder}.log")
         work.mkdir()
-        build = {"hdl_toplevel": toplevel, "parameters": parameters, "build_args": build_args, "build_dir": str(work),
-                 "timescale": ["1ns", "1ps"], "always": True}
-        extra = []
-        if simulator == "verilator":
-            if public == "top":
-                extra = [work / "public.vlt"]
-                extra[0].write_text(f'`verilator_config\npublic_flat_rw -module "{toplevel}" -var "*"\n')
-            build["waves"] = waves
-            runtime = cache / f"runtime-{_digest(tool, waves)}"
-            if runtime.is_dir():
-                _reuse_runtime(runtime, work)
-        elif waves:
-            # cocotb's own dump module is SystemVerilog, which -g2005 refuses.
-            extra = [work / "dump.v"]
-            extra[0].write_text("module lstm_hw_dump;\n  initial begin\n    $dumpfile(\"waves.fst\");\n"
-                                f"    $dumpvars(0, {toplevel});\n  end\nendmodule\n")
-            build["build_args"] = [*build_args, "-s", "lstm_hw_dump"]
-        build["sources"] = [str(path) for path in (*extra, *sources)]
-        log = Path(f"{folder}.log")
-        status = _process(work, {"simulator": simulator, "build": build}, log, environment)
-        product = work / (toplevel if simulator == "verilator" else "sim.vvp")
-        if status or not product.is_file():
-            raise ToolError(simulator, f"could not compile {toplevel}: {_last_error(log)}", f"the log is {log}")
-        if simulator == "verilator":
-            _keep_runtime(work, runtime)
-            for file in work.iterdir():
-                if file != product:
-                    file.unlink() if file.is_file() else shutil.rmtree(file)
-        work.rename(folder)
+        try:
+            if simulator == "verilator":
+                tracing = [argument for argument in build_args if argument.startswith("--trace")]
+                _compile_verilator(work, log, build, sources, public, cache / f"runtime-{_digest(tool, tracing)}")
+            else:
+                _compile_icarus(work, log, build, sources)
+            work.rename(folder)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
     return folder
+
+
+def _verilator(waves, public):
+    """Return what names the tool, and the options of a build."""
+    args = list(_VERILATOR_ARGS)
+    if public == "top":
+        args.append("--no-public-flat-rw")  # cocotb's runner makes everything public
+    if waves:
+        args.append("--trace-fst" if tools.fst_headers() else "--trace-vcd")
+    return f"{tools.verilator()} {version('verilator')}", args
+
+
+def _icarus():
+    banner = subprocess.run([tools.icarus(), "-V"], capture_output=True, text=True, check=False).stdout
+    return banner.split("\n")[0], ["-g2005"]  # with cocotb's -g2012, combinational outputs start at X
+
+
+def _compile_verilator(work, log, build, sources, public, runtime):
+    toplevel, extra = build["hdl_toplevel"], []
+    if public == "top":
+        extra = [work / "public.vlt"]
+        extra[0].write_text(f'`verilator_config\npublic_flat_rw -module "{toplevel}" -var "*"\n')
+    if runtime.is_dir():
+        _reuse_runtime(runtime, work)
+    _compile("verilator", work, log, build, [*extra, *sources], work / toplevel, tools.verilator_environment())
+    _keep_runtime(work, runtime)
+    for file in work.iterdir():
+        if file.name != toplevel:
+            file.unlink() if file.is_file() else shutil.rmtree(file)
+
+
+def _compile_icarus(work, log, build, sources):
+    extra = []
+    if build["waves"]:
+        # cocotb's own dump module is SystemVerilog, which -g2005 refuses.
+        extra = [work / "dump.v"]
+        extra[0].write_text('module lstm_hw_dump;\n  initial begin\n    $dumpfile("waves.fst");\n'
+                            f"    $dumpvars(0, {build['hdl_toplevel']});\n  end\nendmodule\n")
+        build = {**build, "waves": False, "build_args": [*build["build_args"], "-s", "lstm_hw_dump"]}
+    _compile("icarus", work, log, build, [*extra, *sources], work / "sim.vvp", dict(os.environ))
+
+
+def _compile(simulator, work, log, build, sources, product, environment):
+    job = {"simulator": simulator,
+           "build": {**build, "build_dir": str(work), "sources": [str(source) for source in sources]}}
+    status = _process(work, job, log, environment)
+    if status or not product.is_file():
+        raise ToolError(simulator, f"could not compile {build['hdl_toplevel']}: {_first_error(log)}",
+                        f"the log is {log}")
 
 
 def _reuse_runtime(runtime, work):
@@ -282,7 +304,7 @@ def _check(results, log, test_module, simulator, status):
     try:
         cases = list(ElementTree.parse(results).getroot().iter("testcase"))
     except (OSError, ElementTree.ParseError):
-        raise VerificationError(subject, f"left no results: {_last_error(log)}", where) from None
+        raise VerificationError(subject, f"left no results: {_first_error(log)}", where) from None
     failed = [case.get("name") for case in cases if case.find("failure") is not None or case.find("error") is not None]
     ran = [case.get("name") for case in cases if case.find("skipped") is None]
     if failed:
@@ -296,7 +318,7 @@ def _check(results, log, test_module, simulator, status):
     return tuple(ran), sum(map(float, times))
 
 
-def _last_error(log):
+def _first_error(log):
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    errors = [line for line in lines if "error" in line.lower()]
-    return (errors or lines or ["nothing printed"])[-1][:200]
+    errors = [line for line in lines if re.search(r"%error|error:", line, flags=re.I)]
+    return (errors or lines[-1:] or ["nothing printed"])[0][:200]

@@ -41,3 +41,8 @@ async def never_ready(dut):
 async def takes_long(dut):
     cocotb.start_soon(Clock(dut.clk, 10, unit="ns").start())
     await Timer(1, "sec")
+
+
+@cocotb.test()
+async def kills_the_simulator(dut):
+    os._exit(0)
