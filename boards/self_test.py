@@ -1,5 +1,7 @@
 """SelfTest: the emitted engine with everything it needs to play test vectors and judge the outputs, without a host."""
 
+from functools import lru_cache
+
 from amaranth import ClockSignal, Instance, Module, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -33,8 +35,8 @@ class SelfTest(wiring.Component):
     ----------
     scenario : Scenario
         Runs that send outputs are the test vectors; at least one must.
-    engine : Top
-        The engine, whose ports are connected; it is emitted on its own, as module ``ENGINE``.
+    engine : wiring.Signature
+        Ports of the engine (:class:`lstm_hw.gateware.top.Top`), which is emitted on its own, as module ``ENGINE``.
     clock_hz : int
         Clock frequency, for the heartbeat.
     patience : int
@@ -65,7 +67,7 @@ class SelfTest(wiring.Component):
 
     def __init__(self, scenario, engine, clock_hz, patience=PATIENCE):
         config = scenario.config
-        vectors = [run for run in scenario.runs if sum(map(len, run.outputs))]
+        vectors = [run for run in scenario.runs if any(run.outputs)]
         if not vectors or not sum(len(run.x) for run in scenario.runs):
             raise ConfigError("self-test", f"{len(scenario.runs)} runs", "must have x beats and outputs among them")
         self.scenario, self.clock_hz, self.patience = scenario, clock_hz, patience
@@ -104,7 +106,7 @@ class SelfTest(wiring.Component):
             ports |= {f"{prefix}_{name}": getattr(bus, name) for name in bus.signature.members}
         directions = {In: "i", Out: "o"}
         m.submodules.engine = Instance(ENGINE, **{
-            f"{directions[member.flow]}_{name}": ports[name] for name, member in self.engine.signature.members.items()})
+            f"{directions[member.flow]}_{name}": ports[name] for name, member in self.engine.members.items()})
         m.d.comb += [
             master.i.valid.eq(script.o.valid), master.i.payload.eq(script.o.payload), script.o.ready.eq(master.i.ready),
             checker.i_expected.valid.eq(expected.o.valid), checker.i_expected.payload.eq(expected.o.payload),
@@ -131,6 +133,11 @@ class SelfTest(wiring.Component):
             m.d.sync += count.eq(count + 1)
 
 
+def vectors_of(scenario):
+    """Number of test vectors in a scenario: runs that send outputs."""
+    return sum(any(run.outputs) for run in scenario.runs)
+
+
 def _x_words(runs, bits):
     """The x beats of all runs: elements from the low bits up, tlast above them."""
     words = []
@@ -141,6 +148,13 @@ def _x_words(runs, bits):
     return words
 
 
+@lru_cache
+def _engine(config):
+    """Ports and Verilog of an engine."""
+    top = Top(config)
+    return top.signature, emit_verilog(top, ENGINE)
+
+
 def emit(scenario, clock_hz, **options):
     """The Verilog of a self-test and of its engine; parameters as of :class:`SelfTest`.
 
@@ -149,6 +163,5 @@ def emit(scenario, clock_hz, **options):
     dict of str to str
         File name -> text.
     """
-    engine = Top(scenario.config)
-    test = SelfTest(scenario, engine, clock_hz, **options)
-    return {f"{ENGINE}.v": emit_verilog(engine, ENGINE), f"{NAME}.v": emit_verilog(test, NAME)}
+    ports, engine = _engine(scenario.config)
+    return {f"{ENGINE}.v": engine, f"{NAME}.v": emit_verilog(SelfTest(scenario, ports, clock_hz, **options), NAME)}

@@ -1,0 +1,168 @@
+"""Build plans: everything that a board's tools need, written without them."""
+
+import os
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from lstm_hw.errors import ConfigError, ToolError
+from lstm_hw.files import whole_folder
+from lstm_hw.simulate import expect
+from lstm_hw.tools import yosys_stat
+
+from . import self_test
+from .ecp5 import Ecp5
+from .parts import Usage, check_fit
+from .shell import Shell
+from .ulx3s import DEVICE, ULX3SPlatform
+from .vc707 import VC707Platform
+from .zc706 import ZC706Platform
+
+BOARDS = {platform.name: platform for platform in (ULX3SPlatform, ZC706Platform, VC707Platform)}
+"""Boards by name."""
+TOP = "top"
+"""Name of a plan's top module and of its files."""
+SEQUENCES = 8
+"""Sequences of a project that become test vectors; one more vector runs over two of them back to back."""
+
+
+def scenario_of(project, sequences=SEQUENCES):
+    """The test vectors of a project's first test inputs, with outputs from the integer reference (Scenario)."""
+    x = project.qmodel.quantize_input(project.x[:sequences])
+    return expect(project.plan, project.words, project.qmodel, x).scenario
+
+
+@contextmanager
+def _own_environment():
+    """Amaranth's plans without the settings of this machine: its own Yosys, and no overrides."""
+    kept = {name: value for name, value in os.environ.items() if name.startswith("AMARANTH_")}
+    for name in kept:
+        del os.environ[name]
+    os.environ["AMARANTH_USE_YOSYS"] = "builtin"
+    try:
+        yield
+    finally:
+        del os.environ["AMARANTH_USE_YOSYS"]
+        os.environ.update(kept)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The self-test of a scenario on a board.
+
+    Parameters
+    ----------
+    board : str
+        A key of ``BOARDS``.
+    scenario : Scenario
+
+    Raises
+    ------
+    ConfigError
+        There is no such board.
+    """
+
+    board: str
+    scenario: object
+
+    def __post_init__(self):
+        if self.board not in BOARDS:
+            raise ConfigError("board", repr(self.board), f"must be one of {', '.join(BOARDS)}")
+
+    @property
+    def platform(self):
+        """The board's platform class."""
+        return BOARDS[self.board]
+
+    @cached_property
+    def files(self):
+        """File name -> text of the whole plan; the same for the same scenario, wherever it is made."""
+        verilog = self_test.emit(self.scenario, self.platform.clock_mhz * 1_000_000)
+        platform = self.platform()
+        shell = Shell(verilog, self_test.vectors_of(self.scenario).bit_length())
+        with _own_environment():
+            plan = platform.prepare(shell, TOP, emit_src=False, **platform.overrides)
+        files = {name: text.decode() if isinstance(text, bytes) else text for name, text in plan.files.items()}
+        return files | platform.integration_files(self.scenario.config)
+
+    def sources(self):
+        """The files that synthesis reads."""
+        return {name: text for name, text in self.files.items()
+                if name.endswith((".v", ".il")) and not name.endswith(".debug.v")}
+
+    def write(self, folder):
+        """Write the plan.
+
+        Parameters
+        ----------
+        folder : path-like
+            Replaced.
+
+        Returns
+        -------
+        pathlib.Path
+        """
+        with whole_folder(folder) as new:
+            for name, text in self.files.items():
+                (new / name).write_text(text)
+        return folder
+
+    def usage(self, cache="build"):
+        """What the self-test and its engine take on the board's part, by Yosys (Usage).
+
+        Parameters
+        ----------
+        cache : path-like
+            Folder in whose ``synth`` counts are kept.
+
+        Raises
+        ------
+        ConfigError
+            It does not fit.
+        ToolError
+            Yosys is missing or failed.
+        """
+        part = self.platform.part
+        with tempfile.TemporaryDirectory() as folder:
+            design = Path(folder) / f"{self_test.NAME}.v"
+            design.write_text("\n".join(self.files[f"{name}.v"] for name in (self_test.ENGINE, self_test.NAME)))
+            usage = Usage.of_stat(yosys_stat(design, self_test.NAME, part.family, cache))
+        check_fit(f"self-test on {self.board}", usage, part)
+        return usage
+
+    def bitstream(self, cache="build/ecp5", progress=None, seed=1):
+        """Place, route and pack with the open tools.
+
+        Parameters
+        ----------
+        cache : path-like
+            Folder of the tools' kept results.
+        progress : callable, optional
+            As of :class:`boards.ecp5.Ecp5`.
+        seed : int
+            Of the placement.
+
+        Returns
+        -------
+        path : Path
+        layout : Layout
+
+        Raises
+        ------
+        ConfigError
+            The board has no open tools here.
+        ToolError
+            A tool failed, or the design is too slow for the board's clock.
+        """
+        if self.platform is not ULX3SPlatform:
+            raise ConfigError(f"board {self.board}", "no open tools", "must be built with its vendor's, from the plan")
+        flow = Ecp5(cache, progress)
+        netlist, _ = flow.synthesise(self.sources(), TOP)
+        clock = self.platform.clock_mhz
+        layout = flow.place_and_route(netlist, DEVICE, clock, seed, self.files[f"{TOP}.lpf"])
+        slowest = min(layout.fmax_mhz.values())
+        if slowest < clock:
+            raise ToolError(f"self-test on {self.board}", f"runs at {slowest:.1f} MHz", f"must reach {clock} MHz")
+        return flow.pack(layout), layout
