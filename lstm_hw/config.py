@@ -36,7 +36,7 @@ class EngineConfig:
         A value is out of range; the message names the field, the value and the rule.
     """
 
-    rows: int = field(default=32, metadata={"doc": "R: matrix rows that work side by side, a multiple of 4 (of 16 above 16)"})
+    rows: int = field(default=32, metadata={"doc": "R: matrix rows that work side by side, 4, 8 or a multiple of 16"})
     contexts: int = field(default=1, metadata={"doc": "K: vectors that use the same weight word side by side, 1 to 8"})
     weight_bits: int = field(default=16, metadata={"doc": "width of a stored weight, 8 or 16"})
     operand_bits: int = field(default=16, metadata={"doc": "width of an element of x and h"})
@@ -62,7 +62,7 @@ class EngineConfig:
     def __post_init__(self):
         object.__setattr__(self, "shifts", tuple(self.shifts))
         rules = [
-            ("rows", self.rows >= 4 and self.rows % (4 if self.rows < 16 else 16) == 0, "must be 4, 8, 12 or a multiple of 16"),
+            ("rows", self.rows in (4, 8) or self.rows >= 16 and self.rows % 16 == 0, "must be 4, 8 or a multiple of 16"),
             ("contexts", 1 <= self.contexts <= MAX_CONTEXTS, f"must be between 1 and {MAX_CONTEXTS}"),
             ("weight_bits", self.weight_bits in (8, 16), "must be 8 or 16"),
             ("operand_bits", self.operand_bits == 16, "must be 16"),

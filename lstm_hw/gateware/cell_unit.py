@@ -53,7 +53,7 @@ class DrainUnit(wiring.Component):
     def __init__(self, config, room_bits):
         self.config = config
         self.tag = data.StructLayout({
-            "mode": 2, "scale": 4, "outputs": 3, "context": range(config.contexts),
+            "mode": 2, "scale": 4, "outputs": 3, "cell": range(config.cells), "context": range(config.contexts),
             "state": range(config.states), "target": range(config.h_elements),
             "write": 1, "signal": 1, "emit": 1, "last": 1,
         })
@@ -88,8 +88,12 @@ class DrainUnit(wiring.Component):
                 m.d.comb += context.eq(k)
         others = todo & (todo - 1)[:config.contexts]
 
-        in_phase = Signal()
-        m.d.comb += in_phase.eq(Cat(phase == p for p in CELL_PHASES[config.cells]).any() & (~linear | (phase == 0)))
+        # A phase belongs to one cell, so that the units of a cell start a multiple of five cycles apart.
+        in_phase, cell = Signal(), Signal(range(config.cells))
+        with m.Switch(phase):
+            for n, p in enumerate(CELL_PHASES[config.cells]):
+                with m.Case(p):
+                    m.d.comb += [in_phase.eq(~linear | (p == 0)), cell.eq(n)]
         start, unit_ends, block_ends, ends = Signal(), Signal(), Signal(), Signal()
         step = Mux(linear, GATES, 1)
         outputs = Mux(~linear, 1, Mux(command.units < GATES, command.units, GATES))[:3]
@@ -128,7 +132,7 @@ class DrainUnit(wiring.Component):
 
         m.d.comb += [
             self.o_tagged.eq(start), self.o_tag.mode.eq(command.mode), self.o_tag.scale.eq(command.scale),
-            self.o_tag.outputs.eq(outputs), self.o_tag.context.eq(context), self.o_tag.state.eq(state),
+            self.o_tag.outputs.eq(outputs), self.o_tag.cell.eq(cell), self.o_tag.context.eq(context), self.o_tag.state.eq(state),
             self.o_tag.target.eq(command.target), self.o_tag.write.eq(command.write & ~linear),
             self.o_tag.signal.eq(command.signal & (others == 0)), self.o_tag.emit.eq(command.emit),
             self.o_tag.last.eq(command.last & ends),
@@ -225,12 +229,10 @@ class CellUnit(wiring.Component):
 
         start, preact = self._gather(m, tag_queue)
         cells, h_valid = self.cells, Signal()
-        turn = Signal(range(config.cells))
-        with m.If(start):
-            m.d.sync += turn.eq(Mux(turn == config.cells - 1, 0, turn + 1))
+        start_tag = tag_queue("start_tags", start)
         for n, cell in enumerate(cells):
             m.submodules[f"cell{n}"] = cell
-            m.d.comb += [cell.i_start.eq(start & (turn == n)), cell.i_preact.eq(preact)]
+            m.d.comb += [cell.i_start.eq(start & (start_tag.cell == n)), cell.i_preact.eq(preact)]
 
         def merged(name, flag):
             value = Signal(signed(config.operand_bits), name=f"merged_{name}")
@@ -259,7 +261,7 @@ class CellUnit(wiring.Component):
             self.o_h_write.eq(h_valid & h_tag.write), self.o_h_bank.eq(h_tag.context),
             self.o_h_address.eq(h_tag.target), self.o_h_data.eq(h), self.o_signal.eq(h_valid & h_tag.signal),
         ]
-        self._output(m, start, preact, h_valid & h_tag.emit & (h_tag.mode != MODE_LINEAR), h, h_tag.last)
+        self._output(m, start, start_tag, preact, h_valid & h_tag.emit & (h_tag.mode != MODE_LINEAR), h, h_tag.last)
 
         busy = Signal(range(self.tags + 1))      # hidden units on their way
         flying = Signal(range(self.tags + 1))    # ... with plain outputs
@@ -294,7 +296,7 @@ class CellUnit(wiring.Component):
                     m.d.sync += preact[index * config.drain_width + n].eq(rounder.o)
         return start, preact
 
-    def _output(self, m, start, preact, h_emitted, h, h_last):
+    def _output(self, m, start, tag, preact, h_emitted, h, h_last):
         """Queue h elements and plain outputs for the output stream; sets ``quiet`` when nothing waits."""
         config, drain = self.config, self.drain
         m.submodules.output = queue = fifo.SyncFIFOBuffered(
@@ -305,9 +307,6 @@ class CellUnit(wiring.Component):
         m.d.comb += drain.i_room.eq(self.output_places - promised)
 
         # Plain outputs of a unit leave one a cycle; the next such unit starts five cycles later.
-        m.submodules.plain_tags = tags = fifo.SyncFIFO(width=drain.tag.size, depth=self.tags)
-        tag = drain.tag(tags.r_data)
-        m.d.comb += [tags.w_data.eq(drain.o_tag), tags.w_en.eq(drain.o_tagged), tags.r_en.eq(start)]
         values = Signal(preact.shape(), reset_less=True)
         left, last = Signal(3), Signal()
         with m.If(start & (tag.mode == MODE_LINEAR) & tag.emit):

@@ -174,7 +174,7 @@ class Engine(wiring.Component):
         ]
         # Lanes and cell unit.
         arrived = Signal(lanes.drained_delay)
-        m.d.sync += arrived.eq(Cat(lanes.o_drain.valid, arrived))
+        m.d.sync += arrived.eq(Mux(restart, 0, Cat(lanes.o_drain.valid, arrived)))
         m.d.comb += [
             path.i_issue.eq(mac.o_issue), path.i_issued.eq(mac.o_issued), lanes.i_control.eq(path.o_control),
             lanes.i_drain.eq(cell.o_drain), cell.i_arrived.eq(arrived[-1]), cell.i_drained.eq(lanes.o_drained),

@@ -18,6 +18,7 @@ from copy import copy
 import numpy as np
 
 from ..errors import ProgramError
+from ..image.pack import TOP_EXPONENT
 from .isa import MODE_LINEAR, MODE_ZERO, REGISTERS, SPACE_CONSTANT, SPACE_H, SPACE_X
 
 PARTS = {"x": 0, "h": 1, "bias": 2}
@@ -197,6 +198,8 @@ class Checker:
         if not count:
             return
         self._require(command.store + command.finish <= 1, command, "store and finish", "must not be together")
+        self._require(command.space != SPACE_CONSTANT or command.operand <= TOP_EXPONENT, command, f"constant 2**{command.operand}",
+                      f"must be at most 2**{TOP_EXPONENT}")
         words = self._words(command, count).reshape(command.slots, command.columns, 4)
         contexts = [k for k in range(self.config.contexts) if command.mask >> k & 1]
         self._wait(command)
@@ -313,6 +316,7 @@ class Checker:
 
     def _cell(self, command):
         contexts = [k for k in range(self.config.contexts) if command.mask >> k & 1]
+        self._require(command.mode != MODE_ZERO or not command.emit, command, "zero state on the output stream", "must not be sent")
         per_block = self.config.units_per_block * (4 if command.mode == MODE_LINEAR else 1)
         for first in range(0, command.units, per_block):
             units = np.arange(first, min(command.units, first + per_block))

@@ -71,6 +71,7 @@ class Placement:
         bias_base, after_bias = _running(blocks, start=1)
         work_base, accumulators = _running(blocks, start=after_bias)
         stride = -(-network.layers[0].inputs // config.x_per_beat) * config.x_per_beat
+        check_beat(config)
         placement = cls(h_base, h_base, bias_base, work_base, states, states * config.contexts, accumulators, stride,
                         min(255, config.x_elements // stride))
         for field, need in (("h_elements", 2 * states), ("states", placement.states), ("accumulators", accumulators),
@@ -78,6 +79,13 @@ class Placement:
             if getattr(config, field) < need:
                 raise ConfigError(f"engine.{field}", getattr(config, field), f"must be at least {need} for this model")
         return placement
+
+
+def check_beat(config):
+    """Sequences side by side need a beat that holds one element of each."""
+    if 1 < config.contexts and config.x_per_beat < config.contexts:
+        raise ConfigError("engine.x_per_beat", config.x_per_beat,
+                          f"must be at least contexts = {config.contexts}: a beat holds one element of each")
 
 
 def _running(sizes, start=0):
@@ -153,8 +161,6 @@ class ResidentPlanner:
     def _load(self, image):
         emit, place = self.builder.emit, self.place
         self.builder.entry("load")
-        emit("SET", register=H_READ, value=0)
-        emit("SET", register=H_WRITE, value=place.h_total)
         emit("LOAD", beats=image.beats(self.config), comment="the whole image, resident")
         for layer, shape in enumerate(self.network.layers):
             column = 0
@@ -173,6 +179,9 @@ class ResidentPlanner:
         emit("SET", register=X_READ, value=0)
         emit("SET", register=X_WRITE, value=0)
         with self.builder.loop(count_reg=CLEAR_REGISTER, comment="only when the run starts from zero state"):
+            # Set here, not once by the load: a failed run takes the registers with it.
+            emit("SET", register=H_READ, value=0)
+            emit("SET", register=H_WRITE, value=place.h_total)
             for layer, shape in enumerate(network.lstm):
                 self._cell(layer, shape, MODE_ZERO, H_READ)
         with self.builder.loop(count_reg=STEPS_REGISTER, comment="time steps"):

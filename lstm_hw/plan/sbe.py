@@ -13,7 +13,7 @@ such columns in the paper, whose tail hides behind W_x columns of the same step.
 
 from ..errors import ConfigError
 from ..image.layout import Image, Tile
-from .dense import Plan
+from .dense import Plan, check_beat
 from .isa import CLEAR_REGISTER, MODE_LSTM, MODE_ZERO, SPACE_CONSTANT, SPACE_H, SPACE_X
 from .program import ProgramBuilder
 
@@ -50,6 +50,7 @@ class BatchPlanner:
 
     def __init__(self, network, config, steps, batch, pinned, tile_columns=None):
         layer = network.layers[0]
+        check_beat(config)
         if len(network.layers) != 1:
             raise ConfigError("network", f"{len(network.layers)} layers", "must be a single LSTM layer for this schedule")
         if batch < 1 or steps % batch:

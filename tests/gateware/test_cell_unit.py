@@ -170,7 +170,7 @@ CONFIGS = {
     "2 cells, K=2": {"rows": 16, "cells": 2, "contexts": 2, "x_per_beat": 2},
     "5 cells, K=3": {"rows": 32, "cells": 5, "contexts": 3, "x_per_beat": 4},
     "5 cells, pwl, R=4": {"rows": 4, "cells": 5, "activation": "pwl", "finish_entries": 3},
-    "2 cells, R=12, 2 entries": {"rows": 12, "cells": 2, "finish_entries": 2, "activation": "quadratic128"},
+    "2 cells, R=8, 2 entries": {"rows": 8, "cells": 2, "finish_entries": 2, "activation": "quadratic128"},
 }
 
 

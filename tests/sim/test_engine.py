@@ -20,7 +20,7 @@ NETWORKS = {
         "sizes": (5, 11, 3, 10), "head": 3, "head_every_step": True, "steps": (3, 3), "rows": 32, "contexts": 3,
         "cells": 5, "weight_bits": 8, "axi_data_bits": 256, "x_per_beat": 4, "x_elements": 16},
     "K1-R12-five-cells-four-elements-a-beat": {
-        "sizes": (6, 7, 4), "steps": (5, 2), "rows": 12, "cells": 5, "x_per_beat": 4, "x_elements": 24,
+        "sizes": (6, 7, 4), "steps": (5, 2), "rows": 8, "cells": 5, "x_per_beat": 4, "x_elements": 24,
         "activation": "pwl"},
 }
 
