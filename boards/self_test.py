@@ -125,7 +125,7 @@ class SelfTest(wiring.Component):
         return m
 
     def _heartbeat(self, m):
-        half = max(2, self.clock_hz // 4)
+        half = max(2, self.clock_hz // 2)
         count = Signal(range(half))
         with m.If(count == half - 1):
             m.d.sync += [count.eq(0), self.o_heartbeat.eq(~self.o_heartbeat)]

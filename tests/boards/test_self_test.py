@@ -7,13 +7,15 @@ import pytest
 
 from boards import self_test
 from boards.judge import Reason
+from boards.plan import SEQUENCES, scenario_of
 from lstm_hw import tools
+from lstm_hw.api import convert
 from lstm_hw.errors import ConfigError
 from sim.runner import run_bench
 from tests.boards.scenarios import small_scenario
 
 CLOCK_HZ = 1000
-"""So slow that the heartbeat toggles every 250 cycles."""
+"""So slow that the heartbeat toggles every 500 cycles."""
 
 
 EMISSION = ("-Wno-DECLFILENAME", "-Wno-WIDTH", "-Wno-PROCASSINIT", "-Wno-UNUSEDSIGNAL")
@@ -33,6 +35,13 @@ def bench(folder, scenario, expected, **options):
 def test_passes_and_counts_the_cycles_of_the_interpreter(tmp_path):
     scenario = small_scenario(vectors=3)
     bench(tmp_path, scenario, {"reason": Reason.NONE, "passed": 3, "cycles": scenario.runs[-1].counters["cycles"]})
+
+
+@pytest.mark.slow
+def test_passes_on_the_digits(tmp_path):
+    scenario = scenario_of(convert("examples/digits/digits.toml"))
+    cycles = scenario.runs[-1].counters["cycles"]
+    bench(tmp_path, scenario, {"reason": Reason.NONE, "passed": SEQUENCES + 1, "cycles": cycles})
 
 
 def wrong_expectation(scenario):
