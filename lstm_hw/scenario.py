@@ -105,7 +105,7 @@ class Scenario:
                    (folder / IMAGE).read_bytes(), runs, Stress(**values["stress"]), values["weights_address"])
 
 
-def pack_beats(sequences, config):
+def pack_beats(sequences, config, order=None):
     """x vectors to stream beats.
 
     Parameters
@@ -113,22 +113,28 @@ def pack_beats(sequences, config):
     sequences : int array (K, steps, Lx)
         One sequence for each context.
     config : EngineConfig
+    order : sequence of (step, first column, columns), optional
+        Pieces of the vectors in the order of the stream (see ``Plan.x_order``); whole vectors in time
+        order if not given.
 
     Returns
     -------
     beats : int array (beats, x_per_beat)
     lasts : int array (beats,)
+        1 where a vector ends.
     """
     contexts, steps, length = sequences.shape
     per_beat = config.x_per_beat
-    if contexts > 1:
-        columns = sequences.transpose(1, 2, 0)
-        beats = np.zeros((steps, length, per_beat), dtype=np.int64)
-        beats[:, :, :contexts] = columns
-    else:
-        padded = np.zeros((steps, -(-length // per_beat) * per_beat), dtype=np.int64)
-        padded[:, :length] = sequences[0]
-        beats = padded.reshape(steps, -1, per_beat)
-    lasts = np.zeros(beats.shape[:2], dtype=np.int64)
-    lasts[:, -1] = 1
-    return beats.reshape(-1, per_beat), lasts.reshape(-1)
+    beats, lasts = [], []
+    for step, first, columns in order or [(step, 0, length) for step in range(steps)]:
+        piece = sequences[:, step, first:first + columns]
+        if contexts > 1:
+            rows = np.zeros((columns, per_beat), dtype=np.int64)
+            rows[:, :contexts] = piece.T
+        else:
+            rows = np.zeros(-(-columns // per_beat) * per_beat, dtype=np.int64)
+            rows[:columns] = piece[0]
+            rows = rows.reshape(-1, per_beat)
+        beats.append(rows)
+        lasts.append(np.arange(len(rows)) == (len(rows) - 1 if first + columns == length else len(rows)))
+    return np.concatenate(beats), np.concatenate(lasts).astype(np.int64)

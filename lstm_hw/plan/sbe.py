@@ -64,6 +64,8 @@ class BatchPlanner:
         self.pinned = layer.inputs - self.streamed
         if self.tiles < 2 or self.pinned < 1:
             raise ConfigError("pinned", pinned, f"must leave at least two tiles of {self.tile} columns and one pinned column of {layer.inputs}")
+        if config.contexts == 1 and self.tile % config.x_per_beat:
+            raise ConfigError("tile_columns", self.tile, f"must be whole beats of x_per_beat = {config.x_per_beat} elements")
         self.layer = layer
         self.mask = (1 << config.contexts) - 1
         self.stride = -(-layer.inputs // config.x_per_beat) * config.x_per_beat
