@@ -70,8 +70,8 @@ if [ ${#missing[@]} -gt 0 ] && can_install; then
     mapfile -t missing < <(missing_packages)
 fi
 if [ ${#missing[@]} -gt 0 ]; then
-    what=$(printf '%s; ' "${missing[@]#*:}")
-    say "missing: ${what%; }. To get it: sudo apt-get install ${missing[*]%%:*}"
+    what=$(printf '%s\n' "${missing[@]#*:}" | awk '!seen[$0]++ { printf "%s%s", separator, $0; separator = "; " }')
+    say "missing: $what. To get it on Debian or Ubuntu: sudo apt-get install ${missing[*]%%:*}"
 fi
 "$python" -c 'import ensurepip, venv' 2>/dev/null || die "$python cannot make a virtual environment: install python$version-venv, then run make again"
 
