@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .config import GATES
 from .errors import InputError, ToolError, VerificationError
 from .image.pack import to_bytes
 from .model.reference import integer_reference
@@ -21,25 +22,53 @@ TOPLEVEL = "lstm_engine"
 BENCH = "sim.bench_engine"
 
 
-def to_packets(outputs):
-    """Outputs of K sequences to the packets of the output stream: elements in order, contexts inside.
+def packet_order(contexts, size, head):
+    """In which order a packet holds the outputs of K contexts.
+
+    Elements of h leave one by one, outputs of a head four by four; each time, the contexts follow each other.
+
+    Parameters
+    ----------
+    contexts, size : int
+        K, and elements of one output vector.
+    head : bool
+
+    Returns
+    -------
+    int array (K * size,)
+        For each element of the packet ``context * size + element``.
+    """
+    group = GATES if head else 1
+    return np.array([context * size + element for first in range(0, size, group) for context in range(contexts)
+                     for element in range(first, min(size, first + group))])
+
+
+def to_packets(outputs, head):
+    """Outputs of K sequences to the packets of the output stream.
 
     Parameters
     ----------
     outputs : int array (K, O) or (K, T, O)
         One vector a sequence, or one a step.
+    head : bool
+        They are a head's.
 
     Returns
     -------
     list of int lists
     """
     outputs = outputs[:, None] if outputs.ndim == 2 else outputs
-    return [outputs[:, step].T.reshape(-1).tolist() for step in range(outputs.shape[1])]
+    contexts, steps, size = outputs.shape
+    return outputs.transpose(1, 0, 2).reshape(steps, -1)[:, packet_order(contexts, size, head)].tolist()
 
 
-def from_packets(packets, contexts, every_step):
+def from_packets(packets, contexts, head, every_step):
     """Inverse of :func:`to_packets`."""
-    outputs = np.asarray(packets, dtype=np.int64).reshape(len(packets), -1, contexts).transpose(2, 0, 1)
+    packets = np.asarray(packets, dtype=np.int64)
+    size = packets.shape[1] // contexts
+    outputs = np.empty_like(packets)
+    outputs[:, packet_order(contexts, size, head)] = packets
+    outputs = outputs.reshape(len(packets), contexts, size).transpose(1, 0, 2)
     return outputs if every_step else outputs[:, 0]
 
 
@@ -59,12 +88,16 @@ class Expected:
     scenario : Scenario
     outputs : int64 array (N, O) or (N, T, O)
         Of the single runs.
+    head, every_step : bool
+        Outputs are a head's; there is a vector for every step.
     counters : list of dict
         Of the runs, the load first and the double one last.
     """
 
     scenario: Scenario
     outputs: np.ndarray
+    head: bool
+    every_step: bool
     counters: list
 
 
@@ -95,10 +128,10 @@ def expect(plan, words, qmodel, x, stress=None, progress=None):
         The interpreter's outputs differ from the reference's; names the run and the first difference.
     """
     config = plan.config
-    contexts, every_step = config.contexts, plan.network.output_vectors(2) == 2
+    head, every_step = plan.network.head is not None, plan.network.output_vectors(2) == 2
     if not len(x):
         raise InputError("x", "no sequence", "must have at least one")
-    groups = grouped(x, contexts)
+    groups = grouped(x, config.contexts)
     double = np.concatenate([groups[0], groups[min(1, len(groups) - 1)]], axis=1)
     interpreter = Interpreter(config, plan.program, words)
     load = Run(plan.program.entries["load"], 1, False, np.zeros((0, config.x_per_beat), dtype=np.int64),
@@ -107,15 +140,15 @@ def expect(plan, words, qmodel, x, stress=None, progress=None):
     for number, group in enumerate([*groups, double], 1):
         reference, _ = integer_reference(qmodel, group)
         beats, lasts = pack_beats(group, config)
-        packets, found = to_packets(reference), interpreter.run("run", group.shape[1], True, beats)
+        packets, found = to_packets(reference, head), interpreter.run("run", group.shape[1], True, beats)
         _compare(f"run {number}", "interpreter", found, "integer reference", packets)
         counters.append(interpreter.timing.counters.to_dict())
         runs.append(Run(plan.program.entries["run"], group.shape[1], True, beats, lasts, packets, counters[-1]))
-        outputs.append(from_packets(packets, contexts, every_step))
+        outputs.append(reference)
         if progress:
             progress(number, len(groups) + 1)
     scenario = Scenario(config, plan.program.encoded(), to_bytes(words, config), runs, stress or Stress())
-    return Expected(scenario, np.concatenate(outputs[:-1])[: len(x)], counters)
+    return Expected(scenario, np.concatenate(outputs[:-1])[: len(x)], head, every_step, counters)
 
 
 @dataclass(frozen=True)
@@ -222,13 +255,12 @@ def _judge(expected, measured, simulator, result):
     if len(measured) != len(scenario.runs):
         raise VerificationError("simulation", f"{len(measured)} runs", f"must be {len(scenario.runs)}")
     outputs = []
-    every_step = expected.outputs.ndim == 3
     for number, (run, found) in enumerate(zip(scenario.runs, measured, strict=True)):
         _compare(f"run {number}", "Verilog", found["outputs"], "integer reference", run.outputs)
         if scenario.stress.quiet and run.counters is not None and found["counters"] != run.counters:
             raise VerificationError(f"run {number}", f"counters {found['counters']}", f"must be {run.counters}")
         if 0 < number < len(measured) - 1:
-            outputs.append(from_packets(found["outputs"], scenario.config.contexts, every_step))
+            outputs.append(from_packets(found["outputs"], scenario.config.contexts, expected.head, expected.every_step))
     counters = [found["counters"] for found in measured]
     return Measured(simulator, np.concatenate(outputs)[: len(expected.outputs)], counters[0], counters[1], counters[-1],
                     scenario.runs[1].steps, True if scenario.stress.quiet else None,

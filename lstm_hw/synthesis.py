@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 
 from .errors import LstmHwError, ToolError
 from .tools import yosys_stat
@@ -43,11 +44,11 @@ class Synthesis:
         process = self._process
         if process.poll() is None:
             process.send_signal(signal.SIGINT)      # it cleans up behind itself
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 process.wait(5)
-            except subprocess.TimeoutExpired:
+            with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            process.wait()
         process.stderr.close()
 
     def result(self):

@@ -45,7 +45,7 @@ def _value(key, value):
         return repr(value)
     if isinstance(value, str):
         # A JSON string is a TOML basic string, except that TOML also wants DEL escaped.
-        return json.dumps(value).replace("\x7f", "\\u007f")
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, list | tuple):
         return f"[{', '.join(_value(key, item) for item in value)}]"
     raise ConfigError(key, repr(value), "must be a string, number, boolean or list of these")

@@ -1,0 +1,110 @@
+"""Sizes that follow from a network: enough, no more than enough, and exact sums at the extremes."""
+
+import numpy as np
+import pytest
+
+from lstm_hw.config import EngineConfig
+from lstm_hw.errors import ConfigError
+from lstm_hw.model.quantize import QuantConfig, quantize
+from lstm_hw.plan.dense import ResidentPlanner
+from lstm_hw.plan.network import LayerShape, Network
+from lstm_hw.plan.sizing import (
+    accumulator_bits,
+    engine_formats,
+    network_of,
+    resident_words,
+    size_engine,
+    stored_weight_bits,
+)
+from tests.projects import float_model
+
+
+def quantized(seed=1, config=None, **shape):
+    rng = np.random.default_rng(seed)
+    model = float_model(rng, **shape)
+    return quantize(model, rng.uniform(-1, 1, (4, 5, model.input_size)), config)
+
+
+def random_network(rng):
+    sizes = rng.integers(1, 24, rng.integers(2, 5)).tolist()
+    bias = ((14, int(rng.integers(1, 4))), (0, 1))
+    layers = [LayerShape("lstm", i, o, 15, bias) for i, o in zip(sizes, sizes[1:], strict=False)]
+    if rng.random() < 0.5:
+        layers.append(LayerShape("linear", sizes[-1], int(rng.integers(1, 20)), 14, bias))
+    return Network(tuple(layers), layers[-1].kind == "linear" and rng.random() < 0.5)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_plan_fits_exactly(seed):
+    rng = np.random.default_rng(seed)
+    network = random_network(rng)
+    chosen = {"rows": int(rng.choice([4, 8, 16, 32])), "contexts": int(rng.integers(1, 5)),
+              "weight_bits": int(rng.choice([8, 16])), "cells": int(rng.choice([1, 2, 5]))}
+    config = size_engine(network, **chosen)
+    plan = ResidentPlanner(network, config).plan()
+    assert plan.image.words == resident_words(network, config.rows) <= config.weight_words
+    for name in ("h_elements", "states", "accumulators"):
+        need = getattr(config, name)
+        with pytest.raises(ConfigError, match=f"engine.{name}: {need - 1}; must be at least {need} for this model"):
+            size_engine(network, **chosen, **{name: need - 1})
+    with pytest.raises(ConfigError, match="engine.weight_words: .*; must be at least"):
+        size_engine(network, **chosen, weight_words=plan.image.words - 1)
+    assert config.x_elements >= 2 * network.layers[0].inputs
+
+
+@pytest.mark.parametrize("weight_bits", [8, 16])
+@pytest.mark.parametrize("columns", [1, 2, 3, 4, 5, 64, 65, 1000])
+def test_accumulator_holds_extreme_sums(weight_bits, columns):
+    network = Network((LayerShape("lstm", columns, 1, 15, ((14, 1), (0, 1))),))
+    bits, terms = accumulator_bits(network, weight_bits), columns + 1 + 2
+    peak = terms * (1 << weight_bits - 1) * (1 << 15)
+    assert peak < 1 << bits - 1
+    assert peak >= 1 << bits - 3, "wider than a sum can need"
+
+
+def test_shapes_follow_from_the_formats():
+    qmodel = quantized(inputs=3, hidden=(4, 5), outputs=2)
+    network = network_of(qmodel)
+    assert [(s.kind, s.inputs, s.outputs) for s in network.layers] == [("lstm", 3, 4), ("lstm", 4, 5), ("linear", 5, 2)]
+    assert [s.shift for s in network.layers] == [
+        qmodel.layers[0].acc_fraction - 12, qmodel.layers[1].acc_fraction - 12,
+        qmodel.head.acc_fraction - qmodel.head.output.fraction]
+    assert size_engine(network, rows=4, **engine_formats(qmodel)).shifts == tuple(s.shift for s in network.layers)
+
+
+@pytest.mark.parametrize("bits, stored", [(6, 8), (8, 8), (9, 16), (16, 16)])
+def test_stored_width_of_weights(bits, stored):
+    assert stored_weight_bits(quantized(config=QuantConfig(weight_bits=bits))) == stored
+
+
+def test_weights_wider_than_the_engine():
+    with pytest.raises(ConfigError, match="quantize.weight_bits: 1[78]; must be at most 16"):
+        stored_weight_bits(quantized(config=QuantConfig(weight_bits=18)))
+
+
+@pytest.mark.parametrize("given, message", [
+    ({"rows": 5}, "engine.rows: 5; must be 4, 8 or a multiple of 16"), ({"contexts": 9}, "engine.contexts: 9; must be"),
+    ({"cells": 3}, "engine.cells: 3; must be"), ({"row": 4}, "engine.row: unknown key"),
+    ({"accumulator_bits": 33}, "engine.accumulator_bits: 33; must be at least 36"),
+    ({"x_elements": 2}, "engine.x_elements: 2; must be at least 3"),
+    ({"shifts": (1, 1)}, r"engine.shifts: \[1, 1\]; must be \["),
+    ({"contexts": 4, "x_per_beat": 2}, "engine.x_per_beat: 2; must be at least contexts = 4"),
+    ({"x_per_beat": 3}, "engine.x_per_beat: 3; must be a power of two"),
+    ({"finish_entries": 2}, "engine.finish_entries: 2; must be at least 4"),
+])
+def test_what_cannot_be(given, message):
+    network = network_of(quantized(), 16)
+    with pytest.raises(ConfigError, match=message):
+        size_engine(network, **{"rows": 4, **given})
+
+
+def test_too_large_for_any_engine():
+    with pytest.raises(ConfigError, match="engine.weight_words: .*; must be between"):
+        size_engine(Network((LayerShape("lstm", 4000, 4000, 15),)), rows=16)
+
+
+def test_given_fields_are_taken():
+    network = network_of(quantized())
+    config = size_engine(network, rows=8, weight_words=4096, outstanding=2, axi_data_bits=64)
+    assert isinstance(config, EngineConfig)
+    assert (config.weight_words, config.outstanding, config.axi_data_bits) == (4096, 2, 64)

@@ -1,0 +1,181 @@
+"""The command line: what it prints, what it writes, and one line for whatever a user can get wrong."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from lstm_hw import cli, flow
+from lstm_hw.cli import main
+from tests.projects import tensors, write_project
+
+
+def call(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def listing(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def fails(result):
+    """The one line of a refusal."""
+    assert result.exit_code == 1, result.output
+    assert isinstance(result.exception, SystemExit), result.exception
+    line, = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    return line.removeprefix("error: ")
+
+
+def test_help_lists_the_verbs_in_the_order_of_the_flow():
+    shown = call("--help")
+    verbs = re.findall(r"^  (\w+) ", shown.output.split("Commands:")[1], re.MULTILINE)
+    assert shown.exit_code == 0
+    assert verbs == ["quantize", "estimate", "generate", "simulate", "report", "lint", "run"]
+    assert [step.name for step in flow.STEPS] == verbs[:5]
+
+
+@pytest.mark.parametrize("verb", main.commands)
+def test_help_has_examples_that_parse(verb):
+    shown = call(verb, "--help")
+    assert shown.exit_code == 0
+    examples = re.findall(r"^    lstm-hw (.*)$", shown.output, re.MULTILINE)
+    assert examples
+    for example in examples:
+        name, *arguments = example.split()
+        assert name == verb
+        main.commands[name].make_context(name, arguments)
+
+
+def test_version():
+    assert re.fullmatch(r"lstm-hw \d+\.\d+\.\d+\n", call("--version").output)
+
+
+def test_no_configuration():
+    assert call("run").exit_code == 2
+
+
+def test_quantize_and_estimate(tmp_path):
+    path = write_project(tmp_path, engine={"rows": 8})
+    shown = call("quantize", path)
+    assert shown.exit_code == 0, shown.output
+    assert "layer 0: LSTM 3 -> 4, W_x Q" in shown.output and "accuracy of 5 sequences: float" in shown.output
+    assert shown.output.endswith(f"next: lstm-hw estimate {path}\n")
+    shown = call("estimate", path, "--steps", 7)
+    assert shown.exit_code == 0 and "8 rows x 1 contexts = 8 lanes" in shown.output
+    estimate = json.loads((tmp_path / "build" / "tiny" / "estimate.json").read_text())
+    assert estimate["steps"] == 7 and f"run of 7 steps: {estimate['run']['cycles']} cycles" in shown.output
+    assert listing(tmp_path / "build" / "tiny") == ["estimate.json", "quantized.safetensors", "resolved.toml"]
+
+
+def test_run(tmp_path):
+    path = write_project(tmp_path)
+    shown = call("run", path, "--images", 2)
+    assert shown.exit_code == 0, shown.output
+    folder = tmp_path / "build" / "tiny"
+    assert {step.name for step in flow.STEPS} == set(re.findall(r"^\[\d/5\] (\w+):", shown.output, re.MULTILINE))
+    for step in flow.STEPS:
+        for artefact in step.artefacts:
+            assert (folder / artefact).exists(), artefact
+    for wrote in re.findall(r"^wrote (.*)$", shown.output, re.MULTILINE):
+        assert (tmp_path / wrote).exists(), wrote
+    assert "agree in every output bit of 2 sequences, and estimated and measured counters in every run" in shown.output
+    assert re.search(r"^accuracy, Verilog \(2 sequences", shown.output, re.MULTILINE)
+    shown = call("report", path)
+    assert shown.exit_code == 0 and "agree in every output bit of 2 sequences" in shown.output
+    shown = call("simulate", path, "--images", 1, "--stress", 0.3)
+    assert shown.exit_code == 0 and "counters not compared" in shown.output
+    shown = call("report", path)
+    assert "cycles were not compared" in shown.output
+
+
+def test_lint(tmp_path, monkeypatch):
+    path = write_project(tmp_path)
+    monkeypatch.setattr("lstm_hw.tools.lint", lambda files, top: [])
+    assert call("lint", path).output.endswith("lstm_engine.v: no warnings\n")
+    monkeypatch.setattr("lstm_hw.tools.lint", lambda files, top: ["%Warning-WIDTH: one", "%Warning-WIDTH: two"])
+    shown = call("lint", path)
+    assert "%Warning-WIDTH: two" in shown.output
+    assert fails(shown).endswith("lstm_engine.v: 2 warnings; must have none")
+
+
+def broken_project(folder, case):
+    """A project with one thing wrong, and what its error line must say."""
+    def model_file(change):
+        path = write_project(folder)
+        file = folder / "model.safetensors"
+        change(file)
+        return path
+
+    rng = np.random.default_rng(2)
+    cases = {
+        "no configuration": lambda: (folder / "no.toml", r"no.toml: No such file or directory; must be"),
+        "no model": lambda: (model_file(lambda f: f.unlink()), r"model.safetensors: No such file or directory;"),
+        "truncated model": lambda: (model_file(lambda f: f.write_bytes(f.read_bytes()[:-40])),
+                                    r"model.safetensors: not readable as safetensors .*; must be a whole"),
+        "no data": lambda: (write_project(folder, data={"path": "no.npz"}), r"no.npz: No such file or directory; must"),
+        "truncated data": lambda: (truncated_data(), r"data.npz: .*; must be a readable npz file"),
+        "width of a tensor": lambda: (
+            write_project(folder, model=tensors(rng) | {"lstm.weight_hh_l0": np.zeros((16, 5), np.float32)}),
+            r"model.safetensors: lstm.weight_hh_l0: shape \(16, 5\); must be \(4H, H\)"),
+        "width of the data": lambda: (
+            write_project(folder, arrays={"x": np.zeros((5, 3, 4)), "calibration": np.zeros((8, 3, 4)) + 0.5}),
+            r"shape \(8, 3, 4\); must be \(.*3\)"),
+        "not finite": lambda: (
+            write_project(folder, model=tensors(rng) | {"head.bias": np.full(3, np.nan, np.float32)}),
+            r"model.safetensors: head.bias: 3 values NaN or infinite; must be finite"),
+        "input format": lambda: (write_project(folder, quantize={"input_format": "Q-1.16"}),
+                                 r"quantize.input_format: Q-1.16; must hold the calibration"),
+        "output format": lambda: (write_project(folder, quantize={"output": "Q-6.21"}),
+                                  r"quantize.output: Q-6.21; must hold"),
+        "weight memory": lambda: (write_project(folder, engine={"weight_words": 16}),
+                                  r"engine.weight_words: 16; must be at least \d+ for this model"),
+        "h memory": lambda: (write_project(folder, engine={"h_elements": 7}),
+                             r"engine.h_elements: 7; must be at least 8 for this model"),
+        "program memory": lambda: (write_project(folder, engine={"program_length": 8}),
+                                   r"program: \d+ instructions; must fit the program memory of 8"),
+        "unknown key": lambda: (write_project(folder, engine={"colour": 1}),
+                                r"tiny.toml: engine.colour: unknown key; must be one of rows, "),
+    }
+
+    def truncated_data():
+        path = write_project(folder)
+        (folder / "data.npz").write_bytes((folder / "data.npz").read_bytes()[:-60])
+        return path
+
+    return cases[case]()
+
+
+CASES = ("no configuration", "no model", "truncated model", "no data", "truncated data", "width of a tensor",
+         "width of the data", "not finite", "input format", "output format", "weight memory", "h memory",
+         "program memory", "unknown key")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_inputs(tmp_path, case):
+    path, wanted = broken_project(tmp_path, case)
+    before = listing(tmp_path)
+    for verb in ("quantize", "estimate", "generate", "run"):
+        if verb == "quantize" and case == "program memory":
+            continue    # numbers do not depend on it
+        line = fails(call(verb, path))
+        assert re.search(wanted, line), line
+        left = [name for name in listing(tmp_path) if name not in before]
+        if case != "program memory":    # what quantize writes is whole then
+            assert left == [], verb
+
+
+def test_unwritable_output(tmp_path):
+    (tmp_path / "file").write_text("")
+    path = write_project(tmp_path, output={"dir": str(tmp_path / "file")})
+    assert re.search(r"file/tiny/resolved.toml: .*; must be a writable place", fails(call("generate", path)))
+
+
+def test_errors_stay_on_one_line(tmp_path, monkeypatch):
+    def refuse(config):
+        raise cli.LstmHwError("a\nb", "c", "d")
+
+    monkeypatch.setattr(cli, "project_of", refuse)
+    assert fails(call("quantize", tmp_path)) == "a b: c; d"
