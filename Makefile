@@ -7,7 +7,7 @@ BIN := .venv/bin
 PINS := pyproject.toml requirements.lock scripts/setup.sh
 
 .DEFAULT_GOAL := all
-.PHONY: all test verilog sim waves report bench bench-digits lint fmax board-plans clean help
+.PHONY: all test verilog sim waves report bench bench-digits bench-sbe lint fmax board-plans clean help
 
 all: .venv/.setup-run ## Run the whole flow on CONFIG: load, quantise, plan, emit, simulate, report (the default)
 	$(BIN)/lstm-hw run $(CONFIG)
@@ -32,6 +32,9 @@ bench: .venv/.setup-run ## Print every published table with our figures beside i
 
 bench-digits: .venv/.setup-run ## Print the figures of the digits example
 	$(BIN)/python -m bench.digits
+
+bench-sbe: .venv/.setup-run ## Run the published LRCN workload of SBE in Verilog and print both systems' figures
+	$(BIN)/python -m bench.sbe
 
 lint: .venv/.setup-test ## Check the Python with ruff and the Verilog of CONFIG with Verilator -Wall
 	$(BIN)/ruff check

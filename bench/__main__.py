@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-BENCHMARKS = ("digits",)
+BENCHMARKS = ("digits", "sbe")
 """Modules of this package, each with a command line."""
 
 

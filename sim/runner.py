@@ -68,7 +68,7 @@ class BenchResult:
 
 
 def run_bench(verilog_files, toplevel, test_module, *, simulator="verilator", parameters=None, extra_env=None,
-              testcase=None, seed=1, waves=False, public="top", build_dir=None, timeout=None, progress=None):
+              plusargs=(), testcase=None, seed=1, waves=False, public="top", build_dir=None, timeout=None, progress=None):
     """Compile a design, run the cocotb tests of a module on it, and raise unless every one of them passed.
 
     Parameters
@@ -85,6 +85,8 @@ def run_bench(verilog_files, toplevel, test_module, *, simulator="verilator", pa
         Verilog parameters of the top module.
     extra_env : dict of str to str, optional
         Environment variables for the bench.
+    plusargs : sequence of str
+        Arguments ``+name=value`` for ``$value$plusargs`` of Verilog models.
     testcase : str or list of str, optional
         Run these tests only.
     seed : int
@@ -130,13 +132,13 @@ def run_bench(verilog_files, toplevel, test_module, *, simulator="verilator", pa
     design = _compiled(root / "cache", sources, toplevel, simulator, dict(parameters or {}), waves, public)
     build_seconds = time.monotonic() - started
 
-    settings = [design.name, test_module, sorted(extra_env.items()), testcase, seed, waves]
+    settings = [design.name, test_module, sorted(extra_env.items()), list(plusargs), testcase, seed, waves]
     run = root / "runs" / f"{test_module.rsplit('.')[-1]}-{simulator}-{_digest(json.dumps(settings))}"
     run.mkdir(parents=True, exist_ok=True)
     with FileLock(run.with_suffix(".lock")):
         started = time.monotonic()
-        status = _run(run, design, toplevel, test_module, simulator, extra_env, testcase, seed, waves,
-                      timeout, progress)
+        status = _run(run, design, toplevel, test_module, simulator, extra_env, plusargs, testcase, seed,
+                      waves, timeout, progress)
         run_seconds = time.monotonic() - started
         tests, sim_ns = _check(run / "results.xml", run / "bench.log", test_module, simulator, status)
     recorded = next((run / name for name in _WAVE_FILES if (run / name).exists()), None) if waves else None
@@ -251,10 +253,12 @@ def _keep_runtime(work, runtime):
         shutil.rmtree(temporary)
 
 
-def _run(run, design, toplevel, test_module, simulator, extra_env, testcase, seed, waves, timeout, progress):
+def _run(run, design, toplevel, test_module, simulator, extra_env, plusargs, testcase, seed, waves, timeout, progress):
     for left in ("results.xml", *_WAVE_FILES):
         (run / left).unlink(missing_ok=True)
-    plusargs = [] if simulator == "icarus" else ["+verilator+rand+reset+2", f"+verilator+seed+{seed % 2**31 or 1}"]
+    plusargs = list(plusargs)
+    if simulator == "verilator":
+        plusargs += ["+verilator+rand+reset+2", f"+verilator+seed+{seed % 2**31 or 1}"]
     test = {"test_module": test_module, "hdl_toplevel": toplevel, "hdl_toplevel_lang": "verilog",
             "testcase": testcase, "seed": seed, "plusargs": plusargs, "waves": waves,
             "extra_env": {"COCOTB_ANSI_OUTPUT": "0", **extra_env},

@@ -27,7 +27,7 @@ module axi_memory #(
     localparam QUEUE = 128;
 
     reg [DATA_BITS-1:0] image [0:BEATS-1];
-    reg [1023:0] path;
+    reg [4095:0] path;
     initial begin
         if (!$value$plusargs("image=%s", path)) $fatal(1, "axi_memory: +image=FILE is missing");
         $readmemh(path, image);

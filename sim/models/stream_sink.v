@@ -10,7 +10,7 @@ module stream_sink #(
     output tready,
     output reg [31:0] count
 );
-    reg [1023:0] path;
+    reg [4095:0] path;
     integer file;
     initial begin
         if (!$value$plusargs("y=%s", path)) $fatal(1, "stream_sink: +y=FILE is missing");

@@ -11,7 +11,7 @@ module stream_source #(
     input tready
 );
     reg [DATA_BITS:0] beats [0:BEATS-1];
-    reg [1023:0] path;
+    reg [4095:0] path;
     reg [31:0] next;
     initial begin
         if (!$value$plusargs("x=%s", path)) $fatal(1, "stream_source: +x=FILE is missing");
