@@ -13,7 +13,7 @@ from types import MappingProxyType
 import numpy as np
 
 from . import registers
-from .cycles import Cycles
+from .cycles import Cycles, long_steps
 from .dataset import Dataset, NpzFile
 from .emit import write_verilog
 from .errors import ConfigError, InputError
@@ -286,9 +286,9 @@ class Project:
         """
         steps = self._steps(steps)
         run, _ = timeline(self.plan, steps)
-        double, _ = timeline(self.plan, 2 * steps)
+        long, _ = timeline(self.plan, long_steps(steps))
         load, _ = timeline(self.plan, 1, clear=False, entry="load")
-        return self._cycles(load.to_dict(), run.to_dict(), double.to_dict(), steps)
+        return self._cycles(load.to_dict(), run.to_dict(), long.to_dict(), steps)
 
     def write_estimate(self, steps=None):
         """Write ``estimate.json``: the cycles of :meth:`estimate`, returned."""
@@ -398,7 +398,7 @@ class Project:
 
     def cycles_measured(self, measured):
         """The counters of a simulation as Cycles."""
-        return self._cycles(measured.load, measured.run, measured.double, measured.steps)
+        return self._cycles(measured.load, measured.run, measured.long, measured.steps)
 
     def synthesis(self):
         """A Yosys run that counts resources (:class:`~lstm_hw.synthesis.Synthesis`), to be used in ``with``."""
@@ -428,8 +428,8 @@ class Project:
             raise ConfigError("steps", steps, "must be at least 1")
         return steps
 
-    def _cycles(self, load, run, double, steps):
-        return Cycles(load, run, double, steps, self.plan.network.macs(steps) * self.engine.contexts, self.engine.lanes)
+    def _cycles(self, load, run, long, steps):
+        return Cycles(load, run, long, steps, self.plan.network.macs(steps) * self.engine.contexts, self.engine.lanes)
 
 
 def score(outputs, labels):

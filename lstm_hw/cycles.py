@@ -2,7 +2,18 @@
 
 from dataclasses import dataclass
 
+from .config import SERIAL_SLOTS
+
 STALLS = ("stall_weights", "stall_h", "stall_x", "stall_output")
+
+
+def long_steps(steps):
+    """Steps of a run that is compared with one of ``steps``: at least as many again.
+
+    A step may end in any of the slots that the cell unit gives in turn, and the end of a run then waits for a few
+    cycles more or less. After as many steps as there are slots, or a multiple, the slot is the same again.
+    """
+    return steps + -(-steps // SERIAL_SLOTS) * SERIAL_SLOTS
 
 
 @dataclass(frozen=True)
@@ -11,8 +22,8 @@ class Cycles:
 
     Parameters
     ----------
-    load, run, double : dict
-        Counters (name -> cycles) of loading the weights, of a run and of one over twice the steps.
+    load, run, long : dict
+        Counters (name -> cycles) of loading the weights, of a run and of one over :func:`long_steps`.
     steps : int
         Time steps of the run.
     macs : int
@@ -22,7 +33,7 @@ class Cycles:
 
     load: dict
     run: dict
-    double: dict
+    long: dict
     steps: int
     macs: int
     lanes: int
@@ -35,14 +46,13 @@ class Cycles:
     @property
     def per_further_step(self):
         """Cycles that a longer run takes for each further step."""
-        return (self.double["cycles"] - self.run["cycles"]) / self.steps
+        return (self.long["cycles"] - self.run["cycles"]) / (long_steps(self.steps) - self.steps)
 
     @property
     def interstep_stalls(self):
         """Cycles for each further step in which the lanes wait between its columns or for its first one."""
-        stalls = [sum(counters[name] for name in STALLS) for counters in (self.run, self.double)]
-        # The end of a run may meet another phase of the cell unit and wait a few cycles less.
-        return max(0.0, (stalls[1] - stalls[0]) / self.steps)
+        short, long = (sum(counters[name] for name in STALLS) for counters in (self.run, self.long))
+        return (long - short) / (long_steps(self.steps) - self.steps)
 
     @property
     def utilisation(self):
@@ -54,4 +64,4 @@ class Cycles:
         ratios = ("per_step", "per_further_step", "interstep_stalls", "utilisation")
         return {"steps": self.steps, "macs": self.macs, "lanes": self.lanes,
                 **{name: round(getattr(self, name), 6) for name in ratios},
-                "run": self.run, "load": self.load, "double": self.double}
+                "run": self.run, "load": self.load, "long": self.long}

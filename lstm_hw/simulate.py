@@ -1,7 +1,7 @@
 """Simulation of the emitted Verilog against the references: every output bit and every cycle count.
 
-A scenario loads the weights (run 0), then runs once for each group of K sequences, and last over two groups back to
-back: two lengths tell the cycles that every step costs from those that a run costs once.
+A scenario loads the weights (run 0), then runs once for each group of K sequences, and last over several groups back
+to back: two lengths tell the cycles that every step costs from those that a run costs once.
 """
 
 import json
@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from .config import GATES
+from .cycles import long_steps
 from .errors import InputError, ToolError, VerificationError
 from .image.pack import to_bytes
 from .model.reference import integer_reference
@@ -91,7 +92,7 @@ class Expected:
     head, every_step : bool
         Outputs are a head's; there is a vector for every step.
     counters : list of dict
-        Of the runs, the load first and the double one last.
+        Of the runs, the load first and the long one last.
     """
 
     scenario: Scenario
@@ -132,12 +133,13 @@ def expect(plan, words, qmodel, x, stress=None, progress=None):
     if not len(x):
         raise InputError("x", "no sequence", "must have at least one")
     groups = grouped(x, config.contexts)
-    double = np.concatenate([groups[0], groups[min(1, len(groups) - 1)]], axis=1)
+    endless = np.concatenate([groups[n % len(groups)] for n in range(-(-long_steps(x.shape[1]) // x.shape[1]))], axis=1)
+    long = endless[:, :long_steps(x.shape[1])]
     interpreter = Interpreter(config, plan.program, words)
     load = Run(plan.program.entries["load"], 1, False, np.zeros((0, config.x_per_beat), dtype=np.int64),
                np.zeros(0, dtype=np.int64), interpreter.run("load"))
     runs, counters, outputs = [load], [interpreter.timing.counters.to_dict()], []
-    for number, group in enumerate([*groups, double], 1):
+    for number, group in enumerate([*groups, long], 1):
         reference, _ = integer_reference(qmodel, group)
         beats, lasts = pack_beats(group, config)
         packets, found = to_packets(reference, head), interpreter.run("run", group.shape[1], True, beats)
@@ -159,8 +161,8 @@ class Measured:
     ----------
     simulator : str
     outputs : int64 array (N, O) or (N, T, O)
-    load, run, double : dict
-        Counters of loading, of a run over one group and of one over two groups back to back.
+    load, run, long : dict
+        Counters of loading, of a run over one group and of the long run.
     steps : int
         Time steps of a sequence.
     cycles_equal : bool or None
@@ -177,7 +179,7 @@ class Measured:
     outputs: np.ndarray
     load: dict
     run: dict
-    double: dict
+    long: dict
     steps: int
     cycles_equal: bool | None
     cycles_simulated: int
@@ -188,7 +190,7 @@ class Measured:
         """JSON-able values that are the same in every run."""
         return {"simulator": self.simulator, "sequences": len(self.outputs), "steps": self.steps,
                 "outputs_equal": True, "cycles_equal": self.cycles_equal, "cycles_simulated": self.cycles_simulated,
-                "counters": {"load": self.load, "run": self.run, "double": self.double},
+                "counters": {"load": self.load, "run": self.run, "long": self.long},
                 "outputs": self.outputs.tolist()}
 
     @classmethod
@@ -196,7 +198,7 @@ class Measured:
         """Inverse of :meth:`to_dict`."""
         counters = values["counters"]
         return cls(values["simulator"], np.asarray(values["outputs"], dtype=np.int64), counters["load"],
-                   counters["run"], counters["double"], values["steps"], values["cycles_equal"],
+                   counters["run"], counters["long"], values["steps"], values["cycles_equal"],
                    values["cycles_simulated"])
 
 

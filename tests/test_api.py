@@ -91,7 +91,7 @@ def test_simulation_measures_what_was_estimated(simulated):
     np.testing.assert_array_equal(measured.outputs, simulated.predict(simulated.x[:3], stored=True))
     assert measured.cycles_equal and measured.steps == 3
     estimated, found = simulated.estimate(), simulated.cycles_measured(measured)
-    assert (found.run, found.double) == (estimated.run, estimated.double)
+    assert (found.run, found.long) == (estimated.run, estimated.long)
     assert found.load["read_beats"] == estimated.load["read_beats"] == simulated.plan.image.beats(simulated.engine)
 
 

@@ -55,9 +55,9 @@ def test_outputs_are_the_references(options):
     np.testing.assert_array_equal(expected.outputs, made.predict(made.x, stored=True))
     runs, groups = expected.scenario.runs, -(-5 // made.engine.contexts)
     assert len(runs) == len(expected.counters) == groups + 2 and told[-1] == (groups + 1, groups + 1)
-    assert [run.steps for run in runs] == [1, *[3] * groups, 6]
+    assert [run.steps for run in runs] == [1, *[3] * groups, 8]
     assert runs[1].counters == timeline(made.plan, 3)[0].to_dict()
-    assert runs[-1].counters == timeline(made.plan, 6)[0].to_dict() == made.estimate(3).double
+    assert runs[-1].counters == timeline(made.plan, 8)[0].to_dict() == made.estimate(3).long
 
 
 def test_a_wrong_weight_is_found():
