@@ -47,7 +47,9 @@ class Driver:
             raise ToolError("register VERSION", f"major number {major}", f"must be {VERSION[0]}")
         found = await self.read("CONTENT_ID")
         if content_id is not None and found != content_id:
-            raise ToolError("register CONTENT_ID", f"{found:#010x}", f"must be {content_id:#010x}: another configuration was built")
+            raise ToolError(
+                "register CONTENT_ID", f"{found:#010x}", f"must be {content_id:#010x}: another configuration was built"
+            )
 
     async def load_program(self, words):
         """Write encoded instructions to the program memory."""

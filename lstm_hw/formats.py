@@ -134,7 +134,9 @@ class QFormat:
         scaled = np.asarray(values, dtype=np.float64) * 2.0**self.fraction
         if not np.all(np.isfinite(scaled)):
             raise FormatError(self, "NaN or infinity", "values must be finite")
-        rounded = {"half_up": lambda v: np.floor(v + 0.5), "half_even": np.rint, "floor": np.floor}[self.rounding](scaled)
+        rounded = {"half_up": lambda v: np.floor(v + 0.5), "half_even": np.rint, "floor": np.floor}[self.rounding](
+            scaled
+        )
         limit = 2.0**62
         return self._bound(np.clip(rounded, -limit, limit).astype(np.int64))
 

@@ -78,14 +78,27 @@ class Scenario:
         (folder / IMAGE).write_bytes(self.image)
         arrays = {}
         for n, run in enumerate(self.runs):
-            arrays |= {f"x{n}": run.x, f"lasts{n}": run.lasts, f"y{n}": np.asarray(sum(run.outputs, []), dtype=np.int64),
-                       f"lengths{n}": np.asarray([len(p) for p in run.outputs], dtype=np.int64)}
+            arrays |= {
+                f"x{n}": run.x,
+                f"lasts{n}": run.lasts,
+                f"y{n}": np.asarray(sum(run.outputs, []), dtype=np.int64),
+                f"lengths{n}": np.asarray([len(p) for p in run.outputs], dtype=np.int64),
+            }
         np.savez_compressed(folder / VECTORS, **arrays)
-        (folder / FILE).write_text(json.dumps({
-            "config": self.config.to_dict(), "program": [f"{word:x}" for word in self.program],
-            "stress": asdict(self.stress), "weights_address": self.weights_address,
-            "runs": [{"entry": r.entry, "steps": r.steps, "clear": r.clear, "counters": r.counters} for r in self.runs],
-        }))
+        (folder / FILE).write_text(
+            json.dumps(
+                {
+                    "config": self.config.to_dict(),
+                    "program": [f"{word:x}" for word in self.program],
+                    "stress": asdict(self.stress),
+                    "weights_address": self.weights_address,
+                    "runs": [
+                        {"entry": r.entry, "steps": r.steps, "clear": r.clear, "counters": r.counters}
+                        for r in self.runs
+                    ],
+                }
+            )
+        )
 
     @classmethod
     def load(cls, folder):
@@ -99,10 +112,25 @@ class Scenario:
                 for length in arrays[f"lengths{n}"]:
                     packets.append(flat[:length])
                     flat = flat[length:]
-                runs.append(Run(run["entry"], run["steps"], run["clear"], arrays[f"x{n}"], arrays[f"lasts{n}"], packets,
-                                run["counters"]))
-        return cls(EngineConfig.from_dict(values["config"]), [int(w, 16) for w in values["program"]],
-                   (folder / IMAGE).read_bytes(), runs, Stress(**values["stress"]), values["weights_address"])
+                runs.append(
+                    Run(
+                        run["entry"],
+                        run["steps"],
+                        run["clear"],
+                        arrays[f"x{n}"],
+                        arrays[f"lasts{n}"],
+                        packets,
+                        run["counters"],
+                    )
+                )
+        return cls(
+            EngineConfig.from_dict(values["config"]),
+            [int(w, 16) for w in values["program"]],
+            (folder / IMAGE).read_bytes(),
+            runs,
+            Stress(**values["stress"]),
+            values["weights_address"],
+        )
 
 
 def pack_beats(sequences, config, order=None):
@@ -127,7 +155,7 @@ def pack_beats(sequences, config, order=None):
     per_beat = config.x_per_beat
     beats, lasts = [], []
     for step, first, columns in order or [(step, 0, length) for step in range(steps)]:
-        piece = sequences[:, step, first:first + columns]
+        piece = sequences[:, step, first : first + columns]
         if contexts > 1:
             rows = np.zeros((columns, per_beat), dtype=np.int64)
             rows[:, :contexts] = piece.T

@@ -119,8 +119,12 @@ class TB:
             while True:
                 yield rng.random() < share
 
-        for channel, share in ((self.source, stress.x_idle), (self.sink, stress.y_stall),
-                               (self.memory.ar_channel, stress.memory_stall), (self.memory.r_channel, stress.memory_stall)):
+        for channel, share in (
+            (self.source, stress.x_idle),
+            (self.sink, stress.y_stall),
+            (self.memory.ar_channel, stress.memory_stall),
+            (self.memory.r_channel, stress.memory_stall),
+        ):
             if share:
                 channel.set_pause_generator(pauses(share))
         if stress.memory_latency:

@@ -31,9 +31,17 @@ from .progress import last_progress
 SIMULATORS = ("verilator", "icarus")
 
 _VERILATOR_ARGS = [
-    "-Wno-fatal", "-Wno-lint", "-Wno-style",  # `lstm-hw lint` is where warnings are looked at
-    "--x-assign", "unique", "--x-initial", "unique",  # what has no value yet is random, by the seed of the run
-    "--output-split", "20000", "--output-split-cfuncs", "500",  # GCC's time grows faster than a function's length
+    "-Wno-fatal",
+    "-Wno-lint",
+    "-Wno-style",  # `lstm-hw lint` is where warnings are looked at
+    "--x-assign",
+    "unique",
+    "--x-initial",
+    "unique",  # what has no value yet is random, by the seed of the run
+    "--output-split",
+    "20000",
+    "--output-split-cfuncs",
+    "500",  # GCC's time grows faster than a function's length
 ]
 _WAVE_FILES = ("waves.fst", "dump.fst", "dump.vcd")  # Icarus; Verilator; Verilator without the headers for FST
 
@@ -67,8 +75,23 @@ class BenchResult:
     sim_ns: float
 
 
-def run_bench(verilog_files, toplevel, test_module, *, simulator="verilator", parameters=None, extra_env=None,
-              plusargs=(), testcase=None, seed=1, waves=False, public="top", build_dir=None, timeout=None, progress=None):
+def run_bench(
+    verilog_files,
+    toplevel,
+    test_module,
+    *,
+    simulator="verilator",
+    parameters=None,
+    extra_env=None,
+    plusargs=(),
+    testcase=None,
+    seed=1,
+    waves=False,
+    public="top",
+    build_dir=None,
+    timeout=None,
+    progress=None,
+):
     """Compile a design, run the cocotb tests of a module on it, and raise unless every one of them passed.
 
     Parameters
@@ -137,8 +160,9 @@ def run_bench(verilog_files, toplevel, test_module, *, simulator="verilator", pa
     run.mkdir(parents=True, exist_ok=True)
     with FileLock(run.with_suffix(".lock")):
         started = time.monotonic()
-        status = _run(run, design, toplevel, test_module, simulator, extra_env, plusargs, testcase, seed,
-                      waves, timeout, progress)
+        status = _run(
+            run, design, toplevel, test_module, simulator, extra_env, plusargs, testcase, seed, waves, timeout, progress
+        )
         run_seconds = time.monotonic() - started
         tests, sim_ns = _check(run / "results.xml", run / "bench.log", test_module, simulator, status)
     recorded = next((run / name for name in _WAVE_FILES if (run / name).exists()), None) if waves else None
@@ -156,10 +180,22 @@ def _digest(*parts):
 def _compiled(cache, sources, toplevel, simulator, parameters, waves, public):
     """Return the folder of the compiled design, compiling it if no run before has."""
     tool, build_args = _verilator(waves, public) if simulator == "verilator" else _icarus()
-    build = {"hdl_toplevel": toplevel, "parameters": parameters, "build_args": build_args, "waves": waves,
-             "timescale": ["1ns", "1ps"], "always": True}
-    key = _digest(tool, version("cocotb"), cocotb_tools.config.libs_dir, json.dumps(build, sort_keys=True), public,
-                  *(source.read_bytes() for source in sources))
+    build = {
+        "hdl_toplevel": toplevel,
+        "parameters": parameters,
+        "build_args": build_args,
+        "waves": waves,
+        "timescale": ["1ns", "1ps"],
+        "always": True,
+    }
+    key = _digest(
+        tool,
+        version("cocotb"),
+        cocotb_tools.config.libs_dir,
+        json.dumps(build, sort_keys=True),
+        public,
+        *(source.read_bytes() for source in sources),
+    )
     folder = cache / f"{simulator}-{key}"
     if folder.is_dir():
         return folder
@@ -217,19 +253,24 @@ def _compile_icarus(work, log, build, sources):
     if build["waves"]:
         # cocotb's own dump module is SystemVerilog, which -g2005 refuses.
         extra = [work / "dump.v"]
-        extra[0].write_text('module lstm_hw_dump;\n  initial begin\n    $dumpfile("waves.fst");\n'
-                            f"    $dumpvars(0, {build['hdl_toplevel']});\n  end\nendmodule\n")
+        extra[0].write_text(
+            'module lstm_hw_dump;\n  initial begin\n    $dumpfile("waves.fst");\n'
+            f"    $dumpvars(0, {build['hdl_toplevel']});\n  end\nendmodule\n"
+        )
         build = {**build, "waves": False, "build_args": [*build["build_args"], "-s", "lstm_hw_dump"]}
     _compile("icarus", work, log, build, [*extra, *sources], work / "sim.vvp", dict(os.environ))
 
 
 def _compile(simulator, work, log, build, sources, product, environment):
-    job = {"simulator": simulator,
-           "build": {**build, "build_dir": str(work), "sources": [str(source) for source in sources]}}
+    job = {
+        "simulator": simulator,
+        "build": {**build, "build_dir": str(work), "sources": [str(source) for source in sources]},
+    }
     status = _process(work, job, log, environment)
     if status or not product.is_file():
-        raise ToolError(simulator, f"could not compile {build['hdl_toplevel']}: {_first_error(log)}",
-                        f"the log is {log}")
+        raise ToolError(
+            simulator, f"could not compile {build['hdl_toplevel']}: {_first_error(log)}", f"the log is {log}"
+        )
 
 
 def _reuse_runtime(runtime, work):
@@ -259,10 +300,19 @@ def _run(run, design, toplevel, test_module, simulator, extra_env, plusargs, tes
     plusargs = list(plusargs)
     if simulator == "verilator":
         plusargs += ["+verilator+rand+reset+2", f"+verilator+seed+{seed % 2**31 or 1}"]
-    test = {"test_module": test_module, "hdl_toplevel": toplevel, "hdl_toplevel_lang": "verilog",
-            "testcase": testcase, "seed": seed, "plusargs": plusargs, "waves": waves,
-            "extra_env": {"COCOTB_ANSI_OUTPUT": "0", **extra_env},
-            "build_dir": str(design), "test_dir": str(run), "results_xml": str(run / "results.xml")}
+    test = {
+        "test_module": test_module,
+        "hdl_toplevel": toplevel,
+        "hdl_toplevel_lang": "verilog",
+        "testcase": testcase,
+        "seed": seed,
+        "plusargs": plusargs,
+        "waves": waves,
+        "extra_env": {"COCOTB_ANSI_OUTPUT": "0", **extra_env},
+        "build_dir": str(design),
+        "test_dir": str(run),
+        "results_xml": str(run / "results.xml"),
+    }
     environment = {**os.environ, **test["extra_env"]}
     return _process(run, {"simulator": simulator, "test": test}, run / "bench.log", environment, timeout, progress)
 
@@ -272,14 +322,21 @@ def _process(folder, job, log, environment, timeout=None, progress=None):
     job_file = folder / "job.json"
     job_file.write_text(json.dumps(job, indent=1))
     # With these set, cocotb's runner would do something else than the job says.
-    environment = {name: value for name, value in environment.items()
-                   if name not in ("PYTEST_CURRENT_TEST", "WAVES", "GUI")}
+    environment = {
+        name: value for name, value in environment.items() if name not in ("PYTEST_CURRENT_TEST", "WAVES", "GUI")
+    }
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
     deadline = None if timeout is None else time.monotonic() + timeout
     told = None
     with open(log, "w+", encoding="utf-8", errors="replace") as output:
-        child = subprocess.Popen([sys.executable, "-m", "sim.process", str(job_file)], stdin=subprocess.DEVNULL,
-                                 stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True)
+        child = subprocess.Popen(
+            [sys.executable, "-m", "sim.process", str(job_file)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
         try:
             with open(log, encoding="utf-8", errors="replace") as reader:
                 while True:
@@ -317,8 +374,12 @@ def _check(results, log, test_module, simulator, status):
         raise VerificationError(subject, "ran no test", where)
     if status:
         raise VerificationError(subject, f"all tests passed but the simulator ended with status {status}", where)
-    times = [entry.get("value") for case in cases for entry in case.iter("property")
-             if entry.get("name") == "sim_time_duration"]
+    times = [
+        entry.get("value")
+        for case in cases
+        for entry in case.iter("property")
+        if entry.get("name") == "sim_time_duration"
+    ]
     return tuple(ran), sum(map(float, times))
 
 

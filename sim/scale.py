@@ -39,21 +39,39 @@ def run_scale(folder, scenario, verilog, memory, *, simulator="verilator", build
     config, run = scenario.config, scenario.runs[0]
     bits, beat = config.operand_bits, config.beat_bytes
     image = scenario.image
-    (folder / "image.hex").write_text("\n".join(
-        image[n:n + beat][::-1].hex() for n in range(0, len(image), beat)) + "\n")
+    (folder / "image.hex").write_text(
+        "\n".join(image[n : n + beat][::-1].hex() for n in range(0, len(image), beat)) + "\n"
+    )
     digits = -(-(bits * config.x_per_beat + 1) // 4)
     mask = (1 << bits) - 1
-    (folder / "x.hex").write_text("\n".join(
-        f"{sum((v & mask) << bits * e for e, v in enumerate(values)) | last << bits * config.x_per_beat:0{digits}x}"
-        for values, last in zip(run.x.tolist(), run.lasts.tolist(), strict=True)) + "\n")
+    (folder / "x.hex").write_text(
+        "\n".join(
+            f"{sum((v & mask) << bits * e for e, v in enumerate(values)) | last << bits * config.x_per_beat:0{digits}x}"
+            for values, last in zip(run.x.tolist(), run.lasts.tolist(), strict=True)
+        )
+        + "\n"
+    )
     parameters = {
-        "DATA_BITS": config.axi_data_bits, "ADDRESS_BITS": config.axi_address_bits, "X_BITS": bits * config.x_per_beat,
-        "IMAGE_BEATS": len(image) // beat, "X_BEATS": len(run.x), "BASE": scenario.weights_address,
-        "LATENCY": memory.latency, "INTERVAL": memory.interval,
+        "DATA_BITS": config.axi_data_bits,
+        "ADDRESS_BITS": config.axi_address_bits,
+        "X_BITS": bits * config.x_per_beat,
+        "IMAGE_BEATS": len(image) // beat,
+        "X_BEATS": len(run.x),
+        "BASE": scenario.weights_address,
+        "LATENCY": memory.latency,
+        "INTERVAL": memory.interval,
     }
     run_bench(
-        [verilog, *sorted(MODELS.glob("*.v"))], "scale_top", "sim.bench_scale", simulator=simulator, parameters=parameters,
+        [verilog, *sorted(MODELS.glob("*.v"))],
+        "scale_top",
+        "sim.bench_scale",
+        simulator=simulator,
+        parameters=parameters,
         extra_env={"LSTM_HW_SCENARIO": folder, "LSTM_HW_OUTPUT": folder / "y.txt"},
-        plusargs=[f"+{name}={folder / file}" for name, file in (("image", "image.hex"), ("x", "x.hex"), ("y", "y.txt"))],
-        build_dir=build_dir, progress=progress)
+        plusargs=[
+            f"+{name}={folder / file}" for name, file in (("image", "image.hex"), ("x", "x.hex"), ("y", "y.txt"))
+        ],
+        build_dir=build_dir,
+        progress=progress,
+    )
     return json.loads((folder / "measured.json").read_text())["counters"]

@@ -52,17 +52,36 @@ class DrainUnit(wiring.Component):
 
     def __init__(self, config, room_bits):
         self.config = config
-        self.tag = data.StructLayout({
-            "mode": 2, "scale": 4, "outputs": 3, "cell": range(config.cells), "context": range(config.contexts),
-            "state": range(config.states), "target": range(config.h_elements),
-            "write": 1, "signal": 1, "emit": 1, "last": 1,
-        })
-        super().__init__({
-            "i": In(stream.Signature(command_layout("CELL"))),
-            "i_clear": In(1), "i_finished": In(1), "o_finish_free": Out(1),
-            "i_room": In(room_bits), "o_promised": Out(3), "i_busy_cells": In(1),
-            "o_drain": Out(drain_layout(config)), "o_tag": Out(self.tag), "o_tagged": Out(1), "o_idle": Out(1),
-        })
+        self.tag = data.StructLayout(
+            {
+                "mode": 2,
+                "scale": 4,
+                "outputs": 3,
+                "cell": range(config.cells),
+                "context": range(config.contexts),
+                "state": range(config.states),
+                "target": range(config.h_elements),
+                "write": 1,
+                "signal": 1,
+                "emit": 1,
+                "last": 1,
+            }
+        )
+        super().__init__(
+            {
+                "i": In(stream.Signature(command_layout("CELL"))),
+                "i_clear": In(1),
+                "i_finished": In(1),
+                "o_finish_free": Out(1),
+                "i_room": In(room_bits),
+                "o_promised": Out(3),
+                "i_busy_cells": In(1),
+                "o_drain": Out(drain_layout(config)),
+                "o_tag": Out(self.tag),
+                "o_tagged": Out(1),
+                "o_idle": Out(1),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -78,7 +97,7 @@ class DrainUnit(wiring.Component):
 
         command, held = Signal(command_layout("CELL")), Signal()
         linear, zero = command.mode == MODE_LINEAR, command.mode == MODE_ZERO
-        todo, state = Signal(config.contexts), Signal(16)   # contexts left of this unit, and where its c is
+        todo, state = Signal(config.contexts), Signal(16)  # contexts left of this unit, and where its c is
         group, unit = Signal(range(config.groups)), Signal(range(units_per_group))
         entry, finished = Signal(range(config.finish_entries)), Signal(range(config.finish_entries + 1))
 
@@ -86,7 +105,7 @@ class DrainUnit(wiring.Component):
         for k in reversed(range(config.contexts)):
             with m.If(todo[k]):
                 m.d.comb += context.eq(k)
-        others = todo & (todo - 1)[:config.contexts]
+        others = todo & (todo - 1)[: config.contexts]
 
         # A phase belongs to one cell, so that the units of a cell start a multiple of five cycles apart.
         in_phase, cell = Signal(), Signal(range(config.cells))
@@ -98,27 +117,43 @@ class DrainUnit(wiring.Component):
         step = Mux(linear, GATES, 1)
         outputs = Mux(~linear, 1, Mux(command.units < GATES, command.units, GATES))[:3]
         m.d.comb += [
-            start.eq(held & in_phase & (zero | (finished != 0)) & (~command.emit | (self.i_room >= GATES))
-                     & ~(linear & self.i_busy_cells)),
+            start.eq(
+                held
+                & in_phase
+                & (zero | (finished != 0))
+                & (~command.emit | (self.i_room >= GATES))
+                & ~(linear & self.i_busy_cells)
+            ),
             unit_ends.eq(start & (others == 0)),
             ends.eq(unit_ends & (command.units <= step)),
-            block_ends.eq(unit_ends & ((command.units <= step)
-                                       | ((group == config.groups - 1) & (unit == units_per_group - 1)))),
-            self.i.ready.eq(~held), self.o_idle.eq(~held),
+            block_ends.eq(
+                unit_ends & ((command.units <= step) | ((group == config.groups - 1) & (unit == units_per_group - 1)))
+            ),
+            self.i.ready.eq(~held),
+            self.o_idle.eq(~held),
             self.o_promised.eq(Mux(start & command.emit, outputs, 0)),
             self.o_finish_free.eq(block_ends & ~zero),
         ]
         m.d.sync += finished.eq(finished + self.i_finished - self.o_finish_free)
         with m.If(self.i.valid & self.i.ready):
             new = self.i.payload
-            m.d.sync += [command.eq(new), held.eq((new.units != 0) & (new.mask != 0)), todo.eq(new.mask),
-                         state.eq(new.state), group.eq(0), unit.eq(0)]
+            m.d.sync += [
+                command.eq(new),
+                held.eq((new.units != 0) & (new.mask != 0)),
+                todo.eq(new.mask),
+                state.eq(new.state),
+                group.eq(0),
+                unit.eq(0),
+            ]
         with m.If(start):
             m.d.sync += [todo.eq(others), state.eq(state + command.state_stride)]
         with m.If(unit_ends):
             m.d.sync += [
-                todo.eq(command.mask), state.eq(command.state + 1), command.state.eq(command.state + 1),
-                command.target.eq(command.target + 1), command.units.eq(command.units - step),
+                todo.eq(command.mask),
+                state.eq(command.state + 1),
+                command.state.eq(command.state + 1),
+                command.target.eq(command.target + 1),
+                command.units.eq(command.units - step),
                 unit.eq(unit + 1),
             ]
             with m.If(unit == units_per_group - 1):
@@ -131,23 +166,38 @@ class DrainUnit(wiring.Component):
             m.d.sync += entry.eq(Mux(entry == config.finish_entries - 1, 0, entry + 1))
 
         m.d.comb += [
-            self.o_tagged.eq(start), self.o_tag.mode.eq(command.mode), self.o_tag.scale.eq(command.scale),
-            self.o_tag.outputs.eq(outputs), self.o_tag.cell.eq(cell), self.o_tag.context.eq(context), self.o_tag.state.eq(state),
-            self.o_tag.target.eq(command.target), self.o_tag.write.eq(command.write & ~linear),
-            self.o_tag.signal.eq(command.signal & (others == 0)), self.o_tag.emit.eq(command.emit),
+            self.o_tagged.eq(start),
+            self.o_tag.mode.eq(command.mode),
+            self.o_tag.scale.eq(command.scale),
+            self.o_tag.outputs.eq(outputs),
+            self.o_tag.cell.eq(cell),
+            self.o_tag.context.eq(context),
+            self.o_tag.state.eq(state),
+            self.o_tag.target.eq(command.target),
+            self.o_tag.write.eq(command.write & ~linear),
+            self.o_tag.signal.eq(command.signal & (others == 0)),
+            self.o_tag.emit.eq(command.emit),
             self.o_tag.last.eq(command.last & ends),
         ]
         # The pieces of a unit are requested in consecutive cycles.
         piece, more = Signal(range(pieces)), Signal()
         with m.If(start):
             m.d.sync += [
-                self.o_drain.valid.eq(1), self.o_drain.entry.eq(entry), self.o_drain.group.eq(group),
-                self.o_drain.piece.eq(unit * pieces), self.o_drain.context.eq(context),
-                piece.eq(1), more.eq(pieces > 1),
+                self.o_drain.valid.eq(1),
+                self.o_drain.entry.eq(entry),
+                self.o_drain.group.eq(group),
+                self.o_drain.piece.eq(unit * pieces),
+                self.o_drain.context.eq(context),
+                piece.eq(1),
+                more.eq(pieces > 1),
             ]
         with m.Else():
-            m.d.sync += [self.o_drain.valid.eq(more), self.o_drain.piece.eq(self.o_drain.piece + 1),
-                         piece.eq(piece + 1), more.eq(more & (piece != pieces - 1))]
+            m.d.sync += [
+                self.o_drain.valid.eq(more),
+                self.o_drain.piece.eq(self.o_drain.piece + 1),
+                piece.eq(piece + 1),
+                more.eq(more & (piece != pieces - 1)),
+            ]
         return m
 
 
@@ -187,8 +237,9 @@ class CellUnit(wiring.Component):
         self.config, self.drain_latency = config, drain_latency
         self.cells = [Cell(config) for _ in range(config.cells)]
         bits, preact = config.accumulator_bits, config.preact.fraction
-        self.rounders = [Requantize(bits, tuple(s + preact for s in config.shifts), config.preact)
-                         for _ in range(config.drain_width)]
+        self.rounders = [
+            Requantize(bits, tuple(s + preact for s in config.shifts), config.preact) for _ in range(config.drain_width)
+        ]
         self.pieces = GATES // config.drain_width
         # From the decision to start a unit: request register, chain, rounding, gather register.
         self.gather_latency = 1 + drain_latency + self.rounders[0].latency + self.pieces
@@ -198,16 +249,24 @@ class CellUnit(wiring.Component):
         self.output_places = 1 << ceil_log2(in_flight + 2 * GATES)
         self.drain = DrainUnit(config, ceil_log2(self.output_places) + 1)
         element = signed(config.operand_bits)
-        super().__init__({
-            "i": In(stream.Signature(command_layout("CELL"))),
-            "i_clear": In(1), "i_finished": In(1), "o_finish_free": Out(1),
-            "o_drain": Out(drain_layout(config)), "i_arrived": In(1),
-            "i_drained": In(data.ArrayLayout(signed(bits), config.drain_width)),
-            "o_h_write": Out(1), "o_h_bank": Out(range(config.contexts)), "o_h_address": Out(16), "o_h_data": Out(element),
-            "o_signal": Out(1),
-            "o": Out(stream.Signature(output_beat_layout(config))),
-            "o_idle": Out(1),
-        })
+        super().__init__(
+            {
+                "i": In(stream.Signature(command_layout("CELL"))),
+                "i_clear": In(1),
+                "i_finished": In(1),
+                "o_finish_free": Out(1),
+                "o_drain": Out(drain_layout(config)),
+                "i_arrived": In(1),
+                "i_drained": In(data.ArrayLayout(signed(bits), config.drain_width)),
+                "o_h_write": Out(1),
+                "o_h_bank": Out(range(config.contexts)),
+                "o_h_address": Out(16),
+                "o_h_data": Out(element),
+                "o_signal": Out(1),
+                "o": Out(stream.Signature(output_beat_layout(config))),
+                "o_idle": Out(1),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -217,8 +276,10 @@ class CellUnit(wiring.Component):
         finished = Signal(FINISH_DELAY)
         m.d.sync += finished.eq(Cat(self.i_finished, finished))
         m.d.comb += [
-            drain.i_clear.eq(self.i_clear), drain.i_finished.eq(finished[-1]),
-            self.o_finish_free.eq(drain.o_finish_free), self.o_drain.eq(drain.o_drain),
+            drain.i_clear.eq(self.i_clear),
+            drain.i_finished.eq(finished[-1]),
+            self.o_finish_free.eq(drain.o_finish_free),
+            self.o_drain.eq(drain.o_drain),
         ]
 
         # A unit's tag waits where it is needed: at arrival, at the read and write of c, at the write of h.
@@ -244,13 +305,19 @@ class CellUnit(wiring.Component):
         m.submodules.states = states = memory.Memory(shape=config.operand_bits, depth=config.states, init=[])
         reader, writer = states.read_port(), states.write_port()
         read, c_valid = Signal(), Signal()
-        m.d.comb += [read.eq(Cat(c.o_read for c in cells).any()), c_valid.eq(Cat(c.o_c_valid for c in cells).any()),
-                     h_valid.eq(Cat(c.o_h_valid for c in cells).any())]
-        read_tag, write_tag, h_tag = (tag_queue(n, t) for n, t in (
-            ("read_tags", read), ("write_tags", c_valid), ("h_tags", h_valid)))
         m.d.comb += [
-            reader.addr.eq(read_tag.state), reader.en.eq(1),
-            writer.addr.eq(write_tag.state), writer.en.eq(c_valid & (write_tag.mode != MODE_LINEAR)),
+            read.eq(Cat(c.o_read for c in cells).any()),
+            c_valid.eq(Cat(c.o_c_valid for c in cells).any()),
+            h_valid.eq(Cat(c.o_h_valid for c in cells).any()),
+        ]
+        read_tag, write_tag, h_tag = (
+            tag_queue(n, t) for n, t in (("read_tags", read), ("write_tags", c_valid), ("h_tags", h_valid))
+        )
+        m.d.comb += [
+            reader.addr.eq(read_tag.state),
+            reader.en.eq(1),
+            writer.addr.eq(write_tag.state),
+            writer.en.eq(c_valid & (write_tag.mode != MODE_LINEAR)),
             writer.data.eq(Mux(write_tag.mode == MODE_ZERO, 0, merged("o_c", "o_c_valid"))),
         ]
         m.d.comb += [cell.i_c.eq(reader.data) for cell in cells]
@@ -258,13 +325,16 @@ class CellUnit(wiring.Component):
         h = Signal(signed(config.operand_bits))
         m.d.comb += [
             h.eq(Mux(h_tag.mode == MODE_ZERO, 0, merged("o_h", "o_h_valid"))),
-            self.o_h_write.eq(h_valid & h_tag.write), self.o_h_bank.eq(h_tag.context),
-            self.o_h_address.eq(h_tag.target), self.o_h_data.eq(h), self.o_signal.eq(h_valid & h_tag.signal),
+            self.o_h_write.eq(h_valid & h_tag.write),
+            self.o_h_bank.eq(h_tag.context),
+            self.o_h_address.eq(h_tag.target),
+            self.o_h_data.eq(h),
+            self.o_signal.eq(h_valid & h_tag.signal),
         ]
         self._output(m, start, start_tag, preact, h_valid & h_tag.emit & (h_tag.mode != MODE_LINEAR), h, h_tag.last)
 
-        busy = Signal(range(self.tags + 1))      # hidden units on their way
-        flying = Signal(range(self.tags + 1))    # ... with plain outputs
+        busy = Signal(range(self.tags + 1))  # hidden units on their way
+        flying = Signal(range(self.tags + 1))  # ... with plain outputs
         hidden = drain.o_tagged & (drain.o_tag.mode != MODE_LINEAR)
         m.d.sync += [
             busy.eq(busy + hidden - (h_valid & (h_tag.mode != MODE_LINEAR))),
@@ -300,7 +370,8 @@ class CellUnit(wiring.Component):
         """Queue h elements and plain outputs for the output stream; sets ``quiet`` when nothing waits."""
         config, drain = self.config, self.drain
         m.submodules.output = queue = fifo.SyncFIFOBuffered(
-            width=output_beat_layout(config).size, depth=self.output_places)
+            width=output_beat_layout(config).size, depth=self.output_places
+        )
         promised = Signal(range(self.output_places + 1))
         popped = queue.r_rdy & self.o.ready
         m.d.sync += promised.eq(promised + drain.o_promised - popped)
@@ -318,7 +389,8 @@ class CellUnit(wiring.Component):
             queue.w_en.eq(h_emitted | (left != 0)),
             beat.data.eq(Mux(left != 0, values[0], h)),
             beat.last.eq(Mux(left != 0, last & (left == 1), h_last)),
-            self.o.valid.eq(queue.r_rdy), queue.r_en.eq(self.o.ready),
+            self.o.valid.eq(queue.r_rdy),
+            queue.r_en.eq(self.o.ready),
             self.o.payload.eq(queue.r_data),
         ]
         self.quiet = promised == 0

@@ -72,7 +72,7 @@ class Top(wiring.Component):
         def port(prefix, name):
             return getattr(self, f"{prefix}_{name}")
 
-        for prefix, bus, slave in ((CONTROL, control.bus, True), (WEIGHTS, engine.bus, False)):
+        for prefix, bus in ((CONTROL, control.bus), (WEIGHTS, engine.bus)):
             for name, member in bus.signature.members.items():
                 inner, outer = getattr(bus, name), port(prefix, name)
                 m.d.comb += inner.eq(outer) if member.flow == In else outer.eq(inner)

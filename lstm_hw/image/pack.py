@@ -35,8 +35,14 @@ def bias_digits(bias, weight_bits):
     limit = (1 << (weight_bits - 1)) - 1
     columns = max(1, -(-int(np.abs(rest).max(initial=0)) // limit))
     if columns > 255:
-        raise FormatError("bias", int(np.abs(bias).max()), f"must be at most {255 * limit << TOP_EXPONENT} at the accumulator's fraction")
-    top = [np.clip(rest - n * limit * np.sign(rest), -limit, limit) * (np.abs(rest) > n * limit) for n in range(columns)]
+        raise FormatError(
+            "bias",
+            int(np.abs(bias).max()),
+            f"must be at most {255 * limit << TOP_EXPONENT} at the accumulator's fraction",
+        )
+    top = [
+        np.clip(rest - n * limit * np.sign(rest), -limit, limit) * (np.abs(rest) > n * limit) for n in range(columns)
+    ]
     structure = ((TOP_EXPONENT, columns), *((exponent, 1) for exponent, _ in reversed(low)))
     return structure, np.stack(top + [digit for _, digit in reversed(low)], axis=1)
 
@@ -72,8 +78,10 @@ def layer_parts(layer, config):
     bias = np.asarray(layer.bias, dtype=np.int64) << (layer.acc_fraction - layer.bias_format.fraction)
     _, digits = bias_digits(bias, config.weight_bits)
     if hasattr(layer, "w_x"):
-        return {part: interleave(matrix, config.rows)
-                for part, matrix in (("x", layer.w_x), ("h", layer.w_h), ("bias", digits))}
+        return {
+            part: interleave(matrix, config.rows)
+            for part, matrix in (("x", layer.w_x), ("h", layer.w_h), ("bias", digits))
+        }
     return {part: to_blocks(matrix, config.rows) for part, matrix in (("x", layer.weight), ("bias", digits))}
 
 
@@ -98,9 +106,9 @@ def pack(image, layers, config):
     parts = [layer_parts(layer, config) for layer in layers]
     words = np.zeros((image.words, config.rows), dtype=np.int64)
     for tile, offset in zip(image.tiles, image.offsets, strict=True):
-        blocks = parts[tile.layer][tile.part][tile.first_block:tile.first_block + tile.blocks]
-        columns = blocks[:, :, tile.first_column:tile.first_column + tile.columns]
-        words[offset:offset + tile.words] = columns.transpose(0, 2, 1).reshape(-1, config.rows)
+        blocks = parts[tile.layer][tile.part][tile.first_block : tile.first_block + tile.blocks]
+        columns = blocks[:, :, tile.first_column : tile.first_column + tile.columns]
+        words[offset : offset + tile.words] = columns.transpose(0, 2, 1).reshape(-1, config.rows)
     low, high = -(1 << (config.weight_bits - 1)), (1 << (config.weight_bits - 1)) - 1
     if words.size and (words.min() < low or words.max() > high):
         raise FormatError("weights", f"{words.min()} to {words.max()}", f"must be between {low} and {high}")

@@ -63,7 +63,7 @@ class Partial:
 
     def __init__(self):
         self.layer = self.block = self.counts = None
-        self.x = self.h = None      # (sequence, step) of the vectors multiplied so far
+        self.x = self.h = None  # (sequence, step) of the vectors multiplied so far
 
     def clone(self):
         other = copy(self)
@@ -78,21 +78,29 @@ class Checker:
         self.plan, self.config, self.network = plan, plan.config, plan.network
         config = plan.config
         self.layers = plan.network.layers
-        self.bias_exponents = [np.repeat([e for e, _ in s.bias_columns], [c for _, c in s.bias_columns])
-                               for s in self.layers]
-        self.image = np.concatenate([self._names(tile) for tile in plan.image.tiles]) if plan.image.tiles else np.zeros((0, 4), int)
+        self.bias_exponents = [
+            np.repeat([e for e, _ in s.bias_columns], [c for _, c in s.bias_columns]) for s in self.layers
+        ]
+        self.image = (
+            np.concatenate([self._names(tile) for tile in plan.image.tiles])
+            if plan.image.tiles
+            else np.zeros((0, 4), int)
+        )
         self.weights = np.full((config.weight_words, 4), -1)
         self.weight_token = np.full(config.weight_words, -1)
         self.weight_reader = np.full(config.weight_words, -1)
         # Vector elements: (layer, sequence, step, element); x is layer -1.
-        self.vectors = {SPACE_H: np.full((config.contexts, config.h_elements, 4), NOBODY),
-                        SPACE_X: np.full((config.contexts, config.x_elements, 4), NOBODY)}
+        self.vectors = {
+            SPACE_H: np.full((config.contexts, config.h_elements, 4), NOBODY),
+            SPACE_X: np.full((config.contexts, config.x_elements, 4), NOBODY),
+        }
         self.token = {space: np.full(v.shape[:2], -1) for space, v in self.vectors.items()}
         self.reader = {space: np.full(v.shape[:2], -1) for space, v in self.vectors.items()}
         self.states = np.full((config.states, 4), NOBODY)
         self.state_token = np.full(config.states, -1)
-        self.accumulators = [[Partial() if entry == 0 else None for _ in range(config.contexts)]
-                             for entry in range(config.accumulators)]
+        self.accumulators = [
+            [Partial() if entry == 0 else None for _ in range(config.contexts)] for entry in range(config.accumulators)
+        ]
         self.sums = [None] * config.contexts
         self.registers = [0] * REGISTERS
         self.step, self.slot, self.products = 0, 0, 0
@@ -100,9 +108,14 @@ class Checker:
 
     @staticmethod
     def _names(tile):
-        block, column = np.meshgrid(np.arange(tile.first_block, tile.first_block + tile.blocks),
-                                    np.arange(tile.first_column, tile.first_column + tile.columns), indexing="ij")
-        return np.stack([np.full(block.size, tile.layer), np.full(block.size, PARTS[tile.part]), block.ravel(), column.ravel()], 1)
+        block, column = np.meshgrid(
+            np.arange(tile.first_block, tile.first_block + tile.blocks),
+            np.arange(tile.first_column, tile.first_column + tile.columns),
+            indexing="ij",
+        )
+        return np.stack(
+            [np.full(block.size, tile.layer), np.full(block.size, PARTS[tile.part]), block.ravel(), column.ravel()], 1
+        )
 
     def run(self, entry, steps, clear):
         """Check one run."""
@@ -120,7 +133,14 @@ class Checker:
         self.ring, self.ring_room, self.buffers = deque(), 0, 0
         self.frees, self.x_waits, self.vector, self.input_safe = [], 0, 0, -1
         self.finished, self.emitted = deque(), []
-        handlers = {"RING": self._ring, "BUFFERS": self._buffers, "INPUT": self._input, "LOAD": self._load, "MAC": self._mac, "CELL": self._cell}
+        handlers = {
+            "RING": self._ring,
+            "BUFFERS": self._buffers,
+            "INPUT": self._input,
+            "LOAD": self._load,
+            "MAC": self._mac,
+            "CELL": self._cell,
+        }
         for command in self.plan.program.run(entry, steps, clear, self.registers):
             if command.op != "HALT":
                 handlers[command.op](command)
@@ -135,7 +155,9 @@ class Checker:
             self._fail(command, found, rule)
 
     def _ring(self, command):
-        self._require(not self.ring, command, f"{len(self.ring)} words in the ring", "must be empty when the ring is set up")
+        self._require(
+            not self.ring, command, f"{len(self.ring)} words in the ring", "must be empty when the ring is set up"
+        )
         self.ring_room = self.config.weight_words - command.base
 
     def _buffers(self, command):
@@ -144,19 +166,36 @@ class Checker:
     def _input(self, command):
         space, config = SPACE_X, self.config
         where = slice(command.target, command.target + command.elements)
-        self._require(where.stop <= config.x_elements, command, f"x elements up to {where.stop - 1}", f"must stay below {config.x_elements}")
+        self._require(
+            where.stop <= config.x_elements,
+            command,
+            f"x elements up to {where.stop - 1}",
+            f"must stay below {config.x_elements}",
+        )
         first, elements, step, sequence = self._piece(command)
-        self._require(command.elements == elements, command, f"{command.elements} elements", f"must be the {elements} that come next")
+        self._require(
+            command.elements == elements,
+            command,
+            f"{command.elements} elements",
+            f"must be the {elements} that come next",
+        )
         if command.wait:
             waited = self.x_waits - self.buffers
-            self._require(waited < len(self.frees), command, "no x vector is ever free", "must follow the MAC that frees one")
+            self._require(
+                waited < len(self.frees), command, "no x vector is ever free", "must follow the MAC that frees one"
+            )
             # Inputs run in order: what one waited for holds for all that follow.
             self.input_safe = max(self.input_safe, self.frees[waited] if waited >= 0 else -1)
             self.x_waits += 1
         banks = range(config.contexts) if command.spread else [command.bank]
         for bank in banks:
             reader = self.reader[space][bank, where].max()
-            self._require(reader <= self.input_safe, command, f"x elements {where.start}.. may still be read", "must wait for the vector to be free")
+            self._require(
+                reader <= self.input_safe,
+                command,
+                f"x elements {where.start}.. may still be read",
+                "must wait for the vector to be free",
+            )
             names = self.vectors[space][bank, where]
             names[:, 0], names[:, 1] = -1, bank if sequence is None else sequence
             names[:, 2], names[:, 3] = self.first_step + step, first + np.arange(elements)
@@ -178,18 +217,30 @@ class Checker:
     def _load(self, command):
         per_word = self.config.beats_per_word
         first, count = command.offset // per_word, command.beats // per_word
-        self._require(command.offset % per_word == 0 and command.beats % per_word == 0 and first + count <= len(self.image),
-                      command, f"beats {command.offset} + {command.beats}", "must be whole words inside the image")
+        self._require(
+            command.offset % per_word == 0 and command.beats % per_word == 0 and first + count <= len(self.image),
+            command,
+            f"beats {command.offset} + {command.beats}",
+            "must be whole words inside the image",
+        )
         if command.stream:
             self._require(self.ring_room, command, "no ring", "must follow RING")
             self.ring.extend(range(first, first + count))
             return
         where = slice(command.base, command.base + count)
-        self._require(where.stop <= self.config.weight_words, command, f"words up to {where.stop - 1}",
-                      f"must stay below {self.config.weight_words}")
-        self._require(self.weight_reader[where].max(initial=-1) < 0, command, f"words {where.start}.. may still be read",
-                      "must not overwrite words that this run has used")
-        self.weights[where] = self.image[first:first + count]
+        self._require(
+            where.stop <= self.config.weight_words,
+            command,
+            f"words up to {where.stop - 1}",
+            f"must stay below {self.config.weight_words}",
+        )
+        self._require(
+            self.weight_reader[where].max(initial=-1) < 0,
+            command,
+            f"words {where.start}.. may still be read",
+            "must not overwrite words that this run has used",
+        )
+        self.weights[where] = self.image[first : first + count]
         self.weight_token[where] = self.fresh + np.arange(count)
         self.fresh += count
 
@@ -198,8 +249,12 @@ class Checker:
         if not count:
             return
         self._require(command.store + command.finish <= 1, command, "store and finish", "must not be together")
-        self._require(command.space != SPACE_CONSTANT or command.operand <= TOP_EXPONENT, command, f"constant 2**{command.operand}",
-                      f"must be at most 2**{TOP_EXPONENT}")
+        self._require(
+            command.space != SPACE_CONSTANT or command.operand <= TOP_EXPONENT,
+            command,
+            f"constant 2**{command.operand}",
+            f"must be at most 2**{TOP_EXPONENT}",
+        )
         words = self._words(command, count).reshape(command.slots, command.columns, 4)
         contexts = [k for k in range(self.config.contexts) if command.mask >> k & 1]
         self._wait(command)
@@ -214,23 +269,49 @@ class Checker:
     def _words(self, command, count):
         """Names of the weight words; they must be guaranteed to be there."""
         if command.stream:
-            self._require(command.weight + count <= self.ring_room, command, f"a window of {command.weight + count} words",
-                          f"must fit the ring of {self.ring_room}")
-            self._require(command.weight + count <= len(self.ring), command, f"{len(self.ring)} words in the ring",
-                          f"must be at least {command.weight + count}: a LOAD is missing")
+            self._require(
+                command.weight + count <= self.ring_room,
+                command,
+                f"a window of {command.weight + count} words",
+                f"must fit the ring of {self.ring_room}",
+            )
+            self._require(
+                command.weight + count <= len(self.ring),
+                command,
+                f"{len(self.ring)} words in the ring",
+                f"must be at least {command.weight + count}: a LOAD is missing",
+            )
             return self.image[[self.ring[command.weight + n] for n in range(count)]]
         where = slice(command.weight, command.weight + count)
-        self._require(where.stop <= self.config.weight_words, command, f"words up to {where.stop - 1}",
-                      f"must stay below {self.config.weight_words}")
+        self._require(
+            where.stop <= self.config.weight_words,
+            command,
+            f"words up to {where.stop - 1}",
+            f"must stay below {self.config.weight_words}",
+        )
         if command.fresh:
             expected = self.fresh_used + np.arange(count)
-            self._require(self.fresh_used + count <= self.fresh, command, "waits for words that no LOAD brings", "must follow its LOAD")
-            self._require((self.weight_token[where] <= expected).all(), command, f"words {where.start}.. in another order than loaded",
-                          "must wait for words in the order of arrival")
+            self._require(
+                self.fresh_used + count <= self.fresh,
+                command,
+                "waits for words that no LOAD brings",
+                "must follow its LOAD",
+            )
+            self._require(
+                (self.weight_token[where] <= expected).all(),
+                command,
+                f"words {where.start}.. in another order than loaded",
+                "must wait for words in the order of arrival",
+            )
             self.fresh_used += count
         else:
             late = self.weight_token[where].max(initial=-1)
-            self._require(late < self.fresh_used, command, f"words {where.start}.. may not have arrived", "must wait for them (fresh)")
+            self._require(
+                late < self.fresh_used,
+                command,
+                f"words {where.start}.. may not have arrived",
+                "must wait for them (fresh)",
+            )
         self.weight_reader[where] = self.slot
         return self.weights[where]
 
@@ -240,39 +321,68 @@ class Checker:
             return
         space = command.space
         need = self.used[space] + command.offset + command.columns
-        self._require(need <= self.produced[space], command, f"token {need} of {self.produced[space]}", "must not wait for what no earlier command produces")
+        self._require(
+            need <= self.produced[space],
+            command,
+            f"token {need} of {self.produced[space]}",
+            "must not wait for what no earlier command produces",
+        )
         self.guaranteed[space] = max(self.guaranteed[space], need)
         if command.take:
             self.used[space] += command.columns
 
     def _slot(self, command, slot, words, contexts):
         layer, part, block = words[0, :3]
-        self._require(layer >= 0 and (words[:, :3] == words[0, :3]).all() and (np.diff(words[:, 3]) == 1).all(), command,
-                      f"slot {slot} mixes words", "must be columns of one row block that were loaded")
+        self._require(
+            layer >= 0 and (words[:, :3] == words[0, :3]).all() and (np.diff(words[:, 3]) == 1).all(),
+            command,
+            f"slot {slot} mixes words",
+            "must be columns of one row block that were loaded",
+        )
         columns = words[:, 3]
         if command.load:
             entry = command.source + (0 if command.hold else slot)
-            self._require(entry < self.config.accumulators, command, f"accumulator entry {entry}", f"must stay below {self.config.accumulators}")
+            self._require(
+                entry < self.config.accumulators,
+                command,
+                f"accumulator entry {entry}",
+                f"must stay below {self.config.accumulators}",
+            )
             for k in contexts:
                 source = self.accumulators[entry][k]
-                self._require(source is not None, command, f"accumulator entry {entry}", "must be written before it is read")
+                self._require(
+                    source is not None, command, f"accumulator entry {entry}", "must be written before it is read"
+                )
                 self.sums[k] = source.clone()
         for k in contexts:
             partial = self.sums[k]
-            self._require(partial is not None, command, f"sum of context {k}", "must start from an entry or go on in the same contexts")
+            self._require(
+                partial is not None,
+                command,
+                f"sum of context {k}",
+                "must start from an entry or go on in the same contexts",
+            )
             self._add(command, partial, k, layer, part, block, columns)
         for k in set(range(self.config.contexts)) - set(contexts):
             self.sums[k] = None
         if command.store:
             entry = command.target + slot
-            self._require(0 < entry < self.config.accumulators, command, f"accumulator entry {entry}",
-                          f"must be between 1 and {self.config.accumulators - 1} (entry 0 stays zero)")
+            self._require(
+                0 < entry < self.config.accumulators,
+                command,
+                f"accumulator entry {entry}",
+                f"must be between 1 and {self.config.accumulators - 1} (entry 0 stays zero)",
+            )
             for k in contexts:
                 self.accumulators[entry][k] = self.sums[k].clone()
         if command.finish:
             self.finished.append((self.slot, self.guaranteed[SPACE_H], {k: self.sums[k].clone() for k in contexts}))
-            self._require(len(self.finished) <= self.config.finish_entries, command, f"{len(self.finished)} finished row blocks",
-                          f"must fit {self.config.finish_entries} entries until their CELL comes")
+            self._require(
+                len(self.finished) <= self.config.finish_entries,
+                command,
+                f"{len(self.finished)} finished row blocks",
+                f"must fit {self.config.finish_entries} entries until their CELL comes",
+            )
         self.slot += 1
 
     def _add(self, command, partial, k, layer, part, block, columns):
@@ -281,22 +391,38 @@ class Checker:
         bias = len(self.bias_exponents[layer])
         if partial.counts is None:
             partial.layer, partial.block, partial.counts = layer, block, np.zeros(shape.columns + bias, dtype=np.int16)
-        self._require((partial.layer, partial.block) == (layer, block), command,
-                      f"row block {block} of layer {layer} added to row block {partial.block} of layer {partial.layer}", "must match")
+        self._require(
+            (partial.layer, partial.block) == (layer, block),
+            command,
+            f"row block {block} of layer {layer} added to row block {partial.block} of layer {partial.layer}",
+            "must match",
+        )
         first = {0: 0, 1: shape.inputs, 2: shape.columns}[int(part)]
         partial.counts[first + columns] += 1
         self.products += columns.size
         if part == PARTS["bias"]:
-            self._require(command.space == SPACE_CONSTANT and (self.bias_exponents[layer][columns] == (command.operand & 15)).all(),
-                          command, f"bias columns of layer {layer}", "must be multiplied by their constants")
+            self._require(
+                command.space == SPACE_CONSTANT
+                and (self.bias_exponents[layer][columns] == (command.operand & 15)).all(),
+                command,
+                f"bias columns of layer {layer}",
+                "must be multiplied by their constants",
+            )
             return
-        self._require(command.space != SPACE_CONSTANT, command, "weights times a constant", "must be multiplied by x or h")
+        self._require(
+            command.space != SPACE_CONSTANT, command, "weights times a constant", "must be multiplied by x or h"
+        )
         vector = self._operands(command, k, columns)
         wanted = -1 if layer == 0 and part == 0 else (layer if part else layer - 1)
         self._require(vector[0] == wanted, command, f"vector of layer {vector[0]}", f"must be of layer {wanted}")
         kind = "h" if part else "x"
         before = getattr(partial, kind)
-        self._require(before in (None, vector[1:]), command, f"step {vector[2]} added to products of {before}", "must be of one sequence and step")
+        self._require(
+            before in (None, vector[1:]),
+            command,
+            f"step {vector[2]} added to products of {before}",
+            "must be of one sequence and step",
+        )
         setattr(partial, kind, vector[1:])
 
     def _operands(self, command, k, columns):
@@ -304,19 +430,34 @@ class Checker:
         space, bank = command.space, (k + command.rotate) % self.config.contexts
         names = self.vectors[space][bank]
         where = slice(command.operand, command.operand + columns.size)
-        self._require(where.stop <= len(names), command, f"operands up to {where.stop - 1}", f"must stay below {len(names)}")
+        self._require(
+            where.stop <= len(names), command, f"operands up to {where.stop - 1}", f"must stay below {len(names)}"
+        )
         found = names[where]
-        self._require((found[:, :3] == found[0, :3]).all() and (found[:, 3] == columns).all(), command,
-                      f"operands {where.start}.. of context {k}", "must be the elements that the columns multiply")
+        self._require(
+            (found[:, :3] == found[0, :3]).all() and (found[:, 3] == columns).all(),
+            command,
+            f"operands {where.start}.. of context {k}",
+            "must be the elements that the columns multiply",
+        )
         late = self.token[space][bank, where].max()
-        self._require(late < self.guaranteed[space], command, f"operands {where.start}.. of context {k} may not exist yet",
-                      "must wait for their tokens")
+        self._require(
+            late < self.guaranteed[space],
+            command,
+            f"operands {where.start}.. of context {k} may not exist yet",
+            "must wait for their tokens",
+        )
         self.reader[space][bank, where] = self.slot
         return tuple(int(v) for v in found[0, :3])
 
     def _cell(self, command):
         contexts = [k for k in range(self.config.contexts) if command.mask >> k & 1]
-        self._require(command.mode != MODE_ZERO or not command.emit, command, "zero state on the output stream", "must not be sent")
+        self._require(
+            command.mode != MODE_ZERO or not command.emit,
+            command,
+            "zero state on the output stream",
+            "must not be sent",
+        )
         per_block = self.config.units_per_block * (4 if command.mode == MODE_LINEAR else 1)
         for first in range(0, command.units, per_block):
             units = np.arange(first, min(command.units, first + per_block))
@@ -345,20 +486,40 @@ class Checker:
             self._emit(command, layer, sequence, step, units)
             return
         states = command.state + units + command.state_stride * position
-        self._require(states.max() < self.config.states, command, f"state {states.max()}", f"must stay below {self.config.states}")
+        self._require(
+            states.max() < self.config.states, command, f"state {states.max()}", f"must stay below {self.config.states}"
+        )
         if command.mode != MODE_ZERO:
             expected = np.stack([np.full(units.size, v) for v in (layer, sequence, step - 1)] + [units], 1)
-            self._require((self.states[states] == expected).all(), command, f"c of layer {layer} for step {step}", "must be of the step before")
-            self._require(self.state_token[states].max() < guaranteed, command, f"c of layer {layer} may not be written yet",
-                          "must be separated by the h that was written after it")
+            self._require(
+                (self.states[states] == expected).all(),
+                command,
+                f"c of layer {layer} for step {step}",
+                "must be of the step before",
+            )
+            self._require(
+                self.state_token[states].max() < guaranteed,
+                command,
+                f"c of layer {layer} may not be written yet",
+                "must be separated by the h that was written after it",
+            )
         self.states[states] = np.stack([np.full(units.size, v) for v in (layer, sequence, step)] + [units], 1)
         tokens = self.produced[SPACE_H] + np.arange(units.size)
         self.state_token[states] = tokens
         if command.write:
             where = slice(command.target + units[0], command.target + units[-1] + 1)
-            self._require(where.stop <= self.config.h_elements, command, f"h elements up to {where.stop - 1}", f"must stay below {self.config.h_elements}")
-            self._require(self.reader[SPACE_H][k, where].max() <= slot, command, f"h elements {where.start}.. may still be read",
-                          "must not be written before their last reader")
+            self._require(
+                where.stop <= self.config.h_elements,
+                command,
+                f"h elements up to {where.stop - 1}",
+                f"must stay below {self.config.h_elements}",
+            )
+            self._require(
+                self.reader[SPACE_H][k, where].max() <= slot,
+                command,
+                f"h elements {where.start}.. may still be read",
+                "must not be written before their last reader",
+            )
             self.vectors[SPACE_H][k, where] = self.states[states]
             # Without a signal nothing in this run can wait for the elements.
             self.token[SPACE_H][k, where] = tokens if command.signal else 1 << 60
@@ -372,17 +533,27 @@ class Checker:
         """A finished row block must hold every product once; returns (layer, sequence, step)."""
         layer = partial.layer
         shape = self.layers[layer]
-        self._require(partial.block == block, command, f"row block {partial.block}", f"must be row block {block}, in order")
+        self._require(
+            partial.block == block, command, f"row block {partial.block}", f"must be row block {block}, in order"
+        )
         wrong = np.flatnonzero(partial.counts != 1)
         if wrong.size:
-            kind, column = ("x", wrong[0]) if wrong[0] < shape.inputs else ("h", wrong[0] - shape.inputs)
-            kind, column = ("bias", wrong[0] - shape.columns) if wrong[0] >= shape.columns else (kind, column)
-            self._fail(command, f"{kind} column {column} of row block {block} of layer {layer} counted {partial.counts[wrong[0]]} times",
-                       "must be counted exactly once")
+            first = next(start for start in (shape.columns, shape.inputs, 0) if wrong[0] >= start)
+            kind = {shape.columns: "bias", shape.inputs: "h", 0: "x"}[first]
+            times = partial.counts[wrong[0]]
+            self._fail(
+                command,
+                f"{kind} column {wrong[0] - first} of row block {block} of layer {layer} counted {times} times",
+                "must be counted exactly once",
+            )
         sequence, step = partial.x
         expected = (sequence, step - 1)
-        self._require(shape.kind == "linear" or partial.h == expected, command, f"h of step {partial.h} with x of step {partial.x}",
-                      "must be of the step before")
+        self._require(
+            shape.kind == "linear" or partial.h == expected,
+            command,
+            f"h of step {partial.h} with x of step {partial.x}",
+            "must be of the step before",
+        )
         return layer, sequence, step
 
     def _emit(self, command, layer, sequence, step, units):
@@ -391,13 +562,29 @@ class Checker:
 
     def _end(self, entry):
         """What must hold when a run is over."""
-        self._require(not self.ring, None, f"entry {entry!r} leaves {len(self.ring)} words in the ring", "must use and release all")
-        self._require(not self.finished, None, f"entry {entry!r} leaves {len(self.finished)} finished row blocks", "must hand all to a CELL")
+        self._require(
+            not self.ring,
+            None,
+            f"entry {entry!r} leaves {len(self.ring)} words in the ring",
+            "must use and release all",
+        )
+        self._require(
+            not self.finished,
+            None,
+            f"entry {entry!r} leaves {len(self.finished)} finished row blocks",
+            "must hand all to a CELL",
+        )
         if not self.steps:
             return
         last = len(self.layers) - 1
         every = self.network.head is None or self.network.head_every_step
         steps = range(self.first_step, self.step) if every else [self.step - 1]
-        wanted = [(last, q, s, u) for s in steps for q in range(self.plan.sequences) for u in range(self.network.output_size)]
-        self._require(sorted(self.emitted) == sorted(wanted), None, f"entry {entry!r} sends {len(self.emitted)} outputs",
-                      f"must send the {len(wanted)} of the last layer, each once")
+        wanted = [
+            (last, q, s, u) for s in steps for q in range(self.plan.sequences) for u in range(self.network.output_size)
+        ]
+        self._require(
+            sorted(self.emitted) == sorted(wanted),
+            None,
+            f"entry {entry!r} sends {len(self.emitted)} outputs",
+            f"must send the {len(wanted)} of the last layer, each once",
+        )

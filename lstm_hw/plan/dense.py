@@ -72,10 +72,24 @@ class Placement:
         work_base, accumulators = _running(blocks, start=after_bias)
         stride = -(-network.layers[0].inputs // config.x_per_beat) * config.x_per_beat
         check_beat(config)
-        placement = cls(h_base, h_base, bias_base, work_base, states, states * config.contexts, accumulators, stride,
-                        min(255, config.x_elements // stride))
-        for field, need in (("h_elements", 2 * states), ("states", placement.states), ("accumulators", accumulators),
-                            ("x_elements", stride), ("finish_entries", max(blocks))):
+        placement = cls(
+            h_base,
+            h_base,
+            bias_base,
+            work_base,
+            states,
+            states * config.contexts,
+            accumulators,
+            stride,
+            min(255, config.x_elements // stride),
+        )
+        for field, need in (
+            ("h_elements", 2 * states),
+            ("states", placement.states),
+            ("accumulators", accumulators),
+            ("x_elements", stride),
+            ("finish_entries", max(blocks)),
+        ):
             if getattr(config, field) < need:
                 raise ConfigError(f"engine.{field}", getattr(config, field), f"must be at least {need} for this model")
         return placement
@@ -84,8 +98,11 @@ class Placement:
 def check_beat(config):
     """Sequences side by side need a beat that holds one element of each."""
     if 1 < config.contexts and config.x_per_beat < config.contexts:
-        raise ConfigError("engine.x_per_beat", config.x_per_beat,
-                          f"must be at least contexts = {config.contexts}: a beat holds one element of each")
+        raise ConfigError(
+            "engine.x_per_beat",
+            config.x_per_beat,
+            f"must be at least contexts = {config.contexts}: a beat holds one element of each",
+        )
 
 
 def _running(sizes, start=0):
@@ -130,17 +147,26 @@ class ResidentPlanner:
             for _, columns in shape.bias_columns:
                 self._tile(layer, "bias", column, columns)
                 column += columns
-        for layer, shape in enumerate(self.network.layers):
+        for layer in range(len(self.network.layers)):
             for part, first, columns in self._column_order(layer):
                 self._tile(layer, part, first, columns)
         image = Image(tuple(self.tiles))
         if image.words > self.config.weight_words:
-            raise ConfigError("engine.weight_words", self.config.weight_words,
-                              f"must be at least {image.words} to keep the whole model on chip")
+            raise ConfigError(
+                "engine.weight_words",
+                self.config.weight_words,
+                f"must be at least {image.words} to keep the whole model on chip",
+            )
         self._load(image)
         self._run()
-        return Plan(self.config, self.network, self.name, self.builder.build(self.config.program_length), image,
-                    self.config.contexts)
+        return Plan(
+            self.config,
+            self.network,
+            self.name,
+            self.builder.build(self.config.program_length),
+            image,
+            self.config.contexts,
+        )
 
     def _tile(self, layer, part, first, columns):
         tile = Tile(layer, part, 0, self.network.layers[layer].blocks(self.config.rows), first, columns)
@@ -165,10 +191,22 @@ class ResidentPlanner:
         for layer, shape in enumerate(self.network.layers):
             column = 0
             for exponent, columns in shape.bias_columns:
-                emit("MAC", weight=self.addresses[layer, "bias", column], fresh=1, space=SPACE_CONSTANT, operand=exponent,
-                     columns=columns, slots=shape.blocks(self.config.rows), mask=self.mask,
-                     load=1, hold=int(column == 0), source=place.bias_base[layer] if column else 0,
-                     store=1, target=place.bias_base[layer], comment=f"bias of layer {layer} times 2**{exponent}")
+                emit(
+                    "MAC",
+                    weight=self.addresses[layer, "bias", column],
+                    fresh=1,
+                    space=SPACE_CONSTANT,
+                    operand=exponent,
+                    columns=columns,
+                    slots=shape.blocks(self.config.rows),
+                    mask=self.mask,
+                    load=1,
+                    hold=int(column == 0),
+                    source=place.bias_base[layer] if column else 0,
+                    store=1,
+                    target=place.bias_base[layer],
+                    comment=f"bias of layer {layer} times 2**{exponent}",
+                )
                 column += columns
         emit("HALT")
 
@@ -185,8 +223,14 @@ class ResidentPlanner:
             for layer, shape in enumerate(network.lstm):
                 self._cell(layer, shape, MODE_ZERO, H_READ)
         with self.builder.loop(count_reg=STEPS_REGISTER, comment="time steps"):
-            emit("INPUT", target_reg=X_WRITE, elements=network.layers[0].inputs, spread=int(self.config.contexts > 1),
-                 wait=1, last=1)
+            emit(
+                "INPUT",
+                target_reg=X_WRITE,
+                elements=network.layers[0].inputs,
+                spread=int(self.config.contexts > 1),
+                wait=1,
+                last=1,
+            )
             self._advance(X_WRITE, place.x_stride, place.x_stride * place.x_buffers)
             for layer, shape in enumerate(network.lstm):
                 self._macs(layer, H_WRITE)
@@ -216,7 +260,12 @@ class ResidentPlanner:
         blocks = shape.blocks(config.rows)
         sizes = [s.outputs for s in self.network.lstm]
         for position, (part, first, columns) in enumerate(order):
-            fields = {"weight": self.addresses[layer, part, first], "columns": columns, "slots": blocks, "mask": self.mask}
+            fields = {
+                "weight": self.addresses[layer, part, first],
+                "columns": columns,
+                "slots": blocks,
+                "mask": self.mask,
+            }
             if position == 0:
                 fields |= {"load": 1, "source": place.bias_base[layer]}
             elif blocks > 1:
@@ -228,19 +277,35 @@ class ResidentPlanner:
             if part == "x" and layer == 0:
                 fields |= {"space": SPACE_X, "operand_reg": X_READ, "wait": 1, "take": 1, "free": 1}
             elif part == "h":
-                fields |= {"space": SPACE_H, "operand": place.h_base[layer] + first, "operand_reg": H_READ,
-                           "wait": 1, "take": 1}
+                fields |= {
+                    "space": SPACE_H,
+                    "operand": place.h_base[layer] + first,
+                    "operand_reg": H_READ,
+                    "wait": 1,
+                    "take": 1,
+                }
             else:
                 # The vector from below is consumed by its own layer's next step; here it is only awaited. In
                 # front of it in the queue are the older vectors of the layers above and the newer ones below.
-                ahead = sum(sizes[:layer - 1]) + (sum(sizes[layer + 1:]) if shape.kind == "lstm" else 0)
-                fields |= {"space": SPACE_H, "operand": place.h_base[layer - 1] + first, "operand_reg": newest,
-                           "wait": 1, "offset": ahead + first}
+                ahead = sum(sizes[: layer - 1]) + (sum(sizes[layer + 1 :]) if shape.kind == "lstm" else 0)
+                fields |= {
+                    "space": SPACE_H,
+                    "operand": place.h_base[layer - 1] + first,
+                    "operand_reg": newest,
+                    "wait": 1,
+                    "offset": ahead + first,
+                }
             self.builder.emit("MAC", comment=f"layer {layer}, {part} columns {first}..{first + columns - 1}", **fields)
 
     def _cell(self, layer, shape, mode, target_reg, emit=0):
         fields = {"units": shape.outputs, "mask": self.mask, "mode": mode, "scale": layer, "emit": emit, "last": emit}
         if mode != MODE_LINEAR:
-            fields |= {"state": self.place.state_base[layer], "state_stride": self.place.h_total,
-                       "target": self.place.h_base[layer], "target_reg": target_reg, "write": 1, "signal": 1}
+            fields |= {
+                "state": self.place.state_base[layer],
+                "state_stride": self.place.h_total,
+                "target": self.place.h_base[layer],
+                "target_reg": target_reg,
+                "write": 1,
+                "signal": 1,
+            }
         self.builder.emit("CELL", **fields)

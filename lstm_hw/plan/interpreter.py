@@ -45,7 +45,7 @@ class Interpreter:
         self.registers = [0] * REGISTERS
         self.activation = make_activation(config.activation, config.preact, config.activated)
         self.timing = None
-        self._tokens = 0    # h tokens that the run before left
+        self._tokens = 0  # h tokens that the run before left
 
     def run(self, entry, steps=1, clear=False, x=()):
         """Run from an entry to HALT.
@@ -87,7 +87,9 @@ class Interpreter:
 
     def _slice(self, command, name, start, count, limit):
         if start + count > limit:
-            raise ProgramError(f"program address {command.at}", f"{name} {start}..{start + count - 1}", f"must stay below {limit}")
+            raise ProgramError(
+                f"program address {command.at}", f"{name} {start}..{start + count - 1}", f"must stay below {limit}"
+            )
         return slice(start, start + count)
 
     def _input(self, command):
@@ -95,7 +97,7 @@ class Interpreter:
         beats = -(-command.elements // per_beat)
         if self.taken + beats > len(self.beats):
             raise InputError("x stream", f"{len(self.beats)} beats", f"must have at least {self.taken + beats}")
-        data = self.beats[self.taken:self.taken + beats]
+        data = self.beats[self.taken : self.taken + beats]
         self.taken += beats
         where = self._slice(command, "x elements", command.target, beats * per_beat, self.config.x_elements)
         if command.spread:
@@ -108,13 +110,16 @@ class Interpreter:
         per_word = self.config.beats_per_word
         first, count = divmod(command.offset, per_word)[0], command.beats // per_word
         if command.offset % per_word or command.beats % per_word or first + count > len(self.image):
-            raise ProgramError(f"program address {command.at}", f"beats {command.offset} + {command.beats}",
-                               "must be whole words inside the image")
+            raise ProgramError(
+                f"program address {command.at}",
+                f"beats {command.offset} + {command.beats}",
+                "must be whole words inside the image",
+            )
         if command.stream:
             self.stream = np.concatenate([self.stream, np.arange(first, first + count)])
         else:
             where = self._slice(command, "weight words", command.base, count, self.config.weight_words)
-            self.weights[where] = self.image[first:first + count]
+            self.weights[where] = self.image[first : first + count]
 
     def _mac(self, command):
         config, count = self.config, command.slots * command.columns
@@ -124,7 +129,7 @@ class Interpreter:
             where = self._slice(command, "ring words", command.weight, count, len(self.stream))
             words = self.image[self.stream[where]]
             if command.release:
-                self.stream = self.stream[where.stop:]
+                self.stream = self.stream[where.stop :]
         else:
             words = self.weights[self._slice(command, "weight words", command.weight, count, config.weight_words)]
         operands = self._operands(command)
@@ -140,8 +145,11 @@ class Interpreter:
             if command.finish:
                 self.finished.append(self.sums.copy())
         if np.abs(self.sums).max() >> (config.accumulator_bits - 1):
-            raise ProgramError(f"program address {command.at}", f"sum {np.abs(self.sums).max()}",
-                               f"must fit {config.accumulator_bits} bits")
+            raise ProgramError(
+                f"program address {command.at}",
+                f"sum {np.abs(self.sums).max()}",
+                f"must fit {config.accumulator_bits} bits",
+            )
 
     def _operands(self, command):
         """Operands (columns, K) as float64; products and sums of 16-bit numbers are exact in it."""
@@ -159,20 +167,28 @@ class Interpreter:
         if not command.units or not contexts:
             return
         if command.mode == MODE_ZERO:
-            self._write(command, contexts, np.zeros((command.units, len(contexts)), dtype=np.int64),
-                        np.zeros((command.units, len(contexts)), dtype=np.int64))
+            self._write(
+                command,
+                contexts,
+                np.zeros((command.units, len(contexts)), dtype=np.int64),
+                np.zeros((command.units, len(contexts)), dtype=np.int64),
+            )
             return
         gates = 1 if command.mode == MODE_LINEAR else GATES
         blocks = -(-command.units * gates // config.rows)
         if len(self.finished) < blocks:
-            raise ProgramError(f"program address {command.at}", f"{len(self.finished)} finished row blocks", f"must be at least {blocks}")
+            raise ProgramError(
+                f"program address {command.at}",
+                f"{len(self.finished)} finished row blocks",
+                f"must be at least {blocks}",
+            )
         sums = np.concatenate(self.finished[:blocks])[: command.units * gates][:, contexts]
         del self.finished[:blocks]
         preact = config.preact.requantize(sums, config.shifts[command.scale] + config.preact.fraction)
         if command.mode == MODE_LINEAR:
             # The cell unit drains four outputs at a time, and the contexts in turn.
             for first in range(0, command.units, GATES):
-                self._emit(command, preact[first:first + GATES].T.ravel())
+                self._emit(command, preact[first : first + GATES].T.ravel())
             self._end_packet(command)
             return
         gate = preact.reshape(command.units, GATES, len(contexts))
@@ -180,7 +196,9 @@ class Interpreter:
         states = self._states(command, contexts)
         a, c = config.activated.fraction, config.preact.fraction
         fraction = max(a + c, 2 * a)
-        new_c = config.preact.requantize((f * self.c[states] << fraction - a - c) + (i * g << fraction - 2 * a), fraction)
+        new_c = config.preact.requantize(
+            (f * self.c[states] << fraction - a - c) + (i * g << fraction - 2 * a), fraction
+        )
         h = config.hidden.requantize(o * self.activation.compute(new_c, True), 2 * a)
         self._write(command, contexts, new_c, h)
         if command.emit:
@@ -192,7 +210,9 @@ class Interpreter:
         """Addresses of c (units, contexts of the mask)."""
         states = command.state + np.arange(command.units)[:, None] + command.state_stride * np.arange(len(contexts))
         if states.max() >= self.config.states:
-            raise ProgramError(f"program address {command.at}", f"state {states.max()}", f"must stay below {self.config.states}")
+            raise ProgramError(
+                f"program address {command.at}", f"state {states.max()}", f"must stay below {self.config.states}"
+            )
         return states
 
     def _write(self, command, contexts, c, h):
@@ -213,4 +233,8 @@ class Interpreter:
 
 def output_format(config, layer):
     """Format of what a layer sends to the output stream: h for LSTM layers, the layer's own otherwise."""
-    return config.hidden if hasattr(layer, "w_x") else QFormat(15 - layer.output_format.fraction, layer.output_format.fraction)
+    return (
+        config.hidden
+        if hasattr(layer, "w_x")
+        else QFormat(15 - layer.output_format.fraction, layer.output_format.fraction)
+    )

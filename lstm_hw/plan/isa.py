@@ -102,7 +102,8 @@ OPS = {op.name: op for op in (
         take=1,                     # ... and consumes it (then it waits for token offset)
         free=1,                     # at the end an x vector becomes free
         offset=14),
-    _op(11, "CELL", "cell", "Turn finished row blocks into hidden units, contexts inside (or into plain outputs, four by four, contexts inside)",
+    _op(11, "CELL", "cell",
+        "Turn finished row blocks into hidden units, contexts inside (or plain outputs, four by four, contexts inside)",
         units=14,                   # hidden units, or outputs with MODE_LINEAR
         mask=8,
         mode=2,

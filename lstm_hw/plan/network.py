@@ -63,7 +63,9 @@ class Network:
     def __post_init__(self):
         kinds = [layer.kind for layer in self.layers]
         if not kinds or "linear" in kinds[:-1] or kinds[0] == "linear":
-            raise ConfigError("network", kinds, "must be one or more lstm layers and at most one linear layer at the end")
+            raise ConfigError(
+                "network", kinds, "must be one or more lstm layers and at most one linear layer at the end"
+            )
         for below, above in zip(self.layers, self.layers[1:], strict=False):
             if above.inputs != below.outputs:
                 raise ConfigError("network", f"{above.inputs} inputs after {below.outputs} outputs", "must be equal")

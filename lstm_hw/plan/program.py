@@ -6,7 +6,17 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from ..errors import ProgramError
-from .isa import CLEAR_REGISTER, INSTRUCTION_BITS, LOOP_DEPTH, OPS, REGISTER_BITS, REGISTERS, STEPS_REGISTER, encode, instruction
+from .isa import (
+    CLEAR_REGISTER,
+    INSTRUCTION_BITS,
+    LOOP_DEPTH,
+    OPS,
+    REGISTER_BITS,
+    REGISTERS,
+    STEPS_REGISTER,
+    encode,
+    instruction,
+)
 
 MASK = (1 << REGISTER_BITS) - 1
 
@@ -63,11 +73,15 @@ class Program:
         return "\n".join(lines) + "\n"
 
     def to_json(self):
-        return json.dumps({
-            "bits": INSTRUCTION_BITS, "entries": dict(self.entries),
-            "instructions": [{"op": i.op, **{k: v for k, v in i.fields.items() if v}} for i in self.instructions],
-            "words": [f"{word:0{INSTRUCTION_BITS // 4}x}" for word in self.encoded()],
-        }, indent=1)
+        return json.dumps(
+            {
+                "bits": INSTRUCTION_BITS,
+                "entries": dict(self.entries),
+                "instructions": [{"op": i.op, **{k: v for k, v in i.fields.items() if v}} for i in self.instructions],
+                "words": [f"{word:0{INSTRUCTION_BITS // 4}x}" for word in self.encoded()],
+            },
+            indent=1,
+        )
 
     def run(self, entry, steps, clear, registers=None):
         """Execute the scalar part: yield every unit command, RING and BUFFERS in order.
@@ -109,7 +123,9 @@ class Program:
                 for name, value in instr.fields.items():
                     if not name.endswith("_reg"):
                         if name in relative:
-                            value = value + registers[instr.fields[f"{name}_reg"]] & (1 << OPS[instr.op].fields[name]) - 1
+                            value = (
+                                value + registers[instr.fields[f"{name}_reg"]] & (1 << OPS[instr.op].fields[name]) - 1
+                            )
                         values[name] = value
                 yield Command(instr.op, at, scalars, MappingProxyType(values))
                 scalars = 0
@@ -129,7 +145,9 @@ class Program:
                 else:
                     loops.append([pc, count])
                     if len(loops) > LOOP_DEPTH:
-                        raise ProgramError(f"program address {at}", f"{len(loops)} nested loops", f"must be at most {LOOP_DEPTH}")
+                        raise ProgramError(
+                            f"program address {at}", f"{len(loops)} nested loops", f"must be at most {LOOP_DEPTH}"
+                        )
             elif instr.op == "END":
                 if not loops:
                     raise ProgramError(f"program address {at}", "END without LOOP", "must close a loop")
@@ -175,7 +193,9 @@ class ProgramBuilder:
     def build(self, limit):
         """The program; ProgramError when it is longer than ``limit`` instructions."""
         if len(self._instructions) > limit:
-            raise ProgramError("program", f"{len(self._instructions)} instructions",
-                               f"must fit the program memory of {limit}")
-        return Program(tuple(self._instructions), MappingProxyType(dict(self._entries)),
-                       MappingProxyType(dict(self._comments)))
+            raise ProgramError(
+                "program", f"{len(self._instructions)} instructions", f"must fit the program memory of {limit}"
+            )
+        return Program(
+            tuple(self._instructions), MappingProxyType(dict(self._entries)), MappingProxyType(dict(self._comments))
+        )

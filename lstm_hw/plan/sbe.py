@@ -52,7 +52,9 @@ class BatchPlanner:
         layer = network.layers[0]
         check_beat(config)
         if len(network.layers) != 1:
-            raise ConfigError("network", f"{len(network.layers)} layers", "must be a single LSTM layer for this schedule")
+            raise ConfigError(
+                "network", f"{len(network.layers)} layers", "must be a single LSTM layer for this schedule"
+            )
         if batch < 1 or steps % batch:
             raise ConfigError("batch", batch, f"must divide the {steps} steps")
         self.network, self.config, self.steps, self.batch = network, config, steps, batch
@@ -63,9 +65,15 @@ class BatchPlanner:
         self.streamed = self.tiles * self.tile
         self.pinned = layer.inputs - self.streamed
         if self.tiles < 2 or self.pinned < 1:
-            raise ConfigError("pinned", pinned, f"must leave at least two tiles of {self.tile} columns and one pinned column of {layer.inputs}")
+            raise ConfigError(
+                "pinned",
+                pinned,
+                f"must leave at least two tiles of {self.tile} columns and one pinned column of {layer.inputs}",
+            )
         if config.contexts == 1 and self.tile % config.x_per_beat:
-            raise ConfigError("tile_columns", self.tile, f"must be whole beats of x_per_beat = {config.x_per_beat} elements")
+            raise ConfigError(
+                "tile_columns", self.tile, f"must be whole beats of x_per_beat = {config.x_per_beat} elements"
+            )
         self.layer = layer
         self.mask = (1 << config.contexts) - 1
         self.stride = -(-layer.inputs // config.x_per_beat) * config.x_per_beat
@@ -77,9 +85,13 @@ class BatchPlanner:
         """Image, resident words and ring; ConfigError names what does not fit."""
         config, layer, blocks = self.config, self.layer, self.blocks
         bias = sum(columns for _, columns in layer.bias_columns)
-        self.h_tiles = [(first, min(self.units, layer.outputs - first)) for first in range(0, layer.outputs, self.units)]
-        resident = [Tile(0, "bias", 0, blocks, sum(n for _, n in layer.bias_columns[:i]), columns)
-                    for i, (_, columns) in enumerate(layer.bias_columns)]
+        self.h_tiles = [
+            (first, min(self.units, layer.outputs - first)) for first in range(0, layer.outputs, self.units)
+        ]
+        resident = [
+            Tile(0, "bias", 0, blocks, sum(n for _, n in layer.bias_columns[:i]), columns)
+            for i, (_, columns) in enumerate(layer.bias_columns)
+        ]
         resident.append(Tile(0, "x", 0, blocks, self.streamed, self.pinned))
         resident += [Tile(0, "h", 0, blocks, first, columns) for first, columns in self.h_tiles]
         stream = [Tile(0, "x", 0, blocks, n * self.tile, self.tile) for n in range(self.tiles)]
@@ -89,12 +101,18 @@ class BatchPlanner:
         self.resident_words = sum(t.words for t in resident)
         self.stream_words = sum(t.words for t in stream)
         ring = config.weight_words - self.resident_words
-        for field, need in (("weight_words", self.resident_words + 2 * self.tile * blocks),
-                            ("accumulators", 1 + self.batch * blocks), ("h_elements", layer.outputs),
-                            ("states", layer.outputs * config.contexts), ("x_elements", self.batch * self.stride),
-                            ("finish_entries", blocks)):
+        for field, need in (
+            ("weight_words", self.resident_words + 2 * self.tile * blocks),
+            ("accumulators", 1 + self.batch * blocks),
+            ("h_elements", layer.outputs),
+            ("states", layer.outputs * config.contexts),
+            ("x_elements", self.batch * self.stride),
+            ("finish_entries", blocks),
+        ):
             if getattr(config, field) < need:
-                raise ConfigError(f"engine.{field}", getattr(config, field), f"must be at least {need} for this schedule")
+                raise ConfigError(
+                    f"engine.{field}", getattr(config, field), f"must be at least {need} for this schedule"
+                )
         self.ring_base = config.weight_words - ring
         # Resident words come in pieces; the ring must last while one is loaded.
         rest = self.resident_words - self.bias_words
@@ -139,7 +157,13 @@ class BatchPlanner:
         self._set(STREAM, total if batches > 1 else 0)
         with self.builder.loop(count=batches, comment="batches of time steps"):
             self._stream_phase()
-            emit("LOAD", offset=self.resident_words * per_word, beats_reg=STREAM, stream=1, comment="the next batch's words")
+            emit(
+                "LOAD",
+                offset=self.resident_words * per_word,
+                beats_reg=STREAM,
+                stream=1,
+                comment="the next batch's words",
+            )
             # The register counts batches above the field; it wraps to no beats before the last batch.
             if batches > 1:
                 self._add(STREAM, 1 << BEATS_BITS, limit=total + (batches - 1 << BEATS_BITS))
@@ -149,8 +173,16 @@ class BatchPlanner:
             self._add(OPERAND, ring - self.streamed, limit=ring)
             self._add(INPUT, (self.batch * self.stride - self.streamed) % ring, limit=ring)
         emit("HALT")
-        return Plan(config, self.network, self.name, self.builder.build(config.program_length), self.image,
-                    config.contexts, self.steps, self.x_order())
+        return Plan(
+            config,
+            self.network,
+            self.name,
+            self.builder.build(config.program_length),
+            self.image,
+            config.contexts,
+            self.steps,
+            self.x_order(),
+        )
 
     def _set(self, register, value):
         self.builder.emit("SET", register=register, value=value)
@@ -162,16 +194,32 @@ class BatchPlanner:
         """Start a step's sums from the bias."""
         column = 0
         for exponent, columns in self.layer.bias_columns:
-            self.builder.emit("MAC", weight=self.address["bias", column], fresh=fresh, space=SPACE_CONSTANT, operand=exponent,
-                              columns=columns, slots=self.blocks, mask=self.mask, load=1, hold=int(column == 0),
-                              source=1 if column else 0, source_reg=SUMS if column else 0, store=1, target=1, target_reg=SUMS)
+            self.builder.emit(
+                "MAC",
+                weight=self.address["bias", column],
+                fresh=fresh,
+                space=SPACE_CONSTANT,
+                operand=exponent,
+                columns=columns,
+                slots=self.blocks,
+                mask=self.mask,
+                load=1,
+                hold=int(column == 0),
+                source=1 if column else 0,
+                source_reg=SUMS if column else 0,
+                store=1,
+                target=1,
+                target_reg=SUMS,
+            )
             column += columns
 
     def _inputs(self, wait=0):
         """The next tile's columns of x for every step of the batch."""
         ring = self.buffers * self.stride
         with self.builder.loop(count=self.batch):
-            self.builder.emit("INPUT", target_reg=INPUT, elements=self.tile, spread=int(self.config.contexts > 1), wait=wait)
+            self.builder.emit(
+                "INPUT", target_reg=INPUT, elements=self.tile, spread=int(self.config.contexts > 1), wait=wait
+            )
             self._add(INPUT, self.stride, limit=ring)
         self._next_tile(INPUT)
 
@@ -193,9 +241,22 @@ class BatchPlanner:
 
     def _tile(self):
         ring = self.buffers * self.stride
-        fields = {"operand_reg": OPERAND, "columns": self.tile, "slots": self.blocks, "mask": self.mask, "space": SPACE_X,
-                  "load": 1, "source": 1, "source_reg": SUMS, "store": 1, "target": 1, "target_reg": SUMS, "stream": 1,
-                  "wait": 1, "take": 1}
+        fields = {
+            "operand_reg": OPERAND,
+            "columns": self.tile,
+            "slots": self.blocks,
+            "mask": self.mask,
+            "space": SPACE_X,
+            "load": 1,
+            "source": 1,
+            "source_reg": SUMS,
+            "store": 1,
+            "target": 1,
+            "target_reg": SUMS,
+            "stream": 1,
+            "wait": 1,
+            "take": 1,
+        }
 
         def advance():
             self._add(OPERAND, self.stride, limit=ring)
@@ -223,16 +284,46 @@ class BatchPlanner:
         keep = {"store": 1, "target": 1, "target_reg": SUMS}
         emit = self.builder.emit
         emit("INPUT", target_reg=OPERAND, elements=self.pinned, spread=int(self.config.contexts > 1), last=1)
-        emit("MAC", weight=self.address["x", self.streamed], operand_reg=OPERAND, columns=self.pinned, space=SPACE_X, wait=1,
-             take=1, free=1, comment="pinned columns of W_x", **sums, **keep)
+        emit(
+            "MAC",
+            weight=self.address["x", self.streamed],
+            operand_reg=OPERAND,
+            columns=self.pinned,
+            space=SPACE_X,
+            wait=1,
+            take=1,
+            free=1,
+            comment="pinned columns of W_x",
+            **sums,
+            **keep,
+        )
         self._add(OPERAND, self.stride, limit=self.buffers * self.stride)
         for first, columns in self.h_tiles:
             end = {"finish": 1} if first + columns == self.layer.outputs else keep
-            emit("MAC", weight=self.address["h", first], operand=first, columns=columns, space=SPACE_H, wait=1, take=1,
-                 comment=f"h columns {first}..{first + columns - 1}", **sums, **end)
+            emit(
+                "MAC",
+                weight=self.address["h", first],
+                operand=first,
+                columns=columns,
+                space=SPACE_H,
+                wait=1,
+                take=1,
+                comment=f"h columns {first}..{first + columns - 1}",
+                **sums,
+                **end,
+            )
         self._cell(MODE_LSTM, emit=1)
         self._add(SUMS, self.blocks, limit=self.batch * self.blocks)
 
     def _cell(self, mode, emit=0):
-        self.builder.emit("CELL", units=self.layer.outputs, mask=self.mask, mode=mode, state_stride=self.layer.outputs,
-                          write=1, signal=1, emit=emit, last=emit)
+        self.builder.emit(
+            "CELL",
+            units=self.layer.outputs,
+            mask=self.mask,
+            mode=mode,
+            state_stride=self.layer.outputs,
+            write=1,
+            signal=1,
+            emit=emit,
+            last=emit,
+        )

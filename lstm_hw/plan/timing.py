@@ -16,15 +16,15 @@ from .isa import MODE_LINEAR, MODE_ZERO, SPACE_CONSTANT, SPACE_X
 from .load_timing import LoadPort, MemoryModel
 
 QUEUE_DEPTH = 4
-PORT_IDLE_DELAY = 2         # from the last beat on the bus to an idle weight port
+PORT_IDLE_DELAY = 2  # from the last beat on the bus to an idle weight port
 FETCH_EXECUTE, DISPATCH = 2, 1
 HAZARD_COLUMNS = 3
-X_TOKEN_DELAY = 2           # from a stream beat to the first column that may use it
-H_TOKEN_DELAY = 1           # from the write of h to the first column that may use it
-FINISH_DELAY = 6            # from the last column of a slot to the first unit that may start
-FREE_DELAY = 1              # from the last unit of a row block, or the end of a MAC, to who waits for the room
+X_TOKEN_DELAY = 2  # from a stream beat to the first column that may use it
+H_TOKEN_DELAY = 1  # from the write of h to the first column that may use it
+FINISH_DELAY = 6  # from the last column of a slot to the first unit that may start
+FREE_DELAY = 1  # from the last unit of a row block, or the end of a MAC, to who waits for the room
 REQUANTIZE_LATENCY, MULTIPLY_LATENCY = 3, 2
-OUTPUT_QUEUE_DELAY = 2      # through the queue in front of the output stream
+OUTPUT_QUEUE_DELAY = 2  # through the queue in front of the output stream
 
 
 @dataclass
@@ -72,21 +72,21 @@ class Timing:
         self.config, self.memory = config, memory or MemoryModel()
         self.latency = CellLatency(config)
         self.counters = Counters()
-        self.clock = 1                                   # next fetch
-        self.taken = {"INPUT": [], "LOAD": [], "MAC": [], "CELL": []}   # cycles in which queue entries left
-        self.free_at = dict.fromkeys(self.taken, 0)      # first cycle in which a unit takes the next command
+        self.clock = 1  # next fetch
+        self.taken = {"INPUT": [], "LOAD": [], "MAC": [], "CELL": []}  # cycles in which queue entries left
+        self.free_at = dict.fromkeys(self.taken, 0)  # first cycle in which a unit takes the next command
         self.h_ready, self.h_used = _Tokens(h_tokens), 0
         self.x_ready, self.x_used = _Tokens(), 0
         self.port = LoadPort(config, self.memory)
         self.ring_head = self.fresh_used = 0
         self.x_buffers, self.x_frees, self.x_takes = 0, [], 0
-        self.finish_ready, self.finish_frees = [], []    # per finished row block, in order
+        self.finish_ready, self.finish_frees = [], []  # per finished row block, in order
         self.finish_seen = 0
-        self.stored = {}                                 # accumulator entry -> cycle of its last store
+        self.stored = {}  # accumulator entry -> cycle of its last store
         self.mac_end = 0
-        self.last_hidden = -1                            # cycle in which the last hidden unit was written
-        self.last_slot = -1                              # grid index of the last unit started
-        self.quiet_at = 0                                # first cycle in which everything but the sequencer is idle
+        self.last_hidden = -1  # cycle in which the last hidden unit was written
+        self.last_slot = -1  # grid index of the last unit started
+        self.quiet_at = 0  # first cycle in which everything but the sequencer is idle
         self.first_issue = self.last_issue = None
 
     @property
@@ -125,8 +125,11 @@ class Timing:
             return entry
         cycle = self.port.accepted(entry)
         if cycle is None:
-            raise ProgramError(f"program address {command.at}", "a LOAD that can never be queued",
-                               "must not wait for ring space that only later MACs release")
+            raise ProgramError(
+                f"program address {command.at}",
+                "a LOAD that can never be queued",
+                "must not wait for ring space that only later MACs release",
+            )
         return cycle
 
     def _input(self, command, take):
@@ -187,7 +190,7 @@ class Timing:
             earliest = np.max([e for _, e in reasons], axis=0)
             issued = np.arange(count) + np.maximum.accumulate(np.maximum(times, earliest) - np.arange(count))
         self._account(take, issued, reasons)
-        last = issued[columns - 1::columns]
+        last = issued[columns - 1 :: columns]
         if command.store:
             for slot, cycle in enumerate(last):
                 self.stored[command.target + slot] = int(cycle)
@@ -205,9 +208,12 @@ class Timing:
     def _arrivals(self, command, words, first, count):
         """When words ``first`` .. can be used."""
         if first + count > len(words):
-            raise ProgramError(f"program address {command.at}", f"waits for word {first + count}, only {len(words)} arrive",
-                               "must not wait for words that are never loaded or do not fit the ring")
-        return np.asarray(words[first:first + count])
+            raise ProgramError(
+                f"program address {command.at}",
+                f"waits for word {first + count}, only {len(words)} arrive",
+                "must not wait for words that are never loaded or do not fit the ring",
+            )
+        return np.asarray(words[first : first + count])
 
     def _account(self, take, issued, reasons):
         """Charge every cycle since the last issue to what was waited for, in the priority of the hardware."""
@@ -252,7 +258,7 @@ class Timing:
         written = starts + self.latency.total
         self.last_hidden = int(written[-1])
         if command.signal:
-            self.h_ready.add(written[contexts - 1::contexts] + H_TOKEN_DELAY)
+            self.h_ready.add(written[contexts - 1 :: contexts] + H_TOKEN_DELAY)
         self._active_until(self.last_hidden + 1)
         self._output(command, self.last_hidden)
 
@@ -297,11 +303,13 @@ class _Tokens:
             grown = np.zeros(2 * need, dtype=np.int64)
             grown[: self.count] = self._cycles[: self.count]
             self._cycles = grown
-        self._cycles[self.count:need] = cycles
+        self._cycles[self.count : need] = cycles
         self.count = need
 
     def cycles(self, first, count):
         """When tokens ``first`` .. are all there (running maximum is the caller's); missing ones never come."""
         if first + count > self.count:
-            raise ProgramError("program", f"waits for token {first + count}, only {self.count} come", "must not wait forever")
-        return self._cycles[first:first + count]
+            raise ProgramError(
+                "program", f"waits for token {first + count}, only {self.count} come", "must not wait forever"
+            )
+        return self._cycles[first : first + count]

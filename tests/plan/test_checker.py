@@ -30,8 +30,11 @@ def resident(sizes=(3, 10), head=0, every=False, **config):
 
 def where(plan, op, number=0, **fields):
     """Address of the number-th instruction behind the run entry with this opcode and these field values."""
-    found = [a for a, i in enumerate(plan.program.instructions) if a >= plan.program.entries[RUN] and i.op == op
-             and all(i.fields[k] == v for k, v in fields.items())]
+    found = [
+        a
+        for a, i in enumerate(plan.program.instructions)
+        if a >= plan.program.entries[RUN] and i.op == op and all(i.fields[k] == v for k, v in fields.items())
+    ]
     return found[number]
 
 
@@ -54,20 +57,24 @@ def rebuilt(plan, edit):
     def moved(old):
         return next((position[a] for a in range(old, len(plan.program.instructions)) if a in position), len(tagged))
 
-    instructions = tuple(instruction("LOOP", **(dict(i.fields) | {"exit": moved(i.exit)})) if i.op == "LOOP" else i
-                         for _, i in tagged)
+    instructions = tuple(
+        instruction("LOOP", **(dict(i.fields) | {"exit": moved(i.exit)})) if i.op == "LOOP" else i for _, i in tagged
+    )
     entries = MappingProxyType({name: moved(a) for name, a in plan.program.entries.items()})
     return replace(plan, program=replace(plan.program, instructions=instructions, entries=entries))
 
 
-@pytest.mark.parametrize("sizes, head, every, config", [
-    ((3, 10), 0, False, {}),
-    ((8, 64), 10, False, {"rows": 32}),
-    ((5, 13, 9), 6, True, {"rows": 16, "contexts": 3, "x_per_beat": 4}),
-    ((5, 13, 9, 7), 6, False, {"rows": 16}),
-    ((1, 1), 1, True, {"rows": 4}),
-    ((2, 7, 1), 0, False, {"rows": 64}),
-])
+@pytest.mark.parametrize(
+    "sizes, head, every, config",
+    [
+        ((3, 10), 0, False, {}),
+        ((8, 64), 10, False, {"rows": 32}),
+        ((5, 13, 9), 6, True, {"rows": 16, "contexts": 3, "x_per_beat": 4}),
+        ((5, 13, 9, 7), 6, False, {"rows": 16}),
+        ((1, 1), 1, True, {"rows": 4}),
+        ((2, 7, 1), 0, False, {"rows": 64}),
+    ],
+)
 def test_accepts_resident_plans(sizes, head, every, config):
     plan = resident(sizes, head, every, **config)
     assert check(plan) > 0
@@ -90,7 +97,9 @@ def test_refuses_missing_products():
 def test_refuses_products_counted_twice():
     plan = resident()
     address = where(plan, "MAC", 1)
-    twice = rebuilt(plan, lambda i: i.insert(address, (address, instruction("MAC", **(dict(i[address][1].fields) | {"take": 0})))))
+    twice = rebuilt(
+        plan, lambda i: i.insert(address, (address, instruction("MAC", **(dict(i[address][1].fields) | {"take": 0}))))
+    )
     with pytest.raises(ProgramError, match="counted 2 times"):
         check(twice)
 
@@ -114,7 +123,9 @@ def test_refuses_h_written_under_its_reader():
     """One h buffer instead of two: row block 4 would overwrite units that row block 5 still reads."""
 
     def one_buffer(plan):
-        plan = changed(plan, next(a for a, i in enumerate(plan.program.instructions) if i.op == "SET" and i.register == 2), value=0)
+        plan = changed(
+            plan, next(a for a, i in enumerate(plan.program.instructions) if i.op == "SET" and i.register == 2), value=0
+        )
         for register in (1, 2):
             plan = changed(plan, where(plan, "ADD", register=register), value=0)
         return plan

@@ -16,7 +16,14 @@ from lstm_hw.scenario import pack_beats
 from tests.builders import config_of, random_network, random_x
 
 CASES = {
-    "two sequences": (24, 8, 4, 2, 8, {"rows": 16, "contexts": 2, "x_per_beat": 2, "x_elements": 128, "weight_words": 256}),
+    "two sequences": (
+        24,
+        8,
+        4,
+        2,
+        8,
+        {"rows": 16, "contexts": 2, "x_per_beat": 2, "x_elements": 128, "weight_words": 256},
+    ),
     "one sequence": (40, 10, 6, 3, 7, {"rows": 16, "x_elements": 160, "weight_words": 400}),
     "batch of one": (40, 8, 3, 1, 9, {"rows": 8, "x_elements": 80, "weight_words": 400, "cells": 5}),
     "one batch": (33, 8, 5, 5, 1, {"rows": 32, "contexts": 3, "x_per_beat": 4, "x_elements": 180, "weight_words": 200}),
