@@ -40,7 +40,9 @@ class EngineConfig:
     contexts: int = field(default=1, metadata={"doc": "K: vectors that use the same weight word side by side, 1 to 8"})
     weight_bits: int = field(default=16, metadata={"doc": "width of a stored weight, 8 or 16"})
     operand_bits: int = field(default=16, metadata={"doc": "width of an element of x and h"})
-    accumulator_bits: int = field(default=44, metadata={"doc": "width of an accumulator, exact for the longest sum, up to 48"})
+    accumulator_bits: int = field(
+        default=44, metadata={"doc": "width of an accumulator, exact for the longest sum, up to 48"}
+    )
     weight_words: int = field(default=1024, metadata={"doc": "depth of the weight buffer in words of R weights"})
     h_elements: int = field(default=128, metadata={"doc": "elements of h that each context can hold"})
     x_elements: int = field(default=64, metadata={"doc": "elements of x that each context can hold"})
@@ -53,8 +55,12 @@ class EngineConfig:
     axi_data_bits: int = field(default=128, metadata={"doc": "width of the weight port, 64 to 1024"})
     axi_address_bits: int = field(default=40, metadata={"doc": "address width of the weight port, 32 to 64"})
     outstanding: int = field(default=8, metadata={"doc": "bursts in flight on the weight port"})
-    shifts: tuple = field(default=(15,), metadata={"doc": "right shifts from accumulator to pre-activation, one a layer"})
-    activation: str = field(default="quadratic64", metadata={"doc": "activation unit: quadratic64, quadratic128 or pwl"})
+    shifts: tuple = field(
+        default=(15,), metadata={"doc": "right shifts from accumulator to pre-activation, one a layer"}
+    )
+    activation: str = field(
+        default="quadratic64", metadata={"doc": "activation unit: quadratic64, quadratic128 or pwl"}
+    )
     preact: QFormat = field(default=QFormat(3, 12), metadata={"doc": "format of pre-activations and of c"})
     activated: QFormat = field(default=QFormat(0, 15), metadata={"doc": "format of sigmoid and tanh results"})
     hidden: QFormat = field(default=QFormat(0, 15), metadata={"doc": "format of h"})
@@ -62,12 +68,19 @@ class EngineConfig:
     def __post_init__(self):
         object.__setattr__(self, "shifts", tuple(self.shifts))
         rules = [
-            ("rows", self.rows in (4, 8) or self.rows >= 16 and self.rows % 16 == 0, "must be 4, 8 or a multiple of 16"),
+            (
+                "rows",
+                self.rows in (4, 8) or self.rows >= 16 and self.rows % 16 == 0,
+                "must be 4, 8 or a multiple of 16",
+            ),
             ("contexts", 1 <= self.contexts <= MAX_CONTEXTS, f"must be between 1 and {MAX_CONTEXTS}"),
             ("weight_bits", self.weight_bits in (8, 16), "must be 8 or 16"),
             ("operand_bits", self.operand_bits == 16, "must be 16"),
-            ("accumulator_bits", self.weight_bits + self.operand_bits <= self.accumulator_bits <= 48,
-             f"must be between {self.weight_bits + self.operand_bits} and 48"),
+            (
+                "accumulator_bits",
+                self.weight_bits + self.operand_bits <= self.accumulator_bits <= 48,
+                f"must be between {self.weight_bits + self.operand_bits} and 48",
+            ),
             ("weight_words", 2 <= self.weight_words <= 1 << 18, "must be between 2 and 262144"),
             ("h_elements", 1 <= self.h_elements <= 1 << 16, "must be between 1 and 65536"),
             ("x_elements", self.x_elements >= 1 and self.x_elements <= 1 << 16, "must be between 1 and 65536"),
@@ -77,10 +90,16 @@ class EngineConfig:
             ("states", 1 <= self.states <= 1 << 16, "must be between 1 and 65536"),
             ("program_length", 2 <= self.program_length <= 128, "must be between 2 and 128"),
             ("cells", self.cells in CELL_PHASES, f"must be one of {sorted(CELL_PHASES)}"),
-            ("axi_data_bits", _power_of_two(self.axi_data_bits) and 64 <= self.axi_data_bits <= 1024,
-             "must be a power of two from 64 to 1024"),
-            ("axi_data_bits", self.axi_data_bits <= self.rows * self.weight_bits or self.axi_data_bits == 64,
-             f"must not exceed one weight word of rows * weight_bits = {self.rows * self.weight_bits} bits"),
+            (
+                "axi_data_bits",
+                _power_of_two(self.axi_data_bits) and 64 <= self.axi_data_bits <= 1024,
+                "must be a power of two from 64 to 1024",
+            ),
+            (
+                "axi_data_bits",
+                self.axi_data_bits <= self.rows * self.weight_bits or self.axi_data_bits == 64,
+                f"must not exceed one weight word of rows * weight_bits = {self.rows * self.weight_bits} bits",
+            ),
             ("axi_address_bits", 32 <= self.axi_address_bits <= 64, "must be between 32 and 64"),
             ("outstanding", 1 <= self.outstanding <= 64, "must be between 1 and 64"),
             ("shifts", 1 <= len(self.shifts) <= 16, "must have 1 to 16 entries"),
@@ -90,7 +109,9 @@ class EngineConfig:
             if not holds:
                 raise ConfigError(f"engine.{name}", f"{getattr(self, name)!r}", rule)
         if self.x_elements % self.x_per_beat:
-            raise ConfigError("engine.x_elements", self.x_elements, f"must be a multiple of x_per_beat = {self.x_per_beat}")
+            raise ConfigError(
+                "engine.x_elements", self.x_elements, f"must be a multiple of x_per_beat = {self.x_per_beat}"
+            )
         for name in ("preact", "activated", "hidden"):
             if getattr(self, name).width != self.operand_bits:
                 raise ConfigError(f"engine.{name}", getattr(self, name), f"must be {self.operand_bits} bits wide")
