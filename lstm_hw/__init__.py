@@ -10,8 +10,8 @@
 from importlib import import_module
 
 _HOMES = {
-    "convert": ".api", "Project": ".api", "ProjectConfig": ".project", "EngineConfig": ".config",
-    "QuantConfig": ".model.quantize", "QFormat": ".formats", "Stress": ".scenario", "load": ".model.load",
+    "convert": ".api", "load": ".api", "load_model": ".api", "Project": ".api", "ProjectConfig": ".project",
+    "EngineConfig": ".config", "QuantConfig": ".model.quantize", "QFormat": ".formats", "Stress": ".scenario",
     "LstmHwError": ".errors",
 }
 __all__ = sorted(_HOMES)

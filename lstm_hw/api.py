@@ -96,6 +96,10 @@ def convert(source, *, calibration=None, x=None, labels=None, quantize=None, eng
     return Project(replace(config, **changes), model, data, progress)
 
 
+load = convert
+"""The same under the name that those who start from a file look for."""
+
+
 class Project:
     """A trained model with everything that follows from it; see :func:`convert`.
 

@@ -38,7 +38,8 @@ def listing(folder):
 
 
 def test_exports():
-    assert {"convert", "load", "Project", "EngineConfig", "QuantConfig"} <= set(dir(lstm_hw))
+    assert lstm_hw.load is lstm_hw.convert
+    assert {"convert", "load_model", "Project", "EngineConfig", "QuantConfig"} <= set(dir(lstm_hw))
     assert all(getattr(lstm_hw, name) for name in lstm_hw.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         _ = lstm_hw.nothing
