@@ -1,0 +1,176 @@
+"""The lane array against numpy: weights in, columns one a cycle, sums out, at exactly the cycles that are promised."""
+
+import random
+
+import numpy as np
+import pytest
+
+from lstm_hw.gateware.lane_group import SKEW, LaneArray, control_layout
+from tests.builders import config_of
+from tests.simulation import observe, raw, simulate
+
+WORDS, ENTRIES, FINISHED = 12, 5, 3
+HAZARD = 3
+"""Columns between a sum's last one and the first that may start from it."""
+READABLE = 5
+"""Cycles from the last column of a sum to the first request for it."""
+CONFIGS = {
+    "R=4, K=1, 1 cell": {"rows": 4},
+    "R=8, K=2, 2 cells, 8 bit": {"rows": 8, "contexts": 2, "cells": 2, "weight_bits": 8, "x_per_beat": 2},
+    "R=16, K=3, 5 cells, 4 beats a word": {"rows": 16, "contexts": 3, "cells": 5, "x_per_beat": 4},
+    "R=32, K=1, 5 cells, 2 groups a beat": {"rows": 32, "cells": 5, "weight_bits": 8, "axi_data_bits": 256},
+    "R=48, K=2, 2 cells, padded word": {"rows": 48, "contexts": 2, "cells": 2, "axi_data_bits": 512, "x_per_beat": 2},
+    "R=48, K=1, 1 cell, 8 bit, 2 beats a group": {"rows": 48, "weight_bits": 8, "axi_data_bits": 64},
+}
+
+
+def lanes_config(name):
+    return config_of(weight_words=WORDS, accumulators=ENTRIES, finish_entries=FINISHED, **CONFIGS[name])
+
+
+def wrapped(values, bits):
+    """Two's complement of ``bits`` bits."""
+    return ((values + (1 << bits - 1)) & ((1 << bits) - 1)) - (1 << bits - 1)
+
+
+class Stimulus:
+    """A random plan, cycle by cycle, with what numpy makes of it.
+
+    Columns use only words, entries and finished sums that exist by the documented delays, and beats of weights
+    and requests go on beside them. A word can be used from the cycle after its last beat.
+    """
+
+    def __init__(self, config, rng, cycles, full_scale=False):
+        self.config, self.rng, self.full_scale = config, rng, full_scale
+        self.fields = [{} for _ in range(cycles + max(SKEW.values()))]
+        self.fills, self.requests, self.expected = [], [], []
+        self.weights = np.zeros((WORDS, config.rows), dtype=object)
+        self.sums = np.zeros((config.rows, config.contexts), dtype=object)
+        self.accumulators = np.zeros((ENTRIES, *self.sums.shape), dtype=object)
+        self.finished = np.zeros((FINISHED, *self.sums.shape), dtype=object)
+        self.stored = [-HAZARD] * ENTRIES
+        self.landing = []          # (cycle, finish entry, mask, sums): a request in that cycle sees them
+        self.beats = [(word, chunk) for word in range(WORDS) for chunk in range(config.beats_per_word)]
+        for now in range(cycles):
+            fill = self._fill(now)
+            if now >= len(self.beats) and rng.random() < 0.8:
+                self._column(now, busy_word=fill and fill["address"])
+            self._request(now)
+            if fill:
+                self._write(fill)
+
+    def _element(self, bits):
+        limit = 1 << bits - 1
+        if self.full_scale:
+            return -limit
+        return self.rng.choice((-limit, limit - 1, self.rng.randrange(-limit, limit)))
+
+    def _fill(self, now):
+        """The first beats fill the whole buffer; later ones replace chunks at random."""
+        fill = None
+        if now < len(self.beats) or self.rng.random() < 0.3:
+            address, chunk = self.beats[now] if now < len(self.beats) else self.rng.choice(self.beats)
+            config, data = self.config, 0
+            for n in range(config.axi_data_bits // config.weight_bits):
+                data |= (self._element(config.weight_bits) & (1 << config.weight_bits) - 1) << n * config.weight_bits
+            fill = {"valid": 1, "address": address, "chunk": chunk, "data": data}
+        self.fills.append(fill)
+        return fill
+
+    def _write(self, fill):
+        config = self.config
+        per_beat = config.axi_data_bits // config.weight_bits
+        first = fill["chunk"] * per_beat
+        for row in range(first, min(first + per_beat, config.rows)):
+            bits = fill["data"] >> (row - first) * config.weight_bits & (1 << config.weight_bits) - 1
+            self.weights[fill["address"], row] = wrapped(bits, config.weight_bits)
+
+    def _column(self, now, busy_word):
+        config, rng = self.config, self.rng
+        word = rng.choice([w for w in range(WORDS) if w != busy_word])
+        operands = [self._element(16) for _ in range(config.contexts)]
+        ready = [e for e in range(ENTRIES) if now - self.stored[e] >= HAZARD]
+        first = bool(ready) and rng.random() < (0.05 if self.full_scale else 0.3)
+        store, finish = (rng.randrange(1 << config.contexts) if rng.random() < 0.3 else 0 for _ in range(2))
+        if store and finish:
+            store = 0
+        column = {"weight": word, "operands": operands, "first": int(first), "store": store, "finish": finish,
+                  "source": rng.choice(ready) if first else rng.randrange(ENTRIES), "target": rng.randrange(
+                      FINISHED if finish else ENTRIES)}
+        for name, value in column.items():
+            self.fields[now + SKEW[name]][name] = value
+        base = self.accumulators[column["source"]] if first else self.sums
+        products = self.weights[word][:, None] * np.array(operands, dtype=object)[None, :]
+        self.sums = wrapped(base + products, config.accumulator_bits)
+        chosen = [k for k in range(config.contexts) if (store | finish) >> k & 1]
+        if store:
+            self.accumulators[column["target"]][:, chosen] = self.sums[:, chosen]
+            self.stored[column["target"]] = now
+        if finish:
+            self.landing.append((now + READABLE, column["target"], chosen, self.sums))
+
+    def _request(self, now):
+        config, rng = self.config, self.rng
+        while self.landing and self.landing[0][0] <= now:
+            _, entry, chosen, sums = self.landing.pop(0)
+            self.finished[entry][:, chosen] = sums[:, chosen]
+        request = {
+            "valid": int(rng.random() < 0.8), "entry": rng.randrange(FINISHED), "group": rng.randrange(config.groups),
+            "piece": rng.randrange(config.group_rows // config.drain_width), "context": rng.randrange(config.contexts)}
+        first = request["group"] * config.group_rows + request["piece"] * config.drain_width
+        values = self.finished[request["entry"]][first:first + config.drain_width, request["context"]].tolist()
+        self.requests.append(request)
+        self.expected.append(values if request["valid"] else None)
+
+
+def settable(fields, shape):
+    """Fields whose width is not zero."""
+    return {name: value for name, value in fields.items() if shape[name].width}
+
+
+def play(config, stimulus):
+    unit = LaneArray(config)
+    assert unit.drain_latency == config.groups + 2
+    received = []
+
+    async def bench(context):
+        for fields, fill, request in zip(stimulus.fields, stimulus.fills, stimulus.requests, strict=False):
+            # A cycle without a product has zero operands; everything else may be anything.
+            noise = {"weight": random.randrange(WORDS), "source": random.randrange(ENTRIES),
+                     "operands": [0] * config.contexts, "first": 0, "store": 0, "finish": 0, "target": 0}
+            context.set(unit.i_control, settable(noise | fields, control_layout(config)))
+            context.set(unit.i_fill, fill or {"valid": 0})
+            context.set(unit.i_drain, settable(request, unit.i_drain.shape()))
+            await context.tick()
+        await context.tick().repeat(unit.drain_latency)
+
+    def note(now, request, *drained):
+        received.append((request, list(drained)))
+
+    simulate(unit, bench, background=(observe(note, unit.o_drain, *(raw(v) for v in unit.o_drained)),))
+    for cycle, (request, values) in enumerate(zip(stimulus.requests, stimulus.expected, strict=True)):
+        seen = received[cycle + config.groups][0]
+        assert seen.valid == request["valid"]
+        if request["valid"]:
+            assert all(seen[n] == v for n, v in settable(request, unit.i_drain.shape()).items()), f"cycle {cycle}"
+            drained = [wrapped(v, config.accumulator_bits) for v in received[cycle + unit.drain_latency][1]]
+            assert drained == values, f"cycle {cycle}: {request}"
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_random_columns(name):
+    config, rng = lanes_config(name), random.Random(name)
+    stimulus = Stimulus(config, rng, len(range(WORDS)) * config.beats_per_word + 150)
+    assert any(values and any(values) for values in stimulus.expected)
+    play(config, stimulus)
+
+
+@pytest.mark.parametrize("weight_bits", [8, 16])
+def test_full_scale(weight_bits):
+    """-2**n * -2**15 summed for long: the sum wraps at the accumulator's width and not before."""
+    config = config_of(weight_words=WORDS, accumulators=ENTRIES, finish_entries=FINISHED, rows=4, cells=5,
+                       weight_bits=weight_bits, accumulator_bits=weight_bits + 19)
+    stimulus = Stimulus(config, random.Random(weight_bits), 150, full_scale=True)
+    peak = max(abs(v) for values in stimulus.expected if values for v in values)
+    assert peak > 1 << config.accumulator_bits - 2
+    play(config, stimulus)
