@@ -1,0 +1,89 @@
+"""The cell against plain integers: bits, latencies to the cycle, and units as close as they may be."""
+
+import itertools
+import random
+
+import numpy as np
+import pytest
+
+from lstm_hw.activation import make_activation
+from lstm_hw.config import GATES, SERIAL_SLOTS
+from lstm_hw.formats import QFormat
+from lstm_hw.gateware.cell import Cell
+from lstm_hw.plan.timing import CellLatency
+from tests.builders import config_of, lstm_cell
+from tests.simulation import observe, simulate
+
+LOWEST, HIGHEST = -1 << 15, (1 << 15) - 1
+FORMATS = {
+    "default": {},
+    "wide c": {"preact": QFormat(5, 10)},
+    "narrow c": {"preact": QFormat(1, 14), "activated": QFormat(1, 14)},
+    "wide h": {"activated": QFormat(1, 14), "hidden": QFormat(2, 13)},
+}
+
+
+def element(rng):
+    """Full scale, around zero, and anything."""
+    return rng.choice((LOWEST, HIGHEST, rng.randint(-3, 3), rng.randint(LOWEST, HIGHEST), rng.randint(LOWEST, HIGHEST)))
+
+
+def play(config, units, gaps, rng):
+    """Start ``units`` (four pre-activations and c each) ``gaps`` cycles apart; returns (cycle, c or h) lists."""
+    cell = Cell(config)
+    # g is the third gate; its product, the sum and one rounding follow. tanh(c') takes the next slot of five.
+    settle = make_activation(config.activation, config.preact, config.activated).latency
+    assert cell.update_latency == 1 + 2 + settle + 2 + 1 + 3
+    assert cell.latency == -(-cell.update_latency // 5) * 5 + settle + 2 + 3 == CellLatency(config).cell
+    starts, due = [], {}
+    seen = {"c": [], "h": [], "read": []}
+
+    async def bench(context):
+        now = next_start = 0
+        waiting = list(units)
+        while waiting or now < starts[-1] + cell.latency + 5:
+            begins = bool(waiting) and now == next_start
+            context.set(cell.i_start, begins)
+            # Inputs are noise in all other cycles.
+            context.set(cell.i_preact, waiting[0][:GATES] if begins else [element(rng) for _ in range(GATES)])
+            context.set(cell.i_c, due.get(now, element(rng)))
+            if begins:
+                starts.append(now)
+                due[now + cell.gate_out["f"]] = waiting.pop(0)[GATES]
+                next_start = now + gaps[(len(starts) - 1) % len(gaps)]
+            await context.tick()
+            now += 1
+
+    def note(now, reads, c_valid, c, h_valid, h):
+        for name, valid, value in (("read", reads, None), ("c", c_valid, c), ("h", h_valid, h)):
+            if valid:
+                seen[name].append((now, value))
+
+    simulate(cell, bench, background=[observe(note, cell.o_read, cell.o_c_valid, cell.o_c, cell.o_h_valid, cell.o_h)])
+    assert [now + 1 for now, _ in seen["read"]] == sorted(due), "c is due in the cycle after the read"
+    assert [now for now, _ in seen["c"]] == [start + cell.update_latency for start in starts]
+    assert [now for now, _ in seen["h"]] == [start + cell.latency for start in starts]
+    preact = np.array([unit[:GATES] for unit in units]).T
+    h, c = lstm_cell(config, preact, np.array([unit[GATES] for unit in units]))
+    assert [value for _, value in seen["c"]] == c.tolist()
+    assert [value for _, value in seen["h"]] == h.tolist()
+    return h, c
+
+
+@pytest.mark.parametrize("activation", ["quadratic64", "quadratic128", "pwl"])
+@pytest.mark.parametrize("gaps", [(5,), (5, 20, 10, 5, 15, 50)], ids=["closest", "apart"])
+@pytest.mark.parametrize("formats", FORMATS)
+def test_random_units(formats, gaps, activation):
+    rng = random.Random(f"{formats} {gaps} {activation}")
+    config = config_of(activation=activation, **FORMATS[formats])
+    units = [[element(rng) for _ in range(GATES + 1)] for _ in range(60)]
+    h, c = play(config, units, gaps, rng)
+    assert len(set(h.tolist())) > 10 and len(set(c.tolist())) > 10
+
+
+def test_full_scale_corners():
+    """Every combination of full-scale and zero inputs."""
+    rng = random.Random(1)
+    corners = itertools.product((LOWEST, 0, HIGHEST), repeat=GATES + 1)
+    _, c = play(config_of(), [list(corner) for corner in corners], (SERIAL_SLOTS,), rng)
+    assert {LOWEST, HIGHEST} <= set(c.tolist()), "c never saturates"
