@@ -1,0 +1,91 @@
+"""The resident planner: what it refuses, where it puts things, and that all its column cuts hold together."""
+
+import numpy as np
+import pytest
+
+from lstm_hw.errors import ConfigError, ProgramError
+from lstm_hw.plan.checker import check
+from lstm_hw.plan.dense import Placement, ResidentPlanner, column_tiles
+from lstm_hw.plan.network import LayerShape, Network
+from tests.builders import config_of
+
+NETWORK = Network((LayerShape("lstm", 3, 10, 15), LayerShape("lstm", 10, 6, 15), LayerShape("linear", 6, 4, 14)))
+"""On 8 rows: 5, 3 and 1 row blocks; 5*13 + 3*16 + 6 matrix words and 2*(5 + 3 + 1) of biases."""
+LEAST = {"h_elements": 32, "x_elements": 3, "states": 16, "accumulators": 19, "finish_entries": 5, "weight_words": 137,
+         "program_length": 0}
+SHIFTS = (15, 15, 14)
+
+
+def least_config(**fields):
+    """An engine on which the network just fits."""
+    values = LEAST | {"program_length": 128, "shifts": SHIFTS} | fields
+    return config_of(**values)
+
+
+def test_every_memory_can_be_just_large_enough():
+    plan = ResidentPlanner(NETWORK, least_config()).plan()
+    assert plan.image.words == LEAST["weight_words"]
+    assert check(plan) > 0
+    length = len(plan.program.instructions)
+    assert ResidentPlanner(NETWORK, least_config(program_length=length)).plan().program == plan.program
+
+
+@pytest.mark.parametrize("field", [name for name, least in LEAST.items() if least])
+def test_a_memory_that_is_one_too_small_is_named(field):
+    need = LEAST[field]
+    with pytest.raises(ConfigError, match=f"engine.{field}: {need - 1}; must be at least {need}"):
+        ResidentPlanner(NETWORK, least_config(**{field: need - 1})).plan()
+
+
+def test_a_program_that_is_too_long_is_an_error():
+    length = len(ResidentPlanner(NETWORK, least_config()).plan().program.instructions)
+    message = f"program: {length} instructions; must fit the program memory of {length - 1}"
+    with pytest.raises(ProgramError, match=message):
+        ResidentPlanner(NETWORK, least_config(program_length=length - 1)).plan()
+
+
+def test_states_of_every_context():
+    values = {"contexts": 3, "x_per_beat": 4, "x_elements": 4}
+    assert Placement.of(NETWORK, least_config(**values, states=48)).states == 48
+    with pytest.raises(ConfigError, match="engine.states: 47; must be at least 48"):
+        Placement.of(NETWORK, least_config(**values, states=47))
+
+
+@pytest.mark.parametrize("contexts, per_beat", [(2, 1), (3, 2), (8, 4)])
+def test_a_beat_must_hold_an_element_of_each_context(contexts, per_beat):
+    with pytest.raises(ConfigError, match=f"engine.x_per_beat: {per_beat}; must be at least contexts = {contexts}"):
+        Placement.of(NETWORK, config_of(contexts=contexts, x_per_beat=per_beat))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_tiles_cover_every_column_once(seed):
+    rng = np.random.default_rng(seed)
+    columns, blocks, units = (int(rng.integers(1, high)) for high in (200, 30, 16))
+    tiles = column_tiles(columns, blocks, units)
+    assert [first for first, _ in tiles] == [sum(width for _, width in tiles[:n]) for n in range(len(tiles))]
+    assert sum(width for _, width in tiles) == columns
+    for _, width in tiles[:-1]:
+        # Long enough for the sequencer, and whole row blocks of units.
+        assert width * blocks >= 16 and width % units == 0
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_image_holds_every_weight_once(seed):
+    """Tiles and LOAD cover each column of each part exactly once, whatever the sizes."""
+    rng = np.random.default_rng(seed)
+    sizes = [int(n) for n in rng.integers(1, 20, int(rng.integers(2, 5)))]
+    network = Network(tuple(LayerShape("lstm", a, b, 15) for a, b in zip(sizes, sizes[1:], strict=False)))
+    config = config_of(rows=int(rng.choice([4, 8, 16])), accumulators=256, finish_entries=64, weight_words=4096,
+                       shifts=(15,) * len(network.layers))
+    plan = ResidentPlanner(network, config).plan()
+    seen = set()
+    for tile in plan.image.tiles:
+        assert (tile.first_block, tile.blocks) == (0, network.layers[tile.layer].blocks(config.rows))
+        columns = {(tile.layer, tile.part, n) for n in range(tile.first_column, tile.first_column + tile.columns)}
+        assert not columns & seen
+        seen |= columns
+    assert seen == {(n, part, column) for n, shape in enumerate(network.layers)
+                    for part, count in (("x", shape.inputs), ("h", shape.outputs), ("bias", 2))
+                    for column in range(count)}
+    load = [i for i in plan.program.instructions if i.op == "LOAD"]
+    assert [i.beats for i in load] == [plan.image.words * config.beats_per_word]
