@@ -102,7 +102,7 @@ done
 target=.
 if [ ${#extras[@]} -gt 0 ]; then target=".[$(IFS=,; echo "${extras[*]}")]"; fi
 say "installing lstm-hw $target with Python $version (requirements.lock)"
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input -c requirements.lock -e "$target" \
+"$venv/bin/python" -m pip install --quiet --quiet --disable-pip-version-check --no-input -c requirements.lock -e "$target" \
     || die "pip could not install the dependencies; run make again once the package index can be reached"
 for stamp in "${stamps[@]}"; do printf '%s\n' "$digest" >"$stamp"; done
 rm "$venv/.incomplete"

@@ -86,7 +86,8 @@ def test_text_round_trip(number_format):
 @pytest.mark.parametrize("text, expected", [
     ("Q3.12", QFormat(3, 12)), ("UQ0.16", QFormat(0, 16, False)), ("Q-2.17", QFormat(-2, 17)),
     ("Q19.-4", QFormat(19, -4)), ("Q3.12/floor", QFormat(3, 12, rounding="floor")),
-    ("Q3.12/wrap", QFormat(3, 12, overflow="wrap")), ("Q3.12/half_even/wrap", QFormat(3, 12, True, "half_even", "wrap"))])
+    ("Q3.12/wrap", QFormat(3, 12, overflow="wrap")),
+    ("Q3.12/half_even/wrap", QFormat(3, 12, True, "half_even", "wrap"))])
 def test_parse(text, expected):
     assert QFormat.parse(text) == expected
 

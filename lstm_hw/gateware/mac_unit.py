@@ -172,7 +172,8 @@ class MacUnit(wiring.Component):
         m.d.comb += next_address.eq(Mux(address == config.weight_words - 1, ring_base, address + 1))
         start_address = Signal(range(2 * config.weight_words))
         ring_free = go & command.release & ends
-        head_now = Mux(ring_free, next_address, ring_head)
+        # Where a command that comes now finds the ring: if one is held, it ends in this cycle.
+        head_now = Mux(held & command.release, next_address, ring_head)
 
         with m.If(go):
             m.d.sync += [column.eq(column + 1), operand.eq(operand + 1), address.eq(next_address),

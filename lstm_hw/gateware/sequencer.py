@@ -94,6 +94,12 @@ class Sequencer(wiring.Component):
         for index, unit in enumerate(UNITS):
             m.d.comb += getattr(self, f"o_{unit}").valid.eq(offered[index])
 
+        # An ADD writes the plain sum; the limit is taken off in the fetch that follows, when nobody reads registers.
+        wrap, limit = Signal(), Signal(REGISTER_BITS, reset_less=True)
+        added = Signal(range(REGISTERS), reset_less=True)
+        beyond = Signal(REGISTER_BITS + 1)
+        m.d.comb += beyond.eq(registers[added] - limit)
+
         with m.FSM() as fsm:
             m.d.comb += self.o_running.eq(~fsm.ongoing("idle"))
             with m.State("idle"):
@@ -105,6 +111,9 @@ class Sequencer(wiring.Component):
                     m.next = "fetch"
             with m.State("fetch"):
                 m.next = "execute"
+                m.d.sync += wrap.eq(0)
+                with m.If(wrap & ~beyond[-1]):
+                    m.d.sync += registers[added].eq(beyond)
                 with m.If(self.i_stop):
                     m.next = "idle"
             with m.State("execute"):
@@ -117,10 +126,10 @@ class Sequencer(wiring.Component):
                         m.d.sync += registers[views["SET"].register].eq(views["SET"].value)
                     with m.Case(OPS["ADD"].code):
                         add = views["ADD"]
-                        total = Signal(REGISTER_BITS)
-                        m.d.comb += total.eq(registers[add.register] + add.value)
-                        wraps = (add.limit != 0) & (total >= add.limit)
-                        m.d.sync += registers[add.register].eq(Mux(wraps, total - add.limit, total))
+                        m.d.sync += [
+                            registers[add.register].eq(registers[add.register] + add.value),
+                            added.eq(add.register), limit.eq(add.limit), wrap.eq(add.limit != 0),
+                        ]
                     with m.Case(OPS["LOOP"].code):
                         loop = views["LOOP"]
                         count = Signal(32)
