@@ -65,7 +65,7 @@ class InputUnit(wiring.Component):
         lane_bits = exact_log2(per_beat)
         command = Signal(command_layout("INPUT"))
         held, free = Signal(), Signal(8)
-        left, address = Signal(14), Signal(16)
+        left, address, repeats = Signal(14), Signal(16), Signal(8)
         step = Mux(command.spread, 1, per_beat)
         blocked = command.wait & (free == 0)
         beat, ends, takes = Signal(), Signal(), Signal()
@@ -73,15 +73,16 @@ class InputUnit(wiring.Component):
             self.i.ready.eq(~held), self.o_idle.eq(~held),
             self.i_x.ready.eq(held & ~blocked),
             beat.eq(self.i_x.valid & self.i_x.ready), ends.eq(left <= step),
-            takes.eq(beat & ends & command.wait),
+            takes.eq(beat & ends & (repeats == 0) & command.wait),
         ]
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += [command.eq(self.i.payload), held.eq(self.i.payload.elements != 0),
-                         left.eq(self.i.payload.elements), address.eq(self.i.payload.target)]
+                         left.eq(self.i.payload.elements), address.eq(self.i.payload.target),
+                         repeats.eq(self.i.payload.repeats)]
         with m.If(beat):
             m.d.sync += [left.eq(left - step), address.eq(address + step)]
             with m.If(ends):
-                m.d.sync += held.eq(0)
+                m.d.sync += [left.eq(command.elements), repeats.eq(repeats - 1), held.eq(repeats != 0)]
         with m.If(self.i_buffers):
             m.d.sync += free.eq(self.i_buffers_count)
         with m.Else():

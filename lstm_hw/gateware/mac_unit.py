@@ -110,8 +110,8 @@ class MacUnit(wiring.Component):
         config = self.config
         words = range(config.weight_words + 1)
 
-        m.submodules.h = h = TokenCounter(18)
-        m.submodules.x = x = TokenCounter(18, add_bits=len(self.i_x))
+        m.submodules.h = h = TokenCounter(18, take_bits=18)
+        m.submodules.x = x = TokenCounter(18, add_bits=len(self.i_x), take_bits=18)
         m.submodules.fresh = fresh = TokenCounter(len(Signal(words)))
         m.submodules.ring = ring = TokenCounter(len(Signal(words)), take_bits=len(Signal(words)))
         m.d.comb += [
@@ -177,9 +177,7 @@ class MacUnit(wiring.Component):
 
         with m.If(go):
             m.d.sync += [column.eq(column + 1), operand.eq(operand + 1), address.eq(next_address),
-                         ring_need.eq(ring_need + 1)]
-            with m.If(~command.take):
-                m.d.sync += need.eq(need + 1)
+                         ring_need.eq(ring_need + 1), need.eq(need + 1)]
             with m.If(last):
                 m.d.sync += [
                     column.eq(0), slot.eq(slot + 1), operand.eq(command.operand),
@@ -202,9 +200,10 @@ class MacUnit(wiring.Component):
                 operand.eq(new.operand), need.eq(new.offset + 1), ring_need.eq(new.weight + 1),
             ]
 
+        takes = go & waits & last & command.take
         m.d.comb += [
-            h.i_take.eq(go & waits & ~from_x & command.take),
-            x.i_take.eq(go & waits & from_x & command.take),
+            h.i_take.eq(Mux(takes & ~from_x, need, 0)),
+            x.i_take.eq(Mux(takes & from_x, need, 0)),
             fresh.i_take.eq(go & command.fresh & ~command.stream),
             self.o_release.eq(Mux(ring_free, ring_need, 0)),
             ring.i_take.eq(self.o_release),

@@ -99,6 +99,7 @@ class Sequencer(wiring.Component):
         added = Signal(range(REGISTERS), reset_less=True)
         beyond = Signal(REGISTER_BITS + 1)
         m.d.comb += beyond.eq(registers[added] - limit)
+        zero = Signal(REGISTERS)    # registers that are zero, known in every execute
 
         with m.FSM() as fsm:
             m.d.comb += self.o_running.eq(~fsm.ongoing("idle"))
@@ -111,9 +112,9 @@ class Sequencer(wiring.Component):
                     m.next = "fetch"
             with m.State("fetch"):
                 m.next = "execute"
-                m.d.sync += wrap.eq(0)
+                m.d.sync += [wrap.eq(0), *(zero[n].eq(register == 0) for n, register in enumerate(registers))]
                 with m.If(wrap & ~beyond[-1]):
-                    m.d.sync += registers[added].eq(beyond)
+                    m.d.sync += [registers[added].eq(beyond), zero.bit_select(added, 1).eq(beyond == 0)]
                 with m.If(self.i_stop):
                     m.next = "idle"
             with m.State("execute"):
@@ -132,9 +133,9 @@ class Sequencer(wiring.Component):
                         ]
                     with m.Case(OPS["LOOP"].code):
                         loop = views["LOOP"]
-                        count = Signal(32)
-                        m.d.comb += count.eq(loop.count + registers[loop.count_reg])
-                        with m.If(count == 0):
+                        from_register = loop.count_reg != 0
+                        count = Mux(from_register, registers[loop.count_reg], loop.count)
+                        with m.If(Mux(from_register, zero.bit_select(loop.count_reg, 1), loop.count == 0)):
                             m.d.sync += pc.eq(loop.exit)
                         with m.Else():
                             m.d.sync += [loops[depth[:2]].eq(count), starts[depth[:2]].eq(pc + 1), depth.eq(depth + 1)]

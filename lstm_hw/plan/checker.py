@@ -24,6 +24,8 @@ from .isa import MODE_LINEAR, MODE_ZERO, REGISTERS, SPACE_CONSTANT, SPACE_H, SPA
 PARTS = {"x": 0, "h": 1, "bias": 2}
 NOBODY = -(1 << 30)
 """Step of a vector that was never written."""
+ZERO, ANY = -2, -1
+"""Layer and sequence of an element that was set to zero: it can stand for any element of the zero state."""
 RUN_GAP = 1 << 20
 """Distance of the step numbers of unrelated sequences."""
 
@@ -164,8 +166,24 @@ class Checker:
         self.buffers = command.count
 
     def _input(self, command):
+        config = self.config
+        if command.wait:
+            waited = self.x_waits - self.buffers
+            self._require(
+                waited < len(self.frees), command, "no x vector is ever free", "must follow the MAC that frees one"
+            )
+            # Inputs run in order: what one waited for holds for all that follow.
+            self.input_safe = max(self.input_safe, self.frees[waited] if waited >= 0 else -1)
+            self.x_waits += 1
+        per_beat = 1 if command.spread else config.x_per_beat
+        stride = -(-command.elements // per_beat) * per_beat
+        for vector in range(command.repeats + 1):
+            self._vector(command, slice(command.target + vector * stride, None))
+
+    def _vector(self, command, where):
+        """One vector (or piece of one) from the stream."""
         space, config = SPACE_X, self.config
-        where = slice(command.target, command.target + command.elements)
+        where = slice(where.start, where.start + command.elements)
         self._require(
             where.stop <= config.x_elements,
             command,
@@ -179,14 +197,6 @@ class Checker:
             f"{command.elements} elements",
             f"must be the {elements} that come next",
         )
-        if command.wait:
-            waited = self.x_waits - self.buffers
-            self._require(
-                waited < len(self.frees), command, "no x vector is ever free", "must follow the MAC that frees one"
-            )
-            # Inputs run in order: what one waited for holds for all that follow.
-            self.input_safe = max(self.input_safe, self.frees[waited] if waited >= 0 else -1)
-            self.x_waits += 1
         banks = range(config.contexts) if command.spread else [command.bank]
         for bank in banks:
             reader = self.reader[space][bank, where].max()
@@ -197,22 +207,20 @@ class Checker:
                 "must wait for the vector to be free",
             )
             names = self.vectors[space][bank, where]
-            names[:, 0], names[:, 1] = -1, bank if sequence is None else sequence
+            names[:, 0], names[:, 1] = -1, sequence + (bank if command.spread else 0)
             names[:, 2], names[:, 3] = self.first_step + step, first + np.arange(elements)
             self.token[space][bank, where] = self.produced[space] + np.arange(command.elements)
         self.produced[space] += command.elements
         self.vector += 1
 
     def _piece(self, command):
-        """What the x stream brings next: (first column, columns, step, sequence or None for one a context)."""
-        number, sequences = self.vector, self.plan.sequences
-        sequence = None
-        if not command.spread:
-            number, sequence = divmod(number, sequences)
+        """What the x stream brings next: (first column, columns, step, sequence of the first context)."""
+        side_by_side = self.config.contexts if command.spread else 1
+        number, group = divmod(self.vector, self.plan.sequences // side_by_side)
         if self.plan.x_order is None:
-            return 0, self.layers[0].inputs, number, sequence
+            return 0, self.layers[0].inputs, number, group * side_by_side
         step, first, columns = self.plan.x_order[number]
-        return first, columns, step, sequence
+        return first, columns, step, group * side_by_side
 
     def _load(self, command):
         per_word = self.config.beats_per_word
@@ -255,11 +263,18 @@ class Checker:
             f"constant 2**{command.operand}",
             f"must be at most 2**{TOP_EXPONENT}",
         )
-        words = self._words(command, count).reshape(command.slots, command.columns, 4)
         contexts = [k for k in range(self.config.contexts) if command.mask >> k & 1]
+        if contexts or command.stream or command.fresh:
+            words = self._words(command, count).reshape(command.slots, command.columns, 4)
         self._wait(command)
-        for slot in range(command.slots):
-            self._slot(command, slot, words[slot], contexts)
+        if contexts:
+            for slot in range(command.slots):
+                self._slot(command, slot, words[slot], contexts)
+        else:
+            self._require(
+                not command.finish, command, "finish without contexts", "must hand sums of a context to the cell unit"
+            )
+            self.sums = [None] * self.config.contexts
         if command.free:
             self.frees.append(self.slot - 1)
         if command.stream and command.release:
@@ -329,7 +344,7 @@ class Checker:
         )
         self.guaranteed[space] = max(self.guaranteed[space], need)
         if command.take:
-            self.used[space] += command.columns
+            self.used[space] += command.offset + command.columns
 
     def _slot(self, command, slot, words, contexts):
         layer, part, block = words[0, :3]
@@ -413,6 +428,8 @@ class Checker:
             command.space != SPACE_CONSTANT, command, "weights times a constant", "must be multiplied by x or h"
         )
         vector = self._operands(command, k, columns)
+        if vector[0] == ZERO and part:
+            vector = layer, ANY, vector[2]
         wanted = -1 if layer == 0 and part == 0 else (layer if part else layer - 1)
         self._require(vector[0] == wanted, command, f"vector of layer {vector[0]}", f"must be of layer {wanted}")
         kind = "h" if part else "x"
@@ -434,8 +451,9 @@ class Checker:
             where.stop <= len(names), command, f"operands up to {where.stop - 1}", f"must stay below {len(names)}"
         )
         found = names[where]
+        zero = (found[:, 0] == ZERO).all()
         self._require(
-            (found[:, :3] == found[0, :3]).all() and (found[:, 3] == columns).all(),
+            zero or (found[:, :3] == found[0, :3]).all() and (found[:, 3] == columns).all(),
             command,
             f"operands {where.start}.. of context {k}",
             "must be the elements that the columns multiply",
@@ -459,6 +477,7 @@ class Checker:
             "must not be sent",
         )
         per_block = self.config.units_per_block * (4 if command.mode == MODE_LINEAR else 1)
+        blocks = []     # row blocks of this command, each with its contexts' number
         for first in range(0, command.units, per_block):
             units = np.arange(first, min(command.units, first + per_block))
             if command.mode == MODE_ZERO:
@@ -466,33 +485,41 @@ class Checker:
             else:
                 self._require(self.finished, command, "no finished row block", "must follow the MAC that finishes it")
                 done = self.finished.popleft()
+                blocks.append(next(iter(done[2].values())).block)
+                self._require(
+                    blocks[-1] - blocks[0] == len(blocks) - 1,
+                    command,
+                    f"row block {blocks[-1]} behind {blocks[0]}",
+                    "must be one row block after the other",
+                )
             for position, k in enumerate(contexts):
-                self._unit_range(command, k, position, units, done, first // per_block)
+                self._unit_range(command, k, position, units, done, per_block * (blocks[0] if blocks else 0))
             if command.signal and command.mode != MODE_LINEAR:
                 self.produced[SPACE_H] += len(units)
 
-    def _unit_range(self, command, k, position, units, done, block):
-        """The units of one row block of one context."""
+    def _unit_range(self, command, k, position, units, done, first_unit):
+        """Units of one row block of one context, counted from the command's first, which is ``first_unit``."""
         slot, guaranteed, sums = done
         if command.mode == MODE_ZERO:
-            layer = next((n for n, s in enumerate(self.network.lstm) if command.state == self._state_base(n)), None)
-            self._require(layer is not None, command, f"state {command.state}", "must be where a layer keeps its c")
-            sequence, step = k, self.first_step - 1
+            layer, sequence, step = ZERO, ANY, self.first_step - 1
         else:
             self._require(k in sums, command, f"context {k} of a finished row block", "must have been finished")
             partial = sums[k]
-            layer, sequence, step = self._complete(command, partial, block)
+            layer, sequence, step = self._complete(command, partial)
+        named = first_unit + units
         if command.mode == MODE_LINEAR:
-            self._emit(command, layer, sequence, step, units)
+            self._emit(command, layer, sequence, step, named)
             return
         states = command.state + units + command.state_stride * position
         self._require(
             states.max() < self.config.states, command, f"state {states.max()}", f"must stay below {self.config.states}"
         )
         if command.mode != MODE_ZERO:
-            expected = np.stack([np.full(units.size, v) for v in (layer, sequence, step - 1)] + [units], 1)
+            expected = np.stack([np.full(units.size, v) for v in (layer, sequence, step - 1)] + [named], 1)
+            found = self.states[states]
+            zero = (found[:, 0] == ZERO) & (found[:, 2] == step - 1)
             self._require(
-                (self.states[states] == expected).all(),
+                ((found == expected).all(axis=1) | zero).all(),
                 command,
                 f"c of layer {layer} for step {step}",
                 "must be of the step before",
@@ -503,7 +530,7 @@ class Checker:
                 f"c of layer {layer} may not be written yet",
                 "must be separated by the h that was written after it",
             )
-        self.states[states] = np.stack([np.full(units.size, v) for v in (layer, sequence, step)] + [units], 1)
+        self.states[states] = np.stack([np.full(units.size, v) for v in (layer, sequence, step)] + [named], 1)
         tokens = self.produced[SPACE_H] + np.arange(units.size)
         self.state_token[states] = tokens
         if command.write:
@@ -524,32 +551,31 @@ class Checker:
             # Without a signal nothing in this run can wait for the elements.
             self.token[SPACE_H][k, where] = tokens if command.signal else 1 << 60
         if command.emit:
-            self._emit(command, layer, sequence, step, units)
+            self._emit(command, layer, sequence, step, named)
 
-    def _state_base(self, layer):
-        return sum(s.outputs for s in self.network.lstm[:layer])
-
-    def _complete(self, command, partial, block):
+    def _complete(self, command, partial):
         """A finished row block must hold every product once; returns (layer, sequence, step)."""
         layer = partial.layer
         shape = self.layers[layer]
-        self._require(
-            partial.block == block, command, f"row block {partial.block}", f"must be row block {block}, in order"
-        )
-        wrong = np.flatnonzero(partial.counts != 1)
+        sequence, step = partial.x
+        counts = partial.counts.copy()
+        from_zero = self.clear and step == self.first_step and shape.kind == "lstm"
+        if from_zero:
+            # Products of the zero state may be left out.
+            counts[shape.inputs : shape.columns] |= counts[shape.inputs : shape.columns] == 0
+        wrong = np.flatnonzero(counts != 1)
         if wrong.size:
             first = next(start for start in (shape.columns, shape.inputs, 0) if wrong[0] >= start)
             kind = {shape.columns: "bias", shape.inputs: "h", 0: "x"}[first]
             times = partial.counts[wrong[0]]
             self._fail(
                 command,
-                f"{kind} column {wrong[0] - first} of row block {block} of layer {layer} counted {times} times",
+                f"{kind} column {wrong[0] - first} of row block {partial.block} of layer {layer} counted {times} times",
                 "must be counted exactly once",
             )
-        sequence, step = partial.x
-        expected = (sequence, step - 1)
+        expected = [(sequence, step - 1)] + [(ANY, step - 1), None] * from_zero
         self._require(
-            shape.kind == "linear" or partial.h == expected,
+            shape.kind == "linear" or partial.h in expected,
             command,
             f"h of step {partial.h} with x of step {partial.x}",
             "must be of the step before",

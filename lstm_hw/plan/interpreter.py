@@ -94,7 +94,7 @@ class Interpreter:
 
     def _input(self, command):
         per_beat = 1 if command.spread else self.config.x_per_beat
-        beats = -(-command.elements // per_beat)
+        beats = (command.repeats + 1) * -(-command.elements // per_beat)
         if self.taken + beats > len(self.beats):
             raise InputError("x stream", f"{len(self.beats)} beats", f"must have at least {self.taken + beats}")
         data = self.beats[self.taken : self.taken + beats]

@@ -3,7 +3,8 @@
 An instruction is 160 bits. Scalar instructions (SET, ADD, LOOP, END, RING, BUFFERS, HALT) run in
 the sequencer; INPUT, LOAD, MAC and CELL go to the queue of their unit and run there, in order
 within a unit. A field ``f`` with a companion ``f_reg`` has the value ``f + r[f_reg]``; register 0
-is always zero.
+is always zero. A MAC with an empty mask changes no sum: it waits for tokens and frees what its
+flags say.
 """
 
 from dataclasses import dataclass
@@ -64,7 +65,8 @@ OPS = {op.name: op for op in (
     _op(1, "SET", None, "r[register] = value", register=3, value=32),
     _op(2, "ADD", None, "r[register] += value; where limit is not 0 and the sum reaches it, limit is taken off",
         register=3, value=32, limit=32),
-    _op(3, "LOOP", None, "Repeat up to the matching END count times; with count 0 go on behind exit - 1, the END",
+    _op(3, "LOOP", None,
+        "Repeat up to the matching END count (r[count_reg] unless that is r0) times; 0 goes on behind it, at exit",
         count=32, count_reg=3, exit=8),
     _op(4, "END", None, "End of the innermost LOOP."),
     _op(5, "RING", None, "Words from base to the end of the weight buffer become the stream ring, empty", base=18),
@@ -74,7 +76,8 @@ OPS = {op.name: op for op in (
         bank=3, bank_reg=3,         # context that gets the vector
         elements=14,                # elements of one context
         spread=1,                   # a beat holds one element of each context instead of consecutive elements
-        wait=1,                     # wait for a free x vector and take it
+        repeats=8,                  # that many further vectors follow, each behind the one before
+        wait=1,                     # wait for a free x vector and take it (one, whatever repeats says)
         last=1),                    # the beat with the last element carries tlast
     _op(9, "LOAD", "load", "Read weight words from memory",
         offset=32, offset_reg=3,    # in beats from the image base
@@ -99,7 +102,7 @@ OPS = {op.name: op for op in (
         release=1,                  # the ring is free up to the last word of this MAC
         fresh=1,                    # consume the arrival tokens of resident words, one a word
         wait=1,                     # in the first slot, column j waits for operand token offset + j
-        take=1,                     # ... and consumes it (then it waits for token offset)
+        take=1,                     # ... and the last of them consumes all up to the one that it waited for
         free=1,                     # at the end an x vector becomes free
         offset=14),
     _op(11, "CELL", "cell",
@@ -108,7 +111,7 @@ OPS = {op.name: op for op in (
         mask=8,
         mode=2,
         scale=4,                    # which of the engine's shifts
-        state=16,                   # address of c of the first unit
+        state=16, state_reg=3,      # address of c of the first unit
         state_stride=16,            # distance of c between contexts
         target=16, target_reg=3,    # address of the first h element
         write=1,                    # write h to the h memory

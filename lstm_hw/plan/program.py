@@ -139,7 +139,7 @@ class Program:
                 total = registers[instr.register] + instr.value & MASK
                 registers[instr.register] = total - instr.limit if instr.limit and total >= instr.limit else total
             elif instr.op == "LOOP":
-                count = instr.count + registers[instr.count_reg] & MASK
+                count = registers[instr.count_reg] if instr.count_reg else instr.count
                 if count == 0:
                     pc = instr.exit
                 else:

@@ -134,7 +134,8 @@ class Timing:
 
     def _input(self, command, take):
         per_beat = 1 if command.spread else self.config.x_per_beat
-        beats = -(-command.elements // per_beat)
+        vectors = command.repeats + 1
+        beats = vectors * -(-command.elements // per_beat)
         first = take + 1
         if command.wait:
             # A vector is free from the start, or when the MAC that used it before has ended.
@@ -143,7 +144,8 @@ class Timing:
                 first = max(first, self.x_frees[waited] + FREE_DELAY)
             self.x_takes += 1
         times = first + np.arange(beats)
-        self.x_ready.add(np.repeat(times + X_TOKEN_DELAY, per_beat)[: command.elements])
+        ready = np.repeat(times + X_TOKEN_DELAY, per_beat).reshape(vectors, -1)
+        self.x_ready.add(ready[:, : command.elements].ravel())
         self.free_at["INPUT"] = first + beats
         self._active_until(first + beats)
 
@@ -176,9 +178,9 @@ class Timing:
             tokens, used = (self.x_ready, self.x_used) if x else (self.h_ready, self.h_used)
             wait("stall_x" if x else "stall_h", slice(columns), tokens.cycles(used + command.offset, columns))
             if command.take and x:
-                self.x_used += columns
+                self.x_used += command.offset + columns
             elif command.take:
-                self.h_used += columns
+                self.h_used += command.offset + columns
         if command.finish:
             blocks = self.finish_seen + np.arange(slots) - self.config.finish_entries
             ready = [self.finish_frees[b] + FREE_DELAY if b >= 0 else -1 for b in blocks if b < len(self.finish_frees)]

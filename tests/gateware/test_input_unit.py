@@ -19,14 +19,18 @@ X_ELEMENTS = 32
 
 
 def input_command(elements, **fields):
-    return {"target": 0, "bank": 0, "elements": elements, "spread": 0, "wait": 0, "last": 1} | fields
+    return {"target": 0, "bank": 0, "elements": elements, "spread": 0, "repeats": 0, "wait": 0, "last": 1} | fields
+
+
+def beats_of(config, command):
+    """Beats of one vector."""
+    return -(-command["elements"] // (1 if command["spread"] else config.x_per_beat))
 
 
 def vector(rng, config, command, flaw=None):
-    """The beats of a command's vector; ``flaw`` puts tlast where it does not belong or takes it away."""
-    per_beat = 1 if command["spread"] else config.x_per_beat
-    count = -(-command["elements"] // per_beat)
-    lasts = [int(command["last"] and n == count - 1) for n in range(count)]
+    """The beats of a command's vectors; ``flaw`` puts tlast where it does not belong or takes it away."""
+    count = beats_of(config, command)
+    lasts = [int(command["last"] and n == count - 1) for n in range(count)] * (command["repeats"] + 1)
     if flaw is not None:
         lasts[flaw] ^= 1
     return [{"data": [rng.randrange(-1 << 15, 1 << 15) for _ in range(config.x_per_beat)], "last": last}
@@ -41,7 +45,8 @@ def write_of(config, command, index, beat):
                 for k in range(config.contexts)}, 1
     first = index * config.x_per_beat
     places = {(command["bank"], command["target"] + first + n): value for n, value in enumerate(beat["data"])}
-    return places, min(config.x_per_beat, elements - first)
+    in_vector = index % beats_of(config, command) * config.x_per_beat
+    return places, min(config.x_per_beat, elements - in_vector)
 
 
 class TB:
@@ -127,7 +132,7 @@ class TB:
             for index, beat in enumerate(beats):
                 now = next(cycles)
                 assert now > start, "the first beat passes in the cycle after the command at the earliest"
-                ends = index == len(beats) - 1
+                ends = index % beats_of(self.config, command) == beats_of(self.config, command) - 1
                 places, elements = write_of(self.config, command, index, beat)
                 expected[now + 1] = places, elements, int(beat["last"] != (command["last"] and ends))
                 if command["wait"]:
@@ -146,10 +151,12 @@ def random_work(rng, config, count, flaws=0.0):
         spread = int(rng.random() < 0.5)
         elements = max(0, rng.choice((0, 1, per_beat - 1, per_beat, per_beat + 1, rng.randint(1, 3 * per_beat + 2))))
         step = 1 if spread else per_beat
-        target = rng.randrange(0, X_ELEMENTS - -(-elements // step) * step + 1, step)
-        command = input_command(elements, spread=spread, target=target, wait=int(rng.random() < 0.6),
+        size = -(-elements // step) * step
+        repeats = rng.choice((0, 0, min(2, X_ELEMENTS // max(1, size) - 1)))
+        target = rng.randrange(0, X_ELEMENTS - (repeats + 1) * size + 1, step)
+        command = input_command(elements, spread=spread, target=target, wait=int(rng.random() < 0.6), repeats=repeats,
                                 bank=rng.randrange(config.contexts), last=int(rng.random() < 0.8))
-        beats = -(-elements // step)
+        beats = (repeats + 1) * -(-elements // step)
         flaw = rng.randrange(beats) if beats and rng.random() < flaws else None
         work.append((command, vector(rng, config, command, flaw)))
     return work

@@ -90,7 +90,7 @@ class Model:
             return "o_empty", None
         column = self.columns[0]
         command = column.command
-        awaited = command["offset"] + (0 if command["take"] else column.index) + 1
+        awaited = command["offset"] + column.index + 1
         waits = command["wait"] and column.slot == 0
         if command["stream"] and self.arrived["ring"] <= self._ring_word(column):
             return "o_stall_weights", column
@@ -128,8 +128,8 @@ class Model:
             self.issue["target"] = self.finishes % config.finish_entries
             self.finishes += 1
         self.finishes_started += command["finish"] and column.first
-        if command["wait"] and command["take"] and column.slot == 0:
-            self.used["x" if command["space"] == SPACE_X else "h"] += 1
+        if command["wait"] and command["take"] and column.slot == 0 and column.last:
+            self.used["x" if command["space"] == SPACE_X else "h"] += command["offset"] + column.index + 1
         self.used["fresh"] += command["fresh"] and not command["stream"]
         if column.ends:
             expected["o_free_x"] = command["free"]

@@ -39,8 +39,9 @@ def random_body(builder, rng, size, depth=0):
         elif depth < LOOP_DEPTH:
             count = rng.choice(({"count": rng.randint(0, 3)}, {"count_reg": STEPS_REGISTER}, {"count_reg": 5},
                                 {"count": 0, "count_reg": 0}, {"count": TOP, "count_reg": 5}))
-            if count.get("count") == TOP:
-                builder.emit("SET", register=5, value=rng.randint(1, 3))    # the sum wraps to 0, 1 or 2
+            if count.get("count") == TOP:    # the register alone counts, also when the limit has just made it zero
+                builder.emit("SET", register=5, value=TOP)
+                builder.emit("ADD", register=5, value=6, limit=rng.choice((5, 4, 3)))
             elif count.get("count_reg") == 5:
                 builder.emit("SET", register=5, value=rng.randint(0, 2))
             with builder.loop(**count):

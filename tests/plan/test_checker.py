@@ -169,7 +169,7 @@ def test_refuses_a_missing_cell_and_a_second_one():
 def test_refuses_wrong_operands_outputs_and_accumulators():
     plan = resident((3, 10), head=4)
     with pytest.raises(ProgramError, match="must be the elements that the columns multiply"):
-        check(changed(plan, where(plan, "MAC", space=0), operand=1))
+        check(changed(plan, where(plan, "MAC", space=1), operand=1))
     with pytest.raises(ProgramError, match="must send the"):
         check(changed(plan, where(plan, "CELL", mode=1), emit=0))
     with pytest.raises(ProgramError, match="entry 0 stays zero"):

@@ -61,9 +61,9 @@ def test_loops_that_run_zero_times(clear):
     assert [c.count for c in commands(program, 0, clear) if c.op == "BUFFERS"] == [1] * clear
 
 
-def test_a_loop_count_wraps_with_its_register():
+def test_a_loop_counts_by_its_register_alone():
     program = program_of(
-        instruction("SET", register=3, value=3), instruction("LOOP", count=0xFFFFFFFF, count_reg=3, exit=4),
+        instruction("SET", register=3, value=2), instruction("LOOP", count=7, count_reg=3, exit=4),
         instruction("BUFFERS", count=1), instruction("END"), instruction("HALT"))
     assert [c.op for c in commands(program)] == ["BUFFERS", "BUFFERS", "HALT"]
 
