@@ -35,6 +35,7 @@ bench-digits: .venv/.setup-run ## Print the figures of the digits example
 
 bench-sbe: .venv/.setup-run ## Run the published LRCN workload of SBE in Verilog and print both systems' figures
 	$(BIN)/python -m bench.sbe
+	$(BIN)/python -m bench.lanes
 
 lint: .venv/.setup-test ## Check the Python with ruff and the Verilog of CONFIG with Verilator -Wall
 	$(BIN)/ruff check

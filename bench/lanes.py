@@ -1,0 +1,161 @@
+"""What a lane costs and how deep the logic is, by Yosys (``python -m bench.lanes``).
+
+The lane array alone is synthesised for 16, 64 and 256 lanes, then every component of the engine alone. A lane must take
+its DSP slices with their registers in use and no fabric adder beyond what :class:`Mode` allows, or the bench fails.
+
+A path is counted in LUTs between registers, memories, DSP slices and ports: a LUT and the read of a LUT memory count
+one, a carry cell, an inverter and a multiplexer of the slice none.
+"""
+
+import sys
+from dataclasses import dataclass, field, replace
+
+import click
+
+from lstm_hw.config import EngineConfig
+from lstm_hw.emit import write_verilog
+from lstm_hw.errors import LstmHwError, VerificationError
+from lstm_hw.gateware.cell import Cell
+from lstm_hw.gateware.cell_unit import CellUnit
+from lstm_hw.gateware.control import Control
+from lstm_hw.gateware.engine import Engine, LanePath
+from lstm_hw.gateware.fill_unit import FillUnit
+from lstm_hw.gateware.input_unit import InputUnit
+from lstm_hw.gateware.lane_group import LaneArray, LaneGroup
+from lstm_hw.gateware.load_unit import LoadUnit
+from lstm_hw.gateware.mac_unit import MacUnit, issue_layout
+from lstm_hw.gateware.sequencer import Sequencer
+from lstm_hw.gateware.top import config_words
+from lstm_hw.gateware.vector_memory import VectorMemory
+from lstm_hw.tools import yosys_stat
+
+from .sbe import RESULT
+from .table import Row, text, update
+
+FOLDER = "build/lanes"
+SIZES = {16: (16, 1), 64: (32, 2), 256: (64, 4)}
+"""Lanes -> rows, contexts."""
+DEPTHS = {"weight_words": 1024, "accumulators": 64, "finish_entries": 16}
+"""Of the memories beside the lanes; LUTs used as memory grow with the last two."""
+
+
+@dataclass(frozen=True)
+class Mode:
+    """A width of weights and operands, and what its lanes may cost.
+
+    Parameters
+    ----------
+    name : str
+    engine : dict
+        Fields of EngineConfig.
+    lanes_per_dsp : int
+    registers : tuple of str
+        Registers that every DSP slice must use.
+    carry_per_dsp : int
+        CARRY4 cells that the fabric may spend for each DSP slice.
+    """
+
+    name: str
+    engine: dict = field(default_factory=dict)
+    lanes_per_dsp: int = 1
+    registers: tuple = ("AREG", "BREG", "MREG", "PREG")
+    carry_per_dsp: int = 0
+
+
+MODES = (
+    Mode("16bit", {"weight_bits": 16, "operand_bits": 16, "accumulator_bits": 44}),
+)
+ENGINE = EngineConfig(rows=128, contexts=7, cells=2, axi_data_bits=512, x_per_beat=8, activation="pwl",
+                      weight_words=11136, h_elements=256, states=1792, x_elements=14336, accumulators=65)
+"""The SBE bench's engine for the Zynq 7Z045, whose components are measured."""
+
+
+COMPONENTS = {
+    "Control": lambda config: Control(config_words(config), config.program_length),
+    "Sequencer": lambda config: Sequencer(config.program_length),
+    "InputUnit": InputUnit,
+    "LoadUnit": lambda config: LoadUnit(
+        config.axi_address_bits, config.axi_data_bits, config.outstanding, config.max_burst),
+    "FillUnit": FillUnit,
+    "MacUnit": MacUnit,
+    "VectorMemory": VectorMemory,
+    "LanePath": lambda config: LanePath(config, issue_layout(config)),
+    "LaneGroup": lambda config: LaneGroup(config, 0),
+    "Cell": Cell,
+    "CellUnit": lambda config: CellUnit(config, config.groups + LaneArray.drained_delay),
+    # Paths from component to component; the lanes are a chain of equal groups, so one group shows them all.
+    "Engine": lambda config: Engine(replace(config, rows=16, contexts=1, axi_data_bits=128)),
+}
+"""Name -> function from EngineConfig to the component as the engine has it."""
+
+
+def synthesised(component, name, folder=FOLDER):
+    """Counts of a component alone; see :func:`lstm_hw.tools.yosys_stat`."""
+    return yosys_stat(write_verilog(f"{folder}/{name}.v", component, name), name, "xc7", folder)
+
+
+def lane_rows(mode, rows, contexts, folder=FOLDER, **depths):
+    """Rows of a lane array.
+
+    Raises
+    ------
+    VerificationError
+        The lanes take more DSP slices or fabric adders than they may, or leave registers of the slices unused.
+    """
+    config = EngineConfig(rows=rows, contexts=contexts, **{**DEPTHS, **depths}, **mode.engine)
+    name = f"lanes_{mode.name}_{config.lanes}"
+    stat = synthesised(LaneArray(config), name, folder)
+    slices, carry = stat["dsp"], stat["cells"].get("CARRY4", 0)
+    if slices * mode.lanes_per_dsp != config.lanes:
+        raise VerificationError(name, f"{slices} DSP slices", f"must be one for {mode.lanes_per_dsp} of the lanes")
+    for register in mode.registers:
+        used = stat["dsp_registers"][register]
+        if used != slices:
+            raise VerificationError(name, f"{register} used in {used} of {slices} slices", "must be used in all")
+    if carry > mode.carry_per_dsp * slices:
+        raise VerificationError(name, f"{carry} CARRY4", f"must be at most {mode.carry_per_dsp} a DSP slice")
+    memory = f"LUT memory for {config.accumulators} accumulators and {config.finish_entries} finished sums a lane"
+    figures = {
+        "dsp_per_lane": (slices, "DSP48E1"), "lut_per_lane": (stat["lut"], "LUTs used as logic"),
+        "lutram_per_lane": (stat["lutram"], memory), "ff_per_lane": (stat["ff"], "flip-flops"),
+        "carry4_per_lane": (carry, "CARRY4"), "bram_per_lane": (stat["bram36"], f"36 Kb, {config.weight_words} words"),
+        **{f"dsp_with_{register.lower()}": (stat["dsp_registers"][register] * config.lanes / slices, "share of slices")
+           for register in (*mode.registers, "CREG")},
+    }
+    result = [Row(metric, f"{mode.name}/{config.lanes}", count / config.lanes, unit, None, stat["tool"])
+              for metric, (count, unit) in figures.items()]
+    return [*result, Row("lut_levels", f"{mode.name}/{config.lanes}", stat["lut_levels"], "LUTs", None, stat["tool"])]
+
+
+def level_rows(config, folder=FOLDER, only=None):
+    """Rows with the deepest path of each component, or of those named in ``only``."""
+    result = []
+    for name, create in COMPONENTS.items():
+        if only is None or name in only:
+            stat = synthesised(create(config), f"component_{name.lower()}", folder)
+            result.append(Row("lut_levels", f"component/{name}", stat["lut_levels"], "LUTs", None, stat["tool"]))
+    return result
+
+
+@click.command()
+@click.option("--output", default=RESULT, show_default=True, help="JSON file that the rows are added to.")
+def main(output):
+    """Print what a lane costs and how deep each component's logic is, and add both to the JSON file."""
+    try:
+        result = []
+        for mode in MODES:
+            for lanes, size in SIZES.items():
+                click.echo(f"{mode.name}: {lanes} lanes", err=True)
+                found = lane_rows(mode, *size)
+                result += found
+            result += [replace(row, config=mode.name) for row in found]     # the largest stands for the mode
+        click.echo("components", err=True)
+        result += level_rows(ENGINE)
+        print(text(result))
+        print(f"wrote {update(output, result)}")
+    except LstmHwError as error:
+        sys.exit(f"error: {' '.join(str(error).split())}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""The lane bench on small arrays: what it counts, and that it refuses lanes that cost too much."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from bench.lanes import ENGINE, MODES, lane_rows, level_rows
+from bench.table import Row, update
+from lstm_hw.errors import InputError, VerificationError
+
+MEMORIES = {"weight_words": 16, "accumulators": 8, "finish_entries": 4, "axi_data_bits": 64}
+
+
+@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
+def test_small_array(mode, tmp_path):
+    found = {row.metric: row for row in lane_rows(mode, 4, 2, tmp_path, **MEMORIES)}
+    assert {row.config for row in found.values()} == {f"{mode.name}/8"}
+    assert found["dsp_per_lane"].ours == 1 / mode.lanes_per_dsp
+    assert found["dsp_with_preg"].ours == 1
+    assert 0 < found["lut_per_lane"].ours < 200 and 0 < found["ff_per_lane"].ours < 200
+    assert "8 accumulators and 4 finished" in found["lutram_per_lane"].unit and found["lutram_per_lane"].ours > 10
+    # The same netlist, held to less than it takes.
+    for field, value, message in (("lanes_per_dsp", 3, "8 lanes|DSP slices; must be one for 3"),
+                                  ("registers", ("ADREG",), "ADREG used in 0 of"),
+                                  ("carry_per_dsp", -1, "CARRY4; must be at most -1")):
+        if field != "registers" or mode.lanes_per_dsp == 1:
+            with pytest.raises(VerificationError, match=message):
+                lane_rows(replace(mode, **{field: value}), 4, 2, tmp_path, **MEMORIES)
+
+
+def test_levels(tmp_path):
+    row, = level_rows(ENGINE, tmp_path, only=("FillUnit",))
+    assert row.config == "component/FillUnit" and 1 < row.ours < 20
+
+
+def test_rows_are_added(tmp_path):
+    path = tmp_path / "rows.json"
+    first, second = Row("a", "x", 1, "u", None, "s"), Row("a", "y", 2, "u", None, "s")
+    update(path, [first, second])
+    update(path, [replace(first, ours=3), Row("b", "x", 4, "u", None, "s")])
+    assert [(row["config"], row["metric"], row["ours"]) for row in json.loads(path.read_text())] == [
+        ("y", "a", 2), ("x", "a", 3), ("x", "b", 4)]
+    path.write_text("{")
+    with pytest.raises(InputError, match="must be rows of a benchmark"):
+        update(path, [first])
