@@ -138,8 +138,8 @@ def pack_beats(sequences, config, order=None):
 
     Parameters
     ----------
-    sequences : int array (K, steps, Lx)
-        One sequence for each context.
+    sequences : int array (G * K, steps, Lx)
+        One sequence for each context, for each of G groups that take turns.
     config : EngineConfig
     order : sequence of (step, first column, columns), optional
         Pieces of the vectors in the order of the stream (see ``Plan.x_order``); whole vectors in time
@@ -151,11 +151,13 @@ def pack_beats(sequences, config, order=None):
     lasts : int array (beats,)
         1 where a vector ends.
     """
-    contexts, steps, length = sequences.shape
-    per_beat = config.x_per_beat
+    count, steps, length = sequences.shape
+    per_beat, contexts = config.x_per_beat, config.contexts
+    groups = sequences.reshape(count // contexts, contexts, steps, length)
     beats, lasts = [], []
-    for step, first, columns in order or [(step, 0, length) for step in range(steps)]:
-        piece = sequences[:, step, first : first + columns]
+    pieces = order or [(step, 0, length) for step in range(steps)]
+    for (step, first, columns), group in ((piece, group) for piece in pieces for group in groups):
+        piece = group[:, step, first : first + columns]
         if contexts > 1:
             rows = np.zeros((columns, per_beat), dtype=np.int64)
             rows[:, :contexts] = piece.T

@@ -8,7 +8,9 @@ from amaranth.utils import bits_for
 from ..plan.isa import (
     CLEAR_REGISTER,
     INSTRUCTION_BITS,
+    LOOP_COUNT,
     LOOP_DEPTH,
+    LOOP_UNLESS,
     OPS,
     REGISTER_BITS,
     REGISTERS,
@@ -135,10 +137,14 @@ class Sequencer(wiring.Component):
                         loop = views["LOOP"]
                         from_register = loop.count_reg != 0
                         count = Mux(from_register, registers[loop.count_reg], loop.count)
-                        with m.If(Mux(from_register, zero.bit_select(loop.count_reg, 1), loop.count == 0)):
+                        is_zero = Mux(from_register, zero.bit_select(loop.count_reg, 1), loop.count == 0)
+                        with m.If(is_zero ^ (loop.when == LOOP_UNLESS)):
                             m.d.sync += pc.eq(loop.exit)
                         with m.Else():
-                            m.d.sync += [loops[depth[:2]].eq(count), starts[depth[:2]].eq(pc + 1), depth.eq(depth + 1)]
+                            m.d.sync += [
+                                loops[depth[:2]].eq(Mux(loop.when == LOOP_COUNT, count, 1)),
+                                starts[depth[:2]].eq(pc + 1), depth.eq(depth + 1),
+                            ]
                     with m.Case(OPS["END"].code):
                         with m.If(loops[top] == 1):
                             m.d.sync += depth.eq(depth - 1)

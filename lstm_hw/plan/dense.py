@@ -37,6 +37,8 @@ class Plan:
         The one number of time steps that a run may have; any if not given.
     x_order : tuple of (step, first column, columns), optional
         Order in which the x stream brings the pieces of the vectors; whole vectors in time order if not given.
+    groups : int
+        Groups of sequences that take turns; a piece of all groups comes before the next piece.
     """
 
     config: object
@@ -47,6 +49,7 @@ class Plan:
     sequences: int = 1
     steps: int | None = None
     x_order: tuple | None = None
+    groups: int = 1
 
 
 @dataclass(frozen=True)

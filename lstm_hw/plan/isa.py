@@ -22,6 +22,8 @@ STEPS_REGISTER = 7
 """Number of time steps of the run; set at every start."""
 LOOP_DEPTH = 4
 
+LOOP_COUNT, LOOP_IF, LOOP_UNLESS = range(3)
+"""How often a LOOP runs: count times, once unless count is zero, once if it is."""
 SPACE_H, SPACE_X, SPACE_CONSTANT = range(3)
 """Where a MAC takes its operands: the h memory, the x memory, the constant 2**operand."""
 MODE_LSTM, MODE_LINEAR, MODE_ZERO = range(3)
@@ -67,7 +69,8 @@ OPS = {op.name: op for op in (
         register=3, value=32, limit=32),
     _op(3, "LOOP", None,
         "Repeat up to the matching END count (r[count_reg] unless that is r0) times; 0 goes on behind it, at exit",
-        count=32, count_reg=3, exit=8),
+        count=32, count_reg=3, exit=8,
+        when=2),                    # LOOP_COUNT, or once if the count is not zero, or once if it is
     _op(4, "END", None, "End of the innermost LOOP."),
     _op(5, "RING", None, "Words from base to the end of the weight buffer become the stream ring, empty", base=18),
     _op(6, "BUFFERS", None, "That many x vectors are free to be written", count=8),

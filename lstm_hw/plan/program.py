@@ -9,7 +9,10 @@ from ..errors import ProgramError
 from .isa import (
     CLEAR_REGISTER,
     INSTRUCTION_BITS,
+    LOOP_COUNT,
     LOOP_DEPTH,
+    LOOP_IF,
+    LOOP_UNLESS,
     OPS,
     REGISTER_BITS,
     REGISTERS,
@@ -140,6 +143,8 @@ class Program:
                 registers[instr.register] = total - instr.limit if instr.limit and total >= instr.limit else total
             elif instr.op == "LOOP":
                 count = registers[instr.count_reg] if instr.count_reg else instr.count
+                if instr.when != LOOP_COUNT:
+                    count = int((count != 0) == (instr.when == LOOP_IF))
                 if count == 0:
                     pc = instr.exit
                 else:
@@ -189,6 +194,14 @@ class ProgramBuilder:
         yield
         self.emit("END")
         self._instructions[start] = instruction("LOOP", exit=len(self._instructions), **count)
+
+    def when(self, register, comment=None):
+        """What follows is done once if the register is not zero."""
+        return self.loop(comment, count_reg=register, when=LOOP_IF)
+
+    def unless(self, register, comment=None):
+        """What follows is done once if the register is zero."""
+        return self.loop(comment, count_reg=register, when=LOOP_UNLESS)
 
     def build(self, limit):
         """The program; ProgramError when it is longer than ``limit`` instructions."""

@@ -44,7 +44,7 @@ def random_body(builder, rng, size, depth=0):
                 builder.emit("ADD", register=5, value=6, limit=rng.choice((5, 4, 3)))
             elif count.get("count_reg") == 5:
                 builder.emit("SET", register=5, value=rng.randint(0, 2))
-            with builder.loop(**count):
+            with builder.loop(**count, when=rng.choice((0, 0, 0, 1, 2))):
                 random_body(builder, rng, size - 1, depth + 1)
 
 

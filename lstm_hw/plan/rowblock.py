@@ -1,0 +1,332 @@
+"""Row block after row block, all weights streamed: every word serves all sequences of a batch.
+
+SBE's third case (Que et al., 2020) fetches part of W_h at every time step, because a batch over time
+steps cannot share it: step t + 1 needs all of h_t. A batch over *sequences* can. Here the
+accumulators of one row block of all sequences stay on chip while its columns stream past, so W_h is
+used as often per fetch as W_x, and nothing but a few tiles is kept.
+
+Sequences are G groups of K: K contexts side by side, G groups in turn on the same word. A row block
+takes its x columns first and the newest columns of h last: what the cell unit still has to finish of
+the step before hides behind all that lies between.
+"""
+
+from ..errors import ConfigError
+from ..image.layout import Image, Tile
+from .dense import MIN_TILE_CYCLES, Plan, check_beat
+from .isa import (
+    CLEAR_REGISTER,
+    MODE_LSTM,
+    MODE_ZERO,
+    SPACE_CONSTANT,
+    SPACE_H,
+    SPACE_X,
+    STEPS_REGISTER,
+)
+from .program import ProgramBuilder
+
+X_READ, H_READ, H_WRITE, UNIT, ENTRY = 1, 2, 3, 4, 5
+"""Registers: element of the next MAC on x and on h, first h element of the next CELL, its c, the group's sums."""
+BLOCKS_LEFT, STEPS_LEFT = 6, STEPS_REGISTER
+"""Registers: row blocks behind this one (CLEAR is not used any more by then), steps behind this one."""
+
+
+class RowBlockPlanner:
+    """Emits the ``run`` entry for one LSTM layer whose weights all stream, once a time step.
+
+    Outputs leave in packets of one row block and one group each: step by step, row block by row
+    block, group by group; in a packet the units, and the contexts inside.
+
+    Parameters
+    ----------
+    network : Network
+        One LSTM layer.
+    config : EngineConfig
+    groups : int
+        G: the batch is ``contexts * groups`` sequences, and a word serves all of them.
+    """
+
+    name = "rowblock"
+
+    def __init__(self, network, config, groups=1):
+        check_beat(config)
+        if len(network.layers) != 1:
+            raise ConfigError(
+                "network", f"{len(network.layers)} layers", "must be a single LSTM layer for this schedule"
+            )
+        if groups < 1:
+            raise ConfigError("groups", groups, "must be at least 1")
+        self.network, self.config, self.groups = network, config, groups
+        self.layer = layer = network.layers[0]
+        self.blocks = layer.blocks(config.rows)
+        self.units = config.units_per_block
+        self.newest = layer.outputs - (self.blocks - 1) * self.units  # units of the last row block
+        self.mask = (1 << config.contexts) - 1
+        self.tile = self.units * max(1, -(-MIN_TILE_CYCLES // (self.units * groups)))
+        per_beat = 1 if config.contexts > 1 else config.x_per_beat
+        self.x_stride = -(-layer.inputs // per_beat) * per_beat
+        self.h_stride = self.blocks * self.units
+        self.x_set, self.h_set = groups * self.x_stride, groups * self.h_stride
+        self.builder = ProgramBuilder()
+        self.image = Image(tuple(self._tiles()))
+        for field, need in (
+            ("weight_words", 4 * self.tile),
+            ("accumulators", 1 + groups),
+            ("finish_entries", groups),
+            ("h_elements", 2 * self.h_set),
+            ("x_elements", 2 * self.x_set),
+            ("states", self.h_set * config.contexts),
+        ):
+            if getattr(config, field) < need:
+                raise ConfigError(
+                    f"engine.{field}", getattr(config, field), f"must be at least {need} for this schedule"
+                )
+
+    def _tiles(self):
+        """All weights in the order of use: a row block's bias, its x columns, its h columns."""
+        layer = self.layer
+        for block in range(self.blocks):
+            column = 0
+            for _, columns in layer.bias_columns:
+                yield Tile(0, "bias", block, 1, column, columns)
+                column += columns
+            yield Tile(0, "x", block, 1, 0, layer.inputs)
+            yield Tile(0, "h", block, 1, 0, layer.outputs)
+
+    def plan(self):
+        """The plan; ConfigError when something does not fit."""
+        emit, builder = self.builder.emit, self.builder
+        builder.entry("run")
+        emit("RING", base=0)
+        emit("BUFFERS", count=2)
+        with builder.loop(count_reg=CLEAR_REGISTER, comment="only when the run starts from zero state"):
+            for register in (H_READ, H_WRITE):
+                self._set(register, 0)
+            self._each_block(self._zero)
+            self._add(H_WRITE, self.h_set - self.h_stride)
+        for register in (X_READ, UNIT, ENTRY):
+            self._set(register, 0)
+        with builder.when(STEPS_REGISTER):
+            self._fetch("the first step's x and weights")
+        with builder.loop(count_reg=STEPS_REGISTER, comment="time steps"):
+            self._add(STEPS_LEFT, -1)
+            with builder.when(STEPS_LEFT):
+                self._toggle(X_READ, self.x_set)
+                self._fetch("x and weights of the next step")
+                self._toggle(X_READ, self.x_set)
+            self._await(SPACE_X, self.groups * self.layer.inputs)
+            self._each_block(self._block)
+            self._free_x()
+            self._toggle(X_READ, self.x_set)
+            self._toggle(H_READ, self.h_set)
+            self._add(H_WRITE, self.h_set - self.h_stride, limit=2 * self.h_set)
+        emit("HALT")
+        return Plan(
+            self.config,
+            self.network,
+            self.name,
+            builder.build(self.config.program_length),
+            self.image,
+            self.config.contexts * self.groups,
+            groups=self.groups,
+        )
+
+    def _set(self, register, value):
+        self.builder.emit("SET", register=register, value=value)
+
+    def _add(self, register, value, limit=0):
+        if value or limit:
+            self.builder.emit("ADD", register=register, value=value & 0xFFFFFFFF, limit=limit)
+
+    def _toggle(self, register, size):
+        """To the other one of two buffers."""
+        self._add(register, size, limit=2 * size)
+
+    def _await(self, space, tokens):
+        """Wait for tokens and take them."""
+        self.builder.emit("MAC", space=space, columns=1, slots=1, wait=1, take=1, offset=tokens - 1)
+
+    def _free_x(self):
+        self.builder.emit("MAC", columns=1, slots=1, free=1, comment="the x vectors of this step are free")
+
+    def _fetch(self, comment):
+        emit = self.builder.emit
+        emit(
+            "INPUT",
+            target_reg=X_READ,
+            elements=self.layer.inputs,
+            repeats=self.groups - 1,
+            spread=int(self.config.contexts > 1),
+            wait=1,
+            last=1,
+            comment=comment,
+        )
+        emit("LOAD", beats=self.image.beats(self.config), stream=1)
+
+    def _each_block(self, body):
+        """``body`` for every row block: UNIT is its first unit and BLOCKS_LEFT counts down to 0."""
+        self._set(UNIT, 0)
+        self._set(BLOCKS_LEFT, self.blocks)
+        with self.builder.loop(count=self.blocks):
+            self._add(BLOCKS_LEFT, -1)
+            body()
+            self._add(UNIT, self.units)
+            self._add(H_WRITE, self.units)
+        self._set(UNIT, 0)
+
+    def _each_group(self, body, steps, words=0):
+        """``body(release)`` for every group; ``steps`` are (register, distance of groups), put back in the end.
+
+        ``body`` does not release the ring where ``words`` are given: that many are released behind the last group.
+        """
+        if self.groups == 1:
+            body(True)
+            return
+        peeled = int(not words)  # a short body's last turn is written out, with its release
+        with self.builder.loop(count=self.groups - peeled):
+            body(False)
+            for register, step in steps:
+                self._add(register, step)
+        if peeled:
+            body(True)
+        for register, step in steps:
+            self._add(register, -(self.groups - peeled) * step)
+        if words:
+            self.builder.emit("MAC", weight=words - 1, columns=1, slots=1, stream=1, release=1)
+
+    def _zero(self):
+        with self.builder.loop(count=self.groups):
+            self._cell(MODE_ZERO)
+            for register in (H_WRITE, UNIT):
+                self._add(register, self.h_stride)
+        for register in (H_WRITE, UNIT):
+            self._add(register, -self.h_set)
+
+    def _block(self):
+        """All products of a row block for all groups, and its hidden units."""
+        layer = self.layer
+        bias = sum(columns for _, columns in layer.bias_columns)
+        sums = [(ENTRY, 1)]
+        x, h = [(X_READ, self.x_stride), *sums], [(H_READ, self.h_stride), *sums]
+        first = min(self.tile, layer.inputs)
+        self._each_group(lambda release: self._first_columns(bias, first, release), x, bias + first)
+        self._add(X_READ, first)
+        self._columns(SPACE_X, X_READ, x, layer.inputs - first)
+        self._add(X_READ, -layer.inputs)
+        old = layer.outputs - self.newest
+        if old:
+            with self.builder.unless(UNIT, "first row block of a step: all but the newest units of h must be there"):
+                self._await(SPACE_H, self.groups * old)
+            self._columns(SPACE_H, H_READ, h, old)
+        with self.builder.unless(UNIT, "... and now the newest"):
+            self._await(SPACE_H, self.groups * self.newest)
+        ends = [*h, (H_WRITE, self.h_stride), (UNIT, self.h_stride)]
+        self._each_group(self._last_columns, ends, self.newest)
+        self._add(H_READ, -old)
+
+    def _mac(self, **fields):
+        self.builder.emit("MAC", slots=1, mask=self.mask, stream=1, **fields)
+
+    def _first_columns(self, bias, columns, release):
+        """Bias and first x columns: the words stay in the ring until the last group has used them."""
+        column = 0
+        for exponent, count in self.layer.bias_columns:
+            start = {"load": 1, "hold": 1} if column == 0 else {}
+            self._mac(weight=column, columns=count, space=SPACE_CONSTANT, operand=exponent, **start)
+            column += count
+        self._mac(
+            weight=bias,
+            columns=columns,
+            space=SPACE_X,
+            operand_reg=X_READ,
+            store=1,
+            target=1,
+            target_reg=ENTRY,
+            release=int(release),
+        )
+
+    def _columns(self, space, register, steps, columns):
+        """Tile after tile of one row block, each for all groups; ``register`` moves on behind them."""
+
+        def tile(width):
+            self._each_group(
+                lambda release: self._mac(
+                    columns=width,
+                    space=space,
+                    operand_reg=register,
+                    load=1,
+                    source=1,
+                    source_reg=ENTRY,
+                    store=1,
+                    target=1,
+                    target_reg=ENTRY,
+                    release=int(release),
+                ),
+                steps,
+            )
+            self._add(register, width)
+
+        whole, rest = divmod(columns, self.tile)
+        if whole:
+            with self.builder.loop(count=whole):
+                tile(self.tile)
+        if rest:
+            tile(rest)
+
+    def _last_columns(self, release):
+        self._mac(
+            columns=self.newest,
+            space=SPACE_H,
+            operand_reg=H_READ,
+            load=1,
+            source=1,
+            source_reg=ENTRY,
+            finish=1,
+            release=int(release),
+        )
+        self._cell(MODE_LSTM, emit=1)
+
+    def _cell(self, mode, emit=0):
+        fields = {
+            "mask": self.mask,
+            "mode": mode,
+            "state_reg": UNIT,
+            "state_stride": self.h_set,
+            "target_reg": H_WRITE,
+            "write": 1,
+            "signal": 1,
+            "emit": emit,
+            "last": emit,
+        }
+        if self.newest == self.units:
+            self.builder.emit("CELL", units=self.units, **fields)
+            return
+        with self.builder.when(BLOCKS_LEFT):
+            self.builder.emit("CELL", units=self.units, **fields)
+        with self.builder.unless(BLOCKS_LEFT, "the last row block is not full"):
+            self.builder.emit("CELL", units=self.newest, **fields)
+
+
+def packets_of(outputs, plan):
+    """The packets that a run sends.
+
+    Parameters
+    ----------
+    outputs : int array (G * K, steps, Lh)
+        h of every sequence.
+    plan : Plan
+        Of :class:`RowBlockPlanner`.
+
+    Returns
+    -------
+    list of int lists
+    """
+    config, groups = plan.config, plan.groups
+    _, steps, length = outputs.shape
+    outputs = outputs.reshape(groups, config.contexts, steps, length)
+    units = config.units_per_block
+    return [
+        outputs[group, :, step, first : first + units].T.ravel().tolist()
+        for step in range(steps)
+        for first in range(0, length, units)
+        for group in range(groups)
+    ]
