@@ -133,7 +133,7 @@ def measure(case, layer, folder, build_dir=None):
     scenario = scenario_of(case, model, plan, x)
     verilog = write_verilog(f"{folder}/lstm_engine.v", Top(config), "lstm_engine")
     with progress(case.name) as update:
-        counters = run_scale(folder, scenario, verilog, case.memory, build_dir=build_dir, progress=update)
+        counters, = run_scale(folder, scenario, verilog, case.memory, build_dir=build_dir, progress=update)
     return rows(case, layer, plan, counters)
 
 

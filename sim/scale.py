@@ -1,4 +1,4 @@
-"""Runs a scenario with one long run on Verilog models of memory and streams (see ``sim/models``)."""
+"""Runs a scenario on Verilog models of memory and streams (see ``sim/models``), which makes long runs possible."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ MODELS = Path(__file__).parent / "models"
 
 
 def run_scale(folder, scenario, verilog, memory, *, simulator="verilator", build_dir=None, progress=None):
-    """Simulate a scenario's only run; the Verilog must give its packets and counters.
+    """Simulate a scenario's runs; the Verilog must give their packets and counters.
 
     Parameters
     ----------
@@ -25,8 +25,8 @@ def run_scale(folder, scenario, verilog, memory, *, simulator="verilator", build
 
     Returns
     -------
-    dict of str to int
-        Counters read from the Verilog.
+    list of dict of str to int
+        Counters read from the Verilog, one a run.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def run_scale(folder, scenario, verilog, memory, *, simulator="verilator", build
     folder = Path(folder).resolve()
     scenario.save(folder)
     (folder / "measured.json").unlink(missing_ok=True)
-    config, run = scenario.config, scenario.runs[0]
+    config = scenario.config
     bits, beat = config.operand_bits, config.beat_bytes
     image = scenario.image
     (folder / "image.hex").write_text(
@@ -47,6 +47,7 @@ def run_scale(folder, scenario, verilog, memory, *, simulator="verilator", build
     (folder / "x.hex").write_text(
         "\n".join(
             f"{sum((v & mask) << bits * e for e, v in enumerate(values)) | last << bits * config.x_per_beat:0{digits}x}"
+            for run in scenario.runs
             for values, last in zip(run.x.tolist(), run.lasts.tolist(), strict=True)
         )
         + "\n"
@@ -56,7 +57,7 @@ def run_scale(folder, scenario, verilog, memory, *, simulator="verilator", build
         "ADDRESS_BITS": config.axi_address_bits,
         "X_BITS": bits * config.x_per_beat,
         "IMAGE_BEATS": len(image) // beat,
-        "X_BEATS": len(run.x),
+        "X_BEATS": sum(len(run.x) for run in scenario.runs),
         "BASE": scenario.weights_address,
         "LATENCY": memory.latency,
         "INTERVAL": memory.interval,

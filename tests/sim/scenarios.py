@@ -9,6 +9,31 @@ from lstm_hw.scenario import Run, Scenario, Stress, pack_beats
 from tests.builders import IntegerNetwork, config_of, interleaved, random_network, random_x
 
 
+def plan_scenario(model, plan, runs, packets_of, memory, seed=1):
+    """Runs of a plan without a load entry, each (steps, clear).
+
+    Outputs come from :class:`tests.builders.IntegerNetwork` and ``packets_of(outputs, plan)``, counters from the
+    interpreter, whose outputs must be the same.
+    """
+    config, rng = plan.config, np.random.default_rng(seed)
+    words = pack(plan.image, model.layers, config)
+    interpreter = Interpreter(config, plan.program, words, memory)
+    networks = [IntegerNetwork(model, config) for _ in range(plan.sequences)]
+    found = []
+    for steps, clear in runs:
+        x = random_x(rng, plan.sequences, steps, model.network.layers[0].inputs)
+        if clear:
+            for network in networks:
+                network.clear()
+        outputs = np.array([network.run(sequence) for network, sequence in zip(networks, x, strict=True)])
+        packets = packets_of(outputs, plan)
+        beats, lasts = pack_beats(x, config, plan.x_order)
+        assert interpreter.run("run", steps, clear, beats) == packets
+        found.append(Run(plan.program.entries["run"], steps, clear, beats, lasts, packets,
+                         interpreter.timing.counters.to_dict()))
+    return Scenario(config, plan.program.encoded(), to_bytes(words, config), found)
+
+
 def network_scenario(seed, sizes, steps, head=0, head_every_step=False, stress=None, **fields):
     """A random network that is loaded and then runs once for each entry of ``steps``.
 

@@ -1,0 +1,31 @@
+"""Streaming schedules in Verilog: bits of an integer LSTM and counters of the interpreter, run after run."""
+
+import numpy as np
+import pytest
+
+from lstm_hw.emit import write_verilog
+from lstm_hw.gateware.top import Top
+from lstm_hw.plan.checker import check
+from lstm_hw.plan.load_timing import MemoryModel
+from lstm_hw.plan.rowblock import RowBlockPlanner, packets_of
+from sim.scale import run_scale
+from tests.builders import config_of, random_network
+from tests.sim.scenarios import plan_scenario
+
+PIECES = ((3, True), (1, False), (2, False), (2, True))
+
+
+def simulate(folder, model, plan, packets, memory, runs=PIECES, simulator="verilator"):
+    check(plan)
+    scenario = plan_scenario(model, plan, runs, packets, memory)
+    verilog = write_verilog(folder / "lstm_engine.v", Top(plan.config), "lstm_engine")
+    run_scale(folder, scenario, verilog, memory, simulator=simulator)
+
+
+@pytest.mark.parametrize("simulator, memory", [
+    ("verilator", MemoryModel(30)), pytest.param("icarus", MemoryModel(40, 3), marks=pytest.mark.icarus)])
+def test_row_blocks_for_many_sequences(tmp_path, simulator, memory):
+    model = random_network(np.random.default_rng(3), (21, 11))
+    config = config_of(rows=16, contexts=2, x_per_beat=2, cells=2, shifts=model.shifts, x_elements=128,
+                       h_elements=128, states=128, weight_words=128)
+    simulate(tmp_path, model, RowBlockPlanner(model.network, config, 3).plan(), packets_of, memory, simulator=simulator)
