@@ -58,6 +58,7 @@ class ErrorCode(IntEnum):
     TIMEOUT = 3
     TLAST = 4
     ILLEGAL = 5
+    DEADLOCK = 6
 
 
 ERROR_DOC = {
@@ -67,6 +68,7 @@ ERROR_DOC = {
     ErrorCode.TIMEOUT: "the memory did not answer within TIMEOUT cycles",
     ErrorCode.TLAST: "tlast of the x stream came early or late",
     ErrorCode.ILLEGAL: "the program holds an illegal instruction",
+    ErrorCode.DEADLOCK: "the program waits for what nothing will bring, as the h of a run before where there was none",
 }
 """One sentence for each error code."""
 

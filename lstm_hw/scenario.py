@@ -12,7 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from .config import EngineConfig
+from .plan.load_timing import MemoryModel
 
+BENCH_MEMORY = MemoryModel(latency=2)
+"""What the weight port meets in the bench when nothing is held back (cocotbext-axi's memory)."""
 FILE, IMAGE, VECTORS = "scenario.json", "weights.bin", "vectors.npz"
 
 

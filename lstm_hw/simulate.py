@@ -17,7 +17,7 @@ from .errors import InputError, ToolError, VerificationError
 from .image.pack import to_bytes
 from .model.reference import integer_reference
 from .plan.interpreter import Interpreter
-from .scenario import Run, Scenario, Stress, pack_beats
+from .scenario import BENCH_MEMORY, Run, Scenario, Stress, pack_beats
 
 TOPLEVEL = "lstm_engine"
 BENCH = "sim.bench_engine"
@@ -135,10 +135,10 @@ def expect(plan, words, qmodel, x, stress=None, progress=None):
     groups = grouped(x, config.contexts)
     endless = np.concatenate([groups[n % len(groups)] for n in range(-(-long_steps(x.shape[1]) // x.shape[1]))], axis=1)
     long = endless[:, :long_steps(x.shape[1])]
-    interpreter = Interpreter(config, plan.program, words)
-    load = Run(plan.program.entries["load"], 1, False, np.zeros((0, config.x_per_beat), dtype=np.int64),
-               np.zeros(0, dtype=np.int64), interpreter.run("load"))
-    runs, counters, outputs = [load], [interpreter.timing.counters.to_dict()], []
+    interpreter = Interpreter(config, plan.program, words, BENCH_MEMORY)
+    packets, counters, outputs = interpreter.run("load"), [interpreter.timing.counters.to_dict()], []
+    runs = [Run(plan.program.entries["load"], 1, False, np.zeros((0, config.x_per_beat), dtype=np.int64),
+                np.zeros(0, dtype=np.int64), packets, counters[0])]
     for number, group in enumerate([*groups, long], 1):
         reference, _ = integer_reference(qmodel, group)
         beats, lasts = pack_beats(group, config)

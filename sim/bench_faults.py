@@ -74,10 +74,12 @@ class FaultTB(TB):
         return ErrorCode(self.status.field("code").extract(await self.driver.read("STATUS")))
 
     async def check(self, *numbers):
-        """Runs of the scenario without an error and with the right outputs."""
+        """Runs of the scenario without an error, with the right outputs and in the right number of cycles."""
         for number in numbers:
             await self.start(number)
             await self.outputs(number)
+            found, expected = await self.driver.counters(), self.scenario.runs[number].counters
+            assert found == expected, f"run {number}: counters {found}, expected {expected}"
 
     async def outputs(self, number):
         assert await self.ends() == ErrorCode.NONE
@@ -85,10 +87,18 @@ class FaultTB(TB):
         assert self.sink.count() == len(expected), f"{self.sink.count()} packets at done"
         assert await self.receive(len(expected)) == expected, f"run {number}: outputs differ from the reference"
 
-    def drop_streams(self):
-        """What software does after a failed run: forget the vectors that are still queued and the outputs."""
-        self.source.clear()
-        self.sink.clear()
+    async def error_address(self):
+        return await self.driver.read("ERROR_ADDRESS_LO") | await self.driver.read("ERROR_ADDRESS_HI") << 32
+
+    async def restart_streams(self):
+        """What software does after a failed run: reset the source of x and the sink of outputs."""
+        for stream in (self.source, self.sink):
+            stream.assert_reset(True)
+            stream.clear()
+        await self.cycles(2)
+        for stream in (self.source, self.sink):
+            stream.assert_reset(False)
+        await self.cycles(2)
 
     async def cycles(self, count):
         await ClockCycles(self.dut.aclk, count)
@@ -111,7 +121,7 @@ async def tlast_fails(dut, change):
         await tb.start(CLEAR_RUN, x=False)
         assert await tb.ends() == ErrorCode.TLAST
         await tb.cycles(50)
-        tb.drop_streams()
+        await tb.restart_streams()
         await tb.check(CLEAR_RUN, NEXT_RUN)
 
 
@@ -129,7 +139,7 @@ async def tlast_on_the_first_beat(dut):
 
 @cocotb.test()
 async def tlast_late(dut):
-    """tlast one beat after the end of a vector: that beat stays offered, so the stream is reset as well."""
+    """tlast one beat after the end of a vector: that beat stays offered until the stream is reset."""
     tb = FaultTB(dut)
     await tb.ready()
     for vectors in (1, 2):
@@ -137,8 +147,7 @@ async def tlast_late(dut):
             await tb.source.send(AxiStreamFrame([*frame, 1]))
         await tb.start(CLEAR_RUN, x=False)
         assert await tb.ends() == ErrorCode.TLAST
-        tb.drop_streams()
-        await tb.ready()
+        await tb.restart_streams()
         await tb.check(CLEAR_RUN, NEXT_RUN)
 
 
@@ -171,8 +180,7 @@ async def memory_errors(dut):
         tb.faults.arm({beat: response, beat + 1: other, beat + 5: other})
         await tb.start(LOAD)
         assert await tb.ends() == codes[response]
-        address = await tb.driver.read("ERROR_ADDRESS_LO") | await tb.driver.read("ERROR_ADDRESS_HI") << 32
-        assert address == tb.scenario.weights_address + beat * tb.scenario.config.beat_bytes
+        assert await tb.error_address() == tb.scenario.weights_address + beat * tb.scenario.config.beat_bytes
         tb.faults.arm({})
         await tb.check(LOAD, CLEAR_RUN)
 
@@ -209,8 +217,21 @@ async def hard_reset(dut):
     for number in (LOAD, CLEAR_RUN, CLEAR_RUN, CLEAR_RUN, NEXT_RUN):
         await tb.start(number)
         await tb.cycles(rng.randrange(400))
-        tb.drop_streams()
+        await tb.restart_streams()
         await tb.ready()
+        await tb.check(CLEAR_RUN, NEXT_RUN)
+
+
+@cocotb.test()
+async def nothing_to_go_on_from(dut):
+    """A run that shall go on from h that never was: the run ends, and the next one is right."""
+    tb = FaultTB(dut)
+    for _ in range(2):
+        await tb.ready()
+        await tb.start(NEXT_RUN)
+        assert await tb.ends() == ErrorCode.DEADLOCK
+        assert await tb.error_address() == 0
+        await tb.restart_streams()
         await tb.check(CLEAR_RUN, NEXT_RUN)
 
 

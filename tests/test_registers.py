@@ -43,7 +43,7 @@ def test_layout():
     for name, fields in BITS.items():
         assert {f.name: (f.lsb, f.width) for f in lookup(name).fields} == fields
     assert (PROGRAM.address, PROGRAM.size, PROGRAM.stride, PROGRAM.words) == (0x1000, 0x1000, 32, 5)
-    assert [code.value for code in ErrorCode] == [0, 1, 2, 3, 4, 5]
+    assert [code.value for code in ErrorCode] == [0, 1, 2, 3, 4, 5, 6]
 
 
 def test_reset_values():

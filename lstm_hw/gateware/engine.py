@@ -15,9 +15,12 @@ from .load_unit import LoadUnit
 from .mac_unit import MacUnit
 from .sequencer import Sequencer
 from .vector_memory import VectorMemory
+from .watchdog import Watchdog
 
 QUEUE_DEPTH = 4
 """Commands that wait in front of a unit."""
+DEADLOCK_CYCLES = 4096
+"""Cycles at rest that mean that a run will never end: far more than the longest pipeline holds."""
 
 
 class Queue(wiring.Component):
@@ -186,11 +189,16 @@ class Engine(wiring.Component):
         quiet = [sequencer.o_running == 0, mac.o_idle, cell.o_idle, inputs.o_idle, fill.o_idle, load.o_idle]
         quiet += [queue.o_empty for queue in queues.values()]
         m.d.comb += idle.eq(Cat(quiet).all())
-        self._run(m, idle, load, inputs, sequencer, cell, stopping, restart)
+        m.submodules.watchdog = watchdog = Watchdog(DEADLOCK_CYCLES)
+        m.d.comb += [
+            watchdog.i_moves.eq((sequencer.o_running & ~sequencer.o_waiting) | mac.o_busy | cell.o_h_write.any()),
+            watchdog.i_outside.eq(load.o_waiting | self.i_x.ready | self.o_y.valid),
+        ]
+        self._run(m, idle, load, inputs, sequencer, cell, watchdog, stopping, restart)
         self._count(m, mac, load)
         return m
 
-    def _run(self, m, idle, load, inputs, sequencer, cell, stopping, restart):
+    def _run(self, m, idle, load, inputs, sequencer, cell, watchdog, stopping, restart):
         """Run states: idle, running, stopping (after an error, until the memory port is quiet)."""
         code = Signal(4)
         address = Signal(64)
@@ -200,6 +208,8 @@ class Engine(wiring.Component):
             m.d.comb += code.eq(ErrorCode.TLAST)
         with m.Elif(sequencer.o_illegal):
             m.d.comb += code.eq(ErrorCode.ILLEGAL)
+        with m.Elif(watchdog.o_expired):
+            m.d.comb += code.eq(ErrorCode.DEADLOCK)
         m.d.comb += [self.o_error_code.eq(code), self.o_error_address.eq(address)]
         with m.FSM() as fsm:
             m.d.comb += self.o_busy.eq(~fsm.ongoing("idle"))
@@ -209,6 +219,7 @@ class Engine(wiring.Component):
             with m.State("starting"):
                 m.next = "running"
             with m.State("running"):
+                m.d.comb += watchdog.i_running.eq(1)
                 with m.If(code != 0):
                     m.d.comb += self.o_error.eq(1)
                     m.next = "stopping"

@@ -76,6 +76,8 @@ class LoadUnit(wiring.Component):
         the last one requested), DECODE_ERROR (DECERR) or TIMEOUT_ERROR.
     o_error_address : Out(address_bits)
         Byte address of the beat that failed or, for a time-out, of the oldest beat owed.
+    o_waiting : Out(1)
+        Requested beats are owed; low while a descriptor waits for credit only.
     o_idle : Out(1)
         Nothing queued, nothing requested, no beat owed, no beat on ``o``.
 
@@ -145,7 +147,7 @@ class LoadUnit(wiring.Component):
             "o": Out(data.StructLayout({"data": data_bits, "first": 1, "last": 1})),
             "o_valid": Out(1), "o_beats": Out(1),
             "o_error": Out(2), "o_error_address": Out(address_bits),
-            "o_idle": Out(1),
+            "o_waiting": Out(1), "o_idle": Out(1),
         })
 
     def elaborate(self, platform):
@@ -160,7 +162,8 @@ class LoadUnit(wiring.Component):
         m.d.comb += [
             live.eq(~halted & ~self.i_stop),
             start.eq(self.i_start & self.o_idle),
-            self.o_idle.eq(splitter.o_idle & ~owed.r_rdy & ~receiving & ~self.o_valid),
+            self.o_waiting.eq(owed.r_rdy | receiving),
+            self.o_idle.eq(splitter.o_idle & ~self.o_waiting & ~self.o_valid),
         ]
 
         connect(m, flipped(self.i), splitter.i)

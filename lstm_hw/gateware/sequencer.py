@@ -46,6 +46,8 @@ class Sequencer(wiring.Component):
         A BUFFERS instruction is executed.
     o_running : Out(1)
         From the cycle after ``i_start`` to HALT.
+    o_waiting : Out(1)
+        The command of the current instruction is offered to its unit.
     o_illegal : Out(1)
         Pulse: unknown opcode; the program ends there.
 
@@ -63,7 +65,7 @@ class Sequencer(wiring.Component):
             "i_write": In(1), "i_write_address": In(8), "i_write_data": In(INSTRUCTION_BITS),
             "o_ring": Out(1), "o_ring_base": Out(OPS["RING"].fields["base"]),
             "o_buffers": Out(1), "o_buffers_count": Out(OPS["BUFFERS"].fields["count"]),
-            "o_running": Out(1), "o_illegal": Out(1),
+            "o_running": Out(1), "o_waiting": Out(1), "o_illegal": Out(1),
         }
         for op in OPS.values():
             if op.unit:
@@ -104,7 +106,7 @@ class Sequencer(wiring.Component):
         zero = Signal(REGISTERS)    # registers that are zero, known in every execute
 
         with m.FSM() as fsm:
-            m.d.comb += self.o_running.eq(~fsm.ongoing("idle"))
+            m.d.comb += [self.o_running.eq(~fsm.ongoing("idle")), self.o_waiting.eq(fsm.ongoing("dispatch"))]
             with m.State("idle"):
                 with m.If(self.i_start):
                     m.d.sync += [

@@ -67,6 +67,7 @@ class Bench:
             "ready": unit.i.ready, "valid": unit.o_valid, "data": unit.o.data, "first": unit.o.first,
             "last": unit.o.last, "beats": unit.o_beats, "error": unit.o_error,
             "address": unit.o_error_address, "idle": unit.o_idle,
+            "waiting": unit.o_waiting,
         }
         self.cycle = 0
         self.clear()
@@ -185,6 +186,7 @@ class Bench:
             assert now.rready, "a beat is owed and RREADY is low"
         if self.owed or now.arvalid or now.valid:
             assert not now.idle
+        assert now.waiting == bool(self.owed or now.arvalid)
         assert len(self.rises) - len(self.r_last) <= unit.in_flight
         if before is not None:
             assert now.beats == before.handshake

@@ -84,7 +84,7 @@ class TB:
     def watch(self):
         unit, waiting = self.unit, dict.fromkeys(UNITS, False)
 
-        def note(now, running, illegal, ring, base, buffers, count, *streams):
+        def note(now, running, waits, illegal, ring, base, buffers, count, *streams):
             if running:
                 self.running.append(now)
             if illegal:
@@ -93,15 +93,15 @@ class TB:
                 self.events.append((now, "RING", {"base": base}))
             if buffers:
                 self.events.append((now, "BUFFERS", {"count": count}))
-            assert sum(streams[::2]) <= 1
+            assert waits == sum(streams[::2]) <= 1
             for name, valid, ready in zip(UNITS, streams[::2], streams[1::2], strict=True):
                 if valid and not waiting[name]:
                     self.first_valid[name].append(now)
                 waiting[name] = valid and not ready
 
         streams = [getattr(unit, f"o_{name}") for name in UNITS]
-        return observe(note, unit.o_running, unit.o_illegal, unit.o_ring, unit.o_ring_base, unit.o_buffers,
-                       unit.o_buffers_count, *itertools.chain(*((s.valid, s.ready) for s in streams)))
+        return observe(note, unit.o_running, unit.o_waiting, unit.o_illegal, unit.o_ring, unit.o_ring_base,
+                       unit.o_buffers, unit.o_buffers_count, *itertools.chain(*((s.valid, s.ready) for s in streams)))
 
     async def load(self, context):
         """Write the program; the rest of the memory is noise."""

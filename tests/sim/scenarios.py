@@ -5,7 +5,8 @@ import numpy as np
 from lstm_hw.image.pack import pack, to_bytes
 from lstm_hw.plan.dense import ResidentPlanner
 from lstm_hw.plan.interpreter import Interpreter
-from lstm_hw.scenario import Run, Scenario, Stress, pack_beats
+from lstm_hw.plan.sbe import BatchPlanner
+from lstm_hw.scenario import BENCH_MEMORY, Run, Scenario, Stress, pack_beats
 from tests.builders import IntegerNetwork, config_of, interleaved, random_network, random_x
 
 
@@ -45,13 +46,14 @@ def network_scenario(seed, sizes, steps, head=0, head_every_step=False, stress=N
     config = config_of(**fields, shifts=model.shifts)
     plan = ResidentPlanner(model.network, config).plan()
     words = pack(plan.image, model.layers, config)
-    interpreter = Interpreter(config, plan.program, words)
+    interpreter = Interpreter(config, plan.program, words, BENCH_MEMORY)
     contexts = [IntegerNetwork(model, config) for _ in range(config.contexts)]
     entries = plan.program.entries
 
     assert interpreter.run("load") == []
     nothing = np.zeros((0, config.x_per_beat), dtype=np.int64)
-    runs = [Run(entries["load"], 1, False, nothing, nothing[:, 0], [], None)]
+    counters = interpreter.timing.counters.to_dict()
+    runs = [Run(entries["load"], 1, False, nothing, nothing[:, 0], [], counters)]
     for number, count in enumerate(steps):
         clear = number % 3 == 0
         x = random_x(rng, config.contexts, count, sizes[0])
@@ -63,3 +65,27 @@ def network_scenario(seed, sizes, steps, head=0, head_every_step=False, stress=N
         assert interpreter.run("run", count, clear, beats) == outputs
         runs.append(Run(entries["run"], count, clear, beats, lasts, outputs, interpreter.timing.counters.to_dict()))
     return Scenario(config, plan.program.encoded(), to_bytes(words, config), runs, stress or Stress())
+
+
+def streaming_scenario(seed, inputs, hidden, steps, batch, pinned, runs=2, stress=None, **fields):
+    """A random layer whose W_x streams from memory in every run; the first starts from zero state.
+
+    Outputs come from :class:`tests.builders.IntegerNetwork`, counters from the interpreter, whose outputs must be the
+    same.
+    """
+    rng = np.random.default_rng(seed)
+    model = random_network(rng, (inputs, hidden), weight_bits=fields.get("weight_bits", 16))
+    config = config_of(**fields, shifts=model.shifts)
+    plan = BatchPlanner(model.network, config, steps, batch, pinned).plan()
+    words = pack(plan.image, model.layers, config)
+    interpreter = Interpreter(config, plan.program, words, BENCH_MEMORY)
+    contexts = [IntegerNetwork(model, config) for _ in range(config.contexts)]
+    played = []
+    for number in range(runs):
+        x = random_x(rng, config.contexts, steps, inputs)
+        outputs = interleaved([context.run(vectors) for context, vectors in zip(contexts, x, strict=True)], 0)
+        beats, lasts = pack_beats(x, config, plan.x_order)
+        assert interpreter.run("run", steps, number == 0, beats) == outputs
+        played.append(Run(plan.program.entries["run"], steps, number == 0, beats, lasts, outputs,
+                          interpreter.timing.counters.to_dict()))
+    return Scenario(config, plan.program.encoded(), to_bytes(words, config), played, stress or Stress())

@@ -8,7 +8,7 @@ from lstm_hw.emit import emit_verilog
 from lstm_hw.gateware.top import Top
 from lstm_hw.scenario import Stress
 from sim.runner import run_bench
-from tests.sim.scenarios import network_scenario
+from tests.sim.scenarios import network_scenario, streaming_scenario
 
 NETWORKS = {
     "K1-R4-one-cell": {
@@ -60,3 +60,21 @@ def test_icarus(tmp_path, name):
 
 def test_faults(tmp_path):
     play(tmp_path, network_scenario(2, **NETWORKS["K1-R4-one-cell"]), "sim.bench_faults")
+
+
+def test_faults_while_streaming(tmp_path):
+    play(tmp_path, streaming_scenario(2, **STREAMING), "sim.bench_streaming_faults")
+
+
+STREAMING = {"inputs": 56, "hidden": 12, "steps": 4, "batch": 2, "pinned": 8, "rows": 16, "contexts": 2,
+             "x_per_beat": 2, "x_elements": 256, "weight_words": 180, "accumulators": 64}
+
+
+def test_streaming(tmp_path):
+    play(tmp_path, streaming_scenario(1, **STREAMING))
+
+
+def test_streaming_under_stress(tmp_path):
+    for seed, stall in enumerate((0.1, 0.5, 0.9)):
+        stress = Stress(stall, stall, stall, seed=seed, memory_latency=20 * seed)
+        play(tmp_path, streaming_scenario(seed, **STREAMING, stress=stress))

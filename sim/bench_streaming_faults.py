@@ -1,0 +1,155 @@
+"""cocotb bench of the emitted engine on a memory that fails in the middle of a stream of weights.
+
+The environment variable LSTM_HW_SCENARIO names the folder of a scenario whose first run starts from zero state and
+whose second goes on from there; both read weights from memory all the while.
+"""
+
+import os
+import random
+
+import cocotb
+from cocotb.triggers import RisingEdge, with_timeout
+from cocotbext.axi import AxiResp
+
+from lstm_hw.gateware.top import WEIGHTS
+from lstm_hw.registers import IDENTITY, ErrorCode
+
+from .bench_engine import CLOCK_NS
+from .bench_faults import RUN_CYCLES, FaultTB
+
+CLEAR_RUN, NEXT_RUN = range(2)
+TIMEOUT = 300
+
+
+class Requests:
+    """Address of every beat that a port has asked for since :meth:`clear`, and how many of them have come."""
+
+    def __init__(self, dut, prefix, beat_bytes):
+        self.signals = {name: getattr(dut, f"{prefix}_{name}") for name in (
+            "arvalid", "arready", "araddr", "arlen", "rvalid", "rready")}
+        self.clock, self.beat_bytes = dut.aclk, beat_bytes
+        self.clear()
+        cocotb.start_soon(self.watch())
+
+    def clear(self):
+        self.addresses, self.received = [], 0
+
+    async def watch(self):
+        offered = False
+        while True:
+            await RisingEdge(self.clock)
+            now = {name: int(signal.value) for name, signal in self.signals.items()}
+            if now["arvalid"] and not offered:
+                self.addresses += [now["araddr"] + n * self.beat_bytes for n in range(now["arlen"] + 1)]
+            offered = now["arvalid"] and not now["arready"]
+            self.received += now["rvalid"] and now["rready"]
+
+
+class StreamTB(FaultTB):
+    """The bench with a look at what is asked of the memory."""
+
+    def __init__(self, dut):
+        super().__init__(dut)
+        self.requests = Requests(dut, WEIGHTS, self.scenario.config.beat_bytes)
+
+    async def begin(self):
+        """Start the first run."""
+        self.requests.clear()
+        await self.start(CLEAR_RUN)
+
+    async def beats(self, count):
+        """Wait until that many beats have come."""
+        async def reach():
+            while self.requests.received < count:
+                await RisingEdge(self.dut.aclk)
+
+        await with_timeout(cocotb.start_soon(reach()), RUN_CYCLES * CLOCK_NS, "ns")
+
+    async def fails(self):
+        """Poll until the run has met an error; returns its code."""
+        async def poll():
+            while await self.code() == ErrorCode.NONE:
+                pass
+
+        await with_timeout(cocotb.start_soon(poll()), RUN_CYCLES * CLOCK_NS, "ns")
+        return await self.code()
+
+    async def recovers(self):
+        """Both runs are right."""
+        await self.restart_streams()
+        self.faults.arm({})
+        await self.check(CLEAR_RUN, NEXT_RUN)
+
+    @property
+    def total(self):
+        return self.scenario.runs[CLEAR_RUN].counters["read_beats"]
+
+    def moments(self, count):
+        """Beats at which something happens: the first, the last and some between."""
+        rng = random.Random(int(os.environ.get("COCOTB_RANDOM_SEED", 1)))
+        return [0, *sorted(rng.sample(range(1, self.total - 1), count)), self.total - 1]
+
+
+@cocotb.test()
+async def memory_errors(dut):
+    """SLVERR and DECERR at any beat: the code, the address, and then both runs with the right bits and cycles."""
+    tb = StreamTB(dut)
+    await tb.ready(weights=False)
+    for number, beat in enumerate(tb.moments(4)):
+        response, other = (AxiResp.SLVERR, AxiResp.DECERR)[::1 - 2 * (number % 2)]
+        # A later error of the other kind must not replace the first.
+        tb.faults.arm({beat: response, beat + 1: other})
+        await tb.begin()
+        assert await tb.ends() == {AxiResp.SLVERR: ErrorCode.SLVERR, AxiResp.DECERR: ErrorCode.DECERR}[response]
+        assert await tb.error_address() == tb.requests.addresses[beat]
+        assert tb.requests.received == len(tb.requests.addresses), "done with beats owed"
+        await tb.recovers()
+
+
+@cocotb.test()
+async def dead_memory(dut):
+    """A memory that falls silent, on either channel: time-out at the oldest beat owed, control port alive, recovery."""
+    tb = StreamTB(dut)
+    await tb.ready(weights=False)
+    await tb.driver.write("TIMEOUT", TIMEOUT)
+    for channel in (tb.memory.ar_channel, tb.memory.r_channel):
+        for beat in (0, 1, tb.total // 3, tb.total // 2):
+            await tb.begin()
+            await tb.beats(beat)
+            channel.pause = True
+            assert await tb.fails() == ErrorCode.TIMEOUT
+            assert await tb.error_address() == tb.requests.addresses[tb.requests.received]
+            assert await tb.driver.read("ID") == IDENTITY
+            assert not tb.ctrl.field("done").extract(await tb.driver.read("CTRL")), "done with beats owed"
+            channel.pause = False
+            assert await tb.ends() == ErrorCode.TIMEOUT
+            await tb.recovers()
+
+
+@cocotb.test()
+async def reset_while_the_memory_is_silent(dut):
+    """A memory that never answers again is reset together with the engine."""
+    tb = StreamTB(dut)
+    for beat in (1, tb.total // 2):
+        await tb.ready(weights=False)
+        await tb.driver.write("TIMEOUT", TIMEOUT)
+        await tb.begin()
+        await tb.beats(beat)
+        tb.memory.r_channel.pause = True
+        assert await tb.fails() == ErrorCode.TIMEOUT
+        tb.memory.r_channel.pause = False
+        await tb.ready(weights=False)
+        await tb.recovers()
+
+
+@cocotb.test()
+async def hard_reset(dut):
+    """A reset in any phase of a run, then everything from the start."""
+    tb, rng = StreamTB(dut), random.Random(int(os.environ.get("COCOTB_RANDOM_SEED", 1)))
+    await tb.ready(weights=False)
+    cycles = tb.scenario.runs[CLEAR_RUN].counters["cycles"]
+    for _ in range(6):
+        await tb.start(CLEAR_RUN)
+        await tb.cycles(rng.randrange(cycles))
+        await tb.ready(weights=False)
+        await tb.recovers()
