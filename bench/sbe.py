@@ -44,6 +44,10 @@ class Case:
         Fields of EngineConfig.
     batch, pinned : int
         See BatchPlanner.
+    weight_words : int, optional
+        Depth of the weight buffer; what stays on chip and a ring of 2048 words if not given.
+    sbe_case : int
+        How W_h lives, see BatchPlanner.
     clock : int
         Published clock, MHz.
     dsp_limit : int
@@ -61,6 +65,8 @@ class Case:
     dsp_limit: int
     published: dict = field(default_factory=dict)
     memory: MemoryModel = MemoryModel(latency=40)
+    sbe_case: int = 1
+    weight_words: int | None = None
 
 
 CASES = (
@@ -73,6 +79,7 @@ CASES = (
 )
 MULTIPLIERS = {"quadratic64": 2, "quadratic128": 2, "pwl": 1}
 """Multipliers of an activation unit."""
+RING_WORDS = 2048
 
 
 def dsp_slices(config):
@@ -94,13 +101,12 @@ def planned(case, layer, activation="pwl"):
     config = EngineConfig(
         **case.engine, **engine_formats(model), accumulator_bits=accumulator_bits(network, 16),
         shifts=tuple(shape.shift for shape in network.layers), h_elements=layer.hidden, states=layer.hidden * contexts,
-        accumulators=1 + case.batch * network.layers[0].blocks(case.engine["rows"]), weight_words=1 << 16,
+        accumulators=1 + case.batch * network.layers[0].blocks(case.engine["rows"]), weight_words=case.weight_words or 1 << 16,
         x_elements=case.batch * layer.input)
-    # As many words as stay on chip, and a ring of four tiles and a resident piece's worth of streaming.
-    planner = BatchPlanner(network, config, layer.steps, case.batch, case.pinned)
-    ring = 2048 if layer.input > 1000 else 4 * planner.tile * planner.blocks
-    config = replace(config, weight_words=planner.resident_words + ring)
-    return model, BatchPlanner(network, config, layer.steps, case.batch, case.pinned).plan(), x
+    if case.weight_words is None:
+        words = BatchPlanner(network, config, layer.steps, case.batch, case.pinned, case.sbe_case).resident_words
+        config = replace(config, weight_words=words + RING_WORDS)
+    return model, BatchPlanner(network, config, layer.steps, case.batch, case.pinned, case.sbe_case).plan(), x
 
 
 def scenario_of(case, model, plan, x):

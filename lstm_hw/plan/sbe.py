@@ -4,27 +4,77 @@ Que et al., "Efficient Weight Reuse for Large LSTMs", ASAP 2019, on K sequences 
 
 - a batch of B time steps: each tile of W_x is used for all B before the next (B sets of
   accumulators), so memory brings one word every B cycles;
-- then the B steps one after the other on the resident W_h (case 1).
+- then the B steps one after the other on W_h, which lives in one of three ways:
+  case 1, it stays on chip; case 2, it streams once a batch and is held in the ring for the B steps;
+  case 3, some of its columns stay on chip and the others stream again at every step.
 
-Some columns of W_x are resident as well (*pinned*). They are multiplied step by step, first: while
-they are, the cell unit finishes the step before, so its tail costs no lane-cycle. Case 1 has no
-such columns in the paper, whose tail hides behind W_x columns of the same step.
+Some columns of W_x live as W_h does (*pinned*; in case 3 they stay on chip). They are multiplied
+step by step, first: while they are, the cell unit finishes the step before, so its tail costs no
+lane-cycle. The paper has no such columns: its tail hides behind W_x columns of the same step.
 """
 
+from ..config import SERIAL_SLOTS
 from ..errors import ConfigError
 from ..image.layout import Image, Tile
 from .dense import Plan, check_beat
 from .isa import CLEAR_REGISTER, MODE_LSTM, MODE_ZERO, SPACE_CONSTANT, SPACE_H, SPACE_X
 from .program import ProgramBuilder
+from .timing import FINISH_DELAY, H_TOKEN_DELAY, CellLatency
 
-OPERAND, INPUT, SUMS, BASE, OFFSET, FIRST, STREAM = 1, 2, 3, 4, 5, 6, 7
-"""Registers: x element of the next MAC, of the next INPUT, first accumulator entry of the step, next resident word,
-its place in memory, 1 in the first batch, beats of the next batch (and the batches so far, above them)."""
-STEPS_LEFT = BASE
-"""Steps of the batch that need no fresh words; BASE is not used any more by then."""
+CASES = (1, 2, 3)
+OPERAND, SUMS, FIRST, STREAM, STEPS_LEFT = 1, 2, 3, 4, 5
+"""Registers: x element of the next MAC, first accumulator entry of the step, 1 in the first batch, beats of the next
+batch (and the batches so far, above them), steps of the batch that need no fresh words."""
 BEATS_BITS = 24
-SEGMENTS = 4
-"""Pieces in which resident words are loaded between the streamed ones of the first batch."""
+PIECES = 3
+"""Pieces in which the first batch's words are loaded, resident and streamed ones in turn: what the queue of LOADs
+takes before the first MAC."""
+TILE_CYCLES = 64
+"""Cycles of a MAC on a streamed tile: long enough for the sequencer to keep up, short so that the first tile is soon
+there."""
+H_TILES = 16
+"""Most MACs in which a step goes through W_h."""
+
+
+def h_tiles(layer, config):
+    """(first column, columns) of the tiles of W_h, whole row blocks' units each.
+
+    The last is exactly the units of the last row block: nothing else of h may be read while the cell unit, which
+    takes row blocks in order, writes the new h over the old.
+    """
+    units, blocks = config.units_per_block, layer.blocks(config.rows)
+    width = units * max(1, -(-(blocks - 1) // (H_TILES - 1)))
+    last = units * (blocks - 1)
+    tiles = [(first, min(width, last - first)) for first in range(0, last, width)]
+    return (*tiles, (last, layer.outputs - last))
+
+
+def tile_width(blocks, config):
+    """Streamed columns of W_x in a tile, whole beats of x."""
+    width = -(-TILE_CYCLES // blocks)
+    return width if config.contexts > 1 else -(-width // config.x_per_beat) * config.x_per_beat
+
+
+def tail_columns(layer, config):
+    """Pinned columns behind which the cell unit's work on the step before hides; at least one.
+
+    Row block b is finished with slot b of a step's last MAC. Its units follow one another in the cell unit, K
+    contexts each; the new h must be there when the next step's W_h columns, behind the pinned ones, read it. And the
+    cell unit must finish a step's units in no more than the cycles of a step.
+    """
+    blocks, units = layer.blocks(config.rows), config.units_per_block
+    per_unit = SERIAL_SLOTS * config.contexts / config.cells
+    latency = FINISH_DELAY + SERIAL_SLOTS + CellLatency(config).total + H_TOKEN_DELAY
+    tiles = h_tiles(layer, config)
+    finished = [(slot + 1 - blocks) * tiles[-1][1] for slot in range(blocks)]    # 0: the step's last MAC ends
+    need = layer.outputs * (per_unit - blocks)
+    for first, columns in tiles:
+        for column in (first, first + columns - 1):
+            block = column // units
+            ready = latency + max(cycle + (column + 1 - b * units) * per_unit
+                                  for b, cycle in enumerate(finished[:block + 1]))
+            need = max(need, ready - blocks * first - (column - first))
+    return max(1, -int(-need // blocks))
 
 
 class BatchPlanner:
@@ -41,14 +91,21 @@ class BatchPlanner:
     batch : int
         B, time steps that share a fetch of W_x.
     pinned : int
-        Columns of W_x that stay on chip.
+        Columns of W_x that live as W_h does, at least 1.
+    case : {1, 2, 3}
+        How W_h lives, see above. In case 3 as many of its tiles stay on chip as fit, but never all.
     tile_columns : int, optional
-        Streamed columns in a tile.
+        Streamed columns of W_x in a tile.
+
+    Raises
+    ------
+    ConfigError
+        Something does not fit; the message names the field and what it needs.
     """
 
     name = "sbe"
 
-    def __init__(self, network, config, steps, batch, pinned, tile_columns=None):
+    def __init__(self, network, config, steps, batch, pinned, case=1, tile_columns=None):
         layer = network.layers[0]
         check_beat(config)
         if len(network.layers) != 1:
@@ -57,14 +114,15 @@ class BatchPlanner:
             )
         if batch < 1 or steps % batch:
             raise ConfigError("batch", batch, f"must divide the {steps} steps")
-        self.network, self.config, self.steps, self.batch = network, config, steps, batch
+        if case not in CASES:
+            raise ConfigError("case", repr(case), f"must be one of {CASES}")
+        self.network, self.config, self.steps, self.batch, self.case = network, config, steps, batch, case
         self.blocks = layer.blocks(config.rows)
-        self.units = config.units_per_block
-        self.tile = tile_columns or self.units
+        self.tile = tile_columns or tile_width(self.blocks, config)
         self.tiles = (layer.inputs - pinned) // self.tile
         self.streamed = self.tiles * self.tile
         self.pinned = layer.inputs - self.streamed
-        if self.tiles < 2 or self.pinned < 1:
+        if pinned < 1 or self.tiles < 2:
             raise ConfigError(
                 "pinned",
                 pinned,
@@ -76,33 +134,37 @@ class BatchPlanner:
             )
         self.layer = layer
         self.mask = (1 << config.contexts) - 1
-        self.stride = -(-layer.inputs // config.x_per_beat) * config.x_per_beat
-        self.buffers = min(config.x_elements // self.stride, 2 * batch)
+        stride = -(-layer.inputs // config.x_per_beat) * config.x_per_beat
+        self.stride, self.buffers = stride, min(config.x_elements // stride, 2 * batch)
         self.builder = ProgramBuilder()
         self._place()
 
     def _place(self):
         """Image, resident words and ring; ConfigError names what does not fit."""
         config, layer, blocks = self.config, self.layer, self.blocks
-        bias = sum(columns for _, columns in layer.bias_columns)
-        self.h_tiles = [
-            (first, min(self.units, layer.outputs - first)) for first in range(0, layer.outputs, self.units)
-        ]
-        resident = [
+        bias = [
             Tile(0, "bias", 0, blocks, sum(n for _, n in layer.bias_columns[:i]), columns)
             for i, (_, columns) in enumerate(layer.bias_columns)
         ]
-        resident.append(Tile(0, "x", 0, blocks, self.streamed, self.pinned))
-        resident += [Tile(0, "h", 0, blocks, first, columns) for first, columns in self.h_tiles]
+        pinned = Tile(0, "x", 0, blocks, self.streamed, self.pinned)
+        hidden = [Tile(0, "h", 0, blocks, first, columns) for first, columns in h_tiles(layer, config)]
         stream = [Tile(0, "x", 0, blocks, n * self.tile, self.tile) for n in range(self.tiles)]
-        self.image = Image(tuple(resident + stream))
-        self.address = dict(zip([(t.part, t.first_column) for t in resident], self.image.offsets, strict=False))
-        self.bias_words = bias * blocks
-        self.resident_words = sum(t.words for t in resident)
-        self.stream_words = sum(t.words for t in stream)
-        ring = config.weight_words - self.resident_words
+        self.bias_words, self.stream_words = _words(bias), _words(stream)
+        self.step_tiles = [pinned, *hidden]
+        if self.case == 1:
+            resident = self.step_tiles
+        elif self.case == 2:
+            resident = []
+        else:
+            resident = [pinned, *self._resident(hidden, self.bias_words + pinned.words)]
+        self.passing = [tile for tile in self.step_tiles if tile not in resident]
+        self.image = Image((*bias, *resident, *stream, *self.passing))
+        self.address = dict(zip((*bias, *resident), self.image.offsets, strict=False))
+        self.window = dict(zip(self.passing, Image(tuple(self.passing)).offsets, strict=True))
+        self.bias_tiles = bias
+        self.resident_words = self.bias_words + _words(resident)
         for field, need in (
-            ("weight_words", self.resident_words + 2 * self.tile * blocks),
+            ("weight_words", self.resident_words + self.ring_words()),
             ("accumulators", 1 + self.batch * blocks),
             ("h_elements", layer.outputs),
             ("states", layer.outputs * config.contexts),
@@ -113,10 +175,24 @@ class BatchPlanner:
                 raise ConfigError(
                     f"engine.{field}", getattr(config, field), f"must be at least {need} for this schedule"
                 )
-        self.ring_base = config.weight_words - ring
-        # Resident words come in pieces; the ring must last while one is loaded.
-        rest = self.resident_words - self.bias_words
-        self.segments = next(n for n in range(SEGMENTS, 0, -1) if rest % n == 0 and self.tiles % n == 0)
+
+    def _resident(self, hidden, others):
+        """The tiles of W_h that stay on chip in case 3: as many as fit, the others spread evenly between them."""
+        room = self.config.weight_words - others - self.ring_words()
+        count = min(len(hidden) - 1, max(0, room // max(tile.words for tile in hidden)))
+        return [tile for n, tile in enumerate(hidden) if (n + 1) * count // len(hidden) == n * count // len(hidden) + 1]
+
+    def ring_words(self):
+        """Least words of the ring: what must be held at once, and a burst that has to find room behind it."""
+        burst = -(-self.config.max_burst // self.config.beats_per_word)
+        tile = self.tile * self.blocks
+        if self.case == 1:
+            held = tile
+        elif self.case == 2:
+            held = max(tile, _words(self.step_tiles))
+        else:
+            held = max(tile, *(t.words for t in self.step_tiles[1:]))
+        return max(2 * tile, held + burst)
 
     def x_order(self):
         """(step, first column, columns) of every INPUT of a run, in order."""
@@ -128,61 +204,76 @@ class BatchPlanner:
         return tuple(order)
 
     def plan(self):
-        """The plan; ConfigError when something does not fit."""
-        emit, config, per_word = self.builder.emit, self.config, self.config.beats_per_word
+        """The plan; ProgramError when the program is too long."""
+        emit, per_word = self.builder.emit, self.config.beats_per_word
         batches = self.steps // self.batch
         self.builder.entry("run")
-        emit("RING", base=self.ring_base)
+        emit("RING", base=self.resident_words)
         emit("BUFFERS", count=self.buffers)
         with self.builder.loop(count_reg=CLEAR_REGISTER, comment="only when the run starts from zero state"):
             self._cell(MODE_ZERO)
         emit("LOAD", beats=self.bias_words * per_word, comment="bias, resident")
-        segment = (self.resident_words - self.bias_words) // self.segments
-        stream = self.stream_words // self.segments
-        self._set(BASE, self.bias_words)
-        self._set(OFFSET, self.bias_words * per_word)
-        self._set(STREAM, self.resident_words * per_word)
-        with self.builder.loop(count=self.segments, comment="first batch: streamed and resident words in turn"):
-            emit("LOAD", offset_reg=STREAM, beats=stream * per_word, stream=1)
-            emit("LOAD", offset_reg=OFFSET, beats=segment * per_word, base_reg=BASE)
-            self._add(STREAM, stream * per_word)
-            self._add(OFFSET, segment * per_word)
-            self._add(BASE, segment)
-        for register in (OPERAND, INPUT):
-            self._set(register, 0)
-        self._bias(0, fresh=1)
+        self._first_loads()
+        self._set(OPERAND, 0)
+        self._bias(fresh=1)
         self._set(FIRST, 1)
         self._set(STEPS_LEFT, self.batch - 1)
-        total = self.stream_words * per_word
+        total = self._batch_words() * per_word
         self._set(STREAM, total if batches > 1 else 0)
         with self.builder.loop(count=batches, comment="batches of time steps"):
             self._stream_phase()
-            emit(
-                "LOAD",
-                offset=self.resident_words * per_word,
-                beats_reg=STREAM,
-                stream=1,
-                comment="the next batch's words",
-            )
-            # The register counts batches above the field; it wraps to no beats before the last batch.
-            if batches > 1:
-                self._add(STREAM, 1 << BEATS_BITS, limit=total + (batches - 1 << BEATS_BITS))
+            # What comes first in memory order is asked for first: refetched words before the next batch's.
+            if not self._refetched():
+                self._next_batch(batches, total)
             self._step_phase()
-            # Both stand behind the streamed columns: of the next batch's first step, and of this one's.
+            if self._refetched():
+                self._next_batch(batches, total)
+            # It stands behind the streamed columns of the next batch's first step.
             ring = self.buffers * self.stride
             self._add(OPERAND, ring - self.streamed, limit=ring)
-            self._add(INPUT, (self.batch * self.stride - self.streamed) % ring, limit=ring)
         emit("HALT")
         return Plan(
-            config,
+            self.config,
             self.network,
             self.name,
-            self.builder.build(config.program_length),
+            self.builder.build(self.config.program_length),
             self.image,
-            config.contexts,
+            self.config.contexts,
             self.steps,
             self.x_order(),
         )
+
+    def _batch_words(self):
+        """Words that stream once a batch."""
+        return self.stream_words + (_words(self.passing) if self.case == 2 else 0)
+
+    def _refetched(self):
+        """Words that stream at every step."""
+        return _words(self.passing) if self.case == 3 else 0
+
+    def _first_loads(self):
+        """Words of the first batch, streamed and resident ones in turn: the latter are needed by its first step."""
+        per_word, resident, stream = self.config.beats_per_word, self.bias_words, self.resident_words
+        for piece in range(PIECES):
+            end = self.resident_words + self._batch_words() * (piece + 1) // PIECES
+            self._load(stream, end - stream, "first batch")
+            stream = end
+            end = self.bias_words + (self.resident_words - self.bias_words) * (piece + 1) // PIECES
+            if end > resident:
+                self.builder.emit("LOAD", offset=resident * per_word, beats=(end - resident) * per_word,
+                                  base=resident, comment="resident")
+            resident = end
+
+    def _load(self, first, words, comment):
+        per_word = self.config.beats_per_word
+        self.builder.emit("LOAD", offset=first * per_word, beats=words * per_word, stream=1, comment=comment)
+
+    def _next_batch(self, batches, total):
+        offset = self.resident_words * self.config.beats_per_word
+        self.builder.emit("LOAD", offset=offset, beats_reg=STREAM, stream=1, comment="the next batch's words")
+        # The register counts batches above the field; it wraps to no beats before the last batch.
+        if batches > 1:
+            self._add(STREAM, 1 << BEATS_BITS, limit=total + (batches - 1 << BEATS_BITS))
 
     def _set(self, register, value):
         self.builder.emit("SET", register=register, value=value)
@@ -190,13 +281,18 @@ class BatchPlanner:
     def _add(self, register, value, limit=0):
         self.builder.emit("ADD", register=register, value=value, limit=limit)
 
-    def _bias(self, entry, fresh=0):
+    def _next_step(self):
+        """To x and sums of the batch's next step; from the last one, sums go back to the first."""
+        self._add(OPERAND, self.stride, limit=self.buffers * self.stride)
+        self._add(SUMS, self.blocks, limit=self.batch * self.blocks)
+
+    def _bias(self, fresh=0):
         """Start a step's sums from the bias."""
-        column = 0
-        for exponent, columns in self.layer.bias_columns:
+        for tile, (exponent, columns) in zip(self.bias_tiles, self.layer.bias_columns, strict=True):
+            begin = {"hold": 1} if tile.first_column == 0 else {"source": 1, "source_reg": SUMS}
             self.builder.emit(
                 "MAC",
-                weight=self.address["bias", column],
+                weight=self.address[tile],
                 fresh=fresh,
                 space=SPACE_CONSTANT,
                 operand=exponent,
@@ -204,116 +300,81 @@ class BatchPlanner:
                 slots=self.blocks,
                 mask=self.mask,
                 load=1,
-                hold=int(column == 0),
-                source=1 if column else 0,
-                source_reg=SUMS if column else 0,
+                **begin,
                 store=1,
                 target=1,
                 target_reg=SUMS,
             )
-            column += columns
 
-    def _inputs(self, wait=0):
-        """The next tile's columns of x for every step of the batch."""
-        ring = self.buffers * self.stride
-        with self.builder.loop(count=self.batch):
-            self.builder.emit(
-                "INPUT", target_reg=INPUT, elements=self.tile, spread=int(self.config.contexts > 1), wait=wait
-            )
-            self._add(INPUT, self.stride, limit=ring)
-        self._next_tile(INPUT)
-
-    def _next_tile(self, register):
-        """From behind the last step of the batch to its first step, one tile of columns further."""
-        ring = self.buffers * self.stride
-        self._add(register, (ring - self.batch * self.stride + self.tile) % ring, limit=ring)
+    def _input(self, elements, **fields):
+        self.builder.emit(
+            "INPUT", target_reg=OPERAND, elements=elements, spread=int(self.config.contexts > 1), **fields
+        )
 
     def _stream_phase(self):
         """Bias and all streamed tiles for the steps of a batch."""
         with self.builder.loop(count=self.batch, comment="sums of the batch start from the bias"):
-            self._bias(0)
+            self._bias()
             self._add(SUMS, self.blocks, limit=self.batch * self.blocks)
-        self._inputs(wait=1)
+        self._tile(wait=1)
         with self.builder.loop(count=self.tiles - 1, comment="streamed tiles of W_x"):
-            self._inputs()
             self._tile()
-        self._tile()
 
-    def _tile(self):
-        ring = self.buffers * self.stride
-        fields = {
-            "operand_reg": OPERAND,
-            "columns": self.tile,
-            "slots": self.blocks,
-            "mask": self.mask,
-            "space": SPACE_X,
-            "load": 1,
-            "source": 1,
-            "source_reg": SUMS,
-            "store": 1,
-            "target": 1,
-            "target_reg": SUMS,
-            "stream": 1,
-            "wait": 1,
-            "take": 1,
-        }
-
-        def advance():
-            self._add(OPERAND, self.stride, limit=ring)
-            self._add(SUMS, self.blocks, limit=self.batch * self.blocks)
-
+    def _tile(self, wait=0):
+        """One tile for the steps of a batch; the first needs an x vector to be free for each."""
         if self.batch > 1:
             with self.builder.loop(count=self.batch - 1):
-                self.builder.emit("MAC", **fields)
-                advance()
-        self.builder.emit("MAC", release=1, **fields)
-        advance()
-        self._next_tile(OPERAND)
+                self._tile_step(wait)
+        self._tile_step(wait, release=1)
+        # From behind the last step of the batch to its first step, one tile of columns further.
+        ring = self.buffers * self.stride
+        self._add(OPERAND, (ring - self.batch * self.stride + self.tile) % ring, limit=ring)
+
+    def _tile_step(self, wait, release=0):
+        self._input(self.tile, wait=wait)
+        self._mac(SPACE_X, self.tile, stream=1, release=release, operand_reg=OPERAND)
+        self._next_step()
 
     def _step_phase(self):
         """Pinned columns of W_x and W_h, step by step."""
+        if self.case == 2:
+            if self.batch > 1:
+                with self.builder.loop(count=self.batch - 1, comment="steps of the batch, W_h held in the ring"):
+                    self._step()
+            self._step(release=1)
+            return
         with self.builder.loop(count_reg=FIRST, comment="first step of all: the resident words are new"):
-            self._step(fresh=1)
+            self._step(fresh=1, release=1)
         with self.builder.loop(count_reg=STEPS_LEFT, comment="steps of the batch"):
-            self._step()
+            self._step(release=1)
         self._set(FIRST, 0)
         self._set(STEPS_LEFT, self.batch)
 
-    def _step(self, fresh=0):
-        sums = {"slots": self.blocks, "mask": self.mask, "load": 1, "source": 1, "source_reg": SUMS, "fresh": fresh}
-        keep = {"store": 1, "target": 1, "target_reg": SUMS}
-        emit = self.builder.emit
-        emit("INPUT", target_reg=OPERAND, elements=self.pinned, spread=int(self.config.contexts > 1), last=1)
-        emit(
-            "MAC",
-            weight=self.address["x", self.streamed],
-            operand_reg=OPERAND,
-            columns=self.pinned,
-            space=SPACE_X,
-            wait=1,
-            take=1,
-            free=1,
-            comment="pinned columns of W_x",
-            **sums,
-            **keep,
-        )
-        self._add(OPERAND, self.stride, limit=self.buffers * self.stride)
-        for first, columns in self.h_tiles:
-            end = {"finish": 1} if first + columns == self.layer.outputs else keep
-            emit(
-                "MAC",
-                weight=self.address["h", first],
-                operand=first,
-                columns=columns,
-                space=SPACE_H,
-                wait=1,
-                take=1,
-                comment=f"h columns {first}..{first + columns - 1}",
-                **sums,
-                **end,
-            )
+    def _step(self, fresh=0, release=0):
+        if self._refetched():
+            self._load(self.resident_words + self.stream_words, self._refetched(), "streamed columns of W_h")
+        self._input(self.pinned, last=1)
+        for tile in self.step_tiles:
+            if tile in self.address:
+                words = {"weight": self.address[tile], "fresh": fresh}
+            else:
+                words = {"stream": 1, "release": release, "weight": 0 if release else self.window[tile]}
+            if tile.part == "x":
+                self._mac(SPACE_X, tile.columns, operand_reg=OPERAND, free=1, comment="pinned columns of W_x", **words)
+            else:
+                self._mac(SPACE_H, tile.columns, finish=int(tile is self.step_tiles[-1]), operand=tile.first_column,
+                          comment=f"h columns {tile.first_column}..{tile.first_column + tile.columns - 1}", **words)
         self._cell(MODE_LSTM, emit=1)
-        self._add(SUMS, self.blocks, limit=self.batch * self.blocks)
+        self._next_step()
+
+    def _mac(self, space, columns, finish=0, **fields):
+        """Columns of all row blocks, added to the step's sums."""
+        if finish:
+            fields |= {"finish": 1}
+        else:
+            fields |= {"store": 1, "target": 1, "target_reg": SUMS}
+        self.builder.emit("MAC", columns=columns, slots=self.blocks, mask=self.mask, space=space, wait=1, take=1,
+                          load=1, source=1, source_reg=SUMS, **fields)
 
     def _cell(self, mode, emit=0):
         self.builder.emit(
@@ -327,3 +388,7 @@ class BatchPlanner:
             emit=emit,
             last=emit,
         )
+
+
+def _words(tiles):
+    return sum(tile.words for tile in tiles)
