@@ -101,8 +101,8 @@ def planned(case, layer, activation="pwl"):
     config = EngineConfig(
         **case.engine, **engine_formats(model), accumulator_bits=accumulator_bits(network, 16),
         shifts=tuple(shape.shift for shape in network.layers), h_elements=layer.hidden, states=layer.hidden * contexts,
-        accumulators=1 + case.batch * network.layers[0].blocks(case.engine["rows"]), weight_words=case.weight_words or 1 << 16,
-        x_elements=case.batch * layer.input)
+        accumulators=1 + case.batch * network.layers[0].blocks(case.engine["rows"]),
+        weight_words=case.weight_words or 1 << 16, x_elements=case.batch * layer.input)
     if case.weight_words is None:
         words = BatchPlanner(network, config, layer.steps, case.batch, case.pinned, case.sbe_case).resident_words
         config = replace(config, weight_words=words + RING_WORDS)
