@@ -59,22 +59,21 @@ def tail_columns(layer, config):
     """Pinned columns behind which the cell unit's work on the step before hides; at least one.
 
     Row block b is finished with slot b of a step's last MAC. Its units follow one another in the cell unit, K
-    contexts each; the new h must be there when the next step's W_h columns, behind the pinned ones, read it. And the
-    cell unit must finish a step's units in no more than the cycles of a step.
+    contexts each; the new h must be there when the next step's W_h columns, behind the pinned ones, read it.
     """
     blocks, units = layer.blocks(config.rows), config.units_per_block
     per_unit = SERIAL_SLOTS * config.contexts / config.cells
     latency = FINISH_DELAY + SERIAL_SLOTS + CellLatency(config).total + H_TOKEN_DELAY
     tiles = h_tiles(layer, config)
     finished = [(slot + 1 - blocks) * tiles[-1][1] for slot in range(blocks)]    # 0: the step's last MAC ends
-    need = layer.outputs * (per_unit - blocks)
+    need = 1
     for first, columns in tiles:
         for column in (first, first + columns - 1):
             block = column // units
             ready = latency + max(cycle + (column + 1 - b * units) * per_unit
                                   for b, cycle in enumerate(finished[:block + 1]))
             need = max(need, ready - blocks * first - (column - first))
-    return max(1, -int(-need // blocks))
+    return -int(-need // blocks)
 
 
 class BatchPlanner:
@@ -193,6 +192,11 @@ class BatchPlanner:
         else:
             held = max(tile, *(t.words for t in self.step_tiles[1:]))
         return max(2 * tile, held + burst)
+
+    def words_read(self):
+        """Weight words that a run reads from memory."""
+        batches = self.steps // self.batch
+        return self.resident_words + batches * self._batch_words() + self.steps * self._refetched()
 
     def x_order(self):
         """(step, first column, columns) of every INPUT of a run, in order."""

@@ -1,0 +1,181 @@
+"""Performance of blocking-batching: the published equations, and which case and batch to take.
+
+Que et al., "Efficient Weight Reuse for Large LSTMs", ASAP 2019. Rates are in operations a cycle (a
+product and its sum are two operations), so that they hold at any clock. With K sequences side by
+side a weight from memory serves K products at once: N_t has a factor K, B stays the time steps of
+a batch.
+"""
+
+from dataclasses import dataclass
+
+from ..config import SERIAL_SLOTS
+from ..errors import ConfigError
+from .load_timing import MemoryModel
+from .sbe import CASES, BatchPlanner, tail_columns
+from .timing import Timing
+
+PINNED = 4
+"""Pinned columns are tried in that many parts of what hides the whole tail."""
+CLOSE = 0.02
+"""A choice is good enough when no other can be faster by more than this share."""
+
+
+def operations(layer):
+    """M_op = 8 Lh (Lx + Lh): operations of a time step of one sequence."""
+    return 2 * layer.macs
+
+
+def peak_rate(config):
+    """N_pe: operations a cycle that all lanes make."""
+    return 2 * config.lanes
+
+
+def stream_rate(config, memory):
+    """N_t: operations a cycle that the weight stream feeds when every weight is used once (by K sequences)."""
+    return peak_rate(config) / (config.beats_per_word * memory.interval)
+
+
+def knee(config, memory):
+    """N_pe / N_t: the batch from which on memory keeps up; the cycles in which a word of weights arrives."""
+    return peak_rate(config) / stream_rate(config, memory)
+
+
+def alpha(layer, resident_bytes, weight_bits):
+    """Share of the operations whose weights are fetched once a batch (or never again): W_x, and R bytes of W_h.
+
+    (4 Lh Lx b + R) / (4 Lh (Lx + Lh) b), with b bytes a weight. It is 1 in cases 1 and 2.
+    """
+    weight = weight_bits / 8
+    return min(1.0, (layer.matrix_rows * layer.inputs * weight + resident_bytes) / (layer.macs * weight))
+
+
+def throughput(n_pe, n_t, batch, share=1.0):
+    """P, operations a cycle: equations (5) and (6) of case 3, and with a share of 1 (2) and (3) of cases 1 and 2.
+
+    The parts follow one another: the share alpha at min(N_pe, B N_t), the rest at N_t.
+
+    - B >= N_pe / N_t: P = N_pe N_t / (alpha N_t + (1 - alpha) N_pe)    (5); N_pe (2)
+    - otherwise:       P = B N_t / (alpha + (1 - alpha) B)              (6); B N_t (3)
+
+    Parameters
+    ----------
+    n_pe, n_t : float
+        Operations a cycle of the lanes and of the stream; a stream faster than the lanes counts as one as fast.
+    batch : int
+        B.
+    share : float
+        alpha.
+    """
+    n_t = min(n_pe, n_t)
+    if batch >= n_pe / n_t:
+        return n_pe * n_t / (share * n_t + (1 - share) * n_pe)
+    return batch * n_t / (share + (1 - share) * batch)
+
+
+def bound(planner, memory):
+    """Cycles that no run of a planner can beat.
+
+    All words through the lanes and, where too few columns are pinned, the wait for h from step to step; or all beats
+    through the port.
+    """
+    layer, config = planner.layer, planner.config
+    columns = layer.columns + sum(count for _, count in layer.bias_columns)
+    # tail_columns rounds up to whole columns and to the slot in which the cell unit takes a unit.
+    wait = planner.blocks * (tail_columns(layer, config) - 1 - planner.pinned) - SERIAL_SLOTS
+    lanes = planner.steps * planner.blocks * columns + (planner.steps - planner.steps // planner.batch) * max(0, wait)
+    return max(lanes, planner.words_read() * config.beats_per_word * memory.interval)
+
+
+def exact(plan, memory):
+    """Our own model: counters of a run, equal to those of the Verilog in every cycle.
+
+    Returns
+    -------
+    Counters
+    """
+    timing = Timing(plan.config, memory)
+    for command in plan.program.run("run", plan.steps, True):
+        timing.execute(command)
+    return timing.counters
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A planner with its plan, its cycles and why it was taken."""
+
+    planner: BatchPlanner
+    plan: object
+    counters: object
+    reason: str
+
+
+def plan_batch(network, config, steps, batch=None, case="auto", pinned=None, memory=None):
+    """Choose how W_h lives, the batch and the pinned columns; whatever is given is taken as it is.
+
+    Candidates are tried in the order of :func:`bound` until none that is left can be faster by more than 2 %; the one
+    with the fewest cycles by the :func:`exact` model is taken.
+
+    Parameters
+    ----------
+    network : Network
+        One LSTM layer.
+    config : EngineConfig
+        Buffers, lanes, K.
+    steps : int
+    batch : int, optional
+        B; otherwise any divisor of ``steps``.
+    case : {"auto", 1, 2, 3}
+    pinned : int, optional
+        Otherwise as many as hide the cell unit's tail, or fewer where room is short.
+    memory : MemoryModel, optional
+        Bandwidth and latency.
+
+    Returns
+    -------
+    Choice
+
+    Raises
+    ------
+    ConfigError
+        Nothing fits; the message is that of the candidate that needs least.
+    """
+    memory = memory or MemoryModel()
+    layer = network.layers[0]
+    batches = [batch] if batch else [b for b in range(steps, 0, -1) if steps % b == 0]
+    tail = tail_columns(layer, config)
+    columns = [pinned] if pinned else sorted({max(1, tail * n // PINNED) for n in range(PINNED + 1)}, reverse=True)
+    candidates, refused = [], {}
+    for number in CASES if case == "auto" else [case]:
+        for b in batches:
+            for count in columns:
+                try:
+                    planner = BatchPlanner(network, config, steps, b, count, number)
+                    candidates.append((bound(planner, memory), planner.words_read(), planner))
+                except ConfigError as error:
+                    refused[number] = error
+    if not candidates:
+        raise list(refused.values())[-1]
+    refused = {number: error for number, error in refused.items() if all(p.case != number for _, _, p in candidates)}
+    best = None
+    for least, _, planner in sorted(candidates, key=lambda c: c[:2]):
+        if best and least >= (1 - CLOSE) * best[0].cycles:
+            break
+        plan = planner.plan()
+        counters = exact(plan, memory)
+        if best is None or counters.cycles < best[0].cycles:
+            best = counters, planner, plan
+    counters, planner, plan = best
+    return Choice(planner, plan, counters, _reason(planner, counters, memory, refused))
+
+
+def _reason(planner, counters, memory, refused):
+    """One line: what stays on chip, what memory can do, and what comes out."""
+    layer, config = planner.layer, planner.config
+    kept = sum(tile.columns for tile in planner.step_tiles if tile.part == "h" and tile in planner.address)
+    home = {1: "W_h stays on chip", 2: "W_h streams once a batch and is held for it",
+            3: f"{kept} of {layer.outputs} columns of W_h stay on chip, the others stream at every step"}[planner.case]
+    share = layer.macs * planner.steps * config.contexts / (counters.cycles * config.lanes)
+    words = [f"case {planner.case}, B = {planner.batch}, {planner.pinned} pinned columns of W_x: {home}",
+             f"a word arrives in {knee(config, memory):g} cycles", f"{100 * share:.1f} % of lane-cycles"]
+    words += [f"case {number} does not fit ({error})" for number, error in refused.items()]
+    return "; ".join(words)
