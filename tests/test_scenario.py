@@ -43,11 +43,12 @@ def test_quiet():
     assert not any(Stress(**{name: 1}).quiet for name in ("x_idle", "y_stall", "memory_stall", "memory_latency"))
 
 
+@pytest.mark.parametrize("contexts", [1, 2])
 @pytest.mark.parametrize("per_beat, length", [(1, 1), (1, 5), (4, 1), (4, 3), (4, 4), (4, 5), (4, 9)])
-def test_beats_of_one_context(per_beat, length):
+def test_beats_of_one_sequence(contexts, per_beat, length):
     """Consecutive elements, each vector padded with zeros to whole beats, tlast on its last."""
     x = np.random.default_rng(length).integers(1, 1 << 15, (1, 3, length))
-    beats, lasts = pack_beats(x, config_of(x_per_beat=per_beat))
+    beats, lasts = pack_beats(x, config_of(x_per_beat=per_beat, contexts=contexts))
     count = -(-length // per_beat)
     assert beats.shape == (3 * count, per_beat) and lasts.tolist() == 3 * ([0] * (count - 1) + [1])
     for step in range(3):
@@ -56,7 +57,7 @@ def test_beats_of_one_context(per_beat, length):
 
 
 @pytest.mark.parametrize("contexts, per_beat", [(2, 2), (3, 4), (8, 8)])
-def test_beats_of_several_contexts(contexts, per_beat):
+def test_beats_of_several_sequences(contexts, per_beat):
     """Beat j of a step holds element j of every context."""
     x = np.random.default_rng(contexts).integers(1, 1 << 15, (contexts, 2, 5))
     beats, lasts = pack_beats(x, EngineConfig(contexts=contexts, x_per_beat=per_beat))

@@ -22,7 +22,7 @@ from .isa import (
     SPACE_X,
     STEPS_REGISTER,
 )
-from .program import ProgramBuilder
+from .streaming import StreamingPlanner
 
 X_READ, H_READ, H_WRITE, UNIT, ENTRY = 1, 2, 3, 4, 5
 """Registers: element of the next MAC on x and on h, first h element of the next CELL, its c, the group's sums."""
@@ -30,7 +30,7 @@ BLOCKS_LEFT, STEPS_LEFT = 6, STEPS_REGISTER
 """Registers: row blocks behind this one (CLEAR is not used any more by then), steps behind this one."""
 
 
-class RowBlockPlanner:
+class RowBlockPlanner(StreamingPlanner):
     """Emits the ``run`` entry for one LSTM layer whose weights all stream, once a time step.
 
     Outputs leave in packets of one row block and one group each: step by step, row block by row
@@ -48,38 +48,26 @@ class RowBlockPlanner:
     name = "rowblock"
 
     def __init__(self, network, config, groups=1):
+        super().__init__(network, config)
         check_beat(config)
-        if len(network.layers) != 1:
-            raise ConfigError(
-                "network", f"{len(network.layers)} layers", "must be a single LSTM layer for this schedule"
-            )
         if groups < 1:
             raise ConfigError("groups", groups, "must be at least 1")
-        self.network, self.config, self.groups = network, config, groups
-        self.layer = layer = network.layers[0]
-        self.blocks = layer.blocks(config.rows)
-        self.units = config.units_per_block
-        self.newest = layer.outputs - (self.blocks - 1) * self.units  # units of the last row block
+        self.groups, layer = groups, self.layer
         self.mask = (1 << config.contexts) - 1
         self.tile = self.units * max(1, -(-MIN_TILE_CYCLES // (self.units * groups)))
         per_beat = 1 if config.contexts > 1 else config.x_per_beat
         self.x_stride = -(-layer.inputs // per_beat) * per_beat
         self.h_stride = self.blocks * self.units
         self.x_set, self.h_set = groups * self.x_stride, groups * self.h_stride
-        self.builder = ProgramBuilder()
         self.image = Image(tuple(self._tiles()))
-        for field, need in (
-            ("weight_words", 4 * self.tile),
-            ("accumulators", 1 + groups),
-            ("finish_entries", groups),
-            ("h_elements", 2 * self.h_set),
-            ("x_elements", 2 * self.x_set),
-            ("states", self.h_set * config.contexts),
-        ):
-            if getattr(config, field) < need:
-                raise ConfigError(
-                    f"engine.{field}", getattr(config, field), f"must be at least {need} for this schedule"
-                )
+        self._require(
+            weight_words=4 * self.tile,
+            accumulators=1 + groups,
+            finish_entries=groups,
+            h_elements=2 * self.h_set,
+            x_elements=2 * self.x_set,
+            states=self.h_set * config.contexts,
+        )
 
     def _tiles(self):
         """All weights in the order of use: a row block's bias, its x columns, its h columns."""
@@ -129,24 +117,6 @@ class RowBlockPlanner:
             self.config.contexts * self.groups,
             groups=self.groups,
         )
-
-    def _set(self, register, value):
-        self.builder.emit("SET", register=register, value=value)
-
-    def _add(self, register, value, limit=0):
-        if value or limit:
-            self.builder.emit("ADD", register=register, value=value & 0xFFFFFFFF, limit=limit)
-
-    def _toggle(self, register, size):
-        """To the other one of two buffers."""
-        self._add(register, size, limit=2 * size)
-
-    def _await(self, space, tokens):
-        """Wait for tokens and take them."""
-        self.builder.emit("MAC", space=space, columns=1, slots=1, wait=1, take=1, offset=tokens - 1)
-
-    def _free_x(self):
-        self.builder.emit("MAC", columns=1, slots=1, free=1, comment="the x vectors of this step are free")
 
     def _fetch(self, comment):
         emit = self.builder.emit
@@ -265,12 +235,7 @@ class RowBlockPlanner:
             )
             self._add(register, width)
 
-        whole, rest = divmod(columns, self.tile)
-        if whole:
-            with self.builder.loop(count=whole):
-                tile(self.tile)
-        if rest:
-            tile(rest)
+        self._each_tile(columns, self.tile, tile)
 
     def _last_columns(self, release):
         self._mac(

@@ -11,7 +11,7 @@ from tests.builders import IntegerNetwork, config_of, interleaved, random_networ
 
 
 def plan_scenario(model, plan, runs, packets_of, memory, seed=1):
-    """Runs of a plan without a load entry, each (steps, clear).
+    """Runs of a plan, each (steps, clear), behind one of its load entry if it has one.
 
     Outputs come from :class:`tests.builders.IntegerNetwork` and ``packets_of(outputs, plan)``, counters from the
     interpreter, whose outputs must be the same.
@@ -20,7 +20,7 @@ def plan_scenario(model, plan, runs, packets_of, memory, seed=1):
     words = pack(plan.image, model.layers, config)
     interpreter = Interpreter(config, plan.program, words, memory)
     networks = [IntegerNetwork(model, config) for _ in range(plan.sequences)]
-    found = []
+    found = [loaded(plan, interpreter)] if "load" in plan.program.entries else []
     for steps, clear in runs:
         x = random_x(rng, plan.sequences, steps, model.network.layers[0].inputs)
         if clear:
@@ -33,6 +33,14 @@ def plan_scenario(model, plan, runs, packets_of, memory, seed=1):
         found.append(Run(plan.program.entries["run"], steps, clear, beats, lasts, packets,
                          interpreter.timing.counters.to_dict()))
     return Scenario(config, plan.program.encoded(), to_bytes(words, config), found)
+
+
+def loaded(plan, interpreter):
+    """The run of the load entry."""
+    assert interpreter.run("load") == []
+    nothing = np.zeros((0, plan.config.x_per_beat), dtype=np.int64)
+    counters = interpreter.timing.counters.to_dict()
+    return Run(plan.program.entries["load"], 1, False, nothing, nothing[:, 0], [], counters)
 
 
 def network_scenario(seed, sizes, steps, head=0, head_every_step=False, stress=None, **fields):
@@ -50,10 +58,7 @@ def network_scenario(seed, sizes, steps, head=0, head_every_step=False, stress=N
     contexts = [IntegerNetwork(model, config) for _ in range(config.contexts)]
     entries = plan.program.entries
 
-    assert interpreter.run("load") == []
-    nothing = np.zeros((0, config.x_per_beat), dtype=np.int64)
-    counters = interpreter.timing.counters.to_dict()
-    runs = [Run(entries["load"], 1, False, nothing, nothing[:, 0], [], counters)]
+    runs = [loaded(plan, interpreter)]
     for number, count in enumerate(steps):
         clear = number % 3 == 0
         x = random_x(rng, config.contexts, count, sizes[0])

@@ -1,0 +1,79 @@
+"""What planners share that stream the weights of one LSTM layer."""
+
+from ..errors import ConfigError
+from .isa import REGISTER_BITS
+from .program import ProgramBuilder
+
+
+class StreamingPlanner:
+    """Sizes of a layer on an engine, and the short sequences of instructions that every such planner needs.
+
+    Parameters
+    ----------
+    network : Network
+        One LSTM layer.
+    config : EngineConfig
+
+    Attributes
+    ----------
+    layer : LayerShape
+    blocks : int
+        Row blocks of the layer.
+    units : int
+        Hidden units of a row block.
+    newest : int
+        Hidden units of the last row block, which may be fewer.
+    builder : ProgramBuilder
+
+    Raises
+    ------
+    ConfigError
+        The network has several layers.
+    """
+
+    def __init__(self, network, config):
+        if len(network.layers) != 1:
+            raise ConfigError(
+                "network", f"{len(network.layers)} layers", "must be a single LSTM layer for this schedule"
+            )
+        self.network, self.config = network, config
+        self.layer = network.layers[0]
+        self.blocks, self.units = self.layer.blocks(config.rows), config.units_per_block
+        self.newest = self.layer.outputs - (self.blocks - 1) * self.units
+        self.builder = ProgramBuilder()
+
+    def _require(self, **needs):
+        """ConfigError unless each field of the engine is at least what is needed."""
+        for field, need in needs.items():
+            found = getattr(self.config, field)
+            if found < need:
+                raise ConfigError(f"engine.{field}", found, f"must be at least {need} for this schedule")
+
+    def _set(self, register, value):
+        self.builder.emit("SET", register=register, value=value)
+
+    def _add(self, register, value, limit=0):
+        if value or limit:
+            self.builder.emit("ADD", register=register, value=value & (1 << REGISTER_BITS) - 1, limit=limit)
+
+    def _toggle(self, register, size):
+        """To the other one of two buffers."""
+        self._add(register, size, limit=2 * size)
+
+    def _await(self, space, tokens):
+        """Wait for tokens and take them."""
+        self.builder.emit("MAC", space=space, columns=1, slots=1, wait=1, take=1, offset=tokens - 1)
+
+    def _free_x(self):
+        self.builder.emit("MAC", columns=1, slots=1, free=1, comment="an x buffer is free")
+
+    def _each_tile(self, columns, width, body):
+        """``body(columns)`` for tile after tile of at most ``width`` columns, in a loop where there are several."""
+        whole, rest = divmod(columns, width)
+        if whole == 1:
+            body(width)
+        elif whole:
+            with self.builder.loop(count=whole):
+                body(width)
+        if rest:
+            body(rest)
