@@ -24,8 +24,8 @@ from .workloads import random_model
 
 ENGINE = {"rows": 128, "contexts": 7, "cells": 5, "axi_data_bits": 1024, "x_per_beat": 8}
 GROUPS = 4
-STEPS = 5
-"""Time steps that are run in Verilog; every further one takes as long as the one before."""
+STEPS = 32
+"""Time steps of a sequence."""
 MEMORY = MemoryModel(latency=40)
 
 

@@ -50,7 +50,7 @@ class EngineConfig:
     accumulators: int = field(default=32, metadata={"doc": "accumulator entries a lane; entry 0 stays zero"})
     finish_entries: int = field(default=16, metadata={"doc": "finished row blocks that may wait for the cell unit"})
     states: int = field(default=64, metadata={"doc": "cell states c that fit, over all layers and sequences"})
-    program_length: int = field(default=128, metadata={"doc": "instructions that fit in the program memory, up to 128"})
+    program_length: int = field(default=128, metadata={"doc": "instructions that fit in the program memory, up to 256"})
     cells: int = field(default=1, metadata={"doc": "serial cells: hidden units finished in 5 cycles, 1, 2 or 5"})
     axi_data_bits: int = field(default=128, metadata={"doc": "width of the weight port, 64 to 1024"})
     axi_address_bits: int = field(default=40, metadata={"doc": "address width of the weight port, 32 to 64"})
@@ -88,7 +88,7 @@ class EngineConfig:
             ("accumulators", 2 <= self.accumulators <= 256, "must be between 2 and 256"),
             ("finish_entries", 2 <= self.finish_entries <= 256, "must be between 2 and 256"),
             ("states", 1 <= self.states <= 1 << 16, "must be between 1 and 65536"),
-            ("program_length", 2 <= self.program_length <= 128, "must be between 2 and 128"),
+            ("program_length", 2 <= self.program_length <= 256, "must be between 2 and 256"),
             ("cells", self.cells in CELL_PHASES, f"must be one of {sorted(CELL_PHASES)}"),
             (
                 "axi_data_bits",

@@ -14,7 +14,7 @@ from enum import IntEnum, StrEnum
 
 from .errors import ConfigError
 
-ADDRESS_BITS = 13
+ADDRESS_BITS = 14
 """Width of a byte address on the control port."""
 
 WORD_BYTES = 4
@@ -319,7 +319,7 @@ REGISTERS = (
 )
 """Every register, in address order."""
 
-PROGRAM = Window("PROGRAM", 0x1000, 0x1000, 32, 5, Access.WO,
+PROGRAM = Window("PROGRAM", 0x2000, 0x2000, 32, 5, Access.WO,
                  "program memory: word w of instruction i, little-endian words; writing word 4 commits the "
                  "instruction, words 5 to 7 do not exist")
 """The program memory window; during a run a write is refused with SLVERR and has no effect."""

@@ -14,14 +14,14 @@ WRONG = {
     "accumulator_bits": (31, 49), "weight_words": (1, (1 << 18) + 1), "h_elements": (0, (1 << 16) + 1),
     "x_elements": (0, (1 << 16) + 1), "x_per_beat": (0, 3, 64, -1), "accumulators": (1, 257),
     "finish_entries": (1, 257),
-    "states": (0, (1 << 16) + 1), "program_length": (1, 129), "cells": (0, 3, 4, 6), "axi_data_bits": (32, 96, 2048),
+    "states": (0, (1 << 16) + 1), "program_length": (1, 257), "cells": (0, 3, 4, 6), "axi_data_bits": (32, 96, 2048),
     "axi_address_bits": (31, 65), "outstanding": (0, 65), "shifts": ((), (15,) * 17, (48,), (-1,)),
     "preact": (QFormat(3, 11),), "activated": (QFormat(0, 16),), "hidden": (QFormat(0, 7),),
 }
 RIGHT = {
     "rows": (4, 8, 16, 48), "contexts": (1, 8), "weight_bits": (8, 16), "accumulator_bits": (32, 48),
     "weight_words": (2, 1 << 18), "h_elements": (1, 1 << 16), "x_elements": (1, 1 << 16), "x_per_beat": (1, 32),
-    "accumulators": (2, 256), "finish_entries": (2, 256), "states": (1, 1 << 16), "program_length": (2, 128),
+    "accumulators": (2, 256), "finish_entries": (2, 256), "states": (1, 1 << 16), "program_length": (2, 256),
     "cells": (1, 2, 5), "axi_address_bits": (32, 64), "outstanding": (1, 64), "shifts": ((0,) * 16, (47,)),
 }
 

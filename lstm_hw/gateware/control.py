@@ -26,7 +26,7 @@ class Control(wiring.Component):
         Values of CONTENT_ID and of every register in :data:`lstm_hw.registers.CONFIG_WORDS`. PROGRAM_LENGTH may be
         left out.
     program_length : int
-        Instructions that the program memory holds, at most 128.
+        Instructions that the program memory holds, at most 256.
     instruction_bits : int
         Width of an instruction, 129 to 160.
 

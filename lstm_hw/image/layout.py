@@ -20,7 +20,7 @@ class Tile:
     first_block, blocks : int
         Row blocks ("slots" of the instruction).
     first_column, columns : int
-        Columns of the part; for ``bias``, digit columns.
+        Columns of the part; for ``bias``, digit columns. Columns behind the last one of the part are zero.
     """
 
     layer: int

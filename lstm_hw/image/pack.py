@@ -108,6 +108,8 @@ def pack(image, layers, config):
     for tile, offset in zip(image.tiles, image.offsets, strict=True):
         blocks = parts[tile.layer][tile.part][tile.first_block : tile.first_block + tile.blocks]
         columns = blocks[:, :, tile.first_column : tile.first_column + tile.columns]
+        padding = tile.columns - columns.shape[2]
+        columns = np.pad(columns, ((0, 0), (0, 0), (0, padding)))
         words[offset : offset + tile.words] = columns.transpose(0, 2, 1).reshape(-1, config.rows)
     low, high = -(1 << (config.weight_bits - 1)), (1 << (config.weight_bits - 1)) - 1
     if words.size and (words.min() < low or words.max() > high):

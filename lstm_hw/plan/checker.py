@@ -355,6 +355,8 @@ class Checker:
             "must be columns of one row block that were loaded",
         )
         columns = words[:, 3]
+        # Columns that only fill the tile have zero weights: it does not matter what they multiply.
+        columns = columns[columns < self._columns_of(layer, part)]
         if command.load:
             entry = command.source + (0 if command.hold else slot)
             self._require(
@@ -399,6 +401,10 @@ class Checker:
                 f"must fit {self.config.finish_entries} entries until their CELL comes",
             )
         self.slot += 1
+
+    def _columns_of(self, layer, part):
+        shape = self.layers[layer]
+        return {0: shape.inputs, 1: shape.outputs, 2: len(self.bias_exponents[layer])}[int(part)]
 
     def _add(self, command, partial, k, layer, part, block, columns):
         """Add the products of one slot of one context."""

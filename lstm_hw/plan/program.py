@@ -1,7 +1,7 @@
 """Programs: built by planners, listed for people, encoded for the hardware, executed for the models."""
 
 import json
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -194,6 +194,19 @@ class ProgramBuilder:
         yield
         self.emit("END")
         self._instructions[start] = instruction("LOOP", exit=len(self._instructions), **count)
+
+    def repeat(self, count):
+        """What follows is done ``count`` times: without a loop for once, not emitted for none."""
+        if count > 1:
+            return self.loop(count=count)
+        return nullcontext() if count == 1 else self._nothing()
+
+    @contextmanager
+    def _nothing(self):
+        instructions, comments = len(self._instructions), dict(self._comments)
+        yield
+        del self._instructions[instructions:]
+        self._comments = comments
 
     def when(self, register, comment=None):
         """What follows is done once if the register is not zero."""

@@ -1,0 +1,472 @@
+"""SACC: every loaded tile of W_h serves two time steps of one sequence, whatever the buffer holds.
+
+Tewari, Kumar, Paul, "SACC: Split and Combine Approach to Reduce the Off-chip Memory Accesses of LSTM
+Accelerators", DATE 2021. Passes alternate: a pass down the row blocks streams the lower triangle and the diagonal of
+W_h, a pass up streams the upper triangle. Pass k finishes step k and starts step k + 1: when a row
+block of step k is finished, its h is at once multiplied for step k + 1 by tiles that step k uses as
+well. A step so loads n(n + T)/2 or n(n - T)/2 words of n columns and T units a tile, n^2/2 on
+average, which no exact schedule without stored weights can beat.
+
+Step k is in context k mod 2, with its h in bank k mod 2, so both uses of a word happen side by side:
+context j multiplies by bank j + 1 (mod 2). Sums wait in one set of accumulators, an entry a row
+block, in both contexts. What a run leaves there is carried over: a stream can be fed in pieces.
+
+W_x is streamed at every step (batch 1), or once for a batch of B steps in pairs side by side, SBE's
+blocking-batching; their sums wait in further sets of accumulators.
+"""
+
+from ..errors import ConfigError
+from ..image.layout import Image, Tile
+from .dense import MIN_TILE_CYCLES, Plan
+from .isa import CLEAR_REGISTER, MODE_LSTM, MODE_ZERO, SPACE_CONSTANT, SPACE_H, SPACE_X, STEPS_REGISTER
+from .program import ProgramBuilder
+
+OPERAND, UNIT, ROW, TILES, PHASE = 1, 2, 3, 4, 5
+"""Registers: operand of the next MAC, first unit of the row block, its number, tiles beside the diagonal,
+1 if the next pass goes up."""
+PAIR = PHASE
+"""With a batch of steps: sums of the pair of steps, as a distance of accumulator entries."""
+PINNED, STEPS_LEFT = 6, STEPS_REGISTER
+"""Registers: next pinned word (CLEAR is not used any more by then), steps or batches behind this one."""
+BOTH = 3
+"""Mask of the two contexts."""
+
+
+class SaccPlanner:
+    """Emits the ``load`` and ``run`` entries for one LSTM layer and one sequence.
+
+    Outputs leave in packets of one row block each: step by step, row blocks ascending in steps 0, 2, 4, ... counted
+    from zero state and descending in the others.
+
+    Parameters
+    ----------
+    network : Network
+        One LSTM layer.
+    config : EngineConfig
+        At least two contexts; two are used.
+    steps : int, optional
+        Time steps of every run, a multiple of ``batch``; needed for a batch.
+    batch : int
+        B, time steps that share a fetch of W_x: 1 or an even number.
+    pinned : int
+        Row blocks of W_h that stay on chip.
+    """
+
+    name = "sacc"
+
+    def __init__(self, network, config, steps=None, batch=1, pinned=0):
+        if len(network.layers) != 1:
+            raise ConfigError(
+                "network", f"{len(network.layers)} layers", "must be a single LSTM layer for this schedule"
+            )
+        if config.contexts < 2:
+            raise ConfigError("engine.contexts", config.contexts, "must be at least 2: two time steps side by side")
+        if batch != 1 and (batch % 2 or batch < 2):
+            raise ConfigError("batch", batch, "must be 1 or even")
+        if batch > 1 and (not steps or steps % batch):
+            raise ConfigError("steps", steps, f"must be a multiple of the batch of {batch}")
+        self.network, self.config, self.batch, self.pinned = network, config, batch, pinned
+        self.steps = steps if batch > 1 else None
+        self.layer = layer = network.layers[0]
+        self.units, self.blocks = config.units_per_block, layer.blocks(config.rows)
+        if not 0 <= pinned <= self.blocks:
+            raise ConfigError("pinned", pinned, f"must be between 0 and {self.blocks} row blocks")
+        self.width = self.blocks * self.units  # columns of W_h with those that pad the last tile
+        self.newest = layer.outputs - self.width + self.units  # units of the last row block
+        self.pairs = max(1, batch // 2)
+        self.tile = -(-MIN_TILE_CYCLES // self.blocks)  # columns of a tile of W_x, over all row blocks
+        self.stride = -(-layer.inputs // config.x_per_beat) * config.x_per_beat
+        self.builder = ProgramBuilder()
+        self._place()
+
+    def _place(self):
+        """Image, resident words and ring; ConfigError names what does not fit."""
+        config, layer, blocks, units = self.config, self.layer, self.blocks, self.units
+        self.bias, column = [], 0  # (tile, exponent)
+        for exponent, columns in layer.bias_columns:
+            self.bias.append((Tile(0, "bias", 0, blocks, column, columns), exponent))
+            column += columns
+        resident = [tile for tile, _ in self.bias]
+        resident += self._down(0, self.pinned) + self._up(0, self.pinned)
+        x = [
+            Tile(0, "x", 0, blocks, first, min(self.tile, layer.inputs - first))
+            for first in range(0, layer.inputs, self.tile)
+        ]
+        down, up = self._down(self.pinned, blocks), self._up(self.pinned, blocks)
+        self.image = Image((*resident, *x, *down, *up))
+        offsets = dict(zip(self.image.tiles, self.image.offsets, strict=True))
+        self.address = {tile: offsets[tile] for tile in resident}
+        self.resident_words = sum(tile.words for tile in resident)
+        self.pinned_down = sum(tile.words for tile, _ in self.bias)
+        self.pinned_up = self.pinned_down + sum(tile.words for tile in self._down(0, self.pinned))
+        position = self.resident_words
+        self.streams = {}  # name -> (first word, words)
+        for name, tiles in (("x", x), ("down", down), ("up", up)):
+            words = sum(tile.words for tile in tiles)
+            self.streams[name] = position, words
+            position += words
+        for field, need in (
+            ("weight_words", self.resident_words + 2 * max(units, self.tile * blocks)),
+            ("accumulators", 1 + self.pairs * blocks),
+            ("finish_entries", 2),
+            ("h_elements", self.width),
+            ("states", self.width),
+            ("x_elements", self.pairs * self.stride),
+        ):
+            if getattr(config, field) < need:
+                raise ConfigError(
+                    f"engine.{field}", getattr(config, field), f"must be at least {need} for this schedule"
+                )
+
+    def _down(self, first, end):
+        """Tiles of row blocks ``first`` to ``end - 1`` in the order of a pass down: lower triangle and diagonal."""
+        return [Tile(0, "h", row, 1, 0, (row + 1) * self.units) for row in range(first, end)]
+
+    def _up(self, first, end):
+        """... and in the order of a pass up: upper triangle."""
+        return [
+            Tile(0, "h", row, 1, column * self.units, self.units)
+            for row in reversed(range(first, end))
+            for column in reversed(range(row + 1, self.blocks))
+        ]
+
+    def plan(self):
+        """The plan; ConfigError when something does not fit."""
+        emit, builder = self.builder.emit, self.builder
+        builder.entry("load")
+        emit("LOAD", beats=self.resident_words * self.config.beats_per_word, comment="resident words")
+        emit("HALT")
+        builder.entry("run")
+        emit("RING", base=self.resident_words)
+        emit("BUFFERS", count=self.batch if self.batch > 1 else 2)
+        with builder.loop(count_reg=CLEAR_REGISTER, comment="only when the run starts from zero state"):
+            self._clear()
+        if self.batch > 1:
+            self._batches()
+        else:
+            self._single_steps()
+        emit("HALT")
+        return Plan(
+            self.config,
+            self.network,
+            self.name,
+            builder.build(self.config.program_length),
+            self.image,
+            steps=self.steps,
+        )
+
+    def _set(self, register, value):
+        self.builder.emit("SET", register=register, value=value)
+
+    def _add(self, register, value, limit=0):
+        self.builder.emit("ADD", register=register, value=value & 0xFFFFFFFF, limit=limit)
+
+    def _await(self, space, tokens):
+        """Wait for tokens and take them."""
+        self.builder.emit("MAC", space=space, columns=1, slots=1, wait=1, take=1, offset=tokens - 1)
+
+    def _load(self, name):
+        first, words = self.streams[name]
+        if words:
+            per_word = self.config.beats_per_word
+            self.builder.emit("LOAD", offset=first * per_word, beats=words * per_word, stream=1, comment=name)
+
+    def _input(self, context, register=0):
+        self.builder.emit(
+            "INPUT", bank=context, target_reg=register, elements=self.layer.inputs, wait=1, last=1
+        )
+
+    def _mac(self, mask, **fields):
+        self.builder.emit("MAC", mask=mask, **{"slots": 1, "load": 1} | fields)
+
+    def _clear(self):
+        self.builder.emit(
+            "CELL", units=self.layer.outputs, mask=BOTH, mode=MODE_ZERO, write=1, signal=1, comment="h and c"
+        )
+        first = min(self.units, self.layer.outputs)
+        if self.layer.outputs > first:
+            self._await(SPACE_H, self.layer.outputs - first)  # a pass down waits for the first row block itself
+        self._start_sums(1)
+        self._set(PHASE, 0)
+
+    def _start_sums(self, mask, **source):
+        """Sums of a step: bias, all but its last column, on zero or on ``source``."""
+        source = source or {"hold": 1}
+        for tile, exponent in self.bias[:-1]:
+            self._mac(
+                mask,
+                weight=self.address[tile],
+                space=SPACE_CONSTANT,
+                operand=exponent,
+                columns=tile.columns,
+                slots=self.blocks,
+                store=1,
+                target=1,
+                **source,
+            )
+            source = {"source": 1}
+
+    def _single_steps(self):
+        builder = self.builder
+        with builder.when(STEPS_LEFT):
+            with builder.unless(PHASE):
+                self._fetch("down")
+            with builder.when(PHASE):
+                self._fetch("up")
+        with builder.loop(count_reg=STEPS_REGISTER, comment="time steps"):
+            self._add(STEPS_LEFT, -1)
+            self._add(PHASE, 1, limit=2)
+            # PHASE is already the next step's.
+            with builder.when(PHASE):
+                with builder.when(STEPS_LEFT):
+                    self._fetch("up")
+                self._pass_down(self._single_inputs)
+            with builder.unless(PHASE):
+                with builder.when(STEPS_LEFT):
+                    self._fetch("down")
+                self._pass_up(self._single_inputs)
+
+    def _fetch(self, name):
+        """x and weights of a step whose pass goes up or down."""
+        self._input(int(name == "up"))
+        self._load("x")
+        self._load(name)
+
+    def _single_inputs(self, now, after):
+        """W_x times x of the step of this pass, and the start of the sums of the step after it."""
+        self._await(SPACE_X, self.layer.inputs)
+        self._set(OPERAND, 0)
+        self._columns_of_x(lambda columns: self._x_tile(now, columns, source=1))
+        self._free_x()
+        self._start_sums(after)
+
+    def _free_x(self):
+        self.builder.emit("MAC", columns=1, slots=1, free=1)
+
+    def _columns_of_x(self, tile, first=0):
+        """``tile(columns)`` for all columns from ``first`` on; OPERAND moves on behind each."""
+        whole, rest = divmod(self.layer.inputs - first, self.tile)
+        with self.builder.repeat(whole):
+            tile(self.tile)
+            self._add(OPERAND, self.tile)
+        if rest:
+            tile(rest)
+
+    def _x_tile(self, mask, columns, release=1, **fields):
+        self._mac(
+            mask,
+            space=SPACE_X,
+            operand_reg=OPERAND,
+            columns=columns,
+            slots=self.blocks,
+            stream=1,
+            release=release,
+            store=1,
+            target=1,
+            **fields,
+        )
+
+    def _batches(self):
+        builder = self.builder
+        self._batch_inputs()
+        self._load("x")
+        self._load("down")
+        self._set(PAIR, 0)
+        self._set(STEPS_LEFT, self.steps // self.batch)
+        with builder.loop(count=self.steps // self.batch, comment="batches of time steps"):
+            self._add(STEPS_LEFT, -1)
+            self._start_sums(2)
+            with builder.loop(count=self.batch):
+                self._await(SPACE_X, self.layer.inputs)
+            self._batch_products()
+            with builder.loop(count=self.batch):
+                self._free_x()
+            with builder.when(STEPS_LEFT):
+                self._batch_inputs()
+            with builder.repeat(self.pairs):
+                self._pass_down(self._sums_of_odd_step)
+                self._pass_up(self._sums_of_even_step)
+
+    def _batch_inputs(self):
+        self._set(OPERAND, 0)
+        with self.builder.repeat(self.pairs):
+            for context in (0, 1):
+                self._input(context, OPERAND)
+            self._add(OPERAND, self.stride)
+
+    def _batch_products(self):
+        """W_x times the x of all steps of a batch, pairs of steps side by side.
+
+        The first pair's sums go on where the pass before left those of the even step.
+        """
+
+        def next_pair():
+            self._add(OPERAND, self.stride)
+            self._add(PAIR, self.blocks, limit=self.pairs * self.blocks)
+
+        def tile(columns, first=False):
+            more = {"hold": 1} if first else {"source": 1, "source_reg": PAIR}
+            self._x_tile(BOTH, columns, release=int(self.pairs == 1), source=1)
+            next_pair()
+            with self.builder.repeat(self.pairs - 2):
+                self._x_tile(BOTH, columns, release=0, target_reg=PAIR, **more)
+                next_pair()
+            if self.pairs > 1:
+                self._x_tile(BOTH, columns, target_reg=PAIR, **more)
+                next_pair()
+            self._add(OPERAND, -self.pairs * self.stride)
+
+        first = min(self.tile, self.layer.inputs)
+        self._set(OPERAND, 0)
+        tile(first, True)
+        self._add(OPERAND, first)
+        self._columns_of_x(tile, first)
+
+    def _sums_of_odd_step(self, now, after):
+        """The sums of a pass down's next step: for the first pair they have been started already."""
+        self._load("up")
+        with self.builder.when(PAIR):
+            self._start_sums(after, source=1, source_reg=PAIR)
+
+    def _sums_of_even_step(self, now, after):
+        """The sums of a pass up's next step: of the next pair, or none yet if that is in the next batch."""
+        self._add(PAIR, self.blocks, limit=self.pairs * self.blocks)
+        with self.builder.when(PAIR):
+            self._load("down")
+            self._start_sums(after, source=1, source_reg=PAIR)
+        with self.builder.unless(PAIR):
+            with self.builder.when(STEPS_LEFT):
+                self._load("x")
+                self._load("down")
+            self._start_sums(after)
+
+    def _pass_down(self, inputs):
+        """L + D: finish an even step in context 0, start the odd one behind it in context 1."""
+        now, after = 1, 2
+        inputs(now, after)
+        self._await(SPACE_H, min(self.units, self.layer.outputs))
+        for register, value in ((UNIT, 0), (ROW, 0), (TILES, 0), (PINNED, self.pinned_down)):
+            self._set(register, value)
+        # The last row block has fewer units, so it is written out.
+        full = self.blocks - int(self.newest < self.units)
+        for count, stream in ((min(full, self.pinned), 0), (full - min(full, self.pinned), 1)):
+            with self.builder.repeat(count):
+                self._row_down(now, after, self.units, stream)
+        if full < self.blocks:
+            self._row_down(now, after, self.newest, int(self.pinned < self.blocks))
+
+    def _pass_up(self, inputs):
+        """U: finish an odd step in context 1, start the even one behind it in context 0."""
+        now, after = 2, 1
+        inputs(now, after)
+        for register, value in (
+            (UNIT, self.width - self.units), (ROW, self.blocks - 1), (TILES, 0), (PINNED, self.pinned_up)
+        ):
+            self._set(register, value)
+        self._finish(now, self.newest)
+        pinned = min(self.pinned, self.blocks - 1)
+        for count, stream in ((self.blocks - 1 - pinned, 1), (pinned, 0)):
+            with self.builder.repeat(count):
+                self._row_up(now, stream)
+
+    def _row_down(self, now, after, units, stream):
+        self._set(OPERAND, 0)
+        with self.builder.loop(count_reg=TILES):
+            self._tile(BOTH, OPERAND, stream)
+            self._add(OPERAND, self.units)
+        self._tile(now, UNIT, stream, keep=1)
+        self._finish(now, units)
+        self._await(SPACE_H, units)
+        self._tile(after, UNIT, stream)
+        self._add(UNIT, self.units)
+        self._add(ROW, 1)
+        self._add(TILES, 1)
+
+    def _row_up(self, now, stream):
+        self._add(UNIT, -self.units)
+        self._add(ROW, -1)
+        self._set(OPERAND, self.width - self.units)
+        with self.builder.loop(count_reg=TILES, comment="tiles whose h has long been there"):
+            self._tile(BOTH, OPERAND, stream)
+            self._add(OPERAND, -self.units)
+        if self.newest < self.units:
+            with self.builder.unless(TILES):
+                self._await(SPACE_H, self.newest)
+            with self.builder.when(TILES):
+                self._await(SPACE_H, self.units)
+        else:
+            self._await(SPACE_H, self.units)
+        self._tile(BOTH, OPERAND, stream)
+        self._finish(now, self.units)
+        self._add(TILES, 1)
+
+    def _tile(self, mask, operand, stream, keep=0):
+        """The next tile of the row block; ``keep`` leaves it for another MAC."""
+        self._mac(
+            mask,
+            columns=self.units,
+            space=SPACE_H,
+            operand_reg=operand,
+            rotate=1,
+            stream=stream,
+            release=int(stream and not keep),
+            weight_reg=0 if stream else PINNED,
+            source=1,
+            source_reg=ROW,
+            store=1,
+            target=1,
+            target_reg=ROW,
+        )
+        if not stream and not keep:
+            self._add(PINNED, self.units)
+
+    def _finish(self, now, units):
+        """The last column of the bias, and the hidden units of the row block."""
+        tile, exponent = self.bias[-1]
+        self._mac(
+            now,
+            weight=self.address[tile],
+            weight_reg=ROW,
+            space=SPACE_CONSTANT,
+            operand=exponent,
+            columns=1,
+            source=1,
+            source_reg=ROW,
+            finish=1,
+        )
+        self.builder.emit(
+            "CELL",
+            units=units,
+            mask=now,
+            mode=MODE_LSTM,
+            state_reg=UNIT,
+            target_reg=UNIT,
+            write=1,
+            signal=1,
+            emit=1,
+            last=1,
+        )
+
+
+def packets_of(outputs, plan, first_step=0):
+    """The packets that a run sends.
+
+    Parameters
+    ----------
+    outputs : int array (1, steps, Lh)
+    plan : Plan
+        Of :class:`SaccPlanner`.
+    first_step : int
+        Steps since zero state before the run.
+
+    Returns
+    -------
+    list of int lists
+    """
+    units, length = plan.config.units_per_block, outputs.shape[2]
+    blocks = range(0, length, units)
+    return [
+        outputs[0, step, first : first + units].tolist()
+        for step in range(outputs.shape[1])
+        for first in (reversed(blocks) if (first_step + step) % 2 else blocks)
+    ]

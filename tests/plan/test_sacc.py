@@ -1,0 +1,97 @@
+"""SACC: proved by the checker, the bits of an integer LSTM, half of W_h a step."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lstm_hw.errors import ConfigError
+from lstm_hw.image.pack import pack
+from lstm_hw.plan.checker import check
+from lstm_hw.plan.interpreter import Interpreter
+from lstm_hw.plan.load_timing import MemoryModel
+from lstm_hw.plan.sacc import SaccPlanner, packets_of
+from lstm_hw.scenario import pack_beats
+from tests.builders import IntegerNetwork, config_of, random_network, random_x
+
+
+def engine(model, **fields):
+    values = {"rows": 8, "contexts": 2, "h_elements": 64, "x_elements": 256, "states": 64, "weight_words": 1024,
+              "accumulators": 128, "program_length": 256}
+    return config_of(**values | fields, shifts=model.shifts)
+
+
+def run_pieces(model, plan, pieces, seed=0, memory=None):
+    """Runs of (steps, clear); bits must be those of an integer LSTM. Returns the interpreter's words read a run."""
+    config = plan.config
+    interpreter = Interpreter(config, plan.program, pack(plan.image, model.layers, config), memory)
+    interpreter.run("load")
+    network, rng, done, words = IntegerNetwork(model, config), np.random.default_rng(seed), 0, []
+    for steps, clear in pieces:
+        if clear:
+            network.clear()
+            done = 0
+        x = random_x(rng, 1, steps, model.network.layers[0].inputs)
+        outputs = np.array([network.run(x[0])])
+        beats = pack_beats(x, config)[0]
+        assert interpreter.run("run", steps, clear, beats) == packets_of(outputs, plan, done)
+        done += steps
+        words.append(interpreter.timing.counters.read_beats // config.beats_per_word)
+    return words
+
+
+@settings(max_examples=25, deadline=None)
+@given(inputs=st.integers(1, 20), hidden=st.integers(1, 18), rows=st.sampled_from((4, 8, 16)), seed=st.integers(0, 99),
+       pinned=st.integers(0, 2), pieces=st.lists(st.tuples(st.integers(1, 5), st.booleans()), min_size=1, max_size=4))
+def test_bits_of_any_size_in_pieces(inputs, hidden, rows, seed, pinned, pieces):
+    model = random_network(np.random.default_rng(seed), (inputs, hidden))
+    config = engine(model, rows=rows, x_per_beat=2)
+    pinned = min(pinned, -(-hidden // (rows // 4)))
+    plan = SaccPlanner(model.network, config, pinned=pinned).plan()
+    check(plan)
+    run_pieces(model, plan, [(pieces[0][0], True), *pieces[1:]], seed)
+
+
+@settings(max_examples=15, deadline=None)
+@given(inputs=st.integers(1, 20), hidden=st.integers(1, 18), batch=st.sampled_from((2, 4, 6)),
+       batches=st.integers(1, 3), pinned=st.integers(0, 2), seed=st.integers(0, 99))
+def test_bits_with_a_batch_of_steps(inputs, hidden, batch, batches, pinned, seed):
+    model = random_network(np.random.default_rng(seed), (inputs, hidden))
+    config = engine(model)
+    pinned = min(pinned, -(-hidden // 2))
+    plan = SaccPlanner(model.network, config, batch * batches, batch, pinned).plan()
+    check(plan)
+    run_pieces(model, plan, [(batch * batches, True), (batch * batches, False)], seed)
+
+
+@pytest.mark.parametrize("pinned", [0, 1, 3])
+def test_traffic_is_half_of_the_matrix_a_step(pinned):
+    """A gate's words of W_h over an even number of steps: (n^2 - pinned) / 2 a step."""
+    model = random_network(np.random.default_rng(1), (5, 12))
+    plan = SaccPlanner(model.network, engine(model), pinned=pinned).plan()
+    steps = 6
+    words, = run_pieces(model, plan, [(steps, True)], memory=MemoryModel(20))
+    tile, blocks, n = 2, 6, 12      # units a row block; a word holds the four gates of them
+    of_x = steps * blocks * 5
+    assert (words - of_x) * tile == steps * (n * n - pinned * tile * n) // 2
+
+
+def test_w_x_is_read_once_a_batch():
+    model = random_network(np.random.default_rng(1), (5, 12))
+    plan = SaccPlanner(model.network, engine(model), 8, 4).plan()
+    words, = run_pieces(model, plan, [(8, True)])
+    assert words == 2 * 6 * 5 + 8 * 12 * 12 // 2 // 2
+
+
+def test_refuses_what_does_not_fit():
+    model = random_network(np.random.default_rng(1), (5, 12))
+    with pytest.raises(ConfigError, match="engine.contexts"):
+        SaccPlanner(model.network, engine(model, contexts=1))
+    with pytest.raises(ConfigError, match="batch"):
+        SaccPlanner(model.network, engine(model), 9, 3)
+    with pytest.raises(ConfigError, match="steps"):
+        SaccPlanner(model.network, engine(model), 9, 4)
+    with pytest.raises(ConfigError, match="engine.weight_words"):
+        SaccPlanner(model.network, engine(model, weight_words=16))
+    with pytest.raises(ConfigError, match="pinned"):
+        SaccPlanner(model.network, engine(model), pinned=7)
