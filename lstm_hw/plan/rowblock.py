@@ -271,8 +271,8 @@ class RowBlockPlanner(StreamingPlanner):
             self.builder.emit("CELL", units=self.newest, **fields)
 
 
-def packets_of(outputs, plan):
-    """The packets that a run sends.
+def packets_of(outputs, plan, first_step=0):
+    """The packets that a run sends, whatever its first step.
 
     Parameters
     ----------

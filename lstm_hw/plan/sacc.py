@@ -19,7 +19,7 @@ from ..errors import ConfigError
 from ..image.layout import Image, Tile
 from .dense import MIN_TILE_CYCLES, Plan
 from .isa import CLEAR_REGISTER, MODE_LSTM, MODE_ZERO, SPACE_CONSTANT, SPACE_H, SPACE_X, STEPS_REGISTER
-from .program import ProgramBuilder
+from .streaming import StreamingPlanner
 
 OPERAND, UNIT, ROW, TILES, PHASE = 1, 2, 3, 4, 5
 """Registers: operand of the next MAC, first unit of the row block, its number, tiles beside the diagonal,
@@ -32,7 +32,7 @@ BOTH = 3
 """Mask of the two contexts."""
 
 
-class SaccPlanner:
+class SaccPlanner(StreamingPlanner):
     """Emits the ``load`` and ``run`` entries for one LSTM layer and one sequence.
 
     Outputs leave in packets of one row block each: step by step, row blocks ascending in steps 0, 2, 4, ... counted
@@ -55,33 +55,26 @@ class SaccPlanner:
     name = "sacc"
 
     def __init__(self, network, config, steps=None, batch=1, pinned=0):
-        if len(network.layers) != 1:
-            raise ConfigError(
-                "network", f"{len(network.layers)} layers", "must be a single LSTM layer for this schedule"
-            )
+        super().__init__(network, config)
         if config.contexts < 2:
             raise ConfigError("engine.contexts", config.contexts, "must be at least 2: two time steps side by side")
         if batch != 1 and (batch % 2 or batch < 2):
             raise ConfigError("batch", batch, "must be 1 or even")
         if batch > 1 and (not steps or steps % batch):
             raise ConfigError("steps", steps, f"must be a multiple of the batch of {batch}")
-        self.network, self.config, self.batch, self.pinned = network, config, batch, pinned
+        self.batch, self.pinned = batch, pinned
         self.steps = steps if batch > 1 else None
-        self.layer = layer = network.layers[0]
-        self.units, self.blocks = config.units_per_block, layer.blocks(config.rows)
         if not 0 <= pinned <= self.blocks:
             raise ConfigError("pinned", pinned, f"must be between 0 and {self.blocks} row blocks")
         self.width = self.blocks * self.units  # columns of W_h with those that pad the last tile
-        self.newest = layer.outputs - self.width + self.units  # units of the last row block
         self.pairs = max(1, batch // 2)
         self.tile = -(-MIN_TILE_CYCLES // self.blocks)  # columns of a tile of W_x, over all row blocks
-        self.stride = -(-layer.inputs // config.x_per_beat) * config.x_per_beat
-        self.builder = ProgramBuilder()
+        self.stride = -(-self.layer.inputs // config.x_per_beat) * config.x_per_beat
         self._place()
 
     def _place(self):
         """Image, resident words and ring; ConfigError names what does not fit."""
-        config, layer, blocks, units = self.config, self.layer, self.blocks, self.units
+        layer, blocks, units = self.layer, self.blocks, self.units
         self.bias, column = [], 0  # (tile, exponent)
         for exponent, columns in layer.bias_columns:
             self.bias.append((Tile(0, "bias", 0, blocks, column, columns), exponent))
@@ -105,18 +98,14 @@ class SaccPlanner:
             words = sum(tile.words for tile in tiles)
             self.streams[name] = position, words
             position += words
-        for field, need in (
-            ("weight_words", self.resident_words + 2 * max(units, self.tile * blocks)),
-            ("accumulators", 1 + self.pairs * blocks),
-            ("finish_entries", 2),
-            ("h_elements", self.width),
-            ("states", self.width),
-            ("x_elements", self.pairs * self.stride),
-        ):
-            if getattr(config, field) < need:
-                raise ConfigError(
-                    f"engine.{field}", getattr(config, field), f"must be at least {need} for this schedule"
-                )
+        self._require(
+            weight_words=self.resident_words + 2 * max(units, self.tile * blocks),
+            accumulators=1 + self.pairs * blocks,
+            finish_entries=2,
+            h_elements=self.width,
+            states=self.width,
+            x_elements=self.pairs * self.stride,
+        )
 
     def _down(self, first, end):
         """Tiles of row blocks ``first`` to ``end - 1`` in the order of a pass down: lower triangle and diagonal."""
@@ -154,16 +143,6 @@ class SaccPlanner:
             self.image,
             steps=self.steps,
         )
-
-    def _set(self, register, value):
-        self.builder.emit("SET", register=register, value=value)
-
-    def _add(self, register, value, limit=0):
-        self.builder.emit("ADD", register=register, value=value & 0xFFFFFFFF, limit=limit)
-
-    def _await(self, space, tokens):
-        """Wait for tokens and take them."""
-        self.builder.emit("MAC", space=space, columns=1, slots=1, wait=1, take=1, offset=tokens - 1)
 
     def _load(self, name):
         first, words = self.streams[name]
@@ -236,21 +215,14 @@ class SaccPlanner:
         """W_x times x of the step of this pass, and the start of the sums of the step after it."""
         self._await(SPACE_X, self.layer.inputs)
         self._set(OPERAND, 0)
-        self._columns_of_x(lambda columns: self._x_tile(now, columns, source=1))
+
+        def tile(columns):
+            self._x_tile(now, columns, source=1)
+            self._add(OPERAND, columns)
+
+        self._each_tile(self.layer.inputs, self.tile, tile)
         self._free_x()
         self._start_sums(after)
-
-    def _free_x(self):
-        self.builder.emit("MAC", columns=1, slots=1, free=1)
-
-    def _columns_of_x(self, tile, first=0):
-        """``tile(columns)`` for all columns from ``first`` on; OPERAND moves on behind each."""
-        whole, rest = divmod(self.layer.inputs - first, self.tile)
-        with self.builder.repeat(whole):
-            tile(self.tile)
-            self._add(OPERAND, self.tile)
-        if rest:
-            tile(rest)
 
     def _x_tile(self, mask, columns, release=1, **fields):
         self._mac(
@@ -314,13 +286,12 @@ class SaccPlanner:
             if self.pairs > 1:
                 self._x_tile(BOTH, columns, target_reg=PAIR, **more)
                 next_pair()
-            self._add(OPERAND, -self.pairs * self.stride)
+            self._add(OPERAND, columns - self.pairs * self.stride)
 
         first = min(self.tile, self.layer.inputs)
         self._set(OPERAND, 0)
         tile(first, True)
-        self._add(OPERAND, first)
-        self._columns_of_x(tile, first)
+        self._each_tile(self.layer.inputs - first, self.tile, tile)
 
     def _sums_of_odd_step(self, now, after):
         """The sums of a pass down's next step: for the first pair they have been started already."""

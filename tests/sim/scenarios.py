@@ -13,21 +13,24 @@ from tests.builders import IntegerNetwork, config_of, interleaved, random_networ
 def plan_scenario(model, plan, runs, packets_of, memory, seed=1):
     """Runs of a plan, each (steps, clear), behind one of its load entry if it has one.
 
-    Outputs come from :class:`tests.builders.IntegerNetwork` and ``packets_of(outputs, plan)``, counters from the
-    interpreter, whose outputs must be the same.
+    Outputs come from :class:`tests.builders.IntegerNetwork` and ``packets_of(outputs, plan, steps since zero state)``,
+    counters from the interpreter, whose outputs must be the same.
     """
     config, rng = plan.config, np.random.default_rng(seed)
     words = pack(plan.image, model.layers, config)
     interpreter = Interpreter(config, plan.program, words, memory)
     networks = [IntegerNetwork(model, config) for _ in range(plan.sequences)]
     found = [loaded(plan, interpreter)] if "load" in plan.program.entries else []
+    done = 0
     for steps, clear in runs:
         x = random_x(rng, plan.sequences, steps, model.network.layers[0].inputs)
         if clear:
+            done = 0
             for network in networks:
                 network.clear()
         outputs = np.array([network.run(sequence) for network, sequence in zip(networks, x, strict=True)])
-        packets = packets_of(outputs, plan)
+        packets = packets_of(outputs, plan, done)
+        done += steps
         beats, lasts = pack_beats(x, config, plan.x_order)
         assert interpreter.run("run", steps, clear, beats) == packets
         found.append(Run(plan.program.entries["run"], steps, clear, beats, lasts, packets,

@@ -5,6 +5,7 @@ import pytest
 
 from lstm_hw.emit import write_verilog
 from lstm_hw.gateware.top import Top
+from lstm_hw.plan import sacc
 from lstm_hw.plan.checker import check
 from lstm_hw.plan.load_timing import MemoryModel
 from lstm_hw.plan.rowblock import RowBlockPlanner, packets_of
@@ -29,3 +30,21 @@ def test_row_blocks_for_many_sequences(tmp_path, simulator, memory):
     config = config_of(rows=16, contexts=2, x_per_beat=2, cells=2, shifts=model.shifts, x_elements=128,
                        h_elements=128, states=128, weight_words=128)
     simulate(tmp_path, model, RowBlockPlanner(model.network, config, 3).plan(), packets_of, memory, simulator=simulator)
+
+
+@pytest.mark.parametrize("simulator, memory, pinned", [
+    ("verilator", MemoryModel(30, 2), 0), ("verilator", MemoryModel(7), 2),
+    pytest.param("icarus", MemoryModel(30), 1, marks=pytest.mark.icarus)])
+def test_sacc_in_pieces(tmp_path, simulator, memory, pinned):
+    model = random_network(np.random.default_rng(4), (9, 14))
+    config = config_of(rows=16, contexts=2, cells=5, shifts=model.shifts, weight_words=256, program_length=256)
+    plan = sacc.SaccPlanner(model.network, config, pinned=pinned).plan()
+    simulate(tmp_path, model, plan, sacc.packets_of, memory, simulator=simulator)
+
+
+def test_sacc_with_a_batch_of_steps(tmp_path):
+    model = random_network(np.random.default_rng(5), (10, 12))
+    config = config_of(rows=8, contexts=2, cells=2, shifts=model.shifts, weight_words=128, program_length=256,
+                       x_per_beat=2)
+    plan = sacc.SaccPlanner(model.network, config, 8, 4).plan()
+    simulate(tmp_path, model, plan, sacc.packets_of, MemoryModel(25), ((8, True), (8, False)))
