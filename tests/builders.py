@@ -1,12 +1,13 @@
 """Random networks and an integer LSTM that shares no code with the package but the activation."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import numpy as np
 
 from lstm_hw.activation import make_activation
 from lstm_hw.config import EngineConfig
+from lstm_hw.errors import ConfigError
 from lstm_hw.formats import QFormat
 from lstm_hw.image.pack import bias_digits
 from lstm_hw.plan.network import LayerShape, Network
@@ -21,6 +22,18 @@ def config_of(**values):
     """A small engine; keyword arguments replace fields."""
     return EngineConfig(**{"rows": 8, "axi_data_bits": 64, "weight_words": 1024, "h_elements": 128, "x_elements": 64,
                            "states": 128} | values)
+
+
+def smallest_buffer(config, planner, step=4):
+    """The engine with the smallest weight buffer, from that of ``config`` on, that ``planner(config)`` accepts."""
+    while True:
+        try:
+            planner(config)
+            return config
+        except ConfigError as error:
+            if error.subject != "engine.weight_words":
+                raise
+        config = replace(config, weight_words=config.weight_words + step)
 
 
 @dataclass(frozen=True)

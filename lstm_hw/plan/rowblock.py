@@ -8,6 +8,9 @@ used as often per fetch as W_x, and nothing but a few tiles is kept.
 Sequences are G groups of K: K contexts side by side, G groups in turn on the same word. A row block
 takes its x columns first and the newest columns of h last: what the cell unit still has to finish of
 the step before hides behind all that lies between.
+
+With one context and one group this is the conventional schedule of a single sequence, which uses a
+word once a fetch; the first columns of W_h may stay on chip then (*pinned*).
 """
 
 from ..errors import ConfigError
@@ -26,12 +29,16 @@ from .streaming import StreamingPlanner
 
 X_READ, H_READ, H_WRITE, UNIT, ENTRY = 1, 2, 3, 4, 5
 """Registers: element of the next MAC on x and on h, first h element of the next CELL, its c, the group's sums."""
+PINNED = ENTRY
+"""With pinned columns, which go with one group only: the row block's resident words."""
 BLOCKS_LEFT, STEPS_LEFT = 6, STEPS_REGISTER
 """Registers: row blocks behind this one (CLEAR is not used any more by then), steps behind this one."""
 
 
 class RowBlockPlanner(StreamingPlanner):
-    """Emits the ``run`` entry for one LSTM layer whose weights all stream, once a time step.
+    """Emits the ``run`` entry for one LSTM layer whose weights stream once a time step.
+
+    With pinned columns there is a ``load`` entry as well, which brings them.
 
     Outputs leave in packets of one row block and one group each: step by step, row block by row
     block, group by group; in a packet the units, and the contexts inside.
@@ -43,48 +50,69 @@ class RowBlockPlanner(StreamingPlanner):
     config : EngineConfig
     groups : int
         G: the batch is ``contexts * groups`` sequences, and a word serves all of them.
+    contexts : int, optional
+        Contexts that work: 1, or all K of the engine if not given.
+    pinned : int
+        Columns of W_h that stay on chip: ``pinned`` times row blocks words. Not those of the last row block's units,
+        and with one group only.
     """
 
     name = "rowblock"
 
-    def __init__(self, network, config, groups=1):
+    def __init__(self, network, config, groups=1, contexts=None, pinned=0):
         super().__init__(network, config)
-        check_beat(config)
+        self.contexts, self.groups, self.pinned = contexts or config.contexts, groups, pinned
+        if self.contexts not in (1, config.contexts):
+            raise ConfigError("contexts", contexts, f"must be 1 or the engine's {config.contexts}")
+        self.spread = self.contexts > 1
+        if self.spread:
+            check_beat(config)
         if groups < 1:
             raise ConfigError("groups", groups, "must be at least 1")
-        self.groups, layer = groups, self.layer
-        self.mask = (1 << config.contexts) - 1
+        layer, self.old = self.layer, self.layer.outputs - self.newest
+        if not 0 <= pinned <= self.old or pinned and groups > 1:
+            raise ConfigError("pinned", pinned, f"must be between 0 and {self.old} columns, with one group only")
+        self.mask = (1 << self.contexts) - 1
         self.tile = self.units * max(1, -(-MIN_TILE_CYCLES // (self.units * groups)))
-        per_beat = 1 if config.contexts > 1 else config.x_per_beat
+        per_beat = 1 if self.spread else config.x_per_beat
         self.x_stride = -(-layer.inputs // per_beat) * per_beat
         self.h_stride = self.blocks * self.units
         self.x_set, self.h_set = groups * self.x_stride, groups * self.h_stride
+        self.bias_words = sum(columns for _, columns in layer.bias_columns)  # of one row block
+        self.first = min(self.tile, layer.inputs)
         self.image = Image(tuple(self._tiles()))
+        self.resident_words = self.blocks * pinned
         self._require(
-            weight_words=4 * self.tile,
+            weight_words=self.resident_words + self._ring_words(max(self.tile, self.bias_words + self.first)),
             accumulators=1 + groups,
             finish_entries=groups,
             h_elements=2 * self.h_set,
             x_elements=2 * self.x_set,
-            states=self.h_set * config.contexts,
+            states=self.h_set * self.contexts,
         )
 
     def _tiles(self):
-        """All weights in the order of use: a row block's bias, its x columns, its h columns."""
+        """Resident words, then the others in the order of use: a row block's bias, its x columns, its h columns."""
         layer = self.layer
+        if self.pinned:
+            yield Tile(0, "h", 0, self.blocks, 0, self.pinned)
         for block in range(self.blocks):
             column = 0
             for _, columns in layer.bias_columns:
                 yield Tile(0, "bias", block, 1, column, columns)
                 column += columns
             yield Tile(0, "x", block, 1, 0, layer.inputs)
-            yield Tile(0, "h", block, 1, 0, layer.outputs)
+            yield Tile(0, "h", block, 1, self.pinned, layer.outputs - self.pinned)
 
     def plan(self):
         """The plan; ConfigError when something does not fit."""
         emit, builder = self.builder.emit, self.builder
+        if self.pinned:
+            builder.entry("load")
+            emit("LOAD", beats=self.resident_words * self.config.beats_per_word, comment="pinned columns of W_h")
+            emit("HALT")
         builder.entry("run")
-        emit("RING", base=0)
+        emit("RING", base=self.resident_words)
         emit("BUFFERS", count=2)
         with builder.loop(count_reg=CLEAR_REGISTER, comment="only when the run starts from zero state"):
             for register in (H_READ, H_WRITE):
@@ -114,7 +142,7 @@ class RowBlockPlanner(StreamingPlanner):
             self.name,
             builder.build(self.config.program_length),
             self.image,
-            self.config.contexts * self.groups,
+            self.contexts * self.groups,
             groups=self.groups,
         )
 
@@ -125,12 +153,14 @@ class RowBlockPlanner(StreamingPlanner):
             target_reg=X_READ,
             elements=self.layer.inputs,
             repeats=self.groups - 1,
-            spread=int(self.config.contexts > 1),
+            spread=int(self.spread),
             wait=1,
             last=1,
             comment=comment,
         )
-        emit("LOAD", beats=self.image.beats(self.config), stream=1)
+        per_word = self.config.beats_per_word
+        words = self.image.words - self.resident_words
+        emit("LOAD", offset=self.resident_words * per_word, beats=words * per_word, stream=1)
 
     def _each_block(self, body):
         """``body`` for every row block: UNIT is its first unit and BLOCKS_LEFT counts down to 0."""
@@ -174,27 +204,33 @@ class RowBlockPlanner(StreamingPlanner):
     def _block(self):
         """All products of a row block for all groups, and its hidden units."""
         layer = self.layer
-        bias = sum(columns for _, columns in layer.bias_columns)
+        bias, first = self.bias_words, self.first
         sums = [(ENTRY, 1)]
         x, h = [(X_READ, self.x_stride), *sums], [(H_READ, self.h_stride), *sums]
-        first = min(self.tile, layer.inputs)
         self._each_group(lambda release: self._first_columns(bias, first, release), x, bias + first)
         self._add(X_READ, first)
         self._columns(SPACE_X, X_READ, x, layer.inputs - first)
         self._add(X_READ, -layer.inputs)
-        old = layer.outputs - self.newest
-        if old:
+        if self.old:
             with self.builder.unless(UNIT, "first row block of a step: all but the newest units of h must be there"):
-                self._await(SPACE_H, self.groups * old)
-            self._columns(SPACE_H, H_READ, h, old)
+                self._await(SPACE_H, self.groups * self.old)
+            if self.pinned:
+                self._pinned_columns()
+            self._columns(SPACE_H, H_READ, h, self.old - self.pinned)
         with self.builder.unless(UNIT, "... and now the newest"):
             self._await(SPACE_H, self.groups * self.newest)
         ends = [*h, (H_WRITE, self.h_stride), (UNIT, self.h_stride)]
         self._each_group(self._last_columns, ends, self.newest)
-        self._add(H_READ, -old)
+        self._add(H_READ, -self.old)
 
-    def _mac(self, **fields):
-        self.builder.emit("MAC", slots=1, mask=self.mask, stream=1, **fields)
+    def _mac(self, stream=1, **fields):
+        self.builder.emit("MAC", slots=1, mask=self.mask, stream=stream, **fields)
+
+    def _source(self):
+        return {"load": 1, "source": 1, "source_reg": ENTRY if self.groups > 1 else 0}
+
+    def _target(self):
+        return {"store": 1, "target": 1, "target_reg": ENTRY if self.groups > 1 else 0}
 
     def _first_columns(self, bias, columns, release):
         """Bias and first x columns: the words stay in the ring until the last group has used them."""
@@ -208,11 +244,22 @@ class RowBlockPlanner(StreamingPlanner):
             columns=columns,
             space=SPACE_X,
             operand_reg=X_READ,
-            store=1,
-            target=1,
-            target_reg=ENTRY,
             release=int(release),
+            **self._target(),
         )
+
+    def _pinned_columns(self):
+        self._mac(
+            stream=0,
+            weight_reg=PINNED,
+            columns=self.pinned,
+            space=SPACE_H,
+            operand_reg=H_READ,
+            **self._source(),
+            **self._target(),
+        )
+        self._add(H_READ, self.pinned)
+        self._add(PINNED, self.pinned, limit=self.resident_words)
 
     def _columns(self, space, register, steps, columns):
         """Tile after tile of one row block, each for all groups; ``register`` moves on behind them."""
@@ -223,13 +270,9 @@ class RowBlockPlanner(StreamingPlanner):
                     columns=width,
                     space=space,
                     operand_reg=register,
-                    load=1,
-                    source=1,
-                    source_reg=ENTRY,
-                    store=1,
-                    target=1,
-                    target_reg=ENTRY,
                     release=int(release),
+                    **self._source(),
+                    **self._target(),
                 ),
                 steps,
             )
@@ -242,11 +285,9 @@ class RowBlockPlanner(StreamingPlanner):
             columns=self.newest,
             space=SPACE_H,
             operand_reg=H_READ,
-            load=1,
-            source=1,
-            source_reg=ENTRY,
             finish=1,
             release=int(release),
+            **self._source(),
         )
         self._cell(MODE_LSTM, emit=1)
 
@@ -276,7 +317,7 @@ def packets_of(outputs, plan, first_step=0):
 
     Parameters
     ----------
-    outputs : int array (G * K, steps, Lh)
+    outputs : int array (sequences, steps, Lh)
         h of every sequence.
     plan : Plan
         Of :class:`RowBlockPlanner`.
@@ -286,8 +327,8 @@ def packets_of(outputs, plan, first_step=0):
     list of int lists
     """
     config, groups = plan.config, plan.groups
-    _, steps, length = outputs.shape
-    outputs = outputs.reshape(groups, config.contexts, steps, length)
+    sequences, steps, length = outputs.shape
+    outputs = outputs.reshape(groups, sequences // groups, steps, length)
     units = config.units_per_block
     return [
         outputs[group, :, step, first : first + units].T.ravel().tolist()

@@ -49,6 +49,10 @@ class StreamingPlanner:
             if found < need:
                 raise ConfigError(f"engine.{field}", found, f"must be at least {need} for this schedule")
 
+    def _ring_words(self, held):
+        """Least words of a ring of which ``held`` must be there at once: a burst has to find room behind them."""
+        return held + -(-self.config.max_burst // self.config.beats_per_word)
+
     def _set(self, register, value):
         self.builder.emit("SET", register=register, value=value)
 

@@ -7,6 +7,7 @@ from lstm_hw.emit import write_verilog
 from lstm_hw.gateware.top import Top
 from lstm_hw.plan import sacc
 from lstm_hw.plan.checker import check
+from lstm_hw.plan.conventional import ConventionalPlanner
 from lstm_hw.plan.load_timing import MemoryModel
 from lstm_hw.plan.rowblock import RowBlockPlanner, packets_of
 from sim.scale import run_scale
@@ -48,3 +49,16 @@ def test_sacc_with_a_batch_of_steps(tmp_path):
                        x_per_beat=2)
     plan = sacc.SaccPlanner(model.network, config, 8, 4).plan()
     simulate(tmp_path, model, plan, sacc.packets_of, MemoryModel(25), ((8, True), (8, False)))
+
+
+@pytest.mark.parametrize("pinned", [0, 5])
+def test_one_sequence_without_reuse_over_time(tmp_path, pinned):
+    """On an engine with two contexts, of which one is idle."""
+    model = random_network(np.random.default_rng(4), (10, 11))
+    plan = ConventionalPlanner(model.network, config_for_one_sequence(model), pinned).plan()
+    simulate(tmp_path, model, plan, packets_of, MemoryModel(20))
+
+
+def config_for_one_sequence(model):
+    """An engine whose words take two beats and that may do two time steps side by side."""
+    return config_of(rows=8, contexts=2, x_per_beat=4, cells=2, shifts=model.shifts, weight_words=128)
