@@ -21,6 +21,8 @@ from sim.bench_engine import CLOCK_NS, Port
 from sim.progress import report_progress
 
 REPORT_CYCLES = 5000
+PARTS = 4
+"""Kinds of beats that the memory model counts apart."""
 
 
 def received(path, bits):
@@ -54,7 +56,7 @@ async def plays_runs(dut):
     await driver.load_program(scenario.program)
     await driver.set_weights(scenario.weights_address)
     total = sum(len(packet) for run in scenario.runs for packet in run.outputs)
-    counters = []
+    counters, taken, before = [], [], [0] * PARTS
     for run in scenario.runs:
         waiting = cocotb.start_soon(driver.wait())
         await driver.start(run.entry, run.steps, run.clear)
@@ -63,7 +65,10 @@ async def plays_runs(dut):
             report_progress(int(dut.outputs.value), total)
         assert waiting.result() == ErrorCode.NONE
         counters.append(await driver.counters())
-    (folder / "measured.json").write_text(json.dumps({"counters": counters}))
+        now = [int(getattr(dut, f"taken_{part}").value) for part in range(PARTS)]
+        taken.append([after - first for after, first in zip(now, before, strict=True)])
+        before = now
+    (folder / "measured.json").write_text(json.dumps({"counters": counters, "taken": taken}))
     packets = received(os.environ["LSTM_HW_OUTPUT"], scenario.config.operand_bits)
     assert packets == sum((run.outputs for run in scenario.runs), []), "outputs differ from the reference"
     for number, (found, run) in enumerate(zip(counters, scenario.runs, strict=True)):

@@ -8,7 +8,12 @@ from .runner import run_bench
 MODELS = Path(__file__).parent / "models"
 
 
-def run_scale(folder, scenario, verilog, memory, *, simulator="verilator", build_dir=None, progress=None):
+FILES = {"image": "image.hex", "parts": "parts.hex", "x": "x.hex", "y": "y.txt"}
+"""Plusarg of the models -> file."""
+PARTS = ("x", "h", "bias")
+
+
+def run_scale(folder, scenario, verilog, memory, *, image=None, simulator="verilator", build_dir=None, progress=None):
     """Simulate a scenario's runs; the Verilog must give their packets and counters.
 
     Parameters
@@ -20,13 +25,16 @@ def run_scale(folder, scenario, verilog, memory, *, simulator="verilator", build
         The emitted engine, module ``lstm_engine``.
     memory : MemoryModel
         Latency and bandwidth of the weight memory.
+    image : Image, optional
+        What the beats in memory are, to count those that are read.
     simulator, build_dir, progress
         As for :func:`sim.runner.run_bench`.
 
     Returns
     -------
     list of dict of str to int
-        Counters read from the Verilog, one a run.
+        Counters read from the Verilog, one a run. With ``image``, also the beats that the memory model saw being read
+        of each part, as ``beats_x``, ``beats_h`` and ``beats_bias``.
 
     Raises
     ------
@@ -38,10 +46,14 @@ def run_scale(folder, scenario, verilog, memory, *, simulator="verilator", build
     (folder / "measured.json").unlink(missing_ok=True)
     config = scenario.config
     bits, beat = config.operand_bits, config.beat_bytes
-    image = scenario.image
+    content = scenario.image
     (folder / "image.hex").write_text(
-        "\n".join(image[n : n + beat][::-1].hex() for n in range(0, len(image), beat)) + "\n"
+        "\n".join(content[n : n + beat][::-1].hex() for n in range(0, len(content), beat)) + "\n"
     )
+    beats = len(content) // beat
+    words = [PARTS.index(tile.part) for tile in image.tiles for _ in range(tile.words)] if image else []
+    parts = [part for part in words for _ in range(config.beats_per_word)] or [len(PARTS)] * beats
+    (folder / "parts.hex").write_text("\n".join(map(str, parts)) + "\n")
     digits = -(-(bits * config.x_per_beat + 1) // 4)
     mask = (1 << bits) - 1
     (folder / "x.hex").write_text(
@@ -56,7 +68,7 @@ def run_scale(folder, scenario, verilog, memory, *, simulator="verilator", build
         "DATA_BITS": config.axi_data_bits,
         "ADDRESS_BITS": config.axi_address_bits,
         "X_BITS": bits * config.x_per_beat,
-        "IMAGE_BEATS": len(image) // beat,
+        "IMAGE_BEATS": beats,
         "X_BEATS": sum(len(run.x) for run in scenario.runs),
         "BASE": scenario.weights_address,
         "LATENCY": memory.latency,
@@ -70,9 +82,15 @@ def run_scale(folder, scenario, verilog, memory, *, simulator="verilator", build
         parameters=parameters,
         extra_env={"LSTM_HW_SCENARIO": folder, "LSTM_HW_OUTPUT": folder / "y.txt"},
         plusargs=[
-            f"+{name}={folder / file}" for name, file in (("image", "image.hex"), ("x", "x.hex"), ("y", "y.txt"))
+            f"+{name}={folder / file}" for name, file in FILES.items()
         ],
         build_dir=build_dir,
         progress=progress,
     )
-    return json.loads((folder / "measured.json").read_text())["counters"]
+    measured = json.loads((folder / "measured.json").read_text())
+    if image is None:
+        return measured["counters"]
+    return [
+        counters | {f"beats_{part}": beats for part, beats in zip(PARTS, taken, strict=False)}
+        for counters, taken in zip(measured["counters"], measured["taken"], strict=True)
+    ]

@@ -14,6 +14,10 @@ module scale_top #(
     input aresetn,
     output interrupt,
     output [31:0] outputs,
+    output [31:0] taken_0,
+    output [31:0] taken_1,
+    output [31:0] taken_2,
+    output [31:0] taken_3,
     input [13:0] s_axi_ctrl_awaddr,
     input [2:0] s_axi_ctrl_awprot,
     input s_axi_ctrl_awvalid,
@@ -70,7 +74,8 @@ module scale_top #(
         .INTERVAL(INTERVAL)
     ) memory (
         .clk(aclk), .rst(~aresetn), .araddr(araddr), .arlen(arlen), .arvalid(arvalid), .arready(arready),
-        .rdata(rdata), .rresp(rresp), .rlast(rlast), .rvalid(rvalid), .rready(rready)
+        .rdata(rdata), .rresp(rresp), .rlast(rlast), .rvalid(rvalid), .rready(rready),
+        .taken_0(taken_0), .taken_1(taken_1), .taken_2(taken_2), .taken_3(taken_3)
     );
 
     stream_source #(.DATA_BITS(X_BITS), .BEATS(X_BEATS)) source (

@@ -10,6 +10,7 @@ from lstm_hw.plan.checker import check
 from lstm_hw.plan.conventional import ConventionalPlanner
 from lstm_hw.plan.load_timing import MemoryModel
 from lstm_hw.plan.rowblock import RowBlockPlanner, packets_of
+from lstm_hw.plan.traffic import words_read
 from sim.scale import run_scale
 from tests.builders import config_of, random_network
 from tests.sim.scenarios import plan_scenario
@@ -21,7 +22,7 @@ def simulate(folder, model, plan, packets, memory, runs=PIECES, simulator="veril
     check(plan)
     scenario = plan_scenario(model, plan, runs, packets, memory)
     verilog = write_verilog(folder / "lstm_engine.v", Top(plan.config), "lstm_engine")
-    run_scale(folder, scenario, verilog, memory, simulator=simulator)
+    return run_scale(folder, scenario, verilog, memory, image=plan.image, simulator=simulator)
 
 
 @pytest.mark.parametrize("simulator, memory", [
@@ -40,7 +41,11 @@ def test_sacc_in_pieces(tmp_path, simulator, memory, pinned):
     model = random_network(np.random.default_rng(4), (9, 14))
     config = config_of(rows=16, contexts=2, cells=5, shifts=model.shifts, weight_words=256, program_length=256)
     plan = sacc.SaccPlanner(model.network, config, pinned=pinned).plan()
-    simulate(tmp_path, model, plan, sacc.packets_of, memory, simulator=simulator)
+    found = simulate(tmp_path, model, plan, sacc.packets_of, memory, simulator=simulator)
+    # Beats that the memory saw being read, by matrix, are those that a replay of the program's LOADs counts.
+    words = words_read(plan, PIECES)
+    assert [{part: run[f"beats_{part}"] for part in ("x", "h", "bias")} for run in found[1:]] == [
+        {part: count * config.beats_per_word for part, count in run.items()} for run in words]
 
 
 def test_sacc_with_a_batch_of_steps(tmp_path):
