@@ -15,6 +15,7 @@ import click
 from lstm_hw.config import EngineConfig
 from lstm_hw.emit import write_verilog
 from lstm_hw.errors import LstmHwError, VerificationError
+from lstm_hw.formats import QFormat
 from lstm_hw.gateware.cell import Cell
 from lstm_hw.gateware.cell_unit import CellUnit
 from lstm_hw.gateware.control import Control
@@ -37,6 +38,9 @@ SIZES = {16: (16, 1), 64: (32, 2), 256: (64, 4)}
 """Lanes -> rows, contexts."""
 DEPTHS = {"weight_words": 1024, "accumulators": 64, "finish_entries": 16}
 """Of the memories beside the lanes; LUTs used as memory grow with the last two."""
+REGISTERS = {"weight": ("AREG", "ADREG"), "operand": ("BREG",), "product": ("MREG",), "accumulator": ("PREG",)}
+"""Registers that every DSP slice must use: one of those named, where there are several. A pair's weights pass the
+pre-adder of the first context's slices (ADREG); what it gives the others is formed once for all of them (AREG)."""
 
 
 @dataclass(frozen=True)
@@ -49,21 +53,22 @@ class Mode:
     engine : dict
         Fields of EngineConfig.
     lanes_per_dsp : int
-    registers : tuple of str
-        Registers that every DSP slice must use.
-    carry_per_dsp : int
-        CARRY4 cells that the fabric may spend for each DSP slice.
+    carry_per_dsp, carry_at_end : int
+        CARRY4 cells that the fabric may spend for each DSP slice, and at the end of the drain chain.
     """
 
     name: str
     engine: dict = field(default_factory=dict)
     lanes_per_dsp: int = 1
-    registers: tuple = ("AREG", "BREG", "MREG", "PREG")
     carry_per_dsp: int = 0
+    carry_at_end: int = 0
 
 
 MODES = (
     Mode("16bit", {"weight_bits": 16, "operand_bits": 16, "accumulator_bits": 44}),
+    # The counter of a pair's wraps, 12 bits, and in front of the cell unit one subtractor for the whole array.
+    Mode("8bit", {"weight_bits": 8, "operand_bits": 8, "accumulator_bits": 28, "hidden": QFormat(0, 7)},
+         lanes_per_dsp=2, carry_per_dsp=3, carry_at_end=7),
 )
 ENGINE = EngineConfig(rows=128, contexts=7, cells=2, axi_data_bits=512, x_per_beat=8, activation="pwl",
                       weight_words=11136, h_elements=256, states=1792, x_elements=14336, accumulators=65)
@@ -108,19 +113,19 @@ def lane_rows(mode, rows, contexts, folder=FOLDER, **depths):
     slices, carry = stat["dsp"], stat["cells"].get("CARRY4", 0)
     if slices * mode.lanes_per_dsp != config.lanes:
         raise VerificationError(name, f"{slices} DSP slices", f"must be one for {mode.lanes_per_dsp} of the lanes")
-    for register in mode.registers:
-        used = stat["dsp_registers"][register]
-        if used != slices:
-            raise VerificationError(name, f"{register} used in {used} of {slices} slices", "must be used in all")
-    if carry > mode.carry_per_dsp * slices:
-        raise VerificationError(name, f"{carry} CARRY4", f"must be at most {mode.carry_per_dsp} a DSP slice")
+    used = {kind: sum(stat["dsp_registers"][register] for register in names) for kind, names in REGISTERS.items()}
+    for kind, count in used.items():
+        if count != slices:
+            raise VerificationError(name, f"{kind} register in {count} of {slices} slices", "must be in all")
+    if carry > mode.carry_per_dsp * slices + mode.carry_at_end:
+        rule = f"must be at most {mode.carry_per_dsp} a DSP slice and {mode.carry_at_end} beside them"
+        raise VerificationError(name, f"{carry} CARRY4", rule)
     memory = f"LUT memory for {config.accumulators} accumulators and {config.finish_entries} finished sums a lane"
     figures = {
         "dsp_per_lane": (slices, "DSP48E1"), "lut_per_lane": (stat["lut"], "LUTs used as logic"),
         "lutram_per_lane": (stat["lutram"], memory), "ff_per_lane": (stat["ff"], "flip-flops"),
         "carry4_per_lane": (carry, "CARRY4"), "bram_per_lane": (stat["bram36"], f"36 Kb, {config.weight_words} words"),
-        **{f"dsp_with_{register.lower()}": (stat["dsp_registers"][register] * config.lanes / slices, "share of slices")
-           for register in (*mode.registers, "CREG")},
+        **{f"{kind}_registers_per_lane": (count, "in DSP48E1") for kind, count in used.items()},
     }
     result = [Row(metric, f"{mode.name}/{config.lanes}", count / config.lanes, unit, None, stat["tool"])
               for metric, (count, unit) in figures.items()]

@@ -83,9 +83,9 @@ RING_WORDS = 2048
 
 
 def dsp_slices(config):
-    """DSP slices: one a lane, and in every cell the activation's and one for the products."""
+    """DSP slices: one a lane or pair of 8-bit lanes, and in every cell the activation's and one for the products."""
     make_activation(config.activation, config.preact, config.activated)
-    return config.lanes + config.cells * (MULTIPLIERS[config.activation] + 1)
+    return config.lanes // config.lanes_per_dsp + config.cells * (MULTIPLIERS[config.activation] + 1)
 
 
 def planned(case, layer, activation="pwl"):

@@ -6,6 +6,7 @@ from amaranth import ClockSignal, Instance, Module, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from lstm_hw.config import VALUE_BITS
 from lstm_hw.emit import emit_verilog
 from lstm_hw.errors import ConfigError
 from lstm_hw.gateware.top import CONTROL, WEIGHTS, Top, X, Y
@@ -77,7 +78,7 @@ class SelfTest(wiring.Component):
         self.script = RomSource(ACCESS.size, script_of(scenario))
         self.weights = AxiRom(config.axi_address_bits, config.axi_data_bits, scenario.weights_address, scenario.image)
         self.x = RomSource(bits * config.x_per_beat + 1, _x_words(scenario.runs, bits))
-        self.expected = RomSource(expectation_layout(bits).size, expectations(vectors, bits))
+        self.expected = RomSource(expectation_layout(VALUE_BITS).size, expectations(vectors, VALUE_BITS))
         super().__init__({
             "i_restart": In(1), "o_running": Out(1), "o_pass": Out(1), "o_fail": Out(1), "o_reason": Out(Reason),
             "o_passed": Out(range(self.vectors + 1)), "o_cycles": Out(32), "o_heartbeat": Out(1),
@@ -92,7 +93,7 @@ class SelfTest(wiring.Component):
         m.submodules.weights = weights = fresh(self.weights)
         m.submodules.x = x = fresh(self.x)
         m.submodules.expected = expected = fresh(self.expected)
-        m.submodules.checker = checker = fresh(Checker(self.scenario.config.operand_bits, self.vectors))
+        m.submodules.checker = checker = fresh(Checker(VALUE_BITS, self.vectors))
 
         bits = self.scenario.config.operand_bits * self.scenario.config.x_per_beat
         ports = {

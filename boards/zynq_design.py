@@ -4,6 +4,7 @@ It is an integration template: written from the documentation of the cores and n
 script's header says too.
 """
 
+from lstm_hw.config import VALUE_BITS
 from lstm_hw.gateware.top import CONTROL, WEIGHTS, X, Y
 from lstm_hw.registers import ADDRESS_BITS
 
@@ -132,5 +133,5 @@ def script(engine_config, name="zc706", part="xc7z045ffg900-2"):
     x_bits = engine_config.operand_bits * engine_config.x_per_beat
     return _TEMPLATE.format(
         name=name, part=part, control=CONTROL, weights=WEIGHTS, x=X, y=Y, x_bits=x_bits, clock=CLOCK_MHZ,
-        memory_bits=max(32, x_bits), y_bits=engine_config.operand_bits, control_base=CONTROL_BASE, dma_base=DMA_BASE,
+        memory_bits=max(32, x_bits), y_bits=VALUE_BITS, control_base=CONTROL_BASE, dma_base=DMA_BASE,
         control_range=f"{(1 << ADDRESS_BITS) >> 10}K")

@@ -14,6 +14,8 @@ from .formats import QFormat
 MAX_CONTEXTS = 8
 PAGE_BYTES = 4096
 """No burst crosses a multiple of this address (AXI4)."""
+VALUE_BITS = 16
+"""Width of a pre-activation, of c, of an activation's result and of an element of the output stream."""
 GATES = 4
 GATE_NAMES = ("i", "f", "g", "o")
 SERIAL_SLOTS = 5
@@ -39,9 +41,13 @@ class EngineConfig:
     rows: int = field(default=32, metadata={"doc": "R: matrix rows that work side by side, 4, 8 or a multiple of 16"})
     contexts: int = field(default=1, metadata={"doc": "K: vectors that use the same weight word side by side, 1 to 8"})
     weight_bits: int = field(default=16, metadata={"doc": "width of a stored weight, 8 or 16"})
-    operand_bits: int = field(default=16, metadata={"doc": "width of an element of x and h"})
+    operand_bits: int = field(
+        default=16,
+        metadata={"doc": "width of an element of x and h: 16, or 8 with 8-bit weights, two lanes to a DSP slice"},
+    )
     accumulator_bits: int = field(
-        default=44, metadata={"doc": "width of an accumulator, exact for the longest sum, up to 48"}
+        default=44,
+        metadata={"doc": "width of an accumulator, exact for the longest sum, up to 48; to 32 with 8-bit operands"},
     )
     weight_words: int = field(default=1024, metadata={"doc": "depth of the weight buffer in words of R weights"})
     h_elements: int = field(default=128, metadata={"doc": "elements of h that each context can hold"})
@@ -56,7 +62,8 @@ class EngineConfig:
     axi_address_bits: int = field(default=40, metadata={"doc": "address width of the weight port, 32 to 64"})
     outstanding: int = field(default=8, metadata={"doc": "bursts in flight on the weight port"})
     shifts: tuple = field(
-        default=(15,), metadata={"doc": "right shifts from accumulator to pre-activation, one a layer"}
+        default=(15,),
+        metadata={"doc": "right shifts from accumulator to pre-activation, one a layer; left where negative"},
     )
     activation: str = field(
         default="quadratic64", metadata={"doc": "activation unit: quadratic64, quadratic128 or pwl"}
@@ -67,6 +74,9 @@ class EngineConfig:
 
     def __post_init__(self):
         object.__setattr__(self, "shifts", tuple(self.shifts))
+        # Of a pair, a sum wraps at least once in its range, and both fit the 48 bits of a DSP slice.
+        lowest = self.weight_bits + self.operand_bits + (self.operand_bits == 8)
+        highest = 32 if self.operand_bits == 8 else 48
         rules = [
             (
                 "rows",
@@ -75,11 +85,16 @@ class EngineConfig:
             ),
             ("contexts", 1 <= self.contexts <= MAX_CONTEXTS, f"must be between 1 and {MAX_CONTEXTS}"),
             ("weight_bits", self.weight_bits in (8, 16), "must be 8 or 16"),
-            ("operand_bits", self.operand_bits == 16, "must be 16"),
+            ("operand_bits", self.operand_bits in (8, 16), "must be 8 or 16"),
+            (
+                "operand_bits",
+                self.operand_bits >= self.weight_bits,
+                f"must be 16 with weight_bits = {self.weight_bits}",
+            ),
             (
                 "accumulator_bits",
-                self.weight_bits + self.operand_bits <= self.accumulator_bits <= 48,
-                f"must be between {self.weight_bits + self.operand_bits} and 48",
+                lowest <= self.accumulator_bits <= highest,
+                f"must be between {lowest} and {highest}",
             ),
             ("weight_words", 2 <= self.weight_words <= 1 << 18, "must be between 2 and 262144"),
             ("h_elements", 1 <= self.h_elements <= 1 << 16, "must be between 1 and 65536"),
@@ -103,7 +118,7 @@ class EngineConfig:
             ("axi_address_bits", 32 <= self.axi_address_bits <= 64, "must be between 32 and 64"),
             ("outstanding", 1 <= self.outstanding <= 64, "must be between 1 and 64"),
             ("shifts", 1 <= len(self.shifts) <= 16, "must have 1 to 16 entries"),
-            ("shifts", all(0 <= s < 48 for s in self.shifts), "must be between 0 and 47"),
+            ("shifts", all(-16 <= s < 48 for s in self.shifts), "must be between -16 and 47"),
         ]
         for name, holds, rule in rules:
             if not holds:
@@ -112,14 +127,24 @@ class EngineConfig:
             raise ConfigError(
                 "engine.x_elements", self.x_elements, f"must be a multiple of x_per_beat = {self.x_per_beat}"
             )
-        for name in ("preact", "activated", "hidden"):
-            if getattr(self, name).width != self.operand_bits:
-                raise ConfigError(f"engine.{name}", getattr(self, name), f"must be {self.operand_bits} bits wide")
+        for name, width in (("preact", VALUE_BITS), ("activated", VALUE_BITS), ("hidden", self.operand_bits)):
+            if getattr(self, name).width != width:
+                raise ConfigError(f"engine.{name}", getattr(self, name), f"must be {width} bits wide")
 
     @property
     def lanes(self):
         """Multiply-accumulate lanes: rows times contexts."""
         return self.rows * self.contexts
+
+    @property
+    def lanes_per_dsp(self):
+        """Rows that share a DSP slice: two where weights and operands have 8 bits."""
+        return 2 if self.operand_bits == 8 else 1
+
+    @property
+    def sum_word_bits(self):
+        """Bits that the accumulator memory holds for the sums of one DSP slice."""
+        return self.lanes_per_dsp * self.accumulator_bits
 
     @property
     def group_rows(self):

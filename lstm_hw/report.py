@@ -162,9 +162,9 @@ class Report:
 
 
 def dsp_estimate(engine):
-    """DSP blocks: one a lane, and in each serial cell one and those of the activation's polynomial."""
+    """DSP blocks: one a lane or pair of 8-bit lanes, in each cell one and those of the activation's polynomial."""
     activation = make_activation(engine.activation, engine.preact, engine.activated)
-    return engine.lanes + engine.cells * (1 + activation.degree)
+    return engine.lanes // engine.lanes_per_dsp + engine.cells * (1 + activation.degree)
 
 
 def _percent(share):

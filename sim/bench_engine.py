@@ -26,6 +26,7 @@ from cocotbext.axi import (
     AxiStreamSource,
 )
 
+from lstm_hw.config import VALUE_BITS
 from lstm_hw.driver import Driver
 from lstm_hw.gateware.top import CONTROL, WEIGHTS, X, Y
 from lstm_hw.registers import ErrorCode
@@ -153,11 +154,10 @@ class TB:
 
     async def receive(self, count):
         """Take so many output packets; elements are signed."""
-        bits = self.scenario.config.operand_bits
         packets = []
         for _ in range(count):
             frame = await self.sink.recv()
-            packets.append([v - (1 << bits) if v >> bits - 1 else v for v in frame.tdata])
+            packets.append([v - (1 << VALUE_BITS) if v >> VALUE_BITS - 1 else v for v in frame.tdata])
         return packets
 
 

@@ -13,6 +13,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import First, RisingEdge, Timer
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster
 
+from lstm_hw.config import VALUE_BITS
 from lstm_hw.driver import Driver
 from lstm_hw.gateware.top import CONTROL
 from lstm_hw.registers import ErrorCode
@@ -69,7 +70,7 @@ async def plays_runs(dut):
         taken.append([after - first for after, first in zip(now, before, strict=True)])
         before = now
     (folder / "measured.json").write_text(json.dumps({"counters": counters, "taken": taken}))
-    packets = received(os.environ["LSTM_HW_OUTPUT"], scenario.config.operand_bits)
+    packets = received(os.environ["LSTM_HW_OUTPUT"], VALUE_BITS)
     assert packets == sum((run.outputs for run in scenario.runs), []), "outputs differ from the reference"
     for number, (found, run) in enumerate(zip(counters, scenario.runs, strict=True)):
         assert run.counters in (None, found), f"run {number}: counters {found}, expected {run.counters}"

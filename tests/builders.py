@@ -17,6 +17,9 @@ ACCUMULATOR_FRACTION = WEIGHT_FRACTION + OPERAND_FRACTION
 LSTM_SHIFT, LINEAR_SHIFT = 15, 14
 """Bits that rounding drops from an accumulator: 27 fraction bits to the 12 of Q3.12, 13 for a head."""
 
+PAIRS = {"weight_bits": 8, "operand_bits": 8, "hidden": QFormat(0, 7), "accumulator_bits": 24}
+"""Fields of an engine with two 8-bit lanes to a DSP slice."""
+
 
 def config_of(**values):
     """A small engine; keyword arguments replace fields."""
@@ -46,24 +49,31 @@ class RandomNetwork:
     network: Network
     layers: tuple
     weight_bits: int
+    operand_bits: int
+
+    @property
+    def widths(self):
+        """Fields of an engine for it."""
+        return {"weight_bits": self.weight_bits, "operand_bits": self.operand_bits,
+                "hidden": QFormat(0, self.operand_bits - 1), "accumulator_bits": {8: 28, 16: 44}[self.operand_bits]}
 
     @property
     def shifts(self):
         return tuple(shape.shift for shape in self.network.layers)
 
 
-def random_network(rng, sizes, head=0, head_every_step=False, weight_bits=16):
+def random_network(rng, sizes, head=0, head_every_step=False, weight_bits=16, operand_bits=16):
     """Random weights of a size that reaches the flat parts of the activations now and then."""
     weight_limit = {16: 6000, 8: 127}[weight_bits]
     # Eight-bit weights have the top bits of the format: the same range of sums from fewer steps.
-    fraction = {16: ACCUMULATOR_FRACTION, 8: OPERAND_FRACTION + 6}[weight_bits]
+    fraction = {16: WEIGHT_FRACTION, 8: 6}[weight_bits] + operand_bits - 1
     bias_format = QFormat(3, fraction - 4)
     layers, shapes = [], []
 
     def add(kind, inputs, outputs, rows, shift, **matrices):
         bias = rng.integers(-1 << bias_format.fraction, 1 << bias_format.fraction, rows)
         layer = SimpleNamespace(bias=bias, acc_fraction=fraction, bias_format=bias_format, **matrices)
-        structure, _ = bias_digits(bias << fraction - bias_format.fraction, weight_bits)
+        structure, _ = bias_digits(bias << fraction - bias_format.fraction, weight_bits, operand_bits)
         layers.append(layer)
         shapes.append(LayerShape(kind, inputs, outputs, shift, structure))
 
@@ -77,20 +87,21 @@ def random_network(rng, sizes, head=0, head_every_step=False, weight_bits=16):
         inputs = outputs
     if head:
         add("linear", inputs, head, head, fraction - 13, weight=matrix(head, inputs))
-    return RandomNetwork(Network(tuple(shapes), head_every_step), tuple(layers), weight_bits)
+    return RandomNetwork(Network(tuple(shapes), head_every_step), tuple(layers), weight_bits, operand_bits)
 
 
-def random_x(rng, contexts, steps, length):
+def random_x(rng, contexts, steps, length, operand_bits=16):
     """Input vectors with full-scale elements among them."""
-    x = rng.integers(-1 << 15, 1 << 15, (contexts, steps, length))
-    return np.where(rng.random(x.shape) < 0.1, rng.choice([-1 << 15, (1 << 15) - 1], x.shape), x)
+    limit = 1 << operand_bits - 1
+    x = rng.integers(-limit, limit, (contexts, steps, length))
+    return np.where(rng.random(x.shape) < 0.1, rng.choice([-limit, limit - 1], x.shape), x)
 
 
-def half_up(values, drop):
-    """Rounded and held to 16 bits; a negative ``drop`` raises."""
+def half_up(values, drop, bits=16):
+    """Rounded and held to so many bits; a negative ``drop`` raises."""
     values = np.asarray(values, dtype=object)
     rounded = (values + (1 << drop - 1)) >> drop if drop > 0 else values << -drop
-    return np.clip(rounded, -1 << 15, (1 << 15) - 1).astype(np.int64)
+    return np.clip(rounded, -1 << bits - 1, (1 << bits - 1) - 1).astype(np.int64)
 
 
 def lstm_cell(config, preact, c):
@@ -103,7 +114,8 @@ def lstm_cell(config, preact, c):
     common = max(a + cell, 2 * a)
     total = f * np.asarray(c, dtype=object) * (1 << common - a - cell) + i * g * (1 << common - 2 * a)
     new_c = half_up(total, common - cell)
-    h = half_up(o * activation.compute(new_c, True).astype(object), 2 * a - config.hidden.fraction)
+    h = half_up(o * activation.compute(new_c, True).astype(object), 2 * a - config.hidden.fraction,
+                config.hidden.width)
     return h, new_c
 
 

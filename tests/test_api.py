@@ -145,6 +145,20 @@ def test_contexts_without_head(rng, tmp_path):
     assert measured.outputs.shape == (3, 2, 3) and measured.cycles_equal
 
 
+@pytest.mark.parametrize("scale", [0.5, 3.0], ids=["shift to the right", "shift to the left"])
+def test_pairs_of_lanes(rng, tmp_path, scale):
+    """8-bit weights and vectors; large weights leave sums with fewer fraction bits than pre-activations have."""
+    x = rng.uniform(-1, 1, (4, 3, 5))
+    project = lstm_hw.convert(float_model(rng, inputs=5, hidden=(7,), scale=scale), calibration=x, x=x,
+                              output=tmp_path, engine={"rows": 8, "contexts": 2, "cells": 2},
+                              quantize={"weight_bits": 8, "operand_bits": 8}, name="pairs")
+    assert project.engine.lanes_per_dsp == 2 and project.engine.hidden == lstm_hw.QFormat(0, 7)
+    assert (project.engine.shifts[0] < 0) == (scale > 1)
+    measured = project.simulate()
+    assert measured.cycles_equal
+    np.testing.assert_array_equal(measured.outputs, project.predict(x, stored=True))
+
+
 @pytest.mark.parametrize("shape, rule", [((2, 3, 4), "must be"), ((2, 3), "must be"), ((0, 3, 3), "must be")])
 def test_inputs_that_do_not_fit(rng, shape, rule):
     project = lstm_hw.convert(float_model(rng), calibration=rng.uniform(-1, 1, (2, 4, 3)))

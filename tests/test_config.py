@@ -8,6 +8,7 @@ import pytest
 from lstm_hw.config import EngineConfig
 from lstm_hw.errors import ConfigError
 from lstm_hw.formats import QFormat
+from tests.builders import PAIRS
 
 WRONG = {
     "rows": (0, 1, 2, 6, 12, 20, 24, 40), "contexts": (0, 9), "weight_bits": (4, 12, 32), "operand_bits": (8, 18),
@@ -15,14 +16,14 @@ WRONG = {
     "x_elements": (0, (1 << 16) + 1), "x_per_beat": (0, 3, 64, -1), "accumulators": (1, 257),
     "finish_entries": (1, 257),
     "states": (0, (1 << 16) + 1), "program_length": (1, 257), "cells": (0, 3, 4, 6), "axi_data_bits": (32, 96, 2048),
-    "axi_address_bits": (31, 65), "outstanding": (0, 65), "shifts": ((), (15,) * 17, (48,), (-1,)),
+    "axi_address_bits": (31, 65), "outstanding": (0, 65), "shifts": ((), (15,) * 17, (48,), (-17,)),
     "preact": (QFormat(3, 11),), "activated": (QFormat(0, 16),), "hidden": (QFormat(0, 7),),
 }
 RIGHT = {
     "rows": (4, 8, 16, 48), "contexts": (1, 8), "weight_bits": (8, 16), "accumulator_bits": (32, 48),
     "weight_words": (2, 1 << 18), "h_elements": (1, 1 << 16), "x_elements": (1, 1 << 16), "x_per_beat": (1, 32),
     "accumulators": (2, 256), "finish_entries": (2, 256), "states": (1, 1 << 16), "program_length": (2, 256),
-    "cells": (1, 2, 5), "axi_address_bits": (32, 64), "outstanding": (1, 64), "shifts": ((0,) * 16, (47,)),
+    "cells": (1, 2, 5), "axi_address_bits": (32, 64), "outstanding": (1, 64), "shifts": ((0,) * 16, (47,), (-16,)),
 }
 
 
@@ -51,6 +52,25 @@ def test_rules_between_fields():
     with pytest.raises(ConfigError, match="engine.accumulator_bits: 31; must be between 32 and 48"):
         config_of(accumulator_bits=31)
     assert config_of(accumulator_bits=24, weight_bits=8).accumulator_bits == 24
+
+
+def test_pairs_of_lanes():
+    """8-bit operands go with 8-bit weights and put two lanes into a DSP slice, within its 48 bits."""
+    pairs = config_of(**PAIRS)
+    assert (pairs.lanes_per_dsp, pairs.sum_word_bits, pairs.lanes) == (2, 48, 32)
+    single = config_of(weight_bits=8)
+    assert (single.lanes_per_dsp, single.sum_word_bits) == (1, single.accumulator_bits)
+    with pytest.raises(ConfigError, match="engine.operand_bits: 8; must be 16 with weight_bits = 16"):
+        config_of(operand_bits=8, hidden=QFormat(0, 7))
+    for bits in (16, 33):
+        with pytest.raises(ConfigError, match=f"engine.accumulator_bits: {bits}; must be between 17 and 32"):
+            config_of(**PAIRS | {"accumulator_bits": bits})
+    for bits in (17, 32):
+        assert config_of(**PAIRS | {"accumulator_bits": bits}).accumulator_bits == bits
+    for name, value, width in (("hidden", QFormat(0, 15), 8), ("preact", QFormat(3, 4), 16),
+                               ("activated", QFormat(0, 7), 16)):
+        with pytest.raises(ConfigError, match=f"engine.{name}: {value}; must be {width} bits wide"):
+            config_of(**PAIRS | {name: value})
 
 
 def test_every_field_is_documented_and_tested():

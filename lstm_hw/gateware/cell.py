@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..activation import make_activation
-from ..config import GATES, SERIAL_SLOTS
+from ..config import GATES, SERIAL_SLOTS, VALUE_BITS
 from .requantize import Requantize
 
 MULTIPLY_LATENCY = 2
@@ -41,9 +41,9 @@ class Cell(wiring.Component):
         activated, cell = config.activated.fraction, config.preact.fraction
         # Both products are aligned to the larger fraction and added exactly.
         self.sum_fraction = max(activated + cell, 2 * activated)
-        width = config.operand_bits * 2 + 2 + abs(activated - cell)
+        width = VALUE_BITS * 2 + 2 + abs(activated - cell)
         self.round_c = Requantize(width, (self.sum_fraction,), config.preact)
-        self.round_h = Requantize(config.operand_bits * 2, (2 * activated,), config.hidden)
+        self.round_h = Requantize(VALUE_BITS * 2, (2 * activated,), config.hidden)
         self.sum_width = width
 
         # Cycles after i_start at which ...
@@ -56,16 +56,16 @@ class Cell(wiring.Component):
         self.latency = self.tanh_out + MULTIPLY_LATENCY + self.round_h.latency
         super().__init__({
             "i_start": In(1),
-            "i_preact": In(data.ArrayLayout(signed(config.operand_bits), GATES)),
-            "o_read": Out(1), "i_c": In(signed(config.operand_bits)),
-            "o_c": Out(signed(config.operand_bits)), "o_c_valid": Out(1),
+            "i_preact": In(data.ArrayLayout(signed(VALUE_BITS), GATES)),
+            "o_read": Out(1), "i_c": In(signed(VALUE_BITS)),
+            "o_c": Out(signed(VALUE_BITS)), "o_c_valid": Out(1),
             "o_h": Out(signed(config.operand_bits)), "o_h_valid": Out(1),
         })
 
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        bits = config.operand_bits
+        bits = VALUE_BITS
         m.submodules.activation = activation = self.activation.create()
         m.submodules.round_c, m.submodules.round_h = self.round_c, self.round_h
 

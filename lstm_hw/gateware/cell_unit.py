@@ -5,7 +5,7 @@ from amaranth.lib import data, fifo, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from ..config import CELL_PHASES, GATES, SERIAL_SLOTS
+from ..config import CELL_PHASES, GATES, SERIAL_SLOTS, VALUE_BITS
 from ..plan.isa import MODE_LINEAR, MODE_ZERO
 from .cell import Cell
 from .instruction import command_layout
@@ -16,9 +16,9 @@ FINISH_DELAY = 4
 """Cycles from the registered last column of a slot until the drain may be told of its sum."""
 
 
-def output_beat_layout(config):
-    """One beat of the output stream: an element and the end-of-vector mark."""
-    return data.StructLayout({"data": signed(config.operand_bits), "last": 1})
+def output_beat_layout():
+    """One beat of the output stream: an element, h sign-extended, and the end-of-vector mark."""
+    return data.StructLayout({"data": signed(VALUE_BITS), "last": 1})
 
 
 class DrainUnit(wiring.Component):
@@ -263,7 +263,7 @@ class CellUnit(wiring.Component):
                 "o_h_address": Out(16),
                 "o_h_data": Out(element),
                 "o_signal": Out(1),
-                "o": Out(stream.Signature(output_beat_layout(config))),
+                "o": Out(stream.Signature(output_beat_layout())),
                 "o_idle": Out(1),
             }
         )
@@ -296,13 +296,13 @@ class CellUnit(wiring.Component):
             m.d.comb += [cell.i_start.eq(start & (start_tag.cell == n)), cell.i_preact.eq(preact)]
 
         def merged(name, flag):
-            value = Signal(signed(config.operand_bits), name=f"merged_{name}")
+            value = Signal.like(getattr(cells[0], name), name=f"merged_{name}")
             for cell in cells:
                 with m.If(getattr(cell, flag)):
                     m.d.comb += value.eq(getattr(cell, name))
             return value
 
-        m.submodules.states = states = memory.Memory(shape=config.operand_bits, depth=config.states, init=[])
+        m.submodules.states = states = memory.Memory(shape=VALUE_BITS, depth=config.states, init=[])
         reader, writer = states.read_port(), states.write_port()
         read, c_valid = Signal(), Signal()
         m.d.comb += [
@@ -353,7 +353,7 @@ class CellUnit(wiring.Component):
         tag = tag_queue("arrival_tags", self.i_arrived & (arriving == pieces - 1))
         with m.If(self.i_arrived):
             m.d.sync += arriving.eq(Mux(arriving == pieces - 1, 0, arriving + 1))
-        preact = Signal(data.ArrayLayout(signed(config.operand_bits), GATES), reset_less=True)
+        preact = Signal(data.ArrayLayout(signed(VALUE_BITS), GATES), reset_less=True)
         start = Signal()
         m.d.sync += start.eq(valid[-1] & (piece == pieces - 1))
         with m.If(valid[-1]):
@@ -368,9 +368,9 @@ class CellUnit(wiring.Component):
 
     def _output(self, m, start, tag, preact, h_emitted, h, h_last):
         """Queue h elements and plain outputs for the output stream; sets ``quiet`` when nothing waits."""
-        config, drain = self.config, self.drain
+        drain = self.drain
         m.submodules.output = queue = fifo.SyncFIFOBuffered(
-            width=output_beat_layout(config).size, depth=self.output_places
+            width=output_beat_layout().size, depth=self.output_places
         )
         promised = Signal(range(self.output_places + 1))
         popped = queue.r_rdy & self.o.ready
@@ -383,8 +383,8 @@ class CellUnit(wiring.Component):
         with m.If(start & (tag.mode == MODE_LINEAR) & tag.emit):
             m.d.sync += [values.eq(preact), left.eq(tag.outputs), last.eq(tag.last)]
         with m.Elif(left != 0):
-            m.d.sync += [values.eq(values.as_value() >> config.operand_bits), left.eq(left - 1)]
-        beat = output_beat_layout(config)(queue.w_data)
+            m.d.sync += [values.eq(values.as_value() >> VALUE_BITS), left.eq(left - 1)]
+        beat = output_beat_layout()(queue.w_data)
         m.d.comb += [
             queue.w_en.eq(h_emitted | (left != 0)),
             beat.data.eq(Mux(left != 0, values[0], h)),

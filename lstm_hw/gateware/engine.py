@@ -116,7 +116,7 @@ class Engine(wiring.Component):
             "o_error": Out(1), "o_error_code": Out(4), "o_error_address": Out(64),
             "o_count": Out(data.StructLayout({name.lower(): 64 for name in COUNTERS})),
             "i_x": In(stream.Signature(x_beat_layout(config))),
-            "o_y": Out(stream.Signature(output_beat_layout(config))),
+            "o_y": Out(stream.Signature(output_beat_layout())),
             "bus": Out(Axi4Read(config.axi_address_bits, config.axi_data_bits)),
         })
 

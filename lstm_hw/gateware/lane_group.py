@@ -3,6 +3,9 @@
 from amaranth import *
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from .lane import lane, lane_pair, separated
 
 
 def control_layout(config):
@@ -48,12 +51,17 @@ def drain_layout(config):
     })
 
 
+def drained_layout(config):
+    """What the drain chain carries: the sum words that hold ``drain_width`` accumulators."""
+    return data.ArrayLayout(config.sum_word_bits, -(-config.drain_width // config.lanes_per_dsp))
+
+
 class LaneGroup(wiring.Component):
     """A few rows, all contexts: weight memory, multiply-accumulate lanes, accumulator and finish memories.
 
-    The group is one hop of three chains (control, weight fill, drain). Every lane is
-    ``p <= (first ? c : p) + m`` with ``m <= a * b``: operand, product and accumulator registers of
-    one DSP slice. A column without a product has zero operands, so the sum stays as it is.
+    The group is one hop of three chains (control, weight fill, drain). The lanes are those of
+    :mod:`lstm_hw.gateware.lane`, one or two rows to a DSP slice, whose operand, product and accumulator registers they
+    are. A column without a product has zero operands, so the sum stays as it is.
 
     Parameters
     ----------
@@ -71,7 +79,7 @@ class LaneGroup(wiring.Component):
     i_control/o_control, i_fill/o_fill, i_drain/o_drain
         Chains, one register each way through.
     i_drained/o_drained : data of the drain chain
-        ``drain_width`` accumulators; the group that a request names replaces them by its own.
+        The sum words of ``drain_width`` accumulators; the group that a request names replaces them by its own.
 
     Timing
     ------
@@ -81,7 +89,7 @@ class LaneGroup(wiring.Component):
 
     def __init__(self, config, position):
         self.config, self.position = config, position
-        drained = data.ArrayLayout(signed(config.accumulator_bits), config.drain_width)
+        drained = drained_layout(config)
         super().__init__({
             "i_index": In(range(config.groups)), "o_index": Out(range(config.groups)),
             "i_chunk": In(range(config.beats_per_word)), "o_chunk": Out(range(config.beats_per_word)),
@@ -94,28 +102,31 @@ class LaneGroup(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        rows, bits = config.group_rows, config.accumulator_bits
+        create, packed = (lane_pair, 2) if config.lanes_per_dsp == 2 else (lane, 1)
+        bits, count = config.sum_word_bits, config.group_rows // packed
         control, drain = self.o_control, self.o_drain
         m.d.sync += [control.eq(self.i_control), self.o_fill.eq(self.i_fill), drain.eq(self.i_drain)]
 
         weights = self._weight_memory(m)
-        local = Signal(self.o_drained.shape(), reset_less=True)
+        local = Signal(drained_layout(config).size, reset_less=True)
+        pieces_per_word = -(-packed // config.drain_width)
         per_context = []
         for k in range(config.contexts):
-            sums = self._lanes(m, k, weights)
-            sources = memory.Memory(shape=bits * rows, depth=config.accumulators, init=[])
-            finished = memory.Memory(shape=bits * rows, depth=config.finish_entries, init=[])
+            sources = memory.Memory(shape=bits * count, depth=config.accumulators, init=[])
+            finished = memory.Memory(shape=bits * count, depth=config.finish_entries, init=[])
             m.submodules[f"accumulators{k}"], m.submodules[f"finished{k}"] = sources, finished
-            for store, enable in ((sources, control.store[k]), (finished, control.finish[k])):
-                port = store.write_port()
-                m.d.comb += [port.en.eq(enable), port.addr.eq(control.target), port.data.eq(Cat(p for _, p in sums))]
             starts = sources.read_port(domain="comb")
             m.d.comb += starts.addr.eq(control.source)
-            for row, (c, _) in enumerate(sums):
-                m.d.sync += c.eq(starts.data.word_select(row, bits))
+            sums = Cat(create(m, f"{k}_{n}", config, weights.word_select(n, packed * config.weight_bits),
+                              control.operands[k], control.first, starts.data.word_select(n, bits))
+                       for n in range(count))
+            for store, enable in ((sources, control.store[k]), (finished, control.finish[k])):
+                port = store.write_port()
+                m.d.comb += [port.en.eq(enable), port.addr.eq(control.target), port.data.eq(sums)]
             result = finished.read_port(domain="comb")
             m.d.comb += result.addr.eq(drain.entry)
-            per_context.append(result.data.word_select(drain.piece, bits * config.drain_width))
+            piece = drain.piece >> exact_log2(pieces_per_word)
+            per_context.append(result.data.word_select(piece, len(local)))
         m.d.sync += local.eq(Array(per_context)[drain.context])
         here = Signal()
         m.d.sync += [
@@ -140,26 +151,6 @@ class LaneGroup(wiring.Component):
             reader.addr.eq(self.o_control.weight), reader.en.eq(1),
         ]
         return reader.data
-
-    def _lanes(self, m, k, weights):
-        """The lanes of one context; returns a (start value, sum) pair of registers a row."""
-        config = self.config
-        result = []
-        for row in range(config.group_rows):
-            def register(name, width, row=row):
-                return Signal(signed(width), name=f"{name}_{k}_{row}", reset_less=True)
-
-            a, b = register("a", config.weight_bits), register("b", config.operand_bits)
-            product = register("product", config.weight_bits + config.operand_bits)
-            c, p = register("c", config.accumulator_bits), register("p", config.accumulator_bits)
-            m.d.sync += [
-                a.eq(weights.word_select(row, config.weight_bits)),
-                b.eq(self.o_control.operands[k]),
-                product.eq(a * b),
-                p.eq(Mux(self.o_control.first, c, p) + product),
-            ]
-            result.append((c, p))
-        return result
 
 
 class LaneArray(wiring.Component):
@@ -204,5 +195,15 @@ class LaneArray(wiring.Component):
                 m.d.comb += group.i_drained.eq(drained)
             control, fill, drain, drained = group.o_control, group.o_fill, group.o_drain, group.o_drained
             place = group.o_index, group.o_chunk
-        m.d.comb += [self.o_drain.eq(drain), self.o_drained.eq(drained)]
+        m.d.comb += [self.o_drain.eq(drain), Cat(self.o_drained).eq(Cat(self._sums(m, drained)))]
         return m
+
+    def _sums(self, m, words):
+        """The accumulators that were asked for, from the sum words at the end of the chain."""
+        config = self.config
+        sums = [total for word in words for total in separated(word, config)]
+        if len(sums) == config.drain_width:
+            return sums
+        asked = Signal(self.drained_delay)      # one row of a pair
+        m.d.sync += asked.eq(Cat(self.o_drain.piece[0], asked))
+        return [Mux(asked[-1], sums[1], sums[0])]

@@ -4,6 +4,7 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from ..config import VALUE_BITS
 from ..registers import ADDRESS_BITS, COUNTERS
 from .axi import Axi4Lite, Axi4Read
 from .control import Control
@@ -42,7 +43,7 @@ class Top(wiring.Component):
     s_axis_x_tdata, _tvalid, _tready, _tlast : AXI4-Stream slave
         x vectors, ``x_per_beat`` elements a beat, the first in the low bits; tlast ends a vector.
     m_axis_y_tdata, _tvalid, _tready, _tlast : AXI4-Stream master
-        Outputs, one element a beat; tlast ends a vector.
+        Outputs, one element of 16 bits a beat (h sign-extended); tlast ends a vector.
     interrupt : Out(1)
         Level, see GIE, IER and ISR.
     """
@@ -58,7 +59,7 @@ class Top(wiring.Component):
         x_bits = config.operand_bits * config.x_per_beat
         members |= {
             f"{X}_tdata": In(x_bits), f"{X}_tvalid": In(1), f"{X}_tready": Out(1), f"{X}_tlast": In(1),
-            f"{Y}_tdata": Out(config.operand_bits), f"{Y}_tvalid": Out(1), f"{Y}_tready": In(1), f"{Y}_tlast": Out(1),
+            f"{Y}_tdata": Out(VALUE_BITS), f"{Y}_tvalid": Out(1), f"{Y}_tready": In(1), f"{Y}_tlast": Out(1),
         }
         super().__init__(members)
 

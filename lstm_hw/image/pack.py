@@ -5,11 +5,13 @@ import numpy as np
 from ..config import GATES
 from ..errors import FormatError
 
-TOP_EXPONENT = 14
-"""Largest constant operand: 2**14 is the largest power of two in 16 signed bits."""
+
+def top_exponent(operand_bits):
+    """Exponent of the largest constant operand, the largest power of two in so many signed bits."""
+    return operand_bits - 2
 
 
-def bias_digits(bias, weight_bits):
+def bias_digits(bias, weight_bits, operand_bits=16):
     """Split exact biases into weights that are multiplied by constants.
 
     ``bias = sum of 2**exponent * digit`` over all digit columns; every digit fits a weight. The top
@@ -19,16 +21,17 @@ def bias_digits(bias, weight_bits):
     ----------
     bias : int array (rows,)
         At the fraction of the accumulator.
-    weight_bits : int
+    weight_bits, operand_bits : int
 
     Returns
     -------
     tuple of (exponent, columns), int array (rows, total columns)
     """
-    step = {16: 14, 8: 7}[weight_bits]
+    largest = top_exponent(operand_bits)
+    step = min({16: 14, 8: 7}[weight_bits], largest)
     half = 1 << (step - 1)
     rest, low = np.asarray(bias, dtype=np.int64), []
-    for exponent in range(0, TOP_EXPONENT, step):
+    for exponent in range(0, largest, step):
         digit = (rest + half & (1 << step) - 1) - half
         low.append((exponent, digit))
         rest = rest - digit >> step
@@ -38,12 +41,12 @@ def bias_digits(bias, weight_bits):
         raise FormatError(
             "bias",
             int(np.abs(bias).max()),
-            f"must be at most {255 * limit << TOP_EXPONENT} at the accumulator's fraction",
+            f"must be at most {255 * limit << largest} at the accumulator's fraction",
         )
     top = [
         np.clip(rest - n * limit * np.sign(rest), -limit, limit) * (np.abs(rest) > n * limit) for n in range(columns)
     ]
-    structure = ((TOP_EXPONENT, columns), *((exponent, 1) for exponent, _ in reversed(low)))
+    structure = ((largest, columns), *((exponent, 1) for exponent, _ in reversed(low)))
     return structure, np.stack(top + [digit for _, digit in reversed(low)], axis=1)
 
 
@@ -76,7 +79,7 @@ def to_blocks(matrix, rows):
 def layer_parts(layer, config):
     """Row blocks of the matrices of a quantised layer: dict part -> int array (blocks, R, columns)."""
     bias = np.asarray(layer.bias, dtype=np.int64) << (layer.acc_fraction - layer.bias_format.fraction)
-    _, digits = bias_digits(bias, config.weight_bits)
+    _, digits = bias_digits(bias, config.weight_bits, config.operand_bits)
     if hasattr(layer, "w_x"):
         return {
             part: interleave(matrix, config.rows)

@@ -37,14 +37,15 @@ class QuantConfig:
     """
 
     weight_bits: int = _option(16, "width of a weight, 2 to 18")
-    operand_bits: int = _option(16, "width of an element of x, h and the head's output, 2 to 18")
+    operand_bits: int = _option(16, "width of an element of x and h, 2 to 18; the engine takes 8 and 16")
     bias_bits: int = _option(24, "width of a bias, 2 to 32")
     accumulator_bits: int = _option(44, f"width that the largest possible sum must fit, up to {EXACT_BITS}")
     preact: QFormat = _option(QFormat(3, 12), "format of pre-activations")
     activation_format: QFormat = _option(QFormat(0, 15), "format of the results of sigmoid and tanh")
     cell: QFormat = _option(QFormat(3, 12), "format of c, the same as preact: tanh reads both")
-    hidden: QFormat = _option(QFormat(0, 15), "format of h, operand_bits wide")
-    output: QFormat | None = _option(None, "format of the head's outputs, operand_bits wide")
+    hidden: QFormat | None = _option(None, "format of h, operand_bits wide; without it all of them but the sign are "
+                                     "fraction bits")
+    output: QFormat | None = _option(None, "format of the head's outputs, as wide as preact")
     input_format: QFormat | None = _option(None, "format of x, operand_bits wide")
     activation: str = _option("quadratic64", "activation unit: quadratic64, quadratic128 or pwl")
 
@@ -59,6 +60,8 @@ class QuantConfig:
             raise ConfigError("quantize.accumulator_bits", self.accumulator_bits, rule)
         if self.activation not in ACTIVATIONS:
             raise ConfigError("quantize.activation", repr(self.activation), f"must be one of {', '.join(ACTIVATIONS)}")
+        if self.hidden is None:
+            object.__setattr__(self, "hidden", QFormat(0, self.operand_bits - 1))
         optional = ("output", "input_format")
         for name in ("preact", "activation_format", "cell", "hidden", *optional):
             value = getattr(self, name)
@@ -68,8 +71,10 @@ class QuantConfig:
                 raise ConfigError(f"quantize.{name}", repr(value), "must be a QFormat")
             if not value.signed:
                 raise FormatError(f"quantize.{name}", value, "must be signed")
-            if name in ("hidden", *optional) and value.width != self.operand_bits:
+            if name in ("hidden", "input_format") and value.width != self.operand_bits:
                 raise FormatError(f"quantize.{name}", value, f"must be operand_bits = {self.operand_bits} bits wide")
+            if name == "output" and value.width != self.preact.width:
+                raise FormatError(f"quantize.{name}", value, f"must be {self.preact.width} bits wide, as preact")
         if self.cell != self.preact:
             raise FormatError("quantize.cell", self.cell, f"must equal preact, {self.preact}: tanh reads both")
 
@@ -247,8 +252,9 @@ def _quantize_head(weights, outputs, config):
 
     def build(weight_formats, bias_format, fraction):
         # More fraction bits than the sums have would be zeros.
-        most = min(_fitting("head outputs", peak, config.operand_bits).fraction, fraction)
-        chosen = replace(config.preact, integer=config.operand_bits - 1 - most, fraction=most)
+        width = config.preact.width
+        most = min(_fitting("head outputs", peak, width).fraction, fraction)
+        chosen = replace(config.preact, integer=width - 1 - most, fraction=most)
         return QuantDense(
             weight_formats[0].quantize(weights.weight), bias_format.quantize(weights.bias),
             config.hidden, weight_formats[0], bias_format, fraction,

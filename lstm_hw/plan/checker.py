@@ -18,7 +18,7 @@ from copy import copy
 import numpy as np
 
 from ..errors import ProgramError
-from ..image.pack import TOP_EXPONENT
+from ..image.pack import top_exponent
 from .isa import MODE_LINEAR, MODE_ZERO, REGISTERS, SPACE_CONSTANT, SPACE_H, SPACE_X
 
 PARTS = {"x": 0, "h": 1, "bias": 2}
@@ -257,11 +257,12 @@ class Checker:
         if not count:
             return
         self._require(command.store + command.finish <= 1, command, "store and finish", "must not be together")
+        top = top_exponent(self.config.operand_bits)
         self._require(
-            command.space != SPACE_CONSTANT or command.operand <= TOP_EXPONENT,
+            command.space != SPACE_CONSTANT or command.operand <= top,
             command,
             f"constant 2**{command.operand}",
-            f"must be at most 2**{TOP_EXPONENT}",
+            f"must be at most 2**{top}",
         )
         contexts = [k for k in range(self.config.contexts) if command.mask >> k & 1]
         if contexts or command.stream or command.fresh:

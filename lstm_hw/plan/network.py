@@ -17,7 +17,7 @@ class LayerShape:
     inputs, outputs : int
         Lx and Lh; for a linear layer the lengths of its input and output vectors.
     shift : int
-        Right shift from accumulator to pre-activation (to output, for a linear layer).
+        Right shift from accumulator to pre-activation (to output, for a linear layer); left if negative.
     bias_columns : tuple of (exponent, columns)
         How the bias enters: constant operands 2**exponent, each for so many columns.
     """

@@ -79,7 +79,7 @@ def network_of(qmodel, weight_bits=None):
     Raises
     ------
     ConfigError
-        A sum has fewer fraction bits than what it is rounded to.
+        A weight format is wider than 16 bits.
     FormatError
         A bias is too large for its digit columns.
     """
@@ -88,12 +88,9 @@ def network_of(qmodel, weight_bits=None):
     if qmodel.head is not None:
         layers.append(("linear", qmodel.head, qmodel.head.output_size, qmodel.head.output))
     shapes = []
-    for number, (kind, layer, outputs, result) in enumerate(layers):
+    for kind, layer, outputs, result in layers:
         shift = layer.acc_fraction - result.fraction
-        if shift < 0:
-            raise ConfigError(f"layer {number}", f"sums of {layer.acc_fraction} fraction bits",
-                              f"must have at least those of {result}, which they are rounded to")
-        digits, _ = bias_digits(layer.acc_bias, weight_bits)
+        digits, _ = bias_digits(layer.acc_bias, weight_bits, qmodel.input_format.width)
         shapes.append(LayerShape(kind, layer.input_size, outputs, shift, digits))
     return Network(tuple(shapes), qmodel.head_every_step)
 
@@ -140,7 +137,7 @@ def size_engine(network, rows=32, contexts=1, weight_bits=16, cells=1, **given):
     per_beat = given.get("x_per_beat", _power_of_two(contexts) if contexts > 1 else 1)
     stride = -(-vector // max(1, per_beat)) * per_beat
     needs = {
-        "accumulator_bits": accumulator_bits(network, weight_bits),
+        "accumulator_bits": accumulator_bits(network, weight_bits, given.get("operand_bits", 16)),
         "weight_words": resident_words(network, rows),
         "h_elements": 2 * sum(layer.outputs for layer in lstm),
         "x_elements": stride,

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from bench import lanes
 from bench.lanes import ENGINE, MODES, lane_rows, level_rows
 from bench.table import Row, update
 from lstm_hw.errors import InputError, VerificationError
@@ -13,20 +14,21 @@ MEMORIES = {"weight_words": 16, "accumulators": 8, "finish_entries": 4, "axi_dat
 
 
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
-def test_small_array(mode, tmp_path):
+def test_small_array(mode, tmp_path, monkeypatch):
     found = {row.metric: row for row in lane_rows(mode, 4, 2, tmp_path, **MEMORIES)}
     assert {row.config for row in found.values()} == {f"{mode.name}/8"}
     assert found["dsp_per_lane"].ours == 1 / mode.lanes_per_dsp
-    assert found["dsp_with_preg"].ours == 1
+    assert found["accumulator_registers_per_lane"].ours == 1 / mode.lanes_per_dsp
     assert 0 < found["lut_per_lane"].ours < 200 and 0 < found["ff_per_lane"].ours < 200
     assert "8 accumulators and 4 finished" in found["lutram_per_lane"].unit and found["lutram_per_lane"].ours > 10
     # The same netlist, held to less than it takes.
-    for field, value, message in (("lanes_per_dsp", 3, "8 lanes|DSP slices; must be one for 3"),
-                                  ("registers", ("ADREG",), "ADREG used in 0 of"),
-                                  ("carry_per_dsp", -1, "CARRY4; must be at most -1")):
-        if field != "registers" or mode.lanes_per_dsp == 1:
-            with pytest.raises(VerificationError, match=message):
-                lane_rows(replace(mode, **{field: value}), 4, 2, tmp_path, **MEMORIES)
+    for field, value, message in (("lanes_per_dsp", 3, "DSP slices; must be one for 3"),
+                                  ("carry_per_dsp", -9, "CARRY4; must be at most -9")):
+        with pytest.raises(VerificationError, match=message):
+            lane_rows(replace(mode, **{field: value}), 4, 2, tmp_path, **MEMORIES)
+    monkeypatch.setitem(lanes.REGISTERS, "start", ("DREG",))
+    with pytest.raises(VerificationError, match="start register in 0 of"):
+        lane_rows(mode, 4, 2, tmp_path, **MEMORIES)
 
 
 def test_levels(tmp_path):

@@ -11,7 +11,7 @@ from lstm_hw.config import GATES, SERIAL_SLOTS
 from lstm_hw.formats import QFormat
 from lstm_hw.gateware.cell import Cell
 from lstm_hw.plan.timing import CellLatency
-from tests.builders import config_of, lstm_cell
+from tests.builders import PAIRS, config_of, lstm_cell
 from tests.simulation import observe, simulate
 
 LOWEST, HIGHEST = -1 << 15, (1 << 15) - 1
@@ -20,6 +20,7 @@ FORMATS = {
     "wide c": {"preact": QFormat(5, 10)},
     "narrow c": {"preact": QFormat(1, 14), "activated": QFormat(1, 14)},
     "wide h": {"activated": QFormat(1, 14), "hidden": QFormat(2, 13)},
+    "8-bit h": PAIRS,
 }
 
 

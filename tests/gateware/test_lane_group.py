@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lstm_hw.gateware.lane_group import SKEW, LaneArray, control_layout
-from tests.builders import config_of
+from tests.builders import PAIRS, config_of
 from tests.simulation import observe, raw, simulate
 
 WORDS, ENTRIES, FINISHED = 12, 5, 3
@@ -21,6 +21,9 @@ CONFIGS = {
     "R=32, K=1, 5 cells, 2 groups a beat": {"rows": 32, "cells": 5, "weight_bits": 8, "axi_data_bits": 256},
     "R=48, K=2, 2 cells, padded word": {"rows": 48, "contexts": 2, "cells": 2, "axi_data_bits": 512, "x_per_beat": 2},
     "R=48, K=1, 1 cell, 8 bit, 2 beats a group": {"rows": 48, "weight_bits": 8, "axi_data_bits": 64},
+    "R=8, K=2, 1 cell, pairs": {"rows": 8, "contexts": 2, "x_per_beat": 2, **PAIRS},
+    "R=4, K=1, 2 cells, pairs": {"rows": 4, "cells": 2, **PAIRS},
+    "R=32, K=3, 5 cells, pairs": {"rows": 32, "contexts": 3, "cells": 5, "x_per_beat": 4, **PAIRS},
 }
 
 
@@ -40,7 +43,7 @@ class Stimulus:
     and requests go on beside them. A word can be used from the cycle after its last beat.
     """
 
-    def __init__(self, config, rng, cycles, full_scale=False):
+    def __init__(self, config, rng, cycles, full_scale=0.0):
         self.config, self.rng, self.full_scale = config, rng, full_scale
         self.fields = [{} for _ in range(cycles + max(SKEW.values()))]
         self.fills, self.requests, self.expected = [], [], []
@@ -62,7 +65,7 @@ class Stimulus:
     def _element(self, bits):
         limit = 1 << bits - 1
         if self.full_scale:
-            return -limit
+            return -limit if self.rng.random() < self.full_scale else limit - 1
         return self.rng.choice((-limit, limit - 1, self.rng.randrange(-limit, limit)))
 
     def _fill(self, now):
@@ -88,7 +91,7 @@ class Stimulus:
     def _column(self, now, busy_word):
         config, rng = self.config, self.rng
         word = rng.choice([w for w in range(WORDS) if w != busy_word])
-        operands = [self._element(16) for _ in range(config.contexts)]
+        operands = [self._element(config.operand_bits) for _ in range(config.contexts)]
         ready = [e for e in range(ENTRIES) if now - self.stored[e] >= HAZARD]
         first = bool(ready) and rng.random() < (0.05 if self.full_scale else 0.3)
         store, finish = (rng.randrange(1 << config.contexts) if rng.random() < 0.3 else 0 for _ in range(2))
@@ -102,6 +105,8 @@ class Stimulus:
         base = self.accumulators[column["source"]] if first else self.sums
         products = self.weights[word][:, None] * np.array(operands, dtype=object)[None, :]
         self.sums = wrapped(base + products, config.accumulator_bits)
+        if config.lanes_per_dsp == 2:
+            assert (self.sums == base + products).all(), "sums of a pair must not overflow"
         chosen = [k for k in range(config.contexts) if (store | finish) >> k & 1]
         if store:
             self.accumulators[column["target"]][:, chosen] = self.sums[:, chosen]
@@ -170,7 +175,17 @@ def test_full_scale(weight_bits):
     """-2**n * -2**15 summed for long: the sum wraps at the accumulator's width and not before."""
     config = config_of(weight_words=WORDS, accumulators=ENTRIES, finish_entries=FINISHED, rows=4, cells=5,
                        weight_bits=weight_bits, accumulator_bits=weight_bits + 19)
-    stimulus = Stimulus(config, random.Random(weight_bits), 150, full_scale=True)
+    stimulus = Stimulus(config, random.Random(weight_bits), 150, full_scale=1.0)
     peak = max(abs(v) for values in stimulus.expected if values for v in values)
     assert peak > 1 << config.accumulator_bits - 2
+    play(config, stimulus)
+
+
+@pytest.mark.parametrize("share, peak", [(1.0, 1 << 21), (0.9, 1 << 20), (0.5, 1 << 16)])
+def test_pairs_at_full_scale(share, peak):
+    """-128 * -128 in both rows, and with 127 among them: the lower sum passes the end of its packed field at every
+    fourth column, both ways, and slots go on from entries stored before."""
+    config = config_of(weight_words=WORDS, accumulators=ENTRIES, finish_entries=FINISHED, rows=8, **PAIRS)
+    stimulus = Stimulus(config, random.Random(peak), 500, full_scale=share)
+    assert peak < max(abs(v) for values in stimulus.expected if values for v in values)
     play(config, stimulus)

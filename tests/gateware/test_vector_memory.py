@@ -6,7 +6,7 @@ import pytest
 
 from lstm_hw.gateware.vector_memory import VectorMemory
 from lstm_hw.plan.isa import SPACE_CONSTANT, SPACE_H, SPACE_X
-from tests.builders import config_of
+from tests.builders import PAIRS, config_of
 from tests.simulation import simulate
 
 CYCLES = 400
@@ -31,7 +31,7 @@ class Memory:
                 result.append(0)
             elif request["space"] == SPACE_CONSTANT:
                 value = 1 << request["address"]
-                result.append(value - (1 << 16) if value >> 15 else value)
+                result.append(value - 2 * value if value >> self.config.operand_bits - 1 else value)
             elif (request["space"], bank, request["address"]) in fresh:
                 result.append(None)
             else:
@@ -40,15 +40,18 @@ class Memory:
 
 
 @pytest.mark.parametrize("contexts, per_beat, h_elements, x_elements", SIZES)
-def test_reads_beside_writes(contexts, per_beat, h_elements, x_elements):
-    config = config_of(contexts=contexts, x_per_beat=per_beat, h_elements=h_elements, x_elements=x_elements)
+@pytest.mark.parametrize("bits", [8, 16])
+def test_reads_beside_writes(contexts, per_beat, h_elements, x_elements, bits):
+    widths = PAIRS if bits == 8 else {}
+    config = config_of(contexts=contexts, x_per_beat=per_beat, h_elements=h_elements, x_elements=x_elements, **widths)
     rng = random.Random(f"{contexts} {per_beat}")
     unit, model = VectorMemory(config), Memory(config)
     assert unit.latency == 2
     expected, received = [], []
 
     def element():
-        return rng.choice((-1 << 15, (1 << 15) - 1, rng.randrange(-1 << 15, 1 << 15)))
+        limit = 1 << bits - 1
+        return rng.choice((-limit, limit - 1, rng.randrange(-limit, limit)))
 
     def writes(context):
         """Random writes; returns the places that they change, and the change."""
@@ -71,7 +74,7 @@ def test_reads_beside_writes(contexts, per_beat, h_elements, x_elements):
         for now in range(CYCLES + unit.latency):
             changes = writes(context)
             space = rng.choice((SPACE_H, SPACE_X, SPACE_CONSTANT))
-            limit = {SPACE_H: h_elements, SPACE_X: x_elements, SPACE_CONSTANT: 16}[space]
+            limit = {SPACE_H: h_elements, SPACE_X: x_elements, SPACE_CONSTANT: bits}[space]
             request = {"valid": rng.random() < 0.9, "address": rng.randrange(limit), "space": space,
                        "rotate": rng.randrange(contexts)}
             for name, value in request.items():

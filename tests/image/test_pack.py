@@ -14,17 +14,21 @@ from lstm_hw.image.pack import bias_digits, interleave, pack, to_blocks, to_byte
 from tests.builders import config_of
 
 LIMIT = {8: 127, 16: 32767}
-EXPONENTS = {16: (14, 0), 8: (14, 7, 0)}
+WIDTHS = [(16, 16), (8, 16), (8, 8)]
+"""Bits of a weight and of an operand."""
+EXPONENTS = {(16, 16): (14, 0), (8, 16): (14, 7, 0), (8, 8): (6, 0)}
 
 
-@given(st.sampled_from([8, 16]), st.data())
-def test_bias_digits(weight_bits, data):
+@given(st.sampled_from(WIDTHS), st.data())
+def test_bias_digits(widths, data):
     """The digits sum to the bias exactly, each fits a weight, and the top takes no more columns than needed."""
-    most = data.draw(st.integers(1, 40)) * LIMIT[weight_bits] << 14
-    corners = st.sampled_from([most, -most, 0, 1 << 13, -1 << 13, 64, -64])
+    weight_bits, operand_bits = widths
+    top = operand_bits - 2
+    most = data.draw(st.integers(1, 40)) * LIMIT[weight_bits] << top
+    corners = st.sampled_from([most, -most, 0, 1 << top - 1, -1 << top - 1, 64, -64])
     biases = data.draw(st.lists(st.integers(-most, most) | corners, min_size=1, max_size=12))
-    structure, digits = bias_digits(np.array(biases), weight_bits)
-    assert tuple(exponent for exponent, _ in structure) == EXPONENTS[weight_bits]
+    structure, digits = bias_digits(np.array(biases), *widths)
+    assert tuple(exponent for exponent, _ in structure) == EXPONENTS[widths]
     assert all(columns == 1 for _, columns in structure[1:])
     exponents = [exponent for exponent, columns in structure for _ in range(columns)]
     assert digits.shape == (len(biases), len(exponents))
@@ -32,17 +36,18 @@ def test_bias_digits(weight_bits, data):
     for bias, row in zip(biases, digits.tolist(), strict=True):
         assert sum(digit << exponent for digit, exponent in zip(row, exponents, strict=True)) == bias
     # What the lower digits cannot hold is at most half a step of the top one.
-    assert structure[0][1] <= max(abs(bias) + (1 << 13) for bias in biases) // (LIMIT[weight_bits] << 14) + 1
+    assert structure[0][1] <= max(abs(bias) + (1 << top - 1) for bias in biases) // (LIMIT[weight_bits] << top) + 1
 
 
-@pytest.mark.parametrize("weight_bits", [8, 16])
-def test_a_bias_that_is_too_large(weight_bits):
-    most = 255 * LIMIT[weight_bits] << 14
-    structure, digits = bias_digits(np.array([most, -most]), weight_bits)
-    assert structure[0] == (14, 255) and digits.shape[1] == 255 + len(structure) - 1
-    for bias in (most + (1 << 14), -most - (1 << 14)):
+@pytest.mark.parametrize("weight_bits, operand_bits", WIDTHS)
+def test_a_bias_that_is_too_large(weight_bits, operand_bits):
+    top = operand_bits - 2
+    most = 255 * LIMIT[weight_bits] << top
+    structure, digits = bias_digits(np.array([most, -most]), weight_bits, operand_bits)
+    assert structure[0] == (top, 255) and digits.shape[1] == 255 + len(structure) - 1
+    for bias in (most + (1 << top), -most - (1 << top)):
         with pytest.raises(FormatError, match=f"bias: {abs(bias)}; must be at most {most}"):
-            bias_digits(np.array([0, bias]), weight_bits)
+            bias_digits(np.array([0, bias]), weight_bits, operand_bits)
 
 
 @pytest.mark.parametrize("units, rows", [(1, 4), (1, 8), (5, 8), (6, 8), (7, 16), (4, 16)])

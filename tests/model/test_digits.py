@@ -38,14 +38,15 @@ def test_calibration_and_test_images_are_different(digits):
     assert not any(image.tobytes() in held_out for image in calibration)
 
 
-@pytest.mark.parametrize(("weight_bits", "activation", "mean_error"), [
+@pytest.mark.parametrize(("weight_bits", "operand_bits", "activation", "mean_error"), [
     # Five LSB of h with 16-bit weights; with 8-bit ones, what rounding weights to 1/32 costs.
-    (16, "quadratic64", 5 * 2.0**-15), (16, "quadratic128", 5 * 2.0**-15), (16, "pwl", 5 * 2.0**-15),
-    (8, "quadratic64", 0.015),
+    (16, 16, "quadratic64", 5 * 2.0**-15), (16, 16, "quadratic128", 5 * 2.0**-15), (16, 16, "pwl", 5 * 2.0**-15),
+    (8, 16, "quadratic64", 0.015), (8, 8, "quadratic64", 0.015),
 ])
-def test_integer_accuracy(digits, weight_bits, activation, mean_error):
+def test_integer_accuracy(digits, weight_bits, operand_bits, activation, mean_error):
     model, x, labels, calibration = digits
-    qmodel = quantize(model, calibration, QuantConfig(weight_bits=weight_bits, activation=activation))
+    config = QuantConfig(weight_bits=weight_bits, operand_bits=operand_bits, activation=activation)
+    qmodel = quantize(model, calibration, config)
     outputs, _ = integer_reference(qmodel, qmodel.quantize_input(x))
     assert abs(accuracy(outputs, labels) - accuracy(float_reference(model, x)[0], labels)) <= 0.005
     report = quantization_report(model, qmodel, x)

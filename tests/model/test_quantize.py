@@ -156,7 +156,9 @@ def test_calibration_refused(random_model):
     ({"accumulator_bits": 31}, ConfigError, "accumulator_bits: 31; must be at least weight_bits . operand_bits = 32"),
     ({"activation": "cubic"}, ConfigError, "quantize.activation: 'cubic'; must be one of quadratic64"),
     ({"preact": "Q3.12"}, ConfigError, "quantize.preact: 'Q3.12'; must be a QFormat"),
-    ({"hidden": None}, ConfigError, "quantize.hidden: None; must be a QFormat"),
+    ({"hidden": "Q0.15"}, ConfigError, "quantize.hidden: 'Q0.15'; must be a QFormat"),
+    ({"hidden": QFormat(0, 15), "operand_bits": 8}, FormatError, "quantize.hidden: Q0.15; must be operand_bits = 8 bi"),
+    ({"output": QFormat(0, 7), "operand_bits": 8}, FormatError, "quantize.output: Q0.7; must be 16 bits wide"),
     ({"cell": QFormat(4, 11)}, FormatError, "quantize.cell: Q4.11; must equal preact, Q3.12"),
     ({"hidden": QFormat(0, 14)}, FormatError, "quantize.hidden: Q0.14; must be operand_bits = 16 bits wide"),
     ({"input_format": QFormat(0, 16)}, FormatError, "quantize.input_format: Q0.16"),
@@ -165,6 +167,19 @@ def test_calibration_refused(random_model):
 def test_config_refused(change, error, message):
     with pytest.raises(error, match=message):
         QuantConfig(**change)
+
+
+@pytest.mark.parametrize("operand_bits", [6, 8, 16])
+def test_widths_of_vectors(random_model, operand_bits):
+    """x and h have the operands' width; what is between two steps keeps that of the pre-activations."""
+    model = random_model(3, 4, (5, 3), 2)
+    x = np.random.default_rng(4).normal(0, 1, (2, 3, 4))
+    qmodel = quantize(model, x, QuantConfig(weight_bits=8, operand_bits=operand_bits))
+    assert qmodel.input_format.width == operand_bits
+    for layer in qmodel.layers:
+        assert layer.hidden == QFormat(0, operand_bits - 1) and layer.preact == layer.cell == QFormat(3, 12)
+    assert qmodel.head.output.width == 16
+    assert QuantConfig.from_dict(QuantConfig(operand_bits=operand_bits).to_dict()).hidden.width == operand_bits
 
 
 def test_config_as_a_dict():

@@ -19,7 +19,7 @@ from tests.builders import IntegerNetwork, config_of, interleaved, random_networ
 def random_engine(rng, model, contexts):
     """A random engine on which the network fits."""
     return config_of(
-        rows=int(rng.choice([4, 8, 16, 48])), contexts=contexts, weight_bits=model.weight_bits, shifts=model.shifts,
+        rows=int(rng.choice([4, 8, 16, 48])), contexts=contexts, **model.widths, shifts=model.shifts,
         x_per_beat={1: int(rng.choice([1, 2, 4])), 2: 2, 3: 4}[contexts], cells=int(rng.choice([1, 2, 5])),
         weight_words=4096, h_elements=256, states=512, accumulators=256, finish_entries=64)
 
@@ -36,21 +36,21 @@ def random_sizes(rng):
     return [int(n) for n in rng.integers(1, 18, int(rng.integers(2, 5)))]
 
 
-@pytest.mark.parametrize("weight_bits", [8, 16])
+@pytest.mark.parametrize("weight_bits, operand_bits", [(8, 16), (16, 16), (8, 8)])
 @pytest.mark.parametrize("head", ["none", "last", "every"])
 @pytest.mark.parametrize("contexts", [1, 2, 3])
-def test_random_networks(contexts, head, weight_bits):
+def test_random_networks(contexts, head, weight_bits, operand_bits):
     """Bits of each packet over several runs, from zero state and on from the run before."""
     for seed in range(2):
         rng = np.random.default_rng([contexts, weight_bits, seed, len(head)])
         sizes, outputs = random_sizes(rng), 0 if head == "none" else int(rng.integers(1, 11))
-        model = random_network(rng, sizes, outputs, head == "every", weight_bits)
+        model = random_network(rng, sizes, outputs, head == "every", weight_bits, operand_bits)
         config = random_engine(rng, model, contexts)
         interpreter = loaded(model, config)
         references = [IntegerNetwork(model, config) for _ in range(contexts)]
         values = []
         for clear in (True, False, True, False):
-            x = random_x(rng, contexts, int(rng.integers(1, 6)), sizes[0])
+            x = random_x(rng, contexts, int(rng.integers(1, 6)), sizes[0], operand_bits)
             if clear:
                 for reference in references:
                     reference.clear()

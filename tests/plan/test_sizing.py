@@ -52,12 +52,12 @@ def test_plan_fits_exactly(seed):
     assert config.x_elements >= 2 * network.layers[0].inputs
 
 
-@pytest.mark.parametrize("weight_bits", [8, 16])
+@pytest.mark.parametrize("weight_bits, operand_bits", [(8, 8), (8, 16), (16, 16)])
 @pytest.mark.parametrize("columns", [1, 2, 3, 4, 5, 64, 65, 1000])
-def test_accumulator_holds_extreme_sums(weight_bits, columns):
+def test_accumulator_holds_extreme_sums(weight_bits, operand_bits, columns):
     network = Network((LayerShape("lstm", columns, 1, 15, ((14, 1), (0, 1))),))
-    bits, terms = accumulator_bits(network, weight_bits), columns + 1 + 2
-    peak = terms * (1 << weight_bits - 1) * (1 << 15)
+    bits, terms = accumulator_bits(network, weight_bits, operand_bits), columns + 1 + 2
+    peak = terms * (1 << weight_bits - 1) * (1 << operand_bits - 1)
     assert peak < 1 << bits - 1
     assert peak >= 1 << bits - 3, "wider than a sum can need"
 

@@ -53,7 +53,8 @@ def network_scenario(seed, sizes, steps, head=0, head_every_step=False, stress=N
     come from :class:`tests.builders.IntegerNetwork`, counters from the interpreter, whose outputs must be the same.
     """
     rng = np.random.default_rng(seed)
-    model = random_network(rng, sizes, head, head_every_step, fields.get("weight_bits", 16))
+    widths = {name: fields.get(name, 16) for name in ("weight_bits", "operand_bits")}
+    model = random_network(rng, sizes, head, head_every_step, **widths)
     config = config_of(**fields, shifts=model.shifts)
     plan = ResidentPlanner(model.network, config).plan()
     words = pack(plan.image, model.layers, config)
@@ -64,7 +65,7 @@ def network_scenario(seed, sizes, steps, head=0, head_every_step=False, stress=N
     runs = [loaded(plan, interpreter)]
     for number, count in enumerate(steps):
         clear = number % 3 == 0
-        x = random_x(rng, config.contexts, count, sizes[0])
+        x = random_x(rng, config.contexts, count, sizes[0], config.operand_bits)
         if clear:
             for context in contexts:
                 context.clear()

@@ -8,6 +8,7 @@ from lstm_hw.emit import emit_verilog
 from lstm_hw.gateware.top import Top
 from lstm_hw.scenario import Stress
 from sim.runner import run_bench
+from tests.builders import PAIRS
 from tests.sim.scenarios import network_scenario, streaming_scenario
 
 NETWORKS = {
@@ -22,6 +23,12 @@ NETWORKS = {
     "K1-R12-five-cells-four-elements-a-beat": {
         "sizes": (6, 7, 4), "steps": (5, 2), "rows": 8, "cells": 5, "x_per_beat": 4, "x_elements": 24,
         "activation": "pwl"},
+    "K2-R8-two-cells-pairs-head": {
+        "sizes": (6, 9, 5), "head": 6, "steps": (4, 2, 3), "rows": 8, "contexts": 2, "cells": 2, "x_per_beat": 2,
+        **PAIRS},
+    "K1-R32-one-cell-pairs": {
+        "sizes": (40, 30), "steps": (4, 2), "rows": 32, "x_per_beat": 8, "x_elements": 80, "axi_data_bits": 128,
+        **PAIRS},
 }
 
 
