@@ -39,6 +39,8 @@ class Plan:
         Order in which the x stream brings the pieces of the vectors; whole vectors in time order if not given.
     groups : int
         Groups of sequences that take turns; a piece of all groups comes before the next piece.
+    y_order : tuple of (step, first unit, units), optional
+        The packets that a run of one sequence sends, where a packet is not simply a step.
     """
 
     config: object
@@ -50,6 +52,7 @@ class Plan:
     steps: int | None = None
     x_order: tuple | None = None
     groups: int = 1
+    y_order: tuple | None = None
 
 
 @dataclass(frozen=True)

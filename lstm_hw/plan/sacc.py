@@ -18,8 +18,8 @@ blocking-batching; their sums wait in further sets of accumulators.
 from ..errors import ConfigError
 from ..image.layout import Image, Tile
 from .dense import MIN_TILE_CYCLES, Plan
-from .isa import CLEAR_REGISTER, MODE_LSTM, MODE_ZERO, SPACE_CONSTANT, SPACE_H, SPACE_X, STEPS_REGISTER
-from .streaming import StreamingPlanner
+from .isa import CLEAR_REGISTER, MODE_LSTM, MODE_ZERO, SPACE_H, SPACE_X, STEPS_REGISTER
+from .streaming import ResidentBiasPlanner
 
 OPERAND, UNIT, ROW, TILES, PHASE = 1, 2, 3, 4, 5
 """Registers: operand of the next MAC, first unit of the row block, its number, tiles beside the diagonal,
@@ -32,7 +32,7 @@ BOTH = 3
 """Mask of the two contexts."""
 
 
-class SaccPlanner(StreamingPlanner):
+class SaccPlanner(ResidentBiasPlanner):
     """Emits the ``load`` and ``run`` entries for one LSTM layer and one sequence.
 
     Outputs leave in packets of one row block each: step by step, row blocks ascending in steps 0, 2, 4, ... counted
@@ -75,10 +75,6 @@ class SaccPlanner(StreamingPlanner):
     def _place(self):
         """Image, resident words and ring; ConfigError names what does not fit."""
         layer, blocks, units = self.layer, self.blocks, self.units
-        self.bias, column = [], 0  # (tile, exponent)
-        for exponent, columns in layer.bias_columns:
-            self.bias.append((Tile(0, "bias", 0, blocks, column, columns), exponent))
-            column += columns
         resident = [tile for tile, _ in self.bias]
         resident += self._down(0, self.pinned) + self._up(0, self.pinned)
         x = [
@@ -87,10 +83,8 @@ class SaccPlanner(StreamingPlanner):
         ]
         down, up = self._down(self.pinned, blocks), self._up(self.pinned, blocks)
         self.image = Image((*resident, *x, *down, *up))
-        offsets = dict(zip(self.image.tiles, self.image.offsets, strict=True))
-        self.address = {tile: offsets[tile] for tile in resident}
         self.resident_words = sum(tile.words for tile in resident)
-        self.pinned_down = sum(tile.words for tile, _ in self.bias)
+        self.pinned_down = self.bias_words
         self.pinned_up = self.pinned_down + sum(tile.words for tile in self._down(0, self.pinned))
         position = self.resident_words
         self.streams = {}  # name -> (first word, words)
@@ -122,9 +116,7 @@ class SaccPlanner(StreamingPlanner):
     def plan(self):
         """The plan; ConfigError when something does not fit."""
         emit, builder = self.builder.emit, self.builder
-        builder.entry("load")
-        emit("LOAD", beats=self.resident_words * self.config.beats_per_word, comment="resident words")
-        emit("HALT")
+        self._load_entry(self.resident_words)
         builder.entry("run")
         emit("RING", base=self.resident_words)
         emit("BUFFERS", count=self.batch if self.batch > 1 else 2)
@@ -155,9 +147,6 @@ class SaccPlanner(StreamingPlanner):
             "INPUT", bank=context, target_reg=register, elements=self.layer.inputs, wait=1, last=1
         )
 
-    def _mac(self, mask, **fields):
-        self.builder.emit("MAC", mask=mask, **{"slots": 1, "load": 1} | fields)
-
     def _clear(self):
         self.builder.emit(
             "CELL", units=self.layer.outputs, mask=BOTH, mode=MODE_ZERO, write=1, signal=1, comment="h and c"
@@ -167,23 +156,6 @@ class SaccPlanner(StreamingPlanner):
             self._await(SPACE_H, self.layer.outputs - first)  # a pass down waits for the first row block itself
         self._start_sums(1)
         self._set(PHASE, 0)
-
-    def _start_sums(self, mask, **source):
-        """Sums of a step: bias, all but its last column, on zero or on ``source``."""
-        source = source or {"hold": 1}
-        for tile, exponent in self.bias[:-1]:
-            self._mac(
-                mask,
-                weight=self.address[tile],
-                space=SPACE_CONSTANT,
-                operand=exponent,
-                columns=tile.columns,
-                slots=self.blocks,
-                store=1,
-                target=1,
-                **source,
-            )
-            source = {"source": 1}
 
     def _single_steps(self):
         builder = self.builder
@@ -393,18 +365,7 @@ class SaccPlanner(StreamingPlanner):
 
     def _finish(self, now, units):
         """The last column of the bias, and the hidden units of the row block."""
-        tile, exponent = self.bias[-1]
-        self._mac(
-            now,
-            weight=self.address[tile],
-            weight_reg=ROW,
-            space=SPACE_CONSTANT,
-            operand=exponent,
-            columns=1,
-            source=1,
-            source_reg=ROW,
-            finish=1,
-        )
+        self._finish_sums(now, ROW)
         self.builder.emit(
             "CELL",
             units=units,

@@ -1,7 +1,8 @@
 """What planners share that stream the weights of one LSTM layer."""
 
 from ..errors import ConfigError
-from .isa import REGISTER_BITS
+from ..image.layout import Tile
+from .isa import REGISTER_BITS, SPACE_CONSTANT
 from .program import ProgramBuilder
 
 
@@ -74,10 +75,68 @@ class StreamingPlanner:
     def _each_tile(self, columns, width, body):
         """``body(columns)`` for tile after tile of at most ``width`` columns, in a loop where there are several."""
         whole, rest = divmod(columns, width)
-        if whole == 1:
+        with self.builder.repeat(whole):
             body(width)
-        elif whole:
-            with self.builder.loop(count=whole):
-                body(width)
         if rest:
             body(rest)
+
+
+class ResidentBiasPlanner(StreamingPlanner):
+    """A planner whose bias stays on chip, in the first words, and whose sums wait in accumulator entry 1 + row block.
+
+    The last column of the bias is what finishes the sums of a row block: so no other MAC has to be the last one.
+
+    Attributes
+    ----------
+    bias : list of (Tile, exponent)
+    bias_words : int
+    """
+
+    def __init__(self, network, config):
+        super().__init__(network, config)
+        self.bias, column = [], 0
+        for exponent, columns in self.layer.bias_columns:
+            self.bias.append((Tile(0, "bias", 0, self.blocks, column, columns), exponent))
+            column += columns
+        self.bias_words = self.blocks * column
+
+    def _load_entry(self, words):
+        """The ``load`` entry: that many words from the start of the image, resident."""
+        self.builder.entry("load")
+        self.builder.emit("LOAD", beats=words * self.config.beats_per_word, comment="resident words")
+        self.builder.emit("HALT")
+
+    def _mac(self, mask, **fields):
+        self.builder.emit("MAC", mask=mask, **{"slots": 1, "load": 1} | fields)
+
+    def _start_sums(self, mask, **source):
+        """Sums of all row blocks: bias, all but its last column, on zero or on ``source``."""
+        source = source or {"hold": 1}
+        for tile, exponent in self.bias[:-1]:
+            self._mac(
+                mask,
+                weight=self.blocks * tile.first_column,
+                space=SPACE_CONSTANT,
+                operand=exponent,
+                columns=tile.columns,
+                slots=self.blocks,
+                store=1,
+                target=1,
+                **source,
+            )
+            source = {"source": 1}
+
+    def _finish_sums(self, mask, row):
+        """The last column of the bias, added to the sums of the row block in register ``row``."""
+        tile, exponent = self.bias[-1]
+        self._mac(
+            mask,
+            weight=self.blocks * tile.first_column,
+            weight_reg=row,
+            space=SPACE_CONSTANT,
+            operand=exponent,
+            columns=1,
+            source=1,
+            source_reg=row,
+            finish=1,
+        )

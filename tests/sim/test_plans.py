@@ -5,7 +5,7 @@ import pytest
 
 from lstm_hw.emit import write_verilog
 from lstm_hw.gateware.top import Top
-from lstm_hw.plan import sacc
+from lstm_hw.plan import row_window, sacc
 from lstm_hw.plan.checker import check
 from lstm_hw.plan.conventional import ConventionalPlanner
 from lstm_hw.plan.load_timing import MemoryModel
@@ -62,6 +62,12 @@ def test_one_sequence_without_reuse_over_time(tmp_path, pinned):
     model = random_network(np.random.default_rng(4), (10, 11))
     plan = ConventionalPlanner(model.network, config_for_one_sequence(model), pinned).plan()
     simulate(tmp_path, model, plan, packets_of, MemoryModel(20))
+
+
+def test_rows_of_w_h_for_two_steps(tmp_path):
+    model = random_network(np.random.default_rng(4), (10, 11))
+    plan = row_window.RowWindowPlanner(model.network, config_for_one_sequence(model), 4, 2).plan()
+    simulate(tmp_path, model, plan, row_window.packets_of, MemoryModel(20, 2), ((4, True), (4, False)))
 
 
 def config_for_one_sequence(model):
