@@ -2,84 +2,68 @@
 
 Que et al., "Efficient Weight Reuse for Large LSTMs", ASAP 2019: LRCN activity recognition, 32 frames a sample, 16 bits.
 The emitted Verilog runs the whole workload under Verilator on a memory model of stated latency and bandwidth; outputs
-must equal the integer reference and counters the estimate, or the bench fails.
+must equal the integer reference and counters the estimate, or the bench fails. The sweep of :mod:`bench.sbe_sweep`
+follows.
 """
 
 import sys
 from dataclasses import dataclass, field, replace
+from itertools import count
 
 import click
 
 from lstm_hw.activation import make_activation
-from lstm_hw.cli import progress
-from lstm_hw.config import EngineConfig
-from lstm_hw.emit import write_verilog
-from lstm_hw.errors import LstmHwError, VerificationError
-from lstm_hw.gateware.top import Top
-from lstm_hw.image.pack import pack, to_bytes
-from lstm_hw.model.reference import integer_reference
-from lstm_hw.plan.checker import check
-from lstm_hw.plan.interpreter import Interpreter
-from lstm_hw.plan.load_timing import MemoryModel
-from lstm_hw.plan.sbe import BatchPlanner
-from lstm_hw.plan.sizing import accumulator_bits, engine_formats, network_of
-from lstm_hw.scenario import Run, Scenario, pack_beats
-from sim.scale import run_scale
+from lstm_hw.errors import LstmHwError
+from lstm_hw.plan.sbe_model import exact
 
+from . import sbe_sweep
+from .sbe_case import Case, measure
 from .table import FOLDER, Row, text, update
-from .workloads import random_model, workload
+from .workloads import workload
 
 RESULT = f"{FOLDER}/sbe.json"
 SOURCE = "Que et al., ASAP 2019"
 
 
 @dataclass(frozen=True)
-class Case:
+class Device:
     """An engine for a published device, and what was published for that device.
 
     Parameters
     ----------
-    name, workload : str
-    engine : dict
-        Fields of EngineConfig.
-    batch, pinned : int
-        See BatchPlanner.
-    weight_words : int, optional
-        Depth of the weight buffer; what stays on chip and a ring of 2048 words if not given.
-    sbe_case : int
-        How W_h lives, see BatchPlanner.
+    case : Case
+    workload : str
     clock : int
         Published clock, MHz.
     dsp_limit : int
         DSP slices that the published design used.
     published : dict of metric to number
-    memory : MemoryModel
     """
 
-    name: str
+    case: Case
     workload: str
-    engine: dict
-    batch: int
-    pinned: int
     clock: int
     dsp_limit: int
     published: dict = field(default_factory=dict)
-    memory: MemoryModel = MemoryModel(latency=40)
-    sbe_case: int = 1
-    weight_words: int | None = None
 
 
-CASES = (
-    Case("lrcn/zynq7045", "lrcn", {"rows": 128, "contexts": 7, "cells": 2, "axi_data_bits": 512, "x_per_beat": 8},
-         batch=8, pinned=345, clock=142, dsp_limit=900,
-         published={"lane_utilisation": 86.5, "gops": 221, "gops_per_dsp": 0.246}),
-    Case("lrcn/virtex690t", "lrcn", {"rows": 256, "contexts": 8, "cells": 5, "axi_data_bits": 512, "x_per_beat": 8},
-         batch=16, pinned=345, clock=125, dsp_limit=2060,
-         published={"lane_utilisation": 69.1, "gops": 356, "gops_per_dsp": 0.173}),
+DEVICES = (
+    Device(Case("lrcn/zynq7045",
+                {"rows": 128, "contexts": 7, "cells": 2, "axi_data_bits": 512, "x_per_beat": 8}, batch=8),
+           "lrcn", clock=142, dsp_limit=900,
+           published={"sample_ms": 0.61, "lane_utilisation": 86.5, "gops": 221, "gops_per_dsp": 0.246}),
+    Device(Case("lrcn/virtex690t",
+                {"rows": 256, "contexts": 8, "cells": 5, "axi_data_bits": 512, "x_per_beat": 8}, batch=16),
+           "lrcn", clock=125, dsp_limit=2060,
+           published={"sample_ms": 0.38, "lane_utilisation": 69.1, "gops": 356, "gops_per_dsp": 0.173}),
 )
+OTHERS = {
+    "ESE (KU060, 12 bits)": {"gops": 282, "dsp": 1504, "gops_per_dsp": 282 / 1504},
+    "FP-DNN (16 bits)": {"gops": 316, "dsp": 2072, "gops_per_dsp": 316 / 2072},
+}
+"""What SBE's own comparison lists of other systems; the figures are of dense operations."""
 MULTIPLIERS = {"quadratic64": 2, "quadratic128": 2, "pwl": 1}
 """Multipliers of an activation unit."""
-RING_WORDS = 2048
 
 
 def dsp_slices(config):
@@ -88,99 +72,63 @@ def dsp_slices(config):
     return config.lanes // config.lanes_per_dsp + config.cells * (MULTIPLIERS[config.activation] + 1)
 
 
-def planned(case, layer, activation="pwl"):
-    """Model, plan and inputs of a case.
-
-    Returns
-    -------
-    QuantModel, Plan, int array (K, steps, Lx)
-    """
-    contexts = case.engine["contexts"]
-    model, x = random_model(layer, contexts, activation)
-    network = network_of(model)
-    config = EngineConfig(
-        **case.engine, **engine_formats(model), accumulator_bits=accumulator_bits(network, 16),
-        shifts=tuple(shape.shift for shape in network.layers), h_elements=layer.hidden, states=layer.hidden * contexts,
-        accumulators=1 + case.batch * network.layers[0].blocks(case.engine["rows"]),
-        weight_words=case.weight_words or 1 << 16, x_elements=case.batch * layer.input)
-    if case.weight_words is None:
-        words = BatchPlanner(network, config, layer.steps, case.batch, case.pinned, case.sbe_case).resident_words
-        config = replace(config, weight_words=words + RING_WORDS)
-    return model, BatchPlanner(network, config, layer.steps, case.batch, case.pinned, case.sbe_case).plan(), x
-
-
-def scenario_of(case, model, plan, x):
-    """The run as a scenario: outputs from the integer reference, counters from the interpreter, which must agree."""
-    config, steps = plan.config, x.shape[1]
-    words = pack(plan.image, model.layers, config)
-    beats, lasts = pack_beats(x, config, plan.x_order)
-    interpreter = Interpreter(config, plan.program, words, case.memory)
-    packets = interpreter.run("run", steps, True, beats)
-    reference, _ = integer_reference(model, x)
-    expected = [reference[:, step].T.ravel().tolist() for step in range(steps)]
-    if packets != expected:
-        raise VerificationError(case.name, "interpreter and integer reference differ", "must be equal in every bit")
-    counters = interpreter.timing.counters.to_dict()
-    return Scenario(config, plan.program.encoded(), to_bytes(words, config),
-                    [Run(plan.program.entries["run"], steps, True, beats, lasts, packets, counters)])
-
-
-def measure(case, layer, folder, build_dir=None):
-    """Check, estimate and simulate a case; returns its rows.
-
-    Raises
-    ------
-    ProgramError, VerificationError
-        The program is not proved, or Verilog, interpreter and reference differ.
-    """
-    model, plan, x = planned(case, layer)
-    config = plan.config
-    check(plan)
-    scenario = scenario_of(case, model, plan, x)
-    verilog = write_verilog(f"{folder}/lstm_engine.v", Top(config), "lstm_engine")
-    with progress(case.name) as update:
-        counters, = run_scale(folder, scenario, verilog, case.memory, build_dir=build_dir, progress=update)
-    return rows(case, layer, plan, counters)
-
-
-def rows(case, layer, plan, counters):
-    """Rows of a case from the counters of the Verilog."""
-    config, cycles = plan.config, counters["cycles"]
-    macs = plan.network.macs(layer.steps) * config.contexts
+def rows(device, plan, counters):
+    """Rows of a device from the counters of the Verilog."""
+    case, config, cycles = device.case, plan.config, counters["cycles"]
+    macs = plan.network.macs(plan.steps) * plan.sequences
     dsp = dsp_slices(config)
-    gops = 2 * macs / cycles * case.clock / 1000
+    gops = 2 * macs / cycles * device.clock / 1000
     beat = config.beat_bytes
     figures = {
         "lanes": (config.lanes, "lanes"), "dsp": (dsp, "slices"), "cycles": (cycles, "cycles"),
+        "sample_ms": (cycles / device.clock / 1000 / plan.sequences, f"ms a sample at {device.clock} MHz"),
         "lane_utilisation": (100 * macs / (cycles * config.lanes), "% of lane-cycles, start to done"),
         "interstep_stall_cycles": (counters["stall_h"] + counters["stall_x"], "cycles"),
         "weight_stall_cycles": (counters["stall_weights"], "cycles"),
-        "gops": (gops, f"GOPS at {case.clock} MHz"), "gops_per_dsp": (gops / dsp, "GOPS"),
+        "gops": (gops, f"GOPS at {device.clock} MHz"), "gops_per_dsp": (gops / dsp, "GOPS"),
         "dram_bytes": (counters["read_beats"] * beat, "bytes"),
-        "port_bandwidth": (beat / case.memory.interval * case.clock / 1000, "GB/s at most"),
-        "used_bandwidth": (counters["read_beats"] * beat / cycles * case.clock / 1000, "GB/s on average"),
-        "limiting_bandwidth": (config.word_bytes / case.batch * case.clock / 1000,
-                               "GB/s below which the streamed part waits"),
+        "port_bandwidth": (beat / case.memory.interval * device.clock / 1000, "GB/s at most"),
+        "used_bandwidth": (counters["read_beats"] * beat / cycles * device.clock / 1000, "GB/s on average"),
+        "sufficient_bandwidth": (beat / slowest(plan, case.memory) * device.clock / 1000,
+                                 "GB/s, slowest port with less than 1 % more cycles (timing model)"),
     }
     source = f"emitted Verilog; memory latency {case.memory.latency} cycles; published: {SOURCE}"
-    return [Row(metric, case.name, value, unit, case.published.get(metric), source)
+    return [Row(metric, case.name, value, unit, device.published.get(metric), source)
             for metric, (value, unit) in figures.items()]
 
 
+def slowest(plan, memory):
+    """Cycles a beat of the slowest memory on which a run takes less than 1 % longer than on ``memory``."""
+    limit = 1.01 * exact(plan, memory).cycles
+    return next(n for n in count(memory.interval) if exact(plan, replace(memory, interval=n + 1)).cycles > limit)
+
+
+def beside_others(result):
+    """The rows of our devices again, beside the other systems of the published comparison."""
+    return [Row(row.metric, f"{row.config} beside {name}", row.ours, row.unit, published[row.metric],
+                f"emitted Verilog; published: as listed by {SOURCE}")
+            for row in result for name, published in OTHERS.items() if row.metric in published]
+
+
 @click.command()
-@click.option("--case", "names", multiple=True, help="Run these cases only, as lrcn/zynq7045.")
+@click.option("--case", "names", multiple=True, help="Run these devices only, as lrcn/zynq7045, and no sweep.")
 @click.option("--output", default=RESULT, show_default=True, help="JSON file that the rows are written to.")
 def main(names, output):
     """Print our figures beside those of SBE and write them as JSON."""
     try:
         result = []
-        for case in CASES:
-            if not names or case.name in names:
-                click.echo(f"{case.name}: plan, check, emit, simulate", err=True)
-                result += measure(case, workload(case.workload), f"build/sbe/{case.name.replace('/', '-')}")
+        for device in DEVICES:
+            name = device.case.name
+            if not names or name in names:
+                click.echo(f"{name}: plan, check, emit, simulate", err=True)
+                plan, counters = measure(device.case, workload(device.workload), f"build/sbe/{name.replace('/', '-')}")
+                result += rows(device, plan, counters)
+        result += beside_others(result)
         print(text(result))
         print("Outputs equal the integer reference in every bit, counters the estimate in every cycle.")
         print(f"wrote {update(output, result)}")
+        if not names:
+            sbe_sweep.report()
     except LstmHwError as error:
         sys.exit(f"error: {' '.join(str(error).split())}")
 

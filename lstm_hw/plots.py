@@ -36,11 +36,12 @@ def draw(report, folder):
         figure = Figure(figsize=(8, 3.6), layout="constrained")
         plot(report, figure)
         figure.suptitle(title)
-        _save(figure, folder / file)
+        save(figure, folder / file)
     return [(title, file) for title, file, _ in plots]
 
 
-def _save(figure, path):
+def save(figure, path):
+    """Write a figure as a PNG file without a trace of the program that drew it; it appears whole or not at all."""
     image = io.BytesIO()
     FigureCanvasAgg(figure).print_png(image, metadata={"Software": None})
     write_file(path, image.getvalue())

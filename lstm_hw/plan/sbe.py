@@ -135,7 +135,6 @@ class BatchPlanner:
         self.mask = (1 << config.contexts) - 1
         stride = -(-layer.inputs // config.x_per_beat) * config.x_per_beat
         self.stride, self.buffers = stride, min(config.x_elements // stride, 2 * batch)
-        self.builder = ProgramBuilder()
         self._place()
 
     def _place(self):
@@ -209,6 +208,7 @@ class BatchPlanner:
 
     def plan(self):
         """The plan; ProgramError when the program is too long."""
+        self.builder = ProgramBuilder()
         emit, per_word = self.builder.emit, self.config.beats_per_word
         batches = self.steps // self.batch
         self.builder.entry("run")

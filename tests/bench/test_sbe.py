@@ -2,28 +2,45 @@
 
 import pytest
 
-from bench.sbe import CASES, Case, dsp_slices, measure, planned
+from bench.sbe import DEVICES, Device, beside_others, dsp_slices, rows, slowest
+from bench.sbe_case import Case, measure, prepared
 from bench.workloads import Workload, workload
 from lstm_hw.plan.load_timing import MemoryModel
+from lstm_hw.plan.sbe_model import exact
 
 SMALL = Workload("small", 40, 20, 4, "made up")
 
 
-@pytest.mark.parametrize("sbe_case", [1, 2, 3])
-def test_small_instance(tmp_path, sbe_case):
-    case = Case("small", "small", {"rows": 16, "contexts": 2, "cells": 2, "axi_data_bits": 64, "x_per_beat": 2},
-                batch=2, pinned=8, clock=100, dsp_limit=40, published={"gops": 1}, memory=MemoryModel(30, 2),
-                sbe_case=sbe_case, weight_words=320)
-    found = {row.metric: row for row in measure(case, SMALL, tmp_path)}
+@pytest.mark.parametrize("home", [1, 2, 3])
+def test_small_instance(tmp_path, home):
+    engine = {"rows": 16, "contexts": 2, "cells": 5, "axi_data_bits": 64, "x_per_beat": 2, "weight_words": 320}
+    case = Case("small", engine, batch=2, home=home, memory=MemoryModel(30, 2))
+    plan, counters = measure(case, SMALL, tmp_path)
+    device = Device(case, "small", clock=100, dsp_limit=42, published={"gops": 1})
+    found = {row.metric: row for row in rows(device, plan, counters)}
     assert found["gops"].published == 1 and found["gops"].ours > 0
+    assert found["sample_ms"].ours == counters["cycles"] / 100 / 1000 / 2
     assert 0 < found["lane_utilisation"].ours < 100
-    assert found["lanes"].ours == 32 and found["dsp"].ours == 32 + 2 * 2
+    assert found["lanes"].ours == 32 and found["dsp"].ours == 32 + 5 * 2
     assert found["dram_bytes"].ours % 8 == 0
+    beside = beside_others(found.values())
+    assert {(row.metric, row.published) for row in beside} >= {("gops", 282), ("gops", 316)}
+    assert all(row.ours == found[row.metric].ours for row in beside)
 
 
-def test_cases_fit_their_devices():
-    for case in CASES:
-        layer = workload(case.workload)
+def test_devices_hold_their_cases():
+    for device in DEVICES:
+        layer = workload(device.workload)
         assert layer.input * 4 * layer.hidden + 4 * layer.hidden**2 == 1 << 21
-        _, plan, _ = planned(case, Workload("short", layer.input, layer.hidden, case.batch, layer.source))
-        assert dsp_slices(plan.config) <= case.dsp_limit
+        short = Workload("short", layer.input, layer.hidden, device.case.batch, layer.source)
+        _, planner, _ = prepared(device.case, short)
+        assert dsp_slices(planner.config) <= device.dsp_limit
+
+
+def test_slowest_sufficient_memory():
+    engine = {"rows": 16, "contexts": 2, "cells": 5, "axi_data_bits": 64, "x_per_beat": 2}
+    _, planner, _ = prepared(Case("small", engine, batch=4), SMALL)
+    plan = planner.plan()
+    interval = slowest(plan, MemoryModel(30))
+    base, at, beyond = (exact(plan, MemoryModel(30, n)).cycles for n in (1, interval, interval + 1))
+    assert at <= 1.01 * base < beyond
