@@ -8,7 +8,6 @@ follows.
 
 import sys
 from dataclasses import dataclass, field, replace
-from itertools import count
 
 import click
 
@@ -89,18 +88,20 @@ def rows(device, plan, counters):
         "dram_bytes": (counters["read_beats"] * beat, "bytes"),
         "port_bandwidth": (beat / case.memory.interval * device.clock / 1000, "GB/s at most"),
         "used_bandwidth": (counters["read_beats"] * beat / cycles * device.clock / 1000, "GB/s on average"),
-        "sufficient_bandwidth": (beat / slowest(plan, case.memory) * device.clock / 1000,
-                                 "GB/s, slowest port with less than 1 % more cycles (timing model)"),
+        "limiting_bandwidth": (config.word_bytes / case.batch * device.clock / 1000,
+                               "GB/s at which the lanes' knee N_pe / N_t is the batch"),
+        "utilisation_at_limit": (100 * macs / (at_limit(case, plan) * config.lanes),
+                                 "% of lane-cycles at the limiting bandwidth (timing model)"),
     }
     source = f"emitted Verilog; memory latency {case.memory.latency} cycles; published: {SOURCE}"
     return [Row(metric, case.name, value, unit, device.published.get(metric), source)
             for metric, (value, unit) in figures.items()]
 
 
-def slowest(plan, memory):
-    """Cycles a beat of the slowest memory on which a run takes less than 1 % longer than on ``memory``."""
-    limit = 1.01 * exact(plan, memory).cycles
-    return next(n for n in count(memory.interval) if exact(plan, replace(memory, interval=n + 1)).cycles > limit)
+def at_limit(case, plan):
+    """Cycles of a run on a memory that brings a word in as many cycles as a batch has steps, or on the case's own."""
+    interval = max(case.memory.interval, case.batch // plan.config.beats_per_word)
+    return exact(plan, replace(case.memory, interval=interval)).cycles
 
 
 def beside_others(result):

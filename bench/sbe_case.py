@@ -24,7 +24,7 @@ from sim.scale import run_scale
 
 from .workloads import random_model
 
-RING_WORDS = 2048
+RING_WORDS = 1024
 """Room for streamed words beside what stays on chip, where a case does not say how deep the weight buffer is."""
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.sbe import DEVICES, Device, beside_others, dsp_slices, rows, slowest
+from bench.sbe import DEVICES, Device, at_limit, beside_others, dsp_slices, rows
 from bench.sbe_case import Case, measure, prepared
 from bench.workloads import Workload, workload
 from lstm_hw.plan.load_timing import MemoryModel
@@ -37,10 +37,10 @@ def test_devices_hold_their_cases():
         assert dsp_slices(planner.config) <= device.dsp_limit
 
 
-def test_slowest_sufficient_memory():
+def test_limiting_bandwidth():
     engine = {"rows": 16, "contexts": 2, "cells": 5, "axi_data_bits": 64, "x_per_beat": 2}
-    _, planner, _ = prepared(Case("small", engine, batch=4), SMALL)
+    case = Case("small", engine, batch=8, memory=MemoryModel(30))
+    _, planner, _ = prepared(case, Workload("small", 40, 20, 8, "made up"))
     plan = planner.plan()
-    interval = slowest(plan, MemoryModel(30))
-    base, at, beyond = (exact(plan, MemoryModel(30, n)).cycles for n in (1, interval, interval + 1))
-    assert at <= 1.01 * base < beyond
+    assert plan.config.beats_per_word == 4      # so every second cycle a beat, and a word in eight
+    assert at_limit(case, plan) == exact(plan, MemoryModel(30, 2)).cycles > exact(plan, MemoryModel(30)).cycles
