@@ -19,6 +19,7 @@ from ..image.layout import Image, Tile
 from .dense import Plan, check_beat
 from .isa import CLEAR_REGISTER, MODE_LSTM, MODE_ZERO, SPACE_CONSTANT, SPACE_H, SPACE_X
 from .program import ProgramBuilder
+from .streaming import StreamingPlanner
 from .timing import FINISH_DELAY, H_TOKEN_DELAY, CellLatency
 
 CASES = (1, 2, 3)
@@ -76,7 +77,7 @@ def tail_columns(layer, config):
     return -int(-need // blocks)
 
 
-class BatchPlanner:
+class BatchPlanner(StreamingPlanner):
     """Emits the ``run`` entry for one LSTM layer whose W_x does not stay on chip.
 
     Parameters
@@ -105,18 +106,14 @@ class BatchPlanner:
     name = "sbe"
 
     def __init__(self, network, config, steps, batch, pinned, case=1, tile_columns=None):
-        layer = network.layers[0]
+        super().__init__(network, config)
         check_beat(config)
-        if len(network.layers) != 1:
-            raise ConfigError(
-                "network", f"{len(network.layers)} layers", "must be a single LSTM layer for this schedule"
-            )
+        layer = self.layer
         if batch < 1 or steps % batch:
             raise ConfigError("batch", batch, f"must divide the {steps} steps")
         if case not in CASES:
             raise ConfigError("case", repr(case), f"must be one of {CASES}")
-        self.network, self.config, self.steps, self.batch, self.case = network, config, steps, batch, case
-        self.blocks = layer.blocks(config.rows)
+        self.steps, self.batch, self.case = steps, batch, case
         self.tile = tile_columns or tile_width(self.blocks, config)
         self.tiles = (layer.inputs - pinned) // self.tile
         self.streamed = self.tiles * self.tile
@@ -131,7 +128,6 @@ class BatchPlanner:
             raise ConfigError(
                 "tile_columns", self.tile, f"must be whole beats of x_per_beat = {config.x_per_beat} elements"
             )
-        self.layer = layer
         self.mask = (1 << config.contexts) - 1
         stride = -(-layer.inputs // config.x_per_beat) * config.x_per_beat
         self.stride, self.buffers = stride, min(config.x_elements // stride, 2 * batch)
@@ -161,18 +157,14 @@ class BatchPlanner:
         self.window = dict(zip(self.passing, Image(tuple(self.passing)).offsets, strict=True))
         self.bias_tiles = bias
         self.resident_words = self.bias_words + _words(resident)
-        for field, need in (
-            ("weight_words", self.resident_words + self.ring_words()),
-            ("accumulators", 1 + self.batch * blocks),
-            ("h_elements", layer.outputs),
-            ("states", layer.outputs * config.contexts),
-            ("x_elements", self.batch * self.stride),
-            ("finish_entries", blocks),
-        ):
-            if getattr(config, field) < need:
-                raise ConfigError(
-                    f"engine.{field}", getattr(config, field), f"must be at least {need} for this schedule"
-                )
+        self._require(
+            weight_words=self.resident_words + self.ring_words(),
+            accumulators=1 + self.batch * blocks,
+            h_elements=layer.outputs,
+            states=layer.outputs * config.contexts,
+            x_elements=self.batch * self.stride,
+            finish_entries=blocks,
+        )
 
     def _resident(self, hidden, others):
         """The tiles of W_h that stay on chip in case 3: as many as fit, the others spread evenly between them."""
@@ -182,7 +174,6 @@ class BatchPlanner:
 
     def ring_words(self):
         """Least words of the ring: what must be held at once, and a burst that has to find room behind it."""
-        burst = -(-self.config.max_burst // self.config.beats_per_word)
         tile = self.tile * self.blocks
         if self.case == 1:
             held = tile
@@ -190,7 +181,7 @@ class BatchPlanner:
             held = max(tile, _words(self.step_tiles))
         else:
             held = max(tile, *(t.words for t in self.step_tiles[1:]))
-        return max(2 * tile, held + burst)
+        return max(2 * tile, self._ring_words(held))
 
     def words_read(self):
         """Weight words that a run reads from memory."""
@@ -279,12 +270,6 @@ class BatchPlanner:
         if batches > 1:
             self._add(STREAM, 1 << BEATS_BITS, limit=total + (batches - 1 << BEATS_BITS))
 
-    def _set(self, register, value):
-        self.builder.emit("SET", register=register, value=value)
-
-    def _add(self, register, value, limit=0):
-        self.builder.emit("ADD", register=register, value=value, limit=limit)
-
     def _next_step(self):
         """To x and sums of the batch's next step; from the last one, sums go back to the first."""
         self._add(OPERAND, self.stride, limit=self.buffers * self.stride)
@@ -326,9 +311,8 @@ class BatchPlanner:
 
     def _tile(self, wait=0):
         """One tile for the steps of a batch; the first needs an x vector to be free for each."""
-        if self.batch > 1:
-            with self.builder.loop(count=self.batch - 1):
-                self._tile_step(wait)
+        with self.builder.repeat(self.batch - 1):
+            self._tile_step(wait)
         self._tile_step(wait, release=1)
         # From behind the last step of the batch to its first step, one tile of columns further.
         ring = self.buffers * self.stride
@@ -342,9 +326,8 @@ class BatchPlanner:
     def _step_phase(self):
         """Pinned columns of W_x and W_h, step by step."""
         if self.case == 2:
-            if self.batch > 1:
-                with self.builder.loop(count=self.batch - 1, comment="steps of the batch, W_h held in the ring"):
-                    self._step()
+            with self.builder.repeat(self.batch - 1):
+                self._step()
             self._step(release=1)
             return
         with self.builder.loop(count_reg=FIRST, comment="first step of all: the resident words are new"):

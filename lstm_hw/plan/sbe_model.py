@@ -86,15 +86,22 @@ def bound(planner, memory):
     return max(lanes, planner.words_read() * config.beats_per_word * memory.interval)
 
 
-def exact(plan, memory):
-    """Our own model: counters of a run, equal to those of the Verilog in every cycle.
+def exact(plan, memory, steps=None):
+    """Our own model: the counters of a run from zero state, equal to those of the Verilog in every cycle.
+
+    Parameters
+    ----------
+    plan : Plan
+    memory : MemoryModel
+    steps : int, optional
+        Time steps of the run, if the plan leaves them open.
 
     Returns
     -------
     Counters
     """
     timing = Timing(plan.config, memory)
-    for command in plan.program.run("run", plan.steps, True):
+    for command in plan.program.run("run", steps or plan.steps, True):
         timing.execute(command)
     return timing.counters
 
