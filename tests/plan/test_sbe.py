@@ -114,6 +114,16 @@ def least_words(planner):
     return planner.resident_words - sum(tile.words for tile in optional) + planner.ring_words()
 
 
+@pytest.mark.parametrize("case", [1, 2, 3])
+def test_eight_bit_weights(case):
+    model = random_network(np.random.default_rng(5), (24, 10), weight_bits=8)
+    config = config_of(rows=16, weight_bits=8, shifts=model.shifts, x_elements=48, weight_words=256, accumulators=64)
+    plan = BatchPlanner(model.network, config, 4, 2, 3, case, TILE).plan()
+    check(plan)
+    x = random_x(np.random.default_rng(6), 1, 4, 24)
+    assert run(model, plan, [x])[0] == outputs(model, config, [x])
+
+
 def test_keeps_as_much_of_w_h_as_fits():
     _, planner = planned("many row blocks", 3)
     hidden = planner.step_tiles[1:]
