@@ -36,8 +36,9 @@ from .table import Row, text, update
 FOLDER = "build/lanes"
 SIZES = {16: (16, 1), 64: (32, 2), 256: (64, 4)}
 """Lanes -> rows, contexts."""
-DEPTHS = {"weight_words": 1024, "accumulators": 64, "finish_entries": 16}
-"""Of the memories beside the lanes; LUTs used as memory grow with the last two."""
+DEPTHS = {"weight_words": 1024, "accumulators": 65, "finish_entries": 16}
+"""Of the memories beside the lanes; LUTs used as memory grow with the last two. Entry 0 of the accumulators is not
+stored."""
 REGISTERS = {"weight": ("AREG", "ADREG"), "operand": ("BREG",), "product": ("MREG",), "accumulator": ("PREG",)}
 """Registers that every DSP slice must use: one of those named, where there are several. A pair's weights pass the
 pre-adder of the first context's slices (ADREG); what it gives the others is formed once for all of them (AREG)."""

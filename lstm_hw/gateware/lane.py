@@ -18,7 +18,7 @@ def _register(name, width):
     return Signal(signed(width), name=name, reset_less=True)
 
 
-def lane(m, name, config, weights, operand, first, start):
+def lane(m, name, config, weights, operand, first, start, from_zero):
     """One row: ``p <= (first ? c : p) + m`` with ``m <= a * b``.
 
     Parameters
@@ -33,6 +33,8 @@ def lane(m, name, config, weights, operand, first, start):
         The sum starts from ``start`` rather than from what it was.
     start : Value
         A sum word.
+    from_zero : Value
+        Beside ``start``: zero instead.
 
     Returns
     -------
@@ -43,10 +45,12 @@ def lane(m, name, config, weights, operand, first, start):
     product = _register(f"product_{name}", config.weight_bits + config.operand_bits)
     c, p = (_register(f"{kind}_{name}", config.accumulator_bits) for kind in "cp")
     m.d.sync += [a.eq(weights), b.eq(operand), product.eq(a * b), c.eq(start), p.eq(Mux(first, c, p) + product)]
+    with m.If(from_zero):
+        m.d.sync += c.eq(0)
     return p
 
 
-def lane_pair(m, name, config, weights, operand, first, start):
+def lane_pair(m, name, config, weights, operand, first, start, from_zero):
     """Two rows in one slice: ``p <= (first ? c : p) + m`` with ``m <= ab * x`` and ``ab <= (a << 16) + b``.
 
     p holds ``A * 2**16 + B`` for the exact sums A and B of the rows. Its low 16 bits say B modulo 2**16; how often B
@@ -83,6 +87,8 @@ def lane_pair(m, name, config, weights, operand, first, start):
         c_wraps.eq(start[packed_bits:]), wraps.eq(Mux(first, c_wraps, counted)),
         before.eq(Mux(first, quarter(c), quarter(p))),
     ]
+    with m.If(from_zero):
+        m.d.sync += [c.eq(0), c_wraps.eq(0)]
     return Cat(p, counted)
 
 

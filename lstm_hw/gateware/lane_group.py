@@ -3,7 +3,7 @@
 from amaranth import *
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import exact_log2
+from amaranth.utils import ceil_log2, exact_log2
 
 from .lane import lane, lane_pair, separated
 
@@ -49,6 +49,12 @@ def drain_layout(config):
         "piece": range(config.group_rows // config.drain_width),
         "context": range(config.contexts),
     })
+
+
+def stored_entries(config):
+    """Depth of the accumulator memory. Entry 0, always zero, is not stored, so its address serves the entry that
+    would be one too many for a power of two: the low bits of an entry's number address it."""
+    return min(config.accumulators, 1 << ceil_log2(config.accumulators - 1))
 
 
 def drained_layout(config):
@@ -107,18 +113,20 @@ class LaneGroup(wiring.Component):
         control, drain = self.o_control, self.o_drain
         m.d.sync += [control.eq(self.i_control), self.o_fill.eq(self.i_fill), drain.eq(self.i_drain)]
 
+        from_zero = Signal()
+        m.d.sync += from_zero.eq(self.i_control.source == 0)
         weights = self._weight_memory(m)
         local = Signal(drained_layout(config).size, reset_less=True)
         pieces_per_word = -(-packed // config.drain_width)
         per_context = []
         for k in range(config.contexts):
-            sources = memory.Memory(shape=bits * count, depth=config.accumulators, init=[])
+            sources = memory.Memory(shape=bits * count, depth=stored_entries(config), init=[])
             finished = memory.Memory(shape=bits * count, depth=config.finish_entries, init=[])
             m.submodules[f"accumulators{k}"], m.submodules[f"finished{k}"] = sources, finished
             starts = sources.read_port(domain="comb")
             m.d.comb += starts.addr.eq(control.source)
             sums = Cat(create(m, f"{k}_{n}", config, weights.word_select(n, packed * config.weight_bits),
-                              control.operands[k], control.first, starts.data.word_select(n, bits))
+                              control.operands[k], control.first, starts.data.word_select(n, bits), from_zero)
                        for n in range(count))
             for store, enable in ((sources, control.store[k]), (finished, control.finish[k])):
                 port = store.write_port()
