@@ -1,0 +1,306 @@
+"""Weight reuse over time, ours beside SACC, TSI-WR and E-LSTM (``make bench-reuse``).
+
+Every schedule is a program for the same engine. Programs are proved by the checker; words are counted by replaying
+their LOADs, cycles by the interpreter's model. At the sizes named in ``VERILOG`` the same figures come from the
+emitted Verilog: outputs equal the integer reference, counters the model, and a monitor in the memory counts the words
+of each matrix that were read.
+"""
+
+import sys
+from dataclasses import dataclass, replace
+
+import click
+
+from lstm_hw.cli import progress
+from lstm_hw.config import EngineConfig
+from lstm_hw.emit import write_verilog
+from lstm_hw.errors import LstmHwError, VerificationError
+from lstm_hw.gateware.top import Top
+from lstm_hw.image.pack import pack, to_bytes
+from lstm_hw.model.reference import integer_reference
+from lstm_hw.plan import rowblock, sacc
+from lstm_hw.plan.checker import check
+from lstm_hw.plan.conventional import ConventionalPlanner
+from lstm_hw.plan.interpreter import Interpreter
+from lstm_hw.plan.load_timing import MemoryModel
+from lstm_hw.plan.network import LayerShape, Network
+from lstm_hw.plan.sacc import SaccPlanner
+from lstm_hw.plan.sbe import BatchPlanner
+from lstm_hw.plan.sizing import accumulator_bits, engine_formats, network_of
+from lstm_hw.plan.timing import Timing
+from lstm_hw.plan.traffic import words_read
+from lstm_hw.scenario import Run, Scenario, pack_beats
+from sim.scale import run_scale
+
+from .reuse_energy import energy
+from .table import FOLDER, Row, text, write
+from .workloads import Workload, random_model
+
+RESULT = f"{FOLDER}/reuse.json"
+SACC, TSI_WR, SBE = "Tewari et al., DATE", "Park et al., ISLPED 2020", "Que et al., 2020"
+ROWS = 64
+"""R: a tile has 16 units, as in SACC's example."""
+PORT_BITS = 256
+MEMORY = MemoryModel(latency=40)
+STEPS = 16
+BATCH = 8
+VERILOG = (128, 256)
+VERILOG_STEPS = 4
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A way to run a layer for one sequence.
+
+    Parameters
+    ----------
+    name : str
+    make : callable (network, config, steps) -> Plan
+    packets : callable (outputs, plan) -> list of int lists
+    pinned : int
+        Row blocks of W_h that stay on chip.
+    contexts : int
+        K; with one context the engine has twice the rows, and so the same lanes.
+    """
+
+    name: str
+    make: object
+    packets: object
+    pinned: int = 0
+    contexts: int = 2
+    window: float = 0.0
+
+    def stored(self, n):
+        """Weights of a gate of W_h that stay on chip, of n^2."""
+        return round(self.window * n * n) + self.pinned * (ROWS // 4) * n
+
+
+def conventional(pinned=0):
+    name = "pinned" if pinned else "conventional"
+    units = ROWS // 4
+
+    def make(network, config, steps):
+        blocks = network.layers[0].blocks(config.rows)
+        return ConventionalPlanner(network, config, min(pinned, blocks - 1) * units).plan()
+
+    return Schedule(name, make, rowblock.packets_of, pinned)
+
+
+def split_and_combine(pinned=0, batch=1):
+    name = "sacc" + "+pinned" * bool(pinned) + f"+batch{batch}" * (batch > 1)
+    return Schedule(
+        name, lambda network, config, steps: SaccPlanner(network, config, steps, batch, pinned).plan(),
+        sacc.packets_of, pinned)
+
+
+def blocking_batching(batch):
+    def make(network, config, steps):
+        return BatchPlanner(network, config, steps, batch, 1, 3).plan()
+
+    return Schedule(f"sbe case 3, batch {batch}", make, None, contexts=1)
+
+
+def network_for(inputs, hidden):
+    return Network((LayerShape("lstm", inputs, hidden, 15),))
+
+
+def engine(network, schedule, ring=512, rows=ROWS, port_bits=PORT_BITS, batch=BATCH, **formats):
+    """An engine that has what the schedule needs, with ``ring`` words beside the resident ones."""
+    layer = network.layers[0]
+    rows = rows * 2 // schedule.contexts
+    blocks = layer.blocks(rows)
+    width = blocks * rows // 4
+    bias = blocks * sum(columns for _, columns in layer.bias_columns)
+    return EngineConfig(**{
+        "rows": rows, "contexts": schedule.contexts, "cells": 2, "axi_data_bits": port_bits, "x_per_beat": 4,
+        "weight_words": bias + schedule.pinned * width + ring, "h_elements": 2 * width, "states": 2 * width,
+        "x_elements": -(-layer.inputs // 4) * 4 * 2 * batch, "accumulators": 256, "finish_entries": 2 * blocks,
+        "program_length": 256, "accumulator_bits": accumulator_bits(network, 16), "activation": "pwl"} | formats)
+
+
+def words_a_step(plan, steps):
+    """Words of each matrix that a time step reads, averaged over a run."""
+    run, = words_read(plan, ((steps, True),))
+    return {part: count / steps for part, count in run.items()}
+
+
+def cycles(plan, steps, memory=MEMORY):
+    """Cycles of a run from zero state, by the model that the Verilog equals."""
+    timing = Timing(plan.config, memory)
+    for command in plan.program.run("run", steps, True):
+        timing.execute(command)
+    return timing.counters.cycles
+
+
+def planned(network, schedule, steps, **fields):
+    """A plan that the checker has proved."""
+    plan = schedule.make(network, engine(network, schedule, **fields), steps)
+    check(plan, steps=min(steps, 2))
+    return plan
+
+
+def gate_words(words, rows):
+    """Weights of one gate in so many words of R weights."""
+    return words * rows / 4
+
+
+def bound(n, stored):
+    """(N - M) / 2: no exact dense schedule with M of the N weights on chip loads fewer a step."""
+    return (n * n - stored) / 2
+
+
+def in_verilog(layer, schedule, folder, steps=VERILOG_STEPS):
+    """Run a schedule in Verilog; returns the plan and its counters, with the beats of each matrix.
+
+    Raises
+    ------
+    VerificationError
+        Verilog, interpreter and integer reference differ.
+    """
+    model, x = random_model(layer, 1, "pwl")
+    x = x[:, :steps]
+    network = network_of(model)
+    plan = planned(network, schedule, steps, shifts=tuple(s.shift for s in network.layers), **engine_formats(model))
+    config = plan.config
+    words = pack(plan.image, model.layers, config)
+    beats, lasts = pack_beats(x, config, plan.x_order)
+    interpreter = Interpreter(config, plan.program, words, MEMORY)
+    runs = []
+    if "load" in plan.program.entries:
+        interpreter.run("load")
+        runs.append(Run(plan.program.entries["load"], 1, False, beats[:0], lasts[:0], [],
+                        interpreter.timing.counters.to_dict()))
+    packets = interpreter.run("run", steps, True, beats)
+    if packets != schedule.packets(integer_reference(model, x)[0], plan):
+        raise VerificationError(schedule.name, "interpreter and integer reference differ", "must be equal in every bit")
+    runs.append(Run(plan.program.entries["run"], steps, True, beats, lasts, packets,
+                    interpreter.timing.counters.to_dict()))
+    scenario = Scenario(config, plan.program.encoded(), to_bytes(words, config), runs)
+    verilog = write_verilog(f"{folder}/lstm_engine.v", Top(config), "lstm_engine")
+    with progress(f"{schedule.name}, n = {layer.hidden}") as update:
+        found = run_scale(folder, scenario, verilog, MEMORY, image=plan.image, progress=update)
+    return plan, found[-1]
+
+
+def hidden_words(folder, sizes=(128, 256, 512, 1024), verilog=VERILOG):
+    """(a) Words of W_h a step and gate, beside the bound with what the schedule keeps on chip."""
+    result = []
+    for n in sizes:
+        half = n // (ROWS // 4) // 2
+        for schedule in (conventional(), conventional(half), row_window(79), split_and_combine(),
+                         split_and_combine(half), split_and_combine(batch=BATCH)):
+            simulated = n in verilog and schedule.name in ("conventional", "sacc")
+            if simulated:
+                plan, counters = in_verilog(Workload(f"sacc_{n}", n, n, VERILOG_STEPS, SACC), schedule,
+                                            f"{folder}/{schedule.name}-{n}")
+                words = counters["beats_h"] / plan.config.beats_per_word / VERILOG_STEPS
+            else:
+                plan = planned(network_for(n, n), schedule, STEPS, **schedule.fields(n))
+                words = words_a_step(plan, STEPS)["h"]
+            ours = gate_words(words, plan.config.rows)
+            least = bound(n, schedule.stored(n))
+            if schedule.name.startswith("sacc") and ours != least:
+                raise VerificationError(f"{schedule.name}, n = {n}", f"{ours} words", f"must be the bound, {least}")
+            how = "memory monitor in Verilog" if simulated else "program replayed"
+            result.append(Row("hidden_words_per_step", f"{schedule.name}/n{n}", ours, "weights a gate", least,
+                              f"{how}; published: bound (N - M)/2, M = {schedule.stored(n)}"))
+    return result
+
+
+def curve(n=256):
+    """(b) Traffic of W_h against the share of it that is on chip, both in parts of the matrix."""
+    blocks = n // (ROWS // 4)
+    result = []
+    for pinned in range(0, blocks, 2):
+        for schedule in (conventional(pinned), split_and_combine(pinned)):
+            result.append(("pinned" if schedule.name == "conventional" else schedule.name, schedule))
+    result += [("row window", row_window(percent)) for percent in (0, 12.5, 25, 37.5, 50, 62.5, 79, 100)]
+    points = []
+    for name, schedule in result:
+        plan = planned(network_for(n, n), schedule, STEPS, **schedule.fields(n))
+        words = gate_words(words_a_step(plan, STEPS)["h"], ROWS)
+        points.append((name, schedule.stored(n) / n**2, words / n**2))
+    return points
+
+
+def curve_rows(points, n=256):
+    """The curve as rows; the published figure is the formula of the row window, and the bound for the others."""
+    result = []
+    for name, stored, words in points:
+        formula = 1 / 2 + (1 - stored) ** 2 / 4 if name == "row window" else (1 - stored) / 2
+        source = f"{TSI_WR}, model 1/2 + (1 - m)^2/4" if name == "row window" else "bound (1 - m)/2"
+        result.append(Row("hidden_traffic_share", f"{name}/m{stored:.3f}", words, f"of n^2 a step, n = {n}", formula,
+                          f"program replayed; published: {source}"))
+    return result
+
+
+MODELS = {
+    "character LM": (((65, 128), (128, 128)), -28.0, -13.0),
+    "speech": (((39, 256), (256, 256)), -32.0, -16.0),
+}
+"""Two-layer models, (Lx, Lh) of each layer, with the published changes of total traffic and of energy, in percent.
+
+SACC's deck gives no sizes; these are common ones: 65 characters, 39 cepstral coefficients.
+"""
+
+
+def stack_events(layers, schedule):
+    """Words of all matrices, buffer accesses and MACs of a step of a stack, layer after layer."""
+    total = {"dram": 0.0, "writes": 0.0, "reads": 0.0, "macs": 0.0}
+    for inputs, hidden in layers:
+        network = network_for(inputs, hidden)
+        plan = planned(network, schedule, STEPS)
+        words = sum(words_a_step(plan, STEPS).values()) * ROWS
+        total["dram"] += words
+        total["writes"] += words
+        total["reads"] += read_words(plan, STEPS) * ROWS
+        total["macs"] += network.layers[0].macs
+    return total
+
+
+def read_words(plan, steps):
+    """Weight words that the lanes read from the buffer in a step."""
+    return sum(command.slots * command.columns for command in plan.program.run("run", steps, True)
+               if command.op == "MAC" and command.mask) / steps
+
+
+def models():
+    """(c), (e) Total traffic and energy of two-layer models, against the conventional schedule."""
+    result = []
+    for name, (layers, traffic, saved) in MODELS.items():
+        base = stack_events(layers, conventional())
+        for schedule in (split_and_combine(), split_and_combine(batch=BATCH), row_window(79)):
+            events = stack_events(layers, schedule)
+            published = (traffic, saved) if schedule.name == "sacc" else (None, None)
+            for metric, ours, figure in (
+                    ("total_traffic_change", events["dram"] / base["dram"] - 1, published[0]),
+                    ("energy_change", energy(events) / energy(base) - 1, published[1])):
+                result.append(Row(metric, f"{name}/{schedule.name}", 100 * ours, "% of conventional", figure,
+                                  f"programs replayed; published: {SACC}"))
+    return result
+
+
+def speeds(n=256):
+    """(d) Speed at fixed bandwidth, on the same engine and port, against the conventional schedule."""
+    network, result = network_for(n, n), []
+    base = cycles(planned(network, conventional(), STEPS, port_bits=64), STEPS)
+    for schedule in (row_window(79), split_and_combine(), split_and_combine(batch=BATCH), fusion(BATCH)):
+        plan = planned(network, schedule, STEPS, port_bits=64, **schedule.fields(n))
+        gain = 100 * (base / cycles(plan, STEPS) - 1)
+        result.append(Row("speedup_fixed_bandwidth", f"{schedule.name}/n{n}", gain, "% over conventional",
+                          110.8 if schedule.name.startswith("row window") else None,
+                          f"cycles of the model, {STEPS} steps, port of 64 bits; published: {TSI_WR}"))
+    return result
+
+
+def third_case(n=1024, batch=4):
+    """(f) SBE's third case for one sequence with and without SACC: same lanes, buffer bytes and port."""
+    network, result = network_for(n, n), []
+    for schedule, ring in ((blocking_batching(batch), 1024), (split_and_combine(batch=batch), 2048)):
+        plan = planned(network, schedule, STEPS, ring=ring, port_bits=512)
+        found = cycles(plan, STEPS)
+        read = sum(words_a_step(plan, STEPS).values()) * plan.config.word_bytes
+        for metric, value, unit in (("cycles_per_step", found / STEPS, "cycles"), ("dram_bytes_per_step", read, "bytes")):
+            result.append(Row(metric, f"n{n}/{schedule.name}", value, unit, None,
+                              f"model, {plan.config.lanes} lanes, port of 512 bits"))
+    return result
