@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 import click
 
 from lstm_hw.cli import progress
-from lstm_hw.config import EngineConfig
 from lstm_hw.emit import write_verilog
 from lstm_hw.errors import LstmHwError, VerificationError
 from lstm_hw.gateware.top import Top
@@ -26,7 +25,7 @@ from lstm_hw.plan.load_timing import MemoryModel
 from lstm_hw.plan.network import LayerShape, Network
 from lstm_hw.plan.sacc import SaccPlanner
 from lstm_hw.plan.sbe import BatchPlanner
-from lstm_hw.plan.sizing import accumulator_bits, engine_formats, network_of
+from lstm_hw.plan.sizing import engine_formats, network_of, streaming_engine
 from lstm_hw.plan.timing import Timing
 from lstm_hw.plan.traffic import words_read
 from lstm_hw.scenario import Run, Scenario, pack_beats
@@ -104,18 +103,14 @@ def network_for(inputs, hidden):
     return Network((LayerShape("lstm", inputs, hidden, 15),))
 
 
-def engine(network, schedule, ring=512, rows=ROWS, port_bits=PORT_BITS, batch=BATCH, **formats):
+def engine(network, schedule, ring=512, port_bits=PORT_BITS, batch=BATCH, **formats):
     """An engine that has what the schedule needs, with ``ring`` words beside the resident ones."""
-    layer = network.layers[0]
-    rows = rows * 2 // schedule.contexts
+    layer, rows = network.layers[0], ROWS * 2 // schedule.contexts
     blocks = layer.blocks(rows)
-    width = blocks * rows // 4
     bias = blocks * sum(columns for _, columns in layer.bias_columns)
-    return EngineConfig(**{
-        "rows": rows, "contexts": schedule.contexts, "cells": 2, "axi_data_bits": port_bits, "x_per_beat": 4,
-        "weight_words": bias + schedule.pinned * width + ring, "h_elements": 2 * width, "states": 2 * width,
-        "x_elements": -(-layer.inputs // 4) * 4 * 2 * batch, "accumulators": 256, "finish_entries": 2 * blocks,
-        "program_length": 256, "accumulator_bits": accumulator_bits(network, 16), "activation": "pwl"} | formats)
+    words = bias + schedule.pinned * blocks * rows // 4 + ring
+    return streaming_engine(network, rows, schedule.contexts, words, batch=batch, cells=2, axi_data_bits=port_bits,
+                            **{"activation": "pwl"} | formats)
 
 
 def words_a_step(plan, steps):

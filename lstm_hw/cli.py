@@ -210,5 +210,57 @@ def run(config, simulator, images):
     show(project, made)
 
 
+@main.command(epilog="""\b
+Examples:
+  lstm-hw plan --inputs 256 --hidden 256 --contexts 2 --buffer 1024
+  lstm-hw plan --inputs 1024 --hidden 1024 --sequences 8 --contexts 4 --port-bits 512
+  lstm-hw plan --inputs 256 --hidden 256 --contexts 2 --schedule sacc --output build/plan""")
+@click.option("--inputs", type=click.IntRange(1), required=True, help="Lx of the layer.")
+@click.option("--hidden", type=click.IntRange(1), required=True, help="Lh of the layer.")
+@click.option("--steps", type=click.IntRange(1), default=32, show_default=True, help="Time steps of a sequence.")
+@click.option("--sequences", type=click.IntRange(1), default=1, show_default=True, help="Independent sequences.")
+@click.option("--batch", type=click.IntRange(1), help="Time steps that share a fetch of W_x; chosen without it.")
+@click.option("--rows", type=int, default=64, show_default=True, help="R, rows of the lane array.")
+@click.option("--contexts", type=int, default=2, show_default=True, help="K, contexts side by side.")
+@click.option("--buffer", "words", type=int, default=1024, show_default=True, help="Weight buffer, words of R weights.")
+@click.option("--port-bits", type=int, default=128, show_default=True, help="Width of the weight port.")
+@click.option("--interval", type=click.IntRange(1), default=1, show_default=True, help="Cycles a beat of the memory.")
+@click.option("--latency", type=click.IntRange(1), default=40, show_default=True, help="Cycles to the first beat.")
+@click.option("--schedule", default="auto", show_default=True, help="auto, or the beginning of a schedule's name.")
+@click.option("--output", type=click.Path(), help="Folder for the program's listing and its encoding.")
+def plan(inputs, hidden, steps, sequences, batch, rows, contexts, words, port_bits, interval, latency, schedule,
+         output):
+    """Compare the schedules for a layer whose weights are in memory, and take the best.
+
+    Cycles and bytes come from the exact model, which the Verilog equals; every program that is written was proved.
+    """
+    from .files import write_file
+    from .plan.checker import check
+    from .plan.load_timing import MemoryModel
+    from .plan.network import LayerShape, Network
+    from .plan.schedules import choose
+    from .plan.sizing import streaming_engine
+
+    network = Network((LayerShape("lstm", inputs, hidden, 15),))
+    engine = streaming_engine(network, rows, contexts, words, max(1, sequences // contexts), batch or steps,
+                              axi_data_bits=port_bits)
+    with progress("plan") as update:
+        choice = choose(network, engine, steps, sequences, batch, MemoryModel(latency, interval), schedule, update)
+    click.echo(f"{'schedule':<28} {'cycles a step':>13} {'bytes a step':>13} {'lanes':>7}")
+    macs = network.macs(steps) * sequences
+    for tried in choice.tried:
+        if tried.plan is None:
+            click.echo(f"{tried.name:<28} {tried.refused}")
+            continue
+        share = macs / (tried.cycles * engine.lanes)
+        click.echo(f"{tried.name:<28} {tried.cycles / steps:13.1f} {tried.read_bytes / steps:13.0f} {share:7.1%}")
+    click.echo(choice.reason)
+    if output:
+        best = choice.outcome.plan
+        check(best)
+        wrote(write_file(f"{output}/program.txt", best.program.listing()),
+              write_file(f"{output}/program.json", best.program.to_json()))
+
+
 if __name__ == "__main__":
     main()

@@ -33,7 +33,7 @@ def test_help_lists_the_verbs_in_the_order_of_the_flow():
     shown = call("--help")
     verbs = re.findall(r"^  (\w+) ", shown.output.split("Commands:")[1], re.MULTILINE)
     assert shown.exit_code == 0
-    assert verbs == ["quantize", "estimate", "generate", "simulate", "report", "lint", "run"]
+    assert verbs == ["quantize", "estimate", "generate", "simulate", "report", "lint", "run", "plan"]
     assert [step.name for step in flow.STEPS] == verbs[:5]
 
 
@@ -179,3 +179,15 @@ def test_errors_stay_on_one_line(tmp_path, monkeypatch):
 
     monkeypatch.setattr(cli, "project_of", refuse)
     assert fails(call("quantize", tmp_path)) == "a b: c; d"
+
+
+def test_plan_compares_schedules_and_writes_the_best(tmp_path):
+    shown = call("plan", "--inputs", 24, "--hidden", 32, "--steps", 4, "--rows", 16, "--buffer", 96, "--port-bits", 64,
+                 "--output", tmp_path)
+    assert shown.exit_code == 0, shown.output
+    assert re.search(r"^conventional +\d", shown.output, re.MULTILINE)
+    best = shown.stdout.splitlines()[1].split("  ")[0]
+    assert f"{best}: " in shown.output and "limited by" in shown.output
+    assert listing(tmp_path) == ["program.json", "program.txt"]
+    assert "run:" in (tmp_path / "program.txt").read_text()
+    assert "schedule" in fails(call("plan", "--inputs", 24, "--hidden", 32, "--schedule", "none"))

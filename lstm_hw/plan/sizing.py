@@ -165,6 +165,45 @@ def size_engine(network, rows=32, contexts=1, weight_bits=16, cells=1, **given):
     return config
 
 
+def streaming_engine(network, rows, contexts, weight_words, groups=1, batch=8, **given):
+    """An engine whose weight buffer is smaller than the layer, with room for every streaming schedule beside it.
+
+    Parameters
+    ----------
+    network : Network
+        One LSTM layer.
+    rows, contexts, weight_words : int
+        As in :class:`~lstm_hw.config.EngineConfig`.
+    groups : int
+        Groups of sequences that take turns.
+    batch : int
+        Time steps whose x and sums of a step have room, as far as the fields reach.
+    **given
+        Any other field of EngineConfig, taken as it is.
+
+    Returns
+    -------
+    EngineConfig
+    """
+    layer = network.layers[0]
+    blocks = layer.blocks(rows)
+    width = blocks * rows // 4
+    per_beat = given.get("x_per_beat", max(4, _power_of_two(contexts)))
+    stride = -(-layer.inputs // per_beat) * per_beat
+    defaults = {
+        "accumulator_bits": accumulator_bits(network, given.get("weight_bits", 16)),
+        "x_per_beat": per_beat,
+        "h_elements": min(1 << 16, 2 * groups * width),
+        "states": min(1 << 16, 2 * groups * contexts * width),
+        "x_elements": min(1 << 16, 2 * max(groups, batch) * stride),
+        "accumulators": min(256, 1 + groups + blocks * (1 + max(1, batch))),
+        "finish_entries": min(256, max(2 * groups, 2 * blocks)),
+        "program_length": 256,
+        "shifts": tuple(shape.shift for shape in network.layers),
+    }
+    return EngineConfig(**{**defaults, "rows": rows, "contexts": contexts, "weight_words": weight_words, **given})
+
+
 def resident_words(network, rows):
     """Words of the weight image, biases included."""
     return sum(layer.blocks(rows) * (layer.columns + sum(count for _, count in layer.bias_columns))
