@@ -7,7 +7,7 @@ BIN := .venv/bin
 PINS := pyproject.toml requirements.lock scripts/setup.sh
 
 .DEFAULT_GOAL := all
-.PHONY: all test verilog sim waves report bench bench-digits bench-sbe lint fmax board-plans clean help
+.PHONY: all test verilog sim waves report bench bench-digits bench-sbe bench-reuse lint fmax board-plans clean help
 
 all: .venv/.setup-run ## Run the whole flow on CONFIG: load, quantise, plan, emit, simulate, report (the default)
 	$(BIN)/lstm-hw run $(CONFIG)
@@ -36,6 +36,9 @@ bench-digits: .venv/.setup-run ## Print the figures of the digits example
 bench-sbe: .venv/.setup-run ## Run the published LRCN workload of SBE in Verilog and print both systems' figures
 	$(BIN)/python -m bench.sbe
 	$(BIN)/python -m bench.lanes
+
+bench-reuse: .venv/.setup-run ## Count traffic, cycles and energy of every weight reuse schedule beside the published ones
+	$(BIN)/python -m bench.reuse
 
 lint: .venv/.setup-test ## Check the Python with ruff and the Verilog of CONFIG with Verilator -Wall
 	$(BIN)/ruff check

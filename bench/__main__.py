@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-BENCHMARKS = ("digits", "sbe", "lanes")
+BENCHMARKS = ("digits", "sbe", "lanes", "reuse")
 """Modules of this package, each with a command line."""
 
 

@@ -7,7 +7,8 @@ of each matrix that were read.
 """
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
 
 import click
 
@@ -32,6 +33,7 @@ from lstm_hw.scenario import Run, Scenario, pack_beats
 from sim.scale import run_scale
 
 from .reuse_energy import energy
+from .reuse_plot import plot
 from .table import FOLDER, Row, text, write
 from .workloads import Workload, random_model
 
@@ -182,7 +184,7 @@ def hidden_words(folder, sizes=(128, 256, 512, 1024), verilog=VERILOG):
     result = []
     for n in sizes:
         half = n // (ROWS // 4) // 2
-        for schedule in (conventional(), conventional(half), row_window(79), split_and_combine(),
+        for schedule in (conventional(), conventional(half), split_and_combine(),
                          split_and_combine(half), split_and_combine(batch=BATCH)):
             simulated = n in verilog and schedule.name in ("conventional", "sacc")
             if simulated:
@@ -190,7 +192,7 @@ def hidden_words(folder, sizes=(128, 256, 512, 1024), verilog=VERILOG):
                                             f"{folder}/{schedule.name}-{n}")
                 words = counters["beats_h"] / plan.config.beats_per_word / VERILOG_STEPS
             else:
-                plan = planned(network_for(n, n), schedule, STEPS, **schedule.fields(n))
+                plan = planned(network_for(n, n), schedule, STEPS)
                 words = words_a_step(plan, STEPS)["h"]
             ours = gate_words(words, plan.config.rows)
             least = bound(n, schedule.stored(n))
@@ -205,14 +207,11 @@ def hidden_words(folder, sizes=(128, 256, 512, 1024), verilog=VERILOG):
 def curve(n=256):
     """(b) Traffic of W_h against the share of it that is on chip, both in parts of the matrix."""
     blocks = n // (ROWS // 4)
-    result = []
-    for pinned in range(0, blocks, 2):
-        for schedule in (conventional(pinned), split_and_combine(pinned)):
-            result.append(("pinned" if schedule.name == "conventional" else schedule.name, schedule))
-    result += [("row window", row_window(percent)) for percent in (0, 12.5, 25, 37.5, 50, 62.5, 79, 100)]
+    result = [(name, make(pinned)) for pinned in range(0, blocks, 2)
+              for name, make in (("pinned", conventional), ("sacc", split_and_combine))]
     points = []
     for name, schedule in result:
-        plan = planned(network_for(n, n), schedule, STEPS, **schedule.fields(n))
+        plan = planned(network_for(n, n), schedule, STEPS)
         words = gate_words(words_a_step(plan, STEPS)["h"], ROWS)
         points.append((name, schedule.stored(n) / n**2, words / n**2))
     return points
@@ -264,7 +263,7 @@ def models():
     result = []
     for name, (layers, traffic, saved) in MODELS.items():
         base = stack_events(layers, conventional())
-        for schedule in (split_and_combine(), split_and_combine(batch=BATCH), row_window(79)):
+        for schedule in (split_and_combine(), split_and_combine(batch=BATCH)):
             events = stack_events(layers, schedule)
             published = (traffic, saved) if schedule.name == "sacc" else (None, None)
             for metric, ours, figure in (
@@ -279,8 +278,8 @@ def speeds(n=256):
     """(d) Speed at fixed bandwidth, on the same engine and port, against the conventional schedule."""
     network, result = network_for(n, n), []
     base = cycles(planned(network, conventional(), STEPS, port_bits=64), STEPS)
-    for schedule in (row_window(79), split_and_combine(), split_and_combine(batch=BATCH), fusion(BATCH)):
-        plan = planned(network, schedule, STEPS, port_bits=64, **schedule.fields(n))
+    for schedule in (split_and_combine(), split_and_combine(batch=BATCH)):
+        plan = planned(network, schedule, STEPS, port_bits=64)
         gain = 100 * (base / cycles(plan, STEPS) - 1)
         result.append(Row("speedup_fixed_bandwidth", f"{schedule.name}/n{n}", gain, "% over conventional",
                           110.8 if schedule.name.startswith("row window") else None,
@@ -295,7 +294,33 @@ def third_case(n=1024, batch=4):
         plan = planned(network, schedule, STEPS, ring=ring, port_bits=512)
         found = cycles(plan, STEPS)
         read = sum(words_a_step(plan, STEPS).values()) * plan.config.word_bytes
-        for metric, value, unit in (("cycles_per_step", found / STEPS, "cycles"), ("dram_bytes_per_step", read, "bytes")):
+        figures = ("cycles_per_step", found / STEPS, "cycles"), ("dram_bytes_per_step", read, "bytes")
+        for metric, value, unit in figures:
             result.append(Row(metric, f"n{n}/{schedule.name}", value, unit, None,
                               f"model, {plan.config.lanes} lanes, port of 512 bits"))
     return result
+
+
+def measure(folder, sizes=(128, 256, 512, 1024), verilog=VERILOG, third=1024):
+    """All rows, and the points of the curve."""
+    points = curve()
+    tables = (hidden_words(folder, sizes, verilog), curve_rows(points), models(), speeds(), third_case(third))
+    return [row for table in tables for row in table], points
+
+
+@click.command()
+@click.option("--output", default=RESULT, show_default=True, help="JSON file that the rows are written to.")
+def main(output):
+    """Print traffic, speed and energy of every schedule beside the published figures, and write them as JSON."""
+    try:
+        rows, points = measure("build/reuse")
+        print(text(rows))
+        print("Every program was proved. Verilog outputs equal the integer reference, counters the model.")
+        print(f"wrote {write(output, rows)}")
+        print(f"wrote {plot(points, Path(output).with_name('reuse_traffic.png'))}")
+    except LstmHwError as error:
+        sys.exit(f"error: {' '.join(str(error).split())}")
+
+
+if __name__ == "__main__":
+    main()
