@@ -18,7 +18,7 @@ from lstm_hw.errors import LstmHwError, VerificationError
 from lstm_hw.gateware.top import Top
 from lstm_hw.image.pack import pack, to_bytes
 from lstm_hw.model.reference import integer_reference
-from lstm_hw.plan import rowblock, sacc
+from lstm_hw.plan import row_window, rowblock, sacc
 from lstm_hw.plan.checker import check
 from lstm_hw.plan.conventional import ConventionalPlanner
 from lstm_hw.plan.interpreter import Interpreter
@@ -45,6 +45,8 @@ PORT_BITS = 256
 MEMORY = MemoryModel(latency=40)
 STEPS = 16
 BATCH = 8
+TSI_WR_SHARE = 0.79
+"""Share of W_h that must be on chip for half of the traffic, as SACC's authors put it."""
 VERILOG = (128, 256)
 VERILOG_STEPS = 4
 
@@ -73,7 +75,8 @@ class Schedule:
 
     def stored(self, n):
         """Weights of a gate of W_h that stay on chip, of n^2."""
-        return round(self.window * n * n) + self.pinned * (ROWS // 4) * n
+        units = ROWS // 4
+        return (round(self.window * (n // units)) + self.pinned) * units * n
 
 
 def conventional(pinned=0):
@@ -94,6 +97,16 @@ def split_and_combine(pinned=0, batch=1):
         sacc.packets_of, pinned)
 
 
+def row_window_of(share):
+    """TSI-WR with a share of the row blocks on chip."""
+
+    def make(network, config, steps):
+        blocks = network.layers[0].blocks(config.rows)
+        return row_window.RowWindowPlanner(network, config, steps, round(share * blocks)).plan()
+
+    return Schedule(f"row window, {100 * share:g} %", make, row_window.packets_of, window=share)
+
+
 def blocking_batching(batch):
     def make(network, config, steps):
         return BatchPlanner(network, config, steps, batch, 1, 3).plan()
@@ -110,7 +123,8 @@ def engine(network, schedule, ring=512, port_bits=PORT_BITS, batch=BATCH, **form
     layer, rows = network.layers[0], ROWS * 2 // schedule.contexts
     blocks = layer.blocks(rows)
     bias = blocks * sum(columns for _, columns in layer.bias_columns)
-    words = bias + schedule.pinned * blocks * rows // 4 + ring
+    stored = schedule.pinned + round(schedule.window * blocks)
+    words = bias + stored * blocks * rows // 4 + ring
     return streaming_engine(network, rows, schedule.contexts, words, batch=batch, cells=2, axi_data_bits=port_bits,
                             **{"activation": "pwl"} | formats)
 
@@ -184,8 +198,8 @@ def hidden_words(folder, sizes=(128, 256, 512, 1024), verilog=VERILOG):
     result = []
     for n in sizes:
         half = n // (ROWS // 4) // 2
-        for schedule in (conventional(), conventional(half), split_and_combine(),
-                         split_and_combine(half), split_and_combine(batch=BATCH)):
+        for schedule in (conventional(), conventional(half), row_window_of(TSI_WR_SHARE), split_and_combine(),
+                         split_and_combine(half), split_and_combine(batch=min(BATCH, 4096 // n))):
             simulated = n in verilog and schedule.name in ("conventional", "sacc")
             if simulated:
                 plan, counters = in_verilog(Workload(f"sacc_{n}", n, n, VERILOG_STEPS, SACC), schedule,
@@ -209,6 +223,8 @@ def curve(n=256):
     blocks = n // (ROWS // 4)
     result = [(name, make(pinned)) for pinned in range(0, blocks, 2)
               for name, make in (("pinned", conventional), ("sacc", split_and_combine))]
+    result += [("row window", row_window_of(share / 8)) for share in range(8)]
+    result.append(("row window", row_window_of(TSI_WR_SHARE)))
     points = []
     for name, schedule in result:
         plan = planned(network_for(n, n), schedule, STEPS)
@@ -263,7 +279,7 @@ def models():
     result = []
     for name, (layers, traffic, saved) in MODELS.items():
         base = stack_events(layers, conventional())
-        for schedule in (split_and_combine(), split_and_combine(batch=BATCH)):
+        for schedule in (split_and_combine(), split_and_combine(batch=BATCH), row_window_of(TSI_WR_SHARE)):
             events = stack_events(layers, schedule)
             published = (traffic, saved) if schedule.name == "sacc" else (None, None)
             for metric, ours, figure in (
@@ -278,7 +294,7 @@ def speeds(n=256):
     """(d) Speed at fixed bandwidth, on the same engine and port, against the conventional schedule."""
     network, result = network_for(n, n), []
     base = cycles(planned(network, conventional(), STEPS, port_bits=64), STEPS)
-    for schedule in (split_and_combine(), split_and_combine(batch=BATCH)):
+    for schedule in (row_window_of(TSI_WR_SHARE), split_and_combine(), split_and_combine(batch=BATCH)):
         plan = planned(network, schedule, STEPS, port_bits=64)
         gain = 100 * (base / cycles(plan, STEPS) - 1)
         result.append(Row("speedup_fixed_bandwidth", f"{schedule.name}/n{n}", gain, "% over conventional",

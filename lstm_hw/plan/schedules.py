@@ -9,6 +9,7 @@ from ..errors import ConfigError, ProgramError
 from .conventional import ConventionalPlanner
 from .dense import ResidentPlanner
 from .load_timing import MemoryModel
+from .row_window import RowWindowPlanner
 from .rowblock import RowBlockPlanner
 from .sacc import SaccPlanner
 from .sbe_model import plan_batch
@@ -85,6 +86,8 @@ def schedules(network, config, steps, sequences=1, batch=None, memory=None):
     blocks, units = network.layers[0].blocks(config.rows), config.units_per_block
     yield "conventional", lambda: ConventionalPlanner(network, config).plan()
     yield "pinned", lambda: _most(lambda n: ConventionalPlanner(network, config, n * units), blocks - 1).plan()
+    if contexts == 2:
+        yield "row window", lambda: _most(lambda n: RowWindowPlanner(network, config, steps, n), blocks).plan()
     if contexts > 1:
         batches = [batch] if batch else [1, *(b for b in range(2, steps + 1, 2) if steps % b == 0)]
         for size in batches:
@@ -95,7 +98,7 @@ def schedules(network, config, steps, sequences=1, batch=None, memory=None):
 
 
 def _most(planner, most):
-    """The planner with the most pinned row blocks that fit, at least one."""
+    """The planner with the most row blocks on chip that fit, at least one."""
     low, high = 0, most     # low fits or is 0, nothing above high does
     while low < high:
         middle = (low + high + 1) // 2
