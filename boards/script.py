@@ -67,7 +67,7 @@ def script_of(scenario):
         raise RuntimeError("a recorded write must not wait")
 
     record(driver.load_program(scenario.program))
-    record(driver.set_weights(scenario.weights_address))
+    record(driver.set_weights(*scenario.addresses))
     for run in scenario.runs:
         record(driver.start(run.entry, run.steps, run.clear))
         ctrl, status = lookup("CTRL"), lookup("STATUS")

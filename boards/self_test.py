@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from lstm_hw.config import VALUE_BITS
 from lstm_hw.emit import emit_verilog
 from lstm_hw.errors import ConfigError
-from lstm_hw.gateware.top import CONTROL, WEIGHTS, Top, X, Y
+from lstm_hw.gateware.top import CONTROL, Top, X, Y, weight_prefixes
 
 from .axi_rom import AxiRom
 from .checker import Checker, expectation_layout, expectations
@@ -76,7 +76,8 @@ class SelfTest(wiring.Component):
         self.engine = engine
         bits = config.operand_bits
         self.script = RomSource(ACCESS.size, script_of(scenario))
-        self.weights = AxiRom(config.axi_address_bits, config.axi_data_bits, scenario.weights_address, scenario.image)
+        self.weights = [AxiRom(config.axi_address_bits, config.axi_data_bits, address, image)
+                        for address, image in zip(scenario.addresses, scenario.images, strict=True)]
         self.x = RomSource(bits * config.x_per_beat + 1, _x_words(scenario.runs, bits))
         self.expected = RomSource(expectation_layout(VALUE_BITS).size, expectations(vectors, VALUE_BITS))
         super().__init__({
@@ -90,7 +91,6 @@ class SelfTest(wiring.Component):
         fresh = ResetInserter(clear)
         m.submodules.script = script = fresh(self.script)
         m.submodules.master = master = fresh(ScriptMaster())
-        m.submodules.weights = weights = fresh(self.weights)
         m.submodules.x = x = fresh(self.x)
         m.submodules.expected = expected = fresh(self.expected)
         m.submodules.checker = checker = fresh(Checker(VALUE_BITS, self.vectors))
@@ -103,7 +103,11 @@ class SelfTest(wiring.Component):
             f"{Y}_tdata": checker.i.payload.data, f"{Y}_tlast": checker.i.payload.last, f"{Y}_tvalid": checker.i.valid,
             f"{Y}_tready": checker.i.ready,
         }
-        for prefix, bus in ((CONTROL, master.bus), (WEIGHTS, weights.bus)):
+        buses = {CONTROL: master.bus}
+        for prefix, rom in zip(weight_prefixes(self.scenario.config), self.weights, strict=True):
+            m.submodules[f"rom_{prefix}"] = fresh(rom)
+            buses[prefix] = rom.bus
+        for prefix, bus in buses.items():
             ports |= {f"{prefix}_{name}": getattr(bus, name) for name in bus.signature.members}
         directions = {In: "i", Out: "o"}
         m.submodules.engine = Instance(ENGINE, **{

@@ -5,6 +5,7 @@ script's header says too.
 """
 
 from lstm_hw.config import VALUE_BITS
+from lstm_hw.errors import ConfigError
 from lstm_hw.gateware.top import CONTROL, WEIGHTS, X, Y
 from lstm_hw.registers import ADDRESS_BITS
 
@@ -129,7 +130,14 @@ def script(engine_config, name="zc706", part="xc7z045ffg900-2"):
     name : str
         The board, as Xilinx's board files call it.
     part : str
+
+    Raises
+    ------
+    ConfigError
+        The engine has several weight ports: the design has one memory port for weights.
     """
+    if engine_config.axi_ports != 1:
+        raise ConfigError("engine.axi_ports", engine_config.axi_ports, "must be 1 for the block design of this board")
     x_bits = engine_config.operand_bits * engine_config.x_per_beat
     return _TEMPLATE.format(
         name=name, part=part, control=CONTROL, weights=WEIGHTS, x=X, y=Y, x_bits=x_bits, clock=CLOCK_MHZ,

@@ -320,12 +320,14 @@ class Project:
             image = to_bytes(self.words, engine)
             files = {
                 "engine.json": to_json({"content_id": f"{engine.content_id:#010x}", **engine.to_dict()}),
-                "registers.json": registers.to_json(), "registers.h": registers.to_c_header(),
-                "registers.md": registers.to_markdown(),
+                "registers.json": registers.to_json(engine.axi_ports),
+                "registers.h": registers.to_c_header(engine.axi_ports),
+                "registers.md": registers.to_markdown(engine.axi_ports),
                 "program.lst": plan.program.listing(), "program.json": plan.program.to_json() + "\n",
                 "weights.bin": image,
                 "weights.json": to_json({
-                    "bytes": len(image), "word_bytes": engine.word_bytes, "weight_bits": engine.weight_bits,
+                    "bytes": len(image), "ports": engine.axi_ports, "word_bytes": engine.word_bytes,
+                    "weight_bits": engine.weight_bits,
                     "tiles": [{"word": offset, "words": tile.words, **vars(tile)}
                               for tile, offset in zip(plan.image.tiles, plan.image.offsets, strict=True)]}),
             }

@@ -60,6 +60,9 @@ class EngineConfig:
     cells: int = field(default=1, metadata={"doc": "serial cells: hidden units finished in 5 cycles, 1, 2 or 5"})
     axi_data_bits: int = field(default=128, metadata={"doc": "width of the weight port, 64 to 1024"})
     axi_address_bits: int = field(default=40, metadata={"doc": "address width of the weight port, 32 to 64"})
+    axi_ports: int = field(
+        default=1, metadata={"doc": "weight ports: 1, 2 or 4, each of which brings the weights of as many lane groups"}
+    )
     outstanding: int = field(default=8, metadata={"doc": "bursts in flight on the weight port"})
     shifts: tuple = field(
         default=(15,),
@@ -110,11 +113,7 @@ class EngineConfig:
                 _power_of_two(self.axi_data_bits) and 64 <= self.axi_data_bits <= 1024,
                 "must be a power of two from 64 to 1024",
             ),
-            (
-                "axi_data_bits",
-                self.axi_data_bits <= self.rows * self.weight_bits or self.axi_data_bits == 64,
-                f"must not exceed one weight word of rows * weight_bits = {self.rows * self.weight_bits} bits",
-            ),
+            ("axi_ports", self.axi_ports in (1, 2, 4), "must be 1, 2 or 4"),
             ("axi_address_bits", 32 <= self.axi_address_bits <= 64, "must be between 32 and 64"),
             ("outstanding", 1 <= self.outstanding <= 64, "must be between 1 and 64"),
             ("shifts", 1 <= len(self.shifts) <= 16, "must have 1 to 16 entries"),
@@ -123,6 +122,12 @@ class EngineConfig:
         for name, holds, rule in rules:
             if not holds:
                 raise ConfigError(f"engine.{name}", f"{getattr(self, name)!r}", rule)
+        if self.groups % self.axi_ports:
+            rule = f"must divide the {self.groups} lane groups of {self.group_rows} rows"
+            raise ConfigError("engine.axi_ports", self.axi_ports, rule)
+        if self.axi_data_bits > max(64, self.part_bits):
+            rule = f"must not exceed one weight word of rows * weight_bits / axi_ports = {self.part_bits} bits"
+            raise ConfigError("engine.axi_data_bits", self.axi_data_bits, rule)
         if self.x_elements % self.x_per_beat:
             raise ConfigError(
                 "engine.x_elements", self.x_elements, f"must be a multiple of x_per_beat = {self.x_per_beat}"
@@ -166,9 +171,14 @@ class EngineConfig:
         return self.rows * self.weight_bits
 
     @property
+    def part_bits(self):
+        """Bits of one weight word that each weight port carries: the weights of its lane groups."""
+        return self.word_bits // self.axi_ports
+
+    @property
     def beats_per_word(self):
-        """Beats of the weight port that carry one weight word; the last may be padded."""
-        return -(-self.word_bits // self.axi_data_bits)
+        """Beats of a weight port that carry its part of one weight word; the last may be padded."""
+        return -(-self.part_bits // self.axi_data_bits)
 
     @property
     def beat_bytes(self):
@@ -176,7 +186,7 @@ class EngineConfig:
 
     @property
     def max_burst(self):
-        """Longest burst of the weight port in beats: up to 4 KiB, and half of the weight buffer at most."""
+        """Longest burst of a weight port in beats: up to 4 KiB, and half of the weight buffer at most."""
         longest = min(256, PAGE_BYTES // self.beat_bytes)
         while longest > 1 and 2 * longest > self.weight_words * self.beats_per_word:
             longest //= 2
@@ -184,8 +194,8 @@ class EngineConfig:
 
     @property
     def word_bytes(self):
-        """Bytes of one weight word in memory, padding included."""
-        return self.beats_per_word * self.beat_bytes
+        """Bytes of one weight word in memory, over all ports and padding included."""
+        return self.axi_ports * self.beats_per_word * self.beat_bytes
 
     @property
     def drain_width(self):

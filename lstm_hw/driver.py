@@ -5,7 +5,7 @@ registers: cocotbext-axi in simulation, a memory-mapped device or a UART bridge 
 """
 
 from .errors import ToolError
-from .registers import COUNTERS, IDENTITY, PROGRAM, VERSION, ErrorCode, lookup
+from .registers import COUNTERS, IDENTITY, PROGRAM, VERSION, ErrorCode, lookup, weights_registers
 
 INSTRUCTION_WORDS = PROGRAM.words
 
@@ -57,10 +57,12 @@ class Driver:
             for n in range(INSTRUCTION_WORDS):
                 await self.port.write(PROGRAM.word_address(entry, n), word >> 32 * n & 0xFFFFFFFF)
 
-    async def set_weights(self, address):
-        """Tell where in memory the weight image is."""
-        await self.write("WEIGHTS_LO", address & 0xFFFFFFFF)
-        await self.write("WEIGHTS_HI", address >> 32)
+    async def set_weights(self, *addresses):
+        """Tell where in memory the weight image of each port is."""
+        for port, address in enumerate(addresses):
+            low, high = weights_registers(port)
+            await self.write(low, address & 0xFFFFFFFF)
+            await self.write(high, address >> 32)
 
     async def start(self, entry, steps=1, clear=False):
         """Start a run at a program address."""

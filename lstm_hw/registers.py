@@ -23,7 +23,7 @@ WORD_BYTES = 4
 IDENTITY = int.from_bytes(b"LSTM", "big")
 """Value of ID."""
 
-VERSION = (0, 1, 0)
+VERSION = (0, 2, 0)
 """Major, minor and patch number of the control interface; a driver refuses another major number."""
 
 
@@ -317,7 +317,36 @@ REGISTERS = (
       for index, (name, doc) in enumerate(COUNTERS.items())
       for half, offset, bits, latch in (("LO", 0, "31..0", None), ("HI", 4, "63..32", f"{name}_LO"))),
 )
-"""Every register, in address order."""
+"""Every register of an engine with one weight port, in address order."""
+
+MAX_PORTS = 4
+_PORT_BASE = 0x090
+
+
+def weights_registers(port):
+    """Names of the registers that hold the low and the high half of the address of a weight port's image."""
+    return tuple(f"WEIGHTS{port or ''}_{half}" for half in ("LO", "HI"))
+
+
+_ERROR_PORT = Register("ERROR_PORT", 0x08C, Access.RO, (
+    Field("port", 0, 2, Access.RO, "number of the port"),), "weight port that ERROR_ADDRESS belongs to")
+
+
+def port_registers(ports):
+    """What an engine with several weight ports has beyond REGISTERS, in address order; nothing with one port."""
+    words = [
+        _word(name, _PORT_BASE + 8 * (port - 1) + WORD_BYTES * half, Access.RW,
+              f"byte address of the weight image of port {port}, bits {bits}", locked=True)
+        for port in range(1, ports) for half, (name, bits) in
+        enumerate(zip(weights_registers(port), ("31..0", "63..32"), strict=True))
+    ]
+    return (_ERROR_PORT, *words) if words else ()
+
+
+def register_map(ports):
+    """Every register of an engine with so many weight ports, in address order."""
+    return tuple(sorted((*REGISTERS, *port_registers(ports)), key=lambda register: register.address))
+
 
 PROGRAM = Window("PROGRAM", 0x2000, 0x2000, 32, 5, Access.WO,
                  "program memory: word w of instruction i, little-endian words; writing word 4 commits the "
@@ -337,7 +366,8 @@ RULES = (
     "of the read or write that clears its bit wins: the bit stays set.",
     "An event sets its bit of ISR only while the bit is enabled in IER. The interrupt output is high while "
     "GIE.enable and any bit of ISR are set.",
-    "STATUS.code and ERROR_ADDRESS keep the first error of a run until the next run begins.",
+    "STATUS.code, ERROR_ADDRESS and ERROR_PORT keep the first error of a run until the next run begins.",
+    "READ_BEATS is the sum over the weight ports.",
     "Reading the low half of a counter copies its high half: the next read of the high half returns that copy, so "
     "low, then high reads one consistent value of a running counter.",
     "The words of an instruction are collected in one staging register that all instructions share and that keeps "
@@ -345,7 +375,7 @@ RULES = (
 )
 """What the tables cannot say, a sentence or two each."""
 
-_BY_NAME = {register.name: register for register in REGISTERS}
+_BY_NAME = {register.name: register for register in register_map(MAX_PORTS)}
 
 
 def lookup(name):
@@ -361,14 +391,14 @@ def lookup(name):
     return _BY_NAME[name]
 
 
-def to_json():
-    """The map as JSON text; addresses, masks and reset values are numbers."""
+def to_json(ports=1):
+    """The map of an engine with so many weight ports as JSON text; addresses, masks and reset values are numbers."""
     registers = [{
         "name": r.name, "address": r.address, "access": r.access, "reset": r.reset, "locked": r.locked,
         "latched_by": r.latched_by, "doc": r.doc,
         "fields": [{"name": f.name, "lsb": f.lsb, "width": f.width, "access": f.access, "reset": f.reset, "doc": f.doc}
                    for f in r.fields],
-    } for r in REGISTERS]
+    } for r in register_map(ports)]
     windows = [{"name": w.name, "address": w.address, "size": w.size, "stride": w.stride, "words": w.words,
                 "access": w.access, "doc": w.doc} for w in (PROGRAM,)]
     errors = [{"name": code.name, "code": code.value, "doc": ERROR_DOC[code]} for code in ErrorCode]
@@ -378,15 +408,18 @@ def to_json():
     }, indent=2) + "\n"
 
 
-def to_c_header():
-    """The map as a C header: offsets, field positions, masks, reset values and error codes."""
+def to_c_header(ports=1):
+    """The map of an engine with so many weight ports as a C header.
+
+    Offsets, field positions, masks, reset values and error codes.
+    """
     lines = ["/* Register map of the lstm-hw control port; generated, do not edit. */",
              "#ifndef LSTM_HW_REGISTERS_H", "#define LSTM_HW_REGISTERS_H"]
 
     def define(name, value, doc=""):
         lines.append(f"#define LSTM_HW_{name} {value}" + (f" /* {doc} */" if doc else ""))
 
-    for register in REGISTERS:
+    for register in register_map(ports):
         lines.append("")
         define(f"{register.name}_OFFSET", f"0x{register.address:03x}u", register.doc)
         define(f"{register.name}_RESET", f"0x{register.reset:08x}u")
@@ -415,12 +448,19 @@ def _bits(field):
     return str(field.lsb) if field.width == 1 else f"{field.lsb + field.width - 1}:{field.lsb}"
 
 
-def to_markdown():
-    """The map as a Markdown page: registers, their fields, the program window, error codes and rules."""
-    registers = [(f"0x{r.address:03X}", r.name, r.access, f"0x{r.reset:X}", "locked" if r.locked else "", r.doc)
-                 for r in REGISTERS]
+def to_markdown(ports=1):
+    """The map of an engine with so many weight ports as a Markdown page.
+
+    Registers, their fields, the program window, error codes and rules, and what further ports would add.
+    """
+    def rows(registers):
+        return [(f"0x{r.address:03X}", r.name, r.access, f"0x{r.reset:X}", "locked" if r.locked else "", r.doc)
+                for r in registers]
+
+    headings = ("address", "name", "access", "reset", "run", "meaning")
+    further = [r for r in port_registers(MAX_PORTS) if r not in port_registers(ports)]
     fields = [(r.name, _bits(f), f.name, f.access, f.doc)
-              for r in REGISTERS if len(r.fields) > 1 or r.width < 32 for f in r.fields]
+              for r in register_map(ports) if len(r.fields) > 1 or r.width < 32 for f in r.fields]
     window = [(f"0x{PROGRAM.address:X} + {PROGRAM.stride} i + {WORD_BYTES} w", PROGRAM.name, PROGRAM.access,
                f"0 to {PROGRAM.entries - 1}, below PROGRAM_LENGTH", f"0 to {PROGRAM.words - 1}", PROGRAM.doc)]
     return "\n".join([
@@ -428,7 +468,10 @@ def to_markdown():
         "Generated from `lstm_hw/registers.py` by `python -m lstm_hw.registers markdown`; do not edit.", "",
         f"The control port is an AXI4-Lite slave of 32 data bits and {ADDRESS_BITS} address bits. CONTENT_ID and the "
         "words that follow it, up to AXI_DATA_BITS, hold the values of the configuration; the table says 0.", "",
-        *_table(("address", "name", "access", "reset", "run", "meaning"), registers), "",
+        *_table(headings, rows(register_map(ports))), "",
+        *(["## Further weight ports", "",
+           "An engine with 2 or 4 weight ports has these as well, as far as it has the ports.", "",
+           *_table(headings, rows(further)), ""] if further else []),
         "## Fields", "", "Registers that are not listed are one field of 32 bits.", "",
         *_table(("register", "bits", "field", "access", "meaning"), fields), "",
         *_table(("access", "meaning"), ACCESS_DOC.items()), "",
@@ -445,7 +488,9 @@ def main():
     writers = {"json": to_json, "c": to_c_header, "markdown": to_markdown}
     parser = argparse.ArgumentParser(prog="python -m lstm_hw.registers", description="Print the register map.")
     parser.add_argument("format", choices=writers)
-    print(writers[parser.parse_args().format](), end="")
+    parser.add_argument("--ports", type=int, choices=(1, 2, MAX_PORTS), default=1, help="weight ports of the engine")
+    arguments = parser.parse_args()
+    print(writers[arguments.format](arguments.ports), end="")
 
 
 if __name__ == "__main__":

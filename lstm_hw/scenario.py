@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .config import EngineConfig
+from .config import PAGE_BYTES, EngineConfig
 from .plan.load_timing import MemoryModel
 
 BENCH_MEMORY = MemoryModel(latency=2)
@@ -50,7 +50,7 @@ class Run:
 @dataclass
 class Stress:
     """Pauses: probabilities that x is idle, the output is not ready, and the memory holds back, in each cycle, and the
-    cycles that the memory takes longer to answer a request."""
+    cycles that the memory takes longer to answer a request (of weight port p, p + 1 times as many)."""
 
     x_idle: float = 0.0
     y_stall: float = 0.0
@@ -73,6 +73,18 @@ class Scenario:
     runs: list
     stress: Stress = field(default_factory=Stress)
     weights_address: int = 0x10000
+
+    @property
+    def images(self):
+        """The weight image of each port."""
+        size = len(self.image) // self.config.axi_ports
+        return [self.image[port * size:(port + 1) * size] for port in range(self.config.axi_ports)]
+
+    @property
+    def addresses(self):
+        """Where the image of each port is: one behind the other, each from the start of a page on."""
+        pages = -(-len(self.image) // self.config.axi_ports // PAGE_BYTES)
+        return [self.weights_address + port * pages * PAGE_BYTES for port in range(self.config.axi_ports)]
 
     def save(self, folder):
         """Write the scenario to a folder."""

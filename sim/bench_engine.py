@@ -28,7 +28,7 @@ from cocotbext.axi import (
 
 from lstm_hw.config import VALUE_BITS
 from lstm_hw.driver import Driver
-from lstm_hw.gateware.top import CONTROL, WEIGHTS, X, Y
+from lstm_hw.gateware.top import CONTROL, X, Y, weight_prefixes
 from lstm_hw.registers import ErrorCode
 from lstm_hw.scenario import Scenario
 
@@ -94,17 +94,21 @@ class Latency:
 
 
 class TB:
-    """The engine with a memory, a register master, a source of x and a sink of outputs."""
+    """The engine with a memory for each weight port, a register master, a source of x and a sink of outputs."""
 
     def __init__(self, dut, scenario):
         self.dut, self.scenario = dut, scenario
-        for name in (CONTROL, WEIGHTS, X, Y):
+        weights = weight_prefixes(scenario.config)
+        for name in (CONTROL, *weights, X, Y):
             logging.getLogger(f"cocotb.{dut._name}.{name}").setLevel(logging.WARNING)
         cocotb.start_soon(Clock(dut.aclk, CLOCK_NS, unit="ns").start())
         reset = {"reset": dut.aresetn, "reset_active_level": False}
-        size = 1 << (scenario.weights_address + len(scenario.image) - 1).bit_length()
-        self.memory = AxiRamRead(AxiReadBus.from_prefix(dut, WEIGHTS), dut.aclk, size=size, **reset)
-        self.memory.write(scenario.weights_address, scenario.image)
+        self.memories = []
+        for prefix, address, image in zip(weights, scenario.addresses, scenario.images, strict=True):
+            size = 1 << (address + len(image) - 1).bit_length()
+            memory = AxiRamRead(AxiReadBus.from_prefix(dut, prefix), dut.aclk, size=size, **reset)
+            memory.write(address, image)
+            self.memories.append(memory)
         self.control = AxiLiteMaster(AxiLiteBus.from_prefix(dut, CONTROL), dut.aclk, **reset)
         self.source = AxiStreamSource(AxiStreamBus.from_prefix(dut, X), dut.aclk, byte_lanes=1, **reset)
         self.sink = AxiStreamSink(AxiStreamBus.from_prefix(dut, Y), dut.aclk, byte_lanes=1, **reset)
@@ -123,13 +127,14 @@ class TB:
         for channel, share in (
             (self.source, stress.x_idle),
             (self.sink, stress.y_stall),
-            (self.memory.ar_channel, stress.memory_stall),
-            (self.memory.r_channel, stress.memory_stall),
+            *((memory.ar_channel, stress.memory_stall) for memory in self.memories),
+            *((memory.r_channel, stress.memory_stall) for memory in self.memories),
         ):
             if share:
                 channel.set_pause_generator(pauses(share))
         if stress.memory_latency:
-            Latency(self.memory.ar_channel, stress.memory_latency)
+            for port, memory in enumerate(self.memories):
+                Latency(memory.ar_channel, (port + 1) * stress.memory_latency)
 
     async def interrupt(self):
         if not int(self.dut.interrupt.value):
@@ -171,7 +176,7 @@ async def plays_scenario(dut):
     await tb.driver.identify(scenario.config.content_id)
     await tb.driver.enable_interrupt()
     await tb.driver.load_program(scenario.program)
-    await tb.driver.set_weights(scenario.weights_address)
+    await tb.driver.set_weights(*scenario.addresses)
     measured = []
     for number, run in enumerate(scenario.runs):
         await tb.send(run)

@@ -43,14 +43,14 @@ class FaultTB(TB):
 
     def __init__(self, dut):
         super().__init__(dut, Scenario.load(os.environ["LSTM_HW_SCENARIO"]))
-        self.faults = Faults(self.memory)
+        self.faults = [Faults(memory) for memory in self.memories]
         self.ctrl, self.status = lookup("CTRL"), lookup("STATUS")
 
     async def ready(self, weights=True):
         """Reset, then the program and, with ``weights``, the weights."""
         await self.reset()
         await self.driver.load_program(self.scenario.program)
-        await self.driver.set_weights(self.scenario.weights_address)
+        await self.driver.set_weights(*self.scenario.addresses)
         if weights:
             await self.check(LOAD)
 
@@ -171,17 +171,17 @@ async def memory_errors(dut):
     """SLVERR and DECERR at beats of a load: the code, the address, and after another load the right bits."""
     tb = FaultTB(dut)
     await tb.ready(weights=False)
-    beats = len(tb.scenario.image) // tb.scenario.config.beat_bytes
+    beats = len(tb.scenario.images[0]) // tb.scenario.config.beat_bytes
     codes = {AxiResp.SLVERR: ErrorCode.SLVERR, AxiResp.DECERR: ErrorCode.DECERR}
     for beat, response, other in ((0, AxiResp.SLVERR, AxiResp.DECERR), (1, AxiResp.DECERR, AxiResp.SLVERR),
                                   (beats // 2, AxiResp.SLVERR, AxiResp.DECERR),
                                   (beats - 1, AxiResp.DECERR, AxiResp.SLVERR)):
         # A later error of the other kind must not replace the first.
-        tb.faults.arm({beat: response, beat + 1: other, beat + 5: other})
+        tb.faults[0].arm({beat: response, beat + 1: other, beat + 5: other})
         await tb.start(LOAD)
         assert await tb.ends() == codes[response]
         assert await tb.error_address() == tb.scenario.weights_address + beat * tb.scenario.config.beat_bytes
-        tb.faults.arm({})
+        tb.faults[0].arm({})
         await tb.check(LOAD, CLEAR_RUN)
 
 
@@ -191,7 +191,8 @@ async def dead_memory(dut):
     tb = FaultTB(dut)
     await tb.ready(weights=False)
     await tb.driver.write("TIMEOUT", 300)
-    for channel, wakes in ((tb.memory.ar_channel, True), (tb.memory.r_channel, True), (tb.memory.r_channel, False)):
+    asked, answered = tb.memories[0].ar_channel, tb.memories[0].r_channel
+    for channel, wakes in ((asked, True), (answered, True), (answered, False)):
         channel.pause = True
         await tb.start(LOAD)
         await tb.cycles(200)

@@ -55,7 +55,7 @@ async def plays_runs(dut):
     await RisingEdge(dut.aclk)
     await driver.identify(scenario.config.content_id)
     await driver.load_program(scenario.program)
-    await driver.set_weights(scenario.weights_address)
+    await driver.set_weights(*scenario.addresses)
     total = sum(len(packet) for run in scenario.runs for packet in run.outputs)
     counters, taken, before = [], [], [0] * PARTS
     for run in scenario.runs:

@@ -11,7 +11,7 @@ import cocotb
 from cocotb.triggers import RisingEdge, with_timeout
 from cocotbext.axi import AxiResp
 
-from lstm_hw.gateware.top import WEIGHTS
+from lstm_hw.gateware.top import weight_prefixes
 from lstm_hw.registers import IDENTITY, ErrorCode
 
 from .bench_engine import CLOCK_NS
@@ -50,17 +50,23 @@ class StreamTB(FaultTB):
 
     def __init__(self, dut):
         super().__init__(dut)
-        self.requests = Requests(dut, WEIGHTS, self.scenario.config.beat_bytes)
+        config = self.scenario.config
+        self.requests = [Requests(dut, prefix, config.beat_bytes) for prefix in weight_prefixes(config)]
+        self.ports = config.axi_ports
 
     async def begin(self):
         """Start the first run."""
-        self.requests.clear()
+        for requests in self.requests:
+            requests.clear()
         await self.start(CLEAR_RUN)
 
-    async def beats(self, count):
-        """Wait until that many beats have come."""
+    async def error_port(self):
+        return await self.driver.read("ERROR_PORT") if self.ports > 1 else 0
+
+    async def beats(self, port, count):
+        """Wait until that many beats have come over a port."""
         async def reach():
-            while self.requests.received < count:
+            while self.requests[port].received < count:
                 await RisingEdge(self.dut.aclk)
 
         await with_timeout(cocotb.start_soon(reach()), RUN_CYCLES * CLOCK_NS, "ns")
@@ -77,12 +83,14 @@ class StreamTB(FaultTB):
     async def recovers(self):
         """Both runs are right."""
         await self.restart_streams()
-        self.faults.arm({})
+        for faults in self.faults:
+            faults.arm({})
         await self.check(CLEAR_RUN, NEXT_RUN)
 
     @property
     def total(self):
-        return self.scenario.runs[CLEAR_RUN].counters["read_beats"]
+        """Beats of each port in the first run."""
+        return self.scenario.runs[CLEAR_RUN].counters["read_beats"] // self.ports
 
     def moments(self, count):
         """Beats at which something happens: the first, the last and some between."""
@@ -97,12 +105,13 @@ async def memory_errors(dut):
     await tb.ready(weights=False)
     for number, beat in enumerate(tb.moments(4)):
         response, other = (AxiResp.SLVERR, AxiResp.DECERR)[::1 - 2 * (number % 2)]
+        port = number // 2 % tb.ports
         # A later error of the other kind must not replace the first.
-        tb.faults.arm({beat: response, beat + 1: other})
+        tb.faults[port].arm({beat: response, beat + 1: other})
         await tb.begin()
         assert await tb.ends() == {AxiResp.SLVERR: ErrorCode.SLVERR, AxiResp.DECERR: ErrorCode.DECERR}[response]
-        assert await tb.error_address() == tb.requests.addresses[beat]
-        assert tb.requests.received == len(tb.requests.addresses), "done with beats owed"
+        assert (await tb.error_port(), await tb.error_address()) == (port, tb.requests[port].addresses[beat])
+        assert all(r.received == len(r.addresses) for r in tb.requests), "done with beats owed"
         await tb.recovers()
 
 
@@ -112,13 +121,15 @@ async def dead_memory(dut):
     tb = StreamTB(dut)
     await tb.ready(weights=False)
     await tb.driver.write("TIMEOUT", TIMEOUT)
-    for channel in (tb.memory.ar_channel, tb.memory.r_channel):
-        for beat in (0, 1, tb.total // 3, tb.total // 2):
+    for number, beat in enumerate((0, 1, tb.total // 3, tb.total // 2)):
+        port = number % tb.ports
+        requests, memory = tb.requests[port], tb.memories[port]
+        for channel in (memory.ar_channel, memory.r_channel):
             await tb.begin()
-            await tb.beats(beat)
+            await tb.beats(port, beat)
             channel.pause = True
             assert await tb.fails() == ErrorCode.TIMEOUT
-            assert await tb.error_address() == tb.requests.addresses[tb.requests.received]
+            assert (await tb.error_port(), await tb.error_address()) == (port, requests.addresses[requests.received])
             assert await tb.driver.read("ID") == IDENTITY
             assert not tb.ctrl.field("done").extract(await tb.driver.read("CTRL")), "done with beats owed"
             channel.pause = False
@@ -134,10 +145,10 @@ async def reset_while_the_memory_is_silent(dut):
         await tb.ready(weights=False)
         await tb.driver.write("TIMEOUT", TIMEOUT)
         await tb.begin()
-        await tb.beats(beat)
-        tb.memory.r_channel.pause = True
+        await tb.beats(tb.ports - 1, beat)
+        tb.memories[-1].r_channel.pause = True
         assert await tb.fails() == ErrorCode.TIMEOUT
-        tb.memory.r_channel.pause = False
+        tb.memories[-1].r_channel.pause = False
         await tb.ready(weights=False)
         await tb.recovers()
 

@@ -17,13 +17,14 @@ WRONG = {
     "finish_entries": (1, 257),
     "states": (0, (1 << 16) + 1), "program_length": (1, 257), "cells": (0, 3, 4, 6), "axi_data_bits": (32, 96, 2048),
     "axi_address_bits": (31, 65), "outstanding": (0, 65), "shifts": ((), (15,) * 17, (48,), (-17,)),
-    "preact": (QFormat(3, 11),), "activated": (QFormat(0, 16),), "hidden": (QFormat(0, 7),),
+    "axi_ports": (0, 3, 8), "preact": (QFormat(3, 11),), "activated": (QFormat(0, 16),), "hidden": (QFormat(0, 7),),
 }
 RIGHT = {
     "rows": (4, 8, 16, 48), "contexts": (1, 8), "weight_bits": (8, 16), "accumulator_bits": (32, 48),
     "weight_words": (2, 1 << 18), "h_elements": (1, 1 << 16), "x_elements": (1, 1 << 16), "x_per_beat": (1, 32),
     "accumulators": (2, 256), "finish_entries": (2, 256), "states": (1, 1 << 16), "program_length": (2, 256),
     "cells": (1, 2, 5), "axi_address_bits": (32, 64), "outstanding": (1, 64), "shifts": ((0,) * 16, (47,), (-16,)),
+    "axi_ports": (1, 2),
 }
 
 
@@ -48,6 +49,10 @@ def test_rules_between_fields():
         config_of(x_elements=6, x_per_beat=4)
     with pytest.raises(ConfigError, match="engine.axi_data_bits: 256; must not exceed one weight word .* = 128 bits"):
         config_of(rows=8, axi_data_bits=256)
+    with pytest.raises(ConfigError, match="engine.axi_data_bits: 512; must not exceed one weight word .* = 256 bits"):
+        config_of(axi_data_bits=512, axi_ports=2)
+    with pytest.raises(ConfigError, match="engine.axi_ports: 2; must divide the 3 lane groups of 16 rows"):
+        config_of(rows=48, axi_ports=2)
     assert config_of(rows=4, weight_bits=8, axi_data_bits=64).beats_per_word == 1, "64 is always allowed"
     with pytest.raises(ConfigError, match="engine.accumulator_bits: 31; must be between 32 and 48"):
         config_of(accumulator_bits=31)
@@ -125,3 +130,11 @@ def test_content_id_tells_configurations_apart():
                 ids.add(replace(config, **{name: value}).content_id)
     changes = sum(value != getattr(config, name) for name, values in RIGHT.items() for value in values)
     assert len(ids) == 1 + changes
+
+
+@pytest.mark.parametrize("ports", [1, 2, 4])
+@pytest.mark.parametrize("axi, beats", [(64, 16), (256, 4), (1024, 1)])
+def test_every_port_carries_its_part_of_a_word(ports, axi, beats):
+    config = config_of(rows=64 * ports, axi_data_bits=axi, axi_ports=ports)
+    assert (config.part_bits, config.beats_per_word) == (1024, beats)
+    assert config.word_bytes == ports * 128

@@ -10,7 +10,19 @@ import pytest
 
 from lstm_hw import registers
 from lstm_hw.errors import ConfigError
-from lstm_hw.registers import ACCESS_DOC, CONFIG_WORDS, COUNTERS, PROGRAM, REGISTERS, Access, ErrorCode, lookup
+from lstm_hw.registers import (
+    ACCESS_DOC,
+    CONFIG_WORDS,
+    COUNTERS,
+    PROGRAM,
+    REGISTERS,
+    Access,
+    ErrorCode,
+    lookup,
+    port_registers,
+    register_map,
+    weights_registers,
+)
 
 PAGE = Path(__file__).parents[1] / "docs" / "registers.md"
 
@@ -77,6 +89,25 @@ def test_map_is_consistent():
 def test_locked_registers_are_the_arguments():
     assert [r.name for r in REGISTERS if r.locked] == [
         "STEPS", "FLAGS", "ENTRY", "WEIGHTS_LO", "WEIGHTS_HI", "TIMEOUT"]
+
+
+def test_registers_of_further_weight_ports():
+    assert register_map(1) == REGISTERS and port_registers(1) == ()
+    names = ["ERROR_PORT", *(f"WEIGHTS{port}_{half}" for port in (1, 2, 3) for half in ("LO", "HI"))]
+    for ports, count in ((2, 3), (4, 7)):
+        further = port_registers(ports)
+        assert [r.name for r in further] == names[:count]
+        assert [r.address for r in further] == list(range(0x08C, 0x08C + 4 * count, 4))
+        assert all(r.locked == r.stored == (r.name != "ERROR_PORT") for r in further)
+        whole = register_map(ports)
+        assert set(whole) == {*REGISTERS, *further}
+        assert [r.address for r in whole] == sorted({r.address for r in whole})
+        assert json.loads(registers.to_json(ports))["registers"][-1]["name"] == REGISTERS[-1].name
+        assert "WEIGHTS1_LO_OFFSET" in registers.to_c_header(ports)
+    assert weights_registers(0) == ("WEIGHTS_LO", "WEIGHTS_HI")
+    assert weights_registers(3) == ("WEIGHTS3_LO", "WEIGHTS3_HI")
+    assert "WEIGHTS1" not in registers.to_json() + registers.to_c_header()
+    assert "Further weight ports" in registers.to_markdown(2) and "Further" not in registers.to_markdown(4)
 
 
 def test_fields():

@@ -66,3 +66,14 @@ def test_beats_of_several_sequences(contexts, per_beat):
         for element in range(5):
             beat = beats[5 * step + element].tolist()
             assert beat == x[:, step, element].tolist() + [0] * (per_beat - contexts)
+
+
+@pytest.mark.parametrize("ports, size", [(1, 100), (2, 2 * 4096), (4, 4 * 4104)])
+def test_every_port_has_an_image_on_pages_of_its_own(ports, size):
+    image = np.random.default_rng(ports).bytes(size)
+    scenario = Scenario(EngineConfig(rows=64, axi_ports=ports), [], image, [], weights_address=0x12345000)
+    assert b"".join(scenario.images) == image and len({len(part) for part in scenario.images}) == 1
+    assert scenario.addresses[0] == 0x12345000
+    pages = [set(range(address // 4096, (address + len(part) - 1) // 4096 + 1))
+             for address, part in zip(scenario.addresses, scenario.images, strict=True)]
+    assert sum(map(len, pages)) == len(set().union(*pages)) and all(a % 4096 == 0 for a in scenario.addresses)

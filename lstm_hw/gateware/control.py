@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..errors import ConfigError
-from ..registers import ADDRESS_BITS, CONFIG_WORDS, COUNTERS, REGISTERS, lookup
+from ..registers import ADDRESS_BITS, CONFIG_WORDS, COUNTERS, lookup, register_map, weights_registers
 from .axi import Axi4Lite
 from .axi_lite_slave import AxiLiteSlave
 from .program_window import ProgramWindow
@@ -18,7 +18,7 @@ class Control(wiring.Component):
 
     Composed of :class:`AxiLiteSlave`, :class:`RegisterFile`, :class:`RunControl` (which tells what start, done,
     auto restart and interrupts mean exactly) and :class:`ProgramWindow`. The map is
-    :data:`lstm_hw.registers.REGISTERS`. While ``STATUS.busy`` reads 1, arguments and program cannot be changed.
+    :func:`lstm_hw.registers.register_map`. While ``STATUS.busy`` reads 1, arguments and program cannot be changed.
 
     Parameters
     ----------
@@ -29,6 +29,8 @@ class Control(wiring.Component):
         Instructions that the program memory holds, at most 256.
     instruction_bits : int
         Width of an instruction, 129 to 160.
+    ports : int
+        Weight ports, 1, 2 or 4.
 
     Members
     -------
@@ -46,8 +48,8 @@ class Control(wiring.Component):
         h and c start from zero.
     o_entry : Out(range(program_length))
         Instruction that the run starts at.
-    o_weights : Out(64)
-        Byte address of the weight image.
+    o_weights : list of Out(64)
+        Byte address of the weight image of each port.
     o_timeout : Out(32)
         Watchdog of the memory port in cycles; 0 is off. All arguments are constant from ``o_start`` until the run
         ends.
@@ -55,8 +57,8 @@ class Control(wiring.Component):
         Pulse: the run met an error; ``i_done`` must still be given, in the same cycle or later.
     i_error_code : In(4)
         An :class:`lstm_hw.registers.ErrorCode` other than NONE, valid with ``i_error``.
-    i_error_address : In(64)
-        Address that belongs to it, valid with ``i_error``.
+    i_error_address, i_error_port : In(64), In(2)
+        Address that belongs to it and the weight port that it is of, valid with ``i_error``.
     i_count_<name> : In(64)
         Values of the counters, one for each name in :data:`lstm_hw.registers.COUNTERS`, in lower case.
     o_program_write, o_program_address, o_program_data : Out
@@ -78,19 +80,19 @@ class Control(wiring.Component):
         `program_length`, or a parameter is out of range.
     """
 
-    def __init__(self, config_words, program_length, instruction_bits=160):
+    def __init__(self, config_words, program_length, instruction_bits=160, ports=1):
         self.config_words = self._checked({"PROGRAM_LENGTH": program_length} | config_words)
         if self.config_words["PROGRAM_LENGTH"] != program_length:
             raise ConfigError("configuration word PROGRAM_LENGTH", self.config_words["PROGRAM_LENGTH"],
                               f"must be program_length = {program_length}")
         ProgramWindow.check(program_length, instruction_bits)
-        self.program_length, self.instruction_bits = program_length, instruction_bits
+        self.program_length, self.instruction_bits, self.ports = program_length, instruction_bits, ports
         super().__init__({
             "bus": In(Axi4Lite(ADDRESS_BITS)),
             "o_start": Out(1), "i_busy": In(1), "i_done": In(1),
-            "o_steps": Out(32), "o_clear": Out(1), "o_entry": Out(range(program_length)), "o_weights": Out(64),
-            "o_timeout": Out(32),
-            "i_error": In(1), "i_error_code": In(4), "i_error_address": In(64),
+            "o_steps": Out(32), "o_clear": Out(1), "o_entry": Out(range(program_length)),
+            "o_weights": Out(64).array(ports), "o_timeout": Out(32),
+            "i_error": In(1), "i_error_code": In(4), "i_error_address": In(64), "i_error_port": In(2),
             **{f"i_count_{name.lower()}": In(64) for name in COUNTERS},
             "o_program_write": Out(1), "o_program_address": Out(range(program_length)),
             "o_program_data": Out(instruction_bits),
@@ -111,7 +113,8 @@ class Control(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.slave = slave = AxiLiteSlave(ADDRESS_BITS)
-        m.submodules.registers = registers = RegisterFile(REGISTERS, limits={"ENTRY": self.program_length})
+        m.submodules.registers = registers = RegisterFile(
+            register_map(self.ports), limits={"ENTRY": self.program_length})
         m.submodules.run = run = RunControl()
         m.submodules.program = program = ProgramWindow(self.program_length, self.instruction_bits)
         wiring.connect(m, wiring.flipped(self.bus), slave.bus)
@@ -139,6 +142,8 @@ class Control(wiring.Component):
     def _connect_run(self, m, slave, registers, run):
         ctrl, isr = (data.View(layout(register), slave.o_write_data[:register.width])
                      for register in map(lookup, ("CTRL", "ISR")))
+        if self.ports > 1:
+            m.d.comb += registers.i_error_port.eq(run.o_error_port)
         m.d.comb += [
             run.i_ctrl_write.eq(registers.o_ctrl_write), run.i_ctrl_read.eq(registers.o_ctrl_read),
             run.i_isr_write.eq(registers.o_isr_write),
@@ -148,15 +153,17 @@ class Control(wiring.Component):
             Cat(registers.i_error_address_lo, registers.i_error_address_hi).eq(run.o_error_address),
             self.o_start.eq(run.o_start), run.i_busy.eq(self.i_busy), run.i_done.eq(self.i_done),
             run.i_error.eq(self.i_error), run.i_error_code.eq(self.i_error_code),
-            run.i_error_address.eq(self.i_error_address), self.o_interrupt.eq(run.o_interrupt),
+            run.i_error_address.eq(self.i_error_address), run.i_error_port.eq(self.i_error_port),
+            self.o_interrupt.eq(run.o_interrupt),
         ]
 
     def _connect_values(self, m, registers):
         m.d.comb += [
             self.o_steps.eq(registers.o_steps), self.o_clear.eq(registers.o_flags.clear),
             self.o_entry.eq(registers.o_entry), self.o_timeout.eq(registers.o_timeout),
-            self.o_weights.eq(Cat(registers.o_weights_lo, registers.o_weights_hi)),
         ]
+        for port, address in enumerate(self.o_weights):
+            m.d.comb += address.eq(Cat(getattr(registers, f"o_{name.lower()}") for name in weights_registers(port)))
         constants = {name: lookup(name).reset for name in ("ID", "VERSION")} | self.config_words
         for name, value in constants.items():
             m.d.comb += getattr(registers, f"i_{name.lower()}").eq(value)

@@ -3,15 +3,15 @@
 from amaranth import *
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import bits_for
 
 from ..plan.isa import INSTRUCTION_BITS, UNITS
 from ..registers import COUNTERS, ErrorCode
 from .axi import Axi4Read
 from .cell_unit import CellUnit, output_beat_layout
-from .fill_unit import FillUnit
 from .input_unit import InputUnit, x_beat_layout
 from .lane_group import SKEW, LaneArray, control_layout
-from .load_unit import LoadUnit
+from .load_path import LoadPath
 from .mac_unit import MacUnit
 from .sequencer import Sequencer
 from .vector_memory import VectorMemory
@@ -89,18 +89,19 @@ class Engine(wiring.Component):
     Members
     -------
     i_start, i_clear, i_entry, i_steps, i_weights, i_timeout
-        Start of a run and its arguments; the last two are stable during the run.
+        Start of a run and its arguments; the last two are stable during the run. ``i_weights`` has an address for each
+        weight port.
     i_program_write, i_program_address, i_program_data
         Write port of the program memory.
     o_busy : Out(1)
-        From the cycle after ``i_start`` until the run is over and the memory port is quiet.
+        From the cycle after ``i_start`` until the run is over and the weight ports are quiet.
     o_done : Out(1)
         Pulse: the last output was taken and nothing is under way.
-    o_error, o_error_code, o_error_address : Out
+    o_error, o_error_code, o_error_address, o_error_port : Out
         Pulse: the run failed. It stops; the state of h and c is lost.
     o_count : Out(one 64-bit counter a name in COUNTERS)
     i_x, o_y : streams of x and of outputs
-    bus : AXI4 read master
+    bus : list of AXI4 read masters, the weight ports
     """
 
     def __init__(self, config):
@@ -110,14 +111,15 @@ class Engine(wiring.Component):
         self.cell = CellUnit(config, self.lanes.drain_latency)
         super().__init__({
             "i_start": In(1), "i_clear": In(1), "i_entry": In(8), "i_steps": In(32),
-            "i_weights": In(config.axi_address_bits), "i_timeout": In(32),
+            "i_weights": In(config.axi_address_bits).array(config.axi_ports), "i_timeout": In(32),
             "i_program_write": In(1), "i_program_address": In(8), "i_program_data": In(INSTRUCTION_BITS),
             "o_busy": Out(1), "o_done": Out(1),
             "o_error": Out(1), "o_error_code": Out(4), "o_error_address": Out(64),
+            "o_error_port": Out(bits_for(config.axi_ports - 1)),
             "o_count": Out(data.StructLayout({name.lower(): 64 for name in COUNTERS})),
             "i_x": In(stream.Signature(x_beat_layout(config))),
             "o_y": Out(stream.Signature(output_beat_layout())),
-            "bus": Out(Axi4Read(config.axi_address_bits, config.axi_data_bits)),
+            "bus": Out(Axi4Read(config.axi_address_bits, config.axi_data_bits)).array(config.axi_ports),
         })
 
     def elaborate(self, platform):
@@ -127,15 +129,13 @@ class Engine(wiring.Component):
         stopping = Signal()
         units_reset = ResetInserter(restart)
         sequencer, mac, lanes, cell = Sequencer(config.program_length), self.mac, self.lanes, self.cell
-        path, fill, inputs = LanePath(config, mac.o_issue.shape()), FillUnit(config), InputUnit(config)
-        load = LoadUnit(config.axi_address_bits, config.axi_data_bits, config.outstanding, config.max_burst)
+        path, load, inputs = LanePath(config, mac.o_issue.shape()), LoadPath(config), InputUnit(config)
         for name, unit in (("sequencer", sequencer), ("mac_unit", mac), ("lanes", lanes), ("cell_unit", cell),
-                           ("lane_path", path), ("fill_unit", fill), ("input_unit", inputs)):
+                           ("lane_path", path), ("load_path", load), ("input_unit", inputs)):
             m.submodules[name] = units_reset(unit)
-        m.submodules.load_unit = load
 
         queues = {}
-        for name, unit in zip(UNITS, (inputs, fill, mac, cell), strict=True):
+        for name, unit in zip(UNITS, (inputs, load, mac, cell), strict=True):
             source = getattr(sequencer, f"o_{name}")
             queues[name] = queue = Queue(source.payload.shape())
             m.submodules[f"{name}_queue"] = units_reset(queue)
@@ -150,21 +150,16 @@ class Engine(wiring.Component):
             sequencer.i_write_data.eq(self.i_program_data),
             mac.i_clear.eq(self.i_start), mac.i_clear_h.eq(self.i_start & self.i_clear), cell.i_clear.eq(self.i_start),
         ]
-        # Weights: memory to buffer. The ring's room is the credit of the reader.
-        ring_words = Signal(range(config.weight_words + 1))
-        credit_words = Signal.like(ring_words)
-        m.d.comb += [ring_words.eq(config.weight_words - sequencer.o_ring_base),
-                     credit_words.eq(Mux(sequencer.o_ring, ring_words, mac.o_release))]
-        m.d.sync += load.i_credit.eq(credit_words * config.beats_per_word)
-        wiring.connect(m, fill.o, load.i)
-        wiring.connect(m, load.bus, wiring.flipped(self.bus))
+        # Weights: memory to buffer.
+        for port, bus in enumerate(load.bus):
+            wiring.connect(m, bus, wiring.flipped(self.bus[port]))
+            m.d.comb += [load.i_weights[port].eq(self.i_weights[port]), lanes.i_fill[port].eq(load.o_fill[port])]
         m.d.comb += [
-            load.base.eq(self.i_weights), load.i_start.eq(self.i_start), load.i_capacity.eq(0),
-            load.i_timeout.eq(self.i_timeout), load.i_stop.eq(stopping),
-            fill.i_beat.eq(load.o_valid), fill.i_data.eq(load.o.data),
-            lanes.i_fill.eq(fill.o_fill), mac.i_fresh.eq(fill.o_fresh), mac.i_ring_word.eq(fill.o_ring_word),
+            load.i_start.eq(self.i_start), load.i_timeout.eq(self.i_timeout), load.i_stop.eq(stopping),
+            load.i_release.eq(mac.o_release),
+            mac.i_fresh.eq(load.o_fresh), mac.i_ring_word.eq(load.o_ring_word),
         ]
-        for unit in (fill, mac):
+        for unit in (load, mac):
             m.d.comb += [unit.i_ring.eq(sequencer.o_ring), unit.i_ring_base.eq(sequencer.o_ring_base)]
         # Vectors: streams and cell unit to operands.
         wiring.connect(m, wiring.flipped(self.i_x), inputs.i_x)
@@ -186,7 +181,7 @@ class Engine(wiring.Component):
         wiring.connect(m, cell.o, wiring.flipped(self.o_y))
 
         idle = Signal()
-        quiet = [sequencer.o_running == 0, mac.o_idle, cell.o_idle, inputs.o_idle, fill.o_idle, load.o_idle]
+        quiet = [sequencer.o_running == 0, mac.o_idle, cell.o_idle, inputs.o_idle, load.o_idle]
         quiet += [queue.o_empty for queue in queues.values()]
         m.d.comb += idle.eq(Cat(quiet).all())
         m.submodules.watchdog = watchdog = Watchdog(DEADLOCK_CYCLES)
@@ -199,7 +194,7 @@ class Engine(wiring.Component):
         return m
 
     def _run(self, m, idle, load, inputs, sequencer, cell, watchdog, stopping, restart):
-        """Run states: idle, running, stopping (after an error, until the memory port is quiet)."""
+        """Run states: idle, running, stopping (after an error, until the weight ports are quiet)."""
         code = Signal(4)
         address = Signal(64)
         with m.If(load.o_error != 0):
@@ -210,7 +205,8 @@ class Engine(wiring.Component):
             m.d.comb += code.eq(ErrorCode.ILLEGAL)
         with m.Elif(watchdog.o_expired):
             m.d.comb += code.eq(ErrorCode.DEADLOCK)
-        m.d.comb += [self.o_error_code.eq(code), self.o_error_address.eq(address)]
+        m.d.comb += [self.o_error_code.eq(code), self.o_error_address.eq(address),
+                     self.o_error_port.eq(load.o_error_port)]
         with m.FSM() as fsm:
             m.d.comb += self.o_busy.eq(~fsm.ongoing("idle"))
             with m.State("idle"):
@@ -229,7 +225,7 @@ class Engine(wiring.Component):
             with m.State("stopping"):
                 # No beat may be owed, and no output withdrawn that was offered.
                 m.d.comb += stopping.eq(1)
-                with m.If(load.o_idle & ~cell.o.valid):
+                with m.If(load.o_quiet & ~cell.o.valid):
                     m.d.comb += restart.eq(1)
                     m.next = "stopped"
             with m.State("stopped"):
@@ -245,7 +241,7 @@ class Engine(wiring.Component):
         }
         for name in COUNTERS:
             counter = Signal(64, name=f"count_{name.lower()}")
-            event = Signal(name=f"event_{name.lower()}")
+            event = Signal(len(events[name.lower()]), name=f"event_{name.lower()}")
             with m.If(self.i_start):
                 m.d.sync += [counter.eq(0), event.eq(0)]
             with m.Else():

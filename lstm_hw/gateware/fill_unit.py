@@ -17,7 +17,7 @@ def descriptor_layout():
 
 
 class FillUnit(wiring.Component):
-    """Keeps the destination of every LOAD that is under way and addresses its beats.
+    """Keeps the destination of every LOAD that is under way on a weight port and addresses its beats.
 
     Parameters
     ----------

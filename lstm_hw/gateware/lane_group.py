@@ -164,10 +164,15 @@ class LaneGroup(wiring.Component):
 class LaneArray(wiring.Component):
     """The chain of lane groups.
 
+    Each weight port has a fill chain of its own, through its part of the groups. It enters them as many cycles later as
+    the other chains take to get there: so a word is never replaced before the last group has used it.
+
     Members
     -------
-    i_control, i_fill, i_drain
+    i_control, i_drain
         As in :class:`LaneGroup`; ``i_control`` is skewed as :data:`SKEW` says.
+    i_fill : list of In
+        A beat of each weight port.
     o_drain, o_drained
         The request at the end of the chain and, ``drained_delay`` cycles after it, its data.
 
@@ -183,7 +188,7 @@ class LaneArray(wiring.Component):
         self.drain_latency = config.groups + self.drained_delay
         super().__init__({
             "i_control": In(control_layout(config)),
-            "i_fill": In(fill_layout(config)),
+            "i_fill": In(fill_layout(config)).array(config.axi_ports),
             "i_drain": In(drain_layout(config)),
             "o_drain": Out(drain_layout(config)),
             "o_drained": Out(data.ArrayLayout(signed(config.accumulator_bits), config.drain_width)),
@@ -192,9 +197,13 @@ class LaneArray(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         width = self.config.group_rows * self.config.weight_bits
-        control, fill, drain, drained, place = self.i_control, self.i_fill, self.i_drain, None, (0, 0)
+        control, drain, drained, place = self.i_control, self.i_drain, None, (0, 0)
+        groups_per_port = self.config.groups // self.config.axi_ports
         for index in range(self.config.groups):
-            m.submodules[f"group{index}"] = group = LaneGroup(self.config, index * width % self.config.axi_data_bits)
+            port, local = divmod(index, groups_per_port)
+            if local == 0:
+                fill, place = self._delayed(m, port, index), (index, 0)
+            m.submodules[f"group{index}"] = group = LaneGroup(self.config, local * width % self.config.axi_data_bits)
             m.d.comb += [
                 group.i_index.eq(place[0]), group.i_chunk.eq(place[1]),
                 group.i_control.eq(control), group.i_fill.eq(fill), group.i_drain.eq(drain),
@@ -215,3 +224,12 @@ class LaneArray(wiring.Component):
         asked = Signal(self.drained_delay)      # one row of a pair
         m.d.sync += asked.eq(Cat(self.o_drain.piece[0], asked))
         return [Mux(asked[-1], sums[1], sums[0])]
+
+    def _delayed(self, m, port, cycles):
+        """The beats of a port, so many cycles later; shift registers without reset."""
+        fill = self.i_fill[port]
+        for stage in range(cycles):
+            delayed = Signal(fill_layout(self.config), name=f"fill{port}_{stage}", reset_less=True)
+            m.d.sync += delayed.eq(fill)
+            fill = delayed
+        return fill

@@ -36,6 +36,8 @@ class RunControl(wiring.Component):
         Values of the registers.
     o_error_address : Out(64)
         Value of ERROR_ADDRESS.
+    o_error_port : Out(2)
+        Value of ERROR_PORT.
     o_start : Out(1)
         One-cycle pulse; the engine takes its arguments in this cycle.
     i_busy : In(1)
@@ -46,7 +48,7 @@ class RunControl(wiring.Component):
         Pulse: the run met an error; ``i_done`` must still be given, in the same cycle or later.
     i_error_code : In(4)
         Not 0, valid with ``i_error``.
-    i_error_address : In(64)
+    i_error_address, i_error_port : In(64), In(2)
         Valid with ``i_error``.
     o_lock : Out(1)
         A run is requested or in progress, or the engine is busy.
@@ -67,8 +69,9 @@ class RunControl(wiring.Component):
             "i_gie": In(1), "i_ier": In(3),
             "o_ctrl": Out(layout(lookup("CTRL"))), "o_isr": Out(layout(lookup("ISR"))),
             "o_status": Out(layout(lookup("STATUS"))), "o_error_address": Out(64),
+            "o_error_port": Out(2),
             "o_start": Out(1), "i_busy": In(1), "i_done": In(1),
-            "i_error": In(1), "i_error_code": In(4), "i_error_address": In(64),
+            "i_error": In(1), "i_error_code": In(4), "i_error_address": In(64), "i_error_port": In(2),
             "o_lock": Out(1), "o_interrupt": Out(1),
         })
 
@@ -128,9 +131,10 @@ class RunControl(wiring.Component):
         code = Signal.like(self.i_error_code)
         m.d.comb += self.o_status.code.eq(code)
         with m.If(self.i_error & (starting | (code == ErrorCode.NONE))):
-            m.d.sync += [code.eq(self.i_error_code), self.o_error_address.eq(self.i_error_address)]
+            m.d.sync += [code.eq(self.i_error_code), self.o_error_address.eq(self.i_error_address),
+                         self.o_error_port.eq(self.i_error_port)]
         with m.Elif(starting):
-            m.d.sync += [code.eq(ErrorCode.NONE), self.o_error_address.eq(0)]
+            m.d.sync += [code.eq(ErrorCode.NONE), self.o_error_address.eq(0), self.o_error_port.eq(0)]
 
     def _interrupts(self, m, finished):
         events = Cat(finished, finished, self.i_error)

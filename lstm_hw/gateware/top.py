@@ -11,7 +11,12 @@ from .control import Control
 from .engine import Engine
 
 CONTROL, WEIGHTS, X, Y = "s_axi_ctrl", "m_axi_weights", "s_axis_x", "m_axis_y"
-"""Prefixes of the four interfaces."""
+"""Prefixes of the interfaces; of several weight ports, each has its number behind."""
+
+
+def weight_prefixes(config):
+    """Prefix of each weight port: ``m_axi_weights``, or ``m_axi_weights0``, ``m_axi_weights1`` and so on."""
+    return [f"{WEIGHTS}{port if config.axi_ports > 1 else ''}" for port in range(config.axi_ports)]
 
 
 def config_words(config):
@@ -39,7 +44,7 @@ class Top(wiring.Component):
     s_axi_ctrl_* : AXI4-Lite slave
         The registers of :mod:`lstm_hw.registers`.
     m_axi_weights_* : AXI4 read master
-        Weights.
+        Weights; with several ports m_axi_weights0_*, m_axi_weights1_* and so on.
     s_axis_x_tdata, _tvalid, _tready, _tlast : AXI4-Stream slave
         x vectors, ``x_per_beat`` elements a beat, the first in the low bits; tlast ends a vector.
     m_axis_y_tdata, _tvalid, _tready, _tlast : AXI4-Stream master
@@ -52,9 +57,10 @@ class Top(wiring.Component):
         self.config = config
         self.engine = Engine(config)
         members = {"aclk": In(1), "aresetn": In(1), "interrupt": Out(1)}
-        for prefix, signature, flip in ((CONTROL, Axi4Lite(ADDRESS_BITS), True),
-                                        (WEIGHTS, Axi4Read(config.axi_address_bits, config.axi_data_bits), False)):
-            for name, member in (signature.flip() if flip else signature).members.items():
+        weights = Axi4Read(config.axi_address_bits, config.axi_data_bits)
+        for prefix, signature in ((CONTROL, Axi4Lite(ADDRESS_BITS).flip()),
+                                  *((prefix, weights) for prefix in weight_prefixes(config))):
+            for name, member in signature.members.items():
                 members[f"{prefix}_{name}"] = member
         x_bits = config.operand_bits * config.x_per_beat
         members |= {
@@ -68,12 +74,13 @@ class Top(wiring.Component):
         m.domains.sync = ClockDomain("sync", local=True)
         m.d.comb += [ClockSignal().eq(self.aclk), ResetSignal().eq(~self.aresetn)]
         m.submodules.engine = engine = self.engine
-        m.submodules.control = control = Control(config_words(self.config), self.config.program_length)
+        m.submodules.control = control = Control(
+            config_words(self.config), self.config.program_length, ports=self.config.axi_ports)
 
         def port(prefix, name):
             return getattr(self, f"{prefix}_{name}")
 
-        for prefix, bus in ((CONTROL, control.bus), (WEIGHTS, engine.bus)):
+        for prefix, bus in ((CONTROL, control.bus), *zip(weight_prefixes(self.config), engine.bus, strict=True)):
             for name, member in bus.signature.members.items():
                 inner, outer = getattr(bus, name), port(prefix, name)
                 m.d.comb += inner.eq(outer) if member.flow == In else outer.eq(inner)
@@ -85,13 +92,14 @@ class Top(wiring.Component):
             self.interrupt.eq(control.o_interrupt),
             engine.i_start.eq(control.o_start), engine.i_clear.eq(control.o_clear),
             engine.i_entry.eq(control.o_entry), engine.i_steps.eq(control.o_steps),
-            engine.i_weights.eq(control.o_weights), engine.i_timeout.eq(control.o_timeout),
+            engine.i_timeout.eq(control.o_timeout),
             engine.i_program_write.eq(control.o_program_write),
             engine.i_program_address.eq(control.o_program_address),
             engine.i_program_data.eq(control.o_program_data),
             control.i_busy.eq(engine.o_busy), control.i_done.eq(engine.o_done),
             control.i_error.eq(engine.o_error), control.i_error_code.eq(engine.o_error_code),
-            control.i_error_address.eq(engine.o_error_address),
+            control.i_error_address.eq(engine.o_error_address), control.i_error_port.eq(engine.o_error_port),
+            *(engine.i_weights[port].eq(address) for port, address in enumerate(control.o_weights)),
         ]
         for name in COUNTERS:
             m.d.comb += getattr(control, f"i_count_{name.lower()}").eq(engine.o_count[name.lower()])

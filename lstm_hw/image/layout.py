@@ -55,5 +55,5 @@ class Image:
         return sum(tile.words for tile in self.tiles)
 
     def beats(self, config):
-        """Length in beats of the weight port."""
+        """Length in beats of each weight port."""
         return self.words * config.beats_per_word

@@ -121,9 +121,13 @@ def pack(image, layers, config):
 
 
 def to_bytes(words, config):
-    """Words to the bytes of the memory image: rows ascending, little-endian, each word padded to whole beats."""
+    """Words to the bytes of the memory image.
+
+    Rows ascending, little-endian, each word padded to whole beats. With several weight ports, the image of one port
+    after the other, each of which holds its rows of every word.
+    """
     dtype = {8: "<i1", 16: "<i2"}[config.weight_bits]
-    raw = words.astype(dtype).view(np.uint8).reshape(len(words), -1)
-    padded = np.zeros((len(words), config.word_bytes), dtype=np.uint8)
-    padded[:, : raw.shape[1]] = raw
+    raw = np.ascontiguousarray(words.astype(dtype)).view(np.uint8).reshape(len(words), config.axi_ports, -1)
+    padded = np.zeros((config.axi_ports, len(words), config.word_bytes // config.axi_ports), dtype=np.uint8)
+    padded[:, :, : raw.shape[2]] = raw.transpose(1, 0, 2)
     return padded.tobytes()

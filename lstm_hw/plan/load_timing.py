@@ -50,6 +50,7 @@ class LoadPort:
     Parameters
     ----------
     config : EngineConfig
+        With several weight ports, all of them meet the same memory and so do the same in every cycle.
     memory : MemoryModel
     """
 

@@ -130,7 +130,9 @@ def size_engine(network, rows=32, contexts=1, weight_bits=16, cells=1, **given):
         if name not in known:
             raise ConfigError(f"engine.{name}", "unknown key", f"must be one of {', '.join(sorted(known))}")
     chosen = {"rows": rows, "contexts": contexts, "weight_bits": weight_bits, "cells": cells}
-    EngineConfig(**chosen, axi_data_bits=64)    # says what is wrong with these before anything is derived from them
+    ports = given.get("axi_ports", 1)
+    # Says what is wrong with these before anything is derived from them.
+    EngineConfig(**chosen, axi_data_bits=64, axi_ports=ports)
 
     lstm, blocks = network.lstm, [layer.blocks(rows) for layer in network.layers]
     vector = network.layers[0].inputs
@@ -155,7 +157,7 @@ def size_engine(network, rows=32, contexts=1, weight_bits=16, cells=1, **given):
         "x_elements": _x_elements(stride),
         "finish_entries": max(16, needs["finish_entries"]),
         "shifts": tuple(layer.shift for layer in network.layers),
-        "axi_data_bits": min(128, max(64, 1 << (rows * weight_bits).bit_length() - 1)),
+        "axi_data_bits": min(128, max(64, 1 << (rows * weight_bits // ports).bit_length() - 1)),
     }
     config = EngineConfig(**{**defaults, **chosen, **given})
     if config.shifts != defaults["shifts"]:

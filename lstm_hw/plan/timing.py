@@ -285,7 +285,7 @@ class Timing:
         counters = self.counters
         if self.port.unfinished:
             raise ProgramError("program", "a LOAD waits for ring space for ever", "must release every word it streams")
-        counters.read_beats = self.port.beats
+        counters.read_beats = self.port.beats * self.config.axi_ports
         if self.port.beats:
             self._active_until(self.port.last_beat + PORT_IDLE_DELAY)
         counters.cycles = max(execute + 1, self.quiet_at)

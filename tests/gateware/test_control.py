@@ -9,7 +9,7 @@ from amaranth.sim import Simulator
 from lstm_hw.errors import ConfigError
 from lstm_hw.gateware.axi import OKAY, SLVERR
 from lstm_hw.gateware.control import Control
-from lstm_hw.registers import CONFIG_WORDS, COUNTERS, PROGRAM, REGISTERS, Access, ErrorCode, lookup
+from lstm_hw.registers import CONFIG_WORDS, COUNTERS, PROGRAM, REGISTERS, Access, ErrorCode, lookup, port_registers
 
 # A component whose parameters are refused is never elaborated.
 pytestmark = pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
@@ -201,7 +201,7 @@ class TB:
         held, was_busy = None, 0
         async for _, _, reset, now, start, busy, write, *arguments in ctx.tick().sample(
                 self.domain.rst, self.cycle, dut.o_start, dut.i_busy, dut.o_program_write, dut.o_steps, dut.o_clear,
-                dut.o_entry, dut.o_weights, dut.o_timeout):
+                dut.o_entry, *dut.o_weights, dut.o_timeout):
             if start:
                 assert not was_busy, "start while busy"
                 held = arguments
@@ -235,6 +235,7 @@ class TB:
         code, where = error or (self.random.getrandbits(4), self.random.getrandbits(64))
         ctx.set(dut.i_error_code, code)
         ctx.set(dut.i_error_address, where)
+        ctx.set(dut.i_error_port, where & 3)
         await ctx.tick()
         ctx.set(dut.i_error, 0)
         ctx.set(dut.i_done, 0)
@@ -342,9 +343,44 @@ def test_access_rule_of_every_register(idle, stall):
                 await tb.expect(ctx, register.address + offset, plain.get(register.name, expected_reset(register)))
         dut = tb.dut
         assert ctx.get(dut.o_steps) == ctx.get(dut.o_timeout) == ALL_ONES
-        assert ctx.get(dut.o_weights) == (1 << 64) - 1
+        assert ctx.get(dut.o_weights[0]) == (1 << 64) - 1
         assert ctx.get(dut.o_clear) == 1 and ctx.get(dut.o_entry) == LENGTH - 1
         assert not tb.starts and not tb.program
+    tb.run(test)
+
+
+@pytest.mark.parametrize("ports", [2, 4])
+def test_registers_of_further_weight_ports(ports):
+    """Each port has an address of its own, locked during a run, and the number of a port that failed can be read."""
+    tb = TB(24, ports=ports)
+    further = port_registers(ports)
+    addresses = [r for r in further if r.stored]
+    other = [r for r in port_registers(4) if r not in further]
+
+    async def test(ctx):
+        dut, values = tb.dut, {}
+        for register in tb.random.sample(addresses, len(addresses)):
+            values[register.name] = tb.random.getrandbits(32)
+            assert await tb.write(ctx, register.address, values[register.name]) == OKAY
+        await tb.put(ctx, "WEIGHTS_LO", 5)
+        assert ctx.get(dut.o_weights[0]) == 5
+        for port in range(1, ports):
+            assert ctx.get(dut.o_weights[port]) == (
+                values[f"WEIGHTS{port}_HI"] << 32 | values[f"WEIGHTS{port}_LO"])
+        for register in other:
+            assert await tb.write(ctx, register.address, 1) == SLVERR
+            await tb.expect(ctx, register.address, 0, SLVERR)
+        for failing in (ports - 1, 0):
+            tb.run_cycles, tb.errors = 60, {3: (1, 4 * 77 + failing), 5: (2, 4 * 77 + 1 - failing % 2)}
+            await tb.put(ctx, "CTRL", START)
+            for register in addresses:
+                assert await tb.write(ctx, register.address, 0) == SLVERR
+                await tb.expect(ctx, register.address, values[register.name])
+            await tb.expect(ctx, address("ERROR_PORT"), failing)
+            assert await tb.write(ctx, address("ERROR_PORT"), 0) == SLVERR
+            while ctx.get(dut.i_busy):
+                await ctx.tick()
+            await ticks(ctx, 3)
     tb.run(test)
 
 
@@ -410,7 +446,7 @@ def test_reads_and_writes_at_the_same_time(idle, stall):
         for name, value in values.items():
             await tb.put(ctx, name, value)
         await ctx.tick()
-        assert ctx.get(dut.o_weights) == values["WEIGHTS_HI"] << 32 | values["WEIGHTS_LO"]
+        assert ctx.get(dut.o_weights[0]) == values["WEIGHTS_HI"] << 32 | values["WEIGHTS_LO"]
         assert (ctx.get(dut.o_steps), ctx.get(dut.o_timeout)) == (values["STEPS"], values["TIMEOUT"])
         for name, value in values.items():
             await tb.expect(ctx, address(name), value)

@@ -24,6 +24,11 @@ CONFIGS = {
     "R=8, K=2, 1 cell, pairs": {"rows": 8, "contexts": 2, "x_per_beat": 2, **PAIRS},
     "R=4, K=1, 2 cells, pairs": {"rows": 4, "cells": 2, **PAIRS},
     "R=32, K=3, 5 cells, pairs": {"rows": 32, "contexts": 3, "cells": 5, "x_per_beat": 4, **PAIRS},
+    "R=32, K=1, 1 cell, 2 ports": {"rows": 32, "axi_ports": 2, "axi_data_bits": 128},
+    "R=96, K=1, 2 cells, 2 ports of 3 groups, padded": {
+        "rows": 96, "cells": 2, "axi_ports": 2, "axi_data_bits": 512},
+    "R=128, K=1, 5 cells, 8 bit, 4 ports, 2 groups a beat": {
+        "rows": 128, "cells": 5, "weight_bits": 8, "axi_ports": 4, "axi_data_bits": 256},
 }
 
 
@@ -55,12 +60,14 @@ class Stimulus:
         self.landing = []          # (cycle, finish entry, mask, sums): a request in that cycle sees them
         self.beats = [(word, chunk) for word in range(WORDS) for chunk in range(config.beats_per_word)]
         for now in range(cycles):
-            fill = self._fill(now)
+            fills = [self._fill(now) for _ in range(config.axi_ports)]
+            self.fills.append(fills)
             if now >= len(self.beats) and rng.random() < 0.8:
-                self._column(now, busy_word=fill and fill["address"])
+                self._column(now, busy_words=[fill["address"] for fill in fills if fill])
             self._request(now)
-            if fill:
-                self._write(fill)
+            for port, fill in enumerate(fills):
+                if fill:
+                    self._write(port, fill)
 
     def _element(self, bits):
         limit = 1 << bits - 1
@@ -69,7 +76,7 @@ class Stimulus:
         return self.rng.choice((-limit, limit - 1, self.rng.randrange(-limit, limit)))
 
     def _fill(self, now):
-        """The first beats fill the whole buffer; later ones replace chunks at random."""
+        """The first beats of a port fill its part of the buffer; later ones replace chunks at random."""
         fill = None
         if now < len(self.beats) or self.rng.random() < 0.3:
             address, chunk = self.beats[now] if now < len(self.beats) else self.rng.choice(self.beats)
@@ -77,21 +84,22 @@ class Stimulus:
             for n in range(config.axi_data_bits // config.weight_bits):
                 data |= (self._element(config.weight_bits) & (1 << config.weight_bits) - 1) << n * config.weight_bits
             fill = {"valid": 1, "address": address, "chunk": chunk, "data": data}
-        self.fills.append(fill)
         return fill
 
-    def _write(self, fill):
+    def _write(self, port, fill):
         config = self.config
-        per_beat = config.axi_data_bits // config.weight_bits
+        per_beat, per_port = config.axi_data_bits // config.weight_bits, config.rows // config.axi_ports
         first = fill["chunk"] * per_beat
-        for row in range(first, min(first + per_beat, config.rows)):
+        for row in range(first, min(first + per_beat, per_port)):
             bits = fill["data"] >> (row - first) * config.weight_bits & (1 << config.weight_bits) - 1
-            self.weights[fill["address"], row] = wrapped(bits, config.weight_bits)
+            self.weights[fill["address"], port * per_port + row] = wrapped(bits, config.weight_bits)
 
-    def _column(self, now, busy_word):
+    def _column(self, now, busy_words):
         config, rng = self.config, self.rng
         word = rng.choice([w for w in range(WORDS) if w != busy_word])
         operands = [self._element(config.operand_bits) for _ in range(config.contexts)]
+        word = rng.choice([w for w in range(WORDS) if w not in busy_words])
+        operands = [self._element(16) for _ in range(config.contexts)]
         ready = [e for e in range(ENTRIES) if now - self.stored[e] >= HAZARD]
         first = bool(ready) and rng.random() < (0.05 if self.full_scale else 0.3)
         store, finish = (rng.randrange(1 << config.contexts) if rng.random() < 0.3 else 0 for _ in range(2))
@@ -139,12 +147,13 @@ def play(config, stimulus):
     received = []
 
     async def bench(context):
-        for fields, fill, request in zip(stimulus.fields, stimulus.fills, stimulus.requests, strict=False):
+        for fields, fills, request in zip(stimulus.fields, stimulus.fills, stimulus.requests, strict=False):
             # A cycle without a product has zero operands; everything else may be anything.
             noise = {"weight": random.randrange(WORDS), "source": random.randrange(ENTRIES),
                      "operands": [0] * config.contexts, "first": 0, "store": 0, "finish": 0, "target": 0}
             context.set(unit.i_control, settable(noise | fields, control_layout(config)))
-            context.set(unit.i_fill, fill or {"valid": 0})
+            for port, fill in zip(unit.i_fill, fills, strict=True):
+                context.set(port, fill or {"valid": 0})
             context.set(unit.i_drain, settable(request, unit.i_drain.shape()))
             await context.tick()
         await context.tick().repeat(unit.drain_latency)

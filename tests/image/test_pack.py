@@ -127,3 +127,14 @@ def test_bytes_are_little_endian_and_padded_to_whole_beats(rows, weight_bits, ax
         values = [int.from_bytes(part[size * row:size * (row + 1)], "little", signed=True) for row in range(rows)]
         assert values == word.tolist()
         assert not any(part[size * rows:])
+
+
+@pytest.mark.parametrize("rows, weight_bits, axi_data_bits, ports", [
+    (32, 16, 64, 2), (32, 8, 128, 2), (64, 16, 256, 4), (96, 16, 512, 2)])
+def test_every_port_has_an_image_of_its_rows(rows, weight_bits, axi_data_bits, ports):
+    config = config_of(rows=rows, weight_bits=weight_bits, axi_data_bits=axi_data_bits, axi_ports=ports)
+    alone = config_of(rows=rows // ports, weight_bits=weight_bits, axi_data_bits=axi_data_bits)
+    limit = 1 << weight_bits - 1
+    words = np.random.default_rng(rows).integers(-limit, limit, (7, rows))
+    parts = np.split(words, ports, axis=1)
+    assert to_bytes(words, config) == b"".join(to_bytes(part, alone) for part in parts)

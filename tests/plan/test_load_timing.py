@@ -1,19 +1,12 @@
-"""The cycles of the weight port against the load path itself: fill unit and memory reader in simulation."""
-
-from collections import deque
+"""The cycles of the weight ports against the load path itself in simulation."""
 
 import numpy as np
 import pytest
-from amaranth import Module
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
 
-from lstm_hw.gateware.axi import Axi4Read
-from lstm_hw.gateware.fill_unit import FillUnit
-from lstm_hw.gateware.instruction import command_layout
-from lstm_hw.gateware.load_unit import LoadUnit
+from lstm_hw.gateware.load_path import LoadPath
 from lstm_hw.plan.load_timing import LoadPort, MemoryModel
 from tests.builders import config_of
+from tests.memories import Memory
 from tests.simulation import observe, simulate
 
 FIRST_LOAD = 3
@@ -24,39 +17,15 @@ CONFIGS = {
     "small buffer": {"rows": 16, "weight_words": 11, "outstanding": 3},
     "wide": {"rows": 32, "axi_data_bits": 512, "weight_words": 300},
     "padded": {"rows": 48, "axi_data_bits": 512, "weight_words": 50},
+    "2 ports": {"rows": 32, "axi_ports": 2, "weight_words": 40},
+    "4 ports, 1 outstanding": {"rows": 64, "axi_ports": 4, "axi_data_bits": 128, "weight_words": 60, "outstanding": 1},
 }
-
-
-class LoadPath(wiring.Component):
-    """Fill unit and memory reader, connected as in the engine."""
-
-    def __init__(self, config):
-        self.config = config
-        super().__init__({
-            "i": In(stream.Signature(command_layout("LOAD"))), "i_credit": In(24), "i_start": In(1),
-            "bus": Out(Axi4Read(config.axi_address_bits, config.axi_data_bits)),
-            "o_fresh": Out(1), "o_ring_word": Out(1),
-        })
-
-    def elaborate(self, platform):
-        m = Module()
-        config = self.config
-        m.submodules.fill = fill = FillUnit(config)
-        m.submodules.load = load = LoadUnit(config.axi_address_bits, config.axi_data_bits, config.outstanding,
-                                            config.max_burst)
-        wiring.connect(m, wiring.flipped(self.i), fill.i)
-        wiring.connect(m, fill.o, load.i)
-        wiring.connect(m, load.bus, wiring.flipped(self.bus))
-        m.d.comb += [load.i_start.eq(self.i_start), load.i_credit.eq(self.i_credit), load.i_timeout.eq(0),
-                     fill.i_beat.eq(load.o_valid), fill.i_data.eq(load.o.data),
-                     self.o_fresh.eq(fill.o_fresh), self.o_ring_word.eq(fill.o_ring_word)]
-        return m
 
 
 def hardware(config, memory, loads, credits):
     """Cycles in which LOADs are taken and words can be used: (taken, fresh, ring)."""
     path = LoadPath(config)
-    taken, fresh, ring, scheduled = [], [], [], deque()
+    taken, fresh, ring = [], [], []
 
     async def driver(context):
         now = 0
@@ -64,7 +33,8 @@ def hardware(config, memory, loads, credits):
         async def cycle():
             nonlocal now
             context.set(path.i_start, now == 0)
-            context.set(path.i_credit, sum(beats for when, beats in credits if when == now))
+            # The credit of a release is registered.
+            context.set(path.i_release, sum(words for when, words in credits if when - 1 == now))
             _, _, ready = await context.tick().sample(path.i.ready)
             now += 1
             return ready
@@ -82,24 +52,6 @@ def hardware(config, memory, loads, credits):
         while len(fresh) + len(ring) < words:
             await cycle()
 
-    async def slave(context):
-        now = free = 0
-        context.set(path.bus.arready, 1)
-        while True:
-            answers = bool(scheduled) and scheduled[0][0] <= now
-            context.set(path.bus.rvalid, answers)
-            if answers:
-                context.set(path.bus.rlast, scheduled[0][1])
-            _, _, asks, length, ready = await context.tick().sample(path.bus.arvalid, path.bus.arlen, path.bus.rready)
-            if answers:
-                assert ready, "the reader takes a beat in the cycle in which it comes"
-                scheduled.popleft()
-            if asks:
-                first = max(now + memory.latency, free)
-                scheduled.extend((first + n * memory.interval, n == length) for n in range(length + 1))
-                free = first + (length + 1) * memory.interval
-            now += 1
-
     def note(now, is_fresh, is_ring):
         # The token is counted in the next cycle.
         if is_fresh:
@@ -107,15 +59,16 @@ def hardware(config, memory, loads, credits):
         if is_ring:
             ring.append(now + 1)
 
-    simulate(path, driver, background=(observe(note, path.o_fresh, path.o_ring_word), slave), limit=20_000)
+    slaves = [Memory(bus, memory.latency, memory.interval).bench for bus in path.bus]
+    simulate(path, driver, background=(observe(note, path.o_fresh, path.o_ring_word), *slaves), limit=20_000)
     return taken, fresh, ring
 
 
 def model(config, memory, loads, credits):
     """The same from the closed form; a LOAD is offered when the one before was taken."""
     port = LoadPort(config, memory)
-    for cycle, beats in credits:
-        port.credit(cycle, beats)
+    for cycle, words in credits:
+        port.credit(cycle, words * config.beats_per_word)
     taken = []
     for load in loads:
         earliest = taken[-1] + 1 if taken else FIRST_LOAD
@@ -144,15 +97,15 @@ def test_random_loads(name, latency, interval):
         words = int(rng.choice([1, 2, rng.integers(1, min(config.weight_words, 60))]))
         stream = int(rng.random() < 0.5)
         loads.append(load(words, config, stream, offset=int(rng.integers(0, 2000))))
-        needed += stream * words * config.beats_per_word
-    credits, cycle = [], 1
+        needed += stream * words
+    credits, cycle, burst_words = [], 1, -(-config.max_burst // config.beats_per_word)
     while needed > 0:
-        portion = int(rng.integers(1, 2 * config.max_burst + 1))
+        portion = int(rng.integers(1, min(config.weight_words, 2 * burst_words) + 1))
         credits.append((cycle, portion))
         needed -= portion
         cycle += int(rng.integers(1, 60))
     # Bursts are cut without regard to the portions: the last one may need more than is left.
-    credits.append((cycle, config.max_burst))
+    credits.append((cycle, burst_words))
     compare(config, MemoryModel(latency, interval), loads, credits)
 
 

@@ -177,3 +177,20 @@ def test_refuses_what_does_not_fit():
     stacked = random_network(np.random.default_rng(0), (24, 8, 8))
     with pytest.raises(ConfigError, match="single LSTM layer"):
         BatchPlanner(stacked.network, config, 4, 2, 8)
+
+
+@pytest.mark.parametrize("ports", [2, 4])
+def test_ports_in_step_are_one_port_of_their_width_together(ports):
+    """The same bits in the same cycles, with as many beats from each port."""
+    model = random_network(np.random.default_rng(3), (40, 16))
+    found = []
+    for fields in ({"axi_ports": ports, "axi_data_bits": 64}, {"axi_data_bits": 64 * ports}):
+        config = config_of(rows=64, weight_words=170, x_elements=160, accumulators=64, shifts=model.shifts, **fields)
+        plan = BatchPlanner(model.network, config, 4, 2, 8).plan()
+        words = pack(plan.image, model.layers, config)
+        interpreter = Interpreter(config, plan.program, words, MemoryModel(latency=20))
+        x = random_x(np.random.default_rng(2), 1, 4, 40)
+        outputs = interpreter.run("run", 4, True, pack_beats(x, config, plan.x_order)[0])
+        counters = interpreter.timing.counters.to_dict()
+        found.append((outputs, counters.pop("read_beats") // config.axi_ports, counters))
+    assert found[0] == found[1] and found[0][2]["stall_weights"] > 0

@@ -108,3 +108,13 @@ def test_given_fields_are_taken():
     config = size_engine(network, rows=8, weight_words=4096, outstanding=2, axi_data_bits=64)
     assert isinstance(config, EngineConfig)
     assert (config.weight_words, config.outstanding, config.axi_data_bits) == (4096, 2, 64)
+
+
+def test_width_of_several_ports():
+    network = network_of(quantized())
+    assert size_engine(network, rows=64, weight_bits=8).axi_data_bits == 128
+    config = size_engine(network, rows=64, weight_bits=8, axi_ports=4)
+    assert (config.axi_ports, config.axi_data_bits, config.beats_per_word) == (4, 128, 1)
+    assert size_engine(network, rows=64, weight_bits=8, axi_ports=4, axi_data_bits=64).beats_per_word == 2
+    with pytest.raises(ConfigError, match="engine.axi_ports: 2; must divide the 1 lane groups of 8 rows"):
+        size_engine(network, rows=8, axi_ports=2)

@@ -85,3 +85,37 @@ def test_streaming_under_stress(tmp_path):
     for seed, stall in enumerate((0.1, 0.5, 0.9)):
         stress = Stress(stall, stall, stall, seed=seed, memory_latency=20 * seed)
         play(tmp_path, streaming_scenario(seed, **STREAMING, stress=stress))
+
+
+TWO_PORTS = STREAMING | {"rows": 32, "axi_ports": 2, "weight_words": 130}
+FOUR_PORTS = STREAMING | {"rows": 64, "axi_ports": 4, "weight_words": 100, "cells": 2, "axi_data_bits": 128}
+
+
+@pytest.mark.parametrize("fields", [TWO_PORTS, FOUR_PORTS], ids=["2", "4"])
+def test_several_ports(tmp_path, fields):
+    """Bits and cycles of a streaming run, over memories that do the same in every cycle."""
+    play(tmp_path, streaming_scenario(3, **fields))
+
+
+def test_ports_that_drift_apart(tmp_path):
+    """Bits over memories that pause and answer each in its own time."""
+    for seed, (fields, stall) in enumerate(((TWO_PORTS, 0.5), (TWO_PORTS, 0), (FOUR_PORTS, 0.3))):
+        stress = Stress(0.1, 0.1, stall, seed=seed, memory_latency=25)
+        play(tmp_path, streaming_scenario(seed, **fields, stress=stress))
+
+
+def test_resident_weights_over_two_ports(tmp_path):
+    fields = {"sizes": (7, 9), "steps": (3, 2), "rows": 32, "axi_ports": 2, "head": 5}
+    play(tmp_path, network_scenario(5, **fields))
+
+
+def test_faults_of_two_ports(tmp_path):
+    play(tmp_path, streaming_scenario(2, **TWO_PORTS), "sim.bench_streaming_faults")
+
+
+@pytest.mark.icarus
+@pytest.mark.parametrize("stress", [None, Stress(0, 0, 0.5, memory_latency=10)], ids=["quiet", "stress"])
+def test_two_ports_on_icarus(tmp_path, stress):
+    fields = {"inputs": 24, "hidden": 8, "steps": 2, "batch": 1, "pinned": 8, "rows": 32, "axi_ports": 2,
+              "x_elements": 64, "weight_words": 90}
+    play(tmp_path, streaming_scenario(4, **fields, stress=stress), simulator="icarus")

@@ -1,0 +1,127 @@
+"""LoadPath: from LOAD commands to beats on their way into the weight memories, over all weight ports."""
+
+from functools import reduce
+
+from amaranth import *
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.utils import bits_for
+
+from .axi import Axi4Read
+from .fill_unit import FillUnit
+from .instruction import command_layout
+from .lane_group import fill_layout
+from .load_unit import LoadUnit
+from .stream_fork import StreamFork
+from .token_joiner import TokenJoiner
+
+
+class LoadPath(wiring.Component):
+    """A :class:`LoadUnit` and a :class:`FillUnit` for each weight port, each of which brings its part of every word.
+
+    All ports execute the same LOADs, each on its own image, and get the same credit for the ring. They may drift apart,
+    by the LOADs that the fill units can await and by the room of the ring; a word counts when every port has brought
+    its part.
+
+    Parameters
+    ----------
+    config : EngineConfig
+
+    Members
+    -------
+    i : stream of LOAD commands
+    i_start, i_stop, i_timeout : In
+        As of :class:`LoadUnit`, for all ports.
+    i_weights : list of In(address bits)
+        Byte address of each port's image.
+    i_ring, i_ring_base
+        The words from this one on become the ring, empty; they are the credit of the ports.
+    i_release : In
+        Ring words that become free in this cycle.
+    bus : list of Axi4Read, out
+    o_fill : list of Out
+        A beat of each port on its way to the lane groups.
+    o_fresh, o_ring_word : Out(1)
+        Every port has brought its part of a resident word or of a ring word.
+    o_beats : Out
+        Beats that were received in this cycle, the sum over the ports.
+    o_error, o_error_address, o_error_port : Out
+        As of :class:`LoadUnit`, from the first port that has met an error, and the number of that port.
+    o_waiting : Out(1)
+        Requested beats are owed.
+    o_quiet : Out(1)
+        Every :class:`LoadUnit` is idle.
+    o_idle : Out(1)
+        Quiet, and no LOAD waits for beats.
+
+    Timing
+    ------
+    A LOAD is taken by a port in the cycle in which it is offered. With one port, or with ports that are answered in the
+    same cycles, ``o_fresh`` and ``o_ring_word`` follow the last beat of a word by two cycles; else the later one's.
+    """
+
+    def __init__(self, config):
+        self.config = config
+        ports, words = config.axi_ports, range(config.weight_words + 1)
+        super().__init__({
+            "i": In(stream.Signature(command_layout("LOAD"))),
+            "i_start": In(1), "i_stop": In(1), "i_timeout": In(32),
+            "i_weights": In(config.axi_address_bits).array(ports),
+            "i_ring": In(1), "i_ring_base": In(18), "i_release": In(words),
+            "bus": Out(Axi4Read(config.axi_address_bits, config.axi_data_bits)).array(ports),
+            "o_fill": Out(fill_layout(config)).array(ports),
+            "o_fresh": Out(1), "o_ring_word": Out(1), "o_beats": Out(range(ports + 1)),
+            "o_error": Out(2), "o_error_address": Out(config.axi_address_bits),
+            "o_error_port": Out(bits_for(ports - 1)), "o_waiting": Out(1), "o_quiet": Out(1), "o_idle": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        m.submodules.fork = fork = StreamFork(self.i.payload.shape(), config.axi_ports)
+        connect(m, flipped(self.i), fork.i)
+
+        # The ring's room is the credit of every port, in beats of that port.
+        ring_words, credit_words = Signal.like(self.i_release), Signal.like(self.i_release)
+        credit = Signal(24)
+        m.d.comb += [ring_words.eq(config.weight_words - self.i_ring_base),
+                     credit_words.eq(Mux(self.i_ring, ring_words, self.i_release))]
+        m.d.sync += credit.eq(credit_words * config.beats_per_word)
+
+        fills, loads = [], []
+        for port in range(config.axi_ports):
+            m.submodules[f"fill_unit{port}"] = fill = FillUnit(config)
+            m.submodules[f"load_unit{port}"] = load = LoadUnit(
+                config.axi_address_bits, config.axi_data_bits, config.outstanding, config.max_burst)
+            connect(m, fork.o[port], fill.i)
+            connect(m, fill.o, load.i)
+            connect(m, load.bus, flipped(self.bus[port]))
+            m.d.comb += [
+                load.base.eq(self.i_weights[port]), load.i_start.eq(self.i_start), load.i_capacity.eq(0),
+                load.i_credit.eq(credit), load.i_timeout.eq(self.i_timeout), load.i_stop.eq(self.i_stop),
+                fill.i_beat.eq(load.o_valid), fill.i_data.eq(load.o.data),
+                fill.i_ring.eq(self.i_ring), fill.i_ring_base.eq(self.i_ring_base),
+                self.o_fill[port].eq(fill.o_fill),
+            ]
+            fills.append(fill)
+            loads.append(load)
+
+        def joined(a, b):
+            joiner = TokenJoiner(config.weight_words)
+            m.submodules += joiner
+            m.d.comb += [joiner.i_a.eq(a), joiner.i_b.eq(b)]
+            return joiner.o
+
+        m.d.comb += [
+            self.o_fresh.eq(reduce(joined, [fill.o_fresh for fill in fills])),
+            self.o_ring_word.eq(reduce(joined, [fill.o_ring_word for fill in fills])),
+            self.o_beats.eq(sum(load.o_beats for load in loads)),
+            self.o_waiting.eq(Cat(load.o_waiting for load in loads).any()),
+            self.o_quiet.eq(Cat(load.o_idle for load in loads).all()),
+            self.o_idle.eq(self.o_quiet & Cat(fill.o_idle for fill in fills).all()),
+        ]
+        for port, load in reversed(list(enumerate(loads))):
+            with m.If(load.o_error != 0):
+                m.d.comb += [self.o_error.eq(load.o_error), self.o_error_address.eq(load.o_error_address),
+                             self.o_error_port.eq(port)]
+        return m
