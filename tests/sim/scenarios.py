@@ -76,25 +76,15 @@ def network_scenario(seed, sizes, steps, head=0, head_every_step=False, stress=N
     return Scenario(config, plan.program.encoded(), to_bytes(words, config), runs, stress or Stress())
 
 
-def streaming_scenario(seed, inputs, hidden, steps, batch, pinned, runs=2, stress=None, **fields):
-    """A random layer whose W_x streams from memory in every run; the first starts from zero state.
-
-    Outputs come from :class:`tests.builders.IntegerNetwork`, counters from the interpreter, whose outputs must be the
-    same.
-    """
-    rng = np.random.default_rng(seed)
-    model = random_network(rng, (inputs, hidden), weight_bits=fields.get("weight_bits", 16))
+def streaming_scenario(seed, inputs, hidden, steps, batch, pinned, tile_columns, stress=None, **fields):
+    """Two runs of a random layer whose W_x streams from memory in each; the second goes on from the first."""
+    model = random_network(np.random.default_rng(seed), (inputs, hidden))
     config = config_of(**fields, shifts=model.shifts)
-    plan = BatchPlanner(model.network, config, steps, batch, pinned).plan()
-    words = pack(plan.image, model.layers, config)
-    interpreter = Interpreter(config, plan.program, words, BENCH_MEMORY)
-    contexts = [IntegerNetwork(model, config) for _ in range(config.contexts)]
-    played = []
-    for number in range(runs):
-        x = random_x(rng, config.contexts, steps, inputs)
-        outputs = interleaved([context.run(vectors) for context, vectors in zip(contexts, x, strict=True)], 0)
-        beats, lasts = pack_beats(x, config, plan.x_order)
-        assert interpreter.run("run", steps, number == 0, beats) == outputs
-        played.append(Run(plan.program.entries["run"], steps, number == 0, beats, lasts, outputs,
-                          interpreter.timing.counters.to_dict()))
-    return Scenario(config, plan.program.encoded(), to_bytes(words, config), played, stress or Stress())
+    plan = BatchPlanner(model.network, config, steps, batch, pinned, tile_columns=tile_columns).plan()
+
+    def packets(outputs, plan):
+        return outputs.transpose(1, 2, 0).reshape(steps, -1).tolist()
+
+    scenario = plan_scenario(model, plan, ((steps, True), (steps, False)), packets, BENCH_MEMORY, seed)
+    scenario.stress = stress or Stress()
+    return scenario
