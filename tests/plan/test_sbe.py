@@ -186,7 +186,7 @@ def test_ports_in_step_are_one_port_of_their_width_together(ports):
     found = []
     for fields in ({"axi_ports": ports, "axi_data_bits": 64}, {"axi_data_bits": 64 * ports}):
         config = config_of(rows=64, weight_words=170, x_elements=160, accumulators=64, shifts=model.shifts, **fields)
-        plan = BatchPlanner(model.network, config, 4, 2, 8).plan()
+        plan = BatchPlanner(model.network, config, 4, 2, 8, tile_columns=4).plan()
         words = pack(plan.image, model.layers, config)
         interpreter = Interpreter(config, plan.program, words, MemoryModel(latency=20))
         x = random_x(np.random.default_rng(2), 1, 4, 40)
