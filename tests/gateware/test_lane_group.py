@@ -96,10 +96,8 @@ class Stimulus:
 
     def _column(self, now, busy_words):
         config, rng = self.config, self.rng
-        word = rng.choice([w for w in range(WORDS) if w != busy_word])
-        operands = [self._element(config.operand_bits) for _ in range(config.contexts)]
         word = rng.choice([w for w in range(WORDS) if w not in busy_words])
-        operands = [self._element(16) for _ in range(config.contexts)]
+        operands = [self._element(config.operand_bits) for _ in range(config.contexts)]
         ready = [e for e in range(ENTRIES) if now - self.stored[e] >= HAZARD]
         first = bool(ready) and rng.random() < (0.05 if self.full_scale else 0.3)
         store, finish = (rng.randrange(1 << config.contexts) if rng.random() < 0.3 else 0 for _ in range(2))
