@@ -82,7 +82,7 @@ def streaming_scenario(seed, inputs, hidden, steps, batch, pinned, tile_columns,
     config = config_of(**fields, shifts=model.shifts)
     plan = BatchPlanner(model.network, config, steps, batch, pinned, tile_columns=tile_columns).plan()
 
-    def packets(outputs, plan):
+    def packets(outputs, plan, first_step):
         return outputs.transpose(1, 2, 0).reshape(steps, -1).tolist()
 
     scenario = plan_scenario(model, plan, ((steps, True), (steps, False)), packets, BENCH_MEMORY, seed)
