@@ -23,7 +23,7 @@ def plan_scenario(model, plan, runs, packets_of, memory, seed=1):
     found = [loaded(plan, interpreter)] if "load" in plan.program.entries else []
     done = 0
     for steps, clear in runs:
-        x = random_x(rng, plan.sequences, steps, model.network.layers[0].inputs)
+        x = random_x(rng, plan.sequences, steps, model.network.layers[0].inputs, config.operand_bits)
         if clear:
             done = 0
             for network in networks:
@@ -76,9 +76,10 @@ def network_scenario(seed, sizes, steps, head=0, head_every_step=False, stress=N
     return Scenario(config, plan.program.encoded(), to_bytes(words, config), runs, stress or Stress())
 
 
-def streaming_scenario(seed, inputs, hidden, steps, batch, pinned, tile_columns, stress=None, **fields):
+def streaming_scenario(seed, inputs, units, steps, batch, pinned, tile_columns, stress=None, **fields):
     """Two runs of a random layer whose W_x streams from memory in each; the second goes on from the first."""
-    model = random_network(np.random.default_rng(seed), (inputs, hidden))
+    widths = {name: fields.get(name, 16) for name in ("weight_bits", "operand_bits")}
+    model = random_network(np.random.default_rng(seed), (inputs, units), **widths)
     config = config_of(**fields, shifts=model.shifts)
     plan = BatchPlanner(model.network, config, steps, batch, pinned, tile_columns=tile_columns).plan()
 

@@ -73,12 +73,13 @@ def test_faults_while_streaming(tmp_path):
     play(tmp_path, streaming_scenario(2, **STREAMING), "sim.bench_streaming_faults")
 
 
-STREAMING = {"inputs": 56, "hidden": 12, "steps": 4, "batch": 2, "pinned": 8, "tile_columns": 4, "rows": 16,
+STREAMING = {"inputs": 56, "units": 12, "steps": 4, "batch": 2, "pinned": 8, "tile_columns": 4, "rows": 16,
              "contexts": 2, "x_per_beat": 2, "x_elements": 256, "weight_words": 180, "accumulators": 64}
 
 
-def test_streaming(tmp_path):
-    play(tmp_path, streaming_scenario(1, **STREAMING))
+@pytest.mark.parametrize("fields", [{}, {**PAIRS, "weight_words": 240}], ids=["16 bits", "pairs"])
+def test_streaming(tmp_path, fields):
+    play(tmp_path, streaming_scenario(1, **STREAMING | fields))
 
 
 def test_streaming_under_stress(tmp_path):
@@ -116,6 +117,6 @@ def test_faults_of_two_ports(tmp_path):
 @pytest.mark.icarus
 @pytest.mark.parametrize("stress", [None, Stress(0, 0, 0.5, memory_latency=10)], ids=["quiet", "stress"])
 def test_two_ports_on_icarus(tmp_path, stress):
-    fields = {"inputs": 24, "hidden": 8, "steps": 2, "batch": 1, "pinned": 8, "tile_columns": 4, "rows": 32,
+    fields = {"inputs": 24, "units": 8, "steps": 2, "batch": 1, "pinned": 8, "tile_columns": 4, "rows": 32,
               "axi_ports": 2, "x_elements": 64, "weight_words": 90}
     play(tmp_path, streaming_scenario(4, **fields, stress=stress), simulator="icarus")
