@@ -17,7 +17,7 @@ multiplies by bank j + 1 (mod 2), and what serves both steps at the same moment 
 from ..errors import ConfigError
 from ..image.layout import Image, Tile
 from .dense import MIN_TILE_CYCLES, Plan
-from .isa import CLEAR_REGISTER, MODE_LSTM, MODE_ZERO, SPACE_H, SPACE_X
+from .isa import CLEAR_REGISTER, MODE_ZERO, SPACE_H, SPACE_X
 from .streaming import ResidentBiasPlanner
 
 UNIT, REST, ROW, HEAD, LOWER, PAIRS_LEFT = 1, 2, 3, 4, 5, 6
@@ -259,15 +259,7 @@ class RowWindowPlanner(ResidentBiasPlanner):
 
     def _finish_row(self, mask, may_be_last):
         self._finish_sums(mask, ROW)
-        cell = {"mask": mask, "mode": MODE_LSTM, "state_reg": UNIT, "target_reg": UNIT}
-        cell |= dict.fromkeys(("write", "signal", "emit", "last"), 1)
-        if self.newest == self.units or not may_be_last:
-            self.builder.emit("CELL", units=self.units, **cell)
-            return
-        with self.builder.when(REST):
-            self.builder.emit("CELL", units=self.units, **cell)
-        with self.builder.unless(REST, "the last row block is not full"):
-            self.builder.emit("CELL", units=self.newest, **cell)
+        self._cell(REST if may_be_last else None, mask=mask, state_reg=UNIT, target_reg=UNIT)
 
 
 def packets_of(outputs, plan, first_step=0):

@@ -16,15 +16,7 @@ word once a fetch; the first columns of W_h may stay on chip then (*pinned*).
 from ..errors import ConfigError
 from ..image.layout import Image, Tile
 from .dense import MIN_TILE_CYCLES, Plan, check_beat
-from .isa import (
-    CLEAR_REGISTER,
-    MODE_LSTM,
-    MODE_ZERO,
-    SPACE_CONSTANT,
-    SPACE_H,
-    SPACE_X,
-    STEPS_REGISTER,
-)
+from .isa import CLEAR_REGISTER, MODE_ZERO, SPACE_CONSTANT, SPACE_H, SPACE_X, STEPS_REGISTER
 from .streaming import StreamingPlanner
 
 X_READ, H_READ, H_WRITE, UNIT, ENTRY = 1, 2, 3, 4, 5
@@ -195,7 +187,7 @@ class RowBlockPlanner(StreamingPlanner):
 
     def _zero(self):
         with self.builder.loop(count=self.groups):
-            self._cell(MODE_ZERO)
+            self._units(mode=MODE_ZERO, emit=0, last=0)
             for register in (H_WRITE, UNIT):
                 self._add(register, self.h_stride)
         for register in (H_WRITE, UNIT):
@@ -289,27 +281,12 @@ class RowBlockPlanner(StreamingPlanner):
             release=int(release),
             **self._source(),
         )
-        self._cell(MODE_LSTM, emit=1)
+        self._units()
 
-    def _cell(self, mode, emit=0):
-        fields = {
-            "mask": self.mask,
-            "mode": mode,
-            "state_reg": UNIT,
-            "state_stride": self.h_set,
-            "target_reg": H_WRITE,
-            "write": 1,
-            "signal": 1,
-            "emit": emit,
-            "last": emit,
-        }
-        if self.newest == self.units:
-            self.builder.emit("CELL", units=self.units, **fields)
-            return
-        with self.builder.when(BLOCKS_LEFT):
-            self.builder.emit("CELL", units=self.units, **fields)
-        with self.builder.unless(BLOCKS_LEFT, "the last row block is not full"):
-            self.builder.emit("CELL", units=self.newest, **fields)
+    def _units(self, **fields):
+        """Hidden units of a row block and group."""
+        group = {"mask": self.mask, "state_reg": UNIT, "state_stride": self.h_set, "target_reg": H_WRITE}
+        self._cell(BLOCKS_LEFT, **group | fields)
 
 
 def packets_of(outputs, plan, first_step=0):

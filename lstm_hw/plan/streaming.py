@@ -72,6 +72,20 @@ class StreamingPlanner:
     def _free_x(self):
         self.builder.emit("MAC", columns=1, slots=1, free=1, comment="an x buffer is free")
 
+    def _cell(self, more, **fields):
+        """CELL of a row block; register ``more`` is zero for the last one, which may have fewer units.
+
+        Without a register the row block is never the last one.
+        """
+        fields = dict.fromkeys(("write", "signal", "emit", "last"), 1) | fields
+        if more is None or self.newest == self.units:
+            self.builder.emit("CELL", units=self.units, **fields)
+            return
+        with self.builder.when(more):
+            self.builder.emit("CELL", units=self.units, **fields)
+        with self.builder.unless(more, "the last row block is not full"):
+            self.builder.emit("CELL", units=self.newest, **fields)
+
     def _each_tile(self, columns, width, body):
         """``body(columns)`` for tile after tile of at most ``width`` columns, in a loop where there are several."""
         whole, rest = divmod(columns, width)
@@ -84,7 +98,7 @@ class StreamingPlanner:
 class ResidentBiasPlanner(StreamingPlanner):
     """A planner whose bias stays on chip, in the first words, and whose sums wait in accumulator entry 1 + row block.
 
-    The last column of the bias is what finishes the sums of a row block: so no other MAC has to be the last one.
+    The last column of the bias can finish the sums of a row block: then no other MAC has to be the last one.
 
     Attributes
     ----------
@@ -109,10 +123,13 @@ class ResidentBiasPlanner(StreamingPlanner):
     def _mac(self, mask, **fields):
         self.builder.emit("MAC", mask=mask, **{"slots": 1, "load": 1} | fields)
 
-    def _start_sums(self, mask, **source):
-        """Sums of all row blocks: bias, all but its last column, on zero or on ``source``."""
+    def _start_sums(self, mask, finish=True, register=0, **source):
+        """Sums of all row blocks, in entries from 1 + ``register`` on: bias, on zero or on ``source``.
+
+        Without the last column of the bias if that is to finish the sums.
+        """
         source = source or {"hold": 1}
-        for tile, exponent in self.bias[:-1]:
+        for tile, exponent in self.bias[: len(self.bias) - finish]:
             self._mac(
                 mask,
                 weight=self.blocks * tile.first_column,
@@ -122,9 +139,10 @@ class ResidentBiasPlanner(StreamingPlanner):
                 slots=self.blocks,
                 store=1,
                 target=1,
+                target_reg=register,
                 **source,
             )
-            source = {"source": 1}
+            source = {"source": 1, "source_reg": register}
 
     def _finish_sums(self, mask, row):
         """The last column of the bias, added to the sums of the row block in register ``row``."""

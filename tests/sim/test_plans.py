@@ -8,6 +8,7 @@ from lstm_hw.gateware.top import Top
 from lstm_hw.plan import row_window, sacc
 from lstm_hw.plan.checker import check
 from lstm_hw.plan.conventional import ConventionalPlanner
+from lstm_hw.plan.fusion import FusionPlanner
 from lstm_hw.plan.load_timing import MemoryModel
 from lstm_hw.plan.rowblock import RowBlockPlanner, packets_of
 from lstm_hw.plan.traffic import words_read
@@ -70,6 +71,13 @@ def test_rows_of_w_h_for_two_steps(tmp_path):
     simulate(tmp_path, model, plan, row_window.packets_of, MemoryModel(20, 2), ((4, True), (4, False)))
 
 
+def test_x_products_of_a_batch_behind_its_steps(tmp_path):
+    model = random_network(np.random.default_rng(4), (10, 11))
+    plan = FusionPlanner(model.network, config_for_one_sequence(model), 12, 4).plan()
+    simulate(tmp_path, model, plan, packets_of, MemoryModel(20, 2), ((12, True), (12, False)))
+
+
 def config_for_one_sequence(model):
     """An engine whose words take two beats and that may do two time steps side by side."""
-    return config_of(rows=8, contexts=2, x_per_beat=4, cells=2, shifts=model.shifts, weight_words=128)
+    return config_of(rows=8, contexts=2, x_per_beat=4, cells=2, shifts=model.shifts, weight_words=128,
+                     program_length=256)
