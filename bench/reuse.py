@@ -12,29 +12,22 @@ from pathlib import Path
 
 import click
 
-from lstm_hw.cli import progress
-from lstm_hw.emit import write_verilog
 from lstm_hw.errors import LstmHwError, VerificationError
-from lstm_hw.gateware.top import Top
-from lstm_hw.image.pack import pack, to_bytes
-from lstm_hw.model.reference import integer_reference
 from lstm_hw.plan import row_window, rowblock, sacc
 from lstm_hw.plan.checker import check
 from lstm_hw.plan.conventional import ConventionalPlanner
-from lstm_hw.plan.interpreter import Interpreter
 from lstm_hw.plan.load_timing import MemoryModel
 from lstm_hw.plan.network import LayerShape, Network
 from lstm_hw.plan.sacc import SaccPlanner
 from lstm_hw.plan.sbe import BatchPlanner
+from lstm_hw.plan.sbe_model import exact
 from lstm_hw.plan.sizing import engine_formats, network_of, streaming_engine
-from lstm_hw.plan.timing import Timing
 from lstm_hw.plan.traffic import words_read
-from lstm_hw.scenario import Run, Scenario, pack_beats
-from sim.scale import run_scale
 
 from .reuse_energy import energy
 from .reuse_plot import plot
 from .table import FOLDER, Row, text, write
+from .verilog import play
 from .workloads import Workload, random_model
 
 RESULT = f"{FOLDER}/reuse.json"
@@ -123,7 +116,8 @@ def engine(network, schedule, ring=512, port_bits=PORT_BITS, batch=BATCH, **form
     layer, rows = network.layers[0], ROWS * 2 // schedule.contexts
     blocks = layer.blocks(rows)
     bias = blocks * sum(columns for _, columns in layer.bias_columns)
-    stored = schedule.pinned + round(schedule.window * blocks)
+    passing = int(schedule.packets is row_window.packets_of)  # the row block in front of the window
+    stored = schedule.pinned + round(schedule.window * blocks) + passing
     words = bias + stored * blocks * rows // 4 + ring
     return streaming_engine(network, rows, schedule.contexts, words, batch=batch, cells=2, axi_data_bits=port_bits,
                             **{"activation": "pwl"} | formats)
@@ -133,14 +127,6 @@ def words_a_step(plan, steps):
     """Words of each matrix that a time step reads, averaged over a run."""
     run, = words_read(plan, ((steps, True),))
     return {part: count / steps for part, count in run.items()}
-
-
-def cycles(plan, steps, memory=MEMORY):
-    """Cycles of a run from zero state, by the model that the Verilog equals."""
-    timing = Timing(plan.config, memory)
-    for command in plan.program.run("run", steps, True):
-        timing.execute(command)
-    return timing.counters.cycles
 
 
 def planned(network, schedule, steps, **fields):
@@ -172,25 +158,8 @@ def in_verilog(layer, schedule, folder, steps=VERILOG_STEPS):
     x = x[:, :steps]
     network = network_of(model)
     plan = planned(network, schedule, steps, shifts=tuple(s.shift for s in network.layers), **engine_formats(model))
-    config = plan.config
-    words = pack(plan.image, model.layers, config)
-    beats, lasts = pack_beats(x, config, plan.x_order)
-    interpreter = Interpreter(config, plan.program, words, MEMORY)
-    runs = []
-    if "load" in plan.program.entries:
-        interpreter.run("load")
-        runs.append(Run(plan.program.entries["load"], 1, False, beats[:0], lasts[:0], [],
-                        interpreter.timing.counters.to_dict()))
-    packets = interpreter.run("run", steps, True, beats)
-    if packets != schedule.packets(integer_reference(model, x)[0], plan):
-        raise VerificationError(schedule.name, "interpreter and integer reference differ", "must be equal in every bit")
-    runs.append(Run(plan.program.entries["run"], steps, True, beats, lasts, packets,
-                    interpreter.timing.counters.to_dict()))
-    scenario = Scenario(config, plan.program.encoded(), to_bytes(words, config), runs)
-    verilog = write_verilog(f"{folder}/lstm_engine.v", Top(config), "lstm_engine")
-    with progress(f"{schedule.name}, n = {layer.hidden}") as update:
-        found = run_scale(folder, scenario, verilog, MEMORY, image=plan.image, progress=update)
-    return plan, found[-1]
+    name = f"{schedule.name}, n = {layer.hidden}"
+    return plan, play(name, model, plan, x, schedule.packets, MEMORY, folder, steps_checked=2)
 
 
 def hidden_words(folder, sizes=(128, 256, 512, 1024), verilog=VERILOG):
@@ -293,10 +262,10 @@ def models():
 def speeds(n=256):
     """(d) Speed at fixed bandwidth, on the same engine and port, against the conventional schedule."""
     network, result = network_for(n, n), []
-    base = cycles(planned(network, conventional(), STEPS, port_bits=64), STEPS)
+    base = exact(planned(network, conventional(), STEPS, port_bits=64), MEMORY, STEPS).cycles
     for schedule in (row_window_of(TSI_WR_SHARE), split_and_combine(), split_and_combine(batch=BATCH)):
         plan = planned(network, schedule, STEPS, port_bits=64)
-        gain = 100 * (base / cycles(plan, STEPS) - 1)
+        gain = 100 * (base / exact(plan, MEMORY, STEPS).cycles - 1)
         result.append(Row("speedup_fixed_bandwidth", f"{schedule.name}/n{n}", gain, "% over conventional",
                           110.8 if schedule.name.startswith("row window") else None,
                           f"cycles of the model, {STEPS} steps, port of 64 bits; published: {TSI_WR}"))
@@ -308,7 +277,7 @@ def third_case(n=1024, batch=4):
     network, result = network_for(n, n), []
     for schedule, ring in ((blocking_batching(batch), 1024), (split_and_combine(batch=batch), 2048)):
         plan = planned(network, schedule, STEPS, ring=ring, port_bits=512)
-        found = cycles(plan, STEPS)
+        found = exact(plan, MEMORY, STEPS).cycles
         read = sum(words_a_step(plan, STEPS).values()) * plan.config.word_bytes
         figures = ("cycles_per_step", found / STEPS, "cycles"), ("dram_bytes_per_step", read, "bytes")
         for metric, value, unit in figures:

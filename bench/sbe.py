@@ -15,7 +15,7 @@ from lstm_hw.activation import make_activation
 from lstm_hw.errors import LstmHwError
 from lstm_hw.plan.sbe_model import exact
 
-from . import sbe_sweep
+from . import sbe_sequences, sbe_sweep
 from .sbe_case import Case, measure
 from .table import FOLDER, Row, text, update
 from .workloads import workload
@@ -112,7 +112,7 @@ def beside_others(result):
 
 
 @click.command()
-@click.option("--case", "names", multiple=True, help="Run these devices only, as lrcn/zynq7045, and no sweep.")
+@click.option("--case", "names", multiple=True, help="Run these only, as lrcn/zynq7045 or case3, and no sweep.")
 @click.option("--output", default=RESULT, show_default=True, help="JSON file that the rows are written to.")
 def main(names, output):
     """Print our figures beside those of SBE and write them as JSON."""
@@ -125,6 +125,11 @@ def main(names, output):
                 plan, counters = measure(device.case, workload(device.workload), f"build/sbe/{name.replace('/', '-')}")
                 result += rows(device, plan, counters)
         result += beside_others(result)
+        if not names or "case3" in names:
+            click.echo("case3: plan, check, emit, simulate", err=True)
+            layer = workload("sbe_case3")
+            plan, counters = sbe_sequences.measure(layer, "build/sbe/case3")
+            result += sbe_sequences.rows(plan, counters, layer.steps, dsp_slices(plan.config))
         print(text(result))
         print("Outputs equal the integer reference in every bit, counters the estimate in every cycle.")
         print(f"wrote {update(output, result)}")

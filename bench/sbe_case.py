@@ -7,21 +7,12 @@ integer reference and counters the estimate.
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from lstm_hw.cli import progress
 from lstm_hw.config import EngineConfig
-from lstm_hw.emit import write_verilog
-from lstm_hw.errors import VerificationError
-from lstm_hw.gateware.top import Top
-from lstm_hw.image.pack import pack, to_bytes
-from lstm_hw.model.reference import integer_reference
-from lstm_hw.plan.checker import check
-from lstm_hw.plan.interpreter import Interpreter
 from lstm_hw.plan.load_timing import MemoryModel
 from lstm_hw.plan.sbe import BatchPlanner, tail_columns
 from lstm_hw.plan.sizing import accumulator_bits, engine_formats, network_of
-from lstm_hw.scenario import Run, Scenario, pack_beats
-from sim.scale import run_scale
 
+from .verilog import play, vectors
 from .workloads import random_model
 
 RING_WORDS = 1024
@@ -78,22 +69,6 @@ def prepared(case, layer, activation="pwl"):
     return model, planner, x
 
 
-def scenario_of(case, model, plan, x):
-    """The run as a scenario: outputs from the integer reference, counters from the interpreter, which must agree."""
-    config, steps = plan.config, x.shape[1]
-    words = pack(plan.image, model.layers, config)
-    beats, lasts = pack_beats(x, config, plan.x_order)
-    interpreter = Interpreter(config, plan.program, words, case.memory)
-    packets = interpreter.run("run", steps, True, beats)
-    reference, _ = integer_reference(model, x)
-    expected = [reference[:, step].T.ravel().tolist() for step in range(steps)]
-    if packets != expected:
-        raise VerificationError(case.name, "interpreter and integer reference differ", "must be equal in every bit")
-    counters = interpreter.timing.counters.to_dict()
-    return Scenario(config, plan.program.encoded(), to_bytes(words, config),
-                    [Run(plan.program.entries["run"], steps, True, beats, lasts, packets, counters)])
-
-
 def measure(case, layer, folder, build_dir=None):
     """Prove, estimate and simulate a case; returns its plan and the counters that the Verilog gave.
 
@@ -104,9 +79,4 @@ def measure(case, layer, folder, build_dir=None):
     """
     model, planner, x = prepared(case, layer)
     plan = planner.plan()
-    check(plan)
-    scenario = scenario_of(case, model, plan, x)
-    verilog = write_verilog(f"{folder}/lstm_engine.v", Top(plan.config), "lstm_engine")
-    with progress(case.name) as update:
-        counters, = run_scale(folder, scenario, verilog, case.memory, build_dir=build_dir, progress=update)
-    return plan, counters
+    return plan, play(case.name, model, plan, x, vectors, case.memory, folder, build_dir=build_dir)

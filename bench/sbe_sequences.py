@@ -6,24 +6,20 @@ uses every word for all sequences, so nothing of the weights has to stay on chip
 """
 
 from lstm_hw.config import EngineConfig
-from lstm_hw.emit import write_verilog
-from lstm_hw.errors import VerificationError
-from lstm_hw.gateware.top import Top
-from lstm_hw.image.pack import pack, to_bytes
-from lstm_hw.model.reference import integer_reference
-from lstm_hw.plan.checker import check
-from lstm_hw.plan.interpreter import Interpreter
 from lstm_hw.plan.load_timing import MemoryModel
 from lstm_hw.plan.rowblock import RowBlockPlanner, packets_of
+from lstm_hw.plan.sbe_model import alpha, exact, knee, peak_rate, stream_rate, throughput
 from lstm_hw.plan.sizing import accumulator_bits, engine_formats, network_of
-from lstm_hw.plan.timing import Timing
-from lstm_hw.scenario import Run, Scenario, pack_beats
-from sim.scale import run_scale
 
+from .table import Row
+from .verilog import play
 from .workloads import random_model
 
+SOURCE = "Que et al., 2020"
 ENGINE = {"rows": 128, "contexts": 7, "cells": 5, "axi_data_bits": 1024, "x_per_beat": 8}
 GROUPS = 4
+CLOCK = 142
+"""MHz: that of the published Zynq 7Z045 design."""
 STEPS = 32
 """Time steps of a sequence."""
 MEMORY = MemoryModel(latency=40)
@@ -50,29 +46,7 @@ def planned(layer, engine=None, groups=GROUPS, steps=STEPS, activation="pwl"):
     return model, RowBlockPlanner(network, config, groups).plan(), x[:, :steps]
 
 
-def scenario_of(model, plan, x, memory):
-    """The run as a scenario: outputs from the integer reference, counters from the interpreter, which must agree."""
-    config, steps = plan.config, x.shape[1]
-    words = pack(plan.image, model.layers, config)
-    beats, lasts = pack_beats(x, config)
-    interpreter = Interpreter(config, plan.program, words, memory)
-    packets = interpreter.run("run", steps, True, beats)
-    if packets != packets_of(integer_reference(model, x)[0], plan):
-        raise VerificationError("case3", "interpreter and integer reference differ", "must be equal in every bit")
-    return Scenario(config, plan.program.encoded(), to_bytes(words, config),
-                    [Run(plan.program.entries["run"], steps, True, beats, lasts, packets,
-                         interpreter.timing.counters.to_dict())])
-
-
-def estimate(plan, steps, memory):
-    """Counters of a run of ``steps`` from zero state."""
-    timing = Timing(plan.config, memory)
-    for command in plan.program.run("run", steps, True):
-        timing.execute(command)
-    return timing.counters
-
-
-def simulate(layer, folder, engine=None, groups=GROUPS, steps=STEPS, memory=MEMORY, progress=None):
+def measure(layer, folder, **fields):
     """Prove, estimate and simulate; returns the plan and the counters that the Verilog gave.
 
     Raises
@@ -80,9 +54,31 @@ def simulate(layer, folder, engine=None, groups=GROUPS, steps=STEPS, memory=MEMO
     ProgramError, VerificationError
         The program is not proved, or Verilog, interpreter and reference differ.
     """
-    model, plan, x = planned(layer, engine, groups, steps)
-    check(plan, steps=2)
-    scenario = scenario_of(model, plan, x, memory)
-    verilog = write_verilog(f"{folder}/lstm_engine.v", Top(plan.config), "lstm_engine")
-    counters, = run_scale(folder, scenario, verilog, memory, progress=progress)
-    return plan, counters
+    model, plan, x = planned(layer, **fields)
+    return plan, play("case3", model, plan, x, packets_of, MEMORY, folder, steps_checked=1)
+
+
+def rows(plan, counters, steps, dsp):
+    """Rows of config ``case3``; published is what SBE's equation (5) allows with the same lanes, port and buffer."""
+    config, cycles, macs = plan.config, counters["cycles"], plan.network.macs(steps) * plan.sequences
+    gops, beat = 2 * macs / cycles * CLOCK / 1000, config.beat_bytes
+    layer = plan.network.layers[0]
+    share = alpha(layer, config.weight_words * config.word_bytes, config.weight_bits)
+    peak = peak_rate(config)
+    published = throughput(peak, stream_rate(config, MEMORY), knee(config, MEMORY), share)
+    stalls = ("stall_weights", "stall_h", "stall_x", "stall_output")
+    first = exact(plan, MEMORY, steps=1).to_dict()
+    figures = {
+        "lanes": (config.lanes, "lanes"), "dsp": (dsp, "slices"), "sequences": (plan.sequences, "sequences"),
+        "cycles": (cycles, "cycles"),
+        "lane_utilisation": (100 * macs / (cycles * config.lanes), "% of lane-cycles, start to done"),
+        "interstep_stall_cycles": (max(0, sum(counters[name] - first[name] for name in stalls)), "cycles"),
+        "gops": (gops, f"GOPS at {CLOCK} MHz"), "gops_per_dsp": (gops / dsp, "GOPS"),
+        "dram_bytes": (counters["read_beats"] * beat, "bytes"),
+        "port_bandwidth": (beat / MEMORY.interval * CLOCK / 1000, "GB/s at most"),
+        "used_bandwidth": (counters["read_beats"] * beat / cycles * CLOCK / 1000, "GB/s on average"),
+        "limiting_bandwidth": (config.word_bytes / plan.groups * CLOCK / 1000, "GB/s below which the lanes wait"),
+    }
+    source = f"emitted Verilog; memory latency {MEMORY.latency} cycles; published: equation (5), {SOURCE}"
+    return [Row(metric, "case3", value, unit, 100 * published / peak if metric == "lane_utilisation" else None, source)
+            for metric, (value, unit) in figures.items()]

@@ -12,8 +12,7 @@ from .load_timing import MemoryModel
 from .row_window import RowWindowPlanner
 from .rowblock import RowBlockPlanner
 from .sacc import SaccPlanner
-from .sbe_model import plan_batch
-from .timing import Timing
+from .sbe_model import exact, plan_batch
 
 CLOSE = 1.01
 """Of schedules whose cycles differ by less than this factor the one that reads fewer bytes is better."""
@@ -114,12 +113,9 @@ def outcome(name, make, steps, memory):
     """Plan and time one schedule."""
     try:
         plan = make()
-        timing = Timing(plan.config, memory)
-        for command in plan.program.run("run", steps, True):
-            timing.execute(command)
+        counters = exact(plan, memory, steps)
     except (ConfigError, ProgramError) as error:
         return Outcome(name, refused=str(error))
-    counters = timing.counters
     return Outcome(name, plan, "", counters.cycles, counters.read_beats * plan.config.beat_bytes, counters.busy,
                    counters.read_beats * memory.interval)
 

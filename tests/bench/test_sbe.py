@@ -2,6 +2,7 @@
 
 import pytest
 
+from bench import sbe_sequences
 from bench.sbe import DEVICES, Device, at_limit, beside_others, dsp_slices, rows
 from bench.sbe_case import Case, measure, prepared
 from bench.workloads import Workload, workload
@@ -44,3 +45,12 @@ def test_limiting_bandwidth():
     plan = planner.plan()
     assert plan.config.beats_per_word == 4      # so every second cycle a beat, and a word in eight
     assert at_limit(case, plan) == exact(plan, MemoryModel(30, 2)).cycles > exact(plan, MemoryModel(30)).cycles
+
+
+def test_small_instance_of_a_batch_of_sequences(tmp_path):
+    engine = {"rows": 16, "contexts": 2, "cells": 5, "axi_data_bits": 128, "x_per_beat": 2}
+    layer = Workload("small", 24, 20, 3, "made up")
+    plan, counters = sbe_sequences.measure(layer, tmp_path, engine=engine, groups=3, steps=3)
+    found = {row.metric: row.ours for row in sbe_sequences.rows(plan, counters, 3, 42)}
+    assert found["sequences"] == 6 and 0 < found["lane_utilisation"] < 100
+    assert found["dram_bytes"] == 3 * plan.image.words * plan.config.word_bytes

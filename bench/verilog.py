@@ -1,0 +1,77 @@
+"""Runs a plan in the emitted Verilog: what all benches of weights in memory share.
+
+The Verilog runs under Verilator on a memory model of stated latency and bandwidth; outputs must equal the integer
+reference and counters the estimate, or the bench fails.
+"""
+
+from lstm_hw.cli import progress
+from lstm_hw.emit import write_verilog
+from lstm_hw.errors import VerificationError
+from lstm_hw.gateware.top import Top
+from lstm_hw.image.pack import pack, to_bytes
+from lstm_hw.model.reference import integer_reference
+from lstm_hw.plan.checker import check
+from lstm_hw.plan.interpreter import Interpreter
+from lstm_hw.scenario import Run, Scenario, pack_beats
+from sim.scale import run_scale
+
+
+def vectors(outputs, plan):
+    """Packets of K sequences side by side, one a step: units, and the contexts inside."""
+    return [outputs[:, step].T.ravel().tolist() for step in range(outputs.shape[1])]
+
+
+def scenario_of(name, model, plan, x, packets_of, memory):
+    """A run from zero state, behind one of the load entry if there is one, as a scenario.
+
+    Parameters
+    ----------
+    name : str
+        For messages.
+    model : QuantModel
+    plan : Plan
+    x : int array (sequences, steps, Lx)
+    packets_of : callable (outputs, plan) -> list of int lists
+    memory : MemoryModel
+
+    Raises
+    ------
+    VerificationError
+        Interpreter and integer reference differ.
+    """
+    config, steps = plan.config, x.shape[1]
+    words = pack(plan.image, model.layers, config)
+    beats, lasts = pack_beats(x, config, plan.x_order)
+    interpreter = Interpreter(config, plan.program, words, memory)
+    runs = []
+
+    def add(entry, clear, x, lasts, expected):
+        if interpreter.run(entry, steps, clear, x) != expected:
+            raise VerificationError(name, "interpreter and integer reference differ", "must be equal in every bit")
+        counters = interpreter.timing.counters.to_dict()
+        runs.append(Run(plan.program.entries[entry], steps, clear, x, lasts, expected, counters))
+
+    if "load" in plan.program.entries:
+        add("load", False, beats[:0], lasts[:0], [])
+    add("run", True, beats, lasts, packets_of(integer_reference(model, x)[0], plan))
+    return Scenario(config, plan.program.encoded(), to_bytes(words, config), runs)
+
+
+def play(name, model, plan, x, packets_of, memory, folder, steps_checked=3, build_dir=None):
+    """Prove, estimate and simulate a plan.
+
+    Returns
+    -------
+    dict of str to int
+        Counters that the Verilog gave for the run, and the beats of each matrix that the memory saw being read.
+
+    Raises
+    ------
+    ProgramError, VerificationError
+        The program is not proved, or Verilog, interpreter and reference differ.
+    """
+    check(plan, steps_checked)
+    scenario = scenario_of(name, model, plan, x, packets_of, memory)
+    verilog = write_verilog(f"{folder}/lstm_engine.v", Top(plan.config), "lstm_engine")
+    with progress(name) as update:
+        return run_scale(folder, scenario, verilog, memory, image=plan.image, build_dir=build_dir, progress=update)[-1]
