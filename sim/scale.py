@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from lstm_hw.errors import ConfigError
+
 from .runner import run_bench
 
 MODELS = Path(__file__).parent / "models"
@@ -40,7 +42,11 @@ def run_scale(folder, scenario, verilog, memory, *, image=None, simulator="veril
     ------
     VerificationError
         Outputs or counters differ.
+    ConfigError
+        The engine has several weight ports, and the models one memory.
     """
+    if scenario.config.axi_ports != 1:
+        raise ConfigError("engine.axi_ports", scenario.config.axi_ports, "must be 1 for the Verilog models")
     folder = Path(folder).resolve()
     scenario.save(folder)
     (folder / "measured.json").unlink(missing_ok=True)

@@ -4,8 +4,11 @@ import re
 
 import pytest
 
+from boards import zynq_design
+from lstm_hw.errors import ConfigError
 from lstm_hw.gateware.top import CONTROL, WEIGHTS, X, Y
 from tests.boards import smoke
+from tests.builders import config_of
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +68,8 @@ def test_widths_follow_the_engine(plan):
     config = plan.scenario.config
     assert f"CONFIG.c_m_axis_mm2s_tdata_width {16 * config.x_per_beat} " in script
     assert "CONFIG.c_s_axis_s2mm_tdata_width 16 " in script
+
+
+def test_block_design_has_one_weight_port():
+    with pytest.raises(ConfigError, match="engine.axi_ports: 2; must be 1 for the block design"):
+        zynq_design.script(config_of(rows=32, axi_ports=2))
