@@ -16,6 +16,7 @@ from lstm_hw.errors import LstmHwError, VerificationError
 from lstm_hw.plan import row_window, rowblock, sacc
 from lstm_hw.plan.checker import check
 from lstm_hw.plan.conventional import ConventionalPlanner
+from lstm_hw.plan.fusion import FusionPlanner
 from lstm_hw.plan.load_timing import MemoryModel
 from lstm_hw.plan.network import LayerShape, Network
 from lstm_hw.plan.sacc import SaccPlanner
@@ -98,6 +99,13 @@ def row_window_of(share):
         return row_window.RowWindowPlanner(network, config, steps, round(share * blocks)).plan()
 
     return Schedule(f"row window, {100 * share:g} %", make, row_window.packets_of, window=share)
+
+
+def fusion(batch):
+    """E-LSTM's cell fusion for dense weights: W_x for a batch of steps behind the steps before."""
+    return Schedule(f"fusion, batch {batch}",
+                    lambda network, config, steps: FusionPlanner(network, config, steps, batch).plan(),
+                    rowblock.packets_of)
 
 
 def blocking_batching(batch):
@@ -248,7 +256,8 @@ def models():
     result = []
     for name, (layers, traffic, saved) in MODELS.items():
         base = stack_events(layers, conventional())
-        for schedule in (split_and_combine(), split_and_combine(batch=BATCH), row_window_of(TSI_WR_SHARE)):
+        for schedule in (split_and_combine(), split_and_combine(batch=BATCH), row_window_of(TSI_WR_SHARE),
+                         fusion(BATCH)):
             events = stack_events(layers, schedule)
             published = (traffic, saved) if schedule.name == "sacc" else (None, None)
             for metric, ours, figure in (
@@ -263,7 +272,7 @@ def speeds(n=256):
     """(d) Speed at fixed bandwidth, on the same engine and port, against the conventional schedule."""
     network, result = network_for(n, n), []
     base = exact(planned(network, conventional(), STEPS, port_bits=64), MEMORY, STEPS).cycles
-    for schedule in (row_window_of(TSI_WR_SHARE), split_and_combine(), split_and_combine(batch=BATCH)):
+    for schedule in (row_window_of(TSI_WR_SHARE), fusion(BATCH), split_and_combine(), split_and_combine(batch=BATCH)):
         plan = planned(network, schedule, STEPS, port_bits=64)
         gain = 100 * (base / exact(plan, MEMORY, STEPS).cycles - 1)
         result.append(Row("speedup_fixed_bandwidth", f"{schedule.name}/n{n}", gain, "% over conventional",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ..errors import ConfigError, ProgramError
 from .conventional import ConventionalPlanner
 from .dense import ResidentPlanner
+from .fusion import FusionPlanner
 from .load_timing import MemoryModel
 from .row_window import RowWindowPlanner
 from .rowblock import RowBlockPlanner
@@ -90,6 +91,8 @@ def schedules(network, config, steps, sequences=1, batch=None, memory=None):
     if contexts > 1:
         batches = [batch] if batch else [1, *(b for b in range(2, steps + 1, 2) if steps % b == 0)]
         for size in batches:
+            if size > 1:
+                yield f"fusion, batch {size}", lambda size=size: FusionPlanner(network, config, steps, size).plan()
             name = "sacc" if size == 1 else f"sacc, batch {size}"
             yield name, lambda size=size: SaccPlanner(network, config, steps, size).plan()
             yield (f"{name}, pinned",
