@@ -21,6 +21,8 @@ from .streaming import StreamingPlanner
 
 X_READ, H_READ, H_WRITE, UNIT, ENTRY = 1, 2, 3, 4, 5
 """Registers: element of the next MAC on x and on h, first h element of the next CELL, its c, the group's sums."""
+MAX_TILE_CYCLES = 128
+"""Longest MAC on a tile: longer ones would save nothing."""
 PINNED = ENTRY
 """With pinned columns, which go with one group only: the row block's resident words."""
 BLOCKS_LEFT, STEPS_LEFT = 6, STEPS_REGISTER
@@ -65,7 +67,7 @@ class RowBlockPlanner(StreamingPlanner):
         if not 0 <= pinned <= self.old or pinned and groups > 1:
             raise ConfigError("pinned", pinned, f"must be between 0 and {self.old} columns, with one group only")
         self.mask = (1 << self.contexts) - 1
-        self.tile = self.units * max(1, -(-MIN_TILE_CYCLES // (self.units * groups)))
+        self.tile = self._tile_width()
         per_beat = 1 if self.spread else config.x_per_beat
         self.x_stride = -(-layer.inputs // per_beat) * per_beat
         self.h_stride = self.blocks * self.units
@@ -82,6 +84,17 @@ class RowBlockPlanner(StreamingPlanner):
             x_elements=2 * self.x_set,
             states=self.h_set * self.contexts,
         )
+
+    def _tile_width(self):
+        """Streamed columns a MAC: long enough for the sequencer.
+
+        One group alone waits for its own sums between two tiles, so its tiles are as long as half of the ring allows.
+        """
+        least = self.units * max(1, -(-MIN_TILE_CYCLES // (self.units * self.groups)))
+        if self.groups > 1:
+            return least
+        room = self.config.weight_words - self.blocks * self.pinned - self._ring_words(0)
+        return max(least, min(MAX_TILE_CYCLES, room // 2) // self.units * self.units)
 
     def _tiles(self):
         """Resident words, then the others in the order of use: a row block's bias, its x columns, its h columns."""

@@ -62,6 +62,17 @@ def test_time_is_that_of_the_memory():
         assert 4 * step <= long - short <= 4.04 * step
 
 
+def test_time_is_that_of_the_lanes():
+    """A word takes one beat: no more than 4 % of a step is lost between tiles and row blocks."""
+    model = random_network(np.random.default_rng(1), (64, 64))
+    config = config_of(rows=16, axi_data_bits=256, x_elements=128, shifts=model.shifts, cells=5, weight_words=512)
+    plan = ConventionalPlanner(model.network, config).plan()
+    short, long = (run.counters for run in plan_scenario(
+        model, plan, ((2, True), (6, True)), packets_of, MemoryModel(10)).runs)
+    products = 16 * (2 + 64 + 64)    # with the bias
+    assert 4 * products <= long["cycles"] - short["cycles"] <= 1.04 * 4 * products
+
+
 def test_refuses_what_does_not_fit():
     model = random_network(np.random.default_rng(1), (8, 16))
     config = config_of(shifts=model.shifts, contexts=3, x_per_beat=4)
