@@ -13,12 +13,12 @@ from pathlib import Path
 import click
 
 from lstm_hw.errors import LstmHwError, VerificationError
-from lstm_hw.plan import row_window, rowblock, sacc
 from lstm_hw.plan.checker import check
 from lstm_hw.plan.conventional import ConventionalPlanner
 from lstm_hw.plan.fusion import FusionPlanner
 from lstm_hw.plan.load_timing import MemoryModel
 from lstm_hw.plan.network import LayerShape, Network
+from lstm_hw.plan.row_window import RowWindowPlanner
 from lstm_hw.plan.sacc import SaccPlanner
 from lstm_hw.plan.sbe import BatchPlanner
 from lstm_hw.plan.sbe_model import exact
@@ -34,7 +34,8 @@ from .workloads import Workload, random_model
 RESULT = f"{FOLDER}/reuse.json"
 SACC, TSI_WR, SBE = "Tewari et al., DATE", "Park et al., ISLPED 2020", "Que et al., 2020"
 ROWS = 64
-"""R: a tile has 16 units, as in SACC's example."""
+"""R with two contexts: a tile has 16 units, as in SACC's example."""
+LANES = 2 * ROWS
 PORT_BITS = 256
 MEMORY = MemoryModel(latency=40)
 STEPS = 16
@@ -47,30 +48,30 @@ VERILOG_STEPS = 4
 
 @dataclass(frozen=True)
 class Schedule:
-    """A way to run a layer for one sequence.
+    """A way to run a layer for one sequence or a few.
 
     Parameters
     ----------
     name : str
     make : callable (network, config, steps) -> Plan
-    packets : callable (outputs, plan) -> list of int lists
     pinned : int
         Row blocks of W_h that stay on chip.
+    window : float
+        Share of the row blocks that stay on chip behind the one that passes.
     contexts : int
-        K; with one context the engine has twice the rows, and so the same lanes.
+        K; all engines have the same lanes.
     """
 
     name: str
     make: object
-    packets: object
     pinned: int = 0
+    window: float | None = None
     contexts: int = 2
-    window: float = 0.0
 
     def stored(self, n):
         """Weights of a gate of W_h that stay on chip, of n^2."""
         units = ROWS // 4
-        return (round(self.window * (n // units)) + self.pinned) * units * n
+        return (round((self.window or 0) * (n // units)) + self.pinned) * units * n
 
 
 def conventional(pinned=0):
@@ -81,14 +82,14 @@ def conventional(pinned=0):
         blocks = network.layers[0].blocks(config.rows)
         return ConventionalPlanner(network, config, min(pinned, blocks - 1) * units).plan()
 
-    return Schedule(name, make, rowblock.packets_of, pinned)
+    return Schedule(name, make, pinned)
 
 
-def split_and_combine(pinned=0, batch=1):
+def split_and_combine(pinned=0, batch=1, sequences=1):
     name = "sacc" + "+pinned" * bool(pinned) + f"+batch{batch}" * (batch > 1)
     return Schedule(
         name, lambda network, config, steps: SaccPlanner(network, config, steps, batch, pinned).plan(),
-        sacc.packets_of, pinned)
+        pinned, contexts=2 * sequences)
 
 
 def row_window_of(share):
@@ -96,36 +97,36 @@ def row_window_of(share):
 
     def make(network, config, steps):
         blocks = network.layers[0].blocks(config.rows)
-        return row_window.RowWindowPlanner(network, config, steps, round(share * blocks)).plan()
+        return RowWindowPlanner(network, config, steps, round(share * blocks)).plan()
 
-    return Schedule(f"row window, {100 * share:g} %", make, row_window.packets_of, window=share)
+    return Schedule(f"row window, {100 * share:g} %", make, window=share)
 
 
 def fusion(batch):
     """E-LSTM's cell fusion for dense weights: W_x for a batch of steps behind the steps before."""
     return Schedule(f"fusion, batch {batch}",
-                    lambda network, config, steps: FusionPlanner(network, config, steps, batch).plan(),
-                    rowblock.packets_of)
+                    lambda network, config, steps: FusionPlanner(network, config, steps, batch).plan())
 
 
-def blocking_batching(batch):
+def blocking_batching(batch, sequences=1):
     def make(network, config, steps):
         return BatchPlanner(network, config, steps, batch, 1, 3).plan()
 
-    return Schedule(f"sbe case 3, batch {batch}", make, None, contexts=1)
+    return Schedule(f"sbe case 3, batch {batch}", make, contexts=sequences)
 
 
 def network_for(inputs, hidden):
     return Network((LayerShape("lstm", inputs, hidden, 15),))
 
 
-def engine(network, schedule, ring=512, port_bits=PORT_BITS, batch=BATCH, **formats):
+def engine(network, schedule, ring=512, port_bits=PORT_BITS, batch=BATCH, lanes=LANES, **formats):
     """An engine that has what the schedule needs, with ``ring`` words beside the resident ones."""
-    layer, rows = network.layers[0], ROWS * 2 // schedule.contexts
+    layer, rows = network.layers[0], lanes // schedule.contexts
     blocks = layer.blocks(rows)
     bias = blocks * sum(columns for _, columns in layer.bias_columns)
-    passing = int(schedule.packets is row_window.packets_of)  # the row block in front of the window
-    stored = schedule.pinned + round(schedule.window * blocks) + passing
+    stored = schedule.pinned
+    if schedule.window is not None:
+        stored += round(schedule.window * blocks) + 1  # the row block in front of the window
     words = bias + stored * blocks * rows // 4 + ring
     return streaming_engine(network, rows, schedule.contexts, words, batch=batch, cells=2, axi_data_bits=port_bits,
                             **{"activation": "pwl"} | formats)
@@ -167,7 +168,7 @@ def in_verilog(layer, schedule, folder, steps=VERILOG_STEPS):
     network = network_of(model)
     plan = planned(network, schedule, steps, shifts=tuple(s.shift for s in network.layers), **engine_formats(model))
     name = f"{schedule.name}, n = {layer.hidden}"
-    return plan, play(name, model, plan, x, schedule.packets, MEMORY, folder, steps_checked=2)
+    return plan, play(name, model, plan, x, MEMORY, folder, steps_checked=2)
 
 
 def hidden_words(folder, sizes=(128, 256, 512, 1024), verilog=VERILOG):
@@ -259,12 +260,16 @@ def models():
         for schedule in (split_and_combine(), split_and_combine(batch=BATCH), row_window_of(TSI_WR_SHARE),
                          fusion(BATCH)):
             events = stack_events(layers, schedule)
-            published = (traffic, saved) if schedule.name == "sacc" else (None, None)
+            published, source = (None, None), "no such figure"
+            if schedule.name == "sacc":
+                published, source = (traffic, saved), SACC
+            elif schedule.window is not None:
+                published, source = (None, -57.3), f"-28.4 to -57.3, {TSI_WR}"
             for metric, ours, figure in (
                     ("total_traffic_change", events["dram"] / base["dram"] - 1, published[0]),
                     ("energy_change", energy(events) / energy(base) - 1, published[1])):
                 result.append(Row(metric, f"{name}/{schedule.name}", 100 * ours, "% of conventional", figure,
-                                  f"programs replayed; published: {SACC}"))
+                                  f"programs replayed; published: {source}"))
     return result
 
 
@@ -281,25 +286,22 @@ def speeds(n=256):
     return result
 
 
-def third_case(n=1024, batch=4):
-    """(f) SBE's third case for one sequence with and without SACC: same lanes, buffer bytes and port."""
+def third_case(n=1024, batch=4, lanes=256, buffer_bytes=2 << 20):
+    """(f) SBE's third case for one sequence and for two, with and without SACC: same lanes, buffer bytes and port."""
     network, result = network_for(n, n), []
-    for schedule, ring in ((blocking_batching(batch), 1024), (split_and_combine(batch=batch), 2048)):
-        plan = planned(network, schedule, STEPS, ring=ring, port_bits=512)
-        found = exact(plan, MEMORY, STEPS).cycles
-        read = sum(words_a_step(plan, STEPS).values()) * plan.config.word_bytes
-        figures = ("cycles_per_step", found / STEPS, "cycles"), ("dram_bytes_per_step", read, "bytes")
-        for metric, value, unit in figures:
-            result.append(Row(metric, f"n{n}/{schedule.name}", value, unit, None,
-                              f"model, {plan.config.lanes} lanes, port of 512 bits"))
+    for sequences in (1, 2):
+        of_sacc = buffer_bytes // (lanes // sequences)  # words of one half of the lanes, 16 bits each
+        pinned = max(0, of_sacc // n - 1)
+        for schedule, ring in ((blocking_batching(batch, sequences), of_sacc // 2),
+                               (split_and_combine(pinned, batch, sequences), of_sacc - pinned * n)):
+            plan = planned(network, schedule, STEPS, ring=ring, port_bits=2 * lanes, lanes=lanes)
+            found = exact(plan, MEMORY, STEPS).cycles
+            read = sum(words_a_step(plan, STEPS).values()) * plan.config.word_bytes
+            figures = ("cycles_per_step", found / STEPS, "cycles"), ("dram_bytes_per_step", read, "bytes")
+            source = f"model, {lanes} lanes, {buffer_bytes >> 10} KiB, port of {2 * lanes} bits"
+            for metric, value, unit in figures:
+                result.append(Row(metric, f"n{n}/{sequences} sequences/{schedule.name}", value, unit, None, source))
     return result
-
-
-def measure(folder, sizes=(128, 256, 512, 1024), verilog=VERILOG, third=1024):
-    """All rows, and the points of the curve."""
-    points = curve()
-    tables = (hidden_words(folder, sizes, verilog), curve_rows(points), models(), speeds(), third_case(third))
-    return [row for table in tables for row in table], points
 
 
 @click.command()
@@ -307,8 +309,16 @@ def measure(folder, sizes=(128, 256, 512, 1024), verilog=VERILOG, third=1024):
 def main(output):
     """Print traffic, speed and energy of every schedule beside the published figures, and write them as JSON."""
     try:
-        rows, points = measure("build/reuse")
-        print(text(rows))
+        rows, points = [], curve()
+        for name, measure in (("words of W_h a step", lambda: hidden_words("build/reuse")),
+                              ("traffic against storage", lambda: curve_rows(points)),
+                              ("two-layer models", models),
+                              ("speed at fixed bandwidth", speeds),
+                              ("the third case of blocking-batching", third_case)):
+            click.echo(f"measuring {name}", err=True)
+            found = measure()
+            print(text(found), flush=True)
+            rows += found
         print("Every program was proved. Verilog outputs equal the integer reference, counters the model.")
         print(f"wrote {write(output, rows)}")
         print(f"wrote {plot(points, Path(output).with_name('reuse_traffic.png'))}")

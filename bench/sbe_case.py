@@ -12,7 +12,7 @@ from lstm_hw.plan.load_timing import MemoryModel
 from lstm_hw.plan.sbe import BatchPlanner, tail_columns
 from lstm_hw.plan.sizing import accumulator_bits, engine_formats, network_of
 
-from .verilog import play, vectors
+from .verilog import play
 from .workloads import random_model
 
 RING_WORDS = 1024
@@ -79,4 +79,4 @@ def measure(case, layer, folder, build_dir=None):
     """
     model, planner, x = prepared(case, layer)
     plan = planner.plan()
-    return plan, play(case.name, model, plan, x, vectors, case.memory, folder, build_dir=build_dir)
+    return plan, play(case.name, model, plan, x, case.memory, folder, build_dir=build_dir)

@@ -7,7 +7,7 @@ uses every word for all sequences, so nothing of the weights has to stay on chip
 
 from lstm_hw.config import EngineConfig
 from lstm_hw.plan.load_timing import MemoryModel
-from lstm_hw.plan.rowblock import RowBlockPlanner, packets_of
+from lstm_hw.plan.rowblock import RowBlockPlanner
 from lstm_hw.plan.sbe_model import alpha, exact, knee, peak_rate, stream_rate, throughput
 from lstm_hw.plan.sizing import accumulator_bits, engine_formats, network_of
 
@@ -55,7 +55,7 @@ def measure(layer, folder, **fields):
         The program is not proved, or Verilog, interpreter and reference differ.
     """
     model, plan, x = planned(layer, **fields)
-    return plan, play("case3", model, plan, x, packets_of, MEMORY, folder, steps_checked=1)
+    return plan, play("case3", model, plan, x, MEMORY, folder, steps_checked=1)
 
 
 def rows(plan, counters, steps, dsp):

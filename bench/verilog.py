@@ -16,12 +16,7 @@ from lstm_hw.scenario import Run, Scenario, pack_beats
 from sim.scale import run_scale
 
 
-def vectors(outputs, plan):
-    """Packets of K sequences side by side, one a step: units, and the contexts inside."""
-    return [outputs[:, step].T.ravel().tolist() for step in range(outputs.shape[1])]
-
-
-def scenario_of(name, model, plan, x, packets_of, memory):
+def scenario_of(name, model, plan, x, memory):
     """A run from zero state, behind one of the load entry if there is one, as a scenario.
 
     Parameters
@@ -31,7 +26,6 @@ def scenario_of(name, model, plan, x, packets_of, memory):
     model : QuantModel
     plan : Plan
     x : int array (sequences, steps, Lx)
-    packets_of : callable (outputs, plan) -> list of int lists
     memory : MemoryModel
 
     Raises
@@ -53,11 +47,11 @@ def scenario_of(name, model, plan, x, packets_of, memory):
 
     if "load" in plan.program.entries:
         add("load", False, beats[:0], lasts[:0], [])
-    add("run", True, beats, lasts, packets_of(integer_reference(model, x)[0], plan))
+    add("run", True, beats, lasts, plan.packets(integer_reference(model, x)[0]))
     return Scenario(config, plan.program.encoded(), to_bytes(words, config), runs)
 
 
-def play(name, model, plan, x, packets_of, memory, folder, steps_checked=3, build_dir=None):
+def play(name, model, plan, x, memory, folder, steps_checked=3, build_dir=None):
     """Prove, estimate and simulate a plan.
 
     Returns
@@ -71,7 +65,7 @@ def play(name, model, plan, x, packets_of, memory, folder, steps_checked=3, buil
         The program is not proved, or Verilog, interpreter and reference differ.
     """
     check(plan, steps_checked)
-    scenario = scenario_of(name, model, plan, x, packets_of, memory)
+    scenario = scenario_of(name, model, plan, x, memory)
     verilog = write_verilog(f"{folder}/lstm_engine.v", Top(plan.config), "lstm_engine")
     with progress(name) as update:
         return run_scale(folder, scenario, verilog, memory, image=plan.image, build_dir=build_dir, progress=update)[-1]

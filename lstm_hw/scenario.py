@@ -154,8 +154,8 @@ def pack_beats(sequences, config, order=None):
     Parameters
     ----------
     sequences : int array (G * K, steps, Lx)
-        One sequence for each context, for each of G groups that take turns. One sequence alone needs no beats that
-        hold an element of each context: its beats hold consecutive elements.
+        One sequence for each context, for each of G groups that take turns; a beat holds an element of each context.
+        Of fewer sequences than contexts each is a group: a beat holds consecutive elements.
     config : EngineConfig
     order : sequence of (step, first column, columns), optional
         Pieces of the vectors in the order of the stream (see ``Plan.x_order``); whole vectors in time
@@ -168,7 +168,7 @@ def pack_beats(sequences, config, order=None):
         1 where a vector ends.
     """
     count, steps, length = sequences.shape
-    per_beat, contexts = config.x_per_beat, config.contexts if count > 1 else 1
+    per_beat, contexts = config.x_per_beat, config.contexts if count >= config.contexts else 1
     groups = sequences.reshape(count // contexts, contexts, steps, length)
     beats, lasts = [], []
     pieces = order or [(step, 0, length) for step in range(steps)]

@@ -5,6 +5,7 @@ long been there, last those that the step before (or the layer below) is still p
 of a step so hides behind the first columns of the next.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..errors import ConfigError
@@ -39,8 +40,8 @@ class Plan:
         Order in which the x stream brings the pieces of the vectors; whole vectors in time order if not given.
     groups : int
         Groups of sequences that take turns; a piece of all groups comes before the next piece.
-    y_order : tuple of (step, first unit, units), optional
-        The packets that a run of one sequence sends, where a packet is not simply a step.
+    y_order : callable (steps, first_step) -> iterable of (step, first unit, units), optional
+        The packets that a run sends, where a packet is not simply a step; ``first_step`` counts from zero state.
     """
 
     config: object
@@ -52,7 +53,28 @@ class Plan:
     steps: int | None = None
     x_order: tuple | None = None
     groups: int = 1
-    y_order: tuple | None = None
+    y_order: Callable | None = None
+
+    def packets(self, outputs, first_step=0):
+        """What a run sends on the output stream.
+
+        Parameters
+        ----------
+        outputs : int array (sequences, steps, Lh)
+            h of every sequence.
+        first_step : int
+            Steps since zero state before the run.
+
+        Returns
+        -------
+        list of int lists
+            Packets: the sequences of a group side by side, unit by unit; groups take turns.
+        """
+        sequences, steps, length = outputs.shape
+        groups = outputs.reshape(self.groups, sequences // self.groups, steps, length)
+        order = self.y_order(steps, first_step) if self.y_order else ((step, 0, length) for step in range(steps))
+        return [group[:, step, first : first + units].T.ravel().tolist()
+                for step, first, units in order for group in groups]
 
 
 @dataclass(frozen=True)

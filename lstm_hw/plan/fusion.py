@@ -14,7 +14,6 @@ row block r. What is left of the columns is multiplied when the next batch's sum
 
 from ..errors import ConfigError
 from ..image.layout import Image, Tile
-from .dense import Plan
 from .isa import CLEAR_REGISTER, MODE_ZERO, SPACE_H, SPACE_X
 from .streaming import ResidentBiasPlanner
 
@@ -26,7 +25,7 @@ W_x and of W_h to load, batches behind the next one (CLEAR and STEPS are not use
 class FusionPlanner(ResidentBiasPlanner):
     """Emits the ``load`` and ``run`` entries for one LSTM layer and one sequence.
 
-    Outputs leave in packets of one row block each, step by step (:func:`lstm_hw.plan.rowblock.packets_of`).
+    Outputs leave in packets of one row block each, step by step.
 
     Parameters
     ----------
@@ -109,15 +108,7 @@ class FusionPlanner(ResidentBiasPlanner):
             self._batch_steps(fused=True)
             self._end_batch()
         self._batch_steps(fused=False)
-        emit("HALT")
-        return Plan(
-            self.config,
-            self.network,
-            self.name,
-            builder.build(self.config.program_length),
-            self.image,
-            steps=self.steps,
-        )
+        return self._finished(steps=self.steps)
 
     def _load(self, first, words, **fields):
         per_word = self.config.beats_per_word

@@ -16,7 +16,7 @@ multiplies by bank j + 1 (mod 2), and what serves both steps at the same moment 
 
 from ..errors import ConfigError
 from ..image.layout import Image, Tile
-from .dense import MIN_TILE_CYCLES, Plan
+from .dense import MIN_TILE_CYCLES
 from .isa import CLEAR_REGISTER, MODE_ZERO, SPACE_H, SPACE_X
 from .streaming import ResidentBiasPlanner
 
@@ -32,7 +32,7 @@ EVEN, ODD, BOTH = 1, 2, 3
 class RowWindowPlanner(ResidentBiasPlanner):
     """Emits the ``load`` and ``run`` entries for one LSTM layer and one sequence.
 
-    Outputs leave in packets of one row block each (``Plan.y_order``): those of an even step in ascending order; of an
+    Outputs leave in packets of one row block each: those of an even step in ascending order; of an
     odd step first the row blocks of the window, then the others, both ascending.
 
     Parameters
@@ -112,24 +112,15 @@ class RowWindowPlanner(ResidentBiasPlanner):
             self._await(SPACE_H, self.layer.outputs)
             self._even_step()
             self._odd_step()
-        emit("HALT")
-        return Plan(
-            self.config,
-            self.network,
-            self.name,
-            builder.build(self.config.program_length),
-            self.image,
-            steps=self.steps,
-            y_order=self._y_order(),
-        )
+        return self._finished(steps=self.steps)
 
-    def _y_order(self):
+    def _y_order(self, steps, first_step):
         rows = range(self.blocks)
         order = []
-        for step in range(0, self.steps, 2):
+        for step in range(0, steps, 2):
             order += [(step, row) for row in rows]
             order += [(step + 1, row) for row in (*rows[self.again :], *rows[: self.again])]
-        return tuple((step, row * self.units, self.newest if row == rows[-1] else self.units) for step, row in order)
+        return [self._piece(step, row) for step, row in order]
 
     def _inputs(self):
         for bank in (0, 1):
@@ -260,21 +251,3 @@ class RowWindowPlanner(ResidentBiasPlanner):
     def _finish_row(self, mask, may_be_last):
         self._finish_sums(mask, ROW)
         self._cell(REST if may_be_last else None, mask=mask, state_reg=UNIT, target_reg=UNIT)
-
-
-def packets_of(outputs, plan, first_step=0):
-    """The packets that a run sends, whatever its first step.
-
-    Parameters
-    ----------
-    outputs : int array (1, steps, Lh)
-    plan : Plan
-        Of :class:`RowWindowPlanner`.
-    first_step : int
-        Steps since zero state before the run.
-
-    Returns
-    -------
-    list of int lists
-    """
-    return [outputs[0, step, first : first + units].tolist() for step, first, units in plan.y_order]

@@ -15,7 +15,7 @@ word once a fetch; the first columns of W_h may stay on chip then (*pinned*).
 
 from ..errors import ConfigError
 from ..image.layout import Image, Tile
-from .dense import MIN_TILE_CYCLES, Plan, check_beat
+from .dense import MIN_TILE_CYCLES, check_beat
 from .isa import CLEAR_REGISTER, MODE_ZERO, SPACE_CONSTANT, SPACE_H, SPACE_X, STEPS_REGISTER
 from .streaming import StreamingPlanner
 
@@ -140,16 +140,7 @@ class RowBlockPlanner(StreamingPlanner):
             self._toggle(X_READ, self.x_set)
             self._toggle(H_READ, self.h_set)
             self._add(H_WRITE, self.h_set - self.h_stride, limit=2 * self.h_set)
-        emit("HALT")
-        return Plan(
-            self.config,
-            self.network,
-            self.name,
-            builder.build(self.config.program_length),
-            self.image,
-            self.contexts * self.groups,
-            groups=self.groups,
-        )
+        return self._finished(self.contexts * self.groups, groups=self.groups)
 
     def _fetch(self, comment):
         emit = self.builder.emit
@@ -300,29 +291,3 @@ class RowBlockPlanner(StreamingPlanner):
         """Hidden units of a row block and group."""
         group = {"mask": self.mask, "state_reg": UNIT, "state_stride": self.h_set, "target_reg": H_WRITE}
         self._cell(BLOCKS_LEFT, **group | fields)
-
-
-def packets_of(outputs, plan, first_step=0):
-    """The packets that a run sends, whatever its first step.
-
-    Parameters
-    ----------
-    outputs : int array (sequences, steps, Lh)
-        h of every sequence.
-    plan : Plan
-        Of :class:`RowBlockPlanner`.
-
-    Returns
-    -------
-    list of int lists
-    """
-    config, groups = plan.config, plan.groups
-    sequences, steps, length = outputs.shape
-    outputs = outputs.reshape(groups, sequences // groups, steps, length)
-    units = config.units_per_block
-    return [
-        outputs[group, :, step, first : first + units].T.ravel().tolist()
-        for step in range(steps)
-        for first in range(0, length, units)
-        for group in range(groups)
-    ]

@@ -1,4 +1,4 @@
-"""SACC: every loaded tile of W_h serves two time steps of one sequence, whatever the buffer holds.
+"""SACC: every loaded tile of W_h serves two time steps, whatever the buffer holds.
 
 Tewari, Kumar, Paul, "SACC: Split and Combine Approach to Reduce the Off-chip Memory Accesses of LSTM
 Accelerators", DATE 2021. Passes alternate: a pass down the row blocks streams the lower triangle and the diagonal of
@@ -7,9 +7,10 @@ block of step k is finished, its h is at once multiplied for step k + 1 by tiles
 well. A step so loads n(n + T)/2 or n(n - T)/2 words of n columns and T units a tile, n^2/2 on
 average, which no exact schedule without stored weights can beat.
 
-Step k is in context k mod 2, with its h in bank k mod 2, so both uses of a word happen side by side:
-context j multiplies by bank j + 1 (mod 2). Sums wait in one set of accumulators, an entry a row
-block, in both contexts. What a run leaves there is carried over: a stream can be fed in pieces.
+For S sequences there are 2 S contexts: the first S have the even steps and their h, the others the
+odd ones, so both uses of a word happen side by side: context j multiplies by bank j + S (mod 2 S).
+Sums wait in one set of accumulators, an entry a row block, in all contexts. What a run leaves there
+is carried over: a stream can be fed in pieces.
 
 W_x is streamed at every step (batch 1), or once for a batch of B steps in pairs side by side, SBE's
 blocking-batching; their sums wait in further sets of accumulators.
@@ -17,7 +18,7 @@ blocking-batching; their sums wait in further sets of accumulators.
 
 from ..errors import ConfigError
 from ..image.layout import Image, Tile
-from .dense import MIN_TILE_CYCLES, Plan
+from .dense import MIN_TILE_CYCLES
 from .isa import CLEAR_REGISTER, MODE_LSTM, MODE_ZERO, SPACE_H, SPACE_X, STEPS_REGISTER
 from .streaming import ResidentBiasPlanner
 
@@ -28,22 +29,19 @@ PAIR = PHASE
 """With a batch of steps: sums of the pair of steps, as a distance of accumulator entries."""
 PINNED, STEPS_LEFT = 6, STEPS_REGISTER
 """Registers: next pinned word (CLEAR is not used any more by then), steps or batches behind this one."""
-BOTH = 3
-"""Mask of the two contexts."""
-
 
 class SaccPlanner(ResidentBiasPlanner):
-    """Emits the ``load`` and ``run`` entries for one LSTM layer and one sequence.
+    """Emits the ``load`` and ``run`` entries for one LSTM layer and one sequence or a few.
 
-    Outputs leave in packets of one row block each: step by step, row blocks ascending in steps 0, 2, 4, ... counted
-    from zero state and descending in the others.
+    The x stream brings step after step a vector of each sequence. Outputs leave in packets of one row block each: step
+    by step, row blocks ascending in steps 0, 2, 4, ... counted from zero state and descending in the others.
 
     Parameters
     ----------
     network : Network
         One LSTM layer.
     config : EngineConfig
-        At least two contexts; two are used.
+        An even number of contexts, 2 S for S sequences.
     steps : int, optional
         Time steps of every run, a multiple of ``batch``; needed for a batch.
     batch : int
@@ -56,14 +54,18 @@ class SaccPlanner(ResidentBiasPlanner):
 
     def __init__(self, network, config, steps=None, batch=1, pinned=0):
         super().__init__(network, config)
-        if config.contexts < 2:
-            raise ConfigError("engine.contexts", config.contexts, "must be at least 2: two time steps side by side")
+        if config.contexts % 2:
+            raise ConfigError("engine.contexts", config.contexts, "must be even: two time steps side by side")
         if batch != 1 and (batch % 2 or batch < 2):
             raise ConfigError("batch", batch, "must be 1 or even")
         if batch > 1 and (not steps or steps % batch):
             raise ConfigError("steps", steps, f"must be a multiple of the batch of {batch}")
         self.batch, self.pinned = batch, pinned
         self.steps = steps if batch > 1 else None
+        self.sequences = config.contexts // 2
+        self.even = (1 << self.sequences) - 1  # masks of contexts
+        self.odd = self.even << self.sequences
+        self.both = self.even | self.odd
         if not 0 <= pinned <= self.blocks:
             raise ConfigError("pinned", pinned, f"must be between 0 and {self.blocks} row blocks")
         self.width = self.blocks * self.units  # columns of W_h with those that pad the last tile
@@ -97,7 +99,7 @@ class SaccPlanner(ResidentBiasPlanner):
             accumulators=1 + self.pairs * blocks,
             finish_entries=2,
             h_elements=self.width,
-            states=self.width,
+            states=self.sequences * self.width,
             x_elements=self.pairs * self.stride,
         )
 
@@ -119,22 +121,14 @@ class SaccPlanner(ResidentBiasPlanner):
         self._load_entry(self.resident_words)
         builder.entry("run")
         emit("RING", base=self.resident_words)
-        emit("BUFFERS", count=self.batch if self.batch > 1 else 2)
+        emit("BUFFERS", count=self.sequences * max(2, self.batch))
         with builder.loop(count_reg=CLEAR_REGISTER, comment="only when the run starts from zero state"):
             self._clear()
         if self.batch > 1:
             self._batches()
         else:
             self._single_steps()
-        emit("HALT")
-        return Plan(
-            self.config,
-            self.network,
-            self.name,
-            builder.build(self.config.program_length),
-            self.image,
-            steps=self.steps,
-        )
+        return self._finished(self.sequences, steps=self.steps)
 
     def _load(self, name):
         first, words = self.streams[name]
@@ -142,19 +136,35 @@ class SaccPlanner(ResidentBiasPlanner):
             per_word = self.config.beats_per_word
             self.builder.emit("LOAD", offset=first * per_word, beats=words * per_word, stream=1, comment=name)
 
-    def _input(self, context, register=0):
-        self.builder.emit(
-            "INPUT", bank=context, target_reg=register, elements=self.layer.inputs, wait=1, last=1
-        )
+    def _inputs(self, contexts, register=0):
+        for context in contexts:
+            self.builder.emit(
+                "INPUT", bank=context, target_reg=register, elements=self.layer.inputs, wait=1, last=1
+            )
+
+    def _await_x(self):
+        """Wait for the x of a step."""
+        self._await(SPACE_X, self.sequences * self.layer.inputs)
+
+    def _free_step(self):
+        for _ in range(self.sequences):
+            self._free_x()
 
     def _clear(self):
         self.builder.emit(
-            "CELL", units=self.layer.outputs, mask=BOTH, mode=MODE_ZERO, write=1, signal=1, comment="h and c"
+            "CELL",
+            units=self.layer.outputs,
+            mask=self.odd,
+            mode=MODE_ZERO,
+            state_stride=self.width,
+            write=1,
+            signal=1,
+            comment="h and c",
         )
         first = min(self.units, self.layer.outputs)
         if self.layer.outputs > first:
             self._await(SPACE_H, self.layer.outputs - first)  # a pass down waits for the first row block itself
-        self._start_sums(1)
+        self._start_sums(self.even)
         self._set(PHASE, 0)
 
     def _single_steps(self):
@@ -179,13 +189,14 @@ class SaccPlanner(ResidentBiasPlanner):
 
     def _fetch(self, name):
         """x and weights of a step whose pass goes up or down."""
-        self._input(int(name == "up"))
+        first = self.sequences * int(name == "up")
+        self._inputs(range(first, first + self.sequences))
         self._load("x")
         self._load(name)
 
     def _single_inputs(self, now, after):
         """W_x times x of the step of this pass, and the start of the sums of the step after it."""
-        self._await(SPACE_X, self.layer.inputs)
+        self._await_x()
         self._set(OPERAND, 0)
 
         def tile(columns):
@@ -193,7 +204,7 @@ class SaccPlanner(ResidentBiasPlanner):
             self._add(OPERAND, columns)
 
         self._each_tile(self.layer.inputs, self.tile, tile)
-        self._free_x()
+        self._free_step()
         self._start_sums(after)
 
     def _x_tile(self, mask, columns, release=1, **fields):
@@ -219,12 +230,12 @@ class SaccPlanner(ResidentBiasPlanner):
         self._set(STEPS_LEFT, self.steps // self.batch)
         with builder.loop(count=self.steps // self.batch, comment="batches of time steps"):
             self._add(STEPS_LEFT, -1)
-            self._start_sums(2)
+            self._start_sums(self.odd)
             with builder.loop(count=self.batch):
-                self._await(SPACE_X, self.layer.inputs)
+                self._await_x()
             self._batch_products()
             with builder.loop(count=self.batch):
-                self._free_x()
+                self._free_step()
             with builder.when(STEPS_LEFT):
                 self._batch_inputs()
             with builder.repeat(self.pairs):
@@ -234,8 +245,7 @@ class SaccPlanner(ResidentBiasPlanner):
     def _batch_inputs(self):
         self._set(OPERAND, 0)
         with self.builder.repeat(self.pairs):
-            for context in (0, 1):
-                self._input(context, OPERAND)
+            self._inputs(range(2 * self.sequences), OPERAND)
             self._add(OPERAND, self.stride)
 
     def _batch_products(self):
@@ -250,13 +260,13 @@ class SaccPlanner(ResidentBiasPlanner):
 
         def tile(columns, first=False):
             more = {"hold": 1} if first else {"source": 1, "source_reg": PAIR}
-            self._x_tile(BOTH, columns, release=int(self.pairs == 1), source=1)
+            self._x_tile(self.both, columns, release=int(self.pairs == 1), source=1)
             next_pair()
             with self.builder.repeat(self.pairs - 2):
-                self._x_tile(BOTH, columns, release=0, target_reg=PAIR, **more)
+                self._x_tile(self.both, columns, release=0, target_reg=PAIR, **more)
                 next_pair()
             if self.pairs > 1:
-                self._x_tile(BOTH, columns, target_reg=PAIR, **more)
+                self._x_tile(self.both, columns, target_reg=PAIR, **more)
                 next_pair()
             self._add(OPERAND, columns - self.pairs * self.stride)
 
@@ -284,8 +294,8 @@ class SaccPlanner(ResidentBiasPlanner):
             self._start_sums(after)
 
     def _pass_down(self, inputs):
-        """L + D: finish an even step in context 0, start the odd one behind it in context 1."""
-        now, after = 1, 2
+        """L + D: finish an even step, start the odd one behind it."""
+        now, after = self.even, self.odd
         inputs(now, after)
         self._await(SPACE_H, min(self.units, self.layer.outputs))
         for register, value in ((UNIT, 0), (ROW, 0), (TILES, 0), (PINNED, self.pinned_down)):
@@ -299,8 +309,8 @@ class SaccPlanner(ResidentBiasPlanner):
             self._row_down(now, after, self.newest, int(self.pinned < self.blocks))
 
     def _pass_up(self, inputs):
-        """U: finish an odd step in context 1, start the even one behind it in context 0."""
-        now, after = 2, 1
+        """U: finish an odd step, start the even one behind it."""
+        now, after = self.odd, self.even
         inputs(now, after)
         for register, value in (
             (UNIT, self.width - self.units), (ROW, self.blocks - 1), (TILES, 0), (PINNED, self.pinned_up)
@@ -315,7 +325,7 @@ class SaccPlanner(ResidentBiasPlanner):
     def _row_down(self, now, after, units, stream):
         self._set(OPERAND, 0)
         with self.builder.loop(count_reg=TILES):
-            self._tile(BOTH, OPERAND, stream)
+            self._tile(self.both, OPERAND, stream)
             self._add(OPERAND, self.units)
         self._tile(now, UNIT, stream, keep=1)
         self._finish(now, units)
@@ -330,7 +340,7 @@ class SaccPlanner(ResidentBiasPlanner):
         self._add(ROW, -1)
         self._set(OPERAND, self.width - self.units)
         with self.builder.loop(count_reg=TILES, comment="tiles whose h has long been there"):
-            self._tile(BOTH, OPERAND, stream)
+            self._tile(self.both, OPERAND, stream)
             self._add(OPERAND, -self.units)
         if self.newest < self.units:
             with self.builder.unless(TILES):
@@ -339,7 +349,7 @@ class SaccPlanner(ResidentBiasPlanner):
                 self._await(SPACE_H, self.units)
         else:
             self._await(SPACE_H, self.units)
-        self._tile(BOTH, OPERAND, stream)
+        self._tile(self.both, OPERAND, stream)
         self._finish(now, self.units)
         self._add(TILES, 1)
 
@@ -350,7 +360,7 @@ class SaccPlanner(ResidentBiasPlanner):
             columns=self.units,
             space=SPACE_H,
             operand_reg=operand,
-            rotate=1,
+            rotate=self.sequences,
             stream=stream,
             release=int(stream and not keep),
             weight_reg=0 if stream else PINNED,
@@ -372,6 +382,7 @@ class SaccPlanner(ResidentBiasPlanner):
             mask=now,
             mode=MODE_LSTM,
             state_reg=UNIT,
+            state_stride=self.width,
             target_reg=UNIT,
             write=1,
             signal=1,
@@ -379,26 +390,7 @@ class SaccPlanner(ResidentBiasPlanner):
             last=1,
         )
 
-
-def packets_of(outputs, plan, first_step=0):
-    """The packets that a run sends.
-
-    Parameters
-    ----------
-    outputs : int array (1, steps, Lh)
-    plan : Plan
-        Of :class:`SaccPlanner`.
-    first_step : int
-        Steps since zero state before the run.
-
-    Returns
-    -------
-    list of int lists
-    """
-    units, length = plan.config.units_per_block, outputs.shape[2]
-    blocks = range(0, length, units)
-    return [
-        outputs[0, step, first : first + units].tolist()
-        for step in range(outputs.shape[1])
-        for first in (reversed(blocks) if (first_step + step) % 2 else blocks)
-    ]
+    def _y_order(self, steps, first_step):
+        rows = range(self.blocks)
+        return [self._piece(step, row) for step in range(steps)
+                for row in (reversed(rows) if (first_step + step) % 2 else rows)]

@@ -79,24 +79,26 @@ def schedules(network, config, steps, sequences=1, batch=None, memory=None):
     if sequences == contexts:
         yield "resident", lambda: ResidentPlanner(network, config).plan()
         yield "blocking-batching", lambda: plan_batch(network, config, steps, batch, memory=memory).plan
-    if sequences > 1:
-        if sequences % contexts == 0:
-            yield f"row blocks, {groups} groups", lambda: RowBlockPlanner(network, config, groups).plan()
-        return
+    if sequences > 1 and sequences % contexts == 0:
+        yield f"row blocks, {groups} groups", lambda: RowBlockPlanner(network, config, groups).plan()
     blocks, units = network.layers[0].blocks(config.rows), config.units_per_block
+    batches = [batch] if batch else [1, *(b for b in range(2, steps + 1, 2) if steps % b == 0)]
+    if sequences * 2 == contexts:
+        for size in batches:
+            name = "sacc" if size == 1 else f"sacc, batch {size}"
+            yield name, lambda size=size: SaccPlanner(network, config, steps, size).plan()
+            yield (f"{name}, pinned",
+                   lambda size=size: _most(lambda n: SaccPlanner(network, config, steps, size, n), blocks).plan())
+    if sequences > 1:
+        return
     yield "conventional", lambda: ConventionalPlanner(network, config).plan()
     yield "pinned", lambda: _most(lambda n: ConventionalPlanner(network, config, n * units), blocks - 1).plan()
     if contexts == 2:
         yield "row window", lambda: _most(lambda n: RowWindowPlanner(network, config, steps, n), blocks).plan()
     if contexts > 1:
-        batches = [batch] if batch else [1, *(b for b in range(2, steps + 1, 2) if steps % b == 0)]
         for size in batches:
             if size > 1:
                 yield f"fusion, batch {size}", lambda size=size: FusionPlanner(network, config, steps, size).plan()
-            name = "sacc" if size == 1 else f"sacc, batch {size}"
-            yield name, lambda size=size: SaccPlanner(network, config, steps, size).plan()
-            yield (f"{name}, pinned",
-                   lambda size=size: _most(lambda n: SaccPlanner(network, config, steps, size, n), blocks).plan())
 
 
 def _most(planner, most):

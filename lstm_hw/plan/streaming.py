@@ -2,6 +2,7 @@
 
 from ..errors import ConfigError
 from ..image.layout import Tile
+from .dense import Plan
 from .isa import REGISTER_BITS, SPACE_CONSTANT
 from .program import ProgramBuilder
 
@@ -53,6 +54,21 @@ class StreamingPlanner:
     def _ring_words(self, held):
         """Least words of a ring of which ``held`` must be there at once: a burst has to find room behind them."""
         return held + -(-self.config.max_burst // self.config.beats_per_word)
+
+    def _finished(self, sequences=1, **fields):
+        """HALT, and the plan; ``fields`` are further ones of Plan. ConfigError when the program is too long."""
+        self.builder.emit("HALT")
+        program = self.builder.build(self.config.program_length)
+        return Plan(self.config, self.network, self.name, program, self.image, sequences, y_order=self._y_order,
+                    **fields)
+
+    def _y_order(self, steps, first_step):
+        """Pieces of h in the order in which a run sends them: row blocks, ascending."""
+        return [self._piece(step, row) for step in range(steps) for row in range(self.blocks)]
+
+    def _piece(self, step, row):
+        """(step, first unit, units) of a row block."""
+        return step, row * self.units, self.newest if row == self.blocks - 1 else self.units
 
     def _set(self, register, value):
         self.builder.emit("SET", register=register, value=value)

@@ -11,7 +11,7 @@ from lstm_hw.errors import ConfigError
 from lstm_hw.plan.checker import check
 from lstm_hw.plan.conventional import ConventionalPlanner
 from lstm_hw.plan.load_timing import MemoryModel
-from lstm_hw.plan.rowblock import RowBlockPlanner, packets_of
+from lstm_hw.plan.rowblock import RowBlockPlanner
 from lstm_hw.plan.traffic import words_read
 from tests.builders import config_of, random_network, smallest_buffer
 from tests.sim.scenarios import plan_scenario
@@ -21,7 +21,7 @@ RUNS = ((3, True), (1, False), (2, False), (1, True))
 
 def played(model, plan, memory):
     """Words read in each of RUNS, which must have the bits of an integer LSTM."""
-    scenario = plan_scenario(model, plan, RUNS, packets_of, memory)
+    scenario = plan_scenario(model, plan, RUNS, memory)
     words = words_read(plan, RUNS)
     runs = scenario.runs[-len(RUNS):]
     assert [run.counters["read_beats"] for run in runs] == [sum(w.values()) * plan.config.beats_per_word for w in words]
@@ -57,7 +57,7 @@ def test_time_is_that_of_the_memory():
         plan = ConventionalPlanner(model.network, config, pinned).plan()
         runs = ((2, True), (6, True))
         short, long = (run.counters["cycles"] for run in plan_scenario(
-            model, plan, runs, packets_of, MemoryModel(10)).runs[-2:])
+            model, plan, runs, MemoryModel(10)).runs[-2:])
         step = sum(words_read(plan, ((1, True),))[0].values()) * config.beats_per_word
         assert 4 * step <= long - short <= 4.04 * step
 
@@ -68,7 +68,7 @@ def test_time_is_that_of_the_lanes():
     config = config_of(rows=16, axi_data_bits=256, x_elements=128, shifts=model.shifts, cells=5, weight_words=512)
     plan = ConventionalPlanner(model.network, config).plan()
     short, long = (run.counters for run in plan_scenario(
-        model, plan, ((2, True), (6, True)), packets_of, MemoryModel(10)).runs)
+        model, plan, ((2, True), (6, True)), MemoryModel(10)).runs)
     products = 16 * (2 + 64 + 64)    # with the bias
     assert 4 * products <= long["cycles"] - short["cycles"] <= 1.04 * 4 * products
 

@@ -11,7 +11,6 @@ from lstm_hw.errors import ConfigError
 from lstm_hw.plan.checker import check
 from lstm_hw.plan.fusion import FusionPlanner
 from lstm_hw.plan.load_timing import MemoryModel
-from lstm_hw.plan.rowblock import packets_of
 from lstm_hw.plan.traffic import words_read
 from tests.builders import config_of, random_network, smallest_buffer
 from tests.sim.scenarios import plan_scenario
@@ -39,7 +38,7 @@ def test_random_sizes(data):
     assert check(plan) > 0
     runs = ((steps, True), (steps, False))
     memory = MemoryModel(draw(st.integers(1, 40)), draw(st.integers(1, 4)))
-    played = plan_scenario(model, plan, runs, packets_of, memory).runs[-2:]
+    played = plan_scenario(model, plan, runs, memory).runs[-2:]
     blocks = -(-4 * hidden // rows)
     words = {"x": batches * blocks * inputs, "h": steps * blocks * hidden, "bias": 0}
     assert words_read(plan, runs) == [words, words]
@@ -55,7 +54,7 @@ def test_time_of_the_slower_of_lanes_and_memory(interval):
 
     def cycles(batches):
         plan = FusionPlanner(model.network, config, batch * batches, batch).plan()
-        return plan_scenario(model, plan, ((batch * batches, True),), packets_of,
+        return plan_scenario(model, plan, ((batch * batches, True),),
                              MemoryModel(10, interval)).runs[-1].counters["cycles"]
 
     blocks = 16

@@ -8,7 +8,6 @@ import pytest
 
 from lstm_hw.image.pack import pack
 from lstm_hw.plan.load_timing import MemoryModel
-from lstm_hw.plan.rowblock import packets_of
 from tests.builders import IntegerNetwork, config_of, random_network, random_x
 from tests.sim.scenarios import plan_scenario
 
@@ -38,8 +37,8 @@ def test_the_worked_example(page, inputs, hidden):
     assert words == {"x": steps * blocks * inputs, "h": steps * blocks * hidden, "bias": 0}
     assert counters.read_beats == sum(words.values()) * config.beats_per_word
     plan = page["SimplePlanner"](model.network, config).plan()
-    assert packets == packets_of(outputs, plan)
-    plan_scenario(model, plan, ((2, True), (1, False), (3, False)), packets_of, memory)
+    assert packets == plan.packets(outputs)
+    plan_scenario(model, plan, ((2, True), (1, False), (3, False)), memory)
 
 
 def test_every_planner_is_on_the_page():

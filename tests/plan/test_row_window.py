@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lstm_hw.errors import ConfigError
 from lstm_hw.plan.checker import check
 from lstm_hw.plan.load_timing import MemoryModel
-from lstm_hw.plan.row_window import RowWindowPlanner, packets_of
+from lstm_hw.plan.row_window import RowWindowPlanner
 from lstm_hw.plan.traffic import words_read
 from tests.builders import config_of, random_network, smallest_buffer
 from tests.sim.scenarios import plan_scenario
@@ -37,7 +37,7 @@ def test_random_sizes(data):
     assert check(plan) > 0
     runs = ((2 * pairs, True), (2 * pairs, False))
     memory = MemoryModel(draw(st.integers(1, 40)), draw(st.integers(1, 4)))
-    played = plan_scenario(model, plan, runs, packets_of, memory).runs[-2:]
+    played = plan_scenario(model, plan, runs, memory).runs[-2:]
     # A row block's columns from h of `window` row blocks after its own on are loaded again.
     again = sum(hidden - (row + window) * units for row in range(blocks - window))
     words = {"x": pairs * blocks * inputs, "h": pairs * (blocks * hidden + again), "bias": 0}

@@ -8,7 +8,7 @@ from lstm_hw.image.pack import pack
 from lstm_hw.plan.checker import check
 from lstm_hw.plan.interpreter import Interpreter
 from lstm_hw.plan.load_timing import MemoryModel
-from lstm_hw.plan.rowblock import RowBlockPlanner, packets_of
+from lstm_hw.plan.rowblock import RowBlockPlanner
 from lstm_hw.scenario import pack_beats
 from tests.builders import IntegerNetwork, config_of, random_network, random_x
 
@@ -45,7 +45,7 @@ def test_bits_and_traffic(case):
         x = random_x(rng, plan.sequences, steps, model.network.layers[0].inputs)
         if clear:
             [network.clear() for network in networks]
-        expected = packets_of(reference(model, config, x, networks), plan)
+        expected = plan.packets(reference(model, config, x, networks))
         assert interpreter.run("run", steps, clear, pack_beats(x, config)[0]) == expected
         assert interpreter.timing.counters.read_beats == steps * plan.image.beats(config)
 

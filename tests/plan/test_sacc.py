@@ -10,7 +10,7 @@ from lstm_hw.image.pack import pack
 from lstm_hw.plan.checker import check
 from lstm_hw.plan.interpreter import Interpreter
 from lstm_hw.plan.load_timing import MemoryModel
-from lstm_hw.plan.sacc import SaccPlanner, packets_of
+from lstm_hw.plan.sacc import SaccPlanner
 from lstm_hw.scenario import pack_beats
 from tests.builders import IntegerNetwork, config_of, random_network, random_x
 
@@ -26,15 +26,17 @@ def run_pieces(model, plan, pieces, seed=0, memory=None):
     config = plan.config
     interpreter = Interpreter(config, plan.program, pack(plan.image, model.layers, config), memory)
     interpreter.run("load")
-    network, rng, done, words = IntegerNetwork(model, config), np.random.default_rng(seed), 0, []
+    networks = [IntegerNetwork(model, config) for _ in range(plan.sequences)]
+    rng, done, words = np.random.default_rng(seed), 0, []
     for steps, clear in pieces:
         if clear:
-            network.clear()
             done = 0
-        x = random_x(rng, 1, steps, model.network.layers[0].inputs)
-        outputs = np.array([network.run(x[0])])
+            for network in networks:
+                network.clear()
+        x = random_x(rng, plan.sequences, steps, model.network.layers[0].inputs)
+        outputs = np.array([network.run(sequence) for network, sequence in zip(networks, x, strict=True)])
         beats = pack_beats(x, config)[0]
-        assert interpreter.run("run", steps, clear, beats) == packets_of(outputs, plan, done)
+        assert interpreter.run("run", steps, clear, beats) == plan.packets(outputs, done)
         done += steps
         words.append(interpreter.timing.counters.read_beats // config.beats_per_word)
     return words
@@ -42,10 +44,11 @@ def run_pieces(model, plan, pieces, seed=0, memory=None):
 
 @settings(max_examples=25, deadline=None)
 @given(inputs=st.integers(1, 20), hidden=st.integers(1, 18), rows=st.sampled_from((4, 8, 16)), seed=st.integers(0, 99),
-       pinned=st.integers(0, 2), pieces=st.lists(st.tuples(st.integers(1, 5), st.booleans()), min_size=1, max_size=4))
-def test_bits_of_any_size_in_pieces(inputs, hidden, rows, seed, pinned, pieces):
+       pinned=st.integers(0, 2), contexts=st.sampled_from((2, 4, 6)),
+       pieces=st.lists(st.tuples(st.integers(1, 5), st.booleans()), min_size=1, max_size=4))
+def test_bits_of_any_size_in_pieces(inputs, hidden, rows, seed, pinned, contexts, pieces):
     model = random_network(np.random.default_rng(seed), (inputs, hidden))
-    config = engine(model, rows=rows, x_per_beat=2)
+    config = engine(model, rows=rows, contexts=contexts, x_per_beat=2)
     pinned = min(pinned, -(-hidden // (rows // 4)))
     plan = SaccPlanner(model.network, config, pinned=pinned).plan()
     check(plan)
@@ -54,10 +57,10 @@ def test_bits_of_any_size_in_pieces(inputs, hidden, rows, seed, pinned, pieces):
 
 @settings(max_examples=15, deadline=None)
 @given(inputs=st.integers(1, 20), hidden=st.integers(1, 18), batch=st.sampled_from((2, 4, 6)),
-       batches=st.integers(1, 3), pinned=st.integers(0, 2), seed=st.integers(0, 99))
-def test_bits_with_a_batch_of_steps(inputs, hidden, batch, batches, pinned, seed):
+       batches=st.integers(1, 3), pinned=st.integers(0, 2), contexts=st.sampled_from((2, 4)), seed=st.integers(0, 99))
+def test_bits_with_a_batch_of_steps(inputs, hidden, batch, batches, pinned, contexts, seed):
     model = random_network(np.random.default_rng(seed), (inputs, hidden))
-    config = engine(model)
+    config = engine(model, contexts=contexts)
     pinned = min(pinned, -(-hidden // 2))
     plan = SaccPlanner(model.network, config, batch * batches, batch, pinned).plan()
     check(plan)
@@ -86,7 +89,7 @@ def test_w_x_is_read_once_a_batch():
 def test_refuses_what_does_not_fit():
     model = random_network(np.random.default_rng(1), (5, 12))
     with pytest.raises(ConfigError, match="engine.contexts"):
-        SaccPlanner(model.network, engine(model, contexts=1))
+        SaccPlanner(model.network, engine(model, contexts=3))
     with pytest.raises(ConfigError, match="batch"):
         SaccPlanner(model.network, engine(model), 9, 3)
     with pytest.raises(ConfigError, match="steps"):

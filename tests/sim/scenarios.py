@@ -10,11 +10,11 @@ from lstm_hw.scenario import BENCH_MEMORY, Run, Scenario, Stress, pack_beats
 from tests.builders import IntegerNetwork, config_of, interleaved, random_network, random_x
 
 
-def plan_scenario(model, plan, runs, packets_of, memory, seed=1):
+def plan_scenario(model, plan, runs, memory, seed=1):
     """Runs of a plan, each (steps, clear), behind one of its load entry if it has one.
 
-    Outputs come from :class:`tests.builders.IntegerNetwork` and ``packets_of(outputs, plan, steps since zero state)``,
-    counters from the interpreter, whose outputs must be the same.
+    Outputs come from :class:`tests.builders.IntegerNetwork`, counters from the interpreter, whose outputs must be the
+    same.
     """
     config, rng = plan.config, np.random.default_rng(seed)
     words = pack(plan.image, model.layers, config)
@@ -29,7 +29,7 @@ def plan_scenario(model, plan, runs, packets_of, memory, seed=1):
             for network in networks:
                 network.clear()
         outputs = np.array([network.run(sequence) for network, sequence in zip(networks, x, strict=True)])
-        packets = packets_of(outputs, plan, done)
+        packets = plan.packets(outputs, done)
         done += steps
         beats, lasts = pack_beats(x, config, plan.x_order)
         assert interpreter.run("run", steps, clear, beats) == packets

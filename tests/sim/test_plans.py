@@ -5,12 +5,13 @@ import pytest
 
 from lstm_hw.emit import write_verilog
 from lstm_hw.gateware.top import Top
-from lstm_hw.plan import row_window, sacc
 from lstm_hw.plan.checker import check
 from lstm_hw.plan.conventional import ConventionalPlanner
 from lstm_hw.plan.fusion import FusionPlanner
 from lstm_hw.plan.load_timing import MemoryModel
-from lstm_hw.plan.rowblock import RowBlockPlanner, packets_of
+from lstm_hw.plan.row_window import RowWindowPlanner
+from lstm_hw.plan.rowblock import RowBlockPlanner
+from lstm_hw.plan.sacc import SaccPlanner
 from lstm_hw.plan.traffic import words_read
 from sim.scale import run_scale
 from tests.builders import config_of, random_network
@@ -19,9 +20,9 @@ from tests.sim.scenarios import plan_scenario
 PIECES = ((3, True), (1, False), (2, False), (2, True))
 
 
-def simulate(folder, model, plan, packets, memory, runs=PIECES, simulator="verilator"):
+def simulate(folder, model, plan, memory, runs=PIECES, simulator="verilator"):
     check(plan)
-    scenario = plan_scenario(model, plan, runs, packets, memory)
+    scenario = plan_scenario(model, plan, runs, memory)
     verilog = write_verilog(folder / "lstm_engine.v", Top(plan.config), "lstm_engine")
     return run_scale(folder, scenario, verilog, memory, image=plan.image, simulator=simulator)
 
@@ -32,7 +33,7 @@ def test_row_blocks_for_many_sequences(tmp_path, simulator, memory):
     model = random_network(np.random.default_rng(3), (21, 11))
     config = config_of(rows=16, contexts=2, x_per_beat=2, cells=2, shifts=model.shifts, x_elements=128,
                        h_elements=128, states=128, weight_words=128)
-    simulate(tmp_path, model, RowBlockPlanner(model.network, config, 3).plan(), packets_of, memory, simulator=simulator)
+    simulate(tmp_path, model, RowBlockPlanner(model.network, config, 3).plan(), memory, simulator=simulator)
 
 
 @pytest.mark.parametrize("simulator, memory, pinned", [
@@ -41,20 +42,22 @@ def test_row_blocks_for_many_sequences(tmp_path, simulator, memory):
 def test_sacc_in_pieces(tmp_path, simulator, memory, pinned):
     model = random_network(np.random.default_rng(4), (9, 14))
     config = config_of(rows=16, contexts=2, cells=5, shifts=model.shifts, weight_words=256, program_length=256)
-    plan = sacc.SaccPlanner(model.network, config, pinned=pinned).plan()
-    found = simulate(tmp_path, model, plan, sacc.packets_of, memory, simulator=simulator)
+    plan = SaccPlanner(model.network, config, pinned=pinned).plan()
+    found = simulate(tmp_path, model, plan, memory, simulator=simulator)
     # Beats that the memory saw being read, by matrix, are those that a replay of the program's LOADs counts.
     words = words_read(plan, PIECES)
     assert [{part: run[f"beats_{part}"] for part in ("x", "h", "bias")} for run in found[1:]] == [
         {part: count * config.beats_per_word for part, count in run.items()} for run in words]
 
 
-def test_sacc_with_a_batch_of_steps(tmp_path):
+@pytest.mark.parametrize("contexts", [2, 4])
+def test_sacc_with_a_batch_of_steps(tmp_path, contexts):
+    """Of one sequence and of two."""
     model = random_network(np.random.default_rng(5), (10, 12))
-    config = config_of(rows=8, contexts=2, cells=2, shifts=model.shifts, weight_words=128, program_length=256,
+    config = config_of(rows=8, contexts=contexts, cells=2, shifts=model.shifts, weight_words=128, program_length=256,
                        x_per_beat=2)
-    plan = sacc.SaccPlanner(model.network, config, 8, 4).plan()
-    simulate(tmp_path, model, plan, sacc.packets_of, MemoryModel(25), ((8, True), (8, False)))
+    plan = SaccPlanner(model.network, config, 8, 4).plan()
+    simulate(tmp_path, model, plan, MemoryModel(25), ((8, True), (8, False)))
 
 
 @pytest.mark.parametrize("pinned", [0, 5])
@@ -62,19 +65,19 @@ def test_one_sequence_without_reuse_over_time(tmp_path, pinned):
     """On an engine with two contexts, of which one is idle."""
     model = random_network(np.random.default_rng(4), (10, 11))
     plan = ConventionalPlanner(model.network, config_for_one_sequence(model), pinned).plan()
-    simulate(tmp_path, model, plan, packets_of, MemoryModel(20))
+    simulate(tmp_path, model, plan, MemoryModel(20))
 
 
 def test_rows_of_w_h_for_two_steps(tmp_path):
     model = random_network(np.random.default_rng(4), (10, 11))
-    plan = row_window.RowWindowPlanner(model.network, config_for_one_sequence(model), 4, 2).plan()
-    simulate(tmp_path, model, plan, row_window.packets_of, MemoryModel(20, 2), ((4, True), (4, False)))
+    plan = RowWindowPlanner(model.network, config_for_one_sequence(model), 4, 2).plan()
+    simulate(tmp_path, model, plan, MemoryModel(20, 2), ((4, True), (4, False)))
 
 
 def test_x_products_of_a_batch_behind_its_steps(tmp_path):
     model = random_network(np.random.default_rng(4), (10, 11))
     plan = FusionPlanner(model.network, config_for_one_sequence(model), 12, 4).plan()
-    simulate(tmp_path, model, plan, packets_of, MemoryModel(20, 2), ((12, True), (12, False)))
+    simulate(tmp_path, model, plan, MemoryModel(20, 2), ((12, True), (12, False)))
 
 
 def config_for_one_sequence(model):
