@@ -23,13 +23,14 @@ from lstm_hw.plan.sacc import SaccPlanner
 from lstm_hw.plan.sbe import BatchPlanner
 from lstm_hw.plan.sbe_model import exact
 from lstm_hw.plan.sizing import engine_formats, network_of, streaming_engine
+from lstm_hw.plan.stack import stack
 from lstm_hw.plan.traffic import words_read
 
 from .reuse_energy import energy
 from .reuse_plot import plot
 from .table import FOLDER, Row, text, write
 from .verilog import play
-from .workloads import Workload, random_model
+from .workloads import Workload, random_model, random_stack
 
 RESULT = f"{FOLDER}/reuse.json"
 SACC, TSI_WR, SBE = "Tewari et al., DATE", "Park et al., ISLPED 2020", "Que et al., 2020"
@@ -232,11 +233,11 @@ SACC's deck gives no sizes; these are common ones: 65 characters, 39 cepstral co
 """
 
 
-def stack_events(layers, schedule):
+def stack_events(stacked, schedule):
     """Words of all matrices, buffer accesses and MACs of a step of a stack, layer after layer."""
     total = {"dram": 0.0, "writes": 0.0, "reads": 0.0, "macs": 0.0}
-    for inputs, hidden in layers:
-        network = network_for(inputs, hidden)
+    for layer in stacked.layers:
+        network = Network((layer,))
         plan = planned(network, schedule, STEPS)
         words = sum(words_a_step(plan, STEPS).values()) * ROWS
         total["dram"] += words
@@ -252,14 +253,47 @@ def read_words(plan, steps):
                if command.op == "MAC" and command.mask) / steps
 
 
-def models():
-    """(c), (e) Total traffic and energy of two-layer models, against the conventional schedule."""
+def stack_in_verilog(name, model, x, schedule, folder):
+    """Run both layers on one engine in Verilog, and return the weights that a step reads, as the memory saw them.
+
+    Raises
+    ------
+    VerificationError
+        Verilog, interpreter and integer reference differ, or the memory saw other words than the programs load.
+    """
+    network, steps = network_of(model), x.shape[1]
+    blocks = sum(layer.blocks(ROWS) * sum(columns for _, columns in layer.bias_columns) for layer in network.layers)
+    config = streaming_engine(network, ROWS, 2, blocks + 512, batch=1, cells=2, axi_data_bits=PORT_BITS,
+                              **engine_formats(model))
+    joined = stack(network, config, lambda layer, part: schedule.make(layer, part, steps))
+    counters = play(f"{schedule.name}, {name}", model, joined, x, MEMORY, folder, steps_checked=2)
+    seen = sum(counters[f"beats_{part}"] for part in ("x", "h", "bias")) // config.beats_per_word
+    loaded = sum(sum(words_a_step(plan, steps).values()) * steps for plan in joined.plans)
+    if seen != loaded:
+        raise VerificationError(f"{schedule.name}, {name}", f"{seen} words", f"must be {loaded} as in the programs")
+    return seen * ROWS / steps
+
+
+def models(folder, verilog=True):
+    """(c), (e) Total traffic and energy of two-layer models, against the conventional schedule.
+
+    Of the conventional schedule and of SACC the traffic is that of Verilog.
+    """
     result = []
     for name, (layers, traffic, saved) in MODELS.items():
-        base = stack_events(layers, conventional())
+        sizes = (layers[0][0], *(hidden for _, hidden in layers))
+        model, x = random_stack(name, sizes, VERILOG_STEPS, activation="pwl")
+        base, seen = stack_events(network_of(model), conventional()), {}
+        for schedule in (conventional(), split_and_combine()) if verilog else ():
+            seen[schedule.name] = stack_in_verilog(name, model, x, schedule, f"{folder}/{schedule.name}-{name}")
+        if seen.get("conventional", base["dram"]) != base["dram"]:
+            raise VerificationError(name, f"{seen['conventional']} weights", f"must be {base['dram']} as counted")
         for schedule in (split_and_combine(), split_and_combine(batch=BATCH), row_window_of(TSI_WR_SHARE),
                          fusion(BATCH)):
-            events = stack_events(layers, schedule)
+            events = stack_events(network_of(model), schedule)
+            if seen.get(schedule.name, events["dram"]) != events["dram"]:
+                raise VerificationError(name, f"{seen[schedule.name]} weights", f"must be {events['dram']} as counted")
+            how = "memory monitor in Verilog" if schedule.name in seen else "programs replayed"
             published, source = (None, None), "no such figure"
             if schedule.name == "sacc":
                 published, source = (traffic, saved), SACC
@@ -269,7 +303,7 @@ def models():
                     ("total_traffic_change", events["dram"] / base["dram"] - 1, published[0]),
                     ("energy_change", energy(events) / energy(base) - 1, published[1])):
                 result.append(Row(metric, f"{name}/{schedule.name}", 100 * ours, "% of conventional", figure,
-                                  f"programs replayed; published: {source}"))
+                                  f"{how}; published: {source}"))
     return result
 
 
@@ -312,7 +346,7 @@ def main(output):
         rows, points = [], curve()
         for name, measure in (("words of W_h a step", lambda: hidden_words("build/reuse")),
                               ("traffic against storage", lambda: curve_rows(points)),
-                              ("two-layer models", models),
+                              ("two-layer models", lambda: models("build/reuse")),
                               ("speed at fixed bandwidth", speeds),
                               ("the third case of blocking-batching", third_case)):
             click.echo(f"measuring {name}", err=True)

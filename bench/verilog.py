@@ -12,19 +12,20 @@ from lstm_hw.image.pack import pack, to_bytes
 from lstm_hw.model.reference import integer_reference
 from lstm_hw.plan.checker import check
 from lstm_hw.plan.interpreter import Interpreter
+from lstm_hw.plan.stack import Stack
 from lstm_hw.scenario import Run, Scenario, pack_beats
 from sim.scale import run_scale
 
 
 def scenario_of(name, model, plan, x, memory):
-    """A run from zero state, behind one of the load entry if there is one, as a scenario.
+    """A run from zero state of every layer, behind one of the load entry if there is one, as a scenario.
 
     Parameters
     ----------
     name : str
         For messages.
     model : QuantModel
-    plan : Plan
+    plan : Plan or Stack
     x : int array (sequences, steps, Lx)
     memory : MemoryModel
 
@@ -35,9 +36,8 @@ def scenario_of(name, model, plan, x, memory):
     """
     config, steps = plan.config, x.shape[1]
     words = pack(plan.image, model.layers, config)
-    beats, lasts = pack_beats(x, config, plan.x_order)
     interpreter = Interpreter(config, plan.program, words, memory)
-    runs = []
+    runs, layers = [], plan.plans if isinstance(plan, Stack) else (plan,)
 
     def add(entry, clear, x, lasts, expected):
         if interpreter.run(entry, steps, clear, x) != expected:
@@ -46,8 +46,15 @@ def scenario_of(name, model, plan, x, memory):
         runs.append(Run(plan.program.entries[entry], steps, clear, x, lasts, expected, counters))
 
     if "load" in plan.program.entries:
+        beats, lasts = pack_beats(x[:, :1], config)
         add("load", False, beats[:0], lasts[:0], [])
-    add("run", True, beats, lasts, plan.packets(integer_reference(model, x)[0]))
+    trace = {}
+    integer_reference(model, x, trace=trace)
+    for n, layer in enumerate(layers):
+        h = trace[n]["h"]
+        entry = plan.entry(n) if isinstance(plan, Stack) else "run"
+        add(entry, True, *pack_beats(x, config, layer.x_order), layer.packets(h))
+        x = h
     return Scenario(config, plan.program.encoded(), to_bytes(words, config), runs)
 
 
@@ -57,15 +64,19 @@ def play(name, model, plan, x, memory, folder, steps_checked=3, build_dir=None):
     Returns
     -------
     dict of str to int
-        Counters that the Verilog gave for the run, and the beats of each matrix that the memory saw being read.
+        Counters that the Verilog gave for the run of all layers, and the beats of each matrix that the memory saw being
+        read.
 
     Raises
     ------
     ProgramError, VerificationError
         The program is not proved, or Verilog, interpreter and reference differ.
     """
-    check(plan, steps_checked)
+    for layer in plan.plans if isinstance(plan, Stack) else (plan,):
+        check(layer, steps_checked)
     scenario = scenario_of(name, model, plan, x, memory)
     verilog = write_verilog(f"{folder}/lstm_engine.v", Top(plan.config), "lstm_engine")
     with progress(name) as update:
-        return run_scale(folder, scenario, verilog, memory, image=plan.image, build_dir=build_dir, progress=update)[-1]
+        runs = run_scale(folder, scenario, verilog, memory, image=plan.image, build_dir=build_dir, progress=update)
+    runs = runs[int("load" in plan.program.entries):]
+    return {name: sum(run[name] for run in runs) for name in runs[0]}

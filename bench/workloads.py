@@ -6,6 +6,7 @@ random ones, in the range in which trained ones lie.
 
 import tomllib
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -49,14 +50,18 @@ def random_model(layer, sequences, activation="quadratic64", seed=0):
     -------
     QuantModel, int array (sequences, steps, Lx)
     """
+    return random_stack(layer.name, (layer.input, layer.hidden), layer.steps, sequences, activation, seed)
+
+
+def random_stack(name, sizes, steps, sequences=1, activation="quadratic64", seed=0):
+    """As :func:`random_model`, of several layers: ``sizes`` is (Lx, Lh of each layer)."""
     rng = np.random.default_rng(seed)
-    bound = 1 / np.sqrt(layer.hidden)      # torch.nn.LSTM's initial range
-
-    def matrix(columns):
-        return rng.uniform(-bound, bound, (4 * layer.hidden, columns))
-
-    weights = LstmWeights(matrix(layer.input), matrix(layer.hidden), rng.uniform(-bound, bound, 4 * layer.hidden))
-    model = FloatModel((weights,), None, source=layer.name)
-    x = rng.uniform(-1, 1, (sequences, layer.steps, layer.input))
+    layers = []
+    for inputs, hidden in pairwise(sizes):
+        bound = 1 / np.sqrt(hidden)      # torch.nn.LSTM's initial range
+        w_x, w_h = (rng.uniform(-bound, bound, (4 * hidden, columns)) for columns in (inputs, hidden))
+        layers.append(LstmWeights(w_x, w_h, rng.uniform(-bound, bound, 4 * hidden)))
+    model = FloatModel(tuple(layers), None, source=name)
+    x = rng.uniform(-1, 1, (sequences, steps, sizes[0]))
     quantised = quantize(model, x[:1, :4], QuantConfig(activation=activation))
     return quantised, quantised.quantize_input(x)

@@ -294,7 +294,7 @@ REGISTERS = (
         Field("clear", 0, 1, Access.RW, "h and c start from zero instead of from their last values"),),
         "options of the run", locked=True),
     Register("ENTRY", 0x020, Access.RW, (
-        Field("address", 0, 7, Access.RW, "index of an instruction"),),
+        Field("address", 0, 8, Access.RW, "index of an instruction"),),
         "instruction that the run starts at; a value of PROGRAM_LENGTH or more is refused with SLVERR", locked=True),
     _word("WEIGHTS_LO", 0x028, Access.RW, "byte address of the weight image, bits 31..0", locked=True),
     _word("WEIGHTS_HI", 0x02C, Access.RW, "byte address of the weight image, bits 63..32", locked=True),

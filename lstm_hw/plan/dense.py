@@ -40,6 +40,8 @@ class Plan:
         Order in which the x stream brings the pieces of the vectors; whole vectors in time order if not given.
     groups : int
         Groups of sequences that take turns; a piece of all groups comes before the next piece.
+    needs : dict of str to int, optional
+        Fields of the engine that the schedule asked for, with the least value that does.
     y_order : callable (steps, first_step) -> iterable of (step, first unit, units), optional
         The packets that a run sends, where a packet is not simply a step; ``first_step`` counts from zero state.
     """
@@ -54,6 +56,7 @@ class Plan:
     x_order: tuple | None = None
     groups: int = 1
     y_order: Callable | None = None
+    needs: dict | None = None
 
     def packets(self, outputs, first_step=0):
         """What a run sends on the output stream.

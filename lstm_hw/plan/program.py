@@ -183,9 +183,16 @@ class ProgramBuilder:
         self._entries[name] = len(self._instructions)
 
     def emit(self, op, comment=None, **fields):
+        self.add(instruction(op, **fields), comment)
+
+    def add(self, instr, comment=None):
+        """Append an instruction as it is."""
         if comment:
             self._comments[len(self._instructions)] = comment
-        self._instructions.append(instruction(op, **fields))
+        self._instructions.append(instr)
+
+    def __len__(self):
+        return len(self._instructions)
 
     @contextmanager
     def loop(self, comment=None, **count):

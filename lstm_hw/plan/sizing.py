@@ -168,12 +168,12 @@ def size_engine(network, rows=32, contexts=1, weight_bits=16, cells=1, **given):
 
 
 def streaming_engine(network, rows, contexts, weight_words, groups=1, batch=8, **given):
-    """An engine whose weight buffer is smaller than the layer, with room for every streaming schedule beside it.
+    """An engine whose weight buffer is smaller than a layer, with room for every streaming schedule beside it.
 
     Parameters
     ----------
     network : Network
-        One LSTM layer.
+        LSTM layers, which have entries and elements of their own but share x.
     rows, contexts, weight_words : int
         As in :class:`~lstm_hw.config.EngineConfig`.
     groups : int
@@ -187,19 +187,18 @@ def streaming_engine(network, rows, contexts, weight_words, groups=1, batch=8, *
     -------
     EngineConfig
     """
-    layer = network.layers[0]
-    blocks = layer.blocks(rows)
-    width = blocks * rows // 4
+    blocks = [layer.blocks(rows) for layer in network.layers]
+    width = sum(blocks) * rows // 4
     per_beat = given.get("x_per_beat", max(4, _power_of_two(contexts)))
-    stride = -(-layer.inputs // per_beat) * per_beat
+    stride = -(-max(layer.inputs for layer in network.layers) // per_beat) * per_beat
     defaults = {
         "accumulator_bits": accumulator_bits(network, given.get("weight_bits", 16)),
         "x_per_beat": per_beat,
         "h_elements": min(1 << 16, 2 * groups * width),
         "states": min(1 << 16, 2 * groups * contexts * width),
         "x_elements": min(1 << 16, 2 * max(groups, batch) * stride),
-        "accumulators": min(256, 1 + groups + blocks * (1 + max(1, batch))),
-        "finish_entries": min(256, max(2 * groups, 2 * blocks)),
+        "accumulators": min(256, 1 + groups * len(blocks) + sum(blocks) * (1 + max(1, batch))),
+        "finish_entries": min(256, max(2 * groups, 2 * max(blocks))),
         "program_length": 256,
         "shifts": tuple(shape.shift for shape in network.layers),
     }

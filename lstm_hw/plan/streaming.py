@@ -26,6 +26,8 @@ class StreamingPlanner:
     newest : int
         Hidden units of the last row block, which may be fewer.
     builder : ProgramBuilder
+    needs : dict
+        What the schedule needs of fields of the engine, once it has asked for it.
 
     Raises
     ------
@@ -46,6 +48,7 @@ class StreamingPlanner:
 
     def _require(self, **needs):
         """ConfigError unless each field of the engine is at least what is needed."""
+        self.needs = needs
         for field, need in needs.items():
             found = getattr(self.config, field)
             if found < need:
@@ -60,7 +63,7 @@ class StreamingPlanner:
         self.builder.emit("HALT")
         program = self.builder.build(self.config.program_length)
         return Plan(self.config, self.network, self.name, program, self.image, sequences, y_order=self._y_order,
-                    **fields)
+                    needs=self.needs, **fields)
 
     def _y_order(self, steps, first_step):
         """Pieces of h in the order in which a run sends them: row blocks, ascending."""

@@ -32,7 +32,7 @@ def test_curve_models_and_speeds(tmp_path, monkeypatch):
     assert all(row.ours == pytest.approx(row.published) for row in rows if row.config.startswith("sacc"))
     assert all(row.ours >= (1 - stored) / 2 for row, (_, stored, _) in zip(rows, points, strict=True))
     assert plot(points, tmp_path / "curve.png").stat().st_size > 1000
-    changes = {(row.metric, row.config): row.ours for row in reuse.models()}
+    changes = {(row.metric, row.config): row.ours for row in reuse.models(tmp_path)}
     assert changes["total_traffic_change", "small/sacc+batch8"] < changes["total_traffic_change", "small/sacc"] < 0
     assert changes["energy_change", "small/sacc"] < 0
     gains = {row.config: row.ours for row in reuse.speeds(32)}

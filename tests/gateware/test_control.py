@@ -1223,6 +1223,7 @@ def test_other_program_lengths(program_length):
     async def test(ctx):
         await tb.expect(ctx, address("PROGRAM_LENGTH"), program_length)
         await tb.put(ctx, "ENTRY", program_length - 1)
+        await tb.expect(ctx, address("ENTRY"), program_length - 1)
         await tb.put(ctx, "ENTRY", program_length, SLVERR)
         assert await tb.write(ctx, PROGRAM.word_address(program_length - 1, 4), 1) == OKAY
         if program_length < PROGRAM.entries:

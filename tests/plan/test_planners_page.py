@@ -9,7 +9,7 @@ import pytest
 from lstm_hw.image.pack import pack
 from lstm_hw.plan.load_timing import MemoryModel
 from tests.builders import IntegerNetwork, config_of, random_network, random_x
-from tests.sim.scenarios import plan_scenario
+from tests.sim.scenarios import plan_scenario, stack_scenario
 
 PAGE = Path(__file__).parents[2] / "docs" / "planners.md"
 
@@ -39,6 +39,14 @@ def test_the_worked_example(page, inputs, hidden):
     plan = page["SimplePlanner"](model.network, config).plan()
     assert packets == plan.packets(outputs)
     plan_scenario(model, plan, ((2, True), (1, False), (3, False)), memory)
+
+
+def test_the_stacked_layers(page):
+    model = random_network(np.random.default_rng(1), (5, 11, 6))
+    config = config_of(rows=16, contexts=2, shifts=model.shifts, weight_words=256, program_length=256)
+    joined, entries = page["two_layers"](model.network, config)
+    assert set(entries) <= set(joined.program.entries)
+    stack_scenario(model, joined, ((2, True), (1, False), (3, False)), MemoryModel(20))
 
 
 def test_every_planner_is_on_the_page():

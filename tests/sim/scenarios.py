@@ -38,6 +38,43 @@ def plan_scenario(model, plan, runs, memory, seed=1):
     return Scenario(config, plan.program.encoded(), to_bytes(words, config), found)
 
 
+def stack_scenario(model, joined, runs, memory, seed=1):
+    """Pieces of sequences, each (steps, clear), through the layers of a :class:`lstm_hw.plan.stack.Stack`.
+
+    Outputs come from :class:`tests.builders.IntegerNetwork`, counters from the interpreter, whose outputs must be the
+    same.
+    """
+    config, rng = joined.config, np.random.default_rng(seed)
+    words = pack(joined.image, model.layers, config)
+    interpreter = Interpreter(config, joined.program, words, memory)
+    sequences = joined.plans[0].sequences
+    networks = [IntegerNetwork(model, config) for _ in range(sequences)]
+    found = [loaded(joined, interpreter)]
+    done = 0
+    for steps, clear in runs:
+        x = random_x(rng, sequences, steps, model.network.layers[0].inputs, config.operand_bits)
+        if clear:
+            done = 0
+            for network in networks:
+                network.clear()
+        layers = np.empty((len(joined.plans), sequences, steps), dtype=object)
+        for sequence, step in np.ndindex(sequences, steps):
+            networks[sequence].run(x[sequence, step : step + 1])
+            for n, h in enumerate(networks[sequence].h):
+                layers[n, sequence, step] = h
+        for n, plan in enumerate(joined.plans):
+            outputs = np.array([[layers[n, s, step] for step in range(steps)] for s in range(sequences)])
+            packets = plan.packets(outputs, done)
+            beats, lasts = pack_beats(x, config, plan.x_order)
+            entry = joined.entry(n, done)
+            assert interpreter.run(entry, steps, clear, beats) == packets
+            found.append(Run(joined.program.entries[entry], steps, clear, beats, lasts, packets,
+                             interpreter.timing.counters.to_dict()))
+            x = outputs
+        done += steps
+    return Scenario(config, joined.program.encoded(), to_bytes(words, config), found)
+
+
 def loaded(plan, interpreter):
     """The run of the load entry."""
     assert interpreter.run("load") == []

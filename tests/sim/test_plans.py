@@ -12,17 +12,21 @@ from lstm_hw.plan.load_timing import MemoryModel
 from lstm_hw.plan.row_window import RowWindowPlanner
 from lstm_hw.plan.rowblock import RowBlockPlanner
 from lstm_hw.plan.sacc import SaccPlanner
+from lstm_hw.plan.stack import stack
 from lstm_hw.plan.traffic import words_read
 from sim.scale import run_scale
 from tests.builders import config_of, random_network
-from tests.sim.scenarios import plan_scenario
+from tests.sim.scenarios import plan_scenario, stack_scenario
 
 PIECES = ((3, True), (1, False), (2, False), (2, True))
 
 
 def simulate(folder, model, plan, memory, runs=PIECES, simulator="verilator"):
     check(plan)
-    scenario = plan_scenario(model, plan, runs, memory)
+    return play(folder, plan, plan_scenario(model, plan, runs, memory), memory, simulator)
+
+
+def play(folder, plan, scenario, memory, simulator="verilator"):
     verilog = write_verilog(folder / "lstm_engine.v", Top(plan.config), "lstm_engine")
     return run_scale(folder, scenario, verilog, memory, image=plan.image, simulator=simulator)
 
@@ -78,6 +82,18 @@ def test_x_products_of_a_batch_behind_its_steps(tmp_path):
     model = random_network(np.random.default_rng(4), (10, 11))
     plan = FusionPlanner(model.network, config_for_one_sequence(model), 12, 4).plan()
     simulate(tmp_path, model, plan, MemoryModel(20, 2), ((12, True), (12, False)))
+
+
+@pytest.mark.parametrize("planner", [SaccPlanner, ConventionalPlanner])
+def test_stacked_layers(tmp_path, planner):
+    """A sequence in pieces through two layers, each of which goes on where its piece before ended."""
+    model = random_network(np.random.default_rng(6), (9, 14, 11))
+    config = config_of(rows=16, contexts=2, cells=2, shifts=model.shifts, weight_words=256, program_length=256)
+    joined = stack(model.network, config, lambda network, part: planner(network, part).plan())
+    for plan in joined.plans:
+        check(plan)
+    memory = MemoryModel(25)
+    play(tmp_path, joined, stack_scenario(model, joined, PIECES, memory), memory)
 
 
 def config_for_one_sequence(model):
