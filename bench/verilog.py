@@ -12,7 +12,6 @@ from lstm_hw.image.pack import pack, to_bytes
 from lstm_hw.model.reference import integer_reference
 from lstm_hw.plan.checker import check
 from lstm_hw.plan.interpreter import Interpreter
-from lstm_hw.plan.stack import Stack
 from lstm_hw.scenario import Run, Scenario, pack_beats
 from sim.scale import run_scale
 
@@ -37,7 +36,7 @@ def scenario_of(name, model, plan, x, memory):
     config, steps = plan.config, x.shape[1]
     words = pack(plan.image, model.layers, config)
     interpreter = Interpreter(config, plan.program, words, memory)
-    runs, layers = [], plan.plans if isinstance(plan, Stack) else (plan,)
+    runs = []
 
     def add(entry, clear, x, lasts, expected):
         if interpreter.run(entry, steps, clear, x) != expected:
@@ -50,10 +49,9 @@ def scenario_of(name, model, plan, x, memory):
         add("load", False, beats[:0], lasts[:0], [])
     trace = {}
     integer_reference(model, x, trace=trace)
-    for n, layer in enumerate(layers):
+    for n, layer in enumerate(plan.plans):
         h = trace[n]["h"]
-        entry = plan.entry(n) if isinstance(plan, Stack) else "run"
-        add(entry, True, *pack_beats(x, config, layer.x_order), layer.packets(h))
+        add(plan.entry(n), True, *pack_beats(x, config, layer.x_order), layer.packets(h))
         x = h
     return Scenario(config, plan.program.encoded(), to_bytes(words, config), runs)
 
@@ -72,7 +70,7 @@ def play(name, model, plan, x, memory, folder, steps_checked=3, build_dir=None):
     ProgramError, VerificationError
         The program is not proved, or Verilog, interpreter and reference differ.
     """
-    for layer in plan.plans if isinstance(plan, Stack) else (plan,):
+    for layer in plan.plans:
         check(layer, steps_checked)
     scenario = scenario_of(name, model, plan, x, memory)
     verilog = write_verilog(f"{folder}/lstm_engine.v", Top(plan.config), "lstm_engine")

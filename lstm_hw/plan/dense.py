@@ -58,6 +58,15 @@ class Plan:
     y_order: Callable | None = None
     needs: dict | None = None
 
+    @property
+    def plans(self):
+        """The plans that run one after the other: this one alone (see :class:`lstm_hw.plan.stack.Stack`)."""
+        return (self,)
+
+    def entry(self, layer=0, done=0):
+        """Name of the entry at which a run starts, whatever is behind it."""
+        return "run"
+
     def packets(self, outputs, first_step=0):
         """What a run sends on the output stream.
 

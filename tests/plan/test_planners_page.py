@@ -9,7 +9,7 @@ import pytest
 from lstm_hw.image.pack import pack
 from lstm_hw.plan.load_timing import MemoryModel
 from tests.builders import IntegerNetwork, config_of, random_network, random_x
-from tests.sim.scenarios import plan_scenario, stack_scenario
+from tests.sim.scenarios import plan_scenario
 
 PAGE = Path(__file__).parents[2] / "docs" / "planners.md"
 
@@ -46,7 +46,7 @@ def test_the_stacked_layers(page):
     config = config_of(rows=16, contexts=2, shifts=model.shifts, weight_words=256, program_length=256)
     joined, entries = page["two_layers"](model.network, config)
     assert set(entries) <= set(joined.program.entries)
-    stack_scenario(model, joined, ((2, True), (1, False), (3, False)), MemoryModel(20))
+    plan_scenario(model, joined, ((2, True), (1, False), (3, False)), MemoryModel(20))
 
 
 def test_every_planner_is_on_the_page():

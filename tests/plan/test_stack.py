@@ -14,7 +14,7 @@ from lstm_hw.plan.rowblock import RowBlockPlanner
 from lstm_hw.plan.sacc import SaccPlanner
 from lstm_hw.plan.stack import stack
 from tests.builders import config_of, random_network
-from tests.sim.scenarios import stack_scenario
+from tests.sim.scenarios import plan_scenario
 
 
 def engine(model, **fields):
@@ -40,7 +40,7 @@ def test_bits_in_pieces(sizes, schedule, pieces, seed):
     joined = stack(model.network, engine(model), ANY_STEPS[schedule])
     for plan in joined.plans:
         check(plan)
-    stack_scenario(model, joined, [(pieces[0][0], True), *pieces[1:]], MemoryModel(5), seed)
+    plan_scenario(model, joined, [(pieces[0][0], True), *pieces[1:]], MemoryModel(5), seed)
 
 
 @settings(max_examples=10, deadline=None)
@@ -49,7 +49,7 @@ def test_bits_of_a_fixed_number_of_steps(sizes, seed):
     model = random_network(np.random.default_rng(seed), sizes)
     joined = stack(model.network, engine(model),
                    lambda network, config: RowWindowPlanner(network, config, 4, 1).plan())
-    stack_scenario(model, joined, [(4, True), (4, False), (4, True)], MemoryModel(5), seed)
+    plan_scenario(model, joined, [(4, True), (4, False), (4, True)], MemoryModel(5), seed)
 
 
 def test_layers_with_schedules_of_their_own():
@@ -57,7 +57,7 @@ def test_layers_with_schedules_of_their_own():
     makers = iter(2 * (ANY_STEPS["conventional"], ANY_STEPS["sacc"]))
     joined = stack(model.network, engine(model), lambda network, config: next(makers)(network, config))
     assert [plan.schedule for plan in joined.plans] == ["conventional", "sacc"]
-    stack_scenario(model, joined, [(3, True), (2, False), (1, False)], MemoryModel(5))
+    plan_scenario(model, joined, [(3, True), (2, False), (1, False)], MemoryModel(5))
 
 
 def test_layers_have_memory_of_their_own():

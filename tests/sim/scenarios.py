@@ -11,7 +11,7 @@ from tests.builders import IntegerNetwork, config_of, interleaved, random_networ
 
 
 def plan_scenario(model, plan, runs, memory, seed=1):
-    """Runs of a plan, each (steps, clear), behind one of its load entry if it has one.
+    """Pieces of sequences, each (steps, clear), through the layers of a plan or stack, behind its load entry if any.
 
     Outputs come from :class:`tests.builders.IntegerNetwork`, counters from the interpreter, whose outputs must be the
     same.
@@ -19,37 +19,9 @@ def plan_scenario(model, plan, runs, memory, seed=1):
     config, rng = plan.config, np.random.default_rng(seed)
     words = pack(plan.image, model.layers, config)
     interpreter = Interpreter(config, plan.program, words, memory)
-    networks = [IntegerNetwork(model, config) for _ in range(plan.sequences)]
-    found = [loaded(plan, interpreter)] if "load" in plan.program.entries else []
-    done = 0
-    for steps, clear in runs:
-        x = random_x(rng, plan.sequences, steps, model.network.layers[0].inputs, config.operand_bits)
-        if clear:
-            done = 0
-            for network in networks:
-                network.clear()
-        outputs = np.array([network.run(sequence) for network, sequence in zip(networks, x, strict=True)])
-        packets = plan.packets(outputs, done)
-        done += steps
-        beats, lasts = pack_beats(x, config, plan.x_order)
-        assert interpreter.run("run", steps, clear, beats) == packets
-        found.append(Run(plan.program.entries["run"], steps, clear, beats, lasts, packets,
-                         interpreter.timing.counters.to_dict()))
-    return Scenario(config, plan.program.encoded(), to_bytes(words, config), found)
-
-
-def stack_scenario(model, joined, runs, memory, seed=1):
-    """Pieces of sequences, each (steps, clear), through the layers of a :class:`lstm_hw.plan.stack.Stack`.
-
-    Outputs come from :class:`tests.builders.IntegerNetwork`, counters from the interpreter, whose outputs must be the
-    same.
-    """
-    config, rng = joined.config, np.random.default_rng(seed)
-    words = pack(joined.image, model.layers, config)
-    interpreter = Interpreter(config, joined.program, words, memory)
-    sequences = joined.plans[0].sequences
+    sequences = plan.plans[0].sequences
     networks = [IntegerNetwork(model, config) for _ in range(sequences)]
-    found = [loaded(joined, interpreter)]
+    found = [loaded(plan, interpreter)] if "load" in plan.program.entries else []
     done = 0
     for steps, clear in runs:
         x = random_x(rng, sequences, steps, model.network.layers[0].inputs, config.operand_bits)
@@ -57,22 +29,21 @@ def stack_scenario(model, joined, runs, memory, seed=1):
             done = 0
             for network in networks:
                 network.clear()
-        layers = np.empty((len(joined.plans), sequences, steps), dtype=object)
+        outputs = [np.zeros((sequences, steps, layer.outputs), dtype=np.int64) for layer in model.network.lstm]
         for sequence, step in np.ndindex(sequences, steps):
             networks[sequence].run(x[sequence, step : step + 1])
-            for n, h in enumerate(networks[sequence].h):
-                layers[n, sequence, step] = h
-        for n, plan in enumerate(joined.plans):
-            outputs = np.array([[layers[n, s, step] for step in range(steps)] for s in range(sequences)])
-            packets = plan.packets(outputs, done)
-            beats, lasts = pack_beats(x, config, plan.x_order)
-            entry = joined.entry(n, done)
+            for layer, h in zip(outputs, networks[sequence].h, strict=True):
+                layer[sequence, step] = h
+        for n, (part, h) in enumerate(zip(plan.plans, outputs, strict=True)):
+            packets = part.packets(h, done)
+            beats, lasts = pack_beats(x, config, part.x_order)
+            entry = plan.entry(n, done)
             assert interpreter.run(entry, steps, clear, beats) == packets
-            found.append(Run(joined.program.entries[entry], steps, clear, beats, lasts, packets,
+            found.append(Run(plan.program.entries[entry], steps, clear, beats, lasts, packets,
                              interpreter.timing.counters.to_dict()))
-            x = outputs
+            x = h
         done += steps
-    return Scenario(config, joined.program.encoded(), to_bytes(words, config), found)
+    return Scenario(config, plan.program.encoded(), to_bytes(words, config), found)
 
 
 def loaded(plan, interpreter):

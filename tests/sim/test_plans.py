@@ -16,17 +16,15 @@ from lstm_hw.plan.stack import stack
 from lstm_hw.plan.traffic import words_read
 from sim.scale import run_scale
 from tests.builders import config_of, random_network
-from tests.sim.scenarios import plan_scenario, stack_scenario
+from tests.sim.scenarios import plan_scenario
 
 PIECES = ((3, True), (1, False), (2, False), (2, True))
 
 
 def simulate(folder, model, plan, memory, runs=PIECES, simulator="verilator"):
-    check(plan)
-    return play(folder, plan, plan_scenario(model, plan, runs, memory), memory, simulator)
-
-
-def play(folder, plan, scenario, memory, simulator="verilator"):
+    for part in plan.plans:
+        check(part)
+    scenario = plan_scenario(model, plan, runs, memory)
     verilog = write_verilog(folder / "lstm_engine.v", Top(plan.config), "lstm_engine")
     return run_scale(folder, scenario, verilog, memory, image=plan.image, simulator=simulator)
 
@@ -90,10 +88,7 @@ def test_stacked_layers(tmp_path, planner):
     model = random_network(np.random.default_rng(6), (9, 14, 11))
     config = config_of(rows=16, contexts=2, cells=2, shifts=model.shifts, weight_words=256, program_length=256)
     joined = stack(model.network, config, lambda network, part: planner(network, part).plan())
-    for plan in joined.plans:
-        check(plan)
-    memory = MemoryModel(25)
-    play(tmp_path, joined, stack_scenario(model, joined, PIECES, memory), memory)
+    simulate(tmp_path, model, joined, MemoryModel(25))
 
 
 def config_for_one_sequence(model):
