@@ -41,7 +41,10 @@ except OSError:
 PY
 }
 
-# Prints the Debian packages that are missing and, on the lines after, what each is for.
+extras=("$@")
+wanted() { [[ " ${extras[*]} " == *" $1 "* ]]; }
+
+# Prints the Debian packages that are missing, each with what it is for.
 missing_packages() {
     "$python" -c 'import ensurepip, venv' 2>/dev/null || echo "python$version-venv:the virtual environment"
     has_shared_libpython || echo "libpython$version:simulation (cocotb embeds a shared libpython)"
@@ -51,6 +54,9 @@ missing_packages() {
     [ -e /usr/include/lz4.h ] || echo "liblz4-dev:FST waveforms from Verilator"
     [ -e /usr/include/zlib.h ] || echo "zlib1g-dev:FST waveforms from Verilator"
     perl -MPod::Usage -MGetopt::Long -e 1 2>/dev/null || echo "perl:Verilator"
+    case $python in /usr/bin/*) # another Python would not find Debian's
+        if wanted test && ! "$python" -c 'import tkinter' 2>/dev/null; then echo "python3-tk:the tests of Vivado scripts"; fi ;;
+    esac
 }
 
 as_root=()
@@ -76,7 +82,6 @@ fi
 "$python" -c 'import ensurepip, venv' 2>/dev/null || die "$python cannot make a virtual environment: install python$version-venv, then run make again"
 
 # --- virtual environment ----------------------------------------------------------------------------------------
-extras=("$@")
 digest=$( { cat pyproject.toml requirements.lock scripts/setup.sh; printf '%s\n' "$python" "$version" "$PWD"; } | sha256sum | cut -d' ' -f1)
 stamps=("$venv/.setup-run")
 for extra in "${extras[@]}"; do stamps+=("$venv/.setup-$extra"); done

@@ -90,10 +90,6 @@ def streaming_scenario(seed, inputs, units, steps, batch, pinned, tile_columns, 
     model = random_network(np.random.default_rng(seed), (inputs, units), **widths)
     config = config_of(**fields, shifts=model.shifts)
     plan = BatchPlanner(model.network, config, steps, batch, pinned, tile_columns=tile_columns).plan()
-
-    def packets(outputs, plan, first_step):
-        return outputs.transpose(1, 2, 0).reshape(steps, -1).tolist()
-
-    scenario = plan_scenario(model, plan, ((steps, True), (steps, False)), packets, BENCH_MEMORY, seed)
+    scenario = plan_scenario(model, plan, ((steps, True), (steps, False)), BENCH_MEMORY, seed)
     scenario.stress = stress or Stress()
     return scenario
