@@ -92,18 +92,33 @@ class Sequencer(wiring.Component):
         top = Signal(range(LOOP_DEPTH))
         m.d.comb += top.eq(depth - 1)
 
-        # A unit instruction's fields, with registers added, wait in the unit's command register.
+        # The program memory answers late in a cycle. What an execute reads there, and registers that it names, are
+        # kept; additions and the writes that need them follow in the cycle behind it, in which nobody reads registers.
         offered = Signal(len(UNITS))
         accepted = Cat(getattr(self, f"o_{unit}").ready for unit in UNITS)
+        kept = {}   # unit -> fields as they stand in the instruction, and the registers to be added
         for index, unit in enumerate(UNITS):
-            m.d.comb += getattr(self, f"o_{unit}").valid.eq(offered[index])
+            name = next(op.name for op in OPS.values() if op.unit == unit)
+            stands = Signal(command_layout(name), name=f"{unit}_stands", reset_less=True)
+            adds = {field: Signal(OPS[name].fields[field], name=f"{unit}_{field}_adds", reset_less=True)
+                    for field in OPS[name].relative}
+            kept[unit] = name, stands, adds
+            command = getattr(self, f"o_{unit}")
+            m.d.comb += [command.valid.eq(offered[index]), command.payload.eq(stands),
+                         *(command.payload[field].eq(stands[field] + register) for field, register in adds.items())]
 
-        # An ADD writes the plain sum; the limit is taken off in the fetch that follows, when nobody reads registers.
-        wrap, limit = Signal(), Signal(REGISTER_BITS, reset_less=True)
+        adding, wrap = Signal(), Signal()
+        augend, addend, limit = (Signal(REGISTER_BITS, reset_less=True, name=name)
+                                 for name in ("augend", "addend", "limit"))
         added = Signal(range(REGISTERS), reset_less=True)
-        beyond = Signal(REGISTER_BITS + 1)
-        m.d.comb += beyond.eq(registers[added] - limit)
+        total, beyond, result = Signal(REGISTER_BITS), Signal(REGISTER_BITS + 1), Signal(REGISTER_BITS)
+        m.d.comb += [total.eq(augend + addend), beyond.eq(total - limit),
+                     result.eq(Mux(wrap & ~beyond[-1], beyond, total))]
         zero = Signal(REGISTERS)    # registers that are zero, known in every execute
+
+        looping = Signal()
+        left = Signal(32, reset_less=True)
+        slot = Signal(range(LOOP_DEPTH), reset_less=True)
 
         with m.FSM() as fsm:
             m.d.comb += [self.o_running.eq(~fsm.ongoing("idle")), self.o_waiting.eq(fsm.ongoing("dispatch"))]
@@ -116,9 +131,12 @@ class Sequencer(wiring.Component):
                     m.next = "fetch"
             with m.State("fetch"):
                 m.next = "execute"
-                m.d.sync += [wrap.eq(0), *(zero[n].eq(register == 0) for n, register in enumerate(registers))]
-                with m.If(wrap & ~beyond[-1]):
-                    m.d.sync += [registers[added].eq(beyond), zero.bit_select(added, 1).eq(beyond == 0)]
+                m.d.sync += [adding.eq(0), looping.eq(0),
+                             *(zero[n].eq(register == 0) for n, register in enumerate(registers))]
+                with m.If(adding):
+                    m.d.sync += [registers[added].eq(result), zero.bit_select(added, 1).eq(result == 0)]
+                with m.If(looping):
+                    m.d.sync += [loops[slot].eq(left), starts[slot].eq(pc)]
                 with m.If(self.i_stop):
                     m.next = "idle"
             with m.State("execute"):
@@ -132,7 +150,7 @@ class Sequencer(wiring.Component):
                     with m.Case(OPS["ADD"].code):
                         add = views["ADD"]
                         m.d.sync += [
-                            registers[add.register].eq(registers[add.register] + add.value),
+                            adding.eq(1), augend.eq(registers[add.register]), addend.eq(add.value),
                             added.eq(add.register), limit.eq(add.limit), wrap.eq(add.limit != 0),
                         ]
                     with m.Case(OPS["LOOP"].code):
@@ -143,10 +161,8 @@ class Sequencer(wiring.Component):
                         with m.If(is_zero ^ (loop.when == LOOP_UNLESS)):
                             m.d.sync += pc.eq(loop.exit)
                         with m.Else():
-                            m.d.sync += [
-                                loops[depth[:2]].eq(Mux(loop.when == LOOP_COUNT, count, 1)),
-                                starts[depth[:2]].eq(pc + 1), depth.eq(depth + 1),
-                            ]
+                            m.d.sync += [looping.eq(1), depth.eq(depth + 1)]
+                        m.d.sync += [left.eq(Mux(loop.when == LOOP_COUNT, count, 1)), slot.eq(depth)]
                     with m.Case(OPS["END"].code):
                         with m.If(loops[top] == 1):
                             m.d.sync += depth.eq(depth - 1)
@@ -156,16 +172,12 @@ class Sequencer(wiring.Component):
                         m.d.comb += [self.o_ring.eq(1), self.o_ring_base.eq(views["RING"].base)]
                     with m.Case(OPS["BUFFERS"].code):
                         m.d.comb += [self.o_buffers.eq(1), self.o_buffers_count.eq(views["BUFFERS"].count)]
-                    for index, unit in enumerate(UNITS):
-                        name = next(op.name for op in OPS.values() if op.unit == unit)
+                    for index, (name, stands, adds) in enumerate(kept.values()):
                         with m.Case(OPS[name].code):
-                            command = getattr(self, f"o_{unit}").payload
-                            view, relative = views[name], OPS[name].relative
-                            for field in command.shape().members:
-                                value = view[field]
-                                if field in relative:
-                                    value = value + registers[view[f"{field}_reg"]]
-                                m.d.sync += command[field].eq(value)
+                            view = views[name]
+                            m.d.sync += [stands[field].eq(view[field]) for field in stands.shape().members]
+                            m.d.sync += [register.eq(registers[view[f"{field}_reg"]])
+                                         for field, register in adds.items()]
                             m.d.sync += offered[index].eq(1)
                             m.next = "dispatch"
                     with m.Default():
