@@ -194,6 +194,10 @@ class ProgramBuilder:
     def __len__(self):
         return len(self._instructions)
 
+    def await_tokens(self, space, tokens):
+        """Wait for tokens and take them."""
+        self.emit("MAC", space=space, columns=1, slots=1, wait=1, take=1, offset=tokens - 1)
+
     @contextmanager
     def loop(self, comment=None, **count):
         start = len(self._instructions)

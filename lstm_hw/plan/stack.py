@@ -164,15 +164,21 @@ def _layer(builder, plan, move, phases, scratch, limit):
             builder.emit("LOOP", exit=behind, comment="to the layer's run")
     for at, step in enumerate(body, first):
         builder.add(move.moved(step, behind - first), plan.program.comments.get(at))
-    if len({phase.tokens for phase in phases}) == 1:
-        _take(builder, phases[0].tokens)
-    else:
-        register = _telling(phases)
-        for phase in phases:
-            if phase.tokens:
-                with builder.when(register) if phase.registers[register] else builder.unless(register):
-                    _take(builder, phase.tokens)
+    _take(builder, phases)
     builder.emit("HALT")
+
+
+def _take(builder, phases):
+    """The tokens that the run would leave to the one behind it."""
+    if len({phase.tokens for phase in phases}) == 1:
+        if phases[0].tokens:
+            builder.await_tokens(SPACE_H, phases[0].tokens)
+        return
+    register = _telling(phases)
+    for phase in phases:
+        if phase.tokens:
+            with builder.when(register) if phase.registers[register] else builder.unless(register):
+                builder.await_tokens(SPACE_H, phase.tokens)
 
 
 def _length(phase):
@@ -186,11 +192,6 @@ def _telling(phases):
         if bool(phases[0].registers[register]) != bool(phases[1].registers[register]):
             return register
     raise ProgramError("registers", "none is zero in one phase alone", "must tell how many tokens a run leaves")
-
-
-def _take(builder, tokens):
-    if tokens:
-        builder.emit("MAC", space=SPACE_H, columns=1, slots=1, wait=1, take=1, offset=tokens - 1)
 
 
 def _entry(layer, phase):

@@ -86,7 +86,7 @@ class StreamingPlanner:
 
     def _await(self, space, tokens):
         """Wait for tokens and take them."""
-        self.builder.emit("MAC", space=space, columns=1, slots=1, wait=1, take=1, offset=tokens - 1)
+        self.builder.await_tokens(space, tokens)
 
     def _free_x(self):
         self.builder.emit("MAC", columns=1, slots=1, free=1, comment="an x buffer is free")
