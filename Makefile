@@ -42,6 +42,7 @@ bench-reuse: .venv/.setup-run ## Count traffic, cycles and energy of every weigh
 
 lint: .venv/.setup-test ## Check the Python with ruff and the Verilog of CONFIG with Verilator -Wall
 	$(BIN)/ruff check
+	$(BIN)/ruff format --check
 	$(BIN)/lstm-hw lint $(CONFIG)
 
 fmax: .venv/.setup-run ## Place and route on an ECP5 and print the clock rate

@@ -8,11 +8,11 @@ import sys
 import click
 
 from boards.ecp5 import Ecp5
-from lstm_hw import flow
-from lstm_hw.api import convert
 from lstm_hw.cli import progress
-from lstm_hw.cycles import STALLS
 from lstm_hw.errors import LstmHwError
+from lstm_hw.project import flow
+from lstm_hw.project.api import convert
+from lstm_hw.proof.cycles import STALLS
 
 from . import fmax
 from .table import FOLDER, Row, text, write
@@ -80,17 +80,30 @@ def rows(report):
         *(row(f"{name}_cycles", cycles["run"][name], "cycles", played) for name in STALLS),
     ]
     if found:
-        result += [row(metric, found[name], unit, found["tool"]) for metric, name, unit in (
-            ("dsp", "dsp", "blocks"), ("bram", "bram36", "blocks of 36 Kb"), ("lut", "lut", "LUTs as logic"),
-            ("lutram", "lutram", "LUTs as memory"), ("ff", "ff", "flip-flops"), ("lut_levels", "lut_levels", "LUTs"))]
+        result += [
+            row(metric, found[name], unit, found["tool"])
+            for metric, name, unit in (
+                ("dsp", "dsp", "blocks"),
+                ("bram", "bram36", "blocks of 36 Kb"),
+                ("lut", "lut", "LUTs as logic"),
+                ("lutram", "lutram", "LUTs as memory"),
+                ("ff", "ff", "flip-flops"),
+                ("lut_levels", "lut_levels", "LUTs"),
+            )
+        ]
     return result
 
 
 @click.command()
 @click.argument("config", default=CONFIG)
 @click.option("--output", default=RESULT, show_default=True, help="JSON file that the rows are written to.")
-@click.option("--fmax/--no-fmax", "with_fmax", default=True, show_default=True,
-              help="Place and route on an ECP5, which takes minutes the first time.")
+@click.option(
+    "--fmax/--no-fmax",
+    "with_fmax",
+    default=True,
+    show_default=True,
+    help="Place and route on an ECP5, which takes minutes the first time.",
+)
 def main(config, output, with_fmax):
     """Print the figures of CONFIG and write them as JSON."""
     try:

@@ -12,12 +12,12 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from boards.ecp5 import Device, Ecp5
-from lstm_hw.api import convert
 from lstm_hw.cli import progress
-from lstm_hw.emit import emit_verilog
 from lstm_hw.errors import LstmHwError
 from lstm_hw.files import write_json
 from lstm_hw.gateware.top import Top
+from lstm_hw.project.api import convert
+from lstm_hw.verilog.emit import emit_verilog
 
 CONFIG = "examples/digits/digits.toml"
 DEVICE = Device("85k", "CABGA381", "6")
@@ -101,7 +101,7 @@ def measure(engine_config, flow, seeds=(1,), frequency_mhz=100.0, device=DEVICE)
 
 def clock_rate(layout):
     """Fmax in MHz of a design with one clock, and its critical path."""
-    (clock, fmax), = layout.fmax_mhz.items()
+    ((clock, fmax),) = layout.fmax_mhz.items()
     return fmax, layout.critical[clock]
 
 
@@ -111,11 +111,19 @@ def rows(engine_config, layouts):
     config = f"digits, {engine_config.lanes} lanes, {DEVICE.size} speed {DEVICE.speed}"
 
     def row(metric, ours, unit):
-        return {"metric": metric, "config": config, "ours": ours, "unit": unit, "published": None,
-                "source": "Yosys and nextpnr-ecp5"}
+        return {
+            "metric": metric,
+            "config": config,
+            "ours": ours,
+            "unit": unit,
+            "published": None,
+            "source": "Yosys and nextpnr-ecp5",
+        }
 
-    return [row("ecp5_fmax_mhz", round(fmax, 2), "MHz"),
-            *(row(f"ecp5_{name.lower()}", layouts[0].used[name], "cells") for name in SHOWN)]
+    return [
+        row("ecp5_fmax_mhz", round(fmax, 2), "MHz"),
+        *(row(f"ecp5_{name.lower()}", layouts[0].used[name], "cells") for name in SHOWN),
+    ]
 
 
 def describe(layouts, seeds):
@@ -123,10 +131,13 @@ def describe(layouts, seeds):
     lines = []
     for seed, layout in zip(seeds, layouts, strict=True):
         fmax, path = clock_rate(layout)
-        lines += [f"seed {seed}: {fmax:.1f} MHz ({1000 / fmax:.2f} ns)",
-                  f"  from   {path.start}", f"  to     {path.end}",
-                  f"  {path.luts} LUTs and {path.carries} carry chains: {path.logic_ns:.2f} ns in cells, "
-                  f"{path.routing_ns:.2f} ns on nets"]
+        lines += [
+            f"seed {seed}: {fmax:.1f} MHz ({1000 / fmax:.2f} ns)",
+            f"  from   {path.start}",
+            f"  to     {path.end}",
+            f"  {path.luts} LUTs and {path.carries} carry chains: {path.logic_ns:.2f} ns in cells, "
+            f"{path.routing_ns:.2f} ns on nets",
+        ]
     layout = layouts[0]
     lines += [f"{name:<13}{layout.used[name]:>7} of {layout.available[name]:>6}" for name in SHOWN]
     return "\n".join(lines)
@@ -135,8 +146,9 @@ def describe(layouts, seeds):
 @click.command()
 @click.argument("config", default=CONFIG)
 @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Placements to try.")
-@click.option("--frequency", type=click.FloatRange(1, 1000), default=100.0, show_default=True,
-              help="Aim of the tools, MHz.")
+@click.option(
+    "--frequency", type=click.FloatRange(1, 1000), default=100.0, show_default=True, help="Aim of the tools, MHz."
+)
 def main(config, seeds, frequency):
     """Place and route the engine of CONFIG on an ECP5 and print the clock rate.
 

@@ -12,10 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import click
 
-from lstm_hw.config import EngineConfig
-from lstm_hw.emit import write_verilog
 from lstm_hw.errors import LstmHwError, VerificationError
-from lstm_hw.formats import QFormat
 from lstm_hw.gateware.cell import Cell
 from lstm_hw.gateware.cell_unit import CellUnit
 from lstm_hw.gateware.control import Control
@@ -28,7 +25,10 @@ from lstm_hw.gateware.mac_unit import MacUnit, issue_layout
 from lstm_hw.gateware.sequencer import Sequencer
 from lstm_hw.gateware.top import config_words
 from lstm_hw.gateware.vector_memory import VectorMemory
-from lstm_hw.tools import yosys_stat
+from lstm_hw.machine.config import EngineConfig
+from lstm_hw.machine.formats import QFormat
+from lstm_hw.verilog.emit import write_verilog
+from lstm_hw.verilog.tools import yosys_stat
 
 from .sbe import RESULT
 from .table import Row, text, update
@@ -68,11 +68,27 @@ class Mode:
 MODES = (
     Mode("16bit", {"weight_bits": 16, "operand_bits": 16, "accumulator_bits": 44}),
     # The counter of a pair's wraps, 12 bits, and in front of the cell unit one subtractor for the whole array.
-    Mode("8bit", {"weight_bits": 8, "operand_bits": 8, "accumulator_bits": 28, "hidden": QFormat(0, 7)},
-         lanes_per_dsp=2, carry_per_dsp=3, carry_at_end=7),
+    Mode(
+        "8bit",
+        {"weight_bits": 8, "operand_bits": 8, "accumulator_bits": 28, "hidden": QFormat(0, 7)},
+        lanes_per_dsp=2,
+        carry_per_dsp=3,
+        carry_at_end=7,
+    ),
 )
-ENGINE = EngineConfig(rows=128, contexts=7, cells=2, axi_data_bits=512, x_per_beat=8, activation="pwl",
-                      weight_words=11136, h_elements=256, states=1792, x_elements=14336, accumulators=65)
+ENGINE = EngineConfig(
+    rows=128,
+    contexts=7,
+    cells=2,
+    axi_data_bits=512,
+    x_per_beat=8,
+    activation="pwl",
+    weight_words=11136,
+    h_elements=256,
+    states=1792,
+    x_elements=14336,
+    accumulators=65,
+)
 """The SBE bench's engine for the Zynq 7Z045, whose components are measured."""
 
 
@@ -81,7 +97,8 @@ COMPONENTS = {
     "Sequencer": lambda config: Sequencer(config.program_length),
     "InputUnit": InputUnit,
     "LoadUnit": lambda config: LoadUnit(
-        config.axi_address_bits, config.axi_data_bits, config.outstanding, config.max_burst),
+        config.axi_address_bits, config.axi_data_bits, config.outstanding, config.max_burst
+    ),
     "FillUnit": FillUnit,
     "MacUnit": MacUnit,
     "VectorMemory": VectorMemory,
@@ -96,7 +113,7 @@ COMPONENTS = {
 
 
 def synthesised(component, name, folder=FOLDER):
-    """Counts of a component alone; see :func:`lstm_hw.tools.yosys_stat`."""
+    """Counts of a component alone; see :func:`lstm_hw.verilog.tools.yosys_stat`."""
     return yosys_stat(write_verilog(f"{folder}/{name}.v", component, name), name, "xc7", folder)
 
 
@@ -123,13 +140,18 @@ def lane_rows(mode, rows, contexts, folder=FOLDER, **depths):
         raise VerificationError(name, f"{carry} CARRY4", rule)
     memory = f"LUT memory for {config.accumulators} accumulators and {config.finish_entries} finished sums a lane"
     figures = {
-        "dsp_per_lane": (slices, "DSP48E1"), "lut_per_lane": (stat["lut"], "LUTs used as logic"),
-        "lutram_per_lane": (stat["lutram"], memory), "ff_per_lane": (stat["ff"], "flip-flops"),
-        "carry4_per_lane": (carry, "CARRY4"), "bram_per_lane": (stat["bram36"], f"36 Kb, {config.weight_words} words"),
+        "dsp_per_lane": (slices, "DSP48E1"),
+        "lut_per_lane": (stat["lut"], "LUTs used as logic"),
+        "lutram_per_lane": (stat["lutram"], memory),
+        "ff_per_lane": (stat["ff"], "flip-flops"),
+        "carry4_per_lane": (carry, "CARRY4"),
+        "bram_per_lane": (stat["bram36"], f"36 Kb, {config.weight_words} words"),
         **{f"{kind}_registers_per_lane": (count, "in DSP48E1") for kind, count in used.items()},
     }
-    result = [Row(metric, f"{mode.name}/{config.lanes}", count / config.lanes, unit, None, stat["tool"])
-              for metric, (count, unit) in figures.items()]
+    result = [
+        Row(metric, f"{mode.name}/{config.lanes}", count / config.lanes, unit, None, stat["tool"])
+        for metric, (count, unit) in figures.items()
+    ]
     return [*result, Row("lut_levels", f"{mode.name}/{config.lanes}", stat["lut_levels"], "LUTs", None, stat["tool"])]
 
 
@@ -154,7 +176,7 @@ def main(output):
                 click.echo(f"{mode.name}: {lanes} lanes", err=True)
                 found = lane_rows(mode, *size)
                 result += found
-            result += [replace(row, config=mode.name) for row in found]     # the largest stands for the mode
+            result += [replace(row, config=mode.name) for row in found]  # the largest stands for the mode
         click.echo("components", err=True)
         result += level_rows(ENGINE)
         print(text(result))

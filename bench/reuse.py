@@ -13,18 +13,18 @@ from pathlib import Path
 import click
 
 from lstm_hw.errors import LstmHwError, VerificationError
-from lstm_hw.plan.checker import check
+from lstm_hw.machine.network import LayerShape, Network
 from lstm_hw.plan.conventional import ConventionalPlanner
 from lstm_hw.plan.fusion import FusionPlanner
-from lstm_hw.plan.load_timing import MemoryModel
-from lstm_hw.plan.network import LayerShape, Network
 from lstm_hw.plan.row_window import RowWindowPlanner
 from lstm_hw.plan.sacc import SaccPlanner
 from lstm_hw.plan.sbe import BatchPlanner
 from lstm_hw.plan.sbe_model import exact
 from lstm_hw.plan.sizing import engine_formats, network_of, streaming_engine
 from lstm_hw.plan.stack import stack
-from lstm_hw.plan.traffic import words_read
+from lstm_hw.proof.checker import check
+from lstm_hw.proof.load_timing import MemoryModel
+from lstm_hw.proof.traffic import words_read
 
 from .reuse_energy import energy
 from .reuse_plot import plot
@@ -89,8 +89,11 @@ def conventional(pinned=0):
 def split_and_combine(pinned=0, batch=1, sequences=1):
     name = "sacc" + "+pinned" * bool(pinned) + f"+batch{batch}" * (batch > 1)
     return Schedule(
-        name, lambda network, config, steps: SaccPlanner(network, config, steps, batch, pinned).plan(),
-        pinned, contexts=2 * sequences)
+        name,
+        lambda network, config, steps: SaccPlanner(network, config, steps, batch, pinned).plan(),
+        pinned,
+        contexts=2 * sequences,
+    )
 
 
 def row_window_of(share):
@@ -105,8 +108,9 @@ def row_window_of(share):
 
 def fusion(batch):
     """E-LSTM's cell fusion for dense weights: W_x for a batch of steps behind the steps before."""
-    return Schedule(f"fusion, batch {batch}",
-                    lambda network, config, steps: FusionPlanner(network, config, steps, batch).plan())
+    return Schedule(
+        f"fusion, batch {batch}", lambda network, config, steps: FusionPlanner(network, config, steps, batch).plan()
+    )
 
 
 def blocking_batching(batch, sequences=1):
@@ -129,13 +133,21 @@ def engine(network, schedule, ring=512, port_bits=PORT_BITS, batch=BATCH, lanes=
     if schedule.window is not None:
         stored += round(schedule.window * blocks) + 1  # the row block in front of the window
     words = bias + stored * blocks * rows // 4 + ring
-    return streaming_engine(network, rows, schedule.contexts, words, batch=batch, cells=2, axi_data_bits=port_bits,
-                            **{"activation": "pwl"} | formats)
+    return streaming_engine(
+        network,
+        rows,
+        schedule.contexts,
+        words,
+        batch=batch,
+        cells=2,
+        axi_data_bits=port_bits,
+        **{"activation": "pwl"} | formats,
+    )
 
 
 def words_a_step(plan, steps):
     """Words of each matrix that a time step reads, averaged over a run."""
-    run, = words_read(plan, ((steps, True),))
+    (run,) = words_read(plan, ((steps, True),))
     return {part: count / steps for part, count in run.items()}
 
 
@@ -177,12 +189,19 @@ def hidden_words(folder, sizes=(128, 256, 512, 1024), verilog=VERILOG):
     result = []
     for n in sizes:
         half = n // (ROWS // 4) // 2
-        for schedule in (conventional(), conventional(half), row_window_of(TSI_WR_SHARE), split_and_combine(),
-                         split_and_combine(half), split_and_combine(batch=min(BATCH, 4096 // n))):
+        for schedule in (
+            conventional(),
+            conventional(half),
+            row_window_of(TSI_WR_SHARE),
+            split_and_combine(),
+            split_and_combine(half),
+            split_and_combine(batch=min(BATCH, 4096 // n)),
+        ):
             simulated = n in verilog and schedule.name in ("conventional", "sacc")
             if simulated:
-                plan, counters = in_verilog(Workload(f"sacc_{n}", n, n, VERILOG_STEPS, SACC), schedule,
-                                            f"{folder}/{schedule.name}-{n}")
+                plan, counters = in_verilog(
+                    Workload(f"sacc_{n}", n, n, VERILOG_STEPS, SACC), schedule, f"{folder}/{schedule.name}-{n}"
+                )
                 words = counters["beats_h"] / plan.config.beats_per_word / VERILOG_STEPS
             else:
                 plan = planned(network_for(n, n), schedule, STEPS)
@@ -192,16 +211,27 @@ def hidden_words(folder, sizes=(128, 256, 512, 1024), verilog=VERILOG):
             if schedule.name.startswith("sacc") and ours != least:
                 raise VerificationError(f"{schedule.name}, n = {n}", f"{ours} words", f"must be the bound, {least}")
             how = "memory monitor in Verilog" if simulated else "program replayed"
-            result.append(Row("hidden_words_per_step", f"{schedule.name}/n{n}", ours, "weights a gate", least,
-                              f"{how}; published: bound (N - M)/2, M = {schedule.stored(n)}"))
+            result.append(
+                Row(
+                    "hidden_words_per_step",
+                    f"{schedule.name}/n{n}",
+                    ours,
+                    "weights a gate",
+                    least,
+                    f"{how}; published: bound (N - M)/2, M = {schedule.stored(n)}",
+                )
+            )
     return result
 
 
 def curve(n=256):
     """(b) Traffic of W_h against the share of it that is on chip, both in parts of the matrix."""
     blocks = n // (ROWS // 4)
-    result = [(name, make(pinned)) for pinned in range(0, blocks, 2)
-              for name, make in (("pinned", conventional), ("sacc", split_and_combine))]
+    result = [
+        (name, make(pinned))
+        for pinned in range(0, blocks, 2)
+        for name, make in (("pinned", conventional), ("sacc", split_and_combine))
+    ]
     result += [("row window", row_window_of(share / 8)) for share in range(8)]
     result.append(("row window", row_window_of(TSI_WR_SHARE)))
     points = []
@@ -218,8 +248,16 @@ def curve_rows(points, n=256):
     for name, stored, words in points:
         formula = 1 / 2 + (1 - stored) ** 2 / 4 if name == "row window" else (1 - stored) / 2
         source = f"{TSI_WR}, model 1/2 + (1 - m)^2/4" if name == "row window" else "bound (1 - m)/2"
-        result.append(Row("hidden_traffic_share", f"{name}/m{stored:.3f}", words, f"of n^2 a step, n = {n}", formula,
-                          f"program replayed; published: {source}"))
+        result.append(
+            Row(
+                "hidden_traffic_share",
+                f"{name}/m{stored:.3f}",
+                words,
+                f"of n^2 a step, n = {n}",
+                formula,
+                f"program replayed; published: {source}",
+            )
+        )
     return result
 
 
@@ -249,8 +287,14 @@ def stack_events(stacked, schedule):
 
 def read_words(plan, steps):
     """Weight words that the lanes read from the buffer in a step."""
-    return sum(command.slots * command.columns for command in plan.program.run("run", steps, True)
-               if command.op == "MAC" and command.mask) / steps
+    return (
+        sum(
+            command.slots * command.columns
+            for command in plan.program.run("run", steps, True)
+            if command.op == "MAC" and command.mask
+        )
+        / steps
+    )
 
 
 def stack_in_verilog(name, model, x, schedule, folder):
@@ -263,8 +307,9 @@ def stack_in_verilog(name, model, x, schedule, folder):
     """
     network, steps = network_of(model), x.shape[1]
     blocks = sum(layer.blocks(ROWS) * sum(columns for _, columns in layer.bias_columns) for layer in network.layers)
-    config = streaming_engine(network, ROWS, 2, blocks + 512, batch=1, cells=2, axi_data_bits=PORT_BITS,
-                              **engine_formats(model))
+    config = streaming_engine(
+        network, ROWS, 2, blocks + 512, batch=1, cells=2, axi_data_bits=PORT_BITS, **engine_formats(model)
+    )
     joined = stack(network, config, lambda layer, part: schedule.make(layer, part, steps))
     counters = play(f"{schedule.name}, {name}", model, joined, x, MEMORY, folder, steps_checked=2)
     seen = sum(counters[f"beats_{part}"] for part in ("x", "h", "bias")) // config.beats_per_word
@@ -288,8 +333,12 @@ def models(folder, verilog=True):
             seen[schedule.name] = stack_in_verilog(name, model, x, schedule, f"{folder}/{schedule.name}-{name}")
         if seen.get("conventional", base["dram"]) != base["dram"]:
             raise VerificationError(name, f"{seen['conventional']} weights", f"must be {base['dram']} as counted")
-        for schedule in (split_and_combine(), split_and_combine(batch=BATCH), row_window_of(TSI_WR_SHARE),
-                         fusion(BATCH)):
+        for schedule in (
+            split_and_combine(),
+            split_and_combine(batch=BATCH),
+            row_window_of(TSI_WR_SHARE),
+            fusion(BATCH),
+        ):
             events = stack_events(network_of(model), schedule)
             if seen.get(schedule.name, events["dram"]) != events["dram"]:
                 raise VerificationError(name, f"{seen[schedule.name]} weights", f"must be {events['dram']} as counted")
@@ -300,10 +349,19 @@ def models(folder, verilog=True):
             elif schedule.window is not None:
                 published, source = (None, -57.3), f"-28.4 to -57.3, {TSI_WR}"
             for metric, ours, figure in (
-                    ("total_traffic_change", events["dram"] / base["dram"] - 1, published[0]),
-                    ("energy_change", energy(events) / energy(base) - 1, published[1])):
-                result.append(Row(metric, f"{name}/{schedule.name}", 100 * ours, "% of conventional", figure,
-                                  f"{how}; published: {source}"))
+                ("total_traffic_change", events["dram"] / base["dram"] - 1, published[0]),
+                ("energy_change", energy(events) / energy(base) - 1, published[1]),
+            ):
+                result.append(
+                    Row(
+                        metric,
+                        f"{name}/{schedule.name}",
+                        100 * ours,
+                        "% of conventional",
+                        figure,
+                        f"{how}; published: {source}",
+                    )
+                )
     return result
 
 
@@ -314,9 +372,16 @@ def speeds(n=256):
     for schedule in (row_window_of(TSI_WR_SHARE), fusion(BATCH), split_and_combine(), split_and_combine(batch=BATCH)):
         plan = planned(network, schedule, STEPS, port_bits=64)
         gain = 100 * (base / exact(plan, MEMORY, STEPS).cycles - 1)
-        result.append(Row("speedup_fixed_bandwidth", f"{schedule.name}/n{n}", gain, "% over conventional",
-                          110.8 if schedule.name.startswith("row window") else None,
-                          f"cycles of the model, {STEPS} steps, port of 64 bits; published: {TSI_WR}"))
+        result.append(
+            Row(
+                "speedup_fixed_bandwidth",
+                f"{schedule.name}/n{n}",
+                gain,
+                "% over conventional",
+                110.8 if schedule.name.startswith("row window") else None,
+                f"cycles of the model, {STEPS} steps, port of 64 bits; published: {TSI_WR}",
+            )
+        )
     return result
 
 
@@ -326,8 +391,10 @@ def third_case(n=1024, batch=4, lanes=256, buffer_bytes=2 << 20):
     for sequences in (1, 2):
         of_sacc = buffer_bytes // (lanes // sequences)  # words of one half of the lanes, 16 bits each
         pinned = max(0, of_sacc // n - 1)
-        for schedule, ring in ((blocking_batching(batch, sequences), of_sacc // 2),
-                               (split_and_combine(pinned, batch, sequences), of_sacc - pinned * n)):
+        for schedule, ring in (
+            (blocking_batching(batch, sequences), of_sacc // 2),
+            (split_and_combine(pinned, batch, sequences), of_sacc - pinned * n),
+        ):
             plan = planned(network, schedule, STEPS, ring=ring, port_bits=2 * lanes, lanes=lanes)
             found = exact(plan, MEMORY, STEPS).cycles
             read = sum(words_a_step(plan, STEPS).values()) * plan.config.word_bytes
@@ -344,11 +411,13 @@ def main(output):
     """Print traffic, speed and energy of every schedule beside the published figures, and write them as JSON."""
     try:
         rows, points = [], curve()
-        for name, measure in (("words of W_h a step", lambda: hidden_words("build/reuse")),
-                              ("traffic against storage", lambda: curve_rows(points)),
-                              ("two-layer models", lambda: models("build/reuse")),
-                              ("speed at fixed bandwidth", speeds),
-                              ("the third case of blocking-batching", third_case)):
+        for name, measure in (
+            ("words of W_h a step", lambda: hidden_words("build/reuse")),
+            ("traffic against storage", lambda: curve_rows(points)),
+            ("two-layer models", lambda: models("build/reuse")),
+            ("speed at fixed bandwidth", speeds),
+            ("the third case of blocking-batching", third_case),
+        ):
             click.echo(f"measuring {name}", err=True)
             found = measure()
             print(text(found), flush=True)

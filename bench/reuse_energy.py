@@ -21,5 +21,6 @@ def energy(events):
     -------
     float
     """
-    return (events["dram"] * DRAM + events["writes"] * BUFFER_WRITE + events["reads"] * BUFFER_READ
-            + events["macs"] * MAC)
+    return (
+        events["dram"] * DRAM + events["writes"] * BUFFER_WRITE + events["reads"] * BUFFER_READ + events["macs"] * MAC
+    )

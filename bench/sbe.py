@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 
 import click
 
-from lstm_hw.activation import make_activation
 from lstm_hw.errors import LstmHwError
+from lstm_hw.machine.activation import make_activation
 from lstm_hw.plan.sbe_model import exact
 
 from . import sbe_sequences, sbe_sweep
@@ -47,14 +47,22 @@ class Device:
 
 
 DEVICES = (
-    Device(Case("lrcn/zynq7045",
-                {"rows": 128, "contexts": 7, "cells": 2, "axi_data_bits": 512, "x_per_beat": 8}, batch=8),
-           "lrcn", clock=142, dsp_limit=900,
-           published={"sample_ms": 0.61, "lane_utilisation": 86.5, "gops": 221, "gops_per_dsp": 0.246}),
-    Device(Case("lrcn/virtex690t",
-                {"rows": 256, "contexts": 8, "cells": 5, "axi_data_bits": 512, "x_per_beat": 8}, batch=16),
-           "lrcn", clock=125, dsp_limit=2060,
-           published={"sample_ms": 0.38, "lane_utilisation": 69.1, "gops": 356, "gops_per_dsp": 0.173}),
+    Device(
+        Case("lrcn/zynq7045", {"rows": 128, "contexts": 7, "cells": 2, "axi_data_bits": 512, "x_per_beat": 8}, batch=8),
+        "lrcn",
+        clock=142,
+        dsp_limit=900,
+        published={"sample_ms": 0.61, "lane_utilisation": 86.5, "gops": 221, "gops_per_dsp": 0.246},
+    ),
+    Device(
+        Case(
+            "lrcn/virtex690t", {"rows": 256, "contexts": 8, "cells": 5, "axi_data_bits": 512, "x_per_beat": 8}, batch=16
+        ),
+        "lrcn",
+        clock=125,
+        dsp_limit=2060,
+        published={"sample_ms": 0.38, "lane_utilisation": 69.1, "gops": 356, "gops_per_dsp": 0.173},
+    ),
 )
 OTHERS = {
     "ESE (KU060, 12 bits)": {"gops": 282, "dsp": 1504, "gops_per_dsp": 282 / 1504},
@@ -79,23 +87,32 @@ def rows(device, plan, counters):
     gops = 2 * macs / cycles * device.clock / 1000
     beat = config.beat_bytes
     figures = {
-        "lanes": (config.lanes, "lanes"), "dsp": (dsp, "slices"), "cycles": (cycles, "cycles"),
+        "lanes": (config.lanes, "lanes"),
+        "dsp": (dsp, "slices"),
+        "cycles": (cycles, "cycles"),
         "sample_ms": (cycles / device.clock / 1000 / plan.sequences, f"ms a sample at {device.clock} MHz"),
         "lane_utilisation": (100 * macs / (cycles * config.lanes), "% of lane-cycles, start to done"),
         "interstep_stall_cycles": (counters["stall_h"] + counters["stall_x"], "cycles"),
         "weight_stall_cycles": (counters["stall_weights"], "cycles"),
-        "gops": (gops, f"GOPS at {device.clock} MHz"), "gops_per_dsp": (gops / dsp, "GOPS"),
+        "gops": (gops, f"GOPS at {device.clock} MHz"),
+        "gops_per_dsp": (gops / dsp, "GOPS"),
         "dram_bytes": (counters["read_beats"] * beat, "bytes"),
         "port_bandwidth": (beat / case.memory.interval * device.clock / 1000, "GB/s at most"),
         "used_bandwidth": (counters["read_beats"] * beat / cycles * device.clock / 1000, "GB/s on average"),
-        "limiting_bandwidth": (config.word_bytes / case.batch * device.clock / 1000,
-                               "GB/s at which the lanes' knee N_pe / N_t is the batch"),
-        "utilisation_at_limit": (100 * macs / (at_limit(case, plan) * config.lanes),
-                                 "% of lane-cycles at the limiting bandwidth (timing model)"),
+        "limiting_bandwidth": (
+            config.word_bytes / case.batch * device.clock / 1000,
+            "GB/s at which the lanes' knee N_pe / N_t is the batch",
+        ),
+        "utilisation_at_limit": (
+            100 * macs / (at_limit(case, plan) * config.lanes),
+            "% of lane-cycles at the limiting bandwidth (timing model)",
+        ),
     }
     source = f"emitted Verilog; memory latency {case.memory.latency} cycles; published: {SOURCE}"
-    return [Row(metric, case.name, value, unit, device.published.get(metric), source)
-            for metric, (value, unit) in figures.items()]
+    return [
+        Row(metric, case.name, value, unit, device.published.get(metric), source)
+        for metric, (value, unit) in figures.items()
+    ]
 
 
 def at_limit(case, plan):
@@ -106,9 +123,19 @@ def at_limit(case, plan):
 
 def beside_others(result):
     """The rows of our devices again, beside the other systems of the published comparison."""
-    return [Row(row.metric, f"{row.config} beside {name}", row.ours, row.unit, published[row.metric],
-                f"emitted Verilog; published: as listed by {SOURCE}")
-            for row in result for name, published in OTHERS.items() if row.metric in published]
+    return [
+        Row(
+            row.metric,
+            f"{row.config} beside {name}",
+            row.ours,
+            row.unit,
+            published[row.metric],
+            f"emitted Verilog; published: as listed by {SOURCE}",
+        )
+        for row in result
+        for name, published in OTHERS.items()
+        if row.metric in published
+    ]
 
 
 @click.command()

@@ -7,10 +7,10 @@ integer reference and counters the estimate.
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from lstm_hw.config import EngineConfig
-from lstm_hw.plan.load_timing import MemoryModel
+from lstm_hw.machine.config import EngineConfig
 from lstm_hw.plan.sbe import BatchPlanner, tail_columns
 from lstm_hw.plan.sizing import accumulator_bits, engine_formats, network_of
+from lstm_hw.proof.load_timing import MemoryModel
 
 from .verilog import play
 from .workloads import random_model
@@ -55,11 +55,15 @@ def prepared(case, layer, activation="pwl"):
     network = network_of(model)
     per_beat = case.engine["x_per_beat"]
     fields = {
-        **engine_formats(model), "accumulator_bits": accumulator_bits(network, 16),
+        **engine_formats(model),
+        "accumulator_bits": accumulator_bits(network, 16),
         "shifts": tuple(shape.shift for shape in network.layers),
-        "h_elements": layer.hidden, "states": layer.hidden * contexts,
+        "h_elements": layer.hidden,
+        "states": layer.hidden * contexts,
         "accumulators": 1 + case.batch * network.layers[0].blocks(case.engine["rows"]),
-        "x_elements": case.batch * -(-layer.input // per_beat) * per_beat, "weight_words": 1 << 16}
+        "x_elements": case.batch * -(-layer.input // per_beat) * per_beat,
+        "weight_words": 1 << 16,
+    }
     config = EngineConfig(**fields | case.engine)
     pinned = tail_columns(network.layers[0], config)
     planner = BatchPlanner(network, config, layer.steps, case.batch, pinned, case.home)

@@ -5,11 +5,11 @@ The published schedule fetches part of W_h at every time step and uses it once
 uses every word for all sequences, so nothing of the weights has to stay on chip.
 """
 
-from lstm_hw.config import EngineConfig
-from lstm_hw.plan.load_timing import MemoryModel
+from lstm_hw.machine.config import EngineConfig
 from lstm_hw.plan.rowblock import RowBlockPlanner
 from lstm_hw.plan.sbe_model import alpha, exact, knee, peak_rate, stream_rate, throughput
 from lstm_hw.plan.sizing import accumulator_bits, engine_formats, network_of
+from lstm_hw.proof.load_timing import MemoryModel
 
 from .table import Row
 from .verilog import play
@@ -39,10 +39,17 @@ def planned(layer, engine=None, groups=GROUPS, steps=STEPS, activation="pwl"):
     stride = -(-layer.hidden // block) * block
     x_stride = -(-layer.input // engine["x_per_beat"]) * engine["x_per_beat"]
     config = EngineConfig(
-        **engine, **engine_formats(model), accumulator_bits=accumulator_bits(network, 16),
-        shifts=tuple(shape.shift for shape in network.layers), h_elements=2 * groups * stride,
-        x_elements=2 * groups * x_stride, states=groups * engine["contexts"] * stride, accumulators=1 + groups,
-        finish_entries=2 * groups, weight_words=1024)
+        **engine,
+        **engine_formats(model),
+        accumulator_bits=accumulator_bits(network, 16),
+        shifts=tuple(shape.shift for shape in network.layers),
+        h_elements=2 * groups * stride,
+        x_elements=2 * groups * x_stride,
+        states=groups * engine["contexts"] * stride,
+        accumulators=1 + groups,
+        finish_entries=2 * groups,
+        weight_words=1024,
+    )
     return model, RowBlockPlanner(network, config, groups).plan(), x[:, :steps]
 
 
@@ -69,16 +76,21 @@ def rows(plan, counters, steps, dsp):
     stalls = ("stall_weights", "stall_h", "stall_x", "stall_output")
     first = exact(plan, MEMORY, steps=1).to_dict()
     figures = {
-        "lanes": (config.lanes, "lanes"), "dsp": (dsp, "slices"), "sequences": (plan.sequences, "sequences"),
+        "lanes": (config.lanes, "lanes"),
+        "dsp": (dsp, "slices"),
+        "sequences": (plan.sequences, "sequences"),
         "cycles": (cycles, "cycles"),
         "lane_utilisation": (100 * macs / (cycles * config.lanes), "% of lane-cycles, start to done"),
         "interstep_stall_cycles": (max(0, sum(counters[name] - first[name] for name in stalls)), "cycles"),
-        "gops": (gops, f"GOPS at {CLOCK} MHz"), "gops_per_dsp": (gops / dsp, "GOPS"),
+        "gops": (gops, f"GOPS at {CLOCK} MHz"),
+        "gops_per_dsp": (gops / dsp, "GOPS"),
         "dram_bytes": (counters["read_beats"] * beat, "bytes"),
         "port_bandwidth": (beat / MEMORY.interval * CLOCK / 1000, "GB/s at most"),
         "used_bandwidth": (counters["read_beats"] * beat / cycles * CLOCK / 1000, "GB/s on average"),
         "limiting_bandwidth": (config.word_bytes / plan.groups * CLOCK / 1000, "GB/s below which the lanes wait"),
     }
     source = f"emitted Verilog; memory latency {MEMORY.latency} cycles; published: equation (5), {SOURCE}"
-    return [Row(metric, "case3", value, unit, 100 * published / peak if metric == "lane_utilisation" else None, source)
-            for metric, (value, unit) in figures.items()]
+    return [
+        Row(metric, "case3", value, unit, 100 * published / peak if metric == "lane_utilisation" else None, source)
+        for metric, (value, unit) in figures.items()
+    ]

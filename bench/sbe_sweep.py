@@ -12,9 +12,9 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from lstm_hw.cli import progress
-from lstm_hw.plan.load_timing import MemoryModel
 from lstm_hw.plan.sbe_model import alpha, exact, knee, operations, peak_rate, stream_rate, throughput
-from lstm_hw.plots import save
+from lstm_hw.project.plots import save
+from lstm_hw.proof.load_timing import MemoryModel
 
 from .sbe_case import Case, measure, prepared
 from .table import FOLDER, Row, text, write
@@ -40,13 +40,27 @@ class Sweep:
 
 def engine(rows, bits, contexts=1):
     """Fields of EngineConfig; memory width in bits."""
-    return {"rows": rows, "contexts": contexts, "axi_data_bits": bits, "accumulators": ENTRIES, "cells": 5,
-            "x_per_beat": 8 if contexts > 1 else 1}
+    return {
+        "rows": rows,
+        "contexts": contexts,
+        "axi_data_bits": bits,
+        "accumulators": ENTRIES,
+        "cells": 5,
+        "x_per_beat": 8 if contexts > 1 else 1,
+    }
 
 
 SWEEPS = (
-    Sweep(workload("lrcn"), ((engine(64, 512), 1), (engine(128, 512, 4), 1), (engine(256, 512), 1),
-                             (engine(128, 512), 4), (engine(128, 64), 1))),
+    Sweep(
+        workload("lrcn"),
+        (
+            (engine(64, 512), 1),
+            (engine(128, 512, 4), 1),
+            (engine(256, 512), 1),
+            (engine(128, 512), 4),
+            (engine(128, 64), 1),
+        ),
+    ),
     Sweep(Workload("small", 192, 64, 32, "made up"), ((engine(32, 64), 1),), verilog=(1, 4, 16)),
 )
 
@@ -85,8 +99,14 @@ class Point:
 
     def row(self):
         how = "emitted Verilog" if self.verilog else "timing model"
-        return Row("operations_per_cycle", self.name, self.ours, f"operations a cycle of {self.peak:g}",
-                   self.published, f"{how}; published: equations of Que et al., ASAP 2019")
+        return Row(
+            "operations_per_cycle",
+            self.name,
+            self.ours,
+            f"operations a cycle of {self.peak:g}",
+            self.published,
+            f"{how}; published: equations of Que et al., ASAP 2019",
+        )
 
 
 def cases(sweep):
@@ -123,9 +143,17 @@ def point(planner, memory, counters, name, verilog=False):
     resident = (layer.matrix_rows * layer.outputs - refetched * config.rows) * config.weight_bits // 8
     n_pe, n_t = peak_rate(config), stream_rate(config, memory)
     operations_made = operations(layer) * planner.steps * config.contexts
-    return Point(name, planner.case, config.lanes, planner.batch, knee(config, memory), n_pe,
-                 throughput(n_pe, n_t, planner.batch, alpha(layer, resident, config.weight_bits)),
-                 operations_made / counters["cycles"], verilog)
+    return Point(
+        name,
+        planner.case,
+        config.lanes,
+        planner.batch,
+        knee(config, memory),
+        n_pe,
+        throughput(n_pe, n_t, planner.batch, alpha(layer, resident, config.weight_bits)),
+        operations_made / counters["cycles"],
+        verilog,
+    )
 
 
 def sweep_points(sweep, folder, update=lambda done, total: None):
@@ -168,8 +196,14 @@ def _roofline(axes, points):
         timed, colour = [p for p in mine if not p.verilog], f"C{number}"
         axes.plot([p.batch for p in timed], [100 * p.published / p.peak for p in timed], color=colour, linewidth=1)
         axes.axvline(knee_, color=colour, linewidth=0.7, linestyle=":")
-        axes.plot([p.batch for p in timed], [100 * p.ours / p.peak for p in timed], "o", color=colour,
-                  fillstyle="none", label=f"{lanes} lanes, knee {knee_:g}")
+        axes.plot(
+            [p.batch for p in timed],
+            [100 * p.ours / p.peak for p in timed],
+            "o",
+            color=colour,
+            fillstyle="none",
+            label=f"{lanes} lanes, knee {knee_:g}",
+        )
         checked = [p for p in mine if p.verilog]
         axes.plot([p.batch for p in checked], [100 * p.ours / p.peak for p in checked], "x", color=colour)
     axes.plot([], [], "-", color="black", linewidth=1, label="equations (2), (3), (5), (6)")

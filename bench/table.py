@@ -52,8 +52,10 @@ def text(rows):
     cells = [("metric", "config", "ours", "published", "unit", "source")]
     cells += [(row.metric, row.config, _number(row.ours), _number(row.published), row.unit, row.source) for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ["  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(line, "<<>><<", widths, strict=True))
-             for line in cells]
+    lines = [
+        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(line, "<<>><<", widths, strict=True))
+        for line in cells
+    ]
     lines.insert(1, "  ".join("-" * width for width in widths))
     return "\n".join(line.rstrip() for line in lines)
 

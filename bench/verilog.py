@@ -5,14 +5,14 @@ reference and counters the estimate, or the bench fails.
 """
 
 from lstm_hw.cli import progress
-from lstm_hw.emit import write_verilog
 from lstm_hw.errors import VerificationError
 from lstm_hw.gateware.top import Top
-from lstm_hw.image.pack import pack, to_bytes
+from lstm_hw.machine.pack import pack, to_bytes
 from lstm_hw.model.reference import integer_reference
-from lstm_hw.plan.checker import check
-from lstm_hw.plan.interpreter import Interpreter
-from lstm_hw.scenario import Run, Scenario, pack_beats
+from lstm_hw.proof.checker import check
+from lstm_hw.proof.interpreter import Interpreter
+from lstm_hw.verify.scenario import Run, Scenario, pack_beats
+from lstm_hw.verilog.emit import write_verilog
 from sim.scale import run_scale
 
 
@@ -76,5 +76,5 @@ def play(name, model, plan, x, memory, folder, steps_checked=3, build_dir=None):
     verilog = write_verilog(f"{folder}/lstm_engine.v", Top(plan.config), "lstm_engine")
     with progress(name) as update:
         runs = run_scale(folder, scenario, verilog, memory, image=plan.image, build_dir=build_dir, progress=update)
-    runs = runs[int("load" in plan.program.entries):]
+    runs = runs[int("load" in plan.program.entries) :]
     return {name: sum(run[name] for run in runs) for name in runs[0]}

@@ -58,7 +58,7 @@ def random_stack(name, sizes, steps, sequences=1, activation="quadratic64", seed
     rng = np.random.default_rng(seed)
     layers = []
     for inputs, hidden in pairwise(sizes):
-        bound = 1 / np.sqrt(hidden)      # torch.nn.LSTM's initial range
+        bound = 1 / np.sqrt(hidden)  # torch.nn.LSTM's initial range
         w_x, w_h = (rng.uniform(-bound, bound, (4 * hidden, columns)) for columns in (inputs, hidden))
         layers.append(LstmWeights(w_x, w_h, rng.uniform(-bound, bound, 4 * hidden)))
     model = FloatModel(tuple(layers), None, source=name)

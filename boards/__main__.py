@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from lstm_hw.api import convert
 from lstm_hw.cli import progress
 from lstm_hw.errors import LstmHwError
 from lstm_hw.files import write_json
+from lstm_hw.machine.parts import KINDS
+from lstm_hw.project.api import convert
 
-from .parts import KINDS
 from .plan import BOARDS, TOP, Plan, scenario_of
 
 CONFIG = "examples/digits/digits.toml"
@@ -24,10 +24,15 @@ def entry(plan, usage):
     part, config, run = platform.part, scenario.config, scenario.runs[1]
     cycles = run.counters["cycles"]
     return {
-        "board": plan.board, "part": part.name, "source": part.source, "lanes": config.lanes,
+        "board": plan.board,
+        "part": part.name,
+        "source": part.source,
+        "lanes": config.lanes,
         "weight_buffer_kbit": config.weight_words * config.word_bits / 1024,
-        "clock_mhz": platform.clock_mhz, "clock_checked": platform.clock_checked,
-        "steps": run.steps, "cycles": cycles,
+        "clock_mhz": platform.clock_mhz,
+        "clock_checked": platform.clock_checked,
+        "steps": run.steps,
+        "cycles": cycles,
         "sequences_per_second": round(platform.clock_mhz * 1e6 * config.contexts / cycles),
         "used": {name: getattr(usage, name) for name in KINDS},
         "available": {name: getattr(part, name) for name in KINDS},
@@ -39,14 +44,23 @@ def table(entries):
     headings = ["board", "part", "lanes", "LUT", "FF", "BRAM36", "DSP", "MHz", "cycles", "sequences/s"]
     lines = []
     for e in entries:
-        shares = [f"{e['used'][n]:g}/{e['available'][n]:g} ({e['used'][n] / e['available'][n]:.0%})"
-                  for n in KINDS]
-        lines.append([e["board"], e["part"], str(e["lanes"]), *shares,
-                      f"{e['clock_mhz']}{'' if e['clock_checked'] else '*'}", str(e["cycles"]),
-                      f"{e['sequences_per_second']:,}"])
+        shares = [f"{e['used'][n]:g}/{e['available'][n]:g} ({e['used'][n] / e['available'][n]:.0%})" for n in KINDS]
+        lines.append(
+            [
+                e["board"],
+                e["part"],
+                str(e["lanes"]),
+                *shares,
+                f"{e['clock_mhz']}{'' if e['clock_checked'] else '*'}",
+                str(e["cycles"]),
+                f"{e['sequences_per_second']:,}",
+            ]
+        )
     widths = [max(map(len, column)) for column in zip(headings, *lines, strict=True)]
-    text = "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-                     for line in [headings, *lines])
+    text = "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in [headings, *lines]
+    )
     notes = ["BRAM36: block RAMs of 36 kbit, one of 18 kbit counted half."]
     if not all(e["clock_checked"] for e in entries):
         notes.append("* The aim of the plan; no place and route has confirmed it here.")

@@ -49,8 +49,9 @@ class AxiRom(wiring.Component):
             raise ConfigError("ROM base", hex(base), f"must be a multiple of {self.word_bytes}")
         self.first = base // self.word_bytes
         padded = image + bytes(-len(image) % self.word_bytes)
-        words = [int.from_bytes(padded[at:at + self.word_bytes], "little")
-                 for at in range(0, len(padded), self.word_bytes)]
+        words = [
+            int.from_bytes(padded[at : at + self.word_bytes], "little") for at in range(0, len(padded), self.word_bytes)
+        ]
         self.reader = RomReader(data_bits, words, max_words=MAX_BURST)
         super().__init__({"bus": In(Axi4Read(address_bits, data_bits))})
 
@@ -59,16 +60,21 @@ class AxiRom(wiring.Component):
         m.submodules.reader = reader = self.reader
         bus = self.bus
         # The low address bits are ignored, as AXI has it for a full-width burst.
-        word = bus.araddr[exact_log2(self.word_bytes):]
+        word = bus.araddr[exact_log2(self.word_bytes) :]
         offset = Signal(len(word))
         inside, arid = Signal(), Signal.like(bus.arid)
         m.d.comb += [
             offset.eq(word - self.first),
-            reader.i.payload.address.eq(offset), reader.i.payload.extra.eq(bus.arlen),
-            reader.i.valid.eq(bus.arvalid & ~bus.rvalid), bus.arready.eq(reader.i.ready & ~bus.rvalid),
-            bus.rvalid.eq(reader.o.valid), reader.o.ready.eq(bus.rready),
-            bus.rdata.eq(reader.o.payload.data), bus.rlast.eq(reader.o.payload.last),
-            bus.rresp.eq(OKAY), bus.rid.eq(arid),
+            reader.i.payload.address.eq(offset),
+            reader.i.payload.extra.eq(bus.arlen),
+            reader.i.valid.eq(bus.arvalid & ~bus.rvalid),
+            bus.arready.eq(reader.i.ready & ~bus.rvalid),
+            bus.rvalid.eq(reader.o.valid),
+            reader.o.ready.eq(bus.rready),
+            bus.rdata.eq(reader.o.payload.data),
+            bus.rlast.eq(reader.o.payload.last),
+            bus.rresp.eq(OKAY),
+            bus.rid.eq(arid),
         ]
         with m.If(~inside):
             m.d.comb += bus.rresp.eq(DECERR)

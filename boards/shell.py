@@ -36,9 +36,15 @@ class Shell(Elaboratable):
         shown = {name: Signal(name=name) for name in ("heartbeat", "running", "pass", "fail")}
         passed = Signal(self.passed_bits)
         m.submodules.self_test = Instance(
-            NAME, i_clk=ClockSignal(), i_rst=ResetSignal(), i_i_restart=restart,
+            NAME,
+            i_clk=ClockSignal(),
+            i_rst=ResetSignal(),
+            i_i_restart=restart,
             **{f"o_o_{name}": signal for name, signal in shown.items()},
-            o_o_passed=passed, o_o_reason=Signal(3), o_o_cycles=Signal(32))
+            o_o_passed=passed,
+            o_o_reason=Signal(3),
+            o_o_cycles=Signal(32),
+        )
         leds = [number for name, number in platform.resources if name == "led"]
         for number, value in zip(sorted(leds), [*shown.values(), *passed], strict=False):
             m.submodules[f"led{number}"] = led = io.Buffer("o", platform.request("led", number, dir="-"))

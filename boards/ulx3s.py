@@ -5,8 +5,9 @@ from amaranth.lib import io
 from amaranth.lib.cdc import ResetSynchronizer
 from amaranth_boards.ulx3s import ULX3S_85F_Platform
 
+from lstm_hw.machine.parts import ECP5_85
+
 from .ecp5 import Device
-from .parts import ECP5_85
 
 DEVICE = Device("85k", "CABGA381", "6")
 _VCO_MHZ = 600
@@ -32,15 +33,41 @@ class ULX3SPlatform(ULX3S_85F_Platform):
         divider = _VCO_MHZ // self.clock_mhz
         m.submodules.pll = Instance(
             "EHXPLLL",
-            a_FREQUENCY_PIN_CLKI=str(self.input_mhz), a_FREQUENCY_PIN_CLKOP=str(self.clock_mhz),
-            a_ICP_CURRENT="12", a_LPF_RESISTOR="8", a_MFG_ENABLE_FILTEROPAMP="1", a_MFG_GMCREF_SEL="2",
-            p_PLLRST_ENA="DISABLED", p_INTFB_WAKE="DISABLED", p_STDBY_ENABLE="DISABLED", p_DPHASE_SOURCE="DISABLED",
-            p_OUTDIVIDER_MUXA="DIVA", p_OUTDIVIDER_MUXB="DIVB", p_OUTDIVIDER_MUXC="DIVC", p_OUTDIVIDER_MUXD="DIVD",
-            p_FEEDBK_PATH="CLKOP", p_CLKI_DIV=1, p_CLKFB_DIV=self.clock_mhz // self.input_mhz,
-            p_CLKOP_ENABLE="ENABLED", p_CLKOP_DIV=divider, p_CLKOP_CPHASE=divider // 2 - 1, p_CLKOP_FPHASE=0,
-            i_CLKI=clock_buffer.i, i_CLKFB=ClockSignal(), o_CLKOP=ClockSignal(), o_LOCK=locked,
-            i_RST=Const(0), i_STDBY=Const(0), i_PHASESEL0=Const(0), i_PHASESEL1=Const(0), i_PHASEDIR=Const(1),
-            i_PHASESTEP=Const(1), i_PHASELOADREG=Const(1), i_PLLWAKESYNC=Const(0), i_ENCLKOP=Const(0))
+            a_FREQUENCY_PIN_CLKI=str(self.input_mhz),
+            a_FREQUENCY_PIN_CLKOP=str(self.clock_mhz),
+            a_ICP_CURRENT="12",
+            a_LPF_RESISTOR="8",
+            a_MFG_ENABLE_FILTEROPAMP="1",
+            a_MFG_GMCREF_SEL="2",
+            p_PLLRST_ENA="DISABLED",
+            p_INTFB_WAKE="DISABLED",
+            p_STDBY_ENABLE="DISABLED",
+            p_DPHASE_SOURCE="DISABLED",
+            p_OUTDIVIDER_MUXA="DIVA",
+            p_OUTDIVIDER_MUXB="DIVB",
+            p_OUTDIVIDER_MUXC="DIVC",
+            p_OUTDIVIDER_MUXD="DIVD",
+            p_FEEDBK_PATH="CLKOP",
+            p_CLKI_DIV=1,
+            p_CLKFB_DIV=self.clock_mhz // self.input_mhz,
+            p_CLKOP_ENABLE="ENABLED",
+            p_CLKOP_DIV=divider,
+            p_CLKOP_CPHASE=divider // 2 - 1,
+            p_CLKOP_FPHASE=0,
+            i_CLKI=clock_buffer.i,
+            i_CLKFB=ClockSignal(),
+            o_CLKOP=ClockSignal(),
+            o_LOCK=locked,
+            i_RST=Const(0),
+            i_STDBY=Const(0),
+            i_PHASESEL0=Const(0),
+            i_PHASESEL1=Const(0),
+            i_PHASEDIR=Const(1),
+            i_PHASESTEP=Const(1),
+            i_PHASELOADREG=Const(1),
+            i_PLLWAKESYNC=Const(0),
+            i_ENCLKOP=Const(0),
+        )
         m.submodules.reset = ResetSynchronizer(~locked, domain="sync")
 
     def integration_files(self, engine_config):

@@ -4,7 +4,8 @@ from amaranth.build import Attrs, Clock, DiffPairs, Pins, Resource
 from amaranth.vendor import XilinxPlatform
 from amaranth_boards.resources import LEDResources, UARTResource
 
-from .parts import VIRTEX_485T
+from lstm_hw.machine.parts import VIRTEX_485T
+
 from .xilinx import SevenSeries
 
 _LEVEL = Attrs(IOSTANDARD="LVCMOS18")
@@ -25,5 +26,6 @@ class VC707Platform(SevenSeries, XilinxPlatform):
     ]
     connectors = []
     # Bank 0, whose pins configure the device, is on 1.8 V.
-    overrides = {"add_constraints": "set_property CFGBVS GND [current_design]\n"
-                                    "set_property CONFIG_VOLTAGE 1.8 [current_design]"}
+    overrides = {
+        "add_constraints": "set_property CFGBVS GND [current_design]\nset_property CONFIG_VOLTAGE 1.8 [current_design]"
+    }

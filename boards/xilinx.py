@@ -21,10 +21,18 @@ def add_pll(m, clock_io, input_mhz, output_mhz, vco_mhz=1000):
     feedback, divided, locked = Signal(name="pll_feedback"), Signal(name="pll_clock"), Signal(name="pll_locked")
     m.submodules.pll = Instance(
         "PLLE2_BASE",
-        p_CLKIN1_PERIOD=1000 / input_mhz, p_CLKFBOUT_MULT=vco_mhz // input_mhz, p_DIVCLK_DIVIDE=1,
+        p_CLKIN1_PERIOD=1000 / input_mhz,
+        p_CLKFBOUT_MULT=vco_mhz // input_mhz,
+        p_DIVCLK_DIVIDE=1,
         p_CLKOUT0_DIVIDE=vco_mhz // output_mhz,
-        i_CLKIN1=clock_buffer.i, i_CLKFBIN=feedback, o_CLKFBOUT=feedback, i_RST=0, i_PWRDWN=0,
-        o_CLKOUT0=divided, o_LOCKED=locked)
+        i_CLKIN1=clock_buffer.i,
+        i_CLKFBIN=feedback,
+        o_CLKFBOUT=feedback,
+        i_RST=0,
+        i_PWRDWN=0,
+        o_CLKOUT0=divided,
+        o_LOCKED=locked,
+    )
     m.submodules.clock = Instance("BUFG", i_I=divided, o_O=ClockSignal())
     m.submodules.reset = ResetSynchronizer(~locked, domain="sync")
 

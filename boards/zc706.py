@@ -8,8 +8,9 @@ from amaranth.build import Attrs, Clock, DiffPairs, Pins, Resource
 from amaranth.vendor import XilinxPlatform
 from amaranth_boards.resources import SwitchResources
 
+from lstm_hw.machine.parts import ZYNQ_7045
+
 from . import zynq_design
-from .parts import ZYNQ_7045
 from .xilinx import SevenSeries
 
 _LOW, _HIGH = Attrs(IOSTANDARD="LVCMOS15"), Attrs(IOSTANDARD="LVCMOS25")
@@ -24,10 +25,14 @@ class ZC706Platform(SevenSeries, XilinxPlatform):
     restart = "button", 0
     resources = [
         Resource("clk200", 0, DiffPairs("H9", "G9", dir="i"), Clock(200e6), Attrs(IOSTANDARD="LVDS")),
-        *(Resource("led", number, Pins(pin, dir="o"), level)
-          for number, (pin, level) in enumerate([("Y21", _HIGH), ("G2", _LOW), ("W21", _HIGH), ("A17", _LOW)])),
-        *(Resource("button", number, Pins(pin, dir="i"), level)
-          for number, (pin, level) in enumerate([("AK25", _HIGH), ("K15", _LOW), ("R27", _HIGH)])),
+        *(
+            Resource("led", number, Pins(pin, dir="o"), level)
+            for number, (pin, level) in enumerate([("Y21", _HIGH), ("G2", _LOW), ("W21", _HIGH), ("A17", _LOW)])
+        ),
+        *(
+            Resource("button", number, Pins(pin, dir="i"), level)
+            for number, (pin, level) in enumerate([("AK25", _HIGH), ("K15", _LOW), ("R27", _HIGH)])
+        ),
         *SwitchResources(pins="AB17 AC16 AC17 AJ13", attrs=_HIGH),
     ]
     connectors = []

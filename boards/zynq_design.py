@@ -4,10 +4,10 @@ It is an integration template: written from the documentation of the cores and n
 script's header says too.
 """
 
-from lstm_hw.config import VALUE_BITS
 from lstm_hw.errors import ConfigError
-from lstm_hw.gateware.top import CONTROL, WEIGHTS, X, Y
-from lstm_hw.registers import ADDRESS_BITS
+from lstm_hw.machine.config import VALUE_BITS
+from lstm_hw.machine.ports import CONTROL, WEIGHTS, X, Y
+from lstm_hw.machine.registers import ADDRESS_BITS
 
 CONTROL_BASE, DMA_BASE = 0x43C00000, 0x40400000
 """Addresses of the engine's registers and of those of the stream DMA, as the processor sees them."""
@@ -140,6 +140,17 @@ def script(engine_config, name="zc706", part="xc7z045ffg900-2"):
         raise ConfigError("engine.axi_ports", engine_config.axi_ports, "must be 1 for the block design of this board")
     x_bits = engine_config.operand_bits * engine_config.x_per_beat
     return _TEMPLATE.format(
-        name=name, part=part, control=CONTROL, weights=WEIGHTS, x=X, y=Y, x_bits=x_bits, clock=CLOCK_MHZ,
-        memory_bits=max(32, x_bits), y_bits=VALUE_BITS, control_base=CONTROL_BASE, dma_base=DMA_BASE,
-        control_range=f"{(1 << ADDRESS_BITS) >> 10}K")
+        name=name,
+        part=part,
+        control=CONTROL,
+        weights=WEIGHTS,
+        x=X,
+        y=Y,
+        x_bits=x_bits,
+        clock=CLOCK_MHZ,
+        memory_bits=max(32, x_bits),
+        y_bits=VALUE_BITS,
+        control_base=CONTROL_BASE,
+        dma_base=DMA_BASE,
+        control_range=f"{(1 << ADDRESS_BITS) >> 10}K",
+    )

@@ -10,8 +10,15 @@
 from importlib import import_module
 
 _HOMES = {
-    "convert": ".api", "load": ".api", "load_model": ".api", "Project": ".api", "ProjectConfig": ".project",
-    "EngineConfig": ".config", "QuantConfig": ".model.quantize", "QFormat": ".formats", "Stress": ".scenario",
+    "convert": ".project.api",
+    "load": ".project.api",
+    "load_model": ".project.api",
+    "Project": ".project.api",
+    "ProjectConfig": ".project.settings",
+    "EngineConfig": ".machine.config",
+    "QuantConfig": ".model.quantize",
+    "QFormat": ".machine.formats",
+    "Stress": ".verify.scenario",
     "LstmHwError": ".errors",
 }
 __all__ = sorted(_HOMES)

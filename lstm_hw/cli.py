@@ -1,4 +1,4 @@
-"""The command line: one verb a step, a thin shell over :mod:`lstm_hw.api` and :mod:`lstm_hw.flow`."""
+"""The command line: one verb a step, a thin shell over :mod:`lstm_hw.project.api` and :mod:`lstm_hw.project.flow`."""
 
 import sys
 from contextlib import contextmanager
@@ -22,14 +22,20 @@ class Commands(click.Group):
             sys.exit(1)
 
     def list_commands(self, context):
-        return list(self.commands)      # in the order of the flow, not of the alphabet
+        return list(self.commands)  # in the order of the flow, not of the alphabet
 
 
 @contextmanager
 def progress(label):
     """A progress bar on stderr, if that is a terminal."""
-    bar = tqdm(desc=label, file=sys.stderr, disable=None, leave=False, total=0,
-               bar_format="{desc:<10} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} {elapsed}")
+    bar = tqdm(
+        desc=label,
+        file=sys.stderr,
+        disable=None,
+        leave=False,
+        total=0,
+        bar_format="{desc:<10} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} {elapsed}",
+    )
 
     def update(done, total):
         bar.total = total
@@ -43,6 +49,7 @@ def progress(label):
 
 def verb(examples):
     """A command on a configuration file, with examples in its help."""
+
     def decorate(function):
         shown = "\n".join(f"  lstm-hw {example}" for example in examples)
         command = main.command(epilog=f"\b\nExamples:\n{shown}")(function)
@@ -53,8 +60,8 @@ def verb(examples):
 
 
 def project_of(config):
-    from .api import convert
-    from .project import ProjectConfig
+    from .project.api import convert
+    from .project.settings import ProjectConfig
 
     return convert(ProjectConfig.load(config), progress=progress)
 
@@ -69,8 +76,9 @@ def then(name, config):
         click.echo(f"next: lstm-hw {NEXT[name]} {config}")
 
 
-simulator_option = click.option("--simulator", type=click.Choice(["verilator", "icarus"]),
-                                help="Instead of the configuration's.")
+simulator_option = click.option(
+    "--simulator", type=click.Choice(["verilator", "icarus"]), help="Instead of the configuration's."
+)
 images_option = click.option("--images", type=click.IntRange(1), help="Test sequences to simulate, from the first.")
 
 
@@ -92,15 +100,19 @@ def quantize(config):
     folder = project.write_settings()
     click.echo(f"input: {qmodel.input_format}")
     for number, layer in enumerate(qmodel.layers):
-        click.echo(f"layer {number}: LSTM {layer.input_size} -> {layer.hidden_size}, W_x {layer.w_x_format}, "
-                   f"W_h {layer.w_h_format}, preact and c {layer.preact}, h {layer.hidden}")
+        click.echo(
+            f"layer {number}: LSTM {layer.input_size} -> {layer.hidden_size}, W_x {layer.w_x_format}, "
+            f"W_h {layer.w_h_format}, preact and c {layer.preact}, h {layer.hidden}"
+        )
     if qmodel.head is not None:
         head = qmodel.head
         click.echo(f"head: {head.input_size} -> {head.output_size}, W {head.w_format}, outputs {head.output}")
     accuracy = project.accuracy() if project.data.x is not None else None
     if accuracy:
-        click.echo(f"accuracy of {accuracy['sequences']} sequences: float {accuracy['float']:.2%}, "
-                   f"integer {accuracy['integer']:.2%}")
+        click.echo(
+            f"accuracy of {accuracy['sequences']} sequences: float {accuracy['float']:.2%}, "
+            f"integer {accuracy['integer']:.2%}"
+        )
     wrote(folder / "quantized.safetensors", folder / "resolved.toml")
     then("quantize", config)
 
@@ -109,17 +121,23 @@ def quantize(config):
 @click.option("--steps", type=click.IntRange(1), help="Time steps of a sequence; those of the test inputs without it.")
 def estimate(config, steps):
     """Plan, check the plan and count cycles, without simulating anything."""
-    from .cycles import STALLS
+    from .proof.cycles import STALLS
 
     project = project_of(config)
     cycles = project.write_estimate(steps)
     engine = project.engine
-    click.echo(f"engine: {engine.rows} rows x {engine.contexts} contexts = {engine.lanes} lanes, "
-               f"{engine.weight_bits}-bit weights, {engine.weight_words} weight words")
-    click.echo(f"run of {cycles.steps} steps: {cycles.run['cycles']} cycles, {cycles.per_step:.1f} a step, "
-               f"{cycles.per_further_step:.1f} a further step")
-    click.echo(f"lanes: {cycles.run['busy']} cycles busy, {', '.join(f'{cycles.run[n]} {n}' for n in STALLS)}, "
-               f"{cycles.run['empty']} empty; utilisation {cycles.utilisation:.1%}")
+    click.echo(
+        f"engine: {engine.rows} rows x {engine.contexts} contexts = {engine.lanes} lanes, "
+        f"{engine.weight_bits}-bit weights, {engine.weight_words} weight words"
+    )
+    click.echo(
+        f"run of {cycles.steps} steps: {cycles.run['cycles']} cycles, {cycles.per_step:.1f} a step, "
+        f"{cycles.per_further_step:.1f} a further step"
+    )
+    click.echo(
+        f"lanes: {cycles.run['busy']} cycles busy, {', '.join(f'{cycles.run[n]} {n}' for n in STALLS)}, "
+        f"{cycles.run['empty']} empty; utilisation {cycles.utilisation:.1%}"
+    )
     click.echo(f"load: {cycles.load['cycles']} cycles, {cycles.load['read_beats']} beats of {engine.beat_bytes} bytes")
     wrote(project.folder / "estimate.json")
     then("estimate", config)
@@ -133,14 +151,22 @@ def generate(config):
     then("generate", config)
 
 
-@verb(["simulate examples/digits/digits.toml", "simulate examples/digits/digits.toml --simulator icarus --images 2",
-       "simulate examples/digits/digits.toml --stress 0.5 --images 20",
-       "simulate examples/digits/digits.toml --images 1 --waves"])
+@verb(
+    [
+        "simulate examples/digits/digits.toml",
+        "simulate examples/digits/digits.toml --simulator icarus --images 2",
+        "simulate examples/digits/digits.toml --stress 0.5 --images 20",
+        "simulate examples/digits/digits.toml --images 1 --waves",
+    ]
+)
 @simulator_option
 @images_option
 @click.option("--waves", is_flag=True, help="Record every signal in an FST file.")
-@click.option("--stress", type=click.FloatRange(0, 1, max_open=True),
-              help="Probability that each stream and the memory pause, in each cycle.")
+@click.option(
+    "--stress",
+    type=click.FloatRange(0, 1, max_open=True),
+    help="Probability that each stream and the memory pause, in each cycle.",
+)
 def simulate(config, simulator, images, waves, stress):
     """Compare every bit and cycle of the Verilog with the references."""
     from dataclasses import replace
@@ -149,8 +175,11 @@ def simulate(config, simulator, images, waves, stress):
     if stress is not None:
         stress = replace(project.config.simulate.stress, x_idle=stress, y_stall=stress, memory_stall=stress)
     measured = project.simulate(images, simulator, waves, stress)
-    counted = "counters of every run as estimated" if measured.cycles_equal else \
-        "counters not compared, since streams or memory were held back"
+    counted = (
+        "counters of every run as estimated"
+        if measured.cycles_equal
+        else "counters not compared, since streams or memory were held back"
+    )
     click.echo(f"{measured.simulator}: {len(measured.outputs)} sequences, every output bit as in the integer reference")
     click.echo(counted)
     click.echo(f"{measured.cycles_simulated} cycles in {measured.seconds:.1f} s")
@@ -159,8 +188,9 @@ def simulate(config, simulator, images, waves, stress):
 
 
 @verb(["report examples/digits/digits.toml", "report examples/digits/digits.toml --no-synthesis"])
-@click.option("--synthesis/--no-synthesis", default=None,
-              help="Count resources with Yosys, instead of as the configuration says.")
+@click.option(
+    "--synthesis/--no-synthesis", default=None, help="Count resources with Yosys, instead of as the configuration says."
+)
 def report(config, synthesis):
     """Count resources, collect the figures of the last simulation and draw plots."""
     project = project_of(config)
@@ -180,8 +210,8 @@ def show(project, made):
 @verb(["lint examples/digits/digits.toml"])
 def lint(config):
     """Check the Verilog with Verilator, all warnings on."""
-    from . import tools
-    from .simulate import TOPLEVEL
+    from .verify.simulate import TOPLEVEL
+    from .verilog import tools
 
     project = project_of(config)
     found = tools.lint([project.verilog], TOPLEVEL)
@@ -197,7 +227,7 @@ def lint(config):
 @images_option
 def run(config, simulator, images):
     """Do all: quantize, estimate, generate, simulate, report."""
-    from . import flow
+    from .project import flow
 
     project = project_of(config)
     steps = [step.name for step in flow.STEPS]
@@ -210,11 +240,13 @@ def run(config, simulator, images):
     show(project, made)
 
 
-@main.command(epilog="""\b
+@main.command(
+    epilog="""\b
 Examples:
   lstm-hw plan --inputs 256 --hidden 256 --contexts 2 --buffer 1024
   lstm-hw plan --inputs 1024 --hidden 1024 --sequences 8 --contexts 4 --port-bits 512
-  lstm-hw plan --inputs 256 --hidden 256 --contexts 2 --schedule sacc --output build/plan""")
+  lstm-hw plan --inputs 256 --hidden 256 --contexts 2 --schedule sacc --output build/plan"""
+)
 @click.option("--inputs", type=click.IntRange(1), required=True, help="Lx of the layer.")
 @click.option("--hidden", type=click.IntRange(1), required=True, help="Lh of the layer.")
 @click.option("--steps", type=click.IntRange(1), default=32, show_default=True, help="Time steps of a sequence.")
@@ -228,22 +260,24 @@ Examples:
 @click.option("--latency", type=click.IntRange(1), default=40, show_default=True, help="Cycles to the first beat.")
 @click.option("--schedule", default="auto", show_default=True, help="auto, or the beginning of a schedule's name.")
 @click.option("--output", type=click.Path(), help="Folder for the program's listing and its encoding.")
-def plan(inputs, hidden, steps, sequences, batch, rows, contexts, words, port_bits, interval, latency, schedule,
-         output):
+def plan(
+    inputs, hidden, steps, sequences, batch, rows, contexts, words, port_bits, interval, latency, schedule, output
+):
     """Compare the schedules for a layer whose weights are in memory, and take the best.
 
     Cycles and bytes come from the exact model, which the Verilog equals; every program that is written was proved.
     """
     from .files import write_file
-    from .plan.checker import check
-    from .plan.load_timing import MemoryModel
-    from .plan.network import LayerShape, Network
+    from .machine.network import LayerShape, Network
     from .plan.schedules import choose
     from .plan.sizing import streaming_engine
+    from .proof.checker import check
+    from .proof.load_timing import MemoryModel
 
     network = Network((LayerShape("lstm", inputs, hidden, 15),))
-    engine = streaming_engine(network, rows, contexts, words, max(1, sequences // contexts), batch or steps,
-                              axi_data_bits=port_bits)
+    engine = streaming_engine(
+        network, rows, contexts, words, max(1, sequences // contexts), batch or steps, axi_data_bits=port_bits
+    )
     with progress("plan") as update:
         choice = choose(network, engine, steps, sequences, batch, MemoryModel(latency, interval), schedule, update)
     click.echo(f"{'schedule':<28} {'cycles a step':>13} {'bytes a step':>13} {'lanes':>7}")
@@ -258,8 +292,10 @@ def plan(inputs, hidden, steps, sequences, batch, rows, contexts, words, port_bi
     if output:
         best = choice.outcome.plan
         check(best)
-        wrote(write_file(f"{output}/program.txt", best.program.listing()),
-              write_file(f"{output}/program.json", best.program.to_json()))
+        wrote(
+            write_file(f"{output}/program.txt", best.program.listing()),
+            write_file(f"{output}/program.json", best.program.to_json()),
+        )
 
 
 if __name__ == "__main__":

@@ -26,11 +26,11 @@ from cocotbext.axi import (
     AxiStreamSource,
 )
 
-from lstm_hw.config import VALUE_BITS
-from lstm_hw.driver import Driver
-from lstm_hw.gateware.top import CONTROL, X, Y, weight_prefixes
-from lstm_hw.registers import ErrorCode
-from lstm_hw.scenario import Scenario
+from lstm_hw.machine.config import VALUE_BITS
+from lstm_hw.machine.ports import CONTROL, X, Y, weight_prefixes
+from lstm_hw.machine.registers import ErrorCode
+from lstm_hw.verify.driver import Driver
+from lstm_hw.verify.scenario import Scenario
 
 CLOCK_NS = 10
 CYCLES_LIMIT = 200_000_000

@@ -11,8 +11,8 @@ import cocotb
 from cocotb.triggers import ClockCycles, with_timeout
 from cocotbext.axi import AxiResp, AxiStreamFrame
 
-from lstm_hw.registers import IDENTITY, PROGRAM, ErrorCode, lookup
-from lstm_hw.scenario import Scenario
+from lstm_hw.machine.registers import IDENTITY, PROGRAM, ErrorCode, lookup
+from lstm_hw.verify.scenario import Scenario
 
 from .bench_engine import CLOCK_NS, TB
 
@@ -62,6 +62,7 @@ class FaultTB(TB):
 
     async def ends(self):
         """Poll for the end of the run; returns its code."""
+
         async def poll():
             while not self.ctrl.field("done").extract(await self.driver.read("CTRL")):
                 pass
@@ -108,7 +109,7 @@ class FaultTB(TB):
         run, bits = self.scenario.runs[number], self.scenario.config.operand_bits
         words = [sum((int(v) & (1 << bits) - 1) << bits * e for e, v in enumerate(beat)) for beat in run.x.tolist()]
         length = run.lasts.tolist().index(1) + 1
-        return [words[n * length:(n + 1) * length] for n in range(vectors)]
+        return [words[n * length : (n + 1) * length] for n in range(vectors)]
 
 
 async def tlast_fails(dut, change):
@@ -173,9 +174,12 @@ async def memory_errors(dut):
     await tb.ready(weights=False)
     beats = len(tb.scenario.images[0]) // tb.scenario.config.beat_bytes
     codes = {AxiResp.SLVERR: ErrorCode.SLVERR, AxiResp.DECERR: ErrorCode.DECERR}
-    for beat, response, other in ((0, AxiResp.SLVERR, AxiResp.DECERR), (1, AxiResp.DECERR, AxiResp.SLVERR),
-                                  (beats // 2, AxiResp.SLVERR, AxiResp.DECERR),
-                                  (beats - 1, AxiResp.DECERR, AxiResp.SLVERR)):
+    for beat, response, other in (
+        (0, AxiResp.SLVERR, AxiResp.DECERR),
+        (1, AxiResp.DECERR, AxiResp.SLVERR),
+        (beats // 2, AxiResp.SLVERR, AxiResp.DECERR),
+        (beats - 1, AxiResp.DECERR, AxiResp.SLVERR),
+    ):
         # A later error of the other kind must not replace the first.
         tb.faults[0].arm({beat: response, beat + 1: other, beat + 5: other})
         await tb.start(LOAD)

@@ -15,7 +15,7 @@ from .progress import report_progress
 CLOCK_NS = 10
 MEMORY_BYTES = 1 << 18
 MAX_BURST_BYTES = 4096
-STALLS = (0, .1, .5, .9)
+STALLS = (0, 0.1, 0.5, 0.9)
 CYCLES_LIMIT = 200_000
 
 
@@ -30,7 +30,7 @@ class PoisonedMemory(Region):
         if address in self.poisoned:
             raise ValueError(f"word {address:#x} is poisoned")
         address %= len(self.content)
-        return self.content[address:address + length]
+        return self.content[address : address + length]
 
 
 class TB:
@@ -71,6 +71,7 @@ class TB:
 
     def stall(self, share):
         """Pause AR, R, descriptors and credit with this probability a cycle."""
+
         def pauses(rng):
             while True:
                 yield rng.random() < share
@@ -154,7 +155,7 @@ class TB:
         to_page = -(self.base // self.word_bytes) % page
         for _ in range(count):
             offset = rng.randrange(1 << 12)
-            if rng.random() < .5:
+            if rng.random() < 0.5:
                 offset = max(0, to_page + page * rng.randrange(9) - rng.randrange(9))
             beats = rng.choice([0, 1, 2, rng.randrange(1, 9), rng.randrange(1, 2 * page)])
             yield offset, beats, rng.randrange(2)
@@ -167,8 +168,10 @@ class TB:
 
     def expected(self, loads):
         edges = [(int(i == 0), int(i == beats - 1)) for _, beats, _ in loads for i in range(beats)]
-        data = [int.from_bytes((self.content * 2)[a % MEMORY_BYTES:][:self.word_bytes], "little")
-                for a in self.words(loads)]
+        data = [
+            int.from_bytes((self.content * 2)[a % MEMORY_BYTES :][: self.word_bytes], "little")
+            for a in self.words(loads)
+        ]
         return [(word, first, last) for word, (first, last) in zip(data, edges, strict=True)]
 
     async def clean_run(self, count, capacity):
@@ -214,7 +217,7 @@ async def ends_at_an_error(dut):
             await tb.idle()
             assert dut.o_error.value == 1
             assert int(dut.o_error_address.value) == bad
-            assert tb.beats == tb.expected(loads)[:words.index(bad)]
+            assert tb.beats == tb.expected(loads)[: words.index(bad)]
             tb.target.poisoned = set()
             await tb.clean_run(3, tb.capacity_choices[1])
 
@@ -236,5 +239,5 @@ async def stops_in_any_cycle(dut):
             tb.queue.clear()
             await tb.idle()
             assert tb.owed == 0 and dut.o_error.value == 0
-            assert tb.beats == tb.expected(loads)[:len(tb.beats)]
+            assert tb.beats == tb.expected(loads)[: len(tb.beats)]
             await tb.clean_run(3, tb.capacity_choices[1])

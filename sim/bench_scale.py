@@ -13,11 +13,11 @@ from cocotb.clock import Clock
 from cocotb.triggers import First, RisingEdge, Timer
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster
 
-from lstm_hw.config import VALUE_BITS
-from lstm_hw.driver import Driver
-from lstm_hw.gateware.top import CONTROL
-from lstm_hw.registers import ErrorCode
-from lstm_hw.scenario import Scenario
+from lstm_hw.machine.config import VALUE_BITS
+from lstm_hw.machine.ports import CONTROL
+from lstm_hw.machine.registers import ErrorCode
+from lstm_hw.verify.driver import Driver
+from lstm_hw.verify.scenario import Scenario
 from sim.bench_engine import CLOCK_NS, Port
 from sim.progress import report_progress
 

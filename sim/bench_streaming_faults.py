@@ -11,8 +11,8 @@ import cocotb
 from cocotb.triggers import RisingEdge, with_timeout
 from cocotbext.axi import AxiResp
 
-from lstm_hw.gateware.top import weight_prefixes
-from lstm_hw.registers import IDENTITY, ErrorCode
+from lstm_hw.machine.ports import weight_prefixes
+from lstm_hw.machine.registers import IDENTITY, ErrorCode
 
 from .bench_engine import CLOCK_NS
 from .bench_faults import RUN_CYCLES, FaultTB
@@ -25,8 +25,10 @@ class Requests:
     """Address of every beat that a port has asked for since :meth:`clear`, and how many of them have come."""
 
     def __init__(self, dut, prefix, beat_bytes):
-        self.signals = {name: getattr(dut, f"{prefix}_{name}") for name in (
-            "arvalid", "arready", "araddr", "arlen", "rvalid", "rready")}
+        self.signals = {
+            name: getattr(dut, f"{prefix}_{name}")
+            for name in ("arvalid", "arready", "araddr", "arlen", "rvalid", "rready")
+        }
         self.clock, self.beat_bytes = dut.aclk, beat_bytes
         self.clear()
         cocotb.start_soon(self.watch())
@@ -65,6 +67,7 @@ class StreamTB(FaultTB):
 
     async def beats(self, port, count):
         """Wait until that many beats have come over a port."""
+
         async def reach():
             while self.requests[port].received < count:
                 await RisingEdge(self.dut.aclk)
@@ -73,6 +76,7 @@ class StreamTB(FaultTB):
 
     async def fails(self):
         """Poll until the run has met an error; returns its code."""
+
         async def poll():
             while await self.code() == ErrorCode.NONE:
                 pass
@@ -104,7 +108,7 @@ async def memory_errors(dut):
     tb = StreamTB(dut)
     await tb.ready(weights=False)
     for number, beat in enumerate(tb.moments(4)):
-        response, other = (AxiResp.SLVERR, AxiResp.DECERR)[::1 - 2 * (number % 2)]
+        response, other = (AxiResp.SLVERR, AxiResp.DECERR)[:: 1 - 2 * (number % 2)]
         port = number // 2 % tb.ports
         # A later error of the other kind must not replace the first.
         tb.faults[port].arm({beat: response, beat + 1: other})

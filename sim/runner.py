@@ -23,8 +23,8 @@ from xml.etree import ElementTree
 import cocotb_tools.config
 from filelock import FileLock
 
-from lstm_hw import tools
 from lstm_hw.errors import ConfigError, ToolError, VerificationError
+from lstm_hw.verilog import tools
 
 from .progress import last_progress
 

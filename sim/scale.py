@@ -87,9 +87,7 @@ def run_scale(folder, scenario, verilog, memory, *, image=None, simulator="veril
         simulator=simulator,
         parameters=parameters,
         extra_env={"LSTM_HW_SCENARIO": folder, "LSTM_HW_OUTPUT": folder / "y.txt"},
-        plusargs=[
-            f"+{name}={folder / file}" for name, file in FILES.items()
-        ],
+        plusargs=[f"+{name}={folder / file}" for name, file in FILES.items()],
         build_dir=build_dir,
         progress=progress,
     )

@@ -5,12 +5,12 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from lstm_hw.activation import make_activation
-from lstm_hw.config import EngineConfig
 from lstm_hw.errors import ConfigError
-from lstm_hw.formats import QFormat
-from lstm_hw.image.pack import bias_digits
-from lstm_hw.plan.network import LayerShape, Network
+from lstm_hw.machine.activation import make_activation
+from lstm_hw.machine.config import EngineConfig
+from lstm_hw.machine.formats import QFormat
+from lstm_hw.machine.network import LayerShape, Network
+from lstm_hw.machine.pack import bias_digits
 
 WEIGHT_FRACTION, OPERAND_FRACTION, BIAS_FRACTION = 12, 15, 22
 ACCUMULATOR_FRACTION = WEIGHT_FRACTION + OPERAND_FRACTION
@@ -23,8 +23,10 @@ PAIRS = {"weight_bits": 8, "operand_bits": 8, "hidden": QFormat(0, 7), "accumula
 
 def config_of(**values):
     """A small engine; keyword arguments replace fields."""
-    return EngineConfig(**{"rows": 8, "axi_data_bits": 64, "weight_words": 1024, "h_elements": 128, "x_elements": 64,
-                           "states": 128} | values)
+    return EngineConfig(
+        **{"rows": 8, "axi_data_bits": 64, "weight_words": 1024, "h_elements": 128, "x_elements": 64, "states": 128}
+        | values
+    )
 
 
 def smallest_buffer(config, planner, step=4):
@@ -54,8 +56,12 @@ class RandomNetwork:
     @property
     def widths(self):
         """Fields of an engine for it."""
-        return {"weight_bits": self.weight_bits, "operand_bits": self.operand_bits,
-                "hidden": QFormat(0, self.operand_bits - 1), "accumulator_bits": {8: 28, 16: 44}[self.operand_bits]}
+        return {
+            "weight_bits": self.weight_bits,
+            "operand_bits": self.operand_bits,
+            "hidden": QFormat(0, self.operand_bits - 1),
+            "accumulator_bits": {8: 28, 16: 44}[self.operand_bits],
+        }
 
     @property
     def shifts(self):
@@ -82,8 +88,15 @@ def random_network(rng, sizes, head=0, head_every_step=False, weight_bits=16, op
 
     inputs = sizes[0]
     for outputs in sizes[1:]:
-        add("lstm", inputs, outputs, 4 * outputs, fraction - 12,
-            w_x=matrix(4 * outputs, inputs), w_h=matrix(4 * outputs, outputs))
+        add(
+            "lstm",
+            inputs,
+            outputs,
+            4 * outputs,
+            fraction - 12,
+            w_x=matrix(4 * outputs, inputs),
+            w_h=matrix(4 * outputs, outputs),
+        )
         inputs = outputs
     if head:
         add("linear", inputs, head, head, fraction - 13, weight=matrix(head, inputs))
@@ -114,8 +127,7 @@ def lstm_cell(config, preact, c):
     common = max(a + cell, 2 * a)
     total = f * np.asarray(c, dtype=object) * (1 << common - a - cell) + i * g * (1 << common - 2 * a)
     new_c = half_up(total, common - cell)
-    h = half_up(o * activation.compute(new_c, True).astype(object), 2 * a - config.hidden.fraction,
-                config.hidden.width)
+    h = half_up(o * activation.compute(new_c, True).astype(object), 2 * a - config.hidden.fraction, config.hidden.width)
     return h, new_c
 
 
@@ -163,5 +175,12 @@ def interleaved(packets, head):
     Elements of h come one by one, the contexts of each side by side; plain outputs of a head come four by four.
     """
     group = 4 if head else 1
-    return [[int(value) for first in range(0, len(vectors[0]), group) for vector in vectors
-             for value in vector[first:first + group]] for vectors in zip(*packets, strict=True)]
+    return [
+        [
+            int(value)
+            for first in range(0, len(vectors[0]), group)
+            for vector in vectors
+            for value in vector[first : first + group]
+        ]
+        for vectors in zip(*packets, strict=True)
+    ]

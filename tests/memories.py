@@ -12,7 +12,7 @@ class Memory:
     bus : Axi4Read
         Port of the unit under test.
     latency, interval : int
-        As of :class:`lstm_hw.plan.load_timing.MemoryModel`.
+        As of :class:`lstm_hw.proof.load_timing.MemoryModel`.
     word : callable, optional
         Content: byte address -> data; zeros without it.
     rng : random.Random, optional
@@ -31,7 +31,7 @@ class Memory:
     async def bench(self, context):
         """Background bench."""
         bus, free, presented = self.bus, 0, False
-        owed = deque()                  # (earliest cycle, address, last)
+        owed = deque()  # (earliest cycle, address, last)
         for now in itertools.count():
             asked_for = not self._held()
             context.set(bus.arready, asked_for)
@@ -41,7 +41,8 @@ class Memory:
                 context.set(bus.rdata, self.word(owed[0][1]))
                 context.set(bus.rlast, owed[0][2])
             _, _, asks, address, length, ready = await context.tick().sample(
-                bus.arvalid, bus.araddr, bus.arlen, bus.rready)
+                bus.arvalid, bus.araddr, bus.arlen, bus.rready
+            )
             if presented:
                 assert ready, "the reader takes a beat in the cycle in which it comes"
                 owed.popleft()

@@ -2,17 +2,21 @@
 
 import numpy as np
 
-from lstm_hw import toml
 from lstm_hw.model.float_model import DenseWeights, FloatModel, LstmWeights
 from lstm_hw.model.store import write_tensors
+from lstm_hw.project import toml
 
 
 def tensors(rng, inputs=3, hidden=(4,), outputs=3, scale=0.5):
     """A PyTorch state_dict of random weights; without head where ``outputs`` is 0."""
     result = {}
     for layer, size in enumerate(hidden):
-        for name, shape in (("weight_ih", (4 * size, inputs)), ("weight_hh", (4 * size, size)),
-                            ("bias_ih", (4 * size,)), ("bias_hh", (4 * size,))):
+        for name, shape in (
+            ("weight_ih", (4 * size, inputs)),
+            ("weight_hh", (4 * size, size)),
+            ("bias_ih", (4 * size,)),
+            ("bias_hh", (4 * size,)),
+        ):
             result[f"lstm.{name}_l{layer}"] = rng.normal(0, scale, shape).astype(np.float32)
         inputs = size
     if outputs:
@@ -25,8 +29,13 @@ def float_model(rng, inputs=3, hidden=(4,), outputs=3, head_every_step=False, sc
     """A random FloatModel."""
     layers = []
     for size in hidden:
-        layers.append(LstmWeights(rng.normal(0, scale, (4 * size, inputs)), rng.normal(0, scale, (4 * size, size)),
-                                  rng.normal(0, scale, 4 * size)))
+        layers.append(
+            LstmWeights(
+                rng.normal(0, scale, (4 * size, inputs)),
+                rng.normal(0, scale, (4 * size, size)),
+                rng.normal(0, scale, 4 * size),
+            )
+        )
         inputs = size
     head = DenseWeights(rng.normal(0, scale, (outputs, inputs)), rng.normal(0, scale, outputs)) if outputs else None
     return FloatModel(tuple(layers), head, head_every_step)
@@ -54,12 +63,21 @@ def write_project(folder, seed=1, sequences=5, steps=3, model=None, metadata=Non
     model = tensors(rng) if model is None else model
     write_tensors(folder / "model.safetensors", model, metadata or {})
     inputs = model["lstm.weight_ih_l0"].shape[1]
-    data = {"x": rng.uniform(-1, 1, (sequences, steps, inputs)), "labels": rng.integers(0, 3, sequences),
-            "calibration": rng.uniform(-1, 1, (8, steps, inputs))} | (arrays or {})
+    data = {
+        "x": rng.uniform(-1, 1, (sequences, steps, inputs)),
+        "labels": rng.integers(0, 3, sequences),
+        "calibration": rng.uniform(-1, 1, (8, steps, inputs)),
+    } | (arrays or {})
     np.savez(folder / "data.npz", **data)
-    values = {"name": "tiny", "model": {"path": "model.safetensors"}, "data": {"path": "data.npz", "labels": "labels"},
-              "engine": {"rows": 4}, "simulate": {"images": 3}, "report": {"synthesis": False},
-              "output": {"dir": str(folder / "build")}}
+    values = {
+        "name": "tiny",
+        "model": {"path": "model.safetensors"},
+        "data": {"path": "data.npz", "labels": "labels"},
+        "engine": {"rows": 4},
+        "simulate": {"images": 3},
+        "report": {"synthesis": False},
+        "output": {"dir": str(folder / "build")},
+    }
     for name, section in sections.items():
         if isinstance(section, dict):
             section = {key: value for key, value in {**values.get(name, {}), **section}.items()}

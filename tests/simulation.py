@@ -38,6 +38,7 @@ def simulate(component, *benches, background=(), limit=CYCLES_LIMIT):
 
 def observe(callback, *signals):
     """Background bench: calls ``callback(cycle, *values)`` in every cycle with what the signals are at its end."""
+
     async def bench(context):
         # Not `async for`: a background bench is dropped in the middle, which asynchronous generators take badly.
         for now in itertools.count():
@@ -57,6 +58,7 @@ def source(stream, payloads, rng, idle=0.0, offered=None, taken=None):
 
     ``offered`` and ``taken`` collect the cycles of first VALID and of the handshake.
     """
+
     async def bench(context):
         now = 0
         for payload in payloads:
@@ -83,6 +85,7 @@ def sink(stream, rng, stall=0.0, received=None, times=None):
 
     ``received`` collects payloads, ``times`` the cycles of the handshakes.
     """
+
     async def bench(context):
         for now in itertools.count():
             ready = not (stall and rng.random() < stall)
@@ -103,8 +106,9 @@ def monitor(stream, name="stream"):
 
     def check(now, valid, ready, payload):
         nonlocal waiting
-        assert waiting is None or (valid and payload == waiting), \
+        assert waiting is None or (valid and payload == waiting), (
             f"{name}: {waiting:#x} was withdrawn or changed in cycle {now} before it was taken"
+        )
         waiting = payload if valid and not ready else None
 
     return observe(check, stream.valid, stream.ready, raw(stream.payload))

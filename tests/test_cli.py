@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from lstm_hw import cli, flow
+from lstm_hw import cli
 from lstm_hw.cli import main
+from lstm_hw.project import flow
 from tests.projects import tensors, write_project
 
 
@@ -24,7 +25,7 @@ def fails(result):
     """The one line of a refusal."""
     assert result.exit_code == 1, result.output
     assert isinstance(result.exception, SystemExit), result.exception
-    line, = result.stderr.splitlines()
+    (line,) = result.stderr.splitlines()
     assert line.startswith("error: ")
     return line.removeprefix("error: ")
 
@@ -93,9 +94,9 @@ def test_run(tmp_path):
 
 def test_lint(tmp_path, monkeypatch):
     path = write_project(tmp_path)
-    monkeypatch.setattr("lstm_hw.tools.lint", lambda files, top: [])
+    monkeypatch.setattr("lstm_hw.verilog.tools.lint", lambda files, top: [])
     assert call("lint", path).output.endswith("lstm_engine.v: no warnings\n")
-    monkeypatch.setattr("lstm_hw.tools.lint", lambda files, top: ["%Warning-WIDTH: one", "%Warning-WIDTH: two"])
+    monkeypatch.setattr("lstm_hw.verilog.tools.lint", lambda files, top: ["%Warning-WIDTH: one", "%Warning-WIDTH: two"])
     shown = call("lint", path)
     assert "%Warning-WIDTH: two" in shown.output
     assert fails(shown).endswith("lstm_engine.v: 2 warnings; must have none")
@@ -103,6 +104,7 @@ def test_lint(tmp_path, monkeypatch):
 
 def broken_project(folder, case):
     """A project with one thing wrong, and what its error line must say."""
+
     def model_file(change):
         path = write_project(folder)
         file = folder / "model.safetensors"
@@ -113,31 +115,48 @@ def broken_project(folder, case):
     cases = {
         "no configuration": lambda: (folder / "no.toml", r"no.toml: No such file or directory; must be"),
         "no model": lambda: (model_file(lambda f: f.unlink()), r"model.safetensors: No such file or directory;"),
-        "truncated model": lambda: (model_file(lambda f: f.write_bytes(f.read_bytes()[:-40])),
-                                    r"model.safetensors: not readable as safetensors .*; must be a whole"),
+        "truncated model": lambda: (
+            model_file(lambda f: f.write_bytes(f.read_bytes()[:-40])),
+            r"model.safetensors: not readable as safetensors .*; must be a whole",
+        ),
         "no data": lambda: (write_project(folder, data={"path": "no.npz"}), r"no.npz: No such file or directory; must"),
         "truncated data": lambda: (truncated_data(), r"data.npz: .*; must be a readable npz file"),
         "width of a tensor": lambda: (
             write_project(folder, model=tensors(rng) | {"lstm.weight_hh_l0": np.zeros((16, 5), np.float32)}),
-            r"model.safetensors: lstm.weight_hh_l0: shape \(16, 5\); must be \(4H, H\)"),
+            r"model.safetensors: lstm.weight_hh_l0: shape \(16, 5\); must be \(4H, H\)",
+        ),
         "width of the data": lambda: (
             write_project(folder, arrays={"x": np.zeros((5, 3, 4)), "calibration": np.zeros((8, 3, 4)) + 0.5}),
-            r"shape \(8, 3, 4\); must be \(.*3\)"),
+            r"shape \(8, 3, 4\); must be \(.*3\)",
+        ),
         "not finite": lambda: (
             write_project(folder, model=tensors(rng) | {"head.bias": np.full(3, np.nan, np.float32)}),
-            r"model.safetensors: head.bias: 3 values NaN or infinite; must be finite"),
-        "input format": lambda: (write_project(folder, quantize={"input_format": "Q-1.16"}),
-                                 r"quantize.input_format: Q-1.16; must hold the calibration"),
-        "output format": lambda: (write_project(folder, quantize={"output": "Q-6.21"}),
-                                  r"quantize.output: Q-6.21; must hold"),
-        "weight memory": lambda: (write_project(folder, engine={"weight_words": 16}),
-                                  r"engine.weight_words: 16; must be at least \d+ for this model"),
-        "h memory": lambda: (write_project(folder, engine={"h_elements": 7}),
-                             r"engine.h_elements: 7; must be at least 8 for this model"),
-        "program memory": lambda: (write_project(folder, engine={"program_length": 8}),
-                                   r"program: \d+ instructions; must fit the program memory of 8"),
-        "unknown key": lambda: (write_project(folder, engine={"colour": 1}),
-                                r"tiny.toml: engine.colour: unknown key; must be one of rows, "),
+            r"model.safetensors: head.bias: 3 values NaN or infinite; must be finite",
+        ),
+        "input format": lambda: (
+            write_project(folder, quantize={"input_format": "Q-1.16"}),
+            r"quantize.input_format: Q-1.16; must hold the calibration",
+        ),
+        "output format": lambda: (
+            write_project(folder, quantize={"output": "Q-6.21"}),
+            r"quantize.output: Q-6.21; must hold",
+        ),
+        "weight memory": lambda: (
+            write_project(folder, engine={"weight_words": 16}),
+            r"engine.weight_words: 16; must be at least \d+ for this model",
+        ),
+        "h memory": lambda: (
+            write_project(folder, engine={"h_elements": 7}),
+            r"engine.h_elements: 7; must be at least 8 for this model",
+        ),
+        "program memory": lambda: (
+            write_project(folder, engine={"program_length": 8}),
+            r"program: \d+ instructions; must fit the program memory of 8",
+        ),
+        "unknown key": lambda: (
+            write_project(folder, engine={"colour": 1}),
+            r"tiny.toml: engine.colour: unknown key; must be one of rows, ",
+        ),
     }
 
     def truncated_data():
@@ -148,9 +167,22 @@ def broken_project(folder, case):
     return cases[case]()
 
 
-CASES = ("no configuration", "no model", "truncated model", "no data", "truncated data", "width of a tensor",
-         "width of the data", "not finite", "input format", "output format", "weight memory", "h memory",
-         "program memory", "unknown key")
+CASES = (
+    "no configuration",
+    "no model",
+    "truncated model",
+    "no data",
+    "truncated data",
+    "width of a tensor",
+    "width of the data",
+    "not finite",
+    "input format",
+    "output format",
+    "weight memory",
+    "h memory",
+    "program memory",
+    "unknown key",
+)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -159,11 +191,11 @@ def test_bad_inputs(tmp_path, case):
     before = listing(tmp_path)
     for verb in ("quantize", "estimate", "generate", "run"):
         if verb == "quantize" and case == "program memory":
-            continue    # numbers do not depend on it
+            continue  # numbers do not depend on it
         line = fails(call(verb, path))
         assert re.search(wanted, line), line
         left = [name for name in listing(tmp_path) if name not in before]
-        if case != "program memory":    # what quantize writes is whole then
+        if case != "program memory":  # what quantize writes is whole then
             assert left == [], verb
 
 
@@ -182,8 +214,23 @@ def test_errors_stay_on_one_line(tmp_path, monkeypatch):
 
 
 def test_plan_compares_schedules_and_writes_the_best(tmp_path):
-    shown = call("plan", "--inputs", 24, "--hidden", 32, "--steps", 4, "--rows", 16, "--buffer", 96, "--port-bits", 64,
-                 "--output", tmp_path)
+    shown = call(
+        "plan",
+        "--inputs",
+        24,
+        "--hidden",
+        32,
+        "--steps",
+        4,
+        "--rows",
+        16,
+        "--buffer",
+        96,
+        "--port-bits",
+        64,
+        "--output",
+        tmp_path,
+    )
     assert shown.exit_code == 0, shown.output
     assert re.search(r"^conventional +\d", shown.output, re.MULTILINE)
     best = shown.stdout.splitlines()[1].split("  ")[0]

@@ -21,8 +21,12 @@ class Stage(wiring.Component):
         a, product = Signal(signed(16), reset_less=True), Signal(signed(32), reset_less=True)
         valid = Signal(2)
         step = Signal()
-        m.d.comb += [step.eq(~self.o.valid | self.o.ready), self.i.ready.eq(step),
-                     self.o.valid.eq(valid[1]), self.o.payload.eq(product >> 15)]
+        m.d.comb += [
+            step.eq(~self.o.valid | self.o.ready),
+            self.i.ready.eq(step),
+            self.o.valid.eq(valid[1]),
+            self.o.payload.eq(product >> 15),
+        ]
         with m.If(step):
             m.d.sync += [a.eq(self.i.payload), product.eq(a * 0x5A83), valid.eq(Cat(self.i.valid, valid[0]))]
         return m
@@ -87,9 +91,15 @@ class Toy(wiring.Component):
         rom, ram = table.read_port(), block.read_port()
         block_write, small_write, small_read = block.write_port(), small.write_port(), small.read_port(domain="comb")
         m.d.comb += [
-            rom.addr.eq(self.address), ram.addr.eq(~self.address), small_read.addr.eq(self.address[5:]),
-            block_write.addr.eq(self.address), block_write.en.eq(self.write), block_write.data.eq(self.i.payload),
-            small_write.addr.eq(self.address), small_write.en.eq(self.write), small_write.data.eq(rom.data),
+            rom.addr.eq(self.address),
+            ram.addr.eq(~self.address),
+            small_read.addr.eq(self.address[5:]),
+            block_write.addr.eq(self.address),
+            block_write.en.eq(self.write),
+            block_write.data.eq(self.i.payload),
+            small_write.addr.eq(self.address),
+            small_write.en.eq(self.write),
+            small_write.data.eq(rom.data),
         ]
         seen = Signal()
         m.d.sync += seen.eq(1)  # the read registers have no value before their first clock edge
@@ -118,13 +128,25 @@ OUTPUTS = {"o_valid": 1, "o_payload": 16, "i_ready": 1, "result": 33, "state": 3
 
 
 def trace(stimulus):
-    """Outputs of :class:`Toy` in Amaranth's simulator, a dict of ints for each cycle of a list of such inputs.
-    """
+    """Outputs of :class:`Toy` in Amaranth's simulator, a dict of ints for each cycle of a list of such inputs."""
     toy, outputs = Toy(), []
-    inputs = {"i_payload": toy.i.payload, "i_valid": toy.i.valid, "o_ready": toy.o.ready, "kind": toy.kind.as_value(),
-              "address": toy.address, "write": toy.write}
-    values = {"o_valid": toy.o.valid, "o_payload": toy.o.payload, "i_ready": toy.i.ready, "result": toy.result,
-              "state": toy.state, "read": toy.read, "chain": toy.chain}
+    inputs = {
+        "i_payload": toy.i.payload,
+        "i_valid": toy.i.valid,
+        "o_ready": toy.o.ready,
+        "kind": toy.kind.as_value(),
+        "address": toy.address,
+        "write": toy.write,
+    }
+    values = {
+        "o_valid": toy.o.valid,
+        "o_payload": toy.o.payload,
+        "i_ready": toy.i.ready,
+        "result": toy.result,
+        "state": toy.state,
+        "read": toy.read,
+        "chain": toy.chain,
+    }
 
     async def drive(ctx):
         for cycle in stimulus:

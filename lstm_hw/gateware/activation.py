@@ -5,14 +5,14 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from ..activation import RANGE_BITS, column_bits
+from ..machine.activation import RANGE_BITS, column_bits
 from .requantize import bounded, rounding_half
 
 
 class Activation(wiring.Component):
     """Sigmoid or tanh of a fixed-point number, chosen input by input.
 
-    Gives the bits of ``parameters.compute()``; create it with ``parameters.create()``.
+    Gives the bits of ``parameters.compute()``.
 
     Parameters
     ----------
@@ -37,11 +37,13 @@ class Activation(wiring.Component):
     def __init__(self, parameters):
         self.parameters = parameters
         self.latency = parameters.latency
-        super().__init__({
-            "i_x": In(signed(parameters.i_format.width)),
-            "i_tanh": In(1),
-            "o_y": Out(signed(parameters.o_format.width)),
-        })
+        super().__init__(
+            {
+                "i_x": In(signed(parameters.i_format.width)),
+                "i_tanh": In(1),
+                "o_y": Out(signed(parameters.o_format.width)),
+            }
+        )
 
     def elaborate(self, platform):
         # The sign s leaves before the table and comes back in the last product:

@@ -6,7 +6,7 @@ Both are described from the master's side; a slave port is ``In(signature)``.
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..config import PAGE_BYTES
+from ..machine.config import PAGE_BYTES
 
 __all__ = ["BURST_INCR", "DECERR", "EXOKAY", "OKAY", "PAGE_BYTES", "SLVERR", "Axi4Lite", "Axi4Read"]
 
@@ -31,25 +31,27 @@ class Axi4Read(wiring.Signature):
 
     def __init__(self, address_bits, data_bits, id_bits=1):
         self.address_bits, self.data_bits, self.id_bits = address_bits, data_bits, id_bits
-        super().__init__({
-            "arid": Out(id_bits),
-            "araddr": Out(address_bits),
-            "arlen": Out(8),
-            "arsize": Out(3),
-            "arburst": Out(2),
-            "arlock": Out(1),
-            "arcache": Out(4),
-            "arprot": Out(3),
-            "arqos": Out(4),
-            "arvalid": Out(1),
-            "arready": In(1),
-            "rid": In(id_bits),
-            "rdata": In(data_bits),
-            "rresp": In(2),
-            "rlast": In(1),
-            "rvalid": In(1),
-            "rready": Out(1),
-        })
+        super().__init__(
+            {
+                "arid": Out(id_bits),
+                "araddr": Out(address_bits),
+                "arlen": Out(8),
+                "arsize": Out(3),
+                "arburst": Out(2),
+                "arlock": Out(1),
+                "arcache": Out(4),
+                "arprot": Out(3),
+                "arqos": Out(4),
+                "arvalid": Out(1),
+                "arready": In(1),
+                "rid": In(id_bits),
+                "rdata": In(data_bits),
+                "rresp": In(2),
+                "rlast": In(1),
+                "rvalid": In(1),
+                "rready": Out(1),
+            }
+        )
 
 
 class Axi4Lite(wiring.Signature):
@@ -57,24 +59,26 @@ class Axi4Lite(wiring.Signature):
 
     def __init__(self, address_bits):
         self.address_bits = address_bits
-        super().__init__({
-            "awaddr": Out(address_bits),
-            "awprot": Out(3),
-            "awvalid": Out(1),
-            "awready": In(1),
-            "wdata": Out(32),
-            "wstrb": Out(4),
-            "wvalid": Out(1),
-            "wready": In(1),
-            "bresp": In(2),
-            "bvalid": In(1),
-            "bready": Out(1),
-            "araddr": Out(address_bits),
-            "arprot": Out(3),
-            "arvalid": Out(1),
-            "arready": In(1),
-            "rdata": In(32),
-            "rresp": In(2),
-            "rvalid": In(1),
-            "rready": Out(1),
-        })
+        super().__init__(
+            {
+                "awaddr": Out(address_bits),
+                "awprot": Out(3),
+                "awvalid": Out(1),
+                "awready": In(1),
+                "wdata": Out(32),
+                "wstrb": Out(4),
+                "wvalid": Out(1),
+                "wready": In(1),
+                "bresp": In(2),
+                "bvalid": In(1),
+                "bready": Out(1),
+                "araddr": Out(address_bits),
+                "arprot": Out(3),
+                "arvalid": Out(1),
+                "arready": In(1),
+                "rdata": In(32),
+                "rresp": In(2),
+                "rvalid": In(1),
+                "rready": Out(1),
+            }
+        )

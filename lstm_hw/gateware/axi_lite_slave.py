@@ -45,12 +45,20 @@ class AxiLiteSlave(wiring.Component):
     """
 
     def __init__(self, address_bits):
-        super().__init__({
-            "bus": In(Axi4Lite(address_bits)),
-            "o_write": Out(1), "o_write_address": Out(address_bits - 2), "o_write_data": Out(32),
-            "o_write_mask": Out(4), "i_write_ok": In(1),
-            "o_read": Out(1), "o_read_address": Out(address_bits - 2), "i_read_data": In(32), "i_read_ok": In(1),
-        })
+        super().__init__(
+            {
+                "bus": In(Axi4Lite(address_bits)),
+                "o_write": Out(1),
+                "o_write_address": Out(address_bits - 2),
+                "o_write_data": Out(32),
+                "o_write_mask": Out(4),
+                "i_write_ok": In(1),
+                "o_read": Out(1),
+                "o_read_address": Out(address_bits - 2),
+                "i_read_data": In(32),
+                "i_read_ok": In(1),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -93,8 +101,11 @@ class AxiLiteSlave(wiring.Component):
                     m.next = "ACCESS"
             with m.State("ACCESS"):
                 m.d.comb += self.o_read.eq(1)
-                m.d.sync += [bus.rvalid.eq(1), bus.rdata.eq(self.i_read_data),
-                             bus.rresp.eq(Mux(self.i_read_ok, OKAY, SLVERR))]
+                m.d.sync += [
+                    bus.rvalid.eq(1),
+                    bus.rdata.eq(self.i_read_data),
+                    bus.rresp.eq(Mux(self.i_read_ok, OKAY, SLVERR)),
+                ]
                 m.next = "RESPOND"
             with m.State("RESPOND"):
                 with m.If(bus.rready):

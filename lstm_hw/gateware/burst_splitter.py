@@ -73,15 +73,27 @@ class BurstSplitter(wiring.Component):
         self.max_burst = max_burst
         self.word_bits = address_bits - exact_log2(data_bits // 8)
         self.page_bits = exact_log2(PAGE_BYTES * 8 // data_bits)
-        super().__init__({
-            "i": In(stream.Signature(LOAD_DESCRIPTOR)),
-            "i_base": In(self.word_bits),
-            "i_flush": In(1),
-            "o": Out(stream.Signature(data.StructLayout({
-                "word": self.word_bits, "length": bits_for(max_burst), "credited": 1, "first": 1, "last": 1,
-            }))),
-            "o_idle": Out(1),
-        })
+        super().__init__(
+            {
+                "i": In(stream.Signature(LOAD_DESCRIPTOR)),
+                "i_base": In(self.word_bits),
+                "i_flush": In(1),
+                "o": Out(
+                    stream.Signature(
+                        data.StructLayout(
+                            {
+                                "word": self.word_bits,
+                                "length": bits_for(max_burst),
+                                "credited": 1,
+                                "first": 1,
+                                "last": 1,
+                            }
+                        )
+                    )
+                ),
+                "o_idle": Out(1),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -121,10 +133,13 @@ class BurstSplitter(wiring.Component):
             self.o.payload.eq(head),
             self.o_idle.eq(~(add_valid | split_valid | head_valid)),
             start.eq(Cat(low[:low_bits], self.i_base[low_bits:] + low[low_bits:])),
-            room_first.eq(page_words - start[:self.page_bits]),
+            room_first.eq(page_words - start[: self.page_bits]),
             room_after.eq(Mux(fills, page_words, room - longest)),
-            made.word.eq(Cat((page_words - room)[:self.page_bits], page)), made.length.eq(Mux(last, remaining, limit)),
-            made.credited.eq(credited), made.first.eq(first), made.last.eq(last),
+            made.word.eq(Cat((page_words - room)[: self.page_bits], page)),
+            made.length.eq(Mux(last, remaining, limit)),
+            made.credited.eq(credited),
+            made.first.eq(first),
+            made.last.eq(last),
         ]
 
         with m.If(accept):
@@ -132,13 +147,20 @@ class BurstSplitter(wiring.Component):
 
         with m.If(enter):
             m.d.sync += [
-                room.eq(room_first), limit.eq(Mux(room_first < longest, room_first, longest)),
-                page.eq(start[self.page_bits:]), remaining.eq(added.beats), credited.eq(added.credited), first.eq(1),
+                room.eq(room_first),
+                limit.eq(Mux(room_first < longest, room_first, longest)),
+                page.eq(start[self.page_bits :]),
+                remaining.eq(added.beats),
+                credited.eq(added.credited),
+                first.eq(1),
             ]
         with m.Elif(step):
             m.d.sync += [
-                room.eq(room_after), limit.eq(Mux(room_after < longest, room_after, longest)),
-                page.eq(page + fills), remaining.eq(remaining - limit), first.eq(0),
+                room.eq(room_after),
+                limit.eq(Mux(room_after < longest, room_after, longest)),
+                page.eq(page + fills),
+                remaining.eq(remaining - limit),
+                first.eq(0),
             ]
 
         with m.If(taken | ~head_valid):

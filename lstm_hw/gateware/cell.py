@@ -4,8 +4,9 @@ from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..activation import make_activation
-from ..config import GATES, SERIAL_SLOTS, VALUE_BITS
+from ..machine.activation import make_activation
+from ..machine.config import GATES, SERIAL_SLOTS, VALUE_BITS
+from .activation import Activation
 from .requantize import Requantize
 
 MULTIPLY_LATENCY = 2
@@ -48,25 +49,30 @@ class Cell(wiring.Component):
 
         # Cycles after i_start at which ...
         settle = self.activation.latency
-        self.gate_out = {name: 1 + n + settle for n, name in enumerate("ifgo")}   # ... a gate is on the output
-        self.sum_at = self.gate_out["g"] + MULTIPLY_LATENCY                         # ... both products exist
+        self.gate_out = {name: 1 + n + settle for n, name in enumerate("ifgo")}  # ... a gate is on the output
+        self.sum_at = self.gate_out["g"] + MULTIPLY_LATENCY  # ... both products exist
         self.update_latency = self.sum_at + 1 + self.round_c.latency
-        self.tanh_in = -(-self.update_latency // SERIAL_SLOTS) * SERIAL_SLOTS       # ... tanh has its slot
+        self.tanh_in = -(-self.update_latency // SERIAL_SLOTS) * SERIAL_SLOTS  # ... tanh has its slot
         self.tanh_out = self.tanh_in + settle
         self.latency = self.tanh_out + MULTIPLY_LATENCY + self.round_h.latency
-        super().__init__({
-            "i_start": In(1),
-            "i_preact": In(data.ArrayLayout(signed(VALUE_BITS), GATES)),
-            "o_read": Out(1), "i_c": In(signed(VALUE_BITS)),
-            "o_c": Out(signed(VALUE_BITS)), "o_c_valid": Out(1),
-            "o_h": Out(signed(config.operand_bits)), "o_h_valid": Out(1),
-        })
+        super().__init__(
+            {
+                "i_start": In(1),
+                "i_preact": In(data.ArrayLayout(signed(VALUE_BITS), GATES)),
+                "o_read": Out(1),
+                "i_c": In(signed(VALUE_BITS)),
+                "o_c": Out(signed(VALUE_BITS)),
+                "o_c_valid": Out(1),
+                "o_h": Out(signed(config.operand_bits)),
+                "o_h_valid": Out(1),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
         config = self.config
         bits = VALUE_BITS
-        m.submodules.activation = activation = self.activation.create()
+        m.submodules.activation = activation = Activation(self.activation)
         m.submodules.round_c, m.submodules.round_h = self.round_c, self.round_h
 
         # at[n] is high n cycles after i_start.

@@ -5,8 +5,8 @@ from amaranth.lib import data, fifo, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from ..config import CELL_PHASES, GATES, SERIAL_SLOTS, VALUE_BITS
-from ..plan.isa import MODE_LINEAR, MODE_ZERO
+from ..machine.config import CELL_PHASES, GATES, SERIAL_SLOTS, VALUE_BITS
+from ..machine.isa import MODE_LINEAR, MODE_ZERO
 from .cell import Cell
 from .instruction import command_layout
 from .lane_group import drain_layout
@@ -369,9 +369,7 @@ class CellUnit(wiring.Component):
     def _output(self, m, start, tag, preact, h_emitted, h, h_last):
         """Queue h elements and plain outputs for the output stream; sets ``quiet`` when nothing waits."""
         drain = self.drain
-        m.submodules.output = queue = fifo.SyncFIFOBuffered(
-            width=output_beat_layout().size, depth=self.output_places
-        )
+        m.submodules.output = queue = fifo.SyncFIFOBuffered(width=output_beat_layout().size, depth=self.output_places)
         promised = Signal(range(self.output_places + 1))
         popped = queue.r_rdy & self.o.ready
         m.d.sync += promised.eq(promised + drain.o_promised - popped)

@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..errors import ConfigError
-from ..registers import ADDRESS_BITS, CONFIG_WORDS, COUNTERS, lookup, register_map, weights_registers
+from ..machine.registers import ADDRESS_BITS, CONFIG_WORDS, COUNTERS, lookup, register_map, weights_registers
 from .axi import Axi4Lite
 from .axi_lite_slave import AxiLiteSlave
 from .program_window import ProgramWindow
@@ -18,13 +18,14 @@ class Control(wiring.Component):
 
     Composed of :class:`AxiLiteSlave`, :class:`RegisterFile`, :class:`RunControl` (which tells what start, done,
     auto restart and interrupts mean exactly) and :class:`ProgramWindow`. The map is
-    :func:`lstm_hw.registers.register_map`. While ``STATUS.busy`` reads 1, arguments and program cannot be changed.
+    :func:`lstm_hw.machine.registers.register_map`. While ``STATUS.busy`` reads 1, arguments and program cannot be
+    changed.
 
     Parameters
     ----------
     config_words : dict from str to int
-        Values of CONTENT_ID and of every register in :data:`lstm_hw.registers.CONFIG_WORDS`. PROGRAM_LENGTH may be
-        left out.
+        Values of CONTENT_ID and of every register in :data:`lstm_hw.machine.registers.CONFIG_WORDS`.
+        PROGRAM_LENGTH may be left out.
     program_length : int
         Instructions that the program memory holds, at most 256.
     instruction_bits : int
@@ -56,11 +57,11 @@ class Control(wiring.Component):
     i_error : In(1)
         Pulse: the run met an error; ``i_done`` must still be given, in the same cycle or later.
     i_error_code : In(4)
-        An :class:`lstm_hw.registers.ErrorCode` other than NONE, valid with ``i_error``.
+        An :class:`lstm_hw.machine.registers.ErrorCode` other than NONE, valid with ``i_error``.
     i_error_address, i_error_port : In(64), In(2)
         Address that belongs to it and the weight port that it is of, valid with ``i_error``.
     i_count_<name> : In(64)
-        Values of the counters, one for each name in :data:`lstm_hw.registers.COUNTERS`, in lower case.
+        Values of the counters, one for each name in :data:`lstm_hw.machine.registers.COUNTERS`, in lower case.
     o_program_write, o_program_address, o_program_data : Out
         Write port of the program memory; see :class:`ProgramWindow`. It is quiet from ``o_start`` until the run ends.
     o_interrupt : Out(1)
@@ -83,28 +84,43 @@ class Control(wiring.Component):
     def __init__(self, config_words, program_length, instruction_bits=160, ports=1):
         self.config_words = self._checked({"PROGRAM_LENGTH": program_length} | config_words)
         if self.config_words["PROGRAM_LENGTH"] != program_length:
-            raise ConfigError("configuration word PROGRAM_LENGTH", self.config_words["PROGRAM_LENGTH"],
-                              f"must be program_length = {program_length}")
+            raise ConfigError(
+                "configuration word PROGRAM_LENGTH",
+                self.config_words["PROGRAM_LENGTH"],
+                f"must be program_length = {program_length}",
+            )
         ProgramWindow.check(program_length, instruction_bits)
         self.program_length, self.instruction_bits, self.ports = program_length, instruction_bits, ports
-        super().__init__({
-            "bus": In(Axi4Lite(ADDRESS_BITS)),
-            "o_start": Out(1), "i_busy": In(1), "i_done": In(1),
-            "o_steps": Out(32), "o_clear": Out(1), "o_entry": Out(range(program_length)),
-            "o_weights": Out(64).array(ports), "o_timeout": Out(32),
-            "i_error": In(1), "i_error_code": In(4), "i_error_address": In(64), "i_error_port": In(2),
-            **{f"i_count_{name.lower()}": In(64) for name in COUNTERS},
-            "o_program_write": Out(1), "o_program_address": Out(range(program_length)),
-            "o_program_data": Out(instruction_bits),
-            "o_interrupt": Out(1),
-        })
+        super().__init__(
+            {
+                "bus": In(Axi4Lite(ADDRESS_BITS)),
+                "o_start": Out(1),
+                "i_busy": In(1),
+                "i_done": In(1),
+                "o_steps": Out(32),
+                "o_clear": Out(1),
+                "o_entry": Out(range(program_length)),
+                "o_weights": Out(64).array(ports),
+                "o_timeout": Out(32),
+                "i_error": In(1),
+                "i_error_code": In(4),
+                "i_error_address": In(64),
+                "i_error_port": In(2),
+                **{f"i_count_{name.lower()}": In(64) for name in COUNTERS},
+                "o_program_write": Out(1),
+                "o_program_address": Out(range(program_length)),
+                "o_program_data": Out(instruction_bits),
+                "o_interrupt": Out(1),
+            }
+        )
 
     @staticmethod
     def _checked(words):
         expected = {"CONTENT_ID", *CONFIG_WORDS}
         if words.keys() != expected:
-            raise ConfigError("configuration words", ", ".join(sorted(words.keys() ^ expected)),
-                              "must each be given, and no other")
+            raise ConfigError(
+                "configuration words", ", ".join(sorted(words.keys() ^ expected)), "must each be given, and no other"
+            )
         for name, value in words.items():
             if not isinstance(value, int) or not 0 <= value < 1 << 32:
                 raise ConfigError(f"configuration word {name}", repr(value), "must be an integer from 0 to 2**32 - 1")
@@ -114,7 +130,8 @@ class Control(wiring.Component):
         m = Module()
         m.submodules.slave = slave = AxiLiteSlave(ADDRESS_BITS)
         m.submodules.registers = registers = RegisterFile(
-            register_map(self.ports), limits={"ENTRY": self.program_length})
+            register_map(self.ports), limits={"ENTRY": self.program_length}
+        )
         m.submodules.run = run = RunControl()
         m.submodules.program = program = ProgramWindow(self.program_length, self.instruction_bits)
         wiring.connect(m, wiring.flipped(self.bus), slave.bus)
@@ -122,45 +139,67 @@ class Control(wiring.Component):
         self._connect_run(m, slave, registers, run)
         self._connect_values(m, registers)
         m.d.comb += [
-            self.o_program_write.eq(program.o_program_write), self.o_program_address.eq(program.o_program_address),
+            self.o_program_write.eq(program.o_program_write),
+            self.o_program_address.eq(program.o_program_address),
             self.o_program_data.eq(program.o_program_data),
         ]
         return m
 
     def _connect_bus(self, m, slave, registers, program, lock):
         m.d.comb += [
-            registers.i_write.eq(slave.o_write), registers.i_write_address.eq(slave.o_write_address),
-            registers.i_write_data.eq(slave.o_write_data), registers.i_write_mask.eq(slave.o_write_mask),
-            program.i_write.eq(slave.o_write), program.i_address.eq(slave.o_write_address),
-            program.i_data.eq(slave.o_write_data), program.i_mask.eq(slave.o_write_mask),
+            registers.i_write.eq(slave.o_write),
+            registers.i_write_address.eq(slave.o_write_address),
+            registers.i_write_data.eq(slave.o_write_data),
+            registers.i_write_mask.eq(slave.o_write_mask),
+            program.i_write.eq(slave.o_write),
+            program.i_address.eq(slave.o_write_address),
+            program.i_data.eq(slave.o_write_data),
+            program.i_mask.eq(slave.o_write_mask),
             slave.i_write_ok.eq(registers.o_write_ok | program.o_ok),
-            registers.i_read.eq(slave.o_read), registers.i_read_address.eq(slave.o_read_address),
-            slave.i_read_data.eq(registers.o_read_data), slave.i_read_ok.eq(registers.o_read_ok),
-            registers.i_lock.eq(lock), program.i_lock.eq(lock),
+            registers.i_read.eq(slave.o_read),
+            registers.i_read_address.eq(slave.o_read_address),
+            slave.i_read_data.eq(registers.o_read_data),
+            slave.i_read_ok.eq(registers.o_read_ok),
+            registers.i_lock.eq(lock),
+            program.i_lock.eq(lock),
         ]
 
     def _connect_run(self, m, slave, registers, run):
-        ctrl, isr = (data.View(layout(register), slave.o_write_data[:register.width])
-                     for register in map(lookup, ("CTRL", "ISR")))
+        ctrl, isr = (
+            data.View(layout(register), slave.o_write_data[: register.width])
+            for register in map(lookup, ("CTRL", "ISR"))
+        )
         if self.ports > 1:
             m.d.comb += registers.i_error_port.eq(run.o_error_port)
         m.d.comb += [
-            run.i_ctrl_write.eq(registers.o_ctrl_write), run.i_ctrl_read.eq(registers.o_ctrl_read),
+            run.i_ctrl_write.eq(registers.o_ctrl_write),
+            run.i_ctrl_read.eq(registers.o_ctrl_read),
             run.i_isr_write.eq(registers.o_isr_write),
-            run.i_start.eq(ctrl.start), run.i_auto_restart.eq(ctrl.auto_restart), run.i_toggle.eq(isr),
-            run.i_gie.eq(registers.o_gie.enable), run.i_ier.eq(registers.o_ier),
-            registers.i_ctrl.eq(run.o_ctrl), registers.i_isr.eq(run.o_isr), registers.i_status.eq(run.o_status),
+            run.i_start.eq(ctrl.start),
+            run.i_auto_restart.eq(ctrl.auto_restart),
+            run.i_toggle.eq(isr),
+            run.i_gie.eq(registers.o_gie.enable),
+            run.i_ier.eq(registers.o_ier),
+            registers.i_ctrl.eq(run.o_ctrl),
+            registers.i_isr.eq(run.o_isr),
+            registers.i_status.eq(run.o_status),
             Cat(registers.i_error_address_lo, registers.i_error_address_hi).eq(run.o_error_address),
-            self.o_start.eq(run.o_start), run.i_busy.eq(self.i_busy), run.i_done.eq(self.i_done),
-            run.i_error.eq(self.i_error), run.i_error_code.eq(self.i_error_code),
-            run.i_error_address.eq(self.i_error_address), run.i_error_port.eq(self.i_error_port),
+            self.o_start.eq(run.o_start),
+            run.i_busy.eq(self.i_busy),
+            run.i_done.eq(self.i_done),
+            run.i_error.eq(self.i_error),
+            run.i_error_code.eq(self.i_error_code),
+            run.i_error_address.eq(self.i_error_address),
+            run.i_error_port.eq(self.i_error_port),
             self.o_interrupt.eq(run.o_interrupt),
         ]
 
     def _connect_values(self, m, registers):
         m.d.comb += [
-            self.o_steps.eq(registers.o_steps), self.o_clear.eq(registers.o_flags.clear),
-            self.o_entry.eq(registers.o_entry), self.o_timeout.eq(registers.o_timeout),
+            self.o_steps.eq(registers.o_steps),
+            self.o_clear.eq(registers.o_flags.clear),
+            self.o_entry.eq(registers.o_entry),
+            self.o_timeout.eq(registers.o_timeout),
         ]
         for port, address in enumerate(self.o_weights):
             m.d.comb += address.eq(Cat(getattr(registers, f"o_{name.lower()}") for name in weights_registers(port)))

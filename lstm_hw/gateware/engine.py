@@ -5,8 +5,8 @@ from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
 
-from ..plan.isa import INSTRUCTION_BITS, UNITS
-from ..registers import COUNTERS, ErrorCode
+from ..machine.isa import INSTRUCTION_BITS, UNITS
+from ..machine.registers import COUNTERS, ErrorCode
 from .axi import Axi4Read
 from .cell_unit import CellUnit, output_beat_layout
 from .input_unit import InputUnit, x_beat_layout
@@ -34,8 +34,12 @@ class Queue(wiring.Component):
         m = Module()
         m.submodules.fifo = queue = fifo.SyncFIFO(width=self.layout.size, depth=self.depth)
         m.d.comb += [
-            queue.w_data.eq(self.i.payload), queue.w_en.eq(self.i.valid), self.i.ready.eq(queue.w_rdy),
-            self.o.payload.eq(queue.r_data), self.o.valid.eq(queue.r_rdy), queue.r_en.eq(self.o.ready),
+            queue.w_data.eq(self.i.payload),
+            queue.w_en.eq(self.i.valid),
+            self.i.ready.eq(queue.w_rdy),
+            self.o.payload.eq(queue.r_data),
+            self.o.valid.eq(queue.r_rdy),
+            queue.r_en.eq(self.o.ready),
             self.o_empty.eq(~queue.r_rdy),
         ]
         return m
@@ -49,8 +53,11 @@ class LanePath(wiring.Component):
     def __init__(self, config, issue):
         self.config = config
         self.vectors = VectorMemory(config)
-        ports = {name: member for name, member in self.vectors.signature.members.items() if "write" in name
-                 or name[:4] in ("i_h_", "i_x_")}
+        ports = {
+            name: member
+            for name, member in self.vectors.signature.members.items()
+            if "write" in name or name[:4] in ("i_h_", "i_x_")
+        }
         super().__init__({"i_issue": In(issue), "i_issued": In(1), "o_control": Out(control_layout(config)), **ports})
 
     def elaborate(self, platform):
@@ -61,15 +68,23 @@ class LanePath(wiring.Component):
             if name[:4] in ("i_h_", "i_x_"):
                 m.d.comb += getattr(vectors, name).eq(getattr(self, name))
         m.d.comb += [
-            vectors.i_valid.eq(self.i_issued), vectors.i_address.eq(issue.operand),
-            vectors.i_space.eq(issue.space), vectors.i_rotate.eq(issue.rotate),
+            vectors.i_valid.eq(self.i_issued),
+            vectors.i_address.eq(issue.operand),
+            vectors.i_space.eq(issue.space),
+            vectors.i_rotate.eq(issue.rotate),
             self.o_control.operands.eq(vectors.o_operands),
         ]
         stored = [issue.store & issue.mask[k] for k in range(config.contexts)]
         finished = [issue.finish & issue.mask[k] for k in range(config.contexts)]
-        sources = {"weight": issue.weight, "source": issue.source, "first": issue.first,
-                   "store": Cat(stored), "finish": Cat(finished), "target": issue.target}
-        lead = self.operand_delay - SKEW["operands"]    # delay of the field with skew 0
+        sources = {
+            "weight": issue.weight,
+            "source": issue.source,
+            "first": issue.first,
+            "store": Cat(stored),
+            "finish": Cat(finished),
+            "target": issue.target,
+        }
+        lead = self.operand_delay - SKEW["operands"]  # delay of the field with skew 0
         for name, value in sources.items():
             for stage in range(lead + SKEW[name]):
                 delayed = Signal(len(value), name=f"{name}_{stage}")
@@ -109,29 +124,47 @@ class Engine(wiring.Component):
         self.mac = MacUnit(config)
         self.lanes = LaneArray(config)
         self.cell = CellUnit(config, self.lanes.drain_latency)
-        super().__init__({
-            "i_start": In(1), "i_clear": In(1), "i_entry": In(8), "i_steps": In(32),
-            "i_weights": In(config.axi_address_bits).array(config.axi_ports), "i_timeout": In(32),
-            "i_program_write": In(1), "i_program_address": In(8), "i_program_data": In(INSTRUCTION_BITS),
-            "o_busy": Out(1), "o_done": Out(1),
-            "o_error": Out(1), "o_error_code": Out(4), "o_error_address": Out(64),
-            "o_error_port": Out(bits_for(config.axi_ports - 1)),
-            "o_count": Out(data.StructLayout({name.lower(): 64 for name in COUNTERS})),
-            "i_x": In(stream.Signature(x_beat_layout(config))),
-            "o_y": Out(stream.Signature(output_beat_layout())),
-            "bus": Out(Axi4Read(config.axi_address_bits, config.axi_data_bits)).array(config.axi_ports),
-        })
+        super().__init__(
+            {
+                "i_start": In(1),
+                "i_clear": In(1),
+                "i_entry": In(8),
+                "i_steps": In(32),
+                "i_weights": In(config.axi_address_bits).array(config.axi_ports),
+                "i_timeout": In(32),
+                "i_program_write": In(1),
+                "i_program_address": In(8),
+                "i_program_data": In(INSTRUCTION_BITS),
+                "o_busy": Out(1),
+                "o_done": Out(1),
+                "o_error": Out(1),
+                "o_error_code": Out(4),
+                "o_error_address": Out(64),
+                "o_error_port": Out(bits_for(config.axi_ports - 1)),
+                "o_count": Out(data.StructLayout({name.lower(): 64 for name in COUNTERS})),
+                "i_x": In(stream.Signature(x_beat_layout(config))),
+                "o_y": Out(stream.Signature(output_beat_layout())),
+                "bus": Out(Axi4Read(config.axi_address_bits, config.axi_data_bits)).array(config.axi_ports),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        restart = Signal()      # puts every unit back to its reset state after a failed run
+        restart = Signal()  # puts every unit back to its reset state after a failed run
         stopping = Signal()
         units_reset = ResetInserter(restart)
         sequencer, mac, lanes, cell = Sequencer(config.program_length), self.mac, self.lanes, self.cell
         path, load, inputs = LanePath(config, mac.o_issue.shape()), LoadPath(config), InputUnit(config)
-        for name, unit in (("sequencer", sequencer), ("mac_unit", mac), ("lanes", lanes), ("cell_unit", cell),
-                           ("lane_path", path), ("load_path", load), ("input_unit", inputs)):
+        for name, unit in (
+            ("sequencer", sequencer),
+            ("mac_unit", mac),
+            ("lanes", lanes),
+            ("cell_unit", cell),
+            ("lane_path", path),
+            ("load_path", load),
+            ("input_unit", inputs),
+        ):
             m.submodules[name] = units_reset(unit)
 
         queues = {}
@@ -144,39 +177,60 @@ class Engine(wiring.Component):
 
         # Program and arguments.
         m.d.comb += [
-            sequencer.i_start.eq(self.i_start), sequencer.i_entry.eq(self.i_entry),
-            sequencer.i_clear.eq(self.i_clear), sequencer.i_steps.eq(self.i_steps), sequencer.i_stop.eq(stopping),
-            sequencer.i_write.eq(self.i_program_write), sequencer.i_write_address.eq(self.i_program_address),
+            sequencer.i_start.eq(self.i_start),
+            sequencer.i_entry.eq(self.i_entry),
+            sequencer.i_clear.eq(self.i_clear),
+            sequencer.i_steps.eq(self.i_steps),
+            sequencer.i_stop.eq(stopping),
+            sequencer.i_write.eq(self.i_program_write),
+            sequencer.i_write_address.eq(self.i_program_address),
             sequencer.i_write_data.eq(self.i_program_data),
-            mac.i_clear.eq(self.i_start), mac.i_clear_h.eq(self.i_start & self.i_clear), cell.i_clear.eq(self.i_start),
+            mac.i_clear.eq(self.i_start),
+            mac.i_clear_h.eq(self.i_start & self.i_clear),
+            cell.i_clear.eq(self.i_start),
         ]
         # Weights: memory to buffer.
         for port, bus in enumerate(load.bus):
             wiring.connect(m, bus, wiring.flipped(self.bus[port]))
             m.d.comb += [load.i_weights[port].eq(self.i_weights[port]), lanes.i_fill[port].eq(load.o_fill[port])]
         m.d.comb += [
-            load.i_start.eq(self.i_start), load.i_timeout.eq(self.i_timeout), load.i_stop.eq(stopping),
+            load.i_start.eq(self.i_start),
+            load.i_timeout.eq(self.i_timeout),
+            load.i_stop.eq(stopping),
             load.i_release.eq(mac.o_release),
-            mac.i_fresh.eq(load.o_fresh), mac.i_ring_word.eq(load.o_ring_word),
+            mac.i_fresh.eq(load.o_fresh),
+            mac.i_ring_word.eq(load.o_ring_word),
         ]
         for unit in (load, mac):
             m.d.comb += [unit.i_ring.eq(sequencer.o_ring), unit.i_ring_base.eq(sequencer.o_ring_base)]
         # Vectors: streams and cell unit to operands.
         wiring.connect(m, wiring.flipped(self.i_x), inputs.i_x)
         m.d.comb += [
-            inputs.i_buffers.eq(sequencer.o_buffers), inputs.i_buffers_count.eq(sequencer.o_buffers_count),
-            inputs.i_free.eq(mac.o_free_x), mac.i_x.eq(inputs.o_elements),
-            path.i_x_write.eq(inputs.o_write), path.i_x_address.eq(inputs.o_address), path.i_x_data.eq(inputs.o_data),
-            path.i_h_write.eq(cell.o_h_write), path.i_h_bank.eq(cell.o_h_bank),
-            path.i_h_address.eq(cell.o_h_address), path.i_h_data.eq(cell.o_h_data), mac.i_h.eq(cell.o_signal),
+            inputs.i_buffers.eq(sequencer.o_buffers),
+            inputs.i_buffers_count.eq(sequencer.o_buffers_count),
+            inputs.i_free.eq(mac.o_free_x),
+            mac.i_x.eq(inputs.o_elements),
+            path.i_x_write.eq(inputs.o_write),
+            path.i_x_address.eq(inputs.o_address),
+            path.i_x_data.eq(inputs.o_data),
+            path.i_h_write.eq(cell.o_h_write),
+            path.i_h_bank.eq(cell.o_h_bank),
+            path.i_h_address.eq(cell.o_h_address),
+            path.i_h_data.eq(cell.o_h_data),
+            mac.i_h.eq(cell.o_signal),
         ]
         # Lanes and cell unit.
         arrived = Signal(lanes.drained_delay)
         m.d.sync += arrived.eq(Mux(restart, 0, Cat(lanes.o_drain.valid, arrived)))
         m.d.comb += [
-            path.i_issue.eq(mac.o_issue), path.i_issued.eq(mac.o_issued), lanes.i_control.eq(path.o_control),
-            lanes.i_drain.eq(cell.o_drain), cell.i_arrived.eq(arrived[-1]), cell.i_drained.eq(lanes.o_drained),
-            cell.i_finished.eq(mac.o_finished), mac.i_finish_free.eq(cell.o_finish_free),
+            path.i_issue.eq(mac.o_issue),
+            path.i_issued.eq(mac.o_issued),
+            lanes.i_control.eq(path.o_control),
+            lanes.i_drain.eq(cell.o_drain),
+            cell.i_arrived.eq(arrived[-1]),
+            cell.i_drained.eq(lanes.o_drained),
+            cell.i_finished.eq(mac.o_finished),
+            mac.i_finish_free.eq(cell.o_finish_free),
         ]
         wiring.connect(m, cell.o, wiring.flipped(self.o_y))
 
@@ -205,8 +259,11 @@ class Engine(wiring.Component):
             m.d.comb += code.eq(ErrorCode.ILLEGAL)
         with m.Elif(watchdog.o_expired):
             m.d.comb += code.eq(ErrorCode.DEADLOCK)
-        m.d.comb += [self.o_error_code.eq(code), self.o_error_address.eq(address),
-                     self.o_error_port.eq(load.o_error_port)]
+        m.d.comb += [
+            self.o_error_code.eq(code),
+            self.o_error_address.eq(address),
+            self.o_error_port.eq(load.o_error_port),
+        ]
         with m.FSM() as fsm:
             m.d.comb += self.o_busy.eq(~fsm.ongoing("idle"))
             with m.State("idle"):
@@ -235,9 +292,14 @@ class Engine(wiring.Component):
     def _count(self, m, mac, load):
         """The counters of a run; they keep their values until the next start."""
         events = {
-            "cycles": self.o_busy, "busy": mac.o_busy, "stall_weights": mac.o_stall_weights,
-            "stall_h": mac.o_stall_h, "stall_x": mac.o_stall_x, "stall_output": mac.o_stall_output,
-            "empty": mac.o_empty & self.o_busy, "read_beats": load.o_beats,
+            "cycles": self.o_busy,
+            "busy": mac.o_busy,
+            "stall_weights": mac.o_stall_weights,
+            "stall_h": mac.o_stall_h,
+            "stall_x": mac.o_stall_x,
+            "stall_output": mac.o_stall_output,
+            "empty": mac.o_empty & self.o_busy,
+            "read_beats": load.o_beats,
         }
         for name in COUNTERS:
             counter = Signal(64, name=f"count_{name.lower()}")

@@ -45,13 +45,20 @@ class FillUnit(wiring.Component):
 
     def __init__(self, config):
         self.config = config
-        super().__init__({
-            "i": In(stream.Signature(command_layout("LOAD"))),
-            "o": Out(stream.Signature(descriptor_layout())),
-            "i_beat": In(1), "i_data": In(config.axi_data_bits),
-            "i_ring": In(1), "i_ring_base": In(18),
-            "o_fill": Out(fill_layout(config)), "o_fresh": Out(1), "o_ring_word": Out(1), "o_idle": Out(1),
-        })
+        super().__init__(
+            {
+                "i": In(stream.Signature(command_layout("LOAD"))),
+                "o": Out(stream.Signature(descriptor_layout())),
+                "i_beat": In(1),
+                "i_data": In(config.axi_data_bits),
+                "i_ring": In(1),
+                "i_ring_base": In(18),
+                "o_fill": Out(fill_layout(config)),
+                "o_fresh": Out(1),
+                "o_ring_word": Out(1),
+                "o_idle": Out(1),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -61,25 +68,31 @@ class FillUnit(wiring.Component):
         command, head = self.i.payload, destination(pending.r_data)
         new = Signal(destination)
         m.d.comb += [
-            new.stream.eq(command.stream), new.base.eq(command.base), new.beats.eq(command.beats),
-            self.o.payload.offset.eq(command.offset), self.o.payload.beats.eq(command.beats),
+            new.stream.eq(command.stream),
+            new.base.eq(command.base),
+            new.beats.eq(command.beats),
+            self.o.payload.offset.eq(command.offset),
+            self.o.payload.beats.eq(command.beats),
             self.o.payload.credited.eq(command.stream),
             self.o.valid.eq(self.i.valid & pending.w_rdy & (command.beats != 0)),
             self.i.ready.eq(pending.w_rdy & (self.o.ready | (command.beats == 0))),
-            pending.w_data.eq(new), pending.w_en.eq(self.o.valid & self.o.ready),
+            pending.w_data.eq(new),
+            pending.w_en.eq(self.o.valid & self.o.ready),
             self.o_idle.eq(~pending.r_rdy),
         ]
 
         chunk = Signal(range(config.beats_per_word))
-        taken = Signal(24)                               # beats of the oldest LOAD that have arrived
-        word = Signal(range(config.weight_words))        # its next resident word, from the second on
+        taken = Signal(24)  # beats of the oldest LOAD that have arrived
+        word = Signal(range(config.weight_words))  # its next resident word, from the second on
         ring_word, ring_base = Signal.like(word), Signal.like(word)
         address = Signal.like(word)
         ends_word = chunk == config.beats_per_word - 1
         m.d.comb += address.eq(Mux(head.stream, ring_word, Mux(taken == 0, head.base, word)))
         m.d.sync += [
-            self.o_fill.valid.eq(self.i_beat), self.o_fill.data.eq(self.i_data),
-            self.o_fill.address.eq(address), self.o_fill.chunk.eq(chunk),
+            self.o_fill.valid.eq(self.i_beat),
+            self.o_fill.data.eq(self.i_data),
+            self.o_fill.address.eq(address),
+            self.o_fill.chunk.eq(chunk),
             self.o_fresh.eq(self.i_beat & ends_word & ~head.stream),
             self.o_ring_word.eq(self.i_beat & ends_word & head.stream),
         ]

@@ -10,8 +10,7 @@ from .instruction import command_layout
 
 def x_beat_layout(config):
     """One beat of the x stream: ``x_per_beat`` elements and the end-of-vector mark."""
-    return data.StructLayout({
-        "data": data.ArrayLayout(signed(config.operand_bits), config.x_per_beat), "last": 1})
+    return data.StructLayout({"data": data.ArrayLayout(signed(config.operand_bits), config.x_per_beat), "last": 1})
 
 
 class InputUnit(wiring.Component):
@@ -49,14 +48,21 @@ class InputUnit(wiring.Component):
     def __init__(self, config):
         self.config = config
         elements = config.contexts * config.x_per_beat
-        super().__init__({
-            "i": In(stream.Signature(command_layout("INPUT"))),
-            "i_x": In(stream.Signature(x_beat_layout(config))),
-            "i_buffers": In(1), "i_buffers_count": In(8), "i_free": In(1),
-            "o_write": Out(elements), "o_address": Out(16),
-            "o_data": Out(data.ArrayLayout(signed(config.operand_bits), elements)),
-            "o_elements": Out(range(config.x_per_beat + 1)), "o_misplaced": Out(1), "o_idle": Out(1),
-        })
+        super().__init__(
+            {
+                "i": In(stream.Signature(command_layout("INPUT"))),
+                "i_x": In(stream.Signature(x_beat_layout(config))),
+                "i_buffers": In(1),
+                "i_buffers_count": In(8),
+                "i_free": In(1),
+                "o_write": Out(elements),
+                "o_address": Out(16),
+                "o_data": Out(data.ArrayLayout(signed(config.operand_bits), elements)),
+                "o_elements": Out(range(config.x_per_beat + 1)),
+                "o_misplaced": Out(1),
+                "o_idle": Out(1),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -70,15 +76,21 @@ class InputUnit(wiring.Component):
         blocked = command.wait & (free == 0)
         beat, ends, takes = Signal(), Signal(), Signal()
         m.d.comb += [
-            self.i.ready.eq(~held), self.o_idle.eq(~held),
+            self.i.ready.eq(~held),
+            self.o_idle.eq(~held),
             self.i_x.ready.eq(held & ~blocked),
-            beat.eq(self.i_x.valid & self.i_x.ready), ends.eq(left <= step),
+            beat.eq(self.i_x.valid & self.i_x.ready),
+            ends.eq(left <= step),
             takes.eq(beat & ends & (repeats == 0) & command.wait),
         ]
         with m.If(self.i.valid & self.i.ready):
-            m.d.sync += [command.eq(self.i.payload), held.eq(self.i.payload.elements != 0),
-                         left.eq(self.i.payload.elements), address.eq(self.i.payload.target),
-                         repeats.eq(self.i.payload.repeats)]
+            m.d.sync += [
+                command.eq(self.i.payload),
+                held.eq(self.i.payload.elements != 0),
+                left.eq(self.i.payload.elements),
+                address.eq(self.i.payload.target),
+                repeats.eq(self.i.payload.repeats),
+            ]
         with m.If(beat):
             m.d.sync += [left.eq(left - step), address.eq(address + step)]
             with m.If(ends):
@@ -89,7 +101,8 @@ class InputUnit(wiring.Component):
             m.d.sync += free.eq(free + self.i_free - takes)
 
         m.d.sync += [
-            self.o_write.eq(0), self.o_address.eq(address >> lane_bits),
+            self.o_write.eq(0),
+            self.o_address.eq(address >> lane_bits),
             self.o_elements.eq(Mux(beat, Mux(ends, left, step), 0)),
             self.o_misplaced.eq(beat & (self.i_x.payload.last != (ends & command.last))),
         ]

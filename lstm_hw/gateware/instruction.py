@@ -2,7 +2,7 @@
 
 from amaranth.lib import data
 
-from ..plan.isa import INSTRUCTION_BITS, OPCODE_BITS, OPS
+from ..machine.isa import INSTRUCTION_BITS, OPCODE_BITS, OPS
 
 
 def instruction_layout(op):

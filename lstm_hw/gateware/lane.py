@@ -70,21 +70,26 @@ def lane_pair(m, name, config, weights, operand, first, start, from_zero):
     product = _register(f"product_{name}", len(ab) + len(x))
     c, p = (_register(f"{kind}_{name}", packed_bits) for kind in "cp")
     m.d.sync += [
-        ab.eq((a << PACKED_SHIFT) + b), x.eq(operand), product.eq(ab * x),
-        c.eq(start[:packed_bits]), p.eq(Mux(first, c, p) + product),
+        ab.eq((a << PACKED_SHIFT) + b),
+        x.eq(operand),
+        product.eq(ab * x),
+        c.eq(start[:packed_bits]),
+        p.eq(Mux(first, c, p) + product),
     ]
 
     # What the sum in p was counted from, before its last column.
     def quarter(value):
         return value[QUARTER:PACKED_SHIFT]
 
-    c_wraps, wraps = (_register(f"{kind}_{name}", config.accumulator_bits - PACKED_SHIFT)
-                      for kind in ("c_wraps", "wraps"))
+    c_wraps, wraps = (
+        _register(f"{kind}_{name}", config.accumulator_bits - PACKED_SHIFT) for kind in ("c_wraps", "wraps")
+    )
     before, counted = Signal(2, name=f"quarter_{name}", reset_less=True), Signal.like(wraps, name=f"counted_{name}")
     up, down = (before == 3) & (quarter(p) == 0), (before == 0) & (quarter(p) == 3)
     m.d.comb += counted.eq(wraps + Cat(up | down, down).as_signed())
     m.d.sync += [
-        c_wraps.eq(start[packed_bits:]), wraps.eq(Mux(first, c_wraps, counted)),
+        c_wraps.eq(start[packed_bits:]),
+        wraps.eq(Mux(first, c_wraps, counted)),
         before.eq(Mux(first, quarter(c), quarter(p))),
     ]
     with m.If(from_zero):
@@ -102,6 +107,6 @@ def separated(word, config):
     bits = config.accumulator_bits
     if config.lanes_per_dsp == 1:
         return [word.as_signed()]
-    low, high, wraps = word[:PACKED_SHIFT], word[PACKED_SHIFT:PACKED_SHIFT + bits], word[PACKED_SHIFT + bits:]
+    low, high, wraps = word[:PACKED_SHIFT], word[PACKED_SHIFT : PACKED_SHIFT + bits], word[PACKED_SHIFT + bits :]
     # p = A * 2**16 + B with B = wraps * 2**16 + low.
     return [Cat(low, wraps).as_signed(), (high - wraps.as_signed())[:bits].as_signed()]

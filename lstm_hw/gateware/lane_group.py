@@ -15,15 +15,17 @@ def control_layout(config):
     ``weight`` first, ``operands`` one cycle later, ``source`` two, ``first`` three,
     ``store``/``finish``/``target`` four.
     """
-    return data.StructLayout({
-        "weight": range(config.weight_words),
-        "operands": data.ArrayLayout(signed(config.operand_bits), config.contexts),
-        "source": range(config.accumulators),
-        "first": 1,
-        "store": config.contexts,
-        "finish": config.contexts,
-        "target": range(max(config.accumulators, config.finish_entries)),
-    })
+    return data.StructLayout(
+        {
+            "weight": range(config.weight_words),
+            "operands": data.ArrayLayout(signed(config.operand_bits), config.contexts),
+            "source": range(config.accumulators),
+            "first": 1,
+            "store": config.contexts,
+            "finish": config.contexts,
+            "target": range(max(config.accumulators, config.finish_entries)),
+        }
+    )
 
 
 SKEW = {"weight": 0, "operands": 1, "source": 2, "first": 3, "store": 4, "finish": 4, "target": 4}
@@ -32,23 +34,27 @@ SKEW = {"weight": 0, "operands": 1, "source": 2, "first": 3, "store": 4, "finish
 
 def fill_layout(config):
     """A beat of weights on its way into the buffers: ``chunk`` of the word at ``address``."""
-    return data.StructLayout({
-        "valid": 1,
-        "address": range(config.weight_words),
-        "chunk": range(config.beats_per_word),
-        "data": config.axi_data_bits,
-    })
+    return data.StructLayout(
+        {
+            "valid": 1,
+            "address": range(config.weight_words),
+            "chunk": range(config.beats_per_word),
+            "data": config.axi_data_bits,
+        }
+    )
 
 
 def drain_layout(config):
     """A request for ``drain_width`` neighbouring accumulators of a finished row block."""
-    return data.StructLayout({
-        "valid": 1,
-        "entry": range(config.finish_entries),
-        "group": range(config.groups),
-        "piece": range(config.group_rows // config.drain_width),
-        "context": range(config.contexts),
-    })
+    return data.StructLayout(
+        {
+            "valid": 1,
+            "entry": range(config.finish_entries),
+            "group": range(config.groups),
+            "piece": range(config.group_rows // config.drain_width),
+            "context": range(config.contexts),
+        }
+    )
 
 
 def stored_entries(config):
@@ -96,14 +102,22 @@ class LaneGroup(wiring.Component):
     def __init__(self, config, position):
         self.config, self.position = config, position
         drained = drained_layout(config)
-        super().__init__({
-            "i_index": In(range(config.groups)), "o_index": Out(range(config.groups)),
-            "i_chunk": In(range(config.beats_per_word)), "o_chunk": Out(range(config.beats_per_word)),
-            "i_control": In(control_layout(config)), "o_control": Out(control_layout(config)),
-            "i_fill": In(fill_layout(config)), "o_fill": Out(fill_layout(config)),
-            "i_drain": In(drain_layout(config)), "o_drain": Out(drain_layout(config)),
-            "i_drained": In(drained), "o_drained": Out(drained),
-        })
+        super().__init__(
+            {
+                "i_index": In(range(config.groups)),
+                "o_index": Out(range(config.groups)),
+                "i_chunk": In(range(config.beats_per_word)),
+                "o_chunk": Out(range(config.beats_per_word)),
+                "i_control": In(control_layout(config)),
+                "o_control": Out(control_layout(config)),
+                "i_fill": In(fill_layout(config)),
+                "o_fill": Out(fill_layout(config)),
+                "i_drain": In(drain_layout(config)),
+                "o_drain": Out(drain_layout(config)),
+                "i_drained": In(drained),
+                "o_drained": Out(drained),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -125,9 +139,19 @@ class LaneGroup(wiring.Component):
             m.submodules[f"accumulators{k}"], m.submodules[f"finished{k}"] = sources, finished
             starts = sources.read_port(domain="comb")
             m.d.comb += starts.addr.eq(control.source)
-            sums = Cat(create(m, f"{k}_{n}", config, weights.word_select(n, packed * config.weight_bits),
-                              control.operands[k], control.first, starts.data.word_select(n, bits), from_zero)
-                       for n in range(count))
+            sums = Cat(
+                create(
+                    m,
+                    f"{k}_{n}",
+                    config,
+                    weights.word_select(n, packed * config.weight_bits),
+                    control.operands[k],
+                    control.first,
+                    starts.data.word_select(n, bits),
+                    from_zero,
+                )
+                for n in range(count)
+            )
             for store, enable in ((sources, control.store[k]), (finished, control.finish[k])):
                 port = store.write_port()
                 m.d.comb += [port.en.eq(enable), port.addr.eq(control.target), port.data.eq(sums)]
@@ -154,9 +178,10 @@ class LaneGroup(wiring.Component):
         writer, reader = weights.write_port(granularity=chunk), weights.read_port()
         m.d.comb += [
             writer.addr.eq(fill.address),
-            writer.data.eq(fill.data[self.position:self.position + chunk].replicate(width // chunk)),
+            writer.data.eq(fill.data[self.position : self.position + chunk].replicate(width // chunk)),
             writer.en.eq(Cat(fill.valid & (fill.chunk == self.i_chunk + n) for n in range(width // chunk))),
-            reader.addr.eq(self.o_control.weight), reader.en.eq(1),
+            reader.addr.eq(self.o_control.weight),
+            reader.en.eq(1),
         ]
         return reader.data
 
@@ -186,13 +211,15 @@ class LaneArray(wiring.Component):
     def __init__(self, config):
         self.config = config
         self.drain_latency = config.groups + self.drained_delay
-        super().__init__({
-            "i_control": In(control_layout(config)),
-            "i_fill": In(fill_layout(config)).array(config.axi_ports),
-            "i_drain": In(drain_layout(config)),
-            "o_drain": Out(drain_layout(config)),
-            "o_drained": Out(data.ArrayLayout(signed(config.accumulator_bits), config.drain_width)),
-        })
+        super().__init__(
+            {
+                "i_control": In(control_layout(config)),
+                "i_fill": In(fill_layout(config)).array(config.axi_ports),
+                "i_drain": In(drain_layout(config)),
+                "o_drain": Out(drain_layout(config)),
+                "o_drained": Out(data.ArrayLayout(signed(config.accumulator_bits), config.drain_width)),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -205,8 +232,11 @@ class LaneArray(wiring.Component):
                 fill, place = self._delayed(m, port, index), (index, 0)
             m.submodules[f"group{index}"] = group = LaneGroup(self.config, local * width % self.config.axi_data_bits)
             m.d.comb += [
-                group.i_index.eq(place[0]), group.i_chunk.eq(place[1]),
-                group.i_control.eq(control), group.i_fill.eq(fill), group.i_drain.eq(drain),
+                group.i_index.eq(place[0]),
+                group.i_chunk.eq(place[1]),
+                group.i_control.eq(control),
+                group.i_fill.eq(fill),
+                group.i_drain.eq(drain),
             ]
             if drained is not None:
                 m.d.comb += group.i_drained.eq(drained)
@@ -221,7 +251,7 @@ class LaneArray(wiring.Component):
         sums = [total for word in words for total in separated(word, config)]
         if len(sums) == config.drain_width:
             return sums
-        asked = Signal(self.drained_delay)      # one row of a pair
+        asked = Signal(self.drained_delay)  # one row of a pair
         m.d.sync += asked.eq(Cat(self.o_drain.piece[0], asked))
         return [Mux(asked[-1], sums[1], sums[0])]
 

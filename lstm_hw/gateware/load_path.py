@@ -63,17 +63,29 @@ class LoadPath(wiring.Component):
     def __init__(self, config):
         self.config = config
         ports, words = config.axi_ports, range(config.weight_words + 1)
-        super().__init__({
-            "i": In(stream.Signature(command_layout("LOAD"))),
-            "i_start": In(1), "i_stop": In(1), "i_timeout": In(32),
-            "i_weights": In(config.axi_address_bits).array(ports),
-            "i_ring": In(1), "i_ring_base": In(18), "i_release": In(words),
-            "bus": Out(Axi4Read(config.axi_address_bits, config.axi_data_bits)).array(ports),
-            "o_fill": Out(fill_layout(config)).array(ports),
-            "o_fresh": Out(1), "o_ring_word": Out(1), "o_beats": Out(range(ports + 1)),
-            "o_error": Out(2), "o_error_address": Out(config.axi_address_bits),
-            "o_error_port": Out(bits_for(ports - 1)), "o_waiting": Out(1), "o_quiet": Out(1), "o_idle": Out(1),
-        })
+        super().__init__(
+            {
+                "i": In(stream.Signature(command_layout("LOAD"))),
+                "i_start": In(1),
+                "i_stop": In(1),
+                "i_timeout": In(32),
+                "i_weights": In(config.axi_address_bits).array(ports),
+                "i_ring": In(1),
+                "i_ring_base": In(18),
+                "i_release": In(words),
+                "bus": Out(Axi4Read(config.axi_address_bits, config.axi_data_bits)).array(ports),
+                "o_fill": Out(fill_layout(config)).array(ports),
+                "o_fresh": Out(1),
+                "o_ring_word": Out(1),
+                "o_beats": Out(range(ports + 1)),
+                "o_error": Out(2),
+                "o_error_address": Out(config.axi_address_bits),
+                "o_error_port": Out(bits_for(ports - 1)),
+                "o_waiting": Out(1),
+                "o_quiet": Out(1),
+                "o_idle": Out(1),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -84,23 +96,32 @@ class LoadPath(wiring.Component):
         # The ring's room is the credit of every port, in beats of that port.
         ring_words, credit_words = Signal.like(self.i_release), Signal.like(self.i_release)
         credit = Signal(24)
-        m.d.comb += [ring_words.eq(config.weight_words - self.i_ring_base),
-                     credit_words.eq(Mux(self.i_ring, ring_words, self.i_release))]
+        m.d.comb += [
+            ring_words.eq(config.weight_words - self.i_ring_base),
+            credit_words.eq(Mux(self.i_ring, ring_words, self.i_release)),
+        ]
         m.d.sync += credit.eq(credit_words * config.beats_per_word)
 
         fills, loads = [], []
         for port in range(config.axi_ports):
             m.submodules[f"fill_unit{port}"] = fill = FillUnit(config)
             m.submodules[f"load_unit{port}"] = load = LoadUnit(
-                config.axi_address_bits, config.axi_data_bits, config.outstanding, config.max_burst)
+                config.axi_address_bits, config.axi_data_bits, config.outstanding, config.max_burst
+            )
             connect(m, fork.o[port], fill.i)
             connect(m, fill.o, load.i)
             connect(m, load.bus, flipped(self.bus[port]))
             m.d.comb += [
-                load.base.eq(self.i_weights[port]), load.i_start.eq(self.i_start), load.i_capacity.eq(0),
-                load.i_credit.eq(credit), load.i_timeout.eq(self.i_timeout), load.i_stop.eq(self.i_stop),
-                fill.i_beat.eq(load.o_valid), fill.i_data.eq(load.o.data),
-                fill.i_ring.eq(self.i_ring), fill.i_ring_base.eq(self.i_ring_base),
+                load.base.eq(self.i_weights[port]),
+                load.i_start.eq(self.i_start),
+                load.i_capacity.eq(0),
+                load.i_credit.eq(credit),
+                load.i_timeout.eq(self.i_timeout),
+                load.i_stop.eq(self.i_stop),
+                fill.i_beat.eq(load.o_valid),
+                fill.i_data.eq(load.o.data),
+                fill.i_ring.eq(self.i_ring),
+                fill.i_ring_base.eq(self.i_ring_base),
                 self.o_fill[port].eq(fill.o_fill),
             ]
             fills.append(fill)
@@ -122,6 +143,9 @@ class LoadPath(wiring.Component):
         ]
         for port, load in reversed(list(enumerate(loads))):
             with m.If(load.o_error != 0):
-                m.d.comb += [self.o_error.eq(load.o_error), self.o_error_address.eq(load.o_error_address),
-                             self.o_error_port.eq(port)]
+                m.d.comb += [
+                    self.o_error.eq(load.o_error),
+                    self.o_error_address.eq(load.o_error_address),
+                    self.o_error_port.eq(port),
+                ]
         return m

@@ -138,17 +138,25 @@ class LoadUnit(wiring.Component):
         self.address_bits, self.data_bits = address_bits, data_bits
         self.outstanding, self.max_burst = outstanding, max_burst
         self.in_flight = outstanding + 2
-        super().__init__({
-            "i": In(stream.Signature(LOAD_DESCRIPTOR)),
-            "base": In(address_bits),
-            "i_start": In(1), "i_capacity": In(BEATS_BITS), "i_credit": In(BEATS_BITS),
-            "i_stop": In(1), "i_timeout": In(32),
-            "bus": Out(Axi4Read(address_bits, data_bits)),
-            "o": Out(data.StructLayout({"data": data_bits, "first": 1, "last": 1})),
-            "o_valid": Out(1), "o_beats": Out(1),
-            "o_error": Out(2), "o_error_address": Out(address_bits),
-            "o_waiting": Out(1), "o_idle": Out(1),
-        })
+        super().__init__(
+            {
+                "i": In(stream.Signature(LOAD_DESCRIPTOR)),
+                "base": In(address_bits),
+                "i_start": In(1),
+                "i_capacity": In(BEATS_BITS),
+                "i_credit": In(BEATS_BITS),
+                "i_stop": In(1),
+                "i_timeout": In(32),
+                "bus": Out(Axi4Read(address_bits, data_bits)),
+                "o": Out(data.StructLayout({"data": data_bits, "first": 1, "last": 1})),
+                "o_valid": Out(1),
+                "o_beats": Out(1),
+                "o_error": Out(2),
+                "o_error_address": Out(address_bits),
+                "o_waiting": Out(1),
+                "o_idle": Out(1),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -169,10 +177,12 @@ class LoadUnit(wiring.Component):
         connect(m, flipped(self.i), splitter.i)
         burst = splitter.o.payload
         m.d.comb += [
-            splitter.i_base.eq(self.base[self.address_bits - splitter.word_bits:]),
+            splitter.i_base.eq(self.base[self.address_bits - splitter.word_bits :]),
             splitter.i_flush.eq(halted),
-            request.word.eq(burst.word), request.arlen.eq(burst.length - 1),
-            request.first.eq(burst.first), request.last.eq(burst.last),
+            request.word.eq(burst.word),
+            request.arlen.eq(burst.length - 1),
+            request.first.eq(burst.first),
+            request.last.eq(burst.last),
             owed.w_data.eq(request),
         ]
         commit, ar_handshake = self._requests(m, splitter.o, request, owed.w_rdy & live, start)
@@ -202,8 +212,11 @@ class LoadUnit(wiring.Component):
         m.d.comb += [
             commit.eq(bursts.valid & allowed & fits & (~bus.arvalid | bus.arready)),
             bursts.ready.eq(commit),
-            bus.araddr.eq(Cat(C(0, shift), address)), bus.arlen.eq(arlen),
-            bus.arsize.eq(shift), bus.arburst.eq(BURST_INCR), bus.arcache.eq(CACHE_MODIFIABLE),
+            bus.araddr.eq(Cat(C(0, shift), address)),
+            bus.arlen.eq(arlen),
+            bus.arsize.eq(shift),
+            bus.arburst.eq(BURST_INCR),
+            bus.arcache.eq(CACHE_MODIFIABLE),
         ]
         with m.If(commit):
             m.d.sync += [address.eq(request.word), arlen.eq(request.arlen), bus.arvalid.eq(1)]
@@ -237,8 +250,10 @@ class LoadUnit(wiring.Component):
         with m.Elif(handshake):
             # No carry into the page number, since no burst leaves its page.
             m.d.sync += [
-                current.word[:page_bits].eq(current.word[:page_bits] + 1), current.first.eq(0),
-                current.arlen.eq(current.arlen - 1), final.eq(current.arlen == 1),
+                current.word[:page_bits].eq(current.word[:page_bits] + 1),
+                current.first.eq(0),
+                current.arlen.eq(current.arlen - 1),
+                final.eq(current.arlen == 1),
             ]
         with m.If(handshake):
             m.d.sync += [beat.data.eq(bus.rdata), beat.first.eq(current.first), beat.last.eq(current.last & final)]

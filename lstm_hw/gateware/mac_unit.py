@@ -4,7 +4,7 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..plan.isa import SPACE_CONSTANT, SPACE_X
+from ..machine.isa import SPACE_CONSTANT, SPACE_X
 from .instruction import command_layout
 
 HAZARD_COLUMNS = 3
@@ -13,18 +13,20 @@ HAZARD_COLUMNS = 3
 
 def issue_layout(config):
     """What goes to the lanes for one column (see :class:`MacUnit`)."""
-    return data.StructLayout({
-        "weight": range(config.weight_words),
-        "operand": 16,
-        "space": 2,
-        "rotate": 3,
-        "mask": config.contexts,
-        "first": 1,
-        "source": range(config.accumulators),
-        "store": 1,
-        "finish": 1,
-        "target": range(max(config.accumulators, config.finish_entries)),
-    })
+    return data.StructLayout(
+        {
+            "weight": range(config.weight_words),
+            "operand": 16,
+            "space": 2,
+            "rotate": 3,
+            "mask": config.contexts,
+            "first": 1,
+            "source": range(config.accumulators),
+            "store": 1,
+            "finish": 1,
+            "target": range(max(config.accumulators, config.finish_entries)),
+        }
+    )
 
 
 class TokenCounter(wiring.Component):
@@ -93,17 +95,32 @@ class MacUnit(wiring.Component):
         self.config = config
         words = range(config.weight_words + 1)
         self.finish_tokens = config.finish_entries
-        super().__init__({
-            "i": In(stream.Signature(command_layout("MAC"))),
-            "i_clear": In(1), "i_clear_h": In(1),
-            "i_ring": In(1), "i_ring_base": In(18),
-            "i_h": In(1), "i_x": In(range(config.x_per_beat + 1)), "i_fresh": In(1), "i_ring_word": In(1),
-            "i_finish_free": In(1),
-            "o_issue": Out(issue_layout(config)), "o_issued": Out(1), "o_finished": Out(1),
-            "o_free_x": Out(1), "o_release": Out(words),
-            "o_busy": Out(1), "o_stall_weights": Out(1), "o_stall_h": Out(1), "o_stall_x": Out(1),
-            "o_stall_output": Out(1), "o_empty": Out(1), "o_idle": Out(1),
-        })
+        super().__init__(
+            {
+                "i": In(stream.Signature(command_layout("MAC"))),
+                "i_clear": In(1),
+                "i_clear_h": In(1),
+                "i_ring": In(1),
+                "i_ring_base": In(18),
+                "i_h": In(1),
+                "i_x": In(range(config.x_per_beat + 1)),
+                "i_fresh": In(1),
+                "i_ring_word": In(1),
+                "i_finish_free": In(1),
+                "o_issue": Out(issue_layout(config)),
+                "o_issued": Out(1),
+                "o_finished": Out(1),
+                "o_free_x": Out(1),
+                "o_release": Out(words),
+                "o_busy": Out(1),
+                "o_stall_weights": Out(1),
+                "o_stall_h": Out(1),
+                "o_stall_x": Out(1),
+                "o_stall_output": Out(1),
+                "o_empty": Out(1),
+                "o_idle": Out(1),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -115,10 +132,14 @@ class MacUnit(wiring.Component):
         m.submodules.fresh = fresh = TokenCounter(len(Signal(words)))
         m.submodules.ring = ring = TokenCounter(len(Signal(words)), take_bits=len(Signal(words)))
         m.d.comb += [
-            h.i_clear.eq(self.i_clear_h), h.i_add.eq(self.i_h),
-            x.i_clear.eq(self.i_clear), x.i_add.eq(self.i_x),
-            fresh.i_clear.eq(self.i_clear), fresh.i_add.eq(self.i_fresh),
-            ring.i_clear.eq(self.i_clear | self.i_ring), ring.i_add.eq(self.i_ring_word),
+            h.i_clear.eq(self.i_clear_h),
+            h.i_add.eq(self.i_h),
+            x.i_clear.eq(self.i_clear),
+            x.i_add.eq(self.i_x),
+            fresh.i_clear.eq(self.i_clear),
+            fresh.i_add.eq(self.i_fresh),
+            ring.i_clear.eq(self.i_clear | self.i_ring),
+            ring.i_add.eq(self.i_ring_word),
         ]
         finish_used = Signal(range(config.finish_entries + 1))
         finish_write = Signal(range(config.finish_entries))
@@ -128,16 +149,17 @@ class MacUnit(wiring.Component):
         column, slot = Signal(14), Signal(8)
         address = Signal(range(config.weight_words))
         operand = Signal(16)
-        need = Signal(18)            # operand tokens that the next column waits for
-        ring_need = Signal(words)    # ring words that the next column waits for
+        need = Signal(18)  # operand tokens that the next column waits for
+        ring_need = Signal(words)  # ring words that the next column waits for
         ring_base, ring_head = Signal(range(config.weight_words)), Signal(range(config.weight_words))
 
         first, last = Signal(), Signal()
         m.d.comb += [first.eq(column == 0), last.eq(column + 1 == command.columns)]
 
         # What the next column waits for.
-        lacks_h, lacks_x, lacks_weights, lacks_room, hazard = (Signal(name=n) for n in (
-            "lacks_h", "lacks_x", "lacks_weights", "lacks_room", "hazard"))
+        lacks_h, lacks_x, lacks_weights, lacks_room, hazard = (
+            Signal(name=n) for n in ("lacks_h", "lacks_x", "lacks_weights", "lacks_room", "hazard")
+        )
         waits = command.wait & (slot == 0)
         from_x = command.space == SPACE_X
         m.d.comb += [
@@ -176,12 +198,20 @@ class MacUnit(wiring.Component):
         head_now = Mux(held & command.release, next_address, ring_head)
 
         with m.If(go):
-            m.d.sync += [column.eq(column + 1), operand.eq(operand + 1), address.eq(next_address),
-                         ring_need.eq(ring_need + 1), need.eq(need + 1)]
+            m.d.sync += [
+                column.eq(column + 1),
+                operand.eq(operand + 1),
+                address.eq(next_address),
+                ring_need.eq(ring_need + 1),
+                need.eq(need + 1),
+            ]
             with m.If(last):
                 m.d.sync += [
-                    column.eq(0), slot.eq(slot + 1), operand.eq(command.operand),
-                    command.source.eq(command.source + ~command.hold), command.target.eq(command.target + 1),
+                    column.eq(0),
+                    slot.eq(slot + 1),
+                    operand.eq(command.operand),
+                    command.source.eq(command.source + ~command.hold),
+                    command.target.eq(command.target + 1),
                 ]
             with m.If(command.space == SPACE_CONSTANT):
                 m.d.sync += operand.eq(operand)
@@ -195,9 +225,14 @@ class MacUnit(wiring.Component):
             new = self.i.payload
             m.d.comb += start_address.eq(head_now + new.weight)
             m.d.sync += [
-                held.eq((new.columns != 0) & (new.slots != 0)), command.eq(new), column.eq(0), slot.eq(0),
+                held.eq((new.columns != 0) & (new.slots != 0)),
+                command.eq(new),
+                column.eq(0),
+                slot.eq(0),
                 address.eq(Mux(new.stream, wrapped(start_address), new.weight)),
-                operand.eq(new.operand), need.eq(new.offset + 1), ring_need.eq(new.weight + 1),
+                operand.eq(new.operand),
+                need.eq(new.offset + 1),
+                ring_need.eq(new.weight + 1),
             ]
 
         takes = go & waits & last & command.take
@@ -221,11 +256,17 @@ class MacUnit(wiring.Component):
 
         issue = self.o_issue
         m.d.sync += [
-            self.o_issued.eq(go), self.o_finished.eq(finishes),
-            issue.weight.eq(address), issue.operand.eq(operand), issue.space.eq(command.space),
-            issue.rotate.eq(command.rotate), issue.mask.eq(command.mask),
-            issue.first.eq(go & first & command.load), issue.source.eq(command.source),
-            issue.store.eq(stores), issue.finish.eq(finishes),
+            self.o_issued.eq(go),
+            self.o_finished.eq(finishes),
+            issue.weight.eq(address),
+            issue.operand.eq(operand),
+            issue.space.eq(command.space),
+            issue.rotate.eq(command.rotate),
+            issue.mask.eq(command.mask),
+            issue.first.eq(go & first & command.load),
+            issue.source.eq(command.source),
+            issue.store.eq(stores),
+            issue.finish.eq(finishes),
             issue.target.eq(Mux(command.finish, finish_write, command.target)),
         ]
         return m

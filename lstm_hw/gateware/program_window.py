@@ -6,12 +6,12 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from ..errors import ConfigError
-from ..registers import ADDRESS_BITS, PROGRAM, WORD_BYTES
+from ..machine.registers import ADDRESS_BITS, PROGRAM, WORD_BYTES
 from .register_file import merge
 
 
 class ProgramWindow(wiring.Component):
-    """Decodes word writes to :data:`lstm_hw.registers.PROGRAM`.
+    """Decodes word writes to :data:`lstm_hw.machine.registers.PROGRAM`.
 
     The words of an instruction are staged; the write of the last one with any byte enable commits the instruction.
     The staging register is shared by all instructions and keeps its words, so a driver writes all words of one
@@ -52,12 +52,19 @@ class ProgramWindow(wiring.Component):
     def __init__(self, program_length, instruction_bits):
         self.check(program_length, instruction_bits)
         self.program_length = program_length
-        super().__init__({
-            "i_write": In(1), "i_address": In(ADDRESS_BITS - 2), "i_data": In(32), "i_mask": In(4),
-            "i_lock": In(1), "o_ok": Out(1),
-            "o_program_write": Out(1), "o_program_address": Out(range(program_length)),
-            "o_program_data": Out(instruction_bits),
-        })
+        super().__init__(
+            {
+                "i_write": In(1),
+                "i_address": In(ADDRESS_BITS - 2),
+                "i_data": In(32),
+                "i_mask": In(4),
+                "i_lock": In(1),
+                "o_ok": Out(1),
+                "o_program_write": Out(1),
+                "o_program_address": Out(range(program_length)),
+                "o_program_data": Out(instruction_bits),
+            }
+        )
 
     @staticmethod
     def check(program_length, instruction_bits):
@@ -74,16 +81,19 @@ class ProgramWindow(wiring.Component):
         word_bits = exact_log2(PROGRAM.stride // WORD_BYTES)
         entry_bits = exact_log2(PROGRAM.entries)
         word = self.i_address[:word_bits]
-        entry = self.i_address[word_bits:word_bits + entry_bits]
-        window = self.i_address[word_bits + entry_bits:]
+        entry = self.i_address[word_bits : word_bits + entry_bits]
+        window = self.i_address[word_bits + entry_bits :]
         m.d.comb += self.o_ok.eq(
-            (window == PROGRAM.address // PROGRAM.size) & (entry < self.program_length) & (word < PROGRAM.words)
-            & ~self.i_lock)
+            (window == PROGRAM.address // PROGRAM.size)
+            & (entry < self.program_length)
+            & (word < PROGRAM.words)
+            & ~self.i_lock
+        )
 
         write = self.i_write & self.o_ok
         with m.Switch(word):
             for index in range(PROGRAM.words):
-                staged = self.o_program_data[32 * index:32 * (index + 1)]
+                staged = self.o_program_data[32 * index : 32 * (index + 1)]
                 with m.Case(index), m.If(write):
                     m.d.sync += staged.eq(merge(self.i_mask, staged, self.i_data))
         m.d.sync += self.o_program_write.eq(write & (word == PROGRAM.words - 1) & self.i_mask.any())

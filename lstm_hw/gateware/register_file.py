@@ -5,21 +5,24 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..errors import ConfigError
-from ..registers import ADDRESS_BITS, WORD_BYTES, Access
+from ..machine.registers import ADDRESS_BITS, WORD_BYTES, Access
 
 _WRITABLE = {Access.RW, Access.WO, Access.W1S, Access.W1T}
 
 
 def layout(register):
     """The fields of a register as an Amaranth layout, from bit 0 to the highest field."""
-    return data.FlexibleLayout(register.width, {
-        field.name: data.Field(field.width, field.lsb) for field in register.fields})
+    return data.FlexibleLayout(
+        register.width, {field.name: data.Field(field.width, field.lsb) for field in register.fields}
+    )
 
 
 def merge(mask, old, new):
     """What a write of `new` with byte enables `mask` makes of `old`, as wide as `old`."""
-    return Cat(Mux(enable, new[lsb:min(lsb + 8, len(old))], old[lsb:lsb + 8])
-               for enable, lsb in zip(mask, range(0, len(old), 8), strict=False))
+    return Cat(
+        Mux(enable, new[lsb : min(lsb + 8, len(old))], old[lsb : lsb + 8])
+        for enable, lsb in zip(mask, range(0, len(old), 8), strict=False)
+    )
 
 
 class RegisterFile(wiring.Component):
@@ -31,7 +34,7 @@ class RegisterFile(wiring.Component):
 
     Parameters
     ----------
-    registers : iterable of lstm_hw.registers.Register
+    registers : iterable of lstm_hw.machine.registers.Register
         The map.
     limits : dict from str to int
         Exclusive upper bounds of stored registers; a write that would reach one is refused.
@@ -75,9 +78,15 @@ class RegisterFile(wiring.Component):
             if name not in stored:
                 raise ConfigError("register file", f"limit of {name!r}", "must be of a stored register")
         ports = {
-            "i_write": In(1), "i_write_address": In(ADDRESS_BITS - 2), "i_write_data": In(32), "i_write_mask": In(4),
+            "i_write": In(1),
+            "i_write_address": In(ADDRESS_BITS - 2),
+            "i_write_data": In(32),
+            "i_write_mask": In(4),
             "o_write_ok": Out(1),
-            "i_read": In(1), "i_read_address": In(ADDRESS_BITS - 2), "o_read_data": Out(32), "o_read_ok": Out(1),
+            "i_read": In(1),
+            "i_read_address": In(ADDRESS_BITS - 2),
+            "o_read_data": Out(32),
+            "o_read_ok": Out(1),
             "i_lock": In(1),
         }
         for register in self.registers:
@@ -109,8 +118,11 @@ class RegisterFile(wiring.Component):
                 if register.access is not Access.RO:
                     with m.Case(register.address // WORD_BYTES):
                         self._write(m, register)
-        latches = {register.latched_by: Signal(32, name=f"latch_{register.name.lower()}")
-                   for register in self.registers if register.latched_by}
+        latches = {
+            register.latched_by: Signal(32, name=f"latch_{register.name.lower()}")
+            for register in self.registers
+            if register.latched_by
+        }
         with m.Switch(self.i_read_address):
             for register in self.registers:
                 if register.access is not Access.WO:
@@ -128,15 +140,16 @@ class RegisterFile(wiring.Component):
         m.d.comb += self.o_write_ok.eq(allowed)
         if register.stored:
             with m.If(self.i_write & self.o_write_ok):
-                m.d.sync += stored.eq(
-                    merge(self.i_write_mask, Value.cast(stored), self.i_write_data) & register.mask)
+                m.d.sync += stored.eq(merge(self.i_write_mask, Value.cast(stored), self.i_write_data) & register.mask)
         else:
             m.d.comb += self._port("o", register, "_write").eq(self.i_write & self.i_write_mask[0])
 
     def _read(self, m, register, latches):
         value = Value.cast(self._port("o" if register.stored else "i", register))
-        m.d.comb += [self.o_read_ok.eq(1),
-                     self.o_read_data.eq(latches[register.latched_by] if register.latched_by else value)]
+        m.d.comb += [
+            self.o_read_ok.eq(1),
+            self.o_read_data.eq(latches[register.latched_by] if register.latched_by else value),
+        ]
         read = self._port("o", register, "_read")
         if read is not None:
             m.d.comb += read.eq(self.i_read)

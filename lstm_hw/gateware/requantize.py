@@ -98,11 +98,13 @@ class Requantize(wiring.Component):
         if i_width < 1 or self.sum_width > EXACT_BITS:
             found = f"{i_width}-bit input with fractions {self.i_fractions}"
             raise FormatError("requantize", found, f"must reach {o_format} within {EXACT_BITS} bits, a carry included")
-        super().__init__({
-            "i": In(signed(i_width)),
-            "i_select": In(max(1, (len(self.i_fractions) - 1).bit_length())),
-            "o": Out(signed(o_format.width) if o_format.signed else unsigned(o_format.width)),
-        })
+        super().__init__(
+            {
+                "i": In(signed(i_width)),
+                "i_select": In(max(1, (len(self.i_fractions) - 1).bit_length())),
+                "o": Out(signed(o_format.width) if o_format.signed else unsigned(o_format.width)),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()

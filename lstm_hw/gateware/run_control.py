@@ -4,7 +4,7 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..registers import ErrorCode, lookup
+from ..machine.registers import ErrorCode, lookup
 from .register_file import layout
 
 
@@ -63,17 +63,32 @@ class RunControl(wiring.Component):
     """
 
     def __init__(self):
-        super().__init__({
-            "i_ctrl_write": In(1), "i_ctrl_read": In(1), "i_isr_write": In(1),
-            "i_start": In(1), "i_auto_restart": In(1), "i_toggle": In(3),
-            "i_gie": In(1), "i_ier": In(3),
-            "o_ctrl": Out(layout(lookup("CTRL"))), "o_isr": Out(layout(lookup("ISR"))),
-            "o_status": Out(layout(lookup("STATUS"))), "o_error_address": Out(64),
-            "o_error_port": Out(2),
-            "o_start": Out(1), "i_busy": In(1), "i_done": In(1),
-            "i_error": In(1), "i_error_code": In(4), "i_error_address": In(64), "i_error_port": In(2),
-            "o_lock": Out(1), "o_interrupt": Out(1),
-        })
+        super().__init__(
+            {
+                "i_ctrl_write": In(1),
+                "i_ctrl_read": In(1),
+                "i_isr_write": In(1),
+                "i_start": In(1),
+                "i_auto_restart": In(1),
+                "i_toggle": In(3),
+                "i_gie": In(1),
+                "i_ier": In(3),
+                "o_ctrl": Out(layout(lookup("CTRL"))),
+                "o_isr": Out(layout(lookup("ISR"))),
+                "o_status": Out(layout(lookup("STATUS"))),
+                "o_error_address": Out(64),
+                "o_error_port": Out(2),
+                "o_start": Out(1),
+                "i_busy": In(1),
+                "i_done": In(1),
+                "i_error": In(1),
+                "i_error_code": In(4),
+                "i_error_address": In(64),
+                "i_error_port": In(2),
+                "o_lock": Out(1),
+                "o_interrupt": Out(1),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -121,9 +136,14 @@ class RunControl(wiring.Component):
                     finish()
         m.d.sync += self.o_start.eq(starting)
         m.d.comb += [
-            requested.eq(~run.ongoing("IDLE")), self.o_lock.eq(requested | self.i_busy),
-            ctrl.start.eq(requested), ctrl.done.eq(done), ctrl.idle.eq(~self.o_lock), ctrl.ready.eq(done),
-            ctrl.auto_restart.eq(auto_restart), ctrl.interrupt.eq(self.o_interrupt),
+            requested.eq(~run.ongoing("IDLE")),
+            self.o_lock.eq(requested | self.i_busy),
+            ctrl.start.eq(requested),
+            ctrl.done.eq(done),
+            ctrl.idle.eq(~self.o_lock),
+            ctrl.ready.eq(done),
+            ctrl.auto_restart.eq(auto_restart),
+            ctrl.interrupt.eq(self.o_interrupt),
             self.o_status.busy.eq(self.o_lock),
         ]
 
@@ -131,8 +151,11 @@ class RunControl(wiring.Component):
         code = Signal.like(self.i_error_code)
         m.d.comb += self.o_status.code.eq(code)
         with m.If(self.i_error & (starting | (code == ErrorCode.NONE))):
-            m.d.sync += [code.eq(self.i_error_code), self.o_error_address.eq(self.i_error_address),
-                         self.o_error_port.eq(self.i_error_port)]
+            m.d.sync += [
+                code.eq(self.i_error_code),
+                self.o_error_address.eq(self.i_error_address),
+                self.o_error_port.eq(self.i_error_port),
+            ]
         with m.Elif(starting):
             m.d.sync += [code.eq(ErrorCode.NONE), self.o_error_address.eq(0), self.o_error_port.eq(0)]
 

@@ -5,7 +5,7 @@ from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
 
-from ..plan.isa import (
+from ..machine.isa import (
     CLEAR_REGISTER,
     INSTRUCTION_BITS,
     LOOP_COUNT,
@@ -61,11 +61,21 @@ class Sequencer(wiring.Component):
     def __init__(self, program_length):
         self.program_length = program_length
         members = {
-            "i_start": In(1), "i_entry": In(8), "i_clear": In(1), "i_steps": In(32), "i_stop": In(1),
-            "i_write": In(1), "i_write_address": In(8), "i_write_data": In(INSTRUCTION_BITS),
-            "o_ring": Out(1), "o_ring_base": Out(OPS["RING"].fields["base"]),
-            "o_buffers": Out(1), "o_buffers_count": Out(OPS["BUFFERS"].fields["count"]),
-            "o_running": Out(1), "o_waiting": Out(1), "o_illegal": Out(1),
+            "i_start": In(1),
+            "i_entry": In(8),
+            "i_clear": In(1),
+            "i_steps": In(32),
+            "i_stop": In(1),
+            "i_write": In(1),
+            "i_write_address": In(8),
+            "i_write_data": In(INSTRUCTION_BITS),
+            "o_ring": Out(1),
+            "o_ring_base": Out(OPS["RING"].fields["base"]),
+            "o_buffers": Out(1),
+            "o_buffers_count": Out(OPS["BUFFERS"].fields["count"]),
+            "o_running": Out(1),
+            "o_waiting": Out(1),
+            "o_illegal": Out(1),
         }
         for op in OPS.values():
             if op.unit:
@@ -74,13 +84,15 @@ class Sequencer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.program = program = memory.Memory(
-            shape=INSTRUCTION_BITS, depth=self.program_length, init=[])
+        m.submodules.program = program = memory.Memory(shape=INSTRUCTION_BITS, depth=self.program_length, init=[])
         writer, reader = program.write_port(), program.read_port()
         pc = Signal(bits_for(self.program_length))
         m.d.comb += [
-            writer.en.eq(self.i_write), writer.addr.eq(self.i_write_address), writer.data.eq(self.i_write_data),
-            reader.addr.eq(pc), reader.en.eq(1),
+            writer.en.eq(self.i_write),
+            writer.addr.eq(self.i_write_address),
+            writer.data.eq(self.i_write_data),
+            reader.addr.eq(pc),
+            reader.en.eq(1),
         ]
         views = {name: data_view(reader.data, name) for name in OPS}
         opcode = views["HALT"].opcode
@@ -96,25 +108,34 @@ class Sequencer(wiring.Component):
         # kept; additions and the writes that need them follow in the cycle behind it, in which nobody reads registers.
         offered = Signal(len(UNITS))
         accepted = Cat(getattr(self, f"o_{unit}").ready for unit in UNITS)
-        kept = {}   # unit -> fields as they stand in the instruction, and the registers to be added
+        kept = {}  # unit -> fields as they stand in the instruction, and the registers to be added
         for index, unit in enumerate(UNITS):
             name = next(op.name for op in OPS.values() if op.unit == unit)
             stands = Signal(command_layout(name), name=f"{unit}_stands", reset_less=True)
-            adds = {field: Signal(OPS[name].fields[field], name=f"{unit}_{field}_adds", reset_less=True)
-                    for field in OPS[name].relative}
+            adds = {
+                field: Signal(OPS[name].fields[field], name=f"{unit}_{field}_adds", reset_less=True)
+                for field in OPS[name].relative
+            }
             kept[unit] = name, stands, adds
             command = getattr(self, f"o_{unit}")
-            m.d.comb += [command.valid.eq(offered[index]), command.payload.eq(stands),
-                         *(command.payload[field].eq(stands[field] + register) for field, register in adds.items())]
+            m.d.comb += [
+                command.valid.eq(offered[index]),
+                command.payload.eq(stands),
+                *(command.payload[field].eq(stands[field] + register) for field, register in adds.items()),
+            ]
 
         adding, wrap = Signal(), Signal()
-        augend, addend, limit = (Signal(REGISTER_BITS, reset_less=True, name=name)
-                                 for name in ("augend", "addend", "limit"))
+        augend, addend, limit = (
+            Signal(REGISTER_BITS, reset_less=True, name=name) for name in ("augend", "addend", "limit")
+        )
         added = Signal(range(REGISTERS), reset_less=True)
         total, beyond, result = Signal(REGISTER_BITS), Signal(REGISTER_BITS + 1), Signal(REGISTER_BITS)
-        m.d.comb += [total.eq(augend + addend), beyond.eq(total - limit),
-                     result.eq(Mux(wrap & ~beyond[-1], beyond, total))]
-        zero = Signal(REGISTERS)    # registers that are zero, known in every execute
+        m.d.comb += [
+            total.eq(augend + addend),
+            beyond.eq(total - limit),
+            result.eq(Mux(wrap & ~beyond[-1], beyond, total)),
+        ]
+        zero = Signal(REGISTERS)  # registers that are zero, known in every execute
 
         looping = Signal()
         left = Signal(32, reset_less=True)
@@ -125,14 +146,19 @@ class Sequencer(wiring.Component):
             with m.State("idle"):
                 with m.If(self.i_start):
                     m.d.sync += [
-                        pc.eq(self.i_entry), depth.eq(0),
-                        registers[CLEAR_REGISTER].eq(self.i_clear), registers[STEPS_REGISTER].eq(self.i_steps),
+                        pc.eq(self.i_entry),
+                        depth.eq(0),
+                        registers[CLEAR_REGISTER].eq(self.i_clear),
+                        registers[STEPS_REGISTER].eq(self.i_steps),
                     ]
                     m.next = "fetch"
             with m.State("fetch"):
                 m.next = "execute"
-                m.d.sync += [adding.eq(0), looping.eq(0),
-                             *(zero[n].eq(register == 0) for n, register in enumerate(registers))]
+                m.d.sync += [
+                    adding.eq(0),
+                    looping.eq(0),
+                    *(zero[n].eq(register == 0) for n, register in enumerate(registers)),
+                ]
                 with m.If(adding):
                     m.d.sync += [registers[added].eq(result), zero.bit_select(added, 1).eq(result == 0)]
                 with m.If(looping):
@@ -150,8 +176,12 @@ class Sequencer(wiring.Component):
                     with m.Case(OPS["ADD"].code):
                         add = views["ADD"]
                         m.d.sync += [
-                            adding.eq(1), augend.eq(registers[add.register]), addend.eq(add.value),
-                            added.eq(add.register), limit.eq(add.limit), wrap.eq(add.limit != 0),
+                            adding.eq(1),
+                            augend.eq(registers[add.register]),
+                            addend.eq(add.value),
+                            added.eq(add.register),
+                            limit.eq(add.limit),
+                            wrap.eq(add.limit != 0),
                         ]
                     with m.Case(OPS["LOOP"].code):
                         loop = views["LOOP"]
@@ -176,8 +206,9 @@ class Sequencer(wiring.Component):
                         with m.Case(OPS[name].code):
                             view = views[name]
                             m.d.sync += [stands[field].eq(view[field]) for field in stands.shape().members]
-                            m.d.sync += [register.eq(registers[view[f"{field}_reg"]])
-                                         for field, register in adds.items()]
+                            m.d.sync += [
+                                register.eq(registers[view[f"{field}_reg"]]) for field, register in adds.items()
+                            ]
                             m.d.sync += offered[index].eq(1)
                             m.next = "dispatch"
                     with m.Default():

@@ -36,7 +36,8 @@ class StreamFork(wiring.Component):
         m.d.comb += self.i.ready.eq((taken | takes).all())
         for n, output in enumerate(self.o):
             m.d.comb += [
-                output.payload.eq(self.i.payload), output.valid.eq(self.i.valid & ~taken[n]),
+                output.payload.eq(self.i.payload),
+                output.valid.eq(self.i.valid & ~taken[n]),
                 takes[n].eq(~taken[n] & output.ready),
             ]
         with m.If(self.i.valid):

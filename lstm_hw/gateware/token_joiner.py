@@ -31,7 +31,7 @@ class TokenJoiner(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        ahead = Signal(range(-self.limit, self.limit + 1))      # of b, by a
+        ahead = Signal(range(-self.limit, self.limit + 1))  # of b, by a
         m.d.comb += self.o.eq((self.i_a | (ahead > 0)) & (self.i_b | (ahead < 0)))
         m.d.sync += ahead.eq(ahead + self.i_a - self.i_b)
         return m

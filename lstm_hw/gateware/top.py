@@ -4,29 +4,30 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..config import VALUE_BITS
-from ..registers import ADDRESS_BITS, COUNTERS
+from ..machine.config import VALUE_BITS
+from ..machine.ports import CONTROL, X, Y, weight_prefixes
+from ..machine.registers import ADDRESS_BITS, COUNTERS
 from .axi import Axi4Lite, Axi4Read
 from .control import Control
 from .engine import Engine
-
-CONTROL, WEIGHTS, X, Y = "s_axi_ctrl", "m_axi_weights", "s_axis_x", "m_axis_y"
-"""Prefixes of the interfaces; of several weight ports, each has its number behind."""
-
-
-def weight_prefixes(config):
-    """Prefix of each weight port: ``m_axi_weights``, or ``m_axi_weights0``, ``m_axi_weights1`` and so on."""
-    return [f"{WEIGHTS}{port if config.axi_ports > 1 else ''}" for port in range(config.axi_ports)]
 
 
 def config_words(config):
     """Values of the read-only configuration registers."""
     return {
-        "CONTENT_ID": config.content_id, "ROWS": config.rows, "CONTEXTS": config.contexts,
-        "WEIGHT_BITS": config.weight_bits, "OPERAND_BITS": config.operand_bits,
-        "WEIGHT_WORDS": config.weight_words, "H_ELEMENTS": config.h_elements, "X_ELEMENTS": config.x_elements,
-        "ACCUMULATORS": config.accumulators, "STATES": config.states, "PROGRAM_LENGTH": config.program_length,
-        "CELLS": config.cells, "AXI_DATA_BITS": config.axi_data_bits,
+        "CONTENT_ID": config.content_id,
+        "ROWS": config.rows,
+        "CONTEXTS": config.contexts,
+        "WEIGHT_BITS": config.weight_bits,
+        "OPERAND_BITS": config.operand_bits,
+        "WEIGHT_WORDS": config.weight_words,
+        "H_ELEMENTS": config.h_elements,
+        "X_ELEMENTS": config.x_elements,
+        "ACCUMULATORS": config.accumulators,
+        "STATES": config.states,
+        "PROGRAM_LENGTH": config.program_length,
+        "CELLS": config.cells,
+        "AXI_DATA_BITS": config.axi_data_bits,
     }
 
 
@@ -42,7 +43,7 @@ class Top(wiring.Component):
     aclk, aresetn : In(1)
         Clock of everything, and its synchronous active-low reset.
     s_axi_ctrl_* : AXI4-Lite slave
-        The registers of :mod:`lstm_hw.registers`.
+        The registers of :mod:`lstm_hw.machine.registers`.
     m_axi_weights_* : AXI4 read master
         Weights; with several ports m_axi_weights0_*, m_axi_weights1_* and so on.
     s_axis_x_tdata, _tvalid, _tready, _tlast : AXI4-Stream slave
@@ -58,14 +59,22 @@ class Top(wiring.Component):
         self.engine = Engine(config)
         members = {"aclk": In(1), "aresetn": In(1), "interrupt": Out(1)}
         weights = Axi4Read(config.axi_address_bits, config.axi_data_bits)
-        for prefix, signature in ((CONTROL, Axi4Lite(ADDRESS_BITS).flip()),
-                                  *((prefix, weights) for prefix in weight_prefixes(config))):
+        for prefix, signature in (
+            (CONTROL, Axi4Lite(ADDRESS_BITS).flip()),
+            *((prefix, weights) for prefix in weight_prefixes(config)),
+        ):
             for name, member in signature.members.items():
                 members[f"{prefix}_{name}"] = member
         x_bits = config.operand_bits * config.x_per_beat
         members |= {
-            f"{X}_tdata": In(x_bits), f"{X}_tvalid": In(1), f"{X}_tready": Out(1), f"{X}_tlast": In(1),
-            f"{Y}_tdata": Out(VALUE_BITS), f"{Y}_tvalid": Out(1), f"{Y}_tready": In(1), f"{Y}_tlast": Out(1),
+            f"{X}_tdata": In(x_bits),
+            f"{X}_tvalid": In(1),
+            f"{X}_tready": Out(1),
+            f"{X}_tlast": In(1),
+            f"{Y}_tdata": Out(VALUE_BITS),
+            f"{Y}_tvalid": Out(1),
+            f"{Y}_tready": In(1),
+            f"{Y}_tlast": Out(1),
         }
         super().__init__(members)
 
@@ -75,7 +84,8 @@ class Top(wiring.Component):
         m.d.comb += [ClockSignal().eq(self.aclk), ResetSignal().eq(~self.aresetn)]
         m.submodules.engine = engine = self.engine
         m.submodules.control = control = Control(
-            config_words(self.config), self.config.program_length, ports=self.config.axi_ports)
+            config_words(self.config), self.config.program_length, ports=self.config.axi_ports
+        )
 
         def port(prefix, name):
             return getattr(self, f"{prefix}_{name}")
@@ -85,20 +95,29 @@ class Top(wiring.Component):
                 inner, outer = getattr(bus, name), port(prefix, name)
                 m.d.comb += inner.eq(outer) if member.flow == In else outer.eq(inner)
         m.d.comb += [
-            engine.i_x.payload.data.eq(port(X, "tdata")), engine.i_x.payload.last.eq(port(X, "tlast")),
-            engine.i_x.valid.eq(port(X, "tvalid")), port(X, "tready").eq(engine.i_x.ready),
-            port(Y, "tdata").eq(engine.o_y.payload.data), port(Y, "tlast").eq(engine.o_y.payload.last),
-            port(Y, "tvalid").eq(engine.o_y.valid), engine.o_y.ready.eq(port(Y, "tready")),
+            engine.i_x.payload.data.eq(port(X, "tdata")),
+            engine.i_x.payload.last.eq(port(X, "tlast")),
+            engine.i_x.valid.eq(port(X, "tvalid")),
+            port(X, "tready").eq(engine.i_x.ready),
+            port(Y, "tdata").eq(engine.o_y.payload.data),
+            port(Y, "tlast").eq(engine.o_y.payload.last),
+            port(Y, "tvalid").eq(engine.o_y.valid),
+            engine.o_y.ready.eq(port(Y, "tready")),
             self.interrupt.eq(control.o_interrupt),
-            engine.i_start.eq(control.o_start), engine.i_clear.eq(control.o_clear),
-            engine.i_entry.eq(control.o_entry), engine.i_steps.eq(control.o_steps),
+            engine.i_start.eq(control.o_start),
+            engine.i_clear.eq(control.o_clear),
+            engine.i_entry.eq(control.o_entry),
+            engine.i_steps.eq(control.o_steps),
             engine.i_timeout.eq(control.o_timeout),
             engine.i_program_write.eq(control.o_program_write),
             engine.i_program_address.eq(control.o_program_address),
             engine.i_program_data.eq(control.o_program_data),
-            control.i_busy.eq(engine.o_busy), control.i_done.eq(engine.o_done),
-            control.i_error.eq(engine.o_error), control.i_error_code.eq(engine.o_error_code),
-            control.i_error_address.eq(engine.o_error_address), control.i_error_port.eq(engine.o_error_port),
+            control.i_busy.eq(engine.o_busy),
+            control.i_done.eq(engine.o_done),
+            control.i_error.eq(engine.o_error),
+            control.i_error_code.eq(engine.o_error_code),
+            control.i_error_address.eq(engine.o_error_address),
+            control.i_error_port.eq(engine.o_error_port),
             *(engine.i_weights[port].eq(address) for port, address in enumerate(control.o_weights)),
         ]
         for name in COUNTERS:

@@ -5,7 +5,7 @@ from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from ..plan.isa import SPACE_CONSTANT, SPACE_X
+from ..machine.isa import SPACE_CONSTANT, SPACE_X
 
 
 class VectorMemory(wiring.Component):
@@ -39,13 +39,22 @@ class VectorMemory(wiring.Component):
         self.config = config
         contexts, per_beat = config.contexts, config.x_per_beat
         self.element = signed(config.operand_bits)
-        super().__init__({
-            "i_valid": In(1), "i_address": In(16), "i_space": In(2), "i_rotate": In(3),
-            "o_operands": Out(data.ArrayLayout(self.element, contexts)),
-            "i_h_write": In(1), "i_h_bank": In(range(contexts)), "i_h_address": In(16), "i_h_data": In(self.element),
-            "i_x_write": In(contexts * per_beat), "i_x_address": In(16),
-            "i_x_data": In(data.ArrayLayout(self.element, contexts * per_beat)),
-        })
+        super().__init__(
+            {
+                "i_valid": In(1),
+                "i_address": In(16),
+                "i_space": In(2),
+                "i_rotate": In(3),
+                "o_operands": Out(data.ArrayLayout(self.element, contexts)),
+                "i_h_write": In(1),
+                "i_h_bank": In(range(contexts)),
+                "i_h_address": In(16),
+                "i_h_data": In(self.element),
+                "i_x_write": In(contexts * per_beat),
+                "i_x_address": In(16),
+                "i_x_data": In(data.ArrayLayout(self.element, contexts * per_beat)),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -57,8 +66,11 @@ class VectorMemory(wiring.Component):
         constant = Signal(config.operand_bits)
         lane = Signal(max(1, lane_bits))
         m.d.sync += [
-            valid.eq(self.i_valid), space.eq(self.i_space), rotate.eq(self.i_rotate),
-            constant.eq(1 << self.i_address[:4]), lane.eq(self.i_address[:lane_bits]),
+            valid.eq(self.i_valid),
+            space.eq(self.i_space),
+            rotate.eq(self.i_rotate),
+            constant.eq(1 << self.i_address[:4]),
+            lane.eq(self.i_address[:lane_bits]),
         ]
         values = []
         for k in range(config.contexts):
@@ -69,12 +81,15 @@ class VectorMemory(wiring.Component):
             h_read, x_read = h.read_port(), x.read_port()
             m.d.comb += [
                 h_write.en.eq(self.i_h_write & (self.i_h_bank == k)),
-                h_write.addr.eq(self.i_h_address), h_write.data.eq(self.i_h_data),
-                x_write.en.eq(self.i_x_write[k * per_beat:(k + 1) * per_beat]),
+                h_write.addr.eq(self.i_h_address),
+                h_write.data.eq(self.i_h_data),
+                x_write.en.eq(self.i_x_write[k * per_beat : (k + 1) * per_beat]),
                 x_write.addr.eq(self.i_x_address),
                 x_write.data.eq(Cat(self.i_x_data[k * per_beat + e] for e in range(per_beat))),
-                h_read.addr.eq(self.i_address), h_read.en.eq(1),
-                x_read.addr.eq(self.i_address >> lane_bits), x_read.en.eq(1),
+                h_read.addr.eq(self.i_address),
+                h_read.en.eq(1),
+                x_read.addr.eq(self.i_address >> lane_bits),
+                x_read.en.eq(1),
             ]
             value = Signal(bits, name=f"value{k}")
             with m.Switch(space):

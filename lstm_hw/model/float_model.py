@@ -17,6 +17,7 @@ MAX_SIZE = 1 << 16
 
 def check_shape(subject, found, expected):
     """Refuse a shape other than ``expected``; ``None`` stands for any size from 1 to ``MAX_SIZE``."""
+
     def fits(size, wanted):
         return 1 <= size <= MAX_SIZE if wanted is None else size == wanted
 

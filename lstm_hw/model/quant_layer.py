@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..errors import FormatError, ModelError
-from ..formats import QFormat
+from ..machine.formats import QFormat
 from .float_model import check_shape, hidden_size_of
 
 EXACT_BITS = 62

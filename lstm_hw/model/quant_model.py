@@ -10,9 +10,9 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from ..activation import make_activation
 from ..errors import ConfigError, FormatError, InputError, ModelError
-from ..formats import QFormat
+from ..machine.activation import make_activation
+from ..machine.formats import QFormat
 from .quant_layer import QuantDense, QuantLstm
 from .store import DIGEST_KEY, TensorFile, content_digest, write_tensors
 
@@ -33,7 +33,7 @@ class QuantModel:
     head_every_step : bool
         Whether the head reads the hidden state of every step rather than that of the last one.
     activation : str
-        Name of the activation unit, for :func:`lstm_hw.activation.make_activation`.
+        Name of the activation unit, for :func:`lstm_hw.machine.activation.make_activation`.
 
     Raises
     ------
@@ -204,8 +204,10 @@ def _restore(cls, description, tensors, prefix, path):
     if not isinstance(description, dict) or set(description) != set(wanted):
         found = sorted(description) if isinstance(description, dict) else repr(description)
         raise ModelError(subject, found, f"must describe {', '.join(wanted)}")
-    values = {name: _parse_format(value, f"{subject}: {name}") if name != "acc_fraction" else value
-              for name, value in description.items()}
+    values = {
+        name: _parse_format(value, f"{subject}: {name}") if name != "acc_fraction" else value
+        for name, value in description.items()
+    }
     for name in cls.ARRAYS:
         if prefix + name not in tensors:
             raise ModelError(f"{path}: {prefix}{name}", "missing", "must be present")

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
-from ..activation import ACTIVATIONS
 from ..errors import ConfigError, FormatError
-from ..formats import QFormat
+from ..machine.activation import ACTIVATIONS
+from ..machine.formats import QFormat
 from .quant_layer import EXACT_BITS, QuantDense, QuantLstm
 from .quant_model import QuantModel
 from .reference import checked_sequences, float_reference, integer_reference
@@ -43,15 +43,20 @@ class QuantConfig:
     preact: QFormat = _option(QFormat(3, 12), "format of pre-activations")
     activation_format: QFormat = _option(QFormat(0, 15), "format of the results of sigmoid and tanh")
     cell: QFormat = _option(QFormat(3, 12), "format of c, the same as preact: tanh reads both")
-    hidden: QFormat | None = _option(None, "format of h, operand_bits wide; without it all of them but the sign are "
-                                     "fraction bits")
+    hidden: QFormat | None = _option(
+        None, "format of h, operand_bits wide; without it all of them but the sign are fraction bits"
+    )
     output: QFormat | None = _option(None, "format of the head's outputs, as wide as preact")
     input_format: QFormat | None = _option(None, "format of x, operand_bits wide")
     activation: str = _option("quadratic64", "activation unit: quadratic64, quadratic128 or pwl")
 
     def __post_init__(self):
-        for name, low, high in (("weight_bits", 2, 18), ("operand_bits", 2, 18), ("bias_bits", 2, 32),
-                                ("accumulator_bits", 4, EXACT_BITS)):
+        for name, low, high in (
+            ("weight_bits", 2, 18),
+            ("operand_bits", 2, 18),
+            ("bias_bits", 2, 32),
+            ("accumulator_bits", 4, EXACT_BITS),
+        ):
             value = getattr(self, name)
             if type(value) is not int or not low <= value <= high:
                 raise ConfigError(f"quantize.{name}", repr(value), f"must be an integer from {low} to {high}")
@@ -90,10 +95,12 @@ class QuantConfig:
         for name in values:
             if name not in known:
                 raise ConfigError(f"quantize.{name}", "unknown key", f"must be one of {', '.join(known)}")
-        return cls(**{
-            name: QFormat.parse(value) if isinstance(value, str) and known[name] is not str else value
-            for name, value in values.items()
-        })
+        return cls(
+            **{
+                name: QFormat.parse(value) if isinstance(value, str) and known[name] is not str else value
+                for name, value in values.items()
+            }
+        )
 
 
 def quantize(model, calibration, config=None, progress=None):
@@ -166,11 +173,13 @@ def quantization_report(model, qmodel, x):
     layers = []
     for number, layer in enumerate(qmodel.layers):
         pre = rounded[number]["pre"]
-        layers.append({
-            "h": _errors(layer.hidden.to_float(rounded[number]["h"]), exact[number]["h"]),
-            "c": _errors(layer.cell.to_float(rounded[number]["c"]), exact[number]["c"]),
-            "preact_saturation": float(np.mean((pre == layer.preact.lowest) | (pre == layer.preact.highest))),
-        })
+        layers.append(
+            {
+                "h": _errors(layer.hidden.to_float(rounded[number]["h"]), exact[number]["h"]),
+                "c": _errors(layer.cell.to_float(rounded[number]["c"]), exact[number]["c"]),
+                "preact_saturation": float(np.mean((pre == layer.preact.lowest) | (pre == layer.preact.highest))),
+            }
+        )
     return {"layers": layers, "output": _errors(qmodel.dequantize_output(integers), outputs)}
 
 
@@ -234,9 +243,20 @@ def _quantize_lstm(weights, x_format, config, source):
     def build(weight_formats, bias_format, fraction):
         w_x_format, w_h_format = weight_formats
         return QuantLstm(
-            w_x_format.quantize(weights.w_x), w_h_format.quantize(weights.w_h), bias_format.quantize(weights.bias),
-            x_format, config.hidden, w_x_format, w_h_format, bias_format, fraction,
-            config.preact, config.activation_format, config.cell, config.hidden, source,
+            w_x_format.quantize(weights.w_x),
+            w_h_format.quantize(weights.w_h),
+            bias_format.quantize(weights.bias),
+            x_format,
+            config.hidden,
+            w_x_format,
+            w_h_format,
+            bias_format,
+            fraction,
+            config.preact,
+            config.activation_format,
+            config.cell,
+            config.hidden,
+            source,
         )
 
     products = [("w_x", weights.w_x, x_format), ("w_h", weights.w_h, config.hidden)]
@@ -256,9 +276,14 @@ def _quantize_head(weights, outputs, config):
         most = min(_fitting("head outputs", peak, width).fraction, fraction)
         chosen = replace(config.preact, integer=width - 1 - most, fraction=most)
         return QuantDense(
-            weight_formats[0].quantize(weights.weight), bias_format.quantize(weights.bias),
-            config.hidden, weight_formats[0], bias_format, fraction,
-            config.output or chosen, "head",
+            weight_formats[0].quantize(weights.weight),
+            bias_format.quantize(weights.bias),
+            config.hidden,
+            weight_formats[0],
+            bias_format,
+            fraction,
+            config.output or chosen,
+            "head",
         )
 
     return _widest(config, weights.bias, [("weight", weights.weight, config.hidden)], "head", build)

@@ -5,8 +5,8 @@ Both take N sequences of T vectors at once and carry the state from call to call
 
 import numpy as np
 
-from ..activation import make_activation
 from ..errors import InputError
+from ..machine.activation import make_activation
 
 _FLOAT_EXACT = 1 << 53
 """Integers up to this magnitude, and so sums that stay below it in any order, are exact in float64."""
@@ -198,6 +198,10 @@ def _checked_state(state, sequences, layers, dtype):
     checked = []
     for number, ((h, c), (size, h_format, c_format)) in enumerate(zip(state, layers, strict=True)):
         subject = f"state of layer {number}"
-        checked.append((_checked(f"{subject}: h", h, (sequences, size), h_format),
-                        _checked(f"{subject}: c", c, (sequences, size), c_format)))
+        checked.append(
+            (
+                _checked(f"{subject}: h", h, (sequences, size), h_format),
+                _checked(f"{subject}: c", c, (sequences, size), c_format),
+            )
+        )
     return checked

@@ -5,88 +5,27 @@ long been there, last those that the step before (or the layer below) is still p
 of a step so hides behind the first columns of the next.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..errors import ConfigError
-from ..image.layout import Image, Tile
-from .isa import CLEAR_REGISTER, MODE_LINEAR, MODE_LSTM, MODE_ZERO, SPACE_CONSTANT, SPACE_H, SPACE_X, STEPS_REGISTER
-from .network import Network
-from .program import Program, ProgramBuilder
+from ..machine.isa import (
+    CLEAR_REGISTER,
+    MODE_LINEAR,
+    MODE_LSTM,
+    MODE_ZERO,
+    SPACE_CONSTANT,
+    SPACE_H,
+    SPACE_X,
+    STEPS_REGISTER,
+)
+from ..machine.layout import Image, Tile
+from ..machine.plan import Plan
+from ..machine.program import ProgramBuilder
 
 H_READ, H_WRITE, X_READ, X_WRITE = 1, 2, 3, 4
 """Registers: offsets of the h buffers of the last and of this step, and of the x buffers."""
 MIN_TILE_CYCLES = 16
 """Shortest MAC that hides the sequencer's work."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A program with the image that it reads.
-
-    Parameters
-    ----------
-    config : EngineConfig
-    network : Network
-    schedule : str
-        Name of the planner.
-    program : Program
-    image : Image
-    sequences : int
-        Independent sequences that a run works on.
-    steps : int, optional
-        The one number of time steps that a run may have; any if not given.
-    x_order : tuple of (step, first column, columns), optional
-        Order in which the x stream brings the pieces of the vectors; whole vectors in time order if not given.
-    groups : int
-        Groups of sequences that take turns; a piece of all groups comes before the next piece.
-    needs : dict of str to int, optional
-        Fields of the engine that the schedule asked for, with the least value that does.
-    y_order : callable (steps, first_step) -> iterable of (step, first unit, units), optional
-        The packets that a run sends, where a packet is not simply a step; ``first_step`` counts from zero state.
-    """
-
-    config: object
-    network: Network
-    schedule: str
-    program: Program
-    image: Image
-    sequences: int = 1
-    steps: int | None = None
-    x_order: tuple | None = None
-    groups: int = 1
-    y_order: Callable | None = None
-    needs: dict | None = None
-
-    @property
-    def plans(self):
-        """The plans that run one after the other: this one alone (see :class:`lstm_hw.plan.stack.Stack`)."""
-        return (self,)
-
-    def entry(self, layer=0, done=0):
-        """Name of the entry at which a run starts, whatever is behind it."""
-        return "run"
-
-    def packets(self, outputs, first_step=0):
-        """What a run sends on the output stream.
-
-        Parameters
-        ----------
-        outputs : int array (sequences, steps, Lh)
-            h of every sequence.
-        first_step : int
-            Steps since zero state before the run.
-
-        Returns
-        -------
-        list of int lists
-            Packets: the sequences of a group side by side, unit by unit; groups take turns.
-        """
-        sequences, steps, length = outputs.shape
-        groups = outputs.reshape(self.groups, sequences // self.groups, steps, length)
-        order = self.y_order(steps, first_step) if self.y_order else ((step, 0, length) for step in range(steps))
-        return [group[:, step, first : first + units].T.ravel().tolist()
-                for step, first, units in order for group in groups]
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ row block r. What is left of the columns is multiplied when the next batch's sum
 """
 
 from ..errors import ConfigError
-from ..image.layout import Image, Tile
-from .isa import CLEAR_REGISTER, MODE_ZERO, SPACE_H, SPACE_X
+from ..machine.isa import CLEAR_REGISTER, MODE_ZERO, SPACE_H, SPACE_X
+from ..machine.layout import Image, Tile
 from .streaming import ResidentBiasPlanner
 
 OPERAND, NEXT, NOW, UNIT, LOAD_X, LOAD_H, BATCHES_LEFT = 1, 2, 3, 4, 5, 6, 7

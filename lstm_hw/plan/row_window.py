@@ -15,9 +15,9 @@ multiplies by bank j + 1 (mod 2), and what serves both steps at the same moment 
 """
 
 from ..errors import ConfigError
-from ..image.layout import Image, Tile
+from ..machine.isa import CLEAR_REGISTER, MODE_ZERO, SPACE_H, SPACE_X
+from ..machine.layout import Image, Tile
 from .dense import MIN_TILE_CYCLES
-from .isa import CLEAR_REGISTER, MODE_ZERO, SPACE_H, SPACE_X
 from .streaming import ResidentBiasPlanner
 
 UNIT, REST, ROW, HEAD, LOWER, PAIRS_LEFT = 1, 2, 3, 4, 5, 6

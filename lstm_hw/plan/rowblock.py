@@ -14,9 +14,9 @@ word once a fetch; the first columns of W_h may stay on chip then (*pinned*).
 """
 
 from ..errors import ConfigError
-from ..image.layout import Image, Tile
+from ..machine.isa import CLEAR_REGISTER, MODE_ZERO, SPACE_CONSTANT, SPACE_H, SPACE_X, STEPS_REGISTER
+from ..machine.layout import Image, Tile
 from .dense import MIN_TILE_CYCLES, check_beat
-from .isa import CLEAR_REGISTER, MODE_ZERO, SPACE_CONSTANT, SPACE_H, SPACE_X, STEPS_REGISTER
 from .streaming import StreamingPlanner
 
 X_READ, H_READ, H_WRITE, UNIT, ENTRY = 1, 2, 3, 4, 5

@@ -17,9 +17,9 @@ blocking-batching; their sums wait in further sets of accumulators.
 """
 
 from ..errors import ConfigError
-from ..image.layout import Image, Tile
+from ..machine.isa import CLEAR_REGISTER, MODE_LSTM, MODE_ZERO, SPACE_H, SPACE_X, STEPS_REGISTER
+from ..machine.layout import Image, Tile
 from .dense import MIN_TILE_CYCLES
-from .isa import CLEAR_REGISTER, MODE_LSTM, MODE_ZERO, SPACE_H, SPACE_X, STEPS_REGISTER
 from .streaming import ResidentBiasPlanner
 
 OPERAND, UNIT, ROW, TILES, PHASE = 1, 2, 3, 4, 5
@@ -29,6 +29,7 @@ PAIR = PHASE
 """With a batch of steps: sums of the pair of steps, as a distance of accumulator entries."""
 PINNED, STEPS_LEFT = 6, STEPS_REGISTER
 """Registers: next pinned word (CLEAR is not used any more by then), steps or batches behind this one."""
+
 
 class SaccPlanner(ResidentBiasPlanner):
     """Emits the ``load`` and ``run`` entries for one LSTM layer and one sequence or a few.
@@ -138,9 +139,7 @@ class SaccPlanner(ResidentBiasPlanner):
 
     def _inputs(self, contexts, register=0):
         for context in contexts:
-            self.builder.emit(
-                "INPUT", bank=context, target_reg=register, elements=self.layer.inputs, wait=1, last=1
-            )
+            self.builder.emit("INPUT", bank=context, target_reg=register, elements=self.layer.inputs, wait=1, last=1)
 
     def _await_x(self):
         """Wait for the x of a step."""
@@ -313,7 +312,10 @@ class SaccPlanner(ResidentBiasPlanner):
         now, after = self.odd, self.even
         inputs(now, after)
         for register, value in (
-            (UNIT, self.width - self.units), (ROW, self.blocks - 1), (TILES, 0), (PINNED, self.pinned_up)
+            (UNIT, self.width - self.units),
+            (ROW, self.blocks - 1),
+            (TILES, 0),
+            (PINNED, self.pinned_up),
         ):
             self._set(register, value)
         self._finish(now, self.newest)
@@ -392,5 +394,8 @@ class SaccPlanner(ResidentBiasPlanner):
 
     def _y_order(self, steps, first_step):
         rows = range(self.blocks)
-        return [self._piece(step, row) for step in range(steps)
-                for row in (reversed(rows) if (first_step + step) % 2 else rows)]
+        return [
+            self._piece(step, row)
+            for step in range(steps)
+            for row in (reversed(rows) if (first_step + step) % 2 else rows)
+        ]

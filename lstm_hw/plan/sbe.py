@@ -13,14 +13,15 @@ step by step, first: while they are, the cell unit finishes the step before, so 
 lane-cycle. The paper has no such columns: its tail hides behind W_x columns of the same step.
 """
 
-from ..config import SERIAL_SLOTS
 from ..errors import ConfigError
-from ..image.layout import Image, Tile
-from .dense import Plan, check_beat
-from .isa import CLEAR_REGISTER, MODE_LSTM, MODE_ZERO, SPACE_CONSTANT, SPACE_H, SPACE_X
-from .program import ProgramBuilder
+from ..machine.config import SERIAL_SLOTS
+from ..machine.isa import CLEAR_REGISTER, MODE_LSTM, MODE_ZERO, SPACE_CONSTANT, SPACE_H, SPACE_X
+from ..machine.layout import Image, Tile
+from ..machine.plan import Plan
+from ..machine.program import ProgramBuilder
+from ..proof.timing import FINISH_DELAY, H_TOKEN_DELAY, CellLatency
+from .dense import check_beat
 from .streaming import StreamingPlanner
-from .timing import FINISH_DELAY, H_TOKEN_DELAY, CellLatency
 
 CASES = (1, 2, 3)
 OPERAND, SUMS, FIRST, STREAM, STEPS_LEFT = 1, 2, 3, 4, 5
@@ -66,13 +67,14 @@ def tail_columns(layer, config):
     per_unit = SERIAL_SLOTS * config.contexts / config.cells
     latency = FINISH_DELAY + SERIAL_SLOTS + CellLatency(config).total + H_TOKEN_DELAY
     tiles = h_tiles(layer, config)
-    finished = [(slot + 1 - blocks) * tiles[-1][1] for slot in range(blocks)]    # 0: the step's last MAC ends
+    finished = [(slot + 1 - blocks) * tiles[-1][1] for slot in range(blocks)]  # 0: the step's last MAC ends
     need = 1
     for first, columns in tiles:
         for column in (first, first + columns - 1):
             block = column // units
-            ready = latency + max(cycle + (column + 1 - b * units) * per_unit
-                                  for b, cycle in enumerate(finished[:block + 1]))
+            ready = latency + max(
+                cycle + (column + 1 - b * units) * per_unit for b, cycle in enumerate(finished[: block + 1])
+            )
             need = max(need, ready - blocks * first - (column - first))
     return -int(-need // blocks)
 
@@ -255,8 +257,13 @@ class BatchPlanner(StreamingPlanner):
             stream = end
             end = self.bias_words + (self.resident_words - self.bias_words) * (piece + 1) // PIECES
             if end > resident:
-                self.builder.emit("LOAD", offset=resident * per_word, beats=(end - resident) * per_word,
-                                  base=resident, comment="resident")
+                self.builder.emit(
+                    "LOAD",
+                    offset=resident * per_word,
+                    beats=(end - resident) * per_word,
+                    base=resident,
+                    comment="resident",
+                )
             resident = end
 
     def _load(self, first, words, comment):
@@ -349,8 +356,14 @@ class BatchPlanner(StreamingPlanner):
             if tile.part == "x":
                 self._mac(SPACE_X, tile.columns, operand_reg=OPERAND, free=1, comment="pinned columns of W_x", **words)
             else:
-                self._mac(SPACE_H, tile.columns, finish=int(tile is self.step_tiles[-1]), operand=tile.first_column,
-                          comment=f"h columns {tile.first_column}..{tile.first_column + tile.columns - 1}", **words)
+                self._mac(
+                    SPACE_H,
+                    tile.columns,
+                    finish=int(tile is self.step_tiles[-1]),
+                    operand=tile.first_column,
+                    comment=f"h columns {tile.first_column}..{tile.first_column + tile.columns - 1}",
+                    **words,
+                )
         self._cell(MODE_LSTM, emit=1)
         self._next_step()
 
@@ -360,8 +373,19 @@ class BatchPlanner(StreamingPlanner):
             fields |= {"finish": 1}
         else:
             fields |= {"store": 1, "target": 1, "target_reg": SUMS}
-        self.builder.emit("MAC", columns=columns, slots=self.blocks, mask=self.mask, space=space, wait=1, take=1,
-                          load=1, source=1, source_reg=SUMS, **fields)
+        self.builder.emit(
+            "MAC",
+            columns=columns,
+            slots=self.blocks,
+            mask=self.mask,
+            space=space,
+            wait=1,
+            take=1,
+            load=1,
+            source=1,
+            source_reg=SUMS,
+            **fields,
+        )
 
     def _cell(self, mode, emit=0):
         self.builder.emit(

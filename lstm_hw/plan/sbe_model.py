@@ -8,11 +8,11 @@ a batch.
 
 from dataclasses import dataclass
 
-from ..config import SERIAL_SLOTS
 from ..errors import ConfigError
-from .load_timing import MemoryModel
+from ..machine.config import SERIAL_SLOTS
+from ..proof.load_timing import MemoryModel
+from ..proof.timing import Timing
 from .sbe import CASES, BatchPlanner, tail_columns
-from .timing import Timing
 
 PINNED = 4
 """Pinned columns are tried in that many parts of what hides the whole tail."""
@@ -179,10 +179,16 @@ def _reason(planner, counters, memory, refused):
     """One line: what stays on chip, what memory can do, and what comes out."""
     layer, config = planner.layer, planner.config
     kept = sum(tile.columns for tile in planner.step_tiles if tile.part == "h" and tile in planner.address)
-    home = {1: "W_h stays on chip", 2: "W_h streams once a batch and is held for it",
-            3: f"{kept} of {layer.outputs} columns of W_h stay on chip, the others stream at every step"}[planner.case]
+    home = {
+        1: "W_h stays on chip",
+        2: "W_h streams once a batch and is held for it",
+        3: f"{kept} of {layer.outputs} columns of W_h stay on chip, the others stream at every step",
+    }[planner.case]
     share = layer.macs * planner.steps * config.contexts / (counters.cycles * config.lanes)
-    words = [f"case {planner.case}, B = {planner.batch}, {planner.pinned} pinned columns of W_x: {home}",
-             f"a word arrives in {knee(config, memory):g} cycles", f"{100 * share:.1f} % of lane-cycles"]
+    words = [
+        f"case {planner.case}, B = {planner.batch}, {planner.pinned} pinned columns of W_x: {home}",
+        f"a word arrives in {knee(config, memory):g} cycles",
+        f"{100 * share:.1f} % of lane-cycles",
+    ]
     words += [f"case {number} does not fit ({error})" for number, error in refused.items()]
     return "; ".join(words)

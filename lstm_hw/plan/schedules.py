@@ -6,10 +6,10 @@ A schedule is a planner with its options filled in. Adding one is an entry in :f
 from dataclasses import dataclass
 
 from ..errors import ConfigError, ProgramError
+from ..proof.load_timing import MemoryModel
 from .conventional import ConventionalPlanner
 from .dense import ResidentPlanner
 from .fusion import FusionPlanner
-from .load_timing import MemoryModel
 from .row_window import RowWindowPlanner
 from .rowblock import RowBlockPlanner
 from .sacc import SaccPlanner
@@ -87,8 +87,10 @@ def schedules(network, config, steps, sequences=1, batch=None, memory=None):
         for size in batches:
             name = "sacc" if size == 1 else f"sacc, batch {size}"
             yield name, lambda size=size: SaccPlanner(network, config, steps, size).plan()
-            yield (f"{name}, pinned",
-                   lambda size=size: _most(lambda n: SaccPlanner(network, config, steps, size, n), blocks).plan())
+            yield (
+                f"{name}, pinned",
+                lambda size=size: _most(lambda n: SaccPlanner(network, config, steps, size, n), blocks).plan(),
+            )
     if sequences > 1:
         return
     yield "conventional", lambda: ConventionalPlanner(network, config).plan()
@@ -103,7 +105,7 @@ def schedules(network, config, steps, sequences=1, batch=None, memory=None):
 
 def _most(planner, most):
     """The planner with the most row blocks on chip that fit, at least one."""
-    low, high = 0, most     # low fits or is 0, nothing above high does
+    low, high = 0, most  # low fits or is 0, nothing above high does
     while low < high:
         middle = (low + high + 1) // 2
         try:
@@ -121,8 +123,15 @@ def outcome(name, make, steps, memory):
         counters = exact(plan, memory, steps)
     except (ConfigError, ProgramError) as error:
         return Outcome(name, refused=str(error))
-    return Outcome(name, plan, "", counters.cycles, counters.read_beats * plan.config.beat_bytes, counters.busy,
-                   counters.read_beats * memory.interval)
+    return Outcome(
+        name,
+        plan,
+        "",
+        counters.cycles,
+        counters.read_beats * plan.config.beat_bytes,
+        counters.busy,
+        counters.read_beats * memory.interval,
+    )
 
 
 def choose(network, config, steps, sequences=1, batch=None, memory=None, schedule="auto", progress=None):
@@ -153,8 +162,11 @@ def choose(network, config, steps, sequences=1, batch=None, memory=None, schedul
         No schedule of that name, or none fits; the message says why the last one does not.
     """
     memory = memory or MemoryModel()
-    candidates = [(name, make) for name, make in schedules(network, config, steps, sequences, batch, memory)
-                  if schedule == "auto" or name.startswith(schedule)]
+    candidates = [
+        (name, make)
+        for name, make in schedules(network, config, steps, sequences, batch, memory)
+        if schedule == "auto" or name.startswith(schedule)
+    ]
     if not candidates:
         rule = f"must begin the name of one for {sequences} sequences on {config.contexts} contexts"
         raise ConfigError("schedule", repr(schedule), rule)

@@ -5,10 +5,10 @@ Everything that is not given follows from the network: the smallest engine that 
 
 from dataclasses import fields
 
-from ..config import EngineConfig
 from ..errors import ConfigError
-from ..image.pack import bias_digits
-from .network import LayerShape, Network
+from ..machine.config import EngineConfig
+from ..machine.network import LayerShape, Network
+from ..machine.pack import bias_digits
 
 X_VECTORS = 8
 """Input vectors that the x memory holds, where that is no more than ``X_ELEMENTS``; two at least."""
@@ -58,8 +58,11 @@ def engine_formats(qmodel):
             rule = f"must be {wanted.width} bits wide, {wanted.rounding} and {wanted.overflow}, as preact"
             raise ConfigError("head: output", f"{found} ({found.rounding}, {found.overflow})", rule)
     return {
-        "operand_bits": qmodel.input_format.width, "activation": qmodel.activation,
-        "preact": first.preact, "activated": first.activation_format, "hidden": first.hidden,
+        "operand_bits": qmodel.input_format.width,
+        "activation": qmodel.activation,
+        "preact": first.preact,
+        "activated": first.activation_format,
+        "hidden": first.hidden,
     }
 
 
@@ -112,7 +115,7 @@ def size_engine(network, rows=32, contexts=1, weight_bits=16, cells=1, **given):
     ----------
     network : Network
     rows, contexts, weight_bits, cells : int
-        As in :class:`~lstm_hw.config.EngineConfig`.
+        As in :class:`~lstm_hw.machine.config.EngineConfig`.
     **given
         Any other field of EngineConfig, taken as it is.
 
@@ -175,7 +178,7 @@ def streaming_engine(network, rows, contexts, weight_words, groups=1, batch=8, *
     network : Network
         LSTM layers, which have entries and elements of their own but share x.
     rows, contexts, weight_words : int
-        As in :class:`~lstm_hw.config.EngineConfig`.
+        As in :class:`~lstm_hw.machine.config.EngineConfig`.
     groups : int
         Groups of sequences that take turns.
     batch : int
@@ -207,8 +210,9 @@ def streaming_engine(network, rows, contexts, weight_words, groups=1, batch=8, *
 
 def resident_words(network, rows):
     """Words of the weight image, biases included."""
-    return sum(layer.blocks(rows) * (layer.columns + sum(count for _, count in layer.bias_columns))
-               for layer in network.layers)
+    return sum(
+        layer.blocks(rows) * (layer.columns + sum(count for _, count in layer.bias_columns)) for layer in network.layers
+    )
 
 
 def _x_elements(stride):

@@ -14,12 +14,12 @@ end of a run takes what it would leave.
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 
-from ..config import EngineConfig
 from ..errors import ConfigError, ProgramError
-from ..image.layout import Image
-from .isa import CLEAR_REGISTER, MODE_ZERO, OPS, REGISTERS, SPACE_H, instruction
-from .network import Network
-from .program import Program, ProgramBuilder
+from ..machine.config import EngineConfig
+from ..machine.isa import CLEAR_REGISTER, MODE_ZERO, OPS, REGISTERS, SPACE_H, instruction
+from ..machine.layout import Image
+from ..machine.network import Network
+from ..machine.program import Program, ProgramBuilder
 
 SHARED_ENTRY = 1
 """Accumulator entries that no layer has to itself: entry 0, which is zero."""

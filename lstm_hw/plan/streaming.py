@@ -1,10 +1,10 @@
 """What planners share that stream the weights of one LSTM layer."""
 
 from ..errors import ConfigError
-from ..image.layout import Tile
-from .dense import Plan
-from .isa import REGISTER_BITS, SPACE_CONSTANT
-from .program import ProgramBuilder
+from ..machine.isa import REGISTER_BITS, SPACE_CONSTANT
+from ..machine.layout import Tile
+from ..machine.plan import Plan
+from ..machine.program import ProgramBuilder
 
 
 class StreamingPlanner:
@@ -62,8 +62,17 @@ class StreamingPlanner:
         """HALT, and the plan; ``fields`` are further ones of Plan. ConfigError when the program is too long."""
         self.builder.emit("HALT")
         program = self.builder.build(self.config.program_length)
-        return Plan(self.config, self.network, self.name, program, self.image, sequences, y_order=self._y_order,
-                    needs=self.needs, **fields)
+        return Plan(
+            self.config,
+            self.network,
+            self.name,
+            program,
+            self.image,
+            sequences,
+            y_order=self._y_order,
+            needs=self.needs,
+            **fields,
+        )
 
     def _y_order(self, steps, first_step):
         """Pieces of h in the order in which a run sends them: row blocks, ascending."""

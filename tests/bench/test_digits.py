@@ -6,13 +6,22 @@ from click.testing import CliRunner
 
 from bench import digits, fmax
 from bench.digits import main
-from lstm_hw.api import convert
-from lstm_hw.report import Report
+from lstm_hw.project.api import convert
+from lstm_hw.project.report import Report
 from tests.projects import write_project
 from tests.test_report import RESOURCES, measurement
 
-METRICS = {"accuracy_float", "accuracy_integer", "accuracy_verilog", "cycles_per_step", "lane_utilisation",
-           "interstep_stall_cycles", "dsp", "bram", "lut"}
+METRICS = {
+    "accuracy_float",
+    "accuracy_integer",
+    "accuracy_verilog",
+    "cycles_per_step",
+    "lane_utilisation",
+    "interstep_stall_cycles",
+    "dsp",
+    "bram",
+    "lut",
+}
 
 
 def test_small_instance(tmp_path):
@@ -20,7 +29,7 @@ def test_small_instance(tmp_path):
     shown = CliRunner().invoke(main, [str(path), "--no-fmax", "--output", str(tmp_path / "rows.json")])
     assert shown.exit_code == 0, shown.output
     rows = {row["metric"]: row for row in json.loads((tmp_path / "rows.json").read_text())}
-    assert METRICS - {"dsp", "bram", "lut"} <= set(rows)      # the project has no synthesis
+    assert METRICS - {"dsp", "bram", "lut"} <= set(rows)  # the project has no synthesis
     assert set(rows["accuracy_float"]) == {"metric", "config", "ours", "unit", "published", "source"}
     report = json.loads((tmp_path / "build" / "tiny" / "report" / "report.json").read_text())
     assert rows["cycles_per_step"]["ours"] == report["cycles"]["measured"]["per_step"]
@@ -46,5 +55,5 @@ def test_clock_rate_is_added(tmp_path, monkeypatch):
 def test_errors_are_one_line(tmp_path):
     shown = CliRunner().invoke(main, [str(tmp_path / "no.toml")])
     assert shown.exit_code == 1
-    line, = str(shown.exception).splitlines()
+    (line,) = str(shown.exception).splitlines()
     assert line.startswith(f"error: {tmp_path}/no.toml: No such file")

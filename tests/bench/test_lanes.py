@@ -22,8 +22,10 @@ def test_small_array(mode, tmp_path, monkeypatch):
     assert 0 < found["lut_per_lane"].ours < 200 and 0 < found["ff_per_lane"].ours < 200
     assert "8 accumulators and 4 finished" in found["lutram_per_lane"].unit and found["lutram_per_lane"].ours > 10
     # The same netlist, held to less than it takes.
-    for field, value, message in (("lanes_per_dsp", 3, "DSP slices; must be one for 3"),
-                                  ("carry_per_dsp", -9, "CARRY4; must be at most -9")):
+    for field, value, message in (
+        ("lanes_per_dsp", 3, "DSP slices; must be one for 3"),
+        ("carry_per_dsp", -9, "CARRY4; must be at most -9"),
+    ):
         with pytest.raises(VerificationError, match=message):
             lane_rows(replace(mode, **{field: value}), 4, 2, tmp_path, **MEMORIES)
     monkeypatch.setitem(lanes.REGISTERS, "start", ("DREG",))
@@ -32,7 +34,7 @@ def test_small_array(mode, tmp_path, monkeypatch):
 
 
 def test_levels(tmp_path):
-    row, = level_rows(ENGINE, tmp_path, only=("FillUnit",))
+    (row,) = level_rows(ENGINE, tmp_path, only=("FillUnit",))
     assert row.config == "component/FillUnit" and 1 < row.ours < 20
 
 
@@ -42,7 +44,10 @@ def test_rows_are_added(tmp_path):
     update(path, [first, second])
     update(path, [replace(first, ours=3), Row("b", "x", 4, "u", None, "s")])
     assert [(row["config"], row["metric"], row["ours"]) for row in json.loads(path.read_text())] == [
-        ("y", "a", 2), ("x", "a", 3), ("x", "b", 4)]
+        ("y", "a", 2),
+        ("x", "a", 3),
+        ("x", "b", 4),
+    ]
     path.write_text("{")
     with pytest.raises(InputError, match="must be rows of a benchmark"):
         update(path, [first])

@@ -37,8 +37,11 @@ def test_curve_models_and_speeds(tmp_path, monkeypatch):
     assert changes["energy_change", "small/sacc"] < 0
     gains = {row.config: row.ours for row in reuse.speeds(32)}
     assert gains["sacc+batch8/n32"] > gains["sacc/n32"] > 0
-    cycles = {row.config: row.ours for row in reuse.third_case(128, lanes=64, buffer_bytes=1 << 15)
-              if row.metric == "cycles_per_step"}
+    cycles = {
+        row.config: row.ours
+        for row in reuse.third_case(128, lanes=64, buffer_bytes=1 << 15)
+        if row.metric == "cycles_per_step"
+    }
     assert len(cycles) == 4
     for layer in ("n128/1 sequences", "n128/2 sequences"):
         assert cycles[f"{layer}/sacc+pinned+batch4"] < cycles[f"{layer}/sbe case 3, batch 4"]

@@ -6,8 +6,8 @@ from bench import sbe_sequences
 from bench.sbe import DEVICES, Device, at_limit, beside_others, dsp_slices, rows
 from bench.sbe_case import Case, measure, prepared
 from bench.workloads import Workload, workload
-from lstm_hw.plan.load_timing import MemoryModel
 from lstm_hw.plan.sbe_model import exact
+from lstm_hw.proof.load_timing import MemoryModel
 
 SMALL = Workload("small", 40, 20, 4, "made up")
 
@@ -43,7 +43,7 @@ def test_limiting_bandwidth():
     case = Case("small", engine, batch=8, memory=MemoryModel(30))
     _, planner, _ = prepared(case, Workload("small", 40, 20, 8, "made up"))
     plan = planner.plan()
-    assert plan.config.beats_per_word == 4      # so every second cycle a beat, and a word in eight
+    assert plan.config.beats_per_word == 4  # so every second cycle a beat, and a word in eight
     assert at_limit(case, plan) == exact(plan, MemoryModel(30, 2)).cycles > exact(plan, MemoryModel(30)).cycles
 
 

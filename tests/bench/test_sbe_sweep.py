@@ -13,14 +13,14 @@ def test_points_follow_the_rooflines():
     sweep = Sweep(LAYER, ((ENGINE, 1), (ENGINE, 4)))
     seen = []
     points = sweep_points(sweep, None, lambda done, total: seen.append(done / total))
-    assert len(points) == 2 * 3 * 4 and seen[-1] == 1       # knees, cases, batches 1, 2, 4, 8
+    assert len(points) == 2 * 3 * 4 and seen[-1] == 1  # knees, cases, batches 1, 2, 4, 8
     assert {p.knee for p in points} == {4, 16}
     for p in points:
         assert p.ours < p.peak
         assert p.ours == pytest.approx(p.published, rel=0.45)
     for home in (1, 2, 3):
         slow = [p.ours for p in points if p.knee == 16 and p.home == home]
-        assert slow == sorted(slow)                         # below the knee a larger batch is faster
+        assert slow == sorted(slow)  # below the knee a larger batch is faster
     three, two = ([p.published for p in points if p.home == home] for home in (3, 2))
     assert all(a <= b for a, b in zip(three, two, strict=True)) and three != two
 

@@ -4,8 +4,10 @@ import json
 
 from bench.table import Row, text, write
 
-ROWS = [Row("cycles_per_step", "small", 624.375, "cycles", None, "Verilog"),
-        Row("dsp", "small", 35, "blocks", 2060, "x")]
+ROWS = [
+    Row("cycles_per_step", "small", 624.375, "cycles", None, "Verilog"),
+    Row("dsp", "small", 35, "blocks", 2060, "x"),
+]
 
 
 def test_text():
@@ -17,6 +19,12 @@ def test_text():
 
 def test_write(tmp_path):
     rows = json.loads(write(tmp_path / "made" / "a.json", ROWS).read_text())
-    assert rows[0] == {"metric": "cycles_per_step", "config": "small", "ours": 624.375, "unit": "cycles",
-                       "published": None, "source": "Verilog"}
+    assert rows[0] == {
+        "metric": "cycles_per_step",
+        "config": "small",
+        "ours": 624.375,
+        "unit": "cycles",
+        "published": None,
+        "source": "Verilog",
+    }
     assert [Row(**row) for row in rows] == ROWS

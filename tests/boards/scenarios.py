@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from lstm_hw.image.pack import pack, to_bytes
+from lstm_hw.machine.pack import pack, to_bytes
 from lstm_hw.plan.dense import ResidentPlanner
-from lstm_hw.plan.interpreter import Interpreter
-from lstm_hw.scenario import Run, Scenario, pack_beats
+from lstm_hw.proof.interpreter import Interpreter
+from lstm_hw.verify.scenario import Run, Scenario, pack_beats
 from tests.builders import config_of, random_network, random_x
 
 

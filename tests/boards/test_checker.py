@@ -15,15 +15,21 @@ PACKETS = [[[1, -2, 3]], [[4]], [[5, 6], [7]]]
 
 
 def beats_of(packets):
-    return [{"data": value & 0xFF, "last": n == len(packet) - 1}
-            for vector in packets for packet in vector for n, value in enumerate(packet)]
+    return [
+        {"data": value & 0xFF, "last": n == len(packet) - 1}
+        for vector in packets
+        for packet in vector
+        for n, value in enumerate(packet)
+    ]
 
 
 def check(beats, idle=0.0, rom_idle=0.0):
     """Send beats to a checker that expects PACKETS; returns (o_passed, o_failed) at the end."""
     checker = Checker(8, len(PACKETS))
-    words = [expectation_layout(8).from_bits(word)
-             for word in expectations([SimpleNamespace(outputs=vector) for vector in PACKETS], 8)]
+    words = [
+        expectation_layout(8).from_bits(word)
+        for word in expectations([SimpleNamespace(outputs=vector) for vector in PACKETS], 8)
+    ]
     found = []
 
     async def read(context):
@@ -69,7 +75,7 @@ def judged(*events, patience=50, vectors=2):
         def outputs(*names):
             return tuple(context.get(getattr(judge, f"o_{name}")) for name in names)
 
-        for _ in range(2):    # the same again after a restart
+        for _ in range(2):  # the same again after a restart
             cleared = 0
             while outputs("clear")[0]:
                 assert outputs("running", "pass", "fail") == (0, 0, 0)
@@ -101,12 +107,15 @@ def test_judge_passes():
     assert judged(("i_passed", 2), ("i_done", 1)) == (0, 1, 0, Reason.NONE)
 
 
-@pytest.mark.parametrize("events, reason", [
-    ([("i_wrong", 1), ("i_passed", 2), ("i_done", 1)], Reason.OUTPUT),
-    ([("i_refused", 1)], Reason.STATUS),
-    ([("i_passed", 1), ("i_done", 1)], Reason.MISSING),
-    ([], Reason.WATCHDOG),
-])
+@pytest.mark.parametrize(
+    "events, reason",
+    [
+        ([("i_wrong", 1), ("i_passed", 2), ("i_done", 1)], Reason.OUTPUT),
+        ([("i_refused", 1)], Reason.STATUS),
+        ([("i_passed", 1), ("i_done", 1)], Reason.MISSING),
+        ([], Reason.WATCHDOG),
+    ],
+)
 def test_judge_fails(events, reason):
     assert judged(*events) == (0, 0, 1, reason)
 

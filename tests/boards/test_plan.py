@@ -8,9 +8,9 @@ from click.testing import CliRunner
 
 from boards import __main__ as command
 from boards import plan as plans
-from boards.parts import ECP5_85, KINDS, VIRTEX_485T, ZYNQ_7045, Usage, check_fit
 from boards.plan import BOARDS, Plan
 from lstm_hw.errors import ConfigError
+from lstm_hw.machine.parts import ECP5_85, KINDS, VIRTEX_485T, ZYNQ_7045, Usage, check_fit
 from tests.boards.scenarios import small_scenario
 from tests.boards.smoke import plan_of
 

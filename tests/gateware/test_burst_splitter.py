@@ -32,7 +32,8 @@ def split(splitter, base, descriptors, ready=lambda cycle: True):
             context.set(splitter.i.valid, bool(queue))
             context.set(splitter.o.ready, ready(cycle))
             _, _, taken, valid, *fields = await context.tick().sample(
-                splitter.i.ready, splitter.o.valid, burst.word, burst.length, burst.first, burst.last, burst.credited)
+                splitter.i.ready, splitter.o.valid, burst.word, burst.length, burst.first, burst.last, burst.credited
+            )
             if queue and taken:
                 queue.popleft()
                 accepted.append(cycle)
@@ -48,9 +49,16 @@ def split(splitter, base, descriptors, ready=lambda cycle: True):
     return bursts, accepted, cycles
 
 
-@pytest.mark.parametrize("address_bits, data_bits, max_burst, step", [
-    (64, 1024, 32, 1), (40, 512, 24, 1), (64, 64, 256, 101), (32, 64, 255, 103), (48, 256, 128, 17),
-])
+@pytest.mark.parametrize(
+    "address_bits, data_bits, max_burst, step",
+    [
+        (64, 1024, 32, 1),
+        (40, 512, 24, 1),
+        (64, 64, 256, 101),
+        (32, 64, 255, 103),
+        (48, 256, 128, 17),
+    ],
+)
 def test_every_place_before_a_page(address_bits, data_bits, max_burst, step):
     """All places in the last two bursts before a page; all lengths to 4 bursts, or every ``step``-th and the edges."""
     splitter = BurstSplitter(address_bits, data_bits, max_burst)
@@ -60,8 +68,11 @@ def test_every_place_before_a_page(address_bits, data_bits, max_burst, step):
     base = 3 * page_words
     lengths = [n for n in range(1, 4 * max_burst + 1) if n % step == 0 or n in edges]
     descriptors = [(place, n, n & 1) for place in places for n in lengths]
-    expected = [(*burst, credited) for place, n, credited in descriptors
-                for burst in bursts_of(base + place, n, max_burst, page_words)]
+    expected = [
+        (*burst, credited)
+        for place, n, credited in descriptors
+        for burst in bursts_of(base + place, n, max_burst, page_words)
+    ]
     bursts, accepted, cycles = split(splitter, base, descriptors)
     assert bursts == expected
     # One burst a cycle, across descriptors too.

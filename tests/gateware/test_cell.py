@@ -6,11 +6,11 @@ import random
 import numpy as np
 import pytest
 
-from lstm_hw.activation import make_activation
-from lstm_hw.config import GATES, SERIAL_SLOTS
-from lstm_hw.formats import QFormat
 from lstm_hw.gateware.cell import Cell
-from lstm_hw.plan.timing import CellLatency
+from lstm_hw.machine.activation import make_activation
+from lstm_hw.machine.config import GATES, SERIAL_SLOTS
+from lstm_hw.machine.formats import QFormat
+from lstm_hw.proof.timing import CellLatency
 from tests.builders import PAIRS, config_of, lstm_cell
 from tests.simulation import observe, simulate
 

@@ -6,9 +6,9 @@ from collections import deque
 import numpy as np
 import pytest
 
-from lstm_hw.config import GATES
 from lstm_hw.gateware.cell_unit import FINISH_DELAY, CellUnit
-from lstm_hw.plan.isa import MODE_LINEAR, MODE_LSTM, MODE_ZERO
+from lstm_hw.machine.config import GATES
+from lstm_hw.machine.isa import MODE_LINEAR, MODE_LSTM, MODE_ZERO
 from tests.builders import PAIRS, config_of, half_up, lstm_cell
 from tests.simulation import monitor, observe, simulate, sink, source
 
@@ -16,8 +16,19 @@ SHIFTS = (15, 11, 20)
 
 
 def cell_command(units, mode=MODE_LSTM, **fields):
-    return {"units": units, "mask": 1, "mode": mode, "scale": 0, "state": 0, "state_stride": 0, "target": 0,
-            "write": int(mode != MODE_LINEAR), "signal": int(mode != MODE_LINEAR), "emit": 0, "last": 0} | fields
+    return {
+        "units": units,
+        "mask": 1,
+        "mode": mode,
+        "scale": 0,
+        "state": 0,
+        "state_stride": 0,
+        "target": 0,
+        "write": int(mode != MODE_LINEAR),
+        "signal": int(mode != MODE_LINEAR),
+        "emit": 0,
+        "last": 0,
+    } | fields
 
 
 def row_blocks(config, command):
@@ -40,19 +51,25 @@ def reference(config, commands, blocks):
         if command["mode"] == MODE_LINEAR:
             for first in range(0, command["units"], GATES):
                 for k in contexts:
-                    sent += preact[first:min(first + GATES, command["units"]), k].tolist()
+                    sent += preact[first : min(first + GATES, command["units"]), k].tolist()
         else:
             for unit in range(command["units"]):
                 for position, k in enumerate(contexts):
                     state = command["state"] + unit + position * command["state_stride"]
                     h = states[state] = 0
                     if command["mode"] == MODE_LSTM:
-                        h, c = lstm_cell(config, preact[GATES * unit:GATES * (unit + 1), k], states.get(state, 0))
+                        h, c = lstm_cell(config, preact[GATES * unit : GATES * (unit + 1), k], states.get(state, 0))
                         states[state] = int(c)
                     sent.append(int(h))
-                    units.append({
-                        "write": command["write"], "bank": k, "address": command["target"] + unit, "data": int(h),
-                        "signal": command["signal"] and position == len(contexts) - 1})
+                    units.append(
+                        {
+                            "write": command["write"],
+                            "bank": k,
+                            "address": command["target"] + unit,
+                            "data": int(h),
+                            "signal": command["signal"] and position == len(contexts) - 1,
+                        }
+                    )
         if command["emit"]:
             beats += [(value, int(command["last"] and n == len(sent) - 1)) for n, value in enumerate(sent)]
     return units, beats
@@ -75,10 +92,13 @@ class TB:
         self.idle, self.gap, self.stall = idle, gap, stall
         numbers = np.random.default_rng(seed)
         shape = config.rows, config.contexts
-        self.blocks = [numbers.integers(-1 << 40, 1 << 40, shape) >> numbers.integers(10, 24)
-                       for command in commands for _ in range(row_blocks(config, command))]
+        self.blocks = [
+            numbers.integers(-1 << 40, 1 << 40, shape) >> numbers.integers(10, 24)
+            for command in commands
+            for _ in range(row_blocks(config, command))
+        ]
         self.unit = CellUnit(config, config.groups + 2)
-        self.finished, self.freed = [], []              # cycles, one a row block
+        self.finished, self.freed = [], []  # cycles, one a row block
         self.requests, self.writes, self.beats, self.beat_times = [], [], [], []
 
     def run(self):
@@ -92,9 +112,16 @@ class TB:
             assert len(self.writes) == len(signals), "idle before the last h was written"
             await context.tick().repeat(50)
 
-        simulate(self.unit, ends, background=(
-            self.lanes, self.watch(), monitor(self.unit.o, "output"),
-            sink(self.unit.o, self.rng, self.stall, self.beats, self.beat_times)))
+        simulate(
+            self.unit,
+            ends,
+            background=(
+                self.lanes,
+                self.watch(),
+                monitor(self.unit.o, "output"),
+                sink(self.unit.o, self.rng, self.stall, self.beats, self.beat_times),
+            ),
+        )
         assert [(b.data, b.last) for b in self.beats] == beats
         assert len(self.freed) == len(self.blocks)
         for (_, found), unit in zip(self.writes, signals, strict=True):
@@ -118,14 +145,17 @@ class TB:
             _, _, request, freed = await context.tick().sample(unit.o_drain, unit.o_finish_free)
             context.set(unit.i_clear, 0)
             if request.valid:
-                readable = [n for n, cycle in enumerate(self.finished)
-                            if n % config.finish_entries == request.entry and cycle + FINISH_DELAY < now]
+                readable = [
+                    n
+                    for n, cycle in enumerate(self.finished)
+                    if n % config.finish_entries == request.entry and cycle + FINISH_DELAY < now
+                ]
                 # A unit of zeros asks as well, and does not look at the answer.
                 nothing = np.ones((config.rows, config.contexts), dtype=np.int64)
                 block = self.blocks[readable[-1]] if readable else nothing
                 width = config.drain_width
                 first = request.group * config.group_rows + request.piece * width
-                values = block[first:first + width, request.context].tolist()
+                values = block[first : first + width, request.context].tolist()
                 answers.append((now + self.unit.drain_latency, values))
                 self.requests.append(now)
             if finishes:
@@ -157,10 +187,21 @@ def random_commands(rng, config, count):
         need = config.contexts * stride + 1
         state = state if state + need <= config.states else 0
         target = target if target + units <= config.h_elements else 0
-        commands.append(cell_command(
-            units, mode, mask=mask, scale=rng.randrange(len(SHIFTS)), state=state, state_stride=stride, target=target,
-            write=int(hidden and rng.random() < 0.8), signal=int(hidden and rng.random() < 0.7),
-            emit=int(mode != MODE_ZERO and rng.random() < 0.7), last=int(rng.random() < 0.8)))
+        commands.append(
+            cell_command(
+                units,
+                mode,
+                mask=mask,
+                scale=rng.randrange(len(SHIFTS)),
+                state=state,
+                state_stride=stride,
+                target=target,
+                write=int(hidden and rng.random() < 0.8),
+                signal=int(hidden and rng.random() < 0.7),
+                emit=int(mode != MODE_ZERO and rng.random() < 0.7),
+                last=int(rng.random() < 0.8),
+            )
+        )
         state, target = state + need, target + units
     return commands
 

@@ -9,7 +9,16 @@ from amaranth.sim import Simulator
 from lstm_hw.errors import ConfigError
 from lstm_hw.gateware.axi import OKAY, SLVERR
 from lstm_hw.gateware.control import Control
-from lstm_hw.registers import CONFIG_WORDS, COUNTERS, PROGRAM, REGISTERS, Access, ErrorCode, lookup, port_registers
+from lstm_hw.machine.registers import (
+    CONFIG_WORDS,
+    COUNTERS,
+    PROGRAM,
+    REGISTERS,
+    Access,
+    ErrorCode,
+    lookup,
+    port_registers,
+)
 
 # A component whose parameters are refused is never elaborated.
 pytestmark = pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
@@ -92,8 +101,10 @@ class TB:
         """
         bus = self.bus
         aw, w = waits or (self._wait(self.idle), self._wait(self.idle))
-        pending = {"aw": (aw, bus.awvalid, bus.awready, ((bus.awaddr, at), (bus.awprot, 0))),
-                   "w": (w, bus.wvalid, bus.wready, ((bus.wdata, value), (bus.wstrb, strobe)))}
+        pending = {
+            "aw": (aw, bus.awvalid, bus.awready, ((bus.awaddr, at), (bus.awprot, 0))),
+            "w": (w, bus.wvalid, bus.wready, ((bus.wdata, value), (bus.wstrb, strobe))),
+        }
         cycle, waited = 0, 0
         while True:
             for wait, valid, _, payload in pending.values():
@@ -104,7 +115,8 @@ class TB:
             ready = waited >= take and self.random.random() >= self.stall
             ctx.set(bus.bready, ready)
             *_, aw_ready, w_ready, b_valid, response = await ctx.tick().sample(
-                bus.awready, bus.wready, bus.bvalid, bus.bresp)
+                bus.awready, bus.wready, bus.bvalid, bus.bresp
+            )
             if b_valid:
                 assert not pending, "response before address and data"
                 if ready:
@@ -131,7 +143,8 @@ class TB:
             ready = waited >= take and self.random.random() >= self.stall
             ctx.set(bus.rready, ready)
             *_, ar_ready, r_valid, data, response = await ctx.tick().sample(
-                bus.arready, bus.rvalid, bus.rdata, bus.rresp)
+                bus.arready, bus.rvalid, bus.rdata, bus.rresp
+            )
             if r_valid:
                 assert taken, "data before address"
                 if ready:
@@ -168,15 +181,48 @@ class TB:
     async def _monitor(self, ctx):
         """VALID is never dropped, payload is stable, and no response is given that is not owed."""
         bus, dut = self.bus, self.dut
-        signals = [self.domain.rst, self.cycle, bus.awvalid, bus.awready, bus.wvalid, bus.wready, bus.bvalid,
-                   bus.bready, bus.bresp, bus.arvalid, bus.arready, bus.rvalid, bus.rready, bus.rdata, bus.rresp,
-                   dut.o_program_write, dut.o_program_address, dut.o_program_data]
+        signals = [
+            self.domain.rst,
+            self.cycle,
+            bus.awvalid,
+            bus.awready,
+            bus.wvalid,
+            bus.wready,
+            bus.bvalid,
+            bus.bready,
+            bus.bresp,
+            bus.arvalid,
+            bus.arready,
+            bus.rvalid,
+            bus.rready,
+            bus.rdata,
+            bus.rresp,
+            dut.o_program_write,
+            dut.o_program_address,
+            dut.o_program_data,
+        ]
         held_b = held_r = None
         addresses = words = reads = 0
         async for _, _, reset, cycle, *now in ctx.tick().sample(*signals):
             assert cycle < WATCHDOG, "no end in sight"
-            (aw, aw_ready, w, w_ready, b, b_ready, b_code, ar, ar_ready, r, r_ready, r_data, r_code,
-             program_write, program_address, program_data) = now
+            (
+                aw,
+                aw_ready,
+                w,
+                w_ready,
+                b,
+                b_ready,
+                b_code,
+                ar,
+                ar_ready,
+                r,
+                r_ready,
+                r_data,
+                r_code,
+                program_write,
+                program_address,
+                program_data,
+            ) = now
             if held_b is not None:
                 assert b and b_code == held_b, "B dropped or changed"
             if held_r is not None:
@@ -200,8 +246,17 @@ class TB:
         dut = self.dut
         held, was_busy = None, 0
         async for _, _, reset, now, start, busy, write, *arguments in ctx.tick().sample(
-                self.domain.rst, self.cycle, dut.o_start, dut.i_busy, dut.o_program_write, dut.o_steps, dut.o_clear,
-                dut.o_entry, *dut.o_weights, dut.o_timeout):
+            self.domain.rst,
+            self.cycle,
+            dut.o_start,
+            dut.i_busy,
+            dut.o_program_write,
+            dut.o_steps,
+            dut.o_clear,
+            dut.o_entry,
+            *dut.o_weights,
+            dut.o_timeout,
+        ):
             if start:
                 assert not was_busy, "start while busy"
                 held = arguments
@@ -251,6 +306,7 @@ def expected_reset(register):
 
 # -- bus
 
+
 @traffic
 def test_reset_values(idle, stall):
     tb = TB(1, idle, stall)
@@ -258,6 +314,7 @@ def test_reset_values(idle, stall):
     async def test(ctx):
         for register in tb.random.sample(REGISTERS, len(REGISTERS)):
             await tb.expect(ctx, register.address, expected_reset(register))
+
     tb.run(test)
 
 
@@ -274,6 +331,7 @@ def test_handshake_order_and_write_latency(first, second, take):
             # handshake, access, response: READYs were high when the VALIDs rose
             assert ctx.get(tb.cycle) - before == max(max(first, second) + 3, take + 1)
             assert ctx.get(tb.dut.o_steps) == value
+
     tb.run(test)
 
 
@@ -286,6 +344,7 @@ def test_read_latency():
             before = ctx.get(tb.cycle)
             assert await tb.read(ctx, address("ID"), take=take) == (0x4C53_544D, OKAY)
             assert ctx.get(tb.cycle) - before == max(3, take + 1)
+
     tb.run(test)
 
 
@@ -301,14 +360,26 @@ def test_ready_rises_in_the_first_cycle_after_reset():
         ctx.set(tb.domain.rst, 0)
         await ctx.tick()
         assert all(map(ctx.get, channels))
+
     tb.run(test)
 
 
 def test_no_path_from_bus_inputs_to_bus_outputs():
     tb = TB(3)
     bus = tb.bus
-    inputs = [bus.awaddr, bus.awprot, bus.awvalid, bus.wdata, bus.wstrb, bus.wvalid, bus.bready, bus.araddr,
-              bus.arprot, bus.arvalid, bus.rready]
+    inputs = [
+        bus.awaddr,
+        bus.awprot,
+        bus.awvalid,
+        bus.wdata,
+        bus.wstrb,
+        bus.wvalid,
+        bus.bready,
+        bus.araddr,
+        bus.arprot,
+        bus.arvalid,
+        bus.rready,
+    ]
     outputs = [bus.awready, bus.wready, bus.bvalid, bus.bresp, bus.arready, bus.rvalid, bus.rdata, bus.rresp]
 
     async def test(ctx):
@@ -321,6 +392,7 @@ def test_no_path_from_bus_inputs_to_bus_outputs():
                 assert [ctx.get(signal) for signal in outputs] == before
             for valid, ready in ((bus.awvalid, bus.awready), (bus.wvalid, bus.wready), (bus.arvalid, bus.arready)):
                 ctx.set(valid, ctx.get(ready))  # whatever is offered is taken at the next edge
+
     tb.run(test, engine=False)
 
 
@@ -346,6 +418,7 @@ def test_access_rule_of_every_register(idle, stall):
         assert ctx.get(dut.o_weights[0]) == (1 << 64) - 1
         assert ctx.get(dut.o_clear) == 1 and ctx.get(dut.o_entry) == LENGTH - 1
         assert not tb.starts and not tb.program
+
     tb.run(test)
 
 
@@ -365,8 +438,7 @@ def test_registers_of_further_weight_ports(ports):
         await tb.put(ctx, "WEIGHTS_LO", 5)
         assert ctx.get(dut.o_weights[0]) == 5
         for port in range(1, ports):
-            assert ctx.get(dut.o_weights[port]) == (
-                values[f"WEIGHTS{port}_HI"] << 32 | values[f"WEIGHTS{port}_LO"])
+            assert ctx.get(dut.o_weights[port]) == (values[f"WEIGHTS{port}_HI"] << 32 | values[f"WEIGHTS{port}_LO"])
         for register in other:
             assert await tb.write(ctx, register.address, 1) == SLVERR
             await tb.expect(ctx, register.address, 0, SLVERR)
@@ -381,6 +453,7 @@ def test_registers_of_further_weight_ports(ports):
             while ctx.get(dut.i_busy):
                 await ctx.tick()
             await ticks(ctx, 3)
+
     tb.run(test)
 
 
@@ -397,6 +470,7 @@ def test_unmapped_addresses():
         for register in REGISTERS:
             await tb.expect(ctx, register.address, expected_reset(register))
         assert not tb.starts and not tb.program
+
     tb.run(test)
 
 
@@ -419,6 +493,7 @@ def test_byte_enables(idle, stall):
         for name in values:
             if lookup(name).stored:
                 await tb.expect(ctx, address(name), values[name])
+
     tb.run(test)
 
 
@@ -439,6 +514,7 @@ def test_reads_and_writes_at_the_same_time(idle, stall):
         for _ in range(60):
             register = tb.random.choice(constant)
             await tb.expect(ctx, register.address, expected_reset(register))
+
     tb.run(writer, reader)
 
     async def check(ctx):
@@ -450,6 +526,7 @@ def test_reads_and_writes_at_the_same_time(idle, stall):
         assert (ctx.get(dut.o_steps), ctx.get(dut.o_timeout)) == (values["STEPS"], values["TIMEOUT"])
         for name, value in values.items():
             await tb.expect(ctx, address(name), value)
+
     tb.run(check)
 
 
@@ -486,9 +563,11 @@ def test_channels_that_run_ahead(idle, stall):
                 responses.append(response)
         ctx.set(bus.bready, 0)
         values = {name: expected_reset(lookup(name)) for name in names} | {
-            name: value for name, value in writes if name != "ID"}
+            name: value for name, value in writes if name != "ID"
+        }
         for name, value in values.items():
             await tb.expect(ctx, address(name), value)
+
     tb.run(addresses, words, take)
     assert responses == [SLVERR if name == "ID" else OKAY for name, _ in writes]
 
@@ -504,10 +583,12 @@ def test_entry_beyond_the_program_is_refused():
         assert await tb.write(ctx, address("ENTRY"), 0x0000_0103, strobe=1) == OKAY
         await tb.expect(ctx, address("ENTRY"), 3)
         assert ctx.get(tb.dut.o_entry) == 3
+
     tb.run(test)
 
 
 # -- run control
+
 
 @pytest.mark.parametrize("late_busy", [0, 1, 3])
 @pytest.mark.parametrize("drain_cycles", [0, 1, 20])
@@ -527,6 +608,7 @@ def test_start_to_done(late_busy, drain_cycles):
             await tb.expect(ctx, CTRL, IDLE)
             await tb.expect(ctx, STATUS, 0)
             assert [arguments[0] for _, arguments in tb.starts] == [8, 9][:run]
+
     tb.run(test)
 
 
@@ -540,6 +622,7 @@ def test_start_latency():
         await ticks(ctx, 4)
         # handshake at `before`, then access, requested, pulse
         assert [cycle - before for cycle, _ in tb.starts] == [3]
+
     tb.run(test)
 
 
@@ -554,6 +637,7 @@ def test_start_needs_a_one_in_an_enabled_byte():
         assert await tb.write(ctx, CTRL, START, 1) == OKAY
         await tb.until_done(ctx)
         assert len(tb.starts) == 1
+
     tb.run(test)
 
 
@@ -569,6 +653,7 @@ def test_start_waits_for_a_busy_engine():
         ctx.set(tb.dut.i_busy, 0)
         await ticks(ctx, 3)
         assert len(tb.starts) == 1
+
     tb.run(test, engine=False)
 
 
@@ -583,6 +668,7 @@ def test_done_pulse_outside_of_a_run_is_ignored():
         await tb.put(ctx, "CTRL", START)
         await ticks(ctx, 10)
         await tb.expect(ctx, CTRL, START)
+
     tb.run(test, engine=False)
 
 
@@ -607,6 +693,7 @@ def test_run_of_no_cycles():
         await begin(tb, ctx)
         await end(tb, ctx)
         await tb.expect(ctx, CTRL, DONE | IDLE | READY)
+
     tb.run(test, engine=False)
 
 
@@ -623,6 +710,7 @@ def test_start_during_a_run_is_not_remembered():
             async def finish():
                 await ticks(ctx, offset)
                 await end(tb, ctx)
+
             await finish()
 
         async def writer(ctx, tb=tb):
@@ -665,6 +753,7 @@ def test_auto_restart(drain_cycles):
         await ticks(ctx, 50)
         assert len(tb.starts) == runs == len(tb.ends) >= 5
         assert {arguments[0] for _, arguments in tb.starts} == {3}
+
     tb.run(test)
     gaps = [start - finish for (start, _), finish in zip(tb.starts[1:], tb.ends, strict=False)]
     assert set(gaps) == {2}, gaps
@@ -691,6 +780,7 @@ def test_no_restart_after_an_error_in_the_last_cycle(drain_cycles):
         assert len(tb.starts) == 1
         await tb.expect(ctx, STATUS, ErrorCode.TLAST)
         await tb.expect(ctx, CTRL, DONE | IDLE | READY | AUTO_RESTART)
+
     tb.run(test, engine=False)
 
 
@@ -704,6 +794,7 @@ def test_auto_restart_written_alone_starts_nothing():
         assert await tb.write(ctx, CTRL, 0, strobe=14) == OKAY
         await tb.expect(ctx, CTRL, IDLE | AUTO_RESTART)
         assert not tb.starts
+
     tb.run(test)
 
 
@@ -716,6 +807,7 @@ def test_auto_restart_set_during_a_run():
         await tb.put(ctx, "CTRL", AUTO_RESTART)
         while len(tb.starts) < 3:
             await ctx.tick()
+
     tb.run(test)
 
 
@@ -735,6 +827,7 @@ def test_no_restart_after_an_error(when):
         await tb.put(ctx, "CTRL", START | AUTO_RESTART)
         while len(tb.starts) < 4:
             await ctx.tick()
+
     tb.run(test)
 
 
@@ -773,6 +866,7 @@ def test_done_stays_over_the_next_start():
         await tb.put(ctx, "CTRL", START)
         await tb.expect(ctx, CTRL, START | DONE | READY)
         await tb.expect(ctx, CTRL, START)
+
     tb.run(test)
 
 
@@ -787,15 +881,17 @@ def test_control_port_lives_beside_a_dead_engine():
             await tb.expect(ctx, STATUS, lookup("STATUS").field("busy").mask)
             await tb.put(ctx, "GIE", 1)
             await tb.put(ctx, "STEPS", 1, SLVERR)
+
     tb.run(test, engine=False)
 
 
 # -- lock
 
+
 @traffic
 def test_configuration_is_locked_during_a_run(idle, stall):
     tb = TB(8, idle, stall)
-    tb.run_cycles = 10 ** 6
+    tb.run_cycles = 10**6
 
     async def test(ctx):
         values = {r.name: tb.random.randrange(LENGTH) & r.mask for r in LOCKED}
@@ -816,8 +912,14 @@ def test_configuration_is_locked_during_a_run(idle, stall):
             await tb.expect(ctx, address(name), value)
         await ticks(ctx, 3)
         assert tb.program == program and len(tb.starts) == 1
-        assert tb.starts[0][1] == [values["STEPS"], values["FLAGS"], values["ENTRY"],
-                                   values["WEIGHTS_HI"] << 32 | values["WEIGHTS_LO"], values["TIMEOUT"]]
+        assert tb.starts[0][1] == [
+            values["STEPS"],
+            values["FLAGS"],
+            values["ENTRY"],
+            values["WEIGHTS_HI"] << 32 | values["WEIGHTS_LO"],
+            values["TIMEOUT"],
+        ]
+
     tb.run(test)
 
 
@@ -837,6 +939,7 @@ def test_lock_ends_with_done_and_covers_a_busy_engine():
         await tb.expect(ctx, CTRL, 0)
         ctx.set(tb.dut.i_busy, 0)
         await tb.put(ctx, "STEPS", 6)
+
     tb.run(test)
 
 
@@ -854,10 +957,12 @@ def test_staging_is_untouched_by_refused_writes():
         await tb.write(ctx, PROGRAM.word_address(1, 4), 5)
         await ticks(ctx, 2)
         assert tb.program == {1: sum((word + 1) << 32 * word for word in range(5))}
+
     tb.run(test)
 
 
 # -- errors and interrupts
+
 
 @pytest.mark.parametrize("code", [code for code in ErrorCode if code is not ErrorCode.NONE])
 def test_error_is_reported_and_kept(code):
@@ -882,6 +987,7 @@ def test_error_is_reported_and_kept(code):
         await tb.expect(ctx, address("ERROR_ADDRESS_HI"), 0)
         await tb.until_done(ctx)
         await tb.expect(ctx, STATUS, 0)
+
     tb.run(test)
 
 
@@ -899,6 +1005,7 @@ def test_error_in_the_first_cycle_of_a_run_counts_for_that_run():
         await tb.until_done(ctx)
         await tb.expect(ctx, STATUS, ErrorCode.ILLEGAL)
         await tb.expect(ctx, address("ERROR_ADDRESS_LO"), 9)
+
     tb.run(test)
 
 
@@ -932,6 +1039,7 @@ def test_error_near_the_start_is_not_lost():
             ctx.set(tb.dut.i_error, 1)
             await ctx.tick()
             ctx.set(tb.dut.i_error, 0)
+
         tb.run(test, pulse, engine=False)
         assert tb.pulse - tb.start == offset
 
@@ -973,6 +1081,7 @@ def test_interrupts(gie, ier):
             await tb.expect(ctx, ISR, source)
             await tb.expect(ctx, CTRL, IDLE | INTERRUPT)
             await tb.put(ctx, "ISR", source)
+
     tb.run(test)
 
 
@@ -1013,6 +1122,7 @@ def test_interrupt_event_wins_over_the_write_that_clears_it():
 
 # -- program window
 
+
 @traffic
 @pytest.mark.parametrize("bits", [160, 129])
 def test_program_window(idle, stall, bits):
@@ -1030,6 +1140,7 @@ def test_program_window(idle, stall, bits):
             await ticks(ctx, 2)
             assert tb.program == expected
             await tb.expect(ctx, PROGRAM.word_address(entry, tb.random.randrange(5)), 0, SLVERR)
+
     tb.run(test)
 
 
@@ -1048,6 +1159,7 @@ def test_program_write_latency():
         await ticks(ctx, 3)
         assert [cycle - before for cycle in pulses] == [2]
         assert tb.program == {3: 1 << 128}
+
     tb.run(test, observer)
 
 
@@ -1058,6 +1170,7 @@ def test_program_is_written_before_a_start_that_follows():
         await tb.write(ctx, PROGRAM.word_address(3, 4), 1)
         await tb.put(ctx, "CTRL", START)
         await tb.until_done(ctx)
+
     tb.run(test)  # the arguments monitor refuses a program write during the run
     assert 3 in tb.program and len(tb.starts) == 1
 
@@ -1072,6 +1185,7 @@ def test_instructions_beyond_the_program_memory_do_not_exist():
         await tb.write(ctx, PROGRAM.word_address(LENGTH - 1, 4), 1)
         await ticks(ctx, 2)
         assert tb.program == {LENGTH - 1: 1 << 128}  # nothing of the refused words was staged
+
     tb.run(test)
 
 
@@ -1090,10 +1204,12 @@ def test_byte_enables_of_the_program_window():
                 expected[entry] = staged
             await ticks(ctx, 2)
             assert tb.program == expected
+
     tb.run(test)
 
 
 # -- counters
+
 
 def test_counter_pairs_are_read_consistently():
     """Each counter carries out of its low half between the two reads; reads of other counters do not disturb it."""
@@ -1113,6 +1229,7 @@ def test_counter_pairs_are_read_consistently():
         for name in COUNTERS:
             await tb.expect(ctx, address(f"{name}_LO"), 0)
             await tb.expect(ctx, address(f"{name}_HI"), (highs[name] + 1) & ALL_ONES)
+
     tb.run(test)
 
 
@@ -1134,10 +1251,12 @@ def test_running_counter(idle, stall):
             now = high << 32 | low
             assert last < now < value + 600
             last = now
+
     tb.run(count, test)
 
 
 # -- reset
+
 
 def test_reset_in_flight():
     """Reset in every cycle of a run with traffic on both channels; afterwards all is as after power-on."""
@@ -1164,15 +1283,24 @@ def test_reset_in_flight():
                 ctx.set(tb.dut.i_busy, tb.random.random() < 0.2)
                 ctx.set(bus.awaddr, tb.random.choice([CTRL, IER, GIE, address("STEPS"), PROGRAM.word_address(1, 4)]))
                 await ctx.tick()
-            for signal in (bus.awvalid, bus.wvalid, bus.arvalid, bus.bready, bus.rready, tb.dut.i_done,
-                           tb.dut.i_busy, tb.dut.i_error):
+            for signal in (
+                bus.awvalid,
+                bus.wvalid,
+                bus.arvalid,
+                bus.bready,
+                bus.rready,
+                tb.dut.i_done,
+                tb.dut.i_busy,
+                tb.dut.i_error,
+            ):
                 ctx.set(signal, 0)
             ctx.set(tb.domain.rst, 1)
             await ctx.tick()
             ctx.set(tb.domain.rst, 0)
             tb.program.clear()
-            assert not any(map(ctx.get, (bus.bvalid, bus.rvalid, tb.dut.o_start, tb.dut.o_interrupt,
-                                         tb.dut.o_program_write)))
+            assert not any(
+                map(ctx.get, (bus.bvalid, bus.rvalid, tb.dut.o_start, tb.dut.o_interrupt, tb.dut.o_program_write))
+            )
             for register in REGISTERS:
                 await tb.expect(ctx, register.address, expected_reset(register))
             await tb.put(ctx, "STEPS", 5)
@@ -1182,31 +1310,39 @@ def test_reset_in_flight():
             await end(tb, ctx)
             await tb.expect(ctx, CTRL, DONE | IDLE | READY)
             assert len(tb.starts) == starts + 1 and tb.program == {7: 1 << 128}
+
         tb.run(test, engine=False)
 
 
 # -- parameters
 
-@pytest.mark.parametrize("change, message", [
-    ({"ROWS": None}, r"configuration words: ROWS; must each be given, and no other"),
-    ({"COLUMNS": 1}, r"configuration words: COLUMNS; must each be given, and no other"),
-    ({"ROWS": -1}, r"configuration word ROWS: -1; must be an integer from 0 to 2\*\*32 - 1"),
-    ({"ROWS": 1 << 32}, r"configuration word ROWS: 4294967296; must be"),
-    ({"ROWS": 1.5}, r"configuration word ROWS: 1.5; must be"),
-    ({"PROGRAM_LENGTH": 8}, r"configuration word PROGRAM_LENGTH: 8; must be program_length = 100"),
-])
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"ROWS": None}, r"configuration words: ROWS; must each be given, and no other"),
+        ({"COLUMNS": 1}, r"configuration words: COLUMNS; must each be given, and no other"),
+        ({"ROWS": -1}, r"configuration word ROWS: -1; must be an integer from 0 to 2\*\*32 - 1"),
+        ({"ROWS": 1 << 32}, r"configuration word ROWS: 4294967296; must be"),
+        ({"ROWS": 1.5}, r"configuration word ROWS: 1.5; must be"),
+        ({"PROGRAM_LENGTH": 8}, r"configuration word PROGRAM_LENGTH: 8; must be program_length = 100"),
+    ],
+)
 def test_configuration_words_are_checked(change, message):
     words = {name: value for name, value in (WORDS | change).items() if value is not None}
     with pytest.raises(ConfigError, match=message):
         Control(words, LENGTH)
 
 
-@pytest.mark.parametrize("parameters, message", [
-    ({"program_length": 0}, r"program_length: 0; must be from 1 to 256"),
-    ({"program_length": 257}, r"program_length: 257; must be from 1 to 256"),
-    ({"instruction_bits": 128}, r"instruction_bits: 128; must be from 129 to 160"),
-    ({"instruction_bits": 161}, r"instruction_bits: 161; must be from 129 to 160"),
-])
+@pytest.mark.parametrize(
+    "parameters, message",
+    [
+        ({"program_length": 0}, r"program_length: 0; must be from 1 to 256"),
+        ({"program_length": 257}, r"program_length: 257; must be from 1 to 256"),
+        ({"instruction_bits": 128}, r"instruction_bits: 128; must be from 129 to 160"),
+        ({"instruction_bits": 161}, r"instruction_bits: 161; must be from 129 to 160"),
+    ],
+)
 def test_parameters_are_checked(parameters, message):
     words = {name: value for name, value in WORDS.items() if name != "PROGRAM_LENGTH"}
     with pytest.raises(ConfigError, match=message):
@@ -1230,4 +1366,5 @@ def test_other_program_lengths(program_length):
             assert await tb.write(ctx, PROGRAM.word_address(program_length, 4), 1) == SLVERR
         await ctx.tick()
         assert tb.program == {program_length - 1: 1 << 128}
+
     tb.run(test)

@@ -37,8 +37,8 @@ class TB:
         self.unit = FillUnit(config)
         self.descriptors, self.fills = [], []
         self.owed = deque()
-        self.sent = []                      # (cycle, data)
-        self.busy = []                      # cycles that are not idle
+        self.sent = []  # (cycle, data)
+        self.busy = []  # cycles that are not idle
 
     def run(self):
         unit = self.unit
@@ -65,10 +65,27 @@ class TB:
             if not idle:
                 self.busy.append(now)
 
-        simulate(unit, ends, background=(
-            observe(note, unit.o.valid, unit.o.ready, unit.o.payload, unit.o_fill, unit.o_fresh, unit.o_ring_word,
-                    unit.o_idle, unit.i.valid, unit.i.ready),
-            self.memory, monitor(unit.o, "descriptors"), sink(unit.o, self.rng, self.stall, self.descriptors)))
+        simulate(
+            unit,
+            ends,
+            background=(
+                observe(
+                    note,
+                    unit.o.valid,
+                    unit.o.ready,
+                    unit.o.payload,
+                    unit.o_fill,
+                    unit.o_fresh,
+                    unit.o_ring_word,
+                    unit.o_idle,
+                    unit.i.valid,
+                    unit.i.ready,
+                ),
+                self.memory,
+                monitor(unit.o, "descriptors"),
+                sink(unit.o, self.rng, self.stall, self.descriptors),
+            ),
+        )
         self.check()
         return self
 
@@ -105,8 +122,9 @@ class TB:
                     expected.append((now + 1, address, chunk, data, int(ends and not stream), int(ends and stream)))
         assert next(sent, None) is None
         assert self.fills == expected
-        assert [(d.offset, d.beats, d.credited) for d in self.descriptors] == \
-            [(c["offset"], c["beats"], c["stream"]) for _, commands in self.runs for c in commands if c["beats"]]
+        assert [(d.offset, d.beats, d.credited) for d in self.descriptors] == [
+            (c["offset"], c["beats"], c["stream"]) for _, commands in self.runs for c in commands if c["beats"]
+        ]
 
 
 def random_commands(rng, config, count):

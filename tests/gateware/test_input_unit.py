@@ -33,16 +33,18 @@ def vector(rng, config, command, flaw=None):
     lasts = [int(command["last"] and n == count - 1) for n in range(count)] * (command["repeats"] + 1)
     if flaw is not None:
         lasts[flaw] ^= 1
-    return [{"data": [rng.randrange(-1 << 15, 1 << 15) for _ in range(config.x_per_beat)], "last": last}
-            for last in lasts]
+    return [
+        {"data": [rng.randrange(-1 << 15, 1 << 15) for _ in range(config.x_per_beat)], "last": last} for last in lasts
+    ]
 
 
 def write_of(config, command, index, beat):
     """What a beat writes: (places {(bank, element): value}, elements that become readable)."""
     elements = command["elements"]
     if command["spread"]:
-        return {(k, command["target"] + index): beat["data"][min(k, config.x_per_beat - 1)]
-                for k in range(config.contexts)}, 1
+        return {
+            (k, command["target"] + index): beat["data"][min(k, config.x_per_beat - 1)] for k in range(config.contexts)
+        }, 1
     first = index * config.x_per_beat
     places = {(command["bank"], command["target"] + first + n): value for n, value in enumerate(beat["data"])}
     in_vector = index % beats_of(config, command) * config.x_per_beat
@@ -64,8 +66,8 @@ class TB:
         self.config, self.work, self.rng = config, work, rng
         self.buffers, self.free, self.idle, self.gap = buffers, free, idle, gap
         self.unit = InputUnit(config)
-        self.beats, self.commands = [], []      # cycles of the handshakes
-        self.outputs = {}                       # cycle -> (places, elements, misplaced)
+        self.beats, self.commands = [], []  # cycles of the handshakes
+        self.outputs = {}  # cycle -> (places, elements, misplaced)
         self.freed = []
 
     def run(self):
@@ -89,7 +91,7 @@ class TB:
         """Free vectors that were taken; the next free one may come in the cycle in which one is taken."""
         used = now = 0
         takes = [n for n, (command, beats) in enumerate(self.work) if command["wait"] and beats]
-        ends = {sum(len(b) for _, b in self.work[:n + 1]) - 1 for n in takes}
+        ends = {sum(len(b) for _, b in self.work[: n + 1]) - 1 for n in takes}
         count = 0
         while True:
             frees = used > 0 and self.rng.random() < self.free
@@ -119,8 +121,18 @@ class TB:
                         places[bank, address * config.x_per_beat + lane] = value
                 self.outputs[now] = places, elements, misplaced
 
-        return observe(note, unit.i.valid, unit.i.ready, unit.i_x.valid, unit.i_x.ready, unit.o_write, unit.o_address,
-                       unit.o_elements, unit.o_misplaced, *unit.o_data)
+        return observe(
+            note,
+            unit.i.valid,
+            unit.i.ready,
+            unit.i_x.valid,
+            unit.i_x.ready,
+            unit.o_write,
+            unit.o_address,
+            unit.o_elements,
+            unit.o_misplaced,
+            *unit.o_data,
+        )
 
     def check(self):
         expected, cycles = {}, iter(self.beats)
@@ -154,8 +166,15 @@ def random_work(rng, config, count, flaws=0.0):
         size = -(-elements // step) * step
         repeats = rng.choice((0, 0, min(2, X_ELEMENTS // max(1, size) - 1)))
         target = rng.randrange(0, X_ELEMENTS - (repeats + 1) * size + 1, step)
-        command = input_command(elements, spread=spread, target=target, wait=int(rng.random() < 0.6), repeats=repeats,
-                                bank=rng.randrange(config.contexts), last=int(rng.random() < 0.8))
+        command = input_command(
+            elements,
+            spread=spread,
+            target=target,
+            wait=int(rng.random() < 0.6),
+            repeats=repeats,
+            bank=rng.randrange(config.contexts),
+            last=int(rng.random() < 0.8),
+        )
         beats = (repeats + 1) * -(-elements // step)
         flaw = rng.randrange(beats) if beats and rng.random() < flaws else None
         work.append((command, vector(rng, config, command, flaw)))

@@ -25,10 +25,14 @@ CONFIGS = {
     "R=4, K=1, 2 cells, pairs": {"rows": 4, "cells": 2, **PAIRS},
     "R=32, K=3, 5 cells, pairs": {"rows": 32, "contexts": 3, "cells": 5, "x_per_beat": 4, **PAIRS},
     "R=32, K=1, 1 cell, 2 ports": {"rows": 32, "axi_ports": 2, "axi_data_bits": 128},
-    "R=96, K=1, 2 cells, 2 ports of 3 groups, padded": {
-        "rows": 96, "cells": 2, "axi_ports": 2, "axi_data_bits": 512},
+    "R=96, K=1, 2 cells, 2 ports of 3 groups, padded": {"rows": 96, "cells": 2, "axi_ports": 2, "axi_data_bits": 512},
     "R=128, K=1, 5 cells, 8 bit, 4 ports, 2 groups a beat": {
-        "rows": 128, "cells": 5, "weight_bits": 8, "axi_ports": 4, "axi_data_bits": 256},
+        "rows": 128,
+        "cells": 5,
+        "weight_bits": 8,
+        "axi_ports": 4,
+        "axi_data_bits": 256,
+    },
 }
 
 
@@ -57,7 +61,7 @@ class Stimulus:
         self.accumulators = np.zeros((ENTRIES, *self.sums.shape), dtype=object)
         self.finished = np.zeros((FINISHED, *self.sums.shape), dtype=object)
         self.stored = [-HAZARD] * ENTRIES
-        self.landing = []          # (cycle, finish entry, mask, sums): a request in that cycle sees them
+        self.landing = []  # (cycle, finish entry, mask, sums): a request in that cycle sees them
         self.beats = [(word, chunk) for word in range(WORDS) for chunk in range(config.beats_per_word)]
         for now in range(cycles):
             fills = [self._fill(now) for _ in range(config.axi_ports)]
@@ -103,9 +107,15 @@ class Stimulus:
         store, finish = (rng.randrange(1 << config.contexts) if rng.random() < 0.3 else 0 for _ in range(2))
         if store and finish:
             store = 0
-        column = {"weight": word, "operands": operands, "first": int(first), "store": store, "finish": finish,
-                  "source": rng.choice(ready) if first else rng.randrange(ENTRIES), "target": rng.randrange(
-                      *(0, FINISHED) if finish else (1, ENTRIES))}
+        column = {
+            "weight": word,
+            "operands": operands,
+            "first": int(first),
+            "store": store,
+            "finish": finish,
+            "source": rng.choice(ready) if first else rng.randrange(ENTRIES),
+            "target": rng.randrange(*(0, FINISHED) if finish else (1, ENTRIES)),
+        }
         for name, value in column.items():
             self.fields[now + SKEW[name]][name] = value
         base = self.accumulators[column["source"]] if first else self.sums
@@ -126,10 +136,14 @@ class Stimulus:
             _, entry, chosen, sums = self.landing.pop(0)
             self.finished[entry][:, chosen] = sums[:, chosen]
         request = {
-            "valid": int(rng.random() < 0.8), "entry": rng.randrange(FINISHED), "group": rng.randrange(config.groups),
-            "piece": rng.randrange(config.group_rows // config.drain_width), "context": rng.randrange(config.contexts)}
+            "valid": int(rng.random() < 0.8),
+            "entry": rng.randrange(FINISHED),
+            "group": rng.randrange(config.groups),
+            "piece": rng.randrange(config.group_rows // config.drain_width),
+            "context": rng.randrange(config.contexts),
+        }
         first = request["group"] * config.group_rows + request["piece"] * config.drain_width
-        values = self.finished[request["entry"]][first:first + config.drain_width, request["context"]].tolist()
+        values = self.finished[request["entry"]][first : first + config.drain_width, request["context"]].tolist()
         self.requests.append(request)
         self.expected.append(values if request["valid"] else None)
 
@@ -147,8 +161,15 @@ def play(config, stimulus):
     async def bench(context):
         for fields, fills, request in zip(stimulus.fields, stimulus.fills, stimulus.requests, strict=False):
             # A cycle without a product has zero operands; everything else may be anything.
-            noise = {"weight": random.randrange(WORDS), "source": random.randrange(ENTRIES),
-                     "operands": [0] * config.contexts, "first": 0, "store": 0, "finish": 0, "target": 0}
+            noise = {
+                "weight": random.randrange(WORDS),
+                "source": random.randrange(ENTRIES),
+                "operands": [0] * config.contexts,
+                "first": 0,
+                "store": 0,
+                "finish": 0,
+                "target": 0,
+            }
             context.set(unit.i_control, settable(noise | fields, control_layout(config)))
             for port, fill in zip(unit.i_fill, fills, strict=True):
                 context.set(port, fill or {"valid": 0})
@@ -180,8 +201,15 @@ def test_random_columns(name):
 @pytest.mark.parametrize("weight_bits", [8, 16])
 def test_full_scale(weight_bits):
     """-2**n * -2**15 summed for long: the sum wraps at the accumulator's width and not before."""
-    config = config_of(weight_words=WORDS, accumulators=ENTRIES, finish_entries=FINISHED, rows=4, cells=5,
-                       weight_bits=weight_bits, accumulator_bits=weight_bits + 19)
+    config = config_of(
+        weight_words=WORDS,
+        accumulators=ENTRIES,
+        finish_entries=FINISHED,
+        rows=4,
+        cells=5,
+        weight_bits=weight_bits,
+        accumulator_bits=weight_bits + 19,
+    )
     stimulus = Stimulus(config, random.Random(weight_bits), 150, full_scale=1.0)
     peak = max(abs(v) for values in stimulus.expected if values for v in values)
     assert peak > 1 << config.accumulator_bits - 2

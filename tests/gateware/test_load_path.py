@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from lstm_hw.config import PAGE_BYTES
 from lstm_hw.gateware.load_path import LoadPath
+from lstm_hw.machine.config import PAGE_BYTES
 from tests.builders import config_of
 from tests.memories import Memory
 from tests.simulation import observe, simulate
@@ -25,7 +25,7 @@ class Bench:
     def __init__(self, config, seed):
         self.config, self.path, self.rng = config, LoadPath(config), random.Random(seed)
         self.bases = [PAGE_BYTES * self.rng.randrange(1 << 10) for _ in range(config.axi_ports)]
-        self.fills = [[] for _ in self.bases]           # (cycle, address, chunk, data)
+        self.fills = [[] for _ in self.bases]  # (cycle, address, chunk, data)
         self.tokens = {"fresh": [], "ring": []}
         self.loads, self.now, self.beats = [], 0, 0
 
@@ -39,9 +39,14 @@ class Bench:
         for _ in range(count):
             stream = self.rng.random() < 0.5
             words = self.rng.randrange(1, 30 if stream else RING)
-            self.loads.append({
-                "offset": self.rng.randrange(1000), "beats": words * self.config.beats_per_word, "stream": int(stream),
-                "base": 0 if stream else self.rng.randrange(RING - words + 1)})
+            self.loads.append(
+                {
+                    "offset": self.rng.randrange(1000),
+                    "beats": words * self.config.beats_per_word,
+                    "stream": int(stream),
+                    "base": 0 if stream else self.rng.randrange(RING - words + 1),
+                }
+            )
 
     def expected(self):
         """(address, chunk, offset) of every beat of a port, in order, and the kinds of the words."""
@@ -52,8 +57,10 @@ class Bench:
                 if load["stream"]:
                     ring = RING if ring == self.config.weight_words - 1 else ring + 1
                 kinds.append("ring" if load["stream"] else "fresh")
-                beats += [(word, chunk, load["offset"] + n * self.config.beats_per_word + chunk)
-                          for chunk in range(self.config.beats_per_word)]
+                beats += [
+                    (word, chunk, load["offset"] + n * self.config.beats_per_word + chunk)
+                    for chunk in range(self.config.beats_per_word)
+                ]
         return beats, kinds
 
     async def drive(self, context):
@@ -109,17 +116,23 @@ def test_ports_that_drift(name, seed):
     bench = Bench(config, f"{name} {seed}")
     bench.random_loads(12)
     rng = bench.rng
-    bench.run([Memory(bus, rng.randrange(1, 90), rng.choice((1, 1, 2, 5)), bench.word(port), rng,
-                      rng.choice((0, 0.3, 0.7))) for port, bus in enumerate(bench.path.bus)])
+    bench.run(
+        [
+            Memory(
+                bus, rng.randrange(1, 90), rng.choice((1, 1, 2, 5)), bench.word(port), rng, rng.choice((0, 0.3, 0.7))
+            )
+            for port, bus in enumerate(bench.path.bus)
+        ]
+    )
     beats, kinds = bench.expected()
     assert bench.beats == config.axi_ports * len(beats)
     there = [0] * len(kinds)
     for port, fills in enumerate(bench.fills):
         addresses = [bench.bases[port] + offset * config.beat_bytes for _, _, offset in beats]
         assert [fill[1:] for fill in fills] == [
-            (word, chunk, bench.word(port)(address))
-            for (word, chunk, _), address in zip(beats, addresses, strict=True)]
-        last = [now for now, _, _, _ in fills[config.beats_per_word - 1::config.beats_per_word]]
+            (word, chunk, bench.word(port)(address)) for (word, chunk, _), address in zip(beats, addresses, strict=True)
+        ]
+        last = [now for now, _, _, _ in fills[config.beats_per_word - 1 :: config.beats_per_word]]
         there = [max(pair) for pair in zip(there, last, strict=True)]
     # Words of a kind are in the order of their LOADs: the n-th token comes with the n-th word's last part.
     for kind, times in bench.tokens.items():

@@ -64,9 +64,15 @@ class Bench:
         self.page_words = PAGE // self.word_bytes
         bus, names = unit.bus, ("arvalid", "araddr", "arlen", "arsize", "arburst", "arid", "arlock", "rready")
         self.outputs = {name: getattr(bus, name) for name in names} | {
-            "ready": unit.i.ready, "valid": unit.o_valid, "data": unit.o.data, "first": unit.o.first,
-            "last": unit.o.last, "beats": unit.o_beats, "error": unit.o_error,
-            "address": unit.o_error_address, "idle": unit.o_idle,
+            "ready": unit.i.ready,
+            "valid": unit.o_valid,
+            "data": unit.o.data,
+            "first": unit.o.first,
+            "last": unit.o.last,
+            "beats": unit.o_beats,
+            "error": unit.o_error,
+            "address": unit.o_error_address,
+            "idle": unit.o_idle,
             "waiting": unit.o_waiting,
         }
         self.cycle = 0
@@ -128,8 +134,12 @@ class Bench:
 
         arready = not slave.stall_ar(self.cycle, len(self.ar))
         context.set(bus.arready, arready)
-        if self.presented is None and self.owed and self.cycle >= self.owed[0].ready \
-                and not slave.stall_r(self.cycle, len(self.r)):
+        if (
+            self.presented is None
+            and self.owed
+            and self.cycle >= self.owed[0].ready
+            and not slave.stall_r(self.cycle, len(self.r))
+        ):
             self.presented = self.owed[0]
         beat = self.presented
         context.set(bus.rvalid, beat is not None)
@@ -276,10 +286,21 @@ def stall(rng, probability):
     return lambda cycle, done: rng.random() < probability
 
 
-@pytest.mark.parametrize("name, value", [
-    ("address_bits", 31), ("address_bits", 65), ("data_bits", 32), ("data_bits", 96), ("data_bits", 2048),
-    ("outstanding", 0), ("outstanding", 65), ("outstanding", 2.0), ("max_burst", 0), ("max_burst", 129),
-])
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("address_bits", 31),
+        ("address_bits", 65),
+        ("data_bits", 32),
+        ("data_bits", 96),
+        ("data_bits", 2048),
+        ("outstanding", 0),
+        ("outstanding", 65),
+        ("outstanding", 2.0),
+        ("max_burst", 0),
+        ("max_burst", 129),
+    ],
+)
 def test_parameters_are_checked(name, value):
     parameters = {"address_bits": 40, "data_bits": 256} | {name: value}
     with pytest.raises(ConfigError, match=f"LoadUnit {name}: {value}; must be"):
@@ -293,14 +314,25 @@ def test_default_burst_is_the_longest_legal_one(data_bits, longest):
     assert unit.max_burst == longest
 
 
-@pytest.mark.parametrize("address_bits, data_bits, max_burst", [
-    (64, 64, 4), (40, 128, 5), (32, 256, 8), (33, 512, 3), (64, 1024, 4), (32, 1024, 1),
-])
+@pytest.mark.parametrize(
+    "address_bits, data_bits, max_burst",
+    [
+        (64, 64, 4),
+        (40, 128, 5),
+        (32, 256, 8),
+        (33, 512, 3),
+        (64, 1024, 4),
+        (32, 1024, 1),
+    ],
+)
 def test_every_offset_before_a_page_and_every_length(address_bits, data_bits, max_burst):
     unit = LoadUnit(address_bits, data_bits, max_burst=max_burst)
     bench = Bench(unit)
-    loads = [Load(bench.page_words - before, beats)
-             for before in range(1, 2 * max_burst + 1) for beats in range(1, 4 * max_burst + 1)]
+    loads = [
+        Load(bench.page_words - before, beats)
+        for before in range(1, 2 * max_burst + 1)
+        for beats in range(1, 4 * max_burst + 1)
+    ]
 
     async def scenario(bench):
         await bench.start(loads, Slave(latency=3))
@@ -311,14 +343,17 @@ def test_every_offset_before_a_page_and_every_length(address_bits, data_bits, ma
     bench.simulate(scenario)
 
 
-@pytest.mark.parametrize("p_i", [0, .5, .9])
-@pytest.mark.parametrize("p_ar", [0, .5, .9])
-@pytest.mark.parametrize("p_r", [0, .5, .9])
+@pytest.mark.parametrize("p_i", [0, 0.5, 0.9])
+@pytest.mark.parametrize("p_ar", [0, 0.5, 0.9])
+@pytest.mark.parametrize("p_r", [0, 0.5, 0.9])
 def test_any_pauses_and_credits(p_i, p_ar, p_r):
     rng = random.Random(f"{p_i} {p_ar} {p_r}")
     unit = LoadUnit(
-        rng.randint(32, 64), rng.choice([64, 128, 256, 512, 1024]),
-        outstanding=rng.choice([1, 2, 3, 8]), max_burst=rng.choice([1, 2, 7, 16, 32]))
+        rng.randint(32, 64),
+        rng.choice([64, 128, 256, 512, 1024]),
+        outstanding=rng.choice([1, 2, 3, 8]),
+        max_burst=rng.choice([1, 2, 7, 16, 32]),
+    )
     bench = Bench(unit, base=rng.randrange(1 << 31) & ~(PAGE - 1) | rng.randrange(PAGE) & -(unit.data_bits // 8))
 
     def loads():
@@ -326,14 +361,18 @@ def test_any_pauses_and_credits(p_i, p_ar, p_r):
             pause = 0
             while rng.random() < p_i:
                 pause += 1
-            yield Load(rng.randrange(1 << 20), rng.choice([0, 1, 2, 3, rng.randrange(1, 4 * unit.max_burst + 1)]),
-                       rng.random() < .5, pause)
+            yield Load(
+                rng.randrange(1 << 20),
+                rng.choice([0, 1, 2, 3, rng.randrange(1, 4 * unit.max_burst + 1)]),
+                rng.random() < 0.5,
+                pause,
+            )
 
     async def scenario(bench):
         for capacity in (unit.max_burst, 3 * unit.max_burst + 1):
             slave = Slave(lambda burst: rng.choice([1, 1, 5, 40]), stall(rng, p_ar), stall(rng, p_r))
             await bench.start(list(loads()), slave, capacity)
-            await bench.run(credit=Consumer(rng, rng.choice([.1, .5, 1])))
+            await bench.run(credit=Consumer(rng, rng.choice([0.1, 0.5, 1])))
             bench.verify()
             bench.verify_timing()
 
@@ -414,7 +453,7 @@ ERROR_LOADS = [Load(500, 13), Load(40, 1, True), Load(1000, 10, True), Load(7, 9
 
 
 @pytest.mark.parametrize("response, code", [(SLVERR, SLAVE_ERROR), (DECERR, DECODE_ERROR)])
-@pytest.mark.parametrize("pauses", [0, .5])
+@pytest.mark.parametrize("pauses", [0, 0.5])
 def test_error_on_every_beat(response, code, pauses):
     unit = LoadUnit(64, 64, outstanding=2, max_burst=4)
     beats = sum(load.beats for load in ERROR_LOADS)
@@ -485,7 +524,7 @@ def test_rlast_out_of_step(index):
     Bench(LoadUnit(40, 64, max_burst=4)).simulate(scenario)
 
 
-@pytest.mark.parametrize("pauses", [0, .6])
+@pytest.mark.parametrize("pauses", [0, 0.6])
 def test_stop_in_every_cycle(pauses):
     unit = LoadUnit(64, 128, outstanding=2, max_burst=4)
 
@@ -514,7 +553,7 @@ def test_stop_in_every_cycle(pauses):
             assert all(cycle <= stopped_at for cycle, _ in bench.rises)
             assert all(cycle <= stopped_at for *_, cycle in bench.delivered)
             delivered = [(d, f, e) for d, f, e, _ in bench.delivered]
-            assert delivered == bench.expected()[1][:len(delivered)]
+            assert delivered == bench.expected()[1][: len(delivered)]
             seen += before != len(bench.rises)
             await clean_run(bench, ERROR_LOADS)
         assert seen, "no stop hit the cycle in which ARVALID rises"
@@ -598,6 +637,7 @@ def test_timeout_on_the_data_channel(timeout, beats):
 @pytest.mark.parametrize("timeout, gap", [(5, 4), (2, 1), (0, 200)])
 def test_slow_is_not_dead(timeout, gap):
     """Silences of one cycle less than the time-out raise nothing; 0 never does."""
+
     async def scenario(bench):
         def silent(cycle, done):
             latest = max([c for *_, c in bench.ar[-1:]] + bench.r[-1:])
@@ -643,9 +683,11 @@ def test_addresses_over_the_whole_space(address_bits):
     unit = LoadUnit(address_bits, 128, max_burst=16)
     end = 1 << address_bits
     for base in (0, end - PAGE, end - (1 << 30) - 16, 0xFFFF_F000 - (1 << 20), (1 << 31) + 0x770):
+
         async def scenario(bench):
-            await bench.start([Load(o, n) for o, n in ((0, 20), (0xFFFF_FFFF, 17), (0x0FFF_FFF8, 24), (3, 500))],
-                              Slave())
+            await bench.start(
+                [Load(o, n) for o, n in ((0, 20), (0xFFFF_FFFF, 17), (0x0FFF_FFF8, 24), (3, 500))], Slave()
+            )
             await bench.run()
             assert [a for a, *_ in bench.ar] == [w % (end // 16) for w, _ in bench.expected()[0]]
 

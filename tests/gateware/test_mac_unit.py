@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from lstm_hw.gateware.mac_unit import HAZARD_COLUMNS, MacUnit
-from lstm_hw.plan.isa import SPACE_CONSTANT, SPACE_H, SPACE_X
+from lstm_hw.machine.isa import SPACE_CONSTANT, SPACE_H, SPACE_X
 from tests.builders import config_of
 from tests.simulation import monitor, observe, simulate, source
 
@@ -27,8 +27,8 @@ class Column:
 
     command: dict
     slot: int
-    index: int          # in the slot
-    position: int       # in the command
+    index: int  # in the slot
+    position: int  # in the command
 
     @property
     def first(self):
@@ -64,9 +64,9 @@ class Model:
         self.arrived = dict.fromkeys(("h", "x", "fresh", "ring"), 0)
         self.used = dict.fromkeys(self.arrived, 0)
         self.finishes = self.finishes_freed = self.finishes_started = 0
-        self.stored = {}            # accumulator entry -> cycle of its last store
-        self.issue = None           # what the registers show in this cycle
-        self.log = []               # (cycle, column)
+        self.stored = {}  # accumulator entry -> cycle of its last store
+        self.issue = None  # what the registers show in this cycle
+        self.log = []  # (cycle, column)
 
     def step(self, now, inputs, command):
         """The outputs of cycle ``now``; ``command`` is what is offered, taken if the model is ready."""
@@ -102,8 +102,11 @@ class Model:
             return "o_stall_h", column
         if waits and command["space"] == SPACE_X and self.arrived["x"] - self.used["x"] < awaited:
             return "o_stall_x", column
-        if command["finish"] and column.first and \
-                self.finishes_started - self.finishes_freed == self.config.finish_entries:
+        if (
+            command["finish"]
+            and column.first
+            and self.finishes_started - self.finishes_freed == self.config.finish_entries
+        ):
             return "o_stall_output", column
         return "o_busy", column
 
@@ -117,8 +120,12 @@ class Model:
             weight = self.ring_base + self._ring_word(column) % (config.weight_words - self.ring_base)
         operand = command["operand"] + (0 if command["space"] == SPACE_CONSTANT else column.index)
         self.issue = {name: command[name] for name in ("space", "rotate", "mask")} | {
-            "weight": weight, "operand": operand, "first": int(command["load"] and column.first),
-            "store": int(command["store"] and column.last), "finish": int(command["finish"] and column.last)}
+            "weight": weight,
+            "operand": operand,
+            "first": int(command["load"] and column.first),
+            "store": int(command["store"] and column.last),
+            "finish": int(command["finish"] and column.last),
+        }
         if self.issue["first"]:
             self.issue["source"] = column.source
         if self.issue["store"]:
@@ -154,9 +161,28 @@ class Model:
 
 
 def mac_command(columns, slots=1, **fields):
-    return {"weight": 0, "operand": 0, "columns": columns, "slots": slots, "source": 0, "target": 0, "mask": 1,
-            "rotate": 0, "space": SPACE_H, "load": 0, "hold": 0, "store": 0, "finish": 0, "stream": 0, "release": 0,
-            "fresh": 0, "wait": 0, "take": 0, "free": 0, "offset": 0} | fields
+    return {
+        "weight": 0,
+        "operand": 0,
+        "columns": columns,
+        "slots": slots,
+        "source": 0,
+        "target": 0,
+        "mask": 1,
+        "rotate": 0,
+        "space": SPACE_H,
+        "load": 0,
+        "hold": 0,
+        "store": 0,
+        "finish": 0,
+        "stream": 0,
+        "release": 0,
+        "fresh": 0,
+        "wait": 0,
+        "take": 0,
+        "free": 0,
+        "offset": 0,
+    } | fields
 
 
 def random_command(rng, config, ring_words):
@@ -172,14 +198,27 @@ def random_command(rng, config, ring_words):
     finish = int(rng.random() < 0.4)
     entries = config.accumulators - max(slots, 1) + 1
     return mac_command(
-        columns, slots, weight=rng.randint(0, room - slots * columns) if rng.random() < 0.7 else 0,
+        columns,
+        slots,
+        weight=rng.randint(0, room - slots * columns) if rng.random() < 0.7 else 0,
         operand=rng.randrange(15) if space == SPACE_CONSTANT else rng.randrange(1000),
-        source=rng.randrange(entries), target=rng.randrange(entries), mask=rng.randrange(1 << config.contexts),
-        rotate=rng.randrange(config.contexts), space=space, load=int(rng.random() < 0.6), hold=int(rng.random() < 0.3),
-        store=int(not finish and rng.random() < 0.7), finish=finish, stream=stream,
-        release=int(stream and rng.random() < 0.6), fresh=int(rng.random() < 0.4), wait=wait,
-        take=int(wait and rng.random() < 0.7), free=int(rng.random() < 0.3),
-        offset=rng.choice((0, 0, rng.randrange(6))))
+        source=rng.randrange(entries),
+        target=rng.randrange(entries),
+        mask=rng.randrange(1 << config.contexts),
+        rotate=rng.randrange(config.contexts),
+        space=space,
+        load=int(rng.random() < 0.6),
+        hold=int(rng.random() < 0.3),
+        store=int(not finish and rng.random() < 0.7),
+        finish=finish,
+        stream=stream,
+        release=int(stream and rng.random() < 0.6),
+        fresh=int(rng.random() < 0.4),
+        wait=wait,
+        take=int(wait and rng.random() < 0.7),
+        free=int(rng.random() < 0.3),
+        offset=rng.choice((0, 0, rng.randrange(6))),
+    )
 
 
 class TB:
@@ -230,6 +269,7 @@ class TB:
         unit, config, rng = self.unit, self.config, self.rng
         in_ring = finished = 0
         while True:
+
             def happens(name):
                 return not self.quiet and rng.random() < self.rates[name]
 
@@ -259,8 +299,14 @@ class TB:
                 assert issue[name] == value, f"cycle {now}: {name}"
             self.states.append(next(name for name in STATES if values[name]))
 
-        return observe(check, unit.i.valid, unit.i.ready, unit.i.payload, unit.o_issue,
-                       *(getattr(unit, name) for name in (*INPUTS, *OUTPUTS)))
+        return observe(
+            check,
+            unit.i.valid,
+            unit.i.ready,
+            unit.i.payload,
+            unit.o_issue,
+            *(getattr(unit, name) for name in (*INPUTS, *OUTPUTS)),
+        )
 
 
 FAST = dict.fromkeys(("h", "x", "fresh", "ring", "room"), 1.0)
@@ -283,8 +329,13 @@ def test_random_commands(name, slow):
     bench = TB(config, runs, rates, base, rng, idle=rng.choice((0.0, 0.7)))
     model = bench.run()
     if slow is not None:
-        stall = {"h": "o_stall_h", "x": "o_stall_x", "fresh": "o_stall_weights", "ring": "o_stall_weights",
-                 "room": "o_stall_output"}[slow]
+        stall = {
+            "h": "o_stall_h",
+            "x": "o_stall_x",
+            "fresh": "o_stall_weights",
+            "ring": "o_stall_weights",
+            "room": "o_stall_output",
+        }[slow]
         assert stall in bench.states, "the test never waits for what it makes rare"
     loads = [(n, c.source) for n, c in model.log if c.first and c.command["load"]]
     stores = [(n, c.target) for n, c in model.log if c.last and c.command["store"]]
@@ -318,7 +369,9 @@ def test_sums_that_were_just_stored(between, bubbles, columns):
 def test_ring_of_exactly_one_command():
     """Commands that need the whole ring: the window wraps anywhere, and each waits for all its words."""
     config = config_of(**CONFIGS["K=1"])
-    commands = [mac_command(columns, stream=1, release=1, weight=weight)
-                for columns, weight in ((10, 0), (7, 3), (1, 9), (10, 0), (9, 1), (3, 0), (10, 0))]
+    commands = [
+        mac_command(columns, stream=1, release=1, weight=weight)
+        for columns, weight in ((10, 0), (7, 3), (1, 9), (10, 0), (9, 1), (3, 0), (10, 0))
+    ]
     model = TB(config, [commands], FAST | {"ring": 0.5}, 54, random.Random(2)).run()
     assert len({n for n, _ in model.log}) == sum(c["columns"] for c in commands)

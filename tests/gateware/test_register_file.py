@@ -5,15 +5,25 @@ from amaranth.sim import Simulator
 
 from lstm_hw.errors import ConfigError
 from lstm_hw.gateware.register_file import RegisterFile
-from lstm_hw.registers import Access, Field, Register
+from lstm_hw.machine.registers import Access, Field, Register
 
 # A component that is only looked at is never elaborated.
 pytestmark = pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
 
-PLAIN = Register("PLAIN", 0x10, Access.RW, (
-    Field("low", 1, 3, Access.RW, "", 5), Field("high", 12, 6, Access.RW, "", 33)), "stored, with gaps")
-MIXED = Register("MIXED", 0x14, Access.RW, (
-    Field("toggle", 0, 2, Access.W1T, ""), Field("seen", 9, 1, Access.RC, "")), "lives outside")
+PLAIN = Register(
+    "PLAIN",
+    0x10,
+    Access.RW,
+    (Field("low", 1, 3, Access.RW, "", 5), Field("high", 12, 6, Access.RW, "", 33)),
+    "stored, with gaps",
+)
+MIXED = Register(
+    "MIXED",
+    0x14,
+    Access.RW,
+    (Field("toggle", 0, 2, Access.W1T, ""), Field("seen", 9, 1, Access.RC, "")),
+    "lives outside",
+)
 VALUE = Register("VALUE", 0x18, Access.RO, (Field("value", 0, 32, Access.RO, ""),), "lives outside")
 
 

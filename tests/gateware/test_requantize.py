@@ -5,8 +5,8 @@ import pytest
 from amaranth.sim import Simulator
 
 from lstm_hw.errors import ConfigError, FormatError
-from lstm_hw.formats import OVERFLOWS, ROUNDINGS, QFormat
 from lstm_hw.gateware.requantize import Requantize
+from lstm_hw.machine.formats import OVERFLOWS, ROUNDINGS, QFormat
 
 
 def stream(component, values, select):
@@ -78,8 +78,9 @@ def test_random_formats(seed):
     signed = bool(rng.integers(4))
     width, i_width = int(rng.integers(2, 25)), int(rng.integers(2, 36))
     fraction = int(rng.integers(-4, 24))
-    o_format = QFormat(width - signed - fraction, fraction, signed,
-                       ROUNDINGS[int(rng.integers(3))], OVERFLOWS[int(rng.integers(2))])
+    o_format = QFormat(
+        width - signed - fraction, fraction, signed, ROUNDINGS[int(rng.integers(3))], OVERFLOWS[int(rng.integers(2))]
+    )
     fractions = tuple(int(n) + fraction for n in rng.integers(-8, 12, int(rng.integers(1, 6))))
     values, select = stimulus(i_width, fractions, o_format, rng, 150)
     outputs = stream(Requantize(i_width, fractions, o_format), values, select)
@@ -129,5 +130,6 @@ def test_errors():
     with pytest.raises(FormatError) as error:
         Requantize(50, (24, 10), QFormat(3, 12))
     assert str(error.value) == (
-        "requantize: 50-bit input with fractions (24, 10); must reach Q3.12 within 63 bits, a carry included")
+        "requantize: 50-bit input with fractions (24, 10); must reach Q3.12 within 63 bits, a carry included"
+    )
     assert Requantize(48, (24, 10), QFormat(3, 12)).sum_width == 63

@@ -6,8 +6,8 @@ import random
 import pytest
 
 from lstm_hw.gateware.sequencer import Sequencer
-from lstm_hw.plan.isa import BY_CODE, CLEAR_REGISTER, LOOP_DEPTH, OPS, STEPS_REGISTER, UNITS
-from lstm_hw.plan.program import ProgramBuilder
+from lstm_hw.machine.isa import BY_CODE, CLEAR_REGISTER, LOOP_DEPTH, OPS, STEPS_REGISTER, UNITS
+from lstm_hw.machine.program import ProgramBuilder
 from tests.simulation import monitor, observe, simulate, sink
 
 LENGTH = 100
@@ -17,8 +17,9 @@ TOP = (1 << 32) - 1
 
 def random_fields(rng, op):
     """Field values; extremes are frequent."""
-    return {name: rng.choice((0, (1 << width) - 1, rng.randrange(1 << width)))
-            for name, width in OPS[op].fields.items()}
+    return {
+        name: rng.choice((0, (1 << width) - 1, rng.randrange(1 << width))) for name, width in OPS[op].fields.items()
+    }
 
 
 def random_body(builder, rng, size, depth=0):
@@ -34,12 +35,23 @@ def random_body(builder, rng, size, depth=0):
             builder.emit("SET", register=register, value=rng.choice((0, TOP, rng.randrange(1 << 32), 31)))
         elif choice < 0.75:
             limit = rng.choice((0, 0, TOP, 7, rng.randrange(1 << 32)))
-            builder.emit("ADD", register=rng.choice((0, 1, 2, 3, 4)), limit=limit,
-                         value=rng.choice((1, 5, TOP, rng.randrange(1 << 32))))
+            builder.emit(
+                "ADD",
+                register=rng.choice((0, 1, 2, 3, 4)),
+                limit=limit,
+                value=rng.choice((1, 5, TOP, rng.randrange(1 << 32))),
+            )
         elif depth < LOOP_DEPTH:
-            count = rng.choice(({"count": rng.randint(0, 3)}, {"count_reg": STEPS_REGISTER}, {"count_reg": 5},
-                                {"count": 0, "count_reg": 0}, {"count": TOP, "count_reg": 5}))
-            if count.get("count") == TOP:    # the register alone counts, also when the limit has just made it zero
+            count = rng.choice(
+                (
+                    {"count": rng.randint(0, 3)},
+                    {"count_reg": STEPS_REGISTER},
+                    {"count_reg": 5},
+                    {"count": 0, "count_reg": 0},
+                    {"count": TOP, "count_reg": 5},
+                )
+            )
+            if count.get("count") == TOP:  # the register alone counts, also when the limit has just made it zero
                 builder.emit("SET", register=5, value=TOP)
                 builder.emit("ADD", register=5, value=6, limit=rng.choice((5, 4, 3)))
             elif count.get("count_reg") == 5:
@@ -70,7 +82,7 @@ class TB:
         self.words, self.rng = words, rng
         self.unit = Sequencer(LENGTH)
         self.events, self.running, self.illegal = [], [], []
-        self.taken = {unit: ([], []) for unit in UNITS}     # commands, cycles
+        self.taken = {unit: ([], []) for unit in UNITS}  # commands, cycles
         self.first_valid = {unit: [] for unit in UNITS}
         self.background = [self.watch()]
         for unit in UNITS:
@@ -100,8 +112,17 @@ class TB:
                 waiting[name] = valid and not ready
 
         streams = [getattr(unit, f"o_{name}") for name in UNITS]
-        return observe(note, unit.o_running, unit.o_waiting, unit.o_illegal, unit.o_ring, unit.o_ring_base,
-                       unit.o_buffers, unit.o_buffers_count, *itertools.chain(*((s.valid, s.ready) for s in streams)))
+        return observe(
+            note,
+            unit.o_running,
+            unit.o_waiting,
+            unit.o_illegal,
+            unit.o_ring,
+            unit.o_ring_base,
+            unit.o_buffers,
+            unit.o_buffers_count,
+            *itertools.chain(*((s.valid, s.ready) for s in streams)),
+        )
 
     async def load(self, context):
         """Write the program; the rest of the memory is noise."""
@@ -127,8 +148,11 @@ class TB:
 
     def commands(self):
         """(cycle, op, fields) of all that was done, in order."""
-        done = [(now, UNIT_OPS[unit], {name: command[name] for name in command.shape().members})
-                for unit in UNITS for command, now in zip(*self.taken[unit], strict=True)]
+        done = [
+            (now, UNIT_OPS[unit], {name: command[name] for name in command.shape().members})
+            for unit in UNITS
+            for command, now in zip(*self.taken[unit], strict=True)
+        ]
         return sorted(done + self.events, key=lambda event: event[0])
 
     def check(self, runs, registers=None):
@@ -137,7 +161,7 @@ class TB:
         shown = {unit: iter(cycles) for unit, cycles in self.first_valid.items()}
         registers = registers or [0] * 8
         for program, entry, steps, clear, start in runs:
-            clock = start + 1       # of the next fetch
+            clock = start + 1  # of the next fetch
             for command in program.run(entry, steps, clear, registers):
                 clock += 2 * command.scalars
                 if command.op == "HALT":
@@ -205,8 +229,10 @@ def test_program_fills_the_memory():
 
 @pytest.mark.parametrize("code", [c for c in range(16) if c not in BY_CODE])
 def test_illegal_opcode_ends_the_program(code):
-    bench = TB([instruction_word("BUFFERS", count=3), code | 0xABC << 4, instruction_word("BUFFERS", count=4)],
-               random.Random(code))
+    bench = TB(
+        [instruction_word("BUFFERS", count=3), code | 0xABC << 4, instruction_word("BUFFERS", count=4)],
+        random.Random(code),
+    )
 
     async def ends(context):
         await bench.load(context)
@@ -271,5 +297,5 @@ def test_stop_in_every_cycle(stall):
     expected = [(c.op, dict(c.fields)) for c in program.run("run", 2, True) if c.op != "HALT"]
     for start in runs:
         after = [event[1:] for event in bench.commands() if event[0] >= start]
-        assert after[:len(expected)] == expected
+        assert after[: len(expected)] == expected
     assert len(runs) == (14 if stall else 40)

@@ -16,8 +16,10 @@ def test_every_output_gets_every_payload(stalls, idle):
     fork, rng = StreamFork(16, len(stalls)), random.Random(f"{stalls} {idle}")
     payloads = [rng.getrandbits(16) for _ in range(PAYLOADS)]
     received, times, taken = [[] for _ in stalls], [[] for _ in stalls], []
-    sinks = [sink(output, rng, stall, got, when)
-             for output, stall, got, when in zip(fork.o, stalls, received, times, strict=True)]
+    sinks = [
+        sink(output, rng, stall, got, when)
+        for output, stall, got, when in zip(fork.o, stalls, received, times, strict=True)
+    ]
     monitors = [monitor(output) for output in fork.o]
     simulate(fork, source(fork.i, payloads, rng, idle, taken=taken), background=(*sinks, *monitors))
     assert received == [payloads] * len(stalls)

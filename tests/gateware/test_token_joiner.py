@@ -24,8 +24,9 @@ def test_passes_on_what_both_sides_have_brought(limit):
                 context.set(joiner.i_b, b)
                 await context.tick()
 
-    simulate(joiner, drive, background=(observe(lambda now, *values: seen.append(values), joiner.i_a, joiner.i_b,
-                                                joiner.o),))
+    simulate(
+        joiner, drive, background=(observe(lambda now, *values: seen.append(values), joiner.i_a, joiner.i_b, joiner.o),)
+    )
     a = b = joined = 0
     extremes = set()
     for from_a, from_b, out in seen:

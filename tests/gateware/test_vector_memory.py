@@ -5,7 +5,7 @@ import random
 import pytest
 
 from lstm_hw.gateware.vector_memory import VectorMemory
-from lstm_hw.plan.isa import SPACE_CONSTANT, SPACE_H, SPACE_X
+from lstm_hw.machine.isa import SPACE_CONSTANT, SPACE_H, SPACE_X
 from tests.builders import PAIRS, config_of
 from tests.simulation import simulate
 
@@ -61,8 +61,14 @@ def test_reads_beside_writes(contexts, per_beat, h_elements, x_elements, bits):
         enables, values = rng.getrandbits(contexts * per_beat) if x else 0, [element() for _ in unit.i_x_data]
         if contexts > 1:
             context.set(unit.i_h_bank, bank)
-        for port, setting in (("i_h_write", h), ("i_h_address", address), ("i_h_data", value),
-                              ("i_x_write", enables), ("i_x_address", word), ("i_x_data", values)):
+        for port, setting in (
+            ("i_h_write", h),
+            ("i_h_address", address),
+            ("i_h_data", value),
+            ("i_x_write", enables),
+            ("i_x_address", word),
+            ("i_x_data", values),
+        ):
             context.set(getattr(unit, port), setting)
         changes = {(SPACE_H, bank, address): value} if h else {}
         for n in range(contexts * per_beat):
@@ -75,8 +81,12 @@ def test_reads_beside_writes(contexts, per_beat, h_elements, x_elements, bits):
             changes = writes(context)
             space = rng.choice((SPACE_H, SPACE_X, SPACE_CONSTANT))
             limit = {SPACE_H: h_elements, SPACE_X: x_elements, SPACE_CONSTANT: bits}[space]
-            request = {"valid": rng.random() < 0.9, "address": rng.randrange(limit), "space": space,
-                       "rotate": rng.randrange(contexts)}
+            request = {
+                "valid": rng.random() < 0.9,
+                "address": rng.randrange(limit),
+                "space": space,
+                "rotate": rng.randrange(contexts),
+            }
             for name, value in request.items():
                 context.set(getattr(unit, f"i_{name}"), value)
             expected.append(model.read(request, changes))

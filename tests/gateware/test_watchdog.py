@@ -20,8 +20,19 @@ def test_expires_after_so_many_cycles_at_rest(cycles):
                 context.set(watchdog.i_outside, rng.random() < share)
                 await context.tick()
 
-    simulate(watchdog, drive, background=(observe(lambda now, *values: seen.append(values), watchdog.i_running,
-             watchdog.i_moves, watchdog.i_outside, watchdog.o_expired),))
+    simulate(
+        watchdog,
+        drive,
+        background=(
+            observe(
+                lambda now, *values: seen.append(values),
+                watchdog.i_running,
+                watchdog.i_moves,
+                watchdog.i_outside,
+                watchdog.o_expired,
+            ),
+        ),
+    )
     at_rest, expired = 0, 0
     for running, moves, outside, found in seen:
         at_rest = at_rest + 1 if running and not moves and not outside else 0

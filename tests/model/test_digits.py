@@ -38,11 +38,17 @@ def test_calibration_and_test_images_are_different(digits):
     assert not any(image.tobytes() in held_out for image in calibration)
 
 
-@pytest.mark.parametrize(("weight_bits", "operand_bits", "activation", "mean_error"), [
-    # Five LSB of h with 16-bit weights; with 8-bit ones, what rounding weights to 1/32 costs.
-    (16, 16, "quadratic64", 5 * 2.0**-15), (16, 16, "quadratic128", 5 * 2.0**-15), (16, 16, "pwl", 5 * 2.0**-15),
-    (8, 16, "quadratic64", 0.015), (8, 8, "quadratic64", 0.015),
-])
+@pytest.mark.parametrize(
+    ("weight_bits", "operand_bits", "activation", "mean_error"),
+    [
+        # Five LSB of h with 16-bit weights; with 8-bit ones, what rounding weights to 1/32 costs.
+        (16, 16, "quadratic64", 5 * 2.0**-15),
+        (16, 16, "quadratic128", 5 * 2.0**-15),
+        (16, 16, "pwl", 5 * 2.0**-15),
+        (8, 16, "quadratic64", 0.015),
+        (8, 8, "quadratic64", 0.015),
+    ],
+)
 def test_integer_accuracy(digits, weight_bits, operand_bits, activation, mean_error):
     model, x, labels, calibration = digits
     config = QuantConfig(weight_bits=weight_bits, operand_bits=operand_bits, activation=activation)

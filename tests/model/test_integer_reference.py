@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lstm_hw.activation import make_activation
 from lstm_hw.errors import InputError
-from lstm_hw.formats import QFormat
+from lstm_hw.machine.activation import make_activation
+from lstm_hw.machine.formats import QFormat
 from lstm_hw.model import reference
 from lstm_hw.model.quant_layer import QuantDense, QuantLstm
 from lstm_hw.model.quant_model import QuantModel
@@ -69,9 +69,17 @@ def scalar_reference(qmodel, x):
     if head is None:
         return vectors
     scores = [
-        [stored(real(bias, head.bias_format) + sum(
-            real(weight, head.w_format) * real(element, head.x_format) for weight, element in zip(row, h, strict=True)
-        ), head.output) for row, bias in zip(head.weight, head.bias, strict=True)]
+        [
+            stored(
+                real(bias, head.bias_format)
+                + sum(
+                    real(weight, head.w_format) * real(element, head.x_format)
+                    for weight, element in zip(row, h, strict=True)
+                ),
+                head.output,
+            )
+            for row, bias in zip(head.weight, head.bias, strict=True)
+        ]
         for h in vectors
     ]
     return scores if qmodel.head_every_step else scores[-1]
@@ -89,6 +97,7 @@ MODES = ["half_up", "half_even", "floor"]
 
 def random_lstm(rng, x_format, inputs, size):
     """A layer in random formats that obey the rule of the common accumulator fraction."""
+
     def bounded():
         return {"rounding": str(rng.choice(MODES)), "overflow": str(rng.choice(["saturate", "wrap"]))}
 
@@ -100,8 +109,19 @@ def random_lstm(rng, x_format, inputs, size):
     preact = QFormat(int(rng.integers(2, 5)), int(rng.integers(6, 13)), **bounded())
     activated = QFormat(int(rng.integers(0, 2)), int(rng.integers(8, 16)), rounding=str(rng.choice(MODES)))
     return QuantLstm(
-        integers(rng, (4 * size, inputs), w_x), integers(rng, (4 * size, size), w_h), integers(rng, 4 * size, bias),
-        x_format, hidden, w_x, w_h, bias, fraction, preact, activated, preact, hidden,
+        integers(rng, (4 * size, inputs), w_x),
+        integers(rng, (4 * size, size), w_h),
+        integers(rng, 4 * size, bias),
+        x_format,
+        hidden,
+        w_x,
+        w_h,
+        bias,
+        fraction,
+        preact,
+        activated,
+        preact,
+        hidden,
     )
 
 
@@ -116,8 +136,15 @@ def random_quant_model(rng):
         outputs, weight = int(rng.integers(1, 4)), QFormat(1, int(rng.integers(4, 15)))
         fraction = weight.fraction + number_format.fraction
         bias, output = QFormat(2, int(rng.integers(0, fraction + 1))), QFormat(2, int(rng.integers(4, 13)))
-        head = QuantDense(integers(rng, (outputs, size), weight), integers(rng, outputs, bias),
-                          number_format, weight, bias, fraction, output.with_rounding(str(rng.choice(MODES))))
+        head = QuantDense(
+            integers(rng, (outputs, size), weight),
+            integers(rng, outputs, bias),
+            number_format,
+            weight,
+            bias,
+            fraction,
+            output.with_rounding(str(rng.choice(MODES))),
+        )
     name = str(rng.choice(["quadratic64", "quadratic128", "pwl"]))
     return QuantModel(tuple(layers), head, head is not None and rng.random() < 0.5, name)
 
@@ -153,8 +180,19 @@ def test_sums_beyond_float64_are_exact(above):
     assert int(float(products)) != products
     tie = (lsb // 2 - products) % lsb
     layer = QuantLstm(
-        np.full((4, 2), weight.highest), np.zeros((4, 1), np.int64), np.full(4, tie + above), operand, operand, weight,
-        weight, QFormat(2, fraction), fraction, preact, QFormat(0, 15), preact, operand,
+        np.full((4, 2), weight.highest),
+        np.zeros((4, 1), np.int64),
+        np.full(4, tie + above),
+        operand,
+        operand,
+        weight,
+        weight,
+        QFormat(2, fraction),
+        fraction,
+        preact,
+        QFormat(0, 15),
+        preact,
+        operand,
     )
     trace = {}
     integer_reference(QuantModel((layer,)), np.full((1, 1, 2), operand.highest), trace=trace)
@@ -197,7 +235,7 @@ def test_state_carries_over(random_model, parts):
     whole, after = integer_reference(qmodel, x_int)
     pieces, state, start = [], None, 0
     for length in parts:
-        piece, state = integer_reference(qmodel, x_int[:, start:start + length], state)
+        piece, state = integer_reference(qmodel, x_int[:, start : start + length], state)
         pieces.append(piece)
         start += length
     assert np.array_equal(np.concatenate(pieces, axis=1), whole)
@@ -211,7 +249,7 @@ def test_sequences_do_not_meet(random_model):
     qmodel = quantize(model, x)
     together, _ = integer_reference(qmodel, qmodel.quantize_input(x))
     for n in range(4):
-        alone, _ = integer_reference(qmodel, qmodel.quantize_input(x[n:n + 1]))
+        alone, _ = integer_reference(qmodel, qmodel.quantize_input(x[n : n + 1]))
         assert np.array_equal(alone[0], together[n])
 
 
@@ -236,16 +274,19 @@ def qmodel(random_model):
     return quantize(model, np.random.default_rng(0).standard_normal((2, 3, 4)))
 
 
-@pytest.mark.parametrize(("x", "message"), [
-    (np.zeros((2, 4), int), r"x: shape \(2, 4\); must be \(1 or more, 1 or more, 4\)"),
-    (np.zeros((2, 3, 5), int), r"x: shape \(2, 3, 5\)"),
-    (np.zeros((0, 3, 4), int), r"x: shape \(0, 3, 4\)"),
-    (np.zeros((1, 1, 4)), "x: dtype float64; must be integers"),
-    (np.full((1, 1, 4), 1 << 15), "x: 32768 to 32768; must fit Q2.13, -32768 to 32767"),
-    (np.full((1, 1, 4), -(1 << 15) - 1), "x: -32769 to -32769; must fit"),
-    (np.full((1, 1, 4), (1 << 64) - 1, np.uint64), "x: 18446744073709551615 to"),
-    ([[1], [1, 2]], "x: .*; must be an array"),
-])
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.zeros((2, 4), int), r"x: shape \(2, 4\); must be \(1 or more, 1 or more, 4\)"),
+        (np.zeros((2, 3, 5), int), r"x: shape \(2, 3, 5\)"),
+        (np.zeros((0, 3, 4), int), r"x: shape \(0, 3, 4\)"),
+        (np.zeros((1, 1, 4)), "x: dtype float64; must be integers"),
+        (np.full((1, 1, 4), 1 << 15), "x: 32768 to 32768; must fit Q2.13, -32768 to 32767"),
+        (np.full((1, 1, 4), -(1 << 15) - 1), "x: -32769 to -32769; must fit"),
+        (np.full((1, 1, 4), (1 << 64) - 1, np.uint64), "x: 18446744073709551615 to"),
+        ([[1], [1, 2]], "x: .*; must be an array"),
+    ],
+)
 def test_wrong_input(qmodel, x, message):
     with pytest.raises(InputError, match=message):
         integer_reference(qmodel, x)
@@ -264,13 +305,16 @@ def test_wrong_state(qmodel):
             integer_reference(qmodel, x, state)
 
 
-@pytest.mark.parametrize(("x", "message"), [
-    (np.zeros((2, 3)), r"x: shape \(2, 3\); must end with 4"),
-    (np.float64(1), r"x: shape \(\); must end with 4"),
-    ([0.0, 0.0, np.inf, 0.0], "x: NaN or infinity; must be finite"),
-    (["a"] * 4, "x: dtype <U1; must be real numbers"),
-    ([[1.0], [1.0, 2.0]], "x: .*; must be an array"),
-])
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.zeros((2, 3)), r"x: shape \(2, 3\); must end with 4"),
+        (np.float64(1), r"x: shape \(\); must end with 4"),
+        ([0.0, 0.0, np.inf, 0.0], "x: NaN or infinity; must be finite"),
+        (["a"] * 4, "x: dtype <U1; must be real numbers"),
+        ([[1.0], [1.0, 2.0]], "x: .*; must be an array"),
+    ],
+)
 def test_quantize_input_refuses(qmodel, x, message):
     with pytest.raises(InputError, match=message):
         qmodel.quantize_input(x)

@@ -34,9 +34,11 @@ def tensors(layers=2, prefix="lstm.", head="head.", dtype=np.float32):
 @pytest.fixture
 def saved(tmp_path):
     """Function that saves tensors and returns the path."""
+
     def save(values, metadata=None, name="m.safetensors"):
         save_file(values, tmp_path / name, metadata)
         return tmp_path / name
+
     return save
 
 
@@ -151,22 +153,26 @@ class TestEveryTensor:
 def test_bfloat16(tmp_path):
     torch = pytest.importorskip("torch")
     from safetensors.torch import save_file as save_torch
+
     save_torch({name: torch.from_numpy(v).bfloat16() for name, v in tensors().items()}, tmp_path / "m.safetensors")
     refused(tmp_path / "m.safetensors", "m.safetensors: ", "dtype BF16", "must be one of F16, F32, F64")
 
 
-@pytest.mark.parametrize(("extra", "found"), [
-    ("lstm.weight_ih_l0_reverse", "bidirectional"),
-    ("lstm.bias_hh_l1_reverse", "bidirectional"),
-    ("lstm.weight_hr_l0", "projection"),
-    ("lstm.weight_ih_l7", "missing"),
-    ("other.weight_ih_l0", "LSTMs under the prefixes ['lstm.', 'other.']"),
-    ("fc.weight", "linear layers under ['fc.', 'head.']"),
-    ("embedding.weight", "unexpected tensor"),
-    ("lstm.weight_ih_l00", "unexpected tensor"),
-    ("lstm.weight_ih_l0\n", "unexpected tensor"),
-    ("", "unexpected tensor"),
-])
+@pytest.mark.parametrize(
+    ("extra", "found"),
+    [
+        ("lstm.weight_ih_l0_reverse", "bidirectional"),
+        ("lstm.bias_hh_l1_reverse", "bidirectional"),
+        ("lstm.weight_hr_l0", "projection"),
+        ("lstm.weight_ih_l7", "missing"),
+        ("other.weight_ih_l0", "LSTMs under the prefixes ['lstm.', 'other.']"),
+        ("fc.weight", "linear layers under ['fc.', 'head.']"),
+        ("embedding.weight", "unexpected tensor"),
+        ("lstm.weight_ih_l00", "unexpected tensor"),
+        ("lstm.weight_ih_l0\n", "unexpected tensor"),
+        ("", "unexpected tensor"),
+    ],
+)
 def test_extra_tensor(saved, extra, found):
     refused(saved(tensors() | {extra: np.zeros((4 * HIDDEN, HIDDEN), np.float32)}), "m.safetensors", found, "must")
 
@@ -224,17 +230,29 @@ def raw(header, data=b""):
     return len(header).to_bytes(8, "little") + header + data
 
 
-@pytest.mark.parametrize("content", [
-    b"\0", b"\xff" * 8, b"\xff" * 64, bytes(8), bytes(4096), b"PK\x03\x04" + bytes(100),
-    raw(b"{}")[:-1], raw(b"[]"), raw(b"null"), raw(b"{" * 50_000), raw(b'{"__metadata__":{"a":1}}'),
-    raw(b'{"a":{"dtype":"F32","shape":[4,1],"data_offsets":[0,16]}}'),
-    raw(b'{"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]}}'),
-    raw(b'{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}', bytes(4)),
-    raw(b'{"a":{"dtype":"F99","shape":[1],"data_offsets":[0,4]}}', bytes(4)),
-    raw(b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}}', bytes(4)),
-    raw(b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}', bytes(5)),
-    raw(b'{"weight_ih_l0":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}', bytes(4)),
-])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\0",
+        b"\xff" * 8,
+        b"\xff" * 64,
+        bytes(8),
+        bytes(4096),
+        b"PK\x03\x04" + bytes(100),
+        raw(b"{}")[:-1],
+        raw(b"[]"),
+        raw(b"null"),
+        raw(b"{" * 50_000),
+        raw(b'{"__metadata__":{"a":1}}'),
+        raw(b'{"a":{"dtype":"F32","shape":[4,1],"data_offsets":[0,16]}}'),
+        raw(b'{"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]}}'),
+        raw(b'{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}', bytes(4)),
+        raw(b'{"a":{"dtype":"F99","shape":[1],"data_offsets":[0,4]}}', bytes(4)),
+        raw(b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}}', bytes(4)),
+        raw(b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}', bytes(5)),
+        raw(b'{"weight_ih_l0":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}', bytes(4)),
+    ],
+)
 def test_not_safetensors(tmp_path, content):
     (tmp_path / "m.safetensors").write_bytes(content)
     refused(tmp_path / "m.safetensors", "m.safetensors")
@@ -278,7 +296,7 @@ def test_digest_notices_every_byte(tmp_path):
     for at in [*range(len(padding)), *range(header, len(content), 37), len(content) - 1]:
         if name <= at < name + len(b"sha256"):
             continue
-        path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1:])
+        path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
         refused(path, "m.safetensors")
     path.write_bytes(content)
     assert np.array_equal(load(path).layers[0].w_x, whole.layers[0].w_x)

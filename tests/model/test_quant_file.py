@@ -9,7 +9,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from lstm_hw.errors import ModelError
-from lstm_hw.formats import QFormat
+from lstm_hw.machine.formats import QFormat
 from lstm_hw.model.quant_model import BLOCK_KEY, QuantModel
 from lstm_hw.model.quantize import QuantConfig, quantize
 from lstm_hw.model.reference import integer_reference
@@ -56,8 +56,18 @@ def test_file_names_every_rounding_place(qmodel, path):
     assert block["version"] == 1 and block["activation"] == "quadratic64" and block["head_every_step"] is True
     layer = block["layers"][0]
     assert layer["hidden"] == "Q0.15/half_even/saturate" and layer["preact"] == "Q3.12/half_up/saturate"
-    assert set(layer) == {"x_format", "h_format", "w_x_format", "w_h_format", "bias_format", "acc_fraction", "preact",
-                          "activation_format", "cell", "hidden"}
+    assert set(layer) == {
+        "x_format",
+        "h_format",
+        "w_x_format",
+        "w_h_format",
+        "bias_format",
+        "acc_fraction",
+        "preact",
+        "activation_format",
+        "cell",
+        "hidden",
+    }
     assert set(block["head"]) == {"x_format", "w_format", "bias_format", "acc_fraction", "output"}
     assert tensors["layers.0.w_x"].dtype == np.int8 and tensors["head.bias"].dtype == np.int32
     with safe_open(path, framework="numpy") as file:
@@ -76,7 +86,7 @@ def test_damaged_bytes_are_noticed(path):
     header = int.from_bytes(content[:8], "little") + 8
     used = [*range(0, len(content[:header].rstrip(b" ")), 3), *range(header, len(content))]
     for at in used:
-        path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1:])
+        path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
         with pytest.raises(ModelError, match="q.safetensors"):
             QuantModel.load(path)
     for size in range(0, len(content), 7):
@@ -102,43 +112,48 @@ def change_block(*keys, value):
         for key in keys[:-1]:
             block = block[key]
         block[keys[-1]] = value
+
     return change
 
 
 def change_tensor(name, value):
     def change(tensors, block):
         tensors[name] = value
+
     return change
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    (change_block("version", value=2), "metadata lstm_hw: version: 2; must be 1"),
-    (change_block("version", value=None), "version: None; must be 1"),
-    (change_block("extra", value=1), r"metadata lstm_hw: keys \[.*'extra'"),
-    (lambda tensors, block: block.pop("head"), "metadata lstm_hw: keys"),
-    (change_block("layers", value={}), "layers: dict; must be list"),
-    (change_block("layers", value=[]), "q.safetensors: layers.0.bias: unexpected tensor"),
-    (lambda tensors, block: (tensors.clear(), block.update(layers=[], head=None)), "no LSTM layer"),
-    (change_block("head", value=3), "head: int; must be an object or null"),
-    (change_block("head_every_step", value=0), "head_every_step: int; must be bool"),
-    (change_block("activation", value="cubic"), "q.safetensors: activation: 'cubic'; must be one of"),
-    (change_block("layers", 0, value="x"), "q.safetensors: layers.0: 'x'; must describe"),
-    (change_block("layers", 0, "more", value="x"), "q.safetensors: layers.0: .*; must describe x_format"),
-    (change_block("layers", 0, "preact", value=3), "layers.0: preact: 3; must be a number format"),
-    (change_block("layers", 0, "preact", value="Q" + "1" * 5000 + ".1"), "preact: 'Q1.*; must be a number format"),
-    (change_block("layers", 0, "preact", value="Q3,12"), "layers.0: preact: 'Q3,12'"),
-    (change_block("layers", 0, "preact", value="Q40.40"), "layers.0: preact: 'Q40.40': width 81"),
-    (change_block("layers", 0, "x_format", value="Q-9999999.10000010"), "x_format: .*; must be a signed format"),
-    (change_block("layers", 0, "acc_fraction", value="25"), "layers.0: acc_fraction: '25'; must be an integer"),
-    (change_block("layers", 0, "acc_fraction", value=10**400), "layers.0: acc_fraction"),
-    (change_block("layers", 1, "x_format", value="Q1.14"), "layers.1: acc_fraction"),
-    (lambda tensors, block: tensors.pop("layers.1.w_h"), "q.safetensors: layers.1.w_h: missing; must be present"),
-    (change_tensor("more", np.zeros(2, np.int8)), "q.safetensors: more: unexpected tensor"),
-    (change_tensor("head.bias", np.zeros(2, np.float32)), "q.safetensors: head.bias: dtype F32; must be one of I8"),
-    (change_tensor("head.bias", np.zeros(3, np.int8)), r"q.safetensors: head: bias: shape \(3,\); must be \(2\)"),
-    (change_tensor("layers.0.w_h", np.zeros((0, 0), np.int8)), "q.safetensors: layers.0: w_h: shape"),
-    (change_tensor("layers.0.w_x", np.full((12, 4), 128, np.int16)), "layers.0: w_x: 128 to 128; must fit"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (change_block("version", value=2), "metadata lstm_hw: version: 2; must be 1"),
+        (change_block("version", value=None), "version: None; must be 1"),
+        (change_block("extra", value=1), r"metadata lstm_hw: keys \[.*'extra'"),
+        (lambda tensors, block: block.pop("head"), "metadata lstm_hw: keys"),
+        (change_block("layers", value={}), "layers: dict; must be list"),
+        (change_block("layers", value=[]), "q.safetensors: layers.0.bias: unexpected tensor"),
+        (lambda tensors, block: (tensors.clear(), block.update(layers=[], head=None)), "no LSTM layer"),
+        (change_block("head", value=3), "head: int; must be an object or null"),
+        (change_block("head_every_step", value=0), "head_every_step: int; must be bool"),
+        (change_block("activation", value="cubic"), "q.safetensors: activation: 'cubic'; must be one of"),
+        (change_block("layers", 0, value="x"), "q.safetensors: layers.0: 'x'; must describe"),
+        (change_block("layers", 0, "more", value="x"), "q.safetensors: layers.0: .*; must describe x_format"),
+        (change_block("layers", 0, "preact", value=3), "layers.0: preact: 3; must be a number format"),
+        (change_block("layers", 0, "preact", value="Q" + "1" * 5000 + ".1"), "preact: 'Q1.*; must be a number format"),
+        (change_block("layers", 0, "preact", value="Q3,12"), "layers.0: preact: 'Q3,12'"),
+        (change_block("layers", 0, "preact", value="Q40.40"), "layers.0: preact: 'Q40.40': width 81"),
+        (change_block("layers", 0, "x_format", value="Q-9999999.10000010"), "x_format: .*; must be a signed format"),
+        (change_block("layers", 0, "acc_fraction", value="25"), "layers.0: acc_fraction: '25'; must be an integer"),
+        (change_block("layers", 0, "acc_fraction", value=10**400), "layers.0: acc_fraction"),
+        (change_block("layers", 1, "x_format", value="Q1.14"), "layers.1: acc_fraction"),
+        (lambda tensors, block: tensors.pop("layers.1.w_h"), "q.safetensors: layers.1.w_h: missing; must be present"),
+        (change_tensor("more", np.zeros(2, np.int8)), "q.safetensors: more: unexpected tensor"),
+        (change_tensor("head.bias", np.zeros(2, np.float32)), "q.safetensors: head.bias: dtype F32; must be one of I8"),
+        (change_tensor("head.bias", np.zeros(3, np.int8)), r"q.safetensors: head: bias: shape \(3,\); must be \(2\)"),
+        (change_tensor("layers.0.w_h", np.zeros((0, 0), np.int8)), "q.safetensors: layers.0: w_h: shape"),
+        (change_tensor("layers.0.w_x", np.full((12, 4), 128, np.int16)), "layers.0: w_x: 128 to 128; must fit"),
+    ],
+)
 def test_rules_hold_for_files_with_a_right_digest(path, change, message):
     tensors, block = parts(path)
     change(tensors, block)
@@ -155,7 +170,12 @@ def test_block_is_not_an_object(path, text):
 
 
 JSON_VALUES = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.lists(st.integers(), max_size=2),
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=5),
+    st.lists(st.integers(), max_size=2),
     st.builds("Q{}.{}".format, st.integers(-70, 70), st.integers(-70, 70)),
     st.dictionaries(st.text(max_size=3), st.none()),
 )

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from lstm_hw.errors import ConfigError, FormatError, InputError, ModelError
-from lstm_hw.formats import QFormat
+from lstm_hw.machine.formats import QFormat
 from lstm_hw.model.float_model import DenseWeights, FloatModel, LstmWeights
 from lstm_hw.model.quant_layer import QuantDense, QuantLstm
 from lstm_hw.model.quant_model import QuantModel
@@ -28,10 +28,13 @@ def test_formats(random_model, weight_bits, seed):
     qmodel = quantize(model, x, QuantConfig(weight_bits=weight_bits))
     assert qmodel.input_format == QFormat.fitting(np.abs(x).max(), 16)
     assert qmodel.input_format.holds(x) and not QFormat(
-        qmodel.input_format.integer - 1, qmodel.input_format.fraction + 1).holds(x)
+        qmodel.input_format.integer - 1, qmodel.input_format.fraction + 1
+    ).holds(x)
     for layer, weights in zip(qmodel.layers, model.layers, strict=True):
-        best = [QFormat.fitting(np.abs(matrix).max(), weight_bits).fraction + operand.fraction
-                for matrix, operand in ((weights.w_x, layer.x_format), (weights.w_h, layer.h_format))]
+        best = [
+            QFormat.fitting(np.abs(matrix).max(), weight_bits).fraction + operand.fraction
+            for matrix, operand in ((weights.w_x, layer.x_format), (weights.w_h, layer.h_format))
+        ]
         assert layer.acc_fraction == min(best)
         for name, bits in (("w_x", weight_bits), ("w_h", weight_bits), ("bias", 24)):
             number_format = getattr(layer, f"{name}_format")
@@ -68,8 +71,9 @@ def test_tiny_weights_give_up_bits_for_the_accumulator(random_model):
 
 
 def test_zero_weights():
-    model = FloatModel((LstmWeights(np.zeros((8, 1)), np.zeros((8, 2)), np.zeros(8)),),
-                       DenseWeights(np.zeros((1, 2)), np.zeros(1)))
+    model = FloatModel(
+        (LstmWeights(np.zeros((8, 1)), np.zeros((8, 2)), np.zeros(8)),), DenseWeights(np.zeros((1, 2)), np.zeros(1))
+    )
     qmodel = quantize(model, np.ones((1, 2, 1)))
     assert integer_reference(qmodel, qmodel.quantize_input(np.ones((1, 2, 1))))[0].tolist() == [[0]]
 
@@ -102,20 +106,32 @@ def test_report(random_model):
     assert beyond > 0.2 and abs(report["layers"][0]["preact_saturation"] - beyond) < 0.02
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"input_format": QFormat(0, 15)}, "quantize.input_format: Q0.15; must hold the calibration set, which reaches"),
-    ({"output": QFormat(-6, 21)}, "quantize.output: Q-6.21; must hold the outputs for the calibration set"),
-    ({"preact": QFormat(20, 10), "cell": QFormat(20, 10)}, "activation input: Q20.10; must be signed, 8 to 18"),
-    ({"activation_format": QFormat(-1, 16)}, "activation output"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"input_format": QFormat(0, 15)},
+            "quantize.input_format: Q0.15; must hold the calibration set, which reaches",
+        ),
+        ({"output": QFormat(-6, 21)}, "quantize.output: Q-6.21; must hold the outputs for the calibration set"),
+        ({"preact": QFormat(20, 10), "cell": QFormat(20, 10)}, "activation input: Q20.10; must be signed, 8 to 18"),
+        ({"activation_format": QFormat(-1, 16)}, "activation output"),
+    ],
+)
 def test_format_that_does_not_hold(random_model, change, message):
     with pytest.raises(FormatError, match=message):
         quantize(random_model(0, 4, (3,), outputs=2), inputs(), QuantConfig(**change))
 
 
 def test_given_formats_are_used(random_model):
-    config = QuantConfig(input_format=QFormat(5, 10), output=QFormat(7, 8), hidden=QFormat(1, 14),
-                         preact=QFormat(4, 11), cell=QFormat(4, 11), activation_format=QFormat(0, 17))
+    config = QuantConfig(
+        input_format=QFormat(5, 10),
+        output=QFormat(7, 8),
+        hidden=QFormat(1, 14),
+        preact=QFormat(4, 11),
+        cell=QFormat(4, 11),
+        activation_format=QFormat(0, 17),
+    )
     qmodel = quantize(random_model(0, 4, (3,), outputs=2), inputs(), config)
     assert (qmodel.input_format, qmodel.output_format) == (QFormat(5, 10), QFormat(7, 8))
     layer = qmodel.layers[0]
@@ -147,23 +163,34 @@ def test_calibration_refused(random_model):
     quantize(model, np.zeros((1, 1, 4)), QuantConfig(input_format=QFormat(0, 15)))
 
 
-@pytest.mark.parametrize(("change", "error", "message"), [
-    ({"weight_bits": 1}, ConfigError, "quantize.weight_bits: 1; must be an integer from 2 to 18"),
-    ({"weight_bits": 16.0}, ConfigError, "quantize.weight_bits: 16.0"),
-    ({"operand_bits": True}, ConfigError, "quantize.operand_bits: True"),
-    ({"bias_bits": 33}, ConfigError, "quantize.bias_bits: 33; must be an integer from 2 to 32"),
-    ({"accumulator_bits": 63}, ConfigError, "quantize.accumulator_bits: 63"),
-    ({"accumulator_bits": 31}, ConfigError, "accumulator_bits: 31; must be at least weight_bits . operand_bits = 32"),
-    ({"activation": "cubic"}, ConfigError, "quantize.activation: 'cubic'; must be one of quadratic64"),
-    ({"preact": "Q3.12"}, ConfigError, "quantize.preact: 'Q3.12'; must be a QFormat"),
-    ({"hidden": "Q0.15"}, ConfigError, "quantize.hidden: 'Q0.15'; must be a QFormat"),
-    ({"hidden": QFormat(0, 15), "operand_bits": 8}, FormatError, "quantize.hidden: Q0.15; must be operand_bits = 8 bi"),
-    ({"output": QFormat(0, 7), "operand_bits": 8}, FormatError, "quantize.output: Q0.7; must be 16 bits wide"),
-    ({"cell": QFormat(4, 11)}, FormatError, "quantize.cell: Q4.11; must equal preact, Q3.12"),
-    ({"hidden": QFormat(0, 14)}, FormatError, "quantize.hidden: Q0.14; must be operand_bits = 16 bits wide"),
-    ({"input_format": QFormat(0, 16)}, FormatError, "quantize.input_format: Q0.16"),
-    ({"output": QFormat(0, 16, signed=False)}, FormatError, "quantize.output: UQ0.16; must be signed"),
-])
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"weight_bits": 1}, ConfigError, "quantize.weight_bits: 1; must be an integer from 2 to 18"),
+        ({"weight_bits": 16.0}, ConfigError, "quantize.weight_bits: 16.0"),
+        ({"operand_bits": True}, ConfigError, "quantize.operand_bits: True"),
+        ({"bias_bits": 33}, ConfigError, "quantize.bias_bits: 33; must be an integer from 2 to 32"),
+        ({"accumulator_bits": 63}, ConfigError, "quantize.accumulator_bits: 63"),
+        (
+            {"accumulator_bits": 31},
+            ConfigError,
+            "accumulator_bits: 31; must be at least weight_bits . operand_bits = 32",
+        ),
+        ({"activation": "cubic"}, ConfigError, "quantize.activation: 'cubic'; must be one of quadratic64"),
+        ({"preact": "Q3.12"}, ConfigError, "quantize.preact: 'Q3.12'; must be a QFormat"),
+        ({"hidden": "Q0.15"}, ConfigError, "quantize.hidden: 'Q0.15'; must be a QFormat"),
+        (
+            {"hidden": QFormat(0, 15), "operand_bits": 8},
+            FormatError,
+            "quantize.hidden: Q0.15; must be operand_bits = 8 bi",
+        ),
+        ({"output": QFormat(0, 7), "operand_bits": 8}, FormatError, "quantize.output: Q0.7; must be 16 bits wide"),
+        ({"cell": QFormat(4, 11)}, FormatError, "quantize.cell: Q4.11; must equal preact, Q3.12"),
+        ({"hidden": QFormat(0, 14)}, FormatError, "quantize.hidden: Q0.14; must be operand_bits = 16 bits wide"),
+        ({"input_format": QFormat(0, 16)}, FormatError, "quantize.input_format: Q0.16"),
+        ({"output": QFormat(0, 16, signed=False)}, FormatError, "quantize.output: UQ0.16; must be signed"),
+    ],
+)
 def test_config_refused(change, error, message):
     with pytest.raises(error, match=message):
         QuantConfig(**change)
@@ -196,52 +223,84 @@ def test_config_as_a_dict():
 def lstm(**changes):
     """A layer of 1 input and 2 hidden units."""
     values = {
-        "w_x": np.ones((8, 1), int), "w_h": np.ones((8, 2), int), "bias": np.ones(8, int),
-        "x_format": QFormat(1, 14), "h_format": QFormat(0, 15), "w_x_format": QFormat(1, 14),
-        "w_h_format": QFormat(2, 13), "bias_format": QFormat(1, 22), "acc_fraction": 28, "preact": QFormat(3, 12),
-        "activation_format": QFormat(0, 15), "cell": QFormat(3, 12), "hidden": QFormat(0, 15),
+        "w_x": np.ones((8, 1), int),
+        "w_h": np.ones((8, 2), int),
+        "bias": np.ones(8, int),
+        "x_format": QFormat(1, 14),
+        "h_format": QFormat(0, 15),
+        "w_x_format": QFormat(1, 14),
+        "w_h_format": QFormat(2, 13),
+        "bias_format": QFormat(1, 22),
+        "acc_fraction": 28,
+        "preact": QFormat(3, 12),
+        "activation_format": QFormat(0, 15),
+        "cell": QFormat(3, 12),
+        "hidden": QFormat(0, 15),
     }
     return QuantLstm(**values | changes, source="layer 0")
 
 
 def dense(**changes):
     values = {
-        "weight": np.ones((3, 2), int), "bias": np.ones(3, int), "x_format": QFormat(0, 15), "w_format": QFormat(1, 14),
-        "bias_format": QFormat(1, 22), "acc_fraction": 29, "output": QFormat(3, 12),
+        "weight": np.ones((3, 2), int),
+        "bias": np.ones(3, int),
+        "x_format": QFormat(0, 15),
+        "w_format": QFormat(1, 14),
+        "bias_format": QFormat(1, 22),
+        "acc_fraction": 29,
+        "output": QFormat(3, 12),
     }
     return QuantDense(**values | changes, source="head")
 
 
-@pytest.mark.parametrize(("change", "error", "message"), [
-    ({"w_x": np.ones((7, 1), int)}, ModelError, r"layer 0: w_x: shape \(7, 1\); must be \(8, "),
-    ({"w_h": np.ones((8, 3), int)}, ModelError, r"layer 0: w_h: shape \(8, 3\); must be \(4H, H\)"),
-    ({"bias": np.ones(8)}, ModelError, "layer 0: bias: dtype float64; must be integers"),
-    ({"w_x": np.full((8, 1), 1 << 15)}, FormatError, "layer 0: w_x: 32768 to 32768; must fit Q1.14, -32768 to 32767"),
-    ({"bias": np.full(8, -(1 << 23) - 1)}, FormatError, "layer 0: bias: -8388609"),
-    ({"x_format": QFormat(0, 16, signed=False)}, FormatError, "layer 0: x_format: UQ0.16; must be a signed format"),
-    ({"hidden": QFormat(-50, 65)}, FormatError, "layer 0: hidden: Q-50.65; must be a signed format with at most 64"),
-    ({"preact": "Q3.12"}, FormatError, "layer 0: preact: Q3.12; must be a signed format"),
-    ({"acc_fraction": 29}, FormatError, "acc_fraction: 29; must be .* w_x_format and x_format together, 28"),
-    ({"w_h_format": QFormat(1, 14)}, FormatError, "acc_fraction: 28; must be .* w_h_format and h_format together, 29"),
-    ({"acc_fraction": 28.0}, FormatError, "acc_fraction: 28.0; must be an integer"),
-    ({"bias_format": QFormat(-6, 29)}, FormatError, "bias_format: Q-6.29; must have at most acc_fraction = 28"),
-    ({"cell": QFormat(4, 11)}, FormatError, "layer 0: cell: Q4.11; must equal preact, Q3.12"),
-    ({"hidden": QFormat(1, 14)}, FormatError, "layer 0: h_format: Q0.15; must equal hidden, Q1.14"),
-    ({"bias_format": QFormat(45, -20), "bias": np.full(8, 1 << 20)}, FormatError, "sums of 70 bits; must fit 62"),
-    ({"cell": QFormat(30, 30), "preact": QFormat(30, 30)}, FormatError, "layer 0: cell: Q30.30; must give"),
-])
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"w_x": np.ones((7, 1), int)}, ModelError, r"layer 0: w_x: shape \(7, 1\); must be \(8, "),
+        ({"w_h": np.ones((8, 3), int)}, ModelError, r"layer 0: w_h: shape \(8, 3\); must be \(4H, H\)"),
+        ({"bias": np.ones(8)}, ModelError, "layer 0: bias: dtype float64; must be integers"),
+        (
+            {"w_x": np.full((8, 1), 1 << 15)},
+            FormatError,
+            "layer 0: w_x: 32768 to 32768; must fit Q1.14, -32768 to 32767",
+        ),
+        ({"bias": np.full(8, -(1 << 23) - 1)}, FormatError, "layer 0: bias: -8388609"),
+        ({"x_format": QFormat(0, 16, signed=False)}, FormatError, "layer 0: x_format: UQ0.16; must be a signed format"),
+        (
+            {"hidden": QFormat(-50, 65)},
+            FormatError,
+            "layer 0: hidden: Q-50.65; must be a signed format with at most 64",
+        ),
+        ({"preact": "Q3.12"}, FormatError, "layer 0: preact: Q3.12; must be a signed format"),
+        ({"acc_fraction": 29}, FormatError, "acc_fraction: 29; must be .* w_x_format and x_format together, 28"),
+        (
+            {"w_h_format": QFormat(1, 14)},
+            FormatError,
+            "acc_fraction: 28; must be .* w_h_format and h_format together, 29",
+        ),
+        ({"acc_fraction": 28.0}, FormatError, "acc_fraction: 28.0; must be an integer"),
+        ({"bias_format": QFormat(-6, 29)}, FormatError, "bias_format: Q-6.29; must have at most acc_fraction = 28"),
+        ({"cell": QFormat(4, 11)}, FormatError, "layer 0: cell: Q4.11; must equal preact, Q3.12"),
+        ({"hidden": QFormat(1, 14)}, FormatError, "layer 0: h_format: Q0.15; must equal hidden, Q1.14"),
+        ({"bias_format": QFormat(45, -20), "bias": np.full(8, 1 << 20)}, FormatError, "sums of 70 bits; must fit 62"),
+        ({"cell": QFormat(30, 30), "preact": QFormat(30, 30)}, FormatError, "layer 0: cell: Q30.30; must give"),
+    ],
+)
 def test_lstm_refused(change, error, message):
     lstm()
     with pytest.raises(error, match=message):
         lstm(**change)
 
 
-@pytest.mark.parametrize(("change", "error", "message"), [
-    ({"weight": np.ones(3, int)}, ModelError, r"head: weight: shape \(3,\)"),
-    ({"bias": np.ones(2, int)}, ModelError, r"head: bias: shape \(2,\); must be \(3\)"),
-    ({"acc_fraction": 28}, FormatError, "head: acc_fraction: 28; must be .* w_format and x_format together, 29"),
-    ({"output": None}, FormatError, "head: output: None; must be a signed format"),
-])
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"weight": np.ones(3, int)}, ModelError, r"head: weight: shape \(3,\)"),
+        ({"bias": np.ones(2, int)}, ModelError, r"head: bias: shape \(2,\); must be \(3\)"),
+        ({"acc_fraction": 28}, FormatError, "head: acc_fraction: 28; must be .* w_format and x_format together, 29"),
+        ({"output": None}, FormatError, "head: output: None; must be a signed format"),
+    ],
+)
 def test_dense_refused(change, error, message):
     dense()
     with pytest.raises(error, match=message):
@@ -255,8 +314,11 @@ def test_model_refused():
         (((lstm(),), None, True), ModelError, "head_every_step: true without a head"),
         (((lstm(), lstm()),), ModelError, "layer 0: 1 inputs; must be 2"),
         (((lstm(),), dense(weight=np.ones((3, 5), int))), ModelError, "head: 5 inputs; must be 2"),
-        (((lstm(),), dense(x_format=QFormat(1, 14), acc_fraction=28)), FormatError,
-         "head: x_format: Q1.14; must be the format of the hidden state it reads, Q0.15"),
+        (
+            ((lstm(),), dense(x_format=QFormat(1, 14), acc_fraction=28)),
+            FormatError,
+            "head: x_format: Q1.14; must be the format of the hidden state it reads, Q0.15",
+        ),
         (((lstm(),), None, False, "cubic"), ConfigError, "activation: 'cubic'"),
     ]:
         with pytest.raises(error, match=message):

@@ -16,11 +16,16 @@ def test_equals_torch(seed):
     sequences, steps = int(rng.integers(1, 5)), int(rng.integers(1, 15))
     lstm = torch.nn.LSTM(inputs, hidden, layers, batch_first=True)
     weights = {name: value.detach().numpy() for name, value in lstm.state_dict().items()}
-    model = FloatModel(tuple(
-        LstmWeights(weights[f"weight_ih_l{n}"], weights[f"weight_hh_l{n}"],
-                    weights[f"bias_ih_l{n}"].astype(float) + weights[f"bias_hh_l{n}"])
-        for n in range(layers)
-    ))
+    model = FloatModel(
+        tuple(
+            LstmWeights(
+                weights[f"weight_ih_l{n}"],
+                weights[f"weight_hh_l{n}"],
+                weights[f"bias_ih_l{n}"].astype(float) + weights[f"bias_hh_l{n}"],
+            )
+            for n in range(layers)
+        )
+    )
     x = 2 * rng.standard_normal((sequences, steps, inputs))
     h, c = rng.standard_normal((2, layers, sequences, hidden))
     with torch.no_grad():
@@ -66,14 +71,17 @@ def test_trace_and_large_values(random_model):
     assert np.array_equal(trace[0]["h"], outputs)
 
 
-@pytest.mark.parametrize(("x", "message"), [
-    (np.zeros((2, 3)), r"x: shape \(2, 3\); must be \(1 or more, 1 or more, 4\)"),
-    (np.zeros((2, 3, 5)), r"x: shape \(2, 3, 5\)"),
-    (np.zeros((2, 0, 4)), r"x: shape \(2, 0, 4\)"),
-    (np.full((1, 1, 4), np.nan), "x: NaN or infinity; must be finite"),
-    (np.zeros((1, 1, 4), dtype=complex), "x: dtype complex128; must be real numbers"),
-    ([[1.0], [1.0, 2.0]], "x: .*; must be an array"),
-])
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.zeros((2, 3)), r"x: shape \(2, 3\); must be \(1 or more, 1 or more, 4\)"),
+        (np.zeros((2, 3, 5)), r"x: shape \(2, 3, 5\)"),
+        (np.zeros((2, 0, 4)), r"x: shape \(2, 0, 4\)"),
+        (np.full((1, 1, 4), np.nan), "x: NaN or infinity; must be finite"),
+        (np.zeros((1, 1, 4), dtype=complex), "x: dtype complex128; must be real numbers"),
+        ([[1.0], [1.0, 2.0]], "x: .*; must be an array"),
+    ],
+)
 def test_wrong_input(random_model, x, message):
     with pytest.raises(InputError, match=message):
         float_reference(random_model(0, 4, (3,)), x)
@@ -94,16 +102,19 @@ def lstm(inputs=2, hidden=3, **changes):
     return LstmWeights(**parts | changes, source="m.safetensors: layer 0")
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"w_h": np.zeros((12, 4))}, r"m.safetensors: layer 0: w_h: shape \(12, 4\); must be \(4H, H\)"),
-    ({"w_h": np.zeros(12)}, "w_h: shape"),
-    ({"w_h": np.zeros((0, 0))}, "w_h: shape"),
-    ({"w_x": np.zeros((11, 2))}, r"w_x: shape \(11, 2\); must be \(12, 1..65536\)"),
-    ({"w_x": np.zeros((12, 0))}, "w_x: shape"),
-    ({"bias": np.zeros((12, 1))}, "bias: shape"),
-    ({"bias": np.full(12, np.inf)}, "bias: 12 values NaN or infinite; must be finite"),
-    ({"bias": ["a"] * 12}, "bias: .*; must be an array of numbers"),
-])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"w_h": np.zeros((12, 4))}, r"m.safetensors: layer 0: w_h: shape \(12, 4\); must be \(4H, H\)"),
+        ({"w_h": np.zeros(12)}, "w_h: shape"),
+        ({"w_h": np.zeros((0, 0))}, "w_h: shape"),
+        ({"w_x": np.zeros((11, 2))}, r"w_x: shape \(11, 2\); must be \(12, 1..65536\)"),
+        ({"w_x": np.zeros((12, 0))}, "w_x: shape"),
+        ({"bias": np.zeros((12, 1))}, "bias: shape"),
+        ({"bias": np.full(12, np.inf)}, "bias: 12 values NaN or infinite; must be finite"),
+        ({"bias": ["a"] * 12}, "bias: .*; must be an array of numbers"),
+    ],
+)
 def test_lstm_weights_refused(changes, message):
     with pytest.raises(ModelError, match=message):
         lstm(**changes)

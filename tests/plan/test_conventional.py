@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lstm_hw.errors import ConfigError
-from lstm_hw.plan.checker import check
 from lstm_hw.plan.conventional import ConventionalPlanner
-from lstm_hw.plan.load_timing import MemoryModel
 from lstm_hw.plan.rowblock import RowBlockPlanner
-from lstm_hw.plan.traffic import words_read
+from lstm_hw.proof.checker import check
+from lstm_hw.proof.load_timing import MemoryModel
+from lstm_hw.proof.traffic import words_read
 from tests.builders import config_of, random_network, smallest_buffer
 from tests.sim.scenarios import plan_scenario
 
@@ -23,7 +23,7 @@ def played(model, plan, memory):
     """Words read in each of RUNS, which must have the bits of an integer LSTM."""
     scenario = plan_scenario(model, plan, RUNS, memory)
     words = words_read(plan, RUNS)
-    runs = scenario.runs[-len(RUNS):]
+    runs = scenario.runs[-len(RUNS) :]
     assert [run.counters["read_beats"] for run in runs] == [sum(w.values()) * plan.config.beats_per_word for w in words]
     return words
 
@@ -38,8 +38,15 @@ def test_random_sizes(data):
     model = random_network(np.random.default_rng(3), (inputs, hidden))
     blocks = -(-4 * hidden // rows)
     pinned = draw(st.integers(0, (blocks - 1) * (rows // 4)))
-    config = config_of(rows=rows, contexts=contexts, x_per_beat=draw(st.sampled_from((1, 4))), x_elements=80,
-                       weight_words=blocks * pinned + 4, shifts=model.shifts, cells=draw(st.sampled_from((1, 2, 5))))
+    config = config_of(
+        rows=rows,
+        contexts=contexts,
+        x_per_beat=draw(st.sampled_from((1, 4))),
+        x_elements=80,
+        weight_words=blocks * pinned + 4,
+        shifts=model.shifts,
+        cells=draw(st.sampled_from((1, 2, 5))),
+    )
     config = smallest_buffer(config, lambda smaller: ConventionalPlanner(model.network, smaller, pinned))
     plan = ConventionalPlanner(model.network, config, pinned).plan()
     assert check(plan) > 0
@@ -56,8 +63,7 @@ def test_time_is_that_of_the_memory():
     for pinned in (0, 16):
         plan = ConventionalPlanner(model.network, config, pinned).plan()
         runs = ((2, True), (6, True))
-        short, long = (run.counters["cycles"] for run in plan_scenario(
-            model, plan, runs, MemoryModel(10)).runs[-2:])
+        short, long = (run.counters["cycles"] for run in plan_scenario(model, plan, runs, MemoryModel(10)).runs[-2:])
         step = sum(words_read(plan, ((1, True),))[0].values()) * config.beats_per_word
         assert 4 * step <= long - short <= 4.04 * step
 
@@ -67,9 +73,8 @@ def test_time_is_that_of_the_lanes():
     model = random_network(np.random.default_rng(1), (64, 64))
     config = config_of(rows=16, axi_data_bits=256, x_elements=128, shifts=model.shifts, cells=5, weight_words=512)
     plan = ConventionalPlanner(model.network, config).plan()
-    short, long = (run.counters for run in plan_scenario(
-        model, plan, ((2, True), (6, True)), MemoryModel(10)).runs)
-    products = 16 * (2 + 64 + 64)    # with the bias
+    short, long = (run.counters for run in plan_scenario(model, plan, ((2, True), (6, True)), MemoryModel(10)).runs)
+    products = 16 * (2 + 64 + 64)  # with the bias
     assert 4 * products <= long["cycles"] - short["cycles"] <= 1.04 * 4 * products
 
 

@@ -4,15 +4,22 @@ import numpy as np
 import pytest
 
 from lstm_hw.errors import ConfigError, ProgramError
-from lstm_hw.plan.checker import check
+from lstm_hw.machine.network import LayerShape, Network
 from lstm_hw.plan.dense import Placement, ResidentPlanner, column_tiles
-from lstm_hw.plan.network import LayerShape, Network
+from lstm_hw.proof.checker import check
 from tests.builders import config_of
 
 NETWORK = Network((LayerShape("lstm", 3, 10, 15), LayerShape("lstm", 10, 6, 15), LayerShape("linear", 6, 4, 14)))
 """On 8 rows: 5, 3 and 1 row blocks; 5*13 + 3*16 + 6 matrix words and 2*(5 + 3 + 1) of biases."""
-LEAST = {"h_elements": 32, "x_elements": 3, "states": 16, "accumulators": 19, "finish_entries": 5, "weight_words": 137,
-         "program_length": 0}
+LEAST = {
+    "h_elements": 32,
+    "x_elements": 3,
+    "states": 16,
+    "accumulators": 19,
+    "finish_entries": 5,
+    "weight_words": 137,
+    "program_length": 0,
+}
 SHIFTS = (15, 15, 14)
 
 
@@ -75,8 +82,13 @@ def test_the_image_holds_every_weight_once(seed):
     rng = np.random.default_rng(seed)
     sizes = [int(n) for n in rng.integers(1, 20, int(rng.integers(2, 5)))]
     network = Network(tuple(LayerShape("lstm", a, b, 15) for a, b in zip(sizes, sizes[1:], strict=False)))
-    config = config_of(rows=int(rng.choice([4, 8, 16])), accumulators=256, finish_entries=64, weight_words=4096,
-                       shifts=(15,) * len(network.layers))
+    config = config_of(
+        rows=int(rng.choice([4, 8, 16])),
+        accumulators=256,
+        finish_entries=64,
+        weight_words=4096,
+        shifts=(15,) * len(network.layers),
+    )
     plan = ResidentPlanner(network, config).plan()
     seen = set()
     for tile in plan.image.tiles:
@@ -84,8 +96,11 @@ def test_the_image_holds_every_weight_once(seed):
         columns = {(tile.layer, tile.part, n) for n in range(tile.first_column, tile.first_column + tile.columns)}
         assert not columns & seen
         seen |= columns
-    assert seen == {(n, part, column) for n, shape in enumerate(network.layers)
-                    for part, count in (("x", shape.inputs), ("h", shape.outputs), ("bias", 2))
-                    for column in range(count)}
+    assert seen == {
+        (n, part, column)
+        for n, shape in enumerate(network.layers)
+        for part, count in (("x", shape.inputs), ("h", shape.outputs), ("bias", 2))
+        for column in range(count)
+    }
     load = [i for i in plan.program.instructions if i.op == "LOAD"]
     assert [i.beats for i in load] == [plan.image.words * config.beats_per_word]

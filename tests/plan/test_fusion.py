@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lstm_hw.errors import ConfigError
-from lstm_hw.plan.checker import check
 from lstm_hw.plan.fusion import FusionPlanner
-from lstm_hw.plan.load_timing import MemoryModel
-from lstm_hw.plan.traffic import words_read
+from lstm_hw.proof.checker import check
+from lstm_hw.proof.load_timing import MemoryModel
+from lstm_hw.proof.traffic import words_read
 from tests.builders import config_of, random_network, smallest_buffer
 from tests.sim.scenarios import plan_scenario
 
@@ -29,8 +29,14 @@ def test_random_sizes(data):
     rows, inputs, hidden = draw(st.sampled_from((8, 16, 32))), draw(st.integers(1, 40)), draw(st.integers(1, 30))
     contexts, sets, batches = draw(st.integers(2, 3)), draw(st.integers(1, 3)), draw(st.integers(1, 3))
     model = random_network(np.random.default_rng(3), (inputs, hidden))
-    config = engine(model, rows=rows, contexts=contexts, x_per_beat=draw(st.sampled_from((1, 4))),
-                    cells=draw(st.sampled_from((1, 2, 5))), weight_words=16)
+    config = engine(
+        model,
+        rows=rows,
+        contexts=contexts,
+        x_per_beat=draw(st.sampled_from((1, 4))),
+        cells=draw(st.sampled_from((1, 2, 5))),
+        weight_words=16,
+    )
     batch = contexts * sets
     steps = batch * batches
     config = smallest_buffer(config, lambda smaller: FusionPlanner(model.network, smaller, steps, batch))
@@ -54,15 +60,18 @@ def test_time_of_the_slower_of_lanes_and_memory(interval):
 
     def cycles(batches):
         plan = FusionPlanner(model.network, config, batch * batches, batch).plan()
-        return plan_scenario(model, plan, ((batch * batches, True),),
-                             MemoryModel(10, interval)).runs[-1].counters["cycles"]
+        return (
+            plan_scenario(model, plan, ((batch * batches, True),), MemoryModel(10, interval))
+            .runs[-1]
+            .counters["cycles"]
+        )
 
     blocks = 16
     lanes, memory = blocks * batch * (inputs / 2 + hidden), blocks * interval * (inputs + batch * hidden)
     assert (lanes > memory) == (interval == 1)
     further = (cycles(4) - cycles(2)) / 2
     assert max(lanes, memory) <= further < 1.08 * max(lanes, memory)
-    if interval == 2:       # one after the other, the x products would wait for no memory and W_h for nothing else
+    if interval == 2:  # one after the other, the x products would wait for no memory and W_h for nothing else
         assert further < 0.85 * (blocks * batch * inputs / 2 + blocks * interval * batch * hidden)
 
 

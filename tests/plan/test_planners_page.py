@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lstm_hw.image.pack import pack
-from lstm_hw.plan.load_timing import MemoryModel
+from lstm_hw.machine.pack import pack
+from lstm_hw.proof.load_timing import MemoryModel
 from tests.builders import IntegerNetwork, config_of, random_network, random_x
 from tests.sim.scenarios import plan_scenario
 
@@ -31,7 +31,8 @@ def test_the_worked_example(page, inputs, hidden):
     x = random_x(np.random.default_rng(2), 1, steps, inputs)
     planner = page["SimplePlanner"](model.network, config)
     packets, counters, (words,) = page["try_out"](
-        planner, lambda image: pack(image, model.layers, config), memory, x, steps)
+        planner, lambda image: pack(image, model.layers, config), memory, x, steps
+    )
     outputs = np.array([IntegerNetwork(model, config).run(x[0])])
     blocks = -(-hidden // 2)
     assert words == {"x": steps * blocks * inputs, "h": steps * blocks * hidden, "bias": 0}
@@ -51,7 +52,10 @@ def test_the_stacked_layers(page):
 
 def test_every_planner_is_on_the_page():
     folder = PAGE.parents[1] / "lstm_hw" / "plan"
-    planners = [path.name for path in folder.glob("*.py") if re.search(r"^class (?!Streaming|ResidentBias)\w+Planner\b",
-                                                                       path.read_text(), re.MULTILINE)]
+    planners = [
+        path.name
+        for path in folder.glob("*.py")
+        if re.search(r"^class (?!Streaming|ResidentBias)\w+Planner\b", path.read_text(), re.MULTILINE)
+    ]
     assert len(planners) >= 7
     assert all(f"`{name}`" in PAGE.read_text() for name in planners)

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lstm_hw.errors import ConfigError
-from lstm_hw.plan.checker import check
-from lstm_hw.plan.load_timing import MemoryModel
 from lstm_hw.plan.row_window import RowWindowPlanner
-from lstm_hw.plan.traffic import words_read
+from lstm_hw.proof.checker import check
+from lstm_hw.proof.load_timing import MemoryModel
+from lstm_hw.proof.traffic import words_read
 from tests.builders import config_of, random_network, smallest_buffer
 from tests.sim.scenarios import plan_scenario
 
@@ -30,8 +30,13 @@ def test_random_sizes(data):
     model = random_network(np.random.default_rng(3), (inputs, hidden))
     blocks, units = -(-4 * hidden // rows), rows // 4
     window, pairs = draw(st.integers(0, blocks)), draw(st.integers(1, 3))
-    config = engine(model, rows=rows, x_per_beat=draw(st.sampled_from((1, 4))), cells=draw(st.sampled_from((1, 2, 5))),
-                    weight_words=16)
+    config = engine(
+        model,
+        rows=rows,
+        x_per_beat=draw(st.sampled_from((1, 4))),
+        cells=draw(st.sampled_from((1, 2, 5))),
+        weight_words=16,
+    )
     config = smallest_buffer(config, lambda smaller: RowWindowPlanner(model.network, smaller, 2 * pairs, window))
     plan = RowWindowPlanner(model.network, config, 2 * pairs, window).plan()
     assert check(plan) > 0
@@ -50,7 +55,7 @@ def test_saving_of_the_published_scheme(window):
     """Tiles of whole row blocks: nt^2 + (nt - w)(nt - w + 1)/2 a pair; between 1/4 and 1/2 is saved."""
     model = random_network(np.random.default_rng(1), (3, 16))
     plan = RowWindowPlanner(model.network, engine(model), 2, window).plan()
-    words, = words_read(plan, ((2, True),))
+    (words,) = words_read(plan, ((2, True),))
     tiles, tile = 8, 2
     left = tiles - window
     assert words["h"] == tile * (tiles**2 + left * (left + 1) // 2)

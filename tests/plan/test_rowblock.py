@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from lstm_hw.errors import ConfigError
-from lstm_hw.image.pack import pack
-from lstm_hw.plan.checker import check
-from lstm_hw.plan.interpreter import Interpreter
-from lstm_hw.plan.load_timing import MemoryModel
+from lstm_hw.machine.pack import pack
 from lstm_hw.plan.rowblock import RowBlockPlanner
-from lstm_hw.scenario import pack_beats
+from lstm_hw.proof.checker import check
+from lstm_hw.proof.interpreter import Interpreter
+from lstm_hw.proof.load_timing import MemoryModel
+from lstm_hw.verify.scenario import pack_beats
 from tests.builders import IntegerNetwork, config_of, random_network, random_x
 
 CASES = {

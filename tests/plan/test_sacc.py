@@ -6,18 +6,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lstm_hw.errors import ConfigError
-from lstm_hw.image.pack import pack
-from lstm_hw.plan.checker import check
-from lstm_hw.plan.interpreter import Interpreter
-from lstm_hw.plan.load_timing import MemoryModel
+from lstm_hw.machine.pack import pack
 from lstm_hw.plan.sacc import SaccPlanner
-from lstm_hw.scenario import pack_beats
+from lstm_hw.proof.checker import check
+from lstm_hw.proof.interpreter import Interpreter
+from lstm_hw.proof.load_timing import MemoryModel
+from lstm_hw.verify.scenario import pack_beats
 from tests.builders import IntegerNetwork, config_of, random_network, random_x
 
 
 def engine(model, **fields):
-    values = {"rows": 8, "contexts": 2, "h_elements": 64, "x_elements": 256, "states": 64, "weight_words": 1024,
-              "accumulators": 128, "program_length": 256}
+    values = {
+        "rows": 8,
+        "contexts": 2,
+        "h_elements": 64,
+        "x_elements": 256,
+        "states": 64,
+        "weight_words": 1024,
+        "accumulators": 128,
+        "program_length": 256,
+    }
     return config_of(**values | fields, shifts=model.shifts)
 
 
@@ -43,9 +51,15 @@ def run_pieces(model, plan, pieces, seed=0, memory=None):
 
 
 @settings(max_examples=25, deadline=None)
-@given(inputs=st.integers(1, 20), hidden=st.integers(1, 18), rows=st.sampled_from((4, 8, 16)), seed=st.integers(0, 99),
-       pinned=st.integers(0, 2), contexts=st.sampled_from((2, 4, 6)),
-       pieces=st.lists(st.tuples(st.integers(1, 5), st.booleans()), min_size=1, max_size=4))
+@given(
+    inputs=st.integers(1, 20),
+    hidden=st.integers(1, 18),
+    rows=st.sampled_from((4, 8, 16)),
+    seed=st.integers(0, 99),
+    pinned=st.integers(0, 2),
+    contexts=st.sampled_from((2, 4, 6)),
+    pieces=st.lists(st.tuples(st.integers(1, 5), st.booleans()), min_size=1, max_size=4),
+)
 def test_bits_of_any_size_in_pieces(inputs, hidden, rows, seed, pinned, contexts, pieces):
     model = random_network(np.random.default_rng(seed), (inputs, hidden))
     config = engine(model, rows=rows, contexts=contexts, x_per_beat=2)
@@ -56,8 +70,15 @@ def test_bits_of_any_size_in_pieces(inputs, hidden, rows, seed, pinned, contexts
 
 
 @settings(max_examples=15, deadline=None)
-@given(inputs=st.integers(1, 20), hidden=st.integers(1, 18), batch=st.sampled_from((2, 4, 6)),
-       batches=st.integers(1, 3), pinned=st.integers(0, 2), contexts=st.sampled_from((2, 4)), seed=st.integers(0, 99))
+@given(
+    inputs=st.integers(1, 20),
+    hidden=st.integers(1, 18),
+    batch=st.sampled_from((2, 4, 6)),
+    batches=st.integers(1, 3),
+    pinned=st.integers(0, 2),
+    contexts=st.sampled_from((2, 4)),
+    seed=st.integers(0, 99),
+)
 def test_bits_with_a_batch_of_steps(inputs, hidden, batch, batches, pinned, contexts, seed):
     model = random_network(np.random.default_rng(seed), (inputs, hidden))
     config = engine(model, contexts=contexts)
@@ -73,8 +94,8 @@ def test_traffic_is_half_of_the_matrix_a_step(pinned):
     model = random_network(np.random.default_rng(1), (5, 12))
     plan = SaccPlanner(model.network, engine(model), pinned=pinned).plan()
     steps = 6
-    words, = run_pieces(model, plan, [(steps, True)], memory=MemoryModel(20))
-    tile, blocks, n = 2, 6, 12      # units a row block; a word holds the four gates of them
+    (words,) = run_pieces(model, plan, [(steps, True)], memory=MemoryModel(20))
+    tile, blocks, n = 2, 6, 12  # units a row block; a word holds the four gates of them
     of_x = steps * blocks * 5
     assert (words - of_x) * tile == steps * (n * n - pinned * tile * n) // 2
 
@@ -82,7 +103,7 @@ def test_traffic_is_half_of_the_matrix_a_step(pinned):
 def test_w_x_is_read_once_a_batch():
     model = random_network(np.random.default_rng(1), (5, 12))
     plan = SaccPlanner(model.network, engine(model), 8, 4).plan()
-    words, = run_pieces(model, plan, [(8, True)])
+    (words,) = run_pieces(model, plan, [(8, True)])
     assert words == 2 * 6 * 5 + 8 * 12 * 12 // 2 // 2
 
 

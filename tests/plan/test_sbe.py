@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lstm_hw.errors import ConfigError
-from lstm_hw.image.pack import pack
-from lstm_hw.plan.checker import check
-from lstm_hw.plan.interpreter import Interpreter
-from lstm_hw.plan.load_timing import MemoryModel
+from lstm_hw.machine.pack import pack
 from lstm_hw.plan.sbe import BatchPlanner, h_tiles, tail_columns
-from lstm_hw.scenario import pack_beats
+from lstm_hw.proof.checker import check
+from lstm_hw.proof.interpreter import Interpreter
+from lstm_hw.proof.load_timing import MemoryModel
+from lstm_hw.verify.scenario import pack_beats
 from tests.builders import IntegerNetwork, config_of, interleaved, random_network, random_x
 
 SIZES = {
@@ -33,8 +33,12 @@ def planned(size, case, words=None, **fields):
     model = random_network(np.random.default_rng(7), (inputs, hidden))
     blocks = -(-4 * hidden // values["rows"])
     wanted = {1: blocks * (inputs + hidden), 2: blocks * (inputs + 2 * hidden), 3: blocks * (pinned + TILE + hidden)}
-    config = config_of(**{**values, "weight_words": (words or wanted[case]) + 80, **fields}, shifts=model.shifts,
-                       accumulators=64, finish_entries=32)
+    config = config_of(
+        **{**values, "weight_words": (words or wanted[case]) + 80, **fields},
+        shifts=model.shifts,
+        accumulators=64,
+        finish_entries=32,
+    )
     return model, BatchPlanner(model.network, config, steps, batch, pinned, case, tile_columns=TILE)
 
 
@@ -80,8 +84,11 @@ def test_reads_memory_as_often_as_the_case_says(size, case):
     bias = blocks * sum(columns for _, columns in model.network.layers[0].bias_columns)
     batches = steps // batch
     again = sum(tile.words for tile in planner.passing)
-    words = {1: held + batches * streamed, 2: batches * (streamed + held),
-             3: held - again + batches * streamed + steps * again}[case]
+    words = {
+        1: held + batches * streamed,
+        2: batches * (streamed + held),
+        3: held - again + batches * streamed + steps * again,
+    }[case]
     assert counters.read_beats == (bias + words) * plan.config.beats_per_word
     assert (again > 0) == (case > 1)
 
@@ -94,8 +101,16 @@ def test_random_sizes_are_proved_and_end(data):
     case, contexts, batch = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.integers(1, 4))
     inputs, hidden, rows = draw(st.integers(9, 40)), draw(st.integers(1, 20)), draw(st.sampled_from((4, 8, 16)))
     model = random_network(np.random.default_rng(3), (inputs, hidden))
-    config = config_of(rows=rows, contexts=contexts, x_per_beat=1 if contexts == 1 else 4, x_elements=160,
-                       weight_words=1 << 14, shifts=model.shifts, accumulators=128, finish_entries=32)
+    config = config_of(
+        rows=rows,
+        contexts=contexts,
+        x_per_beat=1 if contexts == 1 else 4,
+        x_elements=160,
+        weight_words=1 << 14,
+        shifts=model.shifts,
+        accumulators=128,
+        finish_entries=32,
+    )
     steps = batch * draw(st.integers(1, 3))
     pinned, tile = draw(st.integers(1, inputs - 8)), draw(st.integers(1, 4))
     least = least_words(BatchPlanner(model.network, config, steps, batch, pinned, case, tile))
@@ -130,7 +145,7 @@ def test_keeps_as_much_of_w_h_as_fits():
     few = [tile for tile in hidden if tile in planner.address]
     assert 0 < len(few) < len(hidden)
     _, planner = planned("many row blocks", 3, words=4000)
-    assert len(planner.passing) == 1            # never all
+    assert len(planner.passing) == 1  # never all
     _, planner = planned("many row blocks", 3, words=least_words(planner) - 80)
     assert planner.passing == planner.step_tiles[1:]
 
@@ -138,8 +153,9 @@ def test_keeps_as_much_of_w_h_as_fits():
 def test_tail_hides_behind_the_pinned_columns():
     """Steps after the first lose cycles to h with a tile of columns less, and none with those that are asked for."""
     model = random_network(np.random.default_rng(7), (96, 32))
-    config = config_of(rows=16, contexts=4, x_per_beat=4, x_elements=192, shifts=model.shifts, accumulators=32,
-                       weight_words=2048)
+    config = config_of(
+        rows=16, contexts=4, x_per_beat=4, x_elements=192, shifts=model.shifts, accumulators=32, weight_words=2048
+    )
     layer = model.network.layers[0]
     x = random_x(np.random.default_rng(2), 4, 4, layer.inputs)
     stalls = {}

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 
 from lstm_hw.errors import ConfigError
-from lstm_hw.plan.checker import check
-from lstm_hw.plan.load_timing import MemoryModel
-from lstm_hw.plan.network import LayerShape
+from lstm_hw.machine.network import LayerShape
 from lstm_hw.plan.sbe import BatchPlanner, tail_columns
 from lstm_hw.plan.sbe_model import (
     alpha,
@@ -21,6 +19,8 @@ from lstm_hw.plan.sbe_model import (
     stream_rate,
     throughput,
 )
+from lstm_hw.proof.checker import check
+from lstm_hw.proof.load_timing import MemoryModel
 from tests.builders import config_of, random_network
 
 LRCN = LayerShape("lstm", 1792, 256, 15)
@@ -41,16 +41,16 @@ def test_share_that_is_fetched_once():
     assert alpha(LRCN, 0, 16) == 1792 / 2048
     assert alpha(LRCN, w_h, 16) == 1
     assert alpha(LRCN, w_h / 4, 16) == (1792 + 64) / 2048
-    assert alpha(LRCN, w_h, 8) == 1     # eight-bit weights take half the bytes
+    assert alpha(LRCN, w_h, 8) == 1  # eight-bit weights take half the bytes
 
 
 def test_equations():
-    assert throughput(1000, 100, 10) == throughput(1000, 100, 99) == 1000      # (2)
-    assert throughput(1000, 100, 4) == 400                                     # (3)
-    assert throughput(1000, 100, 10, 0.75) == pytest.approx(1000 * 100 / (0.75 * 100 + 0.25 * 1000))    # (5)
-    assert throughput(1000, 100, 5, 0.75) == pytest.approx(5 * 100 / (0.75 + 0.25 * 5))                 # (6)
+    assert throughput(1000, 100, 10) == throughput(1000, 100, 99) == 1000  # (2)
+    assert throughput(1000, 100, 4) == 400  # (3)
+    assert throughput(1000, 100, 10, 0.75) == pytest.approx(1000 * 100 / (0.75 * 100 + 0.25 * 1000))  # (5)
+    assert throughput(1000, 100, 5, 0.75) == pytest.approx(5 * 100 / (0.75 + 0.25 * 5))  # (6)
     assert throughput(1000, 100, 5, 0) == pytest.approx(100)
-    assert throughput(1000, 4000, 1, 0.75) == 1000      # a stream faster than the lanes is no limit
+    assert throughput(1000, 4000, 1, 0.75) == 1000  # a stream faster than the lanes is no limit
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
@@ -61,8 +61,17 @@ def test_equations_meet_at_the_knee(share):
 
 def network(inputs=96, hidden=32):
     model = random_network(np.random.default_rng(1), (inputs, hidden))
-    config = config_of(rows=16, contexts=2, x_per_beat=2, x_elements=16 * inputs, h_elements=64, states=64,
-                       weight_words=2048, accumulators=129, shifts=model.shifts)
+    config = config_of(
+        rows=16,
+        contexts=2,
+        x_per_beat=2,
+        x_elements=16 * inputs,
+        h_elements=64,
+        states=64,
+        weight_words=2048,
+        accumulators=129,
+        shifts=model.shifts,
+    )
     return model.network, config
 
 
@@ -117,8 +126,11 @@ def test_choice_is_the_best_of_all_batches():
     net, config = network(40, 16)
     memory = MemoryModel(20, 6)
     best = plan_batch(net, config, 8, memory=memory)
-    every = [plan_batch(net, config, 8, batch, case, memory=memory).counters.cycles
-             for batch in (1, 2, 4, 8) for case in (1, 2, 3)]
+    every = [
+        plan_batch(net, config, 8, batch, case, memory=memory).counters.cycles
+        for batch in (1, 2, 4, 8)
+        for case in (1, 2, 3)
+    ]
     assert best.counters.cycles <= min(every) * 1.02
     assert max(every) > 1.1 * min(every)
 

@@ -3,11 +3,11 @@
 import pytest
 
 from lstm_hw.errors import ConfigError
-from lstm_hw.plan.checker import check
-from lstm_hw.plan.load_timing import MemoryModel
-from lstm_hw.plan.network import LayerShape, Network
+from lstm_hw.machine.network import LayerShape, Network
 from lstm_hw.plan.schedules import choose
 from lstm_hw.plan.sizing import streaming_engine
+from lstm_hw.proof.checker import check
+from lstm_hw.proof.load_timing import MemoryModel
 
 NETWORK = Network((LayerShape("lstm", 24, 32, 15),))
 STEPS = 8

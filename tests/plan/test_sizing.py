@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from lstm_hw.config import EngineConfig
 from lstm_hw.errors import ConfigError
+from lstm_hw.machine.config import EngineConfig
+from lstm_hw.machine.network import LayerShape, Network
 from lstm_hw.model.quantize import QuantConfig, quantize
 from lstm_hw.plan.dense import ResidentPlanner
-from lstm_hw.plan.network import LayerShape, Network
 from lstm_hw.plan.sizing import (
     accumulator_bits,
     engine_formats,
@@ -38,8 +38,12 @@ def random_network(rng):
 def test_plan_fits_exactly(seed):
     rng = np.random.default_rng(seed)
     network = random_network(rng)
-    chosen = {"rows": int(rng.choice([4, 8, 16, 32])), "contexts": int(rng.integers(1, 5)),
-              "weight_bits": int(rng.choice([8, 16])), "cells": int(rng.choice([1, 2, 5]))}
+    chosen = {
+        "rows": int(rng.choice([4, 8, 16, 32])),
+        "contexts": int(rng.integers(1, 5)),
+        "weight_bits": int(rng.choice([8, 16])),
+        "cells": int(rng.choice([1, 2, 5])),
+    }
     config = size_engine(network, **chosen)
     plan = ResidentPlanner(network, config).plan()
     assert plan.image.words == resident_words(network, config.rows) <= config.weight_words
@@ -67,8 +71,10 @@ def test_shapes_follow_from_the_formats():
     network = network_of(qmodel)
     assert [(s.kind, s.inputs, s.outputs) for s in network.layers] == [("lstm", 3, 4), ("lstm", 4, 5), ("linear", 5, 2)]
     assert [s.shift for s in network.layers] == [
-        qmodel.layers[0].acc_fraction - 12, qmodel.layers[1].acc_fraction - 12,
-        qmodel.head.acc_fraction - qmodel.head.output.fraction]
+        qmodel.layers[0].acc_fraction - 12,
+        qmodel.layers[1].acc_fraction - 12,
+        qmodel.head.acc_fraction - qmodel.head.output.fraction,
+    ]
     assert size_engine(network, rows=4, **engine_formats(qmodel)).shifts == tuple(s.shift for s in network.layers)
 
 
@@ -82,16 +88,21 @@ def test_weights_wider_than_the_engine():
         stored_weight_bits(quantized(config=QuantConfig(weight_bits=18)))
 
 
-@pytest.mark.parametrize("given, message", [
-    ({"rows": 5}, "engine.rows: 5; must be 4, 8 or a multiple of 16"), ({"contexts": 9}, "engine.contexts: 9; must be"),
-    ({"cells": 3}, "engine.cells: 3; must be"), ({"row": 4}, "engine.row: unknown key"),
-    ({"accumulator_bits": 33}, "engine.accumulator_bits: 33; must be at least 36"),
-    ({"x_elements": 2}, "engine.x_elements: 2; must be at least 3"),
-    ({"shifts": (1, 1)}, r"engine.shifts: \[1, 1\]; must be \["),
-    ({"contexts": 4, "x_per_beat": 2}, "engine.x_per_beat: 2; must be at least contexts = 4"),
-    ({"x_per_beat": 3}, "engine.x_per_beat: 3; must be a power of two"),
-    ({"finish_entries": 2}, "engine.finish_entries: 2; must be at least 4"),
-])
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ({"rows": 5}, "engine.rows: 5; must be 4, 8 or a multiple of 16"),
+        ({"contexts": 9}, "engine.contexts: 9; must be"),
+        ({"cells": 3}, "engine.cells: 3; must be"),
+        ({"row": 4}, "engine.row: unknown key"),
+        ({"accumulator_bits": 33}, "engine.accumulator_bits: 33; must be at least 36"),
+        ({"x_elements": 2}, "engine.x_elements: 2; must be at least 3"),
+        ({"shifts": (1, 1)}, r"engine.shifts: \[1, 1\]; must be \["),
+        ({"contexts": 4, "x_per_beat": 2}, "engine.x_per_beat: 2; must be at least contexts = 4"),
+        ({"x_per_beat": 3}, "engine.x_per_beat: 3; must be a power of two"),
+        ({"finish_entries": 2}, "engine.finish_entries: 2; must be at least 4"),
+    ],
+)
 def test_what_cannot_be(given, message):
     network = network_of(quantized(), 16)
     with pytest.raises(ConfigError, match=message):

@@ -6,20 +6,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lstm_hw.errors import ConfigError, ProgramError
-from lstm_hw.plan.checker import check
 from lstm_hw.plan.conventional import ConventionalPlanner
-from lstm_hw.plan.load_timing import MemoryModel
 from lstm_hw.plan.row_window import RowWindowPlanner
 from lstm_hw.plan.rowblock import RowBlockPlanner
 from lstm_hw.plan.sacc import SaccPlanner
 from lstm_hw.plan.stack import stack
+from lstm_hw.proof.checker import check
+from lstm_hw.proof.load_timing import MemoryModel
 from tests.builders import config_of, random_network
 from tests.sim.scenarios import plan_scenario
 
 
 def engine(model, **fields):
-    values = {"rows": 16, "contexts": 2, "x_per_beat": 2, "h_elements": 256, "x_elements": 256, "states": 256,
-              "weight_words": 1024, "accumulators": 128, "program_length": 256}
+    values = {
+        "rows": 16,
+        "contexts": 2,
+        "x_per_beat": 2,
+        "h_elements": 256,
+        "x_elements": 256,
+        "states": 256,
+        "weight_words": 1024,
+        "accumulators": 128,
+        "program_length": 256,
+    }
     return config_of(**values | fields, shifts=model.shifts)
 
 
@@ -27,14 +36,19 @@ ANY_STEPS = {
     "sacc": lambda network, config: SaccPlanner(network, config).plan(),
     "conventional": lambda network, config: ConventionalPlanner(network, config).plan(),
     "pinned": lambda network, config: ConventionalPlanner(
-        network, config, (network.layers[0].outputs - 1) // 4 * 4).plan(),
+        network, config, (network.layers[0].outputs - 1) // 4 * 4
+    ).plan(),
     "row blocks": lambda network, config: RowBlockPlanner(network, config, 1).plan(),
 }
 
 
 @settings(max_examples=25, deadline=None)
-@given(sizes=st.lists(st.integers(1, 18), min_size=2, max_size=3), schedule=st.sampled_from(sorted(ANY_STEPS)),
-       pieces=st.lists(st.tuples(st.integers(1, 4), st.booleans()), min_size=1, max_size=4), seed=st.integers(0, 99))
+@given(
+    sizes=st.lists(st.integers(1, 18), min_size=2, max_size=3),
+    schedule=st.sampled_from(sorted(ANY_STEPS)),
+    pieces=st.lists(st.tuples(st.integers(1, 4), st.booleans()), min_size=1, max_size=4),
+    seed=st.integers(0, 99),
+)
 def test_bits_in_pieces(sizes, schedule, pieces, seed):
     model = random_network(np.random.default_rng(seed), sizes)
     joined = stack(model.network, engine(model), ANY_STEPS[schedule])
@@ -47,8 +61,7 @@ def test_bits_in_pieces(sizes, schedule, pieces, seed):
 @given(sizes=st.lists(st.integers(1, 18), min_size=2, max_size=3), seed=st.integers(0, 99))
 def test_bits_of_a_fixed_number_of_steps(sizes, seed):
     model = random_network(np.random.default_rng(seed), sizes)
-    joined = stack(model.network, engine(model),
-                   lambda network, config: RowWindowPlanner(network, config, 4, 1).plan())
+    joined = stack(model.network, engine(model), lambda network, config: RowWindowPlanner(network, config, 4, 1).plan())
     plan_scenario(model, joined, [(4, True), (4, False), (4, True)], MemoryModel(5), seed)
 
 

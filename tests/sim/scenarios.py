@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from lstm_hw.image.pack import pack, to_bytes
+from lstm_hw.machine.pack import pack, to_bytes
 from lstm_hw.plan.dense import ResidentPlanner
-from lstm_hw.plan.interpreter import Interpreter
 from lstm_hw.plan.sbe import BatchPlanner
-from lstm_hw.scenario import BENCH_MEMORY, Run, Scenario, Stress, pack_beats
+from lstm_hw.proof.interpreter import Interpreter
+from lstm_hw.verify.scenario import BENCH_MEMORY, Run, Scenario, Stress, pack_beats
 from tests.builders import IntegerNetwork, config_of, interleaved, random_network, random_x
 
 
@@ -39,8 +39,17 @@ def plan_scenario(model, plan, runs, memory, seed=1):
             beats, lasts = pack_beats(x, config, part.x_order)
             entry = plan.entry(n, done)
             assert interpreter.run(entry, steps, clear, beats) == packets
-            found.append(Run(plan.program.entries[entry], steps, clear, beats, lasts, packets,
-                             interpreter.timing.counters.to_dict()))
+            found.append(
+                Run(
+                    plan.program.entries[entry],
+                    steps,
+                    clear,
+                    beats,
+                    lasts,
+                    packets,
+                    interpreter.timing.counters.to_dict(),
+                )
+            )
             x = h
         done += steps
     return Scenario(config, plan.program.encoded(), to_bytes(words, config), found)

@@ -2,10 +2,10 @@
 
 import pytest
 
-from lstm_hw.emit import write_verilog
 from lstm_hw.errors import VerificationError
 from lstm_hw.gateware import burst_splitter
 from lstm_hw.gateware.load_unit import LoadUnit
+from lstm_hw.verilog.emit import write_verilog
 from sim.runner import run_bench
 
 TESTS = {"delivers_all_beats", "ends_at_an_error", "stops_in_any_cycle"}
@@ -17,11 +17,15 @@ def bench(folder, simulator, parameters, **options):
 
 
 @pytest.mark.parametrize("simulator", ["verilator", pytest.param("icarus", marks=pytest.mark.icarus)])
-@pytest.mark.parametrize("parameters", [
-    {"address_bits": 64, "data_bits": 64},
-    {"address_bits": 32, "data_bits": 1024, "outstanding": 2},
-    {"address_bits": 40, "data_bits": 128, "max_burst": 13, "outstanding": 1},
-], ids=["64-64", "32-1024", "40-128"])
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"address_bits": 64, "data_bits": 64},
+        {"address_bits": 32, "data_bits": 1024, "outstanding": 2},
+        {"address_bits": 40, "data_bits": 128, "max_burst": 13, "outstanding": 1},
+    ],
+    ids=["64-64", "32-1024", "40-128"],
+)
 def test_bench(tmp_path, simulator, parameters):
     assert set(bench(tmp_path, simulator, parameters).tests) == TESTS
 

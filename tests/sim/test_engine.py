@@ -4,31 +4,67 @@ import functools
 
 import pytest
 
-from lstm_hw.emit import emit_verilog
 from lstm_hw.gateware.top import Top
-from lstm_hw.scenario import Stress
+from lstm_hw.verify.scenario import Stress
+from lstm_hw.verilog.emit import emit_verilog
 from sim.runner import run_bench
 from tests.builders import PAIRS
 from tests.sim.scenarios import network_scenario, streaming_scenario
 
 NETWORKS = {
-    "K1-R4-one-cell": {
-        "sizes": (3, 5), "steps": (4, 3, 1, 2), "rows": 4, "axi_data_bits": 64},
+    "K1-R4-one-cell": {"sizes": (3, 5), "steps": (4, 3, 1, 2), "rows": 4, "axi_data_bits": 64},
     "K2-R16-two-cells-head": {
-        "sizes": (7, 9, 6), "head": 5, "steps": (4, 2, 3), "rows": 16, "contexts": 2, "cells": 2, "axi_data_bits": 128,
-        "x_per_beat": 2, "x_elements": 16},
+        "sizes": (7, 9, 6),
+        "head": 5,
+        "steps": (4, 2, 3),
+        "rows": 16,
+        "contexts": 2,
+        "cells": 2,
+        "axi_data_bits": 128,
+        "x_per_beat": 2,
+        "x_elements": 16,
+    },
     "K3-R32-five-cells-8-bit-head-every-step": {
-        "sizes": (5, 11, 3, 10), "head": 3, "head_every_step": True, "steps": (3, 3), "rows": 32, "contexts": 3,
-        "cells": 5, "weight_bits": 8, "axi_data_bits": 256, "x_per_beat": 4, "x_elements": 16},
+        "sizes": (5, 11, 3, 10),
+        "head": 3,
+        "head_every_step": True,
+        "steps": (3, 3),
+        "rows": 32,
+        "contexts": 3,
+        "cells": 5,
+        "weight_bits": 8,
+        "axi_data_bits": 256,
+        "x_per_beat": 4,
+        "x_elements": 16,
+    },
     "K1-R12-five-cells-four-elements-a-beat": {
-        "sizes": (6, 7, 4), "steps": (5, 2), "rows": 8, "cells": 5, "x_per_beat": 4, "x_elements": 24,
-        "activation": "pwl"},
+        "sizes": (6, 7, 4),
+        "steps": (5, 2),
+        "rows": 8,
+        "cells": 5,
+        "x_per_beat": 4,
+        "x_elements": 24,
+        "activation": "pwl",
+    },
     "K2-R8-two-cells-pairs-head": {
-        "sizes": (6, 9, 5), "head": 6, "steps": (4, 2, 3), "rows": 8, "contexts": 2, "cells": 2, "x_per_beat": 2,
-        **PAIRS},
+        "sizes": (6, 9, 5),
+        "head": 6,
+        "steps": (4, 2, 3),
+        "rows": 8,
+        "contexts": 2,
+        "cells": 2,
+        "x_per_beat": 2,
+        **PAIRS,
+    },
     "K1-R32-one-cell-pairs": {
-        "sizes": (40, 30), "steps": (4, 2), "rows": 32, "x_per_beat": 8, "x_elements": 80, "axi_data_bits": 128,
-        **PAIRS},
+        "sizes": (40, 30),
+        "steps": (4, 2),
+        "rows": 32,
+        "x_per_beat": 8,
+        "x_elements": 80,
+        "axi_data_bits": 128,
+        **PAIRS,
+    },
 }
 
 
@@ -43,8 +79,14 @@ def play(folder, scenario, bench="sim.bench_engine", **options):
     scenario.save(folder / "scenario")
     verilog = folder / "engine.v"
     verilog.write_text(verilog_of(scenario.config))
-    return run_bench([verilog], "lstm_engine", bench, timeout=500,
-                     extra_env={"LSTM_HW_SCENARIO": str(folder / "scenario")}, **options)
+    return run_bench(
+        [verilog],
+        "lstm_engine",
+        bench,
+        timeout=500,
+        extra_env={"LSTM_HW_SCENARIO": str(folder / "scenario")},
+        **options,
+    )
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -73,8 +115,20 @@ def test_faults_while_streaming(tmp_path):
     play(tmp_path, streaming_scenario(2, **STREAMING), "sim.bench_streaming_faults")
 
 
-STREAMING = {"inputs": 56, "units": 12, "steps": 4, "batch": 2, "pinned": 8, "tile_columns": 4, "rows": 16,
-             "contexts": 2, "x_per_beat": 2, "x_elements": 256, "weight_words": 180, "accumulators": 64}
+STREAMING = {
+    "inputs": 56,
+    "units": 12,
+    "steps": 4,
+    "batch": 2,
+    "pinned": 8,
+    "tile_columns": 4,
+    "rows": 16,
+    "contexts": 2,
+    "x_per_beat": 2,
+    "x_elements": 256,
+    "weight_words": 180,
+    "accumulators": 64,
+}
 
 
 @pytest.mark.parametrize("fields", [{}, {**PAIRS, "weight_words": 240}], ids=["16 bits", "pairs"])
@@ -117,6 +171,16 @@ def test_faults_of_two_ports(tmp_path):
 @pytest.mark.icarus
 @pytest.mark.parametrize("stress", [None, Stress(0, 0, 0.5, memory_latency=10)], ids=["quiet", "stress"])
 def test_two_ports_on_icarus(tmp_path, stress):
-    fields = {"inputs": 24, "units": 8, "steps": 2, "batch": 1, "pinned": 8, "tile_columns": 4, "rows": 32,
-              "axi_ports": 2, "x_elements": 64, "weight_words": 90}
+    fields = {
+        "inputs": 24,
+        "units": 8,
+        "steps": 2,
+        "batch": 1,
+        "pinned": 8,
+        "tile_columns": 4,
+        "rows": 32,
+        "axi_ports": 2,
+        "x_elements": 64,
+        "weight_words": 90,
+    }
     play(tmp_path, streaming_scenario(4, **fields, stress=stress), simulator="icarus")

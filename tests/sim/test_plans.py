@@ -3,17 +3,17 @@
 import numpy as np
 import pytest
 
-from lstm_hw.emit import write_verilog
 from lstm_hw.gateware.top import Top
-from lstm_hw.plan.checker import check
 from lstm_hw.plan.conventional import ConventionalPlanner
 from lstm_hw.plan.fusion import FusionPlanner
-from lstm_hw.plan.load_timing import MemoryModel
 from lstm_hw.plan.row_window import RowWindowPlanner
 from lstm_hw.plan.rowblock import RowBlockPlanner
 from lstm_hw.plan.sacc import SaccPlanner
 from lstm_hw.plan.stack import stack
-from lstm_hw.plan.traffic import words_read
+from lstm_hw.proof.checker import check
+from lstm_hw.proof.load_timing import MemoryModel
+from lstm_hw.proof.traffic import words_read
+from lstm_hw.verilog.emit import write_verilog
 from sim.scale import run_scale
 from tests.builders import config_of, random_network
 from tests.sim.scenarios import plan_scenario
@@ -29,18 +29,34 @@ def simulate(folder, model, plan, memory, runs=PIECES, simulator="verilator"):
     return run_scale(folder, scenario, verilog, memory, image=plan.image, simulator=simulator)
 
 
-@pytest.mark.parametrize("simulator, memory", [
-    ("verilator", MemoryModel(30)), pytest.param("icarus", MemoryModel(40, 3), marks=pytest.mark.icarus)])
+@pytest.mark.parametrize(
+    "simulator, memory",
+    [("verilator", MemoryModel(30)), pytest.param("icarus", MemoryModel(40, 3), marks=pytest.mark.icarus)],
+)
 def test_row_blocks_for_many_sequences(tmp_path, simulator, memory):
     model = random_network(np.random.default_rng(3), (21, 11))
-    config = config_of(rows=16, contexts=2, x_per_beat=2, cells=2, shifts=model.shifts, x_elements=128,
-                       h_elements=128, states=128, weight_words=128)
+    config = config_of(
+        rows=16,
+        contexts=2,
+        x_per_beat=2,
+        cells=2,
+        shifts=model.shifts,
+        x_elements=128,
+        h_elements=128,
+        states=128,
+        weight_words=128,
+    )
     simulate(tmp_path, model, RowBlockPlanner(model.network, config, 3).plan(), memory, simulator=simulator)
 
 
-@pytest.mark.parametrize("simulator, memory, pinned", [
-    ("verilator", MemoryModel(30, 2), 0), ("verilator", MemoryModel(7), 2),
-    pytest.param("icarus", MemoryModel(30), 1, marks=pytest.mark.icarus)])
+@pytest.mark.parametrize(
+    "simulator, memory, pinned",
+    [
+        ("verilator", MemoryModel(30, 2), 0),
+        ("verilator", MemoryModel(7), 2),
+        pytest.param("icarus", MemoryModel(30), 1, marks=pytest.mark.icarus),
+    ],
+)
 def test_sacc_in_pieces(tmp_path, simulator, memory, pinned):
     model = random_network(np.random.default_rng(4), (9, 14))
     config = config_of(rows=16, contexts=2, cells=5, shifts=model.shifts, weight_words=256, program_length=256)
@@ -49,15 +65,17 @@ def test_sacc_in_pieces(tmp_path, simulator, memory, pinned):
     # Beats that the memory saw being read, by matrix, are those that a replay of the program's LOADs counts.
     words = words_read(plan, PIECES)
     assert [{part: run[f"beats_{part}"] for part in ("x", "h", "bias")} for run in found[1:]] == [
-        {part: count * config.beats_per_word for part, count in run.items()} for run in words]
+        {part: count * config.beats_per_word for part, count in run.items()} for run in words
+    ]
 
 
 @pytest.mark.parametrize("contexts", [2, 4])
 def test_sacc_with_a_batch_of_steps(tmp_path, contexts):
     """Of one sequence and of two."""
     model = random_network(np.random.default_rng(5), (10, 12))
-    config = config_of(rows=8, contexts=contexts, cells=2, shifts=model.shifts, weight_words=128, program_length=256,
-                       x_per_beat=2)
+    config = config_of(
+        rows=8, contexts=contexts, cells=2, shifts=model.shifts, weight_words=128, program_length=256, x_per_beat=2
+    )
     plan = SaccPlanner(model.network, config, 8, 4).plan()
     simulate(tmp_path, model, plan, MemoryModel(25), ((8, True), (8, False)))
 
@@ -93,5 +111,6 @@ def test_stacked_layers(tmp_path, planner):
 
 def config_for_one_sequence(model):
     """An engine whose words take two beats and that may do two time steps side by side."""
-    return config_of(rows=8, contexts=2, x_per_beat=4, cells=2, shifts=model.shifts, weight_words=128,
-                     program_length=256)
+    return config_of(
+        rows=8, contexts=2, x_per_beat=4, cells=2, shifts=model.shifts, weight_words=128, program_length=256
+    )

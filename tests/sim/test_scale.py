@@ -3,8 +3,8 @@
 import pytest
 
 from lstm_hw.errors import ConfigError
-from lstm_hw.plan.load_timing import MemoryModel
-from lstm_hw.scenario import Scenario
+from lstm_hw.proof.load_timing import MemoryModel
+from lstm_hw.verify.scenario import Scenario
 from sim.scale import run_scale
 from tests.builders import config_of
 

@@ -1,0 +1,232 @@
+"""The engine's configuration and everything that follows from it.
+
+One :class:`EngineConfig` describes the hardware: it alone decides which Verilog is emitted. The
+derived properties are used by the planner, the interpreter, the gateware and the reports alike.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, field, fields
+
+from ..errors import ConfigError
+from .formats import QFormat
+
+MAX_CONTEXTS = 8
+PAGE_BYTES = 4096
+"""No burst crosses a multiple of this address (AXI4)."""
+VALUE_BITS = 16
+"""Width of a pre-activation, of c, of an activation's result and of an element of the output stream."""
+GATES = 4
+GATE_NAMES = ("i", "f", "g", "o")
+SERIAL_SLOTS = 5
+"""Activations per hidden unit, the slots of one cell: i, f, g, o and tanh(c)."""
+CELL_PHASES = {1: (0,), 2: (0, 3), 5: (0, 1, 2, 3, 4)}
+"""Number of cells -> the cycles (mod 5) in which a hidden unit may start."""
+
+
+def _power_of_two(value):
+    return value > 0 and value & (value - 1) == 0
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """Parameters of the hardware.
+
+    Raises
+    ------
+    ConfigError
+        A value is out of range; the message names the field, the value and the rule.
+    """
+
+    rows: int = field(default=32, metadata={"doc": "R: matrix rows that work side by side, 4, 8 or a multiple of 16"})
+    contexts: int = field(default=1, metadata={"doc": "K: vectors that use the same weight word side by side, 1 to 8"})
+    weight_bits: int = field(default=16, metadata={"doc": "width of a stored weight, 8 or 16"})
+    operand_bits: int = field(
+        default=16,
+        metadata={"doc": "width of an element of x and h: 16, or 8 with 8-bit weights, two lanes to a DSP slice"},
+    )
+    accumulator_bits: int = field(
+        default=44,
+        metadata={"doc": "width of an accumulator, exact for the longest sum, up to 48; to 32 with 8-bit operands"},
+    )
+    weight_words: int = field(default=1024, metadata={"doc": "depth of the weight buffer in words of R weights"})
+    h_elements: int = field(default=128, metadata={"doc": "elements of h that each context can hold"})
+    x_elements: int = field(default=64, metadata={"doc": "elements of x that each context can hold"})
+    x_per_beat: int = field(default=1, metadata={"doc": "elements of x in one stream beat, a power of two"})
+    accumulators: int = field(default=32, metadata={"doc": "accumulator entries a lane; entry 0 stays zero"})
+    finish_entries: int = field(default=16, metadata={"doc": "finished row blocks that may wait for the cell unit"})
+    states: int = field(default=64, metadata={"doc": "cell states c that fit, over all layers and sequences"})
+    program_length: int = field(default=128, metadata={"doc": "instructions that fit in the program memory, up to 256"})
+    cells: int = field(default=1, metadata={"doc": "serial cells: hidden units finished in 5 cycles, 1, 2 or 5"})
+    axi_data_bits: int = field(default=128, metadata={"doc": "width of the weight port, 64 to 1024"})
+    axi_address_bits: int = field(default=40, metadata={"doc": "address width of the weight port, 32 to 64"})
+    axi_ports: int = field(
+        default=1, metadata={"doc": "weight ports: 1, 2 or 4, each of which brings the weights of as many lane groups"}
+    )
+    outstanding: int = field(default=8, metadata={"doc": "bursts in flight on the weight port"})
+    shifts: tuple = field(
+        default=(15,),
+        metadata={"doc": "right shifts from accumulator to pre-activation, one a layer; left where negative"},
+    )
+    activation: str = field(
+        default="quadratic64", metadata={"doc": "activation unit: quadratic64, quadratic128 or pwl"}
+    )
+    preact: QFormat = field(default=QFormat(3, 12), metadata={"doc": "format of pre-activations and of c"})
+    activated: QFormat = field(default=QFormat(0, 15), metadata={"doc": "format of sigmoid and tanh results"})
+    hidden: QFormat = field(default=QFormat(0, 15), metadata={"doc": "format of h"})
+
+    def __post_init__(self):
+        object.__setattr__(self, "shifts", tuple(self.shifts))
+        # Of a pair, a sum wraps at least once in its range, and both fit the 48 bits of a DSP slice.
+        lowest = self.weight_bits + self.operand_bits + (self.operand_bits == 8)
+        highest = 32 if self.operand_bits == 8 else 48
+        rules = [
+            (
+                "rows",
+                self.rows in (4, 8) or self.rows >= 16 and self.rows % 16 == 0,
+                "must be 4, 8 or a multiple of 16",
+            ),
+            ("contexts", 1 <= self.contexts <= MAX_CONTEXTS, f"must be between 1 and {MAX_CONTEXTS}"),
+            ("weight_bits", self.weight_bits in (8, 16), "must be 8 or 16"),
+            ("operand_bits", self.operand_bits in (8, 16), "must be 8 or 16"),
+            (
+                "operand_bits",
+                self.operand_bits >= self.weight_bits,
+                f"must be 16 with weight_bits = {self.weight_bits}",
+            ),
+            (
+                "accumulator_bits",
+                lowest <= self.accumulator_bits <= highest,
+                f"must be between {lowest} and {highest}",
+            ),
+            ("weight_words", 2 <= self.weight_words <= 1 << 18, "must be between 2 and 262144"),
+            ("h_elements", 1 <= self.h_elements <= 1 << 16, "must be between 1 and 65536"),
+            ("x_elements", self.x_elements >= 1 and self.x_elements <= 1 << 16, "must be between 1 and 65536"),
+            ("x_per_beat", _power_of_two(self.x_per_beat) and self.x_per_beat <= 32, "must be a power of two up to 32"),
+            ("accumulators", 2 <= self.accumulators <= 256, "must be between 2 and 256"),
+            ("finish_entries", 2 <= self.finish_entries <= 256, "must be between 2 and 256"),
+            ("states", 1 <= self.states <= 1 << 16, "must be between 1 and 65536"),
+            ("program_length", 2 <= self.program_length <= 256, "must be between 2 and 256"),
+            ("cells", self.cells in CELL_PHASES, f"must be one of {sorted(CELL_PHASES)}"),
+            (
+                "axi_data_bits",
+                _power_of_two(self.axi_data_bits) and 64 <= self.axi_data_bits <= 1024,
+                "must be a power of two from 64 to 1024",
+            ),
+            ("axi_ports", self.axi_ports in (1, 2, 4), "must be 1, 2 or 4"),
+            ("axi_address_bits", 32 <= self.axi_address_bits <= 64, "must be between 32 and 64"),
+            ("outstanding", 1 <= self.outstanding <= 64, "must be between 1 and 64"),
+            ("shifts", 1 <= len(self.shifts) <= 16, "must have 1 to 16 entries"),
+            ("shifts", all(-16 <= s < 48 for s in self.shifts), "must be between -16 and 47"),
+        ]
+        for name, holds, rule in rules:
+            if not holds:
+                raise ConfigError(f"engine.{name}", f"{getattr(self, name)!r}", rule)
+        if self.groups % self.axi_ports:
+            rule = f"must divide the {self.groups} lane groups of {self.group_rows} rows"
+            raise ConfigError("engine.axi_ports", self.axi_ports, rule)
+        if self.axi_data_bits > max(64, self.part_bits):
+            rule = f"must not exceed one weight word of rows * weight_bits / axi_ports = {self.part_bits} bits"
+            raise ConfigError("engine.axi_data_bits", self.axi_data_bits, rule)
+        if self.x_elements % self.x_per_beat:
+            raise ConfigError(
+                "engine.x_elements", self.x_elements, f"must be a multiple of x_per_beat = {self.x_per_beat}"
+            )
+        for name, width in (("preact", VALUE_BITS), ("activated", VALUE_BITS), ("hidden", self.operand_bits)):
+            if getattr(self, name).width != width:
+                raise ConfigError(f"engine.{name}", getattr(self, name), f"must be {width} bits wide")
+
+    @property
+    def lanes(self):
+        """Multiply-accumulate lanes: rows times contexts."""
+        return self.rows * self.contexts
+
+    @property
+    def lanes_per_dsp(self):
+        """Rows that share a DSP slice: two where weights and operands have 8 bits."""
+        return 2 if self.operand_bits == 8 else 1
+
+    @property
+    def sum_word_bits(self):
+        """Bits that the accumulator memory holds for the sums of one DSP slice."""
+        return self.lanes_per_dsp * self.accumulator_bits
+
+    @property
+    def group_rows(self):
+        """Rows of one lane group, the hop of the control chain."""
+        return self.rows if self.rows < 16 else 16
+
+    @property
+    def groups(self):
+        return self.rows // self.group_rows
+
+    @property
+    def units_per_block(self):
+        """Hidden units in one row block."""
+        return self.rows // GATES
+
+    @property
+    def word_bits(self):
+        """Bits of one weight word: one weight for every row."""
+        return self.rows * self.weight_bits
+
+    @property
+    def part_bits(self):
+        """Bits of one weight word that each weight port carries: the weights of its lane groups."""
+        return self.word_bits // self.axi_ports
+
+    @property
+    def beats_per_word(self):
+        """Beats of a weight port that carry its part of one weight word; the last may be padded."""
+        return -(-self.part_bits // self.axi_data_bits)
+
+    @property
+    def beat_bytes(self):
+        return self.axi_data_bits // 8
+
+    @property
+    def max_burst(self):
+        """Longest burst of a weight port in beats: up to 4 KiB, and half of the weight buffer at most."""
+        longest = min(256, PAGE_BYTES // self.beat_bytes)
+        while longest > 1 and 2 * longest > self.weight_words * self.beats_per_word:
+            longest //= 2
+        return longest
+
+    @property
+    def word_bytes(self):
+        """Bytes of one weight word in memory, over all ports and padding included."""
+        return self.axi_ports * self.beats_per_word * self.beat_bytes
+
+    @property
+    def drain_width(self):
+        """Accumulators that one drain request brings to the cell unit."""
+        return {1: 1, 2: 2, 5: GATES}[self.cells]
+
+    def to_dict(self):
+        """JSON-able values, in field order."""
+        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+
+    @classmethod
+    def from_dict(cls, values):
+        """Inverse of :meth:`to_dict`; unknown keys are errors."""
+        known = {f.name for f in fields(cls)}
+        for name in values:
+            if name not in known:
+                raise ConfigError(f"engine.{name}", "unknown key", f"must be one of {sorted(known)}")
+        values = dict(values)
+        for name in ("preact", "activated", "hidden"):
+            if isinstance(values.get(name), str):
+                values[name] = QFormat.parse(values[name])
+        return cls(**values)
+
+    @property
+    def content_id(self):
+        """32-bit id of this configuration, readable from a register of the hardware."""
+        text = json.dumps(self.to_dict(), sort_keys=True)
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")
+
+
+def _plain(value):
+    if isinstance(value, QFormat):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value

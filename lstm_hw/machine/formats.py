@@ -1,0 +1,163 @@
+"""Fixed-point number formats.
+
+``Qm.n`` is a signed two's complement number with ``m`` integer bits, ``n`` fraction bits and one
+sign bit (width ``1+m+n``), ``UQm.n`` is the unsigned counterpart (width ``m+n``). A stored integer
+``q`` stands for ``q * 2**-n``. Rounding and overflow are part of a format, so every place that
+rounds says how: ``Q3.12`` rounds half up and saturates, ``Q3.12/floor/wrap`` truncates and wraps.
+"""
+
+import re
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..errors import FormatError
+
+ROUNDINGS = ("half_up", "half_even", "floor")
+OVERFLOWS = ("saturate", "wrap")
+_PATTERN = re.compile(r"(U?)Q(-?\d+)\.(-?\d+)(?:/(\w+))?(?:/(\w+))?")
+
+
+def shift_round(values, shift, rounding="half_up"):
+    """Divide exact integers by ``2**shift`` and round.
+
+    Parameters
+    ----------
+    values : int array
+    shift : int
+        Bits to drop; a negative shift multiplies and is exact.
+    rounding : str
+        ``half_up`` is floor(v + 1/2), ``half_even`` rounds ties to even, ``floor`` truncates.
+
+    Returns
+    -------
+    int64 array
+    """
+    values = np.asarray(values, dtype=np.int64)
+    if shift <= 0:
+        return values << -shift
+    if rounding == "floor":
+        return values >> shift
+    half = np.int64(1) << (shift - 1)
+    if rounding == "half_even":
+        half = half - 1 + ((values >> shift) & 1)
+    return (values + half) >> shift
+
+
+@dataclass(frozen=True)
+class QFormat:
+    """A fixed-point format.
+
+    Parameters
+    ----------
+    integer, fraction : int
+        Bits left and right of the binary point, the sign excluded. Either may be negative as long
+        as the width is between 1 and 63.
+    signed : bool
+        Two's complement with one more bit for the sign.
+    rounding : str
+        One of ``half_up``, ``half_even``, ``floor``.
+    overflow : str
+        ``saturate`` or ``wrap``.
+
+    Raises
+    ------
+    FormatError
+        Width out of range, unknown rounding or overflow.
+    """
+
+    integer: int
+    fraction: int
+    signed: bool = True
+    rounding: str = "half_up"
+    overflow: str = "saturate"
+
+    def __post_init__(self):
+        if not 1 <= self.width <= 63:
+            raise FormatError(self, f"width {self.width}", "must be between 1 and 63 bits")
+        if self.rounding not in ROUNDINGS:
+            raise FormatError("rounding", repr(self.rounding), f"must be one of {ROUNDINGS}")
+        if self.overflow not in OVERFLOWS:
+            raise FormatError("overflow", repr(self.overflow), f"must be one of {OVERFLOWS}")
+
+    @classmethod
+    def parse(cls, text):
+        """Read ``Qm.n`` or ``UQm.n``, with ``/rounding`` and ``/overflow`` when not the defaults."""
+        match = _PATTERN.fullmatch(str(text).strip())
+        if match is None:
+            raise FormatError("format", repr(text), "must look like Q3.12, UQ0.16 or Q3.12/floor/wrap")
+        unsigned, integer, fraction, rounding, overflow = match.groups()
+        if overflow is None and rounding in OVERFLOWS:
+            rounding, overflow = None, rounding
+        return cls(int(integer), int(fraction), not unsigned, rounding or "half_up", overflow or "saturate")
+
+    @classmethod
+    def fitting(cls, peak, width, **kwargs):
+        """The signed format of ``width`` bits with the most fraction bits that still holds ``±peak``.
+
+        Raises FormatError when ``peak`` is not finite.
+        """
+        if not np.isfinite(peak):
+            raise FormatError("format", f"peak {peak}", "must be finite")
+        integer = -width
+        while integer < width and peak > (2.0 ** (width - 1) - 1) * 2.0 ** (integer - (width - 1)):
+            integer += 1
+        return cls(integer, width - 1 - integer, **kwargs)
+
+    @property
+    def width(self):
+        return int(self.signed) + self.integer + self.fraction
+
+    @property
+    def lowest(self):
+        """Smallest stored integer."""
+        return -(1 << (self.width - 1)) if self.signed else 0
+
+    @property
+    def highest(self):
+        """Largest stored integer."""
+        return (1 << (self.width - self.signed)) - 1
+
+    @property
+    def lsb(self):
+        """Value of one step."""
+        return 2.0**-self.fraction
+
+    def _bound(self, integers):
+        if self.overflow == "saturate":
+            return np.clip(integers, self.lowest, self.highest)
+        wrapped = integers & ((1 << self.width) - 1)
+        return np.where(wrapped > self.highest, wrapped - (1 << self.width), wrapped) if self.signed else wrapped
+
+    def quantize(self, values):
+        """Real numbers to stored integers (int64), rounded and bounded as the format says."""
+        scaled = np.asarray(values, dtype=np.float64) * 2.0**self.fraction
+        if not np.all(np.isfinite(scaled)):
+            raise FormatError(self, "NaN or infinity", "values must be finite")
+        rounded = {"half_up": lambda v: np.floor(v + 0.5), "half_even": np.rint, "floor": np.floor}[self.rounding](
+            scaled
+        )
+        limit = 2.0**62
+        return self._bound(np.clip(rounded, -limit, limit).astype(np.int64))
+
+    def to_float(self, integers):
+        """Stored integers to real numbers (float64)."""
+        return np.asarray(integers, dtype=np.float64) * self.lsb
+
+    def requantize(self, integers, fraction):
+        """Exact integers with ``fraction`` fraction bits to stored integers of this format."""
+        return self._bound(shift_round(integers, fraction - self.fraction, self.rounding))
+
+    def holds(self, values):
+        """Whether rounding keeps every value inside the range (no saturation)."""
+        scaled = np.asarray(values, dtype=np.float64) * 2.0**self.fraction
+        return bool(np.all((scaled < self.highest + 0.5) & (scaled >= self.lowest - 0.5)))
+
+    def with_rounding(self, rounding):
+        return replace(self, rounding=rounding)
+
+    def __str__(self):
+        text = f"{'' if self.signed else 'U'}Q{self.integer}.{self.fraction}"
+        if (self.rounding, self.overflow) != ("half_up", "saturate"):
+            text += f"/{self.rounding}/{self.overflow}"
+        return text

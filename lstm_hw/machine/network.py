@@ -1,0 +1,92 @@
+"""What a planner needs to know of a model: kinds and sizes of its layers, without their weights."""
+
+from dataclasses import dataclass
+
+from ..errors import ConfigError
+from .config import GATES
+
+
+@dataclass(frozen=True)
+class LayerShape:
+    """One layer.
+
+    Parameters
+    ----------
+    kind : str
+        ``lstm`` or ``linear``.
+    inputs, outputs : int
+        Lx and Lh; for a linear layer the lengths of its input and output vectors.
+    shift : int
+        Right shift from accumulator to pre-activation (to output, for a linear layer); left if negative.
+    bias_columns : tuple of (exponent, columns)
+        How the bias enters: constant operands 2**exponent, each for so many columns.
+    """
+
+    kind: str
+    inputs: int
+    outputs: int
+    shift: int
+    bias_columns: tuple = ((14, 1), (0, 1))
+
+    def __post_init__(self):
+        if self.kind not in ("lstm", "linear"):
+            raise ConfigError("layer kind", repr(self.kind), "must be lstm or linear")
+        if self.inputs < 1 or self.outputs < 1:
+            raise ConfigError("layer size", f"{self.inputs} x {self.outputs}", "must be at least 1 x 1")
+
+    @property
+    def matrix_rows(self):
+        return self.outputs * (GATES if self.kind == "lstm" else 1)
+
+    @property
+    def columns(self):
+        """Columns of the stacked matrix [W_x | W_h]."""
+        return self.inputs + (self.outputs if self.kind == "lstm" else 0)
+
+    @property
+    def macs(self):
+        """Multiply-accumulates of one time step."""
+        return self.matrix_rows * self.columns
+
+    def blocks(self, rows):
+        """Row blocks of ``rows`` rows."""
+        return -(-self.matrix_rows // rows)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A stack of LSTM layers and possibly a linear head."""
+
+    layers: tuple
+    head_every_step: bool = False
+
+    def __post_init__(self):
+        kinds = [layer.kind for layer in self.layers]
+        if not kinds or "linear" in kinds[:-1] or kinds[0] == "linear":
+            raise ConfigError(
+                "network", kinds, "must be one or more lstm layers and at most one linear layer at the end"
+            )
+        for below, above in zip(self.layers, self.layers[1:], strict=False):
+            if above.inputs != below.outputs:
+                raise ConfigError("network", f"{above.inputs} inputs after {below.outputs} outputs", "must be equal")
+
+    @property
+    def lstm(self):
+        return tuple(layer for layer in self.layers if layer.kind == "lstm")
+
+    @property
+    def head(self):
+        return self.layers[-1] if self.layers[-1].kind == "linear" else None
+
+    def macs(self, steps):
+        """Useful multiply-accumulates of a whole sequence."""
+        head = self.head.macs * (steps if self.head_every_step else 1) if self.head else 0
+        return sum(layer.macs for layer in self.lstm) * steps + head
+
+    def output_vectors(self, steps):
+        """Vectors on the output stream for a sequence."""
+        return 1 if self.head and not self.head_every_step else steps
+
+    @property
+    def output_size(self):
+        return self.layers[-1].outputs

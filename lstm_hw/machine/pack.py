@@ -1,0 +1,133 @@
+"""Weights to words to bytes, and the digits that carry a bias."""
+
+import numpy as np
+
+from ..errors import FormatError
+from .config import GATES
+
+
+def top_exponent(operand_bits):
+    """Exponent of the largest constant operand, the largest power of two in so many signed bits."""
+    return operand_bits - 2
+
+
+def bias_digits(bias, weight_bits, operand_bits=16):
+    """Split exact biases into weights that are multiplied by constants.
+
+    ``bias = sum of 2**exponent * digit`` over all digit columns; every digit fits a weight. The top
+    exponent takes as many columns as the largest bias needs.
+
+    Parameters
+    ----------
+    bias : int array (rows,)
+        At the fraction of the accumulator.
+    weight_bits, operand_bits : int
+
+    Returns
+    -------
+    tuple of (exponent, columns), int array (rows, total columns)
+    """
+    largest = top_exponent(operand_bits)
+    step = min({16: 14, 8: 7}[weight_bits], largest)
+    half = 1 << (step - 1)
+    rest, low = np.asarray(bias, dtype=np.int64), []
+    for exponent in range(0, largest, step):
+        digit = (rest + half & (1 << step) - 1) - half
+        low.append((exponent, digit))
+        rest = rest - digit >> step
+    limit = (1 << (weight_bits - 1)) - 1
+    columns = max(1, -(-int(np.abs(rest).max(initial=0)) // limit))
+    if columns > 255:
+        raise FormatError(
+            "bias",
+            int(np.abs(bias).max()),
+            f"must be at most {255 * limit << largest} at the accumulator's fraction",
+        )
+    top = [
+        np.clip(rest - n * limit * np.sign(rest), -limit, limit) * (np.abs(rest) > n * limit) for n in range(columns)
+    ]
+    structure = ((largest, columns), *((exponent, 1) for exponent, _ in reversed(low)))
+    return structure, np.stack(top + [digit for _, digit in reversed(low)], axis=1)
+
+
+def interleave(matrix, rows):
+    """Gate-major rows of an LSTM matrix to unit-major row blocks, padded with zero rows.
+
+    Parameters
+    ----------
+    matrix : int array (4H, columns)
+    rows : int
+        R.
+
+    Returns
+    -------
+    int array (blocks, R, columns)
+    """
+    units = matrix.shape[0] // GATES
+    unit_major = matrix.reshape(GATES, units, -1).transpose(1, 0, 2).reshape(GATES * units, -1)
+    return to_blocks(unit_major, rows)
+
+
+def to_blocks(matrix, rows):
+    """Rows in order to row blocks (blocks, R, columns), padded with zero rows."""
+    blocks = -(-matrix.shape[0] // rows)
+    padded = np.zeros((blocks * rows, matrix.shape[1]), dtype=np.int64)
+    padded[: matrix.shape[0]] = matrix
+    return padded.reshape(blocks, rows, -1)
+
+
+def layer_parts(layer, config):
+    """Row blocks of the matrices of a quantised layer: dict part -> int array (blocks, R, columns)."""
+    bias = np.asarray(layer.bias, dtype=np.int64) << (layer.acc_fraction - layer.bias_format.fraction)
+    _, digits = bias_digits(bias, config.weight_bits, config.operand_bits)
+    if hasattr(layer, "w_x"):
+        return {
+            part: interleave(matrix, config.rows)
+            for part, matrix in (("x", layer.w_x), ("h", layer.w_h), ("bias", digits))
+        }
+    return {part: to_blocks(matrix, config.rows) for part, matrix in (("x", layer.weight), ("bias", digits))}
+
+
+def pack(image, layers, config):
+    """The image's words.
+
+    Parameters
+    ----------
+    image : Image
+    layers : sequence of quantised layers
+    config : EngineConfig
+
+    Returns
+    -------
+    int64 array (words, R)
+
+    Raises
+    ------
+    FormatError
+        A weight does not fit ``weight_bits``.
+    """
+    parts = [layer_parts(layer, config) for layer in layers]
+    words = np.zeros((image.words, config.rows), dtype=np.int64)
+    for tile, offset in zip(image.tiles, image.offsets, strict=True):
+        blocks = parts[tile.layer][tile.part][tile.first_block : tile.first_block + tile.blocks]
+        columns = blocks[:, :, tile.first_column : tile.first_column + tile.columns]
+        padding = tile.columns - columns.shape[2]
+        columns = np.pad(columns, ((0, 0), (0, 0), (0, padding)))
+        words[offset : offset + tile.words] = columns.transpose(0, 2, 1).reshape(-1, config.rows)
+    low, high = -(1 << (config.weight_bits - 1)), (1 << (config.weight_bits - 1)) - 1
+    if words.size and (words.min() < low or words.max() > high):
+        raise FormatError("weights", f"{words.min()} to {words.max()}", f"must be between {low} and {high}")
+    return words
+
+
+def to_bytes(words, config):
+    """Words to the bytes of the memory image.
+
+    Rows ascending, little-endian, each word padded to whole beats. With several weight ports, the image of one port
+    after the other, each of which holds its rows of every word.
+    """
+    dtype = {8: "<i1", 16: "<i2"}[config.weight_bits]
+    raw = np.ascontiguousarray(words.astype(dtype)).view(np.uint8).reshape(len(words), config.axi_ports, -1)
+    padded = np.zeros((config.axi_ports, len(words), config.word_bytes // config.axi_ports), dtype=np.uint8)
+    padded[:, :, : raw.shape[2]] = raw.transpose(1, 0, 2)
+    return padded.tobytes()

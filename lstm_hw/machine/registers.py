@@ -1,0 +1,629 @@
+"""The register map of the AXI4-Lite control port: described once, read by gateware, driver and documents.
+
+The gateware decodes :data:`REGISTERS` and :data:`PROGRAM`, the driver looks addresses up in them, and
+:func:`to_json`, :func:`to_c_header` and :func:`to_markdown` write them out. No address is typed in anywhere else.
+
+The first sixteen bytes follow the control block of Vitis HLS (``ap_start``, ``ap_done``, ``ap_idle``, ``ap_ready``,
+``auto_restart``, GIE, IER, ISR), so a driver written for an HLS kernel finds what it knows.
+"""
+
+import argparse
+import json
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+from ..errors import ConfigError
+
+ADDRESS_BITS = 14
+"""Width of a byte address on the control port."""
+
+WORD_BYTES = 4
+"""Bytes in a register."""
+
+IDENTITY = int.from_bytes(b"LSTM", "big")
+"""Value of ID."""
+
+VERSION = (0, 2, 0)
+"""Major, minor and patch number of the control interface; a driver refuses another major number."""
+
+
+class Access(StrEnum):
+    """What the bus may do with a field; for a register only RW, RO and WO are used."""
+
+    RW = "rw"
+    RO = "ro"
+    WO = "wo"
+    RC = "rc"
+    W1S = "w1s"
+    W1T = "w1t"
+
+
+ACCESS_DOC = {
+    Access.RW: "read and write",
+    Access.RO: "read only; a write to a read-only register is answered with SLVERR",
+    Access.WO: "write only; a read is answered with SLVERR and 0",
+    Access.RC: "read only, cleared by the read",
+    Access.W1S: "writing 1 sets it, writing 0 does nothing, the hardware clears it",
+    Access.W1T: "writing 1 toggles it (clears it when set), writing 0 does nothing",
+}
+"""One sentence for each access right."""
+
+
+class ErrorCode(IntEnum):
+    """Values of STATUS.code: how the last run failed."""
+
+    NONE = 0
+    SLVERR = 1
+    DECERR = 2
+    TIMEOUT = 3
+    TLAST = 4
+    ILLEGAL = 5
+    DEADLOCK = 6
+
+
+ERROR_DOC = {
+    ErrorCode.NONE: "no error",
+    ErrorCode.SLVERR: "the memory answered SLVERR",
+    ErrorCode.DECERR: "the memory answered DECERR",
+    ErrorCode.TIMEOUT: "the memory did not answer within TIMEOUT cycles",
+    ErrorCode.TLAST: "tlast of the x stream came early or late",
+    ErrorCode.ILLEGAL: "the program holds an illegal instruction",
+    ErrorCode.DEADLOCK: "the program waits for what nothing will bring, as the h of a run before where there was none",
+}
+"""One sentence for each error code."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """A group of neighbouring bits of a register.
+
+    Parameters
+    ----------
+    name : str
+        Lower case, unique in its register; ``value`` where the field is the whole register.
+    lsb, width : int
+        Position and number of its bits.
+    access : Access
+        What the bus may do with it.
+    doc : str
+        Meaning, one phrase.
+    reset : int
+        Value after reset.
+    """
+
+    name: str
+    lsb: int
+    width: int
+    access: Access
+    doc: str
+    reset: int = 0
+
+    @property
+    def mask(self):
+        """Bits of the field, in place."""
+        return ((1 << self.width) - 1) << self.lsb
+
+    def extract(self, word):
+        """Value of the field in the register value `word`."""
+        return (word & self.mask) >> self.lsb
+
+    def insert(self, value):
+        """Register value whose only nonzero field is this one.
+
+        Raises
+        ------
+        ConfigError
+            If `value` is negative or too large for the field.
+        """
+        if value < 0 or value >> self.width:
+            raise ConfigError(f"field {self.name}", value, f"must be from 0 to {(1 << self.width) - 1}")
+        return value << self.lsb
+
+
+@dataclass(frozen=True)
+class Register:
+    """One 32-bit register.
+
+    Parameters
+    ----------
+    name : str
+        Upper case, unique.
+    address : int
+        Byte address, a multiple of 4.
+    access : Access
+        RW, RO or WO: what the bus may do with the register as a whole.
+    fields : tuple of Field
+        Bits that are in no field read 0 and ignore writes.
+    doc : str
+        Meaning, one sentence.
+    locked : bool
+        True: a write during a run is refused with SLVERR and has no effect.
+    latched_by : str or None
+        Name of the register whose read takes the copy that a read of this one returns.
+    """
+
+    name: str
+    address: int
+    access: Access
+    fields: tuple[Field, ...]
+    doc: str
+    locked: bool = False
+    latched_by: str | None = None
+
+    @property
+    def width(self):
+        """Number of bits up to and including the highest field."""
+        return max(field.lsb + field.width for field in self.fields)
+
+    @property
+    def mask(self):
+        """Bits that are in some field."""
+        return sum(field.mask for field in self.fields)
+
+    @property
+    def reset(self):
+        """Register value after reset."""
+        return sum(field.insert(field.reset) for field in self.fields)
+
+    @property
+    def stored(self):
+        """Whether the register is plain storage: what was written is what is read."""
+        return all(field.access is Access.RW for field in self.fields)
+
+    def field(self, name):
+        """The field called `name`.
+
+        Raises
+        ------
+        ConfigError
+            If the register has no such field.
+        """
+        for field in self.fields:
+            if field.name == name:
+                return field
+        raise ConfigError(self.name, f"field {name!r}", f"must be one of {', '.join(f.name for f in self.fields)}")
+
+
+@dataclass(frozen=True)
+class Window:
+    """A block of equal entries, each of which is written word by word.
+
+    Parameters
+    ----------
+    name : str
+        Upper case, unique.
+    address : int
+        Byte address of entry 0, a multiple of `size`.
+    size : int
+        Bytes in the window, a power of two.
+    stride : int
+        Bytes from one entry to the next, a power of two.
+    words : int
+        Words in an entry, at most ``stride // 4``; the write of the last one commits the entry.
+    access : Access
+        What the bus may do with the window.
+    doc : str
+        Meaning.
+    """
+
+    name: str
+    address: int
+    size: int
+    stride: int
+    words: int
+    access: Access
+    doc: str
+
+    @property
+    def entries(self):
+        """Number of entries that the window has addresses for."""
+        return self.size // self.stride
+
+    def word_address(self, entry, word):
+        """Byte address of a word of an entry.
+
+        Raises
+        ------
+        ConfigError
+            If the window has no such word.
+        """
+        if not (0 <= entry < self.entries and 0 <= word < self.words):
+            raise ConfigError(
+                self.name,
+                f"word {word} of entry {entry}",
+                f"must be a word below {self.words} of an entry below {self.entries}",
+            )
+        return self.address + entry * self.stride + word * WORD_BYTES
+
+
+CONFIG_WORDS = {
+    "ROWS": "rows of the lane array",
+    "CONTEXTS": "contexts that run side by side on one weight word",
+    "WEIGHT_BITS": "bits of a weight",
+    "OPERAND_BITS": "bits of an operand (an element of x or h)",
+    "WEIGHT_WORDS": "words of the weight buffer",
+    "H_ELEMENTS": "elements of h that the vector memory holds",
+    "X_ELEMENTS": "elements of x that the vector memory holds",
+    "ACCUMULATORS": "accumulators of a lane",
+    "STATES": "elements of c that the cell unit holds",
+    "PROGRAM_LENGTH": "instructions that the program memory holds",
+    "CELLS": "serial cells: hidden units finished in five cycles",
+    "AXI_DATA_BITS": "data bits of the weight port",
+}
+"""Read-only words that tell a driver what was built, in address order."""
+
+COUNTERS = {
+    "CYCLES": "cycles from start to done",
+    "BUSY": "cycles in which the lanes issued",
+    "STALL_WEIGHTS": "cycles in which the lanes waited for weights",
+    "STALL_H": "cycles in which the lanes waited for an element of h",
+    "STALL_X": "cycles in which the lanes waited for an element of x",
+    "STALL_OUTPUT": "cycles in which the output was not taken",
+    "EMPTY": "cycles without a lane instruction",
+    "READ_BEATS": "beats read from memory",
+}
+"""The 64-bit counters of the current run, or of the last one when idle, in address order."""
+
+_CONFIG_BASE, _COUNTER_BASE = 0x04C, 0x100
+
+
+def _word(name, address, access, doc, reset=0, **attributes):
+    """A register that is one field of 32 bits."""
+    return Register(name, address, access, (Field("value", 0, 32, access, doc, reset),), doc, **attributes)
+
+
+def _interrupt_register(name, address, access, doc):
+    """IER or ISR: one bit for each source of interrupts."""
+    sources = ("done", "a run is done"), ("ready", "the next run can be started"), ("error", "a run met an error")
+    fields = tuple(Field(source, bit, 1, access, text) for bit, (source, text) in enumerate(sources))
+    return Register(name, address, Access.RW, fields, doc)
+
+
+REGISTERS = (
+    Register(
+        "CTRL",
+        0x000,
+        Access.RW,
+        (
+            Field("start", 0, 1, Access.W1S, "start a run; reads 1 until that run is done; no effect while it reads 1"),
+            Field("done", 1, 1, Access.RC, "a run is done and its last output beat was taken"),
+            Field("idle", 2, 1, Access.RO, "no run is requested or in progress", 1),
+            Field("ready", 3, 1, Access.RC, "the next run can be started; set together with done"),
+            Field("auto_restart", 7, 1, Access.RW, "start the next run as soon as one is done without an error"),
+            Field("interrupt", 9, 1, Access.RO, "the interrupt output"),
+        ),
+        "run control",
+    ),
+    Register(
+        "GIE",
+        0x004,
+        Access.RW,
+        (Field("enable", 0, 1, Access.RW, "drive the interrupt output from ISR"),),
+        "global interrupt enable",
+    ),
+    _interrupt_register("IER", 0x008, Access.RW, "interrupt enable: which events set their bit of ISR"),
+    _interrupt_register("ISR", 0x00C, Access.W1T, "interrupt status"),
+    _word("STEPS", 0x010, Access.RW, "time steps of the run", locked=True),
+    Register(
+        "FLAGS",
+        0x018,
+        Access.RW,
+        (Field("clear", 0, 1, Access.RW, "h and c start from zero instead of from their last values"),),
+        "options of the run",
+        locked=True,
+    ),
+    Register(
+        "ENTRY",
+        0x020,
+        Access.RW,
+        (Field("address", 0, 8, Access.RW, "index of an instruction"),),
+        "instruction that the run starts at; a value of PROGRAM_LENGTH or more is refused with SLVERR",
+        locked=True,
+    ),
+    _word("WEIGHTS_LO", 0x028, Access.RW, "byte address of the weight image, bits 31..0", locked=True),
+    _word("WEIGHTS_HI", 0x02C, Access.RW, "byte address of the weight image, bits 63..32", locked=True),
+    _word("TIMEOUT", 0x034, Access.RW, "cycles that the memory may take to answer; 0: for ever", 65536, locked=True),
+    _word("ID", 0x040, Access.RO, "the characters LSTM", IDENTITY),
+    Register(
+        "VERSION",
+        0x044,
+        Access.RO,
+        tuple(
+            Field(name, lsb, 8, Access.RO, f"{name} number", number)
+            for name, lsb, number in zip(("patch", "minor", "major"), (0, 8, 16), reversed(VERSION), strict=True)
+        ),
+        "version of the control interface",
+    ),
+    _word("CONTENT_ID", 0x048, Access.RO, "identifier of the configuration that was built"),
+    *(
+        _word(name, _CONFIG_BASE + WORD_BYTES * index, Access.RO, doc)
+        for index, (name, doc) in enumerate(CONFIG_WORDS.items())
+    ),
+    Register(
+        "STATUS",
+        0x080,
+        Access.RO,
+        (
+            Field("code", 0, 4, Access.RO, "first error of the current or last run, see the table of error codes"),
+            Field("busy", 8, 1, Access.RO, "a run is requested or in progress; the opposite of CTRL.idle"),
+        ),
+        "state of the engine",
+    ),
+    _word("ERROR_ADDRESS_LO", 0x084, Access.RO, "address that belongs to STATUS.code, bits 31..0"),
+    _word("ERROR_ADDRESS_HI", 0x088, Access.RO, "address that belongs to STATUS.code, bits 63..32"),
+    *(
+        _word(f"{name}_{half}", _COUNTER_BASE + 8 * index + offset, Access.RO, f"{doc}, bits {bits}", latched_by=latch)
+        for index, (name, doc) in enumerate(COUNTERS.items())
+        for half, offset, bits, latch in (("LO", 0, "31..0", None), ("HI", 4, "63..32", f"{name}_LO"))
+    ),
+)
+"""Every register of an engine with one weight port, in address order."""
+
+MAX_PORTS = 4
+_PORT_BASE = 0x090
+
+
+def weights_registers(port):
+    """Names of the registers that hold the low and the high half of the address of a weight port's image."""
+    return tuple(f"WEIGHTS{port or ''}_{half}" for half in ("LO", "HI"))
+
+
+_ERROR_PORT = Register(
+    "ERROR_PORT",
+    0x08C,
+    Access.RO,
+    (Field("port", 0, 2, Access.RO, "number of the port"),),
+    "weight port that ERROR_ADDRESS belongs to",
+)
+
+
+def port_registers(ports):
+    """What an engine with several weight ports has beyond REGISTERS, in address order; nothing with one port."""
+    words = [
+        _word(
+            name,
+            _PORT_BASE + 8 * (port - 1) + WORD_BYTES * half,
+            Access.RW,
+            f"byte address of the weight image of port {port}, bits {bits}",
+            locked=True,
+        )
+        for port in range(1, ports)
+        for half, (name, bits) in enumerate(zip(weights_registers(port), ("31..0", "63..32"), strict=True))
+    ]
+    return (_ERROR_PORT, *words) if words else ()
+
+
+def register_map(ports):
+    """Every register of an engine with so many weight ports, in address order."""
+    return tuple(sorted((*REGISTERS, *port_registers(ports)), key=lambda register: register.address))
+
+
+PROGRAM = Window(
+    "PROGRAM",
+    0x2000,
+    0x2000,
+    32,
+    5,
+    Access.WO,
+    "program memory: word w of instruction i, little-endian words; writing word 4 commits the "
+    "instruction, words 5 to 7 do not exist",
+)
+"""The program memory window; during a run a write is refused with SLVERR and has no effect."""
+
+RULES = (
+    "Every register is 32 bits wide. The two low address bits are ignored; byte enables are honoured; bits outside "
+    "of the listed fields read 0 and ignore writes.",
+    "An address that is not listed is answered with SLVERR, and a read of it with 0. No refused write has any effect.",
+    "A run lasts from the write of CTRL.start until CTRL.done is set, which is when the engine has reported done and "
+    "is no longer busy. During it the registers marked *locked* and the program window refuse writes.",
+    "Writing 1 to CTRL.start during a run does nothing and is answered OKAY: it is not remembered. Only "
+    "CTRL.auto_restart makes a run follow by itself; it is looked at when a run is done, and not followed after a "
+    "run that met an error. CTRL.start then goes on reading 1, and CTRL.idle 0, from run to run.",
+    "CTRL.done and CTRL.ready stay set until CTRL is read, also over the start of another run. An event in the cycle "
+    "of the read or write that clears its bit wins: the bit stays set.",
+    "An event sets its bit of ISR only while the bit is enabled in IER. The interrupt output is high while "
+    "GIE.enable and any bit of ISR are set.",
+    "STATUS.code, ERROR_ADDRESS and ERROR_PORT keep the first error of a run until the next run begins.",
+    "READ_BEATS is the sum over the weight ports.",
+    "Reading the low half of a counter copies its high half: the next read of the high half returns that copy, so "
+    "low, then high reads one consistent value of a running counter.",
+    "The words of an instruction are collected in one staging register that all instructions share and that keeps "
+    "them: write words 0 to 4 of one instruction, then those of the next.",
+)
+"""What the tables cannot say, a sentence or two each."""
+
+_BY_NAME = {register.name: register for register in register_map(MAX_PORTS)}
+
+
+def lookup(name):
+    """The register called `name`.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such register.
+    """
+    if name not in _BY_NAME:
+        raise ConfigError("register map", f"register {name!r}", f"must be one of {', '.join(_BY_NAME)}")
+    return _BY_NAME[name]
+
+
+def to_json(ports=1):
+    """The map of an engine with so many weight ports as JSON text; addresses, masks and reset values are numbers."""
+    registers = [
+        {
+            "name": r.name,
+            "address": r.address,
+            "access": r.access,
+            "reset": r.reset,
+            "locked": r.locked,
+            "latched_by": r.latched_by,
+            "doc": r.doc,
+            "fields": [
+                {"name": f.name, "lsb": f.lsb, "width": f.width, "access": f.access, "reset": f.reset, "doc": f.doc}
+                for f in r.fields
+            ],
+        }
+        for r in register_map(ports)
+    ]
+    windows = [
+        {
+            "name": w.name,
+            "address": w.address,
+            "size": w.size,
+            "stride": w.stride,
+            "words": w.words,
+            "access": w.access,
+            "doc": w.doc,
+        }
+        for w in (PROGRAM,)
+    ]
+    errors = [{"name": code.name, "code": code.value, "doc": ERROR_DOC[code]} for code in ErrorCode]
+    return (
+        json.dumps(
+            {
+                "address_bits": ADDRESS_BITS,
+                "version": list(VERSION),
+                "registers": registers,
+                "windows": windows,
+                "error_codes": errors,
+            },
+            indent=2,
+        )
+        + "\n"
+    )
+
+
+def to_c_header(ports=1):
+    """The map of an engine with so many weight ports as a C header.
+
+    Offsets, field positions, masks, reset values and error codes.
+    """
+    lines = [
+        "/* Register map of the lstm-hw control port; generated, do not edit. */",
+        "#ifndef LSTM_HW_REGISTERS_H",
+        "#define LSTM_HW_REGISTERS_H",
+    ]
+
+    def define(name, value, doc=""):
+        lines.append(f"#define LSTM_HW_{name} {value}" + (f" /* {doc} */" if doc else ""))
+
+    for register in register_map(ports):
+        lines.append("")
+        define(f"{register.name}_OFFSET", f"0x{register.address:03x}u", register.doc)
+        define(f"{register.name}_RESET", f"0x{register.reset:08x}u")
+        for field in register.fields:
+            name = f"{register.name}_{field.name.upper()}"
+            define(f"{name}_LSB", field.lsb, field.doc)
+            define(f"{name}_MASK", f"0x{field.mask:08x}u")
+    lines.append("")
+    define(f"{PROGRAM.name}_OFFSET", f"0x{PROGRAM.address:03x}u", PROGRAM.doc)
+    define(f"{PROGRAM.name}_SIZE", f"0x{PROGRAM.size:x}u")
+    define(f"{PROGRAM.name}_STRIDE", f"{PROGRAM.stride}u")
+    define(f"{PROGRAM.name}_WORDS", f"{PROGRAM.words}u")
+    lines.append("")
+    for code in ErrorCode:
+        define(f"ERROR_{code.name}", f"{code.value}u", ERROR_DOC[code])
+    return "\n".join([*lines, "", "#endif", ""])
+
+
+def _table(headings, rows):
+    """Lines of a Markdown table."""
+    return [f"| {' | '.join(map(str, row))} |" for row in (headings, ["---"] * len(headings), *rows)]
+
+
+def _bits(field):
+    """Bit range of a field, as in a data sheet."""
+    return str(field.lsb) if field.width == 1 else f"{field.lsb + field.width - 1}:{field.lsb}"
+
+
+def to_markdown(ports=1):
+    """The map of an engine with so many weight ports as a Markdown page.
+
+    Registers, their fields, the program window, error codes and rules, and what further ports would add.
+    """
+
+    def rows(registers):
+        return [
+            (f"0x{r.address:03X}", r.name, r.access, f"0x{r.reset:X}", "locked" if r.locked else "", r.doc)
+            for r in registers
+        ]
+
+    headings = ("address", "name", "access", "reset", "run", "meaning")
+    further = [r for r in port_registers(MAX_PORTS) if r not in port_registers(ports)]
+    fields = [
+        (r.name, _bits(f), f.name, f.access, f.doc)
+        for r in register_map(ports)
+        if len(r.fields) > 1 or r.width < 32
+        for f in r.fields
+    ]
+    window = [
+        (
+            f"0x{PROGRAM.address:X} + {PROGRAM.stride} i + {WORD_BYTES} w",
+            PROGRAM.name,
+            PROGRAM.access,
+            f"0 to {PROGRAM.entries - 1}, below PROGRAM_LENGTH",
+            f"0 to {PROGRAM.words - 1}",
+            PROGRAM.doc,
+        )
+    ]
+    return "\n".join(
+        [
+            "# Registers of the control port",
+            "",
+            "Generated from `lstm_hw/machine/registers.py` by `python -m lstm_hw.machine.registers markdown`; do not "
+            "edit.",
+            "",
+            f"The control port is an AXI4-Lite slave of 32 data bits and {ADDRESS_BITS} address bits. CONTENT_ID and "
+            "the words that follow it, up to AXI_DATA_BITS, hold the values of the configuration; the table says 0.",
+            "",
+            *_table(headings, rows(register_map(ports))),
+            "",
+            *(
+                [
+                    "## Further weight ports",
+                    "",
+                    "An engine with 2 or 4 weight ports has these as well, as far as it has the ports.",
+                    "",
+                    *_table(headings, rows(further)),
+                    "",
+                ]
+                if further
+                else []
+            ),
+            "## Fields",
+            "",
+            "Registers that are not listed are one field of 32 bits.",
+            "",
+            *_table(("register", "bits", "field", "access", "meaning"), fields),
+            "",
+            *_table(("access", "meaning"), ACCESS_DOC.items()),
+            "",
+            "## Program window",
+            "",
+            *_table(("address", "name", "access", "instruction i", "word w", "meaning"), window),
+            "",
+            "## Error codes",
+            "",
+            *_table(("STATUS.code", "name", "meaning"), [(c.value, c.name, ERROR_DOC[c]) for c in ErrorCode]),
+            "",
+            "## Rules",
+            "",
+            *(f"- {rule}" for rule in RULES),
+            "",
+        ]
+    )
+
+
+def main():
+    """Print the map in the format named on the command line."""
+    writers = {"json": to_json, "c": to_c_header, "markdown": to_markdown}
+    parser = argparse.ArgumentParser(prog="python -m lstm_hw.machine.registers", description="Print the register map.")
+    parser.add_argument("format", choices=writers)
+    parser.add_argument("--ports", type=int, choices=(1, 2, MAX_PORTS), default=1, help="weight ports of the engine")
+    arguments = parser.parse_args()
+    print(writers[arguments.format](arguments.ports), end="")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,476 @@
+"""The Python API: a project is a trained model on its way to hardware, one method a step.
+
+Every step does what it needs of the steps before it, once; the command line is a thin shell over this.
+"""
+
+import json
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+
+from ..errors import ConfigError, InputError
+from ..files import to_json, whole_folder, write_file, write_json
+from ..gateware.top import Top
+from ..machine import registers
+from ..machine.pack import pack, to_bytes
+from ..model.float_model import FloatModel
+from ..model.load import load as load_model
+from ..model.quantize import QuantConfig, quantize
+from ..model.reference import checked_sequences, float_reference, integer_reference
+from ..plan.dense import ResidentPlanner
+from ..plan.sizing import engine_formats, network_of, size_engine, stored_weight_bits
+from ..proof.checker import check
+from ..proof.cycles import Cycles, long_steps
+from ..proof.timeline import timeline
+from ..verify.simulate import TOPLEVEL, Measured, expect, play
+from ..verilog.emit import write_verilog
+from ..verilog.synthesis import Synthesis
+from .dataset import Dataset, NpzFile
+from .score import score
+from .settings import ModelSection, OutputSection, ProjectConfig
+
+PLANNERS = {"resident": ResidentPlanner}
+"""Planners by the name of their schedule."""
+
+
+def convert(
+    source, *, calibration=None, x=None, labels=None, quantize=None, engine=None, name=None, output=None, progress=None
+):
+    """Start a project.
+
+    Parameters
+    ----------
+    source : path-like, ProjectConfig or FloatModel
+        A configuration file (``.toml``), a trained model's file, or either already read.
+    calibration : array (N, T, Lx), optional
+        Inputs that number formats are chosen from; must be given unless a configuration file names a data set.
+    x : array (N, T, Lx), optional
+        Test inputs.
+    labels : int array (N,), optional
+        Their classes.
+    quantize : QuantConfig or dict, optional
+        Instead of the configuration file's section.
+    engine : dict, optional
+        EngineConfig fields, added to the configuration file's section.
+    name : str, optional
+        Name of the project and of its folder.
+    output : path-like, optional
+        Folder of all projects' results, ``build`` unless the configuration file says otherwise.
+    progress : callable, optional
+        Called as ``progress(label)`` when a long step starts; returns a context manager whose value is called as
+        ``value(done, total)``.
+
+    Returns
+    -------
+    Project
+
+    Raises
+    ------
+    ConfigError, FormatError
+        The configuration breaks a rule.
+    ModelError
+        The model file is not usable.
+    InputError
+        The arrays do not fit together.
+    """
+    model = source if isinstance(source, FloatModel) else None
+    if isinstance(source, ProjectConfig):
+        config = source
+    elif model is None and Path(source).suffix == ".toml":
+        config = ProjectConfig.load(source)
+    else:
+        path = Path(model.source if model else source)
+        config = ProjectConfig(name or path.stem.replace(".", "_").replace(" ", "_"), ModelSection(str(path)))
+    changes = {}
+    if quantize is not None:
+        changes["quantize"] = quantize if isinstance(quantize, QuantConfig) else QuantConfig.from_dict(quantize)
+    if engine is not None:
+        changes["engine"] = MappingProxyType({**config.engine, **engine})
+    if name is not None:
+        changes["name"] = name
+    if output is not None:
+        changes["output"] = OutputSection(str(output))
+    data = None if calibration is None else Dataset(calibration, x, labels)
+    return Project(replace(config, **changes), model, data, progress)
+
+
+load = convert
+"""The same under the name that those who start from a file look for."""
+
+
+class Project:
+    """A trained model with everything that follows from it; see :func:`convert`.
+
+    Parameters
+    ----------
+    config : ProjectConfig
+    model : FloatModel, optional
+        Instead of the configuration's file.
+    data : Dataset, optional
+        Instead of the configuration's file.
+    progress : callable, optional
+
+    Attributes
+    ----------
+    folder : Path
+        Where results are written.
+    """
+
+    def __init__(self, config, model=None, data=None, progress=None):
+        self.config, self.folder = config, config.build
+        self._model, self._data = model, data
+        self._progress = progress or (lambda label: nullcontext(None))
+
+    # Inputs
+
+    @cached_property
+    def model(self):
+        """The trained model (FloatModel)."""
+        return self._model or load_model(self.config.model_path, self.config.model.gate_order)
+
+    @cached_property
+    def data(self):
+        """Calibration and test inputs (Dataset)."""
+        if self._data is not None:
+            return self._data
+        section = self.config.data
+        if section is None:
+            raise InputError("calibration", "not given", "must be given, by a [data] section or to convert()")
+        file = NpzFile(self.config.data_path)
+        scale = section.input_scale
+        if isinstance(scale, str):
+            scale = file.read(scale)
+            if scale.shape != () or scale.dtype.kind not in "iuf" or not np.isfinite(scale):
+                raise InputError(
+                    f"{file.path}: {section.input_scale}",
+                    f"shape {scale.shape} of {scale.dtype}",
+                    "must be one finite number",
+                )
+        x, labels = file.read(section.x)[: section.images], None
+        if section.labels is not None:
+            labels = file.read(section.labels)[: section.images]
+        try:
+            return Dataset(_scaled(file.read(section.calibration), scale), _scaled(x, scale), labels)
+        except InputError as error:
+            raise InputError(f"{file.path}: {error.subject}", error.found, error.rule) from error
+
+    @property
+    def x(self):
+        """Test inputs (N, T, Lx) in real numbers.
+
+        Raises
+        ------
+        InputError
+            There are none.
+        """
+        if self.data.x is None:
+            raise InputError("x", "no test inputs", "must be given, by a [data] section or to convert()")
+        return checked_sequences("x", self.data.x, self.model.input_size)
+
+    # Numbers
+
+    @cached_property
+    def qmodel(self):
+        """The quantised model (QuantModel)."""
+        with self._progress("quantise") as progress:
+            return quantize(self.model, self.data.calibration, self.config.quantize, progress)
+
+    def quantize(self):
+        """Choose number formats and round the weights.
+
+        Returns
+        -------
+        QuantModel
+
+        Raises
+        ------
+        FormatError
+            A given format cannot hold the values.
+        """
+        return self.qmodel
+
+    def predict(self, x, stored=False):
+        """Outputs with the bits of the hardware, by the integer reference.
+
+        Parameters
+        ----------
+        x : float array (N, T, Lx)
+        stored : bool
+            Return stored integers of ``qmodel.output_format`` instead of real numbers.
+
+        Returns
+        -------
+        array
+            (N, O), (N, T, O) or (N, T, H), as the model has its head on the last step, on every step or not at all.
+        """
+        x = checked_sequences("x", x, self.model.input_size)
+        outputs, _ = integer_reference(self.qmodel, self.qmodel.quantize_input(x))
+        return outputs if stored else self.qmodel.dequantize_output(outputs)
+
+    def trace(self, x):
+        """Every layer's values in the float model and in the hardware's numbers.
+
+        Parameters
+        ----------
+        x : float array (N, T, Lx)
+
+        Returns
+        -------
+        list of dict
+            One a layer: ``pre`` (N, T, 4H), ``c`` and ``h`` (N, T, H), each a pair (float, quantised), in real numbers.
+        """
+        x = checked_sequences("x", x, self.model.input_size)
+        exact, rounded = {}, {}
+        float_reference(self.model, x, trace=exact)
+        integer_reference(self.qmodel, self.qmodel.quantize_input(x), trace=rounded)
+        return [
+            {
+                name: (exact[number][name], getattr(layer, number_format).to_float(rounded[number][name]))
+                for name, number_format in (("pre", "preact"), ("c", "cell"), ("h", "hidden"))
+            }
+            for number, layer in enumerate(self.qmodel.layers)
+        ]
+
+    def accuracy(self):
+        """Share of the test sequences whose largest output is at the label.
+
+        Returns
+        -------
+        dict or None
+            ``float``, ``integer`` and ``sequences``, their number; None without labels.
+        """
+        labels = self.data.labels
+        if labels is None:
+            return None
+        exact, _ = float_reference(self.model, self.x)
+        return {
+            "float": score(exact, labels),
+            "integer": score(self.predict(self.x, stored=True), labels),
+            "sequences": len(labels),
+        }
+
+    # Hardware
+
+    @cached_property
+    def engine(self):
+        """The engine's configuration (EngineConfig): what is given, and what follows from the model."""
+        given, formats = dict(self.config.engine), engine_formats(self.qmodel)
+        for name, value in formats.items():
+            if name in given and given[name] != value:
+                raise ConfigError(f"engine.{name}", given[name], f"must be {value}, as the model was quantised")
+        stored = stored_weight_bits(self.qmodel)
+        weight_bits = given.setdefault("weight_bits", stored)
+        if weight_bits not in (8, 16) or weight_bits < stored:
+            raise ConfigError(
+                "engine.weight_bits",
+                weight_bits,
+                f"must be {stored} for weights of quantize.weight_bits" if stored == 16 else "must be 8 or 16",
+            )
+        return size_engine(network_of(self.qmodel, weight_bits), **{**formats, **given})
+
+    @cached_property
+    def plan(self):
+        """The program and the layout of the weight image (Plan), checked."""
+        engine = self.engine
+        if self.config.plan.schedule not in PLANNERS:
+            raise ConfigError("plan.schedule", repr(self.config.plan.schedule), f"must be one of {', '.join(PLANNERS)}")
+        with self._progress("plan"):
+            plan = PLANNERS[self.config.plan.schedule](network_of(self.qmodel, engine.weight_bits), engine).plan()
+            check(plan)
+        return plan
+
+    @cached_property
+    def words(self):
+        """The weight image: int64 array (words, R)."""
+        layers = [*self.qmodel.layers, *([self.qmodel.head] if self.qmodel.head is not None else [])]
+        return pack(self.plan.image, layers, self.engine)
+
+    def estimate(self, steps=None):
+        """Cycles by the cycle model, without simulating anything.
+
+        Parameters
+        ----------
+        steps : int, optional
+            Time steps of a sequence; those of the test inputs without it.
+
+        Returns
+        -------
+        Cycles
+        """
+        steps = self._steps(steps)
+        run, _ = timeline(self.plan, steps)
+        long, _ = timeline(self.plan, long_steps(steps))
+        load, _ = timeline(self.plan, 1, clear=False, entry="load")
+        return self._cycles(load.to_dict(), run.to_dict(), long.to_dict(), steps)
+
+    def write_estimate(self, steps=None):
+        """Write ``estimate.json``: the cycles of :meth:`estimate`, returned."""
+        cycles = self.estimate(steps)
+        write_json(self.folder / "estimate.json", cycles.to_dict())
+        return cycles
+
+    def generate(self):
+        """Write the Verilog and all that software needs to use it.
+
+        Returns
+        -------
+        Path
+            The folder: ``lstm_engine.v``, ``engine.json`` (the configuration with its content id), ``registers.json``,
+            ``registers.h``, ``registers.md``, ``program.lst`` and ``program.json``, ``weights.bin`` (the weight image)
+            and ``weights.json`` (its layout).
+        """
+        plan, engine = self.plan, self.engine
+        self.write_settings()
+        folder = self.folder / "hardware"
+        with self._progress("generate") as progress, whole_folder(folder) as new:
+            write_verilog(new / f"{TOPLEVEL}.v", Top(engine), TOPLEVEL)
+            if progress:
+                progress(1, 2)
+            image = to_bytes(self.words, engine)
+            files = {
+                "engine.json": to_json({"content_id": f"{engine.content_id:#010x}", **engine.to_dict()}),
+                "registers.json": registers.to_json(engine.axi_ports),
+                "registers.h": registers.to_c_header(engine.axi_ports),
+                "registers.md": registers.to_markdown(engine.axi_ports),
+                "program.lst": plan.program.listing(),
+                "program.json": plan.program.to_json() + "\n",
+                "weights.bin": image,
+                "weights.json": to_json(
+                    {
+                        "bytes": len(image),
+                        "ports": engine.axi_ports,
+                        "word_bytes": engine.word_bytes,
+                        "weight_bits": engine.weight_bits,
+                        "tiles": [
+                            {"word": offset, "words": tile.words, **vars(tile)}
+                            for tile, offset in zip(plan.image.tiles, plan.image.offsets, strict=True)
+                        ],
+                    }
+                ),
+            }
+            for file, content in files.items():
+                write_file(new / file, content)
+            if progress:
+                progress(2, 2)
+        self.verilog = folder / f"{TOPLEVEL}.v"
+        return folder
+
+    @cached_property
+    def verilog(self):
+        """The emitted Verilog's path; emits it first."""
+        return self.generate() / f"{TOPLEVEL}.v"
+
+    def write_settings(self):
+        """Write ``quantized.safetensors`` and ``resolved.toml``, the configuration with every key spelled out."""
+        write_file(self.folder / "resolved.toml", self.config.to_toml(self.folder, self.engine))
+        self.qmodel.save(self.folder / "quantized.safetensors")
+        return self.folder
+
+    # Checks
+
+    def simulate(self, images=None, simulator=None, waves=False, stress=None):
+        """Run test sequences through the Verilog and compare every output bit and cycle count.
+
+        Parameters
+        ----------
+        images : int, optional
+            Sequences, from the first.
+        simulator : {"verilator", "icarus"}, optional
+        waves : bool
+            Record every signal.
+        stress : Stress, optional
+            Pauses of streams and memory; cycle counts are not compared then.
+
+        Returns
+        -------
+        Measured
+
+        Raises
+        ------
+        VerificationError
+            The Verilog, the interpreter and the integer reference do not agree.
+        """
+        section = self.config.simulate
+        if images is not None and images < 1:
+            raise ConfigError("images", images, "must be at least 1")
+        x = self.qmodel.quantize_input(self.x[: images or section.images])
+        verilog, folder = self.verilog, self.folder / "simulation"
+        with self._progress("interpret") as progress:
+            expected = expect(self.plan, self.words, self.qmodel, x, stress or section.stress, progress)
+        with self._progress("simulate") as progress, whole_folder(folder) as new:
+            measured = play(
+                expected,
+                verilog,
+                new,
+                simulator=simulator or section.simulator,
+                seed=section.seed,
+                waves=waves,
+                timeout=section.timeout,
+                cache=section.cache,
+                progress=progress,
+            )
+            write_json(new / "results.json", {"identity": self.identity, **measured.to_dict()})
+        self.measured = measured
+        return measured
+
+    @cached_property
+    def measured(self):
+        """What the last simulation of this very hardware and model measured, or None."""
+        try:
+            kept = json.loads((self.folder / "simulation" / "results.json").read_text())
+            return Measured.from_dict(kept) if kept["identity"] == self.identity else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    @property
+    def identity(self):
+        """What a simulation's results belong to: digests of the quantised model, the engine and the program."""
+        return {
+            "model": self.qmodel.digest(),
+            "content_id": f"{self.engine.content_id:#010x}",
+            "program": [f"{word:x}" for word in self.plan.program.encoded()],
+        }
+
+    def cycles_measured(self, measured):
+        """The counters of a simulation as Cycles."""
+        return self._cycles(measured.load, measured.run, measured.long, measured.steps)
+
+    def synthesis(self):
+        """A Yosys run that counts resources (:class:`~lstm_hw.verilog.synthesis.Synthesis`), to be used in ``with``."""
+        return Synthesis(self.verilog, TOPLEVEL, self.config.report.family, self.config.output.dir)
+
+    def report(self, resources=None):
+        """Write the report: ``report.json``, ``report.md`` and plots.
+
+        Parameters
+        ----------
+        resources : dict, optional
+            The result of :meth:`synthesis`.
+
+        Returns
+        -------
+        Report
+        """
+        from .report import Report
+
+        with self._progress("report"):
+            return Report.of(self, resources).write(self.folder / "report", plots=self.config.report.plots)
+
+    def _steps(self, steps=None):
+        if steps is None:
+            return (self.data.x if self.data.x is not None else self.data.calibration).shape[1]
+        if steps < 1:
+            raise ConfigError("steps", steps, "must be at least 1")
+        return steps
+
+    def _cycles(self, load, run, long, steps):
+        return Cycles(load, run, long, steps, self.plan.network.macs(steps) * self.engine.contexts, self.engine.lanes)
+
+
+def _scaled(values, scale):
+    # What is not numeric is refused by the data set, with the array's name.
+    return values * scale if values.dtype.kind in "iuf" else values

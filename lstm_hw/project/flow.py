@@ -1,0 +1,113 @@
+"""The whole flow: a list of named steps, each of which leaves something in the project's folder."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Context:
+    """What the steps of one flow share.
+
+    Parameters
+    ----------
+    project : Project
+    simulator : str or None
+        Instead of the configuration's.
+    images : int or None
+        Test sequences to simulate, instead of the configuration's number.
+    """
+
+    project: object
+    simulator: str | None = None
+    images: int | None = None
+    background: ExitStack = field(default_factory=ExitStack)
+    synthesis: object = None
+    report: object = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of the flow.
+
+    Parameters
+    ----------
+    name : str
+        The command line's verb.
+    doc : str
+        What it does, for people.
+    artefacts : tuple of str
+        What it leaves in the project's folder.
+    action : callable
+        Does it, on a Context.
+    """
+
+    name: str
+    doc: str
+    artefacts: tuple
+    action: Callable
+
+
+def _generate(context):
+    context.project.generate()
+    if context.project.config.report.synthesis:
+        # Yosys takes longer than the simulation: it goes on beside it.
+        context.synthesis = context.background.enter_context(context.project.synthesis())
+
+
+def _report(context):
+    context.report = context.project.report(context.synthesis.result() if context.synthesis else None)
+
+
+STEPS = (
+    Step(
+        "quantize",
+        "choose number formats and round the weights",
+        ("quantized.safetensors", "resolved.toml"),
+        lambda context: context.project.write_settings(),
+    ),
+    Step(
+        "estimate",
+        "plan, check the plan and count cycles",
+        ("estimate.json",),
+        lambda context: context.project.write_estimate(),
+    ),
+    Step("generate", "emit the Verilog, the register map, the program and the weight image", ("hardware/",), _generate),
+    Step(
+        "simulate",
+        "compare every bit and cycle of the Verilog with the references",
+        ("simulation/",),
+        lambda context: context.project.simulate(context.images, context.simulator),
+    ),
+    Step("report", "count resources, collect figures and draw plots", ("report/",), _report),
+)
+
+
+def run(project, on_step=None, simulator=None, images=None):
+    """Run all steps.
+
+    Parameters
+    ----------
+    project : Project
+    on_step : callable, optional
+        Called as ``on_step(step)`` before each.
+    simulator : {"verilator", "icarus"}, optional
+    images : int, optional
+        Test sequences to simulate.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    LstmHwError
+        A step failed; nothing of it is left half written.
+    """
+    context = Context(project, simulator, images)
+    with context.background:
+        for step in STEPS:
+            if on_step:
+                on_step(step)
+            step.action(context)
+    return context.report

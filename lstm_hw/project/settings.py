@@ -1,0 +1,366 @@
+"""Configuration files: TOML in, one frozen object out, with errors that name file, key and rule.
+
+Every section is a frozen dataclass whose fields are the keys. Paths of inputs are relative to the configuration file,
+those of outputs to the current folder.
+"""
+
+import os
+import re
+import tomllib
+import types
+import typing
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+
+from ..errors import ConfigError, LstmHwError
+from ..machine.config import EngineConfig
+from ..machine.formats import QFormat
+from ..model.quantize import QuantConfig
+from ..verify.scenario import Stress
+from . import toml
+
+RESERVED_NAMES = ("sim", "bench")
+"""Folders of the output folder that are no project's."""
+
+
+def _key(default, doc):
+    return field(default=default, metadata={"doc": doc})
+
+
+@dataclass(frozen=True)
+class ModelSection:
+    """[model]: the trained model."""
+
+    path: str = _key(MISSING, "file with the trained weights")
+    gate_order: str | None = _key(None, "order of the stacked gates, as 'ifgo', where the file does not say it")
+
+
+@dataclass(frozen=True)
+class PlanSection:
+    """[plan]: how the model runs on the engine."""
+
+    schedule: str = _key("resident", "planner; resident keeps all weights on chip")
+
+
+@dataclass(frozen=True)
+class DataSection:
+    """[data]: an npz file with calibration and test inputs, of shape (sequences, steps, inputs)."""
+
+    path: str = _key(MISSING, "npz file")
+    x: str = _key("x", "array of test inputs")
+    labels: str | None = _key(None, "array of the right classes, one integer a sequence, for accuracies")
+    calibration: str = _key("calibration", "array of inputs that number formats are chosen from")
+    input_scale: float | str = _key(1.0, "factor from stored to real inputs: a number, or the array that holds it")
+    images: int | None = _key(None, "test sequences to use; all without it")
+
+    def __post_init__(self):
+        if self.images is not None and self.images < 1:
+            raise ConfigError("data.images", self.images, "must be at least 1")
+
+
+@dataclass(frozen=True)
+class SimulateSection:
+    """[simulate]: the simulation of the Verilog."""
+
+    simulator: str = _key("verilator", "verilator or icarus")
+    images: int = _key(100, "test sequences to simulate, from the first; fewer where there are fewer")
+    seed: int = _key(1, "seed of the pauses and of what has no initial value")
+    x_idle: float = _key(0.0, "probability that the input stream is idle in a cycle")
+    y_stall: float = _key(0.0, "probability that the output stream is not taken in a cycle")
+    memory_stall: float = _key(0.0, "probability that the memory holds back a request or a beat in a cycle")
+    memory_latency: int = _key(0, "cycles that the memory takes longer to answer a request")
+    timeout: float = _key(3600.0, "seconds after which the simulation counts as failed")
+    cache: str = _key("build/sim", "folder of compiled designs")
+
+    def __post_init__(self):
+        rules = [
+            ("simulator", self.simulator in ("verilator", "icarus"), "must be verilator or icarus"),
+            ("images", self.images >= 1, "must be at least 1"),
+            ("seed", 0 <= self.seed < 1 << 31, "must be between 0 and 2**31 - 1"),
+            ("memory_latency", 0 <= self.memory_latency <= 10000, "must be between 0 and 10000"),
+            ("timeout", self.timeout > 0, "must be above 0"),
+        ]
+        rules += [
+            (name, 0 <= getattr(self, name) < 1, "must be at least 0 and below 1")
+            for name in ("x_idle", "y_stall", "memory_stall")
+        ]
+        for name, holds, rule in rules:
+            if not holds:
+                raise ConfigError(f"simulate.{name}", repr(getattr(self, name)), rule)
+
+    @property
+    def stress(self):
+        return Stress(self.x_idle, self.y_stall, self.memory_stall, self.seed, self.memory_latency)
+
+
+@dataclass(frozen=True)
+class ReportSection:
+    """[report]: what the report holds beside cycles and accuracies."""
+
+    synthesis: bool = _key(True, "count DSPs, block RAMs and LUTs with Yosys")
+    family: str = _key("xc7", "what is synthesised for: xc7 or ecp5")
+    plots: bool = _key(True, "draw plots")
+
+    def __post_init__(self):
+        if self.family not in ("xc7", "ecp5"):
+            raise ConfigError("report.family", repr(self.family), "must be xc7 or ecp5")
+
+
+@dataclass(frozen=True)
+class OutputSection:
+    """[output]: where results go."""
+
+    dir: str = _key("build", "folder, relative to the current one; results are in <dir>/<name>")
+
+
+@dataclass(frozen=True)
+class ProjectConfig:
+    """A whole configuration file.
+
+    Parameters
+    ----------
+    name : str
+        Names the results' folder; the stem of the file, unless given.
+    model : ModelSection
+    quantize : QuantConfig
+    plan : PlanSection
+    engine : dict
+        Fields of EngineConfig that are given; the others follow from the model.
+    data : DataSection or None
+    simulate : SimulateSection
+    report : ReportSection
+    output : OutputSection
+    folder : Path
+        What the paths of inputs are relative to.
+
+    Raises
+    ------
+    ConfigError
+        A value is out of range.
+    """
+
+    name: str
+    model: ModelSection
+    quantize: QuantConfig = field(default_factory=QuantConfig)
+    plan: PlanSection = field(default_factory=PlanSection)
+    engine: types.MappingProxyType = field(default_factory=lambda: types.MappingProxyType({}))
+    data: DataSection | None = None
+    simulate: SimulateSection = field(default_factory=SimulateSection)
+    report: ReportSection = field(default_factory=ReportSection)
+    output: OutputSection = field(default_factory=OutputSection)
+    folder: Path = Path()
+
+    def __post_init__(self):
+        if not re.fullmatch(r"[A-Za-z]\w*(-\w+)*", self.name, re.ASCII) or self.name in RESERVED_NAMES:
+            rule = f"must be letters, digits, _ and -, and none of {', '.join(RESERVED_NAMES)}"
+            raise ConfigError("name", repr(self.name), rule)
+
+    @property
+    def model_path(self):
+        return self.folder / self.model.path
+
+    @property
+    def data_path(self):
+        return self.folder / self.data.path if self.data else None
+
+    @property
+    def build(self):
+        """Folder of the results."""
+        return Path(self.output.dir) / self.name
+
+    @classmethod
+    def load(cls, path):
+        """Read a configuration file.
+
+        Raises
+        ------
+        ConfigError
+            The file is missing or no TOML, a section or key is unknown, a value has the wrong type or range.
+        FormatError
+            A number format is malformed.
+        """
+        path = Path(path)
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(path, error.strerror or str(error), "must be a readable TOML file") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise ConfigError(path, str(error), "must be TOML") from error
+        try:
+            return cls.from_dict(values, path)
+        except LstmHwError as error:
+            raise type(error)(f"{path}: {error.subject}", error.found, error.rule) from error
+
+    @classmethod
+    def from_dict(cls, values, path):
+        """A configuration from the tables of a file; ``path`` gives the folder and the name, unless that is in it."""
+        path, values = Path(path), dict(values)
+        _refuse_unknown("", values, ("name", *SECTIONS))
+        name = _typed("name", values.pop("name", path.stem), str)
+        for section, table in values.items():
+            if not isinstance(table, dict):
+                raise ConfigError(section, repr(table), f"must be a section, [{section}]")
+        if "model" not in values:
+            raise ConfigError("model", "missing", "must be a section, [model], with the path of the trained model")
+        read = {section: SECTIONS[section](section, table) for section, table in values.items()}
+        return cls(name=name, folder=path.parent, **read)
+
+    def to_toml(self, folder, engine=None):
+        """The configuration as the text of a file in ``folder``, every key spelled out.
+
+        Parameters
+        ----------
+        folder : path-like
+            Where the text will be: paths of inputs are written relative to it.
+        engine : EngineConfig, optional
+            The engine that followed, instead of the given fields alone.
+        """
+
+        def section(value):
+            return {f.name: getattr(value, f.name) for f in fields(value)}
+
+        def moved(table, path):
+            return table | {"path": Path(os.path.relpath(path, folder)).as_posix()}
+
+        tables = {
+            "name": self.name,
+            "model": moved(section(self.model), self.model_path),
+            "quantize": self.quantize.to_dict(),
+            "plan": section(self.plan),
+            "engine": engine.to_dict() if engine else {k: _plain(v) for k, v in self.engine.items()},
+            "data": moved(section(self.data), self.data_path) if self.data else None,
+        }
+        tables |= {name: section(getattr(self, name)) for name in ("simulate", "report", "output")}
+        return toml.dumps({name: table for name, table in tables.items() if table is not None})
+
+
+def _plain(value):
+    return str(value) if isinstance(value, QFormat) else list(value) if isinstance(value, tuple) else value
+
+
+def _refuse_unknown(section, values, known):
+    for name in values:
+        if name not in known:
+            subject = f"{section}.{name}" if section else name
+            raise ConfigError(subject, "unknown key", f"must be one of {', '.join(known)}")
+
+
+def _typed(subject, value, wanted):
+    """``value`` as the type that a field is annotated with."""
+    choices = typing.get_args(wanted) or (wanted,)
+    if type(value) is int and float in choices and int not in choices:
+        value = float(value)
+    if isinstance(value, str) and QFormat in choices:
+        return QFormat.parse(value)
+    if isinstance(value, list) and tuple in choices and all(type(item) is int for item in value):
+        return tuple(value)
+    if type(value) in choices and not (isinstance(value, float) and value - value != 0):
+        return value
+    names = {
+        QFormat: "a number format such as 'Q3.12'",
+        tuple: "a list of integers",
+        str: "a string",
+        int: "an integer",
+        float: "a number",
+        bool: "true or false",
+    }
+    raise ConfigError(subject, repr(value), f"must be {' or '.join(names[c] for c in choices if c in names)}")
+
+
+def _values(cls, section, table):
+    types_of = {f.name: f.type for f in fields(cls)}
+    _refuse_unknown(section, table, tuple(types_of))
+    return {name: _typed(f"{section}.{name}", value, types_of[name]) for name, value in table.items()}
+
+
+def _reader(cls):
+    """A function of section and table that returns ``cls``."""
+
+    def read(section, table):
+        values = _values(cls, section, table)
+        for f in fields(cls):
+            if f.default is MISSING and f.name not in values:
+                raise ConfigError(f"{section}.{f.name}", "missing", f"must be given: {f.metadata['doc']}")
+        return cls(**values)
+
+    return read
+
+
+def _read_engine(section, table):
+    return types.MappingProxyType(_values(EngineConfig, section, table))
+
+
+SECTIONS = {
+    "model": _reader(ModelSection),
+    "quantize": _reader(QuantConfig),
+    "plan": _reader(PlanSection),
+    "engine": _read_engine,
+    "data": _reader(DataSection),
+    "simulate": _reader(SimulateSection),
+    "report": _reader(ReportSection),
+    "output": _reader(OutputSection),
+}
+"""Section -> the function that reads it."""
+
+
+DERIVED = (
+    "weight_bits",
+    "operand_bits",
+    "accumulator_bits",
+    "weight_words",
+    "h_elements",
+    "x_elements",
+    "x_per_beat",
+    "accumulators",
+    "finish_entries",
+    "states",
+    "axi_data_bits",
+    "shifts",
+    "activation",
+    "preact",
+    "activated",
+    "hidden",
+)
+"""Engine fields that follow from the model unless given."""
+
+
+def to_markdown():
+    """The keys of a configuration file as a page: section, key, default, meaning."""
+    classes = {
+        "model": ModelSection,
+        "data": DataSection,
+        "quantize": QuantConfig,
+        "plan": PlanSection,
+        "engine": EngineConfig,
+        "simulate": SimulateSection,
+        "report": ReportSection,
+        "output": OutputSection,
+    }
+    lines = [
+        "# Configuration file",
+        "",
+        "Generated from `lstm_hw/project/settings.py` by `python -m lstm_hw.project.settings`; do not edit.",
+        "",
+        "A TOML file. `name` at the top names the results' folder; without it, that is the file's stem. Paths of "
+        "inputs are relative to the file, those of outputs to the current folder. `lstm-hw quantize` writes the "
+        "file with every key spelled out to `build/<name>/resolved.toml`.",
+        "",
+    ]
+    for section, cls in classes.items():
+        lines += [f"## [{section}]", "", "| key | default | meaning |", "| --- | --- | --- |"]
+        lines += [f"| {f.name} | {_default(section, f)} | {f.metadata['doc']} |" for f in fields(cls)] + [""]
+    return "\n".join(lines)
+
+
+def _default(section, f):
+    if f.default is MISSING:
+        return "must be given"
+    if section == "engine" and f.name in DERIVED:
+        return "from the model"
+    if f.default is None:
+        return "none"
+    return f"`{str(f.default).lower() if isinstance(f.default, bool) else f.default}`"
+
+
+if __name__ == "__main__":
+    print(to_markdown(), end="")

@@ -1,0 +1,623 @@
+"""The checker: proves about a program, without arithmetic, that it computes the network.
+
+It executes commands in program order on *names* instead of numbers: every weight word knows which
+layer, part, row block and column it is, every operand which vector, step and element, every
+accumulator which products it holds. It proves that
+
+- every finished row block holds each product of its step exactly once, and nothing else;
+- nothing is read before it exists, where "exists" is what the tokens that the lanes waited for
+  guarantee, not what the order of the program suggests;
+- nothing is overwritten while an earlier command may still read it;
+- no buffer holds more than it has room for, so that no unit waits for a command that cannot come;
+- every output element is sent once, in order, with tlast where a vector ends.
+"""
+
+from collections import deque
+from copy import copy
+
+import numpy as np
+
+from ..errors import ProgramError
+from ..machine.isa import MODE_LINEAR, MODE_ZERO, REGISTERS, SPACE_CONSTANT, SPACE_H, SPACE_X
+from ..machine.pack import top_exponent
+
+PARTS = {"x": 0, "h": 1, "bias": 2}
+NOBODY = -(1 << 30)
+"""Step of a vector that was never written."""
+ZERO, ANY = -2, -1
+"""Layer and sequence of an element that was set to zero: it can stand for any element of the zero state."""
+RUN_GAP = 1 << 20
+"""Distance of the step numbers of unrelated sequences."""
+
+
+def check(plan, steps=3):
+    """Prove a plan for a few runs: loading, a run from zero state, one that goes on, single steps.
+
+    Parameters
+    ----------
+    plan : Plan
+    steps : int
+        Time steps of the longer runs, unless the plan has its own.
+
+    Returns
+    -------
+    int
+        Products proved.
+
+    Raises
+    ------
+    ProgramError
+        Names the program address, what was found there and the rule that it breaks.
+    """
+    checker = Checker(plan)
+    if "load" in plan.program.entries:
+        checker.run("load", 0, False)
+    runs = ((steps, True), (1, False), (steps + 1, False), (1, True), (2, True))
+    if plan.steps:
+        runs = (plan.steps, True), (plan.steps, False), (plan.steps, True)
+    for count, clear in runs:
+        checker.run("run", count, clear)
+    return checker.products
+
+
+class Partial:
+    """What an accumulator holds: products of one row block, counted a column."""
+
+    def __init__(self):
+        self.layer = self.block = self.counts = None
+        self.x = self.h = None  # (sequence, step) of the vectors multiplied so far
+
+    def clone(self):
+        other = copy(self)
+        other.counts = None if self.counts is None else self.counts.copy()
+        return other
+
+
+class Checker:
+    """Symbolic engine; :func:`check` is the way in."""
+
+    def __init__(self, plan):
+        self.plan, self.config, self.network = plan, plan.config, plan.network
+        config = plan.config
+        self.layers = plan.network.layers
+        self.bias_exponents = [
+            np.repeat([e for e, _ in s.bias_columns], [c for _, c in s.bias_columns]) for s in self.layers
+        ]
+        self.image = (
+            np.concatenate([self._names(tile) for tile in plan.image.tiles])
+            if plan.image.tiles
+            else np.zeros((0, 4), int)
+        )
+        self.weights = np.full((config.weight_words, 4), -1)
+        self.weight_token = np.full(config.weight_words, -1)
+        self.weight_reader = np.full(config.weight_words, -1)
+        # Vector elements: (layer, sequence, step, element); x is layer -1.
+        self.vectors = {
+            SPACE_H: np.full((config.contexts, config.h_elements, 4), NOBODY),
+            SPACE_X: np.full((config.contexts, config.x_elements, 4), NOBODY),
+        }
+        self.token = {space: np.full(v.shape[:2], -1) for space, v in self.vectors.items()}
+        self.reader = {space: np.full(v.shape[:2], -1) for space, v in self.vectors.items()}
+        self.states = np.full((config.states, 4), NOBODY)
+        self.state_token = np.full(config.states, -1)
+        self.accumulators = [
+            [Partial() if entry == 0 else None for _ in range(config.contexts)] for entry in range(config.accumulators)
+        ]
+        self.sums = [None] * config.contexts
+        self.registers = [0] * REGISTERS
+        self.step, self.slot, self.products = 0, 0, 0
+        self.produced, self.used = {SPACE_H: 0}, {SPACE_H: 0}
+
+    @staticmethod
+    def _names(tile):
+        block, column = np.meshgrid(
+            np.arange(tile.first_block, tile.first_block + tile.blocks),
+            np.arange(tile.first_column, tile.first_column + tile.columns),
+            indexing="ij",
+        )
+        return np.stack(
+            [np.full(block.size, tile.layer), np.full(block.size, PARTS[tile.part]), block.ravel(), column.ravel()], 1
+        )
+
+    def run(self, entry, steps, clear):
+        """Check one run."""
+        if clear:
+            self.step += RUN_GAP
+            self.used[SPACE_H] = self.produced[SPACE_H] = 0
+        self.clear, self.first_step, self.steps = clear, self.step, steps
+        self.produced[SPACE_X] = self.used[SPACE_X] = 0
+        # Whatever earlier runs left can be read: they ended.
+        for names in (*self.token.values(), *self.reader.values()):
+            names[:] = -1
+        self.weight_token[:] = self.weight_reader[:] = self.state_token[:] = -1
+        self.guaranteed = {SPACE_H: 0, SPACE_X: 0}
+        self.fresh = self.fresh_used = 0
+        self.ring, self.ring_room, self.buffers = deque(), 0, 0
+        self.frees, self.x_waits, self.vector, self.input_safe = [], 0, 0, -1
+        self.finished, self.emitted = deque(), []
+        handlers = {
+            "RING": self._ring,
+            "BUFFERS": self._buffers,
+            "INPUT": self._input,
+            "LOAD": self._load,
+            "MAC": self._mac,
+            "CELL": self._cell,
+        }
+        for command in self.plan.program.run(entry, steps, clear, self.registers):
+            if command.op != "HALT":
+                handlers[command.op](command)
+        self.step += steps
+        self._end(entry)
+
+    def _fail(self, command, found, rule):
+        raise ProgramError(f"program address {command.at} ({command.op})" if command else "program", found, rule)
+
+    def _require(self, holds, command, found, rule):
+        if not holds:
+            self._fail(command, found, rule)
+
+    def _ring(self, command):
+        self._require(
+            not self.ring, command, f"{len(self.ring)} words in the ring", "must be empty when the ring is set up"
+        )
+        self.ring_room = self.config.weight_words - command.base
+
+    def _buffers(self, command):
+        self.buffers = command.count
+
+    def _input(self, command):
+        config = self.config
+        if command.wait:
+            waited = self.x_waits - self.buffers
+            self._require(
+                waited < len(self.frees), command, "no x vector is ever free", "must follow the MAC that frees one"
+            )
+            # Inputs run in order: what one waited for holds for all that follow.
+            self.input_safe = max(self.input_safe, self.frees[waited] if waited >= 0 else -1)
+            self.x_waits += 1
+        per_beat = 1 if command.spread else config.x_per_beat
+        stride = -(-command.elements // per_beat) * per_beat
+        for vector in range(command.repeats + 1):
+            self._vector(command, slice(command.target + vector * stride, None))
+
+    def _vector(self, command, where):
+        """One vector (or piece of one) from the stream."""
+        space, config = SPACE_X, self.config
+        where = slice(where.start, where.start + command.elements)
+        self._require(
+            where.stop <= config.x_elements,
+            command,
+            f"x elements up to {where.stop - 1}",
+            f"must stay below {config.x_elements}",
+        )
+        first, elements, step, sequence = self._piece(command)
+        self._require(
+            command.elements == elements,
+            command,
+            f"{command.elements} elements",
+            f"must be the {elements} that come next",
+        )
+        banks = range(config.contexts) if command.spread else [command.bank]
+        for bank in banks:
+            reader = self.reader[space][bank, where].max()
+            self._require(
+                reader <= self.input_safe,
+                command,
+                f"x elements {where.start}.. may still be read",
+                "must wait for the vector to be free",
+            )
+            names = self.vectors[space][bank, where]
+            names[:, 0], names[:, 1] = -1, sequence + (bank if command.spread else 0)
+            names[:, 2], names[:, 3] = self.first_step + step, first + np.arange(elements)
+            self.token[space][bank, where] = self.produced[space] + np.arange(command.elements)
+        self.produced[space] += command.elements
+        self.vector += 1
+
+    def _piece(self, command):
+        """What the x stream brings next: (first column, columns, step, sequence of the first context)."""
+        side_by_side = self.config.contexts if command.spread else 1
+        number, group = divmod(self.vector, self.plan.sequences // side_by_side)
+        if self.plan.x_order is None:
+            return 0, self.layers[0].inputs, number, group * side_by_side
+        step, first, columns = self.plan.x_order[number]
+        return first, columns, step, group * side_by_side
+
+    def _load(self, command):
+        per_word = self.config.beats_per_word
+        first, count = command.offset // per_word, command.beats // per_word
+        self._require(
+            command.offset % per_word == 0 and command.beats % per_word == 0 and first + count <= len(self.image),
+            command,
+            f"beats {command.offset} + {command.beats}",
+            "must be whole words inside the image",
+        )
+        if command.stream:
+            self._require(self.ring_room, command, "no ring", "must follow RING")
+            self.ring.extend(range(first, first + count))
+            return
+        where = slice(command.base, command.base + count)
+        self._require(
+            where.stop <= self.config.weight_words,
+            command,
+            f"words up to {where.stop - 1}",
+            f"must stay below {self.config.weight_words}",
+        )
+        self._require(
+            self.weight_reader[where].max(initial=-1) < 0,
+            command,
+            f"words {where.start}.. may still be read",
+            "must not overwrite words that this run has used",
+        )
+        self.weights[where] = self.image[first : first + count]
+        self.weight_token[where] = self.fresh + np.arange(count)
+        self.fresh += count
+
+    def _mac(self, command):
+        count = command.slots * command.columns
+        if not count:
+            return
+        self._require(command.store + command.finish <= 1, command, "store and finish", "must not be together")
+        top = top_exponent(self.config.operand_bits)
+        self._require(
+            command.space != SPACE_CONSTANT or command.operand <= top,
+            command,
+            f"constant 2**{command.operand}",
+            f"must be at most 2**{top}",
+        )
+        contexts = [k for k in range(self.config.contexts) if command.mask >> k & 1]
+        if contexts or command.stream or command.fresh:
+            words = self._words(command, count).reshape(command.slots, command.columns, 4)
+        self._wait(command)
+        if contexts:
+            for slot in range(command.slots):
+                self._slot(command, slot, words[slot], contexts)
+        else:
+            self._require(
+                not command.finish, command, "finish without contexts", "must hand sums of a context to the cell unit"
+            )
+            self.sums = [None] * self.config.contexts
+        if command.free:
+            self.frees.append(self.slot - 1)
+        if command.stream and command.release:
+            for _ in range(command.weight + count):
+                self.ring.popleft()
+
+    def _words(self, command, count):
+        """Names of the weight words; they must be guaranteed to be there."""
+        if command.stream:
+            self._require(
+                command.weight + count <= self.ring_room,
+                command,
+                f"a window of {command.weight + count} words",
+                f"must fit the ring of {self.ring_room}",
+            )
+            self._require(
+                command.weight + count <= len(self.ring),
+                command,
+                f"{len(self.ring)} words in the ring",
+                f"must be at least {command.weight + count}: a LOAD is missing",
+            )
+            return self.image[[self.ring[command.weight + n] for n in range(count)]]
+        where = slice(command.weight, command.weight + count)
+        self._require(
+            where.stop <= self.config.weight_words,
+            command,
+            f"words up to {where.stop - 1}",
+            f"must stay below {self.config.weight_words}",
+        )
+        if command.fresh:
+            expected = self.fresh_used + np.arange(count)
+            self._require(
+                self.fresh_used + count <= self.fresh,
+                command,
+                "waits for words that no LOAD brings",
+                "must follow its LOAD",
+            )
+            self._require(
+                (self.weight_token[where] <= expected).all(),
+                command,
+                f"words {where.start}.. in another order than loaded",
+                "must wait for words in the order of arrival",
+            )
+            self.fresh_used += count
+        else:
+            late = self.weight_token[where].max(initial=-1)
+            self._require(
+                late < self.fresh_used,
+                command,
+                f"words {where.start}.. may not have arrived",
+                "must wait for them (fresh)",
+            )
+        self.weight_reader[where] = self.slot
+        return self.weights[where]
+
+    def _wait(self, command):
+        """Account for the operand tokens that the first slot waits for."""
+        if command.space == SPACE_CONSTANT or not command.wait:
+            return
+        space = command.space
+        need = self.used[space] + command.offset + command.columns
+        self._require(
+            need <= self.produced[space],
+            command,
+            f"token {need} of {self.produced[space]}",
+            "must not wait for what no earlier command produces",
+        )
+        self.guaranteed[space] = max(self.guaranteed[space], need)
+        if command.take:
+            self.used[space] += command.offset + command.columns
+
+    def _slot(self, command, slot, words, contexts):
+        layer, part, block = words[0, :3]
+        self._require(
+            layer >= 0 and (words[:, :3] == words[0, :3]).all() and (np.diff(words[:, 3]) == 1).all(),
+            command,
+            f"slot {slot} mixes words",
+            "must be columns of one row block that were loaded",
+        )
+        columns = words[:, 3]
+        # Columns that only fill the tile have zero weights: it does not matter what they multiply.
+        columns = columns[columns < self._columns_of(layer, part)]
+        if command.load:
+            entry = command.source + (0 if command.hold else slot)
+            self._require(
+                entry < self.config.accumulators,
+                command,
+                f"accumulator entry {entry}",
+                f"must stay below {self.config.accumulators}",
+            )
+            for k in contexts:
+                source = self.accumulators[entry][k]
+                self._require(
+                    source is not None, command, f"accumulator entry {entry}", "must be written before it is read"
+                )
+                self.sums[k] = source.clone()
+        for k in contexts:
+            partial = self.sums[k]
+            self._require(
+                partial is not None,
+                command,
+                f"sum of context {k}",
+                "must start from an entry or go on in the same contexts",
+            )
+            self._add(command, partial, k, layer, part, block, columns)
+        for k in set(range(self.config.contexts)) - set(contexts):
+            self.sums[k] = None
+        if command.store:
+            entry = command.target + slot
+            self._require(
+                0 < entry < self.config.accumulators,
+                command,
+                f"accumulator entry {entry}",
+                f"must be between 1 and {self.config.accumulators - 1} (entry 0 stays zero)",
+            )
+            for k in contexts:
+                self.accumulators[entry][k] = self.sums[k].clone()
+        if command.finish:
+            self.finished.append((self.slot, self.guaranteed[SPACE_H], {k: self.sums[k].clone() for k in contexts}))
+            self._require(
+                len(self.finished) <= self.config.finish_entries,
+                command,
+                f"{len(self.finished)} finished row blocks",
+                f"must fit {self.config.finish_entries} entries until their CELL comes",
+            )
+        self.slot += 1
+
+    def _columns_of(self, layer, part):
+        shape = self.layers[layer]
+        return {0: shape.inputs, 1: shape.outputs, 2: len(self.bias_exponents[layer])}[int(part)]
+
+    def _add(self, command, partial, k, layer, part, block, columns):
+        """Add the products of one slot of one context."""
+        shape = self.layers[layer]
+        bias = len(self.bias_exponents[layer])
+        if partial.counts is None:
+            partial.layer, partial.block, partial.counts = layer, block, np.zeros(shape.columns + bias, dtype=np.int16)
+        self._require(
+            (partial.layer, partial.block) == (layer, block),
+            command,
+            f"row block {block} of layer {layer} added to row block {partial.block} of layer {partial.layer}",
+            "must match",
+        )
+        first = {0: 0, 1: shape.inputs, 2: shape.columns}[int(part)]
+        partial.counts[first + columns] += 1
+        self.products += columns.size
+        if part == PARTS["bias"]:
+            self._require(
+                command.space == SPACE_CONSTANT
+                and (self.bias_exponents[layer][columns] == (command.operand & 15)).all(),
+                command,
+                f"bias columns of layer {layer}",
+                "must be multiplied by their constants",
+            )
+            return
+        self._require(
+            command.space != SPACE_CONSTANT, command, "weights times a constant", "must be multiplied by x or h"
+        )
+        vector = self._operands(command, k, columns)
+        if vector[0] == ZERO and part:
+            vector = layer, ANY, vector[2]
+        wanted = -1 if layer == 0 and part == 0 else (layer if part else layer - 1)
+        self._require(vector[0] == wanted, command, f"vector of layer {vector[0]}", f"must be of layer {wanted}")
+        kind = "h" if part else "x"
+        before = getattr(partial, kind)
+        self._require(
+            before in (None, vector[1:]),
+            command,
+            f"step {vector[2]} added to products of {before}",
+            "must be of one sequence and step",
+        )
+        setattr(partial, kind, vector[1:])
+
+    def _operands(self, command, k, columns):
+        """(layer, sequence, step) of the operands of context k; they must be guaranteed to be there."""
+        space, bank = command.space, (k + command.rotate) % self.config.contexts
+        names = self.vectors[space][bank]
+        where = slice(command.operand, command.operand + columns.size)
+        self._require(
+            where.stop <= len(names), command, f"operands up to {where.stop - 1}", f"must stay below {len(names)}"
+        )
+        found = names[where]
+        zero = (found[:, 0] == ZERO).all()
+        self._require(
+            zero or (found[:, :3] == found[0, :3]).all() and (found[:, 3] == columns).all(),
+            command,
+            f"operands {where.start}.. of context {k}",
+            "must be the elements that the columns multiply",
+        )
+        late = self.token[space][bank, where].max()
+        self._require(
+            late < self.guaranteed[space],
+            command,
+            f"operands {where.start}.. of context {k} may not exist yet",
+            "must wait for their tokens",
+        )
+        self.reader[space][bank, where] = self.slot
+        return tuple(int(v) for v in found[0, :3])
+
+    def _cell(self, command):
+        contexts = [k for k in range(self.config.contexts) if command.mask >> k & 1]
+        self._require(
+            command.mode != MODE_ZERO or not command.emit,
+            command,
+            "zero state on the output stream",
+            "must not be sent",
+        )
+        per_block = self.config.units_per_block * (4 if command.mode == MODE_LINEAR else 1)
+        blocks = []  # row blocks of this command, each with its contexts' number
+        for first in range(0, command.units, per_block):
+            units = np.arange(first, min(command.units, first + per_block))
+            if command.mode == MODE_ZERO:
+                done = -1, 0, None
+            else:
+                self._require(self.finished, command, "no finished row block", "must follow the MAC that finishes it")
+                done = self.finished.popleft()
+                blocks.append(next(iter(done[2].values())).block)
+                self._require(
+                    blocks[-1] - blocks[0] == len(blocks) - 1,
+                    command,
+                    f"row block {blocks[-1]} behind {blocks[0]}",
+                    "must be one row block after the other",
+                )
+            for position, k in enumerate(contexts):
+                self._unit_range(command, k, position, units, done, per_block * (blocks[0] if blocks else 0))
+            if command.signal and command.mode != MODE_LINEAR:
+                self.produced[SPACE_H] += len(units)
+
+    def _unit_range(self, command, k, position, units, done, first_unit):
+        """Units of one row block of one context, counted from the command's first, which is ``first_unit``."""
+        slot, guaranteed, sums = done
+        if command.mode == MODE_ZERO:
+            layer, sequence, step = ZERO, ANY, self.first_step - 1
+        else:
+            self._require(k in sums, command, f"context {k} of a finished row block", "must have been finished")
+            partial = sums[k]
+            layer, sequence, step = self._complete(command, partial)
+        named = first_unit + units
+        if command.mode == MODE_LINEAR:
+            self._emit(command, layer, sequence, step, named)
+            return
+        states = command.state + units + command.state_stride * position
+        self._require(
+            states.max() < self.config.states, command, f"state {states.max()}", f"must stay below {self.config.states}"
+        )
+        if command.mode != MODE_ZERO:
+            expected = np.stack([np.full(units.size, v) for v in (layer, sequence, step - 1)] + [named], 1)
+            found = self.states[states]
+            zero = (found[:, 0] == ZERO) & (found[:, 2] == step - 1)
+            self._require(
+                ((found == expected).all(axis=1) | zero).all(),
+                command,
+                f"c of layer {layer} for step {step}",
+                "must be of the step before",
+            )
+            self._require(
+                self.state_token[states].max() < guaranteed,
+                command,
+                f"c of layer {layer} may not be written yet",
+                "must be separated by the h that was written after it",
+            )
+        self.states[states] = np.stack([np.full(units.size, v) for v in (layer, sequence, step)] + [named], 1)
+        tokens = self.produced[SPACE_H] + np.arange(units.size)
+        self.state_token[states] = tokens
+        if command.write:
+            where = slice(command.target + units[0], command.target + units[-1] + 1)
+            self._require(
+                where.stop <= self.config.h_elements,
+                command,
+                f"h elements up to {where.stop - 1}",
+                f"must stay below {self.config.h_elements}",
+            )
+            self._require(
+                self.reader[SPACE_H][k, where].max() <= slot,
+                command,
+                f"h elements {where.start}.. may still be read",
+                "must not be written before their last reader",
+            )
+            self.vectors[SPACE_H][k, where] = self.states[states]
+            # Without a signal nothing in this run can wait for the elements.
+            self.token[SPACE_H][k, where] = tokens if command.signal else 1 << 60
+        if command.emit:
+            self._emit(command, layer, sequence, step, named)
+
+    def _complete(self, command, partial):
+        """A finished row block must hold every product once; returns (layer, sequence, step)."""
+        layer = partial.layer
+        shape = self.layers[layer]
+        sequence, step = partial.x
+        counts = partial.counts.copy()
+        from_zero = self.clear and step == self.first_step and shape.kind == "lstm"
+        if from_zero:
+            # Products of the zero state may be left out.
+            counts[shape.inputs : shape.columns] |= counts[shape.inputs : shape.columns] == 0
+        wrong = np.flatnonzero(counts != 1)
+        if wrong.size:
+            first = next(start for start in (shape.columns, shape.inputs, 0) if wrong[0] >= start)
+            kind = {shape.columns: "bias", shape.inputs: "h", 0: "x"}[first]
+            times = partial.counts[wrong[0]]
+            self._fail(
+                command,
+                f"{kind} column {wrong[0] - first} of row block {partial.block} of layer {layer} counted {times} times",
+                "must be counted exactly once",
+            )
+        expected = [(sequence, step - 1)] + [(ANY, step - 1), None] * from_zero
+        self._require(
+            shape.kind == "linear" or partial.h in expected,
+            command,
+            f"h of step {partial.h} with x of step {partial.x}",
+            "must be of the step before",
+        )
+        return layer, sequence, step
+
+    def _emit(self, command, layer, sequence, step, units):
+        if command.emit:
+            self.emitted.extend((int(layer), sequence, step, int(u)) for u in units)
+
+    def _end(self, entry):
+        """What must hold when a run is over."""
+        self._require(
+            not self.ring,
+            None,
+            f"entry {entry!r} leaves {len(self.ring)} words in the ring",
+            "must use and release all",
+        )
+        self._require(
+            not self.finished,
+            None,
+            f"entry {entry!r} leaves {len(self.finished)} finished row blocks",
+            "must hand all to a CELL",
+        )
+        if not self.steps:
+            return
+        last = len(self.layers) - 1
+        every = self.network.head is None or self.network.head_every_step
+        steps = range(self.first_step, self.step) if every else [self.step - 1]
+        wanted = [
+            (last, q, s, u) for s in steps for q in range(self.plan.sequences) for u in range(self.network.output_size)
+        ]
+        self._require(
+            sorted(self.emitted) == sorted(wanted),
+            None,
+            f"entry {entry!r} sends {len(self.emitted)} outputs",
+            f"must send the {len(wanted)} of the last layer, each once",
+        )

@@ -1,0 +1,73 @@
+"""Figures that follow from cycle counters, the same for estimated and measured ones."""
+
+from dataclasses import dataclass
+
+from ..machine.config import SERIAL_SLOTS
+
+STALLS = ("stall_weights", "stall_h", "stall_x", "stall_output")
+
+
+def long_steps(steps):
+    """Steps of a run that is compared with one of ``steps``: at least as many again.
+
+    A step may end in any of the slots that the cell unit gives in turn, and the end of a run then waits for a few
+    cycles more or less. After as many steps as there are slots, or a multiple, the slot is the same again.
+    """
+    return steps + -(-steps // SERIAL_SLOTS) * SERIAL_SLOTS
+
+
+@dataclass(frozen=True)
+class Cycles:
+    """Counters of three runs, with what is needed to make sense of them.
+
+    Parameters
+    ----------
+    load, run, long : dict
+        Counters (name -> cycles) of loading the weights, of a run and of one over :func:`long_steps`.
+    steps : int
+        Time steps of the run.
+    macs : int
+        Useful multiply-accumulates of the run, over all contexts.
+    lanes : int
+    """
+
+    load: dict
+    run: dict
+    long: dict
+    steps: int
+    macs: int
+    lanes: int
+
+    @property
+    def per_step(self):
+        """Cycles of the run for each of its steps, start and end of the run included."""
+        return self.run["cycles"] / self.steps
+
+    @property
+    def per_further_step(self):
+        """Cycles that a longer run takes for each further step."""
+        return (self.long["cycles"] - self.run["cycles"]) / (long_steps(self.steps) - self.steps)
+
+    @property
+    def interstep_stalls(self):
+        """Cycles for each further step in which the lanes wait between its columns or for its first one."""
+        short, long = (sum(counters[name] for name in STALLS) for counters in (self.run, self.long))
+        return (long - short) / (long_steps(self.steps) - self.steps)
+
+    @property
+    def utilisation(self):
+        """Share of all lanes' cycles of the run that form a product that the model needs."""
+        return self.macs / (self.lanes * self.run["cycles"])
+
+    def to_dict(self):
+        """JSON-able values; the ratios are rounded to six digits behind the point."""
+        ratios = ("per_step", "per_further_step", "interstep_stalls", "utilisation")
+        return {
+            "steps": self.steps,
+            "macs": self.macs,
+            "lanes": self.lanes,
+            **{name: round(getattr(self, name), 6) for name in ratios},
+            "run": self.run,
+            "load": self.load,
+            "long": self.long,
+        }

@@ -1,0 +1,240 @@
+"""The program interpreter: executes a program tile by tile in numpy, with the bits of the hardware.
+
+It runs commands in program order. The hardware runs them in parallel, held in order by tokens; that
+both give the same is what the checker proves.
+"""
+
+import numpy as np
+
+from ..errors import InputError, ProgramError
+from ..machine.activation import make_activation
+from ..machine.config import GATES
+from ..machine.formats import QFormat
+from ..machine.isa import MODE_LINEAR, MODE_ZERO, REGISTERS, SPACE_CONSTANT, SPACE_X
+from .timing import Timing
+
+
+class Interpreter:
+    """An engine in software: state survives from run to run, as in the hardware.
+
+    Parameters
+    ----------
+    config : EngineConfig
+    program : Program
+    words : int array (words, R)
+        The weight image.
+    memory : MemoryModel, optional
+        What the weight port meets; it matters for cycles only.
+
+    Attributes
+    ----------
+    timing : Timing
+        Cycles and counters of the last run.
+    """
+
+    def __init__(self, config, program, words, memory=None):
+        self.config, self.program, self.memory = config, program, memory
+        self.image = np.asarray(words, dtype=np.float64)
+        lanes = (config.rows, config.contexts)
+        self.weights = np.zeros((config.weight_words, config.rows))
+        self.h = np.zeros((config.contexts, config.h_elements), dtype=np.int64)
+        self.x = np.zeros((config.contexts, config.x_elements), dtype=np.int64)
+        self.c = np.zeros(config.states, dtype=np.int64)
+        self.accumulators = np.zeros((config.accumulators, *lanes), dtype=np.int64)
+        self.sums = np.zeros(lanes, dtype=np.int64)
+        self.registers = [0] * REGISTERS
+        self.activation = make_activation(config.activation, config.preact, config.activated)
+        self.timing = None
+        self._tokens = 0  # h tokens that the run before left
+
+    def run(self, entry, steps=1, clear=False, x=()):
+        """Run from an entry to HALT.
+
+        Parameters
+        ----------
+        entry : str
+        steps : int
+        clear : bool
+        x : int array (beats, elements a beat)
+            The beats of the input stream, in order.
+
+        Returns
+        -------
+        list of int lists
+            The packets of the output stream.
+
+        Raises
+        ------
+        InputError
+            The x stream holds too few or too many beats.
+        ProgramError
+            The program reads or writes outside of a memory.
+        """
+        self.beats = np.asarray(x, dtype=np.int64).reshape(-1, self.config.x_per_beat)
+        self.taken = 0
+        self.finished, self.packets, self.packet = [], [], []
+        self.stream = np.zeros(0, dtype=np.int64)
+        self.timing = Timing(self.config, self.memory, 0 if clear else self._tokens)
+        handlers = {"INPUT": self._input, "LOAD": self._load, "MAC": self._mac, "CELL": self._cell}
+        for command in self.program.run(entry, steps, clear, self.registers):
+            if command.op in handlers:
+                handlers[command.op](command)
+            self.timing.execute(command)
+        self._tokens = self.timing.h_left
+        if self.taken != len(self.beats):
+            raise InputError("x stream", f"{len(self.beats)} beats given, {self.taken} taken", "must be equal")
+        return self.packets
+
+    def _slice(self, command, name, start, count, limit):
+        if start + count > limit:
+            raise ProgramError(
+                f"program address {command.at}", f"{name} {start}..{start + count - 1}", f"must stay below {limit}"
+            )
+        return slice(start, start + count)
+
+    def _input(self, command):
+        per_beat = 1 if command.spread else self.config.x_per_beat
+        beats = (command.repeats + 1) * -(-command.elements // per_beat)
+        if self.taken + beats > len(self.beats):
+            raise InputError("x stream", f"{len(self.beats)} beats", f"must have at least {self.taken + beats}")
+        data = self.beats[self.taken : self.taken + beats]
+        self.taken += beats
+        where = self._slice(command, "x elements", command.target, beats * per_beat, self.config.x_elements)
+        if command.spread:
+            columns = np.minimum(np.arange(self.config.contexts), self.config.x_per_beat - 1)
+            self.x[:, where] = data[:, columns].T
+        else:
+            self.x[command.bank, where] = data.reshape(-1)
+
+    def _load(self, command):
+        per_word = self.config.beats_per_word
+        first, count = divmod(command.offset, per_word)[0], command.beats // per_word
+        if command.offset % per_word or command.beats % per_word or first + count > len(self.image):
+            raise ProgramError(
+                f"program address {command.at}",
+                f"beats {command.offset} + {command.beats}",
+                "must be whole words inside the image",
+            )
+        if command.stream:
+            self.stream = np.concatenate([self.stream, np.arange(first, first + count)])
+        else:
+            where = self._slice(command, "weight words", command.base, count, self.config.weight_words)
+            self.weights[where] = self.image[first : first + count]
+
+    def _mac(self, command):
+        config, count = self.config, command.slots * command.columns
+        if count == 0:
+            return
+        if command.stream:
+            where = self._slice(command, "ring words", command.weight, count, len(self.stream))
+            words = self.image[self.stream[where]]
+            if command.release:
+                self.stream = self.stream[where.stop :]
+        else:
+            words = self.weights[self._slice(command, "weight words", command.weight, count, config.weight_words)]
+        operands = self._operands(command)
+        products = np.matmul(words.reshape(command.slots, command.columns, -1).transpose(0, 2, 1), operands)
+        products = products.astype(np.int64)
+        mask = [k for k in range(config.contexts) if command.mask >> k & 1]
+        for slot in range(command.slots):
+            if command.load:
+                self.sums = self.accumulators[command.source + (0 if command.hold else slot)].copy()
+            self.sums = self.sums + products[slot]
+            if command.store:
+                self.accumulators[command.target + slot][:, mask] = self.sums[:, mask]
+            if command.finish:
+                self.finished.append(self.sums.copy())
+        if np.abs(self.sums).max() >> (config.accumulator_bits - 1):
+            raise ProgramError(
+                f"program address {command.at}",
+                f"sum {np.abs(self.sums).max()}",
+                f"must fit {config.accumulator_bits} bits",
+            )
+
+    def _operands(self, command):
+        """Operands (columns, K) as float64; products and sums of 16-bit numbers are exact in it."""
+        config = self.config
+        if command.space == SPACE_CONSTANT:
+            return np.full((command.columns, config.contexts), float(1 << (command.operand & 15)))
+        bank = self.x if command.space == SPACE_X else self.h
+        where = self._slice(command, "operands", command.operand, command.columns, bank.shape[1])
+        order = (np.arange(config.contexts) + command.rotate) % config.contexts
+        return bank[order, where].T.astype(np.float64)
+
+    def _cell(self, command):
+        config = self.config
+        contexts = [k for k in range(config.contexts) if command.mask >> k & 1]
+        if not command.units or not contexts:
+            return
+        if command.mode == MODE_ZERO:
+            self._write(
+                command,
+                contexts,
+                np.zeros((command.units, len(contexts)), dtype=np.int64),
+                np.zeros((command.units, len(contexts)), dtype=np.int64),
+            )
+            return
+        gates = 1 if command.mode == MODE_LINEAR else GATES
+        blocks = -(-command.units * gates // config.rows)
+        if len(self.finished) < blocks:
+            raise ProgramError(
+                f"program address {command.at}",
+                f"{len(self.finished)} finished row blocks",
+                f"must be at least {blocks}",
+            )
+        sums = np.concatenate(self.finished[:blocks])[: command.units * gates][:, contexts]
+        del self.finished[:blocks]
+        preact = config.preact.requantize(sums, config.shifts[command.scale] + config.preact.fraction)
+        if command.mode == MODE_LINEAR:
+            # The cell unit drains four outputs at a time, and the contexts in turn.
+            for first in range(0, command.units, GATES):
+                self._emit(command, preact[first : first + GATES].T.ravel())
+            self._end_packet(command)
+            return
+        gate = preact.reshape(command.units, GATES, len(contexts))
+        i, f, g, o = (self.activation.compute(gate[:, n], n == 2) for n in range(GATES))
+        states = self._states(command, contexts)
+        a, c = config.activated.fraction, config.preact.fraction
+        fraction = max(a + c, 2 * a)
+        new_c = config.preact.requantize(
+            (f * self.c[states] << fraction - a - c) + (i * g << fraction - 2 * a), fraction
+        )
+        h = config.hidden.requantize(o * self.activation.compute(new_c, True), 2 * a)
+        self._write(command, contexts, new_c, h)
+        if command.emit:
+            for unit in h:
+                self._emit(command, unit)
+            self._end_packet(command)
+
+    def _states(self, command, contexts):
+        """Addresses of c (units, contexts of the mask)."""
+        states = command.state + np.arange(command.units)[:, None] + command.state_stride * np.arange(len(contexts))
+        if states.max() >= self.config.states:
+            raise ProgramError(
+                f"program address {command.at}", f"state {states.max()}", f"must stay below {self.config.states}"
+            )
+        return states
+
+    def _write(self, command, contexts, c, h):
+        self.c[self._states(command, contexts)] = c
+        if command.write:
+            where = self._slice(command, "h elements", command.target, command.units, self.config.h_elements)
+            self.h[contexts, where] = h.T
+
+    def _emit(self, command, values):
+        if command.emit:
+            self.packet.extend(int(v) for v in values)
+
+    def _end_packet(self, command):
+        if command.emit and command.last:
+            self.packets.append(self.packet)
+            self.packet = []
+
+
+def output_format(config, layer):
+    """Format of what a layer sends to the output stream: h for LSTM layers, the layer's own otherwise."""
+    return (
+        config.hidden
+        if hasattr(layer, "w_x")
+        else QFormat(15 - layer.output_format.fraction, layer.output_format.fraction)
+    )

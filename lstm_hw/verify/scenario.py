@@ -1,0 +1,186 @@
+"""Scenarios: everything that a simulation of the emitted Verilog needs, in one folder.
+
+The package writes a scenario, the cocotb bench reads it: configuration, program, weight image, the
+runs with their input beats and what they must answer. Both sides use this module, so the file
+format exists once.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ..machine.config import PAGE_BYTES, EngineConfig
+from ..proof.load_timing import MemoryModel
+
+BENCH_MEMORY = MemoryModel(latency=2)
+"""What the weight port meets in the bench when nothing is held back (cocotbext-axi's memory)."""
+FILE, IMAGE, VECTORS = "scenario.json", "weights.bin", "vectors.npz"
+
+
+@dataclass
+class Run:
+    """One run of the engine.
+
+    Parameters
+    ----------
+    entry : int
+        Program address.
+    steps : int
+    clear : bool
+    x : int array (beats, elements a beat)
+    lasts : int array (beats,)
+        1 where a beat carries tlast.
+    outputs : list of int lists
+        Expected packets of the output stream.
+    counters : dict or None
+        Expected counters; compared when streams and memory run without pauses.
+    """
+
+    entry: int
+    steps: int
+    clear: bool
+    x: np.ndarray
+    lasts: np.ndarray
+    outputs: list
+    counters: dict | None = None
+
+
+@dataclass
+class Stress:
+    """Pauses: probabilities that x is idle, the output is not ready, and the memory holds back, in each cycle, and the
+    cycles that the memory takes longer to answer a request (of weight port p, p + 1 times as many)."""
+
+    x_idle: float = 0.0
+    y_stall: float = 0.0
+    memory_stall: float = 0.0
+    seed: int = 1
+    memory_latency: int = 0
+
+    @property
+    def quiet(self):
+        return not (self.x_idle or self.y_stall or self.memory_stall or self.memory_latency)
+
+
+@dataclass
+class Scenario:
+    """A configuration with its program, weights and runs."""
+
+    config: EngineConfig
+    program: list
+    image: bytes
+    runs: list
+    stress: Stress = field(default_factory=Stress)
+    weights_address: int = 0x10000
+
+    @property
+    def images(self):
+        """The weight image of each port."""
+        size = len(self.image) // self.config.axi_ports
+        return [self.image[port * size : (port + 1) * size] for port in range(self.config.axi_ports)]
+
+    @property
+    def addresses(self):
+        """Where the image of each port is: one behind the other, each from the start of a page on."""
+        pages = -(-len(self.image) // self.config.axi_ports // PAGE_BYTES)
+        return [self.weights_address + port * pages * PAGE_BYTES for port in range(self.config.axi_ports)]
+
+    def save(self, folder):
+        """Write the scenario to a folder."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / IMAGE).write_bytes(self.image)
+        arrays = {}
+        for n, run in enumerate(self.runs):
+            arrays |= {
+                f"x{n}": run.x,
+                f"lasts{n}": run.lasts,
+                f"y{n}": np.asarray(sum(run.outputs, []), dtype=np.int64),
+                f"lengths{n}": np.asarray([len(p) for p in run.outputs], dtype=np.int64),
+            }
+        np.savez_compressed(folder / VECTORS, **arrays)
+        (folder / FILE).write_text(
+            json.dumps(
+                {
+                    "config": self.config.to_dict(),
+                    "program": [f"{word:x}" for word in self.program],
+                    "stress": asdict(self.stress),
+                    "weights_address": self.weights_address,
+                    "runs": [
+                        {"entry": r.entry, "steps": r.steps, "clear": r.clear, "counters": r.counters}
+                        for r in self.runs
+                    ],
+                }
+            )
+        )
+
+    @classmethod
+    def load(cls, folder):
+        """Read a scenario back."""
+        folder = Path(folder)
+        values = json.loads((folder / FILE).read_text())
+        runs = []
+        with np.load(folder / VECTORS, allow_pickle=False) as arrays:
+            for n, run in enumerate(values["runs"]):
+                flat, packets = arrays[f"y{n}"].tolist(), []
+                for length in arrays[f"lengths{n}"]:
+                    packets.append(flat[:length])
+                    flat = flat[length:]
+                runs.append(
+                    Run(
+                        run["entry"],
+                        run["steps"],
+                        run["clear"],
+                        arrays[f"x{n}"],
+                        arrays[f"lasts{n}"],
+                        packets,
+                        run["counters"],
+                    )
+                )
+        return cls(
+            EngineConfig.from_dict(values["config"]),
+            [int(w, 16) for w in values["program"]],
+            (folder / IMAGE).read_bytes(),
+            runs,
+            Stress(**values["stress"]),
+            values["weights_address"],
+        )
+
+
+def pack_beats(sequences, config, order=None):
+    """x vectors to stream beats.
+
+    Parameters
+    ----------
+    sequences : int array (G * K, steps, Lx)
+        One sequence for each context, for each of G groups that take turns; a beat holds an element of each context.
+        Of fewer sequences than contexts each is a group: a beat holds consecutive elements.
+    config : EngineConfig
+    order : sequence of (step, first column, columns), optional
+        Pieces of the vectors in the order of the stream (see ``Plan.x_order``); whole vectors in time
+        order if not given.
+
+    Returns
+    -------
+    beats : int array (beats, x_per_beat)
+    lasts : int array (beats,)
+        1 where a vector ends.
+    """
+    count, steps, length = sequences.shape
+    per_beat, contexts = config.x_per_beat, config.contexts if count >= config.contexts else 1
+    groups = sequences.reshape(count // contexts, contexts, steps, length)
+    beats, lasts = [], []
+    pieces = order or [(step, 0, length) for step in range(steps)]
+    for (step, first, columns), group in ((piece, group) for piece in pieces for group in groups):
+        piece = group[:, step, first : first + columns]
+        if contexts > 1:
+            rows = np.zeros((columns, per_beat), dtype=np.int64)
+            rows[:, :contexts] = piece.T
+        else:
+            rows = np.zeros(-(-columns // per_beat) * per_beat, dtype=np.int64)
+            rows[:columns] = piece[0]
+            rows = rows.reshape(-1, per_beat)
+        beats.append(rows)
+        lasts.append(np.arange(len(rows)) == (len(rows) - 1 if first + columns == length else len(rows)))
+    return np.concatenate(beats), np.concatenate(lasts).astype(np.int64)

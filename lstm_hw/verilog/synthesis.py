@@ -1,0 +1,91 @@
+"""Resource counts by Yosys, in a process beside whatever else goes on.
+
+``python -m lstm_hw.verilog.synthesis VERILOG TOP FAMILY FOLDER`` is that process: it leaves its result where
+:func:`lstm_hw.verilog.tools.yosys_stat` finds it again.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+
+from ..errors import LstmHwError, ToolError
+from .tools import yosys_stat
+
+FIGURES = ("dsp", "bram36", "lut", "lutram", "ff", "lut_levels")
+"""What is reported of a synthesis; see :func:`lstm_hw.verilog.tools.yosys_stat`."""
+
+
+class Synthesis:
+    """A Yosys run in the background; use it in a ``with`` statement, which ends it in every case.
+
+    Parameters
+    ----------
+    verilog : path-like
+    toplevel : str
+    family : {"xc7", "ecp5"}
+    folder : path-like
+        Results are kept in its ``synth``.
+    """
+
+    def __init__(self, verilog, toplevel, family="xc7", folder="build"):
+        self.arguments = [str(verilog), toplevel, family, str(folder)]
+        self._process = None
+
+    def __enter__(self):
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "lstm_hw.verilog.synthesis", *self.arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )
+        return self
+
+    def __exit__(self, *exception):
+        process = self._process
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)  # it cleans up behind itself
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(5)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        process.stderr.close()
+
+    def result(self):
+        """Wait for the counts.
+
+        Returns
+        -------
+        dict
+            ``FIGURES``, ``family`` and ``tool``.
+
+        Raises
+        ------
+        ToolError
+            Yosys is missing or failed.
+        """
+        said = self._process.stderr.read()
+        if self._process.wait():
+            raise ToolError("synthesis", (said.strip().splitlines() or ["no message"])[-1], "must succeed")
+        stat = yosys_stat(*self.arguments)
+        return {**{name: stat[name] for name in FIGURES}, "family": self.arguments[2], "tool": stat["tool"]}
+
+
+def main(arguments):
+    """Synthesise; one line on stderr and status 1 when that fails, or is interrupted."""
+    os.nice(5)  # people wait for the simulation
+    try:
+        yosys_stat(*arguments)
+    except LstmHwError as error:
+        sys.exit(" ".join(str(error).split()))
+    except KeyboardInterrupt:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

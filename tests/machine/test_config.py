@@ -1,0 +1,177 @@
+"""Every rule of the engine's configuration, one wrong value each, and what follows from the values."""
+
+import json
+from dataclasses import fields, replace
+
+import pytest
+
+from lstm_hw.errors import ConfigError
+from lstm_hw.machine.config import EngineConfig
+from lstm_hw.machine.formats import QFormat
+from tests.builders import PAIRS
+
+WRONG = {
+    "rows": (0, 1, 2, 6, 12, 20, 24, 40),
+    "contexts": (0, 9),
+    "weight_bits": (4, 12, 32),
+    "operand_bits": (8, 18),
+    "accumulator_bits": (31, 49),
+    "weight_words": (1, (1 << 18) + 1),
+    "h_elements": (0, (1 << 16) + 1),
+    "x_elements": (0, (1 << 16) + 1),
+    "x_per_beat": (0, 3, 64, -1),
+    "accumulators": (1, 257),
+    "finish_entries": (1, 257),
+    "states": (0, (1 << 16) + 1),
+    "program_length": (1, 257),
+    "cells": (0, 3, 4, 6),
+    "axi_data_bits": (32, 96, 2048),
+    "axi_address_bits": (31, 65),
+    "outstanding": (0, 65),
+    "shifts": ((), (15,) * 17, (48,), (-17,)),
+    "axi_ports": (0, 3, 8),
+    "preact": (QFormat(3, 11),),
+    "activated": (QFormat(0, 16),),
+    "hidden": (QFormat(0, 7),),
+}
+RIGHT = {
+    "rows": (4, 8, 16, 48),
+    "contexts": (1, 8),
+    "weight_bits": (8, 16),
+    "accumulator_bits": (32, 48),
+    "weight_words": (2, 1 << 18),
+    "h_elements": (1, 1 << 16),
+    "x_elements": (1, 1 << 16),
+    "x_per_beat": (1, 32),
+    "accumulators": (2, 256),
+    "finish_entries": (2, 256),
+    "states": (1, 1 << 16),
+    "program_length": (2, 256),
+    "cells": (1, 2, 5),
+    "axi_address_bits": (32, 64),
+    "outstanding": (1, 64),
+    "shifts": ((0,) * 16, (47,), (-16,)),
+    "axi_ports": (1, 2),
+}
+
+
+def config_of(**values):
+    return EngineConfig(**{"rows": 32, "axi_data_bits": 64} | values)
+
+
+@pytest.mark.parametrize("name, value", [(name, value) for name, values in WRONG.items() for value in values])
+def test_wrong_values_are_named(name, value):
+    with pytest.raises(ConfigError, match=f"engine.{name}: .*; must (be|have)") as error:
+        config_of(**{name: value})
+    assert str(value) in str(error.value)
+
+
+@pytest.mark.parametrize("name, value", [(name, value) for name, values in RIGHT.items() for value in values])
+def test_ends_of_the_ranges(name, value):
+    assert getattr(config_of(**{name: value}), name) == value
+
+
+def test_rules_between_fields():
+    with pytest.raises(ConfigError, match="engine.x_elements: 6; must be a multiple of x_per_beat = 4"):
+        config_of(x_elements=6, x_per_beat=4)
+    with pytest.raises(ConfigError, match="engine.axi_data_bits: 256; must not exceed one weight word .* = 128 bits"):
+        config_of(rows=8, axi_data_bits=256)
+    with pytest.raises(ConfigError, match="engine.axi_data_bits: 512; must not exceed one weight word .* = 256 bits"):
+        config_of(axi_data_bits=512, axi_ports=2)
+    with pytest.raises(ConfigError, match="engine.axi_ports: 2; must divide the 3 lane groups of 16 rows"):
+        config_of(rows=48, axi_ports=2)
+    assert config_of(rows=4, weight_bits=8, axi_data_bits=64).beats_per_word == 1, "64 is always allowed"
+    with pytest.raises(ConfigError, match="engine.accumulator_bits: 31; must be between 32 and 48"):
+        config_of(accumulator_bits=31)
+    assert config_of(accumulator_bits=24, weight_bits=8).accumulator_bits == 24
+
+
+def test_pairs_of_lanes():
+    """8-bit operands go with 8-bit weights and put two lanes into a DSP slice, within its 48 bits."""
+    pairs = config_of(**PAIRS)
+    assert (pairs.lanes_per_dsp, pairs.sum_word_bits, pairs.lanes) == (2, 48, 32)
+    single = config_of(weight_bits=8)
+    assert (single.lanes_per_dsp, single.sum_word_bits) == (1, single.accumulator_bits)
+    with pytest.raises(ConfigError, match="engine.operand_bits: 8; must be 16 with weight_bits = 16"):
+        config_of(operand_bits=8, hidden=QFormat(0, 7))
+    for bits in (16, 33):
+        with pytest.raises(ConfigError, match=f"engine.accumulator_bits: {bits}; must be between 17 and 32"):
+            config_of(**PAIRS | {"accumulator_bits": bits})
+    for bits in (17, 32):
+        assert config_of(**PAIRS | {"accumulator_bits": bits}).accumulator_bits == bits
+    for name, value, width in (
+        ("hidden", QFormat(0, 15), 8),
+        ("preact", QFormat(3, 4), 16),
+        ("activated", QFormat(0, 7), 16),
+    ):
+        with pytest.raises(ConfigError, match=f"engine.{name}: {value}; must be {width} bits wide"):
+            config_of(**PAIRS | {name: value})
+
+
+def test_every_field_is_documented_and_tested():
+    for field in fields(EngineConfig):
+        assert field.metadata["doc"]
+        # The activation unit knows its own names.
+        assert field.name in WRONG or field.name == "activation"
+
+
+@pytest.mark.parametrize(
+    "rows, contexts, group_rows, groups", [(4, 1, 4, 1), (8, 3, 8, 1), (16, 2, 16, 1), (80, 8, 16, 5)]
+)
+def test_lanes(rows, contexts, group_rows, groups):
+    config = config_of(rows=rows, contexts=contexts)
+    assert (config.group_rows, config.groups, config.lanes, config.units_per_block) == (
+        group_rows,
+        groups,
+        rows * contexts,
+        rows // 4,
+    )
+
+
+@pytest.mark.parametrize(
+    "rows, weight_bits, axi, beats",
+    [(4, 8, 64, 1), (4, 16, 64, 1), (8, 16, 64, 2), (48, 16, 512, 2), (48, 8, 256, 2), (64, 16, 1024, 1)],
+)
+def test_words_and_beats(rows, weight_bits, axi, beats):
+    config = config_of(rows=rows, weight_bits=weight_bits, axi_data_bits=axi)
+    assert (config.word_bits, config.beats_per_word) == (rows * weight_bits, beats)
+    assert config.word_bytes == beats * axi // 8 and config.beat_bytes == axi // 8
+
+
+@pytest.mark.parametrize("axi", [64, 128, 256, 512])
+@pytest.mark.parametrize("words", [2, 3, 8, 100, 1024, 4096])
+def test_bursts_fit_a_page_and_half_of_the_buffer(axi, words):
+    config = config_of(axi_data_bits=axi, weight_words=words)
+    burst = config.max_burst
+    assert 1 <= burst <= 256 and burst * config.beat_bytes <= 4096
+    assert 2 * burst <= words * config.beats_per_word or burst == 1
+    longer = 2 * burst
+    assert longer > 256 or longer * config.beat_bytes > 4096 or 2 * longer > words * config.beats_per_word
+
+
+def test_dict_round_trip():
+    config = config_of(shifts=(15, 14, 13), preact=QFormat(4, 11), hidden=QFormat(1, 14, rounding="half_even"))
+    values = json.loads(json.dumps(config.to_dict()))
+    assert EngineConfig.from_dict(values) == config
+    with pytest.raises(ConfigError, match="engine.row: unknown key; must be one of"):
+        EngineConfig.from_dict(values | {"row": 3})
+
+
+def test_content_id_tells_configurations_apart():
+    config = config_of()
+    ids = {config.content_id}
+    assert config_of().content_id in ids and 0 <= config.content_id < 1 << 32
+    for name, values in RIGHT.items():
+        for value in values:
+            if value != getattr(config, name):
+                ids.add(replace(config, **{name: value}).content_id)
+    changes = sum(value != getattr(config, name) for name, values in RIGHT.items() for value in values)
+    assert len(ids) == 1 + changes
+
+
+@pytest.mark.parametrize("ports", [1, 2, 4])
+@pytest.mark.parametrize("axi, beats", [(64, 16), (256, 4), (1024, 1)])
+def test_every_port_carries_its_part_of_a_word(ports, axi, beats):
+    config = config_of(rows=64 * ports, axi_data_bits=axi, axi_ports=ports)
+    assert (config.part_bits, config.beats_per_word) == (1024, beats)
+    assert config.word_bytes == ports * 128

@@ -1,0 +1,272 @@
+"""The API end to end on tiny random models: numbers, files, the Verilog in a simulator, and what stops it."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lstm_hw
+from lstm_hw.errors import ConfigError, FormatError, InputError, ModelError, VerificationError
+from lstm_hw.machine.pack import to_bytes
+from lstm_hw.model.quant_model import QuantModel
+from lstm_hw.model.reference import float_reference
+from lstm_hw.project.score import score
+from lstm_hw.verify.scenario import Stress
+from tests.projects import float_model, tensors, write_project
+
+HARDWARE = {
+    "engine.json",
+    "lstm_engine.v",
+    "program.json",
+    "program.lst",
+    "registers.h",
+    "registers.json",
+    "registers.md",
+    "weights.bin",
+    "weights.json",
+}
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(1)
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    """A project whose Verilog has been simulated, and its folder."""
+    project = lstm_hw.convert(write_project(tmp_path_factory.mktemp("project")))
+    project.simulate()
+    return project
+
+
+def listing(folder):
+    return {path.name for path in Path(folder).iterdir()}
+
+
+def test_exports():
+    assert lstm_hw.load is lstm_hw.convert
+    assert {"convert", "load_model", "Project", "EngineConfig", "QuantConfig"} <= set(dir(lstm_hw))
+    assert all(getattr(lstm_hw, name) for name in lstm_hw.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = lstm_hw.nothing
+
+
+def test_predict_and_trace_follow_the_float_model(rng):
+    model = float_model(rng, hidden=(5, 4))
+    x = rng.uniform(-1, 1, (6, 7, 3))
+    project = lstm_hw.convert(model, calibration=x)
+    exact, _ = float_reference(model, x)
+    np.testing.assert_allclose(project.predict(x), exact, atol=2e-3)
+    stored = project.predict(x, stored=True)
+    assert stored.dtype == np.int64
+    np.testing.assert_array_equal(project.qmodel.dequantize_output(stored), project.predict(x))
+    layers = project.trace(x)
+    assert [layer["pre"][0].shape for layer in layers] == [(6, 7, 20), (6, 7, 16)]
+    for layer in layers:
+        for name in ("pre", "c", "h"):
+            np.testing.assert_allclose(*layer[name], atol=4e-3)
+
+
+def test_estimate_needs_no_folder(rng, tmp_path):
+    x = rng.uniform(-1, 1, (2, 4, 3))
+    project = lstm_hw.convert(float_model(rng), calibration=x, engine={"rows": 8}, output=tmp_path)
+    cycles = project.estimate()
+    assert cycles.steps == 4 and project.estimate(9).run["cycles"] > cycles.run["cycles"] and not listing(tmp_path)
+    assert cycles.utilisation == pytest.approx(cycles.macs / (8 * cycles.run["cycles"]))
+    assert cycles.macs == 4 * 16 * (3 + 4) + 3 * 4
+    with pytest.raises(ConfigError, match="steps: 0"):
+        project.estimate(0)
+
+
+def test_generated_files(simulated):
+    folder = simulated.folder / "hardware"
+    assert listing(folder) == HARDWARE
+    assert (folder / "weights.bin").read_bytes() == to_bytes(simulated.words, simulated.engine)
+    engine = json.loads((folder / "engine.json").read_text())
+    assert int(engine.pop("content_id"), 16) == simulated.engine.content_id
+    assert lstm_hw.EngineConfig.from_dict(engine) == simulated.engine
+    layout = json.loads((folder / "weights.json").read_text())
+    assert [tile["word"] for tile in layout["tiles"]] == list(simulated.plan.image.offsets)
+    assert json.loads((folder / "registers.json").read_text())["registers"]
+    assert QuantModel.load(simulated.folder / "quantized.safetensors").digest() == simulated.qmodel.digest()
+    for path in folder.iterdir():
+        assert str(folder.parents[2]).encode() not in path.read_bytes(), f"{path.name} holds a path"
+
+
+def test_simulation_measures_what_was_estimated(simulated):
+    measured = simulated.measured
+    np.testing.assert_array_equal(measured.outputs, simulated.predict(simulated.x[:3], stored=True))
+    assert measured.cycles_equal and measured.steps == 3
+    estimated, found = simulated.estimate(), simulated.cycles_measured(measured)
+    assert (found.run, found.long) == (estimated.run, estimated.long)
+    assert found.load["read_beats"] == estimated.load["read_beats"] == simulated.plan.image.beats(simulated.engine)
+
+
+def test_a_new_project_finds_the_last_simulation(simulated):
+    again = lstm_hw.convert(simulated.folder / "resolved.toml")
+    assert again.measured.to_dict() == simulated.measured.to_dict()
+    other = lstm_hw.convert(simulated.config, quantize={"weight_bits": 15})
+    assert other.measured is None
+
+
+def test_simulation_under_stress(simulated):
+    measured = simulated.simulate(images=2, stress=Stress(0.5, 0.5, 0.5, 3, 20))
+    assert measured.cycles_equal is None and len(measured.outputs) == 2
+    assert measured.load["cycles"] > simulated.estimate().load["cycles"] + 20
+
+
+def test_wrong_verilog_is_found_and_leaves_nothing(tmp_path):
+    project = lstm_hw.convert(write_project(tmp_path))
+    project.generate()
+    text = project.verilog.read_text()
+    # A sum becomes a difference in the lanes.
+    wrong, count = re.subn(
+        r"(module lstm_engine_engine_lanes_group0\(.*?assign \w+ = \S+) \+ (?=\S+;)",
+        r"\1 - ",
+        text,
+        count=1,
+        flags=re.DOTALL,
+    )
+    assert count == 1
+    project.verilog.write_text(wrong)
+    with pytest.raises(VerificationError, match="1 of 1 tests failed: plays_scenario"):
+        project.simulate()
+    assert listing(project.folder) == {"hardware", "quantized.safetensors", "resolved.toml"}
+    assert project.measured is None
+
+
+def test_waves(tmp_path):
+    project = lstm_hw.convert(write_project(tmp_path))
+    measured = project.simulate(images=1, simulator="verilator", waves=True)
+    assert measured.waves.stat().st_size > 1000
+
+
+@pytest.mark.icarus
+def test_icarus(simulated):
+    measured = simulated.simulate(images=1, simulator="icarus")
+    assert measured.simulator == "icarus" and measured.cycles_equal
+
+
+def test_contexts_without_head(rng, tmp_path):
+    x = rng.uniform(-1, 1, (3, 2, 3))
+    project = lstm_hw.convert(
+        float_model(rng, hidden=(4, 3), outputs=0),
+        calibration=x,
+        x=x,
+        output=tmp_path,
+        engine={"rows": 8, "contexts": 2, "cells": 2},
+        quantize={"weight_bits": 8},
+        name="pair",
+    )
+    assert project.engine.weight_bits == 8 and project.engine.x_per_beat == 2
+    measured = project.simulate()
+    assert measured.outputs.shape == (3, 2, 3) and measured.cycles_equal
+
+
+@pytest.mark.parametrize("scale", [0.5, 3.0], ids=["shift to the right", "shift to the left"])
+def test_pairs_of_lanes(rng, tmp_path, scale):
+    """8-bit weights and vectors; large weights leave sums with fewer fraction bits than pre-activations have."""
+    x = rng.uniform(-1, 1, (4, 3, 5))
+    project = lstm_hw.convert(
+        float_model(rng, inputs=5, hidden=(7,), scale=scale),
+        calibration=x,
+        x=x,
+        output=tmp_path,
+        engine={"rows": 8, "contexts": 2, "cells": 2},
+        quantize={"weight_bits": 8, "operand_bits": 8},
+        name="pairs",
+    )
+    assert project.engine.lanes_per_dsp == 2 and project.engine.hidden == lstm_hw.QFormat(0, 7)
+    assert (project.engine.shifts[0] < 0) == (scale > 1)
+    measured = project.simulate()
+    assert measured.cycles_equal
+    np.testing.assert_array_equal(measured.outputs, project.predict(x, stored=True))
+
+
+@pytest.mark.parametrize("shape, rule", [((2, 3, 4), "must be"), ((2, 3), "must be"), ((0, 3, 3), "must be")])
+def test_inputs_that_do_not_fit(rng, shape, rule):
+    project = lstm_hw.convert(float_model(rng), calibration=rng.uniform(-1, 1, (2, 4, 3)))
+    with pytest.raises(InputError, match=rule):
+        project.predict(np.zeros(shape))
+
+
+def test_missing_inputs(rng):
+    project = lstm_hw.convert(float_model(rng))
+    with pytest.raises(InputError, match="calibration: not given"):
+        project.quantize()
+    project = lstm_hw.convert(float_model(rng), calibration=np.ones((1, 2, 3)))
+    with pytest.raises(InputError, match="x: no test inputs"):
+        project.simulate()
+    assert project.accuracy() is None
+
+
+@pytest.mark.parametrize(
+    "engine, message",
+    [
+        ({"weight_bits": 8}, "engine.weight_bits: 8; must be 16"),
+        ({"weight_bits": 12}, "engine.weight_bits: 12; must be 16"),
+        ({"preact": lstm_hw.QFormat(4, 11)}, "engine.preact: Q4.11; must be Q3.12, as the model was quantised"),
+        ({"weight_words": 2}, "engine.weight_words: 2; must be at least"),
+        ({"nothing": 1}, "engine.nothing: unknown key"),
+    ],
+)
+def test_engines_that_do_not_fit(rng, engine, message):
+    project = lstm_hw.convert(float_model(rng), calibration=rng.uniform(-1, 1, (2, 4, 3)), engine={"rows": 4, **engine})
+    with pytest.raises(ConfigError, match=message):
+        project.estimate()
+
+
+def test_formats_that_cannot_hold(rng):
+    project = lstm_hw.convert(float_model(rng), calibration=np.full((1, 2, 3), 3.0), quantize={"input_format": "Q0.15"})
+    with pytest.raises(FormatError, match="quantize.input_format: Q0.15; must hold the calibration"):
+        project.quantize()
+
+
+def test_unknown_schedule(tmp_path):
+    with pytest.raises(ConfigError, match="plan.schedule: 'magic'; must be one of resident"):
+        lstm_hw.convert(write_project(tmp_path, plan={"schedule": "magic"})).estimate()
+
+
+def test_gate_order(rng, tmp_path):
+    """A file with its gates in another order gives the same model, if the configuration says so."""
+    model = tensors(rng)
+    shuffled = {
+        name: values.reshape(4, -1)[[2, 0, 3, 1]].reshape(values.shape) if "lstm" in name else values
+        for name, values in model.items()
+    }
+    for folder in ("a", "b", "c"):
+        (tmp_path / folder).mkdir()
+    one = lstm_hw.convert(write_project(tmp_path / "a", model=model))
+    other = lstm_hw.convert(write_project(tmp_path / "b", model=shuffled))
+    assert one.qmodel.digest() != other.qmodel.digest()
+    path = write_project(tmp_path / "c", model=shuffled)
+    path.write_text(path.read_text().replace("[model]\n", '[model]\ngate_order = "giof"\n'))
+    assert lstm_hw.convert(path).qmodel.digest() == one.qmodel.digest()
+    path = write_project(tmp_path / "c", model=shuffled, metadata={"gate_order": "ifgo"})
+    path.write_text(path.read_text().replace("[model]\n", '[model]\ngate_order = "giof"\n'))
+    with pytest.raises(ModelError, match="metadata gate_order: 'ifgo'; must be 'giof', as was given"):
+        lstm_hw.convert(path).quantize()
+
+
+def test_input_scale(rng, tmp_path):
+    x = rng.integers(0, 17, (4, 3, 3)).astype(np.uint8)
+    arrays = {"x": x, "calibration": x, "scale": np.float64(1 / 16)}
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    by_name = lstm_hw.convert(write_project(tmp_path / "a", arrays=arrays, sequences=4, data={"input_scale": "scale"}))
+    by_number = lstm_hw.convert(
+        write_project(tmp_path / "b", arrays=arrays, sequences=4, data={"input_scale": 0.0625, "images": 3})
+    )
+    np.testing.assert_array_equal(by_name.x, x / 16)
+    np.testing.assert_array_equal(by_number.x, x[:3] / 16)
+    with pytest.raises(InputError, match="data.npz: x: shape .*; must be one finite number"):
+        _ = lstm_hw.convert(write_project(tmp_path / "a", arrays=arrays, sequences=4, data={"input_scale": "x"})).data
+
+
+def test_score():
+    outputs = np.array([[1, 5, 2], [9, 0, 0], [0, 0, 1]])
+    assert score(outputs, np.array([1, 0, 1, 2])) == pytest.approx(2 / 3)
+    assert score(np.stack([outputs[::-1], outputs], axis=1), np.array([1, 0, 2])) == 1

@@ -1,0 +1,117 @@
+"""Configuration files: what is read, what is refused and how, and that the resolved file means the same."""
+
+from pathlib import Path
+
+import pytest
+
+from lstm_hw.errors import ConfigError, FormatError, LstmHwError
+from lstm_hw.machine.formats import QFormat
+from lstm_hw.project import settings as project_module
+from lstm_hw.project.api import convert
+from lstm_hw.project.settings import ProjectConfig
+from tests.projects import write_project
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def load(folder, text):
+    (folder / "p.toml").write_text(text)
+    return ProjectConfig.load(folder / "p.toml")
+
+
+def test_defaults_and_types(tmp_path):
+    config = load(
+        tmp_path,
+        """
+        [model]
+        path = "m.safetensors"
+        [quantize]
+        preact = "Q4.11"
+        cell = "Q4.11"
+        [engine]
+        shifts = [3, 4]
+        hidden = "Q0.15"
+        [simulate]
+        x_idle = 0
+        [data]
+        path = "d.npz"
+        input_scale = 2
+    """,
+    )
+    assert (config.name, config.model_path, config.build) == ("p", tmp_path / "m.safetensors", Path("build/p"))
+    assert config.quantize.preact == QFormat(4, 11)
+    assert dict(config.engine) == {"shifts": (3, 4), "hidden": QFormat(0, 15)}
+    assert type(config.simulate.x_idle) is float and config.data.input_scale == 2.0 and config.data.labels is None
+    assert config.simulate.stress.quiet
+
+
+@pytest.mark.parametrize(
+    "text, error, message",
+    [
+        ("[model", ConfigError, r"p.toml: .*; must be TOML"),
+        ("[model]\npath='m'\nsize=3", ConfigError, r"p.toml: model.size: unknown key; must be one of path, gate_order"),
+        ("[modle]\npath='m'", ConfigError, r"p.toml: modle: unknown key; must be one of name, model, quantize"),
+        ("model = 3", ConfigError, r"p.toml: model: 3; must be a section"),
+        ("[quantize]", ConfigError, r"p.toml: model: missing; must be a section"),
+        ("[model]", ConfigError, r"p.toml: model.path: missing; must be given"),
+        ("[model]\npath=3", ConfigError, r"p.toml: model.path: 3; must be a string"),
+        ("[model]\npath='m'\n[engine]\nrows='32'", ConfigError, r"p.toml: engine.rows: '32'; must be an integer"),
+        ("[model]\npath='m'\n[engine]\nrows=true", ConfigError, r"p.toml: engine.rows: True; must be an integer"),
+        ("[model]\npath='m'\n[engine]\nrow=3", ConfigError, r"p.toml: engine.row: unknown key; must be one of rows, "),
+        (
+            "[model]\npath='m'\n[engine]\nshifts=[1.5]",
+            ConfigError,
+            r"engine.shifts: \[1.5\]; must be a list of integers",
+        ),
+        (
+            "[model]\npath='m'\n[quantize]\nweight_bits=1.0",
+            ConfigError,
+            r"quantize.weight_bits: 1.0; must be an integer",
+        ),
+        ("[model]\npath='m'\n[quantize]\nweight_bits=99", ConfigError, r"p.toml: quantize.weight_bits: 99; must be"),
+        ("[model]\npath='m'\n[quantize]\npreact='3.12'", FormatError, r"p.toml: format: '3.12'; must look like"),
+        ("[model]\npath='m'\n[quantize]\npreact=3", ConfigError, r"quantize.preact: 3; must be a number format"),
+        ("[model]\npath='m'\n[data]\npath='d'\nimages=0", ConfigError, r"p.toml: data.images: 0; must be at least 1"),
+        ("[model]\npath='m'\n[data]\npath='d'\ninput_scale=nan", ConfigError, r"input_scale: nan; must be a number or"),
+        ("[model]\npath='m'\n[simulate]\nx_idle=1.0", ConfigError, r"simulate.x_idle: 1.0; must be at"),
+        ("[model]\npath='m'\n[simulate]\nsimulator='vcs'", ConfigError, r"'vcs'; must be verilator or icarus"),
+        ("[model]\npath='m'\n[simulate]\nimages=0", ConfigError, r"simulate.images: 0; must be at least 1"),
+        ("[model]\npath='m'\n[report]\nplots=1", ConfigError, r"report.plots: 1; must be true or false"),
+        ("[model]\npath='m'\n[report]\nfamily='x'", ConfigError, r"report.family: 'x'; must be xc7 or ecp5"),
+        ("name='../x'\n[model]\npath='m'", ConfigError, r"p.toml: name: '../x'; must be letters"),
+        ("name='sim'\n[model]\npath='m'", ConfigError, r"p.toml: name: 'sim'; must be .* none of sim"),
+        ("name=3\n[model]\npath='m'", ConfigError, r"p.toml: name: 3; must be a string"),
+    ],
+)
+def test_errors_name_file_key_and_rule(tmp_path, text, error, message):
+    with pytest.raises(error, match=message) as caught:
+        load(tmp_path, text)
+    assert isinstance(caught.value, LstmHwError) and str(tmp_path) in caught.value.subject
+
+
+def test_unreadable_files(tmp_path):
+    with pytest.raises(ConfigError, match="no.toml: No such file"):
+        ProjectConfig.load(tmp_path / "no.toml")
+    with pytest.raises(ConfigError, match="must be a readable TOML file"):
+        ProjectConfig.load(tmp_path)
+    (tmp_path / "latin.toml").write_bytes(b"name = '\xff'")
+    with pytest.raises(ConfigError, match="must be TOML"):
+        ProjectConfig.load(tmp_path / "latin.toml")
+
+
+def test_resolved_file_gives_the_same_project(tmp_path):
+    original = convert(write_project(tmp_path, engine={"cells": 2, "outstanding": 3}, quantize={"weight_bits": 8}))
+    folder = original.write_settings()
+    resolved = convert(folder / "resolved.toml")
+    assert resolved.engine == original.engine and resolved.engine.outstanding == 3
+    assert resolved.qmodel.digest() == original.qmodel.digest()
+    assert resolved.plan.program == original.plan.program
+    assert resolved.config.simulate == original.config.simulate and resolved.folder == original.folder
+    before = (folder / "resolved.toml").read_text()
+    resolved.write_settings()
+    assert (folder / "resolved.toml").read_text() == before and str(tmp_path) not in before.split("[output]")[0]
+
+
+def test_page_of_keys_is_up_to_date():
+    page = ROOT / "docs" / "configuration.md"
+    assert page.read_text() == project_module.to_markdown(), "run: python -m lstm_hw.project > docs/configuration.md"

@@ -1,0 +1,90 @@
+"""Scenarios survive the disk, and x vectors become beats."""
+
+import numpy as np
+import pytest
+
+from lstm_hw.machine.config import EngineConfig
+from lstm_hw.machine.formats import QFormat
+from lstm_hw.verify.scenario import Run, Scenario, Stress, pack_beats
+from tests.builders import config_of
+
+
+def random_scenario(seed):
+    rng = np.random.default_rng(seed)
+    config = config_of(contexts=2, x_per_beat=2, shifts=(15, 14), preact=QFormat(4, 11))
+    runs = []
+    for n in range(int(rng.integers(1, 5))):
+        beats = int(rng.integers(0, 9))
+        lengths = rng.integers(0, 5, int(rng.integers(0, 4)))
+        outputs = [rng.integers(-1 << 15, 1 << 15, length).tolist() for length in lengths]
+        counters = {"cycles": int(rng.integers(1 << 40)), "busy": 3} if n % 2 else None
+        runs.append(
+            Run(
+                int(rng.integers(99)),
+                int(rng.integers(1 << 31)),
+                bool(n % 3),
+                rng.integers(-1 << 15, 1 << 15, (beats, 2)),
+                rng.integers(0, 2, beats),
+                outputs,
+                counters,
+            )
+        )
+    program = [int.from_bytes(rng.bytes(20), "little") for _ in range(7)]
+    stress = Stress(0.1, 0.5, 0.9, seed, int(rng.integers(9)))
+    return Scenario(config, program, rng.bytes(100), runs, stress, 0x12345000)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_round_trip(tmp_path, seed):
+    scenario = random_scenario(seed)
+    scenario.save(tmp_path / "deep" / "folder")
+    loaded = Scenario.load(tmp_path / "deep" / "folder")
+    for name in ("config", "program", "image", "stress", "weights_address"):
+        assert getattr(loaded, name) == getattr(scenario, name)
+    for old, new in zip(scenario.runs, loaded.runs, strict=True):
+        for name in ("entry", "steps", "clear", "outputs", "counters"):
+            assert getattr(new, name) == getattr(old, name)
+        assert np.array_equal(new.x, old.x) and np.array_equal(new.lasts, old.lasts)
+
+
+def test_quiet():
+    assert Stress().quiet and Stress(seed=9).quiet
+    assert not any(Stress(**{name: 1}).quiet for name in ("x_idle", "y_stall", "memory_stall", "memory_latency"))
+
+
+@pytest.mark.parametrize("contexts", [1, 2])
+@pytest.mark.parametrize("per_beat, length", [(1, 1), (1, 5), (4, 1), (4, 3), (4, 4), (4, 5), (4, 9)])
+def test_beats_of_one_sequence(contexts, per_beat, length):
+    """Consecutive elements, each vector padded with zeros to whole beats, tlast on its last."""
+    x = np.random.default_rng(length).integers(1, 1 << 15, (1, 3, length))
+    beats, lasts = pack_beats(x, config_of(x_per_beat=per_beat, contexts=contexts))
+    count = -(-length // per_beat)
+    assert beats.shape == (3 * count, per_beat) and lasts.tolist() == 3 * ([0] * (count - 1) + [1])
+    for step in range(3):
+        flat = beats[step * count : (step + 1) * count].reshape(-1)
+        assert flat[:length].tolist() == x[0, step].tolist() and not flat[length:].any()
+
+
+@pytest.mark.parametrize("contexts, per_beat", [(2, 2), (3, 4), (8, 8)])
+def test_beats_of_several_sequences(contexts, per_beat):
+    """Beat j of a step holds element j of every context."""
+    x = np.random.default_rng(contexts).integers(1, 1 << 15, (contexts, 2, 5))
+    beats, lasts = pack_beats(x, EngineConfig(contexts=contexts, x_per_beat=per_beat))
+    assert beats.shape == (10, per_beat) and lasts.tolist() == 2 * [0, 0, 0, 0, 1]
+    for step in range(2):
+        for element in range(5):
+            beat = beats[5 * step + element].tolist()
+            assert beat == x[:, step, element].tolist() + [0] * (per_beat - contexts)
+
+
+@pytest.mark.parametrize("ports, size", [(1, 100), (2, 2 * 4096), (4, 4 * 4104)])
+def test_every_port_has_an_image_on_pages_of_its_own(ports, size):
+    image = np.random.default_rng(ports).bytes(size)
+    scenario = Scenario(EngineConfig(rows=64, axi_ports=ports), [], image, [], weights_address=0x12345000)
+    assert b"".join(scenario.images) == image and len({len(part) for part in scenario.images}) == 1
+    assert scenario.addresses[0] == 0x12345000
+    pages = [
+        set(range(address // 4096, (address + len(part) - 1) // 4096 + 1))
+        for address, part in zip(scenario.addresses, scenario.images, strict=True)
+    ]
+    assert sum(map(len, pages)) == len(set().union(*pages)) and all(a % 4096 == 0 for a in scenario.addresses)
