@@ -63,7 +63,7 @@ def project_of(config):
     from .project.api import convert
     from .project.settings import ProjectConfig
 
-    return convert(ProjectConfig.load(config), progress=progress)
+    return convert(ProjectConfig.load(config), progress=progress, note=lambda text: click.echo(f"note: {text}"))
 
 
 def wrote(*paths):

@@ -41,7 +41,7 @@ def float_model(rng, inputs=3, hidden=(4,), outputs=3, head_every_step=False, sc
     return FloatModel(tuple(layers), head, head_every_step)
 
 
-def write_project(folder, seed=1, sequences=5, steps=3, model=None, metadata=None, arrays=None, **sections):
+def write_project(folder, seed=1, sequences=5, steps=3, model=None, metadata=None, arrays=None, sections=None, **more):
     """Write ``model.safetensors``, ``data.npz`` and ``tiny.toml``; results go to ``folder/build``.
 
     Parameters
@@ -51,8 +51,10 @@ def write_project(folder, seed=1, sequences=5, steps=3, model=None, metadata=Non
         Tensors and metadata of the model, instead of random ones.
     arrays : dict, optional
         Arrays of the data set, added to random ones.
-    **sections : dict
+    sections : dict of str to dict, optional
         Sections of the configuration, merged with those here; None leaves one out.
+    **more : dict
+        The same, by name.
 
     Returns
     -------
@@ -78,7 +80,7 @@ def write_project(folder, seed=1, sequences=5, steps=3, model=None, metadata=Non
         "report": {"synthesis": False},
         "output": {"dir": str(folder / "build")},
     }
-    for name, section in sections.items():
+    for name, section in {**(sections or {}), **more}.items():
         if isinstance(section, dict):
             section = {key: value for key, value in {**values.get(name, {}), **section}.items()}
         values[name] = section

@@ -98,7 +98,7 @@ def main(folder):
     write_tensors(
         folder / "model.safetensors",
         {name: value.detach().numpy() for name, value in model.state_dict().items()},
-        {"gate_order": "ifgo", "head": "last", "framework": "torch"},
+        {"gate_order": "ifgo", "head": "last_step", "framework": "torch"},
     )
     np.savez_compressed(
         folder / "test.npz",

@@ -136,6 +136,8 @@ class FloatModel:
         Whether the head reads the hidden state of every step rather than that of the last one.
     source : str
         Where it comes from, for messages.
+    assumptions : tuple of str
+        What nobody said and a reader had to assume, a sentence each.
 
     Raises
     ------
@@ -143,10 +145,11 @@ class FloatModel:
         No layer, sizes of neighbours that differ, or ``head_every_step`` without a head.
     """
 
-    layers: tuple
+    layers: tuple[LstmWeights, ...]
     head: DenseWeights | None = None
     head_every_step: bool = False
     source: str = "model"
+    assumptions: tuple[str, ...] = ()
 
     def __post_init__(self):
         object.__setattr__(self, "layers", tuple(self.layers))

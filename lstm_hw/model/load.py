@@ -3,28 +3,35 @@
 Safetensors files hold a PyTorch ``state_dict``: ``weight_ih_l0``, ``weight_hh_l0``, ``bias_ih_l0``,
 ``bias_hh_l0``, ``..._l1`` and so on under one common prefix of any name, and optionally a linear head
 (``weight`` and ``bias`` under ``head.``, ``fc.``, ``linear.`` or ``classifier.``). The file's metadata may
-say ``gate_order`` (``ifgo``, PyTorch's, unless said otherwise) and ``head`` (``last``, the default,
-``every_step`` or ``none``).
+say ``gate_order`` (``ifgo``, PyTorch's, unless said otherwise) and ``head`` (``last_step``, ``every_step`` or
+``none``). What decides outputs and is said nowhere is assumed, and the model carries that in its ``assumptions``.
 """
 
+import os
 import re
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import ModelError
+from ..errors import ConfigError, ModelError
 from .float_model import GATE_ORDER, DenseWeights, FloatModel, LstmWeights, check_finite, check_shape, hidden_size_of
 from .store import TensorFile, check_file
 
 FLOAT_DTYPES = ("F16", "F32", "F64")
 HEAD_NAMES = ("head", "fc", "linear", "classifier")
-HEAD_MODES = ("last", "every_step", "none")
+HEAD_MODES = ("last_step", "every_step")
+NO_HEAD = "none"
+"""What a file without a head may say of it."""
+HEAD_ASSUMED = (
+    "model.head: {path} does not say it; taken as {mode!r} (the head reads h of the last step, not {other!r})"
+)
+"""What is told of a model whose head's mode is said nowhere."""
 _LSTM_NAME = re.compile(r"(.*?)((?:weight|bias)_(?:ih|hh|hr))_l(\d{1,4})(_reverse)?", re.ASCII | re.DOTALL)
 _HEAD_NAME = re.compile(rf"((?:.*\.)?(?:{'|'.join(HEAD_NAMES)})\.)(weight|bias)", re.ASCII | re.DOTALL)
 _PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
-def load(path, gate_order=None):
+def load(path: os.PathLike | str, gate_order: str | None = None, head: str | None = None) -> FloatModel:
     """Read a trained model.
 
     Parameters
@@ -33,6 +40,8 @@ def load(path, gate_order=None):
         A file whose suffix is one of ``LOADERS``.
     gate_order : str, optional
         Order of the stacked gates, for a file that does not say it.
+    head : {"last_step", "every_step"}, optional
+        Which hidden states the linear head reads, for a file that does not say it.
 
     Returns
     -------
@@ -48,21 +57,21 @@ def load(path, gate_order=None):
     check_file(path)
     if suffix not in LOADERS:
         raise ModelError(path, f"suffix {suffix!r}", f"must be one of {', '.join(LOADERS)}")
-    return LOADERS[suffix](path, gate_order)
+    return LOADERS[suffix](path, gate_order, head)
 
 
-def load_safetensors(path, gate_order=None):
+def load_safetensors(path: os.PathLike | str, gate_order: str | None = None, head: str | None = None) -> FloatModel:
     """Read a PyTorch state_dict from a safetensors file; see :func:`load`."""
     file = TensorFile(path)
     prefix, layers = _find_layers(file)
-    head = _find_head(file)
-    _refuse_unused(file, prefix, layers, head)
+    dense = _find_head(file)
+    _refuse_unused(file, prefix, layers, dense)
     hidden = _check_layer_shapes(file, prefix, layers)
-    if head:
-        check_shape(f"{path}: {head}weight", file.shapes[f"{head}weight"], (None, hidden))
-        check_shape(f"{path}: {head}bias", file.shapes[f"{head}bias"], file.shapes[f"{head}weight"][:1])
+    if dense:
+        check_shape(f"{path}: {dense}weight", file.shapes[f"{dense}weight"], (None, hidden))
+        check_shape(f"{path}: {dense}bias", file.shapes[f"{dense}bias"], file.shapes[f"{dense}weight"][:1])
     order = _gate_positions(file, gate_order)
-    mode = _head_mode(file, head)
+    mode, assumptions = _head_mode(file, dense, head)
 
     tensors = file.read(FLOAT_DTYPES)
     for name, values in tensors.items():
@@ -83,14 +92,15 @@ def load_safetensors(path, gate_order=None):
             )
             for layer in range(layers)
         ),
-        DenseWeights(tensors[f"{head}weight"], tensors[f"{head}bias"], source=f"{path}: head") if head else None,
+        DenseWeights(tensors[f"{dense}weight"], tensors[f"{dense}bias"], source=f"{path}: head") if dense else None,
         head_every_step=mode == "every_step",
         source=str(path),
+        assumptions=assumptions,
     )
 
 
 LOADERS = {".safetensors": load_safetensors}
-"""Readers by suffix: functions of a path and a gate order that return a FloatModel."""
+"""Readers by suffix: functions of a path, a gate order and a head's mode that return a FloatModel."""
 
 
 def _find_layers(file):
@@ -165,11 +175,21 @@ def _gate_positions(file, given):
     return [letters.index(gate) for gate in GATE_ORDER]
 
 
-def _head_mode(file, head):
-    mode = file.metadata.get("head", "last" if head else "none")
-    subject = f"{file.path}: metadata head"
-    if mode not in HEAD_MODES:
-        raise ModelError(subject, repr(mode), f"must be one of {', '.join(HEAD_MODES)}")
-    if (mode == "none") != (head is None):
-        raise ModelError(subject, repr(mode), f"must agree with the tensors, which have {head or 'no head'}")
-    return mode
+def _head_mode(file, dense, given):
+    """What the head reads, and what had to be assumed for that."""
+    subject, said = f"{file.path}: metadata head", file.metadata.get("head")
+    if said is not None and said not in (*HEAD_MODES, NO_HEAD):
+        raise ModelError(subject, repr(said), f"must be one of {', '.join((*HEAD_MODES, NO_HEAD))}")
+    if said is not None and (said == NO_HEAD) != (dense is None):
+        raise ModelError(subject, repr(said), f"must agree with the tensors, which have {dense or 'no head'}")
+    if given is not None and given not in HEAD_MODES:
+        raise ConfigError("model.head", repr(given), f"must be one of {', '.join(HEAD_MODES)}")
+    if dense is None:
+        if given is not None:
+            raise ConfigError("model.head", repr(given), f"must not be given: {file.path} has no linear head")
+        return NO_HEAD, ()
+    if said is not None and given is not None and said != given:
+        raise ModelError(subject, repr(said), f"must be {given!r}, as model.head says")
+    if said is None and given is None:
+        return HEAD_MODES[0], (HEAD_ASSUMED.format(path=file.path.name, mode=HEAD_MODES[0], other=HEAD_MODES[1]),)
+    return given or said, ()

@@ -18,6 +18,7 @@ from ..gateware.top import Top
 from ..machine import registers
 from ..machine.pack import pack, to_bytes
 from ..model.float_model import FloatModel
+from ..model.load import HEAD_MODES
 from ..model.load import load as load_model
 from ..model.quantize import QuantConfig, quantize
 from ..model.reference import checked_sequences, float_reference, integer_reference
@@ -38,7 +39,17 @@ PLANNERS = {"resident": ResidentPlanner}
 
 
 def convert(
-    source, *, calibration=None, x=None, labels=None, quantize=None, engine=None, name=None, output=None, progress=None
+    source,
+    *,
+    calibration=None,
+    x=None,
+    labels=None,
+    quantize=None,
+    engine=None,
+    name=None,
+    output=None,
+    progress=None,
+    note=None,
 ):
     """Start a project.
 
@@ -63,6 +74,8 @@ def convert(
     progress : callable, optional
         Called as ``progress(label)`` when a long step starts; returns a context manager whose value is called as
         ``value(done, total)``.
+    note : callable, optional
+        Called as ``note(text)``, once each, with what was assumed because nobody said it.
 
     Returns
     -------
@@ -95,7 +108,7 @@ def convert(
     if output is not None:
         changes["output"] = OutputSection(str(output))
     data = None if calibration is None else Dataset(calibration, x, labels)
-    return Project(replace(config, **changes), model, data, progress)
+    return Project(replace(config, **changes), model, data, progress, note)
 
 
 load = convert
@@ -112,7 +125,7 @@ class Project:
         Instead of the configuration's file.
     data : Dataset, optional
         Instead of the configuration's file.
-    progress : callable, optional
+    progress, note : callable, optional
 
     Attributes
     ----------
@@ -120,17 +133,24 @@ class Project:
         Where results are written.
     """
 
-    def __init__(self, config, model=None, data=None, progress=None):
+    def __init__(self, config, model=None, data=None, progress=None, note=None):
         self.config, self.folder = config, config.build
         self._model, self._data = model, data
         self._progress = progress or (lambda label: nullcontext(None))
+        self._note = note or (lambda text: None)
 
     # Inputs
 
     @cached_property
     def model(self):
         """The trained model (FloatModel)."""
-        return self._model or load_model(self.config.model_path, self.config.model.gate_order)
+        if self._model is not None:
+            return self._model
+        section = self.config.model
+        model = load_model(self.config.model_path, section.gate_order, section.head)
+        for assumption in model.assumptions:
+            self._note(assumption)
+        return model
 
     @cached_property
     def data(self):
@@ -366,9 +386,17 @@ class Project:
 
     def write_settings(self):
         """Write ``quantized.safetensors`` and ``resolved.toml``, the configuration with every key spelled out."""
-        write_file(self.folder / "resolved.toml", self.config.to_toml(self.folder, self.engine))
+        write_file(self.folder / "resolved.toml", self.resolved.to_toml(self.folder, self.engine))
         self.qmodel.save(self.folder / "quantized.safetensors")
         return self.folder
+
+    @property
+    def resolved(self):
+        """The configuration with what was assumed or chosen written into it (ProjectConfig)."""
+        model = self.config.model
+        if self.model.head is not None:
+            model = replace(model, head=HEAD_MODES[self.model.head_every_step])
+        return replace(self.config, model=model)
 
     # Checks
 

@@ -169,6 +169,7 @@ class Report:
             ),
             "",
             f"Inputs are {figures['model']['input']}; the activation unit is {figures['engine']['activation']}.",
+            *(f"Assumed: {assumption}." for assumption in figures["model"]["assumptions"]),
             "",
             "## Error of quantisation",
             "",
@@ -250,6 +251,7 @@ def _model(project):
         "digest": qmodel.digest(),
         "input": str(qmodel.input_format),
         "head_every_step": qmodel.head_every_step,
+        "assumptions": list(project.model.assumptions),
         "layers": layers,
     }
 

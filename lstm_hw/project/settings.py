@@ -15,6 +15,7 @@ from pathlib import Path
 from ..errors import ConfigError, LstmHwError
 from ..machine.config import EngineConfig
 from ..machine.formats import QFormat
+from ..model.load import HEAD_MODES
 from ..model.quantize import QuantConfig
 from ..verify.scenario import Stress
 from . import toml
@@ -33,6 +34,15 @@ class ModelSection:
 
     path: str = _key(MISSING, "file with the trained weights")
     gate_order: str | None = _key(None, "order of the stacked gates, as 'ifgo', where the file does not say it")
+    head: str | None = _key(
+        None,
+        "hidden states that the linear head reads, last_step or every_step, where the file does not say it; without "
+        "either, last_step is assumed and told",
+    )
+
+    def __post_init__(self):
+        if self.head not in (None, *HEAD_MODES):
+            raise ConfigError("model.head", repr(self.head), f"must be {' or '.join(HEAD_MODES)}")
 
 
 @dataclass(frozen=True)
@@ -181,7 +191,7 @@ class ProjectConfig:
         """
         path = Path(path)
         try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
+            values = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors on Windows put a byte-order mark
         except OSError as error:
             raise ConfigError(path, error.strerror or str(error), "must be a readable TOML file") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -205,7 +215,7 @@ class ProjectConfig:
         read = {section: SECTIONS[section](section, table) for section, table in values.items()}
         return cls(name=name, folder=path.parent, **read)
 
-    def to_toml(self, folder, engine=None):
+    def to_toml(self, folder: os.PathLike | str, engine: EngineConfig | None = None) -> str:
         """The configuration as the text of a file in ``folder``, every key spelled out.
 
         Parameters

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from lstm_hw.errors import ModelError
+from lstm_hw.errors import ConfigError, ModelError
 from lstm_hw.model import store
 from lstm_hw.model.load import load
 from lstm_hw.model.reference import float_reference
@@ -108,12 +108,30 @@ def test_unknown_gate_order(saved, order):
 
 def test_head_mode(saved):
     assert load(saved(tensors())).head_every_step is False
-    assert load(saved(tensors(), {"head": "last"})).head_every_step is False
+    assert load(saved(tensors(), {"head": "last_step"})).head_every_step is False
     assert load(saved(tensors(), {"head": "every_step"})).head_every_step is True
     assert load(saved(tensors(head=None), {"head": "none"})).head is None
-    refused(saved(tensors(), {"head": "first"}), "metadata head", "'first'", "must be one of last, every_step, none")
+    assert load(saved(tensors()), head="every_step").head_every_step is True
+    assert load(saved(tensors(), {"head": "every_step"}), head="every_step").head_every_step is True
+    refused(
+        saved(tensors(), {"head": "first"}), "metadata head", "'first'", "must be one of last_step, every_step, none"
+    )
     refused(saved(tensors(), {"head": "none"}), "metadata head", "'none'", "must agree")
-    refused(saved(tensors(head=None), {"head": "last"}), "metadata head", "'last'", "no head")
+    refused(saved(tensors(head=None), {"head": "last_step"}), "metadata head", "'last_step'", "no head")
+
+
+def test_what_is_said_nowhere_is_assumed_and_told(saved):
+    (assumed,) = load(saved(tensors())).assumptions
+    assert assumed.startswith("model.head: m.safetensors does not say it; taken as 'last_step'")
+    for metadata, head in (({"head": "last_step"}, None), ({}, "last_step"), ({}, "every_step")):
+        assert load(saved(tensors(), metadata), head=head).assumptions == ()
+    assert load(saved(tensors(head=None))).assumptions == ()
+    with pytest.raises(ModelError, match="metadata head: 'last_step'; must be 'every_step', as model.head says"):
+        load(saved(tensors(), {"head": "last_step"}), head="every_step")
+    with pytest.raises(ConfigError, match="model.head: 'every_step'; must not be given: .* has no linear head"):
+        load(saved(tensors(head=None)), head="every_step")
+    with pytest.raises(ConfigError, match="model.head: 'first'; must be one of last_step, every_step"):
+        load(saved(tensors()), head="first")
 
 
 @pytest.mark.parametrize("name", sorted(tensors()))
@@ -272,7 +290,7 @@ def test_every_truncation(saved, tmp_path):
 @given(st.data())
 def test_damage_raises_nothing_else(tmp_path, data):
     path = tmp_path / "m.safetensors"
-    save_file(tensors(layers=1), path, {"gate_order": "ifgo", "head": "last"})
+    save_file(tensors(layers=1), path, {"gate_order": "ifgo", "head": "last_step"})
     content = bytearray(path.read_bytes())
     header = int.from_bytes(content[:8], "little") + 8
     for _ in range(data.draw(st.integers(1, 4))):
@@ -286,7 +304,7 @@ def test_damage_raises_nothing_else(tmp_path, data):
 
 def test_digest_notices_every_byte(tmp_path):
     path = tmp_path / "m.safetensors"
-    write_tensors(path, tensors(layers=1), {"head": "last"})
+    write_tensors(path, tensors(layers=1), {"head": "last_step"})
     content = path.read_bytes()
     whole = load(path)
     header = int.from_bytes(content[:8], "little") + 8
@@ -304,7 +322,7 @@ def test_digest_notices_every_byte(tmp_path):
 
 def test_writing_is_reproducible_and_atomic(tmp_path, monkeypatch):
     path = tmp_path / "m.safetensors"
-    metadata = {"gate_order": "ifgo", "head": "last", "framework": "torch", "z": "1"}
+    metadata = {"gate_order": "ifgo", "head": "last_step", "framework": "torch", "z": "1"}
     write_tensors(path, tensors(), metadata)
     first = path.read_bytes()
     for _ in range(5):

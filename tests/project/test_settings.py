@@ -1,5 +1,6 @@
 """Configuration files: what is read, what is refused and how, and that the resolved file means the same."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,12 @@ def test_defaults_and_types(tmp_path):
     "text, error, message",
     [
         ("[model", ConfigError, r"p.toml: .*; must be TOML"),
-        ("[model]\npath='m'\nsize=3", ConfigError, r"p.toml: model.size: unknown key; must be one of path, gate_order"),
+        (
+            "[model]\npath='m'\nsize=3",
+            ConfigError,
+            r"p.toml: model.size: unknown key; must be one of path, gate_order, head",
+        ),
+        ("[model]\npath='m'\nhead='last'", ConfigError, r"p.toml: model.head: 'last'; must be last_step or every_step"),
         ("[modle]\npath='m'", ConfigError, r"p.toml: modle: unknown key; must be one of name, model, quantize"),
         ("model = 3", ConfigError, r"p.toml: model: 3; must be a section"),
         ("[quantize]", ConfigError, r"p.toml: model: missing; must be a section"),
@@ -99,6 +105,25 @@ def test_unreadable_files(tmp_path):
         ProjectConfig.load(tmp_path / "latin.toml")
 
 
+def test_a_byte_order_mark_is_no_error(tmp_path):
+    (tmp_path / "p.toml").write_bytes(b"\xef\xbb\xbf[model]\r\npath = 'm'\r\n")
+    assert ProjectConfig.load(tmp_path / "p.toml").model.path == "m"
+
+
+def test_what_the_head_reads_is_told_once_and_kept(tmp_path):
+    notes = []
+    project = convert(write_project(tmp_path), note=notes.append)
+    folder = project.write_settings()
+    project.report()
+    assert len(notes) == 1 and "taken as 'last_step'" in notes[0]
+    assert json.loads((folder / "report" / "report.json").read_text())["model"]["assumptions"] == notes
+    assert "Assumed: model.head" in (folder / "report" / "report.md").read_text()
+    resolved = convert(folder / "resolved.toml", note=notes.append)
+    assert resolved.config.model.head == "last_step" and not resolved.model.assumptions and len(notes) == 1
+    every = convert(write_project(tmp_path, sections={"model": {"head": "every_step"}}))
+    assert every.model.head_every_step and every.predict(every.x).shape == (5, 3, 3)
+
+
 def test_resolved_file_gives_the_same_project(tmp_path):
     original = convert(write_project(tmp_path, engine={"cells": 2, "outstanding": 3}, quantize={"weight_bits": 8}))
     folder = original.write_settings()
@@ -114,4 +139,6 @@ def test_resolved_file_gives_the_same_project(tmp_path):
 
 def test_page_of_keys_is_up_to_date():
     page = ROOT / "docs" / "configuration.md"
-    assert page.read_text() == project_module.to_markdown(), "run: python -m lstm_hw.project > docs/configuration.md"
+    assert page.read_text() == project_module.to_markdown(), (
+        "run: python -m lstm_hw.project.settings > docs/configuration.md"
+    )
