@@ -9,7 +9,7 @@ import click
 from lstm_hw.cli import progress
 from lstm_hw.errors import LstmHwError
 from lstm_hw.files import write_json
-from lstm_hw.machine.parts import KINDS
+from lstm_hw.machine.parts import part_of
 from lstm_hw.project.api import convert
 
 from .plan import BOARDS, TOP, Plan, scenario_of
@@ -21,30 +21,30 @@ FOLDER = Path("build/boards")
 def entry(plan, usage):
     """What is known of a plan, as JSON-able values."""
     platform, scenario = plan.platform, plan.scenario
-    part, config, run = platform.part, scenario.config, scenario.runs[1]
+    part, config, run = part_of(platform.board.part), scenario.config, scenario.runs[1]
     cycles = run.counters["cycles"]
     return {
         "board": plan.board,
-        "part": part.name,
+        "part": platform.board.part,
         "source": part.source,
         "lanes": config.lanes,
         "weight_buffer_kbit": config.weight_words * config.word_bits / 1024,
-        "clock_mhz": platform.clock_mhz,
+        "clock_mhz": platform.board.clock_mhz,
         "clock_checked": platform.clock_checked,
         "steps": run.steps,
         "cycles": cycles,
-        "sequences_per_second": round(platform.clock_mhz * 1e6 * config.contexts / cycles),
-        "used": {name: getattr(usage, name) for name in KINDS},
-        "available": {name: getattr(part, name) for name in KINDS},
+        "sequences_per_second": round(platform.board.clock_mhz * 1e6 * config.contexts / cycles),
+        "used": {name: taken for name, (taken, _) in part.shares(usage).items()},
+        "available": {name: there for name, (_, there) in part.shares(usage).items()},
     }
 
 
 def table(entries):
     """The entries as a text table: used of available, and the share."""
-    headings = ["board", "part", "lanes", "LUT", "FF", "BRAM36", "DSP", "MHz", "cycles", "sequences/s"]
+    headings = ["board", "part", "lanes", *entries[0]["used"], "MHz", "cycles", "sequences/s"]
     lines = []
     for e in entries:
-        shares = [f"{e['used'][n]:g}/{e['available'][n]:g} ({e['used'][n] / e['available'][n]:.0%})" for n in KINDS]
+        shares = [f"{used:g}/{e['available'][n]:g} ({used / e['available'][n]:.0%})" for n, used in e["used"].items()]
         lines.append(
             [
                 e["board"],

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lstm_hw.errors import ConfigError, ToolError
 from lstm_hw.files import whole_folder
-from lstm_hw.machine.parts import Usage, check_fit
+from lstm_hw.machine.parts import Usage, check_fit, part_of
 from lstm_hw.verify.simulate import expect
 from lstm_hw.verilog.tools import yosys_stat
 
@@ -20,7 +20,7 @@ from .ulx3s import DEVICE, ULX3SPlatform
 from .vc707 import VC707Platform
 from .zc706 import ZC706Platform
 
-BOARDS = {platform.name: platform for platform in (ULX3SPlatform, ZC706Platform, VC707Platform)}
+BOARDS = {platform.board.name: platform for platform in (ULX3SPlatform, ZC706Platform, VC707Platform)}
 """Boards by name."""
 TOP = "top"
 """Name of a plan's top module and of its files."""
@@ -79,7 +79,7 @@ class Plan:
     @cached_property
     def files(self):
         """File name -> text of the whole plan; the same for the same scenario, wherever it is made."""
-        verilog = self_test.emit(self.scenario, self.platform.clock_mhz * 1_000_000)
+        verilog = self_test.emit(self.scenario, self.platform.board.clock_mhz * 1_000_000)
         platform = self.platform()
         shell = Shell(verilog, self_test.vectors_of(self.scenario).bit_length())
         with _own_environment():
@@ -127,7 +127,7 @@ class Plan:
         ToolError
             Yosys is missing or failed.
         """
-        part = self.platform.part
+        part = part_of(self.platform.board.part)
         with tempfile.TemporaryDirectory() as folder:
             design = Path(folder) / f"{self_test.NAME}.v"
             design.write_text("\n".join(self.files[f"{name}.v"] for name in (self_test.ENGINE, self_test.NAME)))
@@ -163,7 +163,7 @@ class Plan:
             raise ConfigError(f"board {self.board}", "no open tools", "must be built with its vendor's, from the plan")
         flow = Ecp5(cache, progress)
         netlist, _ = flow.synthesise(self.sources(), TOP)
-        clock = self.platform.clock_mhz
+        clock = self.platform.board.clock_mhz
         layout = flow.place_and_route(netlist, DEVICE, clock, seed, self.files[f"{TOP}.lpf"])
         slowest = min(layout.fmax_mhz.values())
         if slowest < clock:

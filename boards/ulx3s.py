@@ -5,7 +5,7 @@ from amaranth.lib import io
 from amaranth.lib.cdc import ResetSynchronizer
 from amaranth_boards.ulx3s import ULX3S_85F_Platform
 
-from lstm_hw.machine.parts import ECP5_85
+from lstm_hw.machine.parts import BOARDS
 
 from .ecp5 import Device
 
@@ -17,8 +17,8 @@ _VCO_MHZ = 600
 class ULX3SPlatform(ULX3S_85F_Platform):
     """The board; ``restart`` is the button FIRE 1."""
 
-    name, part = "ulx3s", ECP5_85
-    input_mhz, clock_mhz = 25, 50
+    board = BOARDS["ulx3s"]
+    input_mhz = 25
     clock_checked = True
     """nextpnr refuses a design that is too slow for the clock."""
     restart = "button_fire", 0
@@ -30,11 +30,11 @@ class ULX3SPlatform(ULX3S_85F_Platform):
         m.domains.sync = ClockDomain("sync")
         m.submodules.clock_buffer = clock_buffer = io.Buffer("i", self.request("clk25", dir="-"))
         locked = Signal(name="pll_locked")
-        divider = _VCO_MHZ // self.clock_mhz
+        divider = _VCO_MHZ // self.board.clock_mhz
         m.submodules.pll = Instance(
             "EHXPLLL",
             a_FREQUENCY_PIN_CLKI=str(self.input_mhz),
-            a_FREQUENCY_PIN_CLKOP=str(self.clock_mhz),
+            a_FREQUENCY_PIN_CLKOP=str(self.board.clock_mhz),
             a_ICP_CURRENT="12",
             a_LPF_RESISTOR="8",
             a_MFG_ENABLE_FILTEROPAMP="1",
@@ -49,7 +49,7 @@ class ULX3SPlatform(ULX3S_85F_Platform):
             p_OUTDIVIDER_MUXD="DIVD",
             p_FEEDBK_PATH="CLKOP",
             p_CLKI_DIV=1,
-            p_CLKFB_DIV=self.clock_mhz // self.input_mhz,
+            p_CLKFB_DIV=self.board.clock_mhz // self.input_mhz,
             p_CLKOP_ENABLE="ENABLED",
             p_CLKOP_DIV=divider,
             p_CLKOP_CPHASE=divider // 2 - 1,

@@ -4,7 +4,7 @@ from amaranth.build import Attrs, Clock, DiffPairs, Pins, Resource
 from amaranth.vendor import XilinxPlatform
 from amaranth_boards.resources import LEDResources, UARTResource
 
-from lstm_hw.machine.parts import VIRTEX_485T
+from lstm_hw.machine.parts import BOARDS
 
 from .xilinx import SevenSeries
 
@@ -14,7 +14,7 @@ _LEVEL = Attrs(IOSTANDARD="LVCMOS18")
 class VC707Platform(SevenSeries, XilinxPlatform):
     """The board; ``restart`` is the button CPU RESET."""
 
-    name, part = "vc707", VIRTEX_485T
+    board = BOARDS["vc707"]
     device, package, speed = "xc7vx485t", "ffg1761", "2"
     default_clk = "clk200"
     restart = "cpu_reset", 0

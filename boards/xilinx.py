@@ -41,14 +41,13 @@ class SevenSeries:
     """Mix-in of a 7 series board."""
 
     input_mhz = 200
-    clock_mhz = 100
     clock_checked = False
     """No vendor tool has been at hand to confirm the clock rate."""
     overrides = {}
     """Texts for the gaps of Amaranth's file templates."""
 
     def add_clock(self, m):
-        add_pll(m, self.request(self.default_clk, dir="-"), self.input_mhz, self.clock_mhz)
+        add_pll(m, self.request(self.default_clk, dir="-"), self.input_mhz, self.board.clock_mhz)
 
     def integration_files(self, engine_config):
         """Files beside the self-test, file name -> text: none, unless a board has some."""

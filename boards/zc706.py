@@ -8,7 +8,7 @@ from amaranth.build import Attrs, Clock, DiffPairs, Pins, Resource
 from amaranth.vendor import XilinxPlatform
 from amaranth_boards.resources import SwitchResources
 
-from lstm_hw.machine.parts import ZYNQ_7045
+from lstm_hw.machine.parts import BOARDS
 
 from . import zynq_design
 from .xilinx import SevenSeries
@@ -19,7 +19,7 @@ _LOW, _HIGH = Attrs(IOSTANDARD="LVCMOS15"), Attrs(IOSTANDARD="LVCMOS25")
 class ZC706Platform(SevenSeries, XilinxPlatform):
     """The board; ``restart`` is the left button."""
 
-    name, part = "zc706", ZYNQ_7045
+    board = BOARDS["zc706"]
     device, package, speed = "xc7z045", "ffg900", "2"
     default_clk = "clk200"
     restart = "button", 0

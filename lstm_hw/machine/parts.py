@@ -1,11 +1,41 @@
-"""What the boards' FPGAs hold, and the check that a design fits."""
+"""What FPGAs hold, the boards that carry them, and the check that a design fits."""
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 
-from lstm_hw.errors import ConfigError
+from ..errors import ConfigError
 
-KINDS = ("lut", "ff", "bram36", "dsp")
-"""What is counted, in the units of :class:`Part`."""
+
+@dataclass(frozen=True)
+class Usage:
+    """What a design takes, each resource by itself.
+
+    Parameters
+    ----------
+    lut : int
+        LUTs used as logic.
+    lutram : int
+        LUTs used as memory or shift registers; an ECP5's 16 x 4 memory takes six, two of which drive its write port.
+    ff : int
+        Flip-flops.
+    bram36 : float
+        Block RAMs of 36 kbit; one of 18 kbit counts half.
+    dsp : int
+        Multiplier blocks.
+    """
+
+    lut: int
+    lutram: int
+    ff: int
+    bram36: float
+    dsp: int
+
+    @classmethod
+    def of_stat(cls, stat: dict) -> "Usage":
+        """From :func:`lstm_hw.verilog.tools.yosys_stat`."""
+        return cls(**{field.name: stat[field.name] for field in fields(cls)})
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(*(ours + theirs for ours, theirs in zip(astuple(self), astuple(other), strict=True)))
 
 
 @dataclass(frozen=True)
@@ -15,13 +45,17 @@ class Part:
     Parameters
     ----------
     name : str
-        Device, package and speed grade.
+        Device, and where a board fixes them package and speed grade.
     family : str
         Of :func:`lstm_hw.verilog.tools.yosys_stat`.
-    lut, ff, dsp : int
-        LUTs, flip-flops and multiplier blocks.
+    lut : int
+        All LUTs; one that is memory is none that is logic.
+    lutram : int
+        LUTs that can be memory.
+    ff, dsp : int
+        Flip-flops and multiplier blocks.
     bram36 : float
-        Block RAMs of 36 kbit; one of 18 kbit counts half.
+        Block RAMs of 36 kbit.
     source : str
         Data sheet of these figures.
     """
@@ -29,34 +63,88 @@ class Part:
     name: str
     family: str
     lut: int
+    lutram: int
     ff: int
     bram36: float
     dsp: int
     source: str
 
+    def shares(self, usage: Usage) -> dict[str, tuple[float, float]]:
+        """Resource -> (taken, there), for each resource by itself; ``LUT`` are those of both uses."""
+        return {
+            "LUT": (usage.lut + usage.lutram, self.lut),
+            "LUT as memory": (usage.lutram, self.lutram),
+            "FF": (usage.ff, self.ff),
+            "BRAM36": (usage.bram36, self.bram36),
+            "DSP": (usage.dsp, self.dsp),
+        }
 
-ECP5_85 = Part("LFE5U-85F-6BG381", "ecp5", 83640, 83640, 104, 156, "Lattice FPGA-DS-02012, ECP5 family, table 1.1")
-ZYNQ_7045 = Part("xc7z045ffg900-2", "xc7", 218600, 437200, 545, 900, "Xilinx DS190, Zynq-7000 overview, table 1")
-VIRTEX_485T = Part("xc7vx485tffg1761-2", "xc7", 303600, 607200, 1030, 2800, "Xilinx DS180, 7 series overview, table 7")
+    def lacking(self, usage: Usage) -> list[str]:
+        """What is too small for a design, as ``79000 of 70400 LUT as memory``; empty where it fits."""
+        return [
+            f"{taken:g} of {there:g} {name}" for name, (taken, there) in self.shares(usage).items() if taken > there
+        ]
+
+
+_ZYNQ = "Xilinx DS190, Zynq-7000 overview, table 1; LUTs as memory as Vivado reports them"
+_SEVEN = "Xilinx DS180, 7 series overview; 64 bits of distributed RAM a LUT"
+_LATTICE = "Lattice FPGA-DS-02012, ECP5 family, table 1.1; 64 bits of distributed RAM a block of eight LUTs"
+
+PARTS = {
+    part.name: part
+    for part in (
+        Part("xc7z010", "xc7", 17600, 6000, 35200, 60, 80, _ZYNQ),
+        Part("xc7z020", "xc7", 53200, 17400, 106400, 140, 220, _ZYNQ),
+        Part("xc7z045", "xc7", 218600, 70400, 437200, 545, 900, _ZYNQ),
+        Part("xc7a35t", "xc7", 20800, 6400, 41600, 50, 90, _SEVEN),
+        Part("xc7a100t", "xc7", 63400, 19000, 126800, 135, 240, _SEVEN),
+        Part("xc7k325t", "xc7", 203800, 64000, 407600, 445, 840, _SEVEN),
+        Part("xc7vx485t", "xc7", 303600, 130800, 607200, 1030, 2800, _SEVEN),
+        Part("xc7vx690t", "xc7", 433200, 174200, 866400, 1470, 3600, _SEVEN),
+        Part("lfe5u-25f", "ecp5", 24288, 18216, 24288, 28, 28, _LATTICE),
+        Part("lfe5u-45f", "ecp5", 43848, 32886, 43848, 54, 72, _LATTICE),
+        Part("lfe5u-85f", "ecp5", 83640, 62730, 83640, 104, 156, _LATTICE),
+    )
+}
+"""Parts by the name of the device."""
 
 
 @dataclass(frozen=True)
-class Usage:
-    """What a design takes, in the units of :class:`Part`."""
+class Board:
+    """A board: its part, ordering code included, and the clock of the design on it, MHz."""
 
-    lut: int
-    ff: int
-    bram36: float
-    dsp: int
-
-    @classmethod
-    def of_stat(cls, stat):
-        """From :func:`lstm_hw.verilog.tools.yosys_stat`; LUTs used as memory are LUTs."""
-        return cls(stat["lut"] + stat["lutram"], stat["ff"], stat["bram36"], stat["dsp"])
+    name: str
+    part: str
+    clock_mhz: float
 
 
-def check_fit(design, usage, part):
-    """Compare a design with a part.
+BOARDS = {
+    board.name: board
+    for board in (
+        Board("ulx3s", "LFE5U-85F-6BG381", 50),
+        Board("zc706", "xc7z045ffg900-2", 100),
+        Board("vc707", "xc7vx485tffg1761-2", 100),
+    )
+}
+"""The boards that ``boards/`` has build plans for, by name."""
+
+
+def part_of(name: str) -> Part:
+    """The part of a device's name, or of an ordering code that begins with one; case does not matter.
+
+    Raises
+    ------
+    ConfigError
+        Nobody knows it; names those that are known.
+    """
+    known = [device for device in PARTS if name.lower().startswith(device)]
+    if not known:
+        raise ConfigError("part", repr(name), f"must be one of {', '.join(PARTS)}, package and speed grade may follow")
+    return PARTS[max(known, key=len)]
+
+
+def check_fit(design: str, usage: Usage, part: Part) -> None:
+    """Compare a design with a part, each resource by itself.
 
     Parameters
     ----------
@@ -70,10 +158,6 @@ def check_fit(design, usage, part):
     ConfigError
         Something is too small; names everything that is.
     """
-    lacking = [
-        f"{getattr(usage, name):g} of {getattr(part, name):g} {name.upper()}"
-        for name in KINDS
-        if getattr(usage, name) > getattr(part, name)
-    ]
+    lacking = part.lacking(usage)
     if lacking:
         raise ConfigError(design, f"takes {', '.join(lacking)}", f"must fit the {part.name}")

@@ -18,8 +18,8 @@ def test_plan(tmp_path):
 
 
 def test_pll():
-    assert 400 <= ULX3SPlatform.clock_mhz * (600 // ULX3SPlatform.clock_mhz) <= 800
-    assert ULX3SPlatform.clock_mhz % ULX3SPlatform.input_mhz == 0 and 600 % ULX3SPlatform.clock_mhz == 0
+    assert 400 <= ULX3SPlatform.board.clock_mhz * (600 // ULX3SPlatform.board.clock_mhz) <= 800
+    assert ULX3SPlatform.board.clock_mhz % ULX3SPlatform.input_mhz == 0 and 600 % ULX3SPlatform.board.clock_mhz == 0
 
 
 @pytest.mark.slow
@@ -39,5 +39,5 @@ def test_bitstream_of_a_small_engine(tmp_path):
     )
     path, layout = Plan("ulx3s", scenario).bitstream(tmp_path)
     assert b"LFE5U-85F" in path.read_bytes()[:200]
-    assert min(layout.fmax_mhz.values()) >= ULX3SPlatform.clock_mhz
+    assert min(layout.fmax_mhz.values()) >= ULX3SPlatform.board.clock_mhz
     assert layout.used["EHXPLLL"] == 1
