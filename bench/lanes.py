@@ -105,7 +105,7 @@ COMPONENTS = {
     "LanePath": lambda config: LanePath(config, issue_layout(config)),
     "LaneGroup": lambda config: LaneGroup(config, 0),
     "Cell": Cell,
-    "CellUnit": lambda config: CellUnit(config, config.groups + LaneArray.drained_delay),
+    "CellUnit": CellUnit,
     # Paths from component to component; the lanes are a chain of equal groups, so one group shows them all.
     "Engine": lambda config: Engine(replace(config, rows=16, contexts=1, axi_data_bits=128)),
 }

@@ -5,9 +5,9 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for, exact_log2
 
+from ..machine.isa import BEATS_BITS, OFFSET_BITS
+from ..machine.latency import SPLIT_DELAY, SPLIT_OUT
 from .axi import PAGE_BYTES
-
-OFFSET_BITS, BEATS_BITS = 32, 24
 
 LOAD_DESCRIPTOR = data.StructLayout({"offset": OFFSET_BITS, "beats": BEATS_BITS, "credited": 1})
 """What to load: ``beats`` words from word ``offset`` of the weight image, with or without credit."""
@@ -67,7 +67,7 @@ class BurstSplitter(wiring.Component):
     the page number and the 24-bit comparison that recognises the last burst.
     """
 
-    latency = 3
+    latency = SPLIT_DELAY + SPLIT_OUT
 
     def __init__(self, address_bits, data_bits, max_burst):
         self.max_burst = max_burst

@@ -5,11 +5,10 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..machine.activation import make_activation
-from ..machine.config import GATES, SERIAL_SLOTS, VALUE_BITS
+from ..machine.config import GATE_NAMES, GATES, SERIAL_SLOTS, VALUE_BITS
+from ..machine.latency import SLOT, CellLatency
 from .activation import Activation
 from .requantize import Requantize
-
-MULTIPLY_LATENCY = 2
 
 
 class Cell(wiring.Component):
@@ -47,14 +46,8 @@ class Cell(wiring.Component):
         self.round_h = Requantize(VALUE_BITS * 2, (2 * activated,), config.hidden)
         self.sum_width = width
 
-        # Cycles after i_start at which ...
-        settle = self.activation.latency
-        self.gate_out = {name: 1 + n + settle for n, name in enumerate("ifgo")}  # ... a gate is on the output
-        self.sum_at = self.gate_out["g"] + MULTIPLY_LATENCY  # ... both products exist
-        self.update_latency = self.sum_at + 1 + self.round_c.latency
-        self.tanh_in = -(-self.update_latency // SERIAL_SLOTS) * SERIAL_SLOTS  # ... tanh has its slot
-        self.tanh_out = self.tanh_in + settle
-        self.latency = self.tanh_out + MULTIPLY_LATENCY + self.round_h.latency
+        self.delays = CellLatency(config)
+        self.update_latency, self.latency = self.delays.update, self.delays.cell
         super().__init__(
             {
                 "i_start": In(1),
@@ -84,36 +77,36 @@ class Cell(wiring.Component):
             return Signal(signed(width), name=name, reset_less=True)
 
         # Slots of the activation unit.
-        gates = [register(f"preact_{name}") for name in "ifgo"]
+        gates = [register(f"preact_{name}") for name in GATE_NAMES]
         new_c = register("new_c")
         with m.If(self.i_start):
             m.d.sync += [gate.eq(value) for gate, value in zip(gates, self.i_preact, strict=True)]
         # The update may land in the very cycle of the slot.
-        direct = self.tanh_in == self.update_latency
+        direct = self.delays.tanh_slot == self.update_latency
         m.d.comb += [activation.i_x.eq(self.round_c.o if direct else new_c), activation.i_tanh.eq(1)]
         for n, gate in enumerate(gates):
-            with m.If(at[1 + n]):
+            with m.If(at[SLOT + n]):
                 m.d.comb += [activation.i_x.eq(gate), activation.i_tanh.eq(n == 2)]
 
         # Results that wait for their product: i for one cycle, o until tanh(c') is there.
         result = activation.o_y
         i = register("i")
-        with m.If(at[self.gate_out["i"]]):
+        with m.If(at[self.delays.gates["i"]]):
             m.d.sync += i.eq(result)
-        output_gates = [register(f"o{n}") for n in range(self.tanh_in // SERIAL_SLOTS)]
+        output_gates = [register(f"o{n}") for n in range(self.delays.tanh_slot // SERIAL_SLOTS)]
         for n, o in enumerate(output_gates):
-            with m.If(at[self.gate_out["o"] + SERIAL_SLOTS * n]):
+            with m.If(at[self.delays.gates["o"] + SERIAL_SLOTS * n]):
                 m.d.sync += o.eq(result if n == 0 else output_gates[n - 1])
 
         # Slots of the multiplier.
         left, right = register("left"), register("right")
         product = register("product", 2 * bits)
         m.d.sync += [left.eq(output_gates[-1]), right.eq(result), product.eq(left * right)]
-        with m.If(at[self.gate_out["f"]]):
+        with m.If(at[self.delays.gates["f"]]):
             m.d.sync += [left.eq(self.i_c), right.eq(result)]
-        with m.If(at[self.gate_out["g"]]):
+        with m.If(at[self.delays.gates["g"]]):
             m.d.sync += [left.eq(i), right.eq(result)]
-        m.d.comb += self.o_read.eq(at[self.gate_out["f"] - 1])
+        m.d.comb += self.o_read.eq(at[self.delays.gates["f"] - 1])
 
         # c' = f*c + i*g, exactly, then rounded once.
         held = register("f_times_c", 2 * bits)

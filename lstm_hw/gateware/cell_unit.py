@@ -6,14 +6,12 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from ..machine.config import CELL_PHASES, GATES, SERIAL_SLOTS, VALUE_BITS
-from ..machine.isa import MODE_LINEAR, MODE_ZERO
+from ..machine.isa import ELEMENT_BITS, MODE_LINEAR, MODE_ZERO, OPS
+from ..machine.latency import DRAIN_TOLD, CellLatency
 from .cell import Cell
 from .instruction import command_layout
 from .lane_group import drain_layout
 from .requantize import Requantize
-
-FINISH_DELAY = 4
-"""Cycles from the registered last column of a slot until the drain may be told of its sum."""
 
 
 def output_beat_layout():
@@ -54,8 +52,8 @@ class DrainUnit(wiring.Component):
         self.config = config
         self.tag = data.StructLayout(
             {
-                "mode": 2,
-                "scale": 4,
+                "mode": OPS["CELL"].fields["mode"],
+                "scale": OPS["CELL"].fields["scale"],
                 "outputs": 3,
                 "cell": range(config.cells),
                 "context": range(config.contexts),
@@ -97,7 +95,7 @@ class DrainUnit(wiring.Component):
 
         command, held = Signal(command_layout("CELL")), Signal()
         linear, zero = command.mode == MODE_LINEAR, command.mode == MODE_ZERO
-        todo, state = Signal(config.contexts), Signal(16)  # contexts left of this unit, and where its c is
+        todo, state = Signal(config.contexts), Signal(ELEMENT_BITS)  # contexts left of this unit, and where its c is
         group, unit = Signal(range(config.groups)), Signal(range(units_per_group))
         entry, finished = Signal(range(config.finish_entries)), Signal(range(config.finish_entries + 1))
 
@@ -207,8 +205,6 @@ class CellUnit(wiring.Component):
     Parameters
     ----------
     config : EngineConfig
-    drain_latency : int
-        Cycles from ``o_drain`` to ``i_drained``.
 
     Members
     -------
@@ -216,7 +212,7 @@ class CellUnit(wiring.Component):
     i_clear, i_finished, o_finish_free
         See :class:`DrainUnit`; ``i_finished`` comes with the registered last column of a slot.
     o_drain, i_arrived, i_drained
-        Drain chain of the lane array: request, its valid bit at the end of the chain, and the data.
+        Drain chain of the lane array: request, and ``drain_latency`` cycles later its valid bit and the data.
     o_h_write, o_h_bank, o_h_address, o_h_data
         Write port of the h memory.
     o_signal : Out(1)
@@ -228,22 +224,20 @@ class CellUnit(wiring.Component):
     Timing
     ------
     A unit that starts in cycle t reads its c ``read_latency`` and writes h ``latency`` cycles later. A
-    row block can start ``FINISH_DELAY`` + 1 cycles after ``i_finished``. The queue before ``o`` has
+    row block can start ``DRAIN_TOLD`` + 1 cycles after ``i_finished``. The queue before ``o`` has
     room for everything that can be on its way, so the output alone slows nothing down until it
     stops for ``output_places`` elements.
     """
 
-    def __init__(self, config, drain_latency):
-        self.config, self.drain_latency = config, drain_latency
+    def __init__(self, config):
+        self.config = config
         self.cells = [Cell(config) for _ in range(config.cells)]
         bits, preact = config.accumulator_bits, config.preact.fraction
         self.rounders = [
             Requantize(bits, tuple(s + preact for s in config.shifts), config.preact) for _ in range(config.drain_width)
         ]
-        self.pieces = GATES // config.drain_width
-        # From the decision to start a unit: request register, chain, rounding, gather register.
-        self.gather_latency = 1 + drain_latency + self.rounders[0].latency + self.pieces
-        self.latency = self.gather_latency + self.cells[0].latency
+        delays = CellLatency(config)
+        self.pieces, self.latency = delays.pieces, delays.total
         in_flight = -(-self.latency * config.cells // SERIAL_SLOTS) + 2
         self.tags = 1 << ceil_log2(in_flight)
         self.output_places = 1 << ceil_log2(in_flight + 2 * GATES)
@@ -260,7 +254,7 @@ class CellUnit(wiring.Component):
                 "i_drained": In(data.ArrayLayout(signed(bits), config.drain_width)),
                 "o_h_write": Out(1),
                 "o_h_bank": Out(range(config.contexts)),
-                "o_h_address": Out(16),
+                "o_h_address": Out(ELEMENT_BITS),
                 "o_h_data": Out(element),
                 "o_signal": Out(1),
                 "o": Out(stream.Signature(output_beat_layout())),
@@ -273,7 +267,7 @@ class CellUnit(wiring.Component):
         config = self.config
         m.submodules.drain = drain = self.drain
         wiring.connect(m, wiring.flipped(self.i), drain.i)
-        finished = Signal(FINISH_DELAY)
+        finished = Signal(DRAIN_TOLD)
         m.d.sync += finished.eq(Cat(self.i_finished, finished))
         m.d.comb += [
             drain.i_clear.eq(self.i_clear),

@@ -5,22 +5,18 @@ from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
 
-from ..machine.isa import INSTRUCTION_BITS, UNITS
+from ..machine.isa import INSTRUCTION_BITS, PROGRAM_BITS, REGISTER_BITS, UNITS
+from ..machine.latency import CONTROL_LEAD, DEADLOCK_CYCLES, QUEUE_DEPTH, SKEW
 from ..machine.registers import COUNTERS, ErrorCode
 from .axi import Axi4Read
 from .cell_unit import CellUnit, output_beat_layout
 from .input_unit import InputUnit, x_beat_layout
-from .lane_group import SKEW, LaneArray, control_layout
+from .lane_group import LaneArray, control_layout
 from .load_path import LoadPath
 from .mac_unit import MacUnit
 from .sequencer import Sequencer
 from .vector_memory import VectorMemory
 from .watchdog import Watchdog
-
-QUEUE_DEPTH = 4
-"""Commands that wait in front of a unit."""
-DEADLOCK_CYCLES = 4096
-"""Cycles at rest that mean that a run will never end: far more than the longest pipeline holds."""
 
 
 class Queue(wiring.Component):
@@ -47,8 +43,6 @@ class Queue(wiring.Component):
 
 class LanePath(wiring.Component):
     """From the issued column to the head of the lane chain: operand fetch and the skew of the control fields."""
-
-    operand_delay = VectorMemory.latency
 
     def __init__(self, config, issue):
         self.config = config
@@ -84,9 +78,8 @@ class LanePath(wiring.Component):
             "finish": Cat(finished),
             "target": issue.target,
         }
-        lead = self.operand_delay - SKEW["operands"]  # delay of the field with skew 0
         for name, value in sources.items():
-            for stage in range(lead + SKEW[name]):
+            for stage in range(CONTROL_LEAD + SKEW[name]):
                 delayed = Signal(len(value), name=f"{name}_{stage}")
                 m.d.sync += delayed.eq(value)
                 value = delayed
@@ -123,17 +116,17 @@ class Engine(wiring.Component):
         self.config = config
         self.mac = MacUnit(config)
         self.lanes = LaneArray(config)
-        self.cell = CellUnit(config, self.lanes.drain_latency)
+        self.cell = CellUnit(config)
         super().__init__(
             {
                 "i_start": In(1),
                 "i_clear": In(1),
-                "i_entry": In(8),
-                "i_steps": In(32),
+                "i_entry": In(PROGRAM_BITS),
+                "i_steps": In(REGISTER_BITS),
                 "i_weights": In(config.axi_address_bits).array(config.axi_ports),
                 "i_timeout": In(32),
                 "i_program_write": In(1),
-                "i_program_address": In(8),
+                "i_program_address": In(PROGRAM_BITS),
                 "i_program_data": In(INSTRUCTION_BITS),
                 "o_busy": Out(1),
                 "o_done": Out(1),

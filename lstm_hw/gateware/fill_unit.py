@@ -4,16 +4,11 @@ from amaranth import *
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..machine.isa import BEATS_BITS, WORD_BITS
+from ..machine.latency import PENDING_LOADS
+from .burst_splitter import LOAD_DESCRIPTOR
 from .instruction import command_layout
 from .lane_group import fill_layout
-
-QUEUED_LOADS = 8
-"""LOAD commands whose beats may be awaited at the same time."""
-
-
-def descriptor_layout():
-    """What the memory reader gets for one LOAD."""
-    return data.StructLayout({"offset": 32, "beats": 24, "credited": 1})
 
 
 class FillUnit(wiring.Component):
@@ -48,11 +43,11 @@ class FillUnit(wiring.Component):
         super().__init__(
             {
                 "i": In(stream.Signature(command_layout("LOAD"))),
-                "o": Out(stream.Signature(descriptor_layout())),
+                "o": Out(stream.Signature(LOAD_DESCRIPTOR)),
                 "i_beat": In(1),
                 "i_data": In(config.axi_data_bits),
                 "i_ring": In(1),
-                "i_ring_base": In(18),
+                "i_ring_base": In(WORD_BITS),
                 "o_fill": Out(fill_layout(config)),
                 "o_fresh": Out(1),
                 "o_ring_word": Out(1),
@@ -63,8 +58,8 @@ class FillUnit(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        destination = data.StructLayout({"stream": 1, "base": range(config.weight_words), "beats": 24})
-        m.submodules.pending = pending = fifo.SyncFIFO(width=destination.size, depth=QUEUED_LOADS)
+        destination = data.StructLayout({"stream": 1, "base": range(config.weight_words), "beats": BEATS_BITS})
+        m.submodules.pending = pending = fifo.SyncFIFO(width=destination.size, depth=PENDING_LOADS)
         command, head = self.i.payload, destination(pending.r_data)
         new = Signal(destination)
         m.d.comb += [
@@ -82,7 +77,7 @@ class FillUnit(wiring.Component):
         ]
 
         chunk = Signal(range(config.beats_per_word))
-        taken = Signal(24)  # beats of the oldest LOAD that have arrived
+        taken = Signal(BEATS_BITS)  # beats of the oldest LOAD that have arrived
         word = Signal(range(config.weight_words))  # its next resident word, from the second on
         ring_word, ring_base = Signal.like(word), Signal.like(word)
         address = Signal.like(word)

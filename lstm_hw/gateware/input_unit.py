@@ -5,6 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
+from ..machine.isa import COUNT_BITS, ELEMENT_BITS, VECTORS_BITS
 from .instruction import command_layout
 
 
@@ -53,10 +54,10 @@ class InputUnit(wiring.Component):
                 "i": In(stream.Signature(command_layout("INPUT"))),
                 "i_x": In(stream.Signature(x_beat_layout(config))),
                 "i_buffers": In(1),
-                "i_buffers_count": In(8),
+                "i_buffers_count": In(VECTORS_BITS),
                 "i_free": In(1),
                 "o_write": Out(elements),
-                "o_address": Out(16),
+                "o_address": Out(ELEMENT_BITS),
                 "o_data": Out(data.ArrayLayout(signed(config.operand_bits), elements)),
                 "o_elements": Out(range(config.x_per_beat + 1)),
                 "o_misplaced": Out(1),
@@ -70,8 +71,8 @@ class InputUnit(wiring.Component):
         contexts, per_beat = config.contexts, config.x_per_beat
         lane_bits = exact_log2(per_beat)
         command = Signal(command_layout("INPUT"))
-        held, free = Signal(), Signal(8)
-        left, address, repeats = Signal(14), Signal(16), Signal(8)
+        held, free = Signal(), Signal(VECTORS_BITS)
+        left, address, repeats = Signal(COUNT_BITS), Signal(ELEMENT_BITS), Signal(VECTORS_BITS)
         step = Mux(command.spread, 1, per_beat)
         blocked = command.wait & (free == 0)
         beat, ends, takes = Signal(), Signal(), Signal()

@@ -5,15 +5,15 @@ from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
+from ..machine.latency import DRAINED, drain_latency
 from .lane import lane, lane_pair, separated
 
 
 def control_layout(config):
     """What travels from group to group beside the lanes, one hop a cycle.
 
-    Fields are skewed to the stage of the lane where they are used, so a group needs no delays:
-    ``weight`` first, ``operands`` one cycle later, ``source`` two, ``first`` three,
-    ``store``/``finish``/``target`` four.
+    Fields are skewed to the stage of the lane where they are used, as :data:`lstm_hw.machine.latency.SKEW` says, so a
+    group needs no delays.
     """
     return data.StructLayout(
         {
@@ -26,10 +26,6 @@ def control_layout(config):
             "target": range(max(config.accumulators, config.finish_entries)),
         }
     )
-
-
-SKEW = {"weight": 0, "operands": 1, "source": 2, "first": 3, "store": 4, "finish": 4, "target": 4}
-"""Cycles by which a field of the control layout follows ``weight``."""
 
 
 def fill_layout(config):
@@ -195,7 +191,7 @@ class LaneArray(wiring.Component):
     Members
     -------
     i_control, i_drain
-        As in :class:`LaneGroup`; ``i_control`` is skewed as :data:`SKEW` says.
+        As in :class:`LaneGroup`; ``i_control`` is skewed as :data:`lstm_hw.machine.latency.SKEW` says.
     i_fill : list of In
         A beat of each weight port.
     o_drain, o_drained
@@ -206,11 +202,11 @@ class LaneArray(wiring.Component):
     ``drain_latency`` = groups + 2 cycles from ``i_drain`` to ``o_drained``, whatever group is asked.
     """
 
-    drained_delay = 2
+    drained_delay = DRAINED
 
     def __init__(self, config):
         self.config = config
-        self.drain_latency = config.groups + self.drained_delay
+        self.drain_latency = drain_latency(config.groups)
         super().__init__(
             {
                 "i_control": In(control_layout(config)),

@@ -7,6 +7,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import bits_for
 
+from ..machine.isa import BEATS_BITS, WORD_BITS
 from .axi import Axi4Read
 from .fill_unit import FillUnit
 from .instruction import command_layout
@@ -71,7 +72,7 @@ class LoadPath(wiring.Component):
                 "i_timeout": In(32),
                 "i_weights": In(config.axi_address_bits).array(ports),
                 "i_ring": In(1),
-                "i_ring_base": In(18),
+                "i_ring_base": In(WORD_BITS),
                 "i_release": In(words),
                 "bus": Out(Axi4Read(config.axi_address_bits, config.axi_data_bits)).array(ports),
                 "o_fill": Out(fill_layout(config)).array(ports),
@@ -95,7 +96,7 @@ class LoadPath(wiring.Component):
 
         # The ring's room is the credit of every port, in beats of that port.
         ring_words, credit_words = Signal.like(self.i_release), Signal.like(self.i_release)
-        credit = Signal(24)
+        credit = Signal(BEATS_BITS)
         m.d.comb += [
             ring_words.eq(config.weight_words - self.i_ring_base),
             credit_words.eq(Mux(self.i_ring, ring_words, self.i_release)),

@@ -5,11 +5,12 @@ from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ..errors import ConfigError
+from ..machine.config import MAX_BURST
+from ..machine.isa import BEATS_BITS
+from ..machine.latency import BEAT, REQUEST, in_flight
+from ..machine.registers import ErrorCode
 from .axi import BURST_INCR, DECERR, PAGE_BYTES, Axi4Read
-from .burst_splitter import BEATS_BITS, LOAD_DESCRIPTOR, BurstSplitter
-
-NO_ERROR, SLAVE_ERROR, DECODE_ERROR, TIMEOUT_ERROR = range(4)
-"""Values of ``LoadUnit.o_error``."""
+from .burst_splitter import LOAD_DESCRIPTOR, BurstSplitter
 
 CACHE_MODIFIABLE = 0b0011
 """ARCACHE of normal, non-cacheable, bufferable memory: interconnects may resize these bursts."""
@@ -62,7 +63,7 @@ class LoadUnit(wiring.Component):
         is low.
     i_timeout : In(32)
         Cycles without progress, that is with something owed but neither an AR nor an R handshake,
-        after which TIMEOUT_ERROR is raised; 0 is never. A change counts from the next progress.
+        after which TIMEOUT is raised; 0 is never. A change counts from the next progress.
     bus : Axi4Read(address_bits, data_bits), out
         One ID, all beats full width. Payloads are stable while VALID waits for READY.
     o : Out({data, first, last})
@@ -72,8 +73,8 @@ class LoadUnit(wiring.Component):
     o_beats : Out(1)
         A beat was received, delivered or not.
     o_error : Out(2)
-        First error since the start: NO_ERROR, SLAVE_ERROR (SLVERR, or RLAST on another beat than
-        the last one requested), DECODE_ERROR (DECERR) or TIMEOUT_ERROR.
+        First error since the start: an :class:`lstm_hw.machine.registers.ErrorCode`: NONE, SLVERR (or RLAST on
+        another beat than the last one requested), DECERR or TIMEOUT.
     o_error_address : Out(address_bits)
         Byte address of the beat that failed or, for a time-out, of the oldest beat owed.
     o_waiting : Out(1)
@@ -121,8 +122,8 @@ class LoadUnit(wiring.Component):
         A parameter is out of range.
     """
 
-    request_latency = BurstSplitter.latency + 1
-    beat_latency = 1
+    request_latency = BurstSplitter.latency + REQUEST
+    beat_latency = BEAT
 
     def __init__(self, address_bits, data_bits, outstanding=8, max_burst=None):
         def check(name, value, valid, rule):
@@ -132,12 +133,12 @@ class LoadUnit(wiring.Component):
         check("address_bits", address_bits, lambda v: 32 <= v <= 64, "must be between 32 and 64")
         check("data_bits", data_bits, lambda v: v in (64, 128, 256, 512, 1024), "must be a power of two, 64 to 1024")
         check("outstanding", outstanding, lambda v: 1 <= v <= 64, "must be between 1 and 64")
-        longest = min(256, PAGE_BYTES * 8 // data_bits)
+        longest = min(MAX_BURST, PAGE_BYTES * 8 // data_bits)
         max_burst = longest if max_burst is None else max_burst
         check("max_burst", max_burst, lambda v: 1 <= v <= longest, f"must be between 1 and {longest} beats")
         self.address_bits, self.data_bits = address_bits, data_bits
         self.outstanding, self.max_burst = outstanding, max_burst
-        self.in_flight = outstanding + 2
+        self.in_flight = in_flight(outstanding)
         super().__init__(
             {
                 "i": In(stream.Signature(LOAD_DESCRIPTOR)),
@@ -193,9 +194,9 @@ class LoadUnit(wiring.Component):
         error_word = Signal(splitter.word_bits, reset_less=True)
         m.d.comb += self.o_error_address.eq(Cat(C(0, self.address_bits - splitter.word_bits), error_word))
         with m.If(start):
-            m.d.sync += [halted.eq(0), self.o_error.eq(NO_ERROR)]
-        with m.Elif((failed | expired) & (self.o_error == NO_ERROR)):
-            error = Mux(expired, TIMEOUT_ERROR, Mux(self.bus.rresp == DECERR, DECODE_ERROR, SLAVE_ERROR))
+            m.d.sync += [halted.eq(0), self.o_error.eq(ErrorCode.NONE)]
+        with m.Elif((failed | expired) & (self.o_error == ErrorCode.NONE)):
+            error = Mux(expired, ErrorCode.TIMEOUT, Mux(self.bus.rresp == DECERR, ErrorCode.DECERR, ErrorCode.SLVERR))
             m.d.sync += [self.o_error.eq(error), error_word.eq(word)]
         with m.If(failed | expired | self.i_stop):
             m.d.sync += halted.eq(1)

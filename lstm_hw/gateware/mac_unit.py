@@ -4,11 +4,12 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..machine.isa import SPACE_CONSTANT, SPACE_X
+from ..machine.isa import BANK_BITS, COUNT_BITS, ELEMENT_BITS, ENTRY_BITS, OPS, SPACE_CONSTANT, SPACE_X, WORD_BITS
+from ..machine.latency import HAZARD_COLUMNS
 from .instruction import command_layout
 
-HAZARD_COLUMNS = 3
-"""A slot may load an accumulator entry that many columns after the column that stored it, or later."""
+TOKEN_BITS = ELEMENT_BITS + 2
+"""Of the numbers of elements of h and x that are there."""
 
 
 def issue_layout(config):
@@ -16,9 +17,9 @@ def issue_layout(config):
     return data.StructLayout(
         {
             "weight": range(config.weight_words),
-            "operand": 16,
-            "space": 2,
-            "rotate": 3,
+            "operand": ELEMENT_BITS,
+            "space": OPS["MAC"].fields["space"],
+            "rotate": BANK_BITS,
             "mask": config.contexts,
             "first": 1,
             "source": range(config.accumulators),
@@ -101,7 +102,7 @@ class MacUnit(wiring.Component):
                 "i_clear": In(1),
                 "i_clear_h": In(1),
                 "i_ring": In(1),
-                "i_ring_base": In(18),
+                "i_ring_base": In(WORD_BITS),
                 "i_h": In(1),
                 "i_x": In(range(config.x_per_beat + 1)),
                 "i_fresh": In(1),
@@ -127,8 +128,8 @@ class MacUnit(wiring.Component):
         config = self.config
         words = range(config.weight_words + 1)
 
-        m.submodules.h = h = TokenCounter(18, take_bits=18)
-        m.submodules.x = x = TokenCounter(18, add_bits=len(self.i_x), take_bits=18)
+        m.submodules.h = h = TokenCounter(TOKEN_BITS, take_bits=TOKEN_BITS)
+        m.submodules.x = x = TokenCounter(TOKEN_BITS, add_bits=len(self.i_x), take_bits=TOKEN_BITS)
         m.submodules.fresh = fresh = TokenCounter(len(Signal(words)))
         m.submodules.ring = ring = TokenCounter(len(Signal(words)), take_bits=len(Signal(words)))
         m.d.comb += [
@@ -146,10 +147,10 @@ class MacUnit(wiring.Component):
 
         command = Signal(command_layout("MAC"))
         held = Signal()
-        column, slot = Signal(14), Signal(8)
+        column, slot = Signal(COUNT_BITS), Signal(ENTRY_BITS)
         address = Signal(range(config.weight_words))
-        operand = Signal(16)
-        need = Signal(18)  # operand tokens that the next column waits for
+        operand = Signal(ELEMENT_BITS)
+        need = Signal(TOKEN_BITS)  # operand tokens that the next column waits for
         ring_need = Signal(words)  # ring words that the next column waits for
         ring_base, ring_head = Signal(range(config.weight_words)), Signal(range(config.weight_words))
 
@@ -168,7 +169,9 @@ class MacUnit(wiring.Component):
             lacks_weights.eq(Mux(command.stream, ring.o_count < ring_need, command.fresh & (fresh.o_count == 0))),
             lacks_room.eq(command.finish & first & (finish_used == config.finish_entries)),
         ]
-        recent = [(Signal(name=f"stored{n}"), Signal(8, name=f"stored_entry{n}")) for n in range(HAZARD_COLUMNS - 1)]
+        recent = [
+            (Signal(name=f"stored{n}"), Signal(ENTRY_BITS, name=f"stored_entry{n}")) for n in range(HAZARD_COLUMNS - 1)
+        ]
         m.d.comb += hazard.eq(command.load & first & Cat(v & (e == command.source) for v, e in recent).any())
 
         go, ends = Signal(), Signal()

@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..errors import ConfigError, FormatError
+from ..machine.latency import REQUANTIZE
 
 EXACT_BITS = 63
 """Widest intermediate value: what the int64 reference computes exactly."""
@@ -85,7 +86,7 @@ class Requantize(wiring.Component):
         The aligned sum would exceed 63 bits.
     """
 
-    latency = 3
+    latency = REQUANTIZE
 
     def __init__(self, i_width, i_fractions, o_format):
         self.i_fractions, self.o_format = tuple(i_fractions), o_format

@@ -12,6 +12,7 @@ from ..machine.isa import (
     LOOP_DEPTH,
     LOOP_UNLESS,
     OPS,
+    PROGRAM_BITS,
     REGISTER_BITS,
     REGISTERS,
     STEPS_REGISTER,
@@ -62,12 +63,12 @@ class Sequencer(wiring.Component):
         self.program_length = program_length
         members = {
             "i_start": In(1),
-            "i_entry": In(8),
+            "i_entry": In(PROGRAM_BITS),
             "i_clear": In(1),
-            "i_steps": In(32),
+            "i_steps": In(REGISTER_BITS),
             "i_stop": In(1),
             "i_write": In(1),
-            "i_write_address": In(8),
+            "i_write_address": In(PROGRAM_BITS),
             "i_write_data": In(INSTRUCTION_BITS),
             "o_ring": Out(1),
             "o_ring_base": Out(OPS["RING"].fields["base"]),
@@ -98,7 +99,7 @@ class Sequencer(wiring.Component):
         opcode = views["HALT"].opcode
 
         registers = Array(Signal(REGISTER_BITS, name=f"r{i}") for i in range(REGISTERS))
-        loops = Array(Signal(32, name=f"loop_left{i}") for i in range(LOOP_DEPTH))
+        loops = Array(Signal(REGISTER_BITS, name=f"loop_left{i}") for i in range(LOOP_DEPTH))
         starts = Array(Signal.like(pc, name=f"loop_start{i}") for i in range(LOOP_DEPTH))
         depth = Signal(range(LOOP_DEPTH + 1))
         top = Signal(range(LOOP_DEPTH))
@@ -138,7 +139,7 @@ class Sequencer(wiring.Component):
         zero = Signal(REGISTERS)  # registers that are zero, known in every execute
 
         looping = Signal()
-        left = Signal(32, reset_less=True)
+        left = Signal(REGISTER_BITS, reset_less=True)
         slot = Signal(range(LOOP_DEPTH), reset_less=True)
 
         with m.FSM() as fsm:

@@ -5,7 +5,8 @@ from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from ..machine.isa import SPACE_CONSTANT, SPACE_X
+from ..machine.isa import BANK_BITS, ELEMENT_BITS, OPS, SPACE_CONSTANT, SPACE_X
+from ..machine.latency import OPERANDS
 
 
 class VectorMemory(wiring.Component):
@@ -33,7 +34,7 @@ class VectorMemory(wiring.Component):
     Latency 2, initiation interval 1. A read sees a write of an earlier cycle.
     """
 
-    latency = 2
+    latency = OPERANDS
 
     def __init__(self, config):
         self.config = config
@@ -42,16 +43,16 @@ class VectorMemory(wiring.Component):
         super().__init__(
             {
                 "i_valid": In(1),
-                "i_address": In(16),
-                "i_space": In(2),
-                "i_rotate": In(3),
+                "i_address": In(ELEMENT_BITS),
+                "i_space": In(OPS["MAC"].fields["space"]),
+                "i_rotate": In(BANK_BITS),
                 "o_operands": Out(data.ArrayLayout(self.element, contexts)),
                 "i_h_write": In(1),
                 "i_h_bank": In(range(contexts)),
-                "i_h_address": In(16),
+                "i_h_address": In(ELEMENT_BITS),
                 "i_h_data": In(self.element),
                 "i_x_write": In(contexts * per_beat),
-                "i_x_address": In(16),
+                "i_x_address": In(ELEMENT_BITS),
                 "i_x_data": In(data.ArrayLayout(self.element, contexts * per_beat)),
             }
         )
@@ -62,7 +63,7 @@ class VectorMemory(wiring.Component):
         per_beat = config.x_per_beat
         lane_bits = exact_log2(per_beat)
 
-        valid, space, rotate = Signal(), Signal(2), Signal(3)
+        valid, space, rotate = Signal(), Signal(self.i_space.shape()), Signal(self.i_rotate.shape())
         constant = Signal(config.operand_bits)
         lane = Signal(max(1, lane_bits))
         m.d.sync += [

@@ -10,8 +10,11 @@ from dataclasses import dataclass, field, fields
 
 from ..errors import ConfigError
 from .formats import QFormat
+from .isa import BANK_BITS, ELEMENT_BITS, ENTRY_BITS, PROGRAM_BITS, SCALE_BITS, WORD_BITS
 
-MAX_CONTEXTS = 8
+MAX_CONTEXTS = 1 << BANK_BITS
+MAX_BURST = 256
+"""Most beats of a burst (AXI4)."""
 PAGE_BYTES = 4096
 """No burst crosses a multiple of this address (AXI4)."""
 VALUE_BITS = 16
@@ -80,6 +83,7 @@ class EngineConfig:
         # Of a pair, a sum wraps at least once in its range, and both fit the 48 bits of a DSP slice.
         lowest = self.weight_bits + self.operand_bits + (self.operand_bits == 8)
         highest = 32 if self.operand_bits == 8 else 48
+        elements, entries, addresses = 1 << ELEMENT_BITS, 1 << ENTRY_BITS, 1 << PROGRAM_BITS
         rules = [
             (
                 "rows",
@@ -99,14 +103,14 @@ class EngineConfig:
                 lowest <= self.accumulator_bits <= highest,
                 f"must be between {lowest} and {highest}",
             ),
-            ("weight_words", 2 <= self.weight_words <= 1 << 18, "must be between 2 and 262144"),
-            ("h_elements", 1 <= self.h_elements <= 1 << 16, "must be between 1 and 65536"),
-            ("x_elements", self.x_elements >= 1 and self.x_elements <= 1 << 16, "must be between 1 and 65536"),
+            ("weight_words", 2 <= self.weight_words <= 1 << WORD_BITS, f"must be between 2 and {1 << WORD_BITS}"),
+            ("h_elements", 1 <= self.h_elements <= elements, f"must be between 1 and {elements}"),
+            ("x_elements", 1 <= self.x_elements <= elements, f"must be between 1 and {elements}"),
             ("x_per_beat", _power_of_two(self.x_per_beat) and self.x_per_beat <= 32, "must be a power of two up to 32"),
-            ("accumulators", 2 <= self.accumulators <= 256, "must be between 2 and 256"),
-            ("finish_entries", 2 <= self.finish_entries <= 256, "must be between 2 and 256"),
-            ("states", 1 <= self.states <= 1 << 16, "must be between 1 and 65536"),
-            ("program_length", 2 <= self.program_length <= 256, "must be between 2 and 256"),
+            ("accumulators", 2 <= self.accumulators <= entries, f"must be between 2 and {entries}"),
+            ("finish_entries", 2 <= self.finish_entries <= entries, f"must be between 2 and {entries}"),
+            ("states", 1 <= self.states <= elements, f"must be between 1 and {elements}"),
+            ("program_length", 2 <= self.program_length <= addresses, f"must be between 2 and {addresses}"),
             ("cells", self.cells in CELL_PHASES, f"must be one of {sorted(CELL_PHASES)}"),
             (
                 "axi_data_bits",
@@ -116,7 +120,7 @@ class EngineConfig:
             ("axi_ports", self.axi_ports in (1, 2, 4), "must be 1, 2 or 4"),
             ("axi_address_bits", 32 <= self.axi_address_bits <= 64, "must be between 32 and 64"),
             ("outstanding", 1 <= self.outstanding <= 64, "must be between 1 and 64"),
-            ("shifts", 1 <= len(self.shifts) <= 16, "must have 1 to 16 entries"),
+            ("shifts", 1 <= len(self.shifts) <= 1 << SCALE_BITS, f"must have 1 to {1 << SCALE_BITS} entries"),
             ("shifts", all(-16 <= s < 48 for s in self.shifts), "must be between -16 and 47"),
         ]
         for name, holds, rule in rules:
@@ -187,7 +191,7 @@ class EngineConfig:
     @property
     def max_burst(self):
         """Longest burst of a weight port in beats: up to 4 KiB, and half of the weight buffer at most."""
-        longest = min(256, PAGE_BYTES // self.beat_bytes)
+        longest = min(MAX_BURST, PAGE_BYTES // self.beat_bytes)
         while longest > 1 and 2 * longest > self.weight_words * self.beats_per_word:
             longest //= 2
         return longest

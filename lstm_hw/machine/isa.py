@@ -16,11 +16,31 @@ INSTRUCTION_BITS = 160
 OPCODE_BITS = 4
 REGISTER_BITS = 32
 REGISTERS = 8
+REGISTER_FIELD = (REGISTERS - 1).bit_length()
 CLEAR_REGISTER = 6
 """1 when the run starts from zero state, else 0; set at every start."""
 STEPS_REGISTER = 7
 """Number of time steps of the run; set at every start."""
 LOOP_DEPTH = 4
+
+OFFSET_BITS, BEATS_BITS = 32, 24
+"""Of a LOAD: its place in the weight image and its length."""
+WORD_BITS = 18
+"""Address in the weight buffer."""
+ELEMENT_BITS = 16
+"""Address of an element of x or h, or of a cell state."""
+COUNT_BITS = 14
+"""Columns, elements of a vector, units."""
+ENTRY_BITS = 8
+"""Accumulator entry, and how many follow one another."""
+BANK_BITS = 3
+"""Context; a mask has a bit for each."""
+SCALE_BITS = 4
+"""Which of the engine's shifts."""
+VECTORS_BITS = 8
+"""Vectors of x."""
+PROGRAM_BITS = 8
+"""Address in the program memory."""
 
 LOOP_COUNT, LOOP_IF, LOOP_UNLESS = range(3)
 """How often a LOOP runs: count times, once unless count is zero, once if it is."""
@@ -66,41 +86,47 @@ OPS = {
     op.name: op
     for op in (
         _op(0, "HALT", None, "End of the program; the run is done when every unit has finished."),
-        _op(1, "SET", None, "r[register] = value", register=3, value=32),
+        _op(1, "SET", None, "r[register] = value", register=REGISTER_FIELD, value=REGISTER_BITS),
         _op(
             2,
             "ADD",
             None,
             "r[register] += value; where limit is not 0 and the sum reaches it, limit is taken off",
-            register=3,
-            value=32,
-            limit=32,
+            register=REGISTER_FIELD,
+            value=REGISTER_BITS,
+            limit=REGISTER_BITS,
         ),
         _op(
             3,
             "LOOP",
             None,
             "Repeat up to the matching END count (r[count_reg] unless that is r0) times; 0 goes on behind it, at exit",
-            count=32,
-            count_reg=3,
-            exit=8,
+            count=REGISTER_BITS,
+            count_reg=REGISTER_FIELD,
+            exit=PROGRAM_BITS,
             when=2,
         ),  # LOOP_COUNT, or once if the count is not zero, or once if it is
         _op(4, "END", None, "End of the innermost LOOP."),
-        _op(5, "RING", None, "Words from base to the end of the weight buffer become the stream ring, empty", base=18),
-        _op(6, "BUFFERS", None, "That many x vectors are free to be written", count=8),
+        _op(
+            5,
+            "RING",
+            None,
+            "Words from base to the end of the weight buffer become the stream ring, empty",
+            base=WORD_BITS,
+        ),
+        _op(6, "BUFFERS", None, "That many x vectors are free to be written", count=VECTORS_BITS),
         _op(
             8,
             "INPUT",
             "input",
             "Take a vector from the x stream into the x memory",
-            target=16,
-            target_reg=3,  # first element address
-            bank=3,
-            bank_reg=3,  # context that gets the vector
-            elements=14,  # elements of one context
+            target=ELEMENT_BITS,
+            target_reg=REGISTER_FIELD,  # first element address
+            bank=BANK_BITS,
+            bank_reg=REGISTER_FIELD,  # context that gets the vector
+            elements=COUNT_BITS,  # elements of one context
             spread=1,  # a beat holds one element of each context instead of consecutive elements
-            repeats=8,  # that many further vectors follow, each behind the one before
+            repeats=VECTORS_BITS,  # that many further vectors follow, each behind the one before
             wait=1,  # wait for a free x vector and take it (one, whatever repeats says)
             last=1,
         ),  # the beat with the last element carries tlast
@@ -109,12 +135,12 @@ OPS = {
             "LOAD",
             "load",
             "Read weight words from memory",
-            offset=32,
-            offset_reg=3,  # in beats from the image base
-            beats=24,
-            beats_reg=3,
-            base=18,
-            base_reg=3,  # first word of the buffer, unless stream
+            offset=OFFSET_BITS,
+            offset_reg=REGISTER_FIELD,  # in beats from the image base
+            beats=BEATS_BITS,
+            beats_reg=REGISTER_FIELD,
+            base=WORD_BITS,
+            base_reg=REGISTER_FIELD,  # first word of the buffer, unless stream
             stream=1,
         ),  # into the ring, as it becomes free
         _op(
@@ -122,19 +148,19 @@ OPS = {
             "MAC",
             "mac",
             "slots x columns products a lane: word by word, each with its operand, column after column",
-            weight=18,
-            weight_reg=3,  # first word: an address, or with stream an offset in the ring
-            operand=16,
-            operand_reg=3,  # first operand element, or the exponent of the constant
-            columns=14,
-            columns_reg=3,
-            slots=8,  # runs of columns, with consecutive accumulator entries
-            source=8,
-            source_reg=3,  # accumulator entry that the first slot starts from
-            target=8,
-            target_reg=3,  # accumulator entry that the first slot ends in
-            mask=8,  # contexts that take part
-            rotate=3,  # context k reads its operands from bank (k + rotate) mod K
+            weight=WORD_BITS,
+            weight_reg=REGISTER_FIELD,  # first word: an address, or with stream an offset in the ring
+            operand=ELEMENT_BITS,
+            operand_reg=REGISTER_FIELD,  # first operand element, or the exponent of the constant
+            columns=COUNT_BITS,
+            columns_reg=REGISTER_FIELD,
+            slots=ENTRY_BITS,  # runs of columns, with consecutive accumulator entries
+            source=ENTRY_BITS,
+            source_reg=REGISTER_FIELD,  # accumulator entry that the first slot starts from
+            target=ENTRY_BITS,
+            target_reg=REGISTER_FIELD,  # accumulator entry that the first slot ends in
+            mask=1 << BANK_BITS,  # contexts that take part
+            rotate=BANK_BITS,  # context k reads its operands from bank (k + rotate) mod K
             space=2,
             load=1,  # start from an entry instead of from the last sum
             hold=1,  # every slot starts from the same entry
@@ -146,22 +172,22 @@ OPS = {
             wait=1,  # in the first slot, column j waits for operand token offset + j
             take=1,  # ... and the last of them consumes all up to the one that it waited for
             free=1,  # at the end an x vector becomes free
-            offset=14,
+            offset=COUNT_BITS,
         ),
         _op(
             11,
             "CELL",
             "cell",
             "Turn finished row blocks into hidden units (or plain outputs, four by four), contexts inside",
-            units=14,  # hidden units, or outputs with MODE_LINEAR
-            mask=8,
+            units=COUNT_BITS,  # hidden units, or outputs with MODE_LINEAR
+            mask=1 << BANK_BITS,
             mode=2,
-            scale=4,  # which of the engine's shifts
-            state=16,
-            state_reg=3,  # address of c of the first unit
-            state_stride=16,  # distance of c between contexts
-            target=16,
-            target_reg=3,  # address of the first h element
+            scale=SCALE_BITS,  # which of the engine's shifts
+            state=ELEMENT_BITS,
+            state_reg=REGISTER_FIELD,  # address of c of the first unit
+            state_stride=ELEMENT_BITS,  # distance of c between contexts
+            target=ELEMENT_BITS,
+            target_reg=REGISTER_FIELD,  # address of the first h element
             write=1,  # write h to the h memory
             signal=1,  # one h token a unit, when its last context is written
             emit=1,  # send the results to the output stream
@@ -215,7 +241,7 @@ def instruction(op, **values):
 
 
 def encode(instr):
-    """Instruction to its 160-bit integer."""
+    """Instruction to its integer."""
     op = OPS[instr.op]
     word = op.code
     for name, (position, _) in op.positions.items():
@@ -224,7 +250,7 @@ def encode(instr):
 
 
 def decode(word):
-    """160-bit integer to its instruction; ProgramError for an unknown opcode."""
+    """integer to its instruction; ProgramError for an unknown opcode."""
     code = word & ((1 << OPCODE_BITS) - 1)
     if code not in BY_CODE:
         raise ProgramError("opcode", code, f"must be one of {sorted(BY_CODE)}")

@@ -29,7 +29,7 @@ class Command:
     """A unit instruction as its unit gets it: registers added.
 
     ``at`` is the program address, ``scalars`` the number of scalar instructions that the sequencer
-    has executed since the command before, ``taken`` whatever the unit needs (field name -> value).
+    has executed since the command before, ``fields`` what the unit needs (name -> value).
     """
 
     op: str

@@ -17,6 +17,7 @@ from ..machine.isa import (
     SPACE_H,
     SPACE_X,
     STEPS_REGISTER,
+    VECTORS_BITS,
 )
 from ..machine.layout import Image, Tile
 from ..machine.plan import Plan
@@ -60,7 +61,7 @@ class Placement:
             states * config.contexts,
             accumulators,
             stride,
-            min(255, config.x_elements // stride),
+            min((1 << VECTORS_BITS) - 1, config.x_elements // stride),
         )
         for field, need in (
             ("h_elements", 2 * states),

@@ -15,7 +15,7 @@ multiplies by bank j + 1 (mod 2), and what serves both steps at the same moment 
 """
 
 from ..errors import ConfigError
-from ..machine.isa import CLEAR_REGISTER, MODE_ZERO, SPACE_H, SPACE_X
+from ..machine.isa import CLEAR_REGISTER, ELEMENT_BITS, ENTRY_BITS, MODE_ZERO, SPACE_H, SPACE_X
 from ..machine.layout import Image, Tile
 from .dense import MIN_TILE_CYCLES
 from .streaming import ResidentBiasPlanner
@@ -186,7 +186,9 @@ class RowWindowPlanner(ResidentBiasPlanner):
         """The row block that leaves the window meets h of the row blocks that came since."""
         if self.window:
             columns = self.window * self.units
-            self._h_products(ODD, columns=columns, operand=-columns % (1 << 16), operand_reg=UNIT, back=self.window)
+            self._h_products(
+                ODD, columns=columns, operand=-columns % (1 << ELEMENT_BITS), operand_reg=UNIT, back=self.window
+            )
         self._release_row()
 
     def _release_row(self):
@@ -234,7 +236,7 @@ class RowWindowPlanner(ResidentBiasPlanner):
 
     def _h_products(self, mask, back=0, **fields):
         """Columns of W_h in the ring, added to the sums of this row block or of one ``back``."""
-        entry = (1 - back) % (1 << 8)
+        entry = (1 - back) % (1 << ENTRY_BITS)
         self._mac(
             mask,
             space=SPACE_H,

@@ -15,11 +15,11 @@ lane-cycle. The paper has no such columns: its tail hides behind W_x columns of 
 
 from ..errors import ConfigError
 from ..machine.config import SERIAL_SLOTS
-from ..machine.isa import CLEAR_REGISTER, MODE_LSTM, MODE_ZERO, SPACE_CONSTANT, SPACE_H, SPACE_X
+from ..machine.isa import BEATS_BITS, CLEAR_REGISTER, MODE_LSTM, MODE_ZERO, SPACE_CONSTANT, SPACE_H, SPACE_X
+from ..machine.latency import FINISH_DELAY, H_TOKEN_DELAY, CellLatency
 from ..machine.layout import Image, Tile
 from ..machine.plan import Plan
 from ..machine.program import ProgramBuilder
-from ..proof.timing import FINISH_DELAY, H_TOKEN_DELAY, CellLatency
 from .dense import check_beat
 from .streaming import StreamingPlanner
 
@@ -27,7 +27,6 @@ CASES = (1, 2, 3)
 OPERAND, SUMS, FIRST, STREAM, STEPS_LEFT = 1, 2, 3, 4, 5
 """Registers: x element of the next MAC, first accumulator entry of the step, 1 in the first batch, beats of the next
 batch (and the batches so far, above them), steps of the batch that need no fresh words."""
-BEATS_BITS = 24
 PIECES = 3
 """Pieces in which the first batch's words are loaded, resident and streamed ones in turn: what the queue of LOADs
 takes before the first MAC."""

@@ -7,6 +7,7 @@ from dataclasses import fields
 
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
+from ..machine.isa import ELEMENT_BITS, ENTRY_BITS, PROGRAM_BITS
 from ..machine.network import LayerShape, Network
 from ..machine.pack import bias_digits
 
@@ -197,12 +198,12 @@ def streaming_engine(network, rows, contexts, weight_words, groups=1, batch=8, *
     defaults = {
         "accumulator_bits": accumulator_bits(network, given.get("weight_bits", 16)),
         "x_per_beat": per_beat,
-        "h_elements": min(1 << 16, 2 * groups * width),
-        "states": min(1 << 16, 2 * groups * contexts * width),
-        "x_elements": min(1 << 16, 2 * max(groups, batch) * stride),
-        "accumulators": min(256, 1 + groups * len(blocks) + sum(blocks) * (1 + max(1, batch))),
-        "finish_entries": min(256, max(2 * groups, 2 * max(blocks))),
-        "program_length": 256,
+        "h_elements": min(1 << ELEMENT_BITS, 2 * groups * width),
+        "states": min(1 << ELEMENT_BITS, 2 * groups * contexts * width),
+        "x_elements": min(1 << ELEMENT_BITS, 2 * max(groups, batch) * stride),
+        "accumulators": min(1 << ENTRY_BITS, 1 + groups * len(blocks) + sum(blocks) * (1 + max(1, batch))),
+        "finish_entries": min(1 << ENTRY_BITS, max(2 * groups, 2 * max(blocks))),
+        "program_length": 1 << PROGRAM_BITS,
         "shifts": tuple(shape.shift for shape in network.layers),
     }
     return EngineConfig(**{**defaults, "rows": rows, "contexts": contexts, "weight_words": weight_words, **given})
@@ -219,4 +220,4 @@ def _x_elements(stride):
     """Depth of the x memory for vectors that take ``stride`` elements each."""
     vectors = max(2, min(X_VECTORS, X_ELEMENTS // stride))
     depth = _power_of_two(vectors * stride)
-    return depth if depth <= 1 << 16 else 2 * stride
+    return depth if depth <= 1 << ELEMENT_BITS else 2 * stride

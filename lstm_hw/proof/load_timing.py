@@ -11,10 +11,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..machine.config import PAGE_BYTES
-
-PENDING_LOADS = 8  # LOADs whose beats the fill unit can await
-SPLIT_DELAY = 2  # from the acceptance of a LOAD to its first burst in the splitter
-TOKEN_DELAY = 3  # from a beat on the bus to the first column that may use its word
+from ..machine.latency import (
+    LOADED,
+    PENDING_LOADS,
+    REQUEST,
+    SPLIT_BURSTS,
+    SPLIT_CUT,
+    SPLIT_DELAY,
+    SPLIT_OUT,
+    TOKEN,
+    WORD_TOKEN_DELAY,
+    in_flight,
+)
 
 
 @dataclass(frozen=True)
@@ -60,8 +68,8 @@ class LoadPort:
         self.credits, self.credited, self.used = deque(), 0, 0
         self.splitter_free = 0  # earliest s of the next LOAD
         self.splitter_start = 0  # s of the last LOAD
-        self.issued = deque([-1, -1], maxlen=2)  # x of the last two bursts
-        self.received = deque(maxlen=config.outstanding + 2)
+        self.issued = deque([-1] * SPLIT_BURSTS, maxlen=SPLIT_BURSTS)  # x of the last bursts
+        self.received = deque(maxlen=in_flight(config.outstanding))
         self.ended = []  # cycle of the last beat of each LOAD
         self.bus_free = 0
         self.beats, self.last_beat = 0, -1
@@ -109,11 +117,11 @@ class LoadPort:
             cycle = max(cycle, before.accepted + 1)
             if before.beats and before.cut == 0:
                 return False  # the splitter has not started it
-            cycle = max(cycle, self.splitter_start - 1)
+            cycle = max(cycle, self.splitter_start - SPLIT_CUT)
         if number >= PENDING_LOADS:
             if self.ended[number - PENDING_LOADS] is None:
                 return False
-            cycle = max(cycle, self.ended[number - PENDING_LOADS] + 2)
+            cycle = max(cycle, self.ended[number - PENDING_LOADS] + LOADED)
         load.accepted = cycle
         return True
 
@@ -129,7 +137,7 @@ class LoadPort:
             first = load.offset + load.cut
             length = min(config.max_burst, page - first % page, load.beats - load.cut)
             leaves = max(stands, self.issued[0] + 1)
-            issue = max(leaves + 1, self.issued[1] + 1)
+            issue = max(leaves + SPLIT_OUT, self.issued[-1] + 1)
             if len(self.received) == self.received.maxlen:
                 issue = max(issue, self.received[0] + 1)
             if load.cut == 0:
@@ -140,9 +148,9 @@ class LoadPort:
                 if not self.credits:
                     self.splitter_free = stands
                     return False
-                issue = max(issue, self.credits[0][0] + 1)
+                issue = max(issue, self.credits[0][0] + TOKEN)
                 self.used += length
-            self._receive(load, issue + 1, length)
+            self._receive(load, issue + REQUEST, length)
             self.issued.append(issue)
             load.cut += length
             stands = leaves + 1
@@ -160,4 +168,4 @@ class LoadPort:
         self.beats += length
         ends = beats[per_word - 1 - self._partial :: per_word] if length >= per_word - self._partial else beats[:0]
         self._partial = (self._partial + length) % per_word
-        (self.ring if load.stream else self.fresh).extend((ends + TOKEN_DELAY).tolist())
+        (self.ring if load.stream else self.fresh).extend((ends + WORD_TOKEN_DELAY).tolist())

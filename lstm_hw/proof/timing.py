@@ -10,21 +10,29 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from ..errors import ProgramError
-from ..machine.activation import make_activation
 from ..machine.config import CELL_PHASES, GATES, SERIAL_SLOTS
 from ..machine.isa import MODE_LINEAR, MODE_ZERO, SPACE_CONSTANT, SPACE_X
+from ..machine.latency import (
+    CREDIT,
+    DISPATCH,
+    EXECUTE,
+    FETCH,
+    FINISH_DELAY,
+    FREE_DELAY,
+    H_TOKEN_DELAY,
+    HAZARD_COLUMNS,
+    LOADED,
+    OUTPUT_QUEUE,
+    QUEUE,
+    QUEUE_DEPTH,
+    SCALAR,
+    START,
+    TAKE,
+    TOKEN,
+    X_TOKEN_DELAY,
+    CellLatency,
+)
 from .load_timing import LoadPort, MemoryModel
-
-QUEUE_DEPTH = 4
-PORT_IDLE_DELAY = 2  # from the last beat on the bus to an idle weight port
-FETCH_EXECUTE, DISPATCH = 2, 1
-HAZARD_COLUMNS = 3
-X_TOKEN_DELAY = 2  # from a stream beat to the first column that may use it
-H_TOKEN_DELAY = 1  # from the write of h to the first column that may use it
-FINISH_DELAY = 6  # from the last column of a slot to the first unit that may start
-FREE_DELAY = 1  # from the last unit of a row block, or the end of a MAC, to who waits for the room
-REQUANTIZE_LATENCY, MULTIPLY_LATENCY = 3, 2
-OUTPUT_QUEUE_DELAY = 2  # through the queue in front of the output stream
 
 
 @dataclass
@@ -44,19 +52,6 @@ class Counters:
         return asdict(self)
 
 
-class CellLatency:
-    """Latencies of the cell unit as functions of the configuration (the gateware asserts the same numbers)."""
-
-    def __init__(self, config):
-        settle = make_activation(config.activation, config.preact, config.activated).latency
-        self.pieces = GATES // config.drain_width
-        self.gather = 1 + config.groups + 2 + REQUANTIZE_LATENCY + self.pieces
-        update = 1 + 2 + settle + MULTIPLY_LATENCY + 1 + REQUANTIZE_LATENCY
-        tanh_in = -(-update // SERIAL_SLOTS) * SERIAL_SLOTS
-        self.cell = tanh_in + settle + MULTIPLY_LATENCY + REQUANTIZE_LATENCY
-        self.total = self.gather + self.cell
-
-
 class Timing:
     """Accumulates the timing of a run, one command after another.
 
@@ -72,7 +67,7 @@ class Timing:
         self.config, self.memory = config, memory or MemoryModel()
         self.latency = CellLatency(config)
         self.counters = Counters()
-        self.clock = 1  # next fetch
+        self.clock = START  # next fetch
         self.taken = {"INPUT": [], "LOAD": [], "MAC": [], "CELL": []}  # cycles in which queue entries left
         self.free_at = dict.fromkeys(self.taken, 0)  # first cycle in which a unit takes the next command
         self.h_ready, self.h_used = _Tokens(h_tokens), 0
@@ -95,27 +90,27 @@ class Timing:
 
     def execute(self, command):
         """Account for one command (``HALT`` ends the run)."""
-        self.clock += FETCH_EXECUTE * command.scalars
-        execute = self.clock + 1
+        self.clock += SCALAR * command.scalars
+        execute = self.clock + FETCH
         if command.op == "HALT":
             self._halt(execute)
         elif command.op in ("RING", "BUFFERS"):
-            self.clock += FETCH_EXECUTE
+            self.clock += SCALAR
             if command.op == "RING":
                 words = self.config.weight_words - command.base
-                self.port.credit(execute + 1, words * self.config.beats_per_word)
+                self.port.credit(execute + CREDIT, words * self.config.beats_per_word)
             else:
                 self.x_buffers, self.x_frees, self.x_takes = command.count, [], 0
         else:
             taken = self.taken[command.op]
-            dispatch = execute + 1
+            dispatch = execute + EXECUTE
             if len(taken) >= QUEUE_DEPTH:
                 dispatch = max(dispatch, self._left_queue(command, taken[-QUEUE_DEPTH]) + 1)
-            self.clock = dispatch + 1
+            self.clock = dispatch + DISPATCH
             if command.op == "LOAD":
-                taken.append(self.port.submit(command.offset, command.beats, command.stream, dispatch + 1))
+                taken.append(self.port.submit(command.offset, command.beats, command.stream, dispatch + QUEUE))
                 return
-            take = max(dispatch + 1, self.free_at[command.op])
+            take = max(dispatch + QUEUE, self.free_at[command.op])
             taken.append(take)
             getattr(self, f"_{command.op.lower()}")(command, take)
 
@@ -136,7 +131,7 @@ class Timing:
         per_beat = 1 if command.spread else self.config.x_per_beat
         vectors = command.repeats + 1
         beats = vectors * -(-command.elements // per_beat)
-        first = take + 1
+        first = take + TAKE
         if command.wait:
             # A vector is free from the start, or when the MAC that used it before has ended.
             waited = self.x_takes - self.x_buffers
@@ -156,7 +151,7 @@ class Timing:
             self.free_at["MAC"] = take + 1
             self.mac_end = take
             return
-        times, reasons = take + 1 + np.arange(count), []
+        times, reasons = take + TAKE + np.arange(count), []
 
         def wait(kind, where, ready):
             earliest = np.full(count, -1)
@@ -200,7 +195,7 @@ class Timing:
             self.finish_ready.extend((last + FINISH_DELAY).tolist())
         if command.stream and command.release:
             self.ring_head += command.weight + count
-            self.port.credit(int(issued[-1]) + 1, (command.weight + count) * self.config.beats_per_word)
+            self.port.credit(int(issued[-1]) + CREDIT, (command.weight + count) * self.config.beats_per_word)
         if command.free:
             self.x_frees.append(int(issued[-1]))
         self.first_issue = int(issued[0]) if self.first_issue is None else self.first_issue
@@ -238,9 +233,9 @@ class Timing:
             return
         linear, zero = command.mode == MODE_LINEAR, command.mode == MODE_ZERO
         units = -(-command.units // GATES) if linear else command.units
-        earliest = take + 1
+        earliest = take + TAKE
         if linear:
-            earliest = max(earliest, self.last_hidden + 1)
+            earliest = max(earliest, self.last_hidden + TOKEN)
         starts = []
         for first in range(0, units, config.units_per_block):
             ready = earliest
@@ -266,7 +261,7 @@ class Timing:
 
     def _output(self, command, written):
         if command.emit:
-            self._active_until(written + OUTPUT_QUEUE_DELAY + 1)
+            self._active_until(written + OUTPUT_QUEUE + 1)
 
     def _grid(self, ready, count, linear):
         """Cycles in which ``count`` units start, the first at ``ready`` or later; phases are counted from cycle 1."""
@@ -287,7 +282,7 @@ class Timing:
             raise ProgramError("program", "a LOAD waits for ring space for ever", "must release every word it streams")
         counters.read_beats = self.port.beats * self.config.axi_ports
         if self.port.beats:
-            self._active_until(self.port.last_beat + PORT_IDLE_DELAY)
+            self._active_until(self.port.last_beat + LOADED)
         counters.cycles = max(execute + 1, self.quiet_at)
         stalled = counters.stall_weights + counters.stall_h + counters.stall_x + counters.stall_output
         counters.empty = counters.cycles - counters.busy - stalled

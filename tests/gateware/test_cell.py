@@ -10,7 +10,7 @@ from lstm_hw.gateware.cell import Cell
 from lstm_hw.machine.activation import make_activation
 from lstm_hw.machine.config import GATES, SERIAL_SLOTS
 from lstm_hw.machine.formats import QFormat
-from lstm_hw.proof.timing import CellLatency
+from lstm_hw.machine.latency import CellLatency
 from tests.builders import PAIRS, config_of, lstm_cell
 from tests.simulation import observe, simulate
 
@@ -50,7 +50,7 @@ def play(config, units, gaps, rng):
             context.set(cell.i_c, due.get(now, element(rng)))
             if begins:
                 starts.append(now)
-                due[now + cell.gate_out["f"]] = waiting.pop(0)[GATES]
+                due[now + cell.delays.gates["f"]] = waiting.pop(0)[GATES]
                 next_start = now + gaps[(len(starts) - 1) % len(gaps)]
             await context.tick()
             now += 1

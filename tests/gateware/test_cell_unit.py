@@ -6,9 +6,10 @@ from collections import deque
 import numpy as np
 import pytest
 
-from lstm_hw.gateware.cell_unit import FINISH_DELAY, CellUnit
+from lstm_hw.gateware.cell_unit import CellUnit
 from lstm_hw.machine.config import GATES
 from lstm_hw.machine.isa import MODE_LINEAR, MODE_LSTM, MODE_ZERO
+from lstm_hw.machine.latency import DRAIN_TOLD, drain_latency
 from tests.builders import PAIRS, config_of, half_up, lstm_cell
 from tests.simulation import monitor, observe, simulate, sink, source
 
@@ -97,7 +98,7 @@ class TB:
             for command in commands
             for _ in range(row_blocks(config, command))
         ]
-        self.unit = CellUnit(config, config.groups + 2)
+        self.unit = CellUnit(config)
         self.finished, self.freed = [], []  # cycles, one a row block
         self.requests, self.writes, self.beats, self.beat_times = [], [], [], []
 
@@ -148,7 +149,7 @@ class TB:
                 readable = [
                     n
                     for n, cycle in enumerate(self.finished)
-                    if n % config.finish_entries == request.entry and cycle + FINISH_DELAY < now
+                    if n % config.finish_entries == request.entry and cycle + DRAIN_TOLD < now
                 ]
                 # A unit of zeros asks as well, and does not look at the answer.
                 nothing = np.ones((config.rows, config.contexts), dtype=np.int64)
@@ -156,7 +157,7 @@ class TB:
                 width = config.drain_width
                 first = request.group * config.group_rows + request.piece * width
                 values = block[first : first + width, request.context].tolist()
-                answers.append((now + self.unit.drain_latency, values))
+                answers.append((now + drain_latency(config.groups), values))
                 self.requests.append(now)
             if finishes:
                 self.finished.append(now)

@@ -5,7 +5,8 @@ from collections import deque
 
 import pytest
 
-from lstm_hw.gateware.fill_unit import QUEUED_LOADS, FillUnit
+from lstm_hw.gateware.fill_unit import FillUnit
+from lstm_hw.machine.latency import PENDING_LOADS
 from tests.builders import config_of
 from tests.simulation import monitor, observe, simulate, sink, source
 
@@ -159,14 +160,14 @@ def test_no_more_loads_than_can_be_awaited():
         context.set(unit.i.valid, 1)
         context.set(unit.i.payload, load_command(2, config))
         context.set(unit.o.ready, 1)
-        await context.tick().repeat(2 * QUEUED_LOADS)
-        assert len(taken) == QUEUED_LOADS
+        await context.tick().repeat(2 * PENDING_LOADS)
+        assert len(taken) == PENDING_LOADS
         for beat in range(4):
             context.set(unit.i_beat, 1)
             await context.tick()
             context.set(unit.i_beat, 0)
             await context.tick().repeat(3)
-            assert len(taken) == QUEUED_LOADS + (beat + 1) // 2
+            assert len(taken) == PENDING_LOADS + (beat + 1) // 2
 
     def note(now, valid, ready):
         if valid and ready:

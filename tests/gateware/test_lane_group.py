@@ -5,13 +5,12 @@ import random
 import numpy as np
 import pytest
 
-from lstm_hw.gateware.lane_group import SKEW, LaneArray, control_layout
+from lstm_hw.gateware.lane_group import LaneArray, control_layout
+from lstm_hw.machine.latency import HAZARD_COLUMNS, SKEW
 from tests.builders import PAIRS, config_of
 from tests.simulation import observe, raw, simulate
 
 WORDS, ENTRIES, FINISHED = 12, 5, 3
-HAZARD = 3
-"""Columns between a sum's last one and the first that may start from it."""
 READABLE = 5
 """Cycles from the last column of a sum to the first request for it."""
 CONFIGS = {
@@ -60,7 +59,7 @@ class Stimulus:
         self.sums = np.zeros((config.rows, config.contexts), dtype=object)
         self.accumulators = np.zeros((ENTRIES, *self.sums.shape), dtype=object)
         self.finished = np.zeros((FINISHED, *self.sums.shape), dtype=object)
-        self.stored = [-HAZARD] * ENTRIES
+        self.stored = [-HAZARD_COLUMNS] * ENTRIES
         self.landing = []  # (cycle, finish entry, mask, sums): a request in that cycle sees them
         self.beats = [(word, chunk) for word in range(WORDS) for chunk in range(config.beats_per_word)]
         for now in range(cycles):
@@ -102,7 +101,7 @@ class Stimulus:
         config, rng = self.config, self.rng
         word = rng.choice([w for w in range(WORDS) if w not in busy_words])
         operands = [self._element(config.operand_bits) for _ in range(config.contexts)]
-        ready = [e for e in range(ENTRIES) if now - self.stored[e] >= HAZARD]
+        ready = [e for e in range(ENTRIES) if now - self.stored[e] >= HAZARD_COLUMNS]
         first = bool(ready) and rng.random() < (0.05 if self.full_scale else 0.3)
         store, finish = (rng.randrange(1 << config.contexts) if rng.random() < 0.3 else 0 for _ in range(2))
         if store and finish:

@@ -11,7 +11,8 @@ from amaranth.sim import Simulator
 
 from lstm_hw.errors import ConfigError
 from lstm_hw.gateware.axi import DECERR, OKAY, SLVERR
-from lstm_hw.gateware.load_unit import DECODE_ERROR, NO_ERROR, SLAVE_ERROR, TIMEOUT_ERROR, LoadUnit
+from lstm_hw.gateware.load_unit import LoadUnit
+from lstm_hw.machine.registers import ErrorCode
 
 PAGE = 4096
 PLENTY = (1 << 24) - 1
@@ -444,7 +445,7 @@ async def clean_run(bench, loads):
     """The next run after a broken one is as good as any."""
     await bench.start(loads, Slave(2))
     now = await bench.run()
-    assert now.error == NO_ERROR
+    assert now.error == ErrorCode.NONE
     bench.verify()
     bench.verify_timing()
 
@@ -452,7 +453,7 @@ async def clean_run(bench, loads):
 ERROR_LOADS = [Load(500, 13), Load(40, 1, True), Load(1000, 10, True), Load(7, 9)]
 
 
-@pytest.mark.parametrize("response, code", [(SLVERR, SLAVE_ERROR), (DECERR, DECODE_ERROR)])
+@pytest.mark.parametrize("response, code", [(SLVERR, ErrorCode.SLVERR), (DECERR, ErrorCode.DECERR)])
 @pytest.mark.parametrize("pauses", [0, 0.5])
 def test_error_on_every_beat(response, code, pauses):
     unit = LoadUnit(64, 64, outstanding=2, max_burst=4)
@@ -489,8 +490,8 @@ def test_error_is_visible_in_the_cycle_after_the_beat():
     async def scenario(bench):
         await bench.start([Load(0, 4)], Slave(3, faults={2: SLVERR}))
         while len(bench.r) < 3:
-            assert (await bench.step()).error == NO_ERROR
-        assert (await bench.step()).error == SLAVE_ERROR
+            assert (await bench.step()).error == ErrorCode.NONE
+        assert (await bench.step()).error == ErrorCode.SLVERR
 
     Bench(LoadUnit(32, 64)).simulate(scenario)
 
@@ -499,7 +500,7 @@ def test_exclusive_okay_is_no_error():
     async def scenario(bench):
         await bench.start([Load(0, 4)], Slave(faults={1: 1}))
         now = await bench.run()
-        assert now.error == NO_ERROR
+        assert now.error == ErrorCode.NONE
         bench.verify()
 
     Bench(LoadUnit(32, 64)).simulate(scenario)
@@ -514,7 +515,7 @@ def test_rlast_out_of_step(index):
         await bench.start(loads, Slave(6, rlast_faults=frozenset({index})))
         for _ in range(100):
             now = await bench.step()
-        assert now.error == SLAVE_ERROR
+        assert now.error == ErrorCode.SLVERR
         assert now.address == bench.base + 8 * [0, 1, 2, 3, 8, 9, 10, 11, 16, 17][index]
         assert len(bench.delivered) == index
         if index not in (3, 7, 9):  # after a missing RLAST the slave owes more beats than were asked for
@@ -549,7 +550,7 @@ def test_stop_in_every_cycle(pauses):
                 assert not now.ready, "stopped until the next start"
                 if now.idle:
                     break
-            assert now.idle and not bench.owed and now.error == NO_ERROR
+            assert now.idle and not bench.owed and now.error == ErrorCode.NONE
             assert all(cycle <= stopped_at for cycle, _ in bench.rises)
             assert all(cycle <= stopped_at for *_, cycle in bench.delivered)
             delivered = [(d, f, e) for d, f, e, _ in bench.delivered]
@@ -579,19 +580,19 @@ def test_timeout_on_the_address_channel(timeout, accepted):
                 break
         progress = max([cycle for *_, cycle in bench.ar] + bench.r + [bench.rises[0][0]])
         assert bench.cycle - 1 == progress + timeout + 1
-        assert now.error == TIMEOUT_ERROR
+        assert now.error == ErrorCode.TIMEOUT
         beats_before = sum(length for _, length, _ in bench.ar)
         assert now.address == bench.base + 32 * [126, 128, 300][accepted]
         assert len(bench.delivered) == beats_before
         for _ in range(20):
             now = await bench.step()
-            assert now.arvalid and not now.idle and now.error == TIMEOUT_ERROR
+            assert now.arvalid and not now.idle and now.error == ErrorCode.TIMEOUT
         # A start is not heeded while the bus owes an answer.
         bench.context.set(unit.i_start, 1)
         await bench.step()
         bench.context.set(unit.i_start, 0)
         now = await bench.step()
-        assert now.error == TIMEOUT_ERROR and now.arvalid
+        assert now.error == ErrorCode.TIMEOUT and now.arvalid
         revived = True
         for _ in range(40):
             now = await bench.step()
@@ -618,7 +619,7 @@ def test_timeout_on_the_data_channel(timeout, beats):
             pass
         progress = max([cycle for *_, cycle in bench.ar] + bench.r)
         assert bench.cycle - 1 == progress + timeout + 1
-        assert now.error == TIMEOUT_ERROR
+        assert now.error == ErrorCode.TIMEOUT
         words = [load.offset + i for load in loads for i in range(load.beats)]
         assert now.address == bench.base + 8 * words[beats]
         for _ in range(10):
@@ -645,7 +646,7 @@ def test_slow_is_not_dead(timeout, gap):
 
         await bench.start([Load(0, 4), Load(30, 2)], Slave(1, stall_r=silent))
         now = await bench.run()
-        assert now.error == NO_ERROR
+        assert now.error == ErrorCode.NONE
         assert [b - a for a, b in zip(bench.r, bench.r[1:], strict=False)] == [gap + 1] * 5
         bench.verify()
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from lstm_hw.gateware.mac_unit import HAZARD_COLUMNS, MacUnit
+from lstm_hw.gateware.mac_unit import MacUnit
 from lstm_hw.machine.isa import SPACE_CONSTANT, SPACE_H, SPACE_X
+from lstm_hw.machine.latency import HAZARD_COLUMNS
 from tests.builders import config_of
 from tests.simulation import monitor, observe, simulate, source
 

@@ -8,10 +8,11 @@ import pytest
 
 from lstm_hw.errors import ProgramError
 from lstm_hw.machine.isa import MODE_ZERO, SPACE_CONSTANT, instruction
+from lstm_hw.machine.latency import CellLatency
 from lstm_hw.machine.program import Program
 from lstm_hw.plan.dense import ResidentPlanner
 from lstm_hw.proof.load_timing import MemoryModel
-from lstm_hw.proof.timing import CellLatency, Timing
+from lstm_hw.proof.timing import Timing
 from tests.builders import config_of, random_network
 
 

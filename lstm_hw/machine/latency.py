@@ -1,0 +1,159 @@
+"""Every depth and delay of the machine: delays are cycles, and sums of named stages.
+
+A stage is one register, or one state, that something passes through. The gateware is built with these numbers where it
+can be, and tests/machine/test_latency.py measures it against all of them; cycle model and planners use the sums.
+"""
+
+from .activation import make_activation
+from .config import GATE_NAMES, GATES, SERIAL_SLOTS, EngineConfig
+
+QUEUE_DEPTH = 4
+"""Commands that wait in front of a unit."""
+PENDING_LOADS = 8
+"""LOADs whose beats a weight port can await."""
+SPLIT_BURSTS = 2
+"""Bursts that the splitter of a weight port holds ready."""
+DEADLOCK_CYCLES = 4096
+"""Cycles at rest that mean that a run will never end: far more than the longest pipeline holds."""
+
+# The sequencer and the queues behind it.
+START = 1
+"""From the start pulse to the first fetch."""
+FETCH, EXECUTE, DISPATCH = 1, 1, 1
+"""States of the sequencer; a scalar instruction has no dispatch."""
+SCALAR = FETCH + EXECUTE
+"""From a scalar instruction to the next one."""
+QUEUE = 1
+"""From the dispatch of a command to its unit's taking it."""
+TAKE = 1
+"""From the taking of a command to its first column, beat or unit."""
+TOKEN = 1
+"""From the event that a token stands for to the first cycle that sees it counted."""
+
+# Lanes: a column's fields reach the groups one after the other, as its product goes through the stages of a DSP slice.
+ISSUE = 1
+"""From the decision for a column to its fields on the way to the lanes."""
+OPERANDS = 2
+"""From a column's address of x or h to its operands: the memory, and the turn of the banks."""
+WEIGHT_READ, OPERAND_REGISTER, PRODUCT, SUM = 1, 1, 1, 1
+"""Stages of a lane; the last is the write of the sum, which the cycle behind it can read."""
+HOP = 1
+"""From a lane group to the next one."""
+SKEW = {
+    "weight": 0,
+    "operands": WEIGHT_READ,
+    "source": WEIGHT_READ + OPERAND_REGISTER,
+    "first": WEIGHT_READ + OPERAND_REGISTER + PRODUCT,
+    "store": WEIGHT_READ + OPERAND_REGISTER + PRODUCT + SUM,
+    "finish": WEIGHT_READ + OPERAND_REGISTER + PRODUCT + SUM,
+    "target": WEIGHT_READ + OPERAND_REGISTER + PRODUCT + SUM,
+}
+"""Cycles by which a field on the way to the lanes follows ``weight``."""
+CONTROL_LEAD = OPERANDS - SKEW["operands"]
+"""From the fields of a column to its ``weight`` at the first lane group."""
+STORED = 1
+"""From the write of a sum to the first cycle that can read it."""
+HAZARD_COLUMNS = SKEW["store"] + STORED - SKEW["source"]
+"""Columns from the one that stores an accumulator entry to the first that may start from it."""
+
+# Finished row blocks, on their way to the cell unit.
+DRAIN_REQUEST = 1
+"""From the start of a unit to its request."""
+DRAINED = 2
+"""From a request at a lane group to the sums behind it: memory, and the place in the chain."""
+DRAIN_TOLD = CONTROL_LEAD + SKEW["finish"] + HOP + STORED - (TOKEN + DRAIN_REQUEST + HOP)
+"""From a slot's last column on its way until the cell unit may be told: the request is not at the group sooner than the
+sum."""
+FINISH_DELAY = ISSUE + DRAIN_TOLD + TOKEN
+"""From the last column of a slot to the first unit that may start."""
+FREE_DELAY = TOKEN
+"""From the last unit of a row block, or the end of a MAC, to who waits for the room."""
+
+# The cell unit.
+REQUANTIZE = 3
+"""Align, round, bound."""
+MULTIPLY = 2
+"""Operands and product of the cell's multiplier."""
+SLOT = 1
+"""From the start of a unit's cell to its first gate in the activation unit."""
+CELL_SUM = 1
+"""The sum of the two products that make c."""
+OUTPUT_QUEUE = 2
+"""From an element at the queue in front of the output stream until that is empty again, if it is taken at once."""
+
+# Streams and memories.
+INPUT_WRITE = 1
+"""From a beat of x to its write."""
+X_TOKEN_DELAY = INPUT_WRITE + TOKEN
+"""From a beat of x to the first column that may use it."""
+H_TOKEN_DELAY = TOKEN
+"""From the write of h to the first column that may use it."""
+
+# Weight ports.
+SPLIT_ADD, SPLIT_CUT = 1, 1
+"""The splitter: base and offset are added, a burst stands ready to be cut."""
+SPLIT_DELAY = SPLIT_ADD + SPLIT_CUT
+"""From the acceptance of a LOAD to its first burst in the splitter."""
+SPLIT_OUT = 1
+"""From a burst in the splitter to the requests."""
+REQUEST = 1
+"""From a burst that may be requested to ARVALID."""
+BEAT, FILL = 1, 1
+"""Registers behind the bus: of the port, and on the way to the lanes."""
+WORD_TOKEN_DELAY = BEAT + FILL + TOKEN
+"""From a beat on the bus to the first column that may use its word."""
+LOADED = BEAT + 1
+"""From the last beat of a LOAD on the bus to its place among those that are awaited, or to an idle port."""
+CREDIT = 1
+"""From ring words that become free to the weight ports."""
+
+
+def in_flight(outstanding: int) -> int:
+    """Bursts that a weight port has requested and not received: one more is being received, and one covers the
+    turn-round of the slot that its last beat frees."""
+    return outstanding + 2
+
+
+def drain_latency(groups: int) -> int:
+    """From a drain request to the sums at the end of a chain of lane groups."""
+    return HOP * groups + DRAINED
+
+
+class CellLatency:
+    """Delays of the cell unit, which follow from the configuration.
+
+    Parameters
+    ----------
+    config : EngineConfig
+
+    Attributes
+    ----------
+    pieces : int
+        Drain requests of a unit.
+    gather : int
+        From the start of a unit to that of its cell: request, drain, rounding, collection.
+    gates : dict of str to int
+        From the start of a cell to each of its gates, which follow one a cycle.
+    products : int
+        ... to f*c and i*g, one beside the other.
+    update : int
+        ... to its new c.
+    tanh_slot, tanh : int
+        ... to the slot of tanh(c), a multiple of the slots, and to tanh(c).
+    cell : int
+        ... to its h.
+    total : int
+        From the start of a unit to its h.
+    """
+
+    def __init__(self, config: EngineConfig):
+        activation = make_activation(config.activation, config.preact, config.activated).latency
+        self.pieces = GATES // config.drain_width
+        self.gather = DRAIN_REQUEST + drain_latency(config.groups) + REQUANTIZE + self.pieces
+        self.gates = {name: SLOT + n + activation for n, name in enumerate(GATE_NAMES)}
+        self.products = self.gates["g"] + MULTIPLY
+        self.update = self.products + CELL_SUM + REQUANTIZE
+        self.tanh_slot = -(-self.update // SERIAL_SLOTS) * SERIAL_SLOTS
+        self.tanh = self.tanh_slot + activation
+        self.cell = self.tanh + MULTIPLY + REQUANTIZE
+        self.total = self.gather + self.cell
