@@ -8,8 +8,8 @@ import sys
 import click
 
 from boards.ecp5 import Ecp5
-from lstm_hw.cli import progress
 from lstm_hw.errors import LstmHwError
+from lstm_hw.progress import progress
 from lstm_hw.project import flow
 from lstm_hw.project.api import convert
 from lstm_hw.proof.cycles import STALLS

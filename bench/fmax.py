@@ -12,10 +12,10 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from boards.ecp5 import Device, Ecp5
-from lstm_hw.cli import progress
 from lstm_hw.errors import LstmHwError
 from lstm_hw.files import write_json
 from lstm_hw.gateware.top import Top
+from lstm_hw.progress import progress
 from lstm_hw.project.api import convert
 from lstm_hw.verilog.emit import emit_verilog
 

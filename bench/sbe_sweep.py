@@ -11,8 +11,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from lstm_hw.cli import progress
 from lstm_hw.plan.sbe_model import alpha, exact, knee, operations, peak_rate, stream_rate, throughput
+from lstm_hw.progress import progress
 from lstm_hw.project.plots import save
 from lstm_hw.proof.load_timing import MemoryModel
 

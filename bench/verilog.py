@@ -4,11 +4,11 @@ The Verilog runs under Verilator on a memory model of stated latency and bandwid
 reference and counters the estimate, or the bench fails.
 """
 
-from lstm_hw.cli import progress
 from lstm_hw.errors import VerificationError
 from lstm_hw.gateware.top import Top
 from lstm_hw.machine.pack import pack, to_bytes
 from lstm_hw.model.reference import integer_reference
+from lstm_hw.progress import progress
 from lstm_hw.proof.checker import check
 from lstm_hw.proof.interpreter import Interpreter
 from lstm_hw.verify.scenario import Run, Scenario, pack_beats

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from lstm_hw.cli import progress
 from lstm_hw.errors import LstmHwError
 from lstm_hw.files import write_json
 from lstm_hw.machine.parts import part_of
+from lstm_hw.progress import progress
 from lstm_hw.project.api import convert
 
 from .plan import BOARDS, TOP, Plan, scenario_of

@@ -1,12 +1,11 @@
 """The command line: one verb a step, a thin shell over :mod:`lstm_hw.project.api` and :mod:`lstm_hw.project.flow`."""
 
 import sys
-from contextlib import contextmanager
 
 import click
-from tqdm import tqdm
 
 from .errors import LstmHwError, VerificationError
+from .progress import progress
 
 NEXT = {"quantize": "estimate", "estimate": "generate", "generate": "simulate", "simulate": "report"}
 
@@ -23,28 +22,6 @@ class Commands(click.Group):
 
     def list_commands(self, context):
         return list(self.commands)  # in the order of the flow, not of the alphabet
-
-
-@contextmanager
-def progress(label):
-    """A progress bar on stderr, if that is a terminal."""
-    bar = tqdm(
-        desc=label,
-        file=sys.stderr,
-        disable=None,
-        leave=False,
-        total=0,
-        bar_format="{desc:<10} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} {elapsed}",
-    )
-
-    def update(done, total):
-        bar.total = total
-        bar.update(done - bar.n)
-
-    try:
-        yield update
-    finally:
-        bar.close()
 
 
 def verb(examples):
@@ -214,12 +191,14 @@ def lint(config):
     from .verilog import tools
 
     project = project_of(config)
-    found = tools.lint([project.verilog], TOPLEVEL)
+    verilog = project.verilog
+    with progress("lint"):
+        found = tools.lint([verilog], TOPLEVEL)
     for warning in found:
         click.echo(warning)
     if found:
-        raise VerificationError(project.verilog, f"{len(found)} warnings", "must have none")
-    click.echo(f"{project.verilog}: no warnings")
+        raise VerificationError(verilog, f"{len(found)} warnings", "must have none")
+    click.echo(f"{verilog}: no warnings")
 
 
 @verb(["run examples/digits/digits.toml", "run examples/digits/digits.toml --simulator icarus --images 2"])

@@ -7,10 +7,16 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from lstm_hw import cli
+from lstm_hw import cli, progress
 from lstm_hw.cli import main
 from lstm_hw.project import flow
 from tests.projects import tensors, write_project
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch):
+    """No lines of progress, however slow the machine is."""
+    monkeypatch.setattr(progress, "EVERY", 3600)
 
 
 def call(*arguments):

@@ -321,10 +321,13 @@ class Project:
         -------
         Cycles
         """
-        steps = self._steps(steps)
-        run, _ = timeline(self.plan, steps)
-        long, _ = timeline(self.plan, long_steps(steps))
-        load, _ = timeline(self.plan, 1, clear=False, entry="load")
+        steps, plan = self._steps(steps), self.plan
+        with self._progress("estimate") as progress:
+            load, _ = timeline(plan, 1, clear=False, entry="load")
+            run, _ = timeline(plan, steps)
+            if progress:
+                progress(steps, steps + long_steps(steps))
+            long, _ = timeline(plan, long_steps(steps))
         return self._cycles(load.to_dict(), run.to_dict(), long.to_dict(), steps)
 
     def write_estimate(self, steps=None):
@@ -469,7 +472,7 @@ class Project:
 
     def synthesis(self):
         """A Yosys run that counts resources (:class:`~lstm_hw.verilog.synthesis.Synthesis`), to be used in ``with``."""
-        return Synthesis(self.verilog, TOPLEVEL, self.config.report.family, self.config.output.dir)
+        return Synthesis(self.verilog, TOPLEVEL, self.config.report.family, self.config.output.dir, self._progress)
 
     def report(self, resources=None):
         """Write the report: ``report.json``, ``report.md`` and plots.

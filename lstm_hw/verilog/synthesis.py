@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 from ..errors import LstmHwError, ToolError
 from .tools import yosys_stat
@@ -27,9 +27,12 @@ class Synthesis:
     family : {"xc7", "ecp5"}
     folder : path-like
         Results are kept in its ``synth``.
+    progress : callable, optional
+        Called as ``progress(label)`` when the wait for the counts starts; returns a context manager.
     """
 
-    def __init__(self, verilog, toplevel, family="xc7", folder="build"):
+    def __init__(self, verilog, toplevel, family="xc7", folder="build", progress=nullcontext):
+        self._progress = progress
         self.arguments = [str(verilog), toplevel, family, str(folder)]
         self._process = None
 
@@ -69,8 +72,10 @@ class Synthesis:
         ToolError
             Yosys is missing or failed.
         """
-        said = self._process.stderr.read()
-        if self._process.wait():
+        with self._progress("synthesise"):
+            said = self._process.stderr.read()
+            status = self._process.wait()
+        if status:
             raise ToolError("synthesis", (said.strip().splitlines() or ["no message"])[-1], "must succeed")
         stat = yosys_stat(*self.arguments)
         return {**{name: stat[name] for name in FIGURES}, "family": self.arguments[2], "tool": stat["tool"]}

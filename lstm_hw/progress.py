@@ -1,0 +1,126 @@
+"""How far long work is: a bar on a terminal, a line every few seconds where stderr is a file or a pipe."""
+
+import sys
+import time
+from contextlib import contextmanager
+from threading import Event, Thread
+
+from tqdm import tqdm
+
+EVERY = 5.0
+"""Seconds between two lines."""
+
+
+class Lines:
+    """Says on a stream, every few seconds, that a stage goes on and how far it is.
+
+    A stage that is over before the first line is due says nothing.
+
+    Parameters
+    ----------
+    label : str
+        The stage.
+    stream : text file
+    every : float, optional
+        Seconds between two lines; ``EVERY`` without it.
+    """
+
+    def __init__(self, label, stream, every=None):
+        self.label, self.every = label, EVERY if every is None else every
+        self._stream, self._counts, self._begun, self._spoke = stream, None, time.monotonic(), False
+
+    def update(self, done: int, total: int) -> None:
+        """So much is done of so much."""
+        self._counts = (done, total)
+
+    def tick(self) -> None:
+        """Say how far it is."""
+        seconds = time.monotonic() - self._begun
+        self._spoke = True
+        if not self._counts:
+            self._say(f"working, {seconds:.0f} s")
+            return
+        done, total = self._counts
+        left = f", about {seconds * (total - done) / done:.0f} s left" if 0 < done < total else ""
+        self._say(f"{done}/{total}, {seconds:.0f} s{left}")
+
+    def close(self, failed: bool = False) -> None:
+        """The stage is over; says so if it said anything before."""
+        if self._spoke:
+            self._say(f"{'stopped' if failed else 'done'} after {time.monotonic() - self._begun:.0f} s")
+
+    def _say(self, text):
+        print(f"{self.label}: {text}", file=self._stream, flush=True)
+
+
+class Bar:
+    """A bar on a terminal; the time that it shows goes on where nothing is counted.
+
+    Parameters
+    ----------
+    label : str
+        The stage.
+    stream : text file
+    """
+
+    every = 1.0
+
+    def __init__(self, label, stream):
+        self._bar = tqdm(
+            desc=label,
+            file=stream,
+            leave=False,
+            total=0,
+            bar_format="{desc:<10} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} {elapsed}",
+        )
+
+    def update(self, done: int, total: int) -> None:
+        """So much is done of so much."""
+        self._bar.total = total
+        self._bar.update(done - self._bar.n)
+
+    def tick(self) -> None:
+        """Draw it again."""
+        self._bar.refresh()
+
+    def close(self, failed: bool = False) -> None:
+        """Take it away."""
+        self._bar.close()
+
+
+@contextmanager
+def progress(label, stream=None, every=None):
+    """Show how far a stage is.
+
+    Parameters
+    ----------
+    label : str
+        The stage.
+    stream : text file, optional
+        stderr without it.
+    every : float, optional
+        Seconds between two lines, where the stream is no terminal; ``EVERY`` without it.
+
+    Yields
+    ------
+    callable
+        To be called as ``value(done, total)``, with any unit; a stage that never does says that it is alive.
+    """
+    stream = sys.stderr if stream is None else stream
+    shown = Bar(label, stream) if stream.isatty() else Lines(label, stream, every)
+    over = Event()
+
+    def tick():
+        while not over.wait(shown.every):
+            shown.tick()
+
+    ticker = Thread(target=tick, daemon=True, name=f"progress of {label}")
+    ticker.start()
+    failed = True
+    try:
+        yield shown.update
+        failed = False
+    finally:
+        over.set()
+        ticker.join()
+        shown.close(failed)
