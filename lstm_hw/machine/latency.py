@@ -61,9 +61,10 @@ DRAIN_REQUEST = 1
 """From the start of a unit to its request."""
 DRAINED = 2
 """From a request at a lane group to the sums behind it: memory, and the place in the chain."""
-DRAIN_TOLD = CONTROL_LEAD + SKEW["finish"] + HOP + STORED - (TOKEN + DRAIN_REQUEST + HOP)
-"""From a slot's last column on its way until the cell unit may be told: the request is not at the group sooner than the
-sum."""
+READABLE = SKEW["finish"] + STORED
+"""From ``weight`` of a slot's last column at a lane group to the first request there that finds its sum."""
+DRAIN_TOLD = CONTROL_LEAD + READABLE - (TOKEN + DRAIN_REQUEST)
+"""From a slot's last column on its way until the cell unit may be told, whose request is then not there too soon."""
 FINISH_DELAY = ISSUE + DRAIN_TOLD + TOKEN
 """From the last column of a slot to the first unit that may start."""
 FREE_DELAY = TOKEN
@@ -79,7 +80,7 @@ SLOT = 1
 CELL_SUM = 1
 """The sum of the two products that make c."""
 OUTPUT_QUEUE = 2
-"""From an element at the queue in front of the output stream until that is empty again, if it is taken at once."""
+"""From an element at the queue in front of the output stream to the stream."""
 
 # Streams and memories.
 INPUT_WRITE = 1

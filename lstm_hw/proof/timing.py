@@ -261,7 +261,7 @@ class Timing:
 
     def _output(self, command, written):
         if command.emit:
-            self._active_until(written + OUTPUT_QUEUE + 1)
+            self._active_until(written + OUTPUT_QUEUE + TOKEN)
 
     def _grid(self, ready, count, linear):
         """Cycles in which ``count`` units start, the first at ``ready`` or later; phases are counted from cycle 1."""

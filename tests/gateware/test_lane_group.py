@@ -6,13 +6,11 @@ import numpy as np
 import pytest
 
 from lstm_hw.gateware.lane_group import LaneArray, control_layout
-from lstm_hw.machine.latency import HAZARD_COLUMNS, SKEW
+from lstm_hw.machine.latency import HAZARD_COLUMNS, READABLE, SKEW
 from tests.builders import PAIRS, config_of
 from tests.simulation import observe, raw, simulate
 
 WORDS, ENTRIES, FINISHED = 12, 5, 3
-READABLE = 5
-"""Cycles from the last column of a sum to the first request for it."""
 CONFIGS = {
     "R=4, K=1, 1 cell": {"rows": 4},
     "R=8, K=2, 2 cells, 8 bit": {"rows": 8, "contexts": 2, "cells": 2, "weight_bits": 8, "x_per_beat": 2},
