@@ -15,13 +15,13 @@ from ..errors import ProgramError
 INSTRUCTION_BITS = 160
 OPCODE_BITS = 4
 REGISTER_BITS = 32
-REGISTERS = 8
+REGISTERS = 16
 REGISTER_FIELD = (REGISTERS - 1).bit_length()
 CLEAR_REGISTER = 6
 """1 when the run starts from zero state, else 0; set at every start."""
 STEPS_REGISTER = 7
 """Number of time steps of the run; set at every start."""
-LOOP_DEPTH = 4
+LOOP_DEPTH = 6
 
 OFFSET_BITS, BEATS_BITS = 32, 24
 """Of a LOAD: its place in the weight image and its length."""

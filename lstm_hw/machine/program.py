@@ -98,7 +98,7 @@ class Program:
         clear : bool
             The run starts from zero state.
         registers : list of int, optional
-            The eight registers; they are changed in place and so carry over to the next run.
+            The registers; they are changed in place and so carry over to the next run.
 
         Yields
         ------

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from lstm_hw.gateware.sequencer import Sequencer
-from lstm_hw.machine.isa import BY_CODE, CLEAR_REGISTER, LOOP_DEPTH, OPS, STEPS_REGISTER, UNITS
+from lstm_hw.machine.isa import BY_CODE, CLEAR_REGISTER, LOOP_DEPTH, OPS, REGISTERS, STEPS_REGISTER, UNITS
 from lstm_hw.machine.program import ProgramBuilder
 from tests.simulation import monitor, observe, simulate, sink
 
@@ -159,7 +159,7 @@ class TB:
         """Compare with Program.run: ``runs`` are (program, entry, steps, clear, cycle of the start)."""
         found = iter(self.commands())
         shown = {unit: iter(cycles) for unit, cycles in self.first_valid.items()}
-        registers = registers or [0] * 8
+        registers = registers or [0] * REGISTERS
         for program, entry, steps, clear, start in runs:
             clock = start + 1  # of the next fetch
             for command in program.run(entry, steps, clear, registers):

@@ -111,7 +111,7 @@ def test_relative_fields_wrap_at_their_width():
         ([instruction("BUFFERS")], "program: address 1; must stay below 1"),
         ([instruction("LOOP", exit=7)], "program: address 7; must stay below 1"),
         ([instruction("END")], "program address 0: END without LOOP; must close a loop"),
-        ([instruction("LOOP", count=1)] * (LOOP_DEPTH + 1), "program address 4: 5 nested loops; must be at most 4"),
+        ([instruction("LOOP", count=1)] * (LOOP_DEPTH + 1), "program address 6: 7 nested loops; must be at most 6"),
     ],
 )
 def test_broken_programs(instructions, message):

@@ -1,0 +1,323 @@
+"""Registers for the sums of a program: strength reduction, as in a compiler.
+
+All uses of a sum that agree in the loops around them share a register, their *web*: it is set in front of its outermost
+loop, moved at the end of each turn, and taken back behind each inner loop. Its value lives from the start to the end
+of the outermost loop, so registers are given by intervals, first come, first served. Moves that follow one another
+become one ADD.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from math import gcd
+
+from ..errors import ProgramError
+from ..machine.isa import LOOP_IF, LOOP_UNLESS, OPS, REGISTER_BITS, REGISTERS
+from ..machine.program import Program, ProgramBuilder
+from .sums import Sum
+from .tree import Change, Emit, Entry, Loop, Loops, When
+
+MASK = (1 << REGISTER_BITS) - 1
+
+
+@dataclass(eq=False)
+class Web:
+    """The sums that one register serves.
+
+    Attributes
+    ----------
+    terms : dict of loop to Term
+    uses : list of (Sum, loops around)
+    base : int or None
+        Constant that the register holds as well, where a count or test reads the whole register.
+    counted : set of loops
+        Those whose turns it tells: their own index can not be in it.
+    number : int
+        The register.
+    """
+
+    modulus: int
+    phase: int
+    terms: dict = field(default_factory=dict)
+    uses: list = field(default_factory=list)
+    base: int | None = None
+    counted: set = field(default_factory=set)
+    number: int = 0
+
+    def serves(self, value: Sum, around: tuple, exact: bool) -> bool:
+        """Whether one more sum fits: terms that only one of both has are zero where the other is used."""
+        terms = dict(value.terms)
+        common = terms.keys() & self.terms.keys()
+        return (
+            bool(common)
+            and not self.counted & terms.keys()
+            and all(terms[loop] == self.terms[loop] for loop in common)
+            and (self.modulus, self.phase) == (value.modulus, value.phase)
+            and not any(loop in around for loop in self.terms.keys() - common)
+            and not any(loop in used for _, used in self.uses for loop in terms.keys() - common)
+            and (not exact or self.base in (None, value.constant))
+        )
+
+    def add(self, value: Sum, around: tuple, exact: bool) -> None:
+        self.terms |= dict(value.terms)
+        self.uses.append((value, around))
+        if exact:
+            self.base = value.constant
+
+    @property
+    def root(self):
+        """The outermost loop: in front of it the register is set."""
+        return min(self.terms, key=lambda loop: -1 if loop.carried else len(loop.around))
+
+    @property
+    def start(self) -> int:
+        return (self.base or 0) + self.phase
+
+    @property
+    def mixed(self) -> bool:
+        """Whether moves inside and outside of the modulus may be one; ProgramError if not even each by itself.
+
+        The register holds both kinds of terms. An ADD that takes the modulus off compares all of it, so the plain
+        terms must stay below the smallest step of the modular ones: those of loops around always, and all of them
+        where a move of one kind joins one of the other.
+        """
+        modular = {loop: term.stride for loop, term in self.terms.items() if term.modular}
+        if not modular:
+            return True
+        plain = {loop: term.stride for loop, term in self.terms.items() if not term.modular}
+        steps, base = gcd(self.modulus, self.phase, *modular.values()), self.base or 0
+        outside = {loop for inner in modular for loop in inner.around}
+        reach = base + sum(_last(loop) * stride for loop, stride in plain.items() if loop in outside)
+        if min(plain.values(), default=0) < 0:
+            raise ProgramError("sum of indices", "a falling term beside a modulus", "must rise")
+        if reach >= steps:
+            raise ProgramError("sum of indices", f"up to {reach} beside a modulus", f"must stay from 0 to {steps - 1}")
+        return base + sum((_last(loop) + 1) * stride for loop, stride in plain.items()) < steps
+
+
+def _last(loop):
+    """The last index of a loop, or more than any where nobody knows."""
+    return MASK if loop.total is None else loop.total - 1
+
+
+def program(loops: Loops, length: int) -> Program:
+    """The program that was collected.
+
+    Raises
+    ------
+    ProgramError
+        It has more than ``length`` instructions, or its sums do not fit the registers.
+    """
+    webs = _Webs(loops.body)
+    webs.allot()
+    writer = _Writer(webs)
+    writer.nodes(loops.body)
+    return writer.builder.build(length)
+
+
+class _Webs:
+    """Who uses what and when: positions of nodes in the order of the program, and webs from them."""
+
+    def __init__(self, body):
+        self.all, self.of = [], {}  # webs; id of a node and name of a field -> web
+        self.span = {}  # loop -> positions of its begin and end
+        self.variables = {}  # variable -> [first position, last position, loops that hold it longer]
+        self.read = set()  # variables that more than counts of loops read
+        self._open, self._declared = [], {}
+        self._starts = False
+        self._at = self._entry = 0
+        self._walk(body)
+        for life in self.variables.values():
+            life[1] = max([life[1], *(self.span[loop][1] for loop in life[2])])
+
+    def _walk(self, nodes):
+        for node in nodes:
+            self._at += 1
+            if isinstance(node, Entry):
+                self._entry = self._at
+            elif isinstance(node, Emit):
+                for name, value in node.fields.items():
+                    if not value.known:
+                        self._use(node, name, value, node.around)
+                        self.read |= {value.variable}
+            elif isinstance(node, Change):
+                if not node.idle:
+                    self._touch(node.variable)
+            elif isinstance(node, When):
+                self._use(node, "test", node.test, node.around, exact=True)
+                self.read |= {node.test.variable}
+                self._starts |= node.starts
+                self._walk(node.body)
+            else:
+                self._loop(node)
+
+    def _loop(self, node):
+        first = self._at
+        if isinstance(node.parts[0][0], Sum):
+            self._use(node, "count", node.parts[0][0], node.around, exact=True)
+            if isinstance(self.of[id(node), "count"], Web):
+                self.of[id(node), "count"].counted.add(node)
+        self._open.append(node)
+        for _, body in node.parts:
+            self._walk(body)
+        self._open.pop()
+        self._at += 1
+        self.span[node] = first, self._at
+
+    def _use(self, node, name, value, around, exact=False):
+        if value.variable:
+            if exact and value.constant:
+                raise ProgramError("variable", f"{value.constant:+} in a count or condition", "must stand alone there")
+            self._touch(value.variable)
+            self.of[id(node), name] = value.variable
+            return
+        web = next((web for web in self.all if web.serves(value, around, exact)), None)
+        if web is None:
+            web = Web(value.modulus, value.phase)
+            self.all.append(web)
+        web.add(value, around, exact)
+        self.of[id(node), name] = web
+
+    def _touch(self, variable):
+        """A variable is used: it lives on until here, and through a loop that its declaration is not in."""
+        if variable not in self.variables:
+            self.variables[variable] = [self._entry if variable.register else self._at, self._at, []]
+            self._declared[variable] = 0 if variable.register else len(self._open)
+        life = self.variables[variable]
+        life[1] = self._at
+        life[2] += self._open[self._declared[variable] :][:1]
+
+    def allot(self):
+        """Give each web and variable a register that nobody else has at any time of its life."""
+        busy = [(variable.register, *life[:2]) for variable, life in self.variables.items() if variable.register]
+        lives = [(life[0], life[1], variable) for variable, life in self.variables.items() if not variable.register]
+        for web in self.all:
+            if web.root.carried and not (self._starts and web.root.parts):
+                raise ProgramError(
+                    "turns since zero state", "not set or not counted", "must have a start and a loop that counts them"
+                )
+            lives.append((-1, self._at, web) if web.root.carried else (*self.span[web.root], web))
+        for first, last, owner in sorted(lives, key=lambda life: (life[0], -life[1])):
+            taken = {number for number, begin, end in busy if begin <= last and first <= end}
+            free = [number for number in range(1, REGISTERS) if number not in taken]
+            if not free:
+                raise ProgramError("registers", f"{REGISTERS} sums at once", f"must be at most {REGISTERS - 1}")
+            busy.append((free[0], first, last))
+            if isinstance(owner, Web):
+                owner.number = free[0]
+            else:
+                owner.register = free[0]
+
+
+class _Writer:
+    """Writes nodes; moves of registers wait until something might see them."""
+
+    def __init__(self, webs):
+        self.webs, self.builder = webs, ProgramBuilder()
+        self._moves = {}  # register -> [value, limit, whether a move with another limit may join]
+
+    def nodes(self, nodes):
+        writers = {Entry: self._entry, Emit: self._emit, Change: self._change, When: self._when, Loop: self._loop}
+        for node in nodes:
+            writers[type(node)](node)
+
+    def _entry(self, node):
+        self._settle()
+        self.builder.entry(node.name)
+
+    def _emit(self, node):
+        self._settle()
+        fields = {}
+        for name, value in node.fields.items():
+            fields[name] = value.constant
+            if not value.known:
+                owner = self.webs.of[id(node), name]
+                base = owner.base or 0 if isinstance(owner, Web) else 0
+                fields[name] = (value.constant - base) % (1 << OPS[node.op].fields[name])
+                fields[f"{name}_reg"] = _register(owner)
+        self.builder.emit(node.op, node.comment, **fields)
+
+    def _change(self, node):
+        if node.idle and node.variable not in self.webs.read:
+            return
+        register = node.variable.register
+        if node.sets:
+            self._moves.pop(register, None)
+            self.builder.emit("SET", register=register, value=node.value & MASK)
+        else:
+            self._move(register, node.value, node.limit, False)
+
+    def _when(self, node):
+        self._settle()
+        register = _register(self.webs.of[id(node), "test"])
+        with self.builder.loop(count_reg=register, when=LOOP_UNLESS if node.zero else LOOP_IF):
+            self.nodes(node.body)
+            self._settle()
+            if node.starts:  # last, so that they do not hold up what the block does
+                self._set(web for web in self.webs.all if web.root.carried)
+
+    def _loop(self, node):
+        self._settle()
+        inner = [(web, web.terms[node]) for web in self.webs.all if node in web.terms]
+        counted = [(web, web.terms[node.counter]) for web in self.webs.all if node.counter in web.terms]
+        count = self.webs.of.get((id(node), "count"))
+        self._set(web for web, _ in inner if web.root is node)
+        for number, (turns, body) in enumerate(node.parts):
+            with self._repeated(turns, count):
+                self.nodes(body)
+                last = node.written_out and number == len(node.parts) - 1
+                for web, term in counted if last else inner + counted:
+                    self._move_web(web, term, 1)
+                if turns != 1:
+                    self._settle()
+        self._take_back([(web, term) for web, term in inner if web.root is not node], node, count)
+
+    def _take_back(self, moved, node, count):
+        """An inner loop leaves registers as it found them."""
+        turns = sum(turns for turns, _ in node.parts if isinstance(turns, int)) - node.written_out
+        for web, term in moved:
+            self._move_web(web, term, -turns)
+        if moved and node.total is None:
+            if not isinstance(count, Web):
+                raise ProgramError("sum of indices", "a loop as long as a variable inside another", "must be no term")
+            self._settle()
+            with self.builder.loop(count_reg=count.number):
+                for web, term in moved:
+                    self._move_web(web, term, -1)
+                self._settle()
+
+    def _repeated(self, turns, count):
+        if turns == 1:
+            return nullcontext()
+        self._settle()
+        if isinstance(turns, int):
+            return self.builder.loop(count=turns)
+        return self.builder.loop(count_reg=_register(count))
+
+    def _set(self, webs):
+        for web in webs:
+            self.builder.emit("SET", register=web.number, value=web.start & MASK)
+
+    def _move_web(self, web, term, turns):
+        limit = web.modulus if term.modular else 0
+        self._move(web.number, term.stride * turns, limit, web.mixed)
+
+    def _move(self, register, value, limit, mixes):
+        before, was = self._moves.get(register, (0, limit))
+        if was != limit and not mixes:
+            self._settle()
+            before, was = 0, limit
+        self._moves[register] = before + value, was or limit
+
+    def _settle(self):
+        """Write the moves that wait."""
+        for register, (value, limit) in self._moves.items():
+            value = value % limit if limit else value & MASK
+            if value:
+                self.builder.emit("ADD", register=register, value=value, limit=limit)
+        self._moves = {}
+
+
+def _register(owner):
+    return owner.number if isinstance(owner, Web) else owner.register

@@ -1,0 +1,286 @@
+"""Programs in which loop indices are values: a planner reads like its pseudo-code, registers follow by themselves.
+
+    for row in b.each(blocks):                      # the body is run once; row is a Sum
+        for column, last in b.peeled(row + 1):      # a count may be a Sum too; the last turn is written out
+            b.emit("MAC", operand=column * units, source=1 + row, release=int(last))
+
+:class:`Loops` collects the program as a tree of loops, conditions and instructions whose fields are sums of indices;
+:func:`lstm_hw.plan.registers.program` gives every sum in use a register and writes the instructions. A register so is
+always set before it is read: an index by the loop that it belongs to, a variable where it is declared, and what counts
+since zero state by :meth:`Loops.cleared`, without which there is no program.
+
+What the layer refuses, with a ProgramError: an index or variable outside of its loop or block, a second modulus, a
+variable inside a sum, a count since zero state that nothing starts or moves, an index of a loop that is as long as a
+variable says together with one of a loop around it, and more sums at once than there are registers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ..errors import ProgramError
+from ..machine.isa import CLEAR_REGISTER, REGISTER_BITS, STEPS_REGISTER
+from .sums import Sum, Term, as_sum
+
+FOREVER = (1 << REGISTER_BITS) - 1
+
+
+@dataclass(eq=False)
+class Loop:
+    """A loop in parts, each with a body of its own: (turns, body), where turns may be a Sum in the first part.
+
+    ``counter`` is the index of its turns since zero state, if somebody asked for it.
+    """
+
+    around: tuple[Loop, ...] = ()
+    parts: list[tuple[Sum | int, list]] = field(default_factory=list)
+    counter: Loop | None = None
+    carried: bool = False
+    variable: bool = False
+
+    @property
+    def total(self) -> int | None:
+        """Turns; None where a register tells."""
+        turns = [turns for turns, _ in self.parts]
+        return sum(turns) if all(isinstance(t, int) for t in turns) else None
+
+    @property
+    def written_out(self) -> bool:
+        """Whether the last turn is no loop, and so moves no register."""
+        return len(self.parts) > 1 and self.parts[-1][0] == 1
+
+
+@dataclass(eq=False)
+class Variable:
+    """A register that instructions of their own set and move; ``register`` is given for the arguments of a run."""
+
+    scope: tuple[int, ...]
+    register: int = 0
+    variable: bool = True
+    carried: bool = False
+
+
+@dataclass(eq=False)
+class When:
+    """A body that is done once if a sum is not zero, or with ``zero`` if it is."""
+
+    test: Sum
+    zero: bool
+    around: tuple[Loop, ...]
+    body: list = field(default_factory=list)
+    starts: bool = False
+
+
+@dataclass(frozen=True)
+class Emit:
+    """An instruction; fields are sums."""
+
+    op: str
+    fields: dict[str, Sum]
+    around: tuple[Loop, ...]
+    comment: str | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """A variable is set, or moved by a value (down to below ``limit``, if that is given).
+
+    An ``idle`` one is left out where only counts of loops read the variable.
+    """
+
+    variable: Variable
+    value: int
+    sets: bool = False
+    limit: int = 0
+    idle: bool = False
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A run can start here."""
+
+    name: str
+
+
+class Loops:
+    """Collects a program.
+
+    Attributes
+    ----------
+    left : Sum
+        Time steps of the run, a variable; in :meth:`steps` those that are behind the present one.
+    clear : Sum
+        1 in a run from zero state, else 0.
+    """
+
+    def __init__(self) -> None:
+        self.body: list = []
+        self._around: list[tuple[Loop, ...]] = [()]
+        self._into: list[list] = [self.body]
+        self._started = False
+
+    def entry(self, name: str) -> None:
+        """What follows is run when a run starts at ``name``."""
+        self.body.append(Entry(name))
+        scope = (id(self.body),)
+        self.left = _of(Variable(scope, STEPS_REGISTER))
+        self.clear = _of(Variable(scope, CLEAR_REGISTER))
+        self._around = [()]
+
+    def since_zero(self) -> Sum:
+        """Turns since zero state, those of earlier runs among them, of the loop that gets it as ``counts``.
+
+        To be used modulo something. It is set at the end of :meth:`cleared`.
+        """
+        if len(self._into) > 1:
+            raise ProgramError("turns since zero state", "inside a loop", "must be asked for outside of all loops")
+        counter = Loop(carried=True)
+        self._around[0] = (*self._around[0], counter)
+        return _of(counter)
+
+    def emit(self, op: str, comment: str | None = None, **fields: Sum | int) -> None:
+        """An instruction."""
+        sums = {name: self._used(as_sum(value)) for name, value in fields.items()}
+        self._into[-1].append(Emit(op, sums, self._around[-1], comment))
+
+    def await_tokens(self, space: int, tokens: int) -> None:
+        """Wait for tokens and take them; nothing for none."""
+        if tokens:
+            self.emit("MAC", space=space, columns=1, slots=1, wait=1, take=1, offset=tokens - 1)
+
+    # Loops
+
+    def each(self, *bounds: Sum | int, counts: Sum | None = None) -> Iterator[Sum]:
+        """``for index in each(n)``; bounds as those of ``range``, of which a Sum needs a step of 1 or -1."""
+        start, turns, step = _range(*bounds)
+        yield from (index for index, _ in self.parts(turns, start=start, step=step, counts=counts))
+
+    def peeled(self, *bounds: Sum | int) -> Iterator[tuple[Sum, bool]]:
+        """``for index, last in peeled(n)``: the last turn is written out; there must be one where n is a Sum."""
+        start, turns, step = _range(*bounds)
+        if turns.terms or turns.constant > 0:
+            yield from ((index, part == 1) for index, part in self.parts(turns - 1, 1, start=start, step=step))
+
+    def parts(
+        self, *counts_of: Sum | int, start: Sum | int = 0, step: int = 1, counts: Sum | None = None
+    ) -> Iterator[tuple[Sum, int]]:
+        """``for index, part in parts(a, b)``: a turns with a body of their own (part 0), then b with another.
+
+        The index goes on from part to part. The first count may be a Sum.
+        """
+        turns_of = [as_sum(turns) for turns in counts_of]
+        turns_of = [turns if turns.terms else turns.constant for turns in turns_of]
+        used = [(part, turns) for part, turns in enumerate(turns_of) if turns != 0]
+        if not used or counts is None and all(turns == 1 for _, turns in used):
+            yield from ((as_sum(start) + turn * step, part) for turn, (part, _) in enumerate(used))
+            return
+        loop = Loop(self._around[-1], counter=counts.terms[0][0] if counts else None)
+        if loop.counter:
+            loop.counter.parts = loop.parts
+        if isinstance(used[0][1], Sum):
+            self._used(used[0][1])
+        self._into[-1].append(loop)
+        for part, turns in used:
+            body: list = []
+            loop.parts.append((turns, body))
+            for _ in self._inside(body, (*self._around[-1], loop)):
+                yield as_sum(start) + (_of(loop, step) if used != [(part, 1)] else 0), part
+
+    def tiles(self, start: int, stop: int, width: int) -> Iterator[tuple[Sum, int]]:
+        """``for first, columns in tiles(...)``: a loop over whole tiles, then what is left."""
+        whole, rest = divmod(stop - start, width)
+        yield from ((start + index * width, width) for index in self.each(whole))
+        if rest:
+            yield as_sum(stop - rest), rest
+
+    def steps(self, counts: Sum | None = None) -> Iterator[Sum]:
+        """``for index in steps()``: the time steps of the run."""
+        for index in self.each(self.left, counts=counts):
+            self._into[-1].append(Change(self.left.variable, -1, idle=True))
+            yield index
+
+    def forever(self) -> Iterator[None]:
+        """``for _ in forever()``: until a HALT inside."""
+        yield from (None for _ in self.parts(FOREVER))
+
+    # Conditions
+
+    def when(self, test: Sum | int, zero: bool = False) -> Iterator[None]:
+        """``for _ in when(sum)``: done once if it is not zero."""
+        test = as_sum(test)
+        if test.known:
+            yield from [None] * ((test.constant == 0) == zero)
+            return
+        node = When(self._used(test), zero, self._around[-1])
+        self._into[-1].append(node)
+        yield from self._inside(node.body, self._around[-1])
+
+    def unless(self, test: Sum | int) -> Iterator[None]:
+        """``for _ in unless(sum)``: done once if it is zero."""
+        return self.when(test, zero=True)
+
+    def cleared(self) -> Iterator[None]:
+        """``for _ in cleared()``: done if the run starts from zero state; what counts since then is set behind it."""
+        if len(self._into) > 1:
+            raise ProgramError("start from zero state", "inside a loop", "must be outside of all loops")
+        yield from self.when(self.clear)
+        self.body[-1].starts = self._started = True
+
+    # Variables
+
+    def variable(self, start: int = 0) -> Sum:
+        """A value that :meth:`advance` and :meth:`assign` change, where no sum of indices tells it."""
+        value = _of(Variable(tuple(map(id, self._into))))
+        self.assign(value, start)
+        return value
+
+    def advance(self, variable: Sum, by: int, limit: int = 0) -> None:
+        """Add a number to a variable; where ``limit`` is given and reached, it is taken off."""
+        self._into[-1].append(Change(_variable(self._used(variable)), by, limit=limit))
+
+    def assign(self, variable: Sum, value: int) -> None:
+        """Set a variable."""
+        self._into[-1].append(Change(_variable(self._used(variable)), value, sets=True))
+
+    def move(self, target: Sum, source: Sum) -> None:
+        """Set a variable to another one, by counting: there is no such instruction."""
+        self.assign(target, 0)
+        for _ in self.each(source):
+            self.advance(target, 1)
+
+    def _inside(self, body, around):
+        self._around.append(around)
+        self._into.append(body)
+        yield
+        self._around.pop()
+        self._into.pop()
+
+    def _used(self, value):
+        """The sum, if all that it is made of is set here."""
+        here = tuple(map(id, self._into))
+        for loop, _ in value.terms:
+            if loop.carried and not self._started:
+                raise ProgramError("turns since zero state", "in use", "must be used behind the start from zero state")
+            if here[: len(loop.scope)] != loop.scope if loop.variable else loop not in self._around[-1]:
+                raise ProgramError("sum of indices", "an index or variable", "must be used inside its loop or block")
+        return value
+
+
+def _of(loop, stride=1):
+    return Sum(0, ((loop, Term(stride)),))
+
+
+def _variable(value):
+    if value.variable is None or value.constant:
+        raise ProgramError("variable", "a sum", "must be what variable() gave")
+    return value.variable
+
+
+def _range(start, stop=None, step=1):
+    """First index, turns and step of bounds."""
+    start, stop = (as_sum(0), as_sum(start)) if stop is None else (as_sum(start), as_sum(stop))
+    turns = stop - start if step > 0 else start - stop
+    if turns.terms and abs(step) != 1:
+        raise ProgramError("bounds", f"a step of {step}", "must be 1 or -1 where a bound is a sum of indices")
+    return start, turns if turns.terms else as_sum(max(0, -(-turns.constant // abs(step)))), step
