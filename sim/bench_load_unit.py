@@ -10,11 +10,13 @@ from cocotb.triggers import ClockCycles, RisingEdge
 from cocotbext.axi import AxiRamRead, AxiReadBus, AxiSlaveRead
 from cocotbext.axi.address_space import Region
 
+from lstm_hw.machine.config import PAGE_BYTES
+from lstm_hw.machine.isa import BEATS_BITS
+
 from .progress import report_progress
 
 CLOCK_NS = 10
 MEMORY_BYTES = 1 << 18
-MAX_BURST_BYTES = 4096
 STALLS = (0, 0.1, 0.5, 0.9)
 CYCLES_LIMIT = 200_000
 
@@ -183,7 +185,7 @@ class TB:
 
     @property
     def capacity_choices(self):
-        return [MAX_BURST_BYTES // self.word_bytes, 3 * MAX_BURST_BYTES // self.word_bytes + 5, (1 << 24) - 1]
+        return [PAGE_BYTES // self.word_bytes, 3 * PAGE_BYTES // self.word_bytes + 5, (1 << BEATS_BITS) - 1]
 
 
 @cocotb.test()

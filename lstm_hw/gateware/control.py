@@ -5,6 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..errors import ConfigError
+from ..machine.isa import INSTRUCTION_BITS
 from ..machine.registers import ADDRESS_BITS, CONFIG_WORDS, COUNTERS, lookup, register_map, weights_registers
 from .axi import Axi4Lite
 from .axi_lite_slave import AxiLiteSlave
@@ -81,7 +82,7 @@ class Control(wiring.Component):
         `program_length`, or a parameter is out of range.
     """
 
-    def __init__(self, config_words, program_length, instruction_bits=160, ports=1):
+    def __init__(self, config_words, program_length, instruction_bits=INSTRUCTION_BITS, ports=1):
         self.config_words = self._checked({"PROGRAM_LENGTH": program_length} | config_words)
         if self.config_words["PROGRAM_LENGTH"] != program_length:
             raise ConfigError(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
 from ..errors import ConfigError
+from .isa import INSTRUCTION_BITS, PROGRAM_BITS
 
 ADDRESS_BITS = 14
 """Width of a byte address on the control port."""
@@ -316,7 +317,7 @@ REGISTERS = (
         "ENTRY",
         0x020,
         Access.RW,
-        (Field("address", 0, 8, Access.RW, "index of an instruction"),),
+        (Field("address", 0, PROGRAM_BITS, Access.RW, "index of an instruction"),),
         "instruction that the run starts at; a value of PROGRAM_LENGTH or more is refused with SLVERR",
         locked=True,
     ),
@@ -398,15 +399,17 @@ def register_map(ports):
     return tuple(sorted((*REGISTERS, *port_registers(ports)), key=lambda register: register.address))
 
 
+_PROGRAM_WORDS = -(-INSTRUCTION_BITS // (8 * WORD_BYTES))
+_PROGRAM_STRIDE = WORD_BYTES << (_PROGRAM_WORDS - 1).bit_length()
 PROGRAM = Window(
     "PROGRAM",
     0x2000,
-    0x2000,
-    32,
-    5,
+    _PROGRAM_STRIDE << PROGRAM_BITS,
+    _PROGRAM_STRIDE,
+    _PROGRAM_WORDS,
     Access.WO,
-    "program memory: word w of instruction i, little-endian words; writing word 4 commits the "
-    "instruction, words 5 to 7 do not exist",
+    f"program memory: word w of instruction i, little-endian words; writing word {_PROGRAM_WORDS - 1} commits the "
+    f"instruction, words {_PROGRAM_WORDS} to {_PROGRAM_STRIDE // WORD_BYTES - 1} do not exist",
 )
 """The program memory window; during a run a write is refused with SLVERR and has no effect."""
 
