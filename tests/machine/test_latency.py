@@ -321,7 +321,7 @@ def burst_splitter():
 
 def load_path():
     """A LOAD of one word; then as many as the port takes while the memory is silent; then one that waits for credit."""
-    config = config_of(rows=4, outstanding=latency.PENDING_LOADS)
+    config = config_of(rows=4, outstanding=4)
     answer, later = 20, 30
 
     def run(loads=1, stream=0):
