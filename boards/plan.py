@@ -10,6 +10,7 @@ from pathlib import Path
 from lstm_hw.errors import ConfigError, ToolError
 from lstm_hw.files import whole_folder
 from lstm_hw.machine.parts import Usage, check_fit, part_of
+from lstm_hw.process import environment
 from lstm_hw.verify.simulate import expect
 from lstm_hw.verilog.tools import yosys_stat
 
@@ -37,15 +38,14 @@ def scenario_of(project, sequences=SEQUENCES):
 @contextmanager
 def _own_environment():
     """Amaranth's plans without the settings of this machine: its own Yosys, and no overrides."""
-    kept = {name: value for name, value in os.environ.items() if name.startswith("AMARANTH_")}
-    for name in kept:
-        del os.environ[name]
-    os.environ["AMARANTH_USE_YOSYS"] = "builtin"
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(environment(AMARANTH_USE_YOSYS="builtin"))
     try:
         yield
     finally:
-        del os.environ["AMARANTH_USE_YOSYS"]
-        os.environ.update(kept)
+        os.environ.clear()
+        os.environ.update(before)
 
 
 @dataclass(frozen=True)

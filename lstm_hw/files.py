@@ -1,5 +1,6 @@
 """Writing results so that they appear whole or not at all."""
 
+import errno
 import json
 import os
 import shutil
@@ -8,13 +9,33 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import ConfigError
+from .process import ended_by_signals
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO)
+"""Why a write fails, whatever is written."""
 
 
 @contextmanager
-def _writable(path):
+def writable(path, among=None):
+    """Turn what the system says of a failed write in the body into an error.
+
+    Parameters
+    ----------
+    path : path-like
+        What is written.
+    among : tuple of int, optional
+        Error numbers that count; all without it.
+
+    Raises
+    ------
+    ConfigError
+        Names the path.
+    """
     try:
         yield
     except OSError as error:
+        if among and error.errno not in among:
+            raise
         raise ConfigError(path, error.strerror or str(error), "must be a writable place") from error
 
 
@@ -38,7 +59,7 @@ def write_file(path, content):
     """
     path = Path(path)
     data = content.encode() if isinstance(content, str) else content
-    with _writable(path):
+    with ended_by_signals(), writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
@@ -84,17 +105,19 @@ def whole_folder(path):
     """
     path = Path(path)
     partial, old = path.with_name(f".{path.name}.partial"), path.with_name(f".{path.name}.old")
-    with _writable(path):
-        for left in (partial, old):
-            if left.exists():
-                shutil.rmtree(left)
-        partial.mkdir(parents=True)
-    try:
-        yield partial
-        with _writable(path):
-            if path.exists():
-                path.rename(old)
-            partial.rename(path)
-    finally:
-        for left in (partial, old):
-            shutil.rmtree(left, ignore_errors=True)
+    with ended_by_signals():
+        with writable(path):
+            for left in (partial, old):
+                if left.exists():
+                    shutil.rmtree(left)
+            partial.mkdir(parents=True)
+        try:
+            with writable(path, _FULL):
+                yield partial
+            with writable(path):
+                if path.exists():
+                    path.rename(old)
+                partial.rename(path)
+        finally:
+            for left in (partial, old):
+                shutil.rmtree(left, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The process in which :mod:`sim.runner` drives cocotb's runner: ``python -m sim.process JOB.json``.
+"""The process in which :mod:`sim.runner` drives cocotb's runner: ``sim.process JOB.json``.
 
 A process of its own, so that the environment, the log and a time limit that ends the simulator with everything it
 started concern nobody else.

@@ -11,9 +11,7 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -23,6 +21,7 @@ from xml.etree import ElementTree
 import cocotb_tools.config
 from filelock import FileLock
 
+from lstm_hw import process
 from lstm_hw.errors import ConfigError, ToolError, VerificationError
 from lstm_hw.verilog import tools
 
@@ -230,7 +229,7 @@ def _verilator(waves, public):
 
 
 def _icarus():
-    banner = subprocess.run([tools.icarus(), "-V"], capture_output=True, text=True, check=False).stdout
+    banner = process.run([tools.icarus(), "-V"]).stdout
     return banner.split("\n")[0], ["-g2005"]  # with cocotb's -g2012, combinational outputs start at X
 
 
@@ -258,15 +257,15 @@ def _compile_icarus(work, log, build, sources):
             f"    $dumpvars(0, {build['hdl_toplevel']});\n  end\nendmodule\n"
         )
         build = {**build, "waves": False, "build_args": [*build["build_args"], "-s", "lstm_hw_dump"]}
-    _compile("icarus", work, log, build, [*extra, *sources], work / "sim.vvp", dict(os.environ))
+    _compile("icarus", work, log, build, [*extra, *sources], work / "sim.vvp", process.environment())
 
 
-def _compile(simulator, work, log, build, sources, product, environment):
+def _compile(simulator, work, log, build, sources, product, env):
     job = {
         "simulator": simulator,
         "build": {**build, "build_dir": str(work), "sources": [str(source) for source in sources]},
     }
-    status = _process(work, job, log, environment)
+    status = _process(work, job, log, env)
     if status or not product.is_file():
         raise ToolError(
             simulator, f"could not compile {build['hdl_toplevel']}: {_first_error(log)}", f"the log is {log}"
@@ -313,47 +312,33 @@ def _run(run, design, toplevel, test_module, simulator, extra_env, plusargs, tes
         "test_dir": str(run),
         "results_xml": str(run / "results.xml"),
     }
-    environment = {**os.environ, **test["extra_env"]}
-    return _process(run, {"simulator": simulator, "test": test}, run / "bench.log", environment, timeout, progress)
+    job = {"simulator": simulator, "test": test}
+    return _process(run, job, run / "bench.log", process.environment(**test["extra_env"]), timeout, progress)
 
 
-def _process(folder, job, log, environment, timeout=None, progress=None):
+def _process(folder, job, log, env, timeout=None, progress=None):
     """Run :mod:`sim.process` on a job; return its exit status, or None if it ran out of time."""
     job_file = folder / "job.json"
     job_file.write_text(json.dumps(job, indent=1))
-    # With these set, cocotb's runner would do something else than the job says.
-    environment = {
-        name: value for name, value in environment.items() if name not in ("PYTEST_CURRENT_TEST", "WAVES", "GUI")
-    }
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
     deadline = None if timeout is None else time.monotonic() + timeout
     told = None
-    with open(log, "w+", encoding="utf-8", errors="replace") as output:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "sim.process", str(job_file)],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            start_new_session=True,
-        )
-        try:
-            with open(log, encoding="utf-8", errors="replace") as reader:
-                while True:
-                    try:
-                        status = child.wait(0.1)
-                    except subprocess.TimeoutExpired:
-                        status = None
-                    now = last_progress(reader.read()) if progress else None
-                    if now and now != told:
-                        progress(*now)
-                        told = now
-                    if status is not None or (deadline is not None and time.monotonic() > deadline):
-                        return status
-        finally:
-            if child.poll() is None:
-                os.killpg(child.pid, signal.SIGKILL)
-                child.wait()
+    command = process.python("sim.process", job_file)
+    with (
+        open(log, "w+", encoding="utf-8", errors="replace") as output,
+        open(log, encoding="utf-8", errors="replace") as reader,
+        process.running(command, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT) as child,
+    ):
+        while True:
+            try:
+                status = child.wait(0.1)
+            except subprocess.TimeoutExpired:
+                status = None
+            now = last_progress(reader.read()) if progress else None
+            if now and now != told:
+                progress(*now)
+                told = now
+            if status is not None or (deadline is not None and time.monotonic() > deadline):
+                return status
 
 
 def _check(results, log, test_module, simulator, status):

@@ -1,5 +1,8 @@
 """Results appear whole or not at all."""
 
+import errno
+import os
+
 import pytest
 
 from lstm_hw.errors import ConfigError
@@ -60,3 +63,10 @@ def test_what_an_interrupted_process_left_is_removed(tmp_path):
     with whole_folder(tmp_path / "result") as folder:
         assert names(folder) == []
     assert names(tmp_path) == ["result"]
+
+
+def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path):
+    with pytest.raises(ConfigError, match="result: No space left on device; must be a writable place"):
+        with whole_folder(tmp_path / "result"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "anything")
+    assert list(tmp_path.iterdir()) == []

