@@ -180,6 +180,7 @@ def report(config, synthesis):
 
 def show(project, made):
     click.echo(made.table())
+    click.echo(made.clock())
     click.echo(made.agreement())
     wrote(*sorted((project.folder / "report").iterdir()))
 

@@ -54,6 +54,7 @@ missing_packages() {
     [ -e /usr/include/lz4.h ] || echo "liblz4-dev:FST waveforms from Verilator"
     [ -e /usr/include/zlib.h ] || echo "zlib1g-dev:FST waveforms from Verilator"
     perl -MPod::Usage -MGetopt::Long -e 1 2>/dev/null || echo "perl:Verilator"
+    if wanted test; then command -v chromium >/dev/null || echo "chromium:the tests of the report's page"; fi
     case $python in /usr/bin/*) # another Python would not find Debian's
         if wanted test && ! "$python" -c 'import tkinter' 2>/dev/null; then echo "python3-tk:the tests of Vivado scripts"; fi ;;
     esac

@@ -22,15 +22,15 @@ def simulator(request):
 
 def pytest_sessionstart(session):
     if os.environ.get("CI"):
-        missing = [tool for tool in ("iverilog", "vvp", "g++", "make") if shutil.which(tool) is None]
+        missing = [tool for tool in ("iverilog", "vvp", "g++", "make", "chromium") if shutil.which(tool) is None]
         missing += [package for package in ("torch", "sklearn") if importlib.util.find_spec(package) is None]
         if missing:
             raise pytest.UsageError(f"CI must run every test, but these are missing: {', '.join(missing)}")
 
 
 def pytest_collection_modifyitems(items):
-    if shutil.which("iverilog") is None:
-        reason = "Icarus Verilog is not installed: sudo apt-get install iverilog"
-        for item in items:
-            if item.get_closest_marker("icarus"):
-                item.add_marker(pytest.mark.skip(reason=reason))
+    for marker, tool in (("icarus", "iverilog"), ("chromium", "chromium")):
+        if shutil.which(tool) is None:
+            for item in items:
+                if item.get_closest_marker(marker):
+                    item.add_marker(pytest.mark.skip(reason=f"not installed: sudo apt-get install {tool}"))

@@ -31,6 +31,30 @@ def config_words(config):
     }
 
 
+def members_of(config) -> dict:
+    """Members of the top level's signature, by name."""
+    members = {"aclk": In(1), "aresetn": In(1), "interrupt": Out(1)}
+    weights = Axi4Read(config.axi_address_bits, config.axi_data_bits)
+    for prefix, signature in (
+        (CONTROL, Axi4Lite(ADDRESS_BITS).flip()),
+        *((prefix, weights) for prefix in weight_prefixes(config)),
+    ):
+        for name, member in signature.members.items():
+            members[f"{prefix}_{name}"] = member
+    x_bits = config.operand_bits * config.x_per_beat
+    members |= {
+        f"{X}_tdata": In(x_bits),
+        f"{X}_tvalid": In(1),
+        f"{X}_tready": Out(1),
+        f"{X}_tlast": In(1),
+        f"{Y}_tdata": Out(VALUE_BITS),
+        f"{Y}_tvalid": Out(1),
+        f"{Y}_tready": In(1),
+        f"{Y}_tlast": Out(1),
+    }
+    return members
+
+
 class Top(wiring.Component):
     """What is emitted as Verilog.
 
@@ -57,26 +81,7 @@ class Top(wiring.Component):
     def __init__(self, config):
         self.config = config
         self.engine = Engine(config)
-        members = {"aclk": In(1), "aresetn": In(1), "interrupt": Out(1)}
-        weights = Axi4Read(config.axi_address_bits, config.axi_data_bits)
-        for prefix, signature in (
-            (CONTROL, Axi4Lite(ADDRESS_BITS).flip()),
-            *((prefix, weights) for prefix in weight_prefixes(config)),
-        ):
-            for name, member in signature.members.items():
-                members[f"{prefix}_{name}"] = member
-        x_bits = config.operand_bits * config.x_per_beat
-        members |= {
-            f"{X}_tdata": In(x_bits),
-            f"{X}_tvalid": In(1),
-            f"{X}_tready": Out(1),
-            f"{X}_tlast": In(1),
-            f"{Y}_tdata": Out(VALUE_BITS),
-            f"{Y}_tvalid": Out(1),
-            f"{Y}_tready": In(1),
-            f"{Y}_tlast": Out(1),
-        }
-        super().__init__(members)
+        super().__init__(members_of(config))
 
     def elaborate(self, platform):
         m = Module()

@@ -1,61 +1,150 @@
-"""Plots of a report: what the lanes do over time, errors of quantisation, accuracies."""
+"""Drawings of a report as SVG: what the units do over time, errors of quantisation, accuracies.
+
+Text and axes have the colour of the text around them (``currentColor``), so that a page can be light or dark, and the
+bytes of a drawing depend on the figures and on Matplotlib alone.
+"""
 
 import io
+import re
+from dataclasses import dataclass
+from pathlib import Path
 
+import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from ..files import write_file
 from ..proof.timeline import STATES
+from ..proof.trace import UNITS
 
-WINDOWS = 120
-"""Points of the lanes' plot over a run."""
+WINDOWS = 150
+"""Points of a drawing over a run."""
+MARKS = 800
+"""Bars of a unit in the drawing of one step: what is closer than one of so many columns is drawn together."""
 COLOURS = {
-    "busy": "#2a7f62",
-    "stall_weights": "#b3261e",
+    "busy": "#2e8b6a",
+    "stall_weights": "#c8402f",
     "stall_h": "#e08e0b",
-    "stall_x": "#3b6fb6",
-    "stall_output": "#7b4ea3",
-    "empty": "#d0d0d0",
+    "stall_x": "#4a7fc9",
+    "stall_output": "#8e63b5",
+    "empty": "#9aa0a6",
+}
+UNIT_COLOURS = {
+    "sequencer": "#8a8f98",
+    "load port": "#4a7fc9",
+    "input": "#3aa6b9",
+    "MAC": COLOURS["busy"],
+    "cell": "#c77d1a",
+    "output": "#8e63b5",
+}
+_INK = "#010203"
+"""Stands for the colour of the text around a drawing."""
+_STYLE = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 10,
+    **{
+        name: _INK
+        for name in ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "grid.color")
+    },
 }
 
 
-def draw(report, folder):
-    """Draw all plots of a report as PNG files.
+@dataclass(frozen=True)
+class Drawing:
+    """A drawing.
 
     Parameters
     ----------
-    report : Report
-    folder : Path
+    name : str
+        Of its file.
+    title : str
+    description : str
+        What it shows, for those who do not see it.
+    svg : str
+        An ``<svg>`` element to be put into a page.
+    """
+
+    name: str
+    title: str
+    description: str
+    svg: str
+
+    @property
+    def file(self) -> str:
+        """The element as the content of a file: dark ink, light where the reader's page is dark."""
+        style = "svg{color:#1b1f24}@media(prefers-color-scheme:dark){svg{color:#e4e7eb}}"
+        opened = self.svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+        return opened.replace("</title>", f"</title><style>{style}</style>", 1) + "\n"
+
+
+def draw(figures: dict, curves: dict) -> list[Drawing]:
+    """Draw all that a report shows.
+
+    Parameters
+    ----------
+    figures : dict
+        The content of ``report.json``.
+    curves : dict
+        ``lanes``, the state of the lanes in every cycle; ``trace``, a Trace; ``step``, the first cycle and the
+        one behind the last of a step; ``h`` and ``c``, errors over the steps.
 
     Returns
     -------
-    list of (str, str)
-        Title and file name of each.
+    list of Drawing
     """
-    plots = [
-        ("What the lanes do over a run", "lanes.png", _lanes),
-        ("Error of h and c over the steps", "error.png", _error),
+    trace, lanes, (first, end) = curves["trace"], curves["lanes"], curves["step"]
+    whole = "" if curves["steps"] == figures["cycles"]["estimated"]["steps"] else f" of {curves['steps']} steps"
+    shown = "run" if trace.complete else f"the first {trace.cycles} cycles of a run"
+    drawings = [
+        _drawn(
+            "run",
+            f"What the units do over a run{whole}",
+            f"Share of cycles, over the {shown}, in which the weight port takes a beat, in which the lanes are in each "
+            "state, and of the cell unit's starts that are taken",
+            4.4,
+            lambda figure: _run(figure, trace, lanes),
+        ),
+        _drawn(
+            "step",
+            f"One step of it: cycles {first} to {end}",
+            "Bars of the commands of each unit, with the lanes coloured by their state",
+            3.2,
+            lambda figure: _step(figure, trace, lanes, first, end),
+        ),
+        _drawn(
+            "error",
+            "Error of h and c over the steps, against the float model",
+            "Largest and RMS error of each layer in every step",
+            3.4,
+            lambda figure: _error(figure, curves),
+        ),
     ]
-    if report.figures["accuracy"]:
-        plots.append(("Accuracy", "accuracy.png", _accuracy))
-    for title, file, plot in plots:
-        figure = Figure(figsize=(8, 3.6), layout="constrained")
-        plot(report, figure)
-        figure.suptitle(title)
-        save(figure, folder / file)
-    return [(title, file) for title, file, _ in plots]
+    accuracy = figures["accuracy"]
+    if accuracy:
+        drawings.append(
+            _drawn(
+                "accuracy",
+                "Accuracy",
+                "Share of the sequences that are classified as labelled, by model",
+                2.2,
+                lambda figure: _accuracy(figure, accuracy),
+            )
+        )
+    return drawings
 
 
-def save(figure, path):
+def save(figure: Figure, path: Path) -> None:
     """Write a figure as a PNG file without a trace of the program that drew it; it appears whole or not at all."""
     image = io.BytesIO()
     FigureCanvasAgg(figure).print_png(image, metadata={"Software": None})
     write_file(path, image.getvalue())
 
 
-def shares(states, windows=WINDOWS):
+def shares(states: np.ndarray, windows: int = WINDOWS) -> tuple[np.ndarray, np.ndarray]:
     """Share of each state in equal windows.
 
     Parameters
@@ -74,44 +163,119 @@ def shares(states, windows=WINDOWS):
     return edges, np.array(counts) / np.diff(edges)
 
 
-def _lanes(report, figure):
-    axes = figure.add_subplot()
-    edges, share = shares(report.curves["lanes"])
-    middle = (edges[:-1] + edges[1:]) / 2
-    shown = [n for n in range(len(STATES)) if share[n].any()]
-    axes.stackplot(
-        middle,
-        *(100 * share[n] for n in shown),
-        step="mid",
-        colors=[COLOURS[STATES[n]] for n in shown],
-        labels=[STATES[n].replace("_", ", ") for n in shown],
+def _drawn(name, title, description, height, plot):
+    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": name}):
+        figure = Figure(figsize=(11, height), layout="constrained")
+        figure.patch.set_visible(False)
+        plot(figure)
+        for axes in figure.axes:
+            axes.patch.set_visible(False)
+        text = io.StringIO()
+        FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None})
+    return Drawing(name, title, description, _element(text.getvalue(), name, title, description))
+
+
+def _element(text, name, title, description):
+    """An ``<svg>`` element that stands by itself in a page: own ids, a title, the page's ink and font."""
+    body = re.search(r"<svg [^>]*?viewBox=\"([^\"]*)\"[^>]*>(.*)</svg>", text, re.DOTALL)
+    inside = re.sub(r"<metadata>.*?</metadata>", "", body[2], flags=re.DOTALL)
+    inside = re.sub(r"<style type=\"text/css\">.*?</style>", "", inside, flags=re.DOTALL)
+    inside = re.sub(r"<!--.*?-->\s*", "", inside, flags=re.DOTALL)
+    inside = re.sub(r"\bid=\"", f'id="{name}-', inside)
+    inside = re.sub(r"(?:xlink:)?href=\"#", f'href="#{name}-', inside).replace("url(#", f"url(#{name}-")
+    inside = re.sub(r"font: (\d+(?:\.\d+)?px)[^;\"]*", r"font-size: \1", inside).replace(_INK, "currentColor")
+    return (
+        f'<svg viewBox="{body[1]}" role="img" aria-label="{title}. {description}." fill="currentColor" '
+        f'font-family="system-ui, sans-serif" stroke-linejoin="round"><title>{title}</title>{inside}</svg>'
     )
-    axes.set(xlabel="cycle", ylabel="share of cycles (%)", xlim=(0, edges[-1]), ylim=(0, 100))
-    axes.legend(loc="lower left", framealpha=0.9)
 
 
-def _error(report, figure):
+def _filled(axes, edges, values, colour):
+    axes.stairs(100 * values, edges, fill=True, color=colour)
+    axes.set(xlim=(edges[0], edges[-1]), ylim=(0, 100), yticks=(0, 50, 100))
+
+
+def _share(cycles, weight, edges):
+    """Share of each window that events of so many cycles take."""
+    return np.minimum(1, np.histogram(cycles, edges)[0] * weight / np.diff(edges))
+
+
+def _run(figure, trace, lanes):
+    lanes = lanes[: trace.cycles]
+    port, array, cell = figure.subplots(3, 1, sharex=True, height_ratios=(1, 2, 1))
+    edges, share = shares(lanes)
+    _filled(port, edges, _share(trace.beats, 1, edges), UNIT_COLOURS["load port"])
+    _filled(cell, edges, _share(trace.starts, trace.cell_cycles, edges), UNIT_COLOURS["cell"])
+    below, patches = np.zeros(len(edges) - 1), []
+    for number, state in enumerate(STATES):
+        if share[number].any():
+            array.stairs(100 * (below + share[number]), edges, baseline=100 * below, fill=True, color=COLOURS[state])
+            below = below + share[number]
+            patches.append(Patch(color=COLOURS[state], label=state.replace("_", ", ")))
+    array.set(ylim=(0, 100), yticks=(0, 50, 100))
+    array.legend(handles=patches, loc="center left", bbox_to_anchor=(1.005, 0.5), frameon=False)
+    for axes, name in ((port, "weight port"), (array, "lanes"), (cell, "cell unit")):
+        axes.set_ylabel(f"{name}\n(% of cycles)")
+    cell.set_xlabel("cycle")
+
+
+def _step(figure, trace, lanes, first, end):
+    axes = figure.add_subplot()
+    rows = {unit: len(UNITS) - 1 - number for number, unit in enumerate(UNITS)}
+    grain = max(1, (end - first) / MARKS)
+    for unit in UNITS:
+        bars = [(span.first, span.end) for span in trace.spans if span.unit == unit]
+        _bars(axes, rows[unit], _joined(bars, first, end, grain), UNIT_COLOURS[unit])
+    legend = [Patch(color=UNIT_COLOURS["MAC"], label="MAC: busy")]
+    for number, state in enumerate(STATES[1:-1], 1):
+        bars = _joined(_runs_of(lanes[first:end] == number, first), first, end, grain)
+        if bars:
+            _bars(axes, rows["MAC"], bars, COLOURS[state])
+            legend.append(Patch(color=COLOURS[state], label=f"MAC: {state.replace('_', ', ')}"))
+    axes.set(xlim=(first, end), ylim=(-0.6, len(UNITS) - 0.4), xlabel="cycle")
+    axes.set_yticks([rows[unit] for unit in UNITS], UNITS)
+    axes.legend(handles=legend, loc="center left", bbox_to_anchor=(1.005, 0.5), frameon=False)
+
+
+def _runs_of(where, first):
+    """First cycle, and the one behind the last, of each run of true values."""
+    change = np.diff(np.concatenate([[0], where, [0]]).astype(int))
+    return zip(np.flatnonzero(change == 1) + first, np.flatnonzero(change == -1) + first, strict=True)
+
+
+def _joined(bars, first, end, grain):
+    """Bars cut to a window; those closer than a grain are one, and none is narrower than one."""
+    joined = []
+    for start, stop in bars:
+        start, stop = max(start, first), min(stop, end)
+        if stop <= start:
+            continue
+        if joined and start - joined[-1][1] < grain and grain > 1:
+            joined[-1][1] = max(joined[-1][1], stop)
+        else:
+            joined.append([start, stop])
+    return [(start, max(stop - start, grain)) for start, stop in joined]
+
+
+def _bars(axes, row, bars, colour):
+    edge = "none" if len(bars) > MARKS / 4 else "white"
+    axes.broken_barh(bars, (row - 0.35, 0.7), facecolor=colour, edgecolor=edge, linewidth=0.6)
+
+
+def _error(figure, curves):
     for position, name in enumerate("hc", 1):
         axes = figure.add_subplot(1, 2, position)
-        for layer, (largest, rms) in enumerate(report.curves[name]):
-            steps = np.arange(1, len(largest) + 1)
-            (line,) = axes.plot(steps, largest, marker="o", markersize=3, label=f"layer {layer}, largest")
-            axes.plot(
-                steps,
-                rms,
-                marker="o",
-                markersize=3,
-                linestyle="--",
-                color=line.get_color(),
-                label=f"layer {layer}, RMS",
-            )
-        axes.set(xlabel="step", ylabel=f"error of {name} against float", yscale="log")
-        axes.grid(alpha=0.3)
-        axes.legend()
+        for layer, (largest, rms) in enumerate(curves[name]):
+            steps, colour = np.arange(1, len(largest) + 1), list(UNIT_COLOURS.values())[1 + layer % 5]
+            style = {"markersize": 3, "color": colour, "marker": "o" if len(steps) < 40 else None}
+            axes.plot(steps, largest, label=f"layer {layer}, largest", **style)
+            axes.plot(steps, rms, linestyle="--", label=f"layer {layer}, RMS", **style)
+        axes.set(xlabel="step", ylabel=f"error of {name}", yscale="log")
+        axes.grid(alpha=0.25)
+        axes.legend(frameon=False)
 
 
-def _accuracy(report, figure):
-    accuracy = report.figures["accuracy"]
+def _accuracy(figure, accuracy):
     bars = [(name, accuracy[name], accuracy["sequences"]) for name in ("float", "integer")]
     if accuracy["verilog"] is not None:
         bars += [
@@ -119,11 +283,9 @@ def _accuracy(report, figure):
             ("Verilog", accuracy["verilog"], accuracy["simulated"]),
         ]
     axes = figure.add_subplot()
-    drawn = axes.barh(
-        [f"{name}, {count} sequences" for name, _, count in bars],
-        [100 * share for _, share, _ in bars],
-        color="#3b6fb6",
-    )
+    names = [f"{name}, {count} sequences" for name, _, count in bars]
+    drawn = axes.barh(range(len(bars)), [100 * share for _, share, _ in bars], color=UNIT_COLOURS["load port"])
     axes.bar_label(drawn, fmt="%.2f %%", label_type="center", color="white")
+    axes.set_yticks(range(len(bars)), names)
     axes.invert_yaxis()
     axes.set(xlabel="accuracy (%)", xlim=(0, 100))

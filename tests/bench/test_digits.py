@@ -8,8 +8,8 @@ from bench import digits, fmax
 from bench.digits import main
 from lstm_hw.project.api import convert
 from lstm_hw.project.report import Report
+from tests.project.test_report import RESOURCES, measurement
 from tests.projects import write_project
-from tests.test_report import RESOURCES, measurement
 
 METRICS = {
     "accuracy_float",

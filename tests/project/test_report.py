@@ -1,34 +1,29 @@
 """The report: stable keys, no trace of time or place, estimates beside measurements, plots."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 
 from lstm_hw.machine.config import EngineConfig
+from lstm_hw.machine.parts import Part
+from lstm_hw.model.reference import float_reference
+from lstm_hw.project import render
 from lstm_hw.project.api import convert
+from lstm_hw.project.figures import dsp_estimate, target_of
 from lstm_hw.project.plots import shares
-from lstm_hw.project.report import Report, dsp_estimate
+from lstm_hw.project.report import Report
 from lstm_hw.proof.cycles import Cycles, long_steps
 from lstm_hw.proof.timeline import STATES
 from lstm_hw.verify.simulate import Measured
 from lstm_hw.verilog import tools
 from tests.projects import write_project
 
-KEYS = {
-    "version",
-    "name",
-    "content_id",
-    "model",
-    "accuracy",
-    "agreement",
-    "simulation",
-    "cycles",
-    "resources",
-    "error",
-    "schedule",
-    "engine",
-}
+KEYS = set(
+    "version name content_id model accuracy output_error error agreement simulation schedule clock cycles performance "
+    "layers memory target resources ports tools engine".split()
+)
 RESOURCES = {"dsp": 7, "bram36": 2.5, "lut": 100, "lutram": 10, "ff": 50, "lut_levels": 9, "family": "xc7", "tool": "t"}
 
 
@@ -55,17 +50,11 @@ def test_after_simulation(tmp_path):
     project.measured = measurement(project)
     report = project.report(RESOURCES)
     folder = project.folder / "report"
-    assert sorted(path.name for path in folder.iterdir()) == [
-        "accuracy.png",
-        "error.png",
-        "lanes.png",
-        "report.json",
-        "report.md",
-    ]
-    for path in folder.iterdir():
-        content = path.read_bytes()
-        assert str(tmp_path).encode() not in content and b"/home" not in content
-        assert path.suffix != ".png" or content.startswith(b"\x89PNG")
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        ["accuracy.svg", "error.svg", "run.svg", "step.svg", "report.html", "report.json", "report.md", "trace.json"]
+    )
+    kept = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert not [name for name, content in kept.items() if str(tmp_path).encode() in content or b"/home" in content]
     rows = {name: (estimate, measured) for name, _, estimate, measured in report.rows()}
     assert rows["run of 3 steps"][0] == rows["run of 3 steps"][1] == str(project.estimate().run["cycles"])
     assert rows["DSP"] == ("7", "7") and rows["BRAM"] == ("", "2.5")
@@ -75,13 +64,71 @@ def test_after_simulation(tmp_path):
     for name, unit, estimate, measured in report.rows():
         assert f"| {name} | {unit} | {estimate} | {measured} |" in page
     again = project.report(RESOURCES)
-    assert again.figures == report.figures and (folder / "report.md").read_text() == page
+    assert again.figures == report.figures and {p.name: p.read_bytes() for p in folder.iterdir()} == kept
+
+
+def test_times_follow_from_cycles_and_clock(tmp_path):
+    project = convert(write_project(tmp_path))
+    figures, cycles = Report.of(project).figures, project.estimate()
+    assert figures["clock"] == {"mhz": 100.0, "measured": False, "basis": "assumed, since no clock is given"}
+    assert figures["performance"]["measured"] is None
+    time = figures["performance"]["estimated"]
+    assert time["run_us"] == pytest.approx(cycles.run["cycles"] / 100)
+    assert time["steps_per_second"] == pytest.approx(3 * time["sequences_per_second"], rel=1e-5)
+    assert time["gops"] == pytest.approx(2 * cycles.macs / time["run_us"] / 1000, rel=1e-5)
+    routed = Report.of(project, fmax_mhz=66)
+    assert routed.figures["clock"]["measured"] and "66 MHz (reached by place and route)" in routed.clock()
+    assert routed.figures["performance"]["estimated"]["run_us"] == pytest.approx(cycles.run["cycles"] / 66, rel=1e-5)
+
+
+def test_what_rests_on_an_assumed_clock_is_marked(tmp_path):
+    project = convert(write_project(tmp_path))
+    for fmax, marked in ((None, True), (66, False)):
+        made = Report.of(project, fmax_mhz=fmax)
+        for page in (render.html(made.figures, []), render.markdown(made.figures, [])):
+            assert (render.MARK in page) == marked
+            assert ("was not measured" in page) == marked
+
+
+def test_layers_ports_tools_and_outputs(tmp_path):
+    project = convert(write_project(tmp_path))
+    figures = Report.of(project).figures
+    lstm, head = figures["layers"]
+    assert lstm["operations"] == 2 * 3 * 16 * 7 and head["operations"] == 2 * 3 * 4 and head["vectors"] == 1
+    assert lstm["lane_cycles"] + head["lane_cycles"] == figures["cycles"]["estimated"]["run"]["busy"]
+    assert {p["name"]: (p["direction"], p["bits"]) for p in figures["ports"]} == ports_of(project.verilog)
+    assert {"amaranth", "yosys", "verilator", "icarus", "python", "lstm-hw"} <= set(figures["tools"])
+    exact, _ = float_reference(project.model, project.x)
+    difference = np.abs(exact - project.predict(project.x))
+    error = figures["output_error"]
+    assert error["max"] == pytest.approx(difference.max(), rel=1e-5) and error["inputs"] == "test"
+    assert error["mean"] == pytest.approx(difference.mean(), rel=1e-5)
+    assert error["worst_sequence"] == difference.max(axis=1).argmax()
+
+
+def ports_of(verilog):
+    """Ports of the emitted top module: name -> (direction, bits)."""
+    top = re.search(r"^module lstm_engine\(.*?^endmodule", verilog.read_text(), re.MULTILINE | re.DOTALL)[0]
+    declared = re.findall(r"^  (input|output) (?:\[(\d+):0\] )?(\w+);", top, re.MULTILINE)
+    return {name: (direction, int(high or 0) + 1) for direction, high, name in declared}
+
+
+def test_occupancy_of_a_part(tmp_path):
+    figures = Report.of(convert(write_project(tmp_path)), RESOURCES).figures
+    assert figures["target"] is None and "No part is given" in render.html(figures, [])
+    part = Part("small", "xc7", 1000, 5, 100, 10, 20, "a data sheet")
+    figures["target"] = target_of(part, RESOURCES)
+    page = render.html(figures, [])
+    assert "No part is given" not in page and "a data sheet" in page
+    for shown in ("35.0 %", "25.0 %", "50.0 %", "200.0 %", "11.0 %"):  # DSP, BRAM, FF, LUT as memory, LUT
+        assert shown in page
+    assert page.count('class="bar over"') == 1
 
 
 def test_no_labels_no_accuracy(tmp_path):
     project = convert(write_project(tmp_path, data={"labels": None}))
     figures = project.report().figures
-    assert figures["accuracy"] is None and not (project.folder / "report" / "accuracy.png").exists()
+    assert figures["accuracy"] is None and not (project.folder / "report" / "accuracy.svg").exists()
 
 
 def test_errors_are_those_of_the_trace(tmp_path):

@@ -1,0 +1,280 @@
+"""The figures of a project: all that a report says, as one JSON-able dictionary with stable keys.
+
+Nothing in it depends on when or where it was made, but for the versions of the tools.
+"""
+
+import numpy as np
+from amaranth.hdl import Shape
+from amaranth.lib import wiring
+
+from ..gateware.top import members_of
+from ..machine.activation import make_activation
+from ..machine.parts import Part, Usage
+from ..machine.ports import CONTROL, WEIGHTS, X, Y
+from ..model.reference import float_reference
+from ..proof.cycles import Cycles
+from ..proof.traffic import columns_by_layer
+from ..verilog.tools import versions
+from .score import score
+
+FORMAT_VERSION = 2
+ASSUMED_MHZ = 100.0
+"""Clock where none is given."""
+INTERFACES = {
+    CONTROL: "AXI4-Lite slave, registers",
+    WEIGHTS: "AXI4 read master, weight image",
+    X: "AXI4-Stream slave, inputs",
+    Y: "AXI4-Stream master, outputs",
+}
+
+
+def figures_of(project, resources: dict | None = None, fmax_mhz: float | None = None) -> tuple[dict, dict]:
+    """Collect the figures of a project, simulated or not.
+
+    Parameters
+    ----------
+    project : Project
+    resources : dict, optional
+        The result of a Synthesis.
+    fmax_mhz : float, optional
+        Clock in MHz that place and route reached.
+
+    Returns
+    -------
+    figures : dict
+        The content of ``report.json``.
+    curves : dict
+        Errors of every step, which only plots need: ``h`` and ``c``, a list of (largest, RMS) for each layer.
+    """
+    measured, engine, plan = project.measured, project.engine, project.plan
+    estimated = project.estimate(measured.steps if measured else None)
+    found = project.cycles_measured(measured) if measured else None
+    clock = _clock(fmax_mhz)
+    errors, curves = _errors(project)
+    return {
+        "version": FORMAT_VERSION,
+        "name": project.config.name,
+        "content_id": f"{engine.content_id:#010x}",
+        "model": _model(project),
+        "accuracy": _accuracy(project, measured),
+        "output_error": _output_error(project),
+        "error": errors,
+        "agreement": {
+            "integer_interpreter": bool(measured) or None,  # without it there would be no measurement
+            "interpreter_verilog": bool(measured) or None,
+            "integer_verilog": bool(measured) or None,
+            "cycles": measured.cycles_equal if measured else None,
+        },
+        "simulation": {
+            "simulator": measured.simulator,
+            "sequences": len(measured.outputs),
+            "cycles": measured.cycles_simulated,
+        }
+        if measured
+        else None,
+        "schedule": _schedule(plan),
+        "clock": clock,
+        "cycles": {"estimated": estimated.to_dict(), "measured": found.to_dict() if found else None},
+        "performance": {
+            "estimated": _performance(plan, estimated, clock["mhz"]),
+            "measured": _performance(plan, found, clock["mhz"]) if found else None,
+        },
+        "layers": _layers(plan, estimated.steps),
+        "memory": {
+            "image_bytes": plan.image.words * engine.word_bytes,
+            "word_bytes": engine.word_bytes,
+            "buffer_bytes": engine.weight_words * engine.word_bytes,
+            "port_gbytes_per_s": _rounded(engine.axi_ports * engine.beat_bytes * clock["mhz"] / 1000),
+        },
+        "target": target_of(None, resources),
+        "resources": {"estimated": {"dsp": dsp_estimate(engine)}, "synthesised": resources},
+        "ports": _ports(engine),
+        "tools": versions(),
+        "engine": engine.to_dict(),
+    }, curves
+
+
+def dsp_estimate(engine) -> int:
+    """DSP blocks: one a lane or pair of 8-bit lanes, in each cell one and those of the activation's polynomial."""
+    activation = make_activation(engine.activation, engine.preact, engine.activated)
+    return engine.lanes // engine.lanes_per_dsp + engine.cells * (1 + activation.degree)
+
+
+def target_of(part: Part | None, resources: dict | None) -> dict | None:
+    """What a part holds, and what of it is taken where that was counted; None without a part."""
+    if part is None:
+        return None
+    shares = part.shares(Usage.of_stat(resources) if resources else Usage(0, 0, 0, 0, 0))
+    return {
+        "part": part.name,
+        "family": part.family,
+        "source": part.source,
+        "resources": {
+            name: {"taken": taken if resources else None, "there": there} for name, (taken, there) in shares.items()
+        },
+    }
+
+
+def _rounded(value):
+    return float(f"{value:.6g}")
+
+
+def _model(project):
+    qmodel = project.qmodel
+    layers = [
+        {
+            "kind": "lstm",
+            "inputs": layer.input_size,
+            "outputs": layer.hidden_size,
+            "weights": [str(layer.w_x_format), str(layer.w_h_format)],
+            "preact": str(layer.preact),
+            "result": str(layer.hidden),
+        }
+        for layer in qmodel.layers
+    ]
+    if qmodel.head is not None:
+        head = qmodel.head
+        layers.append(
+            {
+                "kind": "linear",
+                "inputs": head.input_size,
+                "outputs": head.output_size,
+                "weights": [str(head.w_format)],
+                "preact": "",
+                "result": str(head.output),
+            }
+        )
+    return {
+        "digest": qmodel.digest(),
+        "input": str(qmodel.input_format),
+        "output": str(qmodel.output_format),
+        "head_every_step": qmodel.head_every_step,
+        "layers": layers,
+    }
+
+
+def _accuracy(project, measured):
+    whole = project.accuracy()
+    if whole is None:
+        return None
+    labels = project.data.labels
+    simulated = {"simulated": 0, "integer_simulated": None, "verilog": None}
+    if measured:
+        count = len(measured.outputs)
+        integer = project.predict(project.x[:count], stored=True)
+        simulated = {
+            "simulated": count,
+            "integer_simulated": score(integer, labels),
+            "verilog": score(measured.outputs, labels),
+        }
+    return {**whole, **simulated}
+
+
+def _inputs(project):
+    return project.data.x if project.data.x is not None else project.data.calibration
+
+
+def _output_error(project):
+    """Distance of the hardware's outputs from the float model's, in real numbers."""
+    x = _inputs(project)
+    exact, _ = float_reference(project.model, x)
+    difference = np.abs(exact - project.predict(x))
+    largest = difference.reshape(len(x), -1).max(axis=1)
+    return {
+        "sequences": len(x),
+        "inputs": "test" if project.data.x is not None else "calibration",
+        "max": _rounded(largest.max()),
+        "mean": _rounded(difference.mean()),
+        "rms": _rounded(np.sqrt((difference**2).mean())),
+        "largest_output": _rounded(np.abs(exact).max()),
+        "worst_sequence": int(largest.argmax()),
+    }
+
+
+def _errors(project):
+    """Largest and RMS error of h and c a layer, and the curves over the steps."""
+    errors, curves = [], {"h": [], "c": []}
+    for layer in project.trace(_inputs(project)):
+        error = {}
+        for name in ("h", "c"):
+            exact, rounded = layer[name]
+            difference = np.abs(exact - rounded)
+            error |= {f"{name}_max": float(difference.max()), f"{name}_rms": float(np.sqrt((difference**2).mean()))}
+            curves[name].append((difference.max(axis=(0, 2)), np.sqrt((difference**2).mean(axis=(0, 2)))))
+        errors.append({key: _rounded(value) for key, value in error.items()})
+    return errors, curves
+
+
+def _schedule(plan):
+    return {
+        "name": plan.schedule,
+        "reason": None,
+        "sequences": plan.sequences,
+        "instructions": len(plan.program.instructions),
+    }
+
+
+def _clock(fmax_mhz):
+    """The clock that times are given at, and whether it was measured."""
+    if fmax_mhz is not None:
+        return {"mhz": _rounded(fmax_mhz), "measured": True, "basis": "reached by place and route"}
+    return {"mhz": ASSUMED_MHZ, "measured": False, "basis": "assumed, since no clock is given"}
+
+
+def _performance(plan, cycles: Cycles, mhz):
+    """Times and rates at a clock; GB are 10**9 bytes, and a multiply-accumulate is two operations."""
+    sequences = cycles.macs // plan.network.macs(cycles.steps)
+    run_us = cycles.run["cycles"] / mhz
+    bytes_read = cycles.run["read_beats"] * plan.config.beat_bytes
+    return {
+        "run_us": _rounded(run_us),
+        "step_us": _rounded(cycles.per_step / mhz),
+        "further_step_us": None if cycles.per_further_step is None else _rounded(cycles.per_further_step / mhz),
+        "load_us": _rounded(cycles.load["cycles"] / mhz),
+        "sequences_per_run": sequences,
+        "sequences_per_second": _rounded(sequences / run_us * 1e6),
+        "steps_per_second": _rounded(sequences * cycles.steps / run_us * 1e6),
+        "gops": _rounded(2 * cycles.macs / run_us / 1000),
+        "load_bytes": cycles.load["read_beats"] * plan.config.beat_bytes,
+        "run_bytes": bytes_read,
+        "bytes_per_step": _rounded(bytes_read / cycles.steps),
+        "gbytes_per_s": _rounded(bytes_read / run_us / 1000),
+    }
+
+
+def _layers(plan, steps):
+    """Work of each layer in a run; the columns of no layer only wait for tokens."""
+    columns = columns_by_layer(plan, steps)
+    layers = []
+    for number, layer in enumerate(plan.network.layers):
+        vectors = plan.network.output_vectors(steps) if layer.kind == "linear" else steps
+        macs = layer.macs * vectors * plan.sequences
+        layers.append(
+            {
+                "kind": layer.kind,
+                "inputs": layer.inputs,
+                "outputs": layer.outputs,
+                "parameters": layer.macs + layer.matrix_rows,
+                "vectors": vectors,
+                "operations": 2 * macs,
+                "lane_cycles": columns[number],
+                "utilisation": _rounded(macs / (columns[number] * plan.config.lanes)) if columns[number] else None,
+            }
+        )
+    return layers
+
+
+def _ports(engine):
+    """Ports of the emitted top level, in its order."""
+    ports = []
+    for name, member in members_of(engine).items():
+        interfaces = [doc for prefix, doc in INTERFACES.items() if name.startswith(prefix)]
+        ports.append(
+            {
+                "name": name,
+                "direction": "input" if member.flow == wiring.In else "output",
+                "bits": Shape.cast(member.shape).width,
+                "interface": interfaces[0] if interfaces else "clock, reset, interrupt",
+            }
+        )
+    return ports

@@ -1,0 +1,212 @@
+"""What every unit does over a run, command by command: the cycle model, recorded instead of only counted."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..machine.config import CELL_PHASES, SERIAL_SLOTS
+from ..machine.isa import MODE_LINEAR, REGISTERS
+from ..machine.latency import OUTPUT_QUEUE
+from ..machine.program import Command
+from .load_timing import LoadPort
+from .timing import Timing
+
+UNITS = ("sequencer", "load port", "input", "MAC", "cell", "output")
+"""Who does something, in the order in which weights, inputs and results pass."""
+LIMIT = 10_000
+"""Commands that are recorded."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """Cycles in which a unit is at a command: from the first to the one before ``end``."""
+
+    unit: str
+    first: int
+    end: int
+    command: Command
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What was recorded of a run.
+
+    Parameters
+    ----------
+    spans : tuple of Span
+        Those of a unit follow one another and do not overlap.
+    beats : int array (beats,)
+        Cycles in which the weight port takes a beat.
+    starts : int array (units,)
+        Cycles in which the cell unit starts a hidden unit, or four outputs of a linear layer.
+    cell_cycles : float
+        Cycles of the cell unit that a start takes; with all of them taken it can do no more.
+    cycles : int
+        Cycles that were recorded.
+    complete : bool
+        They are all of the run.
+    """
+
+    spans: tuple[Span, ...]
+    beats: np.ndarray
+    starts: np.ndarray
+    cell_cycles: float
+    cycles: int
+    complete: bool
+
+
+class _Port(LoadPort):
+    """A LoadPort that keeps which beats are whose."""
+
+    def __init__(self, config, memory):
+        super().__init__(config, memory)
+        self.bursts = []  # load, first beat, last beat
+
+    def _receive(self, load, requested, length):
+        super()._receive(load, requested, length)
+        first = self.last_beat - self.memory.interval * (length - 1)
+        self.bursts.append((load, first, self.last_beat))
+
+
+class _Recorder(Timing):
+    def __init__(self, config, memory):
+        super().__init__(config, memory)
+        self.port = _Port(config, self.memory)
+        self.spans, self.loads, self.starts = [], [], []
+
+    def execute(self, command):
+        before, self._started = self.clock, []
+        super().execute(command)
+        self._add("sequencer", before, self.clock, command)
+        op, taken = command.op, self.taken.get(command.op)
+        if op == "LOAD":
+            self.loads.append(command)
+        elif op in ("INPUT", "CELL"):
+            self._add({"INPUT": "input", "CELL": "cell"}[op], taken[-1] + 1, self.free_at[op], command)
+        elif op == "MAC":
+            self._add("MAC", taken[-1] + 1, self.free_at[op] + 1, command)
+        if self._started:
+            starts = np.concatenate(self._started)
+            self.starts.append(starts)
+            if command.emit:
+                self._emitted(command, starts)
+
+    def _emitted(self, command, starts):
+        if command.mode == MODE_LINEAR:
+            first, last = self.latency.gather + 1, self.latency.gather + 4
+        else:
+            first = last = self.latency.total
+        end = int(starts[-1]) + last + OUTPUT_QUEUE + 1
+        self._add("output", max(int(starts[0]) + first + OUTPUT_QUEUE, self._end_of("output")), end, command)
+
+    def _end_of(self, unit):
+        return next((span.end for span in reversed(self.spans) if span.unit == unit), 0)
+
+    def _grid(self, ready, count, linear):
+        cycles = super()._grid(ready, count, linear)
+        self._started.append(cycles)
+        return cycles
+
+    def _add(self, unit, first, end, command):
+        if end > first:
+            self.spans.append(Span(unit, int(first), int(end), command))
+
+    def load_spans(self):
+        """Spans of the LOADs: from the first beat to the last."""
+        numbers = {id(load): number for number, load in enumerate(self.port.loads)}
+        ends = {}
+        for load, first, last in self.port.bursts:
+            number = numbers[id(load)]
+            ends[number] = (ends.get(number, (first,))[0], last)
+        return [Span("load port", first, last + 1, self.loads[number]) for number, (first, last) in ends.items()]
+
+
+def record(plan, steps: int, clear: bool = True, memory=None, limit: int = LIMIT) -> Trace:
+    """Record a run of a plan whose weights have been loaded.
+
+    Parameters
+    ----------
+    plan : Plan
+    steps : int
+    clear : bool
+        The run starts from zero state.
+    memory : MemoryModel, optional
+    limit : int
+        Commands after which the record ends.
+
+    Returns
+    -------
+    Trace
+
+    Raises
+    ------
+    ProgramError
+        The program does not run to its end.
+    """
+    registers = [0] * REGISTERS
+    if "load" in plan.program.entries:
+        for _ in plan.program.run("load", 1, False, registers):
+            pass
+    recorder, complete = _Recorder(plan.config, memory), False
+    for number, command in enumerate(plan.program.run("run", steps, clear, registers)):
+        if number == limit:
+            break
+        recorder.execute(command)
+        complete = command.op == "HALT"
+    cycles = recorder.counters.cycles if complete else recorder.clock
+    beats = [np.arange(first, last + 1, recorder.memory.interval) for _, first, last in recorder.port.bursts]
+    return Trace(
+        tuple(sorted(recorder.spans + recorder.load_spans(), key=lambda span: (UNITS.index(span.unit), span.first))),
+        np.concatenate(beats) if beats else np.zeros(0, dtype=int),
+        np.concatenate(recorder.starts) if recorder.starts else np.zeros(0, dtype=int),
+        SERIAL_SLOTS / len(CELL_PHASES[plan.config.cells]),
+        int(cycles),
+        complete,
+    )
+
+
+def trace_events(trace: Trace, mhz: float, program) -> dict:
+    """A record in the Trace Event Format, which Perfetto, speedscope and Chrome's own viewer read.
+
+    Parameters
+    ----------
+    trace : Trace
+    mhz : float
+        Clock, from which microseconds follow.
+    program : Program
+        Names commands by its comments.
+
+    Returns
+    -------
+    dict
+        JSON-able: one process, a thread a unit, a complete event a span with the command's fields as arguments.
+    """
+    process = {"pid": 1, "tid": 0, "ph": "M"}
+    events = [{"name": "process_name", **process, "args": {"name": "lstm_engine"}}]
+    for number, unit in enumerate(UNITS, 1):
+        thread = {"pid": 1, "tid": number, "ph": "M"}
+        events += [
+            {"name": "thread_name", **thread, "args": {"name": unit}},
+            {"name": "thread_sort_index", **thread, "args": {"sort_index": number}},
+        ]
+    for span in trace.spans:
+        command = span.command
+        comment = program.comments.get(command.at)
+        events.append(
+            {
+                "name": f"{command.op} {comment}" if comment else command.op,
+                "cat": span.unit,
+                "ph": "X",
+                "pid": 1,
+                "tid": 1 + UNITS.index(span.unit),
+                "ts": round(span.first / mhz, 6),
+                "dur": round((span.end - span.first) / mhz, 6),
+                "args": {
+                    "address": command.at,
+                    "first cycle": span.first,
+                    "cycles": span.end - span.first,
+                    **{name: value for name, value in command.fields.items() if value},
+                },
+            }
+        )
+    return {"displayTimeUnit": "ns", "otherData": {"clock_mhz": mhz}, "traceEvents": events}

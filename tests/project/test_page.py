@@ -1,0 +1,110 @@
+"""The report's page in a browser: it is laid out, says nothing on the console and needs nothing from outside."""
+
+import pytest
+
+from lstm_hw.project.api import convert
+from lstm_hw.project.report import Report
+from tests.browser import browser
+from tests.project.test_report import RESOURCES, measurement
+from tests.projects import write_project
+
+pytestmark = pytest.mark.chromium
+SIZES = """[...document.querySelectorAll('table, svg, .bar b')].map(e => {
+    const box = e.getBoundingClientRect()
+    return [e.tagName, e.textContent.slice(0, 40), box.width, box.height]
+})"""
+CONTRAST = """(() => {
+    const style = getComputedStyle(document.body)
+    const light = c => c.match(/\\d+/g).slice(0, 3).map(v => v / 255)
+        .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, v, n) => sum + v * [0.2126, 0.7152, 0.0722][n], 0)
+    const [ink, paper] = [light(style.color), light(style.backgroundColor)]
+    return [(Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05), paper]
+})()"""
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """A report of a simulated and synthesised project, written."""
+    folder = tmp_path_factory.mktemp("page")
+    project = convert(write_project(folder))
+    project.measured = measurement(project)
+    Report.of(project, RESOURCES).write(folder / "report")
+    return folder / "report" / "report.html"
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    with browser(tmp_path_factory.mktemp("chromium")) as started:
+        yield started
+
+
+def test_everything_is_laid_out(page, chromium):
+    chromium.open(page)
+    chromium.evaluate("document.querySelectorAll('details').forEach(e => e.open = true)")
+    sizes = chromium.evaluate(SIZES)
+    assert all(width > 0 and height > 0 for _, _, width, height in sizes), sizes
+    assert sum(tag == "svg" for tag, *_ in sizes) == 4 and sum(tag == "TABLE" for tag, *_ in sizes) >= 12
+    assert chromium.evaluate("document.querySelectorAll('svg text').length") > 40
+    assert chromium.complaints() == []
+
+
+def test_nothing_comes_from_outside(page, chromium):
+    chromium.open(page)
+    assert chromium.requests() == [page.resolve().as_uri()]
+    assert "http" not in page.read_text() and "<script" not in page.read_text()
+
+
+def test_the_browser_sees_what_is_wrong(tmp_path, chromium):
+    wrong = tmp_path / "wrong.html"
+    wrong.write_text("<title>wrong</title><script>throw Error('no')</script><img src='http://example.invalid/x.png'>")
+    chromium.open(wrong)
+    assert chromium.complaints() and "http://example.invalid/x.png" in chromium.requests()
+
+
+def test_structure(page, chromium):
+    chromium.open(page)
+    assert chromium.evaluate("[document.documentElement.lang, document.title]") == ["en", "tiny: report of lstm-hw"]
+    ids = chromium.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
+    assert len(ids) == len(set(ids))
+    links = chromium.evaluate("[...document.querySelectorAll('nav a')].map(e => e.getAttribute('href'))")
+    assert {link[1:] for link in links if link.startswith("#")} <= set(ids) and len(links) >= 10
+    assert all((page.parent / link).is_file() for link in links if not link.startswith("#"))
+    assert chromium.evaluate(
+        "[...document.querySelectorAll('use')].every(e => document.querySelector(e.getAttribute('href')))"
+    )
+    headless = "[...document.querySelectorAll('table')].filter(e => !e.querySelector('thead th[scope=col]')).length"
+    assert chromium.evaluate(headless) == 0
+    assert chromium.evaluate("[...document.querySelectorAll('svg')].every(e => e.getAttribute('aria-label'))")
+
+
+def test_keyboard(page, chromium):
+    chromium.open(page)
+    chromium.press("Tab")
+    assert chromium.evaluate("document.activeElement.getAttribute('href')") == "#figures"
+    assert chromium.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_light_and_dark(page, chromium, scheme):
+    chromium.open(page)
+    chromium.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+    contrast, paper = chromium.evaluate(CONTRAST)
+    assert contrast > 7 and (paper > 0.5) == (scheme == "light")
+    ink = "getComputedStyle(document.querySelector('figure svg text')).fill === getComputedStyle(document.body).color"
+    assert chromium.evaluate(ink)
+    chromium.call("Emulation.setEmulatedMedia", features=[])
+
+
+def test_a_narrow_screen_scrolls_tables_not_the_page(page, chromium):
+    chromium.open(page, width=360)
+    assert chromium.evaluate("document.documentElement.scrollWidth <= 360")
+
+
+def test_prints(page, chromium):
+    chromium.open(page)
+    chromium.call("Emulation.setEmulatedMedia", media="print")
+    assert chromium.evaluate("getComputedStyle(document.querySelector('nav')).display") == "none"
+    assert chromium.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert len(chromium.call("Page.printToPDF", printBackground=True)["data"]) > 10000
+    chromium.call("Emulation.setEmulatedMedia", media="")
