@@ -4,37 +4,27 @@ The Verilog runs under Verilator on a memory model of stated latency and bandwid
 reference and counters the estimate, or the bench fails.
 """
 
+import numpy as np
+
 from lstm_hw.errors import VerificationError
 from lstm_hw.gateware.top import Top
-from lstm_hw.machine.pack import pack, to_bytes
+from lstm_hw.machine.pack import to_bytes
+from lstm_hw.machine.ports import TOPLEVEL
 from lstm_hw.model.reference import integer_reference
+from lstm_hw.plan.stack import Stack
 from lstm_hw.progress import progress
 from lstm_hw.proof.checker import check
 from lstm_hw.proof.interpreter import Interpreter
-from lstm_hw.verify.scenario import Run, Scenario, pack_beats
+from lstm_hw.verify.runs import ModelReference, Piece, image_words, scenario_of
+from lstm_hw.verify.scenario import Run, Scenario
 from lstm_hw.verilog.emit import write_verilog
 from sim.scale import run_scale
 
 
-def scenario_of(name, model, plan, x, memory):
-    """A run from zero state of every layer, behind one of the load entry if there is one, as a scenario.
-
-    Parameters
-    ----------
-    name : str
-        For messages.
-    model : QuantModel
-    plan : Plan or Stack
-    x : int array (sequences, steps, Lx)
-    memory : MemoryModel
-
-    Raises
-    ------
-    VerificationError
-        Interpreter and integer reference differ.
-    """
+def stack_scenario(name, model, plan, x, memory):
+    """A run from zero state of every layer of a Stack, behind one of the load entry."""
     config, steps = plan.config, x.shape[1]
-    words = pack(plan.image, model.layers, config)
+    words = image_words(plan, model)
     interpreter = Interpreter(config, plan.program, words, memory)
     runs = []
 
@@ -44,14 +34,13 @@ def scenario_of(name, model, plan, x, memory):
         counters = interpreter.timing.counters.to_dict()
         runs.append(Run(plan.program.entries[entry], steps, clear, x, lasts, expected, counters))
 
-    if "load" in plan.program.entries:
-        beats, lasts = pack_beats(x[:, :1], config)
-        add("load", False, beats[:0], lasts[:0], [])
+    nothing = np.zeros((0, config.x_per_beat), dtype=np.int64)
+    add("load", False, nothing, nothing[:, 0], [])
     trace = {}
     integer_reference(model, x, trace=trace)
     for n, layer in enumerate(plan.plans):
         h = trace[n]["h"]
-        add(plan.entry(n), True, *pack_beats(x, config, layer.x_order), layer.packets(h))
+        add(plan.entry(n), True, *layer.beats(x), layer.packets(h))
         x = h
     return Scenario(config, plan.program.encoded(), to_bytes(words, config), runs)
 
@@ -72,8 +61,13 @@ def play(name, model, plan, x, memory, folder, steps_checked=3, build_dir=None):
     """
     for layer in plan.plans:
         check(layer, steps_checked)
-    scenario = scenario_of(name, model, plan, x, memory)
-    verilog = write_verilog(f"{folder}/lstm_engine.v", Top(plan.config), "lstm_engine")
+    with progress(name) as update:
+        if isinstance(plan, Stack):
+            scenario = stack_scenario(name, model, plan, x, memory)
+        else:
+            words = image_words(plan, model)
+            scenario = scenario_of(plan, words, ModelReference(model), [Piece(x)], memory, progress=update)
+    verilog = write_verilog(f"{folder}/{TOPLEVEL}.v", Top(plan.config), TOPLEVEL)
     with progress(name) as update:
         runs = run_scale(folder, scenario, verilog, memory, image=plan.image, build_dir=build_dir, progress=update)
     runs = runs[int("load" in plan.program.entries) :]

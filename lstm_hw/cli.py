@@ -188,7 +188,7 @@ def show(project, made):
 @verb(["lint examples/digits/digits.toml"])
 def lint(config):
     """Check the Verilog with Verilator, all warnings on."""
-    from .verify.simulate import TOPLEVEL
+    from .machine.ports import TOPLEVEL
     from .verilog import tools
 
     project = project_of(config)

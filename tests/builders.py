@@ -169,18 +169,15 @@ class IntegerNetwork:
         return half_up(self._sums(layer, layer.weight @ self.h[-1]), self.model.network.head.shift).tolist()
 
 
-def interleaved(packets, head):
-    """The packets of K contexts as one engine sends them.
+class IntegerReference:
+    """The outputs of a plan's sequences piece by piece, for :func:`lstm_hw.verify.runs.expected_runs`."""
 
-    Elements of h come one by one, the contexts of each side by side; plain outputs of a head come four by four.
-    """
-    group = 4 if head else 1
-    return [
-        [
-            int(value)
-            for first in range(0, len(vectors[0]), group)
-            for vector in vectors
-            for value in vector[first : first + group]
-        ]
-        for vectors in zip(*packets, strict=True)
-    ]
+    def __init__(self, model, plan):
+        self.networks = [IntegerNetwork(model, plan.config) for _ in range(plan.sequences)]
+
+    def __call__(self, piece):
+        """Outputs (sequences, vectors, elements)."""
+        if piece.clear:
+            for network in self.networks:
+                network.clear()
+        return np.array([network.run(x) for network, x in zip(self.networks, piece.x, strict=True)])

@@ -1,5 +1,7 @@
-"""Names of the interfaces of the emitted top level."""
+"""Names of the emitted top level and of its interfaces."""
 
+TOPLEVEL = "lstm_engine"
+"""Module of the engine, and file of its Verilog."""
 CONTROL, WEIGHTS, X, Y = "s_axi_ctrl", "m_axi_weights", "s_axis_x", "m_axis_y"
 """Prefixes of the interfaces; of several weight ports, each has its number behind."""
 

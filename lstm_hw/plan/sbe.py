@@ -189,14 +189,14 @@ class BatchPlanner(StreamingPlanner):
         batches = self.steps // self.batch
         return self.resident_words + batches * self._batch_words() + self.steps * self._refetched()
 
-    def x_order(self):
+    def x_order(self, steps):
         """(step, first column, columns) of every INPUT of a run, in order."""
         order = []
-        for first in range(0, self.steps, self.batch):
+        for first in range(0, steps, self.batch):
             for tile in range(self.tiles):
                 order += [(step, tile * self.tile, self.tile) for step in range(first, first + self.batch)]
             order += [(step, self.streamed, self.pinned) for step in range(first, first + self.batch)]
-        return tuple(order)
+        return order
 
     def plan(self):
         """The plan; ProgramError when the program is too long."""
@@ -236,7 +236,7 @@ class BatchPlanner(StreamingPlanner):
             self.image,
             self.config.contexts,
             self.steps,
-            self.x_order(),
+            self.x_order,
         )
 
     def _batch_words(self):

@@ -16,7 +16,8 @@ from ..errors import ConfigError, InputError
 from ..files import to_json, whole_folder, write_file, write_json
 from ..gateware.top import Top
 from ..machine import registers
-from ..machine.pack import pack, to_bytes
+from ..machine.pack import to_bytes
+from ..machine.ports import TOPLEVEL
 from ..model.float_model import FloatModel
 from ..model.load import HEAD_MODES
 from ..model.load import load as load_model
@@ -24,10 +25,12 @@ from ..model.quantize import QuantConfig, quantize
 from ..model.reference import checked_sequences, float_reference, integer_reference
 from ..plan.dense import ResidentPlanner
 from ..plan.sizing import engine_formats, network_of, size_engine, stored_weight_bits
+from ..process import sibling
 from ..proof.checker import check
 from ..proof.cycles import Cycles, long_steps
 from ..proof.timeline import timeline
-from ..verify.simulate import TOPLEVEL, Measured, expect, play
+from ..verify.runs import image_words
+from ..verify.simulate import Measured, expect
 from ..verilog.emit import write_verilog
 from ..verilog.synthesis import Synthesis
 from .dataset import Dataset, NpzFile
@@ -306,8 +309,7 @@ class Project:
     @cached_property
     def words(self):
         """The weight image: int64 array (words, R)."""
-        layers = [*self.qmodel.layers, *([self.qmodel.head] if self.qmodel.head is not None else [])]
-        return pack(self.plan.image, layers, self.engine)
+        return image_words(self.plan, self.qmodel)
 
     def estimate(self, steps=None):
         """Cycles by the cycle model, without simulating anything.
@@ -425,16 +427,19 @@ class Project:
         VerificationError
             The Verilog, the interpreter and the integer reference do not agree.
         """
+        sibling("sim")
+        from sim.play import play
+
         section = self.config.simulate
         if images is not None and images < 1:
             raise ConfigError("images", images, "must be at least 1")
         x = self.qmodel.quantize_input(self.x[: images or section.images])
         verilog, folder = self.verilog, self.folder / "simulation"
         with self._progress("interpret") as progress:
-            expected = expect(self.plan, self.words, self.qmodel, x, stress or section.stress, progress)
+            expected = expect(self.plan, self.words, self.qmodel, x, stress or section.stress, progress=progress)
         with self._progress("simulate") as progress, whole_folder(folder) as new:
-            measured = play(
-                expected,
+            played = play(
+                expected.scenario,
                 verilog,
                 new,
                 simulator=simulator or section.simulator,
@@ -444,6 +449,7 @@ class Project:
                 cache=section.cache,
                 progress=progress,
             )
+            measured = Measured.of(expected, played.simulator, played.runs, played.seconds, played.waves)
             write_json(new / "results.json", {"identity": self.identity, **measured.to_dict()})
         self.measured = measured
         return measured
@@ -499,7 +505,7 @@ class Project:
         return steps
 
     def _cycles(self, load, run, long, steps):
-        return Cycles(load, run, long, steps, self.plan.network.macs(steps) * self.engine.contexts, self.engine.lanes)
+        return Cycles(load, run, long, steps, self.plan.network.macs(steps) * self.plan.sequences, self.engine.lanes)
 
 
 def _scaled(values, scale):

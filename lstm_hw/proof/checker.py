@@ -125,6 +125,7 @@ class Checker:
             self.step += RUN_GAP
             self.used[SPACE_H] = self.produced[SPACE_H] = 0
         self.clear, self.first_step, self.steps = clear, self.step, steps
+        self.x_pieces = self.plan.x_pieces(steps)
         self.produced[SPACE_X] = self.used[SPACE_X] = 0
         # Whatever earlier runs left can be read: they ended.
         for names in (*self.token.values(), *self.reader.values()):
@@ -217,9 +218,8 @@ class Checker:
         """What the x stream brings next: (first column, columns, step, sequence of the first context)."""
         side_by_side = self.config.contexts if command.spread else 1
         number, group = divmod(self.vector, self.plan.sequences // side_by_side)
-        if self.plan.x_order is None:
-            return 0, self.layers[0].inputs, number, group * side_by_side
-        step, first, columns = self.plan.x_order[number]
+        self._require(number < len(self.x_pieces), command, f"x piece {number}", f"must be of {len(self.x_pieces)}")
+        step, first, columns = self.x_pieces[number]
         return first, columns, step, group * side_by_side
 
     def _load(self, command):

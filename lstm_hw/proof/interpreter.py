@@ -47,7 +47,7 @@ class Interpreter:
         self.timing = None
         self._tokens = 0  # h tokens that the run before left
 
-    def run(self, entry, steps=1, clear=False, x=()):
+    def run(self, entry, steps=1, clear=False, x=(), progress=None):
         """Run from an entry to HALT.
 
         Parameters
@@ -57,6 +57,8 @@ class Interpreter:
         clear : bool
         x : int array (beats, elements a beat)
             The beats of the input stream, in order.
+        progress : callable, optional
+            Called with the number of beats taken so far.
 
         Returns
         -------
@@ -71,7 +73,7 @@ class Interpreter:
             The program reads or writes outside of a memory.
         """
         self.beats = np.asarray(x, dtype=np.int64).reshape(-1, self.config.x_per_beat)
-        self.taken = 0
+        self.taken, self.progress = 0, progress
         self.finished, self.packets, self.packet = [], [], []
         self.stream = np.zeros(0, dtype=np.int64)
         self.timing = Timing(self.config, self.memory, 0 if clear else self._tokens)
@@ -99,6 +101,8 @@ class Interpreter:
             raise InputError("x stream", f"{len(self.beats)} beats", f"must have at least {self.taken + beats}")
         data = self.beats[self.taken : self.taken + beats]
         self.taken += beats
+        if self.progress:
+            self.progress(self.taken)
         where = self._slice(command, "x elements", command.target, beats * per_beat, self.config.x_elements)
         if command.spread:
             columns = np.minimum(np.arange(self.config.contexts), self.config.x_per_beat - 1)

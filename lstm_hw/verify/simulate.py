@@ -1,115 +1,75 @@
-"""Simulation of the emitted Verilog against the references: every output bit and every cycle count.
+"""Simulation of test sequences: which runs they become, and what was measured in them.
 
-A scenario loads the weights (run 0), then runs once for each group of K sequences, and last over several groups back
-to back: two lengths tell the cycles that every step costs from those that a run costs once.
+A scenario loads the weights (run 0, where a plan has such an entry), then runs once for each group of sequences that
+the plan works on at once, and last over several groups back to back: two lengths tell the cycles that every step costs
+from those that a run costs once.
 """
 
-import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError, ToolError, VerificationError
-from ..machine.config import GATES
-from ..machine.pack import to_bytes
-from ..model.reference import integer_reference
-from ..process import sibling
+from ..errors import InputError
 from ..proof.cycles import long_steps
-from ..proof.interpreter import Interpreter
-from .scenario import BENCH_MEMORY, Run, Scenario, Stress, pack_beats
-
-TOPLEVEL = "lstm_engine"
-BENCH = "sim.bench_engine"
+from ..proof.timing import Counters
+from .runs import ModelReference, Piece, scenario_of
+from .scenario import BENCH_MEMORY, Scenario
 
 
-def packet_order(contexts, size, head):
-    """In which order a packet holds the outputs of K contexts.
-
-    Elements of h leave one by one, outputs of a head four by four; each time, the contexts follow each other.
-
-    Parameters
-    ----------
-    contexts, size : int
-        K, and elements of one output vector.
-    head : bool
-
-    Returns
-    -------
-    int array (K * size,)
-        For each element of the packet ``context * size + element``.
-    """
-    group = GATES if head else 1
-    return np.array(
-        [
-            context * size + element
-            for first in range(0, size, group)
-            for context in range(contexts)
-            for element in range(first, min(size, first + group))
-        ]
-    )
-
-
-def to_packets(outputs, head):
-    """Outputs of K sequences to the packets of the output stream.
-
-    Parameters
-    ----------
-    outputs : int array (K, O) or (K, T, O)
-        One vector a sequence, or one a step.
-    head : bool
-        They are a head's.
-
-    Returns
-    -------
-    list of int lists
-    """
-    outputs = outputs[:, None] if outputs.ndim == 2 else outputs
-    contexts, steps, size = outputs.shape
-    return outputs.transpose(1, 0, 2).reshape(steps, -1)[:, packet_order(contexts, size, head)].tolist()
-
-
-def from_packets(packets, contexts, head, every_step):
-    """Inverse of :func:`to_packets`."""
-    packets = np.asarray(packets, dtype=np.int64)
-    size = packets.shape[1] // contexts
-    outputs = np.empty_like(packets)
-    outputs[:, packet_order(contexts, size, head)] = packets
-    outputs = outputs.reshape(len(packets), contexts, size).transpose(1, 0, 2)
-    return outputs if every_step else outputs[:, 0]
-
-
-def grouped(x, contexts):
-    """Sequences (N, T, Lx) in groups (G, K, T, Lx); the last group is filled up with its last sequence."""
-    missing = -len(x) % contexts
+def grouped(x, sequences):
+    """Sequences (N, T, Lx) in groups (G, sequences, T, Lx); the last group is filled up with its last sequence."""
+    missing = -len(x) % sequences
     filled = np.concatenate([x, np.repeat(x[-1:], missing, axis=0)])
-    return filled.reshape(-1, contexts, *x.shape[1:])
+    return filled.reshape(-1, sequences, *x.shape[1:])
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What a simulation must show, from the integer reference (outputs) and the interpreter (counters).
+    """What a simulation must show.
 
     Parameters
     ----------
+    plan : Plan
     scenario : Scenario
-    outputs : int64 array (N, O) or (N, T, O)
-        Of the single runs.
-    head, every_step : bool
-        Outputs are a head's; there is a vector for every step.
-    counters : list of dict
-        Of the runs, the load first and the long one last.
+    sequences : int
+        Test sequences; the last group may be filled up.
+    long : bool
+        The last run is the long one; a plan for one number of steps has none.
     """
 
+    plan: object
     scenario: Scenario
-    outputs: np.ndarray
-    head: bool
-    every_step: bool
-    counters: list
+    sequences: int
+    long: bool = True
+
+    @property
+    def loads(self):
+        """Runs before those of the groups: the load, or none."""
+        return int("load" in self.plan.program.entries)
+
+    @property
+    def steps(self):
+        """Time steps of a sequence."""
+        return self.scenario.runs[self.loads].steps
+
+    def outputs(self, packets):
+        """Outputs of the test sequences from the packets of all runs: int64 array (N, O), or (N, T, O)."""
+        groups = packets[self.loads : len(packets) - self.long]
+        found = np.concatenate([self.plan.outputs(group, self.steps) for group in groups])[: self.sequences]
+        network = self.plan.network
+        return found[:, 0] if network.head and not network.head_every_step else found
+
+    def counters(self, runs):
+        """Counters of the load, of a run and of the long run, from those of all runs: three dicts.
+
+        Without a load those of the first are all zero, and without a long run the last is None.
+        """
+        load = runs[0] if self.loads else Counters().to_dict()
+        return load, runs[self.loads], runs[-1] if self.long else None
 
 
-def expect(plan, words, qmodel, x, stress=None, progress=None):
+def expect(plan, words, qmodel, x, stress=None, memory=BENCH_MEMORY, progress=None):
     """Build the scenario of some sequences and prove the interpreter equal to the integer reference on it.
 
     Parameters
@@ -121,6 +81,8 @@ def expect(plan, words, qmodel, x, stress=None, progress=None):
     x : int array (N, T, Lx)
         Stored integers of the model's input format.
     stress : Stress, optional
+    memory : MemoryModel
+        What the weight port meets.
     progress : callable, optional
         Called as ``progress(done, total)``.
 
@@ -131,42 +93,19 @@ def expect(plan, words, qmodel, x, stress=None, progress=None):
     Raises
     ------
     InputError
-        ``x`` does not fit the model.
+        ``x`` does not fit the model or the plan.
     VerificationError
         The interpreter's outputs differ from the reference's; names the run and the first difference.
     """
-    config = plan.config
-    head, every_step = plan.network.head is not None, plan.network.output_vectors(2) == 2
     if not len(x):
         raise InputError("x", "no sequence", "must have at least one")
-    groups = grouped(x, config.contexts)
-    endless = np.concatenate([groups[n % len(groups)] for n in range(-(-long_steps(x.shape[1]) // x.shape[1]))], axis=1)
-    long = endless[:, : long_steps(x.shape[1])]
-    interpreter = Interpreter(config, plan.program, words, BENCH_MEMORY)
-    packets, counters, outputs = interpreter.run("load"), [interpreter.timing.counters.to_dict()], []
-    runs = [
-        Run(
-            plan.program.entries["load"],
-            1,
-            False,
-            np.zeros((0, config.x_per_beat), dtype=np.int64),
-            np.zeros(0, dtype=np.int64),
-            packets,
-            counters[0],
-        )
-    ]
-    for number, group in enumerate([*groups, long], 1):
-        reference, _ = integer_reference(qmodel, group)
-        beats, lasts = pack_beats(group, config)
-        packets, found = to_packets(reference, head), interpreter.run("run", group.shape[1], True, beats)
-        _compare(f"run {number}", "interpreter", found, "integer reference", packets)
-        counters.append(interpreter.timing.counters.to_dict())
-        runs.append(Run(plan.program.entries["run"], group.shape[1], True, beats, lasts, packets, counters[-1]))
-        outputs.append(reference)
-        if progress:
-            progress(number, len(groups) + 1)
-    scenario = Scenario(config, plan.program.encoded(), to_bytes(words, config), runs, stress or Stress())
-    return Expected(scenario, np.concatenate(outputs[:-1])[: len(x)], head, every_step, counters)
+    groups, steps = list(grouped(x, plan.sequences)), x.shape[1]
+    if plan.steps is None:
+        many = [groups[n % len(groups)] for n in range(-(-long_steps(steps) // steps))]
+        groups.append(np.concatenate(many, axis=1)[:, : long_steps(steps)])
+    pieces = [Piece(group) for group in groups]
+    scenario = scenario_of(plan, words, ModelReference(qmodel), pieces, memory, stress, progress)
+    return Expected(plan, scenario, len(x), plan.steps is None)
 
 
 @dataclass(frozen=True)
@@ -216,6 +155,31 @@ class Measured:
         }
 
     @classmethod
+    def of(cls, expected, simulator, runs, seconds=0.0, waves=None):
+        """What the Verilog did in the runs of a scenario, which are what was expected.
+
+        Parameters
+        ----------
+        expected : Expected
+        simulator : str
+        runs : list of dict
+            ``outputs`` (packets) and ``counters`` of every run.
+        seconds : float
+        waves : Path, optional
+        """
+        counters = [run["counters"] for run in runs]
+        return cls(
+            simulator,
+            expected.outputs([run["outputs"] for run in runs]),
+            *expected.counters(counters),
+            expected.steps,
+            True if expected.scenario.stress.quiet else None,
+            sum(c["cycles"] for c in counters),
+            seconds,
+            waves,
+        )
+
+    @classmethod
     def from_dict(cls, values):
         """Inverse of :meth:`to_dict`."""
         counters = values["counters"]
@@ -229,118 +193,3 @@ class Measured:
             values["cycles_equal"],
             values["cycles_simulated"],
         )
-
-
-def play(
-    expected,
-    verilog,
-    folder,
-    *,
-    simulator="verilator",
-    seed=1,
-    waves=False,
-    timeout=None,
-    cache="build/sim",
-    progress=None,
-):
-    """Play a scenario on the Verilog and compare.
-
-    Parameters
-    ----------
-    expected : Expected
-    verilog : path-like
-        The emitted design.
-    folder : path-like
-        Gets the scenario and what was measured; emptied first.
-    simulator : {"verilator", "icarus"}
-    seed : int
-    waves : bool
-        Record every signal.
-    timeout : float, optional
-        Seconds.
-    cache : path-like
-        Folder of compiled designs.
-    progress : callable, optional
-        Called as ``progress(done, total)`` in runs.
-
-    Returns
-    -------
-    Measured
-
-    Raises
-    ------
-    VerificationError
-        An output or a counter differs, or a run met an error.
-    ToolError
-        A tool is missing, or the design does not compile.
-    """
-    sibling("sim")
-    from sim.runner import run_bench
-
-    folder = Path(folder).resolve()
-    if folder.exists():
-        shutil.rmtree(folder)
-    expected.scenario.save(folder)
-    result = run_bench(
-        [verilog],
-        TOPLEVEL,
-        BENCH,
-        simulator=simulator,
-        extra_env={"LSTM_HW_SCENARIO": str(folder)},
-        seed=seed,
-        waves=waves,
-        build_dir=cache,
-        timeout=timeout,
-        progress=progress,
-    )
-    try:
-        measured = json.loads((folder / "measured.json").read_text())
-    except (OSError, ValueError) as error:
-        rule = f"must leave measured.json; the log is {result.log}"
-        raise ToolError(f"{BENCH} on {simulator}", f"left no measurement ({error})", rule) from error
-    return _judge(expected, measured, simulator, result)
-
-
-def _judge(expected, measured, simulator, result):
-    """Compare once more, here: the bench may not be the only judge of what it did."""
-    scenario = expected.scenario
-    if len(measured) != len(scenario.runs):
-        raise VerificationError("simulation", f"{len(measured)} runs", f"must be {len(scenario.runs)}")
-    outputs = []
-    for number, (run, found) in enumerate(zip(scenario.runs, measured, strict=True)):
-        _compare(f"run {number}", "Verilog", found["outputs"], "integer reference", run.outputs)
-        if scenario.stress.quiet and run.counters is not None and found["counters"] != run.counters:
-            raise VerificationError(f"run {number}", f"counters {found['counters']}", f"must be {run.counters}")
-        if 0 < number < len(measured) - 1:
-            outputs.append(from_packets(found["outputs"], scenario.config.contexts, expected.head, expected.every_step))
-    counters = [found["counters"] for found in measured]
-    return Measured(
-        simulator,
-        np.concatenate(outputs)[: len(expected.outputs)],
-        counters[0],
-        counters[1],
-        counters[-1],
-        scenario.runs[1].steps,
-        True if scenario.stress.quiet else None,
-        sum(c["cycles"] for c in counters),
-        result.run_seconds,
-        result.waves,
-    )
-
-
-def _compare(subject, name, found, reference_name, wanted):
-    """Raise VerificationError with the first difference of two lists of packets."""
-    if [len(p) for p in found] != [len(p) for p in wanted]:
-        raise VerificationError(
-            subject,
-            f"{name} sends packets of {[len(p) for p in found]} elements",
-            f"must be {[len(p) for p in wanted]} as in the {reference_name}",
-        )
-    for packet, (ours, theirs) in enumerate(zip(found, wanted, strict=True)):
-        for element, (a, b) in enumerate(zip(ours, theirs, strict=True)):
-            if a != b:
-                raise VerificationError(
-                    f"{subject}, packet {packet}, element {element}",
-                    f"{name} gives {a}",
-                    f"must be {b} as in the {reference_name}",
-                )

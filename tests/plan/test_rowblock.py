@@ -4,13 +4,11 @@ import numpy as np
 import pytest
 
 from lstm_hw.errors import ConfigError
-from lstm_hw.machine.pack import pack
 from lstm_hw.plan.rowblock import RowBlockPlanner
 from lstm_hw.proof.checker import check
-from lstm_hw.proof.interpreter import Interpreter
 from lstm_hw.proof.load_timing import MemoryModel
-from lstm_hw.verify.scenario import pack_beats
-from tests.builders import IntegerNetwork, config_of, random_network, random_x
+from tests.builders import config_of, random_network
+from tests.sim.scenarios import plan_scenario
 
 CASES = {
     "whole row blocks": (24, 16, 3, {"rows": 16, "contexts": 2, "x_per_beat": 2}),
@@ -29,25 +27,12 @@ def planned(case, **fields):
     return model, config, RowBlockPlanner(model.network, config, groups).plan()
 
 
-def reference(model, config, x, networks):
-    """h of every sequence (sequences, steps, Lh); ``networks`` keep their state."""
-    return np.array([network.run(sequence) for network, sequence in zip(networks, x, strict=True)])
-
-
 @pytest.mark.parametrize("case", CASES)
 def test_bits_and_traffic(case):
     model, config, plan = planned(case)
     assert check(plan) > 0
-    interpreter = Interpreter(config, plan.program, pack(plan.image, model.layers, config), MemoryModel(latency=30))
-    rng = np.random.default_rng(1)
-    networks = [IntegerNetwork(model, config) for _ in range(plan.sequences)]
-    for steps, clear in ((4, True), (1, False), (2, False), (3, True)):
-        x = random_x(rng, plan.sequences, steps, model.network.layers[0].inputs)
-        if clear:
-            [network.clear() for network in networks]
-        expected = plan.packets(reference(model, config, x, networks))
-        assert interpreter.run("run", steps, clear, pack_beats(x, config)[0]) == expected
-        assert interpreter.timing.counters.read_beats == steps * plan.image.beats(config)
+    runs = plan_scenario(model, plan, ((4, True), (1, False), (2, False), (3, True)), MemoryModel(latency=30)).runs
+    assert [run.counters["read_beats"] for run in runs] == [run.steps * plan.image.beats(config) for run in runs]
 
 
 def test_refuses_what_does_not_fit():

@@ -6,13 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lstm_hw.errors import ConfigError
-from lstm_hw.machine.pack import pack
 from lstm_hw.plan.sacc import SaccPlanner
 from lstm_hw.proof.checker import check
-from lstm_hw.proof.interpreter import Interpreter
 from lstm_hw.proof.load_timing import MemoryModel
-from lstm_hw.verify.scenario import pack_beats
-from tests.builders import IntegerNetwork, config_of, random_network, random_x
+from tests.builders import config_of, random_network
+from tests.sim.scenarios import plan_scenario
 
 
 def engine(model, **fields):
@@ -31,23 +29,8 @@ def engine(model, **fields):
 
 def run_pieces(model, plan, pieces, seed=0, memory=None):
     """Runs of (steps, clear); bits must be those of an integer LSTM. Returns the interpreter's words read a run."""
-    config = plan.config
-    interpreter = Interpreter(config, plan.program, pack(plan.image, model.layers, config), memory)
-    interpreter.run("load")
-    networks = [IntegerNetwork(model, config) for _ in range(plan.sequences)]
-    rng, done, words = np.random.default_rng(seed), 0, []
-    for steps, clear in pieces:
-        if clear:
-            done = 0
-            for network in networks:
-                network.clear()
-        x = random_x(rng, plan.sequences, steps, model.network.layers[0].inputs)
-        outputs = np.array([network.run(sequence) for network, sequence in zip(networks, x, strict=True)])
-        beats = pack_beats(x, config)[0]
-        assert interpreter.run("run", steps, clear, beats) == plan.packets(outputs, done)
-        done += steps
-        words.append(interpreter.timing.counters.read_beats // config.beats_per_word)
-    return words
+    runs = plan_scenario(model, plan, pieces, memory or MemoryModel(), seed).runs[1:]
+    return [run.counters["read_beats"] // plan.config.beats_per_word for run in runs]
 
 
 @settings(max_examples=25, deadline=None)

@@ -8,13 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lstm_hw.errors import ConfigError
-from lstm_hw.machine.pack import pack
 from lstm_hw.plan.sbe import BatchPlanner, h_tiles, tail_columns
 from lstm_hw.proof.checker import check
-from lstm_hw.proof.interpreter import Interpreter
 from lstm_hw.proof.load_timing import MemoryModel
-from lstm_hw.verify.scenario import pack_beats
-from tests.builders import IntegerNetwork, config_of, interleaved, random_network, random_x
+from lstm_hw.proof.timing import Counters
+from tests.builders import config_of, random_network
+from tests.sim.scenarios import plan_scenario
 
 SIZES = {
     "two sequences": (24, 8, 4, 2, 8, {"rows": 16, "contexts": 2, "x_per_beat": 2, "x_elements": 128}),
@@ -42,20 +41,10 @@ def planned(size, case, words=None, **fields):
     return model, BatchPlanner(model.network, config, steps, batch, pinned, case, tile_columns=TILE)
 
 
-def outputs(model, config, runs):
-    """Packets of an integer LSTM for runs that follow one another, each sequences (K, steps, Lx)."""
-    networks = [IntegerNetwork(model, config) for _ in range(config.contexts)]
-    return [interleaved([network.run(x) for network, x in zip(networks, run, strict=True)], False) for run in runs]
-
-
-def run(model, plan, runs, memory=None):
-    """Packets of the interpreter for the same runs, and its counters after the first."""
-    interpreter = Interpreter(plan.config, plan.program, pack(plan.image, model.layers, plan.config), memory)
-    packets, counters = [], None
-    for number, x in enumerate(runs):
-        packets.append(interpreter.run("run", plan.steps, number == 0, pack_beats(x, plan.config, plan.x_order)[0]))
-        counters = counters or interpreter.timing.counters
-    return packets, counters
+def run(model, plan, count=1, memory=None):
+    """Counters of each of so many runs that follow one another, with the bits of an integer LSTM."""
+    pieces = [(plan.steps, number == 0) for number in range(count)]
+    return [Counters(**run.counters) for run in plan_scenario(model, plan, pieces, memory or MemoryModel()).runs]
 
 
 @pytest.mark.parametrize("case", [1, 2, 3])
@@ -65,10 +54,7 @@ def test_bits_equal_an_integer_lstm(size, case):
     plan = planner.plan()
     assert check(plan) > 0
     assert len(plan.program.instructions) <= 128
-    rng = np.random.default_rng(1)
-    runs = [random_x(rng, plan.config.contexts, plan.steps, model.network.layers[0].inputs) for _ in range(2)]
-    packets, _ = run(model, plan, runs, MemoryModel(latency=30))
-    assert packets == outputs(model, plan.config, runs)
+    run(model, plan, 2, MemoryModel(latency=30))
 
 
 @pytest.mark.parametrize("case", [1, 2, 3])
@@ -76,8 +62,7 @@ def test_bits_equal_an_integer_lstm(size, case):
 def test_reads_memory_as_often_as_the_case_says(size, case):
     model, planner = planned(size, case)
     plan = planner.plan()
-    x = random_x(np.random.default_rng(2), plan.config.contexts, plan.steps, model.network.layers[0].inputs)
-    _, counters = run(model, plan, [x])
+    (counters,) = run(model, plan)
     inputs, hidden, steps, batch, _, _ = SIZES[size]
     blocks = planner.blocks
     streamed, held = blocks * planner.streamed, blocks * (planner.pinned + hidden)
@@ -117,10 +102,7 @@ def test_random_sizes_are_proved_and_end(data):
     config = replace(config, weight_words=least + draw(st.integers(0, 100)))
     plan = BatchPlanner(model.network, config, steps, batch, pinned, case, tile).plan()
     check(plan)
-    x = random_x(np.random.default_rng(4), contexts, steps, inputs)
-    memory = MemoryModel(draw(st.integers(1, 60)), draw(st.integers(1, 5)))
-    packets, _ = run(model, plan, [x], memory)
-    assert packets == outputs(model, config, [x])
+    run(model, plan, memory=MemoryModel(draw(st.integers(1, 60)), draw(st.integers(1, 5))))
 
 
 def least_words(planner):
@@ -135,8 +117,7 @@ def test_eight_bit_weights(case):
     config = config_of(rows=16, weight_bits=8, shifts=model.shifts, x_elements=48, weight_words=256, accumulators=64)
     plan = BatchPlanner(model.network, config, 4, 2, 3, case, TILE).plan()
     check(plan)
-    x = random_x(np.random.default_rng(6), 1, 4, 24)
-    assert run(model, plan, [x])[0] == outputs(model, config, [x])
+    run(model, plan)
 
 
 def test_keeps_as_much_of_w_h_as_fits():
@@ -157,11 +138,10 @@ def test_tail_hides_behind_the_pinned_columns():
         rows=16, contexts=4, x_per_beat=4, x_elements=192, shifts=model.shifts, accumulators=32, weight_words=2048
     )
     layer = model.network.layers[0]
-    x = random_x(np.random.default_rng(2), 4, 4, layer.inputs)
     stalls = {}
     for pinned in (tail_columns(layer, config), tail_columns(layer, config) - 2):
         plan = BatchPlanner(model.network, config, 4, 2, pinned, tile_columns=1).plan()
-        stalls[pinned] = run(model, plan, [x])[1].stall_h
+        stalls[pinned] = run(model, plan)[0].stall_h
     enough, less = stalls.values()
     assert enough == 0 < less
 
@@ -203,10 +183,7 @@ def test_ports_in_step_are_one_port_of_their_width_together(ports):
     for fields in ({"axi_ports": ports, "axi_data_bits": 64}, {"axi_data_bits": 64 * ports}):
         config = config_of(rows=64, weight_words=170, x_elements=160, accumulators=64, shifts=model.shifts, **fields)
         plan = BatchPlanner(model.network, config, 4, 2, 8, tile_columns=4).plan()
-        words = pack(plan.image, model.layers, config)
-        interpreter = Interpreter(config, plan.program, words, MemoryModel(latency=20))
-        x = random_x(np.random.default_rng(2), 1, 4, 40)
-        outputs = interpreter.run("run", 4, True, pack_beats(x, config, plan.x_order)[0])
-        counters = interpreter.timing.counters.to_dict()
-        found.append((outputs, counters.pop("read_beats") // config.axi_ports, counters))
+        (played,) = plan_scenario(model, plan, ((4, True),), MemoryModel(latency=20)).runs
+        counters = dict(played.counters)
+        found.append((played.outputs, counters.pop("read_beats") // config.axi_ports, counters))
     assert found[0] == found[1] and found[0][2]["stall_weights"] > 0

@@ -12,8 +12,8 @@ from lstm_hw.machine.pack import pack
 from lstm_hw.machine.program import Program
 from lstm_hw.plan.dense import ResidentPlanner
 from lstm_hw.proof.interpreter import Interpreter
-from lstm_hw.verify.scenario import pack_beats
-from tests.builders import IntegerNetwork, config_of, interleaved, random_network, random_x
+from lstm_hw.verify.runs import Piece
+from tests.builders import IntegerNetwork, IntegerReference, config_of, random_network, random_x
 
 
 def random_engine(rng, model, contexts):
@@ -33,9 +33,13 @@ def random_engine(rng, model, contexts):
     )
 
 
+def planned(model, config):
+    return ResidentPlanner(model.network, config).plan()
+
+
 def loaded(model, config):
     """An interpreter of a network whose weights are on chip."""
-    plan = ResidentPlanner(model.network, config).plan()
+    plan = planned(model, config)
     interpreter = Interpreter(config, plan.program, pack(plan.image, model.layers, config))
     assert interpreter.run("load") == []
     return interpreter
@@ -55,16 +59,13 @@ def test_random_networks(contexts, head, weight_bits, operand_bits):
         sizes, outputs = random_sizes(rng), 0 if head == "none" else int(rng.integers(1, 11))
         model = random_network(rng, sizes, outputs, head == "every", weight_bits, operand_bits)
         config = random_engine(rng, model, contexts)
-        interpreter = loaded(model, config)
-        references = [IntegerNetwork(model, config) for _ in range(contexts)]
+        interpreter, plan = loaded(model, config), planned(model, config)
+        reference = IntegerReference(model, plan)
         values = []
         for clear in (True, False, True, False):
             x = random_x(rng, contexts, int(rng.integers(1, 6)), sizes[0], operand_bits)
-            if clear:
-                for reference in references:
-                    reference.clear()
-            expected = interleaved([r.run(vectors) for r, vectors in zip(references, x, strict=True)], outputs)
-            found = interpreter.run("run", x.shape[1], clear, pack_beats(x, config)[0])
+            expected = plan.packets(reference(Piece(x, clear)))
+            found = interpreter.run("run", x.shape[1], clear, plan.beats(x)[0])
             assert found == expected, f"sizes {sizes}, head {outputs}, {config}"
             values += sum(found, [])
         assert any(values)
@@ -84,7 +85,8 @@ def test_activations_and_formats(formats):
     model = random_network(rng, (4, 6))
     config = config_of(shifts=model.shifts, **formats)
     x = random_x(rng, 1, 2, 4)
-    found = loaded(model, config).run("run", 2, True, pack_beats(x, config)[0])
+    beats = planned(model, config).beats(x)[0]
+    found = loaded(model, config).run("run", 2, True, beats)
     assert found == IntegerNetwork(model, config).run(x[0])
 
 
@@ -94,14 +96,18 @@ def test_one_long_run_equals_its_pieces(contexts):
     model = random_network(rng, (5, 9, 7), head=3, head_every_step=True)
     config = random_engine(rng, model, contexts)
     x = random_x(rng, contexts, 12, 5)
-    whole = loaded(model, config).run("run", 12, True, pack_beats(x, config)[0])
+
+    def beats(x):
+        return planned(model, config).beats(x)[0]
+
+    whole = loaded(model, config).run("run", 12, True, beats(x))
     pieces, interpreter, first = [], loaded(model, config), 0
     for steps in (1, 4, 2, 5):
-        pieces += interpreter.run("run", steps, first == 0, pack_beats(x[:, first : first + steps], config)[0])
+        pieces += interpreter.run("run", steps, first == 0, beats(x[:, first : first + steps]))
         first += steps
     assert pieces == whole
     # The same again on the engine that has just run something else.
-    assert interpreter.run("run", 12, True, pack_beats(x, config)[0]) == whole
+    assert interpreter.run("run", 12, True, beats(x)) == whole
 
 
 def test_no_steps():

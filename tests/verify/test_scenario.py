@@ -1,11 +1,11 @@
-"""Scenarios survive the disk, and x vectors become beats."""
+"""Scenarios survive the disk."""
 
 import numpy as np
 import pytest
 
 from lstm_hw.machine.config import EngineConfig
 from lstm_hw.machine.formats import QFormat
-from lstm_hw.verify.scenario import Run, Scenario, Stress, pack_beats
+from lstm_hw.verify.scenario import Run, Scenario, Stress
 from tests.builders import config_of
 
 
@@ -50,31 +50,6 @@ def test_round_trip(tmp_path, seed):
 def test_quiet():
     assert Stress().quiet and Stress(seed=9).quiet
     assert not any(Stress(**{name: 1}).quiet for name in ("x_idle", "y_stall", "memory_stall", "memory_latency"))
-
-
-@pytest.mark.parametrize("contexts", [1, 2])
-@pytest.mark.parametrize("per_beat, length", [(1, 1), (1, 5), (4, 1), (4, 3), (4, 4), (4, 5), (4, 9)])
-def test_beats_of_one_sequence(contexts, per_beat, length):
-    """Consecutive elements, each vector padded with zeros to whole beats, tlast on its last."""
-    x = np.random.default_rng(length).integers(1, 1 << 15, (1, 3, length))
-    beats, lasts = pack_beats(x, config_of(x_per_beat=per_beat, contexts=contexts))
-    count = -(-length // per_beat)
-    assert beats.shape == (3 * count, per_beat) and lasts.tolist() == 3 * ([0] * (count - 1) + [1])
-    for step in range(3):
-        flat = beats[step * count : (step + 1) * count].reshape(-1)
-        assert flat[:length].tolist() == x[0, step].tolist() and not flat[length:].any()
-
-
-@pytest.mark.parametrize("contexts, per_beat", [(2, 2), (3, 4), (8, 8)])
-def test_beats_of_several_sequences(contexts, per_beat):
-    """Beat j of a step holds element j of every context."""
-    x = np.random.default_rng(contexts).integers(1, 1 << 15, (contexts, 2, 5))
-    beats, lasts = pack_beats(x, EngineConfig(contexts=contexts, x_per_beat=per_beat))
-    assert beats.shape == (10, per_beat) and lasts.tolist() == 2 * [0, 0, 0, 0, 1]
-    for step in range(2):
-        for element in range(5):
-            beat = beats[5 * step + element].tolist()
-            assert beat == x[:, step, element].tolist() + [0] * (per_beat - contexts)
 
 
 @pytest.mark.parametrize("ports, size", [(1, 100), (2, 2 * 4096), (4, 4 * 4104)])

@@ -1,0 +1,155 @@
+"""The one road from a plan and inputs to the runs of an engine and what they must answer.
+
+Outputs come from a reference, counters from the interpreter of the program, whose outputs must be the reference's in
+every bit. Any plan takes this road: every schedule, stack and head, any number of sequences, in pieces or whole.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import InputError, VerificationError
+from ..machine.pack import pack, to_bytes
+from ..model.reference import integer_reference
+from ..proof.interpreter import Interpreter
+from .scenario import BENCH_MEMORY, Run, Scenario, Stress
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What a run works on.
+
+    Parameters
+    ----------
+    x : int array (sequences, steps, Lx)
+        Stored integers, a piece of each of the plan's sequences.
+    clear : bool
+        The run starts from zero state; otherwise it goes on where the one before ended.
+    """
+
+    x: np.ndarray
+    clear: bool = True
+
+
+class ModelReference:
+    """The integer reference of a quantised model, with the state that one run leaves to the next.
+
+    Parameters
+    ----------
+    qmodel : QuantModel
+    """
+
+    def __init__(self, qmodel):
+        self.qmodel, self.state = qmodel, None
+
+    def __call__(self, piece):
+        """Outputs of a piece: int64 array (sequences, vectors, elements)."""
+        outputs, self.state = integer_reference(self.qmodel, piece.x, None if piece.clear else self.state)
+        return outputs if outputs.ndim == 3 else outputs[:, None]
+
+
+def image_words(plan, qmodel):
+    """The weight image of a quantised model, as a plan lays it out: int64 array (words, R)."""
+    head = [] if qmodel.head is None else [qmodel.head]
+    return pack(plan.image, [*qmodel.layers, *head], plan.config)
+
+
+def expected_runs(plan, words, reference, pieces, memory=BENCH_MEMORY, progress=None):
+    """Runs with their beats, packets and counters: the load entry's, if the plan has one, and one a piece.
+
+    A generator: runs are made one by one, and none is kept.
+
+    Parameters
+    ----------
+    plan : Plan
+    words : int array (words, R)
+        The weight image.
+    reference : callable (Piece) -> int array (sequences, vectors, elements)
+        Outputs of pieces in their order, as :class:`ModelReference`.
+    pieces : sequence of Piece
+    memory : MemoryModel
+        What the weight port meets; it matters for cycles only.
+    progress : callable, optional
+        Called as ``progress(done, total)`` in time steps of the plan's sequences.
+
+    Yields
+    ------
+    Run
+
+    Raises
+    ------
+    InputError
+        A piece does not fit the plan, or the first one goes on from nothing.
+    VerificationError
+        The interpreter's outputs differ from the reference's; names the run and the first difference.
+    """
+    if not pieces or not pieces[0].clear:
+        raise InputError("pieces", "none from zero state", "must begin with a piece from zero state")
+    interpreter = Interpreter(plan.config, plan.program, words, memory)
+    if "load" in plan.program.entries:
+        packets, nothing = interpreter.run("load"), np.zeros((0, plan.config.x_per_beat), dtype=np.int64)
+        compare("load", "interpreter", packets, "definition: none", [])
+        counters = interpreter.timing.counters.to_dict()
+        yield Run(plan.program.entries["load"], 1, False, nothing, nothing[:, 0], packets, counters)
+    total, done, first_step = sum(piece.x.shape[1] for piece in pieces), 0, 0
+    for number, piece in enumerate(pieces, 1):
+        steps, first_step = piece.x.shape[1], 0 if piece.clear else first_step
+        beats, lasts = plan.beats(piece.x)
+        taken = progress and _share(progress, done, steps, len(beats), total)
+        packets = plan.packets(reference(piece), first_step)
+        found = interpreter.run("run", steps, piece.clear, beats, taken)
+        compare(f"run {number}", "interpreter", found, "reference", packets)
+        counters = interpreter.timing.counters.to_dict()
+        yield Run(plan.program.entries["run"], steps, piece.clear, beats, lasts, packets, counters)
+        done, first_step = done + steps, first_step + steps
+
+
+def _share(progress, done, steps, beats, total):
+    """Progress in beats of a run of so many steps, told in steps of all runs."""
+    return lambda count: progress(done + steps * count // beats, total)
+
+
+def scenario_of(plan, words, reference, pieces, memory=BENCH_MEMORY, stress=None, progress=None):
+    """All of :func:`expected_runs`, with the configuration, the program and the image (Scenario)."""
+    runs = list(expected_runs(plan, words, reference, pieces, memory, progress))
+    return Scenario(plan.config, plan.program.encoded(), to_bytes(words, plan.config), runs, stress or Stress())
+
+
+def judge(scenario, measured):
+    """Compare what the Verilog did with what it must do; the bench is not the only judge of that.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    measured : list of dict
+        ``outputs`` (packets) and ``counters`` of every run.
+
+    Raises
+    ------
+    VerificationError
+        A run is missing, or an output or, if nothing was held back, a counter differs.
+    """
+    if len(measured) != len(scenario.runs):
+        raise VerificationError("simulation", f"{len(measured)} runs", f"must be {len(scenario.runs)}")
+    for number, (run, found) in enumerate(zip(scenario.runs, measured, strict=True)):
+        compare(f"run {number}", "Verilog", found["outputs"], "integer reference", run.outputs)
+        if scenario.stress.quiet and run.counters is not None and found["counters"] != run.counters:
+            raise VerificationError(f"run {number}", f"counters {found['counters']}", f"must be {run.counters}")
+
+
+def compare(subject, name, found, reference_name, wanted):
+    """Raise VerificationError with the first difference of two lists of packets."""
+    if [len(p) for p in found] != [len(p) for p in wanted]:
+        raise VerificationError(
+            subject,
+            f"{name} sends packets of {[len(p) for p in found]} elements",
+            f"must be {[len(p) for p in wanted]} as in the {reference_name}",
+        )
+    for packet, (ours, theirs) in enumerate(zip(found, wanted, strict=True)):
+        for element, (a, b) in enumerate(zip(ours, theirs, strict=True)):
+            if a != b:
+                raise VerificationError(
+                    f"{subject}, packet {packet}, element {element}",
+                    f"{name} gives {a}",
+                    f"must be {b} as in the {reference_name}",
+                )
