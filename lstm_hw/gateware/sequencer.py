@@ -1,7 +1,9 @@
 """Sequencer: fetches the program, runs loops and registers, hands commands to the units."""
 
+from types import SimpleNamespace
+
 from amaranth import *
-from amaranth.lib import memory, stream, wiring
+from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
 
@@ -85,6 +87,83 @@ class Sequencer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        # The program memory answers late in a cycle. What an execute reads there, and the registers that it names, are
+        # kept; sums and the writes that need them follow in the fetch behind it, in which nobody reads registers.
+        pc, self.views = self._fetcher(m)
+        opcode = self.views["HALT"].opcode
+        commands = self._commands(m)
+        loop = self._loops(m, pc)
+        write, value_of, zero = self._registers(m, opcode)
+
+        def set_up(register, value, addend=0, limit=0):
+            """In the next fetch r[register] becomes value + addend, less limit if that is reached."""
+            m.d.sync += [write.on.eq(1), write.to.eq(register), write.limit.eq(limit), write.wrap.eq(limit != 0)]
+            m.d.sync += [write.augend.eq(value), write.addend.eq(addend)]
+
+        with m.FSM() as fsm:
+            m.d.comb += [self.o_running.eq(~fsm.ongoing("idle")), self.o_waiting.eq(fsm.ongoing("dispatch"))]
+            with m.State("idle"):
+                with m.If(self.i_start):
+                    m.d.sync += [pc.eq(self.i_entry), loop.depth.eq(0)]
+                    m.d.comb += write.clear.eq(1)
+                    set_up(STEPS_REGISTER, self.i_steps)
+                    m.next = "fetch"
+            with m.State("fetch"):
+                m.d.comb += [write.now.eq(write.on), loop.now.eq(loop.on)]
+                m.d.sync += [write.on.eq(0), loop.on.eq(0)]
+                m.next = "execute"
+                with m.If(self.i_stop):
+                    m.next = "idle"
+            with m.State("execute"):
+                m.d.sync += pc.eq(pc + 1)
+                m.next = "fetch"
+                with m.Switch(opcode):
+                    with m.Case(OPS["HALT"].code):
+                        m.next = "idle"
+                    with m.Case(OPS["SET"].code):
+                        set_up(self.views["SET"].register, self.views["SET"].value)
+                    with m.Case(OPS["ADD"].code):
+                        add = self.views["ADD"]
+                        set_up(add.register, value_of["ADD", "register"], add.value, add.limit)
+                    with m.Case(OPS["LOOP"].code):
+                        view = self.views["LOOP"]
+                        from_register = view.count_reg != 0
+                        count = Mux(from_register, value_of["LOOP", "count_reg"], view.count)
+                        is_zero = Mux(from_register, zero.bit_select(view.count_reg, 1), view.count == 0)
+                        with m.If(is_zero ^ (view.when == LOOP_UNLESS)):
+                            m.d.sync += pc.eq(view.exit)
+                        with m.Else():
+                            m.d.sync += [loop.on.eq(1), loop.depth.eq(loop.depth + 1)]
+                        m.d.sync += [loop.left.eq(Mux(view.when == LOOP_COUNT, count, 1)), loop.slot.eq(loop.depth)]
+                    with m.Case(OPS["END"].code):
+                        with m.If(loop.top.left == 1):
+                            m.d.sync += loop.depth.eq(loop.depth - 1)
+                        with m.Else():
+                            m.d.sync += [loop.on.eq(1), pc.eq(loop.top.start)]
+                        m.d.sync += [loop.left.eq(loop.top.left - 1), loop.slot.eq(loop.depth - 1)]
+                    with m.Case(OPS["RING"].code):
+                        m.d.comb += [self.o_ring.eq(1), self.o_ring_base.eq(self.views["RING"].base)]
+                    with m.Case(OPS["BUFFERS"].code):
+                        m.d.comb += [self.o_buffers.eq(1), self.o_buffers_count.eq(self.views["BUFFERS"].count)]
+                    for index, (name, stands, adds) in enumerate(commands.kept):
+                        with m.Case(OPS[name].code):
+                            m.d.sync += [stands[field].eq(self.views[name][field]) for field in stands.shape().members]
+                            m.d.sync += [
+                                register.eq(value_of[name, f"{field}_reg"]) for field, register in adds.items()
+                            ]
+                            m.d.sync += commands.offered[index].eq(1)
+                            m.next = "dispatch"
+                    with m.Default():
+                        m.d.comb += self.o_illegal.eq(1)
+                        m.next = "idle"
+            with m.State("dispatch"):
+                with m.If((commands.offered & commands.accepted).any() | self.i_stop):
+                    m.d.sync += commands.offered.eq(0)
+                    m.next = "fetch"
+        return m
+
+    def _fetcher(self, m):
+        """The program memory; returns the program counter and what stands there, seen as each opcode."""
         m.submodules.program = program = memory.Memory(shape=INSTRUCTION_BITS, depth=self.program_length, init=[])
         writer, reader = program.write_port(), program.read_port()
         pc = Signal(bits_for(self.program_length))
@@ -95,21 +174,11 @@ class Sequencer(wiring.Component):
             reader.addr.eq(pc),
             reader.en.eq(1),
         ]
-        views = {name: data_view(reader.data, name) for name in OPS}
-        opcode = views["HALT"].opcode
+        return pc, {name: data_view(reader.data, name) for name in OPS}
 
-        registers = Array(Signal(REGISTER_BITS, name=f"r{i}") for i in range(REGISTERS))
-        loops = Array(Signal(REGISTER_BITS, name=f"loop_left{i}") for i in range(LOOP_DEPTH))
-        starts = Array(Signal.like(pc, name=f"loop_start{i}") for i in range(LOOP_DEPTH))
-        depth = Signal(range(LOOP_DEPTH + 1))
-        top = Signal(range(LOOP_DEPTH))
-        m.d.comb += top.eq(depth - 1)
-
-        # The program memory answers late in a cycle. What an execute reads there, and registers that it names, are
-        # kept; additions and the writes that need them follow in the cycle behind it, in which nobody reads registers.
-        offered = Signal(len(UNITS))
-        accepted = Cat(getattr(self, f"o_{unit}").ready for unit in UNITS)
-        kept = {}  # unit -> fields as they stand in the instruction, and the registers to be added
+    def _commands(self, m):
+        """Fields of each unit's command as they stand in the instruction, and the registers to be added."""
+        offered, kept = Signal(len(UNITS)), []
         for index, unit in enumerate(UNITS):
             name = next(op.name for op in OPS.values() if op.unit == unit)
             stands = Signal(command_layout(name), name=f"{unit}_stands", reset_less=True)
@@ -117,111 +186,73 @@ class Sequencer(wiring.Component):
                 field: Signal(OPS[name].fields[field], name=f"{unit}_{field}_adds", reset_less=True)
                 for field in OPS[name].relative
             }
-            kept[unit] = name, stands, adds
+            kept.append((name, stands, adds))
             command = getattr(self, f"o_{unit}")
             m.d.comb += [
                 command.valid.eq(offered[index]),
                 command.payload.eq(stands),
                 *(command.payload[field].eq(stands[field] + register) for field, register in adds.items()),
             ]
+        accepted = Cat(getattr(self, f"o_{unit}").ready for unit in UNITS)
+        return SimpleNamespace(kept=kept, offered=offered, accepted=accepted)
 
-        adding, wrap = Signal(), Signal()
-        augend, addend, limit = (
-            Signal(REGISTER_BITS, reset_less=True, name=name) for name in ("augend", "addend", "limit")
-        )
-        added = Signal(range(REGISTERS), reset_less=True)
-        total, beyond, result = Signal(REGISTER_BITS), Signal(REGISTER_BITS + 1), Signal(REGISTER_BITS)
+    def _loops(self, m, pc):
+        """The stack of open loops, in LUT memory: turns left and first instruction, written in a fetch."""
+        layout = data.StructLayout({"left": REGISTER_BITS, "start": pc.shape()})
+        m.submodules.loops = loops = memory.Memory(shape=layout, depth=LOOP_DEPTH, init=[])
+        writer, reader = loops.write_port(), loops.read_port(domain="comb")
+        on, now, depth = Signal(name="loop_on"), Signal(name="loop_now"), Signal(range(LOOP_DEPTH + 1))
+        left = Signal(REGISTER_BITS, name="loop_left", reset_less=True)
+        slot = Signal(range(LOOP_DEPTH), name="loop_slot", reset_less=True)
         m.d.comb += [
-            total.eq(augend + addend),
-            beyond.eq(total - limit),
-            result.eq(Mux(wrap & ~beyond[-1], beyond, total)),
+            reader.addr.eq(depth - 1),
+            writer.en.eq(now),
+            writer.addr.eq(slot),
+            writer.data.left.eq(left),
+            writer.data.start.eq(pc),
         ]
-        zero = Signal(REGISTERS)  # registers that are zero, known in every execute
+        return SimpleNamespace(on=on, now=now, depth=depth, left=left, slot=slot, top=reader.data)
 
-        looping = Signal()
-        left = Signal(REGISTER_BITS, reset_less=True)
-        slot = Signal(range(LOOP_DEPTH), reset_less=True)
+    def _registers(self, m, opcode):
+        """The registers, in LUT memory with as many read ports as one instruction names registers.
 
-        with m.FSM() as fsm:
-            m.d.comb += [self.o_running.eq(~fsm.ongoing("idle")), self.o_waiting.eq(fsm.ongoing("dispatch"))]
-            with m.State("idle"):
-                with m.If(self.i_start):
-                    m.d.sync += [
-                        pc.eq(self.i_entry),
-                        depth.eq(0),
-                        registers[CLEAR_REGISTER].eq(self.i_clear),
-                        registers[STEPS_REGISTER].eq(self.i_steps),
+        Returns what is to be written, the value of each field that names a register, and which registers are zero:
+        that is known in every execute. r0 is never written.
+        """
+        m.submodules.registers = registers = memory.Memory(shape=REGISTER_BITS, depth=REGISTERS, init=[])
+        named = {name: [f"{field}_reg" for field in op.relative] for name, op in OPS.items()}
+        named |= {"ADD": ["register"], "LOOP": ["count_reg"]}
+        ports = [registers.read_port(domain="comb") for _ in range(max(map(len, named.values())))]
+        with m.Switch(opcode):
+            for name, fields in named.items():
+                with m.Case(OPS[name].code):
+                    m.d.comb += [
+                        port.addr.eq(self.views[name][field]) for field, port in zip(fields, ports, strict=False)
                     ]
-                    m.next = "fetch"
-            with m.State("fetch"):
-                m.next = "execute"
-                m.d.sync += [
-                    adding.eq(0),
-                    looping.eq(0),
-                    *(zero[n].eq(register == 0) for n, register in enumerate(registers)),
-                ]
-                with m.If(adding):
-                    m.d.sync += [registers[added].eq(result), zero.bit_select(added, 1).eq(result == 0)]
-                with m.If(looping):
-                    m.d.sync += [loops[slot].eq(left), starts[slot].eq(pc)]
-                with m.If(self.i_stop):
-                    m.next = "idle"
-            with m.State("execute"):
-                m.d.sync += pc.eq(pc + 1)
-                m.next = "fetch"
-                with m.Switch(opcode):
-                    with m.Case(OPS["HALT"].code):
-                        m.next = "idle"
-                    with m.Case(OPS["SET"].code):
-                        m.d.sync += registers[views["SET"].register].eq(views["SET"].value)
-                    with m.Case(OPS["ADD"].code):
-                        add = views["ADD"]
-                        m.d.sync += [
-                            adding.eq(1),
-                            augend.eq(registers[add.register]),
-                            addend.eq(add.value),
-                            added.eq(add.register),
-                            limit.eq(add.limit),
-                            wrap.eq(add.limit != 0),
-                        ]
-                    with m.Case(OPS["LOOP"].code):
-                        loop = views["LOOP"]
-                        from_register = loop.count_reg != 0
-                        count = Mux(from_register, registers[loop.count_reg], loop.count)
-                        is_zero = Mux(from_register, zero.bit_select(loop.count_reg, 1), loop.count == 0)
-                        with m.If(is_zero ^ (loop.when == LOOP_UNLESS)):
-                            m.d.sync += pc.eq(loop.exit)
-                        with m.Else():
-                            m.d.sync += [looping.eq(1), depth.eq(depth + 1)]
-                        m.d.sync += [left.eq(Mux(loop.when == LOOP_COUNT, count, 1)), slot.eq(depth)]
-                    with m.Case(OPS["END"].code):
-                        with m.If(loops[top] == 1):
-                            m.d.sync += depth.eq(depth - 1)
-                        with m.Else():
-                            m.d.sync += [loops[top].eq(loops[top] - 1), pc.eq(starts[top])]
-                    with m.Case(OPS["RING"].code):
-                        m.d.comb += [self.o_ring.eq(1), self.o_ring_base.eq(views["RING"].base)]
-                    with m.Case(OPS["BUFFERS"].code):
-                        m.d.comb += [self.o_buffers.eq(1), self.o_buffers_count.eq(views["BUFFERS"].count)]
-                    for index, (name, stands, adds) in enumerate(kept.values()):
-                        with m.Case(OPS[name].code):
-                            view = views[name]
-                            m.d.sync += [stands[field].eq(view[field]) for field in stands.shape().members]
-                            m.d.sync += [
-                                register.eq(registers[view[f"{field}_reg"]]) for field, register in adds.items()
-                            ]
-                            m.d.sync += offered[index].eq(1)
-                            m.next = "dispatch"
-                    with m.Default():
-                        m.d.comb += self.o_illegal.eq(1)
-                        m.next = "idle"
-            with m.State("dispatch"):
-                with m.If((offered & accepted).any() | self.i_stop):
-                    m.d.sync += offered.eq(0)
-                    m.next = "fetch"
-        # r0 reads as zero whatever is written to it.
-        m.d.sync += registers[0].eq(0)
-        return m
+        value_of = {(name, field): ports[n].data for name, fields in named.items() for n, field in enumerate(fields)}
+
+        write = SimpleNamespace(
+            on=Signal(name="write_on"),
+            now=Signal(name="write_now"),
+            clear=Signal(name="write_clear"),  # r6, at the start
+            to=Signal(range(REGISTERS), name="write_to", reset_less=True),
+            wrap=Signal(name="wrap", reset_less=True),
+            **{n: Signal(REGISTER_BITS, name=n, reset_less=True) for n in ("augend", "addend", "limit")},
+        )
+        total, beyond, result = Signal(REGISTER_BITS), Signal(REGISTER_BITS + 1), Signal(REGISTER_BITS)
+        zero = Signal(REGISTERS, init=(1 << REGISTERS) - 1, reset_less=True)  # as the memory, which no reset changes
+        writer = registers.write_port()
+        m.d.comb += [
+            total.eq(write.augend + write.addend),
+            beyond.eq(total - write.limit),
+            result.eq(Mux(write.wrap & ~beyond[-1], beyond, total)),
+            writer.en.eq(write.clear | write.now & (write.to != 0)),
+            writer.addr.eq(Mux(write.clear, CLEAR_REGISTER, write.to)),
+            writer.data.eq(Mux(write.clear, self.i_clear, result)),
+        ]
+        with m.If(writer.en):
+            m.d.sync += zero.bit_select(writer.addr, 1).eq(Mux(write.clear, ~self.i_clear, result == 0))
+        return write, value_of, zero
 
 
 def data_view(word, op):
