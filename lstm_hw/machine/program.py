@@ -24,12 +24,12 @@ from .isa import (
 MASK = (1 << REGISTER_BITS) - 1
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Command:
     """A unit instruction as its unit gets it: registers added.
 
     ``at`` is the program address, ``scalars`` the number of scalar instructions that the sequencer
-    has executed since the command before, ``fields`` what the unit needs (name -> value).
+    has executed since the command before, ``fields`` what the unit needs (field name -> value).
     """
 
     op: str
@@ -86,7 +86,7 @@ class Program:
             indent=1,
         )
 
-    def run(self, entry, steps, clear, registers=None):
+    def run(self, entry, steps, clear, registers=None, repeats=None):
         """Execute the scalar part: yield every unit command, RING and BUFFERS in order.
 
         Parameters
@@ -99,6 +99,10 @@ class Program:
             The run starts from zero state.
         registers : list of int, optional
             The registers; they are changed in place and so carry over to the next run.
+        repeats : callable (end, loops, scalars), optional
+            Called when a loop goes round again: address of its END, [first address, times left] of every open
+            loop, outermost first, and scalar instructions since the last command. It may change times and
+            registers.
 
         Yields
         ------
@@ -114,23 +118,21 @@ class Program:
             raise ProgramError("entry", repr(entry), f"must be one of {sorted(self.entries)}")
         registers = [0] * REGISTERS if registers is None else registers
         registers[CLEAR_REGISTER], registers[STEPS_REGISTER] = int(bool(clear)), steps
+        templates = [_template(instr) if _leaves_sequencer(instr) else None for instr in self.instructions]
         pc, loops, scalars = self.entries[entry], [], 0
         while True:
             if not 0 <= pc < len(self.instructions):
                 raise ProgramError("program", f"address {pc}", f"must stay below {len(self.instructions)}")
-            instr, at = self.instructions[pc], pc
+            instr, template, at = self.instructions[pc], templates[pc], pc
             pc += 1
-            if OPS[instr.op].unit or instr.op in ("RING", "BUFFERS", "HALT"):
-                relative = OPS[instr.op].relative
-                values = {}
-                for name, value in instr.fields.items():
-                    if not name.endswith("_reg"):
-                        if name in relative:
-                            value = (
-                                value + registers[instr.fields[f"{name}_reg"]] & (1 << OPS[instr.op].fields[name]) - 1
-                            )
-                        values[name] = value
-                yield Command(instr.op, at, scalars, MappingProxyType(values))
+            if template:
+                fields, relative = template
+                if relative:
+                    values = dict(fields)
+                    for name, register, mask in relative:
+                        values[name] = values[name] + registers[register] & mask
+                    fields = MappingProxyType(values)
+                yield Command(instr.op, at, scalars, fields)
                 scalars = 0
                 if instr.op == "HALT":
                     return
@@ -161,7 +163,21 @@ class Program:
                     loops.pop()
                 else:
                     pc = loops[-1][0]
+                    if repeats:
+                        repeats(at, loops, scalars)
             registers[0] = 0
+
+
+def _leaves_sequencer(instr):
+    return OPS[instr.op].unit or instr.op in ("RING", "BUFFERS", "HALT")
+
+
+def _template(instr):
+    """Fields of every command that an instruction makes, and (name, register, mask) of those that a register moves."""
+    op = OPS[instr.op]
+    fields = MappingProxyType({name: value for name, value in instr.fields.items() if not name.endswith("_reg")})
+    registers = ((name, instr.fields[f"{name}_reg"], (1 << op.fields[name]) - 1) for name in op.relative)
+    return fields, tuple(entry for entry in registers if entry[1])
 
 
 class ProgramBuilder:

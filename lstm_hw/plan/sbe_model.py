@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from ..errors import ConfigError
 from ..machine.config import SERIAL_SLOTS
+from ..proof.count import count_cycles
 from ..proof.load_timing import MemoryModel
-from ..proof.timing import Timing
 from .sbe import CASES, BatchPlanner, tail_columns
 
 PINNED = 4
@@ -100,10 +100,7 @@ def exact(plan, memory, steps=None):
     -------
     Counters
     """
-    timing = Timing(plan.config, memory)
-    for command in plan.program.run("run", steps or plan.steps, True):
-        timing.execute(command)
-    return timing.counters
+    return count_cycles(plan, steps or plan.steps, memory=memory)
 
 
 @dataclass(frozen=True)

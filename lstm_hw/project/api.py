@@ -27,8 +27,8 @@ from ..plan.dense import ResidentPlanner
 from ..plan.sizing import engine_formats, network_of, size_engine, stored_weight_bits
 from ..process import sibling
 from ..proof.checker import check
+from ..proof.count import count_cycles
 from ..proof.cycles import Cycles, long_steps
-from ..proof.timeline import timeline
 from ..verify.runs import image_words
 from ..verify.simulate import Measured, expect
 from ..verilog.emit import write_verilog
@@ -324,12 +324,8 @@ class Project:
         Cycles
         """
         steps, plan = self._steps(steps), self.plan
-        with self._progress("estimate") as progress:
-            load, _ = timeline(plan, 1, clear=False, entry="load")
-            run, _ = timeline(plan, steps)
-            if progress:
-                progress(steps, steps + long_steps(steps))
-            long, _ = timeline(plan, long_steps(steps))
+        load = count_cycles(plan, 1, False, "load")
+        run, long = count_cycles(plan, steps), count_cycles(plan, long_steps(steps))
         return self._cycles(load.to_dict(), run.to_dict(), long.to_dict(), steps)
 
     def write_estimate(self, steps=None):

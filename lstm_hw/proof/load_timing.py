@@ -8,12 +8,11 @@ off as far as the credits known so far allow.
 from collections import deque
 from dataclasses import dataclass
 
-import numpy as np
-
 from ..machine.config import PAGE_BYTES
 from ..machine.latency import (
     LOADED,
     PENDING_LOADS,
+    QUEUE_DEPTH,
     REQUEST,
     SPLIT_BURSTS,
     SPLIT_CUT,
@@ -23,6 +22,7 @@ from ..machine.latency import (
     WORD_TOKEN_DELAY,
     in_flight,
 )
+from .tokens import Tokens
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class MemoryModel:
     interval: int = 1
 
 
-@dataclass
+@dataclass(slots=True)
 class _Load:
     offset: int
     beats: int
@@ -50,6 +50,7 @@ class _Load:
     earliest: int  # first cycle in which it can be accepted
     accepted: int | None = None
     cut: int = 0  # beats in bursts so far
+    ended: int | None = None  # cycle of the last beat
 
 
 class LoadPort:
@@ -60,27 +61,36 @@ class LoadPort:
     config : EngineConfig
         With several weight ports, all of them meet the same memory and so do the same in every cycle.
     memory : MemoryModel
+
+    Attributes
+    ----------
+    ring, fresh : Tokens
+        Words that can be used: of the ring, and resident ones.
+    beats, last_beat : int
+        Beats so far, and the cycle of the last one.
+    bursts : list of (load, int, int), optional
+        A list here gets all bursts: one of ``loads``, cycles of the first and of the last beat.
     """
 
     def __init__(self, config, memory):
-        self.config, self.memory = config, memory
+        self.memory, self.per_word, self.max_burst = memory, config.beats_per_word, config.max_burst
+        self.page = PAGE_BYTES // config.beat_bytes
         self.loads, self.waiting = [], deque()
         self.credits, self.credited, self.used = deque(), 0, 0
         self.splitter_free = 0  # earliest s of the next LOAD
         self.splitter_start = 0  # s of the last LOAD
         self.issued = deque([-1] * SPLIT_BURSTS, maxlen=SPLIT_BURSTS)  # x of the last bursts
         self.received = deque(maxlen=in_flight(config.outstanding))
-        self.ended = []  # cycle of the last beat of each LOAD
         self.bus_free = 0
         self.beats, self.last_beat = 0, -1
-        self.ring, self.fresh = [], []  # cycles in which words can be used
+        self.ring, self.fresh = Tokens(), Tokens()
+        self.bursts = None
         self._partial = 0  # beats of the word that is arriving
 
     def submit(self, offset, beats, stream, earliest):
         """Queue a LOAD that reaches the unit's queue in cycle ``earliest``; returns its number."""
         self.loads.append(_Load(offset, beats, stream, earliest))
         self.waiting.append(len(self.loads) - 1)
-        self.ended.append(None)
         self._advance()
         return len(self.loads) - 1
 
@@ -88,7 +98,8 @@ class LoadPort:
         """Buffer space is given back: the reader sees it in ``cycle``."""
         self.credited += beats
         self.credits.append((cycle, self.credited))
-        self._advance()
+        if self.waiting:
+            self._advance()
 
     def accepted(self, number):
         """Cycle in which a LOAD is accepted, or None while that is unknown."""
@@ -99,7 +110,7 @@ class LoadPort:
         return bool(self.waiting)
 
     def _advance(self):
-        while self.waiting and self._accept(self.waiting[0]) and self._bursts(self.waiting[0]):
+        while self.waiting and self._accept(self.waiting[0]) and self._bursts(self.loads[self.waiting[0]]):
             self.waiting.popleft()
         # A LOAD can be accepted while the one before still waits for credit.
         if len(self.waiting) > 1 and self.loads[self.waiting[0]].accepted is not None:
@@ -114,28 +125,25 @@ class LoadPort:
             before = self.loads[number - 1]
             if before.accepted is None:
                 return False
-            cycle = max(cycle, before.accepted + 1)
             if before.beats and before.cut == 0:
                 return False  # the splitter has not started it
-            cycle = max(cycle, self.splitter_start - SPLIT_CUT)
+            cycle = max(cycle, before.accepted + 1, self.splitter_start - SPLIT_CUT)
         if number >= PENDING_LOADS:
-            if self.ended[number - PENDING_LOADS] is None:
+            ended = self.loads[number - PENDING_LOADS].ended
+            if ended is None:
                 return False
-            cycle = max(cycle, self.ended[number - PENDING_LOADS] + LOADED)
+            cycle = max(cycle, ended + LOADED)
         load.accepted = cycle
         return True
 
-    def _bursts(self, number):
+    def _bursts(self, load):
         """Time the bursts of a LOAD; False when the next one waits for credit."""
-        load, config = self.loads[number], self.config
-        page = PAGE_BYTES // config.beat_bytes
+        stands = self.splitter_free
         if load.cut == 0:
-            stands = max(load.accepted + SPLIT_DELAY, self.splitter_free)
-        else:
-            stands = self.splitter_free
+            stands = max(load.accepted + SPLIT_DELAY, stands)
         while load.cut < load.beats:
             first = load.offset + load.cut
-            length = min(config.max_burst, page - first % page, load.beats - load.cut)
+            length = min(self.max_burst, self.page - first % self.page, load.beats - load.cut)
             leaves = max(stands, self.issued[0] + 1)
             issue = max(leaves + SPLIT_OUT, self.issued[-1] + 1)
             if len(self.received) == self.received.maxlen:
@@ -143,29 +151,58 @@ class LoadPort:
             if load.cut == 0:
                 self.splitter_start = stands
             if load.stream:
-                while self.credits and self.credits[0][1] < self.used + length:
-                    self.credits.popleft()
-                if not self.credits:
+                credited = self._credited(length)
+                if credited is None:
                     self.splitter_free = stands
                     return False
-                issue = max(issue, self.credits[0][0] + TOKEN)
+                issue = max(issue, credited + TOKEN)
                 self.used += length
             self._receive(load, issue + REQUEST, length)
             self.issued.append(issue)
             load.cut += length
-            stands = leaves + 1
-            self.splitter_free = stands
-        self.ended[number] = self.last_beat
+            stands = self.splitter_free = leaves + 1
+        load.ended = self.last_beat
         return True
 
+    def _credited(self, length):
+        """Cycle in which there is room for so many beats more, or None while that is unknown."""
+        while self.credits and self.credits[0][1] < self.used + length:
+            self.credits.popleft()
+        return self.credits[0][0] if self.credits else None
+
     def _receive(self, load, requested, length):
-        interval, per_word = self.memory.interval, self.config.beats_per_word
+        interval, per_word = self.memory.interval, self.per_word
         first = max(requested + self.memory.latency, self.bus_free)
-        beats = first + interval * np.arange(length)
-        self.last_beat = int(beats[-1])
+        self.last_beat = first + interval * (length - 1)
         self.bus_free = self.last_beat + interval
         self.received.append(self.last_beat)
         self.beats += length
-        ends = beats[per_word - 1 - self._partial :: per_word] if length >= per_word - self._partial else beats[:0]
+        if self.bursts is not None:
+            self.bursts.append((load, first, self.last_beat))
+        first += interval * (per_word - 1 - self._partial) + WORD_TOKEN_DELAY
+        words = range(first, self.last_beat + WORD_TOKEN_DELAY + 1, interval * per_word)
+        (self.ring if load.stream else self.fresh).add(words)
         self._partial = (self._partial + length) % per_word
-        (self.ring if load.stream else self.fresh).extend((ends + WORD_TOKEN_DELAY).tolist())
+
+    def state(self, settled, now):
+        """What decides about later words, relative to ``now``."""
+
+        def relative(cycle):
+            return None if cycle is None else max(cycle, settled) - now
+
+        loads, first = [], (self.waiting[0] if self.waiting else len(self.loads)) - PENDING_LOADS
+        for load in self.loads[max(0, min(first, len(self.loads) - QUEUE_DEPTH)) :]:
+            loads.append((relative(load.accepted), relative(load.ended)))
+            if load.ended is None:
+                loads.append((load.offset % self.page, load.beats, load.stream, relative(load.earliest), load.cut))
+        credits = [(relative(cycle), total - self.used) for cycle, total in self.credits if total > self.used]
+        cycles = (self.splitter_free, self.splitter_start, self.bus_free, self.last_beat, *self.issued, *self.received)
+        return (
+            *loads,
+            *credits,
+            *map(relative, cycles),
+            self.credited - self.used,
+            self._partial,
+            self.ring.left(settled, now),
+            self.fresh.left(settled, now),
+        )

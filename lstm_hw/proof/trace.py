@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..machine.config import CELL_PHASES, SERIAL_SLOTS
-from ..machine.isa import MODE_LINEAR, REGISTERS
+from ..machine.isa import MODE_LINEAR
 from ..machine.latency import OUTPUT_QUEUE
 from ..machine.program import Command
-from .load_timing import LoadPort
+from .count import registers_before
 from .timing import Timing
 
 UNITS = ("sequencer", "load port", "input", "MAC", "cell", "output")
@@ -55,27 +55,14 @@ class Trace:
     complete: bool
 
 
-class _Port(LoadPort):
-    """A LoadPort that keeps which beats are whose."""
-
-    def __init__(self, config, memory):
-        super().__init__(config, memory)
-        self.bursts = []  # load, first beat, last beat
-
-    def _receive(self, load, requested, length):
-        super()._receive(load, requested, length)
-        first = self.last_beat - self.memory.interval * (length - 1)
-        self.bursts.append((load, first, self.last_beat))
-
-
 class _Recorder(Timing):
     def __init__(self, config, memory):
         super().__init__(config, memory)
-        self.port = _Port(config, self.memory)
-        self.spans, self.loads, self.starts = [], [], []
+        self.port.bursts, self.cells.starts = [], []
+        self.spans, self.loads = [], []
 
     def execute(self, command):
-        before, self._started = self.clock, []
+        before, started = self.clock, len(self.cells.starts)
         super().execute(command)
         self._add("sequencer", before, self.clock, command)
         op, taken = command.op, self.taken.get(command.op)
@@ -85,31 +72,23 @@ class _Recorder(Timing):
             self._add({"INPUT": "input", "CELL": "cell"}[op], taken[-1] + 1, self.free_at[op], command)
         elif op == "MAC":
             self._add("MAC", taken[-1] + 1, self.free_at[op] + 1, command)
-        if self._started:
-            starts = np.concatenate(self._started)
-            self.starts.append(starts)
-            if command.emit:
-                self._emitted(command, starts)
+        if op == "CELL" and command.emit and len(self.cells.starts) > started:
+            self._emitted(command, self.cells.starts[started:])
 
     def _emitted(self, command, starts):
         if command.mode == MODE_LINEAR:
             first, last = self.latency.gather + 1, self.latency.gather + 4
         else:
             first = last = self.latency.total
-        end = int(starts[-1]) + last + OUTPUT_QUEUE + 1
-        self._add("output", max(int(starts[0]) + first + OUTPUT_QUEUE, self._end_of("output")), end, command)
+        end = starts[-1] + last + OUTPUT_QUEUE + 1
+        self._add("output", max(starts[0] + first + OUTPUT_QUEUE, self._end_of("output")), end, command)
 
     def _end_of(self, unit):
         return next((span.end for span in reversed(self.spans) if span.unit == unit), 0)
 
-    def _grid(self, ready, count, linear):
-        cycles = super()._grid(ready, count, linear)
-        self._started.append(cycles)
-        return cycles
-
     def _add(self, unit, first, end, command):
         if end > first:
-            self.spans.append(Span(unit, int(first), int(end), command))
+            self.spans.append(Span(unit, first, end, command))
 
     def load_spans(self):
         """Spans of the LOADs: from the first beat to the last."""
@@ -143,10 +122,7 @@ def record(plan, steps: int, clear: bool = True, memory=None, limit: int = LIMIT
     ProgramError
         The program does not run to its end.
     """
-    registers = [0] * REGISTERS
-    if "load" in plan.program.entries:
-        for _ in plan.program.run("load", 1, False, registers):
-            pass
+    registers = registers_before(plan, "run")
     recorder, complete = _Recorder(plan.config, memory), False
     for number, command in enumerate(plan.program.run("run", steps, clear, registers)):
         if number == limit:
@@ -158,7 +134,7 @@ def record(plan, steps: int, clear: bool = True, memory=None, limit: int = LIMIT
     return Trace(
         tuple(sorted(recorder.spans + recorder.load_spans(), key=lambda span: (UNITS.index(span.unit), span.first))),
         np.concatenate(beats) if beats else np.zeros(0, dtype=int),
-        np.concatenate(recorder.starts) if recorder.starts else np.zeros(0, dtype=int),
+        np.array(recorder.cells.starts, dtype=int),
         SERIAL_SLOTS / len(CELL_PHASES[plan.config.cells]),
         int(cycles),
         complete,

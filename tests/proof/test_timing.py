@@ -30,7 +30,7 @@ def mac(columns, slots=1, **fields):
 
 
 def columns_of(timing):
-    return timing.first_issue, timing.last_issue
+    return timing.lanes.first_issue, timing.lanes.last_issue
 
 
 def test_an_empty_program():

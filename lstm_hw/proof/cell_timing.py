@@ -1,0 +1,100 @@
+"""Cycles in which hidden units start in the cell unit, and when their h is there."""
+
+from ..errors import ProgramError
+from ..machine.config import CELL_PHASES, GATES, SERIAL_SLOTS
+from ..machine.isa import MODE_LINEAR, MODE_ZERO
+from ..machine.latency import H_TOKEN_DELAY, OUTPUT_QUEUE, START, TAKE, TOKEN, CellLatency
+
+
+class CellTiming:
+    """The cell unit.
+
+    Parameters
+    ----------
+    config : EngineConfig
+    finished, rooms : Tokens
+        Row blocks that may be taken, and the room that is given back.
+    h : Tokens
+        Elements of h that are written.
+
+    Attributes
+    ----------
+    latency : CellLatency
+    last_hidden : int
+        Cycle in which the last hidden unit was written.
+    last_start : int
+        Cycle in which the last unit started.
+    starts : list of int, optional
+        A list here gets the cycles of all starts.
+    """
+
+    def __init__(self, config, finished, rooms, h):
+        self.config, self.latency = config, CellLatency(config)
+        self.finished, self.rooms, self.h = finished, rooms, h
+        self.last_hidden = self.last_start = -1
+        self.starts = None
+
+    def execute(self, command, take):
+        """Account for a CELL that is taken in cycle ``take``.
+
+        Returns
+        -------
+        free, quiet : int
+            First cycles in which the unit takes the next command, and in which nothing of this one is under way.
+        """
+        fields = command.fields
+        contexts = bin(fields["mask"] & (1 << self.config.contexts) - 1).count("1")
+        if not fields["units"] or not contexts:
+            return take + 1, 0
+        linear = fields["mode"] == MODE_LINEAR
+        units = -(-fields["units"] // GATES) if linear else fields["units"]
+        phases = CELL_PHASES[self.config.cells][: 1 if linear else None]
+        earliest = max(take + TAKE, self.last_hidden + TOKEN) if linear else take + TAKE
+        for first in range(0, units, self.config.units_per_block):
+            count = min(self.config.units_per_block, units - first) * contexts
+            if fields["mode"] == MODE_ZERO:
+                self._start(earliest, count, phases, fields["signal"] and contexts)
+            else:
+                ready = max(earliest, self._next_block(command))
+                self._start(ready, count, phases, fields["signal"] and not linear and contexts)
+                self.rooms.add((self.last_start,))
+        if linear:
+            left = fields["units"] - GATES * (units - 1)
+            quiet, written = self.last_start + self.latency.total, self.last_start + self.latency.gather + left
+        else:
+            quiet = written = self.last_hidden = self.last_start + self.latency.total
+        emitted = written + OUTPUT_QUEUE + TOKEN if fields["emit"] else 0
+        return self.last_start + 1, max(quiet + 1, emitted)
+
+    def _next_block(self, command):
+        """Cycle from which on the next finished row block may be taken; it is taken."""
+        number = self.finished.used
+        if number == self.finished.count:
+            raise ProgramError(
+                f"program address {command.at}",
+                f"waits for row block {number + 1}, only {number} are finished",
+                "must follow the MAC that finishes it",
+            )
+        ready = self.finished.at(number)
+        self.finished.use(number + 1)
+        return ready
+
+    def _start(self, ready, count, phases, contexts):
+        """Start ``count`` units, the first at ``ready`` or later; every ``contexts`` of them make an element of h."""
+        cycle, phase = divmod(max(ready, self.last_start + 1) - START, SERIAL_SLOTS)
+        first = cycle * len(phases) + sum(p < phase for p in phases)
+
+        def start(index):
+            """Cycle of a start, of all that there could be."""
+            return START + SERIAL_SLOTS * (index // len(phases)) + phases[index % len(phases)]
+
+        self.last_start = start(first + count - 1)
+        if self.starts is not None:
+            self.starts.extend(start(n) for n in range(first, first + count))
+        if contexts:
+            written = self.latency.total + H_TOKEN_DELAY
+            self.h.add([start(n) + written for n in range(first + contexts - 1, first + count, contexts)])
+
+    def state(self, settled, now):
+        """What decides about later CELLs, relative to ``now``."""
+        return max(self.last_hidden, settled) - now, max(self.last_start, settled) - now

@@ -1,0 +1,40 @@
+"""Counters of a run of a plan, without arithmetic and in a time that does not grow with its steps."""
+
+from ..machine.isa import REGISTERS
+from .period import walk
+from .timing import Counters, Timing
+
+
+def count_cycles(plan, steps: int, clear: bool = True, entry: str = "run", memory=None) -> Counters:
+    """Count the cycles of a run of a plan whose weights have been loaded.
+
+    Parameters
+    ----------
+    plan : Plan
+    steps : int
+    clear : bool
+        The run starts from zero state.
+    entry : str
+    memory : MemoryModel, optional
+
+    Returns
+    -------
+    Counters
+
+    Raises
+    ------
+    ProgramError
+        The program does not run to its end.
+    """
+    timing = Timing(plan.config, memory)
+    walk(timing, plan.program, entry, steps, clear, registers_before(plan, entry))
+    return timing.counters
+
+
+def registers_before(plan, entry):
+    """Registers as a run finds them: whatever loading the weights left there."""
+    registers = [0] * REGISTERS
+    if "load" in plan.program.entries and entry != "load":
+        for _ in plan.program.run("load", 1, False, registers):
+            pass
+    return registers

@@ -1,0 +1,195 @@
+"""Cycles in which the columns of MACs go to the lanes, and what they wait for.
+
+A column goes in the cycle behind the one before, or as soon as all is there that it waits for. No two words arrive in
+one cycle: where only words are late, each column waits at least as long as the one before, and the last one alone
+tells when a MAC ends.
+"""
+
+from ..errors import ProgramError
+from ..machine.isa import SPACE_CONSTANT, SPACE_X
+from ..machine.latency import CREDIT, FINISH_DELAY, FREE_DELAY, HAZARD_COLUMNS, TAKE
+from .tokens import Tokens
+
+STALLS = ("stall_weights", "stall_h", "stall_x", "stall_output")
+"""What columns wait for; a cycle counts for the first of them that is not there."""
+WEIGHTS, H, X, OUTPUT = range(len(STALLS))
+
+
+class MacTiming:
+    """The MAC unit.
+
+    Parameters
+    ----------
+    config : EngineConfig
+    port : LoadPort
+        Words come from here, and room in the ring goes back.
+    h, x : Tokens
+        Elements that have been written.
+
+    Attributes
+    ----------
+    busy : int
+        Columns so far.
+    stalls : list of int
+        Cycles waited, in the order of ``STALLS``.
+    first_issue, last_issue : int or None
+        Cycles of the first and of the last column.
+    finished, rooms : Tokens
+        Row blocks that the cell unit may take, and room for them.
+    x_free : Tokens
+        Vectors of x that may be written.
+    spans : list of (int, int, int), optional
+        A list here gets all spans of cycles in which columns go (0) or wait (1 + index into ``STALLS``): what, the
+        first cycle, and the one behind the last.
+    """
+
+    def __init__(self, config, port, h, x):
+        self.port, self.h, self.x = port, h, x
+        self.beats_per_word = config.beats_per_word
+        self.busy, self.stalls = 0, [0] * len(STALLS)
+        self.first_issue = self.last_issue = None
+        self.finished, self.rooms, self.x_free = Tokens(), Tokens(config.finish_entries), Tokens()
+        self.spans = None
+        self.recent = {}  # accumulator entry -> cycle of its last store, if a column might still have to wait for it
+
+    def execute(self, command, take):
+        """Account for a MAC that is taken in cycle ``take``; returns the cycle of its last column."""
+        fields = command.fields
+        slots, columns, before = fields["slots"], fields["columns"], take + TAKE - 1
+        count = slots * columns
+        if count == 0:
+            return take
+        words, number = self._words(command, count)
+        late = self._late(command, before + 1)
+        singles = count if self.spans is not None else max(late) + 1 if late else 0
+        single = self._single(before, words, number, late, singles)
+        done, start = len(single), single[-1] if single else before
+
+        def issue(column):
+            """Cycle of a column; of those behind ``single`` only words may be late."""
+            if column < done:
+                return single[column]
+            cycle = start + column - done + 1
+            return max(cycle, words.at(number + column)) if words else cycle
+
+        last = issue(count - 1)
+        self.stalls[WEIGHTS] += last - start - (count - done)
+        self.busy += count
+        self.first_issue, self.last_issue = self.first_issue or issue(0), last
+        self._stores(fields, issue, last)
+        if fields["finish"]:
+            self.finished.add([issue(column) + FINISH_DELAY for column in range(columns - 1, count, columns)])
+            self.rooms.use(self.rooms.used + slots)
+        if fields["free"]:
+            self.x_free.add((last,))
+        if words and (fields["release"] or words is self.port.fresh):
+            words.use(number + count)
+        if fields["stream"] and fields["release"]:
+            self.port.credit(last + CREDIT, (fields["weight"] + count) * self.beats_per_word)
+        return last
+
+    def _words(self, command, count):
+        """The words that a MAC waits for: their tokens and the number of the first, or (None, 0)."""
+        fields = command.fields
+        if fields["stream"]:
+            words, number = self.port.ring, self.port.ring.used + fields["weight"]
+        elif fields["fresh"]:
+            words, number = self.port.fresh, self.port.fresh.used
+        else:
+            return None, 0
+        if number + count > words.count:
+            raise ProgramError(
+                f"program address {command.at}",
+                f"waits for word {number + count}, only {words.count} arrive",
+                "must not wait for words that are never loaded or do not fit the ring",
+            )
+        return words, number
+
+    def _late(self, command, first):
+        """Columns that have to wait for something else than words: column -> [(what for, until when)] in their order.
+
+        Column ``n`` is not sooner than cycle ``first + n``, so that nothing that is there by then counts.
+        """
+        fields, late = command.fields, {}
+        if fields["load"] and self.recent:
+            self._late_sums(fields, first, late)
+        if fields["wait"] and fields["space"] != SPACE_CONSTANT:
+            self._late_tokens(fields, first, late)
+        if fields["finish"]:
+            self._late_rooms(command, first, late)
+        return late
+
+    def _late_sums(self, fields, first, late):
+        for entry, stored in self.recent.items():
+            slot = entry - fields["source"]
+            if 0 <= slot < (1 if fields["hold"] else fields["slots"]):
+                column, ready = slot * fields["columns"], stored + HAZARD_COLUMNS
+                if ready > first + column:
+                    late.setdefault(column, []).append((H, ready))
+
+    def _late_tokens(self, fields, first, late):
+        kind, tokens = (X, self.x) if fields["space"] == SPACE_X else (H, self.h)
+        start = tokens.used + fields["offset"]
+        end = start + fields["columns"]
+        if end > tokens.count:
+            found = f"waits for token {end}, only {tokens.count} come"
+            raise ProgramError("program", found, "must not wait forever")
+        if tokens.at(end - 1) > first:
+            for column, ready in enumerate(tokens.between(start, end)):
+                if ready > first + column:
+                    late.setdefault(column, []).append((kind, ready))
+        if fields["take"]:
+            tokens.use(end)
+
+    def _late_rooms(self, command, first, late):
+        """Of a row block the first column waits for room, which the cell unit gives."""
+        slots, columns, rooms = command.fields["slots"], command.fields["columns"], self.rooms
+        if rooms.used + slots > rooms.count:
+            raise ProgramError(
+                f"program address {command.at}",
+                f"finishes row block {rooms.used + slots}, only {rooms.count} find room",
+                "must not wait for a CELL that comes later",
+            )
+        if rooms.at(rooms.used + slots - 1) + FREE_DELAY > first:
+            for slot, freed in enumerate(rooms.between(rooms.used, rooms.used + slots)):
+                if freed + FREE_DELAY > first + slot * columns:
+                    late.setdefault(slot * columns, []).append((OUTPUT, freed + FREE_DELAY))
+
+    def _single(self, before, words, number, late, count):
+        """Cycles of the first columns, one by one."""
+        issued = []
+        for column in range(count):
+            cycle = before + 1
+            waits = late.get(column, ())
+            for kind, ready in ((WEIGHTS, words.at(number + column)), *waits) if words else waits:
+                if ready > cycle:
+                    self.stalls[kind] += ready - cycle
+                    self._span(1 + kind, cycle, ready)
+                    cycle = ready
+            self._span(0, cycle, cycle + 1)
+            issued.append(cycle)
+            before = cycle
+        return issued
+
+    def _span(self, what, first, end):
+        if self.spans is not None:
+            self.spans.append((what, first, end))
+
+    def _stores(self, fields, issue, last):
+        """Remember the stores that the next column might have to wait for."""
+        soonest = last + 2 - HAZARD_COLUMNS
+        if self.recent:
+            self.recent = {entry: cycle for entry, cycle in self.recent.items() if cycle >= soonest}
+        if fields["store"]:
+            columns = fields["columns"]
+            for slot in reversed(range(fields["slots"])):
+                cycle = issue((slot + 1) * columns - 1)
+                if cycle < soonest:
+                    break
+                self.recent[fields["target"] + slot] = cycle
+
+    def state(self, settled, now):
+        """What decides about later MACs and CELLs, relative to ``now``."""
+        recent = sorted((entry, cycle - now) for entry, cycle in self.recent.items() if cycle > settled)
+        tokens = (self.finished, self.rooms, self.x_free)
+        return *recent, *(t.left(settled, now) for t in tokens)

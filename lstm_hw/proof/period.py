@@ -1,0 +1,106 @@
+"""A run in a time that does not grow with its steps: what repeats is walked once.
+
+When a loop goes round, the state of the model, relative to now, is compared with that of earlier rounds of the same
+loop. If it was the same, and the registers change in such a way that the same commands follow, all that happened since
+then happens again and again, and is only counted.
+"""
+
+from dataclasses import dataclass
+
+from ..machine.isa import REGISTERS
+from .affine import periods, signed
+
+APART = 32
+"""Commands between two looks at a loop, so that short loops are not looked at all the time."""
+KEPT = 16
+"""Rounds with the same state that are remembered."""
+
+
+def walk(model, program, entry, steps, clear, registers=None):
+    """Execute a run on a model.
+
+    Parameters
+    ----------
+    model : Timing or Work
+        ``execute(command)`` for every command; ``state()``, what decides about the future, hashable; ``progress()``, a
+        list of numbers that only grow; ``skip(times, since)``, that they have grown so many times as much again as
+        since they were ``since``; ``timed(instruction)`` as for :func:`lstm_hw.proof.affine.periods`.
+    program : Program
+    entry, steps, clear, registers
+        As for :meth:`~lstm_hw.machine.program.Program.run`.
+
+    Returns
+    -------
+    int
+        Commands that were executed.
+    """
+    registers = [0] * REGISTERS if registers is None else registers
+    rounds = _Rounds(model, program, registers)
+    for command in program.run(entry, steps, clear, registers, rounds.repeats):
+        rounds.walked += 1
+        model.execute(command)
+    return rounds.walked
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """Where a loop stood: times left, registers, and the progress of the model."""
+
+    times: int
+    registers: tuple
+    progress: list
+
+
+class _Loop:
+    """Rounds of one execution of a loop."""
+
+    def __init__(self, loop, next_look):
+        self.loop, self.next_look = loop, next_look
+        self.marks = {}  # state -> marks, oldest first
+        self.failures = 0
+
+
+class _Rounds:
+    def __init__(self, model, program, registers):
+        self.model, self.program, self.registers = model, program, registers
+        self.walked = 0
+        self.loops = {}  # address of END -> _Loop
+
+    def repeats(self, end, loops, scalars):
+        """A loop goes round again."""
+        loop = loops[-1]
+        known = self.loops.get(end)
+        if known is None or known.loop is not loop:
+            known = self.loops[end] = _Loop(loop, self.walked + (APART if len(loops) > 1 else 0))
+        if loop[1] > 1 and self.walked >= known.next_look:
+            self._look(known, end, scalars)
+
+    def _look(self, known, end, scalars):
+        marks = known.marks.setdefault((scalars, self.model.state()), [])
+        if marks:
+            known.failures += not self._jump(known.loop, end, marks)
+        marks.append(_Mark(known.loop[1], tuple(self.registers), self.model.progress()))
+        del marks[:-KEPT]
+        known.next_look = (
+            self.walked + APART * (1 << min(known.failures, 10)) if known.failures else self.walked + APART
+        )
+
+    def _jump(self, loop, end, marks):
+        """Skip the periods that do the same as what was done since a mark; False if there are none."""
+        now = self.registers
+
+        def changing(mark):
+            return sum(a != b for a, b in zip(mark.registers, now, strict=True)), mark.times
+
+        mark = min(marks, key=changing)
+        steps = [signed(b - a) for a, b in zip(mark.registers, now, strict=True)]
+        rounds = mark.times - loop[1]
+        same = periods(self.program, loop[0], end, rounds, mark.registers, steps, self.model.timed)
+        times = min(same, (loop[1] - 1) // rounds)
+        if times <= 0:
+            return False
+        self.model.skip(times, mark.progress)
+        loop[1] -= times * rounds
+        for register, step in enumerate(steps):
+            now[register] += times * step
+        return True
