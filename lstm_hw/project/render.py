@@ -279,7 +279,7 @@ def _resources(figures):
                 [(part["name"], *(f"{part[key]:g}" for key, _, _ in _RESOURCES)) for part in components],
             )
         )
-        text.append("Components are instances in the emitted Verilog; logic without a name counts with what it feeds.")
+        text.append("Components are synthesised one by one, and so take more together than the design as a whole.")
     return Section("Part and resources", tuple(text), tuple(tables))
 
 

