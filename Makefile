@@ -7,7 +7,7 @@ BIN := .venv/bin
 PINS := pyproject.toml requirements.lock scripts/setup.sh
 
 .DEFAULT_GOAL := all
-.PHONY: all test verilog sim waves report bench bench-digits bench-sbe bench-reuse lint fmax board-plans clean help
+.PHONY: all test verilog sim waves report bench bench-digits bench-sbe bench-reuse bench-resources lint fmax board-plans clean help
 
 all: .venv/.setup-run ## Run the whole flow on CONFIG: load, quantise, plan, emit, simulate, report (the default)
 	$(BIN)/lstm-hw run $(CONFIG)
@@ -39,6 +39,9 @@ bench-sbe: .venv/.setup-run ## Run the published LRCN workload of SBE in Verilog
 
 bench-reuse: .venv/.setup-run ## Count traffic, cycles and energy of every weight reuse schedule beside the published ones
 	$(BIN)/python -P -m bench.reuse
+
+bench-resources: .venv/.setup-run ## Print the resource estimate beside Yosys's counts for engines of many shapes
+	$(BIN)/python -P -m bench.resources
 
 lint: .venv/.setup-test ## Check the Python with ruff and the Verilog of CONFIG with Verilator -Wall
 	$(BIN)/ruff check

@@ -1,0 +1,263 @@
+"""What an engine takes of an FPGA, estimated from its configuration in microseconds, as Yosys would count it.
+
+Multiplier blocks follow from the structure. Memories follow the rule by which Yosys maps them: of all ways to build one
+from LUT memory or block RAM, the cheapest, with the costs of its technology files. LUTs and flip-flops are sums of
+what each part of the structure was found to take, fitted to synthesised engines of many shapes (``bench/resources.py``
+prints the estimate beside Yosys's counts).
+"""
+
+from dataclasses import dataclass
+
+from ..machine.activation import PolynomialActivation, column_bits, make_activation
+from ..machine.config import GATES, SERIAL_SLOTS, VALUE_BITS, EngineConfig
+from ..machine.isa import (
+    BEATS_BITS,
+    LOOP_DEPTH,
+    OPCODE_BITS,
+    OPS,
+    PROGRAM_BITS,
+    REGISTER_BITS,
+    REGISTERS,
+)
+from ..machine.latency import PENDING_LOADS, QUEUE_DEPTH, CellLatency, in_flight
+from ..machine.parts import Usage
+
+REGISTER_READS = 5
+"""Registers that one instruction names at most: read ports of the register memory."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """One kind of memory of an engine.
+
+    Parameters
+    ----------
+    width, depth : int
+        Bits of a word, words.
+    count : int
+        Such memories.
+    clocked : bool
+        The read port has a register, so block RAM can hold it.
+    readers : int
+        Read ports.
+    chunk : int
+        Bits that can be written by themselves; the whole word if 0.
+    rom : bool
+        Nothing writes it.
+    item, unread : int
+        Each ``item`` bits of a word have as many low bits that nobody reads.
+    """
+
+    width: int
+    depth: int
+    count: int = 1
+    clocked: bool = False
+    readers: int = 1
+    chunk: int = 0
+    rom: bool = False
+    item: int = 0
+    unread: int = 0
+
+    def blocks_across(self, width: int) -> int:
+        """Blocks of so many bits side by side that hold a bit that somebody reads."""
+        if self.unread <= 0:
+            return -(-self.width // width)
+        return len({bit // width for bit in range(self.width) if bit % self.item >= self.unread})
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block RAM or LUT memory of a technology.
+
+    Parameters
+    ----------
+    width, depth : int
+        Bits of a word and words of one.
+    cost : int
+        Yosys's cost of one.
+    lutram : int
+        LUTs of one, in the units of :class:`~lstm_hw.machine.parts.Usage`.
+    bram36 : float
+    """
+
+    width: int
+    depth: int
+    cost: int
+    lutram: int = 0
+    bram36: float = 0
+
+
+def _bits(values: int) -> int:
+    """Bits that tell so many values apart; 0 for one."""
+    return (values - 1).bit_length()
+
+
+_LUT_BLOCKS = {"xc7": (Block(6, 32, 8, 4), Block(3, 64, 8, 4)), "ecp5": (Block(4, 16, 4, 6),)}
+_RAM_BLOCKS = {
+    "xc7": tuple(Block(width, 16384 // max(1, width - width // 9), 129, 0, 0.5) for width in (1, 2, 4, 9, 18, 36))
+    + tuple(Block(width, 32768 // max(1, width - width // 9), 257, 0, 1) for width in (1, 2, 4, 9, 18, 36, 72)),
+    "ecp5": tuple(Block(width, 16384 // max(1, width - width // 9), 128, 0, 0.5) for width in (1, 2, 4, 9, 18, 36)),
+}
+"""Yosys 0.6x, share/xilinx/lutrams_xc5v.txt, brams_xc4v.txt; share/lattice/lutrams_trellis.txt, brams_16kd.txt."""
+LOGIC_COST = {False: 1.0, True: 1 / 16}
+"""Yosys's cost of a bit in logic, of a memory and of a table."""
+
+
+def mapped(memory: Memory, family: str) -> tuple[int, float]:
+    """LUTs as memory and block RAMs of 36 kbit that one memory takes, by Yosys's rule: what costs least.
+
+    Returns
+    -------
+    lutram : int
+    bram36 : float
+    """
+    choices = [(LOGIC_COST[memory.rom] * memory.width * memory.depth, 0, 0.0)]
+    blocks = () if memory.rom else _LUT_BLOCKS[family]
+    for block in (*blocks, *(_RAM_BLOCKS[family] if memory.clocked else ())):
+        chunk = memory.chunk or memory.width
+        if chunk < block.width and block.bram36:
+            # A block's own write enables are for bytes of 9 bits.
+            per_block = block.width // (-(-chunk // 9) * 9) if chunk % 8 == 0 and block.width % 9 == 0 else 0
+            across = -(-(memory.width // chunk) // per_block) if per_block else memory.width // chunk
+        else:
+            across = (
+                memory.width // chunk * -(-chunk // block.width) if memory.chunk else memory.blocks_across(block.width)
+            )
+        number = across * -(-memory.depth // block.depth) * memory.readers
+        choices.append((block.cost * number, block.lutram * number, block.bram36 * number))
+    _, lutram, bram36 = min(choices)
+    return lutram, bram36
+
+
+def memories(config: EngineConfig) -> list[Memory]:
+    """Every memory of an engine; bits that this configuration never uses are not counted."""
+    count = config.group_rows // config.lanes_per_dsp
+    columns = config.groups * config.contexts
+    stored = min(config.accumulators, 1 << _bits(config.accumulators - 1))
+    flying = -(-CellLatency(config).total * config.cells // SERIAL_SLOTS) + 2
+    reads = {"width": config.sum_word_bits * count, "item": config.sum_word_bits}
+    # Rounding half up reads one bit below the result's; the two sums of a pair are told apart by all bits.
+    unread = 0 if config.lanes_per_dsp == 2 else max(0, min(config.shifts) - 1)
+    width = config.group_rows * config.weight_bits
+    table = make_activation(config.activation, config.preact, config.activated)
+    word, state, h = (_bits(n) for n in (config.weight_words, config.states, config.h_elements))
+    context, x = _bits(config.contexts), _bits(config.x_elements)
+    limits = {
+        "INPUT": {"target": x, "bank": context},
+        "LOAD": {"base": word},
+        "MAC": {
+            "weight": word,
+            "operand": max(h, x),
+            "source": _bits(config.accumulators),
+            "target": _bits(config.accumulators),
+            "mask": config.contexts,
+            "rotate": context,
+        },
+        "CELL": {
+            "state": state,
+            "state_stride": state,
+            "target": h,
+            "mask": config.contexts,
+            "scale": _bits(len(config.shifts)),
+        },
+    }
+    commands = [
+        sum(min(bits, limits[name].get(field, bits)) for field, bits in op.fields.items() if not field.endswith("_reg"))
+        for name, op in OPS.items()
+        if op.unit
+    ]
+    burst = 16
+    tag = 11 + limits["CELL"]["scale"] + _bits(config.cells) + context
+    return [
+        Memory(width, config.weight_words, config.groups, True, chunk=min(width, config.axi_data_bits)),
+        Memory(depth=stored, count=columns, clocked=True, **reads),
+        Memory(depth=config.finish_entries, count=columns, unread=unread, **reads),
+        Memory(config.operand_bits, config.h_elements, config.contexts, True),
+        Memory(
+            config.operand_bits * config.x_per_beat,
+            config.x_elements // config.x_per_beat,
+            config.contexts,
+            True,
+            chunk=config.operand_bits,
+        ),
+        Memory(VALUE_BITS, config.states, 1, True),
+        Memory(sum(column_bits(c) for c in table.coefficients), table.segments, config.cells, True, rom=True),
+        Memory(max(sum(op.fields.values()) for op in OPS.values()) + OPCODE_BITS, config.program_length, 1, True),
+        Memory(REGISTER_BITS, REGISTERS, readers=REGISTER_READS),
+        Memory(REGISTER_BITS + PROGRAM_BITS, LOOP_DEPTH),
+        *(Memory(bits, QUEUE_DEPTH) for bits in commands),
+        Memory(1 + word + BEATS_BITS, PENDING_LOADS, config.axi_ports),
+        Memory(config.axi_address_bits + burst, in_flight(config.outstanding) - 1, config.axi_ports),
+        # Of a unit's tag, each queue holds what is asked for behind it: cell and mode; c read, c written; h.
+        *(Memory(bits, 1 << _bits(flying)) for bits in (tag, state + 2, state + 2, h + tag)),
+        Memory(VALUE_BITS + 1, 1 << _bits(flying + 2 * GATES), 1, True),
+    ]
+
+
+def dsp_blocks(config: EngineConfig) -> int:
+    """Multiplier blocks: one a lane or pair of lanes, and in each cell one for products and one a degree of its
+    polynomial."""
+    table: PolynomialActivation = make_activation(config.activation, config.preact, config.activated)
+    odd = config.beats_per_word & (config.beats_per_word - 1)  # words of the ring to beats: a product by a constant
+    return config.lanes // config.lanes_per_dsp + config.cells * (1 + table.degree) + bool(odd)
+
+
+def features(config: EngineConfig) -> dict[str, dict[str, float]]:
+    """What LUTs used as logic and flip-flops grow with, by name; each has a coefficient a family."""
+    slices = config.lanes // config.lanes_per_dsp
+    pairs = slices if config.lanes_per_dsp == 2 else 0
+    sums = slices * config.sum_word_bits
+    # LUT memories that stand one behind the other are joined by multiplexers.
+    joined = sum(max(0, -(-entries // 64) - 1) for entries in (config.accumulators, config.finish_entries))
+    return {
+        "lut": {
+            "engine": 1,
+            "sum bits": sums,
+            "pairs": pairs,
+            "columns of groups": config.groups * config.contexts,
+            "cells": config.cells,
+            "x bits": config.contexts * config.operand_bits * config.x_per_beat,
+            "joined sum bits": sums * joined,
+        },
+        "ff": {
+            "engine": 1,
+            "sum bits": slices * config.accumulator_bits,
+            "pairs": pairs,
+            "cells": config.cells,
+            "port bits": config.axi_data_bits * config.axi_ports,
+        },
+    }
+
+
+COEFFICIENTS = {
+    "xc7": {"lut": (2630, 0.19, 20, 152, 291, 0.79, 0.2), "ff": (3664, 1.22, 20, 494, 1.2)},
+    "ecp5": {"lut": (3900, 0.4, 40, 200, 600, 1.0, 0.4), "ff": (3664, 1.22, 20, 494, 1.2)},
+}
+"""Of the :func:`features`, in their order; ``python -m bench.resources --fit`` finds them."""
+
+
+def estimate(config: EngineConfig, family: str = "xc7") -> Usage:
+    """What an engine takes.
+
+    Parameters
+    ----------
+    config : EngineConfig
+    family : {"xc7", "ecp5"}
+
+    Returns
+    -------
+    Usage
+        Multiplier blocks and block RAMs as Yosys counts them; LUTs and flip-flops within some per cent
+        (docs/benchmarks.md).
+    """
+    placed = [(memory.count, mapped(memory, family)) for memory in memories(config)]
+    logic = {
+        kind: round(sum(a * b for a, b in zip(COEFFICIENTS[family][kind], values.values(), strict=True)))
+        for kind, values in features(config).items()
+    }
+    return Usage(
+        lutram=sum(count * lutram for count, (lutram, _) in placed),
+        bram36=sum(count * bram36 for count, (_, bram36) in placed),
+        dsp=dsp_blocks(config),
+        **logic,
+    )

@@ -1,0 +1,64 @@
+"""The resource estimate: Yosys's rule for memories, the structure of an engine, and one engine synthesised."""
+
+from dataclasses import replace
+
+import pytest
+
+from bench.resources import counted
+from lstm_hw.machine.config import EngineConfig
+from lstm_hw.plan.resources import COEFFICIENTS, Memory, dsp_blocks, estimate, features, mapped
+
+SMALL = EngineConfig(rows=4, axi_data_bits=64, weight_words=64, h_elements=32, x_elements=16, accumulators=5, states=8)
+
+
+@pytest.mark.parametrize(
+    ("width", "depth", "lutram", "bram36"),
+    [  # as Yosys 0.6x maps them for a 7 series part
+        (16, 32, 12, 0),
+        (16, 64, 24, 0),
+        (16, 96, 36, 0),
+        (16, 128, 48, 0),
+        (16, 200, 0, 0.5),
+        (16, 1024, 0, 0.5),
+        (16, 1025, 0, 1),
+        (16, 3000, 0, 1.5),
+        (16, 4096, 0, 2),
+        (16, 8192, 0, 4),
+        (32, 64, 44, 0),
+        (32, 96, 0, 0.5),
+        (32, 400, 0, 0.5),
+    ],
+)
+def test_memories_take_what_costs_least(width, depth, lutram, bram36):
+    assert mapped(Memory(width, depth, clocked=True), "xc7") == (lutram, bram36)
+
+
+def test_memories_that_answer_at_once_are_lut_memory():
+    assert mapped(Memory(16, 4096), "xc7")[1] == 0 and mapped(Memory(16, 4096), "ecp5") == (6 * 4 * 256, 0)
+
+
+def test_bits_that_nobody_reads_take_nothing():
+    """48-bit sums of which rounding reads 34 bits: two of eight LUT memories of each are left out."""
+    sums = Memory(768, 16, item=48, unread=14)
+    assert mapped(sums, "xc7") == (96 * 4, 0) and mapped(replace(sums, unread=0), "xc7") == (128 * 4, 0)
+
+
+def test_multipliers_follow_from_the_structure():
+    assert dsp_blocks(EngineConfig(rows=32)) == 32 + 3
+    assert dsp_blocks(EngineConfig(rows=32, cells=5, activation="pwl")) == 32 + 5 * 2
+    assert dsp_blocks(EngineConfig(rows=48, axi_data_bits=64)) == 48 + 3 + 1, "12 beats a word are a product"
+
+
+@pytest.mark.parametrize("family", COEFFICIENTS)
+def test_every_feature_has_a_coefficient(family):
+    for kind, values in features(SMALL).items():
+        assert len(values) == len(COEFFICIENTS[family][kind])
+
+
+@pytest.mark.slow
+def test_estimate_beside_yosys(tmp_path):
+    """An engine that was not among those that the coefficients were found from."""
+    measured, ours = counted(SMALL, "xc7", tmp_path), estimate(SMALL)
+    assert (ours.dsp, ours.bram36) == (measured.dsp, measured.bram36)
+    assert abs(ours.lutram / measured.lutram - 1) < 0.1
+    assert abs(ours.lut / measured.lut - 1) < 0.1 and abs(ours.ff / measured.ff - 1) < 0.1
