@@ -20,7 +20,7 @@ from lstm_hw.plan.row_window import RowWindowPlanner
 from lstm_hw.plan.sacc import SaccPlanner
 from lstm_hw.plan.sbe import BatchPlanner
 from lstm_hw.plan.sbe_model import exact
-from lstm_hw.plan.sizing import engine_formats, network_of, streaming_engine
+from lstm_hw.plan.sizing import ample_engine, engine_formats, network_of
 from lstm_hw.plan.stack import stack
 from lstm_hw.proof.checker import check
 from lstm_hw.proof.load_timing import MemoryModel
@@ -124,7 +124,7 @@ def network_for(inputs, hidden):
     return Network((LayerShape("lstm", inputs, hidden, 15),))
 
 
-def engine(network, schedule, ring=512, port_bits=PORT_BITS, batch=BATCH, lanes=LANES, **formats):
+def engine(network, schedule, ring=512, port_bits=PORT_BITS, lanes=LANES, **formats):
     """An engine that has what the schedule needs, with ``ring`` words beside the resident ones."""
     layer, rows = network.layers[0], lanes // schedule.contexts
     blocks = layer.blocks(rows)
@@ -133,12 +133,12 @@ def engine(network, schedule, ring=512, port_bits=PORT_BITS, batch=BATCH, lanes=
     if schedule.window is not None:
         stored += round(schedule.window * blocks) + 1  # the row block in front of the window
     words = bias + stored * blocks * rows // 4 + ring
-    return streaming_engine(
+    return ample_engine(
         network,
-        rows,
-        schedule.contexts,
-        words,
-        batch=batch,
+        True,
+        rows=rows,
+        contexts=schedule.contexts,
+        weight_words=words,
         cells=2,
         axi_data_bits=port_bits,
         **{"activation": "pwl"} | formats,
@@ -307,8 +307,15 @@ def stack_in_verilog(name, model, x, schedule, folder):
     """
     network, steps = network_of(model), x.shape[1]
     blocks = sum(layer.blocks(ROWS) * sum(columns for _, columns in layer.bias_columns) for layer in network.layers)
-    config = streaming_engine(
-        network, ROWS, 2, blocks + 512, batch=1, cells=2, axi_data_bits=PORT_BITS, **engine_formats(model)
+    config = ample_engine(
+        network,
+        True,
+        rows=ROWS,
+        contexts=2,
+        weight_words=blocks + 512,
+        cells=2,
+        axi_data_bits=PORT_BITS,
+        **engine_formats(model),
     )
     joined = stack(network, config, lambda layer, part: schedule.make(layer, part, steps))
     counters = play(f"{schedule.name}, {name}", model, joined, x, MEMORY, folder, steps_checked=2)

@@ -40,7 +40,16 @@ def project_of(config):
     from .project.api import convert
     from .project.settings import ProjectConfig
 
-    return convert(ProjectConfig.load(config), progress=progress, note=lambda text: click.echo(f"note: {text}"))
+    return convert(ProjectConfig.load(config), progress=progress, note=note)
+
+
+def note(text):
+    click.echo(f"note: {text}")
+
+
+def say(lines):
+    for line in lines:
+        click.echo(line)
 
 
 def wrote(*paths):
@@ -72,24 +81,12 @@ def main():
 @verb(["quantize examples/digits/digits.toml"])
 def quantize(config):
     """Choose number formats and round the weights."""
+    from .project import text
+
     project = project_of(config)
-    qmodel = project.quantize()
+    project.quantize()
     folder = project.write_settings()
-    click.echo(f"input: {qmodel.input_format}")
-    for number, layer in enumerate(qmodel.layers):
-        click.echo(
-            f"layer {number}: LSTM {layer.input_size} -> {layer.hidden_size}, W_x {layer.w_x_format}, "
-            f"W_h {layer.w_h_format}, preact and c {layer.preact}, h {layer.hidden}"
-        )
-    if qmodel.head is not None:
-        head = qmodel.head
-        click.echo(f"head: {head.input_size} -> {head.output_size}, W {head.w_format}, outputs {head.output}")
-    accuracy = project.accuracy() if project.data.x is not None else None
-    if accuracy:
-        click.echo(
-            f"accuracy of {accuracy['sequences']} sequences: float {accuracy['float']:.2%}, "
-            f"integer {accuracy['integer']:.2%}"
-        )
+    say(text.quantized(project))
     wrote(folder / "quantized.safetensors", folder / "resolved.toml")
     then("quantize", config)
 
@@ -97,25 +94,12 @@ def quantize(config):
 @verb(["estimate examples/digits/digits.toml", "estimate examples/digits/digits.toml --steps 100"])
 @click.option("--steps", type=click.IntRange(1), help="Time steps of a sequence; those of the test inputs without it.")
 def estimate(config, steps):
-    """Plan, check the plan and count cycles, without simulating anything."""
-    from .proof.cycles import STALLS
+    """Choose the schedule, plan, check the plan and count cycles, without simulating anything."""
+    from .project import text
 
     project = project_of(config)
     cycles = project.write_estimate(steps)
-    engine = project.engine
-    click.echo(
-        f"engine: {engine.rows} rows x {engine.contexts} contexts = {engine.lanes} lanes, "
-        f"{engine.weight_bits}-bit weights, {engine.weight_words} weight words"
-    )
-    click.echo(
-        f"run of {cycles.steps} steps: {cycles.run['cycles']} cycles, {cycles.per_step:.1f} a step, "
-        f"{cycles.per_further_step:.1f} a further step"
-    )
-    click.echo(
-        f"lanes: {cycles.run['busy']} cycles busy, {', '.join(f'{cycles.run[n]} {n}' for n in STALLS)}, "
-        f"{cycles.run['empty']} empty; utilisation {cycles.utilisation:.1%}"
-    )
-    click.echo(f"load: {cycles.load['cycles']} cycles, {cycles.load['read_beats']} beats of {engine.beat_bytes} bytes")
+    say(text.estimated(project, cycles))
     wrote(project.folder / "estimate.json")
     then("estimate", config)
 
@@ -148,18 +132,13 @@ def simulate(config, simulator, images, waves, stress):
     """Compare every bit and cycle of the Verilog with the references."""
     from dataclasses import replace
 
+    from .project import text
+
     project = project_of(config)
     if stress is not None:
         stress = replace(project.config.simulate.stress, x_idle=stress, y_stall=stress, memory_stall=stress)
     measured = project.simulate(images, simulator, waves, stress)
-    counted = (
-        "counters of every run as estimated"
-        if measured.cycles_equal
-        else "counters not compared, since streams or memory were held back"
-    )
-    click.echo(f"{measured.simulator}: {len(measured.outputs)} sequences, every output bit as in the integer reference")
-    click.echo(counted)
-    click.echo(f"{measured.cycles_simulated} cycles in {measured.seconds:.1f} s")
+    say(text.simulated(measured))
     wrote(project.folder / "simulation" / "results.json", *([measured.waves] if measured.waves else []))
     then("simulate", config)
 
@@ -188,18 +167,13 @@ def show(project, made):
 @verb(["lint examples/digits/digits.toml"])
 def lint(config):
     """Check the Verilog with Verilator, all warnings on."""
-    from .machine.ports import TOPLEVEL
-    from .verilog import tools
-
     project = project_of(config)
-    verilog = project.verilog
-    with progress("lint"):
-        found = tools.lint([verilog], TOPLEVEL)
+    found = project.lint()
     for warning in found:
         click.echo(warning)
     if found:
-        raise VerificationError(verilog, f"{len(found)} warnings", "must have none")
-    click.echo(f"{verilog}: no warnings")
+        raise VerificationError(project.verilog, f"{len(found)} warnings", "must have none")
+    click.echo(f"{project.verilog}: no warnings")
 
 
 @verb(["run examples/digits/digits.toml", "run examples/digits/digits.toml --simulator icarus --images 2"])
@@ -223,59 +197,87 @@ def run(config, simulator, images):
 @main.command(
     epilog="""\b
 Examples:
-  lstm-hw plan --inputs 256 --hidden 256 --contexts 2 --buffer 1024
-  lstm-hw plan --inputs 1024 --hidden 1024 --sequences 8 --contexts 4 --port-bits 512
-  lstm-hw plan --inputs 256 --hidden 256 --contexts 2 --schedule sacc --output build/plan"""
+  lstm-hw plan examples/digits/digits.toml
+  lstm-hw plan --inputs 256 --hidden 256 --lanes 128 --buffer 1024
+  lstm-hw plan --inputs 39 --hidden 512 --hidden 256 --outputs 40 --every-step --bandwidth 4.2e9
+  lstm-hw plan --inputs 1024 --hidden 1024 --sequences 8 --schedule rowblock --port-bits 512
+  lstm-hw plan --inputs 256 --hidden 256 --schedule sacc --output build/sketch"""
 )
-@click.option("--inputs", type=click.IntRange(1), required=True, help="Lx of the layer.")
-@click.option("--hidden", type=click.IntRange(1), required=True, help="Lh of the layer.")
-@click.option("--steps", type=click.IntRange(1), default=32, show_default=True, help="Time steps of a sequence.")
-@click.option("--sequences", type=click.IntRange(1), default=1, show_default=True, help="Independent sequences.")
+@click.argument("config", type=click.Path(), metavar="[CONFIG.toml]", required=False)
+@click.option("--inputs", type=click.IntRange(1), help="Lx of the first layer, instead of a project file.")
+@click.option("--hidden", type=click.IntRange(1), multiple=True, help="Lh of a layer; once for each layer.")
+@click.option("--outputs", type=click.IntRange(1), help="Outputs of a linear head.")
+@click.option("--every-step", is_flag=True, help="The head reads h of every step, not of the last one.")
+@click.option("--steps", type=click.IntRange(1), help="Time steps of a sequence; 32, or those of the test inputs.")
+@click.option("--schedule", help="auto, or the name of a schedule.")
+@click.option("--sequences", type=click.IntRange(1), help="Independent sequences of a run.")
 @click.option("--batch", type=click.IntRange(1), help="Time steps that share a fetch of W_x; chosen without it.")
-@click.option("--rows", type=int, default=64, show_default=True, help="R, rows of the lane array.")
-@click.option("--contexts", type=int, default=2, show_default=True, help="K, contexts side by side.")
-@click.option("--buffer", "words", type=int, default=1024, show_default=True, help="Weight buffer, words of R weights.")
-@click.option("--port-bits", type=int, default=128, show_default=True, help="Width of the weight port.")
-@click.option("--interval", type=click.IntRange(1), default=1, show_default=True, help="Cycles a beat of the memory.")
-@click.option("--latency", type=click.IntRange(1), default=40, show_default=True, help="Cycles to the first beat.")
-@click.option("--schedule", default="auto", show_default=True, help="auto, or the beginning of a schedule's name.")
-@click.option("--output", type=click.Path(), help="Folder for the program's listing and its encoding.")
-def plan(
-    inputs, hidden, steps, sequences, batch, rows, contexts, words, port_bits, interval, latency, schedule, output
-):
-    """Compare the schedules for a layer whose weights are in memory, and take the best.
+@click.option("--lanes", type=click.IntRange(4), help="Multiply-accumulate lanes at most.")
+@click.option("--part", help="FPGA that the engine has to fit.")
+@click.option("--board", help="Board that the engine has to fit.")
+@click.option("--clock", type=click.FloatRange(0, min_open=True), help="Clock in MHz.")
+@click.option("--rows", type=int, help="R, rows of the lane array.")
+@click.option("--contexts", type=int, help="K, contexts side by side.")
+@click.option("--buffer", type=int, help="Weight buffer, words of R weights.")
+@click.option("--port-bits", type=int, help="Width of the weight port.")
+@click.option("--interval", type=click.IntRange(1), help="Cycles a beat of the memory.")
+@click.option("--bandwidth", type=click.FloatRange(0, min_open=True), help="Bytes a second of the memory.")
+@click.option("--latency", type=click.IntRange(1), help="Cycles to the first beat.")
+@click.option("--output", type=click.Path(), help="Folder for a project file of the choice, for lstm-hw run.")
+def plan(config, inputs, hidden, outputs, every_step, steps, output, **asked):
+    """Compare the schedules for a model or for sizes, and take the best.
 
-    Cycles and bytes come from the exact model, which the Verilog equals; every program that is written was proved.
+    Sizes are planned with random weights; options go before what a project file says. Cycles and bytes come from the
+    exact model, which the Verilog equals.
     """
-    from .files import write_file
-    from .machine.network import LayerShape, Network
-    from .plan.schedules import choose
-    from .plan.sizing import streaming_engine
-    from .proof.checker import check
-    from .proof.load_timing import MemoryModel
+    from .project import start, text
+    from .project.api import convert
+    from .project.settings import ProjectConfig
 
-    network = Network((LayerShape("lstm", inputs, hidden, 15),))
-    engine = streaming_engine(
-        network, rows, contexts, words, max(1, sequences // contexts), batch or steps, axi_data_bits=port_bits
-    )
-    with progress("plan") as update:
-        choice = choose(network, engine, steps, sequences, batch, MemoryModel(latency, interval), schedule, update)
-    click.echo(f"{'schedule':<28} {'cycles a step':>13} {'bytes a step':>13} {'lanes':>7}")
-    macs = network.macs(steps) * sequences
-    for tried in choice.tried:
-        if tried.plan is None:
-            click.echo(f"{tried.name:<28} {tried.refused}")
-            continue
-        share = macs / (tried.cycles * engine.lanes)
-        click.echo(f"{tried.name:<28} {tried.cycles / steps:13.1f} {tried.read_bytes / steps:13.0f} {share:7.1%}")
-    click.echo(choice.reason)
+    if (config is None) == (inputs is None) or (inputs is None) != (not hidden):
+        raise click.UsageError("give a project file, or --inputs and --hidden")
+    sizes = None
+    if config is not None:
+        settings, model = ProjectConfig.load(config), None
+    else:
+        sizes = start.Sizes(inputs, hidden, outputs or 0, every_step)
+        settings, model = start.sketch(sizes, steps or 32, output or "")
+    project = convert(start.asked(settings, steps=steps, **asked), model=model, progress=progress, note=note)
+    project.compare()
+    say(text.compared(project))
     if output:
-        best = choice.outcome.plan
-        check(best)
-        wrote(
-            write_file(f"{output}/program.txt", best.program.listing()),
-            write_file(f"{output}/program.json", best.program.to_json()),
-        )
+        if sizes is not None:
+            wrote(sizes.write(output))
+        path = project.write_project(output)
+        wrote(path)
+        click.echo(f"next: lstm-hw run {path}")
+
+
+@main.command(
+    epilog="""\b
+Examples:
+  lstm-hw init model.safetensors --calibration data.npz
+  lstm-hw init model.safetensors --part xc7z020 --output my.toml
+  lstm-hw init model.safetensors --board zc706 --force"""
+)
+@click.argument("model", type=click.Path())
+@click.option("--calibration", type=click.Path(), help="npz file with inputs (sequences, steps, inputs).")
+@click.option("--output", type=click.Path(), help="The project file; NAME.toml in the current folder without it.")
+@click.option("--part", help="FPGA that the engine has to fit.")
+@click.option("--board", help="Board that the engine has to fit.")
+@click.option("--force", is_flag=True, help="Replace a project file that is there.")
+def init(model, calibration, output, part, board, force):
+    """Write a commented project file for a trained model.
+
+    It names what was found in the model and explains every key. Without calibration data the project has random inputs,
+    which is told wherever it matters.
+    """
+    from .project import start
+
+    path, notes = start.init(model, calibration, output, {"part": part, "board": board}, force)
+    say(notes)
+    wrote(path)
+    click.echo(f"next: lstm-hw run {path}")
 
 
 if __name__ == "__main__":

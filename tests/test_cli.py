@@ -9,7 +9,9 @@ from click.testing import CliRunner
 
 from lstm_hw import cli, progress
 from lstm_hw.cli import main
+from lstm_hw.model.store import write_tensors
 from lstm_hw.project import flow
+from lstm_hw.project.settings import SECTION_CLASSES
 from tests.projects import tensors, write_project
 
 
@@ -40,7 +42,7 @@ def test_help_lists_the_verbs_in_the_order_of_the_flow():
     shown = call("--help")
     verbs = re.findall(r"^  (\w+) ", shown.output.split("Commands:")[1], re.MULTILINE)
     assert shown.exit_code == 0
-    assert verbs == ["quantize", "estimate", "generate", "simulate", "report", "lint", "run", "plan"]
+    assert verbs == ["quantize", "estimate", "generate", "simulate", "report", "lint", "run", "plan", "init"]
     assert [step.name for step in flow.STEPS] == verbs[:5]
 
 
@@ -100,9 +102,9 @@ def test_run(tmp_path):
 
 def test_lint(tmp_path, monkeypatch):
     path = write_project(tmp_path)
-    monkeypatch.setattr("lstm_hw.verilog.tools.lint", lambda files, top: [])
+    monkeypatch.setattr("lstm_hw.project.api.lint", lambda files, top: [])
     assert call("lint", path).output.endswith("lstm_engine.v: no warnings\n")
-    monkeypatch.setattr("lstm_hw.verilog.tools.lint", lambda files, top: ["%Warning-WIDTH: one", "%Warning-WIDTH: two"])
+    monkeypatch.setattr("lstm_hw.project.api.lint", lambda files, top: ["%Warning-WIDTH: one", "%Warning-WIDTH: two"])
     shown = call("lint", path)
     assert "%Warning-WIDTH: two" in shown.output
     assert fails(shown).endswith("lstm_engine.v: 2 warnings; must have none")
@@ -148,7 +150,7 @@ def broken_project(folder, case):
             r"quantize.output: Q-6.21; must hold",
         ),
         "weight memory": lambda: (
-            write_project(folder, engine={"weight_words": 16}),
+            write_project(folder, engine={"weight_words": 16}, plan={"schedule": "resident"}),
             r"engine.weight_words: 16; must be at least \d+ for this model",
         ),
         "h memory": lambda: (
@@ -219,28 +221,73 @@ def test_errors_stay_on_one_line(tmp_path, monkeypatch):
     assert fails(call("quantize", tmp_path)) == "a b: c; d"
 
 
-def test_plan_compares_schedules_and_writes_the_best(tmp_path):
-    shown = call(
-        "plan",
-        "--inputs",
-        24,
-        "--hidden",
-        32,
-        "--steps",
-        4,
-        "--rows",
-        16,
-        "--buffer",
-        96,
-        "--port-bits",
-        64,
-        "--output",
-        tmp_path,
-    )
+def test_plan_of_sizes_leaves_a_project_that_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sizes = ("--inputs", 24, "--hidden", 32, "--steps", 4, "--rows", 16, "--buffer", 96, "--port-bits", 64)
+    shown = call("plan", *sizes, "--output", "sketch")
     assert shown.exit_code == 0, shown.output
-    assert re.search(r"^conventional +\d", shown.output, re.MULTILINE)
-    best = shown.stdout.splitlines()[1].split("  ")[0]
-    assert f"{best}: " in shown.output and "limited by" in shown.output
-    assert listing(tmp_path) == ["program.json", "program.txt"]
-    assert "run:" in (tmp_path / "program.txt").read_text()
-    assert "schedule" in fails(call("plan", "--inputs", 24, "--hidden", 32, "--schedule", "none"))
+    lines = shown.stdout.splitlines()
+    table = [line for line in lines if re.search(r" us +\d+ +\d\.\d{3} +\d+\.\d KiB +\d+\.\d%$", line)]
+    best = table[0].split("  ")[0]
+    assert any(line.startswith(f"{best}: ") and "cycles a step" in line for line in lines)
+    assert "resident: engine.weight_words: 96; must be at least" in shown.output
+    assert f"{best.split(',')[0]}: " in shown.output.split("\n\n")[1]  # what it does
+    path = tmp_path / "sketch" / "lstm_24_32.toml"
+    assert shown.stdout.endswith("wrote sketch/lstm_24_32.toml\nnext: lstm-hw run sketch/lstm_24_32.toml\n")
+    again = call("estimate", path)
+    assert again.exit_code == 0, again.output
+    assert f"schedule: {best}: {table[0].split()[best.count(' ') + 2].split('.')[0]}"[:40] in again.output
+    engine = json.loads((tmp_path / "build" / "lstm_24_32" / "estimate.json").read_text())["plan"]
+    assert [tried["schedule"] for tried in engine["tried"]] == [best]
+
+
+def test_plan_of_a_project_file(tmp_path):
+    path = write_project(tmp_path)
+    shown = call("plan", path, "--lanes", 16, "--clock", 200)
+    assert shown.exit_code == 0, shown.output
+    assert re.search(r"^resident +4 +\d+\.\d +0\.\d+ us +0 ", shown.output, re.MULTILINE), shown.output
+    assert "must be one of auto, resident" in fails(call("plan", path, "--schedule", "none"))
+    assert call("plan").exit_code == 2 and call("plan", path, "--inputs", 3, "--hidden", 4).exit_code == 2
+    assert call("plan", "--inputs", 3).exit_code == 2
+
+
+def test_init_writes_a_project_that_says_what_was_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_project(tmp_path)
+    shown = call("init", "model.safetensors", "--calibration", "data.npz", "--board", "zc706")
+    assert shown.exit_code == 0, shown.output
+    assert "LSTM 3 -> 4, linear head 3 (last_step)" in shown.output
+    assert "model.head: model.safetensors does not say it" in shown.output
+    assert "data.npz: calibration for calibration, x for x, labels for labels" in shown.output
+    text = (tmp_path / "model.toml").read_text()
+    assert 'path = "model.safetensors"' in text and 'head = "last_step"' in text and 'board = "zc706"' in text
+    for section, cls in SECTION_CLASSES.items():
+        assert f"[{section}]" in text
+        for key in cls.__dataclass_fields__:
+            assert re.search(rf"^(# )?{key} =", text, re.MULTILINE), key
+    assert max(map(len, text.splitlines())) <= 120
+    assert "model.toml: is there already; must be another file, or --force" in fails(call("init", "model.safetensors"))
+    assert call("init", "model.safetensors", "--force").exit_code == 0
+    wrong = call("init", "model.safetensors", "--part", "xc9", "--output", "other.toml")
+    assert "target.part: 'xc9'; must be one of" in fails(wrong) and not (tmp_path / "other.toml").exists()
+    np.savez(tmp_path / "no.npz", a=np.zeros((3, 2, 5)))
+    line = fails(call("init", "model.safetensors", "--calibration", "no.npz", "--force"))
+    assert line == "no.npz: a (3, 2, 5); must hold an array (sequences, steps, 3) of typical inputs"
+
+
+def test_a_bare_model_in_one_command_and_run(tmp_path, monkeypatch):
+    """Without data: inputs are random, and every result says so."""
+    monkeypatch.chdir(tmp_path)
+    write_tensors(tmp_path / "my model.safetensors", tensors(np.random.default_rng(1)), {})
+    shown = call("init", "my model.safetensors")
+    assert "no data: formats are chosen from random inputs" in shown.output
+    assert shown.output.endswith("wrote my_model.toml\nnext: lstm-hw run my_model.toml\n")
+    text = (tmp_path / "my_model.toml").read_text()
+    (tmp_path / "my_model.toml").write_text(
+        text.replace("# rows =   ", "rows = 4 #").replace("# synthesis = true", "synthesis = false")
+    )
+    shown = call("run", "my_model.toml", "--images", 1)
+    assert shown.exit_code == 0, shown.output
+    assert shown.output.count("note: data.random: inputs are random") == 1
+    report = json.loads((tmp_path / "build" / "my_model" / "report" / "report.json").read_text())
+    assert any("inputs are random" in assumed for assumed in report["model"]["assumptions"])

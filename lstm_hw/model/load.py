@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import ConfigError, ModelError
 from .float_model import GATE_ORDER, DenseWeights, FloatModel, LstmWeights, check_finite, check_shape, hidden_size_of
-from .store import TensorFile, check_file
+from .store import DIGEST_KEY, TensorFile, check_file
 
 FLOAT_DTYPES = ("F16", "F32", "F64")
 HEAD_NAMES = ("head", "fc", "linear", "classifier")
@@ -99,6 +99,16 @@ def load_safetensors(path: os.PathLike | str, gate_order: str | None = None, hea
     )
 
 
+def contents(path: os.PathLike | str) -> list[str]:
+    """What is in a safetensors file that :func:`load` reads, a line each: tensors, and metadata that nothing reads."""
+    file = TensorFile(path)
+    lines = [f"{name}: {' x '.join(map(str, shape))}, {file.dtypes[name]}" for name, shape in file.shapes.items()]
+    unread = [f"{key} = {value!r}" for key, value in sorted(file.metadata.items()) if key not in METADATA]
+    return [*sorted(lines), *([f"not used: metadata {', '.join(unread)}"] if unread else [])]
+
+
+METADATA = ("gate_order", "head", DIGEST_KEY)
+"""Metadata that is read."""
 LOADERS = {".safetensors": load_safetensors}
 """Readers by suffix: functions of a path, a gate order and a head's mode that return a FloatModel."""
 

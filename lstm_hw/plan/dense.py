@@ -63,16 +63,21 @@ class Placement:
             stride,
             min((1 << VECTORS_BITS) - 1, config.x_elements // stride),
         )
-        for field, need in (
-            ("h_elements", 2 * states),
-            ("states", placement.states),
-            ("accumulators", accumulators),
-            ("x_elements", stride),
-            ("finish_entries", max(blocks)),
-        ):
+        for field, need in placement.needs(network, config.rows).items():
             if getattr(config, field) < need:
                 raise ConfigError(f"engine.{field}", getattr(config, field), f"must be at least {need} for this model")
         return placement
+
+    def needs(self, network, rows):
+        """Fields of the engine with the least value that does."""
+        return {
+            "h_elements": 2 * self.h_total,
+            "states": self.states,
+            "accumulators": self.accumulators,
+            "x_elements": self.x_stride,
+            "finish_entries": max(layer.blocks(rows) for layer in network.layers),
+            "weight_words": resident_words(network, rows),
+        }
 
 
 def check_beat(config):
@@ -83,6 +88,13 @@ def check_beat(config):
             config.x_per_beat,
             f"must be at least contexts = {config.contexts}: a beat holds one element of each",
         )
+
+
+def resident_words(network, rows):
+    """Words of the weight image, biases included."""
+    return sum(
+        layer.blocks(rows) * (layer.columns + sum(count for _, count in layer.bias_columns)) for layer in network.layers
+    )
 
 
 def _running(sizes, start=0):
@@ -116,6 +128,7 @@ class ResidentPlanner:
         self.network, self.config = network, config
         self.place = Placement.of(network, config)
         self.mask = (1 << config.contexts) - 1
+        self.needs = self.place.needs(network, config.rows)
         self.tiles, self.addresses = [], {}
         self.builder = ProgramBuilder()
 
@@ -131,12 +144,6 @@ class ResidentPlanner:
             for part, first, columns in self._column_order(layer):
                 self._tile(layer, part, first, columns)
         image = Image(tuple(self.tiles))
-        if image.words > self.config.weight_words:
-            raise ConfigError(
-                "engine.weight_words",
-                self.config.weight_words,
-                f"must be at least {image.words} to keep the whole model on chip",
-            )
         self._load(image)
         self._run()
         return Plan(

@@ -1,22 +1,213 @@
-"""All schedules side by side: which of them fit a layer and an engine, how fast they are, and the best of them.
+"""All schedules side by side: which of them fit a network and an engine, how fast they are, and the best of them.
 
-A schedule is a planner with its options filled in. Adding one is an entry in :func:`schedules`.
+A schedule is a planner with a name that users write, options, and what it needs of an engine. Adding one is an entry in
+:data:`SCHEDULES`.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 
 from ..errors import ConfigError, ProgramError
+from ..machine.config import MAX_CONTEXTS, EngineConfig
+from ..machine.network import Network
+from ..machine.plan import Plan
 from ..proof.load_timing import MemoryModel
+from ..proof.timing import Counters
 from .conventional import ConventionalPlanner
 from .dense import ResidentPlanner
 from .fusion import FusionPlanner
 from .row_window import RowWindowPlanner
 from .rowblock import RowBlockPlanner
 from .sacc import SaccPlanner
+from .sbe import BatchPlanner
 from .sbe_model import exact, plan_batch
+from .sizing import engine_and_plan, on_ample_engine
+from .target import Target, shapes
 
 CLOSE = 1.01
 """Of schedules whose cycles differ by less than this factor the one that reads fewer bytes is better."""
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a schedule is asked for.
+
+    Parameters
+    ----------
+    network : Network
+    steps, sequences : int
+        Time steps of a sequence, and independent sequences of a run.
+    options : dict
+        Options that are given: ``batch``, ``pinned``, ``case``, ``window``.
+    memory : callable (EngineConfig) -> MemoryModel
+    """
+
+    network: Network
+    steps: int
+    sequences: int
+    options: dict
+    memory: Callable[[EngineConfig], MemoryModel]
+
+    @property
+    def hidden(self) -> int:
+        """Units of the largest LSTM layer."""
+        return max(layer.outputs for layer in self.network.lstm)
+
+    def batches(self, of: int = 1) -> list[int]:
+        """Batches to try: the one that is given, or those multiples of ``of`` that divide the steps."""
+        if "batch" in self.options:
+            return [self.options["batch"]]
+        return [batch for batch in range(of, self.steps + 1, of) if self.steps % batch == 0]
+
+    def amounts(self, name: str, make: Callable[[int], object], most: int, none: bool) -> list[int]:
+        """Amounts of an option to try: what is given, or the most that fits, beside none at all."""
+        if name in self.options:
+            return [self.options[name]]
+        low, high = 0, most  # low fits or is 0, nothing above high does
+        while low < high:
+            middle = (low + high + 1) // 2
+            try:
+                make(middle)
+                low = middle
+            except ConfigError:
+                high = middle - 1
+        return sorted({0, low} if none else {low})
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A kind of schedule.
+
+    Parameters
+    ----------
+    doc : str
+        What it does, in a line.
+    options : tuple of str
+        Keys that it takes.
+    contexts : callable (sequences) -> iterable of int
+        K that an engine may have for so many sequences; none if the schedule is not for so many.
+    sequences : callable (contexts) -> int
+        How many sequences a run takes on so many contexts where nobody says it.
+    choices : callable (Request, EngineConfig) -> iterable of dict
+        Options to try on an engine whose memories are as deep as can be, apart from the weight buffer.
+    planner : callable (Request, Network, EngineConfig, **options) -> planner
+    streams : bool
+        Weights come from memory during a run.
+    """
+
+    doc: str
+    options: tuple[str, ...]
+    contexts: Callable[[int], Iterable[int]]
+    sequences: Callable[[int], int]
+    choices: Callable[[Request, EngineConfig], Iterable[dict]]
+    planner: Callable
+    streams: bool = True
+
+
+def _one(*contexts):
+    """Contexts for a single sequence."""
+    return lambda sequences: contexts if sequences == 1 else ()
+
+
+def _sbe_choices(ask, config):
+    given = {name: ask.options[name] for name in ("batch", "case", "pinned") if name in ask.options}
+    planner = plan_batch(ask.network, config, ask.steps, memory=ask.memory(config), **given).planner
+    yield {"batch": planner.batch, "case": planner.case, "pinned": planner.pinned}
+
+
+def _sacc_choices(ask, config):
+    batches = [1] if "batch" not in ask.options else []
+    blocks = max(layer.blocks(config.rows) for layer in ask.network.lstm)
+    for batch in [*batches, *ask.batches(2 if batches else 1)]:
+
+        def make(pinned, batch=batch):
+            return SaccPlanner(ask.network, config, ask.steps, batch, pinned)
+
+        for pinned in ask.amounts("pinned", make, blocks, none=True):
+            yield {"batch": batch, "pinned": pinned}
+
+
+def _conventional_choices(ask, config):
+    def make(pinned):
+        return ConventionalPlanner(ask.network, config, pinned)
+
+    for pinned in ask.amounts("pinned", make, ask.hidden - 1, none=True):
+        yield {"pinned": pinned}
+
+
+def _row_window_choices(ask, config):
+    def make(window):
+        return RowWindowPlanner(ask.network, config, ask.steps, window)
+
+    blocks = max(layer.blocks(config.rows) for layer in ask.network.lstm)
+    for window in ask.amounts("window", make, blocks, none=False):
+        yield {"window": window}
+
+
+SCHEDULES = {
+    "resident": Schedule(
+        "all weights stay on chip and are loaded once",
+        (),
+        lambda sequences: (sequences,),
+        lambda contexts: contexts,
+        lambda ask, config: ({},),
+        lambda ask, network, config: ResidentPlanner(network, config),
+        streams=False,
+    ),
+    "sbe": Schedule(
+        "W_x is fetched once for a batch of time steps; W_h stays on chip (case 1), is held for the batch (2) or "
+        "streams in part (3)",
+        ("batch", "case", "pinned"),
+        lambda sequences: (sequences,),
+        lambda contexts: contexts,
+        _sbe_choices,
+        lambda ask, network, config, **options: BatchPlanner(network, config, ask.steps, **options),
+    ),
+    "rowblock": Schedule(
+        "every weight is fetched once a time step and serves all sequences",
+        (),
+        lambda sequences: [k for k in range(MAX_CONTEXTS, 1, -1) if sequences % k == 0],
+        lambda contexts: contexts,
+        lambda ask, config: ({},),
+        lambda ask, network, config: RowBlockPlanner(network, config, ask.sequences // config.contexts),
+    ),
+    "conventional": Schedule(
+        "every weight is fetched once a time step for one sequence; pinned columns of W_h stay on chip",
+        ("pinned",),
+        _one(*range(1, MAX_CONTEXTS + 1)),
+        lambda contexts: 1,
+        _conventional_choices,
+        lambda ask, network, config, pinned: ConventionalPlanner(network, config, pinned),
+    ),
+    "sacc": Schedule(
+        "every fetched weight of W_h serves two time steps, of W_x a batch of them; pinned row blocks stay on chip",
+        ("batch", "pinned"),
+        lambda sequences: (2 * sequences,),
+        lambda contexts: max(1, contexts // 2),
+        _sacc_choices,
+        lambda ask, network, config, batch, pinned: SaccPlanner(network, config, ask.steps, batch, pinned),
+    ),
+    "row_window": Schedule(
+        "a window of rows of W_h stays on chip and serves two time steps",
+        ("window",),
+        _one(2),
+        lambda contexts: 1,
+        _row_window_choices,
+        lambda ask, network, config, window: RowWindowPlanner(network, config, ask.steps, window),
+    ),
+    "fusion": Schedule(
+        "products of x for a batch of steps are formed while W_h streams for the steps before it",
+        ("batch",),
+        _one(*range(2, MAX_CONTEXTS + 1)),
+        lambda contexts: 1,
+        lambda ask, config: ({"batch": batch} for batch in ask.batches(config.contexts)),
+        lambda ask, network, config, batch: FusionPlanner(network, config, ask.steps, batch),
+    ),
+}
+"""Schedules by the name that users write."""
+OPTIONS = tuple(dict.fromkeys(option for schedule in SCHEDULES.values() for option in schedule.options))
+"""Options that some schedule takes."""
 
 
 @dataclass(frozen=True)
@@ -26,26 +217,64 @@ class Outcome:
     Parameters
     ----------
     name : str
-        With its options, as ``sacc, batch 8``.
+        Of the schedule.
+    options : dict
+        Its options.
     plan : Plan or None
-        None if it does not fit.
+        With its engine; None if it does not fit.
     refused : str
-        Why not.
-    cycles, read_bytes : int
+        Why it was not timed: it does not fit, or cannot be the best.
+    counters : Counters or None
         Of a run from zero state with the resident words loaded, by the exact model.
-    busy : int
-        Cycles in which the lanes work.
-    memory_cycles : int
-        Cycles that the port needs for the bytes.
+    memory : MemoryModel or None
+    macs : int
+        Products that the model needs in that run.
     """
 
     name: str
-    plan: object = None
+    options: dict = field(default_factory=dict)
+    plan: Plan | None = None
     refused: str = ""
-    cycles: int = 0
-    read_bytes: int = 0
-    busy: int = 0
-    memory_cycles: int = 0
+    counters: Counters | None = None
+    memory: MemoryModel | None = None
+    macs: int = 0
+
+    @property
+    def label(self) -> str:
+        """The name with its options, as ``sacc, batch 8``."""
+        shown = [f"{option} {value}" for option, value in self.options.items() if value and (option, value) != _PLAIN]
+        return ", ".join([self.name, *shown])
+
+    @property
+    def cycles(self) -> int:
+        return self.counters.cycles
+
+    @property
+    def read_bytes(self) -> int:
+        config = self.plan.config
+        return self.counters.read_beats * config.beat_bytes * config.axi_ports
+
+    @property
+    def utilisation(self) -> float:
+        """Share of all lanes' cycles that form a product."""
+        return self.macs / (self.cycles * self.plan.config.lanes)
+
+    @property
+    def limit(self) -> str:
+        """What most cycles of the lanes go to."""
+        return LIMITS[max(LIMITS, key=lambda name: getattr(self.counters, name))]
+
+
+LIMITS = {
+    "busy": "busy",
+    "stall_weights": "waiting for weights",
+    "stall_h": "waiting for h",
+    "stall_x": "waiting for x",
+    "stall_output": "waiting for the output",
+    "empty": "between commands",
+}
+"""What the lanes do in a cycle, by the name of the counter."""
+_PLAIN = ("batch", 1)
 
 
 @dataclass(frozen=True)
@@ -54,102 +283,74 @@ class Choice:
 
     outcome: Outcome
     reason: str
-    tried: tuple
+    tried: tuple[Outcome, ...]
+    steps: int
+    sequences: int
+
+    def to_dict(self) -> dict:
+        """JSON-able values."""
+        best = self.outcome
+        return {
+            "schedule": best.name,
+            "options": best.options,
+            "sequences": self.sequences,
+            "steps": self.steps,
+            "reason": self.reason,
+            "memory": {"latency": best.memory.latency, "interval": best.memory.interval},
+            "tried": [
+                {
+                    "schedule": tried.label,
+                    **(
+                        {"cycles": tried.cycles, "read_bytes": tried.read_bytes, "lanes": tried.plan.config.lanes}
+                        if tried.counters
+                        else {"refused": tried.refused}
+                    ),
+                }
+                for tried in self.tried
+            ],
+        }
 
 
-def schedules(network, config, steps, sequences=1, batch=None, memory=None):
-    """Every schedule for so many sequences.
+def choose(
+    network: Network,
+    steps: int,
+    *,
+    schedule: str = AUTO,
+    options: dict | None = None,
+    sequences: int | None = None,
+    given: dict | None = None,
+    formats: dict | None = None,
+    target: Target | None = None,
+    memory: Callable[[EngineConfig], MemoryModel] | None = None,
+    compare: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Choice:
+    """The schedule for a network, with its engine: the resident one if it fits, else that with the fewest cycles.
 
-    Parameters
-    ----------
-    network : Network
-        One LSTM layer.
-    config : EngineConfig
-    steps, sequences : int
-    batch : int, optional
-        Time steps that share a fetch of W_x; every one that is possible without it.
-    memory : MemoryModel, optional
-
-    Yields
-    ------
-    (str, callable)
-        A name and a function that makes the plan or raises ConfigError or ProgramError.
-    """
-    contexts, groups = config.contexts, sequences // config.contexts
-    if sequences == contexts:
-        yield "resident", lambda: ResidentPlanner(network, config).plan()
-        yield "blocking-batching", lambda: plan_batch(network, config, steps, batch, memory=memory).plan
-    if sequences > 1 and sequences % contexts == 0:
-        yield f"row blocks, {groups} groups", lambda: RowBlockPlanner(network, config, groups).plan()
-    blocks, units = network.layers[0].blocks(config.rows), config.units_per_block
-    batches = [batch] if batch else [1, *(b for b in range(2, steps + 1, 2) if steps % b == 0)]
-    if sequences * 2 == contexts:
-        for size in batches:
-            name = "sacc" if size == 1 else f"sacc, batch {size}"
-            yield name, lambda size=size: SaccPlanner(network, config, steps, size).plan()
-            yield (
-                f"{name}, pinned",
-                lambda size=size: _most(lambda n: SaccPlanner(network, config, steps, size, n), blocks).plan(),
-            )
-    if sequences > 1:
-        return
-    yield "conventional", lambda: ConventionalPlanner(network, config).plan()
-    yield "pinned", lambda: _most(lambda n: ConventionalPlanner(network, config, n * units), blocks - 1).plan()
-    if contexts == 2:
-        yield "row window", lambda: _most(lambda n: RowWindowPlanner(network, config, steps, n), blocks).plan()
-    if contexts > 1:
-        for size in batches:
-            if size > 1:
-                yield f"fusion, batch {size}", lambda size=size: FusionPlanner(network, config, steps, size).plan()
-
-
-def _most(planner, most):
-    """The planner with the most row blocks on chip that fit, at least one."""
-    low, high = 0, most  # low fits or is 0, nothing above high does
-    while low < high:
-        middle = (low + high + 1) // 2
-        try:
-            planner(middle)
-            low = middle
-        except ConfigError:
-            high = middle - 1
-    return planner(max(1, low))
-
-
-def outcome(name, make, steps, memory):
-    """Plan and time one schedule."""
-    try:
-        plan = make()
-        counters = exact(plan, memory, steps)
-    except (ConfigError, ProgramError) as error:
-        return Outcome(name, refused=str(error))
-    return Outcome(
-        name,
-        plan,
-        "",
-        counters.cycles,
-        counters.read_beats * plan.config.beat_bytes,
-        counters.busy,
-        counters.read_beats * memory.interval,
-    )
-
-
-def choose(network, config, steps, sequences=1, batch=None, memory=None, schedule="auto", progress=None):
-    """The schedule with the fewest cycles by the exact model; of those that are close, the one that reads least.
+    Cycles are those of the exact model. Of schedules that are close the one that reads least is taken. What cannot be
+    the best, by the beats that the port must carry or the columns that the lanes must form, is not timed.
 
     Parameters
     ----------
     network : Network
-        One LSTM layer.
-    config : EngineConfig
-        Lanes, buffers, port.
-    steps, sequences : int
-    batch : int, optional
-        As for :func:`schedules`.
-    memory : MemoryModel, optional
-        Latency and bandwidth of the weight port.
+    steps : int
+        Time steps of a sequence.
     schedule : str
-        ``auto``, or the beginning of the names to choose from.
+        ``auto``, or a name of :data:`SCHEDULES`.
+    options : dict, optional
+        Options of the schedule that are given; the others are chosen.
+    sequences : int, optional
+        Independent sequences of a run; as many as the contexts that are given make possible without it.
+    given : dict, optional
+        Fields of EngineConfig that are taken as they are.
+    formats : dict, optional
+        Fields of EngineConfig that follow from the quantised model.
+    target : Target, optional
+        What the engine has to fit.
+    memory : callable (EngineConfig) -> MemoryModel, optional
+        Latency and bandwidth of the weight ports of an engine.
+    compare : bool
+        Try the schedules that stream even if the resident one fits.
     progress : callable (done, total), optional
 
     Returns
@@ -159,37 +360,167 @@ def choose(network, config, steps, sequences=1, batch=None, memory=None, schedul
     Raises
     ------
     ConfigError
-        No schedule of that name, or none fits; the message says why the last one does not.
+        No schedule of that name, an option that it does not take, or nothing fits: the message says why not.
     """
-    memory = memory or MemoryModel()
-    candidates = [
-        (name, make)
-        for name, make in schedules(network, config, steps, sequences, batch, memory)
-        if schedule == "auto" or name.startswith(schedule)
-    ]
-    if not candidates:
-        rule = f"must begin the name of one for {sequences} sequences on {config.contexts} contexts"
-        raise ConfigError("schedule", repr(schedule), rule)
-    tried = []
-    for number, (name, make) in enumerate(candidates):
-        tried.append(outcome(name, make, steps, memory))
+    given, options, target = dict(given or {}), dict(options or {}), target or Target()
+    if schedule not in (AUTO, *SCHEDULES):
+        raise ConfigError("plan.schedule", repr(schedule), f"must be one of {', '.join((AUTO, *SCHEDULES))}")
+    for option in options:
+        if option not in (OPTIONS if schedule == AUTO else SCHEDULES[schedule].options):
+            takes = [name for name, kind in SCHEDULES.items() if option in kind.options]
+            raise ConfigError(f"plan.{option}", options[option], f"must be for {' or '.join(takes)}, not {schedule}")
+    if sequences is None:
+        contexts = given.get("contexts", 1)
+        sequences = contexts if schedule == AUTO else SCHEDULES[schedule].sequences(contexts)
+    ask = Request(network, steps, sequences, options, memory or (lambda config: MemoryModel()))
+    fields = {**(formats or {}), **given}
+    names = [schedule] if schedule != AUTO else [n for n, s in SCHEDULES.items() if set(options) <= set(s.options)]
+    tried, errors = [], []
+    for name in names:
+        if not compare and name != "resident" and tried and tried[0].name == "resident" and tried[0].plan:
+            break
+        found = list(_plans(name, ask, fields, given, target, errors))
+        tried += found or [Outcome(name, refused=_unfit(name, ask, given))]
         if progress:
-            progress(number + 1, len(candidates))
-    fitting = sorted((o for o in tried if o.plan), key=lambda o: o.cycles)
-    if not fitting:
-        raise ConfigError("schedule", repr(schedule), f"does not fit: {tried[-1].refused}")
-    best = min((o for o in fitting if o.cycles <= CLOSE * fitting[0].cycles), key=lambda o: o.read_bytes)
-    ordered = [best, *(o for o in fitting if o is not best), *(o for o in tried if not o.plan)]
-    return Choice(best, _reason(best, ordered, steps), tuple(ordered))
+            progress(names.index(name) + 1, 2 * len(names))
+    if not any(outcome.plan for outcome in tried):
+        raise _nothing_fits(schedule, tried, errors, given)
+    timed = _timed(tried, ask, compare, progress)
+    fitting = sorted((o for o in timed if o.counters), key=lambda o: o.cycles)
+    resident = [o for o in fitting if o.name == "resident"]
+    close = [o for o in fitting if o.cycles <= CLOSE * fitting[0].cycles]
+    best = resident[0] if resident else min(close, key=lambda o: o.read_bytes)
+    ordered = (best, *(o for o in fitting if o is not best), *(o for o in timed if not o.counters))
+    return Choice(best, _reason(best, ordered, ask), ordered, steps, sequences)
 
 
-def _reason(best, ordered, steps):
-    per_step = best.cycles / steps
-    limit = "memory" if best.memory_cycles > best.busy else "the lanes"
-    line = f"{best.name}: {per_step:.0f} cycles a step, limited by {limit}"
-    others = [o for o in ordered[1:] if o.plan]
+def _plans(name: str, ask: Request, fields: dict, given: dict, target: Target, errors: list) -> Iterator[Outcome]:
+    """A schedule with all options that are worth trying, each with its plan on its engine, or why it has none."""
+    kind = SCHEDULES[name]
+    for contexts in kind.contexts(ask.sequences):
+        if contexts not in range(1, MAX_CONTEXTS + 1) or given.get("contexts", contexts) != contexts:
+            continue
+        refused, fits = None, False
+        try:
+            for shape in shapes(target, contexts, given):
+                try:
+                    found = list(_on_shape(name, ask, {**fields, **shape}, target))
+                except (ConfigError, ProgramError) as error:
+                    refused = error
+                    continue
+                yield from found
+                fits = any(outcome.plan for outcome in found)
+                if fits:
+                    break
+        except ConfigError as error:
+            refused = error
+        if refused and not fits:
+            errors.append(refused)
+            yield Outcome(name, refused=str(refused))
+        if fits and name in ("conventional", "fusion", "rowblock"):
+            return  # more contexts are more lanes that are idle, or fewer rows
+
+
+def _on_shape(name, ask, fields, target):
+    kind = SCHEDULES[name]
+    if not kind.streams:
+        config, plan = engine_and_plan(ask.network, None, **fields)
+        target.check(config)
+        yield Outcome(name, {}, plan, memory=ask.memory(config))
+        return
+    # The planner with the least needs says how deep the weight buffer must be at least.
+    ample, choices = _choices(kind, ask, fields)
+    for options in choices:
+
+        def make(network, config, options=options):
+            return kind.planner(ask, network, config, **options)
+
+        try:
+            config, plan = engine_and_plan(ask.network, make, **{"weight_words": ample.weight_words, **fields})
+            target.check(config)
+            yield Outcome(name, options, plan, memory=ask.memory(config))
+        except (ConfigError, ProgramError) as error:
+            yield Outcome(name, options, refused=str(error))
+
+
+def _choices(kind, ask, fields):
+    """The engine as deep as can be, its weight buffer as one of the choices needs it if nobody gave it; choices."""
+    found = []
+
+    def planner(network, config):
+        found[:] = list(kind.choices(ask, config))
+        if not found:
+            raise ConfigError("steps", ask.steps, "must be more for a batch")
+        return kind.planner(ask, network, config, **found[0])
+
+    ample, _ = on_ample_engine(ask.network, planner, True, **fields)
+    return ample, found
+
+
+def _timed(tried, ask, compare, progress):
+    """The outcomes with counters of those that may be the best: in the order of what each takes at the least."""
+    bounds = {id(o): _least_cycles(o.plan, o.memory, ask.steps) for o in tried if o.plan}
+    best, result = None, {}
+    order = sorted((o for o in tried if o.plan), key=lambda o: bounds[id(o)])
+    for number, outcome in enumerate(order):
+        least = bounds[id(outcome)]
+        if best is not None and least > CLOSE * best and outcome.name != "resident":
+            result[id(outcome)] = replace(outcome, refused=f"takes {least / ask.steps:.0f} cycles a step at the least")
+        else:
+            counters = exact(outcome.plan, outcome.memory, ask.steps)
+            best = min(counters.cycles, best or counters.cycles)
+            result[id(outcome)] = replace(outcome, counters=counters, macs=ask.network.macs(ask.steps) * ask.sequences)
+        if progress:
+            progress(len(order) + number + 1, 2 * len(order))
+    return [result.get(id(outcome), outcome) for outcome in tried]
+
+
+def _least_cycles(plan: Plan, memory: MemoryModel, steps: int) -> int:
+    """Cycles that no run can beat: all columns through the lanes, or all beats through the port."""
+    columns = beats = 0
+    for command in plan.program.run("run", steps, True):
+        if command.op == "MAC" and command.mask:
+            columns += command.columns * command.slots
+        elif command.op == "LOAD":
+            beats += command.beats
+    return max(columns, beats * memory.interval)
+
+
+def _unfit(name, ask, given):
+    """Why a schedule has no engine at all."""
+    wanted = [k for k in SCHEDULES[name].contexts(ask.sequences) if k <= MAX_CONTEXTS]
+    if not wanted:
+        return f"is not for {ask.sequences} sequences"
+    return f"needs {' or '.join(map(str, wanted))} contexts, and engine.contexts is {given['contexts']}"
+
+
+def _nothing_fits(schedule, tried, errors, given):
+    """The error to raise: one about what the user wrote, or why each of them does not fit."""
+    for error in errors:
+        if isinstance(error, ConfigError) and error.subject.removeprefix("engine.") in given:
+            return error
+    if errors and schedule != AUTO:
+        return errors[0]
+    why = "; ".join(dict.fromkeys(f"{outcome.label}: {outcome.refused}" for outcome in tried))
+    return ConfigError("plan.schedule", repr(schedule), f"does not fit: {why}")
+
+
+def _reason(best, ordered, ask):
+    """One line: what was taken, what it costs, what limits it, and what is next or does not fit."""
+    per_step = best.cycles / ask.steps
+    config = best.plan.config
+    line = f"{best.label}: {per_step:.0f} cycles a step"
+    if best.name == "resident":
+        size = f"{best.plan.image.words} words of {config.word_bits} bits"
+        line += f"; all weights stay on chip ({size}, the buffer has {config.weight_words})"
+    else:
+        line += f", most of them {best.limit}; {best.read_bytes / ask.steps:.0f} bytes a step"
+    others = [o for o in ordered[1:] if o.counters]
     if others:
-        line += f"; next is {others[0].name} with {others[0].cycles / steps:.0f}"
+        line += f"; next is {others[0].label} with {others[0].cycles / ask.steps:.0f}"
         if others[0].cycles <= CLOSE * best.cycles:
             line += f" and {others[0].read_bytes / max(1, best.read_bytes):.2f} times the bytes"
+    resident = next((o for o in ordered if o.name == "resident" and o is not best), None)
+    if resident is not None and not resident.plan:
+        line += f"; resident does not fit ({resident.refused})"
     return line

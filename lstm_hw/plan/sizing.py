@@ -3,18 +3,48 @@
 Everything that is not given follows from the network: the smallest engine that runs it without compromise.
 """
 
-from dataclasses import fields
+from collections.abc import Callable
+from dataclasses import fields, replace
 
-from ..errors import ConfigError
+from ..errors import ConfigError, ProgramError
 from ..machine.config import EngineConfig
-from ..machine.isa import ELEMENT_BITS, ENTRY_BITS, PROGRAM_BITS
+from ..machine.isa import ELEMENT_BITS, ENTRY_BITS, PROGRAM_BITS, SCALE_BITS, WORD_BITS
 from ..machine.network import LayerShape, Network
 from ..machine.pack import bias_digits
+from ..machine.plan import Plan
+from .dense import ResidentPlanner
 
 X_VECTORS = 8
-"""Input vectors that the x memory holds, where that is no more than ``X_ELEMENTS``; two at least."""
+"""What a schedule needs of the x memory it gets so many times, up to ``X_ELEMENTS``; twice at least."""
 X_ELEMENTS = 1024
 """Elements of 16 bits in half a block RAM."""
+STREAM_X = 4
+"""Elements of x in a beat where weights stream: x never is what the lanes wait for."""
+STREAM_WORDS = 1024
+"""Weight buffer of a schedule that streams, where nobody says how large it is and it does not need more."""
+PROGRAM_LENGTHS = (128, 1 << PROGRAM_BITS)
+DEEPEST = {
+    "weight_words": 1 << WORD_BITS,
+    "h_elements": 1 << ELEMENT_BITS,
+    "x_elements": 1 << ELEMENT_BITS,
+    "accumulators": 1 << ENTRY_BITS,
+    "finish_entries": 1 << ENTRY_BITS,
+    "states": 1 << ELEMENT_BITS,
+    "program_length": PROGRAM_LENGTHS[-1],
+}
+"""The deepest memories that the fields of instructions reach."""
+MOST_LAYERS = 1 << SCALE_BITS
+"""As many shifts as the machine keeps."""
+_MORE_ROWS = "must be another schedule, or engine.rows more: fewer row blocks"
+REMEDIES = {
+    "weight_words": "must be another schedule (auto streams what does not stay on chip), or engine.rows more",
+    "accumulators": f"{_MORE_ROWS}; or plan.batch less",
+    "finish_entries": _MORE_ROWS,
+    "h_elements": "must be for fewer plan.sequences, or for a smaller model",
+    "states": "must be for fewer plan.sequences, or for a smaller model",
+    "x_elements": "must have a smaller plan.batch, or fewer plan.sequences",
+}
+"""What to change where a schedule needs a deeper memory than there can be."""
 
 
 def _power_of_two(value):
@@ -109,16 +139,18 @@ def accumulator_bits(network, weight_bits, operand_bits=16):
     return weight_bits + operand_bits + (columns - 1).bit_length()
 
 
-def size_engine(network, rows=32, contexts=1, weight_bits=16, cells=1, **given):
-    """The engine for a network whose weights all stay on chip.
+def size_engine(network: Network, planner: Callable | None = None, **given) -> EngineConfig:
+    """The smallest engine on which a schedule runs: what the planner asks for, and no more.
 
     Parameters
     ----------
     network : Network
-    rows, contexts, weight_bits, cells : int
-        As in :class:`~lstm_hw.machine.config.EngineConfig`.
+    planner : callable (Network, EngineConfig) -> planner, optional
+        One that streams weights: its ``needs`` name fields of the engine with the least value that does, its ``plan()``
+        gives the program. The resident planner without it.
     **given
-        Any other field of EngineConfig, taken as it is.
+        Fields of EngineConfig that are taken as they are. Without ``weight_words`` the resident planner gets room for
+        the whole model, and a planner that streams ``STREAM_WORDS``, or as many as it needs.
 
     Returns
     -------
@@ -127,97 +159,107 @@ def size_engine(network, rows=32, contexts=1, weight_bits=16, cells=1, **given):
     Raises
     ------
     ConfigError
-        A field is unknown, out of range, or too small for the network.
+        A field is unknown or out of range, or the schedule does not fit: the message names a field only if it was
+        given, and otherwise what to change among the keys that a user writes.
+    """
+    return engine_and_plan(network, planner, **given)[0]
+
+
+def engine_and_plan(network: Network, planner: Callable | None = None, **given) -> tuple[EngineConfig, Plan]:
+    """:func:`size_engine`, with the plan on that engine."""
+    streams, planner = planner is not None, planner or ResidentPlanner
+    ample, made = on_ample_engine(network, planner, streams, **given)
+    try:
+        length = len(made.plan().program.instructions)
+    except ProgramError as error:
+        if "program_length" in given:
+            raise
+        raise ConfigError("plan.schedule", f"{error.found}, {ample.program_length} at most", _MORE_ROWS) from error
+    derived = {name: _depth(name, need) for name, need in made.needs.items()}
+    derived["program_length"] = next(size for size in PROGRAM_LENGTHS if length <= size)
+    if streams:
+        del derived["weight_words"]
+    config = replace(ample, **{name: value for name, value in derived.items() if name not in given})
+    return config, planner(network, config).plan()
+
+
+def on_ample_engine(network: Network, planner: Callable, streams: bool, **given) -> tuple[EngineConfig, object]:
+    """An engine that is as deep as can be, and a planner on it; buffers of streams grow until they are deep enough."""
+    ample = ample_engine(network, streams, **given)
+    while True:
+        try:
+            return ample, planner(network, ample)
+        except ConfigError as error:
+            grows = error.subject == "engine.weight_words" and streams and "weight_words" not in given
+            if not grows or ample.weight_words == DEEPEST["weight_words"]:
+                raise in_keys_of_the_user(error, ample, given) from error
+        ample = replace(ample, weight_words=2 * ample.weight_words)
+
+
+def ample_engine(network: Network, streams: bool, **given) -> EngineConfig:
+    """An engine with the deepest memories that there are, apart from what is given; buffers of streams are not deep.
+
+    Raises
+    ------
+    ConfigError
+        A given field is out of range, or cannot be for this network.
     """
     known = {f.name for f in fields(EngineConfig)}
     for name in given:
         if name not in known:
             raise ConfigError(f"engine.{name}", "unknown key", f"must be one of {', '.join(sorted(known))}")
-    chosen = {"rows": rows, "contexts": contexts, "weight_bits": weight_bits, "cells": cells}
-    ports = given.get("axi_ports", 1)
+    rows, contexts = given.get("rows", EngineConfig.rows), given.get("contexts", EngineConfig.contexts)
+    weight_bits, ports = given.get("weight_bits", EngineConfig.weight_bits), given.get("axi_ports", 1)
     # Says what is wrong with these before anything is derived from them.
-    EngineConfig(**chosen, axi_data_bits=64, axi_ports=ports)
-
-    lstm, blocks = network.lstm, [layer.blocks(rows) for layer in network.layers]
+    cells = given.get("cells", EngineConfig.cells)
+    EngineConfig(rows, contexts, weight_bits, cells=cells, axi_data_bits=64, axi_ports=ports)
+    per_beat = given.get("x_per_beat", max(STREAM_X if streams else 1, _power_of_two(contexts)))
     vector = network.layers[0].inputs
-    per_beat = given.get("x_per_beat", _power_of_two(contexts) if contexts > 1 else 1)
-    stride = -(-vector // max(1, per_beat)) * per_beat
     needs = {
         "accumulator_bits": accumulator_bits(network, weight_bits, given.get("operand_bits", 16)),
-        "weight_words": resident_words(network, rows),
-        "h_elements": 2 * sum(layer.outputs for layer in lstm),
-        "x_elements": stride,
-        "accumulators": 1 + 2 * sum(blocks),
-        "finish_entries": max(blocks),
-        "states": contexts * sum(layer.outputs for layer in lstm),
+        "x_elements": -(-vector // max(1, per_beat)) * per_beat,
     }
     for name, need in needs.items():
         if name in given and given[name] < need:
             raise ConfigError(f"engine.{name}", given[name], f"must be at least {need} for this model")
-    defaults = {
-        **needs,
-        "weight_words": _power_of_two(needs["weight_words"]),
+    shifts = tuple(layer.shift for layer in network.layers)
+    if len(shifts) > MOST_LAYERS:
+        raise ConfigError("model", f"{len(shifts)} layers", f"must have at most {MOST_LAYERS}, the head included")
+    derived = {
+        **DEEPEST,
+        "x_elements": DEEPEST["x_elements"] // max(1, per_beat) * per_beat,
+        "weight_words": STREAM_WORDS if streams else DEEPEST["weight_words"],
+        "accumulator_bits": needs["accumulator_bits"],
         "x_per_beat": per_beat,
-        "x_elements": _x_elements(stride),
-        "finish_entries": max(16, needs["finish_entries"]),
-        "shifts": tuple(layer.shift for layer in network.layers),
+        "shifts": shifts,
         "axi_data_bits": min(128, max(64, 1 << (rows * weight_bits // ports).bit_length() - 1)),
     }
-    config = EngineConfig(**{**defaults, **chosen, **given})
-    if config.shifts != defaults["shifts"]:
-        raise ConfigError("engine.shifts", list(config.shifts), f"must be {list(defaults['shifts'])} for this model")
+    config = EngineConfig(**{**derived, **given})
+    if config.shifts != shifts:
+        raise ConfigError("engine.shifts", list(config.shifts), f"must be {list(shifts)} for this model")
     if contexts > 1 and config.x_per_beat < contexts:
         raise ConfigError("engine.x_per_beat", config.x_per_beat, f"must be at least contexts = {contexts}")
     return config
 
 
-def streaming_engine(network, rows, contexts, weight_words, groups=1, batch=8, **given):
-    """An engine whose weight buffer is smaller than a layer, with room for every streaming schedule beside it.
+def in_keys_of_the_user(error: ConfigError, config: EngineConfig, given: dict) -> ConfigError:
+    """The error that a planner raised, told in the keys that a user writes.
 
-    Parameters
-    ----------
-    network : Network
-        LSTM layers, which have entries and elements of their own but share x.
-    rows, contexts, weight_words : int
-        As in :class:`~lstm_hw.machine.config.EngineConfig`.
-    groups : int
-        Groups of sequences that take turns.
-    batch : int
-        Time steps whose x and sums of a step have room, as far as the fields reach.
-    **given
-        Any other field of EngineConfig, taken as it is.
-
-    Returns
-    -------
-    EngineConfig
+    A depth that nobody gave is already the machine's largest: there it is the remedy that matters.
     """
-    blocks = [layer.blocks(rows) for layer in network.layers]
-    width = sum(blocks) * rows // 4
-    per_beat = given.get("x_per_beat", max(4, _power_of_two(contexts)))
-    stride = -(-max(layer.inputs for layer in network.layers) // per_beat) * per_beat
-    defaults = {
-        "accumulator_bits": accumulator_bits(network, given.get("weight_bits", 16)),
-        "x_per_beat": per_beat,
-        "h_elements": min(1 << ELEMENT_BITS, 2 * groups * width),
-        "states": min(1 << ELEMENT_BITS, 2 * groups * contexts * width),
-        "x_elements": min(1 << ELEMENT_BITS, 2 * max(groups, batch) * stride),
-        "accumulators": min(1 << ENTRY_BITS, 1 + groups * len(blocks) + sum(blocks) * (1 + max(1, batch))),
-        "finish_entries": min(1 << ENTRY_BITS, max(2 * groups, 2 * max(blocks))),
-        "program_length": 1 << PROGRAM_BITS,
-        "shifts": tuple(shape.shift for shape in network.layers),
-    }
-    return EngineConfig(**{**defaults, "rows": rows, "contexts": contexts, "weight_words": weight_words, **given})
+    field = error.subject.removeprefix("engine.")
+    if field in given or field not in REMEDIES:
+        return error
+    found = f"{config.rows} rows: {field} {error.rule}, and the machine has {getattr(config, field)} at most"
+    return ConfigError("plan.schedule", found, REMEDIES[field])
 
 
-def resident_words(network, rows):
-    """Words of the weight image, biases included."""
-    return sum(
-        layer.blocks(rows) * (layer.columns + sum(count for _, count in layer.bias_columns)) for layer in network.layers
-    )
-
-
-def _x_elements(stride):
-    """Depth of the x memory for vectors that take ``stride`` elements each."""
-    vectors = max(2, min(X_VECTORS, X_ELEMENTS // stride))
-    depth = _power_of_two(vectors * stride)
-    return depth if depth <= 1 << ELEMENT_BITS else 2 * stride
+def _depth(name, need):
+    """How deep a memory is of which so much is needed."""
+    if name == "weight_words":
+        return _power_of_two(need)
+    if name == "x_elements":
+        vectors = max(2, min(X_VECTORS, X_ELEMENTS // need))
+        depth = _power_of_two(vectors * need)
+        return depth if depth <= DEEPEST[name] else min(2 * need, DEEPEST[name])
+    return max(16, need) if name == "finish_entries" else need

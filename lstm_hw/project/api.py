@@ -4,6 +4,7 @@ Every step does what it needs of the steps before it, once; the command line is 
 """
 
 import json
+import os
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property
@@ -16,29 +17,35 @@ from ..errors import ConfigError, InputError
 from ..files import to_json, whole_folder, write_file, write_json
 from ..gateware.top import Top
 from ..machine import registers
+from ..machine.config import EngineConfig
 from ..machine.pack import to_bytes
+from ..machine.plan import Plan
 from ..machine.ports import TOPLEVEL
 from ..model.float_model import FloatModel
 from ..model.load import HEAD_MODES
 from ..model.load import load as load_model
 from ..model.quantize import QuantConfig, quantize
 from ..model.reference import checked_sequences, float_reference, integer_reference
-from ..plan.dense import ResidentPlanner
-from ..plan.sizing import engine_formats, network_of, size_engine, stored_weight_bits
+from ..plan.schedules import Choice, choose
+from ..plan.sizing import engine_formats, network_of, stored_weight_bits
 from ..process import sibling
 from ..proof.checker import check
 from ..proof.count import count_cycles
 from ..proof.cycles import Cycles, long_steps
+from ..proof.load_timing import MemoryModel
+from ..proof.timing import Counters
 from ..verify.runs import image_words
 from ..verify.simulate import Measured, expect
 from ..verilog.emit import write_verilog
 from ..verilog.synthesis import Synthesis
+from ..verilog.tools import lint
 from .dataset import Dataset, NpzFile
 from .score import score
 from .settings import ModelSection, OutputSection, ProjectConfig
+from .synthetic import random_inputs
 
-PLANNERS = {"resident": ResidentPlanner}
-"""Planners by the name of their schedule."""
+RANDOM_CALIBRATION = 8
+"""Random sequences that number formats are chosen from, at least."""
 
 
 def convert(
@@ -51,6 +58,7 @@ def convert(
     engine=None,
     name=None,
     output=None,
+    model=None,
     progress=None,
     note=None,
 ):
@@ -74,6 +82,8 @@ def convert(
         Name of the project and of its folder.
     output : path-like, optional
         Folder of all projects' results, ``build`` unless the configuration file says otherwise.
+    model : FloatModel, optional
+        Instead of the model that a ProjectConfig names.
     progress : callable, optional
         Called as ``progress(label)`` when a long step starts; returns a context manager whose value is called as
         ``value(done, total)``.
@@ -93,13 +103,13 @@ def convert(
     InputError
         The arrays do not fit together.
     """
-    model = source if isinstance(source, FloatModel) else None
+    model = source if isinstance(source, FloatModel) else model
     if isinstance(source, ProjectConfig):
         config = source
-    elif model is None and Path(source).suffix == ".toml":
+    elif not isinstance(source, FloatModel) and Path(source).suffix == ".toml":
         config = ProjectConfig.load(source)
     else:
-        path = Path(model.source if model else source)
+        path = Path(source.source if isinstance(source, FloatModel) else source)
         config = ProjectConfig(name or path.stem.replace(".", "_").replace(" ", "_"), ModelSection(str(path)))
     changes = {}
     if quantize is not None:
@@ -162,7 +172,16 @@ class Project:
             return self._data
         section = self.config.data
         if section is None:
-            raise InputError("calibration", "not given", "must be given, by a [data] section or to convert()")
+            rule = "must be given, by a [data] section (path, or random = 8 for random inputs) or to convert()"
+            raise InputError("calibration", "not given", rule)
+        if section.random is not None:
+            for assumption in self._assumed_data:
+                self._note(assumption)
+            shape = section.steps, self.model.input_size, section.peak
+            return Dataset(
+                random_inputs(max(section.random, RANDOM_CALIBRATION), *shape, seed=0),
+                random_inputs(section.random, *shape)[: section.images],
+            )
         file = NpzFile(self.config.data_path)
         scale = section.input_scale
         if isinstance(scale, str):
@@ -180,6 +199,20 @@ class Project:
             return Dataset(_scaled(file.read(section.calibration), scale), _scaled(x, scale), labels)
         except InputError as error:
             raise InputError(f"{file.path}: {error.subject}", error.found, error.rule) from error
+
+    @property
+    def _assumed_data(self):
+        section = self.config.data
+        if self._data is not None or section is None or section.random is None:
+            return ()
+        return (
+            f"data.random: inputs are random, within {section.peak:g}; formats and errors say nothing of real data",
+        )
+
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """What nobody said and was assumed, a sentence each."""
+        return (*self.model.assumptions, *self._assumed_data)
 
     @property
     def x(self):
@@ -279,30 +312,72 @@ class Project:
     # Hardware
 
     @cached_property
-    def engine(self):
-        """The engine's configuration (EngineConfig): what is given, and what follows from the model."""
+    def _given(self):
+        """Fields of the engine that the configuration gives, and those that follow from the numbers: two dicts."""
         given, formats = dict(self.config.engine), engine_formats(self.qmodel)
+        stored = stored_weight_bits(self.qmodel)
         for name, value in formats.items():
             if name in given and given[name] != value:
                 raise ConfigError(f"engine.{name}", given[name], f"must be {value}, as the model was quantised")
-        stored = stored_weight_bits(self.qmodel)
-        weight_bits = given.setdefault("weight_bits", stored)
+        weight_bits = given.get("weight_bits", stored)
         if weight_bits not in (8, 16) or weight_bits < stored:
             raise ConfigError(
                 "engine.weight_bits",
                 weight_bits,
                 f"must be {stored} for weights of quantize.weight_bits" if stored == 16 else "must be 8 or 16",
             )
-        return size_engine(network_of(self.qmodel, weight_bits), **{**formats, **given})
+        return given, {**formats, "weight_bits": weight_bits}
+
+    def _choose(self, compare):
+        section, (given, formats) = self.config.plan, self._given
+        with self._progress("plan") as progress:
+            return choose(
+                network_of(self.qmodel, formats["weight_bits"]),
+                section.steps or self._steps(),
+                schedule=section.schedule,
+                options=section.options,
+                sequences=section.sequences,
+                given=given,
+                formats=formats,
+                target=self.config.target.target,
+                memory=self._memory,
+                compare=compare,
+                progress=progress,
+            )
 
     @cached_property
-    def plan(self):
-        """The program and the layout of the weight image (Plan), checked."""
-        engine = self.engine
-        if self.config.plan.schedule not in PLANNERS:
-            raise ConfigError("plan.schedule", repr(self.config.plan.schedule), f"must be one of {', '.join(PLANNERS)}")
-        with self._progress("plan"):
-            plan = PLANNERS[self.config.plan.schedule](network_of(self.qmodel, engine.weight_bits), engine).plan()
+    def choice(self) -> Choice:
+        """The schedule that was taken, why, and what else was tried."""
+        return self._choose(compare=False)
+
+    def compare(self) -> Choice:
+        """Like :attr:`choice`, with the schedules that stream tried even if the resident one fits."""
+        self.choice = self._choose(compare=True)
+        return self.choice
+
+    def _memory(self, engine):
+        return self.config.memory.model(engine, self.config.target.clock_mhz)
+
+    @property
+    def clock_mhz(self) -> float:
+        """The clock that times are told for."""
+        return self.config.target.clock_mhz
+
+    @property
+    def memory(self) -> MemoryModel:
+        """What the weight ports meet."""
+        return self._memory(self.engine)
+
+    @property
+    def engine(self) -> EngineConfig:
+        """The engine's configuration: what is given, and what follows from the model, the schedule and the target."""
+        return self.choice.outcome.plan.config
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The program and the layout of the weight image, checked."""
+        plan = self.choice.outcome.plan
+        with self._progress("check"):
             check(plan)
         return plan
 
@@ -324,14 +399,18 @@ class Project:
         Cycles
         """
         steps, plan = self._steps(steps), self.plan
-        load = count_cycles(plan, 1, False, "load")
-        run, long = count_cycles(plan, steps), count_cycles(plan, long_steps(steps))
+        if plan.steps not in (None, steps):
+            raise ConfigError("steps", steps, f"must be {plan.steps}: {plan.schedule} has runs of so many only")
+        load, memory = Counters(), self.memory
+        if "load" in plan.program.entries:
+            load = count_cycles(plan, 1, False, "load", memory)
+        run, long = (count_cycles(plan, count, memory=memory) for count in (steps, long_steps(steps)))
         return self._cycles(load.to_dict(), run.to_dict(), long.to_dict(), steps)
 
     def write_estimate(self, steps=None):
-        """Write ``estimate.json``: the cycles of :meth:`estimate`, returned."""
+        """Write ``estimate.json``: the choice of the schedule, and the cycles of :meth:`estimate`, returned."""
         cycles = self.estimate(steps)
-        write_json(self.folder / "estimate.json", cycles.to_dict())
+        write_json(self.folder / "estimate.json", {"plan": self.choice.to_dict(), **cycles.to_dict()})
         return cycles
 
     def generate(self):
@@ -385,6 +464,11 @@ class Project:
         """The emitted Verilog's path; emits it first."""
         return self.generate() / f"{TOPLEVEL}.v"
 
+    def write_project(self, folder: os.PathLike | str) -> Path:
+        """Write a project file into another folder in which the schedule and the engine are as they were chosen."""
+        text = self.resolved.to_toml(folder, self.engine)
+        return write_file(Path(folder) / f"{self.config.name}.toml", text)
+
     def write_settings(self):
         """Write ``quantized.safetensors`` and ``resolved.toml``, the configuration with every key spelled out."""
         write_file(self.folder / "resolved.toml", self.resolved.to_toml(self.folder, self.engine))
@@ -397,9 +481,23 @@ class Project:
         model = self.config.model
         if self.model.head is not None:
             model = replace(model, head=HEAD_MODES[self.model.head_every_step])
-        return replace(self.config, model=model)
+        chosen = {"schedule": self.choice.outcome.name, **self.choice.outcome.options}
+        plan = replace(self.config.plan, sequences=self.choice.sequences, steps=self.choice.steps, **chosen)
+        return replace(self.config, model=model, plan=plan)
 
     # Checks
+
+    def lint(self) -> list[str]:
+        """Check the Verilog with Verilator, all warnings on.
+
+        Returns
+        -------
+        list of str
+            The warnings.
+        """
+        verilog = self.verilog
+        with self._progress("lint"):
+            return lint([verilog], TOPLEVEL)
 
     def simulate(self, images=None, simulator=None, waves=False, stress=None):
         """Run test sequences through the Verilog and compare every output bit and cycle count.

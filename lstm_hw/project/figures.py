@@ -18,8 +18,6 @@ from ..verilog.tools import versions
 from .score import score
 
 FORMAT_VERSION = 2
-ASSUMED_MHZ = 100.0
-"""Clock where none is given."""
 INTERFACES = {
     CONTROL: "AXI4-Lite slave, registers",
     WEIGHTS: "AXI4 read master, weight image",
@@ -49,7 +47,7 @@ def figures_of(project, resources: dict | None = None, fmax_mhz: float | None = 
     measured, engine, plan = project.measured, project.engine, project.plan
     estimated = project.estimate(measured.steps if measured else None)
     found = project.cycles_measured(measured) if measured else None
-    clock = _clock(fmax_mhz)
+    clock = _clock(fmax_mhz, project.config.target)
     errors, curves = _errors(project)
     return {
         "version": FORMAT_VERSION,
@@ -72,7 +70,7 @@ def figures_of(project, resources: dict | None = None, fmax_mhz: float | None = 
         }
         if measured
         else None,
-        "schedule": _schedule(plan),
+        "schedule": _schedule(project),
         "clock": clock,
         "cycles": {"estimated": estimated.to_dict(), "measured": found.to_dict() if found else None},
         "performance": {
@@ -86,7 +84,7 @@ def figures_of(project, resources: dict | None = None, fmax_mhz: float | None = 
             "buffer_bytes": engine.weight_words * engine.word_bytes,
             "port_gbytes_per_s": _rounded(engine.axi_ports * engine.beat_bytes * clock["mhz"] / 1000),
         },
-        "target": target_of(None, resources),
+        "target": target_of(project.config.target.fpga, resources),
         "resources": {"estimated": {"dsp": dsp_estimate(engine)}, "synthesised": resources},
         "ports": _ports(engine),
         "tools": versions(),
@@ -146,6 +144,7 @@ def _model(project):
         )
     return {
         "digest": qmodel.digest(),
+        "assumptions": list(project.assumptions),
         "input": str(qmodel.input_format),
         "output": str(qmodel.output_format),
         "head_every_step": qmodel.head_every_step,
@@ -205,20 +204,25 @@ def _errors(project):
     return errors, curves
 
 
-def _schedule(plan):
+def _schedule(project):
+    plan, choice = project.plan, project.choice.to_dict()
     return {
         "name": plan.schedule,
-        "reason": None,
+        "reason": choice.pop("reason"),
+        "choice": choice,
         "sequences": plan.sequences,
         "instructions": len(plan.program.instructions),
     }
 
 
-def _clock(fmax_mhz):
+def _clock(fmax_mhz, target):
     """The clock that times are given at, and whether it was measured."""
     if fmax_mhz is not None:
         return {"mhz": _rounded(fmax_mhz), "measured": True, "basis": "reached by place and route"}
-    return {"mhz": ASSUMED_MHZ, "measured": False, "basis": "assumed, since no clock is given"}
+    basis = "assumed, since no clock is given"
+    if target.clock is not None or target.board is not None:
+        basis = "target.clock" if target.clock is not None else f"that of the board {target.board}"
+    return {"mhz": _rounded(target.clock_mhz), "measured": False, "basis": basis}
 
 
 def _performance(plan, cycles: Cycles, mhz):

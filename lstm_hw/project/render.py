@@ -288,7 +288,7 @@ def _schedule(figures):
     count, sequences = schedule["instructions"], _counted(schedule["sequences"], "sequence")
     text = [f"{schedule['name']}: {count} instructions, {sequences} in a run."]
     if schedule["reason"]:
-        text.append(f"Chosen because {schedule['reason']}.")
+        text.append(f"Chosen by the exact model: {schedule['reason']}.")
     rows = [
         (
             f"{number} {layer['kind']}",
@@ -377,7 +377,8 @@ def _model(figures):
     columns = ("layer", ">inputs", ">outputs", "weights", "preact", "result")
     unit = figures["engine"]["activation"]
     text = f"Inputs are {model['input']}, outputs {model['output']}; the activation unit is {unit}."
-    return Section("Model", (text,), (Table("Layers and number formats", columns, rows),))
+    assumed = [f"Assumed: {assumption}." for assumption in model["assumptions"]]
+    return Section("Model", (text, *assumed), (Table("Layers and number formats", columns, rows),))
 
 
 def _hardware(figures):

@@ -4,6 +4,7 @@ Every section is a frozen dataclass whose fields are the keys. Paths of inputs a
 those of outputs to the current folder.
 """
 
+import math
 import os
 import re
 import tomllib
@@ -15,11 +16,17 @@ from pathlib import Path
 from ..errors import ConfigError, LstmHwError
 from ..machine.config import EngineConfig
 from ..machine.formats import QFormat
+from ..machine.parts import BOARDS, PARTS, Part, part_of
 from ..model.load import HEAD_MODES
 from ..model.quantize import QuantConfig
-from ..verify.scenario import Stress
+from ..plan.schedules import AUTO, OPTIONS, SCHEDULES
+from ..plan.target import Target
+from ..proof.load_timing import MemoryModel
+from ..verify.scenario import BENCH_MEMORY, Stress
 from . import toml
 
+DEFAULT_CLOCK_MHZ = 100.0
+"""Clock that times are told for, where nobody says one."""
 RESERVED_NAMES = ("sim", "bench")
 """Folders of the output folder that are no project's."""
 
@@ -45,27 +52,183 @@ class ModelSection:
             raise ConfigError("model.head", repr(self.head), f"must be {' or '.join(HEAD_MODES)}")
 
 
+def _check(section, instance, rules):
+    """ConfigError for the first (field, holds, rule) that does not hold; fields that are None always do."""
+    for name, holds, rule in rules:
+        if getattr(instance, name) is not None and not holds(getattr(instance, name)):
+            raise ConfigError(f"{section}.{name}", repr(getattr(instance, name)), rule)
+
+
+def _at_least(least):
+    return lambda value: value >= least
+
+
 @dataclass(frozen=True)
 class PlanSection:
     """[plan]: how the model runs on the engine."""
 
-    schedule: str = _key("resident", "planner; resident keeps all weights on chip")
+    schedule: str = _key(
+        AUTO,
+        "auto takes resident if it fits, else the schedule with the fewest cycles by the exact model; or one of "
+        + ", ".join(SCHEDULES),
+    )
+    sequences: int | None = _key(
+        None, "independent sequences of a run; without it as many as engine.contexts is for, or one"
+    )
+    batch: int | None = _key(None, "time steps that share a fetch of W_x (sbe, sacc, fusion); chosen without it")
+    pinned: int | None = _key(
+        None,
+        "what stays on chip: columns of W_x (sbe), columns of W_h (conventional) or row blocks of W_h (sacc); chosen "
+        "without it",
+    )
+    case: int | None = _key(
+        None, "where W_h is (sbe): 1 on chip, 2 held for a batch, 3 streamed in part; chosen without it"
+    )
+    window: int | None = _key(None, "row blocks that stay on chip (row_window); as many as fit without it")
+    steps: int | None = _key(
+        None, "time steps of a sequence that the choice is made for; those of the test inputs without it"
+    )
+
+    def __post_init__(self):
+        _check(
+            "plan",
+            self,
+            (
+                (
+                    "schedule",
+                    lambda name: name in (AUTO, *SCHEDULES),
+                    f"must be one of {', '.join((AUTO, *SCHEDULES))}",
+                ),
+                *((name, _at_least(1), "must be at least 1") for name in ("sequences", "batch", "steps")),
+                *((name, _at_least(0), "must be at least 0") for name in ("pinned", "window")),
+                ("case", lambda case: case in (1, 2, 3), "must be 1, 2 or 3"),
+            ),
+        )
+        for option, value in self.options.items():
+            takes = [name for name, kind in SCHEDULES.items() if option in kind.options]
+            if self.schedule not in (AUTO, *takes):
+                raise ConfigError(f"plan.{option}", value, f"must be for {' or '.join(takes)}, not {self.schedule}")
+
+    @property
+    def options(self) -> dict:
+        """Options of the schedule that are given."""
+        return {name: getattr(self, name) for name in OPTIONS if getattr(self, name) is not None}
+
+
+@dataclass(frozen=True)
+class TargetSection:
+    """[target]: what the engine has to fit; [engine] keys that are given stay as they are."""
+
+    part: str | None = _key(None, f"FPGA: {', '.join(PARTS)}; package and speed grade may follow")
+    board: str | None = _key(None, f"board, instead of its part: {', '.join(BOARDS)}")
+    lanes: int | None = _key(None, "multiply-accumulate lanes at most: rows times contexts")
+    clock: float | None = _key(
+        None, f"clock in MHz, for times and bandwidths; without it the board's, or {DEFAULT_CLOCK_MHZ:g}"
+    )
+
+    def __post_init__(self):
+        _check(
+            "target",
+            self,
+            (
+                ("board", lambda board: board in BOARDS, f"must be one of {', '.join(BOARDS)}"),
+                ("lanes", _at_least(4), "must be at least 4"),
+                ("clock", lambda clock: 0 < clock <= 2000, "must be above 0 and at most 2000 MHz"),
+            ),
+        )
+        if self.part is not None and self.board is not None:
+            raise ConfigError("target.part", repr(self.part), f"must not be given beside target.board = {self.board!r}")
+        try:
+            _ = self.fpga
+        except ConfigError as error:
+            raise ConfigError(f"target.{error.subject}", error.found, error.rule) from error
+
+    @property
+    def fpga(self) -> Part | None:
+        """The part, given by itself or by its board."""
+        name = BOARDS[self.board].part if self.board is not None else self.part
+        return part_of(name) if name is not None else None
+
+    @property
+    def clock_mhz(self) -> float:
+        """The clock that is given, the board's, or ``DEFAULT_CLOCK_MHZ``."""
+        return self.clock or (BOARDS[self.board].clock_mhz if self.board is not None else DEFAULT_CLOCK_MHZ)
+
+    @property
+    def target(self) -> Target:
+        return Target(self.lanes, self.fpga)
+
+
+@dataclass(frozen=True)
+class MemorySection:
+    """[memory]: what the weight ports meet, in the estimate, the choice of a schedule and the simulation."""
+
+    latency: int = _key(BENCH_MEMORY.latency, "cycles from a request to its first beat, if no other is being answered")
+    interval: int | None = _key(None, "cycles from one beat of a port to the next; 1, the full bandwidth, without it")
+    bandwidth: float | None = _key(
+        None, "bytes a second of all ports together, at target.clock, instead of interval; 4.2e9 for example"
+    )
+
+    def __post_init__(self):
+        _check(
+            "memory",
+            self,
+            (
+                ("latency", lambda cycles: 1 <= cycles <= 10000, "must be between 1 and 10000"),
+                ("interval", lambda cycles: 1 <= cycles <= 10000, "must be between 1 and 10000"),
+                ("bandwidth", lambda rate: rate > 0, "must be above 0"),
+            ),
+        )
+        if self.interval is not None and self.bandwidth is not None:
+            raise ConfigError("memory.bandwidth", self.bandwidth, "must not be given beside memory.interval")
+
+    def model(self, config: EngineConfig, clock: float) -> MemoryModel:
+        """The memory of an engine; a beat waits for whole cycles, so a bandwidth is rounded down.
+
+        Parameters
+        ----------
+        config : EngineConfig
+        clock : float
+            MHz.
+        """
+        if self.bandwidth is None:
+            return MemoryModel(self.latency, self.interval or 1)
+        cycles = config.axi_ports * config.beat_bytes * clock * 1e6 / self.bandwidth
+        return MemoryModel(self.latency, max(1, math.ceil(cycles - 1e-9)))
 
 
 @dataclass(frozen=True)
 class DataSection:
-    """[data]: an npz file with calibration and test inputs, of shape (sequences, steps, inputs)."""
+    """[data]: calibration and test inputs of shape (sequences, steps, inputs): an npz file, or random ones."""
 
-    path: str = _key(MISSING, "npz file")
+    path: str | None = _key(None, "npz file")
     x: str = _key("x", "array of test inputs")
     labels: str | None = _key(None, "array of the right classes, one integer a sequence, for accuracies")
     calibration: str = _key("calibration", "array of inputs that number formats are chosen from")
     input_scale: float | str = _key(1.0, "factor from stored to real inputs: a number, or the array that holds it")
     images: int | None = _key(None, "test sequences to use; all without it")
+    random: int | None = _key(
+        None, "instead of a file so many random sequences: cycles and agreement are real, errors mean nothing"
+    )
+    steps: int = _key(16, "time steps of random sequences")
+    peak: float = _key(1.0, "largest magnitude of random inputs")
 
     def __post_init__(self):
-        if self.images is not None and self.images < 1:
-            raise ConfigError("data.images", self.images, "must be at least 1")
+        if (self.path is None) == (self.random is None):
+            rule = "must be given: an npz file with calibration and test inputs, or data.random = 8 for random inputs"
+            raise (
+                ConfigError("data.path", "missing", rule)
+                if self.path is None
+                else ConfigError("data.random", self.random, "must not be given beside data.path")
+            )
+        _check(
+            "data",
+            self,
+            (
+                *((name, _at_least(1), "must be at least 1") for name in ("images", "random", "steps")),
+                ("peak", lambda peak: peak > 0, "must be above 0"),
+            ),
+        )
 
 
 @dataclass(frozen=True)
@@ -134,6 +297,8 @@ class ProjectConfig:
     model : ModelSection
     quantize : QuantConfig
     plan : PlanSection
+    target : TargetSection
+    memory : MemorySection
     engine : dict
         Fields of EngineConfig that are given; the others follow from the model.
     data : DataSection or None
@@ -153,6 +318,8 @@ class ProjectConfig:
     model: ModelSection
     quantize: QuantConfig = field(default_factory=QuantConfig)
     plan: PlanSection = field(default_factory=PlanSection)
+    target: TargetSection = field(default_factory=TargetSection)
+    memory: MemorySection = field(default_factory=MemorySection)
     engine: types.MappingProxyType = field(default_factory=lambda: types.MappingProxyType({}))
     data: DataSection | None = None
     simulate: SimulateSection = field(default_factory=SimulateSection)
@@ -171,7 +338,7 @@ class ProjectConfig:
 
     @property
     def data_path(self):
-        return self.folder / self.data.path if self.data else None
+        return self.folder / self.data.path if self.data and self.data.path else None
 
     @property
     def build(self):
@@ -237,8 +404,10 @@ class ProjectConfig:
             "model": moved(section(self.model), self.model_path),
             "quantize": self.quantize.to_dict(),
             "plan": section(self.plan),
+            "target": section(self.target),
+            "memory": section(self.memory),
             "engine": engine.to_dict() if engine else {k: _plain(v) for k, v in self.engine.items()},
-            "data": moved(section(self.data), self.data_path) if self.data else None,
+            "data": moved(section(self.data), self.data_path) if self.data_path else self.data and section(self.data),
         }
         tables |= {name: section(getattr(self, name)) for name in ("simulate", "report", "output")}
         return toml.dumps({name: table for name, table in tables.items() if table is not None})
@@ -300,20 +469,25 @@ def _read_engine(section, table):
     return types.MappingProxyType(_values(EngineConfig, section, table))
 
 
-SECTIONS = {
-    "model": _reader(ModelSection),
-    "quantize": _reader(QuantConfig),
-    "plan": _reader(PlanSection),
-    "engine": _read_engine,
-    "data": _reader(DataSection),
-    "simulate": _reader(SimulateSection),
-    "report": _reader(ReportSection),
-    "output": _reader(OutputSection),
+SECTION_CLASSES = {
+    "model": ModelSection,
+    "data": DataSection,
+    "quantize": QuantConfig,
+    "plan": PlanSection,
+    "target": TargetSection,
+    "memory": MemorySection,
+    "engine": EngineConfig,
+    "simulate": SimulateSection,
+    "report": ReportSection,
+    "output": OutputSection,
 }
+"""Section -> the class whose fields are its keys."""
+SECTIONS = {name: _reader(cls) for name, cls in SECTION_CLASSES.items()} | {"engine": _read_engine}
 """Section -> the function that reads it."""
-
-
 DERIVED = (
+    "rows",
+    "contexts",
+    "program_length",
     "weight_bits",
     "operand_bits",
     "accumulator_bits",
@@ -331,21 +505,11 @@ DERIVED = (
     "activated",
     "hidden",
 )
-"""Engine fields that follow from the model unless given."""
+"""Engine fields that follow from the model, the schedule and the target unless given."""
 
 
 def to_markdown():
     """The keys of a configuration file as a page: section, key, default, meaning."""
-    classes = {
-        "model": ModelSection,
-        "data": DataSection,
-        "quantize": QuantConfig,
-        "plan": PlanSection,
-        "engine": EngineConfig,
-        "simulate": SimulateSection,
-        "report": ReportSection,
-        "output": OutputSection,
-    }
     lines = [
         "# Configuration file",
         "",
@@ -356,17 +520,22 @@ def to_markdown():
         "file with every key spelled out to `build/<name>/resolved.toml`.",
         "",
     ]
-    for section, cls in classes.items():
+    for section, cls in SECTION_CLASSES.items():
         lines += [f"## [{section}]", "", "| key | default | meaning |", "| --- | --- | --- |"]
         lines += [f"| {f.name} | {_default(section, f)} | {f.metadata['doc']} |" for f in fields(cls)] + [""]
     return "\n".join(lines)
 
 
+def follows(section: str, name: str) -> bool:
+    """Whether a key that is not given follows from the model, the schedule or the target."""
+    return section == "engine" and name in DERIVED
+
+
 def _default(section, f):
     if f.default is MISSING:
         return "must be given"
-    if section == "engine" and f.name in DERIVED:
-        return "from the model"
+    if follows(section, f.name):
+        return "follows"
     if f.default is None:
         return "none"
     return f"`{str(f.default).lower() if isinstance(f.default, bool) else f.default}`"

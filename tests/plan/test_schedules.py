@@ -1,11 +1,11 @@
-"""The choice among schedules: by the exact model, among those that fit, with a reason."""
+"""The choice among schedules: resident if it fits, else by the exact model, with a reason."""
 
 import pytest
 
 from lstm_hw.errors import ConfigError
 from lstm_hw.machine.network import LayerShape, Network
-from lstm_hw.plan.schedules import choose
-from lstm_hw.plan.sizing import streaming_engine
+from lstm_hw.plan.schedules import SCHEDULES, choose
+from lstm_hw.plan.target import Target, shapes
 from lstm_hw.proof.checker import check
 from lstm_hw.proof.load_timing import MemoryModel
 
@@ -13,39 +13,93 @@ NETWORK = Network((LayerShape("lstm", 24, 32, 15),))
 STEPS = 8
 
 
-def chosen(contexts=2, words=96, sequences=1, batch=None, schedule="auto", memory=None, **fields):
-    groups = max(1, sequences // contexts)
-    engine = streaming_engine(NETWORK, 16, contexts, words, groups, STEPS, axi_data_bits=64, **fields)
-    return choose(NETWORK, engine, STEPS, sequences, batch, memory, schedule)
+def chosen(network=NETWORK, memory=None, **asked):
+    given = {"rows": 16, "weight_words": 96, "axi_data_bits": 64} | asked.pop("given", {})
+    given = {name: value for name, value in given.items() if value is not None}
+    return choose(network, STEPS, given=given, memory=(lambda config: memory) if memory else None, **asked)
 
 
 def test_the_best_has_the_fewest_cycles():
     choice = chosen()
-    fitting = [tried for tried in choice.tried if tried.plan]
-    assert choice.outcome is fitting[0] and {"conventional", "sacc", "sacc, batch 8"} <= {o.name for o in fitting}
-    assert choice.outcome.cycles <= 1.01 * min(o.cycles for o in fitting)
+    timed = [tried for tried in choice.tried if tried.counters]
+    assert choice.outcome is timed[0] and {"sacc", "row_window", "fusion"} <= {o.name for o in choice.tried}
+    assert choice.outcome.cycles <= 1.01 * min(o.cycles for o in timed)
     per_step = choice.outcome.cycles / STEPS
-    assert choice.reason.startswith(f"{choice.outcome.name}: {per_step:.0f} cycles a step, limited by")
+    assert choice.reason.startswith(f"{choice.outcome.label}: {per_step:.0f} cycles a step, most of them")
+    assert "resident does not fit (engine.weight_words: 96; must be at least 464" in choice.reason
     assert check(choice.outcome.plan) > 0
 
 
+def test_what_is_not_timed_could_not_have_won():
+    choice = chosen()
+    pruned = {tried.label: tried for tried in choice.tried if tried.plan and not tried.counters}
+    assert pruned and all("cycles a step at the least" in tried.refused for tried in pruned.values())
+    for tried in list(pruned.values())[:3]:
+        alone = chosen(schedule=tried.name, options={o: v for o, v in tried.options.items()})
+        assert alone.outcome.label == tried.label and alone.outcome.cycles > choice.outcome.cycles
+        assert alone.outcome.cycles / STEPS >= float(tried.refused.split()[1]) - 1
+
+
 def test_memory_bound_designs_reuse_and_one_that_holds_everything_does_not_stream():
-    assert chosen(memory=MemoryModel(40, 2)).outcome.name.startswith("sacc, batch 8")
-    resident = chosen(contexts=1, words=1024)
+    assert chosen(memory=MemoryModel(40, 4)).outcome.label.startswith("sacc, batch 8")
+    resident = chosen(given={"weight_words": 1024})
     assert resident.outcome.name == "resident" and resident.outcome.read_bytes == 0
+    assert [tried.name for tried in resident.tried] == ["resident"]
+    compared = chosen(given={"weight_words": 1024}, compare=True)
+    assert compared.outcome.name == "resident" and len(compared.tried) > 5
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_every_schedule_by_name_on_an_engine_that_nobody_sized(name):
+    sequences = {"rowblock": 4}.get(name)
+    network = Network((LayerShape("lstm", 64, 32, 15),))
+    choice = choose(network, STEPS, schedule=name, sequences=sequences)
+    plan = choice.outcome.plan
+    assert choice.outcome.name == name and check(plan) > 0
+    assert plan.config.lanes <= 32 and plan.sequences == (sequences or 1)
+    # What the planner asked for, and no deeper.
+    assert plan.config.accumulators < 256 and plan.config.h_elements <= 2 * 4 * 32
 
 
 def test_what_is_asked_for_is_taken():
     assert chosen(schedule="conventional").outcome.name == "conventional"
-    assert chosen(batch=4, schedule="sacc, batch").outcome.name.startswith("sacc, batch 4")
-    assert chosen(sequences=4).outcome.name == "row blocks, 2 groups"
+    assert chosen(options={"batch": 4}, schedule="sacc").outcome.options["batch"] == 4
+    rowblock = chosen(sequences=4, schedule="rowblock").outcome.plan
+    assert (rowblock.config.contexts, rowblock.groups) == (4, 1)
+    assert chosen(sequences=4, schedule="rowblock", given={"contexts": 2}).outcome.plan.groups == 2
 
 
-def test_refusals_are_told():
-    with pytest.raises(ConfigError, match="must begin the name of one for 3 sequences on 2 contexts"):
-        chosen(sequences=3)
-    with pytest.raises(ConfigError, match="does not fit: engine.weight_words"):
-        chosen(words=8)
-    small = chosen(accumulators=24)
-    refused = {tried.name: tried.refused for tried in small.tried if tried.plan is None}
-    assert "engine.accumulators" in refused["sacc, batch 8"]
+def test_lanes_are_shared_by_the_contexts_that_a_schedule_needs():
+    for lanes, contexts, rows in ((32, 2, 16), (100, 2, 48), (24, 3, 8), (4, 1, 4)):
+        assert next(shapes(Target(lanes), contexts, {})) == {"contexts": contexts, "rows": rows}
+    with pytest.raises(ConfigError, match="target.lanes: 4 lanes for 2 contexts; must be at least 8 for this schedule"):
+        next(shapes(Target(4), 2, {}))
+    sacc = chosen(schedule="sacc", target=Target(32), given={"rows": None}).outcome.plan.config
+    assert (sacc.rows, sacc.contexts) == (16, 2)
+    with pytest.raises(ConfigError, match="engine: 16 rows x 2 contexts = 32 lanes; must be at most target.lanes = 16"):
+        chosen(schedule="sacc", target=Target(16), options={"batch": 1, "pinned": 0})
+
+
+def test_refusals_name_what_the_user_wrote_or_what_to_change():
+    with pytest.raises(ConfigError, match="plan.schedule: 'sac'; must be one of auto, resident, "):
+        chosen(schedule="sac")
+    with pytest.raises(ConfigError, match="plan.window: 2; must be for row_window, not sacc"):
+        chosen(schedule="sacc", options={"window": 2})
+    with pytest.raises(ConfigError, match="is not for 3 sequences"):
+        chosen(schedule="row_window", sequences=3)
+    with pytest.raises(ConfigError, match="needs 6 contexts, and engine.contexts is 2"):
+        chosen(schedule="sacc", sequences=3, given={"contexts": 2})
+    with pytest.raises(ConfigError, match="engine.weight_words: 8; must be at least"):
+        chosen(given={"weight_words": 8})
+    refused = {o.label: o.refused for o in chosen(given={"accumulators": 24}).tried if not o.plan}
+    assert "engine.accumulators: 24; must be at least" in refused["sacc, batch 8"]
+
+
+@pytest.mark.parametrize("hidden, rows, resident", [(1016, 32, False), (1024, 32, False), (1024, 64, True)])
+def test_a_large_layer_is_no_error_about_a_depth_that_nobody_gave(hidden, rows, resident):
+    network = Network((LayerShape("lstm", 8, hidden, 15),))
+    choice = choose(network, 1, given={"rows": rows, "contexts": 1})
+    assert (choice.outcome.name == "resident") == resident or hidden == 1016
+    if choice.outcome.name != "resident":
+        with pytest.raises(ConfigError, match="plan.schedule: .*; must be another schedule, or engine.rows more"):
+            choose(network, 1, schedule="resident", given={"rows": rows})

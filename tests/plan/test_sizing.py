@@ -7,12 +7,13 @@ from lstm_hw.errors import ConfigError
 from lstm_hw.machine.config import EngineConfig
 from lstm_hw.machine.network import LayerShape, Network
 from lstm_hw.model.quantize import QuantConfig, quantize
-from lstm_hw.plan.dense import ResidentPlanner
+from lstm_hw.plan.dense import ResidentPlanner, resident_words
+from lstm_hw.plan.sacc import SaccPlanner
 from lstm_hw.plan.sizing import (
+    STREAM_WORDS,
     accumulator_bits,
     engine_formats,
     network_of,
-    resident_words,
     size_engine,
     stored_weight_bits,
 )
@@ -110,8 +111,38 @@ def test_what_cannot_be(given, message):
 
 
 def test_too_large_for_any_engine():
-    with pytest.raises(ConfigError, match="engine.weight_words: .*; must be between"):
-        size_engine(Network((LayerShape("lstm", 4000, 4000, 15),)), rows=16)
+    with pytest.raises(ConfigError, match=r"plan.schedule: 256 rows: weight_words must be at least \d+ .*auto streams"):
+        size_engine(Network((LayerShape("lstm", 6000, 4000, 15),)), rows=256)
+    deep = Network(tuple(LayerShape("lstm", 4, 4, 15) for _ in range(17)))
+    with pytest.raises(ConfigError, match="model: 17 layers; must have at most 16, the head included"):
+        size_engine(deep, rows=16)
+    with pytest.raises(
+        ConfigError, match="plan.schedule: 32 rows: accumulators must be at least 257 .*engine.rows more"
+    ):
+        size_engine(Network((LayerShape("lstm", 8, 1024, 15),)), rows=32)
+
+
+def test_longer_programs_get_the_longer_program_memory():
+    network = Network((LayerShape("lstm", 8, 1016, 15),))
+    config = size_engine(network, rows=32)
+    length = len(ResidentPlanner(network, config).plan().program.instructions)
+    assert config.program_length == (128 if length <= 128 else 256)
+
+
+def test_a_streaming_planner_is_asked_for_what_it_needs():
+    network = Network((LayerShape("lstm", 24, 32, 15),))
+
+    def planner(network, config):
+        return SaccPlanner(network, config, 8, 4)
+
+    config = size_engine(network, planner, rows=16, contexts=2)
+    needs = planner(network, config).plan().needs
+    for name in ("accumulators", "h_elements", "states"):
+        assert getattr(config, name) == needs[name]
+        with pytest.raises(ConfigError, match=f"engine.{name}: {needs[name] - 1}; must be at least {needs[name]}"):
+            size_engine(network, planner, rows=16, contexts=2, **{name: needs[name] - 1})
+    assert config.weight_words == STREAM_WORDS and config.x_elements >= 2 * needs["x_elements"]
+    assert size_engine(network, planner, rows=16, contexts=2, weight_words=200).weight_words == 200
 
 
 def test_given_fields_are_taken():

@@ -3,14 +3,18 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lstm_hw.errors import ConfigError, FormatError, LstmHwError
+from lstm_hw.machine.config import EngineConfig
 from lstm_hw.machine.formats import QFormat
+from lstm_hw.plan.schedules import SCHEDULES
 from lstm_hw.project import settings as project_module
 from lstm_hw.project.api import convert
 from lstm_hw.project.settings import ProjectConfig
-from tests.projects import write_project
+from lstm_hw.proof.load_timing import MemoryModel
+from tests.projects import tensors, write_project
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -56,10 +60,39 @@ def test_defaults_and_types(tmp_path):
             r"p.toml: model.size: unknown key; must be one of path, gate_order, head",
         ),
         ("[model]\npath='m'\nhead='last'", ConfigError, r"p.toml: model.head: 'last'; must be last_step or every_step"),
-        ("[modle]\npath='m'", ConfigError, r"p.toml: modle: unknown key; must be one of name, model, quantize"),
+        ("[modle]\npath='m'", ConfigError, r"p.toml: modle: unknown key; must be one of name, model, data, quantize"),
         ("model = 3", ConfigError, r"p.toml: model: 3; must be a section"),
         ("[quantize]", ConfigError, r"p.toml: model: missing; must be a section"),
         ("[model]", ConfigError, r"p.toml: model.path: missing; must be given"),
+        (
+            "[model]\npath='m'\n[plan]\nschedule='sac'",
+            ConfigError,
+            r"p.toml: plan.schedule: 'sac'; must be one of auto,",
+        ),
+        ("[model]\npath='m'\n[plan]\nbatch=0", ConfigError, r"p.toml: plan.batch: 0; must be at least 1"),
+        ("[model]\npath='m'\n[plan]\ncase=4", ConfigError, r"p.toml: plan.case: 4; must be 1, 2 or 3"),
+        (
+            "[model]\npath='m'\n[plan]\nschedule='sacc'\nwindow=2",
+            ConfigError,
+            r"p.toml: plan.window: 2; must be for row_window, not sacc",
+        ),
+        ("[model]\npath='m'\n[target]\npart='xc9'", ConfigError, r"p.toml: target.part: 'xc9'; must be one of xc7z010"),
+        ("[model]\npath='m'\n[target]\nboard='b'", ConfigError, r"p.toml: target.board: 'b'; must be one of ulx3s"),
+        (
+            "[model]\npath='m'\n[target]\nboard='zc706'\npart='xc7z020'",
+            ConfigError,
+            r"target.part: 'xc7z020'; must not be given beside target.board",
+        ),
+        ("[model]\npath='m'\n[target]\nlanes=2", ConfigError, r"p.toml: target.lanes: 2; must be at least 4"),
+        ("[model]\npath='m'\n[target]\nclock=0", ConfigError, r"p.toml: target.clock: 0.0; must be above 0"),
+        ("[model]\npath='m'\n[memory]\nlatency=0", ConfigError, r"p.toml: memory.latency: 0; must be between"),
+        (
+            "[model]\npath='m'\n[memory]\ninterval=2\nbandwidth=1e9",
+            ConfigError,
+            r"p.toml: memory.bandwidth: 1000000000.0; must not be given beside memory.interval",
+        ),
+        ("[model]\npath='m'\n[data]\nx='y'", ConfigError, r"p.toml: data.path: missing; must be given: an npz file"),
+        ("[model]\npath='m'\n[data]\npath='d'\nrandom=3", ConfigError, r"data.random: 3; must not be given beside"),
         ("[model]\npath=3", ConfigError, r"p.toml: model.path: 3; must be a string"),
         ("[model]\npath='m'\n[engine]\nrows='32'", ConfigError, r"p.toml: engine.rows: '32'; must be an integer"),
         ("[model]\npath='m'\n[engine]\nrows=true", ConfigError, r"p.toml: engine.rows: True; must be an integer"),
@@ -135,6 +168,38 @@ def test_resolved_file_gives_the_same_project(tmp_path):
     before = (folder / "resolved.toml").read_text()
     resolved.write_settings()
     assert (folder / "resolved.toml").read_text() == before and str(tmp_path) not in before.split("[output]")[0]
+
+
+def test_bandwidth_is_rounded_down_to_whole_cycles_a_beat(tmp_path):
+    def memory(text, **engine):
+        config = load(tmp_path, f"[model]\npath='m'\n{text}")
+        return config.memory.model(EngineConfig(**engine), config.target.clock_mhz)
+
+    assert memory("") == MemoryModel(2, 1)
+    assert memory("[memory]\nlatency=40\ninterval=3") == MemoryModel(40, 3)
+    bandwidth = "[memory]\nbandwidth=8e8\n[target]\nclock="
+    assert memory(f"{bandwidth}100", axi_data_bits=64).interval == 1
+    assert memory(f"{bandwidth}101", axi_data_bits=64).interval == 2
+    assert memory(f"{bandwidth}100", axi_data_bits=128).interval == 2
+    assert memory(f"{bandwidth}100", rows=64, axi_data_bits=64, axi_ports=4).interval == 4
+    assert memory("[memory]\nbandwidth=1\n[target]\nboard='ulx3s'", axi_data_bits=64).interval == 400_000_000
+
+
+@pytest.mark.parametrize("schedule", [name for name in SCHEDULES if name != "resident"])
+def test_every_schedule_from_a_file_resolves_to_itself(tmp_path, schedule):
+    rng = np.random.default_rng(3)
+    sections = {"plan": {"schedule": schedule}, "data": {"labels": None}, "memory": {"latency": 7}}
+    if schedule == "rowblock":
+        sections["plan"]["sequences"] = 4
+    original = convert(write_project(tmp_path, model=tensors(rng, 40, (14,), 0), steps=8, sections=sections))
+    assert original.choice.outcome.name == schedule and original.write_estimate(8).run["cycles"] > 0
+    folder = original.write_settings()
+    resolved = convert(folder / "resolved.toml")
+    assert resolved.config.plan.schedule == schedule and resolved.config.plan.steps == 8
+    assert (resolved.plan.program, resolved.engine) == (original.plan.program, original.engine)
+    before = (folder / "resolved.toml").read_text()
+    resolved.write_settings()
+    assert (folder / "resolved.toml").read_text() == before
 
 
 def test_page_of_keys_is_up_to_date():

@@ -1,0 +1,270 @@
+"""How a project begins: a commented file for a trained model, or one for sizes that nobody has trained yet."""
+
+import os
+import re
+import textwrap
+import tomllib
+from dataclasses import MISSING, dataclass, fields, replace
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+
+from ..errors import ConfigError, InputError
+from ..files import write_file
+from ..model.float_model import DenseWeights, FloatModel, LstmWeights
+from ..model.load import HEAD_MODES, contents
+from ..model.load import load as load_model
+from ..model.store import write_tensors
+from . import toml
+from .dataset import NpzFile
+from .settings import RESERVED_NAMES, SECTION_CLASSES, DataSection, ModelSection, ProjectConfig, follows
+from .synthetic import random_tensors
+
+RANDOM_SEQUENCES = 4
+"""Random test sequences of a project without data."""
+MODEL_FILE = "model.safetensors"
+COMMENT = 44
+"""Column of the comment behind a key."""
+
+
+def init(
+    model: os.PathLike | str,
+    calibration: os.PathLike | str | None = None,
+    output: os.PathLike | str | None = None,
+    target: dict | None = None,
+    force: bool = False,
+) -> tuple[Path, list[str]]:
+    """Write a commented project file for a trained model.
+
+    Parameters
+    ----------
+    model : path-like
+    calibration : path-like, optional
+        An npz file with inputs; random inputs are written into the project without it, and results say so.
+    output : path-like, optional
+        The project file; the model's name in the current folder without it.
+    target : dict, optional
+        Keys of [target].
+    force : bool
+        Replace a file that is there.
+
+    Returns
+    -------
+    (Path, list of str)
+        The file, and what was found in the model and the data.
+
+    Raises
+    ------
+    ModelError
+        The model cannot be read.
+    InputError
+        The npz file has no inputs for the model.
+    ConfigError
+        The file is there already.
+    """
+    model = Path(model)
+    trained, found = load_model(model), [f"  {line}" for line in contents(model)]
+    name = project_name(model.stem)
+    path = Path(output) if output is not None else Path(f"{name}.toml")
+    if path.exists() and not force:
+        raise ConfigError(path, "is there already", "must be another file, or --force must be given")
+    notes = [f"{model}: {described(trained)}", *found, *trained.assumptions]
+    head = {"head": HEAD_MODES[trained.head_every_step]} if trained.head is not None else {}
+    tables = {"model": {"path": _relative(model, path), **head}}
+    if calibration is None:
+        tables["data"] = {"random": RANDOM_SEQUENCES}
+        notes.append(NO_DATA)
+    else:
+        tables["data"], said = _arrays(NpzFile(calibration), trained.input_size)
+        tables["data"] = {"path": _relative(calibration, path), **tables["data"]}
+        notes += said
+    tables["target"] = {key: value for key, value in (target or {}).items() if value is not None}
+    text = commented(name, tables, notes)
+    ProjectConfig.from_dict(tomllib.loads(text), path)  # what is refused is not written
+    return write_file(path, text), notes
+
+
+NO_DATA = (
+    "no data: formats are chosen from random inputs and errors mean nothing until [data] names an npz file with "
+    "typical inputs and test inputs, arrays (sequences, steps, inputs)"
+)
+
+
+def project_name(stem: str) -> str:
+    """A name that a project can have, from that of a file."""
+    name = re.sub(r"[^A-Za-z0-9_]+", "_", stem).strip("_")
+    return name if name and name[0].isalpha() and name not in RESERVED_NAMES else f"model_{name}".rstrip("_")
+
+
+def described(model: FloatModel) -> str:
+    """The layers in a line."""
+    sizes = " -> ".join(map(str, (model.input_size, *model.hidden_sizes)))
+    many = f"{len(model.layers)} LSTM layers" if len(model.layers) > 1 else "LSTM"
+    if model.head is None:
+        return f"{many} {sizes}, no linear head"
+    return f"{many} {sizes}, linear head {model.head.output_size} ({HEAD_MODES[model.head_every_step]})"
+
+
+def _relative(path, file):
+    return Path(os.path.relpath(path, Path(file).parent)).as_posix()
+
+
+def _arrays(file, inputs):
+    """Which arrays of an npz file are what: keys of [data], and what to say of it."""
+    shapes = {name: file.read(name) for name in file.names}
+    usable = [n for n, a in shapes.items() if a.ndim == 3 and a.shape[2] == inputs and a.dtype.kind in "iuf" and a.size]
+    if not usable:
+        there = ", ".join(f"{name} {array.shape}" for name, array in shapes.items()) or "nothing"
+        raise InputError(file.path, there, f"must hold an array (sequences, steps, {inputs}) of typical inputs")
+    calibration = "calibration" if "calibration" in usable else usable[0]
+    x = "x" if "x" in usable else next((n for n in usable if n != calibration), calibration)
+    keys = {"calibration": calibration, "x": x}
+    for name, array in shapes.items():
+        if array.ndim == 1 and array.dtype.kind in "iu" and len(array) == len(shapes[x]) and "labels" not in keys:
+            keys["labels"] = name
+    scale = shapes.get("input_scale")
+    if scale is not None and scale.shape == () and scale.dtype.kind in "iuf":
+        keys["input_scale"] = "input_scale"
+    used = ", ".join(f"{name} for {key}" for key, name in keys.items())
+    unused = [name for name in shapes if name not in keys.values()]
+    return keys, [f"{file.path}: {used}" + (f"; not used: {', '.join(unused)}" if unused else "")]
+
+
+def commented(name: str, tables: dict[str, dict], notes: list[str]) -> str:
+    """A project file with every section and key explained; keys that are not given are comments with their defaults.
+
+    Parameters
+    ----------
+    name : str
+        Of the project.
+    tables : dict of str to dict
+        Section -> keys that are given.
+    notes : list of str
+        Comments at the top.
+    """
+    lines = [_comment(note) for note in notes]
+    lines += [
+        "#",
+        "# `lstm-hw run FILE` does everything; results go to build/NAME. A key behind a # has that default.",
+        "",
+    ]
+    lines += [toml.dumps({"name": name}).rstrip(), ""]
+    for section, cls in SECTION_CLASSES.items():
+        given = tables.get(section, {})
+        title = (cls.__doc__ or "").split("\n")[0].removeprefix(f"[{section}]: ").rstrip(".")
+        lines += _with_comment(f"[{section}]", f"{title[:1].lower()}{title[1:]}")
+        for f in fields(cls):
+            lines += _key_lines(section, f, given)
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _key_lines(section, f, given):
+    if f.name in given:
+        line = toml.dumps({f.name: given[f.name]}).rstrip()
+    elif f.default is None or f.default is MISSING or follows(section, f.name):
+        line = f"# {f.name} ="
+    else:
+        value = f.default if isinstance(f.default, bool | int | float | str | tuple) else str(f.default)
+        line = f"# {toml.dumps({f.name: value}).rstrip()}"
+    return _with_comment(line, f.metadata["doc"])
+
+
+def _with_comment(line, meaning):
+    """A line with its meaning in the column of comments, wrapped there."""
+    parts = textwrap.wrap(meaning, 118 - COMMENT)
+    first = [] if len(line) < COMMENT else [line]
+    return [*first, *(f"{line if not first and not n else '':{COMMENT}}# {part}" for n, part in enumerate(parts))]
+
+
+def _comment(text):
+    return "\n".join(textwrap.wrap(text, 116, initial_indent="# ", subsequent_indent="#   "))
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """A network that nobody has trained yet.
+
+    Parameters
+    ----------
+    inputs : int
+    hidden : tuple of int
+        Of each LSTM layer.
+    outputs : int
+        Of a linear head; none for 0.
+    every_step : bool
+        The head reads h of every step.
+    """
+
+    inputs: int
+    hidden: tuple[int, ...]
+    outputs: int = 0
+    every_step: bool = False
+
+    @property
+    def name(self) -> str:
+        return "lstm_" + "_".join(map(str, (self.inputs, *self.hidden, *([self.outputs] if self.outputs else []))))
+
+    def model(self) -> FloatModel:
+        """Random weights of these sizes."""
+        tensors, last = random_tensors(self.inputs, self.hidden, self.outputs), len(self.hidden)
+        layers = []
+        for n in range(last):
+            bias = tensors[f"lstm.bias_ih_l{n}"].astype(np.float64) + tensors[f"lstm.bias_hh_l{n}"]
+            layers.append(LstmWeights(tensors[f"lstm.weight_ih_l{n}"], tensors[f"lstm.weight_hh_l{n}"], bias))
+        head = DenseWeights(tensors["head.weight"], tensors["head.bias"]) if self.outputs else None
+        return FloatModel(tuple(layers), head, self.every_step, self.name)
+
+    def write(self, folder: os.PathLike | str) -> Path:
+        """Write that model as ``model.safetensors`` into a folder."""
+        path = Path(folder) / MODEL_FILE
+        path.parent.mkdir(parents=True, exist_ok=True)
+        head = {"head": HEAD_MODES[self.every_step]} if self.outputs else {}
+        write_tensors(path, random_tensors(self.inputs, self.hidden, self.outputs), head)
+        return path
+
+
+def sketch(sizes: Sizes, steps: int, folder: os.PathLike | str = "") -> tuple[ProjectConfig, FloatModel]:
+    """The project of a network that nobody has trained: random weights and inputs.
+
+    Parameters
+    ----------
+    sizes : Sizes
+    steps : int
+        Time steps of a sequence.
+    folder : path-like
+        Where its files would be.
+    """
+    data = DataSection(random=RANDOM_SEQUENCES, steps=steps)
+    config = ProjectConfig(sizes.name, ModelSection(MODEL_FILE), data=data, folder=Path(folder))
+    return config, sizes.model()
+
+
+def asked(config: ProjectConfig, **options) -> ProjectConfig:
+    """A configuration with what the command line of ``plan`` asks for; what is None is as it was."""
+    given = {name: value for name, value in options.items() if value is not None}
+    sections = {}
+    for section, names in ASKED.items():
+        found = {key: given[name] for name, key in names.items() if name in given}
+        if not found:
+            continue
+        if section == "engine":
+            sections[section] = MappingProxyType({**config.engine, **found})
+            continue
+        for one, other in EITHER:
+            if one in found or other in found:
+                found = {one: None, other: None} | found
+        sections[section] = replace(getattr(config, section), **found)
+    return replace(config, **sections)
+
+
+ASKED = {
+    "plan": {name: name for name in ("schedule", "sequences", "batch", "steps")},
+    "target": {name: name for name in ("lanes", "part", "board", "clock")},
+    "memory": {name: name for name in ("latency", "interval", "bandwidth")},
+    "engine": {"rows": "rows", "contexts": "contexts", "buffer": "weight_words", "port_bits": "axi_data_bits"},
+}
+"""Options of ``plan`` -> keys, by section."""
+EITHER = (("part", "board"), ("interval", "bandwidth"))
+"""Keys of which one takes the place of the other."""

@@ -1,0 +1,116 @@
+"""What the command line says of results: lines of text, nothing else."""
+
+from collections.abc import Iterator
+
+from ..plan.schedules import SCHEDULES, Outcome
+from ..proof.cycles import STALLS, Cycles
+from ..verify.simulate import Measured
+from .api import Project
+
+
+def quantized(project: Project) -> Iterator[str]:
+    """The number formats, and with labels the accuracies."""
+    qmodel = project.quantize()
+    yield f"input: {qmodel.input_format}"
+    for number, layer in enumerate(qmodel.layers):
+        yield (
+            f"layer {number}: LSTM {layer.input_size} -> {layer.hidden_size}, W_x {layer.w_x_format}, "
+            f"W_h {layer.w_h_format}, preact and c {layer.preact}, h {layer.hidden}"
+        )
+    if qmodel.head is not None:
+        head = qmodel.head
+        yield f"head: {head.input_size} -> {head.output_size}, W {head.w_format}, outputs {head.output}"
+    accuracy = project.accuracy() if project.data.x is not None else None
+    if accuracy:
+        yield (
+            f"accuracy of {accuracy['sequences']} sequences: float {accuracy['float']:.2%}, "
+            f"integer {accuracy['integer']:.2%}"
+        )
+
+
+def planned(project: Project) -> Iterator[str]:
+    """The engine, the memory and the schedule."""
+    engine, memory, clock = project.engine, project.memory, project.clock_mhz
+    yield (
+        f"engine: {engine.rows} rows x {engine.contexts} contexts = {engine.lanes} lanes, "
+        f"{engine.weight_bits}-bit weights, {engine.weight_words} weight words"
+    )
+    rate = engine.axi_ports * engine.beat_bytes * clock / memory.interval / 1000
+    yield f"memory: {memory.latency} cycles of latency, {rate:.2f} GB/s at {clock:g} MHz"
+    yield f"schedule: {project.choice.reason}"
+
+
+def estimated(project: Project, cycles: Cycles) -> Iterator[str]:
+    """The plan, and what a run of it takes."""
+    yield from planned(project)
+    clock = project.clock_mhz
+    yield (
+        f"run of {cycles.steps} steps: {cycles.run['cycles']} cycles, {cycles.per_step:.1f} a step, "
+        f"{cycles.per_further_step:.1f} a further step ({_time(cycles.per_further_step, clock)} at {clock:g} MHz)"
+    )
+    yield (
+        f"lanes: {cycles.run['busy']} cycles busy, {', '.join(f'{cycles.run[n]} {n}' for n in STALLS)}, "
+        f"{cycles.run['empty']} empty; utilisation {cycles.utilisation:.1%}"
+    )
+    yield (
+        f"load: {cycles.load['cycles']} cycles, {cycles.load['read_beats']} beats of {project.engine.beat_bytes} bytes"
+    )
+
+
+def simulated(measured: Measured) -> Iterator[str]:
+    """What the Verilog did."""
+    yield f"{measured.simulator}: {len(measured.outputs)} sequences, every output bit as in the integer reference"
+    yield (
+        "counters of every run as estimated"
+        if measured.cycles_equal
+        else "counters not compared, since streams or memory were held back"
+    )
+    yield f"{measured.cycles_simulated} cycles in {measured.seconds:.1f} s"
+
+
+COLUMNS = ("schedule", "lanes", "cycles a step", "time a step", "bytes a step", "GB/s", "image", "lanes busy")
+
+
+def compared(project: Project) -> Iterator[str]:
+    """All schedules side by side: a table, what each does, which were left out and why, and the one to take."""
+    choice = project.choice
+    rows = [COLUMNS, *(_row(o, choice.steps, project.clock_mhz) for o in choice.tried if o.counters)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
+    for row in rows:
+        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        yield "  ".join(cells)
+    yield ""
+    for name in dict.fromkeys(o.name for o in choice.tried if o.counters):
+        yield f"{name}: {SCHEDULES[name].doc}"
+    left_out = [o for o in choice.tried if not o.counters]
+    if left_out:
+        yield ""
+        yield "not timed:"
+    for outcome in left_out:
+        yield f"  {outcome.label}: {outcome.refused}"
+    yield ""
+    yield choice.reason
+
+
+def _row(outcome: Outcome, steps: int, clock: float) -> tuple[str, ...]:
+    plan = outcome.plan
+    per_step, read = outcome.cycles / steps, outcome.read_bytes / steps
+    return (
+        outcome.label,
+        str(plan.config.lanes),
+        f"{per_step:.1f}",
+        _time(per_step, clock),
+        f"{read:.0f}",
+        f"{read / per_step * clock / 1000:.3f}",
+        _bytes(plan.image.words * plan.config.word_bytes),
+        f"{outcome.utilisation:.1%}",
+    )
+
+
+def _time(cycles, clock):
+    microseconds = cycles / clock
+    return f"{microseconds:.2f} us" if microseconds < 1000 else f"{microseconds / 1000:.3f} ms"
+
+
+def _bytes(count):
+    return f"{count / 1024:.1f} KiB" if count < 1 << 20 else f"{count / (1 << 20):.2f} MiB"
