@@ -143,18 +143,29 @@ def simulate(config, simulator, images, waves, stress):
     then("simulate", config)
 
 
-@verb(["report examples/digits/digits.toml", "report examples/digits/digits.toml --no-synthesis"])
+@verb(
+    [
+        "report examples/digits/digits.toml",
+        "report examples/digits/digits.toml --no-synthesis",
+        "report examples/digits/digits.toml --fmax 66.0",
+    ]
+)
 @click.option(
     "--synthesis/--no-synthesis", default=None, help="Count resources with Yosys, instead of as the configuration says."
 )
-def report(config, synthesis):
-    """Count resources, collect the figures of the last simulation and draw plots."""
+@click.option(
+    "--fmax",
+    type=click.FloatRange(0, min_open=True),
+    help="MHz that place and route reached, as `make fmax` prints.",
+)
+def report(config, synthesis, fmax):
+    """Count resources, collect the figures of the last simulation and write the report: a page, drawings, a trace."""
     project = project_of(config)
     resources = None
     if project.config.report.synthesis if synthesis is None else synthesis:
         with project.synthesis() as running:
             resources = running.result()
-    show(project, project.report(resources))
+    show(project, project.report(resources, fmax))
 
 
 def show(project, made):

@@ -572,15 +572,25 @@ class Project:
 
     def synthesis(self):
         """A Yosys run that counts resources (:class:`~lstm_hw.verilog.synthesis.Synthesis`), to be used in ``with``."""
-        return Synthesis(self.verilog, TOPLEVEL, self.config.report.family, self.config.output.dir, self._progress)
+        return Synthesis(self.verilog, TOPLEVEL, self.family, self.config.output.dir, self._progress)
 
-    def report(self, resources=None):
-        """Write the report: ``report.json``, ``report.md`` and plots.
+    @property
+    def family(self) -> str:
+        """What resources are counted for: ``xc7`` or ``ecp5``."""
+        part, given = self.config.target.fpga, self.config.report.family
+        if part is not None and given not in (None, part.family):
+            raise ConfigError("report.family", repr(given), f"must be {part.family}, as target.part = {part.name!r} is")
+        return given or (part.family if part is not None else "xc7")
+
+    def report(self, resources=None, fmax_mhz: float | None = None):
+        """Write the report: JSON, Markdown, one HTML page, drawings and a trace; see :class:`.report.Report`.
 
         Parameters
         ----------
         resources : dict, optional
             The result of :meth:`synthesis`.
+        fmax_mhz : float, optional
+            Clock in MHz that place and route reached, for the times.
 
         Returns
         -------
@@ -589,7 +599,7 @@ class Project:
         from .report import Report
 
         with self._progress("report"):
-            return Report.of(self, resources).write(self.folder / "report", plots=self.config.report.plots)
+            return Report.of(self, resources, fmax_mhz).write(self.folder / "report", plots=self.config.report.plots)
 
     def _steps(self, steps=None):
         if steps is None:

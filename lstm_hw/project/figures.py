@@ -3,15 +3,17 @@
 Nothing in it depends on when or where it was made, but for the versions of the tools.
 """
 
+from dataclasses import asdict
+
 import numpy as np
 from amaranth.hdl import Shape
 from amaranth.lib import wiring
 
 from ..gateware.top import members_of
-from ..machine.activation import make_activation
 from ..machine.parts import Part, Usage
 from ..machine.ports import CONTROL, WEIGHTS, X, Y
 from ..model.reference import float_reference
+from ..plan.resources import estimate
 from ..proof.cycles import Cycles
 from ..proof.traffic import columns_by_layer
 from ..verilog.tools import versions
@@ -47,7 +49,8 @@ def figures_of(project, resources: dict | None = None, fmax_mhz: float | None = 
     measured, engine, plan = project.measured, project.engine, project.plan
     estimated = project.estimate(measured.steps if measured else None)
     found = project.cycles_measured(measured) if measured else None
-    clock = _clock(fmax_mhz, project.config.target)
+    part, clock = project.config.target.fpga, _clock(fmax_mhz, project.config.target)
+    usage = estimate(engine, project.family)
     errors, curves = _errors(project)
     return {
         "version": FORMAT_VERSION,
@@ -84,32 +87,25 @@ def figures_of(project, resources: dict | None = None, fmax_mhz: float | None = 
             "buffer_bytes": engine.weight_words * engine.word_bytes,
             "port_gbytes_per_s": _rounded(engine.axi_ports * engine.beat_bytes * clock["mhz"] / 1000),
         },
-        "target": target_of(project.config.target.fpga, resources),
-        "resources": {"estimated": {"dsp": dsp_estimate(engine)}, "synthesised": resources},
+        "target": target_of(part, Usage.of_stat(resources) if resources else usage),
+        "resources": {"family": project.family, "estimated": asdict(usage), "synthesised": resources},
         "ports": _ports(engine),
         "tools": versions(),
         "engine": engine.to_dict(),
     }, curves
 
 
-def dsp_estimate(engine) -> int:
-    """DSP blocks: one a lane or pair of 8-bit lanes, in each cell one and those of the activation's polynomial."""
-    activation = make_activation(engine.activation, engine.preact, engine.activated)
-    return engine.lanes // engine.lanes_per_dsp + engine.cells * (1 + activation.degree)
-
-
-def target_of(part: Part | None, resources: dict | None) -> dict | None:
-    """What a part holds, and what of it is taken where that was counted; None without a part."""
+def target_of(part: Part | None, usage: Usage) -> dict | None:
+    """What a part holds, and what a design takes of it; None without a part."""
     if part is None:
         return None
-    shares = part.shares(Usage.of_stat(resources) if resources else Usage(0, 0, 0, 0, 0))
+    shares = part.shares(usage)
     return {
         "part": part.name,
         "family": part.family,
         "source": part.source,
-        "resources": {
-            name: {"taken": taken if resources else None, "there": there} for name, (taken, there) in shares.items()
-        },
+        "fits": not part.lacking(usage),
+        "resources": {name: {"taken": taken, "there": there} for name, (taken, there) in shares.items()},
     }
 
 

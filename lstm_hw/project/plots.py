@@ -23,7 +23,9 @@ from ..proof.trace import UNITS
 WINDOWS = 150
 """Points of a drawing over a run."""
 MARKS = 800
-"""Bars of a unit in the drawing of one step: what is closer than one of so many columns is drawn together."""
+"""Columns of the drawing of one step: what is closer than one of them is drawn together."""
+BAR = 0.72
+"""Height of a unit's bar, of the distance between two units."""
 COLOURS = {
     "busy": "#2e8b6a",
     "stall_weights": "#c8402f",
@@ -111,8 +113,8 @@ def draw(figures: dict, curves: dict) -> list[Drawing]:
         _drawn(
             "step",
             f"One step of it: cycles {first} to {end}",
-            "Bars of the commands of each unit, with the lanes coloured by their state",
-            3.2,
+            "Bars of the commands of each unit; at the load port and the lanes (MAC) the height is a share of cycles",
+            3.4,
             lambda figure: _step(figure, trace, lanes, first, end),
         ),
         _drawn(
@@ -205,6 +207,8 @@ def _run(figure, trace, lanes):
     port, array, cell = figure.subplots(3, 1, sharex=True, height_ratios=(1, 2, 1))
     edges, share = shares(lanes)
     _filled(port, edges, _share(trace.beats, 1, edges), UNIT_COLOURS["load port"])
+    if not len(trace.beats):
+        port.text(edges[-1] / 2, 50, "no beats in this run: the weights are on chip", ha="center", va="center")
     _filled(cell, edges, _share(trace.starts, trace.cell_cycles, edges), UNIT_COLOURS["cell"])
     below, patches = np.zeros(len(edges) - 1), []
     for number, state in enumerate(STATES):
@@ -222,35 +226,34 @@ def _run(figure, trace, lanes):
 def _step(figure, trace, lanes, first, end):
     axes = figure.add_subplot()
     rows = {unit: len(UNITS) - 1 - number for number, unit in enumerate(UNITS)}
-    grain = max(1, (end - first) / MARKS)
+    edges, share = shares(lanes[first:end], MARKS)
+    edges = edges + first
+    bottom, legend = rows["MAC"] - BAR / 2, []
+    for number, state in enumerate(STATES[:-1]):
+        if share[number].any():
+            top = bottom + BAR * share[number]
+            axes.stairs(top, edges, baseline=bottom, fill=True, color=COLOURS[state])
+            bottom = top
+            legend.append(Patch(color=COLOURS[state], label=f"MAC: {state.replace('_', ', ')}"))
+    beats, bottom = _share(trace.beats, 1, edges), rows["load port"] - BAR / 2
+    axes.stairs(bottom + BAR * beats, edges, baseline=bottom, fill=True, color=UNIT_COLOURS["load port"])
     for unit in UNITS:
         bars = [(span.first, span.end) for span in trace.spans if span.unit == unit]
-        _bars(axes, rows[unit], _joined(bars, first, end, grain), UNIT_COLOURS[unit])
-    legend = [Patch(color=UNIT_COLOURS["MAC"], label="MAC: busy")]
-    for number, state in enumerate(STATES[1:-1], 1):
-        bars = _joined(_runs_of(lanes[first:end] == number, first), first, end, grain)
-        if bars:
-            _bars(axes, rows["MAC"], bars, COLOURS[state])
-            legend.append(Patch(color=COLOURS[state], label=f"MAC: {state.replace('_', ', ')}"))
+        colour = UNIT_COLOURS[unit] if unit not in ("MAC", "load port") else "none"
+        _bars(axes, rows[unit], _joined(bars, first, end), colour)
     axes.set(xlim=(first, end), ylim=(-0.6, len(UNITS) - 0.4), xlabel="cycle")
     axes.set_yticks([rows[unit] for unit in UNITS], UNITS)
     axes.legend(handles=legend, loc="center left", bbox_to_anchor=(1.005, 0.5), frameon=False)
 
 
-def _runs_of(where, first):
-    """First cycle, and the one behind the last, of each run of true values."""
-    change = np.diff(np.concatenate([[0], where, [0]]).astype(int))
-    return zip(np.flatnonzero(change == 1) + first, np.flatnonzero(change == -1) + first, strict=True)
-
-
-def _joined(bars, first, end, grain):
-    """Bars cut to a window; those closer than a grain are one, and none is narrower than one."""
-    joined = []
+def _joined(bars, first, end):
+    """Bars cut to a window: (start, length); in a long one those that would touch are one."""
+    grain, joined = (end - first) / MARKS, []
     for start, stop in bars:
         start, stop = max(start, first), min(stop, end)
         if stop <= start:
             continue
-        if joined and start - joined[-1][1] < grain and grain > 1:
+        if joined and grain > 1 and start - joined[-1][1] < grain:
             joined[-1][1] = max(joined[-1][1], stop)
         else:
             joined.append([start, stop])
@@ -259,7 +262,7 @@ def _joined(bars, first, end, grain):
 
 def _bars(axes, row, bars, colour):
     edge = "none" if len(bars) > MARKS / 4 else "white"
-    axes.broken_barh(bars, (row - 0.35, 0.7), facecolor=colour, edgecolor=edge, linewidth=0.6)
+    axes.broken_barh(bars, (row - BAR / 2, BAR), facecolor=colour, edgecolor=edge, linewidth=0.6)
 
 
 def _error(figure, curves):

@@ -112,16 +112,19 @@ def headline(figures: dict) -> list[tuple[str, str, str, str]]:
     for name in ("busy", *STALLS, "empty"):
         cycles(f"run: {name.replace('_', ', ')}", "cycles", lambda c, name=name: str(c["run"][name]))
     cycles("load", "beats", lambda c: str(c["load"]["read_beats"]))
-    found = resources["synthesised"]
-    rows.append(("DSP", "blocks", str(resources["estimated"]["dsp"]), str(found["dsp"]) if found else ""))
+    ours, found = resources["estimated"], resources["synthesised"]
+    rows += [
+        (label, unit, f"{ours[key]:g}", f"{found[key]:g}" if found else "")
+        for key, label, unit in (
+            ("dsp", "DSP", "blocks"),
+            ("bram36", "BRAM", "blocks of 36 Kb"),
+            ("lut", "LUT as logic", ""),
+            ("lutram", "LUT as memory", ""),
+            ("ff", "FF", ""),
+        )
+    ]
     if found:
-        rows += [
-            ("BRAM", "blocks of 36 Kb", "", f"{found['bram36']:g}"),
-            ("LUT as logic", "", "", str(found["lut"])),
-            ("LUT as memory", "", "", str(found["lutram"])),
-            ("FF", "", "", str(found["ff"])),
-            ("longest path", "LUTs", "", str(found["lut_levels"])),
-        ]
+        rows.append(("longest path", "LUTs", "", str(found["lut_levels"])))
     return rows
 
 
@@ -248,19 +251,21 @@ def _resources(figures):
     estimated, found, target = figures["resources"]["estimated"], figures["resources"]["synthesised"], figures["target"]
     rows = []
     for key, label, unit in _RESOURCES:
-        row = (label, unit, _number(estimated.get(key), "g"), _number(found[key], "g") if found else "")
+        row = (label, unit, f"{estimated[key]:g}", f"{found[key]:g}" if found else "")
         if target:
-            taken = found[key] if found else estimated.get(key)
-            if key == "lut" and found:  # the part has one kind of LUT, some of which can be memory
-                label, taken = "LUT", taken + found["lutram"]
-            there = target["resources"][label]["there"]
-            row += (f"{there:g}", "" if taken is None else Bar(taken, there))
+            part = target["resources"]["LUT" if key == "lut" else label]
+            row += (f"{part['there']:g}", Bar(part["taken"], part["there"]))
         rows.append(row)
     columns = ("resource", "unit", ">estimate", ">synthesised")
     text = []
     if target:
         columns += (">part holds", "taken")
-        text.append(f"The part is {target['part']} ({target['source']}). LUTs as memory are among its LUTs.")
+        fits = "The design fits" if target["fits"] else "The design does not fit"
+        text.append(f"{fits} the {target['part']} ({target['source']}).")
+        text.append(
+            f"Shares are of the {'synthesised' if found else 'estimated'} counts; LUTs as memory are LUTs of the part, "
+            "and count in both rows."
+        )
     else:
         text.append("No part is given: counts only.")
     text.append(
@@ -302,12 +307,37 @@ def _schedule(figures):
         for number, layer in enumerate(figures["layers"])
     ]
     columns = ("layer", "size", ">parameters", ">vectors", ">operations", ">cycles of the lanes", "lanes in use")
-    return Section(
-        "Schedule and layers",
-        tuple(text),
-        (Table("Work of each layer in a run (estimate)", columns, rows),),
-        ("run", "step"),
+    memory = schedule["choice"]["memory"]
+    text.append(
+        f"The memory answers after {_counted(memory['latency'], 'cycle')}, with a beat of a port every "
+        f"{_counted(memory['interval'], 'cycle')}."
     )
+    tables = [Table("Work of each layer in a run (estimate)", columns, rows)]
+    tried = schedule["choice"]["tried"]
+    if len(tried) > 1:
+        tables.append(_tried(tried, schedule["choice"]["steps"]))
+    return Section("Schedule and layers", tuple(text), tuple(tables), ("run", "step"))
+
+
+def _tried(tried, steps):
+    rows = [
+        (
+            outcome["schedule"],
+            *(
+                ("", "", "", outcome["refused"])
+                if "refused" in outcome
+                else (
+                    f"{outcome['lanes']:,}",
+                    f"{outcome['cycles'] / steps:,.1f}",
+                    f"{outcome['read_bytes'] / steps:,.0f}",
+                    "",
+                )
+            ),
+        )
+        for outcome in tried
+    ]
+    columns = ("schedule", ">lanes", ">cycles a step", ">bytes a step", "why not")
+    return Table(f"Schedules that were tried, for {_counted(steps, 'step')} (estimate)", columns, rows, folded=True)
 
 
 def _traffic(figures):

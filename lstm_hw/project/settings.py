@@ -271,11 +271,13 @@ class ReportSection:
     """[report]: what the report holds beside cycles and accuracies."""
 
     synthesis: bool = _key(True, "count DSPs, block RAMs and LUTs with Yosys")
-    family: str = _key("xc7", "what is synthesised for: xc7 or ecp5")
+    family: str | None = _key(
+        None, "what is synthesised for: xc7 or ecp5; that of the target's part without it, or xc7 without a part"
+    )
     plots: bool = _key(True, "draw plots")
 
     def __post_init__(self):
-        if self.family not in ("xc7", "ecp5"):
+        if self.family not in (None, "xc7", "ecp5"):
             raise ConfigError("report.family", repr(self.family), "must be xc7 or ecp5")
 
 

@@ -6,18 +6,16 @@ import re
 import numpy as np
 import pytest
 
-from lstm_hw.machine.config import EngineConfig
-from lstm_hw.machine.parts import Part
+from lstm_hw.machine.parts import Part, Usage
 from lstm_hw.model.reference import float_reference
 from lstm_hw.project import render
 from lstm_hw.project.api import convert
-from lstm_hw.project.figures import dsp_estimate, target_of
+from lstm_hw.project.figures import target_of
 from lstm_hw.project.plots import shares
 from lstm_hw.project.report import Report
 from lstm_hw.proof.cycles import Cycles, long_steps
 from lstm_hw.proof.timeline import STATES
 from lstm_hw.verify.simulate import Measured
-from lstm_hw.verilog import tools
 from tests.projects import write_project
 
 KEYS = set(
@@ -64,7 +62,7 @@ def test_after_simulation(tmp_path):
     assert not [name for name, content in kept.items() if str(tmp_path).encode() in content or b"/home" in content]
     rows = {name: (estimate, measured) for name, _, estimate, measured in report.rows()}
     assert rows["run of 3 steps"][0] == rows["run of 3 steps"][1] == str(project.estimate().run["cycles"])
-    assert rows["DSP"] == ("7", "7") and rows["BRAM"] == ("", "2.5")
+    assert rows["DSP"] == ("7", "7") and rows["BRAM"][1] == "2.5"
     accuracy = report.figures["accuracy"]
     assert accuracy["simulated"] == 3 and accuracy["verilog"] == accuracy["integer_simulated"]
     page = (folder / "report.md").read_text()
@@ -124,9 +122,9 @@ def test_occupancy_of_a_part(tmp_path):
     figures = Report.of(convert(write_project(tmp_path)), RESOURCES).figures
     assert figures["target"] is None and "No part is given" in render.html(figures, [])
     part = Part("small", "xc7", 1000, 5, 100, 10, 20, "a data sheet")
-    figures["target"] = target_of(part, RESOURCES)
+    figures["target"] = target_of(part, Usage(**COUNTS))
     page = render.html(figures, [])
-    assert "No part is given" not in page and "a data sheet" in page
+    assert "No part is given" not in page and "does not fit the small (a data sheet)" in page
     for shown in ("35.0 %", "25.0 %", "50.0 %", "200.0 %", "11.0 %"):  # DSP, BRAM, FF, LUT as memory, LUT
         assert shown in page
     assert page.count('class="bar over"') == 1
@@ -161,14 +159,3 @@ def test_ratios_of_counters():
     cycles = Cycles({}, run, {**run, "cycles": 190, "stall_h": 12}, 10, 640, 8)
     assert (cycles.per_step, cycles.per_further_step, cycles.interstep_stalls, cycles.utilisation) == (10, 9, 1, 0.8)
     assert [long_steps(steps) for steps in (1, 4, 5, 6, 10)] == [6, 9, 10, 16, 20]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("cells, activation", [(1, "quadratic64"), (2, "pwl"), (5, "quadratic64")])
-def test_estimate_of_dsp_blocks(tmp_path, cells, activation):
-    from lstm_hw.gateware.top import Top
-    from lstm_hw.verilog.emit import write_verilog
-
-    config = EngineConfig(rows=4, cells=cells, activation=activation, axi_data_bits=64, weight_words=64)
-    path = write_verilog(tmp_path / "engine.v", Top(config), "lstm_engine")
-    assert tools.yosys_stat(path, "lstm_engine", build_dir="build")["dsp"] == dsp_estimate(config)
