@@ -1,5 +1,8 @@
 """Top: the engine behind AXI4-Lite, AXI4 and AXI4-Stream ports that Vivado groups into interfaces."""
 
+import json
+from importlib.metadata import version
+
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -10,6 +13,7 @@ from ..machine.registers import ADDRESS_BITS, COUNTERS
 from .axi import Axi4Lite, Axi4Read
 from .control import Control
 from .engine import Engine
+from .interfaces import interface_attributes
 
 
 def config_words(config):
@@ -56,7 +60,7 @@ def members_of(config) -> dict:
 
 
 class Top(wiring.Component):
-    """What is emitted as Verilog.
+    """The engine behind AXI4-Lite, AXI4 and AXI4-Stream ports: what is emitted as Verilog.
 
     Parameters
     ----------
@@ -82,6 +86,18 @@ class Top(wiring.Component):
         self.config = config
         self.engine = Engine(config)
         super().__init__(members_of(config))
+
+    @property
+    def verilog_comment(self) -> list[str]:
+        """The configuration, for the head of the emitted file."""
+        words = {f"engine.{name}": value for name, value in self.config.to_dict().items()}
+        facts = {"lstm-hw": version("lstm-hw"), "content id": f"0x{self.config.content_id:08x}"} | words
+        return ["", "Configuration:", *(f"  {name} = {json.dumps(value)}" for name, value in facts.items())]
+
+    @property
+    def verilog_attributes(self) -> dict[str, dict[str, str]]:
+        """What Vivado's IP integrator needs to know of the ports; see :mod:`lstm_hw.gateware.interfaces`."""
+        return interface_attributes(self.config, self.signature.members)
 
     def elaborate(self, platform):
         m = Module()

@@ -54,10 +54,13 @@ class Tidied:
     zeroed : frozenset of (str, str)
         Module and memory name of each memory whose rows all start at zero. Their initial values are not in the text
         any more: a memory of a million bits would otherwise be a line of a million digits.
+    paths : dict of str to str
+        Name of each module -> its path in Amaranth's text, of one of the instances that share it.
     """
 
     text: str
     zeroed: frozenset
+    paths: dict
 
 
 def tidy(text, top, ports=()):
@@ -85,6 +88,7 @@ def tidy(text, top, ports=()):
     return Tidied(
         text="\n".join(_write(module, names) for module in kept),
         zeroed=frozenset((names[module.name], memory) for module in kept for memory in zeroed[module.name]),
+        paths={names[module.name]: module.name for module in kept},
     )
 
 
