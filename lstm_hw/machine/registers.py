@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
 from ..errors import ConfigError
+from .config import VALUE_BITS
 from .isa import INSTRUCTION_BITS, PROGRAM_BITS
 
 ADDRESS_BITS = 14
@@ -431,9 +432,52 @@ RULES = (
     "Reading the low half of a counter copies its high half: the next read of the high half returns that copy, so "
     "low, then high reads one consistent value of a running counter.",
     "The words of an instruction are collected in one staging register that all instructions share and that keeps "
-    "them: write words 0 to 4 of one instruction, then those of the next.",
+    "them: write all words of one instruction, then those of the next.",
 )
 """What the tables cannot say, a sentence or two each."""
+
+STARTUP = (
+    "Hold `aresetn` low for a cycle of `aclk` or more. Then ID must read as above, VERSION must have the major "
+    f"number {VERSION[0]}, and CONTENT_ID the value at the head of the Verilog: any other engine has other registers "
+    "or formats.",
+    "Copy `weights.bin` to memory. It holds the image of one weight port after the other, each of the same length; "
+    "put each image at an address that is a multiple of AXI_DATA_BITS / 8, and that address into WEIGHTS_LO and "
+    "WEIGHTS_HI, of port 1 into WEIGHTS1_LO and WEIGHTS1_HI, and so on. A word of an image is the weights of the "
+    "port's rows (ROWS divided by the ports), the lowest row first, WEIGHT_BITS each, little-endian, filled up with "
+    "zeros to whole beats.",
+    "Write the program through the program window, instruction by instruction: word w, from 0 to "
+    f"{_PROGRAM_WORDS - 1}, is bits 32 w + 31 to 32 w of what `program.json` lists as `words`, in hexadecimal.",
+    "Set TIMEOUT if the memory may take longer than it says, and IER and GIE if the interrupt is used.",
+    "If `program.json` has the entry `load`: write its address to ENTRY and 1 to CTRL.start, and wait for CTRL.done."
+    " This run fetches the weights that stay on the chip; it takes no x and sends nothing. It is needed once, and "
+    "again after a run that met an error, after other weights and after a reset. STATUS.code must be 0.",
+    "For each run: the address of the entry `run` to ENTRY, the number of time steps to STEPS, 1 to FLAGS.clear if h"
+    " and c start from zero and 0 if the run goes on where the one before ended; then 1 to CTRL.start. Send x and "
+    "take y while it lasts: a run whose outputs nobody takes does not end. At CTRL.done, STATUS.code must be 0; "
+    "after an error the streams are to be emptied as well, since a packet may have been cut off. A program with "
+    "further entries names them in `program.json`.",
+)
+"""What software does, in this order."""
+
+STREAMS = (
+    "An element of x is a signed integer of OPERAND_BITS bits in the format of x that the quantised model states: "
+    "the number times 2 to the power of its fraction bits, rounded.",
+    "A beat of x holds x_per_beat elements, the first in the low bits. With one context, and where fewer sequences "
+    "than contexts run, they are consecutive elements of one vector; the last beat of a vector is filled up with "
+    "anything. With K contexts, element k of a beat belongs to sequence k, and elements beyond K are ignored: a "
+    "vector has as many beats as elements. `tlast` is 1 on the beat that ends a vector and nowhere else; otherwise "
+    "the run ends with TLAST.",
+    "Vectors follow in the order of time. Where groups of K sequences take turns, the vectors of one step come group"
+    " after group. A schedule that needs parts of vectors in another order says so: `x_order` of its plan lists "
+    "(step, first element, elements), and `tlast` still ends the last part of a vector.",
+    f"A beat of y is one element: a signed integer of {VALUE_BITS} bits, h or an output of the head, in the format "
+    "that the quantised model states. `tlast` ends a packet.",
+    "A packet is the last layer's outputs of one time step, or the head's: element by element, and of each element "
+    "the sequences 0 to K - 1 side by side; of a linear head, four elements at a time of each sequence. Packets "
+    "follow in the order of time and, in it, of the groups. A head that reads the last step alone sends one packet a"
+    " run. A schedule with other packets says so: `y_order` of its plan lists (step, first element, elements).",
+)
+"""What is on the streams."""
 
 _BY_NAME = {register.name: register for register in register_map(MAX_PORTS)}
 
@@ -543,7 +587,8 @@ def _bits(field):
 def to_markdown(ports=1):
     """The map of an engine with so many weight ports as a Markdown page.
 
-    Registers, their fields, the program window, error codes and rules, and what further ports would add.
+    Registers, their fields, the program window, error codes, what software does, the streams, rules, and what further
+    ports would add.
     """
 
     def rows(registers):
@@ -609,6 +654,14 @@ def to_markdown(ports=1):
             "## Error codes",
             "",
             *_table(("STATUS.code", "name", "meaning"), [(c.value, c.name, ERROR_DOC[c]) for c in ErrorCode]),
+            "",
+            "## Start-up order",
+            "",
+            *(f"{number}. {step}" for number, step in enumerate(STARTUP, 1)),
+            "",
+            "## Streams",
+            "",
+            *(f"- {fact}" for fact in STREAMS),
             "",
             "## Rules",
             "",

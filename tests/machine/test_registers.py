@@ -184,7 +184,14 @@ def test_markdown_names_everything():
         assert f"| 0x{register.address:03X} | {register.name} | {register.access} " in page
         for field in register.fields:
             assert field.doc in page
-    for text in (*ACCESS_DOC.values(), *registers.ERROR_DOC.values(), *registers.RULES, PROGRAM.doc):
+    for text in (
+        *ACCESS_DOC.values(),
+        *registers.ERROR_DOC.values(),
+        *registers.RULES,
+        *registers.STARTUP,
+        *registers.STREAMS,
+        PROGRAM.doc,
+    ):
         assert text in page
     rows = re.findall(r"^\|.*\|$", page, re.M)
     assert all(row.count("|") >= 3 for row in rows) and len(rows) > len(REGISTERS)
@@ -263,3 +270,14 @@ def test_groups_are_complete():
     assert set(CONFIG_WORDS) <= names
     assert {f"{name}_{half}" for name in COUNTERS for half in ("LO", "HI")} <= names
     assert len(COUNTERS) == 8 and len(CONFIG_WORDS) == 12
+
+
+def test_startup_names_registers_that_exist():
+    """What software is told to write and read is in the map."""
+    text = " ".join((*registers.STARTUP, *registers.STREAMS, *registers.RULES))
+    registered = {register.name for register in register_map(4)}
+    known = registered | {name.removesuffix("_LO") for name in registered} | {code.name for code in ErrorCode}
+    named = {
+        name for name in re.findall(r"\b[A-Z][A-Z0-9]+(?:_[A-Z0-9]+)*\b", text) if name not in {"K", "OKAY", "SLVERR"}
+    }
+    assert named <= known and {"ENTRY", "STEPS", "WEIGHTS1_LO", "TIMEOUT"} <= named
