@@ -400,36 +400,34 @@ def _plans(name: str, ask: Request, fields: dict, given: dict, target: Target, e
     for contexts in kind.contexts(ask.sequences):
         if contexts not in range(1, MAX_CONTEXTS + 1) or given.get("contexts", contexts) != contexts:
             continue
-        refused, fits = None, False
+        refused, found = None, []
         try:
-            for shape in shapes(target, contexts, given):
+            for shape in shapes(target, contexts, ask.network, kind.streams, fields):
                 try:
-                    found = list(_on_shape(name, ask, {**fields, **shape}, target))
-                except (ConfigError, ProgramError) as error:
-                    refused = error
-                    continue
-                yield from found
-                fits = any(outcome.plan for outcome in found)
-                if fits:
+                    found = _on_shape(name, ask, {**fields, **shape}, target)
                     break
+                except (ConfigError, ProgramError) as error:
+                    refused = refused or error  # on the best shape
         except ConfigError as error:
             refused = error
-        if refused and not fits:
+        yield from found
+        if not found:
             errors.append(refused)
             yield Outcome(name, refused=str(refused))
-        if fits and name in ("conventional", "fusion", "rowblock"):
+        if found and name in ("conventional", "fusion", "rowblock"):
             return  # more contexts are more lanes that are idle, or fewer rows
 
 
 def _on_shape(name, ask, fields, target):
+    """The schedule's outcomes on engines of a shape; ConfigError or ProgramError if none fits."""
     kind = SCHEDULES[name]
     if not kind.streams:
         config, plan = engine_and_plan(ask.network, None, **fields)
         target.check(config)
-        yield Outcome(name, {}, plan, memory=ask.memory(config))
-        return
+        return [Outcome(name, {}, plan, memory=ask.memory(config))]
     # The planner with the least needs says how deep the weight buffer must be at least.
     ample, choices = _choices(kind, ask, fields)
+    outcomes, refused = [], None
     for options in choices:
 
         def make(network, config, options=options):
@@ -438,9 +436,13 @@ def _on_shape(name, ask, fields, target):
         try:
             config, plan = engine_and_plan(ask.network, make, **{"weight_words": ample.weight_words, **fields})
             target.check(config)
-            yield Outcome(name, options, plan, memory=ask.memory(config))
+            outcomes.append(Outcome(name, options, plan, memory=ask.memory(config)))
         except (ConfigError, ProgramError) as error:
-            yield Outcome(name, options, refused=str(error))
+            refused = refused or error
+            outcomes.append(Outcome(name, options, refused=str(error)))
+    if refused and not any(outcome.plan for outcome in outcomes):
+        raise refused
+    return outcomes
 
 
 def _choices(kind, ask, fields):

@@ -8,11 +8,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..errors import ConfigError
-from ..machine.config import EngineConfig
+from ..machine.config import CELL_PHASES, SERIAL_SLOTS, EngineConfig
+from ..machine.network import Network
 from ..machine.parts import Part
+from .resources import estimate
 
 ROWS = (4, 8, *range(16, 2049, 16))
 """Numbers of rows that an engine can have."""
+HEADROOM = {"LUT": 0.85, "LUT as memory": 0.95, "FF": 0.85}
+"""Share of a part that an engine may take by the estimate: it is some per cent off, and a full part is not routed."""
+CELL_SHARE = 0.8
+"""Most of the lanes' cycles that the cell unit may be busy for, so that it never holds them up."""
+BUFFERS = tuple(1 << bits for bits in range(15, 8, -1))
+"""Depths of the weight buffer that are tried where weights stream, the best first: whole block RAMs."""
 
 
 @dataclass(frozen=True)
@@ -31,19 +39,36 @@ class Target:
 
     def check(self, config: EngineConfig) -> None:
         """ConfigError with the numbers if an engine takes more than there is."""
+        shape = f"{config.rows} rows x {config.contexts} contexts"
         if self.lanes is not None and config.lanes > self.lanes:
-            found = f"{config.rows} rows x {config.contexts} contexts = {config.lanes} lanes"
+            found = f"{shape} = {config.lanes} lanes"
             raise ConfigError("engine", found, f"must be at most target.lanes = {self.lanes}")
+        if self.part is None:
+            return
+        lacking = []
+        for name, (taken, there) in self.part.shares(estimate(config, self.part.family)).items():
+            share = HEADROOM.get(name, 1)
+            if taken > share * there:
+                lacking.append(f"{taken:g} of {there:g} {name}" + (f" ({share:.0%} at most)" if share < 1 else ""))
+        if lacking:
+            found = f"{shape}, {config.weight_words} weight words, take {', '.join(lacking)}"
+            raise ConfigError("engine", found, f"must fit the {self.part.name}")
 
 
-def shapes(target: Target, contexts: int, given: dict) -> Iterator[dict]:
+def shapes(target: Target, contexts: int, network: Network, streams: bool, given: dict) -> Iterator[dict]:
     """Fields of engines to try for a schedule, the best first: rows, contexts, and whatever else the target decides.
+
+    The best has the fewest cycles of its lanes in a step; of those that are equal, the fewest rows. On a part, cells
+    follow the lanes, and the buffer of streams is as deep as fits.
 
     Parameters
     ----------
     target : Target
     contexts : int
         K that the schedule needs.
+    network : Network
+    streams : bool
+        Weights come from memory during a run.
     given : dict
         Fields of EngineConfig that are taken as they are.
 
@@ -56,12 +81,58 @@ def shapes(target: Target, contexts: int, given: dict) -> Iterator[dict]:
     ConfigError
         Not even the smallest engine with so many contexts fits.
     """
-    if "rows" in given:
-        yield {"contexts": contexts, "rows": given["rows"]}
-        return
-    lanes = target.lanes or EngineConfig.rows * max(contexts if "contexts" in given else 1, 1)
-    rows = [rows for rows in ROWS if rows * contexts <= lanes]
-    if not rows:
+    choices = [given["rows"]] if "rows" in given else _rows(target, contexts, network, given)
+    for rows in choices:
+        shape = {"contexts": contexts, "rows": rows}
+        if target.part is None:
+            yield shape
+            continue
+        shape["cells"] = given.get("cells", _cells(network, rows, contexts))
+        depths = [given["weight_words"]] if "weight_words" in given else BUFFERS if streams else [None]
+        for depth in depths:
+            tried = shape | ({"weight_words": depth} if depth and streams else {})
+            if depth == depths[-1] or _may_fit(target, tried, given):
+                yield tried
+
+
+def _columns(network: Network, rows: int) -> int:
+    """Cycles of the lanes in a step."""
+    return sum(layer.blocks(rows) * layer.columns for layer in network.layers)
+
+
+def _rows(target, contexts, network, given):
+    """Rows that are worth trying: no others have as few cycles with fewer rows."""
+    if target.lanes is not None:
+        lanes, limit = target.lanes, "target.lanes"
+    elif target.part is not None:
+        lanes, limit = target.part.dsp * (2 if given.get("operand_bits") == 8 else 1), "target.part"
+    else:
+        lanes, limit = EngineConfig.rows * (contexts if "contexts" in given else 1), "engine.rows"
+    possible = [rows for rows in ROWS if rows * contexts <= lanes]
+    if not possible:
         found = f"{lanes} lanes for {contexts} contexts"
-        raise ConfigError("target.lanes", found, f"must be at least {ROWS[0] * contexts} for this schedule")
-    yield {"contexts": contexts, "rows": rows[-1]}
+        raise ConfigError(limit, found, f"must be at least {ROWS[0] * contexts} for this schedule")
+    if target == Target():
+        return possible[-1:]
+    fewest = {}
+    for rows in reversed(possible):
+        fewest[_columns(network, rows)] = rows
+    return [fewest[columns] for columns in sorted(fewest)]
+
+
+def _cells(network, rows, contexts):
+    """The fewest cells that keep up with the lanes."""
+    units = contexts * sum(layer.outputs for layer in network.lstm)
+    busy = CELL_SHARE * _columns(network, rows)
+    return next((cells for cells in CELL_PHASES if units * SERIAL_SLOTS <= busy * cells), max(CELL_PHASES))
+
+
+def _may_fit(target, shape, given):
+    """Whether the engine fits that has this shape and the least of everything else."""
+    fields = {"h_elements": 1, "states": 1, "accumulators": 2, "finish_entries": 2, "axi_data_bits": 64}
+    per_beat = given.get("x_per_beat", 1 << (shape["contexts"] - 1).bit_length())
+    try:
+        target.check(EngineConfig(**{**fields, "x_elements": per_beat, "x_per_beat": per_beat, **given, **shape}))
+    except ConfigError:
+        return False
+    return True

@@ -10,6 +10,7 @@ from lstm_hw.proof.checker import check
 from lstm_hw.proof.load_timing import MemoryModel
 
 NETWORK = Network((LayerShape("lstm", 24, 32, 15),))
+LARGE = Network((LayerShape("lstm", 64, 1024, 15),))
 STEPS = 8
 
 
@@ -71,9 +72,10 @@ def test_what_is_asked_for_is_taken():
 
 def test_lanes_are_shared_by_the_contexts_that_a_schedule_needs():
     for lanes, contexts, rows in ((32, 2, 16), (100, 2, 48), (24, 3, 8), (4, 1, 4)):
-        assert next(shapes(Target(lanes), contexts, {})) == {"contexts": contexts, "rows": rows}
+        found = next(shapes(Target(lanes), contexts, LARGE, True, {}))
+        assert found == {"contexts": contexts, "rows": rows}
     with pytest.raises(ConfigError, match="target.lanes: 4 lanes for 2 contexts; must be at least 8 for this schedule"):
-        next(shapes(Target(4), 2, {}))
+        next(shapes(Target(4), 2, LARGE, True, {}))
     sacc = chosen(schedule="sacc", target=Target(32), given={"rows": None}).outcome.plan.config
     assert (sacc.rows, sacc.contexts) == (16, 2)
     with pytest.raises(ConfigError, match="engine: 16 rows x 2 contexts = 32 lanes; must be at most target.lanes = 16"):
