@@ -114,7 +114,7 @@ def main(folder):
     write_tensors(
         folder / "model.safetensors",
         model.tensors(),
-        {"gate_order": "ifgo", "head": "last", "framework": "torch"},
+        {"gate_order": "ifgo", "head": "last_step", "framework": "torch"},
     )
     every = np.linspace(0, len(x) - 1, CALIBRATION_UTTERANCES).astype(int)
     np.savez_compressed(folder / "test.npz", x=test_x, labels=test_speakers.astype(np.uint8), calibration=x[every])
