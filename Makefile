@@ -43,9 +43,10 @@ bench-reuse: .venv/.setup-run ## Count traffic, cycles and energy of every weigh
 bench-resources: .venv/.setup-run ## Print the resource estimate beside Yosys's counts for engines of many shapes
 	$(BIN)/python -P -m bench.resources
 
-lint: .venv/.setup-test ## Check the Python with ruff and the Verilog of CONFIG with Verilator -Wall
+lint: .venv/.setup-test ## Check the Python with ruff, the rooms with import-linter and the Verilog of CONFIG with Verilator -Wall
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/lstm-hw lint $(CONFIG)
 
 fmax: .venv/.setup-run ## Place and route on an ECP5 and print the clock rate
