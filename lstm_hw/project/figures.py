@@ -217,7 +217,7 @@ def _clock(fmax_mhz, target):
         return {"mhz": _rounded(fmax_mhz), "measured": True, "basis": "reached by place and route"}
     basis = "assumed, since no clock is given"
     if target.clock is not None or target.board is not None:
-        basis = "target.clock" if target.clock is not None else f"that of the board {target.board}"
+        basis = "the constraint target.clock" if target.clock is not None else f"that of the board {target.board}"
     return {"mhz": _rounded(target.clock_mhz), "measured": False, "basis": basis}
 
 

@@ -1,11 +1,14 @@
 """The report: stable keys, no trace of time or place, estimates beside measurements, plots."""
 
+import html
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from lstm_hw.errors import ConfigError
 from lstm_hw.machine.parts import Part, Usage
 from lstm_hw.model.reference import float_reference
 from lstm_hw.project import render
@@ -16,7 +19,7 @@ from lstm_hw.project.report import Report
 from lstm_hw.proof.cycles import Cycles, long_steps
 from lstm_hw.proof.timeline import STATES
 from lstm_hw.verify.simulate import Measured
-from tests.projects import write_project
+from tests.projects import tensors, write_project
 
 KEYS = set(
     "version name content_id model accuracy output_error error agreement simulation schedule clock cycles performance "
@@ -159,3 +162,36 @@ def test_ratios_of_counters():
     cycles = Cycles({}, run, {**run, "cycles": 190, "stall_h": 12}, 10, 640, 8)
     assert (cycles.per_step, cycles.per_further_step, cycles.interstep_stalls, cycles.utilisation) == (10, 9, 1, 0.8)
     assert [long_steps(steps) for steps in (1, 4, 5, 6, 10)] == [6, 9, 10, 16, 20]
+
+
+def test_a_streamed_schedule_on_a_part(tmp_path):
+    plan = {"schedule": "sacc", "batch": 2}
+    target = {"part": "lfe5u-25f", "clock": 50.0}
+    sections = {"data": {"labels": None}, "plan": plan, "target": target, "memory": {"latency": 20}}
+    model = tensors(np.random.default_rng(1), 5, (8,), outputs=0)
+    project = convert(write_project(tmp_path, steps=4, model=model, **sections))
+    figures = project.report().figures
+    busy = figures["cycles"]["estimated"]["run"]["busy"]
+    assert 0 < sum(layer["lane_cycles"] for layer in figures["layers"]) <= busy
+    time = figures["performance"]["estimated"]
+    assert time["run_bytes"] == project.estimate().run["read_beats"] * project.engine.beat_bytes > 0
+    assert time["gbytes_per_s"] == pytest.approx(time["run_bytes"] / time["run_us"] / 1000, rel=1e-5)
+    assert figures["clock"] == {"mhz": 50.0, "measured": False, "basis": "the constraint target.clock"}
+    assert figures["target"]["family"] == figures["resources"]["family"] == "ecp5" and figures["target"]["fits"]
+    page = (project.folder / "report" / "report.html").read_text()
+    for shown in (figures["schedule"]["reason"], "The design fits the lfe5u-25f", "answers after 20 cycles"):
+        assert html.escape(shown) in page
+    events = json.loads((project.folder / "report" / "trace.json").read_text())["traceEvents"]
+    assert any(event["ph"] == "X" and event["name"].startswith("LOAD") for event in events)
+    assert "the weights are on chip" not in (project.folder / "report" / "run.svg").read_text()
+
+
+def test_what_is_synthesised_is_the_parts(tmp_path):
+    project = convert(write_project(tmp_path, target={"part": "lfe5u-25f"}, report={"family": "xc7"}))
+    with pytest.raises(ConfigError, match="report.family: 'xc7'; must be ecp5, as target.part"):
+        project.synthesis()
+
+
+def test_the_page_of_the_report_names_every_key(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "report.md").read_text()
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == KEYS
