@@ -3,6 +3,7 @@
 import json
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 
 from ..errors import ProgramError
@@ -118,44 +119,47 @@ class Program:
             raise ProgramError("entry", repr(entry), f"must be one of {sorted(self.entries)}")
         registers = [0] * REGISTERS if registers is None else registers
         registers[CLEAR_REGISTER], registers[STEPS_REGISTER] = int(bool(clear)), steps
-        templates = [_template(instr) if _leaves_sequencer(instr) else None for instr in self.instructions]
+        code = self._code
         pc, loops, scalars = self.entries[entry], [], 0
         while True:
-            if not 0 <= pc < len(self.instructions):
-                raise ProgramError("program", f"address {pc}", f"must stay below {len(self.instructions)}")
-            instr, template, at = self.instructions[pc], templates[pc], pc
+            if not 0 <= pc < len(code):
+                raise ProgramError("program", f"address {pc}", f"must stay below {len(code)}")
+            op, at = code[pc][0], pc
             pc += 1
-            if template:
-                fields, relative = template
+            if op in COMMANDS:
+                _, fields, relative = code[at]
                 if relative:
                     values = dict(fields)
                     for name, register, mask in relative:
                         values[name] = values[name] + registers[register] & mask
                     fields = MappingProxyType(values)
-                yield Command(instr.op, at, scalars, fields)
+                yield Command(op, at, scalars, fields)
                 scalars = 0
-                if instr.op == "HALT":
+                if op == "HALT":
                     return
                 continue
             scalars += 1
-            if instr.op == "SET":
-                registers[instr.register] = instr.value
-            elif instr.op == "ADD":
-                total = registers[instr.register] + instr.value & MASK
-                registers[instr.register] = total - instr.limit if instr.limit and total >= instr.limit else total
-            elif instr.op == "LOOP":
-                count = registers[instr.count_reg] if instr.count_reg else instr.count
-                if instr.when != LOOP_COUNT:
-                    count = int((count != 0) == (instr.when == LOOP_IF))
+            if op == "SET":
+                _, register, value = code[at]
+                registers[register] = value
+            elif op == "ADD":
+                _, register, value, limit = code[at]
+                total = registers[register] + value & MASK
+                registers[register] = total - limit if limit and total >= limit else total
+            elif op == "LOOP":
+                _, count, register, exit_, when = code[at]
+                count = registers[register] if register else count
+                if when != LOOP_COUNT:
+                    count = int((count != 0) == (when == LOOP_IF))
                 if count == 0:
-                    pc = instr.exit
+                    pc = exit_
                 else:
                     loops.append([pc, count])
                     if len(loops) > LOOP_DEPTH:
                         raise ProgramError(
                             f"program address {at}", f"{len(loops)} nested loops", f"must be at most {LOOP_DEPTH}"
                         )
-            elif instr.op == "END":
+            else:
                 if not loops:
                     raise ProgramError(f"program address {at}", "END without LOOP", "must close a loop")
                 loops[-1][1] -= 1
@@ -167,17 +171,29 @@ class Program:
                         repeats(at, loops, scalars)
             registers[0] = 0
 
+    @cached_property
+    def _code(self):
+        """Instructions as tuples, which are quick to execute."""
+        return [_decoded(instr) for instr in self.instructions]
 
-def _leaves_sequencer(instr):
-    return OPS[instr.op].unit or instr.op in ("RING", "BUFFERS", "HALT")
+
+COMMANDS = frozenset(name for name, op in OPS.items() if op.unit or name in ("RING", "BUFFERS", "HALT"))
+"""Instructions that :meth:`Program.run` yields."""
+_SCALARS = {"SET": ("register", "value"), "ADD": ("register", "value", "limit"), "END": ()}
+_SCALARS["LOOP"] = ("count", "count_reg", "exit", "when")
 
 
-def _template(instr):
-    """Fields of every command that an instruction makes, and (name, register, mask) of those that a register moves."""
+def _decoded(instr):
+    """(op, fields of a scalar instruction), or (op, fields of a command, those that a register moves).
+
+    The latter are (name, register, mask).
+    """
+    if instr.op not in COMMANDS:
+        return instr.op, *(instr.fields[name] for name in _SCALARS[instr.op])
     op = OPS[instr.op]
     fields = MappingProxyType({name: value for name, value in instr.fields.items() if not name.endswith("_reg")})
     registers = ((name, instr.fields[f"{name}_reg"], (1 << op.fields[name]) - 1) for name in op.relative)
-    return fields, tuple(entry for entry in registers if entry[1])
+    return instr.op, fields, tuple(entry for entry in registers if entry[1])
 
 
 class ProgramBuilder:

@@ -27,8 +27,8 @@ def periods(program, start, end, rounds, registers, steps, timed):
         At the start of the first period.
     steps : sequence of int
         By how much each of them is more at the start of the next one.
-    timed : callable (Instruction) -> iterable of (register, modulus)
-        Registers of a command that must be the same in every period, modulo so much.
+    timed : sequence of sequence of (register, modulus)
+        For every address the registers of a command that must be the same in every period, modulo so much.
 
     Returns
     -------
@@ -65,8 +65,10 @@ def periods(program, start, end, rounds, registers, steps, timed):
                 pc = loops[-1][0] if loops[-1][1] else pc
                 if not loops[-1][1]:
                     loops.pop()
-        elif any(steps[register] % modulus for register, modulus in timed(instr)):
-            return 0
+        else:
+            for register, modulus in timed[at]:
+                if steps[register] % modulus:
+                    return 0
         values[0] = steps[0] = 0
     return 0
 

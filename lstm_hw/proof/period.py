@@ -8,6 +8,7 @@ then happens again and again, and is only counted.
 from dataclasses import dataclass
 
 from ..machine.isa import REGISTERS
+from ..machine.program import COMMANDS
 from .affine import periods, signed
 
 APART = 32
@@ -22,9 +23,11 @@ def walk(model, program, entry, steps, clear, registers=None):
     Parameters
     ----------
     model : Timing or Work
-        ``execute(command)`` for every command; ``state()``, what decides about the future, hashable; ``progress()``, a
+        ``execute(command)`` for every command; ``state()``, what decides about the future, hashable; ``glance()``, a
+        little of it, which inner loops have to find twice before they ask for all of it; ``progress()``, a
         list of numbers that only grow; ``skip(times, since)``, that they have grown so many times as much again as
-        since they were ``since``; ``timed(instruction)`` as for :func:`lstm_hw.proof.affine.periods`.
+        since they were ``since``; ``timed(instruction)``, the (register, modulus) of a command on which its cycles
+        depend.
     program : Program
     entry, steps, clear, registers
         As for :meth:`~lstm_hw.machine.program.Program.run`.
@@ -56,6 +59,7 @@ class _Loop:
 
     def __init__(self, loop, next_look):
         self.loop, self.next_look = loop, next_look
+        self.glances = set()
         self.marks = {}  # state -> marks, oldest first
         self.failures = 0
 
@@ -65,6 +69,10 @@ class _Rounds:
         self.model, self.program, self.registers = model, program, registers
         self.walked = 0
         self.loops = {}  # address of END -> _Loop
+        self.timed = [
+            [entry for entry in model.timed(instr) if entry[0]] if instr.op in COMMANDS else []
+            for instr in program.instructions
+        ]
 
     def repeats(self, end, loops, scalars):
         """A loop goes round again."""
@@ -73,9 +81,14 @@ class _Rounds:
         if known is None or known.loop is not loop:
             known = self.loops[end] = _Loop(loop, self.walked + (APART if len(loops) > 1 else 0))
         if loop[1] > 1 and self.walked >= known.next_look:
-            self._look(known, end, scalars)
+            self._look(known, end, scalars, len(loops))
 
-    def _look(self, known, end, scalars):
+    def _look(self, known, end, scalars, depth):
+        known.next_look = self.walked + APART
+        glance = self.model.glance()
+        if depth > 1 and glance not in known.glances:
+            known.glances.add(glance)
+            return
         marks = known.marks.setdefault((scalars, self.model.state()), [])
         if marks:
             known.failures += not self._jump(known.loop, end, marks)
@@ -95,7 +108,7 @@ class _Rounds:
         mark = min(marks, key=changing)
         steps = [signed(b - a) for a, b in zip(mark.registers, now, strict=True)]
         rounds = mark.times - loop[1]
-        same = periods(self.program, loop[0], end, rounds, mark.registers, steps, self.model.timed)
+        same = periods(self.program, loop[0], end, rounds, mark.registers, steps, self.timed)
         times = min(same, (loop[1] - 1) // rounds)
         if times <= 0:
             return False

@@ -186,6 +186,11 @@ class Timing:
             setattr(counters, name, cycles)
         counters.empty = counters.cycles - lanes.busy - sum(lanes.stalls)
 
+    def glance(self):
+        """A little of the state."""
+        tokens = (self.h, self.x, self.port.ring, self.lanes.rooms)
+        return max(self.free_at["MAC"] - self.clock, -SETTLED), *(t.count - t.used for t in tokens)
+
     def state(self):
         """What decides about the cycles of all later commands, relative to now."""
         now = self.clock

@@ -38,9 +38,11 @@ def random_loop(rng):
     return builder.build(256)
 
 
-def timed(instruction):
-    yield instruction.beats_reg, 1 << 24
-    yield instruction.offset_reg, 16
+def timed(program):
+    return [
+        [(instr.beats_reg, 1 << 24), (instr.offset_reg, 16)] if instr.op == "LOAD" else []
+        for instr in program.instructions
+    ]
 
 
 def test_periods_do_the_same():
@@ -61,7 +63,7 @@ def test_periods_do_the_same():
         end, start, before, first = rounds[0]
         _, _, after, second = rounds[apart]
         steps = [signed(b - a) for a, b in zip(before, after, strict=True)]
-        found = periods(program, start, end, apart, before, steps, timed)
+        found = periods(program, start, end, apart, before, steps, timed(program))
 
         def done(n, apart=apart, rounds=rounds, commands=commands):
             span = commands[rounds[n * apart][3] : rounds[(n + 1) * apart][3]]
@@ -85,7 +87,7 @@ def test_a_count_down_ends_in_front_of_zero():
             builder.emit("LOAD", beats=1)
     builder.emit("HALT")
     program = builder.build(9)
-    arguments = {"start": 1, "end": 5, "rounds": 1, "timed": timed}
+    arguments = {"start": 1, "end": 5, "rounds": 1, "timed": timed(program)}
     assert program.instructions[arguments["end"]].op == "END"
     assert (
         periods(program, registers=[0, 9, *[0] * (REGISTERS - 2)], steps=[0, -1, *[0] * (REGISTERS - 2)], **arguments)

@@ -1,0 +1,71 @@
+"""Columns and beats of a run: what its lanes and its weight port have to do, however they are timed."""
+
+from ..machine.isa import BEATS_BITS, COUNT_BITS
+from .count import registers_before
+from .period import walk
+
+
+class Work:
+    """Adds up what the commands of a run ask for; a model for :func:`lstm_hw.proof.period.walk`.
+
+    Attributes
+    ----------
+    columns : int
+        Columns that go to the lanes, one a cycle at the most.
+    beats : int
+        Beats of each weight port.
+    """
+
+    def __init__(self):
+        self.columns = self.beats = 0
+
+    def execute(self, command):
+        """Account for one command."""
+        if command.op == "MAC":
+            self.columns += command.fields["slots"] * command.fields["columns"]
+        elif command.op == "LOAD":
+            self.beats += command.fields["beats"]
+
+    def state(self):
+        """Nothing that came before changes what a command asks for."""
+        return ()
+
+    glance = state
+
+    def progress(self):
+        """Columns and beats so far."""
+        return [self.columns, self.beats]
+
+    def skip(self, times, since):
+        """All that was added since :meth:`progress` was ``since`` is added so many times more."""
+        columns, beats = since
+        self.columns += times * (self.columns - columns)
+        self.beats += times * (self.beats - beats)
+
+    def timed(self, instruction):
+        """Registers on which columns and beats depend (see :func:`~lstm_hw.proof.period.walk`)."""
+        for op, name, bits in (("MAC", "columns", COUNT_BITS), ("LOAD", "beats", BEATS_BITS)):
+            if instruction.op == op:
+                yield getattr(instruction, f"{name}_reg"), 1 << bits
+
+
+def work(plan, steps: int, clear: bool = True, entry: str = "run") -> Work:
+    """Columns and beats of a run of a plan, in a time that hardly grows with its steps.
+
+    A run takes at least a cycle a column, and ``MemoryModel.interval`` cycles a beat.
+
+    Parameters
+    ----------
+    plan : Plan
+    steps : int
+    clear : bool
+        The run starts from zero state.
+    entry : str
+
+    Returns
+    -------
+    Work
+    """
+    found = Work()
+    walk(found, plan.program, entry, steps, clear, registers_before(plan, entry))
+    return found
