@@ -13,6 +13,7 @@ from ..machine.network import Network
 from ..machine.plan import Plan
 from ..proof.load_timing import MemoryModel
 from ..proof.timing import Counters
+from ..proof.work import work
 from .conventional import ConventionalPlanner
 from .dense import ResidentPlanner
 from .fusion import FusionPlanner
@@ -465,9 +466,11 @@ def _timed(tried, ask, compare, progress):
     best, result = None, {}
     order = sorted((o for o in tried if o.plan), key=lambda o: bounds[id(o)])
     for number, outcome in enumerate(order):
-        least = bounds[id(outcome)]
+        least, why = bounds[id(outcome)]
         if best is not None and least > CLOSE * best and outcome.name != "resident":
-            result[id(outcome)] = replace(outcome, refused=f"takes {least / ask.steps:.0f} cycles a step at the least")
+            result[id(outcome)] = replace(
+                outcome, refused=f"takes {least / ask.steps:.0f} cycles a step at the least, {why}"
+            )
         else:
             counters = exact(outcome.plan, outcome.memory, ask.steps)
             best = min(counters.cycles, best or counters.cycles)
@@ -477,15 +480,10 @@ def _timed(tried, ask, compare, progress):
     return [result.get(id(outcome), outcome) for outcome in tried]
 
 
-def _least_cycles(plan: Plan, memory: MemoryModel, steps: int) -> int:
-    """Cycles that no run can beat: all columns through the lanes, or all beats through the port."""
-    columns = beats = 0
-    for command in plan.program.run("run", steps, True):
-        if command.op == "MAC" and command.mask:
-            columns += command.columns * command.slots
-        elif command.op == "LOAD":
-            beats += command.beats
-    return max(columns, beats * memory.interval)
+def _least_cycles(plan: Plan, memory: MemoryModel, steps: int) -> tuple[int, str]:
+    """Cycles that no run can beat, and why: a column a cycle through the lanes, or all beats through the port."""
+    needs = work(plan, steps)
+    return max((needs.columns, "columns for the lanes"), (needs.beats * memory.interval, "beats for the port"))
 
 
 def _unfit(name, ask, given):

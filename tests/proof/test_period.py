@@ -15,7 +15,6 @@ from lstm_hw.plan.row_window import RowWindowPlanner
 from lstm_hw.plan.rowblock import RowBlockPlanner
 from lstm_hw.plan.sacc import SaccPlanner
 from lstm_hw.plan.sbe import BatchPlanner
-from lstm_hw.plan.sizing import streaming_engine
 from lstm_hw.proof.load_timing import MemoryModel
 from lstm_hw.proof.period import walk
 from lstm_hw.proof.timing import Timing
@@ -82,8 +81,16 @@ def plans(rng):
     """Plans of every schedule for a random layer and engine, as far as they fit."""
     network = Network((LayerShape("lstm", rng.randint(8, 40), rng.randint(8, 40), 15),))
     words, cells = rng.choice((200, 400)), rng.choice((1, 2, 5))
-    config = streaming_engine(
-        network, 16, 2, words, 2, 8, axi_data_bits=64, cells=cells, outstanding=rng.choice((1, 8))
+    fields = {
+        "h_elements": 512,
+        "x_elements": 2048,
+        "accumulators": 256,
+        "finish_entries": 64,
+        "states": 1024,
+        "program_length": 256,
+    }
+    config = config_of(
+        rows=16, contexts=2, x_per_beat=4, weight_words=words, cells=cells, outstanding=rng.choice((1, 8)), **fields
     )
     steps = 32
     makers = (
