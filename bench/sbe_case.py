@@ -73,7 +73,7 @@ def prepared(case, layer, activation="pwl"):
     return model, planner, x
 
 
-def measure(case, layer, folder, build_dir=None):
+def measure(case, layer, folder):
     """Prove, estimate and simulate a case; returns its plan and the counters that the Verilog gave.
 
     Raises
@@ -83,4 +83,4 @@ def measure(case, layer, folder, build_dir=None):
     """
     model, planner, x = prepared(case, layer)
     plan = planner.plan()
-    return plan, play(case.name, model, plan, x, case.memory, folder, build_dir=build_dir)
+    return plan, play(case.name, model, plan, x, case.memory, folder)

@@ -18,7 +18,7 @@ from lstm_hw.proof.interpreter import Interpreter
 from lstm_hw.verify.runs import ModelReference, Piece, image_words, scenario_of
 from lstm_hw.verify.scenario import Run, Scenario
 from lstm_hw.verilog.emit import write_verilog
-from sim.scale import run_scale
+from sim.play import play as play_scenario
 
 
 def stack_scenario(name, model, plan, x, memory):
@@ -42,11 +42,11 @@ def stack_scenario(name, model, plan, x, memory):
         h = trace[n]["h"]
         add(plan.entry(n), True, *layer.beats(x), layer.packets(h))
         x = h
-    return Scenario(config, plan.program.encoded(), to_bytes(words, config), runs)
+    return Scenario(config, plan.program.encoded(), to_bytes(words, config), runs, memory=memory)
 
 
-def play(name, model, plan, x, memory, folder, steps_checked=3, build_dir=None):
-    """Prove, estimate and simulate a plan.
+def play(name, model, plan, x, memory, folder, steps_checked=3, **options):
+    """Prove, estimate and simulate a plan; ``options`` are those of :func:`sim.play.play`.
 
     Returns
     -------
@@ -69,6 +69,7 @@ def play(name, model, plan, x, memory, folder, steps_checked=3, build_dir=None):
             scenario = scenario_of(plan, words, ModelReference(model), [Piece(x)], memory, progress=update)
     verilog = write_verilog(f"{folder}/{TOPLEVEL}.v", Top(plan.config), TOPLEVEL)
     with progress(name) as update:
-        runs = run_scale(folder, scenario, verilog, memory, image=plan.image, build_dir=build_dir, progress=update)
-    runs = runs[int("load" in plan.program.entries) :]
-    return {name: sum(run[name] for run in runs) for name in runs[0]}
+        played = play_scenario(scenario, verilog, f"{folder}/simulation", image=plan.image, progress=update, **options)
+    runs = played.runs[int("load" in plan.program.entries) :]
+    found = [run["counters"] | {f"beats_{part}": beats for part, beats in run["beats"].items()} for run in runs]
+    return {name: sum(run[name] for run in found) for name in found[0]}

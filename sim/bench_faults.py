@@ -14,7 +14,7 @@ from cocotbext.axi import AxiResp, AxiStreamFrame
 from lstm_hw.machine.registers import IDENTITY, PROGRAM, ErrorCode, lookup
 from lstm_hw.verify.scenario import Scenario
 
-from .bench_engine import CLOCK_NS, TB
+from .testbench import CLOCK_NS, TB
 
 RUN_CYCLES = 20_000
 ILLEGAL_OPCODE = 15

@@ -14,8 +14,8 @@ from cocotbext.axi import AxiResp
 from lstm_hw.machine.ports import weight_prefixes
 from lstm_hw.machine.registers import IDENTITY, ErrorCode
 
-from .bench_engine import CLOCK_NS
 from .bench_faults import RUN_CYCLES, FaultTB
+from .testbench import CLOCK_NS
 
 CLEAR_RUN, NEXT_RUN = range(2)
 TIMEOUT = 300

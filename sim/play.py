@@ -1,17 +1,25 @@
-"""Plays a scenario on the emitted Verilog; what comes back has been judged."""
+"""Plays a scenario on the emitted Verilog; what comes back has been judged.
+
+The engine stands between Verilog models of its memories and streams (:mod:`sim.harness`), so that a cycle costs no
+Python. What a scenario says of memory and of pauses reaches the models as plusargs: one compiled design plays them all.
+"""
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lstm_hw.errors import ToolError
-from lstm_hw.machine.ports import TOPLEVEL
 from lstm_hw.verify.runs import judge
 
+from .harness import MODELS, NAME, PARTS, harness
 from .runner import run_bench
 
-BENCH = "sim.bench_engine"
+BENCH = "sim.bench_runs"
+MATRICES = ("x", "h", "bias")
+"""Parts of an image by the number under which the memory models count them; whatever else there is has the last."""
+SHARES = 1 << 16
+"""The models take shares of cycles as integers of so many."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +30,8 @@ class Played:
     ----------
     simulator : str
     runs : list of dict
-        ``outputs`` (packets) and ``counters`` of every run.
+        Of every run ``outputs`` (packets), ``counters`` and ``beats``: those that the memories saw being read, by
+        matrix, if the image was given.
     seconds : float
         Wall time of the simulation without the compilation.
     waves : Path or None
@@ -40,6 +49,7 @@ def play(
     verilog,
     folder,
     *,
+    image=None,
     simulator="verilator",
     seed=1,
     waves=False,
@@ -53,11 +63,14 @@ def play(
     ----------
     scenario : Scenario
     verilog : path-like
-        The emitted design.
+        The emitted engine.
     folder : path-like
-        Gets the scenario and what was measured; emptied first.
+        Gets the scenario, the files of the models and what was measured; replaced.
+    image : Image, optional
+        What the beats in memory are, to count those that are read.
     simulator : {"verilator", "icarus"}
     seed : int
+        Of what has no value yet.
     waves : bool
         Record every signal.
     timeout : float, optional
@@ -65,7 +78,7 @@ def play(
     cache : path-like
         Folder of compiled designs.
     progress : callable, optional
-        Called as ``progress(done, total)`` in runs.
+        Called as ``progress(done, total)`` in elements of the outputs.
 
     Returns
     -------
@@ -82,12 +95,20 @@ def play(
     if folder.exists():
         shutil.rmtree(folder)
     scenario.save(folder)
+    config = scenario.config
+    beats = len(scenario.images[0]) // config.beat_bytes
+    files = _write_files(folder, scenario, image, beats)
+    (folder / f"{NAME}.v").write_text(harness(config, scenario.addresses, beats))
+    stress = asdict(scenario.stress)
+    numbers = {name: round(SHARES * stress[name]) for name in ("x_idle", "y_stall", "memory_stall")}
+    numbers |= {name: stress[name] for name in ("memory_latency", "seed")} | asdict(scenario.memory) | {"beats": beats}
     result = run_bench(
-        [verilog],
-        TOPLEVEL,
+        [verilog, folder / f"{NAME}.v", *MODELS],
+        NAME,
         BENCH,
         simulator=simulator,
-        extra_env={"LSTM_HW_SCENARIO": str(folder)},
+        extra_env={"LSTM_HW_SCENARIO": folder, "LSTM_HW_OUTPUT": files["y"]},
+        plusargs=[f"+{name}={value}" for name, value in (files | numbers).items()],
         seed=seed,
         waves=waves,
         build_dir=cache,
@@ -95,9 +116,34 @@ def play(
         progress=progress,
     )
     try:
-        measured = json.loads((folder / "measured.json").read_text())
+        runs = json.loads((folder / "measured.json").read_text())
     except (OSError, ValueError) as error:
         rule = f"must leave measured.json; the log is {result.log}"
         raise ToolError(f"{BENCH} on {simulator}", f"left no measurement ({error})", rule) from error
-    judge(scenario, measured)
-    return Played(simulator, measured, result.run_seconds, result.waves)
+    judge(scenario, runs)
+    for run in runs:
+        taken = run.pop("taken")
+        run["beats"] = dict(zip(MATRICES, taken, strict=False)) if image else None
+    return Played(simulator, runs, result.run_seconds, result.waves)
+
+
+def _write_files(folder, scenario, image, beats):
+    """Write what the models read; dict of plusarg to path, with the file that they write."""
+    config, width = scenario.config, scenario.config.beat_bytes
+    lines = {
+        f"image{port}": [content[n : n + width][::-1].hex() for n in range(0, len(content), width)]
+        for port, content in enumerate(scenario.images)
+    }
+    words = [MATRICES.index(tile.part) for tile in image.tiles for _ in range(tile.words)] if image else []
+    per_word = beats // len(words) if words else 0
+    lines["parts"] = [str(part) for part in words for _ in range(per_word)] or [str(PARTS - 1)] * beats
+    bits, x_bits = config.operand_bits, config.operand_bits * config.x_per_beat
+    mask, digits = (1 << bits) - 1, -(-(x_bits + 1) // 4)
+    lines["x"] = [
+        f"{sum((v & mask) << bits * e for e, v in enumerate(values)) | last << x_bits:0{digits}x}"
+        for run in scenario.runs
+        for values, last in zip(run.x.tolist(), run.lasts.tolist(), strict=True)
+    ]
+    for name, text in lines.items():
+        (folder / f"{name}.hex").write_text("\n".join(text) + "\n")
+    return {name: folder / f"{name}.hex" for name in lines} | {"y": folder / "y.txt"}

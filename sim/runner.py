@@ -100,7 +100,7 @@ def run_bench(
     toplevel : str
         Name of the top module.
     test_module : str
-        Importable name of the Python module that holds the tests, as ``"sim.bench_engine"``.
+        Importable name of the Python module that holds the tests, as ``"sim.bench_runs"``.
     simulator : {"verilator", "icarus"}
         Verilator fills whatever has no initial value with random bits, Icarus with X.
     parameters : dict of str to int, optional

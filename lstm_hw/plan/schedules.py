@@ -252,8 +252,7 @@ class Outcome:
 
     @property
     def read_bytes(self) -> int:
-        config = self.plan.config
-        return self.counters.read_beats * config.beat_bytes * config.axi_ports
+        return self.counters.read_beats * self.plan.config.beat_bytes  # beats of all ports together
 
     @property
     def utilisation(self) -> float:

@@ -530,7 +530,8 @@ class Project:
         x = self.qmodel.quantize_input(self.x[: images or section.images])
         verilog, folder = self.verilog, self.folder / "simulation"
         with self._progress("interpret") as progress:
-            expected = expect(self.plan, self.words, self.qmodel, x, stress or section.stress, progress=progress)
+            stress = stress or section.stress
+            expected = expect(self.plan, self.words, self.qmodel, x, stress, self.memory, progress)
         with self._progress("simulate") as progress, whole_folder(folder) as new:
             played = play(
                 expected.scenario,

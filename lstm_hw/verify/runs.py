@@ -112,7 +112,7 @@ def _share(progress, done, steps, beats, total):
 def scenario_of(plan, words, reference, pieces, memory=BENCH_MEMORY, stress=None, progress=None):
     """All of :func:`expected_runs`, with the configuration, the program and the image (Scenario)."""
     runs = list(expected_runs(plan, words, reference, pieces, memory, progress))
-    return Scenario(plan.config, plan.program.encoded(), to_bytes(words, plan.config), runs, stress or Stress())
+    return Scenario(plan.config, plan.program.encoded(), to_bytes(words, plan.config), runs, stress or Stress(), memory)
 
 
 def judge(scenario, measured):

@@ -15,7 +15,7 @@ from ..machine.config import PAGE_BYTES, EngineConfig
 from ..proof.load_timing import MemoryModel
 
 BENCH_MEMORY = MemoryModel(latency=2)
-"""What the weight port meets in the bench when nothing is held back (cocotbext-axi's memory)."""
+"""What the weight ports meet unless something else is said; cocotbext-axi's memory is as fast."""
 FILE, IMAGE, VECTORS = "scenario.json", "weights.bin", "vectors.npz"
 
 
@@ -65,13 +65,14 @@ class Stress:
 
 @dataclass
 class Scenario:
-    """A configuration with its program, weights and runs."""
+    """A configuration with its program, weights and runs, and the memory that every weight port meets."""
 
     config: EngineConfig
     program: list
     image: bytes
     runs: list
     stress: Stress = field(default_factory=Stress)
+    memory: MemoryModel = BENCH_MEMORY
     weights_address: int = 0x10000
 
     @property
@@ -106,6 +107,7 @@ class Scenario:
                     "config": self.config.to_dict(),
                     "program": [f"{word:x}" for word in self.program],
                     "stress": asdict(self.stress),
+                    "memory": asdict(self.memory),
                     "weights_address": self.weights_address,
                     "runs": [
                         {"entry": r.entry, "steps": r.steps, "clear": r.clear, "counters": r.counters}
@@ -144,5 +146,6 @@ class Scenario:
             (folder / IMAGE).read_bytes(),
             runs,
             Stress(**values["stress"]),
+            MemoryModel(**values["memory"]),
             values["weights_address"],
         )

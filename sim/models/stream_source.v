@@ -1,7 +1,8 @@
 // Plays beats from the hex file named by the plusarg +x, one beat a line with tlast above the data; for simulation only.
+//
+// Offers nothing in random cycles: so many of 65536, the plusarg +x_idle.
 module stream_source #(
-    parameter DATA_BITS = 16,
-    parameter BEATS = 1024
+    parameter DATA_BITS = 16
 ) (
     input clk,
     input rst,
@@ -10,19 +11,30 @@ module stream_source #(
     output tvalid,
     input tready
 );
-    reg [DATA_BITS:0] beats [0:BEATS-1];
     reg [4095:0] path;
-    reg [31:0] next;
+    reg [31:0] idle, seed;
+    reg [DATA_BITS:0] beat, read;
+    reg there, offered;
+    integer file, found;
     initial begin
         if (!$value$plusargs("x=%s", path)) $fatal(1, "stream_source: +x=FILE is missing");
-        $readmemh(path, beats);
+        file = $fopen(path, "r");
+        if (!$value$plusargs("x_idle=%d", idle)) idle = 0;
+        if (!$value$plusargs("seed=%d", seed)) seed = 1;
     end
 
-    assign tvalid = next < BEATS;
-    assign {tlast, tdata} = beats[next < BEATS ? next : 0];
+    wire pause;
+    pauses #(.SALT(99)) of_x (.clk(clk), .rst(rst), .share(idle), .seed(seed), .pause(pause));
+    assign tvalid = there && (offered || !pause);
+    assign {tlast, tdata} = beat;
 
     always @(posedge clk) begin
-        if (rst) next <= 0;
-        else if (tvalid && tready) next <= next + 1;
+        offered <= !rst && tvalid && !tready;
+        if (rst) there <= 0;
+        else if (!there || (tvalid && tready)) begin
+            found = $fscanf(file, "%h", read);
+            beat <= read;
+            there <= found == 1;
+        end
     end
 endmodule

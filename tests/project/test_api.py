@@ -132,7 +132,7 @@ def test_wrong_verilog_is_found_and_leaves_nothing(tmp_path):
     )
     assert count == 1
     project.verilog.write_text(wrong)
-    with pytest.raises(VerificationError, match="1 of 1 tests failed: plays_scenario"):
+    with pytest.raises(VerificationError, match="run 1, packet 0, element 0: Verilog gives"):
         project.simulate()
     assert listing(project.folder) == {"hardware", "quantized.safetensors", "resolved.toml"}
     assert project.measured is None

@@ -55,7 +55,7 @@ def stack_scenario(model, plan, runs, memory, seed):
             found.append(Run(plan.program.entries[entry], steps, clear, beats, lasts, packets, counters))
             x = h
         done += steps
-    return Scenario(config, plan.program.encoded(), to_bytes(words, config), found)
+    return Scenario(config, plan.program.encoded(), to_bytes(words, config), found, memory=memory)
 
 
 def network_scenario(seed, sizes, steps, head=0, head_every_step=False, stress=None, **fields):

@@ -4,6 +4,8 @@ import functools
 
 import pytest
 
+import sim.play
+from lstm_hw.errors import VerificationError
 from lstm_hw.gateware.top import Top
 from lstm_hw.verify.scenario import Stress
 from lstm_hw.verilog.emit import emit_verilog
@@ -74,19 +76,23 @@ def verilog_of(config):
     return emit_verilog(Top(config), "lstm_engine")
 
 
-def play(folder, scenario, bench="sim.bench_engine", **options):
-    """Run a bench on the engine of a scenario."""
-    scenario.save(folder / "scenario")
+def emitted(folder, scenario):
     verilog = folder / "engine.v"
     verilog.write_text(verilog_of(scenario.config))
-    return run_bench(
-        [verilog],
-        "lstm_engine",
-        bench,
-        timeout=500,
-        extra_env={"LSTM_HW_SCENARIO": str(folder / "scenario")},
-        **options,
-    )
+    return verilog
+
+
+def play(folder, scenario, **options):
+    """Play a scenario on its engine."""
+    played = sim.play.play(scenario, emitted(folder, scenario), folder / "scenario", timeout=500, **options)
+    assert len(played.runs) == len(scenario.runs)
+
+
+def bench(folder, scenario, name):
+    """Run a bench on the engine of a scenario."""
+    scenario.save(folder / "scenario")
+    folder_of = {"LSTM_HW_SCENARIO": str(folder / "scenario")}
+    run_bench([emitted(folder, scenario)], "lstm_engine", name, timeout=500, extra_env=folder_of)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -107,12 +113,31 @@ def test_icarus(tmp_path, name):
         play(tmp_path, network_scenario(4, **NETWORKS[name], stress=Stress(stall, stall, stall)), simulator="icarus")
 
 
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (
+            lambda scenario: scenario.runs[1].outputs[0].__setitem__(2, 12345),
+            "run 1, packet 0, element 2: Verilog gives",
+        ),
+        (lambda scenario: scenario.runs[2].counters.update(busy=1), "run 2: counters"),
+        (lambda scenario: setattr(scenario, "image", scenario.image[:64]), "did not end|left no results|tests failed"),
+    ],
+    ids=["output", "counter", "burst outside the image"],
+)
+def test_every_difference_is_found(tmp_path, spoil, message):
+    scenario = network_scenario(1, **NETWORKS["K1-R4-one-cell"])
+    spoil(scenario)
+    with pytest.raises(VerificationError, match=message):
+        play(tmp_path, scenario)
+
+
 def test_faults(tmp_path):
-    play(tmp_path, network_scenario(2, **NETWORKS["K1-R4-one-cell"]), "sim.bench_faults")
+    bench(tmp_path, network_scenario(2, **NETWORKS["K1-R4-one-cell"]), "sim.bench_faults")
 
 
 def test_faults_while_streaming(tmp_path):
-    play(tmp_path, streaming_scenario(2, **STREAMING), "sim.bench_streaming_faults")
+    bench(tmp_path, streaming_scenario(2, **STREAMING), "sim.bench_streaming_faults")
 
 
 STREAMING = {
@@ -165,7 +190,7 @@ def test_resident_weights_over_two_ports(tmp_path):
 
 
 def test_faults_of_two_ports(tmp_path):
-    play(tmp_path, streaming_scenario(2, **TWO_PORTS), "sim.bench_streaming_faults")
+    bench(tmp_path, streaming_scenario(2, **TWO_PORTS), "sim.bench_streaming_faults")
 
 
 @pytest.mark.icarus

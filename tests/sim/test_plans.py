@@ -14,7 +14,7 @@ from lstm_hw.proof.checker import check
 from lstm_hw.proof.load_timing import MemoryModel
 from lstm_hw.proof.traffic import words_read
 from lstm_hw.verilog.emit import write_verilog
-from sim.scale import run_scale
+from sim.play import play
 from tests.builders import config_of, random_network
 from tests.sim.scenarios import plan_scenario
 
@@ -26,7 +26,7 @@ def simulate(folder, model, plan, memory, runs=PIECES, simulator="verilator"):
         check(part)
     scenario = plan_scenario(model, plan, runs, memory)
     verilog = write_verilog(folder / "lstm_engine.v", Top(plan.config), "lstm_engine")
-    return run_scale(folder, scenario, verilog, memory, image=plan.image, simulator=simulator)
+    return play(scenario, verilog, folder / "simulation", image=plan.image, simulator=simulator).runs
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_sacc_in_pieces(tmp_path, simulator, memory, pinned):
     found = simulate(tmp_path, model, plan, memory, simulator=simulator)
     # Beats that the memory saw being read, by matrix, are those that a replay of the program's LOADs counts.
     words = words_read(plan, PIECES)
-    assert [{part: run[f"beats_{part}"] for part in ("x", "h", "bias")} for run in found[1:]] == [
+    assert [run["beats"] for run in found[1:]] == [
         {part: count * config.beats_per_word for part, count in run.items()} for run in words
     ]
 

@@ -5,6 +5,7 @@ import pytest
 
 from lstm_hw.machine.config import EngineConfig
 from lstm_hw.machine.formats import QFormat
+from lstm_hw.proof.load_timing import MemoryModel
 from lstm_hw.verify.scenario import Run, Scenario, Stress
 from tests.builders import config_of
 
@@ -31,7 +32,7 @@ def random_scenario(seed):
         )
     program = [int.from_bytes(rng.bytes(20), "little") for _ in range(7)]
     stress = Stress(0.1, 0.5, 0.9, seed, int(rng.integers(9)))
-    return Scenario(config, program, rng.bytes(100), runs, stress, 0x12345000)
+    return Scenario(config, program, rng.bytes(100), runs, stress, MemoryModel(seed, 2), 0x12345000)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -39,7 +40,7 @@ def test_round_trip(tmp_path, seed):
     scenario = random_scenario(seed)
     scenario.save(tmp_path / "deep" / "folder")
     loaded = Scenario.load(tmp_path / "deep" / "folder")
-    for name in ("config", "program", "image", "stress", "weights_address"):
+    for name in ("config", "program", "image", "stress", "memory", "weights_address"):
         assert getattr(loaded, name) == getattr(scenario, name)
     for old, new in zip(scenario.runs, loaded.runs, strict=True):
         for name in ("entry", "steps", "clear", "outputs", "counters"):

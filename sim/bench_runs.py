@@ -1,0 +1,89 @@
+"""cocotb bench that plays a scenario: memories and streams are Verilog models, Python keeps the registers.
+
+LSTM_HW_SCENARIO is the folder of the scenario, LSTM_HW_OUTPUT the file that the model of the output stream writes. What
+was measured is left in ``measured.json`` of that folder, to be judged by who started the bench.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import cocotb
+from cocotb.clock import Clock
+from cocotb.triggers import First, RisingEdge, Timer
+from cocotbext.axi import AxiLiteBus, AxiLiteMaster
+
+from lstm_hw.machine.config import VALUE_BITS
+from lstm_hw.machine.ports import CONTROL
+from lstm_hw.machine.registers import ErrorCode
+from lstm_hw.verify.driver import Driver
+from lstm_hw.verify.scenario import Scenario
+
+from .harness import PARTS
+from .progress import report_progress
+from .testbench import CLOCK_NS, Port
+
+REPORT_CYCLES, CYCLES_LIMIT = 5000, 200_000_000
+
+
+def received(lines):
+    """Packets in lines of the output stream model; elements are signed."""
+    packets, packet = [], []
+    for line in lines:
+        last, text = line.split()
+        value = int(text, 16)
+        packet.append(value - (1 << VALUE_BITS) if value >> VALUE_BITS - 1 else value)
+        if last == "1":
+            packets.append(packet)
+            packet = []
+    assert not packet, f"{len(packet)} outputs without tlast"
+    return packets
+
+
+@cocotb.test()
+async def plays_runs(dut):
+    """The runs, one after the other, end without an error, and nothing is sent after the end of one."""
+    folder = Path(os.environ["LSTM_HW_SCENARIO"])
+    scenario = Scenario.load(folder)
+    cocotb.start_soon(Clock(dut.aclk, CLOCK_NS, unit="ns").start())
+    control = AxiLiteMaster(AxiLiteBus.from_prefix(dut, CONTROL), dut.aclk, dut.aresetn, reset_active_level=False)
+
+    async def interrupt():
+        if not int(dut.interrupt.value):
+            await RisingEdge(dut.interrupt)
+
+    # Under stress the driver polls, so that both ways are exercised.
+    driver = Driver(Port(control), interrupt if scenario.stress.quiet else None)
+    dut.aresetn.value = 0
+    await Timer(10 * CLOCK_NS, "ns")
+    await RisingEdge(dut.aclk)
+    dut.aresetn.value = 1
+    await RisingEdge(dut.aclk)
+    await driver.identify(scenario.config.content_id)
+    await driver.enable_interrupt()
+    await driver.load_program(scenario.program)
+    await driver.set_weights(*scenario.addresses)
+    total = sum(len(packet) for run in scenario.runs for packet in run.outputs)
+    measured, ends, before = [], [0], [0] * PARTS
+    for number, run in enumerate(scenario.runs):
+        await driver.start(run.entry, run.steps, run.clear)
+        waiting = cocotb.start_soon(driver.wait())
+        for _ in range(CYCLES_LIMIT // REPORT_CYCLES):
+            await First(waiting, Timer(REPORT_CYCLES * CLOCK_NS, "ns"))
+            report_progress(int(dut.outputs.value), total)
+            if waiting.done():
+                break
+        ends.append(int(dut.outputs.value))
+        assert waiting.done(), f"run {number} does not end within {CYCLES_LIMIT} cycles"
+        error = waiting.result()
+        assert error == ErrorCode.NONE, f"run {number}: {error.name}"
+        counters = await driver.counters()
+        now = [int(getattr(dut, f"taken_{part}").value) for part in range(PARTS)]
+        taken = [after - first for after, first in zip(now, before, strict=True)]
+        measured.append({"counters": counters, "taken": taken})
+        before = now
+    lines = Path(os.environ["LSTM_HW_OUTPUT"]).read_text().splitlines()
+    assert len(lines) == ends[-1], f"{len(lines) - ends[-1]} outputs after the last run"
+    for found, first, end in zip(measured, ends[:-1], ends[1:], strict=True):
+        found["outputs"] = received(lines[first:end])
+    (folder / "measured.json").write_text(json.dumps(measured))
