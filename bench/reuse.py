@@ -115,7 +115,7 @@ def fusion(batch):
 
 def blocking_batching(batch, sequences=1):
     def make(network, config, steps):
-        return BatchPlanner(network, config, steps, batch, 1, 3).plan()
+        return BatchPlanner(network, config, batch, 1, 3).plan()
 
     return Schedule(f"sbe case 3, batch {batch}", make, contexts=sequences)
 

@@ -79,10 +79,10 @@ def dsp_slices(config):
     return config.lanes // config.lanes_per_dsp + config.cells * (MULTIPLIERS[config.activation] + 1)
 
 
-def rows(device, plan, counters):
-    """Rows of a device from the counters of the Verilog."""
+def rows(device, plan, counters, steps):
+    """Rows of a device from the counters of a run of so many steps in Verilog."""
     case, config, cycles = device.case, plan.config, counters["cycles"]
-    macs = plan.network.macs(plan.steps) * plan.sequences
+    macs = plan.network.macs(steps) * plan.sequences
     dsp = dsp_slices(config)
     gops = 2 * macs / cycles * device.clock / 1000
     beat = config.beat_bytes
@@ -104,21 +104,21 @@ def rows(device, plan, counters):
             "GB/s at which the lanes' knee N_pe / N_t is the batch",
         ),
         "utilisation_at_limit": (
-            100 * macs / (at_limit(case, plan) * config.lanes),
+            100 * macs / (at_limit(case, plan, steps) * config.lanes),
             "% of lane-cycles at the limiting bandwidth (timing model)",
         ),
     }
-    source = f"emitted Verilog; memory latency {case.memory.latency} cycles; published: {SOURCE}"
+    source = f"emitted Verilog, resident words loaded; memory latency {case.memory.latency} cycles; published: {SOURCE}"
     return [
         Row(metric, case.name, value, unit, device.published.get(metric), source)
         for metric, (value, unit) in figures.items()
     ]
 
 
-def at_limit(case, plan):
+def at_limit(case, plan, steps):
     """Cycles of a run on a memory that brings a word in as many cycles as a batch has steps, or on the case's own."""
     interval = max(case.memory.interval, case.batch // plan.config.beats_per_word)
-    return exact(plan, replace(case.memory, interval=interval)).cycles
+    return exact(plan, replace(case.memory, interval=interval), steps).cycles
 
 
 def beside_others(result):
@@ -149,8 +149,9 @@ def main(names, output):
             name = device.case.name
             if not names or name in names:
                 click.echo(f"{name}: plan, check, emit, simulate", err=True)
-                plan, counters = measure(device.case, workload(device.workload), f"build/sbe/{name.replace('/', '-')}")
-                result += rows(device, plan, counters)
+                layer = workload(device.workload)
+                plan, counters = measure(device.case, layer, f"build/sbe/{name.replace('/', '-')}")
+                result += rows(device, plan, counters, layer.steps)
         result += beside_others(result)
         if not names or "case3" in names:
             click.echo("case3: plan, check, emit, simulate", err=True)

@@ -66,10 +66,10 @@ def prepared(case, layer, activation="pwl"):
     }
     config = EngineConfig(**fields | case.engine)
     pinned = tail_columns(network.layers[0], config)
-    planner = BatchPlanner(network, config, layer.steps, case.batch, pinned, case.home)
+    planner = BatchPlanner(network, config, case.batch, pinned, case.home)
     if "weight_words" not in case.engine:
         config = replace(config, weight_words=planner.resident_words + RING_WORDS)
-        planner = BatchPlanner(network, config, layer.steps, case.batch, pinned, case.home)
+        planner = BatchPlanner(network, config, case.batch, pinned, case.home)
     return model, planner, x
 
 

@@ -129,22 +129,23 @@ def cases(sweep):
 def with_buffer(case, layer):
     """The case with a weight buffer as deep as it needs."""
     _, planner, _ = prepared(replace(case, engine=case.engine | {"weight_words": 1 << 16}), layer)
-    hidden = sum(tile.words for tile in planner.step_tiles[1:])
+    (home,) = planner.layers
+    hidden = sum(tile.words for tile in home.step_tiles[1:])
     words = planner.resident_words + planner.ring_words()
     if case.home == 3:
-        words = planner.bias_words + planner.step_tiles[0].words + hidden // 2 + planner.ring_words()
+        words = home.bias_words + home.step_tiles[0].words + hidden // 2 + planner.ring_words()
     return replace(case, engine=case.engine | {"weight_words": words})
 
 
-def point(planner, memory, counters, name, verilog=False):
+def point(planner, memory, counters, measured, verilog=False):
     """A measured point and its published figure."""
-    config, layer = planner.config, planner.layer
-    refetched = sum(tile.words for tile in planner.passing) if planner.case == 3 else 0
-    resident = (layer.matrix_rows * layer.outputs - refetched * config.rows) * config.weight_bits // 8
+    config, (home,) = planner.config, planner.layers
+    layer = home.shape
+    resident = (layer.matrix_rows * layer.outputs - home.refetched * config.rows) * config.weight_bits // 8
     n_pe, n_t = peak_rate(config), stream_rate(config, memory)
-    operations_made = operations(layer) * planner.steps * config.contexts
+    operations_made = operations(layer) * measured.steps * config.contexts
     return Point(
-        name,
+        measured.name,
         planner.case,
         config.lanes,
         planner.batch,
@@ -169,10 +170,11 @@ def sweep_points(sweep, folder, update=lambda done, total: None):
         update(done, len(every))
         case = with_buffer(case, sweep.layer)
         _, planner, _ = prepared(case, sweep.layer)
-        points.append(point(planner, case.memory, exact(planner.plan(), case.memory).to_dict(), sweep.layer.name))
+        counters = exact(planner.plan(), case.memory, sweep.layer.steps).to_dict()
+        points.append(point(planner, case.memory, counters, sweep.layer))
         if verilog:
             _, counters = measure(case, sweep.layer, folder)
-            points.append(point(planner, case.memory, counters, sweep.layer.name, verilog=True))
+            points.append(point(planner, case.memory, counters, sweep.layer, verilog=True))
     update(len(every), len(every))
     return points
 

@@ -31,6 +31,8 @@ class Plan:
         Independent sequences that a run works on.
     steps : int, optional
         The one number of time steps that a run may have; any if not given.
+    batch : int
+        Time steps that the schedule takes together; the last ones of a run may be fewer.
     x_order : callable (steps) -> iterable of (step, first column, columns), optional
         Order in which the x stream brings the pieces of the vectors; whole vectors in time order if not given.
     groups : int
@@ -49,6 +51,7 @@ class Plan:
     image: Image
     sequences: int = 1
     steps: int | None = None
+    batch: int = 1
     x_order: Callable | None = None
     groups: int = 1
     y_order: Callable | None = None

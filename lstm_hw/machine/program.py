@@ -15,6 +15,7 @@ from .isa import (
     LOOP_IF,
     LOOP_UNLESS,
     OPS,
+    PROGRAM_BITS,
     REGISTER_BITS,
     REGISTERS,
     STEPS_REGISTER,
@@ -236,7 +237,8 @@ class ProgramBuilder:
         self.emit("LOOP", comment=comment, **count)
         yield
         self.emit("END")
-        self._instructions[start] = instruction("LOOP", exit=len(self._instructions), **count)
+        exit = min(len(self._instructions), (1 << PROGRAM_BITS) - 1)  # what is behind it is too long for build()
+        self._instructions[start] = instruction("LOOP", exit=exit, **count)
 
     def repeat(self, count):
         """What follows is done ``count`` times: without a loop for once, not emitted for none."""

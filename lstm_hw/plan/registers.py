@@ -154,14 +154,14 @@ class _Webs:
 
     def _loop(self, node):
         first = self._at
-        if isinstance(node.parts[0][0], Sum):
-            self._use(node, "count", node.parts[0][0], node.around, exact=True)
-            if isinstance(self.of[id(node), "count"], Web):
-                self.of[id(node), "count"].counted.add(node)
-        self._open.append(node)
-        for _, body in node.parts:
+        for part, (turns, body) in enumerate(node.parts):
+            if isinstance(turns, Sum):
+                self._use(node, part, turns, node.around, exact=True)
+                if isinstance(self.of[id(node), part], Web):
+                    self.of[id(node), part].counted.add(node)
+            self._open.append(node)
             self._walk(body)
-        self._open.pop()
+            self._open.pop()
         self._at += 1
         self.span[node] = first, self._at
 
@@ -261,24 +261,28 @@ class _Writer:
         self._settle()
         inner = [(web, web.terms[node]) for web in self.webs.all if node in web.terms]
         counted = [(web, web.terms[node.counter]) for web in self.webs.all if node.counter in web.terms]
-        count = self.webs.of.get((id(node), "count"))
         self._set(web for web, _ in inner if web.root is node)
+        kept = [web for web, _ in inner + counted if web.root is not node]
         for number, (turns, body) in enumerate(node.parts):
-            with self._repeated(turns, count):
+            last = number == len(node.parts) - 1
+            if last and not (body or kept):
+                continue  # nothing is done and nobody counts it
+            with self._repeated(turns, self.webs.of.get((id(node), number))):
                 self.nodes(body)
-                last = node.written_out and number == len(node.parts) - 1
-                for web, term in counted if last else inner + counted:
+                for web, term in counted if last and node.written_out else inner + counted:
                     self._move_web(web, term, 1)
                 if turns != 1:
                     self._settle()
-        self._take_back([(web, term) for web, term in inner if web.root is not node], node, count)
+        self._take_back([(web, term) for web, term in inner if web.root is not node], node)
 
-    def _take_back(self, moved, node, count):
+    def _take_back(self, moved, node):
         """An inner loop leaves registers as it found them."""
-        turns = sum(turns for turns, _ in node.parts if isinstance(turns, int)) - node.written_out
+        known = sum(turns for turns, _ in node.parts if isinstance(turns, int))
+        turns = (known if node.total is None else node.total) - node.written_out
         for web, term in moved:
             self._move_web(web, term, -turns)
         if moved and node.total is None:
+            count = self.webs.of[id(node), 0]
             if not isinstance(count, Web):
                 raise ProgramError("sum of indices", "a loop as long as a variable inside another", "must be no term")
             self._settle()

@@ -72,18 +72,21 @@ def throughput(n_pe, n_t, batch, share=1.0):
     return batch * n_t / (share + (1 - share) * batch)
 
 
-def bound(planner, memory):
+def bound(planner, memory, steps):
     """Cycles that no run of a planner can beat.
 
-    All words through the lanes and, where too few columns are pinned, the wait for h from step to step; or all beats
-    through the port.
+    All words through the lanes and, where too few columns are pinned, the wait for h from step to step of a batch; or
+    all beats through the port.
     """
-    layer, config = planner.layer, planner.config
-    columns = layer.columns + sum(count for _, count in layer.bias_columns)
-    # tail_columns rounds up to whole columns and to the slot in which the cell unit takes a unit.
-    wait = planner.blocks * (tail_columns(layer, config) - 1 - planner.pinned) - SERIAL_SLOTS
-    lanes = planner.steps * planner.blocks * columns + (planner.steps - planner.steps // planner.batch) * max(0, wait)
-    return max(lanes, planner.words_read() * config.beats_per_word * memory.interval)
+    config, network, lanes = planner.config, planner.network, 0
+    for layer in planner.layers:
+        columns = layer.shape.columns + sum(count for _, count in layer.shape.bias_columns)
+        lanes += layer.blocks * columns * (steps if layer.lstm or network.head_every_step else 1)
+        if layer.lstm:
+            # tail_columns rounds up to whole columns and to the slot in which the cell unit takes a unit.
+            wait = layer.blocks * (tail_columns(layer.shape, config) - 1 - layer.pinned) - SERIAL_SLOTS
+            lanes += (steps - -(-steps // planner.batch)) * max(0, wait)
+    return max(lanes, planner.words_read(steps) * config.beats_per_word * memory.interval)
 
 
 def exact(plan, memory, steps=None):
@@ -122,14 +125,13 @@ def plan_batch(network, config, steps, batch=None, case="auto", pinned=None, mem
     Parameters
     ----------
     network : Network
-        One LSTM layer.
     config : EngineConfig
         Buffers, lanes, K.
     steps : int
     batch : int, optional
-        B; otherwise any divisor of ``steps``.
+        B; otherwise any by which ``steps`` make equal batches, but for a shorter last one.
     case : {"auto", 1, 2, 3}
-    pinned : int, optional
+    pinned : int or tuple of int, optional
         Otherwise as many as hide the cell unit's tail, or fewer where room is short.
     memory : MemoryModel, optional
         Bandwidth and latency.
@@ -144,17 +146,17 @@ def plan_batch(network, config, steps, batch=None, case="auto", pinned=None, mem
         Nothing fits; the message is that of the candidate that needs least.
     """
     memory = memory or MemoryModel()
-    layer = network.layers[0]
-    batches = [batch] if batch else [b for b in range(steps, 0, -1) if steps % b == 0]
-    tail = tail_columns(layer, config)
-    columns = [pinned] if pinned else sorted({max(1, tail * n // PINNED) for n in range(PINNED + 1)}, reverse=True)
+    batches = [batch] if batch else sorted({-(-steps // count) for count in range(1, steps + 1)}, reverse=True)
+    tails = [(tail_columns(layer, config), layer.inputs) for layer in network.lstm]
+    shares = (tuple(max(1, min(tail * n // PINNED, most)) for tail, most in tails) for n in range(PINNED, -1, -1))
+    columns = [pinned] if pinned else list(dict.fromkeys(shares))
     candidates, refused = [], {}
     for number in CASES if case == "auto" else [case]:
         for b in batches:
             for count in columns:
                 try:
-                    planner = BatchPlanner(network, config, steps, b, count, number)
-                    candidates.append((bound(planner, memory), planner.words_read(), planner))
+                    planner = BatchPlanner(network, config, b, count, number)
+                    candidates.append((bound(planner, memory, steps), planner.words_read(steps), planner))
                 except ConfigError as error:
                     refused[number] = error
     if not candidates:
@@ -165,23 +167,24 @@ def plan_batch(network, config, steps, batch=None, case="auto", pinned=None, mem
         if best and least >= (1 - CLOSE) * best[0].cycles:
             break
         plan = planner.plan()
-        counters = exact(plan, memory)
+        counters = exact(plan, memory, steps)
         if best is None or counters.cycles < best[0].cycles:
             best = counters, planner, plan
     counters, planner, plan = best
-    return Choice(planner, plan, counters, _reason(planner, counters, memory, refused))
+    return Choice(planner, plan, counters, _reason(planner, counters, memory, steps, refused))
 
 
-def _reason(planner, counters, memory, refused):
+def _reason(planner, counters, memory, steps, refused):
     """One line: what stays on chip, what memory can do, and what comes out."""
-    layer, config = planner.layer, planner.config
-    kept = sum(tile.columns for tile in planner.step_tiles if tile.part == "h" and tile in planner.address)
+    config, network = planner.config, planner.network
+    kept = sum(tile.columns for layer in planner.layers for tile in layer.resident if tile.part == "h")
+    hidden = sum(layer.outputs for layer in network.lstm)
     home = {
         1: "W_h stays on chip",
         2: "W_h streams once a batch and is held for it",
-        3: f"{kept} of {layer.outputs} columns of W_h stay on chip, the others stream at every step",
+        3: f"{kept} of {hidden} columns of W_h stay on chip, the others stream at every step",
     }[planner.case]
-    share = layer.macs * planner.steps * config.contexts / (counters.cycles * config.lanes)
+    share = network.macs(steps) * config.contexts / (counters.cycles * config.lanes)
     words = [
         f"case {planner.case}, B = {planner.batch}, {planner.pinned} pinned columns of W_x: {home}",
         f"a word arrives in {knee(config, memory):g} cycles",

@@ -163,7 +163,7 @@ SCHEDULES = {
         lambda sequences: (sequences,),
         lambda contexts: contexts,
         _sbe_choices,
-        lambda ask, network, config, **options: BatchPlanner(network, config, ask.steps, **options),
+        lambda ask, network, config, **options: BatchPlanner(network, config, **options),
     ),
     "rowblock": Schedule(
         "every weight is fetched once a time step and serves all sequences",

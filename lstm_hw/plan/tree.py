@@ -28,8 +28,9 @@ FOREVER = (1 << REGISTER_BITS) - 1
 
 @dataclass(eq=False)
 class Loop:
-    """A loop in parts, each with a body of its own: (turns, body), where turns may be a Sum in the first part.
+    """A loop in parts, each with a body of its own: (turns, body), where turns may be a Sum.
 
+    ``of`` is the number of turns of all parts together, if it is known although registers tell those of some.
     ``counter`` is the index of its turns since zero state, if somebody asked for it.
     """
 
@@ -38,12 +39,13 @@ class Loop:
     counter: Loop | None = None
     carried: bool = False
     variable: bool = False
+    of: int | None = None
 
     @property
     def total(self) -> int | None:
         """Turns; None where a register tells."""
         turns = [turns for turns, _ in self.parts]
-        return sum(turns) if all(isinstance(t, int) for t in turns) else None
+        return sum(turns) if all(isinstance(t, int) for t in turns) else self.of
 
     @property
     def written_out(self) -> bool:
@@ -156,18 +158,29 @@ class Loops:
         start, turns, step = _range(*bounds)
         yield from (index for index, _ in self.parts(turns, start=start, step=step, counts=counts))
 
-    def peeled(self, *bounds: Sum | int) -> Iterator[tuple[Sum, bool]]:
-        """``for index, last in peeled(n)``: the last turn is written out; there must be one where n is a Sum."""
+    def peeled(self, *bounds: Sum | int, idle: Sum | int = 0, of: int | None = None) -> Iterator[tuple[Sum, bool]]:
+        """``for index, last in peeled(n)``: the last turn is written out; there must be one where n is a Sum.
+
+        So many ``idle`` turns follow, which do nothing, to make it ``of`` turns: what is known to be moved can be taken
+        back.
+        """
         start, turns, step = _range(*bounds)
         if turns.terms or turns.constant > 0:
-            yield from ((index, part == 1) for index, part in self.parts(turns - 1, 1, start=start, step=step))
+            for index, part in self.parts(turns - 1, 1, idle, start=start, step=step, of=of):
+                if part < 2:
+                    yield index, part == 1
 
     def parts(
-        self, *counts_of: Sum | int, start: Sum | int = 0, step: int = 1, counts: Sum | None = None
+        self,
+        *counts_of: Sum | int,
+        start: Sum | int = 0,
+        step: int = 1,
+        counts: Sum | None = None,
+        of: int | None = None,
     ) -> Iterator[tuple[Sum, int]]:
         """``for index, part in parts(a, b)``: a turns with a body of their own (part 0), then b with another.
 
-        The index goes on from part to part. The first count may be a Sum.
+        The index goes on from part to part. ``of`` is the sum of all counts where some are Sums but it is known.
         """
         turns_of = [as_sum(turns) for turns in counts_of]
         turns_of = [turns if turns.terms else turns.constant for turns in turns_of]
@@ -175,11 +188,12 @@ class Loops:
         if not used or counts is None and all(turns == 1 for _, turns in used):
             yield from ((as_sum(start) + turn * step, part) for turn, (part, _) in enumerate(used))
             return
-        loop = Loop(self._around[-1], counter=counts.terms[0][0] if counts else None)
+        loop = Loop(self._around[-1], counter=counts.terms[0][0] if counts else None, of=of)
         if loop.counter:
             loop.counter.parts = loop.parts
-        if isinstance(used[0][1], Sum):
-            self._used(used[0][1])
+        for _, turns in used:
+            if isinstance(turns, Sum):
+                self._used(turns)
         self._into[-1].append(loop)
         for part, turns in used:
             body: list = []

@@ -37,7 +37,7 @@ def check(plan, steps=3):
     ----------
     plan : Plan
     steps : int
-        Time steps of the longer runs, unless the plan has its own.
+        Time steps of the longer runs, unless the plan has its own; more than one batch at least.
 
     Returns
     -------
@@ -52,6 +52,7 @@ def check(plan, steps=3):
     checker = Checker(plan)
     if "load" in plan.program.entries:
         checker.run("load", 0, False)
+    steps = max(steps, plan.batch + 1)
     runs = ((steps, True), (1, False), (steps + 1, False), (1, True), (2, True))
     if plan.steps:
         runs = (plan.steps, True), (plan.steps, False), (plan.steps, True)

@@ -18,7 +18,7 @@ def test_small_instance(tmp_path, home):
     case = Case("small", engine, batch=2, home=home, memory=MemoryModel(30, 2))
     plan, counters = measure(case, SMALL, tmp_path)
     device = Device(case, "small", clock=100, dsp_limit=42, published={"gops": 1})
-    found = {row.metric: row for row in rows(device, plan, counters)}
+    found = {row.metric: row for row in rows(device, plan, counters, SMALL.steps)}
     assert found["gops"].published == 1 and found["gops"].ours > 0
     assert found["sample_ms"].ours == counters["cycles"] / 100 / 1000 / 2
     assert 0 < found["lane_utilisation"].ours < 100
@@ -44,7 +44,7 @@ def test_limiting_bandwidth():
     _, planner, _ = prepared(case, Workload("small", 40, 20, 8, "made up"))
     plan = planner.plan()
     assert plan.config.beats_per_word == 4  # so every second cycle a beat, and a word in eight
-    assert at_limit(case, plan) == exact(plan, MemoryModel(30, 2)).cycles > exact(plan, MemoryModel(30)).cycles
+    assert at_limit(case, plan, 8) == exact(plan, MemoryModel(30, 2), 8).cycles > exact(plan, MemoryModel(30), 8).cycles
 
 
 def test_small_instance_of_a_batch_of_sequences(tmp_path):

@@ -153,7 +153,11 @@ class RandomProgram:
 
     def nodes(self, depth):
         for _ in range(self.rng.randrange(1, 3)):
-            kind = "emit" if depth >= 3 else self.rng.choice(("emit", "emit", "each", "peeled", "parts", "when", "own"))
+            kind = (
+                "emit"
+                if depth >= 3
+                else self.rng.choice(("emit", "emit", "each", "peeled", "idle", "parts", "when", "own"))
+            )
             getattr(self, f"_{kind}")(depth)
 
     def _emit(self, depth):
@@ -172,6 +176,13 @@ class RandomProgram:
     def _parts(self, depth):
         counts = self.rng.randrange(3), self.rng.randrange(3), self.rng.randrange(2)
         for index, _ in self.b.parts(*counts, start=2):
+            self.inside(index, depth + 1)
+
+    def _idle(self, depth):
+        """As many turns as variables say, and how many it is with those that do nothing."""
+        turns, idle = self.rng.randrange(1, 4), self.rng.randrange(3)
+        more = self.b.variable(turns - 1)
+        for index, _ in self.b.peeled(more + 1, idle=self.b.variable(idle), of=turns + idle):
             self.inside(index, depth + 1)
 
     def _when(self, depth):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lstm_hw.errors import ConfigError
+from lstm_hw.errors import ConfigError, ProgramError
 from lstm_hw.plan.sbe import BatchPlanner, h_tiles, tail_columns
 from lstm_hw.proof.checker import check
 from lstm_hw.proof.load_timing import MemoryModel
@@ -28,7 +28,7 @@ TILE = 4
 
 def planned(size, case, words=None, **fields):
     """Model and planner; case 3 has room for about half of W_h unless told otherwise."""
-    inputs, hidden, steps, batch, pinned, values = SIZES[size]
+    inputs, hidden, _, batch, pinned, values = SIZES[size]
     model = random_network(np.random.default_rng(7), (inputs, hidden))
     blocks = -(-4 * hidden // values["rows"])
     wanted = {1: blocks * (inputs + hidden), 2: blocks * (inputs + 2 * hidden), 3: blocks * (pinned + TILE + hidden)}
@@ -38,12 +38,12 @@ def planned(size, case, words=None, **fields):
         accumulators=64,
         finish_entries=32,
     )
-    return model, BatchPlanner(model.network, config, steps, batch, pinned, case, tile_columns=TILE)
+    return model, BatchPlanner(model.network, config, batch, pinned, case, tile_columns=TILE)
 
 
-def run(model, plan, count=1, memory=None):
-    """Counters of each of so many runs that follow one another, with the bits of an integer LSTM."""
-    pieces = [(plan.steps, number == 0) for number in range(count)]
+def run(model, plan, *steps, memory=None):
+    """Counters of the load entry and of runs of so many steps that follow one another, with the integer LSTM's bits."""
+    pieces = [(count, number == 0) for number, count in enumerate(steps)]
     return [Counters(**run.counters) for run in plan_scenario(model, plan, pieces, memory or MemoryModel()).runs]
 
 
@@ -54,7 +54,8 @@ def test_bits_equal_an_integer_lstm(size, case):
     plan = planner.plan()
     assert check(plan) > 0
     assert len(plan.program.instructions) <= 128
-    run(model, plan, 2, MemoryModel(latency=30))
+    steps = SIZES[size][2]
+    run(model, plan, steps, steps, 1, steps + 1, memory=MemoryModel(latency=30))
 
 
 @pytest.mark.parametrize("case", [1, 2, 3])
@@ -62,19 +63,19 @@ def test_bits_equal_an_integer_lstm(size, case):
 def test_reads_memory_as_often_as_the_case_says(size, case):
     model, planner = planned(size, case)
     plan = planner.plan()
-    (counters,) = run(model, plan)
     inputs, hidden, steps, batch, _, _ = SIZES[size]
-    blocks = planner.blocks
-    streamed, held = blocks * planner.streamed, blocks * (planner.pinned + hidden)
+    loaded, counters = run(model, plan, steps)
+    (layer,) = planner.layers
+    blocks = layer.blocks
+    streamed, held = blocks * layer.streamed, blocks * (layer.pinned + hidden)
     bias = blocks * sum(columns for _, columns in model.network.layers[0].bias_columns)
     batches = steps // batch
-    again = sum(tile.words for tile in planner.passing)
-    words = {
-        1: held + batches * streamed,
-        2: batches * (streamed + held),
-        3: held - again + batches * streamed + steps * again,
-    }[case]
-    assert counters.read_beats == (bias + words) * plan.config.beats_per_word
+    again = sum(tile.words for tile in layer.passing)
+    once = {1: held, 2: 0, 3: held - again}[case]
+    words = {1: batches * streamed, 2: batches * (streamed + held), 3: batches * streamed + steps * again}[case]
+    assert loaded.read_beats == (bias + once) * plan.config.beats_per_word
+    assert counters.read_beats == words * plan.config.beats_per_word
+    assert planner.words_read(steps) == words
     assert (again > 0) == (case > 1)
 
 
@@ -96,18 +97,52 @@ def test_random_sizes_are_proved_and_end(data):
         accumulators=128,
         finish_entries=32,
     )
-    steps = batch * draw(st.integers(1, 3))
+    steps = draw(st.integers(1, 3 * batch))
     pinned, tile = draw(st.integers(1, inputs - 8)), draw(st.integers(1, 4))
-    least = least_words(BatchPlanner(model.network, config, steps, batch, pinned, case, tile))
+    least = least_words(BatchPlanner(model.network, config, batch, pinned, case, tile))
     config = replace(config, weight_words=least + draw(st.integers(0, 100)))
-    plan = BatchPlanner(model.network, config, steps, batch, pinned, case, tile).plan()
+    plan = BatchPlanner(model.network, config, batch, pinned, case, tile).plan()
+    check(plan, steps)
+    run(model, plan, steps, memory=MemoryModel(draw(st.integers(1, 60)), draw(st.integers(1, 5))))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_random_stacks(data):
+    """Layers of different sizes in one run, with a head or without, in pieces of any length."""
+    draw = data.draw
+    sizes = draw(st.lists(st.integers(1, 24), min_size=2, max_size=4))
+    head, every_step = draw(st.sampled_from(((0, False), (3, False), (6, True))))
+    model = random_network(np.random.default_rng(draw(st.integers(0, 99))), sizes, head, every_step)
+    contexts, batch, tile = draw(st.integers(1, 2)), draw(st.integers(1, 4)), draw(st.sampled_from((None, 1, 3)))
+    config = config_of(
+        rows=draw(st.sampled_from((4, 8, 16))),
+        contexts=contexts,
+        x_per_beat=contexts,
+        x_elements=batch * 48,
+        h_elements=512,
+        states=256,
+        weight_words=draw(st.integers(200, 2000)),
+        shifts=model.shifts,
+        accumulators=256,
+        finish_entries=32,
+        program_length=256,
+    )
+    case, pinned = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    try:
+        plan = BatchPlanner(model.network, config, batch, pinned, case, tile).plan()
+    except (ConfigError, ProgramError) as error:
+        assert error.subject in ("pinned", "engine.weight_words", "program")
+        return
     check(plan)
-    run(model, plan, memory=MemoryModel(draw(st.integers(1, 60)), draw(st.integers(1, 5))))
+    steps = draw(st.lists(st.integers(1, 2 * batch + 1), min_size=1, max_size=3))
+    run(model, plan, *steps, memory=MemoryModel(draw(st.integers(1, 60))))
 
 
 def least_words(planner):
     """Weight words that the planner's case needs at least."""
-    optional = [tile for tile in planner.step_tiles[1:] if tile in planner.address and planner.case == 3]
+    (layer,) = planner.layers
+    optional = [tile for tile in layer.step_tiles[1:] if tile in layer.address and planner.case == 3]
     return planner.resident_words - sum(tile.words for tile in optional) + planner.ring_words()
 
 
@@ -115,20 +150,21 @@ def least_words(planner):
 def test_eight_bit_weights(case):
     model = random_network(np.random.default_rng(5), (24, 10), weight_bits=8)
     config = config_of(rows=16, weight_bits=8, shifts=model.shifts, x_elements=48, weight_words=256, accumulators=64)
-    plan = BatchPlanner(model.network, config, 4, 2, 3, case, TILE).plan()
+    plan = BatchPlanner(model.network, config, 2, 3, case, TILE).plan()
     check(plan)
-    run(model, plan)
+    run(model, plan, 4)
 
 
 def test_keeps_as_much_of_w_h_as_fits():
     _, planner = planned("many row blocks", 3)
-    hidden = planner.step_tiles[1:]
-    few = [tile for tile in hidden if tile in planner.address]
+    (layer,) = planner.layers
+    hidden = layer.step_tiles[1:]
+    few = [tile for tile in hidden if tile in layer.address]
     assert 0 < len(few) < len(hidden)
     _, planner = planned("many row blocks", 3, words=4000)
-    assert len(planner.passing) == 1  # never all
+    assert len(planner.layers[0].passing) == 1  # never all
     _, planner = planned("many row blocks", 3, words=least_words(planner) - 80)
-    assert planner.passing == planner.step_tiles[1:]
+    assert planner.layers[0].passing == planner.layers[0].step_tiles[1:]
 
 
 def test_tail_hides_behind_the_pinned_columns():
@@ -140,8 +176,8 @@ def test_tail_hides_behind_the_pinned_columns():
     layer = model.network.layers[0]
     stalls = {}
     for pinned in (tail_columns(layer, config), tail_columns(layer, config) - 2):
-        plan = BatchPlanner(model.network, config, 4, 2, pinned, tile_columns=1).plan()
-        stalls[pinned] = run(model, plan)[0].stall_h
+        plan = BatchPlanner(model.network, config, 2, pinned, tile_columns=1).plan()
+        stalls[pinned] = run(model, plan, 4)[1].stall_h
     enough, less = stalls.values()
     assert enough == 0 < less
 
@@ -164,15 +200,15 @@ def test_refuses_what_does_not_fit():
         planned("two sequences", 4, words=100)
     model = random_network(np.random.default_rng(0), (24, 8))
     config = config_of(rows=16, shifts=model.shifts, accumulators=64)
-    with pytest.raises(ConfigError, match="must divide the 5 steps"):
-        BatchPlanner(model.network, config, 5, 2, 8)
+    with pytest.raises(ConfigError, match="batch: 0; must be at least 1"):
+        BatchPlanner(model.network, config, 0, 8)
     with pytest.raises(ConfigError, match="pinned"):
-        BatchPlanner(model.network, config, 4, 2, 24)
+        BatchPlanner(model.network, config, 2, 24)
     with pytest.raises(ConfigError, match="pinned"):
-        BatchPlanner(model.network, config, 4, 2, 0)
+        BatchPlanner(model.network, config, 2, 0)
     stacked = random_network(np.random.default_rng(0), (24, 8, 8))
-    with pytest.raises(ConfigError, match="single LSTM layer"):
-        BatchPlanner(stacked.network, config, 4, 2, 8)
+    with pytest.raises(ConfigError, match="engine.states: 16; must be at least 24"):
+        BatchPlanner(stacked.network, replace(config, states=16), 2, 8, tile_columns=4)
 
 
 @pytest.mark.parametrize("ports", [2, 4])
@@ -182,8 +218,8 @@ def test_ports_in_step_are_one_port_of_their_width_together(ports):
     found = []
     for fields in ({"axi_ports": ports, "axi_data_bits": 64}, {"axi_data_bits": 64 * ports}):
         config = config_of(rows=64, weight_words=170, x_elements=160, accumulators=64, shifts=model.shifts, **fields)
-        plan = BatchPlanner(model.network, config, 4, 2, 8, tile_columns=4).plan()
-        (played,) = plan_scenario(model, plan, ((4, True),), MemoryModel(latency=20)).runs
+        plan = BatchPlanner(model.network, config, 2, 8, tile_columns=4).plan()
+        _, played = plan_scenario(model, plan, ((4, True),), MemoryModel(latency=20)).runs
         counters = dict(played.counters)
         found.append((played.outputs, counters.pop("read_beats") // config.axi_ports, counters))
     assert found[0] == found[1] and found[0][2]["stall_weights"] > 0

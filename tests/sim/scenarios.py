@@ -75,5 +75,5 @@ def streaming_scenario(seed, inputs, units, steps, batch, pinned, tile_columns, 
     widths = {name: fields.get(name, 16) for name in ("weight_bits", "operand_bits")}
     model = random_network(np.random.default_rng(seed), (inputs, units), **widths)
     config = config_of(**fields, shifts=model.shifts)
-    plan = BatchPlanner(model.network, config, steps, batch, pinned, tile_columns=tile_columns).plan()
+    plan = BatchPlanner(model.network, config, batch, pinned, tile_columns=tile_columns).plan()
     return plan_scenario(model, plan, ((steps, True), (steps, False)), seed=seed, stress=stress)
