@@ -27,21 +27,24 @@ class Lines:
 
     def __init__(self, label, stream, every=None):
         self.label, self.every = label, EVERY if every is None else every
-        self._stream, self._counts, self._begun, self._spoke = stream, None, time.monotonic(), False
+        self._stream, self._begun, self._spoke = stream, time.monotonic(), False
+        self._first = self._last = None  # time, done, total
 
     def update(self, done: int, total: int) -> None:
         """So much is done of so much."""
-        self._counts = (done, total)
+        self._last = (time.monotonic(), done, total)
+        self._first = self._first or self._last
 
     def tick(self) -> None:
         """Say how far it is."""
         seconds = time.monotonic() - self._begun
         self._spoke = True
-        if not self._counts:
+        if not self._last:
             self._say(f"working, {seconds:.0f} s")
             return
-        done, total = self._counts
-        left = f", about {seconds * (total - done) / done:.0f} s left" if 0 < done < total else ""
+        # What comes before the first count, as a simulator's compilation, tells nothing of the rest.
+        (begun, before, _), (now, done, total) = self._first, self._last
+        left = f", about {(now - begun) * (total - done) / (done - before):.0f} s left" if before < done < total else ""
         self._say(f"{done}/{total}, {seconds:.0f} s{left}")
 
     def close(self, failed: bool = False) -> None:

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from lstm_hw.progress import EVERY, progress
+from lstm_hw.progress import EVERY, Lines, progress
 
 COUNTED = """
 import time
@@ -54,6 +54,16 @@ def test_short_stages_say_nothing():
     with progress("plan", stream) as update:
         update(1, 1)
     assert stream.getvalue() == "" and 3 <= EVERY <= 10
+
+
+def test_the_rest_is_estimated_from_the_first_count_on(monkeypatch):
+    clock = iter([0.0, 60.0, 61.0, 62.0])  # begun, 1 of 10, 2 of 10, said
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    lines = Lines("simulate", stream := io.StringIO())
+    lines.update(1, 10)
+    lines.update(2, 10)
+    lines.tick()
+    assert stream.getvalue() == "simulate: 2/10, 62 s, about 8 s left\n"
 
 
 def test_a_stage_that_fails_says_that_it_stopped():

@@ -99,13 +99,13 @@ def draw(figures: dict, curves: dict) -> list[Drawing]:
     list of Drawing
     """
     trace, lanes, (first, end) = curves["trace"], curves["lanes"], curves["step"]
-    whole = "" if curves["steps"] == figures["cycles"]["estimated"]["steps"] else f" of {curves['steps']} steps"
-    shown = "run" if trace.complete else f"the first {trace.cycles} cycles of a run"
+    run = f"a run of {curves['steps']} steps"
+    shown = run if trace.complete else f"the first {trace.cycles:,} cycles of {run}"
     drawings = [
         _drawn(
             "run",
-            f"What the units do over a run{whole}",
-            f"Share of cycles, over the {shown}, in which the weight port takes a beat, in which the lanes are in each "
+            f"What the units do over {shown}",
+            f"Share of cycles, over {shown}, in which the weight port takes a beat, in which the lanes are in each "
             "state, and of the cell unit's starts that are taken",
             4.4,
             lambda figure: _run(figure, trace, lanes),
