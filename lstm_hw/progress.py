@@ -10,6 +10,9 @@ from tqdm import tqdm
 EVERY = 5.0
 """Seconds between two lines."""
 
+_STAGES = []
+"""Those that go on: of stages within one another the innermost speaks."""
+
 
 class Lines:
     """Says on a stream, every few seconds, that a stage goes on and how far it is.
@@ -112,10 +115,12 @@ def progress(label, stream=None, every=None):
     stream = sys.stderr if stream is None else stream
     shown = Bar(label, stream) if stream.isatty() else Lines(label, stream, every)
     over = Event()
+    _STAGES.append(shown)
 
     def tick():
         while not over.wait(shown.every):
-            shown.tick()
+            if _STAGES[-1] is shown:
+                shown.tick()
 
     ticker = Thread(target=tick, daemon=True, name=f"progress of {label}")
     ticker.start()
@@ -126,4 +131,5 @@ def progress(label, stream=None, every=None):
     finally:
         over.set()
         ticker.join()
+        _STAGES.remove(shown)
         shown.close(failed)

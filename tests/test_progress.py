@@ -56,6 +56,13 @@ def test_short_stages_say_nothing():
     assert stream.getvalue() == "" and 3 <= EVERY <= 10
 
 
+def test_of_nested_stages_the_inner_one_speaks():
+    stream = io.StringIO()
+    with progress("report", stream, every=0.1), progress("evaluate", stream, every=0.1):
+        time.sleep(0.5)
+    assert {line.split(":")[0] for line in stream.getvalue().splitlines()} == {"evaluate"}
+
+
 def test_the_rest_is_estimated_from_the_first_count_on(monkeypatch):
     clock = iter([0.0, 60.0, 61.0, 62.0])  # begun, 1 of 10, 2 of 10, said
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))

@@ -302,12 +302,13 @@ class Project:
         labels = self.data.labels
         if labels is None:
             return None
-        exact, _ = float_reference(self.model, self.x)
-        return {
-            "float": score(exact, labels),
-            "integer": score(self.predict(self.x, stored=True), labels),
-            "sequences": len(labels),
-        }
+        with self._progress("evaluate"):
+            exact, _ = float_reference(self.model, self.x)
+            return {
+                "float": score(exact, labels),
+                "integer": score(self.predict(self.x, stored=True), labels),
+                "sequences": len(labels),
+            }
 
     # Hardware
 
@@ -402,9 +403,10 @@ class Project:
         if plan.steps not in (None, steps):
             raise ConfigError("steps", steps, f"must be {plan.steps}: {plan.schedule} has runs of so many only")
         load, memory = Counters(), self.memory
-        if "load" in plan.program.entries:
-            load = count_cycles(plan, 1, False, "load", memory)
-        run, long = (count_cycles(plan, count, memory=memory) for count in (steps, long_steps(steps)))
+        with self._progress("estimate"):
+            if "load" in plan.program.entries:
+                load = count_cycles(plan, 1, False, "load", memory)
+            run, long = (count_cycles(plan, count, memory=memory) for count in (steps, long_steps(steps)))
         return self._cycles(load.to_dict(), run.to_dict(), long.to_dict(), steps)
 
     def write_estimate(self, steps=None):
