@@ -22,7 +22,7 @@ from ..model.quantize import QuantConfig
 from ..plan.schedules import AUTO, OPTIONS, SCHEDULES
 from ..plan.target import Target
 from ..proof.load_timing import MemoryModel
-from ..verify.scenario import BENCH_MEMORY, Stress
+from ..verify.scenario import Stress
 from . import toml
 
 DEFAULT_CLOCK_MHZ = 100.0
@@ -163,7 +163,7 @@ class TargetSection:
 class MemorySection:
     """[memory]: what the weight ports meet, in the estimate, the choice of a schedule and the simulation."""
 
-    latency: int = _key(BENCH_MEMORY.latency, "cycles from a request to its first beat, if no other is being answered")
+    latency: int = _key(40, "cycles from a request to its first beat, if no other is being answered; 40 is a DDR's")
     interval: int | None = _key(None, "cycles from one beat of a port to the next; 1, the full bandwidth, without it")
     bandwidth: float | None = _key(
         None, "bytes a second of all ports together, at target.clock, instead of interval; 4.2e9 for example"

@@ -112,6 +112,22 @@ def test_a_new_project_finds_the_last_simulation(simulated):
     assert other.measured is None
 
 
+def test_a_streamed_project_in_verilog(rng, tmp_path):
+    """Bits and cycles of a schedule that reads its weights from a slow memory in every run."""
+    model, memory = tensors(rng, 20, (14,), 0), {"latency": 30, "interval": 2}
+    plan = {"schedule": "sacc", "batch": 1, "pinned": 1}
+    path = write_project(
+        tmp_path, model=model, steps=8, sections={"plan": plan, "memory": memory, "data": {"labels": None}}
+    )
+    project = lstm_hw.convert(path)
+    measured = project.simulate(images=2)
+    np.testing.assert_array_equal(measured.outputs, project.predict(project.x[:2], stored=True))
+    assert measured.cycles_equal and measured.run == project.estimate().run and measured.run["read_beats"] > 0
+    assert measured.load == project.estimate().load
+    figures = project.report().figures
+    assert figures["schedule"]["choice"]["memory"] == memory and figures["agreement"]["cycles"]
+
+
 def test_simulation_under_stress(simulated):
     measured = simulated.simulate(images=2, stress=Stress(0.5, 0.5, 0.5, 3, 20))
     assert measured.cycles_equal is None and len(measured.outputs) == 2

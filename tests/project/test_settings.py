@@ -175,8 +175,8 @@ def test_bandwidth_is_rounded_down_to_whole_cycles_a_beat(tmp_path):
         config = load(tmp_path, f"[model]\npath='m'\n{text}")
         return config.memory.model(EngineConfig(**engine), config.target.clock_mhz)
 
-    assert memory("") == MemoryModel(2, 1)
-    assert memory("[memory]\nlatency=40\ninterval=3") == MemoryModel(40, 3)
+    assert memory("") == MemoryModel(40, 1)
+    assert memory("[memory]\nlatency=7\ninterval=3") == MemoryModel(7, 3)
     bandwidth = "[memory]\nbandwidth=8e8\n[target]\nclock="
     assert memory(f"{bandwidth}100", axi_data_bits=64).interval == 1
     assert memory(f"{bandwidth}101", axi_data_bits=64).interval == 2
