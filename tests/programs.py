@@ -76,10 +76,15 @@ def _work(rng, builder, config):
     if rng.random() < 0.6:
         fields |= {"store": 1, "target": rng.randint(1, 4), "target_reg": rng.choice((0, 2))}
     load = {"beats": columns * slots * config.beats_per_word, "offset": rng.randint(0, 2000), "base_reg": 3}
-    kind = rng.choice(("plain", "stream", "keep", "resident", "x", "h", "linear"))
+    kind = rng.choice(("plain", "stream", "keep", "resident", "x", "h", "linear", "long"))
     if kind == "stream":
         emit("LOAD", stream=1, offset_reg=rng.choice((0, 0, 0, 0, 2, 2, 2, 3)), **load)
         emit("MAC", stream=1, release=1, **fields)
+    elif kind == "long":
+        rounds = rng.choice((1, 30, 60))
+        emit("LOAD", stream=1, offset=rng.randint(0, 2000), beats=rounds * load["beats"])
+        with builder.loop(count=rounds):
+            emit("MAC", stream=1, release=1, **fields)
     elif kind == "keep":
         emit("LOAD", stream=1, **load)
         emit("MAC", stream=1, **fields)

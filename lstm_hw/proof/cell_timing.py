@@ -33,6 +33,8 @@ class CellTiming:
         self.finished, self.rooms, self.h = finished, rooms, h
         self.last_hidden = self.last_start = -1
         self.starts = None
+        self.origin = START  # a cycle of the first phase
+        self.started = 0  # row blocks
 
     def execute(self, command, take):
         """Account for a CELL that is taken in cycle ``take``.
@@ -81,14 +83,15 @@ class CellTiming:
 
     def _start(self, ready, count, phases, contexts):
         """Start ``count`` units, the first at ``ready`` or later; every ``contexts`` of them make an element of h."""
-        cycle, phase = divmod(max(ready, self.last_start + 1) - START, SERIAL_SLOTS)
+        cycle, phase = divmod(max(ready, self.last_start + 1) - self.origin, SERIAL_SLOTS)
         first = cycle * len(phases) + sum(p < phase for p in phases)
 
         def start(index):
             """Cycle of a start, of all that there could be."""
-            return START + SERIAL_SLOTS * (index // len(phases)) + phases[index % len(phases)]
+            return self.origin + SERIAL_SLOTS * (index // len(phases)) + phases[index % len(phases)]
 
         self.last_start = start(first + count - 1)
+        self.started += 1
         if self.starts is not None:
             self.starts.extend(start(n) for n in range(first, first + count))
         if contexts:

@@ -22,6 +22,7 @@ from ..machine.latency import (
     WORD_TOKEN_DELAY,
     in_flight,
 )
+from .affine import EVER
 from .tokens import Tokens
 
 
@@ -184,8 +185,26 @@ class LoadPort:
         (self.ring if load.stream else self.fresh).add(words)
         self._partial = (self._partial + length) % per_word
 
+    def under_way(self):
+        """Number of the LOAD that is being split, and beats of it that are left."""
+        load = self.loads[self.waiting[0]] if self.waiting else None
+        return (self.waiting[0], load.beats - load.cut) if load and load.cut else (-1, 0)
+
+    def furthest(self, since):
+        """Periods like the one since :meth:`under_way` was ``since`` until bursts are cut at the end of the LOAD."""
+        (before, had), (number, left) = since, self.under_way()
+        if number != before or had == left:
+            return EVER if had == left else 0
+        return (left - self.max_burst) // (had - left)
+
+    def skip(self, times, since):
+        """So many periods like the one since :meth:`under_way` was ``since`` have been."""
+        (before, had), (number, left) = since, self.under_way()
+        if number == before and number >= 0:
+            self.loads[number].cut += times * (had - left)
+
     def state(self, settled, now):
-        """What decides about later words, relative to ``now``."""
+        """What decides about later words besides :meth:`under_way`, relative to ``now``."""
 
         def relative(cycle):
             return None if cycle is None else max(cycle, settled) - now
@@ -194,7 +213,8 @@ class LoadPort:
         for load in self.loads[max(0, min(first, len(self.loads) - QUEUE_DEPTH)) :]:
             loads.append((relative(load.accepted), relative(load.ended)))
             if load.ended is None:
-                loads.append((load.offset % self.page, load.beats, load.stream, relative(load.earliest), load.cut))
+                left = 0 if load.cut else load.beats  # of a LOAD that is being split it is under_way's
+                loads.append(((load.offset + load.cut) % self.page, left, load.stream, relative(load.earliest)))
         credits = [(relative(cycle), total - self.used) for cycle, total in self.credits if total > self.used]
         cycles = (self.splitter_free, self.splitter_start, self.bus_free, self.last_beat, *self.issued, *self.received)
         return (

@@ -11,7 +11,7 @@ from ..machine.isa import REGISTERS
 from ..machine.program import COMMANDS
 from .affine import periods, signed
 
-APART = 32
+APART = 16
 """Commands between two looks at a loop, so that short loops are not looked at all the time."""
 KEPT = 16
 """Rounds with the same state that are remembered."""
@@ -24,10 +24,10 @@ def walk(model, program, entry, steps, clear, registers=None):
     ----------
     model : Timing or Work
         ``execute(command)`` for every command; ``state()``, what decides about the future, hashable; ``glance()``, a
-        little of it, which inner loops have to find twice before they ask for all of it; ``progress()``, a
-        list of numbers that only grow; ``skip(times, since)``, that they have grown so many times as much again as
-        since they were ``since``; ``timed(instruction)``, the (register, modulus) of a command on which its cycles
-        depend.
+        little of it, which inner loops have to find twice before they ask for all of it; ``progress()``, what only
+        grows; ``furthest(since)``, periods that can follow the one since ``progress()`` was ``since``;
+        ``skip(times, since)``, that so many followed; ``timed(instruction)``, the (register, modulus) of a command on
+        which its cycles depend.
     program : Program
     entry, steps, clear, registers
         As for :meth:`~lstm_hw.machine.program.Program.run`.
@@ -51,7 +51,7 @@ class _Mark:
 
     times: int
     registers: tuple
-    progress: list
+    progress: object
 
 
 class _Loop:
@@ -99,17 +99,20 @@ class _Rounds:
         )
 
     def _jump(self, loop, end, marks):
-        """Skip the periods that do the same as what was done since a mark; False if there are none."""
+        """Skip the periods that do the same as what was done since a mark; False if they differ."""
         now = self.registers
 
         def changing(mark):
             return sum(a != b for a, b in zip(mark.registers, now, strict=True)), mark.times
 
+        marks = [mark for mark in marks if self.model.furthest(mark.progress) > 0]
+        if not marks:
+            return True
         mark = min(marks, key=changing)
         steps = [signed(b - a) for a, b in zip(mark.registers, now, strict=True)]
         rounds = mark.times - loop[1]
         same = periods(self.program, loop[0], end, rounds, mark.registers, steps, self.timed)
-        times = min(same, (loop[1] - 1) // rounds)
+        times = min(same, (loop[1] - 1) // rounds, self.model.furthest(mark.progress))
         if times <= 0:
             return False
         self.model.skip(times, mark.progress)

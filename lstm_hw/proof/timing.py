@@ -198,7 +198,6 @@ class Timing:
         taken = [max(cycle, settled) - now for op, cycles in self.taken.items() if op != "LOAD" for cycle in cycles]
         cycles = (*self.free_at.values(), self.quiet_at)
         return (
-            now % SERIAL_SLOTS,
             *map(len, self.taken.values()),
             *taken,
             *(max(cycle, settled) - now for cycle in cycles),
@@ -210,19 +209,29 @@ class Timing:
         )
 
     def progress(self):
-        """Cycles, counters and tokens so far."""
-        lanes, port = self.lanes, self.port
-        return [self.clock + self.skipped, lanes.busy, port.beats, *lanes.stalls, *(t.count for t in self._tokens())]
+        """Cycles, counters, tokens and row blocks so far, and the LOAD under way."""
+        lanes, port, tokens = self.lanes, self.port, (t.count for t in self._tokens())
+        cycles = self.clock + self.skipped
+        return [cycles, lanes.busy, port.beats, *lanes.stalls, *tokens, self.cells.started], port.under_way()
+
+    def furthest(self, since):
+        """Periods like the one since :meth:`progress` was ``since`` that can follow it."""
+        (cycles, *_, started), load = since
+        if self.cells.started != started and (self.clock + self.skipped - cycles) % SERIAL_SLOTS:
+            return 0  # units would start in other phases
+        return self.port.furthest(load)
 
     def skip(self, times, since):
         """All that happened since :meth:`progress` was ``since`` happened so many times more."""
-        grown = [times * (now - before) for now, before in zip(self.progress(), since, strict=True)]
+        grown = [times * (now - before) for now, before in zip(self.progress()[0], since[0], strict=True)]
         lanes, (cycles, busy, beats, *rest) = self.lanes, grown
         self.skipped += cycles
+        self.cells.origin = START - self.skipped % SERIAL_SLOTS
+        self.port.skip(times, since[1])
         lanes.busy += busy
         self.port.beats += beats
         lanes.stalls = [stall + more for stall, more in zip(lanes.stalls, rest, strict=False)]
-        for tokens, more in zip(self._tokens(), rest[len(STALLS) :], strict=True):
+        for tokens, more in zip(self._tokens(), rest[len(STALLS) : -1], strict=True):
             tokens.shift(more)
 
     def _tokens(self):

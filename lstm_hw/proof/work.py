@@ -1,6 +1,7 @@
 """Columns and beats of a run: what its lanes and its weight port have to do, however they are timed."""
 
 from ..machine.isa import BEATS_BITS, COUNT_BITS
+from .affine import EVER
 from .count import registers_before
 from .period import walk
 
@@ -35,6 +36,10 @@ class Work:
     def progress(self):
         """Columns and beats so far."""
         return [self.columns, self.beats]
+
+    def furthest(self, since):
+        """Nothing ends periods."""
+        return EVER
 
     def skip(self, times, since):
         """All that was added since :meth:`progress` was ``since`` is added so many times more."""
