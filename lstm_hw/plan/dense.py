@@ -8,23 +8,12 @@ of a step so hides behind the first columns of the next.
 from dataclasses import dataclass
 
 from ..errors import ConfigError
-from ..machine.isa import (
-    CLEAR_REGISTER,
-    MODE_LINEAR,
-    MODE_LSTM,
-    MODE_ZERO,
-    SPACE_CONSTANT,
-    SPACE_H,
-    SPACE_X,
-    STEPS_REGISTER,
-    VECTORS_BITS,
-)
+from ..machine.isa import MODE_LINEAR, MODE_LSTM, MODE_ZERO, SPACE_CONSTANT, SPACE_H, SPACE_X, VECTORS_BITS
 from ..machine.layout import Image, Tile
 from ..machine.plan import Plan
-from ..machine.program import ProgramBuilder
+from .registers import program
+from .tree import Loops
 
-H_READ, H_WRITE, X_READ, X_WRITE = 1, 2, 3, 4
-"""Registers: offsets of the h buffers of the last and of this step, and of the x buffers."""
 MIN_TILE_CYCLES = 16
 """Shortest MAC that hides the sequencer's work."""
 
@@ -130,7 +119,7 @@ class ResidentPlanner:
         self.mask = (1 << config.contexts) - 1
         self.needs = self.place.needs(network, config.rows)
         self.tiles, self.addresses = [], {}
-        self.builder = ProgramBuilder()
+        self.b = Loops()
 
     def plan(self):
         """The plan; ConfigError when something does not fit."""
@@ -150,7 +139,7 @@ class ResidentPlanner:
             self.config,
             self.network,
             self.name,
-            self.builder.build(self.config.program_length),
+            program(self.b, self.config.program_length),
             image,
             self.config.contexts,
         )
@@ -172,8 +161,8 @@ class ResidentPlanner:
         return from_stream + own if layer == 0 else own + from_below
 
     def _load(self, image):
-        emit, place = self.builder.emit, self.place
-        self.builder.entry("load")
+        emit, place = self.b.emit, self.place
+        self.b.entry("load")
         emit("LOAD", beats=image.beats(self.config), comment="the whole image, resident")
         for layer, shape in enumerate(self.network.layers):
             column = 0
@@ -198,50 +187,34 @@ class ResidentPlanner:
         emit("HALT")
 
     def _run(self):
-        emit, place, network = self.builder.emit, self.place, self.network
-        self.builder.entry("run")
-        emit("BUFFERS", count=place.x_buffers)
-        emit("SET", register=X_READ, value=0)
-        emit("SET", register=X_WRITE, value=0)
-        with self.builder.loop(count_reg=CLEAR_REGISTER, comment="only when the run starts from zero state"):
-            # Set here, not once by the load: a failed run takes the registers with it.
-            emit("SET", register=H_READ, value=0)
-            emit("SET", register=H_WRITE, value=place.h_total)
+        b, place, network = self.b, self.place, self.network
+        b.entry("run")
+        done = b.since_zero()
+        b.emit("BUFFERS", count=place.x_buffers)
+        for _ in b.cleared():
             for layer, shape in enumerate(network.lstm):
-                self._cell(layer, shape, MODE_ZERO, H_READ)
-        with self.builder.loop(count_reg=STEPS_REGISTER, comment="time steps"):
-            emit(
-                "INPUT",
-                target_reg=X_WRITE,
-                elements=network.layers[0].inputs,
-                spread=int(self.config.contexts > 1),
-                wait=1,
-                last=1,
-            )
-            self._advance(X_WRITE, place.x_stride, place.x_stride * place.x_buffers)
+                self._cell(layer, shape, MODE_ZERO)
+        for step in b.steps(done):
+            x = step % place.x_buffers * place.x_stride
+            old, new = done % 2 * place.h_total, (done + 1) % 2 * place.h_total
+            spread = int(self.config.contexts > 1)
+            b.emit("INPUT", target=x, elements=network.layers[0].inputs, spread=spread, wait=1, last=1)
             for layer, shape in enumerate(network.lstm):
-                self._macs(layer, H_WRITE)
-                self._cell(layer, shape, MODE_LSTM, H_WRITE, emit=int(layer == len(network.layers) - 1))
-                if layer == 0:
-                    self._advance(X_READ, place.x_stride, place.x_stride * place.x_buffers)
+                self._macs(layer, x, old, new)
+                self._cell(layer, shape, MODE_LSTM, new, emit=int(layer == len(network.layers) - 1))
             if network.head and network.head_every_step:
-                self._head(H_WRITE)
-            for register in (H_READ, H_WRITE):
-                self._advance(register, place.h_total, 2 * place.h_total)
+                self._head(new)
         if network.head and not network.head_every_step:
-            self._head(H_READ)
-        emit("HALT")
-
-    def _advance(self, register, step, limit):
-        self.builder.emit("ADD", register=register, value=step, limit=limit)
+            self._head(done % 2 * place.h_total)
+        b.emit("HALT")
 
     def _head(self, newest):
         layer = len(self.network.layers) - 1
-        self._macs(layer, newest)
-        self._cell(layer, self.network.head, MODE_LINEAR, 0, emit=1)
+        self._macs(layer, None, None, newest)
+        self._cell(layer, self.network.head, MODE_LINEAR, emit=1)
 
-    def _macs(self, layer, newest):
-        """All columns of one step of a layer; ``newest`` is the register of the h buffer of this step."""
+    def _macs(self, layer, x, old, new):
+        """All columns of one step of a layer: x of the step, buffers of the h of the step before and of its own."""
         shape, place, config = self.network.layers[layer], self.place, self.config
         order = self._column_order(layer)
         blocks = shape.blocks(config.rows)
@@ -262,12 +235,11 @@ class ResidentPlanner:
             elif blocks > 1:
                 fields |= {"store": 1, "target": place.work_base[layer]}
             if part == "x" and layer == 0:
-                fields |= {"space": SPACE_X, "operand_reg": X_READ, "wait": 1, "take": 1, "free": 1}
+                fields |= {"space": SPACE_X, "operand": x, "wait": 1, "take": 1, "free": 1}
             elif part == "h":
                 fields |= {
                     "space": SPACE_H,
-                    "operand": place.h_base[layer] + first,
-                    "operand_reg": H_READ,
+                    "operand": place.h_base[layer] + first + old,
                     "wait": 1,
                     "take": 1,
                 }
@@ -277,22 +249,20 @@ class ResidentPlanner:
                 ahead = sum(sizes[: layer - 1]) + (sum(sizes[layer + 1 :]) if shape.kind == "lstm" else 0)
                 fields |= {
                     "space": SPACE_H,
-                    "operand": place.h_base[layer - 1] + first,
-                    "operand_reg": newest,
+                    "operand": place.h_base[layer - 1] + first + new,
                     "wait": 1,
                     "offset": ahead + first,
                 }
-            self.builder.emit("MAC", comment=f"layer {layer}, {part} columns {first}..{first + columns - 1}", **fields)
+            self.b.emit("MAC", comment=f"layer {layer}, {part} columns {first}..{first + columns - 1}", **fields)
 
-    def _cell(self, layer, shape, mode, target_reg, emit=0):
+    def _cell(self, layer, shape, mode, buffer=0, emit=0):
         fields = {"units": shape.outputs, "mask": self.mask, "mode": mode, "scale": layer, "emit": emit, "last": emit}
         if mode != MODE_LINEAR:
             fields |= {
                 "state": self.place.state_base[layer],
                 "state_stride": self.place.h_total,
-                "target": self.place.h_base[layer],
-                "target_reg": target_reg,
+                "target": self.place.h_base[layer] + buffer,
                 "write": 1,
                 "signal": 1,
             }
-        self.builder.emit("CELL", **fields)
+        self.b.emit("CELL", **fields)
