@@ -21,7 +21,6 @@ from lstm_hw.plan.sacc import SaccPlanner
 from lstm_hw.plan.sbe import BatchPlanner
 from lstm_hw.plan.sbe_model import exact
 from lstm_hw.plan.sizing import ample_engine, engine_formats, network_of
-from lstm_hw.plan.stack import stack
 from lstm_hw.proof.checker import check
 from lstm_hw.proof.load_timing import MemoryModel
 from lstm_hw.proof.traffic import words_read
@@ -90,7 +89,7 @@ def split_and_combine(pinned=0, batch=1, sequences=1):
     name = "sacc" + "+pinned" * bool(pinned) + f"+batch{batch}" * (batch > 1)
     return Schedule(
         name,
-        lambda network, config, steps: SaccPlanner(network, config, steps, batch, pinned).plan(),
+        lambda network, config, steps: SaccPlanner(network, config, batch, pinned).plan(),
         pinned,
         contexts=2 * sequences,
     )
@@ -298,12 +297,12 @@ def read_words(plan, steps):
 
 
 def stack_in_verilog(name, model, x, schedule, folder):
-    """Run both layers on one engine in Verilog, and return the weights that a step reads, as the memory saw them.
+    """Run a stack in Verilog, and return the weights that a step reads, as the memory saw them.
 
     Raises
     ------
     VerificationError
-        Verilog, interpreter and integer reference differ, or the memory saw other words than the programs load.
+        Verilog, interpreter and integer reference differ, or the memory saw other words than the program loads.
     """
     network, steps = network_of(model), x.shape[1]
     blocks = sum(layer.blocks(ROWS) * sum(columns for _, columns in layer.bias_columns) for layer in network.layers)
@@ -317,12 +316,12 @@ def stack_in_verilog(name, model, x, schedule, folder):
         axi_data_bits=PORT_BITS,
         **engine_formats(model),
     )
-    joined = stack(network, config, lambda layer, part: schedule.make(layer, part, steps))
-    counters = play(f"{schedule.name}, {name}", model, joined, x, MEMORY, folder, steps_checked=2)
+    plan = schedule.make(network, config, steps)
+    counters = play(f"{schedule.name}, {name}", model, plan, x, MEMORY, folder, steps_checked=2)
     seen = sum(counters[f"beats_{part}"] for part in ("x", "h", "bias")) // config.beats_per_word
-    loaded = sum(sum(words_a_step(plan, steps).values()) * steps for plan in joined.plans)
+    loaded = round(sum(words_a_step(plan, steps).values()) * steps)
     if seen != loaded:
-        raise VerificationError(f"{schedule.name}, {name}", f"{seen} words", f"must be {loaded} as in the programs")
+        raise VerificationError(f"{schedule.name}, {name}", f"{seen} words", f"must be {loaded} as in the program")
     return seen * ROWS / steps
 
 

@@ -57,15 +57,6 @@ class Plan:
     y_order: Callable | None = None
     needs: dict | None = None
 
-    @property
-    def plans(self):
-        """The plans that run one after the other: this one alone (see :class:`lstm_hw.plan.stack.Stack`)."""
-        return (self,)
-
-    def entry(self, layer=0, done=0):
-        """Name of the entry at which a run starts, whatever is behind it."""
-        return "run"
-
     def x_pieces(self, steps):
         """What the x stream brings in a run of so many steps: (step, first column, columns), in order."""
         if self.x_order is None:

@@ -13,26 +13,354 @@ Sums wait in one set of accumulators, an entry a row block, in all contexts. Wha
 is carried over: a stream can be fed in pieces.
 
 W_x is streamed at every step (batch 1), or once for a batch of B steps in pairs side by side, SBE's
-blocking-batching; their sums wait in further sets of accumulators.
+blocking-batching; their sums wait in further sets of accumulators. In the last batch of a run, which may be
+shorter, the places of steps that are missing are multiplied as well: nobody reads those sums.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
 from ..errors import ConfigError
-from ..machine.isa import CLEAR_REGISTER, MODE_LSTM, MODE_ZERO, SPACE_H, SPACE_X, STEPS_REGISTER
-from ..machine.layout import Image, Tile
+from ..machine.config import EngineConfig
+from ..machine.isa import MODE_LSTM, MODE_ZERO, SPACE_H, SPACE_X
+from ..machine.layout import Tile
+from ..machine.network import LayerShape, Network
 from .dense import MIN_TILE_CYCLES
-from .streaming import ResidentBiasPlanner
+from .layer import Frame, ResidentBias, StreamedLayer, words_of
+from .stack import StackPlanner
+from .sums import Sum, as_sum
 
-OPERAND, UNIT, ROW, TILES, PHASE = 1, 2, 3, 4, 5
-"""Registers: operand of the next MAC, first unit of the row block, its number, tiles beside the diagonal,
-1 if the next pass goes up."""
-PAIR = PHASE
-"""With a batch of steps: sums of the pair of steps, as a distance of accumulator entries."""
-PINNED, STEPS_LEFT = 6, STEPS_REGISTER
-"""Registers: next pinned word (CLEAR is not used any more by then), steps or batches behind this one."""
+DOWN, UP = 0, 1
+"""Directions of a pass, which are the parities of its step."""
 
 
-class SaccPlanner(ResidentBiasPlanner):
-    """Emits the ``load`` and ``run`` entries for one LSTM layer and one sequence or a few.
+class SaccLayer(ResidentBias):
+    """A layer whose passes alternate; ``pinned`` row blocks of W_h stay on chip."""
+
+    def __init__(self, shape: LayerShape, number: int, config: EngineConfig, batch: int, pinned: int) -> None:
+        super().__init__(shape, number, config, batch)
+        if not 0 <= pinned <= self.blocks:
+            raise ConfigError("pinned", pinned, f"must be between 0 and {self.blocks} row blocks")
+        self.pinned, self.pairs = pinned, max(1, batch // 2)
+        self.sequences = config.contexts // 2
+        self.buffers = self.sequences * max(2, batch)
+        even = (1 << self.sequences) - 1
+        self.of_step = even, even << self.sequences  # masks: contexts of even and odd steps
+        self.both = even | even << self.sequences
+        self.width = self.blocks * self.units  # columns of W_h with those that pad the last tile
+        self.tile = -(-MIN_TILE_CYCLES // self.blocks)  # columns of a tile of W_x, over all row blocks
+        self.stride = -(-shape.inputs // config.x_per_beat) * config.x_per_beat
+        self.first_units = min(self.units, shape.outputs)
+        self.tail = (self.first_units,)  # of a pass up: the row block that it finishes last
+        self._tiles()
+        self.own = {
+            "accumulators": self.pairs * self.blocks,
+            "h_elements": self.width,
+            "states": self.sequences * self.width,
+        }
+        self.shared = {
+            "ring": 2 * max(self.units, self.tile * self.blocks),
+            "finish_entries": 2,
+            "x_elements": 0 if number else self.pairs * self.stride,
+        }
+
+    def _tiles(self):
+        """W_x, the lower triangle with the diagonal and the upper one, each in the order of use."""
+        layer, blocks, inputs = self.number, self.blocks, self.layer.inputs
+        x = [Tile(layer, "x", 0, blocks, n, min(self.tile, inputs - n)) for n in range(0, inputs, self.tile)]
+        down, up = self._down(self.pinned, blocks), self._up(self.pinned, blocks)
+        held_down, held_up = self._down(0, self.pinned), self._up(0, self.pinned)
+        self.resident = (*self.bias_tiles(), *held_down, *held_up)
+        self.held = self.bias_words, self.bias_words + words_of(held_down)
+        self.streamed = (*x, *down, *up)
+        starts = 0, words_of(x), words_of(x) + words_of(down), words_of(self.streamed)
+        self.streams = [(first, end - first) for first, end in zip(starts, starts[1:], strict=False)]
+
+    def _down(self, first, end):
+        """Tiles of row blocks in the order of a pass down."""
+        return [Tile(self.number, "h", row, 1, 0, (row + 1) * self.units) for row in range(first, end)]
+
+    def _up(self, first, end):
+        """... and of a pass up."""
+        return [
+            Tile(self.number, "h", row, 1, column * self.units, self.units)
+            for row in reversed(range(first, end))
+            for column in reversed(range(row + 1, self.blocks))
+        ]
+
+    @property
+    def up(self) -> Sum:
+        """Whether the step's pass goes up."""
+        return self.done % 2
+
+    def zero(self) -> int:
+        fields = {"mask": self.of_step[UP], "mode": MODE_ZERO, "scale": self.number, "state_stride": self.width}
+        self.b.emit(
+            "CELL", "h and c", units=self.layer.outputs, state=self.c, target=self.h, write=1, signal=1, **fields
+        )
+        self.start_sums(self.of_step[DOWN])
+        return self.layer.outputs
+
+    def settle(self, after: StreamedLayer, part: int | None = None, take: int = 1, hint: object = None) -> None:
+        """A pass up leaves tokens; ``hint`` is the direction of the pass that waits, if it is known."""
+        same_step = after.number > self.number
+        if self.batch > 1:
+            waits = self.b.unless(self.up)  # the next pass goes down
+        elif hint is not None:
+            waits = self.b.when(int(hint == same_step))
+        else:
+            waits = self.b.when(self.up, zero=not same_step)
+        for _ in waits:
+            super().settle(after, part, take)
+
+    def newest_h(self, step: Sum, number: Sum) -> Iterator[tuple[int, Sum | int]]:
+        for direction in (DOWN, UP):
+            for _ in self.b.when(number % 2, zero=direction == DOWN):
+                yield self.of_step[direction], self.h
+
+    # x and weights of the next frame
+
+    def _number(self, hint):
+        """Of the next step, modulo 2 at least: behind a pass of some layer, or at the start."""
+        if hint is None:
+            return self.done
+        layer, direction = hint
+        if self.batch > 1:
+            return self.done if layer is not self else as_sum(direction + 1)
+        turned = self.number <= layer.number
+        return self.done + turned if direction is None else as_sum(direction + turned)
+
+    def inputs(self, taken: Callable, first: Sum, hint: object) -> None:
+        number = self._number(hint)
+        for pair in self.b.each(self.pairs):
+            for half in range(min(2, self.batch)):
+                for _ in taken():
+                    for sequence in range(self.sequences):
+                        self.b.emit(
+                            "INPUT",
+                            bank=(number + half) % 2 * self.sequences + sequence,
+                            target=pair * self.stride,
+                            elements=self.layer.inputs,
+                            wait=1,
+                            last=1,
+                        )
+
+    def ahead(self, hint: object = None) -> None:
+        self._load(0, "W_x")
+        self._load_triangle(self._number(hint) % 2)
+
+    def _load(self, stream, comment):
+        self.load(*self.streams[stream], comment)
+
+    def _load_triangle(self, direction):
+        for _ in self.b.unless(direction):
+            self._load(1, "lower triangle")
+        for _ in self.b.when(direction):
+            self._load(2, "upper triangle")
+
+    # Frames
+
+    def frame(self, frame: Frame) -> None:
+        if self.batch > 1:
+            self._batch(frame)
+            return
+        for direction in (DOWN, UP):
+            for _ in self.b.when(self.up, zero=direction == DOWN):
+                frame.following(direction)
+                self._products(direction)
+                self._pass(direction)
+
+    def _products(self, direction):
+        """W_x times x of the step of this pass, and the start of the sums of the step after it."""
+        if self.below:
+            self.before.settle(self, hint=direction)
+        else:
+            self.b.await_tokens(SPACE_X, self.sequences * self.layer.inputs)
+        for first, columns in self.b.tiles(0, self.layer.inputs, self.tile):
+            self._x_tile(self.of_step[direction], first, columns, source=self.sums)
+        if not self.below:
+            self._free_step()
+        self.start_sums(self.of_step[1 - direction])
+        if not self.below:
+            self.before.settle(self, hint=direction)
+
+    def _batch(self, frame):
+        b, alone = self.b, self.before is self
+        self._batch_products(frame.count, alone)
+        for step, later in self.steps_of(frame):
+            for direction in (DOWN, UP):
+                after = self.of_step[1 - direction]
+                for _ in b.when(self.up, zero=direction == DOWN):
+                    for _ in b.when(later):
+                        self._load_triangle(1 - direction)
+                        sums = self._next_set(step)
+                        for _ in b.when(sums):
+                            self.start_sums(after, source=self.sums + sums)
+                    for _ in b.unless(later):
+                        frame.following(direction)
+                        self.start_sums(after)
+                    if direction == DOWN:  # tokens of the pass up before; of another frame somebody else takes them
+                        for _ in b.when(1 if alone else step):
+                            b.await_tokens(SPACE_H, self.first_units)
+                    self._pass(direction)
+
+    def _next_set(self, step):
+        """``(step + 1) // 2 * blocks``, where the x products of the step behind this one are: in the lowest 8 bits.
+
+        In the other bits is 1 behind every odd step: from there the modulus takes both steps to the next set.
+        """
+        return step * (256 + self.blocks) % (512 + self.blocks) if self.pairs > 1 else as_sum(0)
+
+    def _batch_products(self, count, alone):
+        """W_x times the x of all steps of a batch, pairs of steps side by side.
+
+        The first pair's sums go on where the pass before left those of the first step.
+        """
+        b = self.b
+        for direction in (DOWN, UP):
+            for _ in b.when(self.up, zero=direction == DOWN):
+                self.start_sums(self.of_step[1 - direction])
+        if self.below:
+            self.before.settle(self)
+        else:
+            for _ in b.each(count):
+                b.await_tokens(SPACE_X, self.sequences * self.layer.inputs)
+        first = min(self.tile, self.layer.inputs)
+        self._batch_tile(0, first, begin=True)
+        for start, columns in b.tiles(first, self.layer.inputs, self.tile):
+            self._batch_tile(start, columns)
+        if not self.below:
+            for _ in b.each(count):
+                self._free_step()
+            if not alone:
+                self.before.settle(self)
+
+    def _batch_tile(self, start, columns, begin=False):
+        self._x_tile(self.both, start, columns, release=int(self.pairs == 1), source=self.sums)
+        for pair, last in self.b.peeled(1, self.pairs):
+            sums = self.sums + pair * self.blocks
+            source = {"hold": 1} if begin else {"source": sums}
+            self._x_tile(self.both, start + pair * self.stride, columns, release=int(last), target=sums, **source)
+
+    # Passes
+
+    def _pass(self, direction):
+        word = self.b.variable(self.weights + self.held[direction]) if self.pinned else None
+        self._pass_up(word) if direction == UP else self._pass_down(word)
+
+    def _pass_down(self, word):
+        """L + D: finish an even step, start the odd one behind it."""
+        short = int(self.newest < self.units)  # the last row block has fewer units, so it is written out
+        pinned = min(self.pinned, self.blocks - short)
+        for row, part in self.b.parts(pinned, self.blocks - short - pinned, short):
+            held = part == 0 or self.pinned == self.blocks
+            self._row_down(row, self.newest if part == 2 else self.units, word if held else None)
+
+    def _row_down(self, row, units, word):
+        for column, diagonal in self.b.peeled(row + 1):
+            if not diagonal:
+                self._tile(self.both, row, column, word)
+            else:
+                self._tile(self.of_step[DOWN], row, column, word, keep=1)
+                self._finish(DOWN, row, column * self.units, units)
+                self.b.await_tokens(SPACE_H, units)
+                self._tile(self.of_step[UP], row, column, word)
+
+    def _pass_up(self, word):
+        """U: finish an odd step, start the even one behind it."""
+        last = self.blocks - 1
+        self._finish(UP, last, last * self.units, self.newest)
+        pinned = min(self.pinned, last)
+        for row, part in self.b.parts(last - pinned, pinned, start=last - 1, step=-1):
+            self._row_up(row, word if part == 1 else None)
+
+    def _row_up(self, row, word):
+        for column, newest in self.b.peeled(self.blocks - 1, row, -1):
+            if newest:  # column is row + 1
+                self._await_units(self.blocks - 2 - row)
+            self._tile(self.both, row, column, word)
+            if newest:
+                self._finish(UP, row, (column - 1) * self.units, self.units)
+
+    def _await_units(self, later):
+        """The h of a row block that as many others follow."""
+        if self.newest == self.units:
+            later = 1
+        for _ in self.b.unless(later):
+            self.b.await_tokens(SPACE_H, self.newest)
+        for _ in self.b.when(later):
+            self.b.await_tokens(SPACE_H, self.units)
+
+    # Instructions
+
+    def _free_step(self):
+        for _ in range(self.sequences):
+            self.free_x()
+
+    def _x_tile(self, mask, operand, columns, release=1, target=None, **fields):
+        """Columns of W_x of all row blocks."""
+        self.mac(
+            mask,
+            space=SPACE_H if self.below else SPACE_X,
+            operand=operand + (self.below.h if self.below else 0),
+            columns=columns,
+            slots=self.blocks,
+            stream=1,
+            release=release,
+            store=1,
+            target=self.sums if target is None else target,
+            **fields,
+        )
+
+    def _tile(self, mask, row, column, word, keep=0):
+        """A tile of W_h, pinned at ``word`` or the next of the ring; ``keep`` leaves it there for another MAC."""
+        words = {"stream": 1, "release": 1 - keep} if word is None else {"weight": word}
+        sums = self.sums + row
+        self.mac(
+            mask,
+            space=SPACE_H,
+            operand=self.h + column * self.units,
+            columns=self.units,
+            rotate=self.sequences,
+            source=sums,
+            store=1,
+            target=sums,
+            **words,
+        )
+        if word is not None and not keep:
+            self.b.advance(word, self.units)
+
+    def _finish(self, direction, row, unit, units):
+        """The last column of the bias, and the hidden units of the row block."""
+        mask = self.of_step[direction]
+        self.finish_sums(mask, row)
+        self.b.emit(
+            "CELL",
+            units=units,
+            mask=mask,
+            mode=MODE_LSTM,
+            scale=self.number,
+            state=self.c + unit,
+            state_stride=self.width,
+            target=self.h + unit,
+            write=1,
+            signal=1,
+            emit=int(self.sends),
+            last=int(self.sends),
+        )
+
+    def y_order(self, steps: int, first_step: int) -> list[tuple[int, int, int]]:
+        rows = range(self.blocks)
+        return [
+            self.piece(step, row)
+            for step in range(steps)
+            for row in (reversed(rows) if (first_step + step) % 2 else rows)
+        ]
+
+
+class SaccPlanner(StackPlanner):
+    """Any stack; one sequence or a few.
 
     The x stream brings step after step a vector of each sequence. Outputs leave in packets of one row block each: step
     by step, row blocks ascending in steps 0, 2, 4, ... counted from zero state and descending in the others.
@@ -40,362 +368,29 @@ class SaccPlanner(ResidentBiasPlanner):
     Parameters
     ----------
     network : Network
-        One LSTM layer.
     config : EngineConfig
         An even number of contexts, 2 S for S sequences.
-    steps : int, optional
-        Time steps of every run, a multiple of ``batch``; needed for a batch.
     batch : int
-        B, time steps that share a fetch of W_x: 1 or an even number.
+        B, time steps that share a fetch of W_x: 1 or an even number; not more than 2 where another layer, or a head at
+        every step, takes the h, for that of two steps is there at once.
     pinned : int
-        Row blocks of W_h that stay on chip.
+        Row blocks of W_h that stay on chip, of each layer as far as it has them.
     """
 
     name = "sacc"
 
-    def __init__(self, network, config, steps=None, batch=1, pinned=0):
-        super().__init__(network, config)
+    def __init__(self, network: Network, config: EngineConfig, batch: int = 1, pinned: int = 0) -> None:
         if config.contexts % 2:
             raise ConfigError("engine.contexts", config.contexts, "must be even: two time steps side by side")
         if batch != 1 and (batch % 2 or batch < 2):
             raise ConfigError("batch", batch, "must be 1 or even")
-        if batch > 1 and (not steps or steps % batch):
-            raise ConfigError("steps", steps, f"must be a multiple of the batch of {batch}")
-        self.batch, self.pinned = batch, pinned
-        self.steps = steps if batch > 1 else None
-        self.sequences = config.contexts // 2
-        self.even = (1 << self.sequences) - 1  # masks of contexts
-        self.odd = self.even << self.sequences
-        self.both = self.even | self.odd
-        if not 0 <= pinned <= self.blocks:
-            raise ConfigError("pinned", pinned, f"must be between 0 and {self.blocks} row blocks")
-        self.width = self.blocks * self.units  # columns of W_h with those that pad the last tile
-        self.pairs = max(1, batch // 2)
-        self.tile = -(-MIN_TILE_CYCLES // self.blocks)  # columns of a tile of W_x, over all row blocks
-        self.stride = -(-self.layer.inputs // config.x_per_beat) * config.x_per_beat
-        self._place()
+        if batch > 2 and (len(network.lstm) > 1 or network.head and network.head_every_step):
+            raise ConfigError("batch", batch, "must be 1 or 2 for stacked layers: h of two steps is there at once")
+        most = max(shape.blocks(config.rows) for shape in network.lstm)
+        if not 0 <= pinned <= most:
+            raise ConfigError("pinned", pinned, f"must be between 0 and {most} row blocks")
 
-    def _place(self):
-        """Image, resident words and ring; ConfigError names what does not fit."""
-        layer, blocks, units = self.layer, self.blocks, self.units
-        resident = [tile for tile, _ in self.bias]
-        resident += self._down(0, self.pinned) + self._up(0, self.pinned)
-        x = [
-            Tile(0, "x", 0, blocks, first, min(self.tile, layer.inputs - first))
-            for first in range(0, layer.inputs, self.tile)
-        ]
-        down, up = self._down(self.pinned, blocks), self._up(self.pinned, blocks)
-        self.image = Image((*resident, *x, *down, *up))
-        self.resident_words = sum(tile.words for tile in resident)
-        self.pinned_down = self.bias_words
-        self.pinned_up = self.pinned_down + sum(tile.words for tile in self._down(0, self.pinned))
-        position = self.resident_words
-        self.streams = {}  # name -> (first word, words)
-        for name, tiles in (("x", x), ("down", down), ("up", up)):
-            words = sum(tile.words for tile in tiles)
-            self.streams[name] = position, words
-            position += words
-        self._require(
-            weight_words=self.resident_words + 2 * max(units, self.tile * blocks),
-            accumulators=1 + self.pairs * blocks,
-            finish_entries=2,
-            h_elements=self.width,
-            states=self.sequences * self.width,
-            x_elements=self.pairs * self.stride,
-        )
+        def layer(shape, number):
+            return SaccLayer(shape, number, config, batch, min(pinned, shape.blocks(config.rows)))
 
-    def _down(self, first, end):
-        """Tiles of row blocks ``first`` to ``end - 1`` in the order of a pass down: lower triangle and diagonal."""
-        return [Tile(0, "h", row, 1, 0, (row + 1) * self.units) for row in range(first, end)]
-
-    def _up(self, first, end):
-        """... and in the order of a pass up: upper triangle."""
-        return [
-            Tile(0, "h", row, 1, column * self.units, self.units)
-            for row in reversed(range(first, end))
-            for column in reversed(range(row + 1, self.blocks))
-        ]
-
-    def plan(self):
-        """The plan; ConfigError when something does not fit."""
-        emit, builder = self.builder.emit, self.builder
-        self._load_entry(self.resident_words)
-        builder.entry("run")
-        emit("RING", base=self.resident_words)
-        emit("BUFFERS", count=self.sequences * max(2, self.batch))
-        with builder.loop(count_reg=CLEAR_REGISTER, comment="only when the run starts from zero state"):
-            self._clear()
-        if self.batch > 1:
-            self._batches()
-        else:
-            self._single_steps()
-        return self._finished(self.sequences, steps=self.steps)
-
-    def _load(self, name):
-        first, words = self.streams[name]
-        if words:
-            per_word = self.config.beats_per_word
-            self.builder.emit("LOAD", offset=first * per_word, beats=words * per_word, stream=1, comment=name)
-
-    def _inputs(self, contexts, register=0):
-        for context in contexts:
-            self.builder.emit("INPUT", bank=context, target_reg=register, elements=self.layer.inputs, wait=1, last=1)
-
-    def _await_x(self):
-        """Wait for the x of a step."""
-        self._await(SPACE_X, self.sequences * self.layer.inputs)
-
-    def _free_step(self):
-        for _ in range(self.sequences):
-            self._free_x()
-
-    def _clear(self):
-        self.builder.emit(
-            "CELL",
-            units=self.layer.outputs,
-            mask=self.odd,
-            mode=MODE_ZERO,
-            state_stride=self.width,
-            write=1,
-            signal=1,
-            comment="h and c",
-        )
-        first = min(self.units, self.layer.outputs)
-        if self.layer.outputs > first:
-            self._await(SPACE_H, self.layer.outputs - first)  # a pass down waits for the first row block itself
-        self._start_sums(self.even)
-        self._set(PHASE, 0)
-
-    def _single_steps(self):
-        builder = self.builder
-        with builder.when(STEPS_LEFT):
-            with builder.unless(PHASE):
-                self._fetch("down")
-            with builder.when(PHASE):
-                self._fetch("up")
-        with builder.loop(count_reg=STEPS_REGISTER, comment="time steps"):
-            self._add(STEPS_LEFT, -1)
-            self._add(PHASE, 1, limit=2)
-            # PHASE is already the next step's.
-            with builder.when(PHASE):
-                with builder.when(STEPS_LEFT):
-                    self._fetch("up")
-                self._pass_down(self._single_inputs)
-            with builder.unless(PHASE):
-                with builder.when(STEPS_LEFT):
-                    self._fetch("down")
-                self._pass_up(self._single_inputs)
-
-    def _fetch(self, name):
-        """x and weights of a step whose pass goes up or down."""
-        first = self.sequences * int(name == "up")
-        self._inputs(range(first, first + self.sequences))
-        self._load("x")
-        self._load(name)
-
-    def _single_inputs(self, now, after):
-        """W_x times x of the step of this pass, and the start of the sums of the step after it."""
-        self._await_x()
-        self._set(OPERAND, 0)
-
-        def tile(columns):
-            self._x_tile(now, columns, source=1)
-            self._add(OPERAND, columns)
-
-        self._each_tile(self.layer.inputs, self.tile, tile)
-        self._free_step()
-        self._start_sums(after)
-
-    def _x_tile(self, mask, columns, release=1, **fields):
-        self._mac(
-            mask,
-            space=SPACE_X,
-            operand_reg=OPERAND,
-            columns=columns,
-            slots=self.blocks,
-            stream=1,
-            release=release,
-            store=1,
-            target=1,
-            **fields,
-        )
-
-    def _batches(self):
-        builder = self.builder
-        self._batch_inputs()
-        self._load("x")
-        self._load("down")
-        self._set(PAIR, 0)
-        self._set(STEPS_LEFT, self.steps // self.batch)
-        with builder.loop(count=self.steps // self.batch, comment="batches of time steps"):
-            self._add(STEPS_LEFT, -1)
-            self._start_sums(self.odd)
-            with builder.loop(count=self.batch):
-                self._await_x()
-            self._batch_products()
-            with builder.loop(count=self.batch):
-                self._free_step()
-            with builder.when(STEPS_LEFT):
-                self._batch_inputs()
-            with builder.repeat(self.pairs):
-                self._pass_down(self._sums_of_odd_step)
-                self._pass_up(self._sums_of_even_step)
-
-    def _batch_inputs(self):
-        self._set(OPERAND, 0)
-        with self.builder.repeat(self.pairs):
-            self._inputs(range(2 * self.sequences), OPERAND)
-            self._add(OPERAND, self.stride)
-
-    def _batch_products(self):
-        """W_x times the x of all steps of a batch, pairs of steps side by side.
-
-        The first pair's sums go on where the pass before left those of the even step.
-        """
-
-        def next_pair():
-            self._add(OPERAND, self.stride)
-            self._add(PAIR, self.blocks, limit=self.pairs * self.blocks)
-
-        def tile(columns, first=False):
-            more = {"hold": 1} if first else {"source": 1, "source_reg": PAIR}
-            self._x_tile(self.both, columns, release=int(self.pairs == 1), source=1)
-            next_pair()
-            with self.builder.repeat(self.pairs - 2):
-                self._x_tile(self.both, columns, release=0, target_reg=PAIR, **more)
-                next_pair()
-            if self.pairs > 1:
-                self._x_tile(self.both, columns, target_reg=PAIR, **more)
-                next_pair()
-            self._add(OPERAND, columns - self.pairs * self.stride)
-
-        first = min(self.tile, self.layer.inputs)
-        self._set(OPERAND, 0)
-        tile(first, True)
-        self._each_tile(self.layer.inputs - first, self.tile, tile)
-
-    def _sums_of_odd_step(self, now, after):
-        """The sums of a pass down's next step: for the first pair they have been started already."""
-        self._load("up")
-        with self.builder.when(PAIR):
-            self._start_sums(after, source=1, source_reg=PAIR)
-
-    def _sums_of_even_step(self, now, after):
-        """The sums of a pass up's next step: of the next pair, or none yet if that is in the next batch."""
-        self._add(PAIR, self.blocks, limit=self.pairs * self.blocks)
-        with self.builder.when(PAIR):
-            self._load("down")
-            self._start_sums(after, source=1, source_reg=PAIR)
-        with self.builder.unless(PAIR):
-            with self.builder.when(STEPS_LEFT):
-                self._load("x")
-                self._load("down")
-            self._start_sums(after)
-
-    def _pass_down(self, inputs):
-        """L + D: finish an even step, start the odd one behind it."""
-        now, after = self.even, self.odd
-        inputs(now, after)
-        self._await(SPACE_H, min(self.units, self.layer.outputs))
-        for register, value in ((UNIT, 0), (ROW, 0), (TILES, 0), (PINNED, self.pinned_down)):
-            self._set(register, value)
-        # The last row block has fewer units, so it is written out.
-        full = self.blocks - int(self.newest < self.units)
-        for count, stream in ((min(full, self.pinned), 0), (full - min(full, self.pinned), 1)):
-            with self.builder.repeat(count):
-                self._row_down(now, after, self.units, stream)
-        if full < self.blocks:
-            self._row_down(now, after, self.newest, int(self.pinned < self.blocks))
-
-    def _pass_up(self, inputs):
-        """U: finish an odd step, start the even one behind it."""
-        now, after = self.odd, self.even
-        inputs(now, after)
-        for register, value in (
-            (UNIT, self.width - self.units),
-            (ROW, self.blocks - 1),
-            (TILES, 0),
-            (PINNED, self.pinned_up),
-        ):
-            self._set(register, value)
-        self._finish(now, self.newest)
-        pinned = min(self.pinned, self.blocks - 1)
-        for count, stream in ((self.blocks - 1 - pinned, 1), (pinned, 0)):
-            with self.builder.repeat(count):
-                self._row_up(now, stream)
-
-    def _row_down(self, now, after, units, stream):
-        self._set(OPERAND, 0)
-        with self.builder.loop(count_reg=TILES):
-            self._tile(self.both, OPERAND, stream)
-            self._add(OPERAND, self.units)
-        self._tile(now, UNIT, stream, keep=1)
-        self._finish(now, units)
-        self._await(SPACE_H, units)
-        self._tile(after, UNIT, stream)
-        self._add(UNIT, self.units)
-        self._add(ROW, 1)
-        self._add(TILES, 1)
-
-    def _row_up(self, now, stream):
-        self._add(UNIT, -self.units)
-        self._add(ROW, -1)
-        self._set(OPERAND, self.width - self.units)
-        with self.builder.loop(count_reg=TILES, comment="tiles whose h has long been there"):
-            self._tile(self.both, OPERAND, stream)
-            self._add(OPERAND, -self.units)
-        if self.newest < self.units:
-            with self.builder.unless(TILES):
-                self._await(SPACE_H, self.newest)
-            with self.builder.when(TILES):
-                self._await(SPACE_H, self.units)
-        else:
-            self._await(SPACE_H, self.units)
-        self._tile(self.both, OPERAND, stream)
-        self._finish(now, self.units)
-        self._add(TILES, 1)
-
-    def _tile(self, mask, operand, stream, keep=0):
-        """The next tile of the row block; ``keep`` leaves it for another MAC."""
-        self._mac(
-            mask,
-            columns=self.units,
-            space=SPACE_H,
-            operand_reg=operand,
-            rotate=self.sequences,
-            stream=stream,
-            release=int(stream and not keep),
-            weight_reg=0 if stream else PINNED,
-            source=1,
-            source_reg=ROW,
-            store=1,
-            target=1,
-            target_reg=ROW,
-        )
-        if not stream and not keep:
-            self._add(PINNED, self.units)
-
-    def _finish(self, now, units):
-        """The last column of the bias, and the hidden units of the row block."""
-        self._finish_sums(now, ROW)
-        self.builder.emit(
-            "CELL",
-            units=units,
-            mask=now,
-            mode=MODE_LSTM,
-            state_reg=UNIT,
-            state_stride=self.width,
-            target_reg=UNIT,
-            write=1,
-            signal=1,
-            emit=1,
-            last=1,
-        )
-
-    def _y_order(self, steps, first_step):
-        rows = range(self.blocks)
-        return [
-            self._piece(step, row)
-            for step in range(steps)
-            for row in (reversed(rows) if (first_step + step) % 2 else rows)
-        ]
+        super().__init__(network, config, layer, batch)

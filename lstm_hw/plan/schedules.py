@@ -123,7 +123,7 @@ def _sacc_choices(ask, config):
     for batch in [*batches, *ask.batches(2 if batches else 1)]:
 
         def make(pinned, batch=batch):
-            return SaccPlanner(ask.network, config, ask.steps, batch, pinned)
+            return SaccPlanner(ask.network, config, batch, pinned)
 
         for pinned in ask.amounts("pinned", make, blocks, none=True):
             yield {"batch": batch, "pinned": pinned}
@@ -187,7 +187,7 @@ SCHEDULES = {
         lambda sequences: (2 * sequences,),
         lambda contexts: max(1, contexts // 2),
         _sacc_choices,
-        lambda ask, network, config, batch, pinned: SaccPlanner(network, config, ask.steps, batch, pinned),
+        lambda ask, network, config, batch, pinned: SaccPlanner(network, config, batch, pinned),
     ),
     "row_window": Schedule(
         "a window of rows of W_h stays on chip and serves two time steps",

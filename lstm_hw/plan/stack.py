@@ -1,275 +1,263 @@
-"""Stacked layers under schedules for one layer: a program and an image for all of them, one entry a layer.
+"""Stacked LSTM layers and a linear head in one program: x in, outputs of the last one out, h in between on the chip.
 
-Layers share lanes, x memory and the ring; each has memory of its own for what a run leaves behind: h, c, sums and
-resident words. So a layer's program works on with other addresses, and its proof holds. A piece of a sequence
-goes through the layers one after the other, the outputs of each being the x of the next, and the
-next piece goes on where this one ended.
+Layers take turns inside the loop of time steps or, with a batch, of batches (:mod:`lstm_hw.plan.layer`). A planner is a
+subclass of :class:`StackPlanner` that says what the layers of its schedule are.
 
-A planner may also leave registers and h tokens to the next run, as SACC does with the direction of
-its next pass. Another layer's run would take them. Both depend only on the steps behind the run, so
-every such *phase* gets an entry, which sets these registers and gives these tokens first, and the
-end of a run takes what it would leave.
+A head has the last layer's h as operands. At every step it is one more layer in the round; behind the last step it has
+a place of its own. Its weights stay on chip where there is room, else they stream.
 """
 
-from dataclasses import dataclass, replace
-from itertools import zip_longest
+from __future__ import annotations
 
-from ..errors import ConfigError, ProgramError
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import pairwise
+
+from ..errors import ConfigError
 from ..machine.config import EngineConfig
-from ..machine.isa import CLEAR_REGISTER, MODE_ZERO, OPS, REGISTERS, SPACE_H, instruction
-from ..machine.layout import Image
-from ..machine.network import Network
-from ..machine.program import Program, ProgramBuilder
+from ..machine.isa import MODE_LINEAR, SPACE_CONSTANT, SPACE_H
+from ..machine.layout import Image, Tile
+from ..machine.network import LayerShape, Network
+from ..machine.plan import Plan
+from .layer import Frame, StreamedLayer, words_of
+from .registers import program
+from .sums import Sum, as_sum
+from .tree import Loops
 
-SHARED_ENTRY = 1
-"""Accumulator entries that no layer has to itself: entry 0, which is zero."""
+
+class HeadLayer(StreamedLayer):
+    """The linear layer; ``every_step`` says when."""
+
+    def __init__(self, shape: LayerShape, number: int, config: EngineConfig, batch: int, every_step: bool) -> None:
+        super().__init__(shape, number, config, batch)
+        self.blocks = shape.blocks(config.rows)
+        self.every_step = every_step
+        self.tiles = (*self.bias_tiles(), Tile(number, "x", 0, self.blocks, 0, shape.inputs))
+        self.resident, self.streamed = self.tiles, ()
+        self.own = {"accumulators": self.blocks if self.blocks > 1 else 0}
+        self.shared = {"ring": 0, "finish_entries": self.blocks}
+
+    def stream(self) -> None:
+        """Its weights do not stay on chip."""
+        self.resident, self.streamed = (), self.tiles
+        self.shared = self.shared | {"ring": words_of(self.tiles)}
+
+    def ahead(self, hint: object = None) -> None:
+        self.load(0, words_of(self.streamed), "head")
+
+    def frame(self, frame: Frame) -> None:
+        if self.batch == 1:
+            frame.following()
+        self.before.settle(self)
+        for step, later in self.steps_of(frame) if self.batch > 1 else [(as_sum(0), 1)]:
+            for _ in self.b.unless(later):
+                frame.following()
+            self.products(step, self.done)
+        self.release()
+
+    def behind_last_step(self) -> None:
+        """Without taking the tokens: they belong to whoever goes on in the next run."""
+        self.before.settle(self, take=0)
+        self.products(as_sum(0), self.before.done - int(self.batch > 1))  # a batch has counted it already
+        self.release()
+
+    def release(self) -> None:
+        """The words of the ring are free."""
+        if self.streamed:
+            self.b.emit("MAC", weight=words_of(self.streamed) - 1, columns=1, slots=1, stream=1, release=1)
+
+    def products(self, step: Sum, number: Sum) -> None:
+        """Outputs of a step, for the contexts that have its h side by side."""
+        for mask, first in self.before.newest_h(step, number):
+            tiles = [
+                (tile, SPACE_CONSTANT, exponent)
+                for tile, (exponent, _) in zip(self.tiles, self.layer.bias_columns, strict=False)
+            ]
+            word, source = 0, {"load": 1, "hold": 1}
+            for tile, space, operand in [*tiles, (self.tiles[-1], SPACE_H, first)]:
+                last = tile is self.tiles[-1]
+                end = {"finish": 1} if last else {"store": 1, "target": self.sums} if self.blocks > 1 else {}
+                words = {"stream": 1, "weight": word} if self.streamed else {"weight": self.weights + word}
+                self.b.emit(
+                    "MAC",
+                    mask=mask,
+                    space=space,
+                    operand=operand,
+                    columns=tile.columns,
+                    slots=self.blocks,
+                    **words,
+                    **source,
+                    **end,
+                )
+                source = {"load": 1, "source": self.sums} if self.blocks > 1 else {}
+                word += tile.words
+            self.b.emit(
+                "CELL", units=self.layer.outputs, mask=mask, mode=MODE_LINEAR, scale=self.number, emit=1, last=1
+            )
 
 
-@dataclass(frozen=True)
-class Phase:
-    """What a run has to find as the run before left it.
+class StackPlanner:
+    """Makes the plan of a stack.
 
     Parameters
     ----------
-    registers : dict of int to int
-    tokens : int
-        Elements of h that nothing has taken yet.
-    """
-
-    registers: dict
-    tokens: int
-
-
-@dataclass(frozen=True)
-class Stack:
-    """A program with the image that it reads, for all layers.
-
-    Parameters
-    ----------
-    config : EngineConfig
     network : Network
-    program : Program
-        Entry ``load`` brings the resident words of all layers; :meth:`entry` names the others.
-    image : Image
-    plans : tuple of Plan
-        Of each layer by itself.
-    phases : tuple of int
-        Entries of each layer.
-    """
-
-    config: EngineConfig
-    network: Network
-    program: Program
-    image: Image
-    plans: tuple
-    phases: tuple
-
-    def entry(self, layer, done=0):
-        """Name of the entry at which a layer's run starts that has ``done`` steps behind it since zero state."""
-        return _entry(layer, done // (self.plans[layer].steps or 1) % self.phases[layer])
-
-
-def stack(network, config, make):
-    """Plan every layer of a stack.
-
-    Parameters
-    ----------
-    network : Network
-        LSTM layers without a head.
+        LSTM layers, and possibly a head.
     config : EngineConfig
-        Memories for all layers together.
-    make : callable (Network, EngineConfig) -> Plan
-        Plans one layer on its part of the memories.
-
-    Returns
-    -------
-    Stack
+    make : callable (LayerShape, number) -> StreamedLayer
+        A layer under the schedule of the planner.
+    batch : int
+        Steps of a frame.
 
     Raises
     ------
     ConfigError
-        A layer does not fit what the others leave.
-    ProgramError
-        The programs do not fit together into the program memory.
+        Something does not fit; the message names the field and what it needs.
     """
-    if network.head:
-        raise ConfigError("network", "a linear head", "must be LSTM layers alone for this schedule")
-    layers = [Network((layer,)) for layer in network.layers]
-    parts = [_needs(make(layer, replace(config, shifts=(layer.layers[0].shift,)))) for layer in layers]
-    plans = []
-    for n, layer in enumerate(layers):
-        others = {field: sum(part[field] for part in (*parts[:n], *parts[n + 1 :])) for field in parts[n]}
-        for field, words in others.items():
-            if getattr(config, field) <= words:
-                raise ConfigError(f"engine.{field}", getattr(config, field), f"must be more than {words} here")
-        left = {field: getattr(config, field) - words for field, words in others.items()}
-        plans.append(make(layer, replace(config, shifts=(layer.layers[0].shift,), **left)))
-    return _joined(network, config, plans, parts)
 
+    name = "stack"
 
-def _needs(plan):
-    """What a layer has to itself: entries or words of each memory."""
-    return {
-        "weight_words": _resident(plan),
-        "accumulators": plan.needs["accumulators"] - SHARED_ENTRY,
-        "h_elements": plan.needs["h_elements"],
-        "states": plan.needs["states"],
-    }
+    def __init__(self, network: Network, config: EngineConfig, make: Callable, batch: int = 1) -> None:
+        self.network, self.config, self.batch, self.b = network, config, batch, Loops()
+        self.layers = tuple(make(shape, number) for number, shape in enumerate(network.lstm))
+        self.head = None
+        if network.head:
+            self.head = HeadLayer(network.head, len(self.layers), config, batch, network.head_every_step)
+        every = self.head is not None and self.head.every_step
+        self.round = (*self.layers, *[self.head] * every)
+        for before, layer in zip((self.round[-1], *self.round[:-1]), self.round, strict=True):
+            layer.before, layer.last, layer.sends = before, layer is self.round[-1], False
+        for below, layer in pairwise(self.layers):
+            layer.below = below
+        self.layers[-1].sends = self.head is None
+        if self.head:
+            self.head.before = self.layers[-1]
+        self._place()
 
+    @property
+    def all(self) -> tuple[StreamedLayer, ...]:
+        return (*self.layers, *[self.head] * (self.head is not None))
 
-def _resident(plan):
-    """Words before the ring."""
-    return next(i.base for i in plan.program.instructions if i.op == "RING")
+    def _place(self):
+        """Every layer's part of each memory; what is shared must be large enough for each of them."""
+        try:
+            self._divide()
+        except ConfigError:
+            if not self.head or self.head.streamed:
+                raise
+            self.head.stream()
+            self._divide()
 
+    def _divide(self):
+        config = self.config
+        resident = sum(words_of(layer.resident) for layer in self.all)
+        base = {"accumulators": 1, "h_elements": 0, "states": 0}
+        word, image = 0, resident
+        for layer in self.all:
+            layer.b = self.b
+            layer.fit(config.weight_words - resident)
+            layer.weights, layer.image = word, image
+            layer.sums, layer.h, layer.c = base.values()
+            word += words_of(layer.resident)
+            image += words_of(layer.streamed)
+            base = {memory: first + layer.own.get(memory, 0) for memory, first in base.items()}
+        shared = {"x_elements", "finish_entries", "ring"}
+        most = {name: max(layer.shared.get(name, 0) for layer in self.all) for name in shared}
+        self.resident = resident
+        self.image = Image(
+            tuple(t for layer in self.all for t in layer.resident)
+            + tuple(t for layer in self.all for t in layer.streamed)
+        )
+        for layer in self.all:
+            layer.turn = base["h_elements"]
+        base["h_elements"] *= self.layers[0].h_buffers
+        self.needs = {"weight_words": resident + most.pop("ring"), **base, **most}
+        for field, need in self.needs.items():
+            found = getattr(config, field)
+            if found < need:
+                raise ConfigError(f"engine.{field}", found, f"must be at least {need} for this schedule")
 
-def _joined(network, config, plans, parts):
-    builder, tiles, words, moves = ProgramBuilder(), [], 0, []
-    ring = sum(part["weight_words"] for part in parts)
-    for n, plan in enumerate(plans):
-        base = {field: sum(part[field] for part in parts[:n]) for field in parts[n]}
-        moves.append(_Move(n, base, words * config.beats_per_word, ring))
-        tiles += [replace(tile, layer=n) for tile in plan.image.tiles]
-        words += plan.image.words
-    builder.entry("load")
-    for plan, move in zip(plans, moves, strict=True):
-        for load in _section(plan, "load")[1]:
-            builder.add(move.moved(load, 0))
-    builder.emit("HALT")
-    phases = [_phases(plan) for plan in plans]
-    scratch = sum(part["states"] for part in parts)
-    need = scratch + max(phase.tokens for found in phases for phase in found)
-    if config.states < need:
-        raise ConfigError("engine.states", config.states, f"must be at least {need} for this stack")
-    for plan, move, found in zip(plans, moves, phases, strict=True):
-        _layer(builder, plan, move, found, scratch, config.program_length)
-    program = builder.build(config.program_length)
-    return Stack(config, network, program, Image(tuple(tiles)), tuple(plans), tuple(len(found) for found in phases))
+    def plan(self) -> Plan:
+        """The plan; ProgramError when the program is too long."""
+        b, first = self.b, self.layers[0]
+        if self.resident:
+            b.entry("load")
+            b.emit("LOAD", "resident words", beats=self.resident * self.config.beats_per_word)
+            b.emit("HALT")
+        b.entry("run")
+        shared = b.since_zero() if self.batch == 1 else None
+        for layer in self.all:
+            layer.done = shared or b.since_zero()
+        b.emit("RING", base=self.resident)
+        b.emit("BUFFERS", count=first.buffers)
+        for _ in b.cleared():
+            tokens = sum(layer.zero() for layer in self.layers)
+            b.await_tokens(SPACE_H, tokens - sum(first.before.tail))
+        if self.batch == 1:
+            self._steps(shared)
+        else:
+            self._batches()
+        return Plan(
+            self.config,
+            self.network,
+            self.name,
+            program(b, self.config.program_length),
+            self.image,
+            first.sequences,
+            groups=first.groups,
+            needs=self.needs,
+            batch=self.batch,
+            y_order=self.layers[-1].y_order if self.head is None else None,
+        )
 
+    def _steps(self, done):
+        b = self.b
+        self._next_frame(as_sum(0), None)
+        for step in b.steps(done):
+            self._round(step, as_sum(1))
+            self._head_behind(b.left)
+        b.emit("HALT")
 
-def _layer(builder, plan, move, phases, scratch, limit):
-    """The entries of a layer and its run."""
-    first, body = _section(plan, "run")
-    behind = len(builder) + sum(_length(phase) for phase in phases) + len(phases) - 1
-    if behind + len(body) >= limit:
-        found = f"{behind + len(body) + 1} instructions or more"
-        raise ProgramError("program", found, f"must fit the program memory of {limit}")
-    for number, phase in enumerate(phases):
-        builder.entry(_entry(move.layer, number))
-        for register, value in phase.registers.items():
-            builder.emit("SET", register=register, value=value)
-        if phase.tokens:
-            with builder.unless(CLEAR_REGISTER, "h tokens; c of nobody is set to zero"):
-                builder.emit("CELL", units=phase.tokens, mask=1, mode=MODE_ZERO, state=scratch, signal=1)
-        if number < len(phases) - 1:
-            builder.emit("LOOP", exit=behind, comment="to the layer's run")
-    for at, step in enumerate(body, first):
-        builder.add(move.moved(step, behind - first), plan.program.comments.get(at))
-    _take(builder, phases)
-    builder.emit("HALT")
+    def _batches(self):
+        b = self.b
+        self.fetched = b.variable(0)
+        self._next_frame(as_sum(0), None)
+        for number in b.forever():
+            for _ in b.unless(self.fetched):
+                b.emit("HALT")
+            self._round(number * self.batch, self.fetched)
+            self._head_behind(self.fetched)
 
+    def _head_behind(self, left):
+        if self.head and not self.head.every_step:
+            for _ in self.b.unless(left):
+                self.head.behind_last_step()
 
-def _take(builder, phases):
-    """The tokens that the run would leave to the one behind it."""
-    if len({phase.tokens for phase in phases}) == 1:
-        if phases[0].tokens:
-            builder.await_tokens(SPACE_H, phases[0].tokens)
-        return
-    register = _telling(phases)
-    for phase in phases:
-        if phase.tokens:
-            with builder.when(register) if phase.registers[register] else builder.unless(register):
-                builder.await_tokens(SPACE_H, phase.tokens)
+    def _round(self, first, count):
+        for layer, after in zip(self.round, (*self.round[1:], None), strict=True):
+            layer.frame(Frame(first, count, partial(self._following, layer, after, first)))
 
+    def _following(self, layer, after, first, hint=None):
+        """LOADs of the next layer; behind the last one x and LOADs of the next frame, or those of a head at the end."""
+        if after:
+            after.ahead((layer, hint))
+            return
+        if self.head and not self.head.every_step and self.head.streamed:
+            for _ in self.b.unless(self.b.left):
+                self.head.ahead()
+        self._next_frame(first + self.batch, (layer, hint))
 
-def _length(phase):
-    """Instructions that prepare a phase."""
-    return len(phase.registers) + 3 * bool(phase.tokens)
+    def _next_frame(self, first, hint):
+        for _ in self.b.when(self.b.left):
+            if self.batch == 1:
+                self.layers[0].inputs(lambda: iter((None,)), first, hint)
+            self.layers[0].ahead(hint)
+        if self.batch > 1:
+            self.layers[0].inputs(self._taken, first, hint)
 
-
-def _telling(phases):
-    """A register that is zero in one of two phases alone."""
-    for register in phases[0].registers:
-        if bool(phases[0].registers[register]) != bool(phases[1].registers[register]):
-            return register
-    raise ProgramError("registers", "none is zero in one phase alone", "must tell how many tokens a run leaves")
-
-
-def _entry(layer, phase):
-    return f"layer{layer}_{phase}"
-
-
-def _section(plan, entry):
-    """Address of an entry, and the instructions from there up to its HALT; none if there is no such entry."""
-    instructions = plan.program.instructions
-    if entry not in plan.program.entries:
-        return 0, ()
-    first = plan.program.entries[entry]
-    length = next(n for n, step in enumerate(instructions[first:]) if step.op == "HALT")
-    return first, instructions[first : first + length]
-
-
-def _phases(plan):
-    """What a run finds, for no steps behind it, for as many as a run has at the least, and so on up to the period."""
-    registers, tokens, found = [0] * REGISTERS, 0, []
-    for clear in (True, False, False):
-        for command in plan.program.run("run", plan.steps or 1, clear, registers):
-            if command.op == "CELL" and command.signal:
-                tokens += command.units
-            elif command.op == "MAC" and command.take and command.space == SPACE_H:
-                tokens -= command.offset + 1
-        found.append((tuple(registers[:CLEAR_REGISTER]), tokens))
-    if found[2] != found[0]:
-        raise ProgramError("registers", "no period of one or two runs", "must repeat for stacked layers")
-    states = found[:1] if found[1] == found[0] else [found[1], found[0]]
-    live = [r for r in range(1, CLEAR_REGISTER) if any(_is_read(plan, state, r) for state, _ in states)]
-    return [Phase({register: state[register] for register in live}, left) for state, left in states]
-
-
-def _is_read(plan, state, register):
-    """Whether a run does anything else with another value in a register."""
-    steps = plan.steps or 2
-    other = [*state, 0, 0]
-    other[register] ^= 1
-    runs = (plan.program.run("run", steps, False, found) for found in ([*state, 0, 0], other))
-    return any(a is None or b is None or (a.op, a.fields) != (b.op, b.fields) for a, b in zip_longest(*runs))
-
-
-@dataclass(frozen=True)
-class _Move:
-    """Where a layer's part of each memory begins."""
-
-    layer: int
-    base: dict
-    beats: int
-    ring: int
-
-    def moved(self, step, distance):
-        """An instruction on that part; ``distance`` is that of the program."""
-        fields = dict(step.fields)
-
-        def add(memory, *names):
-            for name in names:
-                fields[name] = fields[name] + self.base[memory] & (1 << OPS[step.op].fields[name]) - 1
-
-        if step.op == "LOOP":
-            fields["exit"] += distance
-        elif step.op == "RING":
-            fields["base"] = self.ring
-        elif step.op == "LOAD":
-            fields["offset"] += self.beats
-            if not step.stream:
-                add("weight_words", "base")
-        elif step.op == "CELL":
-            add("states", "state")
-            add("h_elements", "target")
-            fields["scale"] = self.layer
-        elif step.op == "MAC" and step.mask:
-            if not step.stream:
-                add("weight_words", "weight")
-            if step.space == SPACE_H:
-                add("h_elements", "operand")
-            if step.source or step.source_reg:
-                add("accumulators", "source")
-            if step.store:
-                add("accumulators", "target")
-        return instruction(step.op, **fields)
+    def _taken(self) -> Iterator[None]:
+        """A step of the next batch, if there is one."""
+        for _ in self.b.when(self.b.left):
+            self.b.advance(self.b.left, -1)
+            self.b.advance(self.fetched, 1)
+            yield

@@ -214,9 +214,9 @@ class Loops:
             self._into[-1].append(Change(self.left.variable, -1, idle=True))
             yield index
 
-    def forever(self) -> Iterator[None]:
-        """``for _ in forever()``: until a HALT inside."""
-        yield from (None for _ in self.parts(FOREVER))
+    def forever(self) -> Iterator[Sum]:
+        """``for index in forever()``: until a HALT inside."""
+        return self.each(FOREVER)
 
     # Conditions
 

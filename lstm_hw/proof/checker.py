@@ -23,7 +23,7 @@ from ..machine.pack import top_exponent
 
 PARTS = {"x": 0, "h": 1, "bias": 2}
 NOBODY = -(1 << 30)
-"""Step of a vector that was never written."""
+"""Layer, sequence and step of a vector that nobody wrote. A sum with products of it must not be finished."""
 ZERO, ANY = -2, -1
 """Layer and sequence of an element that was set to zero: it can stand for any element of the zero state."""
 RUN_GAP = 1 << 20
@@ -436,10 +436,11 @@ class Checker:
             command.space != SPACE_CONSTANT, command, "weights times a constant", "must be multiplied by x or h"
         )
         vector = self._operands(command, k, columns)
-        if vector[0] == ZERO and part:
-            vector = layer, ANY, vector[2]
+        if vector[0] == ZERO:
+            vector = (layer, ANY, vector[2]) if part else (NOBODY, NOBODY, NOBODY)
         wanted = -1 if layer == 0 and part == 0 else (layer if part else layer - 1)
-        self._require(vector[0] == wanted, command, f"vector of layer {vector[0]}", f"must be of layer {wanted}")
+        known = vector[0] in (wanted, NOBODY)
+        self._require(known, command, f"vector of layer {vector[0]}", f"must be of layer {wanted}")
         kind = "h" if part else "x"
         before = getattr(partial, kind)
         self._require(
@@ -459,9 +460,9 @@ class Checker:
             where.stop <= len(names), command, f"operands up to {where.stop - 1}", f"must stay below {len(names)}"
         )
         found = names[where]
-        zero = (found[:, 0] == ZERO).all()
+        nothing = (found[:, 0] == ZERO).all() or (found[:, 0] == NOBODY).all()
         self._require(
-            zero or (found[:, :3] == found[0, :3]).all() and (found[:, 3] == columns).all(),
+            nothing or (found[:, :3] == found[0, :3]).all() and (found[:, 3] == columns).all(),
             command,
             f"operands {where.start}.. of context {k}",
             "must be the elements that the columns multiply",
@@ -565,6 +566,13 @@ class Checker:
         """A finished row block must hold every product once; returns (layer, sequence, step)."""
         layer = partial.layer
         shape = self.layers[layer]
+        for kind, vector in (("x", partial.x), ("h", partial.h)):
+            self._require(
+                vector is None or NOBODY not in vector,
+                command,
+                f"row block {partial.block} of layer {layer} times {kind} that nobody wrote",
+                "must not be finished",
+            )
         sequence, step = partial.x
         counts = partial.counts.copy()
         from_zero = self.clear and step == self.first_step and shape.kind == "lstm"

@@ -1,4 +1,4 @@
-"""Stacked layers under streaming schedules: bits of an integer LSTM, whatever the pieces."""
+"""Stacked layers and a head in one program, under every streaming schedule: proved, and the bits of an integer LSTM."""
 
 import numpy as np
 import pytest
@@ -7,13 +7,12 @@ from hypothesis import strategies as st
 
 from lstm_hw.errors import ConfigError, ProgramError
 from lstm_hw.plan.conventional import ConventionalPlanner
-from lstm_hw.plan.row_window import RowWindowPlanner
 from lstm_hw.plan.rowblock import RowBlockPlanner
 from lstm_hw.plan.sacc import SaccPlanner
-from lstm_hw.plan.stack import stack
 from lstm_hw.proof.checker import check
 from lstm_hw.proof.load_timing import MemoryModel
-from tests.builders import config_of, random_network
+from lstm_hw.proof.traffic import words_read
+from tests.builders import config_of, random_network, smallest_buffer
 from tests.sim.scenarios import plan_scenario
 
 
@@ -22,9 +21,9 @@ def engine(model, **fields):
         "rows": 16,
         "contexts": 2,
         "x_per_beat": 2,
-        "h_elements": 256,
+        "h_elements": 512,
         "x_elements": 256,
-        "states": 256,
+        "states": 512,
         "weight_words": 1024,
         "accumulators": 128,
         "program_length": 256,
@@ -32,73 +31,86 @@ def engine(model, **fields):
     return config_of(**values | fields, shifts=model.shifts)
 
 
-ANY_STEPS = {
-    "sacc": lambda network, config: SaccPlanner(network, config).plan(),
-    "conventional": lambda network, config: ConventionalPlanner(network, config).plan(),
-    "pinned": lambda network, config: ConventionalPlanner(
-        network, config, (network.layers[0].outputs - 1) // 4 * 4
-    ).plan(),
-    "row blocks": lambda network, config: RowBlockPlanner(network, config, 1).plan(),
+SCHEDULES = {
+    "sacc": lambda network, config: SaccPlanner(network, config),
+    "sacc, pinned": lambda network, config: SaccPlanner(network, config, pinned=1),
+    "sacc, batch 2": lambda network, config: SaccPlanner(network, config, batch=2),
+    "conventional": lambda network, config: ConventionalPlanner(network, config),
+    "pinned": lambda network, config: ConventionalPlanner(network, config, pinned=pinned_columns(network)),
+    "row blocks": lambda network, config: RowBlockPlanner(network, config),
+    "row blocks, 3 groups": lambda network, config: RowBlockPlanner(network, config, 3),
 }
 
 
-@settings(max_examples=25, deadline=None)
+def pinned_columns(network):
+    return max((layer.outputs - 1) // 4 * 4 for layer in network.lstm)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@settings(max_examples=6, deadline=None)
 @given(
     sizes=st.lists(st.integers(1, 18), min_size=2, max_size=3),
-    schedule=st.sampled_from(sorted(ANY_STEPS)),
-    pieces=st.lists(st.tuples(st.integers(1, 4), st.booleans()), min_size=1, max_size=4),
+    head=st.sampled_from((0, 3, 9)),
+    every_step=st.booleans(),
+    words=st.sampled_from((300, 1024)),
+    pieces=st.lists(st.tuples(st.integers(1, 5), st.booleans()), min_size=1, max_size=4),
     seed=st.integers(0, 99),
 )
-def test_bits_in_pieces(sizes, schedule, pieces, seed):
-    model = random_network(np.random.default_rng(seed), sizes)
-    joined = stack(model.network, engine(model), ANY_STEPS[schedule])
-    for plan in joined.plans:
-        check(plan)
-    plan_scenario(model, joined, [(pieces[0][0], True), *pieces[1:]], MemoryModel(5), seed)
+def test_bits_in_pieces(schedule, sizes, head, every_step, words, pieces, seed):
+    """Any number of steps a run, from zero state and on; a head on chip, or streamed where the buffer is small."""
+    if schedule == "sacc, batch 2":
+        sizes = sizes[:2]  # more would not fit the program memory
+    model = random_network(np.random.default_rng(seed), sizes, head, every_step)
+    try:
+        plan = SCHEDULES[schedule](model.network, engine(model, weight_words=words)).plan()
+    except ConfigError as error:
+        assert error.subject == "engine.weight_words" and words == 300
+        return
+    check(plan)
+    plan_scenario(model, plan, [(pieces[0][0], True), *pieces[1:]], MemoryModel(5), seed)
 
 
-@settings(max_examples=10, deadline=None)
-@given(sizes=st.lists(st.integers(1, 18), min_size=2, max_size=3), seed=st.integers(0, 99))
-def test_bits_of_a_fixed_number_of_steps(sizes, seed):
-    model = random_network(np.random.default_rng(seed), sizes)
-    joined = stack(model.network, engine(model), lambda network, config: RowWindowPlanner(network, config, 4, 1).plan())
-    plan_scenario(model, joined, [(4, True), (4, False), (4, True)], MemoryModel(5), seed)
+@pytest.mark.parametrize("schedule", ["sacc", "conventional", "row blocks, 3 groups"])
+def test_three_layers(schedule):
+    model = random_network(np.random.default_rng(3), (7, 5, 12, 9))
+    plan = SCHEDULES[schedule](model.network, engine(model)).plan()
+    check(plan)
+    plan_scenario(model, plan, [(3, True), (2, False), (1, False), (4, True)], MemoryModel(30, 2))
 
 
-def test_layers_with_schedules_of_their_own():
+@pytest.mark.parametrize("schedule", ["sacc", "pinned", "row blocks"])
+def test_layers_have_memory_of_their_own(schedule):
+    """What a layer writes begins where that of the one below ends; the ring is behind all resident words."""
     model = random_network(np.random.default_rng(3), (7, 12, 9))
-    makers = iter(2 * (ANY_STEPS["conventional"], ANY_STEPS["sacc"]))
-    joined = stack(model.network, engine(model), lambda network, config: next(makers)(network, config))
-    assert [plan.schedule for plan in joined.plans] == ["conventional", "sacc"]
-    plan_scenario(model, joined, [(3, True), (2, False), (1, False)], MemoryModel(5))
+    plan = SCHEDULES[schedule](model.network, engine(model)).plan()
+    commands = list(plan.program.run("run", 2, True))
+    states = [
+        {c.state + unit for c in commands if c.op == "CELL" and c.scale == layer for unit in range(c.units)}
+        for layer in (0, 1)
+    ]
+    assert states[0] and states[1] and not states[0] & states[1]
+    loaded = plan.program.run("load", 0, False) if "load" in plan.program.entries else ()
+    resident = sum(c.beats for c in loaded if c.op == "LOAD")
+    assert [c.base for c in commands if c.op == "RING"] == [resident // plan.config.beats_per_word]
 
 
-def test_layers_have_memory_of_their_own():
-    """The second layer's part begins where the first one's ends; the ring is behind all resident words."""
-    model = random_network(np.random.default_rng(3), (7, 12, 9))
-    joined = stack(model.network, engine(model), ANY_STEPS["sacc"])
-    below, above = (plan.needs for plan in joined.plans)
-    assert joined.phases == (2, 2)
-    assert joined.entry(1, 3) == "layer1_1"
-    cells = [c for c in joined.program.run(joined.entry(1), 1, True) if c.op == "CELL"]
-    assert min(c.target for c in cells) == below["h_elements"]
-    assert min(c.state for c in cells) == below["states"]
-    stored = {c.target for c in joined.program.run(joined.entry(1), 1, True) if c.op == "MAC" and c.store}
-    assert min(stored) == below["accumulators"]
-    assert max(stored) <= below["accumulators"] + above["accumulators"] - 1
-    per_word = joined.config.beats_per_word
-    resident = max(c.base + c.beats // per_word for c in joined.program.run("load", 0, False) if c.op == "LOAD")
-    assert {c.base for c in joined.program.run(joined.entry(0), 1, True) if c.op == "RING"} == {resident}
+def test_weights_are_read_as_often_as_for_each_layer_alone():
+    model = random_network(np.random.default_rng(3), (7, 12, 9), 5, True)
+    plan = SCHEDULES["conventional"](model.network, engine(model)).plan()
+    (words,) = words_read(plan, ((4, True),))
+    blocks = 3, 3
+    assert words == {"x": 4 * (blocks[0] * 7 + blocks[1] * 12), "h": 4 * (blocks[0] * 12 + blocks[1] * 9), "bias": 48}
+    least = smallest_buffer(engine(model, weight_words=16), lambda config: ConventionalPlanner(model.network, config))
+    (words,) = words_read(ConventionalPlanner(model.network, least).plan(), ((4, True),))
+    assert words["x"] == 4 * (blocks[0] * 7 + blocks[1] * 12 + 9)  # the head streams as well
 
 
 def test_refuses_what_does_not_fit():
     model = random_network(np.random.default_rng(3), (7, 12, 9))
-    with pytest.raises(ConfigError, match="engine.states"):
-        stack(model.network, engine(model, states=20), ANY_STEPS["sacc"])
-    with pytest.raises(ConfigError, match="engine.h_elements"):
-        stack(model.network, engine(model, h_elements=12), ANY_STEPS["sacc"])
-    with pytest.raises(ProgramError, match="program memory"):
-        stack(model.network, engine(model, program_length=160), ANY_STEPS["sacc"])
-    headed = random_network(np.random.default_rng(3), (7, 12), head=3)
-    with pytest.raises(ConfigError, match="head"):
-        stack(headed.network, engine(headed), ANY_STEPS["sacc"])
+    for field, few in (("states", 20), ("h_elements", 12), ("accumulators", 5), ("weight_words", 20)):
+        with pytest.raises(ConfigError, match=f"engine.{field}: {few}; must be at least"):
+            SCHEDULES["sacc"](model.network, engine(model, **{field: few}))
+    with pytest.raises(ProgramError, match="program memory of 128"):
+        SCHEDULES["sacc"](model.network, engine(model, program_length=128)).plan()
+    with pytest.raises(ConfigError, match="pinned: 5; must be between 0 and 3 row blocks"):
+        SaccPlanner(model.network, engine(model), pinned=5)

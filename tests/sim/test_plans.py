@@ -9,7 +9,6 @@ from lstm_hw.plan.fusion import FusionPlanner
 from lstm_hw.plan.row_window import RowWindowPlanner
 from lstm_hw.plan.rowblock import RowBlockPlanner
 from lstm_hw.plan.sacc import SaccPlanner
-from lstm_hw.plan.stack import stack
 from lstm_hw.proof.checker import check
 from lstm_hw.proof.load_timing import MemoryModel
 from lstm_hw.proof.traffic import words_read
@@ -22,8 +21,7 @@ PIECES = ((3, True), (1, False), (2, False), (2, True))
 
 
 def simulate(folder, model, plan, memory, runs=PIECES, simulator="verilator"):
-    for part in plan.plans:
-        check(part)
+    check(plan, 5)
     scenario = plan_scenario(model, plan, runs, memory)
     verilog = write_verilog(folder / "lstm_engine.v", Top(plan.config), "lstm_engine")
     return play(scenario, verilog, folder / "simulation", image=plan.image, simulator=simulator).runs
@@ -76,8 +74,8 @@ def test_sacc_with_a_batch_of_steps(tmp_path, contexts):
     config = config_of(
         rows=8, contexts=contexts, cells=2, shifts=model.shifts, weight_words=128, program_length=256, x_per_beat=2
     )
-    plan = SaccPlanner(model.network, config, 8, 4).plan()
-    simulate(tmp_path, model, plan, MemoryModel(25), ((8, True), (8, False)))
+    plan = SaccPlanner(model.network, config, 4).plan()
+    simulate(tmp_path, model, plan, MemoryModel(25), ((7, True), (8, False), (2, False)))
 
 
 @pytest.mark.parametrize("pinned", [0, 5])
@@ -100,13 +98,22 @@ def test_x_products_of_a_batch_behind_its_steps(tmp_path):
     simulate(tmp_path, model, plan, MemoryModel(20, 2), ((12, True), (12, False)))
 
 
-@pytest.mark.parametrize("planner", [SaccPlanner, ConventionalPlanner])
-def test_stacked_layers(tmp_path, planner):
-    """A sequence in pieces through two layers, each of which goes on where its piece before ended."""
-    model = random_network(np.random.default_rng(6), (9, 14, 11))
-    config = config_of(rows=16, contexts=2, cells=2, shifts=model.shifts, weight_words=256, program_length=256)
-    joined = stack(model.network, config, lambda network, part: planner(network, part).plan())
-    simulate(tmp_path, model, joined, MemoryModel(25))
+@pytest.mark.parametrize(
+    "planner, head, every_step, fields",
+    [
+        (SaccPlanner, 0, False, {}),
+        (SaccPlanner, 5, True, {"batch": 2}),
+        (ConventionalPlanner, 3, False, {"pinned": 4}),
+        (RowBlockPlanner, 3, True, {"groups": 2}),
+    ],
+)
+def test_stacked_layers(tmp_path, planner, head, every_step, fields):
+    """One run: x in, the last layer's outputs or the head's out; pieces go on where the one before ended."""
+    sizes = (9, 14) if "batch" in fields else (9, 14, 11)
+    model = random_network(np.random.default_rng(6), sizes, head, every_step)
+    values = {"weight_words": 512, "program_length": 256, "x_per_beat": 2, "h_elements": 256, "states": 256}
+    config = config_of(rows=16, contexts=2, cells=2, shifts=model.shifts, **values, x_elements=128)
+    simulate(tmp_path, model, planner(model.network, config, **fields).plan(), MemoryModel(25))
 
 
 def config_for_one_sequence(model):

@@ -1,0 +1,256 @@
+"""A layer of a stack under a schedule that streams weights: what :mod:`lstm_hw.plan.stack` makes programs of.
+
+A schedule is a subclass of :class:`StreamedLayer`. It says what a layer keeps on chip and what it streams, and emits
+the instructions of a *frame*: one time step, or a batch of steps that share a fetch of weights. Layers take turns,
+frame by frame, so they share lanes, x memory and the ring; sums, h, c and resident words each has for itself, from
+``sums``, ``h``, ``c`` and ``weights`` on. A schedule keeps four rules:
+
+- *x.* ``below`` is the layer whose h is x, or None where x comes from the stream. All of its h of a frame is there once
+  the tokens behind ``before`` have been taken.
+- *Tokens.* Of the h of a frame a layer may leave ``tail`` tokens, in parts, in the order in which they come. The next
+  layer, or the first one in the next frame, takes them by ``before.settle(self)``. So its own h of the frame before has
+  long been there for every layer, but for one that is alone.
+- *Weights.* ``ahead`` loads what a frame needs first. A layer calls ``frame.following()`` once a frame, as soon as the
+  last of its own LOADs is out: then memory works for the next layer while this one computes.
+- *Steps.* A batch has ``frame.count`` steps, a register: the last one of a run may be shorter. Loops over its steps are
+  those of :meth:`StreamedLayer.steps_of`, inside of which ``frame.following()`` is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from ..machine.config import EngineConfig
+from ..machine.isa import MODE_LSTM, SPACE_CONSTANT, SPACE_H
+from ..machine.layout import Tile
+from ..machine.network import LayerShape
+from .sums import Sum
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A time step or a batch of steps, as a layer sees it.
+
+    Parameters
+    ----------
+    first : Sum
+        Number of its first step, counted from the start of the run.
+    count : Sum
+        Steps of it: 1, or a variable that is the batch but for the last frame of a run.
+    following : callable (hint=None)
+        Load what comes behind this layer's frame, and behind the last layer's take the x of the next one. ``hint`` is
+        handed to the next layer.
+    """
+
+    first: Sum
+    count: Sum
+    following: Callable
+
+
+class StreamedLayer:
+    """A layer on an engine, and the short sequences of instructions that every schedule needs.
+
+    Parameters
+    ----------
+    shape : LayerShape
+    number : int
+        Its place in the stack.
+    config : EngineConfig
+    batch : int
+        Steps of a frame.
+
+    Attributes
+    ----------
+    blocks, units, newest : int
+        Row blocks, hidden units of a row block, and those of the last one, which may be fewer.
+    resident, streamed : tuple of Tile
+        What stays on chip, and the rest of the image; set by the schedule, like those that follow.
+    own : dict of str to int
+        Entries that the layer has to itself of ``accumulators``, ``h_elements`` and ``states``.
+    shared : dict of str to int
+        Least ``x_elements`` and ``finish_entries``, and words of the ring (``ring``).
+    buffers : int
+        x vectors that fit.
+    h_buffers, turn : int
+        Buffers of h that take turns, all layers' next to one another, and their distance.
+    tail : tuple of int
+        Tokens of h that a frame leaves, in parts.
+    sequences, groups : int
+    weights, sums, h, c, image : int
+        First resident word, accumulator entry, h element and state of the layer, and the first of its streamed words in
+        the image.
+    b : Loops
+    done : Sum
+        Time steps of this layer since zero state.
+    below, before : StreamedLayer
+        Whose h is x, if not the stream's; and the one whose frame is in front of this one's.
+    last, sends : bool
+        Whether its frame is the last in a round, and whether its h is the output.
+    """
+
+    tail: tuple[int, ...] = ()
+    groups = 1
+    buffers = 1
+    h_buffers = 1
+
+    def __init__(self, shape: LayerShape, number: int, config: EngineConfig, batch: int = 1) -> None:
+        self.layer, self.number, self.config, self.batch = shape, number, config, batch
+        self.blocks, self.units = shape.blocks(config.rows), config.units_per_block
+        self.newest = shape.outputs - (self.blocks - 1) * self.units
+        self.sequences = config.contexts
+        self.below = self.before = None
+        self.last = self.sends = True
+
+    # What a schedule adds
+
+    def fit(self, room: int) -> None:
+        """Choose what depends on the words of the ring, of which there are ``room``, as ``shared``."""
+
+    def zero(self) -> int:
+        """Emit what sets h = c = 0; the tokens of h that it makes."""
+        raise NotImplementedError
+
+    def inputs(self, taken: Callable, first: Sum, hint: object) -> None:
+        """Take the x of a frame from the stream: an INPUT for each step, each in a ``for _ in taken():``.
+
+        ``first`` is the number of its first step in the run; ``hint`` comes from the layer that asks for it.
+        """
+        raise NotImplementedError
+
+    def ahead(self, hint: object = None) -> None:
+        """Load the words that the next frame needs first."""
+        raise NotImplementedError
+
+    def frame(self, frame: Frame) -> None:
+        """All products of a frame, and its h."""
+        raise NotImplementedError
+
+    def newest_h(self, step: Sum, number: Sum) -> Iterator[tuple[int, Sum | int]]:
+        """Where a head finds h of a step of the frame: (mask, first element), inside the loops that this opens.
+
+        ``number`` is that of the step since zero state, to be used modulo something.
+        """
+        raise NotImplementedError
+
+    def y_order(self, steps: int, first_step: int) -> list[tuple[int, int, int]]:
+        """Pieces of h, (step, first unit, units), in the order in which a run sends them: row blocks, ascending."""
+        return [self.piece(step, row) for step in range(steps) for row in range(self.blocks)]
+
+    # What schedules use
+
+    def piece(self, step: int, row: int) -> tuple[int, int, int]:
+        """(step, first unit, units) of a row block."""
+        return step, row * self.units, self.newest if row == self.blocks - 1 else self.units
+
+    def settle(self, after: StreamedLayer, part: int | None = None, take: int = 1, hint: object = None) -> None:
+        """Wait for the tokens that this layer's frame left, or a part of them; ``after`` is the layer that waits."""
+        tokens = sum(self.tail) if part is None else sum(self.tail[part : part + 1])
+        if tokens:
+            self.b.emit("MAC", space=SPACE_H, columns=1, slots=1, wait=1, take=take, offset=tokens - 1)
+
+    def steps_of(self, frame: Frame) -> Iterator[tuple[Sum, Sum]]:
+        """``for step, later in steps_of(frame)``: ``later`` is zero if no step of the frame is behind this one.
+
+        Where this layer is the last, ``frame.following()`` adds the steps of the next frame.
+        """
+        b = self.b
+        later = frame.count
+        if not self.last:
+            later = b.variable(0)
+            b.move(later, frame.count)
+        for step in b.each(frame.count, counts=self.done):
+            b.advance(later, -1)
+            yield step, later
+
+    def load(self, first: Sum | int, words: int, comment: str | None = None) -> None:
+        """Stream words of the layer's part of the image."""
+        per_word = self.config.beats_per_word
+        if words:
+            self.b.emit("LOAD", comment, offset=(self.image + first) * per_word, beats=words * per_word, stream=1)
+
+    def free_x(self) -> None:
+        """An x vector is free."""
+        self.b.emit("MAC", columns=1, slots=1, free=1)
+
+    def cell(self, mask: int, row: Sum | int, mode: int = MODE_LSTM, **fields: Sum | int) -> None:
+        """CELL of a row block; the last one may have fewer units."""
+        fields = {"mask": mask, "mode": mode, "scale": self.number, "write": 1, "signal": 1} | fields
+        if mode == MODE_LSTM and self.sends:
+            fields |= {"emit": 1, "last": 1}
+        if self.newest == self.units:
+            self.b.emit("CELL", units=self.units, **fields)
+            return
+        left = self.blocks - 1 - row
+        for _ in self.b.when(left):
+            self.b.emit("CELL", units=self.units, **fields)
+        for _ in self.b.unless(left):
+            self.b.emit("CELL", units=self.newest, **fields)
+
+    def bias_tiles(self, by_block: bool = False) -> list[Tile]:
+        """Tiles of the bias: digit column after digit column, of all row blocks."""
+        tiles, column = [], 0
+        for _, columns in self.layer.bias_columns:
+            tiles.append(Tile(self.number, "bias", 0, self.blocks, column, columns))
+            column += columns
+        return tiles
+
+
+class ResidentBias(StreamedLayer):
+    """A layer whose bias stays on chip, in its first words, and whose sums wait in entry ``sums`` + row block.
+
+    The last column of the bias can finish the sums of a row block: then no other MAC has to be the last one.
+    """
+
+    @property
+    def bias_words(self) -> int:
+        return words_of(self.bias_tiles())
+
+    def mac(self, mask: int, **fields: Sum | int) -> None:
+        self.b.emit("MAC", mask=mask, **{"slots": 1, "load": 1} | fields)
+
+    def start_sums(self, mask: int, target: Sum | int = 0, finish: bool = True, **source: Sum | int) -> None:
+        """Sums of all row blocks, in entries from ``target`` on: bias, on zero or on ``source``.
+
+        Without the last column of the bias if that is to finish the sums.
+        """
+        source = source or {"hold": 1}
+        entry = self.sums + target
+        tiles = self.bias_tiles()
+        for tile, (exponent, _) in list(zip(tiles, self.layer.bias_columns, strict=True))[: len(tiles) - finish]:
+            self.mac(
+                mask,
+                weight=self.weights + self.blocks * tile.first_column,
+                space=SPACE_CONSTANT,
+                operand=exponent,
+                columns=tile.columns,
+                slots=self.blocks,
+                store=1,
+                target=entry,
+                **source,
+            )
+            source = {"source": entry}
+
+    def finish_sums(self, mask: int, row: Sum | int, entry: Sum | int | None = None) -> None:
+        """The last column of the bias, added to the sums of a row block."""
+        exponent, columns = self.layer.bias_columns[-1]
+        first = self.blocks * self.bias_tiles()[-1].first_column
+        self.mac(
+            mask,
+            weight=self.weights + first + row * columns,
+            space=SPACE_CONSTANT,
+            operand=exponent,
+            columns=columns,
+            source=self.sums + row if entry is None else entry,
+            finish=1,
+        )
+
+
+def words_of(tiles) -> int:
+    """Words of tiles."""
+    return sum(tile.words for tile in tiles)
+
+
+def ring_words(held: int, config: EngineConfig) -> int:
+    """Least words of a ring of which ``held`` must be there at once: a burst has to find room behind them."""
+    return held + -(-config.max_burst // config.beats_per_word)
