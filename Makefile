@@ -7,7 +7,7 @@ BIN := .venv/bin
 PINS := pyproject.toml requirements.lock scripts/setup.sh
 
 .DEFAULT_GOAL := all
-.PHONY: all test verilog sim waves report bench bench-digits bench-sbe bench-reuse bench-resources lint fmax board-plans clean help
+.PHONY: all test verilog sim waves report bench bench-digits bench-sbe bench-reuse bench-resources bench-chars2vec lint fmax board-plans clean help
 
 all: .venv/.setup-run ## Run the whole flow on CONFIG: load, quantise, plan, emit, simulate, report (the default)
 	$(BIN)/lstm-hw run $(CONFIG)
@@ -43,6 +43,9 @@ bench-reuse: .venv/.setup-run ## Count traffic, cycles and energy of every weigh
 bench-resources: .venv/.setup-run ## Print the resource estimate beside Yosys's counts for engines of many shapes
 	$(BIN)/python -P -m bench.resources
 
+bench-chars2vec: .venv/.setup-bench ## Run the trained Keras models of a public package with their weights in memory
+	$(BIN)/python -P -m bench.chars2vec
+
 lint: .venv/.setup-test ## Check the Python with ruff, the rooms with import-linter and the Verilog of CONFIG with Verilator -Wall
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -70,3 +73,6 @@ help: ## Show this list
 
 .venv/.setup-train: $(PINS)
 	@scripts/setup.sh train
+
+.venv/.setup-bench: $(PINS)
+	@scripts/setup.sh bench

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes .venv with the pinned dependencies and this package (editable), and adds the system packages that pip
-# cannot bring. Usage: scripts/setup.sh [EXTRA...]   (extras of pyproject.toml: test, train)
+# cannot bring. Usage: scripts/setup.sh [EXTRA...]   (extras of pyproject.toml: test, bench, train)
 #
 # .venv/.setup-<extra> is written last and holds a digest of everything that decides the result, so a second run
 # is quick; .venv/.incomplete stands while packages change, so what an interrupted run left is never trusted.
