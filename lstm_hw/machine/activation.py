@@ -13,7 +13,7 @@ rounded everywhere, so tables do not depend on a platform's libm.
 
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal, localcontext
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -180,10 +180,23 @@ class PolynomialActivation:
         InputError
             An ``x`` is outside the range of ``i_format``.
         """
-        x, tanh = np.broadcast_arrays(np.asarray(x, dtype=np.int64), np.asarray(tanh, dtype=bool))
+        x, tanh = np.asarray(x, dtype=np.int64), np.asarray(tanh, dtype=bool)
         if x.size and (x.min() < self.i_format.lowest or x.max() > self.i_format.highest):
             rule = f"must fit {self.i_format}, {self.i_format.lowest} to {self.i_format.highest}"
             raise InputError("activation input", f"{x.min()} to {x.max()}", rule)
+        index = x - self.i_format.lowest
+        if tanh.ndim == 0:
+            return self.results[int(tanh)].take(index)
+        return np.where(tanh, self.results[1].take(index), self.results[0].take(index))
+
+    @cached_property
+    def results(self) -> np.ndarray:
+        """All values there are: int64 array (2, 2**width of the input), of sigmoid and of tanh, from the lowest on."""
+        x = np.arange(self.i_format.lowest, self.i_format.highest + 1)
+        return np.stack([self._evaluate(x, np.full(x.shape, tanh)) for tanh in (False, True)])
+
+    def _evaluate(self, x, tanh):
+        """The polynomial, step by step as the component does."""
         shift = tanh.astype(np.int64)
         bits = self.position_bits
         v = x << shift
@@ -279,6 +292,7 @@ ACTIVATIONS = {
 """Constructors by name: functions of the input and the output format."""
 
 
+@lru_cache(maxsize=64)
 def make_activation(name, i_format=DEFAULT_INPUT, o_format=DEFAULT_OUTPUT):
     """The activation of a name in :data:`ACTIVATIONS`.
 

@@ -10,6 +10,8 @@ from ..machine.activation import make_activation
 
 _FLOAT_EXACT = 1 << 53
 """Integers up to this magnitude, and so sums that stay below it in any order, are exact in float64."""
+BLOCK = 256
+"""Sequences that are worked on at a time: their values stay in the processor's caches, and memory is bounded."""
 
 
 def float_reference(model, x, state=None, trace=None):
@@ -90,42 +92,89 @@ def integer_reference(qmodel, x_int, state=None, trace=None):
     x = _checked("x", x_int, (None, None, qmodel.input_size), qmodel.input_format)
     shapes = [(layer.hidden_size, layer.hidden, layer.cell) for layer in qmodel.layers]
     state = _checked_state(state, len(x), shapes, np.int64)
-    after = []
-    for number, (layer, (h, c)) in enumerate(zip(qmodel.layers, state, strict=True)):
-        times_w_h = _product(layer, layer.w_h)
+    parts, records = [], [] if trace is not None else None
+    for first in range(0, len(x), BLOCK):
+        part = slice(first, first + BLOCK)
+        parts.append(_integer_block(qmodel, x[part], [(h[part], c[part]) for h, c in state], records))
+    if records:
+        for number in range(len(qmodel.layers)):
+            blocks = [record[number] for record in records]
+            trace[number] = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+    after = [tuple(map(np.concatenate, zip(*pairs, strict=True))) for pairs in zip(*(s for _, s in parts), strict=True)]
+    return np.concatenate([outputs for outputs, _ in parts]), after
+
+
+def _integer_block(qmodel, x, state, records):
+    """Outputs and state after them of a few sequences; adds their record of every layer where there is a list."""
+    after, record = [], []
+    for layer, (h, c) in zip(qmodel.layers, state, strict=True):
+        product = _product(layer, np.concatenate([layer.w_x, layer.w_h], axis=1))
         activation = make_activation(qmodel.activation, layer.preact, layer.activation_format)
-        acc_x = _product(layer, layer.w_x)(x) + layer.acc_bias
-        record = _Record(x.shape[:2], layer.hidden_size, np.int64)
+        round_pre = _rounding(layer)
+        outputs = np.empty((*x.shape[:2], layer.hidden_size), np.int64)
+        kept = None if records is None else _Record(x.shape[:2], layer.hidden_size, np.int64)
         for step in range(x.shape[1]):
-            pre = layer.preact.requantize(acc_x[:, step] + times_w_h(h), layer.acc_fraction)
-            h, c = _integer_cell(layer, activation, pre, c)
-            record.add(step, pre, c, h)
+            pre = round_pre(product(np.concatenate([x[:, step], h], axis=1)))
+            h, c = _integer_cell(layer, activation.results, pre - layer.preact.lowest, c)
+            outputs[:, step] = h
+            if kept:
+                kept.add(step, pre, c, h)
         after.append((h, c))
-        x = record.finish(trace, number)
+        record.append(kept.arrays if kept else None)
+        x = outputs
+    if records is not None:
+        records.append(record)
     head = qmodel.head
     if head is None:
         return x, after
     x = x if qmodel.head_every_step else x[:, -1]
-    return head.output.requantize(_product(head, head.weight)(x) + head.acc_bias, head.acc_fraction), after
+    return head.output.requantize(
+        _product(head, head.weight)(x).astype(np.int64) + head.acc_bias, head.acc_fraction
+    ), after
 
 
-def _integer_cell(layer, activation, pre, c):
-    """New h and c from the pre-activations (N, 4H) and c (N, H)."""
-    i, f, g, o = np.split(pre, 4, axis=1)
-    i, f, o = (activation.compute(gate, tanh=False) for gate in (i, f, o))
-    g = activation.compute(g, tanh=True)
+def _integer_cell(layer, tables, pre, c):
+    """New h and c (N, H) from pre-activations (N, 4H), counted from the lowest one, and c."""
+    units = c.shape[1]
+    i, f, o = (tables[0].take(pre[:, n * units : (n + 1) * units]) for n in (0, 1, 3))
+    g = tables[1].take(pre[:, 2 * units : 3 * units])
     a, b = layer.activation_format.fraction, layer.cell.fraction
     fraction = a + max(a, b)
-    c = layer.cell.requantize((f * c << (fraction - a - b)) + (i * g << (fraction - 2 * a)), fraction)
-    return layer.hidden.requantize(o * activation.compute(c, tanh=True), 2 * a), c
+    f *= c
+    f <<= fraction - a - b
+    i *= g
+    i <<= fraction - 2 * a
+    f += i
+    c = layer.cell.requantize(f, fraction)
+    o *= tables[1].take(c - layer.preact.lowest)
+    return layer.hidden.requantize(o, 2 * a), c
 
 
 def _product(layer, matrix):
-    """The exact function ``x -> x @ matrix.T``; in float64, which is far faster, where that is exact."""
+    """The exact function ``x -> x @ matrix.T``: in float64, which is far faster, where that is exact, else in int64."""
     if layer.peak_accumulator >= _FLOAT_EXACT:
         return lambda operands: operands @ matrix.T
-    transposed = matrix.T.astype(np.float64)
-    return lambda operands: (operands.astype(np.float64) @ transposed).astype(np.int64)
+    transposed = np.ascontiguousarray(matrix.T, dtype=np.float64)
+    return lambda operands: operands.astype(np.float64) @ transposed
+
+
+def _rounding(layer):
+    """The function from sums without bias, as :func:`_product` gives them, to pre-activations (int64)."""
+    bias, preact, shift = layer.acc_bias, layer.preact, layer.acc_fraction - layer.preact.fraction
+    usual = (preact.rounding, preact.overflow) == ("half_up", "saturate")
+    if not usual or layer.peak_accumulator >= _FLOAT_EXACT >> 1:
+        return lambda sums: preact.requantize(sums.astype(np.int64) + bias, layer.acc_fraction)
+    # floor(sum / 2**shift + 1/2) is exact in float64 for sums of less than 52 bits, and so are its bounds.
+    scale, start = 2.0**-shift, bias * 2.0**-shift + 0.5
+    lowest, highest = float(preact.lowest), float(preact.highest)
+
+    def rounded(sums):
+        sums *= scale
+        sums += start
+        np.floor(sums, out=sums)
+        return np.clip(sums, lowest, highest, out=sums).astype(np.int64)
+
+    return rounded
 
 
 def sigmoid(x):

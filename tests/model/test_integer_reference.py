@@ -1,6 +1,7 @@
 """The integer reference against a second one: scalar, in rational numbers, written from the equations."""
 
 import math
+import tracemalloc
 from fractions import Fraction
 
 import numpy as np
@@ -324,3 +325,29 @@ def test_quantize_input(qmodel):
     assert str(qmodel.input_format) == "Q2.13"
     assert qmodel.quantize_input([0, 1, -0.5, 2.0**-14]).tolist() == [0, 1 << 13, -(1 << 12), 1]
     assert qmodel.quantize_input([[100.0, -100.0, 0, 0]]).tolist() == [[32767, -32768, 0, 0]]
+
+
+def test_blocks_of_sequences_are_one_batch(qmodel, monkeypatch):
+    """Outputs, states and traces do not depend on how many sequences are worked on at a time."""
+    rng = np.random.default_rng(5)
+    x = rng.integers(qmodel.input_format.lowest, qmodel.input_format.highest + 1, (7, 3, qmodel.input_size))
+    whole, parts = {}, {}
+    outputs, state = integer_reference(qmodel, x, trace=whole)
+    monkeypatch.setattr(reference, "BLOCK", 3)
+    again, after = integer_reference(qmodel, x, trace=parts)
+    assert np.array_equal(outputs, again)
+    assert all(
+        np.array_equal(a, b) for pair, other in zip(state, after, strict=True) for a, b in zip(pair, other, strict=True)
+    )
+    assert all(np.array_equal(whole[n][name], parts[n][name]) for n in whole for name in ("pre", "c", "h"))
+
+
+def test_memory_does_not_grow_with_pre_activations(qmodel):
+    """Many sequences take what x, h of a layer and outputs take, not the four gates of every step."""
+    x = np.zeros((20000, 16, qmodel.input_size), dtype=np.int64)
+    integer_reference(qmodel, x[:1])
+    tracemalloc.start()
+    integer_reference(qmodel, x)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 3 * x.nbytes + 50_000_000
