@@ -302,13 +302,22 @@ class Project:
         labels = self.data.labels
         if labels is None:
             return None
+        exact, stored = self.outputs
+        return {"float": score(exact, labels), "integer": score(stored, labels), "sequences": len(labels)}
+
+    @property
+    def inputs(self):
+        """What the numbers are judged by: the test inputs, or without them those of the calibration (N, T, Lx)."""
+        if self.data.x is not None:
+            return self.x
+        return checked_sequences("calibration", self.data.calibration, self.model.input_size)
+
+    @cached_property
+    def outputs(self):
+        """Outputs for :attr:`inputs`: those of the float model, and the hardware's as stored integers."""
         with self._progress("evaluate"):
-            exact, _ = float_reference(self.model, self.x)
-            return {
-                "float": score(exact, labels),
-                "integer": score(self.predict(self.x, stored=True), labels),
-                "sequences": len(labels),
-            }
+            exact, _ = float_reference(self.model, self.inputs)
+            return exact, self.predict(self.inputs, stored=True)
 
     # Hardware
 

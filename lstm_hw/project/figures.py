@@ -12,7 +12,6 @@ from amaranth.lib import wiring
 from ..gateware.top import members_of
 from ..machine.parts import Part, Usage
 from ..machine.ports import CONTROL, WEIGHTS, X, Y
-from ..model.reference import float_reference
 from ..plan.resources import estimate
 from ..proof.cycles import Cycles
 from ..proof.traffic import columns_by_layer
@@ -156,7 +155,7 @@ def _accuracy(project, measured):
     simulated = {"simulated": 0, "integer_simulated": None, "verilog": None}
     if measured:
         count = len(measured.outputs)
-        integer = project.predict(project.x[:count], stored=True)
+        integer = project.outputs[1][:count]
         simulated = {
             "simulated": count,
             "integer_simulated": score(integer, labels),
@@ -165,15 +164,10 @@ def _accuracy(project, measured):
     return {**whole, **simulated}
 
 
-def _inputs(project):
-    return project.data.x if project.data.x is not None else project.data.calibration
-
-
 def _output_error(project):
     """Distance of the hardware's outputs from the float model's, in real numbers."""
-    x = _inputs(project)
-    exact, _ = float_reference(project.model, x)
-    difference = np.abs(exact - project.predict(x))
+    (exact, stored), x = project.outputs, project.inputs
+    difference = np.abs(exact - project.qmodel.dequantize_output(stored))
     largest = difference.reshape(len(x), -1).max(axis=1)
     return {
         "sequences": len(x),
@@ -189,7 +183,7 @@ def _output_error(project):
 def _errors(project):
     """Largest and RMS error of h and c a layer, and the curves over the steps."""
     errors, curves = [], {"h": [], "c": []}
-    for layer in project.trace(_inputs(project)):
+    for layer in project.trace(project.inputs):
         error = {}
         for name in ("h", "c"):
             exact, rounded = layer[name]

@@ -22,6 +22,8 @@ from ..proof.trace import UNITS
 
 WINDOWS = 150
 """Points of a drawing over a run."""
+STEPS = 250
+"""Points of the errors over the steps; of many steps, each is for several."""
 MARKS = 800
 """Columns of the drawing of one step: what is closer than one of them is drawn together."""
 BAR = 0.72
@@ -269,7 +271,10 @@ def _error(figure, curves):
     for position, name in enumerate("hc", 1):
         axes = figure.add_subplot(1, 2, position)
         for layer, (largest, rms) in enumerate(curves[name]):
-            steps, colour = np.arange(1, len(largest) + 1), list(UNIT_COLOURS.values())[1 + layer % 5]
+            edges = np.linspace(0, len(rms), min(STEPS, len(rms)) + 1).astype(int)
+            largest = np.maximum.reduceat(largest, edges[:-1])
+            rms = np.sqrt(np.add.reduceat(rms**2, edges[:-1]) / np.diff(edges))
+            steps, colour = (edges[:-1] + edges[1:] + 1) / 2, list(UNIT_COLOURS.values())[1 + layer % 5]
             style = {"markersize": 3, "color": colour, "marker": "o" if len(steps) < 40 else None}
             axes.plot(steps, largest, label=f"layer {layer}, largest", **style)
             axes.plot(steps, rms, linestyle="--", label=f"layer {layer}, RMS", **style)

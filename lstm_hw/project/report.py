@@ -7,7 +7,7 @@ import numpy as np
 
 from ..files import to_json, whole_folder, write_file
 from ..proof.timeline import STATES, timeline
-from ..proof.trace import record, trace_events
+from ..proof.trace import record, to_trace_events
 from . import render
 from .figures import figures_of
 
@@ -25,13 +25,13 @@ class Report:
         JSON-able; the content of ``report.json``.
     curves : dict
         What only drawings need; see :func:`lstm_hw.project.plots.draw`.
-    events : dict
-        JSON-able; the content of ``trace.json``.
+    events : str
+        The content of ``trace.json``.
     """
 
     figures: dict
     curves: dict
-    events: dict
+    events: str
 
     @classmethod
     def of(cls, project, resources: dict | None = None, fmax_mhz: float | None = None) -> "Report":
@@ -51,7 +51,7 @@ class Report:
         _, curves["lanes"] = timeline(plan, steps, memory=project.memory)
         curves["trace"] = record(plan, steps, memory=project.memory)
         curves["step"] = _one_step(figures, curves["lanes"][: curves["trace"].cycles])
-        return cls(figures, curves, trace_events(curves["trace"], figures["clock"]["mhz"], plan.program))
+        return cls(figures, curves, to_trace_events(curves["trace"], figures["clock"]["mhz"], plan.program))
 
     def rows(self) -> list[tuple[str, str, str, str]]:
         """The headline table; see :func:`lstm_hw.project.render.headline`."""
@@ -88,7 +88,7 @@ class Report:
             write_file(new / "report.json", to_json(self.figures))
             write_file(new / "report.html", render.html(self.figures, drawings))
             write_file(new / "report.md", render.markdown(self.figures, drawings))
-            write_file(new / "trace.json", to_json(self.events))
+            write_file(new / "trace.json", self.events)
             for drawing in drawings:
                 write_file(new / f"{drawing.name}.svg", drawing.file)
         return self

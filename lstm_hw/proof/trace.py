@@ -1,5 +1,6 @@
 """What every unit does over a run, command by command: the cycle model, recorded instead of only counted."""
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -141,7 +142,7 @@ def record(plan, steps: int, clear: bool = True, memory=None, limit: int = LIMIT
     )
 
 
-def trace_events(trace: Trace, mhz: float, program) -> dict:
+def to_trace_events(trace: Trace, mhz: float, program) -> str:
     """A record in the Trace Event Format, which Perfetto, speedscope and Chrome's own viewer read.
 
     Parameters
@@ -154,8 +155,9 @@ def trace_events(trace: Trace, mhz: float, program) -> dict:
 
     Returns
     -------
-    dict
-        JSON-able: one process, a thread a unit, a complete event a span with the command's fields as arguments.
+    str
+        JSON, an event a line: one process, a thread a unit, a complete event a span with the command's fields as
+        arguments.
     """
     process = {"pid": 1, "tid": 0, "ph": "M"}
     events = [{"name": "process_name", **process, "args": {"name": "lstm_engine"}}]
@@ -185,4 +187,5 @@ def trace_events(trace: Trace, mhz: float, program) -> dict:
                 },
             }
         )
-    return {"displayTimeUnit": "ns", "otherData": {"clock_mhz": mhz}, "traceEvents": events}
+    lines = ",\n".join(json.dumps(event, separators=(",", ":")) for event in events)
+    return f'{{"displayTimeUnit":"ns","otherData":{{"clock_mhz":{json.dumps(mhz)}}},"traceEvents":[\n{lines}\n]}}\n'

@@ -242,7 +242,7 @@ def test_formats_that_cannot_hold(rng):
 
 
 def test_unknown_schedule(tmp_path):
-    with pytest.raises(ConfigError, match="plan.schedule: 'magic'; must be one of resident"):
+    with pytest.raises(ConfigError, match="plan.schedule: 'magic'; must be one of auto, resident"):
         lstm_hw.convert(write_project(tmp_path, plan={"schedule": "magic"})).estimate()
 
 

@@ -11,7 +11,7 @@ from lstm_hw.plan.dense import ResidentPlanner
 from lstm_hw.plan.sacc import SaccPlanner
 from lstm_hw.proof.load_timing import MemoryModel
 from lstm_hw.proof.timeline import timeline
-from lstm_hw.proof.trace import UNITS, record, trace_events
+from lstm_hw.proof.trace import UNITS, record, to_trace_events
 from tests.builders import config_of, random_network
 
 
@@ -62,7 +62,7 @@ def test_a_long_run_is_cut():
 def test_trace_events():
     plan = resident()
     trace = record(plan, 2)
-    made = json.loads(json.dumps(trace_events(trace, 50, plan.program)))
+    made = json.loads(to_trace_events(trace, 50, plan.program))
     names = {e["tid"]: e["args"]["name"] for e in made["traceEvents"] if e["name"] == "thread_name"}
     assert list(names.values()) == list(UNITS)
     spans = [event for event in made["traceEvents"] if event["ph"] == "X"]
