@@ -82,110 +82,88 @@ class DrainUnit(wiring.Component):
         )
 
     def elaborate(self, platform):
+        # A command is a walk over its units, and within a unit over the contexts of its mask. A unit starts in the next
+        # cycle that belongs to a cell, once its sums are there and its outputs have room. It takes its tag along and
+        # asks for its sums, piece by piece.
         m = Module()
-        config = self.config
-        pieces = GATES // config.drain_width
-        units_per_group = config.group_rows // GATES
+        walk = _Walk(self.config)
+        in_phase, cell = self._phase(m, walk)
+        finished = Signal(range(self.config.finish_entries + 1))  # row blocks that can be read
+        start, unit_ends, block_ends, ends = Signal(), Signal(), Signal(), Signal()
+        ready, room = walk.zero | (finished != 0), ~walk.command.emit | (self.i_room >= GATES)
+        m.d.comb += [
+            start.eq(walk.held & in_phase & ready & room & ~(walk.linear & self.i_busy_cells)),
+            unit_ends.eq(start & (walk.others == 0)),
+            ends.eq(unit_ends & walk.last_unit),
+            block_ends.eq(unit_ends & (walk.last_unit | walk.last_of_block)),
+            self.i.ready.eq(~walk.held),
+            self.o_idle.eq(~walk.held),
+            self.o_finish_free.eq(block_ends & ~walk.zero),
+        ]
+        m.d.sync += finished.eq(finished + self.i_finished - self.o_finish_free)
 
+        with m.If(self.i.valid & self.i.ready):
+            walk.begin(m, self.i.payload)
+        with m.If(start):
+            walk.next_context(m)
+        with m.If(unit_ends):
+            walk.next_unit(m)
+        with m.If(ends):
+            walk.end(m)
+        with m.If(block_ends):
+            walk.next_block(m)
+        with m.If(self.o_finish_free):
+            walk.next_entry(m)
+
+        self._tag(m, walk, start, ends, cell)
+        self._request(m, walk, start)
+        return m
+
+    def _phase(self, m, walk):
+        """Whether a cell is due in this cycle, and which: its units start a multiple of five cycles apart."""
         phase = Signal(range(SERIAL_SLOTS))
         with m.If(self.i_clear | (phase == SERIAL_SLOTS - 1)):
             m.d.sync += phase.eq(0)
         with m.Else():
             m.d.sync += phase.eq(phase + 1)
-
-        command, held = Signal(command_layout("CELL")), Signal()
-        linear, zero = command.mode == MODE_LINEAR, command.mode == MODE_ZERO
-        todo, state = Signal(config.contexts), Signal(ELEMENT_BITS)  # contexts left of this unit, and where its c is
-        group, unit = Signal(range(config.groups)), Signal(range(units_per_group))
-        entry, finished = Signal(range(config.finish_entries)), Signal(range(config.finish_entries + 1))
-
-        context = Signal(range(config.contexts))
-        for k in reversed(range(config.contexts)):
-            with m.If(todo[k]):
-                m.d.comb += context.eq(k)
-        others = todo & (todo - 1)[: config.contexts]
-
-        # A phase belongs to one cell, so that the units of a cell start a multiple of five cycles apart.
-        in_phase, cell = Signal(), Signal(range(config.cells))
+        in_phase, cell = Signal(), Signal(range(self.config.cells))
         with m.Switch(phase):
-            for n, p in enumerate(CELL_PHASES[config.cells]):
+            for n, p in enumerate(CELL_PHASES[self.config.cells]):
                 with m.Case(p):
-                    m.d.comb += [in_phase.eq(~linear | (p == 0)), cell.eq(n)]
-        start, unit_ends, block_ends, ends = Signal(), Signal(), Signal(), Signal()
-        step = Mux(linear, GATES, 1)
-        outputs = Mux(~linear, 1, Mux(command.units < GATES, command.units, GATES))[:3]
-        m.d.comb += [
-            start.eq(
-                held
-                & in_phase
-                & (zero | (finished != 0))
-                & (~command.emit | (self.i_room >= GATES))
-                & ~(linear & self.i_busy_cells)
-            ),
-            unit_ends.eq(start & (others == 0)),
-            ends.eq(unit_ends & (command.units <= step)),
-            block_ends.eq(
-                unit_ends & ((command.units <= step) | ((group == config.groups - 1) & (unit == units_per_group - 1)))
-            ),
-            self.i.ready.eq(~held),
-            self.o_idle.eq(~held),
-            self.o_promised.eq(Mux(start & command.emit, outputs, 0)),
-            self.o_finish_free.eq(block_ends & ~zero),
-        ]
-        m.d.sync += finished.eq(finished + self.i_finished - self.o_finish_free)
-        with m.If(self.i.valid & self.i.ready):
-            new = self.i.payload
-            m.d.sync += [
-                command.eq(new),
-                held.eq((new.units != 0) & (new.mask != 0)),
-                todo.eq(new.mask),
-                state.eq(new.state),
-                group.eq(0),
-                unit.eq(0),
-            ]
-        with m.If(start):
-            m.d.sync += [todo.eq(others), state.eq(state + command.state_stride)]
-        with m.If(unit_ends):
-            m.d.sync += [
-                todo.eq(command.mask),
-                state.eq(command.state + 1),
-                command.state.eq(command.state + 1),
-                command.target.eq(command.target + 1),
-                command.units.eq(command.units - step),
-                unit.eq(unit + 1),
-            ]
-            with m.If(unit == units_per_group - 1):
-                m.d.sync += [unit.eq(0), group.eq(group + 1)]
-            with m.If(ends):
-                m.d.sync += held.eq(0)
-        with m.If(block_ends):
-            m.d.sync += [group.eq(0), unit.eq(0)]
-        with m.If(self.o_finish_free):
-            m.d.sync += entry.eq(Mux(entry == config.finish_entries - 1, 0, entry + 1))
+                    m.d.comb += [in_phase.eq(~walk.linear | (p == 0)), cell.eq(n)]
+        return in_phase, cell
 
+    def _tag(self, m, walk, start, ends, cell):
+        """What a unit takes along, and the places that it will need in the output queue."""
+        command, units = walk.command, walk.command.units
+        outputs = Mux(~walk.linear, 1, Mux(units < GATES, units, GATES))[:3]
         m.d.comb += [
+            self.o_promised.eq(Mux(start & command.emit, outputs, 0)),
             self.o_tagged.eq(start),
             self.o_tag.mode.eq(command.mode),
             self.o_tag.scale.eq(command.scale),
             self.o_tag.outputs.eq(outputs),
             self.o_tag.cell.eq(cell),
-            self.o_tag.context.eq(context),
-            self.o_tag.state.eq(state),
+            self.o_tag.context.eq(walk.context(m)),
+            self.o_tag.state.eq(walk.state),
             self.o_tag.target.eq(command.target),
-            self.o_tag.write.eq(command.write & ~linear),
-            self.o_tag.signal.eq(command.signal & (others == 0)),
+            self.o_tag.write.eq(command.write & ~walk.linear),
+            self.o_tag.signal.eq(command.signal & (walk.others == 0)),
             self.o_tag.emit.eq(command.emit),
             self.o_tag.last.eq(command.last & ends),
         ]
-        # The pieces of a unit are requested in consecutive cycles.
+
+    def _request(self, m, walk, start):
+        """The pieces of a unit are requested in consecutive cycles."""
+        pieces = GATES // self.config.drain_width
         piece, more = Signal(range(pieces)), Signal()
         with m.If(start):
             m.d.sync += [
                 self.o_drain.valid.eq(1),
-                self.o_drain.entry.eq(entry),
-                self.o_drain.group.eq(group),
-                self.o_drain.piece.eq(unit * pieces),
-                self.o_drain.context.eq(context),
+                self.o_drain.entry.eq(walk.entry),
+                self.o_drain.group.eq(walk.group),
+                self.o_drain.piece.eq(walk.unit * pieces),
+                self.o_drain.context.eq(self.o_tag.context),
                 piece.eq(1),
                 more.eq(pieces > 1),
             ]
@@ -196,7 +174,68 @@ class DrainUnit(wiring.Component):
                 piece.eq(piece + 1),
                 more.eq(more & (piece != pieces - 1)),
             ]
-        return m
+
+
+class _Walk:
+    """Where the unit stands: the command that it holds, and the hidden unit and context that start next."""
+
+    def __init__(self, config):
+        self.contexts, self.entries = config.contexts, config.finish_entries
+        self.last_place = (config.groups - 1, config.group_rows // GATES - 1)
+        self.command, self.held = Signal(command_layout("CELL"), name="command"), Signal(name="held")
+        self.todo = Signal(config.contexts, name="todo")  # contexts left of this unit
+        self.state = Signal(ELEMENT_BITS, name="state")  # where the c of the next one is
+        self.group = Signal(range(config.groups), name="group")  # the unit's place in its row block
+        self.unit = Signal(range(config.group_rows // GATES), name="unit")
+        self.entry = Signal(range(config.finish_entries), name="entry")  # where the row block is
+        self.linear, self.zero = self.command.mode == MODE_LINEAR, self.command.mode == MODE_ZERO
+        self.step = Mux(self.linear, GATES, 1)
+        self.others = self.todo & (self.todo - 1)[: config.contexts]
+        self.last_unit = self.command.units <= self.step
+        self.last_of_block = (self.group == self.last_place[0]) & (self.unit == self.last_place[1])
+
+    def context(self, m):
+        """The lowest context that is left."""
+        context = Signal(range(self.contexts), name="context")
+        for k in reversed(range(self.contexts)):
+            with m.If(self.todo[k]):
+                m.d.comb += context.eq(k)
+        return context
+
+    def begin(self, m, command):
+        m.d.sync += [
+            self.command.eq(command),
+            self.held.eq((command.units != 0) & (command.mask != 0)),
+            self.todo.eq(command.mask),
+            self.state.eq(command.state),
+            self.group.eq(0),
+            self.unit.eq(0),
+        ]
+
+    def next_context(self, m):
+        m.d.sync += [self.todo.eq(self.others), self.state.eq(self.state + self.command.state_stride)]
+
+    def next_unit(self, m):
+        command = self.command
+        m.d.sync += [
+            self.todo.eq(command.mask),
+            self.state.eq(command.state + 1),
+            command.state.eq(command.state + 1),
+            command.target.eq(command.target + 1),
+            command.units.eq(command.units - self.step),
+            self.unit.eq(self.unit + 1),
+        ]
+        with m.If(self.unit == self.last_place[1]):
+            m.d.sync += [self.unit.eq(0), self.group.eq(self.group + 1)]
+
+    def next_block(self, m):
+        m.d.sync += [self.group.eq(0), self.unit.eq(0)]
+
+    def next_entry(self, m):
+        m.d.sync += self.entry.eq(Mux(self.entry == self.entries - 1, 0, self.entry + 1))
+
+    def end(self, m):
+        m.d.sync += self.held.eq(0)
 
 
 class CellUnit(wiring.Component):

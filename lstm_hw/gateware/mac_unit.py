@@ -1,5 +1,8 @@
 """MacUnit: issues one column a cycle to the lanes, and waits where something is not there yet."""
 
+from itertools import pairwise
+from types import SimpleNamespace
+
 from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -124,152 +127,195 @@ class MacUnit(wiring.Component):
         )
 
     def elaborate(self, platform):
+        # A command is a walk over columns, slot after slot. The next column goes in the first cycle in which nothing
+        # that it needs is lacking: it is issued to the lanes, and the walk steps on. With its last column the command
+        # ends, and the next one can begin in the same cycle.
         m = Module()
-        config = self.config
-        words = range(config.weight_words + 1)
-
-        m.submodules.h = h = TokenCounter(TOKEN_BITS, take_bits=TOKEN_BITS)
-        m.submodules.x = x = TokenCounter(TOKEN_BITS, add_bits=len(self.i_x), take_bits=TOKEN_BITS)
-        m.submodules.fresh = fresh = TokenCounter(len(Signal(words)))
-        m.submodules.ring = ring = TokenCounter(len(Signal(words)), take_bits=len(Signal(words)))
-        m.d.comb += [
-            h.i_clear.eq(self.i_clear_h),
-            h.i_add.eq(self.i_h),
-            x.i_clear.eq(self.i_clear),
-            x.i_add.eq(self.i_x),
-            fresh.i_clear.eq(self.i_clear),
-            fresh.i_add.eq(self.i_fresh),
-            ring.i_clear.eq(self.i_clear | self.i_ring),
-            ring.i_add.eq(self.i_ring_word),
-        ]
-        finish_used = Signal(range(config.finish_entries + 1))
-        finish_write = Signal(range(config.finish_entries))
-
-        command = Signal(command_layout("MAC"))
-        held = Signal()
-        column, slot = Signal(COUNT_BITS), Signal(ENTRY_BITS)
-        address = Signal(range(config.weight_words))
-        operand = Signal(ELEMENT_BITS)
-        need = Signal(TOKEN_BITS)  # operand tokens that the next column waits for
-        ring_need = Signal(words)  # ring words that the next column waits for
-        ring_base, ring_head = Signal(range(config.weight_words)), Signal(range(config.weight_words))
-
-        first, last = Signal(), Signal()
-        m.d.comb += [first.eq(column == 0), last.eq(column + 1 == command.columns)]
-
-        # What the next column waits for.
-        lacks_h, lacks_x, lacks_weights, lacks_room, hazard = (
-            Signal(name=n) for n in ("lacks_h", "lacks_x", "lacks_weights", "lacks_room", "hazard")
-        )
-        waits = command.wait & (slot == 0)
-        from_x = command.space == SPACE_X
-        m.d.comb += [
-            lacks_h.eq(waits & ~from_x & (h.o_count < need)),
-            lacks_x.eq(waits & from_x & (x.o_count < need)),
-            lacks_weights.eq(Mux(command.stream, ring.o_count < ring_need, command.fresh & (fresh.o_count == 0))),
-            lacks_room.eq(command.finish & first & (finish_used == config.finish_entries)),
-        ]
-        recent = [
-            (Signal(name=f"stored{n}"), Signal(ENTRY_BITS, name=f"stored_entry{n}")) for n in range(HAZARD_COLUMNS - 1)
-        ]
-        m.d.comb += hazard.eq(command.load & first & Cat(v & (e == command.source) for v, e in recent).any())
-
+        walk, ring = _Walk(self.config), _Ring(self.config)
         go, ends = Signal(), Signal()
+        lacks = self._lacks(m, walk)
         m.d.comb += [
-            go.eq(held & ~(lacks_h | lacks_x | lacks_weights | lacks_room | hazard)),
-            ends.eq(go & last & (slot + 1 == command.slots)),
-            self.i.ready.eq(~held | ends),
-            self.o_idle.eq(~held),
-            self.o_busy.eq(go),
-            self.o_empty.eq(~held),
-            self.o_stall_weights.eq(held & lacks_weights),
-            self.o_stall_h.eq(held & ~lacks_weights & (lacks_h | hazard)),
-            self.o_stall_x.eq(held & ~lacks_weights & ~(lacks_h | hazard) & lacks_x),
-            self.o_stall_output.eq(held & ~lacks_weights & ~(lacks_h | hazard) & ~lacks_x & lacks_room),
+            go.eq(walk.held & ~(lacks.h | lacks.x | lacks.weights | lacks.room | lacks.sum)),
+            ends.eq(go & walk.last & (walk.slot + 1 == walk.command.slots)),
+            self.i.ready.eq(~walk.held | ends),
         ]
-
-        # Ring addresses wrap from the end of the buffer to the ring's base.
-        def wrapped(sum_):
-            over = sum_ >= config.weight_words
-            return Mux(over, sum_ - config.weight_words + ring_base, sum_)
-
-        next_address = Signal.like(address)
-        m.d.comb += next_address.eq(Mux(address == config.weight_words - 1, ring_base, address + 1))
-        start_address = Signal(range(2 * config.weight_words))
-        ring_free = go & command.release & ends
-        # Where a command that comes now finds the ring: if one is held, it ends in this cycle.
-        head_now = Mux(held & command.release, next_address, ring_head)
+        next_address = ring.after(m, walk.address)
 
         with m.If(go):
-            m.d.sync += [
-                column.eq(column + 1),
-                operand.eq(operand + 1),
-                address.eq(next_address),
-                ring_need.eq(ring_need + 1),
-                need.eq(need + 1),
-            ]
-            with m.If(last):
-                m.d.sync += [
-                    column.eq(0),
-                    slot.eq(slot + 1),
-                    operand.eq(command.operand),
-                    command.source.eq(command.source + ~command.hold),
-                    command.target.eq(command.target + 1),
-                ]
-            with m.If(command.space == SPACE_CONSTANT):
-                m.d.sync += operand.eq(operand)
+            walk.step(m, next_address)
+            with m.If(walk.last):
+                walk.next_slot(m)
             with m.If(ends):
-                m.d.sync += held.eq(0)
-        with m.If(ring_free):
-            m.d.sync += ring_head.eq(next_address)
+                walk.end(m)
+        with m.If(ends & walk.command.release):
+            ring.release(m, next_address)
         with m.If(self.i_ring):
-            m.d.sync += [ring_base.eq(self.i_ring_base), ring_head.eq(self.i_ring_base)]
+            ring.set_up(m, self.i_ring_base)
         with m.If(self.i.valid & self.i.ready):
-            new = self.i.payload
-            m.d.comb += start_address.eq(head_now + new.weight)
-            m.d.sync += [
-                held.eq((new.columns != 0) & (new.slots != 0)),
-                command.eq(new),
-                column.eq(0),
-                slot.eq(0),
-                address.eq(Mux(new.stream, wrapped(start_address), new.weight)),
-                operand.eq(new.operand),
-                need.eq(new.offset + 1),
-                ring_need.eq(new.weight + 1),
-            ]
+            # If a command is held, it ends in this cycle and may move the head.
+            head = Mux(walk.held & walk.command.release, next_address, ring.head)
+            walk.begin(m, self.i.payload, ring.place(m, head, self.i.payload.weight))
 
-        takes = go & waits & last & command.take
+        self._tell(m, walk, lacks, go)
+        self._take(m, walk, go, ends)
+        self._issue(m, walk, go)
+        return m
+
+    def _lacks(self, m, walk):
+        """What the next column waits for: tokens of h, x and weights, room for its sum, the sum it starts from."""
+        config, command = self.config, walk.command
+        words = range(config.weight_words + 1)
+        m.submodules.h = self.h = h = TokenCounter(TOKEN_BITS, take_bits=TOKEN_BITS)
+        m.submodules.x = self.x = x = TokenCounter(TOKEN_BITS, add_bits=len(self.i_x), take_bits=TOKEN_BITS)
+        m.submodules.fresh = self.fresh = fresh = TokenCounter(len(Signal(words)))
+        m.submodules.ring = self.ring = ring = TokenCounter(len(Signal(words)), take_bits=len(Signal(words)))
+        for counter, clear, add in (
+            (h, self.i_clear_h, self.i_h),
+            (x, self.i_clear, self.i_x),
+            (fresh, self.i_clear, self.i_fresh),
+            (ring, self.i_clear | self.i_ring, self.i_ring_word),
+        ):
+            m.d.comb += [counter.i_clear.eq(clear), counter.i_add.eq(add)]
+        self.finish_used = Signal(range(config.finish_entries + 1))
+        self.recent = [
+            (Signal(name=f"stored{n}"), Signal(ENTRY_BITS, name=f"stored_entry{n}")) for n in range(HAZARD_COLUMNS - 1)
+        ]
+
+        lacks = SimpleNamespace(
+            **{name: Signal(name=f"lacks_{name}") for name in ("h", "x", "weights", "room")}, sum=Signal(name="hazard")
+        )
+        full, starts = self.finish_used == config.finish_entries, command.load & walk.first
         m.d.comb += [
-            h.i_take.eq(Mux(takes & ~from_x, need, 0)),
-            x.i_take.eq(Mux(takes & from_x, need, 0)),
-            fresh.i_take.eq(go & command.fresh & ~command.stream),
-            self.o_release.eq(Mux(ring_free, ring_need, 0)),
-            ring.i_take.eq(self.o_release),
+            lacks.h.eq(walk.waits & ~walk.from_x & (h.o_count < walk.need)),
+            lacks.x.eq(walk.waits & walk.from_x & (x.o_count < walk.need)),
+            lacks.weights.eq(Mux(command.stream, ring.o_count < walk.ring_need, command.fresh & (fresh.o_count == 0))),
+            lacks.room.eq(command.finish & walk.first & full),
+            lacks.sum.eq(starts & Cat(valid & (entry == command.source) for valid, entry in self.recent).any()),
+        ]
+        return lacks
+
+    def _tell(self, m, walk, lacks, go):
+        """What the unit does in this cycle: the first of what it waits for counts."""
+        h = lacks.h | lacks.sum
+        m.d.comb += [
+            self.o_idle.eq(~walk.held),
+            self.o_empty.eq(~walk.held),
+            self.o_busy.eq(go),
+            self.o_stall_weights.eq(walk.held & lacks.weights),
+            self.o_stall_h.eq(walk.held & ~lacks.weights & h),
+            self.o_stall_x.eq(walk.held & ~lacks.weights & ~h & lacks.x),
+            self.o_stall_output.eq(walk.held & ~lacks.weights & ~h & ~lacks.x & lacks.room),
+        ]
+
+    def _take(self, m, walk, go, ends):
+        """What a column takes of the tokens, and what it gives back."""
+        command = walk.command
+        takes = go & walk.waits & walk.last & command.take
+        m.d.comb += [
+            self.h.i_take.eq(Mux(takes & ~walk.from_x, walk.need, 0)),
+            self.x.i_take.eq(Mux(takes & walk.from_x, walk.need, 0)),
+            self.fresh.i_take.eq(go & command.fresh & ~command.stream),
+            self.o_release.eq(Mux(ends & command.release, walk.ring_need, 0)),
+            self.ring.i_take.eq(self.o_release),
             self.o_free_x.eq(ends & command.free),
         ]
-        m.d.sync += finish_used.eq(finish_used + (go & first & command.finish) - self.i_finish_free)
-        finishes = go & last & command.finish
+        m.d.sync += self.finish_used.eq(self.finish_used + (go & walk.first & command.finish) - self.i_finish_free)
+
+    def _issue(self, m, walk, go):
+        """The column of this cycle, on its way to the lanes in the next one."""
+        command, issue, entries = walk.command, self.o_issue, self.config.finish_entries
+        stores, finishes = go & walk.last & command.store, go & walk.last & command.finish
+        finish_write = Signal(range(entries))
         with m.If(finishes):
-            m.d.sync += finish_write.eq(Mux(finish_write == config.finish_entries - 1, 0, finish_write + 1))
-
-        stores = go & last & command.store
-        m.d.sync += [recent[0][0].eq(stores), recent[0][1].eq(command.target)]
-        for (valid, entry), (next_valid, next_entry) in zip(recent, recent[1:], strict=False):
-            m.d.sync += [next_valid.eq(valid), next_entry.eq(entry)]
-
-        issue = self.o_issue
+            m.d.sync += finish_write.eq(Mux(finish_write == entries - 1, 0, finish_write + 1))
         m.d.sync += [
             self.o_issued.eq(go),
             self.o_finished.eq(finishes),
-            issue.weight.eq(address),
-            issue.operand.eq(operand),
+            issue.weight.eq(walk.address),
+            issue.operand.eq(walk.operand),
             issue.space.eq(command.space),
             issue.rotate.eq(command.rotate),
             issue.mask.eq(command.mask),
-            issue.first.eq(go & first & command.load),
+            issue.first.eq(go & walk.first & command.load),
             issue.source.eq(command.source),
             issue.store.eq(stores),
             issue.finish.eq(finishes),
             issue.target.eq(Mux(command.finish, finish_write, command.target)),
         ]
-        return m
+        stored = [(stores, command.target), *self.recent]
+        for (valid, entry), (next_valid, next_entry) in pairwise(stored):
+            m.d.sync += [next_valid.eq(valid), next_entry.eq(entry)]
+
+
+class _Walk:
+    """Where the unit stands: the command that it holds, and the next column of it."""
+
+    def __init__(self, config):
+        self.command, self.held = Signal(command_layout("MAC"), name="command"), Signal(name="held")
+        self.column, self.slot = Signal(COUNT_BITS, name="column"), Signal(ENTRY_BITS, name="slot")
+        self.address = Signal(range(config.weight_words), name="address")
+        self.operand = Signal(ELEMENT_BITS, name="operand")
+        self.need = Signal(TOKEN_BITS, name="need")  # operand tokens that it waits for
+        self.ring_need = Signal(range(config.weight_words + 1), name="ring_need")  # ring words that it waits for
+        self.first, self.last = self.column == 0, self.column + 1 == self.command.columns
+        self.waits = self.command.wait & (self.slot == 0)
+        self.from_x = self.command.space == SPACE_X
+
+    def begin(self, m, command, address):
+        m.d.sync += [
+            self.held.eq((command.columns != 0) & (command.slots != 0)),
+            self.command.eq(command),
+            self.column.eq(0),
+            self.slot.eq(0),
+            self.address.eq(Mux(command.stream, address, command.weight)),
+            self.operand.eq(command.operand),
+            self.need.eq(command.offset + 1),
+            self.ring_need.eq(command.weight + 1),
+        ]
+
+    def step(self, m, next_address):
+        m.d.sync += [
+            self.column.eq(self.column + 1),
+            self.address.eq(next_address),
+            self.ring_need.eq(self.ring_need + 1),
+            self.need.eq(self.need + 1),
+        ]
+        with m.If(self.command.space != SPACE_CONSTANT):
+            m.d.sync += self.operand.eq(Mux(self.last, self.command.operand, self.operand + 1))
+
+    def next_slot(self, m):
+        m.d.sync += [
+            self.column.eq(0),
+            self.slot.eq(self.slot + 1),
+            self.command.source.eq(self.command.source + ~self.command.hold),
+            self.command.target.eq(self.command.target + 1),
+        ]
+
+    def end(self, m):
+        m.d.sync += self.held.eq(0)
+
+
+class _Ring:
+    """The stream ring: addresses wrap from the end of the weight buffer to its base."""
+
+    def __init__(self, config):
+        self.words = config.weight_words
+        self.base, self.head = (Signal(range(self.words), name=f"ring_{name}") for name in ("base", "head"))
+
+    def set_up(self, m, base):
+        m.d.sync += [self.base.eq(base), self.head.eq(base)]
+
+    def release(self, m, head):
+        m.d.sync += self.head.eq(head)
+
+    def after(self, m, address):
+        """The address behind one."""
+        following = Signal.like(address, name="next_address")
+        m.d.comb += following.eq(Mux(address == self.words - 1, self.base, address + 1))
+        return following
+
+    def place(self, m, head, offset):
+        """The address so many words behind the head."""
+        start = Signal(range(2 * self.words), name="start_address")
+        m.d.comb += start.eq(head + offset)
+        return Mux(start >= self.words, start - self.words + self.base, start)

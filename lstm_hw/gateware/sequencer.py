@@ -86,14 +86,12 @@ class Sequencer(wiring.Component):
         super().__init__(members)
 
     def elaborate(self, platform):
-        m = Module()
         # The program memory answers late in a cycle. What an execute reads there, and the registers that it names, are
         # kept; sums and the writes that need them follow in the fetch behind it, in which nobody reads registers.
+        m = Module()
         pc, self.views = self._fetcher(m)
-        opcode = self.views["HALT"].opcode
-        commands = self._commands(m)
-        loop = self._loops(m, pc)
-        write, value_of, zero = self._registers(m, opcode)
+        commands, loop = self._commands(m), self._loops(m, pc)
+        write, value_of, zero = self._registers(m, self.views["HALT"].opcode)
 
         def set_up(register, value, addend=0, limit=0):
             """In the next fetch r[register] becomes value + addend, less limit if that is reached."""
@@ -117,50 +115,61 @@ class Sequencer(wiring.Component):
             with m.State("execute"):
                 m.d.sync += pc.eq(pc + 1)
                 m.next = "fetch"
-                with m.Switch(opcode):
-                    with m.Case(OPS["HALT"].code):
-                        m.next = "idle"
-                    with m.Case(OPS["SET"].code):
-                        set_up(self.views["SET"].register, self.views["SET"].value)
-                    with m.Case(OPS["ADD"].code):
-                        add = self.views["ADD"]
-                        set_up(add.register, value_of["ADD", "register"], add.value, add.limit)
-                    with m.Case(OPS["LOOP"].code):
-                        view = self.views["LOOP"]
-                        from_register = view.count_reg != 0
-                        count = Mux(from_register, value_of["LOOP", "count_reg"], view.count)
-                        is_zero = Mux(from_register, zero.bit_select(view.count_reg, 1), view.count == 0)
-                        with m.If(is_zero ^ (view.when == LOOP_UNLESS)):
-                            m.d.sync += pc.eq(view.exit)
-                        with m.Else():
-                            m.d.sync += [loop.on.eq(1), loop.depth.eq(loop.depth + 1)]
-                        m.d.sync += [loop.left.eq(Mux(view.when == LOOP_COUNT, count, 1)), loop.slot.eq(loop.depth)]
-                    with m.Case(OPS["END"].code):
-                        with m.If(loop.top.left == 1):
-                            m.d.sync += loop.depth.eq(loop.depth - 1)
-                        with m.Else():
-                            m.d.sync += [loop.on.eq(1), pc.eq(loop.top.start)]
-                        m.d.sync += [loop.left.eq(loop.top.left - 1), loop.slot.eq(loop.depth - 1)]
-                    with m.Case(OPS["RING"].code):
-                        m.d.comb += [self.o_ring.eq(1), self.o_ring_base.eq(self.views["RING"].base)]
-                    with m.Case(OPS["BUFFERS"].code):
-                        m.d.comb += [self.o_buffers.eq(1), self.o_buffers_count.eq(self.views["BUFFERS"].count)]
-                    for index, (name, stands, adds) in enumerate(commands.kept):
-                        with m.Case(OPS[name].code):
-                            m.d.sync += [stands[field].eq(self.views[name][field]) for field in stands.shape().members]
-                            m.d.sync += [
-                                register.eq(value_of[name, f"{field}_reg"]) for field, register in adds.items()
-                            ]
-                            m.d.sync += commands.offered[index].eq(1)
-                            m.next = "dispatch"
-                    with m.Default():
-                        m.d.comb += self.o_illegal.eq(1)
-                        m.next = "idle"
+                self._execute(m, pc, commands, loop, set_up, value_of, zero)
             with m.State("dispatch"):
                 with m.If((commands.offered & commands.accepted).any() | self.i_stop):
                     m.d.sync += commands.offered.eq(0)
                     m.next = "fetch"
         return m
+
+    def _execute(self, m, pc, commands, loop, set_up, value_of, zero):
+        """What each instruction does in its cycle, before the next fetch or the dispatch of its command."""
+        views = self.views
+
+        def begin_loop(view):
+            from_register = view.count_reg != 0
+            count = Mux(from_register, value_of["LOOP", "count_reg"], view.count)
+            is_zero = Mux(from_register, zero.bit_select(view.count_reg, 1), view.count == 0)
+            with m.If(is_zero ^ (view.when == LOOP_UNLESS)):
+                m.d.sync += pc.eq(view.exit)
+            with m.Else():
+                m.d.sync += [loop.on.eq(1), loop.depth.eq(loop.depth + 1)]
+            m.d.sync += [loop.left.eq(Mux(view.when == LOOP_COUNT, count, 1)), loop.slot.eq(loop.depth)]
+
+        def end_loop():
+            with m.If(loop.top.left == 1):
+                m.d.sync += loop.depth.eq(loop.depth - 1)
+            with m.Else():
+                m.d.sync += [loop.on.eq(1), pc.eq(loop.top.start)]
+            m.d.sync += [loop.left.eq(loop.top.left - 1), loop.slot.eq(loop.depth - 1)]
+
+        def offer(index, name, stands, adds):
+            m.d.sync += [stands[field].eq(views[name][field]) for field in stands.shape().members]
+            m.d.sync += [register.eq(value_of[name, f"{field}_reg"]) for field, register in adds.items()]
+            m.d.sync += commands.offered[index].eq(1)
+
+        with m.Switch(views["HALT"].opcode):
+            with m.Case(OPS["HALT"].code):
+                m.next = "idle"
+            with m.Case(OPS["SET"].code):
+                set_up(views["SET"].register, views["SET"].value)
+            with m.Case(OPS["ADD"].code):
+                set_up(views["ADD"].register, value_of["ADD", "register"], views["ADD"].value, views["ADD"].limit)
+            with m.Case(OPS["LOOP"].code):
+                begin_loop(views["LOOP"])
+            with m.Case(OPS["END"].code):
+                end_loop()
+            with m.Case(OPS["RING"].code):
+                m.d.comb += [self.o_ring.eq(1), self.o_ring_base.eq(views["RING"].base)]
+            with m.Case(OPS["BUFFERS"].code):
+                m.d.comb += [self.o_buffers.eq(1), self.o_buffers_count.eq(views["BUFFERS"].count)]
+            for index, (name, stands, adds) in enumerate(commands.kept):
+                with m.Case(OPS[name].code):
+                    offer(index, name, stands, adds)
+                    m.next = "dispatch"
+            with m.Default():
+                m.d.comb += self.o_illegal.eq(1)
+                m.next = "idle"
 
     def _fetcher(self, m):
         """The program memory; returns the program counter and what stands there, seen as each opcode."""
