@@ -118,9 +118,9 @@ def headline(figures: dict) -> list[tuple[str, str, str, str]]:
         for key, label, unit in (
             ("dsp", "DSP", "blocks"),
             ("bram36", "BRAM", "blocks of 36 Kb"),
-            ("lut", "LUT as logic", ""),
-            ("lutram", "LUT as memory", ""),
-            ("ff", "FF", ""),
+            ("lut", "LUT as logic", "LUTs"),
+            ("lutram", "LUT as memory", "LUTs"),
+            ("ff", "FF", "flip-flops"),
         )
     ]
     if found:
@@ -235,7 +235,7 @@ def _time(figures):
             ("a step", f"µs{mark}", lambda p: f"{p['step_us']:,.3f}"),
             ("a further step", f"µs{mark}", lambda p: _number(p["further_step_us"], ",.3f")),
             ("loading the weights", f"µs{mark}", lambda p: f"{p['load_us']:,.2f}"),
-            ("sequences in a run", "", lambda p: f"{p['sequences_per_run']:,}"),
+            ("sequences in a run", "sequences", lambda p: f"{p['sequences_per_run']:,}"),
             ("throughput, sequences", f"1/s{mark}", lambda p: f"{p['sequences_per_second']:,.0f}"),
             ("throughput, steps", f"1/s{mark}", lambda p: f"{p['steps_per_second']:,.0f}"),
             ("throughput, operations", f"GOPS{mark}", lambda p: f"{p['gops']:,.3f}"),
@@ -279,7 +279,7 @@ def _resources(figures):
     if components:
         tables.append(
             Table(
-                "Resources of each component",
+                "Resources of each component (blocks, LUTs, flip-flops)",
                 ("component", *(f">{label}" for _, label, _ in _RESOURCES)),
                 [(part["name"], *(f"{part[key]:g}" for key, _, _ in _RESOURCES)) for part in components],
             )
@@ -384,7 +384,7 @@ def _errors(figures):
         "Error of quantisation",
         (text,),
         (
-            Table("Error of the outputs", ("figure", ">value"), rows),
+            Table("Error of the outputs, in units of an output", ("figure", ">value"), rows),
             Table("Error of each layer", ("layer", ">h, largest", ">h, RMS", ">c, largest", ">c, RMS"), layers),
         ),
         ("error", "accuracy"),

@@ -106,5 +106,6 @@ def test_prints(page, chromium):
     chromium.call("Emulation.setEmulatedMedia", media="print")
     assert chromium.evaluate("getComputedStyle(document.querySelector('nav')).display") == "none"
     assert chromium.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert chromium.evaluate("[...document.querySelectorAll('details table')].every(e => e.checkVisibility())")
     assert len(chromium.call("Page.printToPDF", printBackground=True)["data"]) > 10000
     chromium.call("Emulation.setEmulatedMedia", media="")
