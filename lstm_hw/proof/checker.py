@@ -8,6 +8,7 @@ accumulator which products it holds. It proves that
 - nothing is read before it exists, where "exists" is what the tokens that the lanes waited for
   guarantee, not what the order of the program suggests;
 - nothing is overwritten while an earlier command may still read it;
+- a run from zero state needs no register that it has not set: it begins with garbage in all of them;
 - no buffer holds more than it has room for, so that no unit waits for a command that cannot come;
 - every output element is sent once, in order, with tlast where a vector ends.
 """
@@ -26,6 +27,8 @@ NOBODY = -(1 << 30)
 """Layer, sequence and step of a vector that nobody wrote. A sum with products of it must not be finished."""
 ZERO, ANY = -2, -1
 """Layer and sequence of an element that was set to zero: it can stand for any element of the zero state."""
+GARBAGE = [0, *(4999 + 613 * register for register in range(1, REGISTERS))]
+"""What registers hold when a run starts from zero state: nothing that a program may rely on."""
 RUN_GAP = 1 << 20
 """Distance of the step numbers of unrelated sequences."""
 
@@ -105,7 +108,7 @@ class Checker:
             [Partial() if entry == 0 else None for _ in range(config.contexts)] for entry in range(config.accumulators)
         ]
         self.sums = [None] * config.contexts
-        self.registers = [0] * REGISTERS
+        self.registers = list(GARBAGE)
         self.step, self.slot, self.products = 0, 0, 0
         self.produced, self.used = {SPACE_H: 0}, {SPACE_H: 0}
 
@@ -123,6 +126,7 @@ class Checker:
     def run(self, entry, steps, clear):
         """Check one run."""
         if clear:
+            self.registers = list(GARBAGE)
             self.step += RUN_GAP
             self.used[SPACE_H] = self.produced[SPACE_H] = 0
         self.clear, self.first_step, self.steps = clear, self.step, steps
@@ -198,6 +202,12 @@ class Checker:
             command,
             f"{command.elements} elements",
             f"must be the {elements} that come next",
+        )
+        self._require(
+            command.spread or command.bank < config.contexts,
+            command,
+            f"bank {command.bank}",
+            f"must stay below {config.contexts}",
         )
         banks = range(config.contexts) if command.spread else [command.bank]
         for bank in banks:

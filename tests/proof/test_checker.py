@@ -9,7 +9,10 @@ from lstm_hw.errors import ConfigError, ProgramError
 from lstm_hw.machine.config import EngineConfig
 from lstm_hw.machine.isa import instruction
 from lstm_hw.machine.network import LayerShape, Network
+from lstm_hw.plan.conventional import ConventionalPlanner
 from lstm_hw.plan.dense import ResidentPlanner
+from lstm_hw.plan.rowblock import RowBlockPlanner
+from lstm_hw.plan.sacc import SaccPlanner
 from lstm_hw.proof.checker import check
 
 RUN = "run"
@@ -176,3 +179,34 @@ def test_refuses_wrong_operands_outputs_and_accumulators():
         check(changed(plan, where(plan, "MAC"), target=0))
     with pytest.raises(ProgramError, match="must be written before it is read"):
         check(changed(plan, where(plan, "MAC", space=1), source=31))
+
+
+def streamed(name):
+    """Plans whose runs set registers for many things."""
+    net = network((9, 14))
+    values = {"rows": 16, "contexts": 2, "x_per_beat": 2, "h_elements": 128, "x_elements": 128, "states": 128}
+    config = EngineConfig(**values, weight_words=256, program_length=256, axi_data_bits=64, shifts=(15,))
+    planners = {
+        "sacc": lambda: SaccPlanner(net, config),
+        "sacc, batch": lambda: SaccPlanner(net, config, batch=4, pinned=1),
+        "row blocks": lambda: RowBlockPlanner(net, config, 2),
+        "pinned": lambda: ConventionalPlanner(net, config, 4),
+    }
+    return planners[name]().plan()
+
+
+@pytest.mark.parametrize("name", ["sacc", "sacc, batch", "row blocks", "pinned"])
+def test_refuses_a_register_that_the_program_does_not_set(name):
+    """Registers hold garbage in front of a run from zero state, so no register can do without all of its SETs."""
+    plan = streamed(name)
+    check(plan)
+    registers = {i.register for i in plan.program.instructions if i.op == "SET"}
+    assert len(registers) > 3
+    for register in registers:
+        instructions = (
+            instruction("ADD", register=register) if i.op == "SET" and i.register == register else i
+            for i in plan.program.instructions
+        )
+        without = replace(plan, program=replace(plan.program, instructions=tuple(instructions)))
+        with pytest.raises(ProgramError):
+            check(without)
