@@ -225,9 +225,10 @@ def _checked(subject, values, shape, number_format=None):
         wanted = ", ".join("1 or more" if size is None else str(size) for size in shape)
         raise InputError(subject, f"shape {values.shape}", f"must be ({wanted})")
     if number_format is None:
+        values = values.astype(np.float64)
         if not np.all(np.isfinite(values)):
             raise InputError(subject, "NaN or infinity", "must be finite")
-        return values.astype(np.float64)
+        return values
     low, high = int(values.min()), int(values.max())
     if low < number_format.lowest or high > number_format.highest:
         rule = f"must fit {number_format}, {number_format.lowest} to {number_format.highest}"

@@ -625,5 +625,6 @@ class Project:
 
 
 def _scaled(values, scale):
+    """Stored inputs as real ones (float64): products of small integer types would wrap in their own type."""
     # What is not numeric is refused by the data set, with the array's name.
-    return values * scale if values.dtype.kind in "iuf" else values
+    return values.astype(np.float64) * float(scale) if values.dtype.kind in "iuf" else values

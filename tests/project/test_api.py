@@ -282,6 +282,33 @@ def test_input_scale(rng, tmp_path):
         _ = lstm_hw.convert(write_project(tmp_path / "a", arrays=arrays, sequences=4, data={"input_scale": "x"})).data
 
 
+INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
+
+
+@pytest.mark.parametrize("stored", [*INTEGERS, "float16", "float32", ">i2"])
+@pytest.mark.parametrize("scale", [np.int8(3), np.uint8(200), np.int16(-7), np.uint64(90), np.float16(0.3), 5.0])
+def test_products_of_inputs_and_scale_are_real_numbers(tmp_path, stored, scale):
+    """Whatever types x and its scale are stored in, the inputs are those of float64."""
+    x = np.random.default_rng(2).integers(0, 121, (4, 3, 3)).astype(stored)
+    arrays, factor = {"x": x, "calibration": x, "scale": np.asarray(scale)}, float(scale)
+    given = factor if isinstance(scale, float) else "scale"
+    project = lstm_hw.convert(write_project(tmp_path, arrays=arrays, sequences=4, data={"input_scale": given}))
+    expected = x.astype(np.float64) * factor
+    np.testing.assert_array_equal(project.x, expected)
+    np.testing.assert_array_equal(project.data.calibration, expected)
+
+
+@pytest.mark.parametrize("stored", INTEGERS)
+def test_integer_arrays_are_numbers(rng, stored):
+    """Arrays given to the API: what the formats, the predictions and the traces are does not depend on their type."""
+    x, model = rng.integers(0, 121, (4, 3, 3)).astype(stored), float_model(rng)
+    one, other = (lstm_hw.convert(model, calibration=a, x=a) for a in (x, x.astype(np.float64)))
+    assert one.qmodel.digest() == other.qmodel.digest()
+    np.testing.assert_array_equal(one.outputs, other.outputs)
+    np.testing.assert_array_equal(one.predict(x), other.predict(x.astype(np.float64)))
+    np.testing.assert_array_equal(one.trace(x)[0]["c"], other.trace(x.astype(np.float64))[0]["c"])
+
+
 def test_score():
     outputs = np.array([[1, 5, 2], [9, 0, 0], [0, 0, 1]])
     assert score(outputs, np.array([1, 0, 1, 2])) == pytest.approx(2 / 3)
