@@ -1,6 +1,5 @@
 """The open ECP5 tools from Verilog to bitstream: Yosys, nextpnr and ecppack, with results kept by content."""
 
-import hashlib
 import json
 import re
 import shutil
@@ -11,11 +10,9 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from filelock import FileLock
-
 from lstm_hw.errors import ToolError
-from lstm_hw.files import whole_folder
 from lstm_hw.process import running
+from lstm_hw.provenance import kept_folder
 from lstm_hw.verilog.tools import command
 
 ENTRIES = {
@@ -272,15 +269,13 @@ class Ecp5:
 
     def _kept(self, stage, content, files, work):
         """The folder of a stage's result; ``work`` makes it in a folder that holds ``files``."""
-        folder = self.root / f"{stage}-{hashlib.sha256(json.dumps(content).encode()).hexdigest()[:20]}"
-        self.root.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock"):
-            if not folder.is_dir():
-                with whole_folder(folder) as new:
-                    for name, text in files.items():
-                        (new / name).write_text(text)
-                    work(new)
-        return folder
+
+        def make(folder):
+            for name, text in files.items():
+                (folder / name).write_text(text)
+            work(folder)
+
+        return kept_folder(self.root / stage, {"tool and input": content}, make)
 
     def _run(self, tool, folder, arguments, progress=None):
         """Run a tool in a folder; on failure the error names its last message, and its output is kept."""

@@ -68,6 +68,9 @@ simulator_option = click.option(
 images_option = click.option("--images", type=click.IntRange(1), help="Test sequences to simulate, from the first.")
 
 
+force_option = click.option("--force", is_flag=True, help="Simulate even what has not changed since the last time.")
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="lstm-hw", message="lstm-hw %(version)s")
 def main():
@@ -128,7 +131,8 @@ def generate(config):
     type=click.FloatRange(0, 1, max_open=True),
     help="Probability that each stream and the memory pause, in each cycle.",
 )
-def simulate(config, simulator, images, waves, stress):
+@force_option
+def simulate(config, simulator, images, waves, stress, force):
     """Compare every bit and cycle of the Verilog with the references."""
     from dataclasses import replace
 
@@ -137,7 +141,7 @@ def simulate(config, simulator, images, waves, stress):
     project = project_of(config)
     if stress is not None:
         stress = replace(project.config.simulate.stress, x_idle=stress, y_stall=stress, memory_stall=stress)
-    measured = project.simulate(images, simulator, waves, stress)
+    measured = project.simulate(images, simulator, waves, stress, force)
     say(text.simulated(measured))
     wrote(project.folder / "simulation" / "results.json", *([measured.waves] if measured.waves else []))
     then("simulate", config)
@@ -190,7 +194,8 @@ def lint(config):
 @verb(["run examples/digits/digits.toml", "run examples/digits/digits.toml --simulator icarus --images 2"])
 @simulator_option
 @images_option
-def run(config, simulator, images):
+@force_option
+def run(config, simulator, images, force):
     """Do all: quantize, estimate, generate, simulate, report."""
     from .project import flow
 
@@ -200,7 +205,7 @@ def run(config, simulator, images):
     def on_step(step):
         click.echo(f"[{steps.index(step.name) + 1}/{len(steps)}] {step.name}: {step.doc}")
 
-    made = flow.run(project, on_step, simulator, images)
+    made = flow.run(project, on_step, simulator, images, force)
     wrote(*(project.folder / artefact for step in flow.STEPS[:-1] for artefact in step.artefacts))
     show(project, made)
 

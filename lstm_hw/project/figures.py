@@ -64,6 +64,7 @@ def figures_of(project, resources: dict | None = None, fmax_mhz: float | None = 
             "interpreter_verilog": bool(measured) or None,
             "integer_verilog": bool(measured) or None,
             "cycles": measured.cycles_equal if measured else None,
+            "missing": project.unmeasured,
         },
         "simulation": {
             "simulator": measured.simulator,

@@ -16,11 +16,14 @@ class Context:
         Instead of the configuration's.
     images : int or None
         Test sequences to simulate, instead of the configuration's number.
+    force : bool
+        Simulate even what has not changed since the last time.
     """
 
     project: object
     simulator: str | None = None
     images: int | None = None
+    force: bool = False
     background: ExitStack = field(default_factory=ExitStack)
     synthesis: object = None
     report: object = None
@@ -48,6 +51,13 @@ class Step:
     action: Callable
 
 
+def _quantize(context):
+    project = context.project
+    _ = project.engine  # what is wrong is told before anything is written
+    context.background.enter_context(project.locked())
+    project.write_settings()
+
+
 def _generate(context):
     context.project.generate()
     if context.project.config.report.synthesis:
@@ -64,7 +74,7 @@ STEPS = (
         "quantize",
         "choose number formats and round the weights",
         ("quantized.safetensors", "resolved.toml"),
-        lambda context: context.project.write_settings(),
+        _quantize,
     ),
     Step(
         "estimate",
@@ -77,13 +87,13 @@ STEPS = (
         "simulate",
         "compare every bit and cycle of the Verilog with the references",
         ("simulation/",),
-        lambda context: context.project.simulate(context.images, context.simulator),
+        lambda context: context.project.simulate(context.images, context.simulator, force=context.force),
     ),
     Step("report", "count resources, collect figures and draw plots", ("report/",), _report),
 )
 
 
-def run(project, on_step=None, simulator=None, images=None):
+def run(project, on_step=None, simulator=None, images=None, force=False):
     """Run all steps.
 
     Parameters
@@ -94,6 +104,8 @@ def run(project, on_step=None, simulator=None, images=None):
     simulator : {"verilator", "icarus"}, optional
     images : int, optional
         Test sequences to simulate.
+    force : bool
+        Simulate even what has not changed since the last time.
 
     Returns
     -------
@@ -104,7 +116,7 @@ def run(project, on_step=None, simulator=None, images=None):
     LstmHwError
         A step failed; nothing of it is left half written.
     """
-    context = Context(project, simulator, images)
+    context = Context(project, simulator, images, force)
     with context.background:
         for step in STEPS:
             if on_step:

@@ -131,7 +131,7 @@ def headline(figures: dict) -> list[tuple[str, str, str, str]]:
 def agreement(figures: dict) -> str:
     """What was found equal, in one sentence."""
     if not figures["simulation"]:
-        return "Not simulated yet."
+        return figures["agreement"]["missing"]
     simulation, equal = figures["simulation"], figures["agreement"]
     sentence = (
         f"Integer reference, interpreter and Verilog ({simulation['simulator']}) agree in every output bit "

