@@ -23,7 +23,17 @@ from .harness import PARTS
 from .progress import report_progress
 from .testbench import CLOCK_NS, Port
 
-REPORT_CYCLES, CYCLES_LIMIT = 5000, 200_000_000
+REPORT_CYCLES = 5000
+CYCLES_LIMIT = 200_000_000
+"""Of a run that no estimate is known of."""
+
+
+def cycles_limit(run, stress):
+    """Cycles after which a run has hung: many times the estimate, and more where it is held back."""
+    if run.counters is None:
+        return CYCLES_LIMIT
+    held = (1 + stress.memory_latency) / ((1 - stress.x_idle) * (1 - stress.y_stall) * (1 - stress.memory_stall))
+    return 100_000 + 20 * int(run.counters["cycles"] * held)
 
 
 def received(lines):
@@ -68,13 +78,14 @@ async def plays_runs(dut):
     for number, run in enumerate(scenario.runs):
         await driver.start(run.entry, run.steps, run.clear)
         waiting = cocotb.start_soon(driver.wait())
-        for _ in range(CYCLES_LIMIT // REPORT_CYCLES):
+        limit = cycles_limit(run, scenario.stress)
+        for _ in range(limit // REPORT_CYCLES):
             await First(waiting, Timer(REPORT_CYCLES * CLOCK_NS, "ns"))
             report_progress(int(dut.outputs.value), total)
             if waiting.done():
                 break
         ends.append(int(dut.outputs.value))
-        assert waiting.done(), f"run {number} does not end within {CYCLES_LIMIT} cycles"
+        assert waiting.done(), f"run {number} does not end within {limit} cycles"
         error = waiting.result()
         assert error == ErrorCode.NONE, f"run {number}: {error.name}"
         counters = await driver.counters()

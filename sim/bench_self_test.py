@@ -11,7 +11,7 @@ import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, RisingEdge
 
-from .progress import report_progress
+from .progress import heartbeat, report_progress
 
 CYCLES_LIMIT = 2_000_000
 
@@ -19,6 +19,7 @@ CYCLES_LIMIT = 2_000_000
 async def start(dut):
     """Reset; then the test runs."""
     cocotb.start_soon(Clock(dut.clk, 10, unit="ns").start())
+    cocotb.start_soon(heartbeat(10))
     dut.i_restart.value = 0
     dut.rst.value = 1
     await ClockCycles(dut.clk, 3)

@@ -13,7 +13,7 @@ from lstm_hw.errors import ToolError
 from lstm_hw.verify.runs import judge
 
 from .harness import MODELS, NAME, PARTS, harness
-from .runner import run_bench
+from .runner import SILENCE_S, run_bench
 
 BENCH = "sim.bench_runs"
 MATRICES = ("x", "h", "bias")
@@ -53,7 +53,7 @@ def play(
     simulator="verilator",
     seed=1,
     waves=False,
-    timeout=None,
+    timeout=SILENCE_S,
     cache="build/sim",
     progress=None,
 ):
@@ -73,8 +73,8 @@ def play(
         Of what has no value yet.
     waves : bool
         Record every signal.
-    timeout : float, optional
-        Seconds.
+    timeout : float
+        Seconds without a sign of life after which the simulation has hung.
     cache : path-like
         Folder of compiled designs.
     progress : callable, optional

@@ -1,6 +1,7 @@
-"""How a bench tells the process that started it how far it is."""
+"""How a bench tells the process that started it how far it is, and that it is alive."""
 
 import re
+import time
 
 _LINE = re.compile(r"^@progress (\d+)/(\d+)$", re.MULTILINE)
 
@@ -14,6 +15,27 @@ def report_progress(done, total):
         Units finished and units in all; any unit.
     """
     print(f"@progress {int(done)}/{int(total)}", flush=True)
+
+
+async def heartbeat(clock_ns=10, every_s=5.0):
+    """Print now and then that simulated time goes on; without any output a run counts as hung after a while.
+
+    Parameters
+    ----------
+    clock_ns : float
+        A cycle; the wall clock is looked at every 10,000.
+    every_s : float
+        Seconds of wall time between two lines.
+    """
+    from cocotb.triggers import Timer
+    from cocotb.utils import get_sim_time
+
+    spoke = time.monotonic()
+    while True:
+        await Timer(10_000 * clock_ns, "ns")
+        if time.monotonic() - spoke >= every_s:
+            spoke = time.monotonic()
+            print(f"@alive {get_sim_time('ns'):.0f} ns", flush=True)
 
 
 def last_progress(text):

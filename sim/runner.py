@@ -43,6 +43,8 @@ _VERILATOR_ARGS = [
     "--output-split-cfuncs",
     "500",  # GCC's time grows faster than a function's length
 ]
+SILENCE_S = 900.0
+"""Seconds without a sign of life after which a simulation counts as hung; a busy machine makes all slower."""
 _ICARUS_ARGS = ["-g2005"]  # with cocotb's -g2012, combinational outputs start at X
 _WAVE_FILES = ("waves.fst", "dump.fst", "dump.vcd")  # Icarus; Verilator; Verilator without the headers for FST
 
@@ -90,7 +92,7 @@ def run_bench(
     waves=False,
     public="top",
     build_dir=None,
-    timeout=None,
+    timeout=SILENCE_S,
     progress=None,
 ):
     """Compile a design, run the cocotb tests of a module on it, and raise unless every one of them passed.
@@ -122,8 +124,10 @@ def run_bench(
         makes the simulation several times slower. Icarus shows all.
     build_dir : path-like, optional
         Instead of ``build/sim``.
-    timeout : float, optional
-        Seconds of wall time after which the run is ended and counts as failed.
+    timeout : float
+        Seconds without a line from the bench after which the run is ended and counts as failed. How long a run takes
+        is no matter: benches print how far they are, or :func:`sim.progress.heartbeat` does while simulated time
+        goes on.
     progress : callable, optional
         Called as ``progress(done, total)`` when the bench reports how far it is (:func:`sim.progress.report_progress`).
 
@@ -138,7 +142,7 @@ def run_bench(
     ToolError
         A tool is missing, or the design does not compile.
     VerificationError
-        A test failed, none ran, the simulator ended early or ran out of time. Names the tests and the log.
+        A test failed, none ran, the simulator ended early or hung. Names the tests and the log.
     """
     if simulator not in SIMULATORS:
         raise ConfigError("simulator", repr(simulator), f"must be one of {', '.join(SIMULATORS)}")
@@ -313,8 +317,7 @@ def _process(folder, job, log, env, timeout=None, progress=None):
     """Run :mod:`sim.process` on a job; return its exit status, or None if it ran out of time."""
     job_file = folder / "job.json"
     job_file.write_text(json.dumps(job, indent=1))
-    deadline = None if timeout is None else time.monotonic() + timeout
-    told = None
+    told, heard = None, time.monotonic()
     command = process.python("sim.process", job_file)
     with (
         open(log, "w+", encoding="utf-8", errors="replace") as output,
@@ -326,11 +329,14 @@ def _process(folder, job, log, env, timeout=None, progress=None):
                 status = child.wait(0.1)
             except subprocess.TimeoutExpired:
                 status = None
-            now = last_progress(reader.read()) if progress else None
+            said = reader.read()
+            if said:
+                heard = time.monotonic()
+            now = last_progress(said) if progress else None
             if now and now != told:
                 progress(*now)
                 told = now
-            if status is not None or (deadline is not None and time.monotonic() > deadline):
+            if status is not None or (timeout is not None and time.monotonic() - heard > timeout):
                 return status
 
 
@@ -339,7 +345,7 @@ def _check(results, log, test_module, simulator, status):
     subject = f"{test_module} on {simulator}"
     where = f"every test must pass; the log is {log}"
     if status is None:
-        raise VerificationError(subject, "ran out of time", where)
+        raise VerificationError(subject, "hung: no sign of life for too long", where)
     try:
         cases = list(ElementTree.parse(results).getroot().iter("testcase"))
     except (OSError, ElementTree.ParseError):

@@ -20,6 +20,8 @@ from lstm_hw.machine.config import VALUE_BITS
 from lstm_hw.machine.ports import CONTROL, X, Y, weight_prefixes
 from lstm_hw.verify.driver import Driver
 
+from .progress import heartbeat
+
 CLOCK_NS = 10
 
 
@@ -69,6 +71,7 @@ class TB:
         for name in (CONTROL, *weights, X, Y):
             logging.getLogger(f"cocotb.{dut._name}.{name}").setLevel(logging.WARNING)
         cocotb.start_soon(Clock(dut.aclk, CLOCK_NS, unit="ns").start())
+        cocotb.start_soon(heartbeat(CLOCK_NS))
         reset = {"reset": dut.aresetn, "reset_active_level": False}
         self.memories = []
         for prefix, address, image in zip(weights, scenario.addresses, scenario.images, strict=True):

@@ -2,13 +2,14 @@
 
 import json
 import os
+import time
 from pathlib import Path
 
 import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, ReadOnly, RisingEdge, Timer
 
-from sim.progress import report_progress
+from sim.progress import heartbeat, report_progress
 
 
 @cocotb.test()
@@ -41,6 +42,15 @@ async def never_ready(dut):
 async def takes_long(dut):
     cocotb.start_soon(Clock(dut.clk, 10, unit="ns").start())
     await Timer(1, "sec")
+
+
+@cocotb.test()
+async def shows_that_it_lives(dut):
+    cocotb.start_soon(Clock(dut.clk, 10, unit="ns").start())
+    cocotb.start_soon(heartbeat(every_s=0.1))
+    started = time.monotonic()
+    while time.monotonic() < started + 1:
+        await Timer(10, "us")
 
 
 @cocotb.test()

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+import signal
 
 import pytest
 from hypothesis import settings
@@ -18,6 +19,25 @@ ICARUS = pytest.param("icarus", marks=pytest.mark.icarus)
 def simulator(request):
     """Name of a simulator for :func:`sim.runner.run_bench`; a test that takes it runs under both."""
     return request.param
+
+
+CPU_SECONDS = 600
+"""Processor time that a test may take in its own process: a busy machine does not make it more. What it starts has
+limits of its own: simulations by silence and by simulated cycles."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    def stop(number, frame):
+        pytest.fail(f"took more than {CPU_SECONDS} s of processor time")
+
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
+    try:
+        return (yield)
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def pytest_sessionstart(session):

@@ -661,6 +661,7 @@ class Project:
             **self._hardware_sources,
             "Verilog": file_digest(self.verilog),
             "asked": asked,
+            "memory": asdict(self.memory),
             "tools": tool_versions(asked["simulator"]),
         }
 

@@ -242,7 +242,7 @@ class SimulateSection:
     y_stall: float = _key(0.0, "probability that the output stream is not taken in a cycle")
     memory_stall: float = _key(0.0, "probability that the memory holds back a request or a beat in a cycle")
     memory_latency: int = _key(0, "cycles that the memory takes longer to answer a request")
-    timeout: float = _key(3600.0, "seconds after which the simulation counts as failed")
+    timeout: float = _key(900.0, "seconds without a sign of life after which the simulation counts as hung")
     cache: str = _key("build/sim", "folder of compiled designs")
 
     def __post_init__(self):

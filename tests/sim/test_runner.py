@@ -1,4 +1,5 @@
 import json
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -112,9 +113,22 @@ def test_bench_that_leaves_the_simulator_is_an_error(toy):
 @pytest.mark.icarus
 def test_time_limit_ends_the_simulator(toy):
     started = time.monotonic()
-    with pytest.raises(VerificationError, match="tests.bench_toy on icarus: ran out of time"):
+    with pytest.raises(VerificationError, match="tests.bench_toy on icarus: hung"):
         run_bench([toy[0]], "toy", BENCH, simulator="icarus", testcase="takes_long", timeout=3)
     assert time.monotonic() - started < 30
+
+
+@pytest.mark.icarus
+def test_simulations_that_live_may_take_long(toy):
+    result = run_bench([toy[0]], "toy", BENCH, simulator="icarus", testcase="shows_that_it_lives")
+    assert "@alive " in result.log.read_text()
+
+
+def test_only_silence_ends_a_simulation(tmp_path, monkeypatch):
+    lives = "import time\nfor _ in range(12): print('.', flush=True); time.sleep(0.5)"
+    monkeypatch.setattr(runner.process, "python", lambda *_: [sys.executable, "-I", "-c", lives])
+    assert runner._process(tmp_path, {}, tmp_path / "log", {}, timeout=5) == 0
+    assert runner._process(tmp_path, {}, tmp_path / "log", {}, timeout=0.2) is None
 
 
 def test_design_that_does_not_compile_is_an_error(tmp_path, simulator):
