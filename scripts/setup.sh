@@ -11,6 +11,10 @@ venv=.venv
 say() { printf 'setup: %s\n' "$*"; }
 die() { printf 'setup: error: %s\n' "$*" >&2; exit 1; }
 
+case $PWD in
+    *[[:space:]]*) die "this folder is '$PWD': Verilator's makefiles cannot be used in a path with a space; move it and run make again" ;;
+esac
+
 # One set-up at a time: two makes in one checkout must not write into one environment.
 exec 9<scripts/setup.sh
 if command -v flock >/dev/null; then flock 9; fi

@@ -12,7 +12,9 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -222,11 +224,23 @@ def _compiled(cache, sources, toplevel, simulator, parameters, waves, public):
         log = Path(f"{work.parent / work.name.removeprefix('.').removesuffix('.partial')}.log")
         if simulator == "verilator":
             tracing = [argument for argument in build["build_args"] if argument.startswith("--trace")]
-            _compile_verilator(work, log, build, sources, public, cache, {"tools": versions, "tracing": tracing})
+            with _without_spaces(work) as place:
+                _compile_verilator(place, log, build, sources, public, cache, {"tools": versions, "tracing": tracing})
         else:
             _compile_icarus(work, log, build, sources)
 
     return kept_folder(cache / simulator, follows, compile_design)
+
+
+@contextmanager
+def _without_spaces(work):
+    """The folder, or another whose content gets there: make cannot work in a folder with a space in its path."""
+    if not re.search(r"\s", str(work)):
+        yield work
+        return
+    with tempfile.TemporaryDirectory(prefix="lstm-hw-") as place:
+        yield Path(place)
+        shutil.copytree(place, work, dirs_exist_ok=True)
 
 
 def _verilator_args(waves, public):

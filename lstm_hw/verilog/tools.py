@@ -60,6 +60,8 @@ def verilator_environment():
     for tool in ("perl", "make", "g++"):
         if shutil.which(tool) is None:
             raise ToolError(tool, "not found on PATH", f"Verilator needs it: sudo apt-get install {tool}")
+    if re.search(r"\s", str(folder)):
+        raise ToolError("Verilator", f"installed in '{folder}'", "must be in a path without spaces, for its makefiles")
     return process.environment(
         PATH=f"{folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         MAKEFLAGS="CFG_CXXFLAGS_PCH_I=-include CFG_GCH_IF_CLANG=",

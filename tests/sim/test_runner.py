@@ -1,4 +1,5 @@
 import json
+import shutil
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -158,6 +159,20 @@ def test_surroundings_decide_nothing(toy, tmp_path, monkeypatch, simulator):
     monkeypatch.chdir(hostile_folder(tmp_path))
     monkeypatch.syspath_prepend(tmp_path)
     assert follow(toy, simulator=simulator, build_dir=cache).tests == ("follows_trace",)
+
+
+def test_paths_with_spaces(toy, tmp_path, simulator):
+    folder = tmp_path / "with a space"
+    folder.mkdir()
+    for runtime in Path("build/sim/cache").glob("runtime-*"):  # or Verilator's own sources would be compiled again
+        if runtime.is_dir():
+            shutil.copytree(runtime, folder / "cache" / runtime.name)
+    verilog = folder / "the toy.v"
+    verilog.write_text(toy[0].read_text())
+    trace = folder / "trace.json"
+    trace.write_text(toy[1]["TOY_TRACE"].read_text())
+    result = follow((verilog, {"TOY_TRACE": trace}), simulator=simulator, build_dir=folder)
+    assert result.tests == ("follows_trace",)
 
 
 def test_missing_source_is_refused(tmp_path):
