@@ -210,7 +210,7 @@ def test_bad_inputs(tmp_path, case):
 def test_unwritable_output(tmp_path):
     (tmp_path / "file").write_text("")
     path = write_project(tmp_path, output={"dir": str(tmp_path / "file")})
-    assert re.search(r"file/tiny/resolved.toml: .*; must be a writable place", fails(call("generate", path)))
+    assert re.search(r"file/.*: .*; must be a writable place", fails(call("generate", path)))
 
 
 def test_errors_stay_on_one_line(tmp_path, monkeypatch):
