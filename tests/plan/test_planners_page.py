@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from lstm_hw.machine.pack import pack
+from lstm_hw.proof.checker import check
 from lstm_hw.proof.load_timing import MemoryModel
 from tests.builders import IntegerNetwork, config_of, random_network, random_x
 from tests.sim.scenarios import plan_scenario
@@ -42,10 +43,14 @@ def test_the_worked_example(page, inputs, hidden):
     plan_scenario(model, plan, ((2, True), (1, False), (3, False)), memory)
 
 
-def test_the_stacked_layers(page):
-    model = random_network(np.random.default_rng(1), (5, 11, 6))
+@pytest.mark.parametrize("planner", ["two_layers", "SimplePlanner"])
+@pytest.mark.parametrize("head, every_step", [(0, False), (3, False), (3, True)])
+def test_the_stacked_layers(page, planner, head, every_step):
+    model = random_network(np.random.default_rng(1), (5, 11, 6), head, every_step)
     config = config_of(rows=16, contexts=2, shifts=model.shifts, weight_words=256, program_length=256)
-    plan = page["two_layers"](model.network, config)
+    planned = page[planner](model.network, config)
+    plan = planned.plan() if planner == "SimplePlanner" else planned
+    check(plan)
     plan_scenario(model, plan, ((2, True), (1, False), (3, False)), MemoryModel(20))
 
 
