@@ -27,7 +27,7 @@ from ..machine.isa import MODE_LSTM, MODE_ZERO, SPACE_H, SPACE_X
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
 from .dense import MIN_TILE_CYCLES
-from .layer import Frame, ResidentBias, StreamedLayer, words_of
+from .layer import Frame, ResidentBias, StreamedLayer, ring_words, words_of
 from .stack import StackPlanner
 from .sums import Sum, as_sum
 
@@ -59,8 +59,9 @@ class SaccLayer(ResidentBias):
             "h_elements": self.width,
             "states": self.sequences * self.width,
         }
+        held = max(self.units, self.tile * self.blocks)
         self.shared = {
-            "ring": 2 * max(self.units, self.tile * self.blocks),
+            "ring": max(2 * held, ring_words(held, config)),
             "finish_entries": 2,
             "x_elements": 0 if number else self.pairs * self.stride,
         }

@@ -19,7 +19,7 @@ from ..machine.isa import MODE_LINEAR, SPACE_CONSTANT, SPACE_H
 from ..machine.layout import Image, Tile
 from ..machine.network import LayerShape, Network
 from ..machine.plan import Plan
-from .layer import Frame, StreamedLayer, words_of
+from .layer import Frame, StreamedLayer, ring_words, words_of
 from .registers import program
 from .sums import Sum, as_sum
 from .tree import Loops
@@ -40,7 +40,7 @@ class HeadLayer(StreamedLayer):
     def stream(self) -> None:
         """Its weights do not stay on chip."""
         self.resident, self.streamed = (), self.tiles
-        self.shared = self.shared | {"ring": words_of(self.tiles)}
+        self.shared = self.shared | {"ring": ring_words(words_of(self.tiles), self.config)}
 
     def ahead(self, hint: object = None) -> None:
         self.load(0, words_of(self.streamed), "head")
