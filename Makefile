@@ -7,7 +7,7 @@ BIN := .venv/bin
 PINS := pyproject.toml requirements.lock scripts/setup.sh
 
 .DEFAULT_GOAL := all
-.PHONY: all test verilog sim waves report bench bench-digits bench-sbe bench-reuse bench-resources bench-chars2vec lint fmax board-plans clean help
+.PHONY: all test verilog sim waves report bench bench-digits bench-sbe bench-reuse bench-resources bench-schedules bench-chars2vec lint fmax board-plans clean help
 
 all: .venv/.setup-run ## Run the whole flow on CONFIG: load, quantise, plan, emit, simulate, report (the default)
 	$(BIN)/lstm-hw run $(CONFIG)
@@ -43,6 +43,9 @@ bench-reuse: .venv/.setup-run ## Count traffic, cycles and energy of every weigh
 bench-resources: .venv/.setup-run ## Print the resource estimate beside Yosys's counts for engines of many shapes
 	$(BIN)/python -P -m bench.resources
 
+bench-schedules: .venv/.setup-run ## Run the streamed example under every schedule that fits, in Verilog
+	$(BIN)/python -P -m bench.schedules
+
 bench-chars2vec: .venv/.setup-bench ## Run the trained Keras models of a public package with their weights in memory
 	$(BIN)/python -P -m bench.chars2vec
 
@@ -63,7 +66,7 @@ clean: ## Remove what was built (build/ and caches; .venv stays)
 	find . -name .venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
 .venv/.setup-run: $(PINS)
 	@scripts/setup.sh

@@ -236,6 +236,8 @@ class BatchPlanner:
             raise ConfigError("tile_columns", tile, f"must be whole beats of x_per_beat = {per_beat} elements")
         if shape.kind == "linear":
             wanted = 1
+        elif not isinstance(pinned, int) and len(pinned) != len(self.network.lstm):
+            raise ConfigError("pinned", list(pinned), f"must be one number or {len(self.network.lstm)}, one a layer")
         elif isinstance(pinned, int):
             wanted = min(pinned, shape.inputs) if number else pinned
         else:

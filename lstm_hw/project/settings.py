@@ -60,7 +60,7 @@ def _check(section, instance, rules):
 
 
 def _at_least(least):
-    return lambda value: value >= least
+    return lambda value: all(v >= least for v in (value if isinstance(value, tuple) else (value,)))
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,10 @@ class PlanSection:
         None, "independent sequences of a run; without it as many as engine.contexts is for, or one"
     )
     batch: int | None = _key(None, "time steps that share a fetch of W_x (sbe, sacc, fusion); chosen without it")
-    pinned: int | None = _key(
+    pinned: int | tuple | None = _key(
         None,
-        "what stays on chip: columns of W_x (sbe), columns of W_h (conventional) or row blocks of W_h (sacc); chosen "
-        "without it",
+        "what stays on chip: columns of W_x (sbe; a list has a number for each LSTM layer), columns of W_h "
+        "(conventional) or row blocks of W_h (sacc); chosen without it",
     )
     case: int | None = _key(
         None, "where W_h is (sbe): 1 on chip, 2 held for a batch, 3 streamed in part; chosen without it"
@@ -104,6 +104,8 @@ class PlanSection:
                 ("case", lambda case: case in (1, 2, 3), "must be 1, 2 or 3"),
             ),
         )
+        if isinstance(self.pinned, tuple) and self.schedule != "sbe":
+            raise ConfigError("plan.pinned", list(self.pinned), 'must be one number unless plan.schedule is "sbe"')
         for option, value in self.options.items():
             takes = [name for name, kind in SCHEDULES.items() if option in kind.options]
             if self.schedule not in (AUTO, *takes):

@@ -70,6 +70,8 @@ def test_defaults_and_types(tmp_path):
             r"p.toml: plan.schedule: 'sac'; must be one of auto,",
         ),
         ("[model]\npath='m'\n[plan]\nbatch=0", ConfigError, r"p.toml: plan.batch: 0; must be at least 1"),
+        ("[model]\npath='m'\n[plan]\nschedule='sbe'\npinned=[3, -1]", ConfigError, r"pinned: .*; must be at least 0"),
+        ("[model]\npath='m'\n[plan]\npinned=[3, 1]", ConfigError, r"plan.pinned: \[3, 1\]; must be one number unless"),
         ("[model]\npath='m'\n[plan]\ncase=4", ConfigError, r"p.toml: plan.case: 4; must be 1, 2 or 3"),
         (
             "[model]\npath='m'\n[plan]\nschedule='sacc'\nwindow=2",

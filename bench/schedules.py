@@ -1,0 +1,111 @@
+"""One model under every schedule, in Verilog (``make bench-schedules``).
+
+The model of a project file runs under each schedule that fits, on engines with the same lanes and the memory of the
+file: all layers in one run. Outputs must equal the integer reference in every bit and counters the estimate in every
+cycle, or the bench fails. A schedule that is not for one sequence runs on two.
+"""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from lstm_hw.errors import ConfigError, LstmHwError, ProgramError
+from lstm_hw.plan.schedules import OPTIONS, SCHEDULES
+from lstm_hw.progress import progress
+from lstm_hw.project.api import Project, convert
+from lstm_hw.project.settings import ProjectConfig
+
+from .table import FOLDER, Row, text, update
+
+CONFIG = "examples/vowels/vowels.toml"
+RESULT = f"{FOLDER}/schedules.json"
+SEQUENCES = (1, 2)
+"""Sequences that share a run, tried in turn until the schedule is for so many; others only where the file says so."""
+
+
+def projects(config: ProjectConfig, folder, names=tuple(SCHEDULES)):
+    """The project under each schedule, planned, or why it has no plan.
+
+    Parameters
+    ----------
+    config : ProjectConfig
+    folder : path-like
+        Where results go, one folder a schedule.
+    names : sequence of str
+        Schedules.
+
+    Yields
+    ------
+    (str, Project or str)
+    """
+    base = convert(config, progress=progress)
+    lanes, given = base.engine.lanes, dict(config.engine)
+    shape = {name: given.pop(name) for name in ("rows", "contexts") if name in given}
+    for name in names:
+        refused = f"not for {' or '.join(map(str, SEQUENCES))} sequences"
+        for sequences in [config.plan.sequences] if config.plan.sequences else SEQUENCES:
+            if not tuple(SCHEDULES[name].contexts(sequences)):
+                continue
+            plan = replace(config.plan, schedule=name, sequences=sequences, **dict.fromkeys(OPTIONS))
+            target = replace(config.target, lanes=lanes) if shape else config.target
+            output = replace(config.output, dir=str(Path(folder) / name))
+            changed = replace(config, plan=plan, target=target, output=output, engine=given)
+            project = Project(changed, base.model, base.data, progress)
+            try:
+                _ = project.plan
+            except (ConfigError, ProgramError) as error:
+                refused = " ".join(str(error).split())
+                continue
+            yield name, project
+            break
+        else:
+            yield name, refused
+
+
+def rows(name, project, measured):
+    """Rows of config ``<model>/<schedule>``."""
+    cycles, engine = project.cycles_measured(measured), project.engine
+    if not measured.cycles_equal:
+        raise ConfigError("simulate", "streams or memory held back", "must not be held back, or no cycle is compared")
+    config, outcome = f"{project.config.name}/{name}", project.choice.outcome
+    sequences, latency = project.plan.sequences, project.memory.latency
+    source = (
+        f"emitted Verilog, {measured.simulator}; {outcome.label}; {sequences} sequences of {measured.steps} steps on "
+        f"{engine.rows} x {engine.contexts} lanes; memory latency {latency}, interval {project.memory.interval} cycles"
+    )
+    figures = {
+        "cycles_per_step": (cycles.per_step, "cycles"),
+        "bytes_per_step": (cycles.run["read_beats"] * engine.beat_bytes / cycles.steps, "bytes"),
+        "lane_utilisation": (100 * cycles.utilisation, "% of lane-cycles, start to done"),
+        "agreement": (100.0, f"% of {measured.outputs.size} outputs, and of all counters"),
+    }
+    return [Row(metric, config, value, unit, None, source) for metric, (value, unit) in figures.items()]
+
+
+@click.command()
+@click.argument("config", default=CONFIG)
+@click.option("--images", type=click.IntRange(1), default=4, show_default=True, help="Test sequences to simulate.")
+@click.option("--schedule", "names", multiple=True, type=click.Choice(tuple(SCHEDULES)), help="These only.")
+@click.option("--output", default=RESULT, show_default=True, help="JSON file that the rows are written to.")
+def main(config, images, names, output):
+    """Print cycles, bytes and lanes in use of every schedule that fits CONFIG, and write them as JSON."""
+    try:
+        settings, result, refusals = ProjectConfig.load(config), [], []
+        for name, project in projects(settings, "build/schedules", names or tuple(SCHEDULES)):
+            if isinstance(project, str):
+                refusals.append(f"{name} does not fit: {project}")
+                continue
+            click.echo(f"{name}: {project.choice.outcome.label}", err=True)
+            result += rows(name, project, project.simulate(images))
+        print(text(result))
+        print("\n".join(refusals))
+        print("Outputs equal the integer reference in every bit, counters the estimate in every cycle.")
+        print(f"wrote {update(output, result)}")
+    except LstmHwError as error:
+        sys.exit(f"error: {' '.join(str(error).split())}")
+
+
+if __name__ == "__main__":
+    main()
