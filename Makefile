@@ -66,7 +66,7 @@ clean: ## Remove what was built (build/ and caches; .venv stays)
 	find . -name .venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
 .venv/.setup-run: $(PINS)
 	@scripts/setup.sh
