@@ -89,7 +89,7 @@ STEPS = (
         ("simulation/",),
         lambda context: context.project.simulate(context.images, context.simulator, force=context.force),
     ),
-    Step("report", "count resources, collect figures and draw plots", ("report/",), _report),
+    Step("report", "count resources and write the report", ("report/",), _report),
 )
 
 

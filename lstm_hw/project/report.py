@@ -8,7 +8,7 @@ import numpy as np
 from ..files import to_json, whole_folder, write_file
 from ..proof.timeline import STATES, timeline
 from ..proof.trace import record, to_trace_events
-from . import render
+from . import render, sections
 from .figures import figures_of
 
 SHOWN_STEPS = 64
@@ -54,8 +54,8 @@ class Report:
         return cls(figures, curves, to_trace_events(curves["trace"], figures["clock"]["mhz"], plan.program))
 
     def rows(self) -> list[tuple[str, str, str, str]]:
-        """The headline table; see :func:`lstm_hw.project.render.headline`."""
-        return render.headline(self.figures)
+        """The headline table; see :func:`lstm_hw.project.sections.headline`."""
+        return sections.headline(self.figures)
 
     def table(self) -> str:
         """The headline table as aligned text."""
@@ -63,11 +63,11 @@ class Report:
 
     def agreement(self) -> str:
         """What was found equal, in one sentence."""
-        return render.agreement(self.figures)
+        return sections.agreement(self.figures)
 
     def clock(self) -> str:
         """The clock, what it rests on and the time of a run, in one sentence."""
-        return render.clock(self.figures)
+        return sections.clock(self.figures)
 
     def write(self, folder: Path, plots: bool = True) -> "Report":
         """Write ``report.json``, ``report.html``, ``report.md``, ``trace.json`` and drawings into a folder.

@@ -1,0 +1,378 @@
+"""What a report's pages say: sections of sentences, tables and drawings, made of the figures alone."""
+
+from dataclasses import dataclass, field
+
+from ..proof.cycles import STALLS
+
+MARK = "†"
+"""Behind the unit of what rests on a clock that was not measured."""
+_RESOURCES = (
+    ("dsp", "DSP", "blocks"),
+    ("bram36", "BRAM36", "blocks of 36 Kb"),
+    ("lut", "LUT as logic", "LUTs"),
+    ("lutram", "LUT as memory", "LUTs"),
+    ("ff", "FF", "flip-flops"),
+)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A share of what there is, as a bar."""
+
+    taken: float
+    there: float
+
+    @property
+    def share(self) -> float:
+        return self.taken / self.there if self.there else float(bool(self.taken))
+
+    @property
+    def percent(self) -> str:
+        return f"{min(100, 100 * self.share):.2f}"
+
+    def __str__(self):
+        return f"{100 * self.share:.1f} %"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table.
+
+    Parameters
+    ----------
+    caption : str
+    columns : tuple of str
+        Headers; those of numbers begin with ``>``.
+    rows : list of tuple
+        Texts or Bars; the first is the row's header.
+    folded : bool
+        Long, and of interest to few: shown on demand.
+    """
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: list[tuple]
+    folded: bool = False
+
+    @property
+    def headers(self) -> list[tuple[str, bool]]:
+        """Header and whether it is one of numbers."""
+        return [(column.removeprefix(">"), column.startswith(">")) for column in self.columns]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of a page: a title, sentences, tables, names of drawings."""
+
+    title: str
+    text: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = ()
+    drawings: tuple[str, ...] = field(default=())
+
+    @property
+    def anchor(self) -> str:
+        return self.title.lower().replace(" ", "-").replace(",", "")
+
+
+def headline(figures: dict) -> list[tuple[str, str, str, str]]:
+    """The table of a run: tuples of figure, unit, estimate and measurement; an empty text where there is none."""
+    accuracy, resources = figures["accuracy"], figures["resources"]
+    estimated, measured = figures["cycles"]["estimated"], figures["cycles"]["measured"]
+    rows = []
+    if accuracy:
+        rows += [
+            (f"accuracy, {label} ({accuracy['sequences']} sequences)", "%", "", _percent(accuracy[name]))
+            for name, label in (("float", "float model"), ("integer", "integer reference"))
+        ]
+        if accuracy["verilog"] is not None:
+            rows.append(
+                (
+                    f"accuracy, Verilog ({accuracy['simulated']} sequences; estimate: integer reference)",
+                    "%",
+                    _percent(accuracy["integer_simulated"]),
+                    _percent(accuracy["verilog"]),
+                )
+            )
+
+    def cycles(label, unit, value):
+        rows.append((label, unit, value(estimated), value(measured) if measured else ""))
+
+    cycles(f"run of {estimated['steps']} steps", "cycles", lambda c: str(c["run"]["cycles"]))
+    cycles("step", "cycles", lambda c: f"{c['per_step']:.1f}")
+    cycles("further step", "cycles", lambda c: _number(c["per_further_step"], ".1f"))
+    cycles("stalls between steps", "cycles a step", lambda c: _number(c["interstep_stalls"], ".1f"))
+    cycles("lane utilisation", "%", lambda c: _percent(c["utilisation"]))
+    for name in ("busy", *STALLS, "empty"):
+        cycles(f"run: {name.replace('_', ', ')}", "cycles", lambda c, name=name: str(c["run"][name]))
+    cycles("load", "beats", lambda c: str(c["load"]["read_beats"]))
+    ours, found = resources["estimated"], resources["synthesised"]
+    rows += [
+        (label, unit, f"{ours[key]:g}", f"{found[key]:g}" if found else "")
+        for key, label, unit in (
+            ("dsp", "DSP", "blocks"),
+            ("bram36", "BRAM", "blocks of 36 Kb"),
+            ("lut", "LUT as logic", "LUTs"),
+            ("lutram", "LUT as memory", "LUTs"),
+            ("ff", "FF", "flip-flops"),
+        )
+    ]
+    if found:
+        rows.append(("longest path", "LUTs", "", str(found["lut_levels"])))
+    return rows
+
+
+def agreement(figures: dict) -> str:
+    """What was found equal, in one sentence."""
+    if not figures["simulation"]:
+        return figures["agreement"]["missing"]
+    simulation, equal = figures["simulation"], figures["agreement"]
+    sentence = (
+        f"Integer reference, interpreter and Verilog ({simulation['simulator']}) agree in every output bit "
+        f"of {simulation['sequences']} sequences"
+    )
+    if equal["cycles"]:
+        return f"{sentence}, and estimated and measured counters in every run."
+    return f"{sentence}; cycles were not compared, since streams or memory were held back."
+
+
+def clock(figures: dict) -> str:
+    """The clock and what it rests on, with the time that a run takes, in one sentence."""
+    performance = figures["performance"]["measured"] or figures["performance"]["estimated"]
+    run, rate = performance["run_us"], performance["sequences_per_second"]
+    where = f"{figures['clock']['mhz']:g} MHz ({figures['clock']['basis']})"
+    return f"At {where} a run takes {run:,.2f} µs: {rate:,.0f} sequences a second."
+
+
+def sections(figures: dict) -> list[Section]:
+    """The sections of a page."""
+    made = [_summary(figures), _time(figures), _resources(figures), _schedule(figures), _traffic(figures)]
+    return [*made, _errors(figures), _model(figures), _hardware(figures), _tools(figures)]
+
+
+def _percent(share):
+    return f"{100 * share:.2f}"
+
+
+def _number(value, form):
+    return "" if value is None else format(value, form)
+
+
+def _counted(count, thing):
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+def _pairs(estimated, measured, rows):
+    """Rows of estimate and measurement from (label, unit, function of either)."""
+    return [(label, unit, value(estimated), value(measured) if measured else "") for label, unit, value in rows]
+
+
+_BOTH = ("figure", "unit", ">estimate", ">measured")
+
+
+def _summary(figures):
+    return Section("Figures", (), (Table("Accuracy, cycles and resources", _BOTH, headline(figures)),))
+
+
+def _time(figures):
+    rate = figures["clock"]
+    mark = "" if rate["measured"] else f" {MARK}"
+    rows = _pairs(
+        figures["performance"]["estimated"],
+        figures["performance"]["measured"],
+        [
+            ("latency of a run", f"µs{mark}", lambda p: f"{p['run_us']:,.2f}"),
+            ("a step", f"µs{mark}", lambda p: f"{p['step_us']:,.3f}"),
+            ("a further step", f"µs{mark}", lambda p: _number(p["further_step_us"], ",.3f")),
+            ("loading the weights", f"µs{mark}", lambda p: f"{p['load_us']:,.2f}"),
+            ("sequences in a run", "sequences", lambda p: f"{p['sequences_per_run']:,}"),
+            ("throughput, sequences", f"1/s{mark}", lambda p: f"{p['sequences_per_second']:,.0f}"),
+            ("throughput, steps", f"1/s{mark}", lambda p: f"{p['steps_per_second']:,.0f}"),
+            ("throughput, operations", f"GOPS{mark}", lambda p: f"{p['gops']:,.3f}"),
+        ],
+    )
+    text = [f"The clock is {rate['mhz']:g} MHz, {rate['basis']}. A multiply-accumulate is two operations."]
+    if not rate["measured"]:
+        text.append(f"{MARK} Rests on a clock that was not measured: the column says where the cycles come from.")
+    return Section("Clock and time", tuple(text), (Table("Latency and throughput", _BOTH, rows),))
+
+
+def _resources(figures):
+    estimated, found, target = figures["resources"]["estimated"], figures["resources"]["synthesised"], figures["target"]
+    rows = []
+    for key, label, unit in _RESOURCES:
+        row = (label, unit, f"{estimated[key]:g}", f"{found[key]:g}" if found else "")
+        if target:
+            part = target["resources"]["LUT" if key == "lut" else label]
+            row += (f"{part['there']:g}", Bar(part["taken"], part["there"]))
+        rows.append(row)
+    columns = ("resource", "unit", ">estimate", ">synthesised")
+    text = []
+    if target:
+        columns += (">part holds", "taken")
+        fits = "The design fits" if target["fits"] else "The design does not fit"
+        text.append(f"{fits} the {target['part']} ({target['source']}).")
+        text.append(
+            f"Shares are of the {'synthesised' if found else 'estimated'} counts; LUTs as memory are LUTs of the part, "
+            "and count in both rows."
+        )
+    else:
+        text.append("No part is given: counts only.")
+    text.append(
+        f"Counted by {found['tool']} for {found['family']}, before place and route. The longest path between registers "
+        f"has {found['lut_levels']} LUTs."
+        if found
+        else "Not synthesised: the counts are estimates."
+    )
+    tables = [Table("Resources", columns, rows)]
+    components = found.get("components") if found else None
+    if components:
+        tables.append(
+            Table(
+                "Resources of each component (blocks, LUTs, flip-flops)",
+                ("component", *(f">{label}" for _, label, _ in _RESOURCES)),
+                [(part["name"], *(f"{part[key]:g}" for key, _, _ in _RESOURCES)) for part in components],
+            )
+        )
+        text.append("Components are synthesised one by one, and so take more together than the design as a whole.")
+    return Section("Part and resources", tuple(text), tuple(tables))
+
+
+def _schedule(figures):
+    schedule = figures["schedule"]
+    count, sequences = schedule["instructions"], _counted(schedule["sequences"], "sequence")
+    text = [f"{schedule['name']}: {count} instructions, {sequences} in a run."]
+    if schedule["reason"]:
+        text.append(f"Chosen by the exact model: {schedule['reason']}.")
+    rows = [
+        (
+            f"{number} {layer['kind']}",
+            f"{layer['inputs']} -> {layer['outputs']}",
+            f"{layer['parameters']:,}",
+            f"{layer['vectors']:,}",
+            f"{layer['operations']:,}",
+            f"{layer['lane_cycles']:,}",
+            "" if layer["utilisation"] is None else Bar(layer["utilisation"], 1),
+        )
+        for number, layer in enumerate(figures["layers"])
+    ]
+    columns = ("layer", "size", ">parameters", ">vectors", ">operations", ">cycles of the lanes", "lanes in use")
+    memory = schedule["choice"]["memory"]
+    text.append(
+        f"The memory answers after {_counted(memory['latency'], 'cycle')}, with a beat of a port every "
+        f"{_counted(memory['interval'], 'cycle')}."
+    )
+    tables = [Table("Work of each layer in a run (estimate)", columns, rows)]
+    tried = schedule["choice"]["tried"]
+    if len(tried) > 1:
+        tables.append(_tried(tried, schedule["choice"]["steps"]))
+    return Section("Schedule and layers", tuple(text), tuple(tables), ("run", "step"))
+
+
+def _tried(tried, steps):
+    rows = [
+        (
+            outcome["schedule"],
+            *(
+                ("", "", "", outcome["refused"])
+                if "refused" in outcome
+                else (
+                    f"{outcome['lanes']:,}",
+                    f"{outcome['cycles'] / steps:,.1f}",
+                    f"{outcome['read_bytes'] / steps:,.0f}",
+                    "",
+                )
+            ),
+        )
+        for outcome in tried
+    ]
+    columns = ("schedule", ">lanes", ">cycles a step", ">bytes a step", "why not")
+    return Table(f"Schedules that were tried, for {_counted(steps, 'step')} (estimate)", columns, rows, folded=True)
+
+
+def _traffic(figures):
+    mark = "" if figures["clock"]["measured"] else f" {MARK}"
+    rows = _pairs(
+        figures["performance"]["estimated"],
+        figures["performance"]["measured"],
+        [
+            ("read when the weights are loaded", "bytes", lambda p: f"{p['load_bytes']:,}"),
+            ("read in a run", "bytes", lambda p: f"{p['run_bytes']:,}"),
+            ("read a step", "bytes", lambda p: f"{p['bytes_per_step']:,.1f}"),
+            ("read in a run", f"GB/s{mark}", lambda p: f"{p['gbytes_per_s']:,.3f}"),
+        ],
+    )
+    memory = figures["memory"]
+    sizes = [
+        ("weight image", "bytes", f"{memory['image_bytes']:,}"),
+        ("weight word", "bytes", f"{memory['word_bytes']:,}"),
+        ("weight buffer on chip", "bytes", f"{memory['buffer_bytes']:,}"),
+        ("weight ports together, at most", f"GB/s{mark}", f"{memory['port_gbytes_per_s']:,.3f}"),
+    ]
+    return Section(
+        "Weight traffic",
+        ("GB are 10^9 bytes.",),
+        (Table("Weights read from memory", _BOTH, rows), Table("Sizes", ("figure", "unit", ">value"), sizes)),
+    )
+
+
+def _errors(figures):
+    error = figures["output_error"]
+    rows = [
+        ("largest", f"{error['max']:.3g}"),
+        ("mean", f"{error['mean']:.3g}"),
+        ("RMS", f"{error['rms']:.3g}"),
+        ("largest output of the float model", f"{error['largest_output']:.3g}"),
+        ("sequence with the largest error", str(error["worst_sequence"])),
+    ]
+    layers = [
+        (str(n), *(f"{e[k]:.3g}" for k in ("h_max", "h_rms", "c_max", "c_rms"))) for n, e in enumerate(figures["error"])
+    ]
+    where = f"{error['sequences']} {error['inputs']} sequences and all steps"
+    text = f"Integer reference against the float model, over {where}."
+    return Section(
+        "Error of quantisation",
+        (text,),
+        (
+            Table("Error of the outputs, in units of an output", ("figure", ">value"), rows),
+            Table("Error of each layer", ("layer", ">h, largest", ">h, RMS", ">c, largest", ">c, RMS"), layers),
+        ),
+        ("error", "accuracy"),
+    )
+
+
+def _model(figures):
+    model = figures["model"]
+    rows = [
+        (
+            f"{n} {layer['kind']}",
+            str(layer["inputs"]),
+            str(layer["outputs"]),
+            ", ".join(layer["weights"]),
+            layer["preact"],
+            layer["result"],
+        )
+        for n, layer in enumerate(model["layers"])
+    ]
+    columns = ("layer", ">inputs", ">outputs", "weights", "preact", "result")
+    unit = figures["engine"]["activation"]
+    text = f"Inputs are {model['input']}, outputs {model['output']}; the activation unit is {unit}."
+    assumed = [f"Assumed: {assumption}." for assumption in model["assumptions"]]
+    return Section("Model", (text, *assumed), (Table("Layers and number formats", columns, rows),))
+
+
+def _hardware(figures):
+    engine = [(name, str(value)) for name, value in figures["engine"].items()]
+    ports = [(port["name"], port["direction"], str(port["bits"]), port["interface"]) for port in figures["ports"]]
+    return Section(
+        "Hardware",
+        (f"Configuration {figures['content_id']}, which the hardware shows in its register CONTENT_ID.",),
+        (
+            Table("Configuration of the engine", ("setting", "value"), engine, folded=True),
+            Table("Ports of the top module", ("port", "direction", ">bits", "interface"), ports, folded=True),
+        ),
+    )
+
+
+def _tools(figures):
+    rows = [(name, version or "not installed") for name, version in figures["tools"].items()]
+    return Section("Tools", (), (Table("Versions", ("tool", "version"), rows),))
