@@ -4,9 +4,11 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lstm_hw.errors import InputError
-from lstm_hw.files import write_json
+from lstm_hw.files import locked, write_file, write_json
+from lstm_hw.provenance import code, file_digest
 
+ROOMS = ("lstm_hw", "sim", "boards", "bench")
+"""Packages that figures follow from."""
 FOLDER = "build/bench"
 """Where benchmarks leave their JSON files, relative to the current folder."""
 
@@ -71,24 +73,27 @@ def write(path, rows):
 
 
 def update(path, rows):
-    """As :func:`write`, but rows of other configurations that the file holds stay, before these.
+    """As :func:`write`, but rows of other configurations stay, before these, if this very package wrote them.
+
+    What wrote them stands in a hidden file beside it.
 
     Returns
     -------
     pathlib.Path
-
-    Raises
-    ------
-    InputError
-        The file exists and is not a list of rows.
     """
     path = Path(path)
-    configs = {row.config for row in rows}
-    try:
-        kept = [Row(**row) for row in json.loads(path.read_text())] if path.is_file() else []
-    except (ValueError, TypeError) as error:
-        raise InputError(path, str(error), "must be rows of a benchmark; remove the file") from error
-    return write(path, [row for row in kept if row.config not in configs] + list(rows))
+    follows = path.with_name(f".{path.name}.follows")
+
+    def state():
+        return f"{code(ROOMS)} {file_digest(path)}"
+
+    configs, kept = {row.config for row in rows}, []
+    with locked(path.with_name(f".{path.name}.lock")):
+        if path.is_file() and follows.is_file() and follows.read_text() == state():
+            kept = [Row(**row) for row in json.loads(path.read_text())]
+        write(path, [row for row in kept if row.config not in configs] + list(rows))
+        write_file(follows, state())
+    return path
 
 
 def _number(value):

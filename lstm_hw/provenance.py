@@ -36,9 +36,9 @@ def file_digest(path) -> str:
 
 
 @cache
-def code() -> str:
-    """What stands for this package as it is now: its version, that of numpy, and a digest of all of its sources."""
-    files = sorted(path for room in ("lstm_hw", "sim") for path in (ROOT / room).rglob("*") if path.suffix in _SOURCES)
+def code(rooms: tuple = ("lstm_hw", "sim")) -> str:
+    """What stands for this package as it is now: its version, that of numpy, and a digest of its sources."""
+    files = sorted(path for room in rooms for path in (ROOT / room).rglob("*") if path.suffix in _SOURCES)
     state = digest([[str(path.relative_to(ROOT)), file_digest(path)] for path in files])
     return f"lstm-hw {version('lstm-hw')}, numpy {version('numpy')}, {state}"
 

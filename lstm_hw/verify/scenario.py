@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ..errors import InputError
 from ..machine.config import PAGE_BYTES, EngineConfig
 from ..proof.load_timing import MemoryModel
+from ..provenance import file_digest
 
 BENCH_MEMORY = MemoryModel(latency=2)
 """What the weight ports meet unless something else is said; cocotbext-axi's memory is as fast."""
@@ -104,6 +106,7 @@ class Scenario:
         (folder / FILE).write_text(
             json.dumps(
                 {
+                    "files": {name: file_digest(folder / name) for name in (IMAGE, VECTORS)},
                     "config": self.config.to_dict(),
                     "program": [f"{word:x}" for word in self.program],
                     "stress": asdict(self.stress),
@@ -122,6 +125,9 @@ class Scenario:
         """Read a scenario back."""
         folder = Path(folder)
         values = json.loads((folder / FILE).read_text())
+        for name, kept in values["files"].items():
+            if file_digest(folder / name) != kept:
+                raise InputError(folder / name, "another content", f"must be as {FILE} beside it says")
         runs = []
         with np.load(folder / VECTORS, allow_pickle=False) as arrays:
             for n, run in enumerate(values["runs"]):

@@ -2,7 +2,8 @@
 
 import json
 
-from bench.table import Row, text, write
+from bench import table
+from bench.table import Row, text, update, write
 
 ROWS = [
     Row("cycles_per_step", "small", 624.375, "cycles", None, "Verilog"),
@@ -28,3 +29,21 @@ def test_write(tmp_path):
         "source": "Verilog",
     }
     assert [Row(**row) for row in rows] == ROWS
+
+
+def test_rows_of_another_state_of_the_package_do_not_stay(tmp_path, monkeypatch):
+    path, other = tmp_path / "a.json", Row("dsp", "large", 70, "blocks", None, "x")
+
+    def rows():
+        return [Row(**row) for row in json.loads(path.read_text())]
+
+    update(path, ROWS)
+    update(path, [other])
+    assert rows() == [*ROWS, other]
+    monkeypatch.setattr(table, "code", lambda rooms: "another")
+    update(path, [other])
+    assert rows() == [other]
+    update(path, ROWS)
+    path.write_text(path.read_text().replace("70", "71"))
+    update(path, ROWS)
+    assert rows() == ROWS, "neither do rows that were changed"

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from lstm_hw.errors import InputError
 from lstm_hw.machine.config import EngineConfig
 from lstm_hw.machine.formats import QFormat
 from lstm_hw.proof.load_timing import MemoryModel
@@ -64,3 +65,11 @@ def test_every_port_has_an_image_on_pages_of_its_own(ports, size):
         for address, part in zip(scenario.addresses, scenario.images, strict=True)
     ]
     assert sum(map(len, pages)) == len(set().union(*pages)) and all(a % 4096 == 0 for a in scenario.addresses)
+
+
+@pytest.mark.parametrize("name", ["weights.bin", "vectors.npz"])
+def test_files_that_were_changed_are_refused(tmp_path, name):
+    random_scenario(1).save(tmp_path)
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes() + b" ")
+    with pytest.raises(InputError, match=f"{name}: another content; must be as scenario.json beside it says"):
+        Scenario.load(tmp_path)
