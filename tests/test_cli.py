@@ -154,11 +154,11 @@ def broken_project(folder, case):
             r"engine.weight_words: 16; must be at least \d+ for this model",
         ),
         "h memory": lambda: (
-            write_project(folder, engine={"h_elements": 7}),
+            write_project(folder, engine={"h_elements": 7}, plan={"schedule": "resident"}),
             r"engine.h_elements: 7; must be at least 8 for this model",
         ),
         "program memory": lambda: (
-            write_project(folder, engine={"program_length": 8}),
+            write_project(folder, engine={"program_length": 8}, plan={"schedule": "resident"}),
             r"program: \d+ instructions; must fit the program memory of 8",
         ),
         "unknown key": lambda: (

@@ -27,6 +27,8 @@ from .target import Target, shapes
 
 CLOSE = 1.01
 """Of schedules whose cycles differ by less than this factor the one that reads fewer bytes is better."""
+CONTEXTS_TRIED = 2
+"""Numbers of contexts, where nobody gives one, that are tried for a schedule until one fits."""
 AUTO = "auto"
 
 
@@ -200,7 +202,7 @@ SCHEDULES = {
     "fusion": Schedule(
         "products of x for a batch of steps are formed while W_h streams for the steps before it",
         ("batch",),
-        _one(*range(2, MAX_CONTEXTS + 1)),
+        _one(*sorted(range(2, MAX_CONTEXTS + 1), key=lambda contexts: (contexts & contexts - 1, contexts))),
         lambda contexts: 1,
         lambda ask, config: ({"batch": batch} for batch in ask.batches(config.contexts)),
         lambda ask, network, config, batch: FusionPlanner(network, config, ask.steps, batch),
@@ -350,7 +352,7 @@ def choose(
     memory : callable (EngineConfig) -> MemoryModel, optional
         Latency and bandwidth of the weight ports of an engine.
     compare : bool
-        Try the schedules that stream even if the resident one fits.
+        Try the schedules that stream even if the resident one fits, and time each at least once.
     progress : callable (done, total), optional
 
     Returns
@@ -374,8 +376,8 @@ def choose(
         sequences = contexts if schedule == AUTO else SCHEDULES[schedule].sequences(contexts)
     ask = Request(network, steps, sequences, options, memory or (lambda config: MemoryModel()))
     fields = {**(formats or {}), **given}
-    names = [schedule] if schedule != AUTO else [n for n, s in SCHEDULES.items() if set(options) <= set(s.options)]
-    tried, errors = [], []
+    names = [schedule] if schedule != AUTO else list(SCHEDULES)
+    tried, errors = [], {}
     for name in names:
         if not compare and name != "resident" and tried and tried[0].name == "resident" and tried[0].plan:
             break
@@ -384,7 +386,7 @@ def choose(
         if progress:
             progress(names.index(name) + 1, 2 * len(names))
     if not any(outcome.plan for outcome in tried):
-        raise _nothing_fits(schedule, tried, errors, given)
+        raise _nothing_fits(schedule, tried, errors)
     timed = _timed(tried, ask, compare, progress)
     fitting = sorted((o for o in timed if o.counters), key=lambda o: o.cycles)
     resident = [o for o in fitting if o.name == "resident"]
@@ -394,28 +396,31 @@ def choose(
     return Choice(best, _reason(best, ordered, ask), ordered, steps, sequences)
 
 
-def _plans(name: str, ask: Request, fields: dict, given: dict, target: Target, errors: list) -> Iterator[Outcome]:
+def _plans(name: str, ask: Request, fields: dict, given: dict, target: Target, errors: dict) -> Iterator[Outcome]:
     """A schedule with all options that are worth trying, each with its plan on its engine, or why it has none."""
     kind = SCHEDULES[name]
-    for contexts in kind.contexts(ask.sequences):
-        if contexts not in range(1, MAX_CONTEXTS + 1) or given.get("contexts", contexts) != contexts:
-            continue
-        refused, found = None, []
+    possible = [contexts for contexts in kind.contexts(ask.sequences) if contexts <= MAX_CONTEXTS]
+    if "contexts" in given:
+        possible = [contexts for contexts in possible if contexts == given["contexts"]]
+    refused = None
+    for contexts in possible[:CONTEXTS_TRIED]:
         try:
             for shape in shapes(target, contexts, ask.network, kind.streams, fields):
                 try:
-                    found = _on_shape(name, ask, {**fields, **shape}, target)
-                    break
+                    yield from _on_shape(name, ask, {**fields, **shape}, target)
+                    return
                 except (ConfigError, ProgramError) as error:
                     refused = refused or error  # on the best shape
         except ConfigError as error:
-            refused = error
-        yield from found
-        if not found:
-            errors.append(refused)
-            yield Outcome(name, refused=str(refused))
-        if found and name in ("conventional", "fusion", "rowblock"):
-            return  # more contexts are more lanes that are idle, or fewer rows
+            refused = refused or error
+    if refused:
+        errors[name] = refused
+        yield Outcome(name, refused=_short(refused))
+
+
+def _short(error):
+    """Why a schedule does not fit, without what to do."""
+    return error.found if error.subject == "plan.schedule" else str(error)
 
 
 def _on_shape(name, ask, fields, target):
@@ -439,7 +444,7 @@ def _on_shape(name, ask, fields, target):
             outcomes.append(Outcome(name, options, plan, memory=ask.memory(config)))
         except (ConfigError, ProgramError) as error:
             refused = refused or error
-            outcomes.append(Outcome(name, options, refused=str(error)))
+            outcomes.append(Outcome(name, options, refused=_short(error)))
     if refused and not any(outcome.plan for outcome in outcomes):
         raise refused
     return outcomes
@@ -460,13 +465,18 @@ def _choices(kind, ask, fields):
 
 
 def _timed(tried, ask, compare, progress):
-    """The outcomes with counters of those that may be the best: in the order of what each takes at the least."""
+    """The outcomes with counters of those that may be the best, and to compare of one of each name.
+
+    Their order is that of what each takes at the least.
+    """
     bounds = {id(o): _least_cycles(o.plan, o.memory, ask.steps) for o in tried if o.plan}
-    best, result = None, {}
+    best, result, kinds = None, {}, set()
     order = sorted((o for o in tried if o.plan), key=lambda o: bounds[id(o)])
     for number, outcome in enumerate(order):
         least, why = bounds[id(outcome)]
-        if best is not None and least > CLOSE * best and outcome.name != "resident":
+        shown = outcome.name == "resident" or compare and outcome.name not in kinds
+        kinds.add(outcome.name)
+        if best is not None and least > CLOSE * best and not shown:
             result[id(outcome)] = replace(
                 outcome, refused=f"takes {least / ask.steps:.0f} cycles a step at the least, {why}"
             )
@@ -493,15 +503,13 @@ def _unfit(name, ask, given):
     return f"needs {' or '.join(map(str, wanted))} contexts, and engine.contexts is {given['contexts']}"
 
 
-def _nothing_fits(schedule, tried, errors, given):
-    """The error to raise: one about what the user wrote, or why each of them does not fit."""
-    for error in errors:
-        if isinstance(error, ConfigError) and error.subject.removeprefix("engine.") in given:
-            return error
-    if errors and schedule != AUTO:
-        return errors[0]
-    why = "; ".join(dict.fromkeys(f"{outcome.label}: {outcome.refused}" for outcome in tried))
-    return ConfigError("plan.schedule", repr(schedule), f"does not fit: {why}")
+def _nothing_fits(schedule, tried, errors):
+    """The error to raise: that of all of them, if there is but one, or why each does not fit."""
+    if len({str(error) for error in errors.values()}) == 1:
+        return next(iter(errors.values()))
+    why = {outcome.name: outcome.refused for outcome in reversed(tried)}
+    found = "; ".join(f"{name} does not fit ({why[name]})" for name in SCHEDULES if name in why)
+    return ConfigError("plan.schedule", repr(schedule), f"must fit: {found}")
 
 
 def _reason(best, ordered, ask):

@@ -48,6 +48,7 @@ def test_memory_bound_designs_reuse_and_one_that_holds_everything_does_not_strea
     assert [tried.name for tried in resident.tried] == ["resident"]
     compared = chosen(given={"weight_words": 1024}, compare=True)
     assert compared.outcome.name == "resident" and len(compared.tried) > 5
+    assert {o.name for o in compared.tried if o.counters} == {o.name for o in compared.tried if o.plan}
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
@@ -93,6 +94,8 @@ def test_refusals_name_what_the_user_wrote_or_what_to_change():
         chosen(schedule="sacc", sequences=3, given={"contexts": 2})
     with pytest.raises(ConfigError, match="engine.weight_words: 8; must be at least"):
         chosen(given={"weight_words": 8})
+    with pytest.raises(ConfigError, match="engine.nothing: unknown key; must be one of [^;]*$"):
+        chosen(given={"nothing": 1})
     refused = {o.label: o.refused for o in chosen(given={"accumulators": 24}).tried if not o.plan}
     assert "engine.accumulators: 24; must be at least" in refused["sacc, batch 8"]
 
