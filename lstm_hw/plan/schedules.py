@@ -58,10 +58,11 @@ class Request:
         return max(layer.outputs for layer in self.network.lstm)
 
     def batches(self, of: int = 1) -> list[int]:
-        """Batches to try: the one that is given, or those multiples of ``of`` that divide the steps."""
+        """Batches to try: the one that is given, or multiples of ``of`` that make about equal batches of the steps."""
         if "batch" in self.options:
             return [self.options["batch"]]
-        return [batch for batch in range(of, self.steps + 1, of) if self.steps % batch == 0]
+        equal = {-(-self.steps // count) for count in range(1, self.steps + 1)}
+        return sorted({-(-batch // of) * of for batch in equal})
 
     def amounts(self, name: str, make: Callable[[int], object], most: int, none: bool) -> list[int]:
         """Amounts of an option to try: what is given, or the most that fits, beside none at all."""
@@ -204,7 +205,7 @@ SCHEDULES = {
         ("batch",),
         _one(*sorted(range(2, MAX_CONTEXTS + 1), key=lambda contexts: (contexts & contexts - 1, contexts))),
         lambda contexts: 1,
-        lambda ask, config: ({"batch": batch} for batch in ask.batches(config.contexts)),
+        lambda ask, config: ({"batch": batch} for batch in ask.batches(config.contexts) if ask.steps % batch == 0),
         lambda ask, network, config, batch: FusionPlanner(network, config, ask.steps, batch),
     ),
 }
@@ -245,7 +246,11 @@ class Outcome:
     @property
     def label(self) -> str:
         """The name with its options, as ``sacc, batch 8``."""
-        shown = [f"{option} {value}" for option, value in self.options.items() if value and (option, value) != _PLAIN]
+        shown = [
+            f"{option} {'+'.join(map(str, value)) if isinstance(value, tuple) else value}"
+            for option, value in self.options.items()
+            if value and (option, value) != _PLAIN
+        ]
         return ", ".join([self.name, *shown])
 
     @property
