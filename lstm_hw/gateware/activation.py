@@ -45,7 +45,7 @@ class Activation(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform) -> Module:
         # The sign s leaves before the table and comes back in the last product:
         #   s*P = s*c0 + (s*t)*(c1 + t*c2)
         # tanh = 2*s*P doubles c0 and s*t, sigmoid = 1/2 + s*P adds to c0. Both are done beside the multipliers,

@@ -60,7 +60,7 @@ class AxiLiteSlave(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform) -> Module:
         m = Module()
         self._writes(m)
         self._reads(m)

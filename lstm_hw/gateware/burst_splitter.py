@@ -95,7 +95,7 @@ class BurstSplitter(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform) -> Module:
         m = Module()
         page_words, longest = 1 << self.page_bits, self.max_burst
         low_bits = min(OFFSET_BITS, self.word_bits)

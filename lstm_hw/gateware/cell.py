@@ -61,7 +61,7 @@ class Cell(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform) -> Module:
         m = Module()
         config = self.config
         bits = VALUE_BITS

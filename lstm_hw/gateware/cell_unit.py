@@ -14,7 +14,7 @@ from .lane_group import drain_layout
 from .requantize import Requantize
 
 
-def output_beat_layout():
+def output_beat_layout() -> data.StructLayout:
     """One beat of the output stream: an element, h sign-extended, and the end-of-vector mark."""
     return data.StructLayout({"data": signed(VALUE_BITS), "last": 1})
 
@@ -81,7 +81,7 @@ class DrainUnit(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform) -> Module:
         # A command is a walk over its units, and within a unit over the contexts of its mask. A unit starts in the next
         # cycle that belongs to a cell, once its sums are there and its outputs have room. It takes its tag along and
         # asks for its sums, piece by piece.
@@ -301,7 +301,7 @@ class CellUnit(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform) -> Module:
         m = Module()
         config = self.config
         m.submodules.drain = drain = self.drain

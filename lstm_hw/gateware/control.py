@@ -127,7 +127,7 @@ class Control(wiring.Component):
                 raise ConfigError(f"configuration word {name}", repr(value), "must be an integer from 0 to 2**32 - 1")
         return words
 
-    def elaborate(self, platform):
+    def elaborate(self, platform) -> Module:
         m = Module()
         m.submodules.slave = slave = AxiLiteSlave(ADDRESS_BITS)
         m.submodules.registers = registers = RegisterFile(

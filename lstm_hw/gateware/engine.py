@@ -26,7 +26,7 @@ class Queue(wiring.Component):
         self.layout, self.depth = layout, depth
         super().__init__({"i": In(stream.Signature(layout)), "o": Out(stream.Signature(layout)), "o_empty": Out(1)})
 
-    def elaborate(self, platform):
+    def elaborate(self, platform) -> Module:
         m = Module()
         m.submodules.fifo = queue = fifo.SyncFIFO(width=self.layout.size, depth=self.depth)
         m.d.comb += [
@@ -54,7 +54,7 @@ class LanePath(wiring.Component):
         }
         super().__init__({"i_issue": In(issue), "i_issued": In(1), "o_control": Out(control_layout(config)), **ports})
 
-    def elaborate(self, platform):
+    def elaborate(self, platform) -> Module:
         m = Module()
         config, issue = self.config, self.i_issue
         m.submodules.vectors = vectors = self.vectors
@@ -141,7 +141,7 @@ class Engine(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform) -> Module:
         m = Module()
         config = self.config
         restart = Signal()  # puts every unit back to its reset state after a failed run

@@ -55,7 +55,7 @@ class FillUnit(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform) -> Module:
         m = Module()
         config = self.config
         destination = data.StructLayout({"stream": 1, "base": range(config.weight_words), "beats": BEATS_BITS})

@@ -5,11 +5,12 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
+from ..machine.config import EngineConfig
 from ..machine.isa import COUNT_BITS, ELEMENT_BITS, VECTORS_BITS
 from .instruction import command_layout
 
 
-def x_beat_layout(config):
+def x_beat_layout(config: EngineConfig) -> data.StructLayout:
     """One beat of the x stream: ``x_per_beat`` elements and the end-of-vector mark."""
     return data.StructLayout({"data": data.ArrayLayout(signed(config.operand_bits), config.x_per_beat), "last": 1})
 
@@ -65,7 +66,7 @@ class InputUnit(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform) -> Module:
         m = Module()
         config = self.config
         contexts, per_beat = config.contexts, config.x_per_beat

@@ -5,13 +5,13 @@ from amaranth.lib import data
 from ..machine.isa import INSTRUCTION_BITS, OPCODE_BITS, OPS
 
 
-def instruction_layout(op):
+def instruction_layout(op: str) -> data.FlexibleLayout:
     """FlexibleLayout of a whole instruction word of one opcode, with the opcode as field ``opcode``."""
     members = {"opcode": data.Field(OPCODE_BITS, 0)}
     members |= {name: data.Field(width, position) for name, (position, width) in OPS[op].positions.items()}
     return data.FlexibleLayout(INSTRUCTION_BITS, members)
 
 
-def command_layout(op):
+def command_layout(op: str) -> data.StructLayout:
     """StructLayout of what a unit gets: the fields with their registers already added."""
     return data.StructLayout({name: width for name, width in OPS[op].fields.items() if not name.endswith("_reg")})

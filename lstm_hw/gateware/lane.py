@@ -7,6 +7,8 @@ sum word by three. A sum starts from the word that was on ``start`` in the cycle
 
 from amaranth import *
 
+from ..machine.config import EngineConfig
+
 PACKED_SHIFT = 16
 """Place of the upper row of a pair. Bits below it hold the lower row's sum modulo 2**16, and the packed weight
 ``(a << 16) + b`` fits the 25 bits of the slice's pre-adder for any a and b of 8 bits."""
@@ -18,7 +20,16 @@ def _register(name, width):
     return Signal(signed(width), name=name, reset_less=True)
 
 
-def lane(m, name, config, weights, operand, first, start, from_zero):
+def lane(
+    m: Module,
+    name: str,
+    config: EngineConfig,
+    weights: Value,
+    operand: Value,
+    first: Value,
+    start: Value,
+    from_zero: Value,
+) -> Value:
     """One row: ``p <= (first ? c : p) + m`` with ``m <= a * b``.
 
     Parameters
@@ -50,7 +61,16 @@ def lane(m, name, config, weights, operand, first, start, from_zero):
     return p
 
 
-def lane_pair(m, name, config, weights, operand, first, start, from_zero):
+def lane_pair(
+    m: Module,
+    name: str,
+    config: EngineConfig,
+    weights: Value,
+    operand: Value,
+    first: Value,
+    start: Value,
+    from_zero: Value,
+) -> Value:
     """Two rows in one slice: ``p <= (first ? c : p) + m`` with ``m <= ab * x`` and ``ab <= (a << 16) + b``.
 
     p holds ``A * 2**16 + B`` for the exact sums A and B of the rows. Its low 16 bits say B modulo 2**16; how often B
@@ -97,7 +117,7 @@ def lane_pair(m, name, config, weights, operand, first, start, from_zero):
     return Cat(p, counted)
 
 
-def separated(word, config):
+def separated(word: Value, config: EngineConfig) -> list[Value]:
     """The exact sums of a sum word, lower row first.
 
     Returns

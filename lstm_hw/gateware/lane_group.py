@@ -5,11 +5,12 @@ from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
+from ..machine.config import EngineConfig
 from ..machine.latency import DRAINED, drain_latency
 from .lane import lane, lane_pair, separated
 
 
-def control_layout(config):
+def control_layout(config: EngineConfig) -> data.StructLayout:
     """What travels from group to group beside the lanes, one hop a cycle.
 
     Fields are skewed to the stage of the lane where they are used, as :data:`lstm_hw.machine.latency.SKEW` says, so a
@@ -28,7 +29,7 @@ def control_layout(config):
     )
 
 
-def fill_layout(config):
+def fill_layout(config: EngineConfig) -> data.StructLayout:
     """A beat of weights on its way into the buffers: ``chunk`` of the word at ``address``."""
     return data.StructLayout(
         {
@@ -40,7 +41,7 @@ def fill_layout(config):
     )
 
 
-def drain_layout(config):
+def drain_layout(config: EngineConfig) -> data.StructLayout:
     """A request for ``drain_width`` neighbouring accumulators of a finished row block."""
     return data.StructLayout(
         {
@@ -53,13 +54,13 @@ def drain_layout(config):
     )
 
 
-def stored_entries(config):
+def stored_entries(config: EngineConfig) -> int:
     """Depth of the accumulator memory. Entry 0, always zero, is not stored, so its address serves the entry that
     would be one too many for a power of two: the low bits of an entry's number address it."""
     return min(config.accumulators, 1 << ceil_log2(config.accumulators - 1))
 
 
-def drained_layout(config):
+def drained_layout(config: EngineConfig) -> data.ArrayLayout:
     """What the drain chain carries: the sum words that hold ``drain_width`` accumulators."""
     return data.ArrayLayout(config.sum_word_bits, -(-config.drain_width // config.lanes_per_dsp))
 
@@ -115,7 +116,7 @@ class LaneGroup(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform) -> Module:
         m = Module()
         config = self.config
         create, packed = (lane_pair, 2) if config.lanes_per_dsp == 2 else (lane, 1)
@@ -217,7 +218,7 @@ class LaneArray(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform) -> Module:
         m = Module()
         width = self.config.group_rows * self.config.weight_bits
         control, drain, drained, place = self.i_control, self.i_drain, None, (0, 0)

@@ -88,7 +88,7 @@ class LoadPath(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform) -> Module:
         m = Module()
         config = self.config
         m.submodules.fork = fork = StreamFork(self.i.payload.shape(), config.axi_ports)

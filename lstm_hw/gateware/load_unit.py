@@ -159,7 +159,7 @@ class LoadUnit(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform) -> Module:
         m = Module()
         m.submodules.splitter = splitter = BurstSplitter(self.address_bits, self.data_bits, self.max_burst)
         layout = data.StructLayout({"word": splitter.word_bits, "arlen": 8, "first": 1, "last": 1})

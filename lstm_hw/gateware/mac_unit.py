@@ -7,6 +7,7 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..machine.config import EngineConfig
 from ..machine.isa import BANK_BITS, COUNT_BITS, ELEMENT_BITS, ENTRY_BITS, OPS, SPACE_CONSTANT, SPACE_X, WORD_BITS
 from ..machine.latency import HAZARD_COLUMNS
 from .instruction import command_layout
@@ -15,7 +16,7 @@ TOKEN_BITS = ELEMENT_BITS + 2
 """Of the numbers of elements of h and x that are there."""
 
 
-def issue_layout(config):
+def issue_layout(config: EngineConfig) -> data.StructLayout:
     """What goes to the lanes for one column (see :class:`MacUnit`)."""
     return data.StructLayout(
         {
@@ -42,7 +43,7 @@ class TokenCounter(wiring.Component):
     def __init__(self, bits, add_bits=1, take_bits=1):
         super().__init__({"i_clear": In(1), "i_add": In(add_bits), "i_take": In(take_bits), "o_count": Out(bits)})
 
-    def elaborate(self, platform):
+    def elaborate(self, platform) -> Module:
         m = Module()
         with m.If(self.i_clear):
             m.d.sync += self.o_count.eq(0)
@@ -126,7 +127,7 @@ class MacUnit(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform) -> Module:
         # A command is a walk over columns, slot after slot. The next column goes in the first cycle in which nothing
         # that it needs is lacking: it is issued to the lanes, and the walk steps on. With its last column the command
         # ends, and the next one can begin in the same cycle.

@@ -75,7 +75,7 @@ class ProgramWindow(wiring.Component):
         if not most - 32 < instruction_bits <= most:
             raise ConfigError("instruction_bits", instruction_bits, f"must be from {most - 31} to {most}")
 
-    def elaborate(self, platform):
+    def elaborate(self, platform) -> Module:
         m = Module()
         # A word address is the window, the instruction, the word in it, from high to low.
         word_bits = exact_log2(PROGRAM.stride // WORD_BYTES)

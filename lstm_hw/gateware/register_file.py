@@ -5,19 +5,19 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..errors import ConfigError
-from ..machine.registers import ADDRESS_BITS, WORD_BYTES, Access
+from ..machine.registers import ADDRESS_BITS, WORD_BYTES, Access, Register
 
 _WRITABLE = {Access.RW, Access.WO, Access.W1S, Access.W1T}
 
 
-def layout(register):
+def layout(register: Register) -> data.FlexibleLayout:
     """The fields of a register as an Amaranth layout, from bit 0 to the highest field."""
     return data.FlexibleLayout(
         register.width, {field.name: data.Field(field.width, field.lsb) for field in register.fields}
     )
 
 
-def merge(mask, old, new):
+def merge(mask: Value, old: Value, new: Value) -> Value:
     """What a write of `new` with byte enables `mask` makes of `old`, as wide as `old`."""
     return Cat(
         Mux(enable, new[lsb : min(lsb + 8, len(old))], old[lsb : lsb + 8])
@@ -111,7 +111,7 @@ class RegisterFile(wiring.Component):
     def _port(self, direction, register, suffix=""):
         return getattr(self, f"{direction}_{register.name.lower()}{suffix}", None)
 
-    def elaborate(self, platform):
+    def elaborate(self, platform) -> Module:
         m = Module()
         with m.Switch(self.i_write_address):
             for register in self.registers:

@@ -5,18 +5,19 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..errors import ConfigError, FormatError
+from ..machine.formats import QFormat
 from ..machine.latency import REQUANTIZE
 
 EXACT_BITS = 63
 """Widest intermediate value: what the int64 reference computes exactly."""
 
 
-def rounding_half(number_format, drop):
+def rounding_half(number_format: QFormat, drop: int) -> int:
     """What to add to an integer before :func:`bounded` drops ``drop`` of its bits."""
     return 0 if number_format.rounding == "floor" or drop == 0 else 1 << (drop - 1)
 
 
-def bounded(value, drop, number_format):
+def bounded(value: Value, drop: int, number_format: QFormat) -> Value:
     """Drop low bits, then saturate or wrap.
 
     Parameters
@@ -107,7 +108,7 @@ class Requantize(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform) -> Module:
         m = Module()
         aligned = Signal(signed(self.sum_width - 1), reset_less=True)
         rounded = Signal(signed(self.sum_width), reset_less=True)

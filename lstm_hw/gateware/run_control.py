@@ -90,7 +90,7 @@ class RunControl(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform) -> Module:
         m = Module()
         starting = Signal()
         finished = Signal()

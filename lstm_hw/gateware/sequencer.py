@@ -85,7 +85,7 @@ class Sequencer(wiring.Component):
                 members[f"o_{op.unit}"] = Out(stream.Signature(command_layout(op.name)))
         super().__init__(members)
 
-    def elaborate(self, platform):
+    def elaborate(self, platform) -> Module:
         # The program memory answers late in a cycle. What an execute reads there, and the registers that it names, are
         # kept; sums and the writes that need them follow in the fetch behind it, in which nobody reads registers.
         m = Module()
@@ -264,6 +264,6 @@ class Sequencer(wiring.Component):
         return write, value_of, zero
 
 
-def data_view(word, op):
+def data_view(word: Value, op: str) -> data.View:
     """The program word seen as an instruction of one opcode."""
     return instruction_layout(op)(word)

@@ -30,7 +30,7 @@ class StreamFork(wiring.Component):
         self.ways = ways
         super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape)).array(ways)})
 
-    def elaborate(self, platform):
+    def elaborate(self, platform) -> Module:
         m = Module()
         taken, takes = Signal(self.ways), Signal(self.ways)
         m.d.comb += self.i.ready.eq((taken | takes).all())

@@ -29,7 +29,7 @@ class TokenJoiner(wiring.Component):
         self.limit = limit
         super().__init__({"i_a": In(1), "i_b": In(1), "o": Out(1)})
 
-    def elaborate(self, platform):
+    def elaborate(self, platform) -> Module:
         m = Module()
         ahead = Signal(range(-self.limit, self.limit + 1))  # of b, by a
         m.d.comb += self.o.eq((self.i_a | (ahead > 0)) & (self.i_b | (ahead < 0)))

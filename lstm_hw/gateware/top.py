@@ -7,7 +7,7 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..machine.config import VALUE_BITS
+from ..machine.config import VALUE_BITS, EngineConfig
 from ..machine.ports import CONTROL, X, Y, weight_prefixes
 from ..machine.registers import ADDRESS_BITS, COUNTERS
 from .axi import Axi4Lite, Axi4Read
@@ -16,7 +16,7 @@ from .engine import Engine
 from .interfaces import interface_attributes
 
 
-def config_words(config):
+def config_words(config: EngineConfig) -> dict[str, int]:
     """Values of the read-only configuration registers."""
     return {
         "CONTENT_ID": config.content_id,
@@ -99,7 +99,7 @@ class Top(wiring.Component):
         """What Vivado's IP integrator needs to know of the ports; see :mod:`lstm_hw.gateware.interfaces`."""
         return interface_attributes(self.config, self.signature.members)
 
-    def elaborate(self, platform):
+    def elaborate(self, platform) -> Module:
         m = Module()
         m.domains.sync = ClockDomain("sync", local=True)
         m.d.comb += [ClockSignal().eq(self.aclk), ResetSignal().eq(~self.aresetn)]

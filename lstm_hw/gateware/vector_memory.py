@@ -57,7 +57,7 @@ class VectorMemory(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform) -> Module:
         m = Module()
         config, bits = self.config, self.config.operand_bits
         per_beat = config.x_per_beat

@@ -33,7 +33,7 @@ class Watchdog(wiring.Component):
         self.cycles = cycles
         super().__init__({"i_running": In(1), "i_moves": In(1), "i_outside": In(1), "o_expired": Out(1)})
 
-    def elaborate(self, platform):
+    def elaborate(self, platform) -> Module:
         m = Module()
         left = Signal(range(self.cycles), init=self.cycles - 1)
         rests = self.i_running & ~self.i_moves & ~self.i_outside

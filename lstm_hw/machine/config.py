@@ -67,7 +67,7 @@ class EngineConfig:
         default=1, metadata={"doc": "weight ports: 1, 2 or 4, each of which brings the weights of as many lane groups"}
     )
     outstanding: int = field(default=8, metadata={"doc": "bursts in flight on the weight port"})
-    shifts: tuple = field(
+    shifts: tuple[int, ...] = field(
         default=(15,),
         metadata={"doc": "right shifts from accumulator to pre-activation, one a layer; left where negative"},
     )

@@ -7,6 +7,7 @@ is always zero. A MAC with an empty mask changes no sum: it waits for tokens and
 flags say.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -57,7 +58,7 @@ class Op:
     name: str
     code: int
     unit: str | None
-    fields: MappingProxyType
+    fields: Mapping[str, int]
     doc: str
 
     @property
@@ -205,7 +206,7 @@ class Instruction:
     """An opcode name and its field values; fields that are not given are 0."""
 
     op: str
-    fields: MappingProxyType
+    fields: Mapping[str, int]
 
     def __getattr__(self, name):
         if name.startswith("__"):

@@ -39,7 +39,7 @@ class Tile:
 class Image:
     """Tiles in memory order, with the word at which each starts."""
 
-    tiles: tuple
+    tiles: tuple[Tile, ...]
 
     @property
     def offsets(self):

@@ -26,7 +26,7 @@ class LayerShape:
     inputs: int
     outputs: int
     shift: int
-    bias_columns: tuple = ((14, 1), (0, 1))
+    bias_columns: tuple[tuple[int, int], ...] = ((14, 1), (0, 1))
 
     def __post_init__(self):
         if self.kind not in ("lstm", "linear"):
@@ -57,7 +57,7 @@ class LayerShape:
 class Network:
     """A stack of LSTM layers and possibly a linear head."""
 
-    layers: tuple
+    layers: tuple[LayerShape, ...]
     head_every_step: bool = False
 
     def __post_init__(self):

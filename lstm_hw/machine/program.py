@@ -1,6 +1,7 @@
 """Programs: built by planners, listed for people, encoded for the hardware, executed for the models."""
 
 import json
+from collections.abc import Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,6 +20,7 @@ from .isa import (
     REGISTER_BITS,
     REGISTERS,
     STEPS_REGISTER,
+    Instruction,
     encode,
     instruction,
 )
@@ -37,7 +39,7 @@ class Command:
     op: str
     at: int
     scalars: int
-    fields: MappingProxyType
+    fields: Mapping[str, int]
 
     def __getattr__(self, name):
         if name.startswith("__"):
@@ -55,9 +57,9 @@ class Command:
 class Program:
     """Instructions, with named entries (name -> address) and comments (address -> text)."""
 
-    instructions: tuple
-    entries: MappingProxyType
-    comments: MappingProxyType = field(default_factory=lambda: MappingProxyType({}))
+    instructions: tuple[Instruction, ...]
+    entries: Mapping[str, int]
+    comments: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def encoded(self):
         """One 160-bit integer an instruction."""

@@ -3,11 +3,13 @@
 import re
 import textwrap
 from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
 from types import SimpleNamespace
 
 from amaranth import __version__ as amaranth_version
 from amaranth.back import rtlil
-from amaranth.hdl import Fragment, Value
+from amaranth.hdl import Elaboratable, Fragment, Value
 from amaranth.hdl._ir import PortDirection
 from amaranth.lib import wiring
 
@@ -48,7 +50,13 @@ _PORT = re.compile(r"  (?:input|output) (?:\[\d+:\d+\] )?(\w+);$")
 _MEMORY = re.compile(r"  reg (?:\[(\d+):0\] )?(\w+) \[(\d+):0\];$")
 
 
-def emit_verilog(component, name, *, ports=None, platform=None):
+def emit_verilog(
+    component: Elaboratable,
+    name: str,
+    *,
+    ports: dict[str, tuple[Value, str]] | None = None,
+    platform: object = None,
+) -> str:
     """Convert a component to Verilog-2005.
 
     The hierarchy is kept. Submodules are called ``<name>_<path>``; instances of equal submodules share one module. A
@@ -104,7 +112,7 @@ def emit_verilog(component, name, *, ports=None, platform=None):
     return _commented(head) + _restored(verilog, tidied.zeroed, comments, attributes)
 
 
-def write_verilog(path, component, name, **kwargs):
+def write_verilog(path: str | PathLike, component: Elaboratable, name: str, **kwargs) -> Path:
     """Write :func:`emit_verilog` of a component to a file, which appears whole or not at all.
 
     Parameters

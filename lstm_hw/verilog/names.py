@@ -7,15 +7,16 @@ name of the component's own member, or of the part of it.
 
 import inspect
 import re
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-from amaranth.hdl import Module, Signal, Value, _ir
+from amaranth.hdl import Elaboratable, Fragment, Module, Signal, Value, _ir
 from amaranth.hdl._ast import SignalDict
 from amaranth.hdl._xfrm import TransformedElaboratable
 from amaranth.lib import wiring
 
 
-def component_of(fragment):
+def component_of(fragment: Fragment) -> Elaboratable | None:
     """What a fragment was elaborated from; None if it was made on the spot."""
     for origin in fragment.origins or ():
         if not isinstance(origin, (TransformedElaboratable, Module)):
@@ -23,7 +24,7 @@ def component_of(fragment):
     return None
 
 
-def descriptions(design):
+def descriptions(design: _ir.Design) -> dict[str, str]:
     """Path of each module -> the first sentence of its component's docstring, as plain text."""
     texts = {}
     for fragment, info in design.fragments.items():
@@ -35,7 +36,7 @@ def descriptions(design):
     return texts
 
 
-def name_members(design):
+def name_members(design: _ir.Design) -> dict[str, set[str]]:
     """Give the members of each component the names that they have there, and all other signals different ones.
 
     Returns
@@ -62,7 +63,7 @@ def name_members(design):
     return named
 
 
-def plain(name):
+def plain(name: str) -> str:
     """A name with the number of an array's element behind the array's name: ``i_fill__0`` is ``i_fill0``."""
     return re.sub(r"__(\d+)(?=__|$)", r"\1", name)
 
@@ -76,7 +77,7 @@ def _free(name, taken):
 
 
 @contextmanager
-def ports_by_name(named):
+def ports_by_name(named: dict[str, set[str]]) -> Iterator[None]:
     """Let Amaranth name ports after members: bits 39 to 4 of ``araddr`` are ``araddr_39_4``.
 
     Parameters

