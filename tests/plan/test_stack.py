@@ -1,17 +1,25 @@
 """Stacked layers and a head in one program, under every streaming schedule: proved, and the bits of an integer LSTM."""
 
+from dataclasses import replace
+from itertools import pairwise
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lstm_hw.errors import ConfigError, ProgramError
+from lstm_hw.model.float_model import DenseWeights, FloatModel, LstmWeights
+from lstm_hw.model.quantize import QuantConfig, quantize
 from lstm_hw.plan.conventional import ConventionalPlanner
 from lstm_hw.plan.rowblock import RowBlockPlanner
 from lstm_hw.plan.sacc import SaccPlanner
+from lstm_hw.plan.sizing import accumulator_bits, engine_formats, network_of
 from lstm_hw.proof.checker import check
 from lstm_hw.proof.load_timing import MemoryModel
 from lstm_hw.proof.traffic import words_read
+from lstm_hw.verify.runs import ModelReference, Piece, image_words, scenario_of
 from tests.builders import config_of, random_network, smallest_buffer
 from tests.sim.scenarios import plan_scenario
 
@@ -68,6 +76,29 @@ def test_bits_in_pieces(schedule, sizes, head, every_step, words, pieces, seed):
         return
     check(plan)
     plan_scenario(model, plan, [(pieces[0][0], True), *pieces[1:]], MemoryModel(5), seed)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("head_every_step", [False, True])
+def test_a_quantised_model_in_pieces(schedule, head_every_step):
+    """The package's own reference: two layers of other sizes and a head, as a user has them."""
+    rng = np.random.default_rng(4)
+    sizes = (6, 13) if schedule == "sacc, batch 2" else (6, 13, 10)
+    layers = tuple(
+        LstmWeights(*(rng.normal(0, 0.3, shape) for shape in ((4 * b, a), (4 * b, b), (4 * b,))))
+        for a, b in pairwise(sizes)
+    )
+    head = DenseWeights(rng.normal(0, 0.3, (5, sizes[-1])), rng.normal(0, 0.3, 5))
+    x = rng.uniform(-1, 1, (6, 9, sizes[0]))
+    model = quantize(FloatModel(layers, head, head_every_step), x, QuantConfig())
+    network = network_of(model)
+    shifts, width = tuple(shape.shift for shape in network.layers), accumulator_bits(network, 16)
+    config = replace(engine(SimpleNamespace(shifts=shifts)), accumulator_bits=width, **engine_formats(model))
+    plan = SCHEDULES[schedule](network, config).plan()
+    check(plan)
+    x = model.quantize_input(x[: plan.sequences])
+    pieces = [Piece(x[:, :4]), Piece(x[:, 4:5], False), Piece(x[:, 5:], False), Piece(x[:, :3])]
+    scenario_of(plan, image_words(plan, model), ModelReference(model), pieces)
 
 
 @pytest.mark.parametrize("schedule", ["sacc", "conventional", "row blocks, 3 groups"])
