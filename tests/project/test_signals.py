@@ -41,7 +41,11 @@ def test_sigterm_while_simulating(tmp_path):
     command = [Path(sys.executable).parent / "lstm-hw", "simulate", path, "--simulator", "icarus"]
     silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     run = subprocess.Popen(command, env=environment(), cwd=tmp_path, **silent)
-    until(lambda: run.poll() is not None or any("vvp" in line.split()[0] for line in processes(tmp_path).values()))
+
+    def simulating():
+        return any("vvp" in line.partition(" ")[0] for line in processes(tmp_path).values())
+
+    until(lambda: run.poll() is not None or simulating())
     assert run.poll() is None, "it ended before it could be told to"
     run.send_signal(signal.SIGTERM)
     assert run.wait(60) == 128 + signal.SIGTERM
