@@ -88,9 +88,9 @@ def rows_of(config: EngineConfig, family: str, measured: Usage) -> list[Row]:
     ]
 
 
-def fitted(pairs: list[tuple[EngineConfig, Usage]], kind: str) -> np.ndarray:
+def fitted(pairs: list[tuple[EngineConfig, Usage]], kind: str, family: str) -> np.ndarray:
     """Coefficients of ``lut`` or ``ff``: least squares of relative errors, none below zero."""
-    matrix = np.array([list(features(config)[kind].values()) for config, _ in pairs], dtype=float)
+    matrix = np.array([list(features(config, family)[kind].values()) for config, _ in pairs], dtype=float)
     wanted = np.array([getattr(usage, kind) for _, usage in pairs], dtype=float)
     matrix /= wanted[:, None]
     used = matrix.any(axis=0)
@@ -121,7 +121,7 @@ def main(families, count, fit, output):
                 rows += rows_of(config, family, pairs[-1][1])
             if fit:
                 for kind in ("lut", "ff"):
-                    print(family, kind, ", ".join(f"{value:.3g}" for value in fitted(pairs, kind)))
+                    print(family, kind, ", ".join(f"{value:.3g}" for value in fitted(pairs, kind, family)))
         print(text(rows))
         for family in families or ENGINES:
             for name in ("dsp", "bram36", "lutram", "lut", "ff"):

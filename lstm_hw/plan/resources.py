@@ -114,26 +114,37 @@ def mapped(memory: Memory, family: str) -> tuple[int, float]:
     choices = [(LOGIC_COST[memory.rom] * memory.width * memory.depth, 0, 0.0)]
     blocks = () if memory.rom else _LUT_BLOCKS[family]
     for block in (*blocks, *(_RAM_BLOCKS[family] if memory.clocked else ())):
-        chunk = memory.chunk or memory.width
-        if chunk < block.width and block.bram36:
-            # A block's own write enables are for bytes of 9 bits.
-            per_block = block.width // (-(-chunk // 9) * 9) if chunk % 8 == 0 and block.width % 9 == 0 else 0
-            across = -(-(memory.width // chunk) // per_block) if per_block else memory.width // chunk
+        chunk, halved = memory.chunk or memory.width, 0.0
+        if block.bram36:
+            # Parts that are written by themselves begin at a byte of 9 bits, if a block has such.
+            byte = 9 if memory.chunk and block.width % 9 == 0 else 1
+            width, room = memory.width // chunk * -(-chunk // byte), block.width // byte
+            across = -(-width // room)
+            if block.bram36 == 1 and 0 < width % room <= room // 2:
+                halved = 0.5  # what is left for the last block fits half of one
+        elif memory.chunk:
+            across = memory.width // chunk * -(-chunk // block.width)
         else:
-            across = (
-                memory.width // chunk * -(-chunk // block.width) if memory.chunk else memory.blocks_across(block.width)
-            )
-        number = across * -(-memory.depth // block.depth) * memory.readers
-        choices.append((block.cost * number, block.lutram * number, block.bram36 * number))
+            across = memory.blocks_across(block.width)
+        high = -(-memory.depth // block.depth) * memory.readers
+        choices.append(
+            (block.cost * across * high, block.lutram * across * high, block.bram36 * (across - halved) * high)
+        )
     _, lutram, bram36 = min(choices)
     return lutram, bram36
+
+
+def _sums(config: EngineConfig) -> Memory:
+    """The accumulator entries; entry 0 is not stored."""
+    stored = min(config.accumulators, 1 << _bits(config.accumulators - 1))
+    width = config.group_rows // config.lanes_per_dsp * config.sum_word_bits
+    return Memory(width, stored, config.groups * config.contexts, clocked=True)
 
 
 def memories(config: EngineConfig) -> list[Memory]:
     """Every memory of an engine; bits that this configuration never uses are not counted."""
     count = config.group_rows // config.lanes_per_dsp
     columns = config.groups * config.contexts
-    stored = min(config.accumulators, 1 << _bits(config.accumulators - 1))
     flying = -(-CellLatency(config).total * config.cells // SERIAL_SLOTS) + 2
     reads = {"width": config.sum_word_bits * count, "item": config.sum_word_bits}
     # Rounding half up reads one bit below the result's; the two sums of a pair are told apart by all bits.
@@ -170,7 +181,7 @@ def memories(config: EngineConfig) -> list[Memory]:
     tag = 11 + limits["CELL"]["scale"] + _bits(config.cells) + context
     return [
         Memory(width, config.weight_words, config.groups, True, chunk=min(width, config.axi_data_bits)),
-        Memory(depth=stored, count=columns, clocked=True, **reads),
+        _sums(config),
         Memory(depth=config.finish_entries, count=columns, unread=unread, **reads),
         Memory(config.operand_bits, config.h_elements, config.contexts, True),
         Memory(
@@ -181,7 +192,7 @@ def memories(config: EngineConfig) -> list[Memory]:
             chunk=config.operand_bits,
         ),
         Memory(VALUE_BITS, config.states, 1, True),
-        Memory(sum(column_bits(c) for c in table.coefficients), table.segments, config.cells, True, rom=True),
+        Memory(sum(column_bits(c) for c in table.coefficients), table.segments, config.cells, rom=True),
         Memory(max(sum(op.fields.values()) for op in OPS.values()) + OPCODE_BITS, config.program_length, 1, True),
         Memory(REGISTER_BITS, REGISTERS, readers=REGISTER_READS),
         Memory(REGISTER_BITS + PROGRAM_BITS, LOOP_DEPTH),
@@ -202,26 +213,27 @@ def dsp_blocks(config: EngineConfig) -> int:
     return config.lanes // config.lanes_per_dsp + config.cells * (1 + table.degree) + bool(odd)
 
 
-def features(config: EngineConfig) -> dict[str, dict[str, float]]:
+def features(config: EngineConfig, family: str) -> dict[str, dict[str, float]]:
     """What LUTs used as logic and flip-flops grow with, by name; each has a coefficient a family."""
     slices = config.lanes // config.lanes_per_dsp
     pairs = slices if config.lanes_per_dsp == 2 else 0
     sums = slices * config.sum_word_bits
-    # LUT memories that stand one behind the other are joined by multiplexers.
-    joined = sum(max(0, -(-entries // 64) - 1) for entries in (config.accumulators, config.finish_entries))
+    table = make_activation(config.activation, config.preact, config.activated)
+    # A loaded sum waits in flip-flops, unless it comes from block RAM, which keeps it itself.
+    _, in_block_ram = mapped(_sums(config), family)
+    loaded = 0 if in_block_ram else slices * config.accumulator_bits
     return {
         "lut": {
             "engine": 1,
             "sum bits": sums,
             "pairs": pairs,
-            "columns of groups": config.groups * config.contexts,
             "cells": config.cells,
+            "table bits": config.cells * table.table_bits,
             "x bits": config.contexts * config.operand_bits * config.x_per_beat,
-            "joined sum bits": sums * joined,
         },
         "ff": {
             "engine": 1,
-            "sum bits": slices * config.accumulator_bits,
+            "loaded sum bits": loaded,
             "pairs": pairs,
             "cells": config.cells,
             "port bits": config.axi_data_bits * config.axi_ports,
@@ -230,8 +242,8 @@ def features(config: EngineConfig) -> dict[str, dict[str, float]]:
 
 
 COEFFICIENTS = {
-    "xc7": {"lut": (2630, 0.19, 20, 152, 291, 0.79, 0.2), "ff": (3664, 1.22, 20, 494, 1.2)},
-    "ecp5": {"lut": (3900, 0.4, 40, 200, 600, 1.0, 0.4), "ff": (3664, 1.22, 20, 494, 1.2)},
+    "xc7": {"lut": (2672, 0.286, 44.8, 219, 0.024, 1.862), "ff": (3444, 1.176, 46.1, 477, 4.275)},
+    "ecp5": {"lut": (4000, 0.45, 60, 400, 0.05, 2.5), "ff": (3444, 1.176, 46.1, 477, 4.275)},
 }
 """Of the :func:`features`, in their order; ``python -m bench.resources --fit`` finds them."""
 
@@ -253,7 +265,7 @@ def estimate(config: EngineConfig, family: str = "xc7") -> Usage:
     placed = [(memory.count, mapped(memory, family)) for memory in memories(config)]
     logic = {
         kind: round(sum(a * b for a, b in zip(COEFFICIENTS[family][kind], values.values(), strict=True)))
-        for kind, values in features(config).items()
+        for kind, values in features(config, family).items()
     }
     return Usage(
         lutram=sum(count * lutram for count, (lutram, _) in placed),

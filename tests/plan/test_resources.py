@@ -51,7 +51,7 @@ def test_multipliers_follow_from_the_structure():
 
 @pytest.mark.parametrize("family", COEFFICIENTS)
 def test_every_feature_has_a_coefficient(family):
-    for kind, values in features(SMALL).items():
+    for kind, values in features(SMALL, family).items():
         assert len(values) == len(COEFFICIENTS[family][kind])
 
 
