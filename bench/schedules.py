@@ -53,6 +53,7 @@ def projects(config: ProjectConfig, folder, names=tuple(SCHEDULES)):
             output = replace(config.output, dir=str(Path(folder) / name))
             changed = replace(config, plan=plan, target=target, output=output, engine=given)
             project = Project(changed, base.model, base.data, progress)
+            project.qmodel = base.qmodel
             try:
                 _ = project.plan
             except (ConfigError, ProgramError) as error:

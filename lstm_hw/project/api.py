@@ -34,7 +34,7 @@ from ..plan.sizing import engine_formats, network_of, stored_weight_bits
 from ..process import sibling
 from ..proof.checker import check
 from ..proof.count import count_cycles
-from ..proof.cycles import Cycles, long_steps
+from ..proof.cycles import Cycles, long_steps, twice
 from ..proof.load_timing import MemoryModel
 from ..proof.timing import Counters
 from ..provenance import changed, code, file_digest, seal
@@ -421,8 +421,9 @@ class Project:
         with self._progress("estimate"):
             if "load" in plan.program.entries:
                 load = count_cycles(plan, 1, False, "load", memory)
-            run, long = (count_cycles(plan, count, memory=memory) for count in (steps, long_steps(steps)))
-        return self._cycles(load.to_dict(), run.to_dict(), long.to_dict(), steps)
+            run = count_cycles(plan, steps, memory=memory).to_dict()
+            long = twice(run) if plan.steps else count_cycles(plan, long_steps(steps), memory=memory).to_dict()
+        return self._cycles(load.to_dict(), run, long, steps)
 
     def write_estimate(self, steps=None):
         """Write ``estimate.json``: the choice of the schedule, and the cycles of :meth:`estimate`, returned."""
@@ -713,7 +714,9 @@ class Project:
         return steps
 
     def _cycles(self, load, run, long, steps):
-        return Cycles(load, run, long, steps, self.plan.network.macs(steps) * self.plan.sequences, self.engine.lanes)
+        plan = self.plan
+        macs = plan.network.macs(steps) * plan.sequences
+        return Cycles(load, run, long, steps, macs, self.engine.lanes, plan.steps is not None)
 
 
 def _written(path):

@@ -7,13 +7,20 @@ from ..machine.config import SERIAL_SLOTS
 STALLS = ("stall_weights", "stall_h", "stall_x", "stall_output")
 
 
-def long_steps(steps):
+def long_steps(steps, fixed=False):
     """Steps of a run that is compared with one of ``steps``: at least as many again.
+
+    Of a plan whose runs all have as many steps (``fixed``), the long run is two runs.
 
     A step may end in any of the slots that the cell unit gives in turn, and the end of a run then waits for a few
     cycles more or less. After as many steps as there are slots, or a multiple, the slot is the same again.
     """
-    return steps + -(-steps // SERIAL_SLOTS) * SERIAL_SLOTS
+    return 2 * steps if fixed else steps + -(-steps // SERIAL_SLOTS) * SERIAL_SLOTS
+
+
+def twice(run):
+    """Counters of two runs alike."""
+    return {name: 2 * count for name, count in run.items()}
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,8 @@ class Cycles:
     macs : int
         Useful multiply-accumulates of the run, over all contexts.
     lanes : int
+    fixed : bool
+        All runs have as many steps, and the long one is two of them.
     """
 
     load: dict
@@ -37,6 +46,12 @@ class Cycles:
     steps: int
     macs: int
     lanes: int
+    fixed: bool = False
+
+    @property
+    def further(self):
+        """Steps that the long run has more."""
+        return long_steps(self.steps, self.fixed) - self.steps
 
     @property
     def per_step(self):
@@ -46,13 +61,13 @@ class Cycles:
     @property
     def per_further_step(self):
         """Cycles that a longer run takes for each further step."""
-        return (self.long["cycles"] - self.run["cycles"]) / (long_steps(self.steps) - self.steps)
+        return (self.long["cycles"] - self.run["cycles"]) / self.further
 
     @property
     def interstep_stalls(self):
         """Cycles for each further step in which the lanes wait between its columns or for its first one."""
         short, long = (sum(counters[name] for name in STALLS) for counters in (self.run, self.long))
-        return (long - short) / (long_steps(self.steps) - self.steps)
+        return (long - short) / self.further
 
     @property
     def utilisation(self):

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from ..proof.cycles import long_steps
+from ..proof.cycles import long_steps, twice
 from ..proof.timing import Counters
 from .runs import ModelReference, Piece, scenario_of
 from .scenario import BENCH_MEMORY, Scenario
@@ -34,19 +34,21 @@ class Expected:
     scenario : Scenario
     sequences : int
         Test sequences; the last group may be filled up.
-    long : bool
-        The last run is the long one; a plan for one number of steps has none.
     """
 
     plan: object
     scenario: Scenario
     sequences: int
-    long: bool = True
 
     @property
     def loads(self):
         """Runs before those of the groups: the load, or none."""
         return int("load" in self.plan.program.entries)
+
+    @property
+    def long(self):
+        """Runs behind those of the groups: the long one, or none for a plan whose runs all have as many steps."""
+        return int(self.plan.steps is None)
 
     @property
     def steps(self):
@@ -63,10 +65,10 @@ class Expected:
     def counters(self, runs):
         """Counters of the load, of a run and of the long run, from those of all runs: three dicts.
 
-        Without a load those of the first are all zero, and without a long run the last is None.
+        Without a load those of the first are all zero, and without a long run the last are those of two runs.
         """
         load = runs[0] if self.loads else Counters().to_dict()
-        return load, runs[self.loads], runs[-1] if self.long else None
+        return load, runs[self.loads], runs[-1] if self.long else twice(runs[self.loads])
 
 
 def expect(plan, words, qmodel, x, stress=None, memory=BENCH_MEMORY, progress=None):
@@ -105,7 +107,7 @@ def expect(plan, words, qmodel, x, stress=None, memory=BENCH_MEMORY, progress=No
         groups.append(np.concatenate(many, axis=1)[:, : long_steps(steps)])
     pieces = [Piece(group) for group in groups]
     scenario = scenario_of(plan, words, ModelReference(qmodel), pieces, memory, stress, progress)
-    return Expected(plan, scenario, len(x), plan.steps is None)
+    return Expected(plan, scenario, len(x))
 
 
 @dataclass(frozen=True)
