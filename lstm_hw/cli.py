@@ -71,13 +71,21 @@ images_option = click.option("--images", type=click.IntRange(1), help="Test sequ
 force_option = click.option("--force", is_flag=True, help="Simulate even what has not changed since the last time.")
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="""\b
+Examples:
+  lstm-hw init model.safetensors --calibration data.npz
+  lstm-hw run model.toml
+  lstm-hw plan --inputs 256 --hidden 256 --part xc7z020""",
+)
 @click.version_option(package_name="lstm-hw", message="lstm-hw %(version)s")
 def main():
     """Turn a trained LSTM into verified, synthesizable Verilog.
 
-    A configuration file names the model, the data and what is to be decided; results go to build/NAME. Every verb does
-    what it needs of the ones before it. `lstm-hw run` does all.
+    A configuration file names the model, the data and what is to be decided (`lstm-hw init` writes one); results go to
+    build/NAME. Every verb does what it needs of the ones before it. `lstm-hw run` does all.
     """
 
 
@@ -197,12 +205,14 @@ def lint(config):
 @force_option
 def run(config, simulator, images, force):
     """Do all: quantize, estimate, generate, simulate, report."""
-    from .project import flow
+    from .project import flow, text
 
     project = project_of(config)
     steps = [step.name for step in flow.STEPS]
 
     def on_step(step):
+        if step.name == "generate":
+            say(text.planned(project))  # what the step before has chosen
         click.echo(f"[{steps.index(step.name) + 1}/{len(steps)}] {step.name}: {step.doc}")
 
     made = flow.run(project, on_step, simulator, images, force)

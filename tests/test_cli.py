@@ -58,6 +58,12 @@ def test_help_has_examples_that_parse(verb):
         main.commands[name].make_context(name, arguments)
 
 
+def test_help_of_the_whole_has_examples_that_parse():
+    for example in re.findall(r"^    lstm-hw (.*)$|^  lstm-hw (.*)$", call("--help").output, re.MULTILINE):
+        name, *arguments = "".join(example).split()
+        main.commands[name].make_context(name, arguments)
+
+
 def test_version():
     assert re.fullmatch(r"lstm-hw \d+\.\d+\.\d+\n", call("--version").output)
 
@@ -92,6 +98,7 @@ def test_run(tmp_path):
         assert (tmp_path / wrote).exists(), wrote
     assert "agree in every output bit of 2 sequences, and estimated and measured counters in every run" in shown.output
     assert re.search(r"^accuracy, Verilog \(2 sequences", shown.output, re.MULTILINE)
+    assert re.search(r"^schedule: resident: \d+ cycles a step", shown.output, re.MULTILINE)
     shown = call("report", path)
     assert shown.exit_code == 0 and "agree in every output bit of 2 sequences" in shown.output
     shown = call("simulate", path, "--images", 1, "--stress", 0.3)
