@@ -142,10 +142,12 @@ class Engine(wiring.Component):
         )
 
     def elaborate(self, platform) -> Module:
+        # The sequencer feeds each unit through a queue. Weights go from the load path to the lanes, elements of x and h
+        # from the input unit and the cell unit to the lane path, columns from the MAC unit along it to the lanes, sums
+        # from the lanes to the cell unit. Only tokens say who may go on. A failed run resets all of it.
         m = Module()
         config = self.config
-        restart = Signal()  # puts every unit back to its reset state after a failed run
-        stopping = Signal()
+        restart, stopping, idle = Signal(), Signal(), Signal()
         units_reset = ResetInserter(restart)
         sequencer, mac, lanes, cell = Sequencer(config.program_length), self.mac, self.lanes, self.cell
         path, load, inputs = LanePath(config, mac.o_issue.shape()), LoadPath(config), InputUnit(config)
@@ -159,16 +161,31 @@ class Engine(wiring.Component):
             ("input_unit", inputs),
         ):
             m.submodules[name] = units_reset(unit)
-
-        queues = {}
+        quiet = [sequencer.o_running == 0, mac.o_idle, cell.o_idle, inputs.o_idle, load.o_idle]
         for name, unit in zip(UNITS, (inputs, load, mac, cell), strict=True):
             source = getattr(sequencer, f"o_{name}")
-            queues[name] = queue = Queue(source.payload.shape())
-            m.submodules[f"{name}_queue"] = units_reset(queue)
+            m.submodules[f"{name}_queue"] = units_reset(queue := Queue(source.payload.shape()))
             wiring.connect(m, source, queue.i)
             wiring.connect(m, queue.o, unit.i)
+            quiet.append(queue.o_empty)
+        m.d.comb += idle.eq(Cat(quiet).all())
 
-        # Program and arguments.
+        self._connect_start(m, sequencer, mac, cell, stopping)
+        self._connect_weights(m, sequencer, load, mac, lanes, stopping)
+        self._connect_vectors(m, sequencer, inputs, path, mac, cell)
+        self._connect_sums(m, path, mac, lanes, cell, restart)
+
+        m.submodules.watchdog = watchdog = Watchdog(DEADLOCK_CYCLES)
+        m.d.comb += [
+            watchdog.i_moves.eq((sequencer.o_running & ~sequencer.o_waiting) | mac.o_busy | cell.o_h_write.any()),
+            watchdog.i_outside.eq(load.o_waiting | self.i_x.ready | self.o_y.valid),
+        ]
+        self._run(m, idle, load, inputs, sequencer, cell, watchdog, stopping, restart)
+        self._count(m, mac, load)
+        return m
+
+    def _connect_start(self, m, sequencer, mac, cell, stopping):
+        """Program and arguments."""
         m.d.comb += [
             sequencer.i_start.eq(self.i_start),
             sequencer.i_entry.eq(self.i_entry),
@@ -182,7 +199,9 @@ class Engine(wiring.Component):
             mac.i_clear_h.eq(self.i_start & self.i_clear),
             cell.i_clear.eq(self.i_start),
         ]
-        # Weights: memory to buffer.
+
+    def _connect_weights(self, m, sequencer, load, mac, lanes, stopping):
+        """From memory to the weight buffer."""
         for port, bus in enumerate(load.bus):
             wiring.connect(m, bus, wiring.flipped(self.bus[port]))
             m.d.comb += [load.i_weights[port].eq(self.i_weights[port]), lanes.i_fill[port].eq(load.o_fill[port])]
@@ -196,7 +215,9 @@ class Engine(wiring.Component):
         ]
         for unit in (load, mac):
             m.d.comb += [unit.i_ring.eq(sequencer.o_ring), unit.i_ring_base.eq(sequencer.o_ring_base)]
-        # Vectors: streams and cell unit to operands.
+
+    def _connect_vectors(self, m, sequencer, inputs, path, mac, cell):
+        """Elements of x from the stream and of h from the cell unit to the operands, h also to the output stream."""
         wiring.connect(m, wiring.flipped(self.i_x), inputs.i_x)
         m.d.comb += [
             inputs.i_buffers.eq(sequencer.o_buffers),
@@ -212,7 +233,10 @@ class Engine(wiring.Component):
             path.i_h_data.eq(cell.o_h_data),
             mac.i_h.eq(cell.o_signal),
         ]
-        # Lanes and cell unit.
+        wiring.connect(m, cell.o, wiring.flipped(self.o_y))
+
+    def _connect_sums(self, m, path, mac, lanes, cell, restart):
+        """Columns to the lanes, finished sums to the cell unit."""
         arrived = Signal(lanes.drained_delay)
         m.d.sync += arrived.eq(Mux(restart, 0, Cat(lanes.o_drain.valid, arrived)))
         m.d.comb += [
@@ -225,20 +249,6 @@ class Engine(wiring.Component):
             cell.i_finished.eq(mac.o_finished),
             mac.i_finish_free.eq(cell.o_finish_free),
         ]
-        wiring.connect(m, cell.o, wiring.flipped(self.o_y))
-
-        idle = Signal()
-        quiet = [sequencer.o_running == 0, mac.o_idle, cell.o_idle, inputs.o_idle, load.o_idle]
-        quiet += [queue.o_empty for queue in queues.values()]
-        m.d.comb += idle.eq(Cat(quiet).all())
-        m.submodules.watchdog = watchdog = Watchdog(DEADLOCK_CYCLES)
-        m.d.comb += [
-            watchdog.i_moves.eq((sequencer.o_running & ~sequencer.o_waiting) | mac.o_busy | cell.o_h_write.any()),
-            watchdog.i_outside.eq(load.o_waiting | self.i_x.ready | self.o_y.valid),
-        ]
-        self._run(m, idle, load, inputs, sequencer, cell, watchdog, stopping, restart)
-        self._count(m, mac, load)
-        return m
 
     def _run(self, m, idle, load, inputs, sequencer, cell, watchdog, stopping, restart):
         """Run states: idle, running, stopping (after an error, until the weight ports are quiet)."""
