@@ -302,8 +302,9 @@ class CellUnit(wiring.Component):
         )
 
     def elaborate(self, platform) -> Module:
+        # A unit drains its sums, is rounded, passes its cell and goes where its tag says. The tag waits in a queue
+        # wherever it is needed: at arrival, at the start of the cell, at the read and write of c, at the write of h.
         m = Module()
-        config = self.config
         m.submodules.drain = drain = self.drain
         wiring.connect(m, wiring.flipped(self.i), drain.i)
         finished = Signal(DRAIN_TOLD)
@@ -315,66 +316,68 @@ class CellUnit(wiring.Component):
             self.o_drain.eq(drain.o_drain),
         ]
 
-        # A unit's tag waits where it is needed: at arrival, at the read and write of c, at the write of h.
         def tag_queue(name, take):
             m.submodules[name] = queue = fifo.SyncFIFO(width=drain.tag.size, depth=self.tags)
             m.d.comb += [queue.w_data.eq(drain.o_tag), queue.w_en.eq(drain.o_tagged), queue.r_en.eq(take)]
             return drain.tag(queue.r_data)
 
         start, preact = self._gather(m, tag_queue)
-        cells, h_valid = self.cells, Signal()
         start_tag = tag_queue("start_tags", start)
-        for n, cell in enumerate(cells):
+        for n, cell in enumerate(self.cells):
             m.submodules[f"cell{n}"] = cell
             m.d.comb += [cell.i_start.eq(start & (start_tag.cell == n)), cell.i_preact.eq(preact)]
+        self._remember(m, tag_queue)
 
-        def merged(name, flag):
-            value = Signal.like(getattr(cells[0], name), name=f"merged_{name}")
-            for cell in cells:
-                with m.If(getattr(cell, flag)):
-                    m.d.comb += value.eq(getattr(cell, name))
-            return value
-
-        m.submodules.states = states = memory.Memory(shape=VALUE_BITS, depth=config.states, init=[])
-        reader, writer = states.read_port(), states.write_port()
-        read, c_valid = Signal(), Signal()
+        h, h_valid = Signal(signed(self.config.operand_bits)), Signal()
+        m.d.comb += h_valid.eq(Cat(cell.o_h_valid for cell in self.cells).any())
+        tag = tag_queue("h_tags", h_valid)
         m.d.comb += [
-            read.eq(Cat(c.o_read for c in cells).any()),
-            c_valid.eq(Cat(c.o_c_valid for c in cells).any()),
-            h_valid.eq(Cat(c.o_h_valid for c in cells).any()),
+            h.eq(Mux(tag.mode == MODE_ZERO, 0, self._merged(m, "o_h", "o_h_valid"))),
+            self.o_h_write.eq(h_valid & tag.write),
+            self.o_h_bank.eq(tag.context),
+            self.o_h_address.eq(tag.target),
+            self.o_h_data.eq(h),
+            self.o_signal.eq(h_valid & tag.signal),
         ]
-        read_tag, write_tag, h_tag = (
-            tag_queue(n, t) for n, t in (("read_tags", read), ("write_tags", c_valid), ("h_tags", h_valid))
-        )
+        hidden = h_valid & (tag.mode != MODE_LINEAR)
+        self._output(m, start, start_tag, preact, hidden & tag.emit, h, tag.last)
+        self._count(m, h_valid, hidden)
+        return m
+
+    def _merged(self, m, name, flag):
+        """The result of the cell that has one in this cycle."""
+        value = Signal.like(getattr(self.cells[0], name), name=f"merged_{name}")
+        for cell in self.cells:
+            with m.If(getattr(cell, flag)):
+                m.d.comb += value.eq(getattr(cell, name))
+        return value
+
+    def _remember(self, m, tag_queue):
+        """The memory of c: each unit's is read for its cell, and written when it is new."""
+        m.submodules.states = states = memory.Memory(shape=VALUE_BITS, depth=self.config.states, init=[])
+        reader, writer = states.read_port(), states.write_port()
+        read, valid = Signal(), Signal()
+        m.d.comb += [
+            read.eq(Cat(cell.o_read for cell in self.cells).any()),
+            valid.eq(Cat(cell.o_c_valid for cell in self.cells).any()),
+        ]
+        read_tag, write_tag = tag_queue("read_tags", read), tag_queue("write_tags", valid)
         m.d.comb += [
             reader.addr.eq(read_tag.state),
             reader.en.eq(1),
             writer.addr.eq(write_tag.state),
-            writer.en.eq(c_valid & (write_tag.mode != MODE_LINEAR)),
-            writer.data.eq(Mux(write_tag.mode == MODE_ZERO, 0, merged("o_c", "o_c_valid"))),
+            writer.en.eq(valid & (write_tag.mode != MODE_LINEAR)),
+            writer.data.eq(Mux(write_tag.mode == MODE_ZERO, 0, self._merged(m, "o_c", "o_c_valid"))),
+            *(cell.i_c.eq(reader.data) for cell in self.cells),
         ]
-        m.d.comb += [cell.i_c.eq(reader.data) for cell in cells]
 
-        h = Signal(signed(config.operand_bits))
-        m.d.comb += [
-            h.eq(Mux(h_tag.mode == MODE_ZERO, 0, merged("o_h", "o_h_valid"))),
-            self.o_h_write.eq(h_valid & h_tag.write),
-            self.o_h_bank.eq(h_tag.context),
-            self.o_h_address.eq(h_tag.target),
-            self.o_h_data.eq(h),
-            self.o_signal.eq(h_valid & h_tag.signal),
-        ]
-        self._output(m, start, start_tag, preact, h_valid & h_tag.emit & (h_tag.mode != MODE_LINEAR), h, h_tag.last)
-
-        busy = Signal(range(self.tags + 1))  # hidden units on their way
-        flying = Signal(range(self.tags + 1))  # ... with plain outputs
-        hidden = drain.o_tagged & (drain.o_tag.mode != MODE_LINEAR)
-        m.d.sync += [
-            busy.eq(busy + hidden - (h_valid & (h_tag.mode != MODE_LINEAR))),
-            flying.eq(flying + drain.o_tagged - h_valid),
-        ]
+    def _count(self, m, h_valid, hidden):
+        """Units on their way: those with an h alone, and all."""
+        drain = self.drain
+        busy, flying = Signal(range(self.tags + 1)), Signal(range(self.tags + 1))
+        starts_hidden = drain.o_tagged & (drain.o_tag.mode != MODE_LINEAR)
+        m.d.sync += [busy.eq(busy + starts_hidden - hidden), flying.eq(flying + drain.o_tagged - h_valid)]
         m.d.comb += [drain.i_busy_cells.eq(busy != 0), self.o_idle.eq(drain.o_idle & (flying == 0) & self.quiet)]
-        return m
 
     def _gather(self, m, tag_queue):
         """Round what arrives and collect the four pre-activations of a unit; returns (start, values)."""
