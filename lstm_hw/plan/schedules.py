@@ -29,6 +29,8 @@ CLOSE = 1.01
 """Of schedules whose cycles differ by less than this factor the one that reads fewer bytes is better."""
 CONTEXTS_TRIED = 2
 """Numbers of contexts, where nobody gives one, that are tried for a schedule until one fits."""
+FINE_BATCH, LARGEST_BATCH = 16, 64
+"""Up to which every batch is tried that makes equal ones of the steps, and up to which powers of two are."""
 AUTO = "auto"
 
 
@@ -62,7 +64,8 @@ class Request:
         if "batch" in self.options:
             return [self.options["batch"]]
         equal = {-(-self.steps // count) for count in range(1, self.steps + 1)}
-        return sorted({-(-batch // of) * of for batch in equal})
+        tried = {batch for batch in equal if batch <= FINE_BATCH} | {1 << n for n in range(LARGEST_BATCH.bit_length())}
+        return sorted({-(-batch // of) * of for batch in tried if batch <= max(self.steps, of)})
 
     def amounts(self, name: str, make: Callable[[int], object], most: int, none: bool) -> list[int]:
         """Amounts of an option to try: what is given, or the most that fits, beside none at all."""
