@@ -422,6 +422,8 @@ def _plans(name: str, ask: Request, fields: dict, given: dict, target: Target, e
         except ConfigError as error:
             refused = refused or error
     if refused:
+        if refused.subject in OPTIONS:
+            refused = ConfigError(f"plan.{refused.subject}", refused.found, refused.rule)
         errors[name] = refused
         yield Outcome(name, refused=_short(refused))
 

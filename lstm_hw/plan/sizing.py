@@ -174,7 +174,9 @@ def engine_and_plan(network: Network, planner: Callable | None = None, **given) 
     except ProgramError as error:
         if "program_length" in given:
             raise
-        raise ConfigError("plan.schedule", f"{error.found}, {ample.program_length} at most", _MORE_ROWS) from error
+        found = f"a program of {error.found}, and the machine has {ample.program_length} at most"
+        rule = "must be another schedule, or one with plan.batch = 1 or plan.pinned = 0"
+        raise ConfigError("plan.schedule", found, rule) from error
     derived = {name: _depth(name, need) for name, need in made.needs.items()}
     derived["program_length"] = next(size for size in PROGRAM_LENGTHS if length <= size)
     if streams:

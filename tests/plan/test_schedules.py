@@ -94,6 +94,8 @@ def test_refusals_name_what_the_user_wrote_or_what_to_change():
         chosen(schedule="sacc", sequences=3, given={"contexts": 2})
     with pytest.raises(ConfigError, match="engine.weight_words: 8; must be at least"):
         chosen(given={"weight_words": 8})
+    with pytest.raises(ConfigError, match="plan.batch: 3; must be 1 or even"):
+        chosen(schedule="sacc", options={"batch": 3})
     with pytest.raises(ConfigError, match="engine.nothing: unknown key; must be one of [^;]*$"):
         chosen(given={"nothing": 1})
     refused = {o.label: o.refused for o in chosen(given={"accumulators": 24}).tried if not o.plan}

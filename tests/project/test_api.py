@@ -113,7 +113,7 @@ def test_a_new_project_finds_the_last_simulation(simulated):
 
 def test_a_streamed_project_in_verilog(rng, tmp_path):
     """Bits and cycles of a schedule that reads its weights from a slow memory in every run."""
-    model, memory = tensors(rng, 20, (14,), 0), {"latency": 30, "interval": 2}
+    model, memory = tensors(rng, 20, (14, 9), 3), {"latency": 30, "interval": 2}
     plan = {"schedule": "sacc", "batch": 1, "pinned": 1}
     path = write_project(
         tmp_path, model=model, steps=8, sections={"plan": plan, "memory": memory, "data": {"labels": None}}
