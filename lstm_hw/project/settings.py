@@ -430,7 +430,8 @@ def _refuse_unknown(section, values, known):
 
 def _typed(subject, value, wanted):
     """``value`` as the type that a field is annotated with."""
-    choices = typing.get_args(wanted) or (wanted,)
+    choices = typing.get_args(wanted) if typing.get_origin(wanted) in (types.UnionType, typing.Union) else (wanted,)
+    choices = tuple(typing.get_origin(choice) or choice for choice in choices)  # tuple[int, ...] is a tuple
     if type(value) is int and float in choices and int not in choices:
         value = float(value)
     if isinstance(value, str) and QFormat in choices:
