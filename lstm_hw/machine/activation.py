@@ -11,6 +11,7 @@ cent of the minimax polynomial. Coefficients are derived in decimal arithmetic, 
 rounded everywhere, so tables do not depend on a platform's libm.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal, localcontext
 from functools import cached_property, lru_cache
@@ -83,22 +84,22 @@ class PolynomialActivation:
             raise FormatError("activation input", self.i_format, rule)
 
     @property
-    def latency(self):
+    def latency(self) -> int:
         """Clock cycles from input to output of the component: table, two a degree, saturation."""
         return 2 + 2 * self.degree
 
     @property
-    def position_bits(self):
+    def position_bits(self) -> int:
         """Bits of the position inside a segment, in steps of the input's LSB."""
         return RANGE_BITS + self.i_format.fraction - (self.segments.bit_length() - 1)
 
     @property
-    def fraction(self):
+    def fraction(self) -> int:
         """Fraction bits of the constant coefficient; a coefficient of degree k has k fewer."""
         return self.o_format.fraction + self.guard
 
     @cached_property
-    def coefficients(self):
+    def coefficients(self) -> tuple[tuple[int, ...], ...]:
         """Tuples of integers, one a segment: ``coefficients[k]`` multiplies ``t**k``."""
         precise = Context(prec=40, rounding=ROUND_HALF_EVEN, Emin=-999, Emax=999, traps=[], clamp=0)
         with localcontext(precise):
@@ -135,7 +136,7 @@ class PolynomialActivation:
         return min(_nearest(value), (1 << (self.fraction - 1)) - 1)
 
     @cached_property
-    def ranges(self):
+    def ranges(self) -> tuple[tuple[int, int], ...]:
         """Smallest and largest integer of each Horner operand, degree 0 to ``degree``, as pairs.
 
         Entry ``degree`` is the range of the leading coefficient; the entries between are those of the
@@ -151,7 +152,7 @@ class PolynomialActivation:
         return tuple(pairs)
 
     @property
-    def table_bits(self):
+    def table_bits(self) -> int:
         """Stored bits of the table."""
         return self.segments * sum(column_bits(column) for column in self.coefficients)
 
@@ -160,7 +161,7 @@ class PolynomialActivation:
         shift = self.position_bits - 1
         return shift_round((slope << shift) + square * t, shift)
 
-    def compute(self, x, tanh):
+    def compute(self, x: np.ndarray, tanh: np.ndarray | bool) -> np.ndarray:
         """Approximate sigmoid, or tanh where ``tanh`` is true.
 
         Parameters
@@ -214,7 +215,7 @@ class PolynomialActivation:
         total = total + np.where(tanh, 0, np.int64(1) << (fraction - 1))
         return self.o_format.requantize(total, fraction)
 
-    def max_error(self, tanh):
+    def max_error(self, tanh: bool) -> float:
         """Largest error over all inputs, in LSB of the output, against the real-valued function.
 
         A clipped +1.0 is not excused: with no integer bits in the output, tanh cannot be better than
@@ -265,7 +266,7 @@ class LinearActivation(PolynomialActivation):
     degree: ClassVar[int] = 1
 
 
-def column_bits(column):
+def column_bits(column: Sequence[int]) -> int:
     """Bits that store a column of integers: unsigned if none is negative, else two's complement."""
     low, high = min(column), max(column)
     if low >= 0:
@@ -293,7 +294,9 @@ ACTIVATIONS = {
 
 
 @lru_cache(maxsize=64)
-def make_activation(name, i_format=DEFAULT_INPUT, o_format=DEFAULT_OUTPUT):
+def make_activation(
+    name: str, i_format: QFormat = DEFAULT_INPUT, o_format: QFormat = DEFAULT_OUTPUT
+) -> PolynomialActivation:
     """The activation of a name in :data:`ACTIVATIONS`.
 
     Raises

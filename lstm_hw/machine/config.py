@@ -7,6 +7,7 @@ derived properties are used by the planner, the interpreter, the gateware and th
 import hashlib
 import json
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 from ..errors import ConfigError
 from .formats import QFormat
@@ -141,55 +142,55 @@ class EngineConfig:
                 raise ConfigError(f"engine.{name}", getattr(self, name), f"must be {width} bits wide")
 
     @property
-    def lanes(self):
+    def lanes(self) -> int:
         """Multiply-accumulate lanes: rows times contexts."""
         return self.rows * self.contexts
 
     @property
-    def lanes_per_dsp(self):
+    def lanes_per_dsp(self) -> int:
         """Rows that share a DSP slice: two where weights and operands have 8 bits."""
         return 2 if self.operand_bits == 8 else 1
 
     @property
-    def sum_word_bits(self):
+    def sum_word_bits(self) -> int:
         """Bits that the accumulator memory holds for the sums of one DSP slice."""
         return self.lanes_per_dsp * self.accumulator_bits
 
     @property
-    def group_rows(self):
+    def group_rows(self) -> int:
         """Rows of one lane group, the hop of the control chain."""
         return self.rows if self.rows < 16 else 16
 
     @property
-    def groups(self):
+    def groups(self) -> int:
         return self.rows // self.group_rows
 
     @property
-    def units_per_block(self):
+    def units_per_block(self) -> int:
         """Hidden units in one row block."""
         return self.rows // GATES
 
     @property
-    def word_bits(self):
+    def word_bits(self) -> int:
         """Bits of one weight word: one weight for every row."""
         return self.rows * self.weight_bits
 
     @property
-    def part_bits(self):
+    def part_bits(self) -> int:
         """Bits of one weight word that each weight port carries: the weights of its lane groups."""
         return self.word_bits // self.axi_ports
 
     @property
-    def beats_per_word(self):
+    def beats_per_word(self) -> int:
         """Beats of a weight port that carry its part of one weight word; the last may be padded."""
         return -(-self.part_bits // self.axi_data_bits)
 
     @property
-    def beat_bytes(self):
+    def beat_bytes(self) -> int:
         return self.axi_data_bits // 8
 
     @property
-    def max_burst(self):
+    def max_burst(self) -> int:
         """Longest burst of a weight port in beats: up to 4 KiB, and half of the weight buffer at most."""
         longest = min(MAX_BURST, PAGE_BYTES // self.beat_bytes)
         while longest > 1 and 2 * longest > self.weight_words * self.beats_per_word:
@@ -197,21 +198,21 @@ class EngineConfig:
         return longest
 
     @property
-    def word_bytes(self):
+    def word_bytes(self) -> int:
         """Bytes of one weight word in memory, over all ports and padding included."""
         return self.axi_ports * self.beats_per_word * self.beat_bytes
 
     @property
-    def drain_width(self):
+    def drain_width(self) -> int:
         """Accumulators that one drain request brings to the cell unit."""
         return {1: 1, 2: 2, 5: GATES}[self.cells]
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """JSON-able values, in field order."""
         return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
 
     @classmethod
-    def from_dict(cls, values):
+    def from_dict(cls, values: dict[str, Any]) -> "EngineConfig":
         """Inverse of :meth:`to_dict`; unknown keys are errors."""
         known = {f.name for f in fields(cls)}
         for name in values:
@@ -224,7 +225,7 @@ class EngineConfig:
         return cls(**values)
 
     @property
-    def content_id(self):
+    def content_id(self) -> int:
         """32-bit id of this configuration, readable from a register of the hardware."""
         text = json.dumps(self.to_dict(), sort_keys=True)
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")

@@ -8,6 +8,7 @@ rounds says how: ``Q3.12`` rounds half up and saturates, ``Q3.12/floor/wrap`` tr
 
 import re
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ OVERFLOWS = ("saturate", "wrap")
 _PATTERN = re.compile(r"(U?)Q(-?\d+)\.(-?\d+)(?:/(\w+))?(?:/(\w+))?")
 
 
-def shift_round(values, shift, rounding="half_up"):
+def shift_round(values: np.ndarray, shift: int, rounding: str = "half_up") -> np.ndarray:
     """Divide exact integers by ``2**shift`` and round.
 
     Parameters
@@ -81,7 +82,7 @@ class QFormat:
             raise FormatError("overflow", repr(self.overflow), f"must be one of {OVERFLOWS}")
 
     @classmethod
-    def parse(cls, text):
+    def parse(cls, text: str) -> "QFormat":
         """Read ``Qm.n`` or ``UQm.n``, with ``/rounding`` and ``/overflow`` when not the defaults."""
         match = _PATTERN.fullmatch(str(text).strip())
         if match is None:
@@ -92,7 +93,7 @@ class QFormat:
         return cls(int(integer), int(fraction), not unsigned, rounding or "half_up", overflow or "saturate")
 
     @classmethod
-    def fitting(cls, peak, width, **kwargs):
+    def fitting(cls, peak: float, width: int, **kwargs: Any) -> "QFormat":
         """The signed format of ``width`` bits with the most fraction bits that still holds ``±peak``.
 
         Raises FormatError when ``peak`` is not finite.
@@ -105,21 +106,21 @@ class QFormat:
         return cls(integer, width - 1 - integer, **kwargs)
 
     @property
-    def width(self):
+    def width(self) -> int:
         return int(self.signed) + self.integer + self.fraction
 
     @property
-    def lowest(self):
+    def lowest(self) -> int:
         """Smallest stored integer."""
         return -(1 << (self.width - 1)) if self.signed else 0
 
     @property
-    def highest(self):
+    def highest(self) -> int:
         """Largest stored integer."""
         return (1 << (self.width - self.signed)) - 1
 
     @property
-    def lsb(self):
+    def lsb(self) -> float:
         """Value of one step."""
         return 2.0**-self.fraction
 
@@ -129,7 +130,7 @@ class QFormat:
         wrapped = integers & ((1 << self.width) - 1)
         return np.where(wrapped > self.highest, wrapped - (1 << self.width), wrapped) if self.signed else wrapped
 
-    def quantize(self, values):
+    def quantize(self, values: np.ndarray | float) -> np.ndarray:
         """Real numbers to stored integers (int64), rounded and bounded as the format says."""
         scaled = np.asarray(values, dtype=np.float64) * 2.0**self.fraction
         if not np.all(np.isfinite(scaled)):
@@ -140,20 +141,20 @@ class QFormat:
         limit = 2.0**62
         return self._bound(np.clip(rounded, -limit, limit).astype(np.int64))
 
-    def to_float(self, integers):
+    def to_float(self, integers: np.ndarray | int) -> np.ndarray:
         """Stored integers to real numbers (float64)."""
         return np.asarray(integers, dtype=np.float64) * self.lsb
 
-    def requantize(self, integers, fraction):
+    def requantize(self, integers: np.ndarray, fraction: int) -> np.ndarray:
         """Exact integers with ``fraction`` fraction bits to stored integers of this format."""
         return self._bound(shift_round(integers, fraction - self.fraction, self.rounding))
 
-    def holds(self, values):
+    def holds(self, values: np.ndarray | float) -> bool:
         """Whether rounding keeps every value inside the range (no saturation)."""
         scaled = np.asarray(values, dtype=np.float64) * 2.0**self.fraction
         return bool(np.all((scaled < self.highest + 0.5) & (scaled >= self.lowest - 0.5)))
 
-    def with_rounding(self, rounding):
+    def with_rounding(self, rounding: str) -> "QFormat":
         return replace(self, rounding=rounding)
 
     def __str__(self):

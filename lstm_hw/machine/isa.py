@@ -62,7 +62,7 @@ class Op:
     doc: str
 
     @property
-    def positions(self):
+    def positions(self) -> dict[str, tuple[int, int]]:
         """Field name -> (lowest bit, width); the opcode is in the low bits."""
         position, result = OPCODE_BITS, {}
         for name, width in self.fields.items():
@@ -71,7 +71,7 @@ class Op:
         return result
 
     @property
-    def relative(self):
+    def relative(self) -> tuple[str, ...]:
         """Fields that have a companion register field."""
         return tuple(name for name in self.fields if f"{name}_reg" in self.fields)
 
@@ -221,7 +221,7 @@ class Instruction:
         return f"{self.op} {shown}".strip()
 
 
-def instruction(op, **values):
+def instruction(op: str, **values: int) -> Instruction:
     """Build an instruction.
 
     Raises
@@ -241,7 +241,7 @@ def instruction(op, **values):
     return Instruction(op, MappingProxyType({name: int(values.get(name, 0)) for name in widths}))
 
 
-def encode(instr):
+def encode(instr: Instruction) -> int:
     """Instruction to its integer."""
     op = OPS[instr.op]
     word = op.code
@@ -250,7 +250,7 @@ def encode(instr):
     return word
 
 
-def decode(word):
+def decode(word: int) -> Instruction:
     """integer to its instruction; ProgramError for an unknown opcode."""
     code = word & ((1 << OPCODE_BITS) - 1)
     if code not in BY_CODE:

@@ -7,6 +7,8 @@ row ``4u + g`` of an LSTM layer is gate g (i, f, g, o) of hidden unit u.
 
 from dataclasses import dataclass
 
+from .config import EngineConfig
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -31,7 +33,7 @@ class Tile:
     columns: int
 
     @property
-    def words(self):
+    def words(self) -> int:
         return self.blocks * self.columns
 
 
@@ -42,7 +44,7 @@ class Image:
     tiles: tuple[Tile, ...]
 
     @property
-    def offsets(self):
+    def offsets(self) -> tuple[int, ...]:
         """First word of every tile."""
         offsets, position = [], 0
         for tile in self.tiles:
@@ -51,9 +53,9 @@ class Image:
         return tuple(offsets)
 
     @property
-    def words(self):
+    def words(self) -> int:
         return sum(tile.words for tile in self.tiles)
 
-    def beats(self, config):
+    def beats(self, config: EngineConfig) -> int:
         """Length in beats of each weight port."""
         return self.words * config.beats_per_word

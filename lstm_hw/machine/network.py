@@ -35,20 +35,20 @@ class LayerShape:
             raise ConfigError("layer size", f"{self.inputs} x {self.outputs}", "must be at least 1 x 1")
 
     @property
-    def matrix_rows(self):
+    def matrix_rows(self) -> int:
         return self.outputs * (GATES if self.kind == "lstm" else 1)
 
     @property
-    def columns(self):
+    def columns(self) -> int:
         """Columns of the stacked matrix [W_x | W_h]."""
         return self.inputs + (self.outputs if self.kind == "lstm" else 0)
 
     @property
-    def macs(self):
+    def macs(self) -> int:
         """Multiply-accumulates of one time step."""
         return self.matrix_rows * self.columns
 
-    def blocks(self, rows):
+    def blocks(self, rows: int) -> int:
         """Row blocks of ``rows`` rows."""
         return -(-self.matrix_rows // rows)
 
@@ -71,22 +71,22 @@ class Network:
                 raise ConfigError("network", f"{above.inputs} inputs after {below.outputs} outputs", "must be equal")
 
     @property
-    def lstm(self):
+    def lstm(self) -> tuple[LayerShape, ...]:
         return tuple(layer for layer in self.layers if layer.kind == "lstm")
 
     @property
-    def head(self):
+    def head(self) -> LayerShape | None:
         return self.layers[-1] if self.layers[-1].kind == "linear" else None
 
-    def macs(self, steps):
+    def macs(self, steps: int) -> int:
         """Useful multiply-accumulates of a whole sequence."""
         head = self.head.macs * (steps if self.head_every_step else 1) if self.head else 0
         return sum(layer.macs for layer in self.lstm) * steps + head
 
-    def output_vectors(self, steps):
+    def output_vectors(self, steps: int) -> int:
         """Vectors on the output stream for a sequence."""
         return 1 if self.head and not self.head_every_step else steps
 
     @property
-    def output_size(self):
+    def output_size(self) -> int:
         return self.layers[-1].outputs

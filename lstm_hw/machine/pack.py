@@ -1,17 +1,32 @@
 """Weights to words to bytes, and the digits that carry a bias."""
 
+from collections.abc import Sequence
+from typing import Protocol
+
 import numpy as np
 
 from ..errors import FormatError
-from .config import GATES
+from .config import GATES, EngineConfig
+from .formats import QFormat
+from .layout import Image
 
 
-def top_exponent(operand_bits):
+class QuantisedLayer(Protocol):
+    """What is read of a layer besides its matrices: ``w_x`` and ``w_h`` of an LSTM layer, else ``weight``."""
+
+    bias: np.ndarray
+    bias_format: QFormat
+    acc_fraction: int
+
+
+def top_exponent(operand_bits: int) -> int:
     """Exponent of the largest constant operand, the largest power of two in so many signed bits."""
     return operand_bits - 2
 
 
-def bias_digits(bias, weight_bits, operand_bits=16):
+def bias_digits(
+    bias: np.ndarray, weight_bits: int, operand_bits: int = 16
+) -> tuple[tuple[tuple[int, int], ...], np.ndarray]:
     """Split exact biases into weights that are multiplied by constants.
 
     ``bias = sum of 2**exponent * digit`` over all digit columns; every digit fits a weight. The top
@@ -50,7 +65,7 @@ def bias_digits(bias, weight_bits, operand_bits=16):
     return structure, np.stack(top + [digit for _, digit in reversed(low)], axis=1)
 
 
-def interleave(matrix, rows):
+def interleave(matrix: np.ndarray, rows: int) -> np.ndarray:
     """Gate-major rows of an LSTM matrix to unit-major row blocks, padded with zero rows.
 
     Parameters
@@ -68,7 +83,7 @@ def interleave(matrix, rows):
     return to_blocks(unit_major, rows)
 
 
-def to_blocks(matrix, rows):
+def to_blocks(matrix: np.ndarray, rows: int) -> np.ndarray:
     """Rows in order to row blocks (blocks, R, columns), padded with zero rows."""
     blocks = -(-matrix.shape[0] // rows)
     padded = np.zeros((blocks * rows, matrix.shape[1]), dtype=np.int64)
@@ -76,7 +91,7 @@ def to_blocks(matrix, rows):
     return padded.reshape(blocks, rows, -1)
 
 
-def layer_parts(layer, config):
+def layer_parts(layer: QuantisedLayer, config: EngineConfig) -> dict[str, np.ndarray]:
     """Row blocks of the matrices of a quantised layer: dict part -> int array (blocks, R, columns)."""
     bias = np.asarray(layer.bias, dtype=np.int64) << (layer.acc_fraction - layer.bias_format.fraction)
     _, digits = bias_digits(bias, config.weight_bits, config.operand_bits)
@@ -88,7 +103,7 @@ def layer_parts(layer, config):
     return {part: to_blocks(matrix, config.rows) for part, matrix in (("x", layer.weight), ("bias", digits))}
 
 
-def pack(image, layers, config):
+def pack(image: Image, layers: Sequence[QuantisedLayer], config: EngineConfig) -> np.ndarray:
     """The image's words.
 
     Parameters
@@ -120,7 +135,7 @@ def pack(image, layers, config):
     return words
 
 
-def to_bytes(words, config):
+def to_bytes(words: np.ndarray, config: EngineConfig) -> bytes:
     """Words to the bytes of the memory image.
 
     Rows ascending, little-endian, each word padded to whole beats. With several weight ports, the image of one port

@@ -1,6 +1,6 @@
 """A plan: a program with the image that it reads, and how its streams are ordered."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,9 @@ from .config import GATES, EngineConfig
 from .layout import Image
 from .network import Network
 from .program import Program
+
+VectorPart = tuple[int, int, int]
+"""Part of a vector on a stream: its step or number, the first element, and elements."""
 
 
 @dataclass(frozen=True)
@@ -52,18 +55,18 @@ class Plan:
     sequences: int = 1
     steps: int | None = None
     batch: int = 1
-    x_order: Callable | None = None
+    x_order: Callable[[int], Iterable[VectorPart]] | None = None
     groups: int = 1
-    y_order: Callable | None = None
-    needs: dict | None = None
+    y_order: Callable[[int, int], Iterable[VectorPart]] | None = None
+    needs: dict[str, int] | None = None
 
-    def x_pieces(self, steps):
+    def x_pieces(self, steps: int) -> list[VectorPart]:
         """What the x stream brings in a run of so many steps: (step, first column, columns), in order."""
         if self.x_order is None:
             return [(step, 0, self.network.layers[0].inputs) for step in range(steps)]
         return list(self.x_order(steps))
 
-    def beats(self, x):
+    def beats(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """x vectors to the beats of the input stream.
 
         A beat holds an element of each of K sequences, or, of fewer sequences than contexts, consecutive elements of
@@ -107,7 +110,7 @@ class Plan:
             lasts.append(np.arange(len(rows)) == (len(rows) - 1 if first + columns == length else len(rows)))
         return np.concatenate(beats), np.concatenate(lasts).astype(np.int64)
 
-    def packets(self, outputs, first_step=0):
+    def packets(self, outputs: np.ndarray, first_step: int = 0) -> list[list[int]]:
         """What a run sends on the output stream.
 
         In a packet the sequences of a group take turns: elements of h one by one, outputs of a head four by four.
@@ -126,7 +129,7 @@ class Plan:
         flat = np.asarray(outputs).ravel()
         return [flat[positions].tolist() for positions in self._positions(np.shape(outputs), first_step)]
 
-    def outputs(self, packets, steps, first_step=0):
+    def outputs(self, packets: Sequence[Sequence[int]], steps: int, first_step: int = 0) -> np.ndarray:
         """Inverse of :meth:`packets`.
 
         Parameters

@@ -1,8 +1,8 @@
 """Programs: built by planners, listed for people, encoded for the hardware, executed for the models."""
 
 import json
-from collections.abc import Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -61,11 +61,11 @@ class Program:
     entries: Mapping[str, int]
     comments: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))
 
-    def encoded(self):
+    def encoded(self) -> list[int]:
         """One 160-bit integer an instruction."""
         return [encode(i) for i in self.instructions]
 
-    def listing(self):
+    def listing(self) -> str:
         """The program as text, one instruction a line, loops indented."""
         names = {address: name for name, address in self.entries.items()}
         lines, depth = [], 0
@@ -79,7 +79,7 @@ class Program:
             depth += instr.op == "LOOP"
         return "\n".join(lines) + "\n"
 
-    def to_json(self):
+    def to_json(self) -> str:
         return json.dumps(
             {
                 "bits": INSTRUCTION_BITS,
@@ -90,7 +90,14 @@ class Program:
             indent=1,
         )
 
-    def run(self, entry, steps, clear, registers=None, repeats=None):
+    def run(
+        self,
+        entry: str,
+        steps: int,
+        clear: bool,
+        registers: list[int] | None = None,
+        repeats: Callable[[int, list[list[int]], int], None] | None = None,
+    ) -> Iterator[Command]:
         """Execute the scalar part: yield every unit command, RING and BUFFERS in order.
 
         Parameters
@@ -213,14 +220,14 @@ class ProgramBuilder:
     def __init__(self):
         self._instructions, self._entries, self._comments = [], {}, {}
 
-    def entry(self, name):
+    def entry(self, name: str) -> None:
         """The next instruction can be started at under this name."""
         self._entries[name] = len(self._instructions)
 
-    def emit(self, op, comment=None, **fields):
+    def emit(self, op: str, comment: str | None = None, **fields: int) -> None:
         self.add(instruction(op, **fields), comment)
 
-    def add(self, instr, comment=None):
+    def add(self, instr: Instruction, comment: str | None = None) -> None:
         """Append an instruction as it is."""
         if comment:
             self._comments[len(self._instructions)] = comment
@@ -229,12 +236,12 @@ class ProgramBuilder:
     def __len__(self):
         return len(self._instructions)
 
-    def await_tokens(self, space, tokens):
+    def await_tokens(self, space: int, tokens: int) -> None:
         """Wait for tokens and take them."""
         self.emit("MAC", space=space, columns=1, slots=1, wait=1, take=1, offset=tokens - 1)
 
     @contextmanager
-    def loop(self, comment=None, **count):
+    def loop(self, comment: str | None = None, **count: int) -> Iterator[None]:
         start = len(self._instructions)
         self.emit("LOOP", comment=comment, **count)
         yield
@@ -242,7 +249,7 @@ class ProgramBuilder:
         exit = min(len(self._instructions), (1 << PROGRAM_BITS) - 1)  # what is behind it is too long for build()
         self._instructions[start] = instruction("LOOP", exit=exit, **count)
 
-    def repeat(self, count):
+    def repeat(self, count: int) -> AbstractContextManager[None]:
         """What follows is done ``count`` times: without a loop for once, not emitted for none."""
         if count > 1:
             return self.loop(count=count)
@@ -255,15 +262,15 @@ class ProgramBuilder:
         del self._instructions[instructions:]
         self._comments = comments
 
-    def when(self, register, comment=None):
+    def when(self, register: int, comment: str | None = None) -> AbstractContextManager[None]:
         """What follows is done once if the register is not zero."""
         return self.loop(comment, count_reg=register, when=LOOP_IF)
 
-    def unless(self, register, comment=None):
+    def unless(self, register: int, comment: str | None = None) -> AbstractContextManager[None]:
         """What follows is done once if the register is zero."""
         return self.loop(comment, count_reg=register, when=LOOP_UNLESS)
 
-    def build(self, limit):
+    def build(self, limit: int) -> Program:
         """The program; ProgramError when it is longer than ``limit`` instructions."""
         if len(self._instructions) > limit:
             raise ProgramError(

@@ -101,15 +101,15 @@ class Field:
     reset: int = 0
 
     @property
-    def mask(self):
+    def mask(self) -> int:
         """Bits of the field, in place."""
         return ((1 << self.width) - 1) << self.lsb
 
-    def extract(self, word):
+    def extract(self, word: int) -> int:
         """Value of the field in the register value `word`."""
         return (word & self.mask) >> self.lsb
 
-    def insert(self, value):
+    def insert(self, value: int) -> int:
         """Register value whose only nonzero field is this one.
 
         Raises
@@ -153,26 +153,26 @@ class Register:
     latched_by: str | None = None
 
     @property
-    def width(self):
+    def width(self) -> int:
         """Number of bits up to and including the highest field."""
         return max(field.lsb + field.width for field in self.fields)
 
     @property
-    def mask(self):
+    def mask(self) -> int:
         """Bits that are in some field."""
         return sum(field.mask for field in self.fields)
 
     @property
-    def reset(self):
+    def reset(self) -> int:
         """Register value after reset."""
         return sum(field.insert(field.reset) for field in self.fields)
 
     @property
-    def stored(self):
+    def stored(self) -> bool:
         """Whether the register is plain storage: what was written is what is read."""
         return all(field.access is Access.RW for field in self.fields)
 
-    def field(self, name):
+    def field(self, name: str) -> Field:
         """The field called `name`.
 
         Raises
@@ -217,11 +217,11 @@ class Window:
     doc: str
 
     @property
-    def entries(self):
+    def entries(self) -> int:
         """Number of entries that the window has addresses for."""
         return self.size // self.stride
 
-    def word_address(self, entry, word):
+    def word_address(self, entry: int, word: int) -> int:
         """Byte address of a word of an entry.
 
         Raises
@@ -365,7 +365,7 @@ MAX_PORTS = 4
 _PORT_BASE = 0x090
 
 
-def weights_registers(port):
+def weights_registers(port: int) -> tuple[str, str]:
     """Names of the registers that hold the low and the high half of the address of a weight port's image."""
     return tuple(f"WEIGHTS{port or ''}_{half}" for half in ("LO", "HI"))
 
@@ -379,7 +379,7 @@ _ERROR_PORT = Register(
 )
 
 
-def port_registers(ports):
+def port_registers(ports: int) -> tuple[Register, ...]:
     """What an engine with several weight ports has beyond REGISTERS, in address order; nothing with one port."""
     words = [
         _word(
@@ -395,7 +395,7 @@ def port_registers(ports):
     return (_ERROR_PORT, *words) if words else ()
 
 
-def register_map(ports):
+def register_map(ports: int) -> tuple[Register, ...]:
     """Every register of an engine with so many weight ports, in address order."""
     return tuple(sorted((*REGISTERS, *port_registers(ports)), key=lambda register: register.address))
 
@@ -482,7 +482,7 @@ STREAMS = (
 _BY_NAME = {register.name: register for register in register_map(MAX_PORTS)}
 
 
-def lookup(name):
+def lookup(name: str) -> Register:
     """The register called `name`.
 
     Raises
@@ -495,7 +495,7 @@ def lookup(name):
     return _BY_NAME[name]
 
 
-def to_json(ports=1):
+def to_json(ports: int = 1) -> str:
     """The map of an engine with so many weight ports as JSON text; addresses, masks and reset values are numbers."""
     registers = [
         {
@@ -541,7 +541,7 @@ def to_json(ports=1):
     )
 
 
-def to_c_header(ports=1):
+def to_c_header(ports: int = 1) -> str:
     """The map of an engine with so many weight ports as a C header.
 
     Offsets, field positions, masks, reset values and error codes.
@@ -584,7 +584,7 @@ def _bits(field):
     return str(field.lsb) if field.width == 1 else f"{field.lsb + field.width - 1}:{field.lsb}"
 
 
-def to_markdown(ports=1):
+def to_markdown(ports: int = 1) -> str:
     """The map of an engine with so many weight ports as a Markdown page.
 
     Registers, their fields, the program window, error codes, what software does, the streams, rules, and what further
@@ -671,7 +671,7 @@ def to_markdown(ports=1):
     )
 
 
-def main():
+def main() -> None:
     """Print the map in the format named on the command line."""
     writers = {"json": to_json, "c": to_c_header, "markdown": to_markdown}
     parser = argparse.ArgumentParser(prog="python -m lstm_hw.machine.registers", description="Print the register map.")
