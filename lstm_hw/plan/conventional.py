@@ -5,25 +5,26 @@ time steps can share, n^2 a gate for n hidden units. Words that are pinned on ch
 themselves: (N - M) words a step with M of N pinned.
 """
 
+from ..machine.config import EngineConfig
+from ..machine.network import Network
 from .rowblock import RowBlockPlanner
 
 
 class ConventionalPlanner(RowBlockPlanner):
-    """One sequence in context 0; further contexts of the engine are idle.
+    """Any stack for one sequence, in context 0; further contexts of the engine are idle.
 
     Parameters
     ----------
     network : Network
-        One LSTM layer.
     config : EngineConfig
     pinned : int
         Columns of W_h that stay on chip (the schedule is called ``pinned`` then): M is ``pinned`` times row blocks.
-        All row blocks have as many, so that memory goes on while pinned words are used.
+        All row blocks of a layer have as many, so that memory goes on while pinned words are used.
     """
 
-    def __init__(self, network, config, pinned=0):
+    def __init__(self, network: Network, config: EngineConfig, pinned: int = 0) -> None:
         super().__init__(network, config, contexts=1, pinned=pinned)
 
     @property
-    def name(self):
+    def name(self) -> str:
         return "pinned" if self.pinned else "conventional"
