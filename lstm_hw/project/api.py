@@ -45,7 +45,7 @@ from ..verilog.emit import write_verilog
 from ..verilog.synthesis import Synthesis
 from ..verilog.tools import lint
 from .dataset import Dataset, NpzFile
-from .score import score
+from .score import Metric
 from .settings import ModelSection, OutputSection, ProjectConfig
 from .synthetic import random_inputs
 
@@ -60,6 +60,8 @@ def convert(
     calibration=None,
     x=None,
     labels=None,
+    metric=None,
+    threshold=None,
     quantize=None,
     engine=None,
     name=None,
@@ -78,8 +80,12 @@ def convert(
         Inputs that number formats are chosen from; must be given unless a configuration file names a data set.
     x : array (N, T, Lx), optional
         Test inputs.
-    labels : int array (N,), optional
-        Their classes.
+    labels : array (N, ...), optional
+        What their outputs should be, of a sequence or of every step of it; see :class:`.score.Metric`.
+    metric : {"argmax", "threshold", "error"}, optional
+        What the outputs are judged by; what follows from model and labels without it.
+    threshold : float, optional
+        Of that metric.
     quantize : QuantConfig or dict, optional
         Instead of the configuration file's section.
     engine : dict, optional
@@ -126,7 +132,7 @@ def convert(
         changes["name"] = name
     if output is not None:
         changes["output"] = OutputSection(str(output))
-    data = None if calibration is None else Dataset(calibration, x, labels)
+    data = None if calibration is None else Dataset(calibration, x, labels, metric, threshold)
     return Project(replace(config, **changes), model, data, progress, note)
 
 
@@ -198,11 +204,21 @@ class Project:
                     f"shape {scale.shape} of {scale.dtype}",
                     "must be one finite number",
                 )
-        x, labels = file.read(section.x)[: section.images], None
+        x, labels = file.read(section.x), None
         if section.labels is not None:
-            labels = file.read(section.labels)[: section.images]
+            labels = file.read(section.labels)
+            if labels.shape[:1] != x.shape[:1]:
+                rule = f"must have one entry a sequence of {section.x}, whose shape is {x.shape}"
+                raise InputError(f"{file.path}: {section.labels}", f"shape {labels.shape}", rule)
+            labels = labels[: section.images]
         try:
-            return Dataset(_scaled(file.read(section.calibration), scale), _scaled(x, scale), labels)
+            return Dataset(
+                _scaled(file.read(section.calibration), scale),
+                _scaled(x[: section.images], scale),
+                labels,
+                section.metric,
+                section.threshold,
+            )
         except InputError as error:
             raise InputError(f"{file.path}: {error.subject}", error.found, error.rule) from error
 
@@ -218,7 +234,9 @@ class Project:
     @property
     def assumptions(self) -> tuple[str, ...]:
         """What nobody said and was assumed, a sentence each."""
-        return (*self.model.assumptions, *self._assumed_data)
+        metric = self.metric
+        judged = (metric.assumption,) if metric is not None and metric.assumption else ()
+        return (*self.model.assumptions, *self._assumed_data, *judged)
 
     @property
     def x(self):
@@ -238,6 +256,7 @@ class Project:
     @cached_property
     def qmodel(self):
         """The quantised model (QuantModel)."""
+        _ = self.metric  # labels that say nothing are an error before the long work, not after it
         with self._progress("quantise") as progress:
             return quantize(self.model, self.data.calibration, self.config.quantize, progress)
 
@@ -297,19 +316,43 @@ class Project:
             for number, layer in enumerate(self.qmodel.layers)
         ]
 
+    @cached_property
+    def metric(self) -> Metric | None:
+        """What the outputs for the test inputs are judged by; None without labels.
+
+        Raises
+        ------
+        InputError, ConfigError
+            Labels that do not fit the model or the metric that is given, or that leave open which it is.
+        """
+        data = self.data
+        if data.labels is None:
+            return None
+        given = self._data is None
+        subject = f"{self.config.data_path}: {self.config.data.labels}" if given else "labels"
+        metric = Metric.of(self.model, data.labels, self.x.shape[1], data.metric, data.threshold, subject)
+        if metric.assumption:
+            self._note(metric.assumption)
+        return metric
+
     def accuracy(self):
-        """Share of the test sequences whose largest output is at the label.
+        """What the labels say of the outputs for the test inputs.
 
         Returns
         -------
         dict or None
-            ``float``, ``integer`` and ``sequences``, their number; None without labels.
+            ``metric``, its name; ``float`` and ``integer``, a share or, by the metric ``error``, a mean distance;
+            ``sequences``, their number. None without labels.
         """
-        labels = self.data.labels
-        if labels is None:
+        if self.metric is None:
             return None
         exact, stored = self.outputs
-        return {"float": score(exact, labels), "integer": score(stored, labels), "sequences": len(labels)}
+        return {
+            "metric": self.metric.name,
+            "float": self.metric.score(exact),
+            "integer": self.metric.score(self.qmodel.dequantize_output(stored)),
+            "sequences": len(exact),
+        }
 
     @property
     def inputs(self):
@@ -524,7 +567,10 @@ class Project:
             model = replace(model, head=HEAD_MODES[self.model.head_every_step])
         chosen = {"schedule": self.choice.outcome.name, **self.choice.outcome.options}
         plan = replace(self.config.plan, sequences=self.choice.sequences, steps=self.choice.steps, **chosen)
-        return replace(self.config, model=model, plan=plan)
+        data = self.config.data
+        if self._data is None and self.metric is not None:
+            data = replace(data, metric=self.metric.name)
+        return replace(self.config, model=model, plan=plan, data=data)
 
     # Checks
 

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import ConfigError, InputError
+from .score import METRICS
 
 MAX_BYTES = 1 << 28
 """Largest array, expanded."""
+LARGEST_LABEL = 1 << 53
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
@@ -29,8 +31,12 @@ class Dataset:
         What the quantiser chooses formats from.
     x : float64 array (N, T, Lx) or None
         Test inputs.
-    labels : int array (N,) or None
-        The right class of each.
+    labels : array (N, ...) or None
+        What the outputs should be: int64 or float64, see :class:`.score.Metric`.
+    metric : str or None
+        What the outputs are judged by, a name of :data:`.score.METRICS`; what follows from model and labels without it.
+    threshold : float or None
+        Of that metric.
 
     Raises
     ------
@@ -41,6 +47,8 @@ class Dataset:
     calibration: np.ndarray
     x: np.ndarray | None = None
     labels: np.ndarray | None = None
+    metric: str | None = None
+    threshold: float | None = None
 
     def __post_init__(self):
         for name in ("calibration", "x"):
@@ -59,13 +67,19 @@ class Dataset:
         if self.x is not None and self.x.shape[2] != self.calibration.shape[2]:
             rule = f"must be {self.calibration.shape[2]} as in calibration"
             raise InputError("x", f"{self.x.shape[2]} inputs a step", rule)
-        if self.labels is not None:
-            labels = np.asarray(self.labels)
-            if self.x is None or labels.shape != self.x.shape[:1] or labels.dtype.kind not in "iu":
-                raise InputError(
-                    "labels", f"shape {labels.shape} of {labels.dtype}", "must be one integer for each sequence of x"
-                )
-            object.__setattr__(self, "labels", labels.astype(np.int64))
+        if self.metric not in (None, *METRICS):
+            raise ConfigError("data.metric", repr(self.metric), f"must be {' or '.join(METRICS)}")
+        if self.labels is None:
+            return
+        labels = np.asarray(self.labels)
+        if self.x is None or labels.shape[:1] != self.x.shape[:1] or labels.dtype.kind not in "biuf":
+            raise InputError(
+                "labels", f"shape {labels.shape} of {labels.dtype}", "must be numbers, for each sequence of x"
+            )
+        real = labels.astype(np.float64)
+        if not np.all(np.abs(real) < LARGEST_LABEL):
+            raise InputError("labels", "NaN, infinity or beyond", f"must be finite and below {LARGEST_LABEL}")
+        object.__setattr__(self, "labels", real if labels.dtype.kind == "f" else labels.astype(np.int64))
 
 
 class NpzFile:

@@ -16,7 +16,6 @@ from ..plan.resources import estimate
 from ..proof.cycles import Cycles
 from ..proof.traffic import columns_by_layer
 from ..verilog.tools import versions
-from .score import score
 
 FORMAT_VERSION = 2
 INTERFACES = {
@@ -152,15 +151,13 @@ def _accuracy(project, measured):
     whole = project.accuracy()
     if whole is None:
         return None
-    labels = project.data.labels
     simulated = {"simulated": 0, "integer_simulated": None, "verilog": None}
     if measured:
-        count = len(measured.outputs)
-        integer = project.outputs[1][:count]
+        count, real, score = len(measured.outputs), project.qmodel.dequantize_output, project.metric.score
         simulated = {
             "simulated": count,
-            "integer_simulated": score(integer, labels),
-            "verilog": score(measured.outputs, labels),
+            "integer_simulated": score(real(project.outputs[1][:count])),
+            "verilog": score(real(measured.outputs)),
         }
     return {**whole, **simulated}
 

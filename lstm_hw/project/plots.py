@@ -128,12 +128,12 @@ def draw(figures: dict, curves: dict) -> list[Drawing]:
         ),
     ]
     accuracy = figures["accuracy"]
-    if accuracy:
+    if accuracy and accuracy["metric"] != "error":  # an error has no end to draw it against
         drawings.append(
             _drawn(
                 "accuracy",
                 "Accuracy",
-                "Share of the sequences that are classified as labelled, by model",
+                "Share of the outputs that are as labelled, by model",
                 2.2,
                 lambda figure: _accuracy(figure, accuracy),
             )

@@ -1,8 +1,10 @@
 """What a report's pages say: sections of sentences, tables and drawings, made of the figures alone."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..proof.cycles import STALLS
+from .score import METRICS
 
 MARK = "†"
 """Behind the unit of what rests on a clock that was not measured."""
@@ -80,17 +82,18 @@ def headline(figures: dict) -> list[tuple[str, str, str, str]]:
     estimated, measured = figures["cycles"]["estimated"], figures["cycles"]["measured"]
     rows = []
     if accuracy:
+        judged, unit, form = scale_of(accuracy)
         rows += [
-            (f"accuracy, {label} ({accuracy['sequences']} sequences)", "%", "", _percent(accuracy[name]))
+            (f"{judged}, {label} ({accuracy['sequences']} sequences)", unit, "", form(accuracy[name]))
             for name, label in (("float", "float model"), ("integer", "integer reference"))
         ]
         if accuracy["verilog"] is not None:
             rows.append(
                 (
-                    f"accuracy, Verilog ({accuracy['simulated']} sequences; estimate: integer reference)",
-                    "%",
-                    _percent(accuracy["integer_simulated"]),
-                    _percent(accuracy["verilog"]),
+                    f"{judged}, Verilog ({accuracy['simulated']} sequences; estimate: integer reference)",
+                    unit,
+                    form(accuracy["integer_simulated"]),
+                    form(accuracy["verilog"]),
                 )
             )
 
@@ -119,6 +122,13 @@ def headline(figures: dict) -> list[tuple[str, str, str, str]]:
     if found:
         rows.append(("longest path", "LUTs", "", str(found["lut_levels"])))
     return rows
+
+
+def scale_of(accuracy: dict) -> tuple[str, str, Callable[[float], str]]:
+    """What the scores of a report are: their name, their unit and the function that writes one."""
+    if accuracy["metric"] == "error":
+        return "mean error", "of an output", lambda error: f"{error:.3g}"
+    return "accuracy", "%", _percent
 
 
 def agreement(figures: dict) -> str:
@@ -170,7 +180,10 @@ _BOTH = ("figure", "unit", ">estimate", ">measured")
 
 
 def _summary(figures):
-    return Section("Figures", (), (Table("Accuracy, cycles and resources", _BOTH, headline(figures)),))
+    accuracy, text = figures["accuracy"], ()
+    if accuracy:
+        text = (f"Labels judge the outputs by the metric {accuracy['metric']}: {METRICS[accuracy['metric']]}.",)
+    return Section("Figures", text, (Table("Accuracy, cycles and resources", _BOTH, headline(figures)),))
 
 
 def _time(figures):

@@ -24,6 +24,7 @@ from ..plan.target import Target
 from ..proof.load_timing import MemoryModel
 from ..verify.scenario import Stress
 from . import toml
+from .score import METRICS
 
 DEFAULT_CLOCK_MHZ = 100.0
 """Clock that times are told for, where nobody says one."""
@@ -205,7 +206,15 @@ class DataSection:
 
     path: str | None = _key(None, "npz file")
     x: str = _key("x", "array of test inputs")
-    labels: str | None = _key(None, "array of the right classes, one integer a sequence, for accuracies")
+    labels: str | None = _key(
+        None, "array of what the outputs should be, for accuracies: of a sequence, or of every step of it"
+    )
+    metric: str | None = _key(
+        None,
+        f"what the labels say: {'; '.join(f'{name}: {doc}' for name, doc in METRICS.items())}; without it what model "
+        "and labels leave, told, or an error",
+    )
+    threshold: float | None = _key(None, "of the metric threshold; 0 without it, where a logit says yes as much as no")
     calibration: str = _key("calibration", "array of inputs that number formats are chosen from")
     input_scale: float | str = _key(1.0, "factor from stored to real inputs: a number, or the array that holds it")
     images: int | None = _key(None, "test sequences to use; all without it")
@@ -227,6 +236,9 @@ class DataSection:
             "data",
             self,
             (
+                ("metric", lambda metric: metric in METRICS, f"must be {' or '.join(METRICS)}"),
+                ("metric", lambda metric: self.labels is not None, "must be given with data.labels"),
+                ("threshold", lambda threshold: self.labels is not None, "must be given with data.labels"),
                 *((name, _at_least(1), "must be at least 1") for name in ("images", "random", "steps")),
                 ("peak", lambda peak: peak > 0, "must be above 0"),
             ),

@@ -76,7 +76,7 @@ def init(
         tables["data"] = {"random": RANDOM_SEQUENCES}
         notes.append(NO_DATA)
     else:
-        tables["data"], said = _arrays(NpzFile(calibration), trained.input_size)
+        tables["data"], said = _arrays(NpzFile(calibration), trained)
         tables["data"] = {"path": _relative(calibration, path), **tables["data"]}
         notes += said
     tables["target"] = {key: value for key, value in (target or {}).items() if value is not None}
@@ -110,8 +110,9 @@ def _relative(path, file):
     return Path(os.path.relpath(path, Path(file).parent)).as_posix()
 
 
-def _arrays(file, inputs):
+def _arrays(file, model):
     """Which arrays of an npz file are what: keys of [data], and what to say of it."""
+    inputs = model.input_size
     shapes = {name: file.read(name) for name in file.names}
     usable = [n for n, a in shapes.items() if a.ndim == 3 and a.shape[2] == inputs and a.dtype.kind in "iuf" and a.size]
     if not usable:
@@ -120,8 +121,9 @@ def _arrays(file, inputs):
     calibration = "calibration" if "calibration" in usable else usable[0]
     x = "x" if "x" in usable else next((n for n in usable if n != calibration), calibration)
     keys = {"calibration": calibration, "x": x}
-    for name, array in shapes.items():
-        if array.ndim == 1 and array.dtype.kind in "iu" and len(array) == len(shapes[x]) and "labels" not in keys:
+    sequences_steps = shapes[x].shape[: 2 if model.head_every_step else 1]
+    for name, array in shapes.items() if model.head is not None else ():
+        if array.shape == sequences_steps and array.dtype.kind in "iu" and "labels" not in keys:
             keys["labels"] = name
     scale = shapes.get("input_scale")
     if scale is not None and scale.shape == () and scale.dtype.kind in "iuf":

@@ -9,7 +9,7 @@ from .api import Project
 
 
 def quantized(project: Project) -> Iterator[str]:
-    """The number formats, and with labels the accuracies."""
+    """The number formats, and with labels what they say of the outputs."""
     qmodel = project.quantize()
     yield f"input: {qmodel.input_format}"
     for number, layer in enumerate(qmodel.layers):
@@ -22,9 +22,10 @@ def quantized(project: Project) -> Iterator[str]:
         yield f"head: {head.input_size} -> {head.output_size}, W {head.w_format}, outputs {head.output}"
     accuracy = project.accuracy() if project.data.x is not None else None
     if accuracy:
+        judged, form = ("accuracy", ".2%") if project.metric.is_share else ("mean error against the labels", ".3g")
         yield (
-            f"accuracy of {accuracy['sequences']} sequences: float {accuracy['float']:.2%}, "
-            f"integer {accuracy['integer']:.2%}"
+            f"{judged} of {accuracy['sequences']} sequences: float {accuracy['float']:{form}}, "
+            f"integer {accuracy['integer']:{form}}"
         )
 
 

@@ -12,7 +12,6 @@ from lstm_hw.errors import ConfigError, FormatError, InputError, ModelError, Ver
 from lstm_hw.machine.pack import to_bytes
 from lstm_hw.model.quant_model import QuantModel
 from lstm_hw.model.reference import float_reference
-from lstm_hw.project.score import score
 from lstm_hw.verify.scenario import Stress
 from tests.projects import float_model, tensors, write_project
 
@@ -307,9 +306,3 @@ def test_integer_arrays_are_numbers(rng, stored):
     np.testing.assert_array_equal(one.outputs, other.outputs)
     np.testing.assert_array_equal(one.predict(x), other.predict(x.astype(np.float64)))
     np.testing.assert_array_equal(one.trace(x)[0]["c"], other.trace(x.astype(np.float64))[0]["c"])
-
-
-def test_score():
-    outputs = np.array([[1, 5, 2], [9, 0, 0], [0, 0, 1]])
-    assert score(outputs, np.array([1, 0, 1, 2])) == pytest.approx(2 / 3)
-    assert score(np.stack([outputs[::-1], outputs], axis=1), np.array([1, 0, 2])) == 1

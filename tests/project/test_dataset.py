@@ -39,7 +39,9 @@ def test_values_become_real_numbers():
         ((X + np.nan,), "calibration: NaN or infinity"),
         ((X, X[:, :, :1]), "x: 1 inputs"),
         ((X, X, np.arange(3)), "labels: "),
-        ((X, X, np.arange(4.0)), "labels: "),
+        ((X, X, np.array(["a"] * 4)), "labels: .*must be numbers"),
+        ((X, X, [0, 1, 2, np.nan]), "labels: NaN"),
+        ((X, X, np.full(4, 2**64 - 1, np.uint64)), "labels: .*beyond"),
         ((X, None, np.arange(4)), "labels: "),
     ],
 )
