@@ -71,10 +71,11 @@ def rows(name, project, measured):
     if not measured.cycles_equal:
         raise ConfigError("simulate", "streams or memory held back", "must not be held back, or no cycle is compared")
     config, outcome = f"{project.config.name}/{name}", project.choice.outcome
-    sequences, latency = project.plan.sequences, project.memory.latency
+    sequences, memory = project.plan.sequences, project.memory
     source = (
-        f"emitted Verilog, {measured.simulator}; {outcome.label}; {sequences} sequences of {measured.steps} steps on "
-        f"{engine.rows} x {engine.contexts} lanes; memory latency {latency}, interval {project.memory.interval} cycles"
+        f"emitted Verilog, {measured.simulator}; {outcome.label}; {sequences} sequence{'s' * (sequences > 1)} of "
+        f"{measured.steps} steps on {engine.rows} x {engine.contexts} lanes; memory latency {memory.latency}, interval "
+        f"{memory.interval} cycles"
     )
     figures = {
         "cycles_per_step": (cycles.per_step, "cycles"),
@@ -101,7 +102,8 @@ def main(config, images, names, output):
             click.echo(f"{name}: {project.choice.outcome.label}", err=True)
             result += rows(name, project, project.simulate(images))
         print(text(result))
-        print("\n".join(refusals))
+        for refusal in refusals:
+            print(refusal)
         print("Outputs equal the integer reference in every bit, counters the estimate in every cycle.")
         print(f"wrote {update(output, result)}")
     except LstmHwError as error:
