@@ -1,18 +1,29 @@
 """How long a loop of a program goes on doing the same while registers change by equal steps."""
 
+from collections.abc import Sequence
+
 from ..machine.isa import LOOP_COUNT, LOOP_IF, REGISTER_BITS
+from ..machine.program import Program
 
 EVER = 1 << 62
 """More periods than any run has."""
 SIZE = 1 << REGISTER_BITS
 
 
-def signed(number):
+def signed(number: int) -> int:
     """A difference of registers as a step up or down."""
     return (number + SIZE // 2) % SIZE - SIZE // 2
 
 
-def periods(program, start, end, rounds, registers, steps, timed):
+def periods(
+    program: Program,
+    start: int,
+    end: int,
+    rounds: int,
+    registers: Sequence[int],
+    steps: Sequence[int],
+    timed: Sequence[Sequence[tuple[int, int]]],
+) -> int:
     """Periods that follow one and do the same as it.
 
     The period begins at ``start`` and ends when the loop of the END at ``end`` has gone round ``rounds`` times. In

@@ -1,9 +1,13 @@
 """Cycles in which hidden units start in the cell unit, and when their h is there."""
 
+from collections.abc import Hashable
+
 from ..errors import ProgramError
-from ..machine.config import CELL_PHASES, GATES, SERIAL_SLOTS
+from ..machine.config import CELL_PHASES, GATES, SERIAL_SLOTS, EngineConfig
 from ..machine.isa import MODE_LINEAR, MODE_ZERO
 from ..machine.latency import H_TOKEN_DELAY, OUTPUT_QUEUE, START, TAKE, TOKEN, CellLatency
+from ..machine.program import Command
+from .tokens import Tokens
 
 
 class CellTiming:
@@ -28,7 +32,7 @@ class CellTiming:
         A list here gets the cycles of all starts.
     """
 
-    def __init__(self, config, finished, rooms, h):
+    def __init__(self, config: EngineConfig, finished: Tokens, rooms: Tokens, h: Tokens):
         self.config, self.latency = config, CellLatency(config)
         self.finished, self.rooms, self.h = finished, rooms, h
         self.last_hidden = self.last_start = -1
@@ -36,7 +40,7 @@ class CellTiming:
         self.origin = START  # a cycle of the first phase
         self.started = 0  # row blocks
 
-    def execute(self, command, take):
+    def execute(self, command: Command, take: int) -> tuple[int, int]:
         """Account for a CELL that is taken in cycle ``take``.
 
         Returns
@@ -98,6 +102,6 @@ class CellTiming:
             written = self.latency.total + H_TOKEN_DELAY
             self.h.add([start(n) + written for n in range(first + contexts - 1, first + count, contexts)])
 
-    def state(self, settled, now):
+    def state(self, settled: int, now: int) -> Hashable:
         """What decides about later CELLs, relative to ``now``."""
         return max(self.last_hidden, settled) - now, max(self.last_start, settled) - now

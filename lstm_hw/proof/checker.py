@@ -21,6 +21,7 @@ import numpy as np
 from ..errors import ProgramError
 from ..machine.isa import MODE_LINEAR, MODE_ZERO, REGISTERS, SPACE_CONSTANT, SPACE_H, SPACE_X
 from ..machine.pack import top_exponent
+from ..machine.plan import Plan
 
 PARTS = {"x": 0, "h": 1, "bias": 2}
 NOBODY = -(1 << 30)
@@ -33,7 +34,7 @@ RUN_GAP = 1 << 20
 """Distance of the step numbers of unrelated sequences."""
 
 
-def check(plan, steps=3):
+def check(plan: Plan, steps: int = 3) -> int:
     """Prove a plan for a few runs: loading, a run from zero state, one that goes on, single steps.
 
     Parameters
@@ -71,7 +72,7 @@ class Partial:
         self.layer = self.block = self.counts = None
         self.x = self.h = None  # (sequence, step) of the vectors multiplied so far
 
-    def clone(self):
+    def clone(self) -> "Partial":
         other = copy(self)
         other.counts = None if self.counts is None else self.counts.copy()
         return other
@@ -80,7 +81,7 @@ class Partial:
 class Checker:
     """Symbolic engine; :func:`check` is the way in."""
 
-    def __init__(self, plan):
+    def __init__(self, plan: Plan):
         self.plan, self.config, self.network = plan, plan.config, plan.network
         config = plan.config
         self.layers = plan.network.layers
@@ -123,7 +124,7 @@ class Checker:
             [np.full(block.size, tile.layer), np.full(block.size, PARTS[tile.part]), block.ravel(), column.ravel()], 1
         )
 
-    def run(self, entry, steps, clear):
+    def run(self, entry: str, steps: int, clear: bool) -> None:
         """Check one run."""
         if clear:
             self.registers = list(GARBAGE)

@@ -1,11 +1,15 @@
 """Counters of a run of a plan, without arithmetic and in a time that does not grow with its steps."""
 
 from ..machine.isa import REGISTERS
+from ..machine.plan import Plan
+from .load_timing import MemoryModel
 from .period import walk
 from .timing import Counters, Timing
 
 
-def count_cycles(plan, steps: int, clear: bool = True, entry: str = "run", memory=None) -> Counters:
+def count_cycles(
+    plan: Plan, steps: int, clear: bool = True, entry: str = "run", memory: MemoryModel | None = None
+) -> Counters:
     """Count the cycles of a run of a plan whose weights have been loaded.
 
     Parameters
@@ -31,7 +35,7 @@ def count_cycles(plan, steps: int, clear: bool = True, entry: str = "run", memor
     return timing.counters
 
 
-def registers_before(plan, entry):
+def registers_before(plan: Plan, entry: str) -> list[int]:
     """Registers as a run finds them: whatever loading the weights left there."""
     registers = [0] * REGISTERS
     if "load" in plan.program.entries and entry != "load":

@@ -1,13 +1,14 @@
 """Figures that follow from cycle counters, the same for estimated and measured ones."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from ..machine.config import SERIAL_SLOTS
 
 STALLS = ("stall_weights", "stall_h", "stall_x", "stall_output")
 
 
-def long_steps(steps, fixed=False):
+def long_steps(steps: int, fixed: bool = False) -> int:
     """Steps of a run that is compared with one of ``steps``: at least as many again.
 
     Of a plan whose runs all have as many steps (``fixed``), the long run is two runs.
@@ -18,7 +19,7 @@ def long_steps(steps, fixed=False):
     return 2 * steps if fixed else steps + -(-steps // SERIAL_SLOTS) * SERIAL_SLOTS
 
 
-def twice(run):
+def twice(run: dict[str, int]) -> dict[str, int]:
     """Counters of two runs alike."""
     return {name: 2 * count for name, count in run.items()}
 
@@ -40,41 +41,41 @@ class Cycles:
         All runs have as many steps, and the long one is two of them.
     """
 
-    load: dict
-    run: dict
-    long: dict
+    load: dict[str, int]
+    run: dict[str, int]
+    long: dict[str, int]
     steps: int
     macs: int
     lanes: int
     fixed: bool = False
 
     @property
-    def further(self):
+    def further(self) -> int:
         """Steps that the long run has more."""
         return long_steps(self.steps, self.fixed) - self.steps
 
     @property
-    def per_step(self):
+    def per_step(self) -> float:
         """Cycles of the run for each of its steps, start and end of the run included."""
         return self.run["cycles"] / self.steps
 
     @property
-    def per_further_step(self):
+    def per_further_step(self) -> float:
         """Cycles that a longer run takes for each further step."""
         return (self.long["cycles"] - self.run["cycles"]) / self.further
 
     @property
-    def interstep_stalls(self):
+    def interstep_stalls(self) -> float:
         """Cycles for each further step in which the lanes wait between its columns or for its first one."""
         short, long = (sum(counters[name] for name in STALLS) for counters in (self.run, self.long))
         return (long - short) / self.further
 
     @property
-    def utilisation(self):
+    def utilisation(self) -> float:
         """Share of all lanes' cycles of the run that form a product that the model needs."""
         return self.macs / (self.lanes * self.run["cycles"])
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """JSON-able values; the ratios are rounded to six digits behind the point."""
         ratios = ("per_step", "per_further_step", "interstep_stalls", "utilisation")
         return {

@@ -4,13 +4,16 @@ It runs commands in program order. The hardware runs them in parallel, held in o
 both give the same is what the checker proves.
 """
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
 from ..errors import InputError, ProgramError
 from ..machine.activation import make_activation
-from ..machine.config import GATES
-from ..machine.formats import QFormat
+from ..machine.config import GATES, EngineConfig
 from ..machine.isa import MODE_LINEAR, MODE_ZERO, REGISTERS, SPACE_CONSTANT, SPACE_X
+from ..machine.program import Program
+from .load_timing import MemoryModel
 from .timing import Timing
 
 
@@ -32,7 +35,7 @@ class Interpreter:
         Cycles and counters of the last run.
     """
 
-    def __init__(self, config, program, words, memory=None):
+    def __init__(self, config: EngineConfig, program: Program, words: np.ndarray, memory: MemoryModel | None = None):
         self.config, self.program, self.memory = config, program, memory
         self.image = np.asarray(words, dtype=np.float64)
         lanes = (config.rows, config.contexts)
@@ -47,7 +50,14 @@ class Interpreter:
         self.timing = None
         self._tokens = 0  # h tokens that the run before left
 
-    def run(self, entry, steps=1, clear=False, x=(), progress=None):
+    def run(
+        self,
+        entry: str,
+        steps: int = 1,
+        clear: bool = False,
+        x: np.ndarray | Sequence = (),
+        progress: Callable[[int], None] | None = None,
+    ) -> list[list[int]]:
         """Run from an entry to HALT.
 
         Parameters
@@ -233,12 +243,3 @@ class Interpreter:
         if command.emit and command.last:
             self.packets.append(self.packet)
             self.packet = []
-
-
-def output_format(config, layer):
-    """Format of what a layer sends to the output stream: h for LSTM layers, the layer's own otherwise."""
-    return (
-        config.hidden
-        if hasattr(layer, "w_x")
-        else QFormat(15 - layer.output_format.fraction, layer.output_format.fraction)
-    )

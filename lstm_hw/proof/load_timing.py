@@ -6,9 +6,10 @@ off as far as the credits known so far allow.
 """
 
 from collections import deque
+from collections.abc import Hashable
 from dataclasses import dataclass
 
-from ..machine.config import PAGE_BYTES
+from ..machine.config import PAGE_BYTES, EngineConfig
 from ..machine.latency import (
     LOADED,
     PENDING_LOADS,
@@ -73,7 +74,7 @@ class LoadPort:
         A list here gets all bursts: one of ``loads``, cycles of the first and of the last beat.
     """
 
-    def __init__(self, config, memory):
+    def __init__(self, config: EngineConfig, memory: MemoryModel):
         self.memory, self.per_word, self.max_burst = memory, config.beats_per_word, config.max_burst
         self.page = PAGE_BYTES // config.beat_bytes
         self.loads, self.waiting = [], deque()
@@ -88,26 +89,26 @@ class LoadPort:
         self.bursts = None
         self._partial = 0  # beats of the word that is arriving
 
-    def submit(self, offset, beats, stream, earliest):
+    def submit(self, offset: int, beats: int, stream: bool, earliest: int) -> int:
         """Queue a LOAD that reaches the unit's queue in cycle ``earliest``; returns its number."""
         self.loads.append(_Load(offset, beats, stream, earliest))
         self.waiting.append(len(self.loads) - 1)
         self._advance()
         return len(self.loads) - 1
 
-    def credit(self, cycle, beats):
+    def credit(self, cycle: int, beats: int) -> None:
         """Buffer space is given back: the reader sees it in ``cycle``."""
         self.credited += beats
         self.credits.append((cycle, self.credited))
         if self.waiting:
             self._advance()
 
-    def accepted(self, number):
+    def accepted(self, number: int) -> int | None:
         """Cycle in which a LOAD is accepted, or None while that is unknown."""
         return self.loads[number].accepted
 
     @property
-    def unfinished(self):
+    def unfinished(self) -> bool:
         return bool(self.waiting)
 
     def _advance(self):
@@ -185,25 +186,25 @@ class LoadPort:
         (self.ring if load.stream else self.fresh).add(words)
         self._partial = (self._partial + length) % per_word
 
-    def under_way(self):
+    def under_way(self) -> tuple[int, int]:
         """Number of the LOAD that is being split, and beats of it that are left."""
         load = self.loads[self.waiting[0]] if self.waiting else None
         return (self.waiting[0], load.beats - load.cut) if load and load.cut else (-1, 0)
 
-    def furthest(self, since):
+    def furthest(self, since: tuple[int, int]) -> int:
         """Periods like the one since :meth:`under_way` was ``since`` until bursts are cut at the end of the LOAD."""
         (before, had), (number, left) = since, self.under_way()
         if number != before or had == left:
             return EVER if had == left else 0
         return (left - self.max_burst) // (had - left)
 
-    def skip(self, times, since):
+    def skip(self, times: int, since: tuple[int, int]) -> None:
         """So many periods like the one since :meth:`under_way` was ``since`` have been."""
         (before, had), (number, left) = since, self.under_way()
         if number == before and number >= 0:
             self.loads[number].cut += times * (had - left)
 
-    def state(self, settled, now):
+    def state(self, settled: int, now: int) -> Hashable:
         """What decides about later words besides :meth:`under_way`, relative to ``now``."""
 
         def relative(cycle):

@@ -5,9 +5,14 @@ one cycle: where only words are late, each column waits at least as long as the 
 tells when a MAC ends.
 """
 
+from collections.abc import Hashable
+
 from ..errors import ProgramError
+from ..machine.config import EngineConfig
 from ..machine.isa import SPACE_CONSTANT, SPACE_X
 from ..machine.latency import CREDIT, FINISH_DELAY, FREE_DELAY, HAZARD_COLUMNS, TAKE
+from ..machine.program import Command
+from .load_timing import LoadPort
 from .tokens import Tokens
 
 STALLS = ("stall_weights", "stall_h", "stall_x", "stall_output")
@@ -43,7 +48,7 @@ class MacTiming:
         first cycle, and the one behind the last.
     """
 
-    def __init__(self, config, port, h, x):
+    def __init__(self, config: EngineConfig, port: LoadPort, h: Tokens, x: Tokens):
         self.port, self.h, self.x = port, h, x
         self.beats_per_word = config.beats_per_word
         self.busy, self.stalls = 0, [0] * len(STALLS)
@@ -52,7 +57,7 @@ class MacTiming:
         self.spans = None
         self.recent = {}  # accumulator entry -> cycle of its last store, if a column might still have to wait for it
 
-    def execute(self, command, take):
+    def execute(self, command: Command, take: int) -> int:
         """Account for a MAC that is taken in cycle ``take``; returns the cycle of its last column."""
         fields = command.fields
         slots, columns, before = fields["slots"], fields["columns"], take + TAKE - 1
@@ -188,7 +193,7 @@ class MacTiming:
                     break
                 self.recent[fields["target"] + slot] = cycle
 
-    def state(self, settled, now):
+    def state(self, settled: int, now: int) -> Hashable:
         """What decides about later MACs and CELLs, relative to ``now``."""
         recent = sorted((entry, cycle - now) for entry, cycle in self.recent.items() if cycle > settled)
         tokens = (self.finished, self.rooms, self.x_free)

@@ -5,10 +5,12 @@ loop. If it was the same, and the registers change in such a way that the same c
 then happens again and again, and is only counted.
 """
 
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
+from typing import Any, Protocol
 
-from ..machine.isa import REGISTERS
-from ..machine.program import COMMANDS
+from ..machine.isa import REGISTERS, Instruction
+from ..machine.program import COMMANDS, Command, Program
 from .affine import periods, signed
 
 APART = 16
@@ -17,17 +19,39 @@ KEPT = 16
 """Rounds with the same state that are remembered."""
 
 
-def walk(model, program, entry, steps, clear, registers=None):
+class Model(Protocol):
+    """What a run is executed on."""
+
+    def execute(self, command: Command) -> None:
+        """Account for one command."""
+
+    def state(self) -> Hashable:
+        """What decides about the future."""
+
+    def glance(self) -> Hashable:
+        """A little of the state, which inner loops have to find twice before they ask for all of it."""
+
+    def progress(self) -> Any:
+        """What only grows; what it is made of is the model's own."""
+
+    def furthest(self, since: Any) -> int:
+        """Periods that can follow the one since :meth:`progress` was ``since``."""
+
+    def skip(self, times: int, since: Any) -> None:
+        """So many of them followed."""
+
+    def timed(self, instruction: Instruction) -> Iterator[tuple[int, int]]:
+        """The (register, modulus) of a command on which its cycles depend."""
+
+
+def walk(
+    model: Model, program: Program, entry: str, steps: int, clear: bool, registers: list[int] | None = None
+) -> int:
     """Execute a run on a model.
 
     Parameters
     ----------
-    model : Timing or Work
-        ``execute(command)`` for every command; ``state()``, what decides about the future, hashable; ``glance()``, a
-        little of it, which inner loops have to find twice before they ask for all of it; ``progress()``, what only
-        grows; ``furthest(since)``, periods that can follow the one since ``progress()`` was ``since``;
-        ``skip(times, since)``, that so many followed; ``timed(instruction)``, the (register, modulus) of a command on
-        which its cycles depend.
+    model : Model
     program : Program
     entry, steps, clear, registers
         As for :meth:`~lstm_hw.machine.program.Program.run`.
@@ -50,8 +74,8 @@ class _Mark:
     """Where a loop stood: times left, registers, and the progress of the model."""
 
     times: int
-    registers: tuple
-    progress: object
+    registers: tuple[int, ...]
+    progress: Any
 
 
 class _Loop:

@@ -2,9 +2,11 @@
 
 import numpy as np
 
+from ..machine.plan import Plan
 from .count import count_cycles, registers_before
+from .load_timing import MemoryModel
 from .mac_timing import STALLS
-from .timing import Timing
+from .timing import Counters, Timing
 
 STATES = ("busy", *STALLS, "empty")
 """What the lanes can be doing in a cycle; the names are those of the counters."""
@@ -12,7 +14,14 @@ RECORDED = 1 << 20
 """Cycles that are recorded: of a longer run the first ones."""
 
 
-def timeline(plan, steps, clear=True, entry="run", memory=None, recorded=RECORDED):
+def timeline(
+    plan: Plan,
+    steps: int,
+    clear: bool = True,
+    entry: str = "run",
+    memory: MemoryModel | None = None,
+    recorded: int = RECORDED,
+) -> tuple[Counters, np.ndarray]:
     """Record the start of a run of a plan whose weights have been loaded.
 
     Parameters

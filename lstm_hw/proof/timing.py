@@ -6,11 +6,12 @@ the start pulse.
 """
 
 from collections import deque
+from collections.abc import Hashable, Iterator
 from dataclasses import asdict, dataclass
 
 from ..errors import ProgramError
-from ..machine.config import SERIAL_SLOTS
-from ..machine.isa import OPS
+from ..machine.config import SERIAL_SLOTS, EngineConfig
+from ..machine.isa import OPS, Instruction
 from ..machine.latency import (
     CREDIT,
     DISPATCH,
@@ -24,7 +25,9 @@ from ..machine.latency import (
     START,
     TAKE,
     X_TOKEN_DELAY,
+    CellLatency,
 )
+from ..machine.program import Command
 from .cell_timing import CellTiming
 from .load_timing import LoadPort, MemoryModel
 from .mac_timing import STALLS, MacTiming
@@ -33,6 +36,9 @@ from .tokens import Tokens
 SETTLED = 64
 """So many cycles before the sequencer's next fetch nothing decides anything any more: it is more than all the delays
 that can follow one another without a command behind that fetch."""
+
+Progress = tuple[list[int], tuple[int, int]]
+"""Cycles, counters, tokens and row blocks, and the LOAD under way."""
 
 
 @dataclass
@@ -48,7 +54,7 @@ class Counters:
     empty: int = 0
     read_beats: int = 0
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, int]:
         return asdict(self)
 
 
@@ -68,7 +74,7 @@ class Timing:
         Of the whole run, once HALT has been executed.
     """
 
-    def __init__(self, config, memory=None, h_tokens=0):
+    def __init__(self, config: EngineConfig, memory: MemoryModel | None = None, h_tokens: int = 0):
         self.config, self.memory = config, memory or MemoryModel()
         self.counters = Counters()
         self.clock = START  # next fetch
@@ -83,16 +89,16 @@ class Timing:
         self._units = {"INPUT": self._input, "MAC": self._mac, "CELL": self._cell}
 
     @property
-    def latency(self):
+    def latency(self) -> CellLatency:
         """CellLatency of the engine."""
         return self.cells.latency
 
     @property
-    def h_left(self):
+    def h_left(self) -> int:
         """Elements of h that nobody consumed."""
         return self.h.count - self.h.used
 
-    def execute(self, command):
+    def execute(self, command: Command) -> None:
         """Account for one command (``HALT`` ends the run)."""
         op = command.op
         self.clock += SCALAR * command.scalars
@@ -186,12 +192,12 @@ class Timing:
             setattr(counters, name, cycles)
         counters.empty = counters.cycles - lanes.busy - sum(lanes.stalls)
 
-    def glance(self):
+    def glance(self) -> Hashable:
         """A little of the state."""
         tokens = (self.h, self.x, self.port.ring, self.lanes.rooms)
         return max(self.free_at["MAC"] - self.clock, -SETTLED), *(t.count - t.used for t in tokens)
 
-    def state(self):
+    def state(self) -> Hashable:
         """What decides about the cycles of all later commands, relative to now."""
         now = self.clock
         settled = now - SETTLED
@@ -208,20 +214,20 @@ class Timing:
             self.port.state(settled, now),
         )
 
-    def progress(self):
+    def progress(self) -> Progress:
         """Cycles, counters, tokens and row blocks so far, and the LOAD under way."""
         lanes, port, tokens = self.lanes, self.port, (t.count for t in self._tokens())
         cycles = self.clock + self.skipped
         return [cycles, lanes.busy, port.beats, *lanes.stalls, *tokens, self.cells.started], port.under_way()
 
-    def furthest(self, since):
+    def furthest(self, since: Progress) -> int:
         """Periods like the one since :meth:`progress` was ``since`` that can follow it."""
         (cycles, *_, started), load = since
         if self.cells.started != started and (self.clock + self.skipped - cycles) % SERIAL_SLOTS:
             return 0  # units would start in other phases
         return self.port.furthest(load)
 
-    def skip(self, times, since):
+    def skip(self, times: int, since: Progress) -> None:
         """All that happened since :meth:`progress` was ``since`` happened so many times more."""
         grown = [times * (now - before) for now, before in zip(self.progress()[0], since[0], strict=True)]
         lanes, (cycles, busy, beats, *rest) = self.lanes, grown
@@ -238,7 +244,7 @@ class Timing:
         lanes, port = self.lanes, self.port
         return self.h, self.x, lanes.finished, lanes.rooms, lanes.x_free, port.ring, port.fresh
 
-    def timed(self, instruction):
+    def timed(self, instruction: Instruction) -> Iterator[tuple[int, int]]:
         """Registers of a command on which cycles depend, and modulo what (see :func:`~lstm_hw.proof.period.walk`)."""
         fields = {"LOAD": ("beats",), "MAC": ("columns",)}.get(instruction.op, ())
         if instruction.op == "LOAD":

@@ -1,5 +1,7 @@
 """Cycles in which things appear that somebody waits for, by number."""
 
+from collections.abc import Hashable, Sequence
+
 KEPT = 4096
 """Used ones that are kept until they are forgotten together."""
 
@@ -22,37 +24,37 @@ class Tokens:
 
     __slots__ = ("_cycles", "_first", "count", "used")
 
-    def __init__(self, present=0):
+    def __init__(self, present: int = 0):
         self._cycles, self._first = [0] * present, 0
         self.count, self.used = present, 0
 
-    def add(self, cycles):
+    def add(self, cycles: Sequence[int]) -> None:
         """They appear in these cycles (a sized iterable)."""
         self._cycles.extend(cycles)
         self.count += len(cycles)
 
-    def at(self, number):
+    def at(self, number: int) -> int:
         """Cycle of an unused token; IndexError if it never comes."""
         return self._cycles[number - self._first]
 
-    def between(self, first, end):
+    def between(self, first: int, end: int) -> list[int]:
         """Cycles of tokens ``first`` .. ``end - 1``."""
         return self._cycles[first - self._first : end - self._first]
 
-    def use(self, end):
+    def use(self, end: int) -> None:
         """All tokens before ``end`` are used."""
         self.used = end
         if end - self._first > KEPT:
             del self._cycles[: end - self._first]
             self._first = end
 
-    def shift(self, number):
+    def shift(self, number: int) -> None:
         """So many more have come and gone."""
         self._first += number
         self.count += number
         self.used += number
 
-    def left(self, settled, now):
+    def left(self, settled: int, now: int) -> Hashable:
         """What is to be used, relative to ``now``; cycles up to ``settled`` are all the same."""
         cycles = self._cycles[self.used - self._first :] if self.used < self.count else []
         return self.count - self.used, *(cycle - now for cycle in cycles if cycle > settled)

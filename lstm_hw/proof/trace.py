@@ -8,8 +8,10 @@ import numpy as np
 from ..machine.config import CELL_PHASES, SERIAL_SLOTS
 from ..machine.isa import MODE_LINEAR
 from ..machine.latency import OUTPUT_QUEUE
-from ..machine.program import Command
+from ..machine.plan import Plan
+from ..machine.program import Command, Program
 from .count import registers_before
+from .load_timing import MemoryModel
 from .timing import Timing
 
 UNITS = ("sequencer", "load port", "input", "MAC", "cell", "output")
@@ -101,7 +103,7 @@ class _Recorder(Timing):
         return [Span("load port", first, last + 1, self.loads[number]) for number, (first, last) in ends.items()]
 
 
-def record(plan, steps: int, clear: bool = True, memory=None, limit: int = LIMIT) -> Trace:
+def record(plan: Plan, steps: int, clear: bool = True, memory: MemoryModel | None = None, limit: int = LIMIT) -> Trace:
     """Record a run of a plan whose weights have been loaded.
 
     Parameters
@@ -142,7 +144,7 @@ def record(plan, steps: int, clear: bool = True, memory=None, limit: int = LIMIT
     )
 
 
-def to_trace_events(trace: Trace, mhz: float, program) -> str:
+def to_trace_events(trace: Trace, mhz: float, program: Program) -> str:
     """A record in the Trace Event Format, which Perfetto, speedscope and Chrome's own viewer read.
 
     Parameters

@@ -1,15 +1,17 @@
 """Whose words a run reads from memory, and whose words the lanes work on."""
 
 from collections import deque
+from collections.abc import Iterable
 
 import numpy as np
 
 from ..machine.isa import REGISTERS
+from ..machine.plan import Plan
 
 PARTS = ("x", "h", "bias")
 
 
-def words_read(plan, runs, entry="run"):
+def words_read(plan: Plan, runs: Iterable[tuple[int, bool]], entry: str = "run") -> list[dict[str, int]]:
     """Replay the LOADs of runs that follow one another, and count the words of each part of the image.
 
     Parameters
@@ -43,7 +45,7 @@ def words_read(plan, runs, entry="run"):
     return counts
 
 
-def columns_by_layer(plan, steps, clear=True):
+def columns_by_layer(plan: Plan, steps: int, clear: bool = True) -> list[int]:
     """Replay a run whose weights have been loaded, and count the columns that the lanes work on by layer.
 
     A word is followed from the image into the weight buffer or through its ring to the MAC that uses it.

@@ -1,6 +1,10 @@
 """Columns and beats of a run: what its lanes and its weight port have to do, however they are timed."""
 
-from ..machine.isa import BEATS_BITS, COUNT_BITS
+from collections.abc import Hashable, Iterator
+
+from ..machine.isa import BEATS_BITS, COUNT_BITS, Instruction
+from ..machine.plan import Plan
+from ..machine.program import Command
 from .affine import EVER
 from .count import registers_before
 from .period import walk
@@ -20,41 +24,41 @@ class Work:
     def __init__(self):
         self.columns = self.beats = 0
 
-    def execute(self, command):
+    def execute(self, command: Command) -> None:
         """Account for one command."""
         if command.op == "MAC":
             self.columns += command.fields["slots"] * command.fields["columns"]
         elif command.op == "LOAD":
             self.beats += command.fields["beats"]
 
-    def state(self):
+    def state(self) -> Hashable:
         """Nothing that came before changes what a command asks for."""
         return ()
 
     glance = state
 
-    def progress(self):
+    def progress(self) -> list[int]:
         """Columns and beats so far."""
         return [self.columns, self.beats]
 
-    def furthest(self, since):
+    def furthest(self, since: list[int]) -> int:
         """Nothing ends periods."""
         return EVER
 
-    def skip(self, times, since):
+    def skip(self, times: int, since: list[int]) -> None:
         """All that was added since :meth:`progress` was ``since`` is added so many times more."""
         columns, beats = since
         self.columns += times * (self.columns - columns)
         self.beats += times * (self.beats - beats)
 
-    def timed(self, instruction):
+    def timed(self, instruction: Instruction) -> Iterator[tuple[int, int]]:
         """Registers on which columns and beats depend (see :func:`~lstm_hw.proof.period.walk`)."""
         for op, name, bits in (("MAC", "columns", COUNT_BITS), ("LOAD", "beats", BEATS_BITS)):
             if instruction.op == op:
                 yield getattr(instruction, f"{name}_reg"), 1 << bits
 
 
-def work(plan, steps: int, clear: bool = True, entry: str = "run") -> Work:
+def work(plan: Plan, steps: int, clear: bool = True, entry: str = "run") -> Work:
     """Columns and beats of a run of a plan, in a time that hardly grows with its steps.
 
     A run takes at least a cycle a column, and ``MemoryModel.interval`` cycles a beat.
