@@ -4,6 +4,7 @@ Notation: Lx inputs, H hidden units, O outputs of the head. Gates are stacked in
 (input, forget, candidate, output), H rows each.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ MAX_SIZE = 1 << 16
 """Largest input, hidden or output size."""
 
 
-def check_shape(subject, found, expected):
+def check_shape(subject: str, found: Sequence[int], expected: Sequence[int | None]) -> None:
     """Refuse a shape other than ``expected``; ``None`` stands for any size from 1 to ``MAX_SIZE``."""
 
     def fits(size, wanted):
@@ -26,14 +27,14 @@ def check_shape(subject, found, expected):
         raise ModelError(subject, f"shape {tuple(found)}", f"must be ({wanted})")
 
 
-def hidden_size_of(subject, shape):
+def hidden_size_of(subject: str, shape: Sequence[int]) -> int:
     """Hidden size H of a recurrent matrix, whose shape must be (4H, H)."""
     if len(shape) != 2 or shape[0] != 4 * shape[1] or not 1 <= shape[1] <= MAX_SIZE:
         raise ModelError(subject, f"shape {tuple(shape)}", f"must be (4H, H) with H from 1 to {MAX_SIZE}")
     return shape[1]
 
 
-def check_finite(subject, values):
+def check_finite(subject: str, values: np.ndarray) -> None:
     """Refuse NaN and infinity."""
     if not np.all(np.isfinite(values)):
         raise ModelError(subject, f"{np.count_nonzero(~np.isfinite(values))} values NaN or infinite", "must be finite")
@@ -82,11 +83,11 @@ class LstmWeights:
         _adopt(self, w_h=(4 * hidden, hidden), w_x=(4 * hidden, None), bias=(4 * hidden,))
 
     @property
-    def input_size(self):
+    def input_size(self) -> int:
         return self.w_x.shape[1]
 
     @property
-    def hidden_size(self):
+    def hidden_size(self) -> int:
         return self.w_h.shape[1]
 
 
@@ -116,11 +117,11 @@ class DenseWeights:
         _adopt(self, bias=self.weight.shape[:1])
 
     @property
-    def input_size(self):
+    def input_size(self) -> int:
         return self.weight.shape[1]
 
     @property
-    def output_size(self):
+    def output_size(self) -> int:
         return self.weight.shape[0]
 
 
@@ -166,15 +167,15 @@ class FloatModel:
             raise ModelError(f"{self.source}: head_every_step", "true without a head", "must be false")
 
     @property
-    def input_size(self):
+    def input_size(self) -> int:
         return self.layers[0].input_size
 
     @property
-    def hidden_sizes(self):
+    def hidden_sizes(self) -> tuple[int, ...]:
         """Hidden units of each layer."""
         return tuple(layer.hidden_size for layer in self.layers)
 
     @property
-    def output_size(self):
+    def output_size(self) -> int:
         """Size of one output vector: that of the head, or of the last hidden state without one."""
         return self.head.output_size if self.head is not None else self.hidden_sizes[-1]

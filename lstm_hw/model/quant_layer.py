@@ -68,12 +68,12 @@ class QuantLayer:
         return int(peak.max())
 
     @property
-    def accumulator_bits(self):
+    def accumulator_bits(self) -> int:
         """Width that holds every sum of this layer and every part of one, whatever the operands."""
         return self.peak_accumulator.bit_length() + 1
 
     @property
-    def acc_bias(self):
+    def acc_bias(self) -> np.ndarray:
         """The bias at the accumulator's fraction, int64."""
         return self.bias << (self.acc_fraction - self.bias_format.fraction)
 
@@ -145,15 +145,15 @@ class QuantLstm(QuantLayer):
             raise FormatError(f"{self.source}: cell", self.cell, rule)
 
     @property
-    def input_size(self):
+    def input_size(self) -> int:
         return self.w_x.shape[1]
 
     @property
-    def hidden_size(self):
+    def hidden_size(self) -> int:
         return self.w_h.shape[1]
 
     @cached_property
-    def peak_accumulator(self):
+    def peak_accumulator(self) -> int:
         """Bound of every sum's magnitude, over all operands that the formats allow."""
         return self._peak([(self.w_x, self.x_format), (self.w_h, self.h_format)])
 
@@ -198,14 +198,14 @@ class QuantDense(QuantLayer):
         self._check_fractions([("w_format", "x_format")])
 
     @property
-    def input_size(self):
+    def input_size(self) -> int:
         return self.weight.shape[1]
 
     @property
-    def output_size(self):
+    def output_size(self) -> int:
         return self.weight.shape[0]
 
     @cached_property
-    def peak_accumulator(self):
+    def peak_accumulator(self) -> int:
         """Bound of every sum's magnitude, over all operands that the format allows."""
         return self._peak([(self.weight, self.x_format)])

@@ -6,6 +6,7 @@ content, without which it is not read.
 """
 
 import json
+import os
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -46,7 +47,7 @@ class QuantModel:
         Unknown activation unit.
     """
 
-    layers: tuple
+    layers: tuple[QuantLstm, ...]
     head: QuantDense | None = None
     head_every_step: bool = False
     activation: str = "quadratic64"
@@ -68,28 +69,28 @@ class QuantModel:
             make_activation(self.activation, layer.preact, layer.activation_format)
 
     @property
-    def input_size(self):
+    def input_size(self) -> int:
         return self.layers[0].input_size
 
     @property
-    def hidden_sizes(self):
+    def hidden_sizes(self) -> tuple[int, ...]:
         """Hidden units of each layer."""
         return tuple(layer.hidden_size for layer in self.layers)
 
     @property
-    def output_size(self):
+    def output_size(self) -> int:
         """Size of one output vector: that of the head, or of the last hidden state without one."""
         return self.head.output_size if self.head is not None else self.hidden_sizes[-1]
 
     @property
-    def input_format(self):
+    def input_format(self) -> QFormat:
         return self.layers[0].x_format
 
     @property
-    def output_format(self):
+    def output_format(self) -> QFormat:
         return self.head.output if self.head is not None else self.layers[-1].hidden
 
-    def quantize_input(self, x):
+    def quantize_input(self, x: np.ndarray) -> np.ndarray:
         """Real inputs (..., Lx) to the integers that the hardware takes (int64, saturated).
 
         Raises
@@ -109,7 +110,7 @@ class QuantModel:
             raise InputError("x", "NaN or infinity", "must be finite")
         return self.input_format.quantize(x)
 
-    def dequantize_output(self, outputs):
+    def dequantize_output(self, outputs: np.ndarray) -> np.ndarray:
         """Output integers of any shape to real numbers (float64)."""
         return self.output_format.to_float(outputs)
 
@@ -133,11 +134,11 @@ class QuantModel:
         }
         return tensors, {BLOCK_KEY: json.dumps(block, separators=(",", ":"))}
 
-    def digest(self):
+    def digest(self) -> str:
         """SHA-256 (hex) of the content: weights, formats, activation unit; the digest in the saved file."""
         return content_digest(*self._content())
 
-    def save(self, path):
+    def save(self, path: str | os.PathLike) -> None:
         """Write a model file atomically; the same model gives the same bytes.
 
         Raises
@@ -148,7 +149,7 @@ class QuantModel:
         write_tensors(path, *self._content())
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: str | os.PathLike) -> "QuantModel":
         """Read a model file.
 
         Raises

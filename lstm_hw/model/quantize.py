@@ -5,13 +5,16 @@ what rounds is the input, the weights, the pre-activations, the results of the a
 head's outputs, each in its own format.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 
 from ..errors import ConfigError, FormatError
 from ..machine.activation import ACTIVATIONS
 from ..machine.formats import QFormat
+from .float_model import FloatModel
 from .quant_layer import EXACT_BITS, QuantDense, QuantLstm
 from .quant_model import QuantModel
 from .reference import checked_sequences, float_reference, integer_reference
@@ -83,13 +86,13 @@ class QuantConfig:
         if self.cell != self.preact:
             raise FormatError("quantize.cell", self.cell, f"must equal preact, {self.preact}: tanh reads both")
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """JSON-able values, in field order."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return {name: str(value) if isinstance(value, QFormat) else value for name, value in values.items()}
 
     @classmethod
-    def from_dict(cls, values):
+    def from_dict(cls, values: dict[str, Any]) -> "QuantConfig":
         """Inverse of :meth:`to_dict`; formats may be text, unknown keys are errors."""
         known = {f.name: f.type for f in fields(cls)}
         for name in values:
@@ -103,7 +106,12 @@ class QuantConfig:
         )
 
 
-def quantize(model, calibration, config=None, progress=None):
+def quantize(
+    model: FloatModel,
+    calibration: np.ndarray,
+    config: QuantConfig | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> QuantModel:
     """Quantise a trained model.
 
     The input format holds the calibration set's peak. A weight format holds its matrix's peak, but the
@@ -151,7 +159,7 @@ def quantize(model, calibration, config=None, progress=None):
     return QuantModel(tuple(layers), head, model.head_every_step, config.activation)
 
 
-def quantization_report(model, qmodel, x):
+def quantization_report(model: FloatModel, qmodel: QuantModel, x: np.ndarray) -> dict[str, Any]:
     """Compare a quantised model with the float model that it came from.
 
     Parameters

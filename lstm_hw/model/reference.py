@@ -7,14 +7,20 @@ import numpy as np
 
 from ..errors import InputError
 from ..machine.activation import make_activation
+from .float_model import FloatModel
+from .quant_model import QuantModel
 
 _FLOAT_EXACT = 1 << 53
 """Integers up to this magnitude, and so sums that stay below it in any order, are exact in float64."""
 BLOCK = 256
 """Sequences that are worked on at a time: their values stay in the processor's caches, and memory is bounded."""
+State = list[tuple[np.ndarray, np.ndarray]]
+"""h and c, arrays (N, H), of each layer."""
 
 
-def float_reference(model, x, state=None, trace=None):
+def float_reference(
+    model: FloatModel, x: np.ndarray, state: State | None = None, trace: dict[int, dict[str, np.ndarray]] | None = None
+) -> tuple[np.ndarray, State]:
     """Run a FloatModel in float64; the equations are those of ``torch.nn.LSTM``.
 
     Parameters
@@ -57,7 +63,12 @@ def float_reference(model, x, state=None, trace=None):
     return x @ model.head.weight.T + model.head.bias, after
 
 
-def integer_reference(qmodel, x_int, state=None, trace=None):
+def integer_reference(
+    qmodel: QuantModel,
+    x_int: np.ndarray,
+    state: State | None = None,
+    trace: dict[int, dict[str, np.ndarray]] | None = None,
+) -> tuple[np.ndarray, State]:
     """Run a QuantModel; the hardware must give the same bits.
 
     Sums are exact, and a format's name stands for rounding and bounding as it says::
@@ -177,7 +188,7 @@ def _rounding(layer):
     return rounded
 
 
-def sigmoid(x):
+def sigmoid(x: np.ndarray) -> np.ndarray:
     """1 / (1 + exp(-x)) without overflow."""
     return 0.5 + 0.5 * np.tanh(0.5 * np.asarray(x))
 
@@ -201,7 +212,7 @@ class _Record:
         return self.arrays["h"]
 
 
-def checked_sequences(subject, x, input_size):
+def checked_sequences(subject: str, x: np.ndarray, input_size: int) -> np.ndarray:
     """``x`` as a float64 array (N, T, input_size) of finite numbers, or InputError."""
     return _checked(subject, x, (None, None, input_size))
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import stat
+from collections.abc import Collection
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def _refusals(path):
         raise ModelError(path, error.strerror or str(error), "must be a readable file") from error
 
 
-def check_file(path):
+def check_file(path: str | os.PathLike) -> Path:
     """Check that ``path`` is a regular file of an acceptable size and return it as a ``Path``.
 
     Raises
@@ -63,7 +64,7 @@ def check_file(path):
     return path
 
 
-def content_digest(tensors, metadata):
+def content_digest(tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> str:
     """SHA-256 (hex) of the names, types, shapes and values of the tensors and of the metadata.
 
     Parameters
@@ -101,7 +102,7 @@ class TensorFile:
         The file is refused by :func:`check_file`, is damaged, or holds more than ``MAX_TENSORS``.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str | os.PathLike):
         self.path = check_file(path)
         with _refusals(self.path):
             self._file = safe_open(self.path, framework="numpy")
@@ -113,7 +114,7 @@ class TensorFile:
             self.shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
             self.dtypes = {name: part.get_dtype() for name, part in slices.items()}
 
-    def read(self, dtypes):
+    def read(self, dtypes: Collection[str]) -> dict[str, np.ndarray]:
         """All tensors, as a dict of numpy arrays.
 
         Parameters
@@ -138,7 +139,7 @@ class TensorFile:
         return tensors
 
 
-def write_tensors(path, tensors, metadata):
+def write_tensors(path: str | os.PathLike, tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
     """Write a safetensors file atomically, with its digest, the same bytes for the same content.
 
     Parameters
