@@ -100,7 +100,7 @@ def row_window_of(share):
 
     def make(network, config, steps):
         blocks = network.layers[0].blocks(config.rows)
-        return RowWindowPlanner(network, config, steps, round(share * blocks)).plan()
+        return RowWindowPlanner(network, config, round(share * blocks)).plan()
 
     return Schedule(f"row window, {100 * share:g} %", make, window=share)
 

@@ -38,6 +38,8 @@ class Frame:
         Number of its first step, counted from the start of the run.
     count : Sum
         Steps of it: 1, or a variable that is the batch but for the last frame of a run.
+    inputs : callable
+        Behind the last layer's: take the x of the next frame already, before the last LOAD of this one is out.
     following : callable (hint=None)
         Load what comes behind this layer's frame, and behind the last layer's take the x of the next one. ``hint`` is
         handed to the next layer.
@@ -45,6 +47,7 @@ class Frame:
 
     first: Sum
     count: Sum
+    inputs: Callable
     following: Callable
 
 
@@ -173,15 +176,17 @@ class StreamedLayer:
         """An x vector is free."""
         self.b.emit("MAC", columns=1, slots=1, free=1)
 
-    def cell(self, mask: int, row: Sum | int, mode: int = MODE_LSTM, **fields: Sum | int) -> None:
-        """CELL of a row block; the last one may have fewer units."""
+    def cell(
+        self, mask: int, row: Sum | int, mode: int = MODE_LSTM, left: Sum | int | None = None, **fields: Sum | int
+    ) -> None:
+        """CELL of a row block; the last one, for which ``left`` is zero, may have fewer units."""
         fields = {"mask": mask, "mode": mode, "scale": self.number, "write": 1, "signal": 1} | fields
         if mode == MODE_LSTM and self.sends:
             fields |= {"emit": 1, "last": 1}
         if self.newest == self.units:
             self.b.emit("CELL", units=self.units, **fields)
             return
-        left = self.blocks - 1 - row
+        left = self.blocks - 1 - row if left is None else left
         for _ in self.b.when(left):
             self.b.emit("CELL", units=self.units, **fields)
         for _ in self.b.unless(left):

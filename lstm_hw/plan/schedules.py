@@ -145,7 +145,7 @@ def _conventional_choices(ask, config):
 
 def _row_window_choices(ask, config):
     def make(window):
-        return RowWindowPlanner(ask.network, config, ask.steps, window)
+        return RowWindowPlanner(ask.network, config, window)
 
     blocks = max(layer.blocks(config.rows) for layer in ask.network.lstm)
     for window in ask.amounts("window", make, blocks, none=False):
@@ -201,7 +201,7 @@ SCHEDULES = {
         _one(2),
         lambda contexts: 1,
         _row_window_choices,
-        lambda ask, network, config, window: RowWindowPlanner(network, config, ask.steps, window),
+        lambda ask, network, config, window: RowWindowPlanner(network, config, window),
     ),
     "fusion": Schedule(
         "products of x for a batch of steps are formed while W_h streams for the steps before it",

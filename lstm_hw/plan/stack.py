@@ -119,6 +119,7 @@ class StackPlanner:
 
     def __init__(self, network: Network, config: EngineConfig, make: Callable, batch: int = 1) -> None:
         self.network, self.config, self.batch, self.b = network, config, batch, Loops()
+        self.early = False  # whether x of the next batch was taken in front of its LOADs
         self.layers = tuple(make(shape, number) for number, shape in enumerate(network.lstm))
         self.head = None
         if network.head:
@@ -235,17 +236,30 @@ class StackPlanner:
 
     def _round(self, first, count):
         for layer, after in zip(self.round, (*self.round[1:], None), strict=True):
-            layer.frame(Frame(first, count, partial(self._following, layer, after, first)))
+            inputs = partial(self._inputs, after, first)
+            layer.frame(Frame(first, count, inputs, partial(self._following, layer, after, first)))
+
+    def _inputs(self, after, first):
+        """x of the next batch, behind the last layer; LOADs follow."""
+        if after is None:
+            self.layers[0].inputs(self._taken, first + self.batch, None)
+            self.early = True
 
     def _following(self, layer, after, first, hint=None):
         """LOADs of the next layer; behind the last one x and LOADs of the next frame, or those of a head at the end."""
         if after:
             after.ahead((layer, hint))
             return
+        early, self.early = self.early, False
+        coming = self.fetched if early else self.b.left
         if self.head and not self.head.every_step and self.head.streamed:
-            for _ in self.b.unless(self.b.left):
+            for _ in self.b.unless(coming):
                 self.head.ahead()
-        self._next_frame(first + self.batch, (layer, hint))
+        if early:
+            for _ in self.b.when(coming):
+                self.layers[0].ahead((layer, hint))
+        else:
+            self._next_frame(first + self.batch, (layer, hint))
 
     def _next_frame(self, first, hint):
         for _ in self.b.when(self.b.left):

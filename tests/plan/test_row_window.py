@@ -37,8 +37,8 @@ def test_random_sizes(data):
         cells=draw(st.sampled_from((1, 2, 5))),
         weight_words=16,
     )
-    config = smallest_buffer(config, lambda smaller: RowWindowPlanner(model.network, smaller, 2 * pairs, window))
-    plan = RowWindowPlanner(model.network, config, 2 * pairs, window).plan()
+    config = smallest_buffer(config, lambda smaller: RowWindowPlanner(model.network, smaller, window))
+    plan = RowWindowPlanner(model.network, config, window).plan()
     assert check(plan) > 0
     runs = ((2 * pairs, True), (2 * pairs, False))
     memory = MemoryModel(draw(st.integers(1, 40)), draw(st.integers(1, 4)))
@@ -50,11 +50,23 @@ def test_random_sizes(data):
     assert [run.counters["read_beats"] for run in played] == 2 * [sum(words.values()) * config.beats_per_word]
 
 
+@pytest.mark.parametrize(
+    "sizes, head, every_step", [((7, 11), 0, False), ((9, 8, 12), 3, True), ((5, 12, 8), 0, False)]
+)
+def test_steps_without_a_partner(sizes, head, every_step):
+    """Runs of odd numbers of steps, of which the last is in a context by itself; also of stacked layers."""
+    model = random_network(np.random.default_rng(2), sizes, head, every_step)
+    config = engine(model, rows=16, x_per_beat=2, h_elements=64, states=64, program_length=256)
+    plan = RowWindowPlanner(model.network, config, 1).plan()
+    assert check(plan) > 0
+    plan_scenario(model, plan, ((5, True), (1, False), (2, False), (1, True), (3, False)), MemoryModel(20, 2))
+
+
 @pytest.mark.parametrize("window", range(9))
 def test_saving_of_the_published_scheme(window):
     """Tiles of whole row blocks: nt^2 + (nt - w)(nt - w + 1)/2 a pair; between 1/4 and 1/2 is saved."""
     model = random_network(np.random.default_rng(1), (3, 16))
-    plan = RowWindowPlanner(model.network, engine(model), 2, window).plan()
+    plan = RowWindowPlanner(model.network, engine(model), window).plan()
     (words,) = words_read(plan, ((2, True),))
     tiles, tile = 8, 2
     left = tiles - window
@@ -66,13 +78,11 @@ def test_saving_of_the_published_scheme(window):
 def test_refuses_what_does_not_fit():
     model = random_network(np.random.default_rng(1), (8, 16))
     config = engine(model)
-    with pytest.raises(ConfigError, match="steps: 3; must be an even number"):
-        RowWindowPlanner(model.network, config, 3, 1)
     with pytest.raises(ConfigError, match="window: 9; must be between 0 and 8 row blocks"):
-        RowWindowPlanner(model.network, config, 2, 9)
+        RowWindowPlanner(model.network, config, 9)
     with pytest.raises(ConfigError, match="engine.contexts: 3; must be 2"):
-        RowWindowPlanner(model.network, replace(config, contexts=3), 2, 1)
+        RowWindowPlanner(model.network, replace(config, contexts=3), 1)
     with pytest.raises(ConfigError, match="engine.weight_words: 64; must be at least"):
-        RowWindowPlanner(model.network, replace(config, weight_words=64), 2, 4)
+        RowWindowPlanner(model.network, replace(config, weight_words=64), 4)
     with pytest.raises(ConfigError, match="engine.accumulators: 8; must be at least 9"):
-        RowWindowPlanner(model.network, replace(config, accumulators=8), 2, 4)
+        RowWindowPlanner(model.network, replace(config, accumulators=8), 4)

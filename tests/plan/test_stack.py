@@ -13,6 +13,7 @@ from lstm_hw.errors import ConfigError, ProgramError
 from lstm_hw.model.float_model import DenseWeights, FloatModel, LstmWeights
 from lstm_hw.model.quantize import QuantConfig, quantize
 from lstm_hw.plan.conventional import ConventionalPlanner
+from lstm_hw.plan.row_window import RowWindowPlanner
 from lstm_hw.plan.rowblock import RowBlockPlanner
 from lstm_hw.plan.sacc import SaccPlanner
 from lstm_hw.plan.sizing import accumulator_bits, engine_formats, network_of
@@ -43,11 +44,16 @@ SCHEDULES = {
     "sacc": lambda network, config: SaccPlanner(network, config),
     "sacc, pinned": lambda network, config: SaccPlanner(network, config, pinned=1),
     "sacc, batch 2": lambda network, config: SaccPlanner(network, config, batch=2),
+    "row window": lambda network, config: RowWindowPlanner(network, config, max(row_blocks(network, config))),
     "conventional": lambda network, config: ConventionalPlanner(network, config),
     "pinned": lambda network, config: ConventionalPlanner(network, config, pinned=pinned_columns(network)),
     "row blocks": lambda network, config: RowBlockPlanner(network, config),
     "row blocks, 3 groups": lambda network, config: RowBlockPlanner(network, config, 3),
 }
+
+
+def row_blocks(network, config):
+    return [layer.blocks(config.rows) for layer in network.lstm]
 
 
 def pinned_columns(network):
@@ -66,7 +72,7 @@ def pinned_columns(network):
 )
 def test_bits_in_pieces(schedule, sizes, head, every_step, words, pieces, seed):
     """Any number of steps a run, from zero state and on; a head on chip, or streamed where the buffer is small."""
-    if schedule == "sacc, batch 2":
+    if schedule in ("sacc, batch 2", "row window"):
         sizes = sizes[:2]  # more would not fit the program memory
     model = random_network(np.random.default_rng(seed), sizes, head, every_step)
     try:

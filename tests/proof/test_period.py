@@ -97,7 +97,7 @@ def plans(rng):
         lambda: ConventionalPlanner(network, config),
         lambda: ConventionalPlanner(network, config, 2),
         lambda: RowBlockPlanner(network, config, 2),
-        lambda: RowWindowPlanner(network, config, steps, 1),
+        lambda: RowWindowPlanner(network, config, 1),
         lambda: SaccPlanner(network, config, steps, 1, 0),
         lambda: SaccPlanner(network, config, steps, 4, 1),
         lambda: FusionPlanner(network, config, steps, 4),

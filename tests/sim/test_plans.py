@@ -88,7 +88,7 @@ def test_one_sequence_without_reuse_over_time(tmp_path, pinned):
 
 def test_rows_of_w_h_for_two_steps(tmp_path):
     model = random_network(np.random.default_rng(4), (10, 11))
-    plan = RowWindowPlanner(model.network, config_for_one_sequence(model), 4, 2).plan()
+    plan = RowWindowPlanner(model.network, config_for_one_sequence(model), 2).plan()
     simulate(tmp_path, model, plan, MemoryModel(20, 2), ((4, True), (4, False)))
 
 
