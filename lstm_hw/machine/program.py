@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -225,20 +225,11 @@ class ProgramBuilder:
         self._entries[name] = len(self._instructions)
 
     def emit(self, op: str, comment: str | None = None, **fields: int) -> None:
-        self.add(instruction(op, **fields), comment)
-
-    def add(self, instr: Instruction, comment: str | None = None) -> None:
-        """Append an instruction as it is."""
+        """Append an instruction."""
+        instr = instruction(op, **fields)
         if comment:
             self._comments[len(self._instructions)] = comment
         self._instructions.append(instr)
-
-    def __len__(self):
-        return len(self._instructions)
-
-    def await_tokens(self, space: int, tokens: int) -> None:
-        """Wait for tokens and take them."""
-        self.emit("MAC", space=space, columns=1, slots=1, wait=1, take=1, offset=tokens - 1)
 
     @contextmanager
     def loop(self, comment: str | None = None, **count: int) -> Iterator[None]:
@@ -248,19 +239,6 @@ class ProgramBuilder:
         self.emit("END")
         exit = min(len(self._instructions), (1 << PROGRAM_BITS) - 1)  # what is behind it is too long for build()
         self._instructions[start] = instruction("LOOP", exit=exit, **count)
-
-    def repeat(self, count: int) -> AbstractContextManager[None]:
-        """What follows is done ``count`` times: without a loop for once, not emitted for none."""
-        if count > 1:
-            return self.loop(count=count)
-        return nullcontext() if count == 1 else self._nothing()
-
-    @contextmanager
-    def _nothing(self):
-        instructions, comments = len(self._instructions), dict(self._comments)
-        yield
-        del self._instructions[instructions:]
-        self._comments = comments
 
     def when(self, register: int, comment: str | None = None) -> AbstractContextManager[None]:
         """What follows is done once if the register is not zero."""

@@ -17,7 +17,7 @@ from tests.sim.scenarios import plan_scenario
 
 
 def engine(model, **fields):
-    values = {"rows": 8, "contexts": 2, "accumulators": 64}
+    values = {"rows": 8, "contexts": 2, "accumulators": 64, "program_length": 256}
     return config_of(**values | fields, shifts=model.shifts)
 
 
@@ -56,7 +56,7 @@ def test_random_sizes(data):
 def test_steps_without_a_partner(sizes, head, every_step):
     """Runs of odd numbers of steps, of which the last is in a context by itself; also of stacked layers."""
     model = random_network(np.random.default_rng(2), sizes, head, every_step)
-    config = engine(model, rows=16, x_per_beat=2, h_elements=64, states=64, program_length=256)
+    config = engine(model, rows=16, x_per_beat=2, h_elements=64, states=64)
     plan = RowWindowPlanner(model.network, config, 1).plan()
     assert check(plan) > 0
     plan_scenario(model, plan, ((5, True), (1, False), (2, False), (1, True), (3, False)), MemoryModel(20, 2))
