@@ -98,11 +98,11 @@ def plans(rng):
         lambda: ConventionalPlanner(network, config, 2),
         lambda: RowBlockPlanner(network, config, 2),
         lambda: RowWindowPlanner(network, config, 1),
-        lambda: SaccPlanner(network, config, steps, 1, 0),
-        lambda: SaccPlanner(network, config, steps, 4, 1),
+        lambda: SaccPlanner(network, config, 1, 0),
+        lambda: SaccPlanner(network, config, 4, 1),
         lambda: FusionPlanner(network, config, steps, 4),
-        lambda: BatchPlanner(network, config, steps, 4, rng.randint(1, 6), 1),
-        lambda: BatchPlanner(network, config, steps, 2, rng.randint(1, 6), 3),
+        lambda: BatchPlanner(network, config, 4, rng.randint(1, 6), 1),
+        lambda: BatchPlanner(network, config, 2, rng.randint(1, 6), 3),
     )
     for make in makers:
         try:
