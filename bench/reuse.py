@@ -42,6 +42,8 @@ STEPS = 16
 BATCH = 8
 TSI_WR_SHARE = 0.79
 """Share of W_h that must be on chip for half of the traffic, as SACC's authors put it."""
+LEAST_RING = 256
+"""Words beside pinned ones: room for a burst."""
 VERILOG = (128, 256)
 VERILOG_STEPS = 4
 
@@ -396,7 +398,7 @@ def third_case(n=1024, batch=4, lanes=256, buffer_bytes=2 << 20):
     network, result = network_for(n, n), []
     for sequences in (1, 2):
         of_sacc = buffer_bytes // (lanes // sequences)  # words of one half of the lanes, 16 bits each
-        pinned = max(0, of_sacc // n - 1)
+        pinned = max(0, (of_sacc - LEAST_RING) // n)
         for schedule, ring in (
             (blocking_batching(batch, sequences), of_sacc // 2),
             (split_and_combine(pinned, batch, sequences), of_sacc - pinned * n),
