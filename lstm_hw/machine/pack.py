@@ -14,9 +14,17 @@ from .layout import Image
 class QuantisedLayer(Protocol):
     """What is read of a layer besides its matrices: ``w_x`` and ``w_h`` of an LSTM layer, else ``weight``."""
 
-    bias: np.ndarray
-    bias_format: QFormat
-    acc_fraction: int
+    @property
+    def bias(self) -> np.ndarray:
+        """Stored integers (rows,) of ``bias_format``."""
+
+    @property
+    def bias_format(self) -> QFormat:
+        """Format of the bias."""
+
+    @property
+    def acc_fraction(self) -> int:
+        """Fraction bits of the accumulator."""
 
 
 def top_exponent(operand_bits: int) -> int:

@@ -4,14 +4,19 @@ Outputs come from a reference, counters from the interpreter of the program, who
 every bit. Any plan takes this road: every schedule, stack and head, any number of sequences, in pieces or whole.
 """
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ..errors import InputError, VerificationError
 from ..machine.pack import pack, to_bytes
+from ..machine.plan import Plan
+from ..model.quant_model import QuantModel
 from ..model.reference import integer_reference
 from ..proof.interpreter import Interpreter
+from ..proof.load_timing import MemoryModel
 from .scenario import BENCH_MEMORY, Run, Scenario, Stress
 
 
@@ -31,6 +36,12 @@ class Piece:
     clear: bool = True
 
 
+Reference = Callable[[Piece], np.ndarray]
+"""Outputs of pieces in their order: int array (sequences, vectors, elements)."""
+Packets = Sequence[Sequence[int]]
+"""Elements of the output stream, packet by packet."""
+
+
 class ModelReference:
     """The integer reference of a quantised model, with the state that one run leaves to the next.
 
@@ -39,22 +50,29 @@ class ModelReference:
     qmodel : QuantModel
     """
 
-    def __init__(self, qmodel):
+    def __init__(self, qmodel: QuantModel):
         self.qmodel, self.state = qmodel, None
 
-    def __call__(self, piece):
+    def __call__(self, piece: Piece) -> np.ndarray:
         """Outputs of a piece: int64 array (sequences, vectors, elements)."""
         outputs, self.state = integer_reference(self.qmodel, piece.x, None if piece.clear else self.state)
         return outputs if outputs.ndim == 3 else outputs[:, None]
 
 
-def image_words(plan, qmodel):
+def image_words(plan: Plan, qmodel: QuantModel) -> np.ndarray:
     """The weight image of a quantised model, as a plan lays it out: int64 array (words, R)."""
     head = [] if qmodel.head is None else [qmodel.head]
     return pack(plan.image, [*qmodel.layers, *head], plan.config)
 
 
-def expected_runs(plan, words, reference, pieces, memory=BENCH_MEMORY, progress=None):
+def expected_runs(
+    plan: Plan,
+    words: np.ndarray,
+    reference: Reference,
+    pieces: Sequence[Piece],
+    memory: MemoryModel = BENCH_MEMORY,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[Run]:
     """Runs with their beats, packets and counters: the load entry's, if the plan has one, and one a piece.
 
     A generator: runs are made one by one, and none is kept.
@@ -109,13 +127,21 @@ def _share(progress, done, steps, beats, total):
     return lambda count: progress(done + steps * count // beats, total)
 
 
-def scenario_of(plan, words, reference, pieces, memory=BENCH_MEMORY, stress=None, progress=None):
+def scenario_of(
+    plan: Plan,
+    words: np.ndarray,
+    reference: Reference,
+    pieces: Sequence[Piece],
+    memory: MemoryModel = BENCH_MEMORY,
+    stress: Stress | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Scenario:
     """All of :func:`expected_runs`, with the configuration, the program and the image (Scenario)."""
     runs = list(expected_runs(plan, words, reference, pieces, memory, progress))
     return Scenario(plan.config, plan.program.encoded(), to_bytes(words, plan.config), runs, stress or Stress(), memory)
 
 
-def judge(scenario, measured):
+def judge(scenario: Scenario, measured: list[dict[str, Any]]) -> None:
     """Compare what the Verilog did with what it must do; the bench is not the only judge of that.
 
     Parameters
@@ -137,7 +163,7 @@ def judge(scenario, measured):
             raise VerificationError(f"run {number}", f"counters {found['counters']}", f"must be {run.counters}")
 
 
-def compare(subject, name, found, reference_name, wanted):
+def compare(subject: str, name: str, found: Packets, reference_name: str, wanted: Packets) -> None:
     """Raise VerificationError with the first difference of two lists of packets."""
     if [len(p) for p in found] != [len(p) for p in wanted]:
         raise VerificationError(

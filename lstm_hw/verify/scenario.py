@@ -6,6 +6,7 @@ format exists once.
 """
 
 import json
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -45,8 +46,8 @@ class Run:
     clear: bool
     x: np.ndarray
     lasts: np.ndarray
-    outputs: list
-    counters: dict | None = None
+    outputs: list[list[int]]
+    counters: dict[str, int] | None = None
 
 
 @dataclass
@@ -61,7 +62,7 @@ class Stress:
     memory_latency: int = 0
 
     @property
-    def quiet(self):
+    def quiet(self) -> bool:
         return not (self.x_idle or self.y_stall or self.memory_stall or self.memory_latency)
 
 
@@ -70,26 +71,26 @@ class Scenario:
     """A configuration with its program, weights and runs, and the memory that every weight port meets."""
 
     config: EngineConfig
-    program: list
+    program: list[int]
     image: bytes
-    runs: list
+    runs: list[Run]
     stress: Stress = field(default_factory=Stress)
     memory: MemoryModel = BENCH_MEMORY
     weights_address: int = 0x10000
 
     @property
-    def images(self):
+    def images(self) -> list[bytes]:
         """The weight image of each port."""
         size = len(self.image) // self.config.axi_ports
         return [self.image[port * size : (port + 1) * size] for port in range(self.config.axi_ports)]
 
     @property
-    def addresses(self):
+    def addresses(self) -> list[int]:
         """Where the image of each port is: one behind the other, each from the start of a page on."""
         pages = -(-len(self.image) // self.config.axi_ports // PAGE_BYTES)
         return [self.weights_address + port * pages * PAGE_BYTES for port in range(self.config.axi_ports)]
 
-    def save(self, folder):
+    def save(self, folder: str | os.PathLike) -> None:
         """Write the scenario to a folder."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -121,7 +122,7 @@ class Scenario:
         )
 
     @classmethod
-    def load(cls, folder):
+    def load(cls, folder: str | os.PathLike) -> "Scenario":
         """Read a scenario back."""
         folder = Path(folder)
         values = json.loads((folder / FILE).read_text())

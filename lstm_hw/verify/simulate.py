@@ -5,19 +5,24 @@ the plan works on at once, and last over several groups back to back: two length
 from those that a run costs once.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
+from ..machine.plan import Plan
+from ..model.quant_model import QuantModel
 from ..proof.cycles import long_steps, twice
+from ..proof.load_timing import MemoryModel
 from ..proof.timing import Counters
 from .runs import ModelReference, Piece, scenario_of
-from .scenario import BENCH_MEMORY, Scenario
+from .scenario import BENCH_MEMORY, Scenario, Stress
 
 
-def grouped(x, sequences):
+def grouped(x: np.ndarray, sequences: int) -> np.ndarray:
     """Sequences (N, T, Lx) in groups (G, sequences, T, Lx); the last group is filled up with its last sequence."""
     missing = -len(x) % sequences
     filled = np.concatenate([x, np.repeat(x[-1:], missing, axis=0)])
@@ -36,33 +41,33 @@ class Expected:
         Test sequences; the last group may be filled up.
     """
 
-    plan: object
+    plan: Plan
     scenario: Scenario
     sequences: int
 
     @property
-    def loads(self):
+    def loads(self) -> int:
         """Runs before those of the groups: the load, or none."""
         return int("load" in self.plan.program.entries)
 
     @property
-    def long(self):
+    def long(self) -> int:
         """Runs behind those of the groups: the long one, or none for a plan whose runs all have as many steps."""
         return int(self.plan.steps is None)
 
     @property
-    def steps(self):
+    def steps(self) -> int:
         """Time steps of a sequence."""
         return self.scenario.runs[self.loads].steps
 
-    def outputs(self, packets):
+    def outputs(self, packets: Sequence[list[list[int]]]) -> np.ndarray:
         """Outputs of the test sequences from the packets of all runs: int64 array (N, O), or (N, T, O)."""
         groups = packets[self.loads : len(packets) - self.long]
         found = np.concatenate([self.plan.outputs(group, self.steps) for group in groups])[: self.sequences]
         network = self.plan.network
         return found[:, 0] if network.head and not network.head_every_step else found
 
-    def counters(self, runs):
+    def counters(self, runs: Sequence[dict[str, int]]) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
         """Counters of the load, of a run and of the long run, from those of all runs: three dicts.
 
         Without a load those of the first are all zero, and without a long run the last are those of two runs.
@@ -71,7 +76,15 @@ class Expected:
         return load, runs[self.loads], runs[-1] if self.long else twice(runs[self.loads])
 
 
-def expect(plan, words, qmodel, x, stress=None, memory=BENCH_MEMORY, progress=None):
+def expect(
+    plan: Plan,
+    words: np.ndarray,
+    qmodel: QuantModel,
+    x: np.ndarray,
+    stress: Stress | None = None,
+    memory: MemoryModel = BENCH_MEMORY,
+    progress: Callable[[int, int], None] | None = None,
+) -> Expected:
     """Build the scenario of some sequences and prove the interpreter equal to the integer reference on it.
 
     Parameters
@@ -134,16 +147,16 @@ class Measured:
 
     simulator: str
     outputs: np.ndarray
-    load: dict
-    run: dict
-    long: dict
+    load: dict[str, int]
+    run: dict[str, int]
+    long: dict[str, int]
     steps: int
     cycles_equal: bool | None
     cycles_simulated: int
     seconds: float = 0.0
     waves: Path | None = None
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """JSON-able values that are the same in every run."""
         return {
             "simulator": self.simulator,
@@ -157,7 +170,14 @@ class Measured:
         }
 
     @classmethod
-    def of(cls, expected, simulator, runs, seconds=0.0, waves=None):
+    def of(
+        cls,
+        expected: Expected,
+        simulator: str,
+        runs: Sequence[dict[str, Any]],
+        seconds: float = 0.0,
+        waves: Path | None = None,
+    ) -> "Measured":
         """What the Verilog did in the runs of a scenario, which are what was expected.
 
         Parameters
@@ -182,7 +202,7 @@ class Measured:
         )
 
     @classmethod
-    def from_dict(cls, values):
+    def from_dict(cls, values: dict[str, Any]) -> "Measured":
         """Inverse of :meth:`to_dict`."""
         counters = values["counters"]
         return cls(
