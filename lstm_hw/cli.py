@@ -71,6 +71,15 @@ images_option = click.option("--images", type=click.IntRange(1), help="Test sequ
 force_option = click.option("--force", is_flag=True, help="Simulate even what has not changed since the last time.")
 
 
+allow_option = click.option("--allow-error", is_flag=True, help="Take errors of the outputs beyond quantize.max_error.")
+
+
+def judge(project, allow_error):
+    """The exit status is not 0 where the outputs are too far from the float model's, unless that is allowed."""
+    if not allow_error:
+        project.check_error()
+
+
 @click.group(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -90,7 +99,8 @@ def main():
 
 
 @verb(["quantize examples/digits/digits.toml"])
-def quantize(config):
+@allow_option
+def quantize(config, allow_error):
     """Choose number formats and round the weights."""
     from .project import text
 
@@ -99,6 +109,7 @@ def quantize(config):
     folder = project.write_settings()
     say(text.quantized(project))
     wrote(folder / "quantized.safetensors", folder / "resolved.toml")
+    judge(project, allow_error)
     then("quantize", config)
 
 
@@ -170,7 +181,8 @@ def simulate(config, simulator, images, waves, stress, force):
     type=click.FloatRange(0, min_open=True),
     help="MHz that place and route reached, as `make fmax` prints.",
 )
-def report(config, synthesis, fmax):
+@allow_option
+def report(config, synthesis, fmax, allow_error):
     """Count resources, collect the figures of the last simulation and write the report: a page, drawings, a trace."""
     project = project_of(config)
     resources = None
@@ -178,6 +190,7 @@ def report(config, synthesis, fmax):
         with project.synthesis() as running:
             resources = running.result()
     show(project, project.report(resources, fmax))
+    judge(project, allow_error)
 
 
 def show(project, made):
@@ -203,7 +216,8 @@ def lint(config):
 @simulator_option
 @images_option
 @force_option
-def run(config, simulator, images, force):
+@allow_option
+def run(config, simulator, images, force, allow_error):
     """Do all: quantize, estimate, generate, simulate, report."""
     from .project import flow, text
 
@@ -218,6 +232,7 @@ def run(config, simulator, images, force):
     made = flow.run(project, on_step, simulator, images, force)
     wrote(*(project.folder / artefact for step in flow.STEPS[:-1] for artefact in step.artefacts))
     show(project, made)
+    judge(project, allow_error)
 
 
 @main.command(

@@ -258,6 +258,27 @@ def test_plan_of_a_project_file(tmp_path):
     assert call("plan", "--inputs", 3).exit_code == 2
 
 
+def test_errors_beyond_the_bound_are_told(tmp_path):
+    """Everything is written, the table is marked and the status is 1, unless that is allowed."""
+    path = write_project(tmp_path, quantize={"weight_bits": 3})
+    shown = call("quantize", path)
+    line = fails(shown)
+    assert re.match(r"tiny: outputs: error of \S+ in sequence \d, step 2, where .*quantize.max_error = 0.1", line)
+    assert re.search(r"layer 0 pre +\S+ +\S+ +\d+\.\d{3}%", shown.output)
+    assert "weights rounded to zero: " in shown.output
+    assert (tmp_path / "build" / "tiny" / "quantized.safetensors").exists()
+    assert call("quantize", path, "--allow-error").exit_code == 0
+    shown = call("report", path)
+    fails(shown)
+    assert re.search(r"largest output error \(bound 10 %\) .* TOO LARGE$", shown.output, re.MULTILINE)
+    figures = json.loads((tmp_path / "build" / "tiny" / "report" / "report.json").read_text())["numbers"]
+    assert not figures["within_bound"] and figures["relative_error"] > 0.1
+    assert sum(figures["layers"][0]["zeroed"].values()) > 0
+    path = write_project(tmp_path, quantize={"weight_bits": 3, "max_error": 2.5})
+    assert call("quantize", path).exit_code == 0
+    assert "TOO LARGE" not in call("report", path).output
+
+
 def test_init_writes_a_project_that_says_what_was_found(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_project(tmp_path)

@@ -124,22 +124,26 @@ class QFormat:
         """Value of one step."""
         return 2.0**-self.fraction
 
-    def _bound(self, integers):
+    def bound(self, integers: np.ndarray) -> np.ndarray:
+        """Exact integers of this format's fraction to stored ones: what is beyond the range saturates or wraps."""
         if self.overflow == "saturate":
             return np.clip(integers, self.lowest, self.highest)
         wrapped = integers & ((1 << self.width) - 1)
         return np.where(wrapped > self.highest, wrapped - (1 << self.width), wrapped) if self.signed else wrapped
 
+    def _rounded(self, values):
+        scaled = np.asarray(values, dtype=np.float64) * 2.0**self.fraction
+        if self.rounding == "half_up":
+            return np.floor(scaled + 0.5)
+        return np.rint(scaled) if self.rounding == "half_even" else np.floor(scaled)
+
     def quantize(self, values: np.ndarray | float) -> np.ndarray:
         """Real numbers to stored integers (int64), rounded and bounded as the format says."""
-        scaled = np.asarray(values, dtype=np.float64) * 2.0**self.fraction
-        if not np.all(np.isfinite(scaled)):
+        rounded = self._rounded(values)
+        if not np.all(np.isfinite(rounded)):
             raise FormatError(self, "NaN or infinity", "values must be finite")
-        rounded = {"half_up": lambda v: np.floor(v + 0.5), "half_even": np.rint, "floor": np.floor}[self.rounding](
-            scaled
-        )
         limit = 2.0**62
-        return self._bound(np.clip(rounded, -limit, limit).astype(np.int64))
+        return self.bound(np.clip(rounded, -limit, limit).astype(np.int64))
 
     def to_float(self, integers: np.ndarray | int) -> np.ndarray:
         """Stored integers to real numbers (float64)."""
@@ -147,12 +151,22 @@ class QFormat:
 
     def requantize(self, integers: np.ndarray, fraction: int) -> np.ndarray:
         """Exact integers with ``fraction`` fraction bits to stored integers of this format."""
-        return self._bound(shift_round(integers, fraction - self.fraction, self.rounding))
+        return self.bound(shift_round(integers, fraction - self.fraction, self.rounding))
 
     def holds(self, values: np.ndarray | float) -> bool:
         """Whether rounding keeps every value inside the range (no saturation)."""
-        scaled = np.asarray(values, dtype=np.float64) * 2.0**self.fraction
-        return bool(np.all((scaled < self.highest + 0.5) & (scaled >= self.lowest - 0.5)))
+        return self.count_clipped(values) == 0
+
+    def count_clipped(self, values: np.ndarray | float) -> int:
+        """How many real numbers are rounded to what is outside the range, or are NaN."""
+        rounded = self._rounded(values)
+        return int(np.count_nonzero(~((rounded >= self.lowest) & (rounded <= self.highest))))
+
+    def count_beyond(self, integers: np.ndarray) -> int:
+        """How many integers of this format's fraction are outside its range."""
+        if integers.min() >= self.lowest and integers.max() <= self.highest:  # the usual case takes less time so
+            return 0
+        return int(np.count_nonzero(integers < self.lowest)) + int(np.count_nonzero(integers > self.highest))
 
     def with_rounding(self, rounding: str) -> "QFormat":
         return replace(self, rounding=rounding)

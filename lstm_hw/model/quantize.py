@@ -5,6 +5,7 @@ what rounds is the input, the weights, the pre-activations, the results of the a
 head's outputs, each in its own format.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -53,7 +54,15 @@ class QuantConfig:
     input_format: QFormat | None = _option(None, "format of x, operand_bits wide")
     activation: str = _option("quadratic64", "activation unit: quadratic64, quadratic128 or pwl")
 
+    max_error: float = _option(
+        0.1,
+        "largest error of an output that is taken, as a share of the largest output of the float model; beyond it "
+        "results are marked, and the exit status is not 0 without --allow-error",
+    )
+
     def __post_init__(self):
+        if type(self.max_error) not in (int, float) or not 0 < self.max_error < np.inf:
+            raise ConfigError("quantize.max_error", repr(self.max_error), "must be a number above 0")
         for name, low, high in (
             ("weight_bits", 2, 18),
             ("operand_bits", 2, 18),
@@ -159,7 +168,9 @@ def quantize(
     return QuantModel(tuple(layers), head, model.head_every_step, config.activation)
 
 
-def quantization_report(model: FloatModel, qmodel: QuantModel, x: np.ndarray) -> dict[str, Any]:
+def quantization_report(
+    model: FloatModel, qmodel: QuantModel, x: np.ndarray, progress: Callable[[int, int], None] | None = None
+) -> tuple[dict[str, Any], tuple[np.ndarray, np.ndarray]]:
     """Compare a quantised model with the float model that it came from.
 
     Parameters
@@ -167,33 +178,86 @@ def quantization_report(model: FloatModel, qmodel: QuantModel, x: np.ndarray) ->
     model : FloatModel
     qmodel : QuantModel
     x : float array (N, T, Lx)
+    progress : callable, optional
+        Called as ``progress(done, total)`` with sequences.
 
     Returns
     -------
-    dict
-        ``layers``: a list with, for each layer, ``h`` and ``c`` (dicts of ``max`` and ``mean`` absolute
-        error over all steps) and ``preact_saturation`` (share of the pre-activations at the ends of
-        their format); ``output``: ``max`` and ``mean`` absolute error. All are plain floats.
+    report : dict
+        ``input``: ``clipped``. ``layers``: for each, ``pre``, ``c`` and ``h``, dicts of ``max`` and ``mean`` absolute
+        error over all steps and of ``clipped``, and ``zeroed``, by matrix. ``head``: ``zeroed``; None without one.
+        ``output``: ``max``, ``mean``, ``clipped``, ``peak`` (the largest magnitude of the float model's), and
+        ``sequence`` and ``step`` of the largest error. ``clipped`` is the share of values that were rounded to what
+        their format does not hold, ``zeroed`` the share of weights that are not 0 and became 0.
+    outputs : (float64 array, int64 array)
+        Those of the float model, and the stored integers of the quantised one.
     """
-    exact, rounded = {}, {}
-    outputs, _ = float_reference(model, x, trace=exact)
-    integers, _ = integer_reference(qmodel, qmodel.quantize_input(x), trace=rounded)
-    layers = []
-    for number, layer in enumerate(qmodel.layers):
-        pre = rounded[number]["pre"]
-        layers.append(
-            {
-                "h": _errors(layer.hidden.to_float(rounded[number]["h"]), exact[number]["h"]),
-                "c": _errors(layer.cell.to_float(rounded[number]["c"]), exact[number]["c"]),
-                "preact_saturation": float(np.mean((pre == layer.preact.lowest) | (pre == layer.preact.highest))),
-            }
-        )
-    return {"layers": layers, "output": _errors(qmodel.dequantize_output(integers), outputs)}
+    x = checked_sequences("x", x, model.input_size)
+    clipped, outputs = Counter(), []
+    errors = [{place: _Errors() for place in PLACES} for _ in qmodel.layers]
+    # Traces take memory: of so many sequences at a time.
+    block = max(1, TRACED // (x.shape[1] * 4 * max(model.hidden_sizes)))
+    for first in range(0, len(x), block):
+        part, exact, rounded = x[first : first + block], {}, {}
+        expected, _ = float_reference(model, part, trace=exact)
+        found, _ = integer_reference(qmodel, qmodel.quantize_input(part), trace=rounded, clipped=clipped)
+        outputs.append((expected, found))
+        for number, layer in enumerate(qmodel.layers):
+            for place, name in PLACES.items():
+                real = getattr(layer, name).to_float(rounded[number][place])
+                errors[number][place].add(real, exact[number][place])
+        if progress:
+            progress(min(first + block, len(x)), len(x))
+    exact, stored = map(np.concatenate, zip(*outputs, strict=True))
+    layers = [
+        {
+            **{place: found.to_dict(clipped[number, place]) for place, found in errors[number].items()},
+            "zeroed": {name: _zeroed(getattr(weights, name), getattr(layer, name)) for name in ("w_x", "w_h")},
+        }
+        for number, (layer, weights) in enumerate(zip(qmodel.layers, model.layers, strict=True))
+    ]
+    output, difference = _Errors(), np.abs(qmodel.dequantize_output(stored) - exact)
+    output.add(qmodel.dequantize_output(stored), exact)
+    worst = np.unravel_index(difference.argmax(), difference.shape)
+    last = clipped["output"] if model.head is not None else clipped[len(layers) - 1, "h"]
+    report = {
+        "input": {"clipped": qmodel.input_format.count_clipped(x) / x.size},
+        "layers": layers,
+        "head": None if model.head is None else {"zeroed": _zeroed(model.head.weight, qmodel.head.weight)},
+        "output": {
+            **output.to_dict(last),
+            "peak": float(np.abs(exact).max()),
+            "sequence": int(worst[0]),
+            "step": int(worst[1]) if exact.ndim == 3 else x.shape[1] - 1,
+        },
+    }
+    return report, (exact, stored)
 
 
-def _errors(found, expected):
-    difference = np.abs(found - expected)
-    return {"max": float(difference.max()), "mean": float(difference.mean())}
+PLACES = {"pre": "preact", "c": "cell", "h": "hidden"}
+"""Where values of a layer are rounded -> the field with their format."""
+TRACED = 1 << 22
+"""Pre-activations of a layer that are kept at a time."""
+
+
+def _zeroed(weights, stored):
+    return float(np.mean((weights != 0) & (stored == 0)))
+
+
+class _Errors:
+    """Largest and mean absolute error of values that come in parts."""
+
+    def __init__(self):
+        self.count, self.largest, self.total = 0, 0.0, 0.0
+
+    def add(self, found, expected):
+        difference = np.abs(found - expected)
+        self.count += difference.size
+        self.largest = max(self.largest, float(difference.max()))
+        self.total += float(difference.sum())
+
+    def to_dict(self, clipped):
+        return {"max": self.largest, "mean": self.total / self.count, "clipped": clipped / self.count}
 
 
 def _fitting(subject, values, bits):

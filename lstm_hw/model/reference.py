@@ -3,10 +3,13 @@
 Both take N sequences of T vectors at once and carry the state from call to call.
 """
 
+from collections import Counter
+
 import numpy as np
 
 from ..errors import InputError
 from ..machine.activation import make_activation
+from ..machine.formats import shift_round
 from .float_model import FloatModel
 from .quant_model import QuantModel
 
@@ -68,6 +71,7 @@ def integer_reference(
     x_int: np.ndarray,
     state: State | None = None,
     trace: dict[int, dict[str, np.ndarray]] | None = None,
+    clipped: Counter | None = None,
 ) -> tuple[np.ndarray, State]:
     """Run a QuantModel; the hardware must give the same bits.
 
@@ -87,6 +91,9 @@ def integer_reference(
         One pair a layer, as returned; zeros without it.
     trace : dict, optional
         Receives, by layer number, a dict of ``pre`` (N, T, 4H), ``c`` and ``h`` (N, T, H), int64.
+    clipped : collections.Counter, optional
+        Receives how many values were rounded to what their format does not hold: by (layer number, place), where the
+        place is ``pre``, ``c`` or ``h``, and by ``output`` for those of the head.
 
     Returns
     -------
@@ -106,7 +113,7 @@ def integer_reference(
     parts, records = [], [] if trace is not None else None
     for first in range(0, len(x), BLOCK):
         part = slice(first, first + BLOCK)
-        parts.append(_integer_block(qmodel, x[part], [(h[part], c[part]) for h, c in state], records))
+        parts.append(_integer_block(qmodel, x[part], [(h[part], c[part]) for h, c in state], records, clipped))
     if records:
         for number in range(len(qmodel.layers)):
             blocks = [record[number] for record in records]
@@ -115,18 +122,22 @@ def integer_reference(
     return np.concatenate([outputs for outputs, _ in parts]), after
 
 
-def _integer_block(qmodel, x, state, records):
+def _integer_block(qmodel, x, state, records, clipped):
     """Outputs and state after them of a few sequences; adds their record of every layer where there is a list."""
     after, record = [], []
-    for layer, (h, c) in zip(qmodel.layers, state, strict=True):
+    for number, (layer, (h, c)) in enumerate(zip(qmodel.layers, state, strict=True)):
         product = _product(layer, np.concatenate([layer.w_x, layer.w_h], axis=1))
         activation = make_activation(qmodel.activation, layer.preact, layer.activation_format)
-        round_pre = _rounding(layer)
+        bound_pre, bound_c, bound_h = (
+            _bounding(number_format, clipped, (number, place))
+            for number_format, place in ((layer.preact, "pre"), (layer.cell, "c"), (layer.hidden, "h"))
+        )
+        round_pre = _rounding(layer, bound_pre)
         outputs = np.empty((*x.shape[:2], layer.hidden_size), np.int64)
         kept = None if records is None else _Record(x.shape[:2], layer.hidden_size, np.int64)
         for step in range(x.shape[1]):
             pre = round_pre(product(np.concatenate([x[:, step], h], axis=1)))
-            h, c = _integer_cell(layer, activation.results, pre - layer.preact.lowest, c)
+            h, c = _integer_cell(layer, activation.results, pre - layer.preact.lowest, c, bound_c, bound_h)
             outputs[:, step] = h
             if kept:
                 kept.add(step, pre, c, h)
@@ -139,12 +150,24 @@ def _integer_block(qmodel, x, state, records):
     if head is None:
         return x, after
     x = x if qmodel.head_every_step else x[:, -1]
-    return head.output.requantize(
-        _product(head, head.weight)(x).astype(np.int64) + head.acc_bias, head.acc_fraction
-    ), after
+    sums = _product(head, head.weight)(x).astype(np.int64) + head.acc_bias
+    rounded = shift_round(sums, head.acc_fraction - head.output.fraction, head.output.rounding)
+    return _bounding(head.output, clipped, "output")(rounded), after
 
 
-def _integer_cell(layer, tables, pre, c):
+def _bounding(number_format, clipped, place):
+    """The function that bounds rounded integers or float64 to a format, and counts those beyond it at a place."""
+    if clipped is None:
+        return number_format.bound
+
+    def bound(rounded):
+        clipped[place] += number_format.count_beyond(rounded)
+        return number_format.bound(rounded)
+
+    return bound
+
+
+def _integer_cell(layer, tables, pre, c, bound_c, bound_h):
     """New h and c (N, H) from pre-activations (N, 4H), counted from the lowest one, and c."""
     units = c.shape[1]
     i, f, o = (tables[0].take(pre[:, n * units : (n + 1) * units]) for n in (0, 1, 3))
@@ -156,9 +179,9 @@ def _integer_cell(layer, tables, pre, c):
     i *= g
     i <<= fraction - 2 * a
     f += i
-    c = layer.cell.requantize(f, fraction)
+    c = bound_c(shift_round(f, fraction - b, layer.cell.rounding))
     o *= tables[1].take(c - layer.preact.lowest)
-    return layer.hidden.requantize(o, 2 * a), c
+    return bound_h(shift_round(o, 2 * a - layer.hidden.fraction, layer.hidden.rounding)), c
 
 
 def _product(layer, matrix):
@@ -169,21 +192,20 @@ def _product(layer, matrix):
     return lambda operands: operands.astype(np.float64) @ transposed
 
 
-def _rounding(layer):
+def _rounding(layer, bound):
     """The function from sums without bias, as :func:`_product` gives them, to pre-activations (int64)."""
     bias, preact, shift = layer.acc_bias, layer.preact, layer.acc_fraction - layer.preact.fraction
     usual = (preact.rounding, preact.overflow) == ("half_up", "saturate")
     if not usual or layer.peak_accumulator >= _FLOAT_EXACT >> 1:
-        return lambda sums: preact.requantize(sums.astype(np.int64) + bias, layer.acc_fraction)
+        return lambda sums: bound(shift_round(sums.astype(np.int64) + bias, shift, preact.rounding))
     # floor(sum / 2**shift + 1/2) is exact in float64 for sums of less than 52 bits, and so are its bounds.
     scale, start = 2.0**-shift, bias * 2.0**-shift + 0.5
-    lowest, highest = float(preact.lowest), float(preact.highest)
 
     def rounded(sums):
         sums *= scale
         sums += start
         np.floor(sums, out=sums)
-        return np.clip(sums, lowest, highest, out=sums).astype(np.int64)
+        return bound(sums).astype(np.int64)
 
     return rounded
 

@@ -16,7 +16,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from ..errors import ConfigError, InputError, ToolError
+from ..errors import ConfigError, InputError, ToolError, VerificationError
 from ..files import locked, to_json, whole_folder, write_file, write_json
 from ..gateware.top import Top
 from ..machine import registers
@@ -27,7 +27,7 @@ from ..machine.ports import TOPLEVEL
 from ..model.float_model import FloatModel
 from ..model.load import HEAD_MODES
 from ..model.load import load as load_model
-from ..model.quantize import QuantConfig, quantize
+from ..model.quantize import QuantConfig, quantization_report, quantize
 from ..model.reference import checked_sequences, float_reference, integer_reference
 from ..plan.schedules import Choice, choose
 from ..plan.sizing import engine_formats, network_of, stored_weight_bits
@@ -362,11 +362,37 @@ class Project:
         return checked_sequences("calibration", self.data.calibration, self.model.input_size)
 
     @cached_property
+    def _compared(self):
+        with self._progress("evaluate") as progress:
+            return quantization_report(self.model, self.qmodel, self.inputs, progress)
+
+    @property
     def outputs(self):
         """Outputs for :attr:`inputs`: those of the float model, and the hardware's as stored integers."""
-        with self._progress("evaluate"):
-            exact, _ = float_reference(self.model, self.inputs)
-            return exact, self.predict(self.inputs, stored=True)
+        return self._compared[1]
+
+    @property
+    def numbers(self) -> dict:
+        """What became of the numbers for :attr:`inputs`; see :func:`~lstm_hw.model.quantize.quantization_report`."""
+        return self._compared[0]
+
+    def check_error(self) -> None:
+        """Refuse numbers whose outputs are too far from the float model's.
+
+        Raises
+        ------
+        VerificationError
+            The largest error is beyond ``quantize.max_error``.
+        """
+        bound, output = self.config.quantize.max_error, self.numbers["output"]
+        if output["max"] > bound * output["peak"]:
+            raise VerificationError(
+                f"{self.config.name}: outputs",
+                f"error of {output['max']:.3g} in sequence {output['sequence']}, step {output['step']}, "
+                f"where the float model's reach {output['peak']:.3g}",
+                f"must be at most quantize.max_error = {bound:g} of that: give more bits or other formats, or allow it "
+                "(a larger max_error, --allow-error)",
+            )
 
     # Hardware
 

@@ -58,6 +58,7 @@ def figures_of(project, resources: dict | None = None, fmax_mhz: float | None = 
         "accuracy": _accuracy(project, measured),
         "output_error": _output_error(project),
         "error": errors,
+        "numbers": _numbers(project),
         "agreement": {
             "integer_interpreter": bool(measured) or None,  # without it there would be no measurement
             "interpreter_verilog": bool(measured) or None,
@@ -176,6 +177,25 @@ def _output_error(project):
         "largest_output": _rounded(np.abs(exact).max()),
         "worst_sequence": int(largest.argmax()),
     }
+
+
+def _numbers(project):
+    """What rounding did at every place, and whether the largest error of the outputs is within the bound."""
+    bound, output = project.config.quantize.max_error, project.numbers["output"]
+    return {
+        **_all_rounded(project.numbers),
+        "bound": bound,
+        "relative_error": _rounded(output["max"] / output["peak"]) if output["peak"] else None,
+        "within_bound": output["max"] <= bound * output["peak"],
+    }
+
+
+def _all_rounded(values):
+    if isinstance(values, dict):
+        return {name: _all_rounded(value) for name, value in values.items()}
+    if isinstance(values, list):
+        return [_all_rounded(value) for value in values]
+    return _rounded(values) if isinstance(values, float) else values
 
 
 def _errors(project):

@@ -97,6 +97,11 @@ def headline(figures: dict) -> list[tuple[str, str, str, str]]:
                 )
             )
 
+    numbers = figures["numbers"]
+    relative = "" if numbers["relative_error"] is None else _percent(numbers["relative_error"])
+    mark = "" if numbers["within_bound"] else " TOO LARGE"
+    rows.append((f"largest output error (bound {100 * numbers['bound']:g} %)", "% of peak", "", f"{relative}{mark}"))
+
     def cycles(label, unit, value):
         rows.append((label, unit, value(estimated), value(measured) if measured else ""))
 
@@ -336,10 +341,28 @@ def _errors(figures):
         ("RMS", f"{error['rms']:.3g}"),
         ("largest output of the float model", f"{error['largest_output']:.3g}"),
         ("sequence with the largest error", str(error["worst_sequence"])),
+        ("step with the largest error", str(figures["numbers"]["output"]["step"])),
     ]
     layers = [
         (str(n), *(f"{e[k]:.3g}" for k in ("h_max", "h_rms", "c_max", "c_rms"))) for n, e in enumerate(figures["error"])
     ]
+    numbers = figures["numbers"]
+    rounded = [
+        (f"{n} {place}", *(f"{layer[place][k]:.3g}" for k in ("max", "mean")), f"{layer[place]['clipped']:.3%}")
+        for n, layer in enumerate(numbers["layers"])
+        for place in ("pre", "c", "h")
+    ]
+    output = numbers["output"]
+    rounded = [
+        ("inputs", "", "", f"{numbers['input']['clipped']:.3%}"),
+        *rounded,
+        ("outputs", f"{output['max']:.3g}", f"{output['mean']:.3g}", f"{output['clipped']:.3%}"),
+    ]
+    zeroed = [
+        (f"{n} {name}", f"{share:.3%}")
+        for n, layer in enumerate(numbers["layers"])
+        for name, share in layer["zeroed"].items()
+    ] + ([("head", f"{numbers['head']['zeroed']:.3%}")] if numbers["head"] else [])
     where = f"{error['sequences']} {error['inputs']} sequences and all steps"
     text = f"Integer reference against the float model, over {where}."
     return Section(
@@ -348,6 +371,12 @@ def _errors(figures):
         (
             Table("Error of the outputs, in units of an output", ("figure", ">value"), rows),
             Table("Error of each layer", ("layer", ">h, largest", ">h, RMS", ">c, largest", ">c, RMS"), layers),
+            Table(
+                "Where values are rounded: error, and values beyond their format",
+                ("layer and place", ">largest error", ">mean error", ">clipped"),
+                rounded,
+            ),
+            Table("Weights that became 0", ("layer and matrix", ">share"), zeroed),
         ),
         ("error", "accuracy"),
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from ..model.quantize import PLACES
 from ..plan.schedules import SCHEDULES, Outcome
 from ..proof.cycles import STALLS, Cycles
 from ..verify.simulate import Measured
@@ -27,6 +28,27 @@ def quantized(project: Project) -> Iterator[str]:
             f"{judged} of {accuracy['sequences']} sequences: float {accuracy['float']:{form}}, "
             f"integer {accuracy['integer']:{form}}"
         )
+    yield from numbers(project)
+
+
+def numbers(project: Project) -> Iterator[str]:
+    """What rounding did: errors against the float model, values clipped, weights lost."""
+    found = project.numbers
+    rows = [("", "largest error", "mean error", "clipped"), ("inputs", "", "", f"{found['input']['clipped']:.3%}")]
+    places = [(f"layer {n} {place}", layer[place]) for n, layer in enumerate(found["layers"]) for place in PLACES]
+    for label, place in (*places, ("outputs", found["output"])):
+        rows.append((label, f"{place['max']:.3g}", f"{place['mean']:.3g}", f"{place['clipped']:.3%}"))
+    yield from _aligned(rows)
+    zeroed = [
+        f"{s:.2%} of {name} of layer {n}" for n, x in enumerate(found["layers"]) for name, s in x["zeroed"].items()
+    ]
+    zeroed += [f"{found['head']['zeroed']:.2%} of the head"] if found["head"] else []
+    yield f"weights rounded to zero: {', '.join(zeroed)}"
+    output = found["output"]
+    yield (
+        f"error of the outputs: {output['max']:.3g} at most (sequence {output['sequence']}, step {output['step']}), "
+        f"{output['mean']:.3g} in the mean, where the float model's reach {output['peak']:.3g}"
+    )
 
 
 def planned(project: Project) -> Iterator[str]:
@@ -76,10 +98,7 @@ def compared(project: Project) -> Iterator[str]:
     """All schedules side by side: a table, what each does, which were left out and why, and the one to take."""
     choice = project.choice
     rows = [COLUMNS, *(_row(o, choice.steps, project.clock_mhz) for o in choice.tried if o.counters)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
-    for row in rows:
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        yield "  ".join(cells)
+    yield from _aligned(rows)
     yield ""
     for name in dict.fromkeys(o.name for o in choice.tried if o.counters):
         yield f"{name}: {SCHEDULES[name].doc}"
@@ -91,6 +110,14 @@ def compared(project: Project) -> Iterator[str]:
         yield f"  {outcome.label}: {outcome.refused}"
     yield ""
     yield choice.reason
+
+
+def _aligned(rows):
+    """Rows of a table as lines: the first column is of text, the others are of numbers."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        yield "  ".join(cells)
 
 
 def _row(outcome: Outcome, steps: int, clock: float) -> tuple[str, ...]:

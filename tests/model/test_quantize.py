@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from lstm_hw.errors import ConfigError, FormatError, InputError, ModelError
+from lstm_hw.machine.activation import make_activation
 from lstm_hw.machine.formats import QFormat
 from lstm_hw.model.float_model import DenseWeights, FloatModel, LstmWeights
 from lstm_hw.model.quant_layer import QuantDense, QuantLstm
@@ -89,21 +90,52 @@ def test_progress_and_determinism(random_model):
 def test_report(random_model):
     model, x = random_model(2, 4, (6, 5), outputs=3), inputs(3)
     configs = [QuantConfig(weight_bits=bits) for bits in (16, 8)]
-    fine, coarse = (quantization_report(model, quantize(model, x, config), x) for config in configs)
+    fine, coarse = (quantization_report(model, quantize(model, x, config), x)[0] for config in configs)
     assert json.loads(json.dumps(fine)) == fine
     assert len(fine["layers"]) == 2
     for a, b in zip(fine["layers"], coarse["layers"], strict=True):
         for name in ("h", "c"):
             assert 0 < a[name]["mean"] < a[name]["max"] < 0.01
             assert a[name]["mean"] < b[name]["mean"] / 4
-        assert a["preact_saturation"] == 0
+        assert a["pre"]["clipped"] == 0
     assert fine["output"]["max"] < coarse["output"]["max"]
     loud = random_model(2, 4, (6, 5), outputs=3, scale=20.0)
-    report = quantization_report(loud, quantize(loud, x), x)
+    report, _ = quantization_report(loud, quantize(loud, x), x)
     pre = {}
     float_reference(loud, x, trace=pre)
     beyond = np.mean(np.abs(pre[0]["pre"]) >= 8)
-    assert beyond > 0.2 and abs(report["layers"][0]["preact_saturation"] - beyond) < 0.02
+    assert beyond > 0.2 and abs(report["layers"][0]["pre"]["clipped"] - beyond) < 0.02
+
+
+def test_report_counts_what_is_clipped_and_lost(random_model, monkeypatch):
+    """Counts are those of sums in Python's integers, whatever blocks of sequences are worked on."""
+    model, x = random_model(2, 4, (6,), outputs=3, scale=6.0), inputs(3, (6, 1, 4)).repeat(20, axis=1) * 3
+    qmodel = quantize(model, x / 3, QuantConfig(weight_bits=6))
+    report, (exact, stored) = quantization_report(model, qmodel, x)
+    layer, head = qmodel.layers[0], qmodel.head
+    x_int, traced = qmodel.quantize_input(x), {}
+    integer_reference(qmodel, x_int, trace=traced)
+    h = np.concatenate([np.zeros_like(traced[0]["h"][:, :1]), traced[0]["h"][:, :-1]], axis=1)
+    c = np.concatenate([np.zeros_like(traced[0]["c"][:, :1]), traced[0]["c"][:, :-1]], axis=1)
+    sums = x_int @ layer.w_x.T + h @ layer.w_h.T + layer.acc_bias
+    scaled = np.floor(x * 2.0**qmodel.input_format.fraction + 0.5)
+    assert report["input"]["clipped"] == np.mean((scaled > 32767) | (scaled < -32768)) > 0
+    pre = np.floor(sums * 2.0 ** (layer.preact.fraction - layer.acc_fraction) + 0.5)
+    assert report["layers"][0]["pre"]["clipped"] == np.mean((pre > 32767) | (pre < -32768)) > 0
+    tables = make_activation(qmodel.activation, layer.preact, layer.activation_format).results
+    i, f, g, _ = np.split(traced[0]["pre"] - layer.preact.lowest, 4, axis=2)
+    cells = tables[0][f] * c * 8 + tables[0][i] * tables[1][g]
+    cells = np.floor(cells / 2.0**18 + 0.5)
+    assert report["layers"][0]["c"]["clipped"] == np.mean((cells > 32767) | (cells < -32768)) > 0
+    assert report["layers"][0]["zeroed"]["w_h"] == np.mean(layer.w_h == 0) > 0
+    worst = np.abs(qmodel.dequantize_output(stored) - exact).max(axis=1)
+    assert report["output"]["sequence"] == worst.argmax() and report["output"]["max"] == worst.max()
+    assert report["output"]["step"] == x.shape[1] - 1 and head.output_size == 3
+    monkeypatch.setattr("lstm_hw.model.quantize.TRACED", 1)
+    again, (_, same) = quantization_report(model, qmodel, x)
+    np.testing.assert_array_equal(stored, same)
+    assert again["layers"][0]["c"]["clipped"] == report["layers"][0]["c"]["clipped"]
+    assert again["output"]["max"] == pytest.approx(report["output"]["max"])
 
 
 @pytest.mark.parametrize(
@@ -136,7 +168,7 @@ def test_given_formats_are_used(random_model):
     assert (qmodel.input_format, qmodel.output_format) == (QFormat(5, 10), QFormat(7, 8))
     layer = qmodel.layers[0]
     assert (layer.hidden, layer.preact, layer.activation_format) == (QFormat(1, 14), QFormat(4, 11), QFormat(0, 17))
-    assert quantization_report(random_model(0, 4, (3,), outputs=2), qmodel, inputs())["output"]["max"] < 0.02
+    assert quantization_report(random_model(0, 4, (3,), outputs=2), qmodel, inputs())[0]["output"]["max"] < 0.02
 
 
 def test_chosen_output_rounds_as_the_preactivations(random_model):

@@ -23,8 +23,8 @@ from lstm_hw.verify.simulate import Measured
 from tests.projects import tensors, write_project
 
 KEYS = set(
-    "version name content_id model accuracy output_error error agreement simulation schedule clock cycles performance "
-    "layers memory target resources ports tools engine".split()
+    "version name content_id model accuracy output_error error numbers agreement simulation schedule clock cycles "
+    "performance layers memory target resources ports tools engine".split()
 )
 COUNTS = {"dsp": 7, "bram36": 2.5, "lut": 100, "lutram": 10, "ff": 50}
 RESOURCES = {

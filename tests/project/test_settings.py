@@ -147,7 +147,7 @@ def test_a_byte_order_mark_is_no_error(tmp_path):
 
 def test_what_the_head_reads_is_told_once_and_kept(tmp_path):
     notes = []
-    project = convert(write_project(tmp_path), note=notes.append)
+    project = convert(write_project(tmp_path, data={"metric": "argmax"}), note=notes.append)
     folder = project.write_settings()
     project.report()
     assert len(notes) == 1 and "taken as 'last_step'" in notes[0]
@@ -155,7 +155,7 @@ def test_what_the_head_reads_is_told_once_and_kept(tmp_path):
     assert "Assumed: model.head" in (folder / "report" / "report.md").read_text()
     resolved = convert(folder / "resolved.toml", note=notes.append)
     assert resolved.config.model.head == "last_step" and not resolved.model.assumptions and len(notes) == 1
-    every = convert(write_project(tmp_path, sections={"model": {"head": "every_step"}}))
+    every = convert(write_project(tmp_path, sections={"model": {"head": "every_step"}, "data": {"labels": None}}))
     assert every.model.head_every_step and every.predict(every.x).shape == (5, 3, 3)
 
 
