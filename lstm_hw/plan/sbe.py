@@ -321,12 +321,24 @@ class BatchPlanner:
                     b.await_tokens(SPACE_H, layer.shape.outputs)
         for _ in b.when(b.left):
             self._load_batch(self.layers[0])
+        for _ in b.unless(b.left):
+            b.emit("HALT")
+        more, idle = 0, 0
+        if self.batch > 1:
+            more = b.variable(-1)  # steps of the batch but one
+            idle = b.variable(self.batch)  # steps that it could have besides
+        self._count(more, idle)
         for batch in b.each(FOREVER):
+            self.more, self.idle = more, idle
+            self._batch(batch)
             for _ in b.unless(b.left):
                 if self.head and not every_step:
                     self._last_output()
                 b.emit("HALT")
-            self._batch(batch)
+            if self.batch > 1:
+                b.assign(more, -1)
+                b.assign(idle, self.batch)
+            self._count(more, idle)  # while the lanes have the batch's last columns to do
         return Plan(
             self.config,
             self.network,
@@ -342,21 +354,11 @@ class BatchPlanner:
     def _batch(self, batch):
         """A batch of time steps, layer after layer."""
         b, layers = self.b, self.layers if self.network.head_every_step else self.lstm
-        self.more, self.idle = 0, 0
-        if self.batch > 1:
-            self.more = b.variable(-1)  # steps of the batch but one
-            self.idle = b.variable(self.batch)  # steps that it could have besides
         for layer in layers:
             if self.chained and layer.lstm:
                 self._tokens(layer)
-            if layer.below is None:
-                for step in b.each(self.batch):
-                    for _ in b.when(b.left):
-                        self._bias(layer, step)
-                        self._count()
-            else:
-                for step, _ in self._steps():
-                    self._bias(layer, step)
+            for step, _ in self._steps():
+                self._bias(layer, step)
             self._stream_phase(layer, batch)
             if layer.below is None and self.chained and not self.network.head_every_step:
                 b.await_tokens(SPACE_H, self.lstm[-1].shape.outputs)
@@ -371,12 +373,17 @@ class BatchPlanner:
         """``for step, final in ...``: the steps of the batch."""
         return self.b.peeled(self.more + 1, idle=self.idle, of=self.batch)
 
-    def _count(self):
-        """One more of the steps that are left is of this batch."""
-        self.b.advance(self.b.left, -1)
-        if self.batch > 1:
-            self.b.advance(self.more, 1)
-            self.b.advance(self.idle, -1)
+    def _count(self, more, idle):
+        """Take the steps of a batch, of which there is one at least, from those that are left."""
+        b = self.b
+        if self.batch == 1:
+            b.advance(b.left, -1)
+            return
+        for _ in b.each(self.batch):
+            for _ in b.when(b.left):
+                b.advance(b.left, -1)
+                b.advance(more, 1)
+                b.advance(idle, -1)
 
     def _tokens(self, layer):
         """Tokens of h for its first step: those of the step before have been taken, by the layer above for example."""

@@ -219,7 +219,7 @@ def test_ports_in_step_are_one_port_of_their_width_together(ports):
     for fields in ({"axi_ports": ports, "axi_data_bits": 64}, {"axi_data_bits": 64 * ports}):
         config = config_of(rows=64, weight_words=170, x_elements=160, accumulators=64, shifts=model.shifts, **fields)
         plan = BatchPlanner(model.network, config, 2, 8, tile_columns=4).plan()
-        _, played = plan_scenario(model, plan, ((4, True),), MemoryModel(latency=20)).runs
+        _, played = plan_scenario(model, plan, ((4, True),), MemoryModel(latency=80)).runs
         counters = dict(played.counters)
         found.append((played.outputs, counters.pop("read_beats") // config.axi_ports, counters))
     assert found[0] == found[1] and found[0][2]["stall_weights"] > 0

@@ -9,6 +9,7 @@ from lstm_hw.plan.fusion import FusionPlanner
 from lstm_hw.plan.row_window import RowWindowPlanner
 from lstm_hw.plan.rowblock import RowBlockPlanner
 from lstm_hw.plan.sacc import SaccPlanner
+from lstm_hw.plan.sbe import BatchPlanner
 from lstm_hw.proof.checker import check
 from lstm_hw.proof.load_timing import MemoryModel
 from lstm_hw.proof.traffic import words_read
@@ -89,7 +90,17 @@ def test_one_sequence_without_reuse_over_time(tmp_path, pinned):
 def test_rows_of_w_h_for_two_steps(tmp_path):
     model = random_network(np.random.default_rng(4), (10, 11))
     plan = RowWindowPlanner(model.network, config_for_one_sequence(model), 2).plan()
-    simulate(tmp_path, model, plan, MemoryModel(20, 2), ((4, True), (4, False)))
+    simulate(tmp_path, model, plan, MemoryModel(20, 2), ((4, True), (3, False), (1, False)))
+
+
+def test_stacked_layers_that_share_fetches_over_batches(tmp_path):
+    """The last batch of a run is shorter; a head at every step."""
+    model = random_network(np.random.default_rng(6), (9, 14, 11), 3, True)
+    config = config_of(
+        rows=8, contexts=2, x_per_beat=4, cells=2, shifts=model.shifts, weight_words=320, program_length=256
+    )
+    plan = BatchPlanner(model.network, config, 3, 2, 2, tile_columns=4).plan()
+    simulate(tmp_path, model, plan, MemoryModel(20), ((5, True), (1, False), (3, False)))
 
 
 def test_x_products_of_a_batch_behind_its_steps(tmp_path):
