@@ -205,12 +205,13 @@ def memories(config: EngineConfig) -> list[Memory]:
     ]
 
 
-def dsp_blocks(config: EngineConfig) -> int:
-    """Multiplier blocks: one a lane or pair of lanes, and in each cell one for products and one a degree of its
-    polynomial."""
+def dsp_blocks(config: EngineConfig, family: str = "xc7") -> int:
+    """Multiplier blocks: one a lane, or a pair of lanes where a block is wide enough, and in each cell one for products
+    and one a degree of its polynomial."""
     table: PolynomialActivation = make_activation(config.activation, config.preact, config.activated)
     odd = config.beats_per_word & (config.beats_per_word - 1)  # words of the ring to beats: a product by a constant
-    return config.lanes // config.lanes_per_dsp + config.cells * (1 + table.degree) + bool(odd)
+    lanes = config.lanes // (config.lanes_per_dsp if family == "xc7" else 1)
+    return lanes + config.cells * (1 + table.degree) + bool(odd)
 
 
 def features(config: EngineConfig, family: str) -> dict[str, dict[str, float]]:
@@ -234,6 +235,7 @@ def features(config: EngineConfig, family: str) -> dict[str, dict[str, float]]:
         "ff": {
             "engine": 1,
             "loaded sum bits": loaded,
+            "operand and sum bits": slices * config.sum_word_bits + config.lanes * 2 * config.operand_bits,
             "pairs": pairs,
             "cells": config.cells,
             "port bits": config.axi_data_bits * config.axi_ports,
@@ -242,8 +244,8 @@ def features(config: EngineConfig, family: str) -> dict[str, dict[str, float]]:
 
 
 COEFFICIENTS = {
-    "xc7": {"lut": (2672, 0.286, 44.8, 219, 0.024, 1.862), "ff": (3444, 1.176, 46.1, 477, 4.275)},
-    "ecp5": {"lut": (4000, 0.45, 60, 400, 0.05, 2.5), "ff": (3444, 1.176, 46.1, 477, 4.275)},
+    "xc7": {"lut": (2672, 0.286, 44.8, 219, 0.024, 1.862), "ff": (3465, 0.893, 0.229, 42.4, 463, 2.628)},
+    "ecp5": {"lut": (5729, 3.363, 0, 174, 0.066, 3.031), "ff": (2930, 0, 1.941, 0, 686, 13.72)},
 }
 """Of the :func:`features`, in their order; ``python -m bench.resources --fit`` finds them."""
 
@@ -270,6 +272,6 @@ def estimate(config: EngineConfig, family: str = "xc7") -> Usage:
     return Usage(
         lutram=sum(count * lutram for count, (lutram, _) in placed),
         bram36=sum(count * bram36 for count, (_, bram36) in placed),
-        dsp=dsp_blocks(config),
+        dsp=dsp_blocks(config, family),
         **logic,
     )
