@@ -281,6 +281,19 @@ def _input_format(calibration, config):
     return _fitting("calibration", calibration, config.operand_bits)
 
 
+def bits_of_inputs(calibration: np.ndarray, number_format: QFormat) -> list[int | None]:
+    """Bits, with the sign, that each input's peak takes of the format that all share; None of one that is always 0.
+
+    Parameters
+    ----------
+    calibration : float array (N, T, Lx)
+    number_format : QFormat
+    """
+    peaks = np.abs(calibration).max(axis=(0, 1))
+    stored = number_format.quantize(peaks)
+    return [1 + int(value).bit_length() if peak else None for value, peak in zip(stored, peaks, strict=True)]
+
+
 def _with_fraction(bits, fraction):
     return QFormat(bits - 1 - fraction, fraction)
 

@@ -27,7 +27,7 @@ from ..machine.ports import TOPLEVEL
 from ..model.float_model import FloatModel
 from ..model.load import HEAD_MODES
 from ..model.load import load as load_model
-from ..model.quantize import QuantConfig, quantization_report, quantize
+from ..model.quantize import QuantConfig, bits_of_inputs, quantization_report, quantize
 from ..model.reference import checked_sequences, float_reference, integer_reference
 from ..plan.schedules import Choice, choose
 from ..plan.sizing import engine_formats, network_of, stored_weight_bits
@@ -49,6 +49,8 @@ from .score import Metric
 from .settings import ModelSection, OutputSection, ProjectConfig
 from .synthetic import random_inputs
 
+SHOWN_INPUTS = 4
+"""Inputs of small range that are named, at most."""
 RANDOM_CALIBRATION = 8
 """Random sequences that number formats are chosen from, at least."""
 RESULTS = "results.json"
@@ -258,7 +260,23 @@ class Project:
         """The quantised model (QuantModel)."""
         _ = self.metric  # labels that say nothing are an error before the long work, not after it
         with self._progress("quantise") as progress:
-            return quantize(self.model, self.data.calibration, self.config.quantize, progress)
+            qmodel = quantize(self.model, self.data.calibration, self.config.quantize, progress)
+        self._note_coarse_inputs(qmodel.input_format)
+        return qmodel
+
+    def _note_coarse_inputs(self, number_format):
+        peaks = np.abs(self.data.calibration).max(axis=(0, 1))
+        coarse = [
+            f"input {number} reaches {peaks[number]:g} and has {bits}"
+            for number, bits in enumerate(bits_of_inputs(self.data.calibration, number_format))
+            if bits is not None and bits < number_format.width / 2
+        ]
+        if coarse:
+            more = f", and {len(coarse) - SHOWN_INPUTS} more" if len(coarse) > SHOWN_INPUTS else ""
+            self._note(
+                f"inputs of unlike range share {number_format}, {number_format.width} bits: "
+                f"{', '.join(coarse[:SHOWN_INPUTS])}{more}; scale them to like ranges before training, or in x and W_x"
+            )
 
     def quantize(self):
         """Choose number formats and round the weights.
@@ -330,7 +348,7 @@ class Project:
             return None
         given = self._data is None
         subject = f"{self.config.data_path}: {self.config.data.labels}" if given else "labels"
-        metric = Metric.of(self.model, data.labels, self.x.shape[1], data.metric, data.threshold, subject)
+        metric = Metric.of(self.model, data.labels, data.x.shape[1], data.metric, data.threshold, subject)
         if metric.assumption:
             self._note(metric.assumption)
         return metric

@@ -306,3 +306,14 @@ def test_integer_arrays_are_numbers(rng, stored):
     np.testing.assert_array_equal(one.outputs, other.outputs)
     np.testing.assert_array_equal(one.predict(x), other.predict(x.astype(np.float64)))
     np.testing.assert_array_equal(one.trace(x)[0]["c"], other.trace(x.astype(np.float64))[0]["c"])
+
+
+def test_inputs_of_unlike_range_are_told(rng):
+    """10,000 : 1 leaves the small one 3 of 16 bits; inputs that are always 0, and like ranges, are no matter."""
+    scales, notes = np.array([10000.0, 1.0, 0.0]), []
+    x = np.where(rng.random((4, 3, 3)) < 0.5, 1.0, -1.0) * scales
+    lstm_hw.convert(float_model(rng), calibration=x, note=notes.append).quantize()
+    (note,) = notes
+    assert note.startswith("inputs of unlike range share Q14.1, 16 bits: input 1 reaches 1 and has 3; scale them")
+    lstm_hw.convert(float_model(rng), calibration=x / [100, 1, 1], note=notes.append).quantize()
+    assert len(notes) == 1
