@@ -6,10 +6,13 @@ starts from zero state, the third goes on from there.
 
 import os
 import random
+from collections.abc import Callable
+from typing import Any
 
 import cocotb
+from cocotb.handle import HierarchyObject
 from cocotb.triggers import ClockCycles, with_timeout
-from cocotbext.axi import AxiResp, AxiStreamFrame
+from cocotbext.axi import AxiRamRead, AxiResp, AxiStreamFrame
 
 from lstm_hw.machine.registers import IDENTITY, PROGRAM, ErrorCode, lookup
 from lstm_hw.verify.scenario import Scenario
@@ -24,15 +27,15 @@ LOAD, CLEAR_RUN, NEXT_RUN = range(3)
 class Faults:
     """Makes chosen beats of a memory answer with an error; beats are counted from :meth:`arm`."""
 
-    def __init__(self, memory):
+    def __init__(self, memory: AxiRamRead):
         self.send, self.responses, self.beat = memory.r_channel.send, {}, 0
         memory.r_channel.send = self.answer
 
-    def arm(self, responses):
+    def arm(self, responses: dict[int, AxiResp]) -> None:
         """Response of each faulty beat: dict beat -> AxiResp."""
         self.responses, self.beat = responses, 0
 
-    async def answer(self, transaction):
+    async def answer(self, transaction: Any) -> None:
         transaction.rresp = self.responses.get(self.beat, transaction.rresp)
         self.beat += 1
         await self.send(transaction)
@@ -41,12 +44,12 @@ class Faults:
 class FaultTB(TB):
     """The bench of the engine, with the runs of the scenario as single steps."""
 
-    def __init__(self, dut):
+    def __init__(self, dut: HierarchyObject):
         super().__init__(dut, Scenario.load(os.environ["LSTM_HW_SCENARIO"]))
         self.faults = [Faults(memory) for memory in self.memories]
         self.ctrl, self.status = lookup("CTRL"), lookup("STATUS")
 
-    async def ready(self, weights=True):
+    async def ready(self, weights: bool = True) -> None:
         """Reset, then the program and, with ``weights``, the weights."""
         await self.reset()
         await self.driver.load_program(self.scenario.program)
@@ -54,13 +57,13 @@ class FaultTB(TB):
         if weights:
             await self.check(LOAD)
 
-    async def start(self, number, x=True):
+    async def start(self, number: int, x: bool = True) -> None:
         run = self.scenario.runs[number]
         if x:
             await self.send(run)
         await self.driver.start(run.entry, run.steps, run.clear)
 
-    async def ends(self):
+    async def ends(self) -> ErrorCode:
         """Poll for the end of the run; returns its code."""
 
         async def poll():
@@ -71,10 +74,10 @@ class FaultTB(TB):
         assert self.ctrl.field("idle").extract(await self.driver.read("CTRL")), "done, but not idle"
         return await self.code()
 
-    async def code(self):
+    async def code(self) -> ErrorCode:
         return ErrorCode(self.status.field("code").extract(await self.driver.read("STATUS")))
 
-    async def check(self, *numbers):
+    async def check(self, *numbers: int) -> None:
         """Runs of the scenario without an error, with the right outputs and in the right number of cycles."""
         for number in numbers:
             await self.start(number)
@@ -82,16 +85,16 @@ class FaultTB(TB):
             found, expected = await self.driver.counters(), self.scenario.runs[number].counters
             assert found == expected, f"run {number}: counters {found}, expected {expected}"
 
-    async def outputs(self, number):
+    async def outputs(self, number: int) -> None:
         assert await self.ends() == ErrorCode.NONE
         expected = self.scenario.runs[number].outputs
         assert self.sink.count() == len(expected), f"{self.sink.count()} packets at done"
         assert await self.receive(len(expected)) == expected, f"run {number}: outputs differ from the reference"
 
-    async def error_address(self):
+    async def error_address(self) -> int:
         return await self.driver.read("ERROR_ADDRESS_LO") | await self.driver.read("ERROR_ADDRESS_HI") << 32
 
-    async def restart_streams(self):
+    async def restart_streams(self) -> None:
         """What software does after a failed run: reset the source of x and the sink of outputs."""
         for stream in (self.source, self.sink):
             stream.assert_reset(True)
@@ -101,10 +104,10 @@ class FaultTB(TB):
             stream.assert_reset(False)
         await self.cycles(2)
 
-    async def cycles(self, count):
+    async def cycles(self, count: int) -> None:
         await ClockCycles(self.dut.aclk, count)
 
-    def frames(self, number, vectors):
+    def frames(self, number: int, vectors: int) -> list[list[int]]:
         """Beats of the first vectors of a run, without their tlast: list of lists."""
         run, bits = self.scenario.runs[number], self.scenario.config.operand_bits
         words = [sum((int(v) & (1 << bits) - 1) << bits * e for e, v in enumerate(beat)) for beat in run.x.tolist()]
@@ -112,7 +115,7 @@ class FaultTB(TB):
         return [words[n * length : (n + 1) * length] for n in range(vectors)]
 
 
-async def tlast_fails(dut, change):
+async def tlast_fails(dut: HierarchyObject, change: Callable[[list[list[int]]], list[list[int]]]) -> None:
     """A run whose vectors ``change`` has put tlast at other beats of fails, and the next one is right."""
     tb = FaultTB(dut)
     await tb.ready()
@@ -127,19 +130,19 @@ async def tlast_fails(dut, change):
 
 
 @cocotb.test()
-async def tlast_early(dut):
+async def tlast_early(dut: HierarchyObject) -> None:
     """tlast one beat before the end of a vector."""
     await tlast_fails(dut, lambda frames: [*frames[:-1], frames[-1][:-1]])
 
 
 @cocotb.test()
-async def tlast_on_the_first_beat(dut):
+async def tlast_on_the_first_beat(dut: HierarchyObject) -> None:
     """tlast on the first beat of a vector of several."""
     await tlast_fails(dut, lambda frames: [*frames[:-1], frames[-1][:1]])
 
 
 @cocotb.test()
-async def tlast_late(dut):
+async def tlast_late(dut: HierarchyObject) -> None:
     """tlast one beat after the end of a vector: that beat stays offered until the stream is reset."""
     tb = FaultTB(dut)
     await tb.ready()
@@ -153,7 +156,7 @@ async def tlast_late(dut):
 
 
 @cocotb.test()
-async def illegal_instruction(dut):
+async def illegal_instruction(dut: HierarchyObject) -> None:
     """An unknown opcode ends the run; with the instruction mended the next run is right."""
     tb = FaultTB(dut)
     await tb.ready()
@@ -168,7 +171,7 @@ async def illegal_instruction(dut):
 
 
 @cocotb.test()
-async def memory_errors(dut):
+async def memory_errors(dut: HierarchyObject) -> None:
     """SLVERR and DECERR at beats of a load: the code, the address, and after another load the right bits."""
     tb = FaultTB(dut)
     await tb.ready(weights=False)
@@ -190,7 +193,7 @@ async def memory_errors(dut):
 
 
 @cocotb.test()
-async def dead_memory(dut):
+async def dead_memory(dut: HierarchyObject) -> None:
     """A memory that does not answer: time-out, control port alive; then it wakes up, or everything is reset."""
     tb = FaultTB(dut)
     await tb.ready(weights=False)
@@ -215,7 +218,7 @@ async def dead_memory(dut):
 
 
 @cocotb.test()
-async def hard_reset(dut):
+async def hard_reset(dut: HierarchyObject) -> None:
     """A reset in any phase of a load or a run, then everything from the start."""
     tb, rng = FaultTB(dut), random.Random(int(os.environ.get("COCOTB_RANDOM_SEED", 1)))
     await tb.ready()
@@ -228,7 +231,7 @@ async def hard_reset(dut):
 
 
 @cocotb.test()
-async def nothing_to_go_on_from(dut):
+async def nothing_to_go_on_from(dut: HierarchyObject) -> None:
     """A run that shall go on from h that never was: the run ends, and the next one is right."""
     tb = FaultTB(dut)
     for _ in range(2):
@@ -241,7 +244,7 @@ async def nothing_to_go_on_from(dut):
 
 
 @cocotb.test()
-async def writes_during_a_run(dut):
+async def writes_during_a_run(dut: HierarchyObject) -> None:
     """A start is ignored, arguments and program are locked, and the run does not notice."""
     tb = FaultTB(dut)
     await tb.ready()
@@ -257,7 +260,7 @@ async def writes_during_a_run(dut):
 
 
 @cocotb.test()
-async def done_waits_for_the_output(dut):
+async def done_waits_for_the_output(dut: HierarchyObject) -> None:
     """With an output that takes nothing the run does not end; then it ends with every beat."""
     tb = FaultTB(dut)
     await tb.ready()
@@ -273,7 +276,7 @@ async def done_waits_for_the_output(dut):
 
 
 @cocotb.test()
-async def runs_repeat(dut):
+async def runs_repeat(dut: HierarchyObject) -> None:
     """The same run gives the same bits after another one: no h, c or sum is left over."""
     tb = FaultTB(dut)
     await tb.ready()

@@ -3,9 +3,11 @@
 import logging
 import random
 from collections import deque
+from collections.abc import Iterator, Sequence
 
 import cocotb
 from cocotb.clock import Clock
+from cocotb.handle import HierarchyObject
 from cocotb.triggers import ClockCycles, RisingEdge
 from cocotbext.axi import AxiRamRead, AxiReadBus, AxiSlaveRead
 from cocotbext.axi.address_space import Region
@@ -19,12 +21,14 @@ CLOCK_NS = 10
 MEMORY_BYTES = 1 << 18
 STALLS = (0, 0.1, 0.5, 0.9)
 CYCLES_LIMIT = 200_000
+Loads = Sequence[tuple[int, int, int]]
+"""Descriptors: offset, beats, whether they go to the ring."""
 
 
 class PoisonedMemory(Region):
     """Memory in which reading some words raises, to which the slave model answers SLVERR."""
 
-    def __init__(self, content):
+    def __init__(self, content: bytes):
         super().__init__(1 << 64)
         self.content, self.poisoned = content, set()
 
@@ -38,7 +42,7 @@ class PoisonedMemory(Region):
 class TB:
     """The load unit with a memory, a source of descriptors, a consumer that gives credit, and bus monitors."""
 
-    def __init__(self, dut, *, poisonable=False):
+    def __init__(self, dut: HierarchyObject, *, poisonable: bool = False):
         self.dut, self.rng = dut, random.Random(random.getrandbits(64))
         self.word_bytes = len(dut.bus_rdata) // 8
         self.content = self.rng.randbytes(MEMORY_BYTES)
@@ -62,17 +66,17 @@ class TB:
         cocotb.start_soon(self.drive())
         cocotb.start_soon(self.monitor())
 
-    def clear(self, capacity):
+    def clear(self, capacity: int) -> None:
         self.beats, self.received, self.owed = [], 0, 0
         self.credited, self.capacity, self.returned = deque(), capacity, 0
         self.used = 0
 
-    async def reset(self):
+    async def reset(self) -> None:
         await ClockCycles(self.dut.clk, 4)
         self.dut.rst.value = 0
         await ClockCycles(self.dut.clk, 4)
 
-    def stall(self, share):
+    def stall(self, share: float) -> None:
         """Pause AR, R, descriptors and credit with this probability a cycle."""
 
         def pauses(rng):
@@ -85,7 +89,7 @@ class TB:
                 channel.pause = False
         self.offer_share = self.credit_share = 1 - share
 
-    async def drive(self):
+    async def drive(self) -> None:
         """Offers the queued descriptors, never withdrawing one, and gives back buffer space."""
         dut, rng = self.dut, self.rng
         offered = False
@@ -106,7 +110,7 @@ class TB:
             self.used -= amount
             dut.i_credit.value = amount
 
-    async def monitor(self):
+    async def monitor(self) -> None:
         """Collects the beats and checks what holds in every cycle."""
         dut = self.dut
         waiting = None
@@ -134,7 +138,7 @@ class TB:
             if valid and ready:
                 self.owed += request[1] + 1
 
-    async def start(self, loads, capacity):
+    async def start(self, loads: Loads, capacity: int) -> None:
         self.clear(capacity)
         self.dut.i_capacity.value = capacity
         self.dut.i_start.value = 1
@@ -142,7 +146,7 @@ class TB:
         self.dut.i_start.value = 0
         self.queue.extend(loads)
 
-    async def idle(self):
+    async def idle(self) -> None:
         """Wait until the queued descriptors are done with."""
         quiet = 0
         for _ in range(CYCLES_LIMIT):
@@ -152,7 +156,7 @@ class TB:
                 return
         raise AssertionError(f"not idle after {CYCLES_LIMIT} cycles")
 
-    def random_loads(self, count):
+    def random_loads(self, count: int) -> Iterator[tuple[int, int, int]]:
         """Descriptors of all kinds, many of which begin or end close to a page boundary."""
         rng, page = self.rng, 4096 // self.word_bytes
         to_page = -(self.base // self.word_bytes) % page
@@ -163,13 +167,13 @@ class TB:
             beats = rng.choice([0, 1, 2, rng.randrange(1, 9), rng.randrange(1, 2 * page)])
             yield offset, beats, rng.randrange(2)
 
-    def words(self, loads):
+    def words(self, loads: Loads) -> list[int]:
         """Byte address of every beat."""
         space = 1 << len(self.dut.base)
         offsets = [offset + i for offset, beats, _ in loads for i in range(beats)]
         return [(self.base + offset * self.word_bytes) % space for offset in offsets]
 
-    def expected(self, loads):
+    def expected(self, loads: Loads) -> list[tuple[int, int, int]]:
         edges = [(int(i == 0), int(i == beats - 1)) for _, beats, _ in loads for i in range(beats)]
         data = [
             int.from_bytes((self.content * 2)[a % MEMORY_BYTES :][: self.word_bytes], "little")
@@ -177,7 +181,7 @@ class TB:
         ]
         return [(word, first, last) for word, (first, last) in zip(data, edges, strict=True)]
 
-    async def clean_run(self, count, capacity):
+    async def clean_run(self, count: int, capacity: int) -> None:
         loads = list(self.random_loads(count))
         await self.start(loads, capacity)
         await self.idle()
@@ -185,12 +189,12 @@ class TB:
         assert self.beats == self.expected(loads)
 
     @property
-    def capacity_choices(self):
+    def capacity_choices(self) -> list[int]:
         return [PAGE_BYTES // self.word_bytes, 3 * PAGE_BYTES // self.word_bytes + 5, (1 << BEATS_BITS) - 1]
 
 
 @cocotb.test()
-async def delivers_all_beats(dut):
+async def delivers_all_beats(dut: HierarchyObject) -> None:
     """Every beat, in order, whatever pauses and however little buffer space."""
     tb = TB(dut)
     await tb.reset()
@@ -202,7 +206,7 @@ async def delivers_all_beats(dut):
 
 
 @cocotb.test()
-async def ends_at_an_error(dut):
+async def ends_at_an_error(dut: HierarchyObject) -> None:
     """A word that cannot be read: exact code and address, only beats before it, and a clean next run."""
     tb = TB(dut, poisonable=True)
     await tb.reset()
@@ -226,7 +230,7 @@ async def ends_at_an_error(dut):
 
 
 @cocotb.test()
-async def stops_in_any_cycle(dut):
+async def stops_in_any_cycle(dut: HierarchyObject) -> None:
     """A stop drains the bus, and the next run is clean."""
     tb = TB(dut)
     await tb.reset()

@@ -6,10 +6,12 @@ was measured is left in ``measured.json`` of that folder, to be judged by who st
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import cocotb
 from cocotb.clock import Clock
+from cocotb.handle import HierarchyObject
 from cocotb.triggers import First, RisingEdge, Timer
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster
 
@@ -17,7 +19,7 @@ from lstm_hw.machine.config import VALUE_BITS
 from lstm_hw.machine.ports import CONTROL
 from lstm_hw.machine.registers import ErrorCode
 from lstm_hw.verify.driver import Driver
-from lstm_hw.verify.scenario import Scenario
+from lstm_hw.verify.scenario import Run, Scenario, Stress
 
 from .harness import PARTS
 from .progress import report_progress
@@ -28,7 +30,7 @@ CYCLES_LIMIT = 200_000_000
 """Of a run that no estimate is known of."""
 
 
-def cycles_limit(run, stress):
+def cycles_limit(run: Run, stress: Stress) -> int:
     """Cycles after which a run has hung: many times the estimate, and more where it is held back."""
     if run.counters is None:
         return CYCLES_LIMIT
@@ -36,7 +38,7 @@ def cycles_limit(run, stress):
     return 100_000 + 20 * int(run.counters["cycles"] * held)
 
 
-def received(lines):
+def received(lines: Sequence[str]) -> list[list[int]]:
     """Packets in lines of the output stream model; elements are signed."""
     packets, packet = [], []
     for line in lines:
@@ -51,7 +53,7 @@ def received(lines):
 
 
 @cocotb.test()
-async def plays_runs(dut):
+async def plays_runs(dut: HierarchyObject) -> None:
     """The runs, one after the other, end without an error, and nothing is sent after the end of one."""
     folder = Path(os.environ["LSTM_HW_SCENARIO"])
     scenario = Scenario.load(folder)

@@ -9,6 +9,7 @@ import os
 
 import cocotb
 from cocotb.clock import Clock
+from cocotb.handle import HierarchyObject
 from cocotb.triggers import ClockCycles, RisingEdge
 
 from .progress import heartbeat, report_progress
@@ -16,7 +17,7 @@ from .progress import heartbeat, report_progress
 CYCLES_LIMIT = 2_000_000
 
 
-async def start(dut):
+async def start(dut: HierarchyObject) -> None:
     """Reset; then the test runs."""
     cocotb.start_soon(Clock(dut.clk, 10, unit="ns").start())
     cocotb.start_soon(heartbeat(10))
@@ -26,7 +27,7 @@ async def start(dut):
     dut.rst.value = 0
 
 
-async def verdict(dut):
+async def verdict(dut: HierarchyObject) -> None:
     """Wait for the end of the test and compare it with what must come out."""
     expected = json.loads(os.environ["LSTM_HW_SELF_TEST"])
     for name in ("o_pass", "o_fail"):
@@ -43,7 +44,7 @@ async def verdict(dut):
     assert int(dut.o_fail.value) == (found["reason"] != 0)
 
 
-async def press(dut):
+async def press(dut: HierarchyObject) -> None:
     """The button, for a moment."""
     dut.i_restart.value = 1
     await ClockCycles(dut.clk, 2)
@@ -52,7 +53,7 @@ async def press(dut):
 
 
 @cocotb.test()
-async def gives_its_verdict_again(dut):
+async def gives_its_verdict_again(dut: HierarchyObject) -> None:
     """After reset, after a restart at rest, and after restarts in the middle of a test."""
     await start(dut)
     await ClockCycles(dut.clk, 2)
@@ -70,7 +71,7 @@ async def gives_its_verdict_again(dut):
 
 
 @cocotb.test()
-async def heart_beats(dut):
+async def heart_beats(dut: HierarchyObject) -> None:
     """The heartbeat toggles."""
     await start(dut)
     seen = []

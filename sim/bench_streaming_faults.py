@@ -8,6 +8,7 @@ import os
 import random
 
 import cocotb
+from cocotb.handle import HierarchyObject
 from cocotb.triggers import RisingEdge, with_timeout
 from cocotbext.axi import AxiResp
 
@@ -24,7 +25,7 @@ TIMEOUT = 300
 class Requests:
     """Address of every beat that a port has asked for since :meth:`clear`, and how many of them have come."""
 
-    def __init__(self, dut, prefix, beat_bytes):
+    def __init__(self, dut: HierarchyObject, prefix: str, beat_bytes: int):
         self.signals = {
             name: getattr(dut, f"{prefix}_{name}")
             for name in ("arvalid", "arready", "araddr", "arlen", "rvalid", "rready")
@@ -33,10 +34,10 @@ class Requests:
         self.clear()
         cocotb.start_soon(self.watch())
 
-    def clear(self):
+    def clear(self) -> None:
         self.addresses, self.received = [], 0
 
-    async def watch(self):
+    async def watch(self) -> None:
         offered = False
         while True:
             await RisingEdge(self.clock)
@@ -50,22 +51,22 @@ class Requests:
 class StreamTB(FaultTB):
     """The bench with a look at what is asked of the memory."""
 
-    def __init__(self, dut):
+    def __init__(self, dut: HierarchyObject):
         super().__init__(dut)
         config = self.scenario.config
         self.requests = [Requests(dut, prefix, config.beat_bytes) for prefix in weight_prefixes(config)]
         self.ports = config.axi_ports
 
-    async def begin(self):
+    async def begin(self) -> None:
         """Start the first run."""
         for requests in self.requests:
             requests.clear()
         await self.start(CLEAR_RUN)
 
-    async def error_port(self):
+    async def error_port(self) -> int:
         return await self.driver.read("ERROR_PORT") if self.ports > 1 else 0
 
-    async def beats(self, port, count):
+    async def beats(self, port: int, count: int) -> None:
         """Wait until that many beats have come over a port."""
 
         async def reach():
@@ -74,7 +75,7 @@ class StreamTB(FaultTB):
 
         await with_timeout(cocotb.start_soon(reach()), RUN_CYCLES * CLOCK_NS, "ns")
 
-    async def fails(self):
+    async def fails(self) -> ErrorCode:
         """Poll until the run has met an error; returns its code."""
 
         async def poll():
@@ -84,7 +85,7 @@ class StreamTB(FaultTB):
         await with_timeout(cocotb.start_soon(poll()), RUN_CYCLES * CLOCK_NS, "ns")
         return await self.code()
 
-    async def recovers(self):
+    async def recovers(self) -> None:
         """Both runs are right."""
         await self.restart_streams()
         for faults in self.faults:
@@ -92,18 +93,18 @@ class StreamTB(FaultTB):
         await self.check(CLEAR_RUN, NEXT_RUN)
 
     @property
-    def total(self):
+    def total(self) -> int:
         """Beats of each port in the first run."""
         return self.scenario.runs[CLEAR_RUN].counters["read_beats"] // self.ports
 
-    def moments(self, count):
+    def moments(self, count: int) -> list[int]:
         """Beats at which something happens: the first, the last and some between."""
         rng = random.Random(int(os.environ.get("COCOTB_RANDOM_SEED", 1)))
         return [0, *sorted(rng.sample(range(1, self.total - 1), count)), self.total - 1]
 
 
 @cocotb.test()
-async def memory_errors(dut):
+async def memory_errors(dut: HierarchyObject) -> None:
     """SLVERR and DECERR at any beat: the code, the address, and then both runs with the right bits and cycles."""
     tb = StreamTB(dut)
     await tb.ready(weights=False)
@@ -120,7 +121,7 @@ async def memory_errors(dut):
 
 
 @cocotb.test()
-async def dead_memory(dut):
+async def dead_memory(dut: HierarchyObject) -> None:
     """A memory that falls silent, on either channel: time-out at the oldest beat owed, control port alive, recovery."""
     tb = StreamTB(dut)
     await tb.ready(weights=False)
@@ -142,7 +143,7 @@ async def dead_memory(dut):
 
 
 @cocotb.test()
-async def reset_while_the_memory_is_silent(dut):
+async def reset_while_the_memory_is_silent(dut: HierarchyObject) -> None:
     """A memory that never answers again is reset together with the engine."""
     tb = StreamTB(dut)
     for beat in (1, tb.total // 2):
@@ -158,7 +159,7 @@ async def reset_while_the_memory_is_silent(dut):
 
 
 @cocotb.test()
-async def hard_reset(dut):
+async def hard_reset(dut: HierarchyObject) -> None:
     """A reset in any phase of a run, then everything from the start."""
     tb, rng = StreamTB(dut), random.Random(int(os.environ.get("COCOTB_RANDOM_SEED", 1)))
     await tb.ready(weights=False)

@@ -3,9 +3,10 @@
 Only the register port, the clock and the reset are driven from outside.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from lstm_hw.machine.config import VALUE_BITS
+from lstm_hw.machine.config import VALUE_BITS, EngineConfig
 from lstm_hw.machine.ports import CONTROL, TOPLEVEL, WEIGHTS, X, Y, weight_prefixes
 from lstm_hw.machine.registers import ADDRESS_BITS
 
@@ -24,7 +25,7 @@ _CONTROL = {
 _READ = ("araddr", "arlen", "arsize", "arburst", "arvalid", "arready", "rdata", "rresp", "rlast", "rvalid", "rready")
 
 
-def harness(config, addresses, beats):
+def harness(config: EngineConfig, addresses: Sequence[int], beats: int) -> str:
     """Verilog of the module ``NAME``: an engine, a memory for each weight port, a source of x and a sink of outputs.
 
     Parameters

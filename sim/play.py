@@ -5,12 +5,17 @@ Python. What a scenario says of memory and of pauses reaches the models as plusa
 """
 
 import json
+import os
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from lstm_hw.errors import ToolError
+from lstm_hw.machine.layout import Image
 from lstm_hw.verify.runs import judge
+from lstm_hw.verify.scenario import Scenario
 
 from .harness import MODELS, NAME, PARTS, harness
 from .runner import SILENCE_S, run_bench
@@ -39,24 +44,24 @@ class Played:
     """
 
     simulator: str
-    runs: list
+    runs: list[dict[str, Any]]
     seconds: float
     waves: Path | None
 
 
 def play(
-    scenario,
-    verilog,
-    folder,
+    scenario: Scenario,
+    verilog: str | os.PathLike,
+    folder: str | os.PathLike,
     *,
-    image=None,
-    simulator="verilator",
-    seed=1,
-    waves=False,
-    timeout=SILENCE_S,
-    cache="build/sim",
-    progress=None,
-):
+    image: Image | None = None,
+    simulator: str = "verilator",
+    seed: int = 1,
+    waves: bool = False,
+    timeout: float = SILENCE_S,
+    cache: str | os.PathLike = "build/sim",
+    progress: Callable[[int, int], None] | None = None,
+) -> Played:
     """Play a scenario on the Verilog and compare.
 
     Parameters

@@ -5,13 +5,14 @@ started concern nobody else.
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 
 from cocotb_tools.runner import get_runner
 
 
-def main(job_file):
+def main(job_file: str | os.PathLike) -> None:
     """Build or run what a job file says: ``{"simulator": ..., "build": {...}}`` or ``{..., "test": {...}}``.
 
     The keyword arguments are those of ``cocotb_tools.runner.Runner.build`` and ``test``.

@@ -6,7 +6,7 @@ import time
 _LINE = re.compile(r"^@progress (\d+)/(\d+)$", re.MULTILINE)
 
 
-def report_progress(done, total):
+def report_progress(done: int, total: int) -> None:
     """Print how far a bench is; :func:`sim.runner.run_bench` passes it to its ``progress`` callable.
 
     Parameters
@@ -17,7 +17,7 @@ def report_progress(done, total):
     print(f"@progress {int(done)}/{int(total)}", flush=True)
 
 
-async def heartbeat(clock_ns=10, every_s=5.0):
+async def heartbeat(clock_ns: float = 10, every_s: float = 5.0) -> None:
     """Print now and then that simulated time goes on; without any output a run counts as hung after a while.
 
     Parameters
@@ -38,7 +38,7 @@ async def heartbeat(clock_ns=10, every_s=5.0):
             print(f"@alive {get_sim_time('ns'):.0f} ns", flush=True)
 
 
-def last_progress(text):
+def last_progress(text: str) -> tuple[int, int] | None:
     """Return the last ``(done, total)`` in a log text, or None."""
     found = _LINE.findall(text)
     return tuple(map(int, found[-1])) if found else None

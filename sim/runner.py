@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -74,29 +75,29 @@ class BenchResult:
     results: Path
     log: Path
     waves: Path | None
-    tests: tuple
+    tests: tuple[str, ...]
     build_seconds: float
     run_seconds: float
     sim_ns: float
 
 
 def run_bench(
-    verilog_files,
-    toplevel,
-    test_module,
+    verilog_files: Sequence[str | os.PathLike],
+    toplevel: str,
+    test_module: str,
     *,
-    simulator="verilator",
-    parameters=None,
-    extra_env=None,
-    plusargs=(),
-    testcase=None,
-    seed=1,
-    waves=False,
-    public="top",
-    build_dir=None,
-    timeout=SILENCE_S,
-    progress=None,
-):
+    simulator: str = "verilator",
+    parameters: Mapping[str, int] | None = None,
+    extra_env: Mapping[str, str | os.PathLike] | None = None,
+    plusargs: Sequence[str] = (),
+    testcase: str | Sequence[str] | None = None,
+    seed: int = 1,
+    waves: bool = False,
+    public: str = "top",
+    build_dir: str | os.PathLike | None = None,
+    timeout: float = SILENCE_S,
+    progress: Callable[[int, int], None] | None = None,
+) -> BenchResult:
     """Compile a design, run the cocotb tests of a module on it, and raise unless every one of them passed.
 
     Parameters
@@ -176,7 +177,7 @@ def run_bench(
     return BenchResult(run / "results.xml", run / "bench.log", recorded, tests, build_seconds, run_seconds, sim_ns)
 
 
-def tool_versions(simulator):
+def tool_versions(simulator: str) -> dict[str, str]:
     """What makes a simulation beside its sources: name of each tool -> version.
 
     Parameters

@@ -4,6 +4,7 @@ import logging
 
 import cocotb
 from cocotb.clock import Clock
+from cocotb.handle import HierarchyObject
 from cocotb.triggers import RisingEdge, Timer
 from cocotbext.axi import (
     AxiLiteBus,
@@ -19,6 +20,7 @@ from cocotbext.axi import (
 from lstm_hw.machine.config import VALUE_BITS
 from lstm_hw.machine.ports import CONTROL, X, Y, weight_prefixes
 from lstm_hw.verify.driver import Driver
+from lstm_hw.verify.scenario import Run, Scenario
 
 from .progress import heartbeat
 
@@ -28,25 +30,25 @@ CLOCK_NS = 10
 class Port:
     """The driver's port over AXI4-Lite."""
 
-    def __init__(self, master):
+    def __init__(self, master: AxiLiteMaster):
         self.master = master
 
-    async def read(self, address):
+    async def read(self, address: int) -> int:
         return int.from_bytes((await self.master.read(address, 4)).data, "little")
 
-    async def write(self, address, value):
+    async def write(self, address: int, value: int) -> None:
         await self.master.write(address, value.to_bytes(4, "little"))
 
 
 class StreamMonitor:
     """Watches a stream: VALID is never withdrawn and the payload is stable until it is taken."""
 
-    def __init__(self, dut, prefix):
+    def __init__(self, dut: HierarchyObject, prefix: str):
         self.signals = {name: getattr(dut, f"{prefix}_{name}") for name in ("tvalid", "tready", "tdata", "tlast")}
         self.clock, self.reset = dut.aclk, dut.aresetn
         cocotb.start_soon(self.watch())
 
-    async def watch(self):
+    async def watch(self) -> None:
         waiting = None
         while True:
             await RisingEdge(self.clock)
@@ -65,7 +67,7 @@ class StreamMonitor:
 class TB:
     """The engine with a memory for each weight port, a register master, a source of x and a sink of outputs."""
 
-    def __init__(self, dut, scenario):
+    def __init__(self, dut: HierarchyObject, scenario: Scenario):
         self.dut, self.scenario = dut, scenario
         weights = weight_prefixes(scenario.config)
         for name in (CONTROL, *weights, X, Y):
@@ -85,18 +87,18 @@ class TB:
         self.monitor = StreamMonitor(dut, Y)
         self.driver = Driver(Port(self.control), self.interrupt)
 
-    async def interrupt(self):
+    async def interrupt(self) -> None:
         if not int(self.dut.interrupt.value):
             await RisingEdge(self.dut.interrupt)
 
-    async def reset(self):
+    async def reset(self) -> None:
         self.dut.aresetn.value = 0
         await Timer(10 * CLOCK_NS, "ns")
         await RisingEdge(self.dut.aclk)
         self.dut.aresetn.value = 1
         await RisingEdge(self.dut.aclk)
 
-    async def send(self, run):
+    async def send(self, run: Run) -> None:
         """Queue the x beats of a run, a frame a vector."""
         bits = self.scenario.config.operand_bits
         frame = []
@@ -106,7 +108,7 @@ class TB:
                 await self.source.send(AxiStreamFrame(frame))
                 frame = []
 
-    async def receive(self, count):
+    async def receive(self, count: int) -> list[list[int]]:
         """Take so many output packets; elements are signed."""
         packets = []
         for _ in range(count):
