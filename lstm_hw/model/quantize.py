@@ -6,7 +6,7 @@ head's outputs, each in its own format.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -101,7 +101,7 @@ class QuantConfig:
         return {name: str(value) if isinstance(value, QFormat) else value for name, value in values.items()}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "QuantConfig":
+    def from_dict(cls, values: Mapping[str, Any]) -> "QuantConfig":
         """Inverse of :meth:`to_dict`; formats may be text, unknown keys are errors."""
         known = {f.name: f.type for f in fields(cls)}
         for name in values:

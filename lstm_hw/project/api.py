@@ -7,12 +7,14 @@ import json
 import os
 import shutil
 import time
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +29,7 @@ from ..machine.ports import TOPLEVEL
 from ..model.float_model import FloatModel
 from ..model.load import HEAD_MODES
 from ..model.load import load as load_model
+from ..model.quant_model import QuantModel
 from ..model.quantize import QuantConfig, bits_of_inputs, quantization_report, quantize
 from ..model.reference import checked_sequences, float_reference, integer_reference
 from ..plan.schedules import Choice, choose
@@ -49,29 +52,34 @@ from .score import Metric
 from .settings import ModelSection, OutputSection, ProjectConfig
 from .synthetic import random_inputs
 
+if TYPE_CHECKING:
+    from .report import Report
+
 SHOWN_INPUTS = 4
 """Inputs of small range that are named, at most."""
 RANDOM_CALIBRATION = 8
 """Random sequences that number formats are chosen from, at least."""
 RESULTS = "results.json"
+Stages = Callable[[str], AbstractContextManager[Callable[[int, int], None] | None]]
+"""What shows how far long work is: called with the name of a stage, and its value with (done, total)."""
 
 
 def convert(
-    source,
+    source: str | os.PathLike | ProjectConfig | FloatModel,
     *,
-    calibration=None,
-    x=None,
-    labels=None,
-    metric=None,
-    threshold=None,
-    quantize=None,
-    engine=None,
-    name=None,
-    output=None,
-    model=None,
-    progress=None,
-    note=None,
-):
+    calibration: np.ndarray | None = None,
+    x: np.ndarray | None = None,
+    labels: np.ndarray | None = None,
+    metric: str | None = None,
+    threshold: float | None = None,
+    quantize: QuantConfig | Mapping[str, Any] | None = None,
+    engine: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    output: str | os.PathLike | None = None,
+    model: FloatModel | None = None,
+    progress: Stages | None = None,
+    note: Callable[[str], None] | None = None,
+) -> "Project":
     """Start a project.
 
     Parameters
@@ -160,7 +168,14 @@ class Project:
         Where results are written.
     """
 
-    def __init__(self, config, model=None, data=None, progress=None, note=None):
+    def __init__(
+        self,
+        config: ProjectConfig,
+        model: FloatModel | None = None,
+        data: Dataset | None = None,
+        progress: Stages | None = None,
+        note: Callable[[str], None] | None = None,
+    ):
         self.config, self.folder = config, config.build
         self._model, self._data = model, data
         self._progress = progress or (lambda label: nullcontext(None))
@@ -169,7 +184,7 @@ class Project:
     # Inputs
 
     @cached_property
-    def model(self):
+    def model(self) -> FloatModel:
         """The trained model (FloatModel)."""
         if self._model is not None:
             return self._model
@@ -180,7 +195,7 @@ class Project:
         return model
 
     @cached_property
-    def data(self):
+    def data(self) -> Dataset:
         """Calibration and test inputs (Dataset)."""
         if self._data is not None:
             return self._data
@@ -241,7 +256,7 @@ class Project:
         return (*self.model.assumptions, *self._assumed_data, *judged)
 
     @property
-    def x(self):
+    def x(self) -> np.ndarray:
         """Test inputs (N, T, Lx) in real numbers.
 
         Raises
@@ -256,7 +271,7 @@ class Project:
     # Numbers
 
     @cached_property
-    def qmodel(self):
+    def qmodel(self) -> QuantModel:
         """The quantised model (QuantModel)."""
         _ = self.metric  # labels that say nothing are an error before the long work, not after it
         with self._progress("quantise") as progress:
@@ -278,7 +293,7 @@ class Project:
                 f"{', '.join(coarse[:SHOWN_INPUTS])}{more}; scale them to like ranges before training, or in x and W_x"
             )
 
-    def quantize(self):
+    def quantize(self) -> QuantModel:
         """Choose number formats and round the weights.
 
         Returns
@@ -292,7 +307,7 @@ class Project:
         """
         return self.qmodel
 
-    def predict(self, x, stored=False):
+    def predict(self, x: np.ndarray, stored: bool = False) -> np.ndarray:
         """Outputs with the bits of the hardware, by the integer reference.
 
         Parameters
@@ -310,7 +325,7 @@ class Project:
         outputs, _ = integer_reference(self.qmodel, self.qmodel.quantize_input(x))
         return outputs if stored else self.qmodel.dequantize_output(outputs)
 
-    def trace(self, x):
+    def trace(self, x: np.ndarray) -> list[dict[str, tuple[np.ndarray, np.ndarray]]]:
         """Every layer's values in the float model and in the hardware's numbers.
 
         Parameters
@@ -353,7 +368,7 @@ class Project:
             self._note(metric.assumption)
         return metric
 
-    def accuracy(self):
+    def accuracy(self) -> dict[str, Any] | None:
         """What the labels say of the outputs for the test inputs.
 
         Returns
@@ -373,7 +388,7 @@ class Project:
         }
 
     @property
-    def inputs(self):
+    def inputs(self) -> np.ndarray:
         """What the numbers are judged by: the test inputs, or without them those of the calibration (N, T, Lx)."""
         if self.data.x is not None:
             return self.x
@@ -385,7 +400,7 @@ class Project:
             return quantization_report(self.model, self.qmodel, self.inputs, progress)
 
     @property
-    def outputs(self):
+    def outputs(self) -> tuple[np.ndarray, np.ndarray]:
         """Outputs for :attr:`inputs`: those of the float model, and the hardware's as stored integers."""
         return self._compared[1]
 
@@ -485,11 +500,11 @@ class Project:
         return plan
 
     @cached_property
-    def words(self):
+    def words(self) -> np.ndarray:
         """The weight image: int64 array (words, R)."""
         return image_words(self.plan, self.qmodel)
 
-    def estimate(self, steps=None):
+    def estimate(self, steps: int | None = None) -> Cycles:
         """Cycles by the cycle model, without simulating anything.
 
         Parameters
@@ -512,14 +527,14 @@ class Project:
             long = twice(run) if plan.steps else count_cycles(plan, long_steps(steps), memory=memory).to_dict()
         return self._cycles(load.to_dict(), run, long, steps)
 
-    def write_estimate(self, steps=None):
+    def write_estimate(self, steps: int | None = None) -> Cycles:
         """Write ``estimate.json``: the choice of the schedule, and the cycles of :meth:`estimate`, returned."""
         cycles = self.estimate(steps)
         with self.locked():
             write_json(self.folder / "estimate.json", {"plan": self.choice.to_dict(), **cycles.to_dict()})
         return cycles
 
-    def generate(self):
+    def generate(self) -> Path:
         """Write the Verilog and all that software needs to use it.
 
         Returns
@@ -586,7 +601,7 @@ class Project:
         }
 
     @cached_property
-    def verilog(self):
+    def verilog(self) -> Path:
         """The emitted Verilog's path; emits it first."""
         return self.generate() / f"{TOPLEVEL}.v"
 
@@ -595,7 +610,7 @@ class Project:
         text = self.resolved.to_toml(folder, self.engine)
         return write_file(Path(folder) / f"{self.config.name}.toml", text)
 
-    def write_settings(self):
+    def write_settings(self) -> Path:
         """Write ``quantized.safetensors`` and ``resolved.toml``, the configuration with every key spelled out."""
         text = self.resolved.to_toml(self.folder, self.engine)
         with self.locked():
@@ -604,7 +619,7 @@ class Project:
         return self.folder
 
     @property
-    def resolved(self):
+    def resolved(self) -> ProjectConfig:
         """The configuration with what was assumed or chosen written into it (ProjectConfig)."""
         model = self.config.model
         if self.model.head is not None:
@@ -630,7 +645,14 @@ class Project:
         with self._progress("lint"):
             return lint([verilog], TOPLEVEL)
 
-    def simulate(self, images=None, simulator=None, waves=False, stress=None, force=False):
+    def simulate(
+        self,
+        images: int | None = None,
+        simulator: str | None = None,
+        waves: bool = False,
+        stress: Stress | None = None,
+        force: bool = False,
+    ) -> Measured:
         """Run test sequences through the Verilog and compare every output bit and cycle count.
 
         What was simulated before is not simulated again while everything that it follows from is the same: inputs,
@@ -706,13 +728,13 @@ class Project:
         return measured
 
     @cached_property
-    def measured(self):
+    def measured(self) -> Measured | None:
         """What the last simulation measured; None unless it was one of these very inputs, model, hardware and tools."""
         measured, self._unmeasured = self._last_simulation()
         return measured
 
     @property
-    def unmeasured(self):
+    def unmeasured(self) -> str | None:
         """Why nothing is measured, a sentence; None if something is."""
         return None if self.measured else self._unmeasured
 
@@ -756,16 +778,16 @@ class Project:
             "tools": tool_versions(asked["simulator"]),
         }
 
-    def locked(self):
+    def locked(self) -> AbstractContextManager[None]:
         """In the body of a ``with`` no other process works in the project's folder; the second waits, and says so."""
         waiting = f"{self.folder}: another run is at work here; waiting until it is done"
         return locked(self.folder.with_name(f".{self.folder.name}.lock"), lambda: self._note(waiting))
 
-    def cycles_measured(self, measured):
+    def cycles_measured(self, measured: Measured) -> Cycles:
         """The counters of a simulation as Cycles."""
         return self._cycles(measured.load, measured.run, measured.long, measured.steps)
 
-    def synthesis(self):
+    def synthesis(self) -> Synthesis:
         """A Yosys run that counts resources (:class:`~lstm_hw.verilog.synthesis.Synthesis`), to be used in ``with``."""
         return Synthesis(self.verilog, TOPLEVEL, self.family, self.config.output.dir, self._progress)
 
@@ -777,7 +799,7 @@ class Project:
             raise ConfigError("report.family", repr(given), f"must be {part.family}, as target.part = {part.name!r} is")
         return given or (part.family if part is not None else "xc7")
 
-    def report(self, resources=None, fmax_mhz: float | None = None):
+    def report(self, resources: dict | None = None, fmax_mhz: float | None = None) -> "Report":
         """Write the report: JSON, Markdown, one HTML page, drawings and a trace; see :class:`.report.Report`.
 
         Parameters

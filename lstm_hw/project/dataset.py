@@ -5,6 +5,7 @@ a lot of memory, and nothing in it is ever unpickled.
 """
 
 import math
+import os
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -100,7 +101,7 @@ class NpzFile:
         The file is missing, unreadable or no zip archive.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
         try:
             with zipfile.ZipFile(self.path) as archive:
@@ -109,7 +110,7 @@ class NpzFile:
             reason = getattr(error, "strerror", None) or str(error)
             raise InputError(self.path, reason, "must be a readable npz file (numpy.savez)") from error
 
-    def read(self, name):
+    def read(self, name: str) -> np.ndarray:
         """The array ``name``.
 
         Raises

@@ -4,6 +4,7 @@ Nothing in it depends on when or where it was made, but for the versions of the 
 """
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import numpy as np
 from amaranth.hdl import Shape
@@ -17,6 +18,9 @@ from ..proof.cycles import Cycles
 from ..proof.traffic import columns_by_layer
 from ..verilog.tools import versions
 
+if TYPE_CHECKING:
+    from .api import Project
+
 FORMAT_VERSION = 2
 INTERFACES = {
     CONTROL: "AXI4-Lite slave, registers",
@@ -26,7 +30,7 @@ INTERFACES = {
 }
 
 
-def figures_of(project, resources: dict | None = None, fmax_mhz: float | None = None) -> tuple[dict, dict]:
+def figures_of(project: "Project", resources: dict | None = None, fmax_mhz: float | None = None) -> tuple[dict, dict]:
     """Collect the figures of a project, simulated or not.
 
     Parameters

@@ -4,6 +4,10 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
+from ..verilog.synthesis import Synthesis
+from .api import Project
+from .report import Report
+
 
 @dataclass
 class Context:
@@ -20,13 +24,13 @@ class Context:
         Simulate even what has not changed since the last time.
     """
 
-    project: object
+    project: Project
     simulator: str | None = None
     images: int | None = None
     force: bool = False
     background: ExitStack = field(default_factory=ExitStack)
-    synthesis: object = None
-    report: object = None
+    synthesis: Synthesis | None = None
+    report: Report | None = None
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,8 @@ class Step:
 
     name: str
     doc: str
-    artefacts: tuple
-    action: Callable
+    artefacts: tuple[str, ...][str, ...]
+    action: Callable[[Context], object][[Context], object]
 
 
 def _quantize(context):
@@ -93,7 +97,13 @@ STEPS = (
 )
 
 
-def run(project, on_step=None, simulator=None, images=None, force=False):
+def run(
+    project: Project,
+    on_step: Callable[[Step], None] | None = None,
+    simulator: str | None = None,
+    images: int | None = None,
+    force: bool = False,
+) -> Report:
     """Run all steps.
 
     Parameters

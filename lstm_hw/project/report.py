@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from ..proof.timeline import STATES, timeline
 from ..proof.trace import record, to_trace_events
 from . import render, sections
 from .figures import figures_of
+
+if TYPE_CHECKING:
+    from .api import Project
 
 SHOWN_STEPS = 64
 """Steps of the run that is drawn and recorded, where a run may have any number of them."""
@@ -29,12 +33,12 @@ class Report:
         The content of ``trace.json``.
     """
 
-    figures: dict
-    curves: dict
+    figures: dict[str, Any][str, Any]
+    curves: dict[str, Any][str, Any]
     events: str
 
     @classmethod
-    def of(cls, project, resources: dict | None = None, fmax_mhz: float | None = None) -> "Report":
+    def of(cls, project: "Project", resources: dict | None = None, fmax_mhz: float | None = None) -> "Report":
         """Collect the figures of a project, simulated or not.
 
         Parameters

@@ -12,6 +12,7 @@ import types
 import typing
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from ..errors import ConfigError, LstmHwError
 from ..machine.config import EngineConfig
@@ -276,7 +277,7 @@ class SimulateSection:
                 raise ConfigError(f"simulate.{name}", repr(getattr(self, name)), rule)
 
     @property
-    def stress(self):
+    def stress(self) -> Stress:
         return Stress(self.x_idle, self.y_stall, self.memory_stall, self.seed, self.memory_latency)
 
 
@@ -349,20 +350,20 @@ class ProjectConfig:
             raise ConfigError("name", repr(self.name), rule)
 
     @property
-    def model_path(self):
+    def model_path(self) -> Path:
         return self.folder / self.model.path
 
     @property
-    def data_path(self):
+    def data_path(self) -> Path | None:
         return self.folder / self.data.path if self.data and self.data.path else None
 
     @property
-    def build(self):
+    def build(self) -> Path:
         """Folder of the results."""
         return Path(self.output.dir) / self.name
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: str | os.PathLike) -> "ProjectConfig":
         """Read a configuration file.
 
         Raises
@@ -385,7 +386,7 @@ class ProjectConfig:
             raise type(error)(f"{path}: {error.subject}", error.found, error.rule) from error
 
     @classmethod
-    def from_dict(cls, values, path):
+    def from_dict(cls, values: dict[str, Any], path: Path) -> "ProjectConfig":
         """A configuration from the tables of a file; ``path`` gives the folder and the name, unless that is in it."""
         path, values = Path(path), dict(values)
         _refuse_unknown("", values, ("name", *SECTIONS))
@@ -525,7 +526,7 @@ DERIVED = (
 """Engine fields that follow from the model, the schedule and the target unless given."""
 
 
-def to_markdown():
+def to_markdown() -> str:
     """The keys of a configuration file as a page: section, key, default, meaning."""
     lines = [
         "# Configuration file",

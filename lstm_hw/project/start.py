@@ -7,6 +7,7 @@ import tomllib
 from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -243,7 +244,7 @@ def sketch(sizes: Sizes, steps: int, folder: os.PathLike | str = "") -> tuple[Pr
     return config, sizes.model()
 
 
-def asked(config: ProjectConfig, **options) -> ProjectConfig:
+def asked(config: ProjectConfig, **options: Any) -> ProjectConfig:
     """A configuration with what the command line of ``plan`` asks for; what is None is as it was."""
     given = {name: value for name, value in options.items() if value is not None}
     sections = {}

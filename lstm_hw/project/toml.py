@@ -1,11 +1,13 @@
 """Writing TOML: the part of the language that configuration files here need (``tomllib`` only reads)."""
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from ..errors import ConfigError
 
 
-def dumps(values):
+def dumps(values: Mapping[str, Any]) -> str:
     """A document of top-level values and one level of tables.
 
     Parameters
