@@ -1,11 +1,18 @@
 """The command line: one verb a step, a thin shell over :mod:`lstm_hw.project.api` and :mod:`lstm_hw.project.flow`."""
 
 import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .errors import LstmHwError, VerificationError
 from .progress import progress
+
+if TYPE_CHECKING:
+    from .project.api import Project
+    from .project.report import Report
 
 NEXT = {"quantize": "estimate", "estimate": "generate", "generate": "simulate", "simulate": "report"}
 
@@ -13,18 +20,18 @@ NEXT = {"quantize": "estimate", "estimate": "generate", "generate": "simulate", 
 class Commands(click.Group):
     """Turns the package's errors into one line and exit status 1."""
 
-    def invoke(self, context):
+    def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
         except LstmHwError as error:
             click.echo(f"error: {' '.join(str(error).split())}", err=True)
             sys.exit(1)
 
-    def list_commands(self, context):
+    def list_commands(self, context: click.Context) -> list[str]:
         return list(self.commands)  # in the order of the flow, not of the alphabet
 
 
-def verb(examples):
+def verb(examples: list[str]) -> Callable[[Callable], click.Command]:
     """A command on a configuration file, with examples in its help."""
 
     def decorate(function):
@@ -36,28 +43,28 @@ def verb(examples):
     return decorate
 
 
-def project_of(config):
+def project_of(config: str) -> "Project":
     from .project.api import convert
     from .project.settings import ProjectConfig
 
     return convert(ProjectConfig.load(config), progress=progress, note=note)
 
 
-def note(text):
+def note(text: str) -> None:
     click.echo(f"note: {text}")
 
 
-def say(lines):
+def say(lines: Iterable[str]) -> None:
     for line in lines:
         click.echo(line)
 
 
-def wrote(*paths):
+def wrote(*paths: Path) -> None:
     for path in paths:
         click.echo(f"wrote {path}")
 
 
-def then(name, config):
+def then(name: str, config: str) -> None:
     if name in NEXT:
         click.echo(f"next: lstm-hw {NEXT[name]} {config}")
 
@@ -74,7 +81,7 @@ force_option = click.option("--force", is_flag=True, help="Simulate even what ha
 allow_option = click.option("--allow-error", is_flag=True, help="Take errors of the outputs beyond quantize.max_error.")
 
 
-def judge(project, allow_error):
+def judge(project: "Project", allow_error) -> None:
     """The exit status is not 0 where the outputs are too far from the float model's, unless that is allowed."""
     if not allow_error:
         project.check_error()
@@ -90,7 +97,7 @@ Examples:
   lstm-hw plan --inputs 256 --hidden 256 --part xc7z020""",
 )
 @click.version_option(package_name="lstm-hw", message="lstm-hw %(version)s")
-def main():
+def main() -> None:
     """Turn a trained LSTM into verified, synthesizable Verilog.
 
     A configuration file names the model, the data and what is to be decided (`lstm-hw init` writes one); results go to
@@ -100,7 +107,7 @@ def main():
 
 @verb(["quantize examples/digits/digits.toml"])
 @allow_option
-def quantize(config, allow_error):
+def quantize(config: str, allow_error) -> None:
     """Choose number formats and round the weights."""
     from .project import text
 
@@ -115,7 +122,7 @@ def quantize(config, allow_error):
 
 @verb(["estimate examples/digits/digits.toml", "estimate examples/digits/digits.toml --steps 100"])
 @click.option("--steps", type=click.IntRange(1), help="Time steps of a sequence; those of the test inputs without it.")
-def estimate(config, steps):
+def estimate(config: str, steps: int | None) -> None:
     """Choose the schedule, plan, check the plan and count cycles, without simulating anything."""
     from .project import text
 
@@ -127,7 +134,7 @@ def estimate(config, steps):
 
 
 @verb(["generate examples/digits/digits.toml"])
-def generate(config):
+def generate(config: str) -> None:
     """Emit the Verilog, the register map, the program and the weight image."""
     folder = project_of(config).generate()
     wrote(*sorted(folder.iterdir()))
@@ -151,7 +158,9 @@ def generate(config):
     help="Probability that each stream and the memory pause, in each cycle.",
 )
 @force_option
-def simulate(config, simulator, images, waves, stress, force):
+def simulate(
+    config: str, simulator: str | None, images: int | None, waves: bool, stress: float | None, force: bool
+) -> None:
     """Compare every bit and cycle of the Verilog with the references."""
     from dataclasses import replace
 
@@ -182,7 +191,7 @@ def simulate(config, simulator, images, waves, stress, force):
     help="MHz that place and route reached, as `make fmax` prints.",
 )
 @allow_option
-def report(config, synthesis, fmax, allow_error):
+def report(config: str, synthesis: bool | None, fmax: float | None, allow_error) -> None:
     """Count resources, collect the figures of the last simulation and write the report: a page, drawings, a trace."""
     project = project_of(config)
     resources = None
@@ -193,7 +202,7 @@ def report(config, synthesis, fmax, allow_error):
     judge(project, allow_error)
 
 
-def show(project, made):
+def show(project: "Project", made: "Report") -> None:
     click.echo(made.table())
     click.echo(made.clock())
     click.echo(made.agreement())
@@ -201,7 +210,7 @@ def show(project, made):
 
 
 @verb(["lint examples/digits/digits.toml"])
-def lint(config):
+def lint(config: str) -> None:
     """Check the Verilog with Verilator, all warnings on."""
     project = project_of(config)
     found = project.lint()
@@ -217,7 +226,7 @@ def lint(config):
 @images_option
 @force_option
 @allow_option
-def run(config, simulator, images, force, allow_error):
+def run(config: str, simulator: str | None, images: int | None, force: bool, allow_error) -> None:
     """Do all: quantize, estimate, generate, simulate, report."""
     from .project import flow, text
 
@@ -265,7 +274,16 @@ Examples:
 @click.option("--bandwidth", type=click.FloatRange(0, min_open=True), help="Bytes a second of the memory.")
 @click.option("--latency", type=click.IntRange(1), help="Cycles to the first beat.")
 @click.option("--output", type=click.Path(), help="Folder for a project file of the choice, for lstm-hw run.")
-def plan(config, inputs, hidden, outputs, every_step, steps, output, **asked):
+def plan(
+    config: str | None,
+    inputs: int | None,
+    hidden: tuple[int, ...],
+    outputs: int | None,
+    every_step: bool,
+    steps: int | None,
+    output: str | None,
+    **asked: Any,
+) -> None:
     """Compare the schedules for a model or for sizes, and take the best.
 
     Sizes are planned with random weights; options go before what a project file says. Cycles and bytes come from the
@@ -307,7 +325,9 @@ Examples:
 @click.option("--part", help="FPGA that the engine has to fit.")
 @click.option("--board", help="Board that the engine has to fit.")
 @click.option("--force", is_flag=True, help="Replace a project file that is there.")
-def init(model, calibration, output, part, board, force):
+def init(
+    model: str, calibration: str | None, output: str | None, part: str | None, board: str | None, force: bool
+) -> None:
     """Write a commented project file for a trained model.
 
     It names what was found in the model and explains every key. Without calibration data the project has random inputs,

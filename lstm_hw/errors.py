@@ -19,7 +19,7 @@ class LstmHwError(Exception):
         The rule that it breaks, phrased so that it tells what to do.
     """
 
-    def __init__(self, subject, found, rule):
+    def __init__(self, subject: object, found: object, rule: str):
         self.subject, self.found, self.rule = str(subject), str(found), str(rule)
         super().__init__(f"{self.subject}: {self.found}; {self.rule}")
 

@@ -5,8 +5,10 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -18,7 +20,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errn
 
 
 @contextmanager
-def writable(path, among=None):
+def writable(path: str | os.PathLike, among: tuple[int, ...] | None = None) -> Iterator[None]:
     """Turn what the system says of a failed write in the body into an error.
 
     Parameters
@@ -41,7 +43,7 @@ def writable(path, among=None):
         raise ConfigError(path, error.strerror or str(error), "must be a writable place") from error
 
 
-def write_file(path, content):
+def write_file(path: str | os.PathLike, content: str | bytes) -> Path:
     """Write text or bytes to a file; a reader sees the old content or the whole new one.
 
     Parameters
@@ -75,18 +77,18 @@ def write_file(path, content):
     return path
 
 
-def write_json(path, value):
+def write_json(path: str | os.PathLike, value: Any) -> Path:
     """Write a JSON file with keys in the order given; see :func:`write_file`."""
     return write_file(path, to_json(value))
 
 
-def to_json(value):
+def to_json(value: Any) -> str:
     """The JSON text of :func:`write_json`."""
     return json.dumps(value, indent=2, allow_nan=False) + "\n"
 
 
 @contextmanager
-def locked(path, waiting=None):
+def locked(path: str | os.PathLike, waiting: Callable[[], object] | None = None) -> Iterator[None]:
     """Only one process at a time is in the body; a thread that is in already may enter again.
 
     Parameters
@@ -118,7 +120,7 @@ def locked(path, waiting=None):
 
 
 @contextmanager
-def whole_folder(path):
+def whole_folder(path: str | os.PathLike) -> Iterator[Path]:
     """Replace a folder by what the body writes into the folder that it is given, if the body succeeds.
 
     When the body raises, what was at ``path`` before is still there, and nothing of the new is.

@@ -11,9 +11,11 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from .errors import ToolError
 
@@ -29,23 +31,23 @@ _LIFELINE = "LSTM_HW_LIFELINE"
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
-def environment(**more):
+def environment(**more: str | os.PathLike) -> dict[str, str | os.PathLike]:
     """The variables that a program is started with.
 
     Parameters
     ----------
-    **more : str
+    **more : str or path-like
         What is added.
 
     Returns
     -------
-    dict of str to str
+    dict of str to str or path-like
     """
     kept = {name: value for name, value in os.environ.items() if name in KEPT or name.startswith(KEPT_PREFIXES)}
     return kept | {"PYTHONSAFEPATH": "1"} | more
 
 
-def python(target, *arguments):
+def python(target: str, *arguments: object) -> list[str]:
     """The command that starts this Python on a module or a function, for :func:`running` and :func:`run`.
 
     It finds what this process finds, but what is installed comes first, then the project's packages.
@@ -88,7 +90,7 @@ def _end_with(lifeline):
     os.killpg(0, signal.SIGKILL)
 
 
-def sibling(package):
+def sibling(package: str) -> None:
     """Import a top-level package of the project, whatever else of this name is on the path.
 
     Parameters
@@ -112,7 +114,9 @@ def sibling(package):
 
 
 @contextmanager
-def running(command, *, env=None, grace=5, **options):
+def running(
+    command: Sequence[str], *, env: Mapping[str, str] | None = None, grace: float = 5, **options: Any
+) -> Iterator[subprocess.Popen]:
     """A program that does not outlive the body: when the body is left early, it ends with all that it has started.
 
     Parameters
@@ -161,7 +165,7 @@ def _end(process, grace):
         process.wait()
 
 
-def run(command, *, input=None, **options):
+def run(command: Sequence[str], *, input: str | bytes | None = None, **options: Any) -> subprocess.CompletedProcess:
     """Run a program to its end; as :func:`running`, with its outputs as text.
 
     Parameters
@@ -185,7 +189,7 @@ def run(command, *, input=None, **options):
 
 
 @contextmanager
-def ended_by_signals():
+def ended_by_signals() -> Iterator[None]:
     """Let SIGTERM and SIGHUP end the body as an exception does, so that what it has begun is cleaned up.
 
     Nothing changes where they are ignored or handled already, or outside the main thread.

@@ -2,8 +2,10 @@
 
 import sys
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
+from typing import TextIO
 
 from tqdm import tqdm
 
@@ -28,7 +30,7 @@ class Lines:
         Seconds between two lines; ``EVERY`` without it.
     """
 
-    def __init__(self, label, stream, every=None):
+    def __init__(self, label: str, stream: TextIO, every: float | None = None):
         self.label, self.every = label, EVERY if every is None else every
         self._stream, self._begun, self._spoke = stream, time.monotonic(), False
         self._first = self._last = None  # time, done, total
@@ -71,7 +73,7 @@ class Bar:
 
     every = 1.0
 
-    def __init__(self, label, stream):
+    def __init__(self, label: str, stream: TextIO):
         self._bar = tqdm(
             desc=label,
             file=stream,
@@ -95,7 +97,9 @@ class Bar:
 
 
 @contextmanager
-def progress(label, stream=None, every=None):
+def progress(
+    label: str, stream: TextIO | None = None, every: float | None = None
+) -> Iterator[Callable[[int, int], None]]:
     """Show how far a stage is.
 
     Parameters

@@ -6,10 +6,12 @@ each file in the folder. A result with another digest anywhere, or without the f
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +22,7 @@ FILE = "provenance.json"
 _SOURCES = (".py", ".v", ".vlt")
 
 
-def digest(value) -> str:
+def digest(value: Any) -> str:
     """SHA-256 (hex) of bytes, of an array with its type and shape, or of a JSON-able value."""
     if isinstance(value, np.ndarray):
         value = f"{value.dtype.str} {value.shape} ".encode() + np.ascontiguousarray(value).tobytes()
@@ -29,7 +31,7 @@ def digest(value) -> str:
     return hashlib.sha256(value).hexdigest()
 
 
-def file_digest(path) -> str:
+def file_digest(path: str | os.PathLike) -> str:
     """SHA-256 (hex) of a file's content."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -43,7 +45,7 @@ def code(rooms: tuple = ("lstm_hw", "sim")) -> str:
     return f"lstm-hw {version('lstm-hw')}, numpy {version('numpy')}, {state}"
 
 
-def seal(folder, sources: Mapping) -> None:
+def seal(folder: str | os.PathLike, sources: Mapping) -> None:
     """Write down what the files of a folder follow from.
 
     Parameters
@@ -58,7 +60,7 @@ def seal(folder, sources: Mapping) -> None:
     write_file(folder / FILE, to_json({"follows_from": follows, "files": files}))
 
 
-def changed(folder, sources: Mapping) -> str | None:
+def changed(folder: str | os.PathLike, sources: Mapping) -> str | None:
     """What is not as it was when a folder was sealed.
 
     Returns
@@ -84,7 +86,7 @@ def changed(folder, sources: Mapping) -> str | None:
     return next((name for name in [*files, *found] if files.get(name) != found.get(name)), None)
 
 
-def kept_folder(folder, sources: Mapping, make: Callable[[Path], object]) -> Path:
+def kept_folder(folder: str | os.PathLike, sources: Mapping, make: Callable[[Path], object]) -> Path:
     """A folder of what ``make`` writes into the folder that it is given; made now unless a sealed one still holds.
 
     Several processes may ask for it at once: one makes it.
@@ -117,7 +119,7 @@ def kept_folder(folder, sources: Mapping, make: Callable[[Path], object]) -> Pat
     return folder
 
 
-def kept_name(folder, sources: Mapping) -> Path:
+def kept_name(folder: str | os.PathLike, sources: Mapping) -> Path:
     """Where :func:`kept_folder` keeps it."""
     folder = Path(folder)
     return folder.with_name(f"{folder.name}-{digest({name: digest(value) for name, value in sources.items()})[:20]}")
