@@ -81,7 +81,7 @@ force_option = click.option("--force", is_flag=True, help="Simulate even what ha
 allow_option = click.option("--allow-error", is_flag=True, help="Take errors of the outputs beyond quantize.max_error.")
 
 
-def judge(project: "Project", allow_error) -> None:
+def judge(project: "Project", allow_error: bool) -> None:
     """The exit status is not 0 where the outputs are too far from the float model's, unless that is allowed."""
     if not allow_error:
         project.check_error()
@@ -107,7 +107,7 @@ def main() -> None:
 
 @verb(["quantize examples/digits/digits.toml"])
 @allow_option
-def quantize(config: str, allow_error) -> None:
+def quantize(config: str, allow_error: bool) -> None:
     """Choose number formats and round the weights."""
     from .project import text
 
@@ -191,7 +191,7 @@ def simulate(
     help="MHz that place and route reached, as `make fmax` prints.",
 )
 @allow_option
-def report(config: str, synthesis: bool | None, fmax: float | None, allow_error) -> None:
+def report(config: str, synthesis: bool | None, fmax: float | None, allow_error: bool) -> None:
     """Count resources, collect the figures of the last simulation and write the report: a page, drawings, a trace."""
     project = project_of(config)
     resources = None
@@ -226,7 +226,7 @@ def lint(config: str) -> None:
 @images_option
 @force_option
 @allow_option
-def run(config: str, simulator: str | None, images: int | None, force: bool, allow_error) -> None:
+def run(config: str, simulator: str | None, images: int | None, force: bool, allow_error: bool) -> None:
     """Do all: quantize, estimate, generate, simulate, report."""
     from .project import flow, text
 

@@ -51,8 +51,8 @@ class Step:
 
     name: str
     doc: str
-    artefacts: tuple[str, ...][str, ...]
-    action: Callable[[Context], object][[Context], object]
+    artefacts: tuple[str, ...]
+    action: Callable[[Context], object]
 
 
 def _quantize(context):

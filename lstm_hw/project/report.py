@@ -33,8 +33,8 @@ class Report:
         The content of ``trace.json``.
     """
 
-    figures: dict[str, Any][str, Any]
-    curves: dict[str, Any][str, Any]
+    figures: dict[str, Any]
+    curves: dict[str, Any]
     events: str
 
     @classmethod
