@@ -15,11 +15,15 @@ import numpy as np
 from ..errors import ConfigError, FormatError
 from ..machine.activation import ACTIVATIONS
 from ..machine.formats import QFormat
+from ..machine.pack import top_exponent
 from .float_model import FloatModel
 from .quant_layer import EXACT_BITS, QuantDense, QuantLstm
 from .quant_model import QuantModel
 from .reference import checked_sequences, float_reference, integer_reference
 
+BIAS_COLUMNS = 16
+"""Columns of weights that a layer's biases may take, or half of what its matrices take: small weights beside ordinary
+biases have fewer fraction bits instead."""
 OUTPUT_HEADROOM = 2.0
 """Head outputs may exceed the calibration set's peak by this factor."""
 
@@ -125,7 +129,8 @@ def quantize(
 
     The input format holds the calibration set's peak. A weight format holds its matrix's peak, but the
     two matrices of a layer share the accumulator's fraction, so the one that could have more fraction
-    bits gives them up, and both do where the largest possible sum would not fit the accumulator. The
+    bits gives them up, and both do where the largest possible sum would not fit the accumulator, or where a bias of
+    so many fraction bits would take more columns of weights than ``BIAS_COLUMNS``. The
     output format holds ``OUTPUT_HEADROOM`` times the calibration set's peak, or what the head can reach
     at all if that is less, and rounds as ``preact`` does, since the hardware has one rounding unit for both.
 
@@ -316,12 +321,19 @@ def _widest(config, bias, products, subject, build):
         _fitting(f"{subject}: {name}", matrix, config.weight_bits).fraction + operand.fraction
         for name, matrix, operand in products
     )
+    most_columns = max(BIAS_COLUMNS, sum(matrix.shape[1] for _, matrix, _ in products) // 2)
     while True:
         weight_formats = [_with_fraction(config.weight_bits, fraction - operand.fraction) for _, _, operand in products]
         layer = build(weight_formats, _with_fraction(config.bias_bits, min(fraction, bias_most)), fraction)
-        if layer.accumulator_bits <= config.accumulator_bits:
+        if layer.accumulator_bits <= config.accumulator_bits and _bias_columns(layer, config) <= most_columns:
             return layer
         fraction -= 1
+
+
+def _bias_columns(layer, config):
+    """Columns that the largest bias fills: :func:`~lstm_hw.machine.pack.bias_digits` adds one for what is left over."""
+    largest_digit = (1 << ((8 if config.weight_bits <= 8 else 16) - 1)) - 1
+    return int(np.abs(layer.acc_bias).max()) // (largest_digit << top_exponent(config.operand_bits))
 
 
 def _quantize_lstm(weights, x_format, config, source):

@@ -7,6 +7,7 @@ import pytest
 from lstm_hw.errors import ConfigError, FormatError, InputError, ModelError
 from lstm_hw.machine.activation import make_activation
 from lstm_hw.machine.formats import QFormat
+from lstm_hw.machine.pack import bias_digits
 from lstm_hw.model.float_model import DenseWeights, FloatModel, LstmWeights
 from lstm_hw.model.quant_layer import QuantDense, QuantLstm
 from lstm_hw.model.quant_model import QuantModel
@@ -64,7 +65,7 @@ def test_tiny_weights_give_up_bits_for_the_accumulator(random_model):
     model = random_model(1, 4, (6,), scale=1e-6)
     biased = replace(model, layers=(replace(model.layers[0], bias=np.full(24, 3.0)),))
     unlimited = quantize(biased, inputs(), QuantConfig(accumulator_bits=62)).layers[0].accumulator_bits
-    assert unlimited > 44
+    assert unlimited == 34  # what the columns of the bias leave
     for bits in range(32, unlimited):
         layer = quantize(biased, inputs(), QuantConfig(accumulator_bits=bits)).layers[0]
         assert layer.accumulator_bits == bits
@@ -355,3 +356,18 @@ def test_model_refused():
     ]:
         with pytest.raises(error, match=message):
             QuantModel(*arguments)
+
+
+@pytest.mark.parametrize("exponent", [4, 6, 8, 10, 14])
+@pytest.mark.parametrize("weight_bits, operand_bits", [(16, 16), (8, 16), (8, 8)])
+def test_small_weights_beside_ordinary_biases(random_model, exponent, weight_bits, operand_bits):
+    """Keras's forget bias of 1: it costs few columns whatever the weights are, and the outputs are right."""
+    model, x = random_model(2, 3, (4,), outputs=2), inputs(3, (6, 8, 3))
+    (layer,), scale = model.layers, 2.0**-exponent
+    bias = np.repeat([0.0, 1.0, 0.0, 0.0], 4)
+    model = replace(model, layers=(LstmWeights(layer.w_x * scale, layer.w_h * scale, bias),))
+    qmodel = quantize(model, x, QuantConfig(weight_bits=weight_bits, operand_bits=operand_bits))
+    digits, _ = bias_digits(qmodel.layers[0].acc_bias, weight_bits, operand_bits)
+    assert digits[0][1] <= 17
+    report, _ = quantization_report(model, qmodel, x)
+    assert report["layers"][0]["pre"]["max"] < (4e-3 if operand_bits == 16 else 4e-2)
