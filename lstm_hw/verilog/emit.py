@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 from amaranth import __version__ as amaranth_version
 from amaranth.back import rtlil
@@ -112,7 +113,7 @@ def emit_verilog(
     return _commented(head) + _restored(verilog, tidied.zeroed, comments, attributes)
 
 
-def write_verilog(path: str | PathLike, component: Elaboratable, name: str, **kwargs) -> Path:
+def write_verilog(path: str | PathLike, component: Elaboratable, name: str, **kwargs: Any) -> Path:
     """Write :func:`emit_verilog` of a component to a file, which appears whole or not at all.
 
     Parameters

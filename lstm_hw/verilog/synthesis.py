@@ -7,7 +7,8 @@
 import os
 import subprocess
 import sys
-from contextlib import ExitStack, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 
 from .. import process
 from ..errors import LstmHwError, ToolError
@@ -31,7 +32,14 @@ class Synthesis:
         Called as ``progress(label)`` when the wait for the counts starts; returns a context manager.
     """
 
-    def __init__(self, verilog, toplevel, family="xc7", folder="build", progress=nullcontext):
+    def __init__(
+        self,
+        verilog: str | os.PathLike,
+        toplevel: str,
+        family: str = "xc7",
+        folder: str | os.PathLike = "build",
+        progress: Callable[[str], AbstractContextManager] = nullcontext,
+    ):
         self._progress = progress
         self.arguments = [str(verilog), toplevel, family, str(folder)]
         self._process, self._running = None, ExitStack()

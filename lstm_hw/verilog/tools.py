@@ -288,7 +288,9 @@ def yosys_stat(
     return _synthesised(verilog_path, top, family, build_dir, "", counted)
 
 
-def yosys_components(verilog_path, top: str, family: str = "xc7", build_dir="build") -> list[dict]:
+def yosys_components(
+    verilog_path: str | os.PathLike, top: str, family: str = "xc7", build_dir: str | os.PathLike = "build"
+) -> list[dict]:
     """Count what each component of a Verilog file takes: instances in the top module, and instances in those.
 
     Each of them is synthesised by itself and made flat, so that nothing moves from one to another. Together they take
