@@ -28,7 +28,7 @@ class Control(wiring.Component):
         Values of CONTENT_ID and of every register in :data:`lstm_hw.machine.registers.CONFIG_WORDS`.
         PROGRAM_LENGTH may be left out.
     program_length : int
-        Instructions that the program memory holds, at most 256.
+        Instructions that the program memory holds, at most 512.
     instruction_bits : int
         Width of an instruction, 129 to 160.
     ports : int

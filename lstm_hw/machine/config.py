@@ -60,7 +60,7 @@ class EngineConfig:
     accumulators: int = field(default=32, metadata={"doc": "accumulator entries a lane; entry 0 stays zero"})
     finish_entries: int = field(default=16, metadata={"doc": "finished row blocks that may wait for the cell unit"})
     states: int = field(default=64, metadata={"doc": "cell states c that fit, over all layers and sequences"})
-    program_length: int = field(default=128, metadata={"doc": "instructions that fit in the program memory, up to 256"})
+    program_length: int = field(default=128, metadata={"doc": "instructions that fit in the program memory, up to 512"})
     cells: int = field(default=1, metadata={"doc": "serial cells: hidden units finished in 5 cycles, 1, 2 or 5"})
     axi_data_bits: int = field(default=128, metadata={"doc": "width of the weight port, 64 to 1024"})
     axi_address_bits: int = field(default=40, metadata={"doc": "address width of the weight port, 32 to 64"})

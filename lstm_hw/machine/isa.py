@@ -40,7 +40,7 @@ SCALE_BITS = 4
 """Which of the engine's shifts."""
 VECTORS_BITS = 8
 """Vectors of x."""
-PROGRAM_BITS = 8
+PROGRAM_BITS = 9
 """Address in the program memory."""
 
 LOOP_COUNT, LOOP_IF, LOOP_UNLESS = range(3)

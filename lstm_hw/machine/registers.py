@@ -16,7 +16,7 @@ from ..errors import ConfigError
 from .config import VALUE_BITS
 from .isa import INSTRUCTION_BITS, PROGRAM_BITS
 
-ADDRESS_BITS = 14
+ADDRESS_BITS = 15
 """Width of a byte address on the control port."""
 
 WORD_BYTES = 4
@@ -402,10 +402,11 @@ def register_map(ports: int) -> tuple[Register, ...]:
 
 _PROGRAM_WORDS = -(-INSTRUCTION_BITS // (8 * WORD_BYTES))
 _PROGRAM_STRIDE = WORD_BYTES << (_PROGRAM_WORDS - 1).bit_length()
+_PROGRAM_SIZE = _PROGRAM_STRIDE << PROGRAM_BITS
 PROGRAM = Window(
     "PROGRAM",
-    0x2000,
-    _PROGRAM_STRIDE << PROGRAM_BITS,
+    _PROGRAM_SIZE,  # whose start is a multiple of its size
+    _PROGRAM_SIZE,
     _PROGRAM_STRIDE,
     _PROGRAM_WORDS,
     Access.WO,

@@ -22,7 +22,7 @@ STREAM_X = 4
 """Elements of x in a beat where weights stream: x never is what the lanes wait for."""
 STREAM_WORDS = 1024
 """Weight buffer of a schedule that streams, where nobody says how large it is and it does not need more."""
-PROGRAM_LENGTHS = (128, 1 << PROGRAM_BITS)
+PROGRAM_LENGTHS = (128, 256, 1 << PROGRAM_BITS)
 DEEPEST = {
     "weight_words": 1 << WORD_BITS,
     "h_elements": 1 << ELEMENT_BITS,

@@ -125,7 +125,7 @@ def test_script_of_a_scenario():
     words = [ACCESS.from_bits(word) for word in script_of(scenario)]
     values = [(Action(word.action), word.address, word.data) for word in words]
     program = [
-        (Action.WRITE, 0x2000 + 32 * entry + 4 * n, word >> 32 * n & 0xFFFFFFFF)
+        (Action.WRITE, 0x4000 + 32 * entry + 4 * n, word >> 32 * n & 0xFFFFFFFF)
         for entry, word in enumerate(scenario.program)
         for n in range(5)
     ]

@@ -95,7 +95,7 @@ def test_layout():
     assert {r.name: r.address for r in REGISTERS} == ADDRESSES
     for name, fields in BITS.items():
         assert {f.name: (f.lsb, f.width) for f in lookup(name).fields} == fields
-    assert (PROGRAM.address, PROGRAM.size, PROGRAM.stride, PROGRAM.words) == (0x2000, 0x2000, 32, 5)
+    assert (PROGRAM.address, PROGRAM.size, PROGRAM.stride, PROGRAM.words) == (0x4000, 0x4000, 32, 5)
     assert [code.value for code in ErrorCode] == [0, 1, 2, 3, 4, 5, 6]
 
 
@@ -165,10 +165,10 @@ def test_fields():
 
 
 def test_window_addresses():
-    assert PROGRAM.entries == 256
-    assert PROGRAM.word_address(0, 0) == 0x2000
-    assert PROGRAM.word_address(255, 4) == 0x2000 + 32 * 255 + 16
-    for entry, word in ((256, 0), (0, 5), (-1, 0), (0, -1)):
+    assert PROGRAM.entries == 512
+    assert PROGRAM.word_address(0, 0) == 0x4000
+    assert PROGRAM.word_address(511, 4) == 0x4000 + 32 * 511 + 16
+    for entry, word in ((512, 0), (0, 5), (-1, 0), (0, -1)):
         with pytest.raises(ConfigError, match=rf"PROGRAM: word {word} of entry {entry}; must be"):
             PROGRAM.word_address(entry, word)
 
@@ -204,7 +204,7 @@ def test_every_access_and_error_is_documented():
 
 def test_json():
     exported = json.loads(registers.to_json())
-    assert exported["address_bits"] == 14 and exported["version"] == list(registers.VERSION)
+    assert exported["address_bits"] == 15 and exported["version"] == list(registers.VERSION)
     assert {r["name"]: r["address"] for r in exported["registers"]} == ADDRESSES
     by_name = {r["name"]: r for r in exported["registers"]}
     for name, fields in BITS.items():
@@ -215,8 +215,8 @@ def test_json():
     assert exported["windows"] == [
         {
             "name": "PROGRAM",
-            "address": 0x2000,
-            "size": 0x2000,
+            "address": 0x4000,
+            "size": 0x4000,
             "stride": 32,
             "words": 5,
             "access": "wo",
@@ -235,7 +235,7 @@ def expected_defines():
             expected[f"{register.name}_{field.name.upper()}_LSB"] = field.lsb
             expected[f"{register.name}_{field.name.upper()}_MASK"] = field.mask
     expected |= {f"ERROR_{code.name}": code.value for code in ErrorCode}
-    return expected | {"PROGRAM_OFFSET": 0x2000, "PROGRAM_SIZE": 0x2000, "PROGRAM_STRIDE": 32, "PROGRAM_WORDS": 5}
+    return expected | {"PROGRAM_OFFSET": 0x4000, "PROGRAM_SIZE": 0x4000, "PROGRAM_STRIDE": 32, "PROGRAM_WORDS": 5}
 
 
 def test_c_header_text():

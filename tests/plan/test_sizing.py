@@ -142,7 +142,7 @@ def test_a_streaming_planner_is_asked_for_what_it_needs():
         with pytest.raises(ConfigError, match=f"engine.{name}: {needs[name] - 1}; must be at least {needs[name]}"):
             size_engine(network, planner, rows=16, contexts=2, **{name: needs[name] - 1})
     assert config.weight_words == STREAM_WORDS and config.x_elements >= 2 * needs["x_elements"]
-    assert size_engine(network, planner, rows=16, contexts=2, weight_words=200).weight_words == 200
+    assert size_engine(network, planner, rows=16, contexts=2, weight_words=240).weight_words == 240
 
 
 def test_given_fields_are_taken():
