@@ -1,7 +1,7 @@
 """cocotb bench of the emitted engine on a memory that fails in the middle of a stream of weights.
 
-The environment variable LSTM_HW_SCENARIO names the folder of a scenario whose first run starts from zero state and
-whose second goes on from there; both read weights from memory all the while.
+The environment variable LSTM_HW_SCENARIO names the folder of a scenario that loads the resident words (run 0), starts
+from zero state (run 1) and goes on from there (run 2); both runs read weights from memory all the while.
 """
 
 import os
@@ -15,10 +15,9 @@ from cocotbext.axi import AxiResp
 from lstm_hw.machine.ports import weight_prefixes
 from lstm_hw.machine.registers import IDENTITY, ErrorCode
 
-from .bench_faults import RUN_CYCLES, FaultTB
+from .bench_faults import CLEAR_RUN, LOAD, NEXT_RUN, RUN_CYCLES, FaultTB
 from .testbench import CLOCK_NS
 
-CLEAR_RUN, NEXT_RUN = range(2)
 TIMEOUT = 300
 
 
@@ -56,6 +55,12 @@ class StreamTB(FaultTB):
         config = self.scenario.config
         self.requests = [Requests(dut, prefix, config.beat_bytes) for prefix in weight_prefixes(config)]
         self.ports = config.axi_ports
+
+    async def afresh(self) -> None:
+        """Reset engine and streams, then the program and the resident words."""
+        await self.ready(weights=False)
+        await self.restart_streams()
+        await self.check(LOAD)
 
     async def begin(self) -> None:
         """Start the first run."""
@@ -107,7 +112,7 @@ class StreamTB(FaultTB):
 async def memory_errors(dut: HierarchyObject) -> None:
     """SLVERR and DECERR at any beat: the code, the address, and then both runs with the right bits and cycles."""
     tb = StreamTB(dut)
-    await tb.ready(weights=False)
+    await tb.afresh()
     for number, beat in enumerate(tb.moments(4)):
         response, other = (AxiResp.SLVERR, AxiResp.DECERR)[:: 1 - 2 * (number % 2)]
         port = number // 2 % tb.ports
@@ -124,7 +129,7 @@ async def memory_errors(dut: HierarchyObject) -> None:
 async def dead_memory(dut: HierarchyObject) -> None:
     """A memory that falls silent, on either channel: time-out at the oldest beat owed, control port alive, recovery."""
     tb = StreamTB(dut)
-    await tb.ready(weights=False)
+    await tb.afresh()
     await tb.driver.write("TIMEOUT", TIMEOUT)
     for number, beat in enumerate((0, 1, tb.total // 3, tb.total // 2)):
         port = number % tb.ports
@@ -147,14 +152,14 @@ async def reset_while_the_memory_is_silent(dut: HierarchyObject) -> None:
     """A memory that never answers again is reset together with the engine."""
     tb = StreamTB(dut)
     for beat in (1, tb.total // 2):
-        await tb.ready(weights=False)
+        await tb.afresh()
         await tb.driver.write("TIMEOUT", TIMEOUT)
         await tb.begin()
         await tb.beats(tb.ports - 1, beat)
         tb.memories[-1].r_channel.pause = True
         assert await tb.fails() == ErrorCode.TIMEOUT
         tb.memories[-1].r_channel.pause = False
-        await tb.ready(weights=False)
+        await tb.afresh()
         await tb.recovers()
 
 
@@ -162,10 +167,10 @@ async def reset_while_the_memory_is_silent(dut: HierarchyObject) -> None:
 async def hard_reset(dut: HierarchyObject) -> None:
     """A reset in any phase of a run, then everything from the start."""
     tb, rng = StreamTB(dut), random.Random(int(os.environ.get("COCOTB_RANDOM_SEED", 1)))
-    await tb.ready(weights=False)
+    await tb.afresh()
     cycles = tb.scenario.runs[CLEAR_RUN].counters["cycles"]
     for _ in range(6):
         await tb.start(CLEAR_RUN)
         await tb.cycles(rng.randrange(cycles))
-        await tb.ready(weights=False)
+        await tb.afresh()
         await tb.recovers()
