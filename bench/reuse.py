@@ -110,7 +110,7 @@ def row_window_of(share):
 def fusion(batch):
     """E-LSTM's cell fusion for dense weights: W_x for a batch of steps behind the steps before."""
     return Schedule(
-        f"fusion, batch {batch}", lambda network, config, steps: FusionPlanner(network, config, steps, batch).plan()
+        f"fusion, batch {batch}", lambda network, config, steps: FusionPlanner(network, config, batch).plan()
     )
 
 

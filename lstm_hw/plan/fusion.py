@@ -10,151 +10,251 @@ longer, not the time of a phase bound by lanes plus that of a phase bound by mem
 K contexts form the x products of K steps side by side; step t of a batch is in context t mod K, with its h in
 bank t mod K. Row block r of step g of a batch goes with columns g * chunk .. (g + 1) * chunk - 1 of W_x's
 row block r. What is left of the columns is multiplied when the next batch's sums are started.
+
+The last step of a run is in context K - 1, however few steps are before it in its batch, and its h goes where that of
+the last step of a whole batch goes: every run begins and ends with h in bank K - 1. Of the contexts between nobody
+finishes the sums.
+
+In a stack, layers take turns batch by batch. The first one's W_h streams beside its W_x for the next batch; the others
+take the h of the one below, which waits in as many places as x does, and go through W_x and W_h one after the other.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
 from ..machine.isa import MODE_ZERO, SPACE_H, SPACE_X
-from ..machine.layout import Image, Tile
+from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
-from ..machine.plan import Plan
 from .layer import ResidentBias, ring_words, words_of
-from .registers import program
-from .sums import Sum
-from .tree import Loops
+from .stack import StackPlanner
+from .sums import Sum, as_sum
 
 
 class FusionLayer(ResidentBias):
-    """A layer whose x products are formed a batch ahead."""
+    """A layer whose x products are formed for a batch; the first one's, a batch ahead.
 
-    def __init__(self, shape: LayerShape, number: int, config: EngineConfig, batch: int) -> None:
+    ``kept`` says whether somebody reads the h of all steps of a batch behind it; ``alone``, whether no other layer's
+    frame is between two of its own. Only then x of a batch is taken before that of the one in front of it is free.
+    """
+
+    def __init__(
+        self, shape: LayerShape, number: int, config: EngineConfig, batch: int, kept: bool, alone: bool
+    ) -> None:
         super().__init__(shape, number, config, batch)
-        blocks, contexts = self.blocks, config.contexts
-        self.sequences, self.contexts = 1, contexts
+        blocks, contexts, length = self.blocks, config.contexts, shape.outputs
+        self.sequences, self.contexts, self.tail, self.alone = 1, contexts, (length,), alone
         self.sets = batch // contexts  # accumulator entries a row block and batch
         self.chunk, self.rest = divmod(shape.inputs, batch)
         self.stride = -(-shape.inputs // config.x_per_beat) * config.x_per_beat
+        self.place = length if kept else 0  # from the h of K steps to that of the next ones
+        self.last_place = self.place * (self.sets - 1)
+        self.turns = 1 + alone  # batches whose x is there at once
+        self.buffers = self.turns * batch
         self.everyone, self.newest_context = (1 << contexts) - 1, 1 << contexts - 1
+        self.shown = self.newest_context, self.last_place
         rest = Tile(number, "x", 0, blocks, batch * self.chunk, self.rest)
         chunks = [
             Tile(number, "x", row, 1, step * self.chunk, self.chunk) for step in range(batch) for row in range(blocks)
         ]
-        hidden = Tile(number, "h", 0, blocks, 0, shape.outputs)
+        hidden = Tile(number, "h", 0, blocks, 0, length)
         self.resident, self.streamed = tuple(self.bias_tiles()), (rest, *chunks, hidden)
         self.rest_words, self.x_words = rest.words, rest.words + words_of(chunks)
         self.own = {
-            "accumulators": 2 * self.sets * blocks,
-            "h_elements": shape.outputs,
-            "states": shape.outputs,
-            "x_elements": 2 * self.sets * self.stride,
-            "finish_entries": 2,
+            "accumulators": (1 if number else 2) * self.sets * blocks,
+            "h_elements": self.last_place + length,
+            "states": length,
         }
-        self.ring = ring_words(max(self.rest_words, self.chunk, shape.outputs), config)
+        self.shared = {
+            "x_elements": 0 if number else self.turns * self.sets * self.stride,
+            "finish_entries": 2,
+            "ring": ring_words(max(self.rest_words, self.chunk, length), config),
+        }
 
-    # Where things are: batches take turns
+    # Where things are: batches of the first layer take turns
 
     def sums_of(self, batch: Sum, at: Sum | int) -> Sum:
         """First accumulator entry of K steps of a batch."""
-        return self.sums + batch % 2 * (self.sets * self.blocks) + at * self.blocks
+        turn = as_sum(0) if self.below else batch % 2 * (self.sets * self.blocks)
+        return self.sums + turn + at * self.blocks
 
     def x_of(self, batch: Sum, at: Sum | int) -> Sum:
         """First element of their x."""
-        return batch % 2 * (self.sets * self.stride) + at * self.stride
+        if self.below:
+            return self.below.h + as_sum(at) * self.below.place
+        return batch % self.turns * (self.sets * self.stride) + at * self.stride
 
-    def zero(self) -> None:
+    def zero(self) -> int:
         length = self.layer.outputs
-        fields = {"mask": self.newest_context, "mode": MODE_ZERO, "state": self.c, "target": self.h}
+        fields = {"mask": self.newest_context, "mode": MODE_ZERO, "state": self.c, "target": self.h + self.last_place}
         self.b.emit("CELL", units=length, write=1, signal=1, **fields)
+        return length
 
-    def inputs(self, batch: Sum) -> None:
-        """Take x of a batch."""
+    def take(self, batch: Sum, taken: Sum) -> None:
+        """Take the x of a batch, as far as the run has steps; ``taken`` counts them."""
         for at in self.b.each(self.sets):
-            for bank in range(self.contexts):
-                x = self.x_of(batch, at)
-                self.b.emit("INPUT", bank=bank, target=x, elements=self.layer.inputs, wait=1, last=1)
+            self._take_some(batch, at, taken)
+
+    def _take_some(self, batch, at, taken):
+        """x of K steps."""
+        b = self.b
+        for bank in range(self.contexts):
+            for _ in b.when(b.left):
+                b.advance(b.left, -1)
+                b.advance(taken, 1)
+                for _ in b.when(b.left):
+                    self._input(bank, self.x_of(batch, at))
+                for _ in b.unless(b.left):
+                    self._input(self.contexts - 1, self.x_of(batch, at))
+
+    def _input(self, bank, x):
+        self.b.emit("INPUT", bank=bank, target=x, elements=self.layer.inputs, wait=1, last=1)
+
+    def newest_h(self, step: Sum, number: Sum) -> Iterator[tuple[int, Sum | int]]:
+        mask, place = self.shown
+        yield mask, self.h + place
 
     # x products
 
-    def start(self, batch: Sum) -> None:
-        """Sums of a batch: bias and what is left of W_x's columns."""
+    def start(self, batch: Sum, count: Sum, take: bool = False) -> None:
+        """Sums of a batch: bias and what is left of W_x's columns. ``take`` its x, and set the count."""
         b = self.b
         for at in b.each(self.sets):
             self.start_sums(self.everyone, self.sums_of(batch, at) - self.sums, finish=False)
-        for _ in b.each(self.batch):
-            b.await_tokens(SPACE_X, self.layer.inputs)
+        if take:
+            self.take(batch, count)
+        if self.below:
+            self.before.settle(self)
+        else:
+            for _ in b.each(count):
+                b.await_tokens(SPACE_X, self.layer.inputs)
         if self.rest:
             self._x_products(batch, 0, self.batch * self.chunk, columns=self.rest, slots=self.blocks)
 
-    def alone(self, batch: Sum) -> None:
-        """All x products of a batch: nothing else can be done meanwhile."""
-        self.start(batch)
-        for step in self.b.each(self.batch * bool(self.chunk)):
-            for row in self.b.each(self.blocks):
-                self._x_products(batch, row, step * self.chunk, columns=self.chunk)
-        self.end()
+    def chunks(self, batch: Sum, coming: Sum | None = None) -> None:
+        """All other x products of a batch: nothing else can be done meanwhile, but to take the x of the next one."""
+        b = self.b
+        for at in b.each(self.sets):
+            for step in b.each(self.contexts * bool(self.chunk)):
+                for row in b.each(self.blocks):
+                    self._x_products(batch, row, (at * self.contexts + step) * self.chunk, columns=self.chunk)
+            if coming is not None:
+                self._take_some(batch + 1, at, coming)
 
-    def end(self) -> None:
-        """All of W_x has been used for a batch, and all of its x."""
-        for _ in self.b.each(self.batch):
+    def free(self, count: Sum) -> None:
+        """All x of a batch has been used."""
+        for _ in self.b.each(count):
             self.free_x()
 
     def _x_products(self, batch, row, column, **fields):
         """Words of W_x for all steps of a batch; the last use releases them."""
+        space = {"space": SPACE_H, "rotate": 0} if self.below else {"space": SPACE_X}
         for at, last in self.b.peeled(self.sets):
             sums, x = self.sums_of(batch, at) + row, self.x_of(batch, at) + column
             ring = {"stream": 1, "release": int(last)}
-            self.mac(self.everyone, space=SPACE_X, operand=x, source=sums, store=1, target=sums, **ring, **fields)
+            self.mac(self.everyone, operand=x, source=sums, store=1, target=sums, **space, **ring, **fields)
 
     # Steps
 
-    def steps(self, batch: Sum, fused: bool) -> None:
-        """The steps of a batch on W_h, with the x products of the next batch if they are ``fused``."""
-        b, fused, length = self.b, fused and self.chunk > 0, self.layer.outputs
+    def fused_steps(self, batch: Sum, later: Sum) -> None:
+        """All steps of a batch on W_h, with the x products of the next batch; x of the one behind that is taken."""
+        b = self.b
         for at in b.each(self.sets):
             for context in range(self.contexts):
-                step = at * self.contexts + context
-                for row in b.each(self.blocks):
-                    if fused:
-                        chunk = (step * self.blocks + row) * self.chunk
-                        self.load(self.rest_words + chunk, self.chunk)
-                    self.load(self.x_words + row * length, length)
-                    if fused:
-                        self._x_products(batch + 1, row, step * self.chunk, columns=self.chunk)
-                    self.mac(
-                        1 << context,
-                        space=SPACE_H,
-                        operand=self.h,
-                        rotate=self.contexts - 1,
-                        columns=length,
-                        source=self.sums_of(batch, at) + row,
-                        finish=1,
-                        stream=1,
-                        release=1,
-                        wait=1,
-                    )
-                    self._units(1 << context, row)
-                b.await_tokens(SPACE_H, length)
+                if not self.alone:
+                    column = at * (self.contexts * max(1, self.chunk))  # not zero behind the first steps
+                    for _ in b.when(context or column):
+                        b.await_tokens(SPACE_H, self.layer.outputs)
+                sums, ahead = self.sums_of(batch, at), (batch + 1, at * self.contexts + context)
+                self._step(1 << context, sums, self._before(at, context), self.place * at, ahead=ahead)
+                if self.alone and not context:
+                    self._take_some(batch + 2, at, later)
 
-    def _units(self, mask, row):
+    def steps(self, batch: Sum, count: Sum) -> None:
+        """So many steps of a batch on W_h; the last layer counts them down."""
+        b, more, end = self.b, count, self.sets - 1
+        until_last = b.variable(0)
+        b.move(until_last, count)
+        b.advance(until_last, -1)
+        if not self.last:
+            more = b.variable(0)
+            b.move(more, count)
+        b.advance(more, -1)
+        for at in b.each(self.sets):
+            for context in range(self.contexts):
+                before = self._before(at, context)
+                for _ in b.unless(until_last):
+                    step = self._step if context else self._step_in_place
+                    sums = self.sums_of(batch, end if self.below else at)
+                    step(self.newest_context, sums, before, self.last_place, rotate=context)
+                b.advance(until_last, -1)
+                if end or context < self.contexts - 1:
+                    for _ in b.when(more):
+                        b.advance(more, -1)
+                        self._step(1 << context, self.sums_of(batch, at), before, self.place * at)
+                        if not self.alone:
+                            b.await_tokens(SPACE_H, self.layer.outputs)
+
+    def _before(self, at, context):
+        """The place of the h of the step before one."""
+        return self.place * (at if context else (at + (self.sets - 1)) % self.sets)
+
+    def _step(self, mask, sums, before, after, rotate=-1, ahead=None):
+        """A step, from and to a place of h. The tokens of the step before are still there if the layer is alone."""
+        b, length = self.b, self.layer.outputs
+        ahead = ahead if self.chunk else None
+        for row in b.each(self.blocks):
+            if ahead:
+                batch, step = ahead
+                self.load(self.rest_words + (step * self.blocks + row) * self.chunk, self.chunk)
+            self.load(self.x_words + row * length, length)
+            if ahead:
+                self._x_products(batch, row, step * self.chunk, columns=self.chunk)
+            self._h_products(mask, sums + row, before, length, rotate, finish=1)
+            self._units(mask, row, after)
+        self._take_tokens()
+
+    def _step_in_place(self, mask, sums, before, after, rotate):
+        """A step from and to the same bank: all sums but for the newest column, and only then hidden units."""
+        b, length = self.b, self.layer.outputs
+        newest = length - 1
+        if newest:
+            for row in b.each(self.blocks):
+                self.load(self.x_words + row * length, newest)
+                self._h_products(mask, sums + row, before, newest, rotate, store=1, target=sums + row)
+        for row in b.each(self.blocks):
+            self.load(self.x_words + newest + row * length, 1)
+            self._h_products(mask, sums + row, before, 1, rotate, first=newest, finish=1)
+            self._units(mask, row, after)
+        self._take_tokens()
+
+    def _h_products(self, mask, sums, place, columns, rotate, first=0, **fields):
+        if self.alone:
+            fields |= {"wait": 1, "offset": first}
+        vector = {"space": SPACE_H, "operand": self.h + place + first, "rotate": rotate % self.contexts}
+        self.mac(mask, columns=columns, source=sums, stream=1, release=1, **vector, **fields)
+
+    def _take_tokens(self):
+        if self.alone:
+            self.b.await_tokens(SPACE_H, self.layer.outputs)
+
+    def _units(self, mask, row, place):
         unit = row * self.units
-        self.cell(mask, row, state=self.c + unit, target=self.h + unit)
+        self.cell(mask, row, state=self.c + unit, target=self.h + place + unit)
 
 
-class FusionPlanner:
-    """Emits the ``load`` and ``run`` entries for one LSTM layer and one sequence.
+class FusionPlanner(StackPlanner):
+    """Any stack; one sequence.
 
     Outputs leave in packets of one row block each, step by step.
 
     Parameters
     ----------
     network : Network
-        One LSTM layer.
     config : EngineConfig
         At least two contexts.
-    steps : int
-        Time steps of every run, a multiple of ``batch``.
     batch : int
         G, time steps that share a fetch of W_x, a multiple of the contexts.
 
@@ -166,63 +266,83 @@ class FusionPlanner:
 
     name = "fusion"
 
-    def __init__(self, network: Network, config: EngineConfig, steps: int, batch: int) -> None:
-        if len(network.layers) != 1:
-            rule = "must be a single LSTM layer for this schedule; sbe shares fetches of W_x for stacked layers"
-            raise ConfigError("network", f"{len(network.layers)} layers", rule)
+    def __init__(self, network: Network, config: EngineConfig, batch: int) -> None:
         if config.contexts < 2:
             raise ConfigError("engine.contexts", config.contexts, "must be at least 2: h of two steps at a time")
         if batch < 1 or batch % config.contexts:
             raise ConfigError("batch", batch, f"must be a multiple of the {config.contexts} contexts")
-        if steps < 1 or steps % batch:
-            raise ConfigError("steps", steps, f"must be a multiple of the batch of {batch}; sbe takes any number")
-        self.network, self.config, self.steps, self.batch, self.b = network, config, steps, batch, Loops()
-        self.layer = layer = FusionLayer(network.layers[0], 0, config, batch)
-        layer.b, self.resident = self.b, words_of(layer.resident)
-        layer.weights, layer.image, layer.sums, layer.h, layer.c = 0, self.resident, 1, 0, 0
-        self.image = Image((*layer.resident, *layer.streamed))
-        self.needs = {
-            "weight_words": self.resident + layer.ring,
-            **layer.own,
-            "accumulators": 1 + layer.own["accumulators"],
-        }
-        for field, need in self.needs.items():
-            if getattr(config, field) < need:
-                found = getattr(config, field)
-                raise ConfigError(f"engine.{field}", found, f"must be at least {need} for this schedule")
 
-    def plan(self) -> Plan:
-        """The plan; ProgramError when the program is too long."""
-        b, layer, batches = self.b, self.layer, self.steps // self.batch
-        b.entry("load")
-        b.emit("LOAD", "resident words", beats=self.resident * self.config.beats_per_word)
-        b.emit("HALT")
-        b.entry("run")
-        b.emit("RING", base=self.resident)
-        b.emit("BUFFERS", count=2 * self.batch)
-        for _ in b.cleared():
-            layer.zero()
-        layer.inputs(Sum(0))
-        layer.load(0, layer.x_words, "W_x for the first batch")
-        if batches > 1:
-            layer.inputs(Sum(1))
-        layer.alone(Sum(0))
-        for batch in b.each(batches - 1):
-            layer.load(0, layer.rest_words, "what is left of W_x")
-            layer.start(batch + 1)
-            for _ in b.when(batches - 2 - batch):
-                layer.inputs(batch + 2)
-            layer.steps(batch, fused=True)
-            layer.end()
-        layer.steps(Sum(batches - 1), fused=False)
-        b.emit("HALT")
-        return Plan(
-            self.config,
-            self.network,
-            self.name,
-            program(b, self.config.program_length),
-            self.image,
-            steps=self.steps,
-            needs=self.needs,
-            y_order=layer.y_order,
-        )
+        every_step = bool(network.head and network.head_every_step)
+        alone = len(network.lstm) == 1 and not every_step
+
+        def layer(shape, number):
+            kept = number < len(network.lstm) - 1 or every_step
+            return FusionLayer(shape, number, config, batch, kept, alone)
+
+        super().__init__(network, config, layer, batch)
+
+    def _batches(self):
+        """x of a batch is taken two batches ahead of its steps, its products formed one ahead."""
+        b, first = self.b, self.layers[0]
+        # Steps of this batch, of the next one, and of the one behind that. Of these all but the last one are full.
+        count, coming, later = b.variable(0), b.variable(0), b.variable(0)
+        first.load(0, first.x_words, "W_x for the first batch")
+        first.start(as_sum(0), count, take=True)
+        first.chunks(as_sum(0), coming if first.alone else None)
+        first.free(count)
+        if not first.alone:
+            first.take(as_sum(1), coming)
+        for number in b.forever():
+            for _ in b.when(coming):
+                first.load(0, first.rest_words, "what is left of W_x")
+                first.start(number + 1, coming)
+                self._settle_first()
+                b.assign(later, 0)
+                first.fused_steps(number, later)
+                if not first.alone:
+                    first.free(coming)
+                    first.take(number + 2, later)
+            for _ in b.unless(coming):
+                self._settle_first()
+                first.steps(number, count)
+            for layer in self.layers[1:]:
+                layer.load(0, layer.x_words, "W_x")
+                layer.start(number, count)
+                layer.chunks(number)
+                layer.steps(number, count)
+            if self.head:
+                self._head(coming, count)
+            for _ in b.unless(coming):
+                b.emit("HALT")
+            b.assign(count, 0)
+            for _ in b.each(coming):
+                if first.alone:
+                    first.free_x()
+                b.advance(count, 1)
+            for _ in b.unless(b.left):  # else all three are full
+                b.move(coming, later)
+                b.assign(later, 0)
+
+    def _settle_first(self):
+        if not self.layers[0].alone:
+            self.layers[0].before.settle(self.layers[0])
+
+    def _head(self, coming, count):
+        b, head, last = self.b, self.head, self.layers[-1]
+        if not head.every_step:
+            for _ in b.unless(coming):
+                head.ahead()
+                head.behind_last_step()
+            return
+        head.ahead()
+        last.settle(head)
+        b.advance(count, -1)
+        for at in b.each(last.sets):
+            for context in range(last.contexts):
+                for _ in b.when(count):
+                    b.advance(count, -1)
+                    last.shown = 1 << context, last.place * at
+                    head.products(as_sum(0), as_sum(0))
+        last.shown = last.newest_context, last.last_place
+        head.products(as_sum(0), as_sum(0))
+        head.release()

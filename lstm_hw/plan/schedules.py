@@ -208,8 +208,8 @@ SCHEDULES = {
         ("batch",),
         _one(*sorted(range(2, MAX_CONTEXTS + 1), key=lambda contexts: (contexts & contexts - 1, contexts))),
         lambda contexts: 1,
-        lambda ask, config: ({"batch": batch} for batch in ask.batches(config.contexts) if ask.steps % batch == 0),
-        lambda ask, network, config, batch: FusionPlanner(network, config, ask.steps, batch),
+        lambda ask, config: ({"batch": batch} for batch in ask.batches(config.contexts)),
+        lambda ask, network, config, batch: FusionPlanner(network, config, batch),
     ),
 }
 """Schedules by the name that users write."""
@@ -466,8 +466,6 @@ def _choices(kind, ask, fields):
 
     def planner(network, config):
         found[:] = list(kind.choices(ask, config))
-        if not found:
-            raise ConfigError("steps", ask.steps, "must be more for a batch")
         return kind.planner(ask, network, config, **found[0])
 
     ample, _ = on_ample_engine(ask.network, planner, True, **fields)

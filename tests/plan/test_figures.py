@@ -115,11 +115,11 @@ def cases():
     engine = large(square, words=512 + 16 + 7 * 128)
     add("row window 128-128, window 6", lambda n, c: RowWindowPlanner(n, c, 6), square, engine, 8, MemoryModel(40))
 
-    engine = small(x_per_beat=4, x_elements=1024, accumulators=256, cells=2, h_elements=128)
-    add("fusion 10-11, batch 4", lambda n, c: FusionPlanner(n, c, 12, 4), layer(10, 11), engine, 12, MemoryModel(20, 2))
-    add("fusion 96-32, batch 8", lambda n, c: FusionPlanner(n, c, 16, 8), layer(96, 32), engine, 16, MemoryModel(10))
-    engine = large(square)
-    add("fusion 128-128, batch 8", lambda n, c: FusionPlanner(n, c, 16, 8), square, engine, 16, MemoryModel(40))
+    engine = small(x_per_beat=4, x_elements=1024, accumulators=256, cells=2, h_elements=128, program_length=512)
+    add("fusion 10-11, batch 4", lambda n, c: FusionPlanner(n, c, 4), layer(10, 11), engine, 12, MemoryModel(20, 2))
+    add("fusion 96-32, batch 8", lambda n, c: FusionPlanner(n, c, 8), layer(96, 32), engine, 16, MemoryModel(10))
+    engine = replace(large(square), program_length=512)
+    add("fusion 128-128, batch 8", lambda n, c: FusionPlanner(n, c, 8), square, engine, 16, MemoryModel(40))
 
     for name, sizes, head, every in (("28-32", (28, 32), 0, False), ("20-16-12, head", (20, 16, 12), 3, True)):
         shapes = [LayerShape("lstm", a, b, 15) for a, b in zip(sizes, sizes[1:], strict=False)]

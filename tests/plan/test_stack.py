@@ -13,6 +13,7 @@ from lstm_hw.errors import ConfigError, ProgramError
 from lstm_hw.model.float_model import DenseWeights, FloatModel, LstmWeights
 from lstm_hw.model.quantize import QuantConfig, quantize
 from lstm_hw.plan.conventional import ConventionalPlanner
+from lstm_hw.plan.fusion import FusionPlanner
 from lstm_hw.plan.row_window import RowWindowPlanner
 from lstm_hw.plan.rowblock import RowBlockPlanner
 from lstm_hw.plan.sacc import SaccPlanner
@@ -45,6 +46,7 @@ SCHEDULES = {
     "sacc, pinned": lambda network, config: SaccPlanner(network, config, pinned=1),
     "sacc, batch 2": lambda network, config: SaccPlanner(network, config, batch=2),
     "row window": lambda network, config: RowWindowPlanner(network, config, max(row_blocks(network, config))),
+    "fusion": lambda network, config: FusionPlanner(network, replace(config, program_length=512), 4),
     "conventional": lambda network, config: ConventionalPlanner(network, config),
     "pinned": lambda network, config: ConventionalPlanner(network, config, pinned=pinned_columns(network)),
     "row blocks": lambda network, config: RowBlockPlanner(network, config),
@@ -72,7 +74,7 @@ def pinned_columns(network):
 )
 def test_bits_in_pieces(schedule, sizes, head, every_step, words, pieces, seed):
     """Any number of steps a run, from zero state and on; a head on chip, or streamed where the buffer is small."""
-    if schedule in ("sacc, batch 2", "row window"):
+    if schedule in ("sacc, batch 2", "row window", "fusion"):
         sizes = sizes[:2]  # more would not fit the program memory
     model = random_network(np.random.default_rng(seed), sizes, head, every_step)
     try:
@@ -89,7 +91,7 @@ def test_bits_in_pieces(schedule, sizes, head, every_step, words, pieces, seed):
 def test_a_quantised_model_in_pieces(schedule, head_every_step):
     """The package's own reference: two layers of other sizes and a head, as a user has them."""
     rng = np.random.default_rng(4)
-    sizes = (6, 13) if schedule == "sacc, batch 2" else (6, 13, 10)
+    sizes = (6, 13) if schedule in ("sacc, batch 2", "fusion") else (6, 13, 10)
     layers = tuple(
         LstmWeights(*(rng.normal(0, 0.3, shape) for shape in ((4 * b, a), (4 * b, b), (4 * b,))))
         for a, b in pairwise(sizes)

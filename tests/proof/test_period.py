@@ -87,12 +87,11 @@ def plans(rng):
         "accumulators": 256,
         "finish_entries": 64,
         "states": 1024,
-        "program_length": 256,
+        "program_length": 512,
     }
     config = config_of(
         rows=16, contexts=2, x_per_beat=4, weight_words=words, cells=cells, outstanding=rng.choice((1, 8)), **fields
     )
-    steps = 32
     makers = (
         lambda: ConventionalPlanner(network, config),
         lambda: ConventionalPlanner(network, config, 2),
@@ -100,7 +99,7 @@ def plans(rng):
         lambda: RowWindowPlanner(network, config, 1),
         lambda: SaccPlanner(network, config, 1, 0),
         lambda: SaccPlanner(network, config, 4, 1),
-        lambda: FusionPlanner(network, config, steps, 4),
+        lambda: FusionPlanner(network, config, 4),
         lambda: BatchPlanner(network, config, 4, rng.randint(1, 6), 1),
         lambda: BatchPlanner(network, config, 2, rng.randint(1, 6), 3),
     )

@@ -1,5 +1,7 @@
 """Streaming schedules in Verilog: bits of an integer LSTM and counters of the interpreter, run after run."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -105,8 +107,9 @@ def test_stacked_layers_that_share_fetches_over_batches(tmp_path):
 
 def test_x_products_of_a_batch_behind_its_steps(tmp_path):
     model = random_network(np.random.default_rng(4), (10, 11))
-    plan = FusionPlanner(model.network, config_for_one_sequence(model), 12, 4).plan()
-    simulate(tmp_path, model, plan, MemoryModel(20, 2), ((12, True), (12, False)))
+    config = replace(config_for_one_sequence(model), program_length=512)
+    plan = FusionPlanner(model.network, config, 4).plan()
+    simulate(tmp_path, model, plan, MemoryModel(20, 2), ((12, True), (7, False), (1, False), (6, True)))
 
 
 @pytest.mark.parametrize(
@@ -114,6 +117,7 @@ def test_x_products_of_a_batch_behind_its_steps(tmp_path):
     [
         (SaccPlanner, 0, False, {}),
         (SaccPlanner, 5, True, {"batch": 2}),
+        (FusionPlanner, 3, False, {"batch": 4}),
         (ConventionalPlanner, 3, False, {"pinned": 4}),
         (RowBlockPlanner, 3, True, {"groups": 2}),
     ],
@@ -122,7 +126,13 @@ def test_stacked_layers(tmp_path, planner, head, every_step, fields):
     """One run: x in, the last layer's outputs or the head's out; pieces go on where the one before ended."""
     sizes = (9, 14) if "batch" in fields else (9, 14, 11)
     model = random_network(np.random.default_rng(6), sizes, head, every_step)
-    values = {"weight_words": 512, "program_length": 256, "x_per_beat": 2, "h_elements": 256, "states": 256}
+    values = {
+        "weight_words": 512,
+        "program_length": 512 if planner is FusionPlanner else 256,
+        "x_per_beat": 2,
+        "h_elements": 256,
+        "states": 256,
+    }
     config = config_of(rows=16, contexts=2, cells=2, shifts=model.shifts, **values, x_elements=128)
     simulate(tmp_path, model, planner(model.network, config, **fields).plan(), MemoryModel(25))
 
