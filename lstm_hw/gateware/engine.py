@@ -147,7 +147,9 @@ class Engine(wiring.Component):
         # from the lanes to the cell unit. Only tokens say who may go on. A failed run resets all of it.
         m = Module()
         config = self.config
-        restart, stopping, idle = Signal(), Signal(), Signal()
+        restart = Signal()  # puts every unit back to its reset state after a failed run
+        stopping = Signal()
+        idle = Signal()
         units_reset = ResetInserter(restart)
         sequencer, mac, lanes, cell = Sequencer(config.program_length), self.mac, self.lanes, self.cell
         path, load, inputs = LanePath(config, mac.o_issue.shape()), LoadPath(config), InputUnit(config)

@@ -95,6 +95,7 @@ def test_random_sizes_are_proved_and_end(data):
         weight_words=1 << 14,
         shifts=model.shifts,
         accumulators=128,
+        program_length=256,
         finish_entries=32,
     )
     steps = draw(st.integers(1, 3 * batch))
