@@ -1,5 +1,6 @@
 """What programs see, and that they end with whoever started them."""
 
+import functools
 import json
 import os
 import signal
@@ -107,7 +108,9 @@ with whole_folder("result"), running(["sh", "-c", sys.argv[3]]) as process:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_signals_clean_up(tmp_path, number, early):
     command = [sys.executable, "-c", STARTS, str(int(number)), str(int(early)), FAMILY]
-    parent = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
+    # Behind a shell's "&" SIGINT is ignored, and children inherit that.
+    heard = functools.partial(signal.signal, number, signal.SIG_DFL)
+    parent = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, preexec_fn=heard)
     started = pids(tmp_path / "pids")
     if not early:
         parent.send_signal(number)

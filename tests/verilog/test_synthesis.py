@@ -83,4 +83,4 @@ def test_nothing_goes_on_after_a_failure_elsewhere(tmp_path):
         while time.monotonic() < deadline:
             os.killpg(running._process.pid, 0)
             time.sleep(0.05)
-    assert [path.suffix for path in (tmp_path / "synth").iterdir()] == [".lock"]
+    assert {path.suffix for path in (tmp_path / "synth").iterdir()} <= {".lock"}
