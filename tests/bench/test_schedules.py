@@ -24,7 +24,7 @@ def test_every_schedule_on_the_same_lanes(found):
     plans = {name: project.plan for name, project in found.items() if not isinstance(project, str)}
     assert {"rowblock", "conventional"} <= set(plans)
     assert found["resident"].startswith("engine.weight_words: 40; must be at least")
-    assert {plan.config.lanes for plan in plans.values()} == {16}
+    assert len({plan.config.lanes for plan in plans.values()}) == 1
     assert {name for name, plan in plans.items() if plan.sequences > 1} == {"rowblock"}
     assert all(plan.config.weight_words == 40 for plan in plans.values())
 
