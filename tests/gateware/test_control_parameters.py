@@ -34,8 +34,8 @@ def test_configuration_words_are_checked(change, message):
 @pytest.mark.parametrize(
     "parameters, message",
     [
-        ({"program_length": 0}, r"program_length: 0; must be from 1 to 256"),
-        ({"program_length": 257}, r"program_length: 257; must be from 1 to 256"),
+        ({"program_length": 0}, r"program_length: 0; must be from 1 to 512"),
+        ({"program_length": 513}, r"program_length: 513; must be from 1 to 512"),
         ({"instruction_bits": 128}, r"instruction_bits: 128; must be from 129 to 160"),
         ({"instruction_bits": 161}, r"instruction_bits: 161; must be from 129 to 160"),
     ],
@@ -46,7 +46,7 @@ def test_parameters_are_checked(parameters, message):
         Control(words, **({"program_length": LENGTH} | parameters))
 
 
-@pytest.mark.parametrize("program_length", [1, 2, 256])
+@pytest.mark.parametrize("program_length", [1, 2, 256, 512])
 def test_other_program_lengths(program_length):
     words = WORDS | {"PROGRAM_LENGTH": program_length}
     tb = TB()
