@@ -19,9 +19,9 @@ from lstm_hw.plan.fusion import FusionPlanner
 from lstm_hw.plan.row_window import RowWindowPlanner
 from lstm_hw.plan.sacc import SaccPlanner
 from lstm_hw.plan.sbe import BatchPlanner
-from lstm_hw.plan.sbe_model import exact
 from lstm_hw.plan.sizing import ample_engine, engine_formats, network_of
 from lstm_hw.proof.checker import check
+from lstm_hw.proof.count import count_cycles
 from lstm_hw.proof.load_timing import MemoryModel
 from lstm_hw.proof.traffic import words_read
 
@@ -376,10 +376,10 @@ def models(folder, verilog=True):
 def speeds(n=256):
     """(d) Speed at fixed bandwidth, on the same engine and port, against the conventional schedule."""
     network, result = network_for(n, n), []
-    base = exact(planned(network, conventional(), STEPS, port_bits=64), MEMORY, STEPS).cycles
+    base = count_cycles(planned(network, conventional(), STEPS, port_bits=64), STEPS, memory=MEMORY).cycles
     for schedule in (row_window_of(TSI_WR_SHARE), fusion(BATCH), split_and_combine(), split_and_combine(batch=BATCH)):
         plan = planned(network, schedule, STEPS, port_bits=64)
-        gain = 100 * (base / exact(plan, MEMORY, STEPS).cycles - 1)
+        gain = 100 * (base / count_cycles(plan, STEPS, memory=MEMORY).cycles - 1)
         result.append(
             Row(
                 "speedup_fixed_bandwidth",
@@ -404,7 +404,7 @@ def third_case(n=1024, batch=4, lanes=256, buffer_bytes=2 << 20):
             (split_and_combine(pinned, batch, sequences), of_sacc - pinned * n),
         ):
             plan = planned(network, schedule, STEPS, ring=ring, port_bits=2 * lanes, lanes=lanes)
-            found = exact(plan, MEMORY, STEPS).cycles
+            found = count_cycles(plan, STEPS, memory=MEMORY).cycles
             read = sum(words_a_step(plan, STEPS).values()) * plan.config.word_bytes
             figures = ("cycles_per_step", found / STEPS, "cycles"), ("dram_bytes_per_step", read, "bytes")
             source = f"model, {lanes} lanes, {buffer_bytes >> 10} KiB, port of {2 * lanes} bits"

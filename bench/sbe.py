@@ -13,7 +13,7 @@ import click
 
 from lstm_hw.errors import LstmHwError
 from lstm_hw.machine.activation import make_activation
-from lstm_hw.plan.sbe_model import exact
+from lstm_hw.proof.count import count_cycles
 
 from . import sbe_sequences, sbe_sweep
 from .sbe_case import Case, measure
@@ -118,7 +118,7 @@ def rows(device, plan, counters, steps):
 def at_limit(case, plan, steps):
     """Cycles of a run on a memory that brings a word in as many cycles as a batch has steps, or on the case's own."""
     interval = max(case.memory.interval, case.batch // plan.config.beats_per_word)
-    return exact(plan, replace(case.memory, interval=interval), steps).cycles
+    return count_cycles(plan, steps, memory=replace(case.memory, interval=interval)).cycles
 
 
 def beside_others(result):

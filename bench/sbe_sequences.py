@@ -7,8 +7,9 @@ uses every word for all sequences, so nothing of the weights has to stay on chip
 
 from lstm_hw.machine.config import EngineConfig
 from lstm_hw.plan.rowblock import RowBlockPlanner
-from lstm_hw.plan.sbe_model import alpha, exact, knee, peak_rate, stream_rate, throughput
+from lstm_hw.plan.sbe_model import alpha, knee, peak_rate, stream_rate, throughput
 from lstm_hw.plan.sizing import accumulator_bits, engine_formats, network_of
+from lstm_hw.proof.count import count_cycles
 from lstm_hw.proof.load_timing import MemoryModel
 
 from .table import Row
@@ -74,7 +75,7 @@ def rows(plan, counters, steps, dsp):
     peak = peak_rate(config)
     published = throughput(peak, stream_rate(config, MEMORY), knee(config, MEMORY), share)
     stalls = ("stall_weights", "stall_h", "stall_x", "stall_output")
-    first = exact(plan, MEMORY, steps=1).to_dict()
+    first = count_cycles(plan, 1, memory=MEMORY).to_dict()
     figures = {
         "lanes": (config.lanes, "lanes"),
         "dsp": (dsp, "slices"),

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from lstm_hw.plan.sbe_model import alpha, exact, knee, operations, peak_rate, stream_rate, throughput
+from lstm_hw.plan.sbe_model import alpha, knee, operations, peak_rate, stream_rate, throughput
 from lstm_hw.progress import progress
 from lstm_hw.project.plots import save
+from lstm_hw.proof.count import count_cycles
 from lstm_hw.proof.load_timing import MemoryModel
 
 from .sbe_case import Case, measure, prepared
@@ -170,7 +171,7 @@ def sweep_points(sweep, folder, update=lambda done, total: None):
         update(done, len(every))
         case = with_buffer(case, sweep.layer)
         _, planner, _ = prepared(case, sweep.layer)
-        counters = exact(planner.plan(), case.memory, sweep.layer.steps).to_dict()
+        counters = count_cycles(planner.plan(), sweep.layer.steps, memory=case.memory).to_dict()
         points.append(point(planner, case.memory, counters, sweep.layer))
         if verilog:
             _, counters = measure(case, sweep.layer, folder)

@@ -32,8 +32,6 @@ class Plan:
     image : Image
     sequences : int
         Independent sequences that a run works on.
-    steps : int, optional
-        The one number of time steps that a run may have; any if not given.
     batch : int
         Time steps that the schedule takes together; the last ones of a run may be fewer.
     x_order : callable (steps) -> iterable of (step, first column, columns), optional
@@ -53,7 +51,6 @@ class Plan:
     program: Program
     image: Image
     sequences: int = 1
-    steps: int | None = None
     batch: int = 1
     x_order: Callable[[int], Iterable[VectorPart]] | None = None
     groups: int = 1
@@ -85,14 +82,14 @@ class Plan:
         Raises
         ------
         InputError
-            ``x`` has another shape, or a run cannot have so many steps.
+            ``x`` has another shape, or no step.
         """
         length = self.network.layers[0].inputs
         if x.ndim != 3 or len(x) != self.sequences or x.shape[2] != length:
             raise InputError("x", f"shape {x.shape}", f"must be ({self.sequences}, steps, {length}) for this plan")
         steps = x.shape[1]
-        if not steps or steps != (self.steps or steps):
-            raise InputError("x", f"{steps} steps", f"must be {self.steps or 'at least 1'} for this plan")
+        if not steps:
+            raise InputError("x", "0 steps", "must be at least 1 for this plan")
         per_beat, contexts = self.config.x_per_beat, self.config.contexts
         side_by_side = contexts if self.sequences >= contexts else 1
         groups = x.reshape(-1, side_by_side, steps, length)

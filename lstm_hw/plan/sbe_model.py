@@ -89,23 +89,6 @@ def bound(planner, memory, steps):
     return max(lanes, planner.words_read(steps) * config.beats_per_word * memory.interval)
 
 
-def exact(plan, memory, steps=None):
-    """Our own model: the counters of a run from zero state, equal to those of the Verilog in every cycle.
-
-    Parameters
-    ----------
-    plan : Plan
-    memory : MemoryModel
-    steps : int, optional
-        Time steps of the run, if the plan leaves them open.
-
-    Returns
-    -------
-    Counters
-    """
-    return count_cycles(plan, steps or plan.steps, memory=memory)
-
-
 @dataclass(frozen=True)
 class Choice:
     """A planner with its plan, its cycles and why it was taken."""
@@ -120,7 +103,7 @@ def plan_batch(network, config, steps, batch=None, case="auto", pinned=None, mem
     """Choose how W_h lives, the batch and the pinned columns; whatever is given is taken as it is.
 
     Candidates are tried in the order of :func:`bound` until none that is left can be faster by more than 2 %; the one
-    with the fewest cycles by the :func:`exact` model is taken.
+    with the fewest cycles by the model of every cycle (:func:`.count_cycles`) is taken.
 
     Parameters
     ----------
@@ -167,7 +150,7 @@ def plan_batch(network, config, steps, batch=None, case="auto", pinned=None, mem
         if best and least >= (1 - CLOSE) * best[0].cycles:
             break
         plan = planner.plan()
-        counters = exact(plan, memory, steps)
+        counters = count_cycles(plan, steps, memory=memory)
         if best is None or counters.cycles < best[0].cycles:
             best = counters, planner, plan
     counters, planner, plan = best

@@ -11,6 +11,7 @@ from ..errors import ConfigError, ProgramError
 from ..machine.config import MAX_CONTEXTS, EngineConfig
 from ..machine.network import Network
 from ..machine.plan import Plan
+from ..proof.count import count_cycles
 from ..proof.load_timing import MemoryModel
 from ..proof.timing import Counters
 from ..proof.work import work
@@ -21,7 +22,7 @@ from .row_window import RowWindowPlanner
 from .rowblock import RowBlockPlanner
 from .sacc import SaccPlanner
 from .sbe import BatchPlanner
-from .sbe_model import exact, plan_batch
+from .sbe_model import plan_batch
 from .sizing import engine_and_plan, on_ample_engine
 from .target import Target, shapes
 
@@ -489,7 +490,7 @@ def _timed(tried, ask, compare, progress):
                 outcome, refused=f"takes {least / ask.steps:.0f} cycles a step at the least, {why}"
             )
         else:
-            counters = exact(outcome.plan, outcome.memory, ask.steps)
+            counters = count_cycles(outcome.plan, ask.steps, memory=outcome.memory)
             best = min(counters.cycles, best or counters.cycles)
             result[id(outcome)] = replace(outcome, counters=counters, macs=ask.network.macs(ask.steps) * ask.sequences)
         if progress:

@@ -37,7 +37,7 @@ from ..plan.sizing import engine_formats, network_of, stored_weight_bits
 from ..process import sibling
 from ..proof.checker import check
 from ..proof.count import count_cycles
-from ..proof.cycles import Cycles, long_steps, twice
+from ..proof.cycles import Cycles, long_steps
 from ..proof.load_timing import MemoryModel
 from ..proof.timing import Counters
 from ..provenance import changed, code, file_digest, seal
@@ -517,14 +517,12 @@ class Project:
         Cycles
         """
         steps, plan = self._steps(steps), self.plan
-        if plan.steps not in (None, steps):
-            raise ConfigError("steps", steps, f"must be {plan.steps}: {plan.schedule} has runs of so many only")
         load, memory = Counters(), self.memory
         with self._progress("estimate"):
             if "load" in plan.program.entries:
                 load = count_cycles(plan, 1, False, "load", memory)
             run = count_cycles(plan, steps, memory=memory).to_dict()
-            long = twice(run) if plan.steps else count_cycles(plan, long_steps(steps), memory=memory).to_dict()
+            long = count_cycles(plan, long_steps(steps), memory=memory).to_dict()
         return self._cycles(load.to_dict(), run, long, steps)
 
     def write_estimate(self, steps: int | None = None) -> Cycles:
@@ -826,9 +824,8 @@ class Project:
         return steps
 
     def _cycles(self, load, run, long, steps):
-        plan = self.plan
-        macs = plan.network.macs(steps) * plan.sequences
-        return Cycles(load, run, long, steps, macs, self.engine.lanes, plan.steps is not None)
+        macs = self.plan.network.macs(steps) * self.plan.sequences
+        return Cycles(load, run, long, steps, macs, self.engine.lanes)
 
 
 def _written(path):

@@ -51,7 +51,7 @@ class Report:
         """
         figures, curves = figures_of(project, resources, fmax_mhz)
         plan, steps = project.plan, figures["cycles"]["estimated"]["steps"]
-        curves["steps"] = steps = plan.steps or min(steps, SHOWN_STEPS)
+        curves["steps"] = steps = min(steps, SHOWN_STEPS)
         _, curves["lanes"] = timeline(plan, steps, memory=project.memory)
         curves["trace"] = record(plan, steps, memory=project.memory)
         curves["step"] = _one_step(figures, curves["lanes"][: curves["trace"].cycles])

@@ -8,20 +8,13 @@ from ..machine.config import SERIAL_SLOTS
 STALLS = ("stall_weights", "stall_h", "stall_x", "stall_output")
 
 
-def long_steps(steps: int, fixed: bool = False) -> int:
+def long_steps(steps: int) -> int:
     """Steps of a run that is compared with one of ``steps``: at least as many again.
-
-    Of a plan whose runs all have as many steps (``fixed``), the long run is two runs.
 
     A step may end in any of the slots that the cell unit gives in turn, and the end of a run then waits for a few
     cycles more or less. After as many steps as there are slots, or a multiple, the slot is the same again.
     """
-    return 2 * steps if fixed else steps + -(-steps // SERIAL_SLOTS) * SERIAL_SLOTS
-
-
-def twice(run: dict[str, int]) -> dict[str, int]:
-    """Counters of two runs alike."""
-    return {name: 2 * count for name, count in run.items()}
+    return steps + -(-steps // SERIAL_SLOTS) * SERIAL_SLOTS
 
 
 @dataclass(frozen=True)
@@ -37,8 +30,6 @@ class Cycles:
     macs : int
         Useful multiply-accumulates of the run, over all contexts.
     lanes : int
-    fixed : bool
-        All runs have as many steps, and the long one is two of them.
     """
 
     load: dict[str, int]
@@ -47,12 +38,11 @@ class Cycles:
     steps: int
     macs: int
     lanes: int
-    fixed: bool = False
 
     @property
     def further(self) -> int:
         """Steps that the long run has more."""
-        return long_steps(self.steps, self.fixed) - self.steps
+        return long_steps(self.steps) - self.steps
 
     @property
     def per_step(self) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import InputError
 from ..machine.plan import Plan
 from ..model.quant_model import QuantModel
-from ..proof.cycles import long_steps, twice
+from ..proof.cycles import long_steps
 from ..proof.load_timing import MemoryModel
 from ..proof.timing import Counters
 from .runs import ModelReference, Piece, scenario_of
@@ -51,18 +51,13 @@ class Expected:
         return int("load" in self.plan.program.entries)
 
     @property
-    def long(self) -> int:
-        """Runs behind those of the groups: the long one, or none for a plan whose runs all have as many steps."""
-        return int(self.plan.steps is None)
-
-    @property
     def steps(self) -> int:
         """Time steps of a sequence."""
         return self.scenario.runs[self.loads].steps
 
     def outputs(self, packets: Sequence[list[list[int]]]) -> np.ndarray:
         """Outputs of the test sequences from the packets of all runs: int64 array (N, O), or (N, T, O)."""
-        groups = packets[self.loads : len(packets) - self.long]
+        groups = packets[self.loads : -1]
         found = np.concatenate([self.plan.outputs(group, self.steps) for group in groups])[: self.sequences]
         network = self.plan.network
         return found[:, 0] if network.head and not network.head_every_step else found
@@ -70,10 +65,10 @@ class Expected:
     def counters(self, runs: Sequence[dict[str, int]]) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
         """Counters of the load, of a run and of the long run, from those of all runs: three dicts.
 
-        Without a load those of the first are all zero, and without a long run the last are those of two runs.
+        Without a load those of the first are all zero.
         """
         load = runs[0] if self.loads else Counters().to_dict()
-        return load, runs[self.loads], runs[-1] if self.long else twice(runs[self.loads])
+        return load, runs[self.loads], runs[-1]
 
 
 def expect(
@@ -115,9 +110,8 @@ def expect(
     if not len(x):
         raise InputError("x", "no sequence", "must have at least one")
     groups, steps = list(grouped(x, plan.sequences)), x.shape[1]
-    if plan.steps is None:
-        many = [groups[n % len(groups)] for n in range(-(-long_steps(steps) // steps))]
-        groups.append(np.concatenate(many, axis=1)[:, : long_steps(steps)])
+    many = [groups[n % len(groups)] for n in range(-(-long_steps(steps) // steps))]
+    groups.append(np.concatenate(many, axis=1)[:, : long_steps(steps)])
     pieces = [Piece(group) for group in groups]
     scenario = scenario_of(plan, words, ModelReference(qmodel), pieces, memory, stress, progress)
     return Expected(plan, scenario, len(x))

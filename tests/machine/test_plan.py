@@ -59,10 +59,10 @@ def test_beats_in_an_order_of_the_planner():
     assert lasts.tolist() == [0, 0, 1, 1]
 
 
-@pytest.mark.parametrize("shape, steps", [((2, 3, 3), None), ((1, 3, 4), None), ((1, 0, 3), None), ((1, 3, 3), 4)])
-def test_refuses_what_a_run_cannot_take(shape, steps):
+@pytest.mark.parametrize("shape", [(2, 3, 3), (1, 3, 4), (1, 0, 3)])
+def test_refuses_what_a_run_cannot_take(shape):
     with pytest.raises(InputError, match="x: "):
-        plan_of(steps=steps).beats(np.zeros(shape, dtype=int))
+        plan_of().beats(np.zeros(shape, dtype=int))
 
 
 @pytest.mark.parametrize("fields", [{}, {"head": 6}, {"head": 6, "every_step": True}])

@@ -11,7 +11,6 @@ from lstm_hw.plan.sbe import BatchPlanner, tail_columns
 from lstm_hw.plan.sbe_model import (
     alpha,
     bound,
-    exact,
     knee,
     operations,
     peak_rate,
@@ -20,6 +19,7 @@ from lstm_hw.plan.sbe_model import (
     throughput,
 )
 from lstm_hw.proof.checker import check
+from lstm_hw.proof.count import count_cycles
 from lstm_hw.proof.load_timing import MemoryModel
 from tests.builders import config_of, random_network
 
@@ -83,7 +83,7 @@ def test_published_equation_is_met_where_memory_limits():
     assert knee(config, memory) == 32
     for batch in (1, 2, 4):
         planner = BatchPlanner(net, config, batch, 1)
-        cycles = exact(planner.plan(), memory, steps).cycles
+        cycles = count_cycles(planner.plan(), steps, memory=memory).cycles
         streamed = planner.layers[0].streamed / layer.columns * operations(layer) * 2 * steps
         rest = operations(layer) * 2 * steps - streamed
         n_pe, n_t = peak_rate(config), stream_rate(config, memory)
@@ -98,7 +98,7 @@ def test_nothing_beats_the_bound(case, pinned, interval):
     memory = MemoryModel(10, interval)
     for batch in (1, 4, 16):
         planner = BatchPlanner(net, config, batch, pinned, case)
-        assert bound(planner, memory, 16) <= exact(planner.plan(), memory, 16).cycles
+        assert bound(planner, memory, 16) <= count_cycles(planner.plan(), 16, memory=memory).cycles
 
 
 def test_chooses_case_one_where_all_fits():
@@ -108,7 +108,7 @@ def test_chooses_case_one_where_all_fits():
     assert choice.planner.layers[0].pinned >= tail_columns(net.layers[0], config)
     assert choice.reason.startswith("case 1, B = ")
     assert check(choice.plan) > 0
-    assert choice.counters == exact(choice.plan, MemoryModel(), 16)
+    assert choice.counters == count_cycles(choice.plan, 16, memory=MemoryModel())
 
 
 def test_smaller_buffers_and_slower_memory_change_the_choice():

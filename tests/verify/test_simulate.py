@@ -1,7 +1,5 @@
 """Expectations of a simulation: groups, and outputs and counters from its runs."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -68,17 +66,3 @@ def test_measured_outputs_are_those_of_the_packets():
     assert Measured.from_dict(measured.to_dict()).to_dict() == measured.to_dict()
     expected.scenario.stress = Stress(y_stall=0.5)
     assert Measured.of(expected, "verilator", runs).cycles_equal is None
-
-
-def test_a_plan_whose_runs_all_have_as_many_steps():
-    """The long run is two runs; no other is simulated."""
-    made = project()
-    made.plan = replace(made.plan, steps=3)
-    expected = expected_of(made)
-    runs = [{"outputs": run.outputs, "counters": run.counters} for run in expected.scenario.runs]
-    assert [run.steps for run in expected.scenario.runs] == [1, *[3] * 5]
-    measured = Measured.of(expected, "verilator", runs)
-    np.testing.assert_array_equal(measured.outputs, made.predict(made.x, stored=True))
-    found, estimated = made.cycles_measured(measured), made.estimate()
-    assert (found.run, found.long) == (estimated.run, estimated.long)
-    assert found.per_further_step == found.per_step == estimated.per_further_step
