@@ -46,6 +46,7 @@ def engine(rows, bits, contexts=1):
         "contexts": contexts,
         "axi_data_bits": bits,
         "accumulators": ENTRIES,
+        "program_length": 256,
         "cells": 5,
         "x_per_beat": 8 if contexts > 1 else 1,
     }

@@ -17,8 +17,10 @@ from ..machine.formats import QFormat
 from .quant_layer import QuantDense, QuantLstm
 from .store import DIGEST_KEY, TensorFile, content_digest, write_tensors
 
-FILE_VERSION = 1
+FILE_VERSION = 2
 BLOCK_KEY = "lstm_hw"
+EXPONENT_LIMIT = 64
+"""Largest power of two that an input is scaled by, either way."""
 _FORMAT_TEXT = 48
 _INTEGER_DTYPES = ("I8", "I16", "I32", "I64")
 
@@ -35,6 +37,9 @@ class QuantModel:
         Whether the head reads the hidden state of every step rather than that of the last one.
     activation : str
         Name of the activation unit, for :func:`lstm_hw.machine.activation.make_activation`.
+    input_exponents : tuple of int
+        For each input the power of two that it is multiplied by before it is stored; its column of W_x has been divided
+        by it. Empty: by one, all of them.
 
     Raises
     ------
@@ -51,9 +56,11 @@ class QuantModel:
     head: QuantDense | None = None
     head_every_step: bool = False
     activation: str = "quadratic64"
+    input_exponents: tuple[int, ...] = ()
 
     def __post_init__(self):
         object.__setattr__(self, "layers", tuple(self.layers))
+        object.__setattr__(self, "input_exponents", tuple(self.input_exponents))
         if not self.layers:
             raise ModelError("quantised model", "no LSTM layer", "must have at least one")
         if self.head is None and self.head_every_step:
@@ -65,6 +72,13 @@ class QuantModel:
             if above.x_format != below.hidden:
                 rule = f"must be the format of the hidden state it reads, {below.hidden}"
                 raise FormatError(f"{above.source}: x_format", above.x_format, rule)
+        if self.input_exponents and len(self.input_exponents) != self.input_size:
+            found, rule = f"{len(self.input_exponents)} entries", f"must be one for each of {self.input_size} inputs"
+            raise ModelError("quantised model: input_exponents", found, rule)
+        for exponent in self.input_exponents:
+            if type(exponent) is not int or abs(exponent) > EXPONENT_LIMIT:
+                rule = f"must be an integer from {-EXPONENT_LIMIT} to {EXPONENT_LIMIT}"
+                raise ModelError("quantised model: input_exponents", repr(exponent), rule)
         for layer in self.layers:
             make_activation(self.activation, layer.preact, layer.activation_format)
 
@@ -90,6 +104,10 @@ class QuantModel:
     def output_format(self) -> QFormat:
         return self.head.output if self.head is not None else self.layers[-1].hidden
 
+    def scaled_input(self, x: np.ndarray) -> np.ndarray:
+        """Real inputs (..., Lx) times the powers of two of ``input_exponents``: what ``input_format`` holds."""
+        return x * np.exp2(self.input_exponents) if self.input_exponents else x
+
     def quantize_input(self, x: np.ndarray) -> np.ndarray:
         """Real inputs (..., Lx) to the integers that the hardware takes (int64, saturated).
 
@@ -108,7 +126,7 @@ class QuantModel:
             raise InputError("x", f"shape {x.shape}", f"must end with {self.input_size}")
         if not np.all(np.isfinite(x)):
             raise InputError("x", "NaN or infinity", "must be finite")
-        return self.input_format.quantize(x)
+        return self.input_format.quantize(self.scaled_input(x))
 
     def dequantize_output(self, outputs: np.ndarray) -> np.ndarray:
         """Output integers of any shape to real numbers (float64)."""
@@ -129,6 +147,7 @@ class QuantModel:
             "version": FILE_VERSION,
             "activation": self.activation,
             "head_every_step": self.head_every_step,
+            "input_exponents": self.input_exponents,
             "layers": [_describe(layer) for layer in self.layers],
             "head": None if self.head is None else _describe(self.head),
         }
@@ -172,7 +191,7 @@ class QuantModel:
             head = None if block["head"] is None else _restore(QuantDense, block["head"], tensors, "head.", path)
             if tensors:
                 raise ModelError(f"{path}: {min(tensors)}", "unexpected tensor", "must belong to a layer or the head")
-            return cls(layers, head, block["head_every_step"], block["activation"])
+            return cls(layers, head, block["head_every_step"], block["activation"], tuple(block["input_exponents"]))
         except (FormatError, ConfigError) as error:
             subject = error.subject if error.subject.startswith(str(path)) else f"{path}: {error.subject}"
             raise ModelError(subject, error.found, error.rule) from error
@@ -227,7 +246,8 @@ def _parse_format(text, subject):
 
 def _parse_block(text, subject):
     """The JSON block with its outer keys checked."""
-    kinds = {"version": int, "activation": str, "head_every_step": bool, "layers": list, "head": (dict, type(None))}
+    kinds = {"version": int, "activation": str, "head_every_step": bool, "input_exponents": list, "layers": list}
+    kinds["head"] = (dict, type(None))
     try:
         block = json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -18,12 +18,14 @@ from ..machine.formats import QFormat
 from ..machine.pack import top_exponent
 from .float_model import FloatModel
 from .quant_layer import EXACT_BITS, QuantDense, QuantLstm
-from .quant_model import QuantModel
+from .quant_model import EXPONENT_LIMIT, QuantModel
 from .reference import checked_sequences, float_reference, integer_reference
 
 BIAS_COLUMNS = 16
 """Columns of weights that a layer's biases may take, or half of what its matrices take: small weights beside ordinary
 biases have fewer fraction bits instead."""
+SAMPLE = 256
+"""Sequences of the calibration set that a choice between ways of rounding is judged by."""
 OUTPUT_HEADROOM = 2.0
 """Head outputs may exceed the calibration set's peak by this factor."""
 
@@ -58,6 +60,11 @@ class QuantConfig:
     input_format: QFormat | None = _option(None, "format of x, operand_bits wide")
     activation: str = _option("quadratic64", "activation unit: quadratic64, quadratic128 or pwl")
 
+    scale_inputs: bool = _option(
+        True,
+        "where inputs are of unlike range, store each times a power of two of its own, by which its column of W_x is "
+        "divided, if the outputs for the calibration set come nearer to the float model's",
+    )
     max_error: float = _option(
         0.1,
         "largest error of an output that is taken, as a share of the largest output of the float model; beyond it "
@@ -67,6 +74,8 @@ class QuantConfig:
     def __post_init__(self):
         if type(self.max_error) not in (int, float) or not 0 < self.max_error < np.inf:
             raise ConfigError("quantize.max_error", repr(self.max_error), "must be a number above 0")
+        if type(self.scale_inputs) is not bool:
+            raise ConfigError("quantize.scale_inputs", repr(self.scale_inputs), "must be true or false")
         for name, low, high in (
             ("weight_bits", 2, 18),
             ("operand_bits", 2, 18),
@@ -127,7 +136,8 @@ def quantize(
 ) -> QuantModel:
     """Quantise a trained model.
 
-    The input format holds the calibration set's peak. A weight format holds its matrix's peak, but the
+    The input format holds the calibration set's peak, after inputs of unlike range are scaled by powers of two where
+    that pays; see ``QuantConfig.scale_inputs``. A weight format holds its matrix's peak, but the
     two matrices of a layer share the accumulator's fraction, so the one that could have more fraction
     bits gives them up, and both do where the largest possible sum would not fit the accumulator, or where a bias of
     so many fraction bits would take more columns of weights than ``BIAS_COLUMNS``. The
@@ -157,6 +167,38 @@ def quantize(
     """
     config = config or QuantConfig()
     calibration = checked_sequences("calibration", calibration, model.input_size)
+    shared = _quantize(model, calibration, config, progress)
+    others = _input_scales(calibration, shared.input_format) if config.scale_inputs else []
+    if not others:
+        return shared
+    sample = calibration[:SAMPLE]
+    expected, _ = float_reference(model, sample)
+
+    def error(qmodel):
+        stored, _ = integer_reference(qmodel, qmodel.quantize_input(sample))
+        return float(np.square(qmodel.dequantize_output(stored) - expected).mean())
+
+    scaled = []
+    for exponents in others:
+        first = replace(model.layers[0], w_x=model.layers[0].w_x / np.exp2(exponents))
+        of_scaled = replace(model, layers=(first, *model.layers[1:]))
+        qmodel = _quantize(of_scaled, calibration * np.exp2(exponents), config)
+        scaled.append(replace(qmodel, input_exponents=exponents))
+    return min([shared, *scaled], key=error)
+
+
+def _input_scales(calibration, number_format):
+    """Exponents that bring all inputs to the range of the largest, and half of that; none if ranges are alike."""
+    bits = bits_of_inputs(calibration, number_format)
+    if all(b is None or b >= number_format.width / 2 for b in bits):
+        return []
+    peaks = np.abs(calibration).max(axis=(0, 1))
+    room = np.floor(np.log2(np.divide(peaks.max(), peaks, out=np.ones_like(peaks), where=peaks > 0)))
+    room = np.minimum(room, EXPONENT_LIMIT).astype(int)
+    return [tuple(map(int, room)), tuple(map(int, room // 2))]
+
+
+def _quantize(model, calibration, config, progress=None):
     total = len(model.layers) + (model.head is not None)
     x_format = _input_format(calibration, config)
     layers = []
@@ -226,7 +268,7 @@ def quantization_report(
     worst = np.unravel_index(difference.argmax(), difference.shape)
     last = clipped["output"] if model.head is not None else clipped[len(layers) - 1, "h"]
     report = {
-        "input": {"clipped": qmodel.input_format.count_clipped(x) / x.size},
+        "input": {"clipped": qmodel.input_format.count_clipped(qmodel.scaled_input(x)) / x.size},
         "layers": layers,
         "head": None if model.head is None else {"zeroed": _zeroed(model.head.weight, qmodel.head.weight)},
         "output": {

@@ -276,14 +276,15 @@ class Project:
         _ = self.metric  # labels that say nothing are an error before the long work, not after it
         with self._progress("quantise") as progress:
             qmodel = quantize(self.model, self.data.calibration, self.config.quantize, progress)
-        self._note_coarse_inputs(qmodel.input_format)
+        self._note_coarse_inputs(qmodel)
         return qmodel
 
-    def _note_coarse_inputs(self, number_format):
-        peaks = np.abs(self.data.calibration).max(axis=(0, 1))
+    def _note_coarse_inputs(self, qmodel):
+        number_format, calibration = qmodel.input_format, self.data.calibration
+        peaks = np.abs(calibration).max(axis=(0, 1))
         coarse = [
             f"input {number} reaches {peaks[number]:g} and has {bits}"
-            for number, bits in enumerate(bits_of_inputs(self.data.calibration, number_format))
+            for number, bits in enumerate(bits_of_inputs(qmodel.scaled_input(calibration), number_format))
             if bits is not None and bits < number_format.width / 2
         ]
         if coarse:

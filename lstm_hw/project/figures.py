@@ -146,6 +146,7 @@ def _model(project):
         "digest": qmodel.digest(),
         "assumptions": list(project.assumptions),
         "input": str(qmodel.input_format),
+        "input_exponents": list(qmodel.input_exponents),
         "output": str(qmodel.output_format),
         "head_every_step": qmodel.head_every_step,
         "layers": layers,

@@ -13,6 +13,9 @@ def quantized(project: Project) -> Iterator[str]:
     """The number formats, and with labels what they say of the outputs."""
     qmodel = project.quantize()
     yield f"input: {qmodel.input_format}"
+    if qmodel.input_exponents:
+        scales = ", ".join(f"x[{n}] by 2^{e}" for n, e in enumerate(qmodel.input_exponents) if e)
+        yield f"inputs of unlike range are multiplied before they are stored, and W_x divided: {scales}"
     for number, layer in enumerate(qmodel.layers):
         yield (
             f"layer {number}: LSTM {layer.input_size} -> {layer.hidden_size}, W_x {layer.w_x_format}, "

@@ -53,7 +53,7 @@ def test_round_trip(qmodel, path):
 
 def test_file_names_every_rounding_place(qmodel, path):
     tensors, block = parts(path)
-    assert block["version"] == 1 and block["activation"] == "quadratic64" and block["head_every_step"] is True
+    assert block["version"] == 2 and block["activation"] == "quadratic64" and block["head_every_step"] is True
     layer = block["layers"][0]
     assert layer["hidden"] == "Q0.15/half_even/saturate" and layer["preact"] == "Q3.12/half_up/saturate"
     assert set(layer) == {
@@ -126,8 +126,8 @@ def change_tensor(name, value):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (change_block("version", value=2), "metadata lstm_hw: version: 2; must be 1"),
-        (change_block("version", value=None), "version: None; must be 1"),
+        (change_block("version", value=1), "metadata lstm_hw: version: 1; must be 2"),
+        (change_block("version", value=None), "version: None; must be 2"),
         (change_block("extra", value=1), r"metadata lstm_hw: keys \[.*'extra'"),
         (lambda tensors, block: block.pop("head"), "metadata lstm_hw: keys"),
         (change_block("layers", value={}), "layers: dict; must be list"),

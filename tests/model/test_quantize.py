@@ -371,3 +371,43 @@ def test_small_weights_beside_ordinary_biases(random_model, exponent, weight_bit
     assert digits[0][1] <= 17
     report, _ = quantization_report(model, qmodel, x)
     assert report["layers"][0]["pre"]["max"] < (4e-3 if operand_bits == 16 else 4e-2)
+
+
+def unlike(random_model, spread=1e4):
+    """A model whose inputs have ranges of ``spread`` : 1, each of which matters, and inputs for it."""
+    model, scales = random_model(3, 4, (6,), outputs=3), np.array([1.0, spread, 1.0, 0.1])
+    first = model.layers[0]
+    model = replace(model, layers=(replace(first, w_x=first.w_x / scales),))
+    return model, inputs(3) * scales
+
+
+@pytest.mark.parametrize("weight_bits", [8, 16])
+def test_inputs_of_unlike_range_have_scales_of_their_own(random_model, weight_bits, tmp_path):
+    model, x = unlike(random_model)
+    shared, scaled = (
+        quantize(model, x, QuantConfig(weight_bits=weight_bits, scale_inputs=scale)) for scale in (False, True)
+    )
+    assert shared.input_exponents == () and scaled.input_exponents == (13, 0, 13, 17)
+    errors = [quantization_report(model, qmodel, x)[0]["output"]["mean"] for qmodel in (shared, scaled)]
+    assert errors[1] < errors[0] / (1000 if weight_bits == 16 else 1)
+    # The stored integers are those of the scaled numbers in a model whose matrix is divided.
+    exponents = np.array(scaled.input_exponents)
+    np.testing.assert_array_equal(scaled.quantize_input(x), scaled.input_format.quantize(x * 2.0**exponents))
+    first = scaled.layers[0]
+    np.testing.assert_array_equal(first.w_x, first.w_x_format.quantize(model.layers[0].w_x / 2.0**exponents))
+    scaled.save(tmp_path / "q.safetensors")
+    loaded = QuantModel.load(tmp_path / "q.safetensors")
+    assert loaded.input_exponents == scaled.input_exponents and loaded.digest() == scaled.digest()
+    assert scaled.digest() != replace(scaled, input_exponents=()).digest()
+
+
+def test_inputs_of_like_range_are_stored_as_they_are(random_model):
+    model, x = unlike(random_model, spread=10)
+    assert quantize(model, x).input_exponents == ()
+
+
+@pytest.mark.parametrize("exponents", [(1, 2), (0, 0, 0, 65), (0, 0, 0, 1.0)])
+def test_exponents_that_do_not_fit(random_model, exponents):
+    qmodel = quantize(random_model(0, 4, (6,)), inputs())
+    with pytest.raises(ModelError, match="input_exponents"):
+        replace(qmodel, input_exponents=exponents)
