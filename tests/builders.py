@@ -122,12 +122,14 @@ def lstm_cell(config, preact, c):
     activation = make_activation(config.activation, config.preact, config.activated)
     i, f, o = (activation.compute(preact[n], False).astype(object) for n in (0, 1, 3))
     g = activation.compute(preact[2], True).astype(object)
-    a, cell = config.activated.fraction, config.preact.fraction
+    a, cell = config.activated.fraction, config.cell.fraction
     # f*c has a + cell fraction bits, i*g has 2a: over the larger of the two, then one rounding to those of c.
     common = max(a + cell, 2 * a)
     total = f * np.asarray(c, dtype=object) * (1 << common - a - cell) + i * g * (1 << common - 2 * a)
-    new_c = half_up(total, common - cell)
-    h = half_up(o * activation.compute(new_c, True).astype(object), 2 * a - config.hidden.fraction, config.hidden.width)
+    new_c = half_up(total, common - cell, config.cell.width)
+    argument = half_up(total, common - config.preact.fraction, config.preact.width)
+    tanh = activation.compute(argument, True).astype(object)
+    h = half_up(o * tanh, 2 * a - config.hidden.fraction, config.hidden.width)
     return h, new_c
 
 

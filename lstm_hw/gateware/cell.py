@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..machine.activation import make_activation
-from ..machine.config import GATE_NAMES, GATES, SERIAL_SLOTS, VALUE_BITS
+from ..machine.config import GATE_NAMES, GATES, SERIAL_SLOTS
 from ..machine.latency import SLOT, CellLatency
 from .activation import Activation
 from .requantize import Requantize
@@ -13,6 +13,9 @@ from .requantize import Requantize
 
 class Cell(wiring.Component):
     """The LSTM cell: c' = f*c + i*g and h = o*tanh(c'), from four pre-activations and c.
+
+    tanh reads f*c + i*g rounded to the format of pre-activations, not to that of c: the activation unit has one input.
+    Where both are the same, so is what it reads.
 
     The five activations take the five slots of a unit in turn: i, f, g, o and, some units later,
     tanh(c'). The three products take three of the five slots of the one multiplier. Units start a
@@ -38,23 +41,27 @@ class Cell(wiring.Component):
     def __init__(self, config):
         self.config = config
         self.activation = make_activation(config.activation, config.preact, config.activated)
-        activated, cell = config.activated.fraction, config.preact.fraction
+        activated, cell = config.activated, config.cell
         # Both products are aligned to the larger fraction and added exactly.
-        self.sum_fraction = max(activated + cell, 2 * activated)
-        width = VALUE_BITS * 2 + 2 + abs(activated - cell)
-        self.round_c = Requantize(width, (self.sum_fraction,), config.preact)
-        self.round_h = Requantize(VALUE_BITS * 2, (2 * activated,), config.hidden)
-        self.sum_width = width
+        self.sum_fraction = max(activated.fraction + cell.fraction, 2 * activated.fraction)
+        self.f_shift = self.sum_fraction - activated.fraction - cell.fraction
+        self.g_shift = self.sum_fraction - 2 * activated.fraction
+        self.sum_width = 2 + activated.width + max(cell.width + self.f_shift, activated.width + self.g_shift)
+        self.round_c = Requantize(self.sum_width, (self.sum_fraction,), cell)
+        # tanh reads the same sum in the activation unit's format, so that a wide c makes its path no longer.
+        same = cell == config.preact
+        self.round_tanh = self.round_c if same else Requantize(self.sum_width, (self.sum_fraction,), config.preact)
+        self.round_h = Requantize(activated.width * 2, (2 * activated.fraction,), config.hidden)
 
         self.delays = CellLatency(config)
         self.update_latency, self.latency = self.delays.update, self.delays.cell
         super().__init__(
             {
                 "i_start": In(1),
-                "i_preact": In(data.ArrayLayout(signed(VALUE_BITS), GATES)),
+                "i_preact": In(data.ArrayLayout(signed(config.preact.width), GATES)),
                 "o_read": Out(1),
-                "i_c": In(signed(VALUE_BITS)),
-                "o_c": Out(signed(VALUE_BITS)),
+                "i_c": In(signed(cell.width)),
+                "o_c": Out(signed(cell.width)),
                 "o_c_valid": Out(1),
                 "o_h": Out(signed(config.operand_bits)),
                 "o_h_valid": Out(1),
@@ -64,9 +71,11 @@ class Cell(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         config = self.config
-        bits = VALUE_BITS
+        bits, argument_bits = config.activated.width, config.preact.width
         m.submodules.activation = activation = Activation(self.activation)
         m.submodules.round_c, m.submodules.round_h = self.round_c, self.round_h
+        if self.round_tanh is not self.round_c:
+            m.submodules.round_tanh = self.round_tanh
 
         # at[n] is high n cycles after i_start.
         passed = Signal(self.latency)
@@ -77,13 +86,13 @@ class Cell(wiring.Component):
             return Signal(signed(width), name=name, reset_less=True)
 
         # Slots of the activation unit.
-        gates = [register(f"preact_{name}") for name in GATE_NAMES]
-        new_c = register("new_c")
+        gates = [register(f"preact_{name}", argument_bits) for name in GATE_NAMES]
+        new_c = register("new_c", argument_bits)  # as tanh reads it
         with m.If(self.i_start):
             m.d.sync += [gate.eq(value) for gate, value in zip(gates, self.i_preact, strict=True)]
         # The update may land in the very cycle of the slot.
         direct = self.delays.tanh_slot == self.update_latency
-        m.d.comb += [activation.i_x.eq(self.round_c.o if direct else new_c), activation.i_tanh.eq(1)]
+        m.d.comb += [activation.i_x.eq(self.round_tanh.o if direct else new_c), activation.i_tanh.eq(1)]
         for n, gate in enumerate(gates):
             with m.If(at[SLOT + n]):
                 m.d.comb += [activation.i_x.eq(gate), activation.i_tanh.eq(n == 2)]
@@ -99,8 +108,8 @@ class Cell(wiring.Component):
                 m.d.sync += o.eq(result if n == 0 else output_gates[n - 1])
 
         # Slots of the multiplier.
-        left, right = register("left"), register("right")
-        product = register("product", 2 * bits)
+        left, right = register("left", max(bits, config.cell.width)), register("right")
+        product = register("product", len(left) + len(right))
         m.d.sync += [left.eq(output_gates[-1]), right.eq(result), product.eq(left * right)]
         with m.If(at[self.delays.gates["f"]]):
             m.d.sync += [left.eq(self.i_c), right.eq(result)]
@@ -109,13 +118,13 @@ class Cell(wiring.Component):
         m.d.comb += self.o_read.eq(at[self.delays.gates["f"] - 1])
 
         # c' = f*c + i*g, exactly, then rounded once.
-        held = register("f_times_c", 2 * bits)
+        held = register("f_times_c", len(product))
         total = register("total", self.sum_width)
-        f_shift = self.sum_fraction - config.activated.fraction - config.preact.fraction
-        g_shift = self.sum_fraction - 2 * config.activated.fraction
-        m.d.sync += [held.eq(product), total.eq((held << f_shift) + (product << g_shift))]
+        m.d.sync += [held.eq(product), total.eq((held << self.f_shift) + (product << self.g_shift))]
         m.d.comb += [self.round_c.i.eq(total), self.o_c.eq(self.round_c.o), self.o_c_valid.eq(at[self.update_latency])]
+        if self.round_tanh is not self.round_c:
+            m.d.comb += self.round_tanh.i.eq(total)
         with m.If(self.o_c_valid):
-            m.d.sync += new_c.eq(self.round_c.o)
+            m.d.sync += new_c.eq(self.round_tanh.o)
         m.d.comb += [self.round_h.i.eq(product), self.o_h.eq(self.round_h.o), self.o_h_valid.eq(at[self.latency])]
         return m

@@ -354,7 +354,7 @@ class CellUnit(wiring.Component):
 
     def _remember(self, m, tag_queue):
         """The memory of c: each unit's is read for its cell, and written when it is new."""
-        m.submodules.states = states = memory.Memory(shape=VALUE_BITS, depth=self.config.states, init=[])
+        m.submodules.states = states = memory.Memory(shape=self.config.cell.width, depth=self.config.states, init=[])
         reader, writer = states.read_port(), states.write_port()
         read, valid = Signal(), Signal()
         m.d.comb += [
@@ -389,7 +389,7 @@ class CellUnit(wiring.Component):
         tag = tag_queue("arrival_tags", self.i_arrived & (arriving == pieces - 1))
         with m.If(self.i_arrived):
             m.d.sync += arriving.eq(Mux(arriving == pieces - 1, 0, arriving + 1))
-        preact = Signal(data.ArrayLayout(signed(VALUE_BITS), GATES), reset_less=True)
+        preact = Signal(data.ArrayLayout(signed(config.preact.width), GATES), reset_less=True)
         start = Signal()
         m.d.sync += start.eq(valid[-1] & (piece == pieces - 1))
         with m.If(valid[-1]):

@@ -19,7 +19,9 @@ MAX_BURST = 256
 PAGE_BYTES = 4096
 """No burst crosses a multiple of this address (AXI4)."""
 VALUE_BITS = 16
-"""Width of a pre-activation, of c, of an activation's result and of an element of the output stream."""
+"""Width of a pre-activation, of an activation's result and of an element of the output stream."""
+CELL_WIDTHS = range(16, 25)
+"""Widths of c; with the sign it fits the wide port of a DSP slice."""
 GATES = 4
 GATE_NAMES = ("i", "f", "g", "o")
 SERIAL_SLOTS = 5
@@ -75,12 +77,16 @@ class EngineConfig:
     activation: str = field(
         default="quadratic64", metadata={"doc": "activation unit: quadratic64, quadratic128 or pwl"}
     )
-    preact: QFormat = field(default=QFormat(3, 12), metadata={"doc": "format of pre-activations and of c"})
+    preact: QFormat = field(default=QFormat(3, 12), metadata={"doc": "format of pre-activations"})
+    cell: QFormat | None = field(
+        default=None, metadata={"doc": "format of c, 16 to 24 bits wide; that of pre-activations without it"}
+    )
     activated: QFormat = field(default=QFormat(0, 15), metadata={"doc": "format of sigmoid and tanh results"})
     hidden: QFormat = field(default=QFormat(0, 15), metadata={"doc": "format of h"})
 
     def __post_init__(self):
         object.__setattr__(self, "shifts", tuple(self.shifts))
+        object.__setattr__(self, "cell", self.cell or self.preact)
         # Of a pair, a sum wraps at least once in its range, and both fit the 48 bits of a DSP slice.
         lowest = self.weight_bits + self.operand_bits + (self.operand_bits == 8)
         highest = 32 if self.operand_bits == 8 else 48
@@ -140,6 +146,9 @@ class EngineConfig:
         for name, width in (("preact", VALUE_BITS), ("activated", VALUE_BITS), ("hidden", self.operand_bits)):
             if getattr(self, name).width != width:
                 raise ConfigError(f"engine.{name}", getattr(self, name), f"must be {width} bits wide")
+        if self.cell.width not in CELL_WIDTHS or not self.cell.signed:
+            rule = f"must be signed, {CELL_WIDTHS[0]} to {CELL_WIDTHS[-1]} bits wide"
+            raise ConfigError("engine.cell", self.cell, rule)
 
     @property
     def lanes(self) -> int:
@@ -208,8 +217,11 @@ class EngineConfig:
         return {1: 1, 2: 2, 5: GATES}[self.cells]
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able values, in field order."""
-        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        """JSON-able values, in field order, without what follows from the others."""
+        values = {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        if self.cell == self.preact:
+            del values["cell"]
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "EngineConfig":
@@ -219,7 +231,7 @@ class EngineConfig:
             if name not in known:
                 raise ConfigError(f"engine.{name}", "unknown key", f"must be one of {sorted(known)}")
         values = dict(values)
-        for name in ("preact", "activated", "hidden"):
+        for name in ("preact", "cell", "activated", "hidden"):
             if isinstance(values.get(name), str):
                 values[name] = QFormat.parse(values[name])
         return cls(**values)

@@ -98,7 +98,7 @@ class QuantLstm(QuantLayer):
     activation_format : QFormat
         Results of sigmoid and tanh.
     cell : QFormat
-        c; the same as ``preact``, since tanh reads both.
+        c.
     hidden : QFormat
         h; the same as ``h_format``.
     source : str
@@ -135,10 +135,8 @@ class QuantLstm(QuantLayer):
         size = hidden_size_of(f"{self.source}: w_h", np.shape(self.w_h))
         self._adopt(w_h=(4 * size, size), w_x=(4 * size, None), bias=(4 * size,))
         self._check_fractions([("w_x_format", "x_format"), ("w_h_format", "h_format")])
-        for name, other in (("cell", "preact"), ("h_format", "hidden")):
-            if getattr(self, name) != getattr(self, other):
-                rule = f"must equal {other}, {getattr(self, other)}"
-                raise FormatError(f"{self.source}: {name}", getattr(self, name), rule)
+        if self.h_format != self.hidden:
+            raise FormatError(f"{self.source}: h_format", self.h_format, f"must equal hidden, {self.hidden}")
         aligned = self.activation_format.width + max(self.cell.width, self.activation_format.width)
         if aligned + abs(self.cell.fraction - self.activation_format.fraction) + 1 > EXACT_BITS:
             rule = f"must give f*c + i*g of at most {EXACT_BITS} bits with activation_format {self.activation_format}"

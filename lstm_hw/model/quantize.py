@@ -52,7 +52,7 @@ class QuantConfig:
     accumulator_bits: int = _option(44, f"width that the largest possible sum must fit, up to {EXACT_BITS}")
     preact: QFormat = _option(QFormat(3, 12), "format of pre-activations")
     activation_format: QFormat = _option(QFormat(0, 15), "format of the results of sigmoid and tanh")
-    cell: QFormat = _option(QFormat(3, 12), "format of c, the same as preact: tanh reads both")
+    cell: QFormat = _option(QFormat(3, 12), "format of c, 16 to 24 bits wide for the engine")
     hidden: QFormat | None = _option(
         None, "format of h, operand_bits wide; without it all of them but the sign are fraction bits"
     )
@@ -105,8 +105,6 @@ class QuantConfig:
                 raise FormatError(f"quantize.{name}", value, f"must be operand_bits = {self.operand_bits} bits wide")
             if name == "output" and value.width != self.preact.width:
                 raise FormatError(f"quantize.{name}", value, f"must be {self.preact.width} bits wide, as preact")
-        if self.cell != self.preact:
-            raise FormatError("quantize.cell", self.cell, f"must equal preact, {self.preact}: tanh reads both")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able values, in field order."""

@@ -79,7 +79,7 @@ def integer_reference(
 
         acc = W_x x + W_h h + bias          pre = preact(acc)
         i, f, o = sigmoid(pre)              g = tanh(pre)               in activation_format
-        c' = cell(f*c + i*g)                h' = hidden(o * tanh(c'))
+        c' = cell(f*c + i*g)                h' = hidden(o * tanh(preact(f*c + i*g)))
         y = output(W h' + bias)
 
     Parameters
@@ -180,7 +180,8 @@ def _integer_cell(layer, tables, pre, c, bound_c, bound_h):
     i <<= fraction - 2 * a
     f += i
     c = bound_c(shift_round(f, fraction - b, layer.cell.rounding))
-    o *= tables[1].take(c - layer.preact.lowest)
+    argument = c if layer.cell == layer.preact else layer.preact.requantize(f, fraction)
+    o *= tables[1].take(argument - layer.preact.lowest)
     return bound_h(shift_round(o, 2 * a - layer.hidden.fraction, layer.hidden.rounding)), c
 
 

@@ -191,7 +191,7 @@ def memories(config: EngineConfig) -> list[Memory]:
             True,
             chunk=config.operand_bits,
         ),
-        Memory(VALUE_BITS, config.states, 1, True),
+        Memory(config.cell.width, config.states, 1, True),
         Memory(sum(column_bits(c) for c in table.coefficients), table.segments, config.cells, rom=True),
         Memory(max(sum(op.fields.values()) for op in OPS.values()) + OPCODE_BITS, config.program_length, 1, True),
         Memory(REGISTER_BITS, REGISTERS, readers=REGISTER_READS),

@@ -78,7 +78,7 @@ def engine_formats(qmodel):
     """
     first = qmodel.layers[0]
     for number, layer in enumerate(qmodel.layers):
-        for name in ("preact", "activation_format", "hidden"):
+        for name in ("preact", "cell", "activation_format", "hidden"):
             if getattr(layer, name) != getattr(first, name):
                 rule = f"must be {getattr(first, name)}, as in layer 0"
                 raise ConfigError(f"layer {number}: {name}", getattr(layer, name), rule)
@@ -92,6 +92,7 @@ def engine_formats(qmodel):
         "operand_bits": qmodel.input_format.width,
         "activation": qmodel.activation,
         "preact": first.preact,
+        "cell": first.cell,
         "activated": first.activation_format,
         "hidden": first.hidden,
     }

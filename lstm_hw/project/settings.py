@@ -520,6 +520,7 @@ DERIVED = (
     "shifts",
     "activation",
     "preact",
+    "cell",
     "activated",
     "hidden",
 )

@@ -19,7 +19,7 @@ def quantized(project: Project) -> Iterator[str]:
     for number, layer in enumerate(qmodel.layers):
         yield (
             f"layer {number}: LSTM {layer.input_size} -> {layer.hidden_size}, W_x {layer.w_x_format}, "
-            f"W_h {layer.w_h_format}, preact and c {layer.preact}, h {layer.hidden}"
+            f"W_h {layer.w_h_format}, pre-activations {layer.preact}, c {layer.cell}, h {layer.hidden}"
         )
     if qmodel.head is not None:
         head = qmodel.head

@@ -208,12 +208,12 @@ class Interpreter:
         gate = preact.reshape(command.units, GATES, len(contexts))
         i, f, g, o = (self.activation.compute(gate[:, n], n == 2) for n in range(GATES))
         states = self._states(command, contexts)
-        a, c = config.activated.fraction, config.preact.fraction
+        a, c = config.activated.fraction, config.cell.fraction
         fraction = max(a + c, 2 * a)
-        new_c = config.preact.requantize(
-            (f * self.c[states] << fraction - a - c) + (i * g << fraction - 2 * a), fraction
-        )
-        h = config.hidden.requantize(o * self.activation.compute(new_c, True), 2 * a)
+        total = (f * self.c[states] << fraction - a - c) + (i * g << fraction - 2 * a)
+        new_c = config.cell.requantize(total, fraction)
+        tanh = self.activation.compute(config.preact.requantize(total, fraction), True)
+        h = config.hidden.requantize(o * tanh, 2 * a)
         self._write(command, contexts, new_c, h)
         if command.emit:
             for unit in h:

@@ -21,12 +21,18 @@ FORMATS = {
     "narrow c": {"preact": QFormat(1, 14), "activated": QFormat(1, 14)},
     "wide h": {"activated": QFormat(1, 14), "hidden": QFormat(2, 13)},
     "8-bit h": PAIRS,
+    "24-bit c": {"cell": QFormat(11, 12)},
+    "c finer than pre-activations": {"cell": QFormat(3, 18, rounding="half_even"), "preact": QFormat(2, 13)},
+    "c coarser than activations": {"cell": QFormat(9, 9), "activated": QFormat(0, 15)},
+    "24-bit c, 8-bit h": {**PAIRS, "cell": QFormat(7, 16)},
 }
 
 
-def element(rng):
-    """Full scale, around zero, and anything."""
-    return rng.choice((LOWEST, HIGHEST, rng.randint(-3, 3), rng.randint(LOWEST, HIGHEST), rng.randint(LOWEST, HIGHEST)))
+def element(rng, bits=16):
+    """Full scale, around zero, and anything; small numbers as often as large ones."""
+    low, high = -1 << bits - 1, (1 << bits - 1) - 1
+    anything = rng.randint(low, high)
+    return rng.choice((low, high, rng.randint(-3, 3), anything, anything >> rng.randint(0, bits - 4)))
 
 
 def play(config, units, gaps, rng):
@@ -47,7 +53,7 @@ def play(config, units, gaps, rng):
             context.set(cell.i_start, begins)
             # Inputs are noise in all other cycles.
             context.set(cell.i_preact, waiting[0][:GATES] if begins else [element(rng) for _ in range(GATES)])
-            context.set(cell.i_c, due.get(now, element(rng)))
+            context.set(cell.i_c, due.get(now, element(rng, config.cell.width)))
             if begins:
                 starts.append(now)
                 due[now + cell.delays.gates["f"]] = waiting.pop(0)[GATES]
@@ -77,7 +83,7 @@ def play(config, units, gaps, rng):
 def test_random_units(formats, gaps, activation):
     rng = random.Random(f"{formats} {gaps} {activation}")
     config = config_of(activation=activation, **FORMATS[formats])
-    units = [[element(rng) for _ in range(GATES + 1)] for _ in range(60)]
+    units = [[*(element(rng) for _ in range(GATES)), element(rng, config.cell.width)] for _ in range(60)]
     h, c = play(config, units, gaps, rng)
     assert len(set(h.tolist())) > 10 and len(set(c.tolist())) > 10
 

@@ -8,6 +8,7 @@ import pytest
 
 from lstm_hw.gateware.cell_unit import CellUnit
 from lstm_hw.machine.config import GATES
+from lstm_hw.machine.formats import QFormat
 from lstm_hw.machine.isa import MODE_LINEAR, MODE_LSTM, MODE_ZERO
 from lstm_hw.machine.latency import DRAIN_TOLD, drain_latency
 from tests.builders import PAIRS, config_of, half_up, lstm_cell
@@ -213,6 +214,7 @@ CONFIGS = {
     "5 cells, K=3": {"rows": 32, "cells": 5, "contexts": 3, "x_per_beat": 4},
     "5 cells, pwl, R=4": {"rows": 4, "cells": 5, "activation": "pwl", "finish_entries": 3},
     "2 cells, R=8, 2 entries": {"rows": 8, "cells": 2, "finish_entries": 2, "activation": "quadratic128"},
+    "2 cells, 24-bit c": {"rows": 8, "cells": 2, "cell": QFormat(9, 14)},
     "2 cells, 8-bit h": {"rows": 8, "cells": 2, **PAIRS, "accumulator_bits": 32},
 }
 

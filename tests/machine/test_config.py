@@ -31,6 +31,7 @@ WRONG = {
     "shifts": ((), (15,) * 17, (48,), (-17,)),
     "axi_ports": (0, 3, 8),
     "preact": (QFormat(3, 11),),
+    "cell": (QFormat(3, 11), QFormat(12, 12), QFormat(4, 20, signed=False)),
     "activated": (QFormat(0, 16),),
     "hidden": (QFormat(0, 7),),
 }
@@ -52,6 +53,7 @@ RIGHT = {
     "outstanding": (1, 64),
     "shifts": ((0,) * 16, (47,), (-16,)),
     "axi_ports": (1, 2),
+    "cell": (QFormat(3, 12), QFormat(11, 12), QFormat(20, 3)),
 }
 
 
@@ -153,6 +155,9 @@ def test_dict_round_trip():
     config = config_of(shifts=(15, 14, 13), preact=QFormat(4, 11), hidden=QFormat(1, 14, rounding="half_even"))
     values = json.loads(json.dumps(config.to_dict()))
     assert EngineConfig.from_dict(values) == config
+    assert EngineConfig.from_dict(values).cell == QFormat(4, 11) and "cell" not in values
+    wide = replace(config, cell=QFormat(11, 12))
+    assert EngineConfig.from_dict(json.loads(json.dumps(wide.to_dict()))) == wide
     with pytest.raises(ConfigError, match="engine.row: unknown key; must be one of"):
         EngineConfig.from_dict(values | {"row": 3})
 

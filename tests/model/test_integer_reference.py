@@ -13,10 +13,11 @@ from lstm_hw.errors import InputError
 from lstm_hw.machine.activation import make_activation
 from lstm_hw.machine.formats import QFormat
 from lstm_hw.model import reference
+from lstm_hw.model.float_model import DenseWeights, FloatModel, LstmWeights
 from lstm_hw.model.quant_layer import QuantDense, QuantLstm
 from lstm_hw.model.quant_model import QuantModel
-from lstm_hw.model.quantize import quantize
-from lstm_hw.model.reference import integer_reference
+from lstm_hw.model.quantize import QuantConfig, quantization_report, quantize
+from lstm_hw.model.reference import float_reference, integer_reference
 
 
 def stored(value, number_format):
@@ -61,8 +62,9 @@ def scalar_reference(qmodel, x):
             for u in range(size):
                 i, f, o = (activate(pre[gate * size + u], False) for gate in (0, 1, 3))
                 g = activate(pre[2 * size + u], True)
-                c[u] = stored(f * real(c[u], layer.cell) + i * g, layer.cell)
-                new_h.append(stored(o * activate(c[u], True), layer.hidden))
+                total = f * real(c[u], layer.cell) + i * g
+                c[u] = stored(total, layer.cell)
+                new_h.append(stored(o * activate(stored(total, layer.preact), True), layer.hidden))
             h = new_h
             outputs.append(h)
         vectors = outputs
@@ -121,7 +123,7 @@ def random_lstm(rng, x_format, inputs, size):
         fraction,
         preact,
         activated,
-        preact,
+        preact if rng.random() < 0.3 else QFormat(int(rng.integers(2, 8)), int(rng.integers(6, 17)), **bounded()),
         hidden,
     )
 
@@ -351,3 +353,23 @@ def test_memory_does_not_grow_with_pre_activations(qmodel):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 3 * x.nbytes + 50_000_000
+
+
+def counter_model():
+    """One unit whose c counts up where x is 1 and down where it is -1; the head reads h, so the sign of c."""
+    weights = LstmWeights(np.array([[0.0], [0], [5], [0]]), np.zeros((4, 1)), np.array([12.0, 12, 0, 12]))
+    return FloatModel((weights,), DenseWeights(np.ones((1, 1)), np.zeros(1)), True)
+
+
+def test_c_beyond_50():
+    """c up to 60 and back: right in 24 bits, and in 16 bits wrong by the sign and told."""
+    model, x = counter_model(), np.concatenate([np.ones((1, 60, 1)), -np.ones((1, 55, 1))], axis=1)
+    exact = {}
+    expected, _ = float_reference(model, x, trace=exact)
+    assert exact[0]["c"].max() > 59 and exact[0]["c"][0, -1, 0] > 4
+    wide, narrow = (quantize(model, x, QuantConfig(cell=c)) for c in (QFormat(7, 16), QFormat(3, 12)))
+    report, (_, outputs) = quantization_report(model, wide, x)
+    assert report["layers"][0]["c"]["clipped"] == 0 and report["output"]["max"] < 2e-3
+    report, (_, outputs) = quantization_report(model, narrow, x)
+    assert np.sign(narrow.dequantize_output(outputs)[0, -1]) == -np.sign(expected[0, -1])
+    assert report["layers"][0]["c"]["clipped"] > 0.3 and report["output"]["max"] > 1.9

@@ -77,8 +77,10 @@ def test_random_networks(contexts, head, weight_bits, operand_bits):
         {"activation": "pwl"},
         {"activation": "quadratic128", "preact": QFormat(4, 11)},
         {"activated": QFormat(1, 14), "hidden": QFormat(2, 13)},
+        {"cell": QFormat(11, 12)},
+        {"cell": QFormat(3, 18), "preact": QFormat(2, 13)},
     ],
-    ids=["pwl", "quadratic128, wide c", "wide h"],
+    ids=["pwl", "quadratic128, wide c", "wide h", "24-bit c", "fine c"],
 )
 def test_activations_and_formats(formats):
     rng = np.random.default_rng(7)

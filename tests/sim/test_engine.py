@@ -7,6 +7,7 @@ import pytest
 import sim.play
 from lstm_hw.errors import VerificationError
 from lstm_hw.gateware.top import Top
+from lstm_hw.machine.formats import QFormat
 from lstm_hw.verify.scenario import Stress
 from lstm_hw.verilog.emit import emit_verilog
 from sim.runner import run_bench
@@ -57,6 +58,14 @@ NETWORKS = {
         "cells": 2,
         "x_per_beat": 2,
         **PAIRS,
+    },
+    "K1-R8-one-cell-24-bit-c-head": {
+        "sizes": (3, 6),
+        "head": 2,
+        "head_every_step": True,
+        "steps": (4, 1, 2),
+        "rows": 8,
+        "cell": QFormat(7, 16),
     },
     "K1-R32-one-cell-pairs": {
         "sizes": (40, 30),
