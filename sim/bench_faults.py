@@ -245,17 +245,37 @@ async def nothing_to_go_on_from(dut: HierarchyObject) -> None:
 
 @cocotb.test()
 async def writes_during_a_run(dut: HierarchyObject) -> None:
-    """A start is ignored, arguments and program are locked, and the run does not notice."""
+    """A start is refused, arguments and program are locked, and the run does not notice."""
     tb = FaultTB(dut)
     await tb.ready()
     await tb.start(CLEAR_RUN)
-    locked = [lookup(name).address for name in ("STEPS", "FLAGS", "ENTRY", "WEIGHTS_LO", "TIMEOUT")]
+    locked = [lookup(name).address for name in ("STEPS", "FLAGS", "ENTRY", "WEIGHTS_LO", "TIMEOUT", "CTRL")]
     for address in (*locked, *(PROGRAM.word_address(entry, PROGRAM.words - 1) for entry in range(4))):
         result = await tb.control.write(address, (1).to_bytes(4, "little"))
         assert result.resp == AxiResp.SLVERR, f"write to {address:#x} during a run"
-        await tb.driver.write("CTRL", tb.ctrl.field("start").mask)
     assert not tb.ctrl.field("done").extract(await tb.driver.read("CTRL")), "the run is too short for this test"
     await tb.outputs(CLEAR_RUN)
+    await tb.check(NEXT_RUN)
+
+
+@cocotb.test()
+async def dump_of_the_registers(dut: HierarchyObject) -> None:
+    """Every word below 0x400 and some of the window, before, during and after a run: all OKAY, and done stays."""
+    tb = FaultTB(dut)
+    await tb.ready()
+
+    async def dump():
+        for address in (*range(0, 0x400, 4), *range(PROGRAM.address, PROGRAM.address + 64, 4)):
+            assert (await tb.control.read(address, 4)).resp == AxiResp.OKAY, f"read of {address:#x}"
+
+    await dump()
+    tb.sink.pause = True
+    await tb.start(CLEAR_RUN)
+    await dump()
+    tb.sink.pause = False
+    await tb.outputs(CLEAR_RUN)
+    await dump()
+    assert tb.ctrl.field("done").extract(await tb.driver.read("CTRL"))
     await tb.check(NEXT_RUN)
 
 

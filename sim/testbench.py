@@ -11,12 +11,14 @@ from cocotbext.axi import (
     AxiLiteMaster,
     AxiRamRead,
     AxiReadBus,
+    AxiResp,
     AxiStreamBus,
     AxiStreamFrame,
     AxiStreamSink,
     AxiStreamSource,
 )
 
+from lstm_hw.errors import ToolError
 from lstm_hw.machine.config import VALUE_BITS
 from lstm_hw.machine.ports import CONTROL, X, Y, weight_prefixes
 from lstm_hw.verify.driver import Driver
@@ -37,7 +39,9 @@ class Port:
         return int.from_bytes((await self.master.read(address, 4)).data, "little")
 
     async def write(self, address: int, value: int) -> None:
-        await self.master.write(address, value.to_bytes(4, "little"))
+        answer = (await self.master.write(address, value.to_bytes(4, "little"))).resp
+        if answer != AxiResp.OKAY:
+            raise ToolError(f"register {address:#x}", f"{value:#x} answered with {answer.name}", "must be OKAY")
 
 
 class StreamMonitor:

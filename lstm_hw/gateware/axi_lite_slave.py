@@ -32,10 +32,10 @@ class AxiLiteSlave(wiring.Component):
         Data of the write, valid with ``o_write``.
     o_write_mask : Out(4)
         Bytes that the write changes; may be 0.
-    i_write_ok, i_read_ok : In(1)
+    i_write_ok : In(1)
         Answer in the cycle of the strobe: OKAY if 1, SLVERR if 0.
     i_read_data : In(32)
-        Answer in the cycle of ``o_read``.
+        Answer in the cycle of ``o_read``; a read is always OKAY.
 
     Timing
     ------
@@ -56,7 +56,6 @@ class AxiLiteSlave(wiring.Component):
                 "o_read": Out(1),
                 "o_read_address": Out(address_bits - 2),
                 "i_read_data": In(32),
-                "i_read_ok": In(1),
             }
         )
 
@@ -101,11 +100,7 @@ class AxiLiteSlave(wiring.Component):
                     m.next = "ACCESS"
             with m.State("ACCESS"):
                 m.d.comb += self.o_read.eq(1)
-                m.d.sync += [
-                    bus.rvalid.eq(1),
-                    bus.rdata.eq(self.i_read_data),
-                    bus.rresp.eq(Mux(self.i_read_ok, OKAY, SLVERR)),
-                ]
+                m.d.sync += [bus.rvalid.eq(1), bus.rdata.eq(self.i_read_data)]
                 m.next = "RESPOND"
             with m.State("RESPOND"):
                 with m.If(bus.rready):

@@ -136,7 +136,7 @@ class Control(wiring.Component):
         m.submodules.run = run = RunControl()
         m.submodules.program = program = ProgramWindow(self.program_length, self.instruction_bits)
         wiring.connect(m, wiring.flipped(self.bus), slave.bus)
-        self._connect_bus(m, slave, registers, program, run.o_lock)
+        self._connect_bus(m, slave, registers, program, run.o_lock, run.o_refused)
         self._connect_run(m, slave, registers, run)
         self._connect_values(m, registers)
         m.d.comb += [
@@ -146,7 +146,7 @@ class Control(wiring.Component):
         ]
         return m
 
-    def _connect_bus(self, m, slave, registers, program, lock):
+    def _connect_bus(self, m, slave, registers, program, lock, refused):
         m.d.comb += [
             registers.i_write.eq(slave.o_write),
             registers.i_write_address.eq(slave.o_write_address),
@@ -156,11 +156,10 @@ class Control(wiring.Component):
             program.i_address.eq(slave.o_write_address),
             program.i_data.eq(slave.o_write_data),
             program.i_mask.eq(slave.o_write_mask),
-            slave.i_write_ok.eq(registers.o_write_ok | program.o_ok),
+            slave.i_write_ok.eq(registers.o_write_ok & ~refused | program.o_ok),
             registers.i_read.eq(slave.o_read),
             registers.i_read_address.eq(slave.o_read_address),
             slave.i_read_data.eq(registers.o_read_data),
-            slave.i_read_ok.eq(registers.o_read_ok),
             registers.i_lock.eq(lock),
             program.i_lock.eq(lock),
         ]
@@ -174,9 +173,9 @@ class Control(wiring.Component):
             m.d.comb += registers.i_error_port.eq(run.o_error_port)
         m.d.comb += [
             run.i_ctrl_write.eq(registers.o_ctrl_write),
-            run.i_ctrl_read.eq(registers.o_ctrl_read),
             run.i_isr_write.eq(registers.o_isr_write),
             run.i_start.eq(ctrl.start),
+            run.i_clear_done.eq(ctrl.done),
             run.i_auto_restart.eq(ctrl.auto_restart),
             run.i_toggle.eq(isr),
             run.i_gie.eq(registers.o_gie.enable),

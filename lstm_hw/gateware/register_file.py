@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from ..errors import ConfigError
 from ..machine.registers import ADDRESS_BITS, WORD_BYTES, Access, Register
 
-_WRITABLE = {Access.RW, Access.WO, Access.W1S, Access.W1T}
+_WRITABLE = {Access.RW, Access.WO, Access.W1S, Access.W1C, Access.W1T}
 
 
 def layout(register: Register) -> data.FlexibleLayout:
@@ -47,8 +47,9 @@ class RegisterFile(wiring.Component):
         The write is to a writable register and not refused; valid in the cycle of ``i_write``.
     i_read, i_read_address : In
         Read strobe (1) and word address.
-    o_read_data, o_read_ok : Out
-        Data (32), 0 where there is no readable register, and whether there is one; valid in the cycle of ``i_read``.
+    o_read_data : Out
+        Data (32), 0 where there is no readable register; valid in the cycle of ``i_read``. A read changes nothing but
+        the copies of ``latched_by``.
     i_lock : In(1)
         Refuse writes to registers that are marked ``locked``.
     o_<name> : Out(layout(register))
@@ -57,8 +58,6 @@ class RegisterFile(wiring.Component):
         Value of a register that lives outside.
     o_<name>_write : Out(1)
         Byte 0 of such a register is written in this cycle; there if one of its fields is writable.
-    o_<name>_read : Out(1)
-        Such a register is read in this cycle; there if one of its fields is cleared by the read.
 
     Timing
     ------
@@ -86,7 +85,6 @@ class RegisterFile(wiring.Component):
             "i_read": In(1),
             "i_read_address": In(ADDRESS_BITS - 2),
             "o_read_data": Out(32),
-            "o_read_ok": Out(1),
             "i_lock": In(1),
         }
         for register in self.registers:
@@ -104,8 +102,6 @@ class RegisterFile(wiring.Component):
             raise ConfigError("register file", f"writable field of {register.name} above bit 7", "must be in byte 0")
         if writable:
             ports[f"o_{name}_write"] = Out(1)
-        if any(field.access is Access.RC for field in register.fields):
-            ports[f"o_{name}_read"] = Out(1)
         return ports
 
     def _port(self, direction, register, suffix=""):
@@ -146,13 +142,7 @@ class RegisterFile(wiring.Component):
 
     def _read(self, m, register, latches):
         value = Value.cast(self._port("o" if register.stored else "i", register))
-        m.d.comb += [
-            self.o_read_ok.eq(1),
-            self.o_read_data.eq(latches[register.latched_by] if register.latched_by else value),
-        ]
-        read = self._port("o", register, "_read")
-        if read is not None:
-            m.d.comb += read.eq(self.i_read)
+        m.d.comb += self.o_read_data.eq(latches[register.latched_by] if register.latched_by else value)
         if register.name in latches:
             high = next(other for other in self.registers if other.latched_by == register.name)
             with m.If(self.i_read):

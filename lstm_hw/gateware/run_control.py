@@ -14,20 +14,23 @@ class RunControl(wiring.Component):
     A run begins with the write of CTRL.start and ends in the cycle in which the engine has given ``i_done`` and
     ``i_busy`` is low: with the engine idle, so that whoever sees CTRL.done may change arguments or start at once.
 
-    - CTRL.start reads 1 during the run. Writing it then has no effect; not even in the last cycle of the run.
+    - CTRL.start reads 1 during the run. A write of 1 to it is refused then, in the last cycle of the run too.
     - At the end CTRL.done and CTRL.ready are set. If CTRL.auto_restart is set (a write in that very cycle is too
       late) and the run met no error, the next run begins without CTRL.start ever reading 0.
-    - Reading CTRL clears done and ready, except in the cycle that sets them.
+    - A write of CTRL.start that begins a run, and one of 1 to CTRL.done, clear done and ready, except in the cycle that
+      sets them.
     - An event (end of run: done and ready; ``i_error``: error) sets its bit of ISR if it is enabled in IER. Writing
       1 toggles a bit, except in the cycle that sets it.
     - The first error of a run is kept until ``o_start`` of the next.
 
     Members
     -------
-    i_ctrl_write, i_ctrl_read, i_isr_write : In(1)
-        Strobes of the accesses.
-    i_start, i_auto_restart : In(1)
+    i_ctrl_write, i_isr_write : In(1)
+        Strobes of the writes.
+    i_start, i_clear_done, i_auto_restart : In(1)
         Bits being written, valid with ``i_ctrl_write``.
+    o_refused : Out(1)
+        The write of CTRL has no effect: it would start a run during another.
     i_toggle : In(3)
         Bits being written, valid with ``i_isr_write``.
     i_gie, i_ier : In
@@ -66,10 +69,11 @@ class RunControl(wiring.Component):
         super().__init__(
             {
                 "i_ctrl_write": In(1),
-                "i_ctrl_read": In(1),
                 "i_isr_write": In(1),
                 "i_start": In(1),
+                "i_clear_done": In(1),
                 "i_auto_restart": In(1),
+                "o_refused": Out(1),
                 "i_toggle": In(3),
                 "i_gie": In(1),
                 "i_ier": In(3),
@@ -112,15 +116,17 @@ class RunControl(wiring.Component):
             with m.If(auto_restart & ~failed):
                 m.next = "REQUESTED"
 
-        with m.If(self.i_ctrl_write):
+        write = self.i_ctrl_write & ~self.o_refused
+        m.d.comb += self.o_refused.eq(self.i_ctrl_write & self.i_start & requested)
+        with m.If(write):
             m.d.sync += auto_restart.eq(self.i_auto_restart)
         with m.If(finished):
             m.d.sync += done.eq(1)
-        with m.Elif(self.i_ctrl_read):
+        with m.Elif(write & (self.i_clear_done | self.i_start)):
             m.d.sync += done.eq(0)
         with m.FSM() as run:
             with m.State("IDLE"):
-                with m.If(self.i_ctrl_write & self.i_start):
+                with m.If(write & self.i_start):
                     m.next = "REQUESTED"
             with m.State("REQUESTED"):
                 with m.If(~self.i_busy):

@@ -25,7 +25,7 @@ WORD_BYTES = 4
 IDENTITY = int.from_bytes(b"LSTM", "big")
 """Value of ID."""
 
-VERSION = (0, 2, 0)
+VERSION = (0, 3, 0)
 """Major, minor and patch number of the control interface; a driver refuses another major number."""
 
 
@@ -35,17 +35,17 @@ class Access(StrEnum):
     RW = "rw"
     RO = "ro"
     WO = "wo"
-    RC = "rc"
     W1S = "w1s"
+    W1C = "w1c"
     W1T = "w1t"
 
 
 ACCESS_DOC = {
     Access.RW: "read and write",
     Access.RO: "read only; a write to a read-only register is answered with SLVERR",
-    Access.WO: "write only; a read is answered with SLVERR and 0",
-    Access.RC: "read only, cleared by the read",
+    Access.WO: "write only; reads 0",
     Access.W1S: "writing 1 sets it, writing 0 does nothing, the hardware clears it",
+    Access.W1C: "writing 1 clears it, writing 0 does nothing",
     Access.W1T: "writing 1 toggles it (clears it when set), writing 0 does nothing",
 }
 """One sentence for each access right."""
@@ -287,10 +287,10 @@ REGISTERS = (
         0x000,
         Access.RW,
         (
-            Field("start", 0, 1, Access.W1S, "start a run; reads 1 until that run is done; no effect while it reads 1"),
-            Field("done", 1, 1, Access.RC, "a run is done and its last output beat was taken"),
+            Field("start", 0, 1, Access.W1S, "start a run; reads 1 until that run is done; refused while it reads 1"),
+            Field("done", 1, 1, Access.W1C, "the run started last is done; cleared by the next start as well"),
             Field("idle", 2, 1, Access.RO, "no run is requested or in progress", 1),
-            Field("ready", 3, 1, Access.RC, "the next run can be started; set together with done"),
+            Field("ready", 3, 1, Access.RO, "the next run can be started; the same as done"),
             Field("auto_restart", 7, 1, Access.RW, "start the next run as soon as one is done without an error"),
             Field("interrupt", 9, 1, Access.RO, "the interrupt output"),
         ),
@@ -418,14 +418,17 @@ PROGRAM = Window(
 RULES = (
     "Every register is 32 bits wide. The two low address bits are ignored; byte enables are honoured; bits outside "
     "of the listed fields read 0 and ignore writes.",
-    "An address that is not listed is answered with SLVERR, and a read of it with 0. No refused write has any effect.",
+    "A read is always answered with OKAY, at an address that is not listed with 0, and changes nothing but the copies "
+    "of the counters' high halves: the whole map can be dumped at any time. A write to an address that is not listed "
+    "is refused: it is answered with SLVERR. No refused write has any effect.",
     "A run lasts from the write of CTRL.start until CTRL.done is set, which is when the engine has reported done and "
     "is no longer busy. During it the registers marked *locked* and the program window refuse writes.",
-    "Writing 1 to CTRL.start during a run does nothing and is answered OKAY: it is not remembered. Only "
-    "CTRL.auto_restart makes a run follow by itself; it is looked at when a run is done, and not followed after a "
-    "run that met an error. CTRL.start then goes on reading 1, and CTRL.idle 0, from run to run.",
-    "CTRL.done and CTRL.ready stay set until CTRL is read, also over the start of another run. An event in the cycle "
-    "of the read or write that clears its bit wins: the bit stays set.",
+    "A write of 1 to CTRL.start during a run is refused, with all of that write. Only CTRL.auto_restart makes a run "
+    "follow by itself; it is looked at when a run is done, and not followed after a run that met an error. CTRL.start "
+    "then goes on reading 1, and CTRL.idle 0, from run to run.",
+    "CTRL.done stays set until 1 is written to it, or to CTRL.start of the next run: what it reads is of the run that "
+    "was started last. A run that follows by itself does not clear it. An event in the cycle of the write that clears "
+    "its bit wins: the bit stays set.",
     "An event sets its bit of ISR only while the bit is enabled in IER. The interrupt output is high while "
     "GIE.enable and any bit of ISR are set.",
     "STATUS.code, ERROR_ADDRESS and ERROR_PORT keep the first error of a run until the next run begins.",

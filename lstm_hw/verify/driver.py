@@ -94,7 +94,7 @@ class Driver:
         if self.interrupt is not None:
             await self.interrupt()
             await self.write("ISR", await self.read("ISR"))  # a written 1 toggles
-        done = lookup("CTRL").field("done")
+        done = lookup("CTRL").field("done")  # the start cleared that of the run before
         while not done.extract(await self.read("CTRL")):
             pass
         return ErrorCode(lookup("STATUS").field("code").extract(await self.read("STATUS")))

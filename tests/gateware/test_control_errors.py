@@ -138,6 +138,7 @@ def test_interrupts(gie, ier):
         await tb.expect(ctx, ISR, ier)
         await tb.put(ctx, "ISR", ier)
         await tb.expect(ctx, ISR, 0)
+        await tb.put(ctx, "CTRL", DONE)
         await ctx.tick()
         assert not ctx.get(tb.dut.o_interrupt)
         await tb.expect(ctx, CTRL, IDLE)

@@ -117,7 +117,7 @@ def test_map_is_consistent():
         assert sum(f.width for f in register.fields) == register.mask.bit_count(), "fields overlap"
         assert len({f.name for f in register.fields}) == len(register.fields)
         assert register.access in (Access.RW, Access.RO, Access.WO)
-        writable = {Access.RW, Access.WO, Access.W1S, Access.W1T} & {f.access for f in register.fields}
+        writable = {Access.RW, Access.WO, Access.W1S, Access.W1C, Access.W1T} & {f.access for f in register.fields}
         assert bool(writable) == (register.access is not Access.RO)
         if register.latched_by:
             assert register.latched_by == register.name.removesuffix("_HI") + "_LO"
@@ -211,7 +211,7 @@ def test_json():
         assert {f["name"]: (f["lsb"], f["width"]) for f in by_name[name]["fields"]} == fields
     assert by_name["TIMEOUT"]["reset"] == 65536 and by_name["TIMEOUT"]["locked"]
     assert by_name["CYCLES_HI"]["latched_by"] == "CYCLES_LO"
-    assert by_name["CTRL"]["fields"][1]["access"] == "rc"
+    assert by_name["CTRL"]["fields"][1]["access"] == "w1c"
     assert exported["windows"] == [
         {
             "name": "PROGRAM",
