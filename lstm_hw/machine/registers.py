@@ -465,7 +465,8 @@ STARTUP = (
 
 STREAMS = (
     "An element of x is a signed integer of OPERAND_BITS bits in the format of x that the quantised model states: "
-    "the number times 2 to the power of its fraction bits, rounded.",
+    "the number times 2 to the power of its fraction bits, rounded. Where the quantised model lists exponents of its "
+    "inputs (`input_exponents`: inputs of unlike range), each input is multiplied by 2 to the power of its own first.",
     "A beat of x holds x_per_beat elements, the first in the low bits. With one context, and where fewer sequences "
     "than contexts run, they are consecutive elements of one vector; the last beat of a vector is filled up with "
     "anything. With K contexts, element k of a beat belongs to sequence k, and elements beyond K are ignored: a "
