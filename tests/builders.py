@@ -118,7 +118,7 @@ def half_up(values, drop, bits=16):
 
 
 def lstm_cell(config, preact, c):
-    """One cell on 16-bit integers: (new h, new c). ``preact`` is (4, ...) in the order i, f, g, o."""
+    """One cell on stored integers: (new h, new c). ``preact`` is (4, ...) in the order i, f, g, o."""
     activation = make_activation(config.activation, config.preact, config.activated)
     i, f, o = (activation.compute(preact[n], False).astype(object) for n in (0, 1, 3))
     g = activation.compute(preact[2], True).astype(object)
@@ -152,7 +152,7 @@ class IntegerNetwork:
             for n in range(len(network.lstm)):
                 layer = self.model.layers[n]
                 sums = self._sums(layer, layer.w_x @ below + layer.w_h @ self.h[n])
-                preact = half_up(sums, network.layers[n].shift).reshape(4, -1)
+                preact = half_up(sums, network.layers[n].shift, self.config.preact.width).reshape(4, -1)
                 self.h[n], self.c[n] = lstm_cell(self.config, preact, self.c[n])
                 below = self.h[n]
             if not network.head:

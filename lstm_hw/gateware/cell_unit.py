@@ -11,7 +11,7 @@ from ..machine.latency import DRAIN_TOLD, CellLatency
 from .cell import Cell
 from .instruction import command_layout
 from .lane_group import drain_layout
-from .requantize import Requantize
+from .requantize import Requantize, bounded
 
 
 def output_beat_layout() -> data.StructLayout:
@@ -417,11 +417,12 @@ class CellUnit(wiring.Component):
         with m.If(start & (tag.mode == MODE_LINEAR) & tag.emit):
             m.d.sync += [values.eq(preact), left.eq(tag.outputs), last.eq(tag.last)]
         with m.Elif(left != 0):
-            m.d.sync += [values.eq(values.as_value() >> VALUE_BITS), left.eq(left - 1)]
+            m.d.sync += [values.eq(values.as_value() >> self.config.preact.width), left.eq(left - 1)]
+        value = values[0] if self.config.preact.width == VALUE_BITS else bounded(values[0], 0, self.config.linear)
         beat = output_beat_layout()(queue.w_data)
         m.d.comb += [
             queue.w_en.eq(h_emitted | (left != 0)),
-            beat.data.eq(Mux(left != 0, values[0], h)),
+            beat.data.eq(Mux(left != 0, value, h)),
             beat.last.eq(Mux(left != 0, last & (left == 1), h_last)),
             self.o.valid.eq(queue.r_rdy),
             queue.r_en.eq(self.o.ready),

@@ -27,7 +27,7 @@ DEFAULT_INPUT, DEFAULT_OUTPUT = QFormat(3, 12), QFormat(0, 15)
 RANGE_BITS = 4
 """The table covers ``[0, 2**RANGE_BITS)``."""
 
-WIDTHS = range(8, 19)
+INPUT_WIDTHS, OUTPUT_WIDTHS = range(8, 21), range(8, 19)
 """Supported widths of the input and output formats, bits (18 is the narrow port of a DSP block)."""
 
 _FIRST_SEGMENT_STRETCH = Decimal(1) / 32
@@ -42,8 +42,8 @@ class PolynomialActivation:
     Parameters
     ----------
     i_format, o_format : QFormat
-        Signed, 8 to 18 bits, at least zero integer bits; the output saturates. The output's rounding
-        mode is the only rounding that is a choice. The output has at least four fraction bits.
+        Signed, the input of 8 to 20 bits, the output of 8 to 18, at least zero integer bits; the output saturates.
+        The output's rounding mode is the only rounding that is a choice. The output has at least four fraction bits.
     segments : int
         Equal segments over ``[0, 16)``, a power of two from 16 to 1024, at most
         ``2**(i_format.fraction + 3)`` so that two inputs or more fall in each.
@@ -66,9 +66,12 @@ class PolynomialActivation:
     degree: ClassVar[int]
 
     def __post_init__(self):
-        for subject, number_format in (("activation input", self.i_format), ("activation output", self.o_format)):
-            if not number_format.signed or number_format.width not in WIDTHS or number_format.integer < 0:
-                rule = f"must be signed, {WIDTHS[0]} to {WIDTHS[-1]} bits, with no negative integer bits"
+        for subject, number_format, widths in (
+            ("activation input", self.i_format, INPUT_WIDTHS),
+            ("activation output", self.o_format, OUTPUT_WIDTHS),
+        ):
+            if not number_format.signed or number_format.width not in widths or number_format.integer < 0:
+                rule = f"must be signed, {widths[0]} to {widths[-1]} bits, with no negative integer bits"
                 raise FormatError(subject, number_format, rule)
         if self.o_format.overflow != "saturate":
             raise FormatError("activation output", self.o_format, "must saturate, since tanh reaches +1.0")
@@ -293,7 +296,7 @@ ACTIVATIONS = {
 """Constructors by name: functions of the input and the output format."""
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def make_activation(
     name: str, i_format: QFormat = DEFAULT_INPUT, o_format: QFormat = DEFAULT_OUTPUT
 ) -> PolynomialActivation:

@@ -6,7 +6,7 @@ derived properties are used by the planner, the interpreter, the gateware and th
 
 import hashlib
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from ..errors import ConfigError
@@ -19,9 +19,10 @@ MAX_BURST = 256
 PAGE_BYTES = 4096
 """No burst crosses a multiple of this address (AXI4)."""
 VALUE_BITS = 16
-"""Width of a pre-activation, of an activation's result and of an element of the output stream."""
-CELL_WIDTHS = range(16, 25)
-"""Widths of c; with the sign it fits the wide port of a DSP slice."""
+"""Width of an element of the output stream."""
+FORMAT_WIDTHS = {"preact": range(16, 21), "cell": range(16, 25), "activated": range(16, 19)}
+"""Widths of pre-activations, of c, which fits the wide port of a DSP slice, and of activations' results, which fit the
+narrow one."""
 GATES = 4
 GATE_NAMES = ("i", "f", "g", "o")
 SERIAL_SLOTS = 5
@@ -77,11 +78,13 @@ class EngineConfig:
     activation: str = field(
         default="quadratic64", metadata={"doc": "activation unit: quadratic64, quadratic128 or pwl"}
     )
-    preact: QFormat = field(default=QFormat(3, 12), metadata={"doc": "format of pre-activations"})
+    preact: QFormat = field(default=QFormat(3, 12), metadata={"doc": "format of pre-activations, 16 to 20 bits wide"})
     cell: QFormat | None = field(
         default=None, metadata={"doc": "format of c, 16 to 24 bits wide; that of pre-activations without it"}
     )
-    activated: QFormat = field(default=QFormat(0, 15), metadata={"doc": "format of sigmoid and tanh results"})
+    activated: QFormat = field(
+        default=QFormat(0, 15), metadata={"doc": "format of sigmoid and tanh results, 16 to 18 bits wide"}
+    )
     hidden: QFormat = field(default=QFormat(0, 15), metadata={"doc": "format of h"})
 
     def __post_init__(self):
@@ -143,12 +146,12 @@ class EngineConfig:
             raise ConfigError(
                 "engine.x_elements", self.x_elements, f"must be a multiple of x_per_beat = {self.x_per_beat}"
             )
-        for name, width in (("preact", VALUE_BITS), ("activated", VALUE_BITS), ("hidden", self.operand_bits)):
-            if getattr(self, name).width != width:
-                raise ConfigError(f"engine.{name}", getattr(self, name), f"must be {width} bits wide")
-        if self.cell.width not in CELL_WIDTHS or not self.cell.signed:
-            rule = f"must be signed, {CELL_WIDTHS[0]} to {CELL_WIDTHS[-1]} bits wide"
-            raise ConfigError("engine.cell", self.cell, rule)
+        if self.hidden.width != self.operand_bits:
+            raise ConfigError("engine.hidden", self.hidden, f"must be {self.operand_bits} bits wide")
+        for name, widths in FORMAT_WIDTHS.items():
+            if getattr(self, name).width not in widths or not getattr(self, name).signed:
+                rule = f"must be signed, {widths[0]} to {widths[-1]} bits wide"
+                raise ConfigError(f"engine.{name}", getattr(self, name), rule)
 
     @property
     def lanes(self) -> int:
@@ -210,6 +213,11 @@ class EngineConfig:
     def word_bytes(self) -> int:
         """Bytes of one weight word in memory, over all ports and padding included."""
         return self.axi_ports * self.beats_per_word * self.beat_bytes
+
+    @property
+    def linear(self) -> QFormat:
+        """What a plain output is bounded to behind the rounding of pre-activations; its binary point is the layer's."""
+        return replace(self.preact, integer=VALUE_BITS - 1 - self.preact.fraction)
 
     @property
     def drain_width(self) -> int:

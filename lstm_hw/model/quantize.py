@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import ConfigError, FormatError
 from ..machine.activation import ACTIVATIONS
+from ..machine.config import VALUE_BITS
 from ..machine.formats import QFormat
 from ..machine.pack import top_exponent
 from .float_model import FloatModel
@@ -50,13 +51,15 @@ class QuantConfig:
     operand_bits: int = _option(16, "width of an element of x and h, 2 to 18; the engine takes 8 and 16")
     bias_bits: int = _option(24, "width of a bias, 2 to 32")
     accumulator_bits: int = _option(44, f"width that the largest possible sum must fit, up to {EXACT_BITS}")
-    preact: QFormat = _option(QFormat(3, 12), "format of pre-activations")
-    activation_format: QFormat = _option(QFormat(0, 15), "format of the results of sigmoid and tanh")
+    preact: QFormat = _option(QFormat(3, 12), "format of pre-activations, 16 to 20 bits wide for the engine")
+    activation_format: QFormat = _option(
+        QFormat(0, 15), "format of the results of sigmoid and tanh, 16 to 18 bits wide for the engine"
+    )
     cell: QFormat = _option(QFormat(3, 12), "format of c, 16 to 24 bits wide for the engine")
     hidden: QFormat | None = _option(
         None, "format of h, operand_bits wide; without it all of them but the sign are fraction bits"
     )
-    output: QFormat | None = _option(None, "format of the head's outputs, as wide as preact")
+    output: QFormat | None = _option(None, "format of the head's outputs, 16 bits wide")
     input_format: QFormat | None = _option(None, "format of x, operand_bits wide")
     activation: str = _option("quadratic64", "activation unit: quadratic64, quadratic128 or pwl")
 
@@ -103,8 +106,8 @@ class QuantConfig:
                 raise FormatError(f"quantize.{name}", value, "must be signed")
             if name in ("hidden", "input_format") and value.width != self.operand_bits:
                 raise FormatError(f"quantize.{name}", value, f"must be operand_bits = {self.operand_bits} bits wide")
-            if name == "output" and value.width != self.preact.width:
-                raise FormatError(f"quantize.{name}", value, f"must be {self.preact.width} bits wide, as preact")
+            if name == "output" and value.width != VALUE_BITS:
+                raise FormatError(f"quantize.{name}", value, f"must be {VALUE_BITS} bits wide")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able values, in field order."""
@@ -409,9 +412,8 @@ def _quantize_head(weights, outputs, config):
 
     def build(weight_formats, bias_format, fraction):
         # More fraction bits than the sums have would be zeros.
-        width = config.preact.width
-        most = min(_fitting("head outputs", peak, width).fraction, fraction)
-        chosen = replace(config.preact, integer=width - 1 - most, fraction=most)
+        most = min(_fitting("head outputs", peak, VALUE_BITS).fraction, fraction)
+        chosen = replace(config.preact, integer=VALUE_BITS - 1 - most, fraction=most)
         return QuantDense(
             weight_formats[0].quantize(weights.weight),
             bias_format.quantize(weights.bias),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 
 from ..errors import ConfigError, ProgramError
-from ..machine.config import EngineConfig
+from ..machine.config import VALUE_BITS, EngineConfig
 from ..machine.isa import ELEMENT_BITS, ENTRY_BITS, PROGRAM_BITS, SCALE_BITS, WORD_BITS
 from ..machine.network import LayerShape, Network
 from ..machine.pack import bias_digits
@@ -85,8 +85,8 @@ def engine_formats(qmodel):
     if qmodel.head is not None:
         wanted = first.preact
         found = qmodel.head.output
-        if (found.width, found.rounding, found.overflow) != (wanted.width, wanted.rounding, wanted.overflow):
-            rule = f"must be {wanted.width} bits wide, {wanted.rounding} and {wanted.overflow}, as preact"
+        if (found.width, found.rounding, found.overflow) != (VALUE_BITS, wanted.rounding, wanted.overflow):
+            rule = f"must be {VALUE_BITS} bits wide, {wanted.rounding} and {wanted.overflow}, as preact"
             raise ConfigError("head: output", f"{found} ({found.rounding}, {found.overflow})", rule)
     return {
         "operand_bits": qmodel.input_format.width,

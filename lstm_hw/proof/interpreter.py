@@ -202,7 +202,7 @@ class Interpreter:
         if command.mode == MODE_LINEAR:
             # The cell unit drains four outputs at a time, and the contexts in turn.
             for first in range(0, command.units, GATES):
-                self._emit(command, preact[first : first + GATES].T.ravel())
+                self._emit(command, config.linear.bound(preact[first : first + GATES]).T.ravel())
             self._end_packet(command)
             return
         gate = preact.reshape(command.units, GATES, len(contexts))

@@ -68,6 +68,8 @@ def test_component_gives_the_bits_of_the_twin(name):
     ("Q0.7", "Q0.17/half_even/saturate"),
     ("Q0.17", "Q0.15/floor/saturate"),
     ("Q3.14", "Q0.17"),
+    ("Q3.16", "Q0.17"),
+    ("Q0.19", "Q1.14"),
     ("Q5.12", "Q2.9/half_even/saturate"),
     ("Q7.10", "Q1.14"),
     ("Q4.11", "Q0.15/half_even/saturate"),

@@ -24,6 +24,8 @@ FORMATS = {
     "24-bit c": {"cell": QFormat(11, 12)},
     "c finer than pre-activations": {"cell": QFormat(3, 18, rounding="half_even"), "preact": QFormat(2, 13)},
     "c coarser than activations": {"cell": QFormat(9, 9), "activated": QFormat(0, 15)},
+    "20-bit pre-activations": {"preact": QFormat(3, 16), "cell": QFormat(7, 16)},
+    "18-bit everything": {"preact": QFormat(4, 13), "cell": QFormat(5, 12), "activated": QFormat(0, 17)},
     "24-bit c, 8-bit h": {**PAIRS, "cell": QFormat(7, 16)},
 }
 
@@ -42,7 +44,7 @@ def play(config, units, gaps, rng):
     settle = make_activation(config.activation, config.preact, config.activated).latency
     assert cell.update_latency == 1 + 2 + settle + 2 + 1 + 3
     assert cell.latency == -(-cell.update_latency // 5) * 5 + settle + 2 + 3 == CellLatency(config).cell
-    starts, due = [], {}
+    starts, due, bits = [], {}, config.preact.width
     seen = {"c": [], "h": [], "read": []}
 
     async def bench(context):
@@ -52,7 +54,7 @@ def play(config, units, gaps, rng):
             begins = bool(waiting) and now == next_start
             context.set(cell.i_start, begins)
             # Inputs are noise in all other cycles.
-            context.set(cell.i_preact, waiting[0][:GATES] if begins else [element(rng) for _ in range(GATES)])
+            context.set(cell.i_preact, waiting[0][:GATES] if begins else [element(rng, bits) for _ in range(GATES)])
             context.set(cell.i_c, due.get(now, element(rng, config.cell.width)))
             if begins:
                 starts.append(now)
@@ -83,7 +85,8 @@ def play(config, units, gaps, rng):
 def test_random_units(formats, gaps, activation):
     rng = random.Random(f"{formats} {gaps} {activation}")
     config = config_of(activation=activation, **FORMATS[formats])
-    units = [[*(element(rng) for _ in range(GATES)), element(rng, config.cell.width)] for _ in range(60)]
+    widths = [config.preact.width] * GATES + [config.cell.width]
+    units = [[element(rng, bits) for bits in widths] for _ in range(60)]
     h, c = play(config, units, gaps, rng)
     assert len(set(h.tolist())) > 10 and len(set(c.tolist())) > 10
 

@@ -48,12 +48,12 @@ def reference(config, commands, blocks):
         count = row_blocks(config, command)
         taken = [blocks.popleft() for _ in range(count)]
         rows = np.concatenate(taken) if taken else np.zeros((GATES * command["units"], config.contexts), dtype=np.int64)
-        preact = half_up(rows, config.shifts[command["scale"]])
+        preact = half_up(rows, config.shifts[command["scale"]], config.preact.width)
         sent = []
         if command["mode"] == MODE_LINEAR:
             for first in range(0, command["units"], GATES):
                 for k in contexts:
-                    sent += preact[first : min(first + GATES, command["units"]), k].tolist()
+                    sent += half_up(preact[first : min(first + GATES, command["units"]), k], 0).tolist()
         else:
             for unit in range(command["units"]):
                 for position, k in enumerate(contexts):
@@ -215,6 +215,7 @@ CONFIGS = {
     "5 cells, pwl, R=4": {"rows": 4, "cells": 5, "activation": "pwl", "finish_entries": 3},
     "2 cells, R=8, 2 entries": {"rows": 8, "cells": 2, "finish_entries": 2, "activation": "quadratic128"},
     "2 cells, 24-bit c": {"rows": 8, "cells": 2, "cell": QFormat(9, 14)},
+    "2 cells, 20-bit pre-activations": {"rows": 8, "cells": 2, "preact": QFormat(3, 16), "activated": QFormat(0, 17)},
     "2 cells, 8-bit h": {"rows": 8, "cells": 2, **PAIRS, "accumulator_bits": 32},
 }
 

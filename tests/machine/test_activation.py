@@ -94,7 +94,7 @@ def test_tables_are_pinned(name):
     assert hashlib.sha256(json.dumps(table).encode()).hexdigest() == DIGESTS[name]
 
 
-@pytest.mark.parametrize("i_text", ["Q3.4", "Q0.7", "Q0.17", "Q3.14", "Q5.12", "Q7.10"])
+@pytest.mark.parametrize("i_text", ["Q3.4", "Q0.7", "Q0.17", "Q3.14", "Q3.16", "Q5.12", "Q7.10"])
 @pytest.mark.parametrize("o_text", ["Q0.7", "Q0.17", "Q1.14", "Q2.9/half_even/saturate", "Q0.15/floor/saturate"])
 def test_other_formats(i_text, o_text):
     i_format, o_format = QFormat.parse(i_text), QFormat.parse(o_text)
@@ -125,7 +125,7 @@ def test_errors():
     with pytest.raises(ConfigError) as error:
         make_activation("spline")
     assert str(error.value) == "activation: 'spline'; must be one of quadratic64, quadratic128, pwl"
-    with pytest.raises(FormatError, match="activation input: Q3.3; must be signed, 8 to 18 bits, with no negative"):
+    with pytest.raises(FormatError, match="activation input: Q3.3; must be signed, 8 to 20 bits, with no negative"):
         make_activation("pwl", QFormat(3, 3))
     with pytest.raises(FormatError, match="activation input: UQ4.12; must be signed"):
         make_activation("pwl", QFormat(4, 12, signed=False))

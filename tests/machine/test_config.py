@@ -30,9 +30,9 @@ WRONG = {
     "outstanding": (0, 65),
     "shifts": ((), (15,) * 17, (48,), (-17,)),
     "axi_ports": (0, 3, 8),
-    "preact": (QFormat(3, 11),),
+    "preact": (QFormat(3, 11), QFormat(4, 16), QFormat(4, 12, signed=False)),
     "cell": (QFormat(3, 11), QFormat(12, 12), QFormat(4, 20, signed=False)),
-    "activated": (QFormat(0, 16),),
+    "activated": (QFormat(0, 14), QFormat(0, 18)),
     "hidden": (QFormat(0, 7),),
 }
 RIGHT = {
@@ -53,7 +53,9 @@ RIGHT = {
     "outstanding": (1, 64),
     "shifts": ((0,) * 16, (47,), (-16,)),
     "axi_ports": (1, 2),
+    "preact": (QFormat(2, 13), QFormat(3, 16)),
     "cell": (QFormat(3, 12), QFormat(11, 12), QFormat(20, 3)),
+    "activated": (QFormat(1, 14), QFormat(0, 17)),
 }
 
 
@@ -101,12 +103,12 @@ def test_pairs_of_lanes():
             config_of(**PAIRS | {"accumulator_bits": bits})
     for bits in (17, 32):
         assert config_of(**PAIRS | {"accumulator_bits": bits}).accumulator_bits == bits
-    for name, value, width in (
-        ("hidden", QFormat(0, 15), 8),
-        ("preact", QFormat(3, 4), 16),
-        ("activated", QFormat(0, 7), 16),
+    for name, value, widths in (
+        ("hidden", QFormat(0, 15), "8"),
+        ("preact", QFormat(3, 4), "signed, 16 to 20"),
+        ("activated", QFormat(0, 7), "signed, 16 to 18"),
     ):
-        with pytest.raises(ConfigError, match=f"engine.{name}: {value}; must be {width} bits wide"):
+        with pytest.raises(ConfigError, match=f"engine.{name}: {value}; must be {widths} bits wide"):
             config_of(**PAIRS | {name: value})
 
 

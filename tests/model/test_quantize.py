@@ -147,7 +147,7 @@ def test_report_counts_what_is_clipped_and_lost(random_model, monkeypatch):
             "quantize.input_format: Q0.15; must hold the calibration set, which reaches",
         ),
         ({"output": QFormat(-6, 21)}, "quantize.output: Q-6.21; must hold the outputs for the calibration set"),
-        ({"preact": QFormat(20, 10), "cell": QFormat(20, 10)}, "activation input: Q20.10; must be signed, 8 to 18"),
+        ({"preact": QFormat(20, 10), "cell": QFormat(20, 10)}, "activation input: Q20.10; must be signed, 8 to 20"),
         ({"activation_format": QFormat(-1, 16)}, "activation output"),
     ],
 )

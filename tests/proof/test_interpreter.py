@@ -79,8 +79,9 @@ def test_random_networks(contexts, head, weight_bits, operand_bits):
         {"activated": QFormat(1, 14), "hidden": QFormat(2, 13)},
         {"cell": QFormat(11, 12)},
         {"cell": QFormat(3, 18), "preact": QFormat(2, 13)},
+        {"preact": QFormat(3, 16), "activated": QFormat(0, 17)},
     ],
-    ids=["pwl", "quadratic128, wide c", "wide h", "24-bit c", "fine c"],
+    ids=["pwl", "quadratic128, wide c", "wide h", "24-bit c", "fine c", "fine pre-activations"],
 )
 def test_activations_and_formats(formats):
     rng = np.random.default_rng(7)

@@ -59,13 +59,14 @@ NETWORKS = {
         "x_per_beat": 2,
         **PAIRS,
     },
-    "K1-R8-one-cell-24-bit-c-head": {
+    "K1-R8-one-cell-24-bit-c-18-bit-pre-activations-head": {
         "sizes": (3, 6),
         "head": 2,
         "head_every_step": True,
         "steps": (4, 1, 2),
         "rows": 8,
         "cell": QFormat(7, 16),
+        "preact": QFormat(1, 16),
     },
     "K1-R32-one-cell-pairs": {
         "sizes": (40, 30),
