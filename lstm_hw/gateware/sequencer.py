@@ -13,6 +13,7 @@ from ..machine.isa import (
     LOOP_COUNT,
     LOOP_DEPTH,
     LOOP_UNLESS,
+    OPCODE_BITS,
     OPS,
     PROGRAM_BITS,
     REGISTER_BITS,
@@ -21,6 +22,9 @@ from ..machine.isa import (
     UNITS,
 )
 from .instruction import command_layout, instruction_layout
+
+COMMANDS = [next(op.name for op in OPS.values() if op.unit == unit) for unit in UNITS]
+"""The instruction of each unit."""
 
 
 class Sequencer(wiring.Component):
@@ -86,75 +90,68 @@ class Sequencer(wiring.Component):
         super().__init__(members)
 
     def elaborate(self, platform) -> Module:
-        # The program memory answers late in a cycle. What an execute reads there, and the registers that it names, are
-        # kept; sums and the writes that need them follow in the fetch behind it, in which nobody reads registers.
+        # The program memory answers late in a cycle: a fetch keeps its word and the registers that it names, so that
+        # an execute starts from flip-flops. Sums, and the writes that need them, follow in the fetch behind it, in
+        # which nobody reads registers or loop stack and the word still stands.
         m = Module()
-        pc, self.views = self._fetcher(m)
-        commands, loop = self._commands(m), self._loops(m, pc)
-        write, value_of, zero = self._registers(m, self.views["HALT"].opcode)
-
-        def set_up(register, value, addend=0, limit=0):
-            """In the next fetch r[register] becomes value + addend, less limit if that is reached."""
-            m.d.sync += [write.on.eq(1), write.to.eq(register), write.limit.eq(limit), write.wrap.eq(limit != 0)]
-            m.d.sync += [write.augend.eq(value), write.addend.eq(addend)]
+        program = self._program(m)
+        self.views = {name: data_view(program.word, name) for name in OPS}
+        add = self._adder(m, self.views["ADD"].limit)
+        registers, loop = self._registers(m, program, add), self._loops(m, program, add)
+        commands = self._commands(m, registers.kept)
 
         with m.FSM() as fsm:
             m.d.comb += [self.o_running.eq(~fsm.ongoing("idle")), self.o_waiting.eq(fsm.ongoing("dispatch"))]
             with m.State("idle"):
                 with m.If(self.i_start):
-                    m.d.sync += [pc.eq(self.i_entry), loop.depth.eq(0)]
-                    m.d.comb += write.clear.eq(1)
-                    set_up(STEPS_REGISTER, self.i_steps)
+                    m.d.comb += [program.next_pc.eq(self.i_entry), registers.clear.eq(1)]
+                    m.d.sync += loop.depth.eq(0)
+                    registers.write(STEPS_REGISTER, self.i_steps, 0)
                     m.next = "fetch"
             with m.State("fetch"):
-                m.d.comb += [write.now.eq(write.on), loop.now.eq(loop.on)]
-                m.d.sync += [write.on.eq(0), loop.on.eq(0)]
+                m.d.comb += program.fetch.eq(1)
+                m.d.sync += [registers.waits.eq(0), loop.waits.eq(0)]
                 m.next = "execute"
                 with m.If(self.i_stop):
                     m.next = "idle"
             with m.State("execute"):
-                m.d.sync += pc.eq(pc + 1)
+                m.d.comb += program.next_pc.eq(program.pc + 1)
+                m.d.sync += [kept.eq(value) for kept, value in zip(registers.kept, registers.values, strict=True)]
                 m.next = "fetch"
-                self._execute(m, pc, commands, loop, set_up, value_of, zero)
+                self._execute(m, program, registers, loop, commands)
             with m.State("dispatch"):
                 with m.If((commands.offered & commands.accepted).any() | self.i_stop):
                     m.d.sync += commands.offered.eq(0)
                     m.next = "fetch"
         return m
 
-    def _execute(self, m, pc, commands, loop, set_up, value_of, zero):
+    def _execute(self, m, program, registers, loop, commands):
         """What each instruction does in its cycle, before the next fetch or the dispatch of its command."""
-        views = self.views
+        views, value = self.views, registers.values[0]
 
         def begin_loop(view):
-            from_register = view.count_reg != 0
-            count = Mux(from_register, value_of["LOOP", "count_reg"], view.count)
-            is_zero = Mux(from_register, zero.bit_select(view.count_reg, 1), view.count == 0)
+            counts, by_register = view.when == LOOP_COUNT, view.count_reg != 0
+            is_zero = Mux(by_register, registers.zero.bit_select(view.count_reg, 1), view.count == 0)
             with m.If(is_zero ^ (view.when == LOOP_UNLESS)):
-                m.d.sync += pc.eq(view.exit)
+                m.d.comb += program.next_pc.eq(view.exit)
             with m.Else():
-                m.d.sync += [loop.on.eq(1), loop.depth.eq(loop.depth + 1)]
-            m.d.sync += [loop.left.eq(Mux(view.when == LOOP_COUNT, count, 1)), loop.slot.eq(loop.depth)]
+                m.d.sync += loop.depth.eq(loop.depth + 1)
+            loop.write(loop.depth, Mux(counts, value, 0), Mux(counts, Mux(by_register, 0, view.count), 1))
 
         def end_loop():
             with m.If(loop.top.left == 1):
                 m.d.sync += loop.depth.eq(loop.depth - 1)
             with m.Else():
-                m.d.sync += [loop.on.eq(1), pc.eq(loop.top.start)]
-            m.d.sync += [loop.left.eq(loop.top.left - 1), loop.slot.eq(loop.depth - 1)]
-
-        def offer(index, name, stands, adds):
-            m.d.sync += [stands[field].eq(views[name][field]) for field in stands.shape().members]
-            m.d.sync += [register.eq(value_of[name, f"{field}_reg"]) for field, register in adds.items()]
-            m.d.sync += commands.offered[index].eq(1)
+                m.d.comb += program.next_pc.eq(loop.top.start)
+            loop.write(loop.depth - 1, loop.top.left, -1)
 
         with m.Switch(views["HALT"].opcode):
             with m.Case(OPS["HALT"].code):
                 m.next = "idle"
             with m.Case(OPS["SET"].code):
-                set_up(views["SET"].register, views["SET"].value)
+                registers.write(views["SET"].register, 0, views["SET"].value)
             with m.Case(OPS["ADD"].code):
-                set_up(views["ADD"].register, value_of["ADD", "register"], views["ADD"].value, views["ADD"].limit)
+                registers.write(views["ADD"].register, value, views["ADD"].value, wrap=views["ADD"].limit != 0)
             with m.Case(OPS["LOOP"].code):
                 begin_loop(views["LOOP"])
             with m.Case(OPS["END"].code):
@@ -163,105 +160,128 @@ class Sequencer(wiring.Component):
                 m.d.comb += [self.o_ring.eq(1), self.o_ring_base.eq(views["RING"].base)]
             with m.Case(OPS["BUFFERS"].code):
                 m.d.comb += [self.o_buffers.eq(1), self.o_buffers_count.eq(views["BUFFERS"].count)]
-            for index, (name, stands, adds) in enumerate(commands.kept):
+            for index, name in enumerate(COMMANDS):
                 with m.Case(OPS[name].code):
-                    offer(index, name, stands, adds)
+                    m.d.sync += commands.offered[index].eq(1)
                     m.next = "dispatch"
             with m.Default():
                 m.d.comb += self.o_illegal.eq(1)
                 m.next = "idle"
 
-    def _fetcher(self, m):
-        """The program memory; returns the program counter and what stands there, seen as each opcode."""
+    def _program(self, m):
+        """The program memory: the counter and what it will be, the word read there, the word that a fetch kept."""
         m.submodules.program = program = memory.Memory(shape=INSTRUCTION_BITS, depth=self.program_length, init=[])
         writer, reader = program.write_port(), program.read_port()
-        pc = Signal(bits_for(self.program_length))
+        pc, next_pc = (Signal(bits_for(self.program_length), name=name) for name in ("pc", "next_pc"))
+        fetch, word = Signal(name="fetch"), Signal(INSTRUCTION_BITS, name="word", reset_less=True)
         m.d.comb += [
             writer.en.eq(self.i_write),
             writer.addr.eq(self.i_write_address),
             writer.data.eq(self.i_write_data),
-            reader.addr.eq(pc),
+            next_pc.eq(pc),
+            reader.addr.eq(next_pc),
             reader.en.eq(1),
         ]
-        return pc, {name: data_view(reader.data, name) for name in OPS}
+        m.d.sync += pc.eq(next_pc)
+        with m.If(fetch):
+            m.d.sync += word.eq(reader.data)
+        return SimpleNamespace(pc=pc, next_pc=next_pc, read=reader.data, fetch=fetch, word=word)
 
-    def _commands(self, m):
-        """Fields of each unit's command as they stand in the instruction, and the registers to be added."""
-        offered, kept = Signal(len(UNITS)), []
-        for index, unit in enumerate(UNITS):
-            name = next(op.name for op in OPS.values() if op.unit == unit)
-            stands = Signal(command_layout(name), name=f"{unit}_stands", reset_less=True)
-            adds = {
-                field: Signal(OPS[name].fields[field], name=f"{unit}_{field}_adds", reset_less=True)
-                for field in OPS[name].relative
-            }
-            kept.append((name, stands, adds))
-            command = getattr(self, f"o_{unit}")
-            m.d.comb += [
-                command.valid.eq(offered[index]),
-                command.payload.eq(stands),
-                *(command.payload[field].eq(stands[field] + register) for field, register in adds.items()),
-            ]
-        accepted = Cat(getattr(self, f"o_{unit}").ready for unit in UNITS)
-        return SimpleNamespace(kept=kept, offered=offered, accepted=accepted)
-
-    def _loops(self, m, pc):
-        """The stack of open loops, in LUT memory: turns left and first instruction, written in a fetch."""
-        layout = data.StructLayout({"left": REGISTER_BITS, "start": pc.shape()})
-        m.submodules.loops = loops = memory.Memory(shape=layout, depth=LOOP_DEPTH, init=[])
-        writer, reader = loops.write_port(), loops.read_port(domain="comb")
-        on, now, depth = Signal(name="loop_on"), Signal(name="loop_now"), Signal(range(LOOP_DEPTH + 1))
-        left = Signal(REGISTER_BITS, name="loop_left", reset_less=True)
-        slot = Signal(range(LOOP_DEPTH), name="loop_slot", reset_less=True)
+    def _adder(self, m, limit):
+        """The one adder: in a fetch, augend + addend; the result is less ``limit`` if ``wrap`` and that is reached."""
+        augend, addend, total, result = (
+            Signal(REGISTER_BITS, name=name, reset_less=True) for name in ("augend", "addend", "total", "result")
+        )
+        wrap, beyond = Signal(name="wrap", reset_less=True), Signal(REGISTER_BITS + 1, name="beyond")
         m.d.comb += [
-            reader.addr.eq(depth - 1),
-            writer.en.eq(now),
-            writer.addr.eq(slot),
-            writer.data.left.eq(left),
-            writer.data.start.eq(pc),
+            total.eq(augend + addend),
+            beyond.eq(total - limit),
+            result.eq(Mux(wrap & ~beyond[-1], beyond, total)),
         ]
-        return SimpleNamespace(on=on, now=now, depth=depth, left=left, slot=slot, top=reader.data)
 
-    def _registers(self, m, opcode):
+        def set_up(a, b, wraps=0):
+            m.d.sync += [augend.eq(a), addend.eq(b), wrap.eq(wraps)]
+
+        return SimpleNamespace(augend=augend, total=total, result=result, set_up=set_up)
+
+    def _registers(self, m, program, add):
         """The registers, in LUT memory with as many read ports as one instruction names registers.
 
-        Returns what is to be written, the value of each field that names a register, and which registers are zero:
-        that is known in every execute. r0 is never written.
+        A fetch keeps the names; an execute reads the values and keeps them, the first as augend. r0 is never written.
+        Which registers are zero is known in every execute.
         """
         m.submodules.registers = registers = memory.Memory(shape=REGISTER_BITS, depth=REGISTERS, init=[])
         named = {name: [f"{field}_reg" for field in op.relative] for name, op in OPS.items()}
         named |= {"ADD": ["register"], "LOOP": ["count_reg"]}
         ports = [registers.read_port(domain="comb") for _ in range(max(map(len, named.values())))]
-        with m.Switch(opcode):
-            for name, fields in named.items():
-                with m.Case(OPS[name].code):
-                    m.d.comb += [
-                        port.addr.eq(self.views[name][field]) for field, port in zip(fields, ports, strict=False)
-                    ]
-        value_of = {(name, field): ports[n].data for name, fields in named.items() for n, field in enumerate(fields)}
+        names = [Signal(range(REGISTERS), name=f"name_{n}", reset_less=True) for n in range(len(ports))]
+        kept = [Signal(REGISTER_BITS, name=f"value_{n}", reset_less=True) for n in range(1, len(ports))]
+        m.d.comb += [port.addr.eq(name) for port, name in zip(ports, names, strict=True)]
+        with m.If(program.fetch), m.Switch(program.read[:OPCODE_BITS]):
+            for op, fields in named.items():
+                with m.Case(OPS[op].code):
+                    view = data_view(program.read, op)
+                    m.d.sync += [name.eq(view[field]) for name, field in zip(names, fields, strict=False)]
 
-        write = SimpleNamespace(
-            on=Signal(name="write_on"),
-            now=Signal(name="write_now"),
-            clear=Signal(name="write_clear"),  # r6, at the start
-            to=Signal(range(REGISTERS), name="write_to", reset_less=True),
-            wrap=Signal(name="wrap", reset_less=True),
-            **{n: Signal(REGISTER_BITS, name=n, reset_less=True) for n in ("augend", "addend", "limit")},
-        )
-        total, beyond, result = Signal(REGISTER_BITS), Signal(REGISTER_BITS + 1), Signal(REGISTER_BITS)
+        waits, clear = Signal(name="register_waits"), Signal(name="clear_waits")
+        to = Signal(range(REGISTERS), name="write_to", reset_less=True)
         zero = Signal(REGISTERS, init=(1 << REGISTERS) - 1, reset_less=True)  # as the memory, which no reset changes
         writer = registers.write_port()
         m.d.comb += [
-            total.eq(write.augend + write.addend),
-            beyond.eq(total - write.limit),
-            result.eq(Mux(write.wrap & ~beyond[-1], beyond, total)),
-            writer.en.eq(write.clear | write.now & (write.to != 0)),
-            writer.addr.eq(Mux(write.clear, CLEAR_REGISTER, write.to)),
-            writer.data.eq(Mux(write.clear, self.i_clear, result)),
+            writer.en.eq(clear | program.fetch & waits & (to != 0)),
+            writer.addr.eq(Mux(clear, CLEAR_REGISTER, to)),
+            writer.data.eq(Mux(clear, self.i_clear, add.result)),
         ]
         with m.If(writer.en):
-            m.d.sync += zero.bit_select(writer.addr, 1).eq(Mux(write.clear, ~self.i_clear, result == 0))
-        return write, value_of, zero
+            m.d.sync += zero.bit_select(writer.addr, 1).eq(Mux(clear, ~self.i_clear, add.result == 0))
+
+        def write(register, augend, addend, wrap=0):
+            """In the next fetch r[register] becomes augend + addend, less the limit if ``wrap`` and that is reached."""
+            m.d.sync += [waits.eq(1), to.eq(register)]
+            add.set_up(augend, addend, wrap)
+
+        return SimpleNamespace(
+            values=[port.data for port in ports],
+            kept=[add.augend, *kept],
+            zero=zero,
+            waits=waits,
+            clear=clear,
+            write=write,
+        )
+
+    def _loops(self, m, program, add):
+        """The stack of open loops, in LUT memory: turns left and first instruction."""
+        layout = data.StructLayout({"left": REGISTER_BITS, "start": program.pc.shape()})
+        m.submodules.loops = loops = memory.Memory(shape=layout, depth=LOOP_DEPTH, init=[])
+        writer, reader = loops.write_port(), loops.read_port(domain="comb")
+        waits, depth = Signal(name="loop_waits"), Signal(range(LOOP_DEPTH + 1), name="loop_depth")
+        slot = Signal(range(LOOP_DEPTH), name="loop_slot", reset_less=True)
+        m.d.comb += [
+            reader.addr.eq(depth - 1),
+            writer.en.eq(program.fetch & waits),
+            writer.addr.eq(slot),
+            writer.data.left.eq(add.total),
+            writer.data.start.eq(program.pc),
+        ]
+
+        def write(at, augend, addend):
+            """In the next fetch that loop has augend + addend turns left and begins there, if it is still open."""
+            m.d.sync += [waits.eq(1), slot.eq(at)]
+            add.set_up(augend, addend)
+
+        return SimpleNamespace(depth=depth, top=reader.data, waits=waits, write=write)
+
+    def _commands(self, m, kept):
+        """The command of each unit, as it stands in the word with the kept registers added; which one is offered."""
+        offered = Signal(len(UNITS))
+        for index, (unit, name) in enumerate(zip(UNITS, COMMANDS, strict=True)):
+            command, view = getattr(self, f"o_{unit}"), self.views[name]
+            adds = dict(zip(OPS[name].relative, kept, strict=False))
+            m.d.comb += command.valid.eq(offered[index])
+            for field in command.payload.shape().members:
+                m.d.comb += command.payload[field].eq(view[field] + adds.get(field, 0))
+        accepted = Cat(getattr(self, f"o_{unit}").ready for unit in UNITS)
+        return SimpleNamespace(offered=offered, accepted=accepted)
 
 
 def data_view(word: Value, op: str) -> data.View:
