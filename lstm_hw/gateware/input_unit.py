@@ -67,10 +67,10 @@ class InputUnit(wiring.Component):
         )
 
     def elaborate(self, platform) -> Module:
+        # A command is a walk over the elements of its vectors, a beat at a time; a beat passes unless the command waits
+        # for a free vector. Behind the last element of a vector the next one begins, or the command ends.
         m = Module()
-        config = self.config
-        contexts, per_beat = config.contexts, config.x_per_beat
-        lane_bits = exact_log2(per_beat)
+        per_beat = self.config.x_per_beat
         command = Signal(command_layout("INPUT"))
         held, free = Signal(), Signal(VECTORS_BITS)
         left, address, repeats = Signal(COUNT_BITS), Signal(ELEMENT_BITS), Signal(VECTORS_BITS)
@@ -85,6 +85,7 @@ class InputUnit(wiring.Component):
             ends.eq(left <= step),
             takes.eq(beat & ends & (repeats == 0) & command.wait),
         ]
+
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += [
                 command.eq(self.i.payload),
@@ -104,19 +105,27 @@ class InputUnit(wiring.Component):
 
         m.d.sync += [
             self.o_write.eq(0),
-            self.o_address.eq(address >> lane_bits),
+            self.o_address.eq(address >> exact_log2(per_beat)),
             self.o_elements.eq(Mux(beat, Mux(ends, left, step), 0)),
             self.o_misplaced.eq(beat & (self.i_x.payload.last != (ends & command.last))),
         ]
-        for k in range(contexts):
+        self._place(m, command, address, beat)
+        return m
+
+    def _place(self, m, command, address, beat):
+        """A beat's elements on their way to the banks: one of each context with ``spread``, else all of one context."""
+        per_beat, x = self.config.x_per_beat, self.i_x.payload.data
+        lane = address[: exact_log2(per_beat)]
+
+        def write(index, element, here):
+            m.d.sync += self.o_data[index].eq(element)
+            with m.If(here):
+                m.d.sync += self.o_write[index].eq(1)
+
+        for k in range(self.config.contexts):
             for e in range(per_beat):
                 index = k * per_beat + e
                 with m.If(command.spread):
-                    m.d.sync += self.o_data[index].eq(self.i_x.payload.data[min(k, per_beat - 1)])
-                    with m.If(beat & (address[:lane_bits] == e)):
-                        m.d.sync += self.o_write[index].eq(1)
+                    write(index, x[min(k, per_beat - 1)], beat & (lane == e))
                 with m.Else():
-                    m.d.sync += self.o_data[index].eq(self.i_x.payload.data[e])
-                    with m.If(beat & (command.bank == k)):
-                        m.d.sync += self.o_write[index].eq(1)
-        return m
+                    write(index, x[e], beat & (command.bank == k))

@@ -58,11 +58,11 @@ class VectorMemory(wiring.Component):
         )
 
     def elaborate(self, platform) -> Module:
+        # Every bank reads the request's address in x and in h. A cycle later it gives the one of both, or the constant,
+        # that the request's space names; a context takes the value of the bank that is turned to it.
         m = Module()
         config, bits = self.config, self.config.operand_bits
-        per_beat = config.x_per_beat
-        lane_bits = exact_log2(per_beat)
-
+        lane_bits = exact_log2(config.x_per_beat)
         valid, space, rotate = Signal(), Signal(self.i_space.shape()), Signal(self.i_rotate.shape())
         constant = Signal(config.operand_bits)
         lane = Signal(max(1, lane_bits))
@@ -75,31 +75,15 @@ class VectorMemory(wiring.Component):
         ]
         values = []
         for k in range(config.contexts):
-            h = memory.Memory(shape=bits, depth=config.h_elements, init=[])
-            x = memory.Memory(shape=bits * per_beat, depth=config.x_elements // per_beat, init=[])
-            m.submodules[f"h{k}"], m.submodules[f"x{k}"] = h, x
-            h_write, x_write = h.write_port(), x.write_port(granularity=bits)
-            h_read, x_read = h.read_port(), x.read_port()
-            m.d.comb += [
-                h_write.en.eq(self.i_h_write & (self.i_h_bank == k)),
-                h_write.addr.eq(self.i_h_address),
-                h_write.data.eq(self.i_h_data),
-                x_write.en.eq(self.i_x_write[k * per_beat : (k + 1) * per_beat]),
-                x_write.addr.eq(self.i_x_address),
-                x_write.data.eq(Cat(self.i_x_data[k * per_beat + e] for e in range(per_beat))),
-                h_read.addr.eq(self.i_address),
-                h_read.en.eq(1),
-                x_read.addr.eq(self.i_address >> lane_bits),
-                x_read.en.eq(1),
-            ]
+            h, x = self._bank(m, k)
             value = Signal(bits, name=f"value{k}")
             with m.Switch(space):
                 with m.Case(SPACE_X):
-                    m.d.comb += value.eq(x_read.data.word_select(lane, bits) if lane_bits else x_read.data)
+                    m.d.comb += value.eq(x.word_select(lane, bits) if lane_bits else x)
                 with m.Case(SPACE_CONSTANT):
                     m.d.comb += value.eq(constant)
                 with m.Default():
-                    m.d.comb += value.eq(h_read.data)
+                    m.d.comb += value.eq(h)
             values.append(value)
         for k in range(config.contexts):
             chosen = Signal(bits, name=f"chosen{k}")
@@ -109,3 +93,25 @@ class VectorMemory(wiring.Component):
                         m.d.comb += chosen.eq(values[(k + turn) % config.contexts])
             m.d.sync += self.o_operands[k].eq(Mux(valid, chosen, 0))
         return m
+
+    def _bank(self, m, k):
+        """The memories of context ``k``; returns the element of h and the word of x that are read."""
+        config, bits, per_beat = self.config, self.config.operand_bits, self.config.x_per_beat
+        h = memory.Memory(shape=bits, depth=config.h_elements, init=[])
+        x = memory.Memory(shape=bits * per_beat, depth=config.x_elements // per_beat, init=[])
+        m.submodules[f"h{k}"], m.submodules[f"x{k}"] = h, x
+        h_write, x_write = h.write_port(), x.write_port(granularity=bits)
+        h_read, x_read = h.read_port(), x.read_port()
+        m.d.comb += [
+            h_write.en.eq(self.i_h_write & (self.i_h_bank == k)),
+            h_write.addr.eq(self.i_h_address),
+            h_write.data.eq(self.i_h_data),
+            x_write.en.eq(self.i_x_write[k * per_beat : (k + 1) * per_beat]),
+            x_write.addr.eq(self.i_x_address),
+            x_write.data.eq(Cat(self.i_x_data[k * per_beat + e] for e in range(per_beat))),
+            h_read.addr.eq(self.i_address),
+            h_read.en.eq(1),
+            x_read.addr.eq(self.i_address >> exact_log2(per_beat)),
+            x_read.en.eq(1),
+        ]
+        return h_read.data, x_read.data
