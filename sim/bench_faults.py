@@ -17,7 +17,8 @@ from cocotbext.axi import AxiRamRead, AxiResp, AxiStreamFrame
 from lstm_hw.machine.registers import IDENTITY, PROGRAM, ErrorCode, lookup
 from lstm_hw.verify.scenario import Scenario
 
-from .testbench import CLOCK_NS, TB
+from .progress import CLOCK_NS
+from .testbench import TB
 
 RUN_CYCLES = 20_000
 ILLEGAL_OPCODE = 15

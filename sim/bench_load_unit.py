@@ -15,9 +15,8 @@ from cocotbext.axi.address_space import Region
 from lstm_hw.machine.config import PAGE_BYTES
 from lstm_hw.machine.isa import BEATS_BITS
 
-from .progress import heartbeat, report_progress
+from .progress import CLOCK_NS, heartbeat, report_progress
 
-CLOCK_NS = 10
 MEMORY_BYTES = 1 << 18
 STALLS = (0, 0.1, 0.5, 0.9)
 CYCLES_LIMIT = 200_000
@@ -53,7 +52,7 @@ class TB:
         dut.base.value = self.base
         dut.rst.value = 1
         cocotb.start_soon(Clock(dut.clk, CLOCK_NS, unit="ns").start())
-        cocotb.start_soon(heartbeat(CLOCK_NS))
+        cocotb.start_soon(heartbeat())
         bus = AxiReadBus.from_prefix(dut, "bus")
         if poisonable:
             self.target = PoisonedMemory(self.content)

@@ -22,8 +22,8 @@ from lstm_hw.verify.driver import Driver
 from lstm_hw.verify.scenario import Run, Scenario, Stress
 
 from .harness import PARTS
-from .progress import report_progress
-from .testbench import CLOCK_NS, Port
+from .progress import CLOCK_NS, report_progress
+from .testbench import Port
 
 REPORT_CYCLES = 5000
 CYCLES_LIMIT = 200_000_000

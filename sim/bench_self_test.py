@@ -12,15 +12,15 @@ from cocotb.clock import Clock
 from cocotb.handle import HierarchyObject
 from cocotb.triggers import ClockCycles, RisingEdge
 
-from .progress import heartbeat, report_progress
+from .progress import CLOCK_NS, heartbeat, report_progress
 
 CYCLES_LIMIT = 2_000_000
 
 
 async def start(dut: HierarchyObject) -> None:
     """Reset; then the test runs."""
-    cocotb.start_soon(Clock(dut.clk, 10, unit="ns").start())
-    cocotb.start_soon(heartbeat(10))
+    cocotb.start_soon(Clock(dut.clk, CLOCK_NS, unit="ns").start())
+    cocotb.start_soon(heartbeat())
     dut.i_restart.value = 0
     dut.rst.value = 1
     await ClockCycles(dut.clk, 3)

@@ -16,7 +16,7 @@ from lstm_hw.machine.ports import weight_prefixes
 from lstm_hw.machine.registers import IDENTITY, ErrorCode
 
 from .bench_faults import CLEAR_RUN, LOAD, NEXT_RUN, RUN_CYCLES, FaultTB
-from .testbench import CLOCK_NS
+from .progress import CLOCK_NS
 
 TIMEOUT = 300
 

@@ -3,6 +3,8 @@
 import re
 import time
 
+CLOCK_NS = 10
+"""Of a cycle, in every bench."""
 _LINE = re.compile(r"^@progress (\d+)/(\d+)$", re.MULTILINE)
 
 
@@ -17,22 +19,20 @@ def report_progress(done: int, total: int) -> None:
     print(f"@progress {int(done)}/{int(total)}", flush=True)
 
 
-async def heartbeat(clock_ns: float = 10, every_s: float = 5.0) -> None:
+async def heartbeat(every_s: float = 5.0) -> None:
     """Print now and then that simulated time goes on; without any output a run counts as hung after a while.
 
     Parameters
     ----------
-    clock_ns : float
-        A cycle; the wall clock is looked at every 10,000.
     every_s : float
-        Seconds of wall time between two lines.
+        Seconds of wall time between two lines; the clock is looked at every 10,000 cycles.
     """
     from cocotb.triggers import Timer
     from cocotb.utils import get_sim_time
 
     spoke = time.monotonic()
     while True:
-        await Timer(10_000 * clock_ns, "ns")
+        await Timer(10_000 * CLOCK_NS, "ns")
         if time.monotonic() - spoke >= every_s:
             spoke = time.monotonic()
             print(f"@alive {get_sim_time('ns'):.0f} ns", flush=True)

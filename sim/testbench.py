@@ -24,9 +24,7 @@ from lstm_hw.machine.ports import CONTROL, X, Y, weight_prefixes
 from lstm_hw.verify.driver import Driver
 from lstm_hw.verify.scenario import Run, Scenario
 
-from .progress import heartbeat
-
-CLOCK_NS = 10
+from .progress import CLOCK_NS, heartbeat
 
 
 class Port:
@@ -77,7 +75,7 @@ class TB:
         for name in (CONTROL, *weights, X, Y):
             logging.getLogger(f"cocotb.{dut._name}.{name}").setLevel(logging.WARNING)
         cocotb.start_soon(Clock(dut.aclk, CLOCK_NS, unit="ns").start())
-        cocotb.start_soon(heartbeat(CLOCK_NS))
+        cocotb.start_soon(heartbeat())
         reset = {"reset": dut.aresetn, "reset_active_level": False}
         self.memories = []
         for prefix, address, image in zip(weights, scenario.addresses, scenario.images, strict=True):

@@ -201,12 +201,10 @@ BY_CODE = {op.code: op for op in OPS.values()}
 UNITS = ("input", "load", "mac", "cell")
 
 
-@dataclass(frozen=True)
-class Instruction:
-    """An opcode name and its field values; fields that are not given are 0."""
+class Fields:
+    """What an opcode name ``op`` and field values ``fields`` share: values are attributes, zeros are not shown."""
 
-    op: str
-    fields: Mapping[str, int]
+    __slots__ = ()
 
     def __getattr__(self, name):
         if name.startswith("__"):
@@ -219,6 +217,14 @@ class Instruction:
     def __str__(self):
         shown = " ".join(f"{k}={v}" for k, v in self.fields.items() if v)
         return f"{self.op} {shown}".strip()
+
+
+@dataclass(frozen=True)
+class Instruction(Fields):
+    """An opcode name and its field values; fields that are not given are 0."""
+
+    op: str
+    fields: Mapping[str, int]
 
 
 def instruction(op: str, **values: int) -> Instruction:

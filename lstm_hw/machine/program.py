@@ -20,6 +20,7 @@ from .isa import (
     REGISTER_BITS,
     REGISTERS,
     STEPS_REGISTER,
+    Fields,
     Instruction,
     encode,
     instruction,
@@ -29,7 +30,7 @@ MASK = (1 << REGISTER_BITS) - 1
 
 
 @dataclass(slots=True)
-class Command:
+class Command(Fields):
     """A unit instruction as its unit gets it: registers added.
 
     ``at`` is the program address, ``scalars`` the number of scalar instructions that the sequencer
@@ -40,17 +41,6 @@ class Command:
     at: int
     scalars: int
     fields: Mapping[str, int]
-
-    def __getattr__(self, name):
-        if name.startswith("__"):
-            raise AttributeError(name)
-        try:
-            return self.fields[name]
-        except KeyError:
-            raise AttributeError(name) from None
-
-    def __str__(self):
-        return f"{self.at:3d} {self.op} " + " ".join(f"{k}={v}" for k, v in self.fields.items() if v)
 
 
 @dataclass(frozen=True)

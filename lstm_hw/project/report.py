@@ -52,7 +52,7 @@ class Report:
         figures, curves = figures_of(project, resources, fmax_mhz)
         plan, steps = project.plan, figures["cycles"]["estimated"]["steps"]
         curves["steps"] = steps = min(steps, SHOWN_STEPS)
-        _, curves["lanes"] = timeline(plan, steps, memory=project.memory)
+        curves["lanes"] = timeline(plan, steps, memory=project.memory)
         curves["trace"] = record(plan, steps, memory=project.memory)
         curves["step"] = _one_step(figures, curves["lanes"][: curves["trace"].cycles])
         return cls(figures, curves, to_trace_events(curves["trace"], figures["clock"]["mhz"], plan.program))

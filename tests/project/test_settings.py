@@ -17,11 +17,22 @@ from lstm_hw.proof.load_timing import MemoryModel
 from tests.projects import tensors, write_project
 
 ROOT = Path(__file__).resolve().parents[2]
+MODEL = "[model]\npath='m'\n"
 
 
 def load(folder, text):
     (folder / "p.toml").write_text(text)
     return ProjectConfig.load(folder / "p.toml")
+
+
+def resolve(original):
+    """The project of the resolved file, which resolves to itself, and its text."""
+    file = original.write_settings() / "resolved.toml"
+    resolved, text = convert(file), file.read_text()
+    resolved.write_settings()
+    assert file.read_text() == text
+    assert (resolved.plan.program, resolved.engine) == (original.plan.program, original.engine)
+    return resolved, text
 
 
 def test_defaults_and_types(tmp_path):
@@ -55,70 +66,70 @@ def test_defaults_and_types(tmp_path):
     [
         ("[model", ConfigError, r"p.toml: .*; must be TOML"),
         (
-            "[model]\npath='m'\nsize=3",
+            MODEL + "size=3",
             ConfigError,
             r"p.toml: model.size: unknown key; must be one of path, gate_order, head",
         ),
-        ("[model]\npath='m'\nhead='last'", ConfigError, r"p.toml: model.head: 'last'; must be last_step or every_step"),
+        (MODEL + "head='last'", ConfigError, r"p.toml: model.head: 'last'; must be last_step or every_step"),
         ("[modle]\npath='m'", ConfigError, r"p.toml: modle: unknown key; must be one of name, model, data, quantize"),
         ("model = 3", ConfigError, r"p.toml: model: 3; must be a section"),
         ("[quantize]", ConfigError, r"p.toml: model: missing; must be a section"),
         ("[model]", ConfigError, r"p.toml: model.path: missing; must be given"),
         (
-            "[model]\npath='m'\n[plan]\nschedule='sac'",
+            MODEL + "[plan]\nschedule='sac'",
             ConfigError,
             r"p.toml: plan.schedule: 'sac'; must be one of auto,",
         ),
-        ("[model]\npath='m'\n[plan]\nbatch=0", ConfigError, r"p.toml: plan.batch: 0; must be at least 1"),
-        ("[model]\npath='m'\n[plan]\nschedule='sbe'\npinned=[3, -1]", ConfigError, r"pinned: .*; must be at least 0"),
-        ("[model]\npath='m'\n[plan]\npinned=[3, 1]", ConfigError, r"plan.pinned: \[3, 1\]; must be one number unless"),
-        ("[model]\npath='m'\n[plan]\ncase=4", ConfigError, r"p.toml: plan.case: 4; must be 1, 2 or 3"),
+        (MODEL + "[plan]\nbatch=0", ConfigError, r"p.toml: plan.batch: 0; must be at least 1"),
+        (MODEL + "[plan]\nschedule='sbe'\npinned=[3, -1]", ConfigError, r"pinned: .*; must be at least 0"),
+        (MODEL + "[plan]\npinned=[3, 1]", ConfigError, r"plan.pinned: \[3, 1\]; must be one number unless"),
+        (MODEL + "[plan]\ncase=4", ConfigError, r"p.toml: plan.case: 4; must be 1, 2 or 3"),
         (
-            "[model]\npath='m'\n[plan]\nschedule='sacc'\nwindow=2",
+            MODEL + "[plan]\nschedule='sacc'\nwindow=2",
             ConfigError,
             r"p.toml: plan.window: 2; must be for row_window, not sacc",
         ),
-        ("[model]\npath='m'\n[target]\npart='xc9'", ConfigError, r"p.toml: target.part: 'xc9'; must be one of xc7z010"),
-        ("[model]\npath='m'\n[target]\nboard='b'", ConfigError, r"p.toml: target.board: 'b'; must be one of ulx3s"),
+        (MODEL + "[target]\npart='xc9'", ConfigError, r"p.toml: target.part: 'xc9'; must be one of xc7z010"),
+        (MODEL + "[target]\nboard='b'", ConfigError, r"p.toml: target.board: 'b'; must be one of ulx3s"),
         (
-            "[model]\npath='m'\n[target]\nboard='zc706'\npart='xc7z020'",
+            MODEL + "[target]\nboard='zc706'\npart='xc7z020'",
             ConfigError,
             r"target.part: 'xc7z020'; must not be given beside target.board",
         ),
-        ("[model]\npath='m'\n[target]\nlanes=2", ConfigError, r"p.toml: target.lanes: 2; must be at least 4"),
-        ("[model]\npath='m'\n[target]\nclock=0", ConfigError, r"p.toml: target.clock: 0.0; must be above 0"),
-        ("[model]\npath='m'\n[memory]\nlatency=0", ConfigError, r"p.toml: memory.latency: 0; must be between"),
+        (MODEL + "[target]\nlanes=2", ConfigError, r"p.toml: target.lanes: 2; must be at least 4"),
+        (MODEL + "[target]\nclock=0", ConfigError, r"p.toml: target.clock: 0.0; must be above 0"),
+        (MODEL + "[memory]\nlatency=0", ConfigError, r"p.toml: memory.latency: 0; must be between"),
         (
-            "[model]\npath='m'\n[memory]\ninterval=2\nbandwidth=1e9",
+            MODEL + "[memory]\ninterval=2\nbandwidth=1e9",
             ConfigError,
             r"p.toml: memory.bandwidth: 1000000000.0; must not be given beside memory.interval",
         ),
-        ("[model]\npath='m'\n[data]\nx='y'", ConfigError, r"p.toml: data.path: missing; must be given: an npz file"),
-        ("[model]\npath='m'\n[data]\npath='d'\nrandom=3", ConfigError, r"data.random: 3; must not be given beside"),
+        (MODEL + "[data]\nx='y'", ConfigError, r"p.toml: data.path: missing; must be given: an npz file"),
+        (MODEL + "[data]\npath='d'\nrandom=3", ConfigError, r"data.random: 3; must not be given beside"),
         ("[model]\npath=3", ConfigError, r"p.toml: model.path: 3; must be a string"),
-        ("[model]\npath='m'\n[engine]\nrows='32'", ConfigError, r"p.toml: engine.rows: '32'; must be an integer"),
-        ("[model]\npath='m'\n[engine]\nrows=true", ConfigError, r"p.toml: engine.rows: True; must be an integer"),
-        ("[model]\npath='m'\n[engine]\nrow=3", ConfigError, r"p.toml: engine.row: unknown key; must be one of rows, "),
+        (MODEL + "[engine]\nrows='32'", ConfigError, r"p.toml: engine.rows: '32'; must be an integer"),
+        (MODEL + "[engine]\nrows=true", ConfigError, r"p.toml: engine.rows: True; must be an integer"),
+        (MODEL + "[engine]\nrow=3", ConfigError, r"p.toml: engine.row: unknown key; must be one of rows, "),
         (
-            "[model]\npath='m'\n[engine]\nshifts=[1.5]",
+            MODEL + "[engine]\nshifts=[1.5]",
             ConfigError,
             r"engine.shifts: \[1.5\]; must be a list of integers",
         ),
         (
-            "[model]\npath='m'\n[quantize]\nweight_bits=1.0",
+            MODEL + "[quantize]\nweight_bits=1.0",
             ConfigError,
             r"quantize.weight_bits: 1.0; must be an integer",
         ),
-        ("[model]\npath='m'\n[quantize]\nweight_bits=99", ConfigError, r"p.toml: quantize.weight_bits: 99; must be"),
-        ("[model]\npath='m'\n[quantize]\npreact='3.12'", FormatError, r"p.toml: format: '3.12'; must look like"),
-        ("[model]\npath='m'\n[quantize]\npreact=3", ConfigError, r"quantize.preact: 3; must be a number format"),
-        ("[model]\npath='m'\n[data]\npath='d'\nimages=0", ConfigError, r"p.toml: data.images: 0; must be at least 1"),
-        ("[model]\npath='m'\n[data]\npath='d'\ninput_scale=nan", ConfigError, r"input_scale: nan; must be a number or"),
-        ("[model]\npath='m'\n[simulate]\nx_idle=1.0", ConfigError, r"simulate.x_idle: 1.0; must be at"),
-        ("[model]\npath='m'\n[simulate]\nsimulator='vcs'", ConfigError, r"'vcs'; must be verilator or icarus"),
-        ("[model]\npath='m'\n[simulate]\nimages=0", ConfigError, r"simulate.images: 0; must be at least 1"),
-        ("[model]\npath='m'\n[report]\nplots=1", ConfigError, r"report.plots: 1; must be true or false"),
-        ("[model]\npath='m'\n[report]\nfamily='x'", ConfigError, r"report.family: 'x'; must be xc7 or ecp5"),
+        (MODEL + "[quantize]\nweight_bits=99", ConfigError, r"p.toml: quantize.weight_bits: 99; must be"),
+        (MODEL + "[quantize]\npreact='3.12'", FormatError, r"p.toml: format: '3.12'; must look like"),
+        (MODEL + "[quantize]\npreact=3", ConfigError, r"quantize.preact: 3; must be a number format"),
+        (MODEL + "[data]\npath='d'\nimages=0", ConfigError, r"p.toml: data.images: 0; must be at least 1"),
+        (MODEL + "[data]\npath='d'\ninput_scale=nan", ConfigError, r"input_scale: nan; must be a number or"),
+        (MODEL + "[simulate]\nx_idle=1.0", ConfigError, r"simulate.x_idle: 1.0; must be at"),
+        (MODEL + "[simulate]\nsimulator='vcs'", ConfigError, r"'vcs'; must be verilator or icarus"),
+        (MODEL + "[simulate]\nimages=0", ConfigError, r"simulate.images: 0; must be at least 1"),
+        (MODEL + "[report]\nplots=1", ConfigError, r"report.plots: 1; must be true or false"),
+        (MODEL + "[report]\nfamily='x'", ConfigError, r"report.family: 'x'; must be xc7 or ecp5"),
         ("name='../x'\n[model]\npath='m'", ConfigError, r"p.toml: name: '../x'; must be letters"),
         ("name='sim'\n[model]\npath='m'", ConfigError, r"p.toml: name: 'sim'; must be .* none of sim"),
         ("name=3\n[model]\npath='m'", ConfigError, r"p.toml: name: 3; must be a string"),
@@ -161,20 +172,15 @@ def test_what_the_head_reads_is_told_once_and_kept(tmp_path):
 
 def test_resolved_file_gives_the_same_project(tmp_path):
     original = convert(write_project(tmp_path, engine={"cells": 2, "outstanding": 3}, quantize={"weight_bits": 8}))
-    folder = original.write_settings()
-    resolved = convert(folder / "resolved.toml")
-    assert resolved.engine == original.engine and resolved.engine.outstanding == 3
-    assert resolved.qmodel.digest() == original.qmodel.digest()
-    assert resolved.plan.program == original.plan.program
+    resolved, text = resolve(original)
+    assert resolved.engine.outstanding == 3 and resolved.qmodel.digest() == original.qmodel.digest()
     assert resolved.config.simulate == original.config.simulate and resolved.folder == original.folder
-    before = (folder / "resolved.toml").read_text()
-    resolved.write_settings()
-    assert (folder / "resolved.toml").read_text() == before and str(tmp_path) not in before.split("[output]")[0]
+    assert str(tmp_path) not in text.split("[output]")[0]
 
 
 def test_bandwidth_is_rounded_down_to_whole_cycles_a_beat(tmp_path):
     def memory(text, **engine):
-        config = load(tmp_path, f"[model]\npath='m'\n{text}")
+        config = load(tmp_path, MODEL + text)
         return config.memory.model(EngineConfig(**engine), config.target.clock_mhz)
 
     assert memory("") == MemoryModel(40, 1)
@@ -196,13 +202,8 @@ def test_every_schedule_from_a_file_resolves_to_itself(tmp_path, schedule, hidde
         sections["plan"]["sequences"] = 4
     original = convert(write_project(tmp_path, model=tensors(rng, 40, hidden, outputs), steps=8, sections=sections))
     assert original.choice.outcome.name == schedule and original.write_estimate(8).run["cycles"] > 0
-    folder = original.write_settings()
-    resolved = convert(folder / "resolved.toml")
+    resolved, _ = resolve(original)
     assert resolved.config.plan.schedule == schedule and resolved.config.plan.steps == 8
-    assert (resolved.plan.program, resolved.engine) == (original.plan.program, original.engine)
-    before = (folder / "resolved.toml").read_text()
-    resolved.write_settings()
-    assert (folder / "resolved.toml").read_text() == before
 
 
 def test_page_of_keys_is_up_to_date():

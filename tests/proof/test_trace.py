@@ -9,8 +9,8 @@ import pytest
 from lstm_hw.machine.isa import OPS
 from lstm_hw.plan.dense import ResidentPlanner
 from lstm_hw.plan.sacc import SaccPlanner
+from lstm_hw.proof.count import count_cycles
 from lstm_hw.proof.load_timing import MemoryModel
-from lstm_hw.proof.timeline import timeline
 from lstm_hw.proof.trace import UNITS, record, to_trace_events
 from tests.builders import config_of, random_network
 
@@ -29,7 +29,7 @@ def streamed():
 @pytest.mark.parametrize("plan", [resident(), streamed()], ids=["resident", "sacc"])
 @pytest.mark.parametrize("memory", [None, MemoryModel(30, 2)], ids=["fast", "slow"])
 def test_spans_are_those_of_the_counters(plan, memory):
-    trace, (counters, _) = record(plan, 6, memory=memory), timeline(plan, 6, memory=memory)
+    trace, counters = record(plan, 6, memory=memory), count_cycles(plan, 6, memory=memory)
     assert trace.complete and trace.cycles == counters.cycles
     assert len(trace.beats) * plan.config.axi_ports == counters.read_beats
     for unit in UNITS:

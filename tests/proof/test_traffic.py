@@ -6,8 +6,8 @@ import pytest
 from lstm_hw.plan.dense import ResidentPlanner
 from lstm_hw.plan.rowblock import RowBlockPlanner
 from lstm_hw.plan.sacc import SaccPlanner
+from lstm_hw.proof.count import count_cycles
 from lstm_hw.proof.interpreter import Interpreter
-from lstm_hw.proof.timeline import timeline
 from lstm_hw.proof.traffic import columns_by_layer, words_read
 from tests.builders import config_of, random_network
 
@@ -41,7 +41,7 @@ def test_columns_of_resident_layers(steps):
     plan = ResidentPlanner(model.network, config_of(shifts=model.shifts)).plan()
     *layers, waits = columns_by_layer(plan, steps)
     assert layers == [steps * 4 * (5 + 7), steps * 3 * (7 + 6), steps * 2 * 6]  # row blocks of two units
-    assert sum(layers) + waits == timeline(plan, steps)[0].busy
+    assert sum(layers) + waits == count_cycles(plan, steps).busy
 
 
 def test_columns_through_the_ring():
@@ -49,4 +49,4 @@ def test_columns_through_the_ring():
     config = config_of(shifts=model.shifts, contexts=2, accumulators=128, program_length=256)
     plan = SaccPlanner(model.network, config, pinned=1).plan()
     layer, waits = columns_by_layer(plan, 6)
-    assert layer >= 6 * 6 * (5 + 12) // 2 and layer + waits == timeline(plan, 6)[0].busy
+    assert layer >= 6 * 6 * (5 + 12) // 2 and layer + waits == count_cycles(plan, 6).busy

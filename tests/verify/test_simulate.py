@@ -5,7 +5,7 @@ import pytest
 
 from lstm_hw.errors import InputError
 from lstm_hw.project.api import convert
-from lstm_hw.proof.timeline import timeline
+from lstm_hw.proof.count import count_cycles
 from lstm_hw.verify.scenario import Stress
 from lstm_hw.verify.simulate import Measured, expect, grouped
 from tests.projects import float_model
@@ -46,8 +46,8 @@ def test_outputs_are_the_references(options):
     np.testing.assert_array_equal(outputs, made.predict(made.x, stored=True))
     assert len(runs) == groups + 2 and told[-1] == (3 * groups + 8, 3 * groups + 8)
     assert [run.steps for run in runs] == [1, *[3] * groups, 8]
-    assert runs[1].counters == timeline(made.plan, 3)[0].to_dict()
-    assert runs[-1].counters == timeline(made.plan, 8)[0].to_dict() == made.estimate(3).long
+    assert runs[1].counters == count_cycles(made.plan, 3).to_dict()
+    assert runs[-1].counters == count_cycles(made.plan, 8).to_dict() == made.estimate(3).long
 
 
 def test_no_sequence():
