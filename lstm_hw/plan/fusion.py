@@ -112,7 +112,7 @@ class FusionLayer(ResidentBias):
     def _input(self, bank, x):
         self.b.emit("INPUT", bank=bank, target=x, elements=self.layer.inputs, wait=1, last=1)
 
-    def newest_h(self, step: Sum, number: Sum) -> Iterator[tuple[int, Sum | int]]:
+    def newest_h(self, step: Sum, later: Sum | int, number: Sum) -> Iterator[tuple[int, Sum | int]]:
         mask, place = self.shown
         yield mask, self.h + place
 
@@ -342,7 +342,7 @@ class FusionPlanner(StackPlanner):
                 for _ in b.when(count):
                     b.advance(count, -1)
                     last.shown = 1 << context, last.place * at
-                    head.products(as_sum(0), as_sum(0))
+                    head.products(as_sum(0), 0, as_sum(0))
         last.shown = last.newest_context, last.last_place
-        head.products(as_sum(0), as_sum(0))
+        head.products(as_sum(0), 0, as_sum(0))
         head.release()

@@ -13,7 +13,7 @@ frame by frame, so they share lanes, x memory and the ring; sums, h, c and resid
 - *Weights.* ``ahead`` loads what a frame needs first. A layer calls ``frame.following()`` once a frame, as soon as the
   last of its own LOADs is out: then memory works for the next layer while this one computes.
 - *Steps.* A batch has ``frame.count`` steps, a register: the last one of a run may be shorter. Loops over its steps are
-  those of :meth:`StreamedLayer.steps_of`, inside of which ``frame.following()`` is called.
+  those of ``frame.steps()``, inside of which ``frame.following()`` is called.
 """
 
 from __future__ import annotations
@@ -43,12 +43,15 @@ class Frame:
     following : callable (hint=None)
         Load what comes behind this layer's frame, and behind the last layer's take the x of the next one. ``hint`` is
         handed to the next layer.
+    steps : callable
+        ``for step, later in frame.steps()``: ``later`` is zero if no step of the frame is behind this one.
     """
 
     first: Sum
     count: Sum
     inputs: Callable
     following: Callable
+    steps: Callable
 
 
 class StreamedLayer:
@@ -72,9 +75,12 @@ class StreamedLayer:
     own : dict of str to int
         Entries that the layer has to itself of ``accumulators``, ``h_elements`` and ``states``.
     shared : dict of str to int
-        Least ``x_elements`` and ``finish_entries``, and words of the ring (``ring``).
+        Least ``x_elements`` and ``finish_entries``, and words of the ring (``ring``). Also entries of ``accumulators``
+        and ``states`` that any layer may use in its frame: then these are behind all layers' own.
     buffers : int
         x vectors that fit.
+    x_order : callable or None
+        As that of a plan.
     h_buffers, turn : int
         Buffers of h that take turns, all layers' next to one another, and their distance.
     tail : tuple of int
@@ -83,6 +89,8 @@ class StreamedLayer:
     weights, sums, h, c, image : int
         First resident word, accumulator entry, h element and state of the layer, and the first of its streamed words in
         the image.
+    scratch : int
+        First state that is nobody's own.
     b : Loops
     done : Sum
         Time steps of this layer since zero state.
@@ -96,6 +104,7 @@ class StreamedLayer:
     groups = 1
     buffers = 1
     h_buffers = 1
+    x_order = None
 
     def __init__(self, shape: LayerShape, number: int, config: EngineConfig, batch: int = 1) -> None:
         self.layer, self.number, self.config, self.batch = shape, number, config, batch
@@ -117,9 +126,9 @@ class StreamedLayer:
     def inputs(self, taken: Callable, first: Sum, hint: object) -> None:
         """Take the x of a frame from the stream: an INPUT for each step, each in a ``for _ in taken():``.
 
-        ``first`` is the number of its first step in the run; ``hint`` comes from the layer that asks for it.
+        ``first`` is the number of its first step in the run; ``hint`` comes from the layer that asks for it. A layer
+        that takes x piece by piece in its frame does nothing here.
         """
-        raise NotImplementedError
 
     def ahead(self, hint: object = None) -> None:
         """Load the words that the next frame needs first."""
@@ -129,10 +138,10 @@ class StreamedLayer:
         """All products of a frame, and its h."""
         raise NotImplementedError
 
-    def newest_h(self, step: Sum, number: Sum) -> Iterator[tuple[int, Sum | int]]:
+    def newest_h(self, step: Sum, later: Sum | int, number: Sum) -> Iterator[tuple[int, Sum | int]]:
         """Where a head finds h of a step of the frame: (mask, first element), inside the loops that this opens.
 
-        ``number`` is that of the step since zero state, to be used modulo something.
+        ``later`` is that of ``frame.steps()``; ``number`` counts steps since zero state, to be used modulo something.
         """
         raise NotImplementedError
 
@@ -151,20 +160,6 @@ class StreamedLayer:
         tokens = sum(self.tail) if part is None else sum(self.tail[part : part + 1])
         if tokens:
             self.b.emit("MAC", space=SPACE_H, columns=1, slots=1, wait=1, take=take, offset=tokens - 1)
-
-    def steps_of(self, frame: Frame) -> Iterator[tuple[Sum, Sum]]:
-        """``for step, later in steps_of(frame)``: ``later`` is zero if no step of the frame is behind this one.
-
-        Where this layer is the last, ``frame.following()`` adds the steps of the next frame.
-        """
-        b = self.b
-        later = frame.count
-        if not self.last:
-            later = b.variable(0)
-            b.move(later, frame.count)
-        for step in b.each(frame.count, counts=self.done):
-            b.advance(later, -1)
-            yield step, later
 
     def load(self, first: Sum | int, words: int, comment: str | None = None) -> None:
         """Stream words of the layer's part of the image."""

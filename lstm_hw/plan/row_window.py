@@ -76,7 +76,7 @@ class RowWindowLayer(ResidentBias):
     def ahead(self, hint: object = None) -> None:
         self.load(0, words_of(self.streamed), "W_x and W_h")
 
-    def newest_h(self, step: Sum, number: Sum) -> Iterator[tuple[int, Sum | int]]:
+    def newest_h(self, step: Sum, later: Sum | int, number: Sum) -> Iterator[tuple[int, Sum | int]]:
         for _ in self.b.when(step):
             yield ODD, self.h
         for _ in self.b.unless(step):

@@ -102,7 +102,7 @@ class RowBlockLayer(StreamedLayer):
     def ahead(self, hint: object = None) -> None:
         self.load(0, words_of(self.streamed))
 
-    def newest_h(self, step: Sum, number: Sum) -> Iterator[tuple[int, Sum | int]]:
+    def newest_h(self, step: Sum, later: Sum | int, number: Sum) -> Iterator[tuple[int, Sum | int]]:
         for group in self.b.each(self.groups):
             yield self.mask, self._h(number + 1) + group * self.h_stride
 

@@ -115,7 +115,7 @@ class SaccLayer(ResidentBias):
         for _ in waits:
             super().settle(after, part, take)
 
-    def newest_h(self, step: Sum, number: Sum) -> Iterator[tuple[int, Sum | int]]:
+    def newest_h(self, step: Sum, later: Sum | int, number: Sum) -> Iterator[tuple[int, Sum | int]]:
         for direction in (DOWN, UP):
             for _ in self.b.when(number % 2, zero=direction == DOWN):
                 yield self.of_step[direction], self.h
@@ -189,7 +189,7 @@ class SaccLayer(ResidentBias):
     def _batch(self, frame):
         b, alone = self.b, self.before is self
         self._batch_products(frame.count, alone)
-        for step, later in self.steps_of(frame):
+        for step, later in frame.steps():
             for direction in (DOWN, UP):
                 after = self.of_step[1 - direction]
                 for _ in b.when(self.up, zero=direction == DOWN):

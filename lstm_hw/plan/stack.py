@@ -34,31 +34,29 @@ class HeadLayer(StreamedLayer):
         self.every_step = every_step
         self.tiles = (*self.bias_tiles(), Tile(number, "x", 0, self.blocks, 0, shape.inputs))
         self.resident, self.streamed = self.tiles, ()
-        self.own = {"accumulators": self.blocks if self.blocks > 1 else 0}
-        self.shared = {"ring": 0, "finish_entries": self.blocks}
+        self.own = {}
+        self.shared = {"finish_entries": self.blocks, "accumulators": self.blocks if self.blocks > 1 else 0}
 
     def stream(self) -> None:
         """Its weights do not stay on chip."""
         self.resident, self.streamed = (), self.tiles
-        self.shared = self.shared | {"ring": ring_words(words_of(self.tiles), self.config)}
+        self.shared["ring"] = ring_words(words_of(self.tiles), self.config)
 
     def ahead(self, hint: object = None) -> None:
         self.load(0, words_of(self.streamed), "head")
 
     def frame(self, frame: Frame) -> None:
-        if self.batch == 1:
-            frame.following()
         self.before.settle(self)
-        for step, later in self.steps_of(frame) if self.batch > 1 else [(as_sum(0), 1)]:
+        for step, later in frame.steps():
             for _ in self.b.unless(later):
                 frame.following()
-            self.products(step, self.done)
+            self.products(step, later, self.done)
         self.release()
 
     def behind_last_step(self) -> None:
         """Without taking the tokens: they belong to whoever goes on in the next run."""
         self.before.settle(self, take=0)
-        self.products(as_sum(0), self.before.done - int(self.batch > 1))  # a batch has counted it already
+        self.products(as_sum(0), 0, self.before.done - int(self.batch > 1))  # a batch has counted it already
         self.release()
 
     def release(self) -> None:
@@ -66,9 +64,9 @@ class HeadLayer(StreamedLayer):
         if self.streamed:
             self.b.emit("MAC", weight=words_of(self.streamed) - 1, columns=1, slots=1, stream=1, release=1)
 
-    def products(self, step: Sum, number: Sum) -> None:
+    def products(self, step: Sum, later: Sum | int, number: Sum) -> None:
         """Outputs of a step, for the contexts that have its h side by side."""
-        for mask, first in self.before.newest_h(step, number):
+        for mask, first in self.before.newest_h(step, later, number):
             tiles = [
                 (tile, SPACE_CONSTANT, exponent)
                 for tile, (exponent, _) in zip(self.tiles, self.layer.bias_columns, strict=False)
@@ -162,7 +160,7 @@ class StackPlanner:
             word += words_of(layer.resident)
             image += words_of(layer.streamed)
             base = {memory: first + layer.own.get(memory, 0) for memory, first in base.items()}
-        shared = {"x_elements", "finish_entries", "ring"}
+        shared = ("x_elements", "finish_entries", "ring", *base)
         most = {name: max(layer.shared.get(name, 0) for layer in self.all) for name in shared}
         self.resident = resident
         self.image = Image(
@@ -170,9 +168,12 @@ class StackPlanner:
             + tuple(t for layer in self.all for t in layer.streamed)
         )
         for layer in self.all:
-            layer.turn = base["h_elements"]
+            layer.turn, layer.scratch = base["h_elements"], base["states"]
+            if "accumulators" in layer.shared:
+                layer.sums = base["accumulators"]
         base["h_elements"] *= self.layers[0].h_buffers
-        self.needs = {"weight_words": resident + most.pop("ring"), **base, **most}
+        needs = {"weight_words": resident + most.pop("ring"), **most}
+        self.needs = {field: need + base.get(field, 0) for field, need in needs.items()}
         for field, need in self.needs.items():
             found = getattr(config, field)
             if found < need:
@@ -208,6 +209,7 @@ class StackPlanner:
             groups=first.groups,
             needs=self.needs,
             batch=self.batch,
+            x_order=first.x_order,
             y_order=self.layers[-1].y_order if self.head is None else None,
         )
 
@@ -236,8 +238,21 @@ class StackPlanner:
 
     def _round(self, first, count):
         for layer, after in zip(self.round, (*self.round[1:], None), strict=True):
-            inputs = partial(self._inputs, after, first)
-            layer.frame(Frame(first, count, inputs, partial(self._following, layer, after, first)))
+            inputs, following = partial(self._inputs, after, first), partial(self._following, layer, after, first)
+            layer.frame(Frame(first, count, inputs, following, partial(self._steps_of, layer, count)))
+
+    def _steps_of(self, layer, count):
+        """Where a layer is the last, its ``frame.following()`` adds the steps of the next frame to the count."""
+        b, later = self.b, count
+        if self.batch == 1:
+            yield as_sum(0), 0
+            return
+        if not layer.last:
+            later = b.variable(0)
+            b.move(later, count)
+        for step in b.each(count, counts=layer.done):
+            b.advance(later, -1)
+            yield step, later
 
     def _inputs(self, after, first):
         """x of the next batch, behind the last layer; LOADs follow."""
