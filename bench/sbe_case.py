@@ -68,7 +68,7 @@ def prepared(case, layer, activation="pwl"):
     pinned = tail_columns(network.layers[0], config)
     planner = BatchPlanner(network, config, case.batch, pinned, case.home)
     if "weight_words" not in case.engine:
-        config = replace(config, weight_words=planner.resident_words + RING_WORDS)
+        config = replace(config, weight_words=planner.resident + RING_WORDS)
         planner = BatchPlanner(network, config, case.batch, pinned, case.home)
     return model, planner, x
 

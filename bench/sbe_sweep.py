@@ -133,16 +133,16 @@ def with_buffer(case, layer):
     _, planner, _ = prepared(replace(case, engine=case.engine | {"weight_words": 1 << 16}), layer)
     (home,) = planner.layers
     hidden = sum(tile.words for tile in home.step_tiles[1:])
-    words = planner.resident_words + planner.ring_words()
+    words = planner.needs["weight_words"]
     if case.home == 3:
-        words = home.bias_words + home.step_tiles[0].words + hidden // 2 + planner.ring_words()
+        words = home.bias_words + home.step_tiles[0].words + hidden // 2 + words - planner.resident
     return replace(case, engine=case.engine | {"weight_words": words})
 
 
 def point(planner, memory, counters, measured, verilog=False):
     """A measured point and its published figure."""
     config, (home,) = planner.config, planner.layers
-    layer = home.shape
+    layer = home.layer
     resident = (layer.matrix_rows * layer.outputs - home.refetched * config.rows) * config.weight_bits // 8
     n_pe, n_t = peak_rate(config), stream_rate(config, memory)
     operations_made = operations(layer) * measured.steps * config.contexts

@@ -262,14 +262,16 @@ class _Writer:
         inner = [(web, web.terms[node]) for web in self.webs.all if node in web.terms]
         counted = [(web, web.terms[node.counter]) for web in self.webs.all if node.counter in web.terms]
         self._set(web for web, _ in inner if web.root is node)
-        kept = [web for web, _ in inner + counted if web.root is not node]
+        kept = [(web, term) for web, term in inner + counted if web.root is not node]
         for number, (turns, body) in enumerate(node.parts):
             last = number == len(node.parts) - 1
             if last and not (body or kept):
                 continue  # nothing is done and nobody counts it
+            again = body and turns != 1 or any(body for _, body in node.parts[number + 1 :])
+            moved = inner + counted if again else kept  # what this loop set is not used any more
             with self._repeated(turns, self.webs.of.get((id(node), number))):
                 self.nodes(body)
-                for web, term in counted if last and node.written_out else inner + counted:
+                for web, term in counted if last and node.written_out else moved:
                     self._move_web(web, term, 1)
                 if turns != 1:
                     self._settle()

@@ -13,18 +13,23 @@ step by step, first: while they are, the cell unit finishes the step before, so 
 lane-cycle. The paper has no such columns: its tail hides behind W_x columns of the same step.
 
 The last batch of a run may have fewer steps. Stacked layers take a batch in turn: the h of its steps waits in as many
-slots of the h memory, and these are the vectors of the layer above. A linear head is a layer without W_h.
+slots of the h memory, and these are the vectors of the layer above.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
 from ..errors import ConfigError
-from ..machine.config import SERIAL_SLOTS
-from ..machine.isa import MODE_LINEAR, MODE_LSTM, MODE_ZERO, SPACE_CONSTANT, SPACE_H, SPACE_X
+from ..machine.config import SERIAL_SLOTS, EngineConfig
+from ..machine.isa import MODE_LSTM, MODE_ZERO, SPACE_H, SPACE_X
 from ..machine.latency import FINISH_DELAY, H_TOKEN_DELAY, CellLatency
 from ..machine.layout import Image, Tile
-from ..machine.plan import Plan
+from ..machine.network import LayerShape, Network
 from .dense import check_beat
-from .registers import program
-from .tree import FOREVER, Loops
+from .layer import Frame, ResidentBias, ring_words, words_of
+from .stack import StackPlanner
+from .sums import Sum, as_sum
 
 CASES = (1, 2, 3)
 TILE_CYCLES = 64
@@ -34,7 +39,7 @@ H_TILES = 16
 """Most MACs in which a step goes through the W_h of all layers."""
 
 
-def h_tiles(layer, config, most=H_TILES):
+def h_tiles(layer: LayerShape, config: EngineConfig, most: int = H_TILES) -> tuple[tuple[int, int], ...]:
     """(first column, columns) of the tiles of W_h, whole row blocks' units each.
 
     The last is exactly the units of the last row block: nothing else of h may be read while the cell unit, which
@@ -47,7 +52,7 @@ def h_tiles(layer, config, most=H_TILES):
     return (*tiles, (last, layer.outputs - last))
 
 
-def tail_columns(layer, config):
+def tail_columns(layer: LayerShape, config: EngineConfig) -> int:
     """Pinned columns behind which the cell unit's work on the step before hides; at least one.
 
     Row block b is finished with slot b of a step's last MAC. Its units follow one another in the cell unit, K
@@ -69,112 +74,222 @@ def tail_columns(layer, config):
     return -int(-need // blocks)
 
 
-class BatchLayer:
-    """Tiles of a layer, where they live, and its part of the memories.
+class BatchLayer(ResidentBias):
+    """A layer whose W_x serves a batch of steps tile by tile, and whose W_h lives as its case says.
 
     Parameters
     ----------
-    number : int
-    shape : LayerShape
-    config : EngineConfig
-    case, pinned, tile : int
+    case, batch, tile : int
         As for :class:`BatchPlanner`.
+    pinned : int
+        Columns of W_x that do not stream, at least.
     slots : int
-        Vectors of h that it keeps for the layer above.
-    below : BatchLayer or None
+        Vectors of h that wait for the layer above: 1 or the batch.
     most : int
         Most tiles of W_h.
 
     Attributes
     ----------
-    streamed : int
-        Columns of W_x that stream.
+    x_tiles : tuple of Tile
+        Those of W_x that stream.
+    pinned : int
+        The other columns of W_x.
     step_tiles : list of Tile
         What every step multiplies by itself: pinned columns of W_x, and W_h.
     passing : list of Tile
         Those of them that do not stay on chip.
-    h, states : int
-        First element of h and first address of c.
     """
 
-    def __init__(self, number, shape, config, case, pinned, tile, slots, below, most):
-        self.number, self.shape, self.case, self.below, self.slots = number, shape, case, below, slots
-        self.blocks, self.lstm, self.tile = shape.blocks(config.rows), shape.kind == "lstm", tile
-        self.tiles = (shape.inputs - pinned) // tile
-        self.streamed = self.tiles * tile
-        self.pinned = shape.inputs - self.streamed
-        self.h = below.h + below.slots * below.shape.outputs if below else 0
-        self.states = below.states + below.shape.outputs * config.contexts if below else 0
-        self.bias, column = [], 0
-        for exponent, columns in shape.bias_columns:
-            self.bias.append((self._tile("bias", column, columns), exponent))
-            column += columns
-        self.stream = [self._tile("x", n * tile, tile) for n in range(self.tiles)]
-        self.step_tiles = [self._tile("x", self.streamed, self.pinned)]
-        if self.lstm:
-            self.step_tiles += [self._tile("h", *columns) for columns in h_tiles(shape, config, most)]
-        self.bias_words, self.stream_words = self.blocks * column, _words(self.stream)
+    def __init__(
+        self,
+        shape: LayerShape,
+        number: int,
+        config: EngineConfig,
+        case: int,
+        batch: int,
+        pinned: int,
+        tile: int,
+        slots: int,
+        most: int,
+    ) -> None:
+        super().__init__(shape, number, config, batch)
+        self.case, self.slots, self.tile, self.mask = case, slots, tile, (1 << config.contexts) - 1
+        self.tail = (shape.outputs,)
+        tiles = (shape.inputs - pinned) // tile
+        streamed = tiles * tile
+        self.pinned = shape.inputs - streamed
+        self.x_tiles = tuple(self._tile("x", first, tile) for first in range(0, streamed, tile))
+        hidden = [self._tile("h", *columns) for columns in h_tiles(shape, config, most)]
+        self.step_tiles = [self._tile("x", streamed, self.pinned), *hidden]
+        self.stride = -(-shape.inputs // config.x_per_beat) * config.x_per_beat
+        self.buffers = min(config.x_elements // self.stride, 2 * batch)
+        self.own = {"h_elements": slots * shape.outputs, "states": shape.outputs * config.contexts}
         self.keep({1: self.step_tiles, 2: [], 3: self.step_tiles[:1]}[case])
 
     def _tile(self, part, first, columns):
         return Tile(self.number, part, 0, self.blocks, first, columns)
 
-    def keep(self, tiles):
+    def keep(self, tiles: Sequence[Tile]) -> None:
         """Let these tiles stay on chip, besides the bias."""
-        self.resident = [*(tile for tile, _ in self.bias), *tiles]
+        self.resident = (*self.bias_tiles(), *tiles)
         self.passing = [tile for tile in self.step_tiles if tile not in tiles]
-        self.resident_words = _words(self.resident)
+        self.streamed = (*self.x_tiles, *self.passing)
+        again = words_of(self.passing)
+        held = again if self.case == 2 else max([0, *(tile.words for tile in self.passing)])
+        x_tile = self.tile * self.blocks * bool(self.x_tiles)
+        self.ring = max(2 * x_tile, ring_words(max(x_tile, held), self.config))
+        self.batch_words = words_of(self.x_tiles) + (again if self.case == 2 else 0)
+        self.refetched = again if self.case == 3 else 0  # words that stream at every step
 
-    def keep_most(self, room):
+    def keep_most(self, room: int) -> None:
         """Let as many tiles of W_h as fit ``room`` words stay on chip, but not all, the others spread between them."""
         hidden = self.step_tiles[1:]
         count = min(len(hidden) - 1, max(0, room // max(tile.words for tile in hidden)))
         kept = [n for n in range(len(hidden)) if (n + 1) * count // len(hidden) == n * count // len(hidden) + 1]
         self.keep([self.step_tiles[0], *(hidden[n] for n in kept)])
 
-    def place(self, first_word, base):
-        """Addresses in the image, which has this layer from ``first_word`` on, and in the weight buffer."""
-        self.first_word, self.base = first_word, base
-        tiles = self.resident, self.passing
-        self.address, self.window = (dict(zip(part, Image(tuple(part)).offsets, strict=True)) for part in tiles)
-        self.address = {tile: base + word for tile, word in self.address.items()}
+    def fit(self, room: int) -> None:
+        self.shared = {
+            "ring": self.ring,
+            "finish_entries": self.blocks,
+            "accumulators": self.batch * self.blocks,
+            "states": 0 if self.before is self else self.layer.outputs,
+            "x_elements": 0 if self.number else self.batch * self.stride,
+        }
 
-    @property
-    def image(self):
-        """Its tiles in memory order."""
-        return [*self.resident, *self.stream, *self.passing]
+    def words_read(self, steps: int) -> int:
+        """Weight words that a run reads from memory."""
+        return -(-steps // self.batch) * self.batch_words + steps * self.refetched
 
-    @property
-    def batch_words(self):
-        """Words that stream once a batch."""
-        return self.stream_words + (_words(self.passing) if self.case == 2 else 0)
+    def x_order(self, steps: int) -> list[tuple[int, int, int]]:
+        """Tile by tile, for all steps of a batch."""
+        order = []
+        for first in range(0, steps, self.batch):
+            batch = range(first, min(first + self.batch, steps))
+            for tile in (*self.x_tiles, self.step_tiles[0]):
+                order += [(step, tile.first_column, tile.columns) for step in batch]
+        return order
 
-    @property
-    def refetched(self):
-        """Words that stream at every step."""
-        return _words(self.passing) if self.case == 3 else 0
+    def y_order(self, steps: int, first_step: int) -> list[tuple[int, int, int]]:
+        """Whole vectors."""
+        return [(step, 0, self.layer.outputs) for step in range(steps)]
 
-    @property
-    def held(self):
-        """Words of the ring that must be there at once."""
-        return max(
-            [
-                self.tile * self.blocks * bool(self.tiles),
-                *([_words(self.passing)] if self.case == 2 else [tile.words for tile in self.passing]),
-            ]
+    # Where things are
+
+    def x_of(self, frame: Frame, step: Sum, later: int) -> Sum:
+        """First element of x of a step: vectors from the stream take turns."""
+        if self.below:
+            return as_sum(self.below.h_after(step, later))
+        return (frame.first + step) % self.buffers * self.stride
+
+    def h_before(self, step: Sum) -> Sum:
+        """First element of h that a step of a batch starts from."""
+        return self.h + step * (self.layer.outputs if self.slots > 1 else 0)
+
+    def h_after(self, step: Sum, later: int) -> Sum | int:
+        """... and of its own: that of the last one is where the first one of the next batch finds it."""
+        return self.h_before(step + 1) if later else self.h
+
+    def sums_of(self, step: Sum) -> Sum:
+        """First accumulator entry of a step."""
+        return self.sums + step * self.blocks
+
+    def newest_h(self, step: Sum, later: int, number: Sum) -> Iterator[tuple[int, Sum | int]]:
+        yield self.mask, self.h_after(step, later)
+
+    # Instructions
+
+    def zero(self) -> int:
+        self._cell(MODE_ZERO, self.h)
+        return self.layer.outputs
+
+    def ahead(self, hint: object = None) -> None:
+        self.load(0, self.batch_words, f"layer {self.number}, for a batch")
+
+    def frame(self, frame: Frame) -> None:
+        alone = self.before is self
+        if not alone:
+            self._tokens()
+        for step, _ in frame.steps():
+            self.start_sums(self.mask, step * self.blocks, finish=False)
+        self._batch_products(frame)
+        if not (self.below or alone):
+            self.before.settle(self)
+        # What comes first in memory order is asked for first: refetched words before what follows.
+        if not self.refetched:
+            frame.following()
+        for step, later in frame.steps():
+            self._step(frame, step, later)
+        if self.refetched:
+            frame.following()
+
+    def _tokens(self):
+        """Tokens of h for the first step of a batch: the layer above, for example, took those of the step before."""
+        self.b.emit("CELL", units=self.layer.outputs, mask=1, mode=MODE_ZERO, state=self.scratch, signal=1)
+
+    def _batch_products(self, frame):
+        """All streamed tiles of W_x for the steps of a batch."""
+        b, below, tiles = self.b, self.below, len(self.x_tiles)
+        if below and not tiles:
+            below.settle(self)
+        one, others = min(1, tiles), max(0, tiles - 1)
+        # The first tile of x, or the last of the h below, is a part of its own.
+        for tile, part in b.parts(others, one) if below else b.parts(one, others):
+            for step, later in frame.steps():
+                x = self.x_of(frame, step, later) + tile * self.tile
+                tokens = {"wait": 1, "take": 1}
+                if not below:
+                    self._input(x, self.tile, wait=int(part == 0))  # the first tile needs an x vector to be free
+                elif later:
+                    tokens = {}  # other steps' h has been waited for
+                elif part == 1:
+                    tokens["offset"] = self.pinned  # pinned columns too
+                self._products(step, "x", x, self.tile, stream=1, release=int(not later), **tokens)
+
+    def _step(self, frame, step, later):
+        """Pinned columns of W_x, and W_h."""
+        self.load(words_of(self.x_tiles), self.refetched, "streamed columns of W_h")
+        x = self.x_of(frame, step, later) + self.step_tiles[0].first_column
+        x_tokens = {}
+        if not self.below:
+            self._input(x, self.pinned, wait=int(not self.x_tiles), last=1)
+            x_tokens = {"wait": 1, "take": 1, "free": 1}
+        for tile in self.step_tiles:
+            fields = {"wait": 1, "take": 1} if tile.part == "h" else x_tokens
+            operand = self.h_before(step) + tile.first_column if tile.part == "h" else x
+            words = self._words(tile, later)
+            self._products(step, tile.part, operand, tile.columns, tile is self.step_tiles[-1], **words, **fields)
+        emit = int(self.sends)
+        self._cell(MODE_LSTM, self.h_after(step, later), scale=self.number, emit=emit, last=emit)
+
+    def _words(self, tile, later):
+        """Where a step finds the words of a tile."""
+        if tile in self.resident:
+            return {"weight": self.weights + dict(zip(self.resident, Image(self.resident).offsets, strict=True))[tile]}
+        if self.case == 2 and later:
+            return {"stream": 1, "weight": words_of(self.passing[: self.passing.index(tile)])}
+        return {"stream": 1, "release": 1}
+
+    def _products(self, step, part, operand, columns, finish=False, **fields):
+        """Columns of all row blocks, added to the step's sums."""
+        sums = self.sums_of(step)
+        end = {"finish": 1} if finish else {"store": 1, "target": sums}
+        space = SPACE_X if part == "x" and not self.below else SPACE_H
+        self.mac(
+            self.mask, space=space, operand=operand, columns=columns, slots=self.blocks, source=sums, **end, **fields
         )
 
-    def h_before(self, step):
-        """Where h is that a step of a batch starts from."""
-        return self.h + step * self.shape.outputs if self.slots > 1 else self.h
+    def _input(self, target, elements, **fields):
+        self.b.emit("INPUT", target=target, elements=elements, spread=int(self.config.contexts > 1), **fields)
 
-    def h_after(self, step, final):
-        """... and where it leaves its own: the last step of a batch where the first one of the next finds it."""
-        return self.h if final else self.h_before(step + 1)
+    def _cell(self, mode, target, **fields):
+        units = self.layer.outputs
+        state = {"state": self.c, "state_stride": units, "target": target}
+        self.b.emit("CELL", units=units, mask=self.mask, mode=mode, write=1, signal=1, **state, **fields)
 
 
-class BatchPlanner:
-    """Emits the ``load`` and ``run`` entries for LSTM layers whose W_x does not stay on chip.
+class BatchPlanner(StackPlanner):
+    """Any stack whose W_x does not stay on chip.
 
     Parameters
     ----------
@@ -189,7 +304,7 @@ class BatchPlanner:
     case : {1, 2, 3}
         How W_h lives, see above. In case 3 as many of its tiles stay on chip as fit, but never all.
     tile_columns : int, optional
-        Streamed columns of W_x in a tile.
+        Streamed columns of W_x in a tile; of whole beats of x where nothing is asked for.
 
     Raises
     ------
@@ -199,344 +314,94 @@ class BatchPlanner:
 
     name = "sbe"
 
-    def __init__(self, network, config, batch, pinned, case=1, tile_columns=None):
+    def __init__(
+        self,
+        network: Network,
+        config: EngineConfig,
+        batch: int,
+        pinned: int | Sequence[int],
+        case: int = 1,
+        tile_columns: int | None = None,
+    ) -> None:
         check_beat(config)
         if batch < 1:
             raise ConfigError("batch", batch, "must be at least 1")
         if case not in CASES:
             raise ConfigError("case", repr(case), f"must be one of {CASES}")
-        self.network, self.config, self.batch, self.case = network, config, batch, case
-        self.mask = (1 << config.contexts) - 1
-        self.layers = []
-        for number, shape in enumerate(network.layers):
-            self.layers.append(self._layer(number, shape, pinned, tile_columns))
-        self.head = self.layers[-1] if network.head else None
-        self.lstm = [layer for layer in self.layers if layer.lstm]
-        self.chained = len(self.lstm) > 1 or network.head_every_step
-        first = network.layers[0]
-        self.stride = -(-first.inputs // config.x_per_beat) * config.x_per_beat
-        self.buffers = min(config.x_elements // self.stride, 2 * batch)
-        if case == 3:
-            self._keep_most()
-        words = base = 0
-        for layer in self.layers:
-            layer.place(words, base)
-            words, base = words + _words(layer.image), base + layer.resident_words
-        self.resident_words = base
-        self.image = Image(tuple(tile for layer in self.layers for tile in layer.image))
-        self._require()
+        count = len(network.lstm)
+        if isinstance(pinned, int):
+            pinned = [pinned, *(min(pinned, shape.inputs) for shape in network.lstm[1:])]
+        elif len(pinned) != count:
+            raise ConfigError("pinned", list(pinned), f"must be one number or {count}, one a layer")
+        self.case = case
 
-    def _layer(self, number, shape, pinned, tile_columns):
-        """Where nothing else is asked for, tiles are of whole beats of x; a head pins what is left over."""
-        config, below = self.config, self.layers[-1] if number else None
-        per_beat = config.x_per_beat if config.contexts == 1 and not number else 1
-        tile = tile_columns or -(-TILE_CYCLES // shape.blocks(config.rows))
-        tile = tile if tile_columns else -(-tile // per_beat) * per_beat
-        if tile % per_beat:
-            raise ConfigError("tile_columns", tile, f"must be whole beats of x_per_beat = {per_beat} elements")
-        if shape.kind == "linear":
-            wanted = 1
-        elif not isinstance(pinned, int) and len(pinned) != len(self.network.lstm):
-            raise ConfigError("pinned", list(pinned), f"must be one number or {len(self.network.lstm)}, one a layer")
-        elif isinstance(pinned, int):
-            wanted = min(pinned, shape.inputs) if number else pinned
-        else:
-            wanted = pinned[number]
-        if wanted < 1 or wanted > shape.inputs - tile and not number:
-            rule = f"must leave at least a tile of {tile} columns and one pinned column of {shape.inputs}"
-            raise ConfigError("pinned", wanted, rule)
-        every_step = number < len(self.network.lstm) - 1 or self.network.head_every_step
-        slots = self.batch if shape.kind == "lstm" and every_step else 1
-        most = max(2, H_TILES // len(self.network.lstm))
-        return BatchLayer(number, shape, config, self.case, wanted, tile, slots, below, most)
+        def layer(shape, number):
+            per_beat = config.x_per_beat if config.contexts == 1 and not number else 1
+            tile = tile_columns or -(-TILE_CYCLES // (shape.blocks(config.rows) * per_beat)) * per_beat
+            if tile % per_beat:
+                raise ConfigError("tile_columns", tile, f"must be whole beats of x_per_beat = {per_beat} elements")
+            if pinned[number] < 1 or pinned[number] > shape.inputs - tile and not number:
+                rule = f"must leave at least a tile of {tile} columns and one pinned column of {shape.inputs}"
+                raise ConfigError("pinned", pinned[number], rule)
+            kept = number < count - 1 or network.head_every_step
+            most = max(2, H_TILES // count)
+            return BatchLayer(shape, number, config, case, batch, pinned[number], tile, batch if kept else 1, most)
 
-    def _keep_most(self):
-        room = self.config.weight_words - sum(layer.resident_words for layer in self.layers) - self.ring_words()
-        for layer in self.lstm:
-            before = layer.resident_words
-            layer.keep_most(room)
-            room -= layer.resident_words - before
-
-    def _require(self):
-        """ConfigError unless each field of the engine is at least what is needed."""
-        top, blocks = self.lstm[-1], max(layer.blocks for layer in self.layers)
-        self.scratch = top.states + top.shape.outputs * self.config.contexts
-        longest = max(layer.shape.outputs for layer in self.lstm) if self.chained else 0
-        self.needs = {
-            "weight_words": self.resident_words + self.ring_words(),
-            "accumulators": 1 + self.batch * blocks,
-            "h_elements": top.h + top.slots * top.shape.outputs,
-            "states": self.scratch + longest,
-            "x_elements": self.batch * self.stride,
-            "finish_entries": blocks,
-        }
-        for field, need in self.needs.items():
-            found = getattr(self.config, field)
-            if found < need:
-                raise ConfigError(f"engine.{field}", found, f"must be at least {need} for this schedule")
+        super().__init__(network, config, layer, batch)
 
     @property
-    def pinned(self):
+    def pinned(self) -> int | tuple[int, ...]:
         """Pinned columns of each LSTM layer, of a single one as a number."""
-        columns = tuple(layer.pinned for layer in self.lstm)
+        columns = tuple(layer.pinned for layer in self.layers)
         return columns[0] if len(columns) == 1 else columns
 
-    def ring_words(self):
-        """Least words of the ring: what must be held at once, and a burst that has to find room behind it."""
-        tiles = max(layer.tile * layer.blocks * bool(layer.tiles) for layer in self.layers)
-        burst = -(-self.config.max_burst // self.config.beats_per_word)
-        return max(2 * tiles, max(layer.held for layer in self.layers) + burst)
-
-    def words_read(self, steps):
+    def words_read(self, steps: int) -> int:
         """Weight words that a run reads from memory."""
-        batches, every = -(-steps // self.batch), [*self.lstm, *([self.head] if self.network.head_every_step else [])]
-        once = self.head.batch_words + self.head.refetched if self.head and self.head not in every else 0
-        return once + sum(batches * layer.batch_words + steps * layer.refetched for layer in every)
+        head = words_of(self.head.streamed) if self.head else 0
+        times = -(-steps // self.batch) if self.network.head_every_step else 1
+        return head * times + sum(layer.words_read(steps) for layer in self.layers)
 
-    def x_order(self, steps):
-        """(step, first column, columns) of every INPUT of a run, in order."""
-        order, below = [], self.layers[0]
-        for first in range(0, steps, self.batch):
-            batch = range(first, min(first + self.batch, steps))
-            for tile in range(below.tiles):
-                order += [(step, tile * below.tile, below.tile) for step in batch]
-            order += [(step, below.streamed, below.pinned) for step in batch]
-        return tuple(order)
+    def _divide(self):
+        if self.case == 3:
+            for layer in self.layers:
+                layer.keep(layer.step_tiles[:1])
+            ring = max(layer.ring for layer in self.layers)
+            room = self.config.weight_words - ring - sum(words_of(layer.resident) for layer in self.all)
+            for layer in self.layers:
+                before = words_of(layer.resident)
+                layer.keep_most(room)
+                room -= words_of(layer.resident) - before
+        super()._divide()
 
-    def plan(self):
-        """The plan; ProgramError when the program is too long."""
-        self.b = b = Loops()
-        per_word, every_step = self.config.beats_per_word, self.network.head_every_step
-        b.entry("load")
-        for layer in self.layers:
-            b.emit("LOAD", offset=layer.first_word * per_word, beats=layer.resident_words * per_word, base=layer.base)
-        b.emit("HALT")
-        b.entry("run")
-        b.emit("RING", base=self.resident_words)
-        b.emit("BUFFERS", count=self.buffers)
-        for _ in b.cleared():
-            for layer in self.lstm:
-                self._cell(layer, MODE_ZERO, target=layer.h, signal=1)
-                if layer is not self.lstm[-1] or every_step:
-                    b.await_tokens(SPACE_H, layer.shape.outputs)
-        for _ in b.when(b.left):
-            self._load_batch(self.layers[0])
+    def _batches(self):
+        """x is taken piece by piece in a frame, so the steps of the next one are counted behind it."""
+        b = self.b
+        self._next_frame(as_sum(0), None)
         for _ in b.unless(b.left):
             b.emit("HALT")
-        more, idle = 0, 0
-        if self.batch > 1:
-            more = b.variable(-1)  # steps of the batch but one
-            idle = b.variable(self.batch)  # steps that it could have besides
-        self._count(more, idle)
-        for batch in b.each(FOREVER):
-            self.more, self.idle = more, idle
-            self._batch(batch)
+        self.more, self.idle = b.variable(-1), b.variable(self.batch)  # steps of the batch but one; those that it lacks
+        self._count()
+        for number in b.forever():
+            self._round(number * self.batch, None)
             for _ in b.unless(b.left):
-                if self.head and not every_step:
-                    self._last_output()
+                self._head_behind(0)
                 b.emit("HALT")
-            if self.batch > 1:
-                b.assign(more, -1)
-                b.assign(idle, self.batch)
-            self._count(more, idle)  # while the lanes have the batch's last columns to do
-        return Plan(
-            self.config,
-            self.network,
-            self.name,
-            program(b, self.config.program_length),
-            self.image,
-            self.config.contexts,
-            batch=self.batch,
-            x_order=self.x_order,
-            needs=self.needs,
-        )
+            b.assign(self.more, -1)
+            b.assign(self.idle, self.batch)
+            self._count()  # while the lanes have the batch's last columns to do
 
-    def _batch(self, batch):
-        """A batch of time steps, layer after layer."""
-        b, layers = self.b, self.layers if self.network.head_every_step else self.lstm
-        for layer in layers:
-            if self.chained and layer.lstm:
-                self._tokens(layer)
-            for step, _ in self._steps():
-                self._bias(layer, step)
-            self._stream_phase(layer, batch)
-            if layer.below is None and self.chained and not self.network.head_every_step:
-                b.await_tokens(SPACE_H, self.lstm[-1].shape.outputs)
-            # What comes first in memory order is asked for first: refetched words before what follows.
-            if not layer.refetched:
-                self._load_behind(layer, layers)
-            self._step_phase(layer, batch)
-            if layer.refetched:
-                self._load_behind(layer, layers)
-
-    def _steps(self):
-        """``for step, final in ...``: the steps of the batch."""
-        return self.b.peeled(self.more + 1, idle=self.idle, of=self.batch)
-
-    def _count(self, more, idle):
+    def _count(self):
         """Take the steps of a batch, of which there is one at least, from those that are left."""
         b = self.b
-        if self.batch == 1:
-            b.advance(b.left, -1)
-            return
         for _ in b.each(self.batch):
             for _ in b.when(b.left):
                 b.advance(b.left, -1)
-                b.advance(more, 1)
-                b.advance(idle, -1)
+                b.advance(self.more, 1)
+                b.advance(self.idle, -1)
 
-    def _tokens(self, layer):
-        """Tokens of h for its first step: those of the step before have been taken, by the layer above for example."""
-        self.b.emit("CELL", units=layer.shape.outputs, mask=1, mode=MODE_ZERO, state=self.scratch, signal=1)
-
-    def _tiles(self, layer):
-        """``for tile, part in ...``: the first tile of x, or the last of the h below, is a part of its own."""
-        one, others = min(1, layer.tiles), max(0, layer.tiles - 1)
-        return self.b.parts(one, others) if layer.below is None else self.b.parts(others, one)
-
-    def _stream_phase(self, layer, batch, take=1):
-        """All streamed tiles of W_x for the steps of a batch."""
-        b, below = self.b, layer.below
-        if below and take and not layer.tiles:
-            b.await_tokens(SPACE_H, below.shape.outputs)
-        for tile, part in self._tiles(layer):
-            for step, final in self._steps():
-                x, columns = self._x(layer, batch, step, final) + tile * layer.tile, layer.tile
-                if below is None:
-                    self._input(x, columns, wait=int(part == 0))  # the first tile needs an x vector to be free
-                    tokens = {"wait": 1, "take": 1}
-                else:
-                    # The last tile's waits for the pinned columns too. Other steps' h has been waited for.
-                    tokens = {"wait": 1, "take": 1, "offset": layer.pinned * (part == 1)} if final and take else {}
-                self._mac(layer, step, x, columns, part="x", stream=1, release=int(final), **tokens)
-
-    def _step_phase(self, layer, batch):
-        """Pinned columns of W_x and W_h, step by step."""
-        below = layer.below
-        for step, final in self._steps():
-            if layer.refetched:
-                first = layer.first_word + layer.resident_words + layer.stream_words
-                self._load(first, layer.refetched, "streamed columns of W_h")
-            x = self._x(layer, batch, step, final) + layer.streamed
-            if below is None:
-                self._input(x, layer.pinned, wait=int(not layer.tiles), last=1)
-            for tile in layer.step_tiles:
-                if tile in layer.address:
-                    words = {"weight": layer.address[tile]}
-                elif layer.case == 2 and not final:
-                    words = {"stream": 1, "weight": layer.window[tile]}
-                else:
-                    words = {"stream": 1, "release": 1}
-                words["finish"] = int(tile is layer.step_tiles[-1])
-                if tile.part == "h":
-                    operand = layer.h_before(step) + tile.first_column
-                    self._mac(layer, step, operand, tile.columns, wait=1, take=1, **words)
-                elif below is None:
-                    self._mac(layer, step, x, tile.columns, part="x", wait=1, take=1, free=1, **words)
-                else:
-                    self._mac(layer, step, x, tile.columns, part="x", **words)
-            if layer.lstm:
-                emit = int(layer is self.layers[-1])
-                self._cell(layer, MODE_LSTM, target=layer.h_after(step, final), signal=1, emit=emit, last=emit)
-            else:
-                self._output(layer)
-
-    def _x(self, layer, batch, step, final):
-        """Where x of a step of a batch begins: vectors from the stream take turns in the x memory."""
-        if layer.below is None:
-            return (batch * self.batch + step) % self.buffers * self.stride
-        return layer.below.h_after(step, final)
-
-    def _last_output(self):
-        """The head on the h of the last step, whose tokens stay for the next run."""
-        self.more, self.idle = 0, 0
-        self.b.emit("MAC", space=SPACE_H, columns=1, slots=1, wait=1, offset=self.head.shape.inputs - 1)
-        self._bias(self.head, 0)
-        self._stream_phase(self.head, 0, take=0)
-        self._step_phase(self.head, 0)
-
-    def _sums(self, layer, step):
-        """First accumulator entry of a step of a batch."""
-        return 1 + step * layer.blocks
-
-    def _load(self, first, words, comment):
-        per_word = self.config.beats_per_word
-        self.b.emit("LOAD", offset=first * per_word, beats=words * per_word, stream=1, comment=comment)
-
-    def _load_batch(self, layer):
-        if layer.batch_words:
-            self._load(layer.first_word + layer.resident_words, layer.batch_words, f"layer {layer.number}, for a batch")
-
-    def _load_behind(self, layer, layers):
-        """The words that follow those of this layer and batch."""
-        if layer is not layers[-1]:
-            self._load_batch(layers[layers.index(layer) + 1])
+    def _steps_of(self, layer, count):
+        if self.batch == 1:
+            yield as_sum(0), 0
             return
-        for _ in self.b.when(self.b.left):
-            self._load_batch(layers[0])
-        if self.head and not self.network.head_every_step:
-            for _ in self.b.unless(self.b.left):
-                self._load_batch(self.head)
-
-    def _bias(self, layer, step):
-        """Start a step's sums from the bias."""
-        sums, source = self._sums(layer, step), {"hold": 1}
-        for tile, exponent in layer.bias:
-            self.b.emit(
-                "MAC",
-                weight=layer.address[tile],
-                space=SPACE_CONSTANT,
-                operand=exponent,
-                columns=tile.columns,
-                slots=layer.blocks,
-                mask=self.mask,
-                load=1,
-                store=1,
-                target=sums,
-                **source,
-            )
-            source = {"source": sums}
-
-    def _input(self, target, elements, **fields):
-        self.b.emit("INPUT", target=target, elements=elements, spread=int(self.config.contexts > 1), **fields)
-
-    def _mac(self, layer, step, operand, columns, part="h", finish=0, **fields):
-        """Columns of all row blocks, added to the step's sums."""
-        sums = self._sums(layer, step)
-        end = {"finish": 1} if finish else {"store": 1, "target": sums}
-        space = SPACE_X if part == "x" and layer.below is None else SPACE_H
-        self.b.emit(
-            "MAC",
-            columns=columns,
-            slots=layer.blocks,
-            mask=self.mask,
-            space=space,
-            operand=operand,
-            load=1,
-            source=sums,
-            **end,
-            **fields,
-        )
-
-    def _cell(self, layer, mode, **fields):
-        units = layer.shape.outputs
-        self.b.emit(
-            "CELL",
-            units=units,
-            mask=self.mask,
-            mode=mode,
-            scale=layer.number,
-            state=layer.states,
-            state_stride=units,
-            write=1,
-            **fields,
-        )
-
-    def _output(self, layer):
-        self.b.emit(
-            "CELL", units=layer.shape.outputs, mask=self.mask, mode=MODE_LINEAR, scale=layer.number, emit=1, last=1
-        )
-
-
-def _words(tiles):
-    return sum(tile.words for tile in tiles)
+        for step, last in self.b.peeled(self.more + 1, idle=self.idle, of=self.batch):
+            yield step, int(not last)

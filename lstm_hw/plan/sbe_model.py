@@ -79,13 +79,13 @@ def bound(planner, memory, steps):
     all beats through the port.
     """
     config, network, lanes = planner.config, planner.network, 0
+    for layer in planner.all:
+        columns = layer.layer.columns + sum(count for _, count in layer.layer.bias_columns)
+        lanes += layer.blocks * columns * (steps if layer is not planner.head or network.head_every_step else 1)
     for layer in planner.layers:
-        columns = layer.shape.columns + sum(count for _, count in layer.shape.bias_columns)
-        lanes += layer.blocks * columns * (steps if layer.lstm or network.head_every_step else 1)
-        if layer.lstm:
-            # tail_columns rounds up to whole columns and to the slot in which the cell unit takes a unit.
-            wait = layer.blocks * (tail_columns(layer.shape, config) - 1 - layer.pinned) - SERIAL_SLOTS
-            lanes += (steps - -(-steps // planner.batch)) * max(0, wait)
+        # tail_columns rounds up to whole columns and to the slot in which the cell unit takes a unit.
+        wait = layer.blocks * (tail_columns(layer.layer, config) - 1 - layer.pinned) - SERIAL_SLOTS
+        lanes += (steps - -(-steps // planner.batch)) * max(0, wait)
     return max(lanes, planner.words_read(steps) * config.beats_per_word * memory.interval)
 
 

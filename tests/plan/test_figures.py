@@ -183,17 +183,17 @@ FIGURES = {
     "stack 39-64-48, conventional": (31305, 30480),
     "stack 39-64-48, sacc": (22605, 21976),
     "sbe two sequences, case 1": (1687, 800),
-    "sbe two sequences, case 2": (1697, 1056),  # 1667 with a fixed number of steps
+    "sbe two sequences, case 2": (1687, 1056),  # 1667 with a fixed number of steps
     "sbe two sequences, case 3": (1847, 992),
     "sbe one sequence, case 1": (3117, 2016),
-    "sbe one sequence, case 2": (3137, 2448),  # 3117 with a fixed number of steps
+    "sbe one sequence, case 2": (3117, 2448),
     "sbe one sequence, case 3": (3287, 2496),
     "sbe batch of one, case 1": (2101, 1696),
     "sbe batch of one, case 2": (2581, 2336),
     "sbe batch of one, case 3": (2317, 1760),
-    "sbe one batch, case 1": (3029, 688),  # 2919 with a fixed number of steps
-    "sbe one batch, case 2": (3029, 688),  # 2919 with a fixed number of steps
-    "sbe one batch, case 3": (3259, 1200),  # 3149 with a fixed number of steps
+    "sbe one batch, case 1": (2989, 688),  # 2919 with a fixed number of steps
+    "sbe one batch, case 2": (2989, 688),  # 2919 with a fixed number of steps
+    "sbe one batch, case 3": (3219, 1200),  # 3149 with a fixed number of steps
     "sbe many row blocks, case 1": (12147, 5700),
     "sbe many row blocks, case 2": (11477, 8816),
     "sbe many row blocks, case 3": (12117, 8436),

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lstm_hw.errors import ConfigError, ProgramError
+from lstm_hw.plan.layer import words_of
 from lstm_hw.plan.sbe import BatchPlanner, h_tiles, tail_columns
 from lstm_hw.proof.checker import check
 from lstm_hw.proof.load_timing import MemoryModel
@@ -67,7 +68,7 @@ def test_reads_memory_as_often_as_the_case_says(size, case):
     loaded, counters = run(model, plan, steps)
     (layer,) = planner.layers
     blocks = layer.blocks
-    streamed, held = blocks * layer.streamed, blocks * (layer.pinned + hidden)
+    streamed, held = words_of(layer.x_tiles), blocks * (layer.pinned + hidden)
     bias = blocks * sum(columns for _, columns in model.network.layers[0].bias_columns)
     batches = steps // batch
     again = sum(tile.words for tile in layer.passing)
@@ -143,8 +144,8 @@ def test_random_stacks(data):
 def least_words(planner):
     """Weight words that the planner's case needs at least."""
     (layer,) = planner.layers
-    optional = [tile for tile in layer.step_tiles[1:] if tile in layer.address and planner.case == 3]
-    return planner.resident_words - sum(tile.words for tile in optional) + planner.ring_words()
+    optional = [tile for tile in layer.step_tiles[1:] if tile in layer.resident and planner.case == 3]
+    return planner.needs["weight_words"] - sum(tile.words for tile in optional)
 
 
 @pytest.mark.parametrize("case", [1, 2, 3])
@@ -160,7 +161,7 @@ def test_keeps_as_much_of_w_h_as_fits():
     _, planner = planned("many row blocks", 3)
     (layer,) = planner.layers
     hidden = layer.step_tiles[1:]
-    few = [tile for tile in hidden if tile in layer.address]
+    few = [tile for tile in hidden if tile in layer.resident]
     assert 0 < len(few) < len(hidden)
     _, planner = planned("many row blocks", 3, words=4000)
     assert len(planner.layers[0].passing) == 1  # never all

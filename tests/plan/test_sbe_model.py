@@ -84,7 +84,7 @@ def test_published_equation_is_met_where_memory_limits():
     for batch in (1, 2, 4):
         planner = BatchPlanner(net, config, batch, 1)
         cycles = count_cycles(planner.plan(), steps, memory=memory).cycles
-        streamed = planner.layers[0].streamed / layer.columns * operations(layer) * 2 * steps
+        streamed = (layer.inputs - planner.layers[0].pinned) / layer.columns * operations(layer) * 2 * steps
         rest = operations(layer) * 2 * steps - streamed
         n_pe, n_t = peak_rate(config), stream_rate(config, memory)
         assert cycles == pytest.approx(streamed / throughput(n_pe, n_t, batch) + rest / n_pe, rel=0.15)
