@@ -217,7 +217,11 @@ def _quantize(model, calibration, config, progress=None):
 
 
 def quantization_report(
-    model: FloatModel, qmodel: QuantModel, x: np.ndarray, progress: Callable[[int, int], None] | None = None
+    model: FloatModel,
+    qmodel: QuantModel,
+    x: np.ndarray,
+    progress: Callable[[int, int], None] | None = None,
+    curves: dict[str, list[tuple[np.ndarray, np.ndarray]]] | None = None,
 ) -> tuple[dict[str, Any], tuple[np.ndarray, np.ndarray]]:
     """Compare a quantised model with the float model that it came from.
 
@@ -228,14 +232,16 @@ def quantization_report(
     x : float array (N, T, Lx)
     progress : callable, optional
         Called as ``progress(done, total)`` with sequences.
+    curves : dict, optional
+        Filled: ``pre``, ``c``, ``h`` -> for each layer, the largest and the RMS error of every step, two (T,) arrays.
 
     Returns
     -------
     report : dict
-        ``input``: ``clipped``. ``layers``: for each, ``pre``, ``c`` and ``h``, dicts of ``max`` and ``mean`` absolute
-        error over all steps and of ``clipped``, and ``zeroed``, by matrix. ``head``: ``zeroed``; None without one.
-        ``output``: ``max``, ``mean``, ``clipped``, ``peak`` (the largest magnitude of the float model's), and
-        ``sequence`` and ``step`` of the largest error. ``clipped`` is the share of values that were rounded to what
+        ``input``: ``clipped``. ``layers``: for each, ``pre``, ``c`` and ``h``, dicts of ``max``, ``mean`` and ``rms``
+        absolute error over all steps and of ``clipped``, and ``zeroed``, by matrix. ``head``: ``zeroed``; None without
+        one. ``output``: ``max``, ``mean``, ``rms``, ``clipped``, ``peak`` (the largest magnitude of the float model's),
+        and ``sequence`` and ``step`` of the largest error. ``clipped`` is the share of values that were rounded to what
         their format does not hold, ``zeroed`` the share of weights that are not 0 and became 0.
     outputs : (float64 array, int64 array)
         Those of the float model, and the stored integers of the quantised one.
@@ -264,6 +270,8 @@ def quantization_report(
         }
         for number, (layer, weights) in enumerate(zip(qmodel.layers, model.layers, strict=True))
     ]
+    if curves is not None:
+        curves |= {place: [found[place].curves for found in errors] for place in PLACES}
     output, difference = _Errors(), np.abs(qmodel.dequantize_output(stored) - exact)
     output.add(qmodel.dequantize_output(stored), exact)
     worst = np.unravel_index(difference.argmax(), difference.shape)
@@ -293,19 +301,31 @@ def _zeroed(weights, stored):
 
 
 class _Errors:
-    """Largest and mean absolute error of values that come in parts."""
+    """Absolute errors, by step, of values (N, T, ...) that come in parts of N."""
 
     def __init__(self):
-        self.count, self.largest, self.total = 0, 0.0, 0.0
+        self.count, self.largest, self.total, self.squares = 0, 0.0, 0.0, 0.0
 
     def add(self, found, expected):
         difference = np.abs(found - expected)
+        others = (0, *range(2, difference.ndim))
         self.count += difference.size
-        self.largest = max(self.largest, float(difference.max()))
+        self.largest = np.maximum(self.largest, difference.max(axis=others))
         self.total += float(difference.sum())
+        self.squares = self.squares + np.square(difference).sum(axis=others)
+
+    @property
+    def curves(self):
+        """Largest and RMS error of every step."""
+        return self.largest, np.sqrt(self.squares * len(self.squares) / self.count)
 
     def to_dict(self, clipped):
-        return {"max": self.largest, "mean": self.total / self.count, "clipped": clipped / self.count}
+        return {
+            "max": float(self.largest.max()),
+            "mean": self.total / self.count,
+            "rms": float(np.sqrt(self.squares.sum() / self.count)),
+            "clipped": clipped / self.count,
+        }
 
 
 def _fitting(subject, values, bits):

@@ -397,8 +397,9 @@ class Project:
 
     @cached_property
     def _compared(self):
+        curves = {}
         with self._progress("evaluate") as progress:
-            return quantization_report(self.model, self.qmodel, self.inputs, progress)
+            return *quantization_report(self.model, self.qmodel, self.inputs, progress, curves), curves
 
     @property
     def outputs(self) -> tuple[np.ndarray, np.ndarray]:
@@ -409,6 +410,11 @@ class Project:
     def numbers(self) -> dict:
         """What became of the numbers for :attr:`inputs`; see :func:`~lstm_hw.model.quantize.quantization_report`."""
         return self._compared[0]
+
+    @property
+    def error_curves(self) -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
+        """Errors of every step for :attr:`inputs`: ``pre``, ``c``, ``h`` -> for each layer, (largest, RMS)."""
+        return self._compared[2]
 
     def check_error(self) -> None:
         """Refuse numbers whose outputs are too far from the float model's.

@@ -6,7 +6,6 @@ Nothing in it depends on when or where it was made, but for the versions of the 
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-import numpy as np
 from amaranth.hdl import Shape
 from amaranth.lib import wiring
 
@@ -21,7 +20,7 @@ from ..verilog.tools import versions
 if TYPE_CHECKING:
     from .api import Project
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 INTERFACES = {
     CONTROL: "AXI4-Lite slave, registers",
     WEIGHTS: "AXI4 read master, weight image",
@@ -53,15 +52,12 @@ def figures_of(project: "Project", resources: dict | None = None, fmax_mhz: floa
     found = project.cycles_measured(measured) if measured else None
     part, clock = project.config.target.fpga, _clock(fmax_mhz, project.config.target)
     usage = estimate(engine, project.family)
-    errors, curves = _errors(project)
     return {
         "version": FORMAT_VERSION,
         "name": project.config.name,
         "content_id": f"{engine.content_id:#010x}",
         "model": _model(project),
         "accuracy": _accuracy(project, measured),
-        "output_error": _output_error(project),
-        "error": errors,
         "numbers": _numbers(project),
         "agreement": {
             "integer_interpreter": bool(measured) or None,  # without it there would be no measurement
@@ -96,7 +92,7 @@ def figures_of(project: "Project", resources: dict | None = None, fmax_mhz: floa
         "ports": _ports(engine),
         "tools": versions(),
         "engine": engine.to_dict(),
-    }, curves
+    }, {place: project.error_curves[place] for place in ("h", "c")}
 
 
 def target_of(part: Part | None, usage: Usage) -> dict | None:
@@ -168,26 +164,12 @@ def _accuracy(project, measured):
     return {**whole, **simulated}
 
 
-def _output_error(project):
-    """Distance of the hardware's outputs from the float model's, in real numbers."""
-    (exact, stored), x = project.outputs, project.inputs
-    difference = np.abs(exact - project.qmodel.dequantize_output(stored))
-    largest = difference.reshape(len(x), -1).max(axis=1)
-    return {
-        "sequences": len(x),
-        "inputs": "test" if project.data.x is not None else "calibration",
-        "max": _rounded(largest.max()),
-        "mean": _rounded(difference.mean()),
-        "rms": _rounded(np.sqrt((difference**2).mean())),
-        "largest_output": _rounded(np.abs(exact).max()),
-        "worst_sequence": int(largest.argmax()),
-    }
-
-
 def _numbers(project):
-    """What rounding did at every place, and whether the largest error of the outputs is within the bound."""
+    """What rounding did at every place, by which inputs, and whether the largest error of the outputs is in bounds."""
     bound, output = project.config.quantize.max_error, project.numbers["output"]
     return {
+        "sequences": len(project.inputs),
+        "inputs": "test" if project.data.x is not None else "calibration",
         **_all_rounded(project.numbers),
         "bound": bound,
         "relative_error": _rounded(output["max"] / output["peak"]) if output["peak"] else None,
@@ -201,20 +183,6 @@ def _all_rounded(values):
     if isinstance(values, list):
         return [_all_rounded(value) for value in values]
     return _rounded(values) if isinstance(values, float) else values
-
-
-def _errors(project):
-    """Largest and RMS error of h and c a layer, and the curves over the steps."""
-    errors, curves = [], {"h": [], "c": []}
-    for layer in project.trace(project.inputs):
-        error = {}
-        for name in ("h", "c"):
-            exact, rounded = layer[name]
-            difference = np.abs(exact - rounded)
-            error |= {f"{name}_max": float(difference.max()), f"{name}_rms": float(np.sqrt((difference**2).mean()))}
-            curves[name].append((difference.max(axis=(0, 2)), np.sqrt((difference**2).mean(axis=(0, 2)))))
-        errors.append({key: _rounded(value) for key, value in error.items()})
-    return errors, curves
 
 
 def _schedule(project):

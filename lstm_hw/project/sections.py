@@ -334,48 +334,40 @@ def _traffic(figures):
 
 
 def _errors(figures):
-    error = figures["output_error"]
-    rows = [
-        ("largest", f"{error['max']:.3g}"),
-        ("mean", f"{error['mean']:.3g}"),
-        ("RMS", f"{error['rms']:.3g}"),
-        ("largest output of the float model", f"{error['largest_output']:.3g}"),
-        ("sequence with the largest error", str(error["worst_sequence"])),
-        ("step with the largest error", str(figures["numbers"]["output"]["step"])),
-    ]
-    layers = [
-        (str(n), *(f"{e[k]:.3g}" for k in ("h_max", "h_rms", "c_max", "c_rms"))) for n, e in enumerate(figures["error"])
-    ]
-    numbers = figures["numbers"]
-    rounded = [
-        (f"{n} {place}", *(f"{layer[place][k]:.3g}" for k in ("max", "mean")), f"{layer[place]['clipped']:.3%}")
-        for n, layer in enumerate(numbers["layers"])
-        for place in ("pre", "c", "h")
-    ]
+    numbers, keys = figures["numbers"], ("max", "mean", "rms")
     output = numbers["output"]
+    worst = [
+        ("largest output of the float model", f"{output['peak']:.3g}"),
+        ("sequence with the largest error", str(output["sequence"])),
+        ("step with the largest error", str(output["step"])),
+    ]
+    places = [
+        (f"{n} {place}", layer[place]) for n, layer in enumerate(numbers["layers"]) for place in ("pre", "c", "h")
+    ]
     rounded = [
-        ("inputs", "", "", f"{numbers['input']['clipped']:.3%}"),
-        *rounded,
-        ("outputs", f"{output['max']:.3g}", f"{output['mean']:.3g}", f"{output['clipped']:.3%}"),
+        ("inputs", "", "", "", f"{numbers['input']['clipped']:.3%}"),
+        *(
+            (name, *(f"{values[key]:.3g}" for key in keys), f"{values['clipped']:.3%}")
+            for name, values in (*places, ("outputs", output))
+        ),
     ]
     zeroed = [
         (f"{n} {name}", f"{share:.3%}")
         for n, layer in enumerate(numbers["layers"])
         for name, share in layer["zeroed"].items()
     ] + ([("head", f"{numbers['head']['zeroed']:.3%}")] if numbers["head"] else [])
-    where = f"{error['sequences']} {error['inputs']} sequences and all steps"
+    where = f"{numbers['sequences']} {numbers['inputs']} sequences and all steps"
     text = f"Integer reference against the float model, over {where}."
     return Section(
         "Error of quantisation",
         (text,),
         (
-            Table("Error of the outputs, in units of an output", ("figure", ">value"), rows),
-            Table("Error of each layer", ("layer", ">h, largest", ">h, RMS", ">c, largest", ">c, RMS"), layers),
             Table(
-                "Where values are rounded: error, and values beyond their format",
-                ("layer and place", ">largest error", ">mean error", ">clipped"),
+                "Where values are rounded: error, in units of the value, and values beyond their format",
+                ("layer and place", ">largest error", ">mean error", ">RMS error", ">clipped"),
                 rounded,
             ),
+            Table("Where outputs are worst", ("figure", ">value"), worst),
             Table("Weights that became 0", ("layer and matrix", ">share"), zeroed),
         ),
         ("error", "accuracy"),

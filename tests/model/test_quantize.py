@@ -112,7 +112,8 @@ def test_report_counts_what_is_clipped_and_lost(random_model, monkeypatch):
     """Counts are those of sums in Python's integers, whatever blocks of sequences are worked on."""
     model, x = random_model(2, 4, (6,), outputs=3, scale=6.0), inputs(3, (6, 1, 4)).repeat(20, axis=1) * 3
     qmodel = quantize(model, x / 3, QuantConfig(weight_bits=6))
-    report, (exact, stored) = quantization_report(model, qmodel, x)
+    curves, in_blocks = {}, {}
+    report, (exact, stored) = quantization_report(model, qmodel, x, curves=curves)
     layer, head = qmodel.layers[0], qmodel.head
     x_int, traced = qmodel.quantize_input(x), {}
     integer_reference(qmodel, x_int, trace=traced)
@@ -133,8 +134,11 @@ def test_report_counts_what_is_clipped_and_lost(random_model, monkeypatch):
     assert report["output"]["sequence"] == worst.argmax() and report["output"]["max"] == worst.max()
     assert report["output"]["step"] == x.shape[1] - 1 and head.output_size == 3
     monkeypatch.setattr("lstm_hw.model.quantize.TRACED", 1)
-    again, (_, same) = quantization_report(model, qmodel, x)
+    again, (_, same) = quantization_report(model, qmodel, x, curves=in_blocks)
     np.testing.assert_array_equal(stored, same)
+    for place, ((largest, rms),) in curves.items():
+        np.testing.assert_allclose(in_blocks[place][0], (largest, rms))
+        assert again["layers"][0][place]["rms"] == pytest.approx(np.sqrt(np.square(rms).mean()))
     assert again["layers"][0]["c"]["clipped"] == report["layers"][0]["c"]["clipped"]
     assert again["output"]["max"] == pytest.approx(report["output"]["max"])
 

@@ -23,7 +23,7 @@ from lstm_hw.verify.simulate import Measured
 from tests.projects import tensors, write_project
 
 KEYS = set(
-    "version name content_id model accuracy output_error error numbers agreement simulation schedule clock cycles "
+    "version name content_id model accuracy numbers agreement simulation schedule clock cycles "
     "performance layers memory target resources ports tools engine".split()
 )
 COUNTS = {"dsp": 7, "bram36": 2.5, "lut": 100, "lutram": 10, "ff": 50}
@@ -109,10 +109,11 @@ def test_layers_ports_tools_and_outputs(tmp_path):
     assert {"amaranth", "yosys", "verilator", "icarus", "python", "lstm-hw"} <= set(figures["tools"])
     exact, _ = float_reference(project.model, project.x)
     difference = np.abs(exact - project.predict(project.x))
-    error = figures["output_error"]
-    assert error["max"] == pytest.approx(difference.max(), rel=1e-5) and error["inputs"] == "test"
+    error = figures["numbers"]["output"]
+    assert error["max"] == pytest.approx(difference.max(), rel=1e-5) and figures["numbers"]["inputs"] == "test"
     assert error["mean"] == pytest.approx(difference.mean(), rel=1e-5)
-    assert error["worst_sequence"] == difference.max(axis=1).argmax()
+    assert error["rms"] == pytest.approx(np.sqrt(np.mean(difference**2)), rel=1e-5)
+    assert error["sequence"] == difference.max(axis=1).argmax()
 
 
 def ports_of(verilog):
@@ -143,10 +144,15 @@ def test_no_labels_no_accuracy(tmp_path):
 
 def test_errors_are_those_of_the_trace(tmp_path):
     project = convert(write_project(tmp_path))
-    (exact, rounded), error = project.trace(project.x)[0]["h"], Report.of(project).figures["error"][0]
-    assert error["h_max"] == pytest.approx(np.abs(exact - rounded).max(), rel=1e-5)
-    assert error["h_rms"] == pytest.approx(np.sqrt(np.mean((exact - rounded) ** 2)), rel=1e-5)
-    assert 0 < error["c_rms"] < error["c_max"] < 2e-3
+    report = Report.of(project)
+    for place, (exact, rounded) in project.trace(project.x)[0].items():
+        error, difference = report.figures["numbers"]["layers"][0][place], np.abs(exact - rounded)
+        assert error["max"] == pytest.approx(difference.max(), rel=1e-5)
+        assert error["rms"] == pytest.approx(np.sqrt(np.mean(difference**2)), rel=1e-5)
+        assert 0 < error["rms"] < error["max"] < 4e-3
+        largest, rms = project.error_curves[place][0]
+        np.testing.assert_allclose(largest, difference.max(axis=(0, 2)))
+        np.testing.assert_allclose(rms, np.sqrt(np.square(difference).mean(axis=(0, 2))))
 
 
 def test_shares_of_windows():
