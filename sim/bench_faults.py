@@ -165,10 +165,11 @@ async def illegal_instruction(dut: HierarchyObject) -> None:
     for address in (entry, entry + 3):
         await tb.driver.port.write(PROGRAM.word_address(address, 0), ILLEGAL_OPCODE)
         await tb.driver.port.write(PROGRAM.word_address(address, PROGRAM.words - 1), 0)
+        await tb.check(LOAD)
         await tb.start(CLEAR_RUN, x=False)
         assert await tb.ends() == ErrorCode.ILLEGAL
         await tb.driver.load_program(tb.scenario.program)
-        await tb.check(CLEAR_RUN, NEXT_RUN)
+        await tb.check(LOAD, CLEAR_RUN, NEXT_RUN)
 
 
 @cocotb.test()
@@ -190,6 +191,8 @@ async def memory_errors(dut: HierarchyObject) -> None:
         assert await tb.ends() == codes[response]
         assert await tb.error_address() == tb.scenario.weights_address + beat * tb.scenario.config.beat_bytes
         tb.faults[0].arm({})
+        await tb.start(CLEAR_RUN, x=False)
+        assert await tb.ends() == ErrorCode.UNLOADED, "a run on what is left of a load that failed"
         await tb.check(LOAD, CLEAR_RUN)
 
 
@@ -257,6 +260,35 @@ async def writes_during_a_run(dut: HierarchyObject) -> None:
     assert not tb.ctrl.field("done").extract(await tb.driver.read("CTRL")), "the run is too short for this test"
     await tb.outputs(CLEAR_RUN)
     await tb.check(NEXT_RUN)
+
+
+@cocotb.test()
+async def runs_that_cannot_begin(dut: HierarchyObject) -> None:
+    """No weights, no steps, addresses that the port cannot ask for: a code, nothing done, and the state is kept."""
+    tb = FaultTB(dut)
+    await tb.ready(weights=False)
+    config, address = tb.scenario.config, tb.scenario.weights_address
+
+    async def refused(number, code, steps=1):
+        run, before = tb.scenario.runs[number], await tb.driver.counters()
+        await tb.driver.start(run.entry, steps, run.clear)
+        assert await tb.ends() == code
+        assert await tb.driver.counters() == before and tb.sink.empty()
+        assert all(not int(getattr(dut, f"{signal}valid").value) for signal in ("m_axi_weights_ar", "m_axis_y_t"))
+
+    await refused(CLEAR_RUN, ErrorCode.UNLOADED)
+    for number in (LOAD, CLEAR_RUN):
+        await refused(number, ErrorCode.STEPS, steps=0)
+    for wrong in (8 % config.beat_bytes or 4, 1, 1 << config.axi_address_bits, 1 << 63):
+        await tb.driver.set_weights(address | wrong)
+        await refused(LOAD, ErrorCode.ADDRESS)
+    await tb.driver.set_weights(address)
+    await tb.check(LOAD, CLEAR_RUN)
+    await refused(NEXT_RUN, ErrorCode.STEPS, steps=0)
+    await tb.check(NEXT_RUN)
+    await tb.driver.set_weights(address)
+    await refused(CLEAR_RUN, ErrorCode.UNLOADED)
+    await tb.check(LOAD, CLEAR_RUN)
 
 
 @cocotb.test()

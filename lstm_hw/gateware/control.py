@@ -6,19 +6,29 @@ from amaranth.lib.wiring import In, Out
 
 from ..errors import ConfigError
 from ..machine.isa import INSTRUCTION_BITS
-from ..machine.registers import ADDRESS_BITS, CONFIG_WORDS, COUNTERS, lookup, register_map, weights_registers
+from ..machine.registers import (
+    ADDRESS_BITS,
+    CODE_BITS,
+    CONFIG_WORDS,
+    COUNTERS,
+    WORD_BYTES,
+    lookup,
+    register_map,
+    weights_registers,
+)
 from .axi import Axi4Lite
 from .axi_lite_slave import AxiLiteSlave
 from .program_window import ProgramWindow
 from .register_file import RegisterFile, layout
 from .run_control import RunControl
+from .start_check import StartCheck
 
 
 class Control(wiring.Component):
     """Everything that software sees of the engine: arguments, run control, status, counters, program memory.
 
     Composed of :class:`AxiLiteSlave`, :class:`RegisterFile`, :class:`RunControl` (which tells what start, done,
-    auto restart and interrupts mean exactly) and :class:`ProgramWindow`. The map is
+    auto restart and interrupts mean exactly), :class:`StartCheck` and :class:`ProgramWindow`. The map is
     :func:`lstm_hw.machine.registers.register_map`. While ``STATUS.busy`` reads 1, arguments and program cannot be
     changed.
 
@@ -31,8 +41,8 @@ class Control(wiring.Component):
         Instructions that the program memory holds, at most 512.
     instruction_bits : int
         Width of an instruction, 129 to 160.
-    ports : int
-        Weight ports, 1, 2 or 4.
+    ports, address_bits : int
+        Weight ports, 1, 2 or 4, and the width of their addresses, 32 to 64.
 
     Members
     -------
@@ -82,7 +92,7 @@ class Control(wiring.Component):
         `program_length`, or a parameter is out of range.
     """
 
-    def __init__(self, config_words, program_length, instruction_bits=INSTRUCTION_BITS, ports=1):
+    def __init__(self, config_words, program_length, instruction_bits=INSTRUCTION_BITS, ports=1, address_bits=64):
         self.config_words = self._checked({"PROGRAM_LENGTH": program_length} | config_words)
         if self.config_words["PROGRAM_LENGTH"] != program_length:
             raise ConfigError(
@@ -92,6 +102,7 @@ class Control(wiring.Component):
             )
         ProgramWindow.check(program_length, instruction_bits)
         self.program_length, self.instruction_bits, self.ports = program_length, instruction_bits, ports
+        self.check = StartCheck(ports, address_bits, self.config_words["AXI_DATA_BITS"])
         super().__init__(
             {
                 "bus": In(Axi4Lite(ADDRESS_BITS)),
@@ -104,7 +115,7 @@ class Control(wiring.Component):
                 "o_weights": Out(64).array(ports),
                 "o_timeout": Out(32),
                 "i_error": In(1),
-                "i_error_code": In(4),
+                "i_error_code": In(CODE_BITS),
                 "i_error_address": In(64),
                 "i_error_port": In(2),
                 **{f"i_count_{name.lower()}": In(64) for name in COUNTERS},
@@ -138,6 +149,7 @@ class Control(wiring.Component):
         wiring.connect(m, wiring.flipped(self.bus), slave.bus)
         self._connect_bus(m, slave, registers, program, run.o_lock, run.o_refused)
         self._connect_run(m, slave, registers, run)
+        self._connect_check(m, slave, registers, run, program)
         self._connect_values(m, registers)
         m.d.comb += [
             self.o_program_write.eq(program.o_program_write),
@@ -194,11 +206,27 @@ class Control(wiring.Component):
             self.o_interrupt.eq(run.o_interrupt),
         ]
 
+    def _connect_check(self, m, slave, registers, run, program):
+        """Whether the run can begin: what the arguments say, and what was loaded from where."""
+        m.submodules.check = check = self.check
+        places = [lookup(name).address // WORD_BYTES for port in range(self.ports) for name in weights_registers(port)]
+        to_weights = Cat(slave.o_write_address == place for place in places).any()
+        m.d.comb += [
+            check.i_steps.eq(self.o_steps),
+            *(given.eq(address) for given, address in zip(check.i_weights, self.o_weights, strict=True)),
+            check.i_loads.eq(registers.o_entry.loads),
+            check.i_loaded.eq(run.o_status.loaded),
+            run.i_refusal.eq(check.o_code),
+            run.i_refusal_port.eq(check.o_port),
+            run.i_loads.eq(registers.o_entry.loads),
+            run.i_unload.eq(program.o_program_write | (registers.i_write & registers.o_write_ok & to_weights)),
+        ]
+
     def _connect_values(self, m, registers):
         m.d.comb += [
             self.o_steps.eq(registers.o_steps),
             self.o_clear.eq(registers.o_flags.clear),
-            self.o_entry.eq(registers.o_entry),
+            self.o_entry.eq(registers.o_entry.address),
             self.o_timeout.eq(registers.o_timeout),
         ]
         for port, address in enumerate(self.o_weights):

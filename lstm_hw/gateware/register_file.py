@@ -37,7 +37,7 @@ class RegisterFile(wiring.Component):
     registers : iterable of lstm_hw.machine.registers.Register
         The map.
     limits : dict from str to int
-        Exclusive upper bounds of stored registers; a write that would reach one is refused.
+        Exclusive upper bounds of the lowest field of stored registers; a write that would reach one is refused.
 
     Members
     -------
@@ -130,8 +130,9 @@ class RegisterFile(wiring.Component):
         stored = self._port("o", register)
         allowed = ~self.i_lock if register.locked else C(1)
         if register.name in self.limits:
-            # Compare the whole word: bits above the field must not make a refused value pass.
+            # Compare all that is no other field: bits above the field must not make a refused value pass.
             word = merge(self.i_write_mask, Cat(stored, C(0, 32 - register.width)), self.i_write_data)
+            word = word & ~sum(field.mask for field in register.fields[1:])
             allowed = allowed & (word < self.limits[register.name])
         m.d.comb += self.o_write_ok.eq(allowed)
         if register.stored:

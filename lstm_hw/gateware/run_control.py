@@ -4,7 +4,7 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..machine.registers import ErrorCode, lookup
+from ..machine.registers import CODE_BITS, ErrorCode, lookup
 from .register_file import layout
 
 
@@ -14,6 +14,9 @@ class RunControl(wiring.Component):
     A run begins with the write of CTRL.start and ends in the cycle in which the engine has given ``i_done`` and
     ``i_busy`` is low: with the engine idle, so that whoever sees CTRL.done may change arguments or start at once.
 
+    - A run that cannot begin, as ``i_refusal`` says when the engine could start, ends at once with that error.
+    - STATUS.loaded is set at the end of a run that loads and met no error, and cleared when such a run begins and by
+      ``i_unload``.
     - CTRL.start reads 1 during the run. A write of 1 to it is refused then, in the last cycle of the run too.
     - At the end CTRL.done and CTRL.ready are set. If CTRL.auto_restart is set (a write in that very cycle is too
       late) and the run met no error, the next run begins without CTRL.start ever reading 0.
@@ -35,6 +38,12 @@ class RunControl(wiring.Component):
         Bits being written, valid with ``i_isr_write``.
     i_gie, i_ier : In
         Values of GIE (1) and IER (3).
+    i_refusal, i_refusal_port : In
+        Why a run cannot begin, an :class:`lstm_hw.machine.registers.ErrorCode`, and the weight port that it is about.
+    i_loads : In(1)
+        The run brings the weights that it needs and those that stay on the chip.
+    i_unload : In(1)
+        What is on the chip is not what the next run needs; only outside of a run.
     o_ctrl, o_isr, o_status : Out(layout)
         Values of the registers.
     o_error_address : Out(64)
@@ -77,6 +86,10 @@ class RunControl(wiring.Component):
                 "i_toggle": In(3),
                 "i_gie": In(1),
                 "i_ier": In(3),
+                "i_refusal": In(CODE_BITS),
+                "i_refusal_port": In(2),
+                "i_loads": In(1),
+                "i_unload": In(1),
                 "o_ctrl": Out(layout(lookup("CTRL"))),
                 "o_isr": Out(layout(lookup("ISR"))),
                 "o_status": Out(layout(lookup("STATUS"))),
@@ -86,7 +99,7 @@ class RunControl(wiring.Component):
                 "i_busy": In(1),
                 "i_done": In(1),
                 "i_error": In(1),
-                "i_error_code": In(4),
+                "i_error_code": In(CODE_BITS),
                 "i_error_address": In(64),
                 "i_error_port": In(2),
                 "o_lock": Out(1),
@@ -97,24 +110,28 @@ class RunControl(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         starting = Signal()
+        refused = Signal()
         finished = Signal()
-        self._run(m, starting, finished)
-        self._errors(m, starting)
-        self._interrupts(m, finished)
+        self._run(m, starting, refused, finished)
+        self._errors(m, starting, refused)
+        self._interrupts(m, finished, refused)
         return m
 
-    def _run(self, m, starting, finished):
+    def _run(self, m, starting, refused, finished):
         ctrl = self.o_ctrl
         requested = Signal()
         done = Signal()
         auto_restart = Signal()
+        loaded = Signal()
         failed = (self.o_status.code != ErrorCode.NONE) | self.i_error
 
         def finish():
             m.d.comb += finished.eq(1)
             m.next = "IDLE"
-            with m.If(auto_restart & ~failed):
-                m.next = "REQUESTED"
+            with m.If(~failed):
+                m.d.sync += loaded.eq(loaded | self.i_loads)
+                with m.If(auto_restart):
+                    m.next = "REQUESTED"
 
         write = self.i_ctrl_write & ~self.o_refused
         m.d.comb += self.o_refused.eq(self.i_ctrl_write & self.i_start & requested)
@@ -129,9 +146,14 @@ class RunControl(wiring.Component):
                 with m.If(write & self.i_start):
                     m.next = "REQUESTED"
             with m.State("REQUESTED"):
-                with m.If(~self.i_busy):
+                with m.If(~self.i_busy & (self.i_refusal != ErrorCode.NONE)):
+                    m.d.comb += [refused.eq(1), finished.eq(1)]
+                    m.next = "IDLE"
+                with m.Elif(~self.i_busy):
                     m.d.comb += starting.eq(1)
                     m.next = "RUNNING"
+                    with m.If(self.i_loads):
+                        m.d.sync += loaded.eq(0)
             with m.State("RUNNING"):
                 with m.If(self.i_done & self.i_busy):
                     m.next = "DRAINING"
@@ -140,6 +162,8 @@ class RunControl(wiring.Component):
             with m.State("DRAINING"):
                 with m.If(~self.i_busy):
                     finish()
+        with m.If(self.i_unload):
+            m.d.sync += loaded.eq(0)
         m.d.sync += self.o_start.eq(starting)
         m.d.comb += [
             requested.eq(~run.ongoing("IDLE")),
@@ -151,12 +175,19 @@ class RunControl(wiring.Component):
             ctrl.auto_restart.eq(auto_restart),
             ctrl.interrupt.eq(self.o_interrupt),
             self.o_status.busy.eq(self.o_lock),
+            self.o_status.loaded.eq(loaded),
         ]
 
-    def _errors(self, m, starting):
+    def _errors(self, m, starting, refused):
         code = Signal.like(self.i_error_code)
         m.d.comb += self.o_status.code.eq(code)
-        with m.If(self.i_error & (starting | (code == ErrorCode.NONE))):
+        with m.If(refused):
+            m.d.sync += [
+                code.eq(self.i_refusal),
+                self.o_error_address.eq(0),
+                self.o_error_port.eq(self.i_refusal_port),
+            ]
+        with m.Elif(self.i_error & (starting | (code == ErrorCode.NONE))):
             m.d.sync += [
                 code.eq(self.i_error_code),
                 self.o_error_address.eq(self.i_error_address),
@@ -165,8 +196,8 @@ class RunControl(wiring.Component):
         with m.Elif(starting):
             m.d.sync += [code.eq(ErrorCode.NONE), self.o_error_address.eq(0), self.o_error_port.eq(0)]
 
-    def _interrupts(self, m, finished):
-        events = Cat(finished, finished, self.i_error)
+    def _interrupts(self, m, finished, refused):
+        events = Cat(finished, finished, self.i_error | refused)
         toggled = Mux(self.i_isr_write, self.i_toggle, 0)
         isr = Value.cast(self.o_isr)
         m.d.sync += [isr.eq((isr ^ toggled) | (events & self.i_ier)), self.o_interrupt.eq(self.i_gie & isr.any())]

@@ -105,7 +105,10 @@ class Top(wiring.Component):
         m.d.comb += [ClockSignal().eq(self.aclk), ResetSignal().eq(~self.aresetn)]
         m.submodules.engine = engine = self.engine
         m.submodules.control = control = Control(
-            config_words(self.config), self.config.program_length, ports=self.config.axi_ports
+            config_words(self.config),
+            self.config.program_length,
+            ports=self.config.axi_ports,
+            address_bits=self.config.axi_address_bits,
         )
 
         def port(prefix, name):

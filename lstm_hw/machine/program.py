@@ -25,6 +25,7 @@ from .isa import (
     encode,
     instruction,
 )
+from .registers import lookup
 
 MASK = (1 << REGISTER_BITS) - 1
 
@@ -51,6 +52,14 @@ class Program:
     entries: Mapping[str, int]
     comments: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))
 
+    def entry_word(self, name: str) -> int:
+        """Value of register ENTRY for a run at an entry.
+
+        ``load`` brings the words that stay on the chip, and a program without it brings all that a run needs.
+        """
+        entry, loads = lookup("ENTRY"), name == "load" or "load" not in self.entries
+        return entry.field("address").insert(self.entries[name]) | entry.field("loads").insert(int(loads))
+
     def encoded(self) -> list[int]:
         """One 160-bit integer an instruction."""
         return [encode(i) for i in self.instructions]
@@ -73,7 +82,7 @@ class Program:
         return json.dumps(
             {
                 "bits": INSTRUCTION_BITS,
-                "entries": dict(self.entries),
+                "entries": {name: self.entry_word(name) for name in self.entries},
                 "instructions": [{"op": i.op, **{k: v for k, v in i.fields.items() if v}} for i in self.instructions],
                 "words": [f"{word:0{INSTRUCTION_BITS // 4}x}" for word in self.encoded()],
             },

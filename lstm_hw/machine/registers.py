@@ -61,7 +61,13 @@ class ErrorCode(IntEnum):
     TLAST = 4
     ILLEGAL = 5
     DEADLOCK = 6
+    STEPS = 8
+    ADDRESS = 9
+    UNLOADED = 10
 
+
+CODE_BITS = 4
+"""Width of STATUS.code."""
 
 ERROR_DOC = {
     ErrorCode.NONE: "no error",
@@ -71,6 +77,9 @@ ERROR_DOC = {
     ErrorCode.TLAST: "tlast of the x stream came early or late",
     ErrorCode.ILLEGAL: "the program holds an illegal instruction",
     ErrorCode.DEADLOCK: "the program waits for what nothing will bring, as the h of a run before where there was none",
+    ErrorCode.STEPS: "not begun: STEPS is 0",
+    ErrorCode.ADDRESS: "not begun: a weight address is no multiple of AXI_DATA_BITS / 8, or has bits beyond the port",
+    ErrorCode.UNLOADED: "not begun: the words that the run needs on the chip are not there, see STATUS.loaded",
 }
 """One sentence for each error code."""
 
@@ -318,8 +327,12 @@ REGISTERS = (
         "ENTRY",
         0x020,
         Access.RW,
-        (Field("address", 0, PROGRAM_BITS, Access.RW, "index of an instruction"),),
-        "instruction that the run starts at; a value of PROGRAM_LENGTH or more is refused with SLVERR",
+        (
+            Field("address", 0, PROGRAM_BITS, Access.RW, "index of an instruction"),
+            Field("loads", 16, 1, Access.RW, "the run brings the words that it needs, and those that stay on the chip"),
+        ),
+        "entry of the program that the run starts at, as `program.json` lists it; an address of PROGRAM_LENGTH or more "
+        "is refused with SLVERR",
         locked=True,
     ),
     _word("WEIGHTS_LO", 0x028, Access.RW, "byte address of the weight image, bits 31..0", locked=True),
@@ -346,8 +359,11 @@ REGISTERS = (
         0x080,
         Access.RO,
         (
-            Field("code", 0, 4, Access.RO, "first error of the current or last run, see the table of error codes"),
+            Field(
+                "code", 0, CODE_BITS, Access.RO, "first error of the current or last run, see the table of error codes"
+            ),
             Field("busy", 8, 1, Access.RO, "a run is requested or in progress; the opposite of CTRL.idle"),
+            Field("loaded", 9, 1, Access.RO, "the words that stay on the chip are there"),
         ),
         "state of the engine",
     ),
@@ -431,6 +447,11 @@ RULES = (
     "its bit wins: the bit stays set.",
     "An event sets its bit of ISR only while the bit is enabled in IER. The interrupt output is high while "
     "GIE.enable and any bit of ISR are set.",
+    "A run whose arguments are wrong, or whose weights are not there, is not begun: it is done at once, STATUS.code is "
+    "STEPS, ADDRESS (and ERROR_PORT) or UNLOADED. Nothing is read, written, taken or sent, h and c stay what they are, "
+    "and the counters keep the values of the run before.",
+    "STATUS.loaded is set when a run with ENTRY.loads is done without an error, and cleared when such a run begins, "
+    "when an instruction or a weight address is written, and by a reset: what a load left that failed never counts.",
     "STATUS.code, ERROR_ADDRESS and ERROR_PORT keep the first error of a run until the next run begins.",
     "READ_BEATS is the sum over the weight ports.",
     "Reading the low half of a counter copies its high half: the next read of the high half returns that copy, so "
@@ -452,10 +473,10 @@ STARTUP = (
     "Write the program through the program window, instruction by instruction: word w, from 0 to "
     f"{_PROGRAM_WORDS - 1}, is bits 32 w + 31 to 32 w of what `program.json` lists as `words`, in hexadecimal.",
     "Set TIMEOUT if the memory may take longer than it says, and IER and GIE if the interrupt is used.",
-    "If `program.json` has the entry `load`: write its address to ENTRY and 1 to CTRL.start, and wait for CTRL.done."
-    " This run fetches the weights that stay on the chip; it takes no x and sends nothing. It is needed once, and "
-    "again after a run that met an error, after other weights and after a reset. STATUS.code must be 0.",
-    "For each run: the address of the entry `run` to ENTRY, the number of time steps to STEPS, 1 to FLAGS.clear if h"
+    "If `program.json` has the entry `load`: write its value to ENTRY, 1 to STEPS and 1 to CTRL.start, and wait for "
+    "CTRL.done. This run fetches the weights that stay on the chip; it takes no x and sends nothing. It is needed "
+    "whenever STATUS.loaded is 0. STATUS.code must be 0.",
+    "For each run: the value of the entry `run` to ENTRY, the number of time steps to STEPS, 1 to FLAGS.clear if h"
     " and c start from zero and 0 if the run goes on where the one before ended; then 1 to CTRL.start. Send x and "
     "take y while it lasts: a run whose outputs nobody takes does not end. At CTRL.done, STATUS.code must be 0; "
     "after an error the streams are to be emptied as well, since a packet may have been cut off. A program with "

@@ -78,7 +78,7 @@ class Driver:
             await self.write(high, address >> 32)
 
     async def start(self, entry: int, steps: int = 1, clear: bool = False) -> None:
-        """Start a run at a program address."""
+        """Start a run at an entry of the program, as ``program.json`` lists it."""
         await self.write("ENTRY", entry)
         await self.write("STEPS", steps)
         await self.write("FLAGS", lookup("FLAGS").field("clear").insert(int(clear)))

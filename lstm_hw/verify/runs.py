@@ -108,7 +108,7 @@ def expected_runs(
         packets, nothing = interpreter.run("load"), np.zeros((0, plan.config.x_per_beat), dtype=np.int64)
         compare("load", "interpreter", packets, "definition: none", [])
         counters = interpreter.timing.counters.to_dict()
-        yield Run(plan.program.entries["load"], 1, False, nothing, nothing[:, 0], packets, counters)
+        yield Run(plan.program.entry_word("load"), 1, False, nothing, nothing[:, 0], packets, counters)
     total, done, first_step = sum(piece.x.shape[1] for piece in pieces), 0, 0
     for number, piece in enumerate(pieces, 1):
         steps, first_step = piece.x.shape[1], 0 if piece.clear else first_step
@@ -118,7 +118,7 @@ def expected_runs(
         found = interpreter.run("run", steps, piece.clear, beats, taken)
         compare(f"run {number}", "interpreter", found, "reference", packets)
         counters = interpreter.timing.counters.to_dict()
-        yield Run(plan.program.entries["run"], steps, piece.clear, beats, lasts, packets, counters)
+        yield Run(plan.program.entry_word("run"), steps, piece.clear, beats, lasts, packets, counters)
         done, first_step = done + steps, first_step + steps
 
 

@@ -29,7 +29,7 @@ class Run:
     Parameters
     ----------
     entry : int
-        Program address.
+        Value of register ENTRY.
     steps : int
     clear : bool
     x : int array (beats, elements a beat)

@@ -19,6 +19,7 @@ from tests.gateware.control_bench import (
     IDLE,
     IER,
     LENGTH,
+    LOADS,
     MAPPED,
     READY,
     START,
@@ -159,10 +160,10 @@ def test_registers_of_further_weight_ports(ports):
     async def test(ctx):
         dut, values = tb.dut, {}
         for register in tb.random.sample(addresses, len(addresses)):
-            values[register.name] = tb.random.getrandbits(32)
+            values[register.name] = tb.random.getrandbits(32) & ~15
             assert await tb.write(ctx, register.address, values[register.name]) == OKAY
-        await tb.put(ctx, "WEIGHTS_LO", 5)
-        assert ctx.get(dut.o_weights[0]) == 5
+        await tb.put(ctx, "WEIGHTS_LO", 0x50)
+        assert ctx.get(dut.o_weights[0]) == 0x50
         for port in range(1, ports):
             assert ctx.get(dut.o_weights[port]) == (values[f"WEIGHTS{port}_HI"] << 32 | values[f"WEIGHTS{port}_LO"])
         for register in other:
@@ -216,12 +217,13 @@ def test_dump_of_the_whole_map_changes_nothing():
     async def test(ctx):
         await dump(ctx, {})
         await tb.put(ctx, "CTRL", START)
-        await dump(ctx, {"CTRL": START, "STATUS": busy})
+        arguments = {"STEPS": 1, "ENTRY": LOADS}
+        await dump(ctx, arguments | {"CTRL": START, "STATUS": busy})
         await tb.until_done(ctx)
         for _ in range(2):
-            await dump(ctx, {"CTRL": DONE | IDLE | READY})
+            await dump(ctx, arguments | {"CTRL": DONE | IDLE | READY})
         await tb.put(ctx, "CTRL", DONE)
-        await dump(ctx, {})
+        await dump(ctx, arguments)
         assert len(tb.starts) == 1 and not tb.program
 
     tb.run(test)
@@ -330,7 +332,7 @@ def test_entry_beyond_the_program_is_refused():
 
     async def test(ctx):
         await tb.put(ctx, "ENTRY", LENGTH - 1)
-        for value in (LENGTH, 127, 128, 128 + 3, 1 << 16, ALL_ONES):
+        for value in (LENGTH, 127, 128, 128 + 3, 1 << 17, ALL_ONES):
             await tb.put(ctx, "ENTRY", value, SLVERR)
             await tb.expect(ctx, address("ENTRY"), LENGTH - 1)
         assert await tb.write(ctx, address("ENTRY"), 0x0000_0103, strobe=1) == OKAY

@@ -15,6 +15,7 @@ from tests.gateware.control_bench import (
     DONE,
     IDLE,
     LENGTH,
+    LOADS,
     LOCKED,
     READY,
     START,
@@ -58,6 +59,7 @@ def test_start_latency():
     tb = TB()
 
     async def test(ctx):
+        await tb.arguments(ctx)
         await ticks(ctx, 2)
         before = ctx.get(tb.cycle)
         await tb.put(ctx, "CTRL", START)
@@ -72,6 +74,7 @@ def test_start_needs_a_one_in_an_enabled_byte():
     tb = TB()
 
     async def test(ctx):
+        await tb.arguments(ctx)
         await tb.put(ctx, "CTRL", ALL_ONES & ~START & ~AUTO_RESTART)
         await tb.expect(ctx, CTRL, IDLE)
         for strobe in (0, 2, 14):
@@ -88,6 +91,7 @@ def test_start_waits_for_a_busy_engine():
     tb = TB()
 
     async def test(ctx):
+        await tb.arguments(ctx)
         ctx.set(tb.dut.i_busy, 1)
         await tb.put(ctx, "CTRL", START)
         await ticks(ctx, 20)
@@ -329,7 +333,8 @@ def test_configuration_is_locked_during_a_run(idle, stall):
     tb.run_cycles = 10**6
 
     async def test(ctx):
-        values = {r.name: tb.random.randrange(LENGTH) & r.mask for r in LOCKED}
+        values = {r.name: tb.random.randrange(LENGTH) & r.mask for r in LOCKED} | {"STEPS": 5, "WEIGHTS_LO": 0x30}
+        values["ENTRY"] |= LOADS
         for name, value in values.items():
             await tb.put(ctx, name, value)
         for word in range(5):
@@ -350,7 +355,7 @@ def test_configuration_is_locked_during_a_run(idle, stall):
         assert tb.starts[0][1] == [
             values["STEPS"],
             values["FLAGS"],
-            values["ENTRY"],
+            values["ENTRY"] & ~LOADS,
             values["WEIGHTS_HI"] << 32 | values["WEIGHTS_LO"],
             values["TIMEOUT"],
         ]

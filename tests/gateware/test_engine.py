@@ -3,7 +3,7 @@
 import pytest
 
 from lstm_hw.gateware.engine import Engine
-from lstm_hw.machine.registers import COUNTERS
+from lstm_hw.machine.registers import COUNTERS, lookup
 from lstm_hw.verify.scenario import BENCH_MEMORY
 from tests.memories import Memory
 from tests.sim.scenarios import network_scenario, streaming_scenario
@@ -40,7 +40,7 @@ def play(scenario):
             await context.tick()
         context.set(engine.i_program_write, 0)
         for run in scenario.runs:
-            context.set(engine.i_entry, run.entry)
+            context.set(engine.i_entry, lookup("ENTRY").field("address").extract(run.entry))
             context.set(engine.i_steps, run.steps)
             context.set(engine.i_clear, run.clear)
             context.set(engine.i_start, 1)

@@ -8,6 +8,7 @@ import pytest
 from lstm_hw.errors import ProgramError
 from lstm_hw.machine.isa import CLEAR_REGISTER, LOOP_DEPTH, STEPS_REGISTER, decode, instruction
 from lstm_hw.machine.program import Program, ProgramBuilder
+from lstm_hw.machine.registers import lookup
 
 
 def program_of(*instructions):
@@ -149,6 +150,7 @@ def test_listing_and_json_tell_the_same_program():
     ]
     assert lines[1].endswith("; three times") and lines[2].endswith("; x part")
     values = json.loads(program.to_json())
-    assert values["entries"] == {"run": 0, "rest": 3}
+    loads = lookup("ENTRY").field("loads").mask
+    assert values["entries"] == {"run": loads, "rest": 3 | loads}
     assert [decode(int(word, 16)) for word in values["words"]] == list(program.instructions)
     assert values["instructions"][1] == {"op": "MAC", "columns": 4, "slots": 2}

@@ -86,7 +86,8 @@ BITS = {
     "IER": {"done": (0, 1), "ready": (1, 1), "error": (2, 1)},
     "ISR": {"done": (0, 1), "ready": (1, 1), "error": (2, 1)},
     "FLAGS": {"clear": (0, 1)},
-    "STATUS": {"code": (0, 4), "busy": (8, 1)},
+    "ENTRY": {"address": (0, 9), "loads": (16, 1)},
+    "STATUS": {"code": (0, 4), "busy": (8, 1), "loaded": (9, 1)},
     "VERSION": {"patch": (0, 8), "minor": (8, 8), "major": (16, 8)},
 }
 
@@ -96,7 +97,7 @@ def test_layout():
     for name, fields in BITS.items():
         assert {f.name: (f.lsb, f.width) for f in lookup(name).fields} == fields
     assert (PROGRAM.address, PROGRAM.size, PROGRAM.stride, PROGRAM.words) == (0x4000, 0x4000, 32, 5)
-    assert [code.value for code in ErrorCode] == [0, 1, 2, 3, 4, 5, 6]
+    assert [code.value for code in ErrorCode] == [0, 1, 2, 3, 4, 5, 6, 8, 9, 10]
 
 
 def test_reset_values():
@@ -158,7 +159,7 @@ def test_fields():
     for value in (-1, 16):
         with pytest.raises(ConfigError, match=rf"field code: {value}; must be from 0 to 15"):
             field.insert(value)
-    with pytest.raises(ConfigError, match=r"STATUS: field 'idle'; must be one of code, busy"):
+    with pytest.raises(ConfigError, match=r"STATUS: field 'idle'; must be one of code, busy, loaded"):
         lookup("STATUS").field("idle")
     with pytest.raises(ConfigError, match=r"register map: register 'ctrl'; must be one of CTRL, GIE"):
         lookup("ctrl")

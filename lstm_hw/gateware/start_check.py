@@ -1,0 +1,65 @@
+"""StartCheck: whether a run can begin with the arguments that it was given."""
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import bits_for, exact_log2
+
+from ..machine.registers import CODE_BITS, ErrorCode
+
+
+class StartCheck(wiring.Component):
+    """Refuses a run of no steps, one at a weight address that the port cannot ask for, and one without its weights.
+
+    Parameters
+    ----------
+    ports : int
+        Weight ports.
+    address_bits, data_bits : int
+        Widths of a weight port.
+
+    Members
+    -------
+    i_steps : In(32)
+        Time steps of the run.
+    i_weights : list of In(64)
+        Byte address of the weight image of each port.
+    i_loads, i_loaded : In(1)
+        The run needs no words that an earlier one loaded; those that one has loaded are there.
+    o_code : Out
+        NONE, or why the run cannot begin: STEPS, ADDRESS or UNLOADED, the first that applies.
+    o_port : Out
+        First port whose address is wrong, with ADDRESS.
+
+    Timing
+    ------
+    Combinational.
+    """
+
+    def __init__(self, ports, address_bits, data_bits):
+        self.address_bits, self.data_bits = address_bits, data_bits
+        super().__init__(
+            {
+                "i_steps": In(32),
+                "i_weights": In(64).array(ports),
+                "i_loads": In(1),
+                "i_loaded": In(1),
+                "o_code": Out(CODE_BITS),
+                "o_port": Out(bits_for(ports - 1)),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        low = exact_log2(self.data_bits // 8)
+        wrong = [Cat(address[:low], address[self.address_bits :]).any() for address in self.i_weights]
+        with m.If(self.i_steps == 0):
+            m.d.comb += self.o_code.eq(ErrorCode.STEPS)
+        with m.Elif(Cat(wrong).any()):
+            m.d.comb += self.o_code.eq(ErrorCode.ADDRESS)
+        with m.Elif(~self.i_loads & ~self.i_loaded):
+            m.d.comb += self.o_code.eq(ErrorCode.UNLOADED)
+        for port, bad in reversed(list(enumerate(wrong))):
+            with m.If(bad):
+                m.d.comb += self.o_port.eq(port)
+        return m
