@@ -1,0 +1,190 @@
+"""Quantisation-aware fine-tuning: a torch module that computes with the hardware's numbers and can be trained.
+
+Its forward pass gives the bits of :func:`~lstm_hw.model.reference.integer_reference`; its backward pass takes every
+rounding for the identity within its format's range, and for constant beyond it (the straight-through estimator of
+Bengio, Leonard and Courville, 2013). Formats are those of a quantised model and stay; weights are real numbers and
+move::
+
+    tuned = FineTune(model, quantize(model, calibration))
+    ...                                   # any torch optimizer and loss on tuned(x)
+    tuned.float_model()                   # to be quantised, run and built as any other model
+
+Needs torch.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from ..errors import FormatError, ModelError
+from ..machine.activation import make_activation
+from ..machine.formats import QFormat
+from .float_model import FloatModel
+from .quant_layer import QuantLayer
+from .quant_model import QuantModel
+
+FLOAT_BITS = 53
+"""Integers of fewer bits, and so sums that stay below, are exact in float64."""
+HALF_UP = "half_up"
+
+
+class FineTune(torch.nn.Module):
+    """A quantised model whose weights can be trained.
+
+    Parameters
+    ----------
+    model : FloatModel
+        Where the weights start.
+    qmodel : QuantModel
+        What it was quantised to: formats, scales of the inputs, activation unit.
+
+    Raises
+    ------
+    ModelError
+        ``qmodel`` is not of the shapes of ``model``.
+    FormatError
+        A format does not round half up and saturate, or sums are not exact in float64.
+    """
+
+    def __init__(self, model: FloatModel, qmodel: QuantModel):
+        super().__init__()
+        shapes = [(layer.input_size, layer.hidden_size) for layer in model.layers]
+        found = [(layer.input_size, layer.hidden_size) for layer in qmodel.layers]
+        if shapes != found or (model.head is None) != (qmodel.head is None):
+            raise ModelError(model.source, f"layers {shapes}", f"must have the shapes of the quantised model, {found}")
+        self.model, self.template = model, qmodel
+        parts = list(zip(model.layers, qmodel.layers, strict=True))
+        if model.head is not None:
+            parts.append((model.head, qmodel.head))
+        for _, layer in parts:
+            _check(layer)
+        self.scales = torch.as_tensor(np.exp2(qmodel.input_exponents or [0.0] * qmodel.input_size))
+        self.layers = torch.nn.ModuleList(
+            _Rounded(layer, self._start(weights, layer, number)) for number, (weights, layer) in enumerate(parts)
+        )
+        self.tables = [_Tables(qmodel.activation, layer) for layer in qmodel.layers]
+
+    def _start(self, weights, layer, number):
+        """The arrays of a part as real numbers, W_x divided by the inputs' scales."""
+        arrays = {name: np.array(getattr(weights, name)) for name in layer.ARRAYS}
+        if number == 0:
+            arrays["w_x"] = arrays["w_x"] / self.scales.numpy()
+        return arrays
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Outputs in real numbers, each of them one that the hardware gives.
+
+        Parameters
+        ----------
+        x : tensor (N, T, Lx)
+            Real numbers.
+
+        Returns
+        -------
+        float64 tensor
+            (N, O) of a head on the last step, (N, T, O) of a head on every step, (N, T, H) without head.
+        """
+        qmodel = self.template
+        x = _rounded(x.double() * self.scales, qmodel.input_format)
+        for layer, part, tables in zip(qmodel.layers, self.layers, self.tables, strict=False):
+            x = _run(layer, part.rounded(), tables, x)
+        if qmodel.head is None:
+            return x
+        weights = self.layers[-1].rounded()
+        x = x if qmodel.head_every_step else x[:, -1]
+        return _rounded(x @ weights["weight"].T + weights["bias"], qmodel.head.output)
+
+    def quantized(self) -> QuantModel:
+        """The quantised model of the weights as they are now."""
+        parts = [part.quantized() for part in self.layers]
+        head = parts.pop() if self.template.head is not None else None
+        return replace(self.template, layers=tuple(parts), head=head)
+
+    def float_model(self) -> FloatModel:
+        """The weights as they are now, rounded to what the hardware has, as a model in floating point."""
+        with torch.no_grad():
+            arrays = [{name: value.numpy() for name, value in part.rounded().items()} for part in self.layers]
+        arrays[0]["w_x"] = arrays[0]["w_x"] * self.scales.numpy()
+        head = replace(self.model.head, **arrays.pop()) if self.model.head is not None else None
+        layers = tuple(replace(layer, **values) for layer, values in zip(self.model.layers, arrays, strict=True))
+        return replace(self.model, layers=layers, head=head)
+
+
+class _Rounded(torch.nn.Module):
+    """The weights of one part: real parameters, and what they are rounded to."""
+
+    def __init__(self, layer, arrays):
+        super().__init__()
+        self.layer = layer
+        self.values = torch.nn.ParameterDict({name: torch.as_tensor(value) for name, value in arrays.items()})
+
+    def rounded(self):
+        return {name: _rounded(value, getattr(self.layer, self.layer.ARRAYS[name])) for name, value in self._items()}
+
+    def quantized(self):
+        with torch.no_grad():
+            formats = {name: getattr(self.layer, kind) for name, kind in self.layer.ARRAYS.items()}
+            return replace(self.layer, **{name: formats[name].quantize(value.numpy()) for name, value in self._items()})
+
+    def _items(self):
+        return self.values.items()
+
+
+class _Tables:
+    """Sigmoid and tanh as the hardware has them: results by pre-activation, in real numbers."""
+
+    def __init__(self, name, layer):
+        results = make_activation(name, layer.preact, layer.activation_format).results
+        self.sigmoid, self.tanh = (torch.as_tensor(layer.activation_format.to_float(table)) for table in results)
+        self.scale, self.lowest = 2.0**layer.preact.fraction, layer.preact.lowest
+
+    def __call__(self, table, function, pre):
+        """Values of the table; gradients of the function."""
+        smooth = function(pre)
+        exact = table[(pre.detach() * self.scale).long() - self.lowest]
+        return smooth + (exact - smooth).detach() if pre.requires_grad else exact
+
+
+def _run(layer, weights, tables, x):
+    """Hidden states (N, T, H) of one layer."""
+    h = x.new_zeros((x.shape[0], layer.hidden_size))
+    c, outputs = h, []
+    for step in range(x.shape[1]):
+        sums = x[:, step] @ weights["w_x"].T + h @ weights["w_h"].T + weights["bias"]
+        i, f, g, o = _rounded(sums, layer.preact).chunk(4, dim=1)
+        i, f, o = (tables(tables.sigmoid, torch.sigmoid, gate) for gate in (i, f, o))
+        g = tables(tables.tanh, torch.tanh, g)
+        exact = f * c + i * g
+        c = _rounded(exact, layer.cell)
+        h = _rounded(o * tables(tables.tanh, torch.tanh, _rounded(exact, layer.preact)), layer.hidden)
+        outputs.append(h)
+    return torch.stack(outputs, dim=1)
+
+
+class _Round(torch.autograd.Function):
+    @staticmethod
+    def forward(context, values, number_format):
+        stored = torch.floor(values * 2.0**number_format.fraction + 0.5)
+        bounded = stored.clamp(number_format.lowest, number_format.highest)
+        context.save_for_backward(stored == bounded)
+        return bounded * number_format.lsb
+
+    @staticmethod
+    def backward(context, gradient):
+        return gradient * context.saved_tensors[0], None
+
+
+def _rounded(values: torch.Tensor, number_format: QFormat) -> torch.Tensor:
+    """Values rounded half up and bounded to a format; gradients pass where nothing was bounded."""
+    return _Round.apply(values, number_format)
+
+
+def _check(layer: QuantLayer):
+    for name in vars(layer):
+        value = getattr(layer, name)
+        if isinstance(value, QFormat) and (value.rounding, value.overflow) != (HALF_UP, "saturate"):
+            raise FormatError(f"{layer.source}: {name}", value, "must round half up and saturate to be fine-tuned")
+    if layer.accumulator_bits >= FLOAT_BITS:
+        rule = f"must be below {FLOAT_BITS} to be fine-tuned"
+        raise FormatError(f"{layer.source}: accumulator", f"{layer.accumulator_bits} bits", rule)
