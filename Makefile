@@ -7,7 +7,7 @@ BIN := .venv/bin
 PINS := pyproject.toml requirements.lock scripts/setup.sh
 
 .DEFAULT_GOAL := all
-.PHONY: all test verilog sim waves report bench bench-digits bench-sbe bench-reuse bench-resources bench-schedules bench-chars2vec lint fmax board-plans clean help
+.PHONY: all test verilog sim waves report bench bench-digits bench-sbe bench-reuse bench-resources bench-schedules bench-chars2vec fuzz lint fmax board-plans clean help
 
 all: .venv/.setup-run ## Run the whole flow on CONFIG: load, quantise, plan, emit, simulate, report (the default)
 	$(BIN)/lstm-hw run $(CONFIG)
@@ -48,6 +48,9 @@ bench-schedules: .venv/.setup-run ## Run the streamed example under every schedu
 
 bench-chars2vec: .venv/.setup-bench ## Run the trained Keras models of a public package with their weights in memory
 	$(BIN)/python -P -m bench.chars2vec
+
+fuzz: .venv/.setup-run ## Read 20,000 mutated files of every format under limits of time and memory (FUZZ_ARGS="--seed 7 --cases 100000")
+	$(BIN)/python -P -m bench.fuzz $(FUZZ_ARGS)
 
 lint: .venv/.setup-test ## Check the Python with ruff, the rooms with import-linter and the Verilog of CONFIG with Verilator -Wall
 	$(BIN)/ruff check

@@ -5,6 +5,19 @@ Everything that a user can get wrong (files, tensors, formats, configurations, i
 the rule that it breaks, in that order.
 """
 
+LONGEST = 1000
+"""Characters of each part of a message; of longer ones the middle is left out."""
+
+
+def _plain(part):
+    """A part of a message that can be shown anywhere, whatever a hostile file put into it."""
+    text = str(part)
+    if len(text) > LONGEST:
+        text = f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
+    return (
+        text if text.isprintable() else "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
+    )
+
 
 class LstmHwError(Exception):
     """A user-facing error: ``<subject>: <what was found>; <rule>``.
@@ -20,7 +33,7 @@ class LstmHwError(Exception):
     """
 
     def __init__(self, subject: object, found: object, rule: str):
-        self.subject, self.found, self.rule = str(subject), str(found), str(rule)
+        self.subject, self.found, self.rule = map(_plain, (subject, found, rule))
         super().__init__(f"{self.subject}: {self.found}; {self.rule}")
 
 

@@ -1,7 +1,8 @@
 """What kept results follow from: a result is read back only while all of that is as it was.
 
-A folder of results holds ``provenance.json``: a digest of each thing that the result follows from, by name, and of
-each file in the folder. A result with another digest anywhere, or without the file, is as good as none.
+A folder of results holds ``provenance.json``: a digest of each thing that the result follows from, by name, and size
+and digest of each file in the folder. A result with another digest anywhere, or without the file, is as good as none.
+A JSON file that is used outside its folder holds a digest of its own, see :func:`stamped`.
 """
 
 import hashlib
@@ -15,10 +16,14 @@ from typing import Any
 
 import numpy as np
 
+from .errors import InputError
 from .files import locked, to_json, whole_folder, write_file
 from .process import ROOT
+from .reading import read_json
 
 FILE = "provenance.json"
+STAMP = "digest"
+"""Key of a stamped file's digest."""
 _SOURCES = (".py", ".v", ".vlt")
 
 
@@ -35,6 +40,28 @@ def file_digest(path: str | os.PathLike) -> str:
     """SHA-256 (hex) of a file's content."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def stamped(values: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON-able values with the digest of all of them under the key ``STAMP``; :func:`read_stamped` checks it."""
+    return {**values, STAMP: digest(dict(values))}
+
+
+def read_stamped(path: str | os.PathLike) -> dict[str, Any]:
+    """The values of a JSON file that was written with :func:`stamped`, without the digest.
+
+    Raises
+    ------
+    InputError
+        The file is missing, unreadable, no JSON, or not as it was written.
+    """
+    values = read_json(path)
+    found = values.pop(STAMP, None)
+    if found != digest(values):
+        raise InputError(
+            path, f"content of another digest than {found!r:.80}", "must be as it was written: write it anew"
+        )
+    return values
 
 
 @cache
@@ -55,7 +82,7 @@ def seal(folder: str | os.PathLike, sources: Mapping) -> None:
         By names that tell a reader what it is.
     """
     folder = Path(folder)
-    files = {path.relative_to(folder).as_posix(): file_digest(path) for path in _files(folder)}
+    files = {name: [path.stat().st_size, file_digest(path)] for name, path in _files(folder).items()}
     follows = {name: digest(value) for name, value in sources.items()}
     write_file(folder / FILE, to_json({"follows_from": follows, "files": files}))
 
@@ -69,21 +96,52 @@ def changed(folder: str | os.PathLike, sources: Mapping) -> str | None:
         None if all is; ``"missing"`` if there is no sealed folder; else the name of the first source, or file, that
         differs.
     """
-    folder = Path(folder)
     try:
-        kept = json.loads((folder / FILE).read_text())
-        files, follows = dict(kept["files"]), dict(kept["follows_from"])
-    except (OSError, ValueError, KeyError, TypeError):
+        files, follows = _seal(folder)
+    except InputError:
         return "missing"
     now = {name: digest(value) for name, value in sources.items()}
     for name in [*now, *follows]:
         if now.get(name) != follows.get(name):
             return name
+    return _changed_file(Path(folder), files)
+
+
+def check_folder(folder: str | os.PathLike) -> None:
+    """Refuse a folder whose files are not as when it was sealed, whatever they follow from.
+
+    Raises
+    ------
+    InputError
+        Names the first file that is missing, changed or new; or the folder was never sealed.
+    """
+    name = _changed_file(Path(folder), _seal(folder)[0])
+    if name is not None:
+        raise InputError(Path(folder) / name, "another content", f"must be as {FILE} says: write the folder anew")
+
+
+def _seal(folder):
+    """What :func:`seal` wrote down: files and what they follow from."""
+    path = Path(folder) / FILE
+    kept = read_json(path)
+    if not all(isinstance(kept.get(name), dict) for name in ("files", "follows_from")):
+        raise InputError(path, "no seal of a folder", "must be as it was written: write the folder anew")
+    return kept["files"], kept["follows_from"]
+
+
+def _changed_file(folder, files):
+    """The first file that is not as it was, or what the system says of it; what has another size is not read."""
     try:
-        found = {path.relative_to(folder).as_posix(): file_digest(path) for path in _files(folder)}
+        found = _files(folder)
+        for name in [*files, *found]:
+            if name not in found or name not in files:
+                return name
+            kept = files[name] if isinstance(files[name], list) else []
+            if kept[:1] != [found[name].stat().st_size] or kept[1:] != [file_digest(found[name])]:
+                return name
     except OSError as error:
         return str(error)
-    return next((name for name in [*files, *found] if files.get(name) != found.get(name)), None)
+    return None
 
 
 def kept_folder(folder: str | os.PathLike, sources: Mapping, make: Callable[[Path], object]) -> Path:
@@ -126,4 +184,6 @@ def kept_name(folder: str | os.PathLike, sources: Mapping) -> Path:
 
 
 def _files(folder):
-    return sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / FILE)
+    """Files of a folder by name, all but that of the digests; whatever else is there, as a pipe, is no file."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / FILE)
+    return {path.relative_to(folder).as_posix(): path for path in paths}

@@ -6,6 +6,8 @@ derived properties are used by the planner, the interpreter, the gateware and th
 
 import hashlib
 import json
+import types
+import typing
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -14,6 +16,8 @@ from .formats import QFormat
 from .isa import BANK_BITS, ELEMENT_BITS, ENTRY_BITS, PROGRAM_BITS, SCALE_BITS, WORD_BITS
 
 MAX_CONTEXTS = 1 << BANK_BITS
+MAX_ROWS = 1 << 14
+"""More than any FPGA has multipliers for."""
 MAX_BURST = 256
 """Most beats of a burst (AXI4)."""
 PAGE_BYTES = 4096
@@ -29,6 +33,9 @@ SERIAL_SLOTS = 5
 """Activations per hidden unit, the slots of one cell: i, f, g, o and tanh(c)."""
 CELL_PHASES = {1: (0,), 2: (0, 3), 5: (0, 1, 2, 3, 4)}
 """Number of cells -> the cycles (mod 5) in which a hidden unit may start."""
+
+
+_KINDS = {int: "an integer", str: "a string", tuple: "a list of integers", QFormat: "a number format such as Q3.12"}
 
 
 def _power_of_two(value):
@@ -88,6 +95,14 @@ class EngineConfig:
     hidden: QFormat = field(default=QFormat(0, 15), metadata={"doc": "format of h"})
 
     def __post_init__(self):
+        for f in fields(self):
+            kinds = typing.get_args(f.type) if isinstance(f.type, types.UnionType) else (f.type,)
+            kinds = [typing.get_origin(kind) or kind for kind in kinds]
+            value = getattr(self, f.name)
+            if type(value) not in kinds and not (type(value) is list and tuple in kinds):
+                raise ConfigError(f"engine.{f.name}", f"{value!r:.60}", f"must be {_KINDS[kinds[0]]}")
+        if not all(type(shift) is int for shift in self.shifts):
+            raise ConfigError("engine.shifts", f"{self.shifts!r:.60}", "must be integers")
         object.__setattr__(self, "shifts", tuple(self.shifts))
         object.__setattr__(self, "cell", self.cell or self.preact)
         # Of a pair, a sum wraps at least once in its range, and both fit the 48 bits of a DSP slice.
@@ -97,8 +112,8 @@ class EngineConfig:
         rules = [
             (
                 "rows",
-                self.rows in (4, 8) or self.rows >= 16 and self.rows % 16 == 0,
-                "must be 4, 8 or a multiple of 16",
+                self.rows in (4, 8) or 16 <= self.rows <= MAX_ROWS and self.rows % 16 == 0,
+                f"must be 4, 8 or a multiple of 16 up to {MAX_ROWS}",
             ),
             ("contexts", 1 <= self.contexts <= MAX_CONTEXTS, f"must be between 1 and {MAX_CONTEXTS}"),
             ("weight_bits", self.weight_bits in (8, 16), "must be 8 or 16"),

@@ -1,11 +1,12 @@
 """Programs: built by planners, listed for people, encoded for the hardware, executed for the models."""
 
-import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
+from typing import Any
 
 from ..errors import ProgramError
 from .isa import (
@@ -22,6 +23,7 @@ from .isa import (
     STEPS_REGISTER,
     Fields,
     Instruction,
+    decode,
     encode,
     instruction,
 )
@@ -78,16 +80,54 @@ class Program:
             depth += instr.op == "LOOP"
         return "\n".join(lines) + "\n"
 
-    def to_json(self) -> str:
-        return json.dumps(
-            {
-                "bits": INSTRUCTION_BITS,
-                "entries": {name: self.entry_word(name) for name in self.entries},
-                "instructions": [{"op": i.op, **{k: v for k, v in i.fields.items() if v}} for i in self.instructions],
-                "words": [f"{word:0{INSTRUCTION_BITS // 4}x}" for word in self.encoded()],
-            },
-            indent=1,
-        )
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able values: entries as values of ENTRY, the instructions by their fields, and as hexadecimal words."""
+        return {
+            "bits": INSTRUCTION_BITS,
+            "entries": {name: self.entry_word(name) for name in self.entries},
+            "instructions": [{"op": i.op, **{k: v for k, v in i.fields.items() if v}} for i in self.instructions],
+            "words": [f"{word:0{INSTRUCTION_BITS // 4}x}" for word in self.encoded()],
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], subject: object = "program") -> "Program":
+        """Inverse of :meth:`to_dict`, but for the comments.
+
+        Parameters
+        ----------
+        values : dict
+            As read from a file that nobody vouches for.
+        subject : object
+            What an error says that it is.
+
+        Raises
+        ------
+        ProgramError
+            Words that are no instructions, entries outside the program, or anything that says another program than
+            the words do.
+        """
+        words, entries = values.get("words"), values.get("entries")
+        if not isinstance(words, list) or not 1 <= len(words) <= 1 << PROGRAM_BITS:
+            found = f"{len(words)} entries" if isinstance(words, list) else type(words).__name__
+            raise ProgramError(f"{subject}: words", found, f"must be a list of 1 to {1 << PROGRAM_BITS} instructions")
+        instructions = []
+        for address, word in enumerate(words):
+            if not isinstance(word, str) or not re.fullmatch(rf"[0-9a-f]{{{INSTRUCTION_BITS // 4}}}", word, re.ASCII):
+                rule = f"must be {INSTRUCTION_BITS // 4} hexadecimal digits"
+                raise ProgramError(f"{subject}: words: {address}", f"{word!r:.60}", rule)
+            try:
+                instructions.append(decode(int(word, 16)))
+            except ProgramError as error:
+                raise ProgramError(f"{subject}: words: {address}: {error.subject}", error.found, error.rule) from error
+        if not isinstance(entries, dict) or not all(type(entry) is int for entry in entries.values()):
+            raise ProgramError(f"{subject}: entries", f"{entries!r:.60}", "must be values of the register ENTRY")
+        addresses = {name: lookup("ENTRY").field("address").extract(entry) for name, entry in entries.items()}
+        if max(addresses.values(), default=0) >= len(words):
+            raise ProgramError(f"{subject}: entries", f"{entries!r:.60}", f"must be addresses below {len(words)}")
+        program = cls(tuple(instructions), MappingProxyType(addresses))
+        if program.to_dict() != values:
+            raise ProgramError(subject, "instructions unlike the words", "must say the same program twice")
+        return program
 
     def run(
         self,

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import ConfigError, ModelError
+from ..reading import check_file
 from .float_model import GATE_ORDER, DenseWeights, FloatModel, LstmWeights, check_finite, check_shape, hidden_size_of
-from .store import DIGEST_KEY, TensorFile, check_file
+from .store import DIGEST_KEY, MAX_FILE_BYTES, TensorFile
 
 FLOAT_DTYPES = ("F16", "F32", "F64")
 HEAD_NAMES = ("head", "fc", "linear", "classifier")
@@ -54,7 +55,7 @@ def load(path: os.PathLike | str, gate_order: str | None = None, head: str | Non
         not those of an LSTM that this package supports. The message names file, tensor and rule.
     """
     suffix = Path(path).suffix.lower()
-    check_file(path)
+    check_file(path, MAX_FILE_BYTES, ModelError)
     if suffix not in LOADERS:
         raise ModelError(path, f"suffix {suffix!r}", f"must be one of {', '.join(LOADERS)}")
     return LOADERS[suffix](path, gate_order, head)

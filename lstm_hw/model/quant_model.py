@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import ConfigError, FormatError, InputError, ModelError
 from ..machine.activation import make_activation
 from ..machine.formats import QFormat
+from ..reading import parse_json
 from .quant_layer import QuantDense, QuantLstm
 from .store import DIGEST_KEY, TensorFile, content_digest, write_tensors
 
@@ -248,12 +249,7 @@ def _parse_block(text, subject):
     """The JSON block with its outer keys checked."""
     kinds = {"version": int, "activation": str, "head_every_step": bool, "input_exponents": list, "layers": list}
     kinds["head"] = (dict, type(None))
-    try:
-        block = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ModelError(subject, str(error), "must be JSON") from error
-    if not isinstance(block, dict):
-        raise ModelError(subject, type(block).__name__, "must be a JSON object")
+    block = parse_json(text, subject, ModelError)
     if block.get("version") != FILE_VERSION:
         raise ModelError(f"{subject}: version", repr(block.get("version"))[:40], f"must be {FILE_VERSION}")
     if set(block) != set(kinds):

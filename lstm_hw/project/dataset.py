@@ -1,25 +1,13 @@
-"""Data sets: npz files with calibration and test inputs, read without trusting them.
+"""Data sets: calibration and test inputs that fit together."""
 
-An npz file is a zip archive of arrays. Headers are looked at before anything is expanded, so a small file cannot take
-a lot of memory, and nothing in it is ever unpickled.
-"""
-
-import math
-import os
-import zipfile
-import zlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from ..errors import ConfigError, InputError
 from .score import METRICS
 
-MAX_BYTES = 1 << 28
-"""Largest array, expanded."""
 LARGEST_LABEL = 1 << 53
-_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,69 +69,3 @@ class Dataset:
         if not np.all(np.abs(real) < LARGEST_LABEL):
             raise InputError("labels", "NaN, infinity or beyond", f"must be finite and below {LARGEST_LABEL}")
         object.__setattr__(self, "labels", real if labels.dtype.kind == "f" else labels.astype(np.int64))
-
-
-class NpzFile:
-    """The arrays of an npz file, each read when asked for.
-
-    Parameters
-    ----------
-    path : path-like
-
-    Attributes
-    ----------
-    names : tuple of str
-        The arrays in the file.
-
-    Raises
-    ------
-    InputError
-        The file is missing, unreadable or no zip archive.
-    """
-
-    def __init__(self, path: str | os.PathLike):
-        self.path = Path(path)
-        try:
-            with zipfile.ZipFile(self.path) as archive:
-                self.names = tuple(n.removesuffix(".npy") for n in archive.namelist() if n.endswith(".npy"))
-        except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise InputError(self.path, reason, "must be a readable npz file (numpy.savez)") from error
-
-    def read(self, name: str) -> np.ndarray:
-        """The array ``name``.
-
-        Raises
-        ------
-        InputError
-            There is none, it is damaged, larger than ``MAX_BYTES``, or holds Python objects.
-        """
-        subject = f"{self.path}: {name}"
-        if name not in self.names:
-            rule = f"must be one of the arrays in the file: {', '.join(self.names) or 'none'}"
-            raise InputError(subject, "missing", rule)
-        try:
-            with zipfile.ZipFile(self.path) as archive, archive.open(f"{name}.npy") as file:
-                version = np.lib.format.read_magic(file)
-                if version not in _HEADERS:
-                    raise InputError(subject, f"npy version {version}", "must be 1.0 or 2.0")
-                shape, _, dtype = _HEADERS[version](file)
-                if dtype.hasobject:
-                    raise InputError(subject, f"dtype {dtype}", "must be numbers")
-                if any(size < 0 for size in shape) or math.prod(shape) * dtype.itemsize > MAX_BYTES:
-                    raise InputError(subject, f"shape {shape} of {dtype}", f"must not exceed {MAX_BYTES} bytes")
-            with zipfile.ZipFile(self.path) as archive, archive.open(f"{name}.npy") as file:
-                return np.lib.format.read_array(file, allow_pickle=False)
-        except (
-            OSError,
-            ValueError,
-            EOFError,
-            KeyError,
-            RuntimeError,
-            NotImplementedError,
-            SyntaxError,
-            TypeError,
-            zipfile.BadZipFile,
-            zlib.error,
-        ) as error:
-            raise InputError(subject, f"not readable ({error})", "must be an undamaged array") from error

@@ -7,7 +7,6 @@ those of outputs to the current folder.
 import math
 import os
 import re
-import tomllib
 import types
 import typing
 from dataclasses import MISSING, dataclass, field, fields
@@ -23,6 +22,7 @@ from ..model.quantize import QuantConfig
 from ..plan.schedules import AUTO, OPTIONS, SCHEDULES
 from ..plan.target import Target
 from ..proof.load_timing import MemoryModel
+from ..reading import read_file
 from ..verify.scenario import Stress
 from . import toml
 from .score import METRICS
@@ -374,12 +374,7 @@ class ProjectConfig:
             A number format is malformed.
         """
         path = Path(path)
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors on Windows put a byte-order mark
-        except OSError as error:
-            raise ConfigError(path, error.strerror or str(error), "must be a readable TOML file") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise ConfigError(path, str(error), "must be TOML") from error
+        values = toml.loads(read_file(path, toml.MAX_BYTES, ConfigError), path)
         try:
             return cls.from_dict(values, path)
         except LstmHwError as error:

@@ -1,9 +1,9 @@
 """How a project begins: a commented file for a trained model, or one for sizes that nobody has trained yet."""
 
+import math
 import os
 import re
 import textwrap
-import tomllib
 from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -17,8 +17,8 @@ from ..model.float_model import DenseWeights, FloatModel, LstmWeights
 from ..model.load import HEAD_MODES, contents
 from ..model.load import load as load_model
 from ..model.store import write_tensors
+from ..reading import NpzFile
 from . import toml
-from .dataset import NpzFile
 from .settings import RESERVED_NAMES, SECTION_CLASSES, DataSection, ModelSection, ProjectConfig, follows
 from .synthetic import random_tensors
 
@@ -82,7 +82,7 @@ def init(
         notes += said
     tables["target"] = {key: value for key, value in (target or {}).items() if value is not None}
     text = commented(name, tables, notes)
-    ProjectConfig.from_dict(tomllib.loads(text), path)  # what is refused is not written
+    ProjectConfig.from_dict(toml.loads(text.encode(), path), path)  # what is refused is not written
     return write_file(path, text), notes
 
 
@@ -114,23 +114,27 @@ def _relative(path, file):
 def _arrays(file, model):
     """Which arrays of an npz file are what: keys of [data], and what to say of it."""
     inputs = model.input_size
-    shapes = {name: file.read(name) for name in file.names}
-    usable = [n for n, a in shapes.items() if a.ndim == 3 and a.shape[2] == inputs and a.dtype.kind in "iuf" and a.size]
+    headers = {name: file.header(name) for name in file.names}
+    usable = [
+        name
+        for name, (shape, dtype) in headers.items()
+        if len(shape) == 3 and shape[2] == inputs and dtype.kind in "iuf" and math.prod(shape)
+    ]
     if not usable:
-        there = ", ".join(f"{name} {array.shape}" for name, array in shapes.items()) or "nothing"
+        there = ", ".join(f"{name} {shape}" for name, (shape, _) in headers.items()) or "nothing"
         raise InputError(file.path, there, f"must hold an array (sequences, steps, {inputs}) of typical inputs")
     calibration = "calibration" if "calibration" in usable else usable[0]
     x = "x" if "x" in usable else next((n for n in usable if n != calibration), calibration)
     keys = {"calibration": calibration, "x": x}
-    sequences_steps = shapes[x].shape[: 2 if model.head_every_step else 1]
-    for name, array in shapes.items() if model.head is not None else ():
-        if array.shape == sequences_steps and array.dtype.kind in "iu" and "labels" not in keys:
+    sequences_steps = headers[x][0][: 2 if model.head_every_step else 1]
+    for name, (shape, dtype) in headers.items() if model.head is not None else ():
+        if shape == sequences_steps and dtype.kind in "iu" and "labels" not in keys:
             keys["labels"] = name
-    scale = shapes.get("input_scale")
-    if scale is not None and scale.shape == () and scale.dtype.kind in "iuf":
+    shape, dtype = headers.get("input_scale", (None, None))
+    if shape == () and dtype.kind in "iuf":
         keys["input_scale"] = "input_scale"
     used = ", ".join(f"{name} for {key}" for key, name in keys.items())
-    unused = [name for name in shapes if name not in keys.values()]
+    unused = [name for name in headers if name not in keys.values()]
     return keys, [f"{file.path}: {used}" + (f"; not used: {', '.join(unused)}" if unused else "")]
 
 

@@ -1,10 +1,67 @@
-"""Writing TOML: the part of the language that configuration files here need (``tomllib`` only reads)."""
+"""TOML: reading what nobody vouches for, in bounded time, and writing what configuration files here need."""
 
 import json
+import os
+import tomllib
 from collections.abc import Mapping
 from typing import Any
 
 from ..errors import ConfigError
+
+MAX_BYTES = 1 << 16
+"""Largest file."""
+MAX_LINE = 1000
+"""Longest line: the time for a key of many parts grows with their square."""
+MAX_DEPTH = 4
+"""Levels of tables and lists."""
+
+
+def loads(content: bytes, subject: str | os.PathLike) -> dict[str, Any]:
+    """The values of a document.
+
+    Parameters
+    ----------
+    content : bytes
+        UTF-8; a byte-order mark, as editors on Windows put it, is no error.
+    subject : path-like
+        What an error says that it is.
+
+    Returns
+    -------
+    dict
+        Integers of at most 64 bits, tables and lists of at most ``MAX_DEPTH`` levels.
+
+    Raises
+    ------
+    ConfigError
+        It is no TOML, larger than ``MAX_BYTES``, or has other values.
+    """
+    if len(content) > MAX_BYTES:
+        raise ConfigError(subject, f"{len(content)} bytes", f"must not exceed {MAX_BYTES} bytes")
+    try:
+        text = content.decode("utf-8-sig")
+        number, line = max(enumerate(text.split("\n"), 1), key=lambda numbered: len(numbered[1]))
+        if len(line) > MAX_LINE:
+            raise ConfigError(f"{subject}: line {number}", f"{len(line)} characters", f"must have at most {MAX_LINE}")
+        values = tomllib.loads(text)
+    except RecursionError as error:
+        raise ConfigError(subject, "nested too deeply", f"must have at most {MAX_DEPTH} levels") from error
+    except ValueError as error:  # of the language, of UTF-8, of an integer of thousands of digits
+        raise ConfigError(subject, str(error), "must be TOML") from error
+    level: list[tuple[str, Any]] = list(values.items())
+    for _ in range(MAX_DEPTH):
+        for key, value in level:
+            if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+                raise ConfigError(f"{subject}: {key}", "an integer of more than 64 bits", "must fit 64 bits")
+        level = [
+            (key if isinstance(value, list) else f"{key}.{name}", item)
+            for key, value in level
+            if isinstance(value, dict | list)
+            for name, item in (value.items() if isinstance(value, dict) else enumerate(value))
+        ]
+    if level:
+        raise ConfigError(f"{subject}: {level[0][0]}", "nested too deeply", f"must have at most {MAX_DEPTH} levels")
+    return values
 
 
 def dumps(values: Mapping[str, Any]) -> str:

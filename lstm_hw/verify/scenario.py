@@ -5,20 +5,23 @@ runs with their input beats and what they must answer. Both sides use this modul
 format exists once.
 """
 
-import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import ConfigError, InputError
+from ..files import write_json
 from ..machine.config import PAGE_BYTES, EngineConfig
 from ..proof.load_timing import MemoryModel
-from ..provenance import file_digest
+from ..provenance import file_digest, read_stamped, stamped
+from ..reading import NpzFile, check_file, read_file
 
 BENCH_MEMORY = MemoryModel(latency=2)
 """What the weight ports meet unless something else is said; cocotbext-axi's memory is as fast."""
+MAX_IMAGE_BYTES = 1 << 30
+"""Largest weight image and test vectors that are read."""
 FILE, IMAGE, VECTORS = "scenario.json", "weights.bin", "vectors.npz"
 
 
@@ -104,8 +107,9 @@ class Scenario:
                 f"lengths{n}": np.asarray([len(p) for p in run.outputs], dtype=np.int64),
             }
         np.savez_compressed(folder / VECTORS, **arrays)
-        (folder / FILE).write_text(
-            json.dumps(
+        write_json(
+            folder / FILE,
+            stamped(
                 {
                     "files": {name: file_digest(folder / name) for name in (IMAGE, VECTORS)},
                     "config": self.config.to_dict(),
@@ -118,41 +122,51 @@ class Scenario:
                         for r in self.runs
                     ],
                 }
-            )
+            ),
         )
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> "Scenario":
-        """Read a scenario back."""
+        """Read a scenario back.
+
+        Raises
+        ------
+        InputError
+            A file is missing, unreadable or changed.
+        """
         folder = Path(folder)
-        values = json.loads((folder / FILE).read_text())
-        for name, kept in values["files"].items():
-            if file_digest(folder / name) != kept:
-                raise InputError(folder / name, "another content", f"must be as {FILE} beside it says")
-        runs = []
-        with np.load(folder / VECTORS, allow_pickle=False) as arrays:
-            for n, run in enumerate(values["runs"]):
-                flat, packets = arrays[f"y{n}"].tolist(), []
-                for length in arrays[f"lengths{n}"]:
-                    packets.append(flat[:length])
-                    flat = flat[length:]
-                runs.append(
-                    Run(
-                        run["entry"],
-                        run["steps"],
-                        run["clear"],
-                        arrays[f"x{n}"],
-                        arrays[f"lasts{n}"],
-                        packets,
-                        run["counters"],
-                    )
-                )
-        return cls(
-            EngineConfig.from_dict(values["config"]),
-            [int(w, 16) for w in values["program"]],
-            (folder / IMAGE).read_bytes(),
-            runs,
-            Stress(**values["stress"]),
-            MemoryModel(**values["memory"]),
-            values["weights_address"],
-        )
+        values = read_stamped(folder / FILE)
+        try:
+            for name in (IMAGE, VECTORS):
+                check_file(folder / name, MAX_IMAGE_BYTES)
+                if file_digest(folder / name) != values["files"][name]:
+                    raise InputError(folder / name, "another content", f"must be as {FILE} beside it says")
+            arrays = NpzFile(folder / VECTORS)
+            numbers = [*values["stress"].values(), *values["memory"].values(), values["weights_address"]]
+            if not all(type(number) in (int, float) for number in numbers):
+                raise TypeError("stress, memory or weights_address")
+            return cls(
+                EngineConfig.from_dict(values["config"]),
+                [int(w, 16) for w in values["program"]],
+                read_file(folder / IMAGE, MAX_IMAGE_BYTES),
+                [_run(run, arrays, n) for n, run in enumerate(values["runs"])],
+                Stress(**values["stress"]),
+                MemoryModel(**values["memory"]),
+                values["weights_address"],
+            )
+        except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
+            rule = f"must be as it was written ({error!r:.80})"
+            raise InputError(folder / FILE, "another scenario", rule) from error
+
+
+def _run(values, arrays, number):
+    """A run from its entry in the file and its arrays."""
+    x, lasts, flat, lengths = (arrays.read(f"{name}{number}") for name in ("x", "lasts", "y", "lengths"))
+    ends = np.cumsum(lengths)
+    if lengths.min(initial=0) < 0 or ends[-1:].sum() != len(flat) or lasts.shape != x.shape[:1]:
+        raise ValueError(f"packets or beats of run {number}")
+    kinds = {"entry": int, "steps": int, "clear": bool}
+    if not all(type(values[name]) is kind for name, kind in kinds.items()):
+        raise TypeError(f"values of run {number}")
+    packets = [flat[end - length : end].tolist() for end, length in zip(ends, lengths, strict=True)]
+    return Run(values["entry"], values["steps"], values["clear"], x, lasts, packets, values["counters"])

@@ -196,12 +196,44 @@ class Measured:
         )
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Measured":
-        """Inverse of :meth:`to_dict`."""
+    def from_dict(cls, values: dict[str, Any], subject: object = "results") -> "Measured":
+        """Inverse of :meth:`to_dict`.
+
+        Parameters
+        ----------
+        values : dict
+            As read from a file that nobody vouches for.
+        subject : object
+            What an error says that it is.
+
+        Raises
+        ------
+        InputError
+            Something is missing, or of another kind.
+        """
+        rules = {
+            "simulator": lambda value: isinstance(value, str),
+            "outputs": lambda value: isinstance(value, list),
+            "steps": _is_count,
+            "cycles_equal": lambda value: value in (True, None),
+            "cycles_simulated": _is_count,
+            "counters": _are_counters,
+        }
+        for name, holds in rules.items():
+            if name not in values or not holds(values[name]):
+                found = f"{values[name]!r:.60}" if name in values else "missing"
+                raise InputError(f"{subject}: {name}", found, "must be as it was written: simulate again")
+        try:
+            outputs = np.asarray(values["outputs"])
+        except ValueError as error:
+            raise InputError(f"{subject}: outputs", str(error), "must be as it was written: simulate again") from error
+        if outputs.dtype != np.int64 or outputs.ndim not in (2, 3):
+            found = f"shape {outputs.shape} of {outputs.dtype}"
+            raise InputError(f"{subject}: outputs", found, "must be as it was written: simulate again")
         counters = values["counters"]
         return cls(
             values["simulator"],
-            np.asarray(values["outputs"], dtype=np.int64),
+            outputs,
             counters["load"],
             counters["run"],
             counters["long"],
@@ -209,3 +241,19 @@ class Measured:
             values["cycles_equal"],
             values["cycles_simulated"],
         )
+
+
+def _is_count(value):
+    return type(value) is int and value >= 0
+
+
+def _are_counters(value):
+    """Whether a value holds the counters of a load, a run and a long run."""
+    names = set(Counters().to_dict())
+    return (
+        isinstance(value, dict)
+        and set(value) == {"load", "run", "long"}
+        and all(
+            isinstance(run, dict) and set(run) == names and all(map(_is_count, run.values())) for run in value.values()
+        )
+    )

@@ -149,7 +149,7 @@ def test_listing_and_json_tell_the_same_program():
         "   3  HALT",
     ]
     assert lines[1].endswith("; three times") and lines[2].endswith("; x part")
-    values = json.loads(program.to_json())
+    values = json.loads(json.dumps(program.to_dict()))
     loads = lookup("ENTRY").field("loads").mask
     assert values["entries"] == {"run": loads, "rest": 3 | loads}
     assert [decode(int(word, 16)) for word in values["words"]] == list(program.instructions)

@@ -211,7 +211,7 @@ def test_not_a_file(tmp_path):
     os.mkfifo(tmp_path / "pipe.safetensors")
     refused(tmp_path / "pipe.safetensors", "not a regular file", "must be a file")
     (tmp_path / "empty.safetensors").touch()
-    refused(tmp_path / "empty.safetensors", "an empty file", "must be a model file")
+    refused(tmp_path / "empty.safetensors", "an empty file", "must have content")
 
 
 def test_unreadable(saved, monkeypatch):

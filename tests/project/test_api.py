@@ -12,6 +12,7 @@ from lstm_hw.errors import ConfigError, FormatError, InputError, ModelError, Ver
 from lstm_hw.machine.pack import to_bytes
 from lstm_hw.model.quant_model import QuantModel
 from lstm_hw.model.reference import float_reference
+from lstm_hw.verify.hardware import Hardware
 from lstm_hw.verify.scenario import Stress
 from tests.projects import float_model, tensors, write_project
 
@@ -85,9 +86,9 @@ def test_generated_files(simulated):
     folder = simulated.folder / "hardware"
     assert listing(folder) == HARDWARE
     assert (folder / "weights.bin").read_bytes() == to_bytes(simulated.words, simulated.engine)
-    engine = json.loads((folder / "engine.json").read_text())
-    assert int(engine.pop("content_id"), 16) == simulated.engine.content_id
-    assert lstm_hw.EngineConfig.from_dict(engine) == simulated.engine
+    hardware = Hardware.load(folder)
+    assert hardware.config == simulated.engine and hardware.image == to_bytes(simulated.words, simulated.engine)
+    assert hardware.program.encoded() == simulated.plan.program.encoded() and hardware.layout == simulated.plan.image
     layout = json.loads((folder / "weights.json").read_text())
     assert [tile["word"] for tile in layout["tiles"]] == list(simulated.plan.image.offsets)
     assert json.loads((folder / "registers.json").read_text())["registers"]

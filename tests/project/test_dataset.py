@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from lstm_hw.errors import InputError
-from lstm_hw.project.dataset import MAX_BYTES, Dataset, NpzFile
+from lstm_hw.project.dataset import Dataset
+from lstm_hw.reading import MAX_ARRAY_BYTES, NpzFile
 
 X = np.zeros((4, 3, 2))
 
@@ -64,11 +65,10 @@ def test_missing_array_names_the_others(tmp_path):
         NpzFile(tmp_path / "a.npz").read("y")
 
 
-@pytest.mark.parametrize("content", [None, b"", b"no zip archive", b"PK\x03\x04" + bytes(40)])
+@pytest.mark.parametrize("content", [b"no zip archive", b"PK\x03\x04" + bytes(40), b"PK\x05\x06" + b"\xff" * 18])
 def test_not_an_archive(tmp_path, content):
-    if content is not None:
-        (tmp_path / "a.npz").write_bytes(content)
-    with pytest.raises(InputError, match="a.npz: .*; must be a readable npz file"):
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(InputError, match="a.npz: .*; must "):
         NpzFile(tmp_path / "a.npz")
 
 
@@ -77,8 +77,8 @@ def test_not_an_archive(tmp_path, content):
     [
         (b"", "not readable"),
         (b"\x93NUMPY\x09\x00", "npy version"),
-        (b"\x93NUMPY\x01\x00\xff\xff", "not readable"),
-        (member({"descr": "<f8", "fortran_order": False, "shape": (MAX_BYTES,)}), "must not exceed"),
+        (b"\x93NUMPY\x01\x00\xff\xff", "a header of 65535 bytes; must have at most"),
+        (member({"descr": "<f8", "fortran_order": False, "shape": (MAX_ARRAY_BYTES,)}), "must not exceed"),
         (member({"descr": "<f8", "fortran_order": False, "shape": (-1, 5)}), "must not exceed"),
         (member({"descr": "<f8", "fortran_order": False, "shape": (5,)}, b"short"), "not readable"),
         (member({"descr": "|O", "fortran_order": False, "shape": (5,)}), "must be numbers"),

@@ -144,7 +144,7 @@ def test_errors_name_file_key_and_rule(tmp_path, text, error, message):
 def test_unreadable_files(tmp_path):
     with pytest.raises(ConfigError, match="no.toml: No such file"):
         ProjectConfig.load(tmp_path / "no.toml")
-    with pytest.raises(ConfigError, match="must be a readable TOML file"):
+    with pytest.raises(ConfigError, match="a directory; must be a file"):
         ProjectConfig.load(tmp_path)
     (tmp_path / "latin.toml").write_bytes(b"name = '\xff'")
     with pytest.raises(ConfigError, match="must be TOML"):
