@@ -6,6 +6,7 @@ A schedule is a planner with a name that users write, options, and what it needs
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from ..errors import ConfigError, ProgramError
 from ..machine.config import MAX_CONTEXTS, EngineConfig
@@ -24,12 +25,14 @@ from .sacc import SaccPlanner
 from .sbe import BatchPlanner
 from .sbe_model import plan_batch
 from .sizing import engine_and_plan, on_ample_engine
-from .target import Target, shapes
+from .target import Target, deeper, shapes
 
 CLOSE = 1.01
 """Of schedules whose cycles differ by less than this factor the one that reads fewer bytes is better."""
 CONTEXTS_TRIED = 2
 """Numbers of contexts, where nobody gives one, that are tried for a schedule until one fits."""
+DEEPER_TRIED = 3
+"""Engines with fewer rows and more weights on chip that are tried beside the fastest one until one fits."""
 FINE_BATCH, LARGEST_BATCH = 16, 64
 """Up to which every batch is tried that makes equal ones of the steps, and up to which powers of two are."""
 AUTO = "auto"
@@ -411,22 +414,45 @@ def _plans(name: str, ask: Request, fields: dict, given: dict, target: Target, e
     possible = [contexts for contexts in kind.contexts(ask.sequences) if contexts <= MAX_CONTEXTS]
     if "contexts" in given:
         possible = [contexts for contexts in possible if contexts == given["contexts"]]
-    refused = None
+    refused = None  # on the best shape
     for contexts in possible[:CONTEXTS_TRIED]:
-        try:
-            for shape in shapes(target, contexts, ask.network, kind.streams, fields):
-                try:
-                    yield from _on_shape(name, ask, {**fields, **shape}, target)
-                    return
-                except (ConfigError, ProgramError) as error:
-                    refused = refused or error  # on the best shape
-        except ConfigError as error:
-            refused = refused or error
+        outcomes, error = _on_first(
+            name, ask, fields, target, shapes(target, contexts, ask.network, kind.streams, fields)
+        )
+        refused = refused or error
+        if outcomes:
+            yield from outcomes
+            if kind.streams and target.part is not None:
+                yield from _on_deeper(name, ask, fields, target, outcomes)
+            return
     if refused:
         if refused.subject in OPTIONS:
             refused = ConfigError(f"plan.{refused.subject}", refused.found, refused.rule)
         errors[name] = refused
         yield Outcome(name, refused=_short(refused))
+
+
+def _on_first(name, ask, fields, target, tried):
+    """The schedule's outcomes on the first shape that fits, and why the best one does not; either may be None."""
+    refused = None
+    try:
+        for shape in tried:
+            try:
+                return _on_shape(name, ask, {**fields, **shape}, target), refused
+            except (ConfigError, ProgramError) as error:
+                refused = refused or error
+    except ConfigError as error:
+        refused = refused or error
+    return None, refused
+
+
+def _on_deeper(name, ask, fields, target, outcomes):
+    """Those that fit on an engine with more weights on chip, if its lanes alone do not take longer than the others."""
+    plans = [outcome for outcome in outcomes if outcome.plan]
+    least = min(_least_cycles(outcome.plan, outcome.memory, ask.steps)[0] for outcome in plans)
+    tried = deeper(target, ask.network, fields, plans[0].plan.config, least / ask.steps)
+    found, _ = _on_first(name, ask, fields, target, islice(tried, DEEPER_TRIED))
+    return [outcome for outcome in found or () if outcome.plan]
 
 
 def _short(error):

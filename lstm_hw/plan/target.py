@@ -1,11 +1,13 @@
 """What an engine may take: a number of lanes, or a part, and which engines are tried for a schedule on it.
 
 An engine for a target is the first of :func:`shapes` on which the schedule runs and that
-:meth:`Target.check` lets pass.
+:meth:`Target.check` lets pass. Where weights stream into a part, the first of :func:`deeper` that does is compared
+with it.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 
 from ..errors import ConfigError
 from ..machine.config import CELL_PHASES, SERIAL_SLOTS, EngineConfig
@@ -19,6 +21,8 @@ HEADROOM = {"LUT": 0.85, "LUT as memory": 0.95, "FF": 0.85}
 """Share of a part that an engine may take by the estimate: it is some per cent off, and a full part is not routed."""
 CELL_SHARE = 0.8
 """Most of the lanes' cycles that the cell unit may be busy for, so that it never holds them up."""
+PORTS, PORT_BITS = (1, 2, 4), tuple(1 << bits for bits in range(6, 11))
+"""Numbers and widths of weight ports."""
 BUFFERS = tuple(1 << bits for bits in range(15, 8, -1))
 """Depths of the weight buffer that are tried where weights stream, the best first: whole block RAMs."""
 
@@ -32,10 +36,13 @@ class Target:
     lanes : int, optional
         Multiply-accumulate lanes at most.
     part : Part, optional
+    bytes_per_cycle : float, optional
+        What the memory delivers; without it nothing follows for the weight ports.
     """
 
     lanes: int | None = None
     part: Part | None = None
+    bytes_per_cycle: float | None = None
 
     def check(self, config: EngineConfig) -> None:
         """ConfigError with the numbers if an engine takes more than there is."""
@@ -59,7 +66,7 @@ def shapes(target: Target, contexts: int, network: Network, streams: bool, given
     """Fields of engines to try for a schedule, the best first: rows, contexts, and whatever else the target decides.
 
     The best has the fewest cycles of its lanes in a step; of those that are equal, the fewest rows. On a part, cells
-    follow the lanes, and the buffer of streams is as deep as fits.
+    follow the lanes, and the buffer of streams is as deep as fits. Weight ports follow the memory's bandwidth.
 
     Parameters
     ----------
@@ -83,7 +90,7 @@ def shapes(target: Target, contexts: int, network: Network, streams: bool, given
     """
     choices = [given["rows"]] if "rows" in given else _rows(target, contexts, network, given)
     for rows in choices:
-        shape = {"contexts": contexts, "rows": rows}
+        shape = {"contexts": contexts, "rows": rows, **_ports(target, rows, given)}
         if target.part is None:
             yield shape
             continue
@@ -93,6 +100,26 @@ def shapes(target: Target, contexts: int, network: Network, streams: bool, given
             tried = shape | ({"weight_words": depth} if depth and streams else {})
             if depth == depths[-1] or _may_fit(target, tried, given):
                 yield tried
+
+
+def deeper(target: Target, network: Network, given: dict, than: EngineConfig, columns: float) -> Iterator[dict]:
+    """Shapes for a part with fewer rows but more weights on chip, of a schedule that streams: those with most first.
+
+    Parameters
+    ----------
+    target, network, given
+        As of :func:`shapes`.
+    than : EngineConfig
+        The engine to compare with; contexts are the same.
+    columns : float
+        Cycles a step that the lanes may take at most.
+    """
+    found = []
+    for shape in shapes(target, than.contexts, network, True, given):
+        size = shape["rows"] * shape["weight_words"]
+        if size > than.rows * than.weight_words and _columns(network, shape["rows"]) <= columns:
+            found.append((size, shape))
+    yield from (shape for _, shape in sorted(found, key=lambda entry: -entry[0]))
 
 
 def _columns(network: Network, rows: int) -> int:
@@ -112,12 +139,34 @@ def _rows(target, contexts, network, given):
     if not possible:
         found = f"{lanes} lanes for {contexts} contexts"
         raise ConfigError(limit, found, f"must be at least {ROWS[0] * contexts} for this schedule")
-    if target == Target():
+    if target.lanes is None and target.part is None:
         return possible[-1:]
     fewest = {}
     for rows in reversed(possible):
         fewest[_columns(network, rows)] = rows
     return [fewest[columns] for columns in sorted(fewest)]
+
+
+def _ports(target, rows, given):
+    """The narrowest weight ports that take all that the memory delivers, or the widest; of equal ones the fewest.
+
+    None is narrower than usual: a beat is a part of the weight buffer, and narrow parts fill block RAMs worse.
+    """
+    if target.bytes_per_cycle is None:
+        return {}
+    least = max(EngineConfig.axi_data_bits // 8, target.bytes_per_cycle)
+    possible = []
+    for count, bits in product(PORTS, PORT_BITS):
+        ports = {"axi_ports": count, "axi_data_bits": bits}
+        ports |= {name: given[name] for name in ports if name in given}
+        try:
+            engine = EngineConfig(rows, weight_bits=given.get("weight_bits", EngineConfig.weight_bits), **ports)
+        except ConfigError:
+            continue
+        possible.append((engine.axi_ports * engine.beat_bytes, -engine.axi_ports, ports))
+    widths = {width for width, _, _ in possible}
+    width = min((w for w in widths if w >= least), default=max(widths, default=0))
+    return max((p for p in possible if p[0] == width), key=lambda p: p[1], default=(0, 0, {}))[2]
 
 
 def _cells(network, rows, contexts):

@@ -460,7 +460,7 @@ class Project:
                 sequences=section.sequences,
                 given=given,
                 formats=formats,
-                target=self.config.target.target,
+                target=self.config.aim,
                 memory=self._memory,
                 compare=compare,
                 progress=progress,

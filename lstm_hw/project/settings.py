@@ -4,7 +4,6 @@ Every section is a frozen dataclass whose fields are the keys. Paths of inputs a
 those of outputs to the current folder.
 """
 
-import math
 import os
 import re
 import types
@@ -158,10 +157,6 @@ class TargetSection:
         """The clock that is given, the board's, or ``DEFAULT_CLOCK_MHZ``."""
         return self.clock or (BOARDS[self.board].clock_mhz if self.board is not None else DEFAULT_CLOCK_MHZ)
 
-    @property
-    def target(self) -> Target:
-        return Target(self.lanes, self.fpga)
-
 
 @dataclass(frozen=True)
 class MemorySection:
@@ -170,7 +165,9 @@ class MemorySection:
     latency: int = _key(40, "cycles from a request to its first beat, if no other is being answered; 40 is a DDR's")
     interval: int | None = _key(None, "cycles from one beat of a port to the next; 1, the full bandwidth, without it")
     bandwidth: float | None = _key(
-        None, "bytes a second of all ports together, at target.clock, instead of interval; 4.2e9 for example"
+        None,
+        "bytes a second of all ports together, at target.clock, instead of interval; 4.2e9 for example; number and "
+        "width of the ports follow from it, unless [engine] says them",
     )
 
     def __post_init__(self):
@@ -187,7 +184,7 @@ class MemorySection:
             raise ConfigError("memory.bandwidth", self.bandwidth, "must not be given beside memory.interval")
 
     def model(self, config: EngineConfig, clock: float) -> MemoryModel:
-        """The memory of an engine; a beat waits for whole cycles, so a bandwidth is rounded down.
+        """The memory of an engine.
 
         Parameters
         ----------
@@ -197,8 +194,11 @@ class MemorySection:
         """
         if self.bandwidth is None:
             return MemoryModel(self.latency, self.interval or 1)
-        cycles = config.axi_ports * config.beat_bytes * clock * 1e6 / self.bandwidth
-        return MemoryModel(self.latency, max(1, math.ceil(cycles - 1e-9)))
+        return MemoryModel.of_bandwidth(self.latency, self.bytes_per_cycle(clock), config.axi_ports * config.beat_bytes)
+
+    def bytes_per_cycle(self, clock: float) -> float | None:
+        """What the memory delivers in a cycle at a clock in MHz; None unless its bandwidth is given."""
+        return None if self.bandwidth is None else self.bandwidth / (clock * 1e6)
 
 
 @dataclass(frozen=True)
@@ -348,6 +348,11 @@ class ProjectConfig:
         if not re.fullmatch(r"[A-Za-z]\w*(-\w+)*", self.name, re.ASCII) or self.name in RESERVED_NAMES:
             rule = f"must be letters, digits, _ and -, and none of {', '.join(RESERVED_NAMES)}"
             raise ConfigError("name", repr(self.name), rule)
+
+    @property
+    def aim(self) -> Target:
+        """What the engine has to fit: [target], and the memory's bandwidth at its clock."""
+        return Target(self.target.lanes, self.target.fpga, self.memory.bytes_per_cycle(self.target.clock_mhz))
 
     @property
     def model_path(self) -> Path:

@@ -5,6 +5,7 @@ into the ring waits for credit, which MACs give that come later in the program; 
 off as far as the credits known so far allow.
 """
 
+import math
 from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -42,6 +43,14 @@ class MemoryModel:
 
     latency: int = 1
     interval: int = 1
+
+    @classmethod
+    def of_bandwidth(cls, latency: int, bytes_per_cycle: float, port_bytes: int) -> "MemoryModel":
+        """Of a memory behind ports that take ``port_bytes`` in a beat of all of them.
+
+        A beat waits for whole cycles, so the bandwidth is rounded down.
+        """
+        return cls(latency, max(1, math.ceil(port_bytes / bytes_per_cycle - 1e-9)))
 
 
 @dataclass(slots=True)

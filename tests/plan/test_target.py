@@ -3,11 +3,13 @@
 import pytest
 
 from lstm_hw.errors import ConfigError
+from lstm_hw.machine.config import EngineConfig
 from lstm_hw.machine.network import LayerShape, Network
 from lstm_hw.machine.parts import Part, part_of
 from lstm_hw.plan.resources import estimate
 from lstm_hw.plan.schedules import choose
-from lstm_hw.plan.target import HEADROOM, Target, shapes
+from lstm_hw.plan.target import BUFFERS, HEADROOM, Target, deeper, shapes
+from lstm_hw.proof.load_timing import MemoryModel
 
 SMALL = Network((LayerShape("lstm", 12, 48, 15),))
 LARGE = Network((LayerShape("lstm", 64, 512, 15),))
@@ -46,6 +48,56 @@ def test_the_buffer_of_streams_is_as_deep_as_fits():
     first = next(shapes(Target(part=part), 1, LARGE, True, {}))
     assert first["weight_words"] * first["rows"] * 16 / 36864 > part.bram36 / 4
     assert next(shapes(Target(part=part), 1, LARGE, True, {"weight_words": 600}))["weight_words"] == 600
+
+
+@pytest.mark.parametrize(
+    "rate, rows, given, ports",
+    [
+        (None, 64, {}, None),
+        (4, 64, {}, (1, 128)),  # as wide as ever
+        (16, 64, {}, (1, 128)),
+        (17, 64, {}, (1, 256)),
+        (42, 64, {}, (1, 512)),
+        (200, 64, {}, (1, 1024)),  # a word has no more
+        (200, 416, {}, (2, 1024)),
+        (42, 64, {"axi_data_bits": 64}, (4, 64)),
+        (42, 64, {"axi_ports": 2}, (2, 256)),
+        (200, 4, {}, (1, 64)),
+        (42, 64, {"weight_bits": 8}, (1, 512)),
+    ],
+)
+def test_ports_follow_the_bandwidth(rate, rows, given, ports):
+    """Not narrower than what the memory delivers in a cycle, unless a word is, and no wider."""
+    shape = next(shapes(Target(bytes_per_cycle=rate), 1, LARGE, True, {"rows": rows, **given}))
+    assert (shape.get("axi_ports"), shape.get("axi_data_bits")) == (ports or (None, None))
+
+
+def test_ports_that_cannot_be_are_refused():
+    with pytest.raises(ConfigError, match="engine.axi_data_bits: 512; must not exceed one weight word"):
+        choose(LARGE, 8, schedule="conventional", target=Target(8, None, 42), given={"rows": 8, "axi_data_bits": 512})
+
+
+def test_more_weights_on_chip_are_compared_with_more_lanes():
+    """Streams wait for memory: fewer rows with a larger buffer read less, and take fewer cycles."""
+    target, memory = Target(part=part_of("xc7z010")), MemoryModel(40, 4)
+    choice = choose(LARGE, 8, schedule="conventional", target=target, memory=lambda config: memory)
+    fastest = next(shapes(target, 1, LARGE, True, {}))
+    config = choice.outcome.plan.config
+    assert config.rows < fastest["rows"] and config.weight_words * config.rows > fastest["rows"] * BUFFERS[-1]
+    first = [outcome for outcome in choice.tried if outcome.plan and outcome.plan.config.rows > config.rows]
+    assert first and all(not outcome.counters or outcome.cycles > choice.outcome.cycles for outcome in first)
+    assert_fits(config, target.part)
+
+
+def test_deeper_engines_are_those_whose_lanes_are_fast_enough():
+    target = Target(part=part_of("xc7z020"))
+    first = next(shapes(target, 1, LARGE, True, {}))
+    engine = EngineConfig(rows=first["rows"], weight_words=first["weight_words"])
+    found = list(deeper(target, LARGE, {}, engine, float("inf")))
+    sizes = [shape["rows"] * shape["weight_words"] for shape in found]
+    assert sizes == sorted(sizes, reverse=True) and sizes[-1] > engine.rows * engine.weight_words
+    assert all(shape["rows"] < engine.rows for shape in found)
+    assert not list(deeper(target, LARGE, {}, engine, 0))
 
 
 def test_what_does_not_fit_is_refused_with_the_numbers():
