@@ -17,7 +17,10 @@ esac
 
 # One set-up at a time: two makes in one checkout must not write into one environment.
 exec 9<scripts/setup.sh
-if command -v flock >/dev/null; then flock 9; fi
+if command -v flock >/dev/null && ! flock -n 9; then
+    say "another make sets up this folder; waiting until it is done"
+    flock 9
+fi
 
 # --- Python -----------------------------------------------------------------------------------------------------
 usable() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; }

@@ -291,7 +291,8 @@ def _compile(simulator, work, log, build, sources, product, env):
         "simulator": simulator,
         "build": {**build, "build_dir": str(work), "sources": [str(source) for source in sources]},
     }
-    status = _process(work, job, log, env)
+    with tempfile.TemporaryDirectory(dir=work) as temporary:  # compilers that are ended leave files there
+        status = _process(work, job, log, {**env, "TMPDIR": temporary})
     if status or not product.is_file():
         raise ToolError(
             simulator, f"could not compile {build['hdl_toplevel']}: {_first_error(log)}", f"the log is {log}"

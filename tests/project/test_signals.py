@@ -1,5 +1,6 @@
 """A run of the command line that is told to end leaves no process and nothing half written."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -34,21 +35,39 @@ def until(holds):
         time.sleep(0.05)
 
 
+STAGES = {
+    "icarus": (["simulate", "--simulator", "icarus"], r"^\S*vvp ", "simulation"),
+    "verilator": (["simulate"], r"^\S*cc1plus ", "simulation"),
+    "yosys": (["report"], r"lstm_hw\.verilog\.synthesis", "synth"),
+}
+"""What is asked for; the command line that runs when the signal comes; what must not be there in the end."""
+
+
 @pytest.mark.icarus
-def test_sigterm_while_simulating(tmp_path):
-    cache = {"cache": str(tmp_path / "sim"), "images": 400}
-    path = write_project(tmp_path, sequences=400, simulate=cache)
-    command = [Path(sys.executable).parent / "lstm-hw", "simulate", path, "--simulator", "icarus"]
+@pytest.mark.parametrize(
+    "stage, number, status",
+    [
+        ("icarus", signal.SIGTERM, 128 + signal.SIGTERM),
+        ("verilator", signal.SIGINT, 1),  # as click says
+        ("yosys", signal.SIGTERM, 128 + signal.SIGTERM),
+    ],
+)
+def test_a_signal_while_a_tool_runs(tmp_path, stage, number, status):
+    arguments, tool, result = STAGES[stage]
+    (tmp_path / "tmp").mkdir()
+    path = write_project(
+        tmp_path,
+        sequences=400,
+        simulate={"cache": str(tmp_path / "sim"), "images": 400},
+        report={"synthesis": True, "plots": False},
+    )
+    command = [Path(sys.executable).parent / "lstm-hw", *arguments, path]
     silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    run = subprocess.Popen(command, env=environment(), cwd=tmp_path, **silent)
-
-    def simulating():
-        return any("vvp" in line.partition(" ")[0] for line in processes(tmp_path).values())
-
-    until(lambda: run.poll() is not None or simulating())
+    run = subprocess.Popen(command, env=environment(TMPDIR=tmp_path / "tmp"), cwd=tmp_path, **silent)
+    until(lambda: run.poll() is not None or any(re.search(tool, line) for line in processes(tmp_path).values()))
     assert run.poll() is None, "it ended before it could be told to"
-    run.send_signal(signal.SIGTERM)
-    assert run.wait(60) == 128 + signal.SIGTERM
+    run.send_signal(number)
+    assert run.wait(60) == status
     until(lambda: not processes(tmp_path))
-    left = {name.relative_to(tmp_path / "build").as_posix() for name in (tmp_path / "build").rglob("*")}
-    assert not [name for name in left if "partial" in name or ".old" in name or "simulation" in name], left
+    left = {name.relative_to(tmp_path).as_posix() for name in tmp_path.rglob("*")}
+    assert not [n for n in left if re.search(rf"partial|\.old|{result}/|tmp/.", n) and not n.endswith(".lock")], left
