@@ -12,6 +12,7 @@ from importlib import import_module
 _HOMES = {
     "convert": ".project.api",
     "load": ".project.api",
+    "load_hardware": ".project.api",
     "load_model": ".project.api",
     "Project": ".project.api",
     "ProjectConfig": ".project.settings",

@@ -221,6 +221,19 @@ def lint(config: str) -> None:
     click.echo(f"{project.verilog}: no warnings")
 
 
+@main.command(epilog="\b\nExamples:\n  lstm-hw check build/digits/hardware")
+@click.argument("folder", type=click.Path())
+def check(folder: str) -> None:
+    """Check a folder that `generate` wrote, or a copy of it: every file against its digest, and against each other."""
+    from .project.api import load_hardware
+
+    hardware = load_hardware(folder)
+    click.echo(
+        f"{folder}: as it was written: engine {hardware.config.content_id:#010x}, "
+        f"{len(hardware.program.instructions)} instructions, {len(hardware.image)} bytes of weights"
+    )
+
+
 @verb(["run examples/digits/digits.toml", "run examples/digits/digits.toml --simulator icarus --images 2"])
 @simulator_option
 @images_option

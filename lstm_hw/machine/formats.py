@@ -16,7 +16,7 @@ from ..errors import FormatError
 
 ROUNDINGS = ("half_up", "half_even", "floor")
 OVERFLOWS = ("saturate", "wrap")
-_PATTERN = re.compile(r"(U?)Q(-?\d+)\.(-?\d+)(?:/(\w+))?(?:/(\w+))?")
+_PATTERN = re.compile(r"(U?)Q(-?\d{1,3})\.(-?\d{1,3})(?:/(\w+))?(?:/(\w+))?")
 
 
 def shift_round(values: np.ndarray, shift: int, rounding: str = "half_up") -> np.ndarray:

@@ -39,7 +39,7 @@ from ..proof.count import count_cycles
 from ..proof.cycles import Cycles, long_steps
 from ..proof.load_timing import MemoryModel
 from ..proof.timing import Counters
-from ..provenance import changed, code, file_digest, seal
+from ..provenance import changed, check_folder, code, file_digest, seal
 from ..reading import NpzFile, read_json
 from ..verify.hardware import ENGINE, IMAGE, LAYOUT, PROGRAM, Hardware
 from ..verify.runs import image_words
@@ -50,7 +50,7 @@ from ..verilog.synthesis import Synthesis
 from ..verilog.tools import lint
 from .dataset import Dataset
 from .score import Metric
-from .settings import ModelSection, OutputSection, ProjectConfig
+from .settings import CLOCK_MHZ, MAX_COUNT, MAX_STEPS, ModelSection, OutputSection, ProjectConfig
 from .synthetic import random_inputs
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ SHOWN_INPUTS = 4
 """Inputs of small range that are named, at most."""
 RANDOM_CALIBRATION = 8
 """Random sequences that number formats are chosen from, at least."""
+MAX_RANDOM = 1 << 24
+"""Most values of random inputs."""
 RESULTS = "results.json"
 MAX_RESULTS_BYTES = 1 << 24
 """Largest file of a simulation's results that is read back: a million outputs; what is larger is simulated again."""
@@ -153,6 +155,18 @@ load = convert
 """The same under the name that those who start from a file look for."""
 
 
+def load_hardware(folder: str | os.PathLike) -> Hardware:
+    """Engine, program and weight image from a folder that :meth:`Project.generate` wrote, or a copy of it.
+
+    Raises
+    ------
+    InputError
+        A file is not as it was written, or they do not belong together; names the file.
+    """
+    check_folder(folder)
+    return Hardware.load(folder)
+
+
 class Project:
     """A trained model with everything that follows from it; see :func:`convert`.
 
@@ -210,6 +224,10 @@ class Project:
             for assumption in self._assumed_data:
                 self._note(assumption)
             shape = section.steps, self.model.input_size, section.peak
+            values = max(section.random, RANDOM_CALIBRATION) * section.steps * self.model.input_size
+            if values > MAX_RANDOM:
+                rule = f"must be at most {MAX_RANDOM:,}: data.random ({RANDOM_CALIBRATION} at least) x steps x inputs"
+                raise ConfigError("data.random", f"{values:,} values", rule)
             return Dataset(
                 random_inputs(max(section.random, RANDOM_CALIBRATION), *shape, seed=0),
                 random_inputs(section.random, *shape)[: section.images],
@@ -669,8 +687,8 @@ class Project:
         from sim.play import play
 
         section = self.config.simulate
-        if images is not None and images < 1:
-            raise ConfigError("images", images, "must be at least 1")
+        if images is not None and not 1 <= images <= MAX_COUNT:
+            raise ConfigError("images", images, f"must be between 1 and {MAX_COUNT:,}")
         asked = {
             "sequences": len(self.x[: images or section.images]),
             "simulator": simulator or section.simulator,
@@ -801,14 +819,16 @@ class Project:
         """
         from .report import Report
 
+        if fmax_mhz is not None and not CLOCK_MHZ[0] <= fmax_mhz <= CLOCK_MHZ[1]:
+            raise ConfigError("fmax", fmax_mhz, f"must be between {CLOCK_MHZ[0]:g} and {CLOCK_MHZ[1]:g} MHz")
         with self._progress("report"), self.locked():
             return Report.of(self, resources, fmax_mhz).write(self.folder / "report", plots=self.config.report.plots)
 
     def _steps(self, steps=None):
         if steps is None:
             return (self.data.x if self.data.x is not None else self.data.calibration).shape[1]
-        if steps < 1:
-            raise ConfigError("steps", steps, "must be at least 1")
+        if not 1 <= steps <= MAX_STEPS:
+            raise ConfigError("steps", steps, f"must be between 1 and {MAX_STEPS:,}")
         return steps
 
     def _cycles(self, load, run, long, steps):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, LstmHwError
-from ..machine.config import EngineConfig
+from ..machine.config import MAX_CONTEXTS, MAX_ROWS, EngineConfig
 from ..machine.formats import QFormat
 from ..machine.parts import BOARDS, PARTS, Part, part_of
 from ..model.load import HEAD_MODES
@@ -28,6 +28,17 @@ from .score import METRICS
 
 DEFAULT_CLOCK_MHZ = 100.0
 """Clock that times are told for, where nobody says one."""
+MAX_CYCLES = 10_000
+"""Longest latency of the memory, and most cycles a beat."""
+MAX_STEPS = 1 << 24
+"""Most time steps of a sequence."""
+MAX_SEQUENCES = 1 << 12
+"""Most sequences of a run."""
+MAX_COUNT = 1 << 16
+"""Most of whatever else a plan counts: columns, row blocks, steps of a batch, random sequences."""
+CLOCK_MHZ = (0.001, 2000.0)
+"""Slowest and fastest clock, MHz."""
+LONGEST_NAME = 100
 RESERVED_NAMES = ("sim", "bench")
 """Folders of the output folder that are no project's."""
 
@@ -60,8 +71,13 @@ def _check(section, instance, rules):
             raise ConfigError(f"{section}.{name}", repr(getattr(instance, name)), rule)
 
 
-def _at_least(least):
-    return lambda value: all(v >= least for v in (value if isinstance(value, tuple) else (value,)))
+def _between(name, least, most):
+    """The rule that a value, or each of a list, is in a range."""
+
+    def holds(value):
+        return all(least <= v <= most for v in (value if isinstance(value, tuple) else (value,)))
+
+    return name, holds, f"must be at least {least:,} and at most {most:,}"
 
 
 @dataclass(frozen=True)
@@ -100,8 +116,11 @@ class PlanSection:
                     lambda name: name in (AUTO, *SCHEDULES),
                     f"must be one of {', '.join((AUTO, *SCHEDULES))}",
                 ),
-                *((name, _at_least(1), "must be at least 1") for name in ("sequences", "batch", "steps")),
-                *((name, _at_least(0), "must be at least 0") for name in ("pinned", "window")),
+                _between("sequences", 1, MAX_SEQUENCES),
+                _between("batch", 1, MAX_COUNT),
+                _between("steps", 1, MAX_STEPS),
+                _between("pinned", 0, MAX_COUNT),
+                _between("window", 0, MAX_COUNT),
                 ("case", lambda case: case in (1, 2, 3), "must be 1, 2 or 3"),
             ),
         )
@@ -135,8 +154,8 @@ class TargetSection:
             self,
             (
                 ("board", lambda board: board in BOARDS, f"must be one of {', '.join(BOARDS)}"),
-                ("lanes", _at_least(4), "must be at least 4"),
-                ("clock", lambda clock: 0 < clock <= 2000, "must be above 0 and at most 2000 MHz"),
+                _between("lanes", 4, MAX_ROWS * MAX_CONTEXTS),
+                _between("clock", *CLOCK_MHZ),
             ),
         )
         if self.part is not None and self.board is not None:
@@ -175,9 +194,9 @@ class MemorySection:
             "memory",
             self,
             (
-                ("latency", lambda cycles: 1 <= cycles <= 10000, "must be between 1 and 10000"),
-                ("interval", lambda cycles: 1 <= cycles <= 10000, "must be between 1 and 10000"),
-                ("bandwidth", lambda rate: rate > 0, "must be above 0"),
+                _between("latency", 1, MAX_CYCLES),
+                _between("interval", 1, MAX_CYCLES),
+                ("bandwidth", lambda rate: 0 < rate <= 1e15, "must be above 0 and at most 1e15"),
             ),
         )
         if self.interval is not None and self.bandwidth is not None:
@@ -194,6 +213,10 @@ class MemorySection:
         """
         if self.bandwidth is None:
             return MemoryModel(self.latency, self.interval or 1)
+        full = config.axi_ports * config.beat_bytes * clock * 1e6
+        if full / self.bandwidth > MAX_CYCLES:
+            rule = f"must be at least {full / MAX_CYCLES:g}, a beat in {MAX_CYCLES:,} cycles at {clock:g} MHz"
+            raise ConfigError("memory.bandwidth", self.bandwidth, rule)
         return MemoryModel.of_bandwidth(self.latency, self.bytes_per_cycle(clock), config.axi_ports * config.beat_bytes)
 
     def bytes_per_cycle(self, clock: float) -> float | None:
@@ -240,8 +263,10 @@ class DataSection:
                 ("metric", lambda metric: metric in METRICS, f"must be {' or '.join(METRICS)}"),
                 ("metric", lambda metric: self.labels is not None, "must be given with data.labels"),
                 ("threshold", lambda threshold: self.labels is not None, "must be given with data.labels"),
-                *((name, _at_least(1), "must be at least 1") for name in ("images", "random", "steps")),
-                ("peak", lambda peak: peak > 0, "must be above 0"),
+                _between("images", 1, MAX_COUNT),
+                _between("random", 1, MAX_COUNT),
+                _between("steps", 1, MAX_STEPS),
+                _between("peak", 1e-6, 1e6),
             ),
         )
 
@@ -263,10 +288,10 @@ class SimulateSection:
     def __post_init__(self):
         rules = [
             ("simulator", self.simulator in ("verilator", "icarus"), "must be verilator or icarus"),
-            ("images", self.images >= 1, "must be at least 1"),
+            ("images", 1 <= self.images <= MAX_COUNT, f"must be at least 1 and at most {MAX_COUNT:,}"),
             ("seed", 0 <= self.seed < 1 << 31, "must be between 0 and 2**31 - 1"),
             ("memory_latency", 0 <= self.memory_latency <= 10000, "must be between 0 and 10000"),
-            ("timeout", self.timeout > 0, "must be above 0"),
+            ("timeout", 0 < self.timeout <= 1e6, "must be above 0 and at most 1e6"),
         ]
         rules += [
             (name, 0 <= getattr(self, name) < 1, "must be at least 0 and below 1")
@@ -345,8 +370,9 @@ class ProjectConfig:
     folder: Path = Path()
 
     def __post_init__(self):
-        if not re.fullmatch(r"[A-Za-z]\w*(-\w+)*", self.name, re.ASCII) or self.name in RESERVED_NAMES:
-            rule = f"must be letters, digits, _ and -, and none of {', '.join(RESERVED_NAMES)}"
+        fits = re.fullmatch(r"[A-Za-z]\w*(-\w+)*", self.name, re.ASCII) and len(self.name) <= LONGEST_NAME
+        if not fits or self.name in RESERVED_NAMES:
+            rule = f"must be letters, digits, _ and -, {LONGEST_NAME} at most, and none of {', '.join(RESERVED_NAMES)}"
             raise ConfigError("name", repr(self.name), rule)
 
     @property
@@ -451,6 +477,8 @@ def _typed(subject, value, wanted):
         return QFormat.parse(value)
     if isinstance(value, list) and tuple in choices and all(type(item) is int for item in value):
         return tuple(value)
+    if isinstance(value, str) and not value.isprintable():
+        raise ConfigError(subject, repr(value), "must be printable characters")
     if type(value) in choices and not (isinstance(value, float) and value - value != 0):
         return value
     names = {

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import ConfigError, InputError
 from ..files import write_file
-from ..model.float_model import DenseWeights, FloatModel, LstmWeights
+from ..model.float_model import MAX_SIZE, DenseWeights, FloatModel, LstmWeights
 from ..model.load import HEAD_MODES, contents
 from ..model.load import load as load_model
 from ..model.store import write_tensors
@@ -24,6 +24,10 @@ from .synthetic import random_tensors
 
 RANDOM_SEQUENCES = 4
 """Random test sequences of a project without data."""
+RANDOM_STEPS = 64
+"""Most time steps of its sequences, however many the plan is for."""
+MAX_PARAMETERS = 1 << 26
+"""Most weights of a network that nobody has trained."""
 MODEL_FILE = "model.safetensors"
 COMMENT = 44
 """Column of the comment behind a key."""
@@ -209,6 +213,15 @@ class Sizes:
     outputs: int = 0
     every_step: bool = False
 
+    def __post_init__(self):
+        sizes = (self.inputs, *self.hidden, *([self.outputs] if self.outputs else []))
+        if not all(1 <= size <= MAX_SIZE for size in sizes):
+            raise ConfigError("sizes", sizes, f"must be between 1 and {MAX_SIZE} each")
+        pairs = list(zip(sizes, self.hidden, strict=False))
+        weights = sum(4 * hidden * (inputs + hidden) for inputs, hidden in pairs) + self.hidden[-1] * self.outputs
+        if weights > MAX_PARAMETERS:
+            raise ConfigError("sizes", f"{weights:,} weights", f"must be at most {MAX_PARAMETERS:,} in all")
+
     @property
     def name(self) -> str:
         return "lstm_" + "_".join(map(str, (self.inputs, *self.hidden, *([self.outputs] if self.outputs else []))))
@@ -243,7 +256,7 @@ def sketch(sizes: Sizes, steps: int, folder: os.PathLike | str = "") -> tuple[Pr
     folder : path-like
         Where its files would be.
     """
-    data = DataSection(random=RANDOM_SEQUENCES, steps=steps)
+    data = DataSection(random=RANDOM_SEQUENCES, steps=min(steps, RANDOM_STEPS))
     config = ProjectConfig(sizes.name, ModelSection(MODEL_FILE), data=data, folder=Path(folder))
     return config, sizes.model()
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,19 @@ def test_estimate_needs_no_folder(rng, tmp_path):
     assert cycles.macs == 4 * 16 * (3 + 4) + 3 * 4
     with pytest.raises(ConfigError, match="steps: 0"):
         project.estimate(0)
+
+
+@pytest.mark.parametrize("file", ["weights.bin", "program.json", "engine.json", "weights.json"])
+def test_generated_files_that_were_changed_are_refused(simulated, tmp_path, file):
+    folder = shutil.copytree(simulated.folder / "hardware", tmp_path / "hardware")
+    assert lstm_hw.load_hardware(folder).config == simulated.engine
+    content = bytearray((folder / file).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / file).write_bytes(content)
+    with pytest.raises(InputError, match=file):
+        lstm_hw.load_hardware(folder)
+    with pytest.raises(InputError, match=file):
+        Hardware.load(folder)
 
 
 def test_generated_files(simulated):

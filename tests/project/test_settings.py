@@ -1,6 +1,8 @@
 """Configuration files: what is read, what is refused and how, and that the resolved file means the same."""
 
 import json
+import typing
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +13,9 @@ from lstm_hw.machine.config import EngineConfig
 from lstm_hw.machine.formats import QFormat
 from lstm_hw.plan.schedules import SCHEDULES
 from lstm_hw.project import settings as project_module
+from lstm_hw.project import toml
 from lstm_hw.project.api import convert
-from lstm_hw.project.settings import ProjectConfig
+from lstm_hw.project.settings import SECTION_CLASSES, ProjectConfig
 from lstm_hw.proof.load_timing import MemoryModel
 from tests.projects import tensors, write_project
 
@@ -97,8 +100,8 @@ def test_defaults_and_types(tmp_path):
             r"target.part: 'xc7z020'; must not be given beside target.board",
         ),
         (MODEL + "[target]\nlanes=2", ConfigError, r"p.toml: target.lanes: 2; must be at least 4"),
-        (MODEL + "[target]\nclock=0", ConfigError, r"p.toml: target.clock: 0.0; must be above 0"),
-        (MODEL + "[memory]\nlatency=0", ConfigError, r"p.toml: memory.latency: 0; must be between"),
+        (MODEL + "[target]\nclock=0", ConfigError, r"p.toml: target.clock: 0.0; must be at least 0.001"),
+        (MODEL + "[memory]\nlatency=0", ConfigError, r"p.toml: memory.latency: 0; must be at least 1"),
         (
             MODEL + "[memory]\ninterval=2\nbandwidth=1e9",
             ConfigError,
@@ -139,6 +142,47 @@ def test_errors_name_file_key_and_rule(tmp_path, text, error, message):
     with pytest.raises(error, match=message) as caught:
         load(tmp_path, text)
     assert isinstance(caught.value, LstmHwError) and str(tmp_path) in caught.value.subject
+
+
+NUMERIC = [
+    (section, f.name)
+    for section, cls in SECTION_CLASSES.items()
+    for f in fields(cls)
+    if {int, float} & {f.type, *typing.get_args(f.type)}
+]
+
+
+@pytest.mark.parametrize("section, key", NUMERIC)
+def test_no_number_is_without_bound(tmp_path, section, key):
+    """What is beyond any use is refused at once, or harmless, whichever key it is for."""
+    harmless = {("quantize", "max_error"), ("data", "threshold"), ("data", "input_scale"), ("memory", "bandwidth")}
+    for value in (10**12, -(10**12), 1e300, -1e300):
+        given = {"model": {"path": "m"}, "data": {"path": "d", "labels": "y"}}
+        given[section] = given.get(section, {}) | {key: value}
+        if (section, key) in (("data", "random"), ("data", "steps"), ("data", "peak")):
+            given["data"] = {"random": 1} | {key: value}
+        (tmp_path / "p.toml").write_text(toml.dumps(given))
+        try:
+            config = ProjectConfig.load(tmp_path / "p.toml")
+            EngineConfig(**config.engine)
+        except (ConfigError, FormatError) as error:
+            assert key in str(error)
+        else:
+            assert (section, key) in harmless
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ('name="a\\u0000b"', "name: .*; must be printable"),
+        (f"name='{'a' * 101}'", "100 at most"),
+        ("[quantize]\npreact='Q9999999999.1'", "must look like"),
+        ("[memory]\nbandwidth=1e-300", "memory.bandwidth: 1e-300; must be at least"),
+    ],
+)
+def test_odd_values(tmp_path, text, message):
+    with pytest.raises((ConfigError, FormatError), match=message):
+        load(tmp_path, text + "\n" + MODEL).memory.model(EngineConfig(), 100)
 
 
 def test_unreadable_files(tmp_path):
@@ -190,7 +234,7 @@ def test_bandwidth_is_rounded_down_to_whole_cycles_a_beat(tmp_path):
     assert memory(f"{bandwidth}101", axi_data_bits=64).interval == 2
     assert memory(f"{bandwidth}100", axi_data_bits=128).interval == 2
     assert memory(f"{bandwidth}100", rows=64, axi_data_bits=64, axi_ports=4).interval == 4
-    assert memory("[memory]\nbandwidth=1\n[target]\nboard='ulx3s'", axi_data_bits=64).interval == 400_000_000
+    assert memory("[memory]\nbandwidth=1e5\n[target]\nboard='ulx3s'", axi_data_bits=64).interval == 4000
 
 
 @pytest.mark.parametrize("hidden, outputs", [((14,), 0), ((14, 9), 5)], ids=["layer", "stack with head"])
