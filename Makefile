@@ -7,7 +7,7 @@ BIN := .venv/bin
 PINS := pyproject.toml requirements.lock scripts/setup.sh
 
 .DEFAULT_GOAL := all
-.PHONY: all test verilog sim waves report bench bench-digits bench-sbe bench-reuse bench-resources bench-schedules bench-chars2vec fuzz lint fmax board-plans clean help
+.PHONY: all test verilog sim waves report bench bench-digits bench-sbe bench-reuse bench-resources bench-schedules bench-chars2vec bench-accuracy bench-predict fuzz lint fmax board-plans clean help
 
 all: .venv/.setup-run ## Run the whole flow on CONFIG: load, quantise, plan, emit, simulate, report (the default)
 	$(BIN)/lstm-hw run $(CONFIG)
@@ -51,6 +51,12 @@ bench-chars2vec: .venv/.setup-bench ## Run the trained Keras models of a public 
 
 fuzz: .venv/.setup-run ## Read 20,000 mutated files of every format under limits of time and memory (FUZZ_ARGS="--seed 7 --cases 100000")
 	$(BIN)/python -P -m bench.fuzz $(FUZZ_ARGS)
+
+bench-accuracy: .venv/.setup-train ## Print accuracy, errors, clipping and lost weights of all examples at weights of 16 to 4 bits
+	$(BIN)/python -P -m bench.accuracy
+
+bench-predict: .venv/.setup-train ## Print how many times torch's time the bit-true prediction takes
+	$(BIN)/python -P -m bench.predict
 
 lint: .venv/.setup-test ## Check the Python with ruff, the rooms with import-linter and the Verilog of CONFIG with Verilator -Wall
 	$(BIN)/ruff check

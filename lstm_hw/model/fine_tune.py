@@ -5,13 +5,15 @@ rounding for the identity within its format's range, and for constant beyond it 
 Bengio, Leonard and Courville, 2013). Formats are those of a quantised model and stay; weights are real numbers and
 move::
 
-    tuned = FineTune(model, quantize(model, calibration))
-    ...                                   # any torch optimizer and loss on tuned(x)
-    tuned.float_model()                   # to be quantised, run and built as any other model
+    tuned = FineTune(model, quantize(model, calibration, config))
+    ...                                   # any torch optimizer and loss on tuned(x), or distil()
+    tuned.quantized()                     # the model in the hardware's numbers
+    tuned.float_model()                   # the same weights for a model file; quantised by the same rules they stay
 
 Needs torch.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -23,10 +25,13 @@ from ..machine.formats import QFormat
 from .float_model import FloatModel
 from .quant_layer import QuantLayer
 from .quant_model import QuantModel
+from .reference import float_reference
 
 FLOAT_BITS = 53
 """Integers of fewer bits, and so sums that stay below, are exact in float64."""
 HALF_UP = "half_up"
+SEQUENCES = 256
+"""Sequences that are judged at a time."""
 
 
 class FineTune(torch.nn.Module):
@@ -188,3 +193,72 @@ def _check(layer: QuantLayer):
     if layer.accumulator_bits >= FLOAT_BITS:
         rule = f"must be below {FLOAT_BITS} to be fine-tuned"
         raise FormatError(f"{layer.source}: accumulator", f"{layer.accumulator_bits} bits", rule)
+
+
+def distil(
+    model: FloatModel,
+    qmodel: QuantModel,
+    x: np.ndarray,
+    epochs: int = 100,
+    rate: float = 2e-3,
+    batch: int = 32,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> FineTune:
+    """Fine-tune towards the outputs of the float model, so that neither labels nor the training set are needed.
+
+    Least squares by Adam, the rate falling to zero along a cosine. The weights of the epoch with the least error stay:
+    the result is never worse on ``x`` than what it starts from.
+
+    Parameters
+    ----------
+    model : FloatModel
+    qmodel : QuantModel
+        What ``model`` was quantised to.
+    x : float array (N, T, Lx)
+        Inputs that are typical of use, as those of the calibration.
+    epochs : int
+        Passes over ``x``.
+    rate : float
+        Largest step of Adam, as a share of the largest weight of its matrix.
+    batch : int
+        Sequences a step.
+    seed : int
+        Of the order of the sequences.
+    progress : callable, optional
+        Called as ``progress(done, total)`` after each epoch.
+
+    Returns
+    -------
+    FineTune
+    """
+    tuned, generator = FineTune(model, qmodel), torch.Generator().manual_seed(seed)
+    targets = torch.as_tensor(float_reference(model, x)[0])
+    inputs = torch.as_tensor(np.asarray(x, dtype=np.float64))
+    groups = [
+        {"params": [value], "lr": rate * float(value.detach().abs().max()) or rate} for value in tuned.parameters()
+    ]
+    optimizer = torch.optim.Adam(groups)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * -(-len(x) // batch))
+
+    def error():
+        with torch.no_grad():
+            parts = zip(inputs.split(SEQUENCES), targets.split(SEQUENCES), strict=True)
+            return sum(float((tuned(part) - target).square().sum()) for part, target in parts)
+
+    def state():
+        return {name: value.clone() for name, value in tuned.state_dict().items()}
+
+    best = error(), state()
+    for epoch in range(epochs):
+        for chosen in torch.randperm(len(inputs), generator=generator).split(batch):
+            optimizer.zero_grad()
+            torch.nn.functional.mse_loss(tuned(inputs[chosen]), targets[chosen]).backward()
+            torch.nn.utils.clip_grad_norm_(tuned.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+        best = min(best, (error(), state()), key=lambda found: found[0])
+        if progress:
+            progress(epoch + 1, epochs)
+    tuned.load_state_dict(best[1])
+    return tuned

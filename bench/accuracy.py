@@ -1,0 +1,156 @@
+"""What few bits do to trained models (``python -m bench.accuracy``): accuracy, errors, clipping, lost weights.
+
+Every example of ``examples/`` with weights of 16 to 4 bits and operands of 16, as rounded and after fine-tuning towards
+the float model's outputs for its calibration set; random networks of two sizes; and weights that are small beside
+Keras's forget bias of 1. All figures are the integer reference's, whose bits are the Verilog's. An error is that of the
+outputs against the float model's; ``clipped`` is the share of values beyond their format where it is largest,
+``zeroed`` the largest share of a matrix's weights that were rounded to zero.
+"""
+
+import sys
+from pathlib import Path
+
+import click
+import numpy as np
+
+from lstm_hw.errors import LstmHwError
+from lstm_hw.model.float_model import FloatModel, LstmWeights
+from lstm_hw.model.quantize import QuantConfig, quantization_report, quantize
+from lstm_hw.progress import progress
+from lstm_hw.project.api import Project, load
+
+from .table import FOLDER, Row, text, write
+
+RESULT = f"{FOLDER}/accuracy.json"
+EXAMPLES = ("digits", "vowels")
+WIDTHS = (16, 12, 8, 6, 5, 4)
+TUNED_WIDTHS = (8, 6, 5, 4)
+"""Where rounding may lose enough for fine-tuning to win back."""
+RANDOM = ((8, 20), (28, 128))
+RANDOM_WIDTHS = ((16, 16), (8, 16), (8, 8))
+SEEDS, SEQUENCES, STEPS = 5, 16, 28
+PEER = {(8, 20, 16): 0.0008, (28, 128, 16): 0.0011, (8, 20, 8): 0.010, (28, 128, 8): 0.010}
+"""Mean error of the last h by (Lx, Lh, bits) of a published generator of the same job."""
+
+
+def examples(names, widths, epochs):
+    """Rows of trained examples."""
+    for name in names:
+        project = load(f"examples/{name}/{name}.toml", progress=progress)
+        for width in widths:
+            yield from example(project, width, epochs if width in TUNED_WIDTHS else 0)
+
+
+def example(project: Project, width: int, epochs: int):
+    """Rows of one example at one width of its weights, as rounded and, with ``epochs``, fine-tuned."""
+    model, x, calibration = project.model, project.x, project.data.calibration
+    config = QuantConfig(**{**_given(project.config.quantize), "weight_bits": width, "operand_bits": 16})
+    qmodel = quantize(model, calibration, config)
+    yield from _rows(project, f"{project.config.name}/w{width} x16", model, qmodel, x)
+    if epochs:
+        from lstm_hw.model.fine_tune import distil  # needs torch
+
+        with progress(f"{project.config.name}, {width} bits: fine-tune") as report:
+            tuned = distil(model, qmodel, calibration, epochs, progress=report)
+        yield from _rows(project, f"{project.config.name}/w{width} x16 tuned", model, tuned.quantized(), x)
+
+
+def _given(config):
+    """Fields of a QuantConfig that differ from the defaults, but for the widths."""
+    default = QuantConfig()
+    return {
+        name: getattr(config, name)
+        for name in vars(config)
+        if getattr(config, name) != getattr(default, name) and not name.endswith("_bits")
+    }
+
+
+def _rows(project, config, model, qmodel, x):
+    report, (_, stored) = quantization_report(model, qmodel, x)
+    metric, source = project.metric, f"integer reference, {len(x)} sequences"
+    score, unit = metric.score(qmodel.dequantize_output(stored)), "mean distance"
+    if metric.is_share:
+        score, unit = 100 * score, "%"
+    yield Row("accuracy", config, score, unit, None, source)
+    yield from _errors(config, report, source)
+
+
+def _errors(config, report, source):
+    output = report["output"]
+    yield Row("mean_error", config, output["mean"], f"of outputs to {output['peak']:.3g}", None, source)
+    yield Row("max_error", config, output["max"], f"of outputs to {output['peak']:.3g}", None, source)
+    places = [report["input"], *(layer[place] for layer in report["layers"] for place in ("pre", "c", "h")), output]
+    yield Row("clipped", config, 100 * max(place["clipped"] for place in places), "% where most are", None, source)
+    zeroed = [share for layer in report["layers"] for share in layer["zeroed"].values()]
+    zeroed += [report["head"]["zeroed"]] if report["head"] else []
+    yield Row("zeroed", config, 100 * max(zeroed), "% where most are", None, source)
+
+
+def random_network(inputs: int, hidden: int, seed: int) -> tuple[FloatModel, np.ndarray]:
+    """A layer as torch.nn.LSTM starts, and inputs of unit variance (SEQUENCES, STEPS, inputs)."""
+    rng, bound = np.random.default_rng(seed), hidden**-0.5
+    w_x, w_h = (rng.uniform(-bound, bound, (4 * hidden, columns)) for columns in (inputs, hidden))
+    layer = LstmWeights(w_x, w_h, rng.uniform(-bound, bound, 4 * hidden))
+    return FloatModel((layer,)), rng.standard_normal((SEQUENCES, STEPS, inputs))
+
+
+def random_networks():
+    """Rows of random networks: the mean error of the last h, the mean of all seeds."""
+    for inputs, hidden in RANDOM:
+        for weight_bits, operand_bits in RANDOM_WIDTHS:
+            config, errors = QuantConfig(**_widths(weight_bits, operand_bits)), []
+            for seed in range(SEEDS):
+                model, x = random_network(inputs, hidden, seed)
+                qmodel = quantize(model, x, config)
+                _, (exact, stored) = quantization_report(model, qmodel, x)
+                errors.append(np.abs(qmodel.dequantize_output(stored) - exact)[:, -1])
+            name = f"random {inputs} -> {hidden}/w{weight_bits} x{operand_bits}"
+            peer = PEER.get((inputs, hidden, weight_bits)) if weight_bits == operand_bits else None
+            source = f"integer reference, {SEEDS} networks, {SEQUENCES} sequences of {STEPS} steps"
+            yield Row("mean_error", name, float(np.mean(errors)), "of the last h", peer, source)
+            yield Row("max_error", name, float(np.max(errors)), "of the last h", None, source)
+
+
+def _widths(weight_bits, operand_bits):
+    return {
+        "weight_bits": weight_bits,
+        "operand_bits": operand_bits,
+        **({"accumulator_bits": 32} if operand_bits == 8 else {}),
+    }
+
+
+def forget_bias():
+    """Rows of weights to 2^-8 beside Keras's forget bias of 1."""
+    rng = np.random.default_rng(0)
+    bias = np.zeros(80)
+    bias[20:40] = 1
+    layer = LstmWeights(*(rng.uniform(-(2.0**-8), 2.0**-8, (80, columns)) for columns in (8, 20)), bias)
+    model, x = FloatModel((layer,)), rng.standard_normal((SEQUENCES, STEPS, 8))
+    for width in (16, 8):
+        qmodel = quantize(model, x, QuantConfig(**_widths(width, 16)))
+        report, _ = quantization_report(model, qmodel, x)
+        yield from _errors(f"forget bias/w{width} x16", report, f"integer reference, {SEQUENCES} sequences")
+
+
+@click.command()
+@click.option("--example", "names", multiple=True, type=click.Choice(EXAMPLES), help="These examples only.")
+@click.option(
+    "--width", "widths", multiple=True, type=click.Choice([str(w) for w in WIDTHS]), help="These widths only."
+)
+@click.option("--epochs", default=60, show_default=True, help="Of fine-tuning; 0 leaves it out, and needs no torch.")
+@click.option("--output", default=RESULT, show_default=True, help="JSON file of the rows.")
+def main(names, widths, epochs, output):
+    """Print accuracy, errors, clipping and lost weights of all examples at weights of 16 to 4 bits."""
+    try:
+        result = list(examples(names or EXAMPLES, tuple(map(int, widths)) or WIDTHS, epochs))
+        if not names:
+            result += [*random_networks(), *forget_bias()]
+        Path(output).parent.mkdir(parents=True, exist_ok=True)
+        print(text(result))
+        print(f"wrote {write(output, result)}")
+    except LstmHwError as error:
+        sys.exit(f"error: {' '.join(str(error).split())}")
+
+
+if __name__ == "__main__":
+    main()
