@@ -5,6 +5,7 @@ what rounds is the input, the weights, the pre-activations, the results of the a
 head's outputs, each in its own format.
 """
 
+import typing
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -14,9 +15,10 @@ import numpy as np
 
 from ..errors import ConfigError, FormatError
 from ..machine.activation import ACTIVATIONS
-from ..machine.config import VALUE_BITS
+from ..machine.config import FORMAT_WIDTHS, VALUE_BITS
 from ..machine.formats import QFormat
 from ..machine.pack import top_exponent
+from .calibrate import TRACED, chosen_formats
 from .float_model import FloatModel
 from .quant_layer import EXACT_BITS, QuantDense, QuantLstm
 from .quant_model import EXPONENT_LIMIT, QuantModel
@@ -26,7 +28,10 @@ BIAS_COLUMNS = 16
 """Columns of weights that a layer's biases may take, or half of what its matrices take: small weights beside ordinary
 biases have fewer fraction bits instead."""
 SAMPLE = 256
-"""Sequences of the calibration set that a choice between ways of rounding is judged by."""
+"""Sequences of the calibration set that a choice between ways of rounding is judged by, at most."""
+SAMPLE_PRODUCTS = 1 << 28
+"""Products of a run of them, at most, or one sequence."""
+MOST_HEADROOM = 1024
 OUTPUT_HEADROOM = 2.0
 """Head outputs may exceed the calibration set's peak by this factor."""
 
@@ -51,13 +56,32 @@ class QuantConfig:
     operand_bits: int = _option(16, "width of an element of x and h, 2 to 18; the engine takes 8 and 16")
     bias_bits: int = _option(24, "width of a bias, 2 to 32")
     accumulator_bits: int = _option(44, f"width that the largest possible sum must fit, up to {EXACT_BITS}")
-    preact: QFormat = _option(QFormat(3, 12), "format of pre-activations, 16 to 20 bits wide for the engine")
+    preact: QFormat | None = _option(
+        None,
+        "format of pre-activations, 16 to 20 bits wide for the engine; without it of preact_bits bits, chosen by the "
+        "error of the outputs for the calibration set, Q3.12 where others are not 1 dB better",
+    )
+    preact_bits: int | str = _option(
+        16, "width of pre-activations, 16 to 20, or auto: the narrowest within 1 dB of the best"
+    )
     activation_format: QFormat = _option(
         QFormat(0, 15), "format of the results of sigmoid and tanh, 16 to 18 bits wide for the engine"
     )
-    cell: QFormat = _option(QFormat(3, 12), "format of c, 16 to 24 bits wide for the engine")
+    cell: QFormat | None = _option(
+        None, "format of c, 16 to 24 bits wide for the engine; without it of cell_bits bits, chosen as preact"
+    )
+    cell_bits: int | str = _option(
+        "auto",
+        "width of c, 16 to 24, or auto: the narrowest that holds 1.25 times the calibration set's, is no coarser than "
+        "Q3.12 and comes within 1 dB of the best: 16 bits where |c| stays below 6",
+    )
     hidden: QFormat | None = _option(
-        None, "format of h, operand_bits wide; without it all of them but the sign are fraction bits"
+        None,
+        "format of h, operand_bits wide; without it all of them but the sign are fraction bits, or more where h stays "
+        "so small that it pays",
+    )
+    headroom: float = _option(
+        1.0, "the format of x holds so many times the largest magnitude of the calibration set; 1 or more"
     )
     output: QFormat | None = _option(None, "format of the head's outputs, 16 bits wide")
     input_format: QFormat | None = _option(None, "format of x, operand_bits wide")
@@ -93,12 +117,16 @@ class QuantConfig:
             raise ConfigError("quantize.accumulator_bits", self.accumulator_bits, rule)
         if self.activation not in ACTIVATIONS:
             raise ConfigError("quantize.activation", repr(self.activation), f"must be one of {', '.join(ACTIVATIONS)}")
-        if self.hidden is None:
-            object.__setattr__(self, "hidden", QFormat(0, self.operand_bits - 1))
-        optional = ("output", "input_format")
-        for name in ("preact", "activation_format", "cell", "hidden", *optional):
+        if type(self.headroom) not in (int, float) or not 1 <= self.headroom <= MOST_HEADROOM:
+            raise ConfigError("quantize.headroom", repr(self.headroom), f"must be a number from 1 to {MOST_HEADROOM}")
+        for name in ("preact", "cell"):
+            value, widths = getattr(self, f"{name}_bits"), FORMAT_WIDTHS[name]
+            if value != "auto" and (type(value) is not int or value not in widths):
+                rule = f"must be an integer from {widths[0]} to {widths[-1]}, or auto"
+                raise ConfigError(f"quantize.{name}_bits", repr(value), rule)
+        for name in ("preact", "activation_format", "cell", "hidden", "output", "input_format"):
             value = getattr(self, name)
-            if value is None and name in optional:
+            if value is None and name != "activation_format":
                 continue
             if not isinstance(value, QFormat):
                 raise ConfigError(f"quantize.{name}", repr(value), "must be a QFormat")
@@ -123,10 +151,15 @@ class QuantConfig:
                 raise ConfigError(f"quantize.{name}", "unknown key", f"must be one of {', '.join(known)}")
         return cls(
             **{
-                name: QFormat.parse(value) if isinstance(value, str) and known[name] is not str else value
+                name: QFormat.parse(value) if isinstance(value, str) and QFormat in _types(known[name]) else value
                 for name, value in values.items()
             }
         )
+
+
+def _types(annotation):
+    """The types that a field's annotation allows."""
+    return typing.get_args(annotation) or (annotation,)
 
 
 def quantize(
@@ -134,10 +167,12 @@ def quantize(
     calibration: np.ndarray,
     config: QuantConfig | None = None,
     progress: Callable[[int, int], None] | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> QuantModel:
     """Quantise a trained model.
 
-    The input format holds the calibration set's peak, after inputs of unlike range are scaled by powers of two where
+    Formats that the configuration leaves open follow the calibration set; see :mod:`.calibrate`. The input format holds
+    ``headroom`` times the calibration set's peak, after inputs of unlike range are scaled by powers of two where
     that pays; see ``QuantConfig.scale_inputs``. A weight format holds its matrix's peak, but the
     two matrices of a layer share the accumulator's fraction, so the one that could have more fraction
     bits gives them up, and both do where the largest possible sum would not fit the accumulator, or where a bias of
@@ -153,6 +188,8 @@ def quantize(
     config : QuantConfig, optional
     progress : callable, optional
         Called as ``progress(done, total)`` after each layer, the head included.
+    tell : callable, optional
+        Called as ``tell(line)`` with each format that was chosen, and why.
 
     Returns
     -------
@@ -168,24 +205,62 @@ def quantize(
     """
     config = config or QuantConfig()
     calibration = checked_sequences("calibration", calibration, model.input_size)
-    shared = _quantize(model, calibration, config, progress)
-    others = _input_scales(calibration, shared.input_format) if config.scale_inputs else []
-    if not others:
-        return shared
-    sample = calibration[:SAMPLE]
+    if config.input_format is not None and not config.input_format.holds(calibration):
+        rule = f"must hold the calibration set, which reaches {np.abs(calibration).max():g}"
+        raise FormatError("quantize.input_format", config.input_format, rule)
+    sample = calibration[: _sample_size(model, calibration)]
     expected, _ = float_reference(model, sample)
+    outputs = _reach(model, calibration, config)
 
     def error(qmodel):
         stored, _ = integer_reference(qmodel, qmodel.quantize_input(sample))
         return float(np.square(qmodel.dequantize_output(stored) - expected).mean())
 
+    config, reasons = chosen_formats(
+        model, calibration, config, lambda config: error(_quantize(model, calibration, outputs, config))
+    )
+    shared = _quantize(model, calibration, outputs, config, progress)
+    for line in (_room(calibration, shared.input_format), *reasons) if tell else ():
+        tell(line)
+    others = _input_scales(calibration, shared.input_format) if config.scale_inputs else []
+    if not others:
+        return shared
     scaled = []
     for exponents in others:
         first = replace(model.layers[0], w_x=model.layers[0].w_x / np.exp2(exponents))
         of_scaled = replace(model, layers=(first, *model.layers[1:]))
-        qmodel = _quantize(of_scaled, calibration * np.exp2(exponents), config)
+        qmodel = _quantize(of_scaled, calibration * np.exp2(exponents), outputs, config)
         scaled.append(replace(qmodel, input_exponents=exponents))
     return min([shared, *scaled], key=error)
+
+
+def _room(calibration, number_format):
+    peak = float(np.abs(calibration).max())
+    reach = number_format.highest * number_format.lsb
+    much = f", which is {reach / peak:.3g} times as much" if peak else ""
+    return f"x: {number_format}, for values up to {peak:.3g}; holds {reach:.3g}{much}"
+
+
+def _sample_size(model, calibration):
+    """Sequences that a choice is judged by."""
+    products = calibration.shape[1] * sum(layer.w_x.size + layer.w_h.size for layer in model.layers)
+    return max(1, min(SAMPLE, SAMPLE_PRODUCTS // products))
+
+
+def _reach(model, calibration, config):
+    """Largest magnitude of the outputs for the calibration set, in blocks; 0 without a head."""
+    if model.head is None:
+        return 0.0
+    block = max(1, TRACED // (calibration.shape[1] * 4 * max(model.hidden_sizes)))
+    parts = (float_reference(model, calibration[n : n + block])[0] for n in range(0, len(calibration), block))
+    low, high = 0.0, 0.0
+    for part in parts:
+        low, high = min(low, part.min()), max(high, part.max())
+    reach = float(max(-low, high))
+    if config.output is not None and not config.output.holds([low, high]):
+        rule = f"must hold the outputs for the calibration set, which reach {reach:g}"
+        raise FormatError("quantize.output", config.output, rule)
+    return reach
 
 
 def _input_scales(calibration, number_format):
@@ -199,7 +274,7 @@ def _input_scales(calibration, number_format):
     return [tuple(map(int, room)), tuple(map(int, room // 2))]
 
 
-def _quantize(model, calibration, config, progress=None):
+def _quantize(model, calibration, outputs, config, progress=None):
     total = len(model.layers) + (model.head is not None)
     x_format = _input_format(calibration, config)
     layers = []
@@ -210,7 +285,7 @@ def _quantize(model, calibration, config, progress=None):
             progress(number + 1, total)
     head = None
     if model.head is not None:
-        head = _quantize_head(model.head, float_reference(model, calibration)[0], config)
+        head = _quantize_head(model.head, outputs, config)
         if progress:
             progress(total, total)
     return QuantModel(tuple(layers), head, model.head_every_step, config.activation)
@@ -292,8 +367,6 @@ def quantization_report(
 
 PLACES = {"pre": "preact", "c": "cell", "h": "hidden"}
 """Where values of a layer are rounded -> the field with their format."""
-TRACED = 1 << 22
-"""Pre-activations of a layer that are kept at a time."""
 
 
 def _zeroed(weights, stored):
@@ -338,15 +411,12 @@ def _fitting(subject, values, bits):
 
 
 def _input_format(calibration, config):
-    peak = float(np.max(np.abs(calibration)))
     if config.input_format is not None:
-        if not config.input_format.holds(calibration):
-            rule = f"must hold the calibration set, which reaches {peak:g}"
-            raise FormatError("quantize.input_format", config.input_format, rule)
         return config.input_format
+    peak = float(np.max(np.abs(calibration)))
     if peak == 0:
         raise FormatError("calibration", "all inputs are 0", "must hold typical inputs, or input_format must be given")
-    return _fitting("calibration", calibration, config.operand_bits)
+    return _fitting("calibration", peak * config.headroom, config.operand_bits)
 
 
 def bits_of_inputs(calibration: np.ndarray, number_format: QFormat) -> list[int | None]:
@@ -425,10 +495,7 @@ def _quantize_lstm(weights, x_format, config, source):
 
 def _quantize_head(weights, outputs, config):
     reach = np.abs(weights.weight).sum(axis=1) * 2.0**config.hidden.integer + np.abs(weights.bias)
-    peak = min(OUTPUT_HEADROOM * float(np.abs(outputs).max()), float(reach.max()))
-    if config.output is not None and not config.output.holds(outputs):
-        rule = f"must hold the outputs for the calibration set, which reach {np.abs(outputs).max():g}"
-        raise FormatError("quantize.output", config.output, rule)
+    peak = min(OUTPUT_HEADROOM * outputs, float(reach.max()))
 
     def build(weight_formats, bias_format, fraction):
         # More fraction bits than the sums have would be zeros.

@@ -183,6 +183,8 @@ class Project:
     ----------
     folder : Path
         Where results are written.
+    format_choices : list of str
+        Number formats that were chosen from the calibration set, and why; filled when the model is quantised.
     """
 
     def __init__(
@@ -195,6 +197,7 @@ class Project:
     ):
         self.config, self.folder = config, config.build
         self._model, self._data = model, data
+        self.format_choices: list[str] = []
         self._progress = progress or (lambda label: nullcontext(None))
         self._note = note or (lambda text: None)
 
@@ -289,7 +292,9 @@ class Project:
         """The quantised model (QuantModel)."""
         _ = self.metric  # labels that say nothing are an error before the long work, not after it
         with self._progress("quantise") as progress:
-            qmodel = quantize(self.model, self.data.calibration, self.config.quantize, progress)
+            qmodel = quantize(
+                self.model, self.data.calibration, self.config.quantize, progress, self.format_choices.append
+            )
         self._note_coarse_inputs(qmodel)
         return qmodel
 

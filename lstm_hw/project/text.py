@@ -12,7 +12,7 @@ from .api import Project
 def quantized(project: Project) -> Iterator[str]:
     """The number formats, and with labels what they say of the outputs."""
     qmodel = project.quantize()
-    yield f"input: {qmodel.input_format}"
+    yield from project.format_choices
     if qmodel.input_exponents:
         scales = ", ".join(f"x[{n}] by 2^{e}" for n, e in enumerate(qmodel.input_exponents) if e)
         yield f"inputs of unlike range are multiplied before they are stored, and W_x divided: {scales}"

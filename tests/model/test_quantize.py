@@ -27,7 +27,7 @@ def test_formats(random_model, weight_bits, seed):
     first = model.layers[0]
     model = replace(model, layers=(replace(first, w_x=first.w_x * scales[1]), *model.layers[1:]))
     x = inputs(seed)
-    qmodel = quantize(model, x, QuantConfig(weight_bits=weight_bits))
+    qmodel = quantize(model, x, QuantConfig(weight_bits=weight_bits, hidden=QFormat(0, 15)))
     assert qmodel.input_format == QFormat.fitting(np.abs(x).max(), 16)
     assert qmodel.input_format.holds(x) and not QFormat(
         qmodel.input_format.integer - 1, qmodel.input_format.fraction + 1
@@ -101,7 +101,7 @@ def test_report(random_model):
         assert a["pre"]["clipped"] == 0
     assert fine["output"]["max"] < coarse["output"]["max"]
     loud = random_model(2, 4, (6, 5), outputs=3, scale=20.0)
-    report, _ = quantization_report(loud, quantize(loud, x), x)
+    report, _ = quantization_report(loud, quantize(loud, x, QuantConfig(preact=QFormat(3, 12))), x)
     pre = {}
     float_reference(loud, x, trace=pre)
     beyond = np.mean(np.abs(pre[0]["pre"]) >= 8)
@@ -111,7 +111,7 @@ def test_report(random_model):
 def test_report_counts_what_is_clipped_and_lost(random_model, monkeypatch):
     """Counts are those of sums in Python's integers, whatever blocks of sequences are worked on."""
     model, x = random_model(2, 4, (6,), outputs=3, scale=6.0), inputs(3, (6, 1, 4)).repeat(20, axis=1) * 3
-    qmodel = quantize(model, x / 3, QuantConfig(weight_bits=6))
+    qmodel = quantize(model, x / 3, QuantConfig(weight_bits=6, preact=QFormat(3, 12), cell=QFormat(3, 12)))
     curves, in_blocks = {}, {}
     report, (exact, stored) = quantization_report(model, qmodel, x, curves=curves)
     layer, head = qmodel.layers[0], qmodel.head
@@ -213,6 +213,10 @@ def test_calibration_refused(random_model):
             ConfigError,
             "accumulator_bits: 31; must be at least weight_bits . operand_bits = 32",
         ),
+        ({"headroom": 0.9}, ConfigError, "quantize.headroom: 0.9; must be a number from 1 to 1024"),
+        ({"cell_bits": 25}, ConfigError, "quantize.cell_bits: 25; must be an integer from 16 to 24, or auto"),
+        ({"cell_bits": "wide"}, ConfigError, "quantize.cell_bits: 'wide'; must be an integer from 16 to 24, or auto"),
+        ({"preact_bits": 15}, ConfigError, "quantize.preact_bits: 15; must be an integer from 16 to 20, or auto"),
         ({"activation": "cubic"}, ConfigError, "quantize.activation: 'cubic'; must be one of quadratic64"),
         ({"preact": "Q3.12"}, ConfigError, "quantize.preact: 'Q3.12'; must be a QFormat"),
         ({"hidden": "Q0.15"}, ConfigError, "quantize.hidden: 'Q0.15'; must be a QFormat"),
@@ -243,7 +247,6 @@ def test_widths_of_vectors(random_model, operand_bits):
     for layer in qmodel.layers:
         assert layer.hidden == QFormat(0, operand_bits - 1) and layer.preact == layer.cell == QFormat(3, 12)
     assert qmodel.head.output.width == 16
-    assert QuantConfig.from_dict(QuantConfig(operand_bits=operand_bits).to_dict()).hidden.width == operand_bits
 
 
 def test_config_as_a_dict():

@@ -1,0 +1,190 @@
+"""Number formats that follow the data: of pre-activations, c and h, from float runs of a calibration set.
+
+A format of a given width is a number of integer bits. Three ways propose it: that which holds the largest magnitude,
+that which all but ``RARE`` of the values fit, and that of the least mean squared error. What is taken is measured: of
+the candidates, the first, in the order of what hardware they take, whose error of the outputs comes near the best.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from ..machine.config import FORMAT_WIDTHS
+from ..machine.formats import QFormat
+from .float_model import FloatModel
+from .reference import float_reference
+
+RARE = 1e-3
+"""Share of values that the format by percentile does not hold."""
+NEAR = 1.26
+"""A mean squared error up to this multiple of the least one, 1 dB, is as good: what takes less hardware is taken."""
+TRACED = 1 << 22
+"""Pre-activations of a layer that are kept at a time."""
+USUAL_INTEGER = 3
+"""Integer bits of pre-activations and of c where nothing speaks against it: sigmoid is flat beyond 8."""
+MOST_PREACT_INTEGER = 4
+"""The activation unit's table ends at 16."""
+MARGIN = 1.25
+"""Formats hold so many times the calibration set's largest magnitude, but where functions are flat beyond."""
+MOST_CELL_INTEGER, LEAST_HIDDEN_INTEGER = 12, -6
+AUTO_WIDTHS = (16, 18, 20, 24)
+"""Widths that are tried where the width is open: of c, and as far as they go of pre-activations."""
+_EXPONENTS = 64
+
+
+class Spread:
+    """How values are spread, in bounded memory: the largest magnitude, and by power of two counts and sums."""
+
+    def __init__(self):
+        self.peak = 0.0
+        self._sums = np.zeros((3, 2 * _EXPONENTS + 1))  # of 1, |v| and v**2
+
+    def add(self, values: np.ndarray) -> None:
+        """Take more values (any shape, float) into account."""
+        magnitudes = np.abs(values).ravel()
+        self.peak = max(self.peak, float(magnitudes.max()))
+        _, exponents = np.frexp(magnitudes)
+        bins = np.where(magnitudes > 0, np.clip(exponents, -_EXPONENTS, _EXPONENTS), -_EXPONENTS) + _EXPONENTS
+        for row, weights in zip(self._sums, (None, magnitudes, magnitudes**2), strict=True):
+            row += np.bincount(bins, weights, len(row))
+
+    def beyond(self, integer: int) -> float:
+        """Share of values of magnitude ``2**integer`` or more."""
+        return float(self._above(integer)[0] / self._sums[0].sum())
+
+    def squared_error(self, number_format: QFormat) -> float:
+        """Mean squared error of rounding and saturation; rounding errors are even over a step."""
+        count, total, squares = self._above(number_format.integer)
+        limit, every = 2.0**number_format.integer, self._sums[0].sum()
+        clipped = squares - 2 * limit * total + count * limit**2
+        return float((max(clipped, 0.0) + (every - count) * number_format.lsb**2 / 12) / every)
+
+    def _above(self, integer):
+        return self._sums[:, max(0, integer + 1 + _EXPONENTS) :].sum(axis=1)
+
+    def proposals(self, width: int, margin: float, low: int, high: int) -> list[QFormat]:
+        """Formats of a width by largest magnitude, percentile and mean squared error, with ``low`` to ``high`` integer
+        bits; ``margin`` is a factor over the largest magnitude."""
+        formats = [_with_integer(integer, width) for integer in range(low, high + 1)]
+        by_peak = next((f for f in formats if f.holds(self.peak * margin)), formats[-1])
+        by_percentile = next((f for f in formats if self.beyond(f.integer) <= RARE), formats[-1])
+        by_error = min(formats, key=self.squared_error)
+        return list(dict.fromkeys((by_peak, by_percentile, by_error)))
+
+
+def _with_integer(integer, width):
+    return QFormat(integer, width - 1 - integer)
+
+
+def survey(model: FloatModel, calibration: np.ndarray) -> list[dict[str, Spread]]:
+    """Spreads of ``pre``, ``c`` and ``h`` of each layer over all steps of float runs, in blocks of sequences.
+
+    Parameters
+    ----------
+    model : FloatModel
+    calibration : float array (N, T, Lx)
+    """
+    spreads = [{place: Spread() for place in ("pre", "c", "h")} for _ in model.layers]
+    block = max(1, TRACED // (calibration.shape[1] * 4 * max(model.hidden_sizes)))
+    for first in range(0, len(calibration), block):
+        trace = {}
+        float_reference(model, calibration[first : first + block], trace=trace)
+        for number, places in enumerate(spreads):
+            for place, spread in places.items():
+                spread.add(trace[number][place])
+    return spreads
+
+
+def chosen_formats(
+    model: FloatModel, calibration: np.ndarray, config: Any, error: Callable[[Any], float]
+) -> tuple[Any, list[str]]:
+    """Fill in the formats of pre-activations, c and h that a configuration leaves open.
+
+    From the finest candidate of each on, one after the other is replaced by the first of its candidates that keeps the
+    outputs' error near the least that was seen: so what one format gains is not hidden by the others.
+
+    Parameters
+    ----------
+    model : FloatModel
+    calibration : float array (N, T, Lx)
+    config : QuantConfig
+    error : callable
+        Mean squared error of the outputs with a filled configuration, on a sample of the calibration set.
+
+    Returns
+    -------
+    config : QuantConfig
+        With every format but those of x and of the outputs.
+    reasons : list of str
+        What was chosen and why, a line each.
+    """
+    if all(getattr(config, name) is not None for name in PLACES):
+        return config, []
+    spreads = survey(model, calibration)
+    choices = {
+        name: list(dict.fromkeys(candidates(config, [layer[place] for layer in spreads])))
+        for name, (place, _, candidates) in PLACES.items()
+        if getattr(config, name) is None
+    }
+    config = replace(
+        config, **{name: max(found, key=lambda f: (f.width, f.fraction)) for name, found in choices.items()}
+    )
+    error, least, reasons = cache(error), np.inf, []
+    for name, found in choices.items():
+        place, words, _ = PLACES[name]
+        configs = [replace(config, **{name: candidate}) for candidate in found]
+        errors = [error(one) for one in configs] if len(found) > 1 else [0.0]
+        least = min(least, *errors) if len(found) > 1 else least
+        taken = next((n for n, its in enumerate(errors) if its <= NEAR * least), int(np.argmin(errors)))
+        config, peak = configs[taken], max(layer[place].peak for layer in spreads)
+        measured = ", ".join(f"{np.sqrt(its):.2g} with {f}" for f, its in zip(found, errors, strict=True))
+        why = f"; rms error of the outputs {measured}" if len(found) > 1 else ""
+        reasons.append(f"{words}: {found[taken]}, for values up to {peak:.3g}{why}")
+    return config, reasons
+
+
+def _widest(proposals):
+    """Of one format a layer by each way, the one that has the most integer bits; layers share the engine's."""
+    ways = max(map(len, proposals))
+    return [max((p[min(n, len(p) - 1)] for p in proposals), key=lambda f: f.integer) for n in range(ways)]
+
+
+def _of_cell(config, spreads) -> Iterator[QFormat]:
+    """Where the width is open, none that clips the calibration set, with a margin."""
+    auto = config.cell_bits == "auto"
+    usual = _with_integer(USUAL_INTEGER, AUTO_WIDTHS[0] if auto else config.cell_bits)
+    if usual.holds(max(s.peak for s in spreads) * MARGIN):
+        yield usual
+    for width in AUTO_WIDTHS if auto else (config.cell_bits,):
+        proposals = _widest([s.proposals(width, MARGIN, 0, MOST_CELL_INTEGER) for s in spreads])
+        if auto:
+            # None that is coarser than usual, unless there is no wider one.
+            fine = proposals[0].fraction >= usual.fraction or width == AUTO_WIDTHS[-1]
+            proposals = proposals[:1] if fine else ()
+        yield from proposals
+
+
+def _of_preact(config, spreads) -> Iterator[QFormat]:
+    """None that clips the calibration set where sigmoid is not flat, with a margin."""
+    auto = config.preact_bits == "auto"
+    for width in [w for w in AUTO_WIDTHS if w in FORMAT_WIDTHS["preact"]] if auto else (config.preact_bits,):
+        yield _with_integer(USUAL_INTEGER, width)
+        for proposal in _widest([s.proposals(width, MARGIN, 0, MOST_PREACT_INTEGER) for s in spreads]):
+            if proposal.integer >= USUAL_INTEGER or proposal.holds(max(s.peak for s in spreads) * MARGIN):
+                yield proposal
+
+
+def _of_hidden(config, spreads) -> Iterator[QFormat]:
+    yield _with_integer(0, config.operand_bits)
+    yield from _widest([s.proposals(config.operand_bits, MARGIN, LEAST_HIDDEN_INTEGER, 0)[:1] for s in spreads])
+
+
+PLACES = {
+    "cell": ("c", "c", _of_cell),
+    "preact": ("pre", "pre-activations", _of_preact),
+    "hidden": ("h", "h", _of_hidden),
+}
+"""Field of the configuration -> place of the values, its words, and the formats to try, what takes least first."""

@@ -1,0 +1,119 @@
+"""Formats that follow the data: proposals against plain counts, choices against the error of the outputs."""
+
+import numpy as np
+import pytest
+
+from lstm_hw.machine.formats import QFormat
+from lstm_hw.model.calibrate import RARE, Spread, survey
+from lstm_hw.model.float_model import DenseWeights, FloatModel, LstmWeights
+from lstm_hw.model.quantize import QuantConfig, quantization_report, quantize
+from lstm_hw.model.reference import float_reference
+
+
+def one_unit(gates, head=1.0):
+    """A unit whose gates i, f, g, o are (weight of x, bias), and a head on every step."""
+    weights, bias = zip(*gates, strict=True)
+    layer = LstmWeights(np.array(weights)[:, None], np.zeros((4, 1)), np.array(bias, dtype=float))
+    return FloatModel((layer,), DenseWeights(np.full((1, 1), head), np.zeros(1)), True)
+
+
+COUNTER = one_unit([(0, 12), (0, 12), (5, 0), (0, 12)])
+"""c counts up where x is 1 and down where it is -1."""
+UP_AND_DOWN = np.concatenate([np.ones((1, 60, 1)), -np.ones((1, 55, 1))], axis=1)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_spread_counts_and_errors(seed):
+    rng = np.random.default_rng(seed)
+    values = rng.standard_t(2, 5000) * 10.0 ** rng.uniform(-2, 1)
+    values = np.clip(values, -200, 200)
+    values[:10] = 0, 1, -1, 0.5, 2, 4, -8, 0.25, 0, 16
+    spread = Spread()
+    for part in np.array_split(values, 7):
+        spread.add(part)
+    assert spread.peak == np.abs(values).max()
+    for integer in range(-4, 8):
+        assert spread.beyond(integer) == np.mean(np.abs(values) >= 2.0**integer)
+        number_format = QFormat(integer, 11 - integer)
+        rounded = number_format.to_float(number_format.quantize(values))
+        assert spread.squared_error(number_format) == pytest.approx(np.mean((rounded - values) ** 2), rel=0.1)
+    by_peak, by_percentile, by_error = (spread.proposals(12, 1.0, -4, 8) * 3)[:3]
+    assert by_peak.holds(spread.peak) and not QFormat(by_peak.integer - 1, by_peak.fraction + 1).holds(spread.peak)
+    formats = spread.proposals(12, 1.0, -4, 8)
+    assert all(f.width == 12 for f in formats) and by_error in formats
+    rare = next(i for i in range(-4, 9) if np.mean(np.abs(values) >= 2.0**i) <= RARE)
+    assert rare in {f.integer for f in formats}
+    assert spread.proposals(12, 4.0, -4, 12)[0].integer == by_peak.integer + 2
+
+
+def test_survey_does_not_depend_on_blocks(random_model, monkeypatch):
+    model, x = random_model(1, 3, (4, 5)), np.random.default_rng(0).standard_normal((9, 6, 3))
+    whole = survey(model, x)
+    monkeypatch.setattr("lstm_hw.model.calibrate.TRACED", 1)
+    for places, others in zip(whole, survey(model, x), strict=True):
+        for place in ("pre", "c", "h"):
+            assert places[place].peak == pytest.approx(others[place].peak)
+            assert [places[place].beyond(i) for i in range(-9, 4)] == [others[place].beyond(i) for i in range(-9, 4)]
+    trace = {}
+    float_reference(model, x, trace=trace)
+    assert whole[1]["c"].peak == np.abs(trace[1]["c"]).max()
+
+
+def test_c_takes_the_bits_that_it_needs():
+    """c to 60 and back takes more than 16 bits by itself; a c within 6 takes 16 of the usual format."""
+    lines = []
+    qmodel = quantize(COUNTER, UP_AND_DOWN, tell=lines.append)
+    assert qmodel.layers[0].cell.integer == 7 and qmodel.layers[0].cell.width > 16
+    report, _ = quantization_report(COUNTER, qmodel, UP_AND_DOWN)
+    assert report["layers"][0]["c"]["clipped"] == 0 and report["output"]["max"] < 0.01
+    assert any(line.startswith("c: Q7.12, for values up to 60; rms error") for line in lines)
+    assert quantize(COUNTER, UP_AND_DOWN[:, :4]).layers[0].cell == QFormat(3, 12)
+    fixed = quantize(COUNTER, UP_AND_DOWN, QuantConfig(cell_bits=16)).layers[0].cell
+    assert fixed.width == 16 and fixed.integer >= 6
+
+
+def test_pre_activations_and_h_take_what_pays():
+    """Small values have more fraction bits, and the outputs are nearer to the float model for it."""
+    rng = np.random.default_rng(0)
+    shapes = (80, 8), (80, 20), (80,)
+    model = FloatModel((LstmWeights(*(rng.uniform(-0.22, 0.22, shape) for shape in shapes)),))
+    x, lines, trace = rng.uniform(-1, 1, (20, 50, 8)), [], {}
+    qmodel = quantize(model, x, tell=lines.append)
+    layer = qmodel.layers[0]
+    float_reference(model, x, trace=trace)
+    for place, number_format in (("pre", layer.preact), ("c", layer.cell), ("h", layer.hidden)):
+        assert number_format.width == 16 and number_format.holds(1.25 * np.abs(trace[0][place]).max())
+    assert layer.hidden.integer < 0 and layer.preact.integer < 3 and layer.cell.integer < 3
+    assert [line.split(":")[0] for line in lines] == ["x", "c", "pre-activations", "h"]
+    usual = QuantConfig(preact=QFormat(3, 12), cell=QFormat(3, 12), hidden=QFormat(0, 15))
+    found, before = (quantization_report(model, q, x)[0]["output"]["mean"] for q in (qmodel, quantize(model, x, usual)))
+    assert found < before / 2
+
+
+def test_pre_activations_are_clipped_only_where_sigmoid_is_flat():
+    """A few large pre-activations do not cost the many their fraction bits, but none that matters is clipped."""
+    x = np.random.default_rng(1).uniform(-1, 1, (8, 60, 1))
+    x[0, 0, 0] = 10
+    for weight, integer in ((0.2, 2), (3.0, 3)):  # up to 2, and up to 30
+        model = one_unit([(weight, 0), (weight, 1), (weight, 0), (weight, 0)])
+        preact = quantize(model, x).layers[0].preact
+        assert preact.integer >= integer and (preact.integer == 3 or preact.holds(1.25 * (10 * weight + 1)))
+
+
+def test_widths_of_pre_activations(random_model):
+    model, x = random_model(3, 4, (6,), outputs=2), np.random.default_rng(2).standard_normal((8, 20, 4))
+    errors = {}
+    for bits in (16, 20, "auto"):
+        qmodel = quantize(model, x, QuantConfig(preact_bits=bits))
+        errors[bits] = quantization_report(model, qmodel, x)[0]["output"]["mean"]
+        assert bits == "auto" or qmodel.layers[0].preact.width == bits
+    assert errors[20] < 0.7 * errors[16]
+
+
+def test_headroom_of_inputs(random_model):
+    model, x = random_model(0, 4, (3,)), np.random.default_rng(0).uniform(-1, 1, (4, 5, 4))
+    x[0, 0, 0] = 0.95
+    lines = []
+    assert quantize(model, x, tell=lines.append).input_format == QFormat(0, 15)
+    assert quantize(model, x, QuantConfig(headroom=4.0)).input_format == QFormat(2, 13)
+    assert lines[0].startswith("x: Q0.15, for values up to ") and lines[0].endswith("times as much")
