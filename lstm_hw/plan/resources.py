@@ -205,13 +205,18 @@ def memories(config: EngineConfig) -> list[Memory]:
     ]
 
 
+WIDE_PORT = {"xc7": 25, "ecp5": 18}
+"""Bits of a multiplier block's wider port."""
+
+
 def dsp_blocks(config: EngineConfig, family: str = "xc7") -> int:
-    """Multiplier blocks: one a lane, or a pair of lanes where a block is wide enough, and in each cell one for products
-    and one a degree of its polynomial."""
+    """Multiplier blocks: one a lane, or a pair of lanes where a block is wide enough, and in each cell one for
+    products, two where c is wider than a port of a block, and one a degree of its polynomial."""
     table: PolynomialActivation = make_activation(config.activation, config.preact, config.activated)
     odd = config.beats_per_word & (config.beats_per_word - 1)  # words of the ring to beats: a product by a constant
     lanes = config.lanes // (config.lanes_per_dsp if family == "xc7" else 1)
-    return lanes + config.cells * (1 + table.degree) + bool(odd)
+    products = -(-config.cell.width // WIDE_PORT[family])
+    return lanes + config.cells * (products + table.degree) + bool(odd)
 
 
 def features(config: EngineConfig, family: str) -> dict[str, dict[str, float]]:
@@ -222,6 +227,8 @@ def features(config: EngineConfig, family: str) -> dict[str, dict[str, float]]:
     table = make_activation(config.activation, config.preact, config.activated)
     # A loaded sum waits in flip-flops, unless it comes from block RAM, which keeps it itself.
     _, in_block_ram = mapped(_sums(config), family)
+    formats = (config.preact, config.cell, config.activated)
+    further = sum(f.width - VALUE_BITS for f in formats) + (config.preact.width if config.cell != config.preact else 0)
     loaded = 0 if in_block_ram else slices * config.accumulator_bits
     return {
         "lut": {
@@ -231,6 +238,7 @@ def features(config: EngineConfig, family: str) -> dict[str, dict[str, float]]:
             "cells": config.cells,
             "table bits": config.cells * table.table_bits,
             "x bits": config.contexts * config.operand_bits * config.x_per_beat,
+            "further bits of formats": config.cells * further,
         },
         "ff": {
             "engine": 1,
@@ -239,13 +247,14 @@ def features(config: EngineConfig, family: str) -> dict[str, dict[str, float]]:
             "pairs": pairs,
             "cells": config.cells,
             "port bits": config.axi_data_bits * config.axi_ports,
+            "further bits of formats": config.cells * further,
         },
     }
 
 
 COEFFICIENTS = {
-    "xc7": {"lut": (2672, 0.286, 44.8, 219, 0.024, 1.862), "ff": (3465, 0.893, 0.229, 42.4, 463, 2.628)},
-    "ecp5": {"lut": (5729, 3.363, 0, 174, 0.066, 3.031), "ff": (2930, 0, 1.941, 0, 686, 13.72)},
+    "xc7": {"lut": (2672, 0.286, 44.8, 219, 0.024, 1.862, 4.4), "ff": (3465, 0.893, 0.229, 42.4, 463, 2.628, 4.2)},
+    "ecp5": {"lut": (5729, 3.363, 0, 174, 0.066, 3.031, 6.5), "ff": (2930, 0, 1.941, 0, 686, 13.72, 5.2)},
 }
 """Of the :func:`features`, in their order; ``python -m bench.resources --fit`` finds them."""
 

@@ -11,6 +11,9 @@ from lstm_hw.machine.activation import make_activation
 from lstm_hw.machine.config import GATES, SERIAL_SLOTS
 from lstm_hw.machine.formats import QFormat
 from lstm_hw.machine.latency import CellLatency
+from lstm_hw.machine.parts import Usage
+from lstm_hw.verilog.emit import write_verilog
+from lstm_hw.verilog.tools import yosys_stat
 from tests.builders import PAIRS, config_of, lstm_cell
 from tests.simulation import observe, simulate
 
@@ -97,3 +100,11 @@ def test_full_scale_corners():
     corners = itertools.product((LOWEST, 0, HIGHEST), repeat=GATES + 1)
     _, c = play(config_of(), [list(corner) for corner in corners], (SERIAL_SLOTS,), rng)
     assert {LOWEST, HIGHEST} <= set(c.tolist()), "c never saturates"
+
+
+@pytest.mark.parametrize("family, blocks", [("xc7", 3), ("ecp5", 4)])
+def test_a_24_bit_c_is_one_product_of_25_by_18_bits(family, blocks, tmp_path):
+    """Beside the two multipliers of the activation unit; blocks of 18 x 18 bits take two."""
+    config = config_of(cell=QFormat(7, 16), preact=QFormat(3, 16), activated=QFormat(0, 17))
+    verilog = write_verilog(tmp_path / "cell.v", Cell(config), "lstm_cell")
+    assert Usage.of_stat(yosys_stat(verilog, "lstm_cell", family, tmp_path)).dsp == blocks

@@ -6,6 +6,7 @@ import pytest
 
 from bench.resources import counted
 from lstm_hw.machine.config import EngineConfig
+from lstm_hw.machine.formats import QFormat
 from lstm_hw.plan.resources import COEFFICIENTS, Memory, dsp_blocks, estimate, features, mapped
 
 SMALL = EngineConfig(rows=4, axi_data_bits=64, weight_words=64, h_elements=32, x_elements=16, accumulators=5, states=8)
@@ -46,7 +47,17 @@ def test_bits_that_nobody_reads_take_nothing():
 def test_multipliers_follow_from_the_structure():
     assert dsp_blocks(EngineConfig(rows=32)) == 32 + 3
     assert dsp_blocks(EngineConfig(rows=32, cells=5, activation="pwl")) == 32 + 5 * 2
+    wide = EngineConfig(rows=32, cells=2, cell=QFormat(11, 12))
+    assert dsp_blocks(wide) == 32 + 2 * 3 and dsp_blocks(wide, "ecp5") == 32 + 2 * 4, "18 x 18 bits, twice"
+    assert dsp_blocks(replace(wide, cell=QFormat(5, 12)), "ecp5") == 32 + 2 * 3
     assert dsp_blocks(EngineConfig(rows=48, axi_data_bits=64)) == 48 + 3 + 1, "12 beats a word are a product"
+
+
+@pytest.mark.parametrize("family", COEFFICIENTS)
+def test_wide_formats_take_more(family):
+    plain, wide = (estimate(c, family) for c in (SMALL, replace(SMALL, cell=QFormat(11, 12))))
+    assert plain.lut + 80 < wide.lut < plain.lut + 200 and plain.ff + 60 < wide.ff < plain.ff + 140
+    assert plain.lutram < wide.lutram, "the memory of c is wider"
 
 
 @pytest.mark.parametrize("family", COEFFICIENTS)
