@@ -4,8 +4,6 @@ Every step does what it needs of the steps before it, once; the command line is 
 """
 
 import os
-import shutil
-import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
@@ -17,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import ConfigError, InputError, ToolError, VerificationError
+from ..errors import ConfigError, InputError, VerificationError
 from ..files import locked, whole_folder, write_file, write_json
 from ..gateware.top import Top
 from ..machine import registers
@@ -33,38 +31,30 @@ from ..model.quantize import QuantConfig, bits_of_inputs, quantization_report, q
 from ..model.reference import checked_sequences, float_reference, integer_reference
 from ..plan.schedules import Choice, choose
 from ..plan.sizing import engine_formats, network_of, stored_weight_bits
-from ..process import sibling
 from ..proof.checker import check
 from ..proof.count import count_cycles
 from ..proof.cycles import Cycles, long_steps
 from ..proof.load_timing import MemoryModel
 from ..proof.timing import Counters
-from ..provenance import changed, check_folder, code, file_digest, seal
-from ..reading import NpzFile, read_json
+from ..provenance import changed, check_folder, code, seal
 from ..verify.hardware import ENGINE, IMAGE, LAYOUT, PROGRAM, Hardware
 from ..verify.runs import image_words
 from ..verify.scenario import Stress
-from ..verify.simulate import Measured, expect
+from ..verify.simulate import Measured
 from ..verilog.emit import write_verilog
 from ..verilog.synthesis import Synthesis
 from ..verilog.tools import lint
+from . import simulation
 from .dataset import Dataset
+from .inputs import inputs_of
 from .score import Metric
 from .settings import CLOCK_MHZ, MAX_COUNT, MAX_STEPS, ModelSection, OutputSection, ProjectConfig
-from .synthetic import random_inputs
 
 if TYPE_CHECKING:
     from .report import Report
 
 SHOWN_INPUTS = 4
 """Inputs of small range that are named, at most."""
-RANDOM_CALIBRATION = 8
-"""Random sequences that number formats are chosen from, at least."""
-MAX_RANDOM = 1 << 24
-"""Most values of random inputs."""
-RESULTS = "results.json"
-MAX_RESULTS_BYTES = 1 << 24
-"""Largest file of a simulation's results that is read back: a million outputs; what is larger is simulated again."""
 Stages = Callable[[str], AbstractContextManager[Callable[[int, int], None] | None]]
 """What shows how far long work is: called with the name of a stage, and its value with (done, total)."""
 
@@ -185,6 +175,8 @@ class Project:
         Where results are written.
     format_choices : list of str
         Number formats that were chosen from the calibration set, and why; filled when the model is quantised.
+    progress, note : callable
+        As given, or such as do nothing.
     """
 
     def __init__(
@@ -198,8 +190,8 @@ class Project:
         self.config, self.folder = config, config.build
         self._model, self._data = model, data
         self.format_choices: list[str] = []
-        self._progress = progress or (lambda label: nullcontext(None))
-        self._note = note or (lambda text: None)
+        self.progress = progress or (lambda label: nullcontext(None))
+        self.note = note or (lambda text: None)
 
     # Inputs
 
@@ -211,7 +203,7 @@ class Project:
         section = self.config.model
         model = load_model(self.config.model_path, section.gate_order, section.head)
         for assumption in model.assumptions:
-            self._note(assumption)
+            self.note(assumption)
         return model
 
     @cached_property
@@ -223,38 +215,9 @@ class Project:
         if section is None:
             rule = "must be given, by a [data] section (path, or random = 8 for random inputs) or to convert()"
             raise InputError("calibration", "not given", rule)
-        if section.random is not None:
-            for assumption in self._assumed_data:
-                self._note(assumption)
-            shape = section.steps, self.model.input_size, section.peak
-            values = max(section.random, RANDOM_CALIBRATION) * section.steps * self.model.input_size
-            if values > MAX_RANDOM:
-                rule = f"must be at most {MAX_RANDOM:,}: data.random ({RANDOM_CALIBRATION} at least) x steps x inputs"
-                raise ConfigError("data.random", f"{values:,} values", rule)
-            return Dataset(
-                random_inputs(max(section.random, RANDOM_CALIBRATION), *shape, seed=0),
-                random_inputs(section.random, *shape)[: section.images],
-            )
-        file = NpzFile(self.config.data_path)
-        _check_headers(file, section, self.model.input_size)
-        scale = section.input_scale
-        if isinstance(scale, str):
-            scale = float(file.read(scale))
-            if not np.isfinite(scale):
-                raise InputError(f"{file.path}: {section.input_scale}", scale, "must be finite")
-        x, labels = file.read(section.x), None
-        if section.labels is not None:
-            labels = file.read(section.labels)[: section.images]
-        try:
-            return Dataset(
-                _scaled(file.read(section.calibration), scale),
-                _scaled(x[: section.images], scale),
-                labels,
-                section.metric,
-                section.threshold,
-            )
-        except InputError as error:
-            raise InputError(f"{file.path}: {error.subject}", error.found, error.rule) from error
+        for assumption in self._assumed_data:
+            self.note(assumption)
+        return inputs_of(section, self.config.data_path, self.model.input_size)
 
     @property
     def _assumed_data(self):
@@ -291,7 +254,7 @@ class Project:
     def qmodel(self) -> QuantModel:
         """The quantised model (QuantModel)."""
         _ = self.metric  # labels that say nothing are an error before the long work, not after it
-        with self._progress("quantise") as progress:
+        with self.progress("quantise") as progress:
             qmodel = quantize(
                 self.model, self.data.calibration, self.config.quantize, progress, self.format_choices.append
             )
@@ -308,7 +271,7 @@ class Project:
         ]
         if coarse:
             more = f", and {len(coarse) - SHOWN_INPUTS} more" if len(coarse) > SHOWN_INPUTS else ""
-            self._note(
+            self.note(
                 f"inputs of unlike range share {number_format}, {number_format.width} bits: "
                 f"{', '.join(coarse[:SHOWN_INPUTS])}{more}; scale them to like ranges before training, or in x and W_x"
             )
@@ -385,7 +348,7 @@ class Project:
         subject = f"{self.config.data_path}: {self.config.data.labels}" if given else "labels"
         metric = Metric.of(self.model, data.labels, data.x.shape[1], data.metric, data.threshold, subject)
         if metric.assumption:
-            self._note(metric.assumption)
+            self.note(metric.assumption)
         return metric
 
     def accuracy(self) -> dict[str, Any] | None:
@@ -417,7 +380,7 @@ class Project:
     @cached_property
     def _compared(self):
         curves = {}
-        with self._progress("evaluate") as progress:
+        with self.progress("evaluate") as progress:
             return *quantization_report(self.model, self.qmodel, self.inputs, progress, curves), curves
 
     @property
@@ -474,7 +437,7 @@ class Project:
 
     def _choose(self, compare):
         section, (given, formats) = self.config.plan, self._given
-        with self._progress("plan") as progress:
+        with self.progress("plan") as progress:
             return choose(
                 network_of(self.qmodel, formats["weight_bits"]),
                 section.steps or self._steps(),
@@ -521,7 +484,7 @@ class Project:
     def plan(self) -> Plan:
         """The program and the layout of the weight image, checked."""
         plan = self.choice.outcome.plan
-        with self._progress("check"):
+        with self.progress("check"):
             check(plan)
         return plan
 
@@ -544,7 +507,7 @@ class Project:
         """
         steps, plan = self._steps(steps), self.plan
         load, memory = Counters(), self.memory
-        with self._progress("estimate"):
+        with self.progress("estimate"):
             if "load" in plan.program.entries:
                 load = count_cycles(plan, 1, False, "load", memory)
             run = count_cycles(plan, steps, memory=memory).to_dict()
@@ -571,14 +534,14 @@ class Project:
         files, folder = self.files, self.folder / "hardware"
         with self.locked():
             self.write_settings()
-            if changed(folder, self._hardware_sources) is not None:
-                with self._progress("generate") as progress, whole_folder(folder) as new:
+            if changed(folder, self.hardware_sources) is not None:
+                with self.progress("generate") as progress, whole_folder(folder) as new:
                     write_verilog(new / f"{TOPLEVEL}.v", Top(self.engine), TOPLEVEL)
                     if progress:
                         progress(1, 2)
                     for file, content in files.items():
                         write_file(new / file, content)
-                    seal(new, self._hardware_sources)
+                    seal(new, self.hardware_sources)
                     if progress:
                         progress(2, 2)
         self.verilog = folder / f"{TOPLEVEL}.v"
@@ -597,7 +560,8 @@ class Project:
         }
 
     @property
-    def _hardware_sources(self):
+    def hardware_sources(self) -> dict[str, Any]:
+        """What the Verilog and the files with it follow from, by name."""
         files = self.files
         return {
             "model": self.qmodel.digest(),
@@ -651,7 +615,7 @@ class Project:
             The warnings.
         """
         verilog = self.verilog
-        with self._progress("lint"):
+        with self.progress("lint"):
             return lint([verilog], TOPLEVEL)
 
     def simulate(
@@ -688,9 +652,6 @@ class Project:
         VerificationError
             The Verilog, the interpreter and the integer reference do not agree.
         """
-        sibling("sim")
-        from sim.play import play
-
         section = self.config.simulate
         if images is not None and not 1 <= images <= MAX_COUNT:
             raise ConfigError("images", images, f"must be between 1 and {MAX_COUNT:,}")
@@ -701,45 +662,14 @@ class Project:
             "stress": asdict(stress or section.stress),
             "waves": waves,
         }
-        folder = self.folder / "simulation"
         with self.locked():
-            verilog = self.verilog
-            kept, _ = (None, None) if force else self._last_simulation(asked)
-            if kept:
-                self._note(f"simulation: unchanged since {_written(folder / RESULTS)}, kept")
-                self.measured = kept
-                return kept
-            x, sources = self.qmodel.quantize_input(self.x[: asked["sequences"]]), self._simulation_sources(asked)
-            with self._progress("interpret") as progress:
-                held = Stress(**asked["stress"])
-                expected = expect(self.plan, self.words, self.qmodel, x, held, self.memory, progress)
-            with self._progress("simulate") as progress, whole_folder(folder) as new:
-                played = play(
-                    expected.scenario,
-                    verilog,
-                    new,
-                    simulator=asked["simulator"],
-                    seed=asked["seed"],
-                    waves=waves,
-                    timeout=section.timeout,
-                    cache=section.cache,
-                    progress=progress,
-                )
-                waves = played.waves and f"waves{played.waves.suffix}"
-                if waves:
-                    shutil.move(played.waves, new / waves)
-                measured = Measured.of(
-                    expected, played.simulator, played.runs, played.seconds, folder / waves if waves else None
-                )
-                write_json(new / RESULTS, {"asked": asked, **measured.to_dict()})
-                seal(new, sources)
-        self.measured = measured
-        return measured
+            self.measured = simulation.simulate(self, asked, force)
+        return self.measured
 
     @cached_property
     def measured(self) -> Measured | None:
         """What the last simulation measured; None unless it was one of these very inputs, model, hardware and tools."""
-        measured, self._unmeasured = self._last_simulation()
+        measured, self._unmeasured = simulation.last(self)
         return measured
 
     @property
@@ -747,50 +677,10 @@ class Project:
         """Why nothing is measured, a sentence; None if something is."""
         return None if self.measured else self._unmeasured
 
-    def _last_simulation(self, asked=None):
-        """The kept simulation, of what is asked if anything is, or None; and why there is none."""
-        folder, hardware = self.folder / "simulation", self.folder / "hardware"
-        if not (folder / RESULTS).exists():
-            return None, "Not simulated yet."
-        try:
-            kept = read_json(folder / RESULTS, most=MAX_RESULTS_BYTES)
-            then, measured = kept.get("asked"), Measured.from_dict(kept, folder / RESULTS)
-            if asked and isinstance(then, dict) and {**asked, "waves": asked["waves"] or then.get("waves")} != then:
-                return None, "Another simulation was asked for."
-            differs = None if "verilog" in vars(self) else changed(hardware, self._hardware_sources)
-            if differs is None:
-                self.verilog = hardware / f"{TOPLEVEL}.v"
-                differs = changed(folder, self._simulation_sources(then))
-        except (KeyError, TypeError):
-            differs = RESULTS
-        except (InputError, ToolError) as error:
-            differs = error.subject
-        if differs is not None:
-            return (
-                None,
-                f"Not simulated: {differs} changed since the last simulation, which does not count any more.",
-            )
-        return replace(measured, waves=next(folder.glob("waves.*"), None)), None
-
-    def _simulation_sources(self, asked):
-        """What a simulation follows from, by name; ``asked`` is what results.json says of it."""
-        sibling("sim")
-        from sim.runner import tool_versions
-
-        return {
-            "test inputs": self.qmodel.quantize_input(self.x[: asked["sequences"]]),
-            "model": self.qmodel.digest(),
-            **self._hardware_sources,
-            "Verilog": file_digest(self.verilog),
-            "asked": asked,
-            "memory": asdict(self.memory),
-            "tools": tool_versions(asked["simulator"]),
-        }
-
     def locked(self) -> AbstractContextManager[None]:
         """In the body of a ``with`` no other process works in the project's folder; the second waits, and says so."""
         waiting = f"{self.folder}: another run is at work here; waiting until it is done"
-        return locked(self.folder.with_name(f".{self.folder.name}.lock"), lambda: self._note(waiting))
+        return locked(self.folder.with_name(f".{self.folder.name}.lock"), lambda: self.note(waiting))
 
     def cycles_measured(self, measured: Measured) -> Cycles:
         """The counters of a simulation as Cycles."""
@@ -798,7 +688,7 @@ class Project:
 
     def synthesis(self) -> Synthesis:
         """A Yosys run that counts resources (:class:`~lstm_hw.verilog.synthesis.Synthesis`), to be used in ``with``."""
-        return Synthesis(self.verilog, TOPLEVEL, self.family, self.config.output.dir, self._progress)
+        return Synthesis(self.verilog, TOPLEVEL, self.family, self.config.output.dir, self.progress)
 
     @property
     def family(self) -> str:
@@ -826,7 +716,7 @@ class Project:
 
         if fmax_mhz is not None and not CLOCK_MHZ[0] <= fmax_mhz <= CLOCK_MHZ[1]:
             raise ConfigError("fmax", fmax_mhz, f"must be between {CLOCK_MHZ[0]:g} and {CLOCK_MHZ[1]:g} MHz")
-        with self._progress("report"), self.locked():
+        with self.progress("report"), self.locked():
             return Report.of(self, resources, fmax_mhz).write(self.folder / "report", plots=self.config.report.plots)
 
     def _steps(self, steps=None):
@@ -839,37 +729,3 @@ class Project:
     def _cycles(self, load, run, long, steps):
         macs = self.plan.network.macs(steps) * self.plan.sequences
         return Cycles(load, run, long, steps, macs, self.engine.lanes)
-
-
-def _written(path):
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(path.stat().st_mtime))
-
-
-def _check_headers(file, section, inputs):
-    """Refuse arrays that cannot fit by what their headers say, before they take memory and time."""
-    headers = {name: file.header(name) for name in (section.calibration, section.x)}
-    for name, (shape, dtype) in headers.items():
-        if dtype.kind not in "iuf" or len(shape) != 3 or 0 in shape:
-            rule = "must be real numbers (sequences, steps, inputs)"
-            raise InputError(f"{file.path}: {name}", f"shape {shape} of {dtype}", rule)
-        if shape[2] != inputs:
-            rule = f"must be {inputs}, as the model has (sequences, steps, inputs)"
-            raise InputError(f"{file.path}: {name}", f"{shape[2]} inputs a step", rule)
-    x = headers[section.x][0]
-    if section.labels is not None:
-        shape, dtype = file.header(section.labels)
-        if dtype.kind not in "biuf":
-            raise InputError(f"{file.path}: {section.labels}", f"dtype {dtype}", "must be numbers")
-        if shape[:1] != x[:1]:
-            rule = f"must have one entry a sequence of {section.x}, whose shape is {x}"
-            raise InputError(f"{file.path}: {section.labels}", f"shape {shape}", rule)
-    if isinstance(section.input_scale, str):
-        shape, dtype = file.header(section.input_scale)
-        if shape != () or dtype.kind not in "iuf":
-            subject = f"{file.path}: {section.input_scale}"
-            raise InputError(subject, f"shape {shape} of {dtype}", "must be one finite number")
-
-
-def _scaled(values, scale):
-    """Stored inputs as real ones (float64): products of small integer types would wrap in their own type."""
-    return values.astype(np.float64) * scale

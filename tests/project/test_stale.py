@@ -39,9 +39,8 @@ def idle(monkeypatch):
     def fail(*_, **__):
         pytest.fail("must not run")
 
-    for name in ("expect", "write_verilog"):
-        monkeypatch.setattr(api, name, fail)
-    monkeypatch.setattr("sim.play.play", fail)
+    for name in ("lstm_hw.project.simulation.expect", "lstm_hw.project.api.write_verilog", "sim.play.play"):
+        monkeypatch.setattr(name, fail)
 
 
 def test_unchanged_is_kept_and_said(folder, idle):
