@@ -34,10 +34,16 @@ def access(action, address, value=0):
 
 
 class _Recorder:
-    """A port of :class:`lstm_hw.verify.driver.Driver` that writes down what is written."""
+    """A port of :class:`lstm_hw.verify.driver.Driver` that writes down what is written to an engine that is idle."""
 
-    def __init__(self):
+    def __init__(self, content_id):
         self.accesses = []
+        answers = {name: lookup(name).reset for name in ("ID", "VERSION")} | {"CONTENT_ID": content_id}
+        answers["STATUS"] = lookup("STATUS").field("loaded").mask
+        self.answers = {lookup(name).address: value for name, value in answers.items()}
+
+    async def read(self, address):
+        return self.answers[address]
 
     async def write(self, address, value):
         self.accesses.append(access(Action.WRITE, address, value))
@@ -53,10 +59,11 @@ def script_of(scenario):
     Returns
     -------
     list of int
-        Bits of ACCESS. Every run ends with a look at STATUS and shows its CYCLES.
+        Bits of ACCESS. tlast of x ends the sequence of a run. Every run ends with a look at STATUS, and shows its
+        CYCLES.
     """
-    recorder = _Recorder()
-    driver = Driver(recorder)
+    recorder = _Recorder(scenario.config.content_id)
+    driver = Driver(recorder, scenario.config.content_id)
     accesses = recorder.accesses
 
     def record(coroutine):
@@ -69,7 +76,7 @@ def script_of(scenario):
     record(driver.load_program(scenario.program))
     record(driver.set_weights(*scenario.addresses))
     for run in scenario.runs:
-        record(driver.start(run.entry, run.steps, run.clear))
+        record(driver.start(run.entry, run.steps, run.clear, sequence=True))
         ctrl, status = lookup("CTRL"), lookup("STATUS")
         accesses.append(access(Action.UNTIL, ctrl.address, ctrl.field("done").mask))
         accesses.append(access(Action.NEVER, status.address, status.field("code").mask))

@@ -172,12 +172,12 @@ def vectors_of(scenario):
 
 
 def _x_words(runs, bits):
-    """The x beats of all runs: elements from the low bits up, tlast above them."""
+    """The x beats of all runs: elements from the low bits up, and above them tlast, on the last beat of a run."""
     words = []
     for run in runs:
-        for beat, last in zip(run.x.tolist(), run.lasts.tolist(), strict=True):
+        for number, beat in enumerate(run.x.tolist(), 1):
             word = sum((int(value) & (1 << bits) - 1) << bits * n for n, value in enumerate(beat))
-            words.append(word | int(last) << bits * len(beat))
+            words.append(word | (number == len(run.x)) << bits * len(beat))
     return words
 
 

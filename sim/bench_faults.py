@@ -6,7 +6,8 @@ starts from zero state, the third goes on from there.
 
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from copy import copy
 from typing import Any
 
 import cocotb
@@ -25,21 +26,40 @@ ILLEGAL_OPCODE = 15
 LOAD, CLEAR_RUN, NEXT_RUN = range(3)
 
 
+def replaced(transaction: Any, **fields: int) -> Any:
+    """A copy of a transaction with other fields."""
+    other = copy(transaction)
+    for name, value in fields.items():
+        setattr(other, name, value)
+    return other
+
+
 class Faults:
-    """Makes chosen beats of a memory answer with an error; beats are counted from :meth:`arm`."""
+    """Makes chosen beats of a memory answer with an error or a wrong RLAST; beats are counted from :meth:`arm`."""
 
     def __init__(self, memory: AxiRamRead):
-        self.send, self.responses, self.beat = memory.r_channel.send, {}, 0
+        self.send = memory.r_channel.send
         memory.r_channel.send = self.answer
+        self.arm({})
 
-    def arm(self, responses: dict[int, AxiResp]) -> None:
-        """Response of each faulty beat: dict beat -> AxiResp."""
-        self.responses, self.beat = responses, 0
+    def arm(self, responses: dict[int, AxiResp], early: Iterable[int] = (), cuts: bool = False) -> None:
+        """Response of each faulty beat, and the beats that have RLAST before their time; a burst may be cut off there.
+
+        An ``early`` beat that ends a burst has no RLAST: with ``cuts`` the burst has one more beat.
+        """
+        self.responses, self.early, self.cuts = responses, set(early), cuts
+        self.beat, self.cut = 0, False
 
     async def answer(self, transaction: Any) -> None:
         transaction.rresp = self.responses.get(self.beat, transaction.rresp)
+        ends, wrong = transaction.rlast, self.beat in self.early
+        transaction.rlast = int(bool(ends) != wrong)
         self.beat += 1
-        await self.send(transaction)
+        if not self.cut:
+            await self.send(transaction)
+            if ends and wrong and self.cuts:
+                await self.send(replaced(transaction, rlast=1))
+        self.cut = not ends and (self.cut or (wrong and self.cuts))
 
 
 class FaultTB(TB):
@@ -58,11 +78,23 @@ class FaultTB(TB):
         if weights:
             await self.check(LOAD)
 
-    async def start(self, number: int, x: bool = True) -> None:
+    async def start(self, number: int, x: bool = True, sequence: bool = False) -> None:
         run = self.scenario.runs[number]
         if x:
             await self.send(run)
-        await self.driver.start(run.entry, run.steps, run.clear)
+        await self.driver.start(run.entry, run.steps, run.clear, sequence)
+
+    async def force(self, number: int, steps: int = 1) -> None:
+        """Start a run that the driver would refuse, without x."""
+        await self.driver.write("ENTRY", self.scenario.runs[number].entry)
+        await self.driver.write("STEPS", steps)
+        await self.driver.write("CTRL", self.ctrl.field("start").mask)
+
+    async def vectors(self, number: int, count: int) -> None:
+        """Queue the first vectors of a run; beyond its steps they begin again."""
+        steps = self.scenario.runs[number].steps
+        for vector in range(count):
+            await self.source.send(AxiStreamFrame(self.frames(number, steps)[vector % steps]))
 
     async def ends(self) -> ErrorCode:
         """Poll for the end of the run; returns its code."""
@@ -76,7 +108,17 @@ class FaultTB(TB):
         return await self.code()
 
     async def code(self) -> ErrorCode:
-        return ErrorCode(self.status.field("code").extract(await self.driver.read("STATUS")))
+        return await self.driver.code()
+
+    async def fails(self) -> ErrorCode:
+        """Poll until the run has met an error; returns its code."""
+
+        async def poll():
+            while await self.code() == ErrorCode.NONE:
+                pass
+
+        await with_timeout(cocotb.start_soon(poll()), RUN_CYCLES * CLOCK_NS, "ns")
+        return await self.code()
 
     async def check(self, *numbers: int) -> None:
         """Runs of the scenario without an error, with the right outputs and in the right number of cycles."""
@@ -103,6 +145,14 @@ class FaultTB(TB):
         await self.cycles(2)
         for stream in (self.source, self.sink):
             stream.assert_reset(False)
+        await self.cycles(2)
+
+    async def restart_sink(self) -> None:
+        """A packet that was cut off is no part of the next one."""
+        self.sink.assert_reset(True)
+        self.sink.clear()
+        await self.cycles(2)
+        self.sink.assert_reset(False)
         await self.cycles(2)
 
     async def cycles(self, count: int) -> None:
@@ -191,9 +241,95 @@ async def memory_errors(dut: HierarchyObject) -> None:
         assert await tb.ends() == codes[response]
         assert await tb.error_address() == tb.scenario.weights_address + beat * tb.scenario.config.beat_bytes
         tb.faults[0].arm({})
-        await tb.start(CLEAR_RUN, x=False)
+        await tb.force(CLEAR_RUN)
         assert await tb.ends() == ErrorCode.UNLOADED, "a run on what is left of a load that failed"
         await tb.check(LOAD, CLEAR_RUN)
+
+
+@cocotb.test()
+async def bursts_that_end_wrongly(dut: HierarchyObject) -> None:
+    """RLAST early or missing, with all beats, fewer, or one more: a code, and no reset: the next load is right."""
+    tb = FaultTB(dut)
+    await tb.ready()
+    config, base = tb.scenario.config, tb.scenario.weights_address
+    beats = len(tb.scenario.images[0]) // config.beat_bytes
+    for beat in (0, beats // 2, beats - 1):
+        for cuts in (False, True):
+            tb.faults[0].arm({}, [beat], cuts)
+            await tb.start(LOAD)
+            assert await tb.ends() == ErrorCode.RLAST, f"RLAST wrong at beat {beat}"
+            assert await tb.error_address() == base + beat * config.beat_bytes
+            tb.faults[0].arm({})
+            await tb.force(CLEAR_RUN)
+            assert await tb.ends() == ErrorCode.UNLOADED
+            await tb.check(LOAD, CLEAR_RUN)
+
+
+@cocotb.test()
+async def vectors_too_many(dut: HierarchyObject) -> None:
+    """A code, and what was too many is not the next run's: nothing is reset in between."""
+    tb = FaultTB(dut)
+    await tb.ready()
+    for more in (1, 2, 30):
+        await tb.vectors(CLEAR_RUN, tb.scenario.runs[CLEAR_RUN].steps + more)
+        await tb.start(CLEAR_RUN, x=False)
+        assert await tb.ends() == ErrorCode.SURPLUS
+        assert tb.source.empty(), "x is left over"
+        tb.sink.clear()
+        await tb.check(CLEAR_RUN, NEXT_RUN)
+
+
+@cocotb.test()
+async def whole_sequences(dut: HierarchyObject) -> None:
+    """tlast on the end of a sequence: the count is checked, and x that waits for the next run stays what it is."""
+    tb = FaultTB(dut)
+    await tb.ready()
+
+    async def sequence(number, vectors):
+        frames = tb.frames(number, tb.scenario.runs[number].steps)
+        beats = [word for n in range(vectors) for word in frames[n % len(frames)]]
+        await tb.source.send(AxiStreamFrame(beats))
+
+    runs, order = tb.scenario.runs, (CLEAR_RUN, NEXT_RUN, CLEAR_RUN, CLEAR_RUN, NEXT_RUN)
+    for number in order:
+        await sequence(number, runs[number].steps)
+    for number in order:
+        await tb.start(number, x=False, sequence=True)
+        await tb.outputs(number)
+    for vectors in (1, runs[CLEAR_RUN].steps - 1, runs[CLEAR_RUN].steps + 1, 3 * runs[CLEAR_RUN].steps):
+        await sequence(CLEAR_RUN, vectors)
+        await sequence(CLEAR_RUN, runs[CLEAR_RUN].steps)  # of the next run
+        await tb.start(CLEAR_RUN, x=False, sequence=True)
+        few = vectors < runs[CLEAR_RUN].steps
+        assert await tb.ends() == (ErrorCode.TLAST if few else ErrorCode.SURPLUS), f"{vectors} vectors"
+        await tb.restart_sink()
+        await tb.start(CLEAR_RUN, x=False, sequence=True)
+        await tb.outputs(CLEAR_RUN)
+        assert tb.source.empty()
+    await tb.check(CLEAR_RUN, NEXT_RUN)
+
+
+@cocotb.test()
+async def streams_that_stand_still(dut: HierarchyObject) -> None:
+    """x that does not come, or comes no more, and outputs that nobody takes: each has a code, after as many cycles."""
+    tb = FaultTB(dut)
+    await tb.ready()
+    await tb.driver.write("TIMEOUT_STREAMS", 250)
+    for vectors in range(tb.scenario.runs[CLEAR_RUN].steps):
+        await tb.vectors(CLEAR_RUN, vectors)
+        await tb.start(CLEAR_RUN, x=False)
+        await tb.cycles(100)
+        assert await tb.code() == ErrorCode.NONE
+        assert await tb.ends() == ErrorCode.TIMEOUT_X
+        await tb.restart_sink()
+        await tb.check(CLEAR_RUN, NEXT_RUN)
+    tb.sink.pause = True
+    await tb.start(CLEAR_RUN)
+    assert await tb.fails() == ErrorCode.TIMEOUT_Y
+    tb.sink.pause = False
+    assert await tb.ends() == ErrorCode.TIMEOUT_Y
+    await tb.restart_sink()
+    await tb.check(CLEAR_RUN, NEXT_RUN)
 
 
 @cocotb.test()
@@ -270,8 +406,8 @@ async def runs_that_cannot_begin(dut: HierarchyObject) -> None:
     config, address = tb.scenario.config, tb.scenario.weights_address
 
     async def refused(number, code, steps=1):
-        run, before = tb.scenario.runs[number], await tb.driver.counters()
-        await tb.driver.start(run.entry, steps, run.clear)
+        before = await tb.driver.counters()
+        await tb.force(number, steps)
         assert await tb.ends() == code
         assert await tb.driver.counters() == before and tb.sink.empty()
         assert all(not int(getattr(dut, f"{signal}valid").value) for signal in ("m_axi_weights_ar", "m_axis_y_t"))

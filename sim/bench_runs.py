@@ -62,22 +62,25 @@ async def plays_runs(dut: HierarchyObject) -> None:
 
     async def interrupt():
         if not int(dut.interrupt.value):
-            await RisingEdge(dut.interrupt)
+            await First(RisingEdge(dut.interrupt), Timer(REPORT_CYCLES * CLOCK_NS, "ns"))
 
     # Under stress the driver polls, so that both ways are exercised.
-    driver = Driver(Port(control), interrupt if scenario.stress.quiet else None)
+    driver = Driver(Port(control), scenario.config.content_id, interrupt if scenario.stress.quiet else None)
+    dut.allowed.value = beats = 0  # of x: none before its run
     dut.aresetn.value = 0
     await Timer(10 * CLOCK_NS, "ns")
     await RisingEdge(dut.aclk)
     dut.aresetn.value = 1
     await RisingEdge(dut.aclk)
-    await driver.identify(scenario.config.content_id)
+    await driver.identify()
     await driver.enable_interrupt()
     await driver.load_program(scenario.program)
     await driver.set_weights(*scenario.addresses)
     total = sum(len(packet) for run in scenario.runs for packet in run.outputs)
     measured, ends, before = [], [0], [0] * PARTS
     for number, run in enumerate(scenario.runs):
+        beats += len(run.x)
+        dut.allowed.value = beats
         await driver.start(run.entry, run.steps, run.clear)
         waiting = cocotb.start_soon(driver.wait())
         limit = cycles_limit(run, scenario.stress)

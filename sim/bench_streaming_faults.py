@@ -80,16 +80,6 @@ class StreamTB(FaultTB):
 
         await with_timeout(cocotb.start_soon(reach()), RUN_CYCLES * CLOCK_NS, "ns")
 
-    async def fails(self) -> ErrorCode:
-        """Poll until the run has met an error; returns its code."""
-
-        async def poll():
-            while await self.code() == ErrorCode.NONE:
-                pass
-
-        await with_timeout(cocotb.start_soon(poll()), RUN_CYCLES * CLOCK_NS, "ns")
-        return await self.code()
-
     async def recovers(self) -> None:
         """Both runs are right."""
         await self.restart_streams()

@@ -43,7 +43,7 @@ def harness(config: EngineConfig, addresses: Sequence[int], beats: int) -> str:
     x_bits = config.operand_bits * config.x_per_beat
     widths = {"araddr": config.axi_address_bits, "arlen": 8, "arsize": 3, "arburst": 2, "rresp": 2}
     widths["rdata"] = config.axi_data_bits
-    ports = ["input aclk", "input aresetn", "output interrupt", "output [31:0] outputs"]
+    ports = ["input aclk", "input aresetn", "input [31:0] allowed", "output interrupt", "output [31:0] outputs"]
     ports += [f"output [31:0] taken_{part}" for part in range(PARTS)]
     pins = [(name, name) for name in ("aclk", "aresetn", "interrupt")]
     for name, (width, inward) in _CONTROL.items():
@@ -69,7 +69,7 @@ def harness(config: EngineConfig, addresses: Sequence[int], beats: int) -> str:
     for part in range(PARTS):
         body.append(f"assign taken_{part} = {' + '.join(f'taken_{part}_{n}' for n in range(len(addresses)))};")
     for prefix, bits, model, more in (
-        (X, x_bits, "stream_source", []),
+        (X, x_bits, "stream_source", [("allowed", "allowed")]),
         (Y, VALUE_BITS, "stream_sink", [("count", "outputs")]),
     ):
         signals = ("tdata", "tvalid", "tready", "tlast")

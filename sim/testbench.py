@@ -1,5 +1,6 @@
 """The emitted engine among cocotbext-axi's models of its buses, which a bench can disturb in any cycle."""
 
+import hashlib
 import logging
 
 import cocotb
@@ -21,7 +22,7 @@ from cocotbext.axi import (
 from lstm_hw.errors import ToolError
 from lstm_hw.machine.config import VALUE_BITS
 from lstm_hw.machine.ports import CONTROL, X, Y, weight_prefixes
-from lstm_hw.verify.driver import Driver
+from lstm_hw.verify.driver import Driver, WeightCheck
 from lstm_hw.verify.scenario import Run, Scenario
 
 from .progress import CLOCK_NS, heartbeat
@@ -87,11 +88,13 @@ class TB:
         self.source = AxiStreamSource(AxiStreamBus.from_prefix(dut, X), dut.aclk, byte_lanes=1, **reset)
         self.sink = AxiStreamSink(AxiStreamBus.from_prefix(dut, Y), dut.aclk, byte_lanes=1, **reset)
         self.monitor = StreamMonitor(dut, Y)
-        self.driver = Driver(Port(self.control), self.interrupt)
+        check = WeightCheck(hashlib.sha256(scenario.image).hexdigest(), self.image)
+        self.driver = Driver(Port(self.control), scenario.config.content_id, weights=check)
 
-    async def interrupt(self) -> None:
-        if not int(self.dut.interrupt.value):
-            await RisingEdge(self.dut.interrupt)
+    async def image(self) -> bytes:
+        """What memory holds where the weights belong."""
+        places = zip(self.memories, self.scenario.addresses, self.scenario.images, strict=True)
+        return b"".join(memory.read(address, len(image)) for memory, address, image in places)
 
     async def reset(self) -> None:
         self.dut.aresetn.value = 0

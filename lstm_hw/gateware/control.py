@@ -50,21 +50,23 @@ class Control(wiring.Component):
         The control port; see :class:`AxiLiteSlave`.
     o_start : Out(1)
         One-cycle pulse: start a run with the arguments.
+    o_abort : Out(1)
+        Give the run up; high until it is over.
     i_busy : In(1)
         The engine runs or drains; must not depend combinationally on the outputs other than ``o_start``.
     i_done : In(1)
         One-cycle pulse, once a run, not before the cycle of ``o_start``. CTRL.done follows when ``i_busy`` is low.
     o_steps : Out(32)
         Time steps of the run.
-    o_clear : Out(1)
-        h and c start from zero.
+    o_clear, o_sequence : Out(1)
+        h and c start from zero; tlast of x ends the sequence of the run.
     o_entry : Out(range(program_length))
         Instruction that the run starts at.
     o_weights : list of Out(64)
         Byte address of the weight image of each port.
-    o_timeout : Out(32)
-        Watchdog of the memory port in cycles; 0 is off. All arguments are constant from ``o_start`` until the run
-        ends.
+    o_timeout, o_timeout_streams : Out(32)
+        Watchdogs of the memory ports and of the streams in cycles; 0 is off. All arguments are constant from
+        ``o_start`` until the run ends.
     i_error : In(1)
         Pulse: the run met an error; ``i_done`` must still be given, in the same cycle or later.
     i_error_code : In(4)
@@ -107,13 +109,16 @@ class Control(wiring.Component):
             {
                 "bus": In(Axi4Lite(ADDRESS_BITS)),
                 "o_start": Out(1),
+                "o_abort": Out(1),
                 "i_busy": In(1),
                 "i_done": In(1),
                 "o_steps": Out(32),
                 "o_clear": Out(1),
+                "o_sequence": Out(1),
                 "o_entry": Out(range(program_length)),
                 "o_weights": Out(64).array(ports),
                 "o_timeout": Out(32),
+                "o_timeout_streams": Out(32),
                 "i_error": In(1),
                 "i_error_code": In(CODE_BITS),
                 "i_error_address": In(64),
@@ -187,6 +192,7 @@ class Control(wiring.Component):
             run.i_ctrl_write.eq(registers.o_ctrl_write),
             run.i_isr_write.eq(registers.o_isr_write),
             run.i_start.eq(ctrl.start),
+            run.i_abort.eq(ctrl.abort),
             run.i_clear_done.eq(ctrl.done),
             run.i_auto_restart.eq(ctrl.auto_restart),
             run.i_toggle.eq(isr),
@@ -197,6 +203,7 @@ class Control(wiring.Component):
             registers.i_status.eq(run.o_status),
             Cat(registers.i_error_address_lo, registers.i_error_address_hi).eq(run.o_error_address),
             self.o_start.eq(run.o_start),
+            self.o_abort.eq(run.o_abort),
             run.i_busy.eq(self.i_busy),
             run.i_done.eq(self.i_done),
             run.i_error.eq(self.i_error),
@@ -226,8 +233,10 @@ class Control(wiring.Component):
         m.d.comb += [
             self.o_steps.eq(registers.o_steps),
             self.o_clear.eq(registers.o_flags.clear),
+            self.o_sequence.eq(registers.o_flags.sequence),
             self.o_entry.eq(registers.o_entry.address),
             self.o_timeout.eq(registers.o_timeout),
+            self.o_timeout_streams.eq(registers.o_timeout_streams),
         ]
         for port, address in enumerate(self.o_weights):
             m.d.comb += address.eq(Cat(getattr(registers, f"o_{name.lower()}") for name in weights_registers(port)))

@@ -7,16 +7,19 @@ from amaranth.utils import bits_for
 
 from ..machine.isa import INSTRUCTION_BITS, PROGRAM_BITS, REGISTER_BITS, UNITS
 from ..machine.latency import CONTROL_LEAD, DEADLOCK_CYCLES, QUEUE_DEPTH, SKEW
-from ..machine.registers import COUNTERS, ErrorCode
+from ..machine.registers import CODE_BITS, COUNTERS, ErrorCode
 from .axi import Axi4Read
 from .cell_unit import CellUnit, output_beat_layout
 from .input_unit import InputUnit, x_beat_layout
 from .lane_group import LaneArray, control_layout
 from .load_path import LoadPath
 from .mac_unit import MacUnit
+from .output_hold import OutputHold
 from .sequencer import Sequencer
+from .timeout import Timeout
 from .vector_memory import VectorMemory
 from .watchdog import Watchdog
+from .x_gate import XGate
 
 
 class Queue(wiring.Component):
@@ -96,9 +99,11 @@ class Engine(wiring.Component):
 
     Members
     -------
-    i_start, i_clear, i_entry, i_steps, i_weights, i_timeout
-        Start of a run and its arguments; the last two are stable during the run. ``i_weights`` has an address for each
-        weight port.
+    i_start, i_clear, i_entry, i_steps, i_weights, i_timeout, i_timeout_streams, i_sequence
+        Start of a run and its arguments; from ``i_weights`` on they are stable during the run. ``i_weights`` has an
+        address for each weight port; ``i_sequence`` says that tlast of x ends the run's whole sequence.
+    i_abort : In(1)
+        Give the run up; held until it is over.
     i_program_write, i_program_address, i_program_data
         Write port of the program memory.
     o_busy : Out(1)
@@ -106,7 +111,8 @@ class Engine(wiring.Component):
     o_done : Out(1)
         Pulse: the last output was taken and nothing is under way.
     o_error, o_error_code, o_error_address, o_error_port : Out
-        Pulse: the run failed. It stops; the state of h and c is lost.
+        Pulse: the run failed. It stops; the state of h and c is lost. The beats that the memory owes, the output that
+        is offered and the x that is left over come first, unless nothing moves for ``DEADLOCK_CYCLES`` cycles.
     o_count : Out(one 64-bit counter a name in COUNTERS)
     i_x, o_y : streams of x and of outputs
     bus : list of AXI4 read masters, the weight ports
@@ -125,13 +131,16 @@ class Engine(wiring.Component):
                 "i_steps": In(REGISTER_BITS),
                 "i_weights": In(config.axi_address_bits).array(config.axi_ports),
                 "i_timeout": In(32),
+                "i_timeout_streams": In(32),
+                "i_sequence": In(1),
+                "i_abort": In(1),
                 "i_program_write": In(1),
                 "i_program_address": In(PROGRAM_BITS),
                 "i_program_data": In(INSTRUCTION_BITS),
                 "o_busy": Out(1),
                 "o_done": Out(1),
                 "o_error": Out(1),
-                "o_error_code": Out(4),
+                "o_error_code": Out(CODE_BITS),
                 "o_error_address": Out(64),
                 "o_error_port": Out(bits_for(config.axi_ports - 1)),
                 "o_count": Out(data.StructLayout({name.lower(): 64 for name in COUNTERS})),
@@ -144,7 +153,8 @@ class Engine(wiring.Component):
     def elaborate(self, platform) -> Module:
         # The sequencer feeds each unit through a queue. Weights go from the load path to the lanes, elements of x and h
         # from the input unit and the cell unit to the lane path, columns from the MAC unit along it to the lanes, sums
-        # from the lanes to the cell unit. Only tokens say who may go on. A failed run resets all of it.
+        # from the lanes to the cell unit. Only tokens say who may go on. A failed run resets all of it but what those
+        # outside know of: the load units, an output that is offered, and where the x of a run ends.
         m = Module()
         config = self.config
         restart = Signal()  # puts every unit back to its reset state after a failed run
@@ -159,10 +169,12 @@ class Engine(wiring.Component):
             ("lanes", lanes),
             ("cell_unit", cell),
             ("lane_path", path),
-            ("load_path", load),
             ("input_unit", inputs),
         ):
             m.submodules[name] = units_reset(unit)
+        m.submodules.load_path = load
+        m.submodules.x_gate = gate = XGate(config)
+        m.submodules.output_hold = hold = OutputHold(output_beat_layout())
         quiet = [sequencer.o_running == 0, mac.o_idle, cell.o_idle, inputs.o_idle, load.o_idle]
         for name, unit in zip(UNITS, (inputs, load, mac, cell), strict=True):
             source = getattr(sequencer, f"o_{name}")
@@ -174,15 +186,17 @@ class Engine(wiring.Component):
 
         self._connect_start(m, sequencer, mac, cell, stopping)
         self._connect_weights(m, sequencer, load, mac, lanes, stopping)
-        self._connect_vectors(m, sequencer, inputs, path, mac, cell)
+        self._connect_vectors(m, sequencer, gate, inputs, path, mac, cell, hold)
         self._connect_sums(m, path, mac, lanes, cell, restart)
-
-        m.submodules.watchdog = watchdog = Watchdog(DEADLOCK_CYCLES)
         m.d.comb += [
-            watchdog.i_moves.eq((sequencer.o_running & ~sequencer.o_waiting) | mac.o_busy | cell.o_h_write.any()),
-            watchdog.i_outside.eq(load.o_waiting | self.i_x.ready | self.o_y.valid),
+            load.i_restart.eq(restart),
+            hold.i_clear.eq(restart),
+            gate.i_start.eq(self.i_start),
+            gate.i_sequence.eq(self.i_sequence),
+            gate.i_drop.eq(stopping),
         ]
-        self._run(m, idle, load, inputs, sequencer, cell, watchdog, stopping, restart)
+        watchdog, late = self._watch(m, load, inputs, sequencer, mac, cell, stopping)
+        self._run(m, idle, load, gate, inputs, sequencer, watchdog, late, stopping, restart)
         self._count(m, mac, load)
         return m
 
@@ -218,10 +232,14 @@ class Engine(wiring.Component):
         for unit in (load, mac):
             m.d.comb += [unit.i_ring.eq(sequencer.o_ring), unit.i_ring_base.eq(sequencer.o_ring_base)]
 
-    def _connect_vectors(self, m, sequencer, inputs, path, mac, cell):
+    def _connect_vectors(self, m, sequencer, gate, inputs, path, mac, cell, hold):
         """Elements of x from the stream and of h from the cell unit to the operands, h also to the output stream."""
-        wiring.connect(m, wiring.flipped(self.i_x), inputs.i_x)
+        wiring.connect(m, wiring.flipped(self.i_x), gate.i)
+        wiring.connect(m, gate.o, inputs.i_x)
+        wiring.connect(m, cell.o, hold.i)
+        wiring.connect(m, hold.o, wiring.flipped(self.o_y))
         m.d.comb += [
+            inputs.i_sequence.eq(self.i_sequence),
             inputs.i_buffers.eq(sequencer.o_buffers),
             inputs.i_buffers_count.eq(sequencer.o_buffers_count),
             inputs.i_free.eq(mac.o_free_x),
@@ -235,7 +253,6 @@ class Engine(wiring.Component):
             path.i_h_data.eq(cell.o_h_data),
             mac.i_h.eq(cell.o_signal),
         ]
-        wiring.connect(m, cell.o, wiring.flipped(self.o_y))
 
     def _connect_sums(self, m, path, mac, lanes, cell, restart):
         """Columns to the lanes, finished sums to the cell unit."""
@@ -252,18 +269,40 @@ class Engine(wiring.Component):
             mac.i_finish_free.eq(cell.o_finish_free),
         ]
 
-    def _run(self, m, idle, load, inputs, sequencer, cell, watchdog, stopping, restart):
-        """Run states: idle, running, stopping (after an error, until the weight ports are quiet)."""
-        code = Signal(4)
+    def _watch(self, m, load, inputs, sequencer, mac, cell, stopping):
+        """Watchdog, of a run that rests and of one that does not come to its end, and the time-out of the streams."""
+        m.submodules.watchdog = watchdog = Watchdog(DEADLOCK_CYCLES)
+        m.submodules.timeout = timeout = Timeout()
+        gives = self.o_y.valid & self.o_y.ready
+        inside = (sequencer.o_running & ~sequencer.o_waiting) | mac.o_busy | cell.o_h_write.any()
+        outside = load.o_waiting | inputs.i_x.ready | self.o_y.valid
+        m.d.comb += [
+            watchdog.i_moves.eq(Mux(stopping, load.o_moves | gives, inside)),
+            watchdog.i_outside.eq(~stopping & outside),
+            timeout.i_cycles.eq(self.i_timeout_streams),
+            timeout.i_waiting.eq(self.o_busy & (inputs.i_x.ready | self.o_y.valid)),
+            timeout.i_progress.eq((self.i_x.valid & self.i_x.ready) | gives),
+        ]
+        return watchdog, timeout.o_expired
+
+    def _run(self, m, idle, load, gate, inputs, sequencer, watchdog, late, stopping, restart):
+        """Run states: idle, running, and after an error failed and stopping, until nothing is owed or left over."""
+        code = Signal(CODE_BITS)
         address = Signal(64)
         with m.If(load.o_error != 0):
             m.d.comb += [code.eq(load.o_error), address.eq(load.o_error_address)]
-        with m.Elif(inputs.o_misplaced):
+        with m.Elif(inputs.o_misplaced | gate.o_early):
             m.d.comb += code.eq(ErrorCode.TLAST)
         with m.Elif(sequencer.o_illegal):
             m.d.comb += code.eq(ErrorCode.ILLEGAL)
+        with m.Elif(self.i_abort):
+            m.d.comb += code.eq(ErrorCode.ABORTED)
+        with m.Elif(late):
+            m.d.comb += code.eq(Mux(self.o_y.valid, ErrorCode.TIMEOUT_Y, ErrorCode.TIMEOUT_X))
         with m.Elif(watchdog.o_expired):
             m.d.comb += code.eq(ErrorCode.DEADLOCK)
+        with m.Elif(idle & gate.o_surplus):
+            m.d.comb += code.eq(ErrorCode.SURPLUS)
         m.d.comb += [
             self.o_error_code.eq(code),
             self.o_error_address.eq(address),
@@ -280,14 +319,16 @@ class Engine(wiring.Component):
                 m.d.comb += watchdog.i_running.eq(1)
                 with m.If(code != 0):
                     m.d.comb += self.o_error.eq(1)
-                    m.next = "stopping"
+                    m.next = "failed"
                 with m.Elif(idle):
                     m.d.comb += self.o_done.eq(1)
                     m.next = "idle"
-            with m.State("stopping"):
-                # No beat may be owed, and no output withdrawn that was offered.
+            with m.State("failed"):  # the watchdog begins anew
                 m.d.comb += stopping.eq(1)
-                with m.If(load.o_quiet & ~cell.o.valid):
+                m.next = "stopping"
+            with m.State("stopping"):
+                m.d.comb += [stopping.eq(1), watchdog.i_running.eq(1)]
+                with m.If((load.o_quiet & ~self.o_y.valid & gate.o_settled) | watchdog.o_expired):
                     m.d.comb += restart.eq(1)
                     m.next = "stopped"
             with m.State("stopped"):

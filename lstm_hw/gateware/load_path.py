@@ -33,6 +33,8 @@ class LoadPath(wiring.Component):
     i : stream of LOAD commands
     i_start, i_stop, i_timeout : In
         As of :class:`LoadUnit`, for all ports.
+    i_restart : In(1)
+        Forget all LOADs; the load units, which know what their buses owe, stay as they are.
     i_weights : list of In(address bits)
         Byte address of each port's image.
     i_ring, i_ring_base
@@ -48,6 +50,8 @@ class LoadPath(wiring.Component):
         Beats that were received in this cycle, the sum over the ports.
     o_error, o_error_address, o_error_port : Out
         As of :class:`LoadUnit`, from the first port that has met an error, and the number of that port.
+    o_moves : Out(1)
+        Some port takes a request or a beat in this cycle.
     o_waiting : Out(1)
         Requested beats are owed.
     o_quiet : Out(1)
@@ -69,6 +73,7 @@ class LoadPath(wiring.Component):
                 "i": In(stream.Signature(command_layout("LOAD"))),
                 "i_start": In(1),
                 "i_stop": In(1),
+                "i_restart": In(1),
                 "i_timeout": In(32),
                 "i_weights": In(config.axi_address_bits).array(ports),
                 "i_ring": In(1),
@@ -79,7 +84,8 @@ class LoadPath(wiring.Component):
                 "o_fresh": Out(1),
                 "o_ring_word": Out(1),
                 "o_beats": Out(range(ports + 1)),
-                "o_error": Out(2),
+                "o_moves": Out(1),
+                "o_error": Out(3),
                 "o_error_address": Out(config.axi_address_bits),
                 "o_error_port": Out(bits_for(ports - 1)),
                 "o_waiting": Out(1),
@@ -91,7 +97,8 @@ class LoadPath(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         config = self.config
-        m.submodules.fork = fork = StreamFork(self.i.payload.shape(), config.axi_ports)
+        fresh = ResetInserter(self.i_restart)
+        m.submodules.fork = fork = fresh(StreamFork(self.i.payload.shape(), config.axi_ports))
         connect(m, flipped(self.i), fork.i)
 
         # The ring's room is the credit of every port, in beats of that port.
@@ -105,7 +112,7 @@ class LoadPath(wiring.Component):
 
         fills, loads = [], []
         for port in range(config.axi_ports):
-            m.submodules[f"fill_unit{port}"] = fill = FillUnit(config)
+            m.submodules[f"fill_unit{port}"] = fill = fresh(FillUnit(config))
             m.submodules[f"load_unit{port}"] = load = LoadUnit(
                 config.axi_address_bits, config.axi_data_bits, config.outstanding, config.max_burst
             )
@@ -129,7 +136,7 @@ class LoadPath(wiring.Component):
             loads.append(load)
 
         def joined(a, b):
-            joiner = TokenJoiner(config.weight_words)
+            joiner = fresh(TokenJoiner(config.weight_words))
             m.submodules += joiner
             m.d.comb += [joiner.i_a.eq(a), joiner.i_b.eq(b)]
             return joiner.o
@@ -138,6 +145,7 @@ class LoadPath(wiring.Component):
             self.o_fresh.eq(reduce(joined, [fill.o_fresh for fill in fills])),
             self.o_ring_word.eq(reduce(joined, [fill.o_ring_word for fill in fills])),
             self.o_beats.eq(sum(load.o_beats for load in loads)),
+            self.o_moves.eq(Cat(load.o_moves for load in loads).any()),
             self.o_waiting.eq(Cat(load.o_waiting for load in loads).any()),
             self.o_quiet.eq(Cat(load.o_idle for load in loads).all()),
             self.o_idle.eq(self.o_quiet & Cat(fill.o_idle for fill in fills).all()),

@@ -1,5 +1,7 @@
 """Load unit: AXI4 read master that fetches weight words in order."""
 
+from types import SimpleNamespace
+
 from amaranth import *
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
@@ -11,6 +13,7 @@ from ..machine.latency import BEAT, REQUEST, in_flight
 from ..machine.registers import ErrorCode
 from .axi import BURST_INCR, DECERR, PAGE_BYTES, Axi4Read
 from .burst_splitter import LOAD_DESCRIPTOR, BurstSplitter
+from .timeout import Timeout
 
 CACHE_MODIFIABLE = 0b0011
 """ARCACHE of normal, non-cacheable, bufferable memory: interconnects may resize these bursts."""
@@ -22,12 +25,16 @@ class LoadUnit(wiring.Component):
     Descriptors become INCR bursts that are as long as possible and never cross 4 KiB (see
     :class:`BurstSplitter`); several are in flight. A burst of a *credited* descriptor is requested
     once the whole burst fits in the free buffer space that the consumer has reported, so the
-    consumer never has to refuse a beat and RREADY is high whenever a beat is owed.
+    consumer never has to refuse a beat and RREADY is always high.
+
+    Beats are counted: a burst has as many as were asked for, whatever RLAST says, and RLAST on another
+    beat than the last, or a beat that nobody asked for, is an error.
 
     The first error ends the run: no new requests, queued descriptors are dropped, beats still owed
     are taken and discarded. ``i_stop`` does the same without an error. Both last until the next
     ``i_start``. An ARVALID that is up stays up until ARREADY in any case, so the bus is never left
-    in the middle of a transaction.
+    in the middle of a transaction. Beats that are still owed at a start are discarded when they
+    come; after an error of RLAST they are taken to have been cut off, and forgotten.
 
     Parameters
     ----------
@@ -50,8 +57,8 @@ class LoadUnit(wiring.Component):
         Byte address of the weight image, a multiple of ``data_bits / 8`` (lower bits are taken as
         0). Stable while not idle.
     i_start : In(1)
-        Begin a run: ``i_capacity`` becomes the free space, error and stop are cleared. Only heeded
-        in a cycle with ``o_idle``, so beats of a broken run can never count as data of the next.
+        Begin a run: ``i_capacity`` becomes the free space, error and stop are cleared. The unit must be
+        idle or stopped.
     i_capacity : In(24)
         Beats of buffer space at the start.
     i_credit : In(24)
@@ -71,10 +78,12 @@ class LoadUnit(wiring.Component):
     o_valid : Out(1)
         ``o`` is a beat in this cycle. There is no ready: the consumer takes it.
     o_beats : Out(1)
-        A beat was received, delivered or not.
-    o_error : Out(2)
-        First error since the start: an :class:`lstm_hw.machine.registers.ErrorCode`: NONE, SLVERR (or RLAST on
-        another beat than the last one requested), DECERR or TIMEOUT.
+        A beat was received that was asked for since the start, delivered or not.
+    o_moves : Out(1)
+        A handshake of a request or of a beat that is owed, in this cycle.
+    o_error : Out(3)
+        First error since the start: an :class:`lstm_hw.machine.registers.ErrorCode`: NONE, SLVERR, DECERR, TIMEOUT or
+        RLAST.
     o_error_address : Out(address_bits)
         Byte address of the beat that failed or, for a time-out, of the oldest beat owed.
     o_waiting : Out(1)
@@ -152,7 +161,8 @@ class LoadUnit(wiring.Component):
                 "o": Out(data.StructLayout({"data": data_bits, "first": 1, "last": 1})),
                 "o_valid": Out(1),
                 "o_beats": Out(1),
-                "o_error": Out(2),
+                "o_moves": Out(1),
+                "o_error": Out(3),
                 "o_error_address": Out(address_bits),
                 "o_waiting": Out(1),
                 "o_idle": Out(1),
@@ -164,13 +174,15 @@ class LoadUnit(wiring.Component):
         m.submodules.splitter = splitter = BurstSplitter(self.address_bits, self.data_bits, self.max_burst)
         layout = data.StructLayout({"word": splitter.word_bits, "arlen": 8, "first": 1, "last": 1})
         # Bursts requested behind the one that is being received, which stands in _beats.
-        m.submodules.owed = owed = fifo.SyncFIFO(width=layout.size, depth=self.in_flight - 1)
+        forget = Signal()  # what is owed at a start was cut off
+        owed = fifo.SyncFIFO(width=layout.size, depth=self.in_flight - 1)
+        m.submodules.owed = ResetInserter(forget)(owed)
         request, oldest = Signal(layout), data.View(layout, owed.r_data)
 
-        halted, live, start, receiving = Signal(), Signal(), Signal(), Signal()
+        halted, live, receiving = Signal(), Signal(), Signal()
         m.d.comb += [
             live.eq(~halted & ~self.i_stop),
-            start.eq(self.i_start & self.o_idle),
+            forget.eq(self.i_start & (self.o_error == ErrorCode.RLAST) & ~self.bus.arvalid),
             self.o_waiting.eq(owed.r_rdy | receiving),
             self.o_idle.eq(splitter.o_idle & ~self.o_waiting & ~self.o_valid),
         ]
@@ -186,23 +198,53 @@ class LoadUnit(wiring.Component):
             request.last.eq(burst.last),
             owed.w_data.eq(request),
         ]
-        commit, ar_handshake = self._requests(m, splitter.o, request, owed.w_rdy & live, start)
-        take, r_handshake, failed, word = self._beats(m, oldest, owed.r_rdy, receiving, splitter.page_bits, live)
-        expired = self._watchdog(m, receiving, ar_handshake | r_handshake)
-        m.d.comb += [owed.w_en.eq(commit), owed.r_en.eq(take)]
+        commit, ar_handshake = self._requests(m, splitter.o, request, owed.w_rdy & live)
+        beats = self._beats(m, oldest, owed.r_rdy, receiving, splitter.page_bits)
+        stale = self._stale(m, commit, beats.ends, forget)
+        m.submodules.timeout = timeout = Timeout()
+        failed, expired = Signal(), timeout.o_expired
+        m.d.comb += [
+            owed.w_en.eq(commit),
+            owed.r_en.eq(beats.take),
+            failed.eq(beats.failed & ~stale),
+            self.o_moves.eq(ar_handshake | beats.handshake),
+            timeout.i_cycles.eq(self.i_timeout),
+            timeout.i_waiting.eq(receiving),
+            timeout.i_progress.eq(self.o_moves),
+        ]
+        m.d.sync += [
+            receiving.eq(~forget & (beats.take | (receiving & ~beats.ends))),
+            self.o_valid.eq(beats.handshake & live & ~failed & ~stale),
+            self.o_beats.eq(beats.handshake & ~stale),
+        ]
 
         error_word = Signal(splitter.word_bits, reset_less=True)
         m.d.comb += self.o_error_address.eq(Cat(C(0, self.address_bits - splitter.word_bits), error_word))
-        with m.If(start):
+        response = Mux(self.bus.rresp == DECERR, ErrorCode.DECERR, ErrorCode.SLVERR)
+        error = Mux(expired, ErrorCode.TIMEOUT, Mux(beats.answered, response, ErrorCode.RLAST))
+        with m.If(self.i_start):
             m.d.sync += [halted.eq(0), self.o_error.eq(ErrorCode.NONE)]
-        with m.Elif((failed | expired) & (self.o_error == ErrorCode.NONE)):
-            error = Mux(expired, ErrorCode.TIMEOUT, Mux(self.bus.rresp == DECERR, ErrorCode.DECERR, ErrorCode.SLVERR))
-            m.d.sync += [self.o_error.eq(error), error_word.eq(word)]
-        with m.If(failed | expired | self.i_stop):
-            m.d.sync += halted.eq(1)
+        with m.Else():
+            with m.If(failed | expired | self.i_stop):
+                m.d.sync += halted.eq(1)
+            with m.If((failed | expired) & (self.o_error == ErrorCode.NONE)):
+                m.d.sync += [self.o_error.eq(error), error_word.eq(beats.word)]
         return m
 
-    def _requests(self, m, bursts, request, allowed, start):
+    def _stale(self, m, commit, ends, forget):
+        """Whether the burst that is being received was asked for before the start."""
+        bursts = Signal(range(self.in_flight + 1))  # requested, and not wholly received
+        left = Signal.like(bursts, name="stale")
+        after = Signal.like(bursts)
+        m.d.comb += after.eq(bursts + commit - ends)
+        m.d.sync += bursts.eq(Mux(forget, 0, after))
+        with m.If(self.i_start):
+            m.d.sync += left.eq(Mux(forget, 0, after))
+        with m.Elif(ends & (left != 0)):
+            m.d.sync += left.eq(left - 1)
+        return left != 0
+
+    def _requests(self, m, bursts, request, allowed):
         """Read address channel: the next burst enters the AR register once a slot and credit are there."""
         bus, burst = self.bus, bursts.payload
         shift = self.address_bits - len(request.word)
@@ -223,7 +265,7 @@ class LoadUnit(wiring.Component):
             m.d.sync += [address.eq(request.word), arlen.eq(request.arlen), bus.arvalid.eq(1)]
         with m.Elif(bus.arready):
             m.d.sync += bus.arvalid.eq(0)
-        with m.If(start):
+        with m.If(self.i_start):
             m.d.sync += free.eq(self.i_capacity)
         with m.Elif(commit & burst.credited):
             m.d.sync += free.eq(free + self.i_credit - burst.length)
@@ -231,18 +273,19 @@ class LoadUnit(wiring.Component):
             m.d.sync += free.eq(free + self.i_credit)
         return commit, bus.arvalid & bus.arready
 
-    def _beats(self, m, oldest, oldest_valid, receiving, page_bits, live):
+    def _beats(self, m, oldest, oldest_valid, receiving, page_bits):
         """Read data channel: follows the burst that is being received and registers its beats on the output."""
         bus = self.bus
         current = Signal(oldest.shape(), reset_less=True)  # word of the next beat, beats after it, first, last
         final = Signal(reset_less=True)
         beat = Signal(self.o.shape(), reset_less=True)
-        handshake, failed, ends, take = Signal(), Signal(), Signal(), Signal()
+        handshake, failed, ends, take, answered = Signal(), Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
-            bus.rready.eq(receiving),
+            bus.rready.eq(1),
             handshake.eq(bus.rvalid & receiving),
-            failed.eq(handshake & (bus.rresp[1] | (bus.rlast != final))),
-            ends.eq(handshake & bus.rlast),
+            answered.eq(handshake & bus.rresp[1]),
+            failed.eq(answered | (bus.rvalid & (~receiving | (bus.rlast != final)))),
+            ends.eq(handshake & final),
             take.eq(oldest_valid & (ends | ~receiving)),
             self.o.eq(beat),
         ]
@@ -258,18 +301,6 @@ class LoadUnit(wiring.Component):
             ]
         with m.If(handshake):
             m.d.sync += [beat.data.eq(bus.rdata), beat.first.eq(current.first), beat.last.eq(current.last & final)]
-        m.d.sync += [
-            receiving.eq(take | (receiving & ~ends)),
-            self.o_valid.eq(handshake & live & ~failed),
-            self.o_beats.eq(handshake),
-        ]
-        return take, handshake, failed, current.word
-
-    def _watchdog(self, m, waiting, progress):
-        """High in the last of ``i_timeout`` successive cycles that wait without progress."""
-        left = Signal(32)
-        with m.If(~waiting | progress):
-            m.d.sync += left.eq(self.i_timeout)
-        with m.Elif(left != 0):
-            m.d.sync += left.eq(left - 1)
-        return waiting & ~progress & (left == 1)
+        return SimpleNamespace(
+            take=take, handshake=handshake, answered=answered, failed=failed, ends=ends, word=current.word
+        )

@@ -15,6 +15,7 @@ class RunControl(wiring.Component):
     ``i_busy`` is low: with the engine idle, so that whoever sees CTRL.done may change arguments or start at once.
 
     - A run that cannot begin, as ``i_refusal`` says when the engine could start, ends at once with that error.
+    - A run that is aborted ends with ABORTED, before it has begun or as soon as the engine has given it up.
     - STATUS.loaded is set at the end of a run that loads and met no error, and cleared when such a run begins and by
       ``i_unload``.
     - CTRL.start reads 1 during the run. A write of 1 to it is refused then, in the last cycle of the run too.
@@ -30,7 +31,7 @@ class RunControl(wiring.Component):
     -------
     i_ctrl_write, i_isr_write : In(1)
         Strobes of the writes.
-    i_start, i_clear_done, i_auto_restart : In(1)
+    i_start, i_abort, i_clear_done, i_auto_restart : In(1)
         Bits being written, valid with ``i_ctrl_write``.
     o_refused : Out(1)
         The write of CTRL has no effect: it would start a run during another.
@@ -52,6 +53,8 @@ class RunControl(wiring.Component):
         Value of ERROR_PORT.
     o_start : Out(1)
         One-cycle pulse; the engine takes its arguments in this cycle.
+    o_abort : Out(1)
+        Give the run up; high until it is over.
     i_busy : In(1)
         The engine runs or drains. A start waits until it is low.
     i_done : In(1)
@@ -80,6 +83,7 @@ class RunControl(wiring.Component):
                 "i_ctrl_write": In(1),
                 "i_isr_write": In(1),
                 "i_start": In(1),
+                "i_abort": In(1),
                 "i_clear_done": In(1),
                 "i_auto_restart": In(1),
                 "o_refused": Out(1),
@@ -96,6 +100,7 @@ class RunControl(wiring.Component):
                 "o_error_address": Out(64),
                 "o_error_port": Out(2),
                 "o_start": Out(1),
+                "o_abort": Out(1),
                 "i_busy": In(1),
                 "i_done": In(1),
                 "i_error": In(1),
@@ -112,12 +117,14 @@ class RunControl(wiring.Component):
         starting = Signal()
         refused = Signal()
         finished = Signal()
-        self._run(m, starting, refused, finished)
-        self._errors(m, starting, refused)
+        refusal = Signal(CODE_BITS)
+        m.d.comb += refusal.eq(Mux(self.o_abort, ErrorCode.ABORTED, self.i_refusal))
+        self._run(m, starting, refused, refusal, finished)
+        self._errors(m, starting, refused, refusal)
         self._interrupts(m, finished, refused)
         return m
 
-    def _run(self, m, starting, refused, finished):
+    def _run(self, m, starting, refused, refusal, finished):
         ctrl = self.o_ctrl
         requested = Signal()
         done = Signal()
@@ -131,12 +138,16 @@ class RunControl(wiring.Component):
             with m.If(~failed):
                 m.d.sync += loaded.eq(loaded | self.i_loads)
                 with m.If(auto_restart):
-                    m.next = "REQUESTED"
+                    m.next = "REQUESTED"  # an abort in this very cycle is of that run
+            with m.If(failed | ~auto_restart):
+                m.d.sync += self.o_abort.eq(0)
 
         write = self.i_ctrl_write & ~self.o_refused
         m.d.comb += self.o_refused.eq(self.i_ctrl_write & self.i_start & requested)
         with m.If(write):
             m.d.sync += auto_restart.eq(self.i_auto_restart)
+        with m.If(write & self.i_abort & requested):
+            m.d.sync += self.o_abort.eq(1)
         with m.If(finished):
             m.d.sync += done.eq(1)
         with m.Elif(write & (self.i_clear_done | self.i_start)):
@@ -146,8 +157,9 @@ class RunControl(wiring.Component):
                 with m.If(write & self.i_start):
                     m.next = "REQUESTED"
             with m.State("REQUESTED"):
-                with m.If(~self.i_busy & (self.i_refusal != ErrorCode.NONE)):
+                with m.If(~self.i_busy & (refusal != ErrorCode.NONE)):
                     m.d.comb += [refused.eq(1), finished.eq(1)]
+                    m.d.sync += self.o_abort.eq(0)
                     m.next = "IDLE"
                 with m.Elif(~self.i_busy):
                     m.d.comb += starting.eq(1)
@@ -172,18 +184,19 @@ class RunControl(wiring.Component):
             ctrl.done.eq(done),
             ctrl.idle.eq(~self.o_lock),
             ctrl.ready.eq(done),
+            ctrl.abort.eq(self.o_abort),
             ctrl.auto_restart.eq(auto_restart),
             ctrl.interrupt.eq(self.o_interrupt),
             self.o_status.busy.eq(self.o_lock),
             self.o_status.loaded.eq(loaded),
         ]
 
-    def _errors(self, m, starting, refused):
+    def _errors(self, m, starting, refused, refusal):
         code = Signal.like(self.i_error_code)
         m.d.comb += self.o_status.code.eq(code)
         with m.If(refused):
             m.d.sync += [
-                code.eq(self.i_refusal),
+                code.eq(refusal),
                 self.o_error_address.eq(0),
                 self.o_error_port.eq(self.i_refusal_port),
             ]

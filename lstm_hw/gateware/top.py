@@ -75,7 +75,8 @@ class Top(wiring.Component):
     m_axi_weights_* : AXI4 read master
         Weights; with several ports m_axi_weights0_*, m_axi_weights1_* and so on.
     s_axis_x_tdata, _tvalid, _tready, _tlast : AXI4-Stream slave
-        x vectors, ``x_per_beat`` elements a beat, the first in the low bits; tlast ends a vector.
+        x vectors, ``x_per_beat`` elements a beat, the first in the low bits; tlast ends a vector,
+        or the sequence of a run.
     m_axis_y_tdata, _tvalid, _tready, _tlast : AXI4-Stream master
         Outputs, one element of 16 bits a beat (h sign-extended); tlast ends a vector.
     interrupt : Out(1)
@@ -133,6 +134,9 @@ class Top(wiring.Component):
             engine.i_entry.eq(control.o_entry),
             engine.i_steps.eq(control.o_steps),
             engine.i_timeout.eq(control.o_timeout),
+            engine.i_timeout_streams.eq(control.o_timeout_streams),
+            engine.i_sequence.eq(control.o_sequence),
+            engine.i_abort.eq(control.o_abort),
             engine.i_program_write.eq(control.o_program_write),
             engine.i_program_address.eq(control.o_program_address),
             engine.i_program_data.eq(control.o_program_data),

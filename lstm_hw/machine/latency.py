@@ -16,6 +16,9 @@ SPLIT_BURSTS = 2
 DEADLOCK_CYCLES = 4096
 """Cycles at rest that mean that a run will never end: far more than the longest pipeline holds."""
 
+SETTLE_CYCLES = 64
+"""Cycles without x after which a run that failed takes the stream of x to be empty."""
+
 # The sequencer and the queues behind it.
 START = 1
 """From the start pulse to the first fetch."""

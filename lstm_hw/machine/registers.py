@@ -15,6 +15,7 @@ from enum import IntEnum, StrEnum
 from ..errors import ConfigError
 from .config import VALUE_BITS
 from .isa import INSTRUCTION_BITS, PROGRAM_BITS
+from .latency import DEADLOCK_CYCLES, SETTLE_CYCLES
 
 ADDRESS_BITS = 15
 """Width of a byte address on the control port."""
@@ -61,9 +62,14 @@ class ErrorCode(IntEnum):
     TLAST = 4
     ILLEGAL = 5
     DEADLOCK = 6
+    RLAST = 7
     STEPS = 8
     ADDRESS = 9
     UNLOADED = 10
+    SURPLUS = 11
+    TIMEOUT_X = 12
+    TIMEOUT_Y = 13
+    ABORTED = 14
 
 
 CODE_BITS = 4
@@ -74,12 +80,17 @@ ERROR_DOC = {
     ErrorCode.SLVERR: "the memory answered SLVERR",
     ErrorCode.DECERR: "the memory answered DECERR",
     ErrorCode.TIMEOUT: "the memory did not answer within TIMEOUT cycles",
-    ErrorCode.TLAST: "tlast of the x stream came early or late",
+    ErrorCode.TLAST: "tlast of the x stream came early or late, or the sequence ended before the run",
     ErrorCode.ILLEGAL: "the program holds an illegal instruction",
     ErrorCode.DEADLOCK: "the program waits for what nothing will bring, as the h of a run before where there was none",
+    ErrorCode.RLAST: "the memory ended a burst early or late, or sent a beat that was not asked for",
     ErrorCode.STEPS: "not begun: STEPS is 0",
     ErrorCode.ADDRESS: "not begun: a weight address is no multiple of AXI_DATA_BITS / 8, or has bits beyond the port",
     ErrorCode.UNLOADED: "not begun: the words that the run needs on the chip are not there, see STATUS.loaded",
+    ErrorCode.SURPLUS: "the x stream goes on behind the last vector of the run",
+    ErrorCode.TIMEOUT_X: "no x came for TIMEOUT_STREAMS cycles in which the run could do without it no longer",
+    ErrorCode.TIMEOUT_Y: "an output was not taken within TIMEOUT_STREAMS cycles",
+    ErrorCode.ABORTED: "the run was aborted",
 }
 """One sentence for each error code."""
 
@@ -300,6 +311,7 @@ REGISTERS = (
             Field("done", 1, 1, Access.W1C, "the run started last is done; cleared by the next start as well"),
             Field("idle", 2, 1, Access.RO, "no run is requested or in progress", 1),
             Field("ready", 3, 1, Access.RO, "the next run can be started; the same as done"),
+            Field("abort", 5, 1, Access.W1S, "give the run up; reads 1 until it is done; no effect without a run"),
             Field("auto_restart", 7, 1, Access.RW, "start the next run as soon as one is done without an error"),
             Field("interrupt", 9, 1, Access.RO, "the interrupt output"),
         ),
@@ -319,7 +331,10 @@ REGISTERS = (
         "FLAGS",
         0x018,
         Access.RW,
-        (Field("clear", 0, 1, Access.RW, "h and c start from zero instead of from their last values"),),
+        (
+            Field("clear", 0, 1, Access.RW, "h and c start from zero instead of from their last values"),
+            Field("sequence", 1, 1, Access.RW, "tlast of x ends the whole sequence of the run instead of each vector"),
+        ),
         "options of the run",
         locked=True,
     ),
@@ -338,6 +353,7 @@ REGISTERS = (
     _word("WEIGHTS_LO", 0x028, Access.RW, "byte address of the weight image, bits 31..0", locked=True),
     _word("WEIGHTS_HI", 0x02C, Access.RW, "byte address of the weight image, bits 63..32", locked=True),
     _word("TIMEOUT", 0x034, Access.RW, "cycles that the memory may take to answer; 0: for ever", 65536, locked=True),
+    _word("TIMEOUT_STREAMS", 0x038, Access.RW, "cycles that x or y may keep the run waiting; 0: for ever", locked=True),
     _word("ID", 0x040, Access.RO, "the characters LSTM", IDENTITY),
     Register(
         "VERSION",
@@ -453,6 +469,12 @@ RULES = (
     "STATUS.loaded is set when a run with ENTRY.loads is done without an error, and cleared when such a run begins, "
     "when an instruction or a weight address is written, and by a reset: what a load left that failed never counts.",
     "STATUS.code, ERROR_ADDRESS and ERROR_PORT keep the first error of a run until the next run begins.",
+    "A run that fails or is aborted stops asking for weights and takes the beats that it has asked for; an output that "
+    "is offered stays offered until it is taken; and x that is offered is taken and dropped, up to `tlast` with "
+    f"FLAGS.sequence, else until none was offered for {SETTLE_CYCLES} cycles and no vector is cut off. Then it is "
+    f"done. It is done as well when memory and output have not moved for {DEADLOCK_CYCLES} cycles: beats that come "
+    "later are dropped, the output stays offered, and the source of x has to be reset.",
+    "After a failed run h and c are lost; the words that stay on the chip are there unless the run was to load them.",
     "READ_BEATS is the sum over the weight ports.",
     "Reading the low half of a counter copies its high half: the next read of the high half returns that copy, so "
     "low, then high reads one consistent value of a running counter.",
@@ -472,15 +494,16 @@ STARTUP = (
     "zeros to whole beats.",
     "Write the program through the program window, instruction by instruction: word w, from 0 to "
     f"{_PROGRAM_WORDS - 1}, is bits 32 w + 31 to 32 w of what `program.json` lists as `words`, in hexadecimal.",
-    "Set TIMEOUT if the memory may take longer than it says, and IER and GIE if the interrupt is used.",
+    "Set TIMEOUT if the memory may take longer than it says, TIMEOUT_STREAMS if the streams must not keep a run "
+    "waiting for ever, and IER and GIE if the interrupt is used.",
     "If `program.json` has the entry `load`: write its value to ENTRY, 1 to STEPS and 1 to CTRL.start, and wait for "
     "CTRL.done. This run fetches the weights that stay on the chip; it takes no x and sends nothing. It is needed "
     "whenever STATUS.loaded is 0. STATUS.code must be 0.",
     "For each run: the value of the entry `run` to ENTRY, the number of time steps to STEPS, 1 to FLAGS.clear if h"
     " and c start from zero and 0 if the run goes on where the one before ended; then 1 to CTRL.start. Send x and "
-    "take y while it lasts: a run whose outputs nobody takes does not end. At CTRL.done, STATUS.code must be 0; "
-    "after an error the streams are to be emptied as well, since a packet may have been cut off. A program with "
-    "further entries names them in `program.json`.",
+    "take y while it lasts: a run whose outputs nobody takes ends after TIMEOUT_STREAMS cycles, or when 1 is written "
+    "to CTRL.abort. At CTRL.done, STATUS.code must be 0; after an error a packet of y may have been cut off. A program "
+    "with further entries names them in `program.json`.",
 )
 """What software does, in this order."""
 
@@ -491,8 +514,12 @@ STREAMS = (
     "A beat of x holds x_per_beat elements, the first in the low bits. With one context, and where fewer sequences "
     "than contexts run, they are consecutive elements of one vector; the last beat of a vector is filled up with "
     "anything. With K contexts, element k of a beat belongs to sequence k, and elements beyond K are ignored: a "
-    "vector has as many beats as elements. `tlast` is 1 on the beat that ends a vector and nowhere else; otherwise "
-    "the run ends with TLAST.",
+    "vector has as many beats as elements.",
+    "Without FLAGS.sequence, `tlast` is 1 on the beat that ends a vector and nowhere else; otherwise the run ends with "
+    "TLAST. x of the next run may be offered from CTRL.done on: what is offered when the run is over is a vector too "
+    "many, SURPLUS.",
+    "With FLAGS.sequence, `tlast` is 1 on the last beat of the run and nowhere else, as a DMA transfer of the whole "
+    "sequence has it. Too few vectors are TLAST, too many SURPLUS, and what follows `tlast` waits for the next run.",
     "Vectors follow in the order of time. Where groups of K sequences take turns, the vectors of one step come group"
     " after group. A schedule that needs parts of vectors in another order says so: `x_order` of its plan lists "
     "(step, first element, elements), and `tlast` still ends the last part of a vector.",

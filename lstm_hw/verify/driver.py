@@ -4,13 +4,17 @@ A *port* gives ``await port.read(address)`` and ``await port.write(address, valu
 registers: cocotbext-axi in simulation, a memory-mapped device or a UART bridge on a board.
 """
 
+import hashlib
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from typing import Protocol
 
 from ..errors import ToolError
 from ..machine.registers import COUNTERS, IDENTITY, PROGRAM, VERSION, ErrorCode, lookup, weights_registers
 
 INSTRUCTION_WORDS = PROGRAM.words
+PATIENCE = 1_000_000
+"""Looks at CTRL after which a run is given up."""
 
 
 class RegisterPort(Protocol):
@@ -20,21 +24,52 @@ class RegisterPort(Protocol):
         """Value of a register."""
 
     async def write(self, address: int, value: int) -> None:
-        """Set a register."""
+        """Set a register; ToolError if the engine refuses."""
+
+
+@dataclass(frozen=True)
+class WeightCheck:
+    """How to look whether memory holds the right weights.
+
+    Parameters
+    ----------
+    sha256 : str
+        Digest (hex) of the weight image, as ``weights.json`` has it.
+    read : async callable () -> bytes
+        What memory holds where the image belongs, that of one port behind the other.
+    """
+
+    sha256: str
+    read: Callable[[], Awaitable[bytes]]
 
 
 class Driver:
-    """Loads programs and runs them.
+    """Loads programs and runs them; whatever it cannot do is an error.
 
     Parameters
     ----------
     port : RegisterPort
+    content_id : int
+        Of the configuration that must have been built.
     interrupt : async callable, optional
-        Returns when the interrupt output is high; without it, runs are waited for by polling.
+        Returns when the interrupt output is high, or after a while; without it, runs are waited for by polling.
+    weights : WeightCheck, optional
+        Looked at before the first run that reads weights from where they were said to be.
+    patience : int
+        Looks at CTRL after which a run is given up.
     """
 
-    def __init__(self, port: RegisterPort, interrupt: Callable[[], Awaitable[None]] | None = None):
-        self.port, self.interrupt = port, interrupt
+    def __init__(
+        self,
+        port: RegisterPort,
+        content_id: int,
+        interrupt: Callable[[], Awaitable[None]] | None = None,
+        weights: WeightCheck | None = None,
+        patience: int = PATIENCE,
+    ):
+        self.port, self.content_id, self.interrupt = port, content_id, interrupt
+        self.weights, self.patience = weights, patience
+        self._weights_right = weights is None
 
     async def read(self, name: str) -> int:
         """Value of a register."""
@@ -44,8 +79,11 @@ class Driver:
         """Set a register."""
         await self.port.write(lookup(name).address, value)
 
-    async def identify(self, content_id: int | None = None) -> None:
-        """Check that an engine answers, in a version that this driver knows and, if given, with this configuration.
+    async def _field(self, register, field):
+        return lookup(register).field(field).extract(await self.read(register))
+
+    async def identify(self) -> None:
+        """Check that an engine answers, in a version that this driver knows and with the right configuration.
 
         Raises
         ------
@@ -59,29 +97,80 @@ class Driver:
         if major != VERSION[0]:
             raise ToolError("register VERSION", f"major number {major}", f"must be {VERSION[0]}")
         found = await self.read("CONTENT_ID")
-        if content_id is not None and found != content_id:
-            raise ToolError(
-                "register CONTENT_ID", f"{found:#010x}", f"must be {content_id:#010x}: another configuration was built"
-            )
+        if found != self.content_id:
+            rule = f"must be {self.content_id:#010x}: another configuration was built"
+            raise ToolError("register CONTENT_ID", f"{found:#010x}", rule)
+
+    async def _check_idle(self, what):
+        if await self._field("STATUS", "busy"):
+            raise ToolError(what, "a run is in progress", "must wait for its end, or abort it")
 
     async def load_program(self, words: Iterable[int]) -> None:
-        """Write encoded instructions to the program memory."""
+        """Write encoded instructions to the program memory.
+
+        Raises
+        ------
+        ToolError
+            A run is in progress.
+        """
+        await self._check_idle("program")
         for entry, word in enumerate(words):
             for n in range(INSTRUCTION_WORDS):
                 await self.port.write(PROGRAM.word_address(entry, n), word >> 32 * n & 0xFFFFFFFF)
 
     async def set_weights(self, *addresses: int) -> None:
-        """Tell where in memory the weight image of each port is."""
+        """Tell where in memory the weight image of each port is.
+
+        Raises
+        ------
+        ToolError
+            A run is in progress.
+        """
+        await self._check_idle("weight addresses")
+        self._weights_right = self.weights is None
         for port, address in enumerate(addresses):
             low, high = weights_registers(port)
             await self.write(low, address & 0xFFFFFFFF)
             await self.write(high, address >> 32)
 
-    async def start(self, entry: int, steps: int = 1, clear: bool = False) -> None:
-        """Start a run at an entry of the program, as ``program.json`` lists it."""
+    async def start(self, entry: int, steps: int = 1, clear: bool = False, sequence: bool = False) -> None:
+        """Start a run.
+
+        Parameters
+        ----------
+        entry : int
+            Value of ENTRY, as ``program.json`` lists it.
+        steps : int
+            Time steps.
+        clear : bool
+            h and c start from zero.
+        sequence : bool
+            tlast of x ends the whole sequence instead of each vector.
+
+        Raises
+        ------
+        ToolError
+            Another engine, one that is busy, weights that are not there or not right, or no steps. Nothing was
+            started.
+        """
+        await self.identify()
+        await self._check_idle("start")
+        if not 1 <= steps < 1 << 32:
+            raise ToolError("start", f"{steps} steps", f"must be from 1 to {(1 << 32) - 1}")
+        loads = lookup("ENTRY").field("loads").extract(entry)
+        if not loads and not await self._field("STATUS", "loaded"):
+            raise ToolError("start", "no weights on the chip", "must follow a run of entry `load` without an error")
+        if loads and not self._weights_right:
+            found = hashlib.sha256(await self.weights.read()).hexdigest()
+            if found != self.weights.sha256:
+                raise ToolError("weight image in memory", f"digest {found}", f"must be {self.weights.sha256}")
+            self._weights_right = True
         await self.write("ENTRY", entry)
         await self.write("STEPS", steps)
-        await self.write("FLAGS", lookup("FLAGS").field("clear").insert(int(clear)))
+        flags = lookup("FLAGS")
+        await self.write(
+            "FLAGS", flags.field("clear").insert(int(clear)) | flags.field("sequence").insert(int(sequence))
+        )
         await self.write("CTRL", lookup("CTRL").field("start").insert(1))
 
     async def enable_interrupt(self) -> None:
@@ -90,14 +179,47 @@ class Driver:
         await self.write("GIE", lookup("GIE").field("enable").mask)
 
     async def wait(self) -> ErrorCode:
-        """Wait until the run is done; returns its ErrorCode."""
-        if self.interrupt is not None:
-            await self.interrupt()
-            await self.write("ISR", await self.read("ISR"))  # a written 1 toggles
-        done = lookup("CTRL").field("done")  # the start cleared that of the run before
-        while not done.extract(await self.read("CTRL")):
-            pass
-        return ErrorCode(lookup("STATUS").field("code").extract(await self.read("STATUS")))
+        """Wait until the run is done; returns its ErrorCode.
+
+        Raises
+        ------
+        ToolError
+            It is not done in the time that it was given; it was aborted.
+        """
+        if not await self._done():
+            code = await self.abort()
+            rule = "must end in the time it was given; it was aborted"
+            raise ToolError("run", f"not done after {self.patience} looks, then {code.name}", rule)
+        return await self.code()
+
+    async def abort(self) -> ErrorCode:
+        """Give the run up that is in progress, if one is; returns the code of the last run.
+
+        Raises
+        ------
+        ToolError
+            The engine stays busy.
+        """
+        if await self._field("STATUS", "busy"):
+            await self.write("CTRL", lookup("CTRL").field("abort").insert(1))
+            if not await self._done():
+                raise ToolError("abort", "the engine stays busy", "must end; only a reset helps")
+        return await self.code()
+
+    async def code(self) -> ErrorCode:
+        """How the last run ended, or NONE while it goes on well."""
+        return ErrorCode(await self._field("STATUS", "code"))
+
+    async def _done(self):
+        """Wait for CTRL.done, which the start has cleared; False if it does not come."""
+        for _ in range(self.patience):
+            if self.interrupt is not None:
+                await self.interrupt()
+            if await self._field("CTRL", "done"):
+                if self.interrupt is not None:
+                    await self.write("ISR", await self.read("ISR"))  # a written 1 toggles
+                return True
+        return False
 
     async def counters(self) -> dict[str, int]:
         """The counters of the last run: dict of lower-case name -> cycles."""

@@ -1,18 +1,20 @@
 // Plays beats from the hex file named by the plusarg +x, one beat a line with tlast above the data; for simulation only.
 //
-// Offers nothing in random cycles: so many of 65536, the plusarg +x_idle.
+// Offers so many beats in all as the input allowed says, and nothing in random cycles: so many of 65536, the plusarg
+// +x_idle.
 module stream_source #(
     parameter DATA_BITS = 16
 ) (
     input clk,
     input rst,
+    input [31:0] allowed,
     output [DATA_BITS-1:0] tdata,
     output tlast,
     output tvalid,
     input tready
 );
     reg [4095:0] path;
-    reg [31:0] idle, seed;
+    reg [31:0] idle, seed, taken;
     reg [DATA_BITS:0] beat, read;
     reg there, offered;
     integer file, found;
@@ -25,11 +27,12 @@ module stream_source #(
 
     wire pause;
     pauses #(.SALT(99)) of_x (.clk(clk), .rst(rst), .share(idle), .seed(seed), .pause(pause));
-    assign tvalid = there && (offered || !pause);
+    assign tvalid = there && taken != allowed && (offered || !pause);
     assign {tlast, tdata} = beat;
 
     always @(posedge clk) begin
         offered <= !rst && tvalid && !tready;
+        taken <= rst ? 0 : taken + (tvalid && tready);
         if (rst) there <= 0;
         else if (!there || (tvalid && tready)) begin
             found = $fscanf(file, "%h", read);

@@ -136,7 +136,7 @@ def test_script_of_a_scenario():
         assert part == [
             (Action.WRITE, lookup("ENTRY").address, run.entry),
             (Action.WRITE, lookup("STEPS").address, run.steps),
-            (Action.WRITE, lookup("FLAGS").address, int(run.clear)),
+            (Action.WRITE, lookup("FLAGS").address, int(run.clear) | 2),
             (Action.WRITE, lookup("CTRL").address, 1),
             (Action.UNTIL, lookup("CTRL").address, 2),
             (Action.NEVER, lookup("STATUS").address, 0xF),

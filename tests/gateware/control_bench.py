@@ -23,7 +23,7 @@ MAPPED = {r.address for r in REGISTERS}
 CTRL, GIE, IER, ISR, STATUS = (lookup(name).address for name in ("CTRL", "GIE", "IER", "ISR", "STATUS"))
 LOADS = lookup("ENTRY").field("loads").mask
 LOADED = lookup("STATUS").field("loaded").mask
-START, DONE, IDLE, READY, AUTO_RESTART, INTERRUPT = (f.mask for f in lookup("CTRL").fields)
+START, DONE, IDLE, READY, ABORT, AUTO_RESTART, INTERRUPT = (f.mask for f in lookup("CTRL").fields)
 ISR_DONE, ISR_READY, ISR_ERROR = (f.mask for f in lookup("ISR").fields)
 ALL_ONES = 0xFFFF_FFFF
 
@@ -261,6 +261,8 @@ class TB:
             dut.o_entry,
             *dut.o_weights,
             dut.o_timeout,
+            dut.o_sequence,
+            dut.o_timeout_streams,
         ):
             if start:
                 assert not was_busy, "start while busy"

@@ -354,10 +354,12 @@ def test_configuration_is_locked_during_a_run(idle, stall):
         assert tb.program == program and len(tb.starts) == 1
         assert tb.starts[0][1] == [
             values["STEPS"],
-            values["FLAGS"],
+            values["FLAGS"] & 1,
             values["ENTRY"] & ~LOADS,
             values["WEIGHTS_HI"] << 32 | values["WEIGHTS_LO"],
             values["TIMEOUT"],
+            values["FLAGS"] >> 1,
+            values["TIMEOUT_STREAMS"],
         ]
 
     tb.run(test)

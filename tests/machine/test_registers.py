@@ -38,6 +38,7 @@ ADDRESSES = {
     "WEIGHTS_LO": 0x028,
     "WEIGHTS_HI": 0x02C,
     "TIMEOUT": 0x034,
+    "TIMEOUT_STREAMS": 0x038,
     "ID": 0x040,
     "VERSION": 0x044,
     "CONTENT_ID": 0x048,
@@ -79,13 +80,14 @@ BITS = {
         "done": (1, 1),
         "idle": (2, 1),
         "ready": (3, 1),
+        "abort": (5, 1),
         "auto_restart": (7, 1),
         "interrupt": (9, 1),
     },
     "GIE": {"enable": (0, 1)},
     "IER": {"done": (0, 1), "ready": (1, 1), "error": (2, 1)},
     "ISR": {"done": (0, 1), "ready": (1, 1), "error": (2, 1)},
-    "FLAGS": {"clear": (0, 1)},
+    "FLAGS": {"clear": (0, 1), "sequence": (1, 1)},
     "ENTRY": {"address": (0, 9), "loads": (16, 1)},
     "STATUS": {"code": (0, 4), "busy": (8, 1), "loaded": (9, 1)},
     "VERSION": {"patch": (0, 8), "minor": (8, 8), "major": (16, 8)},
@@ -97,7 +99,7 @@ def test_layout():
     for name, fields in BITS.items():
         assert {f.name: (f.lsb, f.width) for f in lookup(name).fields} == fields
     assert (PROGRAM.address, PROGRAM.size, PROGRAM.stride, PROGRAM.words) == (0x4000, 0x4000, 32, 5)
-    assert [code.value for code in ErrorCode] == [0, 1, 2, 3, 4, 5, 6, 8, 9, 10]
+    assert [code.value for code in ErrorCode] == [*range(15)]
 
 
 def test_reset_values():
@@ -129,7 +131,15 @@ def test_map_is_consistent():
 
 
 def test_locked_registers_are_the_arguments():
-    assert [r.name for r in REGISTERS if r.locked] == ["STEPS", "FLAGS", "ENTRY", "WEIGHTS_LO", "WEIGHTS_HI", "TIMEOUT"]
+    assert [r.name for r in REGISTERS if r.locked] == [
+        "STEPS",
+        "FLAGS",
+        "ENTRY",
+        "WEIGHTS_LO",
+        "WEIGHTS_HI",
+        "TIMEOUT",
+        "TIMEOUT_STREAMS",
+    ]
 
 
 def test_registers_of_further_weight_ports():
@@ -279,6 +289,8 @@ def test_startup_names_registers_that_exist():
     registered = {register.name for register in register_map(4)}
     known = registered | {name.removesuffix("_LO") for name in registered} | {code.name for code in ErrorCode}
     named = {
-        name for name in re.findall(r"\b[A-Z][A-Z0-9]+(?:_[A-Z0-9]+)*\b", text) if name not in {"K", "OKAY", "SLVERR"}
+        name
+        for name in re.findall(r"\b[A-Z][A-Z0-9]+(?:_[A-Z0-9]+)*\b", text)
+        if name not in {"K", "OKAY", "SLVERR", "DMA"}
     }
     assert named <= known and {"ENTRY", "STEPS", "WEIGHTS1_LO", "TIMEOUT"} <= named

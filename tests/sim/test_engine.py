@@ -146,6 +146,11 @@ def test_faults(tmp_path):
     bench(tmp_path, network_scenario(2, **NETWORKS["K1-R4-one-cell"]), "sim.bench_faults")
 
 
+def test_aborts(tmp_path):
+    scenario = network_scenario(2, sizes=(2, 3), steps=(2, 1), rows=4, axi_data_bits=64)
+    bench(tmp_path, scenario, "sim.bench_abort")
+
+
 def test_faults_while_streaming(tmp_path):
     bench(tmp_path, streaming_scenario(2, **STREAMING), "sim.bench_streaming_faults")
 

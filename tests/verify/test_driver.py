@@ -1,0 +1,164 @@
+"""The driver against registers that are a dict: what it refuses, and that its waits end."""
+
+import asyncio
+import hashlib
+
+import pytest
+
+from lstm_hw.errors import ToolError
+from lstm_hw.machine.registers import IDENTITY, PROGRAM, ErrorCode, lookup
+from lstm_hw.verify.driver import Driver, WeightCheck
+
+LOADS, BUSY, LOADED = (
+    lookup(register).field(field).mask
+    for register, field in (("ENTRY", "loads"), ("STATUS", "busy"), ("STATUS", "loaded"))
+)
+START, DONE, ABORT = (lookup("CTRL").field(name).mask for name in ("start", "done", "abort"))
+IMAGE = bytes(range(64))
+
+
+class Engine:
+    """Registers of an engine whose runs take some looks at CTRL, or never end."""
+
+    def __init__(self, looks=3, dies=False):
+        self.values = {
+            "ID": IDENTITY,
+            "VERSION": lookup("VERSION").reset,
+            "CONTENT_ID": 77,
+            "STATUS": LOADED,
+            "CTRL": 0,
+        }
+        self.looks, self.left, self.dies, self.written = looks, 0, dies, []
+        self.names = {lookup(name).address: name for name in (*self.values, "ENTRY", "STEPS", "FLAGS", "WEIGHTS_LO")}
+
+    async def read(self, address):
+        name = self.names.get(address)
+        if name == "CTRL" and self.values["STATUS"] & BUSY:
+            self.left -= 1
+            if self.left <= 0:
+                self.end(0)
+        return self.values.get(name, 0)
+
+    def end(self, code):
+        self.values["STATUS"] = self.values["STATUS"] & ~BUSY & ~15 | code
+        self.values["CTRL"] |= DONE
+
+    async def write(self, address, value):
+        assert not self.values["STATUS"] & BUSY or value == ABORT, "a write during a run"
+        name = self.names.get(address, hex(address))
+        self.written.append((name, value))
+        if name == "CTRL" and value & START:
+            self.values["CTRL"] &= ~DONE
+            self.values["STATUS"] = self.values["STATUS"] & ~15 | BUSY
+            self.left = self.looks
+        elif name == "CTRL" and value == ABORT and not self.dies:
+            self.end(ErrorCode.ABORTED)
+
+
+def run(coroutine):
+    return asyncio.run(coroutine)
+
+
+def refused(coroutine, engine, message):
+    before = len(engine.written)
+    with pytest.raises(ToolError, match=message):
+        run(coroutine)
+    assert len(engine.written) == before, "something was written"
+
+
+def test_start_and_wait():
+    """The second wait is for the second run, whatever the first one left."""
+    engine = Engine()
+    driver = Driver(engine, 77)
+    for steps, sequence in ((3, False), (4, True)):
+        run(driver.start(5, steps, clear=True, sequence=sequence))
+        assert engine.written[-4:] == [("ENTRY", 5), ("STEPS", steps), ("FLAGS", 1 + 2 * sequence), ("CTRL", START)]
+        assert engine.values["STATUS"] & BUSY
+        assert run(driver.wait()) == ErrorCode.NONE
+        assert not engine.values["STATUS"] & BUSY
+
+
+@pytest.mark.parametrize("steps", [0, -1, 1 << 32])
+def test_no_steps(steps):
+    engine = Engine()
+    refused(Driver(engine, 77).start(5, steps), engine, f"start: {steps} steps; must be from 1 to 4294967295")
+
+
+def test_another_engine():
+    engine = Engine()
+    refused(Driver(engine, 78).start(5), engine, "CONTENT_ID: 0x0000004d; must be 0x0000004e: another configuration")
+    engine.values["VERSION"] = 9 << 16
+    refused(Driver(engine, 77).start(5), engine, "VERSION: major number 9; must be 0")
+    engine.values["ID"] = 0
+    refused(Driver(engine, 77).start(5), engine, "register ID: 0x0; must be 0x4c53544d: no engine")
+
+
+def test_a_busy_engine():
+    engine = Engine()
+    driver = Driver(engine, 77)
+    run(driver.start(5))
+    for coroutine, what in (
+        (driver.start(5), "start"),
+        (driver.load_program([0]), "program"),
+        (driver.set_weights(0), "weight"),
+    ):
+        refused(coroutine, engine, f"{what}.*: a run is in progress; must wait for its end, or abort it")
+    assert run(driver.wait()) == ErrorCode.NONE
+    run(driver.load_program([0]))
+    assert engine.written[-1] == (hex(PROGRAM.word_address(0, 4)), 0)
+
+
+def test_weights_that_are_not_there():
+    engine = Engine()
+    engine.values["STATUS"] = 0
+    refused(Driver(engine, 77).start(5), engine, "start: no weights on the chip; must follow a run of entry `load`")
+    run(Driver(engine, 77).start(LOADS | 5))
+    assert engine.values["STATUS"] & BUSY
+
+
+def test_weights_that_are_not_right():
+    """Memory is read before the first load, and again after new addresses, until it is right."""
+    engine, memory, reads = Engine(), [bytes(64)], []
+
+    async def read():
+        reads.append(1)
+        return memory[0]
+
+    driver = Driver(engine, 77, weights=WeightCheck(hashlib.sha256(IMAGE).hexdigest(), read))
+    run(driver.start(5))
+    run(driver.wait())
+    assert not reads
+    refused(driver.start(LOADS), engine, "weight image in memory: digest [0-9a-f]{64}; must be [0-9a-f]{64}")
+    memory[0] = IMAGE
+    for _ in range(2):
+        run(driver.start(LOADS))
+        run(driver.wait())
+    assert len(reads) == 2
+    run(driver.set_weights(0x1000))
+    memory[0] = IMAGE[:-1]
+    refused(driver.start(LOADS), engine, "weight image in memory")
+
+
+@pytest.mark.parametrize("interrupt", [False, True])
+def test_waits_end(interrupt):
+    """A run that does not end is aborted, and one that stays busy even then is told."""
+
+    async def nothing():
+        return
+
+    for dies, message in (
+        (False, "run: not done after 20 looks, then ABORTED; must end"),
+        (True, "abort: the engine stays busy"),
+    ):
+        engine = Engine(looks=10**6, dies=dies)
+        driver = Driver(engine, 77, nothing if interrupt else None, patience=20)
+        run(driver.start(5))
+        with pytest.raises(ToolError, match=message):
+            run(driver.wait())
+        assert ("CTRL", ABORT) in engine.written
+
+
+def test_abort_without_a_run_writes_nothing():
+    engine = Engine()
+    assert run(Driver(engine, 77).abort()) == ErrorCode.NONE
+    assert not engine.written
