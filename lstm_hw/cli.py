@@ -171,6 +171,7 @@ def simulate(
         stress = replace(project.config.simulate.stress, x_idle=stress, y_stall=stress, memory_stall=stress)
     measured = project.simulate(images, simulator, waves, stress, force)
     say(text.simulated(measured))
+    say(text.numbers(project))
     wrote(project.folder / "simulation" / "results.json", *([measured.waves] if measured.waves else []))
     then("simulate", config)
 
@@ -203,10 +204,25 @@ def report(config: str, synthesis: bool | None, fmax: float | None, allow_error:
 
 
 def show(project: "Project", made: "Report") -> None:
+    from .project import text
+
+    say(text.numbers(project))
     click.echo(made.table())
     click.echo(made.clock())
     click.echo(made.agreement())
     wrote(*sorted((project.folder / "report").iterdir()))
+
+
+@verb(["trace examples/digits/digits.toml", "trace examples/digits/digits.toml --images 500"])
+@click.option("--images", type=click.IntRange(1), help="Sequences, from the first; so many as take seconds without it.")
+def trace(config: str, images: int | None) -> None:
+    """Show where accuracy goes: errors by layer and gate, and those of the outputs when one place alone is rounded."""
+    from .project import text
+
+    project = project_of(config)
+    folder, budget = project.write_trace(images)
+    say(text.traced(project, budget))
+    wrote(*sorted(folder.iterdir()))
 
 
 @verb(["lint examples/digits/digits.toml"])

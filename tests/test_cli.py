@@ -42,7 +42,19 @@ def test_help_lists_the_verbs_in_the_order_of_the_flow():
     shown = call("--help")
     verbs = re.findall(r"^  (\w+) ", shown.output.split("Commands:")[1], re.MULTILINE)
     assert shown.exit_code == 0
-    assert verbs == ["quantize", "estimate", "generate", "simulate", "report", "lint", "check", "run", "plan", "init"]
+    assert verbs == [
+        "quantize",
+        "estimate",
+        "generate",
+        "simulate",
+        "report",
+        "trace",
+        "lint",
+        "check",
+        "run",
+        "plan",
+        "init",
+    ]
     assert [step.name for step in flow.STEPS] == verbs[:5]
 
 

@@ -19,7 +19,7 @@ from ..machine.config import FORMAT_WIDTHS, VALUE_BITS
 from ..machine.formats import QFormat
 from ..machine.pack import top_exponent
 from .calibrate import TRACED, chosen_formats
-from .float_model import FloatModel
+from .float_model import GATE_ORDER, FloatModel
 from .quant_layer import EXACT_BITS, QuantDense, QuantLstm
 from .quant_model import EXPONENT_LIMIT, QuantModel
 from .reference import checked_sequences, float_reference, integer_reference
@@ -313,17 +313,19 @@ def quantization_report(
     Returns
     -------
     report : dict
-        ``input``: ``clipped``. ``layers``: for each, ``pre``, ``c`` and ``h``, dicts of ``max``, ``mean`` and ``rms``
-        absolute error over all steps and of ``clipped``, and ``zeroed``, by matrix. ``head``: ``zeroed``; None without
-        one. ``output``: ``max``, ``mean``, ``rms``, ``clipped``, ``peak`` (the largest magnitude of the float model's),
-        and ``sequence`` and ``step`` of the largest error. ``clipped`` is the share of values that were rounded to what
-        their format does not hold, ``zeroed`` the share of weights that are not 0 and became 0.
+        ``input``: ``clipped``. ``layers``: for each, ``pre``, ``c`` and ``h`` and, by gate, ``i``, ``f``, ``g`` and
+        ``o`` of ``pre``: dicts of ``max``, ``mean`` and ``rms`` absolute error over all steps, ``sequence`` and
+        ``step`` of the largest, and ``clipped``; and ``zeroed``, by matrix. ``head``: ``zeroed``; None without one.
+        ``output``: as of a place, and ``peak`` (the largest magnitude of the float model's) and ``histogram``, of the
+        absolute errors in units of the output's last bit: ``edges``, from 0, each twice the one before, and ``counts``
+        between them. ``clipped`` is the share of values that were rounded to what their format does not hold,
+        ``zeroed`` the share of weights that are not 0 and became 0.
     outputs : (float64 array, int64 array)
         Those of the float model, and the stored integers of the quantised one.
     """
     x = checked_sequences("x", x, model.input_size)
     clipped, outputs = Counter(), []
-    errors = [{place: _Errors() for place in PLACES} for _ in qmodel.layers]
+    errors = [{place: _Errors() for place in (*GATE_ORDER, "c", "h")} for _ in qmodel.layers]
     # Traces take memory: of so many sequences at a time.
     block = max(1, TRACED // (x.shape[1] * 4 * max(model.hidden_sizes)))
     for first in range(0, len(x), block):
@@ -333,11 +335,18 @@ def quantization_report(
         outputs.append((expected, found))
         for number, layer in enumerate(qmodel.layers):
             for place, name in PLACES.items():
-                real = getattr(layer, name).to_float(rounded[number][place])
-                errors[number][place].add(real, exact[number][place])
+                real, wanted = getattr(layer, name).to_float(rounded[number][place]), exact[number][place]
+                names = GATE_ORDER if place == "pre" else (place,)
+                parts = zip(*(np.split(values, len(names), axis=2) for values in (real, wanted)), strict=True)
+                for each, pair in zip(names, parts, strict=True):
+                    errors[number][each].add(*pair, first)
         if progress:
             progress(min(first + block, len(x)), len(x))
     exact, stored = map(np.concatenate, zip(*outputs, strict=True))
+    for found in errors:
+        found["pre"] = _Errors.of([found[gate] for gate in GATE_ORDER])
+    for number in range(len(errors)):
+        clipped[number, "pre"] = sum(clipped[number, gate] for gate in GATE_ORDER)
     layers = [
         {
             **{place: found.to_dict(clipped[number, place]) for place, found in errors[number].items()},
@@ -347,9 +356,10 @@ def quantization_report(
     ]
     if curves is not None:
         curves |= {place: [found[place].curves for found in errors] for place in PLACES}
-    output, difference = _Errors(), np.abs(qmodel.dequantize_output(stored) - exact)
-    output.add(qmodel.dequantize_output(stored), exact)
-    worst = np.unravel_index(difference.argmax(), difference.shape)
+    real = qmodel.dequantize_output(stored)
+    every_step = (slice(None), None) if exact.ndim == 2 else ...
+    output = _Errors()
+    output.add(real[every_step], exact[every_step], 0)
     last = clipped["output"] if model.head is not None else clipped[len(layers) - 1, "h"]
     report = {
         "input": {"clipped": qmodel.input_format.count_clipped(qmodel.scaled_input(x)) / x.size},
@@ -358,11 +368,19 @@ def quantization_report(
         "output": {
             **output.to_dict(last),
             "peak": float(np.abs(exact).max()),
-            "sequence": int(worst[0]),
-            "step": int(worst[1]) if exact.ndim == 3 else x.shape[1] - 1,
+            **({"step": x.shape[1] - 1} if exact.ndim == 2 else {}),
+            "histogram": _histogram(np.abs(real - exact) / qmodel.output_format.lsb),
         },
     }
     return report, (exact, stored)
+
+
+def _histogram(errors):
+    """How many errors, in units of the last bit, are between 0, 1/2, 1, 2 and so on up to the largest."""
+    doubled = int(np.ceil(np.log2(max(0.5, errors.max())))) + 1
+    edges = [0.0, *(2.0**n for n in range(-1, doubled))]
+    edges += [2 * edges[-1]] if errors.max() >= edges[-1] else []
+    return {"edges": edges, "counts": np.histogram(errors, edges)[0].tolist()}
 
 
 PLACES = {"pre": "preact", "c": "cell", "h": "hidden"}
@@ -378,14 +396,29 @@ class _Errors:
 
     def __init__(self):
         self.count, self.largest, self.total, self.squares = 0, 0.0, 0.0, 0.0
+        self.worst = (-1.0, 0, 0)  # the largest, its sequence and its step
 
-    def add(self, found, expected):
+    @classmethod
+    def of(cls, parts):
+        """Those of several kinds of value, of the same steps."""
+        errors = cls()
+        errors.count, errors.total = sum(part.count for part in parts), sum(part.total for part in parts)
+        errors.largest = np.maximum.reduce([part.largest for part in parts])
+        errors.squares = sum(part.squares for part in parts)
+        errors.worst = max((part.worst for part in parts), key=lambda worst: worst[0])
+        return errors
+
+    def add(self, found, expected, first):
+        """``first`` is the number of the first sequence."""
         difference = np.abs(found - expected)
         others = (0, *range(2, difference.ndim))
         self.count += difference.size
         self.largest = np.maximum(self.largest, difference.max(axis=others))
         self.total += float(difference.sum())
         self.squares = self.squares + np.square(difference).sum(axis=others)
+        at = np.unravel_index(difference.argmax(), difference.shape)
+        if difference[at] > self.worst[0]:
+            self.worst = (float(difference[at]), first + int(at[0]), int(at[1]))
 
     @property
     def curves(self):
@@ -394,9 +427,11 @@ class _Errors:
 
     def to_dict(self, clipped):
         return {
-            "max": float(self.largest.max()),
+            "max": self.worst[0],
             "mean": self.total / self.count,
             "rms": float(np.sqrt(self.squares.sum() / self.count)),
+            "sequence": self.worst[1],
+            "step": self.worst[2],
             "clipped": clipped / self.count,
         }
 

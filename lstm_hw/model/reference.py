@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import InputError
 from ..machine.activation import make_activation
 from ..machine.formats import shift_round
-from .float_model import FloatModel
+from .float_model import GATE_ORDER, FloatModel
 from .quant_model import QuantModel
 
 _FLOAT_EXACT = 1 << 53
@@ -93,7 +93,8 @@ def integer_reference(
         Receives, by layer number, a dict of ``pre`` (N, T, 4H), ``c`` and ``h`` (N, T, H), int64.
     clipped : collections.Counter, optional
         Receives how many values were rounded to what their format does not hold: by (layer number, place), where the
-        place is ``pre``, ``c`` or ``h``, and by ``output`` for those of the head.
+        place is ``c``, ``h`` or, of pre-activations, the gate ``i``, ``f``, ``g`` or ``o``, and by ``output`` for those
+        of the head.
 
     Returns
     -------
@@ -128,11 +129,11 @@ def _integer_block(qmodel, x, state, records, clipped):
     for number, (layer, (h, c)) in enumerate(zip(qmodel.layers, state, strict=True)):
         product = _product(layer, np.concatenate([layer.w_x, layer.w_h], axis=1))
         activation = make_activation(qmodel.activation, layer.preact, layer.activation_format)
-        bound_pre, bound_c, bound_h = (
-            _bounding(number_format, clipped, (number, place))
-            for number_format, place in ((layer.preact, "pre"), (layer.cell, "c"), (layer.hidden, "h"))
+        bound_c, bound_h = (
+            _bounding(number_format, clipped, [(number, place)])
+            for number_format, place in ((layer.cell, "c"), (layer.hidden, "h"))
         )
-        round_pre = _rounding(layer, bound_pre)
+        round_pre = _rounding(layer, _bounding(layer.preact, clipped, [(number, gate) for gate in GATE_ORDER]))
         outputs = np.empty((*x.shape[:2], layer.hidden_size), np.int64)
         kept = None if records is None else _Record(x.shape[:2], layer.hidden_size, np.int64)
         for step in range(x.shape[1]):
@@ -152,16 +153,21 @@ def _integer_block(qmodel, x, state, records, clipped):
     x = x if qmodel.head_every_step else x[:, -1]
     sums = _product(head, head.weight)(x).astype(np.int64) + head.acc_bias
     rounded = shift_round(sums, head.acc_fraction - head.output.fraction, head.output.rounding)
-    return _bounding(head.output, clipped, "output")(rounded), after
+    return _bounding(head.output, clipped, ["output"])(rounded), after
 
 
-def _bounding(number_format, clipped, place):
-    """The function that bounds rounded integers or float64 to a format, and counts those beyond it at a place."""
+def _bounding(number_format, clipped, places):
+    """The function that bounds rounded integers or float64 to a format, and counts those beyond it.
+
+    The last dimension is that of the places, one part of it behind the other.
+    """
     if clipped is None:
         return number_format.bound
 
     def bound(rounded):
-        clipped[place] += number_format.count_beyond(rounded)
+        if number_format.count_beyond(rounded):  # seldom: only then by place
+            for place, part in zip(places, np.split(rounded, len(places), axis=-1), strict=True):
+                clipped[place] += number_format.count_beyond(part)
         return number_format.bound(rounded)
 
     return bound

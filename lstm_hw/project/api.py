@@ -23,6 +23,7 @@ from ..machine.config import EngineConfig
 from ..machine.pack import to_bytes
 from ..machine.plan import Plan
 from ..machine.ports import TOPLEVEL
+from ..model.budget import error_budget
 from ..model.float_model import FloatModel
 from ..model.load import HEAD_MODES
 from ..model.load import load as load_model
@@ -55,6 +56,10 @@ if TYPE_CHECKING:
 
 SHOWN_INPUTS = 4
 """Inputs of small range that are named, at most."""
+MOST_TRACED = 64
+"""Sequences that the error budget is for, unless one says how many, at most ..."""
+TRACED_MACS = 1 << 25
+"""... and so many multiply-accumulates of them, each of which is done for every place that rounds."""
 Stages = Callable[[str], AbstractContextManager[Callable[[int, int], None] | None]]
 """What shows how far long work is: called with the name of a stage, and its value with (done, total)."""
 
@@ -397,6 +402,41 @@ class Project:
     def error_curves(self) -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
         """Errors of every step for :attr:`inputs`: ``pre``, ``c``, ``h`` -> for each layer, (largest, RMS)."""
         return self._compared[2]
+
+    def budget(self, images: int | None = None) -> dict[str, Any]:
+        """How far the outputs are off when one place alone is rounded; see :func:`~lstm_hw.model.budget.error_budget`.
+
+        Parameters
+        ----------
+        images : int, optional
+            Sequences of :attr:`inputs`, from the first; without it so many that it takes seconds.
+        """
+        if images is None:
+            macs = self.inputs.shape[1] * network_of(self.qmodel, 16).macs(1)
+            images = min(MOST_TRACED, max(1, TRACED_MACS // macs))
+        elif not 1 <= images <= MAX_COUNT:
+            raise ConfigError("images", images, f"must be between 1 and {MAX_COUNT:,}")
+        with self._progress("trace") as progress:
+            return error_budget(self.model, self.qmodel, self.inputs[:images], progress)
+
+    def write_trace(self, images: int | None = None) -> tuple[Path, dict[str, Any]]:
+        """Write ``accuracy/``: where accuracy goes, as ``accuracy.json`` and drawings.
+
+        Returns
+        -------
+        folder : pathlib.Path
+        budget : dict
+            Of :meth:`budget`.
+        """
+        from .plots import draw_budget, draw_histogram
+
+        folder, budget = self.folder / "accuracy", self.budget(images)
+        drawings = [draw_budget(budget), draw_histogram(self.numbers["output"]["histogram"])]
+        with self.locked(), whole_folder(folder) as new:
+            write_json(new / "accuracy.json", {"numbers": self.numbers, "budget": budget})
+            for drawing in drawings:
+                write_file(new / f"{drawing.name}.svg", drawing.file)
+        return folder, budget
 
     def check_error(self) -> None:
         """Refuse numbers whose outputs are too far from the float model's.

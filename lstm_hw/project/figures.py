@@ -59,6 +59,7 @@ def figures_of(project: "Project", resources: dict | None = None, fmax_mhz: floa
         "model": _model(project),
         "accuracy": _accuracy(project, measured),
         "numbers": _numbers(project),
+        "budget": _all_rounded(project.budget()),
         "agreement": {
             "integer_interpreter": bool(measured) or None,  # without it there would be no measurement
             "interpreter_verilog": bool(measured) or None,

@@ -74,8 +74,8 @@ def _check_headers(file, section, inputs):
             rule = "must be real numbers (sequences, steps, inputs)"
             raise InputError(f"{file.path}: {name}", f"shape {shape} of {dtype}", rule)
         if shape[2] != inputs:
-            rule = f"must be {inputs}, as the model has (sequences, steps, inputs)"
-            raise InputError(f"{file.path}: {name}", f"{shape[2]} inputs a step", rule)
+            rule = f"must be (sequences, steps, {inputs}), as the model has inputs"
+            raise InputError(f"{file.path}: {name}", f"shape {shape}", rule)
     x = headers[section.x][0]
     if section.labels is not None:
         shape, dtype = file.header(section.labels)

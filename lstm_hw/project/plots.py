@@ -126,6 +126,8 @@ def draw(figures: dict, curves: dict) -> list[Drawing]:
             3.4,
             lambda figure: _error(figure, curves),
         ),
+        draw_budget(figures["budget"]),
+        draw_histogram(figures["numbers"]["output"]["histogram"]),
     ]
     accuracy = figures["accuracy"]
     if accuracy and accuracy["metric"] != "error":  # an error has no end to draw it against
@@ -139,6 +141,28 @@ def draw(figures: dict, curves: dict) -> list[Drawing]:
             )
         )
     return drawings
+
+
+def draw_budget(budget: dict) -> Drawing:
+    """Draw what :func:`~lstm_hw.model.budget.error_budget` returns."""
+    return _drawn(
+        "budget",
+        "Error of the outputs when one place alone is rounded",
+        "RMS error of the outputs against the float model, for each place of each layer by itself",
+        3.4,
+        lambda figure: _budget(figure, budget),
+    )
+
+
+def draw_histogram(histogram: dict) -> Drawing:
+    """Draw the ``histogram`` of :func:`~lstm_hw.model.quantize.quantization_report`."""
+    return _drawn(
+        "histogram",
+        "Errors of the outputs, in units of their last bit",
+        "Number of output values by absolute error against the float model",
+        2.8,
+        lambda figure: _histogram(figure, histogram),
+    )
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -281,6 +305,29 @@ def _error(figure, curves):
         axes.set(xlabel="step", ylabel=f"error of {name}", yscale="log")
         axes.grid(alpha=0.25)
         axes.legend(frameon=False)
+
+
+def _budget(figure, budget):
+    axes, places = figure.add_subplot(), budget["places"]
+    layers = list(dict.fromkeys(entry["layer"] for entry in places))
+    colours = [list(UNIT_COLOURS.values())[1 + layers.index(entry["layer"]) % 5] for entry in places]
+    errors = [entry["rms"] for entry in places]
+    axes.bar(range(len(places)), errors, color=colours)
+    axes.axhline(budget["all"]["rms"], linestyle="--", color=_INK, linewidth=1, label="all places together")
+    axes.set_xticks(range(len(places)), [f"{entry['layer']} {entry['place']}" for entry in places], rotation=40)
+    if any(errors):
+        axes.set_yscale("log")
+    axes.set(xlabel="layer and place", ylabel="RMS error of the outputs")
+    axes.grid(alpha=0.25, axis="y")
+    axes.legend(frameon=False)
+
+
+def _histogram(figure, histogram):
+    axes, counts = figure.add_subplot(), histogram["counts"]
+    axes.bar(range(len(counts)), counts, width=0.9, color=UNIT_COLOURS["cell"])
+    axes.set_xticks([n - 0.5 for n in range(len(counts) + 1)], [f"{edge:g}" for edge in histogram["edges"]])
+    axes.set(xlabel="absolute error, last bits of an output", ylabel="values", yscale="log")
+    axes.grid(alpha=0.25, axis="y")
 
 
 def _accuracy(figure, accuracy):

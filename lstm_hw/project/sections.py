@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ..model.budget import PLACES
+from ..model.float_model import GATE_ORDER
 from ..proof.cycles import STALLS
 from .score import METRICS
 
@@ -341,13 +343,11 @@ def _errors(figures):
         ("sequence with the largest error", str(output["sequence"])),
         ("step with the largest error", str(output["step"])),
     ]
-    places = [
-        (f"{n} {place}", layer[place]) for n, layer in enumerate(numbers["layers"]) for place in ("pre", "c", "h")
-    ]
+    places = [(label, layer[place]) for n, layer in enumerate(numbers["layers"]) for label, place in places_of(n)]
     rounded = [
-        ("inputs", "", "", "", f"{numbers['input']['clipped']:.3%}"),
+        ("inputs", "", "", "", "", f"{numbers['input']['clipped']:.3%}"),
         *(
-            (name, *(f"{values[key]:.3g}" for key in keys), f"{values['clipped']:.3%}")
+            (name, *(f"{values[key]:.3g}" for key in keys), worst_of(values), f"{values['clipped']:.3%}")
             for name, values in (*places, ("outputs", output))
         ),
     ]
@@ -364,14 +364,57 @@ def _errors(figures):
         (
             Table(
                 "Where values are rounded: error, in units of the value, and values beyond their format",
-                ("layer and place", ">largest error", ">mean error", ">RMS error", ">clipped"),
+                ("layer and place", ">largest error", ">mean error", ">RMS error", ">sequence, step", ">clipped"),
                 rounded,
+            ),
+            Table(
+                "Where accuracy goes: error of the outputs when only so much is rounded",
+                (BUDGET_COLUMNS[0], *(f">{column}" for column in BUDGET_COLUMNS[1:])),
+                budget_rows(figures["budget"]),
             ),
             Table("Where outputs are worst", ("figure", ">value"), worst),
             Table("Weights that became 0", ("layer and matrix", ">share"), zeroed),
         ),
-        ("error", "accuracy"),
+        ("error", "budget", "histogram", "accuracy"),
     )
+
+
+BUDGET_COLUMNS = ("rounded", "largest error", "mean error", "RMS error", "dB")
+
+
+def budget_rows(budget: dict) -> list[tuple[str, ...]]:
+    """Rows of the error budget, under ``BUDGET_COLUMNS``: places by layer, layers, places in all layers, everything."""
+
+    def row(label, found):
+        ratio = "" if found["ratio_db"] is None else f"{found['ratio_db']:.1f}"
+        return (label, *(f"{found[key]:.3g}" for key in ("max", "mean", "rms")), ratio)
+
+    def layer(entry):
+        return entry["layer"] if isinstance(entry["layer"], str) else f"layer {entry['layer']}"
+
+    names = [entry["place"] for entry in budget["places"]]
+    shared = [entry for entry in budget["by_place"] if names.count(entry["place"]) > 1]
+    return [
+        *(row(f"{layer(entry)}: {PLACES[entry['place']]}", entry) for entry in budget["places"]),
+        *(row(f"{layer(entry)}: all", entry) for entry in budget["together"]),
+        *(row(f"everywhere: {PLACES[entry['place']]}", entry) for entry in shared),
+        row("everything", budget["all"]),
+    ]
+
+
+def places_of(number: int) -> list[tuple[str, str]]:
+    """Label and key of each place of a layer whose numbers are told: pre-activations in all and by gate, c and h."""
+    return [
+        (f"{number} pre", "pre"),
+        *((f"{number} pre of {gate}", gate) for gate in GATE_ORDER),
+        (f"{number} c", "c"),
+        (f"{number} h", "h"),
+    ]
+
+
+def worst_of(found: dict) -> str:
+    """Sequence and step of the largest error."""
+    return f"{found['sequence']}, {found['step']}"
 
 
 def _model(figures):

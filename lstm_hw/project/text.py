@@ -2,11 +2,15 @@
 
 from collections.abc import Iterator
 
-from ..model.quantize import PLACES
+from ..model.budget import PLACES
 from ..plan.schedules import SCHEDULES, Outcome
 from ..proof.cycles import STALLS, Cycles
 from ..verify.simulate import Measured
 from .api import Project
+from .sections import BUDGET_COLUMNS, budget_rows, places_of, worst_of
+
+BAR = 40
+"""Characters of the longest bar of a histogram."""
 
 
 def quantized(project: Project) -> Iterator[str]:
@@ -37,10 +41,13 @@ def quantized(project: Project) -> Iterator[str]:
 def numbers(project: Project) -> Iterator[str]:
     """What rounding did: errors against the float model, values clipped, weights lost."""
     found = project.numbers
-    rows = [("", "largest error", "mean error", "clipped"), ("inputs", "", "", f"{found['input']['clipped']:.3%}")]
-    places = [(f"layer {n} {place}", layer[place]) for n, layer in enumerate(found["layers"]) for place in PLACES]
+    rows = [("", "largest error", "mean error", "sequence, step", "clipped")]
+    rows.append(("inputs", "", "", "", f"{found['input']['clipped']:.3%}"))
+    places = [
+        (f"layer {label}", layer[place]) for n, layer in enumerate(found["layers"]) for label, place in places_of(n)
+    ]
     for label, place in (*places, ("outputs", found["output"])):
-        rows.append((label, f"{place['max']:.3g}", f"{place['mean']:.3g}", f"{place['clipped']:.3%}"))
+        rows.append((label, f"{place['max']:.3g}", f"{place['mean']:.3g}", worst_of(place), f"{place['clipped']:.3%}"))
     yield from _aligned(rows)
     zeroed = [
         f"{s:.2%} of {name} of layer {n}" for n, x in enumerate(found["layers"]) for name, s in x["zeroed"].items()
@@ -52,6 +59,32 @@ def numbers(project: Project) -> Iterator[str]:
         f"error of the outputs: {output['max']:.3g} at most (sequence {output['sequence']}, step {output['step']}), "
         f"{output['mean']:.3g} in the mean, where the float model's reach {output['peak']:.3g}"
     )
+    yield from histogram(project)
+
+
+def histogram(project: Project) -> Iterator[str]:
+    """The errors of the outputs, a bar for each power of two of their last bit."""
+    found = project.numbers["output"]["histogram"]
+    yield "errors of the outputs, in units of their last bit:"
+    most, edges = max(found["counts"]), found["edges"]
+    rows = [
+        (f"{low:g} to {high:g}", str(count), "#" * -(-BAR * count // most))
+        for low, high, count in zip(edges, edges[1:], found["counts"], strict=False)
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for label, count, bar in rows:
+        yield f"  {label.rjust(widths[0])}  {count.rjust(widths[1])}  {bar}".rstrip()
+
+
+def traced(project: Project, budget: dict) -> Iterator[str]:
+    """Where accuracy goes: errors of the outputs when only so much is rounded."""
+    yield from numbers(project)
+    yield ""
+    yield f"error of the outputs of {budget['sequences']} sequences when only so much is rounded:"
+    yield from _aligned([BUDGET_COLUMNS, *budget_rows(budget)])
+    worst = max(budget["places"], key=lambda entry: entry["rms"])
+    where = worst["layer"] if isinstance(worst["layer"], str) else f"layer {worst['layer']}"
+    yield f"most is lost in {where}: {PLACES[worst['place']]}"
 
 
 def planned(project: Project) -> Iterator[str]:

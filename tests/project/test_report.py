@@ -23,7 +23,7 @@ from lstm_hw.verify.simulate import Measured
 from tests.projects import tensors, write_project
 
 KEYS = set(
-    "version name content_id model accuracy numbers agreement simulation schedule clock cycles "
+    "version name content_id model accuracy numbers budget agreement simulation schedule clock cycles "
     "performance layers memory target resources ports tools engine".split()
 )
 COUNTS = {"dsp": 7, "bram36": 2.5, "lut": 100, "lutram": 10, "ff": 50}
@@ -60,7 +60,8 @@ def test_after_simulation(tmp_path):
     report = project.report(RESOURCES)
     folder = project.folder / "report"
     assert sorted(path.name for path in folder.iterdir()) == sorted(
-        ["accuracy.svg", "error.svg", "run.svg", "step.svg", "report.html", "report.json", "report.md", "trace.json"]
+        [f"{name}.svg" for name in ("accuracy", "budget", "error", "histogram", "run", "step")]
+        + ["report.html", "report.json", "report.md", "trace.json"]
     )
     kept = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert not [name for name, content in kept.items() if str(tmp_path).encode() in content or b"/home" in content]
@@ -202,3 +203,36 @@ def test_what_is_synthesised_is_the_parts(tmp_path):
 def test_the_page_of_the_report_names_every_key(tmp_path):
     page = (Path(__file__).parents[2] / "docs" / "report.md").read_text()
     assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == KEYS
+
+
+def test_where_accuracy_goes_is_told_by_place_and_gate(tmp_path):
+    project = convert(write_project(tmp_path, quantize={"weight_bits": 4}))
+    figures = Report.of(project).figures
+    layer, output = figures["numbers"]["layers"][0], figures["numbers"]["output"]
+    traced = project.trace(project.x)[0]
+    difference = np.abs(traced["pre"][0] - traced["pre"][1])
+    for gate, part in zip("ifgo", np.split(difference, 4, axis=2), strict=True):
+        assert layer[gate]["max"] == pytest.approx(part.max(), rel=1e-5)
+        assert layer[gate]["mean"] == pytest.approx(part.mean(), rel=1e-5)
+        assert part[layer[gate]["sequence"], layer[gate]["step"]].max() == part.max()
+    assert layer["pre"]["max"] == max(layer[gate]["max"] for gate in "ifgo")
+    assert sum(output["histogram"]["counts"]) == project.outputs[0].size
+    assert output["histogram"]["edges"][-1] * project.qmodel.output_format.lsb >= output["max"]
+    page = render.markdown(figures, [])
+    for words in ("Where accuracy goes", "0 pre of f", "layer 0: weights and biases", "everything"):
+        assert words in page
+    worst = max(figures["budget"]["places"], key=lambda entry: entry["rms"])
+    assert worst["place"] == "weights"
+
+
+def test_a_trace_leaves_table_and_drawings(tmp_path):
+    project = convert(write_project(tmp_path))
+    folder, budget = project.write_trace(images=2)
+    assert budget["sequences"] == 2
+    assert sorted(path.name for path in folder.iterdir()) == ["accuracy.json", "budget.svg", "histogram.svg"]
+    kept = json.loads((folder / "accuracy.json").read_text())
+    assert kept["budget"] == budget and kept["numbers"]["layers"][0]["f"]["max"] > 0
+    for name in ("budget", "histogram"):
+        assert (folder / f"{name}.svg").read_text().startswith("<svg ")
+    with pytest.raises(ConfigError, match="images: 0"):
+        project.budget(0)

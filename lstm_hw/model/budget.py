@@ -1,0 +1,185 @@
+"""The error budget of a quantised model: how far the outputs are off when one place alone is rounded.
+
+Everything else is computed in float64. Where all places are rounded, the values are those of the integer reference,
+bit for bit, as long as its sums are exact in float64.
+"""
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+import numpy as np
+
+from ..machine.activation import make_activation
+from ..machine.formats import QFormat
+from .float_model import FloatModel
+from .quant_layer import QuantLayer
+from .quant_model import QuantModel
+from .reference import checked_sequences, sigmoid
+
+PLACES = {
+    "x": "inputs",
+    "weights": "weights and biases",
+    "pre": "pre-activations",
+    "activation": "results of sigmoid and tanh, by their tables",
+    "c": "c, and what tanh reads of it",
+    "h": "h",
+    "output": "outputs of the head",
+}
+"""Place -> what is rounded there."""
+HEAD = "head"
+Place = tuple[int | str, str]
+"""Number of a layer, or ``HEAD``, and a name of ``PLACES``."""
+
+
+def places_of(qmodel: QuantModel) -> list[Place]:
+    """All places where a model rounds, in the order of its computation."""
+    first = [(0, "x")]
+    layers = [(n, place) for n in range(len(qmodel.layers)) for place in ("weights", "pre", "activation", "c", "h")]
+    return first + layers + ([(HEAD, "weights"), (HEAD, "output")] if qmodel.head is not None else [])
+
+
+def partly_rounded(model: FloatModel, qmodel: QuantModel, x: np.ndarray, rounded: Collection[Place]) -> np.ndarray:
+    """Outputs of a model that is rounded at some places only.
+
+    Parameters
+    ----------
+    model : FloatModel
+    qmodel : QuantModel
+        What the model became.
+    x : float array (N, T, Lx)
+    rounded : collection of (layer, place)
+        Of :func:`places_of`.
+
+    Returns
+    -------
+    float64 array (N, O), (N, T, O) or (N, T, H)
+    """
+    values = qmodel.scaled_input(x)
+    if (0, "x") in rounded:
+        values = _round(qmodel.input_format, values)
+    for number, (weights, layer) in enumerate(zip(model.layers, qmodel.layers, strict=True)):
+        here = {place for where, place in rounded if where == number}
+        w_x, w_h, bias = (_real(layer, name) if "weights" in here else getattr(weights, name) for name in layer.ARRAYS)
+        if number == 0 and "weights" not in here and qmodel.input_exponents:
+            w_x = w_x / np.exp2(qmodel.input_exponents)
+        values = _layer(layer, qmodel.activation, values, (w_x, w_h, bias), here)
+    if qmodel.head is None:
+        return values
+    here = {place for where, place in rounded if where == HEAD}
+    values = values if qmodel.head_every_step else values[:, -1]
+    weight, bias = (
+        _real(qmodel.head, name) if "weights" in here else getattr(model.head, name) for name in qmodel.head.ARRAYS
+    )
+    outputs = values @ weight.T + bias
+    return _round(qmodel.head.output, outputs) if "output" in here else outputs
+
+
+def _layer(layer, unit, x, weights, here):
+    """h (N, T, H) of a layer that is rounded at the places ``here``."""
+    w_x, w_h, bias = weights
+    tables = _Tables(layer, unit) if "activation" in here else None
+    h, c = np.zeros((2, len(x), layer.hidden_size))
+    outputs = np.empty((*x.shape[:2], layer.hidden_size))
+    for step in range(x.shape[1]):
+        pre = x[:, step] @ w_x.T + h @ w_h.T + bias
+        if "pre" in here:
+            pre = _round(layer.preact, pre)
+        i, f, g, o = np.split(pre, 4, axis=1)
+        i, f, o = (tables.sigmoid(gate) if tables else sigmoid(gate) for gate in (i, f, o))
+        c = f * c + i * (tables.tanh(g) if tables else np.tanh(g))
+        argument = c
+        if "c" in here:
+            c, argument = _round(layer.cell, c), _round(layer.preact, c)
+            argument = c if layer.cell == layer.preact else argument
+        h = o * (tables.tanh(argument) if tables else np.tanh(argument))
+        if "h" in here:
+            h = _round(layer.hidden, h)
+        outputs[:, step] = h
+    return outputs
+
+
+class _Tables:
+    """Sigmoid and tanh with the error that their tables have at the nearest value that they take."""
+
+    def __init__(self, layer, unit):
+        self._preact, self._result = layer.preact, layer.activation_format
+        self._results = make_activation(unit, self._preact, self._result).results
+
+    def sigmoid(self, values):
+        return self._of(values, 0, sigmoid)
+
+    def tanh(self, values):
+        return self._of(values, 1, np.tanh)
+
+    def _of(self, values, which, exact):
+        stored = self._preact.quantize(values)
+        nearest, result = self._preact.to_float(stored), self._results[which].take(stored - self._preact.lowest)
+        result = self._result.to_float(result)
+        # Where the value is one that the table takes, the result is the table's to the bit.
+        return np.where(nearest == values, result, exact(values) + (result - exact(nearest)))
+
+
+def _round(number_format: QFormat, values: np.ndarray) -> np.ndarray:
+    return number_format.to_float(number_format.quantize(values))
+
+
+def _real(layer: QuantLayer, name: str) -> np.ndarray:
+    return getattr(layer, layer.ARRAYS[name]).to_float(getattr(layer, name))
+
+
+def error_budget(
+    model: FloatModel, qmodel: QuantModel, x: np.ndarray, progress: Callable[[int, int], None] | None = None
+) -> dict[str, Any]:
+    """Where accuracy goes.
+
+    Parameters
+    ----------
+    model : FloatModel
+    qmodel : QuantModel
+    x : float array (N, T, Lx)
+    progress : callable, optional
+        Called as ``progress(done, total)`` with runs of the model.
+
+    Returns
+    -------
+    dict
+        ``sequences`` and ``peak``, the largest magnitude of the float outputs. ``places``: of each place of each layer,
+        ``layer``, ``place`` and the errors of the outputs where it alone is rounded; ``together``: of each layer,
+        ``layer`` and the errors where all its places are; ``by_place``: of each name of ``PLACES`` that there is,
+        ``place`` and the errors where it is rounded in all layers; ``all``: the errors where everything is. Errors are
+        ``max``, ``mean`` and ``rms``, and ``ratio_db``, 10 log10 of their squares' sum by that of the outputs; None
+        where there is no error, or no output.
+    """
+    x = checked_sequences("x", x, model.input_size)
+    places = places_of(qmodel)
+    layers, names = list(dict.fromkeys(n for n, _ in places)), list(dict.fromkeys(name for _, name in places))
+    total, done = len(places) + len(layers) + len(names) + 1, 0
+    exact = partly_rounded(model, qmodel, x, ())
+
+    def errors(*rounded):
+        nonlocal done
+        found = _errors(partly_rounded(model, qmodel, x, rounded), exact)
+        done += 1
+        if progress:
+            progress(done, total)
+        return found
+
+    return {
+        "sequences": len(x),
+        "peak": float(np.abs(exact).max()),
+        "places": [{"layer": n, "place": place, **errors((n, place))} for n, place in places],
+        "together": [{"layer": n, **errors(*(p for p in places if p[0] == n))} for n in layers],
+        "by_place": [{"place": name, **errors(*(p for p in places if p[1] == name))} for name in names],
+        "all": errors(*places),
+    }
+
+
+def _errors(found, exact):
+    difference, signal = np.abs(found - exact), float(np.square(exact).sum())
+    squares = float(np.square(difference).sum())
+    return {
+        "max": float(difference.max()),
+        "mean": float(difference.mean()),
+        "rms": float(np.sqrt(squares / difference.size)),
+        "ratio_db": 10 * float(np.log10(squares / signal)) if squares and signal else None,
+    }
