@@ -170,11 +170,11 @@ def broken_project(folder, case):
         ),
         "weight memory": lambda: (
             write_project(folder, engine={"weight_words": 16}, plan={"schedule": "resident"}),
-            r"engine.weight_words: 16; must be at least \d+ for this model",
+            r"engine.weight_words: 16; must be at least \d+ for this schedule",
         ),
         "h memory": lambda: (
             write_project(folder, engine={"h_elements": 7}, plan={"schedule": "resident"}),
-            r"engine.h_elements: 7; must be at least 8 for this model",
+            r"engine.h_elements: 7; must be at least 8 for this schedule",
         ),
         "program memory": lambda: (
             write_project(folder, engine={"program_length": 8}, plan={"schedule": "resident"}),

@@ -310,10 +310,12 @@ class FusionPlanner(StackPlanner):
                 layer.start(number, count)
                 layer.chunks(number)
                 layer.steps(number, count)
-            if self.head:
-                self._head(coming, count)
+            if self.head in self.round:
+                self._every_step(count)
             for _ in b.unless(coming):
-                b.emit("HALT")
+                if self.head_behind:
+                    self.head_behind.ahead()
+                self._end()
             b.assign(count, 0)
             for _ in b.each(coming):
                 if first.alone:
@@ -327,13 +329,9 @@ class FusionPlanner(StackPlanner):
         if not self.layers[0].alone:
             self.layers[0].before.settle(self.layers[0])
 
-    def _head(self, coming, count):
+    def _every_step(self, count):
+        """The head's outputs of the steps of a batch."""
         b, head, last = self.b, self.head, self.layers[-1]
-        if not head.every_step:
-            for _ in b.unless(coming):
-                head.ahead()
-                head.behind_last_step()
-            return
         head.ahead()
         last.settle(head)
         b.advance(count, -1)

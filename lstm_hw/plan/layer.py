@@ -18,14 +18,18 @@ frame by frame, so they share lanes, x memory and the ring; sums, h, c and resid
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from ..errors import ConfigError
 from ..machine.config import EngineConfig
 from ..machine.isa import MODE_LSTM, SPACE_CONSTANT, SPACE_H
 from ..machine.layout import Tile
 from ..machine.network import LayerShape
 from .sums import Sum
+
+MIN_TILE_CYCLES = 16
+"""Shortest MAC that hides the sequencer's work."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,8 @@ class StreamedLayer:
         the image.
     scratch : int
         First state that is nobody's own.
+    address : dict of Tile to int
+        Words of the resident tiles in the weight buffer.
     b : Loops
     done : Sum
         Time steps of this layer since zero state.
@@ -119,6 +125,9 @@ class StreamedLayer:
     def fit(self, room: int) -> None:
         """Choose what depends on the words of the ring, of which there are ``room``, as ``shared``."""
 
+    def loaded(self) -> None:
+        """Emit what the ``load`` entry does with resident words as they arrive."""
+
     def zero(self) -> int:
         """Emit what sets h = c = 0; the tokens of h that it makes."""
         raise NotImplementedError
@@ -132,7 +141,6 @@ class StreamedLayer:
 
     def ahead(self, hint: object = None) -> None:
         """Load the words that the next frame needs first."""
-        raise NotImplementedError
 
     def frame(self, frame: Frame) -> None:
         """All products of a frame, and its h."""
@@ -246,7 +254,17 @@ class ResidentBias(StreamedLayer):
         )
 
 
-def words_of(tiles) -> int:
+def check_beat(config: EngineConfig) -> None:
+    """Sequences side by side need a beat that holds one element of each."""
+    if 1 < config.contexts and config.x_per_beat < config.contexts:
+        raise ConfigError(
+            "engine.x_per_beat",
+            config.x_per_beat,
+            f"must be at least contexts = {config.contexts}: a beat holds one element of each",
+        )
+
+
+def words_of(tiles: Iterable[Tile]) -> int:
     """Words of tiles."""
     return sum(tile.words for tile in tiles)
 

@@ -22,8 +22,7 @@ from ..machine.config import EngineConfig
 from ..machine.isa import MODE_LSTM, MODE_ZERO, SPACE_CONSTANT, SPACE_H, SPACE_X
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
-from .dense import MIN_TILE_CYCLES, check_beat
-from .layer import Frame, StreamedLayer, ring_words, words_of
+from .layer import MIN_TILE_CYCLES, Frame, StreamedLayer, check_beat, ring_words, words_of
 from .stack import StackPlanner
 from .sums import Sum
 

@@ -26,8 +26,7 @@ from ..machine.config import EngineConfig
 from ..machine.isa import MODE_LSTM, MODE_ZERO, SPACE_H, SPACE_X
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
-from .dense import MIN_TILE_CYCLES
-from .layer import Frame, ResidentBias, StreamedLayer, ring_words, words_of
+from .layer import MIN_TILE_CYCLES, Frame, ResidentBias, StreamedLayer, ring_words, words_of
 from .stack import StackPlanner
 from .sums import Sum, as_sum
 

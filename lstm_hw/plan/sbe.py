@@ -24,10 +24,9 @@ from ..errors import ConfigError
 from ..machine.config import SERIAL_SLOTS, EngineConfig
 from ..machine.isa import MODE_LSTM, MODE_ZERO, SPACE_H, SPACE_X
 from ..machine.latency import FINISH_DELAY, H_TOKEN_DELAY, CellLatency
-from ..machine.layout import Image, Tile
+from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
-from .dense import check_beat
-from .layer import Frame, ResidentBias, ring_words, words_of
+from .layer import Frame, ResidentBias, check_beat, ring_words, words_of
 from .stack import StackPlanner
 from .sums import Sum, as_sum
 
@@ -265,7 +264,7 @@ class BatchLayer(ResidentBias):
     def _words(self, tile, later):
         """Where a step finds the words of a tile."""
         if tile in self.resident:
-            return {"weight": self.weights + dict(zip(self.resident, Image(self.resident).offsets, strict=True))[tile]}
+            return {"weight": self.address[tile]}
         if self.case == 2 and later:
             return {"stream": 1, "weight": words_of(self.passing[: self.passing.index(tile)])}
         return {"stream": 1, "release": 1}
@@ -384,8 +383,7 @@ class BatchPlanner(StackPlanner):
         for number in b.forever():
             self._round(number * self.batch, None)
             for _ in b.unless(b.left):
-                self._head_behind(0)
-                b.emit("HALT")
+                self._end()
             b.assign(self.more, -1)
             b.assign(self.idle, self.batch)
             self._count()  # while the lanes have the batch's last columns to do

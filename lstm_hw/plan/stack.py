@@ -26,12 +26,10 @@ from .tree import Loops
 
 
 class HeadLayer(StreamedLayer):
-    """The linear layer; ``every_step`` says when."""
+    """The linear layer."""
 
-    def __init__(self, shape: LayerShape, number: int, config: EngineConfig, batch: int, every_step: bool) -> None:
+    def __init__(self, shape: LayerShape, number: int, config: EngineConfig, batch: int) -> None:
         super().__init__(shape, number, config, batch)
-        self.blocks = shape.blocks(config.rows)
-        self.every_step = every_step
         self.tiles = (*self.bias_tiles(), Tile(number, "x", 0, self.blocks, 0, shape.inputs))
         self.resident, self.streamed = self.tiles, ()
         self.own = {}
@@ -56,7 +54,7 @@ class HeadLayer(StreamedLayer):
     def behind_last_step(self) -> None:
         """Without taking the tokens: they belong to whoever goes on in the next run."""
         self.before.settle(self, take=0)
-        self.products(as_sum(0), 0, self.before.done - int(self.batch > 1))  # a batch has counted it already
+        self.products(as_sum(0), 0, self.before.done - 1)  # it has been counted already
         self.release()
 
     def release(self) -> None:
@@ -119,54 +117,53 @@ class StackPlanner:
         self.network, self.config, self.batch, self.b = network, config, batch, Loops()
         self.early = False  # whether x of the next batch was taken in front of its LOADs
         self.layers = tuple(make(shape, number) for number, shape in enumerate(network.lstm))
-        self.head = None
-        if network.head:
-            self.head = HeadLayer(network.head, len(self.layers), config, batch, network.head_every_step)
-        every = self.head is not None and self.head.every_step
-        self.round = (*self.layers, *[self.head] * every)
+        self.head = self._head(network.head, len(self.layers)) if network.head else None
+        self.head_behind = self.head if not network.head_every_step else None  # behind the last step
+        self.round = (*self.layers, *[self.head] * network.head_every_step)
         for before, layer in zip((self.round[-1], *self.round[:-1]), self.round, strict=True):
             layer.before, layer.last, layer.sends = before, layer is self.round[-1], False
         for below, layer in pairwise(self.layers):
             layer.below = below
-        self.layers[-1].sends = self.head is None
+        self.all[-1].sends = True
         if self.head:
-            self.head.before = self.layers[-1]
+            self.head.before = self.head.below = self.layers[-1]
         self._place()
 
     @property
     def all(self) -> tuple[StreamedLayer, ...]:
         return (*self.layers, *[self.head] * (self.head is not None))
 
+    def _head(self, shape, number):
+        return HeadLayer(shape, number, self.config, self.batch)
+
     def _place(self):
         """Every layer's part of each memory; what is shared must be large enough for each of them."""
         try:
             self._divide()
         except ConfigError:
-            if not self.head or self.head.streamed:
+            if not isinstance(self.head, HeadLayer) or self.head.streamed:
                 raise
             self.head.stream()
             self._divide()
 
     def _divide(self):
         config = self.config
-        resident = sum(words_of(layer.resident) for layer in self.all)
+        tiles = self._in_order([tile for layer in self.all for tile in layer.resident])
+        address = dict(zip(tiles, Image(tuple(tiles)).offsets, strict=True))
+        resident = image = words_of(tiles)
         base = {"accumulators": 1, "h_elements": 0, "states": 0}
-        word, image = 0, resident
         for layer in self.all:
             layer.b = self.b
             layer.fit(config.weight_words - resident)
-            layer.weights, layer.image = word, image
+            layer.address, layer.weights = address, address[layer.resident[0]] if layer.resident else 0
+            layer.image = image
             layer.sums, layer.h, layer.c = base.values()
-            word += words_of(layer.resident)
             image += words_of(layer.streamed)
             base = {memory: first + layer.own.get(memory, 0) for memory, first in base.items()}
         shared = ("x_elements", "finish_entries", "ring", *base)
         most = {name: max(layer.shared.get(name, 0) for layer in self.all) for name in shared}
         self.resident = resident
-        self.image = Image(
-            tuple(t for layer in self.all for t in layer.resident)
-            + tuple(t for layer in self.all for t in layer.streamed)
-        )
+        self.image = Image((*tiles, *(tile for layer in self.all for tile in layer.streamed)))
         for layer in self.all:
             layer.turn, layer.scratch = base["h_elements"], base["states"]
             if "accumulators" in layer.shared:
@@ -179,18 +176,25 @@ class StackPlanner:
             if found < need:
                 raise ConfigError(f"engine.{field}", found, f"must be at least {need} for this schedule")
 
+    def _in_order(self, tiles):
+        """Resident tiles in the order of memory."""
+        return tiles
+
     def plan(self) -> Plan:
         """The plan; ProgramError when the program is too long."""
         b, first = self.b, self.layers[0]
         if self.resident:
             b.entry("load")
             b.emit("LOAD", "resident words", beats=self.resident * self.config.beats_per_word)
+            for layer in self.all:
+                layer.loaded()
             b.emit("HALT")
         b.entry("run")
         shared = b.since_zero() if self.batch == 1 else None
         for layer in self.all:
             layer.done = shared or b.since_zero()
-        b.emit("RING", base=self.resident)
+        if any(layer.streamed for layer in self.all):
+            b.emit("RING", base=self.resident)
         b.emit("BUFFERS", count=first.buffers)
         for _ in b.cleared():
             tokens = sum(layer.zero() for layer in self.layers)
@@ -218,8 +222,7 @@ class StackPlanner:
         self._next_frame(as_sum(0), None)
         for step in b.steps(done):
             self._round(step, as_sum(1))
-            self._head_behind(b.left)
-        b.emit("HALT")
+        self._end()
 
     def _batches(self):
         b = self.b
@@ -227,14 +230,14 @@ class StackPlanner:
         self._next_frame(as_sum(0), None)
         for number in b.forever():
             for _ in b.unless(self.fetched):
-                b.emit("HALT")
+                self._end()
             self._round(number * self.batch, self.fetched)
-            self._head_behind(self.fetched)
 
-    def _head_behind(self, left):
-        if self.head and not self.head.every_step:
-            for _ in self.b.unless(left):
-                self.head.behind_last_step()
+    def _end(self):
+        """Behind the last step."""
+        if self.head_behind:
+            self.head_behind.behind_last_step()
+        self.b.emit("HALT")
 
     def _round(self, first, count):
         for layer, after in zip(self.round, (*self.round[1:], None), strict=True):
@@ -267,9 +270,9 @@ class StackPlanner:
             return
         early, self.early = self.early, False
         coming = self.fetched if early else self.b.left
-        if self.head and not self.head.every_step and self.head.streamed:
+        if self.head_behind and self.head_behind.streamed:
             for _ in self.b.unless(coming):
-                self.head.ahead()
+                self.head_behind.ahead()
         if early:
             for _ in self.b.when(coming):
                 self.layers[0].ahead((layer, hint))

@@ -229,6 +229,8 @@ class Loops:
         node = When(self._used(test), zero, self._around[-1])
         self._into[-1].append(node)
         yield from self._inside(node.body, self._around[-1])
+        if not node.body and test is not self.clear:
+            self._into[-1].pop()  # nothing is done
 
     def unless(self, test: Sum | int) -> Iterator[None]:
         """``for _ in unless(sum)``: done once if it is zero."""

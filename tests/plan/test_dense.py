@@ -5,7 +5,7 @@ import pytest
 
 from lstm_hw.errors import ConfigError, ProgramError
 from lstm_hw.machine.network import LayerShape, Network
-from lstm_hw.plan.dense import Placement, ResidentPlanner, column_tiles
+from lstm_hw.plan.dense import ResidentPlanner, column_tiles
 from lstm_hw.proof.checker import check
 from tests.builders import config_of
 
@@ -53,15 +53,15 @@ def test_a_program_that_is_too_long_is_an_error():
 
 def test_states_of_every_context():
     values = {"contexts": 3, "x_per_beat": 4, "x_elements": 4}
-    assert Placement.of(NETWORK, least_config(**values, states=48)).states == 48
+    assert ResidentPlanner(NETWORK, least_config(**values, states=48)).needs["states"] == 48
     with pytest.raises(ConfigError, match="engine.states: 47; must be at least 48"):
-        Placement.of(NETWORK, least_config(**values, states=47))
+        ResidentPlanner(NETWORK, least_config(**values, states=47))
 
 
 @pytest.mark.parametrize("contexts, per_beat", [(2, 1), (3, 2), (8, 4)])
 def test_a_beat_must_hold_an_element_of_each_context(contexts, per_beat):
     with pytest.raises(ConfigError, match=f"engine.x_per_beat: {per_beat}; must be at least contexts = {contexts}"):
-        Placement.of(NETWORK, config_of(contexts=contexts, x_per_beat=per_beat))
+        ResidentPlanner(NETWORK, config_of(contexts=contexts, x_per_beat=per_beat))
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -7,7 +7,7 @@ from lstm_hw.errors import ConfigError
 from lstm_hw.machine.config import EngineConfig
 from lstm_hw.machine.network import LayerShape, Network
 from lstm_hw.model.quantize import QuantConfig, quantize
-from lstm_hw.plan.dense import ResidentPlanner, resident_words
+from lstm_hw.plan.dense import ResidentPlanner
 from lstm_hw.plan.sacc import SaccPlanner
 from lstm_hw.plan.sizing import (
     STREAM_WORDS,
@@ -47,10 +47,14 @@ def test_plan_fits_exactly(seed):
     }
     config = size_engine(network, **chosen)
     plan = ResidentPlanner(network, config).plan()
-    assert plan.image.words == resident_words(network, config.rows) <= config.weight_words
+    words = sum(
+        layer.blocks(config.rows) * (layer.columns + sum(count for _, count in layer.bias_columns))
+        for layer in network.layers
+    )
+    assert plan.image.words == words <= config.weight_words
     for name in ("h_elements", "states", "accumulators"):
         need = getattr(config, name)
-        with pytest.raises(ConfigError, match=f"engine.{name}: {need - 1}; must be at least {need} for this model"):
+        with pytest.raises(ConfigError, match=f"engine.{name}: {need - 1}; must be at least {need} for this schedule"):
             size_engine(network, **chosen, **{name: need - 1})
     with pytest.raises(ConfigError, match="engine.weight_words: .*; must be at least"):
         size_engine(network, **chosen, weight_words=plan.image.words - 1)
