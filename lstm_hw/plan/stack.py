@@ -52,8 +52,8 @@ class HeadLayer(StreamedLayer):
         self.release()
 
     def behind_last_step(self) -> None:
-        """Without taking the tokens: they belong to whoever goes on in the next run."""
-        self.before.settle(self, take=0)
+        """Without taking the tokens: they belong to whoever goes on in the next run, as if it waited here."""
+        self.before.settle(self.before, take=0)
         self.products(as_sum(0), 0, self.before.done - 1)  # it has been counted already
         self.release()
 
