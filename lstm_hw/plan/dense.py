@@ -10,17 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..machine.config import EngineConfig
-from ..machine.isa import MODE_LINEAR, MODE_LSTM, MODE_ZERO, SPACE_CONSTANT, SPACE_H, SPACE_X, VECTORS_BITS
-from ..machine.layout import Tile
+from ..machine.isa import MODE_LINEAR, SPACE_CONSTANT, SPACE_H, SPACE_X, VECTORS_BITS
 from ..machine.network import LayerShape, Network
 from .layer import MIN_TILE_CYCLES, Frame, StreamedLayer, check_beat
 from .stack import StackPlanner
 
 
-def column_tiles(columns: int, blocks: int, units_per_block: int) -> list[tuple[int, int]]:
-    """(first, columns) of tiles of whole row blocks' units, each long enough for the sequencer."""
-    width = units_per_block * max(1, -(-MIN_TILE_CYCLES // (blocks * units_per_block)))
-    return [(first, min(width, columns - first)) for first in range(0, columns, width)]
+def tile_columns(blocks: int, units: int) -> int:
+    """Columns of a tile: whole row blocks' units, and long enough for the sequencer."""
+    return units * max(1, -(-MIN_TILE_CYCLES // (blocks * units)))
 
 
 class ResidentLayer(StreamedLayer):
@@ -43,17 +41,15 @@ class ResidentLayer(StreamedLayer):
         # In front of the tokens of the layer below: older ones of the layers above, and newer ones of those below it.
         self.tokens_ahead = sum(sizes[: max(0, number - 1)]) + sum(sizes[number + 1 :])
         self.tail = (sum(sizes),)
-        inputs = column_tiles(shape.inputs, self.blocks, self.units) if number else [(0, shape.inputs)]
-        x = [Tile(number, "x", 0, self.blocks, *columns) for columns in inputs]
-        hidden = [] if self.linear else column_tiles(shape.outputs, self.blocks, self.units)
-        h = [Tile(number, "h", 0, self.blocks, *columns) for columns in hidden]
+        width = tile_columns(self.blocks, self.units)
+        x = self.column_tiles("x", shape.inputs, width if number else shape.inputs)
+        h = self.column_tiles("h", 0 if self.linear else shape.outputs, width)
         self.order = h + x if number else x + h
         self.resident, self.streamed = (*self.bias_tiles(), *self.order), ()
-        self.stride = -(-shape.inputs // config.x_per_beat) * config.x_per_beat
-        self.buffers = min((1 << VECTORS_BITS) - 1, config.x_elements // self.stride)
+        self.buffers = min((1 << VECTORS_BITS) - 1, config.x_elements // self.x_stride)
         units = 0 if self.linear else shape.outputs
         self.own = {"accumulators": 2 * self.blocks, "h_elements": units, "states": units * config.contexts}
-        self.shared = {"finish_entries": self.blocks, "x_elements": 0 if number else self.stride}
+        self.shared = {"finish_entries": self.blocks, "x_elements": 0 if number else self.x_stride}
 
     def loaded(self) -> None:
         for tile, (exponent, _) in zip(self.bias_tiles(), self.layer.bias_columns, strict=True):
@@ -70,8 +66,7 @@ class ResidentLayer(StreamedLayer):
             )
 
     def zero(self) -> int:
-        self._cell(MODE_ZERO, self.h)
-        return self.layer.outputs
+        return self.zero_cells(self.mask, state_stride=self.layer.outputs)
 
     def frame(self, frame: Frame) -> None:
         if not self.number:
@@ -86,7 +81,7 @@ class ResidentLayer(StreamedLayer):
         return ((step, 0, self.layer.outputs) for step in range(steps))
 
     def _x(self, step):
-        return step % self.buffers * self.stride
+        return step % self.buffers * self.x_stride
 
     def _take_x(self, step):
         spread = int(self.config.contexts > 1)
@@ -116,21 +111,15 @@ class ResidentLayer(StreamedLayer):
                 vector = {"space": SPACE_H, "operand": operand, "wait": 1, "offset": self.tokens_ahead + column}
             columns = f"{column}..{column + tile.columns - 1}"
             self._products(tile, f"layer {self.number}, {tile.part} columns {columns}", **sums, **vector)
+        units = self.layer.outputs
         if self.linear:
-            self._cell(MODE_LINEAR)
+            self.b.emit("CELL", units=units, mask=self.mask, mode=MODE_LINEAR, scale=self.number, emit=1, last=1)
         else:
-            self._cell(MODE_LSTM, self.h + new)
+            self.cells(units, self.mask, state=self.c, state_stride=units, target=self.h + new)
 
     def _products(self, tile, comment, **fields):
         fields |= {"weight": self.address[tile], "columns": tile.columns, "slots": self.blocks, "mask": self.mask}
         self.b.emit("MAC", comment, **fields)
-
-    def _cell(self, mode, target=None):
-        units, emit = self.layer.outputs, int(self.sends and mode != MODE_ZERO)
-        fields = {"units": units, "mask": self.mask, "mode": mode, "scale": self.number, "emit": emit, "last": emit}
-        if target is not None:
-            fields |= {"state": self.c, "state_stride": units, "target": target, "write": 1, "signal": 1}
-        self.b.emit("CELL", **fields)
 
 
 class ResidentPlanner(StackPlanner):

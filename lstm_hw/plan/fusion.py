@@ -25,7 +25,7 @@ from collections.abc import Iterator
 
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
-from ..machine.isa import MODE_ZERO, SPACE_H, SPACE_X
+from ..machine.isa import SPACE_H
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
 from .layer import ResidentBias, ring_words, words_of
@@ -48,7 +48,6 @@ class FusionLayer(ResidentBias):
         self.sequences, self.contexts, self.tail, self.alone = 1, contexts, (length,), alone
         self.sets = batch // contexts  # accumulator entries a row block and batch
         self.chunk, self.rest = divmod(shape.inputs, batch)
-        self.stride = -(-shape.inputs // config.x_per_beat) * config.x_per_beat
         self.place = length if kept else 0  # from the h of K steps to that of the next ones
         self.last_place = self.place * (self.sets - 1)
         self.turns = 1 + alone  # batches whose x is there at once
@@ -68,7 +67,7 @@ class FusionLayer(ResidentBias):
             "states": length,
         }
         self.shared = {
-            "x_elements": 0 if number else self.turns * self.sets * self.stride,
+            "x_elements": 0 if number else self.turns * self.sets * self.x_stride,
             "finish_entries": 2,
             "ring": ring_words(max(self.rest_words, self.chunk, length), config),
         }
@@ -84,13 +83,10 @@ class FusionLayer(ResidentBias):
         """First element of their x."""
         if self.below:
             return self.below.h + as_sum(at) * self.below.place
-        return batch % self.turns * (self.sets * self.stride) + at * self.stride
+        return batch % self.turns * (self.sets * self.x_stride) + at * self.x_stride
 
     def zero(self) -> int:
-        length = self.layer.outputs
-        fields = {"mask": self.newest_context, "mode": MODE_ZERO, "state": self.c, "target": self.h + self.last_place}
-        self.b.emit("CELL", units=length, write=1, signal=1, **fields)
-        return length
+        return self.zero_cells(self.newest_context, self.last_place)
 
     def take(self, batch: Sum, taken: Sum) -> None:
         """Take the x of a batch, as far as the run has steps; ``taken`` counts them."""
@@ -125,11 +121,7 @@ class FusionLayer(ResidentBias):
             self.start_sums(self.everyone, self.sums_of(batch, at) - self.sums, finish=False)
         if take:
             self.take(batch, count)
-        if self.below:
-            self.before.settle(self)
-        else:
-            for _ in b.each(count):
-                b.await_tokens(SPACE_X, self.layer.inputs)
+        self.await_x(steps=count)
         if self.rest:
             self._x_products(batch, 0, self.batch * self.chunk, columns=self.rest, slots=self.blocks)
 
@@ -143,18 +135,11 @@ class FusionLayer(ResidentBias):
             if coming is not None:
                 self._take_some(batch + 1, at, coming)
 
-    def free(self, count: Sum) -> None:
-        """All x of a batch has been used."""
-        for _ in self.b.each(count):
-            self.free_x()
-
     def _x_products(self, batch, row, column, **fields):
         """Words of W_x for all steps of a batch; the last use releases them."""
-        space = {"space": SPACE_H, "rotate": 0} if self.below else {"space": SPACE_X}
         for at, last in self.b.peeled(self.sets):
             sums, x = self.sums_of(batch, at) + row, self.x_of(batch, at) + column
-            ring = {"stream": 1, "release": int(last)}
-            self.mac(self.everyone, operand=x, source=sums, store=1, target=sums, **space, **ring, **fields)
+            self.add(self.everyone, sums, space=self.x_space, operand=x, stream=1, release=int(last), **fields)
 
     # Steps
 
@@ -213,7 +198,7 @@ class FusionLayer(ResidentBias):
             if ahead:
                 self._x_products(batch, row, step * self.chunk, columns=self.chunk)
             self._h_products(mask, sums + row, before, length, rotate, finish=1)
-            self._units(mask, row, after)
+            self.cell(mask, row, after)
         self._take_tokens()
 
     def _step_in_place(self, mask, sums, before, after, rotate):
@@ -223,26 +208,22 @@ class FusionLayer(ResidentBias):
         if newest:
             for row in b.each(self.blocks):
                 self.load(self.x_words + row * length, newest)
-                self._h_products(mask, sums + row, before, newest, rotate, store=1, target=sums + row)
+                self._h_products(mask, sums + row, before, newest, rotate)
         for row in b.each(self.blocks):
             self.load(self.x_words + newest + row * length, 1)
             self._h_products(mask, sums + row, before, 1, rotate, first=newest, finish=1)
-            self._units(mask, row, after)
+            self.cell(mask, row, after)
         self._take_tokens()
 
     def _h_products(self, mask, sums, place, columns, rotate, first=0, **fields):
         if self.alone:
             fields |= {"wait": 1, "offset": first}
         vector = {"space": SPACE_H, "operand": self.h + place + first, "rotate": rotate % self.contexts}
-        self.mac(mask, columns=columns, source=sums, stream=1, release=1, **vector, **fields)
+        self.add(mask, sums, columns=columns, stream=1, release=1, **vector, **fields)
 
     def _take_tokens(self):
         if self.alone:
             self.b.await_tokens(SPACE_H, self.layer.outputs)
-
-    def _units(self, mask, row, place):
-        unit = row * self.units
-        self.cell(mask, row, state=self.c + unit, target=self.h + place + unit)
 
 
 class FusionPlanner(StackPlanner):
@@ -289,7 +270,7 @@ class FusionPlanner(StackPlanner):
         first.load(0, first.x_words, "W_x for the first batch")
         first.start(as_sum(0), count, take=True)
         first.chunks(as_sum(0), coming if first.alone else None)
-        first.free(count)
+        first.free_x(steps=count)
         if not first.alone:
             first.take(as_sum(1), coming)
         for number in b.forever():
@@ -300,7 +281,7 @@ class FusionPlanner(StackPlanner):
                 b.assign(later, 0)
                 first.fused_steps(number, later)
                 if not first.alone:
-                    first.free(coming)
+                    first.free_x(steps=coming)
                     first.take(number + 2, later)
             for _ in b.unless(coming):
                 self._settle_first()
@@ -343,4 +324,4 @@ class FusionPlanner(StackPlanner):
                     head.products(as_sum(0), 0, as_sum(0))
         last.shown = last.newest_context, last.last_place
         head.products(as_sum(0), 0, as_sum(0))
-        head.release()
+        head.free_words()

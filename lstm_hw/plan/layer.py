@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
-from ..machine.isa import MODE_LSTM, SPACE_CONSTANT, SPACE_H
+from ..machine.isa import MODE_LSTM, MODE_ZERO, SPACE_CONSTANT, SPACE_H, SPACE_X
 from ..machine.layout import Tile
 from ..machine.network import LayerShape
 from .sums import Sum
@@ -74,6 +74,8 @@ class StreamedLayer:
     ----------
     blocks, units, newest : int
         Row blocks, hidden units of a row block, and those of the last one, which may be fewer.
+    x_stride : int
+        Elements from an x vector to the next one.
     resident, streamed : tuple of Tile
         What stays on chip, and the rest of the image; set by the schedule, like those that follow.
     own : dict of str to int
@@ -116,6 +118,7 @@ class StreamedLayer:
         self.layer, self.number, self.config, self.batch = shape, number, config, batch
         self.blocks, self.units = shape.blocks(config.rows), config.units_per_block
         self.newest = shape.outputs - (self.blocks - 1) * self.units
+        self.x_stride = -(-shape.inputs // config.x_per_beat) * config.x_per_beat
         self.sequences = config.contexts
         self.below = self.before = None
         self.last = self.sends = True
@@ -175,25 +178,78 @@ class StreamedLayer:
         if words:
             self.b.emit("LOAD", comment, offset=(self.image + first) * per_word, beats=words * per_word, stream=1)
 
-    def free_x(self) -> None:
-        """An x vector is free."""
-        self.b.emit("MAC", columns=1, slots=1, free=1)
+    def release(self, words: int) -> None:
+        """So many words of the ring are free."""
+        self.b.emit("MAC", weight=words - 1, columns=1, slots=1, stream=1, release=1)
 
-    def cell(
-        self, mask: int, row: Sum | int, mode: int = MODE_LSTM, left: Sum | int | None = None, **fields: Sum | int
-    ) -> None:
-        """CELL of a row block; the last one, for which ``left`` is zero, may have fewer units."""
-        fields = {"mask": mask, "mode": mode, "scale": self.number, "write": 1, "signal": 1} | fields
+    @property
+    def x_space(self) -> int:
+        """The memory that x is in; there, that of an upper layer begins at ``below.h``."""
+        return SPACE_H if self.below else SPACE_X
+
+    def await_x(self, vectors: int = 1, steps: Sum | int = 1, hint: object = None) -> None:
+        """Wait for the x of so many steps, of so many vectors each, or for the h of a frame of the layer below."""
+        if self.below:
+            self.before.settle(self, hint=hint)
+            return
+        for _ in self.b.each(steps):
+            self.b.await_tokens(SPACE_X, vectors * self.layer.inputs)
+
+    def free_x(self, vectors: int = 1, steps: Sum | int = 1) -> None:
+        """So many x vectors from the stream are free, once a step."""
+        if not self.below:
+            for _ in self.b.each(steps):
+                for _ in range(vectors):
+                    self.b.emit("MAC", columns=1, slots=1, free=1)
+
+    def mac(self, mask: int, **fields: Sum | int) -> None:
+        self.b.emit("MAC", mask=mask, **{"slots": 1, "load": 1} | fields)
+
+    def add(self, mask: int, sums: Sum | int, **fields: Sum | int) -> None:
+        """Products added to the sums from an entry on, which stay there unless they are finished.
+
+        With ``load=0`` they are added to what the MAC in front has left in the lanes.
+        """
+        source = {"source": sums} if fields.get("load", 1) else {}
+        self.mac(mask, **source, **{} if "finish" in fields else {"store": 1, "target": sums}, **fields)
+
+    def cells(self, units: int, mask: int, mode: int = MODE_LSTM, **fields: Sum | int) -> None:
+        """CELL of hidden units that follow one another; sends their h if it is the output."""
         if mode == MODE_LSTM and self.sends:
             fields |= {"emit": 1, "last": 1}
-        if self.newest == self.units:
-            self.b.emit("CELL", units=self.units, **fields)
-            return
+        self.b.emit("CELL", units=units, mask=mask, mode=mode, scale=self.number, write=1, signal=1, **fields)
+
+    def zero_cells(self, mask: int, after: int = 0, **fields: int) -> int:
+        """h = c = 0 of the whole layer, h from element ``after`` of its own on; the tokens that it makes."""
+        self.cells(self.layer.outputs, mask, MODE_ZERO, state=self.c, target=self.h + after, **fields)
+        return self.layer.outputs
+
+    def cell(
+        self,
+        mask: int,
+        row: Sum | int,
+        after: Sum | int = 0,
+        left: Sum | int | None = None,
+        first: Sum | int = 0,
+        mode: int = MODE_LSTM,
+        **fields: Sum | int,
+    ) -> None:
+        """CELL of a row block; the last one, for which ``left`` is zero, may have fewer units.
+
+        ``first`` is the layer's state and h element from which on its units are counted; h is written ``after`` behind.
+        """
+        unit = row * self.units + first
+        fields |= {"mode": mode, "state": self.c + unit, "target": self.h + after + unit}
         left = self.blocks - 1 - row if left is None else left
-        for _ in self.b.when(left):
-            self.b.emit("CELL", units=self.units, **fields)
-        for _ in self.b.unless(left):
-            self.b.emit("CELL", units=self.newest, **fields)
+        for _ in self.b.when(left if self.newest < self.units else 1):
+            self.cells(self.units, mask, **fields)
+        for _ in self.b.unless(left if self.newest < self.units else 1):
+            self.cells(self.newest, mask, **fields)
+
+    def column_tiles(self, part: str, columns: int, width: int) -> list[Tile]:
+        """Tiles of all row blocks."""
+        firsts = range(0, columns, width)
+        return [Tile(self.number, part, 0, self.blocks, first, min(width, columns - first)) for first in firsts]
 
     def bias_tiles(self, by_block: bool = False) -> list[Tile]:
         """Tiles of the bias: digit column after digit column, of all row blocks."""
@@ -213,9 +269,6 @@ class ResidentBias(StreamedLayer):
     @property
     def bias_words(self) -> int:
         return words_of(self.bias_tiles())
-
-    def mac(self, mask: int, **fields: Sum | int) -> None:
-        self.b.emit("MAC", mask=mask, **{"slots": 1, "load": 1} | fields)
 
     def start_sums(self, mask: int, target: Sum | int = 0, finish: bool = True, **source: Sum | int) -> None:
         """Sums of all row blocks, in entries from ``target`` on: bias, on zero or on ``source``.

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
-from ..machine.isa import MODE_ZERO, SPACE_H, SPACE_X
+from ..machine.isa import SPACE_H
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
 from .layer import MIN_TILE_CYCLES, Frame, ResidentBias, ring_words, words_of
@@ -43,10 +43,7 @@ class RowWindowLayer(ResidentBias):
         self.window, self.again = window, blocks - window  # row blocks of which something is loaded again
         self.sequences, self.tail = 1, (length,)
         self.tile = -(-MIN_TILE_CYCLES // blocks)  # columns of a tile of W_x, over all row blocks
-        x = [
-            Tile(number, "x", 0, blocks, first, min(self.tile, shape.inputs - first))
-            for first in range(0, shape.inputs, self.tile)
-        ]
+        x = self.column_tiles("x", shape.inputs, self.tile)
         # A row block from its diagonal on, and then what is left of it: the order of use.
         rows = [
             Tile(number, "h", row, 1, *columns)
@@ -62,10 +59,7 @@ class RowWindowLayer(ResidentBias):
         }
 
     def zero(self) -> int:
-        length = self.layer.outputs
-        fields = {"mask": ODD, "mode": MODE_ZERO, "state": self.c, "target": self.h, "write": 1, "signal": 1}
-        self.b.emit("CELL", units=length, **fields)
-        return length
+        return self.zero_cells(ODD)
 
     def inputs(self, taken: Callable, first: Sum, hint: object) -> None:
         for bank in (0, 1):
@@ -114,20 +108,14 @@ class RowWindowLayer(ResidentBias):
 
     def _x_products(self, mask):
         """W_x times x of the steps."""
-        b, below = self.b, self.below
-        steps = range(2 if mask == BOTH else 1)
-        if below:
-            self.before.settle(self)
-            vector = {"space": SPACE_H, "rotate": 0}
-        else:
-            for _ in steps:
-                b.await_tokens(SPACE_X, self.layer.inputs)
-            vector = {"space": SPACE_X, "rotate": int(mask == ODD)}
-        for first, columns in b.tiles(0, self.layer.inputs, self.tile):
-            self._products(mask, slice(0, self.blocks), columns, first + (below.h if below else 0), release=1, **vector)
+        below, vectors = self.below, 2 if mask == BOTH else 1
+        self.await_x(vectors)
+        vector = {"space": self.x_space, "rotate": int(mask == ODD and not below)}
+        for first, columns in self.b.tiles(0, self.layer.inputs, self.tile):
+            operand = first + (below.h if below else 0)
+            self._products(mask, 0, columns, operand, slots=self.blocks, release=1, **vector)
+        self.free_x(vectors)
         if not below:
-            for _ in steps:
-                self.free_x()
             self.before.settle(self)
 
     def _even_step(self):
@@ -149,7 +137,7 @@ class RowWindowLayer(ResidentBias):
         before = row - self.window
         if self.window:
             self._products(ODD, before, self.window * self.units, self.h + before * self.units)
-        self._release()
+        self.release(self.layer.outputs)
 
     def _odd_step(self, frame):
         """What is left of step k + 1: first the window, then the row blocks that have left it."""
@@ -162,7 +150,7 @@ class RowWindowLayer(ResidentBias):
         for row in b.each(self.again, self.blocks):
             self._row_products(ODD, row, row)
             self._finish(ODD, row)
-            self._release()
+            self.release(self.layer.outputs)
         for row in b.each(self.again):
             left = (self.again - 1 - row) * self.units
             for _ in b.when(left):
@@ -174,14 +162,9 @@ class RowWindowLayer(ResidentBias):
 
     def _load_again(self, row):
         """Columns for step k + 1 of a row block: from the window's last row block on."""
-        first, per_word = self.window * self.units, self.config.beats_per_word
-        self.b.emit(
-            "LOAD",
-            "columns for step k + 1",
-            offset=(self.image + self.rows + first + row * self.layer.outputs) * per_word,
-            beats=(self.layer.outputs - first - row * self.units) * per_word,
-            stream=1,
-        )
+        first = self.window * self.units
+        words = self.layer.outputs - first - row * self.units
+        self.load(self.rows + first + row * self.layer.outputs, words, "columns for step k + 1")
 
     def _single_step(self):
         """A step without a partner: all sums, then all hidden units."""
@@ -195,22 +178,16 @@ class RowWindowLayer(ResidentBias):
         """Columns of a row block from the units of row block ``first`` on."""
         self._products(mask, row, self.layer.outputs - first * self.units, self.h + first * self.units, **fields)
 
-    def _products(self, mask, rows, columns, operand, **fields):
-        """Columns of a row block, or of a slice of them, in the ring, added to their sums."""
-        first, slots = (rows.start, rows.stop) if isinstance(rows, slice) else (rows, 1)
-        sums = {"source": self.sums + first, "store": 1, "target": self.sums + first}
+    def _products(self, mask, row, columns, operand, **fields):
+        """Columns of a row block in the ring, added to its sums."""
         fields = {"space": SPACE_H, "rotate": 1, "stream": 1} | fields
-        self.mac(mask, columns=columns, slots=slots, operand=operand, **sums, **fields)
-
-    def _release(self):
-        self.b.emit("MAC", weight=self.layer.outputs - 1, columns=1, slots=1, stream=1, release=1)
+        self.add(mask, self.sums + row, columns=columns, operand=operand, **fields)
 
     def _finish(self, mask, row, first=None):
         """The hidden units of a row block; ``first`` is the row block from which on its last products were."""
-        unit = row * self.units
         left = (self.blocks - 1 - row) * self.units if first is None or not self.window else 1
         self.finish_sums(mask, row)
-        self.cell(mask, row, left=left, state=self.c + unit, target=self.h + unit)
+        self.cell(mask, row, left=left)
 
     def y_order(self, steps: int, first_step: int) -> list[tuple[int, int, int]]:
         rows, order = range(self.blocks), []

@@ -44,8 +44,8 @@ class RowBlockLayer(StreamedLayer):
         self.sequences, self.mask = contexts * groups, (1 << contexts) - 1
         self.old = shape.outputs - self.newest
         self.tail = groups * self.old, groups * self.newest
-        per_beat = 1 if self.spread else config.x_per_beat
-        self.x_stride, self.h_stride = -(-shape.inputs // per_beat) * per_beat, self.blocks * self.units
+        self.x_stride = shape.inputs if self.spread else self.x_stride
+        self.h_stride = self.blocks * self.units
         self.bias = sum(columns for _, columns in shape.bias_columns)  # words of one row block
         self.resident = (Tile(number, "h", 0, self.blocks, 0, pinned),) if pinned else ()
         self.streamed = tuple(self._tiles())
@@ -83,7 +83,7 @@ class RowBlockLayer(StreamedLayer):
     def zero(self) -> int:
         for row in self.b.each(self.blocks):
             for group in self.b.each(self.groups):
-                self._units(row, group, 0, MODE_ZERO)
+                self._units(row, group, mode=MODE_ZERO)
         return self.groups * self.layer.outputs
 
     def inputs(self, taken: Callable, first: Sum, hint: object) -> None:
@@ -118,11 +118,10 @@ class RowBlockLayer(StreamedLayer):
         else:
             early, late = (SPACE_X, frame.first % 2 * (self.groups * self.x_stride), self.x_stride), own
             old, newest = self.old, self.newest
-            self.b.await_tokens(SPACE_X, self.groups * self.layer.inputs)
+            self.await_x(self.groups)
         for row in self.b.each(self.blocks):
             self._row_block(row, early, late, old, newest)
-        if not self.below:
-            self.free_x()
+        self.free_x()
 
     def _row_block(self, row, early, late, old, newest):
         """All products of a row block for all groups, and its hidden units."""
@@ -132,7 +131,7 @@ class RowBlockLayer(StreamedLayer):
             self._bias()
             self._products(group, early, begin, self.first, weight=self.bias, load=0, release=int(self.groups == 1))
         if self.groups > 1:
-            self._release(self.bias + self.first)
+            self.release(self.bias + self.first)
         if self.below and held:
             self._products(0, early, 0, held, stream=0, weight=self.weights + row * held)
         self._columns(early, begin + self.first, whole)
@@ -144,8 +143,8 @@ class RowBlockLayer(StreamedLayer):
         for _ in b.unless(row):  # ... and now the newest
             self.before.settle(self, 1)
         for group, last in b.peeled(self.groups):
-            self._products(group, late, old, newest, store=0, finish=1, release=int(last))
-            self._units(row, group, (self.done + 1) % 2 * self.turn, MODE_LSTM)
+            self._products(group, late, old, newest, finish=1, release=int(last))
+            self._units(row, group, (self.done + 1) % 2 * self.turn)
 
     def _bias(self):
         column = 0
@@ -164,22 +163,13 @@ class RowBlockLayer(StreamedLayer):
     def _products(self, group, vector, first, columns, **fields):
         """Columns of the row block times elements of a group's vector, added to the group's sum."""
         space, base, stride = vector
-        fields = {"load": 1, "source": self.sums + group, "store": 1, "target": self.sums + group, "stream": 1} | fields
-        if not fields["load"]:
-            del fields["source"]
-        if not fields["store"]:
-            del fields["target"]
-        operand = base + group * stride + first
-        self.b.emit("MAC", slots=1, mask=self.mask, space=space, operand=operand, columns=columns, **fields)
+        fields = {"stream": 1, "operand": base + group * stride + first} | fields
+        self.add(self.mask, self.sums + group, space=space, columns=columns, **fields)
 
-    def _release(self, words):
-        self.b.emit("MAC", weight=words - 1, columns=1, slots=1, stream=1, release=1)
-
-    def _units(self, row, group, buffer, mode):
+    def _units(self, row, group, after=0, mode=MODE_LSTM):
         """Hidden units of a row block and group."""
-        unit = row * self.units + group * self.h_stride
-        stride = self.groups * self.h_stride
-        self.cell(self.mask, row, mode, state=self.c + unit, state_stride=stride, target=self.h + buffer + unit)
+        first, stride = group * self.h_stride, self.groups * self.h_stride
+        self.cell(self.mask, row, after, first=first, mode=mode, state_stride=stride)
 
 
 class RowBlockPlanner(StackPlanner):

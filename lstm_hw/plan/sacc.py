@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
-from ..machine.isa import MODE_LSTM, MODE_ZERO, SPACE_H, SPACE_X
+from ..machine.isa import SPACE_H
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
 from .layer import MIN_TILE_CYCLES, Frame, ResidentBias, StreamedLayer, ring_words, words_of
@@ -49,7 +49,6 @@ class SaccLayer(ResidentBias):
         self.both = even | even << self.sequences
         self.width = self.blocks * self.units  # columns of W_h with those that pad the last tile
         self.tile = -(-MIN_TILE_CYCLES // self.blocks)  # columns of a tile of W_x, over all row blocks
-        self.stride = -(-shape.inputs // config.x_per_beat) * config.x_per_beat
         self.first_units = min(self.units, shape.outputs)
         self.tail = (self.first_units,)  # of a pass up: the row block that it finishes last
         self._tiles()
@@ -62,14 +61,13 @@ class SaccLayer(ResidentBias):
         self.shared = {
             "ring": max(2 * held, ring_words(held, config)),
             "finish_entries": 2,
-            "x_elements": 0 if number else self.pairs * self.stride,
+            "x_elements": 0 if number else self.pairs * self.x_stride,
         }
 
     def _tiles(self):
         """W_x, the lower triangle with the diagonal and the upper one, each in the order of use."""
-        layer, blocks, inputs = self.number, self.blocks, self.layer.inputs
-        x = [Tile(layer, "x", 0, blocks, n, min(self.tile, inputs - n)) for n in range(0, inputs, self.tile)]
-        down, up = self._down(self.pinned, blocks), self._up(self.pinned, blocks)
+        x = self.column_tiles("x", self.layer.inputs, self.tile)
+        down, up = self._down(self.pinned, self.blocks), self._up(self.pinned, self.blocks)
         held_down, held_up = self._down(0, self.pinned), self._up(0, self.pinned)
         self.resident = (*self.bias_tiles(), *held_down, *held_up)
         self.held = self.bias_words, self.bias_words + words_of(held_down)
@@ -95,12 +93,9 @@ class SaccLayer(ResidentBias):
         return self.done % 2
 
     def zero(self) -> int:
-        fields = {"mask": self.of_step[UP], "mode": MODE_ZERO, "scale": self.number, "state_stride": self.width}
-        self.b.emit(
-            "CELL", "h and c", units=self.layer.outputs, state=self.c, target=self.h, write=1, signal=1, **fields
-        )
+        tokens = self.zero_cells(self.of_step[UP], state_stride=self.width)
         self.start_sums(self.of_step[DOWN])
-        return self.layer.outputs
+        return tokens
 
     def settle(self, after: StreamedLayer, part: int | None = None, take: int = 1, hint: object = None) -> None:
         """A pass up leaves tokens; ``hint`` is the direction of the pass that waits, if it is known."""
@@ -140,7 +135,7 @@ class SaccLayer(ResidentBias):
                         self.b.emit(
                             "INPUT",
                             bank=(number + half) % 2 * self.sequences + sequence,
-                            target=pair * self.stride,
+                            target=pair * self.x_stride,
                             elements=self.layer.inputs,
                             wait=1,
                             last=1,
@@ -173,14 +168,10 @@ class SaccLayer(ResidentBias):
 
     def _products(self, direction):
         """W_x times x of the step of this pass, and the start of the sums of the step after it."""
-        if self.below:
-            self.before.settle(self, hint=direction)
-        else:
-            self.b.await_tokens(SPACE_X, self.sequences * self.layer.inputs)
+        self.await_x(self.sequences, hint=direction)
         for first, columns in self.b.tiles(0, self.layer.inputs, self.tile):
             self._x_tile(self.of_step[direction], first, columns, source=self.sums)
-        if not self.below:
-            self._free_step()
+        self.free_x(self.sequences)
         self.start_sums(self.of_step[1 - direction])
         if not self.below:
             self.before.settle(self, hint=direction)
@@ -221,27 +212,21 @@ class SaccLayer(ResidentBias):
         for direction in (DOWN, UP):
             for _ in b.when(self.up, zero=direction == DOWN):
                 self.start_sums(self.of_step[1 - direction])
-        if self.below:
-            self.before.settle(self)
-        else:
-            for _ in b.each(count):
-                b.await_tokens(SPACE_X, self.sequences * self.layer.inputs)
+        self.await_x(self.sequences, count)
         first = min(self.tile, self.layer.inputs)
         self._batch_tile(0, first, begin=True)
         for start, columns in b.tiles(first, self.layer.inputs, self.tile):
             self._batch_tile(start, columns)
-        if not self.below:
-            for _ in b.each(count):
-                self._free_step()
-            if not alone:
-                self.before.settle(self)
+        self.free_x(self.sequences, count)
+        if not (self.below or alone):
+            self.before.settle(self)
 
     def _batch_tile(self, start, columns, begin=False):
         self._x_tile(self.both, start, columns, release=int(self.pairs == 1), source=self.sums)
         for pair, last in self.b.peeled(1, self.pairs):
             sums = self.sums + pair * self.blocks
             source = {"hold": 1} if begin else {"source": sums}
-            self._x_tile(self.both, start + pair * self.stride, columns, release=int(last), target=sums, **source)
+            self._x_tile(self.both, start + pair * self.x_stride, columns, release=int(last), target=sums, **source)
 
     # Passes
 
@@ -294,40 +279,19 @@ class SaccLayer(ResidentBias):
 
     # Instructions
 
-    def _free_step(self):
-        for _ in range(self.sequences):
-            self.free_x()
-
     def _x_tile(self, mask, operand, columns, release=1, target=None, **fields):
         """Columns of W_x of all row blocks."""
-        self.mac(
-            mask,
-            space=SPACE_H if self.below else SPACE_X,
-            operand=operand + (self.below.h if self.below else 0),
-            columns=columns,
-            slots=self.blocks,
-            stream=1,
-            release=release,
-            store=1,
-            target=self.sums if target is None else target,
-            **fields,
-        )
+        target = self.sums if target is None else target
+        operand += self.below.h if self.below else 0
+        fields |= {"space": self.x_space, "slots": self.blocks, "stream": 1, "release": release}
+        self.mac(mask, operand=operand, columns=columns, store=1, target=target, **fields)
 
     def _tile(self, mask, row, column, word, keep=0):
         """A tile of W_h, pinned at ``word`` or the next of the ring; ``keep`` leaves it there for another MAC."""
         words = {"stream": 1, "release": 1 - keep} if word is None else {"weight": word}
-        sums = self.sums + row
-        self.mac(
-            mask,
-            space=SPACE_H,
-            operand=self.h + column * self.units,
-            columns=self.units,
-            rotate=self.sequences,
-            source=sums,
-            store=1,
-            target=sums,
-            **words,
-        )
+        operand = self.h + column * self.units
+        words |= {"space": SPACE_H, "columns": self.units, "rotate": self.sequences}
+        self.add(mask, self.sums + row, operand=operand, **words)
         if word is not None and not keep:
             self.b.advance(word, self.units)
 
@@ -335,20 +299,7 @@ class SaccLayer(ResidentBias):
         """The last column of the bias, and the hidden units of the row block."""
         mask = self.of_step[direction]
         self.finish_sums(mask, row)
-        self.b.emit(
-            "CELL",
-            units=units,
-            mask=mask,
-            mode=MODE_LSTM,
-            scale=self.number,
-            state=self.c + unit,
-            state_stride=self.width,
-            target=self.h + unit,
-            write=1,
-            signal=1,
-            emit=int(self.sends),
-            last=int(self.sends),
-        )
+        self.cells(units, mask, state=self.c + unit, state_stride=self.width, target=self.h + unit)
 
     def y_order(self, steps: int, first_step: int) -> list[tuple[int, int, int]]:
         rows = range(self.blocks)

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 
 from ..errors import ConfigError
 from ..machine.config import SERIAL_SLOTS, EngineConfig
-from ..machine.isa import MODE_LSTM, MODE_ZERO, SPACE_H, SPACE_X
+from ..machine.isa import MODE_ZERO, SPACE_H
 from ..machine.latency import FINISH_DELAY, H_TOKEN_DELAY, CellLatency
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
@@ -89,7 +89,7 @@ class BatchLayer(ResidentBias):
 
     Attributes
     ----------
-    x_tiles : tuple of Tile
+    x_tiles : list of Tile
         Those of W_x that stream.
     pinned : int
         The other columns of W_x.
@@ -117,11 +117,10 @@ class BatchLayer(ResidentBias):
         tiles = (shape.inputs - pinned) // tile
         streamed = tiles * tile
         self.pinned = shape.inputs - streamed
-        self.x_tiles = tuple(self._tile("x", first, tile) for first in range(0, streamed, tile))
+        self.x_tiles = self.column_tiles("x", streamed, tile)
         hidden = [self._tile("h", *columns) for columns in h_tiles(shape, config, most)]
         self.step_tiles = [self._tile("x", streamed, self.pinned), *hidden]
-        self.stride = -(-shape.inputs // config.x_per_beat) * config.x_per_beat
-        self.buffers = min(config.x_elements // self.stride, 2 * batch)
+        self.buffers = min(config.x_elements // self.x_stride, 2 * batch)
         self.own = {"h_elements": slots * shape.outputs, "states": shape.outputs * config.contexts}
         self.keep({1: self.step_tiles, 2: [], 3: self.step_tiles[:1]}[case])
 
@@ -153,7 +152,7 @@ class BatchLayer(ResidentBias):
             "finish_entries": self.blocks,
             "accumulators": self.batch * self.blocks,
             "states": 0 if self.before is self else self.layer.outputs,
-            "x_elements": 0 if self.number else self.batch * self.stride,
+            "x_elements": 0 if self.number else self.batch * self.x_stride,
         }
 
     def words_read(self, steps: int) -> int:
@@ -179,7 +178,7 @@ class BatchLayer(ResidentBias):
         """First element of x of a step: vectors from the stream take turns."""
         if self.below:
             return as_sum(self.below.h_after(step, later))
-        return (frame.first + step) % self.buffers * self.stride
+        return (frame.first + step) % self.buffers * self.x_stride
 
     def h_before(self, step: Sum) -> Sum:
         """First element of h that a step of a batch starts from."""
@@ -189,18 +188,13 @@ class BatchLayer(ResidentBias):
         """... and of its own: that of the last one is where the first one of the next batch finds it."""
         return self.h_before(step + 1) if later else self.h
 
-    def sums_of(self, step: Sum) -> Sum:
-        """First accumulator entry of a step."""
-        return self.sums + step * self.blocks
-
     def newest_h(self, step: Sum, later: int, number: Sum) -> Iterator[tuple[int, Sum | int]]:
         yield self.mask, self.h_after(step, later)
 
     # Instructions
 
     def zero(self) -> int:
-        self._cell(MODE_ZERO, self.h)
-        return self.layer.outputs
+        return self.zero_cells(self.mask, state_stride=self.layer.outputs)
 
     def ahead(self, hint: object = None) -> None:
         self.load(0, self.batch_words, f"layer {self.number}, for a batch")
@@ -256,10 +250,10 @@ class BatchLayer(ResidentBias):
         for tile in self.step_tiles:
             fields = {"wait": 1, "take": 1} if tile.part == "h" else x_tokens
             operand = self.h_before(step) + tile.first_column if tile.part == "h" else x
-            words = self._words(tile, later)
-            self._products(step, tile.part, operand, tile.columns, tile is self.step_tiles[-1], **words, **fields)
-        emit = int(self.sends)
-        self._cell(MODE_LSTM, self.h_after(step, later), scale=self.number, emit=emit, last=emit)
+            end = {"finish": 1} if tile is self.step_tiles[-1] else {}
+            self._products(step, tile.part, operand, tile.columns, **end, **self._words(tile, later), **fields)
+        units, target = self.layer.outputs, self.h_after(step, later)
+        self.cells(units, self.mask, state=self.c, state_stride=units, target=target)
 
     def _words(self, tile, later):
         """Where a step finds the words of a tile."""
@@ -269,22 +263,13 @@ class BatchLayer(ResidentBias):
             return {"stream": 1, "weight": words_of(self.passing[: self.passing.index(tile)])}
         return {"stream": 1, "release": 1}
 
-    def _products(self, step, part, operand, columns, finish=False, **fields):
+    def _products(self, step, part, operand, columns, **fields):
         """Columns of all row blocks, added to the step's sums."""
-        sums = self.sums_of(step)
-        end = {"finish": 1} if finish else {"store": 1, "target": sums}
-        space = SPACE_X if part == "x" and not self.below else SPACE_H
-        self.mac(
-            self.mask, space=space, operand=operand, columns=columns, slots=self.blocks, source=sums, **end, **fields
-        )
+        fields |= {"space": self.x_space if part == "x" else SPACE_H, "operand": operand, "columns": columns}
+        self.add(self.mask, self.sums + step * self.blocks, slots=self.blocks, **fields)
 
     def _input(self, target, elements, **fields):
         self.b.emit("INPUT", target=target, elements=elements, spread=int(self.config.contexts > 1), **fields)
-
-    def _cell(self, mode, target, **fields):
-        units = self.layer.outputs
-        state = {"state": self.c, "state_stride": units, "target": target}
-        self.b.emit("CELL", units=units, mask=self.mask, mode=mode, write=1, signal=1, **state, **fields)
 
 
 class BatchPlanner(StackPlanner):

@@ -49,18 +49,18 @@ class HeadLayer(StreamedLayer):
             for _ in self.b.unless(later):
                 frame.following()
             self.products(step, later, self.done)
-        self.release()
+        self.free_words()
 
     def behind_last_step(self) -> None:
         """Without taking the tokens: they belong to whoever goes on in the next run, as if it waited here."""
         self.before.settle(self.before, take=0)
         self.products(as_sum(0), 0, self.before.done - 1)  # it has been counted already
-        self.release()
+        self.free_words()
 
-    def release(self) -> None:
+    def free_words(self) -> None:
         """The words of the ring are free."""
         if self.streamed:
-            self.b.emit("MAC", weight=words_of(self.streamed) - 1, columns=1, slots=1, stream=1, release=1)
+            self.release(words_of(self.streamed))
 
     def products(self, step: Sum, later: Sum | int, number: Sum) -> None:
         """Outputs of a step, for the contexts that have its h side by side."""
