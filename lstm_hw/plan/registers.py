@@ -66,7 +66,7 @@ class Web:
             self.base = value.constant
 
     @property
-    def root(self):
+    def root(self) -> Loop:
         """The outermost loop: in front of it the register is set."""
         return min(self.terms, key=lambda loop: -1 if loop.carried else len(loop.around))
 

@@ -9,9 +9,12 @@ a batch.
 from dataclasses import dataclass
 
 from ..errors import ConfigError
-from ..machine.config import SERIAL_SLOTS
+from ..machine.config import SERIAL_SLOTS, EngineConfig
+from ..machine.network import LayerShape, Network
+from ..machine.plan import Plan
 from ..proof.count import count_cycles
 from ..proof.load_timing import MemoryModel
+from ..proof.timing import Counters
 from .sbe import CASES, BatchPlanner, tail_columns
 
 PINNED = 4
@@ -20,27 +23,27 @@ CLOSE = 0.02
 """A choice is good enough when no other can be faster by more than this share."""
 
 
-def operations(layer):
+def operations(layer: LayerShape) -> int:
     """M_op = 8 Lh (Lx + Lh): operations of a time step of one sequence."""
     return 2 * layer.macs
 
 
-def peak_rate(config):
+def peak_rate(config: EngineConfig) -> int:
     """N_pe: operations a cycle that all lanes make."""
     return 2 * config.lanes
 
 
-def stream_rate(config, memory):
+def stream_rate(config: EngineConfig, memory: MemoryModel) -> float:
     """N_t: operations a cycle that the weight stream feeds when every weight is used once (by K sequences)."""
     return peak_rate(config) / (config.beats_per_word * memory.interval)
 
 
-def knee(config, memory):
+def knee(config: EngineConfig, memory: MemoryModel) -> float:
     """N_pe / N_t: the batch from which on memory keeps up; the cycles in which a word of weights arrives."""
     return peak_rate(config) / stream_rate(config, memory)
 
 
-def alpha(layer, resident_bytes, weight_bits):
+def alpha(layer: LayerShape, resident_bytes: float, weight_bits: int) -> float:
     """Share of the operations whose weights are fetched once a batch (or never again): W_x, and R bytes of W_h.
 
     (4 Lh Lx b + R) / (4 Lh (Lx + Lh) b), with b bytes a weight. It is 1 in cases 1 and 2.
@@ -49,7 +52,7 @@ def alpha(layer, resident_bytes, weight_bits):
     return min(1.0, (layer.matrix_rows * layer.inputs * weight + resident_bytes) / (layer.macs * weight))
 
 
-def throughput(n_pe, n_t, batch, share=1.0):
+def throughput(n_pe: float, n_t: float, batch: float, share: float = 1.0) -> float:
     """P, operations a cycle: equations (5) and (6) of case 3, and with a share of 1 (2) and (3) of cases 1 and 2.
 
     The parts follow one another: the share alpha at min(N_pe, B N_t), the rest at N_t.
@@ -72,7 +75,7 @@ def throughput(n_pe, n_t, batch, share=1.0):
     return batch * n_t / (share + (1 - share) * batch)
 
 
-def bound(planner, memory, steps):
+def bound(planner: BatchPlanner, memory: MemoryModel, steps: int) -> int:
     """Cycles that no run of a planner can beat.
 
     All words through the lanes and, where too few columns are pinned, the wait for h from step to step of a batch; or
@@ -94,12 +97,20 @@ class Choice:
     """A planner with its plan, its cycles and why it was taken."""
 
     planner: BatchPlanner
-    plan: object
-    counters: object
+    plan: Plan
+    counters: Counters
     reason: str
 
 
-def plan_batch(network, config, steps, batch=None, case="auto", pinned=None, memory=None):
+def plan_batch(
+    network: Network,
+    config: EngineConfig,
+    steps: int,
+    batch: int | None = None,
+    case: int | str = "auto",
+    pinned: int | tuple[int, ...] | None = None,
+    memory: MemoryModel | None = None,
+) -> Choice:
     """Choose how W_h lives, the batch and the pinned columns; whatever is given is taken as it is.
 
     Candidates are tried in the order of :func:`bound` until none that is left can be faster by more than 2 %; the one

@@ -5,6 +5,7 @@ Everything that is not given follows from the network: the smallest engine that 
 
 from collections.abc import Callable
 from dataclasses import fields, replace
+from typing import Any
 
 from ..errors import ConfigError, ProgramError
 from ..machine.config import VALUE_BITS, EngineConfig
@@ -12,6 +13,7 @@ from ..machine.isa import ELEMENT_BITS, ENTRY_BITS, PROGRAM_BITS, SCALE_BITS, WO
 from ..machine.network import LayerShape, Network
 from ..machine.pack import bias_digits
 from ..machine.plan import Plan
+from ..model.quant_model import QuantModel
 from .dense import ResidentPlanner
 
 X_VECTORS = 8
@@ -52,7 +54,7 @@ def _power_of_two(value):
     return 1 << (value - 1).bit_length()
 
 
-def stored_weight_bits(qmodel):
+def stored_weight_bits(qmodel: QuantModel) -> int:
     """Width of a weight in memory: 8 where every weight fits, else 16.
 
     Raises
@@ -68,7 +70,7 @@ def stored_weight_bits(qmodel):
     return 8 if max(widths) <= 8 else 16
 
 
-def engine_formats(qmodel):
+def engine_formats(qmodel: QuantModel) -> dict[str, Any]:
     """The engine's settings that the quantised model decides: dict of EngineConfig fields.
 
     Raises
@@ -98,7 +100,7 @@ def engine_formats(qmodel):
     }
 
 
-def network_of(qmodel, weight_bits=None):
+def network_of(qmodel: QuantModel, weight_bits: int | None = None) -> Network:
     """The shapes of a quantised model.
 
     Parameters
@@ -130,7 +132,7 @@ def network_of(qmodel, weight_bits=None):
     return Network(tuple(shapes), qmodel.head_every_step)
 
 
-def accumulator_bits(network, weight_bits, operand_bits=16):
+def accumulator_bits(network: Network, weight_bits: int, operand_bits: int = 16) -> int:
     """Width in which no sum of products of such operands can overflow, whatever the values.
 
     A product of two's complement numbers is at most ``2**(weight_bits + operand_bits - 2)``; a sum has one of them a
