@@ -363,20 +363,21 @@ class BatchPlanner(StackPlanner):
         self._next_frame(as_sum(0), None)
         for _ in b.unless(b.left):
             b.emit("HALT")
-        self.more, self.idle = b.variable(-1), b.variable(self.batch)  # steps of the batch but one; those that it lacks
+        self.more, self.idle = b.variable(0), b.variable(self.batch - 1)  # steps of the batch but one; those that it lacks
         self._count()
         for number in b.forever():
             self._round(number * self.batch, None)
             for _ in b.unless(b.left):
                 self._end()
-            b.assign(self.more, -1)
-            b.assign(self.idle, self.batch)
+            b.assign(self.more, 0)
+            b.assign(self.idle, self.batch - 1)
             self._count()  # while the lanes have the batch's last columns to do
 
     def _count(self):
         """Take the steps of a batch, of which there is one at least, from those that are left."""
         b = self.b
-        for _ in b.each(self.batch):
+        b.advance(b.left, -1)
+        for _ in b.each(self.batch - 1):
             for _ in b.when(b.left):
                 b.advance(b.left, -1)
                 b.advance(self.more, 1)

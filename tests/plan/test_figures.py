@@ -191,9 +191,9 @@ FIGURES = {
     "sbe batch of one, case 1": (2101, 1696),
     "sbe batch of one, case 2": (2581, 2336),
     "sbe batch of one, case 3": (2317, 1760),
-    "sbe one batch, case 1": (2989, 688),  # 2919 with a fixed number of steps
-    "sbe one batch, case 2": (2989, 688),  # 2919 with a fixed number of steps
-    "sbe one batch, case 3": (3219, 1200),  # 3149 with a fixed number of steps
+    "sbe one batch, case 1": (2969, 688),  # 2919 with a fixed number of steps
+    "sbe one batch, case 2": (2969, 688),  # 2919 with a fixed number of steps
+    "sbe one batch, case 3": (3199, 1200),  # 3149 with a fixed number of steps
     "sbe many row blocks, case 1": (12147, 5700),
     "sbe many row blocks, case 2": (11477, 8816),
     "sbe many row blocks, case 3": (12117, 8436),
