@@ -151,12 +151,8 @@ class RowWindowLayer(ResidentBias):
             self._row_products(ODD, row, row)
             self._finish(ODD, row)
             self.release(self.layer.outputs)
-        for row in b.each(self.again):
-            left = (self.again - 1 - row) * self.units
-            for _ in b.when(left):
-                self._load_again(row + 1)
-            for _ in b.unless(left):
-                frame.following()
+        for row, last in b.peeled(self.again):
+            frame.following() if last else self._load_again(row + 1)
             self._row_products(ODD, row, row + self.window, release=1)
             self._finish(ODD, row, row + self.window)
 

@@ -72,8 +72,9 @@ class SaccLayer(ResidentBias):
         self.resident = (*self.bias_tiles(), *held_down, *held_up)
         self.held = self.bias_words, self.bias_words + words_of(held_down)
         self.streamed = (*x, *down, *up)
-        starts = 0, words_of(x), words_of(x) + words_of(down), words_of(self.streamed)
-        self.streams = [(first, end - first) for first, end in zip(starts, starts[1:], strict=False)]
+        words = [words_of(tiles) for tiles in (x, down, up)]
+        # First word and words of the lower triangle, the upper one, and W_x.
+        self.streams = (words[0], words[1]), (words[0] + words[1], words[2]), (0, words[0])
 
     def _down(self, first, end):
         """Tiles of row blocks in the order of a pass down."""
@@ -87,10 +88,11 @@ class SaccLayer(ResidentBias):
             for column in reversed(range(row + 1, self.blocks))
         ]
 
-    @property
-    def up(self) -> Sum:
-        """Whether the step's pass goes up."""
-        return self.done % 2
+    def directions(self, number: Sum) -> Iterator[int]:
+        """The direction of the pass of a step: the body is for either, done for one."""
+        for direction in (DOWN, UP):
+            for _ in self.b.when(number % 2, zero=direction == DOWN):
+                yield direction
 
     def zero(self) -> int:
         tokens = self.zero_cells(self.of_step[UP], state_stride=self.width)
@@ -101,18 +103,17 @@ class SaccLayer(ResidentBias):
         """A pass up leaves tokens; ``hint`` is the direction of the pass that waits, if it is known."""
         same_step = after.number > self.number
         if self.batch > 1:
-            waits = self.b.unless(self.up)  # the next pass goes down
+            waits = self.b.unless(self.done % 2)  # the next pass goes down
         elif hint is not None:
             waits = self.b.when(int(hint == same_step))
         else:
-            waits = self.b.when(self.up, zero=not same_step)
+            waits = self.b.when(self.done % 2, zero=not same_step)
         for _ in waits:
             super().settle(after, part, take)
 
     def newest_h(self, step: Sum, later: Sum | int, number: Sum) -> Iterator[tuple[int, Sum | int]]:
-        for direction in (DOWN, UP):
-            for _ in self.b.when(number % 2, zero=direction == DOWN):
-                yield self.of_step[direction], self.h
+        for direction in self.directions(number):
+            yield self.of_step[direction], self.h
 
     # x and weights of the next frame
 
@@ -127,32 +128,21 @@ class SaccLayer(ResidentBias):
         return self.done + turned if direction is None else as_sum(direction + turned)
 
     def inputs(self, taken: Callable, first: Sum, hint: object) -> None:
-        number = self._number(hint)
+        fields = {"elements": self.layer.inputs, "wait": 1, "last": 1}
         for pair in self.b.each(self.pairs):
             for half in range(min(2, self.batch)):
+                bank = (self._number(hint) + half) % 2 * self.sequences
                 for _ in taken():
                     for sequence in range(self.sequences):
-                        self.b.emit(
-                            "INPUT",
-                            bank=(number + half) % 2 * self.sequences + sequence,
-                            target=pair * self.x_stride,
-                            elements=self.layer.inputs,
-                            wait=1,
-                            last=1,
-                        )
+                        self.b.emit("INPUT", bank=bank + sequence, target=pair * self.x_stride, **fields)
 
     def ahead(self, hint: object = None) -> None:
-        self._load(0, "W_x")
-        self._load_triangle(self._number(hint) % 2)
-
-    def _load(self, stream, comment):
-        self.load(*self.streams[stream], comment)
+        self.load(*self.streams[-1], "W_x")
+        for direction in self.directions(self._number(hint)):
+            self._load_triangle(direction)
 
     def _load_triangle(self, direction):
-        for _ in self.b.unless(direction):
-            self._load(1, "lower triangle")
-        for _ in self.b.when(direction):
-            self._load(2, "upper triangle")
+        self.load(*self.streams[direction], ("lower triangle", "upper triangle")[direction])
 
     # Frames
 
@@ -160,11 +150,10 @@ class SaccLayer(ResidentBias):
         if self.batch > 1:
             self._batch(frame)
             return
-        for direction in (DOWN, UP):
-            for _ in self.b.when(self.up, zero=direction == DOWN):
-                frame.following(direction)
-                self._products(direction)
-                self._pass(direction)
+        for direction in self.directions(self.done):
+            frame.following(direction)
+            self._products(direction)
+            self._pass(direction)
 
     def _products(self, direction):
         """W_x times x of the step of this pass, and the start of the sums of the step after it."""
@@ -180,21 +169,20 @@ class SaccLayer(ResidentBias):
         b, alone = self.b, self.before is self
         self._batch_products(frame.count, alone)
         for step, later in frame.steps():
-            for direction in (DOWN, UP):
+            sums = self._next_set(step)
+            for direction in self.directions(self.done):
                 after = self.of_step[1 - direction]
-                for _ in b.when(self.up, zero=direction == DOWN):
-                    for _ in b.when(later):
-                        self._load_triangle(1 - direction)
-                        sums = self._next_set(step)
-                        for _ in b.when(sums):
-                            self.start_sums(after, source=self.sums + sums)
-                    for _ in b.unless(later):
-                        frame.following(direction)
-                        self.start_sums(after)
-                    if direction == DOWN:  # tokens of the pass up before; of another frame somebody else takes them
-                        for _ in b.when(1 if alone else step):
-                            b.await_tokens(SPACE_H, self.first_units)
-                    self._pass(direction)
+                for _ in b.when(later):
+                    self._load_triangle(1 - direction)
+                    for _ in b.when(sums):
+                        self.start_sums(after, source=self.sums + sums)
+                for _ in b.unless(later):
+                    frame.following(direction)
+                    self.start_sums(after)
+                if direction == DOWN:  # tokens of the pass up before; of another frame somebody else takes them
+                    for _ in b.when(1 if alone else step):
+                        b.await_tokens(SPACE_H, self.first_units)
+                self._pass(direction)
 
     def _next_set(self, step):
         """``(step + 1) // 2 * blocks``, where the x products of the step behind this one are: in the lowest 8 bits.
@@ -209,9 +197,8 @@ class SaccLayer(ResidentBias):
         The first pair's sums go on where the pass before left those of the first step.
         """
         b = self.b
-        for direction in (DOWN, UP):
-            for _ in b.when(self.up, zero=direction == DOWN):
-                self.start_sums(self.of_step[1 - direction])
+        for direction in self.directions(self.done):
+            self.start_sums(self.of_step[1 - direction])
         self.await_x(self.sequences, count)
         first = min(self.tile, self.layer.inputs)
         self._batch_tile(0, first, begin=True)

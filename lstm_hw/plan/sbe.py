@@ -363,7 +363,8 @@ class BatchPlanner(StackPlanner):
         self._next_frame(as_sum(0), None)
         for _ in b.unless(b.left):
             b.emit("HALT")
-        self.more, self.idle = b.variable(0), b.variable(self.batch - 1)  # steps of the batch but one; those that it lacks
+        # Steps of the batch but one, and those that it lacks.
+        self.more, self.idle = b.variable(0), b.variable(self.batch - 1)
         self._count()
         for number in b.forever():
             self._round(number * self.batch, None)

@@ -118,8 +118,8 @@ class StackPlanner:
         self.early = False  # whether x of the next batch was taken in front of its LOADs
         self.layers = tuple(make(shape, number) for number, shape in enumerate(network.lstm))
         self.head = self._head(network.head, len(self.layers)) if network.head else None
-        self.head_behind = self.head if not network.head_every_step else None  # behind the last step
-        self.round = (*self.layers, *[self.head] * network.head_every_step)
+        self.head_behind = None if network.head_every_step else self.head  # behind the last step
+        self.round = self.layers if self.head_behind else self.all
         for before, layer in zip((self.round[-1], *self.round[:-1]), self.round, strict=True):
             layer.before, layer.last, layer.sends = before, layer is self.round[-1], False
         for below, layer in pairwise(self.layers):

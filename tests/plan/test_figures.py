@@ -169,10 +169,10 @@ FIGURES = {
     "conventional 10-11, pinned 5": (1773, 894),
     "conventional 128-128, pinned 0": (132593, 132096),
     "conventional 128-128, pinned 64": (99828, 101376),
-    "row window 10-11, window 0": (3187, 1320),
-    "row window 10-11, window 2": (3217, 1160),  # 3197 with a fixed number of steps
+    "row window 10-11, window 0": (3067, 1320),
+    "row window 10-11, window 2": (3197, 1160),
     "row window 10-11, window 5": (3147, 1040),
-    "row window 128-128, window 6": (70425, 67136),  # 70395 with a fixed number of steps
+    "row window 128-128, window 6": (70395, 67136),
     "fusion 10-11, batch 4": (9029, 3912),
     "fusion 96-32, batch 8": (52763, 45120),
     "fusion 128-128, batch 8": (149121, 147520),
