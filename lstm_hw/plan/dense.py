@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..machine.config import EngineConfig
-from ..machine.isa import MODE_LINEAR, SPACE_CONSTANT, SPACE_H, SPACE_X, VECTORS_BITS
+from ..machine.isa import SPACE_CONSTANT, SPACE_H, SPACE_X, VECTORS_BITS
 from ..machine.network import LayerShape, Network
 from .layer import MIN_TILE_CYCLES, Frame, StreamedLayer, check_beat
 from .stack import StackPlanner
@@ -113,7 +113,7 @@ class ResidentLayer(StreamedLayer):
             self._products(tile, f"layer {self.number}, {tile.part} columns {columns}", **sums, **vector)
         units = self.layer.outputs
         if self.linear:
-            self.b.emit("CELL", units=units, mask=self.mask, mode=MODE_LINEAR, scale=self.number, emit=1, last=1)
+            self.send(self.mask)
         else:
             self.cells(units, self.mask, state=self.c, state_stride=units, target=self.h + new)
 
@@ -130,11 +130,6 @@ class ResidentPlanner(StackPlanner):
     network : Network
     config : EngineConfig
         All K contexts work on independent sequences.
-
-    Raises
-    ------
-    ConfigError
-        Something does not fit; the message names the field and what it needs.
     """
 
     name = "resident"

@@ -94,16 +94,16 @@ class FusionLayer(ResidentBias):
             self._take_some(batch, at, taken)
 
     def _take_some(self, batch, at, taken):
-        """x of K steps."""
-        b = self.b
-        for bank in range(self.contexts):
+        """x of K steps; that of the last step of a run goes to the last bank."""
+        b, x = self.b, self.x_of(batch, at)
+        for bank, last in b.peeled(self.contexts):
             for _ in b.when(b.left):
                 b.advance(b.left, -1)
                 b.advance(taken, 1)
-                for _ in b.when(b.left):
-                    self._input(bank, self.x_of(batch, at))
-                for _ in b.unless(b.left):
-                    self._input(self.contexts - 1, self.x_of(batch, at))
+                for _ in b.when(0 if last else b.left):
+                    self._input(bank, x)
+                for _ in b.unless(0 if last else b.left):
+                    self._input(self.contexts - 1, x)
 
     def _input(self, bank, x):
         self.b.emit("INPUT", bank=bank, target=x, elements=self.layer.inputs, wait=1, last=1)
@@ -160,13 +160,11 @@ class FusionLayer(ResidentBias):
     def steps(self, batch: Sum, count: Sum) -> None:
         """So many steps of a batch on W_h; the last layer counts them down."""
         b, more, end = self.b, count, self.sets - 1
-        until_last = b.variable(0)
-        b.move(until_last, count)
-        b.advance(until_last, -1)
-        if not self.last:
-            more = b.variable(0)
-            b.move(more, count)
-        b.advance(more, -1)
+        until_last = b.variable(-1, count)
+        if self.last:
+            b.advance(more, -1)
+        else:
+            more = b.variable(-1, count)
         for at in b.each(self.sets):
             for context in range(self.contexts):
                 before = self._before(at, context)
@@ -188,17 +186,18 @@ class FusionLayer(ResidentBias):
 
     def _step(self, mask, sums, before, after, rotate=-1, ahead=None):
         """A step, from and to a place of h. The tokens of the step before are still there if the layer is alone."""
-        b, length = self.b, self.layer.outputs
-        ahead = ahead if self.chunk else None
-        for row in b.each(self.blocks):
+        length = self.layer.outputs
+        if ahead and self.chunk:
+            batch, step = ahead
+        else:
+            ahead = self.load(self.x_words, self.blocks * length)
+        for row, left in self.rows():
             if ahead:
-                batch, step = ahead
                 self.load(self.rest_words + (step * self.blocks + row) * self.chunk, self.chunk)
-            self.load(self.x_words + row * length, length)
-            if ahead:
+                self.load(self.x_words + row * length, length)
                 self._x_products(batch, row, step * self.chunk, columns=self.chunk)
             self._h_products(mask, sums + row, before, length, rotate, finish=1)
-            self.cell(mask, row, after)
+            self.cell(mask, row, after, left)
         self._take_tokens()
 
     def _step_in_place(self, mask, sums, before, after, rotate):
@@ -209,10 +208,10 @@ class FusionLayer(ResidentBias):
             for row in b.each(self.blocks):
                 self.load(self.x_words + row * length, newest)
                 self._h_products(mask, sums + row, before, newest, rotate)
-        for row in b.each(self.blocks):
+        for row, left in self.rows():
             self.load(self.x_words + newest + row * length, 1)
             self._h_products(mask, sums + row, before, 1, rotate, first=newest, finish=1)
-            self.cell(mask, row, after)
+            self.cell(mask, row, after, left)
         self._take_tokens()
 
     def _h_products(self, mask, sums, place, columns, rotate, first=0, **fields):
@@ -238,11 +237,6 @@ class FusionPlanner(StackPlanner):
         At least two contexts.
     batch : int
         G, time steps that share a fetch of W_x, a multiple of the contexts.
-
-    Raises
-    ------
-    ConfigError
-        Something does not fit; the message names the field and what it needs.
     """
 
     name = "fusion"

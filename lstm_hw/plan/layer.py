@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
-from ..machine.isa import MODE_LSTM, MODE_ZERO, SPACE_CONSTANT, SPACE_H, SPACE_X
+from ..machine.isa import MODE_LINEAR, MODE_LSTM, MODE_ZERO, SPACE_CONSTANT, SPACE_H, SPACE_X
 from ..machine.layout import Tile
 from ..machine.network import LayerShape
 from .sums import Sum
@@ -113,6 +113,7 @@ class StreamedLayer:
     buffers = 1
     h_buffers = 1
     x_order = None
+    own: dict[str, int] = {}
 
     def __init__(self, shape: LayerShape, number: int, config: EngineConfig, batch: int = 1) -> None:
         self.layer, self.number, self.config, self.batch = shape, number, config, batch
@@ -219,6 +220,11 @@ class StreamedLayer:
             fields |= {"emit": 1, "last": 1}
         self.b.emit("CELL", units=units, mask=mask, mode=mode, scale=self.number, write=1, signal=1, **fields)
 
+    def send(self, mask: int) -> None:
+        """CELL of a head: its outputs."""
+        units = self.layer.outputs
+        self.b.emit("CELL", units=units, mask=mask, mode=MODE_LINEAR, scale=self.number, emit=1, last=1)
+
     def zero_cells(self, mask: int, after: int = 0, **fields: int) -> int:
         """h = c = 0 of the whole layer, h from element ``after`` of its own on; the tokens that it makes."""
         self.cells(self.layer.outputs, mask, MODE_ZERO, state=self.c, target=self.h + after, **fields)
@@ -240,11 +246,21 @@ class StreamedLayer:
         """
         unit = row * self.units + first
         fields |= {"mode": mode, "state": self.c + unit, "target": self.h + after + unit}
-        left = self.blocks - 1 - row if left is None else left
-        for _ in self.b.when(left if self.newest < self.units else 1):
+        if left is None:
+            left = self.blocks - 1 - row
+        if self.newest == self.units:
+            left = 1
+        for _ in self.b.when(left):
             self.cells(self.units, mask, **fields)
-        for _ in self.b.unless(left if self.newest < self.units else 1):
+        for _ in self.b.unless(left):
             self.cells(self.newest, mask, **fields)
+
+    def rows(self) -> Iterator[tuple[Sum, int]]:
+        """``for row, left in rows()``: ``left`` is that of :meth:`cell`; a short last row block is written out."""
+        if self.newest == self.units:
+            yield from ((row, 1) for row in self.b.each(self.blocks))
+        else:
+            yield from ((row, int(not last)) for row, last in self.b.peeled(self.blocks))
 
     def column_tiles(self, part: str, columns: int, width: int) -> list[Tile]:
         """Tiles of all row blocks."""

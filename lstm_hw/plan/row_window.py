@@ -82,7 +82,11 @@ class RowWindowLayer(ResidentBias):
     def frame(self, frame: Frame) -> None:
         b = self.b
         self.start_sums(BOTH)  # of a single step too: nobody reads those of the other context
-        self.pair = self._pair(frame.count)  # whether there are two steps
+        self.pair = frame.count  # whether there are two steps; behind it the last layer counts those of the next frame
+        if self.last:
+            b.advance(frame.count, -1)
+        else:
+            self.pair = b.variable(-1, frame.count)
         for _ in b.unless(self.pair):
             frame.following()
             self._x_products(ODD)
@@ -94,17 +98,6 @@ class RowWindowLayer(ResidentBias):
             frame.inputs()
             self._even_step()
             self._odd_step(frame)
-
-    def _pair(self, count):
-        """A count less one; behind it the last layer counts the steps of the next frame anew."""
-        b = self.b
-        if self.last:
-            b.advance(count, -1)
-            return count
-        less = b.variable(-1)
-        for _ in b.each(count):
-            b.advance(less, 1)
-        return less
 
     def _x_products(self, mask):
         """W_x times x of the steps."""
@@ -207,11 +200,6 @@ class RowWindowPlanner(StackPlanner):
         Two contexts.
     window : int
         w, row blocks of W_h that stay on chip behind the one that passes, of each layer as far as it has them.
-
-    Raises
-    ------
-    ConfigError
-        Something does not fit; the message names the field and what it needs.
     """
 
     name = "row_window"

@@ -289,11 +289,6 @@ class BatchPlanner(StackPlanner):
         How W_h lives, see above. In case 3 as many of its tiles stay on chip as fit, but never all.
     tile_columns : int, optional
         Streamed columns of W_x in a tile; of whole beats of x where nothing is asked for.
-
-    Raises
-    ------
-    ConfigError
-        Something does not fit; the message names the field and what it needs.
     """
 
     name = "sbe"

@@ -15,7 +15,7 @@ from itertools import pairwise
 
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
-from ..machine.isa import MODE_LINEAR, SPACE_CONSTANT, SPACE_H
+from ..machine.isa import SPACE_CONSTANT, SPACE_H
 from ..machine.layout import Image, Tile
 from ..machine.network import LayerShape, Network
 from ..machine.plan import Plan
@@ -32,7 +32,6 @@ class HeadLayer(StreamedLayer):
         super().__init__(shape, number, config, batch)
         self.tiles = (*self.bias_tiles(), Tile(number, "x", 0, self.blocks, 0, shape.inputs))
         self.resident, self.streamed = self.tiles, ()
-        self.own = {}
         self.shared = {"finish_entries": self.blocks, "accumulators": self.blocks if self.blocks > 1 else 0}
 
     def stream(self) -> None:
@@ -64,32 +63,19 @@ class HeadLayer(StreamedLayer):
 
     def products(self, step: Sum, later: Sum | int, number: Sum) -> None:
         """Outputs of a step, for the contexts that have its h side by side."""
+        keep, go_on = (
+            ({"store": 1, "target": self.sums}, {"source": self.sums}) if self.blocks > 1 else ({}, {"load": 0})
+        )
         for mask, first in self.before.newest_h(step, later, number):
-            tiles = [
-                (tile, SPACE_CONSTANT, exponent)
-                for tile, (exponent, _) in zip(self.tiles, self.layer.bias_columns, strict=False)
-            ]
-            word, source = 0, {"load": 1, "hold": 1}
-            for tile, space, operand in [*tiles, (self.tiles[-1], SPACE_H, first)]:
-                last = tile is self.tiles[-1]
-                end = {"finish": 1} if last else {"store": 1, "target": self.sums} if self.blocks > 1 else {}
-                words = {"stream": 1, "weight": word} if self.streamed else {"weight": self.weights + word}
-                self.b.emit(
-                    "MAC",
-                    mask=mask,
-                    space=space,
-                    operand=operand,
-                    columns=tile.columns,
-                    slots=self.blocks,
-                    **words,
-                    **source,
-                    **end,
-                )
-                source = {"load": 1, "source": self.sums} if self.blocks > 1 else {}
-                word += tile.words
-            self.b.emit(
-                "CELL", units=self.layer.outputs, mask=mask, mode=MODE_LINEAR, scale=self.number, emit=1, last=1
-            )
+            operands = [(SPACE_CONSTANT, exponent) for exponent, _ in self.layer.bias_columns]
+            word, start = 0, {"hold": 1}
+            for tile, (space, operand) in zip(self.tiles, [*operands, (SPACE_H, first)], strict=True):
+                words = {"stream": 1, "weight": word} if self.streamed else {"weight": self.address[tile]}
+                end = {"finish": 1} if tile is self.tiles[-1] else keep
+                fields = words | start | end
+                self.mac(mask, space=space, operand=operand, columns=tile.columns, slots=self.blocks, **fields)
+                word, start = word + tile.words, go_on
+            self.send(mask)
 
 
 class StackPlanner:
@@ -251,8 +237,7 @@ class StackPlanner:
             yield as_sum(0), 0
             return
         if not layer.last:
-            later = b.variable(0)
-            b.move(later, count)
+            later = b.variable(0, count)
         for step in b.each(count, counts=layer.done):
             b.advance(later, -1)
             yield step, later

@@ -245,10 +245,15 @@ class Loops:
 
     # Variables
 
-    def variable(self, start: int = 0) -> Sum:
-        """A value that :meth:`advance` and :meth:`assign` change, where no sum of indices tells it."""
+    def variable(self, start: int = 0, plus: Sum | int = 0) -> Sum:
+        """A value that :meth:`advance` and :meth:`assign` change, where no sum of indices tells it.
+
+        It is ``start`` and what another one is now, which is counted: there is no such instruction.
+        """
         value = _of(Variable(tuple(map(id, self._into))))
         self.assign(value, start)
+        for _ in self.each(plus):
+            self.advance(value, 1)
         return value
 
     def advance(self, variable: Sum, by: int, limit: int = 0) -> None:
@@ -260,7 +265,7 @@ class Loops:
         self._into[-1].append(Change(_variable(self._used(variable)), value, sets=True))
 
     def move(self, target: Sum, source: Sum) -> None:
-        """Set a variable to another one, by counting: there is no such instruction."""
+        """Set a variable to another one, by counting."""
         self.assign(target, 0)
         for _ in self.each(source):
             self.advance(target, 1)
