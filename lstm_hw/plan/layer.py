@@ -255,12 +255,12 @@ class StreamedLayer:
         for _ in self.b.unless(left):
             self.cells(self.newest, mask, **fields)
 
-    def rows(self) -> Iterator[tuple[Sum, int]]:
+    def rows(self, first: int = 0) -> Iterator[tuple[Sum, int]]:
         """``for row, left in rows()``: ``left`` is that of :meth:`cell`; a short last row block is written out."""
         if self.newest == self.units:
-            yield from ((row, 1) for row in self.b.each(self.blocks))
+            yield from ((row, 1) for row in self.b.each(first, self.blocks))
         else:
-            yield from ((row, int(not last)) for row, last in self.b.peeled(self.blocks))
+            yield from ((row, int(not last)) for row, last in self.b.peeled(first, self.blocks))
 
     def column_tiles(self, part: str, columns: int, width: int) -> list[Tile]:
         """Tiles of all row blocks."""

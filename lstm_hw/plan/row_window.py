@@ -50,7 +50,7 @@ class RowWindowLayer(ResidentBias):
             for row in range(blocks)
             for columns in ((row * units, length - row * units), (0, row * units))
         ]
-        self.resident, self.streamed, self.rows = tuple(self.bias_tiles()), (*x, *rows), words_of(x)
+        self.resident, self.streamed, self.x_words = tuple(self.bias_tiles()), (*x, *rows), words_of(x)
         self.own = {"accumulators": blocks, "h_elements": length, "states": length}
         self.shared = {
             "ring": ring_words(max(self.tile * blocks, min(window + 1, blocks) * length), config),
@@ -121,7 +121,7 @@ class RowWindowLayer(ResidentBias):
             self._row_products(EVEN, row, row, weight=head)
             # In the order in which the step's h is finished; the newest is waited for last.
             self._products(BOTH, row, row * units, self.h, weight=lower, wait=1)
-            self._finish(EVEN, row)
+            self._finish(EVEN, row, (self.blocks - 1 - row) * self.units)
             if part == 1:
                 self._leaving(row)
 
@@ -140,28 +140,28 @@ class RowWindowLayer(ResidentBias):
         else:
             frame.following()
         b.await_tokens(SPACE_H, self.layer.outputs)
-        for row in b.each(self.again, self.blocks):
+        for row, left in self.rows(self.again):
             self._row_products(ODD, row, row)
-            self._finish(ODD, row)
+            self._finish(ODD, row, left)
             self.release(self.layer.outputs)
         for row, last in b.peeled(self.again):
             frame.following() if last else self._load_again(row + 1)
             self._row_products(ODD, row, row + self.window, release=1)
-            self._finish(ODD, row, row + self.window)
+            self._finish(ODD, row, self.window or int(not last))
 
     def _load_again(self, row):
         """Columns for step k + 1 of a row block: from the window's last row block on."""
         first = self.window * self.units
         words = self.layer.outputs - first - row * self.units
-        self.load(self.rows + first + row * self.layer.outputs, words, "columns for step k + 1")
+        self.load(self.x_words + first + row * self.layer.outputs, words, "columns for step k + 1")
 
     def _single_step(self):
         """A step without a partner: all sums, then all hidden units."""
         for row in self.b.each(self.blocks):
             self._row_products(ODD, row, row, rotate=0, release=1)
             self._products(ODD, row, row * self.units, self.h, rotate=0, release=1)
-        for row in self.b.each(self.blocks):
-            self._finish(ODD, row)
+        for row, left in self.rows():
+            self._finish(ODD, row, left)
 
     def _row_products(self, mask, row, first, **fields):
         """Columns of a row block from the units of row block ``first`` on."""
@@ -172,9 +172,8 @@ class RowWindowLayer(ResidentBias):
         fields = {"space": SPACE_H, "rotate": 1, "stream": 1} | fields
         self.add(mask, self.sums + row, columns=columns, operand=operand, **fields)
 
-    def _finish(self, mask, row, first=None):
-        """The hidden units of a row block; ``first`` is the row block from which on its last products were."""
-        left = (self.blocks - 1 - row) * self.units if first is None or not self.window else 1
+    def _finish(self, mask, row, left):
+        """The hidden units of a row block."""
         self.finish_sums(mask, row)
         self.cell(mask, row, left=left)
 
