@@ -355,9 +355,7 @@ class BatchPlanner(StackPlanner):
     def _batches(self):
         """x is taken piece by piece in a frame, so the steps of the next one are counted behind it."""
         b = self.b
-        self._next_frame(as_sum(0), None)
-        for _ in b.unless(b.left):
-            b.emit("HALT")
+        self._next_frame(as_sum(0), None, 1)
         # Steps of the batch but one, and those that it lacks.
         self.more, self.idle = b.variable(0), b.variable(self.batch - 1)
         self._count()

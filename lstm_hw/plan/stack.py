@@ -205,7 +205,7 @@ class StackPlanner:
 
     def _steps(self, done):
         b = self.b
-        self._next_frame(as_sum(0), None)
+        self._next_frame(as_sum(0), None, 1)  # a run has one step at least
         for step in b.steps(done):
             self._round(step, as_sum(1))
         self._end()
@@ -213,7 +213,7 @@ class StackPlanner:
     def _batches(self):
         b = self.b
         self.fetched = b.variable(0)
-        self._next_frame(as_sum(0), None)
+        self._next_frame(as_sum(0), None, 1)  # a run has one step at least
         for number in b.forever():
             for _ in b.unless(self.fetched):
                 self._end()
@@ -264,8 +264,8 @@ class StackPlanner:
         else:
             self._next_frame(first + self.batch, (layer, hint))
 
-    def _next_frame(self, first, hint):
-        for _ in self.b.when(self.b.left):
+    def _next_frame(self, first, hint, coming=None):
+        for _ in self.b.when(self.b.left if coming is None else coming):
             if self.batch == 1:
                 self.layers[0].inputs(lambda: iter((None,)), first, hint)
             self.layers[0].ahead(hint)
