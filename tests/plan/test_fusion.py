@@ -61,7 +61,8 @@ def test_random_sizes(data):
         (2, 2, (5, 9, 12), 9, True),
         (2, 4, (7, 12, 8), 3, True),
         (3, 3, (7, 4, 9), 3, False),
-        (2, 2, (3, 8, 12, 4), 5, False),
+        (2, 4, (3, 8, 12, 4), 5, False),
+        (4, 4, (5, 9, 8), 3, True),
     ],
 )
 def test_every_length_of_the_last_batch(contexts, batch, sizes, head, every_step):
@@ -111,4 +112,4 @@ def test_refuses_what_does_not_fit():
         FusionPlanner(model.network, replace(config, x_elements=64), 4)
     three = random_network(np.random.default_rng(1), (7, 5, 12, 9))
     with pytest.raises(ProgramError, match="must fit the program memory of 512"):
-        FusionPlanner(three.network, engine(three), 4).plan()
+        FusionPlanner(three.network, engine(three), 8).plan()
