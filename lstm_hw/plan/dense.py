@@ -70,7 +70,7 @@ class ResidentLayer(StreamedLayer):
 
     def frame(self, frame: Frame) -> None:
         if not self.number:
-            self._take_x(frame.first)
+            self.take_x(self._x(frame.first), spread=int(self.config.contexts > 1))
         self._step(frame.first, self.done)
 
     def behind_last_step(self) -> None:
@@ -82,10 +82,6 @@ class ResidentLayer(StreamedLayer):
 
     def _x(self, step):
         return step % self.buffers * self.x_stride
-
-    def _take_x(self, step):
-        spread = int(self.config.contexts > 1)
-        self.b.emit("INPUT", target=self._x(step), elements=self.layer.inputs, spread=spread, wait=1, last=1)
 
     def _step(self, step, number):
         """All columns of a step, and its h or outputs; ``number`` counts since zero state."""

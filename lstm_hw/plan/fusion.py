@@ -101,12 +101,9 @@ class FusionLayer(ResidentBias):
                 b.advance(b.left, -1)
                 b.advance(taken, 1)
                 for _ in b.when(0 if last else b.left):
-                    self._input(bank, x)
+                    self.take_x(x, bank=bank)
                 for _ in b.unless(0 if last else b.left):
-                    self._input(self.contexts - 1, x)
-
-    def _input(self, bank, x):
-        self.b.emit("INPUT", bank=bank, target=x, elements=self.layer.inputs, wait=1, last=1)
+                    self.take_x(x, bank=self.contexts - 1)
 
     def newest_h(self, step: Sum, later: Sum | int, number: Sum) -> Iterator[tuple[int, Sum | int]]:
         mask, place = self.shown

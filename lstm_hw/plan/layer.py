@@ -179,6 +179,10 @@ class StreamedLayer:
         if words:
             self.b.emit("LOAD", comment, offset=(self.image + first) * per_word, beats=words * per_word, stream=1)
 
+    def take_x(self, target: Sum | int = 0, **fields: Sum | int) -> None:
+        """INPUT of an x vector, where one is free."""
+        self.b.emit("INPUT", target=target, elements=self.layer.inputs, wait=1, last=1, **fields)
+
     def release(self, words: int) -> None:
         """So many words of the ring are free."""
         self.b.emit("MAC", weight=words - 1, columns=1, slots=1, stream=1, release=1)
@@ -267,11 +271,11 @@ class StreamedLayer:
         firsts = range(0, columns, width)
         return [Tile(self.number, part, 0, self.blocks, first, min(width, columns - first)) for first in firsts]
 
-    def bias_tiles(self, by_block: bool = False) -> list[Tile]:
-        """Tiles of the bias: digit column after digit column, of all row blocks."""
+    def bias_tiles(self, first: int = 0, blocks: int | None = None) -> list[Tile]:
+        """Tiles of the bias: digit column after digit column, of all row blocks or of some."""
         tiles, column = [], 0
         for _, columns in self.layer.bias_columns:
-            tiles.append(Tile(self.number, "bias", 0, self.blocks, column, columns))
+            tiles.append(Tile(self.number, "bias", first, blocks or self.blocks, column, columns))
             column += columns
         return tiles
 

@@ -64,7 +64,7 @@ class RowWindowLayer(ResidentBias):
     def inputs(self, taken: Callable, first: Sum, hint: object) -> None:
         for bank in (0, 1):
             for _ in taken():
-                self.b.emit("INPUT", bank=bank, elements=self.layer.inputs, wait=1, last=1)
+                self.take_x(bank=bank)
 
     def ahead(self, hint: object = None) -> None:
         self.load(0, words_of(self.streamed), "W_x and W_h")

@@ -56,10 +56,7 @@ class RowBlockLayer(StreamedLayer):
         """In the order of use: a row block's bias, then the matrix of either vector."""
         x, h = ("x", 0, self.layer.inputs), ("h", self.pinned, self.layer.outputs - self.pinned)
         for row in range(self.blocks):
-            column = 0
-            for _, columns in self.layer.bias_columns:
-                yield Tile(self.number, "bias", row, 1, column, columns)
-                column += columns
+            yield from self.bias_tiles(row, 1)
             for part, first, columns in (h, x) if self.number else (x, h):
                 yield Tile(self.number, part, row, 1, first, columns)
 
@@ -88,15 +85,7 @@ class RowBlockLayer(StreamedLayer):
 
     def inputs(self, taken: Callable, first: Sum, hint: object) -> None:
         for _ in taken():
-            self.b.emit(
-                "INPUT",
-                target=first % 2 * (self.groups * self.x_stride),
-                elements=self.layer.inputs,
-                repeats=self.groups - 1,
-                spread=self.spread,
-                wait=1,
-                last=1,
-            )
+            self.take_x(self._x(first), repeats=self.groups - 1, spread=self.spread)
 
     def ahead(self, hint: object = None) -> None:
         self.load(0, words_of(self.streamed))
@@ -104,6 +93,10 @@ class RowBlockLayer(StreamedLayer):
     def newest_h(self, step: Sum, later: Sum | int, number: Sum) -> Iterator[tuple[int, Sum | int]]:
         for group in self.b.each(self.groups):
             yield self.mask, self._h(number + 1) + group * self.h_stride
+
+    def _x(self, step):
+        """Where x of a step begins."""
+        return step % 2 * (self.groups * self.x_stride)
 
     def _h(self, number):
         """Where h of the step before a step begins."""
@@ -116,7 +109,7 @@ class RowBlockLayer(StreamedLayer):
             early, late = own, (SPACE_H, self.below._h(self.done + 1), self.below.h_stride)
             old, newest = self.below.old, self.below.newest
         else:
-            early, late = (SPACE_X, frame.first % 2 * (self.groups * self.x_stride), self.x_stride), own
+            early, late = (SPACE_X, self._x(frame.first), self.x_stride), own
             old, newest = self.old, self.newest
             self.await_x(self.groups)
         for row in self.b.each(self.blocks):
@@ -147,12 +140,10 @@ class RowBlockLayer(StreamedLayer):
             self._units(row, group, (self.done + 1) % 2 * self.turn)
 
     def _bias(self):
-        column = 0
-        for exponent, columns in self.layer.bias_columns:
-            start = {"load": 1, "hold": 1} if column == 0 else {}
-            words = {"weight": column, "columns": columns, "stream": 1}
-            self.b.emit("MAC", slots=1, mask=self.mask, space=SPACE_CONSTANT, operand=exponent, **words, **start)
-            column += columns
+        for tile, (exponent, _) in zip(self.bias_tiles(0, 1), self.layer.bias_columns, strict=True):
+            words = {"stream": 1, "weight": tile.first_column, "columns": tile.columns}
+            start = {"load": 0} if tile.first_column else {"hold": 1}
+            self.mac(self.mask, space=SPACE_CONSTANT, operand=exponent, **words, **start)
 
     def _columns(self, vector, start, stop):
         """Tile after tile, each for all groups."""

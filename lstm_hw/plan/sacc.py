@@ -128,13 +128,12 @@ class SaccLayer(ResidentBias):
         return self.done + turned if direction is None else as_sum(direction + turned)
 
     def inputs(self, taken: Callable, first: Sum, hint: object) -> None:
-        fields = {"elements": self.layer.inputs, "wait": 1, "last": 1}
         for pair in self.b.each(self.pairs):
             for half in range(min(2, self.batch)):
                 bank = (self._number(hint) + half) % 2 * self.sequences
                 for _ in taken():
                     for sequence in range(self.sequences):
-                        self.b.emit("INPUT", bank=bank + sequence, target=pair * self.x_stride, **fields)
+                        self.take_x(pair * self.x_stride, bank=bank + sequence)
 
     def ahead(self, hint: object = None) -> None:
         self.load(*self.streams[-1], "W_x")
