@@ -112,4 +112,4 @@ def test_refuses_what_does_not_fit():
         FusionPlanner(model.network, replace(config, x_elements=64), 4)
     three = random_network(np.random.default_rng(1), (7, 5, 12, 9))
     with pytest.raises(ProgramError, match="must fit the program memory of 512"):
-        FusionPlanner(three.network, engine(three), 8).plan()
+        FusionPlanner(three.network, engine(three, contexts=4), 8).plan()
