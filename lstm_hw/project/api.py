@@ -416,7 +416,7 @@ class Project:
             images = min(MOST_TRACED, max(1, TRACED_MACS // macs))
         elif not 1 <= images <= MAX_COUNT:
             raise ConfigError("images", images, f"must be between 1 and {MAX_COUNT:,}")
-        with self._progress("trace") as progress:
+        with self.progress("trace") as progress:
             return error_budget(self.model, self.qmodel, self.inputs[:images], progress)
 
     def write_trace(self, images: int | None = None) -> tuple[Path, dict[str, Any]]:
