@@ -6,12 +6,17 @@ import os
 import shutil
 import struct
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bench import fuzz
 from bench.fuzz import FORMATS
+from lstm_hw import reading
+from lstm_hw.model import store
+from lstm_hw.project import simulation, toml
+from lstm_hw.verify import hardware, scenario
 
 CASES = 150
 
@@ -35,6 +40,33 @@ def test_mutated_files(corpus, tmp_path, name):
     assert sum(found.values()) == CASES
     assert [verdict for verdict in found if verdict.startswith("fault")] == [], fuzz.line(name, found, 0)
     assert sum(count for verdict, count in found.items() if verdict.endswith("Error")) > CASES / 4
+
+
+def test_page_of_files_tells_the_limits():
+    page = (Path(__file__).parents[2] / "docs" / "files.md").read_text()
+    rows = {row.split("|")[1].strip(" `").split("`")[0]: row for row in page.splitlines() if row.startswith("| ")}
+    for name, limits in {
+        "project file, TOML": (
+            f"{toml.MAX_BYTES >> 10} KiB",
+            f"{toml.MAX_LINE:,} characters",
+            f"{toml.MAX_DEPTH} levels",
+        ),
+        "model, safetensors": (
+            f"{store.MAX_FILE_BYTES >> 20} MiB",
+            f"header of {store.MAX_HEADER_BYTES >> 20} MiB",
+            f"{store.MAX_TENSORS:,} tensors",
+        ),
+        "data set, npz": (
+            f"{reading.MAX_NPZ_BYTES >> 20} MiB, {reading.MAX_ARRAYS:,} arrays",
+            f"arrays of {reading.MAX_ARRAY_BYTES >> 20} MiB and {reading.MAX_VALUES:,} values",
+        ),
+        "hardware/engine.json": (f"{reading.MAX_JSON_BYTES >> 20} MiB",),
+        "hardware/weights.bin": (f"{hardware.MAX_IMAGE_BYTES >> 20} MiB",),
+        "simulation/results.json": (f"{simulation.MAX_RESULTS_BYTES >> 20} MiB",),
+        "simulation/scenario.json": (f"{scenario.MAX_IMAGE_BYTES >> 30} GiB",),
+    }.items():
+        assert [limit for limit in limits if limit not in rows[name]] == []
+    assert f"{fuzz.CASES:,} each" in page and f"{fuzz.MEMORY >> 20} MiB" in page
 
 
 def test_mutations_are_reproducible(corpus):
