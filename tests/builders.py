@@ -117,7 +117,7 @@ def half_up(values, drop, bits=16):
     return np.clip(rounded, -1 << bits - 1, (1 << bits - 1) - 1).astype(np.int64)
 
 
-def lstm_cell(config, preact, c):
+def lstm_cell(config, preact, c, layer=0):
     """One cell on stored integers: (new h, new c). ``preact`` is (4, ...) in the order i, f, g, o."""
     activation = make_activation(config.activation, config.preact, config.activated)
     i, f, o = (activation.compute(preact[n], False).astype(object) for n in (0, 1, 3))
@@ -129,7 +129,7 @@ def lstm_cell(config, preact, c):
     new_c = half_up(total, common - cell, config.cell.width)
     argument = half_up(total, common - config.preact.fraction, config.preact.width)
     tanh = activation.compute(argument, True).astype(object)
-    h = half_up(o * tanh, 2 * a - config.hidden.fraction, config.hidden.width)
+    h = half_up(o * tanh, 2 * a - config.h_fraction(layer), config.hidden.width)
     return h, new_c
 
 
@@ -153,7 +153,7 @@ class IntegerNetwork:
                 layer = self.model.layers[n]
                 sums = self._sums(layer, layer.w_x @ below + layer.w_h @ self.h[n])
                 preact = half_up(sums, network.layers[n].shift, self.config.preact.width).reshape(4, -1)
-                self.h[n], self.c[n] = lstm_cell(self.config, preact, self.c[n])
+                self.h[n], self.c[n] = lstm_cell(self.config, preact, self.c[n], n)
                 below = self.h[n]
             if not network.head:
                 outputs.append(below.tolist())

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..machine.activation import make_activation
 from ..machine.config import GATE_NAMES, GATES, SERIAL_SLOTS
-from ..machine.latency import SLOT, CellLatency
+from ..machine.latency import REQUANTIZE, SLOT, CellLatency
 from .activation import Activation
 from .requantize import Requantize
 
@@ -29,6 +29,8 @@ class Cell(wiring.Component):
     -------
     i_start : In(1), i_preact : In(4 pre-activations: i, f, g, o)
         A unit starts; a multiple of five cycles after the one before.
+    i_scale : In, where layers have formats of h of their own
+        Index into ``h_shifts`` for the unit that starts.
     o_read : Out(1)
         The address of this unit's c is due: c must be on ``i_c`` in the next cycle.
     i_c : In
@@ -51,13 +53,18 @@ class Cell(wiring.Component):
         # tanh reads the same sum in the activation unit's format, so that a wide c makes its path no longer.
         same = cell == config.preact
         self.round_tanh = self.round_c if same else Requantize(self.sum_width, (self.sum_fraction,), config.preact)
-        self.round_h = Requantize(activated.width * 2, (2 * activated.fraction,), config.hidden)
+        shifts = config.h_shifts or (0,)
+        fractions = tuple(2 * activated.fraction - shift for shift in shifts)
+        self.round_h = Requantize(activated.width * 2, fractions, config.hidden)
+        self.scale_bits = (len(shifts) - 1).bit_length()
 
         self.delays = CellLatency(config)
         self.update_latency, self.latency = self.delays.update, self.delays.cell
+        scale = {"i_scale": In(self.scale_bits)} if self.scale_bits else {}
         super().__init__(
             {
                 "i_start": In(1),
+                **scale,
                 "i_preact": In(data.ArrayLayout(signed(config.preact.width), GATES)),
                 "o_read": Out(1),
                 "i_c": In(signed(cell.width)),
@@ -127,4 +134,16 @@ class Cell(wiring.Component):
         with m.If(self.o_c_valid):
             m.d.sync += new_c.eq(self.round_tanh.o)
         m.d.comb += [self.round_h.i.eq(product), self.o_h.eq(self.round_h.o), self.o_h_valid.eq(at[self.latency])]
+        if self.scale_bits:
+            self._select(m, at)
         return m
+
+    def _select(self, m, at):
+        """Hand each unit's scale from slot to slot until its h is rounded."""
+        scale = self.i_scale
+        for n in range((self.latency - REQUANTIZE - 1) // SERIAL_SLOTS + 1):
+            kept = Signal(self.scale_bits, name=f"scale{n}", reset_less=True)
+            with m.If(at[SERIAL_SLOTS * n]):
+                m.d.sync += kept.eq(scale)
+            scale = kept
+        m.d.comb += self.round_h.i_select.eq(scale)

@@ -326,6 +326,9 @@ class CellUnit(wiring.Component):
         for n, cell in enumerate(self.cells):
             m.submodules[f"cell{n}"] = cell
             m.d.comb += [cell.i_start.eq(start & (start_tag.cell == n)), cell.i_preact.eq(preact)]
+            if cell.scale_bits:
+                last = len(self.config.h_shifts) - 1
+                m.d.comb += cell.i_scale.eq(Mux(start_tag.scale > last, last, start_tag.scale))
         self._remember(m, tag_queue)
 
         h, h_valid = Signal(signed(self.config.operand_bits)), Signal()

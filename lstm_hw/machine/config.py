@@ -93,6 +93,10 @@ class EngineConfig:
         default=QFormat(0, 15), metadata={"doc": "format of sigmoid and tanh results, 16 to 18 bits wide"}
     )
     hidden: QFormat = field(default=QFormat(0, 15), metadata={"doc": "format of h"})
+    h_shifts: tuple[int, ...] = field(
+        default=(),
+        metadata={"doc": "fraction bits, 0 to 8, that h of each layer has more than hidden; none without it"},
+    )
 
     def __post_init__(self):
         for f in fields(self):
@@ -101,9 +105,10 @@ class EngineConfig:
             value = getattr(self, f.name)
             if type(value) not in kinds and not (type(value) is list and tuple in kinds):
                 raise ConfigError(f"engine.{f.name}", f"{value!r:.60}", f"must be {_KINDS[kinds[0]]}")
-        if not all(type(shift) is int for shift in self.shifts):
-            raise ConfigError("engine.shifts", f"{self.shifts!r:.60}", "must be integers")
-        object.__setattr__(self, "shifts", tuple(self.shifts))
+        for name in ("shifts", "h_shifts"):
+            if not all(type(shift) is int for shift in getattr(self, name)):
+                raise ConfigError(f"engine.{name}", f"{getattr(self, name)!r:.60}", "must be integers")
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         object.__setattr__(self, "cell", self.cell or self.preact)
         # Of a pair, a sum wraps at least once in its range, and both fit the 48 bits of a DSP slice.
         lowest = self.weight_bits + self.operand_bits + (self.operand_bits == 8)
@@ -147,6 +152,8 @@ class EngineConfig:
             ("outstanding", 1 <= self.outstanding <= 64, "must be between 1 and 64"),
             ("shifts", 1 <= len(self.shifts) <= 1 << SCALE_BITS, f"must have 1 to {1 << SCALE_BITS} entries"),
             ("shifts", all(-16 <= s < 48 for s in self.shifts), "must be between -16 and 47"),
+            ("h_shifts", len(self.h_shifts) <= len(self.shifts), "must have one entry a layer at most"),
+            ("h_shifts", all(0 <= s <= 8 for s in self.h_shifts), "must be between 0 and 8"),
         ]
         for name, holds, rule in rules:
             if not holds:
@@ -234,6 +241,10 @@ class EngineConfig:
         """What a plain output is bounded to behind the rounding of pre-activations; its binary point is the layer's."""
         return replace(self.preact, integer=VALUE_BITS - 1 - self.preact.fraction)
 
+    def h_fraction(self, layer: int) -> int:
+        """Fraction bits of a layer's h; of a layer beyond the last of ``h_shifts`` as of that."""
+        return self.hidden.fraction + (self.h_shifts[min(layer, len(self.h_shifts) - 1)] if self.h_shifts else 0)
+
     @property
     def drain_width(self) -> int:
         """Accumulators that one drain request brings to the cell unit."""
@@ -242,8 +253,9 @@ class EngineConfig:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able values, in field order, without what follows from the others."""
         values = {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
-        if self.cell == self.preact:
-            del values["cell"]
+        for name, unused in (("cell", self.preact), ("h_shifts", ())):
+            if getattr(self, name) == unused:
+                del values[name]
         return values
 
     @classmethod

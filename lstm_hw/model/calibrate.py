@@ -103,8 +103,8 @@ def chosen_formats(
 ) -> tuple[Any, list[str]]:
     """Fill in the formats of pre-activations, c and h that a configuration leaves open.
 
-    From the finest candidate of each on, one after the other is replaced by the first of its candidates that keeps the
-    outputs' error near the least that was seen: so what one format gains is not hidden by the others.
+    From the last candidate of each on, the finest, one after the other is replaced by the first of its candidates that
+    keeps the outputs' error near the least that was seen: so what one format gains is not hidden by the others.
 
     Parameters
     ----------
@@ -129,9 +129,7 @@ def chosen_formats(
         for name, (place, _, candidates) in PLACES.items()
         if getattr(config, name) is None
     }
-    config = replace(
-        config, **{name: max(found, key=lambda f: (f.width, f.fraction)) for name, found in choices.items()}
-    )
+    config = replace(config, **{name: found[-1] for name, found in choices.items()})
     error, least, reasons = cache(error), np.inf, []
     for name, found in choices.items():
         place, words, _ = PLACES[name]
@@ -140,10 +138,14 @@ def chosen_formats(
         least = min(least, *errors) if len(found) > 1 else least
         taken = next((n for n, its in enumerate(errors) if its <= NEAR * least), int(np.argmin(errors)))
         config, peak = configs[taken], max(layer[place].peak for layer in spreads)
-        measured = ", ".join(f"{np.sqrt(its):.2g} with {f}" for f, its in zip(found, errors, strict=True))
+        measured = ", ".join(f"{np.sqrt(its):.2g} with {_words(f)}" for f, its in zip(found, errors, strict=True))
         why = f"; rms error of the outputs {measured}" if len(found) > 1 else ""
-        reasons.append(f"{words}: {found[taken]}, for values up to {peak:.3g}{why}")
+        reasons.append(f"{words}: {_words(found[taken])}, for values up to {peak:.3g}{why}")
     return config, reasons
+
+
+def _words(formats):
+    return " ".join(map(str, formats)) if isinstance(formats, tuple) else str(formats)
 
 
 def _widest(proposals):
@@ -177,9 +179,14 @@ def _of_preact(config, spreads) -> Iterator[QFormat]:
                 yield proposal
 
 
-def _of_hidden(config, spreads) -> Iterator[QFormat]:
+def _of_hidden(config, spreads) -> Iterator[QFormat | tuple[QFormat, ...]]:
+    """One for all layers, then one each."""
     yield _with_integer(0, config.operand_bits)
-    yield from _widest([s.proposals(config.operand_bits, MARGIN, LEAST_HIDDEN_INTEGER, 0)[:1] for s in spreads])
+    own = [s.proposals(config.operand_bits, MARGIN, LEAST_HIDDEN_INTEGER, 0)[0] for s in spreads]
+    widest = max(own, key=lambda f: f.integer)
+    yield widest
+    if any(f != widest for f in own):
+        yield tuple(own)
 
 
 PLACES = {

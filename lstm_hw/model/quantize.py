@@ -29,7 +29,7 @@ BIAS_COLUMNS = 16
 biases have fewer fraction bits instead."""
 SAMPLE = 256
 """Sequences of the calibration set that a choice between ways of rounding is judged by, at most."""
-SAMPLE_PRODUCTS = 1 << 28
+SAMPLE_PRODUCTS = 1 << 26
 """Products of a run of them, at most, or one sequence."""
 MOST_HEADROOM = 1024
 OUTPUT_HEADROOM = 2.0
@@ -75,10 +75,10 @@ class QuantConfig:
         "width of c, 16 to 24, or auto: the narrowest that holds 1.25 times the calibration set's, is no coarser than "
         "Q3.12 and comes within 1 dB of the best: 16 bits where |c| stays below 6",
     )
-    hidden: QFormat | None = _option(
+    hidden: QFormat | tuple[QFormat, ...] | None = _option(
         None,
-        "format of h, operand_bits wide; without it all of them but the sign are fraction bits, or more where h stays "
-        "so small that it pays",
+        "format of h, operand_bits wide, or a list of one a layer; without it all bits but the sign are fraction bits, "
+        "or more are where h stays so small that it pays",
     )
     headroom: float = _option(
         1.0, "the format of x holds so many times the largest magnitude of the calibration set; 1 or more"
@@ -124,8 +124,9 @@ class QuantConfig:
             if value != "auto" and (type(value) is not int or value not in widths):
                 rule = f"must be an integer from {widths[0]} to {widths[-1]}, or auto"
                 raise ConfigError(f"quantize.{name}_bits", repr(value), rule)
-        for name in ("preact", "activation_format", "cell", "hidden", "output", "input_format"):
-            value = getattr(self, name)
+        names = ("preact", "activation_format", "cell", "output", "input_format")
+        hidden = self.hidden if isinstance(self.hidden, tuple) else (self.hidden,)
+        for name, value in (*((name, getattr(self, name)) for name in names), *(("hidden", h) for h in hidden)):
             if value is None and name != "activation_format":
                 continue
             if not isinstance(value, QFormat):
@@ -140,7 +141,7 @@ class QuantConfig:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able values, in field order."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {name: str(value) if isinstance(value, QFormat) else value for name, value in values.items()}
+        return {name: _plain(value) for name, value in values.items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "QuantConfig":
@@ -150,11 +151,20 @@ class QuantConfig:
             if name not in known:
                 raise ConfigError(f"quantize.{name}", "unknown key", f"must be one of {', '.join(known)}")
         return cls(
-            **{
-                name: QFormat.parse(value) if isinstance(value, str) and QFormat in _types(known[name]) else value
-                for name, value in values.items()
-            }
+            **{name: _parsed(value) if QFormat in _types(known[name]) else value for name, value in values.items()}
         )
+
+
+def _parsed(value):
+    if isinstance(value, list | tuple):
+        return tuple(_parsed(item) for item in value)
+    return QFormat.parse(value) if isinstance(value, str) else value
+
+
+def _plain(value):
+    if isinstance(value, tuple):
+        return [str(item) for item in value]
+    return str(value) if isinstance(value, QFormat) else value
 
 
 def _types(annotation):
@@ -208,6 +218,9 @@ def quantize(
     if config.input_format is not None and not config.input_format.holds(calibration):
         rule = f"must hold the calibration set, which reaches {np.abs(calibration).max():g}"
         raise FormatError("quantize.input_format", config.input_format, rule)
+    if isinstance(config.hidden, tuple) and len(config.hidden) != len(model.layers):
+        found, rule = f"{len(config.hidden)} formats", f"must be one, or one for each of {len(model.layers)} layers"
+        raise ConfigError("quantize.hidden", found, rule)
     sample = calibration[: _sample_size(model, calibration)]
     expected, _ = float_reference(model, sample)
     outputs = _reach(model, calibration, config)
@@ -278,9 +291,11 @@ def _quantize(model, calibration, outputs, config, progress=None):
     total = len(model.layers) + (model.head is not None)
     x_format = _input_format(calibration, config)
     layers = []
-    for number, weights in enumerate(model.layers):
+    hidden = config.hidden if isinstance(config.hidden, tuple) else (config.hidden,) * len(model.layers)
+    for number, (weights, h_format) in enumerate(zip(model.layers, hidden, strict=True)):
+        config = replace(config, hidden=h_format)
         layers.append(_quantize_lstm(weights, x_format, config, f"layer {number}"))
-        x_format = config.hidden
+        x_format = h_format
         if progress:
             progress(number + 1, total)
     head = None

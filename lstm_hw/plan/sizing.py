@@ -80,10 +80,15 @@ def engine_formats(qmodel: QuantModel) -> dict[str, Any]:
     """
     first = qmodel.layers[0]
     for number, layer in enumerate(qmodel.layers):
-        for name in ("preact", "cell", "activation_format", "hidden"):
+        for name in ("preact", "cell", "activation_format"):
             if getattr(layer, name) != getattr(first, name):
                 rule = f"must be {getattr(first, name)}, as in layer 0"
                 raise ConfigError(f"layer {number}: {name}", getattr(layer, name), rule)
+        if (layer.hidden.rounding, layer.hidden.overflow) != (first.hidden.rounding, first.hidden.overflow):
+            rule = f"must be {first.hidden.rounding} and {first.hidden.overflow}, as in layer 0"
+            raise ConfigError(f"layer {number}: hidden", layer.hidden, rule)
+    hidden = max((layer.hidden for layer in qmodel.layers), key=lambda f: f.integer)
+    h_shifts = tuple(hidden.integer - layer.hidden.integer for layer in qmodel.layers)
     if qmodel.head is not None:
         wanted = first.preact
         found = qmodel.head.output
@@ -96,7 +101,8 @@ def engine_formats(qmodel: QuantModel) -> dict[str, Any]:
         "preact": first.preact,
         "cell": first.cell,
         "activated": first.activation_format,
-        "hidden": first.hidden,
+        "hidden": hidden,
+        "h_shifts": h_shifts if any(h_shifts) else (),
     }
 
 

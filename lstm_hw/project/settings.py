@@ -457,7 +457,9 @@ class ProjectConfig:
 
 
 def _plain(value):
-    return str(value) if isinstance(value, QFormat) else list(value) if isinstance(value, tuple) else value
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, QFormat) else value
 
 
 def _refuse_unknown(section, values, known):
@@ -475,15 +477,16 @@ def _typed(subject, value, wanted):
         value = float(value)
     if isinstance(value, str) and QFormat in choices:
         return QFormat.parse(value)
-    if isinstance(value, list) and tuple in choices and all(type(item) is int for item in value):
-        return tuple(value)
+    kind = str if QFormat in choices else int
+    if isinstance(value, list) and tuple in choices and value and all(type(item) is kind for item in value):
+        return tuple(map(QFormat.parse, value)) if kind is str else tuple(value)
     if isinstance(value, str) and not value.isprintable():
         raise ConfigError(subject, repr(value), "must be printable characters")
     if type(value) in choices and not (isinstance(value, float) and value - value != 0):
         return value
     names = {
         QFormat: "a number format such as 'Q3.12'",
-        tuple: "a list of integers",
+        tuple: "a list of them" if QFormat in choices else "a list of integers",
         str: "a string",
         int: "an integer",
         float: "a number",
@@ -551,6 +554,7 @@ DERIVED = (
     "cell",
     "activated",
     "hidden",
+    "h_shifts",
 )
 """Engine fields that follow from the model, the schedule and the target unless given."""
 

@@ -213,7 +213,7 @@ class Interpreter:
         total = (f * self.c[states] << fraction - a - c) + (i * g << fraction - 2 * a)
         new_c = config.cell.requantize(total, fraction)
         tanh = self.activation.compute(config.preact.requantize(total, fraction), True)
-        h = config.hidden.requantize(o * tanh, 2 * a)
+        h = config.hidden.requantize(o * tanh, 2 * a - config.h_fraction(command.scale) + config.hidden.fraction)
         self._write(command, contexts, new_c, h)
         if command.emit:
             for unit in h:

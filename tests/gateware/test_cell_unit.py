@@ -60,7 +60,12 @@ def reference(config, commands, blocks):
                     state = command["state"] + unit + position * command["state_stride"]
                     h = states[state] = 0
                     if command["mode"] == MODE_LSTM:
-                        h, c = lstm_cell(config, preact[GATES * unit : GATES * (unit + 1), k], states.get(state, 0))
+                        h, c = lstm_cell(
+                            config,
+                            preact[GATES * unit : GATES * (unit + 1), k],
+                            states.get(state, 0),
+                            command["scale"],
+                        )
                         states[state] = int(c)
                     sent.append(int(h))
                     units.append(
@@ -216,6 +221,8 @@ CONFIGS = {
     "2 cells, R=8, 2 entries": {"rows": 8, "cells": 2, "finish_entries": 2, "activation": "quadratic128"},
     "2 cells, 24-bit c": {"rows": 8, "cells": 2, "cell": QFormat(9, 14)},
     "2 cells, 20-bit pre-activations": {"rows": 8, "cells": 2, "preact": QFormat(3, 16), "activated": QFormat(0, 17)},
+    "2 cells, h of layers": {"rows": 8, "cells": 2, "h_shifts": (0, 3)},
+    "5 cells, pwl, h of layers": {"rows": 16, "cells": 5, "activation": "pwl", "h_shifts": (2, 0, 1)},
     "2 cells, 8-bit h": {"rows": 8, "cells": 2, **PAIRS, "accumulator_bits": 32},
 }
 

@@ -34,6 +34,7 @@ WRONG = {
     "cell": (QFormat(3, 11), QFormat(12, 12), QFormat(4, 20, signed=False)),
     "activated": (QFormat(0, 14), QFormat(0, 18)),
     "hidden": (QFormat(0, 7),),
+    "h_shifts": ((0, 1), (9,), (-1,)),
 }
 RIGHT = {
     "rows": (4, 8, 16, 48),
@@ -56,6 +57,7 @@ RIGHT = {
     "preact": (QFormat(2, 13), QFormat(3, 16)),
     "cell": (QFormat(3, 12), QFormat(11, 12), QFormat(20, 3)),
     "activated": (QFormat(1, 14), QFormat(0, 17)),
+    "h_shifts": ((0,), (8,)),
 }
 
 

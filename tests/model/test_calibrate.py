@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
+from lstm_hw.errors import ConfigError, FormatError
 from lstm_hw.machine.formats import QFormat
 from lstm_hw.model.calibrate import RARE, Spread, survey
 from lstm_hw.model.float_model import DenseWeights, FloatModel, LstmWeights
 from lstm_hw.model.quantize import QuantConfig, quantization_report, quantize
 from lstm_hw.model.reference import float_reference
+from lstm_hw.plan.sizing import engine_formats
 
 
 def one_unit(gates, head=1.0):
@@ -117,3 +119,26 @@ def test_headroom_of_inputs(random_model):
     assert quantize(model, x, tell=lines.append).input_format == QFormat(0, 15)
     assert quantize(model, x, QuantConfig(headroom=4.0)).input_format == QFormat(2, 13)
     assert lines[0].startswith("x: Q0.15, for values up to ") and lines[0].endswith("times as much")
+
+
+def test_h_of_a_layer():
+    """A layer whose h stays small has more fraction bits than the one above it, where the outputs are better for it."""
+    rng = np.random.default_rng(2)
+    quiet = LstmWeights(rng.uniform(-0.05, 0.05, (32, 3)), rng.uniform(-0.3, 0.3, (32, 8)), np.zeros(32))
+    loud = LstmWeights(rng.uniform(-9, 9, (16, 8)), rng.uniform(-0.3, 0.3, (16, 4)), np.full(16, 1.5))
+    model, x = FloatModel((quiet, loud)), rng.uniform(-1, 1, (30, 40, 3))
+    fine = QuantConfig(preact=QFormat(3, 16), activation_format=QFormat(0, 17), activation="quadratic128")
+    qmodel, trace = quantize(model, x, fine), {}
+    float_reference(model, x, trace=trace)
+    below, above = (layer.hidden for layer in qmodel.layers)
+    assert below.integer < above.integer == 0 and below.width == above.width == 16
+    assert below.holds(1.25 * np.abs(trace[0]["h"]).max()) and qmodel.layers[1].x_format == below
+    formats = engine_formats(qmodel)
+    assert (formats["hidden"], formats["h_shifts"]) == (above, (-below.integer, 0))
+    given = quantize(model, x, QuantConfig(hidden=(QFormat(-1, 16), QFormat(0, 15))))
+    assert [layer.hidden for layer in given.layers] == [QFormat(-1, 16), QFormat(0, 15)]
+    with pytest.raises(ConfigError, match="quantize.hidden: 1 formats; must be one, or one for each of 2 layers"):
+        quantize(model, x, QuantConfig(hidden=(QFormat(0, 15),)))
+    with pytest.raises(FormatError, match="quantize.hidden: Q0.7; must be operand_bits = 16 bits wide"):
+        QuantConfig(hidden=(QFormat(0, 15), QFormat(0, 7)))
+    assert QuantConfig.from_dict(QuantConfig(hidden=(below, above)).to_dict()).hidden == (below, above)

@@ -245,7 +245,7 @@ def test_widths_of_vectors(random_model, operand_bits):
     qmodel = quantize(model, x, QuantConfig(weight_bits=8, operand_bits=operand_bits))
     assert qmodel.input_format.width == operand_bits
     for layer in qmodel.layers:
-        assert layer.hidden == QFormat(0, operand_bits - 1) and layer.preact == layer.cell == QFormat(3, 12)
+        assert layer.hidden.width == operand_bits and layer.preact.width == layer.cell.width == 16
     assert qmodel.head.output.width == 16
 
 

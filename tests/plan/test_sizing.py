@@ -76,8 +76,8 @@ def test_shapes_follow_from_the_formats():
     network = network_of(qmodel)
     assert [(s.kind, s.inputs, s.outputs) for s in network.layers] == [("lstm", 3, 4), ("lstm", 4, 5), ("linear", 5, 2)]
     assert [s.shift for s in network.layers] == [
-        qmodel.layers[0].acc_fraction - 12,
-        qmodel.layers[1].acc_fraction - 12,
+        qmodel.layers[0].acc_fraction - qmodel.layers[0].preact.fraction,
+        qmodel.layers[1].acc_fraction - qmodel.layers[1].preact.fraction,
         qmodel.head.acc_fraction - qmodel.head.output.fraction,
     ]
     assert size_engine(network, rows=4, **engine_formats(qmodel)).shifts == tuple(s.shift for s in network.layers)

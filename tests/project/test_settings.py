@@ -47,6 +47,7 @@ def test_defaults_and_types(tmp_path):
         [quantize]
         preact = "Q4.11"
         cell = "Q4.11"
+        hidden = ["Q-2.17", "Q0.15"]
         [engine]
         shifts = [3, 4]
         hidden = "Q0.15"
@@ -59,6 +60,7 @@ def test_defaults_and_types(tmp_path):
     )
     assert (config.name, config.model_path, config.build) == ("p", tmp_path / "m.safetensors", Path("build/p"))
     assert config.quantize.preact == QFormat(4, 11)
+    assert config.quantize.hidden == (QFormat(-2, 17), QFormat(0, 15))
     assert dict(config.engine) == {"shifts": (3, 4), "hidden": QFormat(0, 15)}
     assert type(config.simulate.x_idle) is float and config.data.input_scale == 2.0 and config.data.labels is None
     assert config.simulate.stress.quiet

@@ -59,8 +59,9 @@ NETWORKS = {
         "x_per_beat": 2,
         **PAIRS,
     },
-    "K1-R8-one-cell-24-bit-c-18-bit-pre-activations-head": {
-        "sizes": (3, 6),
+    "K1-R8-one-cell-24-bit-c-18-bit-pre-activations-h-of-layers-head": {
+        "sizes": (3, 6, 4),
+        "h_shifts": (2, 0),
         "head": 2,
         "head_every_step": True,
         "steps": (4, 1, 2),
