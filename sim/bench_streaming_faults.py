@@ -138,6 +138,34 @@ async def dead_memory(dut: HierarchyObject) -> None:
 
 
 @cocotb.test()
+async def bursts_that_end_wrongly(dut: HierarchyObject) -> None:
+    """RLAST early or missing in the middle of a stream, and bursts that are cut off: the code, and then both runs."""
+    tb = StreamTB(dut)
+    await tb.afresh()
+    for number, beat in enumerate(tb.moments(1)):
+        port = number % tb.ports
+        for cuts in (False, True):
+            tb.faults[port].arm({}, [beat], cuts)
+            await tb.begin()
+            assert await tb.ends() == ErrorCode.RLAST
+            assert (await tb.error_port(), await tb.error_address()) == (port, tb.requests[port].addresses[beat])
+            await tb.recovers()
+
+
+@cocotb.test()
+async def aborts(dut: HierarchyObject) -> None:
+    """An abort in any phase of a run, with requests offered and beats owed, then both runs."""
+    tb, rng = StreamTB(dut), random.Random(int(os.environ.get("COCOTB_RANDOM_SEED", 1)))
+    await tb.afresh()
+    cycles = tb.scenario.runs[CLEAR_RUN].counters["cycles"]
+    for _ in range(6):
+        await tb.start(CLEAR_RUN)
+        await tb.cycles(rng.randrange(cycles - 50))
+        assert await tb.driver.abort() == ErrorCode.ABORTED
+        await tb.recovers()
+
+
+@cocotb.test()
 async def reset_while_the_memory_is_silent(dut: HierarchyObject) -> None:
     """A memory that never answers again is reset together with the engine."""
     tb = StreamTB(dut)

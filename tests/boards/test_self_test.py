@@ -76,7 +76,11 @@ def test_fails_on_wrong_data(tmp_path, spoil, expected):
 def test_fails_when_x_runs_out(tmp_path):
     scenario = small_scenario(vectors=3)
     scenario.runs[-1].x, scenario.runs[-1].lasts = scenario.runs[-1].x[:-1], scenario.runs[-1].lasts[:-1]
-    bench(tmp_path, scenario, {"reason": Reason.WATCHDOG, "passed": 2}, patience=5000)
+    bench(tmp_path, scenario, {"reason": Reason.STATUS, "passed": 2})
+
+
+def test_fails_when_patience_runs_out(tmp_path):
+    bench(tmp_path, small_scenario(vectors=3), {"reason": Reason.WATCHDOG, "passed": 0}, patience=40)
 
 
 def test_verilog_lints_clean(tmp_path):

@@ -63,7 +63,7 @@ class TB:
         self.written = set()  # arguments
         self.run_cycles, self.drain_cycles, self.late_busy, self.errors = 5, 0, 0, {}
 
-    def run(self, *testbenches, engine=True):
+    def run(self, *testbenches, engine=True, background=()):
         top = Module()
         top.domains += self.domain
         top.submodules.dut = self.dut
@@ -74,6 +74,8 @@ class TB:
             simulator.add_process(process)
         for testbench in testbenches:
             simulator.add_testbench(testbench)
+        for testbench in background:
+            simulator.add_testbench(testbench, background=True)
         simulator.run()
 
     # -- bus master
