@@ -1,7 +1,9 @@
 """Nothing stale: what is kept counts only while all that it follows from is as it was."""
 
 import json
+import os
 import re
+import shutil
 import time
 
 import numpy as np
@@ -135,6 +137,40 @@ def test_files_that_were_changed_do_not_count(tmp_path):
     assert "module lstm_engine(" in verilog.read_text(), "emitted again"
     assert opened(tmp_path).measured is not None, "it is the same Verilog again"
     (tmp_path / "build" / "tiny" / "simulation" / "provenance.json").unlink()
+    assert opened(tmp_path).measured is None
+
+
+def test_hostile_results_do_not_count(folder, tmp_path):
+    """Whatever lies where results are kept, nothing is taken and nothing waits."""
+    shutil.copytree(folder / "build", tmp_path / "build")
+    write_project(tmp_path)
+    kept = tmp_path / "build" / "tiny" / "simulation" / "results.json"
+    content, asked = kept.read_text(), json.loads(kept.read_text())["asked"]
+    changes = [{"asked": None}, {"asked": []}, {"outputs": [[1], [1, 2]]}, {"outputs": [["1"]]}, {"counters": {}}]
+    changes += [{"asked": asked | {key: value}} for key in asked for value in ("x", -1, None, 10**15)]
+    for change in changes:
+        kept.write_text(json.dumps(json.loads(content) | change))
+        project = opened(tmp_path)
+        assert project.measured is None and project.unmeasured, change
+    for write in (lambda: os.mkfifo(kept), kept.mkdir, lambda: kept.symlink_to("/dev/zero")):
+        shutil.rmtree(kept) if kept.is_dir() else kept.unlink()
+        write()
+        project = opened(tmp_path)
+        assert project.measured is None and "results.json" in project.unmeasured
+    kept.unlink()
+    kept.write_text(content)
+    seal = kept.with_name("provenance.json")
+    for text in (
+        "",
+        "[" * 100_000,
+        "{}",
+        '{"files": [], "follows_from": {}}',
+        '{"files": {"a": 3}, "follows_from": {}}',
+    ):
+        seal.write_text(text)
+        assert opened(tmp_path).measured is None
+    seal.unlink()
+    os.mkfifo(seal)
     assert opened(tmp_path).measured is None
 
 
