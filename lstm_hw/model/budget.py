@@ -12,13 +12,16 @@ import numpy as np
 from ..machine.activation import make_activation
 from ..machine.formats import QFormat
 from .float_model import FloatModel
-from .quant_layer import QuantLayer
+from .quant_layer import QuantDense, QuantLstm
 from .quant_model import QuantModel
 from .reference import checked_sequences, sigmoid
 
 PLACES = {
     "x": "inputs",
-    "weights": "weights and biases",
+    "w_x": "W_x",
+    "w_h": "W_h",
+    "weight": "weights",
+    "bias": "biases",
     "pre": "pre-activations",
     "activation": "results of sigmoid and tanh, by their tables",
     "c": "c, and what tanh reads of it",
@@ -34,8 +37,9 @@ Place = tuple[int | str, str]
 def places_of(qmodel: QuantModel) -> list[Place]:
     """All places where a model rounds, in the order of its computation."""
     first = [(0, "x")]
-    layers = [(n, place) for n in range(len(qmodel.layers)) for place in ("weights", "pre", "activation", "c", "h")]
-    return first + layers + ([(HEAD, "weights"), (HEAD, "output")] if qmodel.head is not None else [])
+    each = (*QuantLstm.ARRAYS, "pre", "activation", "c", "h")
+    layers = [(n, place) for n in range(len(qmodel.layers)) for place in each]
+    return first + layers + [(HEAD, place) for place in (*QuantDense.ARRAYS, "output") if qmodel.head is not None]
 
 
 def partly_rounded(model: FloatModel, qmodel: QuantModel, x: np.ndarray, rounded: Collection[Place]) -> np.ndarray:
@@ -59,29 +63,35 @@ def partly_rounded(model: FloatModel, qmodel: QuantModel, x: np.ndarray, rounded
         values = _round(qmodel.input_format, values)
     for number, (weights, layer) in enumerate(zip(model.layers, qmodel.layers, strict=True)):
         here = {place for where, place in rounded if where == number}
-        w_x, w_h, bias = (_real(layer, name) if "weights" in here else getattr(weights, name) for name in layer.ARRAYS)
-        if number == 0 and "weights" not in here and qmodel.input_exponents:
-            w_x = w_x / np.exp2(qmodel.input_exponents)
-        values = _layer(layer, qmodel.activation, values, (w_x, w_h, bias), here)
+        arrays = _arrays(weights, layer, here)
+        if number == 0 and "w_x" not in here and qmodel.input_exponents:
+            arrays["w_x"] = arrays["w_x"] / np.exp2(qmodel.input_exponents)
+        values = _layer(layer, qmodel.activation, values, arrays, here)
     if qmodel.head is None:
         return values
     here = {place for where, place in rounded if where == HEAD}
     values = values if qmodel.head_every_step else values[:, -1]
-    weight, bias = (
-        _real(qmodel.head, name) if "weights" in here else getattr(model.head, name) for name in qmodel.head.ARRAYS
-    )
-    outputs = values @ weight.T + bias
+    arrays = _arrays(model.head, qmodel.head, here)
+    outputs = values @ arrays["weight"].T + arrays["bias"]
     return _round(qmodel.head.output, outputs) if "output" in here else outputs
 
 
-def _layer(layer, unit, x, weights, here):
+def _arrays(weights, layer, here):
+    """The arrays of a layer by name: rounded those whose names are ``here``."""
+
+    def real(name):
+        return getattr(layer, layer.ARRAYS[name]).to_float(getattr(layer, name))
+
+    return {name: real(name) if name in here else getattr(weights, name) for name in layer.ARRAYS}
+
+
+def _layer(layer, unit, x, arrays, here):
     """h (N, T, H) of a layer that is rounded at the places ``here``."""
-    w_x, w_h, bias = weights
     tables = _Tables(layer, unit) if "activation" in here else None
     h, c = np.zeros((2, len(x), layer.hidden_size))
     outputs = np.empty((*x.shape[:2], layer.hidden_size))
     for step in range(x.shape[1]):
-        pre = x[:, step] @ w_x.T + h @ w_h.T + bias
+        pre = x[:, step] @ arrays["w_x"].T + h @ arrays["w_h"].T + arrays["bias"]
         if "pre" in here:
             pre = _round(layer.preact, pre)
         i, f, g, o = np.split(pre, 4, axis=1)
@@ -121,10 +131,6 @@ class _Tables:
 
 def _round(number_format: QFormat, values: np.ndarray) -> np.ndarray:
     return number_format.to_float(number_format.quantize(values))
-
-
-def _real(layer: QuantLayer, name: str) -> np.ndarray:
-    return getattr(layer, layer.ARRAYS[name]).to_float(getattr(layer, name))
 
 
 def error_budget(

@@ -42,8 +42,8 @@ def test_no_place_is_the_float_reference(model, config):
 @pytest.mark.parametrize(
     "places, config",
     [
-        ({"weights"}, {"weight_bits": 3}),
-        ({"x", "weights"}, {"input_format": QFormat(13, 2)}),
+        ({"w_x", "w_h", "weight"}, {"weight_bits": 3}),
+        ({"x", "w_h"}, {"input_format": QFormat(13, 2)}),
         ({"pre", "c"}, {"preact": QFormat(11, 4), "cell": QFormat(11, 4)}),
         ({"c"}, {"cell": QFormat(0, 15)}),
         ({"h"}, {"hidden": QFormat(12, 3)}),

@@ -219,10 +219,10 @@ def test_where_accuracy_goes_is_told_by_place_and_gate(tmp_path):
     assert sum(output["histogram"]["counts"]) == project.outputs[0].size
     assert output["histogram"]["edges"][-1] * project.qmodel.output_format.lsb >= output["max"]
     page = render.markdown(figures, [])
-    for words in ("Where accuracy goes", "0 pre of f", "layer 0: weights and biases", "everything"):
+    for words in ("Where accuracy goes", "0 pre of f", "layer 0: W_x", "everything"):
         assert words in page
     worst = max(figures["budget"]["places"], key=lambda entry: entry["rms"])
-    assert worst["place"] == "weights"
+    assert worst["place"] in ("w_x", "w_h", "weight")
 
 
 def test_a_trace_leaves_table_and_drawings(tmp_path):
