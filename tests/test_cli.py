@@ -97,6 +97,32 @@ def test_quantize_and_estimate(tmp_path):
     assert listing(tmp_path / "build" / "tiny") == ["estimate.json", "quantized.safetensors", "resolved.toml"]
 
 
+def test_trace(tmp_path):
+    path = write_project(tmp_path, quantize={"weight_bits": 4})
+    shown = call("trace", path, "--images", 2)
+    assert shown.exit_code == 0, shown.output
+    for words in ("layer 0 pre of g", "errors of the outputs, in units of their last bit:", "of 2 sequences when only"):
+        assert words in shown.output
+    assert re.search(r"^layer 0: W_h  .*-\d+\.\d$", shown.output, re.MULTILINE)
+    assert re.search(r"^most is lost in (layer 0: W_[xh]|head: weights)$", shown.output, re.MULTILINE)
+    folder = tmp_path / "build" / "tiny" / "accuracy"
+    assert listing(folder) == ["accuracy.json", "budget.svg", "histogram.svg"]
+    assert f"wrote {folder / 'budget.svg'}" in shown.output
+
+
+def test_check(tmp_path):
+    assert "nothing/provenance.json: No such file" in fails(call("check", tmp_path / "nothing"))
+    path = write_project(tmp_path)
+    assert call("generate", path).exit_code == 0
+    folder = tmp_path / "build" / "tiny" / "hardware"
+    shown = call("check", folder)
+    assert shown.exit_code == 0 and "as it was written: engine 0x" in shown.output
+    (folder / "lstm_engine.v").write_text("// another\n")
+    assert "lstm_engine.v: another content" in fails(call("check", folder))
+    (folder / "lstm_engine.v").unlink()
+    assert "lstm_engine.v" in fails(call("check", folder))
+
+
 def test_run(tmp_path):
     path = write_project(tmp_path)
     shown = call("run", path, "--images", 2)
