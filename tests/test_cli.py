@@ -180,7 +180,7 @@ def broken_project(folder, case):
         ),
         "width of the data": lambda: (
             write_project(folder, arrays={"x": np.zeros((5, 3, 4)), "calibration": np.zeros((8, 3, 4)) + 0.5}),
-            "calibration: 4 inputs a step; must be 3, as the model has",
+            r"calibration: shape \(8, 3, 4\); must be \(sequences, steps, 3\)",
         ),
         "not finite": lambda: (
             write_project(folder, model=tensors(rng) | {"head.bias": np.full(3, np.nan, np.float32)}),
@@ -302,7 +302,7 @@ def test_errors_beyond_the_bound_are_told(tmp_path):
     shown = call("quantize", path)
     line = fails(shown)
     assert re.match(r"tiny: outputs: error of \S+ in sequence \d, step 2, where .*quantize.max_error = 0.1", line)
-    assert re.search(r"layer 0 pre +\S+ +\S+ +\d+\.\d{3}%", shown.output)
+    assert re.search(r"layer 0 pre of f +\S+ +\S+ +\d, \d +\d+\.\d{3}%", shown.output)
     assert "weights rounded to zero: " in shown.output
     assert (tmp_path / "build" / "tiny" / "quantized.safetensors").exists()
     assert call("quantize", path, "--allow-error").exit_code == 0
