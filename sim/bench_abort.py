@@ -6,6 +6,7 @@ The environment variable LSTM_HW_SCENARIO names the folder of a scenario as of :
 import cocotb
 from cocotb.handle import HierarchyObject
 from cocotb.triggers import RisingEdge, with_timeout
+from cocotbext.axi import AxiStreamFrame
 
 from lstm_hw.machine.latency import DEADLOCK_CYCLES, SETTLE_CYCLES
 from lstm_hw.machine.ports import weight_prefixes
@@ -100,6 +101,28 @@ async def abort_in_every_cycle_of_a_run(dut: HierarchyObject) -> None:
         cycle += 1
         report_progress(min(cycle, total), total)
     assert cycle > total - 20, "the last aborts were not of the run"
+
+
+@cocotb.test()
+async def abort_before_the_end_of_a_sequence(dut: HierarchyObject) -> None:
+    """The rest of the sequence is dropped, and the one that waits behind it is the next run's."""
+    tb = AbortTB(dut)
+    await tb.ready()
+    run, flags = tb.scenario.runs[CLEAR_RUN], lookup("FLAGS")
+    beats = [word for frame in tb.frames(CLEAR_RUN, run.steps) for word in frame]
+    await tb.check(CLEAR_RUN)
+    await tb.driver.write("FLAGS", flags.field("clear").mask | flags.field("sequence").mask)
+    for cycle in range(0, run.counters["cycles"] - 20, 3):
+        for _ in range(2):
+            await tb.source.send(AxiStreamFrame(beats))
+        await tb.driver.write("CTRL", START)
+        await tb.cycles(cycle)
+        await tb.abort()
+        assert await tb.ends_within(DRAIN_CYCLES) == ErrorCode.ABORTED
+        await tb.restart_sink()
+        await tb.driver.write("CTRL", START)
+        await tb.outputs(CLEAR_RUN)
+        assert tb.source.empty()
 
 
 @cocotb.test()

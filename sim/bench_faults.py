@@ -296,6 +296,7 @@ async def whole_sequences(dut: HierarchyObject) -> None:
     for number in order:
         await tb.start(number, x=False, sequence=True)
         await tb.outputs(number)
+        assert await tb.driver.counters() == runs[number].counters
     for vectors in (1, runs[CLEAR_RUN].steps - 1, runs[CLEAR_RUN].steps + 1, 3 * runs[CLEAR_RUN].steps):
         await sequence(CLEAR_RUN, vectors)
         await sequence(CLEAR_RUN, runs[CLEAR_RUN].steps)  # of the next run

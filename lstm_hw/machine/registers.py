@@ -487,7 +487,8 @@ STARTUP = (
     "Hold `aresetn` low for a cycle of `aclk` or more. Then ID must read as above, VERSION must have the major "
     f"number {VERSION[0]}, and CONTENT_ID the value at the head of the Verilog: any other engine has other registers "
     "or formats.",
-    "Copy `weights.bin` to memory. It holds the image of one weight port after the other, each of the same length; "
+    "Copy `weights.bin` to memory, and compare what is there with `sha256` in `weights.json`. It holds the image of "
+    "one weight port after the other, each of the same length; "
     "put each image at an address that is a multiple of AXI_DATA_BITS / 8, and that address into WEIGHTS_LO and "
     "WEIGHTS_HI, of port 1 into WEIGHTS1_LO and WEIGHTS1_HI, and so on. A word of an image is the weights of the "
     "port's rows (ROWS divided by the ports), the lowest row first, WEIGHT_BITS each, little-endian, filled up with "
