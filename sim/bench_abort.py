@@ -13,8 +13,7 @@ from lstm_hw.machine.ports import weight_prefixes
 from lstm_hw.machine.registers import ErrorCode, lookup
 
 from .bench_faults import CLEAR_RUN, LOAD, NEXT_RUN, FaultTB
-from .progress import report_progress
-from .testbench import CLOCK_NS
+from .progress import CLOCK_NS, report_progress
 
 ABORT, START = (lookup("CTRL").field(name).mask for name in ("abort", "start"))
 DRAIN_CYCLES = 200
@@ -31,7 +30,7 @@ class AbortTB(FaultTB):
             cocotb.start_soon(self.watch({n: getattr(dut, f"{prefix}_{n}") for n in ("arvalid", "arready", "araddr")}))
             cocotb.start_soon(self.count(prefix))
 
-    async def watch(self, signals) -> None:
+    async def watch(self, signals: dict[str, HierarchyObject]) -> None:
         """A request that is offered stays as it is until it is taken."""
         waiting = None
         while True:

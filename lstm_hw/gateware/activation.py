@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from ..machine.activation import RANGE_BITS, column_bits
+from ..machine.activation import RANGE_BITS, PolynomialActivation, column_bits
 from .requantize import bounded, rounding_half
 
 
@@ -34,7 +34,7 @@ class Activation(wiring.Component):
     stall and no reset: a result is meaningful if its argument was.
     """
 
-    def __init__(self, parameters):
+    def __init__(self, parameters: PolynomialActivation):
         self.parameters = parameters
         self.latency = parameters.latency
         super().__init__(

@@ -29,7 +29,7 @@ class Axi4Read(wiring.Signature):
         Width of ``arid`` and ``rid``.
     """
 
-    def __init__(self, address_bits, data_bits, id_bits=1):
+    def __init__(self, address_bits: int, data_bits: int, id_bits: int = 1):
         self.address_bits, self.data_bits, self.id_bits = address_bits, data_bits, id_bits
         super().__init__(
             {
@@ -57,7 +57,7 @@ class Axi4Read(wiring.Signature):
 class Axi4Lite(wiring.Signature):
     """The five channels of AXI4-Lite with 32 data bits, as seen by the master."""
 
-    def __init__(self, address_bits):
+    def __init__(self, address_bits: int):
         self.address_bits = address_bits
         super().__init__(
             {

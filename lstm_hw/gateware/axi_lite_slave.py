@@ -44,7 +44,7 @@ class AxiLiteSlave(wiring.Component):
     one cycle after the handshake of the response: a transaction every 3 cycles without back-pressure.
     """
 
-    def __init__(self, address_bits):
+    def __init__(self, address_bits: int):
         super().__init__(
             {
                 "bus": In(Axi4Lite(address_bits)),

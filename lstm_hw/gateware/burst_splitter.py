@@ -69,7 +69,7 @@ class BurstSplitter(wiring.Component):
 
     latency = SPLIT_DELAY + SPLIT_OUT
 
-    def __init__(self, address_bits, data_bits, max_burst):
+    def __init__(self, address_bits: int, data_bits: int, max_burst: int):
         self.max_burst = max_burst
         self.word_bits = address_bits - exact_log2(data_bits // 8)
         self.page_bits = exact_log2(PAGE_BYTES * 8 // data_bits)

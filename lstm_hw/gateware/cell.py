@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..machine.activation import make_activation
-from ..machine.config import GATE_NAMES, GATES, SERIAL_SLOTS
+from ..machine.config import GATE_NAMES, GATES, SERIAL_SLOTS, EngineConfig
 from ..machine.latency import REQUANTIZE, SLOT, CellLatency
 from .activation import Activation
 from .requantize import Requantize
@@ -40,7 +40,7 @@ class Cell(wiring.Component):
         The new h, ``latency`` cycles after ``i_start``.
     """
 
-    def __init__(self, config):
+    def __init__(self, config: EngineConfig):
         self.config = config
         self.activation = make_activation(config.activation, config.preact, config.activated)
         activated, cell = config.activated, config.cell

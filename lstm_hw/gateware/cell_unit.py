@@ -5,7 +5,7 @@ from amaranth.lib import data, fifo, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from ..machine.config import CELL_PHASES, GATES, SERIAL_SLOTS, VALUE_BITS
+from ..machine.config import CELL_PHASES, GATES, SERIAL_SLOTS, VALUE_BITS, EngineConfig
 from ..machine.isa import ELEMENT_BITS, MODE_LINEAR, MODE_ZERO, OPS
 from ..machine.latency import DRAIN_TOLD, CellLatency
 from .cell import Cell
@@ -48,7 +48,7 @@ class DrainUnit(wiring.Component):
     o_idle : Out(1)
     """
 
-    def __init__(self, config, room_bits):
+    def __init__(self, config: EngineConfig, room_bits: int):
         self.config = config
         self.tag = data.StructLayout(
             {
@@ -268,7 +268,7 @@ class CellUnit(wiring.Component):
     stops for ``output_places`` elements.
     """
 
-    def __init__(self, config):
+    def __init__(self, config: EngineConfig):
         self.config = config
         self.cells = [Cell(config) for _ in range(config.cells)]
         bits, preact = config.accumulator_bits, config.preact.fraction

@@ -1,5 +1,7 @@
 """Control port: the register map on an AXI4-Lite bus."""
 
+from collections.abc import Mapping
+
 from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
@@ -94,7 +96,14 @@ class Control(wiring.Component):
         `program_length`, or a parameter is out of range.
     """
 
-    def __init__(self, config_words, program_length, instruction_bits=INSTRUCTION_BITS, ports=1, address_bits=64):
+    def __init__(
+        self,
+        config_words: Mapping[str, int],
+        program_length: int,
+        instruction_bits: int = INSTRUCTION_BITS,
+        ports: int = 1,
+        address_bits: int = 64,
+    ):
         self.config_words = self._checked({"PROGRAM_LENGTH": program_length} | config_words)
         if self.config_words["PROGRAM_LENGTH"] != program_length:
             raise ConfigError(

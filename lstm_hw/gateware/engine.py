@@ -1,10 +1,12 @@
 """Engine: the units, their queues and the run, without the bus protocols of the top level."""
 
 from amaranth import *
+from amaranth.hdl import ShapeLike
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
 
+from ..machine.config import EngineConfig
 from ..machine.isa import INSTRUCTION_BITS, PROGRAM_BITS, REGISTER_BITS, UNITS
 from ..machine.latency import CONTROL_LEAD, DEADLOCK_CYCLES, QUEUE_DEPTH, SKEW
 from ..machine.registers import CODE_BITS, COUNTERS, ErrorCode
@@ -25,7 +27,7 @@ from .x_gate import XGate
 class Queue(wiring.Component):
     """A short first-in first-out queue of commands; an entry can leave in the cycle after it came."""
 
-    def __init__(self, layout, depth=QUEUE_DEPTH):
+    def __init__(self, layout: ShapeLike, depth: int = QUEUE_DEPTH):
         self.layout, self.depth = layout, depth
         super().__init__({"i": In(stream.Signature(layout)), "o": Out(stream.Signature(layout)), "o_empty": Out(1)})
 
@@ -47,7 +49,7 @@ class Queue(wiring.Component):
 class LanePath(wiring.Component):
     """From the issued column to the head of the lane chain: operand fetch and the skew of the control fields."""
 
-    def __init__(self, config, issue):
+    def __init__(self, config: EngineConfig, issue: data.StructLayout):
         self.config = config
         self.vectors = VectorMemory(config)
         ports = {
@@ -118,7 +120,7 @@ class Engine(wiring.Component):
     bus : list of AXI4 read masters, the weight ports
     """
 
-    def __init__(self, config):
+    def __init__(self, config: EngineConfig):
         self.config = config
         self.mac = MacUnit(config)
         self.lanes = LaneArray(config)

@@ -4,6 +4,7 @@ from amaranth import *
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..machine.config import EngineConfig
 from ..machine.isa import BEATS_BITS, WORD_BITS
 from ..machine.latency import PENDING_LOADS
 from .burst_splitter import LOAD_DESCRIPTOR
@@ -38,7 +39,7 @@ class FillUnit(wiring.Component):
     ``o_fill`` follows ``i_beat`` by one cycle; a LOAD passes from ``i`` to ``o`` in the same cycle.
     """
 
-    def __init__(self, config):
+    def __init__(self, config: EngineConfig):
         self.config = config
         super().__init__(
             {

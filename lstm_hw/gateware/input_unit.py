@@ -49,7 +49,7 @@ class InputUnit(wiring.Component):
     one cycle. One idle cycle between commands.
     """
 
-    def __init__(self, config):
+    def __init__(self, config: EngineConfig):
         self.config = config
         elements = config.contexts * config.x_per_beat
         super().__init__(

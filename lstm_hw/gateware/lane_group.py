@@ -96,7 +96,7 @@ class LaneGroup(wiring.Component):
     ``o_drain`` in cycle t + 4. ``o_drained`` follows ``o_drain`` by 2 cycles.
     """
 
-    def __init__(self, config, position):
+    def __init__(self, config: EngineConfig, position: int):
         self.config, self.position = config, position
         drained = drained_layout(config)
         super().__init__(
@@ -205,7 +205,7 @@ class LaneArray(wiring.Component):
 
     drained_delay = DRAINED
 
-    def __init__(self, config):
+    def __init__(self, config: EngineConfig):
         self.config = config
         self.drain_latency = drain_latency(config.groups)
         super().__init__(

@@ -7,6 +7,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import bits_for
 
+from ..machine.config import EngineConfig
 from ..machine.isa import BEATS_BITS, WORD_BITS
 from .axi import Axi4Read
 from .fill_unit import FillUnit
@@ -65,7 +66,7 @@ class LoadPath(wiring.Component):
     same cycles, ``o_fresh`` and ``o_ring_word`` follow the last beat of a word by two cycles; else the later one's.
     """
 
-    def __init__(self, config):
+    def __init__(self, config: EngineConfig):
         self.config = config
         ports, words = config.axi_ports, range(config.weight_words + 1)
         super().__init__(

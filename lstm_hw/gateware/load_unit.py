@@ -134,7 +134,7 @@ class LoadUnit(wiring.Component):
     request_latency = BurstSplitter.latency + REQUEST
     beat_latency = BEAT
 
-    def __init__(self, address_bits, data_bits, outstanding=8, max_burst=None):
+    def __init__(self, address_bits: int, data_bits: int, outstanding: int = 8, max_burst: int | None = None):
         def check(name, value, valid, rule):
             if not isinstance(value, int) or not valid(value):
                 raise ConfigError(f"LoadUnit {name}", repr(value), rule)

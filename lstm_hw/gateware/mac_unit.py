@@ -40,7 +40,7 @@ class TokenCounter(wiring.Component):
     Members: ``i_clear`` empties it; ``i_add``/``i_take`` change it in the same cycle; ``o_count``.
     """
 
-    def __init__(self, bits, add_bits=1, take_bits=1):
+    def __init__(self, bits: int, add_bits: int = 1, take_bits: int = 1):
         super().__init__({"i_clear": In(1), "i_add": In(add_bits), "i_take": In(take_bits), "o_count": Out(bits)})
 
     def elaborate(self, platform) -> Module:
@@ -96,7 +96,7 @@ class MacUnit(wiring.Component):
     carries it one cycle later. Initiation interval one column a cycle, also across commands.
     """
 
-    def __init__(self, config):
+    def __init__(self, config: EngineConfig):
         self.config = config
         words = range(config.weight_words + 1)
         self.finish_tokens = config.finish_entries

@@ -1,6 +1,7 @@
 """OutputHold: keeps an output beat offered that was not taken when its run was given up."""
 
 from amaranth import *
+from amaranth.hdl import ShapeLike
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -25,7 +26,7 @@ class OutputHold(wiring.Component):
     No latency. A beat that is kept goes before all others.
     """
 
-    def __init__(self, shape):
+    def __init__(self, shape: ShapeLike):
         self.shape = shape
         beats = stream.Signature(shape)
         super().__init__({"i": In(beats), "o": Out(beats), "i_clear": In(1)})

@@ -49,7 +49,7 @@ class ProgramWindow(wiring.Component):
         A parameter is out of range.
     """
 
-    def __init__(self, program_length, instruction_bits):
+    def __init__(self, program_length: int, instruction_bits: int):
         self.check(program_length, instruction_bits)
         self.program_length = program_length
         super().__init__(
@@ -67,7 +67,7 @@ class ProgramWindow(wiring.Component):
         )
 
     @staticmethod
-    def check(program_length, instruction_bits):
+    def check(program_length: int, instruction_bits: int):
         """Raise the errors of the constructor."""
         if not 1 <= program_length <= PROGRAM.entries:
             raise ConfigError("program_length", program_length, f"must be from 1 to {PROGRAM.entries}")

@@ -1,5 +1,7 @@
 """Register file: the storage and the address decoder of a register map."""
 
+from collections.abc import Iterable, Mapping
+
 from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
@@ -70,7 +72,7 @@ class RegisterFile(wiring.Component):
         A register that lives outside has a writable field above bit 7, or a limit is not of a stored register.
     """
 
-    def __init__(self, registers, limits=None):
+    def __init__(self, registers: Iterable[Register], limits: Mapping[str, int] | None = None):
         self.registers, self.limits = tuple(registers), dict(limits or {})
         stored = {register.name for register in self.registers if register.stored}
         for name in self.limits:

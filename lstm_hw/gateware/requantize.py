@@ -89,7 +89,7 @@ class Requantize(wiring.Component):
 
     latency = REQUANTIZE
 
-    def __init__(self, i_width, i_fractions, o_format):
+    def __init__(self, i_width: int, i_fractions: tuple[int, ...], o_format: QFormat):
         self.i_fractions, self.o_format = tuple(i_fractions), o_format
         if not self.i_fractions:
             raise ConfigError("i_fractions", "()", "must list at least one fraction")

@@ -65,7 +65,7 @@ class Sequencer(wiring.Component):
     after ``i_start``. Registers survive from run to run, except r6 and r7.
     """
 
-    def __init__(self, program_length):
+    def __init__(self, program_length: int):
         self.program_length = program_length
         members = {
             "i_start": In(1),

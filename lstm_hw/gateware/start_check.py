@@ -36,7 +36,7 @@ class StartCheck(wiring.Component):
     Combinational.
     """
 
-    def __init__(self, ports, address_bits, data_bits):
+    def __init__(self, ports: int, address_bits: int, data_bits: int):
         self.address_bits, self.data_bits = address_bits, data_bits
         super().__init__(
             {

@@ -1,6 +1,7 @@
 """StreamFork: one stream to several takers, each at its own pace."""
 
 from amaranth import *
+from amaranth.hdl import ShapeLike
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -26,7 +27,7 @@ class StreamFork(wiring.Component):
     all outputs are ready.
     """
 
-    def __init__(self, shape, ways):
+    def __init__(self, shape: ShapeLike, ways: int):
         self.ways = ways
         super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape)).array(ways)})
 

@@ -25,7 +25,7 @@ class TokenJoiner(wiring.Component):
     No latency: sides in step are passed on in the cycle in which they come.
     """
 
-    def __init__(self, limit):
+    def __init__(self, limit: int):
         self.limit = limit
         super().__init__({"i_a": In(1), "i_b": In(1), "o": Out(1)})
 

@@ -35,7 +35,7 @@ def config_words(config: EngineConfig) -> dict[str, int]:
     }
 
 
-def members_of(config) -> dict:
+def members_of(config: EngineConfig) -> dict:
     """Members of the top level's signature, by name."""
     members = {"aclk": In(1), "aresetn": In(1), "interrupt": Out(1)}
     weights = Axi4Read(config.axi_address_bits, config.axi_data_bits)
@@ -83,7 +83,7 @@ class Top(wiring.Component):
         Level, see GIE, IER and ISR.
     """
 
-    def __init__(self, config):
+    def __init__(self, config: EngineConfig):
         self.config = config
         self.engine = Engine(config)
         super().__init__(members_of(config))

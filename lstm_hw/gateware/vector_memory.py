@@ -5,6 +5,7 @@ from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
+from ..machine.config import EngineConfig
 from ..machine.isa import BANK_BITS, ELEMENT_BITS, OPS, SPACE_CONSTANT, SPACE_X
 from ..machine.latency import OPERANDS
 
@@ -36,7 +37,7 @@ class VectorMemory(wiring.Component):
 
     latency = OPERANDS
 
-    def __init__(self, config):
+    def __init__(self, config: EngineConfig):
         self.config = config
         contexts, per_beat = config.contexts, config.x_per_beat
         self.element = signed(config.operand_bits)

@@ -29,7 +29,7 @@ class Watchdog(wiring.Component):
     ``o_expired`` follows the inputs in the same cycle.
     """
 
-    def __init__(self, cycles):
+    def __init__(self, cycles: int):
         self.cycles = cycles
         super().__init__({"i_running": In(1), "i_moves": In(1), "i_outside": In(1), "o_expired": Out(1)})
 
