@@ -6,7 +6,7 @@ the candidates, the first, in the order of what hardware they take, whose error 
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -79,37 +79,58 @@ def _with_integer(integer, width):
     return QFormat(integer, width - 1 - integer)
 
 
-def survey(model: FloatModel, calibration: np.ndarray) -> list[dict[str, Spread]]:
-    """Spreads of ``pre``, ``c`` and ``h`` of each layer over all steps of float runs, in blocks of sequences.
+@dataclass
+class Survey:
+    """What float runs of a calibration set give.
+
+    Parameters
+    ----------
+    layers : list of dict of str to Spread
+        Spreads of ``pre``, ``c`` and ``h`` of each layer over all steps.
+    outputs : float array
+        Of the first sequences, as many as choices are judged by.
+    low, high : float
+        Least and largest of all outputs, 0 among them.
+    """
+
+    layers: list[dict[str, Spread]]
+    outputs: np.ndarray
+    low: float = 0.0
+    high: float = 0.0
+
+
+def survey(model: FloatModel, calibration: np.ndarray, kept: int) -> Survey:
+    """Run a calibration set in blocks of sequences.
 
     Parameters
     ----------
     model : FloatModel
     calibration : float array (N, T, Lx)
+    kept : int
+        Sequences whose outputs are kept.
     """
-    spreads = [{place: Spread() for place in ("pre", "c", "h")} for _ in model.layers]
-    block = max(1, TRACED // (calibration.shape[1] * 4 * max(model.hidden_sizes)))
+    layers = [{place: Spread() for place in ("pre", "c", "h")} for _ in model.layers]
+    block, parts, low, high = max(1, TRACED // (calibration.shape[1] * 4 * max(model.hidden_sizes))), [], 0.0, 0.0
     for first in range(0, len(calibration), block):
         trace = {}
-        float_reference(model, calibration[first : first + block], trace=trace)
-        for number, places in enumerate(spreads):
+        outputs, _ = float_reference(model, calibration[first : first + block], trace=trace)
+        low, high = min(low, float(outputs.min())), max(high, float(outputs.max()))
+        parts.append(outputs[: max(0, kept - first)])
+        for number, places in enumerate(layers):
             for place, spread in places.items():
                 spread.add(trace[number][place])
-    return spreads
+    return Survey(layers, np.concatenate(parts), low, high)
 
 
-def chosen_formats(
-    model: FloatModel, calibration: np.ndarray, config: Any, error: Callable[[Any], float]
-) -> tuple[Any, list[str]]:
+def chosen_formats(found: Survey, config: Any, error: Callable[[Any], float]) -> tuple[Any, list[str]]:
     """Fill in the formats of pre-activations, c and h that a configuration leaves open.
 
-    From the last candidate of each on, the finest, one after the other is replaced by the first of its candidates that
-    keeps the outputs' error near the least that was seen: so what one format gains is not hidden by the others.
+    From the finest candidate of each on, one after the other is replaced by the first of its candidates that keeps the
+    outputs' error near the least that was seen: so what one format gains is not hidden by the others.
 
     Parameters
     ----------
-    model : FloatModel
-    calibration : float array (N, T, Lx)
+    found : Survey
     config : QuantConfig
     error : callable
         Mean squared error of the outputs with a filled configuration, on a sample of the calibration set.
@@ -121,27 +142,32 @@ def chosen_formats(
     reasons : list of str
         What was chosen and why, a line each.
     """
-    if all(getattr(config, name) is not None for name in PLACES):
-        return config, []
-    spreads = survey(model, calibration)
+    spreads = {place: [layer[place] for layer in found.layers] for place, _, _ in PLACES.values()}
     choices = {
-        name: list(dict.fromkeys(candidates(config, [layer[place] for layer in spreads])))
+        name: list(dict.fromkeys(candidates(config, spreads[place])))
         for name, (place, _, candidates) in PLACES.items()
         if getattr(config, name) is None
     }
-    config = replace(config, **{name: found[-1] for name, found in choices.items()})
+    config = replace(config, **{name: max(formats, key=_fineness) for name, formats in choices.items()})
     error, least, reasons = cache(error), np.inf, []
-    for name, found in choices.items():
+    for name, formats in choices.items():
         place, words, _ = PLACES[name]
-        configs = [replace(config, **{name: candidate}) for candidate in found]
-        errors = [error(one) for one in configs] if len(found) > 1 else [0.0]
-        least = min(least, *errors) if len(found) > 1 else least
-        taken = next((n for n, its in enumerate(errors) if its <= NEAR * least), int(np.argmin(errors)))
-        config, peak = configs[taken], max(layer[place].peak for layer in spreads)
-        measured = ", ".join(f"{np.sqrt(its):.2g} with {_words(f)}" for f, its in zip(found, errors, strict=True))
-        why = f"; rms error of the outputs {measured}" if len(found) > 1 else ""
-        reasons.append(f"{words}: {_words(found[taken])}, for values up to {peak:.3g}{why}")
+        configs, why = [replace(config, **{name: candidate}) for candidate in formats], ""
+        config = configs[0]
+        if len(configs) > 1:
+            errors = [error(one) for one in configs]
+            least = min(least, *errors)
+            config = next((one for one, its in zip(configs, errors, strict=True) if its <= NEAR * least), None)
+            config = config or configs[int(np.argmin(errors))]
+            measured = (f"{np.sqrt(its):.2g} with {_words(f)}" for f, its in zip(formats, errors, strict=True))
+            why = f"; rms error of the outputs {', '.join(measured)}"
+        peak = max(spread.peak for spread in spreads[place])
+        reasons.append(f"{words}: {_words(getattr(config, name))}, for values up to {peak:.3g}{why}")
     return config, reasons
+
+
+def _fineness(formats):
+    return sum(f.fraction for f in formats) / len(formats) if isinstance(formats, tuple) else formats.fraction
 
 
 def _words(formats):

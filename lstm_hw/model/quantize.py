@@ -18,7 +18,7 @@ from ..machine.activation import ACTIVATIONS
 from ..machine.config import FORMAT_WIDTHS, VALUE_BITS
 from ..machine.formats import QFormat
 from ..machine.pack import top_exponent
-from .calibrate import TRACED, chosen_formats
+from .calibrate import TRACED, chosen_formats, survey
 from .float_model import GATE_ORDER, FloatModel
 from .quant_layer import EXACT_BITS, QuantDense, QuantLstm
 from .quant_model import EXPONENT_LIMIT, QuantModel
@@ -222,15 +222,18 @@ def quantize(
         found, rule = f"{len(config.hidden)} formats", f"must be one, or one for each of {len(model.layers)} layers"
         raise ConfigError("quantize.hidden", found, rule)
     sample = calibration[: _sample_size(model, calibration)]
-    expected, _ = float_reference(model, sample)
-    outputs = _reach(model, calibration, config)
+    found = survey(model, calibration, len(sample))
+    outputs = max(-found.low, found.high)
+    if config.output is not None and model.head is not None and not config.output.holds([found.low, found.high]):
+        rule = f"must hold the outputs for the calibration set, which reach {outputs:g}"
+        raise FormatError("quantize.output", config.output, rule)
 
     def error(qmodel):
         stored, _ = integer_reference(qmodel, qmodel.quantize_input(sample))
-        return float(np.square(qmodel.dequantize_output(stored) - expected).mean())
+        return float(np.square(qmodel.dequantize_output(stored) - found.outputs).mean())
 
     config, reasons = chosen_formats(
-        model, calibration, config, lambda config: error(_quantize(model, calibration, outputs, config))
+        found, config, lambda config: error(_quantize(model, calibration, outputs, config))
     )
     shared = _quantize(model, calibration, outputs, config, progress)
     for line in (_room(calibration, shared.input_format), *reasons) if tell else ():
@@ -258,22 +261,6 @@ def _sample_size(model, calibration):
     """Sequences that a choice is judged by."""
     products = calibration.shape[1] * sum(layer.w_x.size + layer.w_h.size for layer in model.layers)
     return max(1, min(SAMPLE, SAMPLE_PRODUCTS // products))
-
-
-def _reach(model, calibration, config):
-    """Largest magnitude of the outputs for the calibration set, in blocks; 0 without a head."""
-    if model.head is None:
-        return 0.0
-    block = max(1, TRACED // (calibration.shape[1] * 4 * max(model.hidden_sizes)))
-    parts = (float_reference(model, calibration[n : n + block])[0] for n in range(0, len(calibration), block))
-    low, high = 0.0, 0.0
-    for part in parts:
-        low, high = min(low, part.min()), max(high, part.max())
-    reach = float(max(-low, high))
-    if config.output is not None and not config.output.holds([low, high]):
-        rule = f"must hold the outputs for the calibration set, which reach {reach:g}"
-        raise FormatError("quantize.output", config.output, rule)
-    return reach
 
 
 def _input_scales(calibration, number_format):

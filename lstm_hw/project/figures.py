@@ -123,6 +123,7 @@ def _model(project):
             "outputs": layer.hidden_size,
             "weights": [str(layer.w_x_format), str(layer.w_h_format)],
             "preact": str(layer.preact),
+            "cell": str(layer.cell),
             "result": str(layer.hidden),
         }
         for layer in qmodel.layers
@@ -136,6 +137,7 @@ def _model(project):
                 "outputs": head.output_size,
                 "weights": [str(head.w_format)],
                 "preact": "",
+                "cell": "",
                 "result": str(head.output),
             }
         )

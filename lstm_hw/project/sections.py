@@ -426,11 +426,12 @@ def _model(figures):
             str(layer["outputs"]),
             ", ".join(layer["weights"]),
             layer["preact"],
+            layer["cell"],
             layer["result"],
         )
         for n, layer in enumerate(model["layers"])
     ]
-    columns = ("layer", ">inputs", ">outputs", "weights", "preact", "result")
+    columns = ("layer", ">inputs", ">outputs", "weights", "pre-activations", "c", "result")
     unit = figures["engine"]["activation"]
     text = f"Inputs are {model['input']}, outputs {model['output']}; the activation unit is {unit}."
     assumed = [f"Assumed: {assumption}." for assumption in model["assumptions"]]

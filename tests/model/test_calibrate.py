@@ -50,15 +50,20 @@ def test_spread_counts_and_errors(seed):
 
 def test_survey_does_not_depend_on_blocks(random_model, monkeypatch):
     model, x = random_model(1, 3, (4, 5)), np.random.default_rng(0).standard_normal((9, 6, 3))
-    whole = survey(model, x)
+    whole = survey(model, x, 4)
     monkeypatch.setattr("lstm_hw.model.calibrate.TRACED", 1)
-    for places, others in zip(whole, survey(model, x), strict=True):
+    parts = survey(model, x, 4)
+    outputs, _ = float_reference(model, x)
+    for found in (whole, parts):
+        np.testing.assert_allclose(found.outputs, outputs[:4], atol=1e-12)
+        assert (found.low, found.high) == pytest.approx((outputs.min(), outputs.max()))
+    for places, others in zip(whole.layers, parts.layers, strict=True):
         for place in ("pre", "c", "h"):
             assert places[place].peak == pytest.approx(others[place].peak)
             assert [places[place].beyond(i) for i in range(-9, 4)] == [others[place].beyond(i) for i in range(-9, 4)]
     trace = {}
     float_reference(model, x, trace=trace)
-    assert whole[1]["c"].peak == np.abs(trace[1]["c"]).max()
+    assert whole.layers[1]["c"].peak == np.abs(trace[1]["c"]).max()
 
 
 def test_c_takes_the_bits_that_it_needs():
