@@ -78,7 +78,7 @@ def test_without_head(random_model, tmp_path):
     model = quantize(random_model(0, 4, (3,)), np.ones((1, 1, 4)))
     model.save(tmp_path / "q.safetensors")
     loaded = QuantModel.load(tmp_path / "q.safetensors")
-    assert loaded.head is None and loaded.output_size == 3 and loaded.output_format == QFormat(0, 15)
+    assert loaded.head is None and loaded.output_size == 3 and loaded.output_format == model.layers[0].hidden
 
 
 def test_damaged_bytes_are_noticed(path):
@@ -141,8 +141,9 @@ def change_tensor(name, value):
         (change_block("layers", 0, "preact", value=3), "layers.0: preact: 3; must be a number format"),
         (change_block("layers", 0, "preact", value="Q" + "1" * 5000 + ".1"), "preact: 'Q1.*; must be a number format"),
         (change_block("layers", 0, "preact", value="Q3,12"), "layers.0: preact: 'Q3,12'"),
+        (change_block("layers", 0, "x_format", value="Q-9999999.10000010"), "x_format: .*; must look like Q3.12"),
         (change_block("layers", 0, "preact", value="Q40.40"), "layers.0: preact: 'Q40.40': width 81"),
-        (change_block("layers", 0, "x_format", value="Q-9999999.10000010"), "x_format: .*; must be a signed format"),
+        (change_block("layers", 0, "x_format", value="Q-99.114"), "x_format: .*; must be a signed format"),
         (change_block("layers", 0, "acc_fraction", value="25"), "layers.0: acc_fraction: '25'; must be an integer"),
         (change_block("layers", 0, "acc_fraction", value=10**18), "layers.0: acc_fraction"),
         (change_block("layers", 1, "x_format", value="Q1.14"), "layers.1: acc_fraction"),
