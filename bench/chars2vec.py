@@ -56,7 +56,7 @@ def package(folder: str = f"{FOLDER}/chars2vec") -> tarfile.TarFile:
     path = Path(folder) / f"chars2vec-{VERSION}.tar.gz"
     if not path.is_file():
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
-        command += ["--no-build-isolation", "--dest", folder, f"chars2vec=={VERSION}"]
+        command += ["--disable-pip-version-check", "--dest", folder, f"chars2vec=={VERSION}"]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         if not path.is_file():
             raise ToolError(
