@@ -60,6 +60,7 @@ def test_abort_at_every_offset_to_the_start(restart):
             await tb.put(ctx, "CTRL", START | restart)
             await ticks(ctx, delay)
             await tb.put(ctx, "CTRL", ABORT)
+            runs = len(tb.starts)
             while not (data := await tb.get(ctx, "CTRL")) & IDLE:
                 pass
             assert data == DONE | IDLE | READY, "idle, and nothing is left of the abort"
@@ -67,9 +68,8 @@ def test_abort_at_every_offset_to_the_start(restart):
             codes.append(status & 15)
             if not restart:
                 assert bool(status & LOADED) == (codes[-1] == ErrorCode.NONE)
-            runs = len(tb.starts)
             await ticks(ctx, 30)
-            assert len(tb.starts) == runs
+            assert len(tb.starts) == runs, "a run began behind the abort"
             await tb.put(ctx, "CTRL", START)
             await tb.until_done(ctx)
             await tb.expect(ctx, STATUS, ErrorCode.NONE)
