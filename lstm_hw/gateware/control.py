@@ -225,6 +225,8 @@ class Control(wiring.Component):
     def _connect_check(self, m, slave, registers, run, program):
         """Whether the run can begin: what the arguments say, and what was loaded from where."""
         m.submodules.check = check = self.check
+        if self.ports > 1:
+            m.d.comb += run.i_refusal_port.eq(check.o_port)
         places = [lookup(name).address // WORD_BYTES for port in range(self.ports) for name in weights_registers(port)]
         to_weights = Cat(slave.o_write_address == place for place in places).any()
         m.d.comb += [
@@ -233,7 +235,6 @@ class Control(wiring.Component):
             check.i_loads.eq(registers.o_entry.loads),
             check.i_loaded.eq(run.o_status.loaded),
             run.i_refusal.eq(check.o_code),
-            run.i_refusal_port.eq(check.o_port),
             run.i_loads.eq(registers.o_entry.loads),
             run.i_unload.eq(program.o_program_write | (registers.i_write & registers.o_write_ok & to_weights)),
         ]

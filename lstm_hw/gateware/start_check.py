@@ -29,7 +29,7 @@ class StartCheck(wiring.Component):
     o_code : Out
         NONE, or why the run cannot begin: STEPS, ADDRESS or UNLOADED, the first that applies.
     o_port : Out
-        First port whose address is wrong, with ADDRESS.
+        First port whose address is wrong, with ADDRESS; there with several ports.
 
     Timing
     ------
@@ -38,16 +38,14 @@ class StartCheck(wiring.Component):
 
     def __init__(self, ports: int, address_bits: int, data_bits: int):
         self.address_bits, self.data_bits = address_bits, data_bits
-        super().__init__(
-            {
-                "i_steps": In(32),
-                "i_weights": In(64).array(ports),
-                "i_loads": In(1),
-                "i_loaded": In(1),
-                "o_code": Out(CODE_BITS),
-                "o_port": Out(bits_for(ports - 1)),
-            }
-        )
+        members = {
+            "i_steps": In(32),
+            "i_weights": In(64).array(ports),
+            "i_loads": In(1),
+            "i_loaded": In(1),
+            "o_code": Out(CODE_BITS),
+        }
+        super().__init__(members | ({"o_port": Out(bits_for(ports - 1))} if ports > 1 else {}))
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -59,7 +57,7 @@ class StartCheck(wiring.Component):
             m.d.comb += self.o_code.eq(ErrorCode.ADDRESS)
         with m.Elif(~self.i_loads & ~self.i_loaded):
             m.d.comb += self.o_code.eq(ErrorCode.UNLOADED)
-        for port, bad in reversed(list(enumerate(wrong))):
-            with m.If(bad):
+        for port, bad in reversed(list(enumerate(wrong[1:], 1))):
+            with m.If(bad & ~wrong[0]):
                 m.d.comb += self.o_port.eq(port)
         return m
