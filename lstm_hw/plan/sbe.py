@@ -360,7 +360,7 @@ class BatchPlanner(StackPlanner):
         self.more, self.idle = b.variable(0), b.variable(self.batch - 1)
         self._count()
         for number in b.forever():
-            self._round(number * self.batch, None)
+            self._round(number * self.batch, as_sum(self.batch))
             for _ in b.unless(b.left):
                 self._end()
             b.assign(self.more, 0)

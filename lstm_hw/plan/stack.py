@@ -43,10 +43,14 @@ class HeadLayer(StreamedLayer):
         self.load(0, words_of(self.streamed), "head")
 
     def frame(self, frame: Frame) -> None:
-        self.before.settle(self)
+        early = frame.count.known
+        if early:
+            frame.following()
         for step, later in frame.steps():
-            for _ in self.b.unless(later):
-                frame.following()
+            for _ in self.b.unless(later):  # the h of other steps is there: their next ones waited for it
+                if not early:
+                    frame.following()
+                self.before.settle(self)
             self.products(step, later, self.done)
         self.free_words()
 
