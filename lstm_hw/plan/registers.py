@@ -269,12 +269,18 @@ class _Writer:
                 continue  # nothing is done and nobody counts it
             again = body and turns != 1 or any(body for _, body in node.parts[number + 1 :])
             moved = inner + counted if again else kept  # what this loop set is not used any more
-            with self._repeated(turns, self.webs.of.get((id(node), number))):
+            count = self.webs.of.get((id(node), number))
+            held = {}
+            if not body and turns != 1:  # it reads its count only: moves of other registers join those behind it
+                held = {register: move for register, move in self._moves.items() if register != _register(count)}
+                self._moves = {register: move for register, move in self._moves.items() if register not in held}
+            with self._repeated(turns, count):
                 self.nodes(body)
                 for web, term in counted if last and node.written_out else moved:
                     self._move_web(web, term, 1)
                 if turns != 1:
                     self._settle()
+            self._moves |= held
         self._take_back([(web, term) for web, term in inner if web.root is not node], node)
 
     def _take_back(self, moved, node):
@@ -326,4 +332,6 @@ class _Writer:
 
 
 def _register(owner):
+    if owner is None:
+        return None
     return owner.number if isinstance(owner, Web) else owner.register

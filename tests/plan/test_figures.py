@@ -199,7 +199,7 @@ FIGURES = {
     "stack 12-64-62, head, row blocks, 3 groups": (105177, 46272),
     "stack 12-64-62, head, sacc": (34357, 31552),
     "sbe two sequences, case 1": (1687, 800),
-    "sbe two sequences, case 2": (1687, 1056),  # 1667 with a fixed number of steps
+    "sbe two sequences, case 2": (1667, 1056),
     "sbe two sequences, case 3": (1847, 992),
     "sbe one sequence, case 1": (3117, 2016),
     "sbe one sequence, case 2": (3117, 2448),
@@ -207,9 +207,9 @@ FIGURES = {
     "sbe batch of one, case 1": (2101, 1696),
     "sbe batch of one, case 2": (2581, 2336),
     "sbe batch of one, case 3": (2317, 1760),
-    "sbe one batch, case 1": (2959, 688),  # 2919 with a fixed number of steps
-    "sbe one batch, case 2": (2959, 688),  # 2919 with a fixed number of steps
-    "sbe one batch, case 3": (3189, 1200),  # 3149 with a fixed number of steps
+    "sbe one batch, case 1": (2929, 688),  # 2919 with a fixed number of steps
+    "sbe one batch, case 2": (2929, 688),  # 2919 with a fixed number of steps
+    "sbe one batch, case 3": (3159, 1200),  # 3149 with a fixed number of steps
     "sbe many row blocks, case 1": (12147, 5700),
     "sbe many row blocks, case 2": (11477, 8816),
     "sbe many row blocks, case 3": (12117, 8436),
