@@ -13,7 +13,7 @@ frame by frame, so they share lanes, x memory and the ring; sums, h, c and resid
 - *Weights.* ``ahead`` loads what a frame needs first. A layer calls ``frame.following()`` once a frame, as soon as the
   last of its own LOADs is out: then memory works for the next layer while this one computes.
 - *Steps.* A batch has ``frame.count`` steps, a register: the last one of a run may be shorter. Loops over its steps are
-  those of ``frame.steps()``, inside of which ``frame.following()`` is called.
+  those of ``frame.steps()``, inside of which ``frame.following()`` is called, unless the count is a number.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class Frame:
     first : Sum
         Number of its first step, counted from the start of the run.
     count : Sum
-        Steps of it: 1, or a variable that is the batch but for the last frame of a run.
+        Steps of it: a variable that is the batch but for the last frame of a run, and to which the last layer's
+        ``following`` adds the next frame's. A number where it adds nothing, so may be called at any time.
     inputs : callable
         Behind the last layer's: take the x of the next frame already, before the last LOAD of this one is out.
     following : callable (hint=None)
