@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import ConfigError, InputError
+from ..errors import InputError, LstmHwError
 from ..files import write_json
 from ..machine.config import PAGE_BYTES, EngineConfig
 from ..proof.load_timing import MemoryModel
@@ -154,7 +154,9 @@ class Scenario:
                 MemoryModel(**values["memory"]),
                 values["weights_address"],
             )
-        except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
+        except InputError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError, LstmHwError) as error:
             rule = f"must be as it was written ({error!r:.80})"
             raise InputError(folder / FILE, "another scenario", rule) from error
 

@@ -1,5 +1,7 @@
 """Scenarios survive the disk."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from lstm_hw.errors import InputError
 from lstm_hw.machine.config import EngineConfig
 from lstm_hw.machine.formats import QFormat
 from lstm_hw.proof.load_timing import MemoryModel
+from lstm_hw.provenance import STAMP, stamped
 from lstm_hw.verify.scenario import Run, Scenario, Stress
 from tests.builders import config_of
 
@@ -72,4 +75,30 @@ def test_files_that_were_changed_are_refused(tmp_path, name):
     random_scenario(1).save(tmp_path)
     (tmp_path / name).write_bytes((tmp_path / name).read_bytes() + b" ")
     with pytest.raises(InputError, match=f"{name}: another content; must be as scenario.json beside it says"):
+        Scenario.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"config": {"preact": "Q3,12"}},
+        {"config": {"rows": 5}},
+        {"config": 3},
+        {"program": ["x"]},
+        {"runs": [{}]},
+        {"runs": 3},
+        {"stress": {"seed": "a"}},
+        {"memory": {"latency": None}},
+        {"files": []},
+    ],
+)
+def test_other_content_of_a_right_digest_is_refused(tmp_path, change):
+    random_scenario(1).save(tmp_path)
+    file = tmp_path / "scenario.json"
+    values = {key: value for key, value in json.loads(file.read_text()).items() if key != STAMP}
+    file.write_text(json.dumps(stamped(values | change)))
+    with pytest.raises(InputError, match="scenario.json: another scenario"):
+        Scenario.load(tmp_path)
+    file.write_text(json.dumps(values))
+    with pytest.raises(InputError, match="scenario.json: another content"):
         Scenario.load(tmp_path)
