@@ -165,10 +165,32 @@ def level_rows(config, folder=FOLDER, only=None):
     return result
 
 
+FORMATS = {
+    "16 bits": {},
+    "24-bit c": {"cell": QFormat(7, 16)},
+    "20-bit pre-activations": {"preact": QFormat(3, 16), "cell": QFormat(3, 16)},
+    "24-bit c, 20-bit pre-activations": {"preact": QFormat(3, 16), "cell": QFormat(7, 16)},
+    "h of two layers": {"shifts": (15, 15), "h_shifts": (0, 2)},
+}
+"""Formats of the cell -> fields of EngineConfig."""
+
+
+def cell_rows(folder=FOLDER, formats=FORMATS):
+    """Rows of a cell alone, with the formats that may be wider than 16 bits."""
+    result = []
+    for number, (name, fields) in enumerate(formats.items()):
+        stat = synthesised(Cell(EngineConfig(**fields)), f"cell_{number}", folder)
+        units = {"dsp": "DSP48E1", "lut": "LUTs used as logic", "ff": "flip-flops", "lut_levels": "LUTs"}
+        result += [
+            Row(f"cell_{metric}", name, stat[metric], unit, None, stat["tool"]) for metric, unit in units.items()
+        ]
+    return result
+
+
 @click.command()
 @click.option("--output", default=RESULT, show_default=True, help="JSON file that the rows are added to.")
 def main(output):
-    """Print what a lane costs and how deep each component's logic is, and add both to the JSON file."""
+    """Print what a lane and a cell cost and how deep each component's logic is, and add all of it to the JSON file."""
     try:
         result = []
         for mode in MODES:
@@ -177,6 +199,8 @@ def main(output):
                 found = lane_rows(mode, *size)
                 result += found
             result += [replace(row, config=mode.name) for row in found]  # the largest stands for the mode
+        click.echo("cells", err=True)
+        result += cell_rows()
         click.echo("components", err=True)
         result += level_rows(ENGINE)
         print(text(result))

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from bench import lanes
-from bench.lanes import ENGINE, MODES, lane_rows, level_rows
+from bench.lanes import ENGINE, FORMATS, MODES, cell_rows, lane_rows, level_rows
 from bench.table import Row, update
 from lstm_hw.errors import VerificationError
 
@@ -36,6 +36,11 @@ def test_small_array(mode, tmp_path, monkeypatch):
 def test_levels(tmp_path):
     (row,) = level_rows(ENGINE, tmp_path, only=("FillUnit",))
     assert row.config == "component/FillUnit" and 1 < row.ours < 20
+
+
+def test_a_cell_with_a_wide_c_takes_no_more_dsp_slices(tmp_path):
+    rows = {row.metric: row.ours for row in cell_rows(tmp_path, {"24-bit c": FORMATS["24-bit c"]})}
+    assert rows["cell_dsp"] == 3 and 100 < rows["cell_lut"] < 500 and 100 < rows["cell_ff"] < 900
 
 
 def test_rows_are_added(tmp_path):
