@@ -1,5 +1,7 @@
 """Burst splitter: cuts load descriptors into AXI bursts."""
 
+from types import SimpleNamespace
+
 from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -73,6 +75,7 @@ class BurstSplitter(wiring.Component):
         self.max_burst = max_burst
         self.word_bits = address_bits - exact_log2(data_bits // 8)
         self.page_bits = exact_log2(PAGE_BYTES * 8 // data_bits)
+        self.low_bits = min(OFFSET_BITS, self.word_bits)
         super().__init__(
             {
                 "i": In(stream.Signature(LOAD_DESCRIPTOR)),
@@ -96,82 +99,111 @@ class BurstSplitter(wiring.Component):
         )
 
     def elaborate(self, platform) -> Module:
+        # Three stages: the adder takes a descriptor, the splitter makes one burst of it after the other, the buffer
+        # hands them out. The next descriptor enters the splitter with the last burst of the one before.
         m = Module()
-        page_words, longest = 1 << self.page_bits, self.max_burst
-        low_bits = min(OFFSET_BITS, self.word_bits)
+        add, split, out = self._stages()
+        last = split.remaining <= split.limit
+        fills = split.room <= self.max_burst
+        step = split.valid & ~out.spare_valid
+        enter = add.valid & (~split.valid | (step & last))
+        accept = self.i.valid & self.i.ready
+        taken = out.valid & self.o.ready
+        m.d.comb += [
+            self.i.ready.eq(~self.i_flush & (~add.valid | enter)),
+            self.o.valid.eq(out.valid),
+            self.o.payload.eq(out.head),
+            self.o_idle.eq(~(add.valid | split.valid | out.valid)),
+        ]
+        self._follow(m, add, split, out, last, fills)
 
-        # Stage 1, adder: the lower part of base + offset with its carry.
+        with m.If(accept):
+            m.d.sync += [
+                add.low.eq(self.i_base[: self.low_bits] + self.i.payload.offset),
+                add.added.eq(self.i.payload),
+            ]
+        with m.If(enter):
+            self._begin(m, add, split)
+        with m.Elif(step):
+            self._advance(m, split, fills)
+        with m.If(taken | ~out.valid):
+            m.d.sync += out.head.eq(Mux(out.spare_valid, out.spare, out.made))
+        with m.If(~out.spare_valid):
+            m.d.sync += out.spare.eq(out.made)
+
+        m.d.sync += [
+            add.valid.eq(~self.i_flush & ((accept & (self.i.payload.beats != 0)) | (add.valid & ~enter))),
+            split.valid.eq(~self.i_flush & (enter | (split.valid & ~(step & last)))),
+            out.valid.eq(~self.i_flush & (step | out.spare_valid | (out.valid & ~taken))),
+            out.spare_valid.eq(~self.i_flush & out.valid & ~taken & (step | out.spare_valid)),
+        ]
+        return m
+
+    def _stages(self):
+        """Registers of adder, splitter and buffer."""
+        # The lower part of base + offset with its carry.
         add_valid = Signal()
-        low = Signal(min(low_bits + 1, self.word_bits), reset_less=True)
+        low = Signal(min(self.low_bits + 1, self.word_bits), reset_less=True)
         added = Signal(LOAD_DESCRIPTOR, reset_less=True)
         start = Signal(self.word_bits)
+        add = SimpleNamespace(valid=add_valid, low=low, added=added, start=start)
 
-        # Stage 2, splitter: `room` words are left in the page; `limit` is the smaller of room and longest. What
-        # follows a burst depends on `room` only, since a burst that the descriptor ends has no successor in it.
+        # `room` words are left in the page; `limit` is the smaller of room and longest. What follows a burst depends on
+        # `room` only, since a burst that the descriptor ends has no successor in it.
         split_valid = Signal()
         page = Signal(self.word_bits - self.page_bits, reset_less=True)
-        room = Signal(range(page_words + 1), reset_less=True)
+        room = Signal(range((1 << self.page_bits) + 1), reset_less=True)
         room_first, room_after = Signal.like(room), Signal.like(room)
-        limit = Signal(range(longest + 1), reset_less=True)
+        limit = Signal(range(self.max_burst + 1), reset_less=True)
         remaining = Signal(BEATS_BITS, reset_less=True)
         credited, first = Signal(reset_less=True), Signal(reset_less=True)
+        split = SimpleNamespace(
+            valid=split_valid,
+            page=page,
+            room=room,
+            room_first=room_first,
+            room_after=room_after,
+            limit=limit,
+            remaining=remaining,
+            credited=credited,
+            first=first,
+        )
 
-        # Stage 3, output buffer of two bursts, the second of which is used when `o` is held up.
+        # Two bursts, the second of which is used when `o` is held up.
         burst_layout = self.o.payload.shape()
         head, spare, made = (Signal(burst_layout, reset_less=True, name=name) for name in ("head", "spare", "made"))
         head_valid, spare_valid = Signal(), Signal()
+        return add, split, SimpleNamespace(valid=head_valid, spare_valid=spare_valid, head=head, spare=spare, made=made)
 
-        last = remaining <= limit
-        fills = room <= longest
-        step = split_valid & ~spare_valid
-        enter = add_valid & (~split_valid | (step & last))
-        accept = self.i.valid & self.i.ready
-        taken = head_valid & self.o.ready
+    def _follow(self, m, add, split, out, last, fills):
+        """What follows from the registers: where a descriptor starts, the room behind a burst, the burst."""
+        page_words, made = 1 << self.page_bits, out.made
         m.d.comb += [
-            self.i.ready.eq(~self.i_flush & (~add_valid | enter)),
-            self.o.valid.eq(head_valid),
-            self.o.payload.eq(head),
-            self.o_idle.eq(~(add_valid | split_valid | head_valid)),
-            start.eq(Cat(low[:low_bits], self.i_base[low_bits:] + low[low_bits:])),
-            room_first.eq(page_words - start[: self.page_bits]),
-            room_after.eq(Mux(fills, page_words, room - longest)),
-            made.word.eq(Cat((page_words - room)[: self.page_bits], page)),
-            made.length.eq(Mux(last, remaining, limit)),
-            made.credited.eq(credited),
-            made.first.eq(first),
+            add.start.eq(Cat(add.low[: self.low_bits], self.i_base[self.low_bits :] + add.low[self.low_bits :])),
+            split.room_first.eq(page_words - add.start[: self.page_bits]),
+            split.room_after.eq(Mux(fills, page_words, split.room - self.max_burst)),
+            made.word.eq(Cat((page_words - split.room)[: self.page_bits], split.page)),
+            made.length.eq(Mux(last, split.remaining, split.limit)),
+            made.credited.eq(split.credited),
+            made.first.eq(split.first),
             made.last.eq(last),
         ]
 
-        with m.If(accept):
-            m.d.sync += [low.eq(self.i_base[:low_bits] + self.i.payload.offset), added.eq(self.i.payload)]
-
-        with m.If(enter):
-            m.d.sync += [
-                room.eq(room_first),
-                limit.eq(Mux(room_first < longest, room_first, longest)),
-                page.eq(start[self.page_bits :]),
-                remaining.eq(added.beats),
-                credited.eq(added.credited),
-                first.eq(1),
-            ]
-        with m.Elif(step):
-            m.d.sync += [
-                room.eq(room_after),
-                limit.eq(Mux(room_after < longest, room_after, longest)),
-                page.eq(page + fills),
-                remaining.eq(remaining - limit),
-                first.eq(0),
-            ]
-
-        with m.If(taken | ~head_valid):
-            m.d.sync += head.eq(Mux(spare_valid, spare, made))
-        with m.If(~spare_valid):
-            m.d.sync += spare.eq(made)
-
+    def _begin(self, m, add, split):
         m.d.sync += [
-            add_valid.eq(~self.i_flush & ((accept & (self.i.payload.beats != 0)) | (add_valid & ~enter))),
-            split_valid.eq(~self.i_flush & (enter | (split_valid & ~(step & last)))),
-            head_valid.eq(~self.i_flush & (step | spare_valid | (head_valid & ~taken))),
-            spare_valid.eq(~self.i_flush & head_valid & ~taken & (step | spare_valid)),
+            split.room.eq(split.room_first),
+            split.limit.eq(Mux(split.room_first < self.max_burst, split.room_first, self.max_burst)),
+            split.page.eq(add.start[self.page_bits :]),
+            split.remaining.eq(add.added.beats),
+            split.credited.eq(add.added.credited),
+            split.first.eq(1),
         ]
-        return m
+
+    def _advance(self, m, split, fills):
+        m.d.sync += [
+            split.room.eq(split.room_after),
+            split.limit.eq(Mux(split.room_after < self.max_burst, split.room_after, self.max_burst)),
+            split.page.eq(split.page + fills),
+            split.remaining.eq(split.remaining - split.limit),
+            split.first.eq(0),
+        ]

@@ -76,10 +76,9 @@ class Cell(wiring.Component):
         )
 
     def elaborate(self, platform) -> Module:
+        # Slots in the order of the formulas: five activations, three products, one sum. What waits for its slot has a
+        # register; everything else meets in the cycle in which it is made.
         m = Module()
-        config = self.config
-        bits, argument_bits = config.activated.width, config.preact.width
-        m.submodules.activation = activation = Activation(self.activation)
         m.submodules.round_c, m.submodules.round_h = self.round_c, self.round_h
         if self.round_tanh is not self.round_c:
             m.submodules.round_tanh = self.round_tanh
@@ -89,12 +88,19 @@ class Cell(wiring.Component):
         m.d.sync += passed.eq(Cat(self.i_start, passed))
         at = [self.i_start, *passed]
 
-        def register(name, width=bits):
-            return Signal(signed(width), name=name, reset_less=True)
+        new_c = _register("new_c", self.config.preact.width)  # as tanh reads it
+        result = self._activate(m, at, new_c)
+        i, o = self._keep(m, at, result)
+        product = self._multiply(m, at, i, o, result)
+        self._update(m, at, product, new_c)
+        if self.scale_bits:
+            self._select(m, at)
+        return m
 
-        # Slots of the activation unit.
-        gates = [register(f"preact_{name}", argument_bits) for name in GATE_NAMES]
-        new_c = register("new_c", argument_bits)  # as tanh reads it
+    def _activate(self, m, at, new_c):
+        """The slots of the activation unit: gates i, f, g and o of a unit, then tanh(c'); returns its results."""
+        m.submodules.activation = activation = Activation(self.activation)
+        gates = [_register(f"preact_{name}", self.config.preact.width) for name in GATE_NAMES]
         with m.If(self.i_start):
             m.d.sync += [gate.eq(value) for gate, value in zip(gates, self.i_preact, strict=True)]
         # The update may land in the very cycle of the slot.
@@ -103,30 +109,37 @@ class Cell(wiring.Component):
         for n, gate in enumerate(gates):
             with m.If(at[SLOT + n]):
                 m.d.comb += [activation.i_x.eq(gate), activation.i_tanh.eq(n == 2)]
+        return activation.o_y
 
-        # Results that wait for their product: i for one cycle, o until tanh(c') is there.
-        result = activation.o_y
-        i = register("i")
+    def _keep(self, m, at, result):
+        """Results that wait for their product: i for one cycle, o until tanh(c') is there."""
+        bits = self.config.activated.width
+        i = _register("i", bits)
         with m.If(at[self.delays.gates["i"]]):
             m.d.sync += i.eq(result)
-        output_gates = [register(f"o{n}") for n in range(self.delays.tanh_slot // SERIAL_SLOTS)]
+        output_gates = [_register(f"o{n}", bits) for n in range(self.delays.tanh_slot // SERIAL_SLOTS)]
         for n, o in enumerate(output_gates):
             with m.If(at[self.delays.gates["o"] + SERIAL_SLOTS * n]):
                 m.d.sync += o.eq(result if n == 0 else output_gates[n - 1])
+        return i, output_gates[-1]
 
-        # Slots of the multiplier.
-        left, right = register("left", max(bits, config.cell.width)), register("right")
-        product = register("product", len(left) + len(right))
-        m.d.sync += [left.eq(output_gates[-1]), right.eq(result), product.eq(left * right)]
+    def _multiply(self, m, at, i, o, result):
+        """The slots of the multiplier: f*c, i*g and o*tanh(c'); returns its product."""
+        bits = self.config.activated.width
+        left, right = _register("left", max(bits, self.config.cell.width)), _register("right", bits)
+        product = _register("product", len(left) + len(right))
+        m.d.sync += [left.eq(o), right.eq(result), product.eq(left * right)]
         with m.If(at[self.delays.gates["f"]]):
             m.d.sync += [left.eq(self.i_c), right.eq(result)]
         with m.If(at[self.delays.gates["g"]]):
             m.d.sync += [left.eq(i), right.eq(result)]
         m.d.comb += self.o_read.eq(at[self.delays.gates["f"] - 1])
+        return product
 
-        # c' = f*c + i*g, exactly, then rounded once.
-        held = register("f_times_c", len(product))
-        total = register("total", self.sum_width)
+    def _update(self, m, at, product, new_c):
+        """c' = f*c + i*g, exactly, then rounded once; h is the last product, rounded."""
+        held = _register("f_times_c", len(product))
+        total = _register("total", self.sum_width)
         m.d.sync += [held.eq(product), total.eq((held << self.f_shift) + (product << self.g_shift))]
         m.d.comb += [self.round_c.i.eq(total), self.o_c.eq(self.round_c.o), self.o_c_valid.eq(at[self.update_latency])]
         if self.round_tanh is not self.round_c:
@@ -134,9 +147,6 @@ class Cell(wiring.Component):
         with m.If(self.o_c_valid):
             m.d.sync += new_c.eq(self.round_tanh.o)
         m.d.comb += [self.round_h.i.eq(product), self.o_h.eq(self.round_h.o), self.o_h_valid.eq(at[self.latency])]
-        if self.scale_bits:
-            self._select(m, at)
-        return m
 
     def _select(self, m, at):
         """Hand each unit's scale from slot to slot until its h is rounded."""
@@ -147,3 +157,7 @@ class Cell(wiring.Component):
                 m.d.sync += kept.eq(scale)
             scale = kept
         m.d.comb += self.round_h.i_select.eq(scale)
+
+
+def _register(name, width):
+    return Signal(signed(width), name=name, reset_less=True)

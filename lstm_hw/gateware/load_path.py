@@ -96,6 +96,8 @@ class LoadPath(wiring.Component):
         )
 
     def elaborate(self, platform) -> Module:
+        # Each port has a load unit, which reads, and a fill unit in front of it, which knows where the beats go. Loads
+        # are forked to all ports; tokens of words are given when every port has its part.
         m = Module()
         config = self.config
         fresh = ResetInserter(self.i_restart)
@@ -111,30 +113,9 @@ class LoadPath(wiring.Component):
         ]
         m.d.sync += credit.eq(credit_words * config.beats_per_word)
 
-        fills, loads = [], []
-        for port in range(config.axi_ports):
-            m.submodules[f"fill_unit{port}"] = fill = fresh(FillUnit(config))
-            m.submodules[f"load_unit{port}"] = load = LoadUnit(
-                config.axi_address_bits, config.axi_data_bits, config.outstanding, config.max_burst
-            )
-            connect(m, fork.o[port], fill.i)
-            connect(m, fill.o, load.i)
-            connect(m, load.bus, flipped(self.bus[port]))
-            m.d.comb += [
-                load.base.eq(self.i_weights[port]),
-                load.i_start.eq(self.i_start),
-                load.i_capacity.eq(0),
-                load.i_credit.eq(credit),
-                load.i_timeout.eq(self.i_timeout),
-                load.i_stop.eq(self.i_stop),
-                fill.i_beat.eq(load.o_valid),
-                fill.i_data.eq(load.o.data),
-                fill.i_ring.eq(self.i_ring),
-                fill.i_ring_base.eq(self.i_ring_base),
-                self.o_fill[port].eq(fill.o_fill),
-            ]
-            fills.append(fill)
-            loads.append(load)
+        fills, loads = zip(
+            *(self._port(m, port, fresh, fork.o[port], credit) for port in range(config.axi_ports)), strict=True
+        )
 
         def joined(a, b):
             joiner = fresh(TokenJoiner(config.weight_words))
@@ -159,3 +140,28 @@ class LoadPath(wiring.Component):
                     self.o_error_port.eq(port),
                 ]
         return m
+
+    def _port(self, m, port, fresh, forked, credit):
+        """Fill unit and load unit of a port."""
+        config = self.config
+        m.submodules[f"fill_unit{port}"] = fill = fresh(FillUnit(config))
+        m.submodules[f"load_unit{port}"] = load = LoadUnit(
+            config.axi_address_bits, config.axi_data_bits, config.outstanding, config.max_burst
+        )
+        connect(m, forked, fill.i)
+        connect(m, fill.o, load.i)
+        connect(m, load.bus, flipped(self.bus[port]))
+        m.d.comb += [
+            load.base.eq(self.i_weights[port]),
+            load.i_start.eq(self.i_start),
+            load.i_capacity.eq(0),
+            load.i_credit.eq(credit),
+            load.i_timeout.eq(self.i_timeout),
+            load.i_stop.eq(self.i_stop),
+            fill.i_beat.eq(load.o_valid),
+            fill.i_data.eq(load.o.data),
+            fill.i_ring.eq(self.i_ring),
+            fill.i_ring_base.eq(self.i_ring_base),
+            self.o_fill[port].eq(fill.o_fill),
+        ]
+        return fill, load
