@@ -518,7 +518,8 @@ STREAMS = (
     "vector has as many beats as elements.",
     "Without FLAGS.sequence, `tlast` is 1 on the beat that ends a vector and nowhere else; otherwise the run ends with "
     "TLAST. x of the next run may be offered from CTRL.done on: what is offered when the run is over is a vector too "
-    "many, SURPLUS.",
+    "many, SURPLUS. One that is first offered later cannot be told from the next run's, whose last vector is then too "
+    "many; FLAGS.sequence tells them apart.",
     "With FLAGS.sequence, `tlast` is 1 on the last beat of the run and nowhere else, as a DMA transfer of the whole "
     "sequence has it. Too few vectors are TLAST, too many SURPLUS, and what follows `tlast` waits for the next run.",
     "Vectors follow in the order of time. Where groups of K sequences take turns, the vectors of one step come group"
@@ -710,6 +711,9 @@ def to_markdown(ports: int = 1) -> str:
             *_table(("STATUS.code", "name", "meaning"), [(c.value, c.name, ERROR_DOC[c]) for c in ErrorCode]),
             "",
             "## Start-up order",
+            "",
+            "`lstm_hw/verify/driver.py` does all of this but the copy of the image, and checks before every start "
+            "that the engine is the right one, idle and loaded, and before a load that memory holds the right image.",
             "",
             *(f"{number}. {step}" for number, step in enumerate(STARTUP, 1)),
             "",
