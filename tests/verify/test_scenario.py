@@ -100,5 +100,5 @@ def test_other_content_of_a_right_digest_is_refused(tmp_path, change):
     with pytest.raises(InputError, match="scenario.json: another scenario"):
         Scenario.load(tmp_path)
     file.write_text(json.dumps(values))
-    with pytest.raises(InputError, match="scenario.json: another content"):
+    with pytest.raises(InputError, match="scenario.json: content of another digest"):
         Scenario.load(tmp_path)
