@@ -39,9 +39,10 @@ SIZES = {16: (16, 1), 64: (32, 2), 256: (64, 4)}
 DEPTHS = {"weight_words": 1024, "accumulators": 65, "finish_entries": 16}
 """Of the memories beside the lanes; LUTs used as memory grow with the last two. Entry 0 of the accumulators is not
 stored."""
-REGISTERS = {"weight": ("AREG", "ADREG"), "operand": ("BREG",), "product": ("MREG",), "accumulator": ("PREG",)}
-"""Registers that every DSP slice must use: one of those named, where there are several. A pair's weights pass the
-pre-adder of the first context's slices (ADREG); what it gives the others is formed once for all of them (AREG)."""
+REGISTERS = {"wide": ("AREG", "ADREG"), "narrow": ("BREG",), "product": ("MREG",), "accumulator": ("PREG",)}
+"""Registers that every DSP slice must use: one of those named, where there are several. The wide factor is a weight or
+a lifted operand, the narrow one is the other. A pair's weights pass the pre-adder of the first context's slices
+(ADREG); what it gives the others is formed once for all of them (AREG)."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Mode:
 
 MODES = (
     Mode("16bit", {"weight_bits": 16, "operand_bits": 16, "accumulator_bits": 44}),
+    Mode("16bit_lifted", {"weight_bits": 16, "operand_bits": 16, "lifts": (0, 9), "accumulator_bits": 44}),
     # The counter of a pair's wraps, 12 bits, and in front of the cell unit one subtractor for the whole array.
     Mode(
         "8bit",
@@ -94,7 +96,7 @@ ENGINE = EngineConfig(
 
 COMPONENTS = {
     "Control": lambda config: Control(config_words(config), config.program_length),
-    "Sequencer": lambda config: Sequencer(config.program_length),
+    "Sequencer": lambda config: Sequencer(config.program_length, len(config.lifts)),
     "InputUnit": InputUnit,
     "LoadUnit": lambda config: LoadUnit(
         config.axi_address_bits, config.axi_data_bits, config.outstanding, config.max_burst

@@ -67,9 +67,17 @@ class RandomNetwork:
     def shifts(self):
         return tuple(shape.shift for shape in self.network.layers)
 
+    @property
+    def lifts(self):
+        """Those of an engine for it."""
+        return tuple(sorted({lift for layer in self.layers for lift in layer.lifts}))
 
-def random_network(rng, sizes, head=0, head_every_step=False, weight_bits=16, operand_bits=16):
-    """Random weights of a size that reaches the flat parts of the activations now and then."""
+
+def random_network(rng, sizes, head=0, head_every_step=False, weight_bits=16, operand_bits=16, lifts=((0, 0),)):
+    """Random weights of a size that reaches the flat parts of the activations now and then.
+
+    Layers take turns with ``lifts`` of x and h.
+    """
     weight_limit = {16: 6000, 8: 127}[weight_bits]
     # Eight-bit weights have the top bits of the format: the same range of sums from fewer steps.
     fraction = {16: WEIGHT_FRACTION, 8: 6}[weight_bits] + operand_bits - 1
@@ -78,13 +86,20 @@ def random_network(rng, sizes, head=0, head_every_step=False, weight_bits=16, op
 
     def add(kind, inputs, outputs, rows, shift, **matrices):
         bias = rng.integers(-1 << bias_format.fraction, 1 << bias_format.fraction, rows)
-        layer = SimpleNamespace(bias=bias, acc_fraction=fraction, bias_format=bias_format, **matrices)
-        structure, _ = bias_digits(bias << fraction - bias_format.fraction, weight_bits, operand_bits)
+        lifts = lifts_of(len(layers))[: len(matrices)]
+        layer = SimpleNamespace(bias=bias, acc_fraction=fraction, bias_format=bias_format, lifts=lifts, **matrices)
+        structure, _ = bias_digits(bias << fraction - bias_format.fraction, weight_bits, operand_bits, highest)
         layers.append(layer)
-        shapes.append(LayerShape(kind, inputs, outputs, shift, structure))
+        shapes.append(LayerShape(kind, inputs, outputs, shift, structure, (*lifts, 0)[:2]))
 
-    def matrix(rows, columns):
-        return rng.integers(-weight_limit, weight_limit, (rows, columns), endpoint=True)
+    highest = max(max(pair) for pair in lifts)
+
+    def lifts_of(number):
+        return lifts[number % len(lifts)]
+
+    def matrix(rows, columns, part=0):
+        limit = weight_limit >> lifts_of(len(layers))[part]
+        return rng.integers(-limit, limit, (rows, columns), endpoint=True)
 
     inputs = sizes[0]
     for outputs in sizes[1:]:
@@ -95,7 +110,7 @@ def random_network(rng, sizes, head=0, head_every_step=False, weight_bits=16, op
             4 * outputs,
             fraction - 12,
             w_x=matrix(4 * outputs, inputs),
-            w_h=matrix(4 * outputs, outputs),
+            w_h=matrix(4 * outputs, outputs, 1),
         )
         inputs = outputs
     if head:
@@ -151,7 +166,8 @@ class IntegerNetwork:
             below = vector
             for n in range(len(network.lstm)):
                 layer = self.model.layers[n]
-                sums = self._sums(layer, layer.w_x @ below + layer.w_h @ self.h[n])
+                products = (layer.w_x @ below << layer.lifts[0]) + (layer.w_h @ self.h[n] << layer.lifts[1])
+                sums = self._sums(layer, products)
                 preact = half_up(sums, network.layers[n].shift, self.config.preact.width).reshape(4, -1)
                 self.h[n], self.c[n] = lstm_cell(self.config, preact, self.c[n], n)
                 below = self.h[n]
@@ -168,7 +184,8 @@ class IntegerNetwork:
 
     def _head(self):
         layer = self.model.layers[-1]
-        return half_up(self._sums(layer, layer.weight @ self.h[-1]), self.model.network.head.shift).tolist()
+        sums = self._sums(layer, layer.weight @ self.h[-1] << layer.lifts[0])
+        return half_up(sums, self.model.network.head.shift).tolist()
 
 
 class IntegerReference:

@@ -14,6 +14,7 @@ from .axi import Axi4Read
 from .cell_unit import CellUnit, output_beat_layout
 from .input_unit import InputUnit, x_beat_layout
 from .lane_group import LaneArray, control_layout
+from .lift import Lift
 from .load_path import LoadPath
 from .mac_unit import MacUnit
 from .output_hold import OutputHold
@@ -71,8 +72,20 @@ class LanePath(wiring.Component):
             vectors.i_address.eq(issue.operand),
             vectors.i_space.eq(issue.space),
             vectors.i_rotate.eq(issue.rotate),
-            self.o_control.operands.eq(vectors.o_operands),
         ]
+        operands = vectors.o_operands
+        if config.factor_bits > config.operand_bits:
+            m.submodules.lift = lift = Lift(config)
+            m.d.comb += [
+                lift.i_valid.eq(self.i_issued),
+                lift.i_address.eq(issue.operand),
+                lift.i_space.eq(issue.space),
+                lift.i_operands.eq(operands),
+            ]
+            if len(config.lifts) > 1:
+                m.d.comb += lift.i_lift.eq(issue.lift)
+            operands = lift.o_operands
+        m.d.comb += self.o_control.operands.eq(operands)
         stored = [issue.store & issue.mask[k] for k in range(config.contexts)]
         finished = [issue.finish & issue.mask[k] for k in range(config.contexts)]
         sources = {
@@ -163,7 +176,8 @@ class Engine(wiring.Component):
         stopping = Signal()
         idle = Signal()
         units_reset = ResetInserter(restart)
-        sequencer, mac, lanes, cell = Sequencer(config.program_length), self.mac, self.lanes, self.cell
+        sequencer = Sequencer(config.program_length, len(config.lifts))
+        mac, lanes, cell = self.mac, self.lanes, self.cell
         path, load, inputs = LanePath(config, mac.o_issue.shape()), LoadPath(config), InputUnit(config)
         for name, unit in (
             ("sequencer", sequencer),

@@ -12,6 +12,15 @@ def instruction_layout(op: str) -> data.FlexibleLayout:
     return data.FlexibleLayout(INSTRUCTION_BITS, members)
 
 
-def command_layout(op: str) -> data.StructLayout:
-    """StructLayout of what a unit gets: the fields with their registers already added."""
-    return data.StructLayout({name: width for name, width in OPS[op].fields.items() if not name.endswith("_reg")})
+def command_layout(op: str, lifts: int = 1) -> data.StructLayout:
+    """StructLayout of what a unit gets: the fields with their registers already added.
+
+    ``lift`` of a MAC is among them if the engine has several ``lifts``.
+    """
+    return data.StructLayout(
+        {
+            name: width
+            for name, width in OPS[op].fields.items()
+            if not name.endswith("_reg") and (name != "lift" or lifts > 1)
+        }
+    )

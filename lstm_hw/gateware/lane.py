@@ -39,7 +39,7 @@ def lane(
         Suffix of the registers' names.
     config : EngineConfig
     weights, operand : Value
-        A weight and an element of x or h.
+        A weight and an element of x or h, lifted.
     first : Value
         The sum starts from ``start`` rather than from what it was.
     start : Value
@@ -52,8 +52,8 @@ def lane(
     Value
         The sum word: ``accumulator_bits`` bits.
     """
-    a, b = _register(f"a_{name}", config.weight_bits), _register(f"b_{name}", config.operand_bits)
-    product = _register(f"product_{name}", config.weight_bits + config.operand_bits)
+    a, b = _register(f"a_{name}", config.weight_bits), _register(f"b_{name}", config.factor_bits)
+    product = _register(f"product_{name}", config.weight_bits + config.factor_bits)
     c, p = (_register(f"{kind}_{name}", config.accumulator_bits) for kind in "cp")
     m.d.sync += [a.eq(weights), b.eq(operand), product.eq(a * b), c.eq(start), p.eq(Mux(first, c, p) + product)]
     with m.If(from_zero):

@@ -19,7 +19,7 @@ def control_layout(config: EngineConfig) -> data.StructLayout:
     return data.StructLayout(
         {
             "weight": range(config.weight_words),
-            "operands": data.ArrayLayout(signed(config.operand_bits), config.contexts),
+            "operands": data.ArrayLayout(signed(config.factor_bits), config.contexts),
             "source": range(config.accumulators),
             "first": 1,
             "store": config.contexts,

@@ -8,7 +8,17 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..machine.config import EngineConfig
-from ..machine.isa import BANK_BITS, COUNT_BITS, ELEMENT_BITS, ENTRY_BITS, OPS, SPACE_CONSTANT, SPACE_X, WORD_BITS
+from ..machine.isa import (
+    BANK_BITS,
+    COUNT_BITS,
+    ELEMENT_BITS,
+    ENTRY_BITS,
+    LIFT_BITS,
+    OPS,
+    SPACE_CONSTANT,
+    SPACE_X,
+    WORD_BITS,
+)
 from ..machine.latency import HAZARD_COLUMNS
 from .instruction import command_layout
 
@@ -30,6 +40,7 @@ def issue_layout(config: EngineConfig) -> data.StructLayout:
             "store": 1,
             "finish": 1,
             "target": range(max(config.accumulators, config.finish_entries)),
+            **({"lift": LIFT_BITS} if len(config.lifts) > 1 else {}),
         }
     )
 
@@ -102,7 +113,7 @@ class MacUnit(wiring.Component):
         self.finish_tokens = config.finish_entries
         super().__init__(
             {
-                "i": In(stream.Signature(command_layout("MAC"))),
+                "i": In(stream.Signature(command_layout("MAC", len(config.lifts)))),
                 "i_clear": In(1),
                 "i_clear_h": In(1),
                 "i_ring": In(1),
@@ -243,6 +254,8 @@ class MacUnit(wiring.Component):
             issue.finish.eq(finishes),
             issue.target.eq(Mux(command.finish, finish_write, command.target)),
         ]
+        if len(self.config.lifts) > 1:
+            m.d.sync += issue.lift.eq(command.lift)
         stored = [(stores, command.target), *self.recent]
         for (valid, entry), (next_valid, next_entry) in pairwise(stored):
             m.d.sync += [next_valid.eq(valid), next_entry.eq(entry)]
@@ -252,7 +265,7 @@ class _Walk:
     """Where the unit stands: the command that it holds, and the next column of it."""
 
     def __init__(self, config):
-        self.command, self.held = Signal(command_layout("MAC"), name="command"), Signal(name="held")
+        self.command, self.held = Signal(command_layout("MAC", len(config.lifts)), name="command"), Signal(name="held")
         self.column, self.slot = Signal(COUNT_BITS, name="column"), Signal(ENTRY_BITS, name="slot")
         self.address = Signal(range(config.weight_words), name="address")
         self.operand = Signal(ELEMENT_BITS, name="operand")

@@ -34,6 +34,8 @@ class Sequencer(wiring.Component):
     ----------
     program_length : int
         Instructions that the program memory holds.
+    lifts : int
+        Lifts of the engine; of several, a MAC says which.
 
     Members
     -------
@@ -65,7 +67,7 @@ class Sequencer(wiring.Component):
     after ``i_start``. Registers survive from run to run, except r6 and r7.
     """
 
-    def __init__(self, program_length: int):
+    def __init__(self, program_length: int, lifts: int = 1):
         self.program_length = program_length
         members = {
             "i_start": In(1),
@@ -86,7 +88,7 @@ class Sequencer(wiring.Component):
         }
         for op in OPS.values():
             if op.unit:
-                members[f"o_{op.unit}"] = Out(stream.Signature(command_layout(op.name)))
+                members[f"o_{op.unit}"] = Out(stream.Signature(command_layout(op.name, lifts)))
         super().__init__(members)
 
     def elaborate(self, platform) -> Module:

@@ -21,7 +21,8 @@ class VectorMemory(wiring.Component):
     -------
     i_valid, i_address, i_space, i_rotate
         Read request: context k gets the element at ``i_address`` of bank ``(k + i_rotate) mod K``,
-        or the constant ``2**i_address``. Without ``i_valid`` the operands are zero.
+        or the constant ``2**i_address`` (zero if operands are lifted: see :class:`lstm_hw.gateware.lift.Lift`).
+        Without ``i_valid`` the operands are zero.
     o_operands : Out(K elements)
         The operands, ``latency`` cycles later.
     i_h_write : In(1), i_h_bank, i_h_address, i_h_data
@@ -71,7 +72,8 @@ class VectorMemory(wiring.Component):
             valid.eq(self.i_valid),
             space.eq(self.i_space),
             rotate.eq(self.i_rotate),
-            constant.eq(1 << self.i_address[:4]),
+            # Constants as wide as a lifted operand are formed behind the lift.
+            constant.eq(0 if config.factor_bits > bits else 1 << self.i_address[:4]),
             lane.eq(self.i_address[:lane_bits]),
         ]
         values = []

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from .formats import QFormat
-from .isa import BANK_BITS, ELEMENT_BITS, ENTRY_BITS, PROGRAM_BITS, SCALE_BITS, WORD_BITS
+from .isa import BANK_BITS, ELEMENT_BITS, ENTRY_BITS, LIFT_BITS, PROGRAM_BITS, SCALE_BITS, WORD_BITS
 
 MAX_CONTEXTS = 1 << BANK_BITS
 MAX_ROWS = 1 << 14
@@ -22,6 +22,8 @@ MAX_BURST = 256
 """Most beats of a burst (AXI4)."""
 PAGE_BYTES = 4096
 """No burst crosses a multiple of this address (AXI4)."""
+FACTOR_BITS = 25
+"""Widest operand of a lane, lifted: the wide port of a DSP slice."""
 VALUE_BITS = 16
 """Width of an element of the output stream."""
 FORMAT_WIDTHS = {"preact": range(16, 21), "cell": range(16, 25), "activated": range(16, 19)}
@@ -82,6 +84,13 @@ class EngineConfig:
         default=(15,),
         metadata={"doc": "right shifts from accumulator to pre-activation, one a layer; left where negative"},
     )
+    lifts: tuple[int, ...] = field(
+        default=(0,),
+        metadata={
+            "doc": "places, 0 to 9, that an element of x or h may stand higher when it meets its weight: so W_x and "
+            "W_h have fraction bits of their own; 16-bit operands only"
+        },
+    )
     activation: str = field(
         default="quadratic64", metadata={"doc": "activation unit: quadratic64, quadratic128 or pwl"}
     )
@@ -105,13 +114,15 @@ class EngineConfig:
             value = getattr(self, f.name)
             if type(value) not in kinds and not (type(value) is list and tuple in kinds):
                 raise ConfigError(f"engine.{f.name}", f"{value!r:.60}", f"must be {_KINDS[kinds[0]]}")
-        for name in ("shifts", "h_shifts"):
-            if not all(type(shift) is int for shift in getattr(self, name)):
-                raise ConfigError(f"engine.{name}", f"{getattr(self, name)!r:.60}", "must be integers")
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for name in ("shifts", "h_shifts", "lifts"):
+            values = getattr(self, name)
+            if not all(type(value) is int for value in values):
+                raise ConfigError(f"engine.{name}", f"{values!r:.60}", "must be integers")
+            object.__setattr__(self, name, tuple(values))
         object.__setattr__(self, "cell", self.cell or self.preact)
         # Of a pair, a sum wraps at least once in its range, and both fit the 48 bits of a DSP slice.
-        lowest = self.weight_bits + self.operand_bits + (self.operand_bits == 8)
+        most_lift = 0 if self.operand_bits == 8 else FACTOR_BITS - self.operand_bits
+        lowest = self.weight_bits + self.operand_bits + max(self.lifts, default=0) + (self.operand_bits == 8)
         highest = 32 if self.operand_bits == 8 else 48
         elements, entries, addresses = 1 << ELEMENT_BITS, 1 << ENTRY_BITS, 1 << PROGRAM_BITS
         rules = [
@@ -154,6 +165,16 @@ class EngineConfig:
             ("shifts", all(-16 <= s < 48 for s in self.shifts), "must be between -16 and 47"),
             ("h_shifts", len(self.h_shifts) <= len(self.shifts), "must have one entry a layer at most"),
             ("h_shifts", all(0 <= s <= 8 for s in self.h_shifts), "must be between 0 and 8"),
+            (
+                "lifts",
+                1 <= len(self.lifts) <= 1 << LIFT_BITS and tuple(sorted(set(self.lifts))) == self.lifts,
+                "must be one number or more, in ascending order",
+            ),
+            (
+                "lifts",
+                all(0 <= lift <= most_lift for lift in self.lifts),
+                f"must be between 0 and {most_lift} with operand_bits = {self.operand_bits}",
+            ),
         ]
         for name, holds, rule in rules:
             if not holds:
@@ -184,6 +205,28 @@ class EngineConfig:
     def lanes_per_dsp(self) -> int:
         """Rows that share a DSP slice: two where weights and operands have 8 bits."""
         return 2 if self.operand_bits == 8 else 1
+
+    @property
+    def factor_bits(self) -> int:
+        """Bits of an operand of a lane: an element of x or h with the highest lift."""
+        return self.operand_bits + max(self.lifts)
+
+    @property
+    def exponent_bits(self) -> int:
+        """Bits of the exponent of a constant operand."""
+        return max(4, (self.factor_bits - 1).bit_length())
+
+    def lift_of(self, lift: int) -> int:
+        """Which of ``lifts`` so many places are: field ``lift`` of a MAC.
+
+        Raises
+        ------
+        ConfigError
+            None of them.
+        """
+        if lift not in self.lifts:
+            raise ConfigError("engine.lifts", list(self.lifts), f"must hold {lift} for this model")
+        return self.lifts.index(lift)
 
     @property
     def sum_word_bits(self) -> int:
@@ -251,9 +294,9 @@ class EngineConfig:
         return {1: 1, 2: 2, 5: GATES}[self.cells]
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able values, in field order, without what follows from the others."""
+        """JSON-able values, in field order, without options that are not used."""
         values = {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
-        for name, unused in (("cell", self.preact), ("h_shifts", ())):
+        for name, unused in (("cell", self.preact), ("h_shifts", ()), ("lifts", (0,))):
             if getattr(self, name) == unused:
                 del values[name]
         return values

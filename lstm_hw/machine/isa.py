@@ -38,6 +38,8 @@ BANK_BITS = 3
 """Context; a mask has a bit for each."""
 SCALE_BITS = 4
 """Which of the engine's shifts."""
+LIFT_BITS = 4
+"""Which of the engine's lifts."""
 VECTORS_BITS = 8
 """Vectors of x."""
 PROGRAM_BITS = 9
@@ -174,6 +176,7 @@ OPS = {
             take=1,  # ... and the last of them consumes all up to the one that it waited for
             free=1,  # at the end an x vector becomes free
             offset=COUNT_BITS,
+            lift=LIFT_BITS,  # which of the engine's lifts: places that elements of x or h stand higher
         ),
         _op(
             11,

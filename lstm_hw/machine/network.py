@@ -20,6 +20,10 @@ class LayerShape:
         Right shift from accumulator to pre-activation (to output, for a linear layer); left if negative.
     bias_columns : tuple of (exponent, columns)
         How the bias enters: constant operands 2**exponent, each for so many columns.
+    lifts : tuple of int
+        Places that an element of x and one of h stand higher when they meet their weights.
+    sum_bits : int
+        Width that holds every sum of these weights, whatever the operands; 0 if nobody says so.
     """
 
     kind: str
@@ -27,6 +31,8 @@ class LayerShape:
     outputs: int
     shift: int
     bias_columns: tuple[tuple[int, int], ...] = ((14, 1), (0, 1))
+    lifts: tuple[int, int] = (0, 0)
+    sum_bits: int = 0
 
     def __post_init__(self):
         if self.kind not in ("lstm", "linear"):
@@ -47,6 +53,10 @@ class LayerShape:
     def macs(self) -> int:
         """Multiply-accumulates of one time step."""
         return self.matrix_rows * self.columns
+
+    def lift(self, part: str) -> int:
+        """Places that an element stands higher that meets a weight of a part, ``x`` or ``h``."""
+        return self.lifts["xh".index(part)]
 
     def blocks(self, rows: int) -> int:
         """Row blocks of ``rows`` rows."""

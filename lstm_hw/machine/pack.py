@@ -10,6 +10,9 @@ from .config import GATES, EngineConfig
 from .formats import QFormat
 from .layout import Image
 
+MOST_BIAS_COLUMNS = 255
+"""Columns of weights that a bias may take at its top exponent."""
+
 
 class QuantisedLayer(Protocol):
     """What is read of a layer besides its matrices: ``w_x`` and ``w_h`` of an LSTM layer, else ``weight``."""
@@ -27,50 +30,68 @@ class QuantisedLayer(Protocol):
         """Fraction bits of the accumulator."""
 
 
-def top_exponent(operand_bits: int) -> int:
+def top_exponent(factor_bits: int) -> int:
     """Exponent of the largest constant operand, the largest power of two in so many signed bits."""
-    return operand_bits - 2
+    return factor_bits - 2
 
 
 def bias_digits(
-    bias: np.ndarray, weight_bits: int, operand_bits: int = 16
+    bias: np.ndarray, weight_bits: int, operand_bits: int = 16, lift: int = 0
 ) -> tuple[tuple[tuple[int, int], ...], np.ndarray]:
     """Split exact biases into weights that are multiplied by constants.
 
     ``bias = sum of 2**exponent * digit`` over all digit columns; every digit fits a weight. The top
-    exponent takes as many columns as the largest bias needs.
+    exponent takes as many columns as the largest bias needs. It is the one with the fewest columns of those that
+    lifted operands make room for.
 
     Parameters
     ----------
     bias : int array (rows,)
         At the fraction of the accumulator.
     weight_bits, operand_bits : int
+    lift : int
+        The highest lift of the engine.
 
     Returns
     -------
     tuple of (exponent, columns), int array (rows, total columns)
     """
-    largest = top_exponent(operand_bits)
-    step = min({16: 14, 8: 7}[weight_bits], largest)
-    half = 1 << (step - 1)
-    rest, low = np.asarray(bias, dtype=np.int64), []
-    for exponent in range(0, largest, step):
-        digit = (rest + half & (1 << step) - 1) - half
-        low.append((exponent, digit))
-        rest = rest - digit >> step
-    limit = (1 << (weight_bits - 1)) - 1
-    columns = max(1, -(-int(np.abs(rest).max(initial=0)) // limit))
-    if columns > 255:
+    limit, step = (1 << (weight_bits - 1)) - 1, weight_bits - 1
+    tops = range(top_exponent(operand_bits), top_exponent(operand_bits + lift) + 1)
+    splits = [(*_digits(bias, largest, step), largest) for largest in tops]
+
+    def top_columns(rest):
+        return max(1, -(-int(np.abs(rest).max(initial=0)) // limit))
+
+    def cost(split):
+        columns = top_columns(split[1])
+        return columns > MOST_BIAS_COLUMNS, len(split[0]) + columns
+
+    low, rest, largest = min(splits, key=cost)
+    columns = top_columns(rest)
+    if columns > MOST_BIAS_COLUMNS:
         raise FormatError(
             "bias",
             int(np.abs(bias).max()),
-            f"must be at most {255 * limit << largest} at the accumulator's fraction",
+            f"must be at most {MOST_BIAS_COLUMNS * limit << tops[-1]} at the accumulator's fraction",
         )
     top = [
         np.clip(rest - n * limit * np.sign(rest), -limit, limit) * (np.abs(rest) > n * limit) for n in range(columns)
     ]
     structure = ((largest, columns), *((exponent, 1) for exponent, _ in reversed(low)))
     return structure, np.stack(top + [digit for _, digit in reversed(low)], axis=1)
+
+
+def _digits(bias, largest, step):
+    """Digits of at most ``step`` bits below the top exponent, as (exponent, digit), and what is left for that one."""
+    rest, low = np.asarray(bias, dtype=np.int64), []
+    for exponent in range(0, largest, step):
+        bits = min(step, largest - exponent)
+        half = 1 << (bits - 1)
+        digit = (rest + half & (1 << bits) - 1) - half
+        low.append((exponent, digit))
+        rest = rest - digit >> bits
+    return low, rest
 
 
 def interleave(matrix: np.ndarray, rows: int) -> np.ndarray:
@@ -102,7 +123,7 @@ def to_blocks(matrix: np.ndarray, rows: int) -> np.ndarray:
 def layer_parts(layer: QuantisedLayer, config: EngineConfig) -> dict[str, np.ndarray]:
     """Row blocks of the matrices of a quantised layer: dict part -> int array (blocks, R, columns)."""
     bias = np.asarray(layer.bias, dtype=np.int64) << (layer.acc_fraction - layer.bias_format.fraction)
-    _, digits = bias_digits(bias, config.weight_bits, config.operand_bits)
+    _, digits = bias_digits(bias, config.weight_bits, config.operand_bits, max(config.lifts))
     if hasattr(layer, "w_x"):
         return {
             part: interleave(matrix, config.rows)

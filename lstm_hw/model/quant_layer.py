@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..errors import FormatError, ModelError
+from ..machine.config import FACTOR_BITS
 from ..machine.formats import QFormat
 from .float_model import check_shape, hidden_size_of
 
@@ -20,6 +21,8 @@ class QuantLayer:
     """What both kinds of layer share; ``ARRAYS`` names the format of each array."""
 
     ARRAYS: ClassVar[dict]
+    PRODUCTS: ClassVar[tuple]
+    """(matrix, its format, format of what it multiplies) of each."""
 
     def _check_formats(self):
         for f in fields(self):
@@ -45,14 +48,15 @@ class QuantLayer:
             values.setflags(write=False)
             object.__setattr__(self, name, values)
 
-    def _check_fractions(self, products):
-        """Check the accumulator's fraction against the (weight, operand) formats whose products it sums."""
+    def _check_fractions(self):
+        """Check the accumulator's fraction against the formats whose products it sums."""
         if type(self.acc_fraction) is not int:
             raise FormatError(f"{self.source}: acc_fraction", repr(self.acc_fraction), "must be an integer")
-        for weight, operand in products:
-            total = getattr(self, weight).fraction + getattr(self, operand).fraction
-            if total != self.acc_fraction:
-                rule = f"must be the fraction bits of {weight} and {operand} together, {total}"
+        for (_, weight, operand), lift in zip(self.PRODUCTS, self.lifts, strict=True):
+            most = max(0, FACTOR_BITS - getattr(self, operand).width)
+            if not 0 <= lift <= most:
+                total = self.acc_fraction - lift
+                rule = f"must be 0 to {most} more than the fraction bits of {weight} and {operand} together, {total}"
                 raise FormatError(f"{self.source}: acc_fraction", self.acc_fraction, rule)
         if self.bias_format.fraction > self.acc_fraction:
             rule = f"must have at most acc_fraction = {self.acc_fraction} fraction bits"
@@ -61,11 +65,34 @@ class QuantLayer:
             rule = f"must fit {EXACT_BITS} bits"
             raise FormatError(f"{self.source}: accumulator", f"sums of {self.accumulator_bits} bits", rule)
 
-    def _peak(self, products):
-        peak = np.abs(self.bias).astype(object) << (self.acc_fraction - self.bias_format.fraction)
-        for matrix, operand in products:
-            peak = peak + np.abs(matrix).sum(axis=1).astype(object) * -operand.lowest
-        return int(peak.max())
+    @property
+    def lifts(self) -> tuple[int, ...]:
+        """Places by which the operand of each product stands higher, so that all have the accumulator's fraction."""
+        return tuple(
+            self.acc_fraction - getattr(self, weight).fraction - getattr(self, operand).fraction
+            for _, weight, operand in self.PRODUCTS
+        )
+
+    @property
+    def factors(self) -> np.ndarray:
+        """The matrices side by side, int64 (rows, columns), with the places that their operands are lifted."""
+        return np.concatenate(
+            [getattr(self, name) << lift for (name, _, _), lift in zip(self.PRODUCTS, self.lifts, strict=True)], axis=1
+        )
+
+    @property
+    def peak_products(self) -> np.ndarray:
+        """Bound of the magnitude of each row's sum without the bias, over all operands (rows,), Python integers."""
+        return sum(
+            np.abs(getattr(self, name)).sum(axis=1).astype(object) * (-getattr(self, operand).lowest << lift)
+            for (name, _, operand), lift in zip(self.PRODUCTS, self.lifts, strict=True)
+        )
+
+    @cached_property
+    def peak_accumulator(self) -> int:
+        """Bound of every sum's magnitude, over all operands that the formats allow."""
+        bias = np.abs(self.bias).astype(object) << (self.acc_fraction - self.bias_format.fraction)
+        return int((self.peak_products + bias).max())
 
     @property
     def accumulator_bits(self) -> int:
@@ -91,8 +118,8 @@ class QuantLstm(QuantLayer):
         Operands: elements of x and of h.
     w_x_format, w_h_format, bias_format : QFormat
     acc_fraction : int
-        Fraction bits of the exact sums: those of ``w_x_format`` and ``x_format`` together, and equally
-        of ``w_h_format`` and ``h_format``; at least those of ``bias_format``.
+        Fraction bits of the exact sums: those of ``w_x_format`` and ``x_format`` together, and of ``w_h_format`` and
+        ``h_format``, or more: so many places the operand is lifted. At least those of ``bias_format``.
     preact : QFormat
         Sums are rounded to it.
     activation_format : QFormat
@@ -129,12 +156,13 @@ class QuantLstm(QuantLayer):
     source: str = "quantised LSTM layer"
 
     ARRAYS: ClassVar[dict] = {"w_x": "w_x_format", "w_h": "w_h_format", "bias": "bias_format"}
+    PRODUCTS: ClassVar[tuple] = (("w_x", "w_x_format", "x_format"), ("w_h", "w_h_format", "h_format"))
 
     def __post_init__(self):
         self._check_formats()
         size = hidden_size_of(f"{self.source}: w_h", np.shape(self.w_h))
         self._adopt(w_h=(4 * size, size), w_x=(4 * size, None), bias=(4 * size,))
-        self._check_fractions([("w_x_format", "x_format"), ("w_h_format", "h_format")])
+        self._check_fractions()
         if self.h_format != self.hidden:
             raise FormatError(f"{self.source}: h_format", self.h_format, f"must equal hidden, {self.hidden}")
         aligned = self.activation_format.width + max(self.cell.width, self.activation_format.width)
@@ -150,11 +178,6 @@ class QuantLstm(QuantLayer):
     def hidden_size(self) -> int:
         return self.w_h.shape[1]
 
-    @cached_property
-    def peak_accumulator(self) -> int:
-        """Bound of every sum's magnitude, over all operands that the formats allow."""
-        return self._peak([(self.w_x, self.x_format), (self.w_h, self.h_format)])
-
 
 @dataclass(frozen=True, eq=False)
 class QuantDense(QuantLayer):
@@ -166,7 +189,8 @@ class QuantDense(QuantLayer):
     bias : int64 array (O,)
     x_format, w_format, bias_format : QFormat
     acc_fraction : int
-        Fraction bits of ``w_format`` and ``x_format`` together; at least those of ``bias_format``.
+        Fraction bits of ``w_format`` and ``x_format`` together, or more, as in :class:`QuantLstm`; at least those of
+        ``bias_format``.
     output : QFormat
         Sums are rounded to it.
     source : str
@@ -188,12 +212,13 @@ class QuantDense(QuantLayer):
     source: str = "quantised linear layer"
 
     ARRAYS: ClassVar[dict] = {"weight": "w_format", "bias": "bias_format"}
+    PRODUCTS: ClassVar[tuple] = (("weight", "w_format", "x_format"),)
 
     def __post_init__(self):
         self._check_formats()
         self._adopt(weight=(None, None))
         self._adopt(bias=self.weight.shape[:1])
-        self._check_fractions([("w_format", "x_format")])
+        self._check_fractions()
 
     @property
     def input_size(self) -> int:
@@ -202,8 +227,3 @@ class QuantDense(QuantLayer):
     @property
     def output_size(self) -> int:
         return self.weight.shape[0]
-
-    @cached_property
-    def peak_accumulator(self) -> int:
-        """Bound of every sum's magnitude, over all operands that the format allows."""
-        return self._peak([(self.weight, self.x_format)])

@@ -17,21 +17,20 @@ from ..errors import ConfigError, FormatError
 from ..machine.activation import ACTIVATIONS
 from ..machine.config import FORMAT_WIDTHS, VALUE_BITS
 from ..machine.formats import QFormat
-from ..machine.pack import top_exponent
 from .calibrate import TRACED, chosen_formats, survey
 from .float_model import GATE_ORDER, FloatModel
+from .fractions import FRACTIONS, fitting, widest
 from .quant_layer import EXACT_BITS, QuantDense, QuantLstm
 from .quant_model import EXPONENT_LIMIT, QuantModel
 from .reference import checked_sequences, float_reference, integer_reference
 
-BIAS_COLUMNS = 16
-"""Columns of weights that a layer's biases may take, or half of what its matrices take: small weights beside ordinary
-biases have fewer fraction bits instead."""
 SAMPLE = 256
 """Sequences of the calibration set that a choice between ways of rounding is judged by, at most."""
 SAMPLE_PRODUCTS = 1 << 26
 """Products of a run of them, at most, or one sequence."""
 MOST_HEADROOM = 1024
+NEAR = 1.6
+"""A mean squared error up to this multiple of the least one, 2 dB, is as good: what takes less hardware is taken."""
 OUTPUT_HEADROOM = 2.0
 """Head outputs may exceed the calibration set's peak by this factor."""
 
@@ -87,6 +86,12 @@ class QuantConfig:
     input_format: QFormat | None = _option(None, "format of x, operand_bits wide")
     activation: str = _option("quadratic64", "activation unit: quadratic64, quadratic128 or pwl")
 
+    fractions: str = _option(
+        "auto",
+        "fraction bits of weights: shared by W_x and W_h as far as their sum tells, matrix: each of its own (16-bit "
+        "operands, which are lifted at no cost in lanes); auto takes the first that comes near the best for the "
+        "calibration set",
+    )
     scale_inputs: bool = _option(
         True,
         "where inputs are of unlike range, store each times a power of two of its own, by which its column of W_x is "
@@ -101,6 +106,9 @@ class QuantConfig:
     def __post_init__(self):
         if type(self.max_error) not in (int, float) or not 0 < self.max_error < np.inf:
             raise ConfigError("quantize.max_error", repr(self.max_error), "must be a number above 0")
+        if self.fractions not in ("auto", *FRACTIONS):
+            rule = f"must be one of auto, {', '.join(FRACTIONS)}"
+            raise ConfigError("quantize.fractions", repr(self.fractions), rule)
         if type(self.scale_inputs) is not bool:
             raise ConfigError("quantize.scale_inputs", repr(self.scale_inputs), "must be true or false")
         for name, low, high in (
@@ -183,10 +191,8 @@ def quantize(
 
     Formats that the configuration leaves open follow the calibration set; see :mod:`.calibrate`. The input format holds
     ``headroom`` times the calibration set's peak, after inputs of unlike range are scaled by powers of two where
-    that pays; see ``QuantConfig.scale_inputs``. A weight format holds its matrix's peak, but the
-    two matrices of a layer share the accumulator's fraction, so the one that could have more fraction
-    bits gives them up, and both do where the largest possible sum would not fit the accumulator, or where a bias of
-    so many fraction bits would take more columns of weights than ``BIAS_COLUMNS``. The
+    that pays; see ``QuantConfig.scale_inputs``. A weight format holds its matrix's peak; how the two
+    matrices of a layer come to the accumulator's one fraction, ``QuantConfig.fractions`` says. The
     output format holds ``OUTPUT_HEADROOM`` times the calibration set's peak, or what the head can reach
     at all if that is less, and rounds as ``preact`` does, since the hardware has one rounding unit for both.
 
@@ -232,22 +238,38 @@ def quantize(
         stored, _ = integer_reference(qmodel, qmodel.quantize_input(sample))
         return float(np.square(qmodel.dequantize_output(stored) - found.outputs).mean())
 
-    config, reasons = chosen_formats(
-        found, config, lambda config: error(_quantize(model, calibration, outputs, config))
-    )
-    shared = _quantize(model, calibration, outputs, config, progress)
-    for line in (_room(calibration, shared.input_format), *reasons) if tell else ():
-        tell(line)
-    others = _input_scales(calibration, shared.input_format) if config.scale_inputs else []
-    if not others:
-        return shared
-    scaled = []
-    for exponents in others:
+    def quantized(config, exponents=None, progress=None):
+        if exponents is None:
+            return _quantize(model, calibration, outputs, config, progress)
         first = replace(model.layers[0], w_x=model.layers[0].w_x / np.exp2(exponents))
         of_scaled = replace(model, layers=(first, *model.layers[1:]))
-        qmodel = _quantize(of_scaled, calibration * np.exp2(exponents), outputs, config)
-        scaled.append(replace(qmodel, input_exponents=exponents))
-    return min([shared, *scaled], key=error)
+        qmodel = _quantize(of_scaled, calibration * np.exp2(exponents), outputs, config, progress)
+        return replace(qmodel, input_exponents=exponents)
+
+    # One after the other: formats of values, scales of the inputs, fractions of the weights.
+    ways = _weight_ways(config)
+    given, reasons = chosen_formats(found, replace(config, **ways[0]), lambda config: error(quantized(config)))
+    scaled = {None: quantized(given, progress=progress)}
+    for line in (_room(calibration, scaled[None].input_format), *reasons) if tell else ():
+        tell(line)
+    if config.scale_inputs:
+        others = _input_scales(calibration, scaled[None].input_format)
+        scaled |= {exponents: quantized(given, exponents) for exponents in others}
+    exponents = min(scaled, key=lambda scales: error(scaled[scales])) if len(scaled) > 1 else None
+    qmodels = {scaled[exponents].digest(): scaled[exponents]}
+    for way in ways[1:]:
+        qmodel = quantized(replace(given, **way), exponents)
+        qmodels.setdefault(qmodel.digest(), qmodel)
+    if len(qmodels) == 1:
+        return scaled[exponents]
+    errors = {digest: error(qmodel) for digest, qmodel in qmodels.items()}
+    return next(qmodel for digest, qmodel in qmodels.items() if errors[digest] <= NEAR * min(errors.values()))
+
+
+def _weight_ways(config):
+    """Fields of the configuration that say how weights are rounded, the least hardware first."""
+    ways = FRACTIONS if config.fractions == "auto" else (config.fractions,)
+    return [{"fractions": way} for way in (ways if config.operand_bits == 16 else FRACTIONS[:1])]
 
 
 def _room(calibration, number_format):
@@ -438,22 +460,13 @@ class _Errors:
         }
 
 
-def _fitting(subject, values, bits):
-    """The format of ``bits`` bits with the most fraction bits that holds all values."""
-    peak = float(np.max(np.abs(values)))
-    number_format = QFormat.fitting(peak, bits)
-    if not number_format.holds(peak):
-        raise FormatError(subject, f"magnitude {peak:g}", f"must fit a {bits}-bit format, {number_format} at most")
-    return number_format
-
-
 def _input_format(calibration, config):
     if config.input_format is not None:
         return config.input_format
     peak = float(np.max(np.abs(calibration)))
     if peak == 0:
         raise FormatError("calibration", "all inputs are 0", "must hold typical inputs, or input_format must be given")
-    return _fitting("calibration", peak * config.headroom, config.operand_bits)
+    return fitting("calibration", peak * config.headroom, config.operand_bits)
 
 
 def bits_of_inputs(calibration: np.ndarray, number_format: QFormat) -> list[int | None]:
@@ -467,43 +480,6 @@ def bits_of_inputs(calibration: np.ndarray, number_format: QFormat) -> list[int 
     peaks = np.abs(calibration).max(axis=(0, 1))
     stored = number_format.quantize(peaks)
     return [1 + int(value).bit_length() if peak else None for value, peak in zip(stored, peaks, strict=True)]
-
-
-def _with_fraction(bits, fraction):
-    return QFormat(bits - 1 - fraction, fraction)
-
-
-def _widest(config, bias, products, subject, build):
-    """The layer with the most fraction bits in its accumulator.
-
-    Parameters
-    ----------
-    config : QuantConfig
-    bias : float array
-    products : list of (name, float array, QFormat)
-        Matrices and the format of what each multiplies.
-    subject : str
-    build : callable
-        Makes the layer from the weight formats, the bias format and the accumulator's fraction.
-    """
-    bias_most = _fitting(f"{subject}: bias", bias, config.bias_bits).fraction
-    fraction = min(
-        _fitting(f"{subject}: {name}", matrix, config.weight_bits).fraction + operand.fraction
-        for name, matrix, operand in products
-    )
-    most_columns = max(BIAS_COLUMNS, sum(matrix.shape[1] for _, matrix, _ in products) // 2)
-    while True:
-        weight_formats = [_with_fraction(config.weight_bits, fraction - operand.fraction) for _, _, operand in products]
-        layer = build(weight_formats, _with_fraction(config.bias_bits, min(fraction, bias_most)), fraction)
-        if layer.accumulator_bits <= config.accumulator_bits and _bias_columns(layer, config) <= most_columns:
-            return layer
-        fraction -= 1
-
-
-def _bias_columns(layer, config):
-    """Columns that the largest bias fills: :func:`~lstm_hw.machine.pack.bias_digits` adds one for what is left over."""
-    largest_digit = (1 << ((8 if config.weight_bits <= 8 else 16) - 1)) - 1
-    return int(np.abs(layer.acc_bias).max()) // (largest_digit << top_exponent(config.operand_bits))
 
 
 def _quantize_lstm(weights, x_format, config, source):
@@ -527,7 +503,7 @@ def _quantize_lstm(weights, x_format, config, source):
         )
 
     products = [("w_x", weights.w_x, x_format), ("w_h", weights.w_h, config.hidden)]
-    return _widest(config, weights.bias, products, source, build)
+    return widest(config, weights.bias, products, source, build)
 
 
 def _quantize_head(weights, outputs, config):
@@ -536,7 +512,7 @@ def _quantize_head(weights, outputs, config):
 
     def build(weight_formats, bias_format, fraction):
         # More fraction bits than the sums have would be zeros.
-        most = min(_fitting("head outputs", peak, VALUE_BITS).fraction, fraction)
+        most = min(fitting("head outputs", peak, VALUE_BITS).fraction, fraction)
         chosen = replace(config.preact, integer=VALUE_BITS - 1 - most, fraction=most)
         return QuantDense(
             weight_formats[0].quantize(weights.weight),
@@ -549,4 +525,4 @@ def _quantize_head(weights, outputs, config):
             "head",
         )
 
-    return _widest(config, weights.bias, [("weight", weights.weight, config.hidden)], "head", build)
+    return widest(config, weights.bias, [("weight", weights.weight, config.hidden)], "head", build)

@@ -77,7 +77,7 @@ def integer_reference(
 
     Sums are exact, and a format's name stands for rounding and bounding as it says::
 
-        acc = W_x x + W_h h + bias          pre = preact(acc)
+        acc = W_x x + W_h h + bias          pre = preact(acc)       each product with its operand lifted
         i, f, o = sigmoid(pre)              g = tanh(pre)               in activation_format
         c' = cell(f*c + i*g)                h' = hidden(o * tanh(preact(f*c + i*g)))
         y = output(W h' + bias)
@@ -127,7 +127,7 @@ def _integer_block(qmodel, x, state, records, clipped):
     """Outputs and state after them of a few sequences; adds their record of every layer where there is a list."""
     after, record = [], []
     for number, (layer, (h, c)) in enumerate(zip(qmodel.layers, state, strict=True)):
-        product = _product(layer, np.concatenate([layer.w_x, layer.w_h], axis=1))
+        product = _product(layer, layer.factors)
         activation = make_activation(qmodel.activation, layer.preact, layer.activation_format)
         bound_c, bound_h = (
             _bounding(number_format, clipped, [(number, place)])
@@ -151,7 +151,7 @@ def _integer_block(qmodel, x, state, records, clipped):
     if head is None:
         return x, after
     x = x if qmodel.head_every_step else x[:, -1]
-    sums = _product(head, head.weight)(x).astype(np.int64) + head.acc_bias
+    sums = _product(head, head.factors)(x).astype(np.int64) + head.acc_bias
     rounded = shift_round(sums, head.acc_fraction - head.output.fraction, head.output.rounding)
     return _bounding(head.output, clipped, ["output"])(rounded), after
 

@@ -115,7 +115,7 @@ class ResidentLayer(StreamedLayer):
 
     def _products(self, tile, comment, **fields):
         fields |= {"weight": self.address[tile], "columns": tile.columns, "slots": self.blocks, "mask": self.mask}
-        self.b.emit("MAC", comment, **fields)
+        self.b.emit("MAC", comment, lift=self.lift(tile.part), **fields)
 
 
 class ResidentPlanner(StackPlanner):

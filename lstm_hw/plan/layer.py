@@ -174,6 +174,10 @@ class StreamedLayer:
         if tokens:
             self.b.emit("MAC", space=SPACE_H, columns=1, slots=1, wait=1, take=take, offset=tokens - 1)
 
+    def lift(self, part: str) -> int:
+        """Field ``lift`` of a MAC with the weights of a part, ``x``, ``h`` or ``bias``; constants have none."""
+        return 0 if part == "bias" else self.config.lift_of(self.layer.lift(part))
+
     def load(self, first: Sum | int, words: int, comment: str | None = None) -> None:
         """Stream words of the layer's part of the image."""
         per_word = self.config.beats_per_word

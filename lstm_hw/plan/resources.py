@@ -9,9 +9,10 @@ prints the estimate beside Yosys's counts).
 from dataclasses import dataclass
 
 from ..machine.activation import PolynomialActivation, column_bits, make_activation
-from ..machine.config import GATES, SERIAL_SLOTS, VALUE_BITS, EngineConfig
+from ..machine.config import FACTOR_BITS, GATES, SERIAL_SLOTS, VALUE_BITS, EngineConfig
 from ..machine.isa import (
     BEATS_BITS,
+    LIFT_BITS,
     LOOP_DEPTH,
     OPCODE_BITS,
     OPS,
@@ -163,6 +164,7 @@ def memories(config: EngineConfig) -> list[Memory]:
             "target": _bits(config.accumulators),
             "mask": config.contexts,
             "rotate": context,
+            "lift": _bits(len(config.lifts)),
         },
         "CELL": {
             "state": state,
@@ -177,6 +179,9 @@ def memories(config: EngineConfig) -> list[Memory]:
         for name, op in OPS.items()
         if op.unit
     ]
+    # The last field is the lift of a MAC, of which an engine reads as many bits as it has lifts to tell apart.
+    instruction = max(sum(op.fields.values()) for op in OPS.values()) + OPCODE_BITS
+    instruction += limits["MAC"]["lift"] - LIFT_BITS
     burst = 16
     tag = 11 + limits["CELL"]["scale"] + _bits(config.cells) + context
     return [
@@ -193,7 +198,7 @@ def memories(config: EngineConfig) -> list[Memory]:
         ),
         Memory(config.cell.width, config.states, 1, True),
         Memory(sum(column_bits(c) for c in table.coefficients), table.segments, config.cells, rom=True),
-        Memory(max(sum(op.fields.values()) for op in OPS.values()) + OPCODE_BITS, config.program_length, 1, True),
+        Memory(instruction, config.program_length, 1, True),
         Memory(REGISTER_BITS, REGISTERS, readers=REGISTER_READS),
         Memory(REGISTER_BITS + PROGRAM_BITS, LOOP_DEPTH),
         *(Memory(bits, QUEUE_DEPTH) for bits in commands),
@@ -205,16 +210,18 @@ def memories(config: EngineConfig) -> list[Memory]:
     ]
 
 
-WIDE_PORT = {"xc7": 25, "ecp5": 18}
+WIDE_PORT = {"xc7": FACTOR_BITS, "ecp5": 18}
 """Bits of a multiplier block's wider port."""
 
 
 def dsp_blocks(config: EngineConfig, family: str = "xc7") -> int:
-    """Multiplier blocks: one a lane, or a pair of lanes where a block is wide enough, and in each cell one for
-    products, two where c is wider than a port of a block, and one a degree of its polynomial."""
+    """Multiplier blocks: one a lane, or a pair of lanes where a block is wide enough, two where lifted operands are
+    wider than a port of a block; in each cell one for products, two where c is wider, and one a degree of its
+    polynomial."""
     table: PolynomialActivation = make_activation(config.activation, config.preact, config.activated)
     odd = config.beats_per_word & (config.beats_per_word - 1)  # words of the ring to beats: a product by a constant
     lanes = config.lanes // (config.lanes_per_dsp if family == "xc7" else 1)
+    lanes *= -(-config.factor_bits // WIDE_PORT[family])
     products = -(-config.cell.width // WIDE_PORT[family])
     return lanes + config.cells * (products + table.degree) + bool(odd)
 
@@ -243,7 +250,7 @@ def features(config: EngineConfig, family: str) -> dict[str, dict[str, float]]:
         "ff": {
             "engine": 1,
             "loaded sum bits": loaded,
-            "operand and sum bits": slices * config.sum_word_bits + config.lanes * 2 * config.operand_bits,
+            "operand and sum bits": slices * config.sum_word_bits + config.lanes * 2 * config.factor_bits,
             "pairs": pairs,
             "cells": config.cells,
             "port bits": config.axi_data_bits * config.axi_ports,

@@ -104,12 +104,12 @@ class RowBlockLayer(StreamedLayer):
 
     def frame(self, frame: Frame) -> None:
         frame.following()
-        own = SPACE_H, self._h(self.done), self.h_stride
+        own = "h", SPACE_H, self._h(self.done), self.h_stride
         if self.below:
-            early, late = own, (SPACE_H, self.below._h(self.done + 1), self.below.h_stride)
+            early, late = own, ("x", SPACE_H, self.below._h(self.done + 1), self.below.h_stride)
             old, newest = self.below.old, self.below.newest
         else:
-            early, late = (SPACE_X, self._x(frame.first), self.x_stride), own
+            early, late = ("x", SPACE_X, self._x(frame.first), self.x_stride), own
             old, newest = self.old, self.newest
             self.await_x(self.groups)
         for row in self.b.each(self.blocks):
@@ -153,8 +153,8 @@ class RowBlockLayer(StreamedLayer):
 
     def _products(self, group, vector, first, columns, **fields):
         """Columns of the row block times elements of a group's vector, added to the group's sum."""
-        space, base, stride = vector
-        fields = {"stream": 1, "operand": base + group * stride + first} | fields
+        part, space, base, stride = vector
+        fields = {"stream": 1, "operand": base + group * stride + first, "lift": self.lift(part)} | fields
         self.add(self.mask, self.sums + group, space=space, columns=columns, **fields)
 
     def _units(self, row, group, after=0, mode=MODE_LSTM):

@@ -266,7 +266,7 @@ class BatchLayer(ResidentBias):
     def _products(self, step, part, operand, columns, **fields):
         """Columns of all row blocks, added to the step's sums."""
         fields |= {"space": self.x_space if part == "x" else SPACE_H, "operand": operand, "columns": columns}
-        self.add(self.mask, self.sums + step * self.blocks, slots=self.blocks, **fields)
+        self.add(self.mask, self.sums + step * self.blocks, lift=self.lift(part), slots=self.blocks, **fields)
 
     def _input(self, target, elements, **fields):
         self.b.emit("INPUT", target=target, elements=elements, spread=int(self.config.contexts > 1), **fields)

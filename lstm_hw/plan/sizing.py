@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any
 
+import numpy as np
+
 from ..errors import ConfigError, ProgramError
 from ..machine.config import VALUE_BITS, EngineConfig
 from ..machine.isa import ELEMENT_BITS, ENTRY_BITS, PROGRAM_BITS, SCALE_BITS, WORD_BITS
@@ -103,7 +105,14 @@ def engine_formats(qmodel: QuantModel) -> dict[str, Any]:
         "activated": first.activation_format,
         "hidden": hidden,
         "h_shifts": h_shifts if any(h_shifts) else (),
+        "lifts": lifts_of(qmodel),
     }
+
+
+def lifts_of(qmodel: QuantModel) -> tuple[int, ...]:
+    """The lifts that a quantised model's operands need, in ascending order."""
+    layers = [*qmodel.layers, *[qmodel.head] * (qmodel.head is not None)]
+    return tuple(sorted({lift for layer in layers for lift in layer.lifts}))
 
 
 def network_of(qmodel: QuantModel, weight_bits: int | None = None) -> Network:
@@ -133,19 +142,32 @@ def network_of(qmodel: QuantModel, weight_bits: int | None = None) -> Network:
     shapes = []
     for kind, layer, outputs, result in layers:
         shift = layer.acc_fraction - result.fraction
-        digits, _ = bias_digits(layer.acc_bias, weight_bits, qmodel.input_format.width)
-        shapes.append(LayerShape(kind, layer.input_size, outputs, shift, digits))
+        digits, split = bias_digits(layer.acc_bias, weight_bits, qmodel.input_format.width, max(lifts_of(qmodel)))
+        # On the way to its sum, the bias is never larger than its digits together.
+        bias = sum(np.abs(digit).astype(object) << e for digit, e in zip(split.T, _exponents(digits), strict=True))
+        lifts = (*layer.lifts, layer.lifts[0])[:2]
+        sum_bits = int((layer.peak_products + bias).max()).bit_length() + 1
+        shapes.append(LayerShape(kind, layer.input_size, outputs, shift, digits, lifts, sum_bits))
     return Network(tuple(shapes), qmodel.head_every_step)
 
 
-def accumulator_bits(network: Network, weight_bits: int, operand_bits: int = 16) -> int:
-    """Width in which no sum of products of such operands can overflow, whatever the values.
+def _exponents(bias_columns):
+    """The exponent of each column."""
+    return [exponent for exponent, columns in bias_columns for _ in range(columns)]
+
+
+def accumulator_bits(network: Network, weight_bits: int, operand_bits: int = 16, lift: int = 0) -> int:
+    """Width in which no sum of products of such operands can overflow.
 
     A product of two's complement numbers is at most ``2**(weight_bits + operand_bits - 2)``; a sum has one of them a
-    column, bias digits included, and the sign takes a bit.
+    column, bias digits included, and the sign takes a bit. That is so whatever the values. With lifted operands it
+    would be too wide, so there it is the width that the network's own weights need, whatever the operands.
     """
-    columns = max(layer.columns + sum(count for _, count in layer.bias_columns) for layer in network.layers)
-    return weight_bits + operand_bits + (columns - 1).bit_length()
+    columns = max(layer.columns + len(_exponents(layer.bias_columns)) for layer in network.layers)
+    bits = weight_bits + operand_bits + lift + (columns - 1).bit_length()
+    if lift and all(layer.sum_bits for layer in network.layers):
+        bits = max(weight_bits + operand_bits + lift, *(layer.sum_bits for layer in network.layers))
+    return bits
 
 
 def size_engine(network: Network, planner: Callable | None = None, **given) -> EngineConfig:
@@ -227,7 +249,9 @@ def ample_engine(network: Network, streams: bool, **given) -> EngineConfig:
     per_beat = given.get("x_per_beat", max(STREAM_X if streams else 1, _power_of_two(contexts)))
     vector = network.layers[0].inputs
     needs = {
-        "accumulator_bits": accumulator_bits(network, weight_bits, given.get("operand_bits", 16)),
+        "accumulator_bits": accumulator_bits(
+            network, weight_bits, given.get("operand_bits", 16), max(given.get("lifts", (0,)))
+        ),
         "x_elements": -(-vector // max(1, per_beat)) * per_beat,
     }
     for name, need in needs.items():

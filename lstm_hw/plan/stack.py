@@ -76,7 +76,7 @@ class HeadLayer(StreamedLayer):
             for tile, (space, operand) in zip(self.tiles, [*operands, (SPACE_H, first)], strict=True):
                 words = {"stream": 1, "weight": word} if self.streamed else {"weight": self.address[tile]}
                 end = {"finish": 1} if tile is self.tiles[-1] else keep
-                fields = words | start | end
+                fields = words | start | end | {"lift": self.lift(tile.part)}
                 self.mac(mask, space=space, operand=operand, columns=tile.columns, slots=self.blocks, **fields)
                 word, start = word + tile.words, go_on
             self.send(mask)

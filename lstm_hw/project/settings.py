@@ -549,6 +549,7 @@ DERIVED = (
     "states",
     "axi_data_bits",
     "shifts",
+    "lifts",
     "activation",
     "preact",
     "cell",

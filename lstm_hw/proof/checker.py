@@ -266,7 +266,7 @@ class Checker:
         if not count:
             return
         self._require(command.store + command.finish <= 1, command, "store and finish", "must not be together")
-        top = top_exponent(self.config.operand_bits)
+        top = top_exponent(self.config.factor_bits)
         self._require(
             command.space != SPACE_CONSTANT or command.operand <= top,
             command,
@@ -433,8 +433,7 @@ class Checker:
         self.products += columns.size
         if part == PARTS["bias"]:
             self._require(
-                command.space == SPACE_CONSTANT
-                and (self.bias_exponents[layer][columns] == (command.operand & 15)).all(),
+                command.space == SPACE_CONSTANT and (self.bias_exponents[layer][columns] == command.operand).all(),
                 command,
                 f"bias columns of layer {layer}",
                 "must be multiplied by their constants",
@@ -442,6 +441,13 @@ class Checker:
             return
         self._require(
             command.space != SPACE_CONSTANT, command, "weights times a constant", "must be multiplied by x or h"
+        )
+        places, lifts = shape.lifts[int(part)], self.config.lifts
+        self._require(
+            command.lift < len(lifts) and lifts[command.lift] == places,
+            command,
+            f"lift {command.lift} of {lifts}",
+            f"must be the one of {places} places for these weights",
         )
         vector = self._operands(command, k, columns)
         if vector[0] == ZERO:

@@ -166,14 +166,15 @@ class Interpreter:
             )
 
     def _operands(self, command):
-        """Operands (columns, K) as float64; products and sums of 16-bit numbers are exact in it."""
+        """Operands (columns, K) as float64; products and sums of such numbers are exact in it."""
         config = self.config
         if command.space == SPACE_CONSTANT:
-            return np.full((command.columns, config.contexts), float(1 << (command.operand & 15)))
+            exponent = command.operand & (1 << config.exponent_bits) - 1
+            return np.full((command.columns, config.contexts), float(1 << exponent))
         bank = self.x if command.space == SPACE_X else self.h
         where = self._slice(command, "operands", command.operand, command.columns, bank.shape[1])
         order = (np.arange(config.contexts) + command.rotate) % config.contexts
-        return bank[order, where].T.astype(np.float64)
+        return bank[order, where].T * 2.0 ** config.lifts[min(command.lift, len(config.lifts) - 1)]
 
     def _cell(self, command):
         config = self.config

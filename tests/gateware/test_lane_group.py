@@ -18,6 +18,7 @@ CONFIGS = {
     "R=32, K=1, 5 cells, 2 groups a beat": {"rows": 32, "cells": 5, "weight_bits": 8, "axi_data_bits": 256},
     "R=48, K=2, 2 cells, padded word": {"rows": 48, "contexts": 2, "cells": 2, "axi_data_bits": 512, "x_per_beat": 2},
     "R=48, K=1, 1 cell, 8 bit, 2 beats a group": {"rows": 48, "weight_bits": 8, "axi_data_bits": 64},
+    "R=16, K=2, 8 bit, lifts to 9": {"rows": 16, "contexts": 2, "weight_bits": 8, "x_per_beat": 2, "lifts": (2, 9)},
     "R=8, K=2, 1 cell, pairs": {"rows": 8, "contexts": 2, "x_per_beat": 2, **PAIRS},
     "R=4, K=1, 2 cells, pairs": {"rows": 4, "cells": 2, **PAIRS},
     "R=32, K=3, 5 cells, pairs": {"rows": 32, "contexts": 3, "cells": 5, "x_per_beat": 4, **PAIRS},
@@ -98,7 +99,7 @@ class Stimulus:
     def _column(self, now, busy_words):
         config, rng = self.config, self.rng
         word = rng.choice([w for w in range(WORDS) if w not in busy_words])
-        operands = [self._element(config.operand_bits) for _ in range(config.contexts)]
+        operands = [self._element(config.factor_bits) for _ in range(config.contexts)]
         ready = [e for e in range(ENTRIES) if now - self.stored[e] >= HAZARD_COLUMNS]
         first = bool(ready) and rng.random() < (0.05 if self.full_scale else 0.3)
         store, finish = (rng.randrange(1 << config.contexts) if rng.random() < 0.3 else 0 for _ in range(2))

@@ -80,7 +80,7 @@ class TB:
 
     def __init__(self, words, rng, stall=0.0):
         self.words, self.rng = words, rng
-        self.unit = Sequencer(LENGTH)
+        self.unit = Sequencer(LENGTH, lifts=2)
         self.events, self.running, self.illegal = [], [], []
         self.taken = {unit: ([], []) for unit in UNITS}  # commands, cycles
         self.first_valid = {unit: [] for unit in UNITS}

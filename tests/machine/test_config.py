@@ -29,6 +29,7 @@ WRONG = {
     "axi_address_bits": (31, 65),
     "outstanding": (0, 65),
     "shifts": ((), (15,) * 17, (48,), (-17,)),
+    "lifts": ((), (0, 10), (-1, 0), (3, 0), (2, 2)),
     "axi_ports": (0, 3, 8),
     "preact": (QFormat(3, 11), QFormat(4, 16), QFormat(4, 12, signed=False)),
     "cell": (QFormat(3, 11), QFormat(12, 12), QFormat(4, 20, signed=False)),
@@ -53,6 +54,7 @@ RIGHT = {
     "axi_address_bits": (32, 64),
     "outstanding": (1, 64),
     "shifts": ((0,) * 16, (47,), (-16,)),
+    "lifts": ((0,), (9,), tuple(range(10))),
     "axi_ports": (1, 2),
     "preact": (QFormat(2, 13), QFormat(3, 16)),
     "cell": (QFormat(3, 12), QFormat(11, 12), QFormat(20, 3)),
@@ -90,6 +92,20 @@ def test_rules_between_fields():
     with pytest.raises(ConfigError, match="engine.accumulator_bits: 31; must be between 32 and 48"):
         config_of(accumulator_bits=31)
     assert config_of(accumulator_bits=24, weight_bits=8).accumulator_bits == 24
+
+
+def test_lifts():
+    """An accumulator holds a product at least; lanes of 8-bit operands have no room for a lift."""
+    assert (config_of().factor_bits, config_of().exponent_bits) == (16, 4)
+    config = config_of(lifts=(1, 4))
+    assert (config.factor_bits, config.exponent_bits, config.lift_of(4)) == (20, 5, 1)
+    with pytest.raises(ConfigError, match=r"engine.lifts: \[1, 4\]; must hold 0"):
+        config.lift_of(0)
+    assert "lifts" not in config_of().to_dict() and EngineConfig.from_dict(config.to_dict()) == config
+    with pytest.raises(ConfigError, match="engine.accumulator_bits: 40; must be between 41 and 48"):
+        config_of(lifts=(9,), accumulator_bits=40)
+    with pytest.raises(ConfigError, match=r"engine.lifts: \(0, 1\); must be between 0 and 0 with operand_bits = 8"):
+        config_of(**PAIRS, lifts=(0, 1))
 
 
 def test_pairs_of_lanes():

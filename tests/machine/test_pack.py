@@ -39,6 +39,21 @@ def test_bias_digits(widths, data):
     assert structure[0][1] <= max(abs(bias) + (1 << top - 1) for bias in biases) // (LIMIT[weight_bits] << top) + 1
 
 
+@given(st.sampled_from((8, 16)), st.integers(1, 9), st.lists(st.integers(-1 << 29, 1 << 29), min_size=1, max_size=5))
+def test_lifted_operands_take_fewer_bias_columns(weight_bits, lift, biases):
+    structure, digits = bias_digits(np.array(biases), weight_bits, 16, lift)
+    assert 14 <= structure[0][0] <= 14 + lift
+    exponents = [exponent for exponent, columns in structure for _ in range(columns)]
+    assert (digits.astype(object) @ [1 << exponent for exponent in exponents] == biases).all()
+    assert -LIMIT[weight_bits] - 1 <= digits.min() and digits.max() <= LIMIT[weight_bits]
+    try:
+        _, unlifted = bias_digits(np.array(biases), weight_bits, 16)
+        assert digits.shape[1] <= unlifted.shape[1]
+    except FormatError:
+        pass
+    assert bias_digits(np.array([127 << 23]), 8, 16, 9)[0][0] == (23, 1)
+
+
 @pytest.mark.parametrize("weight_bits, operand_bits", WIDTHS)
 def test_a_bias_that_is_too_large(weight_bits, operand_bits):
     top = operand_bits - 2

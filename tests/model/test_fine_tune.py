@@ -74,7 +74,8 @@ def test_scaled_inputs(random_model, rng):
 def test_distilling_wins_back_what_rounding_lost(random_model, rng):
     """Few bits, the float model's outputs as targets: the error falls to less than half, still bit for bit."""
     model, x = random_model(1, 3, (6,), outputs=2, every_step=True, scale=0.8), rng.standard_normal((32, 6, 3))
-    exact, qmodel, seen = float_reference(model, x)[0], quantize(model, x, QuantConfig(weight_bits=4)), []
+    exact, seen = float_reference(model, x)[0], []
+    qmodel = quantize(model, x, QuantConfig(weight_bits=4, fractions="shared"))
     before = np.square(qmodel.dequantize_output(integer_reference(qmodel, qmodel.quantize_input(x))[0]) - exact).mean()
     tuned = distil(model, qmodel, x, epochs=15, rate=1e-2, progress=lambda *done: seen.append(done))
     assert seen[-1] == (15, 15)

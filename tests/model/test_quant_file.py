@@ -146,7 +146,7 @@ def change_tensor(name, value):
         (change_block("layers", 0, "x_format", value="Q-99.114"), "x_format: .*; must be a signed format"),
         (change_block("layers", 0, "acc_fraction", value="25"), "layers.0: acc_fraction: '25'; must be an integer"),
         (change_block("layers", 0, "acc_fraction", value=10**18), "layers.0: acc_fraction"),
-        (change_block("layers", 1, "x_format", value="Q1.14"), "layers.1: acc_fraction"),
+        (change_block("layers", 1, "x_format", value="Q1.14"), "layers.1: x_format"),
         (lambda tensors, block: tensors.pop("layers.1.w_h"), "q.safetensors: layers.1.w_h: missing; must be present"),
         (change_tensor("more", np.zeros(2, np.int8)), "q.safetensors: more: unexpected tensor"),
         (change_tensor("head.bias", np.zeros(2, np.float32)), "q.safetensors: head.bias: dtype F32; must be one of I8"),

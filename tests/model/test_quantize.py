@@ -312,7 +312,7 @@ def dense(**changes):
             "layer 0: hidden: Q-50.65; must be a signed format with at most 64",
         ),
         ({"preact": "Q3.12"}, FormatError, "layer 0: preact: Q3.12; must be a signed format"),
-        ({"acc_fraction": 29}, FormatError, "acc_fraction: 29; must be .* w_x_format and x_format together, 28"),
+        ({"acc_fraction": 38}, FormatError, "acc_fraction: 38; must be 0 to 9 .* w_x_format and x_format together, 28"),
         (
             {"w_h_format": QFormat(1, 14)},
             FormatError,
@@ -344,6 +344,43 @@ def test_dense_refused(change, error, message):
     dense()
     with pytest.raises(error, match=message):
         dense(**change)
+
+
+def test_operands_of_a_layer_are_lifted_to_one_fraction():
+    """Sums are exact: what each product is worth follows from the formats of its factors."""
+    rng = np.random.default_rng(3)
+    layer = lstm(w_x=rng.integers(-99, 99, (8, 1)), w_h=rng.integers(-99, 99, (8, 2)), acc_fraction=30)
+    assert layer.lifts == (2, 2)
+    layer = lstm(w_x=layer.w_x, w_h=layer.w_h, acc_fraction=32, w_h_format=QFormat(-1, 16))
+    assert layer.lifts == (4, 1)
+    x, h = rng.integers(-(1 << 15), 1 << 15, 1), rng.integers(-(1 << 15), 1 << 15, 2)
+    exact = layer.w_x_format.to_float(layer.w_x) @ layer.x_format.to_float(x)
+    exact = exact + layer.w_h_format.to_float(layer.w_h) @ layer.h_format.to_float(h)
+    assert (np.ldexp(exact, 32) == layer.factors @ np.concatenate([x, h])).all()
+    assert np.abs(np.ldexp(exact, 32)).max() <= layer.peak_products.max() < layer.peak_accumulator
+
+
+@pytest.mark.parametrize("fractions, lifts", [("shared", (0, 0)), ("matrix", (4, 0)), ("auto", (4, 0))])
+def test_fraction_bits_of_matrices(fractions, lifts):
+    """W_h of at most 1/4 beside W_x of 8: with 8 bits, shared fraction bits leave it three bits."""
+    rng = np.random.default_rng(4)
+    w_x, w_h = rng.uniform(-8, 8, (32, 3)), rng.uniform(-0.25, 0.25, (32, 8))
+    model = FloatModel((LstmWeights(w_x, w_h, rng.uniform(-1, 1, 32)),))
+    x = rng.uniform(-1, 1, (9, 12, 3))
+    qmodel = quantize(model, x, QuantConfig(weight_bits=8, fractions=fractions))
+    layer = qmodel.layers[0]
+    assert layer.lifts == lifts and layer.w_x_format == QFormat(3, 4)
+    zeroed = np.mean((w_h != 0) & (layer.w_h == 0))
+    assert zeroed > 0.1 if fractions == "shared" else zeroed < 0.02
+    error = quantization_report(model, qmodel, x)[0]["output"]["mean"]
+    assert error > 1.6e-3 if fractions == "shared" else error < 1.4e-3
+
+
+def test_8_bit_operands_have_no_room_for_a_lift():
+    rng = np.random.default_rng(4)
+    weights = LstmWeights(rng.uniform(-8, 8, (32, 3)), rng.uniform(-0.25, 0.25, (32, 8)), rng.uniform(-1, 1, 32))
+    config = QuantConfig(weight_bits=8, operand_bits=8)
+    assert quantize(FloatModel((weights,)), rng.uniform(-1, 1, (9, 12, 3)), config).layers[0].lifts == (0, 0)
 
 
 def test_model_refused():

@@ -38,7 +38,7 @@ def engine(model, **fields):
         "accumulators": 128,
         "program_length": 256,
     }
-    return config_of(**values | fields, shifts=model.shifts)
+    return config_of(**values | fields, shifts=model.shifts, lifts=model.lifts)
 
 
 SCHEDULES = {
@@ -71,12 +71,13 @@ def pinned_columns(network):
     words=st.sampled_from((300, 1024)),
     pieces=st.lists(st.tuples(st.integers(1, 5), st.booleans()), min_size=1, max_size=4),
     seed=st.integers(0, 99),
+    lifts=st.sampled_from((((0, 0),), ((3, 0), (0, 7), (4, 4)))),
 )
-def test_bits_in_pieces(schedule, sizes, head, every_step, words, pieces, seed):
+def test_bits_in_pieces(schedule, sizes, head, every_step, words, pieces, seed, lifts):
     """Any number of steps a run, from zero state and on; a head on chip, or streamed where the buffer is small."""
     if schedule in ("sacc, batch 2", "row window", "fusion"):
         sizes = sizes[:2]  # more would not fit the program memory
-    model = random_network(np.random.default_rng(seed), sizes, head, every_step)
+    model = random_network(np.random.default_rng(seed), sizes, head, every_step, lifts=lifts)
     try:
         plan = SCHEDULES[schedule](model.network, engine(model, weight_words=words)).plan()
     except ConfigError as error:
@@ -101,7 +102,8 @@ def test_a_quantised_model_in_pieces(schedule, head_every_step):
     model = quantize(FloatModel(layers, head, head_every_step), x, QuantConfig())
     network = network_of(model)
     shifts, width = tuple(shape.shift for shape in network.layers), accumulator_bits(network, 16)
-    config = replace(engine(SimpleNamespace(shifts=shifts)), accumulator_bits=width, **engine_formats(model))
+    config = engine(SimpleNamespace(shifts=shifts, lifts=(0,)))
+    config = replace(config, accumulator_bits=width, **engine_formats(model))
     plan = SCHEDULES[schedule](network, config).plan()
     check(plan)
     x = model.quantize_input(x[: plan.sequences])

@@ -181,6 +181,15 @@ def test_refuses_wrong_operands_outputs_and_accumulators():
         check(changed(plan, where(plan, "MAC", space=1), source=31))
 
 
+def test_refuses_a_lift_that_is_not_that_of_the_weights():
+    net = Network(tuple(replace(shape, lifts=(0, 3)) for shape in network((3, 10)).layers))
+    plan = ResidentPlanner(net, replace(resident((3, 10)).config, lifts=(0, 3))).plan()
+    check(plan)
+    for space, lift in ((1, 1), (0, 0), (0, 2)):
+        with pytest.raises(ProgramError, match=rf"lift {lift} of \(0, 3\); must be the one of {3 - 3 * space} places"):
+            check(changed(plan, where(plan, "MAC", space=space, wait=1), lift=lift))
+
+
 def streamed(name):
     """Plans whose runs set registers for many things."""
     net = network((9, 14))

@@ -69,6 +69,17 @@ NETWORKS = {
         "cell": QFormat(7, 16),
         "preact": QFormat(1, 16),
     },
+    "K2-R16-lifts-8-bit-weights-two-layers-head": {
+        "sizes": (5, 9, 6),
+        "head": 3,
+        "steps": (3, 2),
+        "rows": 16,
+        "contexts": 2,
+        "x_per_beat": 2,
+        "weight_bits": 8,
+        "lifts": ((0, 3), (2, 0), (3, 3)),
+    },
+    "K1-R8-two-cells-one-lift-for-all": {"sizes": (4, 7), "steps": (3, 2), "rows": 8, "cells": 2, "lifts": ((4, 4),)},
     "K1-R32-one-cell-pairs": {
         "sizes": (40, 30),
         "steps": (4, 2),
