@@ -52,6 +52,7 @@ class RandomNetwork:
     layers: tuple
     weight_bits: int
     operand_bits: int
+    row_bits: int = 0
 
     @property
     def widths(self):
@@ -70,13 +71,20 @@ class RandomNetwork:
     @property
     def lifts(self):
         """Those of an engine for it."""
-        return tuple(sorted({lift for layer in self.layers for lift in layer.lifts}))
+        return tuple(sorted({lift + self.row_bits for layer in self.layers for lift in layer.lifts}))
+
+    @property
+    def factors(self):
+        """Fields of an engine that say how operands and sums are shifted."""
+        return {"shifts": self.shifts, "lifts": self.lifts, "row_bits": self.row_bits}
 
 
-def random_network(rng, sizes, head=0, head_every_step=False, weight_bits=16, operand_bits=16, lifts=((0, 0),)):
+def random_network(
+    rng, sizes, head=0, head_every_step=False, weight_bits=16, operand_bits=16, lifts=((0, 0),), row_bits=0
+):
     """Random weights of a size that reaches the flat parts of the activations now and then.
 
-    Layers take turns with ``lifts`` of x and h.
+    Layers take turns with ``lifts`` of x and h; rows have random shifts of ``row_bits`` bits.
     """
     weight_limit = {16: 6000, 8: 127}[weight_bits]
     # Eight-bit weights have the top bits of the format: the same range of sums from fewer steps.
@@ -87,12 +95,16 @@ def random_network(rng, sizes, head=0, head_every_step=False, weight_bits=16, op
     def add(kind, inputs, outputs, rows, shift, **matrices):
         bias = rng.integers(-1 << bias_format.fraction, 1 << bias_format.fraction, rows)
         lifts = lifts_of(len(layers))[: len(matrices)]
-        layer = SimpleNamespace(bias=bias, acc_fraction=fraction, bias_format=bias_format, lifts=lifts, **matrices)
-        structure, _ = bias_digits(bias << fraction - bias_format.fraction, weight_bits, operand_bits, highest)
+        shifts = rng.integers(0, 1 << row_bits, rows) if row_bits else np.zeros(rows, int)
+        layer = SimpleNamespace(
+            bias=bias, acc_fraction=fraction, bias_format=bias_format, lifts=lifts, row_shift=shifts, **matrices
+        )
+        stored = (bias << fraction - bias_format.fraction + row_bits) + shifts
+        structure, _ = bias_digits(stored, weight_bits, operand_bits, highest)
         layers.append(layer)
-        shapes.append(LayerShape(kind, inputs, outputs, shift, structure, (*lifts, 0)[:2]))
+        shapes.append(LayerShape(kind, inputs, outputs, shift, structure, tuple(n + row_bits for n in (*lifts, 0)[:2])))
 
-    highest = max(max(pair) for pair in lifts)
+    highest = max(max(pair) for pair in lifts) + row_bits
 
     def lifts_of(number):
         return lifts[number % len(lifts)]
@@ -115,7 +127,7 @@ def random_network(rng, sizes, head=0, head_every_step=False, weight_bits=16, op
         inputs = outputs
     if head:
         add("linear", inputs, head, head, fraction - 13, weight=matrix(head, inputs))
-    return RandomNetwork(Network(tuple(shapes), head_every_step), tuple(layers), weight_bits, operand_bits)
+    return RandomNetwork(Network(tuple(shapes), head_every_step), tuple(layers), weight_bits, operand_bits, row_bits)
 
 
 def random_x(rng, contexts, steps, length, operand_bits=16):
@@ -167,8 +179,7 @@ class IntegerNetwork:
             for n in range(len(network.lstm)):
                 layer = self.model.layers[n]
                 products = (layer.w_x @ below << layer.lifts[0]) + (layer.w_h @ self.h[n] << layer.lifts[1])
-                sums = self._sums(layer, products)
-                preact = half_up(sums, network.layers[n].shift, self.config.preact.width).reshape(4, -1)
+                preact = self._rounded(n, self._sums(layer, products), self.config.preact.width).reshape(4, -1)
                 self.h[n], self.c[n] = lstm_cell(self.config, preact, self.c[n], n)
                 below = self.h[n]
             if not network.head:
@@ -185,7 +196,12 @@ class IntegerNetwork:
     def _head(self):
         layer = self.model.layers[-1]
         sums = self._sums(layer, layer.weight @ self.h[-1] << layer.lifts[0])
-        return half_up(sums, self.model.network.head.shift).tolist()
+        return self._rounded(-1, sums, 16).tolist()
+
+    def _rounded(self, number, sums, bits):
+        """Row by row: each has a shift of its own beside that of its layer."""
+        shift, rows = self.model.network.layers[number].shift, self.model.layers[number].row_shift
+        return np.array([half_up(total, shift + int(row), bits) for total, row in zip(sums, rows, strict=True)])
 
 
 class IntegerReference:

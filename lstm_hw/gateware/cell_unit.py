@@ -272,8 +272,9 @@ class CellUnit(wiring.Component):
         self.config = config
         self.cells = [Cell(config) for _ in range(config.cells)]
         bits, preact = config.accumulator_bits, config.preact.fraction
+        fractions = tuple(shift + preact + row for shift in config.shifts for row in range(config.row_shifts))
         self.rounders = [
-            Requantize(bits, tuple(s + preact for s in config.shifts), config.preact) for _ in range(config.drain_width)
+            Requantize(bits - config.row_bits, fractions, config.preact) for _ in range(config.drain_width)
         ]
         delays = CellLatency(config)
         self.pieces, self.latency = delays.pieces, delays.total
@@ -399,7 +400,9 @@ class CellUnit(wiring.Component):
             m.d.sync += piece.eq(Mux(piece == pieces - 1, 0, piece + 1))
         for n, rounder in enumerate(self.rounders):
             m.submodules[f"round_preact{n}"] = rounder
-            m.d.comb += [rounder.i.eq(self.i_drained[n]), rounder.i_select.eq(tag.scale)]
+            # The low bits of a sum say by how many places its row has more fraction bits.
+            row, total = self.i_drained[n][: config.row_bits], self.i_drained[n][config.row_bits :].as_signed()
+            m.d.comb += [rounder.i.eq(total), rounder.i_select.eq(Cat(row, tag.scale))]
             for index in range(pieces):
                 with m.If(valid[-1] & (piece == index)):
                     m.d.sync += preact[index * config.drain_width + n].eq(rounder.o)

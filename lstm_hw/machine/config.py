@@ -24,6 +24,8 @@ PAGE_BYTES = 4096
 """No burst crosses a multiple of this address (AXI4)."""
 FACTOR_BITS = 25
 """Widest operand of a lane, lifted: the wide port of a DSP slice."""
+ROW_BITS = 3
+"""Most bits of a row's own shift."""
 VALUE_BITS = 16
 """Width of an element of the output stream."""
 FORMAT_WIDTHS = {"preact": range(16, 21), "cell": range(16, 25), "activated": range(16, 19)}
@@ -89,6 +91,13 @@ class EngineConfig:
         metadata={
             "doc": "places, 0 to 9, that an element of x or h may stand higher when it meets its weight: so W_x and "
             "W_h have fraction bits of their own; 16-bit operands only"
+        },
+    )
+    row_bits: int = field(
+        default=0,
+        metadata={
+            "doc": "low bits of a sum, 0 to 3, that say how many fraction bits more its row has; all lifts are at "
+            "least as many"
         },
     )
     activation: str = field(
@@ -170,6 +179,12 @@ class EngineConfig:
                 1 <= len(self.lifts) <= 1 << LIFT_BITS and tuple(sorted(set(self.lifts))) == self.lifts,
                 "must be one number or more, in ascending order",
             ),
+            ("row_bits", 0 <= self.row_bits <= ROW_BITS, f"must be between 0 and {ROW_BITS}"),
+            (
+                "lifts",
+                all(self.row_bits <= lift for lift in self.lifts),
+                f"must be row_bits = {self.row_bits} at least",
+            ),
             (
                 "lifts",
                 all(0 <= lift <= most_lift for lift in self.lifts),
@@ -210,6 +225,11 @@ class EngineConfig:
     def factor_bits(self) -> int:
         """Bits of an operand of a lane: an element of x or h with the highest lift."""
         return self.operand_bits + max(self.lifts)
+
+    @property
+    def row_shifts(self) -> int:
+        """Shifts that a row may have."""
+        return 1 << self.row_bits
 
     @property
     def exponent_bits(self) -> int:
@@ -296,7 +316,7 @@ class EngineConfig:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able values, in field order, without options that are not used."""
         values = {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
-        for name, unused in (("cell", self.preact), ("h_shifts", ()), ("lifts", (0,))):
+        for name, unused in (("cell", self.preact), ("h_shifts", ()), ("lifts", (0,)), ("row_bits", 0)):
             if getattr(self, name) == unused:
                 del values[name]
         return values

@@ -19,14 +19,14 @@ OVERFLOWS = ("saturate", "wrap")
 _PATTERN = re.compile(r"(U?)Q(-?\d{1,3})\.(-?\d{1,3})(?:/(\w+))?(?:/(\w+))?")
 
 
-def shift_round(values: np.ndarray, shift: int, rounding: str = "half_up") -> np.ndarray:
+def shift_round(values: np.ndarray, shift: int | np.ndarray, rounding: str = "half_up") -> np.ndarray:
     """Divide exact integers by ``2**shift`` and round.
 
     Parameters
     ----------
     values : int array
-    shift : int
-        Bits to drop; a negative shift multiplies and is exact.
+    shift : int or int array
+        Bits to drop, of all values or of each; a negative shift multiplies and is exact.
     rounding : str
         ``half_up`` is floor(v + 1/2), ``half_even`` rounds ties to even, ``floor`` truncates.
 
@@ -35,6 +35,14 @@ def shift_round(values: np.ndarray, shift: int, rounding: str = "half_up") -> np
     int64 array
     """
     values = np.asarray(values, dtype=np.int64)
+    if np.ndim(shift):
+        values, shift = values << np.maximum(-shift, 0), np.maximum(shift, 0)
+        half = np.left_shift(1, np.maximum(shift - 1, 0)) * (shift > 0)
+        if rounding == "floor":
+            half = 0
+        elif rounding == "half_even":
+            half = np.where(shift > 0, half - 1 + (values >> shift & 1), 0)
+        return (values + half) >> shift
     if shift <= 0:
         return values << -shift
     if rounding == "floor":
@@ -149,8 +157,8 @@ class QFormat:
         """Stored integers to real numbers (float64)."""
         return np.asarray(integers, dtype=np.float64) * self.lsb
 
-    def requantize(self, integers: np.ndarray, fraction: int) -> np.ndarray:
-        """Exact integers with ``fraction`` fraction bits to stored integers of this format."""
+    def requantize(self, integers: np.ndarray, fraction: int | np.ndarray) -> np.ndarray:
+        """Exact integers with ``fraction`` fraction bits, all or each, to stored integers of this format."""
         return self.bound(shift_round(integers, fraction - self.fraction, self.rounding))
 
     def holds(self, values: np.ndarray | float) -> bool:

@@ -29,6 +29,10 @@ class QuantisedLayer(Protocol):
     def acc_fraction(self) -> int:
         """Fraction bits of the accumulator."""
 
+    @property
+    def row_shift(self) -> np.ndarray:
+        """Fraction bits that each row has beyond that (rows,)."""
+
 
 def top_exponent(factor_bits: int) -> int:
     """Exponent of the largest constant operand, the largest power of two in so many signed bits."""
@@ -120,9 +124,20 @@ def to_blocks(matrix: np.ndarray, rows: int) -> np.ndarray:
     return padded.reshape(blocks, rows, -1)
 
 
+def stored_bias(layer: QuantisedLayer, row_bits: int) -> np.ndarray:
+    """What a sum gets beside its products: the bias at the accumulator's fraction, and in the low bits the row's shift.
+
+    Returns
+    -------
+    int64 array (rows,)
+    """
+    bias = np.asarray(layer.bias, dtype=np.int64) << (layer.acc_fraction - layer.bias_format.fraction)
+    return (bias << row_bits) + layer.row_shift
+
+
 def layer_parts(layer: QuantisedLayer, config: EngineConfig) -> dict[str, np.ndarray]:
     """Row blocks of the matrices of a quantised layer: dict part -> int array (blocks, R, columns)."""
-    bias = np.asarray(layer.bias, dtype=np.int64) << (layer.acc_fraction - layer.bias_format.fraction)
+    bias = stored_bias(layer, config.row_bits)
     _, digits = bias_digits(bias, config.weight_bits, config.operand_bits, max(config.lifts))
     if hasattr(layer, "w_x"):
         return {

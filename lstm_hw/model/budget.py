@@ -78,11 +78,7 @@ def partly_rounded(model: FloatModel, qmodel: QuantModel, x: np.ndarray, rounded
 
 def _arrays(weights, layer, here):
     """The arrays of a layer by name: rounded those whose names are ``here``."""
-
-    def real(name):
-        return getattr(layer, layer.ARRAYS[name]).to_float(getattr(layer, name))
-
-    return {name: real(name) if name in here else getattr(weights, name) for name in layer.ARRAYS}
+    return {name: layer.real(name) if name in here else getattr(weights, name) for name in layer.ARRAYS}
 
 
 def _layer(layer, unit, x, arrays, here):

@@ -71,10 +71,18 @@ class FineTune(torch.nn.Module):
         self.tables = [_Tables(qmodel.activation, layer) for layer in qmodel.layers]
 
     def _start(self, weights, layer, number):
-        """The arrays of a part as real numbers, W_x divided by the inputs' scales."""
+        """The arrays of a part as real numbers, W_x divided by the inputs' scales.
+
+        What the quantised model rounded otherwise than to the nearest starts where it is there.
+        """
         arrays = {name: np.array(getattr(weights, name)) for name in layer.ARRAYS}
         if number == 0:
             arrays["w_x"] = arrays["w_x"] / self.scales.numpy()
+        for name, values in arrays.items():
+            number_format, stored = getattr(layer, layer.ARRAYS[name]), getattr(layer, name)
+            rows = np.exp2(layer.row_shift).reshape(-1, *[1] * (values.ndim - 1))
+            same = number_format.quantize(values * rows) == stored
+            arrays[name] = np.where(same, values, layer.real(name))
         return arrays
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -125,12 +133,23 @@ class _Rounded(torch.nn.Module):
         self.values = torch.nn.ParameterDict({name: torch.as_tensor(value) for name, value in arrays.items()})
 
     def rounded(self):
-        return {name: _rounded(value, getattr(self.layer, self.layer.ARRAYS[name])) for name, value in self._items()}
+        formats = {name: getattr(self.layer, kind) for name, kind in self.layer.ARRAYS.items()}
+        return {
+            name: _rounded(value * self._rows(value), formats[name]) / self._rows(value)
+            for name, value in self._items()
+        }
 
     def quantized(self):
         with torch.no_grad():
             formats = {name: getattr(self.layer, kind) for name, kind in self.layer.ARRAYS.items()}
-            return replace(self.layer, **{name: formats[name].quantize(value.numpy()) for name, value in self._items()})
+            stored = {
+                name: formats[name].quantize((value * self._rows(value)).numpy()) for name, value in self._items()
+            }
+            return replace(self.layer, **stored)
+
+    def _rows(self, value):
+        """2 to the power of each row's shift."""
+        return torch.as_tensor(np.exp2(self.layer.row_shift)).reshape(-1, *[1] * (value.dim() - 1))
 
     def _items(self):
         return self.values.items()

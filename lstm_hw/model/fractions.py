@@ -1,17 +1,30 @@
 """Fraction bits of the weights of a layer, whose products meet in one sum."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import count
+from itertools import product as cartesian
 
 import numpy as np
 
 from ..errors import FormatError
-from ..machine.config import FACTOR_BITS
+from ..machine.config import FACTOR_BITS, ROW_BITS
 from ..machine.formats import QFormat
 from ..machine.pack import top_exponent
 from .quant_layer import QuantLayer
 
-FRACTIONS = ("shared", "matrix")
+FRACTIONS = ("shared", "matrix", "row")
 """Ways to choose them, from the least hardware to the most."""
+ROUNDINGS = ("nearest", "compensated")
+"""Ways to round weights."""
+ROWS = 1 << ROW_BITS
+"""Shifts that a row may have."""
+COMPENSATED = 1024
+"""Columns up to which a rounded weight is made up for by others: the work grows with the square."""
+DAMPING = 0.01
+"""Share of the mean variance that is added to that of each element of an operand, as for GPTQ."""
+BASES = range(-3, 2)
+"""Fraction bits of a matrix that are tried, from those on that hold its peak; with one more it is clipped."""
 BIAS_COLUMNS = 16
 """Columns of weights that a layer's biases may take, or half of what its matrices take: small weights beside ordinary
 biases have fewer fraction bits instead."""
@@ -32,52 +45,181 @@ def fitting(subject: str, values: np.ndarray | float, bits: int) -> QFormat:
     return number_format
 
 
-def widest(
-    config,
-    bias: np.ndarray,
-    products: Sequence[tuple[str, np.ndarray, QFormat]],
-    subject: str,
-    build: Callable[[list[QFormat], QFormat, int], QuantLayer],
-) -> QuantLayer:
-    """The layer with the most fraction bits in its accumulator.
+@dataclass(frozen=True)
+class Rounding:
+    """How a layer's numbers are rounded.
 
-    With ``config.fractions`` of "shared" every product has that many: of two matrices the one that could have more
-    fraction bits gives them up. With "matrix" each keeps its own, and the operand of the other is lifted, as far as a
-    lane's multiplier is wide. All give some up where the largest possible sum would not fit the accumulator, or where a
-    bias of so many fraction bits would take more columns of weights than ``BIAS_COLUMNS``.
+    Parameters
+    ----------
+    weights : tuple of QFormat
+        Of the matrix of each product.
+    bias : QFormat
+    accumulator : int
+        Fraction bits of the sums.
+    rows : int array (rows,)
+        Fraction bits that each row has beyond those.
+    stored : tuple of int arrays
+        The matrix of each product, and the bias.
+    """
+
+    weights: tuple[QFormat, ...]
+    bias: QFormat
+    accumulator: int
+    rows: np.ndarray
+    stored: tuple[np.ndarray, ...]
+
+
+@dataclass(frozen=True)
+class Product:
+    """A matrix and what it multiplies.
+
+    Parameters
+    ----------
+    name : str
+    matrix : float array (rows, columns)
+    operand : QFormat
+    vectors : float array (vectors, columns)
+        Some of those that it multiplies; of all products of a layer those at the same place meet in one sum.
+    """
+
+    name: str
+    matrix: np.ndarray
+    operand: QFormat
+    vectors: np.ndarray
+
+
+def rounded_layer(
+    config, bias: np.ndarray, products: Sequence[Product], subject: str, build: Callable[[Rounding], QuantLayer]
+) -> QuantLayer:
+    """The layer with the fraction bits that ``config.fractions`` says.
+
+    - "shared": every product has as many: of two matrices the one that could have more gives them up.
+    - "matrix": each keeps its own, and operands of the other are lifted, as far as a lane's multiplier is wide.
+    - "row": each row has up to 7 more. Those are taken with which pre-activations are nearest to the exact ones in the
+      mean square, a clipped weight being an error as a rounded one is.
+
+    With ``config.rounding`` of "compensated", what rounding a weight takes is made up for by those behind it (GPTQ:
+    Frantar et al., 2023), and what is left in the mean by the bias. All ways give some bits up where the largest
+    possible sum would not fit the accumulator, or where a bias of so many fraction bits would take more columns of
+    weights than ``BIAS_COLUMNS``.
 
     Parameters
     ----------
     config : QuantConfig
-    bias : float array
-    products : list of (name, float array, QFormat)
-        Matrices and the format of what each multiplies.
+    bias : float array (rows,)
+    products : list of Product
     subject : str
-    build : callable
-        Makes the layer from the weight formats, the bias format and the accumulator's fraction.
+    build : callable (Rounding) -> QuantLayer
     """
-    bias_most = fitting(f"{subject}: bias", bias, config.bias_bits).fraction
-    own = [fitting(f"{subject}: {name}", matrix, config.weight_bits).fraction for name, matrix, _ in products]
-    totals = [fraction + operand.fraction for fraction, (_, _, operand) in zip(own, products, strict=True)]
-    most_lift = 0 if config.fractions == "shared" else FACTOR_BITS - config.operand_bits
-    most_columns = max(BIAS_COLUMNS, sum(matrix.shape[1] for _, matrix, _ in products) // 2)
-    fraction = min(max(totals), min(totals) + most_lift)
-    while True:
-        formats = [
-            _with_fraction(config.weight_bits, min(most, fraction - operand.fraction))
-            for most, (_, _, operand) in zip(own, products, strict=True)
-        ]
-        layer = build(formats, _with_fraction(config.bias_bits, min(fraction, bias_most)), fraction)
-        if layer.accumulator_bits <= config.accumulator_bits and _bias_columns(layer, config) <= most_columns:
+    candidates = _by_row if config.fractions == "row" else _by_matrix
+    most_columns = max(BIAS_COLUMNS, sum(product.matrix.shape[1] for product in products) // 2)
+    for rounding in candidates(config, bias, products, subject):
+        layer, row_bits = build(rounding), int(rounding.rows.max()).bit_length()
+        fits = layer.accumulator_bits + row_bits <= config.accumulator_bits
+        if fits and _bias_columns(layer, config, row_bits) <= most_columns:
             return layer
-        fraction -= 1
+
+
+def _by_matrix(config, bias, products, subject):
+    """Ways to round without shifts of rows, the most fraction bits first, without end."""
+    bias_most = fitting(f"{subject}: bias", bias, config.bias_bits).fraction
+    own = [fitting(f"{subject}: {p.name}", p.matrix, config.weight_bits).fraction for p in products]
+    totals = [fraction + p.operand.fraction for fraction, p in zip(own, products, strict=True)]
+    most_lift = 0 if config.fractions == "shared" else FACTOR_BITS - config.operand_bits
+    for total in count(min(max(totals), min(totals) + most_lift), -1):
+        formats = tuple(
+            _with_fraction(config.weight_bits, min(most, total - p.operand.fraction))
+            for most, p in zip(own, products, strict=True)
+        )
+        bias_format = _with_fraction(config.bias_bits, min(total, bias_most))
+        rows = np.zeros(len(bias), int)
+        stored, added = _stored(config, products, formats, rows)
+        yield Rounding(formats, bias_format, total, rows, (*stored, bias_format.quantize(bias + added)))
+
+
+def _by_row(config, bias, products, subject):
+    """Ways to round with shifts of rows, the least error of pre-activations first, then with ever fewer bits."""
+    most_lift = FACTOR_BITS - config.operand_bits - ROW_BITS
+    own = [fitting(f"{subject}: {p.name}", p.matrix, config.weight_bits).fraction for p in products]
+    least = min(fraction + p.operand.fraction for fraction, p in zip(own, products, strict=True))
+    own = [min(fraction, least + most_lift - p.operand.fraction) for fraction, p in zip(own, products, strict=True)]
+    for fewer in count(0, len(BASES)):
+        bases = [range(fraction - fewer + BASES[0], fraction - fewer + BASES[-1] + 1) for fraction in own]
+        for total, fractions, rows in _ways(config.weight_bits, products, bases, most_lift):
+            formats = tuple(_with_fraction(config.weight_bits, fraction) for fraction in fractions)
+            stored, added = _stored(config, products, formats, rows)
+            scaled = (bias + added) * np.exp2(rows)
+            bias_most = fitting(f"{subject}: bias", scaled, config.bias_bits).fraction
+            bias_format = _with_fraction(config.bias_bits, min(total, bias_most))
+            yield Rounding(formats, bias_format, total, rows, (*stored, bias_format.quantize(scaled)))
+
+
+def _ways(bits, products, bases, most_lift):
+    """(fraction bits of the accumulator, of each matrix, of each row beyond them), the least error first."""
+    errors = [
+        {fraction: _error(p, bits, fraction) for fraction in range(tried[0], tried[-1] + ROWS)}
+        for p, tried in zip(products, bases, strict=True)
+    ]
+    ways = []
+    for fractions in cartesian(*bases):
+        totals = [fraction + p.operand.fraction for fraction, p in zip(fractions, products, strict=True)]
+        if max(totals) - min(totals) > most_lift:
+            continue
+        by_row = [sum(e[f + row] for e, f in zip(errors, fractions, strict=True)) for row in range(ROWS)]
+        rows = np.argmin(by_row, axis=0)
+        common = int(rows.min())  # what all rows have is the matrix's
+        fractions = tuple(fraction + common for fraction in fractions)
+        ways.append((np.min(by_row, axis=0).sum(), max(totals) + common, fractions, rows - common))
+    return [way[1:] for way in sorted(ways, key=lambda way: way[:3])]
+
+
+def _error(product, bits, fraction):
+    """Variance of what rounding a matrix to so many fraction bits adds to each row's sum (rows,)."""
+    number_format = _with_fraction(bits, fraction)
+    difference = number_format.to_float(number_format.quantize(product.matrix)) - product.matrix
+    return np.square(difference) @ product.vectors.var(axis=0)
+
+
+def _stored(config, products, formats, rows):
+    """Stored integers of the matrices, and what to add to the bias (rows,).
+
+    Compensated, column after column is rounded, those that matter most first, and the others move to where the variance
+    of the sum's error is least, over the vectors that the products came with.
+    """
+    scale = np.exp2(rows)[:, None]
+    if config.rounding == "nearest":
+        return [number_format.quantize(p.matrix * scale) for p, number_format in zip(products, formats, strict=True)], 0
+    matrix = np.concatenate([p.matrix for p in products], axis=1) * scale
+    vectors = np.concatenate([p.vectors for p in products], axis=1)
+    number_formats = [number_format for p, number_format in zip(products, formats, strict=True) for _ in p.matrix.T]
+    stored, rest = np.zeros(matrix.shape, np.int64), matrix.copy()
+    if matrix.shape[1] <= COMPENSATED:
+        spread = np.cov(vectors, rowvar=False, bias=True).reshape(2 * matrix.shape[1:])
+        spread[np.diag_indices_from(spread)] += DAMPING * max(np.trace(spread) / len(spread), np.finfo(float).tiny)
+        order = np.argsort(-np.diag(spread), kind="stable")
+        spread = spread[np.ix_(order, order)]
+        others = np.linalg.cholesky(np.linalg.inv(spread)).T
+        others = others / np.diag(others)[:, None]
+    else:
+        order, others = np.arange(matrix.shape[1]), None
+    for place, column in enumerate(order):
+        number_format = number_formats[column]
+        stored[:, column] = number_format.quantize(rest[:, column])
+        if others is not None:
+            error = rest[:, column] - number_format.to_float(stored[:, column])
+            rest[:, order[place + 1 :]] -= np.outer(error, others[place, place + 1 :])
+    rounded = stored * np.array([number_format.lsb for number_format in number_formats])
+    added = (matrix - rounded) @ vectors.mean(axis=0) * np.exp2(-rows)
+    ends = np.cumsum([p.matrix.shape[1] for p in products])[:-1]
+    return np.split(stored, ends, axis=1), added
 
 
 def _with_fraction(bits, fraction):
     return QFormat(bits - 1 - fraction, fraction)
 
 
-def _bias_columns(layer, config):
+def _bias_columns(layer, config, row_bits):
     """Columns that the largest bias fills: :func:`~lstm_hw.machine.pack.bias_digits` adds one for what is left over."""
     largest_digit = (1 << ((8 if config.weight_bits <= 8 else 16) - 1)) - 1
-    return int(np.abs(layer.acc_bias).max()) // (largest_digit << top_exponent(config.operand_bits + max(layer.lifts)))
+    top = top_exponent(config.operand_bits + max(layer.lifts) + row_bits)
+    return (int(np.abs(layer.acc_bias).max()) << row_bits) // (largest_digit << top)

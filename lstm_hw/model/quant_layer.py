@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..errors import FormatError, ModelError
-from ..machine.config import FACTOR_BITS
+from ..machine.config import FACTOR_BITS, ROW_BITS
 from ..machine.formats import QFormat
 from .float_model import check_shape, hidden_size_of
 
@@ -48,6 +48,20 @@ class QuantLayer:
             values.setflags(write=False)
             object.__setattr__(self, name, values)
 
+    def _adopt_row_shift(self):
+        rows = len(self.bias)
+        values = np.zeros(rows, np.int64) if self.row_shift is None else np.asarray(self.row_shift)
+        subject = f"{self.source}: row_shift"
+        if values.dtype.kind not in "iu":
+            raise ModelError(subject, f"dtype {values.dtype}", "must be integers")
+        check_shape(subject, values.shape, (rows,))
+        most = (1 << ROW_BITS) - 1
+        if values.min() < 0 or values.max() > most:
+            raise FormatError(subject, f"{values.min()} to {values.max()}", f"must be between 0 and {most}")
+        values = values.astype(np.int64)
+        values.setflags(write=False)
+        object.__setattr__(self, "row_shift", values)
+
     def _check_fractions(self):
         """Check the accumulator's fraction against the formats whose products it sums."""
         if type(self.acc_fraction) is not int:
@@ -64,6 +78,11 @@ class QuantLayer:
         if self.accumulator_bits > EXACT_BITS:
             rule = f"must fit {EXACT_BITS} bits"
             raise FormatError(f"{self.source}: accumulator", f"sums of {self.accumulator_bits} bits", rule)
+
+    def real(self, name: str) -> np.ndarray:
+        """An array in real numbers: what its format says, less the row's shift."""
+        values = getattr(self, self.ARRAYS[name]).to_float(getattr(self, name))
+        return values / np.exp2(self.row_shift).reshape(-1, *[1] * (values.ndim - 1))
 
     @property
     def lifts(self) -> tuple[int, ...]:
@@ -130,6 +149,8 @@ class QuantLstm(QuantLayer):
         h; the same as ``h_format``.
     source : str
         For messages.
+    row_shift : int64 array (4H,), optional
+        Fraction bits, 0 to 7, that the weights, the bias and the sum of each row have beyond those of their formats.
 
     Raises
     ------
@@ -154,6 +175,7 @@ class QuantLstm(QuantLayer):
     cell: QFormat
     hidden: QFormat
     source: str = "quantised LSTM layer"
+    row_shift: np.ndarray | None = None
 
     ARRAYS: ClassVar[dict] = {"w_x": "w_x_format", "w_h": "w_h_format", "bias": "bias_format"}
     PRODUCTS: ClassVar[tuple] = (("w_x", "w_x_format", "x_format"), ("w_h", "w_h_format", "h_format"))
@@ -162,6 +184,7 @@ class QuantLstm(QuantLayer):
         self._check_formats()
         size = hidden_size_of(f"{self.source}: w_h", np.shape(self.w_h))
         self._adopt(w_h=(4 * size, size), w_x=(4 * size, None), bias=(4 * size,))
+        self._adopt_row_shift()
         self._check_fractions()
         if self.h_format != self.hidden:
             raise FormatError(f"{self.source}: h_format", self.h_format, f"must equal hidden, {self.hidden}")
@@ -195,6 +218,8 @@ class QuantDense(QuantLayer):
         Sums are rounded to it.
     source : str
         For messages.
+    row_shift : int64 array (O,), optional
+        As in :class:`QuantLstm`.
 
     Raises
     ------
@@ -210,6 +235,7 @@ class QuantDense(QuantLayer):
     acc_fraction: int
     output: QFormat
     source: str = "quantised linear layer"
+    row_shift: np.ndarray | None = None
 
     ARRAYS: ClassVar[dict] = {"weight": "w_format", "bias": "bias_format"}
     PRODUCTS: ClassVar[tuple] = (("weight", "w_format", "x_format"),)
@@ -218,6 +244,7 @@ class QuantDense(QuantLayer):
         self._check_formats()
         self._adopt(weight=(None, None))
         self._adopt(bias=self.weight.shape[:1])
+        self._adopt_row_shift()
         self._check_fractions()
 
     @property

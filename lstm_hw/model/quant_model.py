@@ -144,6 +144,9 @@ class QuantModel:
             for prefix, layer in self._parts()
             for name, number_format in layer.ARRAYS.items()
         }
+        for prefix, layer in self._parts():
+            if layer.row_shift.any():
+                tensors[f"{prefix}row_shift"] = layer.row_shift.astype(np.int8)
         block = {
             "version": FILE_VERSION,
             "activation": self.activation,
@@ -205,7 +208,7 @@ def _storage(width):
 
 def _described(cls):
     """Fields that the JSON block holds: the formats and the accumulator's fraction."""
-    return [f.name for f in fields(cls) if f.name != "source" and f.name not in cls.ARRAYS]
+    return [f.name for f in fields(cls) if f.name not in ("source", "row_shift", *cls.ARRAYS)]
 
 
 def _describe(layer):
@@ -233,7 +236,7 @@ def _restore(cls, description, tensors, prefix, path):
         if prefix + name not in tensors:
             raise ModelError(f"{path}: {prefix}{name}", "missing", "must be present")
         values[name] = tensors.pop(prefix + name)
-    return cls(**values, source=subject)
+    return cls(**values, source=subject, row_shift=tensors.pop(f"{prefix}row_shift", None))
 
 
 def _parse_format(text, subject):

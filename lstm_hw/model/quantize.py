@@ -19,7 +19,7 @@ from ..machine.config import FORMAT_WIDTHS, VALUE_BITS
 from ..machine.formats import QFormat
 from .calibrate import TRACED, chosen_formats, survey
 from .float_model import GATE_ORDER, FloatModel
-from .fractions import FRACTIONS, fitting, widest
+from .fractions import FRACTIONS, ROUNDINGS, Product, fitting, rounded_layer
 from .quant_layer import EXACT_BITS, QuantDense, QuantLstm
 from .quant_model import EXPONENT_LIMIT, QuantModel
 from .reference import checked_sequences, float_reference, integer_reference
@@ -28,9 +28,14 @@ SAMPLE = 256
 """Sequences of the calibration set that a choice between ways of rounding is judged by, at most."""
 SAMPLE_PRODUCTS = 1 << 26
 """Products of a run of them, at most, or one sequence."""
+VECTORS = 4096
+"""Vectors of the sample that statistics are taken of."""
 MOST_HEADROOM = 1024
-NEAR = 1.6
-"""A mean squared error up to this multiple of the least one, 2 dB, is as good: what takes less hardware is taken."""
+NEAR, NEAR_ENOUGH = 1.26, 1.6
+"""A mean squared error up to this multiple of the least, 1 or 2 dB, is as good: what takes less hardware is taken."""
+ENOUGH_BITS = 16
+"""Of so many bits weights are rounded to the nearest, and rows have no fraction bits of their own, unless asked for;
+there ``NEAR_ENOUGH`` holds."""
 OUTPUT_HEADROOM = 2.0
 """Head outputs may exceed the calibration set's peak by this factor."""
 
@@ -88,9 +93,14 @@ class QuantConfig:
 
     fractions: str = _option(
         "auto",
-        "fraction bits of weights: shared by W_x and W_h as far as their sum tells, matrix: each of its own (16-bit "
-        "operands, which are lifted at no cost in lanes); auto takes the first that comes near the best for the "
-        "calibration set",
+        "fraction bits of weights: shared by the products of a sum; matrix: each has its own (operands are lifted, at "
+        "no cost in lanes); row: each row up to 7 more (a shift where sums are drained); with 8-bit operands shared. "
+        "auto takes the first that comes near the best for the calibration set",
+    )
+    rounding: str = _option(
+        "auto",
+        "of weights: nearest, or compensated: what rounding a weight takes is made up for by others, for vectors as in "
+        "the calibration set; auto takes nearest with 16 bits or if it comes near the best",
     )
     scale_inputs: bool = _option(
         True,
@@ -106,9 +116,10 @@ class QuantConfig:
     def __post_init__(self):
         if type(self.max_error) not in (int, float) or not 0 < self.max_error < np.inf:
             raise ConfigError("quantize.max_error", repr(self.max_error), "must be a number above 0")
-        if self.fractions not in ("auto", *FRACTIONS):
-            rule = f"must be one of auto, {', '.join(FRACTIONS)}"
-            raise ConfigError("quantize.fractions", repr(self.fractions), rule)
+        for name, ways in (("fractions", FRACTIONS), ("rounding", ROUNDINGS)):
+            if getattr(self, name) not in ("auto", *ways):
+                rule = f"must be one of auto, {', '.join(ways)}"
+                raise ConfigError(f"quantize.{name}", repr(getattr(self, name)), rule)
         if type(self.scale_inputs) is not bool:
             raise ConfigError("quantize.scale_inputs", repr(self.scale_inputs), "must be true or false")
         for name, low, high in (
@@ -246,9 +257,12 @@ def quantize(
         qmodel = _quantize(of_scaled, calibration * np.exp2(exponents), outputs, config, progress)
         return replace(qmodel, input_exponents=exponents)
 
-    # One after the other: formats of values, scales of the inputs, fractions of the weights.
+    # One after the other: formats of values, with few bits of weights used as well as can be; scales of the inputs;
+    # weights.
     ways = _weight_ways(config)
-    given, reasons = chosen_formats(found, replace(config, **ways[0]), lambda config: error(quantized(config)))
+    finest = ways[-1] if config.weight_bits < ENOUGH_BITS else ways[0]
+    given, reasons = chosen_formats(found, config, lambda config: error(quantized(replace(config, **finest))))
+    given = replace(given, **ways[0])
     scaled = {None: quantized(given, progress=progress)}
     for line in (_room(calibration, scaled[None].input_format), *reasons) if tell else ():
         tell(line)
@@ -263,13 +277,21 @@ def quantize(
     if len(qmodels) == 1:
         return scaled[exponents]
     errors = {digest: error(qmodel) for digest, qmodel in qmodels.items()}
-    return next(qmodel for digest, qmodel in qmodels.items() if errors[digest] <= NEAR * min(errors.values()))
+    bound = min(errors.values()) * (NEAR if config.weight_bits < ENOUGH_BITS else NEAR_ENOUGH)
+    return next(qmodel for digest, qmodel in qmodels.items() if errors[digest] <= bound)
 
 
 def _weight_ways(config):
     """Fields of the configuration that say how weights are rounded, the least hardware first."""
-    ways = FRACTIONS if config.fractions == "auto" else (config.fractions,)
-    return [{"fractions": way} for way in (ways if config.operand_bits == 16 else FRACTIONS[:1])]
+    few = config.weight_bits < ENOUGH_BITS
+    ways, roundings = (config.fractions,), (config.rounding,)
+    if config.operand_bits != 16:
+        ways = FRACTIONS[:1]
+    elif config.fractions == "auto":
+        ways = FRACTIONS if few else FRACTIONS[:-1]
+    if config.rounding == "auto":
+        roundings = ROUNDINGS if few else ROUNDINGS[:1]
+    return [{"fractions": way, "rounding": rounding} for way in ways for rounding in roundings]
 
 
 def _room(calibration, number_format):
@@ -299,17 +321,18 @@ def _input_scales(calibration, number_format):
 def _quantize(model, calibration, outputs, config, progress=None):
     total = len(model.layers) + (model.head is not None)
     x_format = _input_format(calibration, config)
+    vectors, of_head = _vectors(model, calibration[:SAMPLE])
     layers = []
     hidden = config.hidden if isinstance(config.hidden, tuple) else (config.hidden,) * len(model.layers)
     for number, (weights, h_format) in enumerate(zip(model.layers, hidden, strict=True)):
         config = replace(config, hidden=h_format)
-        layers.append(_quantize_lstm(weights, x_format, config, f"layer {number}"))
+        layers.append(_quantize_lstm(weights, x_format, config, f"layer {number}", *vectors[number]))
         x_format = h_format
         if progress:
             progress(number + 1, total)
     head = None
     if model.head is not None:
-        head = _quantize_head(model.head, outputs, config)
+        head = _quantize_head(model.head, outputs, config, of_head)
         if progress:
             progress(total, total)
     return QuantModel(tuple(layers), head, model.head_every_step, config.activation)
@@ -482,47 +505,59 @@ def bits_of_inputs(calibration: np.ndarray, number_format: QFormat) -> list[int 
     return [1 + int(value).bit_length() if peak else None for value, peak in zip(stored, peaks, strict=True)]
 
 
-def _quantize_lstm(weights, x_format, config, source):
-    def build(weight_formats, bias_format, fraction):
-        w_x_format, w_h_format = weight_formats
+def _quantize_lstm(weights, x_format, config, source, x, h):
+    def build(rounding):
         return QuantLstm(
-            w_x_format.quantize(weights.w_x),
-            w_h_format.quantize(weights.w_h),
-            bias_format.quantize(weights.bias),
+            *rounding.stored,
             x_format,
             config.hidden,
-            w_x_format,
-            w_h_format,
-            bias_format,
-            fraction,
+            *rounding.weights,
+            rounding.bias,
+            rounding.accumulator,
             config.preact,
             config.activation_format,
             config.cell,
             config.hidden,
             source,
+            rounding.rows,
         )
 
-    products = [("w_x", weights.w_x, x_format), ("w_h", weights.w_h, config.hidden)]
-    return widest(config, weights.bias, products, source, build)
+    products = [Product("w_x", weights.w_x, x_format, x), Product("w_h", weights.w_h, config.hidden, h)]
+    return rounded_layer(config, weights.bias, products, source, build)
 
 
-def _quantize_head(weights, outputs, config):
+def _quantize_head(weights, outputs, config, h):
     reach = np.abs(weights.weight).sum(axis=1) * 2.0**config.hidden.integer + np.abs(weights.bias)
     peak = min(OUTPUT_HEADROOM * outputs, float(reach.max()))
 
-    def build(weight_formats, bias_format, fraction):
+    def build(rounding):
         # More fraction bits than the sums have would be zeros.
-        most = min(fitting("head outputs", peak, VALUE_BITS).fraction, fraction)
+        most = min(fitting("head outputs", peak, VALUE_BITS).fraction, rounding.accumulator)
         chosen = replace(config.preact, integer=VALUE_BITS - 1 - most, fraction=most)
         return QuantDense(
-            weight_formats[0].quantize(weights.weight),
-            bias_format.quantize(weights.bias),
+            *rounding.stored,
             config.hidden,
-            weight_formats[0],
-            bias_format,
-            fraction,
+            *rounding.weights,
+            rounding.bias,
+            rounding.accumulator,
             config.output or chosen,
             "head",
+            rounding.rows,
         )
 
-    return widest(config, weights.bias, [("weight", weights.weight, config.hidden)], "head", build)
+    return rounded_layer(config, weights.bias, [Product("weight", weights.weight, config.hidden, h)], "head", build)
+
+
+def _vectors(model, sample):
+    """What the matrices multiply in the float model: some x and h of the step before of each layer, and h of a head."""
+    trace = {}
+    float_reference(model, sample, trace=trace)
+    size = sample.shape[0] * sample.shape[1]
+    chosen = np.arange(0, size, max(1, size // VECTORS))
+    below, found = sample, []
+    for number in range(len(model.layers)):
+        h = trace[number]["h"]
+        before = np.concatenate([np.zeros_like(h[:, :1]), h[:, :-1]], axis=1)
+        found.append(tuple(values.reshape(size, -1)[chosen] for values in (below, before)))
+        below = h
+    return found, below.reshape(size, -1)[chosen]

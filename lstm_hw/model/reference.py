@@ -77,10 +77,12 @@ def integer_reference(
 
     Sums are exact, and a format's name stands for rounding and bounding as it says::
 
-        acc = W_x x + W_h h + bias          pre = preact(acc)       each product with its operand lifted
+        acc = W_x x + W_h h + bias          pre = preact(acc)
         i, f, o = sigmoid(pre)              g = tanh(pre)               in activation_format
         c' = cell(f*c + i*g)                h' = hidden(o * tanh(preact(f*c + i*g)))
         y = output(W h' + bias)
+
+    In acc, each operand is lifted to the accumulator's fraction (``QuantLstm.lifts``); a row has ``row_shift`` more.
 
     Parameters
     ----------
@@ -152,7 +154,7 @@ def _integer_block(qmodel, x, state, records, clipped):
         return x, after
     x = x if qmodel.head_every_step else x[:, -1]
     sums = _product(head, head.factors)(x).astype(np.int64) + head.acc_bias
-    rounded = shift_round(sums, head.acc_fraction - head.output.fraction, head.output.rounding)
+    rounded = shift_round(sums, head.acc_fraction + head.row_shift - head.output.fraction, head.output.rounding)
     return _bounding(head.output, clipped, ["output"])(rounded), after
 
 
@@ -201,12 +203,13 @@ def _product(layer, matrix):
 
 def _rounding(layer, bound):
     """The function from sums without bias, as :func:`_product` gives them, to pre-activations (int64)."""
-    bias, preact, shift = layer.acc_bias, layer.preact, layer.acc_fraction - layer.preact.fraction
+    bias, preact = layer.acc_bias, layer.preact
+    shift = layer.acc_fraction + layer.row_shift - preact.fraction
     usual = (preact.rounding, preact.overflow) == ("half_up", "saturate")
     if not usual or layer.peak_accumulator >= _FLOAT_EXACT >> 1:
         return lambda sums: bound(shift_round(sums.astype(np.int64) + bias, shift, preact.rounding))
     # floor(sum / 2**shift + 1/2) is exact in float64 for sums of less than 52 bits, and so are its bounds.
-    scale, start = 2.0**-shift, bias * 2.0**-shift + 0.5
+    scale, start = np.exp2(-shift), bias * np.exp2(-shift) + 0.5
 
     def rounded(sums):
         sums *= scale

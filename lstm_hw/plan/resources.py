@@ -149,7 +149,7 @@ def memories(config: EngineConfig) -> list[Memory]:
     flying = -(-CellLatency(config).total * config.cells // SERIAL_SLOTS) + 2
     reads = {"width": config.sum_word_bits * count, "item": config.sum_word_bits}
     # Rounding half up reads one bit below the result's; the two sums of a pair are told apart by all bits.
-    unread = 0 if config.lanes_per_dsp == 2 else max(0, min(config.shifts) - 1)
+    unread = 0 if config.lanes_per_dsp == 2 or config.row_bits else max(0, min(config.shifts) - 1)
     width = config.group_rows * config.weight_bits
     table = make_activation(config.activation, config.preact, config.activated)
     word, state, h = (_bits(n) for n in (config.weight_words, config.states, config.h_elements))

@@ -13,7 +13,7 @@ from ..errors import ConfigError, ProgramError
 from ..machine.config import VALUE_BITS, EngineConfig
 from ..machine.isa import ELEMENT_BITS, ENTRY_BITS, PROGRAM_BITS, SCALE_BITS, WORD_BITS
 from ..machine.network import LayerShape, Network
-from ..machine.pack import bias_digits
+from ..machine.pack import bias_digits, stored_bias
 from ..machine.plan import Plan
 from ..model.quant_model import QuantModel
 from .dense import ResidentPlanner
@@ -106,13 +106,22 @@ def engine_formats(qmodel: QuantModel) -> dict[str, Any]:
         "hidden": hidden,
         "h_shifts": h_shifts if any(h_shifts) else (),
         "lifts": lifts_of(qmodel),
+        "row_bits": row_bits_of(qmodel),
     }
 
 
+def _layers(qmodel):
+    return [*qmodel.layers, *[qmodel.head] * (qmodel.head is not None)]
+
+
+def row_bits_of(qmodel: QuantModel) -> int:
+    """Low bits of a sum that rows' own shifts need."""
+    return max(int(layer.row_shift.max()) for layer in _layers(qmodel)).bit_length()
+
+
 def lifts_of(qmodel: QuantModel) -> tuple[int, ...]:
-    """The lifts that a quantised model's operands need, in ascending order."""
-    layers = [*qmodel.layers, *[qmodel.head] * (qmodel.head is not None)]
-    return tuple(sorted({lift for layer in layers for lift in layer.lifts}))
+    """The lifts that a quantised model's operands need, in ascending order: the low bits of a sum are below all."""
+    return tuple(sorted({lift + row_bits_of(qmodel) for layer in _layers(qmodel) for lift in layer.lifts}))
 
 
 def network_of(qmodel: QuantModel, weight_bits: int | None = None) -> Network:
@@ -135,18 +144,19 @@ def network_of(qmodel: QuantModel, weight_bits: int | None = None) -> Network:
     FormatError
         A bias is too large for its digit columns.
     """
-    weight_bits = weight_bits or stored_weight_bits(qmodel)
+    weight_bits, row_bits = weight_bits or stored_weight_bits(qmodel), row_bits_of(qmodel)
     layers = [("lstm", layer, layer.hidden_size, layer.preact) for layer in qmodel.layers]
     if qmodel.head is not None:
         layers.append(("linear", qmodel.head, qmodel.head.output_size, qmodel.head.output))
     shapes = []
     for kind, layer, outputs, result in layers:
         shift = layer.acc_fraction - result.fraction
-        digits, split = bias_digits(layer.acc_bias, weight_bits, qmodel.input_format.width, max(lifts_of(qmodel)))
+        stored = stored_bias(layer, row_bits)
+        digits, split = bias_digits(stored, weight_bits, qmodel.input_format.width, max(lifts_of(qmodel)))
         # On the way to its sum, the bias is never larger than its digits together.
         bias = sum(np.abs(digit).astype(object) << e for digit, e in zip(split.T, _exponents(digits), strict=True))
-        lifts = (*layer.lifts, layer.lifts[0])[:2]
-        sum_bits = int((layer.peak_products + bias).max()).bit_length() + 1
+        lifts = tuple(lift + row_bits for lift in (*layer.lifts, layer.lifts[0])[:2])
+        sum_bits = int(((layer.peak_products << row_bits) + bias).max()).bit_length() + 1
         shapes.append(LayerShape(kind, layer.input_size, outputs, shift, digits, lifts, sum_bits))
     return Network(tuple(shapes), qmodel.head_every_step)
 

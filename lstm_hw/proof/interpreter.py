@@ -199,7 +199,9 @@ class Interpreter:
             )
         sums = np.concatenate(self.finished[:blocks])[: command.units * gates][:, contexts]
         del self.finished[:blocks]
-        preact = config.preact.requantize(sums, config.shifts[command.scale] + config.preact.fraction)
+        rows, sums = sums & config.row_shifts - 1, sums >> config.row_bits
+        fraction = config.shifts[command.scale] + config.preact.fraction
+        preact = config.preact.requantize(sums, fraction + rows if config.row_bits else fraction)
         if command.mode == MODE_LINEAR:
             # The cell unit drains four outputs at a time, and the contexts in turn.
             for first in range(0, command.units, GATES):

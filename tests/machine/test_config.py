@@ -30,6 +30,7 @@ WRONG = {
     "outstanding": (0, 65),
     "shifts": ((), (15,) * 17, (48,), (-17,)),
     "lifts": ((), (0, 10), (-1, 0), (3, 0), (2, 2)),
+    "row_bits": (-1, 4),
     "axi_ports": (0, 3, 8),
     "preact": (QFormat(3, 11), QFormat(4, 16), QFormat(4, 12, signed=False)),
     "cell": (QFormat(3, 11), QFormat(12, 12), QFormat(4, 20, signed=False)),
@@ -106,6 +107,14 @@ def test_lifts():
         config_of(lifts=(9,), accumulator_bits=40)
     with pytest.raises(ConfigError, match=r"engine.lifts: \(0, 1\); must be between 0 and 0 with operand_bits = 8"):
         config_of(**PAIRS, lifts=(0, 1))
+
+
+def test_low_bits_of_sums_are_below_all_lifts():
+    config = config_of(row_bits=3, lifts=(3, 5))
+    assert (config.row_shifts, config_of().row_shifts) == (8, 1)
+    assert "row_bits" not in config_of().to_dict() and EngineConfig.from_dict(config.to_dict()) == config
+    with pytest.raises(ConfigError, match=r"engine.lifts: \(2, 5\); must be row_bits = 3 at least"):
+        config_of(row_bits=3, lifts=(2, 5))
 
 
 def test_pairs_of_lanes():

@@ -48,6 +48,14 @@ def test_requantize(number_format, integers, fraction):
     assert number_format.requantize(integers, fraction).tolist() == expected
 
 
+@given(formats(), st.lists(st.tuples(st.integers(-1 << 40, 1 << 40), st.integers(0, 40)), min_size=1))
+def test_requantize_each_from_a_fraction_of_its_own(number_format, values):
+    integers, fractions = map(np.array, zip(*values, strict=True))
+    assume(number_format.fraction - fractions.min() <= 20)
+    expected = [int(number_format.requantize(value, int(fraction))) for value, fraction in values]
+    assert number_format.requantize(integers, fractions).tolist() == expected
+
+
 @given(formats(), st.integers(-1 << 20, 1 << 20), st.integers(1, 20))
 def test_ties(number_format, integer, drop):
     """Halves exactly: up, to even, or down."""

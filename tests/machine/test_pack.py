@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lstm_hw.errors import FormatError
 from lstm_hw.machine.formats import QFormat
 from lstm_hw.machine.layout import Image, Tile
-from lstm_hw.machine.pack import bias_digits, interleave, pack, to_blocks, to_bytes
+from lstm_hw.machine.pack import bias_digits, interleave, layer_parts, pack, stored_bias, to_blocks, to_bytes
 from tests.builders import config_of
 
 LIMIT = {8: 127, 16: 32767}
@@ -92,7 +92,21 @@ def random_layer(rng, inputs, outputs):
         bias=rng.integers(-1 << 20, 1 << 20, 4 * outputs),
         acc_fraction=20,
         bias_format=QFormat(3, 18),
+        row_shift=np.zeros(4 * outputs, int),
     )
+
+
+def test_a_row_s_shift_stands_below_its_bias():
+    """The bias columns times their constants: the bias, and in the low bits the shift."""
+    rng = np.random.default_rng(2)
+    config = config_of(rows=8, weight_bits=8, lifts=(3, 5), row_bits=3)
+    layer = random_layer(rng, 3, 2)
+    layer.row_shift = rng.integers(0, 8, 8)
+    structure, _ = bias_digits(stored_bias(layer, 3), 8, 16, 5)
+    exponents = [exponent for exponent, columns in structure for _ in range(columns)]
+    sums = interleave((layer.bias << 5) + layer.row_shift, 8)[..., 0]
+    assert (layer_parts(layer, config)["bias"] @ [1 << exponent for exponent in exponents] == sums).all()
+    assert (sums & 7 == interleave(layer.row_shift, 8)[..., 0]).all()
 
 
 @pytest.mark.parametrize("weight_bits", [8, 16])

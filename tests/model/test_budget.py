@@ -42,7 +42,7 @@ def test_no_place_is_the_float_reference(model, config):
 @pytest.mark.parametrize(
     "places, config",
     [
-        ({"w_x", "w_h", "weight"}, {"weight_bits": 3}),
+        ({"w_x", "w_h", "weight"}, {"weight_bits": 3, "fractions": "shared", "rounding": "nearest"}),
         ({"x", "w_h"}, {"input_format": QFormat(13, 2)}),
         ({"pre", "c"}, {"preact": QFormat(11, 4), "cell": QFormat(11, 4)}),
         ({"c"}, {"cell": QFormat(0, 15)}),

@@ -109,7 +109,8 @@ class Golden:
             fraction = written(formats[number_format])[0]
             for row, weights in enumerate(self.tensors[f"{prefix}.{name}"]):
                 sums[row] += sum(a * b for a, b in zip(real(weights, fraction), vector, strict=True))
-        return sums
+        shifts = self.tensors.get(f"{prefix}.row_shift", [0] * len(sums))
+        return [total / 2 ** int(shift) for total, shift in zip(sums, shifts, strict=True)]
 
     def run(self, inputs):
         """Stored outputs for one sequence (T, Lx) of real numbers."""
@@ -158,10 +159,11 @@ WIDE = {"cell": QFormat(7, 16), "preact": QFormat(3, 16), "activation_format": Q
         {},
         {"activation": "quadratic128", **WIDE},
         {"activation": "pwl", "weight_bits": 8, "operand_bits": 8},
+        {"weight_bits": 5, "fractions": "row", "rounding": "compensated"},
         {"activation": "pwl", "cell": QFormat(3, 18, rounding="half_even"), "preact": QFormat(2, 13)},
         {"hidden": (QFormat(-1, 16), QFormat(0, 15, rounding="floor")), "cell": QFormat(1, 14, overflow="wrap")},
     ],
-    ids=["default", "wide", "8 bits", "fine c", "h of layers"],
+    ids=["default", "wide", "8 bits", "shifts of rows", "fine c", "h of layers"],
 )
 def test_the_page_is_enough(random_model, tmp_path, options):
     model = random_model(5, 3, (4, 3), outputs=2, every_step=True, scale=0.9)

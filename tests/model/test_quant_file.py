@@ -18,8 +18,12 @@ from lstm_hw.model.store import DIGEST_KEY, write_tensors
 
 @pytest.fixture
 def qmodel(random_model):
+    return quantised(random_model, fractions="shared")
+
+
+def quantised(random_model, **options):
     model = random_model(0, 4, (3, 2), outputs=2, every_step=True)
-    config = QuantConfig(hidden=QFormat(0, 15, rounding="half_even"), weight_bits=8)
+    config = QuantConfig(hidden=QFormat(0, 15, rounding="half_even"), weight_bits=8, **options)
     return quantize(model, np.random.default_rng(0).standard_normal((2, 3, 4)), config)
 
 
@@ -49,6 +53,19 @@ def test_round_trip(qmodel, path):
     first = path.read_bytes()
     loaded.save(path)
     assert path.read_bytes() == first
+
+
+def test_shifts_of_rows(random_model, tmp_path):
+    qmodel, path = quantised(random_model, fractions="row"), tmp_path / "rows.safetensors"
+    qmodel.save(path)
+    loaded = QuantModel.load(path)
+    assert loaded.digest() == qmodel.digest() and qmodel.layers[0].row_shift.any()
+    for ours, theirs in zip((*loaded.layers, loaded.head), (*qmodel.layers, qmodel.head), strict=True):
+        assert np.array_equal(ours.row_shift, theirs.row_shift) and ours.lifts == theirs.lifts
+    tensors, block = parts(path)
+    write_tensors(path, tensors | {"layers.0.row_shift": np.full(12, 9, np.int8)}, {BLOCK_KEY: json.dumps(block)})
+    with pytest.raises(ModelError, match="layers.0: row_shift: 9 to 9; must be between 0 and 7"):
+        QuantModel.load(path)
 
 
 def test_file_names_every_rounding_place(qmodel, path):

@@ -7,12 +7,13 @@ import pytest
 from lstm_hw.errors import ConfigError, FormatError, InputError, ModelError
 from lstm_hw.machine.activation import make_activation
 from lstm_hw.machine.formats import QFormat
-from lstm_hw.machine.pack import bias_digits
+from lstm_hw.machine.pack import bias_digits, stored_bias
 from lstm_hw.model.float_model import DenseWeights, FloatModel, LstmWeights
 from lstm_hw.model.quant_layer import QuantDense, QuantLstm
 from lstm_hw.model.quant_model import QuantModel
 from lstm_hw.model.quantize import QuantConfig, quantization_report, quantize
 from lstm_hw.model.reference import float_reference, integer_reference
+from lstm_hw.plan.sizing import lifts_of, row_bits_of
 
 
 def inputs(seed=0, shape=(6, 8, 4)):
@@ -27,7 +28,8 @@ def test_formats(random_model, weight_bits, seed):
     first = model.layers[0]
     model = replace(model, layers=(replace(first, w_x=first.w_x * scales[1]), *model.layers[1:]))
     x = inputs(seed)
-    qmodel = quantize(model, x, QuantConfig(weight_bits=weight_bits, hidden=QFormat(0, 15)))
+    config = QuantConfig(weight_bits=weight_bits, hidden=QFormat(0, 15), fractions="shared", rounding="nearest")
+    qmodel = quantize(model, x, config)
     assert qmodel.input_format == QFormat.fitting(np.abs(x).max(), 16)
     assert qmodel.input_format.holds(x) and not QFormat(
         qmodel.input_format.integer - 1, qmodel.input_format.fraction + 1
@@ -111,7 +113,8 @@ def test_report(random_model):
 def test_report_counts_what_is_clipped_and_lost(random_model, monkeypatch):
     """Counts are those of sums in Python's integers, whatever blocks of sequences are worked on."""
     model, x = random_model(2, 4, (6,), outputs=3, scale=6.0), inputs(3, (6, 1, 4)).repeat(20, axis=1) * 3
-    qmodel = quantize(model, x / 3, QuantConfig(weight_bits=6, preact=QFormat(3, 12), cell=QFormat(3, 12)))
+    usual = {"preact": QFormat(3, 12), "cell": QFormat(3, 12)}
+    qmodel = quantize(model, x / 3, QuantConfig(weight_bits=6, fractions="shared", rounding="nearest", **usual))
     curves, in_blocks = {}, {}
     report, (exact, stored) = quantization_report(model, qmodel, x, curves=curves)
     layer, head = qmodel.layers[0], qmodel.head
@@ -319,6 +322,9 @@ def dense(**changes):
             "acc_fraction: 28; must be .* w_h_format and h_format together, 29",
         ),
         ({"acc_fraction": 28.0}, FormatError, "acc_fraction: 28.0; must be an integer"),
+        ({"row_shift": np.zeros(7, int)}, ModelError, r"layer 0: row_shift: shape \(7,\); must be \(8\)"),
+        ({"row_shift": np.zeros(8)}, ModelError, "layer 0: row_shift: dtype float64; must be integers"),
+        ({"row_shift": np.full(8, 8)}, FormatError, "layer 0: row_shift: 8 to 8; must be between 0 and 7"),
         ({"bias_format": QFormat(-6, 29)}, FormatError, "bias_format: Q-6.29; must have at most acc_fraction = 28"),
         ({"hidden": QFormat(1, 14)}, FormatError, "layer 0: h_format: Q0.15; must equal hidden, Q1.14"),
         ({"bias_format": QFormat(45, -20), "bias": np.full(8, 1 << 20)}, FormatError, "sums of 70 bits; must fit 62"),
@@ -376,6 +382,54 @@ def test_fraction_bits_of_matrices(fractions, lifts):
     assert error > 1.6e-3 if fractions == "shared" else error < 1.4e-3
 
 
+def test_rows_have_fraction_bits_of_their_own():
+    """Rows of unlike range: each is stored with as many bits as it can have, in both matrices and the bias."""
+    rng = np.random.default_rng(5)
+    scale = np.exp2(rng.integers(-6, 1, 32))[:, None]
+    w_x, w_h, bias = rng.uniform(-1, 1, (32, 3)) * scale, rng.uniform(-1, 1, (32, 8)) * scale, rng.uniform(-1, 1, 32)
+    model = FloatModel((LstmWeights(w_x, w_h, bias),))
+    x = rng.uniform(-1, 1, (20, 12, 3))
+    errors = {}
+    for fractions in ("matrix", "row"):
+        config = QuantConfig(weight_bits=6, fractions=fractions, rounding="nearest")
+        layer = (qmodel := quantize(model, x, config)).layers[0]
+        errors[fractions] = quantization_report(model, qmodel, x)[0]["layers"][0]["pre"]["mean"]
+    assert layer.row_shift.max() > 3 and layer.row_shift.min() == 0
+    for stored, exact, number_format in (
+        (layer.w_x, w_x, layer.w_x_format),
+        (layer.w_h, w_h, layer.w_h_format),
+        (layer.bias[:, None], bias[:, None], layer.bias_format),
+    ):
+        error = np.abs(number_format.to_float(stored) / np.exp2(layer.row_shift)[:, None] - exact)
+        step = number_format.lsb / np.exp2(layer.row_shift)[:, None]
+        assert (error <= step / 2).mean() > 0.95, "only a few are clipped"
+    assert errors["row"] < errors["matrix"] / 3
+
+
+def test_compensated_rounding_moves_the_error_where_it_does_not_matter():
+    """Inputs that nearly follow one another: rounding one weight is made up for by the others."""
+    rng = np.random.default_rng(6)
+    model = FloatModel((LstmWeights(*(rng.uniform(-1, 1, shape) for shape in ((32, 6), (32, 8), (32,)))),))
+    x = rng.uniform(-0.9, 0.9, (40, 30, 1)) + rng.uniform(-0.05, 0.05, (40, 30, 6))
+    for fractions in ("shared", "matrix", "row"):
+        errors = {
+            rounding: quantization_report(
+                model,
+                quantize(model, x[:20], QuantConfig(weight_bits=5, fractions=fractions, rounding=rounding)),
+                x[20:],
+            )[0]["output"]["mean"]
+            for rounding in ("nearest", "compensated", "auto")
+        }
+        assert errors["auto"] == errors["compensated"] < errors["nearest"] / 2, "also for inputs that it has not seen"
+
+
+@pytest.mark.parametrize("fractions", ["shared", "matrix", "row"])
+def test_matrices_of_zeros(fractions):
+    zeros = LstmWeights(np.zeros((8, 1)), np.zeros((8, 2)), np.ones(8))
+    qmodel = quantize(FloatModel((zeros,)), np.ones((2, 3, 1)), QuantConfig(weight_bits=5, fractions=fractions))
+    assert not qmodel.layers[0].w_x.any() and (qmodel.layers[0].acc_bias == 1 << qmodel.layers[0].acc_fraction).all()
+
+
 def test_8_bit_operands_have_no_room_for_a_lift():
     rng = np.random.default_rng(4)
     weights = LstmWeights(rng.uniform(-8, 8, (32, 3)), rng.uniform(-0.25, 0.25, (32, 8)), rng.uniform(-1, 1, 32))
@@ -410,7 +464,8 @@ def test_small_weights_beside_ordinary_biases(random_model, exponent, weight_bit
     bias = np.repeat([0.0, 1.0, 0.0, 0.0], 4)
     model = replace(model, layers=(LstmWeights(layer.w_x * scale, layer.w_h * scale, bias),))
     qmodel = quantize(model, x, QuantConfig(weight_bits=weight_bits, operand_bits=operand_bits))
-    digits, _ = bias_digits(qmodel.layers[0].acc_bias, weight_bits, operand_bits)
+    stored = stored_bias(qmodel.layers[0], row_bits_of(qmodel))
+    digits, _ = bias_digits(stored, weight_bits, operand_bits, max(lifts_of(qmodel)))
     assert digits[0][1] <= 17
     report, _ = quantization_report(model, qmodel, x)
     assert report["layers"][0]["pre"]["max"] < (4e-3 if operand_bits == 16 else 4e-2)
@@ -427,9 +482,8 @@ def unlike(random_model, spread=1e4):
 @pytest.mark.parametrize("weight_bits", [8, 16])
 def test_inputs_of_unlike_range_have_scales_of_their_own(random_model, weight_bits, tmp_path):
     model, x = unlike(random_model)
-    shared, scaled = (
-        quantize(model, x, QuantConfig(weight_bits=weight_bits, scale_inputs=scale)) for scale in (False, True)
-    )
+    ways = {"weight_bits": weight_bits, "fractions": "shared", "rounding": "nearest"}
+    shared, scaled = (quantize(model, x, QuantConfig(**ways, scale_inputs=scale)) for scale in (False, True))
     assert shared.input_exponents == () and scaled.input_exponents == (13, 0, 13, 17)
     errors = [quantization_report(model, qmodel, x)[0]["output"]["mean"] for qmodel in (shared, scaled)]
     assert errors[1] < errors[0] / (1000 if weight_bits == 16 else 1)

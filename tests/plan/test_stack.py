@@ -38,7 +38,7 @@ def engine(model, **fields):
         "accumulators": 128,
         "program_length": 256,
     }
-    return config_of(**values | fields, shifts=model.shifts, lifts=model.lifts)
+    return config_of(**values | fields, **model.factors)
 
 
 SCHEDULES = {
@@ -71,13 +71,13 @@ def pinned_columns(network):
     words=st.sampled_from((300, 1024)),
     pieces=st.lists(st.tuples(st.integers(1, 5), st.booleans()), min_size=1, max_size=4),
     seed=st.integers(0, 99),
-    lifts=st.sampled_from((((0, 0),), ((3, 0), (0, 7), (4, 4)))),
+    factors=st.sampled_from(({}, {"lifts": ((3, 0), (0, 7), (4, 4))}, {"lifts": ((0, 2), (1, 0)), "row_bits": 3})),
 )
-def test_bits_in_pieces(schedule, sizes, head, every_step, words, pieces, seed, lifts):
+def test_bits_in_pieces(schedule, sizes, head, every_step, words, pieces, seed, factors):
     """Any number of steps a run, from zero state and on; a head on chip, or streamed where the buffer is small."""
     if schedule in ("sacc, batch 2", "row window", "fusion"):
         sizes = sizes[:2]  # more would not fit the program memory
-    model = random_network(np.random.default_rng(seed), sizes, head, every_step, lifts=lifts)
+    model = random_network(np.random.default_rng(seed), sizes, head, every_step, **factors)
     try:
         plan = SCHEDULES[schedule](model.network, engine(model, weight_words=words)).plan()
     except ConfigError as error:
@@ -102,7 +102,7 @@ def test_a_quantised_model_in_pieces(schedule, head_every_step):
     model = quantize(FloatModel(layers, head, head_every_step), x, QuantConfig())
     network = network_of(model)
     shifts, width = tuple(shape.shift for shape in network.layers), accumulator_bits(network, 16)
-    config = engine(SimpleNamespace(shifts=shifts, lifts=(0,)))
+    config = engine(SimpleNamespace(factors={"shifts": shifts}))
     config = replace(config, accumulator_bits=width, **engine_formats(model))
     plan = SCHEDULES[schedule](network, config).plan()
     check(plan)

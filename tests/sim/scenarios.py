@@ -23,14 +23,17 @@ def plan_scenario(model, plan, runs, memory=BENCH_MEMORY, seed=1, stress=None):
     return scenario_of(plan, words, IntegerReference(model, plan), pieces, memory, stress)
 
 
-def network_scenario(seed, sizes, steps, head=0, head_every_step=False, stress=None, lifts=((0, 0),), **fields):
+def network_scenario(
+    seed, sizes, steps, head=0, head_every_step=False, stress=None, lifts=((0, 0),), row_bits=0, **fields
+):
     """A random network that is loaded and then runs once for each entry of ``steps``.
 
     The first run and every third one start from zero state; the others go on where the one before ended.
     """
     widths = {name: fields.get(name, 16) for name in ("weight_bits", "operand_bits")}
-    model = random_network(np.random.default_rng(seed), sizes, head, head_every_step, **widths, lifts=lifts)
-    plan = ResidentPlanner(model.network, config_of(**fields, shifts=model.shifts, lifts=model.lifts)).plan()
+    rng = np.random.default_rng(seed)
+    model = random_network(rng, sizes, head, head_every_step, **widths, lifts=lifts, row_bits=row_bits)
+    plan = ResidentPlanner(model.network, config_of(**fields, **model.factors)).plan()
     runs = [(count, number % 3 == 0) for number, count in enumerate(steps)]
     return plan_scenario(model, plan, runs, seed=seed, stress=stress)
 

@@ -78,6 +78,8 @@ NETWORKS = {
         "x_per_beat": 2,
         "weight_bits": 8,
         "lifts": ((0, 3), (2, 0), (3, 3)),
+        "row_bits": 3,
+        "accumulator_bits": 48,
     },
     "K1-R8-two-cells-one-lift-for-all": {"sizes": (4, 7), "steps": (3, 2), "rows": 8, "cells": 2, "lifts": ((4, 4),)},
     "K1-R32-one-cell-pairs": {
