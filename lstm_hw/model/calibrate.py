@@ -122,7 +122,7 @@ def survey(model: FloatModel, calibration: np.ndarray, kept: int) -> Survey:
     return Survey(layers, np.concatenate(parts), low, high)
 
 
-def chosen_formats(found: Survey, config: Any, error: Callable[[Any], float]) -> tuple[Any, list[str]]:
+def chosen_formats(found: Survey, config: Any, error: Callable[[Any], float] | None) -> tuple[Any, list[str]]:
     """Fill in the formats of pre-activations, c and h that a configuration leaves open.
 
     From the finest candidate of each on, one after the other is replaced by the first of its candidates that keeps the
@@ -133,7 +133,8 @@ def chosen_formats(found: Survey, config: Any, error: Callable[[Any], float]) ->
     found : Survey
     config : QuantConfig
     error : callable
-        Mean squared error of the outputs with a filled configuration, on a sample of the calibration set.
+        Mean squared error of the outputs with a filled configuration, on a sample of the calibration set; without it
+        the first candidates are taken.
 
     Returns
     -------
@@ -149,12 +150,12 @@ def chosen_formats(found: Survey, config: Any, error: Callable[[Any], float]) ->
         if getattr(config, name) is None
     }
     config = replace(config, **{name: max(formats, key=_fineness) for name, formats in choices.items()})
-    error, least, reasons = cache(error), np.inf, []
+    error, least, reasons = error and cache(error), np.inf, []
     for name, formats in choices.items():
         place, words, _ = PLACES[name]
         configs, why = [replace(config, **{name: candidate}) for candidate in formats], ""
         config = configs[0]
-        if len(configs) > 1:
+        if len(configs) > 1 and error:
             errors = [error(one) for one in configs]
             least = min(least, *errors)
             config = next((one for one, its in zip(configs, errors, strict=True) if its <= NEAR * least), None)

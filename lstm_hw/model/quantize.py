@@ -36,6 +36,8 @@ NEAR, NEAR_ENOUGH = 1.26, 1.6
 ENOUGH_BITS = 16
 """Of so many bits weights are rounded to the nearest, and rows have no fraction bits of their own, unless asked for;
 there ``NEAR_ENOUGH`` holds."""
+MEASURED_WEIGHTS = 1 << 22
+"""Weights of a model up to which formats are chosen by measured errors; of a larger one, by the values alone."""
 OUTPUT_HEADROOM = 2.0
 """Head outputs may exceed the calibration set's peak by this factor."""
 
@@ -261,7 +263,9 @@ def quantize(
     # weights.
     ways = _weight_ways(config)
     finest = ways[-1] if config.weight_bits < ENOUGH_BITS else ways[0]
-    given, reasons = chosen_formats(found, config, lambda config: error(quantized(replace(config, **finest))))
+    large = sum(layer.w_x.size + layer.w_h.size for layer in model.layers) > MEASURED_WEIGHTS
+    measured = None if large else lambda config: error(quantized(replace(config, **finest)))
+    given, reasons = chosen_formats(found, config, measured)
     given = replace(given, **ways[0])
     scaled = {None: quantized(given, progress=progress)}
     for line in (_room(calibration, scaled[None].input_format), *reasons) if tell else ():

@@ -117,6 +117,15 @@ def test_widths_of_pre_activations(random_model):
     assert errors[20] < 0.7 * errors[16]
 
 
+def test_large_models_are_not_measured(monkeypatch):
+    """Without measured errors the usual formats are taken where they hold the values, and no coarser c where not."""
+    monkeypatch.setattr("lstm_hw.model.quantize.MEASURED_WEIGHTS", 1)
+    lines = []
+    layer = quantize(COUNTER, UP_AND_DOWN, tell=lines.append).layers[0]
+    assert (layer.cell, layer.preact, layer.hidden) == (QFormat(7, 12), QFormat(3, 12), QFormat(0, 15))
+    assert not any("rms" in line for line in lines)
+
+
 def test_headroom_of_inputs(random_model):
     model, x = random_model(0, 4, (3,)), np.random.default_rng(0).uniform(-1, 1, (4, 5, 4))
     x[0, 0, 0] = 0.95
