@@ -86,9 +86,9 @@ def random_network(
 
     Layers take turns with ``lifts`` of x and h; rows have random shifts of ``row_bits`` bits.
     """
-    weight_limit = {16: 6000, 8: 127}[weight_bits]
-    # Eight-bit weights have the top bits of the format: the same range of sums from fewer steps.
-    fraction = {16: WEIGHT_FRACTION, 8: 6}[weight_bits] + operand_bits - 1
+    # Fewer bits are the top ones of the format: the same range of sums from fewer steps.
+    weight_limit = 6000 if weight_bits == 16 else (1 << weight_bits - 1) - 1
+    fraction = (WEIGHT_FRACTION if weight_bits == 16 else weight_bits - 2) + operand_bits - 1
     bias_format = QFormat(3, fraction - 4)
     layers, shapes = [], []
 

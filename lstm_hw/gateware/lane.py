@@ -7,9 +7,9 @@ sum word by three. A sum starts from the word that was on ``start`` in the cycle
 
 from amaranth import *
 
-from ..machine.config import EngineConfig
+from ..machine.config import PAIR_BITS, EngineConfig
 
-PACKED_SHIFT = 16
+PACKED_SHIFT = PAIR_BITS
 """Place of the upper row of a pair. Bits below it hold the lower row's sum modulo 2**16, and the packed weight
 ``(a << 16) + b`` fits the 25 bits of the slice's pre-adder for any a and b of 8 bits."""
 QUARTER = PACKED_SHIFT - 2

@@ -168,15 +168,15 @@ class LaneGroup(wiring.Component):
         """The group's part of every weight word; returns the word that the lanes read."""
         config, fill = self.config, self.o_fill
         width, beat = config.group_rows * config.weight_bits, config.axi_data_bits
-        chunk = min(width, beat)
-        next_chunk = width // beat if width >= beat else int(self.position + width == beat)
-        m.d.comb += [self.o_index.eq(self.i_index + 1), self.o_chunk.eq(self.i_chunk + next_chunk)]
+        chunk, end = config.chunk_bits(self.position), self.position + width
+        m.d.comb += [self.o_index.eq(self.i_index + 1), self.o_chunk.eq(self.i_chunk + end // beat)]
         m.submodules.weights = weights = memory.Memory(shape=width, depth=config.weight_words, init=[])
         writer, reader = weights.write_port(granularity=chunk), weights.read_port()
+        places = [divmod(first, beat) for first in range(self.position, end, chunk)]
         m.d.comb += [
             writer.addr.eq(fill.address),
-            writer.data.eq(fill.data[self.position : self.position + chunk].replicate(width // chunk)),
-            writer.en.eq(Cat(fill.valid & (fill.chunk == self.i_chunk + n) for n in range(width // chunk))),
+            writer.data.eq(Cat(fill.data[first : first + chunk] for _, first in places)),
+            writer.en.eq(Cat(fill.valid & (fill.chunk == self.i_chunk + n) for n, _ in places)),
             reader.addr.eq(self.o_control.weight),
             reader.en.eq(1),
         ]

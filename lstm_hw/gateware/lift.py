@@ -4,6 +4,7 @@ from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..machine.config import EngineConfig
 from ..machine.isa import ELEMENT_BITS, LIFT_BITS, OPS, SPACE_CONSTANT
 from ..machine.latency import OPERANDS
 
@@ -28,7 +29,7 @@ class Lift(wiring.Component):
         The factors, in the same cycle.
     """
 
-    def __init__(self, config):
+    def __init__(self, config: EngineConfig):
         self.config = config
         super().__init__(
             {

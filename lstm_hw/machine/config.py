@@ -6,6 +6,7 @@ derived properties are used by the planner, the interpreter, the gateware and th
 
 import hashlib
 import json
+import math
 import types
 import typing
 from dataclasses import dataclass, field, fields, replace
@@ -24,6 +25,10 @@ PAGE_BYTES = 4096
 """No burst crosses a multiple of this address (AXI4)."""
 FACTOR_BITS = 25
 """Widest operand of a lane, lifted: the wide port of a DSP slice."""
+WEIGHT_WIDTHS = range(4, 17)
+"""Widths of a stored weight."""
+PAIR_BITS = 16
+"""Of a pair of 8-bit lanes, the place of the upper sum: so many bits of the lower one lie below it."""
 ROW_BITS = 3
 """Most bits of a row's own shift."""
 VALUE_BITS = 16
@@ -58,10 +63,12 @@ class EngineConfig:
 
     rows: int = field(default=32, metadata={"doc": "R: matrix rows that work side by side, 4, 8 or a multiple of 16"})
     contexts: int = field(default=1, metadata={"doc": "K: vectors that use the same weight word side by side, 1 to 8"})
-    weight_bits: int = field(default=16, metadata={"doc": "width of a stored weight, 8 or 16"})
+    weight_bits: int = field(default=16, metadata={"doc": "width of a stored weight, 4 to 16"})
     operand_bits: int = field(
         default=16,
-        metadata={"doc": "width of an element of x and h: 16, or 8 with 8-bit weights, two lanes to a DSP slice"},
+        metadata={
+            "doc": "width of an element of x and h: 16, or 8 with weights of up to 8 bits, two lanes to a DSP slice"
+        },
     )
     accumulator_bits: int = field(
         default=44,
@@ -131,7 +138,8 @@ class EngineConfig:
         object.__setattr__(self, "cell", self.cell or self.preact)
         # Of a pair, a sum wraps at least once in its range, and both fit the 48 bits of a DSP slice.
         most_lift = 0 if self.operand_bits == 8 else FACTOR_BITS - self.operand_bits
-        lowest = self.weight_bits + self.operand_bits + max(self.lifts, default=0) + (self.operand_bits == 8)
+        lowest = self.weight_bits + self.operand_bits + max(self.lifts, default=0)
+        lowest = max(PAIR_BITS + 1, lowest + 1) if self.operand_bits == 8 else lowest
         highest = 32 if self.operand_bits == 8 else 48
         elements, entries, addresses = 1 << ELEMENT_BITS, 1 << ENTRY_BITS, 1 << PROGRAM_BITS
         rules = [
@@ -141,7 +149,7 @@ class EngineConfig:
                 f"must be 4, 8 or a multiple of 16 up to {MAX_ROWS}",
             ),
             ("contexts", 1 <= self.contexts <= MAX_CONTEXTS, f"must be between 1 and {MAX_CONTEXTS}"),
-            ("weight_bits", self.weight_bits in (8, 16), "must be 8 or 16"),
+            ("weight_bits", self.weight_bits in WEIGHT_WIDTHS, "must be between 4 and 16"),
             ("operand_bits", self.operand_bits in (8, 16), "must be 8 or 16"),
             (
                 "operand_bits",
@@ -218,7 +226,7 @@ class EngineConfig:
 
     @property
     def lanes_per_dsp(self) -> int:
-        """Rows that share a DSP slice: two where weights and operands have 8 bits."""
+        """Rows that share a DSP slice: two where operands have 8 bits."""
         return 2 if self.operand_bits == 8 else 1
 
     @property
@@ -276,6 +284,12 @@ class EngineConfig:
     def part_bits(self) -> int:
         """Bits of one weight word that each weight port carries: the weights of its lane groups."""
         return self.word_bits // self.axi_ports
+
+    def chunk_bits(self, position: int) -> int:
+        """Bits of a lane group's weights that are written at once, where they begin at a bit of a beat: all that a
+        beat has of them, or what divides them where a beat ends amid."""
+        width = self.group_rows * self.weight_bits
+        return width if position + width <= self.axi_data_bits else math.gcd(width, self.axi_data_bits)
 
     @property
     def beats_per_word(self) -> int:

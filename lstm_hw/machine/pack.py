@@ -185,8 +185,11 @@ def to_bytes(words: np.ndarray, config: EngineConfig) -> bytes:
     Rows ascending, little-endian, each word padded to whole beats. With several weight ports, the image of one port
     after the other, each of which holds its rows of every word.
     """
-    dtype = {8: "<i1", 16: "<i2"}[config.weight_bits]
-    raw = np.ascontiguousarray(words.astype(dtype)).view(np.uint8).reshape(len(words), config.axi_ports, -1)
-    padded = np.zeros((config.axi_ports, len(words), config.word_bytes // config.axi_ports), dtype=np.uint8)
-    padded[:, :, : raw.shape[2]] = raw.transpose(1, 0, 2)
-    return padded.tobytes()
+    port_bytes, block = config.word_bytes // config.axi_ports, max(1, (1 << 24) // config.word_bits)
+    packed = np.zeros((config.axi_ports, len(words), port_bytes), dtype=np.uint8)
+    for first in range(0, len(words), block):
+        part = words[first : first + block, :, None] >> np.arange(config.weight_bits) & 1
+        bits = part.astype(np.uint8).reshape(len(part), config.axi_ports, -1).transpose(1, 0, 2)
+        filled = np.packbits(bits, axis=2, bitorder="little")
+        packed[:, first : first + block, : filled.shape[2]] = filled
+    return packed.tobytes()

@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from itertools import product as cartesian
+from typing import Any
 
 import numpy as np
 
 from ..errors import FormatError
-from ..machine.config import FACTOR_BITS, ROW_BITS
+from ..machine.config import FACTOR_BITS, ROW_BITS, WEIGHT_WIDTHS
 from ..machine.formats import QFormat
 from ..machine.pack import top_exponent
 from .quant_layer import QuantLayer
@@ -89,7 +90,7 @@ class Product:
 
 
 def rounded_layer(
-    config, bias: np.ndarray, products: Sequence[Product], subject: str, build: Callable[[Rounding], QuantLayer]
+    config: Any, bias: np.ndarray, products: Sequence[Product], subject: str, build: Callable[[Rounding], QuantLayer]
 ) -> QuantLayer:
     """The layer with the fraction bits that ``config.fractions`` says.
 
@@ -220,6 +221,6 @@ def _with_fraction(bits, fraction):
 
 def _bias_columns(layer, config, row_bits):
     """Columns that the largest bias fills: :func:`~lstm_hw.machine.pack.bias_digits` adds one for what is left over."""
-    largest_digit = (1 << ((8 if config.weight_bits <= 8 else 16) - 1)) - 1
+    largest_digit = (1 << (max(WEIGHT_WIDTHS[0], min(config.weight_bits, WEIGHT_WIDTHS[-1])) - 1)) - 1
     top = top_exponent(config.operand_bits + max(layer.lifts) + row_bits)
     return (int(np.abs(layer.acc_bias).max()) << row_bits) // (largest_digit << top)

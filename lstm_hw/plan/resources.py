@@ -185,7 +185,7 @@ def memories(config: EngineConfig) -> list[Memory]:
     burst = 16
     tag = 11 + limits["CELL"]["scale"] + _bits(config.cells) + context
     return [
-        Memory(width, config.weight_words, config.groups, True, chunk=min(width, config.axi_data_bits)),
+        Memory(width, config.weight_words, config.groups, True, chunk=config.chunk_bits(0)),
         _sums(config),
         Memory(depth=config.finish_entries, count=columns, unread=unread, **reads),
         Memory(config.operand_bits, config.h_elements, config.contexts, True),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError, ProgramError
-from ..machine.config import VALUE_BITS, EngineConfig
+from ..machine.config import PAIR_BITS, VALUE_BITS, WEIGHT_WIDTHS, EngineConfig
 from ..machine.isa import ELEMENT_BITS, ENTRY_BITS, PROGRAM_BITS, SCALE_BITS, WORD_BITS
 from ..machine.network import LayerShape, Network
 from ..machine.pack import bias_digits, stored_bias
@@ -57,7 +57,7 @@ def _power_of_two(value):
 
 
 def stored_weight_bits(qmodel: QuantModel) -> int:
-    """Width of a weight in memory: 8 where every weight fits, else 16.
+    """Width of a weight in memory: the least that holds every weight.
 
     Raises
     ------
@@ -67,9 +67,10 @@ def stored_weight_bits(qmodel: QuantModel) -> int:
     widths = [f.width for layer in qmodel.layers for f in (layer.w_x_format, layer.w_h_format)]
     if qmodel.head is not None:
         widths.append(qmodel.head.w_format.width)
-    if max(widths) > 16:
-        raise ConfigError("quantize.weight_bits", max(widths), "must be at most 16 for the engine")
-    return 8 if max(widths) <= 8 else 16
+    if max(widths) > WEIGHT_WIDTHS[-1]:
+        rule = f"must be at most {WEIGHT_WIDTHS[-1]} for the engine"
+        raise ConfigError("quantize.weight_bits", max(widths), rule)
+    return max(WEIGHT_WIDTHS[0], *widths)
 
 
 def engine_formats(qmodel: QuantModel) -> dict[str, Any]:
@@ -177,7 +178,7 @@ def accumulator_bits(network: Network, weight_bits: int, operand_bits: int = 16,
     bits = weight_bits + operand_bits + lift + (columns - 1).bit_length()
     if lift and all(layer.sum_bits for layer in network.layers):
         bits = max(weight_bits + operand_bits + lift, *(layer.sum_bits for layer in network.layers))
-    return bits
+    return max(PAIR_BITS + 1, bits) if operand_bits == 8 else bits
 
 
 def size_engine(network: Network, planner: Callable | None = None, **given) -> EngineConfig:

@@ -19,7 +19,7 @@ from ..errors import ConfigError, InputError, VerificationError
 from ..files import locked, whole_folder, write_file, write_json
 from ..gateware.top import Top
 from ..machine import registers
-from ..machine.config import EngineConfig
+from ..machine.config import WEIGHT_WIDTHS, EngineConfig
 from ..machine.pack import to_bytes
 from ..machine.plan import Plan
 from ..machine.ports import TOPLEVEL
@@ -467,12 +467,9 @@ class Project:
             if name in given and given[name] != value:
                 raise ConfigError(f"engine.{name}", given[name], f"must be {value}, as the model was quantised")
         weight_bits = given.get("weight_bits", stored)
-        if weight_bits not in (8, 16) or weight_bits < stored:
-            raise ConfigError(
-                "engine.weight_bits",
-                weight_bits,
-                f"must be {stored} for weights of quantize.weight_bits" if stored == 16 else "must be 8 or 16",
-            )
+        if weight_bits not in range(stored, WEIGHT_WIDTHS[-1] + 1):
+            rule = f"must be {stored}, as the model was quantised, to {WEIGHT_WIDTHS[-1]}"
+            raise ConfigError("engine.weight_bits", weight_bits, rule)
         return given, {**formats, "weight_bits": weight_bits}
 
     def _choose(self, compare):

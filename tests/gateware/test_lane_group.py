@@ -19,6 +19,10 @@ CONFIGS = {
     "R=48, K=2, 2 cells, padded word": {"rows": 48, "contexts": 2, "cells": 2, "axi_data_bits": 512, "x_per_beat": 2},
     "R=48, K=1, 1 cell, 8 bit, 2 beats a group": {"rows": 48, "weight_bits": 8, "axi_data_bits": 64},
     "R=16, K=2, 8 bit, lifts to 9": {"rows": 16, "contexts": 2, "weight_bits": 8, "x_per_beat": 2, "lifts": (2, 9)},
+    "R=4, 5 bit": {"rows": 4, "weight_bits": 5},
+    "R=48, 6 bit, groups across beats": {"rows": 48, "weight_bits": 6, "axi_data_bits": 128},
+    "R=64, 12 bit, 2 ports, groups across beats": {"rows": 64, "weight_bits": 12, "axi_ports": 2, "axi_data_bits": 128},
+    "R=32, 4 bit, pairs": {"rows": 32, "x_per_beat": 2, "axi_data_bits": 128, **PAIRS, "weight_bits": 4},
     "R=8, K=2, 1 cell, pairs": {"rows": 8, "contexts": 2, "x_per_beat": 2, **PAIRS},
     "R=4, K=1, 2 cells, pairs": {"rows": 4, "cells": 2, **PAIRS},
     "R=32, K=3, 5 cells, pairs": {"rows": 32, "contexts": 3, "cells": 5, "x_per_beat": 4, **PAIRS},
@@ -54,6 +58,7 @@ class Stimulus:
         self.config, self.rng, self.full_scale = config, rng, full_scale
         self.fields = [{} for _ in range(cycles + max(SKEW.values()))]
         self.fills, self.requests, self.expected = [], [], []
+        self.bits = np.zeros((config.axi_ports, WORDS), dtype=object)  # of each port's part of a word
         self.weights = np.zeros((WORDS, config.rows), dtype=object)
         self.sums = np.zeros((config.rows, config.contexts), dtype=object)
         self.accumulators = np.zeros((ENTRIES, *self.sums.shape), dtype=object)
@@ -83,18 +88,20 @@ class Stimulus:
         if now < len(self.beats) or self.rng.random() < 0.3:
             address, chunk = self.beats[now] if now < len(self.beats) else self.rng.choice(self.beats)
             config, data = self.config, 0
-            for n in range(config.axi_data_bits // config.weight_bits):
+            for n in range(-(-config.axi_data_bits // config.weight_bits)):
                 data |= (self._element(config.weight_bits) & (1 << config.weight_bits) - 1) << n * config.weight_bits
+            data &= (1 << config.axi_data_bits) - 1
             fill = {"valid": 1, "address": address, "chunk": chunk, "data": data}
         return fill
 
     def _write(self, port, fill):
-        config = self.config
-        per_beat, per_port = config.axi_data_bits // config.weight_bits, config.rows // config.axi_ports
-        first = fill["chunk"] * per_beat
-        for row in range(first, min(first + per_beat, per_port)):
-            bits = fill["data"] >> (row - first) * config.weight_bits & (1 << config.weight_bits) - 1
-            self.weights[fill["address"], port * per_port + row] = wrapped(bits, config.weight_bits)
+        config, address, beat = self.config, fill["address"], self.config.axi_data_bits
+        place, bits = fill["chunk"] * beat, self.bits[port, address]
+        self.bits[port, address] = bits = bits & ~((1 << beat) - 1 << place) | fill["data"] << place
+        rows = config.rows // config.axi_ports
+        for row in range(rows):
+            weight = bits >> row * config.weight_bits & (1 << config.weight_bits) - 1
+            self.weights[address, port * rows + row] = wrapped(weight, config.weight_bits)
 
     def _column(self, now, busy_words):
         config, rng = self.config, self.rng

@@ -13,7 +13,7 @@ from tests.builders import PAIRS
 WRONG = {
     "rows": (0, 1, 2, 6, 12, 20, 24, 40),
     "contexts": (0, 9),
-    "weight_bits": (4, 12, 32),
+    "weight_bits": (3, 17, 32),
     "operand_bits": (8, 18),
     "accumulator_bits": (31, 49),
     "weight_words": (1, (1 << 18) + 1),
@@ -41,7 +41,7 @@ WRONG = {
 RIGHT = {
     "rows": (4, 8, 16, 48),
     "contexts": (1, 8),
-    "weight_bits": (8, 16),
+    "weight_bits": (4, 5, 8, 12, 16),
     "accumulator_bits": (32, 48),
     "weight_words": (2, 1 << 18),
     "h_elements": (1, 1 << 16),

@@ -148,7 +148,8 @@ def test_weights_that_do_not_fit():
 
 @pytest.mark.parametrize(
     "rows, weight_bits, axi_data_bits, word_bytes",
-    [(4, 16, 64, 8), (4, 8, 64, 8), (8, 8, 64, 8), (48, 16, 512, 128), (48, 8, 256, 64)],
+    [(4, 16, 64, 8), (4, 8, 64, 8), (8, 8, 64, 8), (48, 16, 512, 128), (48, 8, 256, 64)]
+    + [(8, 5, 64, 8), (16, 4, 64, 8), (48, 6, 128, 48), (48, 12, 512, 128)],
 )
 def test_bytes_are_little_endian_and_padded_to_whole_beats(rows, weight_bits, axi_data_bits, word_bytes):
     config = config_of(rows=rows, weight_bits=weight_bits, axi_data_bits=axi_data_bits)
@@ -156,12 +157,9 @@ def test_bytes_are_little_endian_and_padded_to_whole_beats(rows, weight_bits, ax
     words = np.random.default_rng(rows).integers(-limit, limit, (5, rows))
     raw = to_bytes(words, config)
     assert config.word_bytes == word_bytes and len(raw) == 5 * word_bytes
-    size = weight_bits // 8
-    for n, word in enumerate(words):
-        part = raw[n * word_bytes : (n + 1) * word_bytes]
-        values = [int.from_bytes(part[size * row : size * (row + 1)], "little", signed=True) for row in range(rows)]
-        assert values == word.tolist()
-        assert not any(part[size * rows :])
+    for n, word in enumerate(words.tolist()):
+        bits = int.from_bytes(raw[n * word_bytes : (n + 1) * word_bytes], "little")
+        assert bits == sum(value % (1 << weight_bits) << row * weight_bits for row, value in enumerate(word))
 
 
 @pytest.mark.parametrize(

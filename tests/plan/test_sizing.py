@@ -83,7 +83,7 @@ def test_shapes_follow_from_the_formats():
     assert size_engine(network, rows=4, **engine_formats(qmodel)).shifts == tuple(s.shift for s in network.layers)
 
 
-@pytest.mark.parametrize("bits, stored", [(6, 8), (8, 8), (9, 16), (16, 16)])
+@pytest.mark.parametrize("bits, stored", [(3, 4), (4, 4), (6, 6), (8, 8), (9, 9), (16, 16)])
 def test_stored_width_of_weights(bits, stored):
     assert stored_weight_bits(quantized(config=QuantConfig(weight_bits=bits))) == stored
 

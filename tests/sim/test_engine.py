@@ -81,6 +81,13 @@ NETWORKS = {
         "row_bits": 3,
         "accumulator_bits": 48,
     },
+    "K1-R48-6-bit-weights-groups-across-beats": {
+        "sizes": (5, 13),
+        "steps": (3, 2),
+        "rows": 48,
+        "weight_bits": 6,
+        "axi_data_bits": 128,
+    },
     "K1-R8-two-cells-one-lift-for-all": {"sizes": (4, 7), "steps": (3, 2), "rows": 8, "cells": 2, "lifts": ((4, 4),)},
     "K1-R32-one-cell-pairs": {
         "sizes": (40, 30),
