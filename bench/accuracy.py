@@ -22,7 +22,7 @@ from lstm_hw.project.api import Project, load
 from .table import FOLDER, Row, text, write
 
 RESULT = f"{FOLDER}/accuracy.json"
-EXAMPLES = ("digits", "vowels")
+EXAMPLES = ("digits", "vowels", "cases")
 WIDTHS = (16, 12, 8, 6, 5, 4)
 TUNED_WIDTHS = (8, 6, 5, 4)
 """Where rounding may lose enough for fine-tuning to win back."""
