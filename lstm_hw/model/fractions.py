@@ -175,10 +175,13 @@ def _ways(bits, products, bases, most_lift):
 
 
 def _error(product, bits, fraction):
-    """Variance of what rounding a matrix to so many fraction bits adds to each row's sum (rows,)."""
+    """Mean square of what rounding a matrix to so many fraction bits adds to each row's sum (rows,).
+
+    Of an operand that hardly changes, as a constant input, the mean counts: its weights must not be clipped.
+    """
     number_format = _with_fraction(bits, fraction)
     difference = number_format.to_float(number_format.quantize(product.matrix)) - product.matrix
-    return np.square(difference) @ product.vectors.var(axis=0)
+    return np.square(difference) @ np.square(product.vectors).mean(axis=0)
 
 
 def _stored(config, products, formats, rows):

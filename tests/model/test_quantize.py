@@ -508,3 +508,18 @@ def test_exponents_that_do_not_fit(random_model, exponents):
     qmodel = quantize(random_model(0, 4, (6,)), inputs())
     with pytest.raises(ModelError, match="input_exponents"):
         replace(qmodel, input_exponents=exponents)
+
+
+@pytest.mark.parametrize("weight_bits", [8, 16])
+def test_weights_of_a_constant_input_are_not_clipped(weight_bits):
+    """An input that hardly changes has a mean: a clipped weight of it moves every pre-activation."""
+    rng = np.random.default_rng(0)
+    w_x = rng.uniform(-0.2, 0.2, (32, 3))
+    w_x[:, 1] = rng.uniform(-1.9, 1.9, 32)
+    model = FloatModel((LstmWeights(w_x, rng.uniform(-0.2, 0.2, (32, 8)), np.zeros(32)),))
+    x = rng.uniform(-1, 1, (20, 15, 3))
+    x[:, :, 1] = 0.9
+    config = QuantConfig(weight_bits=weight_bits, fractions="row", rounding="nearest")
+    layer = quantize(model, x, config).layers[0]
+    found = layer.w_x_format.to_float(layer.w_x) / np.exp2(layer.row_shift)[:, None]
+    assert np.abs(found - w_x)[:, 1].max() < 2.0 ** (1 - weight_bits) * 1.1
