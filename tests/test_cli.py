@@ -298,7 +298,8 @@ def test_plan_of_a_project_file(tmp_path):
 
 def test_errors_beyond_the_bound_are_told(tmp_path):
     """Everything is written, the table is marked and the status is 1, unless that is allowed."""
-    path = write_project(tmp_path, quantize={"weight_bits": 3})
+    coarse = {"weight_bits": 3, "fractions": "shared", "rounding": "nearest"}
+    path = write_project(tmp_path, quantize=coarse)
     shown = call("quantize", path)
     line = fails(shown)
     assert re.match(r"tiny: outputs: error of \S+ in sequence \d, step 2, where .*quantize.max_error = 0.1", line)
@@ -312,7 +313,7 @@ def test_errors_beyond_the_bound_are_told(tmp_path):
     figures = json.loads((tmp_path / "build" / "tiny" / "report" / "report.json").read_text())["numbers"]
     assert not figures["within_bound"] and figures["relative_error"] > 0.1
     assert sum(figures["layers"][0]["zeroed"].values()) > 0
-    path = write_project(tmp_path, quantize={"weight_bits": 3, "max_error": 2.5})
+    path = write_project(tmp_path, quantize={**coarse, "max_error": 2.5})
     assert call("quantize", path).exit_code == 0
     assert "TOO LARGE" not in call("report", path).output
 

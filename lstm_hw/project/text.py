@@ -23,11 +23,11 @@ def quantized(project: Project) -> Iterator[str]:
     for number, layer in enumerate(qmodel.layers):
         yield (
             f"layer {number}: LSTM {layer.input_size} -> {layer.hidden_size}, W_x {layer.w_x_format}, "
-            f"W_h {layer.w_h_format}, pre-activations {layer.preact}, c {layer.cell}, h {layer.hidden}"
+            f"W_h {layer.w_h_format}, {_rows(layer)}pre-activations {layer.preact}, c {layer.cell}, h {layer.hidden}"
         )
     if qmodel.head is not None:
         head = qmodel.head
-        yield f"head: {head.input_size} -> {head.output_size}, W {head.w_format}, outputs {head.output}"
+        yield f"head: {head.input_size} -> {head.output_size}, W {head.w_format}, {_rows(head)}outputs {head.output}"
     accuracy = project.accuracy() if project.data.x is not None else None
     if accuracy:
         judged, form = ("accuracy", ".2%") if project.metric.is_share else ("mean error against the labels", ".3g")
@@ -36,6 +36,12 @@ def quantized(project: Project) -> Iterator[str]:
             f"integer {accuracy['integer']:{form}}"
         )
     yield from numbers(project)
+
+
+def _rows(layer):
+    """Of the shifts of rows, if there are some."""
+    shifts = layer.row_shift
+    return f"rows up to {shifts.max()} fraction bits more, " if shifts.any() else ""
 
 
 def numbers(project: Project) -> Iterator[str]:
@@ -94,6 +100,8 @@ def planned(project: Project) -> Iterator[str]:
         f"engine: {engine.rows} rows x {engine.contexts} contexts = {engine.lanes} lanes, "
         f"{engine.weight_bits}-bit weights, {engine.weight_words} weight words"
     )
+    if 8 * engine.word_bytes > engine.word_bits:
+        yield f"a weight word of {engine.word_bits} bits takes {8 * engine.word_bytes} bits of memory, in whole beats"
     rate = engine.axi_ports * engine.beat_bytes * clock / memory.interval / 1000
     yield f"memory: {memory.latency} cycles of latency, {rate:.2f} GB/s at {clock:g} MHz"
     yield f"schedule: {project.choice.reason}"
