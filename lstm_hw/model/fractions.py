@@ -77,6 +77,8 @@ class Product:
     Parameters
     ----------
     name : str
+    bits : int
+        Width of a weight.
     matrix : float array (rows, columns)
     operand : QFormat
     vectors : float array (vectors, columns)
@@ -84,6 +86,7 @@ class Product:
     """
 
     name: str
+    bits: int
     matrix: np.ndarray
     operand: QFormat
     vectors: np.ndarray
@@ -124,13 +127,12 @@ def rounded_layer(
 def _by_matrix(config, bias, products, subject):
     """Ways to round without shifts of rows, the most fraction bits first, without end."""
     bias_most = fitting(f"{subject}: bias", bias, config.bias_bits).fraction
-    own = [fitting(f"{subject}: {p.name}", p.matrix, config.weight_bits).fraction for p in products]
+    own = [fitting(f"{subject}: {p.name}", p.matrix, p.bits).fraction for p in products]
     totals = [fraction + p.operand.fraction for fraction, p in zip(own, products, strict=True)]
     most_lift = 0 if config.fractions == "shared" else FACTOR_BITS - config.operand_bits
     for total in count(min(max(totals), min(totals) + most_lift), -1):
         formats = tuple(
-            _with_fraction(config.weight_bits, min(most, total - p.operand.fraction))
-            for most, p in zip(own, products, strict=True)
+            _with_fraction(p.bits, min(most, total - p.operand.fraction)) for most, p in zip(own, products, strict=True)
         )
         bias_format = _with_fraction(config.bias_bits, min(total, bias_most))
         rows = np.zeros(len(bias), int)
@@ -141,13 +143,13 @@ def _by_matrix(config, bias, products, subject):
 def _by_row(config, bias, products, subject):
     """Ways to round with shifts of rows, the least error of pre-activations first, then with ever fewer bits."""
     most_lift = FACTOR_BITS - config.operand_bits - ROW_BITS
-    own = [fitting(f"{subject}: {p.name}", p.matrix, config.weight_bits).fraction for p in products]
+    own = [fitting(f"{subject}: {p.name}", p.matrix, p.bits).fraction for p in products]
     least = min(fraction + p.operand.fraction for fraction, p in zip(own, products, strict=True))
     own = [min(fraction, least + most_lift - p.operand.fraction) for fraction, p in zip(own, products, strict=True)]
     for fewer in count(0, len(BASES)):
         bases = [range(fraction - fewer + BASES[0], fraction - fewer + BASES[-1] + 1) for fraction in own]
-        for total, fractions, rows in _ways(config.weight_bits, products, bases, most_lift):
-            formats = tuple(_with_fraction(config.weight_bits, fraction) for fraction in fractions)
+        for total, fractions, rows in _ways(products, bases, most_lift):
+            formats = tuple(_with_fraction(p.bits, fraction) for p, fraction in zip(products, fractions, strict=True))
             stored, added = _stored(config, products, formats, rows)
             scaled = (bias + added) * np.exp2(rows)
             bias_most = fitting(f"{subject}: bias", scaled, config.bias_bits).fraction
@@ -155,10 +157,10 @@ def _by_row(config, bias, products, subject):
             yield Rounding(formats, bias_format, total, rows, (*stored, bias_format.quantize(scaled)))
 
 
-def _ways(bits, products, bases, most_lift):
+def _ways(products, bases, most_lift):
     """(fraction bits of the accumulator, of each matrix, of each row beyond them), the least error first."""
     errors = [
-        {fraction: _error(p, bits, fraction) for fraction in range(tried[0], tried[-1] + ROWS)}
+        {fraction: _error(p, fraction) for fraction in range(tried[0], tried[-1] + ROWS)}
         for p, tried in zip(products, bases, strict=True)
     ]
     ways = []
@@ -174,12 +176,12 @@ def _ways(bits, products, bases, most_lift):
     return [way[1:] for way in sorted(ways, key=lambda way: way[:3])]
 
 
-def _error(product, bits, fraction):
+def _error(product, fraction):
     """Mean square of what rounding a matrix to so many fraction bits adds to each row's sum (rows,).
 
     Of an operand that hardly changes, as a constant input, the mean counts: its weights must not be clipped.
     """
-    number_format = _with_fraction(bits, fraction)
+    number_format = _with_fraction(product.bits, fraction)
     difference = number_format.to_float(number_format.quantize(product.matrix)) - product.matrix
     return np.square(difference) @ np.square(product.vectors).mean(axis=0)
 

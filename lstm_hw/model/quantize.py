@@ -9,6 +9,8 @@ import typing
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from ..errors import ConfigError, FormatError
 from ..machine.activation import ACTIVATIONS
 from ..machine.config import FORMAT_WIDTHS, VALUE_BITS
 from ..machine.formats import QFormat
-from .calibrate import TRACED, chosen_formats, survey
+from .calibrate import TRACED, Survey, chosen_formats, survey
 from .float_model import GATE_ORDER, FloatModel
 from .fractions import FRACTIONS, ROUNDINGS, Product, fitting, rounded_layer
 from .quant_layer import EXACT_BITS, QuantDense, QuantLstm
@@ -38,12 +40,14 @@ ENOUGH_BITS = 16
 there ``NEAR_ENOUGH`` holds."""
 MEASURED_WEIGHTS = 1 << 22
 """Weights of a model up to which formats are chosen by measured errors; of a larger one, by the values alone."""
+HEAD = "head"
+"""What the linear head and its matrix are called."""
 OUTPUT_HEADROOM = 2.0
 """Head outputs may exceed the calibration set's peak by this factor."""
 
 
-def _option(default, doc):
-    return field(default=default, metadata={"doc": doc})
+def _option(default, doc, **more):
+    return field(default=default, metadata={"doc": doc}, **more)
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,13 @@ class QuantConfig:
     """
 
     weight_bits: int = _option(16, "width of a weight, 2 to 18")
+    matrix_bits: Mapping[str, int] | None = _option(
+        None,
+        'widths of the weights of single matrices, 2 to weight_bits, as { "0.w_x" = 6, "0.w_h" = 8, head = 6 }, where '
+        "0 is the first layer; others have weight_bits. The engine stores all weights at the widest width: narrower "
+        "ones save no memory. `lstm-hw precision` finds how few bits would do",
+        hash=False,
+    )
     operand_bits: int = _option(16, "width of an element of x and h, 2 to 18; the engine takes 8 and 16")
     bias_bits: int = _option(24, "width of a bias, 2 to 32")
     accumulator_bits: int = _option(44, f"width that the largest possible sum must fit, up to {EXACT_BITS}")
@@ -133,6 +144,7 @@ class QuantConfig:
             value = getattr(self, name)
             if type(value) is not int or not low <= value <= high:
                 raise ConfigError(f"quantize.{name}", repr(value), f"must be an integer from {low} to {high}")
+        self._adopt_matrix_bits()
         if self.accumulator_bits < self.weight_bits + self.operand_bits:
             rule = f"must be at least weight_bits + operand_bits = {self.weight_bits + self.operand_bits}"
             raise ConfigError("quantize.accumulator_bits", self.accumulator_bits, rule)
@@ -158,6 +170,21 @@ class QuantConfig:
                 raise FormatError(f"quantize.{name}", value, f"must be operand_bits = {self.operand_bits} bits wide")
             if name == "output" and value.width != VALUE_BITS:
                 raise FormatError(f"quantize.{name}", value, f"must be {VALUE_BITS} bits wide")
+
+    def _adopt_matrix_bits(self):
+        if self.matrix_bits is None:
+            return
+        if not isinstance(self.matrix_bits, Mapping):
+            raise ConfigError("quantize.matrix_bits", repr(self.matrix_bits), "must be a table of integers")
+        for name, bits in self.matrix_bits.items():
+            if type(bits) is not int or not 2 <= bits <= self.weight_bits:
+                rule = f"must be an integer from 2 to weight_bits = {self.weight_bits}"
+                raise ConfigError(f"quantize.matrix_bits: {name}", repr(bits), rule)
+        object.__setattr__(self, "matrix_bits", MappingProxyType(dict(self.matrix_bits)))
+
+    def bits_of(self, matrix: str) -> int:
+        """Width of the weights of a matrix, by its name in :func:`matrix_sizes`."""
+        return (self.matrix_bits or {}).get(matrix, self.weight_bits)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able values, in field order."""
@@ -185,6 +212,8 @@ def _parsed(value):
 def _plain(value):
     if isinstance(value, tuple):
         return [str(item) for item in value]
+    if isinstance(value, Mapping):
+        return dict(value)
     return str(value) if isinstance(value, QFormat) else value
 
 
@@ -193,12 +222,49 @@ def _types(annotation):
     return typing.get_args(annotation) or (annotation,)
 
 
+def matrix_sizes(model: FloatModel) -> dict[str, int]:
+    """Weights of each matrix, by the names of ``QuantConfig.matrix_bits``, the first layer first."""
+    layers = enumerate(model.layers)
+    sizes = {f"{n}.{name}": getattr(layer, name).size for n, layer in layers for name in ("w_x", "w_h")}
+    return sizes | ({} if model.head is None else {HEAD: model.head.weight.size})
+
+
+class FloatRuns:
+    """The float model's runs of a calibration set, kept for all configurations that are tried with it.
+
+    Parameters
+    ----------
+    model : FloatModel
+    calibration : float array (N, T, Lx)
+
+    Raises
+    ------
+    InputError
+        The calibration set has the wrong shape or holds NaN or infinity.
+    """
+
+    def __init__(self, model: FloatModel, calibration: np.ndarray):
+        self.model, self.calibration = model, checked_sequences("calibration", calibration, model.input_size)
+        self.sample = self.calibration[: _sample_size(model, self.calibration)]
+
+    @cached_property
+    def survey(self) -> Survey:
+        """How values are spread, and the outputs for the sample."""
+        return survey(self.model, self.calibration, len(self.sample))
+
+    @cached_property
+    def vectors(self) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
+        """What the matrices multiply: some x and h of the step before of each layer, and h of a head."""
+        return _vectors(self.model, self.calibration[:SAMPLE])
+
+
 def quantize(
     model: FloatModel,
     calibration: np.ndarray,
     config: QuantConfig | None = None,
     progress: Callable[[int, int], None] | None = None,
     tell: Callable[[str], None] | None = None,
+    runs: FloatRuns | None = None,
 ) -> QuantModel:
     """Quantise a trained model.
 
@@ -219,6 +285,8 @@ def quantize(
         Called as ``progress(done, total)`` after each layer, the head included.
     tell : callable, optional
         Called as ``tell(line)`` with each format that was chosen, and why.
+    runs : FloatRuns, optional
+        Of this model and calibration set, where several configurations are tried.
 
     Returns
     -------
@@ -231,17 +299,24 @@ def quantize(
     FormatError
         A given format cannot hold the calibration set's inputs or outputs, or no format of the given
         width holds a weight.
+    ConfigError
+        ``hidden`` has not one format a layer, or ``matrix_bits`` names a matrix that is not there.
     """
     config = config or QuantConfig()
-    calibration = checked_sequences("calibration", calibration, model.input_size)
+    runs = runs or FloatRuns(model, calibration)
+    calibration, matrices = runs.calibration, matrix_sizes(model)
+    for name in config.matrix_bits or ():
+        if name not in matrices:
+            raise ConfigError("quantize.matrix_bits", repr(name), f"must be one of {', '.join(matrices)}")
+    # The engine's width is the widest that there is.
+    config = replace(config, weight_bits=max(map(config.bits_of, matrices)))
     if config.input_format is not None and not config.input_format.holds(calibration):
         rule = f"must hold the calibration set, which reaches {np.abs(calibration).max():g}"
         raise FormatError("quantize.input_format", config.input_format, rule)
     if isinstance(config.hidden, tuple) and len(config.hidden) != len(model.layers):
         found, rule = f"{len(config.hidden)} formats", f"must be one, or one for each of {len(model.layers)} layers"
         raise ConfigError("quantize.hidden", found, rule)
-    sample = calibration[: _sample_size(model, calibration)]
-    found = survey(model, calibration, len(sample))
+    sample, found = runs.sample, runs.survey
     outputs = max(-found.low, found.high)
     if config.output is not None and model.head is not None and not config.output.holds([found.low, found.high]):
         rule = f"must hold the outputs for the calibration set, which reach {outputs:g}"
@@ -253,16 +328,18 @@ def quantize(
 
     def quantized(config, exponents=None, progress=None):
         if exponents is None:
-            return _quantize(model, calibration, outputs, config, progress)
+            return _quantize(model, calibration, outputs, config, runs.vectors, progress)
+        (x, h), *others = runs.vectors[0]
+        vectors = [(x * np.exp2(exponents), h), *others], runs.vectors[1]
         first = replace(model.layers[0], w_x=model.layers[0].w_x / np.exp2(exponents))
         of_scaled = replace(model, layers=(first, *model.layers[1:]))
-        qmodel = _quantize(of_scaled, calibration * np.exp2(exponents), outputs, config, progress)
+        qmodel = _quantize(of_scaled, calibration * np.exp2(exponents), outputs, config, vectors, progress)
         return replace(qmodel, input_exponents=exponents)
 
     # One after the other: formats of values, with few bits of weights used as well as can be; scales of the inputs;
     # weights.
     ways = _weight_ways(config)
-    finest = ways[-1] if config.weight_bits < ENOUGH_BITS else ways[0]
+    finest = ways[-1] if _has_few(config) else ways[0]
     large = sum(layer.w_x.size + layer.w_h.size for layer in model.layers) > MEASURED_WEIGHTS
     measured = None if large else lambda config: error(quantized(replace(config, **finest)))
     given, reasons = chosen_formats(found, config, measured)
@@ -281,13 +358,18 @@ def quantize(
     if len(qmodels) == 1:
         return scaled[exponents]
     errors = {digest: error(qmodel) for digest, qmodel in qmodels.items()}
-    bound = min(errors.values()) * (NEAR if config.weight_bits < ENOUGH_BITS else NEAR_ENOUGH)
+    bound = min(errors.values()) * (NEAR if _has_few(config) else NEAR_ENOUGH)
     return next(qmodel for digest, qmodel in qmodels.items() if errors[digest] <= bound)
+
+
+def _has_few(config):
+    """Whether some weights are so short that rounding them wants care."""
+    return min((config.weight_bits, *(config.matrix_bits or {}).values())) < ENOUGH_BITS
 
 
 def _weight_ways(config):
     """Fields of the configuration that say how weights are rounded, the least hardware first."""
-    few = config.weight_bits < ENOUGH_BITS
+    few = _has_few(config)
     ways, roundings = (config.fractions,), (config.rounding,)
     if config.operand_bits != 16:
         ways = FRACTIONS[:1]
@@ -322,15 +404,15 @@ def _input_scales(calibration, number_format):
     return [tuple(map(int, room)), tuple(map(int, room // 2))]
 
 
-def _quantize(model, calibration, outputs, config, progress=None):
+def _quantize(model, calibration, outputs, config, of_matrices, progress=None):
     total = len(model.layers) + (model.head is not None)
     x_format = _input_format(calibration, config)
-    vectors, of_head = _vectors(model, calibration[:SAMPLE])
+    vectors, of_head = of_matrices
     layers = []
     hidden = config.hidden if isinstance(config.hidden, tuple) else (config.hidden,) * len(model.layers)
     for number, (weights, h_format) in enumerate(zip(model.layers, hidden, strict=True)):
         config = replace(config, hidden=h_format)
-        layers.append(_quantize_lstm(weights, x_format, config, f"layer {number}", *vectors[number]))
+        layers.append(_quantize_lstm(weights, x_format, config, number, *vectors[number]))
         x_format = h_format
         if progress:
             progress(number + 1, total)
@@ -509,7 +591,9 @@ def bits_of_inputs(calibration: np.ndarray, number_format: QFormat) -> list[int 
     return [1 + int(value).bit_length() if peak else None for value, peak in zip(stored, peaks, strict=True)]
 
 
-def _quantize_lstm(weights, x_format, config, source, x, h):
+def _quantize_lstm(weights, x_format, config, number, x, h):
+    source = f"layer {number}"
+
     def build(rounding):
         return QuantLstm(
             *rounding.stored,
@@ -526,7 +610,10 @@ def _quantize_lstm(weights, x_format, config, source, x, h):
             rounding.rows,
         )
 
-    products = [Product("w_x", weights.w_x, x_format, x), Product("w_h", weights.w_h, config.hidden, h)]
+    products = [
+        Product(name, config.bits_of(f"{number}.{name}"), getattr(weights, name), operand, vectors)
+        for name, operand, vectors in (("w_x", x_format, x), ("w_h", config.hidden, h))
+    ]
     return rounded_layer(config, weights.bias, products, source, build)
 
 
@@ -545,11 +632,12 @@ def _quantize_head(weights, outputs, config, h):
             rounding.bias,
             rounding.accumulator,
             config.output or chosen,
-            "head",
+            HEAD,
             rounding.rows,
         )
 
-    return rounded_layer(config, weights.bias, [Product("weight", weights.weight, config.hidden, h)], "head", build)
+    product = Product("weight", config.bits_of(HEAD), weights.weight, config.hidden, h)
+    return rounded_layer(config, weights.bias, [product], HEAD, build)
 
 
 def _vectors(model, sample):

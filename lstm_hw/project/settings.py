@@ -8,6 +8,7 @@ import os
 import re
 import types
 import typing
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -480,6 +481,8 @@ def _typed(subject, value, wanted):
     kind = str if QFormat in choices else int
     if isinstance(value, list) and tuple in choices and value and all(type(item) is kind for item in value):
         return tuple(map(QFormat.parse, value)) if kind is str else tuple(value)
+    if isinstance(value, dict) and Mapping in choices and all(type(item) is int for item in value.values()):
+        return value
     if isinstance(value, str) and not value.isprintable():
         raise ConfigError(subject, repr(value), "must be printable characters")
     if type(value) in choices and not (isinstance(value, float) and value - value != 0):
@@ -487,6 +490,7 @@ def _typed(subject, value, wanted):
     names = {
         QFormat: "a number format such as 'Q3.12'",
         tuple: "a list of them" if QFormat in choices else "a list of integers",
+        Mapping: "a table of integers",
         str: "a string",
         int: "an integer",
         float: "a number",

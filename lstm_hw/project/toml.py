@@ -70,8 +70,8 @@ def dumps(values: Mapping[str, Any]) -> str:
     Parameters
     ----------
     values : dict
-        Strings, booleans, integers, finite floats, lists of these, and dicts of these; entries that are None are left
-        out, since TOML has no null.
+        Strings, booleans, integers, finite floats, lists and tables of these, and dicts of these; entries that are None
+        are left out, since TOML has no null.
 
     Returns
     -------
@@ -103,8 +103,15 @@ def _value(key, value):
     if isinstance(value, float) and value - value == 0:
         return repr(value)
     if isinstance(value, str):
-        # A JSON string is a TOML basic string, except that TOML also wants DEL escaped.
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        return _quoted(value)
     if isinstance(value, list | tuple):
         return f"[{', '.join(_value(key, item) for item in value)}]"
-    raise ConfigError(key, repr(value), "must be a string, number, boolean or list of these")
+    if isinstance(value, Mapping):
+        items = (f"{_quoted(name)} = {_value(key, item)}" for name, item in value.items())
+        return f"{{ {', '.join(items)} }}"
+    raise ConfigError(key, repr(value), "must be a string, number, boolean, or list or table of these")
+
+
+def _quoted(text):
+    # A JSON string is a TOML basic string, except that TOML also wants DEL escaped.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -175,6 +175,21 @@ def test_waves(tmp_path):
 
 
 @pytest.mark.icarus
+def test_matrices_of_their_own_width_in_verilog(tmp_path):
+    """Narrow weights in the words of the widest; the settings that are written give the same model."""
+    bits = {"0.w_x": 5, "head": 3}
+    project = lstm_hw.convert(write_project(tmp_path, quantize={"weight_bits": 7, "matrix_bits": bits}))
+    layer, head = project.qmodel.layers[0], project.qmodel.head
+    assert [layer.w_x_format.width, layer.w_h_format.width, head.w_format.width] == [5, 7, 3]
+    assert project.engine.weight_bits == 7
+    assert project.simulate(images=1, simulator="icarus").cycles_equal
+    again = lstm_hw.convert(project.folder / "resolved.toml")
+    assert again.qmodel.digest() == project.qmodel.digest()
+    loaded = QuantModel.load(project.folder / "quantized.safetensors")
+    assert loaded.digest() == project.qmodel.digest()
+
+
+@pytest.mark.icarus
 def test_icarus(simulated):
     measured = simulated.simulate(images=1, simulator="icarus")
     assert measured.simulator == "icarus" and measured.cycles_equal

@@ -48,6 +48,7 @@ def test_defaults_and_types(tmp_path):
         preact = "Q4.11"
         cell = "Q4.11"
         hidden = ["Q-2.17", "Q0.15"]
+        matrix_bits = { "0.w_x" = 6, head = 16 }
         [engine]
         shifts = [3, 4]
         hidden = "Q0.15"
@@ -61,6 +62,7 @@ def test_defaults_and_types(tmp_path):
     assert (config.name, config.model_path, config.build) == ("p", tmp_path / "m.safetensors", Path("build/p"))
     assert config.quantize.preact == QFormat(4, 11)
     assert config.quantize.hidden == (QFormat(-2, 17), QFormat(0, 15))
+    assert config.quantize.matrix_bits == {"0.w_x": 6, "head": 16} and hash(config.quantize)
     assert dict(config.engine) == {"shifts": (3, 4), "hidden": QFormat(0, 15)}
     assert type(config.simulate.x_idle) is float and config.data.input_scale == 2.0 and config.data.labels is None
     assert config.simulate.stress.quiet
@@ -124,6 +126,17 @@ def test_defaults_and_types(tmp_path):
             MODEL + "[quantize]\nweight_bits=1.0",
             ConfigError,
             r"quantize.weight_bits: 1.0; must be an integer",
+        ),
+        (MODEL + "[quantize]\nmatrix_bits=6", ConfigError, r"quantize.matrix_bits: 6; must be a table of integers"),
+        (
+            MODEL + "[quantize]\nmatrix_bits={head=6.5}",
+            ConfigError,
+            r"quantize.matrix_bits: {'head': 6.5}; must be a table of integers",
+        ),
+        (
+            MODEL + "[quantize]\nweight_bits=8\nmatrix_bits={head=9}",
+            ConfigError,
+            r"p.toml: quantize.matrix_bits: head: 9; must be an integer from 2 to weight_bits = 8",
         ),
         (MODEL + "[quantize]\nweight_bits=99", ConfigError, r"p.toml: quantize.weight_bits: 99; must be"),
         (MODEL + "[quantize]\npreact='3.12'", FormatError, r"p.toml: format: '3.12'; must look like"),

@@ -21,11 +21,16 @@ def test_round_trip(values):
     assert tomllib.loads(toml.dumps(values)) == values
 
 
+@given(st.dictionaries(TEXT, VALUES, max_size=4))
+def test_tables_in_a_section(values):
+    assert tomllib.loads(toml.dumps({"t": {"inner": values}})) == {"t": {"inner": values}}
+
+
 def test_none_is_left_out():
     assert tomllib.loads(toml.dumps({"a": None, "b": 1, "t": {"c": None}})) == {"b": 1, "t": {}}
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), object(), {"t": {"u": {}}}])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), object(), {"t": {"u": {"v": object()}}}])
 def test_what_it_cannot_hold(value):
     with pytest.raises(ConfigError, match="must be a string, number"):
         toml.dumps({"t": {"key": value}})
