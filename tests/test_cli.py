@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 
 import numpy as np
 import pytest
@@ -9,8 +10,10 @@ from click.testing import CliRunner
 
 from lstm_hw import cli, progress
 from lstm_hw.cli import main
+from lstm_hw.model.reference import float_reference
 from lstm_hw.model.store import write_tensors
 from lstm_hw.project import flow
+from lstm_hw.project.api import convert
 from lstm_hw.project.settings import SECTION_CLASSES
 from tests.projects import tensors, write_project
 
@@ -49,6 +52,7 @@ def test_help_lists_the_verbs_in_the_order_of_the_flow():
         "simulate",
         "report",
         "trace",
+        "precision",
         "lint",
         "check",
         "run",
@@ -108,6 +112,41 @@ def test_trace(tmp_path):
     folder = tmp_path / "build" / "tiny" / "accuracy"
     assert listing(folder) == ["accuracy.json", "budget.svg", "histogram.svg"]
     assert f"wrote {folder / 'budget.svg'}" in shown.output
+
+
+def test_precision(tmp_path):
+    path = write_project(tmp_path)
+    shown = call("precision", path, "--max-error", 0.01)
+    assert shown.exit_code == 0, shown.output
+    rows = dict(re.findall(r"^(layer 0  +W_[xh]|head  +W) +\d+ +(\d+)$", shown.output, re.MULTILINE))
+    bits = dict(zip(("0.w_x", "0.w_h", "head"), map(int, rows.values()), strict=True))
+    assert f"engine: {max(bits.values())}-bit weights. It stores all of them at the widest width" in shown.output
+    figure, bound = re.search(r"largest: (\S+)% where (\S+)% is the bound", shown.output).groups()
+    assert float(figure) <= float(bound) == 1
+    # The section that is printed, put into the project file, gives a model of that error.
+    section = tomllib.loads(shown.output[shown.output.index("[quantize]") :])["quantize"]
+    assert section["weight_bits"] == max(bits.values()) and section.get("matrix_bits", bits) == bits
+    again = convert(write_project(tmp_path, quantize=section))
+    assert again.precision(max_error=0.01).uniform == section["weight_bits"]
+    x = again.data.calibration
+    exact, _ = float_reference(again.model, x)
+    error = np.abs(again.predict(x) - exact).max() / np.abs(exact).max()
+    assert f"{error:.3%}" == f"{figure}%"
+
+
+def test_precision_by_accuracy(tmp_path):
+    path = write_project(tmp_path)
+    accuracy = convert(path).accuracy()["float"]
+    shown = call("precision", path, "--accuracy", accuracy, "--samples", 5)
+    assert shown.exit_code == 0, shown.output
+    assert f"whose labels this choice has seen: {accuracy:.2%} where {accuracy:.2%} is the bound" in shown.output
+    assert call("precision", path, "--accuracy", 0.5, "--max-error", 0.1).exit_code == 2
+    assert "bound of the precision: 1e-09; must be at least " in fails(call("precision", path, "--max-error", 1e-9))
+    assert "bound of the precision: 1; must be at most " in fails(call("precision", path, "--accuracy", 1))
+    unlabelled = write_project(tmp_path, data={"labels": None})
+    assert "accuracy: no labels; must have labels" in fails(call("precision", unlabelled, "--accuracy", 0.9))
+    narrow = write_project(tmp_path, quantize={"weight_bits": 3})
+    assert "quantize.weight_bits: 3; must be at least 4" in fails(call("precision", narrow))
 
 
 def test_check(tmp_path):

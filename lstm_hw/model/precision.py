@@ -61,8 +61,9 @@ class Trials:
         if config.operand_bits != 16:
             ways = FRACTIONS[:1]
         rounding = ROUNDINGS[-1] if config.rounding == "auto" else config.rounding
-        config = replace(config, weight_bits=self.widest, matrix_bits=None, fractions=ways[0], rounding=rounding)
-        layers = quantize(model, calibration, config, runs=self._runs).layers
+        config = replace(config, weight_bits=self.widest, matrix_bits=None)
+        plain = replace(config, fractions=FRACTIONS[0], rounding=ROUNDINGS[0])
+        layers = quantize(model, calibration, plain, runs=self._runs).layers
         hidden = tuple(layer.hidden for layer in layers)
         self._configs = tuple(
             replace(
@@ -71,6 +72,7 @@ class Trials:
                 cell=layers[0].cell,
                 hidden=hidden[0] if len(set(hidden)) == 1 else hidden,
                 fractions=way,
+                rounding=rounding,
             )
             for way in ways
         )
@@ -201,8 +203,8 @@ def search(
     model, calibration, config, bound, measure, widths, higher
         As of :class:`Trials`.
     wider : int
-        Bits by which matrices may be wider than the narrowest uniform width, where the descent begins: fewer bits in
-        all, but the engine stores all weights at the widest.
+        Bits by which matrices may be wider than the narrowest uniform width: a descent begins there too, and that of
+        fewer bits in all is taken, though the engine stores all weights at the widest.
     evaluations : int
         The descent begins no step that could bring the models that were measured beyond this number.
     progress : callable, optional
@@ -219,11 +221,28 @@ def search(
     """
     trials = Trials(model, calibration, config, measure, bound, higher, widths)
     uniform, way = trials.narrowest(progress)
-    bits = trials.uniform(min(uniform + wider, trials.widest))
-    if trials.loss(bits, way) > 0:  # more bits need not be better
-        bits = trials.uniform(uniform)
-    finished, names = False, tuple(bits)
-    while not finished and trials.evaluations + len(names) <= evaluations:
+    ends = []
+    for start in sorted({uniform, min(uniform + wider, trials.widest)}):
+        if trials.loss(trials.uniform(start), way) <= 0:  # more bits need not be better
+            ends.append(_descend(trials, trials.uniform(start), way, evaluations, progress))
+    bits, finished = min(ends, key=lambda end: (trials.total(end[0]), max(end[0].values())))
+    return Found(
+        trials.sizes,
+        bits,
+        trials.figure(bits, way),
+        uniform,
+        trials.figure(trials.uniform(uniform), way),
+        trials.config(bits, way),
+        trials.quantized(bits, way),
+        trials.evaluations,
+        finished,
+    )
+
+
+def _descend(trials, bits, way, evaluations, progress):
+    """Bits of each matrix after one has been taken away after the other, and whether no more can go."""
+    names = tuple(bits)
+    while trials.evaluations + len(names) <= evaluations:
         before, steps = trials.loss(bits, way), []
         for place, name in enumerate(names):
             if bits[name] == trials.lowest:
@@ -236,17 +255,7 @@ def search(
             if loss <= 0:
                 size = trials.sizes[name]
                 steps.append(((max(0.0, loss - before) / size, -size, place), fewer))
-        finished = not steps
-        if steps:
-            bits = min(steps, key=lambda step: step[0])[1]
-    return Found(
-        trials.sizes,
-        bits,
-        trials.figure(bits, way),
-        uniform,
-        trials.figure(trials.uniform(uniform), way),
-        trials.config(bits, way),
-        trials.quantized(bits, way),
-        trials.evaluations,
-        finished,
-    )
+        if not steps:
+            return bits, True
+        bits = min(steps, key=lambda step: step[0])[1]
+    return bits, False

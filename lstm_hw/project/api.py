@@ -27,6 +27,7 @@ from ..model.budget import error_budget
 from ..model.float_model import FloatModel
 from ..model.load import HEAD_MODES
 from ..model.load import load as load_model
+from ..model.precision import Found, search
 from ..model.quant_model import QuantModel
 from ..model.quantize import QuantConfig, bits_of_inputs, quantization_report, quantize
 from ..model.reference import checked_sequences, float_reference, integer_reference
@@ -437,6 +438,103 @@ class Project:
             for drawing in drawings:
                 write_file(new / f"{drawing.name}.svg", drawing.file)
         return folder, budget
+
+    def precision(
+        self,
+        accuracy: float | None = None,
+        max_error: float | None = None,
+        samples: int | None = None,
+        wider: int = 0,
+    ) -> Found:
+        """Few weight bits, by matrix, that meet an accuracy or an error; see :func:`~lstm_hw.model.precision.search`.
+
+        Widths go from 4 to ``quantize.weight_bits``; ``quantize.matrix_bits`` is not looked at.
+
+        Parameters
+        ----------
+        accuracy : float, optional
+            Least share of the labels of the test inputs that the outputs agree with, by :attr:`metric`. The choice has
+            then seen these labels.
+        max_error : float, optional
+            Largest error of an output for the calibration set, as a share of the float model's largest one; without
+            both ``quantize.max_error``.
+        samples : int, optional
+            Sequences to measure, from the first; all without it.
+        wider : int
+            Bits by which matrices may be wider than the narrowest engine's.
+
+        Returns
+        -------
+        Found
+
+        Raises
+        ------
+        ConfigError
+            Both bounds are given, one is out of range, or no width meets it.
+        InputError
+            An accuracy without labels, or with labels whose metric gives none.
+        """
+        config, widest = self.config.quantize, self.config.quantize.weight_bits
+        if accuracy is not None and max_error is not None:
+            raise ConfigError("accuracy", accuracy, f"must not be given beside max_error = {max_error}")
+        if samples is not None and not 1 <= samples <= MAX_COUNT:
+            raise ConfigError("samples", samples, f"must be between 1 and {MAX_COUNT:,}")
+        if wider not in range(WEIGHT_WIDTHS[-1]):
+            raise ConfigError("wider", wider, f"must be between 0 and {WEIGHT_WIDTHS[-1] - 1}")
+        widths = [width for width in WEIGHT_WIDTHS if width <= widest]
+        if not widths:
+            raise ConfigError(
+                "quantize.weight_bits", widest, f"must be at least {WEIGHT_WIDTHS[0]}, the least of a search"
+            )
+        if accuracy is not None:
+            bound, measure = accuracy, self._accuracy_of(accuracy, samples)
+        else:
+            bound = config.max_error if max_error is None else max_error
+            measure = self._error_of(bound, samples)
+        with self.progress("precision") as progress:
+            return search(
+                self.model,
+                self.data.calibration,
+                config,
+                bound,
+                measure,
+                widths,
+                higher=accuracy is not None,
+                wider=wider,
+                progress=progress,
+            )
+
+    def _accuracy_of(self, bound, samples):
+        """What measures the accuracy of a quantised model."""
+        if not 0 < bound <= 1:
+            raise ConfigError("accuracy", bound, "must be a share above 0 and at most 1")
+        metric = self.metric
+        if metric is None or not metric.is_share:
+            found = "no labels" if metric is None else f"labels of the metric {metric.name}"
+            raise InputError("accuracy", found, "must have labels that are right or wrong, or a max_error instead")
+        x = self.x[:samples]
+
+        def accuracy(qmodel):
+            stored, _ = integer_reference(qmodel, qmodel.quantize_input(x))
+            return metric.score(qmodel.dequantize_output(stored))
+
+        return accuracy
+
+    def _error_of(self, bound, samples):
+        """What measures the largest error of a quantised model, as a share of the float model's largest output."""
+        if not 0 < bound < np.inf:
+            raise ConfigError("max_error", bound, "must be above 0")
+        x = checked_sequences("calibration", self.data.calibration, self.model.input_size)[:samples]
+        exact, _ = float_reference(self.model, x)
+        peak = float(np.abs(exact).max())
+        if peak == 0:
+            raise InputError("calibration", "outputs that are all 0", "must give outputs that an error is a share of")
+
+        def error(qmodel):
+            stored, _ = integer_reference(qmodel, qmodel.quantize_input(x))
+            return float(np.abs(qmodel.dequantize_output(stored) - exact).max()) / peak
+
+        return error
 
     def check_error(self) -> None:
         """Refuse numbers whose outputs are too far from the float model's.

@@ -3,9 +3,12 @@
 from collections.abc import Iterator
 
 from ..model.budget import PLACES
+from ..model.precision import Found
+from ..model.quantize import QuantConfig
 from ..plan.schedules import SCHEDULES, Outcome
 from ..proof.cycles import STALLS, Cycles
 from ..verify.simulate import Measured
+from . import toml
 from .api import Project
 from .sections import BUDGET_COLUMNS, budget_rows, places_of, worst_of
 
@@ -91,6 +94,48 @@ def traced(project: Project, budget: dict) -> Iterator[str]:
     worst = max(budget["places"], key=lambda entry: entry["rms"])
     where = worst["layer"] if isinstance(worst["layer"], str) else f"layer {worst['layer']}"
     yield f"most is lost in {where}: {PLACES[worst['place']]}"
+
+
+def precise(found: Found, accuracy: float | None, bound: float) -> Iterator[str]:
+    """How few bits of each matrix would do, what that is worth, and the settings of it.
+
+    Parameters
+    ----------
+    found : Found
+        Of :meth:`Project.precision`.
+    accuracy : float or None
+        The bound where it is an accuracy.
+    bound : float
+        The bound.
+    """
+    rows = [("layer", "matrix", "weights", "bits")]
+    for name, size in found.sizes.items():
+        layer, _, matrix = name.rpartition(".")
+        label = (f"layer {layer}", matrix.replace("w_", "W_")) if layer else (name, "W")
+        rows.append((*label, f"{size:,}", str(found.bits[name])))
+    yield from _aligned(rows)
+    yield (
+        f"engine: {found.engine_bits}-bit weights. It stores all of them at the widest width, so narrower matrices "
+        "save no memory; they tell where accuracy needs bits"
+    )
+    if accuracy is None:
+        judged, form = "largest error of an output for the calibration set, of the float model's largest", ".3%"
+    else:
+        judged, form = "accuracy on the test inputs, whose labels this choice has seen", ".2%"
+    yield (
+        f"{judged}: {found.figure:{form}} where {bound:{form}} is the bound; "
+        f"{found.uniform_figure:{form}} with {found.uniform} bits for all"
+    )
+    yield (
+        f"weight bits in all: {found.total:,} by matrix, {1 - found.total / found.uniform_total:.1%} less than the "
+        f"{found.uniform_total:,} of {found.uniform} bits for all, the narrowest width that meets the bound"
+    )
+    end = "no single bit more can go" if found.finished else "ended there: more bits may be able to go"
+    yield f"{found.evaluations} models were measured; {end}"
+    yield ""
+    default, config = QuantConfig().to_dict(), found.config.to_dict()
+    given = {name: value for name, value in config.items() if value != default[name] or name == "weight_bits"}
+    yield from toml.dumps({"quantize": given}).splitlines()
 
 
 def planned(project: Project) -> Iterator[str]:
