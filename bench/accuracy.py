@@ -1,13 +1,15 @@
 """What few bits do to trained models (``python -m bench.accuracy``): accuracy, errors, clipping, lost weights.
 
 Every example of ``examples/`` with weights of 16 to 4 bits and operands of 16, as rounded and after fine-tuning towards
-the float model's outputs for its calibration set; random networks of two sizes; and weights that are small beside
-Keras's forget bias of 1. All figures are the integer reference's, whose bits are the Verilog's. An error is that of the
-outputs against the float model's; ``clipped`` is the share of values beyond their format where it is largest,
-``zeroed`` the largest share of a matrix's weights that were rounded to zero.
+the float model's outputs for its calibration set; the fewest weight bits, by layer and matrix, that meet a bound, as
+the greedy search of ``lstm-hw precision`` and a coordinate descent find them; random networks of two sizes; and weights
+that are small beside Keras's forget bias of 1. All figures are the integer reference's, whose bits are the Verilog's.
+An error is that of the outputs against the float model's; ``clipped`` is the share of values beyond their format where
+it is largest, ``zeroed`` the largest share of a matrix's weights that were rounded to zero.
 """
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -15,7 +17,9 @@ import numpy as np
 
 from lstm_hw.errors import LstmHwError
 from lstm_hw.model.float_model import FloatModel, LstmWeights
+from lstm_hw.model.precision import Trials, search
 from lstm_hw.model.quantize import QuantConfig, quantization_report, quantize
+from lstm_hw.model.reference import integer_reference
 from lstm_hw.progress import progress
 from lstm_hw.project.api import Project, load
 
@@ -26,6 +30,10 @@ EXAMPLES = ("digits", "vowels", "cases")
 WIDTHS = (16, 12, 8, 6, 5, 4)
 TUNED_WIDTHS = (8, 6, 5, 4)
 """Where rounding may lose enough for fine-tuning to win back."""
+BOUNDS = {"digits": {"accuracy": 0.99}, "vowels": {"max_error": 0.004, "samples": 16}, "cases": {"max_error": 0.02}}
+"""What the search of widths is to meet: a share of right labels, or an error as a share of the largest output."""
+ORDERS = 3
+"""Random orders of the matrices that the coordinate descent is tried with."""
 RANDOM = ((8, 20), (28, 128))
 RANDOM_WIDTHS = ((16, 16), (8, 16), (8, 8))
 SEEDS, SEQUENCES, STEPS = 5, 16, 28
@@ -55,6 +63,53 @@ def example(project: Project, width: int, epochs: int):
         yield from _rows(project, f"{project.config.name}/w{width} x16 tuned", model, tuned.quantized(), x)
 
 
+def searches(names):
+    """Rows of mixed precision: weight bits in all at a stated bound, and what the metric says of all test inputs.
+
+    ``uniform`` is the narrowest width for all weights; ``search`` the greedy descent from there; ``coordinate``, from
+    there too, takes as many bits as can go from one matrix after the other, in random order, the best of ``ORDERS``.
+    """
+    for name in names:
+        project = load(f"examples/{name}/{name}.toml", progress=progress)
+        model, calibration, config = project.model, project.data.calibration, project.config.quantize
+        goal = project.precision_goal(**BOUNDS[name])
+        trials = Trials(model, calibration, config, **goal)
+        width, way = trials.narrowest()
+        yield from _bits_rows(project, "uniform", trials, trials.uniform(width), way)
+        with progress(f"{name}: coordinate") as report:
+            bits = coordinate(trials, width, way, report)
+        yield from _bits_rows(project, "coordinate", trials, bits, way)
+        with progress(f"{name}: search") as report:
+            found = search(model, calibration, config, **goal, progress=report)
+        yield from _bits_rows(project, "search", trials, found.bits, way, found.evaluations)
+
+
+def coordinate(
+    trials: Trials, width: int, way: int, progress: Callable[[int, int], None] | None = None
+) -> dict[str, int]:
+    """Bits of each matrix by coordinate descent from one width on, the fewest of ``ORDERS`` random orders."""
+    rng, ends = np.random.default_rng(0), []
+    for order in range(ORDERS):
+        bits = trials.uniform(width)
+        for name in rng.permutation(list(bits)):
+            while bits[name] > trials.lowest and trials.loss(fewer := bits | {name: bits[name] - 1}, way) <= 0:
+                bits = fewer
+        ends.append(bits)
+        if progress:
+            progress(order + 1, ORDERS)
+    return min(ends, key=trials.total)
+
+
+def _bits_rows(project, label, trials, bits, way, evaluations=None):
+    name, count = project.config.name, evaluations or trials.evaluations
+    bound = ", ".join(f"{key} {value:g}" for key, value in BOUNDS[name].items())
+    by_matrix = ", ".join(f"{matrix} {width}" for matrix, width in bits.items())
+    source = f"{by_matrix}; {count} models measured"
+    yield Row("weight_bits_total", f"{name}/{label}", trials.total(bits), f"bits at {bound}", None, source)
+    stored, _ = integer_reference(qmodel := trials.quantized(bits, way), qmodel.quantize_input(project.x))
+    yield _score(project, f"{name}/{label}", qmodel, stored, f"integer reference, {len(stored)} sequences")
+
+
 def _given(config):
     """Fields of a QuantConfig that differ from the defaults, but for the widths."""
     default = QuantConfig()
@@ -67,12 +122,16 @@ def _given(config):
 
 def _rows(project, config, model, qmodel, x):
     report, (_, stored) = quantization_report(model, qmodel, x)
-    metric, source = project.metric, f"integer reference, {len(x)} sequences"
-    score, unit = metric.score(qmodel.dequantize_output(stored)), "mean distance"
-    if metric.is_share:
-        score, unit = 100 * score, "%"
-    yield Row("accuracy", config, score, unit, None, source)
+    source = f"integer reference, {len(x)} sequences"
+    yield _score(project, config, qmodel, stored, source)
     yield from _errors(config, report, source)
+
+
+def _score(project, config, qmodel, stored, source):
+    score = project.metric.score(qmodel.dequantize_output(stored))
+    if project.metric.is_share:
+        return Row("accuracy", config, 100 * score, "%", None, source)
+    return Row("accuracy", config, score, "mean distance", None, source)
 
 
 def _errors(config, report, source):
@@ -143,6 +202,7 @@ def main(names, widths, epochs, output):
     """Print accuracy, errors, clipping and lost weights of all examples at weights of 16 to 4 bits."""
     try:
         result = list(examples(names or EXAMPLES, tuple(map(int, widths)) or WIDTHS, epochs))
+        result += searches(names or EXAMPLES) if not widths else []
         if not names:
             result += [*random_networks(), *forget_bias()]
         Path(output).parent.mkdir(parents=True, exist_ok=True)

@@ -474,35 +474,41 @@ class Project:
         InputError
             An accuracy without labels, or with labels whose metric gives none.
         """
-        config, widest = self.config.quantize, self.config.quantize.weight_bits
+        if wider not in range(WEIGHT_WIDTHS[-1]):
+            raise ConfigError("wider", wider, f"must be between 0 and {WEIGHT_WIDTHS[-1] - 1}")
+        goal = self.precision_goal(accuracy, max_error, samples)
+        with self.progress("precision") as progress:
+            return search(
+                self.model, self.data.calibration, self.config.quantize, **goal, wider=wider, progress=progress
+            )
+
+    def precision_goal(
+        self, accuracy: float | None = None, max_error: float | None = None, samples: int | None = None
+    ) -> dict[str, Any]:
+        """What a search of widths is to meet: arguments of :class:`~lstm_hw.model.precision.Trials`.
+
+        Parameters are those of :meth:`precision`; so are the errors.
+
+        Returns
+        -------
+        dict
+            ``measure``, ``bound``, ``higher`` and ``widths``.
+        """
+        widest = self.config.quantize.weight_bits
         if accuracy is not None and max_error is not None:
             raise ConfigError("accuracy", accuracy, f"must not be given beside max_error = {max_error}")
         if samples is not None and not 1 <= samples <= MAX_COUNT:
             raise ConfigError("samples", samples, f"must be between 1 and {MAX_COUNT:,}")
-        if wider not in range(WEIGHT_WIDTHS[-1]):
-            raise ConfigError("wider", wider, f"must be between 0 and {WEIGHT_WIDTHS[-1] - 1}")
         widths = [width for width in WEIGHT_WIDTHS if width <= widest]
         if not widths:
-            raise ConfigError(
-                "quantize.weight_bits", widest, f"must be at least {WEIGHT_WIDTHS[0]}, the least of a search"
-            )
+            rule = f"must be at least {WEIGHT_WIDTHS[0]}, the least of a search"
+            raise ConfigError("quantize.weight_bits", widest, rule)
         if accuracy is not None:
-            bound, measure = accuracy, self._accuracy_of(accuracy, samples)
+            measure, bound = self._accuracy_of(accuracy, samples), accuracy
         else:
-            bound = config.max_error if max_error is None else max_error
+            bound = self.config.quantize.max_error if max_error is None else max_error
             measure = self._error_of(bound, samples)
-        with self.progress("precision") as progress:
-            return search(
-                self.model,
-                self.data.calibration,
-                config,
-                bound,
-                measure,
-                widths,
-                higher=accuracy is not None,
-                wider=wider,
-                progress=progress,
-            )
+        return {"measure": measure, "bound": bound, "higher": accuracy is not None, "widths": widths}
 
     def _accuracy_of(self, bound, samples):
         """What measures the accuracy of a quantised model."""
