@@ -529,7 +529,7 @@ class Project:
     def _error_of(self, bound, samples):
         """What measures the largest error of a quantised model, as a share of the float model's largest output."""
         if not 0 < bound < np.inf:
-            raise ConfigError("max_error", bound, "must be above 0")
+            raise ConfigError("max_error", bound, "must be a number above 0")
         x = checked_sequences("calibration", self.data.calibration, self.model.input_size)[:samples]
         exact, _ = float_reference(self.model, x)
         peak = float(np.abs(exact).max())

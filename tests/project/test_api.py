@@ -174,6 +174,28 @@ def test_waves(tmp_path):
     assert lstm_hw.convert(project.config).simulate(images=1).waves == measured.waves
 
 
+@pytest.mark.parametrize(
+    ("asked", "error", "message"),
+    [
+        ({"accuracy": 0.9, "max_error": 0.1}, ConfigError, "accuracy: 0.9; must not be given beside max_error"),
+        ({"accuracy": float("nan")}, ConfigError, "accuracy: nan; must be a share"),
+        ({"max_error": float("inf")}, ConfigError, "max_error: inf; must be a number above 0"),
+        ({"samples": 0}, ConfigError, "samples: 0; must be between 1"),
+        ({"wider": -1}, ConfigError, "wider: -1; must be between 0"),
+        (
+            {"accuracy": 0.9},
+            InputError,
+            "accuracy: labels of the metric error; must have labels that are right or wrong",
+        ),
+    ],
+)
+def test_precision_refuses(rng, asked, error, message):
+    x, labels = rng.uniform(-1, 1, (4, 3, 3)), rng.uniform(-1, 1, (4, 3))
+    project = lstm_hw.convert(float_model(rng), calibration=x, x=x, labels=labels, metric="error")
+    with pytest.raises(error, match=message):
+        project.precision(**asked)
+
+
 @pytest.mark.icarus
 def test_matrices_of_their_own_width_in_verilog(tmp_path):
     """Narrow weights in the words of the widest; the settings that are written give the same model."""
