@@ -93,10 +93,10 @@ async def plays_runs(dut: HierarchyObject) -> None:
         assert waiting.done(), f"run {number} does not end within {limit} cycles"
         error = waiting.result()
         assert error == ErrorCode.NONE, f"run {number}: {error.name}"
-        counters = await driver.counters()
+        counters, clipped = await driver.counters(), await driver.clipped()
         now = [int(getattr(dut, f"taken_{part}").value) for part in range(PARTS)]
         taken = [after - first for after, first in zip(now, before, strict=True)]
-        measured.append({"counters": counters, "taken": taken})
+        measured.append({"counters": counters, "clipped": clipped, "taken": taken})
         before = now
     lines = Path(os.environ["LSTM_HW_OUTPUT"]).read_text().splitlines()
     assert len(lines) == ends[-1], f"{len(lines) - ends[-1]} outputs after the last run"

@@ -35,8 +35,8 @@ class Played:
     ----------
     simulator : str
     runs : list of dict
-        Of every run ``outputs`` (packets), ``counters`` and ``beats``: those that the memories saw being read, by
-        matrix, if the image was given.
+        Of every run ``outputs`` (packets), ``counters``, ``clipped`` (None if the engine does not count) and ``beats``:
+        those that the memories saw being read, by matrix, if the image was given.
     seconds : float
         Wall time of the simulation without the compilation.
     waves : Path or None
@@ -92,7 +92,7 @@ def play(
     Raises
     ------
     VerificationError
-        An output or a counter differs, or a run met an error.
+        An output, a counter or a count of values beyond their format differs, or a run met an error.
     ToolError
         A tool is missing, or the design does not compile.
     """

@@ -207,6 +207,8 @@ class IntegerNetwork:
 class IntegerReference:
     """The outputs of a plan's sequences piece by piece, for :func:`lstm_hw.verify.runs.expected_runs`."""
 
+    clipped = None  # not counted
+
     def __init__(self, model, plan):
         self.networks = [IntegerNetwork(model, plan.config) for _ in range(plan.sequences)]
 

@@ -38,6 +38,8 @@ class Cell(wiring.Component):
         The new c, ``update_latency`` cycles after ``i_start``.
     o_h : Out, o_h_valid : Out(1)
         The new h, ``latency`` cycles after ``i_start``.
+    o_c_beyond, o_h_beyond : Out(1), where values beyond their format are counted
+        The new c or h was, before it was bounded; with it.
     """
 
     def __init__(self, config: EngineConfig):
@@ -49,13 +51,14 @@ class Cell(wiring.Component):
         self.f_shift = self.sum_fraction - activated.fraction - cell.fraction
         self.g_shift = self.sum_fraction - 2 * activated.fraction
         self.sum_width = 2 + activated.width + max(cell.width + self.f_shift, activated.width + self.g_shift)
-        self.round_c = Requantize(self.sum_width, (self.sum_fraction,), cell)
+        flagged = config.count_clipped
+        self.round_c = Requantize(self.sum_width, (self.sum_fraction,), cell, flagged)
         # tanh reads the same sum in the activation unit's format, so that a wide c makes its path no longer.
         same = cell == config.preact
         self.round_tanh = self.round_c if same else Requantize(self.sum_width, (self.sum_fraction,), config.preact)
         shifts = config.h_shifts or (0,)
         fractions = tuple(2 * activated.fraction - shift for shift in shifts)
-        self.round_h = Requantize(activated.width * 2, fractions, config.hidden)
+        self.round_h = Requantize(activated.width * 2, fractions, config.hidden, flagged)
         self.scale_bits = (len(shifts) - 1).bit_length()
 
         self.delays = CellLatency(config)
@@ -72,6 +75,7 @@ class Cell(wiring.Component):
                 "o_c_valid": Out(1),
                 "o_h": Out(signed(config.operand_bits)),
                 "o_h_valid": Out(1),
+                **({"o_c_beyond": Out(1), "o_h_beyond": Out(1)} if flagged else {}),
             }
         )
 
@@ -95,6 +99,8 @@ class Cell(wiring.Component):
         self._update(m, at, product, new_c)
         if self.scale_bits:
             self._select(m, at)
+        if self.config.count_clipped:
+            m.d.comb += [self.o_c_beyond.eq(self.round_c.o_beyond), self.o_h_beyond.eq(self.round_h.o_beyond)]
         return m
 
     def _activate(self, m, at, new_c):

@@ -3,15 +3,21 @@
 from amaranth import *
 from amaranth.lib import data, fifo, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2
+from amaranth.utils import bits_for, ceil_log2
 
 from ..machine.config import CELL_PHASES, GATES, SERIAL_SLOTS, VALUE_BITS, EngineConfig
-from ..machine.isa import ELEMENT_BITS, MODE_LINEAR, MODE_ZERO, OPS
+from ..machine.isa import ELEMENT_BITS, MODE_LINEAR, MODE_LSTM, MODE_ZERO, OPS
 from ..machine.latency import DRAIN_TOLD, CellLatency
+from ..machine.registers import CLIPPED_PLACES
 from .cell import Cell
 from .instruction import command_layout
 from .lane_group import drain_layout
-from .requantize import Requantize, bounded
+from .requantize import Requantize, beyond, bounded
+
+
+def clipped_layout() -> data.StructLayout:
+    """Values beyond their format in a cycle, by place: four pre-activations, a c, an h and a plain output at most."""
+    return data.StructLayout({place: bits_for(GATES if place == "preact" else 1) for place in CLIPPED_PLACES})
 
 
 def output_beat_layout() -> data.StructLayout:
@@ -259,6 +265,8 @@ class CellUnit(wiring.Component):
     o : stream of output beats
     o_idle : Out(1)
         No command, no unit on its way, no output waiting.
+    o_clipped : Out(clipped_layout()), where they are counted
+        Values that were rounded to what their format does not hold; those of a unit before it is idle.
 
     Timing
     ------
@@ -274,7 +282,8 @@ class CellUnit(wiring.Component):
         bits, preact = config.accumulator_bits, config.preact.fraction
         fractions = tuple(shift + preact + row for shift in config.shifts for row in range(config.row_shifts))
         self.rounders = [
-            Requantize(bits - config.row_bits, fractions, config.preact) for _ in range(config.drain_width)
+            Requantize(bits - config.row_bits, fractions, config.preact, config.count_clipped)
+            for _ in range(config.drain_width)
         ]
         delays = CellLatency(config)
         self.pieces, self.latency = delays.pieces, delays.total
@@ -299,6 +308,7 @@ class CellUnit(wiring.Component):
                 "o_signal": Out(1),
                 "o": Out(stream.Signature(output_beat_layout())),
                 "o_idle": Out(1),
+                **({"o_clipped": Out(clipped_layout())} if config.count_clipped else {}),
             }
         )
 
@@ -346,6 +356,12 @@ class CellUnit(wiring.Component):
         hidden = h_valid & (tag.mode != MODE_LINEAR)
         self._output(m, start, start_tag, preact, hidden & tag.emit, h, tag.last)
         self._count(m, h_valid, hidden)
+        if self.config.count_clipped:
+            starts = start & (start_tag.mode == MODE_LSTM)
+            m.d.comb += [
+                self.o_clipped.preact.eq(Mux(starts, sum(self.preact_beyond), 0)),
+                self.o_clipped.h.eq(self._beyond("h") & (tag.mode == MODE_LSTM)),
+            ]
         return m
 
     def _merged(self, m, name, flag):
@@ -355,6 +371,10 @@ class CellUnit(wiring.Component):
             with m.If(getattr(cell, flag)):
                 m.d.comb += value.eq(getattr(cell, name))
         return value
+
+    def _beyond(self, name):
+        """Whether a cell has a result in this cycle that was beyond its format."""
+        return Cat(getattr(cell, f"o_{name}_valid") & getattr(cell, f"o_{name}_beyond") for cell in self.cells).any()
 
     def _remember(self, m, tag_queue):
         """The memory of c: each unit's is read for its cell, and written when it is new."""
@@ -374,6 +394,8 @@ class CellUnit(wiring.Component):
             writer.data.eq(Mux(write_tag.mode == MODE_ZERO, 0, self._merged(m, "o_c", "o_c_valid"))),
             *(cell.i_c.eq(reader.data) for cell in self.cells),
         ]
+        if self.config.count_clipped:
+            m.d.comb += self.o_clipped.c.eq(self._beyond("c") & (write_tag.mode == MODE_LSTM))
 
     def _count(self, m, h_valid, hidden):
         """Units on their way: those with an h alone, and all."""
@@ -394,6 +416,8 @@ class CellUnit(wiring.Component):
         with m.If(self.i_arrived):
             m.d.sync += arriving.eq(Mux(arriving == pieces - 1, 0, arriving + 1))
         preact = Signal(data.ArrayLayout(signed(config.preact.width), GATES), reset_less=True)
+        if config.count_clipped:
+            self.preact_beyond = Signal(GATES, reset_less=True)
         start = Signal()
         m.d.sync += start.eq(valid[-1] & (piece == pieces - 1))
         with m.If(valid[-1]):
@@ -406,6 +430,8 @@ class CellUnit(wiring.Component):
             for index in range(pieces):
                 with m.If(valid[-1] & (piece == index)):
                     m.d.sync += preact[index * config.drain_width + n].eq(rounder.o)
+                    if config.count_clipped:
+                        m.d.sync += self.preact_beyond[index * config.drain_width + n].eq(rounder.o_beyond)
         return start, preact
 
     def _output(self, m, start, tag, preact, h_emitted, h, h_last):
@@ -420,7 +446,8 @@ class CellUnit(wiring.Component):
         # Plain outputs of a unit leave one a cycle; the next such unit starts five cycles later.
         values = Signal(preact.shape(), reset_less=True)
         left, last = Signal(3), Signal()
-        with m.If(start & (tag.mode == MODE_LINEAR) & tag.emit):
+        emits = start & (tag.mode == MODE_LINEAR) & tag.emit
+        with m.If(emits):
             m.d.sync += [values.eq(preact), left.eq(tag.outputs), last.eq(tag.last)]
         with m.Elif(left != 0):
             m.d.sync += [values.eq(values.as_value() >> self.config.preact.width), left.eq(left - 1)]
@@ -434,4 +461,16 @@ class CellUnit(wiring.Component):
             queue.r_en.eq(self.o.ready),
             self.o.payload.eq(queue.r_data),
         ]
+        if self.config.count_clipped:
+            self._count_outputs(m, emits, values[0], left)
         self.quiet = promised == 0
+
+    def _count_outputs(self, m, emits, value, left):
+        """Plain outputs are bounded as pre-activations and, where those are wider, once more: that is the bound."""
+        if self.config.preact.width == VALUE_BITS:
+            flags = Signal(GATES, name="outputs_beyond", reset_less=True)
+            m.d.sync += flags.eq(Mux(emits, self.preact_beyond, flags >> 1))
+            flag = flags[0]
+        else:
+            flag = beyond(value, 0, self.config.linear)
+        m.d.comb += self.o_clipped.output.eq((left != 0) & flag)

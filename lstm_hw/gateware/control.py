@@ -10,10 +10,12 @@ from ..errors import ConfigError
 from ..machine.isa import INSTRUCTION_BITS
 from ..machine.registers import (
     ADDRESS_BITS,
+    CLIPPED_PLACES,
     CODE_BITS,
     CONFIG_WORDS,
     COUNTERS,
     WORD_BYTES,
+    clipped_register,
     lookup,
     register_map,
     weights_registers,
@@ -45,6 +47,8 @@ class Control(wiring.Component):
         Width of an instruction, 129 to 160.
     ports, address_bits : int
         Weight ports, 1, 2 or 4, and the width of their addresses, 32 to 64.
+    count_clipped : bool
+        Whether the engine counts values beyond their format.
 
     Members
     -------
@@ -77,6 +81,9 @@ class Control(wiring.Component):
         Address that belongs to it and the weight port that it is of, valid with ``i_error``.
     i_count_<name> : In(64)
         Values of the counters, one for each name in :data:`lstm_hw.machine.registers.COUNTERS`, in lower case.
+    i_clipped_<place>, i_clipped_flag_<place> : In(32), In(1)
+        With ``count_clipped``, for each place in :data:`lstm_hw.machine.registers.CLIPPED_PLACES`: values of the run
+        beyond their format, and whether there was one.
     o_program_write, o_program_address, o_program_data : Out
         Write port of the program memory; see :class:`ProgramWindow`. It is quiet from ``o_start`` until the run ends.
     o_interrupt : Out(1)
@@ -103,7 +110,9 @@ class Control(wiring.Component):
         instruction_bits: int = INSTRUCTION_BITS,
         ports: int = 1,
         address_bits: int = 64,
+        count_clipped: bool = False,
     ):
+        self.places = tuple(CLIPPED_PLACES) if count_clipped else ()
         self.config_words = self._checked({"PROGRAM_LENGTH": program_length} | config_words)
         if self.config_words["PROGRAM_LENGTH"] != program_length:
             raise ConfigError(
@@ -133,6 +142,8 @@ class Control(wiring.Component):
                 "i_error_address": In(64),
                 "i_error_port": In(2),
                 **{f"i_count_{name.lower()}": In(64) for name in COUNTERS},
+                **{f"i_clipped_{place}": In(32) for place in self.places},
+                **{f"i_clipped_flag_{place}": In(1) for place in self.places},
                 "o_program_write": Out(1),
                 "o_program_address": Out(range(program_length)),
                 "o_program_data": Out(instruction_bits),
@@ -156,7 +167,7 @@ class Control(wiring.Component):
         m = Module()
         m.submodules.slave = slave = AxiLiteSlave(ADDRESS_BITS)
         m.submodules.registers = registers = RegisterFile(
-            register_map(self.ports), limits={"ENTRY": self.program_length}
+            register_map(self.ports, bool(self.places)), limits={"ENTRY": self.program_length}
         )
         m.submodules.run = run = RunControl()
         m.submodules.program = program = ProgramWindow(self.program_length, self.instruction_bits)
@@ -256,3 +267,11 @@ class Control(wiring.Component):
         for name in COUNTERS:
             low, high = (getattr(registers, f"i_{name.lower()}_{half}") for half in ("lo", "hi"))
             m.d.comb += Cat(low, high).eq(getattr(self, f"i_count_{name.lower()}"))
+        if self.places:
+            m.d.comb += registers.i_clipped.counted.eq(1)
+        for place in self.places:
+            count = getattr(registers, f"i_{clipped_register(place).lower()}")
+            m.d.comb += [
+                count.eq(getattr(self, f"i_clipped_{place}")),
+                registers.i_clipped[place].eq(getattr(self, f"i_clipped_flag_{place}")),
+            ]

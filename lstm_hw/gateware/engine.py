@@ -9,9 +9,10 @@ from amaranth.utils import bits_for
 from ..machine.config import EngineConfig
 from ..machine.isa import INSTRUCTION_BITS, PROGRAM_BITS, REGISTER_BITS, UNITS
 from ..machine.latency import CONTROL_LEAD, DEADLOCK_CYCLES, QUEUE_DEPTH, SKEW
-from ..machine.registers import CODE_BITS, COUNTERS, ErrorCode
+from ..machine.registers import CLIPPED_PLACES, CODE_BITS, COUNTERS, ErrorCode
 from .axi import Axi4Read
 from .cell_unit import CellUnit, output_beat_layout
+from .clipped_counter import ClippedCounter
 from .input_unit import InputUnit, x_beat_layout
 from .lane_group import LaneArray, control_layout
 from .lift import Lift
@@ -129,6 +130,9 @@ class Engine(wiring.Component):
         Pulse: the run failed. It stops; the state of h and c is lost. The beats that the memory owes, the output that
         is offered and the x that is left over come first, unless nothing moves for ``DEADLOCK_CYCLES`` cycles.
     o_count : Out(one 64-bit counter a name in COUNTERS)
+    o_clipped, o_clipped_flags : Out(one 32-bit counter a place in CLIPPED_PLACES), Out(one bit a place)
+        Where they are counted: values of the run that were rounded to what their format does not hold, at most
+        2**32 - 1, and whether there was one. Complete in the cycle behind ``o_done``.
     i_x, o_y : streams of x and of outputs
     bus : list of AXI4 read masters, the weight ports
     """
@@ -159,6 +163,14 @@ class Engine(wiring.Component):
                 "o_error_address": Out(64),
                 "o_error_port": Out(bits_for(config.axi_ports - 1)),
                 "o_count": Out(data.StructLayout({name.lower(): 64 for name in COUNTERS})),
+                **(
+                    {
+                        "o_clipped": Out(data.StructLayout({place: 32 for place in CLIPPED_PLACES})),
+                        "o_clipped_flags": Out(data.StructLayout({place: 1 for place in CLIPPED_PLACES})),
+                    }
+                    if config.count_clipped
+                    else {}
+                ),
                 "i_x": In(stream.Signature(x_beat_layout(config))),
                 "o_y": Out(stream.Signature(output_beat_layout())),
                 "bus": Out(Axi4Read(config.axi_address_bits, config.axi_data_bits)).array(config.axi_ports),
@@ -214,6 +226,8 @@ class Engine(wiring.Component):
         watchdog, late = self._watch(m, load, inputs, sequencer, mac, cell, stopping)
         self._run(m, idle, load, gate, inputs, sequencer, watchdog, late, stopping, restart)
         self._count(m, mac, load)
+        if config.count_clipped:
+            self._count_clipped(m, cell)
         return m
 
     def _connect_start(self, m, sequencer, mac, cell, stopping):
@@ -371,3 +385,14 @@ class Engine(wiring.Component):
             with m.Else():
                 m.d.sync += [event.eq(events[name.lower()]), counter.eq(counter + event)]
             m.d.comb += self.o_count[name.lower()].eq(counter)
+
+    def _count_clipped(self, m, cell):
+        """Values beyond their format, by place; kept like the counters."""
+        for place in CLIPPED_PLACES:
+            m.submodules[f"clipped_{place}"] = counter = ClippedCounter(len(cell.o_clipped[place]))
+            m.d.comb += [
+                counter.i_clear.eq(self.i_start),
+                counter.i.eq(cell.o_clipped[place]),
+                self.o_clipped[place].eq(counter.o),
+                self.o_clipped_flags[place].eq(counter.o_any),
+            ]

@@ -35,20 +35,35 @@ def bounded(value: Value, drop: int, number_format: QFormat) -> Value:
         The bits of the stored integer, as wide as the format.
     """
     width = number_format.width
+    kept = _kept(value, drop, number_format)
+    if number_format.overflow == "wrap":
+        return kept[:width]
+    mask = (1 << width) - 1
+    clipped = Mux(kept[-1], C(number_format.lowest & mask, width), C(number_format.highest, width))
+    return Mux(_fits(kept, number_format), kept[:width], clipped)
+
+
+def beyond(value: Value, drop: int, number_format: QFormat) -> Value:
+    """Whether the format does not hold what :func:`bounded` makes of the same arguments: one bit."""
+    return ~_fits(_kept(value, drop, number_format), number_format)
+
+
+def _kept(value, drop, number_format):
+    """What rounding leaves, the sign at its end and one bit wider than the format at least."""
+    width = number_format.width
     kept = value[drop:]
     if number_format.rounding == "half_even" and drop > 0:
         # With the half added, only a tie ends in zeros; its even neighbour is this sum or one below.
         kept = Cat(kept[0] & value[:drop].any(), kept[1:])
     if len(kept) <= width:
         kept = Cat(kept, kept[-1].replicate(width + 1 - len(kept)))
-    if number_format.overflow == "wrap":
-        return kept[:width]
-    negative = kept[-1]
+    return kept
+
+
+def _fits(kept, number_format):
+    width = number_format.width
     above = kept[width - number_format.signed : -1]
-    fits = above == negative.replicate(len(above)) if number_format.signed else ~kept[width:].any()
-    mask = (1 << width) - 1
-    clipped = Mux(negative, C(number_format.lowest & mask, width), C(number_format.highest, width))
-    return Mux(fits, kept[:width], clipped)
+    return above == kept[-1].replicate(len(above)) if number_format.signed else ~kept[width:].any()
 
 
 class Requantize(wiring.Component):
@@ -64,6 +79,8 @@ class Requantize(wiring.Component):
         Fraction bits that the input may have, above or below those of the output.
     o_format : QFormat
         Output format, with its rounding and overflow.
+    flagged : bool
+        Whether there is ``o_beyond``.
 
     Members
     -------
@@ -73,6 +90,8 @@ class Requantize(wiring.Component):
         Index into ``i_fractions``; an index beyond the last selects the last. Not used if there is one only.
     o : Out(signed(o_format.width)), or unsigned as the format is
         Result for the ``i`` and ``i_select`` of ``latency`` cycles ago. A register.
+    o_beyond : Out(1)
+        The format does not hold the rounded value: ``o`` is its nearer end, or wrapped. With ``o``, a register.
 
     Timing
     ------
@@ -89,7 +108,8 @@ class Requantize(wiring.Component):
 
     latency = REQUANTIZE
 
-    def __init__(self, i_width: int, i_fractions: tuple[int, ...], o_format: QFormat):
+    def __init__(self, i_width: int, i_fractions: tuple[int, ...], o_format: QFormat, flagged: bool = False):
+        self.flagged = flagged
         self.i_fractions, self.o_format = tuple(i_fractions), o_format
         if not self.i_fractions:
             raise ConfigError("i_fractions", "()", "must list at least one fraction")
@@ -105,6 +125,7 @@ class Requantize(wiring.Component):
                 "i": In(signed(i_width)),
                 "i_select": In(max(1, (len(self.i_fractions) - 1).bit_length())),
                 "o": Out(signed(o_format.width) if o_format.signed else unsigned(o_format.width)),
+                **({"o_beyond": Out(1)} if flagged else {}),
             }
         )
 
@@ -125,4 +146,8 @@ class Requantize(wiring.Component):
         m.d.sync += rounded.eq(aligned + rounding_half(self.o_format, self.drop))
         m.d.sync += result.eq(bounded(rounded, self.drop, self.o_format))
         m.d.comb += self.o.eq(result)
+        if self.flagged:
+            flag = Signal(name="beyond", reset_less=True)
+            m.d.sync += flag.eq(beyond(rounded, self.drop, self.o_format))
+            m.d.comb += self.o_beyond.eq(flag)
         return m

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..machine.config import VALUE_BITS, EngineConfig
 from ..machine.ports import CONTROL, X, Y, weight_prefixes
-from ..machine.registers import ADDRESS_BITS, COUNTERS
+from ..machine.registers import ADDRESS_BITS, CLIPPED_PLACES, COUNTERS
 from .axi import Axi4Lite, Axi4Read
 from .control import Control
 from .engine import Engine
@@ -110,6 +110,7 @@ class Top(wiring.Component):
             self.config.program_length,
             ports=self.config.axi_ports,
             address_bits=self.config.axi_address_bits,
+            count_clipped=self.config.count_clipped,
         )
 
         def port(prefix, name):
@@ -150,4 +151,9 @@ class Top(wiring.Component):
         ]
         for name in COUNTERS:
             m.d.comb += getattr(control, f"i_count_{name.lower()}").eq(engine.o_count[name.lower()])
+        for place in CLIPPED_PLACES if self.config.count_clipped else ():
+            m.d.comb += [
+                getattr(control, f"i_clipped_{place}").eq(engine.o_clipped[place]),
+                getattr(control, f"i_clipped_flag_{place}").eq(engine.o_clipped_flags[place]),
+            ]
         return m

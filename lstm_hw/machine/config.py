@@ -44,7 +44,13 @@ CELL_PHASES = {1: (0,), 2: (0, 3), 5: (0, 1, 2, 3, 4)}
 """Number of cells -> the cycles (mod 5) in which a hidden unit may start."""
 
 
-_KINDS = {int: "an integer", str: "a string", tuple: "a list of integers", QFormat: "a number format such as Q3.12"}
+_KINDS = {
+    int: "an integer",
+    bool: "true or false",
+    str: "a string",
+    tuple: "a list of integers",
+    QFormat: "a number format such as Q3.12",
+}
 
 
 def _power_of_two(value):
@@ -121,6 +127,10 @@ class EngineConfig:
     h_shifts: tuple[int, ...] = field(
         default=(),
         metadata={"doc": "fraction bits, 0 to 8, that h of each layer has more than hidden; none without it"},
+    )
+    count_clipped: bool = field(
+        default=False,
+        metadata={"doc": "registers that count the values of a run that their format does not hold, by place"},
     )
 
     def __post_init__(self):
@@ -330,7 +340,13 @@ class EngineConfig:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able values, in field order, without options that are not used."""
         values = {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
-        for name, unused in (("cell", self.preact), ("h_shifts", ()), ("lifts", (0,)), ("row_bits", 0)):
+        for name, unused in (
+            ("cell", self.preact),
+            ("h_shifts", ()),
+            ("lifts", (0,)),
+            ("row_bits", 0),
+            ("count_clipped", False),
+        ):
             if getattr(self, name) == unused:
                 del values[name]
         return values

@@ -286,7 +286,15 @@ COUNTERS = {
 }
 """The 64-bit counters of the current run, or of the last one when idle, in address order."""
 
-_CONFIG_BASE, _COUNTER_BASE = 0x04C, 0x100
+CLIPPED_PLACES = {
+    "preact": "pre-activations",
+    "c": "elements of c",
+    "h": "elements of h",
+    "output": "outputs of a linear head",
+}
+"""Where the engine bounds values, in address order; x reaches it bounded."""
+
+_CONFIG_BASE, _COUNTER_BASE, _CLIPPED_BASE = 0x04C, 0x100, 0x140
 
 
 def _word(name, address, access, doc, reset=0, **attributes):
@@ -427,9 +435,42 @@ def port_registers(ports: int) -> tuple[Register, ...]:
     return (_ERROR_PORT, *words) if words else ()
 
 
-def register_map(ports: int) -> tuple[Register, ...]:
-    """Every register of an engine with so many weight ports, in address order."""
-    return tuple(sorted((*REGISTERS, *port_registers(ports)), key=lambda register: register.address))
+def clipped_register(place: str) -> str:
+    """Name of the register that counts the values of a place, one of CLIPPED_PLACES."""
+    return f"CLIPPED_{place.upper()}"
+
+
+CLIPPED_REGISTERS = (
+    Register(
+        "CLIPPED",
+        _CLIPPED_BASE,
+        Access.RO,
+        (
+            *(
+                Field(place, bit, 1, Access.RO, f"CLIPPED_{place.upper()} is not 0")
+                for bit, place in enumerate(CLIPPED_PLACES)
+            ),
+            Field("counted", 31, 1, Access.RO, "the engine counts; 0 where these registers are not there"),
+        ),
+        "where values of the current or last run were beyond their format",
+    ),
+    *(
+        _word(
+            clipped_register(place),
+            _CLIPPED_BASE + WORD_BYTES * index,
+            Access.RO,
+            f"{doc} that their format does not hold, of the current or last run; at most 2^32 - 1",
+        )
+        for index, (place, doc) in enumerate(CLIPPED_PLACES.items(), 1)
+    ),
+)
+"""What an engine with ``count_clipped`` has beyond REGISTERS, in address order."""
+
+
+def register_map(ports: int, count_clipped: bool = False) -> tuple[Register, ...]:
+    """Every register of an engine with so many weight ports, with or without ``count_clipped``, in address order."""
+    clipped = CLIPPED_REGISTERS if count_clipped else ()
+    return tuple(sorted((*REGISTERS, *port_registers(ports), *clipped), key=lambda register: register.address))
 
 
 _PROGRAM_WORDS = -(-INSTRUCTION_BITS // (8 * WORD_BYTES))
@@ -476,6 +517,8 @@ RULES = (
     "later are dropped, the output stays offered, and the source of x has to be reset.",
     "After a failed run h and c are lost; the words that stay on the chip are there unless the run was to load them.",
     "READ_BEATS is the sum over the weight ports.",
+    "Values that their format does not hold are counted where they are rounded, of every value that a run computes; "
+    "tanh reads a sum that is rounded apart, which does not count. Counters of a run are complete at CTRL.done.",
     "Reading the low half of a counter copies its high half: the next read of the high half returns that copy, so "
     "low, then high reads one consistent value of a running counter.",
     "The words of an instruction are collected in one staging register that all instructions share and that keeps "
@@ -534,7 +577,7 @@ STREAMS = (
 )
 """What is on the streams."""
 
-_BY_NAME = {register.name: register for register in register_map(MAX_PORTS)}
+_BY_NAME = {register.name: register for register in register_map(MAX_PORTS, count_clipped=True)}
 
 
 def lookup(name: str) -> Register:
@@ -550,8 +593,8 @@ def lookup(name: str) -> Register:
     return _BY_NAME[name]
 
 
-def to_json(ports: int = 1) -> str:
-    """The map of an engine with so many weight ports as JSON text; addresses, masks and reset values are numbers."""
+def to_json(ports: int = 1, count_clipped: bool = False) -> str:
+    """The map of :func:`register_map` as JSON text; addresses, masks and reset values are numbers."""
     registers = [
         {
             "name": r.name,
@@ -566,7 +609,7 @@ def to_json(ports: int = 1) -> str:
                 for f in r.fields
             ],
         }
-        for r in register_map(ports)
+        for r in register_map(ports, count_clipped)
     ]
     windows = [
         {
@@ -596,8 +639,8 @@ def to_json(ports: int = 1) -> str:
     )
 
 
-def to_c_header(ports: int = 1) -> str:
-    """The map of an engine with so many weight ports as a C header.
+def to_c_header(ports: int = 1, count_clipped: bool = False) -> str:
+    """The map of :func:`register_map` as a C header.
 
     Offsets, field positions, masks, reset values and error codes.
     """
@@ -610,7 +653,7 @@ def to_c_header(ports: int = 1) -> str:
     def define(name, value, doc=""):
         lines.append(f"#define LSTM_HW_{name} {value}" + (f" /* {doc} */" if doc else ""))
 
-    for register in register_map(ports):
+    for register in register_map(ports, count_clipped):
         lines.append("")
         define(f"{register.name}_OFFSET", f"0x{register.address:03x}u", register.doc)
         define(f"{register.name}_RESET", f"0x{register.reset:08x}u")
@@ -639,11 +682,11 @@ def _bits(field):
     return str(field.lsb) if field.width == 1 else f"{field.lsb + field.width - 1}:{field.lsb}"
 
 
-def to_markdown(ports: int = 1) -> str:
-    """The map of an engine with so many weight ports as a Markdown page.
+def to_markdown(ports: int = 1, count_clipped: bool = False) -> str:
+    """The map of :func:`register_map` as a Markdown page.
 
     Registers, their fields, the program window, error codes, what software does, the streams, rules, and what further
-    ports would add.
+    ports and ``count_clipped`` would add.
     """
 
     def rows(registers):
@@ -656,7 +699,7 @@ def to_markdown(ports: int = 1) -> str:
     further = [r for r in port_registers(MAX_PORTS) if r not in port_registers(ports)]
     fields = [
         (r.name, _bits(f), f.name, f.access, f.doc)
-        for r in register_map(ports)
+        for r in register_map(ports, True)
         if len(r.fields) > 1 or r.width < 32
         for f in r.fields
     ]
@@ -680,7 +723,7 @@ def to_markdown(ports: int = 1) -> str:
             f"The control port is an AXI4-Lite slave of 32 data bits and {ADDRESS_BITS} address bits. CONTENT_ID and "
             "the words that follow it, up to AXI_DATA_BITS, hold the values of the configuration; the table says 0.",
             "",
-            *_table(headings, rows(register_map(ports))),
+            *_table(headings, rows(register_map(ports, count_clipped))),
             "",
             *(
                 [
@@ -693,6 +736,18 @@ def to_markdown(ports: int = 1) -> str:
                 ]
                 if further
                 else []
+            ),
+            *(
+                []
+                if count_clipped
+                else [
+                    "## Clipped values",
+                    "",
+                    "An engine with `count_clipped` has these as well.",
+                    "",
+                    *_table(headings, rows(CLIPPED_REGISTERS)),
+                    "",
+                ]
             ),
             "## Fields",
             "",
@@ -735,8 +790,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m lstm_hw.machine.registers", description="Print the register map.")
     parser.add_argument("format", choices=writers)
     parser.add_argument("--ports", type=int, choices=(1, 2, MAX_PORTS), default=1, help="weight ports of the engine")
+    parser.add_argument("--count-clipped", action="store_true", help="of an engine with count_clipped")
     arguments = parser.parse_args()
-    print(writers[arguments.format](arguments.ports), end="")
+    print(writers[arguments.format](arguments.ports, arguments.count_clipped), end="")
 
 
 if __name__ == "__main__":

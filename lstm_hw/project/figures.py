@@ -71,6 +71,7 @@ def figures_of(project: "Project", resources: dict | None = None, fmax_mhz: floa
             "simulator": measured.simulator,
             "sequences": len(measured.outputs),
             "cycles": measured.cycles_simulated,
+            "clipped": measured.clipped,
         }
         if measured
         else None,

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ..machine.registers import CLIPPED_PLACES
 from ..model.budget import PLACES
 from ..model.float_model import GATE_ORDER
 from ..proof.cycles import STALLS
@@ -147,9 +148,19 @@ def agreement(figures: dict) -> str:
         f"Integer reference, interpreter and Verilog ({simulation['simulator']}) agree in every output bit "
         f"of {simulation['sequences']} sequences"
     )
-    if equal["cycles"]:
-        return f"{sentence}, and estimated and measured counters in every run."
-    return f"{sentence}; cycles were not compared, since streams or memory were held back."
+    sentence += (
+        ", and estimated and measured counters in every run."
+        if equal["cycles"]
+        else "; cycles were not compared, since streams or memory were held back."
+    )
+    if simulation["clipped"] is not None:
+        sentence += f" Reference and Verilog clipped as many values: {clipped_values(simulation['clipped'])}."
+    return sentence
+
+
+def clipped_values(clipped: dict[str, int]) -> str:
+    """Counts of values beyond their format, as a list of places."""
+    return ", ".join(f"{count:,} {CLIPPED_PLACES[place]}" for place, count in clipped.items())
 
 
 def clock(figures: dict) -> str:

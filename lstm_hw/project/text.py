@@ -10,7 +10,7 @@ from ..proof.cycles import STALLS, Cycles
 from ..verify.simulate import Measured
 from . import toml
 from .api import Project
-from .sections import BUDGET_COLUMNS, budget_rows, places_of, worst_of
+from .sections import BUDGET_COLUMNS, budget_rows, clipped_values, places_of, worst_of
 
 BAR = 40
 """Characters of the longest bar of a histogram."""
@@ -177,6 +177,8 @@ def simulated(measured: Measured) -> Iterator[str]:
         if measured.cycles_equal
         else "counters not compared, since streams or memory were held back"
     )
+    if measured.clipped is not None:
+        yield f"values clipped in all runs, as many as in the integer reference: {clipped_values(measured.clipped)}"
     yield f"{measured.cycles_simulated} cycles in {measured.seconds:.1f} s"
 
 

@@ -10,7 +10,17 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..errors import ToolError
-from ..machine.registers import COUNTERS, IDENTITY, PROGRAM, VERSION, ErrorCode, lookup, weights_registers
+from ..machine.registers import (
+    CLIPPED_PLACES,
+    COUNTERS,
+    IDENTITY,
+    PROGRAM,
+    VERSION,
+    ErrorCode,
+    clipped_register,
+    lookup,
+    weights_registers,
+)
 
 INSTRUCTION_WORDS = PROGRAM.words
 PATIENCE = 1_000_000
@@ -224,3 +234,9 @@ class Driver:
     async def counters(self) -> dict[str, int]:
         """The counters of the last run: dict of lower-case name -> cycles."""
         return {name.lower(): await self.read(f"{name}_LO") | await self.read(f"{name}_HI") << 32 for name in COUNTERS}
+
+    async def clipped(self) -> dict[str, int] | None:
+        """Values of the last run that their format does not hold, by place in CLIPPED_PLACES; None: not counted."""
+        if not await self._field("CLIPPED", "counted"):
+            return None
+        return {place: await self.read(clipped_register(place)) for place in CLIPPED_PLACES}

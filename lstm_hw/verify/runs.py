@@ -4,15 +4,18 @@ Outputs come from a reference, counters from the interpreter of the program, who
 every bit. Any plan takes this road: every schedule, stack and head, any number of sequences, in pieces or whole.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from ..errors import InputError, VerificationError
 from ..machine.pack import pack, to_bytes
 from ..machine.plan import Plan
+from ..machine.registers import CLIPPED_PLACES
+from ..model.float_model import GATE_ORDER
 from ..model.quant_model import QuantModel
 from ..model.reference import integer_reference
 from ..proof.interpreter import Interpreter
@@ -36,8 +39,21 @@ class Piece:
     clear: bool = True
 
 
-Reference = Callable[[Piece], np.ndarray]
-"""Outputs of pieces in their order: int array (sequences, vectors, elements)."""
+class Reference(Protocol):
+    """What an engine must answer, asked piece by piece in their order.
+
+    Attributes
+    ----------
+    clipped : dict of str to int, or None
+        Values of the last piece that were beyond their format, by place in CLIPPED_PLACES; None: not counted.
+    """
+
+    clipped: dict[str, int] | None
+
+    def __call__(self, piece: Piece) -> np.ndarray:
+        """Outputs of a piece: int array (sequences, vectors, elements)."""
+
+
 Packets = Sequence[Sequence[int]]
 """Elements of the output stream, packet by packet."""
 
@@ -51,11 +67,16 @@ class ModelReference:
     """
 
     def __init__(self, qmodel: QuantModel):
-        self.qmodel, self.state = qmodel, None
+        self.qmodel, self.state, self.clipped = qmodel, None, None
 
     def __call__(self, piece: Piece) -> np.ndarray:
         """Outputs of a piece: int64 array (sequences, vectors, elements)."""
-        outputs, self.state = integer_reference(self.qmodel, piece.x, None if piece.clear else self.state)
+        state, found = None if piece.clear else self.state, Counter()
+        outputs, self.state = integer_reference(self.qmodel, piece.x, state, clipped=found)
+        self.clipped = dict.fromkeys(CLIPPED_PLACES, 0)
+        for key, count in found.items():
+            place = key if key == "output" else key[1]
+            self.clipped["preact" if place in GATE_ORDER else place] += count
         return outputs if outputs.ndim == 3 else outputs[:, None]
 
 
@@ -82,8 +103,8 @@ def expected_runs(
     plan : Plan
     words : int array (words, R)
         The weight image.
-    reference : callable (Piece) -> int array (sequences, vectors, elements)
-        Outputs of pieces in their order, as :class:`ModelReference`.
+    reference : Reference
+        As :class:`ModelReference`.
     pieces : sequence of Piece
     memory : MemoryModel
         What the weight port meets; it matters for cycles only.
@@ -108,7 +129,8 @@ def expected_runs(
         packets, nothing = interpreter.run("load"), np.zeros((0, plan.config.x_per_beat), dtype=np.int64)
         compare("load", "interpreter", packets, "definition: none", [])
         counters = interpreter.timing.counters.to_dict()
-        yield Run(plan.program.entry_word("load"), 1, False, nothing, nothing[:, 0], packets, counters)
+        clipped = dict.fromkeys(CLIPPED_PLACES, 0)
+        yield Run(plan.program.entry_word("load"), 1, False, nothing, nothing[:, 0], packets, counters, clipped)
     total, done, first_step = sum(piece.x.shape[1] for piece in pieces), 0, 0
     for number, piece in enumerate(pieces, 1):
         steps, first_step = piece.x.shape[1], 0 if piece.clear else first_step
@@ -117,8 +139,8 @@ def expected_runs(
         packets = plan.packets(reference(piece), first_step)
         found = interpreter.run("run", steps, piece.clear, beats, taken)
         compare(f"run {number}", "interpreter", found, "reference", packets)
-        counters = interpreter.timing.counters.to_dict()
-        yield Run(plan.program.entry_word("run"), steps, piece.clear, beats, lasts, packets, counters)
+        counters, clipped = interpreter.timing.counters.to_dict(), reference.clipped
+        yield Run(plan.program.entry_word("run"), steps, piece.clear, beats, lasts, packets, counters, clipped)
         done, first_step = done + steps, first_step + steps
 
 
@@ -148,12 +170,13 @@ def judge(scenario: Scenario, measured: list[dict[str, Any]]) -> None:
     ----------
     scenario : Scenario
     measured : list of dict
-        ``outputs`` (packets) and ``counters`` of every run.
+        ``outputs`` (packets), ``counters`` and ``clipped`` of every run.
 
     Raises
     ------
     VerificationError
-        A run is missing, or an output or, if nothing was held back, a counter differs.
+        A run is missing, or an output, a count of values beyond their format or, if nothing was held back, a counter
+        differs.
     """
     if len(measured) != len(scenario.runs):
         raise VerificationError("simulation", f"{len(measured)} runs", f"must be {len(scenario.runs)}")
@@ -161,6 +184,9 @@ def judge(scenario: Scenario, measured: list[dict[str, Any]]) -> None:
         compare(f"run {number}", "Verilog", found["outputs"], "integer reference", run.outputs)
         if scenario.stress.quiet and run.counters is not None and found["counters"] != run.counters:
             raise VerificationError(f"run {number}", f"counters {found['counters']}", f"must be {run.counters}")
+        if scenario.config.count_clipped and run.clipped is not None and found["clipped"] != run.clipped:
+            rule = f"must be {run.clipped} as in the integer reference"
+            raise VerificationError(f"run {number}", f"values clipped {found['clipped']}", rule)
 
 
 def compare(subject: str, name: str, found: Packets, reference_name: str, wanted: Packets) -> None:

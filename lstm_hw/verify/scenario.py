@@ -42,6 +42,8 @@ class Run:
         Expected packets of the output stream.
     counters : dict or None
         Expected counters; compared when streams and memory run without pauses.
+    clipped : dict or None
+        Expected values beyond their format by place; compared where the engine counts them.
     """
 
     entry: int
@@ -51,6 +53,7 @@ class Run:
     lasts: np.ndarray
     outputs: list[list[int]]
     counters: dict[str, int] | None = None
+    clipped: dict[str, int] | None = None
 
 
 @dataclass
@@ -118,7 +121,7 @@ class Scenario:
                     "memory": asdict(self.memory),
                     "weights_address": self.weights_address,
                     "runs": [
-                        {"entry": r.entry, "steps": r.steps, "clear": r.clear, "counters": r.counters}
+                        {name: getattr(r, name) for name in ("entry", "steps", "clear", "counters", "clipped")}
                         for r in self.runs
                     ],
                 }
@@ -171,4 +174,6 @@ def _run(values, arrays, number):
     if not all(type(values[name]) is kind for name, kind in kinds.items()):
         raise TypeError(f"values of run {number}")
     packets = [flat[end - length : end].tolist() for end, length in zip(ends, lengths, strict=True)]
-    return Run(values["entry"], values["steps"], values["clear"], x, lasts, packets, values["counters"])
+    return Run(
+        values["entry"], values["steps"], values["clear"], x, lasts, packets, values["counters"], values["clipped"]
+    )

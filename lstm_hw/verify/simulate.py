@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..machine.plan import Plan
+from ..machine.registers import CLIPPED_PLACES
 from ..model.quant_model import QuantModel
 from ..proof.cycles import long_steps
 from ..proof.load_timing import MemoryModel
@@ -137,6 +138,9 @@ class Measured:
         Wall time of the simulation without the compilation.
     waves : Path or None
         The waveform file, if one was asked for.
+    clipped : dict of str to int, or None
+        Values of all runs together that their format does not hold, by place in CLIPPED_PLACES, as many as in the
+        integer reference; None: the engine does not count them.
     """
 
     simulator: str
@@ -149,6 +153,7 @@ class Measured:
     cycles_simulated: int
     seconds: float = 0.0
     waves: Path | None = None
+    clipped: dict[str, int] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able values that are the same in every run."""
@@ -160,6 +165,7 @@ class Measured:
             "cycles_equal": self.cycles_equal,
             "cycles_simulated": self.cycles_simulated,
             "counters": {"load": self.load, "run": self.run, "long": self.long},
+            "clipped": self.clipped,
             "outputs": self.outputs.tolist(),
         }
 
@@ -179,11 +185,13 @@ class Measured:
         expected : Expected
         simulator : str
         runs : list of dict
-            ``outputs`` (packets) and ``counters`` of every run.
+            ``outputs`` (packets), ``counters`` and ``clipped`` of every run.
         seconds : float
         waves : Path, optional
         """
-        counters = [run["counters"] for run in runs]
+        counters, clipped = [run["counters"] for run in runs], None
+        if expected.scenario.config.count_clipped:
+            clipped = {place: sum(run["clipped"][place] for run in runs) for place in CLIPPED_PLACES}
         return cls(
             simulator,
             expected.outputs([run["outputs"] for run in runs]),
@@ -193,6 +201,7 @@ class Measured:
             sum(c["cycles"] for c in counters),
             seconds,
             waves,
+            clipped,
         )
 
     @classmethod
@@ -218,6 +227,7 @@ class Measured:
             "cycles_equal": lambda value: value in (True, None),
             "cycles_simulated": _is_count,
             "counters": _are_counters,
+            "clipped": _are_clipped,
         }
         for name, holds in rules.items():
             if name not in values or not holds(values[name]):
@@ -240,11 +250,19 @@ class Measured:
             values["steps"],
             values["cycles_equal"],
             values["cycles_simulated"],
+            clipped=values["clipped"],
         )
 
 
 def _is_count(value):
     return type(value) is int and value >= 0
+
+
+def _are_clipped(value):
+    """Whether a value holds counts of values beyond their format, or says that there are none."""
+    return value is None or (
+        isinstance(value, dict) and set(value) == set(CLIPPED_PLACES) and all(map(_is_count, value.values()))
+    )
 
 
 def _are_counters(value):

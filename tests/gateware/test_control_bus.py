@@ -4,9 +4,11 @@ import pytest
 
 from lstm_hw.gateware.axi import OKAY, SLVERR
 from lstm_hw.machine.registers import (
+    CLIPPED_PLACES,
     PROGRAM,
     REGISTERS,
     Access,
+    clipped_register,
     lookup,
     port_registers,
 )
@@ -145,6 +147,24 @@ def test_access_rule_of_every_register(idle, stall):
         assert ctx.get(dut.o_weights[0]) == (1 << 64) - 1
         assert ctx.get(dut.o_clear) == 1 and ctx.get(dut.o_entry) == LENGTH - 1
         assert not tb.starts and not tb.program
+
+    tb.run(test)
+
+
+def test_registers_of_clipped_values():
+    """Read only; holes in an engine that does not count."""
+    tb = TB(26, count_clipped=True)
+
+    async def test(ctx):
+        assert await tb.write(ctx, address("CLIPPED"), ALL_ONES) == SLVERR
+        await tb.expect(ctx, address("CLIPPED"), 1 << 31)
+        for bit, place in enumerate(CLIPPED_PLACES):
+            count, register = tb.random.getrandbits(32), address(clipped_register(place))
+            ctx.set(getattr(tb.dut, f"i_clipped_{place}"), count)
+            ctx.set(getattr(tb.dut, f"i_clipped_flag_{place}"), 1)
+            assert await tb.write(ctx, register, 0) == SLVERR
+            await tb.expect(ctx, register, count)
+            await tb.expect(ctx, address("CLIPPED"), 1 << 31 | (2 << bit) - 1)
 
     tb.run(test)
 

@@ -6,11 +6,11 @@ from amaranth.sim import Simulator
 
 from lstm_hw.errors import ConfigError, FormatError
 from lstm_hw.gateware.requantize import Requantize
-from lstm_hw.machine.formats import OVERFLOWS, ROUNDINGS, QFormat
+from lstm_hw.machine.formats import OVERFLOWS, ROUNDINGS, QFormat, shift_round
 
 
-def stream(component, values, select):
-    """The output in every cycle from the one in which the first value is applied; one value a cycle."""
+def stream(component, values, select, output=None):
+    """The output (or another) in every cycle from the one in which the first value is applied; one value a cycle."""
     outputs = []
 
     async def testbench(context):
@@ -18,7 +18,7 @@ def stream(component, values, select):
             if cycle < len(values):
                 context.set(component.i, int(values[cycle]))
                 context.set(component.i_select, int(select[cycle]))
-            outputs.append(context.get(component.o))
+            outputs.append(context.get(component.o if output is None else output))
             await context.tick()
 
     simulator = Simulator(component)
@@ -95,6 +95,35 @@ def test_every_input(rounding):
     outputs = stream(Requantize(9, fractions, o_format), values, select)[3:]
     np.testing.assert_array_equal(outputs, expected(values, select, fractions, o_format))
     assert (outputs.min(), outputs.max()) == (-16, 15)
+
+
+@pytest.mark.parametrize("overflow", OVERFLOWS)
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+@pytest.mark.parametrize("o_format, fractions", [
+    (QFormat(1, 3), (6, 4, 2)),
+    (QFormat(3, 1, signed=False), (3, 2, 1)),
+    (QFormat(9, 4), (5, 2)),  # nothing is beyond
+])  # fmt: skip
+def test_flag_of_every_input(o_format, fractions, rounding, overflow):
+    """High where rounding leaves a value that the reference counts."""
+    o_format = QFormat(o_format.integer, o_format.fraction, o_format.signed, rounding, overflow)
+    values = np.tile(np.arange(-256, 256), len(fractions))
+    select = np.repeat(range(len(fractions)), 512)
+    component = Requantize(9, fractions, o_format, flagged=True)
+    found = stream(component, values, select, component.o_beyond)[3:]
+    wanted = [
+        o_format.count_beyond(shift_round(np.array([v]), fractions[s] - o_format.fraction, rounding))
+        for v, s in zip(values, select, strict=True)
+    ]
+    np.testing.assert_array_equal(found, wanted)
+
+
+def test_flag_in_numbers():
+    # By hand: 1 fraction bit to none, 4 bits out; 7.5 is rounded to 8, -8.5 to -8 or -9.
+    values = [0, 14, 15, 16, -16, -17, -18, 31, -32]
+    for rounding, flags in {"half_up": [0, 0, 1, 1, 0, 0, 1, 1, 1], "floor": [0, 0, 0, 1, 0, 1, 1, 1, 1]}.items():
+        component = Requantize(6, (1,), QFormat(3, 0, rounding=rounding), flagged=True)
+        assert stream(component, values, [0] * len(values), component.o_beyond)[3:].tolist() == flags
 
 
 def test_ties_and_ends_in_numbers():

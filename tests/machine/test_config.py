@@ -37,6 +37,7 @@ WRONG = {
     "activated": (QFormat(0, 14), QFormat(0, 18)),
     "hidden": (QFormat(0, 7),),
     "h_shifts": ((0, 1), (9,), (-1,)),
+    "count_clipped": (1, "true"),
 }
 RIGHT = {
     "rows": (4, 8, 16, 48),
@@ -61,6 +62,7 @@ RIGHT = {
     "cell": (QFormat(3, 12), QFormat(11, 12), QFormat(20, 3)),
     "activated": (QFormat(1, 14), QFormat(0, 17)),
     "h_shifts": ((0,), (8,)),
+    "count_clipped": (False, True),
 }
 
 
@@ -107,6 +109,12 @@ def test_lifts():
         config_of(lifts=(9,), accumulator_bits=40)
     with pytest.raises(ConfigError, match=r"engine.lifts: \(0, 1\); must be between 0 and 0 with operand_bits = 8"):
         config_of(**PAIRS, lifts=(0, 1))
+
+
+def test_an_engine_that_counts_is_another_one():
+    config = config_of(count_clipped=True)
+    assert "count_clipped" not in config_of().to_dict() and EngineConfig.from_dict(config.to_dict()) == config
+    assert config.content_id != config_of().content_id == config_of(count_clipped=False).content_id
 
 
 def test_low_bits_of_sums_are_below_all_lifts():

@@ -12,12 +12,15 @@ from lstm_hw.errors import ConfigError
 from lstm_hw.machine import registers
 from lstm_hw.machine.registers import (
     ACCESS_DOC,
+    CLIPPED_PLACES,
+    CLIPPED_REGISTERS,
     CONFIG_WORDS,
     COUNTERS,
     PROGRAM,
     REGISTERS,
     Access,
     ErrorCode,
+    clipped_register,
     lookup,
     port_registers,
     register_map,
@@ -159,6 +162,22 @@ def test_registers_of_further_weight_ports():
     assert weights_registers(3) == ("WEIGHTS3_LO", "WEIGHTS3_HI")
     assert "WEIGHTS1" not in registers.to_json() + registers.to_c_header()
     assert "Further weight ports" in registers.to_markdown(2) and "Further" not in registers.to_markdown(4)
+
+
+def test_registers_of_clipped_values():
+    names = {"CLIPPED": 0x140, "CLIPPED_PREACT": 0x144, "CLIPPED_C": 0x148, "CLIPPED_H": 0x14C, "CLIPPED_OUTPUT": 0x150}
+    assert {r.name: r.address for r in CLIPPED_REGISTERS} == names
+    assert [clipped_register(place) for place in CLIPPED_PLACES] == list(names)[1:]
+    fields = {"preact": (0, 1), "c": (1, 1), "h": (2, 1), "output": (3, 1), "counted": (31, 1)}
+    assert {f.name: (f.lsb, f.width) for f in lookup("CLIPPED").fields} == fields
+    for ports in (1, 4):
+        whole = register_map(ports, count_clipped=True)
+        assert set(whole) == {*register_map(ports), *CLIPPED_REGISTERS}
+        assert [r.address for r in whole] == sorted({r.address for r in whole})
+    assert "CLIPPED" not in registers.to_json() + registers.to_c_header()
+    assert json.loads(registers.to_json(1, True))["registers"][-1]["name"] == "CLIPPED_OUTPUT"
+    assert "CLIPPED_PREACT_OFFSET" in registers.to_c_header(1, True)
+    assert "## Clipped values" in registers.to_markdown() and "## Clipped" not in registers.to_markdown(1, True)
 
 
 def test_fields():

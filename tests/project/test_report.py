@@ -3,6 +3,7 @@
 import html
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from lstm_hw.errors import ConfigError
 from lstm_hw.machine.parts import Part, Usage
 from lstm_hw.model.reference import float_reference
-from lstm_hw.project import render
+from lstm_hw.project import render, text
 from lstm_hw.project.api import convert
 from lstm_hw.project.figures import target_of
 from lstm_hw.project.plots import shares
@@ -75,6 +76,21 @@ def test_after_simulation(tmp_path):
         assert f"| {name} | {unit} | {estimate} | {measured} |" in page
     again = project.report(RESOURCES)
     assert again.figures == report.figures and {p.name: p.read_bytes() for p in folder.iterdir()} == kept
+
+
+def test_clipped_values_are_told_where_they_are_counted(tmp_path):
+    project = convert(write_project(tmp_path))
+    project.measured = measurement(project)
+    assert "clipped" not in Report.of(project).agreement()
+    assert not any("clipped" in line for line in text.simulated(project.measured))
+    clipped = {"preact": 1234, "c": 0, "h": 5, "output": 6}
+    project.measured = replace(project.measured, clipped=clipped)
+    report = Report.of(project)
+    told = "1,234 pre-activations, 0 elements of c, 5 elements of h, 6 outputs of a linear head"
+    assert report.figures["simulation"]["clipped"] == clipped
+    assert report.agreement().endswith(f" Reference and Verilog clipped as many values: {told}.")
+    line = f"values clipped in all runs, as many as in the integer reference: {told}"
+    assert line in list(text.simulated(project.measured))
 
 
 def test_times_follow_from_cycles_and_clock(tmp_path):

@@ -78,6 +78,17 @@ def test_start_and_wait():
         assert not engine.values["STATUS"] & BUSY
 
 
+def test_clipped_values():
+    """None from an engine that does not count: the registers are holes, which read 0."""
+    engine = Engine()
+    assert run(Driver(engine, 77).clipped()) is None
+    for number, name in enumerate(("CLIPPED", "CLIPPED_PREACT", "CLIPPED_C", "CLIPPED_H", "CLIPPED_OUTPUT")):
+        engine.names[lookup(name).address], engine.values[name] = name, number
+    assert run(Driver(engine, 77).clipped()) is None
+    engine.values["CLIPPED"] = lookup("CLIPPED").field("counted").mask | 15
+    assert run(Driver(engine, 77).clipped()) == {"preact": 1, "c": 2, "h": 3, "output": 4}
+
+
 @pytest.mark.parametrize("steps", [0, -1, 1 << 32])
 def test_no_steps(steps):
     engine = Engine()

@@ -7,6 +7,7 @@ import pytest
 
 from lstm_hw.errors import InputError, VerificationError
 from lstm_hw.machine.pack import pack
+from lstm_hw.machine.registers import CLIPPED_PLACES
 from lstm_hw.plan.conventional import ConventionalPlanner
 from lstm_hw.plan.dense import ResidentPlanner
 from lstm_hw.verify.runs import Piece, expected_runs, judge, scenario_of
@@ -68,7 +69,10 @@ def scenario():
 
 
 def measured(scenario):
-    return [{"outputs": [list(p) for p in run.outputs], "counters": dict(run.counters)} for run in scenario.runs]
+    return [
+        {"outputs": [list(p) for p in run.outputs], "counters": dict(run.counters), "clipped": run.clipped}
+        for run in scenario.runs
+    ]
 
 
 def test_judge_accepts_what_was_expected(scenario):
@@ -92,6 +96,22 @@ def test_judge_finds_every_difference(scenario, change, message):
     change(found)
     with pytest.raises(VerificationError, match=message):
         judge(scenario, found)
+
+
+@pytest.mark.parametrize("place", CLIPPED_PLACES)
+def test_clipped_values_count_under_stress_too(scenario, place):
+    """And not at all where the engine does not count them."""
+    clipped = dict.fromkeys(CLIPPED_PLACES, 3)
+    runs = [replace(run, clipped=clipped) for run in scenario.runs]
+    counting = replace(scenario, config=replace(scenario.config, count_clipped=True), runs=runs)
+    counting = replace(counting, stress=Stress(y_stall=0.5))
+    found = measured(counting)
+    judge(counting, found)
+    for wrong in ({**clipped, place: 4}, None):
+        found[2]["clipped"] = wrong
+        with pytest.raises(VerificationError, match="run 2: values clipped .*; must be .* as in the integer reference"):
+            judge(counting, found)
+        judge(replace(counting, config=scenario.config), found)
 
 
 def test_counters_do_not_matter_under_stress(scenario):

@@ -56,13 +56,22 @@ def test_no_sequence():
         expect(made.plan, made.words, made.qmodel, np.zeros((0, 3, 3), dtype=int))
 
 
-def test_measured_outputs_are_those_of_the_packets():
-    expected = expected_of(project())
-    runs = [{"outputs": run.outputs, "counters": run.counters} for run in expected.scenario.runs]
+@pytest.mark.parametrize("count_clipped", [False, True])
+def test_measured_outputs_are_those_of_the_packets(count_clipped):
+    expected = expected_of(project(engine={"count_clipped": count_clipped}))
+    clipped = {"preact": 1, "c": 0, "h": 2, "output": 5}
+    runs = [
+        {"outputs": run.outputs, "counters": run.counters, "clipped": clipped if count_clipped else None}
+        for run in expected.scenario.runs
+    ]
     measured = Measured.of(expected, "verilator", runs)
     assert measured.cycles_equal and measured.outputs.shape == (5, 3)
     np.testing.assert_array_equal(measured.outputs, expected.outputs([run["outputs"] for run in runs]))
     assert (measured.load, measured.run, measured.long) == tuple(runs[n]["counters"] for n in (0, 1, -1))
+    total = {place: count * len(runs) for place, count in clipped.items()}
+    assert measured.clipped == (total if count_clipped else None)
     assert Measured.from_dict(measured.to_dict()).to_dict() == measured.to_dict()
+    with pytest.raises(InputError, match="clipped: .*; must be as it was written: simulate again"):
+        Measured.from_dict({**measured.to_dict(), "clipped": {"preact": 1}})
     expected.scenario.stress = Stress(y_stall=0.5)
     assert Measured.of(expected, "verilator", runs).cycles_equal is None
