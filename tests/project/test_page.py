@@ -44,7 +44,7 @@ def test_everything_is_laid_out(page, chromium):
     chromium.evaluate("document.querySelectorAll('details').forEach(e => e.open = true)")
     sizes = chromium.evaluate(SIZES)
     assert all(width > 0 and height > 0 for _, _, width, height in sizes), sizes
-    assert sum(tag == "svg" for tag, *_ in sizes) == 4 and sum(tag == "TABLE" for tag, *_ in sizes) >= 12
+    assert sum(tag == "svg" for tag, *_ in sizes) == 6 and sum(tag == "TABLE" for tag, *_ in sizes) >= 12
     assert chromium.evaluate("document.querySelectorAll('svg text').length") > 40
     assert chromium.complaints() == []
 
