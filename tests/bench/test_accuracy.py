@@ -28,7 +28,7 @@ def test_search_needs_fewer_bits_than_one_width_for_all():
 
 def test_random_networks_keep_the_stated_errors():
     """Mean error of the last h: 16 bits, weights of 8, all of 8 (five networks of each size)."""
-    bounds = {"w16 x16": 4e-5, "w8 x16": 7e-4, "w8 x8": 2.5e-3}
+    bounds = {"w16 x16": 4e-5, "w8 x16": 4e-4, "w8 x8": 2e-3}
     found = [row for row in accuracy.random_networks() if row.metric == "mean_error"]
     assert len(found) == 6
     for row in found:
@@ -37,8 +37,8 @@ def test_random_networks_keep_the_stated_errors():
 
 def test_weights_beside_a_forget_bias():
     errors = {(row.metric, row.config): row.ours for row in accuracy.forget_bias()}
-    assert errors["mean_error", "forget bias/w16 x16"] < 1e-4
-    assert errors["zeroed", "forget bias/w16 x16"] < 1
+    assert errors["mean_error", "forget bias/w16 x16"] < 2.0**-16  # half of the last bit of h
+    assert errors["zeroed", "forget bias/w16 x16"] < 5
 
 
 def test_prediction_beside_torch():
