@@ -196,7 +196,7 @@ def forget_bias():
 @click.option(
     "--width", "widths", multiple=True, type=click.Choice([str(w) for w in WIDTHS]), help="These widths only."
 )
-@click.option("--epochs", default=60, show_default=True, help="Of fine-tuning; 0 leaves it out, and needs no torch.")
+@click.option("--epochs", default=30, show_default=True, help="Of fine-tuning; 0 leaves it out, and needs no torch.")
 @click.option("--output", default=RESULT, show_default=True, help="JSON file of the rows.")
 def main(names, widths, epochs, output):
     """Print accuracy, errors, clipping and lost weights of all examples at weights of 16 to 4 bits."""
