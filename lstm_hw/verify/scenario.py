@@ -101,14 +101,14 @@ class Scenario:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / IMAGE).write_bytes(self.image)
-        arrays = {}
-        for n, run in enumerate(self.runs):
-            arrays |= {
-                f"x{n}": run.x,
-                f"lasts{n}": run.lasts,
-                f"y{n}": np.asarray(sum(run.outputs, []), dtype=np.int64),
-                f"lengths{n}": np.asarray([len(p) for p in run.outputs], dtype=np.int64),
-            }
+        # The arrays of all runs behind each other: an archive has few members, however many the runs are.
+        arrays = {
+            "x": np.concatenate([run.x for run in self.runs]),
+            "lasts": np.concatenate([run.lasts for run in self.runs]),
+            "y": np.asarray([value for run in self.runs for packet in run.outputs for value in packet], dtype=np.int64),
+            "lengths": np.asarray([len(packet) for run in self.runs for packet in run.outputs], dtype=np.int64),
+            "sizes": np.asarray([(len(run.x), len(run.outputs)) for run in self.runs], dtype=np.int64),
+        }
         np.savez_compressed(folder / VECTORS, **arrays)
         write_json(
             folder / FILE,
@@ -152,7 +152,7 @@ class Scenario:
                 EngineConfig.from_dict(values["config"]),
                 [int(w, 16) for w in values["program"]],
                 read_file(folder / IMAGE, MAX_IMAGE_BYTES),
-                [_run(run, arrays, n) for n, run in enumerate(values["runs"])],
+                _runs(values["runs"], arrays),
                 Stress(**values["stress"]),
                 MemoryModel(**values["memory"]),
                 values["weights_address"],
@@ -164,16 +164,29 @@ class Scenario:
             raise InputError(folder / FILE, "another scenario", rule) from error
 
 
-def _run(values, arrays, number):
-    """A run from its entry in the file and its arrays."""
-    x, lasts, flat, lengths = (arrays.read(f"{name}{number}") for name in ("x", "lasts", "y", "lengths"))
-    ends = np.cumsum(lengths)
-    if lengths.min(initial=0) < 0 or ends[-1:].sum() != len(flat) or lasts.shape != x.shape[:1]:
-        raise ValueError(f"packets or beats of run {number}")
+def _runs(entries, arrays):
+    """The runs from their entries in the file and the arrays of all of them."""
+    x, lasts, flat, lengths, sizes = (arrays.read(name) for name in ("x", "lasts", "y", "lengths", "sizes"))
+    right = lengths.min(initial=0) >= 0 and lengths.sum() == len(flat) and lasts.shape == x.shape[:1]
+    if not right or sizes.shape != (len(entries), 2) or sizes.min(initial=0) < 0:
+        raise ValueError("sizes of beats or packets")
+    if sizes.sum(axis=0).tolist() != [len(x), len(lengths)]:
+        raise ValueError("beats or packets of all runs")
+    ends, (beat_ends, packet_ends) = np.cumsum(lengths), np.cumsum(sizes, axis=0).T
+    packets = [flat[end - length : end].tolist() for end, length in zip(ends, lengths, strict=True)]
+    runs = []
+    for number, (entry, (beats, count)) in enumerate(zip(entries, sizes, strict=True)):
+        mine = slice(beat_ends[number] - beats, beat_ends[number])
+        sent = packets[packet_ends[number] - count : packet_ends[number]]
+        runs.append(_run(entry, x[mine], lasts[mine], sent, number))
+    return runs
+
+
+def _run(values, x, lasts, packets, number):
+    """A run from its entry in the file and its part of the arrays."""
     kinds = {"entry": int, "steps": int, "clear": bool}
     if not all(type(values[name]) is kind for name, kind in kinds.items()):
         raise TypeError(f"values of run {number}")
-    packets = [flat[end - length : end].tolist() for end, length in zip(ends, lengths, strict=True)]
     return Run(
         values["entry"], values["steps"], values["clear"], x, lasts, packets, values["counters"], values["clipped"]
     )

@@ -52,6 +52,18 @@ def test_round_trip(tmp_path, seed):
         assert np.array_equal(new.x, old.x) and np.array_equal(new.lasts, old.lasts)
 
 
+def test_thousands_of_runs(tmp_path):
+    """As many as there are test images: what is written is read, within the bounds that files have."""
+    rng, runs = np.random.default_rng(0), []
+    for n in range(3000):
+        outputs = [rng.integers(-9, 9, n % 3).tolist() for _ in range(n % 2)]
+        runs.append(Run(1, n, True, rng.integers(-9, 9, (n % 5, 1)), rng.integers(0, 2, n % 5), outputs, {"cycles": n}))
+    Scenario(config_of(), [1], b"image", runs).save(tmp_path)
+    for old, new in zip(runs, Scenario.load(tmp_path).runs, strict=True):
+        assert (new.steps, new.outputs, new.counters) == (old.steps, old.outputs, old.counters)
+        assert np.array_equal(new.x, old.x) and np.array_equal(new.lasts, old.lasts)
+
+
 def test_quiet():
     assert Stress().quiet and Stress(seed=9).quiet
     assert not any(Stress(**{name: 1}).quiet for name in ("x_idle", "y_stall", "memory_stall", "memory_latency"))
