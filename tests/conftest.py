@@ -42,7 +42,9 @@ def pytest_runtest_protocol(item):
 
 def pytest_sessionstart(session):
     if os.environ.get("CI"):
-        missing = [tool for tool in ("iverilog", "vvp", "g++", "make", "chromium") if shutil.which(tool) is None]
+        missing = [
+            tool for tool in ("iverilog", "vvp", "g++", "cc", "make", "flock", "chromium") if shutil.which(tool) is None
+        ]
         missing += [package for package in ("torch", "sklearn") if importlib.util.find_spec(package) is None]
         if missing:
             raise pytest.UsageError(f"CI must run every test, but these are missing: {', '.join(missing)}")

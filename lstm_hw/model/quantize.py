@@ -302,25 +302,10 @@ def quantize(
     ConfigError
         ``hidden`` has not one format a layer, or ``matrix_bits`` names a matrix that is not there.
     """
-    config = config or QuantConfig()
     runs = runs or FloatRuns(model, calibration)
-    calibration, matrices = runs.calibration, matrix_sizes(model)
-    for name in config.matrix_bits or ():
-        if name not in matrices:
-            raise ConfigError("quantize.matrix_bits", repr(name), f"must be one of {', '.join(matrices)}")
-    # The engine's width is the widest that there is.
-    config = replace(config, weight_bits=max(map(config.bits_of, matrices)))
-    if config.input_format is not None and not config.input_format.holds(calibration):
-        rule = f"must hold the calibration set, which reaches {np.abs(calibration).max():g}"
-        raise FormatError("quantize.input_format", config.input_format, rule)
-    if isinstance(config.hidden, tuple) and len(config.hidden) != len(model.layers):
-        found, rule = f"{len(config.hidden)} formats", f"must be one, or one for each of {len(model.layers)} layers"
-        raise ConfigError("quantize.hidden", found, rule)
-    sample, found = runs.sample, runs.survey
+    calibration, sample, found = runs.calibration, runs.sample, runs.survey
+    config = _checked(config or QuantConfig(), model, runs)
     outputs = max(-found.low, found.high)
-    if config.output is not None and model.head is not None and not config.output.holds([found.low, found.high]):
-        rule = f"must hold the outputs for the calibration set, which reach {outputs:g}"
-        raise FormatError("quantize.output", config.output, rule)
 
     def error(qmodel):
         stored, _ = integer_reference(qmodel, qmodel.quantize_input(sample))
@@ -360,6 +345,24 @@ def quantize(
     errors = {digest: error(qmodel) for digest, qmodel in qmodels.items()}
     bound = min(errors.values()) * (NEAR if _has_few(config) else NEAR_ENOUGH)
     return next(qmodel for digest, qmodel in qmodels.items() if errors[digest] <= bound)
+
+
+def _checked(config, model, runs):
+    """The configuration with the width of the engine; an error if it does not fit model and calibration set."""
+    found, matrices = runs.survey, matrix_sizes(model)
+    for name in config.matrix_bits or ():
+        if name not in matrices:
+            raise ConfigError("quantize.matrix_bits", repr(name), f"must be one of {', '.join(matrices)}")
+    if config.input_format is not None and not config.input_format.holds(runs.calibration):
+        rule = f"must hold the calibration set, which reaches {np.abs(runs.calibration).max():g}"
+        raise FormatError("quantize.input_format", config.input_format, rule)
+    if isinstance(config.hidden, tuple) and len(config.hidden) != len(model.layers):
+        given, rule = f"{len(config.hidden)} formats", f"must be one, or one for each of {len(model.layers)} layers"
+        raise ConfigError("quantize.hidden", given, rule)
+    if config.output is not None and model.head is not None and not config.output.holds([found.low, found.high]):
+        rule = f"must hold the outputs for the calibration set, which reach {max(-found.low, found.high):g}"
+        raise FormatError("quantize.output", config.output, rule)
+    return replace(config, weight_bits=max(map(config.bits_of, matrices)))
 
 
 def _has_few(config):
