@@ -119,13 +119,11 @@ class SaccLayer(ResidentBias):
 
     def _number(self, hint):
         """Of the next step, modulo 2 at least: behind a pass of some layer, or at the start."""
-        if hint is None:
-            return self.done
-        layer, direction = hint
+        layer, direction = hint or (None, None)
+        turned = bool(layer) and self.number <= layer.number  # its own pass of this frame is over
         if self.batch > 1:
-            return self.done if layer is not self else as_sum(direction + 1)
-        turned = self.number <= layer.number
-        return self.done + turned if direction is None else as_sum(direction + turned)
+            return self.done if direction is None or not turned else as_sum(direction + 1)
+        return (self.done if direction is None else as_sum(direction)) + turned
 
     def inputs(self, taken: Callable, first: Sum, hint: object) -> None:
         for pair in self.b.each(self.pairs):
@@ -152,6 +150,8 @@ class SaccLayer(ResidentBias):
         for direction in self.directions(self.done):
             frame.following(direction)
             self._products(direction)
+            if direction == UP:
+                self._finish_last()
             self._pass(direction)
 
     def _products(self, direction):
@@ -171,13 +171,15 @@ class SaccLayer(ResidentBias):
             sums = self._next_set(step)
             for direction in self.directions(self.done):
                 after = self.of_step[1 - direction]
+                if direction == UP:  # first, so that its h is on its way meanwhile
+                    self._finish_last()
                 for _ in b.when(later):
                     self._load_triangle(1 - direction)
                     for _ in b.when(sums):
                         self.start_sums(after, source=self.sums + sums)
                 for _ in b.unless(later):
-                    frame.following(direction)
                     self.start_sums(after)
+                    frame.following(direction)
                 if direction == DOWN:  # tokens of the pass up before; of another frame somebody else takes them
                     for _ in b.when(1 if alone else step):
                         b.await_tokens(SPACE_H, self.first_units)
@@ -235,33 +237,40 @@ class SaccLayer(ResidentBias):
             else:
                 self._tile(self.of_step[DOWN], row, column, word, keep=1)
                 self._finish(DOWN, row, column * self.units, units)
-                self.b.await_tokens(SPACE_H, units)
-                self._tile(self.of_step[UP], row, column, word)
+                self._tile(self.of_step[UP], row, column, word, **self._await_h(units))
 
     def _pass_up(self, word):
         """U: finish an odd step, start the even one behind it."""
         last = self.blocks - 1
-        self._finish(UP, last, last * self.units, self.newest)
         pinned = min(self.pinned, last)
         for row, part in self.b.parts(last - pinned, pinned, start=last - 1, step=-1):
             self._row_up(row, word if part == 1 else None)
 
+    def _finish_last(self):
+        self._finish(UP, self.blocks - 1, (self.blocks - 1) * self.units, self.newest)
+
     def _row_up(self, row, word):
         for column, newest in self.b.peeled(self.blocks - 1, row, -1):
-            if newest:  # column is row + 1
-                self._await_units(self.blocks - 2 - row)
-            self._tile(self.both, row, column, word)
+            # The newest column is row + 1, whose h is that of the row block in front of this one.
+            self._tile(self.both, row, column, word, **(self._await_newest(row) if newest else {}))
             if newest:
                 self._finish(UP, row, (column - 1) * self.units, self.units)
 
-    def _await_units(self, later):
-        """The h of a row block that as many others follow."""
+    def _await_newest(self, row):
         if self.newest == self.units:
-            later = 1
-        for _ in self.b.unless(later):
-            self.b.await_tokens(SPACE_H, self.newest)
-        for _ in self.b.when(later):
+            return self._await_h(self.units)
+        for _ in self.b.unless(self.blocks - 2 - row):
+            self._await_h(self.newest)
+        for _ in self.b.when(self.blocks - 2 - row):
             self.b.await_tokens(SPACE_H, self.units)
+        return {}
+
+    def _await_h(self, units):
+        """Fields of a tile whose columns wait for the h of a row block; of fewer units, it is waited for before."""
+        if units == self.units:
+            return {"wait": 1, "take": 1}
+        self.b.await_tokens(SPACE_H, units)
+        return {}
 
     # Instructions
 
@@ -272,12 +281,12 @@ class SaccLayer(ResidentBias):
         fields |= {"space": self.x_space, "lift": self.lift("x"), "slots": self.blocks, "stream": 1, "release": release}
         self.mac(mask, operand=operand, columns=columns, store=1, target=target, **fields)
 
-    def _tile(self, mask, row, column, word, keep=0):
+    def _tile(self, mask, row, column, word, keep=0, **fields):
         """A tile of W_h, pinned at ``word`` or the next of the ring; ``keep`` leaves it there for another MAC."""
         words = {"stream": 1, "release": 1 - keep} if word is None else {"weight": word}
         operand = self.h + column * self.units
         words |= {"space": SPACE_H, "lift": self.lift("h"), "columns": self.units, "rotate": self.sequences}
-        self.add(mask, self.sums + row, operand=operand, **words)
+        self.add(mask, self.sums + row, operand=operand, **words, **fields)
         if word is not None and not keep:
             self.b.advance(word, self.units)
 

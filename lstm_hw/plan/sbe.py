@@ -213,8 +213,6 @@ class BatchLayer(ResidentBias):
             frame.following()
         for step, later in frame.steps():
             self._step(frame, step, later)
-        if self.refetched:
-            frame.following()
 
     def _tokens(self):
         """Tokens of h for the first step of a batch: the layer above, for example, took those of the step before."""
@@ -241,7 +239,10 @@ class BatchLayer(ResidentBias):
 
     def _step(self, frame, step, later):
         """Pinned columns of W_x, and W_h."""
-        self.load(words_of(self.x_tiles), self.refetched, "streamed columns of W_h")
+        if self.refetched:
+            self.load(words_of(self.x_tiles), self.refetched, "streamed columns of W_h")
+            if not later:
+                frame.following()
         x = self.x_of(frame, step, later) + self.step_tiles[0].first_column
         x_tokens = {}
         if not self.below:
@@ -356,26 +357,19 @@ class BatchPlanner(StackPlanner):
         """x is taken piece by piece in a frame, so the steps of the next one are counted behind it."""
         b = self.b
         self._next_frame(as_sum(0), None, 1)
-        # Steps of the batch but one, and those that it lacks.
-        self.more, self.idle = b.variable(0), b.variable(self.batch - 1)
-        self._count()
         for number in b.forever():
+            # Steps of the batch but one, and those that it lacks.
+            self.more, self.idle = b.variable(self.batch - 1), b.variable(0)
+            b.advance(b.left, -1)
+            for _ in b.each(self.batch - 1):  # while the lanes have the last columns of the batch before to do
+                for _ in b.unless(b.left):
+                    b.advance(self.more, -1)
+                    b.advance(self.idle, 1)
+                for _ in b.when(b.left):
+                    b.advance(b.left, -1)
             self._round(number * self.batch, as_sum(self.batch))
             for _ in b.unless(b.left):
                 self._end()
-            b.assign(self.more, 0)
-            b.assign(self.idle, self.batch - 1)
-            self._count()  # while the lanes have the batch's last columns to do
-
-    def _count(self):
-        """Take the steps of a batch, of which there is one at least, from those that are left."""
-        b = self.b
-        b.advance(b.left, -1)
-        for _ in b.each(self.batch - 1):
-            for _ in b.when(b.left):
-                b.advance(b.left, -1)
-                b.advance(self.more, 1)
-                b.advance(self.idle, -1)
 
     def _steps_of(self, layer, count):
         if self.batch == 1:

@@ -219,9 +219,9 @@ class StackPlanner:
         self.fetched = b.variable(0)
         self._next_frame(as_sum(0), None, 1)  # a run has one step at least
         for number in b.forever():
+            self._round(number * self.batch, self.fetched)
             for _ in b.unless(self.fetched):
                 self._end()
-            self._round(number * self.batch, self.fetched)
 
     def _end(self):
         """Behind the last step."""
