@@ -39,7 +39,7 @@ class _Recorder:
     def __init__(self, content_id):
         self.accesses = []
         answers = {name: lookup(name).reset for name in ("ID", "VERSION")} | {"CONTENT_ID": content_id}
-        answers["STATUS"] = lookup("STATUS").field("loaded").mask
+        answers |= {"STATUS": lookup("STATUS").field("loaded").mask, "REFUSED": lookup("REFUSED").reset}
         self.answers = {lookup(name).address: value for name, value in answers.items()}
 
     async def read(self, address):
@@ -59,8 +59,8 @@ def script_of(scenario):
     Returns
     -------
     list of int
-        Bits of ACCESS. tlast of x ends the sequence of a run. Every run ends with a look at STATUS, and shows its
-        CYCLES.
+        Bits of ACCESS. tlast of x ends the sequence of a run. Every run begins with a look at REFUSED, ends with one at
+        STATUS, and shows its CYCLES.
     """
     recorder = _Recorder(scenario.config.content_id)
     driver = Driver(recorder, scenario.config.content_id)
@@ -77,7 +77,8 @@ def script_of(scenario):
     record(driver.set_weights(*scenario.addresses))
     for run in scenario.runs:
         record(driver.start(run.entry, run.steps, run.clear, sequence=True))
-        ctrl, status = lookup("CTRL"), lookup("STATUS")
+        ctrl, status, refused = lookup("CTRL"), lookup("STATUS"), lookup("REFUSED")
+        accesses.append(access(Action.NEVER, refused.address, refused.field("write").mask))
         accesses.append(access(Action.UNTIL, ctrl.address, ctrl.field("done").mask))
         accesses.append(access(Action.NEVER, status.address, status.field("code").mask))
         accesses.append(access(Action.KEEP, lookup("CYCLES_LO").address))

@@ -15,7 +15,8 @@ from cocotb.handle import HierarchyObject
 from cocotb.triggers import ClockCycles, with_timeout
 from cocotbext.axi import AxiRamRead, AxiResp, AxiStreamFrame
 
-from lstm_hw.machine.registers import IDENTITY, PROGRAM, ErrorCode, lookup
+from lstm_hw.errors import ToolError
+from lstm_hw.machine.registers import IDENTITY, PROGRAM, ErrorCode, Refusal, lookup
 from lstm_hw.verify.scenario import Scenario
 
 from .progress import CLOCK_NS
@@ -390,10 +391,21 @@ async def writes_during_a_run(dut: HierarchyObject) -> None:
     tb = FaultTB(dut)
     await tb.ready()
     await tb.start(CLEAR_RUN)
+    refused = lookup("REFUSED")
     locked = [lookup(name).address for name in ("STEPS", "FLAGS", "ENTRY", "WEIGHTS_LO", "TIMEOUT", "CTRL")]
     for address in (*locked, *(PROGRAM.word_address(entry, PROGRAM.words - 1) for entry in range(4))):
         result = await tb.control.write(address, (1).to_bytes(4, "little"))
-        assert result.resp == AxiResp.SLVERR, f"write to {address:#x} during a run"
+        assert result.resp == AxiResp.OKAY, f"write to {address:#x} during a run"
+        found = await tb.driver.read("REFUSED")
+        told = [refused.field(name).extract(found) for name in ("write", "code", "address")]
+        assert told == [1, Refusal.RUN, address], f"write to {address:#x} during a run: REFUSED {found:#x}"
+        await tb.control.write(refused.address, refused.field("write").mask.to_bytes(4, "little"))
+    try:
+        await tb.driver.write("STEPS", 1)
+        raise AssertionError("the driver does not notice")
+    except ToolError as error:
+        assert error.found == "the write to 0x10 was refused" and "a run is in progress" in error.rule
+    assert await tb.driver.read("REFUSED") == 0
     assert not tb.ctrl.field("done").extract(await tb.driver.read("CTRL")), "the run is too short for this test"
     await tb.outputs(CLEAR_RUN)
     await tb.check(NEXT_RUN)

@@ -23,6 +23,7 @@ from ..machine.registers import (
 from .axi import Axi4Lite
 from .axi_lite_slave import AxiLiteSlave
 from .program_window import ProgramWindow
+from .refused_write import RefusedWrite
 from .register_file import RegisterFile, layout
 from .run_control import RunControl
 from .start_check import StartCheck
@@ -32,7 +33,8 @@ class Control(wiring.Component):
     """Everything that software sees of the engine: arguments, run control, status, counters, program memory.
 
     Composed of :class:`AxiLiteSlave`, :class:`RegisterFile`, :class:`RunControl` (which tells what start, done,
-    auto restart and interrupts mean exactly), :class:`StartCheck` and :class:`ProgramWindow`. The map is
+    auto restart and interrupts mean exactly), :class:`StartCheck`, :class:`ProgramWindow` and :class:`RefusedWrite`,
+    which keeps the first write that was refused. The map is
     :func:`lstm_hw.machine.registers.register_map`. While ``STATUS.busy`` reads 1, arguments and program cannot be
     changed.
 
@@ -49,6 +51,8 @@ class Control(wiring.Component):
         Weight ports, 1, 2 or 4, and the width of their addresses, 32 to 64.
     count_clipped : bool
         Whether the engine counts values beyond their format.
+    bus_errors : bool
+        Whether a refused write is answered with SLVERR.
 
     Members
     -------
@@ -111,7 +115,9 @@ class Control(wiring.Component):
         ports: int = 1,
         address_bits: int = 64,
         count_clipped: bool = False,
+        bus_errors: bool = False,
     ):
+        self.bus_errors = bus_errors
         self.places = tuple(CLIPPED_PLACES) if count_clipped else ()
         self.config_words = self._checked({"PROGRAM_LENGTH": program_length} | config_words)
         if self.config_words["PROGRAM_LENGTH"] != program_length:
@@ -171,8 +177,9 @@ class Control(wiring.Component):
         )
         m.submodules.run = run = RunControl()
         m.submodules.program = program = ProgramWindow(self.program_length, self.instruction_bits)
+        m.submodules.refused = refused = RefusedWrite()
         wiring.connect(m, wiring.flipped(self.bus), slave.bus)
-        self._connect_bus(m, slave, registers, program, run.o_lock, run.o_refused)
+        self._connect_bus(m, slave, registers, program, refused, run)
         self._connect_run(m, slave, registers, run)
         self._connect_check(m, slave, registers, run, program)
         self._connect_values(m, registers)
@@ -183,7 +190,7 @@ class Control(wiring.Component):
         ]
         return m
 
-    def _connect_bus(self, m, slave, registers, program, lock, refused):
+    def _connect_bus(self, m, slave, registers, program, refused, run):
         m.d.comb += [
             registers.i_write.eq(slave.o_write),
             registers.i_write_address.eq(slave.o_write_address),
@@ -193,12 +200,19 @@ class Control(wiring.Component):
             program.i_address.eq(slave.o_write_address),
             program.i_data.eq(slave.o_write_data),
             program.i_mask.eq(slave.o_write_mask),
-            slave.i_write_ok.eq(registers.o_write_ok & ~refused | program.o_ok),
+            refused.i_write.eq(slave.o_write),
+            refused.i_address.eq(slave.o_write_address),
+            refused.i_here.eq(registers.o_write_here | program.o_here),
+            refused.i_ok.eq(registers.o_write_ok & ~run.o_refused | program.o_ok),
+            refused.i_lock.eq(run.o_lock),
+            refused.i_clear.eq(registers.o_refused_write & slave.o_write_data[lookup("REFUSED").field("write").lsb]),
+            registers.i_refused.eq(refused.o_refused),
+            slave.i_write_ok.eq(refused.i_ok if self.bus_errors else 1),
             registers.i_read.eq(slave.o_read),
             registers.i_read_address.eq(slave.o_read_address),
             slave.i_read_data.eq(registers.o_read_data),
-            registers.i_lock.eq(lock),
-            program.i_lock.eq(lock),
+            registers.i_lock.eq(run.o_lock),
+            program.i_lock.eq(run.o_lock),
         ]
 
     def _connect_run(self, m, slave, registers, run):

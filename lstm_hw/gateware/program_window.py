@@ -30,8 +30,8 @@ class ProgramWindow(wiring.Component):
         Write strobe (1), word address, data (32) and byte enables (4).
     i_lock : In(1)
         Refuse writes.
-    o_ok : Out(1)
-        The write is to an existing word and not refused; valid in the cycle of ``i_write``.
+    o_here, o_ok : Out(1)
+        The write is to an existing word, and not refused either; valid in the cycle of ``i_write``.
     o_program_write : Out(1)
         Pulse: write ``o_program_data`` to ``o_program_address``.
     o_program_address : Out(range(program_length))
@@ -59,6 +59,7 @@ class ProgramWindow(wiring.Component):
                 "i_data": In(32),
                 "i_mask": In(4),
                 "i_lock": In(1),
+                "o_here": Out(1),
                 "o_ok": Out(1),
                 "o_program_write": Out(1),
                 "o_program_address": Out(range(program_length)),
@@ -83,12 +84,8 @@ class ProgramWindow(wiring.Component):
         word = self.i_address[:word_bits]
         entry = self.i_address[word_bits : word_bits + entry_bits]
         window = self.i_address[word_bits + entry_bits :]
-        m.d.comb += self.o_ok.eq(
-            (window == PROGRAM.address // PROGRAM.size)
-            & (entry < self.program_length)
-            & (word < PROGRAM.words)
-            & ~self.i_lock
-        )
+        here = (window == PROGRAM.address // PROGRAM.size) & (entry < self.program_length) & (word < PROGRAM.words)
+        m.d.comb += [self.o_here.eq(here), self.o_ok.eq(self.o_here & ~self.i_lock)]
 
         write = self.i_write & self.o_ok
         with m.Switch(word):

@@ -45,8 +45,8 @@ class RegisterFile(wiring.Component):
     -------
     i_write, i_write_address, i_write_data, i_write_mask : In
         Write strobe (1), word address, data (32) and byte enables (4).
-    o_write_ok : Out(1)
-        The write is to a writable register and not refused; valid in the cycle of ``i_write``.
+    o_write_here, o_write_ok : Out(1)
+        The write is to a writable register, and not refused either; valid in the cycle of ``i_write``.
     i_read, i_read_address : In
         Read strobe (1) and word address.
     o_read_data : Out
@@ -83,6 +83,7 @@ class RegisterFile(wiring.Component):
             "i_write_address": In(ADDRESS_BITS - 2),
             "i_write_data": In(32),
             "i_write_mask": In(4),
+            "o_write_here": Out(1),
             "o_write_ok": Out(1),
             "i_read": In(1),
             "i_read_address": In(ADDRESS_BITS - 2),
@@ -136,7 +137,7 @@ class RegisterFile(wiring.Component):
             word = merge(self.i_write_mask, Cat(stored, C(0, 32 - register.width)), self.i_write_data)
             word = word & ~sum(field.mask for field in register.fields[1:])
             allowed = allowed & (word < self.limits[register.name])
-        m.d.comb += self.o_write_ok.eq(allowed)
+        m.d.comb += [self.o_write_here.eq(1), self.o_write_ok.eq(allowed)]
         if register.stored:
             with m.If(self.i_write & self.o_write_ok):
                 m.d.sync += stored.eq(merge(self.i_write_mask, Value.cast(stored), self.i_write_data) & register.mask)

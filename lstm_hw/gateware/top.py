@@ -111,6 +111,7 @@ class Top(wiring.Component):
             ports=self.config.axi_ports,
             address_bits=self.config.axi_address_bits,
             count_clipped=self.config.count_clipped,
+            bus_errors=self.config.bus_errors,
         )
 
         def port(prefix, name):

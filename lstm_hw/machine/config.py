@@ -132,6 +132,10 @@ class EngineConfig:
         default=False,
         metadata={"doc": "registers that count the values of a run that their format does not hold, by place"},
     )
+    bus_errors: bool = field(
+        default=False,
+        metadata={"doc": "a write that is refused is answered with SLVERR instead of OKAY; REFUSED tells of it anyway"},
+    )
 
     def __post_init__(self):
         for f in fields(self):
@@ -346,6 +350,7 @@ class EngineConfig:
             ("lifts", (0,)),
             ("row_bits", 0),
             ("count_clipped", False),
+            ("bus_errors", False),
         ):
             if getattr(self, name) == unused:
                 del values[name]

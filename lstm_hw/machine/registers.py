@@ -26,7 +26,7 @@ WORD_BYTES = 4
 IDENTITY = int.from_bytes(b"LSTM", "big")
 """Value of ID."""
 
-VERSION = (0, 3, 0)
+VERSION = (0, 4, 0)
 """Major, minor and patch number of the control interface; a driver refuses another major number."""
 
 
@@ -43,7 +43,7 @@ class Access(StrEnum):
 
 ACCESS_DOC = {
     Access.RW: "read and write",
-    Access.RO: "read only; a write to a read-only register is answered with SLVERR",
+    Access.RO: "read only; a write to a read-only register is refused",
     Access.WO: "write only; reads 0",
     Access.W1S: "writing 1 sets it, writing 0 does nothing, the hardware clears it",
     Access.W1C: "writing 1 clears it, writing 0 does nothing",
@@ -93,6 +93,27 @@ ERROR_DOC = {
     ErrorCode.ABORTED: "the run was aborted",
 }
 """One sentence for each error code."""
+
+
+class Refusal(IntEnum):
+    """Values of REFUSED.code: why a write was refused."""
+
+    NONE = 0
+    ADDRESS = 1
+    RUN = 2
+    VALUE = 3
+
+
+REFUSAL_BITS = 2
+"""Width of REFUSED.code."""
+
+REFUSAL_DOC = {
+    Refusal.NONE: "no write was refused",
+    Refusal.ADDRESS: "nothing can be written there: no register or program word of this engine, or read only",
+    Refusal.RUN: "a run is in progress: a register marked *locked*, the program window, or another start",
+    Refusal.VALUE: "an address in ENTRY of PROGRAM_LENGTH or more",
+}
+"""One sentence for each reason."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +180,7 @@ class Register:
     doc : str
         Meaning, one sentence.
     locked : bool
-        True: a write during a run is refused with SLVERR and has no effect.
+        True: a write during a run is refused.
     latched_by : str or None
         Name of the register whose read takes the copy that a read of this one returns.
     """
@@ -355,7 +376,7 @@ REGISTERS = (
             Field("loads", 16, 1, Access.RW, "the run brings the words that it needs, and those that stay on the chip"),
         ),
         "entry of the program that the run starts at, as `program.json` lists it; an address of PROGRAM_LENGTH or more "
-        "is refused with SLVERR",
+        "is refused",
         locked=True,
     ),
     _word("WEIGHTS_LO", 0x028, Access.RW, "byte address of the weight image, bits 31..0", locked=True),
@@ -393,6 +414,17 @@ REGISTERS = (
     ),
     _word("ERROR_ADDRESS_LO", 0x084, Access.RO, "address that belongs to STATUS.code, bits 31..0"),
     _word("ERROR_ADDRESS_HI", 0x088, Access.RO, "address that belongs to STATUS.code, bits 63..32"),
+    Register(
+        "REFUSED",
+        0x0B0,
+        Access.RW,
+        (
+            Field("write", 0, 1, Access.W1C, "a write was refused; writing 1 clears the whole register"),
+            Field("code", 4, REFUSAL_BITS, Access.RO, "why, see the table of refusals"),
+            Field("address", 16, ADDRESS_BITS, Access.RO, "where, a multiple of 4"),
+        ),
+        "the first write that was refused since this register was cleared",
+    ),
     *(
         _word(f"{name}_{half}", _COUNTER_BASE + 8 * index + offset, Access.RO, f"{doc}, bits {bits}", latched_by=latch)
         for index, (name, doc) in enumerate(COUNTERS.items())
@@ -486,14 +518,18 @@ PROGRAM = Window(
     f"program memory: word w of instruction i, little-endian words; writing word {_PROGRAM_WORDS - 1} commits the "
     f"instruction, words {_PROGRAM_WORDS} to {_PROGRAM_STRIDE // WORD_BYTES - 1} do not exist",
 )
-"""The program memory window; during a run a write is refused with SLVERR and has no effect."""
+"""The program memory window; during a run a write is refused."""
 
 RULES = (
     "Every register is 32 bits wide. The two low address bits are ignored; byte enables are honoured; bits outside "
     "of the listed fields read 0 and ignore writes.",
     "A read is always answered with OKAY, at an address that is not listed with 0, and changes nothing but the copies "
     "of the counters' high halves: the whole map can be dumped at any time. A write to an address that is not listed "
-    "is refused: it is answered with SLVERR. No refused write has any effect.",
+    "is refused.",
+    "A refused write has no effect but on REFUSED, which keeps the first one until it is cleared. It is answered with "
+    "OKAY, since a processor may take an error answer for a fault of its own (a Zynq-7000 raises an external abort); "
+    "an engine with `bus_errors` answers SLVERR. Look at REFUSED after what may be refused: it is up to date before "
+    "the answer is given.",
     "A run lasts from the write of CTRL.start until CTRL.done is set, which is when the engine has reported done and "
     "is no longer busy. During it the registers marked *locked* and the program window refuse writes.",
     "A write of 1 to CTRL.start during a run is refused, with all of that write. Only CTRL.auto_restart makes a run "
@@ -624,6 +660,7 @@ def to_json(ports: int = 1, count_clipped: bool = False) -> str:
         for w in (PROGRAM,)
     ]
     errors = [{"name": code.name, "code": code.value, "doc": ERROR_DOC[code]} for code in ErrorCode]
+    refusals = [{"name": code.name, "code": code.value, "doc": REFUSAL_DOC[code]} for code in Refusal]
     return (
         json.dumps(
             {
@@ -632,6 +669,7 @@ def to_json(ports: int = 1, count_clipped: bool = False) -> str:
                 "registers": registers,
                 "windows": windows,
                 "error_codes": errors,
+                "refusals": refusals,
             },
             indent=2,
         )
@@ -642,7 +680,7 @@ def to_json(ports: int = 1, count_clipped: bool = False) -> str:
 def to_c_header(ports: int = 1, count_clipped: bool = False) -> str:
     """The map of :func:`register_map` as a C header.
 
-    Offsets, field positions, masks, reset values and error codes.
+    Offsets, field positions, masks, reset values, error codes and refusals.
     """
     lines = [
         "/* Register map of the lstm-hw control port; generated, do not edit. */",
@@ -669,6 +707,9 @@ def to_c_header(ports: int = 1, count_clipped: bool = False) -> str:
     lines.append("")
     for code in ErrorCode:
         define(f"ERROR_{code.name}", f"{code.value}u", ERROR_DOC[code])
+    lines.append("")
+    for code in Refusal:
+        define(f"REFUSAL_{code.name}", f"{code.value}u", REFUSAL_DOC[code])
     return "\n".join([*lines, "", "#endif", ""])
 
 
@@ -685,8 +726,8 @@ def _bits(field):
 def to_markdown(ports: int = 1, count_clipped: bool = False) -> str:
     """The map of :func:`register_map` as a Markdown page.
 
-    Registers, their fields, the program window, error codes, what software does, the streams, rules, and what further
-    ports and ``count_clipped`` would add.
+    Registers, their fields, the program window, error codes, refusals, what software does, the streams, rules, and what
+    further ports and ``count_clipped`` would add.
     """
 
     def rows(registers):
@@ -764,6 +805,10 @@ def to_markdown(ports: int = 1, count_clipped: bool = False) -> str:
             "## Error codes",
             "",
             *_table(("STATUS.code", "name", "meaning"), [(c.value, c.name, ERROR_DOC[c]) for c in ErrorCode]),
+            "",
+            "## Refused writes",
+            "",
+            *_table(("REFUSED.code", "name", "meaning"), [(c.value, c.name, REFUSAL_DOC[c]) for c in Refusal]),
             "",
             "## Start-up order",
             "",

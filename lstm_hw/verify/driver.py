@@ -6,6 +6,7 @@ registers: cocotbext-axi in simulation, a memory-mapped device or a UART bridge 
 
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +16,7 @@ from ..machine.registers import (
     COUNTERS,
     IDENTITY,
     PROGRAM,
+    REFUSAL_DOC,
     VERSION,
     ErrorCode,
     clipped_register,
@@ -34,7 +36,7 @@ class RegisterPort(Protocol):
         """Value of a register."""
 
     async def write(self, address: int, value: int) -> None:
-        """Set a register; ToolError if the engine refuses."""
+        """Set a register; ToolError if the bus answers with an error."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,35 @@ class Driver:
         return await self.port.read(lookup(name).address)
 
     async def write(self, name: str, value: int) -> None:
-        """Set a register."""
+        """Set a register.
+
+        Raises
+        ------
+        ToolError
+            The engine refuses.
+        """
+        async with self._taken(name):
+            await self._put(name, value)
+
+    async def _put(self, name, value):
         await self.port.write(lookup(name).address, value)
+
+    @asynccontextmanager
+    async def _taken(self, what):
+        """Writes that the engine must not refuse, which it tells by REFUSED alone."""
+        await self._refused()  # a refusal of before is nobody's
+        yield
+        refused = await self._refused()
+        if refused:
+            code, address = (lookup("REFUSED").field(name).extract(refused) for name in ("code", "address"))
+            raise ToolError(what, f"the write to {address:#x} was refused", f"must be taken; {REFUSAL_DOC[code]}")
+
+    async def _refused(self):
+        """Value of REFUSED, which is 0 after it."""
+        refused = await self.read("REFUSED")
+        if refused:
+            await self._put("REFUSED", lookup("REFUSED").field("write").mask)
+        return refused
 
     async def _field(self, register, field):
         return lookup(register).field(field).extract(await self.read(register))
@@ -121,12 +150,13 @@ class Driver:
         Raises
         ------
         ToolError
-            A run is in progress.
+            A run is in progress; the engine refuses a word, as of a program that is too long.
         """
         await self._check_idle("program")
-        for entry, word in enumerate(words):
-            for n in range(INSTRUCTION_WORDS):
-                await self.port.write(PROGRAM.word_address(entry, n), word >> 32 * n & 0xFFFFFFFF)
+        async with self._taken("program"):
+            for entry, word in enumerate(words):
+                for n in range(INSTRUCTION_WORDS):
+                    await self.port.write(PROGRAM.word_address(entry, n), word >> 32 * n & 0xFFFFFFFF)
 
     async def set_weights(self, *addresses: int) -> None:
         """Tell where in memory the weight image of each port is.
@@ -134,14 +164,15 @@ class Driver:
         Raises
         ------
         ToolError
-            A run is in progress.
+            A run is in progress; the engine has no such port.
         """
         await self._check_idle("weight addresses")
         self._weights_right = self.weights is None
-        for port, address in enumerate(addresses):
-            low, high = weights_registers(port)
-            await self.write(low, address & 0xFFFFFFFF)
-            await self.write(high, address >> 32)
+        async with self._taken("weight addresses"):
+            for port, address in enumerate(addresses):
+                low, high = weights_registers(port)
+                await self._put(low, address & 0xFFFFFFFF)
+                await self._put(high, address >> 32)
 
     async def start(self, entry: int, steps: int = 1, clear: bool = False, sequence: bool = False) -> None:
         """Start a run.
@@ -160,8 +191,8 @@ class Driver:
         Raises
         ------
         ToolError
-            Another engine, one that is busy, weights that are not there or not right, or no steps. Nothing was
-            started.
+            Another engine, one that is busy, weights that are not there or not right, no steps, or an argument that the
+            engine refuses. Nothing was started.
         """
         await self.identify()
         await self._check_idle("start")
@@ -175,12 +206,11 @@ class Driver:
             if found != self.weights.sha256:
                 raise ToolError("weight image in memory", f"digest {found}", f"must be {self.weights.sha256}")
             self._weights_right = True
-        await self.write("ENTRY", entry)
-        await self.write("STEPS", steps)
         flags = lookup("FLAGS")
-        await self.write(
-            "FLAGS", flags.field("clear").insert(int(clear)) | flags.field("sequence").insert(int(sequence))
-        )
+        options = flags.field("clear").insert(int(clear)) | flags.field("sequence").insert(int(sequence))
+        async with self._taken("start"):
+            for name, value in (("ENTRY", entry), ("STEPS", steps), ("FLAGS", options)):
+                await self._put(name, value)
         await self.write("CTRL", lookup("CTRL").field("start").insert(1))
 
     async def enable_interrupt(self) -> None:
@@ -227,7 +257,7 @@ class Driver:
                 await self.interrupt()
             if await self._field("CTRL", "done"):
                 if self.interrupt is not None:
-                    await self.write("ISR", await self.read("ISR"))  # a written 1 toggles
+                    await self._put("ISR", await self.read("ISR"))  # a written 1 toggles
                 return True
         return False
 

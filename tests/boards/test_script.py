@@ -131,13 +131,14 @@ def test_script_of_a_scenario():
     ]
     assert values[: len(program)] == program
     runs = values[len(program) + 2 :]
-    assert len(runs) == 7 * len(scenario.runs)
-    for run, part in zip(scenario.runs, (runs[at : at + 7] for at in range(0, len(runs), 7)), strict=True):
+    assert len(runs) == 8 * len(scenario.runs)
+    for run, part in zip(scenario.runs, (runs[at : at + 8] for at in range(0, len(runs), 8)), strict=True):
         assert part == [
             (Action.WRITE, lookup("ENTRY").address, run.entry),
             (Action.WRITE, lookup("STEPS").address, run.steps),
             (Action.WRITE, lookup("FLAGS").address, int(run.clear) | 2),
             (Action.WRITE, lookup("CTRL").address, 1),
+            (Action.NEVER, lookup("REFUSED").address, 1),
             (Action.UNTIL, lookup("CTRL").address, 2),
             (Action.NEVER, lookup("STATUS").address, 0xF),
             (Action.KEEP, lookup("CYCLES_LO").address, 0),

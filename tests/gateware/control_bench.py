@@ -51,11 +51,13 @@ class TB:
     seed : int
     idle, stall : float
         Probability that the master waits one more cycle before a VALID, and before a READY.
+    parameters
+        Of the control port; a refused write is answered with SLVERR.
     """
 
     def __init__(self, seed=0, idle=0.0, stall=0.0, **parameters):
         self.random, self.idle, self.stall = random.Random(seed), idle, stall
-        self.dut = Control(WORDS, **({"program_length": LENGTH} | parameters))
+        self.dut = Control(WORDS, **({"program_length": LENGTH, "bus_errors": True} | parameters))
         self.bus = self.dut.bus
         self.domain = ClockDomain("sync")
         self.cycle = Signal(32, reset_less=True)

@@ -214,6 +214,7 @@ def test_unmapped_addresses():
         for at in (*below, *above, PROGRAM.address - 4, *gaps):
             assert await tb.write(ctx, at, ALL_ONES) == SLVERR, hex(at)
             await tb.expect(ctx, at, 0)
+        await tb.put(ctx, "REFUSED", lookup("REFUSED").field("write").mask)
         for register in REGISTERS:
             await tb.expect(ctx, register.address, expected_reset(register))
         assert not tb.starts and not tb.program

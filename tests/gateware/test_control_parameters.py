@@ -50,7 +50,7 @@ def test_parameters_are_checked(parameters, message):
 def test_other_program_lengths(program_length):
     words = WORDS | {"PROGRAM_LENGTH": program_length}
     tb = TB()
-    tb.dut = Control(words, program_length)
+    tb.dut = Control(words, program_length, bus_errors=True)
     tb.bus = tb.dut.bus
 
     async def test(ctx):

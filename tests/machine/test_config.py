@@ -38,6 +38,7 @@ WRONG = {
     "hidden": (QFormat(0, 7),),
     "h_shifts": ((0, 1), (9,), (-1,)),
     "count_clipped": (1, "true"),
+    "bus_errors": (1, "true"),
 }
 RIGHT = {
     "rows": (4, 8, 16, 48),
@@ -63,6 +64,7 @@ RIGHT = {
     "activated": (QFormat(1, 14), QFormat(0, 17)),
     "h_shifts": ((0,), (8,)),
     "count_clipped": (False, True),
+    "bus_errors": (False, True),
 }
 
 

@@ -20,6 +20,7 @@ from lstm_hw.machine.registers import (
     REGISTERS,
     Access,
     ErrorCode,
+    Refusal,
     clipped_register,
     lookup,
     port_registers,
@@ -60,6 +61,7 @@ ADDRESSES = {
     "STATUS": 0x080,
     "ERROR_ADDRESS_LO": 0x084,
     "ERROR_ADDRESS_HI": 0x088,
+    "REFUSED": 0x0B0,
     "CYCLES_LO": 0x100,
     "CYCLES_HI": 0x104,
     "BUSY_LO": 0x108,
@@ -93,6 +95,7 @@ BITS = {
     "FLAGS": {"clear": (0, 1), "sequence": (1, 1)},
     "ENTRY": {"address": (0, 9), "loads": (16, 1)},
     "STATUS": {"code": (0, 4), "busy": (8, 1), "loaded": (9, 1)},
+    "REFUSED": {"write": (0, 1), "code": (4, 2), "address": (16, 15)},
     "VERSION": {"patch": (0, 8), "minor": (8, 8), "major": (16, 8)},
 }
 
@@ -103,6 +106,7 @@ def test_layout():
         assert {f.name: (f.lsb, f.width) for f in lookup(name).fields} == fields
     assert (PROGRAM.address, PROGRAM.size, PROGRAM.stride, PROGRAM.words) == (0x4000, 0x4000, 32, 5)
     assert [code.value for code in ErrorCode] == [*range(15)]
+    assert [code.value for code in Refusal] == [*range(4)]
 
 
 def test_reset_values():
@@ -217,6 +221,7 @@ def test_markdown_names_everything():
     for text in (
         *ACCESS_DOC.values(),
         *registers.ERROR_DOC.values(),
+        *registers.REFUSAL_DOC.values(),
         *registers.RULES,
         *registers.STARTUP,
         *registers.STREAMS,
@@ -230,6 +235,7 @@ def test_markdown_names_everything():
 def test_every_access_and_error_is_documented():
     assert set(ACCESS_DOC) == set(Access)
     assert set(registers.ERROR_DOC) == set(ErrorCode)
+    assert set(registers.REFUSAL_DOC) == set(Refusal)
 
 
 def test_json():
@@ -254,6 +260,7 @@ def test_json():
         }
     ]
     assert {e["name"]: e["code"] for e in exported["error_codes"]} == {code.name: code.value for code in ErrorCode}
+    assert {e["name"]: e["code"] for e in exported["refusals"]} == {code.name: code.value for code in Refusal}
 
 
 def expected_defines():
@@ -265,6 +272,7 @@ def expected_defines():
             expected[f"{register.name}_{field.name.upper()}_LSB"] = field.lsb
             expected[f"{register.name}_{field.name.upper()}_MASK"] = field.mask
     expected |= {f"ERROR_{code.name}": code.value for code in ErrorCode}
+    expected |= {f"REFUSAL_{code.name}": code.value for code in Refusal}
     return expected | {"PROGRAM_OFFSET": 0x4000, "PROGRAM_SIZE": 0x4000, "PROGRAM_STRIDE": 32, "PROGRAM_WORDS": 5}
 
 

@@ -6,7 +6,7 @@ import hashlib
 import pytest
 
 from lstm_hw.errors import ToolError
-from lstm_hw.machine.registers import IDENTITY, PROGRAM, ErrorCode, lookup
+from lstm_hw.machine.registers import IDENTITY, PROGRAM, ErrorCode, Refusal, lookup
 from lstm_hw.verify.driver import Driver, WeightCheck
 
 LOADS, BUSY, LOADED = (
@@ -20,15 +20,16 @@ IMAGE = bytes(range(64))
 class Engine:
     """Registers of an engine whose runs take some looks at CTRL, or never end."""
 
-    def __init__(self, looks=3, dies=False):
+    def __init__(self, looks=3, dies=False, refuses=None):
         self.values = {
             "ID": IDENTITY,
             "VERSION": lookup("VERSION").reset,
             "CONTENT_ID": 77,
             "STATUS": LOADED,
             "CTRL": 0,
+            "REFUSED": 0,
         }
-        self.looks, self.left, self.dies, self.written = looks, 0, dies, []
+        self.looks, self.left, self.dies, self.written, self.refuses = looks, 0, dies, [], refuses or {}
         self.names = {lookup(name).address: name for name in (*self.values, "ENTRY", "STEPS", "FLAGS", "WEIGHTS_LO")}
 
     async def read(self, address):
@@ -46,7 +47,12 @@ class Engine:
     async def write(self, address, value):
         assert not self.values["STATUS"] & BUSY or value == ABORT, "a write during a run"
         name = self.names.get(address, hex(address))
+        if name in self.refuses:
+            self.values["REFUSED"] = 1 | self.refuses[name] << 4 | address << 16
+            return
         self.written.append((name, value))
+        if name == "REFUSED" and value & 1:
+            self.values["REFUSED"] = 0
         if name == "CTRL" and value & START:
             self.values["CTRL"] &= ~DONE
             self.values["STATUS"] = self.values["STATUS"] & ~15 | BUSY
@@ -87,6 +93,32 @@ def test_clipped_values():
     assert run(Driver(engine, 77).clipped()) is None
     engine.values["CLIPPED"] = lookup("CLIPPED").field("counted").mask | 15
     assert run(Driver(engine, 77).clipped()) == {"preact": 1, "c": 2, "h": 3, "output": 4}
+
+
+def test_writes_that_the_engine_refuses():
+    """Each is an error, nothing is started, and a refusal of before is nobody's."""
+    engine = Engine(refuses={"ENTRY": Refusal.VALUE, "WEIGHTS_LO": Refusal.RUN, hex(0x4000): Refusal.ADDRESS})
+    driver = Driver(engine, 77)
+    for coroutine, message in (
+        (
+            driver.start(600),
+            "start: the write to 0x20 was refused; must be taken; an address in ENTRY of PROGRAM_LENGTH",
+        ),
+        (
+            driver.set_weights(64),
+            "weight addresses: the write to 0x28 was refused; must be taken; a run is in progress",
+        ),
+        (driver.load_program([1]), "program: the write to 0x4000 was refused; must be taken; nothing can be written"),
+        (driver.write("ENTRY", 600), "ENTRY: the write to 0x20 was refused"),
+    ):
+        with pytest.raises(ToolError, match=message):
+            run(coroutine)
+        assert engine.values["REFUSED"] == 0 and not engine.values["STATUS"] & BUSY
+    engine.values["REFUSED"] = 0x0040_0011
+    run(driver.write("STEPS", 3))
+    engine.refuses = {"CTRL": Refusal.RUN}
+    with pytest.raises(ToolError, match="CTRL: the write to 0x0 was refused"):
+        run(driver.start(5))
 
 
 @pytest.mark.parametrize("steps", [0, -1, 1 << 32])
