@@ -7,8 +7,8 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from lstm_hw.gateware.axi import OKAY, Axi4Lite
+from lstm_hw.host.driver import Driver
 from lstm_hw.machine.registers import ADDRESS_BITS, lookup
-from lstm_hw.verify.driver import Driver
 
 
 class Action(IntEnum):
@@ -34,7 +34,7 @@ def access(action, address, value=0):
 
 
 class _Recorder:
-    """A port of :class:`lstm_hw.verify.driver.Driver` that writes down what is written to an engine that is idle."""
+    """A port of :class:`lstm_hw.host.driver.Driver` that writes down what is written to an engine that is idle."""
 
     def __init__(self, content_id):
         self.accesses = []
@@ -50,7 +50,7 @@ class _Recorder:
 
 
 def script_of(scenario):
-    """The accesses that load a scenario's program and play its runs, as :class:`lstm_hw.verify.driver.Driver` does.
+    """The accesses that load a scenario's program and play its runs, as :class:`lstm_hw.host.driver.Driver` does.
 
     Parameters
     ----------

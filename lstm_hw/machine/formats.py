@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import FormatError
+from ..errors import FormatError, InputError
 
 ROUNDINGS = ("half_up", "half_even", "floor")
 OVERFLOWS = ("saturate", "wrap")
@@ -184,3 +184,45 @@ class QFormat:
         if (self.rounding, self.overflow) != ("half_up", "saturate"):
             text += f"/{self.rounding}/{self.overflow}"
         return text
+
+
+@dataclass(frozen=True)
+class InputCode:
+    """How real inputs become the integers that the hardware takes.
+
+    Parameters
+    ----------
+    format : QFormat
+    size : int
+        Lx.
+    exponents : tuple of int
+        For each input the power of two that it is multiplied by first. Empty: by one, all of them.
+    """
+
+    format: QFormat
+    size: int
+    exponents: tuple[int, ...] = ()
+
+    def scaled(self, x: np.ndarray) -> np.ndarray:
+        """Real inputs (..., Lx) times their powers of two: what the format holds."""
+        return x * np.exp2(self.exponents) if self.exponents else x
+
+    def quantize(self, x: np.ndarray) -> np.ndarray:
+        """Real inputs (..., Lx) to stored integers (int64, saturated).
+
+        Raises
+        ------
+        InputError
+            The last dimension is not Lx, or a value is not a finite real number.
+        """
+        try:
+            x = np.asarray(x)
+        except ValueError as error:
+            raise InputError("x", str(error), "must be an array") from error
+        if x.dtype.kind not in "iuf":
+            raise InputError("x", f"dtype {x.dtype}", "must be real numbers")
+        if x.ndim == 0 or x.shape[-1] != self.size:
+            raise InputError("x", f"shape {x.shape}", f"must end with {self.size}")
+        if not np.all(np.isfinite(x)):
+            raise InputError("x", "NaN or infinity", "must be finite")
+        return self.format.quantize(self.scaled(x))

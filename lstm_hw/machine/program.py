@@ -107,16 +107,42 @@ class Program:
             the words do.
         """
         words, entries = values.get("words"), values.get("entries")
+        for address, word in enumerate(words if isinstance(words, list) else ()):
+            if not isinstance(word, str) or not re.fullmatch(rf"[0-9a-f]{{{INSTRUCTION_BITS // 4}}}", word, re.ASCII):
+                rule = f"must be {INSTRUCTION_BITS // 4} hexadecimal digits"
+                raise ProgramError(f"{subject}: words: {address}", f"{word!r:.60}", rule)
+        if isinstance(words, list):
+            words = [int(word, 16) for word in words]
+        program = cls.from_words(words, entries, subject)
+        if program.to_dict() != values:
+            raise ProgramError(subject, "instructions unlike the words", "must say the same program twice")
+        return program
+
+    @classmethod
+    def from_words(cls, words: list[int], entries: Mapping[str, int], subject: object = "program") -> "Program":
+        """A program from its encoded instructions.
+
+        Parameters
+        ----------
+        words : list of int
+            One a instruction, from a file that nobody vouches for.
+        entries : dict of str to int
+            Values of the register ENTRY.
+        subject : object
+            What an error says that it is.
+
+        Raises
+        ------
+        ProgramError
+            Words that are no instructions, or entries outside the program.
+        """
         if not isinstance(words, list) or not 1 <= len(words) <= 1 << PROGRAM_BITS:
             found = f"{len(words)} entries" if isinstance(words, list) else type(words).__name__
             raise ProgramError(f"{subject}: words", found, f"must be a list of 1 to {1 << PROGRAM_BITS} instructions")
         instructions = []
         for address, word in enumerate(words):
-            if not isinstance(word, str) or not re.fullmatch(rf"[0-9a-f]{{{INSTRUCTION_BITS // 4}}}", word, re.ASCII):
-                rule = f"must be {INSTRUCTION_BITS // 4} hexadecimal digits"
-                raise ProgramError(f"{subject}: words: {address}", f"{word!r:.60}", rule)
             try:
-                instructions.append(decode(int(word, 16)))
+                instructions.append(decode(word))
             except ProgramError as error:
                 raise ProgramError(f"{subject}: words: {address}: {error.subject}", error.found, error.rule) from error
         if not isinstance(entries, dict) or not all(type(entry) is int for entry in entries.values()):
@@ -124,10 +150,7 @@ class Program:
         addresses = {name: lookup("ENTRY").field("address").extract(entry) for name, entry in entries.items()}
         if max(addresses.values(), default=0) >= len(words):
             raise ProgramError(f"{subject}: entries", f"{entries!r:.60}", f"must be addresses below {len(words)}")
-        program = cls(tuple(instructions), MappingProxyType(addresses))
-        if program.to_dict() != values:
-            raise ProgramError(subject, "instructions unlike the words", "must say the same program twice")
-        return program
+        return cls(tuple(instructions), MappingProxyType(addresses))
 
     def run(
         self,

@@ -11,9 +11,9 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from ..errors import ConfigError, FormatError, InputError, ModelError
+from ..errors import ConfigError, FormatError, ModelError
 from ..machine.activation import make_activation
-from ..machine.formats import QFormat
+from ..machine.formats import InputCode, QFormat
 from ..reading import parse_json
 from .quant_layer import QuantDense, QuantLstm
 from .store import DIGEST_KEY, TensorFile, content_digest, write_tensors
@@ -105,29 +105,18 @@ class QuantModel:
     def output_format(self) -> QFormat:
         return self.head.output if self.head is not None else self.layers[-1].hidden
 
+    @property
+    def input_code(self) -> InputCode:
+        """How real inputs become the integers that the hardware takes."""
+        return InputCode(self.input_format, self.input_size, self.input_exponents)
+
     def scaled_input(self, x: np.ndarray) -> np.ndarray:
         """Real inputs (..., Lx) times the powers of two of ``input_exponents``: what ``input_format`` holds."""
-        return x * np.exp2(self.input_exponents) if self.input_exponents else x
+        return self.input_code.scaled(x)
 
     def quantize_input(self, x: np.ndarray) -> np.ndarray:
-        """Real inputs (..., Lx) to the integers that the hardware takes (int64, saturated).
-
-        Raises
-        ------
-        InputError
-            The last dimension is not Lx, or a value is not a finite real number.
-        """
-        try:
-            x = np.asarray(x)
-        except ValueError as error:
-            raise InputError("x", str(error), "must be an array") from error
-        if x.dtype.kind not in "iuf":
-            raise InputError("x", f"dtype {x.dtype}", "must be real numbers")
-        if x.ndim == 0 or x.shape[-1] != self.input_size:
-            raise InputError("x", f"shape {x.shape}", f"must end with {self.input_size}")
-        if not np.all(np.isfinite(x)):
-            raise InputError("x", "NaN or infinity", "must be finite")
-        return self.input_format.quantize(self.scaled_input(x))
+        """Real inputs (..., Lx) to the integers that the hardware takes; see :meth:`.InputCode.quantize`."""
+        return self.input_code.quantize(x)
 
     def dequantize_output(self, outputs: np.ndarray) -> np.ndarray:
         """Output integers of any shape to real numbers (float64)."""

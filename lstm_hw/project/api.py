@@ -18,6 +18,7 @@ import numpy as np
 from ..errors import ConfigError, InputError, VerificationError
 from ..files import locked, whole_folder, write_file, write_json
 from ..gateware.top import Top
+from ..host.image import FirmwareImage, Vectors
 from ..machine import registers
 from ..machine.config import WEIGHT_WIDTHS, EngineConfig
 from ..machine.pack import to_bytes
@@ -61,6 +62,8 @@ MOST_TRACED = 64
 """Sequences that the error budget is for, unless one says how many, at most ..."""
 TRACED_MACS = 1 << 25
 """... and so many multiply-accumulates of them, each of which is done for every place that rounds."""
+TEST_VECTORS, TEST_STEPS = 4, 32
+"""Sequences, and steps of each, that a firmware image holds for the self-test of an engine, at most."""
 Stages = Callable[[str], AbstractContextManager[Callable[[int, int], None] | None]]
 """What shows how far long work is: called with the name of a stage, and its value with (done, total)."""
 
@@ -687,6 +690,21 @@ class Project:
                         progress(2, 2)
         self.verilog = folder / f"{TOPLEVEL}.v"
         return folder
+
+    @cached_property
+    def firmware(self) -> FirmwareImage:
+        """All that software needs to run the model on an engine, with a few test vectors."""
+        plan, x = self.plan, self.inputs[:TEST_VECTORS, :TEST_STEPS]
+        stored = self.qmodel.quantize_input(x)
+        outputs, _ = integer_reference(self.qmodel, stored)
+        vectors = Vectors(stored, outputs.reshape(len(x), plan.streams.vectors(x.shape[1]), -1))
+        about = {
+            "name": self.config.name,
+            "schedule": self.choice.outcome.name,
+            "written_by": f"lstm-hw {version('lstm-hw')}",
+        }
+        weights = to_bytes(self.words, self.engine)
+        return FirmwareImage.of(plan, weights, self.qmodel.input_code, self.qmodel.output_format, vectors, about)
 
     @cached_property
     def files(self) -> dict[str, str | bytes]:

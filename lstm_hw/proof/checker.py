@@ -128,7 +128,7 @@ class Checker:
             self.step += RUN_GAP
             self.used[SPACE_H] = self.produced[SPACE_H] = 0
         self.clear, self.first_step, self.steps = clear, self.step, steps
-        self.x_pieces = self.plan.x_pieces(steps)
+        self.x_pieces = list(self.plan.streams.x_order(steps))
         self.produced[SPACE_X] = self.used[SPACE_X] = 0
         # Whatever earlier runs left can be read: they ended.
         for names in (*self.token.values(), *self.reader.values()):

@@ -6,8 +6,8 @@ import hashlib
 import pytest
 
 from lstm_hw.errors import ToolError
+from lstm_hw.host.driver import Driver, WeightCheck
 from lstm_hw.machine.registers import IDENTITY, PROGRAM, ErrorCode, Refusal, lookup
-from lstm_hw.verify.driver import Driver, WeightCheck
 
 LOADS, BUSY, LOADED = (
     lookup(register).field(field).mask

@@ -1,0 +1,218 @@
+"""Frames of the host protocol over a byte stream, as a serial port to a bridge in the FPGA.
+
+docs/host.md has it in words. A host sends a request and waits for its reply. Both carry a number: a reply belongs to
+the request of its number, and a request with the number of the one before is answered again, not done again. So
+whatever is lost or garbled on the way, a request can be repeated.
+"""
+
+import binascii
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum, IntFlag
+
+from ..errors import ToolError
+
+VERSION = 1
+REQUEST, REPLY = 0x5A, 0xA5
+"""First byte of a frame."""
+_HEAD = struct.Struct("<BBBH")
+_CRC = struct.Struct("<H")
+FRAME_BYTES = _HEAD.size + _CRC.size
+"""Bytes of a frame beside its payload."""
+SILENCE_MS = 50
+"""Milliseconds without a byte after which a bridge drops a frame that it has a part of."""
+
+
+class Op(IntEnum):
+    """What a request asks for."""
+
+    HELLO = 0x00
+    READ = 0x01
+    WRITE = 0x02
+    X = 0x03
+    Y = 0x04
+    MEM_WRITE = 0x05
+    MEM_READ = 0x06
+    RESET = 0x07
+    SELFTEST = 0x08
+
+
+class Status(IntEnum):
+    """How a request went."""
+
+    OK = 0
+    CRC = 1
+    OP = 2
+    LENGTH = 3
+    REFUSED = 4
+    TIMEOUT = 5
+    BUSY = 6
+
+
+STATUS_DOC = {
+    Status.OK: "done",
+    Status.CRC: "the CRC of the request is wrong; nothing was done",
+    Status.OP: "no such request, or one that this bridge has no part for; nothing was done",
+    Status.LENGTH: "a payload of a length that the request cannot have, longer than the bridge takes, or an address "
+    "or offset that is out of range or no multiple of 4; nothing was done",
+    Status.REFUSED: "the engine answered an access with an error; the payload tells how many words went before it",
+    Status.TIMEOUT: "x was not taken, or no y came, for as long as the bridge waits",
+    Status.BUSY: "a self-test is running",
+}
+
+
+class Capability(IntFlag):
+    """What a bridge has, by HELLO."""
+
+    REGISTERS = 1
+    MEMORY = 2
+    STREAMS = 4
+    RESET = 8
+    SELFTEST = 16
+
+
+class TestState(IntEnum):
+    """State of a board's self-test, by SELFTEST."""
+
+    __test__ = False  # no class of tests, whatever pytest makes of its name
+
+    NEVER = 0
+    RUNNING = 1
+    PASSED = 2
+    FAILED = 3
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A request or a reply.
+
+    Parameters
+    ----------
+    number : int
+        0 to 255; a reply has that of its request.
+    code : int
+        Op of a request, Status of a reply.
+    payload : bytes
+    """
+
+    number: int
+    code: int
+    payload: bytes = b""
+
+    def to_bytes(self, start: int) -> bytes:
+        """The frame on the line; ``start`` is REQUEST or REPLY."""
+        head = _HEAD.pack(start, self.number, self.code, len(self.payload))
+        body = head[1:] + self.payload
+        return head[:1] + body + _CRC.pack(crc16(body))
+
+
+def crc16(content: bytes) -> int:
+    """CRC-16/CCITT-FALSE: polynomial 0x1021, begins with 0xFFFF, nothing reflected; of ``123456789`` 0x29B1."""
+    return binascii.crc_hqx(content, 0xFFFF)
+
+
+class Damaged(IntEnum):
+    """What :class:`Parser` yields instead of a frame that it does not take."""
+
+    CRC = 1
+    LENGTH = 3
+
+
+class Parser:
+    """Finds frames in a stream of bytes that may hold anything else.
+
+    Parameters
+    ----------
+    start : int
+        REQUEST or REPLY.
+    most : int
+        Longest payload that is taken.
+    """
+
+    def __init__(self, start: int, most: int):
+        self.start, self.most, self.pending = start, most, bytearray()
+
+    def feed(self, content: bytes) -> Iterator[Frame | tuple[int, Damaged]]:
+        """Take bytes; yields the frames that are complete, and (number, Damaged) of what was none."""
+        self.pending += content
+        while True:
+            at = self.pending.find(self.start)
+            del self.pending[: at if at >= 0 else len(self.pending)]
+            if len(self.pending) < _HEAD.size:
+                return
+            _, number, code, length = _HEAD.unpack_from(self.pending)
+            if length > self.most:
+                del self.pending[0]
+                yield number, Damaged.LENGTH
+                continue
+            if len(self.pending) < FRAME_BYTES + length:
+                return
+            body = bytes(self.pending[1 : _HEAD.size + length])
+            (crc,) = _CRC.unpack_from(self.pending, _HEAD.size + length)
+            if crc != crc16(body):
+                del self.pending[0]  # a frame may begin in what was taken for one
+                yield number, Damaged.CRC
+                continue
+            del self.pending[: FRAME_BYTES + length]
+            yield Frame(number, code, body[_HEAD.size - 1 :])
+
+    def silence(self) -> None:
+        """Nothing came for a while: what is here of a frame will never be one."""
+        self.pending.clear()
+
+
+@dataclass(frozen=True)
+class Hello:
+    """What a bridge says of itself.
+
+    Parameters
+    ----------
+    version : int
+        Of the protocol.
+    capabilities : Capability
+    memory_base : int
+        Address at which the weight ports see offset 0 of the memory.
+    memory_bytes : int
+    x_beat_bytes, y_beat_bytes : int
+        Of a beat of the streams.
+    most : int
+        Longest payload of a request or a reply.
+    y_beats : int
+        Beats of y that wait in the bridge, at most.
+    timeout_us : int
+        Microseconds that X and Y wait.
+    """
+
+    version: int
+    capabilities: Capability
+    memory_base: int
+    memory_bytes: int
+    x_beat_bytes: int
+    y_beat_bytes: int
+    most: int
+    y_beats: int
+    timeout_us: int
+
+    def to_bytes(self) -> bytes:
+        """The payload of the reply to HELLO."""
+        return _HELLO.pack(*vars(self).values())
+
+    @classmethod
+    def from_bytes(cls, payload: bytes) -> "Hello":
+        """Inverse of :meth:`to_bytes`.
+
+        Raises
+        ------
+        ToolError
+            Another length, or another version.
+        """
+        version = int.from_bytes(payload[:2], "little")
+        if len(payload) != _HELLO.size or version != VERSION:
+            rule = f"must be version {VERSION} in {_HELLO.size} bytes"
+            raise ToolError("bridge", f"HELLO of version {version}, {len(payload)} bytes", rule)
+        version, capabilities, *rest = _HELLO.unpack(payload)
+        return cls(version, Capability(capabilities), *rest)
+
+
+_HELLO = struct.Struct("<HHQIHHHHI")
