@@ -36,6 +36,7 @@ class Op(IntEnum):
     MEM_READ = 0x06
     RESET = 0x07
     SELFTEST = 0x08
+    SPEED = 0x09
 
 
 class Status(IntEnum):
@@ -57,7 +58,7 @@ STATUS_DOC = {
     Status.LENGTH: "a payload of a length that the request cannot have, longer than the bridge takes, or an address "
     "or offset that is out of range or no multiple of 4; nothing was done",
     Status.REFUSED: "the engine answered an access with an error; the payload tells how many words went before it",
-    Status.TIMEOUT: "x was not taken, or no y came, for as long as the bridge waits",
+    Status.TIMEOUT: "x was not taken, no y came, or an access was not answered, for as long as the bridge waits",
     Status.BUSY: "a self-test is running",
 }
 
@@ -70,6 +71,7 @@ class Capability(IntFlag):
     STREAMS = 4
     RESET = 8
     SELFTEST = 16
+    SPEED = 32
 
 
 class TestState(IntEnum):
