@@ -68,8 +68,9 @@ class Control(wiring.Component):
         One-cycle pulse, once a run, not before the cycle of ``o_start``. CTRL.done follows when ``i_busy`` is low.
     o_steps : Out(32)
         Time steps of the run.
-    o_clear, o_sequence : Out(1)
-        h and c start from zero; tlast of x ends the sequence of the run.
+    o_clear, o_sequence, o_ignore_tlast, o_one_packet : Out(1)
+        h and c start from zero; tlast of x ends the sequence of the run, or says nothing; outputs of the run are one
+        packet.
     o_entry : Out(range(program_length))
         Instruction that the run starts at.
     o_weights : list of Out(64)
@@ -139,6 +140,8 @@ class Control(wiring.Component):
                 "o_steps": Out(32),
                 "o_clear": Out(1),
                 "o_sequence": Out(1),
+                "o_ignore_tlast": Out(1),
+                "o_one_packet": Out(1),
                 "o_entry": Out(range(program_length)),
                 "o_weights": Out(64).array(ports),
                 "o_timeout": Out(32),
@@ -269,6 +272,8 @@ class Control(wiring.Component):
             self.o_steps.eq(registers.o_steps),
             self.o_clear.eq(registers.o_flags.clear),
             self.o_sequence.eq(registers.o_flags.sequence),
+            self.o_ignore_tlast.eq(registers.o_flags.ignore_tlast),
+            self.o_one_packet.eq(registers.o_flags.one_packet),
             self.o_entry.eq(registers.o_entry.address),
             self.o_timeout.eq(registers.o_timeout),
             self.o_timeout_streams.eq(registers.o_timeout_streams),

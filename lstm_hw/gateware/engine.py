@@ -19,6 +19,7 @@ from .lift import Lift
 from .load_path import LoadPath
 from .mac_unit import MacUnit
 from .output_hold import OutputHold
+from .packet_join import PacketJoin
 from .sequencer import Sequencer
 from .timeout import Timeout
 from .vector_memory import VectorMemory
@@ -115,9 +116,10 @@ class Engine(wiring.Component):
 
     Members
     -------
-    i_start, i_clear, i_entry, i_steps, i_weights, i_timeout, i_timeout_streams, i_sequence
+    i_start, i_clear, i_entry, i_steps, i_weights, i_timeout, i_timeout_streams, i_sequence, i_ignore_tlast, i_join
         Start of a run and its arguments; from ``i_weights`` on they are stable during the run. ``i_weights`` has an
-        address for each weight port; ``i_sequence`` says that tlast of x ends the run's whole sequence.
+        address for each weight port; ``i_sequence`` says that tlast of x ends the run's whole sequence,
+        ``i_ignore_tlast`` that it says nothing; with ``i_join`` the outputs of the run are one packet.
     i_abort : In(1)
         Give the run up; held until it is over.
     i_program_write, i_program_address, i_program_data
@@ -152,6 +154,8 @@ class Engine(wiring.Component):
                 "i_timeout": In(32),
                 "i_timeout_streams": In(32),
                 "i_sequence": In(1),
+                "i_ignore_tlast": In(1),
+                "i_join": In(1),
                 "i_abort": In(1),
                 "i_program_write": In(1),
                 "i_program_address": In(PROGRAM_BITS),
@@ -202,6 +206,7 @@ class Engine(wiring.Component):
             m.submodules[name] = units_reset(unit)
         m.submodules.load_path = load
         m.submodules.x_gate = gate = XGate(config)
+        m.submodules.packet_join = join = units_reset(PacketJoin())
         m.submodules.output_hold = hold = OutputHold(output_beat_layout())
         quiet = [sequencer.o_running == 0, mac.o_idle, cell.o_idle, inputs.o_idle, load.o_idle]
         for name, unit in zip(UNITS, (inputs, load, mac, cell), strict=True):
@@ -211,20 +216,22 @@ class Engine(wiring.Component):
             wiring.connect(m, queue.o, unit.i)
             quiet.append(queue.o_empty)
         m.d.comb += idle.eq(Cat(quiet).all())
+        m.d.sync += join.i_ended.eq(idle)
 
         self._connect_start(m, sequencer, mac, cell, stopping)
         self._connect_weights(m, sequencer, load, mac, lanes, stopping)
-        self._connect_vectors(m, sequencer, gate, inputs, path, mac, cell, hold)
+        self._connect_vectors(m, sequencer, gate, inputs, path, mac, cell, join, hold)
         self._connect_sums(m, path, mac, lanes, cell, restart)
         m.d.comb += [
             load.i_restart.eq(restart),
             hold.i_clear.eq(restart),
             gate.i_start.eq(self.i_start),
             gate.i_sequence.eq(self.i_sequence),
+            gate.i_ignore_tlast.eq(self.i_ignore_tlast),
             gate.i_drop.eq(stopping),
         ]
         watchdog, late = self._watch(m, load, inputs, sequencer, mac, cell, stopping)
-        self._run(m, idle, load, gate, inputs, sequencer, watchdog, late, stopping, restart)
+        self._run(m, idle & join.o_empty, load, gate, inputs, sequencer, watchdog, late, stopping, restart)
         self._count(m, mac, load)
         if config.count_clipped:
             self._count_clipped(m, cell)
@@ -262,14 +269,16 @@ class Engine(wiring.Component):
         for unit in (load, mac):
             m.d.comb += [unit.i_ring.eq(sequencer.o_ring), unit.i_ring_base.eq(sequencer.o_ring_base)]
 
-    def _connect_vectors(self, m, sequencer, gate, inputs, path, mac, cell, hold):
+    def _connect_vectors(self, m, sequencer, gate, inputs, path, mac, cell, join, hold):
         """Elements of x from the stream and of h from the cell unit to the operands, h also to the output stream."""
         wiring.connect(m, wiring.flipped(self.i_x), gate.i)
         wiring.connect(m, gate.o, inputs.i_x)
-        wiring.connect(m, cell.o, hold.i)
+        wiring.connect(m, cell.o, join.i)
+        wiring.connect(m, join.o, hold.i)
         wiring.connect(m, hold.o, wiring.flipped(self.o_y))
         m.d.comb += [
-            inputs.i_sequence.eq(self.i_sequence),
+            join.i_join.eq(self.i_join),
+            inputs.i_unmarked.eq(self.i_sequence | self.i_ignore_tlast),
             inputs.i_buffers.eq(sequencer.o_buffers),
             inputs.i_buffers_count.eq(sequencer.o_buffers_count),
             inputs.i_free.eq(mac.o_free_x),

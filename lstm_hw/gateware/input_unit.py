@@ -29,7 +29,7 @@ class InputUnit(wiring.Component):
     -------
     i : stream of INPUT commands
     i_x : stream of beats
-    i_sequence : In(1)
+    i_unmarked : In(1)
         tlast does not end vectors, and is somebody else's business.
     i_buffers : In(1), i_buffers_count : In(8)
         Sets how many x vectors are free.
@@ -56,7 +56,7 @@ class InputUnit(wiring.Component):
             {
                 "i": In(stream.Signature(command_layout("INPUT"))),
                 "i_x": In(stream.Signature(x_beat_layout(config))),
-                "i_sequence": In(1),
+                "i_unmarked": In(1),
                 "i_buffers": In(1),
                 "i_buffers_count": In(VECTORS_BITS),
                 "i_free": In(1),
@@ -110,7 +110,7 @@ class InputUnit(wiring.Component):
             self.o_write.eq(0),
             self.o_address.eq(address >> exact_log2(per_beat)),
             self.o_elements.eq(Mux(beat, Mux(ends, left, step), 0)),
-            self.o_misplaced.eq(beat & ~self.i_sequence & (self.i_x.payload.last != (ends & command.last))),
+            self.o_misplaced.eq(beat & ~self.i_unmarked & (self.i_x.payload.last != (ends & command.last))),
         ]
         self._place(m, command, address, beat)
         return m

@@ -76,9 +76,10 @@ class Top(wiring.Component):
         Weights; with several ports m_axi_weights0_*, m_axi_weights1_* and so on.
     s_axis_x_tdata, _tvalid, _tready, _tlast : AXI4-Stream slave
         x vectors, ``x_per_beat`` elements a beat, the first in the low bits; tlast ends a vector,
-        or the sequence of a run.
+        or the sequence of a run, or says nothing.
     m_axis_y_tdata, _tvalid, _tready, _tlast : AXI4-Stream master
-        Outputs, one element of 16 bits a beat (h sign-extended); tlast ends a vector.
+        Outputs, one element of 16 bits a beat (h sign-extended); tlast ends a packet,
+        or the outputs of a run.
     interrupt : Out(1)
         Level, see GIE, IER and ISR.
     """
@@ -138,6 +139,8 @@ class Top(wiring.Component):
             engine.i_timeout.eq(control.o_timeout),
             engine.i_timeout_streams.eq(control.o_timeout_streams),
             engine.i_sequence.eq(control.o_sequence),
+            engine.i_ignore_tlast.eq(control.o_ignore_tlast),
+            engine.i_join.eq(control.o_one_packet),
             engine.i_abort.eq(control.o_abort),
             engine.i_program_write.eq(control.o_program_write),
             engine.i_program_address.eq(control.o_program_address),

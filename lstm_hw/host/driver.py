@@ -174,7 +174,15 @@ class Driver:
                 await self._put(low, address & 0xFFFFFFFF)
                 await self._put(high, address >> 32)
 
-    async def start(self, entry: int, steps: int = 1, clear: bool = False, sequence: bool = False) -> None:
+    async def start(
+        self,
+        entry: int,
+        steps: int = 1,
+        clear: bool = False,
+        sequence: bool = False,
+        ignore_tlast: bool = False,
+        one_packet: bool = False,
+    ) -> None:
         """Start a run.
 
         Parameters
@@ -187,6 +195,10 @@ class Driver:
             h and c start from zero.
         sequence : bool
             tlast of x ends the whole sequence instead of each vector.
+        ignore_tlast : bool
+            tlast of x says nothing.
+        one_packet : bool
+            tlast of y ends the outputs of the run instead of each packet.
 
         Raises
         ------
@@ -206,8 +218,8 @@ class Driver:
             if found != self.weights.sha256:
                 raise ToolError("weight image in memory", f"digest {found}", f"must be {self.weights.sha256}")
             self._weights_right = True
-        flags = lookup("FLAGS")
-        options = flags.field("clear").insert(int(clear)) | flags.field("sequence").insert(int(sequence))
+        flags = {"clear": clear, "sequence": sequence, "ignore_tlast": ignore_tlast, "one_packet": one_packet}
+        options = sum(lookup("FLAGS").field(name).insert(int(on)) for name, on in flags.items())
         async with self._taken("start"):
             for name, value in (("ENTRY", entry), ("STEPS", steps), ("FLAGS", options)):
                 await self._put(name, value)

@@ -363,6 +363,8 @@ REGISTERS = (
         (
             Field("clear", 0, 1, Access.RW, "h and c start from zero instead of from their last values"),
             Field("sequence", 1, 1, Access.RW, "tlast of x ends the whole sequence of the run instead of each vector"),
+            Field("ignore_tlast", 2, 1, Access.RW, "tlast of x says nothing, whatever sequence is"),
+            Field("one_packet", 3, 1, Access.RW, "tlast of y ends the outputs of the run instead of each packet"),
         ),
         "options of the run",
         locked=True,
@@ -601,11 +603,20 @@ STREAMS = (
     "many; FLAGS.sequence tells them apart.",
     "With FLAGS.sequence, `tlast` is 1 on the last beat of the run and nowhere else, as a DMA transfer of the whole "
     "sequence has it. Too few vectors are TLAST, too many SURPLUS, and what follows `tlast` waits for the next run.",
+    "With FLAGS.ignore_tlast, `tlast` may be anything: the run takes the beats that it needs, and what is behind them "
+    "waits for the next run. Too few vectors keep the run waiting (TIMEOUT_X), too many are seen by nobody; after a "
+    f"failed run x is dropped until none was offered for {SETTLE_CYCLES} cycles.",
+    "A vector begins with a beat of its own. Through one transfer of a DMA, vectors of an odd length lie in memory "
+    "padded to whole beats; only the last one of a transfer may be cut off. A DMA that has a realignment engine and a "
+    "descriptor for each vector, or part of one, sends vectors that lie side by side, from any byte on.",
     "Vectors follow in the order of time. Where groups of K sequences take turns, the vectors of one step come group"
     " after group. A schedule that needs parts of vectors in another order says so: `x_order` of its plan lists "
     "(step, first element, elements), and `tlast` still ends the last part of a vector.",
     f"A beat of y is one element: a signed integer of {VALUE_BITS} bits, h or an output of the head, in the format "
     "that the quantised model states. `tlast` ends a packet.",
+    "With FLAGS.one_packet all outputs of a run are one packet, whose `tlast` is on the last beat, as one transfer of "
+    "a DMA takes it. The last beat of each packet then leaves when the next one begins or the run ends, which takes up "
+    "to 3 cycles more. After a run that fails the packet is not ended: the DMA has to be reset.",
     "A packet is the last layer's outputs of one time step, or the head's: element by element, and of each element "
     "the sequences 0 to K - 1 side by side; of a linear head, four elements at a time of each sequence. Packets "
     "follow in the order of time and, in it, of the groups. A head that reads the last step alone sends one packet a"

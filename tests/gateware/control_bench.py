@@ -267,6 +267,8 @@ class TB:
             dut.o_timeout,
             dut.o_sequence,
             dut.o_timeout_streams,
+            dut.o_ignore_tlast,
+            dut.o_one_packet,
         ):
             if start:
                 assert not was_busy, "start while busy"

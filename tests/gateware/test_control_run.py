@@ -358,8 +358,10 @@ def test_configuration_is_locked_during_a_run(idle, stall):
             values["ENTRY"] & ~LOADS,
             values["WEIGHTS_HI"] << 32 | values["WEIGHTS_LO"],
             values["TIMEOUT"],
-            values["FLAGS"] >> 1,
+            values["FLAGS"] >> 1 & 1,
             values["TIMEOUT_STREAMS"],
+            values["FLAGS"] >> 2 & 1,
+            values["FLAGS"] >> 3,
         ]
 
     tb.run(test)

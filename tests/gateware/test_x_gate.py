@@ -13,14 +13,15 @@ from tests.simulation import simulate
 class TB:
     """A gate with beats that are queued, and an input unit that takes them on demand."""
 
-    def __init__(self, sequence):
-        self.gate, self.sequence = XGate(config_of()), sequence
+    def __init__(self, sequence, ignore_tlast=0):
+        self.gate, self.sequence, self.ignore_tlast = XGate(config_of()), sequence, ignore_tlast
         self.queue, self.got = [], []
 
     async def step(self, context, want=0, drop=0, start=0):
         """One cycle; the values of early, surplus and settled in it."""
         gate = self.gate
         context.set(gate.i_sequence, self.sequence)
+        context.set(gate.i_ignore_tlast, self.ignore_tlast)
         context.set(gate.o.ready, want)
         context.set(gate.i_drop, drop)
         context.set(gate.i_start, start)
@@ -155,3 +156,21 @@ def test_the_rest_of_a_sequence_is_dropped():
             assert settled and len(tb.queue) == 3
 
         tb.run(test)
+
+
+@pytest.mark.parametrize("mode", [0, 1])
+def test_tlast_that_says_nothing(mode):
+    """Beats pass as they are wanted, what is behind them waits, and silence alone ends the dropping."""
+    tb = TB(mode, ignore_tlast=1)
+    tb.queue = [(n, n == 2) for n in range(10)]
+
+    async def test(context):
+        await tb.take(context, 5)
+        assert await tb.step(context) == [0, 0, 0] and len(tb.queue) == 5
+        while tb.queue:
+            assert await tb.step(context, drop=1) == [0, 0, 0]
+        for _ in range(SETTLE_CYCLES - 1):
+            assert await tb.step(context, drop=1) == [0, 0, 0]
+        assert await tb.step(context, drop=1) == [0, 0, 1], "the last beat that was dropped had no tlast"
+
+    tb.run(test)

@@ -76,9 +76,13 @@ def test_start_and_wait():
     """The second wait is for the second run, whatever the first one left."""
     engine = Engine()
     driver = Driver(engine, 77)
-    for steps, sequence in ((3, False), (4, True)):
-        run(driver.start(5, steps, clear=True, sequence=sequence))
-        assert engine.written[-4:] == [("ENTRY", 5), ("STEPS", steps), ("FLAGS", 1 + 2 * sequence), ("CTRL", START)]
+    for steps, flags, value in (
+        (3, {"clear": True}, 1),
+        (4, {"sequence": True, "one_packet": True}, 10),
+        (1, {"ignore_tlast": True}, 4),
+    ):
+        run(driver.start(5, steps, **flags))
+        assert engine.written[-4:] == [("ENTRY", 5), ("STEPS", steps), ("FLAGS", value), ("CTRL", START)]
         assert engine.values["STATUS"] & BUSY
         assert run(driver.wait()) == ErrorCode.NONE
         assert not engine.values["STATUS"] & BUSY

@@ -92,7 +92,7 @@ BITS = {
     "GIE": {"enable": (0, 1)},
     "IER": {"done": (0, 1), "ready": (1, 1), "error": (2, 1)},
     "ISR": {"done": (0, 1), "ready": (1, 1), "error": (2, 1)},
-    "FLAGS": {"clear": (0, 1), "sequence": (1, 1)},
+    "FLAGS": {"clear": (0, 1), "sequence": (1, 1), "ignore_tlast": (2, 1), "one_packet": (3, 1)},
     "ENTRY": {"address": (0, 9), "loads": (16, 1)},
     "STATUS": {"code": (0, 4), "busy": (8, 1), "loaded": (9, 1)},
     "REFUSED": {"write": (0, 1), "code": (4, 2), "address": (16, 15)},

@@ -119,11 +119,11 @@ def play(folder, scenario, **options):
     assert len(played.runs) == len(scenario.runs)
 
 
-def bench(folder, scenario, name):
-    """Run a bench on the engine of a scenario."""
+def bench(folder, scenario, name, **more):
+    """Run a bench on the engine of a scenario; ``more`` are environment variables."""
     scenario.save(folder / "scenario")
-    folder_of = {"LSTM_HW_SCENARIO": str(folder / "scenario")}
-    run_bench([emitted(folder, scenario)], "lstm_engine", name, timeout=500, extra_env=folder_of)
+    environment = {"LSTM_HW_SCENARIO": str(folder / "scenario"), **more}
+    run_bench([emitted(folder, scenario)], "lstm_engine", name, timeout=500, extra_env=environment)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -170,6 +170,13 @@ def test_faults(tmp_path):
 def test_aborts(tmp_path):
     scenario = network_scenario(2, sizes=(2, 3), steps=(2, 1), rows=4, axi_data_bits=64)
     bench(tmp_path, scenario, "sim.bench_abort")
+
+
+def test_transfers_of_a_dma(tmp_path):
+    """Vectors of seven bytes in beats of four, and packets of five elements."""
+    shape = {"sizes": (7, 4), "head": 5, "head_every_step": True, "x_per_beat": 4}
+    scenario = network_scenario(5, steps=(4, 3), **shape, **PAIRS)
+    bench(tmp_path, scenario, "sim.bench_dma", LSTM_HW_INPUTS="7")
 
 
 def test_faults_while_streaming(tmp_path):
