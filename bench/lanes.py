@@ -96,7 +96,7 @@ ENGINE = EngineConfig(
 
 COMPONENTS = {
     "Control": lambda config: Control(config_words(config), config.program_length),
-    "Sequencer": lambda config: Sequencer(config.program_length, len(config.lifts)),
+    "Sequencer": Sequencer,
     "InputUnit": InputUnit,
     "LoadUnit": lambda config: LoadUnit(
         config.axi_address_bits, config.axi_data_bits, config.outstanding, config.max_burst

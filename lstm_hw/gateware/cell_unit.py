@@ -73,7 +73,7 @@ class DrainUnit(wiring.Component):
         )
         super().__init__(
             {
-                "i": In(stream.Signature(command_layout("CELL"))),
+                "i": In(stream.Signature(command_layout("CELL", config))),
                 "i_clear": In(1),
                 "i_finished": In(1),
                 "o_finish_free": Out(1),
@@ -188,9 +188,9 @@ class _Walk:
     def __init__(self, config):
         self.contexts, self.entries = config.contexts, config.finish_entries
         self.last_place = (config.groups - 1, config.group_rows // GATES - 1)
-        self.command, self.held = Signal(command_layout("CELL"), name="command"), Signal(name="held")
+        self.command, self.held = Signal(command_layout("CELL", config), name="command"), Signal(name="held")
         self.todo = Signal(config.contexts, name="todo")  # contexts left of this unit
-        self.state = Signal(ELEMENT_BITS, name="state")  # where the c of the next one is
+        self.state = Signal(range(config.states), name="state")  # where the c of the next one is
         self.group = Signal(range(config.groups), name="group")  # the unit's place in its row block
         self.unit = Signal(range(config.group_rows // GATES), name="unit")
         self.entry = Signal(range(config.finish_entries), name="entry")  # where the row block is
@@ -294,7 +294,7 @@ class CellUnit(wiring.Component):
         element = signed(config.operand_bits)
         super().__init__(
             {
-                "i": In(stream.Signature(command_layout("CELL"))),
+                "i": In(stream.Signature(command_layout("CELL", config))),
                 "i_clear": In(1),
                 "i_finished": In(1),
                 "o_finish_free": Out(1),

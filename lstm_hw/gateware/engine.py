@@ -192,7 +192,7 @@ class Engine(wiring.Component):
         stopping = Signal()
         idle = Signal()
         units_reset = ResetInserter(restart)
-        sequencer = Sequencer(config.program_length, len(config.lifts))
+        sequencer = Sequencer(config)
         mac, lanes, cell = self.mac, self.lanes, self.cell
         path, load, inputs = LanePath(config, mac.o_issue.shape()), LoadPath(config), InputUnit(config)
         for name, unit in (
@@ -315,9 +315,12 @@ class Engine(wiring.Component):
         gives = self.o_y.valid & self.o_y.ready
         inside = (sequencer.o_running & ~sequencer.o_waiting) | mac.o_busy | cell.o_h_write.any()
         outside = load.o_waiting | inputs.i_x.ready | self.o_y.valid
-        m.d.comb += [
+        # What the watchdog sees is a cycle old, which spares a path through all units to their reset.
+        m.d.sync += [
             watchdog.i_moves.eq(Mux(stopping, load.o_moves | gives, inside)),
             watchdog.i_outside.eq(~stopping & outside),
+        ]
+        m.d.comb += [
             timeout.i_cycles.eq(self.i_timeout_streams),
             timeout.i_waiting.eq(self.o_busy & (inputs.i_x.ready | self.o_y.valid)),
             timeout.i_progress.eq((self.i_x.valid & self.i_x.ready) | gives),

@@ -43,7 +43,7 @@ class FillUnit(wiring.Component):
         self.config = config
         super().__init__(
             {
-                "i": In(stream.Signature(command_layout("LOAD"))),
+                "i": In(stream.Signature(command_layout("LOAD", config))),
                 "o": Out(stream.Signature(LOAD_DESCRIPTOR)),
                 "i_beat": In(1),
                 "i_data": In(config.axi_data_bits),

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from ..machine.config import EngineConfig
-from ..machine.isa import COUNT_BITS, ELEMENT_BITS, VECTORS_BITS
+from ..machine.isa import ELEMENT_BITS, VECTORS_BITS
 from .instruction import command_layout
 
 
@@ -54,7 +54,7 @@ class InputUnit(wiring.Component):
         elements = config.contexts * config.x_per_beat
         super().__init__(
             {
-                "i": In(stream.Signature(command_layout("INPUT"))),
+                "i": In(stream.Signature(command_layout("INPUT", config))),
                 "i_x": In(stream.Signature(x_beat_layout(config))),
                 "i_unmarked": In(1),
                 "i_buffers": In(1),
@@ -74,9 +74,10 @@ class InputUnit(wiring.Component):
         # for a free vector. Behind the last element of a vector the next one begins, or the command ends.
         m = Module()
         per_beat = self.config.x_per_beat
-        command = Signal(command_layout("INPUT"))
+        command = Signal(self.i.payload.shape())
         held, free = Signal(), Signal(VECTORS_BITS)
-        left, address, repeats = Signal(COUNT_BITS), Signal(ELEMENT_BITS), Signal(VECTORS_BITS)
+        left, address = Signal.like(command.elements, name="left"), Signal.like(command.target, name="address")
+        repeats = Signal(VECTORS_BITS)
         step = Mux(command.spread, 1, per_beat)
         blocked = command.wait & (free == 0)
         beat, ends, takes = Signal(), Signal(), Signal()

@@ -71,7 +71,7 @@ class LoadPath(wiring.Component):
         ports, words = config.axi_ports, range(config.weight_words + 1)
         super().__init__(
             {
-                "i": In(stream.Signature(command_layout("LOAD"))),
+                "i": In(stream.Signature(command_layout("LOAD", config))),
                 "i_start": In(1),
                 "i_stop": In(1),
                 "i_restart": In(1),

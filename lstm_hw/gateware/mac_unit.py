@@ -12,7 +12,6 @@ from ..machine.isa import (
     BANK_BITS,
     COUNT_BITS,
     ELEMENT_BITS,
-    ENTRY_BITS,
     LIFT_BITS,
     OPS,
     SPACE_CONSTANT,
@@ -31,7 +30,7 @@ def issue_layout(config: EngineConfig) -> data.StructLayout:
     return data.StructLayout(
         {
             "weight": range(config.weight_words),
-            "operand": ELEMENT_BITS,
+            "operand": command_layout("MAC", config)["operand"].width,
             "space": OPS["MAC"].fields["space"],
             "rotate": BANK_BITS,
             "mask": config.contexts,
@@ -43,24 +42,6 @@ def issue_layout(config: EngineConfig) -> data.StructLayout:
             **({"lift": LIFT_BITS} if len(config.lifts) > 1 else {}),
         }
     )
-
-
-class TokenCounter(wiring.Component):
-    """A counting semaphore: tokens come, are compared with a need, and go.
-
-    Members: ``i_clear`` empties it; ``i_add``/``i_take`` change it in the same cycle; ``o_count``.
-    """
-
-    def __init__(self, bits: int, add_bits: int = 1, take_bits: int = 1):
-        super().__init__({"i_clear": In(1), "i_add": In(add_bits), "i_take": In(take_bits), "o_count": Out(bits)})
-
-    def elaborate(self, platform) -> Module:
-        m = Module()
-        with m.If(self.i_clear):
-            m.d.sync += self.o_count.eq(0)
-        with m.Else():
-            m.d.sync += self.o_count.eq(self.o_count + self.i_add - self.i_take)
-        return m
 
 
 class MacUnit(wiring.Component):
@@ -110,10 +91,9 @@ class MacUnit(wiring.Component):
     def __init__(self, config: EngineConfig):
         self.config = config
         words = range(config.weight_words + 1)
-        self.finish_tokens = config.finish_entries
         super().__init__(
             {
-                "i": In(stream.Signature(command_layout("MAC", len(config.lifts)))),
+                "i": In(stream.Signature(command_layout("MAC", config))),
                 "i_clear": In(1),
                 "i_clear_h": In(1),
                 "i_ring": In(1),
@@ -141,70 +121,138 @@ class MacUnit(wiring.Component):
     def elaborate(self, platform) -> Module:
         # A command is a walk over columns, slot after slot. The next column goes in the first cycle in which nothing
         # that it needs is lacking: it is issued to the lanes, and the walk steps on. With its last column the command
-        # ends, and the next one can begin in the same cycle.
+        # ends, and the next one can begin in the same cycle. Whatever decides is a flag or a sign that was worked out
+        # in the cycle before, for all that this one may bring.
         m = Module()
-        walk, ring = _Walk(self.config), _Ring(self.config)
-        go, ends = Signal(), Signal()
-        lacks = self._lacks(m, walk)
+        walk, ring, command = _Walk(self.config), _Ring(self.config), self.i.payload
+        go, begins = Signal(name="go"), Signal(name="begins")
+        ends, slot_ends = Signal(name="ends"), Signal(name="slot_ends")
+        tokens = self._tokens(m, walk, go, begins, ends, slot_ends)
+        room = self._room(m, walk, go)
+        hazard = self._hazard(m, walk, go, begins, slot_ends)
+        lacks = SimpleNamespace(
+            **{name: Signal(name=f"lacks_{name}") for name in ("h", "x", "weights", "room", "sum")},
+        )
         m.d.comb += [
-            go.eq(walk.held & ~(lacks.h | lacks.x | lacks.weights | lacks.room | lacks.sum)),
-            ends.eq(go & walk.last & (walk.slot + 1 == walk.command.slots)),
+            lacks.h.eq(~walk.from_x & tokens.behind),
+            lacks.x.eq(walk.from_x & tokens.behind),
+            lacks.weights.eq(tokens.unfilled | (walk.takes_fresh & tokens.stale)),
+            lacks.room.eq(walk.begins_block & ~room),
+            lacks.sum.eq(hazard),
+            go.eq(walk.held & ~(tokens.behind | lacks.weights | lacks.room | lacks.sum)),
+            slot_ends.eq(go & walk.last),
+            ends.eq(go & walk.last & walk.last_slot),
             self.i.ready.eq(~walk.held | ends),
+            begins.eq(self.i.valid & self.i.ready),
         ]
-        next_address = ring.after(m, walk.address)
 
+        ring.follow(m, walk)
+        start = ring.place(m, walk, command.weight)
         with m.If(go):
-            walk.step(m, next_address)
+            walk.step(m)
             with m.If(walk.last):
                 walk.next_slot(m)
             with m.If(ends):
                 walk.end(m)
         with m.If(ends & walk.command.release):
-            ring.release(m, next_address)
+            ring.release(m, walk.following)
         with m.If(self.i_ring):
             ring.set_up(m, self.i_ring_base)
-        with m.If(self.i.valid & self.i.ready):
-            # If a command is held, it ends in this cycle and may move the head.
-            head = Mux(walk.held & walk.command.release, next_address, ring.head)
-            walk.begin(m, self.i.payload, ring.place(m, head, self.i.payload.weight))
+        with m.If(begins):
+            walk.begin(m, command, start)
 
         self._tell(m, walk, lacks, go)
-        self._take(m, walk, go, ends)
-        self._issue(m, walk, go)
+        self._give_back(m, walk, ends)
+        self._issue(m, walk, go, slot_ends)
         return m
 
-    def _lacks(self, m, walk):
-        """What the next column waits for: tokens of h, x and weights, room for its sum, the sum it starts from."""
-        config, command = self.config, walk.command
-        words = range(config.weight_words + 1)
-        m.submodules.h = self.h = h = TokenCounter(TOKEN_BITS, take_bits=TOKEN_BITS)
-        m.submodules.x = self.x = x = TokenCounter(TOKEN_BITS, add_bits=len(self.i_x), take_bits=TOKEN_BITS)
-        m.submodules.fresh = self.fresh = fresh = TokenCounter(len(Signal(words)))
-        m.submodules.ring = self.ring = ring = TokenCounter(len(Signal(words)), take_bits=len(Signal(words)))
-        for counter, clear, add in (
-            (h, self.i_clear_h, self.i_h),
-            (x, self.i_clear, self.i_x),
-            (fresh, self.i_clear, self.i_fresh),
-            (ring, self.i_clear | self.i_ring, self.i_ring_word),
-        ):
-            m.d.comb += [counter.i_clear.eq(clear), counter.i_add.eq(add)]
-        self.finish_used = Signal(range(config.finish_entries + 1))
-        self.recent = [
-            (Signal(name=f"stored{n}"), Signal(ENTRY_BITS, name=f"stored_entry{n}")) for n in range(HAZARD_COLUMNS - 1)
-        ]
+    def _tokens(self, m, walk, go, begins, ends, slot_ends):
+        """Tokens of h, x and weights that are there, and by how many they are ahead of what the next column needs.
 
-        lacks = SimpleNamespace(
-            **{name: Signal(name=f"lacks_{name}") for name in ("h", "x", "weights", "room")}, sum=Signal(name="hazard")
-        )
-        full, starts = self.finish_used == config.finish_entries, command.load & walk.first
-        m.d.comb += [
-            lacks.h.eq(walk.waits & ~walk.from_x & (h.o_count < walk.need)),
-            lacks.x.eq(walk.waits & walk.from_x & (x.o_count < walk.need)),
-            lacks.weights.eq(Mux(command.stream, ring.o_count < walk.ring_need, command.fresh & (fresh.o_count == 0))),
-            lacks.room.eq(command.finish & walk.first & full),
-            lacks.sum.eq(starts & Cat(valid & (entry == command.source) for valid, entry in self.recent).any()),
+        Where it needs none they are ahead by 0.
+        """
+        command, new = walk.command, self.i.payload
+        words = range(self.config.weight_words + 1)
+        h, x = Signal(TOKEN_BITS, name="h_tokens"), Signal(TOKEN_BITS, name="x_tokens")
+        ahead = Signal(signed(TOKEN_BITS + 1), name="operands_ahead")
+        takes_at_end = walk.waits & command.take
+        takes = Signal(name="takes")
+        m.d.comb += takes.eq(slot_ends & takes_at_end)
+        m.d.sync += [
+            h.eq(Mux(takes & ~walk.from_x, ahead[:-1], h) + self.i_h),
+            x.eq(Mux(takes & walk.from_x, ahead[:-1], x) + self.i_x),
+            ahead.eq(ahead + (Mux(walk.from_x, self.i_x, self.i_h) - go)),
         ]
-        return lacks
+        with m.If(~walk.waits | slot_ends):
+            m.d.sync += ahead.eq(0)
+        new_x = new.space == SPACE_X
+        there = Mux(walk.held & takes_at_end & (walk.from_x == new_x), ahead, Mux(new_x, x, h))
+        with m.If(begins):
+            m.d.sync += ahead.eq(Mux(new.wait, there - new.offset + (Mux(new_x, self.i_x, self.i_h) - 1), 0))
+        with m.If(self.i_clear_h):
+            m.d.sync += h.eq(0)
+        with m.If(self.i_clear):
+            m.d.sync += x.eq(0)
+
+        ring, ring_ahead = Signal(words, name="ring_words"), Signal(signed(len(self.o_release) + 1), name="ring_ahead")
+        m.d.sync += [
+            ring.eq(Mux(ends & command.release, ring_ahead[:-1], ring) + self.i_ring_word),
+            ring_ahead.eq(Mux(command.stream, ring_ahead + (self.i_ring_word - go), 0)),
+        ]
+        there = Mux(walk.held & command.release, ring_ahead, ring)
+        with m.If(begins):
+            needed = there - new.weight[: len(ring)] + (self.i_ring_word - 1)
+            m.d.sync += ring_ahead.eq(Mux(new.stream, needed, 0))
+        with m.If(self.i_clear | self.i_ring):
+            m.d.sync += ring.eq(0)
+
+        fresh, stale = Signal(words, name="fresh_words"), Signal(init=1, name="stale")
+        takes_fresh = Signal(name="takes_fresh_word")
+        m.d.comb += takes_fresh.eq(go & walk.takes_fresh)
+        with m.If(self.i_clear):
+            m.d.sync += [fresh.eq(0), stale.eq(1)]
+        with m.Elif(self.i_fresh & ~takes_fresh):
+            m.d.sync += [fresh.eq(fresh + 1), stale.eq(0)]
+        with m.Elif(takes_fresh & ~self.i_fresh):
+            m.d.sync += [fresh.eq(fresh - 1), stale.eq(fresh == 1)]
+        return SimpleNamespace(behind=ahead[-1], unfilled=ring_ahead[-1], stale=stale)
+
+    def _room(self, m, walk, go):
+        """Whether a row block may be begun."""
+        entries = self.config.finish_entries
+        used, room = Signal(range(entries + 1), name="finish_used"), Signal(init=1, name="room")
+        takes = Signal(name="takes_room")
+        m.d.comb += takes.eq(go & walk.begins_block)
+        with m.If(takes & ~self.i_finish_free):
+            m.d.sync += [used.eq(used + 1), room.eq(used != entries - 1)]
+        with m.Elif(self.i_finish_free & ~takes):
+            m.d.sync += [used.eq(used - 1), room.eq(1)]
+        return room
+
+    def _hazard(self, m, walk, go, begins, slot_ends):
+        """Whether the next column starts from a sum that is not stored yet."""
+        command, new = walk.command, self.i.payload
+        recent = [
+            (Signal(name=f"stored{n}"), Signal.like(new.source, name=f"stored_entry{n}"))
+            for n in range(HAZARD_COLUMNS - 1)
+        ]
+        stored = [(slot_ends & command.store, command.target), *recent]
+        for (valid, entry), (next_valid, next_entry) in pairwise(stored):
+            m.d.sync += [next_valid.eq(valid), next_entry.eq(entry)]
+
+        def among(stores, source):
+            return Cat(valid & (entry == source) for valid, entry in stores).any()
+
+        # What this cycle stores is the last column of a slot, so it counts if a command or a slot begins.
+        kept, hazard = recent[:-1], Signal(name="hazard")
+        m.d.sync += hazard.eq(command.load & walk.first & among(kept, command.source))
+        with m.If(go):
+            before = [(command.store, command.target), *kept]
+            m.d.sync += hazard.eq(walk.last & command.load & among(before, walk.next_source))
+        with m.If(begins):
+            before = [(walk.held & command.store, command.target), *kept]
+            m.d.sync += hazard.eq(new.load & among(before, new.source))
+        return hazard
 
     def _tell(self, m, walk, lacks, go):
         """What the unit does in this cycle: the first of what it waits for counts."""
@@ -219,24 +267,17 @@ class MacUnit(wiring.Component):
             self.o_stall_output.eq(walk.held & ~lacks.weights & ~h & ~lacks.x & lacks.room),
         ]
 
-    def _take(self, m, walk, go, ends):
-        """What a column takes of the tokens, and what it gives back."""
-        command = walk.command
-        takes = go & walk.waits & walk.last & command.take
+    def _give_back(self, m, walk, ends):
+        """What becomes free with the end of a command."""
         m.d.comb += [
-            self.h.i_take.eq(Mux(takes & ~walk.from_x, walk.need, 0)),
-            self.x.i_take.eq(Mux(takes & walk.from_x, walk.need, 0)),
-            self.fresh.i_take.eq(go & command.fresh & ~command.stream),
-            self.o_release.eq(Mux(ends & command.release, walk.ring_need, 0)),
-            self.ring.i_take.eq(self.o_release),
-            self.o_free_x.eq(ends & command.free),
+            self.o_release.eq(Mux(ends & walk.command.release, walk.ring_need, 0)),
+            self.o_free_x.eq(ends & walk.command.free),
         ]
-        m.d.sync += self.finish_used.eq(self.finish_used + (go & walk.first & command.finish) - self.i_finish_free)
 
-    def _issue(self, m, walk, go):
+    def _issue(self, m, walk, go, slot_ends):
         """The column of this cycle, on its way to the lanes in the next one."""
         command, issue, entries = walk.command, self.o_issue, self.config.finish_entries
-        stores, finishes = go & walk.last & command.store, go & walk.last & command.finish
+        stores, finishes = slot_ends & command.store, slot_ends & command.finish
         finish_write = Signal(range(entries))
         with m.If(finishes):
             m.d.sync += finish_write.eq(Mux(finish_write == entries - 1, 0, finish_write + 1))
@@ -256,52 +297,73 @@ class MacUnit(wiring.Component):
         ]
         if len(self.config.lifts) > 1:
             m.d.sync += issue.lift.eq(command.lift)
-        stored = [(stores, command.target), *self.recent]
-        for (valid, entry), (next_valid, next_entry) in pairwise(stored):
-            m.d.sync += [next_valid.eq(valid), next_entry.eq(entry)]
 
 
 class _Walk:
     """Where the unit stands: the command that it holds, and the next column of it."""
 
     def __init__(self, config):
-        self.command, self.held = Signal(command_layout("MAC", len(config.lifts)), name="command"), Signal(name="held")
-        self.column, self.slot = Signal(COUNT_BITS, name="column"), Signal(ENTRY_BITS, name="slot")
+        self.words = config.weight_words
+        self.command, self.held = Signal(command_layout("MAC", config), name="command"), Signal(name="held")
+        self.left = Signal(COUNT_BITS, name="columns_left")  # of the slot, with the next one
+        self.first, self.last = Signal(name="first"), Signal(name="last")
+        self.single = Signal(name="single")  # slots have one column
+        self.last_slot = Signal(name="last_slot")
+        self.waits = Signal(name="waits")  # for operand tokens
+        self.takes_fresh, self.begins_block = Signal(name="takes_fresh"), Signal(name="begins_block")
         self.address = Signal(range(config.weight_words), name="address")
-        self.operand = Signal(ELEMENT_BITS, name="operand")
-        self.need = Signal(TOKEN_BITS, name="need")  # operand tokens that it waits for
+        self.at_end = Signal(name="at_end")  # of the weight buffer
+        self.following = Signal.like(self.address, name="next_address")
+        self.following_at_end = Signal(name="next_at_end")
+        self.operand = Signal.like(self.command.operand, name="operand")
         self.ring_need = Signal(range(config.weight_words + 1), name="ring_need")  # ring words that it waits for
-        self.first, self.last = self.column == 0, self.column + 1 == self.command.columns
-        self.waits = self.command.wait & (self.slot == 0)
         self.from_x = self.command.space == SPACE_X
+        self.next_source = Signal.like(self.command.source, name="next_source")  # of the slot behind this one
 
-    def begin(self, m, command, address):
+    def begin(self, m, command, start):
+        alone = command.weight[: len(self.address)]
         m.d.sync += [
             self.held.eq((command.columns != 0) & (command.slots != 0)),
             self.command.eq(command),
-            self.column.eq(0),
-            self.slot.eq(0),
-            self.address.eq(Mux(command.stream, address, command.weight)),
+            self.left.eq(command.columns),
+            self.first.eq(1),
+            self.last.eq(command.columns == 1),
+            self.single.eq(command.columns == 1),
+            self.last_slot.eq(command.slots == 1),
+            self.waits.eq(command.wait),
+            self.takes_fresh.eq(command.fresh & ~command.stream),
+            self.begins_block.eq(command.finish),
+            self.address.eq(Mux(command.stream, start.address, alone)),
+            self.at_end.eq(Mux(command.stream, start.at_end, alone == self.words - 1)),
             self.operand.eq(command.operand),
-            self.need.eq(command.offset + 1),
             self.ring_need.eq(command.weight + 1),
+            self.next_source.eq(command.source + ~command.hold),
         ]
 
-    def step(self, m, next_address):
+    def step(self, m):
         m.d.sync += [
-            self.column.eq(self.column + 1),
-            self.address.eq(next_address),
+            self.left.eq(self.left - 1),
+            self.first.eq(0),
+            self.begins_block.eq(0),
+            self.last.eq(self.left == 2),
+            self.address.eq(self.following),
+            self.at_end.eq(self.following_at_end),
             self.ring_need.eq(self.ring_need + 1),
-            self.need.eq(self.need + 1),
         ]
         with m.If(self.command.space != SPACE_CONSTANT):
             m.d.sync += self.operand.eq(Mux(self.last, self.command.operand, self.operand + 1))
 
     def next_slot(self, m):
         m.d.sync += [
-            self.column.eq(0),
-            self.slot.eq(self.slot + 1),
-            self.command.source.eq(self.command.source + ~self.command.hold),
+            self.left.eq(self.command.columns),
+            self.first.eq(1),
+            self.begins_block.eq(self.command.finish),
+            self.last.eq(self.single),
+            self.last_slot.eq(self.command.slots == 2),
+            self.command.slots.eq(self.command.slots - 1),
+            self.waits.eq(0),
+            self.command.source.eq(self.next_source),
+            self.next_source.eq(self.next_source + ~self.command.hold),
             self.command.target.eq(self.command.target + 1),
         ]
 
@@ -322,14 +384,31 @@ class _Ring:
     def release(self, m, head):
         m.d.sync += self.head.eq(head)
 
-    def after(self, m, address):
-        """The address behind one."""
-        following = Signal.like(address, name="next_address")
-        m.d.comb += following.eq(Mux(address == self.words - 1, self.base, address + 1))
-        return following
+    def follow(self, m, walk):
+        """The address behind that of the next column, and whether it is the last of the buffer."""
+        ends = Mux(walk.at_end, self.base == self.words - 1, walk.address == self.words - 2)
+        m.d.comb += [walk.following.eq(Mux(walk.at_end, self.base, walk.address + 1)), walk.following_at_end.eq(ends)]
 
-    def place(self, m, head, offset):
-        """The address so many words behind the head."""
-        start = Signal(range(2 * self.words), name="start_address")
-        m.d.comb += start.eq(head + offset)
-        return Mux(start >= self.words, start - self.words + self.base, start)
+    def place(self, m, walk, offset):
+        """Where a command begins, so many words behind the head, fewer than the ring has; whether it is the last word.
+
+        If a command is held, it ends in the cycle in which the next one begins, and may move the head.
+        """
+        bits = len(self.head)
+        offset = offset[:bits]
+        # All sums and comparisons stand side by side: whether the start is beyond the buffer's end, where it is then
+        # and else, and whether it is the last word.
+        head = Mux(walk.held & walk.command.release, walk.following, self.head)
+        to_end, wrapped = Signal(signed(bits + 1), name="to_end"), Signal(bits, name="wrapped")
+        beyond, last = Signal(signed(bits + 2), name="beyond"), Signal(bits, name="last_start")
+        place = SimpleNamespace(address=Signal(bits, name="start_address"), at_end=Signal(name="starts_at_end"))
+        is_last = Mux(walk.at_end, self.base == last, walk.address == (last - 1)[:bits])
+        m.d.comb += [
+            to_end.eq(offset - self.words),
+            wrapped.eq(offset + self.base - self.words),
+            last.eq(self.words - 1 - offset),
+            beyond.eq(head + to_end),
+            place.address.eq(Mux(beyond[-1], (head + offset)[:bits], (head + wrapped)[:bits])),
+            place.at_end.eq(Mux(walk.held & walk.command.release, is_last, self.head == last)),
+        ]
+        return place

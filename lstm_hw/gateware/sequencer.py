@@ -7,6 +7,7 @@ from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
 
+from ..machine.config import EngineConfig
 from ..machine.isa import (
     CLEAR_REGISTER,
     INSTRUCTION_BITS,
@@ -32,10 +33,7 @@ class Sequencer(wiring.Component):
 
     Parameters
     ----------
-    program_length : int
-        Instructions that the program memory holds.
-    lifts : int
-        Lifts of the engine; of several, a MAC says which.
+    config : EngineConfig
 
     Members
     -------
@@ -67,8 +65,8 @@ class Sequencer(wiring.Component):
     after ``i_start``. Registers survive from run to run, except r6 and r7.
     """
 
-    def __init__(self, program_length: int, lifts: int = 1):
-        self.program_length = program_length
+    def __init__(self, config: EngineConfig):
+        self.config = config
         members = {
             "i_start": In(1),
             "i_entry": In(PROGRAM_BITS),
@@ -88,7 +86,7 @@ class Sequencer(wiring.Component):
         }
         for op in OPS.values():
             if op.unit:
-                members[f"o_{op.unit}"] = Out(stream.Signature(command_layout(op.name, lifts)))
+                members[f"o_{op.unit}"] = Out(stream.Signature(command_layout(op.name, config)))
         super().__init__(members)
 
     def elaborate(self, platform) -> Module:
@@ -98,7 +96,7 @@ class Sequencer(wiring.Component):
         m = Module()
         program = self._program(m)
         self.views = {name: data_view(program.word, name) for name in OPS}
-        add = self._adder(m, self.views["ADD"].limit)
+        add = self._adder(m)
         registers, loop = self._registers(m, program, add), self._loops(m, program, add)
         commands = self._commands(m, registers.kept)
 
@@ -133,7 +131,8 @@ class Sequencer(wiring.Component):
 
         def begin_loop(view):
             counts, by_register = view.when == LOOP_COUNT, view.count_reg != 0
-            is_zero = Mux(by_register, registers.zero.bit_select(view.count_reg, 1), view.count == 0)
+            # r0 is zero.
+            is_zero = registers.zero.bit_select(view.count_reg, 1) & (by_register | program.count_is_zero)
             with m.If(is_zero ^ (view.when == LOOP_UNLESS)):
                 m.d.comb += program.next_pc.eq(view.exit)
             with m.Else():
@@ -141,7 +140,7 @@ class Sequencer(wiring.Component):
             loop.write(loop.depth, Mux(counts, value, 0), Mux(counts, Mux(by_register, 0, view.count), 1))
 
         def end_loop():
-            with m.If(loop.top.left == 1):
+            with m.If(loop.top.last):
                 m.d.sync += loop.depth.eq(loop.depth - 1)
             with m.Else():
                 m.d.comb += program.next_pc.eq(loop.top.start)
@@ -172,39 +171,58 @@ class Sequencer(wiring.Component):
 
     def _program(self, m):
         """The program memory: the counter and what it will be, the word read there, the word that a fetch kept."""
-        m.submodules.program = program = memory.Memory(shape=INSTRUCTION_BITS, depth=self.program_length, init=[])
+        layout = data.StructLayout({"count_is_zero": 1, "word": INSTRUCTION_BITS})  # the count if it is a LOOP
+        length = self.config.program_length
+        m.submodules.program = program = memory.Memory(shape=layout, depth=length, init=[])
         writer, reader = program.write_port(), program.read_port()
-        pc, next_pc = (Signal(bits_for(self.program_length), name=name) for name in ("pc", "next_pc"))
+        pc, next_pc = (Signal(bits_for(length), name=name) for name in ("pc", "next_pc"))
+        count_is_zero = Signal(name="count_is_zero", reset_less=True)
         fetch, word = Signal(name="fetch"), Signal(INSTRUCTION_BITS, name="word", reset_less=True)
         m.d.comb += [
             writer.en.eq(self.i_write),
             writer.addr.eq(self.i_write_address),
-            writer.data.eq(self.i_write_data),
+            writer.data.word.eq(self.i_write_data),
+            writer.data.count_is_zero.eq(data_view(self.i_write_data, "LOOP").count == 0),
             next_pc.eq(pc),
             reader.addr.eq(next_pc),
             reader.en.eq(1),
         ]
         m.d.sync += pc.eq(next_pc)
         with m.If(fetch):
-            m.d.sync += word.eq(reader.data)
-        return SimpleNamespace(pc=pc, next_pc=next_pc, read=reader.data, fetch=fetch, word=word)
-
-    def _adder(self, m, limit):
-        """The one adder: in a fetch, augend + addend; the result is less ``limit`` if ``wrap`` and that is reached."""
-        augend, addend, total, result = (
-            Signal(REGISTER_BITS, name=name, reset_less=True) for name in ("augend", "addend", "total", "result")
+            m.d.sync += [word.eq(reader.data.word), count_is_zero.eq(reader.data.count_is_zero)]
+        return SimpleNamespace(
+            pc=pc, next_pc=next_pc, read=reader.data.word, fetch=fetch, word=word, count_is_zero=count_is_zero
         )
-        wrap, beyond = Signal(name="wrap", reset_less=True), Signal(REGISTER_BITS + 1, name="beyond")
+
+    def _adder(self, m):
+        """In a fetch, augend + addend, or if ``wrap`` and the limit of an ADD is reached, that less the limit.
+
+        The execute before has taken the limit off the addend, so that both sums stand side by side.
+        """
+        bits = REGISTER_BITS
+        augend, addend = (Signal(bits, name=name, reset_less=True) for name in ("augend", "addend"))
+        wrap, rest = Signal(name="wrap", reset_less=True), Signal(signed(bits + 1), name="rest", reset_less=True)
+        total, beyond = Signal(bits + 1, name="total"), Signal(signed(bits + 2), name="beyond")
+        wraps = Signal(name="wraps")
+        view = self.views["ADD"]
+        m.d.sync += rest.eq(view.value - view.limit)
         m.d.comb += [
             total.eq(augend + addend),
-            beyond.eq(total - limit),
-            result.eq(Mux(wrap & ~beyond[-1], beyond, total)),
+            beyond.eq(augend + rest),
+            # A total beyond the register has lost 2**bits, which ``beyond`` has not.
+            wraps.eq(wrap & ~beyond[-1] & (beyond[-2] | ~total[-1])),
         ]
 
         def set_up(a, b, wraps=0):
             m.d.sync += [augend.eq(a), addend.eq(b), wrap.eq(wraps)]
 
-        return SimpleNamespace(augend=augend, total=total, result=result, set_up=set_up)
+        return SimpleNamespace(
+            augend=augend,
+            total=total[:-1],
+            result=Mux(wraps, beyond[:bits], total[:-1]),
+            is_zero=Mux(wraps, beyond[:bits] == 0, total[:-1] == 0),
+            set_up=set_up,
+        )
 
     def _registers(self, m, program, add):
         """The registers, in LUT memory with as many read ports as one instruction names registers.
@@ -235,7 +253,7 @@ class Sequencer(wiring.Component):
             writer.data.eq(Mux(clear, self.i_clear, add.result)),
         ]
         with m.If(writer.en):
-            m.d.sync += zero.bit_select(writer.addr, 1).eq(Mux(clear, ~self.i_clear, add.result == 0))
+            m.d.sync += zero.bit_select(writer.addr, 1).eq(Mux(clear, ~self.i_clear, add.is_zero))
 
         def write(register, augend, addend, wrap=0):
             """In the next fetch r[register] becomes augend + addend, less the limit if ``wrap`` and that is reached."""
@@ -252,8 +270,8 @@ class Sequencer(wiring.Component):
         )
 
     def _loops(self, m, program, add):
-        """The stack of open loops, in LUT memory: turns left and first instruction."""
-        layout = data.StructLayout({"left": REGISTER_BITS, "start": program.pc.shape()})
+        """The stack of open loops, in LUT memory: turns left, whether that is one, and first instruction."""
+        layout = data.StructLayout({"left": REGISTER_BITS, "last": 1, "start": program.pc.shape()})
         m.submodules.loops = loops = memory.Memory(shape=layout, depth=LOOP_DEPTH, init=[])
         writer, reader = loops.write_port(), loops.read_port(domain="comb")
         waits, depth = Signal(name="loop_waits"), Signal(range(LOOP_DEPTH + 1), name="loop_depth")
@@ -263,6 +281,7 @@ class Sequencer(wiring.Component):
             writer.en.eq(program.fetch & waits),
             writer.addr.eq(slot),
             writer.data.left.eq(add.total),
+            writer.data.last.eq(add.total == 1),
             writer.data.start.eq(program.pc),
         ]
 

@@ -202,7 +202,7 @@ def random_command(rng, config, ring_words):
         columns,
         slots,
         weight=rng.randint(0, room - slots * columns) if rng.random() < 0.7 else 0,
-        operand=rng.randrange(15) if space == SPACE_CONSTANT else rng.randrange(1000),
+        operand=rng.randrange(15) if space == SPACE_CONSTANT else rng.randrange(config.h_elements - 12),
         source=rng.randrange(entries),
         target=rng.randrange(entries),
         mask=rng.randrange(1 << config.contexts),

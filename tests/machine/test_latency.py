@@ -64,7 +64,7 @@ def first(values):
 
 
 def sequencer():
-    unit = Sequencer(16)
+    unit = Sequencer(config_of(program_length=16))
     ring, mac = instruction("RING"), instruction("MAC", columns=1, slots=1)
     program = [ring, ring, mac, ring, instruction("HALT")]
     writes = [
@@ -96,7 +96,7 @@ def sequencer():
 
 
 def queue():
-    unit = Queue(command_layout("MAC"))
+    unit = Queue(command_layout("MAC", config_of()))
     full, valid = follow(unit, [(unit.i.valid, T, 1, 50)], [unit.i.ready, unit.o.valid])
     return {"QUEUE_DEPTH": sum(full[T:]), "QUEUE": first(valid) - T}
 
