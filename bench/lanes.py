@@ -36,13 +36,23 @@ from .table import Row, text, update
 FOLDER = "build/lanes"
 SIZES = {16: (16, 1), 64: (32, 2), 256: (64, 4)}
 """Lanes -> rows, contexts."""
-DEPTHS = {"weight_words": 1024, "accumulators": 65, "finish_entries": 16}
-"""Of the memories beside the lanes; LUTs used as memory grow with the last two. Entry 0 of the accumulators is not
-stored."""
-REGISTERS = {"wide": ("AREG", "ADREG"), "narrow": ("BREG",), "product": ("MREG",), "accumulator": ("PREG",)}
+DEPTHS = {"weight_words": 1024, "accumulators": 65, "finish_entries": 16, "block_sums": 0}
+"""Of the memories beside the lanes; LUTs used as memory grow with the accumulators and finished sums. Entry 0 of the
+accumulators is not stored."""
+DEEP = {"accumulators": 47, "finish_entries": 44, "block_sums": None}
+"""Accumulators and finished sums in block RAM."""
+DEEP_LANES = 64
+REGISTERS = {
+    "wide": ("AREG", "ADREG"),
+    "narrow": ("BREG",),
+    "product": ("MREG",),
+    "accumulator": ("PREG",),
+    "loaded": ("CREG",),
+}
 """Registers that every DSP slice must use: one of those named, where there are several. The wide factor is a weight or
 a lifted operand, the narrow one is the other. A pair's weights pass the pre-adder of the first context's slices
-(ADREG); what it gives the others is formed once for all of them (AREG)."""
+(ADREG); what it gives the others is formed once for all of them (AREG). A loaded sum that comes from block RAM waits in
+the block's register instead."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +95,12 @@ ENGINE = EngineConfig(
     axi_data_bits=512,
     x_per_beat=8,
     activation="pwl",
-    weight_words=11136,
+    weight_words=5120,
     h_elements=256,
     states=1792,
     x_elements=14336,
     accumulators=65,
+    block_sums=4,
 )
 """The SBE bench's engine for the Zynq 7Z045, whose components are measured."""
 
@@ -128,15 +139,20 @@ def lane_rows(mode, rows, contexts, folder=FOLDER, **depths):
         The lanes take more DSP slices or fabric adders than they may, or leave registers of the slices unused.
     """
     config = EngineConfig(rows=rows, contexts=contexts, **{**DEPTHS, **depths}, **mode.engine)
-    name = f"lanes_{mode.name}_{config.lanes}"
+    where = f"{config.lanes}, sums in block RAM" if config.block_sum_rows else f"{config.lanes}"
+    name = f"lanes_{mode.name}_{config.lanes}{'_block_ram' if config.block_sum_rows else ''}"
     stat = synthesised(LaneArray(config), name, folder)
     slices, carry = stat["dsp"], stat["cells"].get("CARRY4", 0)
     if slices * mode.lanes_per_dsp != config.lanes:
         raise VerificationError(name, f"{slices} DSP slices", f"must be one for {mode.lanes_per_dsp} of the lanes")
     used = {kind: sum(stat["dsp_registers"][register] for register in names) for kind, names in REGISTERS.items()}
+    loaded_outside = slices * config.block_sum_rows // config.group_rows
     for kind, count in used.items():
-        if count != slices:
-            raise VerificationError(name, f"{kind} register in {count} of {slices} slices", "must be in all")
+        must = slices - loaded_outside if kind == "loaded" else slices
+        if count != must:
+            raise VerificationError(name, f"{kind} register in {count} of {slices} slices", f"must be in {must}")
+    if config.block_sum_rows == config.group_rows and config.finished_in_block_ram and stat["lutram"]:
+        raise VerificationError(name, f"{stat['lutram']} LUTs as memory", "must be none, with all sums in block RAM")
     if carry > mode.carry_per_dsp * slices + mode.carry_at_end:
         rule = f"must be at most {mode.carry_per_dsp} a DSP slice and {mode.carry_at_end} beside them"
         raise VerificationError(name, f"{carry} CARRY4", rule)
@@ -151,10 +167,10 @@ def lane_rows(mode, rows, contexts, folder=FOLDER, **depths):
         **{f"{kind}_registers_per_lane": (count, "in DSP48E1") for kind, count in used.items()},
     }
     result = [
-        Row(metric, f"{mode.name}/{config.lanes}", count / config.lanes, unit, None, stat["tool"])
+        Row(metric, f"{mode.name}/{where}", count / config.lanes, unit, None, stat["tool"])
         for metric, (count, unit) in figures.items()
     ]
-    return [*result, Row("lut_levels", f"{mode.name}/{config.lanes}", stat["lut_levels"], "LUTs", None, stat["tool"])]
+    return [*result, Row("lut_levels", f"{mode.name}/{where}", stat["lut_levels"], "LUTs", None, stat["tool"])]
 
 
 def level_rows(config, folder=FOLDER, only=None):
@@ -201,6 +217,8 @@ def main(output):
                 found = lane_rows(mode, *size)
                 result += found
             result += [replace(row, config=mode.name) for row in found]  # the largest stands for the mode
+            click.echo(f"{mode.name}: sums in block RAM", err=True)
+            result += lane_rows(mode, *SIZES[DEEP_LANES], **DEEP)
         click.echo("cells", err=True)
         result += cell_rows()
         click.echo("components", err=True)

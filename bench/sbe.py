@@ -46,18 +46,17 @@ class Device:
     published: dict = field(default_factory=dict)
 
 
+SHARED = {"axi_data_bits": 512, "x_per_beat": 8, "block_sums": 4}
 DEVICES = (
     Device(
-        Case("lrcn/zynq7045", {"rows": 128, "contexts": 7, "cells": 2, "axi_data_bits": 512, "x_per_beat": 8}, batch=8),
+        Case("lrcn/zynq7045", {"rows": 128, "contexts": 7, "cells": 2} | SHARED, batch=8),
         "lrcn",
         clock=142,
         dsp_limit=900,
         published={"sample_ms": 0.61, "lane_utilisation": 86.5, "gops": 221, "gops_per_dsp": 0.246},
     ),
     Device(
-        Case(
-            "lrcn/virtex690t", {"rows": 256, "contexts": 8, "cells": 5, "axi_data_bits": 512, "x_per_beat": 8}, batch=16
-        ),
+        Case("lrcn/virtex690t", {"rows": 256, "contexts": 8, "cells": 5} | SHARED, batch=16),
         "lrcn",
         clock=125,
         dsp_limit=2060,

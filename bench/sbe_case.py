@@ -9,14 +9,14 @@ from functools import lru_cache
 
 from lstm_hw.machine.config import EngineConfig
 from lstm_hw.plan.sbe import BatchPlanner, tail_columns
-from lstm_hw.plan.sizing import accumulator_bits, engine_formats, network_of
+from lstm_hw.plan.sizing import accumulator_bits, engine_formats, network_of, whole_blocks
 from lstm_hw.proof.load_timing import MemoryModel
 
 from .verilog import play
 from .workloads import random_model
 
-RING_WORDS = 1024
-"""Room for streamed words beside what stays on chip, where a case does not say how deep the weight buffer is."""
+RING_WORDS = 512
+"""Least room for streamed words beside what stays on chip, where a case does not say how deep the weight buffer is."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def prepared(case, layer, activation="pwl"):
     pinned = tail_columns(network.layers[0], config)
     planner = BatchPlanner(network, config, case.batch, pinned, case.home)
     if "weight_words" not in case.engine:
-        config = replace(config, weight_words=planner.resident + RING_WORDS)
+        config = replace(config, weight_words=whole_blocks(planner.resident + RING_WORDS))
         planner = BatchPlanner(network, config, case.batch, pinned, case.home)
     return model, planner, x
 

@@ -3,6 +3,10 @@
 Each function adds the registers of a slice to a module and returns its *sum word*, what the accumulator memory holds.
 A column's weight is on ``weights`` when its operand is on ``operand``; ``first`` follows them by two cycles, and the
 sum word by three. A sum starts from the word that was on ``start`` in the cycle before ``first``.
+
+That word waits in the C register of the slice. Yosys gives it to the memory instead, whose reads it then clocks, if
+every bit of a word that is read has a register behind it and nothing else, all with the same reset. Block RAM has such
+registers; of LUT memory they would be flip-flops, so there the slices of a group take turns at two resets.
 """
 
 from amaranth import *
@@ -29,6 +33,7 @@ def lane(
     first: Value,
     start: Value,
     from_zero: Value,
+    in_memory: bool,
 ) -> Value:
     """One row: ``p <= (first ? c : p) + m`` with ``m <= a * b``.
 
@@ -46,6 +51,8 @@ def lane(
         A sum word.
     from_zero : Value
         Beside ``start``: zero instead.
+    in_memory : bool
+        The register behind ``start`` is that of a block RAM.
 
     Returns
     -------
@@ -70,6 +77,7 @@ def lane_pair(
     first: Value,
     start: Value,
     from_zero: Value,
+    in_memory: bool,
 ) -> Value:
     """Two rows in one slice: ``p <= (first ? c : p) + m`` with ``m <= ab * x`` and ``ab <= (a << 16) + b``.
 
@@ -104,16 +112,19 @@ def lane_pair(
     c_wraps, wraps = (
         _register(f"{kind}_{name}", config.accumulator_bits - PACKED_SHIFT) for kind in ("c_wraps", "wraps")
     )
+    c_quarter = quarter(c) if in_memory else Signal(2, name=f"c_quarter_{name}", reset_less=True)  # C is not seen
     before, counted = Signal(2, name=f"quarter_{name}", reset_less=True), Signal.like(wraps, name=f"counted_{name}")
     up, down = (before == 3) & (quarter(p) == 0), (before == 0) & (quarter(p) == 3)
     m.d.comb += counted.eq(wraps + Cat(up | down, down).as_signed())
     m.d.sync += [
         c_wraps.eq(start[packed_bits:]),
         wraps.eq(Mux(first, c_wraps, counted)),
-        before.eq(Mux(first, quarter(c), quarter(p))),
+        before.eq(Mux(first, c_quarter, quarter(p))),
     ]
+    if not in_memory:
+        m.d.sync += c_quarter.eq(quarter(start))
     with m.If(from_zero):
-        m.d.sync += [c.eq(0), c_wraps.eq(0)]
+        m.d.sync += [c.eq(0), c_wraps.eq(0), *([] if in_memory else [c_quarter.eq(0)])]
     return Cat(p, counted)
 
 

@@ -3,11 +3,14 @@
 from amaranth import *
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2, exact_log2
+from amaranth.utils import exact_log2
 
-from ..machine.config import EngineConfig
+from ..machine.config import LUT_ENTRIES, EngineConfig
 from ..machine.latency import DRAINED, drain_latency
 from .lane import lane, lane_pair, separated
+
+BLOCK_RAM, LUT_MEMORY = {"ram_style": "block", "no_rw_check": 1}, {"ram_style": "distributed"}
+"""Attributes of memories of sums, whose cost alone would not decide so."""
 
 
 def control_layout(config: EngineConfig) -> data.StructLayout:
@@ -52,12 +55,6 @@ def drain_layout(config: EngineConfig) -> data.StructLayout:
             "context": range(config.contexts),
         }
     )
-
-
-def stored_entries(config: EngineConfig) -> int:
-    """Depth of the accumulator memory. Entry 0, always zero, is not stored, so its address serves the entry that
-    would be one too many for a power of two: the low bits of an entry's number address it."""
-    return min(config.accumulators, 1 << ceil_log2(config.accumulators - 1))
 
 
 def drained_layout(config: EngineConfig) -> data.ArrayLayout:
@@ -119,50 +116,102 @@ class LaneGroup(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         config = self.config
-        create, packed = (lane_pair, 2) if config.lanes_per_dsp == 2 else (lane, 1)
-        bits, count = config.sum_word_bits, config.group_rows // packed
         control, drain = self.o_control, self.o_drain
         m.d.sync += [control.eq(self.i_control), self.o_fill.eq(self.i_fill), drain.eq(self.i_drain)]
 
-        from_zero = Signal()
-        m.d.sync += from_zero.eq(self.i_control.source == 0)
         weights = self._weight_memory(m)
-        local = Signal(drained_layout(config).size, reset_less=True)
-        pieces_per_word = -(-packed // config.drain_width)
-        per_context = []
+        resets = self._resets(m)
+        finished = []
         for k in range(config.contexts):
-            sources = memory.Memory(shape=bits * count, depth=stored_entries(config), init=[])
-            finished = memory.Memory(shape=bits * count, depth=config.finish_entries, init=[])
-            m.submodules[f"accumulators{k}"], m.submodules[f"finished{k}"] = sources, finished
-            starts = sources.read_port(domain="comb")
-            m.d.comb += starts.addr.eq(control.source)
-            sums = Cat(
-                create(
-                    m,
-                    f"{k}_{n}",
-                    config,
-                    weights.word_select(n, packed * config.weight_bits),
-                    control.operands[k],
-                    control.first,
-                    starts.data.word_select(n, bits),
-                    from_zero,
-                )
-                for n in range(count)
-            )
-            for store, enable in ((sources, control.store[k]), (finished, control.finish[k])):
-                port = store.write_port()
-                m.d.comb += [port.en.eq(enable), port.addr.eq(control.target), port.data.eq(sums)]
-            result = finished.read_port(domain="comb")
-            m.d.comb += result.addr.eq(drain.entry)
-            piece = drain.piece >> exact_log2(pieces_per_word)
-            per_context.append(result.data.word_select(piece, len(local)))
-        m.d.sync += local.eq(Array(per_context)[drain.context])
+            sums = self._lanes(m, k, weights, resets)
+            finished.append(self._finished(m, k, sums))
+        local = self._local(m, finished)
         here = Signal()
         m.d.sync += [
             here.eq(drain.valid & (drain.group == self.i_index)),
             self.o_drained.eq(Mux(here, local, self.i_drained)),
         ]
         return m
+
+    def _resets(self, m):
+        """Two signals, either of which says beside a sum word that is read that zero starts instead."""
+        from_zero, from_entry = Signal(), Signal()
+        m.d.sync += [from_zero.eq(self.i_control.source == 0), from_entry.eq(self.i_control.source != 0)]
+        return from_zero, ~from_entry
+
+    def _lanes(self, m, k, weights, resets):
+        """The lanes of a context with their accumulators; returns their sum words."""
+        config, control = self.config, self.o_control
+        create, packed = (lane_pair, 2) if config.lanes_per_dsp == 2 else (lane, 1)
+        bits, count, in_block_ram = config.sum_word_bits, config.group_rows // packed, config.block_sum_rows // packed
+        parts, starts = [], []
+        for name, words, attrs in (
+            (f"block_accumulators{k}", in_block_ram, BLOCK_RAM),
+            (f"accumulators{k}", count - in_block_ram, LUT_MEMORY if config.stored_accumulators > LUT_ENTRIES else {}),
+        ):
+            if words:
+                store = memory.Memory(shape=bits * words, depth=config.stored_accumulators, init=[], attrs=attrs)
+                m.submodules[name] = store
+                port = store.read_port(domain="comb")
+                m.d.comb += port.addr.eq(control.source)
+                starts += [port.data.word_select(n, bits) for n in range(words)]
+                parts.append(store)
+        sums = Cat(
+            create(
+                m,
+                f"{k}_{n}",
+                config,
+                weights.word_select(n, packed * config.weight_bits),
+                control.operands[k],
+                control.first,
+                starts[n],
+                resets[0 if n < in_block_ram else n % 2],
+                n < in_block_ram,
+            )
+            for n in range(count)
+        )
+        first = 0
+        for store in parts:
+            port = store.write_port()
+            m.d.comb += [port.en.eq(control.store[k]), port.addr.eq(control.target), port.data.eq(sums[first:])]
+            first += len(port.data)
+        return sums
+
+    def _finished(self, m, k, sums):
+        """The sum words of finished row blocks of a context; returns what is read for the request in ``o_drain``, a
+        cycle later where they are in block RAM."""
+        config, control = self.config, self.o_control
+        attrs = BLOCK_RAM if config.finished_in_block_ram else LUT_MEMORY if config.finish_entries > LUT_ENTRIES else {}
+        store = memory.Memory(shape=len(sums), depth=config.finish_entries, init=[], attrs=attrs)
+        m.submodules[f"finished{k}"] = store
+        port, result = store.write_port(), store.read_port(domain="sync" if config.finished_in_block_ram else "comb")
+        m.d.comb += [
+            port.en.eq(control.finish[k]),
+            port.addr.eq(control.target),
+            port.data.eq(sums),
+            result.addr.eq(self.o_drain.entry),
+        ]
+        return result.data
+
+    def _local(self, m, finished):
+        """The piece of these words that a request asks for, a cycle after it."""
+        config, drain = self.config, self.o_drain
+        local = Signal(drained_layout(config).size, reset_less=True)
+        piece = drain.piece >> exact_log2(-(-config.lanes_per_dsp // config.drain_width))
+
+        def chosen(piece, context):
+            return Array(words.word_select(piece, len(local)) for words in finished)[context]
+
+        if not config.finished_in_block_ram:
+            m.d.sync += local.eq(chosen(piece, drain.context))
+            return local
+        read_piece, read_context = (
+            Signal.like(piece, name="read_piece"),
+            Signal.like(drain.context, name="read_context"),
+        )
+        m.d.sync += [read_piece.eq(piece), read_context.eq(drain.context)]
+        m.d.comb += local.eq(chosen(read_piece, read_context))
+        return local
 
     def _weight_memory(self, m):
         """The group's part of every weight word; returns the word that the lanes read."""

@@ -29,6 +29,10 @@ WEIGHT_WIDTHS = range(4, 17)
 """Widths of a stored weight."""
 PAIR_BITS = 16
 """Of a pair of 8-bit lanes, the place of the upper sum: so many bits of the lower one lie below it."""
+LUT_ENTRIES = 32
+"""Deepest memory of sums that is LUT memory whatever else there is; block RAM takes as many entries for nothing."""
+BLOCK_DEPTH = 512
+"""Words of a block RAM at its widest: 72 bits in a 7-series part, 36 in an ECP5."""
 ROW_BITS = 3
 """Most bits of a row's own shift."""
 VALUE_BITS = 16
@@ -86,6 +90,13 @@ class EngineConfig:
     x_per_beat: int = field(default=1, metadata={"doc": "elements of x in one stream beat, a power of two"})
     accumulators: int = field(default=32, metadata={"doc": "accumulator entries a lane; entry 0 stays zero"})
     finish_entries: int = field(default=16, metadata={"doc": "finished row blocks that may wait for the cell unit"})
+    block_sums: int | None = field(
+        default=None,
+        metadata={
+            "doc": "rows of a lane group, a multiple of 4 up to 16, whose accumulators are in block RAM where there "
+            f"are more than {LUT_ENTRIES} beside zero; all without it. With 0 finished row blocks are not either"
+        },
+    )
     states: int = field(default=64, metadata={"doc": "cell states c that fit, over all layers and sequences"})
     program_length: int = field(default=128, metadata={"doc": "instructions that fit in the program memory, up to 512"})
     cells: int = field(default=1, metadata={"doc": "serial cells: hidden units finished in 5 cycles, 1, 2 or 5"})
@@ -219,6 +230,9 @@ class EngineConfig:
         if self.groups % self.axi_ports:
             rule = f"must divide the {self.groups} lane groups of {self.group_rows} rows"
             raise ConfigError("engine.axi_ports", self.axi_ports, rule)
+        if self.block_sums is not None and self.block_sums not in range(0, self.group_rows + 1, 4):
+            rule = f"must be a multiple of 4 up to the {self.group_rows} rows of a lane group"
+            raise ConfigError("engine.block_sums", self.block_sums, rule)
         if self.axi_data_bits > max(64, self.part_bits):
             rule = f"must not exceed one weight word of rows * weight_bits / axi_ports = {self.part_bits} bits"
             raise ConfigError("engine.axi_data_bits", self.axi_data_bits, rule)
@@ -283,6 +297,24 @@ class EngineConfig:
     @property
     def groups(self) -> int:
         return self.rows // self.group_rows
+
+    @property
+    def stored_accumulators(self) -> int:
+        """Depth of the accumulator memory. Entry 0, always zero, is not stored, so its address serves the entry that
+        would be one too many for a power of two: the low bits of an entry's number address it."""
+        return min(self.accumulators, 1 << (self.accumulators - 2).bit_length())
+
+    @property
+    def block_sum_rows(self) -> int:
+        """Rows of each lane group, the first ones, whose accumulators are in block RAM; the others' are LUT memory."""
+        if self.stored_accumulators <= LUT_ENTRIES:
+            return 0
+        return self.group_rows if self.block_sums is None else self.block_sums
+
+    @property
+    def finished_in_block_ram(self) -> bool:
+        """Whether the sums of finished row blocks are in block RAM, not in LUT memory."""
+        return self.finish_entries > LUT_ENTRIES and self.block_sums != 0
 
     @property
     def units_per_block(self) -> int:
@@ -351,6 +383,7 @@ class EngineConfig:
             ("row_bits", 0),
             ("count_clipped", False),
             ("bus_errors", False),
+            ("block_sums", None),
         ):
             if getattr(self, name) == unused:
                 del values[name]

@@ -9,7 +9,7 @@ prints the estimate beside Yosys's counts).
 from dataclasses import dataclass
 
 from ..machine.activation import PolynomialActivation, column_bits, make_activation
-from ..machine.config import FACTOR_BITS, GATES, SERIAL_SLOTS, VALUE_BITS, EngineConfig
+from ..machine.config import FACTOR_BITS, GATES, LUT_ENTRIES, PAIR_BITS, SERIAL_SLOTS, VALUE_BITS, EngineConfig
 from ..machine.isa import (
     BEATS_BITS,
     LIFT_BITS,
@@ -47,6 +47,8 @@ class Memory:
         Nothing writes it.
     item, unread : int
         Each ``item`` bits of a word have as many low bits that nobody reads.
+    only : str
+        ``block`` or ``lut``: what it is whatever it costs.
     """
 
     width: int
@@ -58,6 +60,7 @@ class Memory:
     rom: bool = False
     item: int = 0
     unread: int = 0
+    only: str = ""
 
     def blocks_across(self, width: int) -> int:
         """Blocks of so many bits side by side that hold a bit that somebody reads."""
@@ -112,9 +115,9 @@ def mapped(memory: Memory, family: str) -> tuple[int, float]:
     lutram : int
     bram36 : float
     """
-    choices = [(LOGIC_COST[memory.rom] * memory.width * memory.depth, 0, 0.0)]
-    blocks = () if memory.rom else _LUT_BLOCKS[family]
-    for block in (*blocks, *(_RAM_BLOCKS[family] if memory.clocked else ())):
+    choices = [] if memory.only else [(LOGIC_COST[memory.rom] * memory.width * memory.depth, 0, 0.0)]
+    blocks = () if memory.rom or memory.only == "block" else _LUT_BLOCKS[family]
+    for block in (*blocks, *(_RAM_BLOCKS[family] if memory.clocked and memory.only != "lut" else ())):
         chunk, halved = memory.chunk or memory.width, 0.0
         if block.bram36:
             # Parts that are written by themselves begin at a byte of 9 bits, if a block has such.
@@ -135,21 +138,35 @@ def mapped(memory: Memory, family: str) -> tuple[int, float]:
     return lutram, bram36
 
 
-def _sums(config: EngineConfig) -> Memory:
-    """The accumulator entries; entry 0 is not stored."""
-    stored = min(config.accumulators, 1 << _bits(config.accumulators - 1))
-    width = config.group_rows // config.lanes_per_dsp * config.sum_word_bits
-    return Memory(width, stored, config.groups * config.contexts, clocked=True)
+def _sums(config: EngineConfig) -> list[Memory]:
+    """The accumulators and the finished sums of all lanes."""
+    columns, bits = config.groups * config.contexts, config.sum_word_bits
+    row_bits, deep = bits // config.lanes_per_dsp, config.stored_accumulators > LUT_ENTRIES
+    # Rounding half up reads one bit below the result's; the two sums of a pair are told apart by all bits.
+    unread = 0 if config.lanes_per_dsp == 2 or config.row_bits else max(0, min(config.shifts) - 1)
+    parts = ((config.block_sum_rows, "block"), (config.group_rows - config.block_sum_rows, "lut" if deep else ""))
+    finished = "block" if config.finished_in_block_ram else "lut" if config.finish_entries > LUT_ENTRIES else ""
+    return [
+        *(
+            Memory(rows * row_bits, config.stored_accumulators, columns, only == "block", only=only)
+            for rows, only in parts
+            if rows
+        ),
+        Memory(
+            config.group_rows * row_bits,
+            config.finish_entries,
+            columns,
+            finished == "block",
+            item=bits,
+            unread=unread,
+            only=finished,
+        ),
+    ]
 
 
 def memories(config: EngineConfig) -> list[Memory]:
     """Every memory of an engine; bits that this configuration never uses are not counted."""
-    count = config.group_rows // config.lanes_per_dsp
-    columns = config.groups * config.contexts
     flying = -(-CellLatency(config).total * config.cells // SERIAL_SLOTS) + 2
-    reads = {"width": config.sum_word_bits * count, "item": config.sum_word_bits}
-    # Rounding half up reads one bit below the result's; the two sums of a pair are told apart by all bits.
-    unread = 0 if config.lanes_per_dsp == 2 or config.row_bits else max(0, min(config.shifts) - 1)
     width = config.group_rows * config.weight_bits
     table = make_activation(config.activation, config.preact, config.activated)
     word, state, h = (_bits(n) for n in (config.weight_words, config.states, config.h_elements))
@@ -186,8 +203,7 @@ def memories(config: EngineConfig) -> list[Memory]:
     tag = 11 + limits["CELL"]["scale"] + _bits(config.cells) + context
     return [
         Memory(width, config.weight_words, config.groups, True, chunk=config.chunk_bits(0)),
-        _sums(config),
-        Memory(depth=config.finish_entries, count=columns, unread=unread, **reads),
+        *_sums(config),
         Memory(config.operand_bits, config.h_elements, config.contexts, True),
         Memory(
             config.operand_bits * config.x_per_beat,
@@ -232,11 +248,12 @@ def features(config: EngineConfig, family: str) -> dict[str, dict[str, float]]:
     pairs = slices if config.lanes_per_dsp == 2 else 0
     sums = slices * config.sum_word_bits
     table = make_activation(config.activation, config.preact, config.activated)
-    # A loaded sum waits in flip-flops, unless it comes from block RAM, which keeps it itself.
-    _, in_block_ram = mapped(_sums(config), family)
+    # A loaded sum waits in the slice or in block RAM; of a pair, what counts its wraps does not, nor any on an ECP5.
+    waiting = 1 - config.block_sum_rows / config.group_rows
+    outside = config.sum_word_bits if family == "ecp5" else config.accumulator_bits - PAIR_BITS + 2
     formats = (config.preact, config.cell, config.activated)
     further = sum(f.width - VALUE_BITS for f in formats) + (config.preact.width if config.cell != config.preact else 0)
-    loaded = 0 if in_block_ram else slices * config.accumulator_bits
+    loaded = waiting * (slices if family == "ecp5" else pairs) * outside
     return {
         "lut": {
             "engine": 1,
@@ -260,7 +277,7 @@ def features(config: EngineConfig, family: str) -> dict[str, dict[str, float]]:
 
 
 COEFFICIENTS = {
-    "xc7": {"lut": (2672, 0.286, 44.8, 219, 0.024, 1.862, 4.4), "ff": (3465, 0.893, 0.229, 42.4, 463, 2.628, 4.2)},
+    "xc7": {"lut": (2672, 0.286, 44.8, 219, 0.024, 1.862, 4.4), "ff": (3085, 0.893, 0.229, 42.4, 463, 2.628, 4.2)},
     "ecp5": {"lut": (5729, 3.363, 0, 174, 0.066, 3.031, 6.5), "ff": (2930, 0, 1.941, 0, 686, 13.72, 5.2)},
 }
 """Of the :func:`features`, in their order; ``python -m bench.resources --fit`` finds them."""

@@ -464,9 +464,9 @@ def _on_shape(name, ask, fields, target):
     """The schedule's outcomes on engines of a shape; ConfigError or ProgramError if none fits."""
     kind = SCHEDULES[name]
     if not kind.streams:
-        config, plan = engine_and_plan(ask.network, None, **fields)
-        target.check(config)
-        return [Outcome(name, {}, plan, memory=ask.memory(config))]
+        _, plan = engine_and_plan(ask.network, None, **fields)
+        plan = replace(plan, config=target.divided(plan.config, fields))
+        return [Outcome(name, {}, plan, memory=ask.memory(plan.config))]
     # The planner with the least needs says how deep the weight buffer must be at least.
     ample, choices = _choices(kind, ask, fields)
     outcomes, refused = [], None
@@ -476,9 +476,9 @@ def _on_shape(name, ask, fields, target):
             return kind.planner(ask, network, config, **options)
 
         try:
-            config, plan = engine_and_plan(ask.network, make, **{"weight_words": ample.weight_words, **fields})
-            target.check(config)
-            outcomes.append(Outcome(name, options, plan, memory=ask.memory(config)))
+            _, plan = engine_and_plan(ask.network, make, **{"weight_words": ample.weight_words, **fields})
+            plan = replace(plan, config=target.divided(plan.config, fields))
+            outcomes.append(Outcome(name, options, plan, memory=ask.memory(plan.config)))
         except (ConfigError, ProgramError) as error:
             refused = refused or error
             outcomes.append(Outcome(name, options, refused=_short(error)))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError, ProgramError
-from ..machine.config import PAIR_BITS, VALUE_BITS, WEIGHT_WIDTHS, EngineConfig
+from ..machine.config import BLOCK_DEPTH, PAIR_BITS, VALUE_BITS, WEIGHT_WIDTHS, EngineConfig
 from ..machine.isa import ELEMENT_BITS, ENTRY_BITS, PROGRAM_BITS, SCALE_BITS, WORD_BITS
 from ..machine.network import LayerShape, Network
 from ..machine.pack import bias_digits, stored_bias
@@ -54,6 +54,12 @@ REMEDIES = {
 def _power_of_two(value):
     """The next power of two."""
     return 1 << (value - 1).bit_length()
+
+
+def whole_blocks(entries: int) -> int:
+    """Depth of a memory of so many entries at least: a power of two up to that of a block RAM at its widest, then steps
+    of it. A power of two of them would be up to twice as many blocks."""
+    return _power_of_two(entries) if entries <= BLOCK_DEPTH else -(-entries // BLOCK_DEPTH) * BLOCK_DEPTH
 
 
 def stored_weight_bits(qmodel: QuantModel) -> int:
@@ -303,9 +309,9 @@ def in_keys_of_the_user(error: ConfigError, config: EngineConfig, given: dict) -
 def _depth(name, need):
     """How deep a memory is of which so much is needed."""
     if name == "weight_words":
-        return _power_of_two(need)
+        return whole_blocks(need)
     if name == "x_elements":
         vectors = max(2, min(X_VECTORS, X_ELEMENTS // need))
-        depth = _power_of_two(vectors * need)
+        depth = whole_blocks(vectors * need)
         return depth if depth <= DEEPEST[name] else min(2 * need, DEEPEST[name])
     return max(16, need) if name == "finish_entries" else need

@@ -6,11 +6,11 @@ with it.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from ..errors import ConfigError
-from ..machine.config import CELL_PHASES, SERIAL_SLOTS, EngineConfig
+from ..machine.config import BLOCK_DEPTH, CELL_PHASES, SERIAL_SLOTS, EngineConfig
 from ..machine.network import Network
 from ..machine.parts import Part
 from .resources import estimate
@@ -23,8 +23,14 @@ CELL_SHARE = 0.8
 """Most of the lanes' cycles that the cell unit may be busy for, so that it never holds them up."""
 PORTS, PORT_BITS = (1, 2, 4), tuple(1 << bits for bits in range(6, 11))
 """Numbers and widths of weight ports."""
-BUFFERS = tuple(1 << bits for bits in range(15, 8, -1))
+BUFFERS = (
+    *(1 << bits for bits in range(15, 13, -1)),
+    *range(8 * 1024, 4 * 1024, -1024),
+    *range(4 * 1024, 0, -BLOCK_DEPTH),
+)
 """Depths of the weight buffer that are tried where weights stream, the best first: whole block RAMs."""
+DIVISIONS = (None, 12, 8, 4, 0)
+"""Rows of each lane group whose accumulators are in block RAM, in the order in which they are tried."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,32 @@ class Target:
     lanes: int | None = None
     part: Part | None = None
     bytes_per_cycle: float | None = None
+
+    def divided(self, config: EngineConfig, given: dict) -> EngineConfig:
+        """The engine, its accumulators divided between block RAM and LUT memory so that it fits.
+
+        Parameters
+        ----------
+        config : EngineConfig
+        given : dict
+            Fields of EngineConfig that are taken as they are.
+
+        Raises
+        ------
+        ConfigError
+            It does not fit, however they are divided: what the first division lacks.
+        """
+        deep = config.block_sum_rows or config.finished_in_block_ram
+        rows = [n for n in DIVISIONS if n is None or n < config.group_rows]
+        choices = [replace(config, block_sums=n) for n in rows] if deep and "block_sums" not in given else [config]
+        refused = None
+        for choice in choices:
+            try:
+                self.check(choice)
+                return choice
+            except ConfigError as error:
+                refused = refused or error
+        raise refused
 
     def check(self, config: EngineConfig) -> None:
         """ConfigError with the numbers if an engine takes more than there is."""

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 
 from bench import lanes
-from bench.lanes import ENGINE, FORMATS, MODES, cell_rows, lane_rows, level_rows
+from bench.lanes import DEEP, ENGINE, FORMATS, MODES, cell_rows, lane_rows, level_rows
 from bench.table import Row, update
 from lstm_hw.errors import VerificationError
 
-MEMORIES = {"weight_words": 16, "accumulators": 8, "finish_entries": 4, "axi_data_bits": 64}
+MEMORIES = {"weight_words": 512, "accumulators": 8, "finish_entries": 4, "axi_data_bits": 64}
 
 
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
@@ -31,6 +31,13 @@ def test_small_array(mode, tmp_path, monkeypatch):
     monkeypatch.setitem(lanes.REGISTERS, "start", ("DREG",))
     with pytest.raises(VerificationError, match="start register in 0 of"):
         lane_rows(mode, 4, 2, tmp_path, **MEMORIES)
+
+
+def test_deep_sums_are_in_block_ram(tmp_path):
+    found = {row.metric: row for row in lane_rows(MODES[0], 4, 1, tmp_path, **{**MEMORIES, **DEEP})}
+    assert {row.config for row in found.values()} == {"16bit/4, sums in block RAM"}
+    assert found["lutram_per_lane"].ours == found["loaded_registers_per_lane"].ours == 0
+    assert found["ff_per_lane"].ours < 60 and found["bram_per_lane"].ours > 1
 
 
 def test_levels(tmp_path):

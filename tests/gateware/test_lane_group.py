@@ -5,12 +5,16 @@ import random
 import numpy as np
 import pytest
 
-from lstm_hw.gateware.lane_group import LaneArray, control_layout
+from lstm_hw.gateware.lane_group import LaneArray, LaneGroup, control_layout
 from lstm_hw.machine.latency import HAZARD_COLUMNS, READABLE, SKEW
+from lstm_hw.verilog.emit import write_verilog
+from lstm_hw.verilog.tools import yosys_stat
 from tests.builders import PAIRS, config_of
 from tests.simulation import observe, raw, simulate
 
 WORDS, ENTRIES, FINISHED = 12, 5, 3
+DEEP = {"accumulators": 34, "finish_entries": 33}
+"""More than LUT memory is for."""
 CONFIGS = {
     "R=4, K=1, 1 cell": {"rows": 4},
     "R=8, K=2, 2 cells, 8 bit": {"rows": 8, "contexts": 2, "cells": 2, "weight_bits": 8, "x_per_beat": 2},
@@ -35,11 +39,18 @@ CONFIGS = {
         "axi_ports": 4,
         "axi_data_bits": 256,
     },
+    "R=16, K=2, 2 cells, sums in block RAM": {"rows": 16, "contexts": 2, "cells": 2, "x_per_beat": 2, **DEEP},
+    "R=4, K=1, 1 cell, 34 sums in block RAM, 32 finished": {"rows": 4, **DEEP, "finish_entries": 32},
+    "R=4, K=1, 1 cell, 33 sums, 33 finished in block RAM": {"rows": 4, **DEEP, "accumulators": 33},
+    "R=16, K=1, 5 cells, some sums in block RAM": {"rows": 16, "cells": 5, **DEEP, "block_sums": 12},
+    "R=8, K=1, 5 cells, no sums in block RAM": {"rows": 8, "cells": 5, **DEEP, "block_sums": 0},
+    "R=8, K=2, 1 cell, pairs, sums in block RAM": {"rows": 8, "contexts": 2, "x_per_beat": 2, **DEEP, **PAIRS},
+    "R=8, K=1, 2 cells, pairs, some sums in block RAM": {"rows": 8, "cells": 2, **DEEP, **PAIRS, "block_sums": 4},
 }
 
 
 def lanes_config(name):
-    return config_of(weight_words=WORDS, accumulators=ENTRIES, finish_entries=FINISHED, **CONFIGS[name])
+    return config_of(**{"weight_words": WORDS, "accumulators": ENTRIES, "finish_entries": FINISHED, **CONFIGS[name]})
 
 
 def wrapped(values, bits):
@@ -61,9 +72,10 @@ class Stimulus:
         self.bits = np.zeros((config.axi_ports, WORDS), dtype=object)  # of each port's part of a word
         self.weights = np.zeros((WORDS, config.rows), dtype=object)
         self.sums = np.zeros((config.rows, config.contexts), dtype=object)
-        self.accumulators = np.zeros((ENTRIES, *self.sums.shape), dtype=object)
-        self.finished = np.zeros((FINISHED, *self.sums.shape), dtype=object)
-        self.stored = [-HAZARD_COLUMNS] * ENTRIES
+        self.entries, self.finish_entries = config.accumulators, config.finish_entries
+        self.accumulators = np.zeros((self.entries, *self.sums.shape), dtype=object)
+        self.finished = np.zeros((self.finish_entries, *self.sums.shape), dtype=object)
+        self.stored = [-HAZARD_COLUMNS] * self.entries
         self.landing = []  # (cycle, finish entry, mask, sums): a request in that cycle sees them
         self.beats = [(word, chunk) for word in range(WORDS) for chunk in range(config.beats_per_word)]
         for now in range(cycles):
@@ -107,7 +119,7 @@ class Stimulus:
         config, rng = self.config, self.rng
         word = rng.choice([w for w in range(WORDS) if w not in busy_words])
         operands = [self._element(config.factor_bits) for _ in range(config.contexts)]
-        ready = [e for e in range(ENTRIES) if now - self.stored[e] >= HAZARD_COLUMNS]
+        ready = [e for e in range(self.entries) if now - self.stored[e] >= HAZARD_COLUMNS]
         first = bool(ready) and rng.random() < (0.05 if self.full_scale else 0.3)
         store, finish = (rng.randrange(1 << config.contexts) if rng.random() < 0.3 else 0 for _ in range(2))
         if store and finish:
@@ -118,8 +130,8 @@ class Stimulus:
             "first": int(first),
             "store": store,
             "finish": finish,
-            "source": rng.choice(ready) if first else rng.randrange(ENTRIES),
-            "target": rng.randrange(*(0, FINISHED) if finish else (1, ENTRIES)),
+            "source": rng.choice(ready) if first else rng.randrange(self.entries),
+            "target": rng.randrange(*(0, self.finish_entries) if finish else (1, self.entries)),
         }
         for name, value in column.items():
             self.fields[now + SKEW[name]][name] = value
@@ -142,7 +154,7 @@ class Stimulus:
             self.finished[entry][:, chosen] = sums[:, chosen]
         request = {
             "valid": int(rng.random() < 0.8),
-            "entry": rng.randrange(FINISHED),
+            "entry": rng.randrange(self.finish_entries),
             "group": rng.randrange(config.groups),
             "piece": rng.randrange(config.group_rows // config.drain_width),
             "context": rng.randrange(config.contexts),
@@ -168,7 +180,7 @@ def play(config, stimulus):
             # A cycle without a product has zero operands; everything else may be anything.
             noise = {
                 "weight": random.randrange(WORDS),
-                "source": random.randrange(ENTRIES),
+                "source": random.randrange(config.accumulators),
                 "operands": [0] * config.contexts,
                 "first": 0,
                 "store": 0,
@@ -229,3 +241,36 @@ def test_pairs_at_full_scale(share, peak):
     stimulus = Stimulus(config, random.Random(peak), 500, full_scale=share)
     assert peak < max(abs(v) for values in stimulus.expected if values for v in values)
     play(config, stimulus)
+
+
+def mapped(family, folder, fields):
+    """What Yosys makes of a small group, with one block RAM for its weights."""
+    config = config_of(**{"rows": 4, "weight_words": 512, "accumulator_bits": 44, **fields})
+    verilog = write_verilog(folder / "group.v", LaneGroup(config, 0), "group")
+    return yosys_stat(verilog, "group", family, folder)
+
+
+@pytest.mark.parametrize(
+    ("family", "fields", "blocks"),
+    [
+        ("xc7", DEEP, 2.5),  # 4 sums of 44 bits in blocks of 72, 72 and 36 bits
+        ("xc7", {**DEEP, **PAIRS, "accumulator_bits": 28}, 2),
+        ("ecp5", DEEP, 2.5),  # as many blocks of 36 bits, counted half
+    ],
+    ids=["xc7", "xc7, pairs", "ecp5"],
+)
+def test_deep_sums_are_block_ram(family, fields, blocks, tmp_path):
+    """As many blocks as the words are wide, for the sums and for the finished ones; no LUT memory, nor flip-flops
+    in their stead."""
+    stat = mapped(family, tmp_path, fields)
+    assert stat["bram36"] == 2 * blocks + (0.5 if fields.get("weight_bits") == 8 else 1)
+    assert stat["lutram"] == 0
+    if family == "xc7":
+        assert stat["ff"] < 220 and stat["dsp_registers"]["PREG"] == stat["dsp"]
+
+
+@pytest.mark.parametrize("fields", [{**DEEP, "finish_entries": 2, "block_sums": 0}, PAIRS], ids=["16 bits", "pairs"])
+def test_sums_from_lut_memory_wait_in_the_slice(fields, tmp_path):
+    """In its C register, however deep the memory."""
+    stat = mapped("xc7", tmp_path, {"accumulators": 33, **fields})
+    assert stat["dsp_registers"]["CREG"] == stat["dsp"] > 0 and stat["lutram"] > 0

@@ -22,6 +22,7 @@ WRONG = {
     "x_per_beat": (0, 3, 64, -1),
     "accumulators": (1, 257),
     "finish_entries": (1, 257),
+    "block_sums": (-4, 2, 20),
     "states": (0, (1 << 16) + 1),
     "program_length": (1, 513),
     "cells": (0, 3, 4, 6),
@@ -51,6 +52,7 @@ RIGHT = {
     "x_per_beat": (1, 32),
     "accumulators": (2, 256),
     "finish_entries": (2, 256),
+    "block_sums": (None, 0, 16),
     "states": (1, 1 << 16),
     "program_length": (2, 512),
     "cells": (1, 2, 5),
@@ -117,6 +119,20 @@ def test_an_engine_that_counts_is_another_one():
     config = config_of(count_clipped=True)
     assert "count_clipped" not in config_of().to_dict() and EngineConfig.from_dict(config.to_dict()) == config
     assert config.content_id != config_of().content_id == config_of(count_clipped=False).content_id
+
+
+def test_deep_sums_are_in_block_ram():
+    """More than 32 entries, of which one is zero and not stored."""
+    shallow, deep = config_of(accumulators=33, finish_entries=32), config_of(accumulators=34, finish_entries=33)
+    assert (shallow.stored_accumulators, shallow.block_sum_rows, shallow.finished_in_block_ram) == (32, 0, False)
+    assert (deep.stored_accumulators, deep.block_sum_rows, deep.finished_in_block_ram) == (34, 16, True)
+    assert (config_of(accumulators=65).stored_accumulators, config_of(accumulators=66).stored_accumulators) == (64, 66)
+    some, none = replace(deep, block_sums=4), replace(deep, block_sums=0)
+    assert (some.block_sum_rows, some.finished_in_block_ram) == (4, True)
+    assert (none.block_sum_rows, none.finished_in_block_ram) == (0, False)
+    assert "block_sums" not in deep.to_dict() and len({c.content_id for c in (deep, some, none)}) == 3
+    with pytest.raises(ConfigError, match="engine.block_sums: 12; must be a multiple of 4 up to the 8 rows"):
+        config_of(rows=8, block_sums=12)
 
 
 def test_low_bits_of_sums_are_below_all_lifts():

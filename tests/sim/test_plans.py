@@ -105,6 +105,28 @@ def test_stacked_layers_that_share_fetches_over_batches(tmp_path):
     simulate(tmp_path, model, plan, MemoryModel(20), ((5, True), (1, False), (3, False)))
 
 
+@pytest.mark.parametrize("fields", [{}, {"block_sums": 4}], ids=["all", "some"])
+def test_many_sums(tmp_path, fields):
+    """In block RAM, of all rows and of some: bits and cycles do not depend on it."""
+    model = random_network(np.random.default_rng(7), (9, 14), 3, True)
+    deep = {"accumulators": 64, "finish_entries": 40, **fields}
+    config = config_of(
+        rows=8,
+        contexts=2,
+        x_per_beat=4,
+        x_elements=96,
+        cells=2,
+        shifts=model.shifts,
+        weight_words=320,
+        program_length=256,
+        **deep,
+    )
+    assert config.block_sum_rows and config.finished_in_block_ram
+    planner = BatchPlanner(model.network, config, 8, 2, 2, tile_columns=4)
+    assert planner.needs["accumulators"] > 40
+    simulate(tmp_path, model, planner.plan(), MemoryModel(20), ((9, True), (3, False)))
+
+
 def test_x_products_of_a_batch_behind_its_steps(tmp_path):
     model = random_network(np.random.default_rng(4), (10, 11))
     config = replace(config_for_one_sequence(model), program_length=512)
