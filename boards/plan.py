@@ -14,7 +14,7 @@ from lstm_hw.process import environment
 from lstm_hw.verify.simulate import expect
 from lstm_hw.verilog.tools import yosys_stat
 
-from . import self_test
+from . import host_design, self_test
 from .ecp5 import Ecp5
 from .shell import Shell
 from .ulx3s import DEVICE, ULX3SPlatform
@@ -50,7 +50,7 @@ def _own_environment():
 
 @dataclass(frozen=True)
 class Plan:
-    """The self-test of a scenario on a board.
+    """The self-test of a scenario on a board, and a host's way to the engine where the board has a UART for it.
 
     Parameters
     ----------
@@ -76,12 +76,20 @@ class Plan:
         """The board's platform class."""
         return BOARDS[self.board]
 
+    @property
+    def design(self):
+        """Name of the module that the board's shell is around."""
+        return host_design.NAME if self.platform.uart else self_test.NAME
+
     @cached_property
     def files(self):
         """File name -> text of the whole plan; the same for the same scenario, wherever it is made."""
-        verilog = self_test.emit(self.scenario, self.platform.board.clock_mhz * 1_000_000)
-        platform = self.platform()
-        shell = Shell(verilog, self_test.vectors_of(self.scenario).bit_length())
+        platform, clock_hz = self.platform(), round(self.platform.board.clock_mhz * 1_000_000)
+        if platform.uart:
+            verilog = host_design.emit(self.scenario, clock_hz, platform.baud)
+        else:
+            verilog = self_test.emit(self.scenario, clock_hz)
+        shell = Shell(self.design, verilog, self_test.vectors_of(self.scenario).bit_length())
         with _own_environment():
             plan = platform.prepare(shell, TOP, emit_src=False, **platform.overrides)
         files = {name: text.decode() if isinstance(text, bytes) else text for name, text in plan.files.items()}
@@ -113,7 +121,7 @@ class Plan:
         return folder
 
     def usage(self, cache="build"):
-        """What the self-test and its engine take on the board's part, by Yosys (Usage).
+        """What the design and its engine take on the board's part, by Yosys (Usage).
 
         Parameters
         ----------
@@ -129,10 +137,10 @@ class Plan:
         """
         part = part_of(self.platform.board.part)
         with tempfile.TemporaryDirectory() as folder:
-            design = Path(folder) / f"{self_test.NAME}.v"
-            design.write_text("\n".join(self.files[f"{name}.v"] for name in (self_test.ENGINE, self_test.NAME)))
-            usage = Usage.of_stat(yosys_stat(design, self_test.NAME, part.family, cache))
-        check_fit(f"self-test on {self.board}", usage, part)
+            design = Path(folder) / f"{self.design}.v"
+            design.write_text("\n".join(self.files[f"{name}.v"] for name in (self_test.ENGINE, self.design)))
+            usage = Usage.of_stat(yosys_stat(design, self.design, part.family, cache))
+        check_fit(f"{self.design} on {self.board}", usage, part)
         return usage
 
     def bitstream(self, cache="build/ecp5", progress=None, seed=1):
@@ -167,5 +175,5 @@ class Plan:
         layout = flow.place_and_route(netlist, DEVICE, clock, seed, self.files[f"{TOP}.lpf"])
         slowest = min(layout.fmax_mhz.values())
         if slowest < clock:
-            raise ToolError(f"self-test on {self.board}", f"runs at {slowest:.1f} MHz", f"must reach {clock} MHz")
+            raise ToolError(f"{self.design} on {self.board}", f"runs at {slowest:.1f} MHz", f"must reach {clock} MHz")
         return flow.pack(layout), layout

@@ -1,20 +1,23 @@
-"""SelfTest: the emitted engine with everything it needs to play test vectors and judge the outputs, without a host."""
+"""SelfTest: the emitted engine with all that it needs to play test vectors and judge the outputs, without a host."""
 
 from functools import lru_cache
 
 from amaranth import ClockSignal, Instance, Module, ResetInserter, Signal
-from amaranth.lib import wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from lstm_hw.errors import ConfigError
+from lstm_hw.gateware.axi import Axi4Lite, Axi4Read
 from lstm_hw.gateware.top import Top
 from lstm_hw.machine.config import VALUE_BITS
 from lstm_hw.machine.ports import CONTROL, X, Y, weight_prefixes
+from lstm_hw.machine.registers import ADDRESS_BITS
 from lstm_hw.verilog.emit import emit_verilog
 
 from .axi_rom import AxiRom
-from .checker import Checker, expectation_layout, expectations
+from .checker import Checker, beat_layout, expectation_layout, expectations
 from .judge import Judge, Reason
+from .lights import Lights
 from .rom_reader import RomSource
 from .script import ACCESS, ScriptMaster, script_of
 
@@ -26,21 +29,26 @@ PATIENCE = 1 << 24
 """Cycles that one access of the script may take, a whole run included."""
 
 
-class SelfTest(wiring.Component):
-    """Plays a scenario from read-only memories and compares every output.
+VERDICT = {
+    "o_running": Out(1),
+    "o_pass": Out(1),
+    "o_fail": Out(1),
+    "o_reason": Out(Reason),
+    "o_cycles": Out(32),
+}
+"""Members of what shows the verdict of a self-test, but for ``o_passed``."""
+
+
+class Player(wiring.Component):
+    """Plays a scenario from read-only memories on an engine and compares every output.
 
     After reset, and whenever ``i_restart`` is high, the engine is reset, its program written, and every run of the
-    scenario played through its ports: weights from an AXI4 memory, x and outputs at full rate. The engine is an
-    instance of the emitted Verilog, so what a board runs is what was simulated.
+    scenario played through its ports: weights from an AXI4 memory, x and outputs at full rate.
 
     Parameters
     ----------
     scenario : Scenario
         Runs that send outputs are the test vectors; at least one must.
-    engine : wiring.Signature
-        Ports of the engine (:class:`lstm_hw.gateware.top.Top`), which is emitted on its own, as module ``ENGINE``.
-    clock_hz : int
-        Clock frequency, for the heartbeat.
     patience : int
         Cycles that one access of the script, or a whole run, may take.
 
@@ -48,6 +56,13 @@ class SelfTest(wiring.Component):
     -------
     i_restart : In(1)
         Start again, whatever is going on; the test begins when it is low.
+    control : AXI4-Lite master
+    weights : list of AXI4 read slaves
+        One for each weight port.
+    x : stream of {data, last}, out
+    y : stream of {data, last}, in
+    o_clear : Out(1)
+        Reset of the engine before a test.
     o_running : Out(1)
         The test is under way.
     o_pass, o_fail : Out(1)
@@ -58,8 +73,6 @@ class SelfTest(wiring.Component):
         Vectors that were right so far.
     o_cycles : Out(32)
         Cycles of the latest run, as counted by the engine.
-    o_heartbeat : Out(1)
-        Toggles about twice a second while there is a clock.
 
     Raises
     ------
@@ -67,32 +80,30 @@ class SelfTest(wiring.Component):
         The scenario has no run with x, or none with outputs.
     """
 
-    def __init__(self, scenario, engine, clock_hz, patience=PATIENCE):
+    def __init__(self, scenario, patience=PATIENCE):
         config = scenario.config
         vectors = [run for run in scenario.runs if any(run.outputs)]
         if not vectors or not sum(len(run.x) for run in scenario.runs):
             raise ConfigError("self-test", f"{len(scenario.runs)} runs", "must have x beats and outputs among them")
-        self.scenario, self.clock_hz, self.patience = scenario, clock_hz, patience
-        self.vectors = len(vectors)
-        self.engine = engine
-        bits = config.operand_bits
+        self.patience, self.vectors = patience, len(vectors)
+        bits, self.x_bits = config.operand_bits, config.operand_bits * config.x_per_beat
         self.script = RomSource(ACCESS.size, script_of(scenario))
-        self.weights = [
+        self.roms = [
             AxiRom(config.axi_address_bits, config.axi_data_bits, address, image)
             for address, image in zip(scenario.addresses, scenario.images, strict=True)
         ]
-        self.x = RomSource(bits * config.x_per_beat + 1, _x_words(scenario.runs, bits))
+        self.inputs = RomSource(self.x_bits + 1, _x_words(scenario.runs, bits))
         self.expected = RomSource(expectation_layout(VALUE_BITS).size, expectations(vectors, VALUE_BITS))
         super().__init__(
             {
                 "i_restart": In(1),
-                "o_running": Out(1),
-                "o_pass": Out(1),
-                "o_fail": Out(1),
-                "o_reason": Out(Reason),
+                "control": Out(Axi4Lite(ADDRESS_BITS)),
+                "weights": In(Axi4Read(config.axi_address_bits, config.axi_data_bits)).array(config.axi_ports),
+                "x": Out(stream.Signature(beat_layout(self.x_bits))),
+                "y": In(stream.Signature(beat_layout(VALUE_BITS))),
+                "o_clear": Out(1),
                 "o_passed": Out(range(self.vectors + 1)),
-                "o_cycles": Out(32),
-                "o_heartbeat": Out(1),
+                **VERDICT,
             }
         )
 
@@ -102,35 +113,19 @@ class SelfTest(wiring.Component):
         fresh = ResetInserter(clear)
         m.submodules.script = script = fresh(self.script)
         m.submodules.master = master = fresh(ScriptMaster())
-        m.submodules.x = x = fresh(self.x)
+        m.submodules.x = x = fresh(self.inputs)
         m.submodules.expected = expected = fresh(self.expected)
         m.submodules.checker = checker = fresh(Checker(VALUE_BITS, self.vectors))
-
-        bits = self.scenario.config.operand_bits * self.scenario.config.x_per_beat
-        ports = {
-            "aclk": ClockSignal(),
-            "aresetn": ~clear,
-            "interrupt": Signal(name="interrupt"),
-            f"{X}_tdata": x.o.payload[:bits],
-            f"{X}_tlast": x.o.payload[bits],
-            f"{X}_tvalid": x.o.valid,
-            f"{X}_tready": x.o.ready,
-            f"{Y}_tdata": checker.i.payload.data,
-            f"{Y}_tlast": checker.i.payload.last,
-            f"{Y}_tvalid": checker.i.valid,
-            f"{Y}_tready": checker.i.ready,
-        }
-        buses = {CONTROL: master.bus}
-        for prefix, rom in zip(weight_prefixes(self.scenario.config), self.weights, strict=True):
-            m.submodules[f"rom_{prefix}"] = fresh(rom)
-            buses[prefix] = rom.bus
-        for prefix, bus in buses.items():
-            ports |= {f"{prefix}_{name}": getattr(bus, name) for name in bus.signature.members}
-        directions = {In: "i", Out: "o"}
-        m.submodules.engine = Instance(
-            ENGINE, **{f"{directions[member.flow]}_{name}": ports[name] for name, member in self.engine.members.items()}
-        )
+        for port, rom in enumerate(self.roms):
+            m.submodules[f"rom{port}"] = fresh(rom)
+            wiring.connect(m, wiring.flipped(self.weights[port]), rom.bus)
+        wiring.connect(m, wiring.flipped(self.control), master.bus)
+        wiring.connect(m, wiring.flipped(self.y), checker.i)
         m.d.comb += [
+            self.x.payload.data.eq(x.o.payload[: self.x_bits]),
+            self.x.payload.last.eq(x.o.payload[self.x_bits]),
+            self.x.valid.eq(x.o.valid),
+            x.o.ready.eq(self.x.ready),
             master.i.valid.eq(script.o.valid),
             master.i.payload.eq(script.o.payload),
             script.o.ready.eq(master.i.ready),
@@ -140,6 +135,7 @@ class SelfTest(wiring.Component):
             checker.i_done.eq(expected.o_done),
             self.o_passed.eq(checker.o_passed),
             self.o_cycles.eq(master.o_kept),
+            self.o_clear.eq(clear),
         ]
         m.submodules.judge = judge = ResetInserter(self.i_restart)(Judge(self.vectors, self.patience))
         m.d.comb += [
@@ -154,16 +150,98 @@ class SelfTest(wiring.Component):
             self.o_fail.eq(judge.o_fail),
             self.o_reason.eq(judge.o_reason),
         ]
-        self._heartbeat(m)
         return m
 
-    def _heartbeat(self, m):
-        half = max(2, self.clock_hz // 2)
-        count = Signal(range(half))
-        with m.If(count == half - 1):
-            m.d.sync += [count.eq(0), self.o_heartbeat.eq(~self.o_heartbeat)]
-        with m.Else():
-            m.d.sync += count.eq(count + 1)
+
+def engine_instance(config, engine, reset, buses, x, y):
+    """The engine as an instance of its emitted Verilog, so that what a board runs is what was simulated.
+
+    Parameters
+    ----------
+    config : EngineConfig
+    engine : wiring.Signature
+        Ports of the engine (:class:`lstm_hw.gateware.top.Top`), which is emitted on its own, as module ``ENGINE``.
+    reset : Value
+    buses : list of interface
+        What drives the control port, then what answers each weight port.
+    x, y : stream of {data, last}
+        What comes from the one, and goes to the other.
+
+    Returns
+    -------
+    Instance
+    """
+    ports = {
+        "aclk": ClockSignal(),
+        "aresetn": ~reset,
+        "interrupt": Signal(name="interrupt"),
+        f"{X}_tdata": x.payload.data,
+        f"{X}_tlast": x.payload.last,
+        f"{X}_tvalid": x.valid,
+        f"{X}_tready": x.ready,
+        f"{Y}_tdata": y.payload.data,
+        f"{Y}_tlast": y.payload.last,
+        f"{Y}_tvalid": y.valid,
+        f"{Y}_tready": y.ready,
+    }
+    for prefix, bus in zip((CONTROL, *weight_prefixes(config)), buses, strict=True):
+        ports |= {f"{prefix}_{name}": getattr(bus, name) for name in bus.signature.members}
+    directions = {In: "i", Out: "o"}
+    members = engine.members.items()
+    return Instance(ENGINE, **{f"{directions[member.flow]}_{name}": ports[name] for name, member in members})
+
+
+class SelfTest(wiring.Component):
+    """The engine with a :class:`Player` and nothing else.
+
+    Parameters
+    ----------
+    scenario : Scenario
+        As of :class:`Player`.
+    engine : wiring.Signature
+        As of :func:`engine_instance`.
+    clock_hz : int
+        Clock frequency, for the lights.
+    patience : int
+        As of :class:`Player`.
+
+    Members
+    -------
+    i_restart : In(1)
+    o_pass, o_fail, o_reason, o_passed, o_cycles
+        As of :class:`Player`.
+    o_running, o_heartbeat : Out(1)
+        As of :class:`boards.lights.Lights`.
+    """
+
+    def __init__(self, scenario, engine, clock_hz, patience=PATIENCE):
+        self.config, self.engine, self.clock_hz = scenario.config, engine, clock_hz
+        self.player = Player(scenario, patience)
+        passed = self.player.signature.members["o_passed"]
+        super().__init__({"i_restart": In(1), "o_passed": passed, "o_heartbeat": Out(1), **VERDICT})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.player = player = self.player
+        buses = [player.control, *player.weights]
+        m.submodules.engine = engine_instance(self.config, self.engine, player.o_clear, buses, player.x, player.y)
+        m.d.comb += player.i_restart.eq(self.i_restart)
+        m.submodules.lights = lights = Lights(self.clock_hz)
+        show_verdict(m, self, player, lights)
+        return m
+
+
+def show_verdict(m, shown, player, lights):
+    """Bring the verdict of a player, and the lights, to the members of a design."""
+    names = [name for name in ("o_passed", *VERDICT) if name != "o_running"]
+    m.d.comb += [getattr(shown, name).eq(getattr(player, name)) for name in names]
+    m.d.comb += [
+        lights.i_running.eq(player.o_running),
+        lights.i_fail.eq(player.o_fail),
+        lights.i_reason.eq(player.o_reason),
+        shown.o_running.eq(lights.o_running),
+        shown.o_heartbeat.eq(lights.o_heartbeat),
+    ]
 
 
 def vectors_of(scenario):
@@ -182,7 +260,7 @@ def _x_words(runs, bits):
 
 
 @lru_cache
-def _engine(config):
+def engine_verilog(config):
     """Ports and Verilog of an engine."""
     top = Top(config)
     return top.signature, emit_verilog(top, ENGINE)
@@ -196,5 +274,5 @@ def emit(scenario, clock_hz, **options):
     dict of str to str
         File name -> text.
     """
-    ports, engine = _engine(scenario.config)
+    ports, engine = engine_verilog(scenario.config)
     return {f"{ENGINE}.v": engine, f"{NAME}.v": emit_verilog(SelfTest(scenario, ports, clock_hz, **options), NAME)}

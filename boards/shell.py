@@ -1,29 +1,32 @@
-"""Shell: the self-test between a board's clock, button and LEDs."""
+"""Shell: a board's design between its clock, button, LEDs and, where it has one, UART."""
 
 from amaranth import ClockSignal, Elaboratable, Instance, Module, ResetSignal, Signal
 from amaranth.lib import io
 from amaranth.lib.cdc import FFSynchronizer
 
-from .self_test import NAME
+LIGHTS = ("heartbeat", "running", "pass", "fail")
+"""What the first LEDs show."""
 
 
 class Shell(Elaboratable):
-    """Top level of a board's self-test.
+    """Top level of a board.
 
-    The platform brings, besides Amaranth's resources, ``add_clock(m)``, which makes the domain ``sync``, and
-    ``restart``, the (name, number) of a button. LEDs, as far as the board has them: heartbeat, running, pass, fail, and
-    the low bits of the number of vectors that passed.
+    The platform brings, besides Amaranth's resources, ``add_clock(m)``, which makes the domain ``sync``; ``restart``,
+    the (name, number) of a button; ``uart``, the (name, number) of a UART or None; and ``held_high``, those of outputs
+    that must be high. LEDs, as far as the board has them: LIGHTS, and the low bits of the number of right vectors.
 
     Parameters
     ----------
+    name : str
+        Module of the design.
     files : dict of str to str
-        Verilog of the self-test and of its engine, from :func:`boards.self_test.emit`.
+        Verilog of the design and of its engine.
     passed_bits : int
-        Width of the self-test's ``o_passed``.
+        Width of the design's ``o_passed``.
     """
 
-    def __init__(self, files, passed_bits):
-        self.files, self.passed_bits = files, passed_bits
+    def __init__(self, name, files, passed_bits):
+        self.name, self.files, self.passed_bits = name, files, passed_bits
 
     def elaborate(self, platform):
         m = Module()
@@ -33,14 +36,19 @@ class Shell(Elaboratable):
         restart = Signal()
         m.submodules.button = button = io.Buffer("i", platform.request(*platform.restart, dir="-"))
         m.submodules.restart = FFSynchronizer(button.i, restart)
-        shown = {name: Signal(name=name) for name in ("heartbeat", "running", "pass", "fail")}
+        shown = {name: Signal(name=name) for name in LIGHTS}
         passed = Signal(self.passed_bits)
-        m.submodules.self_test = Instance(
-            NAME,
+        ports = {"i_i_restart": restart, **{f"o_o_{name}": signal for name, signal in shown.items()}}
+        if platform.uart:
+            pins = platform.request(*platform.uart, dir={"rx": "-", "tx": "-"})
+            m.submodules.uart_rx = rx = io.Buffer("i", pins.rx)
+            m.submodules.uart_tx = tx = io.Buffer("o", pins.tx)
+            ports |= {"i_i_rx": rx.i, "o_o_tx": tx.o}
+        m.submodules.design = Instance(
+            self.name,
             i_clk=ClockSignal(),
             i_rst=ResetSignal(),
-            i_i_restart=restart,
-            **{f"o_o_{name}": signal for name, signal in shown.items()},
+            **ports,
             o_o_passed=passed,
             o_o_reason=Signal(3),
             o_o_cycles=Signal(32),
@@ -49,4 +57,7 @@ class Shell(Elaboratable):
         for number, value in zip(sorted(leds), [*shown.values(), *passed], strict=False):
             m.submodules[f"led{number}"] = led = io.Buffer("o", platform.request("led", number, dir="-"))
             m.d.comb += led.o.eq(value)
+        for name, number in platform.held_high:
+            m.submodules[f"{name}{number}"] = pin = io.Buffer("o", platform.request(name, number, dir="-"))
+            m.d.comb += pin.o.eq(1)
         return m

@@ -1,8 +1,10 @@
 """Radiona ULX3S with an ECP5 85F, by open tools from Verilog to bitstream."""
 
 from amaranth import ClockDomain, ClockSignal, Const, Instance, Signal
+from amaranth.build import Attrs, Pins, Resource
 from amaranth.lib import io
 from amaranth.lib.cdc import ResetSynchronizer
+from amaranth_boards.resources import UARTResource
 from amaranth_boards.ulx3s import ULX3S_85F_Platform
 
 from lstm_hw.machine.parts import BOARDS
@@ -22,6 +24,15 @@ class ULX3SPlatform(ULX3S_85F_Platform):
     clock_checked = True
     """nextpnr refuses a design that is too slow for the clock."""
     restart = "button_fire", 0
+    uart, baud = ("host_uart", 0), 1_000_000
+    """The FT231X behind US1."""
+    held_high = (("wifi_gpio0", 0),)
+    """At low, the ESP32 would take the FPGA over."""
+    resources = [
+        *ULX3S_85F_Platform.resources,
+        UARTResource("host_uart", 0, rx="M1", tx="L4", attrs=Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP")),
+        Resource("wifi_gpio0", 0, Pins("L2", dir="o"), Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP")),
+    ]
     overrides = {}
     """Texts for the gaps of Amaranth's file templates."""
 

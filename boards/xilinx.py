@@ -43,6 +43,7 @@ class SevenSeries:
     input_mhz = 200
     clock_checked = False
     """No vendor tool has been at hand to confirm the clock rate."""
+    uart, held_high = None, ()
     overrides = {}
     """Texts for the gaps of Amaranth's file templates."""
 

@@ -94,6 +94,7 @@ def run_bench(
     seed: int = 1,
     waves: bool = False,
     public: str = "top",
+    timing: bool = False,
     build_dir: str | os.PathLike | None = None,
     timeout: float = SILENCE_S,
     progress: Callable[[int, int], None] | None = None,
@@ -125,6 +126,8 @@ def run_bench(
     public : {"top", "all"}
         What the bench may read and write under Verilator: the signals of the top module, or of every module, which
         makes the simulation several times slower. Icarus shows all.
+    timing : bool
+        Under Verilator, honour delays in the Verilog.
     build_dir : path-like, optional
         Instead of ``build/sim``.
     timeout : float
@@ -160,7 +163,7 @@ def run_bench(
     root = Path(build_dir or "build/sim").resolve()
 
     started = time.monotonic()
-    design = _compiled(root / "cache", sources, toplevel, simulator, dict(parameters or {}), waves, public)
+    design = _compiled(root / "cache", sources, toplevel, simulator, dict(parameters or {}), waves, public, timing)
     build_seconds = time.monotonic() - started
 
     settings = [design.name, test_module, sorted(extra_env.items()), list(plusargs), testcase, seed, waves]
@@ -203,12 +206,12 @@ def tool_versions(simulator: str) -> dict[str, str]:
     return {**found, **packages, "Python": sys.version}
 
 
-def _compiled(cache, sources, toplevel, simulator, parameters, waves, public):
+def _compiled(cache, sources, toplevel, simulator, parameters, waves, public, timing):
     """Return the folder of the compiled design, compiling it if no run before has."""
     build = {
         "hdl_toplevel": toplevel,
         "parameters": parameters,
-        "build_args": _verilator_args(waves, public) if simulator == "verilator" else _ICARUS_ARGS,
+        "build_args": _verilator_args(waves, public, timing) if simulator == "verilator" else _ICARUS_ARGS,
         "waves": waves,
         "timescale": ["1ns", "1ps"],
         "always": True,
@@ -244,8 +247,8 @@ def _without_spaces(work):
         shutil.copytree(place, work, dirs_exist_ok=True)
 
 
-def _verilator_args(waves, public):
-    args = list(_VERILATOR_ARGS)
+def _verilator_args(waves, public, timing):
+    args = [*_VERILATOR_ARGS, *(["--timing", "-CFLAGS", "-fcoroutines"] if timing else [])]
     if public == "top":
         args.append("--no-public-flat-rw")  # cocotb's runner makes everything public
     if waves:

@@ -170,13 +170,14 @@ def _accuracy(project, measured):
 
 def _numbers(project):
     """What rounding did at every place, by which inputs, and whether the largest error of the outputs is in bounds."""
-    output, verdict = project.numbers["output"], project.verdict()
+    bound, output = project.config.quantize.max_error, project.numbers["output"]
     return {
         "sequences": len(project.inputs),
         "inputs": "test" if project.data.x is not None else "calibration",
         **_all_rounded(project.numbers),
+        "bound": bound,
         "relative_error": _rounded(output["max"] / output["peak"]) if output["peak"] else None,
-        **_all_rounded(verdict),
+        "within_bound": output["max"] <= bound * output["peak"],
     }
 
 

@@ -24,7 +24,7 @@ def check(plan, folder):
     """The plan is whole, free of paths, and Yosys finds every module, port and driver of its top."""
     folder = plan.write(folder)
     assert {f.name for f in folder.iterdir()} == set(plan.files)
-    assert {"lstm_engine.v", "lstm_self_test.v", f"build_{TOP}.sh"} <= set(plan.files)
+    assert {"lstm_engine.v", f"{plan.design}.v", f"build_{TOP}.sh"} <= set(plan.files)
     for name, text in plan.files.items():
         if name != f"build_{TOP}.sh":  # its first line names the shell
             assert not PATHS.search(text), f"{name}: {PATHS.search(text)[0]}"

@@ -36,7 +36,7 @@ def test_usage_is_compared_with_the_part(tmp_path, monkeypatch):
     plan = plan_of("ulx3s")
     stat = {"lut": 80000, "lutram": 10000, "ff": 1, "bram36": 1, "dsp": 1}
     monkeypatch.setattr(plans, "yosys_stat", lambda *_: stat)
-    with pytest.raises(ConfigError, match="self-test on ulx3s: takes 90000 of 83640 LUT"):
+    with pytest.raises(ConfigError, match="lstm_host_design on ulx3s: takes 90000 of 83640 LUT"):
         plan.usage(tmp_path)
 
 

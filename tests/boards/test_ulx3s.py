@@ -1,5 +1,7 @@
 """Smoke test of the ULX3S."""
 
+import re
+
 import pytest
 
 from boards.ulx3s import ULX3SPlatform
@@ -12,6 +14,8 @@ def test_plan(tmp_path):
     smoke.check(plan, tmp_path / "plan")
     pins = smoke.pins(plan)
     assert pins["clk25_0__io"] == "G2" and pins["button_fire_0__io"] == "R1"
+    assert pins["host_uart_0__rx__io"] == "M1" and pins["host_uart_0__tx__io"] == "L4"
+    assert pins["wifi_gpio0_0__io"] == "L2" and re.search(r"wifi_gpio0_0__io\b.*UP", plan.files["top.lpf"])
     assert [pins[f"led_{n}__io"] for n in range(6)] == "B2 C2 C1 D2 D1 E2".split()
     assert 'FREQUENCY PORT "clk25_0__io" 25000000.0 HZ;' in plan.files["top.lpf"]
     assert "--85k --package CABGA381 --speed 6" in plan.files["build_top.sh"]
