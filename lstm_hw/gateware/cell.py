@@ -106,15 +106,20 @@ class Cell(wiring.Component):
     def _activate(self, m, at, new_c):
         """The slots of the activation unit: gates i, f, g and o of a unit, then tanh(c'); returns its results."""
         m.submodules.activation = activation = Activation(self.activation)
-        gates = [_register(f"preact_{name}", self.config.preact.width) for name in GATE_NAMES]
+        # What a slot takes is chosen in the cycle before.
+        width, wait = self.config.preact.width, self.delays.tanh_slot - self.update_latency
+        chosen, tanh = _register("slot", width), Signal(name="slot_tanh", reset_less=True)
+        gates = [self.i_preact[0], *(_register(f"preact_{name}", width) for name in GATE_NAMES[1:])]
         with m.If(self.i_start):
-            m.d.sync += [gate.eq(value) for gate, value in zip(gates, self.i_preact, strict=True)]
-        # The update may land in the very cycle of the slot.
-        direct = self.delays.tanh_slot == self.update_latency
-        m.d.comb += [activation.i_x.eq(self.round_tanh.o if direct else new_c), activation.i_tanh.eq(1)]
+            m.d.sync += [gate.eq(value) for gate, value in zip(gates[1:], self.i_preact[1:], strict=True)]
+        m.d.sync += [chosen.eq(self.round_tanh.o if wait == 1 else new_c), tanh.eq(1)]
         for n, gate in enumerate(gates):
-            with m.If(at[SLOT + n]):
-                m.d.comb += [activation.i_x.eq(gate), activation.i_tanh.eq(n == 2)]
+            with m.If(at[SLOT + n - 1]):
+                m.d.sync += [chosen.eq(gate), tanh.eq(n == GATE_NAMES.index("g"))]
+        m.d.comb += [activation.i_x.eq(chosen), activation.i_tanh.eq(tanh)]
+        if wait == 0:  # The update lands in the very cycle of the slot.
+            with m.If(at[self.delays.tanh_slot]):
+                m.d.comb += activation.i_x.eq(self.round_tanh.o)
         return activation.o_y
 
     def _keep(self, m, at, result):

@@ -41,8 +41,8 @@ class DrainUnit(wiring.Component):
         A row block can be read.
     o_finish_free : Out(1)
         The oldest row block has been read.
-    i_room : In
-        Free places in the output queue that are not promised yet.
+    i_room : In(1)
+        The output queue has places for a unit that are not promised yet.
     o_promised : Out
         Places that the unit started in this cycle will need.
     i_busy_cells : In(1)
@@ -54,7 +54,7 @@ class DrainUnit(wiring.Component):
     o_idle : Out(1)
     """
 
-    def __init__(self, config: EngineConfig, room_bits: int):
+    def __init__(self, config: EngineConfig):
         self.config = config
         self.tag = data.StructLayout(
             {
@@ -77,7 +77,7 @@ class DrainUnit(wiring.Component):
                 "i_clear": In(1),
                 "i_finished": In(1),
                 "o_finish_free": Out(1),
-                "i_room": In(room_bits),
+                "i_room": In(1),
                 "o_promised": Out(3),
                 "i_busy_cells": In(1),
                 "o_drain": Out(drain_layout(config)),
@@ -90,23 +90,29 @@ class DrainUnit(wiring.Component):
     def elaborate(self, platform) -> Module:
         # A command is a walk over its units, and within a unit over the contexts of its mask. A unit starts in the next
         # cycle that belongs to a cell, once its sums are there and its outputs have room. It takes its tag along and
-        # asks for its sums, piece by piece.
+        # asks for its sums, piece by piece. What decides are flags that were worked out in the cycle before.
         m = Module()
         walk = _Walk(self.config)
         in_phase, cell = self._phase(m, walk)
-        finished = Signal(range(self.config.finish_entries + 1))  # row blocks that can be read
-        start, unit_ends, block_ends, ends = Signal(), Signal(), Signal(), Signal()
-        ready, room = walk.zero | (finished != 0), ~walk.command.emit | (self.i_room >= GATES)
+        readable = Signal()
+        start, unit_ends, block_ends, ends = (
+            Signal(name=name) for name in ("start", "unit_ends", "block_ends", "command_ends")
+        )
+        ready, room = walk.zero | readable, ~walk.command.emit | self.i_room
         m.d.comb += [
             start.eq(walk.held & in_phase & ready & room & ~(walk.linear & self.i_busy_cells)),
-            unit_ends.eq(start & (walk.others == 0)),
+            unit_ends.eq(start & walk.last_context),
             ends.eq(unit_ends & walk.last_unit),
             block_ends.eq(unit_ends & (walk.last_unit | walk.last_of_block)),
             self.i.ready.eq(~walk.held),
             self.o_idle.eq(~walk.held),
             self.o_finish_free.eq(block_ends & ~walk.zero),
         ]
-        m.d.sync += finished.eq(finished + self.i_finished - self.o_finish_free)
+        finished = Signal(range(self.config.finish_entries + 1))  # row blocks that can be read
+        with m.If(self.i_finished & ~self.o_finish_free):
+            m.d.sync += [finished.eq(finished + 1), readable.eq(1)]
+        with m.Elif(self.o_finish_free & ~self.i_finished):
+            m.d.sync += [finished.eq(finished - 1), readable.eq(finished != 1)]
 
         with m.If(self.i.valid & self.i.ready):
             walk.begin(m, self.i.payload)
@@ -127,16 +133,14 @@ class DrainUnit(wiring.Component):
 
     def _phase(self, m, walk):
         """Whether a cell is due in this cycle, and which: its units start a multiple of five cycles apart."""
-        phase = Signal(range(SERIAL_SLOTS))
-        with m.If(self.i_clear | (phase == SERIAL_SLOTS - 1)):
-            m.d.sync += phase.eq(0)
-        with m.Else():
-            m.d.sync += phase.eq(phase + 1)
+        phase = Signal(SERIAL_SLOTS, init=1)  # one bit is high
+        m.d.sync += phase.eq(Mux(self.i_clear, 1, phase.rotate_left(1)))
         in_phase, cell = Signal(), Signal(range(self.config.cells))
-        with m.Switch(phase):
-            for n, p in enumerate(CELL_PHASES[self.config.cells]):
-                with m.Case(p):
-                    m.d.comb += [in_phase.eq(~walk.linear | (p == 0)), cell.eq(n)]
+        phases = CELL_PHASES[self.config.cells]
+        m.d.comb += in_phase.eq(Mux(walk.linear, phase[0], Cat(phase[p] for p in phases).any()))
+        for n, p in enumerate(phases):
+            with m.If(phase[p]):
+                m.d.comb += cell.eq(n)
         return in_phase, cell
 
     def _tag(self, m, walk, start, ends, cell):
@@ -154,7 +158,7 @@ class DrainUnit(wiring.Component):
             self.o_tag.state.eq(walk.state),
             self.o_tag.target.eq(command.target),
             self.o_tag.write.eq(command.write & ~walk.linear),
-            self.o_tag.signal.eq(command.signal & (walk.others == 0)),
+            self.o_tag.signal.eq(command.signal & walk.last_context),
             self.o_tag.emit.eq(command.emit),
             self.o_tag.last.eq(command.last & ends),
         ]
@@ -194,10 +198,11 @@ class _Walk:
         self.group = Signal(range(config.groups), name="group")  # the unit's place in its row block
         self.unit = Signal(range(config.group_rows // GATES), name="unit")
         self.entry = Signal(range(config.finish_entries), name="entry")  # where the row block is
-        self.linear, self.zero = self.command.mode == MODE_LINEAR, self.command.mode == MODE_ZERO
+        self.linear, self.zero = Signal(name="linear"), Signal(name="zero")  # modes
         self.step = Mux(self.linear, GATES, 1)
-        self.others = self.todo & (self.todo - 1)[: config.contexts]
-        self.last_unit = self.command.units <= self.step
+        self.others = _without_lowest(self.todo)
+        self.single = Signal(name="single")  # context in the mask
+        self.last_context, self.last_unit = Signal(name="last_context"), Signal(name="last_unit")
         self.last_of_block = (self.group == self.last_place[0]) & (self.unit == self.last_place[1])
 
     def context(self, m):
@@ -209,9 +214,15 @@ class _Walk:
         return context
 
     def begin(self, m, command):
+        linear, single = command.mode == MODE_LINEAR, ~_without_lowest(command.mask).any()
         m.d.sync += [
             self.command.eq(command),
             self.held.eq((command.units != 0) & (command.mask != 0)),
+            self.linear.eq(linear),
+            self.zero.eq(command.mode == MODE_ZERO),
+            self.last_unit.eq(command.units <= Mux(linear, GATES, 1)),
+            self.single.eq(single),
+            self.last_context.eq(single),
             self.todo.eq(command.mask),
             self.state.eq(command.state),
             self.group.eq(0),
@@ -219,12 +230,18 @@ class _Walk:
         ]
 
     def next_context(self, m):
-        m.d.sync += [self.todo.eq(self.others), self.state.eq(self.state + self.command.state_stride)]
+        m.d.sync += [
+            self.todo.eq(self.others),
+            self.last_context.eq(~_without_lowest(self.others).any()),
+            self.state.eq(self.state + self.command.state_stride),
+        ]
 
     def next_unit(self, m):
         command = self.command
         m.d.sync += [
             self.todo.eq(command.mask),
+            self.last_context.eq(self.single),
+            self.last_unit.eq(command.units <= Mux(self.linear, 2 * GATES, 2)),
             self.state.eq(command.state + 1),
             command.state.eq(command.state + 1),
             command.target.eq(command.target + 1),
@@ -242,6 +259,11 @@ class _Walk:
 
     def end(self, m):
         m.d.sync += self.held.eq(0)
+
+
+def _without_lowest(mask):
+    """A mask without its lowest bit that is set."""
+    return mask & (mask - 1)[: len(mask)]
 
 
 class CellUnit(wiring.Component):
@@ -290,7 +312,7 @@ class CellUnit(wiring.Component):
         in_flight = -(-self.latency * config.cells // SERIAL_SLOTS) + 2
         self.tags = 1 << ceil_log2(in_flight)
         self.output_places = 1 << ceil_log2(in_flight + 2 * GATES)
-        self.drain = DrainUnit(config, ceil_log2(self.output_places) + 1)
+        self.drain = DrainUnit(config)
         element = signed(config.operand_bits)
         super().__init__(
             {
@@ -441,7 +463,7 @@ class CellUnit(wiring.Component):
         promised = Signal(range(self.output_places + 1))
         popped = queue.r_rdy & self.o.ready
         m.d.sync += promised.eq(promised + drain.o_promised - popped)
-        m.d.comb += drain.i_room.eq(self.output_places - promised)
+        m.d.comb += drain.i_room.eq(promised <= self.output_places - GATES)
 
         # Plain outputs of a unit leave one a cycle; the next such unit starts five cycles later.
         values = Signal(preact.shape(), reset_less=True)

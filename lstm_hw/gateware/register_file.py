@@ -122,11 +122,14 @@ class RegisterFile(wiring.Component):
             for register in self.registers
             if register.latched_by
         }
-        with m.Switch(self.i_read_address):
-            for register in self.registers:
-                if register.access is not Access.WO:
-                    with m.Case(register.address // WORD_BYTES):
-                        self._read(m, register, latches)
+        words = {
+            register.address // WORD_BYTES: self._read(m, register, latches)
+            for register in self.registers
+            if register.access is not Access.WO
+        }
+        bits = max(words).bit_length()
+        here = ~self.i_read_address[bits:].any()
+        m.d.comb += self.o_read_data.eq(Mux(here, _chosen(self.i_read_address[:bits], words), 0))
         return m
 
     def _write(self, m, register):
@@ -145,9 +148,20 @@ class RegisterFile(wiring.Component):
             m.d.comb += self._port("o", register, "_write").eq(self.i_write & self.i_write_mask[0])
 
     def _read(self, m, register, latches):
-        value = Value.cast(self._port("o" if register.stored else "i", register))
-        m.d.comb += self.o_read_data.eq(latches[register.latched_by] if register.latched_by else value)
+        """The word that is read; a read of it keeps that of its other half."""
         if register.name in latches:
             high = next(other for other in self.registers if other.latched_by == register.name)
-            with m.If(self.i_read):
+            with m.If(self.i_read & (self.i_read_address == register.address // WORD_BYTES)):
                 m.d.sync += latches[register.name].eq(Value.cast(self._port("i", high)))
+        if register.latched_by:
+            return latches[register.latched_by]
+        return Value.cast(self._port("o" if register.stored else "i", register))
+
+
+def _chosen(address, words):
+    """Of the words by address the one that is asked for, 0 where there is none: a tree of multiplexers."""
+    if not words or not len(address):
+        return words.get(0, C(0))
+    halves = [{place // 2: word for place, word in words.items() if place % 2 == odd} for odd in (0, 1)]
+    even, odd = (_chosen(address[1:], half) for half in halves)
+    return Mux(address[0], odd, even)

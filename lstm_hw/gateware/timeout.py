@@ -29,11 +29,13 @@ class Timeout(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        left = Signal(32)
+        left, last = Signal(32), Signal()
         waits = self.i_waiting & ~self.i_progress
+        never = Signal(init=1)  # the count wraps below 0
         with m.If(~waits):
-            m.d.sync += left.eq(self.i_cycles)
-        with m.Elif(left != 0):
-            m.d.sync += left.eq(left - 1)
-        m.d.comb += self.o_expired.eq(waits & (left == 1))
+            m.d.sync += [last.eq(self.i_cycles == 1), never.eq(self.i_cycles == 0)]
+        with m.Else():
+            m.d.sync += last.eq(~never & (left == 2))
+        m.d.sync += left.eq(waits.replicate(len(left)) + Mux(waits, left, self.i_cycles))  # one LUT a bit
+        m.d.comb += self.o_expired.eq(waits & last)
         return m
