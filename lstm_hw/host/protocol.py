@@ -22,6 +22,8 @@ FRAME_BYTES = _HEAD.size + _CRC.size
 """Bytes of a frame beside its payload."""
 SILENCE_MS = 50
 """Milliseconds without a byte after which a bridge drops a frame that it has a part of."""
+X_LAST = Y_LAST = 1
+"""Bit of the flags of X, and of the byte behind a beat of y, that is tlast."""
 
 
 class Op(IntEnum):
@@ -218,3 +220,4 @@ class Hello:
 
 
 _HELLO = struct.Struct("<HHQIHHHHI")
+HELLO_BYTES = _HELLO.size

@@ -1,0 +1,47 @@
+/* Transport over a stream of bytes: the host protocol of docs/host.md, to a bridge in the FPGA or to a simulator. */
+#ifndef LSTM_HW_SERIAL_H
+#define LSTM_HW_SERIAL_H
+
+#include "lstm_hw.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#ifndef LSTM_HW_SERIAL_PAYLOAD
+#define LSTM_HW_SERIAL_PAYLOAD 1024 /* longest payload that is sent or taken; a bridge may take less */
+#endif
+#define LSTM_HW_SERIAL_FRAME (LSTM_HW_SERIAL_PAYLOAD + 7)
+
+typedef struct {
+    void *context;
+    /* All bytes to the line; 0, or another number where that fails. */
+    int (*write)(void *context, const uint8_t *bytes, size_t count);
+    /* Bytes that came, `count` at most: waits for the first one for so many milliseconds. 0: none came. Below 0: the
+     * line is broken. */
+    long (*read)(void *context, uint8_t *bytes, size_t count, uint32_t wait_ms);
+} lstm_hw_line;
+
+typedef struct {
+    lstm_hw_line line;
+    uint32_t attempts, reply_ms; /* requests are sent so often, and answered so fast */
+    uint32_t capabilities, timeout_us, y_beats;
+    uint32_t x_beat_bytes, y_beat_bytes, payload;
+    uint32_t y_waiting; /* beats of y in the bridge, as far as it told */
+    uint32_t repeats;   /* requests that were sent again so far */
+    uint8_t number, status;
+    uint8_t request[LSTM_HW_SERIAL_FRAME], reply[LSTM_HW_SERIAL_FRAME];
+    size_t reply_bytes; /* of the payload */
+} lstm_hw_serial;
+
+/* Say HELLO to a bridge, and become its transport. */
+lstm_hw_status lstm_hw_serial_open(lstm_hw_serial *serial, lstm_hw_line line, lstm_hw_transport *transport);
+
+/* Reset the engine, which forgets its program and its weights. */
+lstm_hw_status lstm_hw_serial_reset(lstm_hw_serial *serial);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
