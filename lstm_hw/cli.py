@@ -291,6 +291,18 @@ def check(folder: str) -> None:
     )
 
 
+@main.command(epilog="\b\nExamples:\n  lstm-hw driver firmware/lstm_hw")
+@click.argument("folder", type=click.Path())
+def driver(folder: str) -> None:
+    """Write the driver in C99 to a folder: its sources, and the headers of registers and firmware images.
+
+    It runs the images of `lstm-hw firmware` from bare metal or Linux; docs/host.md shows how.
+    """
+    from .project.api import write_driver
+
+    wrote(*write_driver(folder))
+
+
 @verb(["run examples/digits/digits.toml", "run examples/digits/digits.toml --simulator icarus --images 2"])
 @simulator_option
 @images_option

@@ -55,6 +55,7 @@ def test_help_lists_the_verbs_in_the_order_of_the_flow():
         "precision",
         "lint",
         "check",
+        "driver",
         "run",
         "plan",
         "init",
@@ -82,6 +83,15 @@ def test_help_of_the_whole_has_examples_that_parse():
 
 def test_version():
     assert re.fullmatch(r"lstm-hw \d+\.\d+\.\d+\n", call("--version").output)
+
+
+def test_driver(tmp_path):
+    shown = call("driver", tmp_path / "c")
+    assert shown.exit_code == 0
+    assert sorted(shown.output.splitlines()) == [f"wrote {path}" for path in sorted((tmp_path / "c").iterdir())]
+    assert {"lstm_hw.c", "lstm_hw_registers.h"} < {path.name for path in (tmp_path / "c").iterdir()}
+    (tmp_path / "file").touch()
+    assert "must be a writable place" in fails(call("driver", tmp_path / "file" / "c"))
 
 
 def test_no_configuration():

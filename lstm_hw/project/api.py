@@ -18,6 +18,7 @@ import numpy as np
 from ..errors import ConfigError, InputError, VerificationError
 from ..files import locked, whole_folder, write_file, write_json
 from ..gateware.top import Top
+from ..host.c_driver import write_c_driver
 from ..host.image import FirmwareImage, Vectors
 from ..machine import registers
 from ..machine.config import WEIGHT_WIDTHS, EngineConfig
@@ -152,6 +153,22 @@ def convert(
 
 load = convert
 """The same under the name that those who start from a file look for."""
+
+
+def write_driver(folder: str | os.PathLike) -> list[Path]:
+    """Write the driver in C99 to a folder, which is made if need be.
+
+    Returns
+    -------
+    list of pathlib.Path
+        The files, by name.
+
+    Raises
+    ------
+    ConfigError
+        A file cannot be written.
+    """
+    return write_c_driver(folder)
 
 
 def load_hardware(folder: str | os.PathLike) -> Hardware:

@@ -381,6 +381,19 @@ def test_faults(tmp_path, tools, project):
             assert int(line[3]) == expected[1], where
 
 
+def test_the_example_of_the_page(tmp_path, project):
+    """The program of docs/host.md, on a serial port that is a terminal here: what the Python API predicts."""
+    (program,) = re.findall(r"```c\n(.*?)```", (ROOT / "docs" / "host.md").read_text(), re.S)
+    source, given = tmp_path / "predict.c", tmp_path / "x.f32"
+    source.write_text(program)
+    given.write_bytes(project.x[2].astype(np.float32).tobytes())
+    driver = ("lstm_hw.c", "lstm_hw_serial.c", "lstm_hw_tty.c", "lstm_hw_linux.c", "lstm_hw_mapped.c", "lstm_hw_dma.c")
+    path = image_file(tmp_path, project.firmware.to_bytes())
+    binary = compiled(tmp_path, source, (*driver, "lstm_hw_float.c"))
+    lines = session(tmp_path, project.firmware, [binary, "TTY", path], "tty", given=given)
+    assert np.allclose([float(word) for (word,) in lines], project.predict(project.x[2:3])[0], rtol=1e-5)
+
+
 # -- Linux
 
 
