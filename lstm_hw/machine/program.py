@@ -191,7 +191,7 @@ class Program:
             raise ProgramError("entry", repr(entry), f"must be one of {sorted(self.entries)}")
         registers = [0] * REGISTERS if registers is None else registers
         registers[CLEAR_REGISTER], registers[STEPS_REGISTER] = int(bool(clear)), steps
-        code = self._code
+        code = self.code
         pc, loops, scalars = self.entries[entry], [], 0
         while True:
             if not 0 <= pc < len(code):
@@ -244,8 +244,8 @@ class Program:
             registers[0] = 0
 
     @cached_property
-    def _code(self):
-        """Instructions as tuples, which are quick to execute."""
+    def code(self) -> list[tuple]:
+        """Instructions as tuples, which are quick to execute: (op, fields), or (op, fields of a command, registers)."""
         return [_decoded(instr) for instr in self.instructions]
 
 

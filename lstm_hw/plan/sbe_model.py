@@ -7,6 +7,7 @@ a batch.
 """
 
 from dataclasses import dataclass
+from itertools import product
 
 from ..errors import ConfigError
 from ..machine.config import SERIAL_SLOTS, EngineConfig
@@ -146,13 +147,15 @@ def plan_batch(
     columns = [pinned] if pinned else list(dict.fromkeys(shares))
     candidates, refused = [], {}
     for number in CASES if case == "auto" else [case]:
-        for b in batches:
-            for count in columns:
+        small = set()  # pinned columns for which the weight buffer is too small, whatever the batch
+        for b, count in product(batches, columns):
+            if count not in small:
                 try:
                     planner = BatchPlanner(network, config, b, count, number)
                     candidates.append((bound(planner, memory, steps), planner.words_read(steps), planner))
                 except ConfigError as error:
                     refused[number] = error
+                    small |= {count} if error.subject == "engine.weight_words" else set()
     if not candidates:
         raise list(refused.values())[-1]
     refused = {number: error for number, error in refused.items() if all(p.case != number for _, _, p in candidates)}

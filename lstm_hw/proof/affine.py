@@ -49,23 +49,31 @@ def periods(
     values, steps = list(registers), list(steps)
     # Within these bounds no register wraps.
     limit = min(min(_same_side(v, d), _same_side(v - SIZE, d)) for v, d in zip(values, steps, strict=True))
-    pc, loops = start, []
+    code, pc, loops = program.code, start, []
     while limit:
-        instr, at = program.instructions[pc], pc
+        (op, *fields), at = code[pc], pc
         pc += 1
-        if instr.op == "SET":
-            values[instr.register], steps[instr.register] = instr.value, 0
-        elif instr.op == "ADD":
-            values[instr.register], bound = _add(values[instr.register], steps[instr.register], instr)
-            limit = min(limit, bound)
-        elif instr.op == "LOOP":
-            count, bound = _times(values[instr.count_reg], steps[instr.count_reg], instr)
-            limit = min(limit, bound)
+        if op == "SET":
+            register, value = fields
+            values[register], steps[register] = value, 0
+        elif op == "ADD":
+            register, value, wrap = fields
+            if steps[register]:
+                limit = min(limit, _unchanged(values[register] + value, steps[register], wrap))
+            total = (values[register] + value) % SIZE
+            values[register] = total - wrap if wrap and total >= wrap else total
+        elif op == "LOOP":
+            count, register, exit_, when = fields
+            if register:
+                count = values[register]
+                if steps[register]:
+                    limit = min(limit, _same_times(count, steps[register], when))
+            count = count if when == LOOP_COUNT else int((count != 0) == (when == LOOP_IF))
             if count:
                 loops.append([pc, count])
             else:
-                pc = instr.exit
-        elif instr.op == "END":
+                pc = exit_
+        elif op == "END":
             if at == end and not loops:
                 rounds -= 1
                 if rounds == 0:
@@ -91,20 +99,12 @@ def _same_side(value, step):
     return (-value - 1) // step if step > 0 else EVER
 
 
-def _add(value, step, instr):
-    total = value + instr.value
+def _unchanged(total, step, wrap):
+    """Last period in which an ADD wraps, and takes ``wrap`` off, as in the first one, in which it gives ``total``."""
     bound = _same_side(total - SIZE, step)
-    total %= SIZE
-    if instr.limit:
-        bound = min(bound, _same_side(total - instr.limit, step))
-        total -= instr.limit if total >= instr.limit else 0
-    return total, bound
+    return min(bound, _same_side(total % SIZE - wrap, step)) if wrap else bound
 
 
-def _times(value, step, instr):
-    """How often a LOOP runs in the first period, and the last period in which it does the same."""
-    count, step = (value, step) if instr.count_reg else (instr.count, 0)
-    if instr.when == LOOP_COUNT:
-        return count, 0 if step else EVER
-    bound = 0 if count == 0 and step else _same_side(count - 1, step)
-    return int((count != 0) == (instr.when == LOOP_IF)), bound
+def _same_times(count, step, when):
+    """Last period in which a LOOP with a count that moves does the same as in the first one."""
+    return 0 if when == LOOP_COUNT or count == 0 else _same_side(count - 1, step)

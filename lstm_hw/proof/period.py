@@ -54,7 +54,7 @@ def walk(
     model : Model
     program : Program
     entry, steps, clear, registers
-        As for :meth:`~lstm_hw.machine.program.Program.run`.
+        As for :meth:`~lstm_hw.machine.program.Program.run`; those that decide nothing may come out as they never were.
 
     Returns
     -------
@@ -97,6 +97,8 @@ class _Rounds:
             [entry for entry in model.timed(instr) if entry[0]] if instr.op in COMMANDS else []
             for instr in program.instructions
         ]
+        counts = {instr.count_reg for instr in program.instructions if instr.op == "LOOP"}
+        self.deciding = counts.union(register for entries in self.timed for register, _ in entries)
 
     def repeats(self, end, loops, scalars):
         """A loop goes round again."""
@@ -126,14 +128,17 @@ class _Rounds:
         """Skip the periods that do the same as what was done since a mark; False if they differ."""
         now = self.registers
 
-        def changing(mark):
-            return sum(a != b for a, b in zip(mark.registers, now, strict=True)), mark.times
+        def changes(mark):
+            return [
+                signed(b - a) if register in self.deciding else 0
+                for register, (a, b) in enumerate(zip(mark.registers, now, strict=True))
+            ]
 
         marks = [mark for mark in marks if self.model.furthest(mark.progress) > 0]
         if not marks:
             return True
-        mark = min(marks, key=changing)
-        steps = [signed(b - a) for a, b in zip(mark.registers, now, strict=True)]
+        mark = min(marks, key=lambda mark: (sum(map(bool, changes(mark))), mark.times))
+        steps = changes(mark)
         rounds = mark.times - loop[1]
         same = periods(self.program, loop[0], end, rounds, mark.registers, steps, self.timed)
         times = min(same, (loop[1] - 1) // rounds, self.model.furthest(mark.progress))

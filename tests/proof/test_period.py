@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lstm_hw.errors import ConfigError
-from lstm_hw.machine.isa import REGISTERS
+from lstm_hw.machine.isa import OPS, REGISTERS
 from lstm_hw.machine.network import LayerShape, Network
 from lstm_hw.plan.conventional import ConventionalPlanner
 from lstm_hw.plan.dense import ResidentPlanner
@@ -21,6 +21,16 @@ from lstm_hw.proof.timing import Timing
 from tests.builders import config_of, random_network
 from tests.programs import random_engine, random_program
 
+UNITS = {name for name, op in OPS.items() if op.unit}
+
+
+def deciding(timing, program, registers):
+    """Registers on which counts of loops or times of commands depend: the others need not be as they would be."""
+    counts = {instr.count_reg for instr in program.instructions if instr.op == "LOOP"}
+    units = [instr for instr in program.instructions if instr.op in UNITS]
+    read = counts.union(register for instr in units for register, _ in timing.timed(instr))
+    return [value if register in read else None for register, value in enumerate(registers)]
+
 
 def by_command(config, memory, program, runs, spans=False):
     """Counters of runs that follow one another, and commands executed."""
@@ -32,7 +42,7 @@ def by_command(config, memory, program, runs, spans=False):
             timing.execute(command)
             commands += 1
         left = timing.h_left
-        found.append((timing.counters, left, list(registers)))
+        found.append((timing.counters, left, deciding(timing, program, registers)))
     return found, commands
 
 
@@ -43,7 +53,7 @@ def in_periods(config, memory, program, runs):
         timing = Timing(config, memory, 0 if clear else left)
         commands += walk(timing, program, entry, steps, clear, registers)
         left = timing.h_left
-        found.append((timing.counters, left, list(registers)))
+        found.append((timing.counters, left, deciding(timing, program, registers)))
     return found, commands
 
 
