@@ -283,10 +283,13 @@ def halves(project, group):
     return commands, [y[:, :cut].ravel().tolist(), y[:, cut:].ravel().tolist()]
 
 
-def play(folder, tools, firmware, *commands, mode="serial", **more):
+def play(folder, tools, firmware, *commands, mode="serial", environment=None, **more):
     """Lines of ``c/play.c`` for its commands."""
     path = image_file(folder, firmware.to_bytes())
-    return session(folder, firmware, [tools / "play", mode, "FD", path, *commands], mode, **more)
+    environment = {"LONGEST": "16383"} | (environment or {})
+    return session(
+        folder, firmware, [tools / "play", mode, "FD", path, *commands], mode, environment=environment, **more
+    )
 
 
 @pytest.mark.parametrize("mode", ["serial", "dma"])
@@ -394,6 +397,27 @@ def test_the_example_of_the_page(tmp_path, project):
     assert np.allclose([float(word) for (word,) in lines], project.predict(project.x[2:3])[0], rtol=1e-5)
 
 
+def test_faults_of_a_dma(tmp_path, tools, project):
+    """A run that gets no x is aborted and the DMA reset; one that is too long for a transfer is not begun."""
+    firmware = project.firmware
+    x, _ = firmware.streams.beats(firmware.vectors.x[:1])
+    environment = {"LONGEST": str(max(x.size * 2, 64))}
+    commands = [
+        "open 300",
+        "load",
+        "predict 0 0 4 1",
+        "predict 1 0 4 1",
+        "predict 0 0 60 1",
+        "predict 2 0 4 1",
+        "pauses",
+    ]
+    lines = play(tmp_path, tools, firmware, *commands, mode="dma", environment=environment, hold_x=2)
+    assert [status(line)[0] for line in lines[4:8]] == ["E_TIMEOUT", "OK", "E_BUFFER", "OK"]
+    assert status(lines[4])[1] == ErrorCode.ABORTED
+    assert [list(map(int, lines[n][7:])) for n in (5, 7)] == firmware.vectors.y[1:3, 0].tolist()
+    assert int(lines[8][1]) >= 300
+
+
 # -- Linux
 
 
@@ -405,7 +429,7 @@ MAIN = """
 int main(int count, char **arguments)
 {
     static lstm_hw_linux linux_;
-    lstm_hw_block engine = {arguments[1], 4096}, dma = {NULL, 0};
+    lstm_hw_block engine = {arguments[1], 4096}, dma = {count > 5 ? arguments[5] : NULL, 4096};
     lstm_hw_transport transport;
     uint32_t words[2] = {0x11223344u, 0x55667788u}, value = 0;
     uint8_t bytes[8] = {0};
@@ -448,6 +472,7 @@ def test_linux(tmp_path):
     assert engine.read_bytes()[4096 + 0x10 : 4096 + 0x18] == bytes.fromhex("4433221188776655")
     assert buffer.read_bytes()[4096:4104] == b"8 bytes\0"
     assert lines(engine, buffer, folder, "65536") == [str(STATUS["E_MEMORY"])]
+    assert lines(engine, buffer, folder, "100", engine) == [str(STATUS["E_DMA"])]  # whose reset does not end
     (folder / "size").write_text("many\n")
     assert lines(engine, buffer, folder, "100") == [str(STATUS["E_SYSTEM"])]
     assert lines(engine, buffer, tmp_path / "none", "100") == [str(STATUS["E_SYSTEM"])]

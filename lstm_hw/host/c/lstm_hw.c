@@ -26,7 +26,7 @@ const char *lstm_hw_text(lstm_hw_status status)
     switch (status) {
     case LSTM_HW_OK: return "done";
     case LSTM_HW_E_ARGUMENT: return "an argument that this function cannot take";
-    case LSTM_HW_E_BUFFER: return "a buffer of another length than the run has";
+    case LSTM_HW_E_BUFFER: return "a buffer of another length than the run has, or a run that the transport has no room for";
     case LSTM_HW_E_VALUE: return "a value beyond the format of x, or no number";
     case LSTM_HW_E_NO_ENGINE: return "no engine at this address";
     case LSTM_HW_E_VERSION: return "a control interface, bridge or image of another version";
@@ -505,6 +505,7 @@ static waiting now(const lstm_hw_engine *engine)
 static int is_over(const lstm_hw_engine *engine, waiting *begun)
 {
     const lstm_hw_patience *patience = &engine->patience;
+    if (patience->pause) patience->pause(patience->context);
     if (patience->now) return (uint32_t)(patience->now(patience->context) - begun->since) > patience->limit;
     return ++begun->looks > patience->limit;
 }
@@ -694,9 +695,12 @@ lstm_hw_status lstm_hw_run(lstm_hw_engine *engine, uint32_t steps, int clear, co
     if (!engine || !engine->transport || !x || !y) return LSTM_HW_E_ARGUMENT;
     const lstm_hw_image *image = engine->image;
     if (!image) return LSTM_HW_E_NOT_LOADED;
-    if (!engine->transport->streams.send || !engine->transport->streams.receive) return LSTM_HW_E_UNSUPPORTED;
+    const lstm_hw_streams *streams = &engine->transport->streams;
+    if (!streams->send || !streams->receive) return LSTM_HW_E_UNSUPPORTED;
     if (!steps || !x_count || x_count != lstm_hw_x_bytes(image, steps)) return LSTM_HW_E_BUFFER;
     if (!y_count || y_count != lstm_hw_y_bytes(image, steps)) return LSTM_HW_E_BUFFER;
+    if ((streams->x_most && x_count > streams->x_most) || (streams->y_most && y_count > streams->y_most))
+        return LSTM_HW_E_BUFFER;
     if (!clear && engine->lost) return LSTM_HW_E_STATE;
     uint32_t status, before = clear ? 0 : engine->steps;
     TRY(check_image(engine, image));

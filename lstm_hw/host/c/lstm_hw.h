@@ -20,7 +20,7 @@ extern "C" {
 typedef enum {
     LSTM_HW_OK = 0,
     LSTM_HW_E_ARGUMENT,      /* an argument that this function cannot take */
-    LSTM_HW_E_BUFFER,        /* a buffer of another length than the run has */
+    LSTM_HW_E_BUFFER,        /* a buffer of another length than the run has, or a run that the transport has no room for */
     LSTM_HW_E_VALUE,         /* a value beyond the format of x, or no number */
     LSTM_HW_E_NO_ENGINE,     /* the register ID reads something else */
     LSTM_HW_E_VERSION,       /* a control interface, bridge or image of another version */
@@ -67,6 +67,7 @@ typedef struct {
 
 typedef struct {
     void *context;
+    size_t x_most, y_most; /* bytes of x and of y that a run may have; 0: any */
     /* Offer all that is left of x, whose last beat ends the run; `*taken` bytes of it were taken, maybe 0. */
     lstm_hw_status (*send)(void *context, const uint8_t *x, size_t count, size_t *taken);
     /* Take what is left of y, `count` bytes, or drop up to so many where `y` is NULL. `*got` bytes came, maybe 0;
@@ -82,11 +83,13 @@ typedef struct {
     lstm_hw_streams streams;
 } lstm_hw_transport;
 
-/* How long something may stand still: `limit` ticks of a clock, or, where `now` is NULL, so many looks. */
+/* How long something may stand still: `limit` ticks of a clock, or, where `now` is NULL, so many looks. `pause` (may be
+ * NULL) is called between two looks: to sleep, or to wait for the interrupt, where software has enabled it. */
 typedef struct {
     uint32_t (*now)(void *context);
     void *context;
     uint32_t limit;
+    void (*pause)(void *context);
 } lstm_hw_patience;
 
 /* ---- Firmware image ---- */

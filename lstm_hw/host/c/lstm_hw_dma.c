@@ -62,7 +62,6 @@ static lstm_hw_status send(void *context, const uint8_t *x, size_t count, size_t
 {
     lstm_hw_dma *dma = context;
     *taken = 0;
-    if (count > dma->x_bytes || count > dma->longest) return LSTM_HW_E_BUFFER;
     uint32_t status = get(dma, TO_ENGINE + STATUS);
     if (status & STATUS_ERRORS) return LSTM_HW_E_DMA;
     if (dma->sending && !(status & (STATUS_IDLE | STATUS_DONE))) return LSTM_HW_OK;
@@ -80,7 +79,6 @@ static lstm_hw_status receive(void *context, uint8_t *y, size_t count, int wait,
     (void)wait;
     *got = 0;
     *last = 0;
-    if (count > dma->y_bytes || count > dma->longest) return LSTM_HW_E_BUFFER;
     if (!dma->armed) {
         if (dma->flush) dma->flush(dma->cache, dma->y, count); /* no dirty line may be written over what comes */
         begin(dma, FROM_ENGINE, dma->y_address, count);
@@ -94,9 +92,13 @@ static lstm_hw_status receive(void *context, uint8_t *y, size_t count, int wait,
     size_t came = get(dma, FROM_ENGINE + LENGTH);
     if (came > dma->armed) return LSTM_HW_E_DMA;
     dma->armed = 0;
+    if (!y) {
+        *got = came;
+        return LSTM_HW_OK;
+    }
     if (came > count) return LSTM_HW_E_OUTPUT;
     if (dma->invalidate) dma->invalidate(dma->cache, dma->y, came);
-    if (y && y != dma->y) memcpy(y, dma->y, came);
+    if (y != dma->y) memcpy(y, dma->y, came);
     *got = came;
     *last = 1;
     return LSTM_HW_OK;
@@ -115,6 +117,8 @@ lstm_hw_status lstm_hw_dma_open(lstm_hw_dma *dma, lstm_hw_streams *streams)
     TRY(reset(dma));
     if (get(dma, TO_ENGINE + STATUS) & STATUS_SCATTER_GATHER) return LSTM_HW_E_UNSUPPORTED;
     streams->context = dma;
+    streams->x_most = dma->x_bytes < dma->longest ? dma->x_bytes : dma->longest;
+    streams->y_most = dma->y_bytes < dma->longest ? dma->y_bytes : dma->longest;
     streams->send = send;
     streams->receive = receive;
     streams->stop = stop;

@@ -122,7 +122,7 @@ static lstm_hw_status connect_dma(void)
     dma.x_address = UINT64_C(0x1200000000);
     dma.y_address = UINT64_C(0x3400000000);
     dma.x_bytes = dma.y_bytes = BUFFER_BYTES;
-    dma.longest = (1u << 14) - 1;
+    dma.longest = (uint32_t)strtoul(getenv("LONGEST"), NULL, 0);
     dma.flush = flush;
     dma.invalidate = invalidate;
     return lstm_hw_dma_open(&dma, &transport.streams);
@@ -176,9 +176,17 @@ static void put(uint32_t address, uint32_t value)
     transport.registers.write(transport.registers.context, address, &value, 1);
 }
 
+static unsigned long pauses;
+
+static void pause_(void *context)
+{
+    (void)context;
+    pauses++;
+}
+
 int main(int count, char **arguments)
 {
-    lstm_hw_patience patience = {NULL, NULL, 100000};
+    lstm_hw_patience patience = {NULL, NULL, 100000, pause_};
     if (count < 4) return 2;
     int over_dma = !strcmp(arguments[1], "dma");
     file = atoi(arguments[2]);
@@ -225,6 +233,8 @@ int main(int count, char **arguments)
             printf("image %d\n", read_image(arguments[number] + 6));
         } else if (!strcmp(name, "repeats")) {
             printf("repeats %u\n", serial.repeats);
+        } else if (!strcmp(name, "pauses")) {
+            printf("pauses %lu\n", pauses);
         } else {
             return 2;
         }
