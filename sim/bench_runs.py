@@ -22,7 +22,7 @@ from lstm_hw.machine.registers import ErrorCode
 from lstm_hw.verify.scenario import Run, Scenario, Stress
 
 from .harness import PARTS
-from .progress import CLOCK_NS, report_progress
+from .progress import CLOCK_NS, report_progress, seconds
 from .testbench import Port
 
 REPORT_CYCLES = 5000
@@ -65,7 +65,8 @@ async def plays_runs(dut: HierarchyObject) -> None:
             await First(RisingEdge(dut.interrupt), Timer(REPORT_CYCLES * CLOCK_NS, "ns"))
 
     # Under stress the driver polls, so that both ways are exercised.
-    driver = Driver(Port(control), scenario.config.content_id, interrupt if scenario.stress.quiet else None)
+    waits = interrupt if scenario.stress.quiet else None
+    driver = Driver(Port(control), scenario.config.content_id, waits, clock=seconds)
     dut.allowed.value = beats = 0  # of x: none before its run
     dut.aresetn.value = 0
     await Timer(10 * CLOCK_NS, "ns")

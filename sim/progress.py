@@ -19,6 +19,13 @@ def report_progress(done: int, total: int) -> None:
     print(f"@progress {int(done)}/{int(total)}", flush=True)
 
 
+def seconds() -> float:
+    """Simulated time, for the driver's waits."""
+    from cocotb.utils import get_sim_time
+
+    return get_sim_time("ns") * 1e-9
+
+
 async def heartbeat(every_s: float = 5.0) -> None:
     """Print now and then that simulated time goes on; without any output a run counts as hung after a while.
 

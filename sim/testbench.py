@@ -25,7 +25,7 @@ from lstm_hw.machine.config import VALUE_BITS
 from lstm_hw.machine.ports import CONTROL, X, Y, weight_prefixes
 from lstm_hw.verify.scenario import Run, Scenario
 
-from .progress import CLOCK_NS, heartbeat
+from .progress import CLOCK_NS, heartbeat, seconds
 
 
 class Port:
@@ -89,7 +89,7 @@ class TB:
         self.sink = AxiStreamSink(AxiStreamBus.from_prefix(dut, Y), dut.aclk, byte_lanes=1, **reset)
         self.monitor = StreamMonitor(dut, Y)
         check = WeightCheck(hashlib.sha256(scenario.image).hexdigest(), self.image)
-        self.driver = Driver(Port(self.control), scenario.config.content_id, weights=check)
+        self.driver = Driver(Port(self.control), scenario.config.content_id, weights=check, clock=seconds)
 
     async def image(self) -> bytes:
         """What memory holds where the weights belong."""

@@ -5,6 +5,7 @@ registers: cocotbext-axi in simulation, a memory-mapped device or a UART bridge 
 """
 
 import hashlib
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,8 +26,8 @@ from ..machine.registers import (
 )
 
 INSTRUCTION_WORDS = PROGRAM.words
-PATIENCE = 1_000_000
-"""Looks at CTRL after which a run is given up."""
+TIMEOUT_S = 30.0
+"""Seconds after which a run is given up."""
 
 
 class RegisterPort(Protocol):
@@ -67,8 +68,12 @@ class Driver:
         Returns when the interrupt output is high, or after a while; without it, runs are waited for by polling.
     weights : WeightCheck, optional
         Looked at before the first run that reads weights from where they were said to be.
-    patience : int
-        Looks at CTRL after which a run is given up.
+    timeout : float
+        Seconds after which a run is given up.
+    clock : callable () -> float
+        Seconds; in a simulation those of its time.
+    pause : async callable, optional
+        Called between two looks at CTRL.
     """
 
     def __init__(
@@ -77,10 +82,12 @@ class Driver:
         content_id: int,
         interrupt: Callable[[], Awaitable[None]] | None = None,
         weights: WeightCheck | None = None,
-        patience: int = PATIENCE,
+        timeout: float = TIMEOUT_S,
+        clock: Callable[[], float] = time.monotonic,
+        pause: Callable[[], Awaitable[None]] | None = None,
     ):
         self.port, self.content_id, self.interrupt = port, content_id, interrupt
-        self.weights, self.patience = weights, patience
+        self.weights, self.timeout, self.clock, self.pause = weights, timeout, clock, pause
         self._weights_right = weights is None
 
     async def read(self, name: str) -> int:
@@ -241,7 +248,7 @@ class Driver:
         if not await self._done():
             code = await self.abort()
             rule = "must end in the time it was given; it was aborted"
-            raise ToolError("run", f"not done after {self.patience} looks, then {code.name}", rule)
+            raise ToolError("run", f"not done after {self.timeout:g} s, then {code.name}", rule)
         return await self.code()
 
     async def abort(self) -> ErrorCode:
@@ -264,14 +271,23 @@ class Driver:
 
     async def _done(self):
         """Wait for CTRL.done, which the start has cleared; False if it does not come."""
-        for _ in range(self.patience):
+        end = self.clock() + self.timeout
+        while True:
+            late = self.clock() >= end
             if self.interrupt is not None:
                 await self.interrupt()
-            if await self._field("CTRL", "done"):
+            if await self.done():
                 if self.interrupt is not None:
                     await self._put("ISR", await self.read("ISR"))  # a written 1 toggles
                 return True
-        return False
+            if late:
+                return False
+            if self.pause is not None:
+                await self.pause()
+
+    async def done(self) -> bool:
+        """Whether the run that was started last is done."""
+        return bool(await self._field("CTRL", "done"))
 
     async def counters(self) -> dict[str, int]:
         """The counters of the last run: dict of lower-case name -> cycles."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import itertools
 
 import pytest
 
@@ -194,11 +195,11 @@ def test_waits_end(interrupt):
         return
 
     for dies, message in (
-        (False, "run: not done after 20 looks, then ABORTED; must end"),
+        (False, "run: not done after 20 s, then ABORTED; must end"),
         (True, "abort: the engine stays busy"),
     ):
         engine = Engine(looks=10**6, dies=dies)
-        driver = Driver(engine, 77, nothing if interrupt else None, patience=20)
+        driver = Driver(engine, 77, nothing if interrupt else None, timeout=20, clock=itertools.count().__next__)
         run(driver.start(5))
         with pytest.raises(ToolError, match=message):
             run(driver.wait())
