@@ -61,5 +61,19 @@ class ToolError(LstmHwError):
     """An external tool is missing or failed."""
 
 
+class DeviceError(ToolError):
+    """A device is missing, does not answer, or could not do what it was asked to.
+
+    Attributes
+    ----------
+    registers : dict of str to int
+        What its registers said then, by name; empty where nobody looked.
+    """
+
+    def __init__(self, subject: object, found: object, rule: str, registers: dict[str, int] | None = None):
+        super().__init__(subject, found, rule)
+        self.registers = registers or {}
+
+
 class VerificationError(LstmHwError):
     """Two models of the engine that must agree do not."""

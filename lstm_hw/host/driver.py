@@ -147,7 +147,8 @@ class Driver:
             rule = f"must be {self.content_id:#010x}: another configuration was built"
             raise ToolError("register CONTENT_ID", f"{found:#010x}", rule)
 
-    async def _check_idle(self, what):
+    async def check_idle(self, what: str) -> None:
+        """ToolError if a run is in progress."""
         if await self._field("STATUS", "busy"):
             raise ToolError(what, "a run is in progress", "must wait for its end, or abort it")
 
@@ -159,7 +160,7 @@ class Driver:
         ToolError
             A run is in progress; the engine refuses a word, as of a program that is too long.
         """
-        await self._check_idle("program")
+        await self.check_idle("program")
         async with self._taken("program"):
             for entry, word in enumerate(words):
                 for n in range(INSTRUCTION_WORDS):
@@ -173,7 +174,7 @@ class Driver:
         ToolError
             A run is in progress; the engine has no such port.
         """
-        await self._check_idle("weight addresses")
+        await self.check_idle("weight addresses")
         self._weights_right = self.weights is None
         async with self._taken("weight addresses"):
             for port, address in enumerate(addresses):
@@ -214,7 +215,7 @@ class Driver:
             engine refuses. Nothing was started.
         """
         await self.identify()
-        await self._check_idle("start")
+        await self.check_idle("start")
         if not 1 <= steps < 1 << 32:
             raise ToolError("start", f"{steps} steps", f"must be from 1 to {(1 << 32) - 1}")
         loads = lookup("ENTRY").field("loads").extract(entry)
