@@ -12,7 +12,7 @@ from typing import Any
 
 import cocotb
 from cocotb.handle import HierarchyObject
-from cocotb.triggers import ClockCycles, with_timeout
+from cocotb.triggers import with_timeout
 from cocotbext.axi import AxiRamRead, AxiResp, AxiStreamFrame
 
 from lstm_hw.errors import ToolError
@@ -147,17 +147,6 @@ class FaultTB(TB):
         for stream in (self.source, self.sink):
             stream.assert_reset(False)
         await self.cycles(2)
-
-    async def restart_sink(self) -> None:
-        """A packet that was cut off is no part of the next one."""
-        self.sink.assert_reset(True)
-        self.sink.clear()
-        await self.cycles(2)
-        self.sink.assert_reset(False)
-        await self.cycles(2)
-
-    async def cycles(self, count: int) -> None:
-        await ClockCycles(self.dut.aclk, count)
 
     def frames(self, number: int, vectors: int) -> list[list[int]]:
         """Beats of the first vectors of a run, without their tlast: list of lists."""

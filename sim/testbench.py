@@ -6,7 +6,7 @@ import logging
 import cocotb
 from cocotb.clock import Clock
 from cocotb.handle import HierarchyObject
-from cocotb.triggers import RisingEdge, Timer
+from cocotb.triggers import ClockCycles, RisingEdge, Timer
 from cocotbext.axi import (
     AxiLiteBus,
     AxiLiteMaster,
@@ -120,3 +120,14 @@ class TB:
             frame = await self.sink.recv()
             packets.append([v - (1 << VALUE_BITS) if v >> VALUE_BITS - 1 else v for v in frame.tdata])
         return packets
+
+    async def restart_sink(self) -> None:
+        """A packet that was cut off is no part of the next one."""
+        self.sink.assert_reset(True)
+        self.sink.clear()
+        await self.cycles(2)
+        self.sink.assert_reset(False)
+        await self.cycles(2)
+
+    async def cycles(self, count: int) -> None:
+        await ClockCycles(self.dut.aclk, count)

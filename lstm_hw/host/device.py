@@ -173,7 +173,9 @@ class Session:
         beats, _ = streams.beats(x)
         kind = np.dtype("<i1" if image.config.operand_bits == 8 else "<i2")
         await self.streams.drain()
-        await driver.start(image.program.entry_word("run"), steps, not carry, sequence=True)
+        lengths, one = streams.packet_lengths(steps, first_step), self.streams.one_packet
+        entry = image.program.entry_word("run")
+        await driver.start(entry, steps, not carry, sequence=True, one_packet=one)
         end = driver.clock() + self.timeout
 
         async def ended():
@@ -185,15 +187,19 @@ class Session:
 
         lengths = streams.packet_lengths(steps, first_step)
         try:
-            packets = await self.streams.transfer(beats.astype(kind).tobytes(), lengths, ended)
+            wanted = [sum(lengths)] if one else lengths
+            packets = await self.streams.transfer(beats.astype(kind).tobytes(), wanted, ended)
             code = await driver.wait()
         except BaseException as error:
             await self._give_up(error)
             raise
         await self._judge(code, f"run of {steps} steps")
-        if [len(packet) for packet in packets] != lengths:
+        if [len(packet) for packet in packets] != wanted:
             found = f"packets of {[len(packet) for packet in packets]} elements"
-            raise DeviceError(self.transport.name, found, f"must be of {lengths}: some of the outputs were lost")
+            raise DeviceError(self.transport.name, found, f"must be of {wanted}: some of the outputs were lost")
+        if one:
+            ends = np.cumsum(lengths)[:-1]
+            packets = [part.tolist() for part in np.split(np.asarray(packets[0]), ends)]
         self._steps = first_step + steps
         self.counters = await driver.counters()
         clipped = await driver.clipped()

