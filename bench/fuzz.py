@@ -5,6 +5,7 @@
 own whose memory is limited. Whatever else happens than a typed error that names the file is a fault; its file is kept.
 """
 
+import hashlib
 import io
 import json
 import os
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import time
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -29,6 +31,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as deserialize
 
 from lstm_hw.errors import LstmHwError
+from lstm_hw.host import image as firmware
 from lstm_hw.model.store import DIGEST_KEY, content_digest
 from lstm_hw.process import environment, python, running
 from lstm_hw.project import toml
@@ -229,6 +232,37 @@ def npy(rng, shape, data):
     return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + data
 
 
+def resealed(content: bytes) -> bytes:
+    """A firmware image whose CRCs and digests are right again, as far as its header can be followed."""
+    content = bytearray(content)
+    count = int.from_bytes(content[20:24], "little")
+    head = firmware.HEADER_BYTES + count * firmware.ENTRY_BYTES
+    if count > len(firmware.Kind) or head + 4 + firmware.DIGEST_BYTES > len(content):
+        return bytes(content)  # refused for that before any digest is looked at
+    for at in range(firmware.HEADER_BYTES, head, firmware.ENTRY_BYTES):
+        offset, length = (int.from_bytes(content[at + n : at + n + 4], "little") for n in (4, 8))
+        part = bytes(content[offset : offset + length])
+        content[at + 12 : at + 48] = zlib.crc32(part).to_bytes(4, "little") + hashlib.sha256(part).digest()
+    content[head : head + 4] = zlib.crc32(content[:head]).to_bytes(4, "little")
+    content[-32:] = hashlib.sha256(content[:-32]).digest()
+    return bytes(content)
+
+
+def mutated_firmware(rng, content, others):
+    if rng.integers(2):
+        return damaged(rng, content, others)
+    kind, body = rng.integers(3), bytearray(content)
+    if kind == 0:  # a number of the header or of the table
+        at = 4 * int(rng.integers(2, firmware.HEADER_BYTES // 4 + 9 * firmware.ENTRY_BYTES // 4))
+        body[at : at + 4] = (int(rng.choice(NUMBERS[:9])) & 0xFFFFFFFF).to_bytes(4, "little")
+    elif kind == 1:  # something in the sections
+        at = int(rng.integers(firmware.HEADER_BYTES, len(body) - 4))
+        body[at : at + 4] = rng.bytes(4)
+    else:
+        body = bytearray(damaged(rng, content, others))
+    return resealed(bytes(body))
+
+
 # Formats
 
 
@@ -311,6 +345,10 @@ def read_seal(path):
     return check_folder(path.parent)
 
 
+def read_firmware(path):
+    return firmware.FirmwareImage.read(path)
+
+
 FORMATS = {
     "toml": Format("tiny.toml", "project", mutated_toml, read_project),
     "npz": Format("data.npz", "project", mutated_npz, read_data),
@@ -324,6 +362,7 @@ FORMATS = {
     "vectors.npz": Format("vectors.npz", "scenario", mutated_npz, read_vectors),
     "results.json": Format("results.json", "simulation", mutated_json, read_results),
     "provenance.json": Format("provenance.json", "sealed", mutated_json, read_seal),
+    "firmware": Format("firmware.lstmfw", "hardware", mutated_firmware, read_firmware),
 }
 """Every format that is read."""
 

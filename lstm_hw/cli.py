@@ -284,8 +284,8 @@ def lint(config: str) -> None:
 def firmware(config: str, output: str | None) -> None:
     """Write the firmware image: all that software needs to run the model on an engine, in one file.
 
-    Program, weights, number formats and a few test vectors, with digests. `lstm-hw device` and the drivers read it. A new
-    model needs no new bitstream where its image asks for the same engine.
+    Program, weights, number formats and a few test vectors, with digests. `lstm-hw device` and the drivers read it. A
+    new model needs no new bitstream where its image asks for the same engine.
     """
     project = project_of(config)
     path = project.write_firmware(output)
@@ -461,7 +461,8 @@ def device() -> None:
     """Run a firmware image on a board: your data through the engine.
 
     The road to the board is one of: a serial port to a bridge in the FPGA (--port), a socket (--socket), a PYNQ overlay
-    (--overlay), or, on the board's own Linux, UIO devices or addresses and u-dma-bufs (--registers and what goes with it).
+    (--overlay), or, on the board's own Linux, UIO devices or addresses and u-dma-bufs (--registers and what goes with
+    it).
     """
 
 
@@ -504,7 +505,7 @@ def open_device(image: str, timeout: float, where: dict[str, Any]) -> "Device":
 @on_device(["info digits.lstmfw --port /dev/ttyUSB0"])
 @click.option("--abort", is_flag=True, help="Abort a run that is in progress, whoever has started it.")
 def info(image: str, timeout: float, abort: bool, **where: Any) -> None:
-    """Show what the engine says of itself: whether it is the image's, its registers and the counters of its last run."""
+    """Show what the engine says of itself: whether it is the image's, registers, counters of its last run."""
     from .project import board
 
     for line in board.told(image, where, timeout, abort):

@@ -54,11 +54,13 @@ def test_help_lists_the_verbs_in_the_order_of_the_flow():
         "trace",
         "precision",
         "lint",
+        "firmware",
         "check",
         "driver",
         "run",
         "plan",
         "init",
+        "device",
     ]
     assert [step.name for step in flow.STEPS] == verbs[:5]
 

@@ -1,7 +1,5 @@
 """Firmware images: what is written is read, and whatever was damaged or mixed up is refused."""
 
-import hashlib
-import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +7,7 @@ import numpy as np
 import pytest
 
 import lstm_hw
+from bench.fuzz import resealed
 from lstm_hw.errors import InputError
 from lstm_hw.host import image as layout
 from lstm_hw.host.image import ENTRY, ENTRY_BYTES, HEADER, HEADER_BYTES, FirmwareImage, Kind, offset_of
@@ -28,26 +27,10 @@ def content(project):
     return project.firmware.to_bytes()
 
 
-def sealed(content):
-    """The content with its CRC and digests put right, so that what is behind them is reached."""
-    content = bytearray(content)
-    count = int.from_bytes(content[20:24], "little")
-    if count > len(Kind):
-        return bytes(content)  # refused for that before any digest is looked at
-    for at in range(HEADER_BYTES, HEADER_BYTES + count * ENTRY_BYTES, ENTRY_BYTES):
-        offset, length = (int.from_bytes(content[at + n : at + n + 4], "little") for n in (4, 8))
-        part = bytes(content[offset : offset + length])
-        content[at + 12 : at + 48] = zlib.crc32(part).to_bytes(4, "little") + hashlib.sha256(part).digest()
-    head = HEADER_BYTES + count * ENTRY_BYTES
-    content[head : head + 4] = zlib.crc32(content[:head]).to_bytes(4, "little")
-    content[-32:] = hashlib.sha256(content[:-32]).digest()
-    return bytes(content)
-
-
 def put(content, name, value, fields=HEADER, base=0):
     """The content with another value of a field, all digests right."""
     at = base + offset_of(fields, name)
-    return sealed(content[:at] + (value & 0xFFFFFFFF).to_bytes(4, "little") + content[at + 4 :])
+    return resealed(content[:at] + (value & 0xFFFFFFFF).to_bytes(4, "little") + content[at + 4 :])
 
 
 def section(content, kind):
@@ -96,7 +79,7 @@ def test_padding_counts(content):
     """Bytes between sections are 0, with all digests right."""
     offset, length = section(content, Kind.ENGINE)
     assert (offset + length) % layout.ALIGNMENT
-    damaged = sealed(content[: offset + length] + b"\1" + content[offset + length + 1 :])
+    damaged = resealed(content[: offset + length] + b"\1" + content[offset + length + 1 :])
     with pytest.raises(InputError, match="parts that do not belong together"):
         FirmwareImage.from_bytes(damaged)
 
@@ -118,17 +101,17 @@ def test_mixed_up_parts(project, content):
     offset, length = section(content, Kind.WEIGHTS)
     other[offset] ^= 1
     with pytest.raises(InputError, match="do not belong together"):
-        FirmwareImage.from_bytes(sealed(other))
+        FirmwareImage.from_bytes(resealed(bytes(other)))
     offset, length = section(content, Kind.ENGINE)
     engine = content[offset : offset + length].replace(b'"outstanding": 8', b'"outstanding": 4')
     with pytest.raises(InputError, match="content_id.*as the configuration in it says"):
-        FirmwareImage.from_bytes(sealed(content[:offset] + engine + content[offset + length :]))
+        FirmwareImage.from_bytes(resealed(content[:offset] + engine + content[offset + length :]))
     offset, length = section(content, Kind.PROGRAM)
     with pytest.raises(InputError, match="program: words: 0"):
-        FirmwareImage.from_bytes(sealed(content[:offset] + bytes([0xFF] * 20) + content[offset + 20 :]))
+        FirmwareImage.from_bytes(resealed(content[:offset] + bytes([0xFF] * 20) + content[offset + 20 :]))
     offset, length = section(content, Kind.Y_EVEN)
     with pytest.raises(InputError, match="y_even: 1 parts; must make up a vector of 3 elements"):
-        FirmwareImage.from_bytes(sealed(content[: offset + 4] + b"\2" + content[offset + 5 :]))
+        FirmwareImage.from_bytes(resealed(content[: offset + 4] + b"\2" + content[offset + 5 :]))
 
 
 def test_another_version(content):

@@ -1,11 +1,13 @@
 """The driver on the simulated engine: the digits example, and the streamed one, with faults on every side."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import lstm_hw
+from lstm_hw.host.image import Vectors
 from lstm_hw.model.reference import integer_reference
 from sim.runner import run_bench
 
@@ -14,9 +16,10 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 def bench(folder, project, x, cut, testcase=None):
     """Run the bench of the driver with some inputs (N, T, Lx)."""
-    project.firmware.write(folder / "model.lstmfw")
     stored, group = project.qmodel.quantize_input(x), project.plan.sequences
     whole, _ = integer_reference(project.qmodel, stored)
+    vectors = Vectors(stored, whole.reshape(len(x), project.plan.streams.vectors(x.shape[1]), -1))
+    replace(project.firmware, vectors=vectors).write(folder / "model.lstmfw")
     first, state = integer_reference(project.qmodel, stored[:group, :cut])
     rest, _ = integer_reference(project.qmodel, stored[:group, cut:], state)
     np.savez(folder / "vectors.npz", x=x, whole=whole, first=first, rest=rest, cut=cut)

@@ -1,0 +1,426 @@
+"""The roads to an engine: sockets and serial ports to a bridge, the DMA of an overlay, the devices of a Linux."""
+
+import asyncio
+import os
+import pty
+import select
+import socket
+import threading
+import tty
+import warnings
+from contextlib import contextmanager
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import lstm_hw
+from lstm_hw.cli import main
+from lstm_hw.errors import ConfigError, DeviceError, InputError, ToolError
+from lstm_hw.host import dma, linux
+from lstm_hw.host.device import ClippedWarning, Device, blocking
+from lstm_hw.host.link import Link, SerialLine, SocketLine
+from lstm_hw.host.overlay import overlay
+from lstm_hw.host.protocol import Op, Status
+from lstm_hw.machine.registers import ErrorCode, clipped_register, lookup
+from sim.bridge import Bridge
+
+from ..projects import write_project
+from .engine import BASE, Coroutines, ModelDma, ModelEngine, Registers, refuses
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    return write_project(tmp_path_factory.mktemp("roads"), quantize={"weight_bits": 8})
+
+
+@pytest.fixture(scope="module")
+def project(config):
+    return lstm_hw.load(config)
+
+
+@pytest.fixture
+def engine(project):
+    return ModelEngine(project)
+
+
+class FileLine:
+    """The bridge's end of a line: a file descriptor, which is read until it is closed."""
+
+    def __init__(self, read, write):
+        self.file, self.send = read, write
+
+    async def read(self, seconds):
+        if not select.select([self.file], [], [], seconds)[0]:
+            return b""
+        content = os.read(self.file, 4096)
+        if not content:
+            raise EOFError
+        return content
+
+    async def write(self, content):
+        self.send(content)
+
+
+def serve(engine, file, write):
+    """A thread in which a bridge answers until the other end closes."""
+    parts = Coroutines(engine)
+    bridge = Bridge(Registers(engine), parts, parts)
+
+    def answer():
+        try:
+            asyncio.run(bridge.serve(FileLine(file, write)))
+        except (EOFError, OSError):
+            return
+
+    thread = threading.Thread(target=answer, daemon=True)
+    thread.start()
+    return thread
+
+
+@contextmanager
+def listening(engine, connections=1):
+    """A port at which a bridge answers, one connection after the other."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def accept():
+            for _ in range(connections):
+                peer, _ = server.accept()
+                with peer:
+                    serve(engine, peer.fileno(), peer.sendall).join()
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield server.getsockname()[1]
+
+
+def checked(device, project):
+    """Outputs as in the package, also in two parts; warnings are errors."""
+    x = project.x
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.array_equal(device.predict(x), project.predict(x))
+        device.predict(x[:1, :1])
+        assert np.array_equal(device.predict(x[:1, 1:], carry=True), project.predict(x[:1]))
+    assert device.selftest() == 4
+
+
+def test_socket(project, engine):
+    with listening(engine) as port:
+        link = blocking(Link.open(SocketLine.connect("127.0.0.1", port)))
+        with Device(project.firmware, link.transport()) as device:
+            checked(device, project)
+    with pytest.raises(DeviceError, match=f"127.0.0.1:{port}: .*; must be an address that answers"):
+        SocketLine.connect("127.0.0.1", port)
+
+
+def test_serial(project, engine):
+    """A pseudo terminal stands for the port."""
+    ours, theirs = pty.openpty()
+    tty.setraw(ours)
+    tty.setraw(theirs)
+    serve(engine, ours, lambda content: os.write(ours, content))
+    link = blocking(Link.open(SerialLine(os.ttyname(theirs), 1_000_000)))
+    with Device(project.firmware, link.transport()) as device:
+        checked(device, project)
+    with pytest.raises(DeviceError, match="/dev/tty_nowhere: .*; must be a serial port that can be opened"):
+        SerialLine("/dev/tty_nowhere", 115200)
+
+
+def test_what_a_bridge_refuses(engine, monkeypatch):
+    """Requests that make no sense change nothing, and a bus error is told."""
+    with listening(engine) as port:
+        line = SocketLine.connect("127.0.0.1", port)
+        link = blocking(Link.open(line))
+        for op, payload in (
+            (Op.READ, b""),
+            (Op.READ, bytes([1, 0, 0, 0, 1, 0])),
+            (Op.WRITE, bytes(5)),
+            (Op.X, bytes(2)),
+            (Op.Y, b"\xff\xff"),
+            (Op.MEM_WRITE, bytes([2, 0, 0, 0]) + bytes(4)),
+            (Op.MEM_READ, (len(engine.memory) - 4).to_bytes(4, "little") + bytes([8, 0])),
+        ):
+            with pytest.raises(DeviceError, match=f"{op.name} answered with LENGTH"):
+                blocking(link.request(op, payload))
+        with pytest.raises(DeviceError, match="SELFTEST answered with OP"):
+            blocking(link.selftest(True))
+        monkeypatch.setattr(engine, "write", refuses)
+        with pytest.raises(DeviceError, match="WRITE answered with REFUSED"):
+            blocking(link.write(0x20, 1))
+        line.close()
+
+
+def test_a_request_is_done_once(engine):
+    """The number of the one before: the same reply, and nothing is done."""
+    parts = Coroutines(engine)
+    bridge = Bridge(Registers(engine), parts, parts)
+    came, sent = [], []
+
+    class Line:
+        async def read(self, seconds):
+            if not came:
+                raise EOFError
+            return came.pop(0)
+
+        async def write(self, content):
+            sent.append(content)
+
+    from lstm_hw.host.protocol import REQUEST, Frame
+
+    engine.y.extend([(b"\1\0", False), (b"\2\0", True)])
+    take = Frame(7, Op.Y, b"\1\0").to_bytes(REQUEST)
+    came += [take, take, Frame(8, Op.Y, b"\1\0").to_bytes(REQUEST)]
+    with pytest.raises(EOFError):
+        asyncio.run(bridge.serve(Line()))
+    assert sent[0] == sent[1] and sent[1] != sent[2] and not engine.y
+    assert sent[2][2] == Status.OK and sent[2][5:8] == b"\2\0\1"
+
+
+def fake_pynq(engine, **more):
+    """The parts of the package ``pynq`` that an overlay uses."""
+    core = ModelDma(engine)
+
+    class Array(np.ndarray):
+        def flush(self):
+            if self.device_address == BASE:
+                engine.memory[: len(self)] = self.tobytes()
+
+        def invalidate(self):
+            pass
+
+        def freebuffer(self):
+            core.buffers[:] = [buffer for buffer in core.buffers if buffer is not self]
+
+    def allocate(shape, dtype):
+        array = np.zeros(shape, dtype).view(Array)
+        array.device_address = BASE + (len(core.buffers) << 28)
+        core.buffers.append(array)
+        return array
+
+    cores = {
+        "lstm_engine_0": {"type": "user:ip:lstm_engine:1.0", "phys_addr": 0x43C0_0000},
+        "axi_dma_0": {"type": "xilinx.com:ip:axi_dma:7.1", "phys_addr": 0x4040_0000},
+    }
+    values = {
+        "__version__": "3.0.1",
+        "Overlay": lambda bitfile: SimpleNamespace(ip_dict=cores),
+        "MMIO": lambda address, length: engine if address == 0x43C0_0000 else core,
+        "allocate": allocate,
+    }
+    return SimpleNamespace(**values | more), core
+
+
+@pytest.fixture
+def bitfile(tmp_path):
+    for suffix in ("bit", "hwh"):
+        (tmp_path / f"design.{suffix}").write_bytes(b"x")
+    return str(tmp_path / "design.bit")
+
+
+def test_overlay_and_dma(project, engine, bitfile):
+    module, core = fake_pynq(engine)
+    with Device(project.firmware, overlay(bitfile, 2, 4096, 4096, module), timeout=0.2) as device:
+        checked(device, project)
+        engine.stuck = True
+        with pytest.raises(DeviceError, match="a run of more than 0.2 s") as caught:
+            device.predict(project.x[:1])
+        assert "STATUS" in caught.value.registers
+        engine.stuck = False
+        engine.y.append((b"\7\0", False))  # an output that the run left
+        before = core.resets
+        assert np.array_equal(device.predict(project.x[:1]), project.predict(project.x[:1]))
+        assert core.resets > before
+        long = np.zeros((1, 2000, 3))
+        with pytest.raises(InputError, match="fewer steps a call, and carry=True"):
+            device.predict(long)
+        device.session.streams.buffer.address += 1 << 30
+        with pytest.raises(DeviceError, match="AXI DMA: .*no memory at that address"):
+            device.predict(project.x[:1])
+
+
+def test_what_an_overlay_lacks(engine, bitfile, tmp_path):
+    module, _ = fake_pynq(engine, __version__="4.0.0")
+    with pytest.raises(DeviceError, match="pynq: version 4.0.0; must be below 4"):
+        overlay(bitfile, 2, 4096, module=module)
+    module, _ = fake_pynq(engine, Overlay=lambda bitfile: SimpleNamespace(ip_dict={}))
+    with pytest.raises(DeviceError, match="0 cores that could be the engine; must have one engine; it has no cores"):
+        overlay(bitfile, 2, 4096, module=module)
+    (tmp_path / "design.hwh").unlink()
+    with pytest.raises(DeviceError, match="design.hwh: missing"):
+        overlay(bitfile, 2, 4096, module=module)
+    with pytest.raises(DeviceError, match="pynq: not installed"):
+        overlay(bitfile, 2, 4096)
+
+
+@pytest.fixture
+def system(tmp_path):
+    """Files as of a Linux system with two UIO devices and two u-dma-bufs."""
+    for number, name in enumerate(("lstm_engine", "dma")):
+        device = tmp_path / f"sys/class/uio/uio{number}"
+        (device / "maps/map0").mkdir(parents=True)
+        (device / "name").write_text(f"{name}\n")
+        (device / "maps/map0/size").write_text("0x00010000\n")
+        (tmp_path / "dev").mkdir(exist_ok=True)
+        (tmp_path / f"dev/uio{number}").write_bytes(bytes(1 << 16))
+        buffer = tmp_path / f"sys/class/u-dma-buf/udmabuf{number}"
+        buffer.mkdir(parents=True)
+        (buffer / "phys_addr").write_text(f"{0x3000_0000 + (number << 20):#018x}\n")
+        (buffer / "size").write_text("65536\n")
+        (tmp_path / f"dev/udmabuf{number}").write_bytes(bytes(1 << 16))
+    (tmp_path / "dev/mem").write_bytes(bytes(1 << 17))
+    return tmp_path
+
+
+ROAD = ("lstm_engine", "uio1", "udmabuf0", "udmabuf1", 2)
+
+
+def test_linux(system):
+    """Registers, memory and the DMA's registers are where the system says."""
+    road = linux.linux(*ROAD, root=system)
+    blocking(road.registers.write(0x10, 0x12345678))
+    assert (system / "dev/uio0").read_bytes()[0x10:0x14] == bytes.fromhex("78563412")
+    assert blocking(road.registers.read(0x10)) == 0x12345678
+    assert (road.memory.base, road.memory.size) == (0x3000_0000, 65536)
+    blocking(road.memory.write(8, b"weights!"))
+    assert (system / "dev/udmabuf0").read_bytes()[8:16] == b"weights!"
+    assert blocking(road.memory.read(8, 8)) == b"weights!"
+    with pytest.raises(DeviceError, match="its reset does not end"):
+        blocking(road.streams.drain())
+    assert (system / "dev/uio1").read_bytes()[0] == dma.RESET
+    road.close()
+    road = linux.linux("0x10000", *ROAD[1:], root=system)
+    blocking(road.registers.write(0, 5))
+    assert (system / "dev/mem").read_bytes()[0x10000] == 5
+    road.close()
+
+
+@pytest.mark.parametrize(
+    "place, value, message",
+    [
+        (0, "uio7", r"UIO uio7: no such device; must be one of: uio0 \(lstm_engine\), uio1 \(dma\)"),
+        (0, "0x1004", "/dev/mem at 0x1004: not at a page"),
+        (2, "udmabuf9", "u-dma-buf udmabuf9: .* is not there; must be loaded: modprobe u-dma-buf"),
+    ],
+)
+def test_what_linux_lacks(system, place, value, message):
+    with pytest.raises(DeviceError, match=message):
+        linux.linux(*(value if number == place else part for number, part in enumerate(ROAD)), root=system)
+
+
+def test_small_maps_and_missing_files(system):
+    (system / "sys/class/uio/uio0/maps/map0/size").write_text("0x1000")
+    with pytest.raises(DeviceError, match="a map of 4096 bytes; must be of 32768"):
+        linux.linux(*ROAD, root=system)
+    (system / "dev/uio1").unlink()
+    with pytest.raises(DeviceError, match="uio1: No such file.*must be there and open to this user"):
+        linux.linux("0x10000", *ROAD[1:], root=system)
+    (system / "sys/class/u-dma-buf/udmabuf1/size").write_text("much")
+    (system / "dev/uio1").write_bytes(bytes(1 << 16))
+    with pytest.raises(DeviceError, match="size: .*much"):
+        linux.linux("0x10000", *ROAD[1:], root=system)
+    with pytest.raises(DeviceError, match="no interrupt; must be a UIO device"):
+        (system / "sys/class/u-dma-buf/udmabuf1/size").write_text("65536")
+        linux.linux("0x10000", *ROAD[1:], interrupt=True, root=system)
+
+
+def direct(engine):
+    """A device on the engine without a line between."""
+    with listening(engine) as port:
+        link = blocking(Link.open(SocketLine.connect("127.0.0.1", port)))
+    return link.transport()
+
+
+def test_errors_have_the_words_of_the_registers(project, engine):
+    with Device(project.firmware, direct(engine)) as device:
+        device.load()
+        engine.fails_with = ErrorCode.TIMEOUT_X
+        with pytest.raises(
+            DeviceError, match="run of 3 steps ended with TIMEOUT_X: no x came .*STATUS 0x20c"
+        ) as caught:
+            device.predict(project.x)
+        assert caught.value.registers["STATUS"] & 15 == ErrorCode.TIMEOUT_X
+        engine.fails_with = ErrorCode.NONE
+        with pytest.raises(InputError, match="carry: no run before that left a state"):
+            device.predict(project.x[:1], carry=True)
+        device.predict(project.x[:1])
+        with pytest.raises(InputError, match="carry: 2 sequences; .*at most 1 sequences"):
+            device.predict(project.x[:2], carry=True)
+        for wrong in (project.x[0], project.x[:, :, :2], np.full_like(project.x, np.nan), project.x[:0], "text"):
+            with pytest.raises(InputError, match="x: "):
+                device.predict(wrong)
+
+
+def test_clipped_values_are_warned_about(project, engine):
+    engine.values[lookup("CLIPPED").address] = lookup("CLIPPED").field("counted").mask
+    engine.values[lookup(clipped_register("h")).address] = 3
+    with Device(project.firmware, direct(engine)) as device:
+        with pytest.warns(ClippedWarning, match="6 elements of h were beyond their format"):
+            device.predict(project.x[:2])
+        assert device.clipped == {"preact": 0, "c": 0, "h": 6, "output": 0}
+
+
+def test_another_engine(project, engine):
+    engine.values[lookup("CONTENT_ID").address] ^= 1
+    with pytest.raises(ToolError, match="CONTENT_ID: .*another configuration was built"):
+        Device(project.firmware, direct(engine))
+    image = replace(project.firmware, weights=project.firmware.weights * (1 << 11))
+    engine.values[lookup("CONTENT_ID").address] ^= 1
+    with pytest.raises(DeviceError, match="memory of 65536 bytes; must hold the"):
+        Device(image, direct(engine))
+
+
+def call(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def test_command_line(project, engine, tmp_path):
+    """An image, then info, selftest and predict through a socket."""
+    image = project.firmware.write(tmp_path / "tiny.lstmfw")
+    np.savez(tmp_path / "x.npz", x=project.x)
+    with listening(engine, 5) as port:
+        road = (image, "--socket", f"127.0.0.1:{port}")
+        shown = call("device", "info", *road)
+        assert shown.exit_code == 0 and "the engine of this image, free" in shown.output, shown.output
+        shown = call("device", "selftest", *road)
+        assert shown.exit_code == 0 and "4 sequences right, in every bit" in shown.output, shown.output
+        shown = call("device", "predict", *road, "--input", tmp_path / "x.npz", "--output", tmp_path / "y.npz")
+        assert shown.exit_code == 0, shown.output
+        with np.load(tmp_path / "y.npz") as found:
+            assert np.array_equal(found["y"], project.predict(project.x))
+        shown = call("device", "predict", *road, "--input", tmp_path / "x.npz")
+        assert shown.output.splitlines()[0].startswith("sequence 0: ")
+        engine.values[lookup("CONTENT_ID").address] ^= 1
+        shown = call("device", "selftest", *road)
+        assert shown.exit_code == 1 and "error: register CONTENT_ID" in shown.output
+    for arguments, message in (
+        ((image,), "no board; must be one of --port, --socket, --overlay, --registers"),
+        ((image, "--port", "/dev/null0", "--socket", "a:1"), "--port and --socket"),
+        ((image, "--socket", "nowhere"), "must be HOST:PORT"),
+        ((image, "--registers", "uio0"), "--dma: not given"),
+        ((tmp_path / "x.npz", "--socket", "a:1"), "must be a firmware image"),
+        ((tmp_path / "none.lstmfw", "--socket", "a:1"), "No such file"),
+    ):
+        shown = call("device", "selftest", *arguments)
+        assert shown.exit_code == 1 and message in shown.output, shown.output
+
+
+def test_firmware_and_check(config, project, tmp_path):
+    """The image that `firmware` writes is the one beside the Verilog; `check` takes it, and refuses a damaged one."""
+    shown = call("firmware", config, "--output", tmp_path / "tiny.lstmfw")
+    assert shown.exit_code == 0 and "wrote" in shown.output, shown.output
+    content = (tmp_path / "tiny.lstmfw").read_bytes()
+    assert project.files["firmware.lstmfw"] == content
+    shown = call("check", tmp_path / "tiny.lstmfw")
+    assert shown.exit_code == 0 and "as it was written: model" in shown.output
+    (tmp_path / "tiny.lstmfw").write_bytes(content[:-1])
+    shown = call("check", tmp_path / "tiny.lstmfw")
+    assert shown.exit_code == 1 and "tiny.lstmfw" in shown.output
+
+
+def test_config_errors_are_typed(project):
+    from lstm_hw.project.board import transport_of
+
+    with pytest.raises(ConfigError, match="device: no board"):
+        transport_of(project.firmware, {})
