@@ -27,7 +27,7 @@ waves: .venv/.setup-run ## Simulate CONFIG and record waveforms; prints their pa
 report: .venv/.setup-run ## Print resources, traffic and cycles of CONFIG
 	$(BIN)/lstm-hw report $(CONFIG)
 
-bench: .venv/.setup-run ## Print every published table with our figures beside it
+bench: .venv/.setup-train .venv/.setup-bench ## Print every published table with our figures beside it
 	$(BIN)/python -P -m bench
 
 bench-digits: .venv/.setup-run ## Print the figures of the digits example
@@ -52,7 +52,7 @@ bench-chars2vec: .venv/.setup-bench ## Run the trained Keras models of a public 
 fuzz: .venv/.setup-run ## Read 20,000 mutated files of every format under limits of time and memory (FUZZ_ARGS="--seed 7 --cases 100000")
 	$(BIN)/python -P -m bench.fuzz $(FUZZ_ARGS)
 
-bench-accuracy: .venv/.setup-train ## Print accuracy, errors, clipping and lost weights of all examples at weights of 16 to 4 bits
+bench-accuracy: .venv/.setup-train .venv/.setup-bench ## Print accuracy, errors, clipping and lost weights of all examples at weights of 16 to 4 bits
 	$(BIN)/python -P -m bench.accuracy
 
 bench-predict: .venv/.setup-train ## Print how many times torch's time the bit-true prediction takes

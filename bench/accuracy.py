@@ -2,20 +2,18 @@
 
 Every example of ``examples/`` with weights of 16 to 4 bits and operands of 16, as rounded and after fine-tuning towards
 the float model's outputs for its calibration set; the fewest weight bits, by layer and matrix, that meet a bound, as
-the greedy search of ``lstm-hw precision`` and a coordinate descent find them; random networks of two sizes; and weights
-that are small beside Keras's forget bias of 1. All figures are the integer reference's, whose bits are the Verilog's.
-An error is that of the outputs against the float model's; ``clipped`` is the share of values beyond their format where
-it is largest, ``zeroed`` the largest share of a matrix's weights that were rounded to zero.
+the greedy search of ``lstm-hw precision``, a coordinate descent and optuna find them; random networks of two sizes; and
+weights that are small beside Keras's forget bias of 1. All figures are the integer reference's, whose bits are the
+Verilog's. An error is that of the outputs against the float model's; ``clipped`` is the share of values beyond their
+format where it is largest, ``zeroed`` the largest share of a matrix's weights that were rounded to zero.
 """
 
-import sys
+import importlib.util
 from collections.abc import Callable
-from pathlib import Path
 
 import click
 import numpy as np
 
-from lstm_hw.errors import LstmHwError
 from lstm_hw.model.float_model import FloatModel, LstmWeights
 from lstm_hw.model.precision import Trials, search
 from lstm_hw.model.quantize import QuantConfig, quantization_report, quantize
@@ -23,7 +21,7 @@ from lstm_hw.model.reference import integer_reference
 from lstm_hw.progress import progress
 from lstm_hw.project.api import Project, load
 
-from .table import FOLDER, Row, text, write
+from .table import FOLDER, Row, command
 
 RESULT = f"{FOLDER}/accuracy.json"
 EXAMPLES = ("digits", "vowels", "cases")
@@ -32,6 +30,8 @@ TUNED_WIDTHS = (8, 6, 5, 4)
 """Where rounding may lose enough for fine-tuning to win back."""
 BOUNDS = {"digits": {"accuracy": 0.99}, "vowels": {"max_error": 0.004, "samples": 16}, "cases": {"max_error": 0.02}}
 """What the search of widths is to meet: a share of right labels, or an error as a share of the largest output."""
+REPEATED = 10
+"""So many times the models that optuna may measure it is asked for widths, at most."""
 ORDERS = 3
 """Random orders of the matrices that the coordinate descent is tried with."""
 RANDOM = ((8, 20), (28, 128))
@@ -67,7 +67,8 @@ def searches(names):
     """Rows of mixed precision: weight bits in all at a stated bound, and what the metric says of all test inputs.
 
     ``uniform`` is the narrowest width for all weights; ``search`` the greedy descent from there; ``coordinate``, from
-    there too, takes as many bits as can go from one matrix after the other, in random order, the best of ``ORDERS``.
+    there too, takes as many bits as can go from one matrix after the other, in random order, the best of ``ORDERS``;
+    ``optuna`` samples widths up to it until it has measured as many models as the greedy descent.
     """
     for name in names:
         project = load(f"examples/{name}/{name}.toml", progress=progress)
@@ -81,7 +82,42 @@ def searches(names):
         yield from _bits_rows(project, "coordinate", trials, bits, way)
         with progress(f"{name}: search") as report:
             found = search(model, calibration, config, **goal, progress=report)
+        if importlib.util.find_spec("optuna"):
+            trials = Trials(model, calibration, config, **goal)
+            trials.narrowest()
+            with progress(f"{name}: optuna") as report:
+                bits = sampled(trials, width, way, found.evaluations, report)
+            yield from _bits_rows(project, "optuna", trials, bits, way)
         yield from _bits_rows(project, "search", trials, found.bits, way, found.evaluations)
+
+
+def sampled(
+    trials: Trials, width: int, way: int, evaluations: int, progress: Callable[[int, int], None] | None = None
+) -> dict[str, int]:
+    """Bits of each matrix, up to a width, by optuna's sampler (TPE) from that width for all of them on.
+
+    It goes on until so many models have been measured, those of ``trials`` before it among them.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+    def total(trial):
+        bits = {name: trial.suggest_int(name, trials.lowest, width) for name in trials.sizes}
+        trial.set_constraint("loss", trials.loss(bits, way))
+        return trials.total(bits)
+
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0))
+    study.enqueue_trial(trials.uniform(width))
+    study.optimize(total, n_trials=1)
+    for _ in range(REPEATED * evaluations):  # what it asks for again is not measured again
+        if trials.evaluations >= evaluations:
+            break
+        study.optimize(total, n_trials=1)
+        if progress:
+            progress(min(trials.evaluations, evaluations), evaluations)
+    within = [trial for trial in study.trials if trials.loss(trial.params, way) <= 0]
+    return min(within, key=lambda trial: trial.value).params
 
 
 def coordinate(
@@ -191,25 +227,17 @@ def forget_bias():
         yield from _errors(f"forget bias/w{width} x16", report, f"integer reference, {SEQUENCES} sequences")
 
 
-@click.command()
+@command(RESULT)
 @click.option("--example", "names", multiple=True, type=click.Choice(EXAMPLES), help="These examples only.")
 @click.option(
     "--width", "widths", multiple=True, type=click.Choice([str(w) for w in WIDTHS]), help="These widths only."
 )
 @click.option("--epochs", default=30, show_default=True, help="Of fine-tuning; 0 leaves it out, and needs no torch.")
-@click.option("--output", default=RESULT, show_default=True, help="JSON file of the rows.")
-def main(names, widths, epochs, output):
+def main(names, widths, epochs):
     """Print accuracy, errors, clipping and lost weights of all examples at weights of 16 to 4 bits."""
-    try:
-        result = list(examples(names or EXAMPLES, tuple(map(int, widths)) or WIDTHS, epochs))
-        result += searches(names or EXAMPLES) if not widths else []
-        if not names:
-            result += [*random_networks(), *forget_bias()]
-        Path(output).parent.mkdir(parents=True, exist_ok=True)
-        print(text(result))
-        print(f"wrote {write(output, result)}")
-    except LstmHwError as error:
-        sys.exit(f"error: {' '.join(str(error).split())}")
+    result = list(examples(names or EXAMPLES, tuple(map(int, widths)) or WIDTHS, epochs))
+    result += searches(names or EXAMPLES) if not widths else []
+    return result + ([] if names else [*random_networks(), *forget_bias()])
 
 
 if __name__ == "__main__":

@@ -19,13 +19,13 @@ import click
 import numpy as np
 
 from lstm_hw.cli import progress
-from lstm_hw.errors import InputError, LstmHwError, ToolError
+from lstm_hw.errors import InputError, ToolError
 from lstm_hw.model.float_model import FloatModel, LstmWeights
 from lstm_hw.model.reference import float_reference
 from lstm_hw.project.api import convert
 from lstm_hw.project.settings import ProjectConfig
 
-from .table import FOLDER, Row, text, write
+from .table import FOLDER, Row, command
 
 RESULT = f"{FOLDER}/chars2vec.json"
 VERSION, SHA256 = "0.1.7", "df05b0765e406e1bdb9f9537adf7fccb24db4a81956aea5c25a707a03a6a8094"
@@ -137,18 +137,12 @@ def rows(size: int, archive: tarfile.TarFile, simulator: str = "verilator") -> l
     ]
 
 
-@click.command()
-@click.option("--output", default=RESULT, show_default=True, help="JSON file of the rows.")
+@command(RESULT)
 @click.argument("sizes", nargs=-1, type=click.Choice([str(size) for size in SIZES]))
-def main(output, sizes):
+def main(sizes):
     """Run chars2vec's trained models, or those of some SIZES, in Verilog with their weights in memory."""
-    try:
-        archive = package()
-        result = [row for size in map(int, sizes or SIZES) for row in rows(size, archive)]
-        print(text(result))
-        print(f"wrote {write(output, result)}")
-    except LstmHwError as error:
-        sys.exit(f"error: {' '.join(str(error).split())}")
+    archive = package()
+    return [row for size in map(int, sizes or SIZES) for row in rows(size, archive)]
 
 
 if __name__ == "__main__":

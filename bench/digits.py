@@ -3,19 +3,16 @@
 No other system has published these figures for this model; later changes are compared with them.
 """
 
-import sys
-
 import click
 
 from boards.ecp5 import Ecp5
-from lstm_hw.errors import LstmHwError
 from lstm_hw.progress import progress
 from lstm_hw.project import flow
 from lstm_hw.project.api import convert
 from lstm_hw.proof.cycles import STALLS
 
 from . import fmax
-from .table import FOLDER, Row, text, write
+from .table import FOLDER, Row, command, write
 
 CONFIG = "examples/digits/digits.toml"
 RESULT = f"{FOLDER}/digits.json"
@@ -94,9 +91,8 @@ def rows(report):
     return result
 
 
-@click.command()
+@command(RESULT)
 @click.argument("config", default=CONFIG)
-@click.option("--output", default=RESULT, show_default=True, help="JSON file that the rows are written to.")
 @click.option(
     "--fmax/--no-fmax",
     "with_fmax",
@@ -104,17 +100,11 @@ def rows(report):
     show_default=True,
     help="Place and route on an ECP5, which takes minutes the first time.",
 )
-def main(config, output, with_fmax):
+def main(config, with_fmax):
     """Print the figures of CONFIG and write them as JSON."""
-    try:
-        project = convert(config, progress=progress)
-        made = flow.run(project, lambda step: click.echo(f"{step.name}: {step.doc}", err=True))
-        result = rows(made) + (fmax_rows(project.engine) if with_fmax else [])
-        print(text(result))
-        print(made.agreement())
-        print(f"wrote {write(output, result)}")
-    except LstmHwError as error:
-        sys.exit(f"error: {' '.join(str(error).split())}")
+    project = convert(config, progress=progress)
+    made = flow.run(project, lambda step: click.echo(f"{step.name}: {step.doc}", err=True))
+    return rows(made) + (fmax_rows(project.engine) if with_fmax else []), [made.agreement()]
 
 
 if __name__ == "__main__":

@@ -7,12 +7,11 @@ A path is counted in LUTs between registers, memories, DSP slices and ports: a L
 one, a carry cell, an inverter and a multiplexer of the slice none.
 """
 
-import sys
 from dataclasses import dataclass, field, replace
 
 import click
 
-from lstm_hw.errors import LstmHwError, VerificationError
+from lstm_hw.errors import VerificationError
 from lstm_hw.gateware.cell import Cell
 from lstm_hw.gateware.cell_unit import CellUnit
 from lstm_hw.gateware.control import Control
@@ -31,7 +30,7 @@ from lstm_hw.verilog.emit import write_verilog
 from lstm_hw.verilog.tools import yosys_stat
 
 from .sbe import RESULT
-from .table import Row, text, update
+from .table import Row, command, update
 
 FOLDER = "build/lanes"
 SIZES = {16: (16, 1), 64: (32, 2), 256: (64, 4)}
@@ -205,28 +204,22 @@ def cell_rows(folder=FOLDER, formats=FORMATS):
     return result
 
 
-@click.command()
-@click.option("--output", default=RESULT, show_default=True, help="JSON file that the rows are added to.")
-def main(output):
+@command(RESULT, update)
+def main():
     """Print what a lane and a cell cost and how deep each component's logic is, and add all of it to the JSON file."""
-    try:
-        result = []
-        for mode in MODES:
-            for lanes, size in SIZES.items():
-                click.echo(f"{mode.name}: {lanes} lanes", err=True)
-                found = lane_rows(mode, *size)
-                result += found
-            result += [replace(row, config=mode.name) for row in found]  # the largest stands for the mode
-            click.echo(f"{mode.name}: sums in block RAM", err=True)
-            result += lane_rows(mode, *SIZES[DEEP_LANES], **DEEP)
-        click.echo("cells", err=True)
-        result += cell_rows()
-        click.echo("components", err=True)
-        result += level_rows(ENGINE)
-        print(text(result))
-        print(f"wrote {update(output, result)}")
-    except LstmHwError as error:
-        sys.exit(f"error: {' '.join(str(error).split())}")
+    result = []
+    for mode in MODES:
+        for lanes, size in SIZES.items():
+            click.echo(f"{mode.name}: {lanes} lanes", err=True)
+            found = lane_rows(mode, *size)
+            result += found
+        result += [replace(row, config=mode.name) for row in found]  # the largest stands for the mode
+        click.echo(f"{mode.name}: sums in block RAM", err=True)
+        result += lane_rows(mode, *SIZES[DEEP_LANES], **DEEP)
+    click.echo("cells", err=True)
+    result += cell_rows()
+    click.echo("components", err=True)
+    return result + level_rows(ENGINE)
 
 
 if __name__ == "__main__":

@@ -5,19 +5,18 @@ file: all layers in one run. Outputs must equal the integer reference in every b
 cycle, or the bench fails. A schedule that is not for one sequence runs on two.
 """
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from lstm_hw.errors import ConfigError, LstmHwError, ProgramError
+from lstm_hw.errors import ConfigError, ProgramError
 from lstm_hw.plan.schedules import OPTIONS, SCHEDULES
 from lstm_hw.progress import progress
 from lstm_hw.project.api import Project, convert
 from lstm_hw.project.settings import ProjectConfig
 
-from .table import FOLDER, Row, text, update
+from .table import FOLDER, Row, command, update
 
 CONFIG = "examples/vowels/vowels.toml"
 RESULT = f"{FOLDER}/schedules.json"
@@ -86,28 +85,21 @@ def rows(name, project, measured):
     return [Row(metric, config, value, unit, None, source) for metric, (value, unit) in figures.items()]
 
 
-@click.command()
+@command(RESULT, update)
 @click.argument("config", default=CONFIG)
 @click.option("--images", type=click.IntRange(1), default=4, show_default=True, help="Test sequences to simulate.")
 @click.option("--schedule", "names", multiple=True, type=click.Choice(tuple(SCHEDULES)), help="These only.")
-@click.option("--output", default=RESULT, show_default=True, help="JSON file that the rows are written to.")
-def main(config, images, names, output):
+def main(config, images, names):
     """Print cycles, bytes and lanes in use of every schedule that fits CONFIG, and write them as JSON."""
-    try:
-        settings, result, refusals = ProjectConfig.load(config), [], []
-        for name, project in projects(settings, "build/schedules", names or tuple(SCHEDULES)):
-            if isinstance(project, str):
-                refusals.append(f"{name} does not fit: {project}")
-                continue
-            click.echo(f"{name}: {project.choice.outcome.label}", err=True)
-            result += rows(name, project, project.simulate(images))
-        print(text(result))
-        for refusal in refusals:
-            print(refusal)
-        print("Outputs equal the integer reference in every bit, counters the estimate in every cycle.")
-        print(f"wrote {update(output, result)}")
-    except LstmHwError as error:
-        sys.exit(f"error: {' '.join(str(error).split())}")
+    settings, result, refusals = ProjectConfig.load(config), [], []
+    for name, project in projects(settings, "build/schedules", names or tuple(SCHEDULES)):
+        if isinstance(project, str):
+            refusals.append(f"{name} does not fit: {project}")
+            continue
+        click.echo(f"{name}: {project.choice.outcome.label}", err=True)
+        result += rows(name, project, project.simulate(images))
+    agreed = "Outputs equal the integer reference in every bit, counters the estimate in every cycle."
+    return result, [*refusals, agreed]
 
 
 if __name__ == "__main__":

@@ -1,9 +1,15 @@
-"""Benchmark rows: one type, printed as a table and written as JSON, the same for every benchmark."""
+"""Benchmark rows: one type, printed as a table and written as JSON, by one kind of command line."""
 
+import functools
 import json
+import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import click
+
+from lstm_hw.errors import LstmHwError
 from lstm_hw.files import locked, write_file, write_json
 from lstm_hw.provenance import code, file_digest
 
@@ -94,6 +100,39 @@ def update(path, rows):
         write(path, [row for row in kept if row.config not in configs] + list(rows))
         write_file(follows, state())
     return path
+
+
+def command(result: str, save: Callable = write) -> Callable:
+    """Decorator: the command line of a benchmark, with ``--output``; an error of this package ends it in one line.
+
+    The function takes what other options there are and gives its rows, or a pair of them and of lines to print behind.
+
+    Parameters
+    ----------
+    result : str
+        JSON file of the rows, if ``--output`` names no other.
+    save : callable
+        :func:`write` or :func:`update`.
+    """
+
+    def decorate(function):
+        @click.command()
+        @click.option("--output", default=result, show_default=True, help="JSON file of the rows.")
+        @functools.wraps(function)
+        def main(output, **options):
+            try:
+                found = function(**options)
+                rows, lines = found if isinstance(found, tuple) else (found, ())
+                print(text(rows))
+                for line in lines:
+                    print(line)
+                print(f"wrote {save(output, rows)}")
+            except LstmHwError as error:
+                sys.exit(f"error: {' '.join(str(error).split())}")
+
+        return main
+
+    return decorate
 
 
 def _number(value):

@@ -264,7 +264,7 @@ def precision(config: str, accuracy: float | None, max_error: float | None, samp
         raise click.UsageError("give --accuracy or --max-error")
     project = project_of(config)
     found = project.precision(accuracy, max_error, samples, wider)
-    say(text.precise(found, accuracy, accuracy or max_error or project.config.quantize.max_error))
+    say(text.precise(found, accuracy, accuracy or max_error or project.config.quantize.error_bound))
 
 
 @verb(["lint examples/digits/digits.toml"])

@@ -350,7 +350,7 @@ def test_plan_of_a_project_file(tmp_path):
 def test_errors_beyond_the_bound_are_told(tmp_path):
     """Everything is written, the table is marked and the status is 1, unless that is allowed."""
     coarse = {"weight_bits": 3, "fractions": "shared", "rounding": "nearest"}
-    path = write_project(tmp_path, quantize=coarse)
+    path = write_project(tmp_path, quantize={**coarse, "max_error": 0.1})
     shown = call("quantize", path)
     line = fails(shown)
     assert re.match(r"tiny: outputs: error of \S+ in sequence \d, step 2, where .*quantize.max_error = 0.1", line)

@@ -17,6 +17,8 @@ from ..machine.formats import QFormat
 from .float_model import FloatModel
 from .reference import float_reference
 
+ENOUGH_BITS = 16
+"""With so many bits formats of values are judged with plainly rounded weights, and no value of h is clipped."""
 RARE = 1e-3
 """Share of values that the format by percentile does not hold."""
 NEAR = 1.26
@@ -207,13 +209,16 @@ def _of_preact(config, spreads) -> Iterator[QFormat]:
 
 
 def _of_hidden(config, spreads) -> Iterator[QFormat | tuple[QFormat, ...]]:
-    """One for all layers, then one each."""
+    """One for all layers, then one each; of few bits also such that a few values are clipped."""
     yield _with_integer(0, config.operand_bits)
-    own = [s.proposals(config.operand_bits, MARGIN, LEAST_HIDDEN_INTEGER, 0)[0] for s in spreads]
-    widest = max(own, key=lambda f: f.integer)
-    yield widest
-    if any(f != widest for f in own):
-        yield tuple(own)
+    own = [s.proposals(config.operand_bits, MARGIN, LEAST_HIDDEN_INTEGER, 0) for s in spreads]
+    if config.operand_bits >= ENOUGH_BITS:
+        own = [proposals[:1] for proposals in own]
+    yield from _widest(own)
+    for way in range(max(map(len, own))):
+        formats = tuple(proposals[min(way, len(proposals) - 1)] for proposals in own)
+        if len(set(formats)) > 1:
+            yield formats
 
 
 PLACES = {

@@ -199,15 +199,15 @@ def _stored(config, products, formats, rows):
     vectors = np.concatenate([p.vectors for p in products], axis=1)
     number_formats = [number_format for p, number_format in zip(products, formats, strict=True) for _ in p.matrix.T]
     stored, rest = np.zeros(matrix.shape, np.int64), matrix.copy()
-    if matrix.shape[1] <= COMPENSATED:
-        spread = np.cov(vectors, rowvar=False, bias=True).reshape(2 * matrix.shape[1:])
-        spread[np.diag_indices_from(spread)] += DAMPING * max(np.trace(spread) / len(spread), np.finfo(float).tiny)
+    order, others = np.arange(matrix.shape[1]), None
+    few = len(order) <= COMPENSATED
+    spread = np.cov(vectors, rowvar=False, bias=True).reshape(2 * matrix.shape[1:]) if few else np.zeros((1, 1))
+    if total := np.trace(spread):  # not of constant operands
+        spread /= total
+        spread[np.diag_indices_from(spread)] += DAMPING / len(spread)
         order = np.argsort(-np.diag(spread), kind="stable")
-        spread = spread[np.ix_(order, order)]
-        others = np.linalg.cholesky(np.linalg.inv(spread)).T
+        others = np.linalg.cholesky(np.linalg.inv(spread[np.ix_(order, order)])).T
         others = others / np.diag(others)[:, None]
-    else:
-        order, others = np.arange(matrix.shape[1]), None
     for place, column in enumerate(order):
         number_format = number_formats[column]
         stored[:, column] = number_format.quantize(rest[:, column])

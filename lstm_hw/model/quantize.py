@@ -19,7 +19,7 @@ from ..errors import ConfigError, FormatError
 from ..machine.activation import ACTIVATIONS
 from ..machine.config import FORMAT_WIDTHS, VALUE_BITS
 from ..machine.formats import QFormat
-from .calibrate import TRACED, Survey, chosen_formats, survey
+from .calibrate import ENOUGH_BITS, NEAR, TRACED, Survey, chosen_formats, survey
 from .float_model import GATE_ORDER, FloatModel
 from .fractions import FRACTIONS, ROUNDINGS, Product, fitting, rounded_layer
 from .quant_layer import EXACT_BITS, QuantDense, QuantLstm
@@ -33,13 +33,10 @@ SAMPLE_PRODUCTS = 1 << 26
 VECTORS = 4096
 """Vectors of the sample that statistics are taken of."""
 MOST_HEADROOM = 1024
-NEAR, NEAR_ENOUGH = 1.26, 1.6
-"""A mean squared error up to this multiple of the least, 1 or 2 dB, is as good: what takes less hardware is taken."""
-ENOUGH_BITS = 16
-"""Of so many bits weights are rounded to the nearest, and rows have no fraction bits of their own, unless asked for;
-there ``NEAR_ENOUGH`` holds."""
 MEASURED_WEIGHTS = 1 << 22
 """Weights of a model up to which formats are chosen by measured errors; of a larger one, by the values alone."""
+USUAL_ERROR = 0.1
+"""Share of the largest output that an output may be wrong by, where nobody says how much."""
 HEAD = "head"
 """What the linear head and its matrix are called."""
 OUTPUT_HEADROOM = 2.0
@@ -113,21 +110,22 @@ class QuantConfig:
     rounding: str = _option(
         "auto",
         "of weights: nearest, or compensated: what rounding a weight takes is made up for by others, for vectors as in "
-        "the calibration set; auto takes nearest with 16 bits or if it comes near the best",
+        "the calibration set, at no cost in hardware; auto takes nearest if it comes near the best",
     )
     scale_inputs: bool = _option(
         True,
         "where inputs are of unlike range, store each times a power of two of its own, by which its column of W_x is "
         "divided, if the outputs for the calibration set come nearer to the float model's",
     )
-    max_error: float = _option(
-        0.1,
+    max_error: float | None = _option(
+        None,
         "largest error of an output that is taken, as a share of the largest output of the float model; beyond it "
-        "results are marked, and the exit status is not 0 without --allow-error",
+        "results are marked, and the exit status is not 0 without --allow-error. Without it 0.1, or more where test "
+        "inputs have labels that are right or wrong and at most one in a hundred is lost",
     )
 
     def __post_init__(self):
-        if type(self.max_error) not in (int, float) or not 0 < self.max_error < np.inf:
+        if self.max_error is not None and (type(self.max_error) not in (int, float) or not 0 < self.max_error < np.inf):
             raise ConfigError("quantize.max_error", repr(self.max_error), "must be a number above 0")
         for name, ways in (("fractions", FRACTIONS), ("rounding", ROUNDINGS)):
             if getattr(self, name) not in ("auto", *ways):
@@ -181,6 +179,11 @@ class QuantConfig:
                 rule = f"must be an integer from 2 to weight_bits = {self.weight_bits}"
                 raise ConfigError(f"quantize.matrix_bits: {name}", repr(bits), rule)
         object.__setattr__(self, "matrix_bits", MappingProxyType(dict(self.matrix_bits)))
+
+    @property
+    def error_bound(self) -> float:
+        """``max_error``, or what stands for it."""
+        return USUAL_ERROR if self.max_error is None else self.max_error
 
     def bits_of(self, matrix: str) -> int:
         """Width of the weights of a matrix, by its name in :func:`matrix_sizes`."""
@@ -336,15 +339,25 @@ def quantize(
         others = _input_scales(calibration, scaled[None].input_format)
         scaled |= {exponents: quantized(given, exponents) for exponents in others}
     exponents = min(scaled, key=lambda scales: error(scaled[scales])) if len(scaled) > 1 else None
-    qmodels = {scaled[exponents].digest(): scaled[exponents]}
-    for way in ways[1:]:
-        qmodel = quantized(replace(given, **way), exponents)
-        qmodels.setdefault(qmodel.digest(), qmodel)
-    if len(qmodels) == 1:
-        return scaled[exponents]
-    errors = {digest: error(qmodel) for digest, qmodel in qmodels.items()}
-    bound = min(errors.values()) * (NEAR if _has_few(config) else NEAR_ENOUGH)
-    return next(qmodel for digest, qmodel in qmodels.items() if errors[digest] <= bound)
+    qmodels = [scaled[exponents], *(quantized(replace(given, **way), exponents) for way in ways[1:])]
+    return _nearest_enough(ways, qmodels, error)
+
+
+def _nearest_enough(ways, qmodels, error):
+    """Of models by ways to round weights the one whose fractions take least hardware, and whose rounding is plainest,
+    among those whose errors are near the least."""
+    digests = [qmodel.digest() for qmodel in qmodels]
+    if len(set(digests)) == 1:
+        return qmodels[0]
+    of_digest = {digest: error(qmodel) for digest, qmodel in zip(digests, qmodels, strict=True)}
+    errors = [of_digest[digest] for digest in digests]
+    bound = NEAR * min(errors)
+    fractions = next(way["fractions"] for way, its in zip(ways, errors, strict=True) if its <= bound)
+    alike = [
+        (its, qmodel) for way, its, qmodel in zip(ways, errors, qmodels, strict=True) if way["fractions"] == fractions
+    ]
+    bound = NEAR * min(its for its, _ in alike)
+    return next(qmodel for its, qmodel in alike if its <= bound)
 
 
 def _checked(config, model, runs):
@@ -366,20 +379,19 @@ def _checked(config, model, runs):
 
 
 def _has_few(config):
-    """Whether some weights are so short that rounding them wants care."""
+    """Whether some weights are so short that formats of values are judged with weights rounded with all care."""
     return min((config.weight_bits, *(config.matrix_bits or {}).values())) < ENOUGH_BITS
 
 
 def _weight_ways(config):
     """Fields of the configuration that say how weights are rounded, the least hardware first."""
-    few = _has_few(config)
     ways, roundings = (config.fractions,), (config.rounding,)
     if config.operand_bits != 16:
         ways = FRACTIONS[:1]
     elif config.fractions == "auto":
-        ways = FRACTIONS if few else FRACTIONS[:-1]
+        ways = FRACTIONS
     if config.rounding == "auto":
-        roundings = ROUNDINGS if few else ROUNDINGS[:1]
+        roundings = ROUNDINGS
     return [{"fractions": way, "rounding": rounding} for way in ways for rounding in roundings]
 
 

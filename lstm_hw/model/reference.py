@@ -10,11 +10,10 @@ import numpy as np
 from ..errors import InputError
 from ..machine.activation import make_activation
 from ..machine.formats import shift_round
+from .exact import EXACT, ExactSteps, is_exact
 from .float_model import GATE_ORDER, FloatModel
 from .quant_model import QuantModel
 
-_FLOAT_EXACT = 1 << 53
-"""Integers up to this magnitude, and so sums that stay below it in any order, are exact in float64."""
 BLOCK = 256
 """Sequences that are worked on at a time: their values stay in the processor's caches, and memory is bounded."""
 State = list[tuple[np.ndarray, np.ndarray]]
@@ -114,8 +113,12 @@ def integer_reference(
     shapes = [(layer.hidden_size, layer.hidden, layer.cell) for layer in qmodel.layers]
     state = _checked_state(state, len(x), shapes, np.int64)
     parts, records = [], [] if trace is not None else None
+    fast = trace is None and clipped is None and all(map(is_exact, qmodel.layers))
     for first in range(0, len(x), BLOCK):
         part = slice(first, first + BLOCK)
+        if fast:
+            parts.append(_exact_block(qmodel, x[part], [(h[part], c[part]) for h, c in state]))
+            continue
         parts.append(_integer_block(qmodel, x[part], [(h[part], c[part]) for h, c in state], records, clipped))
     if records:
         for number in range(len(qmodel.layers)):
@@ -149,13 +152,31 @@ def _integer_block(qmodel, x, state, records, clipped):
         x = outputs
     if records is not None:
         records.append(record)
+    return _head(qmodel, x, clipped), after
+
+
+def _exact_block(qmodel, x, state):
+    """As :func:`_integer_block`, in float64 and without a record."""
+    x, after, last = np.ascontiguousarray(x.transpose(1, 2, 0), np.float64), [], len(qmodel.layers) - 1
+    only_last = qmodel.head is not None and not qmodel.head_every_step
+    for number, (layer, pair) in enumerate(zip(qmodel.layers, state, strict=True)):
+        h, c = (np.ascontiguousarray(values.T, np.float64) for values in pair)
+        outputs = None if number == last and only_last else np.empty((len(x), *h.shape))
+        ExactSteps(layer, qmodel.activation, x.shape[2]).run(x, h, c, outputs)
+        after.append(tuple(values.T.astype(np.int64) for values in (h, c)))
+        x = h[None] if outputs is None else outputs
+    return _head(qmodel, x.transpose(2, 0, 1).astype(np.int64), None), after
+
+
+def _head(qmodel, x, clipped):
+    """Outputs from h of every step (N, T, H), or of the last one alone."""
     head = qmodel.head
     if head is None:
-        return x, after
+        return x
     x = x if qmodel.head_every_step else x[:, -1]
     sums = _product(head, head.factors)(x).astype(np.int64) + head.acc_bias
     rounded = shift_round(sums, head.acc_fraction + head.row_shift - head.output.fraction, head.output.rounding)
-    return _bounding(head.output, clipped, ["output"])(rounded), after
+    return _bounding(head.output, clipped, ["output"])(rounded)
 
 
 def _bounding(number_format, clipped, places):
@@ -195,7 +216,7 @@ def _integer_cell(layer, tables, pre, c, bound_c, bound_h):
 
 def _product(layer, matrix):
     """The exact function ``x -> x @ matrix.T``: in float64, which is far faster, where that is exact, else in int64."""
-    if layer.peak_accumulator >= _FLOAT_EXACT:
+    if layer.peak_accumulator >= EXACT:
         return lambda operands: operands @ matrix.T
     transposed = np.ascontiguousarray(matrix.T, dtype=np.float64)
     return lambda operands: operands.astype(np.float64) @ transposed
@@ -206,7 +227,7 @@ def _rounding(layer, bound):
     bias, preact = layer.acc_bias, layer.preact
     shift = layer.acc_fraction + layer.row_shift - preact.fraction
     usual = (preact.rounding, preact.overflow) == ("half_up", "saturate")
-    if not usual or layer.peak_accumulator >= _FLOAT_EXACT >> 1:
+    if not usual or layer.peak_accumulator >= EXACT >> 1:
         return lambda sums: bound(shift_round(sums.astype(np.int64) + bias, shift, preact.rounding))
     # floor(sum / 2**shift + 1/2) is exact in float64 for sums of less than 52 bits, and so are its bounds.
     scale, start = np.exp2(-shift), bias * np.exp2(-shift) + 0.5

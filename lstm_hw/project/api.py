@@ -51,7 +51,7 @@ from ..verilog.tools import lint
 from . import simulation
 from .dataset import Dataset
 from .inputs import inputs_of
-from .score import Metric
+from .score import MOST_LOST, Metric
 from .settings import CLOCK_MHZ, MAX_COUNT, MAX_STEPS, ModelSection, OutputSection, ProjectConfig
 
 if TYPE_CHECKING:
@@ -528,7 +528,7 @@ class Project:
         if accuracy is not None:
             measure, bound = self._accuracy_of(accuracy, samples), accuracy
         else:
-            bound = self.config.quantize.max_error if max_error is None else max_error
+            bound = self.config.quantize.error_bound if max_error is None else max_error
             measure = self._error_of(bound, samples)
         return {"measure": measure, "bound": bound, "higher": accuracy is not None, "widths": widths}
 
@@ -564,22 +564,43 @@ class Project:
 
         return error
 
+    def verdict(self) -> dict[str, Any]:
+        """Whether the outputs for :attr:`inputs` are near enough to the float model's.
+
+        Returns
+        -------
+        dict
+            ``bound``, the largest share of the float model's largest output that an error may be; ``lost``, the share
+            of labels that the float model is right about beyond what the hardware is, where it decides: there are such
+            labels and ``quantize.max_error`` is not given; else None; ``within_bound``.
+        """
+        config, output = self.config.quantize, self.numbers["output"]
+        within, lost = output["max"] <= config.error_bound * output["peak"], None
+        if config.max_error is None and self.metric is not None and self.metric.is_share:
+            found = self.accuracy()
+            lost = max(0.0, found["float"] - found["integer"])
+            within |= lost <= MOST_LOST
+        return {"bound": config.error_bound, "lost": lost, "within_bound": within}
+
     def check_error(self) -> None:
         """Refuse numbers whose outputs are too far from the float model's.
 
         Raises
         ------
         VerificationError
-            The largest error is beyond ``quantize.max_error``.
+            The largest error is beyond ``quantize.max_error``, or what stands for it; see :meth:`verdict`.
         """
-        bound, output = self.config.quantize.max_error, self.numbers["output"]
-        if output["max"] > bound * output["peak"]:
+        verdict, output = self.verdict(), self.numbers["output"]
+        if not verdict["within_bound"]:
+            lost = verdict["lost"]
             raise VerificationError(
                 f"{self.config.name}: outputs",
                 f"error of {output['max']:.3g} in sequence {output['sequence']}, step {output['step']}, "
-                f"where the float model's reach {output['peak']:.3g}",
-                f"must be at most quantize.max_error = {bound:g} of that: give more bits or other formats, or allow it "
-                "(a larger max_error, --allow-error)",
+                f"where the float model's reach {output['peak']:.3g}"
+                + ("" if lost is None else f", and {lost:.1%} of the labels lost"),
+                f"must be at most quantize.max_error = {verdict['bound']:g} of that"
+                + ("" if lost is None else f", or at most {MOST_LOST:.0%} of the labels be lost")
+                + ": give more bits or other formats, or allow it (a larger max_error, --allow-error)",
             )
 
     # Hardware

@@ -170,14 +170,13 @@ def _accuracy(project, measured):
 
 def _numbers(project):
     """What rounding did at every place, by which inputs, and whether the largest error of the outputs is in bounds."""
-    bound, output = project.config.quantize.max_error, project.numbers["output"]
+    output, verdict = project.numbers["output"], project.verdict()
     return {
         "sequences": len(project.inputs),
         "inputs": "test" if project.data.x is not None else "calibration",
         **_all_rounded(project.numbers),
-        "bound": bound,
         "relative_error": _rounded(output["max"] / output["peak"]) if output["peak"] else None,
-        "within_bound": output["max"] <= bound * output["peak"],
+        **_all_rounded(verdict),
     }
 
 

@@ -102,7 +102,8 @@ def headline(figures: dict) -> list[tuple[str, str, str, str]]:
 
     numbers = figures["numbers"]
     relative = "" if numbers["relative_error"] is None else _percent(numbers["relative_error"])
-    mark = "" if numbers["within_bound"] else " TOO LARGE"
+    beyond = numbers["relative_error"] is not None and numbers["relative_error"] > numbers["bound"]
+    mark = "" if not beyond else ", labels agree" if numbers["within_bound"] else " TOO LARGE"
     rows.append((f"largest output error (bound {100 * numbers['bound']:g} %)", "% of peak", "", f"{relative}{mark}"))
 
     def cycles(label, unit, value):

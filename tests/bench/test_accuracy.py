@@ -19,16 +19,20 @@ def test_example_as_rounded_and_tuned(tmp_path):
 
 
 def test_search_needs_fewer_bits_than_one_width_for_all():
-    bits = {row.config: row for row in accuracy.searches(["cases"]) if row.metric == "weight_bits_total"}
-    assert list(bits) == ["cases/uniform", "cases/coordinate", "cases/search"]
-    uniform, coordinate, search = (row.ours for row in bits.values())
-    assert search <= coordinate <= uniform and search < 0.6 * uniform
+    pytest.importorskip("optuna")
+    rows = [row for row in accuracy.searches(["cases"]) if row.metric == "weight_bits_total"]
+    bits = {row.config: row for row in rows}
+    assert list(bits) == ["cases/uniform", "cases/coordinate", "cases/optuna", "cases/search"]
+    uniform, coordinate, sampled, search = (row.ours for row in bits.values())
+    assert search <= coordinate <= uniform and search < 0.6 * uniform and sampled < uniform
+    budgets = {row.config: row.source.split("; ")[1] for row in rows}
+    assert budgets["cases/optuna"] == budgets["cases/search"]
     assert all(row.unit == "bits at max_error 0.02" and "0.w_x 1" in row.source for row in bits.values())
 
 
 def test_random_networks_keep_the_stated_errors():
     """Mean error of the last h: 16 bits, weights of 8, all of 8 (a network of each size)."""
-    bounds = {"w16 x16": 4e-5, "w8 x16": 4e-4, "w8 x8": 2.5e-3}
+    bounds = {"w16 x16": 4e-5, "w8 x16": 4e-4, "w8 x8": 2e-3}
     found = [row for row in accuracy.random_networks(seeds=1) if row.metric == "mean_error"]
     assert len(found) == 6
     for row in found:

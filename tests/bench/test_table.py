@@ -2,8 +2,12 @@
 
 import json
 
+import click
+from click.testing import CliRunner
+
 from bench import table
-from bench.table import Row, text, update, write
+from bench.table import Row, command, text, update, write
+from lstm_hw.errors import ConfigError
 
 ROWS = [
     Row("cycles_per_step", "small", 624.375, "cycles", None, "Verilog"),
@@ -47,3 +51,24 @@ def test_rows_of_another_state_of_the_package_do_not_stay(tmp_path, monkeypatch)
     path.write_text(path.read_text().replace("70", "71"))
     update(path, ROWS)
     assert rows() == ROWS, "neither do rows that were changed"
+
+
+def test_command(tmp_path):
+    """Rows, lines behind them and options of its own; an error in one line and nothing written."""
+
+    @command("rows.json")
+    @click.option("--steps", default=1)
+    def main(steps):
+        """Measure."""
+        if steps < 1:
+            raise ConfigError("steps", steps, "must be 1 or more")
+        return ROWS, [f"{steps} steps"]
+
+    path = tmp_path / "rows.json"
+    shown = CliRunner().invoke(main, ["--steps", "3", "--output", str(path)])
+    assert shown.exit_code == 0, shown.output
+    assert shown.output.splitlines() == [*text(ROWS).splitlines(), "3 steps", f"wrote {path}"]
+    assert [row["config"] for row in json.loads(path.read_text())] == ["small", "small"]
+    refused = CliRunner().invoke(main, ["--steps", "0", "--output", str(tmp_path / "no.json")])
+    assert refused.exit_code == 1 and refused.output == "error: steps: 0; must be 1 or more\n"
+    assert not (tmp_path / "no.json").exists() and "Measure." in CliRunner().invoke(main, ["--help"]).output

@@ -111,10 +111,26 @@ def test_widths_of_pre_activations(random_model):
     model, x = random_model(3, 4, (6,), outputs=2), np.random.default_rng(2).standard_normal((8, 20, 4))
     errors = {}
     for bits in (16, 20, "auto"):
-        qmodel = quantize(model, x, QuantConfig(preact_bits=bits))
+        qmodel = quantize(model, x, QuantConfig(preact_bits=bits, fractions="shared", rounding="nearest"))
         errors[bits] = quantization_report(model, qmodel, x)[0]["output"]["mean"]
         assert bits == "auto" or qmodel.layers[0].preact.width == bits
     assert errors[20] < 0.7 * errors[16]
+
+
+def test_few_values_of_h_are_clipped_where_bits_are_few():
+    """With 8 bits the outputs are nearer when a rare large h is clipped; with 16 bits h keeps its margin."""
+    rng = np.random.default_rng(0)
+    shapes = (80, 8), (80, 20), (80,)
+    model = FloatModel((LstmWeights(*(rng.uniform(-0.22, 0.22, shape) for shape in shapes)),))
+    x, errors, trace = rng.standard_normal((16, 28, 8)), {}, {}
+    float_reference(model, x, trace=trace)
+    assert 0.4 < np.abs(trace[0]["h"]).max() < 0.7
+    for name, more in (("auto", {}), ("whole", {"hidden": QFormat(0, 7)})):
+        qmodel = quantize(model, x, QuantConfig(weight_bits=8, operand_bits=8, accumulator_bits=32, **more))
+        errors[name] = quantization_report(model, qmodel, x)[0]["output"]["mean"]
+        assert qmodel.layers[0].hidden == (QFormat(0, 7) if more else QFormat(-1, 8))
+    assert errors["auto"] < 0.75 * errors["whole"]
+    assert quantize(model, x).layers[0].hidden == QFormat(0, 15)
 
 
 def test_large_models_are_not_measured(monkeypatch):

@@ -43,5 +43,5 @@ def test_formats_that_follow_the_data(cases):
     qmodel = quantize(model, calibration)
     assert qmodel.layers[0].cell.integer >= 6 and max(qmodel.layers[0].lifts) > 0
     assert mean_error(qmodel, x, labels) < exact + 0.001
-    narrow = QuantConfig(cell=QFormat(3, 12), preact=QFormat(3, 12), fractions="shared")
+    narrow = QuantConfig(cell=QFormat(3, 12), preact=QFormat(3, 12), fractions="shared", rounding="nearest")
     assert mean_error(quantize(model, calibration, narrow), x, labels) > 0.5

@@ -2,6 +2,7 @@
 
 import math
 import tracemalloc
+from collections import Counter
 from fractions import Fraction
 
 import numpy as np
@@ -13,6 +14,7 @@ from lstm_hw.errors import InputError
 from lstm_hw.machine.activation import make_activation
 from lstm_hw.machine.formats import QFormat
 from lstm_hw.model import reference
+from lstm_hw.model.exact import is_exact
 from lstm_hw.model.float_model import DenseWeights, FloatModel, LstmWeights
 from lstm_hw.model.quant_layer import QuantDense, QuantLstm
 from lstm_hw.model.quant_model import QuantModel
@@ -95,14 +97,15 @@ def integers(rng, shape, number_format):
     return np.where(rng.random(shape) < 0.2, ends, values)
 
 
-MODES = ["half_up", "half_even", "floor"]
+MODES, OVERFLOWS = ["half_up", "half_even", "floor"], ["saturate", "wrap"]
 
 
-def random_lstm(rng, x_format, inputs, size):
-    """A layer in random formats that obey the rule of the common accumulator fraction."""
+def random_lstm(rng, x_format, inputs, size, usual=False):
+    """A layer in random formats that obey the rule of the common accumulator fraction; ``usual`` ones round half up."""
+    modes = MODES[:1] if usual else MODES
 
     def bounded():
-        return {"rounding": str(rng.choice(MODES)), "overflow": str(rng.choice(["saturate", "wrap"]))}
+        return {"rounding": str(rng.choice(modes)), "overflow": "saturate" if usual else str(rng.choice(OVERFLOWS))}
 
     w_x = QFormat(int(rng.integers(0, 4)), int(rng.integers(4, 12)))
     fraction = w_x.fraction + x_format.fraction
@@ -110,7 +113,7 @@ def random_lstm(rng, x_format, inputs, size):
     w_h = QFormat(int(rng.integers(0, 4)), fraction - hidden.fraction)
     bias = QFormat(int(rng.integers(0, 6)), int(rng.integers(2, fraction + 1)))
     preact = QFormat(int(rng.integers(2, 5)), int(rng.integers(6, 13)), **bounded())
-    activated = QFormat(int(rng.integers(0, 2)), int(rng.integers(8, 16)), rounding=str(rng.choice(MODES)))
+    activated = QFormat(int(rng.integers(0, 2)), int(rng.integers(8, 16)), rounding=str(rng.choice(modes)))
     return QuantLstm(
         integers(rng, (4 * size, inputs), w_x),
         integers(rng, (4 * size, size), w_h),
@@ -128,12 +131,12 @@ def random_lstm(rng, x_format, inputs, size):
     )
 
 
-def random_quant_model(rng):
+def random_quant_model(rng, usual=False):
     """A model of random sizes in random formats, not quantised from anything."""
     size, number_format = int(rng.integers(1, 4)), QFormat(int(rng.integers(0, 3)), int(rng.integers(4, 13)))
     layers, head = [], None
     for _ in range(int(rng.integers(1, 3))):
-        layers.append(random_lstm(rng, number_format, size, int(rng.integers(1, 4))))
+        layers.append(random_lstm(rng, number_format, size, int(rng.integers(1, 4)), usual))
         size, number_format = layers[-1].hidden_size, layers[-1].hidden
     if rng.random() < 0.7:
         outputs, weight = int(rng.integers(1, 4)), QFormat(1, int(rng.integers(4, 15)))
@@ -152,15 +155,20 @@ def random_quant_model(rng):
     return QuantModel(tuple(layers), head, head is not None and rng.random() < 0.5, name)
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**32 - 1))
-def test_equals_scalar_reference(seed):
+@settings(max_examples=80, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.booleans())
+def test_equals_scalar_reference(seed, usual):
+    """In whatever formats, those of float64 steps among them, with and without counting."""
     rng = np.random.default_rng(seed)
-    qmodel = random_quant_model(rng)
+    qmodel = random_quant_model(rng, usual)
+    assert not usual or all(map(is_exact, qmodel.layers))
     x = integers(rng, (2, int(rng.integers(1, 4)), qmodel.input_size), qmodel.input_format)
-    outputs, _ = integer_reference(qmodel, x)
+    outputs, after = integer_reference(qmodel, x)
     assert outputs.dtype == np.int64
     assert outputs.tolist() == [scalar_reference(qmodel, sequence) for sequence in x]
+    counted, state = integer_reference(qmodel, x, clipped=Counter())
+    assert np.array_equal(counted, outputs)
+    np.testing.assert_equal(state, after)
 
 
 @pytest.mark.parametrize("every_step", [False, True])
@@ -197,19 +205,41 @@ def test_sums_beyond_float64_are_exact(above):
         preact,
         operand,
     )
+    assert not is_exact(layer)
     trace = {}
     integer_reference(QuantModel((layer,)), np.full((1, 1, 2), operand.highest), trace=trace)
     assert trace[0]["pre"].tolist() == [[[(products + tie) // lsb + 1 + above] * 4]]
 
 
-def test_float_and_integer_products_agree(random_model, monkeypatch):
-    model = random_model(3, 20, (16, 8), outputs=4)
-    x = np.random.default_rng(4).standard_normal((8, 6, 20))
-    qmodel = quantize(model, x)
-    fast, _ = integer_reference(qmodel, qmodel.quantize_input(x))
-    monkeypatch.setattr(reference, "_FLOAT_EXACT", 0)
-    slow, _ = integer_reference(qmodel, qmodel.quantize_input(x))
-    assert np.array_equal(fast, slow)
+@pytest.mark.parametrize("config", [{}, {"weight_bits": 6, "fractions": "row"}, {"cell": QFormat(6, 17)}])
+def test_float_and_integer_steps_agree(random_model, monkeypatch, config):
+    """All of float64, sums of float64, all of integers; where gates and c saturate and rows have shifts."""
+    model = random_model(3, 20, (16, 8), outputs=4, scale=3.0)
+    x = np.random.default_rng(4).standard_normal((8, 20, 20))
+    qmodel = quantize(model, x / 4, QuantConfig(**config))
+    x_int, clipped = qmodel.quantize_input(x), Counter()
+    assert all(map(is_exact, qmodel.layers))
+    assert config.get("fractions") != "row" or any(layer.row_shift.any() for layer in qmodel.layers)
+    all_float, after = integer_reference(qmodel, x_int)
+    float_sums, state = integer_reference(qmodel, x_int, clipped=clipped)
+    monkeypatch.setattr(reference, "EXACT", 0)
+    integers_only, _ = integer_reference(qmodel, x_int, clipped=clipped)
+    assert np.array_equal(all_float, float_sums) and np.array_equal(float_sums, integers_only)
+    np.testing.assert_equal(state, after)
+    assert clipped[0, "i"] and clipped[0, "f"]
+
+
+def test_float_steps_end_where_a_number_takes_too_many_bits():
+    """Sums of one bit more than float64 holds, and half of one for rounding, are not worked on in it."""
+    operand, preact = QFormat(0, 15), QFormat(3, 12)
+
+    def layer(bits):
+        weight = QFormat(0, bits)
+        rest = (np.zeros((4, 1), np.int64), np.zeros(4, np.int64), operand, operand, weight, weight)
+        sums = (QFormat(0, bits + 15), bits + 15, preact, QFormat(0, 15), preact, operand)
+        return QuantLstm(np.full((4, 1), weight.highest), *rest, *sums)
+
+    assert is_exact(layer(31)) and not is_exact(layer(34))
 
 
 def test_accumulator_bound_is_reached():

@@ -20,6 +20,7 @@ from tests.projects import float_model, tensors, write_project
 HARDWARE = {
     "provenance.json",
     "engine.json",
+    "firmware.lstmfw",
     "lstm_engine.v",
     "program.json",
     "program.lst",
@@ -246,7 +247,7 @@ def test_pairs_of_lanes(rng, tmp_path, scale):
         quantize={"weight_bits": 8, "operand_bits": 8},
         name="pairs",
     )
-    assert project.engine.lanes_per_dsp == 2 and project.engine.hidden == lstm_hw.QFormat(0, 7)
+    assert project.engine.lanes_per_dsp == 2 and project.engine.hidden.width == 8
     assert (project.engine.shifts[0] < 0) == (scale > 1)
     measured = project.simulate()
     assert measured.cycles_equal

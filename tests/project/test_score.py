@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import lstm_hw
-from lstm_hw.errors import ConfigError, InputError
+from lstm_hw.errors import ConfigError, InputError, VerificationError
 from lstm_hw.model.float_model import DenseWeights, FloatModel, LstmWeights
 from lstm_hw.project.score import METRICS, Metric
 from tests.projects import float_model, tensors, write_project
@@ -136,3 +136,28 @@ def test_metrics_of_a_file(tmp_path):
         lstm_hw.convert(write_project(tmp_path, data={"metric": "best"}))
     with pytest.raises(ConfigError, match="data.metric: 'argmax'; must be given with data.labels"):
         lstm_hw.convert(write_project(tmp_path, data={"metric": "argmax", "labels": None}))
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_labels_decide_where_no_error_is_stated(tmp_path, lost):
+    """Outputs beyond a tenth of the largest are near enough while hardly a label is lost; not beyond a stated error."""
+    coarse = {"weight_bits": 3, "fractions": "shared", "rounding": "nearest"}
+    given = {"sequences": 20, "model": tensors(np.random.default_rng(0), scale=2.0)}
+    project = lstm_hw.convert(write_project(tmp_path, quantize=coarse, **given))
+    exact, rounded = project.outputs[0].argmax(axis=1), project.predict(project.x).argmax(axis=1)
+    unlike = np.flatnonzero(exact != rounded)
+    assert len(unlike) >= lost and project.numbers["output"]["max"] > 0.1 * project.numbers["output"]["peak"]
+    labels, neither = exact.copy(), unlike[lost:]
+    labels[neither] = 3 - exact[neither] - rounded[neither]  # the third class
+    given["arrays"] = {"labels": labels}
+    project = lstm_hw.convert(write_project(tmp_path, quantize=coarse, **given))
+    assert project.verdict() == {"bound": 0.1, "lost": pytest.approx(lost / 20), "within_bound": lost == 0}
+    stated = lstm_hw.convert(write_project(tmp_path, quantize={**coarse, "max_error": 0.1}, **given))
+    assert stated.verdict() == {"bound": 0.1, "lost": None, "within_bound": False}
+    if lost:
+        with pytest.raises(
+            VerificationError, match="and 5.0% of the labels lost; must be .* or at most 1% of the labels"
+        ):
+            project.check_error()
+    else:
+        project.check_error()

@@ -1,0 +1,116 @@
+"""A layer's steps in float64 where that is exact: the integer reference's bits in a fraction of its time.
+
+Sums, products and what rounding adds to them are multiples of a power of two, and so small that float64 holds every one
+of them; then rounding half up is a floor, and saturation a clip. Values have sequences in the last dimension, so that
+those of a gate lie side by side.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+
+from ..machine.activation import make_activation
+from ..machine.formats import QFormat
+from .quant_layer import QuantLstm
+
+EXACT = 1 << 53
+"""Integers up to this magnitude, and so sums that stay below it in any order, are exact in float64."""
+
+
+def is_exact(layer: QuantLstm) -> bool:
+    """Whether float64 gives a layer's bits: formats round half up and saturate, and no number takes too many bits."""
+    formats = (layer.preact, layer.activation_format, layer.cell, layer.hidden)
+    if any((f.rounding, f.overflow) != ("half_up", "saturate") for f in formats):
+        return False
+    # In real numbers, what may come up at most, and the step that all of it is a multiple of.
+    a, pre = layer.activation_format, layer.preact
+    unit = 2.0**a.integer
+    sums = layer.peak_accumulator * 2.0**-layer.acc_fraction + 2.0 ** (pre.integer + 1)
+    sums_step = 2.0 ** -max(layer.acc_fraction + int(layer.row_shift.max()), pre.fraction + 1)
+    cells = unit * 2.0**layer.cell.integer + unit**2 + 2.0 ** (pre.integer + 1)
+    cells_step = 2.0 ** -max(
+        a.fraction + max(a.fraction, layer.cell.fraction), pre.fraction + 1, layer.cell.fraction + 1
+    )
+    hidden_step = 2.0 ** -max(2 * a.fraction, layer.hidden.fraction + 1)
+    return max(sums / sums_step, cells / cells_step, (unit**2 + 1) / hidden_step) < EXACT >> 1
+
+
+@lru_cache(maxsize=4)
+def _tables(name: str, preact: QFormat, activated: QFormat) -> tuple[np.ndarray, np.ndarray]:
+    """Sigmoid and tanh as real numbers (float64), from the lowest pre-activation on."""
+    return tuple(activated.to_float(make_activation(name, preact, activated).results))
+
+
+class ExactSteps:
+    """Steps of a layer for which :func:`is_exact` holds.
+
+    Parameters
+    ----------
+    layer : QuantLstm
+    activation : str
+        Name of the activation unit.
+    sequences : int
+        How many are worked on side by side.
+    """
+
+    def __init__(self, layer: QuantLstm, activation: str, sequences: int):
+        self._layer, self._size = layer, layer.hidden_size
+        self._sigmoid, self._tanh = _tables(activation, layer.preact, layer.activation_format)
+        # Pre-activations count from the lowest on, as the tables do; half of one for rounding.
+        scale = np.exp2(layer.preact.fraction - layer.acc_fraction - layer.row_shift)[:, None]
+        start = layer.acc_bias[:, None] * scale + (0.5 - layer.preact.lowest)
+        self._weights = np.concatenate([layer.factors * scale, start], axis=1)
+        self._operands = np.ones((layer.input_size + self._size + 1, sequences))
+        self._sums = np.empty((4 * self._size, sequences))
+        self._index = np.empty(self._sums.shape, np.intp)
+        gates, size = np.empty_like(self._sums), self._size
+        self._gates = [gates[first * size : (first + 1) * size] for first in range(4)]
+        ends = ((self._sigmoid, 0, 2), (self._tanh, 2, 3), (self._sigmoid, 3, 4))
+        self._taken = [(table, self._index[a * size : b * size], gates[a * size : b * size]) for table, a, b in ends]
+
+    def run(self, x: np.ndarray, h: np.ndarray, c: np.ndarray, outputs: np.ndarray | None) -> None:
+        """Work on all steps.
+
+        Parameters
+        ----------
+        x : float64 array (T, Lx, N)
+            Stored integers, as all others.
+        h, c : float64 arrays (H, N)
+            Changed in place.
+        outputs : float64 array (T, H, N) or None
+            Filled with h of every step.
+        """
+        inputs = x.shape[1]
+        before = self._operands[inputs:-1]
+        for step in range(len(x)):
+            self._operands[:inputs], before[...] = x[step], h
+            np.matmul(self._weights, self._operands, out=self._sums)
+            self._index[...] = self._sums  # towards 0: what is below the table clips to its first entry anyway
+            for table, index, gates in self._taken:
+                table.take(index, mode="clip", out=gates)
+            self._cell(*self._gates, h, c)
+            if outputs is not None:
+                outputs[step] = h
+
+    def _cell(self, i, f, g, o, h, c):
+        """New h and c (H, N) from the gates in real numbers, which are used up."""
+        layer, index = self._layer, self._index[: self._size]
+        f *= c
+        i *= g
+        i *= 2.0**layer.cell.fraction
+        f += i
+        np.add(f, 0.5, out=c)
+        np.floor(c, out=c)
+        np.clip(c, layer.cell.lowest, layer.cell.highest, out=c)
+        if layer.cell == layer.preact:
+            np.subtract(c, layer.preact.lowest, out=i)
+        else:
+            np.multiply(f, 2.0 ** (layer.preact.fraction - layer.cell.fraction), out=i)
+            i += 0.5 - layer.preact.lowest
+        index[...] = i
+        self._tanh.take(index, mode="clip", out=g)
+        np.multiply(o, g, out=h)
+        h *= 2.0**layer.hidden.fraction
+        h += 0.5
+        np.floor(h, out=h)
+        np.clip(h, layer.hidden.lowest, layer.hidden.highest, out=h)
