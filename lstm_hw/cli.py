@@ -302,9 +302,9 @@ def check(path: str) -> None:
 
     Every file is compared with its digest, and with what else is there.
     """
-    from .project.api import FirmwareImage, load_hardware
+    from .project.api import SUFFIX, FirmwareImage, load_hardware
 
-    if not Path(path).is_dir():
+    if Path(path).suffix == SUFFIX or Path(path).is_file():
         image = FirmwareImage.read(path)
         click.echo(
             f"{path}: as it was written: model {image.identity[:16]}, engine {image.config.content_id:#010x}, "
