@@ -58,8 +58,8 @@ def drain_layout(config: EngineConfig) -> data.StructLayout:
 
 
 def drained_layout(config: EngineConfig) -> data.ArrayLayout:
-    """What the drain chain carries: the sum words that hold ``drain_width`` accumulators."""
-    return data.ArrayLayout(config.sum_word_bits, -(-config.drain_width // config.lanes_per_dsp))
+    """What the drain chain carries: the sum words that hold ``drain_width`` accumulators, without unread low bits."""
+    return data.ArrayLayout(config.finished_word_bits, -(-config.drain_width // config.lanes_per_dsp))
 
 
 class LaneGroup(wiring.Component):
@@ -85,7 +85,8 @@ class LaneGroup(wiring.Component):
     i_control/o_control, i_fill/o_fill, i_drain/o_drain
         Chains, one register each way through.
     i_drained/o_drained : data of the drain chain
-        The sum words of ``drain_width`` accumulators; the group that a request names replaces them by its own.
+        The sum words of ``drain_width`` accumulators, without the low bits that nobody reads; the group that a request
+        names replaces them by its own.
 
     Timing
     ------
@@ -182,13 +183,17 @@ class LaneGroup(wiring.Component):
         cycle later where they are in block RAM."""
         config, control = self.config, self.o_control
         attrs = BLOCK_RAM if config.finished_in_block_ram else LUT_MEMORY if config.finish_entries > LUT_ENTRIES else {}
-        store = memory.Memory(shape=len(sums), depth=config.finish_entries, init=[], attrs=attrs)
+        read = Cat(
+            sums[first + config.unread_sum_bits : first + config.sum_word_bits]
+            for first in range(0, len(sums), config.sum_word_bits)
+        )
+        store = memory.Memory(shape=len(read), depth=config.finish_entries, init=[], attrs=attrs)
         m.submodules[f"finished{k}"] = store
         port, result = store.write_port(), store.read_port(domain="sync" if config.finished_in_block_ram else "comb")
         m.d.comb += [
             port.en.eq(control.finish[k]),
             port.addr.eq(control.target),
-            port.data.eq(sums),
+            port.data.eq(read),
             result.addr.eq(self.o_drain.entry),
         ]
         return result.data
@@ -245,7 +250,8 @@ class LaneArray(wiring.Component):
     i_fill : list of In
         A beat of each weight port.
     o_drain, o_drained
-        The request at the end of the chain and, ``drained_delay`` cycles after it, its data.
+        The request at the end of the chain and, ``drained_delay`` cycles after it, its data: sums whose low bits, as
+        far as no rounding reads them, are zero.
 
     Timing
     ------
@@ -294,7 +300,8 @@ class LaneArray(wiring.Component):
     def _sums(self, m, words):
         """The accumulators that were asked for, from the sum words at the end of the chain."""
         config = self.config
-        sums = [total for word in words for total in separated(word, config)]
+        unread = C(0, config.unread_sum_bits)
+        sums = [total for word in words for total in separated(Cat(unread, word), config)]
         if len(sums) == config.drain_width:
             return sums
         asked = Signal(self.drained_delay)  # one row of a pair

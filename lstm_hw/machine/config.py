@@ -290,6 +290,19 @@ class EngineConfig:
         return self.lanes_per_dsp * self.accumulator_bits
 
     @property
+    def unread_sum_bits(self) -> int:
+        """Low bits of a finished sum that no rounding reads, in any layer: none is stored. All bits of a pair's word are
+        read to tell its sums apart, and all of a sum whose low bits say its row's shift."""
+        if self.lanes_per_dsp == 2 or self.row_bits or self.preact.rounding == "half_even":
+            return 0
+        return max(0, min(self.shifts) - (self.preact.rounding != "floor"))
+
+    @property
+    def finished_word_bits(self) -> int:
+        """Bits that are stored of the finished sums of one DSP slice."""
+        return self.sum_word_bits - self.unread_sum_bits
+
+    @property
     def group_rows(self) -> int:
         """Rows of one lane group, the hop of the control chain."""
         return self.rows if self.rows < 16 else 16

@@ -45,8 +45,6 @@ class Memory:
         Bits that can be written by themselves; the whole word if 0.
     rom : bool
         Nothing writes it.
-    item, unread : int
-        Each ``item`` bits of a word have as many low bits that nobody reads.
     only : str
         ``block`` or ``lut``: what it is whatever it costs.
     """
@@ -58,15 +56,7 @@ class Memory:
     readers: int = 1
     chunk: int = 0
     rom: bool = False
-    item: int = 0
-    unread: int = 0
     only: str = ""
-
-    def blocks_across(self, width: int) -> int:
-        """Blocks of so many bits side by side that hold a bit that somebody reads."""
-        if self.unread <= 0:
-            return -(-self.width // width)
-        return len({bit // width for bit in range(self.width) if bit % self.item >= self.unread})
 
 
 @dataclass(frozen=True)
@@ -129,7 +119,7 @@ def mapped(memory: Memory, family: str) -> tuple[int, float]:
         elif memory.chunk:
             across = memory.width // chunk * -(-chunk // block.width)
         else:
-            across = memory.blocks_across(block.width)
+            across = -(-memory.width // block.width)
         high = -(-memory.depth // block.depth) * memory.readers
         choices.append(
             (block.cost * across * high, block.lutram * across * high, block.bram36 * (across - halved) * high)
@@ -140,25 +130,20 @@ def mapped(memory: Memory, family: str) -> tuple[int, float]:
 
 def _sums(config: EngineConfig) -> list[Memory]:
     """The accumulators and the finished sums of all lanes."""
-    columns, bits = config.groups * config.contexts, config.sum_word_bits
-    row_bits, deep = bits // config.lanes_per_dsp, config.stored_accumulators > LUT_ENTRIES
-    # Rounding half up reads one bit below the result's; the two sums of a pair are told apart by all bits.
-    unread = 0 if config.lanes_per_dsp == 2 or config.row_bits else max(0, min(config.shifts) - 1)
+    columns, deep = config.groups * config.contexts, config.stored_accumulators > LUT_ENTRIES
     parts = ((config.block_sum_rows, "block"), (config.group_rows - config.block_sum_rows, "lut" if deep else ""))
     finished = "block" if config.finished_in_block_ram else "lut" if config.finish_entries > LUT_ENTRIES else ""
     return [
         *(
-            Memory(rows * row_bits, config.stored_accumulators, columns, only == "block", only=only)
+            Memory(rows * config.accumulator_bits, config.stored_accumulators, columns, only == "block", only=only)
             for rows, only in parts
             if rows
         ),
         Memory(
-            config.group_rows * row_bits,
+            config.group_rows // config.lanes_per_dsp * config.finished_word_bits,
             config.finish_entries,
             columns,
             finished == "block",
-            item=bits,
-            unread=unread,
             only=finished,
         ),
     ]

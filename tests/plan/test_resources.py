@@ -39,9 +39,11 @@ def test_memories_that_answer_at_once_are_lut_memory():
 
 
 def test_bits_that_nobody_reads_take_nothing():
-    """48-bit sums of which rounding reads 34 bits: two of eight LUT memories of each are left out."""
-    sums = Memory(768, 16, item=48, unread=14)
-    assert mapped(sums, "xc7") == (96 * 4, 0) and mapped(replace(sums, unread=0), "xc7") == (128 * 4, 0)
+    """48-bit sums of which rounding half up reads 34 bits, and rounding to even all."""
+    config = replace(SMALL, accumulator_bits=48)
+    exact = replace(config, preact=QFormat(3, 12, rounding="half_even"))
+    assert (config.finished_word_bits, exact.finished_word_bits) == (34, 48)
+    assert estimate(exact).lutram - estimate(config).lutram == 4 * (-(-192 // 6) - -(-136 // 6))
 
 
 def test_multipliers_follow_from_the_structure():
