@@ -7,7 +7,7 @@ BIN := .venv/bin
 PINS := pyproject.toml requirements.lock scripts/setup.sh
 
 .DEFAULT_GOAL := all
-.PHONY: all test verilog sim waves report bench bench-digits bench-sbe bench-reuse bench-resources bench-schedules bench-chars2vec bench-accuracy bench-predict fuzz lint fmax board-plans clean help
+.PHONY: all test verilog sim waves report bench bench-digits bench-sbe bench-reuse bench-resources bench-boards bench-schedules bench-chars2vec bench-accuracy bench-predict fuzz lint fmax board-plans clean help
 
 all: .venv/.setup-run ## Run the whole flow on CONFIG: load, quantise, plan, emit, simulate, report (the default)
 	$(BIN)/lstm-hw run $(CONFIG)
@@ -42,6 +42,9 @@ bench-reuse: .venv/.setup-run ## Count traffic, cycles and energy of every weigh
 
 bench-resources: .venv/.setup-run ## Print the resource estimate beside Yosys's counts for engines of many shapes
 	$(BIN)/python -P -m bench.resources
+
+bench-boards: .venv/.setup-run ## Count what large engines and the boards' designs take of their parts, and print their clocks
+	$(BIN)/python -P -m bench.boards
 
 bench-schedules: .venv/.setup-run ## Run the streamed example under every schedule that fits, in Verilog
 	$(BIN)/python -P -m bench.schedules

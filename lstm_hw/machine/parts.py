@@ -4,6 +4,9 @@ from dataclasses import astuple, dataclass, fields
 
 from ..errors import ConfigError
 
+HEADROOM = {"LUT": 0.8, "LUT as memory": 0.95, "FF": 0.8}
+"""Share of a part's resource that a design may take, where that is not all: a full part is not routed."""
+
 
 @dataclass(frozen=True)
 class Usage:
@@ -80,10 +83,14 @@ class Part:
         }
 
     def lacking(self, usage: Usage) -> list[str]:
-        """What is too small for a design, as ``79000 of 70400 LUT as memory``; empty where it fits."""
-        return [
-            f"{taken:g} of {there:g} {name}" for name, (taken, there) in self.shares(usage).items() if taken > there
-        ]
+        """What is too small for a design, as ``79000 of 70400 LUT as memory (95% at most)``; empty where it fits, with
+        the headroom of ``HEADROOM``."""
+        lacking = []
+        for name, (taken, there) in self.shares(usage).items():
+            share = HEADROOM.get(name, 1)
+            if taken > share * there:
+                lacking.append(f"{taken:g} of {there:g} {name}" + (f" ({share:.0%} at most)" if share < 1 else ""))
+        return lacking
 
 
 _ZYNQ = "Xilinx DS190, Zynq-7000 overview, table 1; LUTs as memory as Vivado reports them"

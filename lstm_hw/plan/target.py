@@ -17,8 +17,6 @@ from .resources import estimate
 
 ROWS = (4, 8, *range(16, 2049, 16))
 """Numbers of rows that an engine can have."""
-HEADROOM = {"LUT": 0.85, "LUT as memory": 0.95, "FF": 0.85}
-"""Share of a part that an engine may take by the estimate: it is some per cent off, and a full part is not routed."""
 CELL_SHARE = 0.8
 """Most of the lanes' cycles that the cell unit may be busy for, so that it never holds them up."""
 PORTS, PORT_BITS = (1, 2, 4), tuple(1 << bits for bits in range(6, 11))
@@ -84,11 +82,7 @@ class Target:
             raise ConfigError("engine", found, f"must be at most target.lanes = {self.lanes}")
         if self.part is None:
             return
-        lacking = []
-        for name, (taken, there) in self.part.shares(estimate(config, self.part.family)).items():
-            share = HEADROOM.get(name, 1)
-            if taken > share * there:
-                lacking.append(f"{taken:g} of {there:g} {name}" + (f" ({share:.0%} at most)" if share < 1 else ""))
+        lacking = self.part.lacking(estimate(config, self.part.family))
         if lacking:
             found = f"{shape}, {config.weight_words} weight words, take {', '.join(lacking)}"
             raise ConfigError("engine", found, f"must fit the {self.part.name}")

@@ -245,7 +245,11 @@ _FF = {"xc7": r"FD[RSCP]E(_1)?|LD[CP]E", "ecp5": r"TRELLIS_FF"}
 
 
 def yosys_stat(
-    verilog_path: str | PathLike, top: str, family: str = "xc7", build_dir: str | PathLike = "build"
+    verilog_path: str | PathLike,
+    top: str,
+    family: str = "xc7",
+    build_dir: str | PathLike = "build",
+    once: Iterable[str] = (),
 ) -> dict:
     """Synthesise a Verilog file with Yosys and count what it takes.
 
@@ -261,6 +265,9 @@ def yosys_stat(
     family : {"xc7", "ecp5"}
         7-series (``synth_xilinx``) or ECP5 (``synth_ecp5``).
     build_dir : path-like
+    once : iterable of str
+        Modules that are synthesised by themselves, once, and counted as often as they are used: of a large design in
+        minutes. Logic is not minimised across their borders, and no path is counted across them.
 
     Returns
     -------
@@ -277,15 +284,19 @@ def yosys_stat(
         Unknown family, or Yosys is missing or failed.
     """
 
+    once = sorted(once)
+    keep = f"setattr -mod -set keep_hierarchy 1 {' '.join(once)}; " if once else ""
+
     def counted(modules):
-        cells = modules[top]["cells"].values()
+        within = {name: list(modules[name]["cells"].values()) for name in (top, *once)}
+        cells = list(_all_cells(within, top))
         return {
             **_count(cells, family),
             "dsp_registers": _dsp_registers(cells, family),
-            "lut_levels": _lut_levels(cells),
+            "lut_levels": max(map(_lut_levels, within.values())),
         }
 
-    return _synthesised(verilog_path, top, family, build_dir, "", counted)
+    return _synthesised(verilog_path, top, family, build_dir, keep, counted)
 
 
 def yosys_components(

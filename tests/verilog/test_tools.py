@@ -102,6 +102,18 @@ def test_resources_of_the_toy(tmp_path, monkeypatch, family, wanted):
     assert tools.yosys_stat(verilog, "toy", family, tmp_path) == result
 
 
+def test_a_module_that_is_synthesised_once_counts_as_often_as_it_is_there(tmp_path):
+    """Its instances are equal, and made flat they would be one."""
+    design = tmp_path / "twice.v"
+    design.write_text(
+        "module leaf(input clk, input [7:0] i, output reg [7:0] o);\n  always @(posedge clk) o <= i;\nendmodule\n"
+        "module twice(input clk, input [7:0] i, output [15:0] o);\n"
+        "  leaf a (.clk(clk), .i(i), .o(o[7:0]));\n  leaf b (.clk(clk), .i(i), .o(o[15:8]));\nendmodule\n"
+    )
+    flat, whole = (tools.yosys_stat(design, "twice", "xc7", tmp_path, once) for once in ((), ("leaf",)))
+    assert (flat["ff"], whole["ff"]) == (8, 16)
+
+
 def test_lut_levels_follow_combinational_paths_only():
     def cell(kind, output, **inputs):
         connections = {name: [bit] for name, bit in inputs.items()}
