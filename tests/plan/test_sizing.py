@@ -150,14 +150,14 @@ def test_a_streaming_planner_is_asked_for_what_it_needs():
 
 
 def test_given_fields_are_taken():
-    network = network_of(quantized())
+    network = network_of(quantized(config=QuantConfig(fractions="shared")))
     config = size_engine(network, rows=8, weight_words=4096, outstanding=2, axi_data_bits=64)
     assert isinstance(config, EngineConfig)
     assert (config.weight_words, config.outstanding, config.axi_data_bits) == (4096, 2, 64)
 
 
 def test_width_of_several_ports():
-    network = network_of(quantized())
+    network = network_of(quantized(config=QuantConfig(fractions="shared")))
     assert size_engine(network, rows=64, weight_bits=8).axi_data_bits == 128
     config = size_engine(network, rows=64, weight_bits=8, axi_ports=4)
     assert (config.axi_ports, config.axi_data_bits, config.beats_per_word) == (4, 128, 1)
