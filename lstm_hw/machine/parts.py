@@ -50,7 +50,7 @@ class Part:
     name : str
         Device, and where a board fixes them package and speed grade.
     family : str
-        Of :func:`lstm_hw.verilog.tools.yosys_stat`.
+        Of :func:`lstm_hw.verilog.tools.yosys_stat`, or one that it does not know.
     lut : int
         All LUTs; one that is memory is none that is logic.
     lutram : int
@@ -96,6 +96,10 @@ class Part:
 _ZYNQ = "Xilinx DS190, Zynq-7000 overview, table 1; LUTs as memory as Vivado reports them"
 _SEVEN = "Xilinx DS180, 7 series overview; 64 bits of distributed RAM a LUT"
 _LATTICE = "Lattice FPGA-DS-02012, ECP5 family, table 1.1; 64 bits of distributed RAM a block of eight LUTs"
+_ULTRAPLUS = "Lattice FPGA-DS-02008, iCE40 UltraPlus, table 2.1; block RAM without the single port RAM"
+_HX = "Lattice FPGA-DS-02029, iCE40 LP/HX, table 1.1"
+_LITTLE_BEE = "Gowin DS100, GW1N series, table 1-1; 64 bits of distributed RAM for six LUTs, as on an ECP5"
+_ARORA = "Gowin DS102, GW2A series, table 1-1; 64 bits of distributed RAM for six LUTs, as on an ECP5"
 
 PARTS = {
     part.name: part
@@ -111,9 +115,13 @@ PARTS = {
         Part("lfe5u-25f", "ecp5", 24288, 18216, 24288, 28, 28, _LATTICE),
         Part("lfe5u-45f", "ecp5", 43848, 32886, 43848, 54, 72, _LATTICE),
         Part("lfe5u-85f", "ecp5", 83640, 62730, 83640, 104, 156, _LATTICE),
+        Part("ice40up5k", "ice40", 5280, 0, 5280, 30 / 9, 8, _ULTRAPLUS),
+        Part("ice40hx8k", "ice40", 7680, 0, 7680, 32 / 9, 0, _HX),
+        Part("gw1n-9", "gowin", 8640, 1620, 6480, 13, 20, _LITTLE_BEE),
+        Part("gw2a-18", "gowin", 20736, 3888, 15552, 23, 48, _ARORA),
     )
 }
-"""Parts by the name of the device."""
+"""Parts by the name of the device. Of families that nothing here is synthesised for, to say what they could hold."""
 
 
 @dataclass(frozen=True)

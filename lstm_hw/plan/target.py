@@ -12,8 +12,8 @@ from itertools import product
 from ..errors import ConfigError
 from ..machine.config import BLOCK_DEPTH, CELL_PHASES, SERIAL_SLOTS, EngineConfig
 from ..machine.network import Network
-from ..machine.parts import Part
-from .resources import estimate
+from ..machine.parts import Part, Usage
+from .resources import COEFFICIENTS, estimate
 
 ROWS = (4, 8, *range(16, 2049, 16))
 """Numbers of rows that an engine can have."""
@@ -42,11 +42,23 @@ class Target:
     part : Part, optional
     bytes_per_cycle : float, optional
         What the memory delivers; without it nothing follows for the weight ports.
+
+    Raises
+    ------
+    ConfigError
+        The part is of a family that no engine is synthesised for; says what it could hold.
     """
 
     lanes: int | None = None
     part: Part | None = None
     bytes_per_cycle: float | None = None
+
+    def __post_init__(self):
+        if self.part is not None and self.part.family not in COEFFICIENTS:
+            found = f"{self.part.name}, {_could_hold(self.part)}"
+            supported = " or ".join(sorted(COEFFICIENTS))
+            rule = f"must be of family {supported}: nothing is synthesised for {self.part.family}"
+            raise ConfigError("target.part", found, rule)
 
     def divided(self, config: EngineConfig, given: dict) -> EngineConfig:
         """The engine, its accumulators divided between block RAM and LUT memory so that it fits.
@@ -202,9 +214,36 @@ def _cells(network, rows, contexts):
     return next((cells for cells in CELL_PHASES if units * SERIAL_SLOTS <= busy * cells), max(CELL_PHASES))
 
 
+LEAST = {
+    "contexts": 1,
+    "weight_words": 2,
+    "h_elements": 1,
+    "x_elements": 1,
+    "states": 1,
+    "accumulators": 2,
+    "finish_entries": 2,
+    "axi_data_bits": 64,
+}
+"""An engine that has room for nothing."""
+
+
+def _could_hold(part):
+    """What fits a part whose family has LUTs of four inputs, by the counts for an ECP5."""
+    fitting, lacking = 0, []
+    for rows in ROWS:
+        lacking = part.lacking(estimate(EngineConfig(rows, **LEAST), "ecp5"))
+        if lacking:
+            break
+        fitting = rows
+    shares = part.shares(Usage(0, 0, 0, 0, 0))
+    holds = ", ".join(f"{round(there, 2):g} {name}" for name, (_, there) in shares.items())
+    most = f"an engine of {fitting} lanes" if fitting else "no engine"
+    return f"with {holds}, where {most} would fit by the counts for an ECP5 ({rows} lanes take {', '.join(lacking)})"
+
+
 def _may_fit(target, shape, given):
     """Whether the engine fits that has this shape and the least of everything else."""
-    fields = {"h_elements": 1, "states": 1, "accumulators": 2, "finish_entries": 2, "axi_data_bits": 64}
+    fields = {name: least for name, least in LEAST.items() if name != "weight_words"}
     per_beat = given.get("x_per_beat", 1 << (shape["contexts"] - 1).bit_length())
     try:
         target.check(EngineConfig(**{**fields, "x_elements": per_beat, "x_per_beat": per_beat, **given, **shape}))

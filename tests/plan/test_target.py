@@ -123,3 +123,20 @@ def test_what_does_not_fit_is_refused_with_the_numbers():
         choose(SMALL, 8, schedule="conventional", target=Target(part=tiny))
     with pytest.raises(ConfigError, match="512 rows x 1 contexts.* of 220 DSP.*must fit the xc7z020"):
         choose(LARGE, 8, schedule="conventional", target=Target(part=part_of("xc7z020")), given={"rows": 512})
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (
+            "ice40up5k",
+            r"5280 LUT, 0 LUT as memory, 5280 FF, 3.33 BRAM36, 8 DSP, where no engine would .* \(4 lanes",
+        ),
+        ("ice40hx8k", r"0 DSP, where no engine would fit .* take .*7 of 0 DSP"),
+        ("gw1n-9", r"1620 LUT as memory, 6480 FF, 13 BRAM36, 20 DSP, where .* would fit by the counts for an ECP5"),
+        ("gw2a-18", r"20736 LUT, .* 48 DSP, where an engine of (8|16|32) lanes would fit by the counts for an ECP5"),
+    ],
+)
+def test_other_families_are_refused_with_what_they_could_hold(name, said):
+    with pytest.raises(ConfigError, match=rf"target.part: {name}, with .*{said}.*must be of family ecp5 or xc7"):
+        Target(part=part_of(name))
