@@ -204,7 +204,7 @@ class Program:
                     values = dict(fields)
                     for name, register, mask in relative:
                         values[name] = values[name] + registers[register] & mask
-                    fields = MappingProxyType(values)
+                    fields = values
                 yield Command(op, at, scalars, fields)
                 scalars = 0
                 if op == "HALT":
@@ -263,7 +263,7 @@ def _decoded(instr):
     if instr.op not in COMMANDS:
         return instr.op, *(instr.fields[name] for name in _SCALARS[instr.op])
     op = OPS[instr.op]
-    fields = MappingProxyType({name: value for name, value in instr.fields.items() if not name.endswith("_reg")})
+    fields = {name: value for name, value in instr.fields.items() if not name.endswith("_reg")}
     registers = ((name, instr.fields[f"{name}_reg"], (1 << op.fields[name]) - 1) for name in op.relative)
     return instr.op, fields, tuple(entry for entry in registers if entry[1])
 

@@ -139,6 +139,6 @@ class ResidentPlanner(StackPlanner):
 
     _head = _layer
 
-    def _in_order(self, tiles):
+    def _kept(self):
         """Biases come first: the ``load`` entry uses them as they arrive."""
-        return sorted(tiles, key=lambda tile: tile.part != "bias")
+        return sorted(super()._kept(), key=lambda tile: tile.part != "bias")

@@ -125,6 +125,11 @@ class StreamedLayer:
         self.below = self.before = None
         self.last = self.sends = True
 
+    @property
+    def words(self) -> tuple[int, int]:
+        """Of what stays on chip, and of the rest."""
+        return words_of(self.resident), words_of(self.streamed)
+
     # What a schedule adds
 
     def fit(self, room: int) -> None:

@@ -20,13 +20,14 @@ shorter, the places of steps that are missing are multiplied as well: nobody rea
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import accumulate
 
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
 from ..machine.isa import SPACE_H
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
-from .layer import MIN_TILE_CYCLES, Frame, ResidentBias, StreamedLayer, ring_words, words_of
+from .layer import MIN_TILE_CYCLES, Frame, ResidentBias, StreamedLayer, ring_words
 from .stack import StackPlanner
 from .sums import Sum, as_sum
 
@@ -51,7 +52,11 @@ class SaccLayer(ResidentBias):
         self.tile = -(-MIN_TILE_CYCLES // self.blocks)  # columns of a tile of W_x, over all row blocks
         self.first_units = min(self.units, shape.outputs)
         self.tail = (self.first_units,)  # of a pass up: the row block that it finishes last
-        self._tiles()
+        held = self._triangle_words(0, pinned)
+        self.held = tuple(accumulate((self.bias_words, *held)))  # where pinned words of either direction begin and end
+        x, (down, up) = self.blocks * shape.inputs, self._triangle_words(pinned, self.blocks)
+        # First word and words of the lower triangle, the upper one, and W_x.
+        self.streams = (x, down), (x + down, up), (0, x)
         self.own = {
             "accumulators": self.pairs * self.blocks,
             "h_elements": self.width,
@@ -64,17 +69,24 @@ class SaccLayer(ResidentBias):
             "x_elements": 0 if number else self.pairs * self.x_stride,
         }
 
-    def _tiles(self):
+    @property
+    def words(self) -> tuple[int, int]:
+        return self.held[-1], sum(words for _, words in self.streams)
+
+    def _triangle_words(self, first, end):
+        """Words of the lower triangle with the diagonal, and of the upper one."""
+        rows = range(first, end)
+        return self.units * sum(row + 1 for row in rows), self.units * sum(self.blocks - 1 - row for row in rows)
+
+    @property
+    def resident(self) -> tuple[Tile, ...]:
+        return (*self.bias_tiles(), *self._down(0, self.pinned), *self._up(0, self.pinned))
+
+    @property
+    def streamed(self) -> tuple[Tile, ...]:
         """W_x, the lower triangle with the diagonal and the upper one, each in the order of use."""
-        x = self.column_tiles("x", self.layer.inputs, self.tile)
-        down, up = self._down(self.pinned, self.blocks), self._up(self.pinned, self.blocks)
-        held_down, held_up = self._down(0, self.pinned), self._up(0, self.pinned)
-        self.resident = (*self.bias_tiles(), *held_down, *held_up)
-        self.held = self.bias_words, self.bias_words + words_of(held_down)
-        self.streamed = (*x, *down, *up)
-        words = [words_of(tiles) for tiles in (x, down, up)]
-        # First word and words of the lower triangle, the upper one, and W_x.
-        self.streams = (words[0], words[1]), (words[0] + words[1], words[2]), (0, words[0])
+        x, rows = self.column_tiles("x", self.layer.inputs, self.tile), (self.pinned, self.blocks)
+        return (*x, *self._down(*rows), *self._up(*rows))
 
     def _down(self, first, end):
         """Tiles of row blocks in the order of a pass down."""

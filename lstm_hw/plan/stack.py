@@ -137,23 +137,19 @@ class StackPlanner:
             self._divide()
 
     def _divide(self):
-        config = self.config
-        tiles = self._in_order([tile for layer in self.all for tile in layer.resident])
-        address = dict(zip(tiles, Image(tuple(tiles)).offsets, strict=True))
-        resident = image = words_of(tiles)
+        config, first = self.config, 0
+        resident = image = sum(layer.words[0] for layer in self.all)
         base = {"accumulators": 1, "h_elements": 0, "states": 0}
         for layer in self.all:
             layer.b = self.b
             layer.fit(config.weight_words - resident)
-            layer.address, layer.weights = address, address[layer.resident[0]] if layer.resident else 0
-            layer.image = image
+            layer.weights, layer.image = first, image
             layer.sums, layer.h, layer.c = base.values()
-            image += words_of(layer.streamed)
+            first, image = first + layer.words[0], image + layer.words[1]
             base = {memory: first + layer.own.get(memory, 0) for memory, first in base.items()}
         shared = ("x_elements", "finish_entries", "ring", *base)
         most = {name: max(layer.shared.get(name, 0) for layer in self.all) for name in shared}
         self.resident = resident
-        self.image = Image((*tiles, *(tile for layer in self.all for tile in layer.streamed)))
         for layer in self.all:
             layer.turn, layer.scratch = base["h_elements"], base["states"]
             if "accumulators" in layer.shared:
@@ -166,13 +162,16 @@ class StackPlanner:
             if found < need:
                 raise ConfigError(f"engine.{field}", found, f"must be at least {need} for this schedule")
 
-    def _in_order(self, tiles):
+    def _kept(self):
         """Resident tiles in the order of memory."""
-        return tiles
+        return [tile for layer in self.all for tile in layer.resident]
 
     def plan(self) -> Plan:
         """The plan; ProgramError when the program is too long."""
-        b, first = self.b, self.layers[0]
+        b, first, kept = self.b, self.layers[0], self._kept()
+        address = dict(zip(kept, Image(tuple(kept)).offsets, strict=True))
+        for layer in self.all:
+            layer.address = address
         if self.resident:
             b.entry("load")
             b.emit("LOAD", "resident words", beats=self.resident * self.config.beats_per_word)
@@ -183,7 +182,7 @@ class StackPlanner:
         shared = b.since_zero() if self.batch == 1 else None
         for layer in self.all:
             layer.done = shared or b.since_zero()
-        if any(layer.streamed for layer in self.all):
+        if any(layer.words[1] for layer in self.all):
             b.emit("RING", base=self.resident)
         b.emit("BUFFERS", count=first.buffers)
         for _ in b.cleared():
@@ -198,7 +197,7 @@ class StackPlanner:
             self.network,
             self.name,
             program(b, self.config.program_length),
-            self.image,
+            Image((*kept, *(tile for layer in self.all for tile in layer.streamed))),
             first.sequences,
             groups=first.groups,
             needs=self.needs,
