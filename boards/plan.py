@@ -15,13 +15,28 @@ from lstm_hw.verify.simulate import expect
 from lstm_hw.verilog.tools import yosys_stat
 
 from . import host_design, self_test
+from .arty_z7_20 import ArtyZ720Platform
 from .ecp5 import Ecp5
+from .pynq_z2 import PynqZ2Platform
 from .shell import Shell
 from .ulx3s import DEVICE, ULX3SPlatform
 from .vc707 import VC707Platform
+from .vc709 import VC709Platform
 from .zc706 import ZC706Platform
+from .zedboard import ZedBoardPlatform
 
-BOARDS = {platform.board.name: platform for platform in (ULX3SPlatform, ZC706Platform, VC707Platform)}
+BOARDS = {
+    platform.board.name: platform
+    for platform in (
+        ULX3SPlatform,
+        PynqZ2Platform,
+        ArtyZ720Platform,
+        ZedBoardPlatform,
+        ZC706Platform,
+        VC707Platform,
+        VC709Platform,
+    )
+}
 """Boards by name."""
 TOP = "top"
 """Name of a plan's top module and of its files."""

@@ -1,8 +1,24 @@
-"""What the 7 series boards share: a PLL."""
+"""What the 7 series boards share: a PLL, the check of the clock, and the block design with the engine."""
 
 from amaranth import ClockDomain, ClockSignal, Instance, Signal
+from amaranth.build import Attrs, Clock, Pins, Resource
 from amaranth.lib import io
 from amaranth.lib.cdc import ResetSynchronizer
+from amaranth.vendor import XilinxPlatform
+from amaranth_boards.resources import ButtonResources, LEDResources
+
+from . import jtag_design, zynq_design
+from .zynq_design import DDR3_1066, PERIPHERALS, Processor, ddr_delays
+
+SLACK_CHECK = """
+foreach {check kind} {setup max hold min} {
+    set slack [get_property SLACK [lindex [get_timing_paths -delay_type $kind] 0]]
+    if {![string is double -strict $slack] || $slack < 0} {
+        puts stderr "error: timing: $check slack is $slack ns, must not be negative"
+        exit 1
+    }
+}"""
+"""No bitstream of a design that is too slow for its clock."""
 
 
 def add_pll(m, clock_io, input_mhz, output_mhz, vco_mhz=1000):
@@ -12,9 +28,9 @@ def add_pll(m, clock_io, input_mhz, output_mhz, vco_mhz=1000):
     ----------
     m : Module
     clock_io : port
-        A differential clock pin.
+        A clock pin.
     input_mhz, output_mhz, vco_mhz : int
-        The VCO's frequency is a multiple of both others (800 to 1600 for speed grade 2).
+        The VCO's frequency is a multiple of both others (800 to 1600 for speed grades 1 and 2).
     """
     m.domains.sync = ClockDomain("sync")
     m.submodules.clock_buffer = clock_buffer = io.Buffer("i", clock_io)
@@ -37,19 +53,88 @@ def add_pll(m, clock_io, input_mhz, output_mhz, vco_mhz=1000):
     m.submodules.reset = ResetSynchronizer(~locked, domain="sync")
 
 
-class SevenSeries:
-    """Mix-in of a 7 series board."""
+class SevenSeries(XilinxPlatform):
+    """A 7 series board, with the files of a block design beside those of the self-test."""
 
-    input_mhz = 200
+    connectors = []
     clock_checked = False
     """No vendor tool has been at hand to confirm the clock rate."""
     uart, held_high = None, ()
-    overrides = {}
+    """A processor is the host, where there is one."""
+    overrides = {"script_before_bitstream": SLACK_CHECK}
     """Texts for the gaps of Amaranth's file templates."""
 
     def add_clock(self, m):
         add_pll(m, self.request(self.default_clk, dir="-"), self.input_mhz, self.board.clock_mhz)
 
+
+class ZynqBoard(SevenSeries):
+    """A board with a Zynq-7000; ``processor`` is its :class:`boards.zynq_design.Processor`."""
+
+    restart = "button", 0
+
     def integration_files(self, engine_config):
-        """Files beside the self-test, file name -> text: none, unless a board has some."""
-        return {}
+        """Files beside the self-test: a Vivado script with the engine beside the processor."""
+        return zynq_design.files(engine_config, self.board, self.processor)
+
+
+class VirtexBoard(SevenSeries):
+    """A board without a processor, whose host is at its UART; ``clock_pins``: pins of its clock, and their level."""
+
+    input_mhz, default_clk = 200, "clk200"
+    restart = "cpu_reset", 0
+    uart, baud = ("uart", 0), 921_600
+    """The CP2103 behind the USB socket."""
+    # Bank 0, whose pins configure the device, is on 1.8 V.
+    overrides = SevenSeries.overrides | {
+        "add_constraints": "set_property CFGBVS GND [current_design]\nset_property CONFIG_VOLTAGE 1.8 [current_design]"
+    }
+
+    def integration_files(self, engine_config):
+        """Files beside the self-test: a Vivado script with the engine behind a bridge from JTAG, and its host."""
+        clock = (*self.clock_pins, self.input_mhz)
+        return jtag_design.files(engine_config, self.board, clock, "AV40", "LVCMOS18")
+
+
+def z7_20_resources():
+    """Clock, LEDs and buttons of the PYNQ-Z2 and the Arty Z7-20, which have the same pins."""
+    level = Attrs(IOSTANDARD="LVCMOS33")
+    return [
+        Resource("clk125", 0, Pins("H16", dir="i"), Clock(125e6), level),
+        *LEDResources(pins="R14 P14 N16 M14", attrs=level),
+        *ButtonResources(pins="D19 D20 L20 L19", attrs=level),
+    ]
+
+
+def z7_20_processor(source):
+    """The processor of the PYNQ-Z2 and the Arty Z7-20, which have the same memory, peripherals and traces."""
+    config = (
+        DDR3_1066
+        | ddr_delays(("0.223", "0.212", "0.085", "0.092"), ("0.040", "0.058", "-0.009", "-0.033"))
+        | {
+            "CRYSTAL_PERIPHERAL_FREQMHZ": "50",
+            "APU_PERIPHERAL_FREQMHZ": "650",
+            "UIPARAM_DDR_FREQ_MHZ": "525",
+            "UIPARAM_DDR_PARTNO": "MT41J256M16 RE-125",
+            "UIPARAM_DDR_BUS_WIDTH": "16 Bit",
+            "UIPARAM_DDR_DRAM_WIDTH": "16 Bits",
+            "UIPARAM_DDR_DEVICE_CAPACITY": "4096 MBits",
+            "UIPARAM_DDR_ROW_ADDR_COUNT": 15,
+            "UIPARAM_DDR_T_RC": "48.91",
+            "UIPARAM_DDR_T_RAS_MIN": "35.0",
+            "UIPARAM_DDR_T_FAW": "40.0",
+            "UIPARAM_DDR_USE_INTERNAL_VREF": 0,
+        }
+        | PERIPHERALS
+        | {
+            "QSPI_GRP_SINGLE_SS_ENABLE": 1,
+            "UART0_PERIPHERAL_ENABLE": 1,
+            "UART0_UART0_IO": "MIO 14 .. 15",
+            "ENET0_RESET_ENABLE": 1,
+            "ENET0_RESET_IO": "MIO 9",
+            "USB0_RESET_ENABLE": 1,
+            "USB0_RESET_IO": "MIO 46",
+            "SD0_GRP_CD_IO": "MIO 47",
+        }
+    )
+    return Processor(512 << 20, config, source)

@@ -1,156 +1,244 @@
-"""A Vivado script that puts the engine beside the processor of a Zynq-7000.
+"""The engine beside the processor of a Zynq-7000: a block design for Vivado."""
 
-It is an integration template: written from the documentation of the cores and not tried on a Vivado, which the
-script's header says too.
-"""
+from dataclasses import dataclass
 
 from lstm_hw.errors import ConfigError
 from lstm_hw.machine.config import VALUE_BITS
-from lstm_hw.machine.ports import CONTROL, WEIGHTS, X, Y
+from lstm_hw.machine.ports import CONTROL, TOPLEVEL, X, Y, weight_prefixes
 from lstm_hw.machine.registers import ADDRESS_BITS
 
-CONTROL_BASE, DMA_BASE = 0x43C00000, 0x40400000
+from .block_design import ENGINE, Cell, Design, script
+
+CONTROL_BASE, DMA_BASE, DMA_BYTES = 0x43C00000, 0x40400000, 1 << 16
 """Addresses of the engine's registers and of those of the stream DMA, as the processor sees them."""
-CLOCK_MHZ = 100
-
-_TEMPLATE = """\
-# The engine beside the processor of a Zynq-7000: a block design for Vivado.
-#
-#   vivado -mode batch -source block_design.tcl
-#
-# TEMPLATE, NOT TRIED: no Vivado was at hand when this was written. Versions of the cores may have to follow yours
-# (ps7 5.5, axi_dma 7.1, smartconnect 1.0), and without the board's files the DDR timing of the processor has to be
-# set by hand.
-#
-#   registers  {control}   M_AXI_GP0 -> smartconnect -> {control_base:#010x}
-#   weights    {weights}   -> smartconnect -> S_AXI_HP0
-#   x          {x}   <- AXI DMA, MM2S, {x_bits} bits
-#   outputs    {y}   -> AXI DMA, S2MM, {y_bits} bits
-#
-# tlast ends every x vector: give the DMA a chain of descriptors, one a time step, each with start and end of frame.
-
-set part {part}
-create_project -force lstm_hw_{name} lstm_hw_{name} -part $part
-set boards [get_board_parts -quiet *:{name}:*]
-if {{[llength $boards]}} {{
-    set_property board_part [lindex $boards end] [current_project]
-}}
-add_files lstm_engine.v
-update_compile_order -fileset sources_1
-
-create_bd_design system
-
-# The processor: one master port for registers, two slave ports for memory, a clock, an interrupt input.
-set ps7 [create_bd_cell -type ip -vlnv xilinx.com:ip:processing_system7:5.5 ps7]
-apply_bd_automation -rule xilinx.com:bd_rule:processing_system7 \\
-    -config [list make_external "FIXED_IO, DDR" apply_board_preset [expr {{[llength $boards] > 0}}]] $ps7
-set_property -dict [list \\
-    CONFIG.PCW_USE_M_AXI_GP0 1 \\
-    CONFIG.PCW_USE_S_AXI_HP0 1 CONFIG.PCW_S_AXI_HP0_DATA_WIDTH 64 \\
-    CONFIG.PCW_USE_S_AXI_HP1 1 CONFIG.PCW_S_AXI_HP1_DATA_WIDTH 64 \\
-    CONFIG.PCW_FPGA0_PERIPHERAL_FREQMHZ {clock} \\
-    CONFIG.PCW_USE_FABRIC_INTERRUPT 1 CONFIG.PCW_IRQ_F2P_INTR 1 \\
-] $ps7
-
-set engine [create_bd_cell -type module -reference lstm_engine engine]
-set_property CONFIG.ASSOCIATED_BUSIF {{{control}:{weights}:{x}:{y}}} [get_bd_pins engine/aclk]
-
-set dma [create_bd_cell -type ip -vlnv xilinx.com:ip:axi_dma:7.1 dma]
-set_property -dict [list \\
-    CONFIG.c_include_sg 1 CONFIG.c_sg_include_stscntrl_strm 0 CONFIG.c_sg_length_width 23 \\
-    CONFIG.c_include_mm2s 1 CONFIG.c_m_axis_mm2s_tdata_width {x_bits} CONFIG.c_m_axi_mm2s_data_width {memory_bits} \\
-    CONFIG.c_include_s2mm 1 CONFIG.c_s_axis_s2mm_tdata_width {y_bits} CONFIG.c_m_axi_s2mm_data_width 32 \\
-] $dma
-
-set reset [create_bd_cell -type ip -vlnv xilinx.com:ip:proc_sys_reset:5.0 reset]
-foreach {{cell masters slaves}} {{registers 1 2 weights 1 1 vectors 3 1}} {{
-    create_bd_cell -type ip -vlnv xilinx.com:ip:smartconnect:1.0 $cell
-    set_property -dict [list CONFIG.NUM_SI $masters CONFIG.NUM_MI $slaves] [get_bd_cells $cell]
-}}
-set interrupts [create_bd_cell -type ip -vlnv xilinx.com:ip:xlconcat:2.1 interrupts]
-set_property CONFIG.NUM_PORTS 3 $interrupts
-
-foreach {{from to}} {{
-    ps7/M_AXI_GP0       registers/S00_AXI
-    registers/M00_AXI   engine/{control}
-    registers/M01_AXI   dma/S_AXI_LITE
-    engine/{weights}  weights/S00_AXI
-    weights/M00_AXI     ps7/S_AXI_HP0
-    dma/M_AXI_MM2S      vectors/S00_AXI
-    dma/M_AXI_S2MM      vectors/S01_AXI
-    dma/M_AXI_SG        vectors/S02_AXI
-    vectors/M00_AXI     ps7/S_AXI_HP1
-    dma/M_AXIS_MM2S     engine/{x}
-    engine/{y}     dma/S_AXIS_S2MM
-}} {{
-    connect_bd_intf_net [get_bd_intf_pins $from] [get_bd_intf_pins $to]
-}}
-
-foreach {{number pin}} {{0 engine/interrupt 1 dma/mm2s_introut 2 dma/s2mm_introut}} {{
-    connect_bd_net [get_bd_pins $pin] [get_bd_pins interrupts/In$number]
-}}
-connect_bd_net [get_bd_pins interrupts/dout] [get_bd_pins ps7/IRQ_F2P]
-
-connect_bd_net [get_bd_pins ps7/FCLK_CLK0] [get_bd_pins {{
-    ps7/M_AXI_GP0_ACLK ps7/S_AXI_HP0_ACLK ps7/S_AXI_HP1_ACLK
-    engine/aclk dma/s_axi_lite_aclk dma/m_axi_mm2s_aclk dma/m_axi_s2mm_aclk dma/m_axi_sg_aclk
-    registers/aclk weights/aclk vectors/aclk reset/slowest_sync_clk
-}}]
-connect_bd_net [get_bd_pins ps7/FCLK_RESET0_N] [get_bd_pins reset/ext_reset_in]
-connect_bd_net [get_bd_pins reset/peripheral_aresetn] [get_bd_pins {{
-    engine/aresetn dma/axi_resetn registers/aresetn weights/aresetn vectors/aresetn
-}}]
-
-assign_bd_address -offset {control_base:#010x} -range {control_range} [get_bd_addr_segs engine/{control}/reg0]
-assign_bd_address -offset {dma_base:#010x} -range 64K [get_bd_addr_segs dma/S_AXI_LITE/Reg]
-assign_bd_address
-validate_bd_design
-save_bd_design
-
-set wrapper [make_wrapper -files [get_files system.bd] -top]
-add_files -norecurse $wrapper
-set_property top system_wrapper [current_fileset]
-update_compile_order -fileset sources_1
-launch_runs impl_1 -to_step write_bitstream -jobs 4
-wait_on_run impl_1
-open_run impl_1
-report_timing_summary -file lstm_hw_{name}_timing.rpt
-report_utilization -hierarchical -file lstm_hw_{name}_utilization.rpt
-write_hw_platform -fixed -include_bit -force lstm_hw_{name}.xsa
-"""
+HP_PORTS, HP_BITS = 4, 64
+"""Ports from the fabric to the memory of the processor, and their width."""
+DMA_LENGTH_BITS, DMA_BITS = 26, 512
+"""Width of the DMA's length registers, the widest there is (transfers of up to 64 MiB), and its widest stream."""
+INTERRUPTS = (f"{ENGINE}/interrupt", "dma/mm2s_introut", "dma/s2mm_introut")
+"""What drives IRQ_F2P, from bit 0 on."""
 
 
-def script(engine_config, name="zc706", part="xc7z045ffg900-2"):
-    """The script's text.
+@dataclass(frozen=True)
+class Processor:
+    """What a board decides of its processor.
 
     Parameters
     ----------
-    engine_config : EngineConfig
-        Decides the widths of the stream DMA.
-    name : str
-        The board, as Xilinx's board files call it.
-    part : str
+    memory_bytes : int
+        DDR of the processor.
+    config : dict of str to value
+        Properties of the core processing_system7, without ``PCW_``: clocks, DDR, pins of the peripherals.
+    source : str
+        Where they come from.
+    """
+
+    memory_bytes: int
+    config: dict
+    source: str
+
+
+def ddr_delays(board, dqs):
+    """Properties of the traces to the DDR: delay of each byte lane, and of its strobe to the clock, in ns."""
+    return {f"UIPARAM_DDR_BOARD_DELAY{lane}": delay for lane, delay in enumerate(board)} | {
+        f"UIPARAM_DDR_DQS_TO_CLK_DELAY_{lane}": delay for lane, delay in enumerate(dqs)
+    }
+
+
+DDR3_1066 = {
+    "UIPARAM_DDR_ENABLE": 1,
+    "UIPARAM_DDR_MEMORY_TYPE": "DDR 3",
+    "UIPARAM_DDR_SPEED_BIN": "DDR3_1066F",
+    "UIPARAM_DDR_ECC": "Disabled",
+    "UIPARAM_DDR_BL": 8,
+    "UIPARAM_DDR_AL": 0,
+    "UIPARAM_DDR_CL": 7,
+    "UIPARAM_DDR_CWL": 6,
+    "UIPARAM_DDR_T_RCD": 7,
+    "UIPARAM_DDR_T_RP": 7,
+    "UIPARAM_DDR_BANK_ADDR_COUNT": 3,
+    "UIPARAM_DDR_COL_ADDR_COUNT": 10,
+    "UIPARAM_DDR_TRAIN_WRITE_LEVEL": 1,
+    "UIPARAM_DDR_TRAIN_READ_GATE": 1,
+    "UIPARAM_DDR_TRAIN_DATA_EYE": 1,
+}
+"""Properties of the DDR that the boards here have in common."""
+PERIPHERALS = {
+    "PRESET_BANK0_VOLTAGE": "LVCMOS 3.3V",
+    "PRESET_BANK1_VOLTAGE": "LVCMOS 1.8V",
+    "QSPI_PERIPHERAL_ENABLE": 1,
+    "QSPI_GRP_FBCLK_ENABLE": 1,
+    "ENET0_PERIPHERAL_ENABLE": 1,
+    "ENET0_ENET0_IO": "MIO 16 .. 27",
+    "ENET0_GRP_MDIO_ENABLE": 1,
+    "ENET0_GRP_MDIO_IO": "MIO 52 .. 53",
+    "SD0_PERIPHERAL_ENABLE": 1,
+    "SD0_SD0_IO": "MIO 40 .. 45",
+    "SD0_GRP_CD_ENABLE": 1,
+    "SDIO_PERIPHERAL_FREQMHZ": 50,
+    "USB0_PERIPHERAL_ENABLE": 1,
+    "USB0_USB0_IO": "MIO 28 .. 39",
+    "GPIO_MIO_GPIO_ENABLE": 1,
+}
+"""Properties of the peripherals that the boards here have in common."""
+
+
+def x_bits_of(engine_config):
+    """Bits of a beat of x.
 
     Raises
     ------
     ConfigError
-        The engine has several weight ports: the design has one memory port for weights.
+        More than the DMA has with a realignment engine.
     """
-    if engine_config.axi_ports != 1:
-        raise ConfigError("engine.axi_ports", engine_config.axi_ports, "must be 1 for the block design of this board")
     x_bits = engine_config.operand_bits * engine_config.x_per_beat
-    return _TEMPLATE.format(
-        name=name,
-        part=part,
-        control=CONTROL,
-        weights=WEIGHTS,
-        x=X,
-        y=Y,
-        x_bits=x_bits,
-        clock=CLOCK_MHZ,
-        memory_bits=max(32, x_bits),
-        y_bits=VALUE_BITS,
-        control_base=CONTROL_BASE,
-        dma_base=DMA_BASE,
-        control_range=f"{(1 << ADDRESS_BITS) >> 10}K",
-    )
+    if x_bits > DMA_BITS:
+        rule = f"must make beats of up to {DMA_BITS} bits for the DMA"
+        raise ConfigError("engine.x_per_beat", engine_config.x_per_beat, rule)
+    return x_bits
+
+
+def dma_config(engine_config):
+    """Properties of the stream DMA: simple mode, transfers from and to any byte."""
+    x_bits = x_bits_of(engine_config)
+    return {
+        "c_include_sg": 0,
+        "c_sg_length_width": DMA_LENGTH_BITS,
+        "c_include_mm2s": 1,
+        "c_include_mm2s_dre": 1,
+        "c_m_axis_mm2s_tdata_width": x_bits,
+        "c_m_axi_mm2s_data_width": max(32, x_bits),
+        "c_include_s2mm": 1,
+        "c_include_s2mm_dre": 1,
+        "c_s_axis_s2mm_tdata_width": VALUE_BITS,
+        "c_m_axi_s2mm_data_width": 32,
+    }
+
+
+def files(engine_config, board, processor):
+    """The files of the block design.
+
+    Parameters
+    ----------
+    engine_config : EngineConfig
+        Decides the weight ports and the widths of the stream DMA.
+    board : lstm_hw.machine.parts.Board
+    processor : Processor
+
+    Returns
+    -------
+    dict of str to str
+        File name -> text.
+
+    Raises
+    ------
+    ConfigError
+        A beat of x is wider than the DMA has beats.
+    """
+    ports = weight_prefixes(engine_config)
+    memory = [f"S_AXI_HP{number}" for number in range(len(ports))]
+    notes = [
+        f"registers  {CONTROL}  <- M_AXI_GP0, at {CONTROL_BASE:#010x}",
+        *(f"weights    {port} -> {slave}" for port, slave in zip(ports, memory, strict=True)),
+        f"x          {X}  <- AXI DMA, MM2S, {x_bits_of(engine_config)} bits; its registers at {DMA_BASE:#010x}",
+        f"outputs    {Y}  -> AXI DMA, S2MM, {VALUE_BITS} bits",
+        f"vectors    AXI DMA <-> {_dma_slave(engine_config)}",
+        f"interrupts IRQ_F2P: {', '.join(f'{n} {pin}' for n, pin in enumerate(INTERRUPTS))}",
+        "",
+        "The DMA is in simple mode and has realignment engines: FLAGS.sequence for one transfer of all x of a run,",
+        "FLAGS.one_packet for one transfer of all its outputs. Vectors of x begin with a beat of their own.",
+        f"Settings of the processor: {processor.source}",
+    ]
+    title = f"The engine beside the processor of the {board.name}: a block design for Vivado."
+    return script(design(engine_config, board.clock_mhz, processor), board.name, board.part, title, notes)
+
+
+def design(engine_config, clock_mhz, processor):
+    """The block design (Design); parameters and errors as of :func:`files`."""
+    ports = weight_prefixes(engine_config)
+    dma_slave = _dma_slave(engine_config)
+    found = Design()
+    memory = {f"S_AXI_HP{number}": f"weights{number}" for number in range(len(ports))} | {dma_slave: "vectors"}
+    found.cells = {
+        "ps7": Cell("processing_system7:5.5", _processor_config(processor, clock_mhz, memory)),
+        ENGINE: Cell(TOPLEVEL),
+        "dma": Cell("axi_dma:7.1", dma_config(engine_config)),
+        "reset": Cell("proc_sys_reset:5.0"),
+        "registers": Cell("smartconnect:1.0", {"NUM_SI": 1, "NUM_MI": 2}),
+        **{f"weights{number}": Cell("smartconnect:1.0", {"NUM_SI": 1, "NUM_MI": 1}) for number in range(len(ports))},
+        "vectors": Cell("smartconnect:1.0", {"NUM_SI": 2, "NUM_MI": 1}),
+        "interrupts": Cell("xlconcat:2.1", {"NUM_PORTS": len(INTERRUPTS)}),
+    }
+    found.ports = {
+        "DDR": ("Master", "xilinx.com:interface:ddrx_rtl:1.0"),
+        "FIXED_IO": ("Master", "xilinx.com:display_processing_system7:fixedio_rtl:1.0"),
+    }
+    found.interfaces = [
+        ("ps7/DDR", "DDR"),
+        ("ps7/FIXED_IO", "FIXED_IO"),
+        ("ps7/M_AXI_GP0", "registers/S00_AXI"),
+        ("registers/M00_AXI", f"{ENGINE}/{CONTROL}"),
+        ("registers/M01_AXI", "dma/S_AXI_LITE"),
+        *((f"{ENGINE}/{port}", f"weights{number}/S00_AXI") for number, port in enumerate(ports)),
+        ("dma/M_AXI_MM2S", "vectors/S00_AXI"),
+        ("dma/M_AXI_S2MM", "vectors/S01_AXI"),
+        *((f"{cell}/M00_AXI", f"ps7/{slave}") for slave, cell in memory.items()),
+        ("dma/M_AXIS_MM2S", f"{ENGINE}/{X}"),
+        (f"{ENGINE}/{Y}", "dma/S_AXIS_S2MM"),
+    ]
+    connects = ["registers", *memory.values()]
+    found.nets = [
+        (
+            "ps7/FCLK_CLK0",
+            [
+                "ps7/M_AXI_GP0_ACLK",
+                *(f"ps7/{slave}_ACLK" for slave in memory),
+                f"{ENGINE}/aclk",
+                *(f"dma/{name}" for name in ("s_axi_lite_aclk", "m_axi_mm2s_aclk", "m_axi_s2mm_aclk")),
+                *(f"{cell}/aclk" for cell in connects),
+                "reset/slowest_sync_clk",
+            ],
+        ),
+        ("ps7/FCLK_RESET0_N", ["reset/ext_reset_in"]),
+        (
+            "reset/peripheral_aresetn",
+            [f"{ENGINE}/aresetn", "dma/axi_resetn", *(f"{cell}/aresetn" for cell in connects)],
+        ),
+        *((pin, [f"interrupts/In{number}"]) for number, pin in enumerate(INTERRUPTS)),
+        ("interrupts/dout", ["ps7/IRQ_F2P"]),
+    ]
+    size = processor.memory_bytes
+
+    def ddr(slave):
+        return f"ps7/{slave}/{slave.removeprefix('S_AXI_')}_DDR_LOWOCM"
+
+    found.addresses = [
+        ("ps7/Data", f"{ENGINE}/{CONTROL}/reg0", CONTROL_BASE, 1 << ADDRESS_BITS),
+        ("ps7/Data", "dma/S_AXI_LITE/Reg", DMA_BASE, DMA_BYTES),
+        *((f"{ENGINE}/{port}", ddr(f"S_AXI_HP{number}"), 0, size) for number, port in enumerate(ports)),
+        *((f"dma/Data_{way}", ddr(dma_slave), 0, size) for way in ("MM2S", "S2MM")),
+    ]
+    return found
+
+
+def _processor_config(processor, clock_mhz, memory):
+    config = processor.config | {
+        "USE_M_AXI_GP0": 1,
+        "EN_CLK0_PORT": 1,
+        "EN_RST0_PORT": 1,
+        "FPGA0_PERIPHERAL_FREQMHZ": clock_mhz,
+        "USE_FABRIC_INTERRUPT": 1,
+        "IRQ_F2P_INTR": 1,
+        "DDR_RAM_HIGHADDR": f"{processor.memory_bytes - 1:#010X}".replace("X", "x"),
+    }
+    for slave in memory:
+        config[f"USE_{slave}"] = 1
+        if "HP" in slave:
+            config[f"{slave}_DATA_WIDTH"] = HP_BITS
+    return {f"PCW_{name}": value for name, value in config.items()}
+
+
+def _dma_slave(engine_config):
+    """The HP port that is left for the DMA, or where the weights take all of them a port of 32 bits."""
+    ports = engine_config.axi_ports
+    return f"S_AXI_HP{ports}" if ports < HP_PORTS else "S_AXI_GP0"

@@ -137,8 +137,12 @@ BOARDS = {
     board.name: board
     for board in (
         Board("ulx3s", "LFE5U-85F-6BG381", 50),
+        Board("pynq-z2", "xc7z020clg400-1", 100),
+        Board("arty-z7-20", "xc7z020clg400-1", 100),
+        Board("zedboard", "xc7z020clg484-1", 100),
         Board("zc706", "xc7z045ffg900-2", 100),
         Board("vc707", "xc7vx485tffg1761-2", 100),
+        Board("vc709", "xc7vx690tffg1761-2", 100),
     )
 }
 """The boards that ``boards/`` has build plans for, by name."""

@@ -13,7 +13,7 @@ LIBRARIES = {
     "ulx3s": "read_verilog -lib -specify +/lattice/cells_sim_ecp5.v +/lattice/cells_bb_ecp5.v",
     "zc706": "read_verilog -lib +/xilinx/cells_sim.v +/xilinx/cells_xtra.v",
 }
-LIBRARIES["vc707"] = LIBRARIES["zc706"]
+LIBRARIES |= dict.fromkeys(("pynq-z2", "arty-z7-20", "zedboard", "vc707", "vc709"), LIBRARIES["zc706"])
 
 
 def plan_of(board):

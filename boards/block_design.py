@@ -1,0 +1,214 @@
+"""Block designs for Vivado: cells, connections and addresses as data, and the script that builds a project from them.
+
+The scripts are written from the documentation of the cores and were not tried on a Vivado, which their headers say too.
+They need no board files: whatever a board decides is in them.
+"""
+
+from dataclasses import dataclass, field
+
+ENGINE = "engine"
+"""Cell of the engine in every design."""
+OVERLAY = "lstm_hw"
+"""Stem of the files that a build leaves: a driver finds the description of a bitstream by its name."""
+
+
+@dataclass
+class Cell:
+    """A cell of a design.
+
+    Parameters
+    ----------
+    core : str
+        ``name:version`` of a core of xilinx.com:ip, or the name of a Verilog module.
+    config : dict of str to value
+        Its properties, without ``CONFIG.``.
+    """
+
+    core: str
+    config: dict = field(default_factory=dict)
+
+    @property
+    def is_module(self):
+        return ":" not in self.core
+
+
+@dataclass
+class Design:
+    """A block design.
+
+    Parameters
+    ----------
+    cells : dict of str to Cell
+    ports : dict of str to (str, str)
+        Interface ports of the whole: mode and kind, as ``Master``, ``xilinx.com:interface:ddrx_rtl:1.0``.
+    pins : dict of str to str
+        Other ports of the whole, which all are inputs of one bit: type (``clk``, ``rst``).
+    interfaces : list of (str, str)
+        Interfaces that are connected, as ``cell/interface``, or a port's name.
+    nets : list of (str, list of str)
+        A pin that drives, or a port's name, and those that it drives.
+    addresses : list of (str, str, int, int)
+        Address space, segment, offset and bytes.
+    constraints : list of str
+        Lines of the constraints file.
+    """
+
+    cells: dict = field(default_factory=dict)
+    ports: dict = field(default_factory=dict)
+    pins: dict = field(default_factory=dict)
+    interfaces: list = field(default_factory=list)
+    nets: list = field(default_factory=list)
+    addresses: list = field(default_factory=list)
+    constraints: list = field(default_factory=list)
+
+
+_TEMPLATE = """\
+# {title}
+#
+#   vivado -mode batch -source block_design.tcl [-tclargs FOLDER]
+#
+# FOLDER (overlay) gets {overlay}.bit, {overlay}.hwh and {overlay}.xsa, which belong beside the driver, and the reports.
+# The exit status is not 0 if anything fails, a clock that is too fast for the design included.
+#
+# NOT TRIED: no Vivado was at hand when this was written. Versions of the cores may have to follow yours.
+#
+{notes}
+
+set overlay [file normalize [expr {{$argc > 0 ? [lindex $argv 0] : "overlay"}}]]
+proc stop {{text}} {{
+    puts stderr "error: $text"
+    exit 1
+}}
+foreach name {{{sources}}} {{
+    if {{![file exists $name]}} {{ stop "$name: not in [pwd]; run this script in the folder that it is in" }}
+}}
+
+create_project -force {project} {project} -part {part}
+add_files lstm_engine.v
+{read_constraints}update_compile_order -fileset sources_1
+create_bd_design system
+
+{body}
+
+validate_bd_design
+save_bd_design
+set wrapper [make_wrapper -files [get_files system.bd] -top]
+add_files -norecurse $wrapper
+set_property top system_wrapper [current_fileset]
+update_compile_order -fileset sources_1
+
+launch_runs impl_1 -to_step write_bitstream -jobs 4
+wait_on_run impl_1
+if {{[get_property PROGRESS [get_runs impl_1]] ne "100%"}} {{
+    stop "implementation: [get_property STATUS [get_runs impl_1]]; the log is in {project}/{project}.runs"
+}}
+open_run impl_1
+file mkdir $overlay
+report_timing_summary -file [file join $overlay timing.rpt]
+report_utilization -hierarchical -file [file join $overlay utilization.rpt]
+foreach {{check name}} {{setup STATS.WNS hold STATS.WHS}} {{
+    set slack [get_property $name [get_runs impl_1]]
+    if {{![string is double -strict $slack] || $slack < 0}} {{
+        stop "timing: $check slack is $slack ns, must not be negative; see [file join $overlay timing.rpt]"
+    }}
+}}
+
+set bits [glob -nocomplain {project}/{project}.runs/impl_1/system_wrapper.bit]
+set descriptions [glob -nocomplain {project}/{project}.{{gen,srcs}}/sources_1/bd/system/hw_handoff/system.hwh]
+if {{![llength $bits] || ![llength $descriptions]}} {{ stop "{project}: no bitstream or no system.hwh in it" }}
+file copy -force [lindex $bits 0] [file join $overlay {overlay}.bit]
+file copy -force [lindex $descriptions 0] [file join $overlay {overlay}.hwh]
+write_hw_platform -fixed -include_bit -force [file join $overlay {overlay}.xsa]
+puts "wrote {overlay}.bit, {overlay}.hwh and {overlay}.xsa to $overlay"
+"""
+
+
+def script(design, board, part, title, notes):
+    """The script that builds a design.
+
+    Parameters
+    ----------
+    design : Design
+    board : str
+        Name of the project.
+    part : str
+    title : str
+        First line.
+    notes : list of str
+        What a reader should know, a line each.
+
+    Returns
+    -------
+    dict of str to str
+        File name -> text: the script, and its constraints if there are any.
+    """
+    constraints = {"block_design.xdc": "\n".join([*design.constraints, ""])} if design.constraints else {}
+    text = _TEMPLATE.format(
+        title=title,
+        overlay=OVERLAY,
+        notes="\n".join(f"#   {note}".rstrip() for note in notes),
+        project=f"{OVERLAY}_{board.replace('-', '_')}",
+        part=part,
+        sources=" ".join(["lstm_engine.v", *constraints]),
+        read_constraints="".join(f"add_files -fileset constrs_1 {name}\n" for name in constraints),
+        body="\n".join(_body(design)),
+    )
+    return {"block_design.tcl": text, **constraints, "README.md": _readme(board, title, notes)}
+
+
+def _readme(board, title, notes):
+    return f"""\
+# {title.rstrip(".")}
+
+| command | what it does |
+|---|---|
+| `vivado -mode batch -source block_design.tcl` | builds the design; `overlay/` gets `{OVERLAY}.bit`, `.hwh`, `.xsa` |
+| `vivado -mode batch -source block_design.tcl -tclargs DRIVER` | leaves them in the folder `DRIVER`, beside a driver |
+| `sh build_top.sh` | builds the self-test alone, which needs no host: `top.bit`, verdict on the LEDs |
+
+Exit status 1 and no bitstream: a step failed, or the design is too slow for its clock. The host checks the engine by
+its registers ID and CONTENT_ID, and loads program and weights at run time: a new model that fits needs no new
+bitstream.
+`docs/boards/{board}.md` of lstm-hw says what to connect and to expect.
+
+```
+{chr(10).join(notes)}
+```
+"""
+
+
+def _body(design):
+    for name, cell in design.cells.items():
+        kind = f"module -reference {cell.core}" if cell.is_module else f"ip -vlnv xilinx.com:ip:{cell.core}"
+        yield f"create_bd_cell -type {kind} {name}"
+        if cell.config:
+            yield "set_property -dict [list \\"
+            yield from (f"    CONFIG.{key} {_word(value)} \\" for key, value in cell.config.items())
+            yield f"] [get_bd_cells {name}]"
+    yield ""
+    for name, (mode, kind) in design.ports.items():
+        yield f"create_bd_intf_port -mode {mode} -vlnv {kind} {name}"
+    for name, kind in design.pins.items():
+        yield f"create_bd_port -dir I -type {kind} {name}"
+        if kind == "rst":
+            yield f"set_property CONFIG.POLARITY ACTIVE_HIGH [get_bd_ports {name}]"
+    for ends in design.interfaces:
+        yield f"connect_bd_intf_net {' '.join(_end(end, 'intf_') for end in ends)}"
+    yield ""
+    for driver, loads in design.nets:
+        yield f"connect_bd_net {_end(driver)} [get_bd_pins {{{' '.join(loads)}}}]"
+    yield ""
+    for space, segment, offset, size in design.addresses:
+        yield (
+            f"assign_bd_address -offset {offset:#010x} -range {size >> 10}K "
+            f"-target_address_space [get_bd_addr_spaces {space}] [get_bd_addr_segs {segment}]"
+        )
+
+
+def _end(name, kind=""):
+    return f"[get_bd_{kind}{'pins' if '/' in name else 'ports'} {name}]"
+
+
+def _word(value):
+    text = str(value)
+    return f"{{{text}}}" if " " in text or not text else text
