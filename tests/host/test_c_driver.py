@@ -1,5 +1,6 @@
 """The C driver: against firmware images of all kinds, and against the simulated engine."""
 
+import json
 import os
 import re
 import shutil
@@ -11,11 +12,14 @@ import numpy as np
 import pytest
 
 import lstm_hw
+from boards import host_design
+from boards.plan import scenario_of
 from lstm_hw.host import c_driver
 from lstm_hw.host import image as layout
 from lstm_hw.host.image import ENTRY, ENTRY_BYTES, HEADER, HEADER_BYTES, Kind
 from lstm_hw.machine.formats import OVERFLOWS, ROUNDINGS, InputCode
 from lstm_hw.machine.registers import ErrorCode, Refusal, lookup
+from sim.runner import run_bench
 
 from ..projects import tensors, write_project
 from .c_driver import CC, PLAIN, SANITIZE, WARNINGS, compiled, session
@@ -382,6 +386,30 @@ def test_faults(tmp_path, tools, project):
                 assert list(map(int, line[7:])) == firmware.vectors.y[1, 0].tolist(), where
         if len(expected) == 2 and not command.startswith("write"):
             assert int(line[3]) == expected[1], where
+
+
+def test_through_the_bridge(tmp_path, tools, project):
+    """The boards' host design: engine, weight memory and bridge in gateware, behind a UART."""
+    scenario, firmware = scenario_of(project, 2), project.firmware
+    files = []
+    for name, text in host_design.emit(scenario, 1_000_000, 125_000).items():
+        files.append(tmp_path / name)
+        files[-1].write_text(text)
+    path = image_file(tmp_path, firmware.to_bytes())
+    commands = ["open", "load", "predict 0 0 4 1", "start 3", "predict 1 0 4 1", "abort", "predict 1 0 4 1", "repeats"]
+    job = {
+        "argv": [str(tools / "play"), "serial", "FD", path, *commands],
+        "output": str(tmp_path / "output.txt"),
+        "environment": {},
+        "divisor": 8,
+    }
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    extra_env = {"LSTM_HW_JOB": str(tmp_path / "job.json")}
+    run_bench(files, host_design.NAME, "tests.host.c_uart_bench", timeout=500, extra_env=extra_env)
+    lines = [line.split() for line in (tmp_path / "output.txt").read_text().splitlines()]
+    assert [status(lines[n])[0] for n in (0, 1, 2, 3, 4, 6, 7, 8)] == ["OK"] * 5 + ["E_BUSY", "OK", "OK"]
+    assert [list(map(int, lines[n][7:])) for n in (4, 8)] == firmware.vectors.y[:2, 0].tolist()
+    assert lines[9] == ["repeats", "0"]
 
 
 def test_the_example_of_the_page(tmp_path, project):

@@ -1,0 +1,70 @@
+"""cocotb bench between the boards' host design and a program that drives it: the bridge is gateware, the line a UART.
+
+LSTM_HW_JOB as in :mod:`tests.host.c_bench`, with ``divisor``, cycles of a bit after reset.
+"""
+
+import json
+import os
+import select
+import subprocess
+from pathlib import Path
+
+import cocotb
+from cocotb.clock import Clock
+from cocotb.handle import HierarchyObject
+from cocotb.triggers import ClockCycles
+
+from lstm_hw.host.protocol import REPLY, REQUEST, Parser, TestState
+from sim.progress import CLOCK_NS, heartbeat
+from sim.uart_host import UartHost
+
+from .c_bench import Line
+
+FAST = 2
+"""Cycles of a bit that the program's requests go at."""
+
+
+class Wire(UartHost):
+    """The UART at the program's end of the line."""
+
+    async def forward(self, line):
+        """Bring requests to the design and replies to the program, until that hangs up."""
+        requests = Parser(REQUEST, 1 << 16)
+        while True:
+            select.select([line], [], [])
+            content = line.receive()
+            if not content:
+                return
+            for frame in requests.feed(content):
+                await self.send(frame.to_bytes(REQUEST))
+                line.send((await self._reply()).to_bytes(REPLY))
+
+
+@cocotb.test()
+async def a_program_drives_the_design(dut: HierarchyObject) -> None:
+    """It ends with status 0."""
+    job = json.loads(Path(os.environ["LSTM_HW_JOB"]).read_text())
+    cocotb.start_soon(Clock(dut.clk, CLOCK_NS, unit="ns").start())
+    cocotb.start_soon(heartbeat())
+    wire = Wire(dut.i_rx, dut.o_tx, CLOCK_NS, job["divisor"])
+    dut.i_restart.value = 0
+    dut.rst.value = 1
+    await ClockCycles(dut.clk, 4)
+    dut.rst.value = 0
+    await ClockCycles(dut.clk, 50)
+    await wire.hello()
+    while (await wire.self_test())[0] == TestState.RUNNING:
+        pass
+    assert (await wire.self_test())[0] == TestState.PASSED
+    await wire.set_speed(FAST)
+    line = Line(device=False)
+    argv = [line.name if word == "FD" else word for word in job["argv"]]
+    with open(job["output"], "w") as output:
+        program = subprocess.Popen(argv, pass_fds=[line.theirs], stdout=output, env=os.environ | job["environment"])
+        line.started()
+        try:
+            await wire.forward(line)
+        finally:
+            os.close(line.ours)
+            status = program.wait(60)
+    assert status == 0, f"the program ends with status {status}"
