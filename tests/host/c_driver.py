@@ -18,6 +18,7 @@ SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g"]
 PLAIN = ("lstm_hw.c",)
 ALL = ("lstm_hw.c", "lstm_hw_serial.c", "lstm_hw_dma.c", "lstm_hw_tty.c")
 CC = os.environ.get("CC") or shutil.which("gcc") or "cc"
+CXX = os.environ.get("CXX") or shutil.which("g++") or "c++"
 
 
 def compiled(folder, program, sources=ALL, options=SANITIZE):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import lstm_hw
+from bench.fuzz import resealed
 from boards import host_design
 from boards.plan import scenario_of
 from lstm_hw.host import c_driver
@@ -22,8 +23,8 @@ from lstm_hw.machine.registers import ErrorCode, Refusal, lookup
 from sim.runner import run_bench
 
 from ..projects import tensors, write_project
-from .c_driver import CC, PLAIN, SANITIZE, WARNINGS, compiled, session
-from .test_image import put, sealed, section
+from .c_driver import CC, CXX, PLAIN, SANITIZE, WARNINGS, compiled, session
+from .test_image import put, section
 
 pytestmark = pytest.mark.skipif(shutil.which(CC) is None, reason="no C compiler")
 
@@ -124,10 +125,25 @@ def test_files_are_written(tmp_path):
 
 @pytest.mark.parametrize("options", [["-O2"], ["-O2", "-DLSTM_HW_SHA256", "-DLSTM_HW_SERIAL_PAYLOAD=64"]])
 def test_every_file_compiles(tmp_path, options):
-    """Each alone, as C99 with every warning an error, without a call of an allocator."""
+    """Each alone, as C99 with every warning an error, without a call of an allocator; headers as C++ too."""
     for path in c_driver.write_c_driver(tmp_path):
         command = [CC, *WARNINGS, *options, "-c", path.name, "-o", f"{path.stem}.o"]
-        if path.suffix == ".c":
+        if path.suffix == ".h":
+            command = [
+                CXX,
+                "-std=c++11",
+                "-pedantic",
+                "-Wall",
+                "-Wextra",
+                "-Werror",
+                "-fsyntax-only",
+                "-x",
+                "c++",
+                path.name,
+            ]
+            result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+            assert result.returncode == 0, result.stderr
+        else:
             result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
             assert result.returncode == 0, result.stderr
             assert not re.search(r"\b(malloc|calloc|realloc|alloca|free)\b", path.read_text())
@@ -229,11 +245,11 @@ def test_sections_that_contradict_themselves(readers, content):
         offset, _ = section(content, kind)
         for at in range(offset, offset + (16 if kind is Kind.VECTORS else 8), 4):
             for value in (0, 1, 2, 5, 1 << 16, 1 << 31, (1 << 32) - 1):
-                image = sealed(content[:at] + value.to_bytes(4, "little") + content[at + 4 :])
+                image = resealed(content[:at] + value.to_bytes(4, "little") + content[at + 4 :])
                 if image != content:
                     images.append(image)
     offset, _ = section(content, Kind.EXPONENTS)
-    images.append(sealed(content[:offset] + b"\x80" + content[offset + 1 :]))
+    images.append(resealed(content[:offset] + b"\x80" + content[offset + 1 :]))
     for reader in readers:
         found = {line[0] for line in read_images(reader, images)}
         assert "0" not in found and found <= {str(STATUS[f"E_{name}"]) for name in ("LENGTH", "CONTENT", "DAMAGED")}
@@ -302,10 +318,13 @@ def test_streamed_weights(tmp_path, tools, streamed, mode):
     firmware = streamed.firmware
     parts, expected = halves(streamed, 0)
     whole = firmware.vectors.y[2:4].ravel().tolist()
-    lines = play(tmp_path, tools, firmware, "open", "load", *parts, "predict 1 0 6 1", "clipped", mode=mode)
+    more = [f"write {lookup('WEIGHTS1_LO').address} 0", "predict 1 0 6 1", "load", "predict 1 0 6 1"]
+    lines = play(tmp_path, tools, firmware, "open", "load", *parts, "predict 1 0 6 1", "clipped", *more, mode=mode)
     assert [status(line)[0] for line in lines[:4]] == ["OK"] * 4
     assert [outputs(line) for line in lines[4:7]] == [*expected, whole]
     assert status(lines[7])[0] == "E_UNSUPPORTED"
+    assert status(lines[9])[0] == "E_NOT_LOADED" and status(lines[10])[0] == "OK"  # an address that was lost
+    assert outputs(lines[11]) == whole
 
 
 def test_digits(tmp_path, tools):

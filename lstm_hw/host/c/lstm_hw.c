@@ -589,24 +589,46 @@ static lstm_hw_status compare(const lstm_hw_memory *memory, uint64_t offset, con
     return LSTM_HW_OK;
 }
 
+/* Where the image of each weight port is told. */
+static const uint32_t weights_registers[4] = {
+    LSTM_HW_WEIGHTS_LO_OFFSET,
+    LSTM_HW_WEIGHTS1_LO_OFFSET,
+    LSTM_HW_WEIGHTS2_LO_OFFSET,
+    LSTM_HW_WEIGHTS3_LO_OFFSET,
+};
+
+/* Where the image of a weight port is in the memory. */
+static uint64_t weights_offset(const lstm_hw_image *image, uint32_t port)
+{
+    return port * aligned(image->port_bytes, PAGE_BYTES);
+}
+
+/* Whether the engine still has the addresses of the weights: a reset takes them. */
+static lstm_hw_status check_weights(lstm_hw_engine *engine, const lstm_hw_image *image)
+{
+    for (uint32_t port = 0; port < image->ports; port++) {
+        uint64_t address = engine->transport->memory.base + weights_offset(image, port);
+        uint32_t low, high;
+        TRY(get(engine, weights_registers[port], &low));
+        TRY(get(engine, weights_registers[port] + 4, &high));
+        if (low != (uint32_t)address || high != (uint32_t)(address >> 32)) return LSTM_HW_E_NOT_LOADED;
+    }
+    return LSTM_HW_OK;
+}
+
 static lstm_hw_status load_weights(lstm_hw_engine *engine, const lstm_hw_image *image)
 {
-    static const uint32_t registers[4] = {
-        LSTM_HW_WEIGHTS_LO_OFFSET,
-        LSTM_HW_WEIGHTS1_LO_OFFSET,
-        LSTM_HW_WEIGHTS2_LO_OFFSET,
-        LSTM_HW_WEIGHTS3_LO_OFFSET,
-    };
     const lstm_hw_memory *memory = &engine->transport->memory;
     if (!memory->write || !memory->read) return LSTM_HW_E_UNSUPPORTED;
     for (uint32_t port = 0; port < image->ports; port++) {
-        uint64_t offset = port * aligned(image->port_bytes, PAGE_BYTES), address = memory->base + offset;
+        uint64_t offset = weights_offset(image, port), address = memory->base + offset;
         const uint8_t *bytes = image->weights.bytes + (size_t)port * image->port_bytes;
         uint32_t halves[2] = {(uint32_t)address, (uint32_t)(address >> 32)};
         if (offset + image->port_bytes > memory->bytes) return LSTM_HW_E_MEMORY;
         TRY(memory->write(memory->context, offset, bytes, image->port_bytes));
         TRY(compare(memory, offset, bytes, image->port_bytes));
-        TRY(engine->transport->registers.write(engine->transport->registers.context, registers[port], halves, 2));
+        TRY(engine->transport->registers.write(engine->transport->registers.context, weights_registers[port],
+                                                 halves, 2));
     }
     return LSTM_HW_OK;
 }
@@ -708,6 +730,7 @@ lstm_hw_status lstm_hw_run(lstm_hw_engine *engine, uint32_t steps, int clear, co
     if (status & LSTM_HW_STATUS_BUSY_MASK) return LSTM_HW_E_BUSY;
     if (!(image->entry_run & LSTM_HW_ENTRY_LOADS_MASK) && !(status & LSTM_HW_STATUS_LOADED_MASK))
         return LSTM_HW_E_NOT_LOADED;
+    TRY(check_weights(engine, image));
     if (first_step) *first_step = before;
     engine->lost = 1; /* until the run has ended well */
     TRY(start(engine, image->entry_run, steps,
