@@ -468,7 +468,10 @@ def device() -> None:
 
 BOARD = (
     click.option("--port", help="Serial port, as /dev/ttyUSB0; needs pyserial: pip install lstm-hw[serial]."),
-    click.option("--baud", type=click.IntRange(1), help="Of the serial port; 1,000,000 without it."),
+    click.option("--baud", type=click.IntRange(1), help="Of the serial port, at first; 115,200 without it."),
+    click.option(
+        "--fast", type=click.IntRange(0), default=1_000_000, help="Baud to go on with, if the bridge can; 0: none."
+    ),
     click.option("--socket", metavar="HOST:PORT", help="TCP connection to a bridge."),
     click.option("--overlay", type=click.Path(), help="PYNQ overlay, a .bit file with its .hwh beside it."),
     click.option("--registers", help="The engine on this Linux: a UIO device or its name, or an address (0x43c00000)."),

@@ -218,7 +218,7 @@ class Noise:
 
     def __init__(self, line: Queue, harm: Callable[[int, bytes], bytes]):
         self.line, self.harm, self.number = line, harm, 0
-        self.name, self.close = line.name, line.close
+        self.name, self.close, self.set_speed = line.name, line.close, line.set_speed
 
     async def write(self, content: bytes) -> None:
         self.number += 1

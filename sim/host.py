@@ -180,5 +180,8 @@ class Queue:
         found, self.pending = bytes(self.pending), bytearray()
         return found
 
+    async def set_speed(self, baud: float | None) -> None:
+        """Nothing: it has no speeds."""
+
     def close(self) -> None:
         """Nothing to give back."""

@@ -26,6 +26,10 @@ TRIES = 4
 """Times that a request is sent before the bridge counts as gone."""
 REPLY_S = 1.0
 MOST = 1 << 16
+LEAST_DIVISOR = 2
+"""Cycles of a bit that a bridge can do with."""
+BREAK_S = 0.01
+"""Seconds of a break: longer than a character at any speed that a bridge starts with."""
 
 
 class Line(Protocol):
@@ -38,6 +42,12 @@ class Line(Protocol):
 
     async def read(self, seconds: float) -> bytes:
         """What has come, or comes within so many seconds; empty if nothing does."""
+
+    async def set_speed(self, baud: float | None) -> None:
+        """Use another speed, without one the first; the latter also brings the other end's first speed back.
+
+        Of a line without speeds this does nothing.
+        """
 
     def close(self) -> None:
         """Give it back."""
@@ -77,6 +87,7 @@ class Link:
             Nothing answers, or something else does.
         """
         link = cls(line, **options)
+        await line.set_speed(None)  # whoever used it before may have left it at another
         link.hello = Hello.from_bytes((await link.request(Op.HELLO)).payload)
         return link
 
@@ -171,6 +182,32 @@ class Link:
     async def reset(self) -> None:
         """Reset the engine and empty the streams."""
         await self.request(Op.RESET)
+
+    async def speed_up(self, baud: float) -> float | None:
+        """Use a faster line, as near to a speed as the bridge's clock divides to; returns the speed.
+
+        None, and the line as it was, where it is as fast, or the bridge knows no speeds.
+
+        Raises
+        ------
+        DeviceError
+            The bridge cannot be understood at that speed; the line is at its first speed again.
+        """
+        if Capability.SPEED not in self.hello.capabilities:
+            return None
+        said = _sized(self, Op.SPEED, await self.request(Op.SPEED), 8)
+        clock_hz, now = int.from_bytes(said[:4], "little"), int.from_bytes(said[4:], "little")
+        divisor = max(LEAST_DIVISOR, round(clock_hz / baud))
+        if divisor >= now:
+            return None
+        await self.request(Op.SPEED, divisor.to_bytes(4, "little"))
+        await self.line.set_speed(clock_hz / divisor)
+        try:
+            await self.request(Op.HELLO)
+        except DeviceError:
+            await self.line.set_speed(None)
+            raise
+        return clock_hz / divisor
 
     async def selftest(self, begin: bool) -> tuple[TestState, int, int, int]:
         """The board's own self-test: begin one, or look.
@@ -313,7 +350,7 @@ class SerialLine:
             import serial
         except ImportError as error:
             raise DeviceError("pyserial", "not installed", "must be: pip install lstm-hw[serial]") from error
-        self.name = port
+        self.name, self.first = port, baud
         try:
             self.serial = serial.Serial(port, baud, timeout=0)
             self.serial.reset_input_buffer()
@@ -338,6 +375,16 @@ class SerialLine:
             return first + self.serial.read(self.serial.in_waiting) if first else b""
         except self.failures as error:
             raise DeviceError(self.name, str(error), "must stay connected") from error
+
+    async def set_speed(self, baud: float | None) -> None:
+        """Use another speed; without one the first, after a break, which the bridge understands at any speed."""
+        try:
+            if baud is None:
+                self.serial.send_break(BREAK_S)
+            self.serial.baudrate = round(baud or self.first)
+            self.serial.reset_input_buffer()
+        except (*self.failures, ValueError) as error:
+            raise DeviceError(self.name, str(error), f"must be able to send at {baud or self.first:g} baud") from error
 
     def close(self) -> None:
         """Give the port back."""
@@ -389,6 +436,9 @@ class SocketLine:
         if not found:
             raise DeviceError(self.name, "the other end has closed", "must stay connected")
         return found
+
+    async def set_speed(self, baud: float | None) -> None:
+        """Nothing: a socket has no speeds."""
 
     def close(self) -> None:
         """Close the connection."""

@@ -16,7 +16,8 @@ from ..host.link import Line, Link, SerialLine, SocketLine
 from ..host.transport import Transport
 from ..reading import NpzFile
 
-BAUD = 1_000_000
+BAUD, FAST = 115_200, 1_000_000
+"""Of a serial port: that of a bridge after its reset, and what it is set to if it can be."""
 STREAM_BYTES = 1 << 22
 
 
@@ -28,8 +29,8 @@ def transport_of(image: FirmwareImage, where: dict[str, Any]) -> Transport:
     image : FirmwareImage
         What it is wanted for.
     where : dict
-        One of ``port`` (a serial port, with ``baud``), ``socket`` (``HOST:PORT``), ``overlay`` (a PYNQ .bit file) or
-        ``registers`` (with ``dma``, ``weights`` and ``streams``; see :func:`lstm_hw.host.linux.linux`).
+        One of ``port`` (a serial port, with ``baud`` and ``fast``), ``socket`` (``HOST:PORT``), ``overlay`` (a PYNQ
+        .bit file) or ``registers`` (with ``dma``, ``weights`` and ``streams``; see :func:`lstm_hw.host.linux.linux`).
 
     Raises
     ------
@@ -39,7 +40,7 @@ def transport_of(image: FirmwareImage, where: dict[str, Any]) -> Transport:
         What it needs is missing; nothing answers.
     """
     roads: dict[str, Callable[[], Transport]] = {
-        "port": lambda: _linked(lambda: SerialLine(where["port"], where.get("baud") or BAUD)),
+        "port": lambda: _linked(lambda: SerialLine(where["port"], where.get("baud") or BAUD), where.get("fast", FAST)),
         "socket": lambda: _linked(lambda: SocketLine.connect(*_address(where["socket"]))),
         "overlay": lambda: _overlay(image, where["overlay"]),
         "registers": lambda: _linux(image, where),
@@ -51,8 +52,11 @@ def transport_of(image: FirmwareImage, where: dict[str, Any]) -> Transport:
     return roads[given[0]]()
 
 
-def _linked(line: Callable[[], Line]) -> Transport:
-    return blocking(Link.open(line())).transport()
+def _linked(line: Callable[[], Line], fast: int | None = None) -> Transport:
+    link = blocking(Link.open(line()))
+    if fast:
+        blocking(link.speed_up(fast))
+    return link.transport()
 
 
 def _address(text):

@@ -1,5 +1,6 @@
 """The driver on the simulated engine: the digits example, and the streamed one, with faults on every side."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,15 +8,21 @@ import numpy as np
 import pytest
 
 import lstm_hw
+from boards import host_design
 from lstm_hw.host.image import Vectors
 from lstm_hw.model.reference import integer_reference
+from lstm_hw.verify.simulate import expect
 from sim.runner import run_bench
 
+from ..projects import tensors, write_project
+
+CLOCK_HZ, BAUD = 1_000_000, 125_000
+PORTS = {"clock": "clk", "reset": "rst", "rx": "i_rx", "tx": "o_tx", "restart": "i_restart"}
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-def bench(folder, project, x, cut, testcase=None):
-    """Run the bench of the driver with some inputs (N, T, Lx)."""
+def vectors_of(folder, project, x, cut):
+    """Write image and vectors for some inputs (N, T, Lx); the environment of a bench."""
     stored, group = project.qmodel.quantize_input(x), project.plan.sequences
     whole, _ = integer_reference(project.qmodel, stored)
     vectors = Vectors(stored, whole.reshape(len(x), project.plan.streams.vectors(x.shape[1]), -1))
@@ -23,7 +30,12 @@ def bench(folder, project, x, cut, testcase=None):
     first, state = integer_reference(project.qmodel, stored[:group, :cut])
     rest, _ = integer_reference(project.qmodel, stored[:group, cut:], state)
     np.savez(folder / "vectors.npz", x=x, whole=whole, first=first, rest=rest, cut=cut)
-    environment = {"LSTM_HW_IMAGE": folder / "model.lstmfw", "LSTM_HW_VECTORS": folder / "vectors.npz"}
+    return {"LSTM_HW_IMAGE": folder / "model.lstmfw", "LSTM_HW_VECTORS": folder / "vectors.npz"}
+
+
+def bench(folder, project, x, cut, testcase=None):
+    """Run the bench of the driver with some inputs (N, T, Lx)."""
+    environment = vectors_of(folder, project, x, cut)
     return run_bench(
         [project.verilog], "lstm_engine", "sim.bench_host", extra_env=environment, testcase=testcase, timeout=600
     )
@@ -54,3 +66,22 @@ def test_streamed(tmp_path, examples):
     project = examples("vowels")
     right = ["predicts_and_carries_state", "over_a_byte_stream", "bus_errors", "aborts_in_the_middle"]
     bench(tmp_path, project, project.x[:2, :3], 2, right)
+
+
+def test_through_the_uart_of_a_board(tmp_path):
+    """The bridge in gateware, its self-test, and a model that it has never seen."""
+    model = tensors(np.random.default_rng(1))
+    project = lstm_hw.load(write_project(tmp_path, model=model))
+    x = project.x[:2]
+    stored = project.qmodel.quantize_input(x)
+    tests = expect(project.plan, project.words, project.qmodel, stored[:1]).scenario
+    sources = []
+    for name, text in host_design.emit(tests, CLOCK_HZ, BAUD).items():
+        sources.append(tmp_path / name)
+        sources[-1].write_text(text)
+    settings = {"ports": PORTS, "cycle_ns": 10, "clock_hz": CLOCK_HZ, "divisor": CLOCK_HZ // BAUD}
+    turned = model | {name: np.ascontiguousarray(model[name][::-1]) for name in ("head.weight", "head.bias")}
+    other = lstm_hw.load(write_project(tmp_path, model=turned))
+    assert other.engine == project.engine and other.firmware.identity != project.firmware.identity
+    environment = vectors_of(tmp_path, other, x, 1) | {"LSTM_HW_UART": json.dumps(settings)}
+    run_bench(sources, host_design.NAME, "sim.bench_host_uart", extra_env=environment, timeout=600)
