@@ -46,7 +46,7 @@ class UartLine:
     def __init__(self, wires: UartHost, clock_hz: int):
         self.wires, self.clock_hz, self.first = wires, clock_hz, wires.divisor
         self.bytes, self.came = deque(), Event()
-        cocotb.start_soon(self._listen())
+        self.ear = cocotb.start_soon(self._listen())
 
     async def _listen(self):
         while True:
@@ -74,7 +74,9 @@ class UartLine:
             await Timer(round(20 * bit_ns), "ns")
             self.wires.rx.value = 1
         await Timer(round(4 * bit_ns), "ns")
+        self.ear.cancel()
         self.wires.divisor = self.first if baud is None else round(self.clock_hz / baud)
+        self.ear = cocotb.start_soon(self._listen())
 
     def close(self) -> None:
         """Nothing to give back."""

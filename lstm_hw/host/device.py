@@ -101,6 +101,8 @@ class Session:
         await driver.check_idle("load")
         for offset, part in zip(self.offsets, image.images, strict=True):
             await self.memory.write(offset, part + bytes(_fours(part) - len(part)))
+        if self.transport.interrupt is not None:
+            await driver.enable_interrupt()
         await driver.load_program(image.program.encoded())
         await driver.set_weights(*(self.memory.base + offset for offset in self.offsets))
         if "load" in image.program.entries:

@@ -1,6 +1,7 @@
 """The host's end of the protocol over a byte stream: a transport whose every access is a request and its reply."""
 
 import random
+import socket
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -25,6 +26,8 @@ from .transport import Ended, Packets, Transport, signed
 TRIES = 4
 """Times that a request is sent before the bridge counts as gone."""
 REPLY_S = 1.0
+BUSY_S = 10.0
+"""Seconds for which a bridge may be busy, as with a self-test after its configuration."""
 MOST = 1 << 16
 LEAST_DIVISOR = 2
 """Cycles of a bit that a bridge can do with."""
@@ -124,29 +127,34 @@ class Link:
         DeviceError
             No reply, or one that is not accepted.
         """
+        end = self.clock() + BUSY_S
+        reply = await self._asked(op, payload)
+        while reply.code == Status.BUSY and self.clock() < end:
+            await self._silence()
+            reply = await self._asked(op, payload)
+        status = Status(reply.code) if reply.code in list(Status) else None
+        if status not in accept:
+            rule = f"must be {accept[0].name}; {STATUS_DOC.get(status, 'unknown')}"
+            found = f"{op.name} answered with {status.name if status else reply.code}"
+            raise DeviceError(self.line.name, found, rule)
+        return reply
+
+    async def _asked(self, op, payload):
+        """The reply to a new request, which is sent again until one comes that a garbled request cannot have."""
         self.number = self.number + 1 & 0xFF
         sent = Frame(self.number, op, payload).to_bytes(REQUEST)
-        waits = self.reply_s + (self.hello.timeout_us * 1e-6 if self.hello else 0.0)
-        answers = "nothing"
+        waits, reply = self.reply_s + (self.hello.timeout_us * 1e-6 if self.hello else 0.0), None
         for attempt in range(TRIES):
             if attempt:
                 await self._silence()
             await self.line.write(sent)
-            reply = await self._reply(waits)
-            if reply is None:
-                continue
-            if reply.code == Status.CRC:
-                answers = "wrong CRC, again and again"
-                continue
-            status = Status(reply.code) if reply.code in list(Status) else None
-            if status not in accept:
-                meaning = STATUS_DOC.get(status, "unknown")
-                rule = f"must be {accept[0].name}; {meaning}"
-                found = f"{op.name} answered with {status.name if status else reply.code}"
-                raise DeviceError(self.line.name, found, rule)
-            return reply
-        rule = f"must answer one of {TRIES} requests: is it the right port, speed and bitstream?"
-        raise DeviceError(self.line.name, f"{answers} in answer to {op.name}", rule)
+            reply = await self._reply(waits) or reply
+            if reply is not None and reply.code not in (Status.CRC, Status.LENGTH):
+                return reply
+        if reply is None:
+            rule = f"must answer one of {TRIES} requests: is it the right port, speed and bitstream?"
+            raise DeviceError(self.line.name, f"nothing in answer to {op.name}", rule)
+        return reply
 
     async def _reply(self, seconds):
         """The reply of the request's number, or None."""
@@ -352,7 +360,7 @@ class SerialLine:
             raise DeviceError("pyserial", "not installed", "must be: pip install lstm-hw[serial]") from error
         self.name, self.first = port, baud
         try:
-            self.serial = serial.Serial(port, baud, timeout=0)
+            self.serial = serial.Serial(port, baud, timeout=0, exclusive=True)
             self.serial.reset_input_buffer()
         except (OSError, ValueError) as error:
             raise DeviceError(port, str(error), "must be a serial port that can be opened") from error
@@ -396,18 +404,16 @@ class SocketLine:
 
     Parameters
     ----------
-    socket : socket.socket
+    connection : socket.socket
     name : str
     """
 
-    def __init__(self, socket, name: str):
-        self.socket, self.name = socket, name
+    def __init__(self, connection: socket.socket, name: str):
+        self.socket, self.name = connection, name
 
     @classmethod
     def connect(cls, host: str, port: int) -> "SocketLine":
         """A TCP connection; DeviceError where there is none."""
-        import socket
-
         name = f"{host}:{port}"
         try:
             connection = socket.create_connection((host, port), timeout=10.0)

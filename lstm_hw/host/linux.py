@@ -1,5 +1,6 @@
 """The transport of a Linux system on the FPGA's own processor: UIO or /dev/mem, u-dma-buf, an AXI DMA."""
 
+import fcntl
 import mmap
 import os
 import re
@@ -47,6 +48,12 @@ class Mapped:
             rule = "must be there and open to this user (root, or a udev rule)"
             raise DeviceError(path, error.strerror or str(error), rule) from error
         try:
+            if path.name != "mem":  # which other cores are behind as well
+                fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self.file)
+            raise DeviceError(path, "another process has it", "must be given back by that process") from error
+        try:
             self.memory = mmap.mmap(self.file, length, offset=offset)
         except (OSError, ValueError) as error:
             os.close(self.file)
@@ -55,7 +62,8 @@ class Mapped:
         self.words = self.view.view("<u4")  # one access of 32 bits a word
 
     def close(self) -> None:
-        """Unmap it."""
+        """Give it back; the memory stays mapped as long as somebody looks at it."""
+        fcntl.flock(self.file, fcntl.LOCK_UN)
         os.close(self.file)
 
 

@@ -20,6 +20,7 @@ import lstm_hw
 from lstm_hw.cli import main
 from lstm_hw.errors import ConfigError, DeviceError, InputError, ToolError
 from lstm_hw.host import dma, linux
+from lstm_hw.host import link as link_module
 from lstm_hw.host.device import ClippedWarning, Device, blocking
 from lstm_hw.host.link import Link, SerialLine, SocketLine
 from lstm_hw.host.overlay import overlay
@@ -289,6 +290,8 @@ def test_linux(system):
     with pytest.raises(DeviceError, match="its reset does not end"):
         blocking(road.streams.drain())
     assert (system / "dev/uio1").read_bytes()[0] == dma.RESET
+    with pytest.raises(DeviceError, match="uio0: another process has it"):
+        linux.linux(*ROAD, root=system)
     road.close()
     road = linux.linux("0x10000", *ROAD[1:], root=system)
     blocking(road.registers.write(0, 5))
@@ -350,6 +353,36 @@ def test_errors_have_the_words_of_the_registers(project, engine):
         for wrong in (project.x[0], project.x[:, :, :2], np.full_like(project.x, np.nan), project.x[:0], "text"):
             with pytest.raises(InputError, match="x: "):
                 device.predict(wrong)
+
+
+def test_runs_are_waited_for_by_interrupt(project, engine):
+    looks = []
+
+    async def interrupt():
+        looks.append(1)
+
+    with Device(project.firmware, replace(direct(engine), interrupt=interrupt)) as device:
+        assert np.array_equal(device.predict(project.x[:1]), project.predict(project.x[:1]))
+    assert looks and engine.values[lookup("IER").address] and engine.values[lookup("GIE").address]
+
+
+def test_a_bridge_that_is_busy_is_waited_for(project, engine, monkeypatch):
+    """As with the self-test after its configuration; not for ever."""
+    answer, busy = Bridge.answer, [3]
+
+    async def testing(bridge, request):
+        if request.code != Op.HELLO and busy[0]:
+            busy[0] -= 1
+            return Status.BUSY, b""
+        return await answer(bridge, request)
+
+    monkeypatch.setattr(Bridge, "answer", testing)
+    monkeypatch.setattr(link_module, "BUSY_S", 0.3)
+    with Device(project.firmware, direct(engine)) as device:
+        assert device.selftest() == 4
+        busy[0] = 1000
+        with pytest.raises(DeviceError, match="READ answered with BUSY; must be OK; a self-test is running"):
+            device.info()
 
 
 def test_clipped_values_are_warned_about(project, engine):
