@@ -823,8 +823,10 @@ def to_markdown(ports: int = 1, count_clipped: bool = False) -> str:
             "",
             "## Start-up order",
             "",
-            "`lstm_hw/host/driver.py` does all of this but the copy of the image, and checks before every start "
-            "that the engine is the right one, idle and loaded, and before a load that memory holds the right image.",
+            "`lstm_hw/host/device.py` does all of this with a firmware image, which holds `weights.bin`, `program.json`"
+            " and the formats in one file (docs/host.md). `driver.py` beside it does all but the copy of the image, and"
+            " checks before every start that the engine is the right one, idle and loaded, and before a load that"
+            " memory holds the right image.",
             "",
             *(f"{number}. {step}" for number, step in enumerate(STARTUP, 1)),
             "",

@@ -756,9 +756,9 @@ class Project:
         """What goes with the Verilog: file name -> content."""
         plan, engine = self.plan, self.engine
         return {
-            "registers.json": registers.to_json(engine.axi_ports),
-            "registers.h": registers.to_c_header(engine.axi_ports),
-            "registers.md": registers.to_markdown(engine.axi_ports),
+            "registers.json": registers.to_json(engine.axi_ports, engine.count_clipped),
+            "registers.h": registers.to_c_header(engine.axi_ports, engine.count_clipped),
+            "registers.md": registers.to_markdown(engine.axi_ports, engine.count_clipped),
             FIRMWARE: self.firmware.to_bytes(),
             "program.lst": plan.program.listing(),
             **Hardware(engine, plan.program, to_bytes(self.words, engine), plan.image).files(),

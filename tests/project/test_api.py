@@ -371,3 +371,11 @@ def test_inputs_of_unlike_range_are_told(rng):
     assert note.startswith("inputs of unlike range share Q14.1, 16 bits: input 1 reaches 1 and has 3; scale them")
     lstm_hw.convert(float_model(rng), calibration=x / [100, 1, 1], note=notes.append).quantize()
     assert len(notes) == 1
+
+
+def test_register_map_of_an_engine_that_counts(tmp_path):
+    """The files beside the Verilog list the registers that the engine has."""
+    for counts in (False, True):
+        files = lstm_hw.load(write_project(tmp_path), engine={"count_clipped": counts}).files
+        assert ("CLIPPED_PREACT_OFFSET" in files["registers.h"]) == counts
+        assert ('"CLIPPED_PREACT"' in files["registers.json"]) == counts
