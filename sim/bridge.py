@@ -142,7 +142,7 @@ class Bridge:
 
     async def _x(self, payload):
         size = self.streams.x_beat_bytes
-        if len(payload) % size != 1 % size:
+        if len(payload) <= size or (len(payload) - 1) % size:
             return Status.LENGTH, b""
         beats, status, taken = payload[1:], Status.OK, 0
         for at in range(0, len(beats), size):

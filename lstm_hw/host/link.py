@@ -280,16 +280,18 @@ class LinkStreams:
     def __init__(self, link: Link):
         self.link = link
         self.x_beat_bytes, self.y_beat_bytes = link.hello.x_beat_bytes, link.hello.y_beat_bytes
+        self.clean = False
 
     async def drain(self) -> None:
-        """Drop outputs that a run has left."""
-        while (await self._send(b"", False))[1]:
-            await self._take(self._room)
+        """Drop outputs that a run has left; one that went well has left none."""
+        while not self.clean:
+            self.clean = not (await self._take(self._room))[1]
 
     async def transfer(self, x: bytes, lengths: Sequence[int], ended: Ended) -> Packets:
         """Send x and take y, in turns."""
         size, total = self.x_beat_bytes, sum(lengths)
         piece = max(1, (self.link.most - 1) // size) * size
+        self.clean = False
         beats, lasts, sent, over = b"", [], 0, False
         while not over and (sent < len(x) or len(lasts) < total):
             waiting, moved = total - len(lasts), False
@@ -306,6 +308,7 @@ class LinkStreams:
             if not marks:
                 break
             beats, lasts = beats + more, lasts + marks
+        self.clean = not over
         values, packets, packet = signed(beats, self.y_beat_bytes), [], []
         for value, last in zip(values, lasts, strict=True):
             packet.append(value)

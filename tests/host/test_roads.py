@@ -139,6 +139,7 @@ def test_what_a_bridge_refuses(engine, monkeypatch):
             (Op.READ, bytes([1, 0, 0, 0, 1, 0])),
             (Op.WRITE, bytes(5)),
             (Op.X, bytes(2)),
+            (Op.X, bytes(1)),
             (Op.Y, b"\xff\xff"),
             (Op.MEM_WRITE, bytes([2, 0, 0, 0]) + bytes(4)),
             (Op.MEM_READ, (len(engine.memory) - 4).to_bytes(4, "little") + bytes([8, 0])),
