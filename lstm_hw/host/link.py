@@ -4,6 +4,7 @@ import random
 import socket
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 from ..errors import DeviceError
@@ -368,6 +369,8 @@ class SerialLine:
         except (OSError, ValueError) as error:
             raise DeviceError(port, str(error), "must be a serial port that can be opened") from error
         self.failures = (OSError, serial.SerialException)
+        with suppress(AttributeError, NotImplementedError, *self.failures, ValueError):
+            self.serial.set_low_latency_mode(True)  # USB adapters keep a reply for 16 ms otherwise
 
     async def write(self, content: bytes) -> None:
         """Send bytes."""

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import pty
+import re
 import select
 import socket
 import threading
@@ -438,6 +439,17 @@ def test_command_line(project, engine, tmp_path):
     ):
         shown = call("device", "selftest", *arguments)
         assert shown.exit_code == 1 and message in shown.output, shown.output
+
+
+@pytest.mark.parametrize("name", main.commands["device"].commands)
+def test_help_of_device_has_examples_that_parse(name):
+    shown = call("device", name, "--help")
+    examples = re.findall(r"^    lstm-hw device (.*)$", shown.output, re.MULTILINE)
+    assert shown.exit_code == 0 and examples
+    for example in examples:
+        verb, *arguments = example.split()
+        assert verb == name
+        main.commands["device"].commands[name].make_context(name, arguments)
 
 
 def test_firmware_and_check(config, project, tmp_path):
