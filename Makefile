@@ -1,13 +1,14 @@
 # Every target sets up what it needs (scripts/setup.sh) and then calls one command, printed as it runs.
 CONFIG ?= examples/digits/digits.toml
 SIM    ?= verilator
+BOARD  ?= ulx3s
 PYTEST_ARGS ?= -n 2 --dist worksteal
 
 BIN := .venv/bin
 PINS := pyproject.toml requirements.lock scripts/setup.sh
 
 .DEFAULT_GOAL := all
-.PHONY: all test verilog sim waves report bench bench-digits bench-sbe bench-reuse bench-resources bench-boards bench-schedules bench-chars2vec bench-accuracy bench-predict fuzz lint fmax board-plans clean help
+.PHONY: all test verilog sim waves report bench bench-digits bench-sbe bench-reuse bench-resources bench-boards bench-schedules bench-chars2vec bench-accuracy bench-predict fuzz lint fmax board-plans bitstream flash clean help
 
 all: .venv/.setup-run ## Run the whole flow on CONFIG: load, quantise, plan, emit, simulate, report (the default)
 	$(BIN)/lstm-hw run $(CONFIG)
@@ -73,6 +74,12 @@ fmax: .venv/.setup-run ## Place and route on an ECP5 and print the clock rate
 board-plans: .venv/.setup-run ## Print what each board holds: lanes, buffers, expected rate
 	$(BIN)/python -P -m boards
 
+bitstream: .venv/.setup-run ## Build the bitstream of BOARD=ulx3s with the open tools, or say what another board needs
+	$(BIN)/python -P -m boards.bitstream $(BOARD)
+
+flash: .venv/.setup-boards ## Load the bitstream of BOARD=ulx3s into the FPGA that is connected
+	$(BIN)/python -P -m boards.flash $(BOARD)
+
 clean: ## Remove what was built (build/ and caches; .venv stays)
 	rm -rf build .pytest_cache .hypothesis .ruff_cache
 	find . -name .venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
@@ -91,3 +98,6 @@ help: ## Show this list
 
 .venv/.setup-bench: $(PINS)
 	@scripts/setup.sh bench
+
+.venv/.setup-boards: $(PINS)
+	@scripts/setup.sh boards

@@ -1,6 +1,5 @@
 """Write the build plans of the boards and print what the design takes: ``python -m boards`` (``make board-plans``)."""
 
-import shutil
 import sys
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from lstm_hw.machine.parts import part_of
 from lstm_hw.progress import progress
 from lstm_hw.project.api import convert
 
-from .plan import BOARDS, TOP, Plan, scenario_of
+from .plan import BOARDS, Plan, scenario_of
 
 CONFIG = "examples/digits/digits.toml"
 FOLDER = Path("build/boards")
@@ -70,14 +69,13 @@ def table(entries):
 @click.command()
 @click.argument("boards", nargs=-1, type=click.Choice(list(BOARDS)))
 @click.option("--config", default=CONFIG, show_default=True, help="Project whose engine and test inputs are used.")
-@click.option("--bitstream", is_flag=True, help="Also place, route and pack, where open tools can (ulx3s); minutes.")
-def main(boards, config, bitstream):
+def main(boards, config):
     """Write build/boards/BOARD/ for every board, or those named, and check that the self-test fits.
 
     \b
     Examples:
       python -m boards
-      python -m boards ulx3s --bitstream
+      python -m boards ulx3s
     """
     try:
         scenario = scenario_of(convert(config, progress=progress))
@@ -89,12 +87,6 @@ def main(boards, config, bitstream):
                 entries.append(entry(plan, plan.usage()))
         write_json(FOLDER / "boards.json", entries)
         print(table(entries))
-        if bitstream:
-            for board in boards or ["ulx3s"]:
-                path, layout = Plan(board, scenario).bitstream(progress=progress)
-                target = shutil.copyfile(path, FOLDER / board / f"{TOP}.bit")
-                rates = ", ".join(f"{clock} {mhz:.1f} MHz" for clock, mhz in layout.fmax_mhz.items())
-                print(f"wrote {target} ({rates})")
     except LstmHwError as error:
         sys.exit(f"error: {error}")
 

