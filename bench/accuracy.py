@@ -2,10 +2,11 @@
 
 Every example of ``examples/`` with weights of 16 to 4 bits and operands of 16, as rounded and after fine-tuning towards
 the float model's outputs for its calibration set; the fewest weight bits, by layer and matrix, that meet a bound, as
-the greedy search of ``lstm-hw precision``, a coordinate descent and optuna find them; random networks of two sizes; and
-weights that are small beside Keras's forget bias of 1. All figures are the integer reference's, whose bits are the
-Verilog's. An error is that of the outputs against the float model's; ``clipped`` is the share of values beyond their
-format where it is largest, ``zeroed`` the largest share of a matrix's weights that were rounded to zero.
+the greedy search of ``lstm-hw precision``, a coordinate descent and optuna find them; random networks of two sizes;
+stacks of unlike layers; and weights that are small beside Keras's forget bias of 1. All figures are the integer
+reference's, whose bits are the Verilog's. An error is that of the outputs against the float model's; ``clipped`` is the
+share of values beyond their format where it is largest, ``zeroed`` the largest share of a matrix's weights that were
+rounded to zero.
 """
 
 import importlib.util
@@ -14,7 +15,7 @@ from collections.abc import Callable
 import click
 import numpy as np
 
-from lstm_hw.model.float_model import FloatModel, LstmWeights
+from lstm_hw.model.float_model import DenseWeights, FloatModel, LstmWeights
 from lstm_hw.model.precision import Trials, search
 from lstm_hw.model.quantize import QuantConfig, quantization_report, quantize
 from lstm_hw.model.reference import integer_reference
@@ -214,6 +215,35 @@ def _widths(weight_bits, operand_bits):
     }
 
 
+def unlike_stack(seed: int, units: int = 6, steps: int = 1200) -> tuple[FloatModel, np.ndarray]:
+    """A layer whose c counts to several hundred, one above it whose c stays small and forgets slowly, and a head; x."""
+    rng = np.random.default_rng(seed)
+    count, rows = np.zeros((4 * units, 2)), np.zeros(4 * units)
+    rows[: 2 * units], rows[3 * units :] = 12, rng.normal(0, 1, units)
+    count[2 * units : 3 * units] = rng.normal(0, 2, (units, 2))
+    w_x, w_h = (rng.normal(0, 0.02, (4 * units, units)) for _ in range(2))
+    slow = rng.normal(0, 0.02, 4 * units)
+    slow[units : 2 * units] = 5
+    layers = (LstmWeights(count, np.zeros((4 * units, units)), rows), LstmWeights(w_x, w_h, slow))
+    head = DenseWeights(rng.normal(0, 1, (2, units)), np.zeros(2))
+    return FloatModel(layers, head, True), np.sign(np.random.default_rng(0).normal(0.6, 1, (2, steps, 2)))
+
+
+def unlike_stacks(seeds=2 * SEEDS):
+    """Rows of stacks of unlike layers: with one format of c, and with one a layer where the choice takes it."""
+    errors = {"one c": [], "c of layers": []}
+    for seed in range(seeds):
+        model, x = unlike_stack(seed)
+        qmodel = quantize(model, x)
+        cells = [layer.cell for layer in qmodel.layers]
+        common = quantize(model, x, QuantConfig(cell=max(cells, key=lambda f: f.integer)))
+        for name, q in (("one c", common), ("c of layers", qmodel)):
+            errors[name].append(quantization_report(model, q, x)[0]["output"]["mean"])
+    for name, found in errors.items():
+        source = f"integer reference, {seeds} stacks, 2 sequences of {x.shape[1]} steps, median"
+        yield Row("mean_error", f"unlike layers/{name}", float(np.median(found)), "of outputs", None, source)
+
+
 def forget_bias():
     """Rows of weights to 2^-8 beside Keras's forget bias of 1."""
     rng = np.random.default_rng(0)
@@ -237,7 +267,7 @@ def main(names, widths, epochs):
     """Print accuracy, errors, clipping and lost weights of all examples at weights of 16 to 4 bits."""
     result = list(examples(names or EXAMPLES, tuple(map(int, widths)) or WIDTHS, epochs))
     result += searches(names or EXAMPLES) if not widths else []
-    return result + ([] if names else [*random_networks(), *forget_bias()])
+    return result + ([] if names else [*random_networks(), *unlike_stacks(), *forget_bias()])
 
 
 if __name__ == "__main__":

@@ -149,7 +149,7 @@ def lstm_cell(config, preact, c, layer=0):
     activation = make_activation(config.activation, config.preact, config.activated)
     i, f, o = (activation.compute(preact[n], False).astype(object) for n in (0, 1, 3))
     g = activation.compute(preact[2], True).astype(object)
-    a, cell = config.activated.fraction, config.cell.fraction
+    a, cell = config.activated.fraction, config.c_fraction(layer)
     # f*c has a + cell fraction bits, i*g has 2a: over the larger of the two, then one rounding to those of c.
     common = max(a + cell, 2 * a)
     total = f * np.asarray(c, dtype=object) * (1 << common - a - cell) + i * g * (1 << common - 2 * a)

@@ -29,8 +29,8 @@ class Cell(wiring.Component):
     -------
     i_start : In(1), i_preact : In(4 pre-activations: i, f, g, o)
         A unit starts; a multiple of five cycles after the one before.
-    i_scale : In, where layers have formats of h of their own
-        Index into ``h_shifts`` for the unit that starts.
+    i_scale : In, where layers have formats of c or h of their own
+        Index into ``c_shifts`` and ``h_shifts`` for the unit that starts.
     o_read : Out(1)
         The address of this unit's c is due: c must be on ``i_c`` in the next cycle.
     i_c : In
@@ -50,16 +50,23 @@ class Cell(wiring.Component):
         self.sum_fraction = max(activated.fraction + cell.fraction, 2 * activated.fraction)
         self.f_shift = self.sum_fraction - activated.fraction - cell.fraction
         self.g_shift = self.sum_fraction - 2 * activated.fraction
-        self.sum_width = 2 + activated.width + max(cell.width + self.f_shift, activated.width + self.g_shift)
+        # A c of more fraction bits lifts i*g and the fraction of the sum by as many; f*c has them by itself.
+        self.layers = layers = max(len(config.c_shifts), len(config.h_shifts), 1)
+        self.c_shifts, h_shifts = (
+            (*shifts, *[shifts[-1] if shifts else 0] * (layers - len(shifts)))
+            for shifts in (config.c_shifts, config.h_shifts)
+        )
+        lifted = activated.width + self.g_shift + max(self.c_shifts)
+        self.sum_width = 2 + activated.width + max(cell.width + self.f_shift, lifted)
         flagged = config.count_clipped
         self.round_c = Requantize(self.sum_width, (self.sum_fraction,), cell, flagged)
         # tanh reads the same sum in the activation unit's format, so that a wide c makes its path no longer.
-        same = cell == config.preact
-        self.round_tanh = self.round_c if same else Requantize(self.sum_width, (self.sum_fraction,), config.preact)
-        shifts = config.h_shifts or (0,)
-        fractions = tuple(2 * activated.fraction - shift for shift in shifts)
+        same = cell == config.preact and not any(self.c_shifts)
+        fractions = tuple(self.sum_fraction + shift for shift in (self.c_shifts if any(self.c_shifts) else (0,)))
+        self.round_tanh = self.round_c if same else Requantize(self.sum_width, fractions, config.preact)
+        fractions = tuple(2 * activated.fraction - shift for shift in h_shifts)
         self.round_h = Requantize(activated.width * 2, fractions, config.hidden, flagged)
-        self.scale_bits = (len(shifts) - 1).bit_length()
+        self.scale_bits = (layers - 1).bit_length()
 
         self.delays = CellLatency(config)
         self.update_latency, self.latency = self.delays.update, self.delays.cell
@@ -96,9 +103,10 @@ class Cell(wiring.Component):
         result = self._activate(m, at, new_c)
         i, o = self._keep(m, at, result)
         product = self._multiply(m, at, i, o, result)
-        self._update(m, at, product, new_c)
+        scale = Signal(self.scale_bits, name="c_scale") if any(self.c_shifts) else None
+        self._update(m, at, product, new_c, scale)
         if self.scale_bits:
-            self._select(m, at)
+            self._select(m, at, scale)
         if self.config.count_clipped:
             m.d.comb += [self.o_c_beyond.eq(self.round_c.o_beyond), self.o_h_beyond.eq(self.round_h.o_beyond)]
         return m
@@ -147,11 +155,18 @@ class Cell(wiring.Component):
         m.d.comb += self.o_read.eq(at[self.delays.gates["f"] - 1])
         return product
 
-    def _update(self, m, at, product, new_c):
+    def _update(self, m, at, product, new_c, scale):
         """c' = f*c + i*g, exactly, then rounded once; h is the last product, rounded."""
         held = _register("f_times_c", len(product))
         total = _register("total", self.sum_width)
-        m.d.sync += [held.eq(product), total.eq((held << self.f_shift) + (product << self.g_shift))]
+        lifted = product << self.g_shift
+        if any(self.c_shifts):
+            lifted = Signal(signed(len(product) + self.g_shift + max(self.c_shifts)), name="lifted")
+            with m.Switch(scale):
+                for n, shift in enumerate(self.c_shifts):
+                    with m.Case(n) if n < len(self.c_shifts) - 1 else m.Default():
+                        m.d.comb += lifted.eq(product << (self.g_shift + shift))
+        m.d.sync += [held.eq(product), total.eq((held << self.f_shift) + lifted)]
         m.d.comb += [self.round_c.i.eq(total), self.o_c.eq(self.round_c.o), self.o_c_valid.eq(at[self.update_latency])]
         if self.round_tanh is not self.round_c:
             m.d.comb += self.round_tanh.i.eq(total)
@@ -159,14 +174,18 @@ class Cell(wiring.Component):
             m.d.sync += new_c.eq(self.round_tanh.o)
         m.d.comb += [self.round_h.i.eq(product), self.o_h.eq(self.round_h.o), self.o_h_valid.eq(at[self.latency])]
 
-    def _select(self, m, at):
-        """Hand each unit's scale from slot to slot until its h is rounded."""
+    def _select(self, m, at, c_scale):
+        """Hand each unit's scale from slot to slot until its h is rounded; ``c_scale`` is that of the sum for c."""
         scale = self.i_scale
         for n in range((self.latency - REQUANTIZE - 1) // SERIAL_SLOTS + 1):
             kept = Signal(self.scale_bits, name=f"scale{n}", reset_less=True)
             with m.If(at[SERIAL_SLOTS * n]):
                 m.d.sync += kept.eq(scale)
             scale = kept
+            if c_scale is not None and n == (self.delays.products - 1) // SERIAL_SLOTS:
+                m.d.comb += c_scale.eq(kept)
+            if c_scale is not None and n == (self.update_latency - REQUANTIZE - 1) // SERIAL_SLOTS:
+                m.d.comb += self.round_tanh.i_select.eq(kept)
         m.d.comb += self.round_h.i_select.eq(scale)
 
 

@@ -360,7 +360,7 @@ class CellUnit(wiring.Component):
             m.submodules[f"cell{n}"] = cell
             m.d.comb += [cell.i_start.eq(start & (start_tag.cell == n)), cell.i_preact.eq(preact)]
             if cell.scale_bits:
-                last = len(self.config.h_shifts) - 1
+                last = cell.layers - 1
                 m.d.comb += cell.i_scale.eq(Mux(start_tag.scale > last, last, start_tag.scale))
         self._remember(m, tag_queue)
 

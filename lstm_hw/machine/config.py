@@ -139,6 +139,10 @@ class EngineConfig:
         default=(),
         metadata={"doc": "fraction bits, 0 to 8, that h of each layer has more than hidden; none without it"},
     )
+    c_shifts: tuple[int, ...] = field(
+        default=(),
+        metadata={"doc": "fraction bits, 0 to 12, that c of each layer has more than cell; none without it"},
+    )
     count_clipped: bool = field(
         default=False,
         metadata={"doc": "registers that count the values of a run that their format does not hold, by place"},
@@ -155,7 +159,7 @@ class EngineConfig:
             value = getattr(self, f.name)
             if type(value) not in kinds and not (type(value) is list and tuple in kinds):
                 raise ConfigError(f"engine.{f.name}", f"{value!r:.60}", f"must be {_KINDS[kinds[0]]}")
-        for name in ("shifts", "h_shifts", "lifts"):
+        for name in ("shifts", "h_shifts", "c_shifts", "lifts"):
             values = getattr(self, name)
             if not all(type(value) is int for value in values):
                 raise ConfigError(f"engine.{name}", f"{values!r:.60}", "must be integers")
@@ -207,6 +211,8 @@ class EngineConfig:
             ("shifts", all(-16 <= s < 48 for s in self.shifts), "must be between -16 and 47"),
             ("h_shifts", len(self.h_shifts) <= len(self.shifts), "must have one entry a layer at most"),
             ("h_shifts", all(0 <= s <= 8 for s in self.h_shifts), "must be between 0 and 8"),
+            ("c_shifts", len(self.c_shifts) <= len(self.shifts), "must have one entry a layer at most"),
+            ("c_shifts", all(0 <= s <= 12 for s in self.c_shifts), "must be between 0 and 12"),
             (
                 "lifts",
                 1 <= len(self.lifts) <= 1 << LIFT_BITS and tuple(sorted(set(self.lifts))) == self.lifts,
@@ -381,6 +387,10 @@ class EngineConfig:
         """Fraction bits of a layer's h; of a layer beyond the last of ``h_shifts`` as of that."""
         return self.hidden.fraction + (self.h_shifts[min(layer, len(self.h_shifts) - 1)] if self.h_shifts else 0)
 
+    def c_fraction(self, layer: int) -> int:
+        """Fraction bits of a layer's c, as :meth:`h_fraction`."""
+        return self.cell.fraction + (self.c_shifts[min(layer, len(self.c_shifts) - 1)] if self.c_shifts else 0)
+
     @property
     def drain_width(self) -> int:
         """Accumulators that one drain request brings to the cell unit."""
@@ -392,6 +402,7 @@ class EngineConfig:
         for name, unused in (
             ("cell", self.preact),
             ("h_shifts", ()),
+            ("c_shifts", ()),
             ("lifts", (0,)),
             ("row_bits", 0),
             ("count_clipped", False),

@@ -183,19 +183,24 @@ def _widest(proposals):
     return [max((p[min(n, len(p) - 1)] for p in proposals), key=lambda f: f.integer) for n in range(ways)]
 
 
-def _of_cell(config, spreads) -> Iterator[QFormat]:
-    """Where the width is open, none that clips the calibration set, with a margin."""
+def _of_cell(config, spreads) -> Iterator[QFormat | tuple[QFormat, ...]]:
+    """One for all layers, then one each; where the width is open, none that clips the calibration set, and a margin."""
     auto = config.cell_bits == "auto"
+    widths = AUTO_WIDTHS if auto else (config.cell_bits,)
     usual = _with_integer(USUAL_INTEGER, AUTO_WIDTHS[0] if auto else config.cell_bits)
     if usual.holds(max(s.peak for s in spreads) * MARGIN):
         yield usual
-    for width in AUTO_WIDTHS if auto else (config.cell_bits,):
-        proposals = _widest([s.proposals(width, MARGIN, 0, MOST_CELL_INTEGER) for s in spreads])
-        if auto:
-            # None that is coarser than usual, unless there is no wider one.
-            fine = proposals[0].fraction >= usual.fraction or width == AUTO_WIDTHS[-1]
-            proposals = proposals[:1] if fine else ()
-        yield from proposals
+    own = {width: [s.proposals(width, MARGIN, 0, MOST_CELL_INTEGER) for s in spreads] for width in widths}
+    # None that is coarser than usual, unless there is no wider one.
+    fine = [w for w in widths if w == widths[-1] or min(p[0].fraction for p in own[w]) >= usual.fraction]
+    for width in fine:
+        proposals = _widest(own[width])
+        yield from proposals[:1] if auto else proposals
+    for width in fine:
+        formats = tuple(proposals[0] for proposals in own[width])
+        # Beyond the fraction bits of what is added to it, a c gains nothing.
+        if len(set(formats)) > 1 and min(f.fraction for f in formats) < config.activation_format.fraction:
+            yield formats
 
 
 def _of_preact(config, spreads) -> Iterator[QFormat]:

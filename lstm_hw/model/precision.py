@@ -17,7 +17,7 @@ from ..machine.config import WEIGHT_WIDTHS
 from .float_model import FloatModel
 from .fractions import FRACTIONS, ROUNDINGS
 from .quant_model import QuantModel
-from .quantize import FloatRuns, QuantConfig, matrix_sizes, quantize
+from .quantize import OF_LAYERS, FloatRuns, QuantConfig, matrix_sizes, quantize
 
 MOST_EVALUATIONS = 400
 """Quantised models that a search measures, at most, unless one says how many."""
@@ -64,13 +64,13 @@ class Trials:
         config = replace(config, weight_bits=self.widest, matrix_bits=None)
         plain = replace(config, fractions=FRACTIONS[0], rounding=ROUNDINGS[0])
         layers = quantize(model, calibration, plain, runs=self._runs).layers
-        hidden = tuple(layer.hidden for layer in layers)
+        own = {name: tuple(getattr(layer, name) for layer in layers) for name in OF_LAYERS}
+        own = {name: formats[0] if len(set(formats)) == 1 else formats for name, formats in own.items()}
         self._configs = tuple(
             replace(
                 config,
                 preact=layers[0].preact,
-                cell=layers[0].cell,
-                hidden=hidden[0] if len(set(hidden)) == 1 else hidden,
+                **own,
                 fractions=way,
                 rounding=rounding,
             )

@@ -37,6 +37,8 @@ MEASURED_WEIGHTS = 1 << 22
 """Weights of a model up to which formats are chosen by measured errors; of a larger one, by the values alone."""
 USUAL_ERROR = 0.1
 """Share of the largest output that an output may be wrong by, where nobody says how much."""
+OF_LAYERS = ("cell", "hidden")
+"""Formats that each layer may have of its own."""
 HEAD = "head"
 """What the linear head and its matrix are called."""
 OUTPUT_HEADROOM = 2.0
@@ -81,8 +83,10 @@ class QuantConfig:
     activation_format: QFormat = _option(
         QFormat(0, 15), "format of the results of sigmoid and tanh, 16 to 18 bits wide for the engine"
     )
-    cell: QFormat | None = _option(
-        None, "format of c, 16 to 24 bits wide for the engine; without it of cell_bits bits, chosen as preact"
+    cell: QFormat | tuple[QFormat, ...] | None = _option(
+        None,
+        "format of c, 16 to 24 bits wide for the engine, or a list of one a layer, of one width; without it of "
+        "cell_bits bits, chosen as preact",
     )
     cell_bits: int | str = _option(
         "auto",
@@ -155,9 +159,10 @@ class QuantConfig:
             if value != "auto" and (type(value) is not int or value not in widths):
                 rule = f"must be an integer from {widths[0]} to {widths[-1]}, or auto"
                 raise ConfigError(f"quantize.{name}_bits", repr(value), rule)
-        names = ("preact", "activation_format", "cell", "output", "input_format")
-        hidden = self.hidden if isinstance(self.hidden, tuple) else (self.hidden,)
-        for name, value in (*((name, getattr(self, name)) for name in names), *(("hidden", h) for h in hidden)):
+        names = ("preact", "activation_format", "output", "input_format", *OF_LAYERS)
+        given = [(name, getattr(self, name)) for name in names]
+        given = [(name, one) for name, value in given for one in (value if isinstance(value, tuple) else (value,))]
+        for name, value in given:
             if value is None and name != "activation_format":
                 continue
             if not isinstance(value, QFormat):
@@ -168,6 +173,15 @@ class QuantConfig:
                 raise FormatError(f"quantize.{name}", value, f"must be operand_bits = {self.operand_bits} bits wide")
             if name == "output" and value.width != VALUE_BITS:
                 raise FormatError(f"quantize.{name}", value, f"must be {VALUE_BITS} bits wide")
+
+        if isinstance(self.cell, tuple) and len({f.width for f in self.cell}) != 1:
+            rule = "must be one or more formats of one width"
+            raise FormatError("quantize.cell", f"formats of {[f.width for f in self.cell]} bits", rule)
+
+    def of_layer(self, number: int) -> "QuantConfig":
+        """The configuration with the formats of c and h of one layer."""
+        own = {name: value[number] for name in OF_LAYERS if isinstance(value := getattr(self, name), tuple)}
+        return replace(self, **own)
 
     def _adopt_matrix_bits(self):
         if self.matrix_bits is None:
@@ -369,9 +383,11 @@ def _checked(config, model, runs):
     if config.input_format is not None and not config.input_format.holds(runs.calibration):
         rule = f"must hold the calibration set, which reaches {np.abs(runs.calibration).max():g}"
         raise FormatError("quantize.input_format", config.input_format, rule)
-    if isinstance(config.hidden, tuple) and len(config.hidden) != len(model.layers):
-        given, rule = f"{len(config.hidden)} formats", f"must be one, or one for each of {len(model.layers)} layers"
-        raise ConfigError("quantize.hidden", given, rule)
+    for name in OF_LAYERS:
+        formats = getattr(config, name)
+        if isinstance(formats, tuple) and len(formats) != len(model.layers):
+            given, rule = f"{len(formats)} formats", f"must be one, or one for each of {len(model.layers)} layers"
+            raise ConfigError(f"quantize.{name}", given, rule)
     if config.output is not None and model.head is not None and not config.output.holds([found.low, found.high]):
         rule = f"must hold the outputs for the calibration set, which reach {max(-found.low, found.high):g}"
         raise FormatError("quantize.output", config.output, rule)
@@ -424,16 +440,15 @@ def _quantize(model, calibration, outputs, config, of_matrices, progress=None):
     x_format = _input_format(calibration, config)
     vectors, of_head = of_matrices
     layers = []
-    hidden = config.hidden if isinstance(config.hidden, tuple) else (config.hidden,) * len(model.layers)
-    for number, (weights, h_format) in enumerate(zip(model.layers, hidden, strict=True)):
-        config = replace(config, hidden=h_format)
-        layers.append(_quantize_lstm(weights, x_format, config, number, *vectors[number]))
-        x_format = h_format
+    for number, weights in enumerate(model.layers):
+        of_layer = config.of_layer(number)
+        layers.append(_quantize_lstm(weights, x_format, of_layer, number, *vectors[number]))
+        x_format = of_layer.hidden
         if progress:
             progress(number + 1, total)
     head = None
     if model.head is not None:
-        head = _quantize_head(model.head, outputs, config, of_head)
+        head = _quantize_head(model.head, outputs, of_layer, of_head)
         if progress:
             progress(total, total)
     return QuantModel(tuple(layers), head, model.head_every_step, config.activation)

@@ -89,14 +89,22 @@ def engine_formats(qmodel: QuantModel) -> dict[str, Any]:
     """
     first = qmodel.layers[0]
     for number, layer in enumerate(qmodel.layers):
-        for name in ("preact", "cell", "activation_format"):
+        for name in ("preact", "activation_format"):
             if getattr(layer, name) != getattr(first, name):
                 rule = f"must be {getattr(first, name)}, as in layer 0"
                 raise ConfigError(f"layer {number}: {name}", getattr(layer, name), rule)
-        if (layer.hidden.rounding, layer.hidden.overflow) != (first.hidden.rounding, first.hidden.overflow):
-            rule = f"must be {first.hidden.rounding} and {first.hidden.overflow}, as in layer 0"
-            raise ConfigError(f"layer {number}: hidden", layer.hidden, rule)
-    hidden = max((layer.hidden for layer in qmodel.layers), key=lambda f: f.integer)
+        for name in ("cell", "hidden"):
+            found, wanted = getattr(layer, name), getattr(first, name)
+            if (
+                replace(found, integer=wanted.integer, fraction=wanted.fraction) != wanted
+                or found.width != wanted.width
+            ):
+                rule = f"must be {wanted.width} bits wide, {wanted.rounding} and {wanted.overflow}, as in layer 0"
+                raise ConfigError(f"layer {number}: {name}", found, rule)
+    cell, hidden = (
+        max((getattr(layer, name) for layer in qmodel.layers), key=lambda f: f.integer) for name in ("cell", "hidden")
+    )
+    c_shifts = tuple(cell.integer - layer.cell.integer for layer in qmodel.layers)
     h_shifts = tuple(hidden.integer - layer.hidden.integer for layer in qmodel.layers)
     if qmodel.head is not None:
         wanted = first.preact
@@ -108,10 +116,11 @@ def engine_formats(qmodel: QuantModel) -> dict[str, Any]:
         "operand_bits": qmodel.input_format.width,
         "activation": qmodel.activation,
         "preact": first.preact,
-        "cell": first.cell,
+        "cell": cell,
         "activated": first.activation_format,
         "hidden": hidden,
         "h_shifts": h_shifts if any(h_shifts) else (),
+        "c_shifts": c_shifts if any(c_shifts) else (),
         "lifts": lifts_of(qmodel),
         "row_bits": row_bits_of(qmodel),
     }

@@ -560,6 +560,7 @@ DERIVED = (
     "activated",
     "hidden",
     "h_shifts",
+    "c_shifts",
 )
 """Engine fields that follow from the model, the schedule and the target unless given."""
 

@@ -211,10 +211,10 @@ class Interpreter:
         gate = preact.reshape(command.units, GATES, len(contexts))
         i, f, g, o = (self.activation.compute(gate[:, n], n == 2) for n in range(GATES))
         states = self._states(command, contexts)
-        a, c = config.activated.fraction, config.cell.fraction
+        a, c = config.activated.fraction, config.c_fraction(command.scale)
         fraction = max(a + c, 2 * a)
         total = (f * self.c[states] << fraction - a - c) + (i * g << fraction - 2 * a)
-        new_c = config.cell.requantize(total, fraction)
+        new_c = config.cell.requantize(total, fraction - c + config.cell.fraction)
         tanh = self.activation.compute(config.preact.requantize(total, fraction), True)
         h = config.hidden.requantize(o * tanh, 2 * a - config.h_fraction(command.scale) + config.hidden.fraction)
         self._write(command, contexts, new_c, h)

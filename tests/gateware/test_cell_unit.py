@@ -223,6 +223,8 @@ CONFIGS = {
     "2 cells, 20-bit pre-activations": {"rows": 8, "cells": 2, "preact": QFormat(3, 16), "activated": QFormat(0, 17)},
     "2 cells, h of layers": {"rows": 8, "cells": 2, "h_shifts": (0, 3)},
     "5 cells, pwl, h of layers": {"rows": 16, "cells": 5, "activation": "pwl", "h_shifts": (2, 0, 1)},
+    "2 cells, c of layers": {"rows": 8, "cells": 2, "c_shifts": (0, 3)},
+    "1 cell, 24-bit c and h of layers": {"rows": 8, "cell": QFormat(9, 14), "c_shifts": (7, 0, 1), "h_shifts": (2, 0)},
     "2 cells, 8-bit h": {"rows": 8, "cells": 2, **PAIRS, "accumulator_bits": 32},
 }
 

@@ -38,6 +38,7 @@ WRONG = {
     "activated": (QFormat(0, 14), QFormat(0, 18)),
     "hidden": (QFormat(0, 7),),
     "h_shifts": ((0, 1), (9,), (-1,)),
+    "c_shifts": ((0, 1), (13,), (-1,)),
     "count_clipped": (1, "true"),
     "bus_errors": (1, "true"),
 }
@@ -65,6 +66,7 @@ RIGHT = {
     "cell": (QFormat(3, 12), QFormat(11, 12), QFormat(20, 3)),
     "activated": (QFormat(1, 14), QFormat(0, 17)),
     "h_shifts": ((0,), (8,)),
+    "c_shifts": ((0,), (12,)),
     "count_clipped": (False, True),
     "bus_errors": (False, True),
 }

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from bench.accuracy import unlike_stack
 from lstm_hw.errors import ConfigError, FormatError
 from lstm_hw.machine.formats import QFormat
 from lstm_hw.model.calibrate import RARE, Spread, survey
@@ -131,6 +132,31 @@ def test_few_values_of_h_are_clipped_where_bits_are_few():
         assert qmodel.layers[0].hidden == (QFormat(0, 7) if more else QFormat(-1, 8))
     assert errors["auto"] < 0.75 * errors["whole"]
     assert quantize(model, x).layers[0].hidden == QFormat(0, 15)
+
+
+def test_c_of_a_layer():
+    """Beside a c of several hundred, which leaves few fraction bits, a small one has more: the outputs are nearer."""
+    model, x = unlike_stack(5)
+    rest = {"preact": QFormat(3, 12), "hidden": QFormat(0, 15), "fractions": "shared", "rounding": "nearest"}
+    qmodel, trace = quantize(model, x, QuantConfig(**rest)), {}
+    float_reference(model, x, trace=trace)
+    peaks = [np.abs(trace[n]["c"]).max() for n in (0, 1)]
+    below, above = (layer.cell for layer in qmodel.layers)
+    assert peaks[0] > 400 > 8 > peaks[1] and above.width == below.width == 24 and above.integer <= 4 < below.integer
+    assert below.holds(1.25 * peaks[0]) and above.holds(1.25 * peaks[1])
+    formats = engine_formats(qmodel)
+    assert (formats["cell"], formats["c_shifts"]) == (below, (0, below.integer - above.integer))
+    one = quantize(model, x, QuantConfig(**rest, cell=below))
+    assert engine_formats(one)["c_shifts"] == ()
+    own, common = (quantization_report(model, q, x)[0]["output"]["rms"] for q in (qmodel, one))
+    assert own < 0.7 * common
+    given = QuantConfig(cell=(below, above))
+    assert QuantConfig.from_dict(given.to_dict()).cell == (below, above)
+    assert quantize(model, x[:, :50], given).layers[1].cell == above
+    with pytest.raises(ConfigError, match="quantize.cell: 1 formats; must be one, or one for each of 2 layers"):
+        quantize(model, x[:, :50], QuantConfig(cell=(below,)))
+    with pytest.raises(FormatError, match=r"quantize.cell: formats of \[24, 16\] bits; must be .* of one width"):
+        QuantConfig(cell=(below, QFormat(3, 12)))
 
 
 def test_large_models_are_not_measured(monkeypatch):

@@ -162,8 +162,9 @@ WIDE = {"cell": QFormat(7, 16), "preact": QFormat(3, 16), "activation_format": Q
         {"weight_bits": 5, "fractions": "row", "rounding": "compensated"},
         {"activation": "pwl", "cell": QFormat(3, 18, rounding="half_even"), "preact": QFormat(2, 13)},
         {"hidden": (QFormat(-1, 16), QFormat(0, 15, rounding="floor")), "cell": QFormat(1, 14, overflow="wrap")},
+        {"cell": (QFormat(9, 14), QFormat(1, 22))},
     ],
-    ids=["default", "wide", "8 bits", "shifts of rows", "fine c", "h of layers"],
+    ids=["default", "wide", "8 bits", "shifts of rows", "fine c", "h of layers", "c of layers"],
 )
 def test_the_page_is_enough(random_model, tmp_path, options):
     model = random_model(5, 3, (4, 3), outputs=2, every_step=True, scale=0.9)

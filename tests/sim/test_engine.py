@@ -62,6 +62,7 @@ NETWORKS = {
     "K1-R8-one-cell-24-bit-c-18-bit-pre-activations-h-of-layers-head": {
         "sizes": (3, 6, 4),
         "h_shifts": (2, 0),
+        "c_shifts": (0, 5),
         "head": 2,
         "head_every_step": True,
         "steps": (4, 1, 2),
