@@ -293,6 +293,14 @@ def firmware(config: str, output: str | None) -> None:
     wrote(path)
 
 
+@verb(["package examples/digits/digits.toml", "package examples/digits/digits.toml -o ip_repo/digits"])
+@click.option("-o", "--output", type=click.Path(), help="Folder, instead of build/NAME/package.")
+def package(config: str, output: str | None) -> None:
+    """Write the engine as IP: IP-XACT, Vivado script, FuseSoC core, SystemRDL, LiteX module."""
+    folder = project_of(config).package(output)
+    wrote(*sorted(folder.iterdir()))
+
+
 @main.command(
     epilog="\b\nExamples:\n  lstm-hw check build/digits/hardware\n  lstm-hw check build/digits/hardware/firmware.lstmfw"
 )

@@ -55,6 +55,7 @@ def test_help_lists_the_verbs_in_the_order_of_the_flow():
         "precision",
         "lint",
         "firmware",
+        "package",
         "check",
         "driver",
         "run",
@@ -159,6 +160,21 @@ def test_precision_by_accuracy(tmp_path):
     assert "accuracy: no labels; must have labels" in fails(call("precision", unlabelled, "--accuracy", 0.9))
     narrow = write_project(tmp_path, quantize={"weight_bits": 3})
     assert "quantize.weight_bits: 3; must be at least 4" in fails(call("precision", narrow))
+
+
+def test_package(tmp_path):
+    path, folder = write_project(tmp_path), tmp_path / "ip"
+    shown = call("package", path, "-o", folder)
+    assert shown.exit_code == 0 and f"wrote {folder / 'component.xml'}" in shown.output
+    wanted = {"lstm_engine.v", "component.xml", "package_ip.tcl", "registers.rdl", "registers.h", "tiny.core"}
+    assert wanted <= {file.name for file in folder.iterdir()}
+    assert call("package", path, "-o", folder).exit_code == 0, "its own folder is replaced"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "work.txt").write_text("mine")
+    assert "other: is there and holds something else; must be new" in fails(
+        call("package", path, "-o", tmp_path / "other")
+    )
+    assert (tmp_path / "other" / "work.txt").read_text() == "mine"
 
 
 def test_check(tmp_path):

@@ -9,6 +9,7 @@ from ..machine.registers import ADDRESS_BITS
 
 CLOCK, RESET, INTERRUPT = "aclk", "aresetn", "interrupt"
 """Ports that are a whole interface."""
+_ROLES = {CLOCK: "CLK", RESET: "RST", INTERRUPT: "INTERRUPT"}
 
 
 def interface_attributes(config: EngineConfig, ports: Iterable[str]) -> dict[str, dict[str, str]]:
@@ -26,24 +27,29 @@ def interface_attributes(config: EngineConfig, ports: Iterable[str]) -> dict[str
         Port -> ``X_INTERFACE_INFO``, what the port is in its interface, and in one port of each interface
         ``X_INTERFACE_PARAMETER``, what the interface is.
     """
-    kinds, parameters = _interfaces(config)
+    kinds = interfaces_of(config)
     found, described = {}, set()
     for port in ports:
-        if port in (CLOCK, RESET, INTERRUPT):
-            interface, (kind, role) = port, kinds[port].split()
-        else:
-            interface, _, role = port.rpartition("_")
-            kind, role = kinds[interface], role.upper()
+        interface, role = role_of(port)
+        kind, parameters = kinds[interface]
         found[port] = {"X_INTERFACE_INFO": f"xilinx.com:{kind} {interface} {role}"}
         if interface not in described:
             described.add(interface)
-            words = ", ".join(f"{name} {value}" for name, value in parameters[interface].items())
+            words = ", ".join(f"{name} {value}" for name, value in parameters.items())
             found[port]["X_INTERFACE_PARAMETER"] = f"XIL_INTERFACENAME {interface}, {words}"
     return found
 
 
-def _interfaces(config):
-    """Kind and parameters of each interface."""
+def role_of(port: str) -> tuple[str, str]:
+    """The interface that a port is of, and what it is there."""
+    if port in _ROLES:
+        return port, _ROLES[port]
+    interface, _, role = port.rpartition("_")
+    return interface, role.upper()
+
+
+def interfaces_of(config: EngineConfig) -> dict[str, tuple[str, dict[str, str | int]]]:
+    """Kind and parameters of each interface, by name."""
     weights = {
         "PROTOCOL": "AXI4",
         "READ_WRITE_MODE": "READ_ONLY",
@@ -59,9 +65,9 @@ def _interfaces(config):
     stream = {"HAS_TREADY": 1, "HAS_TLAST": 1, "HAS_TKEEP": 0, "HAS_TSTRB": 0}
     buses = ":".join((CONTROL, *masters, X, Y))
     kinds = {
-        CLOCK: "signal:clock:1.0 CLK",
-        RESET: "signal:reset:1.0 RST",
-        INTERRUPT: "signal:interrupt:1.0 INTERRUPT",
+        CLOCK: "signal:clock:1.0",
+        RESET: "signal:reset:1.0",
+        INTERRUPT: "signal:interrupt:1.0",
         CONTROL: "interface:aximm:1.0",
         X: "interface:axis:1.0",
         Y: "interface:axis:1.0",
@@ -76,4 +82,4 @@ def _interfaces(config):
         Y: {"TDATA_NUM_BYTES": VALUE_BITS // 8} | stream,
         **dict.fromkeys(masters, weights),
     }
-    return kinds, parameters
+    return {name: (kind, parameters[name]) for name, kind in kinds.items()}

@@ -51,6 +51,7 @@ from ..verilog.tools import lint
 from . import simulation
 from .dataset import Dataset
 from .inputs import inputs_of
+from .package import COMPONENT, package_files
 from .score import MOST_LOST, Metric
 from .settings import CLOCK_MHZ, MAX_COUNT, MAX_STEPS, ModelSection, OutputSection, ProjectConfig
 
@@ -729,6 +730,36 @@ class Project:
                     if progress:
                         progress(2, 2)
         self.verilog = folder / f"{TOPLEVEL}.v"
+        return folder
+
+    def package(self, folder: str | os.PathLike | None = None) -> Path:
+        """Write the engine as IP: its Verilog and registers, and what FPGA tools read of them.
+
+        Parameters
+        ----------
+        folder : path-like, optional
+            ``package`` in the project's folder without it. Replaced, if it is one that was written here before.
+
+        Returns
+        -------
+        Path
+            The folder: ``lstm_engine.v``, ``component.xml`` (IP-XACT, IEEE 1685-2009), ``package_ip.tcl`` (for Vivado),
+            a FuseSoC ``.core``, ``registers.rdl`` (SystemRDL), ``.json``, ``.h`` and ``.md``, ``litex_engine.py``.
+
+        Raises
+        ------
+        ConfigError
+            The folder holds something else.
+        """
+        folder = Path(folder) if folder is not None else self.folder / "package"
+        if folder.exists() and not (folder / COMPONENT).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ConfigError(folder, "is there and holds something else", f"must be new, empty or with a {COMPONENT}")
+        text = self.verilog.read_text()
+        descriptions = {name: self.files[name] for name in ("registers.json", "registers.h", "registers.md")}
+        files = package_files(self.engine, self.config.name, version("lstm-hw"))
+        with whole_folder(folder) as new:
+            for name, content in {f"{TOPLEVEL}.v": text, **descriptions, **files}.items():
+                write_file(new / name, content)
         return folder
 
     @cached_property

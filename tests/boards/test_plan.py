@@ -1,6 +1,7 @@
 """Plans: reproducible, checked against the part, and printed."""
 
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -9,7 +10,7 @@ from boards import __main__ as command
 from boards import plan as plans
 from boards.plan import Plan
 from lstm_hw.errors import ConfigError
-from lstm_hw.machine.parts import part_of
+from lstm_hw.machine.parts import BOARDS, part_of
 from tests.boards.scenarios import small_scenario
 from tests.boards.smoke import plan_of
 
@@ -20,6 +21,15 @@ def test_plans_are_reproducible(board, monkeypatch):
     monkeypatch.setenv("AMARANTH_VERBOSE", "1")
     monkeypatch.setenv("AMARANTH_USE_YOSYS", "system")
     assert plan_of(board).files == first
+
+
+@pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
+def test_every_board_has_a_page(board):
+    """With its part and the truth on what was tried; the index names it and its part too."""
+    docs = Path(__file__).parents[2] / "docs"
+    page, index = (docs / "boards" / f"{board.name}.md").read_text(), (docs / "boards.md").read_text()
+    assert "Never tried on" in page and part_of(board.part).name.upper() in page.upper()
+    assert f"(boards/{board.name}.md) | {board.part} |" in index
 
 
 def test_unknown_board():
