@@ -239,6 +239,7 @@ def features(config: EngineConfig, family: str) -> dict[str, dict[str, float]]:
     formats = (config.preact, config.cell, config.activated)
     further = sum(f.width - VALUE_BITS for f in formats) + (config.preact.width if config.cell != config.preact else 0)
     loaded = waiting * (slices if family == "ecp5" else pairs) * outside
+    lifted = config.factor_bits > config.operand_bits
     return {
         "lut": {
             "engine": 1,
@@ -248,6 +249,9 @@ def features(config: EngineConfig, family: str) -> dict[str, dict[str, float]]:
             "table bits": config.cells * table.table_bits,
             "x bits": config.contexts * config.operand_bits * config.x_per_beat,
             "further bits of formats": config.cells * further,
+            "lifted bits": lifted * config.factor_bits * (1 + config.contexts * _bits(len(config.lifts))),
+            "row shift bits": config.drain_width * config.accumulator_bits * config.row_bits,
+            "counters of clipped values": config.count_clipped,
         },
         "ff": {
             "engine": 1,
@@ -257,15 +261,24 @@ def features(config: EngineConfig, family: str) -> dict[str, dict[str, float]]:
             "cells": config.cells,
             "port bits": config.axi_data_bits * config.axi_ports,
             "further bits of formats": config.cells * further,
+            "lifted bits": lifted * (config.factor_bits + config.exponent_bits),
+            "counters of clipped values": config.count_clipped,
         },
     }
 
 
 COEFFICIENTS = {
-    "xc7": {"lut": (2672, 0.286, 44.8, 219, 0.024, 1.862, 4.4), "ff": (3085, 0.893, 0.229, 42.4, 463, 2.628, 4.2)},
-    "ecp5": {"lut": (5729, 3.363, 0, 174, 0.066, 3.031, 6.5), "ff": (2930, 0, 1.941, 0, 686, 13.72, 5.2)},
+    "xc7": {
+        "lut": (2672, 0.286, 44.8, 219, 0.024, 1.862, 4.4, 0.75, 0.8, 120),
+        "ff": (3085, 0.893, 0.229, 42.4, 463, 2.628, 4.2, 1, 153),
+    },
+    "ecp5": {
+        "lut": (5729, 3.363, 0, 174, 0.066, 3.031, 6.5, 1.1, 1.9, 180),
+        "ff": (2930, 0, 1.941, 0, 686, 13.72, 5.2, 1, 153),
+    },
 }
-"""Of the :func:`features`, in their order; ``python -m bench.resources --fit`` finds them."""
+"""Of the :func:`features`, in their order; ``python -m bench.resources --fit`` finds them, but for the last ones, which
+are of components alone."""
 
 
 def estimate(config: EngineConfig, family: str = "xc7") -> Usage:

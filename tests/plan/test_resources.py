@@ -63,6 +63,15 @@ def test_wide_formats_take_more(family):
 
 
 @pytest.mark.parametrize("family", COEFFICIENTS)
+def test_lifts_row_shifts_and_counters_take_more(family):
+    plain = estimate(SMALL, family)
+    lifted, shifted = replace(SMALL, lifts=(0, 9)), replace(SMALL, lifts=(3,), row_bits=3)
+    for config in (lifted, shifted, replace(SMALL, count_clipped=True)):
+        more = estimate(config, family)
+        assert plain.lut + 30 < more.lut < plain.lut + 450 and plain.ff + 25 < more.ff < plain.ff + 250
+
+
+@pytest.mark.parametrize("family", COEFFICIENTS)
 def test_every_feature_has_a_coefficient(family):
     for kind, values in features(SMALL, family).items():
         assert len(values) == len(COEFFICIENTS[family][kind])
