@@ -230,9 +230,9 @@ class Noise:
 
 def harmed(number: int, content: bytes) -> bytes:
     """Now and then something is wrong with a frame, in every way in turn."""
-    if number % 11:
+    if number % 23:
         return content
-    at, way = number % len(content), number // 11 % 5
+    at, way = number % len(content), number // 23 % 5
     if way == 0:
         return b""
     if way == 1:

@@ -85,3 +85,14 @@ def test_through_the_uart_of_a_board(tmp_path):
     assert other.engine == project.engine and other.firmware.identity != project.firmware.identity
     environment = vectors_of(tmp_path, other, x, 1) | {"LSTM_HW_UART": json.dumps(settings)}
     run_bench(sources, host_design.NAME, "sim.bench_host_uart", extra_env=environment, timeout=600)
+
+
+def test_sequences_side_by_side_over_two_ports(tmp_path):
+    """Streams in another order than the vectors', two sequences a run, an image a port."""
+    model = tensors(np.random.default_rng(3), inputs=41, hidden=(12,), outputs=0)
+    engine = {"rows": 32, "contexts": 2, "x_per_beat": 4, "axi_ports": 2, "axi_data_bits": 64}
+    plan = {"schedule": "sbe", "batch": 2, "pinned": 9}
+    config = write_project(tmp_path, model=model, sequences=3, steps=4, engine=engine, plan=plan, data={"labels": None})
+    project = lstm_hw.load(config)
+    assert project.firmware.streams.side_by_side == 2 and project.firmware.streams.x_order.batch > 1
+    bench(tmp_path, project, project.x, 2, ["predicts_and_carries_state", "over_a_byte_stream"])
