@@ -123,7 +123,7 @@ puts "wrote {overlay}.bit, {overlay}.hwh and {overlay}.xsa to $overlay"
 """
 
 
-def script(design, board, part, title, notes):
+def script(design, board, part, title, notes, uart=False):
     """The script that builds a design.
 
     Parameters
@@ -136,6 +136,8 @@ def script(design, board, part, title, notes):
         First line.
     notes : list of str
         What a reader should know, a line each.
+    uart : bool
+        The plan without the block design has a UART for a host.
 
     Returns
     -------
@@ -153,10 +155,12 @@ def script(design, board, part, title, notes):
         read_constraints="".join(f"add_files -fileset constrs_1 {name}\n" for name in constraints),
         body="\n".join(_body(design)),
     )
-    return {"block_design.tcl": text, **constraints, "README.md": _readme(board, title, notes)}
+    readme = _readme(board, title, notes, uart)
+    return {"block_design.tcl": text, **constraints, "README.md": readme}
 
 
-def _readme(board, title, notes):
+def _readme(board, title, notes, uart):
+    host = ", and a host's way in over the UART" if uart else ""
     return f"""\
 # {title.rstrip(".")}
 
@@ -164,7 +168,7 @@ def _readme(board, title, notes):
 |---|---|
 | `vivado -mode batch -source block_design.tcl` | builds the design; `overlay/` gets `{OVERLAY}.bit`, `.hwh`, `.xsa` |
 | `vivado -mode batch -source block_design.tcl -tclargs DRIVER` | leaves them in the folder `DRIVER`, beside a driver |
-| `sh build_top.sh` | builds the self-test alone, which needs no host: `top.bit`, verdict on the LEDs |
+| `sh build_top.sh` | builds `top.bit` without this design: the self-test, verdict on the LEDs{host} |
 
 Exit status 1 and no bitstream: a step failed, or the design is too slow for its clock. The host checks the engine by
 its registers ID and CONTENT_ID, and loads program and weights at run time: a new model that fits needs no new

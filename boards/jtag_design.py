@@ -55,7 +55,7 @@ def files(engine_config, board, clock_pins, reset_pin, level):
         "host       JTAG to AXI bridge: see jtag_host.tcl",
     ]
     title = f"The engine on the {board.name}, whose host is a bridge from JTAG: a block design for Vivado."
-    made = script(found, board.name, board.part, title, notes)
+    made = script(found, board.name, board.part, title, notes, uart=True)
     return made | {"jtag_host.tcl": host(engine_config)}
 
 
