@@ -532,28 +532,37 @@ def selftest(image: str, timeout: float, **where: Any) -> None:
 
 @on_device(
     [
-        "predict digits.lstmfw --port /dev/ttyUSB0 --input examples/digits/test.npz --array calibration",
+        "predict digits.lstmfw --port /dev/ttyUSB0 --input examples/digits/test.npz --scale input_scale",
         "predict digits.lstmfw --registers uio0 --dma uio1 --weights udmabuf0 --streams udmabuf1 --input x.npz",
     ]
 )
 @click.option(
     "--input", "source", type=click.Path(), required=True, help="npz file with inputs (sequences, steps, inputs)."
 )
+@click.option("--scale", help="What its values are multiplied by: a number, or an array of one.")
 @click.option("--array", help="Its array; x, or the only one, without it.")
 @click.option(
     "--output", "-o", type=click.Path(), help="npz file for the outputs, array y; they are printed without it."
 )
-def predict(image: str, timeout: float, source: str, array: str | None, output: str | None, **where: Any) -> None:
+def predict(
+    image: str,
+    timeout: float,
+    source: str,
+    array: str | None,
+    scale: str | None,
+    output: str | None,
+    **where: Any,
+) -> None:
     """Load the model, send inputs in real numbers and take the outputs back."""
     import warnings
 
     from .project import board
 
-    x = board.read_inputs(source, array)
+    x = board.read_inputs(source, array, scale)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        with open_device(image, timeout, where) as opened:
-            y = opened.predict(x)
+        with open_device(image, timeout, where) as opened, progress("predict") as told:
+            y = opened.predict(x, progress=told)
     for warning in caught:
         click.echo(f"warning: {warning.message}", err=True)
     if output:

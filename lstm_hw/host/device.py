@@ -5,7 +5,7 @@
 
 import hashlib
 import warnings
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import numpy as np
@@ -110,7 +110,13 @@ class Session:
             await self._judge(await driver.wait(), "load")
         self.loaded = True
 
-    async def predict(self, x: np.ndarray, carry: bool = False, stored: bool = False) -> np.ndarray:
+    async def predict(
+        self,
+        x: np.ndarray,
+        carry: bool = False,
+        stored: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> np.ndarray:
         """Outputs for real inputs, with the bits of the integer reference.
 
         Parameters
@@ -120,6 +126,8 @@ class Session:
             Go on from the state that the call before left, sequence by sequence; without it from zero state.
         stored : bool
             Return stored integers instead of real numbers.
+        progress : callable, optional
+            Called as ``progress(done, total)`` in sequences.
 
         Returns
         -------
@@ -136,21 +144,28 @@ class Session:
         Warns
         -----
         ClippedWarning
-            Values were beyond their format.
+            Inputs, or values of a run, were beyond their format.
         """
         image = self.image
         x = np.asarray(x)
         if x.ndim != 3 or 0 in x.shape:
             raise InputError("x", f"shape {x.shape}", f"must be (sequences, steps, {image.streams.inputs})")
-        outputs = await self._run(image.x_code.quantize(x), carry)
+        stored_x = image.x_code.quantize(x)
+        beyond = image.x_code.format.count_clipped(image.x_code.scaled(x))
+        if beyond:
+            text = (
+                f"{beyond} of {x.size} inputs are beyond {image.x_code.format}, the format of x: outputs may be wrong"
+            )
+            warnings.warn(text, ClippedWarning, stacklevel=4)
+        outputs = await self._run(stored_x, carry, progress)
         for place, count in (self.clipped or {}).items():
             if count:
                 text = f"{count} {CLIPPED_PLACES[place]} were beyond their format: outputs may be wrong"
-                warnings.warn(text, ClippedWarning, stacklevel=2)
+                warnings.warn(text, ClippedWarning, stacklevel=4)
         outputs = outputs if image.streams.every_step else outputs[:, 0]
         return outputs if stored else image.y_format.to_float(outputs)
 
-    async def _run(self, x, carry):
+    async def _run(self, x, carry, progress=None):
         """Stored outputs (N, vectors, O) for stored inputs (N, T, Lx), group by group."""
         count, width = len(x), self.image.streams.sequences
         if carry and (self._steps is None or count > width):
@@ -164,6 +179,8 @@ class Session:
         self.clipped, found = None, []
         for group in groups:
             found.append(await self._run_group(group, carry))
+            if progress:
+                progress(min(len(found) * width, count), count)
         if len(groups) > 1:
             self._steps = None  # the state is the last group's
         return np.concatenate(found)[:count]
@@ -312,9 +329,15 @@ class Device:
         """See :meth:`Session.load`."""
         blocking(self.session.load())
 
-    def predict(self, x: np.ndarray, carry: bool = False, stored: bool = False) -> np.ndarray:
+    def predict(
+        self,
+        x: np.ndarray,
+        carry: bool = False,
+        stored: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> np.ndarray:
         """See :meth:`Session.predict`."""
-        return blocking(self.session.predict(x, carry, stored))
+        return blocking(self.session.predict(x, carry, stored, progress))
 
     def selftest(self) -> int:
         """See :meth:`Session.selftest`."""

@@ -92,7 +92,7 @@ def open_device(image: FirmwareImage, where: dict[str, Any], timeout: float) -> 
     return Device(image, transport_of(image, where), timeout)
 
 
-def read_inputs(path: str | os.PathLike, name: str | None) -> np.ndarray:
+def read_inputs(path: str | os.PathLike, name: str | None, scale: str | None = None) -> np.ndarray:
     """Inputs (N, T, Lx) from an npz file.
 
     Parameters
@@ -100,6 +100,8 @@ def read_inputs(path: str | os.PathLike, name: str | None) -> np.ndarray:
     path : path-like
     name : str, optional
         Of the array; ``x``, or the only one, without it.
+    scale : str, optional
+        A number, or the name of an array of one, that the values are multiplied by.
 
     Raises
     ------
@@ -115,7 +117,18 @@ def read_inputs(path: str | os.PathLike, name: str | None) -> np.ndarray:
     if x.dtype.kind not in "iuf" or x.ndim != 3:
         rule = "must be real numbers (sequences, steps, inputs), or (steps, inputs) of one sequence"
         raise InputError(f"{path}: {name}", f"shape {x.shape} of {x.dtype}", rule)
-    return x
+    return x if scale is None else x.astype(np.float64) * _scale(file, scale)
+
+
+def _scale(file, scale):
+    """The number that a text says, or that is in the array of this name."""
+    try:
+        return float(scale)
+    except ValueError:
+        found = file.read(scale)
+    if found.shape != () or found.dtype.kind not in "iuf" or not np.isfinite(found):
+        raise InputError(f"{file.path}: {scale}", f"shape {found.shape} of {found.dtype}", "must be one finite number")
+    return float(found)
 
 
 def write_outputs(path: str | os.PathLike, outputs: np.ndarray) -> Path:

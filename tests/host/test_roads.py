@@ -394,6 +394,9 @@ def test_clipped_values_are_warned_about(project, engine):
         with pytest.warns(ClippedWarning, match="6 elements of h were beyond their format"):
             device.predict(project.x[:2])
         assert device.clipped == {"preact": 0, "c": 0, "h": 6, "output": 0}
+        engine.values[lookup(clipped_register("h")).address] = 0
+        with pytest.warns(ClippedWarning, match="9 of 18 inputs are beyond Q.*, the format of x"):
+            device.predict(np.concatenate([project.x[:1], np.full((1, 3, 3), 1e6)]))
 
 
 def test_another_engine(project, engine):
@@ -414,7 +417,7 @@ def test_command_line(project, engine, tmp_path):
     """An image, then info, selftest and predict through a socket."""
     image = project.firmware.write(tmp_path / "tiny.lstmfw")
     np.savez(tmp_path / "x.npz", x=project.x)
-    with listening(engine, 5) as port:
+    with listening(engine, 7) as port:
         road = (image, "--socket", f"127.0.0.1:{port}")
         shown = call("device", "info", *road)
         assert shown.exit_code == 0 and "the engine of this image, free" in shown.output, shown.output
@@ -426,6 +429,15 @@ def test_command_line(project, engine, tmp_path):
             assert np.array_equal(found["y"], project.predict(project.x))
         shown = call("device", "predict", *road, "--input", tmp_path / "x.npz")
         assert shown.output.splitlines()[0].startswith("sequence 0: ")
+        np.savez(tmp_path / "large.npz", large=project.x[0] * 8, by=0.125)
+        given = ("--input", tmp_path / "large.npz", "--array", "large", "--scale")
+        for scale in ("by", "0.125"):
+            shown = call("device", "predict", *road, *given, scale)
+            assert shown.exit_code == 0 and len(shown.output.splitlines()) == 1, shown.output
+            numbers = [float(word) for word in shown.output.split()[2:]]
+            assert np.allclose(numbers, project.predict(project.x[:1])[0], rtol=1e-5)
+        shown = call("device", "predict", *road, *given, "large")
+        assert shown.exit_code == 1 and "large.npz: large: shape (3, 3)" in shown.output
         engine.values[lookup("CONTENT_ID").address] ^= 1
         shown = call("device", "selftest", *road)
         assert shown.exit_code == 1 and "error: register CONTENT_ID" in shown.output
