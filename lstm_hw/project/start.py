@@ -14,17 +14,19 @@ import numpy as np
 from ..errors import ConfigError, InputError
 from ..files import write_file
 from ..model.float_model import MAX_SIZE, DenseWeights, FloatModel, LstmWeights
+from ..model.fractions import FRACTIONS, ROUNDINGS
 from ..model.load import HEAD_MODES, contents
 from ..model.load import load as load_model
+from ..model.quantize import QuantConfig
 from ..model.store import write_tensors
 from ..reading import NpzFile
 from . import toml
-from .settings import RESERVED_NAMES, SECTION_CLASSES, DataSection, ModelSection, ProjectConfig, follows
+from .settings import RESERVED_NAMES, SECTION_CLASSES, DataSection, ModelSection, PlanSection, ProjectConfig, follows
 from .synthetic import random_tensors
 
 RANDOM_SEQUENCES = 4
 """Random test sequences of a project without data."""
-RANDOM_STEPS = 64
+RANDOM_STEPS = 16
 """Most time steps of its sequences, however many the plan is for."""
 MAX_PARAMETERS = 1 << 26
 """Most weights of a network that nobody has trained."""
@@ -257,7 +259,16 @@ def sketch(sizes: Sizes, steps: int, folder: os.PathLike | str = "") -> tuple[Pr
         Where its files would be.
     """
     data = DataSection(random=RANDOM_SEQUENCES, steps=min(steps, RANDOM_STEPS))
-    config = ProjectConfig(sizes.name, ModelSection(MODEL_FILE), data=data, folder=Path(folder))
+    config = ProjectConfig(
+        sizes.name,
+        ModelSection(MODEL_FILE),
+        data=data,
+        quantize=QuantConfig(
+            fractions=FRACTIONS[0], rounding=ROUNDINGS[0]
+        ),  # no other would be better for such weights
+        plan=PlanSection(steps=steps),
+        folder=Path(folder),
+    )
     return config, sizes.model()
 
 
