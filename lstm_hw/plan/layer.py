@@ -308,43 +308,24 @@ class ResidentBias(StreamedLayer):
         source = source or {"hold": 1}
         entry = self.sums + target
         tiles = self.bias_tiles()
-        for tile, (exponent, _) in list(zip(tiles, self.layer.bias_columns, strict=True))[: len(tiles) - finish]:
-            self.mac(
-                mask,
-                weight=self.weights + self.blocks * tile.first_column,
-                space=SPACE_CONSTANT,
-                operand=exponent,
-                columns=tile.columns,
-                slots=self.blocks,
-                store=1,
-                target=entry,
-                **source,
-            )
+        for tile, (exponent, columns) in list(zip(tiles, self.layer.bias_columns, strict=True))[: len(tiles) - finish]:
+            words = {"weight": self.weights + self.blocks * tile.first_column, "columns": columns, "slots": self.blocks}
+            self.mac(mask, space=SPACE_CONSTANT, operand=exponent, store=1, target=entry, **words, **source)
             source = {"source": entry}
 
-    def finish_sums(self, mask: int, row: Sum | int, entry: Sum | int | None = None) -> None:
+    def finish_sums(self, mask: int, row: Sum | int) -> None:
         """The last column of the bias, added to the sums of a row block."""
         exponent, columns = self.layer.bias_columns[-1]
-        first = self.blocks * self.bias_tiles()[-1].first_column
-        self.mac(
-            mask,
-            weight=self.weights + first + row * columns,
-            space=SPACE_CONSTANT,
-            operand=exponent,
-            columns=columns,
-            source=self.sums + row if entry is None else entry,
-            finish=1,
-        )
+        weight = self.weights + self.blocks * self.bias_tiles()[-1].first_column + row * columns
+        products = {"space": SPACE_CONSTANT, "operand": exponent, "weight": weight, "columns": columns}
+        self.mac(mask, source=self.sums + row, finish=1, **products)
 
 
 def check_beat(config: EngineConfig) -> None:
     """Sequences side by side need a beat that holds one element of each."""
     if 1 < config.contexts and config.x_per_beat < config.contexts:
-        raise ConfigError(
-            "engine.x_per_beat",
-            config.x_per_beat,
-            f"must be at least contexts = {config.contexts}: a beat holds one element of each",
-        )
+        rule = f"must be at least contexts = {config.contexts}: a beat holds one element of each"
+        raise ConfigError("engine.x_per_beat", config.x_per_beat, rule)
 
 
 def words_of(tiles: Iterable[Tile]) -> int:

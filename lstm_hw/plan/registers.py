@@ -246,7 +246,7 @@ class _Writer:
             self._moves.pop(register, None)
             self.builder.emit("SET", register=register, value=node.value & MASK)
         else:
-            self._move(register, node.value, node.limit, False)
+            self._move(register, node.value)
 
     def _when(self, node):
         self._settle()
@@ -312,10 +312,9 @@ class _Writer:
             self.builder.emit("SET", register=web.number, value=web.start & MASK)
 
     def _move_web(self, web, term, turns):
-        limit = web.modulus if term.modular else 0
-        self._move(web.number, term.stride * turns, limit, web.mixed)
+        self._move(web.number, term.stride * turns, web.modulus if term.modular else 0, web.mixed)
 
-    def _move(self, register, value, limit, mixes):
+    def _move(self, register, value, limit=0, mixes=False):
         before, was = self._moves.get(register, (0, limit))
         if was != limit and not mixes:
             self._settle()

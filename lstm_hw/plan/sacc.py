@@ -40,8 +40,6 @@ class SaccLayer(ResidentBias):
 
     def __init__(self, shape: LayerShape, number: int, config: EngineConfig, batch: int, pinned: int) -> None:
         super().__init__(shape, number, config, batch)
-        if not 0 <= pinned <= self.blocks:
-            raise ConfigError("pinned", pinned, f"must be between 0 and {self.blocks} row blocks")
         self.pinned, self.pairs = pinned, max(1, batch // 2)
         self.sequences = config.contexts // 2
         self.buffers = self.sequences * max(2, batch)

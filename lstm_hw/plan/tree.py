@@ -86,7 +86,7 @@ class Emit:
 
 @dataclass(frozen=True)
 class Change:
-    """A variable is set, or moved by a value (down to below ``limit``, if that is given).
+    """A variable is set, or moved by a value.
 
     An ``idle`` one is left out where only counts of loops read the variable.
     """
@@ -94,7 +94,6 @@ class Change:
     variable: Variable
     value: int
     sets: bool = False
-    limit: int = 0
     idle: bool = False
 
 
@@ -256,9 +255,9 @@ class Loops:
             self.advance(value, 1)
         return value
 
-    def advance(self, variable: Sum, by: int, limit: int = 0) -> None:
-        """Add a number to a variable; where ``limit`` is given and reached, it is taken off."""
-        self._into[-1].append(Change(_variable(self._used(variable)), by, limit=limit))
+    def advance(self, variable: Sum, by: int) -> None:
+        """Add a number to a variable."""
+        self._into[-1].append(Change(_variable(self._used(variable)), by))
 
     def assign(self, variable: Sum, value: int) -> None:
         """Set a variable."""

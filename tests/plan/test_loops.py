@@ -62,10 +62,9 @@ class Evaluation:
             raise Halted
 
     def change(self, node):
-        by = node.value % node.limit if node.limit else node.value
-        after = by if node.sets else self.values[node.variable] + by
+        after = node.value if node.sets else self.values[node.variable] + node.value
         after &= (1 << REGISTER_BITS) - 1
-        self.values[node.variable] = after - node.limit if node.limit and after >= node.limit else after
+        self.values[node.variable] = after
 
     def when(self, node):
         if (self.value(node.test) == 0) == node.zero:
@@ -193,7 +192,7 @@ class RandomProgram:
         """A variable of this block, and one of all."""
         own = self.b.variable(self.rng.randrange(9))
         self.b.emit("MAC", columns=1, weight=own + 3)
-        self.b.advance(own, self.rng.choice((5, -1)), limit=self.rng.choice((0, 7)))
+        self.b.advance(own, self.rng.choice((5, -1)))
         self.nodes(depth + 1)
         self.b.emit("MAC", columns=1, weight=own, source=self.some_sum())
         for variable in self.variables:
