@@ -15,12 +15,15 @@ from collections.abc import Callable
 import click
 import numpy as np
 
+from lstm_hw.model.error_report import quantization_report
 from lstm_hw.model.float_model import DenseWeights, FloatModel, LstmWeights
 from lstm_hw.model.precision import Trials, search
-from lstm_hw.model.quantize import QuantConfig, quantization_report, quantize
+from lstm_hw.model.quant_config import QuantConfig
+from lstm_hw.model.quantize import quantize
 from lstm_hw.model.reference import integer_reference
 from lstm_hw.progress import progress
 from lstm_hw.project.api import Project, load
+from lstm_hw.project.goal import precision_goal
 
 from .table import FOLDER, Row, command
 
@@ -74,7 +77,7 @@ def searches(names):
     for name in names:
         project = load(f"examples/{name}/{name}.toml", progress=progress)
         model, calibration, config = project.model, project.data.calibration, project.config.quantize
-        goal = project.precision_goal(**BOUNDS[name])
+        goal = precision_goal(project, **BOUNDS[name])
         trials = Trials(model, calibration, config, **goal)
         width, way = trials.narrowest()
         yield from _bits_rows(project, "uniform", trials, trials.uniform(width), way)

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from lstm_hw.model.float_model import FloatModel, LstmWeights
-from lstm_hw.model.quantize import QuantConfig, quantize
+from lstm_hw.model.quant_config import QuantConfig
+from lstm_hw.model.quantize import quantize
 
 FILE = Path(__file__).parent / "workloads.toml"
 

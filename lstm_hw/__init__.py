@@ -17,7 +17,7 @@ _HOMES = {
     "Project": ".project.api",
     "ProjectConfig": ".project.settings",
     "EngineConfig": ".machine.config",
-    "QuantConfig": ".model.quantize",
+    "QuantConfig": ".model.quant_config",
     "QFormat": ".machine.formats",
     "Stress": ".verify.scenario",
     "LstmHwError": ".errors",

@@ -16,8 +16,9 @@ from ..errors import ConfigError
 from ..machine.config import WEIGHT_WIDTHS
 from .float_model import FloatModel
 from .fractions import FRACTIONS, ROUNDINGS
+from .quant_config import OF_LAYERS, QuantConfig
 from .quant_model import QuantModel
-from .quantize import OF_LAYERS, FloatRuns, QuantConfig, matrix_sizes, quantize
+from .quantize import FloatRuns, matrix_sizes, quantize
 
 MOST_EVALUATIONS = 400
 """Quantised models that a search measures, at most, unless one says how many."""

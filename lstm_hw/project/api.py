@@ -26,12 +26,14 @@ from ..machine.pack import to_bytes
 from ..machine.plan import Plan
 from ..machine.ports import TOPLEVEL
 from ..model.budget import error_budget
+from ..model.error_report import quantization_report
 from ..model.float_model import FloatModel
 from ..model.load import HEAD_MODES
 from ..model.load import load as load_model
 from ..model.precision import Found, search
+from ..model.quant_config import QuantConfig
 from ..model.quant_model import QuantModel
-from ..model.quantize import QuantConfig, bits_of_inputs, quantization_report, quantize
+from ..model.quantize import bits_of_inputs, quantize
 from ..model.reference import checked_sequences, float_reference, integer_reference
 from ..plan.schedules import Choice, choose
 from ..plan.sizing import engine_formats, network_of, stored_weight_bits
@@ -50,6 +52,7 @@ from ..verilog.synthesis import Synthesis
 from ..verilog.tools import lint
 from . import simulation
 from .dataset import Dataset
+from .goal import precision_goal
 from .inputs import inputs_of
 from .package import COMPONENT, package_files
 from .score import MOST_LOST, Metric
@@ -419,7 +422,7 @@ class Project:
 
     @property
     def numbers(self) -> dict:
-        """What became of the numbers for :attr:`inputs`; see :func:`~lstm_hw.model.quantize.quantization_report`."""
+        """What became of the numbers for :attr:`inputs`, as :func:`.quantization_report` says."""
         return self._compared[0]
 
     @property
@@ -499,71 +502,11 @@ class Project:
         """
         if wider not in range(WEIGHT_WIDTHS[-1]):
             raise ConfigError("wider", wider, f"must be between 0 and {WEIGHT_WIDTHS[-1] - 1}")
-        goal = self.precision_goal(accuracy, max_error, samples)
+        goal = precision_goal(self, accuracy, max_error, samples)
         with self.progress("precision") as progress:
             return search(
                 self.model, self.data.calibration, self.config.quantize, **goal, wider=wider, progress=progress
             )
-
-    def precision_goal(
-        self, accuracy: float | None = None, max_error: float | None = None, samples: int | None = None
-    ) -> dict[str, Any]:
-        """What a search of widths is to meet: arguments of :class:`~lstm_hw.model.precision.Trials`.
-
-        Parameters are those of :meth:`precision`; so are the errors.
-
-        Returns
-        -------
-        dict
-            ``measure``, ``bound``, ``higher`` and ``widths``.
-        """
-        widest = self.config.quantize.weight_bits
-        if accuracy is not None and max_error is not None:
-            raise ConfigError("accuracy", accuracy, f"must not be given beside max_error = {max_error}")
-        if samples is not None and not 1 <= samples <= MAX_COUNT:
-            raise ConfigError("samples", samples, f"must be between 1 and {MAX_COUNT:,}")
-        widths = [width for width in WEIGHT_WIDTHS if width <= widest]
-        if not widths:
-            rule = f"must be at least {WEIGHT_WIDTHS[0]}, the least of a search"
-            raise ConfigError("quantize.weight_bits", widest, rule)
-        if accuracy is not None:
-            measure, bound = self._accuracy_of(accuracy, samples), accuracy
-        else:
-            bound = self.config.quantize.error_bound if max_error is None else max_error
-            measure = self._error_of(bound, samples)
-        return {"measure": measure, "bound": bound, "higher": accuracy is not None, "widths": widths}
-
-    def _accuracy_of(self, bound, samples):
-        """What measures the accuracy of a quantised model."""
-        if not 0 < bound <= 1:
-            raise ConfigError("accuracy", bound, "must be a share above 0 and at most 1")
-        metric = self.metric
-        if metric is None or not metric.is_share:
-            found = "no labels" if metric is None else f"labels of the metric {metric.name}"
-            raise InputError("accuracy", found, "must have labels that are right or wrong, or a max_error instead")
-        x = self.x[:samples]
-
-        def accuracy(qmodel):
-            stored, _ = integer_reference(qmodel, qmodel.quantize_input(x))
-            return metric.score(qmodel.dequantize_output(stored))
-
-        return accuracy
-
-    def _error_of(self, bound, samples):
-        """What measures the largest error of a quantised model, as a share of the float model's largest output."""
-        if not 0 < bound < np.inf:
-            raise ConfigError("max_error", bound, "must be a number above 0")
-        x = checked_sequences("calibration", self.data.calibration, self.model.input_size)[:samples]
-        exact, _ = float_reference(self.model, x)
-        peak = float(np.abs(exact).max())
-        if peak == 0:
-            raise InputError("calibration", "outputs that are all 0", "must give outputs that an error is a share of")
-
-        def error(qmodel):
-            stored, _ = integer_reference(qmodel, qmodel.quantize_input(x))
-            return float(np.abs(qmodel.dequantize_output(stored) - exact).max()) / peak
-
-        return error
 
     def verdict(self) -> dict[str, Any]:
         """Whether the outputs for :attr:`inputs` are near enough to the float model's.

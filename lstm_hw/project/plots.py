@@ -155,7 +155,7 @@ def draw_budget(budget: dict) -> Drawing:
 
 
 def draw_histogram(histogram: dict) -> Drawing:
-    """Draw the ``histogram`` of :func:`~lstm_hw.model.quantize.quantization_report`."""
+    """Draw the ``histogram`` of :func:`~lstm_hw.model.error_report.quantization_report`."""
     return _drawn(
         "histogram",
         "Errors of the outputs, in units of their last bit",

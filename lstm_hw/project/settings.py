@@ -18,7 +18,7 @@ from ..machine.config import MAX_CONTEXTS, MAX_ROWS, EngineConfig
 from ..machine.formats import QFormat
 from ..machine.parts import BOARDS, PARTS, Part, part_of
 from ..model.load import HEAD_MODES
-from ..model.quantize import QuantConfig
+from ..model.quant_config import QuantConfig
 from ..plan.schedules import AUTO, OPTIONS, SCHEDULES
 from ..plan.target import Target
 from ..proof.load_timing import MemoryModel

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ..model.budget import PLACES
 from ..model.precision import Found
-from ..model.quantize import QuantConfig
+from ..model.quant_config import QuantConfig
 from ..plan.schedules import SCHEDULES, Outcome
 from ..proof.cycles import STALLS, Cycles
 from ..verify.simulate import Measured

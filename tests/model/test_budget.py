@@ -5,7 +5,8 @@ import pytest
 
 from lstm_hw.machine.formats import QFormat
 from lstm_hw.model.budget import HEAD, PLACES, error_budget, partly_rounded, places_of
-from lstm_hw.model.quantize import QuantConfig, quantize
+from lstm_hw.model.quant_config import QuantConfig
+from lstm_hw.model.quantize import quantize
 from lstm_hw.model.reference import float_reference, integer_reference
 from tests.projects import float_model
 

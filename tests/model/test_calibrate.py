@@ -7,8 +7,10 @@ from bench.accuracy import unlike_stack
 from lstm_hw.errors import ConfigError, FormatError
 from lstm_hw.machine.formats import QFormat
 from lstm_hw.model.calibrate import RARE, Spread, survey
+from lstm_hw.model.error_report import quantization_report
 from lstm_hw.model.float_model import DenseWeights, FloatModel, LstmWeights
-from lstm_hw.model.quantize import QuantConfig, quantization_report, quantize
+from lstm_hw.model.quant_config import QuantConfig
+from lstm_hw.model.quantize import quantize
 from lstm_hw.model.reference import float_reference
 from lstm_hw.plan.sizing import engine_formats
 

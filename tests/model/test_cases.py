@@ -7,7 +7,8 @@ import pytest
 
 from lstm_hw.machine.formats import QFormat
 from lstm_hw.model.load import load
-from lstm_hw.model.quantize import QuantConfig, quantize
+from lstm_hw.model.quant_config import QuantConfig
+from lstm_hw.model.quantize import quantize
 from lstm_hw.model.reference import float_reference, integer_reference
 
 FOLDER = Path(__file__).parents[2] / "examples" / "cases"

@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lstm_hw.model.error_report import quantization_report
 from lstm_hw.model.load import load
-from lstm_hw.model.quantize import QuantConfig, quantization_report, quantize
+from lstm_hw.model.quant_config import QuantConfig
+from lstm_hw.model.quantize import quantize
 from lstm_hw.model.reference import float_reference, integer_reference
 
 FOLDER = Path(__file__).parents[2] / "examples" / "digits"

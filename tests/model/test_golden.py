@@ -15,7 +15,8 @@ import pytest
 from safetensors import safe_open
 
 from lstm_hw.machine.formats import QFormat
-from lstm_hw.model.quantize import QuantConfig, quantize
+from lstm_hw.model.quant_config import QuantConfig
+from lstm_hw.model.quantize import quantize
 from lstm_hw.model.reference import integer_reference
 
 

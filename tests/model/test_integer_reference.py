@@ -14,11 +14,13 @@ from lstm_hw.errors import InputError
 from lstm_hw.machine.activation import make_activation
 from lstm_hw.machine.formats import QFormat
 from lstm_hw.model import reference
+from lstm_hw.model.error_report import quantization_report
 from lstm_hw.model.exact import is_exact
 from lstm_hw.model.float_model import DenseWeights, FloatModel, LstmWeights
+from lstm_hw.model.quant_config import QuantConfig
 from lstm_hw.model.quant_layer import QuantDense, QuantLstm
 from lstm_hw.model.quant_model import QuantModel
-from lstm_hw.model.quantize import QuantConfig, quantization_report, quantize
+from lstm_hw.model.quantize import quantize
 from lstm_hw.model.reference import float_reference, integer_reference
 
 

@@ -9,7 +9,8 @@ import pytest
 from lstm_hw.errors import ConfigError
 from lstm_hw.model import quantize as quantize_module
 from lstm_hw.model.precision import Trials, search
-from lstm_hw.model.quantize import QuantConfig, matrix_sizes, quantize
+from lstm_hw.model.quant_config import QuantConfig
+from lstm_hw.model.quantize import matrix_sizes, quantize
 from lstm_hw.model.reference import float_reference, integer_reference
 from lstm_hw.plan.sizing import network_of, stored_weight_bits
 from tests.projects import float_model

@@ -10,8 +10,9 @@ from safetensors.numpy import load_file, save_file
 
 from lstm_hw.errors import ModelError
 from lstm_hw.machine.formats import QFormat
+from lstm_hw.model.quant_config import QuantConfig
 from lstm_hw.model.quant_model import BLOCK_KEY, QuantModel
-from lstm_hw.model.quantize import QuantConfig, quantize
+from lstm_hw.model.quantize import quantize
 from lstm_hw.model.reference import integer_reference
 from lstm_hw.model.store import DIGEST_KEY, write_tensors
 

@@ -8,10 +8,12 @@ from lstm_hw.errors import ConfigError, FormatError, InputError, ModelError
 from lstm_hw.machine.activation import make_activation
 from lstm_hw.machine.formats import QFormat
 from lstm_hw.machine.pack import bias_digits, stored_bias
+from lstm_hw.model.error_report import quantization_report
 from lstm_hw.model.float_model import DenseWeights, FloatModel, LstmWeights
+from lstm_hw.model.quant_config import QuantConfig
 from lstm_hw.model.quant_layer import QuantDense, QuantLstm
 from lstm_hw.model.quant_model import QuantModel
-from lstm_hw.model.quantize import QuantConfig, quantization_report, quantize
+from lstm_hw.model.quantize import quantize
 from lstm_hw.model.reference import float_reference, integer_reference
 from lstm_hw.plan.sizing import lifts_of, row_bits_of
 
@@ -136,7 +138,7 @@ def test_report_counts_what_is_clipped_and_lost(random_model, monkeypatch):
     worst = np.abs(qmodel.dequantize_output(stored) - exact).max(axis=1)
     assert report["output"]["sequence"] == worst.argmax() and report["output"]["max"] == worst.max()
     assert report["output"]["step"] == x.shape[1] - 1 and head.output_size == 3
-    monkeypatch.setattr("lstm_hw.model.quantize.TRACED", 1)
+    monkeypatch.setattr("lstm_hw.model.error_report.TRACED", 1)
     again, (_, same) = quantization_report(model, qmodel, x, curves=in_blocks)
     np.testing.assert_array_equal(stored, same)
     for place, ((largest, rms),) in curves.items():

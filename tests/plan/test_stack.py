@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from lstm_hw.errors import ConfigError, ProgramError
 from lstm_hw.model.float_model import DenseWeights, FloatModel, LstmWeights
-from lstm_hw.model.quantize import QuantConfig, quantize
+from lstm_hw.model.quant_config import QuantConfig
+from lstm_hw.model.quantize import quantize
 from lstm_hw.plan.conventional import ConventionalPlanner
 from lstm_hw.plan.fusion import FusionPlanner
 from lstm_hw.plan.row_window import RowWindowPlanner
