@@ -39,8 +39,9 @@ class Design:
     Parameters
     ----------
     cells : dict of str to Cell
-    ports : dict of str to (str, str)
-        Interface ports of the whole: mode and kind, as ``Master``, ``xilinx.com:interface:ddrx_rtl:1.0``.
+    ports : dict of str to (str, str, dict)
+        Interface ports of the whole: mode, kind and properties, as ``Master``,
+        ``xilinx.com:interface:ddrx_rtl:1.0``, {}.
     pins : dict of str to str
         Other ports of the whole, which all are inputs of one bit: type (``clk``, ``rst``).
     interfaces : list of (str, str)
@@ -190,8 +191,10 @@ def _body(design):
             yield from (f"    CONFIG.{key} {_word(value)} \\" for key, value in cell.config.items())
             yield f"] [get_bd_cells {name}]"
     yield ""
-    for name, (mode, kind) in design.ports.items():
+    for name, (mode, kind, config) in design.ports.items():
         yield f"create_bd_intf_port -mode {mode} -vlnv {kind} {name}"
+        for key, value in config.items():
+            yield f"set_property CONFIG.{key} {_word(value)} [get_bd_intf_ports {name}]"
     for name, kind in design.pins.items():
         yield f"create_bd_port -dir I -type {kind} {name}"
         if kind == "rst":

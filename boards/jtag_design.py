@@ -86,7 +86,8 @@ def design(engine_config, clock_mhz, input_mhz):
         ),
         "bram": Cell("blk_mem_gen:8.4", {"use_bram_block": "BRAM_Controller", "Memory_Type": "Single_Port_RAM"}),
     }
-    found.ports = {"sysclk": ("Slave", "xilinx.com:interface:diff_clock_rtl:1.0")}
+    frequency = {"FREQ_HZ": round(input_mhz * 1_000_000)}
+    found.ports = {"sysclk": ("Slave", "xilinx.com:interface:diff_clock_rtl:1.0", frequency)}
     found.pins = {"cpu_reset": "rst"}
     masters = [*(f"{ENGINE}/{port}" for port in ports), "dma/M_AXI_MM2S", "dma/M_AXI_S2MM"]
     found.interfaces = [

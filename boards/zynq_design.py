@@ -163,15 +163,15 @@ def design(engine_config, clock_mhz, processor):
         "ps7": Cell("processing_system7:5.5", _processor_config(processor, clock_mhz, memory)),
         ENGINE: Cell(TOPLEVEL),
         "dma": Cell("axi_dma:7.1", dma_config(engine_config)),
-        "reset": Cell("proc_sys_reset:5.0"),
+        "reset": Cell("proc_sys_reset:5.0", {"C_EXT_RESET_HIGH": 0}),
         "registers": Cell("smartconnect:1.0", {"NUM_SI": 1, "NUM_MI": 2}),
         **{f"weights{number}": Cell("smartconnect:1.0", {"NUM_SI": 1, "NUM_MI": 1}) for number in range(len(ports))},
         "vectors": Cell("smartconnect:1.0", {"NUM_SI": 2, "NUM_MI": 1}),
         "interrupts": Cell("xlconcat:2.1", {"NUM_PORTS": len(INTERRUPTS)}),
     }
     found.ports = {
-        "DDR": ("Master", "xilinx.com:interface:ddrx_rtl:1.0"),
-        "FIXED_IO": ("Master", "xilinx.com:display_processing_system7:fixedio_rtl:1.0"),
+        "DDR": ("Master", "xilinx.com:interface:ddrx_rtl:1.0", {}),
+        "FIXED_IO": ("Master", "xilinx.com:display_processing_system7:fixedio_rtl:1.0", {}),
     }
     found.interfaces = [
         ("ps7/DDR", "DDR"),

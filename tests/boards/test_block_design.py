@@ -46,6 +46,7 @@ def test_design_is_whole(board, engines):
         assert {"create_project", "validate_bd_design", "wait_on_run", "write_hw_platform"} <= commands
         assert [name.rpartition("/")[2] for name in vivado.copied] == ["lstm_hw.bit", "lstm_hw.hwh"]
         assert {f"engine/{name}" for name in (CONTROL, X, Y)} <= vivado.links.keys()
+        assert board in ZYNQ or vivado.config["sysclk"] == {"FREQ_HZ": "200000000"}
         assert vivado.config["dma"]["c_include_mm2s_dre"] == vivado.config["dma"]["c_include_s2mm_dre"] == "1"
         assert ("-part", BOARDS[board].board.part) == next(
             words[-2:] for words in vivado.seen if words[0] == "create_project"

@@ -225,7 +225,9 @@ class Vivado:
         self.config[words[4]] = {}
 
     def _set_property(self, *words):
-        if words[0] == "-dict":
+        if words[-1] in self.ports or words[-1] in self.pins:
+            self.config.setdefault(words[-1], {})[words[0].removeprefix("CONFIG.")] = words[1]
+        elif words[0] == "-dict":
             values = words[1]
             import tkinter
 
@@ -327,7 +329,16 @@ class Vivado:
             for name, (direction, kind, _) in pins.pins.items():
                 if direction == "I" and (kind or name != "dcm_locked"):
                     assert f"{cell}/{name}" in self.drivers, f"{cell}/{name} is open"
+            if self.cells[cell].startswith("proc_sys_reset"):
+                low = self.drivers[f"{cell}/ext_reset_in"].endswith("_N")
+                assert self.config[cell]["C_EXT_RESET_HIGH"] == str(int(not low)), "polarity of the reset"
         assert set(self.ports) <= self.links.keys()
+        for port, interface in self.ports.items():
+            if interface.kind == "diff_clock_rtl":
+                wizard = self.config[self.links[port].split("/")[0]]
+                assert int(self.config[port]["FREQ_HZ"]) == float(wizard["PRIM_IN_FREQ"]) * 1e6, "another frequency"
+        for pin, kind in self.pins.items():
+            assert kind != "rst" or self.config[pin] == {"POLARITY": "ACTIVE_HIGH"}, "polarity"
         for space, segments in self.reachable().items():
             assert self.addresses.get(space, {}).keys() == segments, f"{space}: {segments} must have addresses"
 
