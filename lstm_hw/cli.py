@@ -136,7 +136,7 @@ def estimate(config: str, steps: int | None) -> None:
 
 @verb(["generate examples/digits/digits.toml"])
 def generate(config: str) -> None:
-    """Emit the Verilog, the register map, the program and the weight image."""
+    """Emit the Verilog, the register map, the program, the weights and the firmware image."""
     folder = project_of(config).generate()
     wrote(*sorted(folder.iterdir()))
     then("generate", config)

@@ -86,7 +86,12 @@ STEPS = (
         ("estimate.json",),
         lambda context: context.project.write_estimate(),
     ),
-    Step("generate", "emit the Verilog, the register map, the program and the weight image", ("hardware/",), _generate),
+    Step(
+        "generate",
+        "emit the Verilog, the register map, the program, the weights and the firmware image",
+        ("hardware/",),
+        _generate,
+    ),
     Step(
         "simulate",
         "compare every bit and cycle of the Verilog with the references",
