@@ -153,6 +153,15 @@ class EngineConfig:
     )
 
     def __post_init__(self):
+        self._check_types()
+        object.__setattr__(self, "cell", self.cell or self.preact)
+        for rules in (self._ranges, self._lift_rules, self._relations):
+            for name, holds, rule in rules():
+                if not holds:
+                    raise ConfigError(f"engine.{name}", getattr(self, name), f"must {rule}")
+
+    def _check_types(self):
+        """Values of the right kinds; lists become tuples."""
         for f in fields(self):
             kinds = typing.get_args(f.type) if isinstance(f.type, types.UnionType) else (f.type,)
             kinds = [typing.get_origin(kind) or kind for kind in kinds]
@@ -164,94 +173,66 @@ class EngineConfig:
             if not all(type(value) is int for value in values):
                 raise ConfigError(f"engine.{name}", f"{values!r:.60}", "must be integers")
             object.__setattr__(self, name, tuple(values))
-        object.__setattr__(self, "cell", self.cell or self.preact)
+
+    def _ranges(self):
+        """(field, whether it is in its range, rule) of each number by itself."""
+        elements, entries, addresses = 1 << ELEMENT_BITS, 1 << ENTRY_BITS, 1 << PROGRAM_BITS
         # Of a pair, a sum wraps at least once in its range, and both fit the 48 bits of a DSP slice.
-        most_lift = 0 if self.operand_bits == 8 else FACTOR_BITS - self.operand_bits
         lowest = self.weight_bits + self.operand_bits + max(self.lifts, default=0)
         lowest = max(PAIR_BITS + 1, lowest + 1) if self.operand_bits == 8 else lowest
         highest = 32 if self.operand_bits == 8 else 48
-        elements, entries, addresses = 1 << ELEMENT_BITS, 1 << ENTRY_BITS, 1 << PROGRAM_BITS
-        rules = [
-            (
-                "rows",
-                self.rows in (4, 8) or 16 <= self.rows <= MAX_ROWS and self.rows % 16 == 0,
-                f"must be 4, 8 or a multiple of 16 up to {MAX_ROWS}",
-            ),
-            ("contexts", 1 <= self.contexts <= MAX_CONTEXTS, f"must be between 1 and {MAX_CONTEXTS}"),
-            ("weight_bits", self.weight_bits in WEIGHT_WIDTHS, "must be between 4 and 16"),
-            ("operand_bits", self.operand_bits in (8, 16), "must be 8 or 16"),
-            (
-                "operand_bits",
-                self.operand_bits >= self.weight_bits,
-                f"must be 16 with weight_bits = {self.weight_bits}",
-            ),
-            (
-                "accumulator_bits",
-                lowest <= self.accumulator_bits <= highest,
-                f"must be between {lowest} and {highest}",
-            ),
-            ("weight_words", 2 <= self.weight_words <= 1 << WORD_BITS, f"must be between 2 and {1 << WORD_BITS}"),
-            ("h_elements", 1 <= self.h_elements <= elements, f"must be between 1 and {elements}"),
-            ("x_elements", 1 <= self.x_elements <= elements, f"must be between 1 and {elements}"),
-            ("x_per_beat", _power_of_two(self.x_per_beat) and self.x_per_beat <= 32, "must be a power of two up to 32"),
-            ("accumulators", 2 <= self.accumulators <= entries, f"must be between 2 and {entries}"),
-            ("finish_entries", 2 <= self.finish_entries <= entries, f"must be between 2 and {entries}"),
-            ("states", 1 <= self.states <= elements, f"must be between 1 and {elements}"),
-            ("program_length", 2 <= self.program_length <= addresses, f"must be between 2 and {addresses}"),
-            ("cells", self.cells in CELL_PHASES, f"must be one of {sorted(CELL_PHASES)}"),
-            (
-                "axi_data_bits",
-                _power_of_two(self.axi_data_bits) and 64 <= self.axi_data_bits <= 1024,
-                "must be a power of two from 64 to 1024",
-            ),
-            ("axi_ports", self.axi_ports in (1, 2, 4), "must be 1, 2 or 4"),
-            ("axi_address_bits", 32 <= self.axi_address_bits <= 64, "must be between 32 and 64"),
-            ("outstanding", 1 <= self.outstanding <= 64, "must be between 1 and 64"),
-            ("shifts", 1 <= len(self.shifts) <= 1 << SCALE_BITS, f"must have 1 to {1 << SCALE_BITS} entries"),
-            ("shifts", all(-16 <= s < 48 for s in self.shifts), "must be between -16 and 47"),
-            ("h_shifts", len(self.h_shifts) <= len(self.shifts), "must have one entry a layer at most"),
-            ("h_shifts", all(0 <= s <= 8 for s in self.h_shifts), "must be between 0 and 8"),
-            ("c_shifts", len(self.c_shifts) <= len(self.shifts), "must have one entry a layer at most"),
-            ("c_shifts", all(0 <= s <= 12 for s in self.c_shifts), "must be between 0 and 12"),
-            (
-                "lifts",
-                1 <= len(self.lifts) <= 1 << LIFT_BITS and tuple(sorted(set(self.lifts))) == self.lifts,
-                "must be one number or more, in ascending order",
-            ),
-            ("row_bits", 0 <= self.row_bits <= ROW_BITS, f"must be between 0 and {ROW_BITS}"),
-            (
-                "lifts",
-                all(self.row_bits <= lift for lift in self.lifts),
-                f"must be row_bits = {self.row_bits} at least",
-            ),
-            (
-                "lifts",
-                all(0 <= lift <= most_lift for lift in self.lifts),
-                f"must be between 0 and {most_lift} with operand_bits = {self.operand_bits}",
-            ),
-        ]
-        for name, holds, rule in rules:
-            if not holds:
-                raise ConfigError(f"engine.{name}", f"{getattr(self, name)!r}", rule)
-        if self.groups % self.axi_ports:
-            rule = f"must divide the {self.groups} lane groups of {self.group_rows} rows"
-            raise ConfigError("engine.axi_ports", self.axi_ports, rule)
-        if self.block_sums is not None and self.block_sums not in range(0, self.group_rows + 1, 4):
-            rule = f"must be a multiple of 4 up to the {self.group_rows} rows of a lane group"
-            raise ConfigError("engine.block_sums", self.block_sums, rule)
-        if self.axi_data_bits > max(64, self.part_bits):
-            rule = f"must not exceed one weight word of rows * weight_bits / axi_ports = {self.part_bits} bits"
-            raise ConfigError("engine.axi_data_bits", self.axi_data_bits, rule)
-        if self.x_elements % self.x_per_beat:
-            raise ConfigError(
-                "engine.x_elements", self.x_elements, f"must be a multiple of x_per_beat = {self.x_per_beat}"
-            )
-        if self.hidden.width != self.operand_bits:
-            raise ConfigError("engine.hidden", self.hidden, f"must be {self.operand_bits} bits wide")
+        rows = self.rows in (4, 8) or 16 <= self.rows <= MAX_ROWS and self.rows % 16 == 0
+        yield "rows", rows, f"be 4, 8 or a multiple of 16 up to {MAX_ROWS}"
+        yield "contexts", 1 <= self.contexts <= MAX_CONTEXTS, f"be between 1 and {MAX_CONTEXTS}"
+        yield "weight_bits", self.weight_bits in WEIGHT_WIDTHS, "be between 4 and 16"
+        yield "operand_bits", self.operand_bits in (8, 16), "be 8 or 16"
+        yield "operand_bits", self.operand_bits >= self.weight_bits, f"be 16 with weight_bits = {self.weight_bits}"
+        yield "accumulator_bits", lowest <= self.accumulator_bits <= highest, f"be between {lowest} and {highest}"
+        yield "weight_words", 2 <= self.weight_words <= 1 << WORD_BITS, f"be between 2 and {1 << WORD_BITS}"
+        yield "h_elements", 1 <= self.h_elements <= elements, f"be between 1 and {elements}"
+        yield "x_elements", 1 <= self.x_elements <= elements, f"be between 1 and {elements}"
+        yield "x_per_beat", _power_of_two(self.x_per_beat) and self.x_per_beat <= 32, "be a power of two up to 32"
+        yield "accumulators", 2 <= self.accumulators <= entries, f"be between 2 and {entries}"
+        yield "finish_entries", 2 <= self.finish_entries <= entries, f"be between 2 and {entries}"
+        yield "states", 1 <= self.states <= elements, f"be between 1 and {elements}"
+        yield "program_length", 2 <= self.program_length <= addresses, f"be between 2 and {addresses}"
+        yield "cells", self.cells in CELL_PHASES, f"be one of {sorted(CELL_PHASES)}"
+        port = _power_of_two(self.axi_data_bits) and 64 <= self.axi_data_bits <= 1024
+        yield "axi_data_bits", port, "be a power of two from 64 to 1024"
+        yield "axi_ports", self.axi_ports in (1, 2, 4), "be 1, 2 or 4"
+        yield "axi_address_bits", 32 <= self.axi_address_bits <= 64, "be between 32 and 64"
+        yield "outstanding", 1 <= self.outstanding <= 64, "be between 1 and 64"
+        yield "shifts", 1 <= len(self.shifts) <= 1 << SCALE_BITS, f"have 1 to {1 << SCALE_BITS} entries"
+        yield "shifts", all(-16 <= s < 48 for s in self.shifts), "be between -16 and 47"
+        yield "h_shifts", len(self.h_shifts) <= len(self.shifts), "have one entry a layer at most"
+        yield "h_shifts", all(0 <= s <= 8 for s in self.h_shifts), "be between 0 and 8"
+        yield "c_shifts", len(self.c_shifts) <= len(self.shifts), "have one entry a layer at most"
+        yield "c_shifts", all(0 <= s <= 12 for s in self.c_shifts), "be between 0 and 12"
+
+    def _lift_rules(self):
+        """... of the lifts, and of the row bits that are part of them."""
+        most = 0 if self.operand_bits == 8 else FACTOR_BITS - self.operand_bits
+        ascending = 1 <= len(self.lifts) <= 1 << LIFT_BITS and tuple(sorted(set(self.lifts))) == self.lifts
+        yield "lifts", ascending, "be one number or more, in ascending order"
+        yield "row_bits", 0 <= self.row_bits <= ROW_BITS, f"be between 0 and {ROW_BITS}"
+        yield "lifts", all(self.row_bits <= n for n in self.lifts), f"be row_bits = {self.row_bits} at least"
+        rule = f"be between 0 and {most} with operand_bits = {self.operand_bits}"
+        yield "lifts", all(0 <= lift <= most for lift in self.lifts), rule
+
+    def _relations(self):
+        """... of what must go together, where each number is in its range."""
+        rule = f"divide the {self.groups} lane groups of {self.group_rows} rows"
+        yield "axi_ports", self.groups % self.axi_ports == 0, rule
+        blocks = self.block_sums is None or self.block_sums in range(0, self.group_rows + 1, 4)
+        yield "block_sums", blocks, f"be a multiple of 4 up to the {self.group_rows} rows of a lane group"
+        rule = f"not exceed one weight word of rows * weight_bits / axi_ports = {self.part_bits} bits"
+        yield "axi_data_bits", self.axi_data_bits <= max(64, self.part_bits), rule
+        rule = f"be a multiple of x_per_beat = {self.x_per_beat}"
+        yield "x_elements", self.x_elements % self.x_per_beat == 0, rule
+        yield "hidden", self.hidden.width == self.operand_bits, f"be {self.operand_bits} bits wide"
         for name, widths in FORMAT_WIDTHS.items():
-            if getattr(self, name).width not in widths or not getattr(self, name).signed:
-                rule = f"must be signed, {widths[0]} to {widths[-1]} bits wide"
-                raise ConfigError(f"engine.{name}", getattr(self, name), rule)
+            value = getattr(self, name)
+            yield name, value.width in widths and value.signed, f"be signed, {widths[0]} to {widths[-1]} bits wide"
 
     @property
     def lanes(self) -> int:
