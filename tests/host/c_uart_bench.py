@@ -6,22 +6,20 @@ LSTM_HW_JOB as in :mod:`tests.host.c_bench`, with ``divisor``, cycles of a bit a
 import json
 import os
 import select
+import struct
 import subprocess
 from pathlib import Path
 
 import cocotb
 from cocotb.clock import Clock
 from cocotb.handle import HierarchyObject
-from cocotb.triggers import ClockCycles
+from cocotb.triggers import ClockCycles, Timer
 
-from lstm_hw.host.protocol import REPLY, REQUEST, Parser, TestState
+from lstm_hw.host.protocol import REPLY, REQUEST, Op, Parser, Status
 from sim.progress import CLOCK_NS, heartbeat
 from sim.uart_host import UartHost
 
 from .c_bench import Line
-
-FAST = 2
-"""Cycles of a bit that the program's requests go at."""
 
 
 class Wire(UartHost):
@@ -37,7 +35,11 @@ class Wire(UartHost):
                 return
             for frame in requests.feed(content):
                 await self.send(frame.to_bytes(REQUEST))
-                line.send((await self._reply()).to_bytes(REPLY))
+                reply = await self._reply()
+                line.send(reply.to_bytes(REPLY))
+                if frame.code == Op.SPEED and reply.code == Status.OK:
+                    await Timer(2 * self.divisor * CLOCK_NS, "ns")  # the stop bit is on its way
+                    (self.divisor,) = struct.unpack_from("<I", reply.payload, 4)
 
 
 @cocotb.test()
@@ -52,11 +54,6 @@ async def a_program_drives_the_design(dut: HierarchyObject) -> None:
     await ClockCycles(dut.clk, 4)
     dut.rst.value = 0
     await ClockCycles(dut.clk, 50)
-    await wire.hello()
-    while (await wire.self_test())[0] == TestState.RUNNING:
-        pass
-    assert (await wire.self_test())[0] == TestState.PASSED
-    await wire.set_speed(FAST)
     line = Line(device=False)
     argv = [line.name if word == "FD" else word for word in job["argv"]]
     with open(job["output"], "w") as output:

@@ -18,6 +18,7 @@ from boards.plan import scenario_of
 from lstm_hw.host import c_driver
 from lstm_hw.host import image as layout
 from lstm_hw.host.image import ENTRY, ENTRY_BYTES, HEADER, HEADER_BYTES, Kind
+from lstm_hw.host.protocol import TestState
 from lstm_hw.machine.formats import OVERFLOWS, ROUNDINGS, InputCode
 from lstm_hw.machine.registers import ErrorCode, Refusal, lookup
 from sim.runner import run_bench
@@ -415,20 +416,23 @@ def test_through_the_bridge(tmp_path, tools, project):
         files.append(tmp_path / name)
         files[-1].write_text(text)
     path = image_file(tmp_path, firmware.to_bytes())
-    commands = ["open", "load", "predict 0 0 4 1", "start 3", "predict 1 0 4 1", "abort", "predict 1 0 4 1", "repeats"]
+    commands = ["open", "selftest 0", "selftest 2", "speed 400000", "speed 500000", "open", "load"]
+    commands += ["predict 0 0 4 1", "start 3", "predict 1 0 4 1", "abort", "predict 1 0 4 1", "repeats"]
     job = {
         "argv": [str(tools / "play"), "serial", "FD", path, *commands],
         "output": str(tmp_path / "output.txt"),
-        "environment": {},
+        "environment": {"REPLY_MS": "20000"},
         "divisor": 8,
     }
     (tmp_path / "job.json").write_text(json.dumps(job))
     extra_env = {"LSTM_HW_JOB": str(tmp_path / "job.json")}
     run_bench(files, host_design.NAME, "tests.host.c_uart_bench", timeout=500, extra_env=extra_env)
     lines = [line.split() for line in (tmp_path / "output.txt").read_text().splitlines()]
-    assert [status(lines[n])[0] for n in (0, 1, 2, 3, 4, 6, 7, 8)] == ["OK"] * 5 + ["E_BUSY", "OK", "OK"]
-    assert [list(map(int, lines[n][7:])) for n in (4, 8)] == firmware.vectors.y[:2, 0].tolist()
-    assert lines[9] == ["repeats", "0"]
+    assert lines[4] == ["selftest", "0", str(TestState.PASSED.value), "0", "3"]
+    names = [STATUS_NAMES[int(lines[n][1])] for n in (5, 6, 7, 8, 9, 11, 12, 13)]
+    assert names == ["E_UNSUPPORTED", "OK", "OK", "OK", "OK", "E_BUSY", "OK", "OK"]  # 400,000 baud is 2.5 cycles a bit
+    assert [list(map(int, lines[n][7:])) for n in (9, 13)] == firmware.vectors.y[:2, 0].tolist()
+    assert lines[14] == ["repeats", "0"]
 
 
 def test_the_example_of_the_page(tmp_path, project):

@@ -35,13 +35,13 @@ const char *lstm_hw_text(lstm_hw_status status)
     case LSTM_HW_E_LENGTH: return "an image that is cut off, or whose lengths contradict each other";
     case LSTM_HW_E_DAMAGED: return "an image whose check sums are wrong";
     case LSTM_HW_E_CONTENT: return "an image that says what cannot be";
-    case LSTM_HW_E_BUSY: return "a run is in progress";
+    case LSTM_HW_E_BUSY: return "a run, or a board's self-test, is in progress";
     case LSTM_HW_E_NOT_LOADED: return "no weights on the chip: load the image";
     case LSTM_HW_E_STATE: return "h and c were lost by a run that failed: start the next from zero";
     case LSTM_HW_E_REFUSED: return "the engine refused a write";
     case LSTM_HW_E_RUN: return "the run met an error";
     case LSTM_HW_E_TIMEOUT: return "the run did not get on; it was aborted";
-    case LSTM_HW_E_STUCK: return "the run does not end, not even aborted: only a reset helps";
+    case LSTM_HW_E_STUCK: return "the engine does not answer, or its run does not end, aborted or not: only a reset helps";
     case LSTM_HW_E_OUTPUT: return "y of another length than the run has";
     case LSTM_HW_E_MEMORY: return "the memory is too small, or does not hold what was written to it";
     case LSTM_HW_E_UNSUPPORTED: return "the transport or the engine has no such part";

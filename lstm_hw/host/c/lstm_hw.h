@@ -29,13 +29,13 @@ typedef enum {
     LSTM_HW_E_LENGTH,        /* an image that is cut off, or whose lengths contradict each other */
     LSTM_HW_E_DAMAGED,       /* an image whose check sums are wrong */
     LSTM_HW_E_CONTENT,       /* an image that says what cannot be */
-    LSTM_HW_E_BUSY,          /* a run is in progress */
+    LSTM_HW_E_BUSY,          /* a run, or a board's self-test, is in progress */
     LSTM_HW_E_NOT_LOADED,    /* no weights on the chip: load the image */
     LSTM_HW_E_STATE,         /* h and c were lost by a run that failed: start the next from zero */
     LSTM_HW_E_REFUSED,       /* the engine refused a write; see `refused` */
     LSTM_HW_E_RUN,           /* the run met an error; see `error` */
     LSTM_HW_E_TIMEOUT,       /* the run did not get on; it was aborted */
-    LSTM_HW_E_STUCK,         /* the run does not end, not even aborted: only a reset helps */
+    LSTM_HW_E_STUCK,         /* the engine does not answer, or its run does not end, aborted or not: only a reset helps */
     LSTM_HW_E_OUTPUT,        /* y of another length than the run has */
     LSTM_HW_E_MEMORY,        /* the memory is too small, or does not hold what was written to it */
     LSTM_HW_E_UNSUPPORTED,   /* the transport or the engine has no such part */

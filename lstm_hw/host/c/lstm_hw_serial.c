@@ -151,6 +151,7 @@ static lstm_hw_status ask(lstm_hw_serial *serial, uint8_t op, size_t count)
 static lstm_hw_status ask_for(lstm_hw_serial *serial, uint8_t op, size_t count, size_t expected)
 {
     TRY(ask(serial, op, count));
+    if (serial->status == LSTM_HW_LINE_STATUS_TIMEOUT) return LSTM_HW_E_STUCK;
     return serial->status == LSTM_HW_LINE_STATUS_OK && serial->reply_bytes == expected ? LSTM_HW_OK : LSTM_HW_E_LINK;
 }
 
@@ -311,4 +312,29 @@ lstm_hw_status lstm_hw_serial_reset(lstm_hw_serial *serial)
     if (!(serial->capabilities & LSTM_HW_LINE_HAS_RESET)) return LSTM_HW_E_UNSUPPORTED;
     serial->y_waiting = 0;
     return ask_for(serial, LSTM_HW_LINE_OP_RESET, 0, 0);
+}
+
+lstm_hw_status lstm_hw_serial_speed(lstm_hw_serial *serial, uint32_t baud)
+{
+    if (!baud) return LSTM_HW_E_ARGUMENT;
+    if (!(serial->capabilities & LSTM_HW_LINE_HAS_SPEED) || !serial->line.speed) return LSTM_HW_E_UNSUPPORTED;
+    TRY(ask_for(serial, LSTM_HW_LINE_OP_SPEED, 0, 8));
+    uint64_t clock = get32(serial->reply), divisor = (clock + baud / 2) / baud, given = divisor * baud;
+    if (!divisor || 50 * (clock > given ? clock - given : given - clock) > given) return LSTM_HW_E_UNSUPPORTED;
+    put32(payload_of(serial), (uint32_t)divisor);
+    TRY(ask_for(serial, LSTM_HW_LINE_OP_SPEED, 4, 8));
+    if (serial->line.speed(serial->line.context, baud)) return LSTM_HW_E_LINK;
+    return ask_for(serial, LSTM_HW_LINE_OP_HELLO, 0, LSTM_HW_LINE_HELLO_BYTES); /* whether it is understood */
+}
+
+lstm_hw_status lstm_hw_serial_selftest(lstm_hw_serial *serial, int begin, lstm_hw_selftest *test)
+{
+    if (!(serial->capabilities & LSTM_HW_LINE_HAS_SELFTEST)) return LSTM_HW_E_UNSUPPORTED;
+    payload_of(serial)[0] = begin != 0;
+    TRY(ask_for(serial, LSTM_HW_LINE_OP_SELFTEST, 1, 8));
+    test->state = serial->reply[0];
+    test->reason = serial->reply[1];
+    test->right = get16(serial->reply + 2);
+    test->cycles = get32(serial->reply + 4);
+    return LSTM_HW_OK;
 }

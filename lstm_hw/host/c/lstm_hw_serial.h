@@ -20,6 +20,9 @@ typedef struct {
     /* Bytes that came, `count` at most: waits for the first one for so many milliseconds. 0: none came. Below 0: the
      * line is broken. */
     long (*read)(void *context, uint8_t *bytes, size_t count, uint32_t wait_ms);
+    /* So many bits a second from now on, when all that was written is sent; 0, or another number where that fails. NULL: a
+     * line without a speed, or always of one. */
+    int (*speed)(void *context, uint32_t baud);
 } lstm_hw_line;
 
 typedef struct {
@@ -39,6 +42,18 @@ lstm_hw_status lstm_hw_serial_open(lstm_hw_serial *serial, lstm_hw_line line, ls
 
 /* Reset the engine, which forgets its program and its weights. */
 lstm_hw_status lstm_hw_serial_reset(lstm_hw_serial *serial);
+
+/* Use another speed. LSTM_HW_E_UNSUPPORTED: a bridge or a line of one speed, or a bridge whose clock does not give this one
+ * within 2 %; nothing is changed. */
+lstm_hw_status lstm_hw_serial_speed(lstm_hw_serial *serial, uint32_t baud);
+
+/* The self-test of a board; states and reasons as docs/host.md lists them. */
+typedef struct {
+    uint32_t state, reason, right, cycles;
+} lstm_hw_selftest;
+
+/* Begin a self-test, or, with `begin` 0, look at it. While one runs, all else is LSTM_HW_E_BUSY. */
+lstm_hw_status lstm_hw_serial_selftest(lstm_hw_serial *serial, int begin, lstm_hw_selftest *test);
 
 #ifdef __cplusplus
 }

@@ -35,14 +35,6 @@ static long read_some(void *context, uint8_t *bytes, size_t count, uint32_t wait
     return got > 0 ? (long)got : -1; /* 0: the other end is closed */
 }
 
-lstm_hw_line lstm_hw_tty_line(lstm_hw_tty *tty, int input, int output)
-{
-    lstm_hw_line line = {tty, write_all, read_some};
-    tty->input = input;
-    tty->output = output;
-    return line;
-}
-
 static int speed_of(uint32_t baud, speed_t *speed)
 {
     static const struct {
@@ -63,6 +55,24 @@ static int speed_of(uint32_t baud, speed_t *speed)
     return 0;
 }
 
+static int change_speed(void *context, uint32_t baud)
+{
+    const lstm_hw_tty *tty = context;
+    struct termios settings;
+    speed_t speed;
+    if (!speed_of(baud, &speed) || tcgetattr(tty->output, &settings)) return -1;
+    if (cfsetispeed(&settings, speed) || cfsetospeed(&settings, speed)) return -1;
+    return tcsetattr(tty->output, TCSADRAIN, &settings);
+}
+
+lstm_hw_line lstm_hw_tty_line(lstm_hw_tty *tty, int input, int output)
+{
+    lstm_hw_line line = {tty, write_all, read_some, change_speed};
+    tty->input = input;
+    tty->output = output;
+    return line;
+}
+
 static int set_up(int file, speed_t speed)
 {
     struct termios settings;
@@ -74,7 +84,8 @@ static int set_up(int file, speed_t speed)
     settings.c_cc[VMIN] = 1;
     settings.c_cc[VTIME] = 0;
     if (cfsetispeed(&settings, speed) || cfsetospeed(&settings, speed)) return -1;
-    return tcsetattr(file, TCSAFLUSH, &settings);
+    if (tcsetattr(file, TCSAFLUSH, &settings)) return -1;
+    return tcsendbreak(file, 0); /* a bridge that was left at another speed goes back to its first */
 }
 
 lstm_hw_status lstm_hw_tty_open(lstm_hw_tty *tty, const char *device, uint32_t baud, lstm_hw_line *line)

@@ -128,10 +128,19 @@ static lstm_hw_status connect_dma(void)
     return lstm_hw_dma_open(&dma, &transport.streams);
 }
 
+/* A socket takes any. */
+static int speed(void *context, uint32_t baud)
+{
+    (void)context;
+    return !baud;
+}
+
 static lstm_hw_status connect_serial(void)
 {
     const char *reply_ms = getenv("REPLY_MS");
-    lstm_hw_status status = lstm_hw_serial_open(&serial, lstm_hw_tty_line(&tty, file, file), &transport);
+    lstm_hw_line line = lstm_hw_tty_line(&tty, file, file);
+    line.speed = speed;
+    lstm_hw_status status = lstm_hw_serial_open(&serial, line, &transport);
     serial.reply_ms = reply_ms ? (uint32_t)strtoul(reply_ms, NULL, 0) : 60000u;
     return status;
 }
@@ -231,6 +240,14 @@ int main(int count, char **arguments)
             printf("reset %d\n", lstm_hw_serial_reset(&serial));
         } else if (!strcmp(name, "image")) {
             printf("image %d\n", read_image(arguments[number] + 6));
+        } else if (!strcmp(name, "speed")) {
+            printf("speed %d\n", lstm_hw_serial_speed(&serial, (uint32_t)a));
+        } else if (!strcmp(name, "selftest")) {
+            lstm_hw_selftest test = {0, 0, 0, 0};
+            lstm_hw_status status = lstm_hw_serial_selftest(&serial, (int)a, &test);
+            while (a == 2 && status == LSTM_HW_OK && test.state == 1)
+                status = lstm_hw_serial_selftest(&serial, 0, &test);
+            printf("selftest %d %u %u %u\n", status, test.state, test.reason, test.right);
         } else if (!strcmp(name, "repeats")) {
             printf("repeats %u\n", serial.repeats);
         } else if (!strcmp(name, "pauses")) {
