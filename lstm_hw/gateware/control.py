@@ -13,6 +13,7 @@ from ..machine.registers import (
     CLIPPED_PLACES,
     CODE_BITS,
     CONFIG_WORDS,
+    COUNTER_BITS,
     COUNTERS,
     WORD_BYTES,
     clipped_register,
@@ -84,7 +85,7 @@ class Control(wiring.Component):
         An :class:`lstm_hw.machine.registers.ErrorCode` other than NONE, valid with ``i_error``.
     i_error_address, i_error_port : In(64), In(2)
         Address that belongs to it and the weight port that it is of, valid with ``i_error``.
-    i_count_<name> : In(64)
+    i_count_<name> : In(COUNTER_BITS)
         Values of the counters, one for each name in :data:`lstm_hw.machine.registers.COUNTERS`, in lower case.
     i_clipped_<place>, i_clipped_flag_<place> : In(32), In(1)
         With ``count_clipped``, for each place in :data:`lstm_hw.machine.registers.CLIPPED_PLACES`: values of the run
@@ -150,7 +151,7 @@ class Control(wiring.Component):
                 "i_error_code": In(CODE_BITS),
                 "i_error_address": In(64),
                 "i_error_port": In(2),
-                **{f"i_count_{name.lower()}": In(64) for name in COUNTERS},
+                **{f"i_count_{name.lower()}": In(COUNTER_BITS) for name in COUNTERS},
                 **{f"i_clipped_{place}": In(32) for place in self.places},
                 **{f"i_clipped_flag_{place}": In(1) for place in self.places},
                 "o_program_write": Out(1),

@@ -9,7 +9,7 @@ from amaranth.utils import bits_for
 from ..machine.config import EngineConfig
 from ..machine.isa import INSTRUCTION_BITS, PROGRAM_BITS, REGISTER_BITS, UNITS
 from ..machine.latency import CONTROL_LEAD, DEADLOCK_CYCLES, QUEUE_DEPTH, SKEW
-from ..machine.registers import CLIPPED_PLACES, CODE_BITS, COUNTERS, ErrorCode
+from ..machine.registers import CLIPPED_PLACES, CODE_BITS, COUNTER_BITS, COUNTERS, ErrorCode
 from .axi import Axi4Read
 from .cell_unit import CellUnit, output_beat_layout
 from .clipped_counter import ClippedCounter
@@ -131,7 +131,7 @@ class Engine(wiring.Component):
     o_error, o_error_code, o_error_address, o_error_port : Out
         Pulse: the run failed. It stops; the state of h and c is lost. The beats that the memory owes, the output that
         is offered and the x that is left over come first, unless nothing moves for ``DEADLOCK_CYCLES`` cycles.
-    o_count : Out(one 64-bit counter a name in COUNTERS)
+    o_count : Out(a counter a name in COUNTERS)
     o_clipped, o_clipped_flags : Out(one 32-bit counter a place in CLIPPED_PLACES), Out(one bit a place)
         Where they are counted: values of the run that were rounded to what their format does not hold, at most
         2**32 - 1, and whether there was one. Complete in the cycle behind ``o_done``.
@@ -166,7 +166,7 @@ class Engine(wiring.Component):
                 "o_error_code": Out(CODE_BITS),
                 "o_error_address": Out(64),
                 "o_error_port": Out(bits_for(config.axi_ports - 1)),
-                "o_count": Out(data.StructLayout({name.lower(): 64 for name in COUNTERS})),
+                "o_count": Out(data.StructLayout({name.lower(): COUNTER_BITS for name in COUNTERS})),
                 **(
                     {
                         "o_clipped": Out(data.StructLayout({place: 32 for place in CLIPPED_PLACES})),
@@ -329,8 +329,18 @@ class Engine(wiring.Component):
 
     def _run(self, m, idle, load, gate, inputs, sequencer, watchdog, late, stopping, restart):
         """Run states: idle, running, and after an error failed and stopping, until nothing is owed or left over."""
-        code = Signal(CODE_BITS)
-        address = Signal(64)
+        # Whether there is an error is told beside its code, which takes longer.
+        code, address, fails = Signal(CODE_BITS), Signal(64), Signal()
+        m.d.comb += fails.eq(
+            load.o_error.any()
+            | inputs.o_misplaced
+            | gate.o_early
+            | sequencer.o_illegal
+            | self.i_abort
+            | late
+            | watchdog.o_expired
+            | (idle & gate.o_surplus)
+        )
         with m.If(load.o_error != 0):
             m.d.comb += [code.eq(load.o_error), address.eq(load.o_error_address)]
         with m.Elif(inputs.o_misplaced | gate.o_early):
@@ -359,7 +369,7 @@ class Engine(wiring.Component):
                 m.next = "running"
             with m.State("running"):
                 m.d.comb += watchdog.i_running.eq(1)
-                with m.If(code != 0):
+                with m.If(fails):
                     m.d.comb += self.o_error.eq(1)
                     m.next = "failed"
                 with m.Elif(idle):
@@ -390,7 +400,7 @@ class Engine(wiring.Component):
             "read_beats": load.o_beats,
         }
         for name in COUNTERS:
-            counter = Signal(64, name=f"count_{name.lower()}")
+            counter = Signal(COUNTER_BITS, name=f"count_{name.lower()}")
             event = Signal(len(events[name.lower()]), name=f"event_{name.lower()}")
             with m.If(self.i_start):
                 m.d.sync += [counter.eq(0), event.eq(0)]

@@ -11,7 +11,6 @@ from ..machine.config import EngineConfig
 from ..machine.isa import (
     BANK_BITS,
     COUNT_BITS,
-    ELEMENT_BITS,
     LIFT_BITS,
     OPS,
     SPACE_CONSTANT,
@@ -20,9 +19,6 @@ from ..machine.isa import (
 )
 from ..machine.latency import HAZARD_COLUMNS
 from .instruction import command_layout
-
-TOKEN_BITS = ELEMENT_BITS + 2
-"""Of the numbers of elements of h and x that are there."""
 
 
 def issue_layout(config: EngineConfig) -> data.StructLayout:
@@ -154,7 +150,7 @@ class MacUnit(wiring.Component):
                 walk.next_slot(m)
             with m.If(ends):
                 walk.end(m)
-        with m.If(ends & walk.command.release):
+        with m.If(ends & walk.releases):
             ring.release(m, walk.following)
         with m.If(self.i_ring):
             ring.set_up(m, self.i_ring_base)
@@ -173,8 +169,9 @@ class MacUnit(wiring.Component):
         """
         command, new = walk.command, self.i.payload
         words = range(self.config.weight_words + 1)
-        h, x = Signal(TOKEN_BITS, name="h_tokens"), Signal(TOKEN_BITS, name="x_tokens")
-        ahead = Signal(signed(TOKEN_BITS + 1), name="operands_ahead")
+        bits = self.config.token_bits
+        h, x = Signal(bits, name="h_tokens"), Signal(bits, name="x_tokens")
+        ahead = Signal(signed(bits + 1), name="operands_ahead")
         takes_at_end = walk.waits & command.take
         takes = Signal(name="takes")
         m.d.comb += takes.eq(slot_ends & takes_at_end)
@@ -188,7 +185,7 @@ class MacUnit(wiring.Component):
         new_x = new.space == SPACE_X
         there = Mux(walk.held & takes_at_end & (walk.from_x == new_x), ahead, Mux(new_x, x, h))
         with m.If(begins):
-            m.d.sync += ahead.eq(Mux(new.wait, there - new.offset + (Mux(new_x, self.i_x, self.i_h) - 1), 0))
+            m.d.sync += ahead.eq(Mux(new.wait, there - new.offset[:bits] + (Mux(new_x, self.i_x, self.i_h) - 1), 0))
         with m.If(self.i_clear_h):
             m.d.sync += h.eq(0)
         with m.If(self.i_clear):
@@ -196,10 +193,10 @@ class MacUnit(wiring.Component):
 
         ring, ring_ahead = Signal(words, name="ring_words"), Signal(signed(len(self.o_release) + 1), name="ring_ahead")
         m.d.sync += [
-            ring.eq(Mux(ends & command.release, ring_ahead[:-1], ring) + self.i_ring_word),
+            ring.eq(Mux(ends & walk.releases, ring_ahead[:-1], ring) + self.i_ring_word),
             ring_ahead.eq(Mux(command.stream, ring_ahead + (self.i_ring_word - go), 0)),
         ]
-        there = Mux(walk.held & command.release, ring_ahead, ring)
+        there = Mux(walk.releases, ring_ahead, ring)
         with m.If(begins):
             needed = there - new.weight[: len(ring)] + (self.i_ring_word - 1)
             m.d.sync += ring_ahead.eq(Mux(new.stream, needed, 0))
@@ -270,7 +267,7 @@ class MacUnit(wiring.Component):
     def _give_back(self, m, walk, ends):
         """What becomes free with the end of a command."""
         m.d.comb += [
-            self.o_release.eq(Mux(ends & walk.command.release, walk.ring_need, 0)),
+            self.o_release.eq(Mux(ends & walk.releases, walk.ring_need, 0)),
             self.o_free_x.eq(ends & walk.command.free),
         ]
 
@@ -310,6 +307,7 @@ class _Walk:
         self.single = Signal(name="single")  # slots have one column
         self.last_slot = Signal(name="last_slot")
         self.waits = Signal(name="waits")  # for operand tokens
+        self.releases = Signal(name="releases")  # at its end
         self.takes_fresh, self.begins_block = Signal(name="takes_fresh"), Signal(name="begins_block")
         self.address = Signal(range(config.weight_words), name="address")
         self.at_end = Signal(name="at_end")  # of the weight buffer
@@ -321,9 +319,10 @@ class _Walk:
         self.next_source = Signal.like(self.command.source, name="next_source")  # of the slot behind this one
 
     def begin(self, m, command, start):
-        alone = command.weight[: len(self.address)]
+        alone, there = command.weight[: len(self.address)], (command.columns != 0) & (command.slots != 0)
         m.d.sync += [
-            self.held.eq((command.columns != 0) & (command.slots != 0)),
+            self.held.eq(there),
+            self.releases.eq(there & command.release),
             self.command.eq(command),
             self.left.eq(command.columns),
             self.first.eq(1),
@@ -368,7 +367,7 @@ class _Walk:
         ]
 
     def end(self, m):
-        m.d.sync += self.held.eq(0)
+        m.d.sync += [self.held.eq(0), self.releases.eq(0)]
 
 
 class _Ring:
@@ -376,17 +375,20 @@ class _Ring:
 
     def __init__(self, config):
         self.words = config.weight_words
-        self.base, self.head = (Signal(range(self.words), name=f"ring_{name}") for name in ("base", "head"))
+        # ``rest`` is the number of words behind the base.
+        self.base, self.head, self.rest = (
+            Signal(range(self.words), name=f"ring_{name}") for name in ("base", "head", "rest")
+        )
 
     def set_up(self, m, base):
-        m.d.sync += [self.base.eq(base), self.head.eq(base)]
+        m.d.sync += [self.base.eq(base), self.head.eq(base), self.rest.eq(self.words - 1 - base)]
 
     def release(self, m, head):
         m.d.sync += self.head.eq(head)
 
     def follow(self, m, walk):
         """The address behind that of the next column, and whether it is the last of the buffer."""
-        ends = Mux(walk.at_end, self.base == self.words - 1, walk.address == self.words - 2)
+        ends = Mux(walk.at_end, self.rest == 0, walk.address == self.words - 2)
         m.d.comb += [walk.following.eq(Mux(walk.at_end, self.base, walk.address + 1)), walk.following_at_end.eq(ends)]
 
     def place(self, m, walk, offset):
@@ -398,17 +400,17 @@ class _Ring:
         offset = offset[:bits]
         # All sums and comparisons stand side by side: whether the start is beyond the buffer's end, where it is then
         # and else, and whether it is the last word.
-        head = Mux(walk.held & walk.command.release, walk.following, self.head)
+        head = Mux(walk.releases, walk.following, self.head)
         to_end, wrapped = Signal(signed(bits + 1), name="to_end"), Signal(bits, name="wrapped")
         beyond, last = Signal(signed(bits + 2), name="beyond"), Signal(bits, name="last_start")
         place = SimpleNamespace(address=Signal(bits, name="start_address"), at_end=Signal(name="starts_at_end"))
-        is_last = Mux(walk.at_end, self.base == last, walk.address == (last - 1)[:bits])
+        is_last = Mux(walk.at_end, self.rest == offset, walk.address == (last - 1)[:bits])
         m.d.comb += [
             to_end.eq(offset - self.words),
             wrapped.eq(offset + self.base - self.words),
             last.eq(self.words - 1 - offset),
             beyond.eq(head + to_end),
             place.address.eq(Mux(beyond[-1], (head + offset)[:bits], (head + wrapped)[:bits])),
-            place.at_end.eq(Mux(walk.held & walk.command.release, is_last, self.head == last)),
+            place.at_end.eq(Mux(walk.releases, is_last, self.head == last)),
         ]
         return place

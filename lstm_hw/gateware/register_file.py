@@ -118,7 +118,7 @@ class RegisterFile(wiring.Component):
                     with m.Case(register.address // WORD_BYTES):
                         self._write(m, register)
         latches = {
-            register.latched_by: Signal(32, name=f"latch_{register.name.lower()}")
+            register.latched_by: Signal(register.width, name=f"latch_{register.name.lower()}")
             for register in self.registers
             if register.latched_by
         }
@@ -127,9 +127,11 @@ class RegisterFile(wiring.Component):
             for register in self.registers
             if register.access is not Access.WO
         }
-        bits = max(words).bit_length()
-        here = ~self.i_read_address[bits:].any()
-        m.d.comb += self.o_read_data.eq(Mux(here, _chosen(self.i_read_address[:bits], words), 0))
+        here = Signal()
+        with m.Switch(self.i_read_address):
+            with m.Case(*words):
+                m.d.comb += here.eq(1)
+        m.d.comb += self.o_read_data.eq(Mux(here, _chosen(self.i_read_address, words), 0))
         return m
 
     def _write(self, m, register):
@@ -159,9 +161,13 @@ class RegisterFile(wiring.Component):
 
 
 def _chosen(address, words):
-    """Of the words by address the one that is asked for, 0 where there is none: a tree of multiplexers."""
-    if not words or not len(address):
-        return words.get(0, C(0))
-    halves = [{place // 2: word for place, word in words.items() if place % 2 == odd} for odd in (0, 1)]
-    even, odd = (_chosen(address[1:], half) for half in halves)
-    return Mux(address[0], odd, even)
+    """Of the words by address the one that is asked for, anything where there is none: a tree of multiplexers."""
+    if len(words) == 1:
+        return next(iter(words.values()))
+    half = 1 << (len(address) - 1)
+    low = {place: word for place, word in words.items() if place < half}
+    high = {place - half: word for place, word in words.items() if place >= half}
+    below, above = (_chosen(address[:-1], part) if part else None for part in (low, high))
+    if below is None or above is None:
+        return above if below is None else below
+    return Mux(address[-1], above, below)

@@ -259,6 +259,11 @@ class EngineConfig:
         """Bits of the exponent of a constant operand."""
         return max(4, (self.factor_bits - 1).bit_length())
 
+    @property
+    def token_bits(self) -> int:
+        """Bits of a count of elements of h or x that are there and not used yet, at most four times what fits."""
+        return (4 * max(self.h_elements, self.x_elements)).bit_length()
+
     def lift_of(self, lift: int) -> int:
         """Which of ``lifts`` so many places are: field ``lift`` of a MAC.
 

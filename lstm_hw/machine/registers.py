@@ -305,7 +305,9 @@ COUNTERS = {
     "EMPTY": "cycles without a lane instruction",
     "READ_BEATS": "beats read from memory",
 }
-"""The 64-bit counters of the current run, or of the last one when idle, in address order."""
+"""The counters of the current run, or of the last one when idle, in address order."""
+COUNTER_BITS = 48
+"""Bits of a counter: 32 days at 100 MHz."""
 
 CLIPPED_PLACES = {
     "preact": "pre-activations",
@@ -428,9 +430,16 @@ REGISTERS = (
         "the first write that was refused since this register was cleared",
     ),
     *(
-        _word(f"{name}_{half}", _COUNTER_BASE + 8 * index + offset, Access.RO, f"{doc}, bits {bits}", latched_by=latch)
+        Register(
+            f"{name}_{half}",
+            _COUNTER_BASE + 8 * index + lowest // 8,
+            Access.RO,
+            (Field("value", 0, bits, Access.RO, f"{doc}, bits {lowest + bits - 1}..{lowest}"),),
+            f"{doc}, bits {lowest + bits - 1}..{lowest}",
+            latched_by=latch,
+        )
         for index, (name, doc) in enumerate(COUNTERS.items())
-        for half, offset, bits, latch in (("LO", 0, "31..0", None), ("HI", 4, "63..32", f"{name}_LO"))
+        for half, lowest, bits, latch in (("LO", 0, 32, None), ("HI", 32, COUNTER_BITS - 32, f"{name}_LO"))
     ),
 )
 """Every register of an engine with one weight port, in address order."""

@@ -220,7 +220,7 @@ class Checker:
             names[:, 0], names[:, 1] = -1, sequence + (bank if command.spread else 0)
             names[:, 2], names[:, 3] = self.first_step + step, first + np.arange(elements)
             self.token[space][bank, where] = self.produced[space] + np.arange(command.elements)
-        self.produced[space] += command.elements
+        self._produce(command, space, command.elements)
         self.vector += 1
 
     def _piece(self, command):
@@ -339,6 +339,17 @@ class Checker:
             )
         self.weight_reader[where] = self.slot
         return self.weights[where]
+
+    def _produce(self, command, space, count):
+        """Account for new operand tokens; the MAC unit must be able to count those that are not used."""
+        self.produced[space] += count
+        most = (1 << self.config.token_bits) - 1
+        self._require(
+            self.produced[space] - self.used[space] <= most,
+            command,
+            f"{self.produced[space] - self.used[space]} elements that nobody has taken",
+            f"must be at most {most} of an engine with such memories",
+        )
 
     def _wait(self, command):
         """Account for the operand tokens that the first slot waits for."""
@@ -518,7 +529,7 @@ class Checker:
             for position, k in enumerate(contexts):
                 self._unit_range(command, k, position, units, done, per_block * (blocks[0] if blocks else 0))
             if command.signal and command.mode != MODE_LINEAR:
-                self.produced[SPACE_H] += len(units)
+                self._produce(command, SPACE_H, len(units))
 
     def _unit_range(self, command, k, position, units, done, first_unit):
         """Units of one row block of one context, counted from the command's first, which is ``first_unit``."""

@@ -4,6 +4,7 @@ import pytest
 
 from lstm_hw.gateware.axi import OKAY, SLVERR
 from lstm_hw.machine.registers import (
+    COUNTER_BITS,
     COUNTERS,
     PROGRAM,
 )
@@ -103,16 +104,16 @@ def test_counter_pairs_are_read_consistently():
     async def test(ctx):
         highs = {}
         for name in (*COUNTERS, *reversed(COUNTERS)):
-            value = tb.random.getrandbits(32) << 32 | ALL_ONES
+            value = tb.random.getrandbits(COUNTER_BITS - 32) << 32 | ALL_ONES
             ctx.set(ports[name], value)
             await tb.expect(ctx, address(f"{name}_LO"), ALL_ONES)
-            ctx.set(ports[name], value + 1 & (1 << 64) - 1)
+            ctx.set(ports[name], value + 1 & (1 << COUNTER_BITS) - 1)
             highs[name] = value >> 32
             for other, high in highs.items():
                 await tb.expect(ctx, address(f"{other}_HI"), high)
         for name in COUNTERS:
             await tb.expect(ctx, address(f"{name}_LO"), 0)
-            await tb.expect(ctx, address(f"{name}_HI"), (highs[name] + 1) & ALL_ONES)
+            await tb.expect(ctx, address(f"{name}_HI"), (highs[name] + 1) & (1 << (COUNTER_BITS - 32)) - 1)
 
     tb.run(test)
 
