@@ -104,6 +104,8 @@ ENGINE = EngineConfig(
 """The SBE bench's engine for the Zynq 7Z045, whose components are measured."""
 
 
+MOST_LEVELS = 6
+"""LUTs in a row that a component may have; those from component to component are counted and not held to it."""
 COMPONENTS = {
     "Control": lambda config: Control(config_words(config), config.program_length),
     "Sequencer": Sequencer,
@@ -172,13 +174,22 @@ def lane_rows(mode, rows, contexts, folder=FOLDER, **depths):
     return [*result, Row("lut_levels", f"{mode.name}/{where}", stat["lut_levels"], "LUTs", None, stat["tool"])]
 
 
-def level_rows(config, folder=FOLDER, only=None):
-    """Rows with the deepest path of each component, or of those named in ``only``."""
+def level_rows(config, folder=FOLDER, only=None, most=MOST_LEVELS):
+    """Rows with the deepest path of each component, or of those named in ``only``.
+
+    Raises
+    ------
+    VerificationError
+        A component has more than ``most`` LUTs in a row.
+    """
     result = []
     for name, create in COMPONENTS.items():
         if only is None or name in only:
             stat = synthesised(create(config), f"component_{name.lower()}", folder)
-            result.append(Row("lut_levels", f"component/{name}", stat["lut_levels"], "LUTs", None, stat["tool"]))
+            levels = stat["lut_levels"]
+            if name != "Engine" and levels > most:
+                raise VerificationError(f"component {name}", f"{levels} LUTs in a row", f"must be at most {most}")
+            result.append(Row("lut_levels", f"component/{name}", levels, "LUTs", None, stat["tool"]))
     return result
 
 
