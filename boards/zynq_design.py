@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from lstm_hw.errors import ConfigError
+from lstm_hw.host.dma import LENGTH_BITS
 from lstm_hw.machine.config import VALUE_BITS
 from lstm_hw.machine.ports import CONTROL, TOPLEVEL, X, Y, weight_prefixes
 from lstm_hw.machine.registers import ADDRESS_BITS
@@ -13,8 +14,8 @@ CONTROL_BASE, DMA_BASE, DMA_BYTES = 0x43C00000, 0x40400000, 1 << 16
 """Addresses of the engine's registers and of those of the stream DMA, as the processor sees them."""
 HP_PORTS, HP_BITS = 4, 64
 """Ports from the fabric to the memory of the processor, and their width."""
-DMA_LENGTH_BITS, DMA_BITS = 26, 512
-"""Width of the DMA's length registers, the widest there is (transfers of up to 64 MiB), and its widest stream."""
+DMA_BITS = 512
+"""Widest stream of the DMA."""
 INTERRUPTS = (f"{ENGINE}/interrupt", "dma/mm2s_introut", "dma/s2mm_introut")
 """What drives IRQ_F2P, from bit 0 on."""
 
@@ -103,7 +104,7 @@ def dma_config(engine_config):
     x_bits = x_bits_of(engine_config)
     return {
         "c_include_sg": 0,
-        "c_sg_length_width": DMA_LENGTH_BITS,
+        "c_sg_length_width": LENGTH_BITS,
         "c_include_mm2s": 1,
         "c_include_mm2s_dre": 1,
         "c_m_axis_mm2s_tdata_width": x_bits,

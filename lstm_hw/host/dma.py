@@ -25,7 +25,7 @@ ERRORS = {
     DECODE: "no memory at that address",
 }
 LENGTH_BITS = 26
-"""Of the LENGTH register; Vivado's design must have it so (c_sg_length_width)."""
+"""Of the LENGTH register, the most there are: transfers of up to 64 MiB; the boards' designs have it so."""
 RESET_LOOKS = 10_000
 """Looks after which a reset counts as failed; it takes some bus cycles."""
 
