@@ -211,6 +211,8 @@ def memories(config: EngineConfig) -> list[Memory]:
     ]
 
 
+HOP_FIELDS = 40
+"""Registers of a lane group's chains beside operands, a beat of weights and drained sums: addresses and flags."""
 WIDE_PORT = {"xc7": FACTOR_BITS, "ecp5": 18}
 """Bits of a multiplier block's wider port."""
 
@@ -240,6 +242,8 @@ def features(config: EngineConfig, family: str) -> dict[str, dict[str, float]]:
     further = sum(f.width - VALUE_BITS for f in formats) + (config.preact.width if config.cell != config.preact else 0)
     loaded = waiting * (slices if family == "ecp5" else pairs) * outside
     lifted = config.factor_bits > config.operand_bits
+    drained = -(-config.drain_width // config.lanes_per_dsp) * config.finished_word_bits
+    hop = config.contexts * (config.factor_bits + 2) + config.axi_data_bits + 2 * drained + HOP_FIELDS
     return {
         "lut": {
             "engine": 1,
@@ -259,6 +263,7 @@ def features(config: EngineConfig, family: str) -> dict[str, dict[str, float]]:
             "operand and sum bits": slices * config.sum_word_bits + config.lanes * 2 * config.factor_bits,
             "pairs": pairs,
             "cells": config.cells,
+            "chain bits": config.groups * hop,
             "port bits": config.axi_data_bits * config.axi_ports,
             "further bits of formats": config.cells * further,
             "lifted bits": lifted * (config.factor_bits + config.exponent_bits),
@@ -270,11 +275,11 @@ def features(config: EngineConfig, family: str) -> dict[str, dict[str, float]]:
 COEFFICIENTS = {
     "xc7": {
         "lut": (2672, 0.286, 44.8, 219, 0.024, 1.862, 4.4, 0.75, 0.8, 120),
-        "ff": (3085, 0.893, 0.229, 42.4, 463, 2.628, 4.2, 1, 153),
+        "ff": (3060, 0.893, 0, 42.4, 463, 1, 2.628, 4.2, 1, 153),
     },
     "ecp5": {
         "lut": (5729, 3.363, 0, 174, 0.066, 3.031, 6.5, 1.1, 1.9, 180),
-        "ff": (2930, 0, 1.941, 0, 686, 13.72, 5.2, 1, 153),
+        "ff": (2930, 0, 1.941, 0, 686, 0, 13.72, 5.2, 1, 153),
     },
 }
 """Of the :func:`features`, in their order; ``python -m bench.resources --fit`` finds them, but for the last ones, which
