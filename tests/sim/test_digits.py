@@ -1,4 +1,4 @@
-"""The digits example in Verilog: a hundred real images, also with idle, back-pressure and a slow memory."""
+"""The digits example in Verilog: a hundred real images with idle, back-pressure and a slow memory, some in Icarus."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ STRESS = Stress(x_idle=0.3, y_stall=0.5, memory_stall=0.3, memory_latency=30, se
     "simulator, images, stress",
     [
         ("verilator", 100, STRESS),
-        pytest.param("icarus", 100, None, marks=pytest.mark.icarus),
+        pytest.param("icarus", 20, None, marks=pytest.mark.icarus),
         pytest.param("icarus", 10, STRESS, marks=pytest.mark.icarus),
     ],
 )
