@@ -90,9 +90,9 @@ class Sequencer(wiring.Component):
         super().__init__(members)
 
     def elaborate(self, platform) -> Module:
-        # The program memory answers late in a cycle: a fetch keeps its word and the registers that it names, so that
-        # an execute starts from flip-flops. Sums, and the writes that need them, follow in the fetch behind it, in
-        # which nobody reads registers or loop stack and the word still stands.
+        # The program memory answers late in a cycle: a fetch keeps its word and nothing else, so that an execute starts
+        # from flip-flops. Sums, and the writes that need them, follow in the fetch behind it, in which nobody reads
+        # registers or loop stack and the word still stands.
         m = Module()
         program = self._program(m)
         self.views = {name: data_view(program.word, name) for name in OPS}
@@ -190,9 +190,7 @@ class Sequencer(wiring.Component):
         m.d.sync += pc.eq(next_pc)
         with m.If(fetch):
             m.d.sync += [word.eq(reader.data.word), count_is_zero.eq(reader.data.count_is_zero)]
-        return SimpleNamespace(
-            pc=pc, next_pc=next_pc, read=reader.data.word, fetch=fetch, word=word, count_is_zero=count_is_zero
-        )
+        return SimpleNamespace(pc=pc, next_pc=next_pc, fetch=fetch, word=word, count_is_zero=count_is_zero)
 
     def _adder(self, m):
         """In a fetch, augend + addend, or if ``wrap`` and the limit of an ADD is reached, that less the limit.
@@ -227,21 +225,19 @@ class Sequencer(wiring.Component):
     def _registers(self, m, program, add):
         """The registers, in LUT memory with as many read ports as one instruction names registers.
 
-        A fetch keeps the names; an execute reads the values and keeps them, the first as augend. r0 is never written.
+        An execute reads the values and keeps them, the first as augend. r0 is never written.
         Which registers are zero is known in every execute.
         """
         m.submodules.registers = registers = memory.Memory(shape=REGISTER_BITS, depth=REGISTERS, init=[])
         named = {name: [f"{field}_reg" for field in op.relative] for name, op in OPS.items()}
         named |= {"ADD": ["register"], "LOOP": ["count_reg"]}
         ports = [registers.read_port(domain="comb") for _ in range(max(map(len, named.values())))]
-        names = [Signal(range(REGISTERS), name=f"name_{n}", reset_less=True) for n in range(len(ports))]
         kept = [Signal(REGISTER_BITS, name=f"value_{n}", reset_less=True) for n in range(1, len(ports))]
-        m.d.comb += [port.addr.eq(name) for port, name in zip(ports, names, strict=True)]
-        with m.If(program.fetch), m.Switch(program.read[:OPCODE_BITS]):
+        with m.Switch(program.word[:OPCODE_BITS]):
             for op, fields in named.items():
                 with m.Case(OPS[op].code):
-                    view = data_view(program.read, op)
-                    m.d.sync += [name.eq(view[field]) for name, field in zip(names, fields, strict=False)]
+                    view = self.views[op]
+                    m.d.comb += [port.addr.eq(view[field]) for port, field in zip(ports, fields, strict=False)]
 
         waits, clear = Signal(name="register_waits"), Signal(name="clear_waits")
         to = Signal(range(REGISTERS), name="write_to", reset_less=True)
