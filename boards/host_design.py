@@ -100,10 +100,12 @@ class HostDesign(wiring.Component):
 
         # Whose the engine is: the player's from its reset to its verdict, and nobody's for a while after.
         testing, left, reset = Signal(), Signal(range(RELEASE_CYCLES + 1)), Signal()
+        restart = Signal()  # a register: it reaches far
+        m.d.sync += restart.eq(self.i_restart | bridge.o_test)
         m.d.comb += [
-            player.i_restart.eq(self.i_restart | bridge.o_test),
+            player.i_restart.eq(restart),
             testing.eq(player.o_clear | player.o_running),
-            bridge.i_testing.eq(testing | (left != 0)),
+            bridge.i_testing.eq(testing | (left != 0) | bridge.o_test | restart),
             reset.eq(player.o_clear | (~testing & (left != 0)) | bridge.o_reset),
             bridge.i_rx.eq(self.i_rx),
             self.o_tx.eq(bridge.o_tx),

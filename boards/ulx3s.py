@@ -24,7 +24,7 @@ class ULX3SPlatform(ULX3S_85F_Platform):
     clock_checked = True
     """nextpnr refuses a design that is too slow for the clock."""
     restart = "button_fire", 0
-    uart, baud = ("host_uart", 0), 1_000_000
+    uart, baud = ("host_uart", 0), 115_200
     """The FT231X behind US1."""
     held_high = (("wifi_gpio0", 0),)
     """At low, the ESP32 would take the FPGA over."""

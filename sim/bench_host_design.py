@@ -52,12 +52,11 @@ async def a_host_loads_and_runs_the_engine(dut: HierarchyObject) -> None:
         ports["reset"].value = 0
     await Timer(50 * settings["clock_ns"], "ns")
 
-    found = await host.hello()
-    assert Capability.MEMORY | Capability.STREAMS | Capability.SELFTEST in found.capabilities
     await verdict(host, settings)
     report_progress(1, steps)
-
     await host.set_speed(settings["fast"])
+    found = await host.hello()
+    assert Capability.MEMORY | Capability.STREAMS | Capability.SELFTEST in found.capabilities
     pages = -(-len(scenario.images[0]) // PAGE_BYTES) * PAGE_BYTES
     addresses = [found.memory_base + port * pages for port in range(scenario.config.axi_ports)]
     for address, image in zip(addresses, scenario.images, strict=True):

@@ -144,8 +144,8 @@ class Bridge(wiring.Component):
             executor.i_memory_byte.eq(self.i_memory_byte),
             executor.i_testing.eq(self.i_testing),
             executor.i_verdict.eq(self.i_verdict),
-            self.o_test.eq(executor.o_test),
         ]
+        m.d.sync += self.o_test.eq(executor.o_test)
         to_executor = executor.o_index, executor.i_byte
         self._payload(m, "request", receiver.o_write, receiver.o_index, receiver.o_byte, *to_executor)
         to_sender = sender.o_index, sender.i_byte

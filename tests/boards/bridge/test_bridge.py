@@ -488,7 +488,7 @@ def test_the_self_test_takes_the_engine():
         assert await host.ask(Op.SELFTEST, b"\0") == (Status.OK, struct.pack("<BBHI", *verdict.values()))
         assert host.engine.tests == 0
         assert (await host.ask(Op.SELFTEST, b"\1"))[0] == Status.OK
-        assert host.engine.tests == 1
+        assert host.engine.tests == 1  # a pulse
         host.context.set(bridge.i_testing, 1)
         requests = {Op.READ: bytes(6), Op.X: bytes(3), Op.Y: b"\1\0", Op.RESET: b"", Op.MEM_WRITE: bytes(8)}
         for op, payload in requests.items():
