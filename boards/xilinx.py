@@ -83,7 +83,7 @@ class VirtexBoard(SevenSeries):
 
     input_mhz, default_clk = 200, "clk200"
     restart = "cpu_reset", 0
-    uart, baud = ("uart", 0), 1_000_000
+    uart, baud = ("uart", 0), 115_200
     """The CP2103 behind the USB socket."""
     # Bank 0, whose pins configure the device, is on 1.8 V.
     overrides = SevenSeries.overrides | {
