@@ -136,7 +136,7 @@ class FusionLayer(ResidentBias):
         """Words of W_x for all steps of a batch; the last use releases them."""
         for at, last in self.b.peeled(self.sets):
             sums, x = self.sums_of(batch, at) + row, self.x_of(batch, at) + column
-            fields |= {"space": self.x_space, "lift": self.lift("x"), "stream": 1, "release": int(last)}
+            fields |= {"part": "x", "stream": 1, "release": int(last)}
             self.add(self.everyone, sums, operand=x, **fields)
 
     # Steps
@@ -215,8 +215,8 @@ class FusionLayer(ResidentBias):
     def _h_products(self, mask, sums, place, columns, rotate, first=0, **fields):
         if self.alone:
             fields |= {"wait": 1, "offset": first}
-        vector = {"space": SPACE_H, "operand": self.h + place + first, "rotate": rotate % self.contexts}
-        self.add(mask, sums, columns=columns, lift=self.lift("h"), stream=1, release=1, **vector, **fields)
+        vector = {"part": "h", "operand": self.h + place + first, "rotate": rotate % self.contexts}
+        self.add(mask, sums, columns=columns, stream=1, release=1, **vector, **fields)
 
     def _take_tokens(self):
         if self.alone:

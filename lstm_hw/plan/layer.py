@@ -197,11 +197,6 @@ class StreamedLayer:
         """So many words of the ring are free."""
         self.b.emit("MAC", weight=words - 1, columns=1, slots=1, stream=1, release=1)
 
-    @property
-    def x_space(self) -> int:
-        """The memory that x is in; there, that of an upper layer begins at ``below.h``."""
-        return SPACE_H if self.below else SPACE_X
-
     def await_x(self, vectors: int = 1, steps: Sum | int = 1, hint: object = None) -> None:
         """Wait for the x of so many steps, of so many vectors each, or for the h of a frame of the layer below."""
         if self.below:
@@ -217,7 +212,10 @@ class StreamedLayer:
                 for _ in range(vectors):
                     self.b.emit("MAC", columns=1, slots=1, free=1)
 
-    def mac(self, mask: int, **fields: Sum | int) -> None:
+    def mac(self, mask: int, part: str | None = None, **fields: Sum | int) -> None:
+        """A MAC; of a matrix, ``x`` or ``h``, on the memory that its vector is in, where x of an upper layer is h."""
+        if part:
+            fields |= {"space": SPACE_X if part == "x" and not self.below else SPACE_H, "lift": self.lift(part)}
         self.b.emit("MAC", mask=mask, **{"slots": 1, "load": 1} | fields)
 
     def add(self, mask: int, sums: Sum | int, **fields: Sum | int) -> None:

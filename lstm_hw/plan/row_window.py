@@ -103,7 +103,7 @@ class RowWindowLayer(ResidentBias):
         """W_x times x of the steps."""
         below, vectors = self.below, 2 if mask == BOTH else 1
         self.await_x(vectors)
-        vector = {"space": self.x_space, "lift": self.lift("x"), "rotate": int(mask == ODD and not below)}
+        vector = {"part": "x", "rotate": int(mask == ODD and not below)}
         for first, columns in self.b.tiles(0, self.layer.inputs, self.tile):
             operand = first + (below.h if below else 0)
             self._products(mask, 0, columns, operand, slots=self.blocks, release=1, **vector)
@@ -169,7 +169,7 @@ class RowWindowLayer(ResidentBias):
 
     def _products(self, mask, row, columns, operand, **fields):
         """Columns of a row block in the ring, added to its sums."""
-        fields = {"space": SPACE_H, "lift": self.lift("h"), "rotate": 1, "stream": 1} | fields
+        fields = {"part": "h", "rotate": 1, "stream": 1} | fields
         self.add(mask, self.sums + row, columns=columns, operand=operand, **fields)
 
     def _finish(self, mask, row, left):

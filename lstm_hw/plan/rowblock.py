@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
-from ..machine.isa import MODE_LSTM, MODE_ZERO, SPACE_CONSTANT, SPACE_H, SPACE_X
+from ..machine.isa import MODE_LSTM, MODE_ZERO, SPACE_CONSTANT
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
 from .layer import MIN_TILE_CYCLES, Frame, StreamedLayer, check_beat, ring_words, words_of
@@ -104,12 +104,12 @@ class RowBlockLayer(StreamedLayer):
 
     def frame(self, frame: Frame) -> None:
         frame.following()
-        own = "h", SPACE_H, self._h(self.done), self.h_stride
+        own = "h", self._h(self.done), self.h_stride
         if self.below:
-            early, late = own, ("x", SPACE_H, self.below._h(self.done + 1), self.below.h_stride)
+            early, late = own, ("x", self.below._h(self.done + 1), self.below.h_stride)
             old, newest = self.below.old, self.below.newest
         else:
-            early, late = ("x", SPACE_X, self._x(frame.first), self.x_stride), own
+            early, late = ("x", self._x(frame.first), self.x_stride), own
             old, newest = self.old, self.newest
             self.await_x(self.groups)
         for row in self.b.each(self.blocks):
@@ -153,9 +153,9 @@ class RowBlockLayer(StreamedLayer):
 
     def _products(self, group, vector, first, columns, **fields):
         """Columns of the row block times elements of a group's vector, added to the group's sum."""
-        part, space, base, stride = vector
-        fields = {"stream": 1, "operand": base + group * stride + first, "lift": self.lift(part)} | fields
-        self.add(self.mask, self.sums + group, space=space, columns=columns, **fields)
+        part, base, stride = vector
+        fields = {"stream": 1, "operand": base + group * stride + first} | fields
+        self.add(self.mask, self.sums + group, part=part, columns=columns, **fields)
 
     def _units(self, row, group, after=0, mode=MODE_LSTM):
         """Hidden units of a row block and group."""

@@ -288,14 +288,14 @@ class SaccLayer(ResidentBias):
         """Columns of W_x of all row blocks."""
         target = self.sums if target is None else target
         operand += self.below.h if self.below else 0
-        fields |= {"space": self.x_space, "lift": self.lift("x"), "slots": self.blocks, "stream": 1, "release": release}
+        fields |= {"part": "x", "slots": self.blocks, "stream": 1, "release": release}
         self.mac(mask, operand=operand, columns=columns, store=1, target=target, **fields)
 
     def _tile(self, mask, row, column, word, keep=0, **fields):
         """A tile of W_h, pinned at ``word`` or the next of the ring; ``keep`` leaves it there for another MAC."""
         words = {"stream": 1, "release": 1 - keep} if word is None else {"weight": word}
         operand = self.h + column * self.units
-        words |= {"space": SPACE_H, "lift": self.lift("h"), "columns": self.units, "rotate": self.sequences}
+        words |= {"part": "h", "columns": self.units, "rotate": self.sequences}
         self.add(mask, self.sums + row, operand=operand, **words, **fields)
         if word is not None and not keep:
             self.b.advance(word, self.units)

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 
 from ..errors import ConfigError
 from ..machine.config import SERIAL_SLOTS, EngineConfig
-from ..machine.isa import MODE_ZERO, SPACE_H
+from ..machine.isa import MODE_ZERO
 from ..machine.latency import FINISH_DELAY, H_TOKEN_DELAY, CellLatency
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
@@ -266,8 +266,8 @@ class BatchLayer(ResidentBias):
 
     def _products(self, step, part, operand, columns, **fields):
         """Columns of all row blocks, added to the step's sums."""
-        fields |= {"space": self.x_space if part == "x" else SPACE_H, "operand": operand, "columns": columns}
-        self.add(self.mask, self.sums + step * self.blocks, lift=self.lift(part), slots=self.blocks, **fields)
+        fields |= {"part": part, "operand": operand, "columns": columns}
+        self.add(self.mask, self.sums + step * self.blocks, slots=self.blocks, **fields)
 
     def _input(self, target, elements, **fields):
         self.b.emit("INPUT", target=target, elements=elements, spread=int(self.config.contexts > 1), **fields)
