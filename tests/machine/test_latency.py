@@ -154,22 +154,26 @@ def vector_memory():
     return {"OPERANDS": only(operands) - T}
 
 
+PULSE_WEIGHT, PULSE_OPERANDS = 1 << 14, [2]
+"""Their product is one that no rounding drops: lower bits of finished sums are not kept."""
+
+
 def lanes():
     """What pulses of the fields do to the sum, seen by a ``finish`` in every cycle."""
     config = config_of(rows=4, weight_words=2, accumulators=16, finish_entries=16)
     columns = range(config.finish_entries)
 
     def sums(**fields):
-        """The sums; word 1 holds the weight 1 and word 0 zeros, operands are 1, and a field is a list of its values."""
+        """The sums; word 1 holds a weight, word 0 zeros, and a field is a list of its values."""
         unit, answers = LaneArray(config), []
 
         async def bench(context):
-            context.set(unit.i_fill[0], {"valid": 1, "address": 1, "chunk": 0, "data": 1})
+            context.set(unit.i_fill[0], {"valid": 1, "address": 1, "chunk": 0, "data": PULSE_WEIGHT})
             await context.tick()
             context.set(unit.i_fill[0], {})
             await context.tick().repeat(4)
             for now in columns:
-                control = {"operands": [1], "finish": 1, "target": now}
+                control = {"operands": PULSE_OPERANDS, "finish": 1, "target": now}
                 context.set(unit.i_control, control | {name: values[now] for name, values in fields.items()})
                 await context.tick()
             context.set(unit.i_control, {})
@@ -189,7 +193,7 @@ def lanes():
 
     always = [1] * len(columns)
     weight = first(sums(weight=pulse(T))) - T
-    operands = first(sums(weight=always, operands=pulse(T, [1], [0]))) - T
+    operands = first(sums(weight=always, operands=pulse(T, PULSE_OPERANDS, [0]))) - T
     grown = sums(weight=always, first=pulse(T))
     begins = next(n for n in columns if n and grown[n] < grown[n - 1]) - T
     # The sum of a pulse goes to the entry of its number in the cycle of its finish, and is asked for again.
@@ -223,14 +227,17 @@ def drain_chain():
     def delays(rows):
         unit = LaneArray(config_of(rows=rows, axi_data_bits=64))
         last = {"store": 0, "finish": 1}
-        fill = [(unit.i_fill[0], n, {"valid": 1, "chunk": n, "data": 1}) for n in range(unit.config.beats_per_word)]
+        fill = [
+            (unit.i_fill[0], n, {"valid": 1, "chunk": n, "data": PULSE_WEIGHT})
+            for n in range(unit.config.beats_per_word)
+        ]
         finish = 24
         asked, data = follow(
             unit,
             [
                 *fill,
-                (unit.i_control, 20, {"operands": [1]}, 4),
-                (unit.i_control, finish, {"operands": [1]} | last),
+                (unit.i_control, 20, {"operands": PULSE_OPERANDS}, 4),
+                (unit.i_control, finish, {"operands": PULSE_OPERANDS} | last),
                 (unit.i_drain, 40, {"valid": 1}),
             ],
             [unit.o_drain.valid, unit.o_drained[0]],
