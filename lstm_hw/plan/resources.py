@@ -275,11 +275,11 @@ def features(config: EngineConfig, family: str) -> dict[str, dict[str, float]]:
 COEFFICIENTS = {
     "xc7": {
         "lut": (2672, 0.286, 44.8, 219, 0.024, 1.862, 4.4, 0.75, 0.8, 120),
-        "ff": (3060, 0.893, 0, 42.4, 463, 1, 2.628, 4.2, 1, 153),
+        "ff": (2730, 0.893, 0, 42.4, 463, 1, 2.628, 4.2, 1, 153),
     },
     "ecp5": {
         "lut": (5729, 3.363, 0, 174, 0.066, 3.031, 6.5, 1.1, 1.9, 180),
-        "ff": (2930, 0, 1.941, 0, 686, 0, 13.72, 5.2, 1, 153),
+        "ff": (2600, 0, 1.941, 0, 686, 0, 13.72, 5.2, 1, 153),
     },
 }
 """Of the :func:`features`, in their order; ``python -m bench.resources --fit`` finds them, but for the last ones, which
