@@ -228,7 +228,8 @@ class Sequencer(wiring.Component):
         An execute reads the values and keeps them, the first as augend. r0 is never written.
         Which registers are zero is known in every execute.
         """
-        m.submodules.registers = registers = memory.Memory(shape=REGISTER_BITS, depth=REGISTERS, init=[])
+        zeros = {"starts_at_zero": 1}  # r0 is never written, and a program may read others before it writes them
+        m.submodules.registers = registers = memory.Memory(shape=REGISTER_BITS, depth=REGISTERS, init=[], attrs=zeros)
         named = {name: [f"{field}_reg" for field in op.relative] for name, op in OPS.items()}
         named |= {"ADD": ["register"], "LOOP": ["count_reg"]}
         ports = [registers.read_port(domain="comb") for _ in range(max(map(len, named.values())))]

@@ -48,6 +48,8 @@ write_verilog
 _WIRE_INIT = re.compile(r"  \(\* init = \S+ \*\)$")
 _DIRECTIONS = {"i": PortDirection.Input, "o": PortDirection.Output}
 _PORT = re.compile(r"  (?:input|output) (?:\[\d+:\d+\] )?(\w+);$")
+_NEEDED = "  (* starts_at_zero = 32'd1 *)"
+"""Before a memory whose initial zeros are read: synthesis is told of them. Nothing reads those of other memories."""
 _MEMORY = re.compile(r"  reg (?:\[(\d+):0\] )?(\w+) \[(\d+):0\];$")
 
 
@@ -198,13 +200,15 @@ def _restored(verilog, zeroed, comments, attributes):
         memory = _MEMORY.match(line)
         if memory and (module, memory[2]) in zeroed:
             width, depth = int(memory[1] or 0) + 1, int(memory[3]) + 1
-            # For simulators: RAM of an FPGA is configured with zeros, and a synthesiser takes long to unroll the loop.
-            lines += [
-                "`ifndef SYNTHESIS",
+            zeros = [
                 f"  initial begin : {memory[2]}_zero",
                 "    integer row;",
                 f"    for (row = 0; row < {depth}; row = row + 1) {memory[2]}[row] = {width}'h0;",
                 "  end",
-                "`endif",
             ]
+            if lines[-2] == _NEEDED:
+                del lines[-2]
+            else:  # a synthesiser takes long to unroll the loop of a large one
+                zeros = ["`ifndef SYNTHESIS", *zeros, "`endif"]
+            lines += zeros
     return "\n".join(lines) + "\n"

@@ -145,6 +145,24 @@ def test_icarus(tmp_path, name):
         play(tmp_path, network_scenario(4, **NETWORKS[name], stress=Stress(stall, stall, stall)), simulator="icarus")
 
 
+@pytest.mark.icarus
+@pytest.mark.parametrize("name", ["K1-R4-one-cell", "K2-R16-two-cells-head"])
+def test_initial_zeros_that_are_read_are_known_to_synthesis(tmp_path, name):
+    """As a synthesiser reads the Verilog: memories are X, but for those that say that they need zeros."""
+    play_without_zeros(tmp_path, network_scenario(1, **NETWORKS[name]), "icarus")
+
+
+def test_initial_zeros_that_are_read_while_streaming_are_known_to_synthesis(tmp_path):
+    """Memories are random: X would spread over what no value changes, as a product with 0."""
+    play_without_zeros(tmp_path, streaming_scenario(1, **STREAMING), "verilator")
+
+
+def play_without_zeros(folder, scenario, simulator):
+    verilog = folder / "engine.v"
+    verilog.write_text("`define SYNTHESIS\n" + verilog_of(scenario.config))
+    sim.play.play(scenario, verilog, folder / "scenario", timeout=500, simulator=simulator)
+
+
 @pytest.mark.parametrize(
     "spoil, message",
     [
