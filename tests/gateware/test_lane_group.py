@@ -254,7 +254,7 @@ def mapped(family, folder, fields):
 @pytest.mark.parametrize(
     ("family", "fields", "blocks"),
     [
-        ("xc7", DEEP, 4),  # 4 sums of 44 bits in blocks of 72, 72 and 36 bits, and the 30 upper bits in 72 and 36
+        ("xc7", DEEP, 4.5),  # 4 sums of 44 bits in blocks of 72, 72 and 36 bits, and the 30 upper bits in two of 72
         ("xc7", {**DEEP, **PAIRS, "accumulator_bits": 28}, 4),
         ("ecp5", DEEP, 4.5),  # 5 and 4 blocks of 36 bits, counted half
     ],

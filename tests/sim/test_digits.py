@@ -1,4 +1,4 @@
-"""The digits example in Verilog: a hundred real images with idle, back-pressure and a slow memory, some in Icarus."""
+"""The digits example in Verilog: real images with idle, back-pressure and a slow memory, some in Icarus."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ STRESS = Stress(x_idle=0.3, y_stall=0.5, memory_stall=0.3, memory_latency=30, se
 @pytest.mark.parametrize(
     "simulator, images, stress",
     [
-        ("verilator", 100, STRESS),
+        ("verilator", 30, STRESS),
         pytest.param("icarus", 20, None, marks=pytest.mark.icarus),
         pytest.param("icarus", 10, STRESS, marks=pytest.mark.icarus),
     ],
