@@ -45,7 +45,11 @@ def pytest_sessionstart(session):
         missing = [
             tool for tool in ("iverilog", "vvp", "g++", "cc", "make", "flock", "chromium") if shutil.which(tool) is None
         ]
-        missing += [package for package in ("optuna", "torch", "sklearn") if importlib.util.find_spec(package) is None]
+        missing += [
+            package
+            for package in ("optuna", "torch", "sklearn", "_tkinter")
+            if importlib.util.find_spec(package) is None
+        ]
         if missing:
             raise pytest.UsageError(f"CI must run every test, but these are missing: {', '.join(missing)}")
 
