@@ -153,10 +153,12 @@ class BurstSplitter(wiring.Component):
         split_valid = Signal()
         page = Signal(self.word_bits - self.page_bits, reset_less=True)
         room = Signal(range((1 << self.page_bits) + 1), reset_less=True)
-        room_first, room_after = Signal.like(room), Signal.like(room)
+        room_first = Signal.like(room)
+        room_after = Signal.like(room)
         limit = Signal(range(self.max_burst + 1), reset_less=True)
         remaining = Signal(BEATS_BITS, reset_less=True)
-        credited, first = Signal(reset_less=True), Signal(reset_less=True)
+        credited = Signal(reset_less=True)
+        first = Signal(reset_less=True)
         split = SimpleNamespace(
             valid=split_valid,
             page=page,
@@ -172,7 +174,8 @@ class BurstSplitter(wiring.Component):
         # Two bursts, the second of which is used when `o` is held up.
         burst_layout = self.o.payload.shape()
         head, spare, made = (Signal(burst_layout, reset_less=True, name=name) for name in ("head", "spare", "made"))
-        head_valid, spare_valid = Signal(), Signal()
+        head_valid = Signal()
+        spare_valid = Signal()
         return add, split, SimpleNamespace(valid=head_valid, spare_valid=spare_valid, head=head, spare=spare, made=made)
 
     def _follow(self, m, add, split, out, last, fills):

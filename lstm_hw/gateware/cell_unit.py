@@ -135,7 +135,8 @@ class DrainUnit(wiring.Component):
         """Whether a cell is due in this cycle, and which: its units start a multiple of five cycles apart."""
         phase = Signal(SERIAL_SLOTS, init=1)  # one bit is high
         m.d.sync += phase.eq(Mux(self.i_clear, 1, phase.rotate_left(1)))
-        in_phase, cell = Signal(), Signal(range(self.config.cells))
+        in_phase = Signal()
+        cell = Signal(range(self.config.cells))
         phases = CELL_PHASES[self.config.cells]
         m.d.comb += in_phase.eq(Mux(walk.linear, phase[0], Cat(phase[p] for p in phases).any()))
         for n, p in enumerate(phases):
@@ -166,7 +167,8 @@ class DrainUnit(wiring.Component):
     def _request(self, m, walk, start):
         """The pieces of a unit are requested in consecutive cycles."""
         pieces = GATES // self.config.drain_width
-        piece, more = Signal(range(pieces)), Signal()
+        piece = Signal(range(pieces))
+        more = Signal()
         with m.If(start):
             m.d.sync += [
                 self.o_drain.valid.eq(1),
@@ -364,7 +366,8 @@ class CellUnit(wiring.Component):
                 m.d.comb += cell.i_scale.eq(Mux(start_tag.scale > last, last, start_tag.scale))
         self._remember(m, tag_queue)
 
-        h, h_valid = Signal(signed(self.config.operand_bits)), Signal()
+        h = Signal(signed(self.config.operand_bits))
+        h_valid = Signal()
         m.d.comb += h_valid.eq(Cat(cell.o_h_valid for cell in self.cells).any())
         tag = tag_queue("h_tags", h_valid)
         m.d.comb += [
@@ -401,8 +404,10 @@ class CellUnit(wiring.Component):
     def _remember(self, m, tag_queue):
         """The memory of c: each unit's is read for its cell, and written when it is new."""
         m.submodules.states = states = memory.Memory(shape=self.config.cell.width, depth=self.config.states, init=[])
-        reader, writer = states.read_port(), states.write_port()
-        read, valid = Signal(), Signal()
+        reader = states.read_port()
+        writer = states.write_port()
+        read = Signal()
+        valid = Signal()
         m.d.comb += [
             read.eq(Cat(cell.o_read for cell in self.cells).any()),
             valid.eq(Cat(cell.o_c_valid for cell in self.cells).any()),
@@ -422,7 +427,8 @@ class CellUnit(wiring.Component):
     def _count(self, m, h_valid, hidden):
         """Units on their way: those with an h alone, and all."""
         drain = self.drain
-        busy, flying = Signal(range(self.tags + 1)), Signal(range(self.tags + 1))
+        busy = Signal(range(self.tags + 1))
+        flying = Signal(range(self.tags + 1))
         starts_hidden = drain.o_tagged & (drain.o_tag.mode != MODE_LINEAR)
         m.d.sync += [busy.eq(busy + starts_hidden - hidden), flying.eq(flying + drain.o_tagged - h_valid)]
         m.d.comb += [drain.i_busy_cells.eq(busy != 0), self.o_idle.eq(drain.o_idle & (flying == 0) & self.quiet)]
@@ -430,7 +436,8 @@ class CellUnit(wiring.Component):
     def _gather(self, m, tag_queue):
         """Round what arrives and collect the four pre-activations of a unit; returns (start, values)."""
         config, pieces = self.config, self.pieces
-        arriving, piece = Signal(range(pieces)), Signal(range(pieces))
+        arriving = Signal(range(pieces))
+        piece = Signal(range(pieces))
         latency = self.rounders[0].latency
         valid = Signal(latency)
         m.d.sync += valid.eq(Cat(self.i_arrived, valid))
@@ -467,7 +474,8 @@ class CellUnit(wiring.Component):
 
         # Plain outputs of a unit leave one a cycle; the next such unit starts five cycles later.
         values = Signal(preact.shape(), reset_less=True)
-        left, last = Signal(3), Signal()
+        left = Signal(3)
+        last = Signal()
         emits = start & (tag.mode == MODE_LINEAR) & tag.emit
         with m.If(emits):
             m.d.sync += [values.eq(preact), left.eq(tag.outputs), last.eq(tag.last)]

@@ -32,7 +32,8 @@ class ClippedCounter(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        event, total = Signal.like(self.i), Signal(len(self.o) + 1)
+        event = Signal.like(self.i)
+        total = Signal(len(self.o) + 1)
         full = total[-1]
         with m.If(self.i_clear):
             m.d.sync += [event.eq(0), total.eq(0), self.o_any.eq(0)]

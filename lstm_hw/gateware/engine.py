@@ -330,7 +330,9 @@ class Engine(wiring.Component):
     def _run(self, m, idle, load, gate, inputs, sequencer, watchdog, late, stopping, restart):
         """Run states: idle, running, and after an error failed and stopping, until nothing is owed or left over."""
         # Whether there is an error is told beside its code, which takes longer.
-        code, address, fails = Signal(CODE_BITS), Signal(64), Signal()
+        code = Signal(CODE_BITS)
+        address = Signal(64)
+        fails = Signal()
         m.d.comb += fails.eq(
             load.o_error.any()
             | inputs.o_misplaced

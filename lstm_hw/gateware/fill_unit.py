@@ -80,7 +80,8 @@ class FillUnit(wiring.Component):
         chunk = Signal(range(config.beats_per_word))
         taken = Signal(BEATS_BITS)  # beats of the oldest LOAD that have arrived
         word = Signal(range(config.weight_words))  # its next resident word, from the second on
-        ring_word, ring_base = Signal.like(word), Signal.like(word)
+        ring_word = Signal.like(word)
+        ring_base = Signal.like(word)
         address = Signal.like(word)
         ends_word = chunk == config.beats_per_word - 1
         m.d.comb += address.eq(Mux(head.stream, ring_word, Mux(taken == 0, head.base, word)))

@@ -75,12 +75,15 @@ class InputUnit(wiring.Component):
         m = Module()
         per_beat = self.config.x_per_beat
         command = Signal(self.i.payload.shape())
-        held, free = Signal(), Signal(VECTORS_BITS)
+        held = Signal()
+        free = Signal(VECTORS_BITS)
         left, address = Signal.like(command.elements, name="left"), Signal.like(command.target, name="address")
         repeats = Signal(VECTORS_BITS)
         step = Mux(command.spread, 1, per_beat)
         blocked = command.wait & (free == 0)
-        beat, ends, takes = Signal(), Signal(), Signal()
+        beat = Signal()
+        ends = Signal()
+        takes = Signal()
         m.d.comb += [
             self.i.ready.eq(~held),
             self.o_idle.eq(~held),

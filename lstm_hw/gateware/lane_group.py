@@ -136,7 +136,8 @@ class LaneGroup(wiring.Component):
 
     def _resets(self, m):
         """Two signals, either of which says beside a sum word that is read that zero starts instead."""
-        from_zero, from_entry = Signal(), Signal()
+        from_zero = Signal()
+        from_entry = Signal()
         m.d.sync += [from_zero.eq(self.i_control.source == 0), from_entry.eq(self.i_control.source != 0)]
         return from_zero, ~from_entry
 
@@ -189,7 +190,8 @@ class LaneGroup(wiring.Component):
         )
         store = memory.Memory(shape=len(read), depth=config.finish_entries, init=[], attrs=attrs)
         m.submodules[f"finished{k}"] = store
-        port, result = store.write_port(), store.read_port(domain="sync" if config.finished_in_block_ram else "comb")
+        port = store.write_port()
+        result = store.read_port(domain="sync" if config.finished_in_block_ram else "comb")
         m.d.comb += [
             port.en.eq(control.finish[k]),
             port.addr.eq(control.target),
@@ -225,7 +227,8 @@ class LaneGroup(wiring.Component):
         chunk, end = config.chunk_bits(self.position), self.position + width
         m.d.comb += [self.o_index.eq(self.i_index + 1), self.o_chunk.eq(self.i_chunk + end // beat)]
         m.submodules.weights = weights = memory.Memory(shape=width, depth=config.weight_words, init=[])
-        writer, reader = weights.write_port(granularity=chunk), weights.read_port()
+        writer = weights.write_port(granularity=chunk)
+        reader = weights.read_port()
         places = [divmod(first, beat) for first in range(self.position, end, chunk)]
         m.d.comb += [
             writer.addr.eq(fill.address),

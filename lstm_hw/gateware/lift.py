@@ -46,7 +46,8 @@ class Lift(wiring.Component):
         m = Module()
         lifts = self.config.lifts
         # The exponent is decoded in the last stage of the read.
-        exponent, constant = Signal(self.config.exponent_bits), Signal(self.config.factor_bits)
+        exponent = Signal(self.config.exponent_bits)
+        constant = Signal(self.config.factor_bits)
         valid = Signal(OPERANDS - 1)
         m.d.sync += [
             Cat(valid).eq(Cat(self.i_valid & (self.i_space == SPACE_CONSTANT), valid)),

@@ -105,7 +105,8 @@ class LoadPath(wiring.Component):
         connect(m, flipped(self.i), fork.i)
 
         # The ring's room is the credit of every port, in beats of that port.
-        ring_words, credit_words = Signal.like(self.i_release), Signal.like(self.i_release)
+        ring_words = Signal.like(self.i_release)
+        credit_words = Signal.like(self.i_release)
         credit = Signal(BEATS_BITS)
         m.d.comb += [
             ring_words.eq(config.weight_words - self.i_ring_base),

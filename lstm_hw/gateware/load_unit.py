@@ -177,9 +177,12 @@ class LoadUnit(wiring.Component):
         forget = Signal()  # what is owed at a start was cut off
         owed = fifo.SyncFIFO(width=layout.size, depth=self.in_flight - 1)
         m.submodules.owed = ResetInserter(forget)(owed)
-        request, oldest = Signal(layout), data.View(layout, owed.r_data)
+        request = Signal(layout)
+        oldest = data.View(layout, owed.r_data)
 
-        halted, live, receiving = Signal(), Signal(), Signal()
+        halted = Signal()
+        live = Signal()
+        receiving = Signal()
         m.d.comb += [
             live.eq(~halted & ~self.i_stop),
             forget.eq(self.i_start & (self.o_error == ErrorCode.RLAST) & ~self.bus.arvalid),
@@ -202,7 +205,8 @@ class LoadUnit(wiring.Component):
         beats = self._beats(m, oldest, owed.r_rdy, receiving, splitter.page_bits)
         stale = self._stale(m, commit, beats.ends, forget)
         m.submodules.timeout = timeout = Timeout()
-        failed, expired = Signal(), timeout.o_expired
+        failed = Signal()
+        expired = timeout.o_expired
         m.d.comb += [
             owed.w_en.eq(commit),
             owed.r_en.eq(beats.take),
@@ -249,7 +253,8 @@ class LoadUnit(wiring.Component):
         bus, burst = self.bus, bursts.payload
         shift = self.address_bits - len(request.word)
         free = Signal(BEATS_BITS)
-        address, arlen = Signal(len(request.word), reset_less=True), Signal(8, reset_less=True)
+        address = Signal(len(request.word), reset_less=True)
+        arlen = Signal(8, reset_less=True)
         commit = Signal()
         fits = ~burst.credited | (free >= burst.length)
         m.d.comb += [
@@ -279,7 +284,11 @@ class LoadUnit(wiring.Component):
         current = Signal(oldest.shape(), reset_less=True)  # word of the next beat, beats after it, first, last
         final = Signal(reset_less=True)
         beat = Signal(self.o.shape(), reset_less=True)
-        handshake, failed, ends, take, answered = Signal(), Signal(), Signal(), Signal(), Signal()
+        handshake = Signal()
+        failed = Signal()
+        ends = Signal()
+        take = Signal()
+        answered = Signal()
         m.d.comb += [
             bus.rready.eq(1),
             handshake.eq(bus.rvalid & receiving),

@@ -33,7 +33,8 @@ class OutputHold(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        kept, keeps = Signal(self.shape), Signal()
+        kept = Signal(self.shape)
+        keeps = Signal()
         m.d.comb += [
             self.o.valid.eq(keeps | self.i.valid),
             self.o.payload.eq(Mux(keeps, Value.cast(kept), Value.cast(self.i.payload))),

@@ -34,7 +34,8 @@ class PacketJoin(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        kept, keeps = Signal.like(self.i.payload.data), Signal()
+        kept = Signal.like(self.i.payload.data)
+        keeps = Signal()
         holds = self.i_join & self.i.payload.last
         m.d.comb += [
             self.o_empty.eq(~keeps),

@@ -174,7 +174,8 @@ class Sequencer(wiring.Component):
         layout = data.StructLayout({"count_is_zero": 1, "word": INSTRUCTION_BITS})  # the count if it is a LOOP
         length = self.config.program_length
         m.submodules.program = program = memory.Memory(shape=layout, depth=length, init=[])
-        writer, reader = program.write_port(), program.read_port()
+        writer = program.write_port()
+        reader = program.read_port()
         pc, next_pc = (Signal(bits_for(length), name=name) for name in ("pc", "next_pc"))
         count_is_zero = Signal(name="count_is_zero", reset_less=True)
         fetch, word = Signal(name="fetch"), Signal(INSTRUCTION_BITS, name="word", reset_less=True)
@@ -232,7 +233,10 @@ class Sequencer(wiring.Component):
         m.submodules.registers = registers = memory.Memory(shape=REGISTER_BITS, depth=REGISTERS, init=[], attrs=zeros)
         named = {name: [f"{field}_reg" for field in op.relative] for name, op in OPS.items()}
         named |= {"ADD": ["register"], "LOOP": ["count_reg"]}
-        ports = [registers.read_port(domain="comb") for _ in range(max(map(len, named.values())))]
+        ports = []
+        for _ in range(max(map(len, named.values()))):
+            reader = registers.read_port(domain="comb")
+            ports.append(reader)
         kept = [Signal(REGISTER_BITS, name=f"value_{n}", reset_less=True) for n in range(1, len(ports))]
         with m.Switch(program.word[:OPCODE_BITS]):
             for op, fields in named.items():
@@ -270,7 +274,8 @@ class Sequencer(wiring.Component):
         """The stack of open loops, in LUT memory: turns left, whether that is one, and first instruction."""
         layout = data.StructLayout({"left": REGISTER_BITS, "last": 1, "start": program.pc.shape()})
         m.submodules.loops = loops = memory.Memory(shape=layout, depth=LOOP_DEPTH, init=[])
-        writer, reader = loops.write_port(), loops.read_port(domain="comb")
+        writer = loops.write_port()
+        reader = loops.read_port(domain="comb")
         waits, depth = Signal(name="loop_waits"), Signal(range(LOOP_DEPTH + 1), name="loop_depth")
         slot = Signal(range(LOOP_DEPTH), name="loop_slot", reset_less=True)
         m.d.comb += [

@@ -33,7 +33,8 @@ class StreamFork(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        taken, takes = Signal(self.ways), Signal(self.ways)
+        taken = Signal(self.ways)
+        takes = Signal(self.ways)
         m.d.comb += self.i.ready.eq((taken | takes).all())
         for n, output in enumerate(self.o):
             m.d.comb += [

@@ -29,7 +29,8 @@ class Timeout(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        left, last = Signal(32), Signal()
+        left = Signal(32)
+        last = Signal()
         waits = self.i_waiting & ~self.i_progress
         never = Signal(init=1)  # the count wraps below 0
         with m.If(~waits):

@@ -65,7 +65,9 @@ class VectorMemory(wiring.Component):
         m = Module()
         config, bits = self.config, self.config.operand_bits
         lane_bits = exact_log2(config.x_per_beat)
-        valid, space, rotate = Signal(), Signal(self.i_space.shape()), Signal(self.i_rotate.shape())
+        valid = Signal()
+        space = Signal(self.i_space.shape())
+        rotate = Signal(self.i_rotate.shape())
         constant = Signal(config.operand_bits)
         lane = Signal(max(1, lane_bits))
         m.d.sync += [
@@ -103,8 +105,10 @@ class VectorMemory(wiring.Component):
         h = memory.Memory(shape=bits, depth=config.h_elements, init=[])
         x = memory.Memory(shape=bits * per_beat, depth=config.x_elements // per_beat, init=[])
         m.submodules[f"h{k}"], m.submodules[f"x{k}"] = h, x
-        h_write, x_write = h.write_port(), x.write_port(granularity=bits)
-        h_read, x_read = h.read_port(), x.read_port()
+        h_write = h.write_port()
+        h_read = h.read_port()
+        x_write = x.write_port(granularity=bits)
+        x_read = x.read_port()
         m.d.comb += [
             h_write.en.eq(self.i_h_write & (self.i_h_bank == k)),
             h_write.addr.eq(self.i_h_address),

@@ -64,9 +64,12 @@ class XGate(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        some, last = Signal(), Signal()  # a beat came in this run; the latest one carried tlast
+        # a beat came in this run; the latest one carried tlast
+        some = Signal()
+        last = Signal()
         silent = Signal(range(SETTLE_CYCLES))
-        ended, quiet = Signal(), Signal()
+        ended = Signal()
+        quiet = Signal()
         m.d.comb += [
             ended.eq(self.i_sequence & ~self.i_ignore_tlast & some & last),
             quiet.eq((silent == SETTLE_CYCLES - 1) & (last | ~some | self.i_ignore_tlast)),

@@ -65,6 +65,18 @@ def test_ports_have_names(emitted):
     assert "(* init" not in verilog and "full_case" not in verilog
 
 
+OPTIONS = {"lifts": (3, 9), "row_bits": 2, "count_clipped": True, "cells": 5, "accumulators": 65, "finish_entries": 48}
+
+
+@pytest.mark.parametrize("options", [{}, OPTIONS])
+def test_nets_have_names(options):
+    """Every signal is declared under a name of its own; what Yosys makes of expressions has a number."""
+    verilog = emit_verilog(Top(config_of(**options)), "lstm_engine")
+    nets = re.findall(r"^  (?:wire|reg) (?:\[\d+:0\] )?(\S+?)(?: \[\d+:0\])?(?: = \S+)?;", verilog, flags=re.M)
+    assert {"room_first", "flying", "_000_"} < set(nets)
+    assert not [net for net in nets if re.match(r"_[A-Za-z]", net)]
+
+
 def test_interfaces_are_declared(emitted):
     """Each port of the top level belongs to an interface of Vivado, each of which is described once."""
     config, verilog = emitted
