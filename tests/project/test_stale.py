@@ -13,7 +13,7 @@ import lstm_hw
 from lstm_hw import provenance
 from lstm_hw.project import api
 from lstm_hw.verify.scenario import Stress
-from tests.projects import write_project
+from tests.projects import tensors, write_project
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +119,24 @@ def test_other_versions(folder, monkeypatch, name):
     monkeypatch.setattr(home, name, lambda *_: "another")
     project = opened(folder)
     assert project.measured is None and "changed since the last simulation" in project.unmeasured
+
+
+def test_the_same_engine_is_not_emitted_again(tmp_path, monkeypatch):
+    """Neither test vectors nor weights are in the Verilog: they are written again, and it is kept."""
+    kept = lstm_hw.convert(write_project(tmp_path)).verilog.read_bytes()
+    image = tmp_path / "build" / "tiny" / "hardware" / "firmware.lstmfw"
+    emitted, emit = [], api.write_verilog
+    monkeypatch.setattr(api, "write_verilog", lambda *given: emitted.append(given) or emit(*given))
+    model = tensors(np.random.default_rng(1))
+    model["head.bias"] = -model["head.bias"]
+    for changes in ({"arrays": {"x": arrays(tmp_path)["x"][::-1]}}, {"model": model}):
+        before = image.read_bytes()
+        assert opened(tmp_path, **changes).verilog.read_bytes() == kept and image.read_bytes() != before
+    assert not emitted
+    opened(tmp_path, engine={"rows": 8}).generate()
+    assert len(emitted) == 1, "another engine"
+    (image.parent / "lstm_engine.v").write_bytes(kept)
+    assert opened(tmp_path, engine={"rows": 8}).verilog.read_bytes() != kept, "a file that was changed is none"
 
 
 def test_files_that_were_changed_do_not_count(tmp_path):
