@@ -14,7 +14,6 @@ from ..machine.isa import (
     LOOP_COUNT,
     LOOP_DEPTH,
     LOOP_UNLESS,
-    OPCODE_BITS,
     OPS,
     PROGRAM_BITS,
     REGISTER_BITS,
@@ -132,7 +131,7 @@ class Sequencer(wiring.Component):
         def begin_loop(view):
             counts, by_register = view.when == LOOP_COUNT, view.count_reg != 0
             # r0 is zero.
-            is_zero = registers.zero.bit_select(view.count_reg, 1) & (by_register | program.count_is_zero)
+            is_zero = program.may_be_zero & ~registers.not_zero
             with m.If(is_zero ^ (view.when == LOOP_UNLESS)):
                 m.d.comb += program.next_pc.eq(view.exit)
             with m.Else():
@@ -171,27 +170,29 @@ class Sequencer(wiring.Component):
 
     def _program(self, m):
         """The program memory: the counter and what it will be, the word read there, the word that a fetch kept."""
-        layout = data.StructLayout({"count_is_zero": 1, "word": INSTRUCTION_BITS})  # the count if it is a LOOP
+        # Of a LOOP, whether its count may be zero: it is a register's, or it is zero.
+        layout = data.StructLayout({"may_be_zero": 1, "word": INSTRUCTION_BITS})
         length = self.config.program_length
         m.submodules.program = program = memory.Memory(shape=layout, depth=length, init=[])
         writer = program.write_port()
         reader = program.read_port()
         pc, next_pc = (Signal(bits_for(length), name=name) for name in ("pc", "next_pc"))
-        count_is_zero = Signal(name="count_is_zero", reset_less=True)
+        may_be_zero = Signal(name="may_be_zero", reset_less=True)
+        written = data_view(self.i_write_data, "LOOP")
         fetch, word = Signal(name="fetch"), Signal(INSTRUCTION_BITS, name="word", reset_less=True)
         m.d.comb += [
             writer.en.eq(self.i_write),
             writer.addr.eq(self.i_write_address),
             writer.data.word.eq(self.i_write_data),
-            writer.data.count_is_zero.eq(data_view(self.i_write_data, "LOOP").count == 0),
+            writer.data.may_be_zero.eq((written.count_reg != 0) | (written.count == 0)),
             next_pc.eq(pc),
             reader.addr.eq(next_pc),
             reader.en.eq(1),
         ]
         m.d.sync += pc.eq(next_pc)
         with m.If(fetch):
-            m.d.sync += [word.eq(reader.data.word), count_is_zero.eq(reader.data.count_is_zero)]
-        return SimpleNamespace(pc=pc, next_pc=next_pc, fetch=fetch, word=word, count_is_zero=count_is_zero)
+            m.d.sync += [word.eq(reader.data.word), may_be_zero.eq(reader.data.may_be_zero)]
+        return SimpleNamespace(pc=pc, next_pc=next_pc, fetch=fetch, word=word, may_be_zero=may_be_zero)
 
     def _adder(self, m):
         """In a fetch, augend + addend, or if ``wrap`` and the limit of an ADD is reached, that less the limit.
@@ -227,34 +228,28 @@ class Sequencer(wiring.Component):
         """The registers, in LUT memory with as many read ports as one instruction names registers.
 
         An execute reads the values and keeps them, the first as augend. r0 is never written.
-        Which registers are zero is known in every execute.
+        Beside each value stands whether it is not zero.
         """
+        layout = data.StructLayout({"value": REGISTER_BITS, "not_zero": 1})
         zeros = {"starts_at_zero": 1}  # r0 is never written, and a program may read others before it writes them
-        m.submodules.registers = registers = memory.Memory(shape=REGISTER_BITS, depth=REGISTERS, init=[], attrs=zeros)
-        named = {name: [f"{field}_reg" for field in op.relative] for name, op in OPS.items()}
-        named |= {"ADD": ["register"], "LOOP": ["count_reg"]}
-        ports = []
-        for _ in range(max(map(len, named.values()))):
+        m.submodules.registers = registers = memory.Memory(shape=layout, depth=REGISTERS, init=[], attrs=zeros)
+        # The n-th register of an instruction stands in one place in all of them.
+        most, ports = max(OPS.values(), key=lambda op: len(op.registers)), []
+        for field in most.registers:
             reader = registers.read_port(domain="comb")
+            m.d.comb += reader.addr.eq(self.views[most.name][field])
             ports.append(reader)
         kept = [Signal(REGISTER_BITS, name=f"value_{n}", reset_less=True) for n in range(1, len(ports))]
-        with m.Switch(program.word[:OPCODE_BITS]):
-            for op, fields in named.items():
-                with m.Case(OPS[op].code):
-                    view = self.views[op]
-                    m.d.comb += [port.addr.eq(view[field]) for port, field in zip(ports, fields, strict=False)]
 
         waits, clear = Signal(name="register_waits"), Signal(name="clear_waits")
         to = Signal(range(REGISTERS), name="write_to", reset_less=True)
-        zero = Signal(REGISTERS, init=(1 << REGISTERS) - 1, reset_less=True)  # as the memory, which no reset changes
         writer = registers.write_port()
         m.d.comb += [
             writer.en.eq(clear | program.fetch & waits & (to != 0)),
             writer.addr.eq(Mux(clear, CLEAR_REGISTER, to)),
-            writer.data.eq(Mux(clear, self.i_clear, add.result)),
+            writer.data.value.eq(Mux(clear, self.i_clear, add.result)),
+            writer.data.not_zero.eq(Mux(clear, self.i_clear, ~add.is_zero)),
         ]
-        with m.If(writer.en):
-            m.d.sync += zero.bit_select(writer.addr, 1).eq(Mux(clear, ~self.i_clear, add.is_zero))
 
         def write(register, augend, addend, wrap=0):
             """In the next fetch r[register] becomes augend + addend, less the limit if ``wrap`` and that is reached."""
@@ -262,9 +257,9 @@ class Sequencer(wiring.Component):
             add.set_up(augend, addend, wrap)
 
         return SimpleNamespace(
-            values=[port.data for port in ports],
+            values=[port.data.value for port in ports],
+            not_zero=ports[0].data.not_zero,
             kept=[add.augend, *kept],
-            zero=zero,
             waits=waits,
             clear=clear,
             write=write,

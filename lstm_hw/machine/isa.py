@@ -65,12 +65,20 @@ class Op:
 
     @property
     def positions(self) -> dict[str, tuple[int, int]]:
-        """Field name -> (lowest bit, width); the opcode is in the low bits."""
+        """Field name -> (lowest bit, width); the opcode is in the low bits.
+
+        Fields that name a register follow it, so that the n-th of them stands in one place in all instructions.
+        """
         position, result = OPCODE_BITS, {}
-        for name, width in self.fields.items():
-            result[name] = (position, width)
-            position += width
+        for name in sorted(self.fields, key=lambda name: name not in self.registers):
+            result[name] = (position, self.fields[name])
+            position += self.fields[name]
         return result
+
+    @property
+    def registers(self) -> tuple[str, ...]:
+        """Fields that name a register."""
+        return tuple(name for name in self.fields if name == "register" or name.endswith("_reg"))
 
     @property
     def relative(self) -> tuple[str, ...]:

@@ -428,7 +428,8 @@ def _dsp_registers(cells, family):
 
 
 _MEMORY = re.compile(r"RAM(32|64|128|256).*|TRELLIS_DPR16X4")
-_READ_ADDRESS = re.compile(r"ADDR[A-D]|DPRA\d*|A\d*|RAD")
+_READ_ADDRESSES = (("DO([A-D])", r"ADDR{}"), ("DPO", r"DPRA\d*"), ("S?PO|O", r"A\d*"), ("DO", "RAD"))
+"""Output of a memory -> the address that it follows; ``{}`` is the output's letter."""
 _LEVEL = re.compile(rf"LUT[1-6]|{_MEMORY.pattern}")
 _FREE = re.compile(r"INV|MUXF[78]|CARRY4|CCU2C|PFUMX|L6MUX21")
 
@@ -436,18 +437,24 @@ _FREE = re.compile(r"INV|MUXF[78]|CARRY4|CCU2C|PFUMX|L6MUX21")
 def _lut_levels(cells):
     """Longest path through a netlist, counted in LUTs; memories with asynchronous read count as one."""
     driver, inputs, weights = {}, [], []
+
+    def add(bits, reads, level):
+        driver.update(dict.fromkeys(bits, len(inputs)))
+        inputs.append([bit for bit in reads if isinstance(bit, int)])
+        weights.append(level)
+
     for cell in cells:
         level = bool(_LEVEL.fullmatch(cell["type"]))
         if not level and not _FREE.fullmatch(cell["type"]):
             continue
-        reads = []
-        for port, bits in cell["connections"].items():
-            if cell["port_directions"][port] == "output":
-                driver.update(dict.fromkeys(bits, len(inputs)))
-            elif not _MEMORY.fullmatch(cell["type"]) or _READ_ADDRESS.fullmatch(port):
-                reads += [bit for bit in bits if isinstance(bit, int)]
-        inputs.append(reads)
-        weights.append(int(level))
+        pins = cell["connections"]
+        outputs = {port: bits for port, bits in pins.items() if cell["port_directions"][port] == "output"}
+        if _MEMORY.fullmatch(cell["type"]):
+            for port, bits in outputs.items():
+                add(bits, _address(port, pins), 1)
+        else:
+            reads = [bit for port, bits in pins.items() if port not in outputs for bit in bits]
+            add([bit for bits in outputs.values() for bit in bits], reads, int(level))
     fans, waiting = [[] for _ in inputs], []
     for cell, reads in enumerate(inputs):
         sources = {driver[bit] for bit in reads if bit in driver}
@@ -463,3 +470,15 @@ def _lut_levels(cells):
             if not waiting[fan]:
                 ready.append(fan)
     return max(levels, default=0)
+
+
+def _address(output, pins):
+    """Bits of the address that an output of a memory follows; the others are of other outputs and of the writes."""
+    for name, address in _READ_ADDRESSES:
+        found = re.fullmatch(name, output)
+        if found:
+            pattern = address.format(*found.groups())
+            bits = [bit for port, bits in pins.items() if re.fullmatch(pattern, port) for bit in bits]
+            if bits:
+                return bits
+    raise ToolError("yosys", f"output {output} of a memory with pins {', '.join(pins)}", "must be of a known memory")

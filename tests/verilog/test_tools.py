@@ -115,16 +115,27 @@ def test_a_module_that_is_synthesised_once_counts_as_often_as_it_is_there(tmp_pa
 
 
 def test_lut_levels_follow_combinational_paths_only():
-    def cell(kind, output, **inputs):
+    def cell(kind, output, to="O", **inputs):
         connections = {name: [bit] for name, bit in inputs.items()}
-        directions = dict.fromkeys(inputs, "input") | {"O": "output"}
-        return {"type": kind, "connections": {**connections, "O": [output]}, "port_directions": directions}
+        directions = dict.fromkeys(inputs, "input") | {to: "output"}
+        return {"type": kind, "connections": {**connections, to: [output]}, "port_directions": directions}
 
     chain = [cell("LUT2", 10, I0=1, I1=2), cell("INV", 11, I=10), cell("LUT4", 12, I0=11, I1=10)]
     assert tools._lut_levels(chain) == 2
     assert tools._lut_levels([*chain, cell("FDRE", 13, D=12), cell("LUT1", 14, I0=13)]) == 2
-    assert tools._lut_levels([*chain, cell("RAM32M", 15, ADDRA=12)]) == 3
-    assert tools._lut_levels([*chain, cell("RAM32M", 15, DIA=12)]) == 2
+    for memory, levels in (
+        (cell("RAM32M", 15, "DOA", ADDRA=12, ADDRD=1), 3),
+        (cell("RAM32M", 15, "DOA", ADDRA=1, ADDRD=12), 2),  # where it is written
+        (cell("RAM32M", 15, "DOA", ADDRA=1, DIA=12), 2),
+        (cell("RAM32X1D", 15, "DPO", DPRA0=12, A0=1), 3),
+        (cell("RAM32X1D", 15, "DPO", DPRA0=1, A0=12), 2),
+        (cell("RAM64X1S", 15, "O", A0=12), 3),
+        (cell("TRELLIS_DPR16X4", 15, "DO", RAD=12, WAD=1), 3),
+        (cell("TRELLIS_DPR16X4", 15, "DO", RAD=1, WAD=12), 2),
+    ):
+        assert tools._lut_levels([*chain, memory]) == levels, memory
+    with pytest.raises(ToolError, match="output Q of a memory"):
+        tools._lut_levels([cell("RAM64X1S", 15, "Q", A0=12)])
     assert tools._lut_levels([]) == 0
 
 
