@@ -14,6 +14,7 @@ from ..machine.isa import SPACE_CONSTANT, SPACE_H, SPACE_X, VECTORS_BITS
 from ..machine.network import LayerShape, Network
 from .layer import MIN_TILE_CYCLES, Frame, StreamedLayer, check_beat
 from .stack import StackPlanner
+from .sums import Sum
 
 
 def tile_columns(blocks: int, units: int) -> int:
@@ -72,6 +73,9 @@ class ResidentLayer(StreamedLayer):
         if not self.number:
             self.take_x(self._x(frame.first), spread=int(self.config.contexts > 1))
         self._step(frame.first, self.done)
+
+    def newest_h(self, step: Sum, later: Sum | int, number: Sum) -> Iterator[tuple[int, Sum]]:
+        yield self.mask, self.h + (number + 1) % 2 * self.turn
 
     def behind_last_step(self) -> None:
         """Of a head: its outputs."""

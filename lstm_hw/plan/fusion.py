@@ -28,8 +28,8 @@ from ..machine.config import EngineConfig
 from ..machine.isa import SPACE_H
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
-from .layer import ResidentBias, ring_words, words_of
-from .stack import StackPlanner
+from .layer import Frame, ResidentBias, ring_words, words_of
+from .stack import HeadLayer, StackPlanner
 from .sums import Sum, as_sum
 
 
@@ -82,7 +82,7 @@ class FusionLayer(ResidentBias):
     def x_of(self, batch: Sum, at: Sum | int) -> Sum:
         """First element of their x."""
         if self.below:
-            return self.below.h + as_sum(at) * self.below.place
+            return self.x + as_sum(at) * self.below.place
         return batch % self.turns * (self.sets * self.x_stride) + at * self.x_stride
 
     def zero(self) -> int:
@@ -108,6 +108,55 @@ class FusionLayer(ResidentBias):
     def newest_h(self, step: Sum, later: Sum | int, number: Sum) -> Iterator[tuple[int, Sum | int]]:
         mask, place = self.shown
         yield mask, self.h + place
+
+    def first_batch(self) -> None:
+        """x and x products of the first batch, and x of the next one."""
+        b = self.b
+        # Steps of this batch, of the next one, and of the one behind that. Of these all but the last one are full.
+        self.count, self.coming, self.later = b.variable(0), b.variable(0), b.variable(0)
+        self.load(0, self.x_words, "W_x for the first batch")
+        self.start(as_sum(0), self.count, take=True)
+        self.chunks(as_sum(0), self.coming if self.alone else None)
+        self.free_x(steps=self.count)
+        if not self.alone:
+            self.take(as_sum(1), self.coming)
+
+    def frame(self, frame: Frame) -> None:
+        if self.below:
+            self.load(0, self.x_words, "W_x")
+            self.start(frame.number, frame.count)
+            self.chunks(frame.number)
+            self.steps(frame.number, frame.count)
+            return
+        b, number = self.b, frame.number
+        for _ in b.when(self.coming):
+            self.load(0, self.rest_words, "what is left of W_x")
+            self.start(number + 1, self.coming)
+            self._settle()
+            b.assign(self.later, 0)
+            self.fused_steps(number, self.later)
+            if not self.alone:
+                self.free_x(steps=self.coming)
+                self.take(number + 2, self.later)
+        for _ in b.unless(self.coming):
+            self._settle()
+            self.steps(number, self.count)
+
+    def next_batch(self) -> None:
+        """The batch that was coming is the present one."""
+        b = self.b
+        b.assign(self.count, 0)
+        for _ in b.each(self.coming):
+            if self.alone:
+                self.free_x()
+            b.advance(self.count, 1)
+        for _ in b.unless(b.left):  # else all three are full
+            b.move(self.coming, self.later)
+            b.assign(self.later, 0)
+
+    def _settle(self):
+        if not self.alone:
+            self.await_h()
 
     # x products
 
@@ -223,6 +272,25 @@ class FusionLayer(ResidentBias):
             self.b.await_tokens(SPACE_H, self.layer.outputs)
 
 
+class FusionHead(HeadLayer):
+    """A head at every step: the h of steps waits in banks and places."""
+
+    def frame(self, frame: Frame) -> None:
+        b, last, count = self.b, self.before, frame.count
+        self.ahead()
+        last.settle(self)
+        b.advance(count, -1)
+        for at in b.each(last.sets):
+            for context in range(last.contexts):
+                for _ in b.when(count):
+                    b.advance(count, -1)
+                    last.shown = 1 << context, last.place * at
+                    self.products(as_sum(0), 0, as_sum(0))
+        last.shown = last.newest_context, last.last_place
+        self.products(as_sum(0), 0, as_sum(0))
+        self.free_words()
+
+
 class FusionPlanner(StackPlanner):
     """Any stack; one sequence.
 
@@ -254,66 +322,17 @@ class FusionPlanner(StackPlanner):
 
         super().__init__(network, config, layer, batch)
 
+    def _head(self, shape, number):
+        return FusionHead(shape, number, self.config, self.batch)
+
     def _batches(self):
         """x of a batch is taken two batches ahead of its steps, its products formed one ahead."""
         b, first = self.b, self.layers[0]
-        # Steps of this batch, of the next one, and of the one behind that. Of these all but the last one are full.
-        count, coming, later = b.variable(0), b.variable(0), b.variable(0)
-        first.load(0, first.x_words, "W_x for the first batch")
-        first.start(as_sum(0), count, take=True)
-        first.chunks(as_sum(0), coming if first.alone else None)
-        first.free_x(steps=count)
-        if not first.alone:
-            first.take(as_sum(1), coming)
+        first.first_batch()
         for number in b.forever():
-            for _ in b.when(coming):
-                first.load(0, first.rest_words, "what is left of W_x")
-                first.start(number + 1, coming)
-                self._settle_first()
-                b.assign(later, 0)
-                first.fused_steps(number, later)
-                if not first.alone:
-                    first.free_x(steps=coming)
-                    first.take(number + 2, later)
-            for _ in b.unless(coming):
-                self._settle_first()
-                first.steps(number, count)
-            for layer in self.layers[1:]:
-                layer.load(0, layer.x_words, "W_x")
-                layer.start(number, count)
-                layer.chunks(number)
-                layer.steps(number, count)
-            if self.head in self.round:
-                self._every_step(count)
-            for _ in b.unless(coming):
+            self._round(number, first.count)
+            for _ in b.unless(first.coming):
                 if self.head_behind:
                     self.head_behind.ahead()
                 self._end()
-            b.assign(count, 0)
-            for _ in b.each(coming):
-                if first.alone:
-                    first.free_x()
-                b.advance(count, 1)
-            for _ in b.unless(b.left):  # else all three are full
-                b.move(coming, later)
-                b.assign(later, 0)
-
-    def _settle_first(self):
-        if not self.layers[0].alone:
-            self.layers[0].before.settle(self.layers[0])
-
-    def _every_step(self, count):
-        """The head's outputs of the steps of a batch."""
-        b, head, last = self.b, self.head, self.layers[-1]
-        head.ahead()
-        last.settle(head)
-        b.advance(count, -1)
-        for at in b.each(last.sets):
-            for context in range(last.contexts):
-                for _ in b.when(count):
-                    b.advance(count, -1)
-                    last.shown = 1 << context, last.place * at
-                    head.products(as_sum(0), 0, as_sum(0))
-        last.shown = last.newest_context, last.last_place
-        head.products(as_sum(0), 0, as_sum(0))
-        head.free_words()
+            first.next_batch()

@@ -18,6 +18,7 @@ frame by frame, so they share lanes, x memory and the ring; sums, h, c and resid
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -38,20 +39,22 @@ class Frame:
 
     Parameters
     ----------
+    number : Sum
+        Its own number in the run.
     first : Sum
-        Number of its first step, counted from the start of the run.
+        That of its first step.
     count : Sum
         Steps of it: a variable that is the batch but for the last frame of a run, and to which the last layer's
         ``following`` adds the next frame's. A number where it adds nothing, so may be called at any time.
     inputs : callable
         Behind the last layer's: take the x of the next frame already, before the last LOAD of this one is out.
-    following : callable (hint=None)
-        Load what comes behind this layer's frame, and behind the last layer's take the x of the next one. ``hint`` is
-        handed to the next layer.
+    following : callable
+        Load what comes behind this layer's frame, and behind the last layer's take the x of the next one.
     steps : callable
         ``for step, later in frame.steps()``: ``later`` is zero if no step of the frame is behind this one.
     """
 
+    number: Sum
     first: Sum
     count: Sum
     inputs: Callable
@@ -59,7 +62,7 @@ class Frame:
     steps: Callable
 
 
-class StreamedLayer:
+class StreamedLayer(ABC):
     """A layer on an engine, and the short sequences of instructions that every schedule needs.
 
     Parameters
@@ -100,6 +103,8 @@ class StreamedLayer:
         First state that is nobody's own.
     address : dict of Tile to int
         Words of the resident tiles in the weight buffer.
+    x : int
+        First element of x in its memory: the x memory, or that of h where another layer is below.
     b : Loops
     done : Sum
         Time steps of this layer since zero state.
@@ -134,34 +139,38 @@ class StreamedLayer:
 
     def fit(self, room: int) -> None:
         """Choose what depends on the words of the ring, of which there are ``room``, as ``shared``."""
+        return
 
     def loaded(self) -> None:
         """Emit what the ``load`` entry does with resident words as they arrive."""
+        return
 
-    def zero(self) -> int:
-        """Emit what sets h = c = 0; the tokens of h that it makes."""
-        raise NotImplementedError
-
-    def inputs(self, taken: Callable, first: Sum, hint: object) -> None:
-        """Take the x of a frame from the stream: an INPUT for each step, each in a ``for _ in taken():``.
-
-        ``first`` is the number of its first step in the run; ``hint`` comes from the layer that asks for it. A layer
-        that takes x piece by piece in its frame does nothing here.
-        """
-
-    def ahead(self, hint: object = None) -> None:
-        """Load the words that the next frame needs first."""
-
+    @abstractmethod
     def frame(self, frame: Frame) -> None:
         """All products of a frame, and its h."""
-        raise NotImplementedError
 
+    @abstractmethod
+    def zero(self) -> int:
+        """Emit what sets h = c = 0; the tokens of h that it makes."""
+
+    @abstractmethod
     def newest_h(self, step: Sum, later: Sum | int, number: Sum) -> Iterator[tuple[int, Sum | int]]:
         """Where a head finds h of a step of the frame: (mask, first element), inside the loops that this opens.
 
         ``later`` is that of ``frame.steps()``; ``number`` counts steps since zero state, to be used modulo something.
         """
-        raise NotImplementedError
+
+    def inputs(self, taken: Callable, first: Sum) -> None:
+        """Take the x of a frame from the stream: an INPUT for each step, each in a ``for _ in taken():``.
+
+        ``first`` is the number of its first step in the run. A layer that takes x piece by piece in its frame does
+        nothing here.
+        """
+        return
+
+    def ahead(self, first: Sum) -> None:
+        """Load the words that a frame needs first; ``first`` is the number of its first step in the run."""
+        return
 
     def y_order(self, steps: int, first_step: int) -> list[tuple[int, int, int]]:
         """Pieces of h, (step, first unit, units), in the order in which a run sends them: row blocks, ascending."""
@@ -173,7 +182,7 @@ class StreamedLayer:
         """(step, first unit, units) of a row block."""
         return step, row * self.units, self.newest if row == self.blocks - 1 else self.units
 
-    def settle(self, after: StreamedLayer, part: int | None = None, take: int = 1, hint: object = None) -> None:
+    def settle(self, after: StreamedLayer, part: int | None = None, take: int = 1) -> None:
         """Wait for the tokens that this layer's frame left, or a part of them; ``after`` is the layer that waits."""
         tokens = sum(self.tail) if part is None else sum(self.tail[part : part + 1])
         if tokens:
@@ -197,13 +206,18 @@ class StreamedLayer:
         """So many words of the ring are free."""
         self.b.emit("MAC", weight=words - 1, columns=1, slots=1, stream=1, release=1)
 
-    def await_x(self, vectors: int = 1, steps: Sum | int = 1, hint: object = None) -> None:
+    def await_x(self, vectors: int = 1, steps: Sum | int = 1) -> None:
         """Wait for the x of so many steps, of so many vectors each, or for the h of a frame of the layer below."""
         if self.below:
-            self.before.settle(self, hint=hint)
-            return
-        for _ in self.b.each(steps):
-            self.b.await_tokens(SPACE_X, vectors * self.layer.inputs)
+            self.before.settle(self)
+        else:
+            for _ in self.b.each(steps):
+                self.b.await_tokens(SPACE_X, vectors * self.layer.inputs)
+
+    def await_h(self) -> None:
+        """Wait for the tokens of the frame in front of this one, if :meth:`await_x` has not done it."""
+        if not self.below:
+            self.before.settle(self)
 
     def free_x(self, vectors: int = 1, steps: Sum | int = 1) -> None:
         """So many x vectors from the stream are free, once a step."""

@@ -61,12 +61,12 @@ class RowWindowLayer(ResidentBias):
     def zero(self) -> int:
         return self.zero_cells(ODD)
 
-    def inputs(self, taken: Callable, first: Sum, hint: object) -> None:
+    def inputs(self, taken: Callable, first: Sum) -> None:
         for bank in (0, 1):
             for _ in taken():
                 self.take_x(bank=bank)
 
-    def ahead(self, hint: object = None) -> None:
+    def ahead(self, first: Sum) -> None:
         self.load(0, words_of(self.streamed), "W_x and W_h")
 
     def newest_h(self, step: Sum, later: Sum | int, number: Sum) -> Iterator[tuple[int, Sum | int]]:
@@ -105,11 +105,9 @@ class RowWindowLayer(ResidentBias):
         self.await_x(vectors)
         vector = {"part": "x", "rotate": int(mask == ODD and not below)}
         for first, columns in self.b.tiles(0, self.layer.inputs, self.tile):
-            operand = first + (below.h if below else 0)
-            self._products(mask, 0, columns, operand, slots=self.blocks, release=1, **vector)
+            self._products(mask, 0, columns, self.x + first, slots=self.blocks, release=1, **vector)
         self.free_x(vectors)
-        if not below:
-            self.before.settle(self)
+        self.await_h()
 
     def _even_step(self):
         """Row block after row block for step k; for step k + 1 what h of step k allows."""

@@ -83,11 +83,11 @@ class RowBlockLayer(StreamedLayer):
                 self._units(row, group, mode=MODE_ZERO)
         return self.groups * self.layer.outputs
 
-    def inputs(self, taken: Callable, first: Sum, hint: object) -> None:
+    def inputs(self, taken: Callable, first: Sum) -> None:
         for _ in taken():
             self.take_x(self._x(first), repeats=self.groups - 1, spread=self.spread)
 
-    def ahead(self, hint: object = None) -> None:
+    def ahead(self, first: Sum) -> None:
         self.load(0, words_of(self.streamed))
 
     def newest_h(self, step: Sum, later: Sum | int, number: Sum) -> Iterator[tuple[int, Sum | int]]:

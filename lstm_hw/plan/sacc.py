@@ -109,16 +109,10 @@ class SaccLayer(ResidentBias):
         self.start_sums(self.of_step[DOWN])
         return tokens
 
-    def settle(self, after: StreamedLayer, part: int | None = None, take: int = 1, hint: object = None) -> None:
-        """A pass up leaves tokens; ``hint`` is the direction of the pass that waits, if it is known."""
-        same_step = after.number > self.number
-        if self.batch > 1:
-            waits = self.b.unless(self.done % 2)  # the next pass goes down
-        elif hint is not None:
-            waits = self.b.when(int(hint == same_step))
-        else:
-            waits = self.b.when(self.done % 2, zero=not same_step)
-        for _ in waits:
+    def settle(self, after: StreamedLayer, part: int | None = None, take: int = 1) -> None:
+        """A pass up leaves tokens: that of the step which is done, or of this one if its number is the same."""
+        same_step = self.batch == 1 and after.number > self.number
+        for _ in self.b.when(self.done % 2, zero=not same_step):
             super().settle(after, part, take)
 
     def newest_h(self, step: Sum, later: Sum | int, number: Sum) -> Iterator[tuple[int, Sum | int]]:
@@ -127,25 +121,23 @@ class SaccLayer(ResidentBias):
 
     # x and weights of the next frame
 
-    def _number(self, hint):
-        """Of the next step, modulo 2 at least: behind a pass of some layer, or at the start."""
-        layer, direction = hint or (None, None)
-        turned = bool(layer) and self.number <= layer.number  # its own pass of this frame is over
-        if self.batch > 1:
-            return self.done if direction is None or not turned else as_sum(direction + 1)
-        return (self.done if direction is None else as_sum(direction)) + turned
+    def _number(self, first):
+        """The step ``first`` of the run, counted since zero state. Behind the last layer it is the first one's next."""
+        if self.number or first.known or self.batch > 1 and not isinstance(self.before, SaccLayer):
+            return self.done
+        return self.before.done + 1
 
-    def inputs(self, taken: Callable, first: Sum, hint: object) -> None:
+    def inputs(self, taken: Callable, first: Sum) -> None:
         for pair in self.b.each(self.pairs):
             for half in range(min(2, self.batch)):
-                bank = (self._number(hint) + half) % 2 * self.sequences
+                bank = (self._number(first) + half) % 2 * self.sequences
                 for _ in taken():
                     for sequence in range(self.sequences):
                         self.take_x(pair * self.x_stride, bank=bank + sequence)
 
-    def ahead(self, hint: object = None) -> None:
+    def ahead(self, first: Sum) -> None:
         self.load(*self.streams[-1], "W_x")
-        for direction in self.directions(self._number(hint)):
+        for direction in self.directions(self._number(first)):
             self._load_triangle(direction)
 
     def _load_triangle(self, direction):
@@ -158,7 +150,7 @@ class SaccLayer(ResidentBias):
             self._batch(frame)
             return
         for direction in self.directions(self.done):
-            frame.following(direction)
+            frame.following()
             self._products(direction)
             if direction == UP:
                 self._finish_last()
@@ -166,13 +158,12 @@ class SaccLayer(ResidentBias):
 
     def _products(self, direction):
         """W_x times x of the step of this pass, and the start of the sums of the step after it."""
-        self.await_x(self.sequences, hint=direction)
+        self.await_x(self.sequences)
         for first, columns in self.b.tiles(0, self.layer.inputs, self.tile):
             self._x_tile(self.of_step[direction], first, columns, source=self.sums)
         self.free_x(self.sequences)
         self.start_sums(self.of_step[1 - direction])
-        if not self.below:
-            self.before.settle(self, hint=direction)
+        self.await_h()
 
     def _batch(self, frame):
         b, alone = self.b, self.before is self
@@ -189,7 +180,7 @@ class SaccLayer(ResidentBias):
                         self.start_sums(after, source=self.sums + sums)
                 for _ in b.unless(later):
                     self.start_sums(after)
-                    frame.following(direction)
+                    frame.following()
                 if direction == DOWN:  # tokens of the pass up before; of another frame somebody else takes them
                     for _ in b.when(1 if alone else step):
                         b.await_tokens(SPACE_H, self.first_units)
@@ -216,8 +207,8 @@ class SaccLayer(ResidentBias):
         for start, columns in b.tiles(first, self.layer.inputs, self.tile):
             self._batch_tile(start, columns)
         self.free_x(self.sequences, count)
-        if not (self.below or alone):
-            self.before.settle(self)
+        if not alone:
+            self.await_h()
 
     def _batch_tile(self, start, columns, begin=False):
         self._x_tile(self.both, start, columns, release=int(self.pairs == 1), source=self.sums)
@@ -287,9 +278,8 @@ class SaccLayer(ResidentBias):
     def _x_tile(self, mask, operand, columns, release=1, target=None, **fields):
         """Columns of W_x of all row blocks."""
         target = self.sums if target is None else target
-        operand += self.below.h if self.below else 0
         fields |= {"part": "x", "slots": self.blocks, "stream": 1, "release": release}
-        self.mac(mask, operand=operand, columns=columns, store=1, target=target, **fields)
+        self.mac(mask, operand=self.x + operand, columns=columns, store=1, target=target, **fields)
 
     def _tile(self, mask, row, column, word, keep=0, **fields):
         """A tile of W_h, pinned at ``word`` or the next of the ring; ``keep`` leaves it there for another MAC."""

@@ -196,7 +196,7 @@ class BatchLayer(ResidentBias):
     def zero(self) -> int:
         return self.zero_cells(self.mask, state_stride=self.layer.outputs)
 
-    def ahead(self, hint: object = None) -> None:
+    def ahead(self, first: Sum) -> None:
         self.load(0, self.batch_words, f"layer {self.number}, for a batch")
 
     def frame(self, frame: Frame) -> None:
@@ -206,8 +206,8 @@ class BatchLayer(ResidentBias):
         for step, _ in frame.steps():
             self.start_sums(self.mask, step * self.blocks, finish=False)
         self._batch_products(frame)
-        if not (self.below or alone):
-            self.before.settle(self)
+        if not alone:
+            self.await_h()
         # What comes first in memory order is asked for first: refetched words before what follows.
         if not self.refetched:
             frame.following()
@@ -356,7 +356,7 @@ class BatchPlanner(StackPlanner):
     def _batches(self):
         """x is taken piece by piece in a frame, so the steps of the next one are counted behind it."""
         b = self.b
-        self._next_frame(as_sum(0), None, 1)
+        self._next_frame(as_sum(0), 1)
         for number in b.forever():
             # Steps of the batch but one, and those that it lacks.
             self.more, self.idle = b.variable(self.batch - 1), b.variable(0)
@@ -367,7 +367,7 @@ class BatchPlanner(StackPlanner):
                     b.advance(self.idle, 1)
                 for _ in b.when(b.left):
                     b.advance(b.left, -1)
-            self._round(number * self.batch, as_sum(self.batch))
+            self._round(number, as_sum(self.batch))
             for _ in b.unless(b.left):
                 self._end()
 

@@ -39,8 +39,14 @@ class HeadLayer(StreamedLayer):
         self.resident, self.streamed = (), self.tiles
         self.shared["ring"] = ring_words(words_of(self.tiles), self.config)
 
-    def ahead(self, hint: object = None) -> None:
+    def zero(self) -> int:
+        return 0
+
+    def ahead(self, first: Sum | None = None) -> None:
         self.load(0, words_of(self.streamed), "head")
+
+    def newest_h(self, step: Sum, later: Sum | int, number: Sum) -> Iterator[tuple[int, Sum | int]]:
+        return self.before.newest_h(step, later, number)
 
     def frame(self, frame: Frame) -> None:
         early = frame.count.known
@@ -70,7 +76,7 @@ class HeadLayer(StreamedLayer):
         keep, go_on = (
             ({"store": 1, "target": self.sums}, {"source": self.sums}) if self.blocks > 1 else ({}, {"load": 0})
         )
-        for mask, first in self.before.newest_h(step, later, number):
+        for mask, first in self.newest_h(step, later, number):
             operands = [(SPACE_CONSTANT, exponent) for exponent, _ in self.layer.bias_columns]
             word, start = 0, {"hold": 1}
             for tile, (space, operand) in zip(self.tiles, [*operands, (SPACE_H, first)], strict=True):
@@ -145,6 +151,7 @@ class StackPlanner:
             layer.fit(config.weight_words - resident)
             layer.weights, layer.image = first, image
             layer.sums, layer.h, layer.c = base.values()
+            layer.x = layer.below.h if layer.below else 0
             first, image = first + layer.words[0], image + layer.words[1]
             base = {memory: first + layer.own.get(memory, 0) for memory, first in base.items()}
         shared = ("x_elements", "finish_entries", "ring", *base)
@@ -208,7 +215,7 @@ class StackPlanner:
 
     def _steps(self, done):
         b = self.b
-        self._next_frame(as_sum(0), None, 1)  # a run has one step at least
+        self._next_frame(as_sum(0), 1)  # a run has one step at least
         for step in b.steps(done):
             self._round(step, as_sum(1))
         self._end()
@@ -216,9 +223,9 @@ class StackPlanner:
     def _batches(self):
         b = self.b
         self.fetched = b.variable(0)
-        self._next_frame(as_sum(0), None, 1)  # a run has one step at least
+        self._next_frame(as_sum(0), 1)  # a run has one step at least
         for number in b.forever():
-            self._round(number * self.batch, self.fetched)
+            self._round(number, self.fetched)
             for _ in b.unless(self.fetched):
                 self._end()
 
@@ -228,10 +235,12 @@ class StackPlanner:
             self.head_behind.behind_last_step()
         self.b.emit("HALT")
 
-    def _round(self, first, count):
+    def _round(self, number, count):
+        """A frame of every layer."""
+        first = number * self.batch
         for layer, after in zip(self.round, (*self.round[1:], None), strict=True):
-            inputs, following = partial(self._inputs, after, first), partial(self._following, layer, after, first)
-            layer.frame(Frame(first, count, inputs, following, partial(self._steps_of, layer, count)))
+            inputs, following = partial(self._inputs, after, first), partial(self._following, after, first)
+            layer.frame(Frame(number, first, count, inputs, following, partial(self._steps_of, layer, count)))
 
     def _steps_of(self, layer, count):
         """Where a layer is the last, its ``frame.following()`` adds the steps of the next frame to the count."""
@@ -248,13 +257,13 @@ class StackPlanner:
     def _inputs(self, after, first):
         """x of the next batch, behind the last layer; LOADs follow."""
         if after is None:
-            self.layers[0].inputs(self._taken, first + self.batch, None)
+            self.layers[0].inputs(self._taken, first + self.batch)
             self.early = True
 
-    def _following(self, layer, after, first, hint=None):
+    def _following(self, after, first):
         """LOADs of the next layer; behind the last one x and LOADs of the next frame, or those of a head at the end."""
         if after:
-            after.ahead((layer, hint))
+            after.ahead(first)
             return
         early, self.early = self.early, False
         coming = self.fetched if early else self.b.left
@@ -263,17 +272,17 @@ class StackPlanner:
                 self.head_behind.ahead()
         if early:
             for _ in self.b.when(coming):
-                self.layers[0].ahead((layer, hint))
+                self.layers[0].ahead(first + self.batch)
         else:
-            self._next_frame(first + self.batch, (layer, hint))
+            self._next_frame(first + self.batch)
 
-    def _next_frame(self, first, hint, coming=None):
+    def _next_frame(self, first, coming=None):
         for _ in self.b.when(self.b.left if coming is None else coming):
             if self.batch == 1:
-                self.layers[0].inputs(lambda: iter((None,)), first, hint)
-            self.layers[0].ahead(hint)
+                self.layers[0].inputs(lambda: iter((None,)), first)
+            self.layers[0].ahead(first)
         if self.batch > 1:
-            self.layers[0].inputs(self._taken, first, hint)
+            self.layers[0].inputs(self._taken, first)
 
     def _taken(self) -> Iterator[None]:
         """A step of the next batch, if there is one."""

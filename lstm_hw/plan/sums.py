@@ -51,6 +51,28 @@ class Sum:
         """The variable that it is, beside its constant; None if it is a sum of indices."""
         return next((loop for loop, _ in self.terms if loop.variable), None)
 
+    def parity(self, zero: bool) -> dict[frozenset, int]:
+        """What is known where this is zero, or where it is not: indices, and their sum modulo 2."""
+        indices, unit = self._turns
+        if not unit or len(indices) < len(self.terms) or self.constant or self.phase % unit:
+            return {}
+        return {indices: (self.phase // unit + (not zero)) % 2}
+
+    def with_parities(self, known: dict[frozenset, int]) -> Sum:
+        """This sum, where the sum of some indices modulo 2 is known."""
+        indices, unit = self._turns
+        if indices not in known:
+            return self
+        plain = {loop: term for loop, term in self.terms if not term.modular}
+        return _sum(self.constant + (self.phase + known[indices] * unit) % self.modulus, plain, 0, 0)
+
+    @property
+    def _turns(self):
+        """Indices that take turns between two values, and the distance of these; 0 if there are none."""
+        modular = {loop: term.stride for loop, term in self.terms if term.modular}
+        two = all(2 * stride == self.modulus for stride in modular.values())
+        return frozenset(modular), self.modulus // 2 if two else 0
+
     def __add__(self, other: Sum | int) -> Sum:
         other = as_sum(other)
         if self.modulus and other.modulus:

@@ -7,7 +7,8 @@
 :class:`Loops` collects the program as a tree of loops, conditions and instructions whose fields are sums of indices;
 :func:`lstm_hw.plan.registers.program` gives every sum in use a register and writes the instructions. A register so is
 always set before it is read: an index by the loop that it belongs to, a variable where it is declared, and what counts
-since zero state by :meth:`Loops.cleared`, without which there is no program.
+since zero state by :meth:`Loops.cleared`, without which there is no program. What a condition says of a sum modulo 2 is
+known inside of it: the same sum is a number there, and conditions on it are decided.
 
 What the layer refuses, with a ProgramError: an index or variable outside of its loop or block, a second modulus, a
 variable inside a sum, a count since zero state that nothing starts or moves, an index of a loop that is as long as a
@@ -119,6 +120,7 @@ class Loops:
         self.body: list = []
         self._around: list[tuple[Loop, ...]] = [()]
         self._into: list[list] = [self.body]
+        self._parities: list[dict] = [{}]  # what conditions around say: indices -> their sum modulo 2
         self._started = False
 
     def entry(self, name: str) -> None:
@@ -181,8 +183,8 @@ class Loops:
 
         The index goes on from part to part. ``of`` is the sum of all counts where some are Sums but it is known.
         """
-        turns_of = [as_sum(turns) for turns in counts_of]
-        turns_of = [turns if turns.terms else turns.constant for turns in turns_of]
+        turns_of = [self._used(as_sum(turns)) for turns in counts_of]
+        turns_of = [turns.constant if turns.known else turns for turns in turns_of]
         used = [(part, turns) for part, turns in enumerate(turns_of) if turns != 0]
         if not used or counts is None and all(turns == 1 for _, turns in used):
             yield from ((as_sum(start) + turn * step, part) for turn, (part, _) in enumerate(used))
@@ -190,9 +192,8 @@ class Loops:
         loop = Loop(self._around[-1], counter=counts.terms[0][0] if counts else None, of=of)
         if loop.counter:
             loop.counter.parts = loop.parts
-        for _, turns in used:
-            if isinstance(turns, Sum):
-                self._used(turns)
+            if any(loop.counter in indices for indices in self._parities[-1]):
+                raise ProgramError("turns since zero state", "counted", "must not be inside a condition on them")
         self._into[-1].append(loop)
         for part, turns in used:
             body: list = []
@@ -221,13 +222,13 @@ class Loops:
 
     def when(self, test: Sum | int, zero: bool = False) -> Iterator[None]:
         """``for _ in when(sum)``: done once if it is not zero."""
-        test = as_sum(test)
+        test = self._used(as_sum(test))
         if test.known:
             yield from [None] * ((test.constant == 0) == zero)
             return
-        node = When(self._used(test), zero, self._around[-1])
+        node = When(test, zero, self._around[-1])
         self._into[-1].append(node)
-        yield from self._inside(node.body, self._around[-1])
+        yield from self._inside(node.body, self._around[-1], test.parity(zero))
         if not node.body and test is not self.clear:
             self._into[-1].pop()  # nothing is done
 
@@ -269,22 +270,23 @@ class Loops:
         for _ in self.each(source):
             self.advance(target, 1)
 
-    def _inside(self, body, around):
-        self._around.append(around)
-        self._into.append(body)
+    def _inside(self, body, around, parity=()):
+        stacks = self._around, self._into, self._parities
+        for stack, top in zip(stacks, (around, body, self._parities[-1] | dict(parity)), strict=True):
+            stack.append(top)
         yield
-        self._around.pop()
-        self._into.pop()
+        for stack in stacks:
+            stack.pop()
 
     def _used(self, value):
-        """The sum, if all that it is made of is set here."""
+        """The sum, if all that it is made of is set here; without what conditions around say of it."""
         here = tuple(map(id, self._into))
         for loop, _ in value.terms:
             if loop.carried and not self._started:
                 raise ProgramError("turns since zero state", "in use", "must be used behind the start from zero state")
             if here[: len(loop.scope)] != loop.scope if loop.variable else loop not in self._around[-1]:
                 raise ProgramError("sum of indices", "an index or variable", "must be used inside its loop or block")
-        return value
+        return value.with_parities(self._parities[-1])
 
 
 def _of(loop, stride=1):

@@ -241,6 +241,24 @@ def test_a_sum_takes_a_register_and_moves_with_its_loops():
     assert found == [(10 * row + column, 1 + row, int(column == row)) for row in range(3) for column in range(row + 1)]
 
 
+def test_what_a_condition_says_is_known_inside():
+    b = Loops()
+    b.entry("run")
+    done = b.since_zero()
+    for _ in b.cleared():
+        pass
+    for _ in b.steps(done):
+        for zero in (False, True):
+            for _ in b.when((done + 1) % 2, zero=zero):
+                b.emit("MAC", columns=1, operand=done % 2 * 64 + 3, target=(done + 1) % 2 * 5)
+                for _ in b.when(done % 2):
+                    b.emit("MAC", columns=2)
+    b.emit("HALT")
+    written = program(b, 32)
+    assert [i.op for i in written.instructions].count("LOOP") == 4  # the start, the steps and two conditions
+    assert_equal(b, written)
+
+
 def refused(rule, build):
     b = Loops()
     b.entry("run")
@@ -289,6 +307,17 @@ def test_what_counts_since_zero_state_needs_a_start_and_a_loop():
             b.emit("MAC", columns=1, operand=done % 2)
 
     refused("must be used behind the start from zero state", early)
+
+
+def test_what_a_condition_says_does_not_change_inside():
+    def counted(b):
+        done = b.since_zero()
+        for _ in b.cleared():
+            pass
+        for _ in b.when(done % 2):
+            next(b.each(3, counts=done))
+
+    refused("must not be inside a condition on them", counted)
 
 
 def test_one_modulus_that_sees_no_plain_terms():
