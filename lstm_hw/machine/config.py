@@ -31,6 +31,8 @@ PAIR_BITS = 16
 """Of a pair of 8-bit lanes, the place of the upper sum: so many bits of the lower one lie below it."""
 LUT_ENTRIES = 32
 """Deepest memory of sums that is LUT memory whatever else there is; block RAM takes as many entries for nothing."""
+SUM_ROWS = 4
+"""Rows whose accumulators are in the same kind of memory: those of the smallest lane group."""
 BLOCK_DEPTH = 512
 """Words of a block RAM at its widest: 72 bits in a 7-series part, 36 in an ECP5."""
 ROW_BITS = 3
@@ -223,8 +225,8 @@ class EngineConfig:
         """... of what must go together, where each number is in its range."""
         rule = f"divide the {self.groups} lane groups of {self.group_rows} rows"
         yield "axi_ports", self.groups % self.axi_ports == 0, rule
-        blocks = self.block_sums is None or self.block_sums in range(0, self.group_rows + 1, 4)
-        yield "block_sums", blocks, f"be a multiple of 4 up to the {self.group_rows} rows of a lane group"
+        blocks = self.block_sums is None or self.block_sums in range(0, self.group_rows + 1, SUM_ROWS)
+        yield "block_sums", blocks, f"be a multiple of {SUM_ROWS} up to the {self.group_rows} rows of a lane group"
         rule = f"not exceed one weight word of rows * weight_bits / axi_ports = {self.part_bits} bits"
         yield "axi_data_bits", self.axi_data_bits <= max(64, self.part_bits), rule
         rule = f"be a multiple of x_per_beat = {self.x_per_beat}"

@@ -18,6 +18,9 @@ from .quant_layer import EXACT_BITS
 MOST_HEADROOM = 1024
 USUAL_ERROR = 0.1
 """Share of the largest output that an output may be wrong by, where nobody says how much."""
+USUAL_LOST = 0.01
+"""Share of the labels that rounding may lose there, however wrong outputs are: who classifies wants the labels, not the
+outputs. Of fewer than a hundred sequences none may be lost."""
 OF_LAYERS = ("cell", "hidden")
 """Formats that each layer may have of its own."""
 
@@ -101,8 +104,9 @@ class QuantConfig:
     max_error: float | None = _option(
         None,
         "largest error of an output that is taken, as a share of the largest output of the float model; beyond it "
-        "results are marked, and the exit status is not 0 without --allow-error. Without it 0.1, or more where test "
-        "inputs have labels that are right or wrong and at most one in a hundred is lost",
+        "results are marked, and the exit status is not 0 without --allow-error. "
+        f"Without it {USUAL_ERROR}, or more where test inputs have labels that are right or wrong and at most "
+        f"{USUAL_LOST:.0%} of them are lost",
     )
 
     def __post_init__(self):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from ..errors import ConfigError
-from ..machine.config import BLOCK_DEPTH, CELL_PHASES, SERIAL_SLOTS, EngineConfig
+from ..machine.config import BLOCK_DEPTH, CELL_PHASES, SERIAL_SLOTS, SUM_ROWS, EngineConfig
 from ..machine.network import Network
 from ..machine.parts import Part, Usage
 from .resources import COEFFICIENTS, estimate
@@ -27,8 +27,6 @@ BUFFERS = (
     *range(4 * 1024, 0, -BLOCK_DEPTH),
 )
 """Depths of the weight buffer that are tried where weights stream, the best first: whole block RAMs."""
-DIVISIONS = (None, 12, 8, 4, 0)
-"""Rows of each lane group whose accumulators are in block RAM, in the order in which they are tried."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,8 @@ class Target:
             It does not fit, however they are divided: what the first division lacks.
         """
         deep = config.block_sum_rows or config.finished_in_block_ram
-        rows = [n for n in DIVISIONS if n is None or n < config.group_rows]
+        # All in block RAM, which costs no logic, then as many rows of each lane group as fit.
+        rows = [None, *reversed(range(0, config.group_rows, SUM_ROWS))]
         choices = [replace(config, block_sums=n) for n in rows] if deep and "block_sums" not in given else [config]
         refused = None
         for choice in choices:

@@ -32,7 +32,7 @@ from ..model.float_model import FloatModel
 from ..model.load import HEAD_MODES
 from ..model.load import load as load_model
 from ..model.precision import Found, search
-from ..model.quant_config import QuantConfig
+from ..model.quant_config import USUAL_LOST, QuantConfig
 from ..model.quant_model import QuantModel
 from ..model.quantize import bits_of_inputs, quantize
 from ..model.reference import checked_sequences, float_reference, integer_reference
@@ -56,7 +56,7 @@ from .dataset import Dataset
 from .goal import precision_goal
 from .inputs import inputs_of
 from .package import COMPONENT, package_files
-from .score import MOST_LOST, Metric
+from .score import Metric
 from .settings import CLOCK_MHZ, MAX_COUNT, MAX_STEPS, ModelSection, OutputSection, ProjectConfig
 
 if TYPE_CHECKING:
@@ -522,7 +522,7 @@ class Project:
         if config.max_error is None and self.metric is not None and self.metric.is_share:
             found = self.accuracy()
             lost = max(0.0, found["float"] - found["integer"])
-            within |= lost <= MOST_LOST
+            within |= lost <= USUAL_LOST
         return {"bound": config.error_bound, "lost": lost, "within_bound": within}
 
     def check_error(self) -> None:
@@ -542,7 +542,7 @@ class Project:
                 f"where the float model's reach {output['peak']:.3g}"
                 + ("" if lost is None else f", and {lost:.1%} of the labels lost"),
                 f"must be at most quantize.max_error = {verdict['bound']:g} of that"
-                + ("" if lost is None else f", or at most {MOST_LOST:.0%} of the labels be lost")
+                + ("" if lost is None else f", or at most {USUAL_LOST:.0%} of the labels be lost")
                 + ": give more bits or other formats, or allow it (a larger max_error, --allow-error)",
             )
 

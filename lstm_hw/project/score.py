@@ -13,8 +13,6 @@ METRICS = {
     "error": "mean distance of the outputs from the labels",
 }
 """Name of a metric -> what it says."""
-MOST_LOST = 0.01
-"""Share of the labels that rounding may lose, and outputs are near enough whatever their errors."""
 
 
 @dataclass(frozen=True, eq=False)
