@@ -34,7 +34,9 @@ def access(action, address, value=0):
 
 
 class _Recorder:
-    """A port of :class:`lstm_hw.host.driver.Driver` that writes down what is written to an engine that is idle."""
+    """A port of :class:`lstm_hw.host.driver.Driver` that writes down what is written to an engine that is idle.
+
+    What was written is what is read."""
 
     def __init__(self, content_id):
         self.accesses = []
@@ -47,6 +49,7 @@ class _Recorder:
 
     async def write(self, address, value):
         self.accesses.append(access(Action.WRITE, address, value))
+        self.answers[address] = value
 
 
 def script_of(scenario):

@@ -17,8 +17,8 @@ CONTROL, STATUS, ADDRESS, ADDRESS_HIGH, LENGTH = 0x00, 0x04, 0x18, 0x1C, 0x28
 """Registers of a channel, from its first on."""
 RUN, RESET = 1 << 0, 1 << 2
 """Bits of CONTROL."""
-HALTED, IDLE, INTERNAL, SLAVE, DECODE, COMPLETE = 1 << 0, 1 << 1, 1 << 4, 1 << 5, 1 << 6, 1 << 12
-"""Bits of STATUS."""
+HALTED, SCATTER_GATHER, INTERNAL, SLAVE, DECODE, COMPLETE = 1 << 0, 1 << 3, 1 << 4, 1 << 5, 1 << 6, 1 << 12
+"""Bits of STATUS; a written 1 clears COMPLETE."""
 ERRORS = {
     INTERNAL: "internal error, as a length of 0 or a packet that is too long",
     SLAVE: "the memory answered SLVERR",
@@ -27,7 +27,7 @@ ERRORS = {
 LENGTH_BITS = 26
 """Of the LENGTH register, the most there are: transfers of up to 64 MiB; the boards' designs have it so."""
 RESET_LOOKS = 10_000
-"""Looks after which a reset counts as failed; it takes some bus cycles."""
+"""Looks after which a reset, or the start that follows, counts as failed; they take some bus cycles."""
 
 
 class Words(Protocol):
@@ -111,15 +111,24 @@ class DmaStreams:
         self.registers.write(channel + register, value)
 
     def _reset(self):
-        """Reset both channels: what is under way is dropped."""
+        """Reset both channels, which drops what is under way, and let them run."""
         self._write(MM2S, CONTROL, RESET)
+        self._wait(CONTROL, RESET, "its reset does not end")
+        if self._read(MM2S, STATUS) & SCATTER_GATHER:
+            raise DeviceError(self.name, "made for scatter-gather", "must be an AXI DMA in simple mode")
+        for channel in (MM2S, S2MM):
+            self._write(channel, CONTROL, RUN)
+        self._wait(STATUS, HALTED, "it stays halted")
+
+    def _wait(self, register, bit, otherwise):
+        """Until a bit is 0 in a register of both channels."""
         for _ in range(RESET_LOOKS):
-            if not (self._read(MM2S, CONTROL) | self._read(S2MM, CONTROL)) & RESET:
+            if not (self._read(MM2S, register) | self._read(S2MM, register)) & bit:
                 return
-        raise DeviceError(self.name, "its reset does not end", "must be an AXI DMA whose clocks run")
+        raise DeviceError(self.name, otherwise, "must be an AXI DMA whose clocks run")
 
     def _begin(self, channel, address, length):
-        self._write(channel, CONTROL, RUN)
+        self._write(channel, STATUS, COMPLETE)  # of the transfer before
         self._write(channel, ADDRESS, address & 0xFFFFFFFF)
         self._write(channel, ADDRESS_HIGH, address >> 32)
         self._write(channel, LENGTH, length)
@@ -130,7 +139,7 @@ class DmaStreams:
         for bit, meaning in ERRORS.items():
             if status & bit:
                 raise DeviceError(f"{self.name}: {what}", f"status {status:#x}: {meaning}", "must do the transfer")
-        return bool(status & IDLE)
+        return bool(status & COMPLETE)
 
     async def drain(self) -> None:
         """Drop what is left of a run that did not go well; nothing is left of one that did."""

@@ -88,7 +88,7 @@ class Driver:
     ):
         self.port, self.content_id, self.interrupt = port, content_id, interrupt
         self.weights, self.timeout, self.clock, self.pause = weights, timeout, clock, pause
-        self._weights_right = weights is None
+        self._weights_right, self._addresses = weights is None, None
 
     async def read(self, name: str) -> int:
         """Value of a register."""
@@ -175,12 +175,27 @@ class Driver:
             A run is in progress; the engine has no such port.
         """
         await self.check_idle("weight addresses")
-        self._weights_right = self.weights is None
+        self._weights_right, self._addresses = self.weights is None, addresses
         async with self._taken("weight addresses"):
             for port, address in enumerate(addresses):
                 low, high = weights_registers(port)
                 await self._put(low, address & 0xFFFFFFFF)
                 await self._put(high, address >> 32)
+
+    async def check_weights(self) -> None:
+        """Look whether the engine still has the addresses that it was told; a reset, or somebody else, changes them.
+
+        Raises
+        ------
+        ToolError
+            It has others.
+        """
+        for port, address in enumerate(self._addresses or ()):
+            low, high = weights_registers(port)
+            found = await self.read(low) | await self.read(high) << 32
+            if found != address:
+                rule = f"must be {address:#x}, as this driver told: load again"
+                raise ToolError(f"weight address of port {port}", f"{found:#x}", rule)
 
     async def start(
         self,
@@ -211,8 +226,8 @@ class Driver:
         Raises
         ------
         ToolError
-            Another engine, one that is busy, weights that are not there or not right, no steps, or an argument that the
-            engine refuses. Nothing was started.
+            Another engine, one that is busy, weights that are not there, not right or looked for elsewhere, no steps,
+            or an argument that the engine refuses. Nothing was started.
         """
         await self.identify()
         await self.check_idle("start")
@@ -221,6 +236,7 @@ class Driver:
         loads = lookup("ENTRY").field("loads").extract(entry)
         if not loads and not await self._field("STATUS", "loaded"):
             raise ToolError("start", "no weights on the chip", "must follow a run of entry `load` without an error")
+        await self.check_weights()
         if loads and not self._weights_right:
             found = hashlib.sha256(await self.weights.read()).hexdigest()
             if found != self.weights.sha256:

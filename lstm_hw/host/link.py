@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from ..errors import DeviceError
+from ..machine.config import VALUE_BITS
 from .protocol import (
     FRAME_BYTES,
     REPLY,
@@ -30,6 +31,8 @@ REPLY_S = 1.0
 BUSY_S = 10.0
 """Seconds for which a bridge may be busy, as with a self-test after its configuration."""
 MOST = 1 << 16
+LEAST_PAYLOAD = 64
+"""Bytes of a payload that every bridge takes."""
 LEAST_DIVISOR = 2
 """Cycles of a bit that a bridge can do with."""
 BREAK_S = 0.01
@@ -88,11 +91,19 @@ class Link:
         Raises
         ------
         DeviceError
-            Nothing answers, or something else does.
+            Nothing answers, or something else does; what the bridge says of itself cannot be.
         """
         link = cls(line, **options)
         await line.set_speed(None)  # whoever used it before may have left it at another
-        link.hello = Hello.from_bytes((await link.request(Op.HELLO)).payload)
+        link.hello = hello = Hello.from_bytes((await link.request(Op.HELLO)).payload)
+        beats = f"beats of x of {hello.x_beat_bytes} bytes, of y of {hello.y_beat_bytes}, payloads of {hello.most}"
+        if hello.most < LEAST_PAYLOAD:
+            raise DeviceError(line.name, beats, f"must take payloads of {LEAST_PAYLOAD} bytes at least")
+        if Capability.STREAMS in hello.capabilities and not (
+            0 < hello.x_beat_bytes < hello.most and hello.y_beat_bytes == VALUE_BITS // 8
+        ):
+            rule = f"must have a beat of x in a payload, and beats of y of {VALUE_BITS // 8} bytes"
+            raise DeviceError(line.name, beats, rule)
         return link
 
     def transport(self) -> Transport:
@@ -310,6 +321,8 @@ class LinkStreams:
                 break
             beats, lasts = beats + more, lasts + marks
         self.clean = not over
+        if sent < len(x):
+            return []
         values, packets, packet = signed(beats, self.y_beat_bytes), [], []
         for value, last in zip(values, lasts, strict=True):
             packet.append(value)
@@ -327,7 +340,11 @@ class LinkStreams:
         """Beats that were taken, and those of y that wait."""
         reply = await self.link.request(Op.X, bytes([last]) + beats, (Status.OK, Status.TIMEOUT))
         payload = _sized(self.link, Op.X, reply, 4)
-        return int.from_bytes(payload[:2], "little"), int.from_bytes(payload[2:], "little")
+        taken, waiting = (int.from_bytes(payload[at : at + 2], "little") for at in (0, 2))
+        if taken * self.x_beat_bytes > len(beats):
+            rule = f"must be at most the {len(beats) // self.x_beat_bytes} that were sent"
+            raise DeviceError(self.link.line.name, f"{taken} beats of x taken", rule)
+        return taken, waiting
 
     async def _take(self, count):
         """Beats of y and their marks, at most so many."""

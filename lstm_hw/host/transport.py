@@ -70,7 +70,8 @@ class Streams(Protocol):
         Returns
         -------
         list of int lists
-            The packets; fewer, or shorter ones, where the run ended before all had come.
+            The packets; fewer, or shorter ones, where the run ended before all had come, and none where it ended
+            before it had taken all of x.
         """
 
 

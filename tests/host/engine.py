@@ -5,7 +5,8 @@ from collections import deque
 import numpy as np
 
 from lstm_hw.errors import ToolError
-from lstm_hw.host.dma import ADDRESS, ADDRESS_HIGH, COMPLETE, CONTROL, DECODE, IDLE, LENGTH, MM2S, RESET, S2MM, STATUS
+from lstm_hw.host import dma
+from lstm_hw.host.dma import ADDRESS, ADDRESS_HIGH, COMPLETE, CONTROL, HALTED, LENGTH, MM2S, RESET, S2MM, STATUS
 from lstm_hw.machine.registers import IDENTITY, PROGRAM, ErrorCode, lookup
 from lstm_hw.model.reference import integer_reference
 
@@ -155,11 +156,11 @@ class ModelDma:
     """
 
     def __init__(self, engine):
-        self.engine, self.buffers, self.values, self.resets = engine, [], {}, 0
+        self.engine, self.buffers, self.values, self.resets, self.made_with = engine, [], {}, 0, 0
         self._clear()
 
     def _clear(self):
-        self.values = {MM2S + STATUS: 1, S2MM + STATUS: 1}
+        self.values = {MM2S + STATUS: HALTED | self.made_with, S2MM + STATUS: HALTED | self.made_with}
         self.wanted, self.came = 0, bytearray()
 
     def _place(self, channel, length):
@@ -168,7 +169,7 @@ class ModelDma:
             at = address - buffer.device_address
             if 0 <= at and at + length <= len(buffer):
                 return buffer[at : at + length]
-        self.values[channel + STATUS] = DECODE
+        self.values[channel + STATUS] = dma.DECODE
         return None
 
     def read(self, offset):
@@ -176,7 +177,12 @@ class ModelDma:
         return self.values.get(offset, 0)
 
     def write(self, offset, value):
+        if offset in (MM2S + STATUS, S2MM + STATUS):  # a written 1 clears
+            self.values[offset] &= ~value
+            return
         self.values[offset] = value
+        if offset in (MM2S + CONTROL, S2MM + CONTROL) and value & dma.RUN:
+            self.values[offset - CONTROL + STATUS] &= ~HALTED
         if offset in (MM2S + CONTROL, S2MM + CONTROL) and value & RESET:
             self._clear()
             self.resets += 1
@@ -184,7 +190,7 @@ class ModelDma:
             x, size = bytes(self._place(MM2S, value)), self.engine.image.config.x_per_beat * 2
             self.values[MM2S + STATUS] = 0
             taken = [self.engine.take(x[at : at + size], at + size == len(x)) for at in range(0, len(x), size)]
-            self.values[MM2S + STATUS] = IDLE | COMPLETE if all(taken) else 0
+            self.values[MM2S + STATUS] = COMPLETE if all(taken) else 0
         elif offset == S2MM + LENGTH and self._place(S2MM, value) is not None:
             self.values[S2MM + STATUS] = 0
             self.wanted = value
@@ -196,7 +202,7 @@ class ModelDma:
             if last or len(self.came) == self.wanted:
                 place = self._place(S2MM, len(self.came))
                 place[:] = np.frombuffer(bytes(self.came), np.uint8)
-                self.values |= {S2MM + STATUS: IDLE | COMPLETE, S2MM + LENGTH: len(self.came)}
+                self.values |= {S2MM + STATUS: COMPLETE, S2MM + LENGTH: len(self.came)}
                 self.wanted = 0
                 self.came.clear()
 

@@ -320,11 +320,13 @@ def test_streamed_weights(tmp_path, tools, streamed, mode):
     parts, expected = halves(streamed, 0)
     whole = firmware.vectors.y[2:4].ravel().tolist()
     more = [f"write {lookup('WEIGHTS1_LO').address} 0", "predict 1 0 6 1", "load", "predict 1 0 6 1"]
+    more += ["beat 4", "predict 1 0 6 1", "load"]
     lines = play(tmp_path, tools, firmware, "open", "load", *parts, "predict 1 0 6 1", "clipped", *more, mode=mode)
     assert [status(line)[0] for line in lines[:4]] == ["OK"] * 4
     assert [outputs(line) for line in lines[4:7]] == [*expected, whole]
     assert status(lines[7])[0] == "E_UNSUPPORTED"
     assert status(lines[9])[0] == "E_NOT_LOADED" and status(lines[10])[0] == "OK"  # an address that was lost
+    assert status(lines[-2])[0] == status(lines[-1])[0] == "E_OTHER_ENGINE"  # beats of x of another length
     assert outputs(lines[11]) == whole
 
 

@@ -31,7 +31,8 @@ class Engine:
             "REFUSED": 0,
         }
         self.looks, self.left, self.dies, self.written, self.refuses = looks, 0, dies, [], refuses or {}
-        self.names = {lookup(name).address: name for name in (*self.values, "ENTRY", "STEPS", "FLAGS", "WEIGHTS_LO")}
+        kept = ("ENTRY", "STEPS", "FLAGS", "WEIGHTS_LO", "WEIGHTS_HI", "WEIGHTS1_LO", "WEIGHTS1_HI")
+        self.names = {lookup(name).address: name for name in (*self.values, *kept)}
 
     async def read(self, address):
         name = self.names.get(address)
@@ -52,6 +53,8 @@ class Engine:
             self.values["REFUSED"] = 1 | self.refuses[name] << 4 | address << 16
             return
         self.written.append((name, value))
+        if name.startswith("WEIGHTS"):
+            self.values[name] = value
         if name == "REFUSED" and value & 1:
             self.values["REFUSED"] = 0
         if name == "CTRL" and value & START:
@@ -123,7 +126,7 @@ def test_writes_that_the_engine_refuses():
     run(driver.write("STEPS", 3))
     engine.refuses = {"CTRL": Refusal.RUN}
     with pytest.raises(ToolError, match="CTRL: the write to 0x0 was refused"):
-        run(driver.start(5))
+        run(Driver(engine, 77).start(5))
 
 
 @pytest.mark.parametrize("steps", [0, -1, 1 << 32])
@@ -185,6 +188,25 @@ def test_weights_that_are_not_right():
     run(driver.set_weights(0x1000))
     memory[0] = IMAGE[:-1]
     refused(driver.start(LOADS), engine, "weight image in memory")
+
+
+@pytest.mark.parametrize("register", ["WEIGHTS_LO", "WEIGHTS_HI", "WEIGHTS1_LO", "WEIGHTS1_HI"])
+@pytest.mark.parametrize("entry", [5, LOADS | 5])
+def test_weights_that_are_looked_for_elsewhere(register, entry):
+    """Another master, or a reset, has changed an address since this driver told it."""
+    engine = Engine()
+    driver = Driver(engine, 77)
+    run(driver.set_weights(0x1_0000_1000, 0x1_0000_3000))
+    run(driver.start(entry))
+    run(driver.wait())
+    run(Driver(engine, 77).write(register, 0))
+    port, wrong = ("1", "3000") if "1" in register else ("0", "1000")
+    found = "0x100000000" if "LO" in register else f"0x{wrong}"
+    rule = f"must be 0x10000{wrong}, as this driver told: load again"
+    refused(driver.start(entry), engine, f"weight address of port {port}: {found}; {rule}")
+    run(driver.set_weights(0x1_0000_1000, 0x1_0000_3000))
+    run(driver.start(entry))
+    assert engine.values["STATUS"] & BUSY
 
 
 @pytest.mark.parametrize("interrupt", [False, True])

@@ -155,6 +155,47 @@ def test_what_a_bridge_refuses(engine, monkeypatch):
         line.close()
 
 
+@pytest.mark.parametrize(
+    ("said", "rule"),
+    [
+        ({"most": 63}, "payloads of 63; must take payloads of 64 bytes at least"),
+        ({"x_beat_bytes": 0}, "beats of x of 0 bytes.*; must have a beat of x in a payload"),
+        ({"x_beat_bytes": 64, "most": 64}, "beats of x of 64 bytes.*; must have a beat of x in a payload"),
+        ({"y_beat_bytes": 4}, "of y of 4, .*; must have .* beats of y of 2 bytes"),
+    ],
+)
+def test_bridges_that_cannot_be(engine, monkeypatch, said, rule):
+    hello = Bridge.hello.fget
+    monkeypatch.setattr(Bridge, "hello", property(lambda bridge: replace(hello(bridge), **said)))
+    with listening(engine) as port, pytest.raises(DeviceError, match=rule):
+        blocking(Link.open(SocketLine.connect("127.0.0.1", port)))
+
+
+@pytest.mark.parametrize(
+    ("taken", "message"),
+    [
+        (b"\xff\0\0\0", "255 beats of x taken; must be at most the 9 that were sent"),
+        (b"\1\0\0\0", "some of the outputs were lost"),
+    ],
+)
+def test_x_that_was_not_taken_as_it_was_sent(project, engine, monkeypatch, taken, message):
+    """More beats than there were, or a run that ends before the last."""
+    answer = Bridge.answer
+
+    async def wrong(bridge, request):
+        status, payload = await answer(bridge, request)
+        if request.code == Op.X:
+            bridge.sent = getattr(bridge, "sent", 0) + 1
+            payload = taken if bridge.sent == 1 else bytes(4)
+        return status, payload
+
+    with Device(project.firmware, direct(engine), timeout=0.5) as device:
+        device.load()
+        monkeypatch.setattr(Bridge, "answer", wrong)
+        with pytest.raises(DeviceError, match=message):
+            device.predict(project.x[:1])
+
+
 def test_a_request_is_done_once(engine):
     """The number of the one before: the same reply, and nothing is done."""
     parts = Coroutines(engine)
@@ -241,6 +282,38 @@ def test_overlay_and_dma(project, engine, bitfile):
         device.session.streams.buffer.address += 1 << 30
         with pytest.raises(DeviceError, match="AXI DMA: .*no memory at that address"):
             device.predict(project.x[:1])
+
+
+def test_a_dma_that_is_none_in_simple_mode(project, engine, bitfile, monkeypatch):
+    module, core = fake_pynq(engine)
+    with Device(project.firmware, overlay(bitfile, 2, 4096, 4096, module)) as device:
+        core.made_with = dma.SCATTER_GATHER
+        with pytest.raises(DeviceError, match="AXI DMA: made for scatter-gather; must be an AXI DMA in simple mode"):
+            device.predict(project.x[:1])
+        core.made_with = 0
+        with monkeypatch.context() as patch:
+            patch.setattr(dma, "RUN", 0)
+            with pytest.raises(DeviceError, match="AXI DMA: it stays halted; must be an AXI DMA whose clocks run"):
+                device.predict(project.x[:1])
+        assert np.array_equal(device.predict(project.x[:1]), project.predict(project.x[:1]))
+
+
+def test_a_transfer_that_has_not_begun_is_not_done(project, engine, bitfile, monkeypatch):
+    """A channel that idles until the engine gives something: what the transfer before has left says nothing."""
+    module, core = fake_pynq(engine)
+    with Device(project.firmware, overlay(bitfile, 2, 4096, 4096, module)) as device:
+        device.predict(project.x[:1])
+        assert core.values[dma.S2MM + dma.STATUS] & dma.COMPLETE
+        place, late = ModelDma._place, []
+
+        def unchanged(self, channel, length):
+            """The status is not yet that of the new transfer when it is looked at first."""
+            late.append(self.values[channel + dma.STATUS])
+            return place(self, channel, length)
+
+        monkeypatch.setattr(ModelDma, "_place", unchanged)
+        assert np.array_equal(device.predict(project.x[1:2]), project.predict(project.x[1:2]))
+        assert late and not any(status & dma.COMPLETE for status in late[:2])
 
 
 def test_what_an_overlay_lacks(engine, bitfile, tmp_path):

@@ -485,6 +485,8 @@ static lstm_hw_status check_image(lstm_hw_engine *engine, const lstm_hw_image *i
     if (value != image->content_id) return LSTM_HW_E_OTHER_ENGINE;
     TRY(get(engine, LSTM_HW_PROGRAM_LENGTH_OFFSET, &value));
     if (value < image->instructions) return LSTM_HW_E_OTHER_ENGINE;
+    size_t beat = engine->transport->streams.x_beat_bytes;
+    if (beat && beat != beat_bytes(image)) return LSTM_HW_E_OTHER_ENGINE;
     TRY(get(engine, LSTM_HW_AXI_DATA_BITS_OFFSET, &value));
     return value == 8 * image->beat_bytes ? LSTM_HW_OK : LSTM_HW_E_OTHER_ENGINE;
 }

@@ -68,6 +68,7 @@ typedef struct {
 typedef struct {
     void *context;
     size_t x_most, y_most; /* bytes of x and of y that a run may have; 0: any */
+    size_t x_beat_bytes;   /* of a beat of x; 0: not known */
     /* Offer all that is left of x, whose last beat ends the run; `*taken` bytes of it were taken, maybe 0. */
     lstm_hw_status (*send)(void *context, const uint8_t *x, size_t count, size_t *taken);
     /* Take what is left of y, `count` bytes, or drop up to so many where `y` is NULL. `*got` bytes came, maybe 0;

@@ -301,6 +301,7 @@ lstm_hw_status lstm_hw_serial_open(lstm_hw_serial *serial, lstm_hw_line line, ls
             serial->x_beat_bytes > serial->payload - 1)
             return LSTM_HW_E_UNSUPPORTED;
         transport->streams.context = serial;
+        transport->streams.x_beat_bytes = serial->x_beat_bytes;
         transport->streams.send = send_x;
         transport->streams.receive = receive_y;
     }

@@ -219,6 +219,9 @@ int main(int count, char **arguments)
             put((uint32_t)a, (uint32_t)b);
             transport.registers.read(transport.registers.context, LSTM_HW_REFUSED_OFFSET, &refused);
             printf("write %#x\n", refused);
+        } else if (!strcmp(name, "beat")) {
+            transport.streams.x_beat_bytes = a;
+            printf("beat\n");
         } else if (!strcmp(name, "start")) {
             put(LSTM_HW_ENTRY_OFFSET, image.entry_run);
             put(LSTM_HW_STEPS_OFFSET, (uint32_t)a);
