@@ -6,7 +6,8 @@ from pathlib import Path
 from ..files import write_file
 from ..machine.config import VALUE_BITS
 from ..machine.formats import OVERFLOWS, ROUNDINGS
-from ..machine.registers import MAX_PORTS, to_c_header
+from ..machine.register_exports import to_c_header
+from ..machine.registers import MAX_PORTS
 from .image import (
     ALIGNMENT,
     DIGEST_BYTES,

@@ -21,7 +21,7 @@ from ..files import locked, whole_folder, write_file, write_json
 from ..gateware.top import Top
 from ..host.c_driver import write_c_driver
 from ..host.image import FIRMWARE, SUFFIX, FirmwareImage, Vectors
-from ..machine import registers
+from ..machine import register_exports
 from ..machine.config import WEIGHT_WIDTHS, EngineConfig
 from ..machine.pack import to_bytes
 from ..machine.plan import Plan
@@ -734,9 +734,9 @@ class Project:
         """What goes with the Verilog: file name -> content."""
         plan, engine = self.plan, self.engine
         return {
-            "registers.json": registers.to_json(engine.axi_ports, engine.count_clipped),
-            "registers.h": registers.to_c_header(engine.axi_ports, engine.count_clipped),
-            "registers.md": registers.to_markdown(engine.axi_ports, engine.count_clipped),
+            "registers.json": register_exports.to_json(engine.axi_ports, engine.count_clipped),
+            "registers.h": register_exports.to_c_header(engine.axi_ports, engine.count_clipped),
+            "registers.md": register_exports.to_markdown(engine.axi_ports, engine.count_clipped),
             FIRMWARE: self.firmware.to_bytes(),
             "program.lst": plan.program.listing(),
             **Hardware(engine, plan.program, to_bytes(self.words, engine), plan.image).files(),

@@ -9,15 +9,20 @@ from pathlib import Path
 import pytest
 
 from lstm_hw.errors import ConfigError
-from lstm_hw.machine import registers
+from lstm_hw.machine.register_exports import main, to_c_header, to_json, to_markdown
+from lstm_hw.machine.register_guide import RULES, STARTUP, STREAMS
 from lstm_hw.machine.registers import (
     ACCESS_DOC,
+    ADDRESS_BITS,
     CLIPPED_PLACES,
     CLIPPED_REGISTERS,
     CONFIG_WORDS,
     COUNTERS,
+    ERROR_DOC,
     PROGRAM,
+    REFUSAL_DOC,
     REGISTERS,
+    VERSION,
     Access,
     ErrorCode,
     Refusal,
@@ -112,7 +117,7 @@ def test_layout():
 def test_reset_values():
     assert lookup("TIMEOUT").reset == 65536
     assert lookup("ID").reset == 0x4C53544D
-    major, minor, patch = registers.VERSION
+    major, minor, patch = VERSION
     assert lookup("VERSION").reset == major << 16 | minor << 8 | patch
     assert lookup("CTRL").reset == 4
 
@@ -133,7 +138,7 @@ def test_map_is_consistent():
             assert register.latched_by == register.name.removesuffix("_HI") + "_LO"
             assert lookup(register.latched_by).address == register.address - 4
     assert PROGRAM.address % PROGRAM.size == 0
-    assert PROGRAM.address + PROGRAM.size <= 1 << registers.ADDRESS_BITS
+    assert PROGRAM.address + PROGRAM.size <= 1 << ADDRESS_BITS
     assert PROGRAM.words * 4 <= PROGRAM.stride
 
 
@@ -160,12 +165,12 @@ def test_registers_of_further_weight_ports():
         whole = register_map(ports)
         assert set(whole) == {*REGISTERS, *further}
         assert [r.address for r in whole] == sorted({r.address for r in whole})
-        assert json.loads(registers.to_json(ports))["registers"][-1]["name"] == REGISTERS[-1].name
-        assert "WEIGHTS1_LO_OFFSET" in registers.to_c_header(ports)
+        assert json.loads(to_json(ports))["registers"][-1]["name"] == REGISTERS[-1].name
+        assert "WEIGHTS1_LO_OFFSET" in to_c_header(ports)
     assert weights_registers(0) == ("WEIGHTS_LO", "WEIGHTS_HI")
     assert weights_registers(3) == ("WEIGHTS3_LO", "WEIGHTS3_HI")
-    assert "WEIGHTS1" not in registers.to_json() + registers.to_c_header()
-    assert "Further weight ports" in registers.to_markdown(2) and "Further" not in registers.to_markdown(4)
+    assert "WEIGHTS1" not in to_json() + to_c_header()
+    assert "Further weight ports" in to_markdown(2) and "Further" not in to_markdown(4)
 
 
 def test_registers_of_clipped_values():
@@ -178,10 +183,10 @@ def test_registers_of_clipped_values():
         whole = register_map(ports, count_clipped=True)
         assert set(whole) == {*register_map(ports), *CLIPPED_REGISTERS}
         assert [r.address for r in whole] == sorted({r.address for r in whole})
-    assert "CLIPPED" not in registers.to_json() + registers.to_c_header()
-    assert json.loads(registers.to_json(1, True))["registers"][-1]["name"] == "CLIPPED_OUTPUT"
-    assert "CLIPPED_PREACT_OFFSET" in registers.to_c_header(1, True)
-    assert "## Clipped values" in registers.to_markdown() and "## Clipped" not in registers.to_markdown(1, True)
+    assert "CLIPPED" not in to_json() + to_c_header()
+    assert json.loads(to_json(1, True))["registers"][-1]["name"] == "CLIPPED_OUTPUT"
+    assert "CLIPPED_PREACT_OFFSET" in to_c_header(1, True)
+    assert "## Clipped values" in to_markdown() and "## Clipped" not in to_markdown(1, True)
 
 
 def test_fields():
@@ -208,23 +213,23 @@ def test_window_addresses():
 
 
 def test_documented_page_is_current():
-    command = "python -m lstm_hw.machine.registers markdown > docs/registers.md"
-    assert PAGE.read_text() == registers.to_markdown(), f"run: {command}"
+    command = "python -m lstm_hw.machine.register_exports markdown > docs/registers.md"
+    assert PAGE.read_text() == to_markdown(), f"run: {command}"
 
 
 def test_markdown_names_everything():
-    page = registers.to_markdown()
+    page = to_markdown()
     for register in REGISTERS:
         assert f"| 0x{register.address:03X} | {register.name} | {register.access} " in page
         for field in register.fields:
             assert field.doc in page
     for text in (
         *ACCESS_DOC.values(),
-        *registers.ERROR_DOC.values(),
-        *registers.REFUSAL_DOC.values(),
-        *registers.RULES,
-        *registers.STARTUP,
-        *registers.STREAMS,
+        *ERROR_DOC.values(),
+        *REFUSAL_DOC.values(),
+        *RULES,
+        *STARTUP,
+        *STREAMS,
         PROGRAM.doc,
     ):
         assert text in page
@@ -234,13 +239,13 @@ def test_markdown_names_everything():
 
 def test_every_access_and_error_is_documented():
     assert set(ACCESS_DOC) == set(Access)
-    assert set(registers.ERROR_DOC) == set(ErrorCode)
-    assert set(registers.REFUSAL_DOC) == set(Refusal)
+    assert set(ERROR_DOC) == set(ErrorCode)
+    assert set(REFUSAL_DOC) == set(Refusal)
 
 
 def test_json():
-    exported = json.loads(registers.to_json())
-    assert exported["address_bits"] == 15 and exported["version"] == list(registers.VERSION)
+    exported = json.loads(to_json())
+    assert exported["address_bits"] == 15 and exported["version"] == list(VERSION)
     assert {r["name"]: r["address"] for r in exported["registers"]} == ADDRESSES
     by_name = {r["name"]: r for r in exported["registers"]}
     for name, fields in BITS.items():
@@ -277,14 +282,14 @@ def expected_defines():
 
 
 def test_c_header_text():
-    defines = re.findall(r"^#define LSTM_HW_(\w+) (\w+?)u?(?: /\*.*\*/)?$", registers.to_c_header(), re.M)
+    defines = re.findall(r"^#define LSTM_HW_(\w+) (\w+?)u?(?: /\*.*\*/)?$", to_c_header(), re.M)
     assert len(defines) == len(dict(defines))
     assert {name: int(value, 0) for name, value in defines} == expected_defines()
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 def test_c_header_compiles(tmp_path):
-    (tmp_path / "registers.h").write_text(registers.to_c_header())
+    (tmp_path / "registers.h").write_text(to_c_header())
     checks = "\n".join(
         f'_Static_assert(LSTM_HW_{name} == {value}u, "{name}");' for name, value in expected_defines().items()
     )
@@ -295,11 +300,16 @@ def test_c_header_compiles(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name, writer", [("json", registers.to_json), ("c", registers.to_c_header), ("markdown", registers.to_markdown)]
+    "name, writer",
+    [
+        ("json", to_json),
+        ("c", to_c_header),
+        ("markdown", to_markdown),
+    ],
 )
 def test_command(monkeypatch, capsys, name, writer):
     monkeypatch.setattr("sys.argv", ["registers", name])
-    registers.main()
+    main()
     assert capsys.readouterr().out == writer()
 
 
@@ -312,7 +322,7 @@ def test_groups_are_complete():
 
 def test_startup_names_registers_that_exist():
     """What software is told to write and read is in the map."""
-    text = " ".join((*registers.STARTUP, *registers.STREAMS, *registers.RULES))
+    text = " ".join((*STARTUP, *STREAMS, *RULES))
     registered = {register.name for register in register_map(4)}
     known = registered | {name.removesuffix("_LO") for name in registered} | {code.name for code in ErrorCode}
     named = {
