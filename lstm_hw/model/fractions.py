@@ -190,7 +190,7 @@ def _stored(config, products, formats, rows):
     """Stored integers of the matrices, and what to add to the bias (rows,).
 
     Compensated, column after column is rounded, those that matter most first, and the others move to where the variance
-    of the sum's error is least, over the vectors that the products came with.
+    of the sum's error is least, over the vectors that the products came with. Weights of 0 stay 0: they were pruned.
     """
     scale = np.exp2(rows)[:, None]
     if config.rounding == "nearest":
@@ -213,7 +213,8 @@ def _stored(config, products, formats, rows):
         stored[:, column] = number_format.quantize(rest[:, column])
         if others is not None:
             error = rest[:, column] - number_format.to_float(stored[:, column])
-            rest[:, order[place + 1 :]] -= np.outer(error, others[place, place + 1 :])
+            later = order[place + 1 :]
+            rest[:, later] -= np.outer(error, others[place, place + 1 :]) * (matrix[:, later] != 0)
     rounded = stored * np.array([number_format.lsb for number_format in number_formats])
     added = (matrix - rounded) @ vectors.mean(axis=0) * np.exp2(-rows)
     ends = np.cumsum([p.matrix.shape[1] for p in products])[:-1]

@@ -44,6 +44,8 @@ from ..proof.cycles import Cycles, long_steps
 from ..proof.load_timing import MemoryModel
 from ..proof.timing import Counters
 from ..provenance import changed, check_folder, code, seal
+from ..prune.apply import Pruned, check_quantized, prune, quantizing
+from ..prune.settings import PruneConfig
 from ..verify.hardware import ENGINE, IMAGE, LAYOUT, PROGRAM, Hardware
 from ..verify.runs import image_words
 from ..verify.scenario import Stress
@@ -62,6 +64,8 @@ from .settings import CLOCK_MHZ, MAX_COUNT, MAX_STEPS, ModelSection, OutputSecti
 if TYPE_CHECKING:
     from .report import Report
 
+COARSE = 0.01
+"""A matrix that is less sparse than asked for by more than this is told of."""
 SHOWN_INPUTS = 4
 """Inputs of small range that are named, at most."""
 MOST_TRACED = 64
@@ -82,6 +86,7 @@ def convert(
     labels: np.ndarray | None = None,
     metric: str | None = None,
     threshold: float | None = None,
+    prune: PruneConfig | Mapping[str, Any] | None = None,
     quantize: QuantConfig | Mapping[str, Any] | None = None,
     engine: Mapping[str, Any] | None = None,
     name: str | None = None,
@@ -106,6 +111,8 @@ def convert(
         What the outputs are judged by; what follows from model and labels without it.
     threshold : float, optional
         Of that metric.
+    prune : PruneConfig or dict, optional
+        Instead of the configuration file's section.
     quantize : QuantConfig or dict, optional
         Instead of the configuration file's section.
     engine : dict, optional
@@ -144,6 +151,8 @@ def convert(
         path = Path(source.source if isinstance(source, FloatModel) else source)
         config = ProjectConfig(name or path.stem.replace(".", "_").replace(" ", "_"), ModelSection(str(path)))
     changes = {}
+    if prune is not None:
+        changes["prune"] = prune if isinstance(prune, PruneConfig) else PruneConfig.from_dict(prune)
     if quantize is not None:
         changes["quantize"] = quantize if isinstance(quantize, QuantConfig) else QuantConfig.from_dict(quantize)
     if engine is not None:
@@ -227,8 +236,8 @@ class Project:
     # Inputs
 
     @cached_property
-    def model(self) -> FloatModel:
-        """The trained model (FloatModel)."""
+    def trained(self) -> FloatModel:
+        """The trained model as it was given (FloatModel)."""
         if self._model is not None:
             return self._model
         section = self.config.model
@@ -236,6 +245,34 @@ class Project:
         for assumption in model.assumptions:
             self.note(assumption)
         return model
+
+    @cached_property
+    def pruned(self) -> Pruned | None:
+        """What ``[prune]`` makes of the trained model; None without that section.
+
+        Raises
+        ------
+        ConfigError
+            A pattern does not divide a matrix.
+        ModelError
+            The model is said to be pruned so already, and is not.
+        """
+        if self.config.prune is None:
+            return None
+        with self.progress("prune"):
+            pruned = prune(self.trained, self.config.prune)
+        for matrix in pruned.matrices:
+            if matrix.asked - matrix.saved > COARSE:
+                self.note(
+                    f"prune: {matrix.name}: sparsity {matrix.asked:.2%} asked for, {matrix.saved:.2%} reached: groups "
+                    f"of {matrix.pattern} have few weights"
+                )
+        return pruned
+
+    @property
+    def model(self) -> FloatModel:
+        """The model that goes to hardware (FloatModel): the trained one, pruned if ``[prune]`` says so."""
+        return self.trained if self.pruned is None else self.pruned.model
 
     @cached_property
     def data(self) -> Dataset:
@@ -286,11 +323,16 @@ class Project:
         """The quantised model (QuantModel)."""
         _ = self.metric  # labels that say nothing are an error before the long work, not after it
         with self.progress("quantise") as progress:
-            qmodel = quantize(
-                self.model, self.data.calibration, self.config.quantize, progress, self.format_choices.append
-            )
+            qmodel = quantize(self.model, self.data.calibration, self.quantizing, progress, self.format_choices.append)
+        if self.pruned is not None:
+            check_quantized(qmodel, self.pruned)
         self._note_coarse_inputs(qmodel)
         return qmodel
+
+    @property
+    def quantizing(self) -> QuantConfig:
+        """How the model is quantised: as configured, and so that pruned weights stay what pruning made of them."""
+        return self.config.quantize if self.pruned is None else quantizing(self.config.quantize, self.pruned)
 
     def _note_coarse_inputs(self, qmodel):
         number_format, calibration = qmodel.input_format, self.data.calibration
@@ -389,17 +431,23 @@ class Project:
         -------
         dict or None
             ``metric``, its name; ``float`` and ``integer``, a share or, by the metric ``error``, a mean distance;
-            ``sequences``, their number. None without labels.
+            ``unpruned``, that of the float model before it was pruned, None without pruning; ``sequences``, their
+            number. None without labels.
         """
         if self.metric is None:
             return None
         exact, stored = self.outputs
         return {
             "metric": self.metric.name,
+            "unpruned": None if self.pruned is None else self.metric.score(self._unpruned),
             "float": self.metric.score(exact),
             "integer": self.metric.score(self.qmodel.dequantize_output(stored)),
             "sequences": len(exact),
         }
+
+    @cached_property
+    def _unpruned(self):
+        return float_reference(self.trained, self.inputs)[0]
 
     @property
     def inputs(self) -> np.ndarray:
@@ -503,9 +551,7 @@ class Project:
             raise ConfigError("wider", wider, f"must be between 0 and {WEIGHT_WIDTHS[-1] - 1}")
         goal = precision_goal(self, accuracy, max_error, samples)
         with self.progress("precision") as progress:
-            return search(
-                self.model, self.data.calibration, self.config.quantize, **goal, wider=wider, progress=progress
-            )
+            return search(self.model, self.data.calibration, self.quantizing, **goal, wider=wider, progress=progress)
 
     def verdict(self) -> dict[str, Any]:
         """Whether the outputs for :attr:`inputs` are near enough to the float model's.
@@ -748,6 +794,7 @@ class Project:
         files = self.files
         return {
             "model": self.qmodel.digest(),
+            "pruning": self.config.prune and self.config.prune.to_dict(),
             **self.verilog_sources,
             "program": files[PROGRAM],
             "weight image": files[IMAGE],

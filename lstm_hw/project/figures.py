@@ -15,6 +15,7 @@ from ..machine.ports import CONTROL, WEIGHTS, X, Y
 from ..plan.resources import estimate
 from ..proof.cycles import Cycles
 from ..proof.traffic import columns_by_layer
+from ..prune.settings import DENSE, MATRICES
 from ..verilog.tools import versions
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def figures_of(project: "Project", resources: dict | None = None, fmax_mhz: floa
         "name": project.config.name,
         "content_id": f"{engine.content_id:#010x}",
         "model": _model(project),
+        "pruning": pruning_of(project),
         "accuracy": _accuracy(project, measured),
         "numbers": _numbers(project),
         "budget": _all_rounded(project.budget()),
@@ -151,6 +153,28 @@ def _model(project):
         "head_every_step": qmodel.head_every_step,
         "layers": layers,
     }
+
+
+def pruning_of(project: "Project") -> dict | None:
+    """What became of each matrix, of the float model and as stored; None without pruning."""
+    pruned, config = project.pruned, project.config.prune
+    if pruned is None:
+        return None
+    matrices = []
+    for number, layer in enumerate(project.qmodel.layers):
+        for kind in MATRICES:
+            matrix = pruned.matrices[len(matrices)]
+            matrices.append(
+                {
+                    "matrix": f"{number}.{kind}",
+                    "pattern": str(matrix.pattern or DENSE),
+                    "weights": matrix.weights.size,
+                    "asked": _rounded(matrix.asked),
+                    "reached": _rounded(matrix.saved),
+                    "zeros": _rounded(float((getattr(layer, kind) == 0).mean())),
+                }
+            )
+    return {"done": config.done, "config": config.to_dict(), "matrices": matrices}
 
 
 def _accuracy(project, measured):

@@ -86,9 +86,12 @@ def headline(figures: dict) -> list[tuple[str, str, str, str]]:
     rows = []
     if accuracy:
         judged, unit, form = scale_of(accuracy)
+        judges = [("float", "float model"), ("integer", "integer reference")]
+        if accuracy["unpruned"] is not None:
+            judges = [("unpruned", "float model before pruning"), ("float", "float model, pruned"), judges[1]]
         rows += [
             (f"{judged}, {label} ({accuracy['sequences']} sequences)", unit, "", form(accuracy[name]))
-            for name, label in (("float", "float model"), ("integer", "integer reference"))
+            for name, label in judges
         ]
         if accuracy["verilog"] is not None:
             rows.append(
@@ -447,7 +450,31 @@ def _model(figures):
     unit = figures["engine"]["activation"]
     text = f"Inputs are {model['input']}, outputs {model['output']}; the activation unit is {unit}."
     assumed = [f"Assumed: {assumption}." for assumption in model["assumptions"]]
-    return Section("Model", (text, *assumed), (Table("Layers and number formats", columns, rows),))
+    tables = [Table("Layers and number formats", columns, rows)]
+    pruning = figures["pruning"]
+    if pruning:
+        tables.append(Table(*PRUNING, pruning_rows(pruning)))
+        assumed.append(DENSE_ENGINE)
+    return Section("Model", (text, *assumed), tuple(tables))
+
+
+PRUNING = (
+    "Pruned matrices: weights that need no storage, and stored weights that are 0",
+    ("matrix", "pattern", ">weights", ">asked", ">reached", ">zeros"),
+)
+"""Caption and columns."""
+DENSE_ENGINE = "The engine is dense: it stores and multiplies zeros as other weights, and pruning saves no cycle."
+
+
+def pruning_rows(pruning: dict) -> list[tuple[str, ...]]:
+    """What became of each matrix, under the columns of ``PRUNING``."""
+    return [
+        (matrix["matrix"], matrix["pattern"], f"{matrix['weights']:,}", *(f"{matrix[key]:.2%}" for key in _SHARES))
+        for matrix in pruning["matrices"]
+    ]
+
+
+_SHARES = ("asked", "reached", "zeros")
 
 
 def _hardware(figures):

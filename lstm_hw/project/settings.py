@@ -22,6 +22,7 @@ from ..model.quant_config import QuantConfig
 from ..plan.schedules import AUTO, OPTIONS, SCHEDULES
 from ..plan.target import Target
 from ..proof.load_timing import MemoryModel
+from ..prune.settings import PruneConfig
 from ..reading import read_file
 from ..verify.scenario import Stress
 from . import toml
@@ -338,6 +339,7 @@ class ProjectConfig:
     name : str
         Names the results' folder; the stem of the file, unless given.
     model : ModelSection
+    prune : PruneConfig or None
     quantize : QuantConfig
     plan : PlanSection
     target : TargetSection
@@ -359,6 +361,7 @@ class ProjectConfig:
 
     name: str
     model: ModelSection
+    prune: PruneConfig | None = None
     quantize: QuantConfig = field(default_factory=QuantConfig)
     plan: PlanSection = field(default_factory=PlanSection)
     target: TargetSection = field(default_factory=TargetSection)
@@ -446,6 +449,7 @@ class ProjectConfig:
         tables = {
             "name": self.name,
             "model": moved(section(self.model), self.model_path),
+            "prune": self.prune and self.prune.to_dict(),
             "quantize": self.quantize.to_dict(),
             "plan": section(self.plan),
             "target": section(self.target),
@@ -470,17 +474,24 @@ def _refuse_unknown(section, values, known):
             raise ConfigError(subject, "unknown key", f"must be one of {', '.join(known)}")
 
 
+_LISTED = {QFormat: "them", int: "integers", float: "numbers", str: "strings"}
+
+
 def _typed(subject, value, wanted):
     """``value`` as the type that a field is annotated with."""
     choices = typing.get_args(wanted) if typing.get_origin(wanted) in (types.UnionType, typing.Union) else (wanted,)
+    items = next((typing.get_args(choice)[:1] for choice in choices if typing.get_origin(choice) is tuple), ())
     choices = tuple(typing.get_origin(choice) or choice for choice in choices)  # tuple[int, ...] is a tuple
+    kind = items[0] if items else int
     if type(value) is int and float in choices and int not in choices:
         value = float(value)
     if isinstance(value, str) and QFormat in choices:
         return QFormat.parse(value)
-    kind = str if QFormat in choices else int
-    if isinstance(value, list) and tuple in choices and value and all(type(item) is kind for item in value):
-        return tuple(map(QFormat.parse, value)) if kind is str else tuple(value)
+    if isinstance(value, list) and tuple in choices and value:
+        if kind is float:
+            value = [float(item) if type(item) is int else item for item in value]
+        if all(type(item) is (str if kind is QFormat else kind) for item in value):
+            return tuple(map(QFormat.parse, value)) if kind is QFormat else tuple(value)
     if isinstance(value, dict) and Mapping in choices and all(type(item) is int for item in value.values()):
         return value
     if isinstance(value, str) and not value.isprintable():
@@ -489,7 +500,7 @@ def _typed(subject, value, wanted):
         return value
     names = {
         QFormat: "a number format such as 'Q3.12'",
-        tuple: "a list of them" if QFormat in choices else "a list of integers",
+        tuple: f"a list of {_LISTED[kind]}",
         Mapping: "a table of integers",
         str: "a string",
         int: "an integer",
@@ -525,6 +536,7 @@ def _read_engine(section, table):
 SECTION_CLASSES = {
     "model": ModelSection,
     "data": DataSection,
+    "prune": PruneConfig,
     "quantize": QuantConfig,
     "plan": PlanSection,
     "target": TargetSection,

@@ -10,7 +10,17 @@ from ..proof.cycles import STALLS, Cycles
 from ..verify.simulate import Measured
 from . import toml
 from .api import Project
-from .sections import BUDGET_COLUMNS, budget_rows, clipped_values, places_of, worst_of
+from .figures import pruning_of
+from .sections import (
+    BUDGET_COLUMNS,
+    DENSE_ENGINE,
+    PRUNING,
+    budget_rows,
+    clipped_values,
+    places_of,
+    pruning_rows,
+    worst_of,
+)
 
 BAR = 40
 """Characters of the longest bar of a histogram."""
@@ -23,6 +33,11 @@ def quantized(project: Project) -> Iterator[str]:
     if qmodel.input_exponents:
         scales = ", ".join(f"x[{n}] by 2^{e}" for n, e in enumerate(qmodel.input_exponents) if e)
         yield f"inputs of unlike range are multiplied before they are stored, and W_x divided: {scales}"
+    if project.pruned is not None:
+        pruning = pruning_of(project)
+        yield "the model is pruned so, as it says:" if pruning["done"] else "pruned by magnitude:"
+        yield from _aligned([tuple(column.removeprefix(">") for column in PRUNING[1]), *pruning_rows(pruning)])
+        yield DENSE_ENGINE
     for number, layer in enumerate(qmodel.layers):
         yield (
             f"layer {number}: LSTM {layer.input_size} -> {layer.hidden_size}, W_x {layer.w_x_format}, "
@@ -35,8 +50,9 @@ def quantized(project: Project) -> Iterator[str]:
     if accuracy:
         judged, form = ("accuracy", ".2%") if project.metric.is_share else ("mean error against the labels", ".3g")
         yield (
-            f"{judged} of {accuracy['sequences']} sequences: float {accuracy['float']:{form}}, "
-            f"integer {accuracy['integer']:{form}}"
+            f"{judged} of {accuracy['sequences']} sequences: "
+            + (f"before pruning {accuracy['unpruned']:{form}}, " if project.pruned is not None else "")
+            + f"float {accuracy['float']:{form}}, integer {accuracy['integer']:{form}}"
         )
     yield from numbers(project)
 

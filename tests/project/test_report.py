@@ -24,7 +24,7 @@ from lstm_hw.verify.simulate import Measured
 from tests.projects import tensors, write_project
 
 KEYS = set(
-    "version name content_id model accuracy numbers budget agreement simulation schedule clock cycles "
+    "version name content_id model pruning accuracy numbers budget agreement simulation schedule clock cycles "
     "performance layers memory target resources ports tools engine".split()
 )
 COUNTS = {"dsp": 7, "bram36": 2.5, "lut": 100, "lutram": 10, "ff": 50}

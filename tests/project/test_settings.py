@@ -78,7 +78,11 @@ def test_defaults_and_types(tmp_path):
             r"p.toml: model.size: unknown key; must be one of path, gate_order, head",
         ),
         (MODEL + "head='last'", ConfigError, r"p.toml: model.head: 'last'; must be last_step or every_step"),
-        ("[modle]\npath='m'", ConfigError, r"p.toml: modle: unknown key; must be one of name, model, data, quantize"),
+        (
+            "[modle]\npath='m'",
+            ConfigError,
+            r"p.toml: modle: unknown key; must be one of name, model, data, prune, quantize",
+        ),
         ("model = 3", ConfigError, r"p.toml: model: 3; must be a section"),
         ("[quantize]", ConfigError, r"p.toml: model: missing; must be a section"),
         ("[model]", ConfigError, r"p.toml: model.path: missing; must be given"),
@@ -167,13 +171,23 @@ NUMERIC = [
 ]
 
 
+PATTERN = {
+    "sparsity": {"pattern": "unstructured"},
+    "bank": {"pattern": "bank_balanced", "keep": 1},
+    "keep": {"pattern": "bank_balanced", "bank": 4},
+    "parts": {"pattern": "column_balanced", "sparsity": 0.5},
+    "block": {"pattern": "block_circulant"},
+}
+"""What else [prune] needs for a key."""
+
+
 @pytest.mark.parametrize("section, key", NUMERIC)
 def test_no_number_is_without_bound(tmp_path, section, key):
     """What is beyond any use is refused at once, or harmless, whichever key it is for."""
     harmless = {("quantize", "max_error"), ("data", "threshold"), ("data", "input_scale"), ("memory", "bandwidth")}
     for value in (10**12, -(10**12), 1e300, -1e300):
         given = {"model": {"path": "m"}, "data": {"path": "d", "labels": "y"}}
-        given[section] = given.get(section, {}) | {key: value}
+        given[section] = given.get(section, {}) | {key: value} | (PATTERN.get(key, {}) if section == "prune" else {})
         if (section, key) in (("data", "random"), ("data", "steps"), ("data", "peak")):
             given["data"] = {"random": 1} | {key: value}
         (tmp_path / "p.toml").write_text(toml.dumps(given))
