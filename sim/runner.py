@@ -46,6 +46,10 @@ _VERILATOR_ARGS = [
     "--output-split-cfuncs",
     "500",  # GCC's time grows faster than a function's length
 ]
+_SMALL_BYTES = 1 << 20
+_SMALL_MAKE = "VM_PARALLEL_BUILDS=0 OPT_FAST=-O1"
+"""What make is told for sources of up to so many bytes: one file of C++ takes half the time of a dozen, which all read
+the same headers; -O1 takes less than -Os, and what Verilator calls slow runs once."""
 SILENCE_S = 900.0
 """Seconds without a sign of life after which a simulation counts as hung; a busy machine makes all slower."""
 _ICARUS_ARGS = ["-g2005"]  # with cocotb's -g2012, combinational outputs start at X
@@ -216,12 +220,13 @@ def _compiled(cache, sources, toplevel, simulator, parameters, waves, public, ti
         "timescale": ["1ns", "1ps"],
         "always": True,
     }
-    versions = tool_versions(simulator)
+    versions, texts = tool_versions(simulator), [source.read_text(errors="surrogateescape") for source in sources]
+    make = _SMALL_MAKE if simulator == "verilator" and sum(map(len, texts)) <= _SMALL_BYTES else ""
     follows = {
         "tools": versions,
         "folder of cocotb": str(cocotb_tools.config.libs_dir),  # the program loads libraries from there
-        "options": [build, public],
-        "sources": [source.read_text(errors="surrogateescape") for source in sources],
+        "options": [build, public, make],
+        "sources": texts,
     }
 
     def compile_design(work):
@@ -229,7 +234,8 @@ def _compiled(cache, sources, toplevel, simulator, parameters, waves, public, ti
         if simulator == "verilator":
             tracing = [argument for argument in build["build_args"] if argument.startswith("--trace")]
             with _without_spaces(work) as place:
-                _compile_verilator(place, log, build, sources, public, cache, {"tools": versions, "tracing": tracing})
+                runtime = {"tools": versions, "tracing": tracing}
+                _compile_verilator(place, log, build, sources, public, make, cache, runtime)
         else:
             _compile_icarus(work, log, build, sources)
 
@@ -256,15 +262,16 @@ def _verilator_args(waves, public, timing):
     return args
 
 
-def _compile_verilator(work, log, build, sources, public, cache, follows):
-    toplevel, extra = build["hdl_toplevel"], []
+def _compile_verilator(work, log, build, sources, public, make, cache, follows):
+    toplevel, extra, environment = build["hdl_toplevel"], [], tools.verilator_environment()
+    environment["MAKEFLAGS"] += f" {make}"
     if public == "top":
         extra = [work / "public.vlt"]
         extra[0].write_text(f'`verilator_config\npublic_flat_rw -module "{toplevel}" -var "*"\n')
     runtime = kept_name(cache / "runtime", follows)
     if changed(runtime, follows) is None:
         _reuse_runtime(runtime, work)
-    _compile("verilator", work, log, build, [*extra, *sources], work / toplevel, tools.verilator_environment())
+    _compile("verilator", work, log, build, [*extra, *sources], work / toplevel, environment)
 
     def keep(folder):  # objects of Verilator's own sources: the same for every design, and most of a small build
         for file in work.glob("verilated*.o"):
