@@ -68,14 +68,12 @@ OTHERS = {
     "FP-DNN (16 bits)": {"gops": 316, "dsp": 2072, "gops_per_dsp": 316 / 2072},
 }
 """What SBE's own comparison lists of other systems; the figures are of dense operations."""
-MULTIPLIERS = {"quadratic64": 2, "quadratic128": 2, "pwl": 1}
-"""Multipliers of an activation unit."""
 
 
 def dsp_slices(config):
     """DSP slices: one a lane or pair of 8-bit lanes, and in every cell the activation's and one for the products."""
-    make_activation(config.activation, config.preact, config.activated)
-    return config.lanes // config.lanes_per_dsp + config.cells * (MULTIPLIERS[config.activation] + 1)
+    unit = make_activation(config.activation, config.preact, config.activated)
+    return config.lanes // config.lanes_per_dsp + config.cells * (unit.multipliers + 1)
 
 
 def rows(device, plan, counters, steps):

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from ..machine.activation import make_activation
 from ..machine.config import GATE_NAMES, GATES, SERIAL_SLOTS, EngineConfig
 from ..machine.latency import REQUANTIZE, SLOT, CellLatency
-from .activation import Activation
+from .activation import activation_component
 from .requantize import Requantize
 
 
@@ -113,7 +113,7 @@ class Cell(wiring.Component):
 
     def _activate(self, m, at, new_c):
         """The slots of the activation unit: gates i, f, g and o of a unit, then tanh(c'); returns its results."""
-        m.submodules.activation = activation = Activation(self.activation)
+        m.submodules.activation = activation = activation_component(self.activation)
         # What a slot takes is chosen in the cycle before.
         width, wait = self.config.preact.width, self.delays.tanh_slot - self.update_latency
         chosen, tanh = _register("slot", width), Signal(name="slot_tanh", reset_less=True)

@@ -127,7 +127,8 @@ class EngineConfig:
         },
     )
     activation: str = field(
-        default="quadratic64", metadata={"doc": "activation unit: quadratic64, quadratic128 or pwl"}
+        default="quadratic64",
+        metadata={"doc": "activation unit, as quadratic64 or quadratic(segments=128); see activations.md"},
     )
     preact: QFormat = field(default=QFormat(3, 12), metadata={"doc": "format of pre-activations, 16 to 20 bits wide"})
     cell: QFormat | None = field(

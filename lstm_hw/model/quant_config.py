@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError, FormatError
-from ..machine.activation import ACTIVATIONS
+from ..machine.activation import make_activation
 from ..machine.config import FORMAT_WIDTHS, VALUE_BITS
 from ..machine.formats import QFormat
 from .fractions import FRACTIONS, ROUNDINGS
@@ -83,7 +83,9 @@ class QuantConfig:
     )
     output: QFormat | None = _option(None, "format of the head's outputs, 16 bits wide")
     input_format: QFormat | None = _option(None, "format of x, operand_bits wide")
-    activation: str = _option("quadratic64", "activation unit: quadratic64, quadratic128 or pwl")
+    activation: str = _option(
+        "quadratic64", "activation unit, as quadratic64, quadratic(segments=128) or hard5/quadratic; see activations.md"
+    )
 
     fractions: str = _option(
         "auto",
@@ -131,8 +133,9 @@ class QuantConfig:
         if self.accumulator_bits < self.weight_bits + self.operand_bits:
             rule = f"must be at least weight_bits + operand_bits = {self.weight_bits + self.operand_bits}"
             raise ConfigError("quantize.accumulator_bits", self.accumulator_bits, rule)
-        if self.activation not in ACTIVATIONS:
-            raise ConfigError("quantize.activation", repr(self.activation), f"must be one of {', '.join(ACTIVATIONS)}")
+        if type(self.activation) is not str:
+            raise ConfigError("quantize.activation", repr(self.activation), "must be a string")
+        make_activation(self.activation, subject="quantize.activation")
         if type(self.headroom) not in (int, float) or not 1 <= self.headroom <= MOST_HEADROOM:
             raise ConfigError("quantize.headroom", repr(self.headroom), f"must be a number from 1 to {MOST_HEADROOM}")
         for name in ("preact", "cell"):

@@ -8,7 +8,8 @@ prints the estimate beside Yosys's counts).
 
 from dataclasses import dataclass
 
-from ..machine.activation import PolynomialActivation, column_bits, make_activation
+from ..machine.activation import make_activation
+from ..machine.activation_unit import LOGIC_ROWS
 from ..machine.config import FACTOR_BITS, GATES, LUT_ENTRIES, PAIR_BITS, SERIAL_SLOTS, VALUE_BITS, EngineConfig
 from ..machine.isa import (
     BEATS_BITS,
@@ -198,7 +199,7 @@ def memories(config: EngineConfig) -> list[Memory]:
             chunk=config.operand_bits,
         ),
         Memory(config.cell.width, config.states, 1, True),
-        Memory(sum(column_bits(c) for c in table.coefficients), table.segments, config.cells, rom=True),
+        *(Memory(width, depth, config.cells, depth > LOGIC_ROWS, rom=True) for width, depth in table.tables),
         Memory(instruction, config.program_length, 1, True),
         Memory(REGISTER_BITS, REGISTERS, readers=REGISTER_READS),
         Memory(REGISTER_BITS + PROGRAM_BITS, LOOP_DEPTH),
@@ -219,14 +220,15 @@ WIDE_PORT = {"xc7": FACTOR_BITS, "ecp5": 18}
 
 def dsp_blocks(config: EngineConfig, family: str = "xc7") -> int:
     """Multiplier blocks: one a lane, or a pair of lanes where a block is wide enough, two where lifted operands are
-    wider than a port of a block; in each cell one for products, two where c is wider, and one a degree of its
-    polynomial."""
-    table: PolynomialActivation = make_activation(config.activation, config.preact, config.activated)
+    wider than a port of a block; in each cell one for products, two where c is wider, and those of its activation unit.
+    """
+    table = make_activation(config.activation, config.preact, config.activated)
     odd = config.beats_per_word & (config.beats_per_word - 1)  # words of the ring to beats: a product by a constant
     lanes = config.lanes // (config.lanes_per_dsp if family == "xc7" else 1)
     lanes *= -(-config.factor_bits // WIDE_PORT[family])
     products = -(-config.cell.width // WIDE_PORT[family])
-    return lanes + config.cells * (products + table.degree) + bool(odd)
+    activation = sum(-(-bits // WIDE_PORT[family]) for bits in table.multiplier_bits)
+    return lanes + config.cells * (products + activation) + bool(odd)
 
 
 def features(config: EngineConfig, family: str) -> dict[str, dict[str, float]]:

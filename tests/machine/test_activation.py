@@ -2,14 +2,18 @@
 
 import hashlib
 import json
+import math
 from decimal import localcontext
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
 from lstm_hw.errors import ConfigError, FormatError, InputError
-from lstm_hw.machine.activation import ACTIVATIONS, LinearActivation, QuadraticActivation, column_bits, make_activation
+from lstm_hw.machine.activation import METHODS, NAMES, SHARED, make_activation
+from lstm_hw.machine.activation_unit import column_bits
 from lstm_hw.machine.formats import QFormat
+from lstm_hw.machine.shared_activation import LinearActivation, QuadraticActivation
 
 Q3_12 = QFormat(3, 12)
 ALL = np.arange(-32768, 32768)
@@ -20,6 +24,18 @@ DOCUMENTED = [
     (QuadraticActivation(segments=128), 0.556, 0.993, 5376),
     (LinearActivation(segments=64), 12.76, 25.02, 2176),
     (LinearActivation(segments=256), 1.285, 2.032, 8192),
+    (make_activation("hard5"), 2485.722, 7812.084, 72),
+    (make_activation("hard6"), 2267.295, 7812.084, 72),
+    (make_activation("plan"), 620.673, 1241.346, 36),
+    (make_activation("table"), 64.434, 128.48, 16384),
+    (make_activation("table(segments=8192)"), 8.581, 16.676, 131072),
+    (make_activation("linear"), 1.255, 2.032, 8192),
+    (make_activation("nonuniform"), 1.118, 1.695, 5120),
+    (make_activation("quadratic(segments=64)"), 0.857, 1.201, 2880),
+    (make_activation("quadratic"), 0.556, 0.993, 5376),
+    (make_activation("taylor"), 0.662, 0.993, 5376),
+    (make_activation("taylor(segments=64, order=3)"), 0.547, 0.993, 3328),
+    (make_activation("catmull_rom"), 1.547, 2.554, 3392),
 ]
 DIGESTS = {
     "quadratic64": "d52fbf4d0d59bcd80fd1f37b7c7aa7739d2df274f651ce3adbb5d027f5a78ae5",
@@ -38,7 +54,7 @@ def test_documented_errors_hold_for_every_input(activation, sigmoid_bound, tanh_
     for tanh, bound in ((False, sigmoid_bound), (True, tanh_bound)):
         error = np.abs(activation.compute(ALL, tanh) - real(tanh) * 2**15).max()
         assert error == activation.max_error(tanh)
-        assert bound - 0.006 < error <= bound
+        assert bound - 0.007 < error <= bound
     assert activation.table_bits == bits
 
 
@@ -51,7 +67,7 @@ def test_quadratic_is_no_worse_than_the_published_tables():
         assert activation.table_bits <= bits
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("name", SHARED)
 def test_shape_of_the_functions(name):
     activation = make_activation(name)
     sigmoid, tanh = activation.compute(ALL, False), activation.compute(ALL, True)
@@ -64,6 +80,111 @@ def test_shape_of_the_functions(name):
     # Odd symmetry to one code: half up treats the two signs differently.
     assert np.abs(tanh[1:] + tanh[1:][::-1]).max() <= 1
     assert np.abs(sigmoid[1:] + sigmoid[1:][::-1] - 32768).max() <= 1
+
+
+def opposite(activation):
+    """Whether results of x and -x are opposite wherever neither is at the end of the format."""
+    lowest, highest = activation.i_format.lowest, activation.o_format.highest
+    for which, values in enumerate(activation.results):
+        below, above = values[1:-lowest][::-1], values[1 - lowest :]
+        one = 0 if which else 1 << activation.o_format.fraction
+        if not np.all((below + above == one) | (above == highest)) or values[-lowest] != one // 2:
+            return False
+    return True
+
+
+FAITHFUL = [name for name in METHODS if name != "plan"]
+SHAPED = ["quadratic(segments=64)", "quadratic(segments=16)", "linear(segments=16)", "taylor(segments=16, order=3)"]
+SHAPED += ["taylor(segments=64, order=1)", "catmull_rom(segments=16)", "nonuniform(segments=2)", "hard6/quadratic"]
+
+
+@pytest.mark.parametrize("name", [*FAITHFUL, *SHAPED])
+def test_magnitudes_rise_and_are_opposite(name):
+    activation = make_activation(name)
+    assert np.diff(activation.results).min() >= 0
+    assert opposite(activation)
+
+
+@pytest.mark.parametrize("i_text", ["Q3.4", "Q0.17", "Q3.14", "Q6.1", "Q7.10"])
+@pytest.mark.parametrize("o_text", ["Q0.7", "Q0.17", "Q2.9/half_even/saturate", "Q0.15/floor/saturate"])
+def test_magnitudes_rise_in_every_format(i_text, o_text):
+    for name in [*FAITHFUL[:2], *FAITHFUL[3:]]:  # the table takes longest, and its rows are constants
+        activation = make_activation(name, QFormat.parse(i_text), QFormat.parse(o_text))
+        assert np.diff(activation.results).min() >= 0, name
+        assert opposite(activation), name
+
+
+def test_plan_falls_where_its_lines_do_not_meet():
+    sigmoid, tanh = make_activation("plan").results
+    assert ALL[1:][np.diff(sigmoid) < 0].tolist() == [1 - 9728, 9728]
+    assert ALL[1:][np.diff(tanh) < 0].tolist() == [1 - 4864, 4864]
+    assert opposite(make_activation("plan"))
+
+
+@pytest.mark.parametrize("divisor", [5, 6])
+@pytest.mark.parametrize("i_text, o_text", [("Q3.12", "Q0.15"), ("Q3.16", "Q0.17"), ("Q4.11", "Q0.15/floor/saturate")])
+def test_hard_functions_are_rounded_exactly(divisor, i_text, o_text):
+    i_format, o_format = QFormat.parse(i_text), QFormat.parse(o_text)
+    activation = make_activation(f"hard{divisor}", i_format, o_format)
+    x = np.random.default_rng(divisor).integers(i_format.lowest, i_format.highest, 400)
+    half, one = Fraction(1, 2), 1 << o_format.fraction
+    round_half = 0 if o_format.rounding == "floor" else half
+    for q, sigmoid, tanh in zip(x.tolist(), activation.compute(x, False), activation.compute(x, True), strict=True):
+        value = Fraction(q, 1 << i_format.fraction)
+        hard = [min(half, abs(value) / divisor), min(Fraction(1), abs(value))]
+        hard = [int(math.copysign(1, q)) * math.floor(part * one + round_half) for part in hard]
+        assert sigmoid == min(one // 2 + hard[0], o_format.highest)
+        assert tanh == max(o_format.lowest, min(hard[1], o_format.highest))
+
+
+def test_plan_is_the_published_one():
+    # Amin, Curtis and Hayes-Gill, 1997: table of the lines.
+    def published(x):
+        v = abs(x)
+        y = 1 if v >= 5 else 0.03125 * v + 0.84375 if v >= 2.375 else 0.125 * v + 0.625 if v >= 1 else 0.25 * v + 0.5
+        return y if x >= 0 else 1 - y
+
+    x = np.arange(-8, 8, 1 / 32)
+    wanted = np.array([published(value) for value in x])
+    found = Q3_12.quantize(x)
+    assert np.array_equal(make_activation("plan").compute(found, False), np.minimum(wanted * 2**15, 32767))
+    doubled = np.array([2 * published(2 * value) - 1 for value in x])
+    assert np.array_equal(make_activation("plan").compute(found, True), np.minimum(doubled * 2**15, 32767))
+
+
+def test_a_plain_table_may_have_a_row_for_every_input():
+    activation = make_activation("table(segments=4096)", QFormat(3, 8), QFormat(0, 8))
+    x = np.arange(-2048, 2048)
+    for tanh in (False, True):
+        exact = np.abs(real(tanh, QFormat(3, 8), x) - (0 if tanh else 0.5)) * 256
+        wanted = np.sign(x) * np.floor(exact + 0.5) + (0 if tanh else 128)
+        # The table's own two bits round first.
+        assert np.abs(activation.compute(x, tanh) - np.minimum(wanted, 255)).max() <= 1
+        assert activation.max_error(tanh) < 1.001 if tanh else 0.64
+
+
+def test_spline_passes_through_the_values_at_the_ends_of_segments():
+    activation = make_activation("catmull_rom")
+    v = np.arange(1, 64) * 1024
+    assert np.abs(activation.compute(v[:31], False) - real(False, integers=v[:31]) * 2**15).max() < 0.6
+
+
+def test_taylor_of_a_higher_order_is_nearer():
+    errors = [make_activation(f"taylor(segments=64, order={order})").max_error(True) for order in (1, 2, 3)]
+    assert errors[0] > 5 * errors[1] > 5 * errors[2]
+
+
+def test_two_units_side_by_side():
+    pair, hard, fine = (make_activation(name) for name in ("hard5/quadratic", "hard5", "quadratic"))
+    assert np.array_equal(pair.results, [hard.results[0], fine.results[1]])
+    assert (pair.latency, pair.multipliers) == (6, 3)
+    assert pair.table_bits == hard.table_bits + fine.table_bits
+
+
+def test_default_segments_follow_a_coarse_input():
+    coarse = make_activation("quadratic", QFormat(6, 1))
+    assert coarse.segments == 16 and coarse.position_bits == 1
+    assert make_activation("nonuniform", QFormat(9, 2)).segments == 4
 
 
 def test_errors_have_no_bias():
@@ -86,11 +207,12 @@ def test_tanh_broadcasts():
     assert activation.compute(np.zeros(0, dtype=np.int64), True).shape == (0,)
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("name", [*DIGESTS])
 def test_tables_are_pinned(name):
     with localcontext() as context:
         context.prec = 5  # the caller's decimal context must not matter
-        table = make_activation(name).coefficients
+        unit = make_activation(name)
+        table = unit.coefficients if name in SHARED else unit.columns
     assert hashlib.sha256(json.dumps(table).encode()).hexdigest() == DIGESTS[name]
 
 
@@ -124,7 +246,7 @@ def test_column_bits():
 def test_errors():
     with pytest.raises(ConfigError) as error:
         make_activation("spline")
-    assert str(error.value) == "activation: 'spline'; must be one of quadratic64, quadratic128, pwl"
+    assert str(error.value) == f"activation: 'spline'; must be one of {', '.join(NAMES)}"
     with pytest.raises(FormatError, match="activation input: Q3.3; must be signed, 8 to 20 bits, with no negative"):
         make_activation("pwl", QFormat(3, 3))
     with pytest.raises(FormatError, match="activation input: UQ4.12; must be signed"):
@@ -145,3 +267,35 @@ def test_errors():
         QuadraticActivation(guard=1)
     with pytest.raises(InputError, match="activation input: 0 to 32768; must fit Q3.12, -32768 to 32767"):
         make_activation("pwl").compute([0, 32768], True)
+
+
+@pytest.mark.parametrize("text, message", [
+    ("quadratic(", "activation: 'quadratic('; must be one of quadratic64"),
+    ("hard5/plan/plan", "activation: 'hard5/plan/plan'; must be one unit, or sigmoid's and tanh's as hard5/quadratic"),
+    ("hard5/", "activation: ''; must be one of quadratic64"),
+    ("quadratic(nodes=64)", "activation quadratic: 'nodes=64'; must be one of its parameters segments, guard, as"),
+    ("quadratic(64)", "activation quadratic: '64'; must be one of its parameters"),
+    ("hard5(segments=64)", "activation hard5: 'segments=64'; takes none"),
+    ("pwl(segments=64)", "activation pwl: 'segments=64'; takes none"),
+    ("linear(segments=64, segments=64)", "activation linear: segments: '64'; must be given once"),
+    ("linear(segments=-64)", "activation linear: segments: '-64'; must be a whole number"),
+    ("linear(segments=48)", "activation linear: segments: 48; must be a power of two from 16 to 1024"),
+    ("table(segments=16384)", "activation table: segments: 16384; must be a power of two from 16 to 8192"),
+    ("quadratic(guard=7)", "activation quadratic: guard: 7; must be from 2 to 6 bits"),
+    ("taylor(order=4)", "activation taylor: order: 4; must be 1, 2 or 3"),
+])  # fmt: skip
+def test_errors_of_names(text, message):
+    with pytest.raises(ConfigError) as error:
+        make_activation(text)
+    assert str(error.value).startswith(message)
+
+
+def test_errors_of_segments_and_formats():
+    rule = "must have at least 6 fraction bits for 512 segments"
+    with pytest.raises(FormatError, match=f"activation input: Q5.5; {rule}"):
+        make_activation("quadratic(segments=512)", QFormat(5, 5))
+    with pytest.raises(FormatError, match="activation input: Q5.5; must have at least 6 fraction bits for 64 segments"):
+        make_activation("nonuniform(segments=64)", QFormat(5, 5))
+    with pytest.raises(FormatError, match="activation output: Q0.15/half_up/wrap; must saturate"):
+        make_activation("plan", Q3_12, QFormat(0, 15, overflow="wrap"))
+    assert make_activation("quadratic(segments=256)", QFormat(5, 5)).position_bits == 1
