@@ -248,7 +248,7 @@ class Project:
 
     @cached_property
     def pruned(self) -> Pruned | None:
-        """What ``[prune]`` makes of the trained model; None without that section.
+        """What ``[prune]`` makes of the trained model; None where that has no pattern.
 
         Raises
         ------
@@ -257,7 +257,7 @@ class Project:
         ModelError
             The model is said to be pruned so already, and is not.
         """
-        if self.config.prune is None:
+        if not self.config.prune.prunes:
             return None
         with self.progress("prune"):
             pruned = prune(self.trained, self.config.prune)
@@ -794,7 +794,7 @@ class Project:
         files = self.files
         return {
             "model": self.qmodel.digest(),
-            "pruning": self.config.prune and self.config.prune.to_dict(),
+            "pruning": self.config.prune.to_dict(),
             **self.verilog_sources,
             "program": files[PROGRAM],
             "weight image": files[IMAGE],

@@ -339,7 +339,7 @@ class ProjectConfig:
     name : str
         Names the results' folder; the stem of the file, unless given.
     model : ModelSection
-    prune : PruneConfig or None
+    prune : PruneConfig
     quantize : QuantConfig
     plan : PlanSection
     target : TargetSection
@@ -361,7 +361,7 @@ class ProjectConfig:
 
     name: str
     model: ModelSection
-    prune: PruneConfig | None = None
+    prune: PruneConfig = field(default_factory=PruneConfig)
     quantize: QuantConfig = field(default_factory=QuantConfig)
     plan: PlanSection = field(default_factory=PlanSection)
     target: TargetSection = field(default_factory=TargetSection)
@@ -449,7 +449,7 @@ class ProjectConfig:
         tables = {
             "name": self.name,
             "model": moved(section(self.model), self.model_path),
-            "prune": self.prune and self.prune.to_dict(),
+            "prune": self.prune.to_dict(),
             "quantize": self.quantize.to_dict(),
             "plan": section(self.plan),
             "target": section(self.target),

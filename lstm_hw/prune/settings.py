@@ -29,8 +29,8 @@ class PruneConfig:
         A value is out of range, or a key is missing or for another pattern; names key, value and rule.
     """
 
-    pattern: str | tuple[str, ...] = field(
-        metadata={"doc": f"which weights of the LSTM matrices stay: one of {_NAMES}, or a list of two"}
+    pattern: str | tuple[str, ...] = _option(
+        DENSE, f"which weights of the LSTM matrices stay: one of {_NAMES}, or a list of two; dense prunes nothing"
     )
     sparsity: float | tuple[float, ...] | None = _option(
         None,
@@ -65,13 +65,22 @@ class PruneConfig:
         skip = () if self.skip is None else self.skip
         if not isinstance(skip, tuple) or not all(isinstance(name, str) for name in skip):
             raise ConfigError("prune.skip", repr(self.skip), 'must be a list of matrices, as ["0.w_x"]')
+        self._check_keys()
+
+    def _check_keys(self):
         taken = {key for place in range(len(MATRICES)) for key in self._keys(place)}
         for name in NUMBERS:
             if getattr(self, name) is not None and name not in taken:
                 kinds = ", ".join(kind.name for kind in PATTERNS.values() if name in kind.KEYS)
-                raise ConfigError(f"prune.{name}", repr(getattr(self, name)), f"must be for {kinds} only")
+                rule = f"must be for {kinds}, and prune.pattern is {self.pattern!r}"
+                raise ConfigError(f"prune.{name}", repr(getattr(self, name)), rule)
         for place in range(len(MATRICES)):
             self._pattern(place)
+
+    @property
+    def prunes(self) -> bool:
+        """Whether there is a pattern for W_x or W_h."""
+        return any(self._pattern(place) for place in range(len(MATRICES)))
 
     def pattern_of(self, matrix: str) -> Pattern | None:
         """The pattern of a matrix, named as ``0.w_x``; None of one that stays as it is."""
@@ -89,8 +98,6 @@ class PruneConfig:
         for name in values:
             if name not in known:
                 raise ConfigError(f"prune.{name}", "unknown key", f"must be one of {', '.join(known)}")
-        if "pattern" not in values:
-            raise ConfigError("prune.pattern", "missing", f"must be one of {_NAMES}")
         return cls(**values)
 
     def _of(self, name, place):

@@ -52,7 +52,7 @@ def test_applied_told_and_kept(tmp_path):
 
 def test_without_the_section_nothing_is_told(tmp_path):
     project = project_of(tmp_path)
-    assert project.pruned is None and project.model is project.trained and project.hardware_sources["pruning"] is None
+    assert project.pruned is None and project.model is project.trained and not project.config.prune.prunes
     assert pruning_of(project) is None and "pruning" not in "\n".join(text.quantized(project))
     assert project.accuracy()["unpruned"] is None
 
@@ -84,7 +84,7 @@ def test_less_than_asked_for_is_told(tmp_path):
             r"tiny.toml: prune.sparsity: 'much'; must be .*list of numbers",
         ),
         ({"pattern": ["2:4", 3]}, r"tiny.toml: prune.pattern: \['2:4', 3\]; must be .*list of strings"),
-        ({"sparsity": 0.5}, r"tiny.toml: prune.pattern: missing; must be given: which weights"),
+        ({"sparsity": 0.5}, r"tiny.toml: prune.sparsity: 0.5; must be for unstructured.* prune.pattern is 'dense'"),
     ],
 )
 def test_errors_name_file_key_and_rule(tmp_path, given, message):

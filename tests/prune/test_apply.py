@@ -108,7 +108,7 @@ def test_equal_weights_stay_equal_when_rounded(model):
         ({"pattern": "column_balanced", "parts": 1.5, "sparsity": 0.5}, "prune.parts: 1.5; must be an integer"),
         ({"pattern": "2:4", "skip": "0.w_x"}, "prune.skip: '0.w_x'; must be a list of matrices"),
         ({"pattern": "2:4", "done": 1}, "prune.done: 1; must be true or false"),
-        ({"sparsity": 0.5}, "prune.pattern: missing; must be one of"),
+        ({"sparsity": 0.5}, "prune.sparsity: 0.5; must be for unstructured, .* prune.pattern is 'dense'"),
         ({"pattern": "2:4", "kep": 1}, "prune.kep: unknown key; must be one of pattern, sparsity"),
     ],
 )
