@@ -13,7 +13,7 @@ _HOMES = {
     "convert": ".project.api",
     "load": ".project.api",
     "load_hardware": ".project.api",
-    "load_model": ".project.api",
+    "load_model": ".project.given",
     "Project": ".project.api",
     "ProjectConfig": ".project.settings",
     "EngineConfig": ".machine.config",

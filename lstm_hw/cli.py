@@ -310,7 +310,8 @@ def check(path: str) -> None:
 
     Every file is compared with its digest, and with what else is there.
     """
-    from .project.api import SUFFIX, FirmwareImage, load_hardware
+    from .project.api import load_hardware
+    from .project.designed import SUFFIX, FirmwareImage
 
     if Path(path).suffix == SUFFIX or Path(path).is_file():
         image = FirmwareImage.read(path)

@@ -11,7 +11,7 @@ import pytest
 
 import lstm_hw
 from lstm_hw import provenance
-from lstm_hw.project import api
+from lstm_hw.project import designed
 from lstm_hw.verify.scenario import Stress
 from tests.projects import tensors, write_project
 
@@ -41,7 +41,7 @@ def idle(monkeypatch):
     def fail(*_, **__):
         pytest.fail("must not run")
 
-    for name in ("lstm_hw.project.simulation.expect", "lstm_hw.project.api.write_verilog", "sim.play.play"):
+    for name in ("lstm_hw.project.simulation.expect", "lstm_hw.project.designed.write_verilog", "sim.play.play"):
         monkeypatch.setattr(name, fail)
 
 
@@ -115,7 +115,7 @@ def test_other_settings(folder, differs, sections):
 def test_other_versions(folder, monkeypatch, name):
     import sim.runner
 
-    home = sim.runner if name == "tool_versions" else api
+    home = sim.runner if name == "tool_versions" else designed
     monkeypatch.setattr(home, name, lambda *_: "another")
     project = opened(folder)
     assert project.measured is None and "changed since the last simulation" in project.unmeasured
@@ -125,8 +125,8 @@ def test_the_same_engine_is_not_emitted_again(tmp_path, monkeypatch):
     """Neither test vectors nor weights are in the Verilog: they are written again, and it is kept."""
     kept = lstm_hw.convert(write_project(tmp_path)).verilog.read_bytes()
     image = tmp_path / "build" / "tiny" / "hardware" / "firmware.lstmfw"
-    emitted, emit = [], api.write_verilog
-    monkeypatch.setattr(api, "write_verilog", lambda *given: emitted.append(given) or emit(*given))
+    emitted, emit = [], designed.write_verilog
+    monkeypatch.setattr(designed, "write_verilog", lambda *given: emitted.append(given) or emit(*given))
     model = tensors(np.random.default_rng(1))
     model["head.bias"] = -model["head.bias"]
     for changes in ({"arrays": {"x": arrays(tmp_path)["x"][::-1]}}, {"model": model}):
