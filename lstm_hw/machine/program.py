@@ -191,57 +191,7 @@ class Program:
             raise ProgramError("entry", repr(entry), f"must be one of {sorted(self.entries)}")
         registers = [0] * REGISTERS if registers is None else registers
         registers[CLEAR_REGISTER], registers[STEPS_REGISTER] = int(bool(clear)), steps
-        code = self.code
-        pc, loops, scalars = self.entries[entry], [], 0
-        while True:
-            if not 0 <= pc < len(code):
-                raise ProgramError("program", f"address {pc}", f"must stay below {len(code)}")
-            op, at = code[pc][0], pc
-            pc += 1
-            if op in COMMANDS:
-                _, fields, relative = code[at]
-                if relative:
-                    values = dict(fields)
-                    for name, register, mask in relative:
-                        values[name] = values[name] + registers[register] & mask
-                    fields = values
-                yield Command(op, at, scalars, fields)
-                scalars = 0
-                if op == "HALT":
-                    return
-                continue
-            scalars += 1
-            if op == "SET":
-                _, register, value = code[at]
-                registers[register] = value
-            elif op == "ADD":
-                _, register, value, limit = code[at]
-                total = registers[register] + value & MASK
-                registers[register] = total - limit if limit and total >= limit else total
-            elif op == "LOOP":
-                _, count, register, exit_, when = code[at]
-                count = registers[register] if register else count
-                if when != LOOP_COUNT:
-                    count = int((count != 0) == (when == LOOP_IF))
-                if count == 0:
-                    pc = exit_
-                else:
-                    loops.append([pc, count])
-                    if len(loops) > LOOP_DEPTH:
-                        raise ProgramError(
-                            f"program address {at}", f"{len(loops)} nested loops", f"must be at most {LOOP_DEPTH}"
-                        )
-            else:
-                if not loops:
-                    raise ProgramError(f"program address {at}", "END without LOOP", "must close a loop")
-                loops[-1][1] -= 1
-                if loops[-1][1] == 0:
-                    loops.pop()
-                else:
-                    pc = loops[-1][0]
-                    if repeats:
-                        repeats(at, loops, scalars)
-            registers[0] = 0
+        return _Scalars(self.code, self.entries[entry], registers, repeats).commands()
 
     @cached_property
     def code(self) -> list[tuple]:
@@ -266,6 +216,69 @@ def _decoded(instr):
     fields = {name: value for name, value in instr.fields.items() if not name.endswith("_reg")}
     registers = ((name, instr.fields[f"{name}_reg"], (1 << op.fields[name]) - 1) for name in op.relative)
     return instr.op, fields, tuple(entry for entry in registers if entry[1])
+
+
+class _Scalars:
+    """The scalar part of a run, which the sequencer executes: the program address, registers and open loops."""
+
+    def __init__(self, code, pc, registers, repeats):
+        self.code, self.pc, self.registers, self.repeats = code, pc, registers, repeats
+        self.loops, self.count = [], 0  # [first address, times left] of each; instructions since the last command
+
+    def commands(self):
+        """Every command, with the scalar instructions before it executed."""
+        code, registers = self.code, self.registers
+        execute = {"SET": self._set, "ADD": self._add, "LOOP": self._loop, "END": self._end}
+        while True:
+            at = self.pc
+            if not 0 <= at < len(code):
+                raise ProgramError("program", f"address {at}", f"must stay below {len(code)}")
+            op, *arguments = code[at]
+            self.pc = at + 1
+            if op in execute:
+                self.count += 1
+                execute[op](at, *arguments)
+                registers[0] = 0
+                continue
+            fields, relative = arguments
+            if relative:
+                fields = dict(fields)
+                for name, register, mask in relative:
+                    fields[name] = fields[name] + registers[register] & mask
+            yield Command(op, at, self.count, fields)
+            self.count = 0
+            if op == "HALT":
+                return
+
+    def _set(self, at, register, value):
+        self.registers[register] = value
+
+    def _add(self, at, register, value, limit):
+        total = self.registers[register] + value & MASK
+        self.registers[register] = total - limit if limit and total >= limit else total
+
+    def _loop(self, at, count, register, exit, when):
+        count = self.registers[register] if register else count
+        if when != LOOP_COUNT:
+            count = int((count != 0) == (when == LOOP_IF))
+        if count == 0:
+            self.pc = exit
+            return
+        self.loops.append([self.pc, count])
+        if len(self.loops) > LOOP_DEPTH:
+            found, rule = f"{len(self.loops)} nested loops", f"must be at most {LOOP_DEPTH}"
+            raise ProgramError(f"program address {at}", found, rule)
+
+    def _end(self, at):
+        if not self.loops:
+            raise ProgramError(f"program address {at}", "END without LOOP", "must close a loop")
+        self.loops[-1][1] -= 1
+        if self.loops[-1][1] == 0:
+            self.loops.pop()
+        else:
+            self.pc = self.loops[-1][0]
+            if self.repeats:
+                self.repeats(at, self.loops, self.count)
 
 
 class ProgramBuilder:
