@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from lstm_hw.machine.config import EngineConfig
-from lstm_hw.plan.sbe import BatchPlanner, tail_columns
+from lstm_hw.plan.sbe import BatchPlanner
+from lstm_hw.plan.sbe_model import tail_columns
 from lstm_hw.plan.sizing import accumulator_bits, engine_formats, network_of, whole_blocks
 from lstm_hw.proof.load_timing import MemoryModel
 

@@ -20,14 +20,13 @@ shorter, the places of steps that are missing are multiplied as well: nobody rea
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import accumulate
 
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
 from ..machine.isa import SPACE_H
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
-from .layer import MIN_TILE_CYCLES, Frame, ResidentBias, StreamedLayer, ring_words
+from .layer import MIN_TILE_CYCLES, Frame, ResidentBias, StreamedLayer, ring_words, words_of
 from .stack import StackPlanner
 from .sums import Sum, as_sum
 
@@ -50,11 +49,13 @@ class SaccLayer(ResidentBias):
         self.tile = -(-MIN_TILE_CYCLES // self.blocks)  # columns of a tile of W_x, over all row blocks
         self.first_units = min(self.units, shape.outputs)
         self.tail = (self.first_units,)  # of a pass up: the row block that it finishes last
-        held = self._triangle_words(0, pinned)
-        self.held = tuple(accumulate((self.bias_words, *held)))  # where pinned words of either direction begin and end
-        x, (down, up) = self.blocks * shape.inputs, self._triangle_words(pinned, self.blocks)
-        # First word and words of the lower triangle, the upper one, and W_x.
-        self.streams = (x, down), (x + down, up), (0, x)
+        held = self._triangles(0, pinned)
+        x, triangles = self.column_tiles("x", shape.inputs, self.tile), self._triangles(pinned, self.blocks)
+        self.resident = (*self.bias_tiles(), *held[DOWN], *held[UP])
+        self.streamed = (*x, *triangles[DOWN], *triangles[UP])
+        self.held = self.bias_words, self.bias_words + words_of(held[DOWN])  # first pinned word of either direction
+        x, down, up = words_of(x), words_of(triangles[DOWN]), words_of(triangles[UP])
+        self.triangles = (x, down), (x + down, up)  # first word and words of either direction; W_x is in front of them
         self.own = {
             "accumulators": self.pairs * self.blocks,
             "h_elements": self.width,
@@ -67,36 +68,16 @@ class SaccLayer(ResidentBias):
             "x_elements": 0 if number else self.pairs * self.x_stride,
         }
 
-    @property
-    def words(self) -> tuple[int, int]:
-        return self.held[-1], sum(words for _, words in self.streams)
-
-    def _triangle_words(self, first, end):
-        """Words of the lower triangle with the diagonal, and of the upper one."""
-        rows = range(first, end)
-        return self.units * sum(row + 1 for row in rows), self.units * sum(self.blocks - 1 - row for row in rows)
-
-    @property
-    def resident(self) -> tuple[Tile, ...]:
-        return (*self.bias_tiles(), *self._down(0, self.pinned), *self._up(0, self.pinned))
-
-    @property
-    def streamed(self) -> tuple[Tile, ...]:
-        """W_x, the lower triangle with the diagonal and the upper one, each in the order of use."""
-        x, rows = self.column_tiles("x", self.layer.inputs, self.tile), (self.pinned, self.blocks)
-        return (*x, *self._down(*rows), *self._up(*rows))
-
-    def _down(self, first, end):
-        """Tiles of row blocks in the order of a pass down."""
-        return [Tile(self.number, "h", row, 1, 0, (row + 1) * self.units) for row in range(first, end)]
-
-    def _up(self, first, end):
-        """... and of a pass up."""
-        return [
-            Tile(self.number, "h", row, 1, column * self.units, self.units)
-            for row in reversed(range(first, end))
+    def _triangles(self, first, end):
+        """Tiles of row blocks in the order of a pass down, the lower triangle with the diagonal, and of a pass up."""
+        rows, units = range(first, end), self.units
+        down = [Tile(self.number, "h", row, 1, 0, (row + 1) * units) for row in rows]
+        up = [
+            Tile(self.number, "h", row, 1, column * units, units)
+            for row in reversed(rows)
             for column in reversed(range(row + 1, self.blocks))
         ]
+        return down, up
 
     def directions(self, number: Sum) -> Iterator[int]:
         """The direction of the pass of a step: the body is for either, done for one."""
@@ -136,12 +117,12 @@ class SaccLayer(ResidentBias):
                         self.take_x(pair * self.x_stride, bank=bank + sequence)
 
     def ahead(self, first: Sum) -> None:
-        self.load(*self.streams[-1], "W_x")
+        self.load(0, self.triangles[DOWN][0], "W_x")
         for direction in self.directions(self._number(first)):
             self._load_triangle(direction)
 
     def _load_triangle(self, direction):
-        self.load(*self.streams[direction], ("lower triangle", "upper triangle")[direction])
+        self.load(*self.triangles[direction], ("lower triangle", "upper triangle")[direction])
 
     # Frames
 
@@ -221,36 +202,33 @@ class SaccLayer(ResidentBias):
 
     def _pass(self, direction):
         word = self.b.variable(self.weights + self.held[direction]) if self.pinned else None
-        self._pass_up(word) if direction == UP else self._pass_down(word)
-
-    def _pass_down(self, word):
-        """L + D: finish an even step, start the odd one behind it."""
-        short = int(self.newest < self.units)  # the last row block has fewer units, so it is written out
-        pinned = min(self.pinned, self.blocks - short)
-        for row, part in self.b.parts(pinned, self.blocks - short - pinned, short):
-            held = part == 0 or self.pinned == self.blocks
-            self._row_down(row, self.newest if part == 2 else self.units, word if held else None)
+        if direction == DOWN:
+            short = int(self.newest < self.units)  # the last row block has fewer units, so it is written out
+            pinned = min(self.pinned, self.blocks - short)
+            for row, part in self.b.parts(pinned, self.blocks - short - pinned, short):
+                held = part == 0 or self.pinned == self.blocks
+                self._row_down(row, self.newest if part == 2 else self.units, word if held else None)
+        else:
+            last = self.blocks - 1
+            pinned = min(self.pinned, last)
+            for row, part in self.b.parts(last - pinned, pinned, start=last - 1, step=-1):
+                self._row_up(row, word if part == 1 else None)
 
     def _row_down(self, row, units, word):
+        """L + D: finish an even step, start the odd one behind it."""
         for column, diagonal in self.b.peeled(row + 1):
             if not diagonal:
                 self._tile(self.both, row, column, word)
             else:
                 self._tile(self.of_step[DOWN], row, column, word, keep=1)
                 self._finish(DOWN, row, column * self.units, units)
-                self._tile(self.of_step[UP], row, column, word, **self._await_h(units))
-
-    def _pass_up(self, word):
-        """U: finish an odd step, start the even one behind it."""
-        last = self.blocks - 1
-        pinned = min(self.pinned, last)
-        for row, part in self.b.parts(last - pinned, pinned, start=last - 1, step=-1):
-            self._row_up(row, word if part == 1 else None)
+                self._tile(self.of_step[UP], row, column, word, **self._await_units(units))
 
     def _finish_last(self):
         self._finish(UP, self.blocks - 1, (self.blocks - 1) * self.units, self.newest)
 
     def _row_up(self, row, word):
+        """U: finish an odd step, start the even one behind it."""
         for column, newest in self.b.peeled(self.blocks - 1, row, -1):
             # The newest column is row + 1, whose h is that of the row block in front of this one.
             self._tile(self.both, row, column, word, **(self._await_newest(row) if newest else {}))
@@ -259,14 +237,13 @@ class SaccLayer(ResidentBias):
 
     def _await_newest(self, row):
         if self.newest == self.units:
-            return self._await_h(self.units)
-        for _ in self.b.unless(self.blocks - 2 - row):
-            self._await_h(self.newest)
-        for _ in self.b.when(self.blocks - 2 - row):
-            self.b.await_tokens(SPACE_H, self.units)
+            return self._await_units(self.units)
+        for units, zero in ((self.newest, True), (self.units, False)):
+            for _ in self.b.when(self.blocks - 2 - row, zero):
+                self.b.await_tokens(SPACE_H, units)
         return {}
 
-    def _await_h(self, units):
+    def _await_units(self, units):
         """Fields of a tile whose columns wait for the h of a row block; of fewer units, it is waited for before."""
         if units == self.units:
             return {"wait": 1, "take": 1}

@@ -21,9 +21,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ..errors import ConfigError
-from ..machine.config import SERIAL_SLOTS, EngineConfig
+from ..machine.config import EngineConfig
 from ..machine.isa import MODE_ZERO
-from ..machine.latency import FINISH_DELAY, H_TOKEN_DELAY, CellLatency
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
 from .layer import Frame, ResidentBias, check_beat, ring_words, words_of
@@ -49,28 +48,6 @@ def h_tiles(layer: LayerShape, config: EngineConfig, most: int = H_TILES) -> tup
     last = units * (blocks - 1)
     tiles = [(first, min(width, last - first)) for first in range(0, last, width)]
     return (*tiles, (last, layer.outputs - last))
-
-
-def tail_columns(layer: LayerShape, config: EngineConfig) -> int:
-    """Pinned columns behind which the cell unit's work on the step before hides; at least one.
-
-    Row block b is finished with slot b of a step's last MAC. Its units follow one another in the cell unit, K
-    contexts each; the new h must be there when the next step's W_h columns, behind the pinned ones, read it.
-    """
-    blocks, units = layer.blocks(config.rows), config.units_per_block
-    per_unit = SERIAL_SLOTS * config.contexts / config.cells
-    latency = FINISH_DELAY + SERIAL_SLOTS + CellLatency(config).total + H_TOKEN_DELAY
-    tiles = h_tiles(layer, config)
-    finished = [(slot + 1 - blocks) * tiles[-1][1] for slot in range(blocks)]  # 0: the step's last MAC ends
-    need = 1
-    for first, columns in tiles:
-        for column in (first, first + columns - 1):
-            block = column // units
-            ready = latency + max(
-                cycle + (column + 1 - b * units) * per_unit for b, cycle in enumerate(finished[: block + 1])
-            )
-            need = max(need, ready - blocks * first - (column - first))
-    return -int(-need // blocks)
 
 
 class BatchLayer(ResidentBias):
@@ -118,14 +95,11 @@ class BatchLayer(ResidentBias):
         streamed = tiles * tile
         self.pinned = shape.inputs - streamed
         self.x_tiles = self.column_tiles("x", streamed, tile)
-        hidden = [self._tile("h", *columns) for columns in h_tiles(shape, config, most)]
-        self.step_tiles = [self._tile("x", streamed, self.pinned), *hidden]
+        hidden = [Tile(number, "h", 0, self.blocks, *columns) for columns in h_tiles(shape, config, most)]
+        self.step_tiles = [Tile(number, "x", 0, self.blocks, streamed, self.pinned), *hidden]
         self.buffers = min(config.x_elements // self.x_stride, 2 * batch)
         self.own = {"h_elements": slots * shape.outputs, "states": shape.outputs * config.contexts}
         self.keep({1: self.step_tiles, 2: [], 3: self.step_tiles[:1]}[case])
-
-    def _tile(self, part, first, columns):
-        return Tile(self.number, part, 0, self.blocks, first, columns)
 
     def keep(self, tiles: Sequence[Tile]) -> None:
         """Let these tiles stay on chip, besides the bias."""

@@ -11,12 +11,13 @@ from itertools import product
 
 from ..errors import ConfigError
 from ..machine.config import SERIAL_SLOTS, EngineConfig
+from ..machine.latency import FINISH_DELAY, H_TOKEN_DELAY, CellLatency
 from ..machine.network import LayerShape, Network
 from ..machine.plan import Plan
 from ..proof.count import count_cycles
 from ..proof.load_timing import MemoryModel
 from ..proof.timing import Counters
-from .sbe import CASES, BatchPlanner, tail_columns
+from .sbe import CASES, BatchPlanner, h_tiles
 
 PINNED = 4
 """Pinned columns are tried in that many parts of what hides the whole tail."""
@@ -74,6 +75,28 @@ def throughput(n_pe: float, n_t: float, batch: float, share: float = 1.0) -> flo
     if batch >= n_pe / n_t:
         return n_pe * n_t / (share * n_t + (1 - share) * n_pe)
     return batch * n_t / (share + (1 - share) * batch)
+
+
+def tail_columns(layer: LayerShape, config: EngineConfig) -> int:
+    """Pinned columns behind which the cell unit's work on the step before hides; at least one.
+
+    Row block b is finished with slot b of a step's last MAC. Its units follow one another in the cell unit, K
+    contexts each; the new h must be there when the next step's W_h columns, behind the pinned ones, read it.
+    """
+    blocks, units = layer.blocks(config.rows), config.units_per_block
+    per_unit = SERIAL_SLOTS * config.contexts / config.cells
+    latency = FINISH_DELAY + SERIAL_SLOTS + CellLatency(config).total + H_TOKEN_DELAY
+    tiles = h_tiles(layer, config)
+    finished = [(slot + 1 - blocks) * tiles[-1][1] for slot in range(blocks)]  # 0: the step's last MAC ends
+    need = 1
+    for first, columns in tiles:
+        for column in (first, first + columns - 1):
+            block = column // units
+            ready = latency + max(
+                cycle + (column + 1 - b * units) * per_unit for b, cycle in enumerate(finished[: block + 1])
+            )
+            need = max(need, ready - blocks * first - (column - first))
+    return -int(-need // blocks)
 
 
 def bound(planner: BatchPlanner, memory: MemoryModel, steps: int) -> int:

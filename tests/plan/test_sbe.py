@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from lstm_hw.errors import ConfigError, ProgramError
 from lstm_hw.plan.layer import words_of
-from lstm_hw.plan.sbe import BatchPlanner, h_tiles, tail_columns
+from lstm_hw.plan.sbe import BatchPlanner, h_tiles
+from lstm_hw.plan.sbe_model import tail_columns
 from lstm_hw.proof.checker import check
 from lstm_hw.proof.load_timing import MemoryModel
 from lstm_hw.proof.timing import Counters

@@ -7,7 +7,7 @@ import pytest
 
 from lstm_hw.errors import ConfigError
 from lstm_hw.machine.network import LayerShape
-from lstm_hw.plan.sbe import BatchPlanner, tail_columns
+from lstm_hw.plan.sbe import BatchPlanner
 from lstm_hw.plan.sbe_model import (
     alpha,
     bound,
@@ -16,6 +16,7 @@ from lstm_hw.plan.sbe_model import (
     peak_rate,
     plan_batch,
     stream_rate,
+    tail_columns,
     throughput,
 )
 from lstm_hw.proof.checker import check
