@@ -1,7 +1,8 @@
 """What large engines and the boards' designs take of their parts, and how fast they are (``make bench-boards``).
 
 Each resource is counted by Yosys and held to what the part has by itself, with the headroom of
-:data:`lstm_hw.machine.parts.HEADROOM`: the bench fails where something does not fit. Of the engines with hundreds of
+:data:`lstm_hw.machine.parts.HEADROOM`. Where something does not fit, a clock is missed or a case fails, its row says so
+behind ``MISSED``, the other cases have theirs, and the bench ends with status 1. Of the engines with hundreds of
 lanes each kind of lane group is synthesised once and counted as often as it is there, so nothing is minimised across
 their borders; boards are made flat. ``lut`` has the LUTs of both uses, ``lut_memory`` those that are memory or shift
 registers.
@@ -42,6 +43,10 @@ from .workloads import random_model, workload
 RESULT = f"{FOLDER}/boards.json"
 CACHE = "build/boards-bench"
 PROJECT = "examples/digits/digits.toml"
+FAILED = "failed"
+"""Metric of a case that has no figures."""
+MISSED = "MISSED: "
+"""Begins the source of a row whose figure is not what it must be."""
 SEEDS = (1, 2, 3)
 DIGITS = 10
 RESOURCES = {"DSP": "dsp", "BRAM36": "bram", "LUT": "lut", "LUT as memory": "lut_memory", "FF": "ff"}
@@ -96,22 +101,14 @@ def counted(config, name, family, folder=CACHE):
 
 
 def rows(name, usage, part, source):
-    """Count and capacity of each resource.
-
-    Raises
-    ------
-    ConfigError
-        Something does not fit, with its headroom.
-    """
-    lacking = part.lacking(usage)
-    if lacking:
-        raise ConfigError(name, f"takes {', '.join(lacking)}", f"must fit the {part.name}")
-    result = []
+    """Count and capacity of each resource; what does not fit, with its headroom, is marked."""
+    result, lacking = [], {text.split(" ", 3)[3].split(" (")[0]: text for text in part.lacking(usage)}
     for resource, (taken, there) in part.shares(usage).items():
         metric, share = RESOURCES[resource], HEADROOM.get(resource, 1)
         most = f"{part.name}: {part.source}" + (f"; a design may take {share:.0%}" if share < 1 else "")
+        where = f"{MISSED}takes {lacking[resource]}; {source}" if resource in lacking else source
         result += [
-            Row(metric, name, taken, UNITS[metric], None, source),
+            Row(metric, name, taken, UNITS[metric], None, where),
             Row(f"{metric}_capacity", name, there, UNITS[metric], None, most),
         ]
     return result
@@ -131,7 +128,7 @@ def board_rows(plan):
     """Rows of a board's design."""
     part = part_of(plan.platform.board.part)
     with progress(f"count {plan.board}"):
-        usage = plan.usage()
+        usage = plan.counted()
     return rows(plan.board, usage, part, "Yosys, the board's design around the digits engine")
 
 
@@ -172,14 +169,23 @@ def gate_level_rows(project):
 
 
 def bitstream_rows(plan):
-    """Clock of the ULX3S's bitstream."""
-    _, layout = plan.bitstream(progress=progress)
-    rate = round(min(layout.fmax_mhz.values()), 2)
-    return [Row("fmax_mhz", plan.board, rate, "MHz", None, "nextpnr-ecp5, slowest clock")]
+    """Clock of the ULX3S's design, placed and routed."""
+    layout = plan.layout(progress=progress)
+    rate, source = round(min(layout.fmax_mhz.values()), 2), "nextpnr-ecp5, slowest clock"
+    if rate < plan.clock_mhz:
+        source = f"{MISSED}must reach {plan.clock_mhz:g} MHz; {source}"
+    return [Row("fmax_mhz", plan.board, rate, "MHz", None, source)]
 
 
 def case_rows(name, project):
-    """Rows of one of ``CASES``."""
+    """Rows of one of ``CASES``; of a case that fails, one that tells why."""
+    try:
+        return _case_rows(name, project)
+    except LstmHwError as error:
+        return [Row(FAILED, name, None, "-", None, f"{MISSED}{' '.join(str(error).split())}")]
+
+
+def _case_rows(name, project):
     if name in ENGINES:
         return engine_rows(name)
     if name == CONTROL:
@@ -214,10 +220,14 @@ def main(names, output):
         result, project = [], convert(PROJECT, progress=progress)
         for name in names or CASES:
             result += case_rows(name, project)
+            update(output, result, [(FAILED, name)])  # what a later case costs is not worth losing them
         print(text(result))
-        print(f"wrote {update(output, result)}")
+        print(f"wrote {output}")
     except LstmHwError as error:
         sys.exit(f"error: {' '.join(str(error).split())}")
+    missed = [f"{row.metric} of {row.config}" for row in result if row.source.startswith(MISSED)]
+    if missed:
+        sys.exit(f"error: missed: {', '.join(missed)}")
 
 
 if __name__ == "__main__":

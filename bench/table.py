@@ -78,10 +78,17 @@ def write(path, rows):
     return write_json(path, [asdict(row) for row in rows])
 
 
-def update(path, rows):
-    """As :func:`write`, but rows of other configurations stay, before these, if this very package wrote them.
+def update(path, rows, without=()):
+    """As :func:`write`, but other figures stay, before these, if this very package wrote them.
 
     What wrote them stands in a hidden file beside it.
+
+    Parameters
+    ----------
+    path : path-like
+    rows : sequence of Row
+    without : iterable of (str, str)
+        Metric and configuration of figures that do not stay either.
 
     Returns
     -------
@@ -93,11 +100,11 @@ def update(path, rows):
     def state():
         return f"{code(ROOMS)} {file_digest(path)}"
 
-    configs, kept = {row.config for row in rows}, []
+    figures, kept = {(row.metric, row.config) for row in rows} | set(without), []
     with locked(path.with_name(f".{path.name}.lock")):
         if path.is_file() and follows.is_file() and follows.read_text() == state():
             kept = [Row(**row) for row in json.loads(path.read_text())]
-        write(path, [row for row in kept if row.config not in configs] + list(rows))
+        write(path, [row for row in kept if (row.metric, row.config) not in figures] + list(rows))
         write_file(follows, state())
     return path
 

@@ -19,7 +19,7 @@ from .arty_z7_20 import ArtyZ720Platform
 from .ecp5 import Ecp5
 from .pynq_z2 import PynqZ2Platform
 from .shell import Shell
-from .ulx3s import DEVICE, ULX3SPlatform
+from .ulx3s import ULX3SPlatform
 from .vc707 import VC707Platform
 from .vc709 import VC709Platform
 from .zc706 import ZC706Platform
@@ -135,8 +135,8 @@ class Plan:
                 (new / name).write_text(text)
         return folder
 
-    def usage(self, cache="build"):
-        """What the design and its engine take on the board's part, by Yosys (Usage).
+    def counted(self, cache="build"):
+        """What the design and its engine take of the board's part, by Yosys (Usage), whether it fits or not.
 
         Parameters
         ----------
@@ -145,21 +145,23 @@ class Plan:
 
         Raises
         ------
-        ConfigError
-            It does not fit.
         ToolError
             Yosys is missing or failed.
         """
-        part = part_of(self.platform.board.part)
         with tempfile.TemporaryDirectory() as folder:
             design = Path(folder) / f"{self.design}.v"
             design.write_text("\n".join(self.files[f"{name}.v"] for name in (self_test.ENGINE, self.design)))
-            usage = Usage.of_stat(yosys_stat(design, self.design, part.family, cache))
+            part = part_of(self.platform.board.part)
+            return Usage.of_stat(yosys_stat(design, self.design, part.family, cache))
+
+    def usage(self, cache="build"):
+        """As :meth:`counted`, but a design that does not fit is a ConfigError."""
+        usage, part = self.counted(cache), part_of(self.platform.board.part)
         check_fit(f"{self.design} on {self.board}", usage, part)
         return usage
 
-    def bitstream(self, cache="build/ecp5", progress=None, seed=1):
-        """Place, route and pack with the open tools.
+    def layout(self, cache="build/ecp5", progress=None, seed=1):
+        """Place and route with the open tools, whether the clock is met or not.
 
         Parameters
         ----------
@@ -172,23 +174,43 @@ class Plan:
 
         Returns
         -------
-        path : Path
-        layout : Layout
+        Layout
 
         Raises
         ------
         ConfigError
             The board has no open tools here.
         ToolError
-            A tool failed, or the design is too slow for the board's clock.
+            A tool failed.
         """
-        if self.platform is not ULX3SPlatform:
+        platform = self.platform
+        if not platform.open_tools:
             raise ConfigError(f"board {self.board}", "no open tools", "must be built with its vendor's, from the plan")
         flow = Ecp5(cache, progress)
         netlist, _ = flow.synthesise(self.sources(), TOP)
-        clock = self.platform.board.clock_mhz
-        layout = flow.place_and_route(netlist, DEVICE, clock, seed, self.files[f"{TOP}.lpf"])
+        return flow.place_and_route(netlist, platform.open_tools, self.clock_mhz, seed, self.files[f"{TOP}.lpf"])
+
+    @property
+    def clock_mhz(self):
+        """What the design must reach."""
+        return self.platform.board.clock_mhz
+
+    def bitstream(self, cache="build/ecp5", progress=None, seed=1):
+        """As :meth:`layout`, and pack it.
+
+        Returns
+        -------
+        path : Path
+        layout : Layout
+
+        Raises
+        ------
+        ConfigError, ToolError
+            As of :meth:`layout`; the design is too slow for the board's clock.
+        """
+        layout = self.layout(cache, progress, seed)
         slowest = min(layout.fmax_mhz.values())
-        if slowest < clock:
-            raise ToolError(f"{self.design} on {self.board}", f"runs at {slowest:.1f} MHz", f"must reach {clock} MHz")
-        return flow.pack(layout), layout
+        if slowest < self.clock_mhz:
+            rule = f"must reach {self.clock_mhz:g} MHz"
+            raise ToolError(f"{self.design} on {self.board}", f"runs at {slowest:.1f} MHz", rule)
+        return Ecp5(cache, progress).pack(layout), layout

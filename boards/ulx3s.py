@@ -11,7 +11,6 @@ from lstm_hw.machine.parts import BOARDS
 
 from .ecp5 import Device
 
-DEVICE = Device("85k", "CABGA381", "6")
 _VCO_MHZ = 600
 """The PLL's oscillator runs at 400 to 800 MHz."""
 
@@ -20,6 +19,7 @@ class ULX3SPlatform(ULX3S_85F_Platform):
     """The board; ``restart`` is the button FIRE 1."""
 
     board = BOARDS["ulx3s"]
+    open_tools = Device("85k", "CABGA381", "6")
     input_mhz = 25
     clock_checked = True
     """nextpnr refuses a design that is too slow for the clock."""

@@ -59,6 +59,8 @@ class SevenSeries(XilinxPlatform):
     connectors = []
     clock_checked = False
     """No vendor tool has been at hand to confirm the clock rate."""
+    open_tools = None
+    """Vivado builds the bitstream."""
     uart, held_high = None, ()
     """A processor is the host, where there is one."""
     overrides = {"script_before_bitstream": SLACK_CHECK}

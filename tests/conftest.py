@@ -42,9 +42,9 @@ def pytest_runtest_protocol(item):
 
 def pytest_sessionstart(session):
     if os.environ.get("CI"):
-        missing = [
-            tool for tool in ("iverilog", "vvp", "g++", "cc", "make", "flock", "chromium") if shutil.which(tool) is None
-        ]
+        compilers = (os.environ.get("CC", "cc"), os.environ.get("CXX", "g++"))
+        tools = ("iverilog", "vvp", "g++", "make", "flock", "chromium", *compilers)
+        missing = [tool for tool in tools if shutil.which(tool) is None]
         missing += [
             package
             for package in ("optuna", "torch", "sklearn", "_tkinter")

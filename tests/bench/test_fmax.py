@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from amaranth import Module, Signal
+from amaranth import ClockDomain, ClockSignal, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -11,6 +11,7 @@ from bench import fmax
 from boards.ecp5 import Device, Ecp5, Layout, TimingPath
 from lstm_hw.errors import ToolError
 from lstm_hw.verilog.emit import emit_verilog
+from lstm_hw.verilog.tools import lint
 from tests.builders import config_of
 
 
@@ -99,13 +100,34 @@ def test_a_damaged_report_is_an_error(tmp_path, text):
         Layout.of(tmp_path)
 
 
-@pytest.mark.slow
-def test_small_engine(tmp_path):
-    config = config_of(rows=4, weight_words=64, accumulators=8, finish_entries=2, states=8, program_length=32)
+def test_an_engine_fits_its_harness(tmp_path):
+    """Every port of the emitted engine is one of the harness's instance, of its width, and none is left open."""
+    for name, text in fmax.sources(config_of(rows=4, x_per_beat=2)).items():
+        (tmp_path / name).write_text(text)
+    said = lint(sorted(tmp_path.glob("*.v")), fmax.NAME)
+    assert not [line for line in said if "%Error" in line or "PIN" in line or "WIDTH" in line], said
+
+
+def test_from_the_harness_to_the_rows(tmp_path, monkeypatch):
+    """Something small with the ports of an engine between the shift registers: what is measured is its own path."""
+    config = config_of(rows=4)
+
+    class Small(Chain):
+        def __init__(self, _):
+            self.adders = 3
+            wiring.Component.__init__(self, {"aclk": In(1), "i": In(8), "o": Out(8)})
+
+        def elaborate(self, platform):
+            m = super().elaborate(platform)
+            m.domains.sync = ClockDomain(reset_less=True)
+            m.d.comb += ClockSignal().eq(self.aclk)
+            return m
+
+    monkeypatch.setattr(fmax, "Top", Small)
     layouts = fmax.measure(config, Ecp5(tmp_path))
     rate, path = fmax.clock_rate(layouts[0])
-    assert 20 < rate < 300 and path.start != path.end
-    assert layouts[0].used["MULT18X18D"] >= config.lanes
+    assert 20 < rate < 300 and path.start != path.end and path.carries + path.luts >= 3
+    assert layouts[0].used["TRELLIS_FF"] > 16, "those of the design and of the shift registers"
     row = fmax.rows(config, layouts)[0]
     assert row["metric"] == "ecp5_fmax_mhz" and row["ours"] == round(rate, 2) and row["published"] is None
     assert f"seed 1: {rate:.1f} MHz" in fmax.describe(layouts, [1])

@@ -1,12 +1,22 @@
 """Commands that build and load a bitstream, without a board."""
 
+import json
+import os
+import sys
+from pathlib import Path
+
 import pytest
 from click.testing import CliRunner
 
 from boards import bitstream, flash
+from boards import vivado as build
 from boards.plan import Plan
 from lstm_hw.errors import InputError, ToolError
 from tests.boards.scenarios import small_scenario
+from tests.boards.smoke import plan_of
+
+ROOT = Path(__file__).parents[2]
+MODEL = Path(__file__).with_name("vivado.py")
 
 
 def loader(folder, status, said):
@@ -43,20 +53,74 @@ def test_a_missing_loader_is_named(monkeypatch):
         flash.loader()
 
 
-def test_boards_of_vivado_are_told_from_others(tmp_path, monkeypatch):
+def test_boards_of_vivado_are_told_from_others(monkeypatch):
     result = CliRunner().invoke(flash.main, ["zc706"])
     assert (
         result.exit_code == 1 and "bitstream of zc706: made by Vivado; must be loaded by its hardware" in result.output
     )
+
+
+@pytest.fixture
+def plans(tmp_path, monkeypatch):
+    """The command that builds bitstreams, on a small design and in a folder of its own."""
     monkeypatch.setattr(bitstream, "FOLDER", tmp_path)
     monkeypatch.setattr(bitstream, "convert", lambda *_, **__: None)
     monkeypatch.setattr(bitstream, "scenario_of", lambda _: small_scenario(vectors=2))
-    result = CliRunner().invoke(bitstream.main, ["zc706"])
-    assert (
-        result.exit_code == 1
-        and "bitstream of zc706: no open tools for its part; must be built by Vivado" in result.output
-    )
+    return lambda board: CliRunner().invoke(bitstream.main, [board])
+
+
+@pytest.fixture
+def vivado(tmp_path, monkeypatch):
+    """The model of Vivado as the program of that name on PATH."""
+    pytest.importorskip("tkinter")
+    program = tmp_path / "bin" / "vivado"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\nexport PYTHONPATH={ROOT}\nunset PYTHONSAFEPATH\nexec {sys.executable} {MODEL} $*\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+
+
+def test_without_vivado_the_plan_is_there_and_it_is_said_what_is_needed(plans, tmp_path, monkeypatch):
+    monkeypatch.setattr(build.shutil, "which", lambda name: None)
+    result = plans("zc706")
+    assert result.exit_code == 1 and "bitstream of zc706: vivado is not on PATH; must be: Vivado 2020" in result.output
+    assert "a licence for xc7z045" in result.output and "top.tcl and block_design.tcl" in result.output
     assert (tmp_path / "zc706" / "build_top.sh").is_file()
+
+
+def test_vivado_builds_both_designs(plans, vivado, tmp_path):
+    result = plans("vc707")
+    assert result.exit_code == 0, result.output
+    for name in ("top.bit", "overlay/lstm_hw.bit", "overlay/lstm_hw.hwh", "overlay/lstm_hw.xsa"):
+        path = tmp_path / "vc707" / name
+        assert path.read_bytes() == b"made" and f"wrote {path}" in result.output
+
+
+@pytest.fixture(scope="module")
+def zedboard(tmp_path_factory):
+    """Folder of a plan."""
+    return plan_of("zedboard").write(tmp_path_factory.mktemp("plans") / "zedboard")
+
+
+@pytest.mark.parametrize(
+    ("script", "slack", "said"),
+    [
+        ("top.tcl", {"wns": "-0.3"}, "vivado top.tcl: status 1: timing: setup slack is -0.3 ns"),
+        ("top.tcl", {"whs": "-0.01"}, "vivado top.tcl: status 1: timing: hold slack is -0.01 ns"),
+        ("block_design.tcl", {"wns": "-0.2"}, "vivado block_design.tcl: status 1: timing: setup slack is -0.2 ns"),
+        ("block_design.tcl", {"progress": "40%"}, "vivado block_design.tcl: status 1: implementation: failed"),
+    ],
+)
+def test_what_is_too_slow_has_no_bitstream(zedboard, vivado, script, slack, said):
+    (zedboard.parent / "slack.json").write_text(json.dumps({script: slack}))
+    with pytest.raises(ToolError, match=said):
+        build.build("vivado", zedboard)
+    assert not (zedboard / "overlay/lstm_hw.bit").exists()
+
+
+def test_a_vivado_that_leaves_nothing_is_an_error(zedboard):
+    with pytest.raises(ToolError, match=r"vivado top.tcl: no top.bit; must be there; what it said is in .*top.out"):
+        build.build("true", zedboard)
 
 
 def test_a_bitstream_is_left_beside_the_plan(tmp_path, monkeypatch):

@@ -27,7 +27,7 @@ from ..projects import tensors, write_project
 from .c_driver import CC, CXX, PLAIN, SANITIZE, WARNINGS, compiled, session
 from .test_image import put, section
 
-pytestmark = pytest.mark.skipif(shutil.which(CC) is None, reason="no C compiler")
+pytestmark = pytest.mark.skipif(not os.environ.get("CI") and shutil.which(CC) is None, reason="no C compiler")
 
 ROOT = Path(__file__).parents[2]
 HEADER_FILE = c_driver.SOURCES / "lstm_hw.h"
