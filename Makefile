@@ -8,7 +8,7 @@ BIN := .venv/bin
 PINS := pyproject.toml requirements.lock scripts/setup.sh
 
 .DEFAULT_GOAL := all
-.PHONY: all test verilog sim waves report bench bench-digits bench-sbe bench-reuse bench-resources bench-boards bench-schedules bench-elstm bench-chars2vec bench-accuracy bench-predict fuzz lint fmax board-plans bitstream flash clean help
+.PHONY: all test verilog sim waves report bench bench-digits bench-sbe bench-reuse bench-resources bench-boards bench-schedules bench-elstm bench-chars2vec bench-accuracy bench-activations bench-predict fuzz lint fmax board-plans bitstream flash clean help
 
 all: .venv/.setup-run ## Run the whole flow on CONFIG: load, quantise, plan, emit, simulate, report (the default)
 	$(BIN)/lstm-hw run $(CONFIG)
@@ -61,6 +61,9 @@ fuzz: .venv/.setup-run ## Read 20,000 mutated files of every format under limits
 
 bench-accuracy: .venv/.setup-train .venv/.setup-bench ## Print accuracy, errors, clipping and lost weights of all examples at weights of 16 to 4 bits
 	$(BIN)/python -P -m bench.accuracy
+
+bench-activations: .venv/.setup-run ## Print errors and costs of every activation unit, and the accuracy of the examples with each
+	$(BIN)/python -P -m bench.activations
 
 bench-predict: .venv/.setup-train ## Print how many times torch's time the bit-true prediction takes
 	$(BIN)/python -P -m bench.predict

@@ -94,6 +94,16 @@ def test_random_units(formats, gaps, activation):
     assert len(set(h.tolist())) > 10 and len(set(c.tolist())) > 10
 
 
+@pytest.mark.parametrize(
+    "activation", ["table(segments=16)", "plan", "nonuniform", "taylor(segments=64, order=3)", "hard5/quadratic"]
+)
+def test_the_cell_follows_the_latency_of_its_activation_unit(activation):
+    rng = random.Random(activation)
+    config = config_of(activation=activation)
+    widths = [config.preact.width] * GATES + [config.cell.width]
+    play(config, [[element(rng, bits) for bits in widths] for _ in range(20)], (5, 20, 5, 10), rng)
+
+
 def test_full_scale_corners():
     """Every combination of full-scale and zero inputs."""
     rng = random.Random(1)

@@ -9,11 +9,13 @@ import math
 import re
 from decimal import Decimal, localcontext
 from fractions import Fraction
+from functools import cache
 
 import numpy as np
 import pytest
 from safetensors import safe_open
 
+from lstm_hw.machine.activation import make_activation
 from lstm_hw.machine.formats import QFormat
 from lstm_hw.model.quant_config import QuantConfig
 from lstm_hw.model.quantize import quantize
@@ -87,6 +89,226 @@ class ActivationUnit:
         return self.store(total / Fraction(1 << self.f + b, 2))
 
 
+def p_of(v):
+    return 1 / (1 + (-v).exp()) - Decimal("0.5")
+
+
+class MagnitudeUnit:
+    """Units that work on the magnitude: coefficients of rows, then sums in integers."""
+
+    DEFAULTS = {"table": 1024, "linear": 256, "nonuniform": 32, "quadratic": 128, "taylor": 128, "catmull_rom": 64}
+    DEGREES = {"table": 0, "linear": 1, "nonuniform": 1, "quadratic": 2, "catmull_rom": 3}
+    LINES = {
+        "plan": [("0", "1/4", "0"), ("1", "1/8", "1/8"), ("19/8", "1/32", "11/32"), ("5", "0", "1/2")],
+        "hard5": [("0", "1/5", "0"), ("5/2", "0", "1/2")],
+        "hard6": [("0", "1/6", "0"), ("3", "0", "1/2")],
+        "tanh": [("0", "1/4", "0"), ("2", "0", "1/2")],
+    }
+
+    def __init__(self, text, preact, activated, tanh):
+        self.name, _, given = text.rstrip(")").partition("(")
+        given = {key: int(value) for key, value in (item.strip().split("=") for item in given.split(",") if given)}
+        (m, self.fi), (_, self.fo) = (
+            tuple(map(int, re.match(r"Q(-?\d+)\.(-?\d+)", t).groups())) for t in (preact, activated)
+        )
+        self.rounding, self.tanh = activated.split("/")[1], tanh
+        self.f = self.fo + given.get("guard", 2 if self.name == "table" else 5)
+        with localcontext() as context:
+            context.prec = 60
+            if self.name in self.LINES:
+                self.make_lines()
+            else:
+                self.segments = given.get("segments", self.DEFAULTS[self.name])
+                self.d = given.get("order", self.DEGREES.get(self.name, 2))
+                self.b = (3 if self.name == "nonuniform" else 4) + self.fi - int(math.log2(self.segments))
+                self.top, self.u = (1 << 4 + self.fi) - 1, self.b - 1
+                self.make_rows(min(self.top, 1 << 1 + m + self.fi))
+
+    def make_lines(self):
+        lines = self.LINES["tanh" if self.tanh and self.name != "plan" else self.name]
+        self.d, self.u, self.f = 1, self.fi, self.fo + 2
+        self.top = (1 << (3 if self.name == "plan" else 2) + self.fi) - 1
+        self.starts = [Fraction(start) * 2**self.fi for start, _, _ in lines]
+        both = lines if self.name == "plan" else self.LINES[self.name] + self.LINES["tanh"]
+        for g in range(max(5, self.f - self.fi), 25):
+            if all(self.exact(Fraction(slope), g, n) for n, (_, slope, _) in enumerate(both)):
+                break
+        self.fractions = [g + self.fi, g]
+        self.shift = [self.f, g]
+        self.rows = [(int(Fraction(c) * 2**self.f), math.ceil(Fraction(slope) * 2**g)) for _, slope, c in lines]
+
+    def exact(self, slope, g, n):
+        q = math.ceil(slope * 2**g)
+        last = {"hard5": Fraction(5, 2), "hard6": 3}.get(self.name, 5) if n == 0 else 2
+        return q == slope * 2**g or all(
+            self.rounded(v * q, g + self.fi) == self.round(slope * v * Fraction(2) ** (self.fo - self.fi))
+            for v in range(math.ceil(last * 2**self.fi))
+        )
+
+    def round(self, scaled):
+        return {
+            "half_up": math.floor(scaled + Fraction(1, 2)),
+            "half_even": round(scaled),
+            "floor": math.floor(scaled),
+        }[self.rounding]
+
+    def rounded(self, total, fraction):
+        drop = fraction - self.fo
+        if self.rounding == "half_up":
+            return (total + (1 << drop - 1)) >> drop
+        return self.round(Fraction(total, 1 << drop))
+
+    def locate(self, v):
+        if self.name in self.LINES:
+            return sum(v >= start for start in self.starts) - 1, v
+        if self.name == "table":
+            return min((v + (1 << self.b >> 1)) >> self.b, self.segments - 1), 0
+        n = 0
+        if self.name == "nonuniform":
+            e = max(0, (v >> self.fi).bit_length())
+            n, v = e * self.segments, v * 2 ** (4 - max(e, 1)) % (1 << 3 + self.fi)
+        return n + (v >> self.b), v % (1 << self.b) - (1 << self.b - 1)
+
+    def bounds(self, n):
+        if self.name == "nonuniform":
+            e, n = divmod(n, self.segments)
+            h = Decimal(2 ** max(0, e - 1)) / self.segments
+            return (Decimal(2 ** (e - 1)) if e else Decimal(0)) + n * h, h
+        h = Decimal(16) / self.segments
+        return (n * h - h / 2, h) if self.name == "table" else (n * h, h)
+
+    def through(self, n, d):
+        start, h = self.bounds(n)
+
+        def p(u, start=start, h=h):
+            return p_of(start + (1 + u) * h / 2)
+
+        if d == 0:
+            return [(p(1) + p(-1)) / 2]
+        if n == 0 and d == 1:
+            k = p_of(h * Decimal(3).sqrt() / 2) / Decimal(3).sqrt()
+            return [k, k]
+        two = Decimal(2).sqrt()
+        nodes = {1: [two / 2], 2: [Decimal(3).sqrt() / 2], 3: [(2 - two).sqrt() / 2, (2 + two).sqrt() / 2]}[d]
+        nodes = [*(-u for u in nodes), *nodes, *([Decimal(0)] if d == 2 else [])]
+        if n == 0:  # in the interval from -h/32 on
+            nodes = [(33 * u - 1) / 32 for u in nodes]
+        found = [Decimal(0)] * (d + 1)  # Lagrange
+        for u in nodes:
+            term = [Decimal(1)]
+            for other in nodes:
+                if other != u:
+                    term = [a - other * b for a, b in zip([0, *term], [*term, 0], strict=True)]
+                    term = [a / (u - other) for a in term]
+            found = [a + p(u) * b for a, b in zip(found, term, strict=True)]
+        return found
+
+    def real_row(self, n):
+        start, h = self.bounds(n)
+        if self.name == "taylor":
+            s = p_of(start + h / 2) + Decimal("0.5")
+            d1 = s * (1 - s)
+            d2 = d1 * (1 - 2 * s)
+            d3 = d1 * (1 - 6 * s + 6 * s * s)
+            half = h / 2
+            return [s - Decimal("0.5"), d1 * half, d2 * half**2 / 2, d3 * half**3 / 6][: self.d + 1]
+        if self.name == "catmull_rom":
+            y = [p_of(start + k * h) for k in (-1, 0, 1, 2)]
+            m1, m2 = (y[2] - y[0]) / 2, (y[3] - y[1]) / 2  # slopes by segment
+            # In tau from 0 to 1: y1 + m1 tau + ...; then tau = (1 + u) / 2.
+            a = [y[1], m1, 3 * (y[2] - y[1]) - 2 * m1 - m2, 2 * (y[1] - y[2]) + m1 + m2]
+            return [
+                a[0] + a[1] / 2 + a[2] / 4 + a[3] / 8,
+                a[1] / 2 + a[2] / 2 + 3 * a[3] / 8,
+                a[2] / 4 + 3 * a[3] / 8,
+                a[3] / 8,
+            ]
+        return self.through(n, self.d)
+
+    def integers(self, real):
+        real, found = [k * 2**self.f for k in real], {}
+        for k in reversed(range(len(real))):
+            found[k] = math.floor(real[k] + Decimal("0.5"))
+            if k >= 2:
+                real[k - 2] += (real[k] - found[k]) * Decimal({2: "0.5", 3: "0.75"}[k])
+        found[0] = min(found[0], (1 << self.f - 1) - 1)
+        return [found[k] for k in range(len(real))] + [0] * (self.d + 1 - len(real))
+
+    def make_rows(self, last):
+        count = self.segments * (5 if self.name == "nonuniform" else 1)
+        self.rows = [self.integers(self.real_row(n)) for n in range(count)]
+        peaks = [max(abs(row[k]) for row in self.rows) for k in range(self.d + 1)]
+        self.fractions, self.shift = [self.f], [self.f] * (self.d + 1)
+        for k in range(self.d - 1, 0, -1):
+            room = max(0, 16 - sum(peaks[k:]).bit_length())
+            self.fractions.insert(0, min(self.fractions[0] + self.u, self.f + room))
+        if self.d:
+            self.fractions.insert(0, self.fractions[0] + self.u)
+        inside = {}
+        for v in range(last + 1):
+            n, t = self.locate(v)
+            inside.setdefault(n, []).append(t)
+        before = (0, 0)
+        for n, ts in inside.items():
+            before = self.mend(n, ts, before)
+
+    def mend(self, n, ts, before):
+        for d in range(self.d, -1, -1):
+            if d < self.d:
+                self.rows[n] = self.integers(self.through(n, d))
+            totals = [self.total(self.rows[n], t) for t in ts]
+            step = 1 << self.fractions[0] - self.f
+
+            def pairs(move, totals=totals, step=step):
+                return [
+                    (
+                        self.rounded(a + move * step, self.fractions[0]),
+                        self.rounded(2 * (a + move * step), self.fractions[0]),
+                    )
+                    for a in totals
+                ]
+
+            def begins(move, totals=totals[:1]):
+                (found,) = pairs(move, totals)
+                return found == (0, 0) if n == 0 else all(a >= b for a, b in zip(found, before, strict=True))
+
+            near = next(move for k in range(1 << 20) for move in (-k, k) if begins(move))
+            for move in sorted(range(near - 16, near + 17), key=lambda move: (abs(move - near), move)):
+                found = pairs(move) if begins(move) else []
+                if found and all(
+                    a <= b for one, two in zip(found, found[1:], strict=False) for a, b in zip(one, two, strict=True)
+                ):
+                    self.rows[n] = [self.rows[n][0] + move, *self.rows[n][1:]]
+                    return found[-1]
+        raise AssertionError(n)
+
+    def total(self, row, t):
+        a = row[self.d]
+        for k in range(self.d - 1, -1, -1):
+            fraction = self.fractions[k + 1] + self.u
+            a = a * t + row[k] * 2 ** (fraction - self.shift[k])
+            drop = fraction - self.fractions[k]
+            a = (a + (1 << drop >> 1)) >> drop
+        return a
+
+    def __call__(self, x, tanh):
+        n, t = self.locate(min(abs(2 * x if tanh else x), self.top))
+        r = self.rounded(self.total(self.rows[n], t) * (2 if tanh else 1), self.fractions[0])
+        return (0 if tanh else Fraction(1, 2)) + Fraction(-r if x < 0 else r, 1 << self.fo)
+
+
+@cache
+def unit_of(text, preact, activated):
+    """The function (stored pre-activation, whether tanh) -> stored result."""
+    fi, _ = written(preact)
+    fo, store = written(activated)
+    if text in ("quadratic64", "quadratic128", "pwl"):
+        return ActivationUnit(text, fi, fo, store)
+    names = [*text.split("/"), text.split("/")[-1]][:2]
+    units = [MagnitudeUnit(name, preact, activated, bool(tanh)) for tanh, name in enumerate(names)]
+    return lambda x, tanh: store(units[tanh](x, tanh))
+
+
 class Golden:
     def __init__(self, path):
         with safe_open(path, "numpy") as file:
@@ -131,10 +353,9 @@ class Golden:
         return outputs if self.model["head_every_step"] else outputs[0]
 
     def layer(self, prefix, formats, vectors):
-        fi, preact = written(formats["preact"])
-        fo, activated = written(formats["activation_format"])
+        preact, fo = written(formats["preact"])[1], written(formats["activation_format"])[0]
         (fc, cell), (fh, hidden) = written(formats["cell"]), written(formats["hidden"])
-        unit = ActivationUnit(self.model["activation"], fi, fo, activated)
+        unit = unit_of(self.model["activation"], formats["preact"], formats["activation_format"])
         size = self.tensors[f"{prefix}.w_h"].shape[1]
         h, c, outputs = [Fraction(0)] * size, [0] * size, []
         for x in vectors:
@@ -160,12 +381,13 @@ WIDE = {"cell": QFormat(7, 16), "preact": QFormat(3, 16), "activation_format": Q
         {},
         {"activation": "quadratic128", **WIDE},
         {"activation": "pwl", "weight_bits": 8, "operand_bits": 8},
+        {"activation": "hard6/nonuniform(segments=8)", "preact": QFormat(3, 12)},
         {"weight_bits": 5, "fractions": "row", "rounding": "compensated"},
         {"activation": "pwl", "cell": QFormat(3, 18, rounding="half_even"), "preact": QFormat(2, 13)},
         {"hidden": (QFormat(-1, 16), QFormat(0, 15, rounding="floor")), "cell": QFormat(1, 14, overflow="wrap")},
         {"cell": (QFormat(9, 14), QFormat(1, 22))},
     ],
-    ids=["default", "wide", "8 bits", "shifts of rows", "fine c", "h of layers", "c of layers"],
+    ids=["default", "wide", "8 bits", "two units", "shifts of rows", "fine c", "h of layers", "c of layers"],
 )
 def test_the_page_is_enough(random_model, tmp_path, options):
     model = random_model(5, 3, (4, 3), outputs=2, every_step=True, scale=0.9)
@@ -177,6 +399,26 @@ def test_the_page_is_enough(random_model, tmp_path, options):
     outputs, _ = integer_reference(qmodel, qmodel.quantize_input(x))
     assert [golden.run(sequence) for sequence in x] == outputs.tolist()
     assert len(np.unique(outputs)) > 20
+
+
+@pytest.mark.parametrize("text, preact, activated", [
+    ("quadratic", "Q3.12", "Q0.15"),
+    ("quadratic(segments=16, guard=2)", "Q2.9", "Q0.15/half_even"),
+    ("linear(segments=32)", "Q4.11", "Q0.15"),
+    ("nonuniform(segments=16)", "Q3.12", "Q0.15"),
+    ("taylor(segments=16, order=3)", "Q2.11", "Q0.15/floor"),
+    ("catmull_rom(segments=32)", "Q3.12", "Q0.17"),
+    ("table(segments=256)", "Q3.12", "Q0.15"),
+    ("plan", "Q3.12", "Q0.15"),
+    ("hard5/hard6", "Q3.10", "Q0.15"),
+])  # fmt: skip
+def test_the_page_has_every_activation_unit(text, preact, activated):
+    i_format, o_format = QFormat.parse(preact), QFormat.parse(activated)
+    spelled = [f"Q{f.integer}.{f.fraction}/{f.rounding}/{f.overflow}" for f in (i_format, o_format)]
+    golden, unit = unit_of(text, *spelled), make_activation(text, i_format, o_format)
+    x = np.unique(np.random.default_rng(3).integers(i_format.lowest, i_format.highest, 3000, endpoint=True))
+    for tanh in (False, True):
+        assert [golden(value, tanh) for value in x.tolist()] == unit.compute(x, tanh).tolist()
 
 
 @pytest.mark.parametrize("head", [None, 2])

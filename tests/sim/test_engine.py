@@ -88,8 +88,16 @@ NETWORKS = {
         "rows": 48,
         "weight_bits": 6,
         "axi_data_bits": 128,
+        "activation": "nonuniform",
     },
-    "K1-R8-two-cells-one-lift-for-all": {"sizes": (4, 7), "steps": (3, 2), "rows": 8, "cells": 2, "lifts": ((4, 4),)},
+    "K1-R8-two-cells-one-lift-for-all": {
+        "sizes": (4, 7),
+        "steps": (3, 2),
+        "rows": 8,
+        "cells": 2,
+        "lifts": ((4, 4),),
+        "activation": "hard5/catmull_rom",
+    },
     "K1-R32-one-cell-pairs": {
         "sizes": (40, 30),
         "steps": (4, 2),
