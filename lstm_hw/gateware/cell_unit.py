@@ -6,10 +6,11 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for, ceil_log2
 
 from ..machine.config import CELL_PHASES, GATES, SERIAL_SLOTS, VALUE_BITS, EngineConfig
-from ..machine.isa import ELEMENT_BITS, MODE_LINEAR, MODE_LSTM, MODE_ZERO, OPS
+from ..machine.isa import ELEMENT_BITS, MODE_LINEAR, MODE_LSTM, MODE_ZERO, OPS, SCALE_BITS, THRESHOLD_BITS
 from ..machine.latency import DRAIN_TOLD, CellLatency
 from ..machine.registers import CLIPPED_PLACES
 from .cell import Cell
+from .delta_encoder import encoder_input_layout
 from .instruction import command_layout
 from .lane_group import drain_layout
 from .requantize import Requantize, beyond, bounded
@@ -51,6 +52,8 @@ class DrainUnit(wiring.Component):
         Requests, registered.
     o_tag, o_tagged : Out
         The tag of a unit that starts, one cycle before its first request.
+    o_list_tag : Out, with lists
+        Beside it, what the encoder of h needs.
     o_idle : Out(1)
     """
 
@@ -71,8 +74,12 @@ class DrainUnit(wiring.Component):
                 "last": 1,
             }
         )
+        self.list_tag = data.StructLayout(
+            {"reference": range(config.states), "threshold": THRESHOLD_BITS, "first": 1, "last": 1}
+        )
         super().__init__(
             {
+                **({"o_list_tag": Out(self.list_tag)} if config.lists else {}),
                 "i": In(stream.Signature(command_layout("CELL", config))),
                 "i_clear": In(1),
                 "i_finished": In(1),
@@ -163,6 +170,13 @@ class DrainUnit(wiring.Component):
             self.o_tag.emit.eq(command.emit),
             self.o_tag.last.eq(command.last & ends),
         ]
+        if self.config.lists:
+            m.d.comb += [
+                self.o_list_tag.reference.eq(walk.state),
+                self.o_list_tag.threshold.eq(command.threshold),
+                self.o_list_tag.first.eq(walk.first),
+                self.o_list_tag.last.eq(ends),
+            ]
 
     def _request(self, m, walk, start):
         """The pieces of a unit are requested in consecutive cycles."""
@@ -205,6 +219,7 @@ class _Walk:
         self.others = _without_lowest(self.todo)
         self.single = Signal(name="single")  # context in the mask
         self.last_context, self.last_unit = Signal(name="last_context"), Signal(name="last_unit")
+        self.first = Signal(name="first_unit") if config.lists else None  # of the command
         self.last_of_block = (self.group == self.last_place[0]) & (self.unit == self.last_place[1])
 
     def context(self, m):
@@ -230,6 +245,8 @@ class _Walk:
             self.group.eq(0),
             self.unit.eq(0),
         ]
+        if self.first is not None:
+            m.d.sync += self.first.eq(1)
 
     def next_context(self, m):
         m.d.sync += [
@@ -250,6 +267,8 @@ class _Walk:
             command.units.eq(command.units - self.step),
             self.unit.eq(self.unit + 1),
         ]
+        if self.first is not None:
+            m.d.sync += self.first.eq(0)
         with m.If(self.unit == self.last_place[1]):
             m.d.sync += [self.unit.eq(0), self.group.eq(self.group + 1)]
 
@@ -286,6 +305,8 @@ class CellUnit(wiring.Component):
         Write port of the h memory.
     o_signal : Out(1)
         An element of h can be read, in all contexts of its command.
+    o_element, o_layer, with lists
+        With ``o_h_write``: the element for its encoder, and the layer that it is of.
     o : stream of output beats
     o_idle : Out(1)
         No command, no unit on its way, no output waiting.
@@ -330,6 +351,11 @@ class CellUnit(wiring.Component):
                 "o_h_address": Out(ELEMENT_BITS),
                 "o_h_data": Out(element),
                 "o_signal": Out(1),
+                **(
+                    {"o_element": Out(encoder_input_layout(config, config.states)), "o_layer": Out(SCALE_BITS)}
+                    if config.lists
+                    else {}
+                ),
                 "o": Out(stream.Signature(output_beat_layout())),
                 "o_idle": Out(1),
                 **({"o_clipped": Out(clipped_layout())} if config.count_clipped else {}),
@@ -351,10 +377,11 @@ class CellUnit(wiring.Component):
             self.o_drain.eq(drain.o_drain),
         ]
 
-        def tag_queue(name, take):
-            m.submodules[name] = queue = fifo.SyncFIFO(width=drain.tag.size, depth=self.tags)
-            m.d.comb += [queue.w_data.eq(drain.o_tag), queue.w_en.eq(drain.o_tagged), queue.r_en.eq(take)]
-            return drain.tag(queue.r_data)
+        def tag_queue(name, take, tag=drain.o_tag):
+            layout = tag.shape()
+            m.submodules[name] = queue = fifo.SyncFIFO(width=layout.size, depth=self.tags)
+            m.d.comb += [queue.w_data.eq(tag), queue.w_en.eq(drain.o_tagged), queue.r_en.eq(take)]
+            return layout(queue.r_data)
 
         start, preact = self._gather(m, tag_queue)
         start_tag = tag_queue("start_tags", start)
@@ -378,6 +405,16 @@ class CellUnit(wiring.Component):
             self.o_h_data.eq(h),
             self.o_signal.eq(h_valid & tag.signal),
         ]
+        if self.config.lists:
+            of_list = tag_queue("list_tags", h_valid, drain.o_list_tag)
+            m.d.comb += [
+                *(self.o_element[name].eq(of_list[name]) for name in drain.list_tag.members),
+                self.o_element.value.eq(h),
+                self.o_element.address.eq(tag.target),
+                self.o_element.zero.eq(tag.mode == MODE_ZERO),
+                self.o_element.token.eq(tag.signal),
+                self.o_layer.eq(tag.scale),
+            ]
         hidden = h_valid & (tag.mode != MODE_LINEAR)
         self._output(m, start, start_tag, preact, hidden & tag.emit, h, tag.last)
         self._count(m, h_valid, hidden)

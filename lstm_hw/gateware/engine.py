@@ -16,6 +16,7 @@ from .clipped_counter import ClippedCounter
 from .input_unit import InputUnit, x_beat_layout
 from .lane_group import LaneArray, control_layout
 from .lift import Lift
+from .list_path import ListPath
 from .load_path import LoadPath
 from .mac_unit import MacUnit
 from .output_hold import OutputHold
@@ -76,7 +77,7 @@ class LanePath(wiring.Component):
             vectors.i_rotate.eq(issue.rotate),
         ]
         operands = vectors.o_operands
-        if config.factor_bits > config.operand_bits:
+        if config.factor_bits > config.element_bits:
             m.submodules.lift = lift = Lift(config)
             m.d.comb += [
                 lift.i_valid.eq(self.i_issued),
@@ -97,12 +98,15 @@ class LanePath(wiring.Component):
             "store": Cat(stored),
             "finish": Cat(finished),
             "target": issue.target,
+            **({"place": issue.place} if config.lists else {}),
         }
         for name, value in sources.items():
             for stage in range(CONTROL_LEAD + SKEW[name]):
                 delayed = Signal(len(value), name=f"{name}_{stage}")
                 m.d.sync += delayed.eq(value)
                 value = delayed
+            if name == "weight" and config.lists:
+                value = value + vectors.o_index  # of the entry, which is there a cycle after its column's request
             m.d.comb += self.o_control[name].eq(value)
         return m
 
@@ -144,6 +148,8 @@ class Engine(wiring.Component):
         self.mac = MacUnit(config)
         self.lanes = LaneArray(config)
         self.cell = CellUnit(config)
+        if config.lists:
+            self.lists = ListPath(config)
         super().__init__(
             {
                 "i_start": In(1),
@@ -204,11 +210,14 @@ class Engine(wiring.Component):
             ("input_unit", inputs),
         ):
             m.submodules[name] = units_reset(unit)
+        if config.lists:
+            m.submodules.list_path = units_reset(self.lists)
         m.submodules.load_path = load
         m.submodules.x_gate = gate = XGate(config)
         m.submodules.packet_join = join = units_reset(PacketJoin())
         m.submodules.output_hold = hold = OutputHold(output_beat_layout())
         quiet = [sequencer.o_running == 0, mac.o_idle, cell.o_idle, inputs.o_idle, load.o_idle]
+        quiet += [self.lists.o_idle] if config.lists else []
         for name, unit in zip(UNITS, (inputs, load, mac, cell), strict=True):
             source = getattr(sequencer, f"o_{name}")
             m.submodules[f"{name}_queue"] = units_reset(queue := Queue(source.payload.shape()))
@@ -282,15 +291,49 @@ class Engine(wiring.Component):
             inputs.i_buffers.eq(sequencer.o_buffers),
             inputs.i_buffers_count.eq(sequencer.o_buffers_count),
             inputs.i_free.eq(mac.o_free_x),
-            mac.i_x.eq(inputs.o_elements),
-            path.i_x_write.eq(inputs.o_write),
-            path.i_x_address.eq(inputs.o_address),
-            path.i_x_data.eq(inputs.o_data),
             path.i_h_write.eq(cell.o_h_write),
             path.i_h_bank.eq(cell.o_h_bank),
             path.i_h_address.eq(cell.o_h_address),
             path.i_h_data.eq(cell.o_h_data),
+        ]
+        if self.config.lists:
+            self._connect_lists(m, inputs, path, mac, cell)
+            return
+        m.d.comb += [
+            mac.i_x.eq(inputs.o_elements),
+            path.i_x_write.eq(inputs.o_write),
+            path.i_x_address.eq(inputs.o_address),
+            path.i_x_data.eq(inputs.o_data),
             mac.i_h.eq(cell.o_signal),
+        ]
+
+    def _connect_lists(self, m, inputs, path, mac, cell):
+        """Elements of x and h become lists on their way to the operands."""
+        lists = self.lists
+        m.d.comb += [
+            lists.i_start.eq(self.i_start),
+            lists.i_clear.eq(self.i_clear),
+            lists.i_x.value.eq(inputs.o_data[0]),
+            lists.i_x.address.eq(inputs.o_address),
+            lists.i_x.threshold.eq(inputs.o_threshold),
+            lists.i_x.first.eq(inputs.o_first),
+            lists.i_x.last.eq(inputs.o_last),
+            lists.i_x.token.eq(1),
+            lists.i_x_valid.eq(inputs.o_write),
+            lists.i_h.eq(cell.o_element),
+            lists.i_h_valid.eq(cell.o_h_write),
+            lists.i_h_layer.eq(cell.o_layer),
+            path.i_x_write.eq(lists.o_x_write),
+            path.i_x_address.eq(lists.o_x_address),
+            path.i_x_entry.eq(lists.o_x_entry),
+            path.i_h_list_write.eq(lists.o_h_write),
+            path.i_h_list_address.eq(lists.o_h_address),
+            path.i_h_list_entry.eq(lists.o_h_entry),
+            mac.i_x.eq(lists.o_x),
+            mac.i_h.eq(lists.o_h),
+            mac.i_x_length.eq(lists.o_x_length),
+            mac.i_h_lengths.eq(lists.o_h_lengths),
+            lists.i_x_taken.eq(mac.o_x_taken),
         ]
 
     def _connect_sums(self, m, path, mac, lanes, cell, restart):

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from ..machine.config import EngineConfig
-from ..machine.isa import ELEMENT_BITS, VECTORS_BITS
+from ..machine.isa import ELEMENT_BITS, THRESHOLD_BITS, VECTORS_BITS
 from .instruction import command_layout
 
 
@@ -39,6 +39,8 @@ class InputUnit(wiring.Component):
         Write port of the x memory, registered (see VectorMemory).
     o_elements : Out
         Elements that become readable, with ``o_write``.
+    o_first, o_last : Out(1), o_threshold : Out(16), with lists
+        With ``o_write``: the first and the last element of a vector, and the threshold of its command.
     o_misplaced : Out(1)
         Pulse: tlast came early, or was missing at the end of a vector that carries it.
     o_idle : Out(1)
@@ -64,6 +66,7 @@ class InputUnit(wiring.Component):
                 "o_address": Out(ELEMENT_BITS),
                 "o_data": Out(data.ArrayLayout(signed(config.operand_bits), elements)),
                 "o_elements": Out(range(config.x_per_beat + 1)),
+                **({"o_first": Out(1), "o_last": Out(1), "o_threshold": Out(THRESHOLD_BITS)} if config.lists else {}),
                 "o_misplaced": Out(1),
                 "o_idle": Out(1),
             }
@@ -117,6 +120,11 @@ class InputUnit(wiring.Component):
             self.o_misplaced.eq(beat & ~self.i_unmarked & (self.i_x.payload.last != (ends & command.last))),
         ]
         self._place(m, command, address, beat)
+        if self.config.lists:
+            first = Signal(init=1, name="first")
+            m.d.sync += [self.o_first.eq(first), self.o_last.eq(ends), self.o_threshold.eq(command.threshold)]
+            with m.If(beat):
+                m.d.sync += first.eq(ends)
         return m
 
     def _place(self, m, command, address, beat):

@@ -27,9 +27,16 @@ def control_layout(config: EngineConfig) -> data.StructLayout:
             "first": 1,
             "store": config.contexts,
             "finish": config.contexts,
-            "target": range(max(config.accumulators, config.finish_entries)),
+            **target_fields(config),
         }
     )
+
+
+def target_fields(config: EngineConfig) -> dict[str, range]:
+    """Where a sum goes. With lists, a sum that is finished stays in its entry as well: there are two places."""
+    if config.lists:
+        return {"target": range(config.accumulators), "place": range(config.finish_entries)}
+    return {"target": range(max(config.accumulators, config.finish_entries))}
 
 
 def fill_layout(config: EngineConfig) -> data.StructLayout:
@@ -194,7 +201,7 @@ class LaneGroup(wiring.Component):
         result = store.read_port(domain="sync" if config.finished_in_block_ram else "comb")
         m.d.comb += [
             port.en.eq(control.finish[k]),
-            port.addr.eq(control.target),
+            port.addr.eq(control.place if config.lists else control.target),
             port.data.eq(read),
             result.addr.eq(self.o_drain.entry),
         ]

@@ -37,7 +37,7 @@ class Lift(wiring.Component):
                 "i_address": In(ELEMENT_BITS),
                 "i_space": In(OPS["MAC"].fields["space"]),
                 "i_lift": In(LIFT_BITS),
-                "i_operands": In(data.ArrayLayout(signed(config.operand_bits), config.contexts)),
+                "i_operands": In(data.ArrayLayout(signed(config.element_bits), config.contexts)),
                 "o_operands": Out(data.ArrayLayout(signed(config.factor_bits), config.contexts)),
             }
         )

@@ -14,11 +14,13 @@ from ..machine.isa import (
     LIFT_BITS,
     OPS,
     SPACE_CONSTANT,
+    SPACE_DELTA,
     SPACE_X,
     WORD_BITS,
 )
 from ..machine.latency import HAZARD_COLUMNS
 from .instruction import command_layout
+from .lane_group import target_fields
 
 
 def issue_layout(config: EngineConfig) -> data.StructLayout:
@@ -34,7 +36,7 @@ def issue_layout(config: EngineConfig) -> data.StructLayout:
             "source": range(config.accumulators),
             "store": 1,
             "finish": 1,
-            "target": range(max(config.accumulators, config.finish_entries)),
+            **target_fields(config),
             **({"lift": LIFT_BITS} if len(config.lifts) > 1 else {}),
         }
     )
@@ -65,8 +67,10 @@ class MacUnit(wiring.Component):
         Tokens that arrive in this cycle: h elements, x elements, resident words, ring words.
     i_finish_free : In(1)
         A finished row block was taken by the cell unit.
+    i_x_length, i_h_lengths, o_x_taken, with lists
+        Entries of the oldest list of x, and of the latest of each layer's h; the one of x has been walked.
     o_issue : Out, o_issued : Out(1)
-        The column of this cycle, registered.
+        The column of this cycle, registered; that of an empty list has no operand, and is not issued.
     o_finished : Out(1)
         With the last column of a slot that goes to the cell unit (registered like ``o_issue``).
     o_free_x : Out(1)
@@ -80,8 +84,9 @@ class MacUnit(wiring.Component):
 
     Timing
     ------
-    A command taken in cycle t issues its first column in cycle t + 1 at the earliest; ``o_issue``
-    carries it one cycle later. Initiation interval one column a cycle, also across commands.
+    A command taken in cycle t issues its first column in cycle t + 1 at the earliest, one that walks a list
+    ``OPEN_LIST`` cycles later; ``o_issue`` carries it one cycle later. Initiation interval one column a cycle, also
+    across commands.
     """
 
     def __init__(self, config: EngineConfig):
@@ -98,6 +103,15 @@ class MacUnit(wiring.Component):
                 "i_x": In(range(config.x_per_beat + 1)),
                 "i_fresh": In(1),
                 "i_ring_word": In(1),
+                **(
+                    {
+                        "i_x_length": In(range(config.x_elements + 1)),
+                        "i_h_lengths": In(data.ArrayLayout(range(config.h_elements + 1), len(config.shifts))),
+                        "o_x_taken": Out(1),
+                    }
+                    if config.lists
+                    else {}
+                ),
                 "i_finish_free": In(1),
                 "o_issue": Out(issue_layout(config)),
                 "o_issued": Out(1),
@@ -154,6 +168,10 @@ class MacUnit(wiring.Component):
             ring.release(m, walk.following)
         with m.If(self.i_ring):
             ring.set_up(m, self.i_ring_base)
+        if self.config.lists:
+            with m.If(walk.unsized & ~tokens.absent):
+                walk.open_list(m, self.i_x_length, self.i_h_lengths)
+            m.d.comb += self.o_x_taken.eq(ends & walk.walks & walk.from_x)
         with m.If(begins):
             walk.begin(m, command, start)
 
@@ -178,7 +196,7 @@ class MacUnit(wiring.Component):
         m.d.sync += [
             h.eq(Mux(takes & ~walk.from_x, ahead[:-1], h) + self.i_h),
             x.eq(Mux(takes & walk.from_x, ahead[:-1], x) + self.i_x),
-            ahead.eq(ahead + (Mux(walk.from_x, self.i_x, self.i_h) - go)),
+            ahead.eq(ahead + (Mux(walk.from_x, self.i_x, self.i_h) - (go & ~walk.walks if self.config.lists else go))),
         ]
         with m.If(~walk.waits | slot_ends):
             m.d.sync += ahead.eq(0)
@@ -212,7 +230,9 @@ class MacUnit(wiring.Component):
             m.d.sync += [fresh.eq(fresh + 1), stale.eq(0)]
         with m.Elif(takes_fresh & ~self.i_fresh):
             m.d.sync += [fresh.eq(fresh - 1), stale.eq(fresh == 1)]
-        return SimpleNamespace(behind=ahead[-1], unfilled=ring_ahead[-1], stale=stale)
+        absent = ahead[-1]
+        behind = absent | walk.unsized if self.config.lists else absent
+        return SimpleNamespace(behind=behind, absent=absent, unfilled=ring_ahead[-1], stale=stale)
 
     def _room(self, m, walk, go):
         """Whether a row block may be begun."""
@@ -279,7 +299,7 @@ class MacUnit(wiring.Component):
         with m.If(finishes):
             m.d.sync += finish_write.eq(Mux(finish_write == entries - 1, 0, finish_write + 1))
         m.d.sync += [
-            self.o_issued.eq(go),
+            self.o_issued.eq(go & ~walk.empty if self.config.lists else go),
             self.o_finished.eq(finishes),
             issue.weight.eq(walk.address),
             issue.operand.eq(walk.operand),
@@ -290,8 +310,11 @@ class MacUnit(wiring.Component):
             issue.source.eq(command.source),
             issue.store.eq(stores),
             issue.finish.eq(finishes),
-            issue.target.eq(Mux(command.finish, finish_write, command.target)),
         ]
+        if self.config.lists:
+            m.d.sync += [issue.target.eq(command.target), issue.place.eq(finish_write)]
+        else:
+            m.d.sync += issue.target.eq(Mux(command.finish, finish_write, command.target))
         if len(self.config.lifts) > 1:
             m.d.sync += issue.lift.eq(command.lift)
 
@@ -317,6 +340,31 @@ class _Walk:
         self.ring_need = Signal(range(config.weight_words + 1), name="ring_need")  # ring words that it waits for
         self.from_x = self.command.space == SPACE_X
         self.next_source = Signal.like(self.command.source, name="next_source")  # of the slot behind this one
+        self.lists = config.lists
+        self.columns = self.command.columns  # of each slot
+        if config.lists:
+            # It walks a list, whose length is not known yet, or is zero.
+            self.walks, self.unsized, self.empty = (Signal(name=name) for name in ("walks", "unsized", "empty"))
+            self.columns = Signal(COUNT_BITS, name="columns")
+            self.next_base = Signal.like(self.address, name="next_base")  # first word of the slot behind this one
+
+    def open_list(self, m, x_length, h_lengths):
+        """The list is complete: so many columns has each slot."""
+        latest = Signal.like(h_lengths[0], name="latest_length")
+        with m.Switch(self.command.list):
+            for number, length in enumerate(h_lengths):
+                with m.Case(number):
+                    m.d.comb += latest.eq(length)
+        length = Mux(self.from_x, x_length, latest)
+        short = ~length[1:].any()  # one entry, or none, which is walked as one
+        m.d.sync += [
+            self.unsized.eq(0),
+            self.empty.eq(length == 0),
+            self.columns.eq(Mux(short, 1, length)),
+            self.left.eq(Mux(short, 1, length)),
+            self.last.eq(short),
+            self.single.eq(short),
+        ]
 
     def begin(self, m, command, start):
         alone, there = command.weight[: len(self.address)], (command.columns != 0) & (command.slots != 0)
@@ -338,6 +386,15 @@ class _Walk:
             self.ring_need.eq(command.weight + 1),
             self.next_source.eq(command.source + ~command.hold),
         ]
+        if self.lists:
+            walks = (command.space == SPACE_X) | (command.space == SPACE_DELTA)
+            m.d.sync += [
+                self.walks.eq(there & walks),
+                self.unsized.eq(there & walks),
+                self.empty.eq(0),
+                self.columns.eq(command.columns),
+                self.next_base.eq(alone + command.columns),
+            ]
 
     def step(self, m):
         m.d.sync += [
@@ -349,12 +406,15 @@ class _Walk:
             self.at_end.eq(self.following_at_end),
             self.ring_need.eq(self.ring_need + 1),
         ]
+        if self.lists:
+            with m.If(self.walks):  # a word's place in its slot is that of its entry
+                m.d.sync += self.address.eq(Mux(self.last, self.next_base, self.address))
         with m.If(self.command.space != SPACE_CONSTANT):
             m.d.sync += self.operand.eq(Mux(self.last, self.command.operand, self.operand + 1))
 
     def next_slot(self, m):
         m.d.sync += [
-            self.left.eq(self.command.columns),
+            self.left.eq(self.columns),
             self.first.eq(1),
             self.begins_block.eq(self.command.finish),
             self.last.eq(self.single),
@@ -365,6 +425,8 @@ class _Walk:
             self.next_source.eq(self.next_source + ~self.command.hold),
             self.command.target.eq(self.command.target + 1),
         ]
+        if self.lists:
+            m.d.sync += self.next_base.eq(self.next_base + self.command.columns)
 
     def end(self, m):
         m.d.sync += [self.held.eq(0), self.releases.eq(0)]

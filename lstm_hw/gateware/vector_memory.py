@@ -6,8 +6,9 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from ..machine.config import EngineConfig
-from ..machine.isa import BANK_BITS, ELEMENT_BITS, OPS, SPACE_CONSTANT, SPACE_X
+from ..machine.isa import BANK_BITS, ELEMENT_BITS, OPS, SPACE_CONSTANT, SPACE_DELTA, SPACE_X
 from ..machine.latency import OPERANDS
+from .delta_encoder import list_entry_layout
 
 
 class VectorMemory(wiring.Component):
@@ -30,6 +31,10 @@ class VectorMemory(wiring.Component):
     i_x_write : In(K * E), i_x_address, i_x_data
         Write elements of x: bit ``k * E + e`` enables element ``e`` of the word at ``i_x_address``
         (in words of E = ``x_per_beat`` elements) of bank k with ``i_x_data[k * E + e]``.
+    i_x_write, i_x_address, i_x_entry, i_h_list_write, i_h_list_address, i_h_list_entry, with lists
+        Instead, and beside h, write entries of lists: space x reads lists of x.
+    o_index : Out, with lists
+        Of an entry that is read, which element it is of, a cycle after the request; else zero.
 
     Timing
     ------
@@ -41,7 +46,23 @@ class VectorMemory(wiring.Component):
     def __init__(self, config: EngineConfig):
         self.config = config
         contexts, per_beat = config.contexts, config.x_per_beat
-        self.element = signed(config.operand_bits)
+        self.element = signed(config.element_bits)
+        x_ports = {
+            "i_x_write": In(contexts * per_beat),
+            "i_x_address": In(ELEMENT_BITS),
+            "i_x_data": In(data.ArrayLayout(self.element, contexts * per_beat)),
+        }
+        if config.lists:
+            self.entry = list_entry_layout(config)
+            x_ports = {
+                "i_x_write": In(1),
+                "i_x_address": In(range(config.x_elements)),
+                "i_x_entry": In(self.entry),
+                "i_h_list_write": In(1),
+                "i_h_list_address": In(range(config.h_elements)),
+                "i_h_list_entry": In(self.entry),
+                "o_index": Out(self.entry["index"].shape),
+            }
         super().__init__(
             {
                 "i_valid": In(1),
@@ -52,10 +73,8 @@ class VectorMemory(wiring.Component):
                 "i_h_write": In(1),
                 "i_h_bank": In(range(contexts)),
                 "i_h_address": In(ELEMENT_BITS),
-                "i_h_data": In(self.element),
-                "i_x_write": In(contexts * per_beat),
-                "i_x_address": In(ELEMENT_BITS),
-                "i_x_data": In(data.ArrayLayout(self.element, contexts * per_beat)),
+                "i_h_data": In(signed(config.operand_bits)),
+                **x_ports,
             }
         )
 
@@ -63,12 +82,12 @@ class VectorMemory(wiring.Component):
         # Every bank reads the request's address in x and in h. A cycle later it gives the one of both, or the constant,
         # that the request's space names; a context takes the value of the bank that is turned to it.
         m = Module()
-        config, bits = self.config, self.config.operand_bits
+        config, bits = self.config, self.config.element_bits
         lane_bits = exact_log2(config.x_per_beat)
         valid = Signal()
         space = Signal(self.i_space.shape())
         rotate = Signal(self.i_rotate.shape())
-        constant = Signal(config.operand_bits)
+        constant = Signal(bits)
         lane = Signal(max(1, lane_bits))
         m.d.sync += [
             valid.eq(self.i_valid),
@@ -78,17 +97,21 @@ class VectorMemory(wiring.Component):
             constant.eq(0 if config.factor_bits > bits else 1 << self.i_address[:4]),
             lane.eq(self.i_address[:lane_bits]),
         ]
-        values = []
+        values, listed = [], self._lists(m, space, valid) if config.lists else {}
         for k in range(config.contexts):
-            h, x = self._bank(m, k)
+            h, x = (self._h(m), None) if config.lists else self._bank(m, k)
             value = Signal(bits, name=f"value{k}")
             with m.Switch(space):
-                with m.Case(SPACE_X):
-                    m.d.comb += value.eq(x.word_select(lane, bits) if lane_bits else x)
+                if not config.lists:
+                    with m.Case(SPACE_X):
+                        m.d.comb += value.eq(x.word_select(lane, bits) if lane_bits else x)
+                for listed_space, delta in listed.items():
+                    with m.Case(listed_space):
+                        m.d.comb += value.eq(delta)
                 with m.Case(SPACE_CONSTANT):
                     m.d.comb += value.eq(constant)
                 with m.Default():
-                    m.d.comb += value.eq(h)
+                    m.d.comb += value.eq(h.as_signed() if config.lists else h)
             values.append(value)
         for k in range(config.contexts):
             chosen = Signal(bits, name=f"chosen{k}")
@@ -98,6 +121,44 @@ class VectorMemory(wiring.Component):
                         m.d.comb += chosen.eq(values[(k + turn) % config.contexts])
             m.d.sync += self.o_operands[k].eq(Mux(valid, chosen, 0))
         return m
+
+    def _lists(self, m, space, valid):
+        """The lists of x and of h; returns the delta of the entry that is read, by space."""
+        deltas, indices = {}, {}
+        for name, of, depth in (
+            ("x", SPACE_X, self.config.x_elements),
+            ("h_list", SPACE_DELTA, self.config.h_elements),
+        ):
+            store = memory.Memory(shape=self.entry, depth=depth, init=[])
+            m.submodules[f"{name}_entries"] = store
+            writer, reader = store.write_port(), store.read_port()
+            m.d.comb += [
+                writer.en.eq(getattr(self, f"i_{name}_write")),
+                writer.addr.eq(getattr(self, f"i_{name}_address")),
+                writer.data.eq(getattr(self, f"i_{name}_entry")),
+                reader.addr.eq(self.i_address),
+                reader.en.eq(1),
+            ]
+            deltas[of], indices[of] = reader.data.delta, reader.data.index
+        with m.If(valid):
+            with m.Switch(space):
+                for of, index in indices.items():
+                    with m.Case(of):
+                        m.d.comb += self.o_index.eq(index)
+        return deltas
+
+    def _h(self, m):
+        """The memory of h itself, beside the lists; returns the element that is read."""
+        m.submodules.h = h = memory.Memory(shape=self.config.operand_bits, depth=self.config.h_elements, init=[])
+        writer, reader = h.write_port(), h.read_port()
+        m.d.comb += [
+            writer.en.eq(self.i_h_write),
+            writer.addr.eq(self.i_h_address),
+            writer.data.eq(self.i_h_data),
+            reader.addr.eq(self.i_address),
+            reader.en.eq(1),
+        ]
+        return reader.data
 
     def _bank(self, m, k):
         """The memories of context ``k``; returns the element of h and the word of x that are read."""

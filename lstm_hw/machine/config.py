@@ -44,6 +44,10 @@ FORMAT_WIDTHS = {"preact": range(16, 21), "cell": range(16, 25), "activated": ra
 narrow one."""
 GATES = 4
 GATE_NAMES = ("i", "f", "g", "o")
+LISTS_NEED = {"contexts": 1, "operand_bits": 16, "x_per_beat": 1}
+"""What an engine with lists must have: an encoder takes an element a cycle, and contexts would change unlike."""
+LISTS_OF_X = 4
+"""Lists of x that may wait for their MAC."""
 SERIAL_SLOTS = 5
 """Activations per hidden unit, the slots of one cell: i, f, g, o and tanh(c)."""
 CELL_PHASES = {1: (0,), 2: (0, 3), 5: (0, 1, 2, 3, 4)}
@@ -146,6 +150,12 @@ class EngineConfig:
         default=(),
         metadata={"doc": "fraction bits, 0 to 12, that c of each layer has more than cell; none without it"},
     )
+    lists: bool = field(
+        default=False,
+        metadata={
+            "doc": "x and h reach the lanes as lists of what changed, with sums that persist; follows from [delta]"
+        },
+    )
     count_clipped: bool = field(
         default=False,
         metadata={"doc": "registers that count the values of a run that their format does not hold, by place"},
@@ -181,7 +191,7 @@ class EngineConfig:
         """(field, whether it is in its range, rule) of each number by itself."""
         elements, entries, addresses = 1 << ELEMENT_BITS, 1 << ENTRY_BITS, 1 << PROGRAM_BITS
         # Of a pair, a sum wraps at least once in its range, and both fit the 48 bits of a DSP slice.
-        lowest = self.weight_bits + self.operand_bits + max(self.lifts, default=0)
+        lowest = self.weight_bits + self.operand_bits + self.lists + max(self.lifts, default=0)
         lowest = max(PAIR_BITS + 1, lowest + 1) if self.operand_bits == 8 else lowest
         highest = 32 if self.operand_bits == 8 else 48
         rows = self.rows in (4, 8) or 16 <= self.rows <= MAX_ROWS and self.rows % 16 == 0
@@ -214,12 +224,12 @@ class EngineConfig:
 
     def _lift_rules(self):
         """... of the lifts, and of the row bits that are part of them."""
-        most = 0 if self.operand_bits == 8 else FACTOR_BITS - self.operand_bits
+        most = 0 if self.operand_bits == 8 else FACTOR_BITS - self.operand_bits - self.lists
         ascending = 1 <= len(self.lifts) <= 1 << LIFT_BITS and tuple(sorted(set(self.lifts))) == self.lifts
         yield "lifts", ascending, "be one number or more, in ascending order"
         yield "row_bits", 0 <= self.row_bits <= ROW_BITS, f"be between 0 and {ROW_BITS}"
         yield "lifts", all(self.row_bits <= n for n in self.lifts), f"be row_bits = {self.row_bits} at least"
-        rule = f"be between 0 and {most} with operand_bits = {self.operand_bits}"
+        rule = f"be between 0 and {most} with operand_bits = {self.operand_bits}{' and lists' * self.lists}"
         yield "lifts", all(0 <= lift <= most for lift in self.lifts), rule
 
     def _relations(self):
@@ -233,6 +243,9 @@ class EngineConfig:
         rule = f"be a multiple of x_per_beat = {self.x_per_beat}"
         yield "x_elements", self.x_elements % self.x_per_beat == 0, rule
         yield "hidden", self.hidden.width == self.operand_bits, f"be {self.operand_bits} bits wide"
+        for name, needed in LISTS_NEED.items():
+            holds = not self.lists or getattr(self, name) == needed
+            yield name, holds, f"be {needed} in an engine with lists"
         for name, widths in FORMAT_WIDTHS.items():
             value = getattr(self, name)
             yield name, value.width in widths and value.signed, f"be signed, {widths[0]} to {widths[-1]} bits wide"
@@ -249,8 +262,13 @@ class EngineConfig:
 
     @property
     def factor_bits(self) -> int:
-        """Bits of an operand of a lane: an element of x or h with the highest lift."""
-        return self.operand_bits + max(self.lifts)
+        """Bits of an operand of a lane: an element of x or h, or its delta, with the highest lift."""
+        return self.element_bits + max(self.lifts)
+
+    @property
+    def element_bits(self) -> int:
+        """Bits of an element of x or h as a column has it: a delta has one more."""
+        return self.operand_bits + self.lists
 
     @property
     def row_shifts(self) -> int:
@@ -394,6 +412,7 @@ class EngineConfig:
             ("c_shifts", ()),
             ("lifts", (0,)),
             ("row_bits", 0),
+            ("lists", False),
             ("count_clipped", False),
             ("bus_errors", False),
             ("block_sums", None),

@@ -42,13 +42,15 @@ LIFT_BITS = 4
 """Which of the engine's lifts."""
 VECTORS_BITS = 8
 """Vectors of x."""
+THRESHOLD_BITS = 16
+"""Least change of an element that goes into a list of deltas; the largest change that there can be has as many."""
 PROGRAM_BITS = 9
 """Address in the program memory."""
 
 LOOP_COUNT, LOOP_IF, LOOP_UNLESS = range(3)
 """How often a LOOP runs: count times, once unless count is zero, once if it is."""
-SPACE_H, SPACE_X, SPACE_CONSTANT = range(3)
-"""Where a MAC takes its operands: the h memory, the x memory, the constant 2**operand."""
+SPACE_H, SPACE_X, SPACE_CONSTANT, SPACE_DELTA = range(4)
+"""Where a MAC takes its operands: the h memory, the x memory, the constant 2**operand, a list of deltas of h."""
 MODE_LSTM, MODE_LINEAR, MODE_ZERO = range(3)
 """What a CELL does: LSTM cell, plain requantised outputs, or h = c = 0 without reading accumulators."""
 
@@ -139,8 +141,9 @@ OPS = {
             spread=1,  # a beat holds one element of each context instead of consecutive elements
             repeats=VECTORS_BITS,  # that many further vectors follow, each behind the one before
             wait=1,  # wait for a free x vector and take it (one, whatever repeats says)
-            last=1,
-        ),  # the beat with the last element carries tlast
+            last=1,  # the beat with the last element carries tlast
+            threshold=THRESHOLD_BITS,
+        ),  # least change that goes into the list of the vector's deltas
         _op(
             9,
             "LOAD",
@@ -185,7 +188,8 @@ OPS = {
             free=1,  # at the end an x vector becomes free
             offset=COUNT_BITS,
             lift=LIFT_BITS,  # which of the engine's lifts: places that elements of x or h stand higher
-        ),
+            list=SCALE_BITS,
+        ),  # layer whose latest list of deltas of h it walks
         _op(
             11,
             "CELL",
@@ -203,8 +207,9 @@ OPS = {
             write=1,  # write h to the h memory
             signal=1,  # one h token a unit, when its last context is written
             emit=1,  # send the results to the output stream
-            last=1,
-        ),  # with tlast on the last one
+            last=1,  # with tlast on the last one
+            threshold=THRESHOLD_BITS,
+        ),  # least change that goes into the list of the layer's deltas, which the command is one of
     )
 }
 

@@ -50,6 +50,7 @@ SKEW = {
     "store": WEIGHT_READ + OPERAND_REGISTER + PRODUCT + SUM,
     "finish": WEIGHT_READ + OPERAND_REGISTER + PRODUCT + SUM,
     "target": WEIGHT_READ + OPERAND_REGISTER + PRODUCT + SUM,
+    "place": WEIGHT_READ + OPERAND_REGISTER + PRODUCT + SUM,
 }
 """Cycles by which a field on the way to the lanes follows ``weight``."""
 CONTROL_LEAD = OPERANDS - SKEW["operands"]
@@ -92,6 +93,11 @@ X_TOKEN_DELAY = INPUT_WRITE + TOKEN
 """From a beat of x to the first column that may use it."""
 H_TOKEN_DELAY = TOKEN
 """From the write of h to the first column that may use it."""
+ENCODE = 2
+"""From an element of x or h to its write into a list of deltas: its reference is read, and compared. With lists, tokens
+are so much later."""
+OPEN_LIST = 1
+"""From the first cycle in which a MAC's list is complete to its first column."""
 
 # Weight ports.
 SPLIT_ADD, SPLIT_CUT = 1, 1

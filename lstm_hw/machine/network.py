@@ -65,10 +65,23 @@ class LayerShape:
 
 @dataclass(frozen=True)
 class Network:
-    """A stack of LSTM layers and possibly a linear head."""
+    """A stack of LSTM layers and possibly a linear head.
+
+    Parameters
+    ----------
+    layers : tuple of LayerShape
+    head_every_step : bool
+    thresholds : tuple of int
+        Least changes of x and of each LSTM layer's h that reach the sums; empty where x and h themselves do.
+    activity : tuple of float
+        With thresholds, the share of elements that change by as much, as measured or assumed; without it all of them
+        may.
+    """
 
     layers: tuple[LayerShape, ...]
     head_every_step: bool = False
+    thresholds: tuple[int, ...] = ()
+    activity: tuple[float, ...] = ()
 
     def __post_init__(self):
         kinds = [layer.kind for layer in self.layers]
@@ -76,6 +89,11 @@ class Network:
             raise ConfigError(
                 "network", kinds, "must be one or more lstm layers and at most one linear layer at the end"
             )
+        lists = 1 + len(self.lstm)
+        for name in ("thresholds", "activity"):
+            if len(getattr(self, name)) not in (0, lists):
+                found, rule = f"{len(getattr(self, name))} of {name}", f"must be none or {lists}: of x and of each h"
+                raise ConfigError("network", found, rule)
         for below, above in zip(self.layers, self.layers[1:], strict=False):
             if above.inputs != below.outputs:
                 raise ConfigError("network", f"{above.inputs} inputs after {below.outputs} outputs", "must be equal")

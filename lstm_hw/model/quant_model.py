@@ -15,6 +15,7 @@ from ..errors import ConfigError, FormatError, ModelError
 from ..machine.activation import make_activation
 from ..machine.formats import InputCode, QFormat
 from ..reading import parse_json
+from .delta import checked_thresholds
 from .quant_layer import QuantDense, QuantLstm
 from .store import DIGEST_KEY, TensorFile, content_digest, write_tensors
 
@@ -41,6 +42,9 @@ class QuantModel:
     input_exponents : tuple of int
         For each input the power of two that it is multiplied by before it is stored; its column of W_x has been divided
         by it. Empty: by one, all of them.
+    thresholds : tuple of int
+        Least changes, in stored integers, of x and of each layer's h that are passed on
+        (:mod:`lstm_hw.model.delta`). Empty: all of x and h is, always.
 
     Raises
     ------
@@ -50,7 +54,7 @@ class QuantModel:
         A layer's input format is not the format of what it reads, or the activation unit does not
         support a layer's formats.
     ConfigError
-        Unknown activation unit.
+        Unknown activation unit, or thresholds that are not one of x and one a layer, from 0 to 2**16 - 1.
     """
 
     layers: tuple[QuantLstm, ...]
@@ -58,6 +62,7 @@ class QuantModel:
     head_every_step: bool = False
     activation: str = "quadratic64"
     input_exponents: tuple[int, ...] = ()
+    thresholds: tuple[int, ...] = ()
 
     def __post_init__(self):
         object.__setattr__(self, "layers", tuple(self.layers))
@@ -82,6 +87,7 @@ class QuantModel:
                 raise ModelError("quantised model: input_exponents", repr(exponent), rule)
         for layer in self.layers:
             make_activation(self.activation, layer.preact, layer.activation_format)
+        object.__setattr__(self, "thresholds", checked_thresholds(self.thresholds, len(self.layers)))
 
     @property
     def input_size(self) -> int:
@@ -143,6 +149,7 @@ class QuantModel:
             "input_exponents": self.input_exponents,
             "layers": [_describe(layer) for layer in self.layers],
             "head": None if self.head is None else _describe(self.head),
+            **({"thresholds": self.thresholds} if self.thresholds else {}),
         }
         return tensors, {BLOCK_KEY: json.dumps(block, separators=(",", ":"))}
 
@@ -184,7 +191,8 @@ class QuantModel:
             head = None if block["head"] is None else _restore(QuantDense, block["head"], tensors, "head.", path)
             if tensors:
                 raise ModelError(f"{path}: {min(tensors)}", "unexpected tensor", "must belong to a layer or the head")
-            return cls(layers, head, block["head_every_step"], block["activation"], tuple(block["input_exponents"]))
+            exponents, thresholds = tuple(block["input_exponents"]), tuple(block.get("thresholds", ()))
+            return cls(layers, head, block["head_every_step"], block["activation"], exponents, thresholds)
         except (FormatError, ConfigError) as error:
             subject = error.subject if error.subject.startswith(str(path)) else f"{path}: {error.subject}"
             raise ModelError(subject, error.found, error.rule) from error
@@ -241,9 +249,11 @@ def _parse_block(text, subject):
     """The JSON block with its outer keys checked."""
     kinds = {"version": int, "activation": str, "head_every_step": bool, "input_exponents": list, "layers": list}
     kinds["head"] = (dict, type(None))
+    optional = {"thresholds": list}
     block = parse_json(text, subject, ModelError)
     if block.get("version") != FILE_VERSION:
         raise ModelError(f"{subject}: version", repr(block.get("version"))[:40], f"must be {FILE_VERSION}")
+    kinds |= {key: kind for key, kind in optional.items() if key in block}
     if set(block) != set(kinds):
         raise ModelError(subject, f"keys {sorted(block)}", f"must be {sorted(kinds)}")
     for key, kind in kinds.items():

@@ -10,14 +10,15 @@ import numpy as np
 from ..errors import InputError
 from ..machine.activation import make_activation
 from ..machine.formats import shift_round
+from .delta import X, passed_on
 from .exact import EXACT, ExactSteps, is_exact
 from .float_model import GATE_ORDER, FloatModel
 from .quant_model import QuantModel
 
 BLOCK = 256
 """Sequences that are worked on at a time: their values stay in the processor's caches, and memory is bounded."""
-State = list[tuple[np.ndarray, np.ndarray]]
-"""h and c, arrays (N, H), of each layer."""
+State = list[tuple[np.ndarray, ...]]
+"""h and c, arrays (N, H), of each layer; with thresholds also the references of its x (N, Lx) and of its h (N, H)."""
 
 
 def float_reference(
@@ -46,7 +47,8 @@ def float_reference(
         ``x`` or ``state`` has the wrong shape, or holds NaN or infinity.
     """
     x = checked_sequences("x", x, model.input_size)
-    state = _checked_state(state, len(x), [(size, None, None) for size in model.hidden_sizes], np.float64)
+    kept = [[("h", size, None), ("c", size, None)] for size in model.hidden_sizes]
+    state = _checked_state(state, len(x), kept, np.float64)
     after = []
     for number, (layer, (h, c)) in enumerate(zip(model.layers, state, strict=True)):
         pre_x = x @ layer.w_x.T + layer.bias
@@ -71,6 +73,7 @@ def integer_reference(
     state: State | None = None,
     trace: dict[int, dict[str, np.ndarray]] | None = None,
     clipped: Counter | None = None,
+    changes: Counter | None = None,
 ) -> tuple[np.ndarray, State]:
     """Run a QuantModel; the hardware must give the same bits.
 
@@ -82,6 +85,7 @@ def integer_reference(
         y = output(W h' + bias)
 
     In acc, each operand is lifted to the accumulator's fraction (``QuantLstm.lifts``); a row has ``row_shift`` more.
+    With thresholds, x and h in acc are their references (:mod:`lstm_hw.model.delta`).
 
     Parameters
     ----------
@@ -89,13 +93,15 @@ def integer_reference(
     x_int : int array (N, T, Lx)
         Stored integers of ``qmodel.input_format``.
     state : list of (h, c), int arrays (N, H), optional
-        One pair a layer, as returned; zeros without it.
+        One pair a layer, as returned, or (h, c, reference of x, reference of h) with thresholds; zeros without it.
     trace : dict, optional
         Receives, by layer number, a dict of ``pre`` (N, T, 4H), ``c`` and ``h`` (N, T, H), int64.
     clipped : collections.Counter, optional
         Receives how many values were rounded to what their format does not hold: by (layer number, place), where the
         place is ``c``, ``h`` or, of pre-activations, the gate ``i``, ``f``, ``g`` or ``o``, and by ``output`` for those
         of the head.
+    changes : collections.Counter, optional
+        With thresholds, receives how many elements were passed on: of x by ``x``, of a layer's h by its number.
 
     Returns
     -------
@@ -110,16 +116,16 @@ def integer_reference(
         ``x_int`` or ``state`` has the wrong shape, is not of integers or is outside its format.
     """
     x = _checked("x", x_int, (None, None, qmodel.input_size), qmodel.input_format)
-    shapes = [(layer.hidden_size, layer.hidden, layer.cell) for layer in qmodel.layers]
-    state = _checked_state(state, len(x), shapes, np.int64)
+    state = _checked_state(state, len(x), [_state_shapes(qmodel, layer) for layer in qmodel.layers], np.int64)
     parts, records = [], [] if trace is not None else None
-    fast = trace is None and clipped is None and all(map(is_exact, qmodel.layers))
+    fast = trace is None and clipped is None and not qmodel.thresholds and all(map(is_exact, qmodel.layers))
     for first in range(0, len(x), BLOCK):
         part = slice(first, first + BLOCK)
+        before = [tuple(values[part] for values in entry) for entry in state]
         if fast:
-            parts.append(_exact_block(qmodel, x[part], [(h[part], c[part]) for h, c in state]))
-            continue
-        parts.append(_integer_block(qmodel, x[part], [(h[part], c[part]) for h, c in state], records, clipped))
+            parts.append(_exact_block(qmodel, x[part], before))
+        else:
+            parts.append(_integer_block(qmodel, x[part], before, records, clipped, changes))
     if records:
         for number in range(len(qmodel.layers)):
             blocks = [record[number] for record in records]
@@ -128,10 +134,20 @@ def integer_reference(
     return np.concatenate([outputs for outputs, _ in parts]), after
 
 
-def _integer_block(qmodel, x, state, records, clipped):
+def _state_shapes(qmodel, layer):
+    """(name, size, format) of what a layer keeps from call to call."""
+    units, inputs = layer.hidden_size, layer.input_size
+    kept = [("h", units, layer.hidden), ("c", units, layer.cell)]
+    if qmodel.thresholds:
+        kept += [("reference of x", inputs, layer.x_format), ("reference of h", units, layer.hidden)]
+    return kept
+
+
+def _integer_block(qmodel, x, state, records, clipped, changes):
     """Outputs and state after them of a few sequences; adds their record of every layer where there is a list."""
     after, record = [], []
-    for number, (layer, (h, c)) in enumerate(zip(qmodel.layers, state, strict=True)):
+    outputs, passed = None, x  # h of the layer below, and what it passes on of it
+    for number, (layer, (h, c, *references)) in enumerate(zip(qmodel.layers, state, strict=True)):
         product = _product(layer, layer.factors)
         activation = make_activation(qmodel.activation, layer.preact, layer.activation_format)
         bound_c, bound_h = (
@@ -141,18 +157,47 @@ def _integer_block(qmodel, x, state, records, clipped):
         round_pre = _rounding(layer, _bounding(layer.preact, clipped, [(number, gate) for gate in GATE_ORDER]))
         outputs = np.empty((*x.shape[:2], layer.hidden_size), np.int64)
         kept = None if records is None else _Record(x.shape[:2], layer.hidden_size, np.int64)
+        seen = _References(qmodel.thresholds, number, references, changes) if references else None
+        given, passed = passed, outputs if seen is None else np.empty_like(outputs)
         for step in range(x.shape[1]):
-            pre = round_pre(product(np.concatenate([x[:, step], h], axis=1)))
+            operands = (given[:, step], h) if seen is None else seen.operands(given[:, step])
+            pre = round_pre(product(np.concatenate(operands, axis=1)))
             h, c = _integer_cell(layer, activation.results, pre - layer.preact.lowest, c, bound_c, bound_h)
             outputs[:, step] = h
+            if seen is not None:
+                passed[:, step] = seen.pass_on(h)
             if kept:
                 kept.add(step, pre, c, h)
-        after.append((h, c))
+        after.append((h, c) if seen is None else (h, c, seen.x, seen.h))
         record.append(kept.arrays if kept else None)
-        x = outputs
     if records is not None:
         records.append(record)
-    return _head(qmodel, x, clipped), after
+    return _head(qmodel, outputs, clipped), after
+
+
+class _References:
+    """What a layer was passed of x, and passes on of its h; x of an upper layer is what the one below passes on."""
+
+    def __init__(self, thresholds, number, references, changes):
+        self.x, self.h = references
+        self.number, self.changes = number, changes
+        self.x_threshold, self.h_threshold = thresholds[0], thresholds[number + 1]
+
+    def operands(self, x):
+        """References of x and h for the sums of a step."""
+        self.x = x if self.number else self._updated(x, self.x, self.x_threshold, X)
+        return self.x, self.h
+
+    def pass_on(self, h):
+        """The reference of h after a step."""
+        self.h = self._updated(h, self.h, self.h_threshold, self.number)
+        return self.h
+
+    def _updated(self, values, reference, threshold, name):
+        changed = passed_on(values, reference, threshold)
+        if self.changes is not None:
+            self.changes[name] += int(np.count_nonzero(changed))
+        return np.where(changed, values, reference)
 
 
 def _exact_block(qmodel, x, state):
@@ -301,21 +346,20 @@ def _checked(subject, values, shape, number_format=None):
 
 
 def _checked_state(state, sequences, layers, dtype):
-    """A list of one (h, c) a layer, each (sequences, H); zeros of ``dtype`` where ``state`` is None.
+    """A list of a tuple a layer of arrays (sequences, size); zeros of ``dtype`` where ``state`` is None.
 
-    ``layers`` holds (H, format of h, format of c) for each layer.
+    ``layers`` holds for each layer a list of (name, size, format): h and c, and what else it keeps.
     """
     if state is None:
-        return [(np.zeros((sequences, size), dtype), np.zeros((sequences, size), dtype)) for size, _, _ in layers]
-    if len(state) != len(layers) or any(len(pair) != 2 for pair in state):
-        raise InputError("state", f"{len(state)} entries", f"must be {len(layers)} pairs (h, c), one a layer")
-    checked = []
-    for number, ((h, c), (size, h_format, c_format)) in enumerate(zip(state, layers, strict=True)):
-        subject = f"state of layer {number}"
-        checked.append(
-            (
-                _checked(f"{subject}: h", h, (sequences, size), h_format),
-                _checked(f"{subject}: c", c, (sequences, size), c_format),
-            )
+        return [tuple(np.zeros((sequences, size), dtype) for _, size, _ in kept) for kept in layers]
+    if len(state) != len(layers) or any(len(entry) != len(kept) for entry, kept in zip(state, layers, strict=False)):
+        names = ", ".join(name for name, _, _ in layers[0])
+        what = f"pairs ({names})" if len(layers[0]) == 2 else f"tuples ({names})"
+        raise InputError("state", f"{len(state)} entries", f"must be {len(layers)} {what}, one a layer")
+    return [
+        tuple(
+            _checked(f"state of layer {number}: {name}", values, (sequences, size), number_format)
+            for values, (name, size, number_format) in zip(entry, kept, strict=True)
         )
-    return checked
+        for number, (entry, kept) in enumerate(zip(state, layers, strict=True))
+    ]

@@ -53,11 +53,15 @@ class ResidentLayer(StreamedLayer):
         self.shared = {"finish_entries": self.blocks, "x_elements": 0 if number else self.x_stride}
 
     def loaded(self) -> None:
+        self._bias(fresh=1)
+
+    def _bias(self, **fields):
+        """The bias, into the entries from ``sums`` on."""
         for tile, (exponent, _) in zip(self.bias_tiles(), self.layer.bias_columns, strict=True):
             self._products(
                 tile,
                 f"bias of layer {self.number} times 2**{exponent}",
-                fresh=1,
+                **fields,
                 space=SPACE_CONSTANT,
                 operand=exponent,
                 load=1,

@@ -17,6 +17,7 @@ from ..proof.load_timing import MemoryModel
 from ..proof.timing import Counters
 from ..proof.work import work
 from .conventional import ConventionalPlanner
+from .delta import DeltaPlanner
 from .dense import ResidentPlanner
 from .fusion import FusionPlanner
 from .row_window import RowWindowPlanner
@@ -105,6 +106,8 @@ class Schedule:
     planner : callable (Request, Network, EngineConfig, **options) -> planner
     streams : bool
         Weights come from memory during a run.
+    lists : bool
+        It is for models with thresholds, and for no others.
     """
 
     doc: str
@@ -114,6 +117,7 @@ class Schedule:
     choices: Callable[[Request, EngineConfig], Iterable[dict]]
     planner: Callable
     streams: bool = True
+    lists: bool = False
 
 
 def _one(*contexts):
@@ -165,6 +169,17 @@ SCHEDULES = {
         lambda ask, config: ({},),
         lambda ask, network, config: ResidentPlanner(network, config),
         streams=False,
+    ),
+    "delta": Schedule(
+        "for models with [delta] thresholds: all weights stay on chip, and the columns of what did not change are left "
+        "out",
+        (),
+        _one(1),
+        lambda contexts: contexts,
+        lambda ask, config: ({},),
+        lambda ask, network, config: DeltaPlanner(network, config),
+        streams=False,
+        lists=True,
     ),
     "sbe": Schedule(
         "W_x is fetched once for a batch of time steps; W_h stays on chip (case 1), is held for the batch (2) or "
@@ -388,7 +403,11 @@ def choose(
         sequences = contexts if schedule == AUTO else SCHEDULES[schedule].sequences(contexts)
     ask = Request(network, steps, sequences, options, memory or (lambda config: MemoryModel()))
     fields = {**(formats or {}), **given}
-    names = [schedule] if schedule != AUTO else list(SCHEDULES)
+    suited = [name for name, kind in SCHEDULES.items() if kind.lists == bool(network.thresholds)]
+    if schedule not in (AUTO, *suited):
+        found = f"{schedule!r} for a model {'with' if network.thresholds else 'without'} thresholds"
+        raise ConfigError("plan.schedule", found, f"must be {' or '.join((AUTO, *suited))} for it")
+    names = [schedule] if schedule != AUTO else suited
     tried, errors = [], {}
     for name in names:
         if not compare and name != "resident" and tried and tried[0].name == "resident" and tried[0].plan:
@@ -547,14 +566,24 @@ def _nothing_fits(schedule, tried, errors):
     return ConfigError("plan.schedule", repr(schedule), f"must fit: {found}")
 
 
+def _activity(network):
+    """What share of x and h is taken to change, in words."""
+    if not network.activity:
+        return "all of x and h is taken to change, which is the most that can be"
+    x, *h = (f"{100 * share:.1f} %" for share in network.activity)
+    return f"{x} of x and {', '.join(h)} of h are taken to change in a step"
+
+
 def _reason(best, ordered, ask):
     """One line: what was taken, what it costs, what limits it, and what is next or does not fit."""
     per_step = best.cycles / ask.steps
     config = best.plan.config
     line = f"{best.label}: {per_step:.0f} cycles a step"
-    if best.name == "resident":
+    if not SCHEDULES[best.name].streams:
         size = f"{best.plan.image.words} words of {config.word_bits} bits"
         line += f"; all weights stay on chip ({size}, the buffer has {config.weight_words})"
+        if SCHEDULES[best.name].lists:
+            line += f"; {_activity(ask.network)}"
     else:
         line += f", most of them {best.limit}; {best.read_bytes / ask.steps:.0f} bytes a step"
     others = [o for o in ordered[1:] if o.counters]

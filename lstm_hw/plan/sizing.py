@@ -16,6 +16,7 @@ from ..machine.network import LayerShape, Network
 from ..machine.pack import bias_digits, stored_bias
 from ..machine.plan import Plan
 from ..model.quant_model import QuantModel
+from .delta import DeltaPlanner
 from .dense import ResidentPlanner
 
 X_VECTORS = 8
@@ -123,6 +124,7 @@ def engine_formats(qmodel: QuantModel) -> dict[str, Any]:
         "c_shifts": c_shifts if any(c_shifts) else (),
         "lifts": lifts_of(qmodel),
         "row_bits": row_bits_of(qmodel),
+        "lists": bool(qmodel.thresholds),
     }
 
 
@@ -140,7 +142,7 @@ def lifts_of(qmodel: QuantModel) -> tuple[int, ...]:
     return tuple(sorted({lift + row_bits_of(qmodel) for layer in _layers(qmodel) for lift in layer.lifts}))
 
 
-def network_of(qmodel: QuantModel, weight_bits: int | None = None) -> Network:
+def network_of(qmodel: QuantModel, weight_bits: int | None = None, activity: tuple[float, ...] = ()) -> Network:
     """The shapes of a quantised model.
 
     Parameters
@@ -148,6 +150,8 @@ def network_of(qmodel: QuantModel, weight_bits: int | None = None) -> Network:
     qmodel : QuantModel
     weight_bits : int, optional
         Width of a stored weight, which decides how a bias is split; :func:`stored_weight_bits` without it.
+    activity : tuple of float
+        As that of the network.
 
     Returns
     -------
@@ -174,7 +178,7 @@ def network_of(qmodel: QuantModel, weight_bits: int | None = None) -> Network:
         lifts = tuple(lift + row_bits for lift in (*layer.lifts, layer.lifts[0])[:2])
         sum_bits = int(((layer.peak_products << row_bits) + bias).max()).bit_length() + 1
         shapes.append(LayerShape(kind, layer.input_size, outputs, shift, digits, lifts, sum_bits))
-    return Network(tuple(shapes), qmodel.head_every_step)
+    return Network(tuple(shapes), qmodel.head_every_step, qmodel.thresholds, activity if qmodel.thresholds else ())
 
 
 def _exponents(bias_columns):
@@ -192,7 +196,8 @@ def accumulator_bits(network: Network, weight_bits: int, operand_bits: int = 16,
     columns = max(layer.columns + len(_exponents(layer.bias_columns)) for layer in network.layers)
     bits = weight_bits + operand_bits + lift + (columns - 1).bit_length()
     if lift and all(layer.sum_bits for layer in network.layers):
-        bits = max(weight_bits + operand_bits + lift, *(layer.sum_bits for layer in network.layers))
+        least = weight_bits + operand_bits + lift + bool(network.thresholds)
+        bits = max(least, *(layer.sum_bits for layer in network.layers))
     return max(PAIR_BITS + 1, bits) if operand_bits == 8 else bits
 
 
@@ -224,7 +229,7 @@ def size_engine(network: Network, planner: Callable | None = None, **given) -> E
 
 def engine_and_plan(network: Network, planner: Callable | None = None, **given) -> tuple[EngineConfig, Plan]:
     """:func:`size_engine`, with the plan on that engine."""
-    streams, planner = planner is not None, planner or ResidentPlanner
+    streams, planner = planner is not None, planner or (DeltaPlanner if network.thresholds else ResidentPlanner)
     ample, made = on_ample_engine(network, planner, streams, **given)
     try:
         length = len(made.plan().program.instructions)
@@ -293,6 +298,7 @@ def ample_engine(network: Network, streams: bool, **given) -> EngineConfig:
         "accumulator_bits": needs["accumulator_bits"],
         "x_per_beat": per_beat,
         "shifts": shifts,
+        "lists": bool(network.thresholds),
         "axi_data_bits": min(128, max(64, 1 << (rows * weight_bits // ports).bit_length() - 1)),
     }
     config = EngineConfig(**{**derived, **given})

@@ -108,8 +108,13 @@ class StackPlanner:
     """
 
     name = "stack"
+    lists = False
+    """Whether it is for models with thresholds, whose x and h reach the lanes as lists."""
 
     def __init__(self, network: Network, config: EngineConfig, make: Callable, batch: int = 1) -> None:
+        if bool(network.thresholds) != self.lists:
+            rule = f"must be {'with' if self.lists else 'without'} thresholds for this schedule"
+            raise ConfigError("plan.schedule", f"{self.name!r} for a model {'without' if self.lists else 'with'}", rule)
         self.network, self.config, self.batch, self.b = network, config, batch, Loops()
         self.early = False  # whether x of the next batch was taken in front of its LOADs
         self.layers = tuple(make(shape, number) for number, shape in enumerate(network.lstm))

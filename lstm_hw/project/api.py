@@ -31,7 +31,7 @@ from . import simulation
 from .dataset import Dataset
 from .designed import Designed
 from .given import Stages
-from .settings import CLOCK_MHZ, MAX_COUNT, ModelSection, OutputSection, ProjectConfig
+from .settings import CLOCK_MHZ, MAX_COUNT, SECTIONS, DeltaSection, ModelSection, OutputSection, ProjectConfig
 
 if TYPE_CHECKING:
     from .report import Report
@@ -47,6 +47,7 @@ def convert(
     threshold: float | None = None,
     prune: PruneConfig | Mapping[str, Any] | None = None,
     quantize: QuantConfig | Mapping[str, Any] | None = None,
+    delta: DeltaSection | Mapping[str, Any] | None = None,
     engine: Mapping[str, Any] | None = None,
     name: str | None = None,
     output: str | os.PathLike | None = None,
@@ -73,6 +74,8 @@ def convert(
     prune : PruneConfig or dict, optional
         Instead of the configuration file's section.
     quantize : QuantConfig or dict, optional
+        Instead of the configuration file's section.
+    delta : DeltaSection or dict, optional
         Instead of the configuration file's section.
     engine : dict, optional
         EngineConfig fields, added to the configuration file's section.
@@ -114,6 +117,8 @@ def convert(
         changes["prune"] = prune if isinstance(prune, PruneConfig) else PruneConfig.from_dict(prune)
     if quantize is not None:
         changes["quantize"] = quantize if isinstance(quantize, QuantConfig) else QuantConfig.from_dict(quantize)
+    if delta is not None:
+        changes["delta"] = delta if isinstance(delta, DeltaSection) else SECTIONS["delta"]("delta", delta)
     if engine is not None:
         changes["engine"] = MappingProxyType({**config.engine, **engine})
     if name is not None:

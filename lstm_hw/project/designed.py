@@ -61,7 +61,7 @@ class Designed(Quantised):
         section, (given, formats) = self.config.plan, self._given
         with self.progress("plan") as progress:
             return choose(
-                network_of(self.qmodel, formats["weight_bits"]),
+                network_of(self.qmodel, formats["weight_bits"], self.activity),
                 section.steps or self._steps(),
                 schedule=section.schedule,
                 options=section.options,
@@ -140,7 +140,11 @@ class Designed(Quantised):
         """Write ``estimate.json``: the choice of the schedule, and the cycles of :meth:`estimate`, returned."""
         cycles = self.estimate(steps)
         with self.locked():
-            write_json(self.folder / "estimate.json", {"plan": self.choice.to_dict(), **cycles.to_dict()})
+            found = {"plan": self.choice.to_dict(), **cycles.to_dict()}
+            if self.activity:
+                x, *h = self.activity
+                found["activity"] = {"x": x, "h": h}
+            write_json(self.folder / "estimate.json", found)
         return cycles
 
     def _cycles(self, load, run, long, steps):

@@ -10,6 +10,7 @@ from ..errors import ConfigError, VerificationError
 from ..files import whole_folder, write_file, write_json
 from ..machine.config import WEIGHT_WIDTHS
 from ..model.budget import error_budget
+from ..model.delta import activity, with_thresholds
 from ..model.error_report import quantization_report
 from ..model.precision import Found, search
 from ..model.quant_config import USUAL_LOST, QuantConfig
@@ -51,7 +52,23 @@ class Quantised(Given):
         if self.pruned is not None:
             check_quantized(qmodel, self.pruned)
         self._note_coarse_inputs(qmodel)
+        if self.config.delta is not None:
+            layers = len(qmodel.layers)
+            qmodel = with_thresholds(qmodel, self.config.delta.x, self.config.delta.thresholds_of_h(layers))
         return qmodel
+
+    @cached_property
+    def activity(self) -> tuple[float, ...]:
+        """Share of elements that change in a step, of x and of each layer's h; empty without ``[delta]``.
+
+        As the section says, or as :attr:`inputs` have it, up to ``MOST_TRACED`` of them.
+        """
+        if self.config.delta is None:
+            return ()
+        if self.config.delta.activity is not None:
+            return (self.config.delta.activity,) * (1 + len(self.qmodel.layers))
+        with self.progress("activity"):
+            return activity(self.qmodel, self.qmodel.quantize_input(self.inputs[:MOST_TRACED]))
 
     def _note_coarse_inputs(self, qmodel):
         number_format, calibration = qmodel.input_format, self.data.calibration

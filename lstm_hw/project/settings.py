@@ -83,6 +83,29 @@ def _between(name, least, most):
 
 
 @dataclass(frozen=True)
+class DeltaSection:
+    """[delta]: what changes little from one step to the next is not multiplied again.
+
+    With the section the model is a delta network: an element of x or h reaches the sums when it differs by a threshold
+    at least from what reached them last. With thresholds of 0 outputs have the bits of the model without the section.
+    The h of a layer has one threshold, for its own next step and for the layer above.
+    """
+
+    x: float = _key(0.0, "least change of an input, in its real units; 0 for every change")
+    h: float | tuple[float, ...] = _key(0.0, "least change of an element of h; a list has one for each LSTM layer")
+    activity: float | None = _key(
+        None, "share of x and h that estimates take to change in a step, 0 to 1; without it as the test inputs' do"
+    )
+
+    def __post_init__(self):
+        _check("delta", self, (_between("x", 0, 1e6), _between("h", 0, 1e6), _between("activity", 0, 1)))
+
+    def thresholds_of_h(self, layers: int) -> tuple[float, ...]:
+        """One for each of so many layers."""
+        return self.h if isinstance(self.h, tuple) else (self.h,) * layers
+
+
+@dataclass(frozen=True)
 class PlanSection:
     """[plan]: how the model runs on the engine."""
 
@@ -341,6 +364,7 @@ class ProjectConfig:
     model : ModelSection
     prune : PruneConfig
     quantize : QuantConfig
+    delta : DeltaSection or None
     plan : PlanSection
     target : TargetSection
     memory : MemorySection
@@ -363,6 +387,7 @@ class ProjectConfig:
     model: ModelSection
     prune: PruneConfig = field(default_factory=PruneConfig)
     quantize: QuantConfig = field(default_factory=QuantConfig)
+    delta: DeltaSection | None = None
     plan: PlanSection = field(default_factory=PlanSection)
     target: TargetSection = field(default_factory=TargetSection)
     memory: MemorySection = field(default_factory=MemorySection)
@@ -451,6 +476,7 @@ class ProjectConfig:
             "model": moved(section(self.model), self.model_path),
             "prune": self.prune.to_dict(),
             "quantize": self.quantize.to_dict(),
+            "delta": self.delta and section(self.delta),
             "plan": section(self.plan),
             "target": section(self.target),
             "memory": section(self.memory),
@@ -538,6 +564,7 @@ SECTION_CLASSES = {
     "data": DataSection,
     "prune": PruneConfig,
     "quantize": QuantConfig,
+    "delta": DeltaSection,
     "plan": PlanSection,
     "target": TargetSection,
     "memory": MemorySection,
@@ -566,6 +593,7 @@ DERIVED = (
     "axi_data_bits",
     "shifts",
     "lifts",
+    "lists",
     "activation",
     "preact",
     "cell",

@@ -5,7 +5,7 @@ from collections.abc import Hashable
 from ..errors import ProgramError
 from ..machine.config import CELL_PHASES, GATES, SERIAL_SLOTS, EngineConfig
 from ..machine.isa import MODE_LINEAR, MODE_ZERO
-from ..machine.latency import H_TOKEN_DELAY, OUTPUT_QUEUE, START, TAKE, TOKEN, CellLatency
+from ..machine.latency import ENCODE, H_TOKEN_DELAY, OUTPUT_QUEUE, START, TAKE, TOKEN, CellLatency
 from ..machine.program import Command
 from .tokens import Tokens
 
@@ -35,6 +35,7 @@ class CellTiming:
     def __init__(self, config: EngineConfig, finished: Tokens, rooms: Tokens, h: Tokens):
         self.config, self.latency = config, CellLatency(config)
         self.finished, self.rooms, self.h = finished, rooms, h
+        self.encode = ENCODE * config.lists
         self.last_hidden = self.last_start = -1
         self.starts = None
         self.origin = START  # a cycle of the first phase
@@ -70,6 +71,8 @@ class CellTiming:
         else:
             quiet = written = self.last_hidden = self.last_start + self.latency.total
         emitted = written + OUTPUT_QUEUE + TOKEN if fields["emit"] else 0
+        if fields["write"] and not linear:
+            quiet += self.encode
         return self.last_start + 1, max(quiet + 1, emitted)
 
     def _next_block(self, command):
@@ -99,7 +102,7 @@ class CellTiming:
         if self.starts is not None:
             self.starts.extend(start(n) for n in range(first, first + count))
         if contexts:
-            written = self.latency.total + H_TOKEN_DELAY
+            written = self.latency.total + self.encode + H_TOKEN_DELAY
             self.h.add([start(n) + written for n in range(first + contexts - 1, first + count, contexts)])
 
     def state(self, settled: int, now: int) -> Hashable:

@@ -11,6 +11,9 @@ accumulator which products it holds. It proves that
 - a run from zero state needs no register that it has not set: it begins with garbage in all of them;
 - no buffer holds more than it has room for, so that no unit waits for a command that cannot come;
 - every output element is sent once, in order, with tlast where a vector ends.
+
+A list of deltas has the name of its vector: what it leaves out did not change, which its encoder sees to. It takes a
+sum from the step before to its own, so a MAC must walk the list of every vector, once, in their order.
 """
 
 from collections import deque
@@ -19,9 +22,11 @@ from copy import copy
 import numpy as np
 
 from ..errors import ProgramError
-from ..machine.isa import MODE_LINEAR, MODE_ZERO, REGISTERS, SPACE_CONSTANT, SPACE_H, SPACE_X
+from ..machine.config import LISTS_OF_X
+from ..machine.isa import MODE_LINEAR, MODE_ZERO, REGISTERS, SPACE_CONSTANT, SPACE_DELTA, SPACE_H, SPACE_X
 from ..machine.pack import top_exponent
 from ..machine.plan import Plan
+from .lists import walks_list
 
 PARTS = {"x": 0, "h": 1, "bias": 2}
 NOBODY = -(1 << 30)
@@ -98,6 +103,9 @@ class Checker:
             SPACE_H: np.full((config.contexts, config.h_elements, 4), NOBODY),
             SPACE_X: np.full((config.contexts, config.x_elements, 4), NOBODY),
         }
+        if config.lists:
+            self.vectors[SPACE_DELTA] = np.full((config.contexts, config.h_elements, 4), NOBODY)
+            self.latest = [(NOBODY,) * 3] * len(config.shifts)  # (layer, sequence, step) of each list of h
         self.token = {space: np.full(v.shape[:2], -1) for space, v in self.vectors.items()}
         self.reader = {space: np.full(v.shape[:2], -1) for space, v in self.vectors.items()}
         self.states = np.full((config.states, 4), NOBODY)
@@ -135,6 +143,8 @@ class Checker:
             names[:] = -1
         self.weight_token[:] = self.weight_reader[:] = self.state_token[:] = -1
         self.guaranteed = {SPACE_H: 0, SPACE_X: 0}
+        self.waiting = deque()  # steps of the lists of x that no MAC has walked
+        self.list_reader = [-1] * len(self.config.shifts)
         self.fresh = self.fresh_used = 0
         self.ring, self.ring_room, self.buffers = deque(), 0, 0
         self.frees, self.x_waits, self.vector, self.input_safe = [], 0, 0, -1
@@ -168,6 +178,9 @@ class Checker:
 
     def _buffers(self, command):
         self.buffers = command.count
+        if self.config.lists:
+            rule = f"must be at most {LISTS_OF_X}: so many lists may wait"
+            self._require(command.count <= LISTS_OF_X, command, f"{command.count} x vectors", rule)
 
     def _input(self, command):
         config = self.config
@@ -219,6 +232,10 @@ class Checker:
             names = self.vectors[space][bank, where]
             names[:, 0], names[:, 1] = -1, sequence + (bank if command.spread else 0)
             names[:, 2], names[:, 3] = self.first_step + step, first + np.arange(elements)
+            if config.lists:
+                whole = command.wait and elements == self.layers[0].inputs
+                self._require(whole, command, f"{elements} elements", "must be a whole vector, with wait")
+                self.waiting.append(self.first_step + step)
             self.token[space][bank, where] = self.produced[space] + np.arange(command.elements)
         self._produce(command, space, command.elements)
         self.vector += 1
@@ -265,7 +282,8 @@ class Checker:
         count = command.slots * command.columns
         if not count:
             return
-        self._require(command.store + command.finish <= 1, command, "store and finish", "must not be together")
+        both = command.store and command.finish and not self.config.lists
+        self._require(not both, command, "store and finish", "must not be together")
         top = top_exponent(self.config.factor_bits)
         self._require(
             command.space != SPACE_CONSTANT or command.operand <= top,
@@ -277,6 +295,8 @@ class Checker:
         if contexts or command.stream or command.fresh:
             words = self._words(command, count).reshape(command.slots, command.columns, 4)
         self._wait(command)
+        if walks_list(self.config, command.fields):
+            self._open_list(command, contexts)
         if contexts:
             for slot in range(command.slots):
                 self._slot(command, slot, words[slot], contexts)
@@ -290,6 +310,28 @@ class Checker:
         if command.stream and command.release:
             for _ in range(command.weight + count):
                 self.ring.popleft()
+
+    def _open_list(self, command, contexts):
+        """The list must be of all columns, and the one whose length the MAC unit finds."""
+        self._require(contexts and not command.stream, command, "a list", "must meet resident words, in a context")
+        slots = slice(command.operand, command.operand + command.columns)
+        found = self.vectors[command.space][0, slots]
+        if command.space == SPACE_X:
+            rule = "must be walked once, by a MAC that frees the vector"
+            self._require(self.waiting and command.free and command.take, command, "a list of x", rule)
+            named = -1, 0, self.waiting.popleft()
+            columns = self.layers[0].inputs
+        else:
+            self._require(command.list < len(self.latest), command, f"list {command.list}", "must be of a layer")
+            named, columns = self.latest[command.list], self.layers[command.list].outputs
+            self.list_reader[command.list] = self.slot + command.slots - 1
+        whole = len(found) == command.columns == columns and (found[:, :3] == named).all()
+        self._require(
+            whole and (found[:, 3] == np.arange(columns)).all(),
+            command,
+            f"a list of {command.columns} columns from element {command.operand} on",
+            f"must be the latest one, of all {columns} elements",
+        )
 
     def _words(self, command, count):
         """Names of the weight words; they must be guaranteed to be there."""
@@ -355,8 +397,10 @@ class Checker:
         """Account for the operand tokens that the first slot waits for."""
         if command.space == SPACE_CONSTANT or not command.wait:
             return
-        space = command.space
-        need = self.used[space] + command.offset + command.columns
+        space = SPACE_H if command.space == SPACE_DELTA else command.space
+        # A list is complete with the one token that its MAC waits for.
+        tokens = command.offset + (1 if walks_list(self.config, command.fields) else command.columns)
+        need = self.used[space] + tokens
         self._require(
             need <= self.produced[space],
             command,
@@ -365,7 +409,7 @@ class Checker:
         )
         self.guaranteed[space] = max(self.guaranteed[space], need)
         if command.take:
-            self.used[space] += command.offset + command.columns
+            self.used[space] += tokens
 
     def _slot(self, command, slot, words, contexts):
         layer, part, block = words[0, :3]
@@ -440,7 +484,11 @@ class Checker:
             "must match",
         )
         first = {0: 0, 1: shape.inputs, 2: shape.columns}[int(part)]
-        partial.counts[first + columns] += 1
+        walks = walks_list(self.config, command.fields)
+        if walks:
+            partial.counts[first + columns] = 1  # the deltas take the place of what was there
+        else:
+            partial.counts[first + columns] += 1
         self.products += columns.size
         if part == PARTS["bias"]:
             self._require(
@@ -461,6 +509,9 @@ class Checker:
             f"must be the one of {places} places for these weights",
         )
         vector = self._operands(command, k, columns)
+        if walks:
+            self._changes(command, partial, layer, part, columns, vector)
+            return
         if vector[0] == ZERO:
             vector = (layer, ANY, vector[2]) if part else (NOBODY, NOBODY, NOBODY)
         wanted = -1 if layer == 0 and part == 0 else (layer if part else layer - 1)
@@ -473,6 +524,27 @@ class Checker:
             command,
             f"step {vector[2]} added to products of {before}",
             "must be of one sequence and step",
+        )
+        setattr(partial, kind, vector[1:])
+
+    def _changes(self, command, partial, layer, part, columns, vector):
+        """A list takes the sums of a layer's row block from the step before to its own."""
+        wanted = -1 if layer == 0 and part == 0 else (layer if part else layer - 1)
+        zero = vector[0] == ZERO
+        self._require(
+            (vector[0] == wanted or (zero and part)) and columns.size == command.columns,
+            command,
+            f"a list of layer {vector[0]} with {command.columns} columns",
+            f"must be of layer {wanted}, and meet all of its columns",
+        )
+        kind = "h" if part else "x"
+        before, (sequence, step) = getattr(partial, kind), vector[1:]
+        # The first list behind zero state has changes from zero.
+        start = self.first_step - (1 if part else 0) if self.clear else None
+        begins = before is None and step == start and (zero or not part)
+        follows = before in ((sequence, step - 1), (ANY, step - 1)) and not zero
+        self._require(
+            begins or follows, command, f"changes of step {step} added to {before}", "must be of the step behind"
         )
         setattr(partial, kind, vector[1:])
 
@@ -492,6 +564,7 @@ class Checker:
             f"operands {where.start}.. of context {k}",
             "must be the elements that the columns multiply",
         )
+        space = SPACE_H if space == SPACE_DELTA else space
         late = self.token[space][bank, where].max()
         self._require(
             late < self.guaranteed[space],
@@ -499,7 +572,7 @@ class Checker:
             f"operands {where.start}.. of context {k} may not exist yet",
             "must wait for their tokens",
         )
-        self.reader[space][bank, where] = self.slot
+        self.reader[command.space][bank, where] = self.slot
         return tuple(int(v) for v in found[0, :3])
 
     def _cell(self, command):
@@ -575,17 +648,31 @@ class Checker:
                 f"h elements up to {where.stop - 1}",
                 f"must stay below {self.config.h_elements}",
             )
-            self._require(
-                self.reader[SPACE_H][k, where].max() <= slot,
-                command,
-                f"h elements {where.start}.. may still be read",
-                "must not be written before their last reader",
-            )
-            self.vectors[SPACE_H][k, where] = self.states[states]
+            for space in self.vectors.keys() - {SPACE_X}:
+                self._require(
+                    self.reader[space][k, where].max() <= slot,
+                    command,
+                    f"h elements {where.start}.. may still be read",
+                    "must not be written before their last reader",
+                )
+                self.vectors[space][k, where] = self.states[states]
+            if self.config.lists and units[-1] == command.units - 1:
+                self._close_list(command, slot, self.states[states])
             # Without a signal nothing in this run can wait for the elements.
             self.token[SPACE_H][k, where] = tokens if command.signal else 1 << 60
         if command.emit:
             self._emit(command, layer, sequence, step, named)
+
+    def _close_list(self, command, slot, names):
+        """The list of a CELL, which is of a whole layer, is complete with its last unit."""
+        number = command.scale
+        whole = (
+            number < len(self.layers) and command.units == self.layers[number].outputs and names[0, 0] in (number, ZERO)
+        )
+        self._require(whole, command, f"a list of {command.units} units", f"must be of all units of layer {number}")
+        rule = "must not be made before the MAC that walks the one before has begun"
+        self._require(self.list_reader[number] <= slot, command, f"list {number} may still be waited for", rule)
+        self.latest[number] = tuple(int(v) for v in names[0, :3])
 
     def _complete(self, command, partial):
         """A finished row block must hold every product once; returns (layer, sequence, step)."""
@@ -598,6 +685,8 @@ class Checker:
                 f"row block {partial.block} of layer {layer} times {kind} that nobody wrote",
                 "must not be finished",
             )
+        block = f"row block {partial.block} of layer {layer}"
+        self._require(partial.x, command, f"x columns of {block} counted 0 times", "must be counted exactly once")
         sequence, step = partial.x
         counts = partial.counts.copy()
         from_zero = self.clear and step == self.first_step and shape.kind == "lstm"

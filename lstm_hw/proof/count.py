@@ -30,7 +30,7 @@ def count_cycles(
     ProgramError
         The program does not run to its end.
     """
-    timing = Timing(plan.config, memory)
+    timing = Timing(plan.config, memory, activity=plan.network.activity)
     walk(timing, plan.program, entry, steps, clear, registers_before(plan, entry))
     return timing.counters
 

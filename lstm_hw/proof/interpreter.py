@@ -4,6 +4,7 @@ It runs commands in program order. The hardware runs them in parallel, held in o
 both give the same is what the checker proves.
 """
 
+from collections import deque
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -11,8 +12,9 @@ import numpy as np
 from ..errors import InputError, ProgramError
 from ..machine.activation import make_activation
 from ..machine.config import GATES, EngineConfig
-from ..machine.isa import MODE_LINEAR, MODE_ZERO, REGISTERS, SPACE_CONSTANT, SPACE_X
-from ..machine.program import Program
+from ..machine.isa import MODE_LINEAR, MODE_ZERO, REGISTERS, SPACE_CONSTANT, SPACE_DELTA, SPACE_X
+from ..machine.program import Command, Program
+from .lists import walks_list
 from .load_timing import MemoryModel
 from .timing import Timing
 
@@ -43,6 +45,7 @@ class Interpreter:
         self.h = np.zeros((config.contexts, config.h_elements), dtype=np.int64)
         self.x = np.zeros((config.contexts, config.x_elements), dtype=np.int64)
         self.c = np.zeros(config.states, dtype=np.int64)
+        self.lists = Lists(config) if config.lists else None
         self.accumulators = np.zeros((config.accumulators, *lanes), dtype=np.int64)
         self.sums = np.zeros(lanes, dtype=np.int64)
         self.registers = [0] * REGISTERS
@@ -87,11 +90,14 @@ class Interpreter:
         self.finished, self.packets, self.packet = [], [], []
         self.stream = np.zeros(0, dtype=np.int64)
         self.timing = Timing(self.config, self.memory, 0 if clear else self._tokens)
+        if self.lists:
+            self.lists.start(clear)
         handlers = {"INPUT": self._input, "LOAD": self._load, "MAC": self._mac, "CELL": self._cell}
         for command in self.program.run(entry, steps, clear, self.registers):
+            self.entries = None  # of the list that this command walks
             if command.op in handlers:
                 handlers[command.op](command)
-            self.timing.execute(command)
+            self.timing.execute(command, self.entries)
         self._tokens = self.timing.h_left
         if self.taken != len(self.beats):
             raise InputError("x stream", f"{len(self.beats)} beats given, {self.taken} taken", "must be equal")
@@ -114,7 +120,11 @@ class Interpreter:
         if self.progress:
             self.progress(self.taken)
         where = self._slice(command, "x elements", command.target, beats * per_beat, self.config.x_elements)
-        if command.spread:
+        if self.lists:
+            for vector in range(command.repeats + 1):
+                first = vector * command.elements
+                self.lists.encode_x(command, where.start + first, data.reshape(-1)[first : first + command.elements])
+        elif command.spread:
             columns = np.minimum(np.arange(self.config.contexts), self.config.x_per_beat - 1)
             self.x[:, where] = data[:, columns].T
         else:
@@ -146,8 +156,14 @@ class Interpreter:
                 self.stream = self.stream[where.stop :]
         else:
             words = self.weights[self._slice(command, "weight words", command.weight, count, config.weight_words)]
-        operands = self._operands(command)
-        products = np.matmul(words.reshape(command.slots, command.columns, -1).transpose(0, 2, 1), operands)
+        words = words.reshape(command.slots, command.columns, -1)
+        if walks_list(config, command.fields):
+            indices, deltas = self.lists.of(command)
+            self.entries, words = len(indices), words[:, indices]
+            operands = deltas[:, None] * 2.0 ** self._lift(command)
+        else:
+            operands = self._operands(command)
+        products = np.matmul(words.transpose(0, 2, 1), operands)
         products = products.astype(np.int64)
         mask = [k for k in range(config.contexts) if command.mask >> k & 1]
         for slot in range(command.slots):
@@ -174,7 +190,11 @@ class Interpreter:
         bank = self.x if command.space == SPACE_X else self.h
         where = self._slice(command, "operands", command.operand, command.columns, bank.shape[1])
         order = (np.arange(config.contexts) + command.rotate) % config.contexts
-        return bank[order, where].T * 2.0 ** config.lifts[min(command.lift, len(config.lifts) - 1)]
+        return bank[order, where].T * 2.0 ** self._lift(command)
+
+    def _lift(self, command):
+        """Places that operands of a MAC stand higher."""
+        return self.config.lifts[min(command.lift, len(self.config.lifts) - 1)]
 
     def _cell(self, command):
         config = self.config
@@ -237,6 +257,8 @@ class Interpreter:
         if command.write:
             where = self._slice(command, "h elements", command.target, command.units, self.config.h_elements)
             self.h[contexts, where] = h.T
+            if self.lists:
+                self.lists.encode_h(command, h[:, 0])
 
     def _emit(self, command, values):
         if command.emit:
@@ -246,3 +268,62 @@ class Interpreter:
         if command.emit and command.last:
             self.packets.append(self.packet)
             self.packet = []
+
+
+class Lists:
+    """Lists of deltas and the references behind them, as the encoders of x and h and their memories hold them.
+
+    Parameters
+    ----------
+    config : EngineConfig
+    """
+
+    def __init__(self, config: EngineConfig):
+        self.entries = {
+            SPACE_X: np.zeros((2, config.x_elements), dtype=np.int64),
+            SPACE_DELTA: np.zeros((2, config.h_elements), dtype=np.int64),
+        }
+        self.x_reference = np.zeros(config.x_elements, dtype=np.int64)
+        self.h_references = np.zeros(config.states, dtype=np.int64)
+        self.x_lengths, self.h_lengths = deque(), [0] * len(config.shifts)
+        self.x_from_zero = False
+
+    def start(self, clear: bool) -> None:
+        """A run starts; from zero state, the reference of its first x is zero."""
+        self.x_lengths.clear()
+        self.x_from_zero = clear
+
+    def encode_x(self, command: Command, first: int, values: np.ndarray) -> None:
+        """The list of a vector of x, from an element of the memory on."""
+        if self.x_from_zero:
+            self.x_reference[:] = 0
+        self.x_from_zero = False
+        reference = self.x_reference[: len(values)]
+        self.x_lengths.append(self._encode(SPACE_X, first, values, reference, command.threshold))
+
+    def encode_h(self, command: Command, values: np.ndarray) -> None:
+        """The list of h of a CELL; h = 0 of a zero state is no change, and its reference is zero."""
+        references = self.h_references[command.state : command.state + len(values)]
+        if command.mode == MODE_ZERO:
+            references[:] = 0
+        length = self._encode(SPACE_DELTA, command.target, values, references, command.threshold)
+        self.h_lengths[command.scale] = length
+
+    def _encode(self, space, first, values, references, threshold):
+        deltas = values - references
+        changed = np.flatnonzero((deltas != 0) & (np.abs(deltas) >= threshold))
+        self.entries[space][:, first : first + len(changed)] = changed, deltas[changed]
+        references[changed] = values[changed]
+        return len(changed)
+
+    def of(self, command: Command) -> tuple[np.ndarray, np.ndarray]:
+        """Elements and deltas of the list that a MAC walks: int arrays (entries,)."""
+        is_x = command.space == SPACE_X
+        if is_x and not self.x_lengths:
+            raise ProgramError(f"program address {command.at}", "no list of x", "must follow its INPUT")
+        length = self.x_lengths.popleft() if is_x else self.h_lengths[command.list]
+        indices, deltas = self.entries[command.space][:, command.operand : command.operand + length]
+        if len(indices) < length or indices.max(initial=0) >= command.columns:
+            found = f"a list of {length} entries from {command.operand} on"
+            raise ProgramError(f"program address {command.at}", found, f"must be of {command.columns} columns")
+        return indices, deltas

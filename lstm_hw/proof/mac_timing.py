@@ -10,8 +10,9 @@ from collections.abc import Hashable
 from ..errors import ProgramError
 from ..machine.config import EngineConfig
 from ..machine.isa import SPACE_CONSTANT, SPACE_X
-from ..machine.latency import CREDIT, FINISH_DELAY, FREE_DELAY, HAZARD_COLUMNS, TAKE
+from ..machine.latency import CREDIT, FINISH_DELAY, FREE_DELAY, HAZARD_COLUMNS, OPEN_LIST, TAKE
 from ..machine.program import Command
+from .lists import walked
 from .load_timing import LoadPort
 from .tokens import Tokens
 
@@ -57,15 +58,20 @@ class MacTiming:
         self.spans = None
         self.recent = {}  # accumulator entry -> cycle of its last store, if a column might still have to wait for it
 
-    def execute(self, command: Command, take: int) -> int:
-        """Account for a MAC that is taken in cycle ``take``; returns the cycle of its last column."""
+    def execute(self, command: Command, take: int, entries: int | None = None) -> int:
+        """Account for a MAC that is taken in cycle ``take``; returns the cycle of its last column.
+
+        ``entries`` are those of the list that it walks, if it walks one.
+        """
         fields = command.fields
+        if entries is not None and fields["slots"] and fields["columns"]:
+            fields = {**fields, "columns": walked(entries)}
         slots, columns, before = fields["slots"], fields["columns"], take + TAKE - 1
         count = slots * columns
         if count == 0:
             return take
         words, number = self._words(command, count)
-        late = self._late(command, before + 1)
+        late = self._late(command, fields, before + 1, entries is not None)
         singles = count if self.spans is not None else max(late) + 1 if late else 0
         single = self._single(before, words, number, late, singles)
         done, start = len(single), single[-1] if single else before
@@ -110,18 +116,20 @@ class MacTiming:
             )
         return words, number
 
-    def _late(self, command, first):
+    def _late(self, command, fields, first, walks):
         """Columns that have to wait for something else than words: column -> [(what for, until when)] in their order.
 
         Column ``n`` is not sooner than cycle ``first + n``, so that nothing that is there by then counts.
         """
-        fields, late = command.fields, {}
+        late = {}
         if fields["load"] and self.recent:
             self._late_sums(fields, first, late)
-        if fields["wait"] and fields["space"] != SPACE_CONSTANT:
+        if walks:
+            self._late_list(fields, first, late)
+        elif fields["wait"] and fields["space"] != SPACE_CONSTANT:
             self._late_tokens(fields, first, late)
         if fields["finish"]:
-            self._late_rooms(command, first, late)
+            self._late_rooms(command, fields, first, late)
         return late
 
     def _late_sums(self, fields, first, late):
@@ -132,13 +140,29 @@ class MacTiming:
                 if ready > first + column:
                     late.setdefault(column, []).append((H, ready))
 
-    def _late_tokens(self, fields, first, late):
+    def _late_list(self, fields, first, late):
+        """All elements of a list are there before its first column, and then its length is known."""
         kind, tokens = (X, self.x) if fields["space"] == SPACE_X else (H, self.h)
-        start = tokens.used + fields["offset"]
-        end = start + fields["columns"]
+        ready = first
+        if fields["wait"]:
+            end = self._tokens_there(tokens, tokens.used + fields["offset"] + 1)
+            ready = max(first, tokens.at(end - 1))
+            if fields["take"]:
+                tokens.use(end)
+        late.setdefault(0, []).append((kind, ready + OPEN_LIST))
+
+    @staticmethod
+    def _tokens_there(tokens, end):
+        """``end``, if so many tokens come."""
         if end > tokens.count:
             found = f"waits for token {end}, only {tokens.count} come"
             raise ProgramError("program", found, "must not wait forever")
+        return end
+
+    def _late_tokens(self, fields, first, late):
+        kind, tokens = (X, self.x) if fields["space"] == SPACE_X else (H, self.h)
+        start = tokens.used + fields["offset"]
+        end = self._tokens_there(tokens, start + fields["columns"])
         if tokens.at(end - 1) > first:
             for column, ready in enumerate(tokens.between(start, end)):
                 if ready > first + column:
@@ -146,9 +170,9 @@ class MacTiming:
         if fields["take"]:
             tokens.use(end)
 
-    def _late_rooms(self, command, first, late):
+    def _late_rooms(self, command, fields, first, late):
         """Of a row block the first column waits for room, which the cell unit gives."""
-        slots, columns, rooms = command.fields["slots"], command.fields["columns"], self.rooms
+        slots, columns, rooms = fields["slots"], fields["columns"], self.rooms
         if rooms.used + slots > rooms.count:
             raise ProgramError(
                 f"program address {command.at}",

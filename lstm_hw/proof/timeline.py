@@ -25,7 +25,7 @@ def timeline(
         Index into ``STATES`` for every cycle, or for the first ``recorded`` of them.
     """
     cycles = count_cycles(plan, steps, entry=entry, memory=memory).cycles
-    timing = Timing(plan.config, memory)
+    timing = Timing(plan.config, memory, activity=plan.network.activity)
     spans = timing.lanes.spans = []
     for command in plan.program.run(entry, steps, True, registers_before(plan, entry)):
         timing.execute(command)

@@ -6,7 +6,7 @@ the start pulse.
 """
 
 from collections import deque
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 from ..errors import ProgramError
@@ -15,6 +15,7 @@ from ..machine.isa import OPS, Instruction
 from ..machine.latency import (
     CREDIT,
     DISPATCH,
+    ENCODE,
     EXECUTE,
     FETCH,
     FREE_DELAY,
@@ -29,6 +30,7 @@ from ..machine.latency import (
 )
 from ..machine.program import Command
 from .cell_timing import CellTiming
+from .lists import assumed_entries, walks_list
 from .load_timing import LoadPort, MemoryModel
 from .mac_timing import STALLS, MacTiming
 from .tokens import Tokens
@@ -67,6 +69,8 @@ class Timing:
     memory : MemoryModel, optional
     h_tokens : int
         Elements of h that the run before left unconsumed.
+    activity : sequence of float
+        Share of elements that lists are taken to hold, of x and of each layer's h; all without it.
 
     Attributes
     ----------
@@ -74,8 +78,14 @@ class Timing:
         Of the whole run, once HALT has been executed.
     """
 
-    def __init__(self, config: EngineConfig, memory: MemoryModel | None = None, h_tokens: int = 0):
-        self.config, self.memory = config, memory or MemoryModel()
+    def __init__(
+        self,
+        config: EngineConfig,
+        memory: MemoryModel | None = None,
+        h_tokens: int = 0,
+        activity: Sequence[float] = (),
+    ):
+        self.config, self.memory, self.activity = config, memory or MemoryModel(), tuple(activity)
         self.counters = Counters()
         self.clock = START  # next fetch
         self.taken = {name: deque(maxlen=QUEUE_DEPTH) for name, op in OPS.items() if op.unit}  # by queue entries
@@ -98,9 +108,17 @@ class Timing:
         """Elements of h that nobody consumed."""
         return self.h.count - self.h.used
 
-    def execute(self, command: Command) -> None:
-        """Account for one command (``HALT`` ends the run)."""
+    def execute(self, command: Command, entries: int | None = None) -> None:
+        """Account for one command (``HALT`` ends the run).
+
+        Parameters
+        ----------
+        command : Command
+        entries : int, optional
+            Of the list that a MAC walks; what the activity says without it.
+        """
         op = command.op
+        self._entries = entries
         self.clock += SCALAR * command.scalars
         execute = self.clock + FETCH
         if op in self.taken:
@@ -158,14 +176,19 @@ class Timing:
             free.use(free.used + 1)
         beats = -(-elements // per_beat)
         for vector in range(vectors):
-            start = first + vector * beats + X_TOKEN_DELAY
+            start = first + vector * beats + X_TOKEN_DELAY + ENCODE * self.config.lists
             cycles = range(start, start + beats)
             self.x.add(cycles if per_beat == 1 else [start + n // per_beat for n in range(elements)])
         self.free_at["INPUT"] = first + vectors * beats
         self._active_until(first + vectors * beats)
 
     def _mac(self, command, take):
-        last = self.lanes.execute(command, take)
+        entries = None
+        if walks_list(self.config, command.fields):
+            entries = self._entries
+            if entries is None:
+                entries = assumed_entries(command.fields, self.activity)
+        last = self.lanes.execute(command, take, entries)
         if last > take:
             self.free_at["MAC"] = last
             self._active_until(last + 1)

@@ -59,14 +59,14 @@ class Trace:
 
 
 class _Recorder(Timing):
-    def __init__(self, config, memory):
-        super().__init__(config, memory)
+    def __init__(self, plan, memory):
+        super().__init__(plan.config, memory, activity=plan.network.activity)
         self.port.bursts, self.cells.starts = [], []
         self.spans, self.loads = [], []
 
-    def execute(self, command):
+    def execute(self, command, entries=None):
         before, started = self.clock, len(self.cells.starts)
-        super().execute(command)
+        super().execute(command, entries)
         self._add("sequencer", before, self.clock, command)
         op, taken = command.op, self.taken.get(command.op)
         if op == "LOAD":
@@ -126,7 +126,7 @@ def record(plan: Plan, steps: int, clear: bool = True, memory: MemoryModel | Non
         The program does not run to its end.
     """
     registers = registers_before(plan, "run")
-    recorder, complete = _Recorder(plan.config, memory), False
+    recorder, complete = _Recorder(plan, memory), False
     for number, command in enumerate(plan.program.run("run", steps, clear, registers)):
         if number == limit:
             break

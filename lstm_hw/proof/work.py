@@ -7,11 +7,17 @@ from ..machine.plan import Plan
 from ..machine.program import Command
 from .affine import EVER
 from .count import registers_before
+from .lists import assumed_entries, walked, walks_list
 from .period import walk
 
 
 class Work:
     """Adds up what the commands of a run ask for; a model for :func:`lstm_hw.proof.period.walk`.
+
+    Parameters
+    ----------
+    plan : Plan
+        Whose commands they are; lists are as long as its network's activity says.
 
     Attributes
     ----------
@@ -21,13 +27,18 @@ class Work:
         Beats of each weight port.
     """
 
-    def __init__(self):
+    def __init__(self, plan: Plan):
+        self.config, self.activity = plan.config, plan.network.activity
         self.columns = self.beats = 0
 
     def execute(self, command: Command) -> None:
         """Account for one command."""
         if command.op == "MAC":
-            self.columns += command.fields["slots"] * command.fields["columns"]
+            fields = command.fields
+            columns = fields["columns"]
+            if columns and walks_list(self.config, fields):
+                columns = walked(assumed_entries(fields, self.activity))
+            self.columns += fields["slots"] * columns
         elif command.op == "LOAD":
             self.beats += command.fields["beats"]
 
@@ -75,6 +86,6 @@ def work(plan: Plan, steps: int, clear: bool = True, entry: str = "run") -> Work
     -------
     Work
     """
-    found = Work()
+    found = Work(plan)
     walk(found, plan.program, entry, steps, clear, registers_before(plan, entry))
     return found

@@ -39,6 +39,7 @@ WRONG = {
     "hidden": (QFormat(0, 7),),
     "h_shifts": ((0, 1), (9,), (-1,)),
     "c_shifts": ((0, 1), (13,), (-1,)),
+    "lists": (1, "true"),
     "count_clipped": (1, "true"),
     "bus_errors": (1, "true"),
 }
@@ -67,6 +68,7 @@ RIGHT = {
     "activated": (QFormat(1, 14), QFormat(0, 17)),
     "h_shifts": ((0,), (8,)),
     "c_shifts": ((0,), (12,)),
+    "lists": (False, True),
     "count_clipped": (False, True),
     "bus_errors": (False, True),
 }
@@ -115,6 +117,22 @@ def test_lifts():
         config_of(lifts=(9,), accumulator_bits=40)
     with pytest.raises(ConfigError, match=r"engine.lifts: \(0, 1\); must be between 0 and 0 with operand_bits = 8"):
         config_of(**PAIRS, lifts=(0, 1))
+
+
+def test_an_engine_with_lists():
+    """A delta has a bit more than an element; lists are for one context and an element of x a beat."""
+    config = config_of(lists=True)
+    assert "lists" not in config_of().to_dict() and EngineConfig.from_dict(config.to_dict()) == config
+    assert (config.element_bits, config.factor_bits, config_of().element_bits) == (17, 17, 16)
+    for wrong in ({"contexts": 2, "x_per_beat": 2}, {"x_per_beat": 2}):
+        with pytest.raises(ConfigError, match="must be 1 in an engine with lists"):
+            config_of(lists=True, **wrong)
+    with pytest.raises(ConfigError, match="engine.operand_bits: 8; must be 16 in an engine with lists"):
+        config_of(lists=True, **PAIRS)
+    with pytest.raises(ConfigError, match="engine.accumulator_bits: 32; must be between 33 and 48"):
+        config_of(lists=True, accumulator_bits=32)
+    with pytest.raises(ConfigError, match="engine.lifts: .*; must be between 0 and 8 with operand_bits = 16 and lists"):
+        config_of(lists=True, lifts=(9,))
 
 
 def test_an_engine_that_counts_is_another_one():

@@ -9,6 +9,7 @@ import pytest
 from lstm_hw.gateware.burst_splitter import BurstSplitter
 from lstm_hw.gateware.cell import Cell
 from lstm_hw.gateware.cell_unit import CellUnit
+from lstm_hw.gateware.delta_encoder import DeltaEncoder
 from lstm_hw.gateware.engine import LanePath, Queue
 from lstm_hw.gateware.input_unit import InputUnit
 from lstm_hw.gateware.instruction import command_layout
@@ -145,6 +146,18 @@ def input_unit():
     write = only(writes) - only(ready)
     assert only(elements) == only(writes) and only(ready) - T == latency.TAKE
     return {"INPUT_WRITE": write, "X_TOKEN_DELAY": write + latency.TOKEN}
+
+
+def lists():
+    """The encoder, and a MAC whose list has been complete for long."""
+    config = config_of(lists=True)
+    unit = DeltaEncoder(config, 4, 16)
+    (token,) = follow(unit, [(unit.i.token, T, 1), (unit.i_valid, T, 1)], [unit.o_token])
+    mac = MacUnit(config)
+    command = {"columns": 3, "slots": 1, "mask": 1, "space": SPACE_X}
+    inputs = [(mac.i.payload, 0, command, 60), (mac.i.valid, T, 1), (mac.i_x_length, 0, 1, 60)]
+    (busy,) = follow(mac, inputs, [mac.o_busy])
+    return {"ENCODE": only(token) - T, "OPEN_LIST": only(busy) - T - latency.TAKE}
 
 
 def vector_memory():
@@ -368,6 +381,7 @@ MEASURED = (
     queue,
     mac_unit,
     input_unit,
+    lists,
     vector_memory,
     lanes,
     lane_path,

@@ -1,0 +1,100 @@
+"""The resident planner of delta networks: lanes walk lists of what changed, on sums that persist.
+
+A sum is that of the references of x and h, always: it begins as the bias, at zero state, and every step adds what the
+step's lists say. Both lists of a step are walked once a row block, so a row block's sum stays in the lanes as long as
+a list is, and is stored and finished behind its last entry.
+"""
+
+from __future__ import annotations
+
+from ..errors import ConfigError
+from ..machine.config import LISTS_OF_X, EngineConfig
+from ..machine.isa import SPACE_DELTA, SPACE_X
+from ..machine.layout import Tile
+from ..machine.network import LayerShape, Network
+from .dense import ResidentLayer, ResidentPlanner
+from .sums import Sum
+
+
+class DeltaLayer(ResidentLayer):
+    """A layer whose sums change with the lists of x, or of the h of the layer below, and of its own h.
+
+    Parameters
+    ----------
+    thresholds : tuple of int
+        Of x and of each layer's h.
+    """
+
+    def __init__(
+        self, shape: LayerShape, number: int, config: EngineConfig, sizes: list[int], thresholds: tuple[int, ...]
+    ) -> None:
+        super().__init__(shape, number, config, sizes)
+        self.thresholds = thresholds
+        x, h = Tile(number, "x", 0, self.blocks, 0, shape.inputs), Tile(number, "h", 0, self.blocks, 0, shape.outputs)
+        self.order = [h, x] if number else [x, h]
+        self.resident = (*self.bias_tiles(), *self.order)
+        self.buffers = min(LISTS_OF_X, config.x_elements // self.x_stride)
+        self.own["accumulators"] = self.blocks
+
+    def loaded(self) -> None:
+        """Nothing: sums begin with a sequence."""
+
+    def zero(self) -> int:
+        self._bias()
+        return super().zero()
+
+    def take_x(self, target: Sum | int = 0, **fields: Sum | int) -> None:
+        super().take_x(target, threshold=self.thresholds[0])
+
+    def _step(self, step, number):
+        """Both lists of a step, and its h; ``number`` counts since zero state."""
+        old, new = number % 2 * self.turn, (number + 1) % 2 * self.turn
+        sums = {"load": 1, "source": self.sums, "store": 1, "target": self.sums}
+        for tile in self.order:
+            last = tile.columns - 1
+            if tile.part == "h":
+                changes = {"space": SPACE_DELTA, "operand": self.h + old, "list": self.number, "take": 1}
+            elif not self.number:
+                changes = {"space": SPACE_X, "operand": self._x(step), "take": 1, "free": 1}
+            else:
+                changes = {"space": SPACE_DELTA, "operand": self.below.h + new, "list": self.below.number}
+                last += self.tokens_ahead
+            finish = int(tile is self.order[-1])
+            comment = f"layer {self.number}, what changed of {tile.part}"
+            self._products(tile, comment, **sums, **changes, wait=1, offset=last, finish=finish)
+        units, threshold = self.layer.outputs, self.thresholds[self.number + 1]
+        state = {"state": self.c, "state_stride": units}
+        self.cells(units, self.mask, **state, target=self.h + new, threshold=threshold)
+
+
+class DeltaPlanner(ResidentPlanner):
+    """Any stack with thresholds whose weights fit the weight buffer; a head is as in the resident schedule.
+
+    Parameters
+    ----------
+    network : Network
+        With thresholds.
+    config : EngineConfig
+        With lists.
+    """
+
+    name = "delta"
+    lists = True
+
+    def __init__(self, network: Network, config: EngineConfig) -> None:
+        if not config.lists:
+            raise ConfigError("engine.lists", config.lists, "must be true for a model with thresholds")
+        super().__init__(network, config)
+
+    def _layer(self, shape, number):
+        sizes = [layer.outputs for layer in self.network.lstm]
+        if shape.kind == "linear":
+            return ResidentLayer(shape, number, self.config, sizes)
+        return DeltaLayer(shape, number, self.config, sizes, self.network.thresholds)
+
+    _head = _layer
+
+    def _kept(self):
+        """The bias of a head comes first: the ``load`` entry uses it as it arrives."""
+        head = len(self.layers)
+        return sorted(super()._kept(), key=lambda tile: (tile.layer, tile.part) != (head, "bias"))
