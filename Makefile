@@ -56,7 +56,7 @@ bench-elstm: .venv/.setup-run ## Print the words of eSELL and the bit map of E-L
 bench-chars2vec: .venv/.setup-bench ## Run the trained Keras models of a public package with their weights in memory
 	$(BIN)/python -P -m bench.chars2vec
 
-fuzz: .venv/.setup-run ## Read 20,000 mutated files of every format under limits of time and memory (FUZZ_ARGS="--seed 7 --cases 100000")
+fuzz: .venv/.setup-bench ## Read 20,000 mutated files of every format under limits of time and memory (FUZZ_ARGS="--seed 7 --cases 100000")
 	$(BIN)/python -P -m bench.fuzz $(FUZZ_ARGS)
 
 bench-accuracy: .venv/.setup-train .venv/.setup-bench ## Print accuracy, errors, clipping and lost weights of all examples at weights of 16 to 4 bits

@@ -30,6 +30,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load as deserialize
 
+from bench import model_files
 from lstm_hw.errors import LstmHwError
 from lstm_hw.host import image as firmware
 from lstm_hw.model.store import DIGEST_KEY, content_digest
@@ -351,6 +352,22 @@ def read_firmware(path):
     return firmware.FirmwareImage.read(path)
 
 
+def mutated_archive(rng, content, others):
+    """A zip archive whose members are stored, one of them damaged."""
+    if rng.integers(2):
+        return damaged(rng, content, others)
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    name = list(members)[int(rng.integers(len(members)))]
+    if rng.integers(8) == 0:
+        members[name + "x"] = members.pop(name)
+    elif name.endswith(".json"):
+        members[name] = mutated_json(rng, members[name], list(members.values()))
+    else:
+        members[name] = damaged(rng, members[name], list(members.values()))
+    return model_files.zipped(members)
+
+
 FORMATS = {
     "toml": Format("tiny.toml", "project", mutated_toml, read_project),
     "npz": Format("data.npz", "project", mutated_npz, read_data),
@@ -365,6 +382,14 @@ FORMATS = {
     "results.json": Format("results.json", "simulation", mutated_json, read_results),
     "provenance.json": Format("provenance.json", "sealed", mutated_json, read_seal),
     "firmware": Format("firmware.lstmfw", "hardware", mutated_firmware, read_firmware),
+    "torch": Format("m.pt", "models", mutated_archive, read_model),
+    "weights.npz": Format("m.npz", "models", mutated_npz, read_model),
+    "amplifier.json": Format("amplifier.json", "models", mutated_json, read_model),
+    "rtneural.json": Format("rtneural.json", "models", mutated_json, read_model),
+    "nam": Format("m.nam", "models", mutated_json, read_model),
+    "keras.h5": Format("m.h5", "models", damaged, read_model),
+    "keras": Format("m.keras", "models", mutated_archive, read_model),
+    "onnx": Format("m.onnx", "models", damaged, read_model),
 }
 """Every format that is read."""
 
@@ -401,6 +426,7 @@ def write_corpus(folder: Path) -> None:
     expected.scenario.save(folder / "scenario")
     runs = [{"outputs": run.outputs, "counters": run.counters} for run in expected.scenario.runs]
     write_json(folder / "simulation" / "results.json", Measured.of(expected, "verilator", runs).to_dict())
+    model_files.write_all(folder / "models")
 
 
 def case(name: str, corpus: dict[str, bytes], seed: int, number: int) -> bytes:

@@ -18,6 +18,7 @@ _HOMES = {
     "ProjectConfig": ".project.settings",
     "EngineConfig": ".machine.config",
     "QuantConfig": ".model.quant_config",
+    "ReadOptions": ".model.readers.options",
     "QFormat": ".machine.formats",
     "Stress": ".verify.scenario",
     "LstmHwError": ".errors",

@@ -435,16 +435,30 @@ def plan(
 Examples:
   lstm-hw init model.safetensors --calibration data.npz
   lstm-hw init model.safetensors --part xc7z020 --output my.toml
-  lstm-hw init model.safetensors --board zc706 --force"""
+  lstm-hw init model.safetensors --board zc706 --force
+  lstm-hw init policy.pt --prefix memory --head-prefix actor.0 --head every_step"""
 )
 @click.argument("model", type=click.Path())
 @click.option("--calibration", type=click.Path(), help="npz file with inputs (sequences, steps, inputs).")
 @click.option("--output", type=click.Path(), help="The project file; NAME.toml in the current folder without it.")
 @click.option("--part", help="FPGA that the engine has to fit.")
 @click.option("--board", help="Board that the engine has to fit.")
+@click.option(
+    "--head", type=click.Choice(["last_step", "every_step"]), help="Hidden states that the linear head reads."
+)
+@click.option("--prefix", help="What the names of the LSTM's tensors begin with, in a file with more than it.")
+@click.option("--head-prefix", help="The same for the linear head; none leaves it out.")
+@click.option("--initial-state", type=click.Choice(["zero"]), help="Begin with zeros although the file has a state.")
+@click.option("--skip", type=click.Choice(["outside"]), help="Leave out the addition of x to the outputs.")
 @click.option("--force", is_flag=True, help="Replace a project file that is there.")
 def init(
-    model: str, calibration: str | None, output: str | None, part: str | None, board: str | None, force: bool
+    model: str,
+    calibration: str | None,
+    output: str | None,
+    part: str | None,
+    board: str | None,
+    force: bool,
+    **said: str | None,
 ) -> None:
     """Write a commented project file for a trained model.
 
@@ -453,7 +467,8 @@ def init(
     """
     from .project import start
 
-    path, notes = start.init(model, calibration, output, {"part": part, "board": board}, force)
+    target = {"part": part, "board": board}
+    path, notes = start.init(model, calibration, output, target, force, start.ReadOptions(**said))
     say(notes)
     wrote(path)
     click.echo(f"next: lstm-hw run {path}")

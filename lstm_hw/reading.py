@@ -32,11 +32,11 @@ MAX_VALUES = 1 << 26
 MAX_ARRAYS = 1024
 """Most arrays in an npz file."""
 _DIRECTORY_BYTES = 1 << 19
-"""Longest list of contents of an npz file."""
+"""Longest list of contents of a zip archive."""
 _NPY_HEADER_BYTES = 4096
 _LENGTH_BYTES = {(1, 0): 2, (2, 0): 4}
 """Version of an npy file -> bytes of the header's length."""
-_END, _LOCATOR64 = b"PK\x05\x06", b"PK\x06\x07"
+_END, _LOCATOR64, _END64 = b"PK\x05\x06", b"PK\x06\x07", b"PK\x06\x06"
 _INTEGER_DIGITS = 20
 
 
@@ -161,6 +161,32 @@ def read_json(path: str | os.PathLike, error: type[LstmHwError] = InputError, mo
     return parse_json(read_file(path, most, error), path, error)
 
 
+@contextmanager
+def open_archive(
+    path: str | os.PathLike, most: int, rule: str, error: type[LstmHwError] = InputError
+) -> Iterator[zipfile.ZipFile]:
+    """A zip archive opened for reading, its list of contents bounded before it is read.
+
+    Parameters
+    ----------
+    path : path-like
+    most : int
+        Bytes of the file.
+    rule : str
+        What the file must be, for messages.
+    error : class of LstmHwError
+        What is raised.
+    """
+    with open_file(path, most, error) as file:
+        _check_directory(file, path, rule, error)
+        try:
+            archive = zipfile.ZipFile(file)
+        except (ValueError, EOFError, zipfile.BadZipFile, NotImplementedError) as reason:
+            raise error(path, str(reason) or "damaged", rule) from reason
+        with archive:
+            yield archive
+
+
 class NpzFile:
     """The arrays of an npz file, each read when asked for.
 
@@ -190,17 +216,8 @@ class NpzFile:
             name = next(name for name in members if members.count(name) > 1)
             raise InputError(f"{self.path}: {name}", "two members of this name", "must have one")
 
-    @contextmanager
     def _archive(self):
-        rule = "must be a readable npz file (numpy.savez)"
-        with open_file(self.path, MAX_NPZ_BYTES) as file:
-            _check_directory(file, self.path, rule)
-            try:
-                archive = zipfile.ZipFile(file)
-            except (ValueError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
-                raise InputError(self.path, str(error) or "damaged", rule) from error
-            with archive:
-                yield archive
+        return open_archive(self.path, MAX_NPZ_BYTES, "must be a readable npz file (numpy.savez)")
 
     @contextmanager
     def _member(self, name):
@@ -263,7 +280,7 @@ class _Chained:
         return self._header.read(size) or self._file.read(size)
 
 
-def _check_directory(file, path, rule):
+def _check_directory(file, path, rule, error):
     """Bound the list of contents, which ``zipfile`` reads whole, by what its last record says."""
     size = os.fstat(file.fileno()).st_size
     file.seek(max(0, size - (1 << 16) - 64))
@@ -271,10 +288,15 @@ def _check_directory(file, path, rule):
     file.seek(0)
     at = tail.rfind(_END)
     if at < 0 or len(tail) < at + 22:
-        raise InputError(path, "no zip archive", rule)
+        raise error(path, "no zip archive", rule)
     length = int.from_bytes(tail[at + 12 : at + 16], "little")
-    if tail[max(0, at - 20) : at].startswith(_LOCATOR64) or length > _DIRECTORY_BYTES:
-        raise InputError(path, "a list of contents that is too long", f"must have at most {MAX_ARRAYS} arrays")
+    if tail[max(0, at - 20) : at].startswith(_LOCATOR64):  # then the record before it decides
+        record = tail[max(0, at - 76) : at - 20]
+        if not record.startswith(_END64):
+            raise error(path, "no zip archive", rule)
+        length = int.from_bytes(record[40:48], "little")
+    if length > _DIRECTORY_BYTES:
+        raise error(path, "a list of contents that is too long", f"must have at most {MAX_ARRAYS} members")
 
 
 def _npy_header(file, subject):

@@ -5,7 +5,7 @@ Notation: Lx inputs, H hidden units, O outputs of the head. Gates are stacked in
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -165,6 +165,10 @@ class FloatModel:
             raise ModelError(f"{self.source}: head", f"{self.head.input_size} inputs", rule)
         if self.head is None and self.head_every_step:
             raise ModelError(f"{self.source}: head_every_step", "true without a head", "must be false")
+
+    def assuming(self, more: Sequence[str]) -> "FloatModel":
+        """The same model with more that had to be assumed."""
+        return replace(self, assumptions=(*self.assumptions, *more))
 
     @property
     def input_size(self) -> int:

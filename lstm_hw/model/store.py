@@ -26,6 +26,8 @@ MAX_HEADER_BYTES = 1 << 22
 """Longest header: names, types, shapes and metadata."""
 MAX_TENSORS = 1024
 """Most tensors in one file."""
+FLOAT_DTYPES = {"F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8"}
+"""Types of weights, by the format's names, as numpy reads them; of BF16 the bits."""
 DIGEST_KEY = "sha256"
 """Metadata key of the digest of everything else in the file."""
 
@@ -56,6 +58,36 @@ def content_digest(tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> 
     for _, array in sorted(tensors.items()):
         state.update(np.ascontiguousarray(array).data)
     return state.hexdigest()
+
+
+def widened(content: bytes, dtype: str, subject: object) -> np.ndarray:
+    """Stored numbers as a flat float64 array.
+
+    Parameters
+    ----------
+    content : bytes
+        Little endian.
+    dtype : str
+        One of ``FLOAT_DTYPES``.
+    subject : object
+        What an error says that it is.
+
+    Raises
+    ------
+    ModelError
+        Another type.
+    """
+    check_dtype(dtype, FLOAT_DTYPES, subject)
+    values = np.frombuffer(content, FLOAT_DTYPES[dtype])
+    if dtype == "BF16":  # the upper half of a float32
+        values = (values.astype(np.uint32) << 16).view(np.float32)
+    return values.astype(np.float64)
+
+
+def check_dtype(dtype: str, allowed: Collection[str], subject: object) -> None:
+    """Refuse a tensor of another type."""
+    if dtype not in allowed:
+        raise ModelError(subject, f"dtype {dtype}", f"must be one of {', '.join(allowed)}")
 
 
 class TensorFile:
@@ -98,6 +130,12 @@ class TensorFile:
             if length > MAX_HEADER_BYTES:
                 raise ModelError(self.path, f"a header of {length} bytes", f"must not exceed {MAX_HEADER_BYTES} bytes")
             header = parse_json(file.read(length), f"{self.path}: header", ModelError)
+        self._places = {
+            name: entry["data_offsets"]
+            for name, entry in header.items()
+            if name != "__metadata__" and isinstance(entry, dict) and "data_offsets" in entry
+        }
+        self._start = 8 + length
         tensors = len(header) - ("__metadata__" in header)
         if tensors > MAX_TENSORS:
             raise ModelError(self.path, f"{tensors} tensors", f"must not exceed {MAX_TENSORS}")
@@ -116,15 +154,43 @@ class TensorFile:
             A tensor has another type, or the file carries a digest and it does not match.
         """
         for name, dtype in self.dtypes.items():
-            if dtype not in dtypes:
-                raise ModelError(f"{self.path}: {name}", f"dtype {dtype}", f"must be one of {', '.join(dtypes)}")
+            check_dtype(dtype, dtypes, f"{self.path}: {name}")
         with _refusals(self.path):
             tensors = {name: self._file.get_tensor(name) for name in self.shapes}
+        self._check_digest(tensors)
+        return tensors
+
+    def floats(self, names: Collection[str]) -> dict[str, np.ndarray]:
+        """Some tensors as float64 arrays.
+
+        Parameters
+        ----------
+        names : collection of str
+
+        Raises
+        ------
+        ModelError
+            A tensor is of another type, or the file carries a digest and it does not match.
+        """
+        for name in names:
+            check_dtype(self.dtypes[name], FLOAT_DTYPES, f"{self.path}: {name}")
+        if DIGEST_KEY in self.metadata:
+            tensors = self.read(set(self.dtypes.values()) - {"BF16"})
+            return {name: tensors[name].astype(np.float64) for name in names}
+        result = {}
+        with open_file(self.path, MAX_FILE_BYTES, ModelError) as file:
+            for name in names:
+                begin, end = self._places[name]
+                file.seek(self._start + begin)
+                content = file.read(end - begin)
+                result[name] = widened(content, self.dtypes[name], f"{self.path}: {name}").reshape(self.shapes[name])
+        return result
+
+    def _check_digest(self, tensors):
         stored = self.metadata.get(DIGEST_KEY)
         if stored is not None and stored != content_digest(tensors, self.metadata):
             found = f"content does not have the digest {stored!r}"
             raise ModelError(self.path, found, "must not be changed or damaged")
-        return tensors
 
 
 def write_tensors(path: str | os.PathLike, tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> None:

@@ -19,7 +19,7 @@ from ..machine.config import WEIGHT_WIDTHS, EngineConfig
 from ..machine.pack import to_bytes
 from ..machine.plan import Plan
 from ..machine.ports import TOPLEVEL
-from ..model.load import HEAD_MODES
+from ..model.readers.options import HEAD_MODES
 from ..model.reference import integer_reference
 from ..plan.schedules import Choice, choose
 from ..plan.sizing import engine_formats, network_of, stored_weight_bits

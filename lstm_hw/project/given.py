@@ -46,7 +46,7 @@ class Given:
         if self._model is not None:
             return self._model
         section = self.config.model
-        model = load_model(self.config.model_path, section.gate_order, section.head)
+        model = load_model(self.config.model_path, section.options)
         for assumption in model.assumptions:
             self.note(assumption)
         return model

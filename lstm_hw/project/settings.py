@@ -17,8 +17,8 @@ from ..errors import ConfigError, LstmHwError
 from ..machine.config import MAX_CONTEXTS, MAX_ROWS, EngineConfig
 from ..machine.formats import QFormat
 from ..machine.parts import BOARDS, PARTS, Part, part_of
-from ..model.load import HEAD_MODES
 from ..model.quant_config import QuantConfig
+from ..model.readers.options import ReadOptions
 from ..plan.schedules import AUTO, OPTIONS, SCHEDULES
 from ..plan.target import Target
 from ..proof.load_timing import MemoryModel
@@ -60,10 +60,20 @@ class ModelSection:
         "hidden states that the linear head reads, last_step or every_step, where the file does not say it; without "
         "either, last_step is assumed and told",
     )
+    prefix: str | None = _key(
+        None, "what the names of the LSTM's tensors begin with, in a file with more than it; the rest is left out"
+    )
+    head_prefix: str | None = _key(None, "the same for the linear head; none takes the LSTM without a head")
+    initial_state: str | None = _key(None, "zero begins with h = c = 0 although the file holds another state")
+    skip: str | None = _key(None, "outside leaves out the addition of x to the outputs that the file asks for")
 
     def __post_init__(self):
-        if self.head not in (None, *HEAD_MODES):
-            raise ConfigError("model.head", repr(self.head), f"must be {' or '.join(HEAD_MODES)}")
+        self.options  # noqa: B018 - checks them
+
+    @property
+    def options(self) -> ReadOptions:
+        """What is said of the file."""
+        return ReadOptions(**{f.name: getattr(self, f.name) for f in fields(ReadOptions)})
 
 
 def _check(section, instance, rules):

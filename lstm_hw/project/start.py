@@ -4,7 +4,7 @@ import math
 import os
 import re
 import textwrap
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -15,9 +15,9 @@ from ..errors import ConfigError, InputError
 from ..files import write_file
 from ..model.float_model import MAX_SIZE, DenseWeights, FloatModel, LstmWeights
 from ..model.fractions import FRACTIONS, ROUNDINGS
-from ..model.load import HEAD_MODES, contents
-from ..model.load import load as load_model
+from ..model.load import open_model
 from ..model.quantize import QuantConfig
+from ..model.readers.options import HEAD_MODES, ReadOptions
 from ..model.store import write_tensors
 from ..reading import NpzFile
 from . import toml
@@ -41,6 +41,7 @@ def init(
     output: os.PathLike | str | None = None,
     target: dict | None = None,
     force: bool = False,
+    options: ReadOptions | None = None,
 ) -> tuple[Path, list[str]]:
     """Write a commented project file for a trained model.
 
@@ -55,6 +56,8 @@ def init(
         Keys of [target].
     force : bool
         Replace a file that is there.
+    options : ReadOptions, optional
+        What the model's file does not say: keys of [model].
 
     Returns
     -------
@@ -71,14 +74,16 @@ def init(
         The file is there already.
     """
     model = Path(model)
-    trained, found = load_model(model), [f"  {line}" for line in contents(model)]
+    reader = open_model(model)
+    trained, found = reader.model(options or ReadOptions()), [f"  {line}" for line in reader.contents()]
     name = project_name(model.stem)
     path = Path(output) if output is not None else Path(f"{name}.toml")
     if path.exists() and not force:
         raise ConfigError(path, "is there already", "must be another file, or --force must be given")
     notes = [f"{model}: {described(trained)}", *found, *trained.assumptions]
     head = {"head": HEAD_MODES[trained.head_every_step]} if trained.head is not None else {}
-    tables = {"model": {"path": _relative(model, path), **head}}
+    said = {name: value for name, value in asdict(options).items() if value is not None} if options else {}
+    tables = {"model": {"path": _relative(model, path), **said, **head}}
     if calibration is None:
         tables["data"] = {"random": RANDOM_SEQUENCES}
         notes.append(NO_DATA)

@@ -1,0 +1,283 @@
+"""JSON files of the amplifier modellers and of RTNeural, and Neural Amp Modeler's ``.nam``.
+
+- Automated-GuitarAmpModelling writes ``model_data`` (sizes, kind, skip) beside a PyTorch ``state_dict`` as lists.
+- RTNeural and AIDA-X write ``layers`` with Keras's weights: kernel (I, 4H), recurrent kernel (H, 4H), bias (4H),
+  gates i, f, c, o; a dense layer's kernel is (I, O).
+- Neural Amp Modeler writes ``config`` and one list: for each layer [W_x W_h] row by row with gates i, f, g, o, one
+  bias, the initial h and c; then the head's weight and bias.
+
+All of them have their head on every step.
+"""
+
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import ConfigError, ModelError
+from ...reading import read_json
+from ..float_model import MAX_SIZE, DenseWeights, FloatModel, LstmWeights, check_shape
+from .options import HEAD_MODES, OUTSIDE, ZERO, ReadOptions
+from .state_dict import StateDict
+
+KINDS = "must have state_dict (a torch model), layers (RTNeural, AIDA-X) or weights (Neural Amp Modeler)"
+SKIP = (
+    f"must be 0: y = head(h) + x is not built; model.skip = {OUTSIDE!r} computes head(h) alone, and x must then be "
+    "added outside"
+)
+_AMPLIFIER_KEYS = ("model", "input_size", "output_size", "unit_type", "num_layers", "hidden_size", "bias_fl", "skip")
+_GAINS = ("in_gain", "out_gain", "input_gain", "output_gain")
+
+
+def numbers(values: object, subject: str) -> np.ndarray:
+    """Nested lists of numbers as a float64 array; ModelError for anything else."""
+    try:
+        array = np.array(values)
+        if array.dtype.kind not in "iuf":
+            raise ValueError("not numbers")
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise ModelError(subject, f"not an array of numbers ({error})", "must be lists of numbers") from error
+    return array.astype(np.float64)
+
+
+@dataclass
+class HeldTensors:
+    """Named tensors in memory; see :class:`~.state_dict.Tensors`.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    metadata : dict of str to str
+    arrays : dict of str to array
+    """
+
+    path: Path
+    metadata: dict[str, str]
+    arrays: dict[str, np.ndarray]
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {name: array.shape for name, array in self.arrays.items()}
+
+    @property
+    def dtypes(self) -> dict[str, str]:
+        return {name: str(array.dtype) for name, array in self.arrays.items()}
+
+    def floats(self, names: list[str]) -> dict[str, np.ndarray]:
+        """Some of the tensors; all are float64."""
+        return {name: self.arrays[name] for name in names}
+
+
+def read(path: Path) -> "AmplifierFile | RtNeuralFile | NamFile":
+    """The reader of a JSON file, by what is in it."""
+    content = read_json(path, ModelError)
+    for key, reader in (("state_dict", AmplifierFile), ("layers", RtNeuralFile), ("weights", NamFile)):
+        if key in content:
+            return reader(path, content)
+    raise ModelError(path, f"an object with {', '.join(content) or 'nothing'}", KINDS)
+
+
+def _size(values, key, subject):
+    """A size that a file says."""
+    value = values.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_SIZE:
+        raise ModelError(f"{subject}: {key}", repr(value), f"must be a whole number of 1 to {MAX_SIZE}")
+    return value
+
+
+def _object(values, key, path):
+    found = values.get(key)
+    if not isinstance(found, dict):
+        raise ModelError(f"{path}: {key}", type(found).__name__, "must be an object")
+    return found
+
+
+def _zero(values, keys, path, rule):
+    """Refuse keys that are there and not 0, false or null."""
+    for key in keys:
+        if values.get(key):
+            raise ModelError(f"{path}: {key}", repr(values[key]), rule)
+
+
+def _skip(values, keys, path, options):
+    """What is told of an addition of x to the outputs that is left out; refused where nobody asked for that."""
+    if options.skip is None:
+        _zero(values, keys, path, SKIP)
+        return ()
+    if not any(values.get(key) for key in keys):
+        raise ConfigError("model.skip", repr(options.skip), f"must not be given: {path} has no skip")
+    return (f"model.skip: {path} asks for head(h) + x; the outputs are head(h), and x must be added outside",)
+
+
+def _not_used(path, where, keys):
+    return (f"model.path: not used of {where} in {path.name}: {', '.join(sorted(keys))}",) if keys else ()
+
+
+@dataclass(frozen=True)
+class AmplifierFile:
+    """A torch state_dict as lists, beside a description."""
+
+    path: Path
+    content: dict[str, Any]
+
+    def contents(self) -> list[str]:
+        said = [f"{key}: {value!r}" for key, value in self._description.items()]
+        return [*said, *StateDict(self._tensors()).contents()]
+
+    @property
+    def _description(self) -> dict:
+        return _object(self.content, "model_data", self.path) if "model_data" in self.content else {}
+
+    def _tensors(self):
+        given = _object(self.content, "state_dict", self.path)
+        arrays = {name: numbers(values, f"{self.path}: {name}") for name, values in given.items()}
+        return HeldTensors(self.path, {"head": "every_step"} if self._description else {}, arrays)
+
+    def model(self, options: ReadOptions) -> FloatModel:
+        said = self._description
+        subject = f"{self.path}: model_data"
+        if said and said.get("unit_type") != "LSTM":
+            raise ModelError(f"{subject}: unit_type", repr(said.get("unit_type")), "must be 'LSTM'")
+        skipped = _skip(said, ("skip",), subject, options)
+        model = StateDict(self._tensors()).model(replace(options, skip=None)).assuming(skipped)
+        if not said:
+            return model
+        sizes = {
+            "input_size": model.input_size,
+            "output_size": model.output_size,
+            "num_layers": len(model.layers),
+            "hidden_size": model.hidden_sizes[0],
+        }
+        for key, found in sizes.items():
+            if key in said and _size(said, key, subject) != found:
+                raise ModelError(f"{subject}: {key}", said[key], f"must be {found}, as state_dict has it")
+        return model.assuming(_not_used(self.path, "model_data", said.keys() - set(_AMPLIFIER_KEYS)))
+
+
+@dataclass(frozen=True)
+class RtNeuralFile:
+    """Layers with Keras's weights."""
+
+    path: Path
+    content: dict[str, Any]
+
+    def _layers(self):
+        layers = self.content["layers"]
+        if not isinstance(layers, list) or not layers or not all(isinstance(layer, dict) for layer in layers):
+            raise ModelError(f"{self.path}: layers", type(layers).__name__, "must be a list of layers")
+        return layers
+
+    def contents(self) -> list[str]:
+        return [
+            f"layer {number}: {layer.get('type')!r}, activation {layer.get('activation', '')!r}, "
+            f"shape {layer.get('shape')!r}"
+            for number, layer in enumerate(self._layers())
+        ]
+
+    def model(self, options: ReadOptions) -> FloatModel:
+        options.agree(self.path, HEAD_MODES[1])
+        options.refuse(f"{self.path} says it", "gate_order", "prefix", "head_prefix", "initial_state")
+        skipped = _skip(self.content, ("in_skip", "skip"), self.path, options)
+        _zero(self.content, _GAINS, self.path, "must be 0 dB: gains are not built; scale x and y outside")
+        layers, head = [], None
+        for number, layer in enumerate(self._layers()):
+            subject, kind = f"{self.path}: layer {number}", layer.get("type")
+            weights = layer.get("weights")
+            if not isinstance(weights, list):
+                raise ModelError(f"{subject}: weights", type(weights).__name__, "must be a list")
+            arrays = [numbers(array, f"{subject}: weights[{at}]") for at, array in enumerate(weights)]
+            activation = layer.get("activation") or "linear"
+            if kind == "lstm" and head is None:
+                layers.append(keras_lstm(arrays, subject, activation))
+            elif kind in ("dense", "time-distributed-dense") and head is None and layers:
+                head = keras_dense(arrays, subject, activation)
+            else:
+                what = f"type {kind!r} behind {len(layers)} LSTM layers and {'a' if head else 'no'} dense layer"
+                raise ModelError(subject, what, "must be lstm layers, then one dense layer at most")
+        known = {"layers", "in_shape", "in_skip", "skip", *_GAINS}
+        assumptions = (*skipped, *_not_used(self.path, "the file", self.content.keys() - known))
+        return FloatModel(tuple(layers), head, head is not None, str(self.path), assumptions)
+
+
+def keras_lstm(arrays: list[np.ndarray], subject: str, activation: str = "tanh") -> LstmWeights:
+    """An LSTM layer from Keras's arrays: kernel (I, 4H), recurrent kernel (H, 4H), bias (4H) or none; i, f, c, o."""
+    if activation != "tanh":
+        raise ModelError(f"{subject}: activation", repr(activation), "must be 'tanh'")
+    if len(arrays) not in (2, 3):
+        raise ModelError(subject, f"{len(arrays)} arrays", "must have kernel, recurrent kernel and perhaps bias")
+    kernel, recurrent = arrays[:2]
+    check_shape(f"{subject}: recurrent kernel", recurrent.shape, (None, None))
+    units = len(recurrent)
+    check_shape(f"{subject}: recurrent kernel", recurrent.shape, (units, 4 * units))
+    check_shape(f"{subject}: kernel", kernel.shape, (None, 4 * units))
+    bias = arrays[2] if len(arrays) == 3 else np.zeros(4 * units)
+    if bias.shape == (8 * units,):  # CuDNN's: of the inputs and of the recurrence
+        bias = bias[: 4 * units] + bias[4 * units :]
+    return LstmWeights(kernel.T, recurrent.T, bias, source=subject)
+
+
+def keras_dense(arrays: list[np.ndarray], subject: str, activation: str = "linear") -> DenseWeights:
+    """A linear layer from Keras's arrays: kernel (I, O), bias (O) or none."""
+    if activation != "linear":
+        raise ModelError(f"{subject}: activation", repr(activation), "must be none: the head is linear")
+    if len(arrays) not in (1, 2):
+        raise ModelError(subject, f"{len(arrays)} arrays", "must have kernel and perhaps bias")
+    check_shape(f"{subject}: kernel", arrays[0].shape, (None, None))
+    bias = arrays[1] if len(arrays) == 2 else np.zeros(arrays[0].shape[1])
+    return DenseWeights(arrays[0].T, bias, source=subject)
+
+
+@dataclass(frozen=True)
+class NamFile:
+    """A Neural Amp Modeler file."""
+
+    path: Path
+    content: dict[str, Any]
+
+    def contents(self) -> list[str]:
+        config = _object(self.content, "config", self.path)
+        said = [f"{key}: {self.content.get(key)!r}" for key in ("version", "architecture", "sample_rate")]
+        return [*said, *(f"config: {key}: {value!r}" for key, value in config.items())]
+
+    def model(self, options: ReadOptions) -> FloatModel:
+        options.agree(self.path, HEAD_MODES[1])
+        options.refuse(f"{self.path} says it", "gate_order", "prefix", "head_prefix", "skip")
+        if self.content.get("architecture") != "LSTM":
+            raise ModelError(f"{self.path}: architecture", repr(self.content.get("architecture")), "must be 'LSTM'")
+        config, subject = _object(self.content, "config", self.path), f"{self.path}: config"
+        inputs, hidden, count = (_size(config, key, subject) for key in ("input_size", "hidden_size", "num_layers"))
+        outputs = _size(config, "out_channels", subject) if "out_channels" in config else 1
+        unknown = config.keys() - {"input_size", "hidden_size", "num_layers", "in_channels", "out_channels"}
+        if unknown:
+            raise ModelError(f"{subject}: {min(unknown)}", "unknown", "must be no key that could change the outputs")
+        if config.get("in_channels", inputs) != inputs:
+            rule = f"must be {inputs}, the input_size"
+            raise ModelError(f"{subject}: in_channels", repr(config["in_channels"]), rule)
+        widths = [inputs] + [hidden] * (count - 1)
+        sizes = [size for width in widths for size in (4 * hidden * (width + hidden), 4 * hidden, hidden, hidden)]
+        sizes += [outputs * hidden, outputs]
+        values = numbers(self.content["weights"], f"{self.path}: weights")
+        check_shape(f"{self.path}: weights", (values.ndim, min(values.size, MAX_SIZE)), (1, None))
+        if values.size != sum(sizes):
+            rule = f"must be {sum(sizes)}, as config says"
+            raise ModelError(f"{self.path}: weights", f"{values.size} numbers", rule)
+        *parts, weight, bias = np.split(values, list(accumulate(sizes))[:-1])
+        layers = []
+        for number, width in enumerate(widths):
+            matrix, gate_bias, h, c = parts[4 * number : 4 * number + 4]
+            matrix = matrix.reshape(4 * hidden, width + hidden)
+            if (h.any() or c.any()) and options.initial_state != ZERO:
+                rule = (
+                    f"must be zero; model.initial_state = {ZERO!r} begins with h = c = 0 instead, and the first "
+                    "outputs then differ from the plug-in's"
+                )
+                raise ModelError(f"{self.path}: weights", f"an initial state in layer {number}", rule)
+            source = f"{self.path}: layer {number}"
+            layers.append(LstmWeights(matrix[:, :width], matrix[:, width:], gate_bias, source=source))
+        head = DenseWeights(weight.reshape(outputs, hidden), bias, source=f"{self.path}: head")
+        assumptions = ()
+        if options.initial_state == ZERO:
+            assumptions = (f"model.initial_state: the state in {self.path.name} is replaced by zeros",)
+        return FloatModel(tuple(layers), head, True, str(self.path), assumptions)

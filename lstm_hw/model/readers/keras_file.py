@@ -1,0 +1,289 @@
+"""Keras files: HDF5 (``model.save("m.h5")`` of Keras 2 and 3) and ``.keras`` (Keras 3), read without Keras.
+
+Both hold the layers' configuration as JSON and the arrays in HDF5. An LSTM has kernel (I, 4H), recurrent kernel
+(H, 4H) and bias (4H; of CuDNNLSTM 8H), gates i, f, c, o; a dense layer kernel (I, O) and bias (O).
+"""
+
+import io
+import re
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import LstmHwError, ModelError
+from ...reading import MAX_JSON_BYTES, MAX_VALUES, open_archive, open_file, parse_json
+from ..float_model import FloatModel
+from ..store import MAX_FILE_BYTES
+from .json_models import keras_dense, keras_lstm
+from .options import HEAD_MODES, ReadOptions
+
+ARCHIVE_RULE = "must be a file of model.save('m.keras')"
+_HARMLESS = (
+    "InputLayer",
+    "Dropout",
+    "SpatialDropout1D",
+    "GaussianDropout",
+    "GaussianNoise",
+    "AlphaDropout",
+    "ActivityRegularization",
+)
+"""Layers that do nothing when a model is used."""
+_LSTMS = ("LSTM", "CuDNNLSTM")
+_OFF = ("go_backwards", "time_major", "return_state", "zero_output_for_mask")
+"""Options of a recurrent layer that must be off."""
+_ARRAYS = ("kernel", "recurrent_kernel", "bias")
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A layer: class, name and configuration; ``wrapped`` by TimeDistributed."""
+
+    kind: str
+    name: str
+    config: dict[str, Any]
+    wrapped: bool = False
+
+    def described(self):
+        sizes = f", {self.config['units']} units" if "units" in self.config else ""
+        activation = f", activation {self.config['activation']!r:.60}" if "activation" in self.config else ""
+        return f"{self.name}: {'TimeDistributed ' if self.wrapped else ''}{self.kind}{sizes}{activation}"
+
+
+@dataclass(frozen=True)
+class KerasFile:
+    """A Keras model.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+
+    Raises
+    ------
+    ModelError
+        h5py is not installed, or the file is damaged, too large, or has no configuration.
+    """
+
+    path: Path
+
+    def __post_init__(self):
+        self._layers()
+
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[dict, Any]]:
+        """The model's configuration and the open HDF5 file with its arrays."""
+        try:
+            import h5py
+        except ImportError as error:
+            rule = "must be installed to read Keras files: pip install 'lstm-hw[keras]'"
+            raise ModelError("h5py", f"missing, and {self.path} is a Keras file", rule) from error
+        try:
+            if self.path.suffix.lower() == ".keras":
+                with open_archive(self.path, MAX_FILE_BYTES, ARCHIVE_RULE, ModelError) as archive:
+                    config = parse_json(self._member(archive, "config.json", MAX_JSON_BYTES), self.path, ModelError)
+                    content = self._member(archive, "model.weights.h5", MAX_FILE_BYTES)
+                with h5py.File(io.BytesIO(content), "r") as file:
+                    yield config, file
+            else:
+                with open_file(self.path, MAX_FILE_BYTES, ModelError) as raw, h5py.File(raw, "r") as file:
+                    yield self._configuration(file), file
+        except LstmHwError:
+            raise
+        except Exception as error:  # HDF5 tells of damage in many ways
+            raise ModelError(self.path, f"not readable ({error})", "must be an undamaged Keras file") from error
+
+    def _member(self, archive, name, most):
+        if name not in archive.namelist():
+            raise ModelError(f"{self.path}: {name}", "missing", ARCHIVE_RULE)
+        info = archive.getinfo(name)
+        if info.compress_type != zipfile.ZIP_STORED or info.file_size > most:
+            raise ModelError(f"{self.path}: {name}", f"compressed, or {info.file_size} bytes", ARCHIVE_RULE)
+        return archive.read(info)
+
+    def _configuration(self, file):
+        text = file.attrs.get("model_config")
+        if text is None:
+            rule = "must be saved whole (model.save), since weights alone do not say activations and layers"
+            raise ModelError(f"{self.path}: model_config", "missing", rule)
+        text = text if isinstance(text, str | bytes) else str(text)
+        if len(text) > MAX_JSON_BYTES:
+            raise ModelError(f"{self.path}: model_config", f"{len(text)} bytes", f"must not exceed {MAX_JSON_BYTES}")
+        return parse_json(text, f"{self.path}: model_config", ModelError)
+
+    def contents(self) -> list[str]:
+        """The layers, in order."""
+        return [layer.described() for layer in self._layers()]
+
+    def _layers(self):
+        with self._opened() as (config, _):
+            return self._chain(config)
+
+    def _chain(self, config):
+        """The layers in order; refused where they are no chain."""
+        kind, inner = config.get("class_name"), config.get("config")
+        if kind not in ("Sequential", "Functional", "Model"):
+            raise ModelError(f"{self.path}: class_name", repr(kind), "must be Sequential or Functional")
+        items = inner.get("layers") if isinstance(inner, dict) else inner
+        if not isinstance(items, list) or not items or not all(isinstance(item, dict) for item in items):
+            raise ModelError(f"{self.path}: layers", type(items).__name__, "must be a list of layers")
+        layers = [self._layer(item) for item in items]
+        names = [layer.name for layer in layers]
+        if len(set(names)) != len(names):
+            raise ModelError(f"{self.path}: layers", "two layers of one name", "must have names of their own")
+        if kind != "Sequential":
+            nodes = [_sources(item.get("inbound_nodes"), set(names)) for item in items]
+            sources = dict(zip(names, nodes, strict=True))
+            order, at = [], [name for name, from_ in sources.items() if not from_]
+            while len(at) == 1:
+                order += at
+                at = [name for name, from_ in sources.items() if from_ == [order[-1]]]
+            if len(order) != len(names) or _sources([inner.get("output_layers")], set(names)) != order[-1:]:
+                raise ModelError(f"{self.path}: layers", "a graph with branches", "must be a chain of layers")
+            layers = [layers[names.index(name)] for name in order]
+        return layers
+
+    def _layer(self, item):
+        kind, config = item.get("class_name"), item.get("config")
+        name = (config or {}).get("name") if isinstance(config, dict) else None
+        if not isinstance(kind, str) or not isinstance(name, str):
+            raise ModelError(
+                f"{self.path}: layers", "a layer without class or name", "must be layers as Keras saves them"
+            )
+        if kind == "TimeDistributed" and isinstance(config.get("layer"), dict):
+            inner = config["layer"]
+            if inner.get("class_name") == "Dense" and isinstance(inner.get("config"), dict):
+                return _Layer("Dense", name, {**inner["config"], "name": name}, wrapped=True)
+        return _Layer(kind, name, config)
+
+    def model(self, options: ReadOptions) -> FloatModel:
+        """The LSTM layers and the dense layer behind them."""
+        options.refuse(f"{self.path} says it", "gate_order", "prefix", "head_prefix", "initial_state", "skip")
+        with self._opened() as (config, file):
+            return self._read(self._chain(config), _Arrays(self.path, file, config), options)
+
+    def _read(self, layers, arrays, options):
+        lstms, head, sequences, assumptions = [], None, True, []
+        for layer in layers:
+            subject = f"{self.path}: {layer.name}"
+            softmax = _activation(layer) == "softmax" and (layer.kind == "Dense" or head is not None)
+            if softmax:
+                told = f"model.path: softmax of {layer.name} is left out: the largest output stays the largest"
+                assumptions.append(told)
+            if layer.kind in _HARMLESS or (layer.kind == "Activation" and (softmax or _activation(layer) == "linear")):
+                continue
+            if layer.kind in _LSTMS and head is None and sequences:
+                lstms.append(self._lstm(layer, arrays, subject))
+                sequences = layer.config.get("return_sequences", False)
+            elif layer.kind == "Dense" and head is None and lstms:
+                activation = "linear" if softmax else _activation(layer)
+                head = keras_dense(arrays.of(layer, _ARRAYS[::2]), subject, activation)
+            elif not (layer.kind == "Softmax" and softmax):
+                what = f"{layer.kind} behind {len(lstms)} LSTM layers and {'a' if head else 'no'} dense layer"
+                rule = "must be LSTM layers, all but the last with return_sequences, then one Dense layer at most"
+                raise ModelError(subject, what, rule)
+        if head is None and not sequences:
+            assumptions.append(f"model.path: {self.path.name} gives h of the last step; here h of every step is given")
+        if head is not None:
+            options.agree(self.path, HEAD_MODES[sequences])
+        return FloatModel(tuple(lstms), head, head is not None and sequences, str(self.path), tuple(assumptions))
+
+    def _lstm(self, layer, arrays, subject):
+        config = layer.config
+        for key in _OFF:
+            if config.get(key):
+                raise ModelError(f"{subject}: {key}", "true", "must be false")
+        activations = {"activation": "tanh", "recurrent_activation": "sigmoid"} if layer.kind == "LSTM" else {}
+        for key, must in activations.items():
+            if config.get(key) != must:
+                raise ModelError(f"{subject}: {key}", f"{config.get(key, 'not said')!r:.80}", f"must be {must!r}")
+        return keras_lstm(arrays.of(layer, _ARRAYS), subject)
+
+
+def _activation(layer):
+    return layer.config.get("activation", "softmax" if layer.kind == "Softmax" else "linear")
+
+
+def _sources(nodes, names):
+    """Names of the layers whose outputs a layer reads: in every version a list of name and two numbers."""
+    found, waiting = [], [nodes]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list):
+            if len(value) >= 3 and isinstance(value[0], str) and value[0] in names and isinstance(value[1], int):
+                found.append(value[0])
+            else:
+                waiting += value
+    return found
+
+
+class _Arrays:
+    """The arrays of the layers of an HDF5 file, of either layout."""
+
+    def __init__(self, path, file, config):
+        self._path, self._file = path, file
+        self._legacy = path.suffix.lower() != ".keras"
+        self._folders = {}
+        if not self._legacy:
+            inner = config.get("config")
+            items = inner["layers"] if isinstance(inner, dict) else inner
+            counts = Counter()
+            for item in items:
+                folder = _snake_case(item["class_name"])
+                number = counts[folder]
+                counts[folder] += 1
+                self._folders[item["config"]["name"]] = f"layers/{folder}_{number}" if number else f"layers/{folder}"
+
+    def of(self, layer, names):
+        """Arrays of a layer, in the order of ``names``; a bias that the layer says it has not is left out."""
+        if not layer.config.get("use_bias", True):
+            names = [name for name in names if name != "bias"]
+        paths = self._legacy_paths(layer) if self._legacy else self._paths(layer, len(names))
+        subject = f"{self._path}: {layer.name}"
+        if self._legacy and set(paths) != set(names):
+            raise ModelError(subject, f"arrays {', '.join(sorted(paths)) or 'none'}", f"must be {', '.join(names)}")
+        return [self._read(paths[name if self._legacy else at], f"{subject}: {name}") for at, name in enumerate(names)]
+
+    def _legacy_paths(self, layer):
+        """Name -> path of the arrays that a layer's group lists."""
+        root = "model_weights/" if "model_weights" in self._file else ""
+        group = self._file.get(f"{root}{layer.name}")
+        listed = [] if group is None else list(np.ravel(group.attrs.get("weight_names", [])))[:16]
+        texts = [name.decode() if isinstance(name, bytes) else str(name) for name in listed]
+        return {re.sub(r":\d+$", "", text.rpartition("/")[2]): f"{root}{layer.name}/{text}" for text in texts}
+
+    def _paths(self, layer, count):
+        folder = self._folders[layer.name]
+        inner = "/cell" if layer.kind in _LSTMS else "/layer" if layer.wrapped else ""
+        group = self._file.get(f"{folder}{inner}/vars")
+        if group is None or len(group) != count:
+            found = "missing" if group is None else f"{len(group)} arrays"
+            raise ModelError(f"{self._path}: {layer.name}", found, f"must have {count} arrays in {folder}{inner}/vars")
+        return [f"{folder}{inner}/vars/{number}" for number in range(count)]
+
+    def _read(self, path, subject):
+        import h5py
+
+        at, parts = self._file, path.split("/")
+        for part in parts:
+            if not isinstance(at, h5py.Group) or not isinstance(at.get(part, getlink=True), h5py.HardLink):
+                raise ModelError(subject, f"no array {path}", "must be in the file itself")
+            at = at[part]
+        if not isinstance(at, h5py.Dataset) or at.is_virtual or at.external or at.dtype.kind != "f":
+            raise ModelError(subject, "no array of floating-point numbers", "must be in the file itself")
+        if at.size is None or at.size > MAX_VALUES:
+            raise ModelError(subject, f"shape {at.shape}", f"must not exceed {MAX_VALUES} values")
+        return at[()].astype(np.float64)
+
+
+def _snake_case(name):
+    """Keras's name of a folder of a class of layers: LSTM -> lstm, TimeDistributed -> time_distributed."""
+    name = re.sub(r"\W+", "", name)
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()

@@ -1,0 +1,427 @@
+"""ONNX files: LSTM nodes of a graph and the linear layer behind them.
+
+An LSTM node has W (1, 4H, I), R (1, 4H, H) and B (1, 8H), the bias of the inputs and of the recurrence, gates i, o,
+f, c. The graph is followed from its input to its output: what stands between must be LSTM nodes, nodes that only
+move axes, the choice of the last step, and one matrix product. Every axis is known by what it counts, so a transposed
+batch is no other model, and a node that mixes axes is refused by its name.
+"""
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import ConfigError, ModelError
+from ...reading import MAX_VALUES, read_file
+from ..float_model import DenseWeights, FloatModel, LstmWeights, check_shape
+from ..store import MAX_FILE_BYTES
+from .options import HEAD_MODES, NO_HEAD, ReadOptions
+
+MAX_NODES = 1 << 14
+"""Most nodes of a graph and of those inside it."""
+TIME, BATCH, FEATURES, ONE, LAYERS = "time", "batch", "features", "one", "layers"
+_GATES = (0, 2, 3, 1)
+"""For each of i, f, g, o its position among the gates of an LSTM node."""
+_RECURRENT = ("LSTM", "GRU", "RNN")
+_SAME = ("Identity", "Dropout", "Cast")
+_MOVES = (*_SAME, "Transpose", "Squeeze", "Unsqueeze", "Reshape", "Gather", "Slice", "Concat")
+_END = 1 << 31
+"""Ends of slices from here on mean the end of the axis."""
+ATTRIBUTES = {
+    "direction": (b"forward", "must be forward"),
+    "clip": (None, "must not be given: cells are not clipped"),
+    "input_forget": (0, "must be 0"),
+    "activation_alpha": (None, "must not be given"),
+    "activation_beta": (None, "must not be given"),
+}
+"""Attribute of an LSTM node -> the value that it must have, and the rule."""
+ACTIVATIONS = [b"Sigmoid", b"Tanh", b"Tanh"]
+
+
+@dataclass(frozen=True)
+class _Flow:
+    """A tensor on the way: what its axes count, how many features there are, whether it is the last step only."""
+
+    name: str
+    axes: tuple[str, ...]
+    features: int | None = None
+    last: bool = False
+
+
+@dataclass
+class _Found:
+    """What was met on the way."""
+
+    lstms: list = field(default_factory=list)
+    head: DenseWeights | None = None
+    every_step: bool = True
+    assumptions: list = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class OnnxGraph:
+    """An ONNX model.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+
+    Raises
+    ------
+    ModelError
+        onnx is not installed, or the file is damaged or too large.
+    """
+
+    path: Path
+
+    def __post_init__(self):
+        self._graph  # noqa: B018 - reads it
+
+    @cached_property
+    def _graph(self):
+        try:
+            import onnx
+        except ImportError as error:
+            rule = "must be installed to read ONNX files: pip install 'lstm-hw[onnx]'"
+            raise ModelError("onnx", f"missing, and {self.path} is an ONNX file", rule) from error
+        content = read_file(self.path, MAX_FILE_BYTES, ModelError)
+        try:
+            graph = onnx.load_model_from_string(content).graph
+        except Exception as error:  # protobuf's own
+            raise ModelError(self.path, f"not readable ({error})", "must be an undamaged ONNX file") from error
+        if len(graph.node) > MAX_NODES:
+            raise ModelError(self.path, f"{len(graph.node)} nodes", f"must not exceed {MAX_NODES}")
+        if not graph.node:
+            raise ModelError(self.path, "a graph without nodes", "must be an ONNX model")
+        return graph
+
+    @cached_property
+    def _constants(self):
+        """Name -> TensorProto of what does not depend on inputs."""
+        found = {tensor.name: tensor for tensor in self._graph.initializer}
+        for node in self._graph.node:
+            if node.op_type == "Constant":
+                for attribute in node.attribute:
+                    if attribute.name == "value":
+                        found[node.output[0]] = attribute.t
+        return found
+
+    @cached_property
+    def _inputs(self):
+        """Names of what the caller gives."""
+        return {value.name for value in self._graph.input} - self._constants.keys()
+
+    def contents(self) -> list[str]:
+        """The nodes that hold weights, and the others by number."""
+        lines, others = [], {}
+        for node in self._graph.node:
+            shapes = [
+                "x".join(map(str, self._constants[name].dims))
+                for name in node.input
+                if name in self._constants and len(self._constants[name].dims) > 1
+            ]
+            if shapes:
+                lines.append(f"{node.name or node.output[0]}: {node.op_type}, {', '.join(shapes)}")
+            elif node.op_type != "Constant":
+                others[node.op_type] = others.get(node.op_type, 0) + 1
+        rest = ", ".join(f"{count} {kind}" for kind, count in sorted(others.items()))
+        return [*lines, *([f"without weights: {rest}"] if rest else [])]
+
+    def model(self, options: ReadOptions) -> FloatModel:
+        """The LSTM and its head."""
+        options.refuse(f"{self.path} says it", "gate_order", "initial_state", "skip")
+        if options.head_prefix not in (None, NO_HEAD):
+            raise ConfigError("model.head_prefix", repr(options.head_prefix), f"must be {NO_HEAD!r} for an ONNX file")
+        start = self._first(options.prefix)
+        found = _Found()
+        flow = _Flow(start.input[0], _input_axes(start)) if options.prefix is not None else self._before(start)
+        while used := [node for node in self._graph.node if flow.name in node.input and node.op_type != "Shape"]:
+            if options.head_prefix == NO_HEAD and found.lstms and used[0].op_type not in (*_RECURRENT, *_MOVES):
+                found.assumptions.append(f"model.head_prefix: left out of {self.path.name}: what is behind the LSTM")
+                break
+            if len(used) > 1:
+                rule = "must be read by one node: a graph with branches is not built"
+                raise ModelError(f"{self.path}: {flow.name}", f"read by {len(used)} nodes", rule)
+            flow = self._step(used[0], flow, found)
+        return self._finished(flow, found, options)
+
+    def _finished(self, flow, found, options):
+        if flow.name not in {output.name for output in self._graph.output} and options.head_prefix != NO_HEAD:
+            raise ModelError(f"{self.path}: {flow.name}", "not an output of the graph", "must be the model's output")
+        if len(self._graph.output) > 1:
+            names = ", ".join(output.name for output in self._graph.output if output.name != flow.name)
+            found.assumptions.append(f"model.path: outputs of {self.path.name} that are not given: {names}")
+        if found.head is None and flow.last:
+            found.assumptions.append(
+                f"model.path: {self.path.name} gives h of the last step; here h of every step is given"
+            )
+        if found.head is not None:
+            options.agree(self.path, HEAD_MODES[found.every_step])
+        every_step = found.head is not None and found.every_step
+        return FloatModel(tuple(found.lstms), found.head, every_step, str(self.path), tuple(found.assumptions))
+
+    def _first(self, prefix):
+        """The first LSTM node, or that of a name."""
+        nodes = [node for node in self._graph.node if node.op_type in _RECURRENT]
+        if not nodes:
+            kinds = sorted({node.op_type for node in self._graph.node})
+            inner = any(attribute.HasField("g") for node in self._graph.node for attribute in node.attribute)
+            where = "the graph itself, not a graph inside a node" if inner else "it: an unrolled cell is not recognised"
+            raise ModelError(self.path, f"no LSTM node among {', '.join(kinds)}", f"must have LSTM nodes in {where}")
+        if prefix is not None:
+            nodes = [node for node in nodes if node.name.startswith(prefix) or node.output[0].startswith(prefix)]
+            if not nodes:
+                names = sorted(node.name or node.output[0] for node in self._graph.node if node.op_type in _RECURRENT)
+                raise ConfigError("model.prefix", repr(prefix), f"must begin one of {names}, as {self.path} has them")
+        return nodes[0]
+
+    def _before(self, start):
+        """The graph's input with its axes, followed backwards from the first LSTM: nodes that move axes only."""
+        flow, undo = start.input[0], []
+        producers = {output: node for node in self._graph.node for output in node.output}
+        while flow in producers:
+            node = producers[flow]
+            if node.op_type not in (*_SAME, "Transpose"):
+                rule = (
+                    f"must not stand before the LSTM; model.prefix = {start.name or start.output[0]!r} begins at the "
+                    "LSTM, and what stands before it must then happen outside"
+                )
+                raise ModelError(f"{self.path}: {node.name or flow}", node.op_type, rule)
+            undo.append(node)
+            flow = node.input[0]
+        axes = list(_input_axes(start))
+        for node in undo:
+            if node.op_type == "Transpose":
+                order = self._order(node, len(axes))
+                moved = [""] * len(axes)
+                for to, from_ in enumerate(order):
+                    moved[from_] = axes[to]
+                axes = moved
+        return _Flow(flow, tuple(axes))
+
+    def _step(self, node, flow, found):
+        """What becomes of a tensor in a node."""
+        subject = f"{self.path}: {node.name or node.output[0]}"
+        kind = node.op_type
+        if kind in _RECURRENT:
+            return self._lstm(node, flow, found, subject)
+        if kind in _SAME:
+            return replace(flow, name=node.output[0])
+        if kind == "Transpose":
+            order = self._order(node, len(flow.axes))
+            return replace(flow, name=node.output[0], axes=tuple(flow.axes[at] for at in order))
+        if kind in ("Squeeze", "Unsqueeze"):
+            return self._squeezed(node, flow, subject)
+        if kind in ("Gather", "Slice"):
+            return self._last_step(node, flow, subject)
+        if kind == "Concat" and flow.axes[0] == ONE and flow.last and node.input[-1] == flow.name:
+            if _attributes(node).get("axis", 0) == 0:  # h of all layers, the last layer's last
+                return replace(flow, name=node.output[0], axes=(LAYERS, *flow.axes[1:]))
+        if kind == "Reshape":
+            return self._reshaped(node, flow, subject)
+        if kind in ("Gemm", "MatMul", "Conv") and found.head is None and found.lstms:
+            found.head = self._dense(node, flow, subject)
+            found.every_step = not flow.last
+            return replace(flow, name=node.output[0], features=found.head.output_size)
+        if kind == "Add" and found.head is not None and not found.head.bias.any():
+            other = next(name for name in node.input if name != flow.name) if len(set(node.input)) > 1 else flow.name
+            bias = self._constant(other, subject).ravel()
+            check_shape(f"{subject}: bias", bias.shape, (found.head.output_size,))
+            found.head = DenseWeights(found.head.weight, bias, source=subject)
+            return replace(flow, name=node.output[0])
+        if kind in ("Softmax", "LogSoftmax") and found.head is not None:
+            found.assumptions.append(f"model.path: {kind} of {self.path.name} is left out: the largest output stays so")
+            return replace(flow, name=node.output[0])
+        what = f"{kind} behind {len(found.lstms)} LSTMs and {'a' if found.head else 'no'} linear layer"
+        raise ModelError(
+            subject, what, "must be LSTM nodes, then one Gemm, MatMul and Add, or Conv of width 1, at most"
+        )
+
+    def _lstm(self, node, flow, found, subject):
+        if node.op_type != "LSTM":
+            raise ModelError(subject, f"a {node.op_type} node", "must be an LSTM")
+        if found.head is not None or flow.last:
+            raise ModelError(subject, "an LSTM behind a linear layer or a last step", "must stand before them")
+        attributes = _attributes(node)
+        for name, (must, rule) in ATTRIBUTES.items():
+            value = attributes.get(name, must)
+            if value != must:
+                raise ModelError(f"{subject}: {name}", f"{value!r:.80}", rule)
+        if attributes.get("activations", ACTIVATIONS) != ACTIVATIONS:
+            raise ModelError(f"{subject}: activations", attributes["activations"], "must be Sigmoid, Tanh, Tanh")
+        wanted = _input_axes(node)
+        if flow.axes != wanted or node.input[0] != flow.name:
+            raise ModelError(subject, f"an input with axes {flow.axes}", f"must be {wanted}")
+        given = [*node.input, *[""] * (8 - len(node.input))]
+        for at, name, rule in (
+            (4, "sequence_lens", "must not be given: all sequences have one length"),
+            (5, "initial_h", "must be zero, or an input of the graph"),
+            (6, "initial_c", "must be zero, or an input of the graph"),
+            (7, "P", "must not be given: peepholes are not built"),
+        ):
+            if at in (5, 6) and given[at] in self._inputs:
+                found.assumptions.append(
+                    f"model.path: {given[at]} of {self.path.name} is kept on the chip, zero at first"
+                )
+            elif given[at] and (at not in (5, 6) or not self._is_zero(given[at])):
+                raise ModelError(f"{subject}: {name}", "given", rule)
+        w_x, w_h = (self._constant(given[at], subject) for at in (1, 2))
+        check_shape(f"{subject}: R", w_h.shape, (1, None, None))
+        units = w_h.shape[2]
+        check_shape(f"{subject}: R", w_h.shape, (1, 4 * units, units))
+        check_shape(f"{subject}: W", w_x.shape, (1, 4 * units, None))
+        bias = self._constant(given[3], subject) if given[3] else np.zeros((1, 8 * units))
+        check_shape(f"{subject}: B", bias.shape, (1, 8 * units))
+        both = bias[0, : 4 * units] + bias[0, 4 * units :]
+
+        def gates(stacked):
+            return stacked.reshape(4, units, -1)[list(_GATES)].reshape(stacked.shape)
+
+        found.lstms.append(LstmWeights(gates(w_x[0]), gates(w_h[0]), gates(both), source=subject))
+        outputs = [*node.output, "", "", ""][:3]
+        read = {name for other in self._graph.node for name in other.input} | {o.name for o in self._graph.output}
+        if outputs[1] in read and outputs[0] not in read:
+            axes = (BATCH, ONE, FEATURES) if _layout(node) else (ONE, BATCH, FEATURES)
+            return _Flow(outputs[1], axes, units, last=True)
+        axes = (BATCH, TIME, ONE, FEATURES) if _layout(node) else (TIME, ONE, BATCH, FEATURES)
+        return _Flow(outputs[0], axes, units)
+
+    def _squeezed(self, node, flow, subject):
+        attributes = _attributes(node)
+        at = attributes.get("axes")
+        if at is None and len(node.input) > 1:
+            at = [int(value) for value in self._constant(node.input[1], subject).ravel()]
+        axes = list(flow.axes)
+        if node.op_type == "Squeeze":
+            where = sorted({value % len(axes) for value in at or ()}, reverse=True)
+            if not where or any(axes[value] != ONE for value in where):
+                raise ModelError(subject, f"Squeeze of axes {at} of {flow.axes}", "must take away axes of size one")
+            for value in where:
+                del axes[value]
+        else:
+            for value in sorted(value % (len(axes) + len(at)) for value in at or ()):
+                axes.insert(value, ONE)
+        return replace(flow, name=node.output[0], axes=tuple(axes))
+
+    def _last_step(self, node, flow, subject):
+        """The last of an axis, by Gather or Slice: of time, of the layers of a Concat, or of one."""
+        if node.op_type == "Gather":
+            axis = _attributes(node).get("axis", 0)
+            index = self._constant(node.input[1], subject)
+            at = int(index.ravel()[0]) if index.size == 1 else None
+            dropped = index.ndim == 0
+        else:
+            starts, ends, axes, steps = self._slice(node, subject)
+            single = [len(starts), len(ends), len(axes)] == [1, 1, 1] and list(steps) in ([], [1])
+            axis, dropped = int(axes[0]) if len(axes) == 1 else 0, False
+            at = starts[0] if single and ends[0] >= _END else None
+        kept, axis = list(flow.axes), axis % len(flow.axes)
+        if at != -1 and not (at == 0 and kept[axis] == ONE) or kept[axis] not in (TIME, LAYERS, ONE):
+            rule = "must take the last step of the axis of time, or the last layer's h"
+            raise ModelError(subject, f"{node.op_type} of {at} of axis {axis} of {flow.axes}", rule)
+        last = flow.last or kept[axis] == TIME
+        kept[axis : axis + 1] = [] if dropped else [ONE]
+        return replace(flow, name=node.output[0], axes=tuple(kept), last=last)
+
+    def _slice(self, node, subject):
+        attributes = _attributes(node)
+        if "starts" in attributes:
+            given = [attributes["starts"], attributes["ends"], attributes.get("axes", [0])]
+            return (*given, [])
+        parts = [self._constant(name, subject).ravel().tolist() if name else [] for name in node.input[1:]]
+        parts += [[]] * (4 - len(parts))
+        return parts[0], parts[1], parts[2] or list(range(len(parts[0]))), parts[3]
+
+    def _reshaped(self, node, flow, subject):
+        """A Reshape may only take away axes of size one: every size but one must be known to stay."""
+        shape = [int(value) for value in self._constant(node.input[1], subject).ravel()]
+        kept = [axis for axis in flow.axes if axis != ONE]
+
+        def stays(at, value):
+            copied = value == 0 and at < len(flow.axes) and flow.axes[at] == kept[at]
+            return copied or (kept[at] == FEATURES and value == flow.features)
+
+        open_ = [value for at, value in enumerate(shape) if len(shape) == len(kept) and not stays(at, value)]
+        if len(shape) != len(kept) or open_ not in ([], [-1]):
+            raise ModelError(subject, f"Reshape of {flow.axes} to {shape}", "must take away axes of size one only")
+        return replace(flow, name=node.output[0], axes=tuple(kept))
+
+    def _dense(self, node, flow, subject):
+        kind, attributes = node.op_type, _attributes(node)
+        weight = self._constant(next(name for name in node.input if name != flow.name), subject)
+        bias = None
+        if kind == "Conv":
+            if weight.ndim < 3 or prod(weight.shape[2:]) != 1 or attributes.get("group", 1) != 1:
+                raise ModelError(subject, f"a convolution {weight.shape}", "must have width 1 and one group")
+            if any(attributes.get("pads", [])) or set(attributes.get("strides", [1])) != {1}:
+                raise ModelError(subject, "a convolution with pads or strides", "must have none")
+            if len(flow.axes) < 2 or flow.axes[1] != FEATURES:
+                raise ModelError(subject, f"an input with axes {flow.axes}", "must have the features at 1")
+            weight = weight.reshape(weight.shape[:2])
+        elif flow.axes[-1] != FEATURES or node.input[0] != flow.name:
+            raise ModelError(subject, f"an input with axes {flow.axes}", "must have the features last")
+        if kind == "MatMul" or (kind == "Gemm" and not attributes.get("transB", 0)):
+            weight = weight.T
+        if kind == "Gemm" and (attributes.get("transA", 0) or attributes.get("alpha", 1.0) != 1.0):
+            raise ModelError(subject, "transA or alpha", "must be 0 and 1")
+        if kind != "MatMul" and len(node.input) > 2:
+            bias = self._constant(node.input[2], subject).ravel() * (
+                attributes.get("beta", 1.0) if kind == "Gemm" else 1
+            )
+        check_shape(f"{subject}: weight", weight.shape, (None, None))
+        return DenseWeights(weight, np.zeros(len(weight)) if bias is None else bias, source=subject)
+
+    def _order(self, node, count):
+        order = _attributes(node).get("perm", list(range(count))[::-1])
+        if sorted(order) != list(range(count)):
+            raise ModelError(f"{self.path}: {node.name or node.output[0]}", f"perm {order}", f"must order {count} axes")
+        return order
+
+    def _is_zero(self, name):
+        """Whether a state is zeros: a constant, or zeros made for the batch."""
+        if name in self._constants:
+            return not self._constant(name, f"{self.path}: {name}").any()
+        producer = next((node for node in self._graph.node if name in node.output), None)
+        if producer is None:
+            return False
+        if producer.op_type in ("Expand", "Slice", "Unsqueeze", "Squeeze", "Identity", "Reshape"):
+            return self._is_zero(producer.input[0])
+        if producer.op_type == "ConstantOfShape":
+            values = [self._numbers(a.t, name) for a in producer.attribute if a.name == "value"]
+            return not values or not values[0].any()
+        return False
+
+    def _constant(self, name, subject):
+        if name not in self._constants:
+            raise ModelError(f"{subject}: {name}", "not constant", "must be stored in the file")
+        return self._numbers(self._constants[name], subject)
+
+    def _numbers(self, tensor, subject):
+        from onnx import TensorProto, numpy_helper
+
+        if tensor.data_location == TensorProto.EXTERNAL:
+            raise ModelError(f"{subject}: {tensor.name}", "data in another file", "must be in the file itself")
+        if prod(tensor.dims) > MAX_VALUES or min(tensor.dims, default=1) < 0:
+            raise ModelError(f"{subject}: {tensor.name}", f"shape {list(tensor.dims)[:8]}", "must be smaller")
+        try:
+            values = np.asarray(numpy_helper.to_array(tensor))
+            return values.astype(np.float64 if values.dtype.kind not in "iu" else np.int64)
+        except Exception as error:  # of a damaged tensor
+            raise ModelError(f"{subject}: {tensor.name}", f"not readable ({error})", "must be numbers") from error
+
+
+def _attributes(node) -> dict[str, Any]:
+    from onnx import helper
+
+    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+
+
+def _layout(node):
+    return _attributes(node).get("layout", 0)
+
+
+def _input_axes(node):
+    return (BATCH, TIME, FEATURES) if _layout(node) else (TIME, BATCH, FEATURES)

@@ -1,0 +1,77 @@
+"""What a user may say of a model file that does not say it itself, and what every reader is."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from ...errors import ConfigError
+from ..float_model import FloatModel
+
+HEAD_MODES = ("last_step", "every_step")
+NO_HEAD = "none"
+"""What a file without a head may say of it, and the head's prefix where a file's linear layers are to be left out."""
+ZERO = "zero"
+OUTSIDE = "outside"
+HEAD_ASSUMED = (
+    "model.head: {path} does not say it; taken as {mode!r} (the head reads h of the last step, not {other!r})"
+)
+"""What is told of a model whose head's mode is said nowhere."""
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """Keys of [model].
+
+    Parameters
+    ----------
+    gate_order : str, optional
+        Order of the stacked gates, for a file that does not say it.
+    head : {"last_step", "every_step"}, optional
+        Which hidden states the linear head reads, for a file that does not say it.
+    prefix : str, optional
+        What the names of the LSTM's tensors, layers or nodes begin with, in a file that holds more than the LSTM and
+        its head. What else is there is left out, and the model's assumptions say so.
+    head_prefix : str, optional
+        The same for the linear head; ``none`` for the LSTM alone.
+    initial_state : {"zero"}, optional
+        Begin with h = c = 0 although the file holds another state.
+    skip : {"outside"}, optional
+        Leave out the addition of x to the outputs that the file asks for.
+    """
+
+    gate_order: str | None = None
+    head: str | None = None
+    prefix: str | None = None
+    head_prefix: str | None = None
+    initial_state: str | None = None
+    skip: str | None = None
+
+    def __post_init__(self):
+        if self.head not in (None, *HEAD_MODES):
+            raise ConfigError("model.head", repr(self.head), f"must be one of {', '.join(HEAD_MODES)}")
+        if self.initial_state not in (None, ZERO):
+            raise ConfigError("model.initial_state", repr(self.initial_state), f"must be {ZERO!r}")
+        if self.skip not in (None, OUTSIDE):
+            raise ConfigError("model.skip", repr(self.skip), f"must be {OUTSIDE!r}")
+
+    def refuse(self, why: str, *names: str) -> None:
+        """Refuse options that mean nothing for a file: those of ``names`` that are given."""
+        for name in names:
+            if getattr(self, name) is not None:
+                raise ConfigError(f"model.{name}", repr(getattr(self, name)), f"must not be given: {why}")
+
+    def agree(self, path: object, mode: str) -> None:
+        """Refuse a mode of the head other than the file's."""
+        if self.head not in (None, mode):
+            raise ConfigError("model.head", repr(self.head), f"must be {mode!r}, as {path} has it")
+
+
+class Reader(Protocol):
+    """An open file. Opening it reads no more than it must to say what is in it, and raises ModelError."""
+
+    def contents(self) -> list[str]:
+        """What is in the file, a line each."""
+        ...
+
+    def model(self, options: ReadOptions) -> FloatModel:
+        """The trained model; ModelError or ConfigError where file or options do not give one."""
+        ...

@@ -1,0 +1,298 @@
+"""Files of named tensors as PyTorch names them: ``weight_ih_l0`` and so on under a prefix, and a linear head.
+
+The tensors of ``torch.nn.LSTM`` are ``weight_ih_l{k}`` (4H, I), ``weight_hh_l{k}`` (4H, H), ``bias_ih_l{k}`` and
+``bias_hh_l{k}`` (4H), those of ``torch.nn.LSTMCell`` the same without ``_l{k}``. A linear layer is a matrix
+``weight`` (O, I) and, optionally, ``bias`` (O) under a prefix of its own.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from ...errors import ConfigError, ModelError
+from ..float_model import GATE_ORDER, DenseWeights, FloatModel, LstmWeights, check_finite, check_shape, hidden_size_of
+from ..store import DIGEST_KEY
+from .options import HEAD_ASSUMED, HEAD_MODES, NO_HEAD, ReadOptions
+
+HEAD_NAMES = ("head", "fc", "linear", "classifier")
+"""Names of linear layers that are taken as the head without a word."""
+METADATA = ("gate_order", "head", DIGEST_KEY)
+"""Metadata that is read."""
+_RECURRENT = re.compile(r"(.*?)((?:weight|bias)_(?:ih|hh|hr))(?:_l(0|[1-9]\d{0,3}))?(_reverse)?", re.ASCII | re.DOTALL)
+_LINEAR = re.compile(r"((?:.*\.)?)weight", re.ASCII | re.DOTALL)
+_PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+_CELLS = {4: "an LSTM", 3: "a GRU", 1: "a plain RNN"}
+"""Rows of a recurrent matrix over its columns -> what it is."""
+
+
+class Tensors(Protocol):
+    """Named tensors of a file."""
+
+    path: Path
+    metadata: Mapping[str, str]
+    shapes: Mapping[str, tuple[int, ...]]
+    dtypes: Mapping[str, str]
+
+    def floats(self, names: list[str]) -> dict[str, np.ndarray]:
+        """These tensors as float64 arrays; ModelError for other types and for values that are not finite."""
+        ...
+
+
+@dataclass(frozen=True)
+class StateDict:
+    """The reader of named tensors.
+
+    Parameters
+    ----------
+    tensors : Tensors
+    """
+
+    tensors: Tensors
+
+    def contents(self) -> list[str]:
+        """Tensors, and metadata that nothing reads."""
+        file = self.tensors
+        lines = [
+            f"{name}: {' x '.join(map(str, shape)) or 'a number'}, {file.dtypes[name]}"
+            for name, shape in file.shapes.items()
+        ]
+        unread = [f"{key} = {value!r}" for key, value in sorted(file.metadata.items()) if key not in METADATA]
+        return [*sorted(lines), *([f"not used: metadata {', '.join(unread)}"] if unread else [])]
+
+    def model(self, options: ReadOptions) -> FloatModel:
+        """The LSTM and its head."""
+        file = self.tensors
+        options.refuse(f"{file.path} holds no such thing", "initial_state", "skip")
+        lstm = _Recurrent.find(file, options.prefix)
+        head, assumptions = _find_head(file, lstm, options)
+        used = {*lstm.names, *([] if head is None else head.names)}
+        assumptions += lstm.assumptions(file)
+        left = sorted(set(file.shapes) - used)
+        if left:
+            assumptions += _left_out(file, lstm, left, options)
+        hidden = lstm.check_shapes(file)
+        if head:
+            check_shape(f"{file.path}: {head.weight}", file.shapes[head.weight], (None, hidden))
+            if head.bias:
+                check_shape(f"{file.path}: {head.bias}", file.shapes[head.bias], file.shapes[head.weight][:1])
+        order = gate_positions(file, options.gate_order)
+        mode, assumed = _head_mode(file, head, options.head, options.head_prefix == NO_HEAD)
+        values = file.floats(sorted(used))
+        for name, array in values.items():
+            check_finite(f"{file.path}: {name}", array)
+        return FloatModel(
+            tuple(lstm.layer(number, values, order, f"{file.path}: layer {number}") for number in range(lstm.layers)),
+            head.dense(values, f"{file.path}: head") if head else None,
+            head_every_step=mode == "every_step",
+            source=str(file.path),
+            assumptions=(*assumptions, *assumed),
+        )
+
+
+@dataclass(frozen=True)
+class _Recurrent:
+    """The tensors of an LSTM: their prefix, the number of layers, and which biases there are."""
+
+    prefix: str
+    layers: int
+    cell: bool
+    biases: tuple[str, ...]
+
+    def name(self, part, layer):
+        return f"{self.prefix}{part}" if self.cell else f"{self.prefix}{part}_l{layer}"
+
+    @property
+    def names(self):
+        return [self.name(part, n) for n in range(self.layers) for part in (*_PARTS[:2], *self.biases)]
+
+    @classmethod
+    def find(cls, file, wanted):
+        """The LSTM under the prefix that is wanted, or the only one; all its tensors are there."""
+        found = {}
+        for name in file.shapes:
+            if match := _RECURRENT.fullmatch(name):
+                found.setdefault(match[1], {})[name] = match
+        prefix = _chosen(file, found, wanted)
+        for name, match in found[prefix].items():
+            if match[4]:
+                raise ModelError(f"{file.path}: {name}", "a bidirectional LSTM", "must have one direction")
+            if match[2].endswith("_hr"):
+                raise ModelError(f"{file.path}: {name}", "an LSTM with projection", "must have none (proj_size=0)")
+        numbers = {match[3] for match in found[prefix].values()}
+        if None in numbers and len(numbers) > 1:
+            raise ModelError(f"{file.path}: {prefix}", "both an LSTMCell and an LSTM", "must hold one of them")
+        cell = None in numbers
+        layers = 1 if cell else 1 + max(map(int, numbers))
+        probe = cls(prefix, layers, cell, ())
+        _refuse_other_cells(file, probe)
+        there = {part for part in _PARTS[2:] for n in range(layers) if probe.name(part, n) in file.shapes}
+        lstm = cls(prefix, layers, cell, tuple(part for part in _PARTS[2:] if part in there))
+        for name in lstm.names:
+            if name not in file.shapes:
+                rule = "must be present" + (", or missing in every layer" if "bias" in name else "")
+                raise ModelError(f"{file.path}: {name}", "missing", rule)
+        return lstm
+
+    def assumptions(self, file):
+        """One bias of two: PyTorch writes both or none, other tools may write one."""
+        if len(self.biases) != 1:
+            return ()
+        missing = next(part for part in _PARTS[2:] if part not in self.biases)
+        return (f"model.path: {file.path.name} has {self.biases[0]} and no {missing}, which is taken as zero",)
+
+    def check_shapes(self, file):
+        """Check all shapes against each other and return the hidden size of the last layer."""
+        inputs = None
+        for layer in range(self.layers):
+            names = {part: self.name(part, layer) for part in (*_PARTS[:2], *self.biases)}
+            hidden = hidden_size_of(f"{file.path}: {names['weight_hh']}", file.shapes[names["weight_hh"]])
+            sizes = {"weight_ih": (4 * hidden, inputs), "weight_hh": (4 * hidden, hidden)}
+            for part, name in names.items():
+                check_shape(f"{file.path}: {name}", file.shapes[name], sizes.get(part, (4 * hidden,)))
+            inputs = hidden
+        return inputs
+
+    def layer(self, number, values, order, source):
+        """The weights of a layer, gates in the order of this package."""
+
+        def gates(part):
+            stacked = values[self.name(part, number)]
+            return stacked.reshape(4, -1, *stacked.shape[1:])[order].reshape(stacked.shape)
+
+        w_x, w_h = gates("weight_ih"), gates("weight_hh")
+        return LstmWeights(w_x, w_h, sum(map(gates, self.biases), np.zeros(len(w_x))), source=source)
+
+
+def _chosen(file, found, wanted):
+    """The prefix of the LSTM."""
+    if not found:
+        raise ModelError(f"{file.path}: weight_ih_l0", "missing", "must hold the weights of an LSTM")
+    if wanted is not None:
+        matching = [prefix for prefix in found if wanted in (prefix, prefix.removesuffix("."))]
+        if not matching:
+            raise ConfigError("model.prefix", repr(wanted), f"must be one of {sorted(found)}, as {file.path} has them")
+        return matching[0]
+    if len(found) > 1:
+        rule = "must hold one LSTM, or model.prefix must say which one"
+        raise ModelError(file.path, f"LSTMs under the prefixes {sorted(found)}", rule)
+    return next(iter(found))
+
+
+def _refuse_other_cells(file, lstm):
+    """GRUs and plain RNNs have the names of an LSTM, and other numbers of rows."""
+    name = lstm.name("weight_hh", 0)
+    shape = file.shapes.get(name, ())
+    if len(shape) == 2 and shape[1] and shape[0] % shape[1] == 0:
+        kind = _CELLS.get(shape[0] // shape[1])
+        if kind and kind != _CELLS[4]:
+            raise ModelError(f"{file.path}: {name}", f"{kind}, by its shape {shape}", "must be an LSTM: (4H, H)")
+
+
+@dataclass(frozen=True)
+class _Linear:
+    """The tensors of a linear layer."""
+
+    prefix: str
+    weight: str
+    bias: str | None
+
+    @property
+    def names(self):
+        return [self.weight, *([self.bias] if self.bias else [])]
+
+    def dense(self, values, source):
+        weight = values[self.weight]
+        return DenseWeights(weight, values[self.bias] if self.bias else np.zeros(len(weight)), source=source)
+
+
+def _is_known(prefix):
+    return prefix.rstrip(".").rpartition(".")[2] in HEAD_NAMES
+
+
+def _find_head(file, lstm, options):
+    """The linear head or None, and what had to be assumed."""
+    layers = {}
+    for name, shape in file.shapes.items():
+        linear = _LINEAR.fullmatch(name)
+        if linear and "embed" not in name and (len(shape) == 2 or _is_known(linear[1])):
+            bias = f"{linear[1]}bias"
+            layers[linear[1]] = _Linear(linear[1], name, bias if bias in file.shapes else None)
+    if options.head_prefix == NO_HEAD:
+        return None, ()
+    if options.head_prefix is not None:
+        for prefix, layer in layers.items():
+            if options.head_prefix in (prefix, prefix.removesuffix(".")):
+                return layer, ()
+        rule = f"must be {NO_HEAD!r} or one of the linear layers in {file.path}: {sorted(layers) or 'none'}"
+        raise ConfigError("model.head_prefix", repr(options.head_prefix), rule)
+    if not layers:
+        return None, ()
+    known = [prefix for prefix in layers if _is_known(prefix)]
+    candidates = known or list(layers)
+    if len(candidates) > 1 or (options.prefix is not None and len(layers) > 1):
+        rule = f"must hold one linear head at most, or model.head_prefix must name it (or be {NO_HEAD!r})"
+        raise ModelError(file.path, f"linear layers under {sorted(layers)}", rule)
+    head = layers[candidates[0]]
+    if known:
+        return head, () if head.bias else (f"model.path: {file.path.name} has no {head.prefix}bias, taken as zero",)
+    told = (
+        f"model.head_prefix: taken as {head.prefix!r}, the only linear layer of {file.path.name}, which cannot say "
+        "whether an activation follows it"
+    )
+    return head, (told,)
+
+
+def _left_out(file, lstm, left, options):
+    """What is told of tensors that are no part of the model; refused where nobody asked for less than the file."""
+    for name in left:
+        if name.endswith(".bias") and f"{name.removesuffix('bias')}weight" not in file.shapes:
+            raise ModelError(f"{file.path}: {name.removesuffix('bias')}weight", "missing", "must be present")
+    if options.prefix is None:
+        heads = sorted(name.removesuffix("weight") for name in left if name.endswith(".weight"))
+        rule = (
+            f"must hold nothing but an LSTM and a linear head. model.prefix = {lstm.prefix!r} takes the LSTM without "
+            "the rest, and what the rest does must then happen outside"
+        )
+        rule += f"; model.head_prefix names the head (one of {heads}) or is {NO_HEAD!r}" if heads else ""
+        raise ModelError(f"{file.path}: {left[0]}", "unexpected tensor", rule)
+    return (
+        f"model.prefix: left out of {file.path.name}: {', '.join(left[:8])}{', ...' if len(left) > 8 else ''}; "
+        "what they do must happen outside",
+    )
+
+
+def gate_positions(file: Tensors, given: str | None) -> list[int]:
+    """For each of i, f, g, o its position among the file's gates: what the metadata or the user say, or PyTorch's."""
+    said = file.metadata.get("gate_order")
+    if said is not None and given is not None and said != given:
+        raise ModelError(f"{file.path}: metadata gate_order", repr(said), f"must be {given!r}, as was given")
+    order = GATE_ORDER if said is given is None else given if said is None else said
+    letters = order.replace("c", "g")
+    if sorted(letters) != sorted(GATE_ORDER):
+        rule = "must be a permutation of i, f, g (or c) and o"
+        raise ModelError(f"{file.path}: {'gate_order' if said is None else 'metadata gate_order'}", repr(order), rule)
+    return [letters.index(gate) for gate in GATE_ORDER]
+
+
+def _head_mode(file, head, given, chosen_none):
+    """What the head reads, and what had to be assumed for that."""
+    subject, said = f"{file.path}: metadata head", file.metadata.get("head")
+    if said is not None and said not in (*HEAD_MODES, NO_HEAD):
+        raise ModelError(subject, repr(said), f"must be one of {', '.join((*HEAD_MODES, NO_HEAD))}")
+    if head is None:
+        if said in HEAD_MODES and not chosen_none:
+            raise ModelError(subject, repr(said), "must agree with the tensors, which have no head")
+        if given is not None:
+            raise ConfigError("model.head", repr(given), f"must not be given: {file.path} has no linear head")
+        return NO_HEAD, ()
+    if said == NO_HEAD:
+        raise ModelError(subject, repr(said), f"must agree with the tensors, which have {head.prefix}")
+    if said is not None and given is not None and said != given:
+        raise ModelError(subject, repr(said), f"must be {given!r}, as model.head says")
+    if said is None and given is None:
+        return HEAD_MODES[0], (HEAD_ASSUMED.format(path=file.path.name, mode=HEAD_MODES[0], other=HEAD_MODES[1]),)
+    return given or said, ()

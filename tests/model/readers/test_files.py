@@ -1,0 +1,464 @@
+"""One network in a file of every kind: each reader must find the same weights, and say what it cannot do."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench import model_files
+from bench.model_files import HIDDEN, INPUTS, OUTPUTS, layers_of
+from lstm_hw.errors import ConfigError, ModelError
+from lstm_hw.model.load import LOADERS, load, open_model
+from lstm_hw.model.readers.options import ReadOptions
+from lstm_hw.model.reference import float_reference
+
+EVERY_STEP = ReadOptions(head="every_step")
+
+
+@pytest.fixture(scope="module")
+def given():
+    return model_files.tensors()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory, given):
+    pytest.importorskip("h5py"), pytest.importorskip("onnx")
+    return model_files.write_all(tmp_path_factory.mktemp("files"), given)
+
+
+def refused(path, *parts, options=None, error=ModelError):
+    """Loading must fail, and the message must hold the parts in this order."""
+    with pytest.raises(error) as caught:
+        load(path, options)
+    assert re.search(".*".join(map(re.escape, parts)), str(caught.value), re.DOTALL), str(caught.value)
+
+
+def same(model, given):
+    assert (model.input_size, model.hidden_sizes, model.output_size) == (INPUTS, (HIDDEN, HIDDEN), OUTPUTS)
+    for layer, (w_x, w_h, b, more) in zip(model.layers, layers_of(given), strict=True):
+        assert np.array_equal(layer.w_x, w_x) and np.array_equal(layer.w_h, w_h)
+        np.testing.assert_allclose(layer.bias, b.astype(float) + more, atol=1e-6)
+    assert np.array_equal(model.head.weight, given["head.weight"])
+    assert np.array_equal(model.head.bias, given["head.bias"])
+
+
+def test_every_kind_is_tried(files):
+    assert {path.suffix for path in files.values()} | {".pth", ".ckpt", ".hdf5"} == set(LOADERS)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["m.safetensors", "m.npz", "m.pt", "amplifier.json", "rtneural.json", "m.nam", "m.h5", "m.keras", "m.onnx"],
+)
+def test_the_same_network(files, given, name):
+    model = load(files[name], EVERY_STEP)
+    same(model, given)
+    assert model.head_every_step and model.assumptions == ()
+    assert len(open_model(files[name]).contents()) >= 3
+    says = name not in ("m.npz", "m.pt")
+    if says:
+        same(load(files[name]), given)
+        with pytest.raises((ModelError, ConfigError), match="model.head|metadata head"):
+            load(files[name], ReadOptions(head="last_step"))
+    else:
+        assert "model.head" in load(files[name]).assumptions[0]
+
+
+def test_parts_of_a_checkpoint(tmp_path, given):
+    """An LSTM among other networks is taken by its prefix; nothing is left out that nobody said."""
+    more = {
+        "conv.weight": np.zeros((4, 3, 5), np.float32),
+        "actor.0.weight": np.ones((7, HIDDEN), np.float32),
+        "actor.0.bias": np.ones(7, np.float32),
+        "steps": np.zeros((), np.int64),
+    }
+    path = tmp_path / "whole.pt"
+    path.write_bytes(model_files.torch_archive(given | more))
+    refused(path, "actor.0.bias: unexpected tensor", "model.prefix = 'lstm.'", "['actor.0.', 'conv.']")
+    refused(path, "linear layers under ['actor.0.', 'head.']", "model.head_prefix", options=ReadOptions(prefix="lstm"))
+    for prefix, outputs in (("head", OUTPUTS), ("head.", OUTPUTS), ("actor.0", 7), ("none", HIDDEN)):
+        model = load(path, ReadOptions(prefix="lstm", head_prefix=prefix))
+        assert model.output_size == outputs and "conv.weight" in model.assumptions[0]
+    refused(path, "model.prefix: 'gru'", "['lstm.']", options=ReadOptions(prefix="gru"), error=ConfigError)
+    refused(
+        path,
+        "model.head_prefix: 'conv'",
+        "['actor.0.', 'head.']",
+        options=ReadOptions(head_prefix="conv"),
+        error=ConfigError,
+    )
+    two = given | {name.replace("lstm", "other"): array for name, array in given.items() if "lstm" in name}
+    path.write_bytes(model_files.torch_archive(two))
+    refused(path, "LSTMs under the prefixes ['lstm.', 'other.']", "model.prefix")
+
+
+def test_names_and_biases(tmp_path, given):
+    cell = {
+        name.replace("_l0", "").replace("lstm", "cell"): array for name, array in given.items() if "_l1" not in name
+    }
+    path = tmp_path / "m.npz"
+    np.savez(path, **cell)
+    assert load(path).hidden_sizes == (HIDDEN,)
+    without = {name: array for name, array in given.items() if "bias" not in name}
+    np.savez(path, **without)
+    model = load(path, EVERY_STEP)
+    assert not any(layer.bias.any() for layer in model.layers) and not model.head.bias.any()
+    np.savez(path, **{name: array for name, array in given.items() if "bias_hh" not in name})
+    assert "has bias_ih and no bias_hh" in load(path).assumptions[0]
+    np.savez(path, **{name.replace("head", "lin"): array for name, array in given.items()})
+    assert "only linear layer" in load(path).assumptions[0]
+    np.savez(path, **{name: array for name, array in given.items() if name != "lstm.bias_hh_l1"})
+    refused(path, "lstm.bias_hh_l1: missing", "or missing in every layer")
+    for rows, kind in ((3, "a GRU"), (1, "a plain RNN")):
+        np.savez(path, **{n: a[: rows * HIDDEN] if "lstm" in n else a for n, a in given.items()})
+        refused(path, "lstm.weight_hh_l0", kind, "must be an LSTM")
+
+
+def test_what_json_files_say(tmp_path, given):
+    path = tmp_path / "m.json"
+
+    def written(content):
+        path.write_bytes(content)
+        return path
+
+    refused(written(model_files.amplifier_json(given, skip=1)), "skip: 1", "model.skip = 'outside'")
+    model = load(path, ReadOptions(skip="outside"))
+    same(model, given)
+    assert "x must be added outside" in model.assumptions[0]
+    refused(written(model_files.amplifier_json(given, unit_type="GRU")), "unit_type: 'GRU'")
+    refused(written(model_files.amplifier_json(given, hidden_size=5)), "hidden_size: 5", "must be 4")
+    assert "loss" in load(written(model_files.amplifier_json(given, loss=1))).assumptions[0]
+    refused(path, "model.skip", "has no skip", options=ReadOptions(skip="outside"), error=ConfigError)
+    refused(written(model_files.rtneural_json(given, in_skip=1)), "in_skip: 1")
+    refused(written(model_files.rtneural_json(given, in_gain=3.0)), "in_gain: 3.0", "0 dB")
+    for change, found in (
+        ({"type": "gru"}, "type 'gru'"),
+        ({"activation": "relu"}, "activation: 'relu'"),
+        ({"weights": [[1]]}, "1 arrays"),
+        ({"weights": [[[1]], [["x"]], [1]]}, "weights[1]: not an array of numbers"),
+        ({"weights": 3}, "weights: int"),
+    ):
+        content = json.loads(model_files.rtneural_json(given))
+        content["layers"][0] |= change
+        refused(written(json.dumps(content).encode()), "layer 0", found)
+    refused(written(b'{"a": 1}'), "an object with a", "state_dict")
+    path = tmp_path / "m.nam"
+    refused(written(model_files.nam(given, state=0.5)), "an initial state in layer 0", "model.initial_state = 'zero'")
+    assert "replaced by zeros" in load(path, ReadOptions(initial_state="zero")).assumptions[0]
+    content = json.loads(model_files.nam(given))
+    for change, found in (
+        ({"architecture": "WaveNet"}, "architecture: 'WaveNet'"),
+        ({"weights": content["weights"][:-1]}, "numbers; must be"),
+        ({"config": content["config"] | {"gain": 2}}, "gain: unknown"),
+        ({"config": content["config"] | {"hidden_size": 0}}, "hidden_size: 0"),
+    ):
+        refused(written(json.dumps(content | change).encode()), found)
+
+
+PAGE = Path(__file__).parents[3] / "docs" / "models.md"
+
+
+def torch_files(given):
+    """Option -> tensors of a state_dict that has it."""
+    first = {name: array for name, array in given.items() if "_l1" not in name}
+    rows = {
+        kind: {n: a[: k * HIDDEN] if "lstm" in n else a for n, a in given.items()}
+        for k, kind in ((3, "GRU"), (1, "RNN"))
+    }
+    return {
+        "num_layers": given,
+        "bias=False": {name: array for name, array in given.items() if "lstm.bias" not in name},
+        "LSTMCell": {name.replace("_l0", ""): array for name, array in first.items()},
+        "optimiser in a checkpoint": given,  # test_what_torch_writes
+        "dropout, batch_first": given,
+        "bidirectional": given | {"lstm.weight_ih_l0_reverse": given["lstm.weight_ih_l0"]},
+        "proj_size": given | {"lstm.weight_hr_l0": given["head.weight"]},
+        **rows,
+        "other tensors beside it": given | {"conv.weight": np.zeros((2, 3, 4), np.float32)},
+    }
+
+
+def keras_files(given):
+    """Option -> layers of a Keras model that has it."""
+    layers, many = (model_files.keras_layers(given, every_step) for every_step in (False, True))
+
+    def configured(number, **config):
+        return [(k, c | config if n == number else c, a) for n, (k, c, a) in enumerate(layers)]
+
+    def between(kind, name, **config):
+        return [*layers[:2], (kind, {"name": name, **config}, []), layers[2]]
+
+    wrapped = {"name": "each", "layer": {"class_name": "Dense", "config": many[2][1]}}
+    return {
+        "return_sequences": many,
+        "use_bias=False": [(k, c | {"use_bias": False}, a[:-1]) for k, c, a in layers],
+        "Dropout": between("Dropout", "dropout", rate=0.5),
+        "TimeDistributed(Dense)": [*many[:2], ("TimeDistributed", wrapped, many[2][2])],
+        "softmax at the end": configured(2, activation="softmax"),
+        "unroll, stateful, implementation": configured(0, unroll=True, stateful=True, implementation=1),
+        "activation": configured(0, activation="relu"),
+        "recurrent_activation": configured(0, recurrent_activation="hard_sigmoid"),
+        **{
+            name: configured(0, **{name: True})
+            for name in ("go_backwards", "return_state", "zero_output_for_mask", "time_major")
+        },
+        "activation of Dense": configured(2, activation="relu"),
+        "GRU": between("GRU", "gru"),
+        "SimpleRNN": between("SimpleRNN", "rnn"),
+        "Bidirectional": between("Bidirectional", "both"),
+        "Masking": [("Masking", {"name": "mask"}, []), *layers],
+        "second Dense": [*layers, ("Dense", {"name": "more"}, [])],
+        "activation before Dense": between("Activation", "a", activation="softmax"),
+    }
+
+
+def onnx_files(given):
+    """Option -> (on every step, change of a graph so that it has it)."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    def attribute(**values):
+        return lambda graph: graph.node[1].attribute.extend([helper.make_attribute(*v) for v in values.items()])
+
+    def given_input(at, values):
+        def change(graph):
+            if values is None:
+                graph.input.append(helper.make_tensor_value_info("given", TensorProto.FLOAT, [1, None, HIDDEN]))
+            else:
+                graph.initializer.append(numpy_helper.from_array(values, "given"))
+            graph.node[1].input.extend([""] * (8 - len(graph.node[1].input)))
+            graph.node[1].input[at] = "given"
+
+        return change
+
+    def kind(name):
+        def change(graph):
+            graph.node[1].op_type = name
+
+        return change
+
+    def before(graph):
+        graph.node.insert(0, helper.make_node("Relu", ["x"], ["scaled"], "odd"))
+        graph.node[1].input[0] = "scaled"
+
+    def head(*nodes):
+        def change(graph):
+            del graph.node[-2:]
+            graph.node.extend(helper.make_node(*node[0], **node[1]) for node in nodes)
+
+        return change
+
+    def convolution(graph):
+        del graph.node[-3:]
+        weight = given["head.weight"][:, :, None]
+        graph.initializer.append(numpy_helper.from_array(weight, "wide"))
+        graph.node.append(helper.make_node("Transpose", ["h1"], ["t"], perm=[1, 2, 0]))
+        graph.node.append(helper.make_node("Conv", ["t", "wide", "bias"], ["c"], kernel_shape=[1]))
+        graph.node.append(helper.make_node("Transpose", ["c"], ["y"], perm=[0, 2, 1]))
+
+    def batch_first(graph):
+        """Both nodes with the batch first, and no transposition."""
+        del graph.node[0], graph.node[-3]
+        for number in (0, 2):
+            graph.node[number].attribute.append(helper.make_attribute("layout", 1))
+        graph.node[0].input[0], graph.node[-2].input[0] = "x", "h1"
+        for number in (1, 3):
+            graph.node[number].input[1] = "two"
+        graph.initializer.append(numpy_helper.from_array(np.array([2]), "two"))
+
+    def final_state(graph):
+        del graph.node[-4:-2]
+        graph.node[-3].output[:] = ["", "yh"]
+        graph.node.insert(len(graph.node) - 2, helper.make_node("Squeeze", ["yh", "zero"], ["h"]))
+        graph.initializer.append(numpy_helper.from_array(np.array([0]), "zero"))
+
+    def unrolled(graph):
+        del graph.node[1], graph.node[2]
+
+    def inside(graph):
+        loop = helper.make_node("Loop", ["", "", "x"], ["y"], body=helper.make_graph(list(graph.node), "body", [], []))
+        del graph.node[:]
+        graph.node.append(loop)
+
+    zeros, ones = np.zeros((1, 1, HIDDEN), np.float32), np.ones((1, 1, HIDDEN), np.float32)
+    return {
+        "stacked nodes": (False, lambda graph: None),
+        "initial_h and initial_c of zeros": (False, given_input(5, zeros)),
+        "initial_h and initial_c as inputs": (False, given_input(6, None)),
+        "Gemm": (False, head((("Gemm", ["h", "weight", "bias"], ["y"]), {}))),
+        "MatMul and Add": (True, lambda graph: None),
+        "Conv of width 1": (True, convolution),
+        "layout=1": (True, batch_first),
+        "Y_h as output": (False, final_state),
+        "direction": (False, attribute(direction="reverse")),
+        "clip": (False, attribute(clip=1.0)),
+        "input_forget": (False, attribute(input_forget=1)),
+        "activations": (False, attribute(activations=["Sigmoid", "Relu", "Tanh"])),
+        "activation_alpha": (False, attribute(activation_alpha=[0.5])),
+        "activation_beta": (False, attribute(activation_beta=[0.5])),
+        "sequence_lens": (False, given_input(4, np.array([3], np.int32))),
+        "initial_h": (False, given_input(5, ones)),
+        "initial_c": (False, given_input(6, ones)),
+        "P": (False, given_input(7, np.ones((1, 3 * HIDDEN), np.float32))),
+        "GRU": (False, kind("GRU")),
+        "RNN": (False, kind("RNN")),
+        "node before the LSTM": (False, before),
+        "branch": (False, lambda graph: graph.node.append(helper.make_node("Add", ["h0", "h0"], ["more"]))),
+        "unrolled or decomposed cell": (False, unrolled),
+        "LSTM in a graph inside a node": (False, inside),
+    }
+
+
+def rows(framework):
+    """Option -> answer, as the page has them."""
+    found = re.findall(rf"^\| {framework} \| (.*?) \| (.*?) \|$", PAGE.read_text(), re.MULTILINE)
+    assert len(dict(found)) == len(found) > 5
+    return dict(found)
+
+
+def judged(path, answer, given):
+    """A file that has an option is read to the same network, or refused by the page's words."""
+    if answer != "done":
+        refused(path, path.name, answer)
+        return
+    model = load(path)
+    assert (model.input_size, model.output_size) == (INPUTS, OUTPUTS)
+    for layer, (w_x, w_h, b, more) in zip(model.layers, layers_of(given), strict=False):
+        assert np.array_equal(layer.w_x, w_x) and np.array_equal(layer.w_h, w_h)
+        assert not layer.bias.any() or np.allclose(layer.bias, b.astype(float) + more, atol=1e-6)
+
+
+def test_page_of_torch_options(tmp_path, given):
+    files = torch_files(given)
+    assert list(files) == list(rows("torch"))
+    for option, answer in rows("torch").items():
+        (tmp_path / "m.pt").write_bytes(model_files.torch_archive(files[option]))
+        judged(tmp_path / "m.pt", answer, given)
+
+
+def test_page_of_keras_options(tmp_path, given):
+    pytest.importorskip("h5py")
+    files = keras_files(given)
+    assert list(files) == list(rows("Keras"))
+    for option, answer in rows("Keras").items():
+        model_files.keras_h5(tmp_path / "m.h5", files[option])
+        (tmp_path / "m.keras").write_bytes(model_files.keras_archive(files[option]))
+        for name in ("m.h5", "m.keras"):
+            judged(tmp_path / name, answer, given)
+            if answer == "done":
+                every_step = option in ("return_sequences", "TimeDistributed(Dense)")
+                assert load(tmp_path / name).head_every_step == every_step
+                refused(
+                    tmp_path / name,
+                    "model.head",
+                    options=ReadOptions(head=("every_step", "last_step")[every_step]),
+                    error=ConfigError,
+                )
+                refused(tmp_path / name, "model.prefix", options=ReadOptions(prefix="lstm"), error=ConfigError)
+    model_files.keras_h5(tmp_path / "m.h5", files["softmax at the end"])
+    assert "softmax of dense is left out" in load(tmp_path / "m.h5").assumptions[0]
+    model_files.keras_h5(tmp_path / "m.h5", files["return_sequences"][:1] + files["Dropout"][1:2])
+    assert "gives h of the last step" in load(tmp_path / "m.h5").assumptions[0]
+    model_files.keras_h5(tmp_path / "m.h5", [(k, c, a[:1]) for k, c, a in files["Dropout"]])
+    refused(tmp_path / "m.h5", "lstm: arrays kernel", "must be kernel, recurrent_kernel, bias")
+
+
+def test_page_of_onnx_options(tmp_path, given):
+    pytest.importorskip("onnx")
+    from onnx.reference import ReferenceEvaluator
+
+    path, files = tmp_path / "m.onnx", onnx_files(given)
+    assert list(files) == list(rows("ONNX"))
+    x = np.random.default_rng(2).uniform(-1, 1, (2, 5, INPUTS)).astype(np.float32)
+    for option, answer in rows("ONNX").items():
+        every_step, change = files[option]
+        model = model_files.onnx_model(given, every_step)
+        change(model.graph)
+        path.write_bytes(model.SerializeToString())
+        judged(path, answer, given)
+        if answer == "done" and option not in (
+            "initial_h and initial_c as inputs",
+            "layout=1",
+            "initial_h and initial_c of zeros",
+        ):
+            (expected,) = ReferenceEvaluator(model).run(None, {"x": x})
+            np.testing.assert_allclose(float_reference(load(path), x)[0], expected, atol=1e-5)
+            assert load(path, ReadOptions(head_prefix="none")).head is None
+        if option == "node before the LSTM":
+            same(load(path, ReadOptions(prefix="lstm0")), given)
+        if option == "initial_h and initial_c as inputs":
+            assert "given of m.onnx is kept on the chip" in load(path).assumptions[0]
+
+
+def test_archives_that_do_more(tmp_path):
+    """A pickle that would run something is a bag of attributes; one that no archive needs is refused."""
+    path = tmp_path / "m.pt"
+    for body, found in (
+        (b"\x80\x02cos\nsystem\n(X\x04\x00\x00\x00trueR.", "not readable|missing"),
+        (b"\x80\x02}(K\x01\x85\x85K\x01u.", "neither a name nor a number"),
+        (b"\x80\x05\x8f.", "no archive of tensors needs"),
+        (b"\x80\x05\x96\xff\xff\xff\xff\xff\x00\x00\x00.", "no archive of tensors needs"),
+        (b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b".", "nested too deeply|too large|not readable"),
+    ):
+        path.write_bytes(model_files.zipped({"a/data.pkl": body}))
+        with pytest.raises(ModelError, match=found):
+            load(path)
+    path.write_bytes(model_files.zipped({"a/other": b"x"}))
+    refused(path, "0 members data.pkl")
+    path.write_bytes(b"\x80\x02\x8a" + bytes(200))
+    refused(path, "no zip archive", "PyTorch 1.6")
+
+
+@pytest.mark.torch
+def test_what_torch_writes(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    network = torch.nn.ModuleDict({"lstm": torch.nn.LSTM(3, 5, 2, batch_first=True), "fc": torch.nn.Linear(5, 2)})
+    x = torch.randn(2, 7, 3)
+    with torch.no_grad():
+        expected = network["fc"](network["lstm"](x)[0])
+    optimizer = torch.optim.Adam(network.parameters())
+    network["fc"](network["lstm"](x)[0]).sum().backward()
+    optimizer.step()
+    with torch.no_grad():
+        expected = network["fc"](network["lstm"](x)[0])
+    saved = {
+        "dict.pt": network.state_dict(),
+        "checkpoint.ckpt": {"model": network.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 3},
+        "module.pth": network,
+        "half.pt": {name: value.bfloat16() for name, value in network.state_dict().items()},
+    }
+    for name, value in saved.items():
+        torch.save(value, tmp_path / name)
+        outputs = float_reference(load(tmp_path / name, EVERY_STEP), x.numpy())[0]
+        np.testing.assert_allclose(outputs, expected, atol=0.02 if "half" in name else 1e-5)
+
+    class Whole(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn, self.out = network["lstm"], network["fc"]
+
+        def forward(self, x):
+            return self.out(self.rnn(x)[0])
+
+    torch.jit.save(torch.jit.script(Whole()), tmp_path / "script.pt")
+    outputs = float_reference(load(tmp_path / "script.pt", EVERY_STEP), x.numpy())[0]
+    np.testing.assert_allclose(outputs, expected, atol=1e-5)
+
+
+def test_a_project_file_keeps_what_was_said(tmp_path, given, monkeypatch):
+    from lstm_hw.cli import main
+    from lstm_hw.project.settings import ProjectConfig
+
+    monkeypatch.chdir(tmp_path)
+    policy = given | {"actor.0.weight": np.ones((7, HIDDEN), np.float32)}
+    Path("policy.pt").write_bytes(model_files.torch_archive(policy))
+    main(
+        ["init", "policy.pt", "--prefix", "lstm", "--head-prefix", "head", "--head", "every_step"],
+        standalone_mode=False,
+    )
+    options = ProjectConfig.load("policy.toml").model.options
+    assert options == ReadOptions(head="every_step", prefix="lstm", head_prefix="head")
+    assert "left out of policy.pt: actor.0.weight" in Path("policy.toml").read_text().replace("\n#   ", " ")
+    same(load("policy.pt", options), given)
