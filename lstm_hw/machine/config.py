@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from ..errors import ConfigError
+from .bitmap import Bitmap
 from .formats import QFormat
 from .isa import BANK_BITS, ELEMENT_BITS, ENTRY_BITS, LIFT_BITS, PROGRAM_BITS, SCALE_BITS, WORD_BITS
 
@@ -39,6 +40,8 @@ ROW_BITS = 3
 """Most bits of a row's own shift."""
 VALUE_BITS = 16
 """Width of an element of the output stream."""
+DECODERS = ("off", "bitmap")
+"""What a weight port can expand."""
 FORMAT_WIDTHS = {"preact": range(16, 21), "cell": range(16, 25), "activated": range(16, 19)}
 """Widths of pre-activations, of c, which fits the wide port of a DSP slice, and of activations' results, which fit the
 narrow one."""
@@ -77,7 +80,7 @@ class EngineConfig:
         A value is out of range; the message names the field, the value and the rule.
     """
 
-    rows: int = field(default=32, metadata={"doc": "R: matrix rows that work side by side, 4, 8 or a multiple of 16"})
+    rows: int = field(default=32, metadata={"doc": "R: matrix rows that work side by side, a multiple of 4"})
     contexts: int = field(default=1, metadata={"doc": "K: vectors that use the same weight word side by side, 1 to 8"})
     weight_bits: int = field(default=16, metadata={"doc": "width of a stored weight, 4 to 16"})
     operand_bits: int = field(
@@ -160,6 +163,13 @@ class EngineConfig:
         default=False,
         metadata={"doc": "registers that count the values of a run that their format does not hold, by place"},
     )
+    decoder: str = field(
+        default="off",
+        metadata={
+            "doc": "in what form weights stream from memory: off, as they are, or bitmap, without their zeros; for one "
+            "weight port, weights of 4, 8 or 16 bits and words of two beats at least"
+        },
+    )
     bus_errors: bool = field(
         default=False,
         metadata={"doc": "a write that is refused is answered with SLVERR instead of OKAY; REFUSED tells of it anyway"},
@@ -194,8 +204,8 @@ class EngineConfig:
         lowest = self.weight_bits + self.operand_bits + self.lists + max(self.lifts, default=0)
         lowest = max(PAIR_BITS + 1, lowest + 1) if self.operand_bits == 8 else lowest
         highest = 32 if self.operand_bits == 8 else 48
-        rows = self.rows in (4, 8) or 16 <= self.rows <= MAX_ROWS and self.rows % 16 == 0
-        yield "rows", rows, f"be 4, 8 or a multiple of 16 up to {MAX_ROWS}"
+        rows = 4 <= self.rows <= MAX_ROWS and self.rows % 4 == 0
+        yield "rows", rows, f"be a multiple of 4 up to {MAX_ROWS}"
         yield "contexts", 1 <= self.contexts <= MAX_CONTEXTS, f"be between 1 and {MAX_CONTEXTS}"
         yield "weight_bits", self.weight_bits in WEIGHT_WIDTHS, "be between 4 and 16"
         yield "operand_bits", self.operand_bits in (8, 16), "be 8 or 16"
@@ -242,6 +252,10 @@ class EngineConfig:
         yield "axi_data_bits", self.axi_data_bits <= max(64, self.part_bits), rule
         rule = f"be a multiple of x_per_beat = {self.x_per_beat}"
         yield "x_elements", self.x_elements % self.x_per_beat == 0, rule
+        yield "decoder", self.decoder in DECODERS, f"be one of {', '.join(DECODERS)}"
+        if self.decoder != "off":
+            fits = self.axi_ports == 1 and self.weight_bits in (4, 8, 16) and self.beats_per_word > 1
+            yield "decoder", fits, "be off but for one port, weights of 4, 8 or 16 bits and words of two beats or more"
         yield "hidden", self.hidden.width == self.operand_bits, f"be {self.operand_bits} bits wide"
         for name, needed in LISTS_NEED.items():
             holds = not self.lists or getattr(self, name) == needed
@@ -318,7 +332,7 @@ class EngineConfig:
     @property
     def group_rows(self) -> int:
         """Rows of one lane group, the hop of the control chain."""
-        return self.rows if self.rows < 16 else 16
+        return max(rows for rows in (4, 8, 12, 16) if self.rows % rows == 0)
 
     @property
     def groups(self) -> int:
@@ -361,12 +375,27 @@ class EngineConfig:
         """Bits of a lane group's weights that are written at once, where they begin at a bit of a beat: all that a
         beat has of them, or what divides them where a beat ends amid."""
         width = self.group_rows * self.weight_bits
-        return width if position + width <= self.axi_data_bits else math.gcd(width, self.axi_data_bits)
+        return width if position + width <= self.fill_bits else math.gcd(width, self.fill_bits)
 
     @property
     def beats_per_word(self) -> int:
         """Beats of a weight port that carry its part of one weight word; the last may be padded."""
         return -(-self.part_bits // self.axi_data_bits)
+
+    @property
+    def bitmap(self) -> Bitmap:
+        """The form of weights that the port expands."""
+        return Bitmap(self.rows, self.weight_bits, self.axi_data_bits)
+
+    @property
+    def fill_bits(self) -> int:
+        """Weights that are written at once, in bits: a beat, or with a decoder a whole word."""
+        return self.axi_data_bits if self.decoder == "off" else self.word_bits
+
+    @property
+    def fills_per_word(self) -> int:
+        """Writes that bring a word."""
+        return self.beats_per_word if self.decoder == "off" else 1
 
     @property
     def beat_bytes(self) -> int:
@@ -415,6 +444,7 @@ class EngineConfig:
             ("lists", False),
             ("count_clipped", False),
             ("bus_errors", False),
+            ("decoder", "off"),
             ("block_sums", None),
         ):
             if getattr(self, name) == unused:

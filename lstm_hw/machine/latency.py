@@ -112,6 +112,8 @@ BEAT, FILL = 1, 1
 """Registers behind the bus: of the port, and on the way to the lanes."""
 WORD_TOKEN_DELAY = BEAT + FILL + TOKEN
 """From a beat on the bus to the first column that may use its word."""
+DECODE = 4
+"""From a beat to its word, through the decoder of a port that has one."""
 LOADED = BEAT + 1
 """From the last beat of a LOAD on the bus to its place among those that are awaited, or to an idle port."""
 CREDIT = 1

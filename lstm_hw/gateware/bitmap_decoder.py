@@ -1,0 +1,242 @@
+"""BitmapDecoder: from the beats of a weight port to whole weight words, a beat a cycle."""
+
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import bits_for, exact_log2
+
+from ..machine.bitmap import COUNT_BITS
+from ..machine.config import EngineConfig
+from ..machine.isa import WORD_BITS
+from ..machine.latency import DECODE
+
+
+class BitmapDecoder(wiring.Component):
+    """Expands segments of the bit map, as :mod:`lstm_hw.machine.bitmap` says, and gathers the beats of other words.
+
+    Beats come whenever they like and are never held back. A block's masks are counted in front of its weights; then each
+    row of the word that is being made takes its weight from the beat in which it is, or from the beat before if the word
+    began there: at most one word ends in a beat.
+
+    Parameters
+    ----------
+    config : EngineConfig
+
+    Members
+    -------
+    i_valid : In(1), i_data : In(beat bits)
+        A beat.
+    i_first, i_last : In(1)
+        It is the first, the last one of its LOAD.
+    i_packed : In(1), i_words : In
+        Its LOAD is a segment, of so many words; else its words lie in memory as they are, each in whole beats.
+    o_valid : Out(1), o_word : Out(rows * weight bits)
+        A word.
+    o_bad : Out(1)
+        A beat does not belong to any segment that an encoder makes.
+    o_busy : Out(1)
+        Beats are inside.
+
+    Timing
+    ------
+    What a beat leads to is on the outputs :data:`lstm_hw.machine.latency.DECODE` cycles later.
+    """
+
+    def __init__(self, config: EngineConfig):
+        self.config, self.form = config, config.bitmap
+        super().__init__(
+            {
+                "i_valid": In(1),
+                "i_data": In(config.axi_data_bits),
+                "i_first": In(1),
+                "i_last": In(1),
+                "i_packed": In(1),
+                "i_words": In(WORD_BITS),
+                "o_valid": Out(1),
+                "o_word": Out(config.word_bits),
+                "o_bad": Out(1),
+                "o_busy": Out(1),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        # Stage 1 files masks, stage 2 counts those of the first word, stage 3 takes it up, or takes weights: so the
+        # first weights find the first word ready, and the mask of the next one counted.
+        m = Module()
+        layout = data.StructLayout(
+            {
+                "mask": 1,
+                "number": range(self.form.mask_beats),
+                "words": range(self.form.block_words + 1),
+                "ready": 1,  # the last masks of a block
+                "weights": 1,
+                "raw": 1,
+                "start": 1,  # the first beat of a raw word
+                "final": 1,  # the last weights of a block
+                "bad": 1,
+            }
+        )
+        stages = [Signal(layout, name=f"stage{n}") for n in range(1, DECODE)]
+        beats = [Signal(self.config.axi_data_bits, name=f"beat{n}", reset_less=True) for n in range(1, DECODE)]
+        for before, after in zip((self._sorted(m, layout), *stages), stages, strict=False):
+            m.d.sync += after.eq(before)
+        for before, after in zip((self.i_data, *beats), beats, strict=False):
+            m.d.sync += after.eq(before)
+        m.d.comb += self.o_busy.eq(Cat(stages).any() | self.o_valid)
+        self._expand(m, stages, beats)
+        return m
+
+    def _sorted(self, m, layout):
+        """What kind of beat is coming in."""
+        config, form = self.config, self.form
+        kind = Signal(layout)
+        left = Signal(WORD_BITS)  # words of the segment behind this block
+        now, behind = Signal(WORD_BITS), Signal(WORD_BITS)
+        number = Signal(range(form.mask_beats))  # of the next beat of masks; 0 behind the last one
+        weights = Signal(COUNT_BITS)  # beats of weights to come
+        block, over = Signal(), Signal()
+        count = self.i_data[:COUNT_BITS]
+        m.d.comb += [
+            now.eq(Mux(self.i_first, self.i_words, left)),
+            behind.eq(Mux(now > form.block_words, now - form.block_words, 0)),
+            # Whether a block begins.
+            block.eq(self.i_first | ((number == 0) & (weights == 0) & (left != 0))),
+        ]
+        words = Signal(range(form.block_words + 1))  # of the block
+        chunk = Signal(range(config.beats_per_word))
+        ends_word = chunk == config.beats_per_word - 1
+        with m.If(self.i_valid & ~self.i_packed):
+            m.d.comb += [kind.weights.eq(1), kind.raw.eq(1), kind.start.eq(chunk == 0)]
+            m.d.sync += chunk.eq(Mux(ends_word, 0, chunk + 1))
+        with m.Elif(self.i_valid):
+            with m.If(block):
+                m.d.comb += [kind.mask.eq(1), kind.bad.eq(count == 0)]
+                m.d.sync += [
+                    number.eq(1),
+                    weights.eq(count),
+                    left.eq(behind),
+                    words.eq(Mux(now > form.block_words, form.block_words, now)),
+                ]
+            with m.Elif(number != 0):
+                ready = number == form.mask_beats - 1
+                m.d.comb += [kind.mask.eq(1), kind.number.eq(number), kind.ready.eq(ready), kind.words.eq(words)]
+                m.d.sync += number.eq(Mux(ready, 0, number + 1))
+            with m.Elif(weights != 0):
+                m.d.comb += [kind.weights.eq(1), kind.final.eq(weights == 1)]
+                m.d.comb += over.eq((weights == 1) & (left == 0))
+                m.d.sync += weights.eq(weights - 1)
+            with m.Else():
+                m.d.comb += [over.eq(1), kind.bad.eq(self.i_data.any())]
+            with m.If(self.i_last & ~over):
+                m.d.comb += kind.bad.eq(1)
+        return kind
+
+    def _expand(self, m, stages, beats):
+        """Masks and weights to words."""
+        config, form = self.config, self.form
+        rows, per_beat, width = config.rows, form.per_beat, config.weight_bits
+        place_bits = bits_for(per_beat + rows - 1)
+        filing, counting, taking = stages
+        beat, before = beats[2], Signal(config.axi_data_bits, reset_less=True)
+
+        masks = Signal(form.mask_beats * config.axi_data_bits, reset_less=True)
+        queued = Signal(range(form.block_words + 1))  # masks in it
+        following = data.StructLayout(
+            {"mask": rows, "count": range(rows + 1), "ranks": data.ArrayLayout(range(rows), rows)}
+        )
+        new, next_ = Signal(following), Signal(following, reset_less=True)
+        has_next, surplus = Signal(), Signal()
+        mask = masks[COUNT_BITS : COUNT_BITS + rows]
+        m.d.comb += [new.mask.eq(mask), new.count.eq(_count(m, mask))]
+        m.d.comb += [new.ranks[row].eq(_count(m, mask[:row])) for row in range(1, rows)]
+
+        # The word that is being made. Places of its weights are counted from the beat before on.
+        active = Signal()
+        current, left = Signal(rows, reset_less=True), Signal(range(rows + 1), reset_less=True)
+        places = Signal(data.ArrayLayout(place_bits, rows), reset_less=True)
+        turn_bits = place_bits - exact_log2(per_beat)
+        turn = Signal(turn_bits)
+        ends, fresh, take, advance = Signal(), Signal(), Signal(), Signal()
+        room = Signal(range(per_beat + 1))
+        m.d.comb += [
+            ends.eq(left <= per_beat),
+            room.eq(per_beat - left),
+            fresh.eq(taking.ready | (left == per_beat) | (next_.count <= room)),
+            take.eq(taking.weights),
+            advance.eq(taking.ready | (take & ends & has_next)),
+        ]
+        base = Mux(fresh, per_beat, left[: len(room)])
+
+        with m.If(filing.mask):
+            m.d.sync += masks.word_select(filing.number, config.axi_data_bits).eq(beats[0])
+        with m.Elif((counting.ready | advance) & (queued != 0)):
+            m.d.sync += [masks[COUNT_BITS:].eq(masks[COUNT_BITS + rows :]), queued.eq(queued - 1)]
+        m.d.sync += surplus.eq(masks[COUNT_BITS:].any())
+        with m.If(filing.ready):
+            m.d.sync += queued.eq(filing.words)
+        with m.If(counting.ready | advance):
+            m.d.sync += [next_.eq(new), has_next.eq(queued != 0)]
+
+        with m.If(take):
+            m.d.sync += [before.eq(beat), turn.eq(turn + 1), left.eq(left - per_beat)]
+        with m.If(take & ends):
+            m.d.sync += active.eq(0)
+        with m.If(advance):
+            m.d.sync += [
+                active.eq(1),
+                current.eq(next_.mask),
+                left.eq(Mux(fresh, next_.count, next_.count - room)),
+                turn.eq(1),
+                *(places[row].eq(base + next_.ranks[row]) for row in range(rows)),
+            ]
+        with m.If(counting.start):
+            m.d.sync += [
+                active.eq(1),
+                current.eq(-1),
+                left.eq(rows),
+                turn.eq(1),
+                *(places[row].eq(per_beat + row) for row in range(rows)),
+            ]
+
+        made = Signal(rows)
+        for row in range(rows):
+            held, place = Signal(width, name=f"held{row}", reset_less=True), places[row]
+            unit, in_turn = place[: exact_log2(per_beat)], place[exact_log2(per_beat) :]
+            with m.If((in_turn == turn) | ((in_turn == 0) & (turn == 1))):
+                m.d.sync += held.eq(Mux(in_turn == 0, before, beat).word_select(unit, width))
+            m.d.comb += self.o_word.word_select(row, width).eq(Mux(made[row], held, 0))
+        m.d.sync += [made.eq(current), self.o_valid.eq(take & ends & active)]
+
+        # A block has the weights that its masks tell of, and nothing between or behind them.
+        idle = Signal(per_beat)
+        m.d.sync += idle.eq(Cat(beats[1].word_select(unit, width).any() for unit in range(per_beat)))
+        unused = Signal(per_beat)
+        m.d.comb += unused.eq(Cat(idle[unit] & (left <= unit) for unit in range(per_beat)))
+        last_word = Signal()
+        m.d.comb += last_word.eq(ends & ~has_next)
+        m.d.sync += self.o_bad.eq(
+            taking.bad
+            | (take & ~taking.raw)
+            & (
+                ~active
+                | (last_word != taking.final)
+                | (taking.final & surplus)
+                | (ends & (fresh | ~has_next) & unused.any())
+            )
+        )
+
+
+def _count(m, bits):
+    """The number of ones, by full adders of plain gates: a carry chain for so few bits is the longer way."""
+    columns, result = [list(bits)], []
+    while columns:
+        column, carries = columns.pop(0), columns.pop(0) if columns else []
+        while len(column) > 1:
+            a, b, c = (*column[:3], C(0, 1))[:3]
+            total, carry = Signal(), Signal()
+            m.d.comb += [total.eq(a ^ b ^ c), carry.eq((a & b) | (c & (a ^ b)))]
+            column, carries = [*column[3:], total], [*carries, carry]
+        result += column
+        if carries:
+            columns.insert(0, carries)
+    return Cat(result) if result else C(0, 1)

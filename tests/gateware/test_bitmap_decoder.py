@@ -1,0 +1,145 @@
+"""The decoder against the encoder of the package: every word of random segments, and all that is malformed."""
+
+import random
+
+import numpy as np
+import pytest
+from amaranth import ResetInserter, Signal
+
+from lstm_hw.errors import FormatError
+from lstm_hw.gateware.bitmap_decoder import BitmapDecoder
+from lstm_hw.machine.latency import DECODE
+from tests.builders import config_of
+from tests.simulation import simulate
+
+CONFIGS = {
+    "12 rows": {"rows": 12},
+    "8 rows": {"rows": 8},
+    "8 bit": {"rows": 16, "weight_bits": 8},
+    "20 rows, 4 bit": {"rows": 36, "weight_bits": 4},
+    "wide port": {"rows": 32, "axi_data_bits": 256},
+}
+
+
+def config(name):
+    return config_of(decoder="bitmap", **CONFIGS[name])
+
+
+def random_words(config, count, zeros, rng):
+    limit = 1 << config.weight_bits - 1
+    return rng.integers(-limit, limit, (count, config.rows)) * (rng.random((count, config.rows)) >= zeros)
+
+
+def raw_beats(config, words):
+    """Words as they are (beats, bytes of a beat)."""
+    bits = (words[:, :, None] >> np.arange(config.weight_bits) & 1).reshape(len(words), -1).astype(np.uint8)
+    bits = np.pad(bits, ((0, 0), (0, config.beats_per_word * config.axi_data_bits - bits.shape[1])))
+    return np.packbits(bits, axis=1, bitorder="little").reshape(-1, config.axi_data_bits // 8)
+
+
+def expand(config, cases, gap=0.0, seed=0):
+    """Feed LOADs, (beats, words or None for raw), to a decoder that is reset in front of each case.
+
+    Yields, a case, (cycle, word) of what comes out, cycles of the beats, cycles of o_bad.
+    """
+    unit, rng, reset = BitmapDecoder(config), random.Random(seed), Signal()
+    results, mask = [], (1 << config.weight_bits) - 1
+
+    async def feed(context):
+        now = 0
+
+        async def tick():
+            nonlocal now
+            await context.tick()
+            if context.get(unit.o_valid):
+                word = context.get(unit.o_word)
+                row = [word >> n * config.weight_bits & mask for n in range(config.rows)]
+                words.append((now, [value - (value >> config.weight_bits - 1 << config.weight_bits) for value in row]))
+            if context.get(unit.o_bad):
+                bad.append(now)
+            now += 1
+
+        for loads in cases:
+            fed, words, bad = [], [], []
+            context.set(reset, 1)
+            await tick()
+            context.set(reset, 0)
+            words.clear()
+            bad.clear()
+            for beats, count in loads:
+                for number, beat in enumerate(beats):
+                    while rng.random() < gap:
+                        context.set(unit.i_valid, 0)
+                        context.set(unit.i_data, rng.getrandbits(config.axi_data_bits))
+                        await tick()
+                    context.set(unit.i_valid, 1)
+                    context.set(unit.i_data, int.from_bytes(bytes(beat), "little"))
+                    context.set(unit.i_first, number == 0)
+                    context.set(unit.i_last, number == len(beats) - 1)
+                    context.set(unit.i_packed, count is not None)
+                    context.set(unit.i_words, count or 0)
+                    fed.append(now)
+                    await tick()
+            context.set(unit.i_valid, 0)
+            for _ in range(DECODE + 1):
+                await tick()
+            assert not context.get(unit.o_busy)
+            results.append((words, fed, bad))
+
+    simulate(ResetInserter(reset)(unit), feed)
+    return results
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("gap", [0.0, 0.4])
+def test_random_segments(name, gap):
+    found, rng = config(name), np.random.default_rng(1)
+    form, loads, wanted = found.bitmap, [], []
+    for count, zeros in ((1, 0.5), (40, 0.5), (form.block_words, 0.9), (33, 0.0), (20, 1.0), (31, 0.7), (5, 0.3)):
+        words = random_words(found, count, zeros, rng)
+        wanted += words.tolist()
+        beats = form.encode(words)
+        if count == 31:
+            beats = form.encode(words, len(beats) + 2)
+        loads.append((raw_beats(found, words), None) if count == 33 else (beats, count))
+    ((words, fed, bad),) = expand(found, [loads], gap)
+    assert [word for _, word in words] == wanted
+    assert not bad
+    if not gap:
+        # Word n of a segment is there with beat (beats - words + n) at the latest.
+        cycles, first, begin = [cycle for cycle, _ in words], 0, 0
+        for beats, count in loads:
+            count = count or 33
+            ends = fed[begin + len(beats) - count : begin + len(beats)]
+            late = [cycle - end for cycle, end in zip(cycles[first : first + count], ends, strict=True)]
+            assert max(late) <= DECODE - 1
+            first, begin = first + count, begin + len(beats)
+
+
+def test_everything_malformed_is_seen():
+    """What the package's decoder refuses is bad; what it takes gives the same words."""
+    found, rng, refused = config("12 rows"), np.random.default_rng(2), 0
+    form, cases = found.bitmap, []
+    for _ in range(150):
+        words = random_words(found, 20, 0.6, rng)
+        beats = form.encode(words)
+        if rng.random() < 0.3:
+            beats = np.vstack([beats, np.zeros((2, 8), np.uint8)])
+        match rng.integers(3):
+            case 0:
+                beats = beats[: -int(rng.integers(1, len(beats)))]
+            case 1:
+                beats = np.vstack([beats, np.uint8(rng.integers(0, 2, (1, 8)))])
+            case _:
+                beats[rng.integers(len(beats)), rng.integers(8)] ^= 1 << rng.integers(8)
+        cases.append([(beats, 20)])
+    for ((beats, _),), (got, _, bad) in zip(cases, expand(found, cases), strict=True):
+        try:
+            wanted = form.decode(beats, 20)
+        except FormatError:
+            refused += 1
+            assert bad
+            continue
+        assert not bad
+        assert [word for _, word in got] == wanted.tolist()
+    assert 50 < refused < 150
