@@ -130,6 +130,22 @@ def random_network(
     return RandomNetwork(Network(tuple(shapes), head_every_step), tuple(layers), weight_bits, operand_bits, row_bits)
 
 
+def pruned(model, zeros, seed=0):
+    """The network with so large shares of W_x and W_h zero, and with a network that tells so."""
+    rng, layers, shapes = np.random.default_rng(seed), [], []
+    for layer, shape in zip(model.layers, model.network.layers, strict=True):
+        if shape.kind == "lstm":
+            matrices = [
+                matrix * (rng.permutation(matrix.size).reshape(matrix.shape) >= round(share * matrix.size))
+                for matrix, share in zip((layer.w_x, layer.w_h), zeros, strict=True)
+            ]
+            layer = SimpleNamespace(**{**vars(layer), "w_x": matrices[0], "w_h": matrices[1]})
+            shape = replace(shape, used=tuple(matrix != 0 for matrix in matrices))
+        layers.append(layer)
+        shapes.append(shape)
+    return replace(model, network=replace(model.network, layers=tuple(shapes)), layers=tuple(layers))
+
+
 def random_x(rng, contexts, steps, length, operand_bits=16):
     """Input vectors with full-scale elements among them."""
     limit = 1 << operand_bits - 1

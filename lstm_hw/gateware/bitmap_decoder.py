@@ -14,9 +14,9 @@ from ..machine.latency import DECODE
 class BitmapDecoder(wiring.Component):
     """Expands segments of the bit map, as :mod:`lstm_hw.machine.bitmap` says, and gathers the beats of other words.
 
-    Beats come whenever they like and are never held back. A block's masks are counted in front of its weights; then each
-    row of the word that is being made takes its weight from the beat in which it is, or from the beat before if the word
-    began there: at most one word ends in a beat.
+    Beats come whenever they like and are never held back. A block's masks are counted in front of its weights; then
+    each row of the word that is being made takes its weight from the beat in which it is, or from the beat before if
+    the word began there: at most one word ends in a beat.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class BitmapDecoder(wiring.Component):
     o_bad : Out(1)
         A beat does not belong to any segment that an encoder makes.
     o_busy : Out(1)
-        Beats are inside.
+        Beats are inside, but for one whose word is on the output.
 
     Timing
     ------
@@ -65,6 +65,7 @@ class BitmapDecoder(wiring.Component):
         m = Module()
         layout = data.StructLayout(
             {
+                "valid": 1,
                 "mask": 1,
                 "number": range(self.form.mask_beats),
                 "words": range(self.form.block_words + 1),
@@ -82,7 +83,7 @@ class BitmapDecoder(wiring.Component):
             m.d.sync += after.eq(before)
         for before, after in zip((self.i_data, *beats), beats, strict=False):
             m.d.sync += after.eq(before)
-        m.d.comb += self.o_busy.eq(Cat(stages).any() | self.o_valid)
+        m.d.comb += self.o_busy.eq(Cat(stage.valid for stage in stages).any())
         self._expand(m, stages, beats)
         return m
 
@@ -90,6 +91,7 @@ class BitmapDecoder(wiring.Component):
         """What kind of beat is coming in."""
         config, form = self.config, self.form
         kind = Signal(layout)
+        m.d.comb += kind.valid.eq(self.i_valid)
         left = Signal(WORD_BITS)  # words of the segment behind this block
         now, behind = Signal(WORD_BITS), Signal(WORD_BITS)
         number = Signal(range(form.mask_beats))  # of the next beat of masks; 0 behind the last one

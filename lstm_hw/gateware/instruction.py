@@ -18,11 +18,15 @@ def command_layout(op: str, config: EngineConfig) -> data.StructLayout:
     """StructLayout of what a unit gets: the fields with their registers already added, as wide as the engine needs.
 
     An address has the bits of the memory that it is of: fields and registers add up modulo a power of two, so what lies
-    in the memory loses nothing. ``lift`` of a MAC is among them if the engine has several ``lifts``, and
-    ``threshold`` and ``list`` if it has lists.
+    in the memory loses nothing. ``lift`` of a MAC is among them if the engine has several ``lifts``, ``threshold`` and
+    ``list`` if it has lists, and ``words`` of a LOAD if it has a decoder.
     """
     most = _largest(op, config)
-    unused = [*["lift"] * (len(config.lifts) == 1), *["threshold", "list"] * (not config.lists)]
+    unused = [
+        *["lift"] * (len(config.lifts) == 1),
+        *["threshold", "list"] * (not config.lists),
+        *["words"] * (config.decoder == "off"),
+    ]
     return data.StructLayout(
         {
             name: min(width, bits_for(most[name])) if name in most else width

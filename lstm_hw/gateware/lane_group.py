@@ -40,13 +40,13 @@ def target_fields(config: EngineConfig) -> dict[str, range]:
 
 
 def fill_layout(config: EngineConfig) -> data.StructLayout:
-    """A beat of weights on its way into the buffers: ``chunk`` of the word at ``address``."""
+    """Weights on their way into the buffers, a beat or a decoded word: ``chunk`` of the word at ``address``."""
     return data.StructLayout(
         {
             "valid": 1,
             "address": range(config.weight_words),
-            "chunk": range(config.beats_per_word),
-            "data": config.axi_data_bits,
+            "chunk": range(config.fills_per_word),
+            "data": config.fill_bits,
         }
     )
 
@@ -108,8 +108,8 @@ class LaneGroup(wiring.Component):
             {
                 "i_index": In(range(config.groups)),
                 "o_index": Out(range(config.groups)),
-                "i_chunk": In(range(config.beats_per_word)),
-                "o_chunk": Out(range(config.beats_per_word)),
+                "i_chunk": In(range(config.fills_per_word)),
+                "o_chunk": Out(range(config.fills_per_word)),
                 "i_control": In(control_layout(config)),
                 "o_control": Out(control_layout(config)),
                 "i_fill": In(fill_layout(config)),
@@ -230,7 +230,7 @@ class LaneGroup(wiring.Component):
     def _weight_memory(self, m):
         """The group's part of every weight word; returns the word that the lanes read."""
         config, fill = self.config, self.o_fill
-        width, beat = config.group_rows * config.weight_bits, config.axi_data_bits
+        width, beat = config.group_rows * config.weight_bits, config.fill_bits
         chunk, end = config.chunk_bits(self.position), self.position + width
         m.d.comb += [self.o_index.eq(self.i_index + 1), self.o_chunk.eq(self.i_chunk + end // beat)]
         m.submodules.weights = weights = memory.Memory(shape=width, depth=config.weight_words, init=[])
@@ -292,7 +292,7 @@ class LaneArray(wiring.Component):
             port, local = divmod(index, groups_per_port)
             if local == 0:
                 fill, place = self._delayed(m, port, index), (index, 0)
-            m.submodules[f"group{index}"] = group = LaneGroup(self.config, local * width % self.config.axi_data_bits)
+            m.submodules[f"group{index}"] = group = LaneGroup(self.config, local * width % self.config.fill_bits)
             m.d.comb += [
                 group.i_index.eq(place[0]),
                 group.i_chunk.eq(place[1]),

@@ -9,6 +9,7 @@ from amaranth.utils import bits_for
 
 from ..machine.config import EngineConfig
 from ..machine.isa import BEATS_BITS, WORD_BITS
+from ..machine.registers import CODE_BITS, ErrorCode
 from .axi import Axi4Read
 from .fill_unit import FillUnit
 from .instruction import command_layout
@@ -16,10 +17,13 @@ from .lane_group import fill_layout
 from .load_unit import LoadUnit
 from .stream_fork import StreamFork
 from .token_joiner import TokenJoiner
+from .unpack_unit import UnpackUnit
 
 
 class LoadPath(wiring.Component):
     """A :class:`LoadUnit` and a :class:`FillUnit` for each weight port, each of which brings its part of every word.
+
+    The one port of an engine with a decoder has an :class:`UnpackUnit` instead.
 
     All ports execute the same LOADs, each on its own image, and get the same credit for the ring. They may drift apart,
     by the LOADs that the fill units can await and by the room of the ring; a word counts when every port has brought
@@ -86,7 +90,7 @@ class LoadPath(wiring.Component):
                 "o_ring_word": Out(1),
                 "o_beats": Out(range(ports + 1)),
                 "o_moves": Out(1),
-                "o_error": Out(3),
+                "o_error": Out(3 if config.decoder == "off" else CODE_BITS),
                 "o_error_address": Out(config.axi_address_bits),
                 "o_error_port": Out(bits_for(ports - 1)),
                 "o_waiting": Out(1),
@@ -133,6 +137,9 @@ class LoadPath(wiring.Component):
             self.o_quiet.eq(Cat(load.o_idle for load in loads).all()),
             self.o_idle.eq(self.o_quiet & Cat(fill.o_idle for fill in fills).all()),
         ]
+        if config.decoder != "off":
+            with m.If(fills[0].o_bad):
+                m.d.comb += [self.o_error.eq(ErrorCode.MALFORMED), self.o_error_address.eq(fills[0].o_bad_address)]
         for port, load in reversed(list(enumerate(loads))):
             with m.If(load.o_error != 0):
                 m.d.comb += [
@@ -145,9 +152,10 @@ class LoadPath(wiring.Component):
     def _port(self, m, port, fresh, forked, credit):
         """Fill unit and load unit of a port."""
         config = self.config
-        m.submodules[f"fill_unit{port}"] = fill = fresh(FillUnit(config))
+        decodes = config.decoder != "off"
+        m.submodules[f"fill_unit{port}"] = fill = fresh((UnpackUnit if decodes else FillUnit)(config))
         m.submodules[f"load_unit{port}"] = load = LoadUnit(
-            config.axi_address_bits, config.axi_data_bits, config.outstanding, config.max_burst
+            config.axi_address_bits, config.axi_data_bits, config.outstanding, config.max_burst, decodes
         )
         connect(m, forked, fill.i)
         connect(m, fill.o, load.i)
@@ -156,7 +164,7 @@ class LoadPath(wiring.Component):
             load.base.eq(self.i_weights[port]),
             load.i_start.eq(self.i_start),
             load.i_capacity.eq(0),
-            load.i_credit.eq(credit),
+            load.i_credit.eq(0 if decodes else credit),
             load.i_timeout.eq(self.i_timeout),
             load.i_stop.eq(self.i_stop),
             fill.i_beat.eq(load.o_valid),
@@ -165,4 +173,6 @@ class LoadPath(wiring.Component):
             fill.i_ring_base.eq(self.i_ring_base),
             self.o_fill[port].eq(fill.o_fill),
         ]
+        if decodes:
+            m.d.comb += [fill.i_release.eq(self.i_release), fill.i_address.eq(load.o_address)]
         return fill, load

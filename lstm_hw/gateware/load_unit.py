@@ -46,6 +46,8 @@ class LoadUnit(wiring.Component):
         Latency to hide, in bursts, 1 to 64 (see Timing).
     max_burst : int, optional
         Longest burst in beats, 1 to 256 and at most 4 KiB; the longest such by default.
+    address : bool
+        Whether there is ``o_address``.
 
     Members
     -------
@@ -75,6 +77,8 @@ class LoadUnit(wiring.Component):
         One ID, all beats full width. Payloads are stable while VALID waits for READY.
     o : Out({data, first, last})
         A beat, and whether it is the first and the last of its descriptor.
+    o_address : Out(address_bits), with ``address`` only
+        Byte address of the beat on ``o``.
     o_valid : Out(1)
         ``o`` is a beat in this cycle. There is no ready: the consumer takes it.
     o_beats : Out(1)
@@ -134,7 +138,14 @@ class LoadUnit(wiring.Component):
     request_latency = BurstSplitter.latency + REQUEST
     beat_latency = BEAT
 
-    def __init__(self, address_bits: int, data_bits: int, outstanding: int = 8, max_burst: int | None = None):
+    def __init__(
+        self,
+        address_bits: int,
+        data_bits: int,
+        outstanding: int = 8,
+        max_burst: int | None = None,
+        address: bool = False,
+    ):
         def check(name, value, valid, rule):
             if not isinstance(value, int) or not valid(value):
                 raise ConfigError(f"LoadUnit {name}", repr(value), rule)
@@ -145,7 +156,7 @@ class LoadUnit(wiring.Component):
         longest = min(MAX_BURST, PAGE_BYTES * 8 // data_bits)
         max_burst = longest if max_burst is None else max_burst
         check("max_burst", max_burst, lambda v: 1 <= v <= longest, f"must be between 1 and {longest} beats")
-        self.address_bits, self.data_bits = address_bits, data_bits
+        self.address_bits, self.data_bits, self.address = address_bits, data_bits, address
         self.outstanding, self.max_burst = outstanding, max_burst
         self.in_flight = in_flight(outstanding)
         super().__init__(
@@ -159,6 +170,7 @@ class LoadUnit(wiring.Component):
                 "i_timeout": In(32),
                 "bus": Out(Axi4Read(address_bits, data_bits)),
                 "o": Out(data.StructLayout({"data": data_bits, "first": 1, "last": 1})),
+                **({"o_address": Out(address_bits)} if address else {}),
                 "o_valid": Out(1),
                 "o_beats": Out(1),
                 "o_moves": Out(1),
@@ -309,6 +321,8 @@ class LoadUnit(wiring.Component):
                 final.eq(current.arlen == 1),
             ]
         with m.If(handshake):
+            if self.address:
+                m.d.sync += self.o_address.eq(Cat(C(0, self.address_bits - len(current.word)), current.word))
             m.d.sync += [beat.data.eq(bus.rdata), beat.first.eq(current.first), beat.last.eq(current.last & final)]
         return SimpleNamespace(
             take=take, handshake=handshake, answered=answered, failed=failed, ends=ends, word=current.word

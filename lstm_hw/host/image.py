@@ -309,8 +309,9 @@ class FirmwareImage:
             raise InputError(f"{subject}: content_id", f"{header['content_id']:#010x}", rule)
         program = _program(header, sections[Kind.PROGRAM], config, subject)
         weights = sections[Kind.WEIGHTS]
-        if not weights or len(weights) % config.word_bytes:
-            rule = f"must be a multiple of {config.word_bytes}, as the engine reads it"
+        unit = config.word_bytes if config.decoder == "off" else config.beat_bytes
+        if not weights or len(weights) % unit:
+            rule = f"must be a multiple of {unit}, as the engine reads it"
             raise InputError(f"{subject}: weights", f"{len(weights)} bytes", rule)
         streams = _streams(header, sections, config, subject)
         exponents = np.frombuffer(sections[Kind.EXPONENTS], np.int8)

@@ -155,8 +155,9 @@ OPS = {
             beats_reg=REGISTER_FIELD,
             base=WORD_BITS,
             base_reg=REGISTER_FIELD,  # first word of the buffer, unless stream
-            stream=1,
-        ),  # into the ring, as it becomes free
+            stream=1,  # into the ring, as it becomes free
+            words=WORD_BITS,  # with a decoder: words of a segment of the stream, which wait for room together
+        ),
         _op(
             10,
             "MAC",

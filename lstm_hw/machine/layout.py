@@ -6,8 +6,11 @@ row ``4u + g`` of an LSTM layer is gate g (i, f, g, o) of hidden unit u.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 
 from .config import EngineConfig
+from .isa import Fields
 
 
 @dataclass(frozen=True)
@@ -39,9 +42,17 @@ class Tile:
 
 @dataclass(frozen=True)
 class Image:
-    """Tiles in memory order, with the word at which each starts."""
+    """Tiles in memory order, with the word at which each starts.
+
+    Parameters
+    ----------
+    tiles : tuple of Tile
+    stored : tuple of int, optional
+        Beats of the last tiles, which lie in memory as segments in the form of the engine's decoder.
+    """
 
     tiles: tuple[Tile, ...]
+    stored: tuple[int, ...] = ()
 
     @property
     def offsets(self) -> tuple[int, ...]:
@@ -58,4 +69,33 @@ class Image:
 
     def beats(self, config: EngineConfig) -> int:
         """Length in beats of each weight port."""
-        return self.words * config.beats_per_word
+        return self.plain_words * config.beats_per_word + sum(self.stored)
+
+    def bytes(self, config: EngineConfig) -> int:
+        """Size in memory, over all weight ports."""
+        return self.beats(config) * config.beat_bytes * config.axi_ports
+
+    @property
+    def plain_words(self) -> int:
+        """Words in front of the segments, which lie in memory as they are."""
+        return sum(tile.words for tile in self.tiles[: len(self.tiles) - len(self.stored)])
+
+    @cached_property
+    def _segments(self):
+        """First beat behind the plain words -> (first word, words, beats)."""
+        tiles = self.tiles[len(self.tiles) - len(self.stored) :]
+        words = accumulate((tile.words for tile in tiles), initial=self.plain_words)
+        firsts = accumulate(self.stored, initial=0)
+        return {
+            first: (word, tile.words, beats)
+            for first, word, tile, beats in zip(firsts, words, tiles, self.stored, strict=False)
+        }
+
+    def loaded(self, command: Fields, config: EngineConfig) -> tuple[int, int] | None:
+        """What a LOAD brings: its first word and how many; None if that is not whole words, or not a whole segment."""
+        per_word, plain = config.beats_per_word, self.plain_words
+        if self.stored and command.stream:
+            first, words, beats = self._segments.get(command.offset - plain * per_word, (0, 0, 0))
+            return (first, words) if (words, beats) == (command.words, command.beats) and words else None
+        (first, odd), (count, more) = divmod(command.offset, per_word), divmod(command.beats, per_word)
+        return None if odd or more or first + count > plain else (first, count)

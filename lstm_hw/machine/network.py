@@ -1,6 +1,8 @@
 """What a planner needs to know of a model: kinds and sizes of its layers, without their weights."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from ..errors import ConfigError
 from .config import GATES
@@ -24,6 +26,8 @@ class LayerShape:
         Places that an element of x and one of h stand higher when they meet their weights.
     sum_bits : int
         Width that holds every sum of these weights, whatever the operands; 0 if nobody says so.
+    used : tuple of bool arrays (rows, columns), optional
+        Of each matrix, which weights are not zero; where nobody says so, all may be.
     """
 
     kind: str
@@ -33,6 +37,7 @@ class LayerShape:
     bias_columns: tuple[tuple[int, int], ...] = ((14, 1), (0, 1))
     lifts: tuple[int, int] = (0, 0)
     sum_bits: int = 0
+    used: tuple[np.ndarray, ...] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self):
         if self.kind not in ("lstm", "linear"):

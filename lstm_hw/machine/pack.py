@@ -179,12 +179,25 @@ def pack(image: Image, layers: Sequence[QuantisedLayer], config: EngineConfig) -
     return words
 
 
-def to_bytes(words: np.ndarray, config: EngineConfig) -> bytes:
+def to_bytes(words: np.ndarray, config: EngineConfig, image: Image | None = None) -> bytes:
     """Words to the bytes of the memory image.
 
     Rows ascending, little-endian, each word padded to whole beats. With several weight ports, the image of one port
-    after the other, each of which holds its rows of every word.
+    after the other, each of which holds its rows of every word. Of an ``image`` with segments, these follow in the form
+    of the engine's decoder.
+
+    Raises
+    ------
+    FormatError
+        A segment does not fit its beats: its weights have fewer zeros than the plan was made for.
     """
+    if image is not None and image.stored:
+        plain, at, form = image.plain_words, image.plain_words, config.bitmap
+        parts = [to_bytes(words[:plain], config)]
+        for tile, beats in zip(image.tiles[-len(image.stored) :], image.stored, strict=True):
+            parts.append(form.encode(words[at : at + tile.words], beats).tobytes())
+            at += tile.words
+        return b"".join(parts)
     port_bytes, block = config.word_bytes // config.axi_ports, max(1, (1 << 24) // config.word_bits)
     packed = np.zeros((config.axi_ports, len(words), port_bytes), dtype=np.uint8)
     for first in range(0, len(words), block):

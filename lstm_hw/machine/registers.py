@@ -66,6 +66,7 @@ class ErrorCode(IntEnum):
     TIMEOUT_X = 12
     TIMEOUT_Y = 13
     ABORTED = 14
+    MALFORMED = 15
 
 
 CODE_BITS = 4
@@ -87,6 +88,7 @@ ERROR_DOC = {
     ErrorCode.TIMEOUT_X: "no x came for TIMEOUT_STREAMS cycles in which the run could do without it no longer",
     ErrorCode.TIMEOUT_Y: "an output was not taken within TIMEOUT_STREAMS cycles",
     ErrorCode.ABORTED: "the run was aborted",
+    ErrorCode.MALFORMED: "weights that stream in a compressed form are cut, go on too long or do not fit their masks",
 }
 """One sentence for each error code."""
 

@@ -16,6 +16,7 @@ from ..proof.count import count_cycles
 from ..proof.load_timing import MemoryModel
 from ..proof.timing import Counters
 from ..proof.work import work
+from .compressed import CompressedPlanner
 from .conventional import ConventionalPlanner
 from .delta import DeltaPlanner
 from .dense import ResidentPlanner
@@ -229,6 +230,14 @@ SCHEDULES = {
         lambda contexts: 1,
         lambda ask, config: ({"batch": batch} for batch in ask.batches(config.contexts)),
         lambda ask, network, config, batch: FusionPlanner(network, config, batch),
+    ),
+    "compressed": Schedule(
+        "as fusion, of one layer, with weights that stream in the form of engine.decoder",
+        ("batch",),
+        _one(1),
+        lambda contexts: 1,
+        lambda ask, config: ({"batch": batch} for batch in ask.batches()),
+        lambda ask, network, config, batch: CompressedPlanner(network, config, batch),
     ),
 }
 """Schedules by the name that users write."""

@@ -177,7 +177,8 @@ def network_of(qmodel: QuantModel, weight_bits: int | None = None, activity: tup
         bias = sum(np.abs(digit).astype(object) << e for digit, e in zip(split.T, _exponents(digits), strict=True))
         lifts = tuple(lift + row_bits for lift in (*layer.lifts, layer.lifts[0])[:2])
         sum_bits = int(((layer.peak_products << row_bits) + bias).max()).bit_length() + 1
-        shapes.append(LayerShape(kind, layer.input_size, outputs, shift, digits, lifts, sum_bits))
+        used = (layer.w_x != 0, layer.w_h != 0) if kind == "lstm" else ()
+        shapes.append(LayerShape(kind, layer.input_size, outputs, shift, digits, lifts, sum_bits, used))
     return Network(tuple(shapes), qmodel.head_every_step, qmodel.thresholds, activity if qmodel.thresholds else ())
 
 

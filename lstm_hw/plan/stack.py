@@ -110,6 +110,8 @@ class StackPlanner:
     name = "stack"
     lists = False
     """Whether it is for models with thresholds, whose x and h reach the lanes as lists."""
+    decodes = False
+    """Whether weights stream in the form of the engine's decoder."""
 
     def __init__(self, network: Network, config: EngineConfig, make: Callable, batch: int = 1) -> None:
         if bool(network.thresholds) != self.lists:
@@ -178,12 +180,18 @@ class StackPlanner:
         """Resident tiles in the order of memory."""
         return [tile for layer in self.all for tile in layer.resident]
 
+    def _image(self):
+        return Image((*self._kept(), *(tile for layer in self.all for tile in layer.streamed)))
+
     def plan(self) -> Plan:
         """The plan; ProgramError when the program is too long."""
         b, first, kept = self.b, self.layers[0], self._kept()
         address = dict(zip(kept, Image(tuple(kept)).offsets, strict=True))
         for layer in self.all:
             layer.address = address
+        if self.config.decoder != "off" and not self.decodes and any(layer.streamed for layer in self.all):
+            rule = f"must be off for the schedule {self.name}: its weights stream as they are"
+            raise ConfigError("engine.decoder", repr(self.config.decoder), rule)
         if self.resident:
             b.entry("load")
             b.emit("LOAD", "resident words", beats=self.resident * self.config.beats_per_word)
@@ -209,7 +217,7 @@ class StackPlanner:
             self.network,
             self.name,
             program(b, self.config.program_length),
-            Image((*kept, *(tile for layer in self.all for tile in layer.streamed))),
+            self._image(),
             first.sequences,
             groups=first.groups,
             needs=self.needs,

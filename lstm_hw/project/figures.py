@@ -86,7 +86,7 @@ def figures_of(project: "Project", resources: dict | None = None, fmax_mhz: floa
         },
         "layers": _layers(plan, estimated.steps),
         "memory": {
-            "image_bytes": plan.image.words * engine.word_bytes,
+            "image_bytes": plan.image.bytes(engine),
             "word_bytes": engine.word_bytes,
             "buffer_bytes": engine.weight_words * engine.word_bytes,
             "port_gbytes_per_s": _rounded(engine.axi_ports * engine.beat_bytes * clock["mhz"] / 1000),

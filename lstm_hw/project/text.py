@@ -237,7 +237,7 @@ def _row(outcome: Outcome, steps: int, clock: float) -> tuple[str, ...]:
         _time(per_step, clock),
         f"{read:.0f}",
         f"{read / per_step * clock / 1000:.3f}",
-        _bytes(plan.image.words * plan.config.word_bytes),
+        _bytes(plan.image.bytes(plan.config)),
         f"{outcome.utilisation:.1%}",
     )
 

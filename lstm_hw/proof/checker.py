@@ -249,16 +249,20 @@ class Checker:
         return first, columns, step, group * side_by_side
 
     def _load(self, command):
-        per_word = self.config.beats_per_word
-        first, count = command.offset // per_word, command.beats // per_word
+        words = self.plan.image.loaded(command, self.config)
         self._require(
-            command.offset % per_word == 0 and command.beats % per_word == 0 and first + count <= len(self.image),
+            words is not None,
             command,
             f"beats {command.offset} + {command.beats}",
             "must be whole words inside the image",
         )
+        first, count = words
         if command.stream:
             self._require(self.ring_room, command, "no ring", "must follow RING")
+            if self.plan.image.stored:
+                found = f"a segment of {count} words in {command.beats} beats"
+                rule = f"must fit the ring of {self.ring_room}, and have a beat for each word"
+                self._require(count <= min(self.ring_room, command.beats), command, found, rule)
             self.ring.extend(range(first, first + count))
             return
         where = slice(command.base, command.base + count)

@@ -13,6 +13,7 @@ from ..errors import InputError, ProgramError
 from ..machine.activation import make_activation
 from ..machine.config import GATES, EngineConfig
 from ..machine.isa import MODE_LINEAR, MODE_ZERO, REGISTERS, SPACE_CONSTANT, SPACE_DELTA, SPACE_X
+from ..machine.layout import Image, Tile
 from ..machine.program import Command, Program
 from .lists import walks_list
 from .load_timing import MemoryModel
@@ -30,6 +31,8 @@ class Interpreter:
         The weight image.
     memory : MemoryModel, optional
         What the weight port meets; it matters for cycles only.
+    image : Image, optional
+        Where the words are in memory, if not one behind the other as they are.
 
     Attributes
     ----------
@@ -37,9 +40,17 @@ class Interpreter:
         Cycles and counters of the last run.
     """
 
-    def __init__(self, config: EngineConfig, program: Program, words: np.ndarray, memory: MemoryModel | None = None):
+    def __init__(
+        self,
+        config: EngineConfig,
+        program: Program,
+        words: np.ndarray,
+        memory: MemoryModel | None = None,
+        image: Image | None = None,
+    ):
         self.config, self.program, self.memory = config, program, memory
         self.image = np.asarray(words, dtype=np.float64)
+        self.layout = image or Image((Tile(0, "x", 0, 1, 0, len(words)),))
         lanes = (config.rows, config.contexts)
         self.weights = np.zeros((config.weight_words, config.rows))
         self.h = np.zeros((config.contexts, config.h_elements), dtype=np.int64)
@@ -131,14 +142,14 @@ class Interpreter:
             self.x[command.bank, where] = data.reshape(-1)
 
     def _load(self, command):
-        per_word = self.config.beats_per_word
-        first, count = divmod(command.offset, per_word)[0], command.beats // per_word
-        if command.offset % per_word or command.beats % per_word or first + count > len(self.image):
+        words = self.layout.loaded(command, self.config)
+        if words is None:
             raise ProgramError(
                 f"program address {command.at}",
                 f"beats {command.offset} + {command.beats}",
                 "must be whole words inside the image",
             )
+        first, count = words
         if command.stream:
             self.stream = np.concatenate([self.stream, np.arange(first, first + count)])
         else:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from ..machine.config import PAGE_BYTES, EngineConfig
 from ..machine.latency import (
+    DECODE,
     LOADED,
     PENDING_LOADS,
     QUEUE_DEPTH,
@@ -59,6 +60,7 @@ class _Load:
     beats: int
     stream: bool
     earliest: int  # first cycle in which it can be accepted
+    words: int = 0  # of a segment, which waits for the room of all of them
     accepted: int | None = None
     cut: int = 0  # beats in bursts so far
     ended: int | None = None  # cycle of the last beat
@@ -96,11 +98,15 @@ class LoadPort:
         self.beats, self.last_beat = 0, -1
         self.ring, self.fresh = Tokens(), Tokens()
         self.bursts = None
+        self.word_delay = WORD_TOKEN_DELAY + (DECODE if config.decoder != "off" else 0)
         self._partial = 0  # beats of the word that is arriving
 
-    def submit(self, offset: int, beats: int, stream: bool, earliest: int) -> int:
-        """Queue a LOAD that reaches the unit's queue in cycle ``earliest``; returns its number."""
-        self.loads.append(_Load(offset, beats, stream, earliest))
+    def submit(self, offset: int, beats: int, stream: bool, earliest: int, words: int = 0) -> int:
+        """Queue a LOAD that reaches the unit's queue in cycle ``earliest``, a segment of so many words if not 0.
+
+        Returns its number.
+        """
+        self.loads.append(_Load(offset, beats, stream, earliest, words))
         self.waiting.append(len(self.loads) - 1)
         self._advance()
         return len(self.loads) - 1
@@ -144,6 +150,13 @@ class LoadPort:
             if ended is None:
                 return False
             cycle = max(cycle, ended + LOADED)
+        if load.words:
+            room = load.words * self.per_word
+            credited = self._credited(room)
+            if credited is None:
+                return False
+            cycle = max(cycle, credited)
+            self.used += room
         load.accepted = cycle
         return True
 
@@ -161,7 +174,7 @@ class LoadPort:
                 issue = max(issue, self.received[0] + 1)
             if load.cut == 0:
                 self.splitter_start = stands
-            if load.stream:
+            if load.stream and not load.words:
                 credited = self._credited(length)
                 if credited is None:
                     self.splitter_free = stands
@@ -190,9 +203,13 @@ class LoadPort:
         self.beats += length
         if self.bursts is not None:
             self.bursts.append((load, first, self.last_beat))
-        first += interval * (per_word - 1 - self._partial) + WORD_TOKEN_DELAY
-        words = range(first, self.last_beat + WORD_TOKEN_DELAY + 1, interval * per_word)
-        (self.ring if load.stream else self.fresh).add(words)
+        end = self.last_beat + self.word_delay + 1
+        if load.words:  # a word with each of its last beats
+            silent = max(0, load.beats - load.words - load.cut)
+            self.ring.add(range(first + interval * silent + self.word_delay, end, interval))
+            return
+        first += interval * (per_word - 1 - self._partial) + self.word_delay
+        (self.ring if load.stream else self.fresh).add(range(first, end, interval * per_word))
         self._partial = (self._partial + length) % per_word
 
     def under_way(self) -> tuple[int, int]:

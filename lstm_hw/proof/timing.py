@@ -14,6 +14,7 @@ from ..machine.config import SERIAL_SLOTS, EngineConfig
 from ..machine.isa import OPS, Instruction
 from ..machine.latency import (
     CREDIT,
+    DECODE,
     DISPATCH,
     ENCODE,
     EXECUTE,
@@ -141,7 +142,9 @@ class Timing:
         self.clock = dispatch + DISPATCH
         if op == "LOAD":
             fields = command.fields
-            taken.append(self.port.submit(fields["offset"], fields["beats"], fields["stream"], dispatch + QUEUE))
+            words = fields["words"] if self.config.decoder != "off" else 0
+            load = fields["offset"], fields["beats"], fields["stream"], dispatch + QUEUE, words
+            taken.append(self.port.submit(*load))
         else:
             take = max(dispatch + QUEUE, self.free_at[op])
             taken.append(take)
@@ -208,7 +211,8 @@ class Timing:
         counters, lanes = self.counters, self.lanes
         counters.read_beats = self.port.beats * self.config.axi_ports
         if self.port.beats:
-            self._active_until(self.port.last_beat + LOADED)
+            inside = DECODE - 1 if self.config.decoder != "off" else 0
+            self._active_until(self.port.last_beat + LOADED + inside)
         counters.cycles = max(execute + 1, self.quiet_at) + self.skipped
         counters.busy = lanes.busy
         for name, cycles in zip(STALLS, lanes.stalls, strict=True):

@@ -34,12 +34,12 @@ def words_read(plan: Plan, runs: Iterable[tuple[int, bool]], entry: str = "run")
         Unknown entry.
     """
     parts = np.repeat([PARTS.index(tile.part) for tile in plan.image.tiles], [tile.words for tile in plan.image.tiles])
-    per_word, registers, counts = plan.config.beats_per_word, [0] * REGISTERS, []
+    registers, counts = [0] * REGISTERS, []
     for steps, clear in runs:
         read = np.zeros(len(PARTS), dtype=np.int64)
         for command in plan.program.run(entry, steps, clear, registers):
             if command.op == "LOAD":
-                first, words = command.offset // per_word, command.beats // per_word
+                first, words = plan.image.loaded(command, plan.config)
                 read += np.bincount(parts[first : first + words], minlength=len(PARTS))
         counts.append(dict(zip(PARTS, read.tolist(), strict=True)))
     return counts
@@ -63,7 +63,7 @@ def columns_by_layer(plan: Plan, steps: int, clear: bool = True) -> list[int]:
         Cycles in which the lanes are busy, a layer; behind them those of MACs without lanes, which only wait. Their
         sum is the counter ``busy``.
     """
-    per_word, registers = plan.config.beats_per_word, [0] * REGISTERS
+    registers = [0] * REGISTERS
     layer_of = np.repeat([tile.layer for tile in plan.image.tiles], [tile.words for tile in plan.image.tiles])
     buffer, ring = np.full(plan.config.weight_words, -1), _Ring()
     counts = [0] * (len(plan.network.layers) + 1)
@@ -73,7 +73,7 @@ def columns_by_layer(plan: Plan, steps: int, clear: bool = True) -> list[int]:
             if command.op == "RING":
                 ring = _Ring()
             elif command.op == "LOAD":
-                first, words = command.offset // per_word, command.beats // per_word
+                first, words = plan.image.loaded(command, plan.config)
                 if command.stream:
                     ring.write(layer_of[first : first + words])
                 else:

@@ -48,6 +48,9 @@ class Hardware:
             {"word": offset, "words": tile.words, **asdict(tile)}
             for tile, offset in zip(self.layout.tiles, self.layout.offsets, strict=True)
         ]
+        stored = self.layout.stored
+        for tile, beats in zip(tiles[len(tiles) - len(stored) :], stored, strict=True):
+            tile["beats"] = beats
         engine = {"content_id": f"{self.config.content_id:#010x}", **self.config.to_dict()}
         layout = {**self._measures(), "sha256": hashlib.sha256(self.image).hexdigest(), "tiles": tiles}
         return {
@@ -103,8 +106,9 @@ class Hardware:
                 raise InputError(
                     path, f"{name} {value!r}", f"must be {said.get(name)!r:.80}, as {LAYOUT} beside it says"
                 )
-        if len(image) != layout.words * config.word_bytes:
-            rule = f"must be the {layout.words * config.word_bytes} of the tiles in {LAYOUT} beside it"
+        size = layout.bytes(config)
+        if len(image) != size:
+            rule = f"must be the {size} of the tiles in {LAYOUT} beside it"
             raise InputError(path, f"{len(image)} bytes", rule)
         if hashlib.sha256(image).hexdigest() != said.get("sha256"):
             raise InputError(path, "another content", f"must have the digest that {LAYOUT} beside it says")
@@ -114,16 +118,18 @@ class Hardware:
 def _layout(tiles: Any, path: Path) -> Image:
     """The tiles of a layout file, checked."""
     known = {f.name: f.type for f in Tile.__dataclass_fields__.values()}
-    found, word = [], 0
+    found, stored, word = [], [], 0
     for number, tile in enumerate(tiles if isinstance(tiles, list) else [None]):
         subject, rule = f"{path}: tiles: {number}", "must be a tile as it was written"
-        if not isinstance(tile, dict) or set(tile) != {"word", "words", *known}:
+        segment = {"beats": int} if isinstance(tile, dict) and "beats" in tile else {}
+        if not isinstance(tile, dict) or set(tile) != {"word", "words", *known, *segment} or stored and not segment:
             raise InputError(subject, f"{tile!r:.80}", rule)
-        for name, kind in known.items():
+        for name, kind in {**known, **segment}.items():
             if type(tile[name]) is not kind or kind is int and not 0 <= tile[name] < 1 << 32:
                 raise InputError(f"{subject}: {name}", f"{tile[name]!r:.40}", rule)
         found.append(Tile(**{name: tile[name] for name in known}))
         if (tile["word"], tile["words"]) != (word, found[-1].words):
             raise InputError(subject, f"word {tile['word']!r:.40}", f"must be {found[-1].words} words from {word} on")
         word += found[-1].words
-    return Image(tuple(found))
+        stored += [tile[name] for name in segment]
+    return Image(tuple(found), tuple(stored))

@@ -124,7 +124,7 @@ def expected_runs(
     """
     if not pieces or not pieces[0].clear:
         raise InputError("pieces", "none from zero state", "must begin with a piece from zero state")
-    interpreter = Interpreter(plan.config, plan.program, words, memory)
+    interpreter = Interpreter(plan.config, plan.program, words, memory, plan.image)
     if "load" in plan.program.entries:
         packets, nothing = interpreter.run("load"), np.zeros((0, plan.config.x_per_beat), dtype=np.int64)
         compare("load", "interpreter", packets, "definition: none", [])
@@ -160,7 +160,9 @@ def scenario_of(
 ) -> Scenario:
     """All of :func:`expected_runs`, with the configuration, the program and the image (Scenario)."""
     runs = list(expected_runs(plan, words, reference, pieces, memory, progress))
-    return Scenario(plan.config, plan.program.encoded(), to_bytes(words, plan.config), runs, stress or Stress(), memory)
+    return Scenario(
+        plan.config, plan.program.encoded(), to_bytes(words, plan.config, plan.image), runs, stress or Stress(), memory
+    )
 
 
 def judge(scenario: Scenario, measured: list[dict[str, Any]]) -> None:

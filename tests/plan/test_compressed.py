@@ -1,0 +1,110 @@
+"""Compressed weights: proved, the bits of an integer LSTM, segments as the engine reads them, what does not fit."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lstm_hw.errors import ConfigError, FormatError
+from lstm_hw.machine.pack import pack, to_bytes
+from lstm_hw.plan.compressed import CompressedPlanner, segment_columns
+from lstm_hw.plan.sbe import BatchPlanner
+from lstm_hw.proof.checker import check
+from lstm_hw.proof.load_timing import MemoryModel
+from lstm_hw.proof.traffic import words_read
+from tests.builders import config_of, pruned, random_network
+from tests.sim.scenarios import plan_scenario
+
+SIZES = [(28, 24), (7, 13), (30, 5), (4, 50)]
+
+
+def layer(sizes=(28, 24), zeros=(0.3, 0.5), head=0, **widths):
+    return pruned(random_network(np.random.default_rng(3), sizes, head, **widths), zeros)
+
+
+def engine(model, **fields):
+    values = {
+        "rows": 12,
+        "decoder": "bitmap",
+        "accumulators": 256,
+        "finish_entries": 64,
+        "x_elements": 512,
+        "program_length": 256,
+    }
+    return config_of(**values | fields, shifts=model.shifts)
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.parametrize("batch, rows, head", [(4, 8, 0), (2, 12, 3), (3, 20, 0)])
+def test_runs_that_go_on(sizes, batch, rows, head):
+    model = layer(sizes, head=head)
+    plan = CompressedPlanner(model.network, engine(model, rows=rows), batch).plan()
+    assert check(plan) > 0
+    runs = [(2 * batch + 1, True), (1, False), (3 * batch, False), (2, True), (batch, False)]
+    played = plan_scenario(model, plan, runs, MemoryModel(20, 1)).runs[-len(runs) :]
+    beats = dict.fromkeys("xh", 0)
+    for tile, stored in zip(plan.image.tiles[-len(plan.image.stored) :], plan.image.stored, strict=True):
+        beats[tile.part] += stored
+    wanted = [-(-steps // batch) * beats["x"] + steps * beats["h"] for steps, _ in runs]
+    assert [run.counters["read_beats"] for run in played] == wanted
+    assert words_read(plan, runs)[1]["h"] == -(-4 * sizes[1] // rows) * sizes[1]
+
+
+def test_segments_are_what_the_decoder_expands():
+    model = layer()
+    config = engine(model)
+    plan = CompressedPlanner(model.network, config, 2).plan()
+    words = pack(plan.image, model.layers, config)
+    content = np.frombuffer(to_bytes(words, config, plan.image), np.uint8).reshape(-1, config.beat_bytes)
+    assert len(content) == plan.image.beats(config) < plan.image.words * config.beats_per_word
+    beat, word = plan.image.plain_words * config.beats_per_word, plan.image.plain_words
+    for tile, beats in zip(plan.image.tiles[-len(plan.image.stored) :], plan.image.stored, strict=True):
+        segment = config.bitmap.decode(content[beat : beat + beats], tile.words)
+        assert (segment == words[word : word + tile.words]).all()
+        beat, word = beat + beats, word + tile.words
+
+
+def test_more_zeros_take_less_time():
+    cycles = []
+    for zeros in (0, 0.4, 0.7):
+        model = layer((16, 32), (zeros, zeros))
+        plan = CompressedPlanner(model.network, engine(model), 2).plan()
+        cycles.append(plan_scenario(model, plan, [(8, True)]).runs[-1].counters["cycles"])
+    assert cycles == sorted(cycles, reverse=True) and cycles[2] < 0.6 * cycles[0]
+
+
+def test_denser_weights_than_planned():
+    model = layer(zeros=(0.5, 0.5))
+    config = engine(model)
+    plan = CompressedPlanner(model.network, config, 2).plan()
+    words = np.maximum(pack(plan.image, model.layers, config), 1)
+    with pytest.raises(FormatError, match="segment"):
+        to_bytes(words, config, plan.image)
+
+
+def test_refuses_what_does_not_fit():
+    model = layer()
+    config = engine(model)
+    for values, subject in (
+        ({"decoder": "off"}, "engine.decoder"),
+        ({"contexts": 2}, "engine.contexts"),
+        ({"accumulators": 30}, "engine.accumulators"),
+        ({"weight_words": 64}, "engine.weight_words"),
+    ):
+        with pytest.raises(ConfigError) as error:
+            CompressedPlanner(model.network, replace(config, **values), 2)
+        assert error.value.subject == subject
+    with pytest.raises(ConfigError, match="batch"):
+        CompressedPlanner(model.network, config, 1)
+    stack = layer((8, 8, 8), (0.5, 0.5))
+    with pytest.raises(ConfigError, match="one layer"):
+        CompressedPlanner(stack.network, engine(stack), 2)
+    with pytest.raises(ConfigError, match="as they are"):
+        BatchPlanner(model.network, config, 2, 1).plan()
+
+
+def test_segments_divide_the_columns():
+    for columns in range(1, 100):
+        width = segment_columns(columns, 43)
+        assert columns % width == 0
+        assert width * 43 >= 128 or width == columns

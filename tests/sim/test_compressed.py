@@ -1,0 +1,55 @@
+"""Compressed weights on the emitted Verilog: bits and counters, pauses, a memory that fails, segments that are none."""
+
+import numpy as np
+import pytest
+
+from lstm_hw.plan.compressed import CompressedPlanner
+from lstm_hw.proof.load_timing import MemoryModel
+from lstm_hw.verify.scenario import BENCH_MEMORY, Stress
+from tests.builders import config_of, pruned, random_network
+from tests.sim.scenarios import plan_scenario
+from tests.sim.test_engine import bench, play
+
+FIELDS = {
+    "rows": 12,
+    "decoder": "bitmap",
+    "accumulators": 128,
+    "finish_entries": 16,
+    "x_elements": 128,
+    "weight_words": 384,
+    "program_length": 256,
+}
+
+
+def compressed_scenario(seed, sizes=(14, 9), zeros=(0.3, 0.6), batch=2, runs=((5, True), (4, False)), **options):
+    """A pruned layer of random weights; ``options`` are fields of the engine, ``stress``, ``memory`` and ``head``."""
+    stress, memory = options.pop("stress", None), options.pop("memory", BENCH_MEMORY)
+    widths = {name: options[name] for name in ("weight_bits",) if name in options}
+    model = random_network(np.random.default_rng(seed), sizes, options.pop("head", 0), **widths)
+    model = pruned(model, zeros, seed)
+    config = config_of(**FIELDS | options, shifts=model.shifts)
+    return plan_scenario(model, CompressedPlanner(model.network, config, batch).plan(), runs, memory, seed, stress)
+
+
+CASES = {
+    "12 rows": {},
+    "head": {"head": 3, "runs": ((4, True), (3, False), (1, False))},
+    "memory of half the bandwidth": {"memory": MemoryModel(30, 2)},
+    "20 rows, 8 bit, batch of 3": {"rows": 20, "weight_bits": 8, "batch": 3, "sizes": (9, 20)},
+    "wide port, few zeros": {"rows": 48, "axi_data_bits": 256, "zeros": (0, 0.1), "sizes": (8, 30), "cells": 2},
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_bits_and_counters(tmp_path, name):
+    play(tmp_path, compressed_scenario(1, **CASES[name]))
+
+
+def test_under_stress(tmp_path):
+    for seed, stall in enumerate((0.1, 0.5, 0.9)):
+        stress = Stress(stall, stall, stall, seed=seed, memory_latency=20 * seed)
+        play(tmp_path, compressed_scenario(seed, stress=stress))
+
+
+def test_faults_of_the_memory(tmp_path):
+    bench(tmp_path, compressed_scenario(2), "sim.bench_streaming_faults")
