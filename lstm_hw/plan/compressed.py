@@ -26,6 +26,8 @@ from .sums import Sum, as_sum
 
 SEGMENT_WORDS = 128
 """Words of a segment at least, where columns divide so: the sequencer keeps up, and padding costs little."""
+LEAST_BATCH = 2
+"""Of one step, W_x would serve nobody else."""
 MOST_SLOTS = (1 << ENTRY_BITS) - 1
 
 
@@ -35,7 +37,7 @@ def segment_columns(columns: int, blocks: int) -> int:
 
 
 class CompressedLayer(FusionLayer):
-    """The layer; ``columns`` and ``lengths``, in beats, are those of a segment of W_x and of W_h, ``counts`` how many."""
+    """The layer. ``columns`` and ``lengths``, in beats, are those of a segment of W_x and W_h, ``counts`` how many."""
 
     def __init__(self, shape: LayerShape, number: int, config: EngineConfig, batch: int) -> None:
         super().__init__(shape, number, config, batch, kept=False, alone=True)
@@ -193,8 +195,8 @@ class CompressedPlanner(FusionPlanner):
         if len(network.lstm) > 1 or network.head_every_step:
             found = "a head at every step" if network.head_every_step else f"{len(network.lstm)} layers"
             raise ConfigError("network", found, "must be one layer, with a head behind the last step at most")
-        if batch < 2:
-            raise ConfigError("batch", batch, "must be at least 2")
+        if batch < LEAST_BATCH:
+            raise ConfigError("batch", batch, f"must be at least {LEAST_BATCH}")
 
         def layer(shape, number):
             return CompressedLayer(shape, number, config, batch)

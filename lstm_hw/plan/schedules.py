@@ -16,7 +16,7 @@ from ..proof.count import count_cycles
 from ..proof.load_timing import MemoryModel
 from ..proof.timing import Counters
 from ..proof.work import work
-from .compressed import CompressedPlanner
+from .compressed import LEAST_BATCH, CompressedPlanner
 from .conventional import ConventionalPlanner
 from .delta import DeltaPlanner
 from .dense import ResidentPlanner
@@ -161,6 +161,12 @@ def _row_window_choices(ask, config):
         yield {"window": window}
 
 
+def _compressed_choices(ask, config):
+    least = 1 if "batch" in ask.options else LEAST_BATCH
+    for batch in sorted({max(least, batch) for batch in ask.batches()}):
+        yield {"batch": batch}
+
+
 SCHEDULES = {
     "resident": Schedule(
         "all weights stay on chip and are loaded once",
@@ -236,7 +242,7 @@ SCHEDULES = {
         ("batch",),
         _one(1),
         lambda contexts: 1,
-        lambda ask, config: ({"batch": batch} for batch in ask.batches()),
+        _compressed_choices,
         lambda ask, network, config, batch: CompressedPlanner(network, config, batch),
     ),
 }

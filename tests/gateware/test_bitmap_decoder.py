@@ -16,8 +16,8 @@ CONFIGS = {
     "12 rows": {"rows": 12},
     "8 rows": {"rows": 8},
     "8 bit": {"rows": 16, "weight_bits": 8},
-    "20 rows, 4 bit": {"rows": 36, "weight_bits": 4},
-    "wide port": {"rows": 32, "axi_data_bits": 256},
+    "20 rows, 4 bit": {"rows": 20, "weight_bits": 4},
+    "wide port": {"rows": 12, "axi_data_bits": 128},
 }
 
 
@@ -95,7 +95,7 @@ def expand(config, cases, gap=0.0, seed=0):
 def test_random_segments(name, gap):
     found, rng = config(name), np.random.default_rng(1)
     form, loads, wanted = found.bitmap, [], []
-    for count, zeros in ((1, 0.5), (40, 0.5), (form.block_words, 0.9), (33, 0.0), (20, 1.0), (31, 0.7), (5, 0.3)):
+    for count, zeros in ((1, 0.5), (form.block_words, 0.9), (33, 0.0), (9, 1.0), (31, 0.7), (5, 0.3)):
         words = random_words(found, count, zeros, rng)
         wanted += words.tolist()
         beats = form.encode(words)
@@ -120,7 +120,7 @@ def test_everything_malformed_is_seen():
     """What the package's decoder refuses is bad; what it takes gives the same words."""
     found, rng, refused = config("12 rows"), np.random.default_rng(2), 0
     form, cases = found.bitmap, []
-    for _ in range(150):
+    for _ in range(60):
         words = random_words(found, 20, 0.6, rng)
         beats = form.encode(words)
         if rng.random() < 0.3:
@@ -142,4 +142,4 @@ def test_everything_malformed_is_seen():
             continue
         assert not bad
         assert [word for _, word in got] == wanted.tolist()
-    assert 50 < refused < 150
+    assert 15 < refused < 60

@@ -11,7 +11,7 @@ from lstm_hw.machine.formats import QFormat
 from tests.builders import PAIRS
 
 WRONG = {
-    "rows": (0, 1, 2, 6, 12, 20, 24, 40),
+    "rows": (0, 1, 2, 6, 13, 42),
     "contexts": (0, 9),
     "weight_bits": (3, 17, 32),
     "operand_bits": (8, 18),
@@ -42,9 +42,10 @@ WRONG = {
     "lists": (1, "true"),
     "count_clipped": (1, "true"),
     "bus_errors": (1, "true"),
+    "decoder": ("zip", True),
 }
 RIGHT = {
-    "rows": (4, 8, 16, 48),
+    "rows": (4, 8, 12, 16, 44, 48),
     "contexts": (1, 8),
     "weight_bits": (4, 5, 8, 12, 16),
     "accumulator_bits": (32, 48),
@@ -71,6 +72,7 @@ RIGHT = {
     "lists": (False, True),
     "count_clipped": (False, True),
     "bus_errors": (False, True),
+    "decoder": ("off", "bitmap"),
 }
 
 
@@ -100,6 +102,9 @@ def test_rules_between_fields():
     with pytest.raises(ConfigError, match="engine.axi_ports: 2; must divide the 3 lane groups of 16 rows"):
         config_of(rows=48, axi_ports=2)
     assert config_of(rows=4, weight_bits=8, axi_data_bits=64).beats_per_word == 1, "64 is always allowed"
+    for values in ({"rows": 4}, {"weight_bits": 12}, {"axi_ports": 2}):
+        with pytest.raises(ConfigError, match="engine.decoder: bitmap; must be off but"):
+            config_of(decoder="bitmap", **values)
     with pytest.raises(ConfigError, match="engine.accumulator_bits: 31; must be between 32 and 48"):
         config_of(accumulator_bits=31)
     assert config_of(accumulator_bits=24, weight_bits=8).accumulator_bits == 24
@@ -193,7 +198,8 @@ def test_every_field_is_documented_and_tested():
 
 
 @pytest.mark.parametrize(
-    "rows, contexts, group_rows, groups", [(4, 1, 4, 1), (8, 3, 8, 1), (16, 2, 16, 1), (80, 8, 16, 5)]
+    "rows, contexts, group_rows, groups",
+    [(4, 1, 4, 1), (8, 3, 8, 1), (12, 1, 12, 1), (16, 2, 16, 1), (24, 1, 12, 2), (80, 8, 16, 5)],
 )
 def test_lanes(rows, contexts, group_rows, groups):
     config = config_of(rows=rows, contexts=contexts)

@@ -110,7 +110,7 @@ def test_layout():
     for name, fields in BITS.items():
         assert {f.name: (f.lsb, f.width) for f in lookup(name).fields} == fields
     assert (PROGRAM.address, PROGRAM.size, PROGRAM.stride, PROGRAM.words) == (0x4000, 0x4000, 32, 5)
-    assert [code.value for code in ErrorCode] == [*range(15)]
+    assert [code.value for code in ErrorCode] == [*range(16)]
     assert [code.value for code in Refusal] == [*range(4)]
 
 

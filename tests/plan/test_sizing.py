@@ -97,7 +97,7 @@ def test_weights_wider_than_the_engine():
 @pytest.mark.parametrize(
     "given, message",
     [
-        ({"rows": 5}, "engine.rows: 5; must be 4, 8 or a multiple of 16"),
+        ({"rows": 5}, "engine.rows: 5; must be a multiple of 4"),
         ({"contexts": 9}, "engine.contexts: 9; must be"),
         ({"cells": 3}, "engine.cells: 3; must be"),
         ({"row": 4}, "engine.row: unknown key"),

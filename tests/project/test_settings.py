@@ -275,6 +275,9 @@ def test_every_schedule_from_a_file_resolves_to_itself(tmp_path, schedule, hidde
         sections["plan"]["sequences"] = 4
     if SCHEDULES[schedule].lists:
         sections["delta"] = {"x": 0.1, "h": 0.05}
+    if schedule == "compressed":
+        sections["engine"] = {"decoder": "bitmap", "rows": 8, "axi_data_bits": 64}
+        hidden = hidden[:1]
     original = convert(write_project(tmp_path, model=tensors(rng, 40, hidden, outputs), steps=8, sections=sections))
     assert original.choice.outcome.name == schedule and original.write_estimate(8).run["cycles"] > 0
     resolved, _ = resolve(original)
