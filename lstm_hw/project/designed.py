@@ -189,7 +189,7 @@ class Designed(Quantised):
             "schedule": self.choice.outcome.name,
             "written_by": f"lstm-hw {version('lstm-hw')}",
         }
-        weights = to_bytes(self.words, self.engine)
+        weights = to_bytes(self.words, self.engine, plan.image)
         return FirmwareImage.of(plan, weights, self.qmodel.input_code, self.qmodel.output_format, vectors, about)
 
     def write_firmware(self, path: str | os.PathLike | None = None) -> Path:
@@ -207,7 +207,7 @@ class Designed(Quantised):
             "registers.md": register_exports.to_markdown(engine.axi_ports, engine.count_clipped),
             FIRMWARE: self.firmware.to_bytes(),
             "program.lst": plan.program.listing(),
-            **Hardware(engine, plan.program, to_bytes(self.words, engine), plan.image).files(),
+            **Hardware(engine, plan.program, to_bytes(self.words, engine, plan.image), plan.image).files(),
         }
 
     @property

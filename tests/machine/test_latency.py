@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lstm_hw.gateware.bitmap_decoder import BitmapDecoder
 from lstm_hw.gateware.burst_splitter import BurstSplitter
 from lstm_hw.gateware.cell import Cell
 from lstm_hw.gateware.cell_unit import CellUnit
@@ -376,7 +377,15 @@ def load_path():
     }
 
 
+def decoder():
+    """A word of two beats, as it is."""
+    unit = BitmapDecoder(config_of(rows=8, decoder="bitmap"))
+    words, _ = follow(unit, [(unit.i_valid, T, 1, 2), (unit.i_first, T, 1)], [unit.o_valid, unit.o_busy])
+    return {"DECODE": only(words) - (T + 1)}
+
+
 MEASURED = (
+    decoder,
     sequencer,
     queue,
     mac_unit,

@@ -1,5 +1,8 @@
 """Compressed weights on the emitted Verilog: bits and counters, pauses, a memory that fails, segments that are none."""
 
+import json
+from itertools import accumulate
+
 import numpy as np
 import pytest
 
@@ -21,21 +24,25 @@ FIELDS = {
 }
 
 
-def compressed_scenario(seed, sizes=(14, 9), zeros=(0.3, 0.6), batch=2, runs=((5, True), (4, False)), **options):
-    """A pruned layer of random weights; ``options`` are fields of the engine, ``stress``, ``memory`` and ``head``."""
-    stress, memory = options.pop("stress", None), options.pop("memory", BENCH_MEMORY)
+def compressed_plan(seed, sizes=(28, 30), zeros=(0.3, 0.6), batch=2, **options):
+    """A pruned layer of random weights, and its plan; ``options`` are fields of the engine, and ``head``."""
     widths = {name: options[name] for name in ("weight_bits",) if name in options}
     model = random_network(np.random.default_rng(seed), sizes, options.pop("head", 0), **widths)
     model = pruned(model, zeros, seed)
     config = config_of(**FIELDS | options, shifts=model.shifts)
-    return plan_scenario(model, CompressedPlanner(model.network, config, batch).plan(), runs, memory, seed, stress)
+    return model, CompressedPlanner(model.network, config, batch).plan()
+
+
+def compressed_scenario(seed, runs=((5, True), (4, False)), memory=BENCH_MEMORY, stress=None, **options):
+    """Runs of such a layer."""
+    return plan_scenario(*compressed_plan(seed, **options), runs, memory, seed, stress)
 
 
 CASES = {
     "12 rows": {},
     "head": {"head": 3, "runs": ((4, True), (3, False), (1, False))},
     "memory of half the bandwidth": {"memory": MemoryModel(30, 2)},
-    "20 rows, 8 bit, batch of 3": {"rows": 20, "weight_bits": 8, "batch": 3, "sizes": (9, 20)},
+    "20 rows, 8 bit, batch of 3": {"rows": 20, "weight_bits": 8, "batch": 3, "sizes": (18, 40), "accumulators": 160},
     "wide port, few zeros": {"rows": 48, "axi_data_bits": 256, "zeros": (0, 0.1), "sizes": (8, 30), "cells": 2},
 }
 
@@ -53,3 +60,13 @@ def test_under_stress(tmp_path):
 
 def test_faults_of_the_memory(tmp_path):
     bench(tmp_path, compressed_scenario(2), "sim.bench_streaming_faults")
+
+
+def test_malformed_segments(tmp_path):
+    _, plan = compressed_plan(2)
+    first = plan.image.plain_words * plan.config.beats_per_word
+    segments = list(zip(accumulate(plan.image.stored, initial=first), plan.image.stored, strict=False))
+    scenario, size = compressed_scenario(2), plan.config.beat_bytes
+    padded = [(at, beats) for at, beats in segments if not any(scenario.image[(at + beats - 1) * size :][:size])]
+    chosen = [segments[0], segments[-1], padded[0]]
+    bench(tmp_path, scenario, "sim.bench_malformed", LSTM_HW_SEGMENTS=json.dumps(chosen))
