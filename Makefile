@@ -65,6 +65,9 @@ bench-accuracy: .venv/.setup-train .venv/.setup-bench ## Print accuracy, errors,
 bench-activations: .venv/.setup-run ## Print errors and costs of every activation unit, and the accuracy of the examples with each
 	$(BIN)/python -P -m bench.activations
 
+bench-models: .venv/.setup-bench ## Read the model files of MODELS=DIR, compare with their expected outputs, print errors and cycles
+	$(BIN)/python -P -m bench.models $(if $(MODELS),--models "$(MODELS)")
+
 bench-predict: .venv/.setup-train ## Print how many times torch's time the bit-true prediction takes
 	$(BIN)/python -P -m bench.predict
 

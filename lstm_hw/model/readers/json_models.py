@@ -141,7 +141,9 @@ class AmplifierFile:
         if said and said.get("unit_type") != "LSTM":
             raise ModelError(f"{subject}: unit_type", repr(said.get("unit_type")), "must be 'LSTM'")
         skipped = _skip(said, ("skip",), subject, options)
-        model = StateDict(self._tensors()).model(replace(options, skip=None)).assuming(skipped)
+        tensors = self._tensors()
+        head = options.head_prefix or ("lin" if said and "lin.weight" in tensors.shapes else None)
+        model = StateDict(tensors).model(replace(options, skip=None, head_prefix=head)).assuming(skipped)
         if not said:
             return model
         sizes = {

@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import LstmHwError, ModelError
+from ...errors import ConfigError, LstmHwError, ModelError
 from ...reading import MAX_JSON_BYTES, MAX_VALUES, open_archive, open_file, parse_json
 from ..float_model import FloatModel
 from ..store import MAX_FILE_BYTES
 from .json_models import keras_dense, keras_lstm
-from .options import HEAD_MODES, ReadOptions
+from .options import HEAD_MODES, NO_HEAD, ReadOptions
 
 ARCHIVE_RULE = "must be a file of model.save('m.keras')"
 _HARMLESS = (
@@ -162,7 +162,9 @@ class KerasFile:
 
     def model(self, options: ReadOptions) -> FloatModel:
         """The LSTM layers and the dense layer behind them."""
-        options.refuse(f"{self.path} says it", "gate_order", "prefix", "head_prefix", "initial_state", "skip")
+        options.refuse(f"{self.path} says it", "gate_order", "prefix", "initial_state", "skip")
+        if options.head_prefix not in (None, NO_HEAD):
+            raise ConfigError("model.head_prefix", repr(options.head_prefix), f"must be {NO_HEAD!r} for a Keras file")
         with self._opened() as (config, file):
             return self._read(self._chain(config), _Arrays(self.path, file, config), options)
 
@@ -176,6 +178,9 @@ class KerasFile:
                 assumptions.append(told)
             if layer.kind in _HARMLESS or (layer.kind == "Activation" and (softmax or _activation(layer) == "linear")):
                 continue
+            if lstms and options.head_prefix == NO_HEAD and layer.kind not in _LSTMS:
+                assumptions.append(f"model.head_prefix: left out of {self.path.name}: {layer.name} and what follows it")
+                break
             if layer.kind in _LSTMS and head is None and sequences:
                 lstms.append(self._lstm(layer, arrays, subject))
                 sequences = layer.config.get("return_sequences", False)

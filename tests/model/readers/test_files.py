@@ -360,6 +360,9 @@ def test_page_of_keras_options(tmp_path, given):
     assert "softmax of dense is left out" in load(tmp_path / "m.h5").assumptions[0]
     model_files.keras_h5(tmp_path / "m.h5", files["return_sequences"][:1] + files["Dropout"][1:2])
     assert "gives h of the last step" in load(tmp_path / "m.h5").assumptions[0]
+    model_files.keras_h5(tmp_path / "m.h5", files["activation of Dense"])
+    model = load(tmp_path / "m.h5", ReadOptions(head_prefix="none"))
+    assert model.head is None and "dense and what follows it" in model.assumptions[0]
     model_files.keras_h5(tmp_path / "m.h5", [(k, c, a[:1]) for k, c, a in files["Dropout"]])
     refused(tmp_path / "m.h5", "lstm: arrays kernel", "must be kernel, recurrent_kernel, bias")
 

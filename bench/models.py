@@ -1,0 +1,132 @@
+"""Trained models as they are published (``make bench-models MODELS=DIR``): read, quantised, and how fast they run.
+
+Every model file of a folder that has ``NAME.expected.npz`` beside it (``x``, sequences by steps by inputs, and the
+outputs ``y`` of the framework) is read and compared: the float model with the framework's outputs, the integer
+reference with weights of 16 and 8 bits with the float model, and the cycles of a step by the exact model of the engine
+with 64 lanes. What a file does not say stands in ``options.toml`` of the folder, a table a file::
+
+    ["policy.pt"]
+    prefix = "memory"           # and the other keys of [model]
+    expected = "first_linear"   # array to compare with; y without it
+    input_scale = [2.0, 0.25]   # x is multiplied by it first
+    output_scale = 20.0         # and outputs by it afterwards
+    rate = 48000                # steps a second that must be met
+
+A file that cannot be read has a row that says why. Without a folder the models of the examples are taken.
+"""
+
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import click
+import numpy as np
+
+from lstm_hw.cli import progress
+from lstm_hw.errors import ConfigError, LstmHwError
+from lstm_hw.model.load import LOADERS, load
+from lstm_hw.model.readers.options import ReadOptions
+from lstm_hw.model.reference import float_reference
+from lstm_hw.project import toml
+from lstm_hw.project.api import convert
+from lstm_hw.project.settings import ProjectConfig
+from lstm_hw.reading import NpzFile, read_file
+
+from .table import FOLDER, Row, command
+
+RESULT = f"{FOLDER}/models.json"
+EXPECTED = ".expected.npz"
+OPTIONS = "options.toml"
+WIDTHS = (16, 8)
+CLOCK_MHZ = 100.0
+ENGINE = {"target": {"lanes": 64, "clock": CLOCK_MHZ}}
+EXAMPLES = ("digits", "vowels", "cases")
+STEPS = 512
+"""Most steps of a sequence that the integer reference plays."""
+
+
+def rows_of(path: Path, given: dict) -> Iterator[Row]:
+    """Rows of a model file with expected outputs beside it."""
+    known = {field.name for field in fields(ReadOptions)} | {"expected", "input_scale", "output_scale", "rate"}
+    if unknown := given.keys() - known:
+        raise ConfigError(f"{OPTIONS}: {path.name}: {min(unknown)}", "unknown key", f"must be one of {sorted(known)}")
+    options = ReadOptions(**{key: value for key, value in given.items() if key in vars(ReadOptions())})
+    try:
+        model = load(path, options)
+    except LstmHwError as error:
+        yield Row("read", path.name, None, f"refused: {error}", None, path.suffix)
+        return
+    file = NpzFile(path.with_name(path.name + EXPECTED))
+    x = np.asarray(file.read("x"), dtype=np.float64) * np.asarray(given.get("input_scale", 1.0))
+    wanted = np.asarray(file.read(given.get("expected", "y")), dtype=np.float64) / given.get("output_scale", 1.0)
+    sizes = "-".join(map(str, (model.input_size, *model.hidden_sizes, *([model.output_size] if model.head else []))))
+    yield Row("layers", path.name, len(model.layers), sizes, None, "; ".join((path.suffix, *model.assumptions)))
+    outputs, _ = float_reference(model, x)
+    if outputs.shape != wanted.shape:
+        found = f"outputs {outputs.shape}, where {wanted.shape} are expected"
+        yield Row("float_error", path.name, None, found, None, "float model against the framework")
+    else:
+        error = float(np.abs(outputs - wanted).max())
+        yield Row("float_error", path.name, error, "at most, of an output", None, "float model against the framework")
+    yield from _numbers(path.name, model, x[:, :STEPS], given.get("rate"))
+
+
+def example_rows(name: str) -> Iterator[Row]:
+    """Rows of an example; nobody else gives its outputs."""
+    project = convert(f"examples/{name}/{name}.toml")
+    yield from _numbers(name, project.model, project.x[:64], None)
+
+
+def _numbers(name, model, x, rate):
+    """Errors of the integer reference, and cycles."""
+    expected, _ = float_reference(model, x)
+    data = {"data": {"random": 1}, "model": {"path": model.source}, "name": "models"}
+    config = ProjectConfig.from_dict({**data, **ENGINE}, "models")
+    for width in WIDTHS:
+        quantize = {"weight_bits": width}
+        project = convert(config, model=model, calibration=x, quantize=quantize, progress=progress)
+        error = project.predict(x) - expected
+        source = f"integer reference, {x.shape[0]} x {x.shape[1]} steps"
+        yield Row("mean_error", f"{name}/{width}", float(np.abs(error).mean()), "of an output", None, source)
+        power = float((expected**2).sum())
+        ratio = 10 * np.log10(max(float((error**2).sum()), 1e-300) / power) if power else None
+        yield Row("error_to_signal", f"{name}/{width}", ratio, "dB", None, source)
+        if width == WIDTHS[0]:
+            estimate = project.estimate()
+    source = f"exact model, 16 bits, {ENGINE['target']['lanes']} lanes"
+    yield Row("cycles_per_step", name, estimate.per_step, "cycles", None, source)
+    if rate:
+        cycles = CLOCK_MHZ * 1e6 / rate
+        yield Row(
+            "deadline_met",
+            name,
+            int(estimate.per_step <= cycles),
+            f"of {cycles:.0f} cycles at {rate} a second",
+            None,
+            source,
+        )
+
+
+@command(RESULT)
+@click.option("--models", type=click.Path(exists=True, file_okay=False), help="Folder of model files.")
+def main(models):
+    """Read published models, and print errors at 16 and 8 bits and cycles a step."""
+    if models is None:
+        return [row for name in EXAMPLES for row in example_rows(name)]
+    folder = Path(models)
+    given = (
+        toml.loads(read_file(folder / OPTIONS, toml.MAX_BYTES), folder / OPTIONS) if (folder / OPTIONS).exists() else {}
+    )
+    files = [
+        path for path in sorted(folder.iterdir()) if path.suffix.lower() in LOADERS and not path.name.endswith(EXPECTED)
+    ]
+    files = [path for path in files if path.with_name(path.name + EXPECTED).is_file()]
+    if not files:
+        raise ConfigError(folder, "no model file", f"must hold files with NAME{EXPECTED} beside them")
+    if missing := given.keys() - {path.name for path in files}:
+        raise ConfigError(f"{folder / OPTIONS}: {min(missing)}", "no such model", "must name files of the folder")
+    return [row for path in files for row in rows_of(path, given.get(path.name, {}))]
+
+
+if __name__ == "__main__":
+    main()
