@@ -83,7 +83,7 @@ fmax: .venv/.setup-run ## Place and route on an ECP5 and print the clock rate
 board-plans: .venv/.setup-run ## Print what each board holds: lanes, buffers, expected rate
 	$(BIN)/python -P -m boards
 
-bitstream: .venv/.setup-run ## Build the bitstream of BOARD=ulx3s with the open tools, or of another board with Vivado, if it is on PATH
+bitstream: .venv/.setup-run ## Build the bitstream of BOARD=ulx3s or ecpix5 with the open tools, of another board with Vivado, if it is on PATH
 	$(BIN)/python -P -m boards.bitstream $(BOARD)
 
 flash: .venv/.setup-boards ## Load the bitstream of BOARD=ulx3s into the FPGA that is connected

@@ -8,7 +8,7 @@ their borders; boards are made flat. ``lut`` has the LUTs of both uses, ``lut_me
 registers.
 
 The clock of the engine alone is the median of three placements on an ECP5 of speed grade 6, aimed at 100 MHz; that of
-the ULX3S is its bitstream's. ``gate_level_digits`` are classified by that bitstream's netlist, with equal bits.
+boards with an ECP5 is their bitstream's. ``gate_level_digits`` are classified by the ULX3S's netlist, with equal bits.
 Everything is kept by what it follows from, under ``build``.
 """
 
@@ -169,7 +169,7 @@ def gate_level_rows(project):
 
 
 def bitstream_rows(plan):
-    """Clock of the ULX3S's design, placed and routed."""
+    """Clock of a design on an ECP5, placed and routed."""
     layout = plan.layout(progress=progress)
     rate, source = round(min(layout.fmax_mhz.values()), 2), "nextpnr-ecp5, slowest clock"
     if rate < plan.clock_mhz:
@@ -195,7 +195,7 @@ def _case_rows(name, project):
     if name == NETLIST:
         return gate_level_rows(project)
     plan = Plan(name, scenario_of(project))
-    return board_rows(plan) + (bitstream_rows(plan) if name == NETLIST_BOARD else [])
+    return board_rows(plan) + (bitstream_rows(plan) if plan.platform.open_tools else [])
 
 
 CONTROL, CLOCK = "digits", "engine/ecp5-6"

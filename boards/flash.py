@@ -13,7 +13,7 @@ from lstm_hw.process import environment
 from .__main__ import FOLDER
 from .plan import BOARDS, TOP
 
-LOADED = ("ulx3s",)
+LOADED = tuple(name for name, platform in BOARDS.items() if platform.open_tools)
 """Boards whose bitstream is made here; openFPGALoader knows them by the same name."""
 
 

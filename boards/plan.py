@@ -17,6 +17,7 @@ from lstm_hw.verilog.tools import yosys_stat
 from . import host_design, self_test
 from .arty_z7_20 import ArtyZ720Platform
 from .ecp5 import Ecp5
+from .ecpix5 import ECPIX5Platform
 from .pynq_z2 import PynqZ2Platform
 from .shell import Shell
 from .ulx3s import ULX3SPlatform
@@ -29,6 +30,7 @@ BOARDS = {
     platform.board.name: platform
     for platform in (
         ULX3SPlatform,
+        ECPIX5Platform,
         PynqZ2Platform,
         ArtyZ720Platform,
         ZedBoardPlatform,

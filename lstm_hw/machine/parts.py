@@ -115,6 +115,7 @@ PARTS = {
         Part("lfe5u-25f", "ecp5", 24288, 18216, 24288, 28, 28, _LATTICE),
         Part("lfe5u-45f", "ecp5", 43848, 32886, 43848, 54, 72, _LATTICE),
         Part("lfe5u-85f", "ecp5", 83640, 62730, 83640, 104, 156, _LATTICE),
+        Part("lfe5um5g-85f", "ecp5", 83640, 62730, 83640, 104, 156, _LATTICE),
         Part("ice40up5k", "ice40", 5280, 0, 5280, 30 / 9, 8, _ULTRAPLUS),
         Part("ice40hx8k", "ice40", 7680, 0, 7680, 32 / 9, 0, _HX),
         Part("gw1n-9", "gowin", 8640, 1620, 6480, 13, 20, _LITTLE_BEE),
@@ -137,6 +138,7 @@ BOARDS = {
     board.name: board
     for board in (
         Board("ulx3s", "LFE5U-85F-6BG381", 50),
+        Board("ecpix5", "LFE5UM5G-85F-8BG554", 50),
         Board("pynq-z2", "xc7z020clg400-1", 100),
         Board("arty-z7-20", "xc7z020clg400-1", 100),
         Board("zedboard", "xc7z020clg484-1", 100),

@@ -1,6 +1,7 @@
 """What every board's plan must pass, without its tools."""
 
 import re
+from functools import cache
 
 from boards.plan import TOP, Plan
 from lstm_hw import process
@@ -13,10 +14,13 @@ LIBRARIES = {
     "ulx3s": "read_verilog -lib -specify +/lattice/cells_sim_ecp5.v +/lattice/cells_bb_ecp5.v",
     "zc706": "read_verilog -lib +/xilinx/cells_sim.v +/xilinx/cells_xtra.v",
 }
+LIBRARIES["ecpix5"] = LIBRARIES["ulx3s"]
 LIBRARIES |= dict.fromkeys(("pynq-z2", "arty-z7-20", "zedboard", "vc707", "vc709"), LIBRARIES["zc706"])
 
 
+@cache
 def plan_of(board):
+    """A plan; the tests of a process share it, and its files."""
     return Plan(board, small_scenario(vectors=2))
 
 
@@ -37,7 +41,7 @@ def check(plan, folder):
 
 def pins(plan):
     """Port -> pin of the constraints file."""
-    if plan.board == "ulx3s":
+    if plan.platform.open_tools:
         return dict(re.findall(r'LOCATE COMP "(\S+?)" SITE "(\S+?)"', plan.files[f"{TOP}.lpf"]))
     found = re.findall(r'set_property LOC (\S+) \[get_ports "(\S+?)"\]', plan.files[f"{TOP}.xdc"])
     return {port: pin for pin, port in found}

@@ -126,8 +126,10 @@ def test_files_are_written(tmp_path):
 
 @pytest.mark.parametrize("options", [["-O2"], ["-O2", "-DLSTM_HW_SHA256", "-DLSTM_HW_SERIAL_PAYLOAD=64"]])
 def test_every_file_compiles(tmp_path, options):
-    """Each alone, as C99 with every warning an error, without a call of an allocator; headers as C++ too."""
+    """Each alone, as C99 with every warning an error, without a call of an allocator; headers as C++ too, once."""
     for path in c_driver.write_c_driver(tmp_path):
+        if path.suffix == ".h" and len(options) > 1:
+            continue
         command = [CC, *WARNINGS, *options, "-c", path.name, "-o", f"{path.stem}.o"]
         if path.suffix == ".h":
             command = [

@@ -1,16 +1,28 @@
-"""Smoke test of the ULX3S."""
+"""Smoke tests of the boards with an ECP5."""
 
 import re
 
 import pytest
 
-from boards.ulx3s import ULX3SPlatform
+from boards.plan import BOARDS
 from tests.boards import smoke
+
+OPEN = [platform for platform in BOARDS.values() if platform.open_tools]
+
+
+def check_pll(plan):
+    """What goes into the phase detector, and the oscillator, are in the data sheet's range."""
+    platform, text = plan.platform, plan.files["top.il"]
+    divider = {name: int(value) for name, value in re.findall(r"parameter \\(CLK\w+_DIV) (\d+)\n", text)}
+    detector = platform.input_mhz / divider["CLKI_DIV"]
+    assert detector >= 8 and detector * divider["CLKFB_DIV"] == platform.board.clock_mhz
+    assert 400 <= platform.board.clock_mhz * divider["CLKOP_DIV"] <= 800
 
 
 def test_plan(tmp_path):
     plan = smoke.plan_of("ulx3s")
     smoke.check(plan, tmp_path / "plan")
+    check_pll(plan)
     pins = smoke.pins(plan)
     assert pins["clk25_0__io"] == "G2" and pins["button_fire_0__io"] == "R1"
     assert pins["host_uart_0__rx__io"] == "M1" and pins["host_uart_0__tx__io"] == "L4"
@@ -20,9 +32,16 @@ def test_plan(tmp_path):
     assert "--85k --package CABGA381 --speed 6" in plan.files["build_top.sh"]
 
 
-def test_pll():
-    assert 400 <= ULX3SPlatform.board.clock_mhz * (600 // ULX3SPlatform.board.clock_mhz) <= 800
-    assert ULX3SPlatform.board.clock_mhz % ULX3SPlatform.input_mhz == 0 and 600 % ULX3SPlatform.board.clock_mhz == 0
+def test_plan_of_the_ecpix5(tmp_path):
+    plan = smoke.plan_of("ecpix5")
+    smoke.check(plan, tmp_path / "plan")
+    check_pll(plan)
+    pins = smoke.pins(plan)
+    assert pins["clk100_0__io"] == "K23" and pins["rst_0__io"] == "AB1"
+    assert pins["uart_0__rx__io"] == "R26" and pins["uart_0__tx__io"] == "R24"
+    assert [pins[f"led_{n}__io"] for n in range(4)] == "R21 W21 K24 R23".split()
+    assert 'FREQUENCY PORT "clk100_0__io" 100000000.0 HZ;' in plan.files["top.lpf"]
+    assert "--um5g-85k --package CABGA554 --speed 8" in plan.files["build_top.sh"]
 
 
 def counter_in_place_of(module, verilog):
@@ -36,12 +55,13 @@ def counter_in_place_of(module, verilog):
 
 
 @pytest.mark.slow
-def test_bitstream_of_a_small_design(tmp_path, monkeypatch):
-    plan = smoke.plan_of("ulx3s")
+@pytest.mark.parametrize("platform", OPEN, ids=lambda platform: platform.board.name)
+def test_bitstream_of_a_small_design(tmp_path, monkeypatch, platform):
+    plan = smoke.plan_of(platform.board.name)
     sources = {name: text for name, text in plan.sources().items() if name != "lstm_engine.v"}
     sources[f"{plan.design}.v"] = counter_in_place_of(plan.design, sources[f"{plan.design}.v"])
     monkeypatch.setattr(type(plan), "sources", lambda _: sources)
     path, layout = plan.bitstream(tmp_path)
-    assert b"LFE5U-85F" in path.read_bytes()[:200]
-    assert min(layout.fmax_mhz.values()) >= ULX3SPlatform.board.clock_mhz
+    assert platform.device.encode() in path.read_bytes()[:200]
+    assert min(layout.fmax_mhz.values()) >= platform.board.clock_mhz
     assert layout.used["EHXPLLL"] == 1 and layout.used["TRELLIS_FF"] > 3
