@@ -252,7 +252,7 @@ def features(config: EngineConfig, family: str) -> dict[str, dict[str, float]]:
             "sum bits": sums,
             "pairs": pairs,
             "cells": config.cells,
-            "table bits": config.cells * table.table_bits,
+            "table bits": config.cells * sum(width * depth for width, depth in table.tables if depth <= LOGIC_ROWS),
             "x bits": config.contexts * config.operand_bits * config.x_per_beat,
             "further bits of formats": config.cells * further,
             "lifted bits": lifted * config.factor_bits * (1 + config.contexts * _bits(len(config.lifts))),

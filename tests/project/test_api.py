@@ -127,13 +127,12 @@ def test_a_new_project_finds_the_last_simulation(simulated):
 
 
 def test_a_streamed_project_in_verilog(rng, tmp_path):
-    """Bits and cycles of a schedule that reads its weights from a slow memory in every run."""
+    """Bits and cycles of a schedule that reads weights from a slow memory in every run, with two activation units."""
     model, memory = tensors(rng, 20, (14, 9), 3), {"latency": 30, "interval": 2}
-    plan = {"schedule": "sacc", "batch": 1, "pinned": 1}
-    path = write_project(
-        tmp_path, model=model, steps=8, sections={"plan": plan, "memory": memory, "data": {"labels": None}}
-    )
-    project = lstm_hw.convert(path)
+    plan, units = {"schedule": "sacc", "batch": 1, "pinned": 1}, "plan/taylor(segments=64, order=3)"
+    sections = {"plan": plan, "memory": memory, "data": {"labels": None}, "quantize": {"activation": units}}
+    project = lstm_hw.convert(write_project(tmp_path, model=model, steps=8, sections=sections))
+    assert project.engine.activation == project.qmodel.activation == units
     measured = project.simulate(images=2)
     np.testing.assert_array_equal(measured.outputs, project.predict(project.x[:2], stored=True))
     assert measured.cycles_equal and measured.run == project.estimate().run and measured.run["read_beats"] > 0
