@@ -10,10 +10,11 @@ frame by frame, so they share lanes, x memory and the ring; sums, h, c and resid
 - *Tokens.* Of the h of a frame a layer may leave ``tail`` tokens, in parts, in the order in which they come. The next
   layer, or the first one in the next frame, takes them by ``before.settle(self)``. So its own h of the frame before has
   long been there for every layer, but for one that is alone.
-- *Weights.* ``ahead`` loads what a frame needs first. A layer calls ``frame.following()`` once a frame, as soon as the
-  last of its own LOADs is out: then memory works for the next layer while this one computes.
+- *Weights.* ``ahead`` loads what a frame needs first. A layer calls ``frame.inputs()`` once a frame, and then
+  ``frame.following()``, as soon as the last of its own LOADs is out: then memory works for the next layer while this
+  one computes. With single steps ``following`` does both.
 - *Steps.* A batch has ``frame.count`` steps, a register: the last one of a run may be shorter. Loops over its steps are
-  those of ``frame.steps()``, inside of which ``frame.following()`` is called, unless the count is a number.
+  those of ``frame.steps()``, inside of which these are called, unless the count is a number.
 """
 
 from __future__ import annotations
@@ -47,9 +48,9 @@ class Frame:
         Steps of it: a variable that is the batch but for the last frame of a run, and to which the last layer's
         ``following`` adds the next frame's. A number where it adds nothing, so may be called at any time.
     inputs : callable
-        Behind the last layer's: take the x of the next frame already, before the last LOAD of this one is out.
+        Behind the last layer's frame: take the x of the next one. In front of ``following``.
     following : callable
-        Load what comes behind this layer's frame, and behind the last layer's take the x of the next one.
+        Load what comes behind this layer's frame.
     steps : callable
         ``for step, later in frame.steps()``: ``later`` is zero if no step of the frame is behind this one.
     """

@@ -88,6 +88,7 @@ class RowWindowLayer(ResidentBias):
         else:
             self.pair = b.variable(-1, frame.count)
         for _ in b.unless(self.pair):
+            frame.inputs()
             frame.following()
             self._x_products(ODD)
             self._single_step()

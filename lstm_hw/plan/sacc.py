@@ -161,6 +161,7 @@ class SaccLayer(ResidentBias):
                         self.start_sums(after, source=self.sums + sums)
                 for _ in b.unless(later):
                     self.start_sums(after)
+                    frame.inputs()
                     frame.following()
                 if direction == DOWN:  # tokens of the pass up before; of another frame somebody else takes them
                     for _ in b.when(1 if alone else step):

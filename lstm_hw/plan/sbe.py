@@ -330,7 +330,7 @@ class BatchPlanner(StackPlanner):
     def _batches(self):
         """x is taken piece by piece in a frame, so the steps of the next one are counted behind it."""
         b = self.b
-        self._next_frame(as_sum(0), 1)
+        self._first_frame()
         for number in b.forever():
             # Steps of the batch but one, and those that it lacks.
             self.more, self.idle = b.variable(self.batch - 1), b.variable(0)

@@ -55,6 +55,7 @@ class HeadLayer(StreamedLayer):
         for step, later in frame.steps():
             for _ in self.b.unless(later):  # the h of other steps is there: their next ones waited for it
                 if not early:
+                    frame.inputs()
                     frame.following()
                 self.before.settle(self)
             self.products(step, later, self.done)
@@ -118,7 +119,6 @@ class StackPlanner:
             rule = f"must be {'with' if self.lists else 'without'} thresholds for this schedule"
             raise ConfigError("plan.schedule", f"{self.name!r} for a model {'without' if self.lists else 'with'}", rule)
         self.network, self.config, self.batch, self.b = network, config, batch, Loops()
-        self.early = False  # whether x of the next batch was taken in front of its LOADs
         self.layers = tuple(make(shape, number) for number, shape in enumerate(network.lstm))
         self.head = self._head(network.head, len(self.layers)) if network.head else None
         self.head_behind = None if network.head_every_step else self.head  # behind the last step
@@ -199,6 +199,7 @@ class StackPlanner:
                 layer.loaded()
             b.emit("HALT")
         b.entry("run")
+        self.coming = b.left  # whether there is a next frame
         shared = b.since_zero() if self.batch == 1 else None
         for layer in self.all:
             layer.done = shared or b.since_zero()
@@ -228,18 +229,18 @@ class StackPlanner:
 
     def _steps(self, done):
         b = self.b
-        self._next_frame(as_sum(0), 1)  # a run has one step at least
+        self._first_frame()
         for step in b.steps(done):
             self._round(step, as_sum(1))
         self._end()
 
     def _batches(self):
         b = self.b
-        self.fetched = b.variable(0)
-        self._next_frame(as_sum(0), 1)  # a run has one step at least
+        self.coming = b.variable(0)
+        self._first_frame()
         for number in b.forever():
-            self._round(number, self.fetched)
-            for _ in b.unless(self.fetched):
+            self._round(number, self.coming)
+            for _ in b.unless(self.coming):
                 self._end()
 
     def _end(self):
@@ -267,39 +268,37 @@ class StackPlanner:
             b.advance(later, -1)
             yield step, later
 
+    def _first_frame(self):
+        """LOADs and x of a run's first frame; there is one at least."""
+        layer, first = self.layers[0], as_sum(0)
+        if self.batch == 1:
+            layer.inputs(partial(iter, (None,)), first)
+        layer.ahead(first)
+        if self.batch > 1:
+            layer.inputs(self._taken, first)
+
     def _inputs(self, after, first):
-        """x of the next batch, behind the last layer; LOADs follow."""
-        if after is None:
+        """x of the next batch, behind the last layer; of a next step it comes with its LOADs."""
+        if after is None and self.batch > 1:
             self.layers[0].inputs(self._taken, first + self.batch)
-            self.early = True
 
     def _following(self, after, first):
-        """LOADs of the next layer; behind the last one x and LOADs of the next frame, or those of a head at the end."""
+        """LOADs of the next layer; behind the last one those of the next frame, or of a head at the end."""
         if after:
             after.ahead(first)
             return
-        early, self.early = self.early, False
-        coming = self.fetched if early else self.b.left
+        layer, first = self.layers[0], first + self.batch
         if self.head_behind and self.head_behind.streamed:
-            for _ in self.b.unless(coming):
+            for _ in self.b.unless(self.coming):
                 self.head_behind.ahead()
-        if early:
-            for _ in self.b.when(coming):
-                self.layers[0].ahead(first + self.batch)
-        else:
-            self._next_frame(first + self.batch)
-
-    def _next_frame(self, first, coming=None):
-        for _ in self.b.when(self.b.left if coming is None else coming):
+        for _ in self.b.when(self.coming):
             if self.batch == 1:
-                self.layers[0].inputs(lambda: iter((None,)), first)
-            self.layers[0].ahead(first)
-        if self.batch > 1:
-            self.layers[0].inputs(self._taken, first)
+                layer.inputs(partial(iter, (None,)), first)
+            layer.ahead(first)
 
     def _taken(self) -> Iterator[None]:
         """A step of the next batch, if there is one."""
         for _ in self.b.when(self.b.left):
             self.b.advance(self.b.left, -1)
-            self.b.advance(self.fetched, 1)
+            self.b.advance(self.coming, 1)
             yield
