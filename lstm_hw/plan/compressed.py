@@ -39,6 +39,8 @@ def segment_columns(columns: int, blocks: int) -> int:
 class CompressedLayer(FusionLayer):
     """The layer. ``columns`` and ``lengths``, in beats, are those of a segment of W_x and W_h, ``counts`` how many."""
 
+    whole = True
+
     def __init__(self, shape: LayerShape, number: int, config: EngineConfig, batch: int) -> None:
         super().__init__(shape, number, config, batch, kept=False, alone=True)
         blocks, length = self.blocks, shape.outputs
@@ -67,10 +69,6 @@ class CompressedLayer(FusionLayer):
     def stored(self) -> tuple[int, ...]:
         """Beats of each streamed tile."""
         return tuple(self.lengths[tile.part] for tile in self.streamed)
-
-    def y_order(self, steps: int, first_step: int) -> list[tuple[int, int, int]]:
-        """Whole vectors."""
-        return [(step, 0, self.layer.outputs) for step in range(steps)]
 
     def first_batch(self) -> None:
         b = self.b

@@ -34,7 +34,7 @@ class ResidentLayer(StreamedLayer):
         Hidden units of all layers.
     """
 
-    h_buffers = 2
+    h_buffers, whole = 2, True
 
     def __init__(self, shape: LayerShape, number: int, config: EngineConfig, sizes: list[int]) -> None:
         super().__init__(shape, number, config)
@@ -50,7 +50,7 @@ class ResidentLayer(StreamedLayer):
         self.buffers = min((1 << VECTORS_BITS) - 1, config.x_elements // self.x_stride)
         units = 0 if self.linear else shape.outputs
         self.own = {"accumulators": 2 * self.blocks, "h_elements": units, "states": units * config.contexts}
-        self.shared = {"finish_entries": self.blocks, "x_elements": 0 if number else self.x_stride}
+        self.shared = {"finish_entries": self.blocks, "x_elements": self.x_stride}
 
     def loaded(self) -> None:
         self._bias(fresh=1)
@@ -84,9 +84,6 @@ class ResidentLayer(StreamedLayer):
     def behind_last_step(self) -> None:
         """Of a head: its outputs."""
         self._step(None, self.done - 1)
-
-    def y_order(self, steps: int, first_step: int) -> Iterator[tuple[int, int, int]]:
-        return ((step, 0, self.layer.outputs) for step in range(steps))
 
     def _x(self, step):
         return step % self.buffers * self.x_stride

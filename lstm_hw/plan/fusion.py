@@ -67,7 +67,7 @@ class FusionLayer(ResidentBias):
             "states": length,
         }
         self.shared = {
-            "x_elements": 0 if number else self.turns * self.sets * self.x_stride,
+            "x_elements": self.turns * self.sets * self.x_stride,
             "finish_entries": 2,
             "ring": ring_words(max(self.rest_words, self.chunk, length), config),
         }

@@ -86,8 +86,9 @@ class StreamedLayer(ABC):
     own : dict of str to int
         Entries that the layer has to itself of ``accumulators``, ``h_elements`` and ``states``.
     shared : dict of str to int
-        Least ``x_elements`` and ``finish_entries``, and words of the ring (``ring``). Also entries of ``accumulators``
-        and ``states`` that any layer may use in its frame: then these are behind all layers' own.
+        Least ``finish_entries``, words of the ring (``ring``) and, where x comes from the stream, ``x_elements``. Also
+        entries of ``accumulators`` and ``states`` that any layer may use in its frame: then these are behind all
+        layers' own.
     buffers : int
         x vectors that fit.
     x_order : callable or None
@@ -97,6 +98,8 @@ class StreamedLayer(ABC):
     tail : tuple of int
         Tokens of h that a frame leaves, in parts.
     sequences, groups : int
+    whole : bool
+        Whether the outputs of a step are one packet, and not a packet a row block.
     weights, sums, h, c, image : int
         First resident word, accumulator entry, h element and state of the layer, and the first of its streamed words in
         the image.
@@ -117,6 +120,7 @@ class StreamedLayer(ABC):
 
     tail: tuple[int, ...] = ()
     groups = 1
+    whole = False
     buffers = 1
     h_buffers = 1
     x_order = None
@@ -174,7 +178,9 @@ class StreamedLayer(ABC):
         return
 
     def y_order(self, steps: int, first_step: int) -> list[tuple[int, int, int]]:
-        """Pieces of h, (step, first unit, units), in the order in which a run sends them: row blocks, ascending."""
+        """Pieces of h, (step, first unit, units), in the order in which a run sends them: row blocks ascend."""
+        if self.whole:
+            return [(step, 0, self.layer.outputs) for step in range(steps)]
         return [self.piece(step, row) for step in range(steps) for row in range(self.blocks)]
 
     # What schedules use

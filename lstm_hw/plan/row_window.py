@@ -55,7 +55,7 @@ class RowWindowLayer(ResidentBias):
         self.shared = {
             "ring": ring_words(max(self.tile * blocks, min(window + 1, blocks) * length), config),
             "finish_entries": 2,
-            "x_elements": 0 if number else shape.inputs,
+            "x_elements": shape.inputs,
         }
 
     def zero(self) -> int:

@@ -74,7 +74,7 @@ class RowBlockLayer(StreamedLayer):
         self.shared = {
             "ring": ring_words(max(self.tile, self.bias + self.first), self.config),
             "finish_entries": self.groups,
-            "x_elements": 0 if self.number else 2 * self.groups * self.x_stride,
+            "x_elements": 2 * self.groups * self.x_stride,
         }
 
     def zero(self) -> int:

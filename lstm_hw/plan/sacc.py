@@ -65,7 +65,7 @@ class SaccLayer(ResidentBias):
         self.shared = {
             "ring": max(2 * held, ring_words(held, config)),
             "finish_entries": 2,
-            "x_elements": 0 if number else self.pairs * self.x_stride,
+            "x_elements": self.pairs * self.x_stride,
         }
 
     def _triangles(self, first, end):

@@ -76,6 +76,8 @@ class BatchLayer(ResidentBias):
         Those of them that do not stay on chip.
     """
 
+    whole = True
+
     def __init__(
         self,
         shape: LayerShape,
@@ -126,7 +128,7 @@ class BatchLayer(ResidentBias):
             "finish_entries": self.blocks,
             "accumulators": self.batch * self.blocks,
             "states": 0 if self.before is self else self.layer.outputs,
-            "x_elements": 0 if self.number else self.batch * self.x_stride,
+            "x_elements": self.batch * self.x_stride,
         }
 
     def words_read(self, steps: int) -> int:
@@ -141,10 +143,6 @@ class BatchLayer(ResidentBias):
             for tile in (*self.x_tiles, self.step_tiles[0]):
                 order += [(step, tile.first_column, tile.columns) for step in batch]
         return order
-
-    def y_order(self, steps: int, first_step: int) -> list[tuple[int, int, int]]:
-        """Whole vectors."""
-        return [(step, 0, self.layer.outputs) for step in range(steps)]
 
     # Where things are
 

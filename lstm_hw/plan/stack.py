@@ -161,7 +161,7 @@ class StackPlanner:
             layer.x = layer.below.h if layer.below else 0
             first, image = first + layer.words[0], image + layer.words[1]
             base = {memory: first + layer.own.get(memory, 0) for memory, first in base.items()}
-        shared = ("x_elements", "finish_entries", "ring", *base)
+        shared = ("finish_entries", "ring", *base)
         most = {name: max(layer.shared.get(name, 0) for layer in self.all) for name in shared}
         self.resident = resident
         for layer in self.all:
@@ -169,7 +169,8 @@ class StackPlanner:
             if "accumulators" in layer.shared:
                 layer.sums = base["accumulators"]
         base["h_elements"] *= self.layers[0].h_buffers
-        needs = {"weight_words": resident + most.pop("ring"), **most}
+        x_elements = self.layers[0].shared["x_elements"]
+        needs = {"weight_words": resident + most.pop("ring"), "x_elements": x_elements, **most}
         self.needs = {field: need + base.get(field, 0) for field, need in needs.items()}
         for field, need in self.needs.items():
             found = getattr(config, field)
@@ -185,7 +186,7 @@ class StackPlanner:
 
     def plan(self) -> Plan:
         """The plan; ProgramError when the program is too long."""
-        b, first, kept = self.b, self.layers[0], self._kept()
+        first, kept = self.layers[0], self._kept()
         address = dict(zip(kept, Image(tuple(kept)).offsets, strict=True))
         for layer in self.all:
             layer.address = address
@@ -193,11 +194,33 @@ class StackPlanner:
             rule = f"must be off for the schedule {self.name}: its weights stream as they are"
             raise ConfigError("engine.decoder", repr(self.config.decoder), rule)
         if self.resident:
-            b.entry("load")
-            b.emit("LOAD", "resident words", beats=self.resident * self.config.beats_per_word)
-            for layer in self.all:
-                layer.loaded()
-            b.emit("HALT")
+            self._load()
+        self._run()
+        return Plan(
+            self.config,
+            self.network,
+            self.name,
+            program(self.b, self.config.program_length),
+            self._image(),
+            first.sequences,
+            groups=first.groups,
+            needs=self.needs,
+            batch=self.batch,
+            x_order=first.x_order,
+            y_order=self.layers[-1].y_order if self.head is None else None,
+        )
+
+    def _load(self):
+        """The entry that brings the resident words."""
+        self.b.entry("load")
+        self.b.emit("LOAD", "resident words", beats=self.resident * self.config.beats_per_word)
+        for layer in self.all:
+            layer.loaded()
+        self.b.emit("HALT")
+
+    def _run(self):
+        """The entry for time steps."""
+        b, first = self.b, self.layers[0]
         b.entry("run")
         self.coming = b.left  # whether there is a next frame
         shared = b.since_zero() if self.batch == 1 else None
@@ -213,19 +236,6 @@ class StackPlanner:
             self._steps(shared)
         else:
             self._batches()
-        return Plan(
-            self.config,
-            self.network,
-            self.name,
-            program(b, self.config.program_length),
-            self._image(),
-            first.sequences,
-            groups=first.groups,
-            needs=self.needs,
-            batch=self.batch,
-            x_order=first.x_order,
-            y_order=self.layers[-1].y_order if self.head is None else None,
-        )
 
     def _steps(self, done):
         b = self.b
