@@ -390,6 +390,7 @@ FORMATS = {
     "keras.h5": Format("m.h5", "models", damaged, read_model),
     "keras": Format("m.keras", "models", mutated_archive, read_model),
     "onnx": Format("m.onnx", "models", damaged, read_model),
+    "tflite": Format("m.tflite", "models", damaged, read_model),
 }
 """Every format that is read."""
 

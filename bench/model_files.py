@@ -197,6 +197,111 @@ def onnx_model(given: dict[str, np.ndarray], every_step: bool):
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
 
 
+def tflite_model(given: dict[str, np.ndarray], bits8: bool = False, **changed: object) -> bytes:
+    """A TFLite file with the head on every step; ``changed`` are fields of the first LSTM's options, or ``inputs``."""
+    import flatbuffers
+    import tflite as t
+
+    builder, tensors, buffers, operators = flatbuffers.Builder(1 << 14), [], [], []
+
+    def vector(start, values, add):
+        start(builder, len(values))
+        for value in reversed(values):
+            add(value)
+        return builder.EndVector()
+
+    def tensor(shape, array=None):
+        kind, quantization = t.TensorType.FLOAT32, None
+        if array is not None and bits8 and array.ndim == 2:
+            scale = float(np.abs(array).max()) / 127
+            array, kind = np.round(array / scale).astype(np.int8), t.TensorType.INT8
+            scales = vector(t.QuantizationParametersStartScaleVector, [scale], builder.PrependFloat32)
+            zeros = vector(t.QuantizationParametersStartZeroPointVector, [0], builder.PrependInt64)
+            t.QuantizationParametersStart(builder)
+            t.QuantizationParametersAddScale(builder, scales)
+            t.QuantizationParametersAddZeroPoint(builder, zeros)
+            quantization = t.QuantizationParametersEnd(builder)
+        data = builder.CreateByteVector(array.tobytes()) if array is not None else None
+        t.BufferStart(builder)
+        if data is not None:
+            t.BufferAddData(builder, data)
+        buffers.append(t.BufferEnd(builder))
+        shape = vector(t.TensorStartShapeVector, list(shape), builder.PrependInt32)
+        t.TensorStart(builder)
+        t.TensorAddShape(builder, shape)
+        t.TensorAddType(builder, kind)
+        t.TensorAddBuffer(builder, len(buffers) - 1)
+        if quantization is not None:
+            t.TensorAddQuantization(builder, quantization)
+        tensors.append(t.TensorEnd(builder))
+        return len(tensors) - 1
+
+    def constant(array):
+        return tensor(array.shape, np.ascontiguousarray(array, dtype=np.float32))
+
+    def operator(code, inputs, outputs, kind, options):
+        inputs = vector(t.OperatorStartInputsVector, inputs, builder.PrependInt32)
+        outputs = vector(t.OperatorStartOutputsVector, outputs, builder.PrependInt32)
+        t.OperatorStart(builder)
+        t.OperatorAddOpcodeIndex(builder, code)
+        t.OperatorAddInputs(builder, inputs)
+        t.OperatorAddOutputs(builder, outputs)
+        t.OperatorAddBuiltinOptionsType(builder, kind)
+        t.OperatorAddBuiltinOptions(builder, options)
+        operators.append(t.OperatorEnd(builder))
+
+    flow = first = tensor((1, 5, INPUTS))
+    for w_x, w_h, b, more in layers_of(given):
+        parts = [constant(part) for array in (w_x, w_h) for part in np.split(array, 4)]
+        biases = [constant(part) for part in np.split(b + more, 4)]
+        state = [tensor((1, HIDDEN)) for _ in range(2)]
+        inputs = [flow, *parts, -1, -1, -1, *biases, -1, -1, *state, *[-1] * 4]
+        for place, value in changed.get("inputs", {}).items():
+            inputs[place] = value
+        t.UnidirectionalSequenceLSTMOptionsStart(builder)
+        activation = changed.get("activation", t.ActivationFunctionType.TANH)
+        t.UnidirectionalSequenceLSTMOptionsAddFusedActivationFunction(builder, activation)
+        t.UnidirectionalSequenceLSTMOptionsAddCellClip(builder, changed.get("cell_clip", 0.0))
+        t.UnidirectionalSequenceLSTMOptionsAddTimeMajor(builder, changed.get("time_major", False))
+        options, flow = t.UnidirectionalSequenceLSTMOptionsEnd(builder), tensor((1, 5, HIDDEN))
+        operator(0, inputs, [flow], t.BuiltinOptions.UnidirectionalSequenceLSTMOptions, options)
+    t.FullyConnectedOptionsStart(builder)
+    t.FullyConnectedOptionsAddFusedActivationFunction(builder, changed.get("dense", t.ActivationFunctionType.NONE))
+    options, output = t.FullyConnectedOptionsEnd(builder), tensor((1, 5, OUTPUTS))
+    weights = [constant(given["head.weight"]), constant(given["head.bias"])]
+    operator(1, [flow, *weights], [output], t.BuiltinOptions.FullyConnectedOptions, options)
+
+    tensors_at = vector(t.SubGraphStartTensorsVector, tensors, builder.PrependUOffsetTRelative)
+    inputs_at = vector(t.SubGraphStartInputsVector, [first], builder.PrependInt32)
+    outputs_at = vector(t.SubGraphStartOutputsVector, [output], builder.PrependInt32)
+    operators_at = vector(t.SubGraphStartOperatorsVector, operators, builder.PrependUOffsetTRelative)
+    t.SubGraphStart(builder)
+    t.SubGraphAddTensors(builder, tensors_at)
+    t.SubGraphAddInputs(builder, inputs_at)
+    t.SubGraphAddOutputs(builder, outputs_at)
+    t.SubGraphAddOperators(builder, operators_at)
+    graph = t.SubGraphEnd(builder)
+    codes = []
+    for code in (
+        changed.get("code", t.BuiltinOperator.UNIDIRECTIONAL_SEQUENCE_LSTM),
+        t.BuiltinOperator.FULLY_CONNECTED,
+    ):
+        t.OperatorCodeStart(builder)
+        t.OperatorCodeAddBuiltinCode(builder, code)
+        t.OperatorCodeAddDeprecatedBuiltinCode(builder, code)
+        codes.append(t.OperatorCodeEnd(builder))
+    codes_at = vector(t.ModelStartOperatorCodesVector, codes, builder.PrependUOffsetTRelative)
+    graphs_at = vector(t.ModelStartSubgraphsVector, [graph], builder.PrependUOffsetTRelative)
+    buffers_at = vector(t.ModelStartBuffersVector, buffers, builder.PrependUOffsetTRelative)
+    t.ModelStart(builder)
+    t.ModelAddVersion(builder, 3)
+    t.ModelAddOperatorCodes(builder, codes_at)
+    t.ModelAddSubgraphs(builder, graphs_at)
+    t.ModelAddBuffers(builder, buffers_at)
+    builder.Finish(t.ModelEnd(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
 def write_all(folder: Path, given: dict[str, np.ndarray] | None = None) -> dict[str, Path]:
     """Write the network, its head on every step, into a file of every kind.
 
@@ -218,6 +323,7 @@ def write_all(folder: Path, given: dict[str, np.ndarray] | None = None) -> dict[
         "m.nam": nam(given),
         "m.keras": keras_archive(layers),
         "m.onnx": onnx_model(given, every_step=True).SerializeToString(),
+        "m.tflite": tflite_model(given),
     }.items():
         (folder / name).write_bytes(content)
     return {path.name: path for path in sorted(folder.iterdir())}

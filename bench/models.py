@@ -62,6 +62,8 @@ def rows_of(path: Path, given: dict) -> Iterator[Row]:
     sizes = "-".join(map(str, (model.input_size, *model.hidden_sizes, *([model.output_size] if model.head else []))))
     yield Row("layers", path.name, len(model.layers), sizes, None, "; ".join((path.suffix, *model.assumptions)))
     outputs, _ = float_reference(model, x)
+    if outputs.ndim == wanted.ndim + 1:  # the framework gives the last step alone
+        outputs = outputs[:, -1]
     if outputs.shape != wanted.shape:
         found = f"outputs {outputs.shape}, where {wanted.shape} are expected"
         yield Row("float_error", path.name, None, found, None, "float model against the framework")

@@ -16,6 +16,7 @@ from .readers.keras_file import KerasFile
 from .readers.onnx_graph import OnnxGraph
 from .readers.options import Reader, ReadOptions
 from .readers.state_dict import StateDict
+from .readers.tflite_graph import TfliteGraph
 from .readers.torch_archive import TorchArchive
 from .store import MAX_FILE_BYTES, TensorFile
 
@@ -41,6 +42,7 @@ LOADERS: dict[str, Callable[[Path], Reader]] = {
     ".hdf5": KerasFile,
     ".keras": KerasFile,
     ".onnx": OnnxGraph,
+    ".tflite": TfliteGraph,
 }
 """Suffix -> function that opens a file."""
 

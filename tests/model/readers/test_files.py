@@ -24,7 +24,7 @@ def given():
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory, given):
-    pytest.importorskip("h5py"), pytest.importorskip("onnx")
+    pytest.importorskip("h5py"), pytest.importorskip("onnx"), pytest.importorskip("tflite")
     return model_files.write_all(tmp_path_factory.mktemp("files"), given)
 
 
@@ -50,7 +50,18 @@ def test_every_kind_is_tried(files):
 
 @pytest.mark.parametrize(
     "name",
-    ["m.safetensors", "m.npz", "m.pt", "amplifier.json", "rtneural.json", "m.nam", "m.h5", "m.keras", "m.onnx"],
+    [
+        "m.safetensors",
+        "m.npz",
+        "m.pt",
+        "amplifier.json",
+        "rtneural.json",
+        "m.nam",
+        "m.h5",
+        "m.keras",
+        "m.onnx",
+        "m.tflite",
+    ],
 )
 def test_the_same_network(files, given, name):
     model = load(files[name], EVERY_STEP)
@@ -392,6 +403,37 @@ def test_page_of_onnx_options(tmp_path, given):
             same(load(path, ReadOptions(prefix="lstm0")), given)
         if option == "initial_h and initial_c as inputs":
             assert "given of m.onnx is kept on the chip" in load(path).assumptions[0]
+
+
+def test_page_of_tflite_options(tmp_path, given):
+    tflite = pytest.importorskip("tflite")
+    path = tmp_path / "m.tflite"
+    files = {
+        "stacked operators": {},
+        "int8 weights": {"bits8": True},
+        "cell_clip": {"cell_clip": 10.0},
+        "time_major": {"time_major": True},
+        "activation": {"activation": tflite.ActivationFunctionType.RELU},
+        "coupled gates": {"inputs": {1: -1}},
+        "peepholes": {"inputs": {9: 1}},
+        "projection": {"inputs": {16: 1}},
+        "layer normalisation": {"inputs": {20: 1}},
+        "activation of FULLY_CONNECTED": {"dense": tflite.ActivationFunctionType.RELU},
+        "UNIDIRECTIONAL_SEQUENCE_RNN": {"code": tflite.BuiltinOperator.UNIDIRECTIONAL_SEQUENCE_RNN},
+    }
+    assert list(files) == list(rows("TFLite"))
+    for option, answer in rows("TFLite").items():
+        path.write_bytes(model_files.tflite_model(given, **files[option]))
+        if option == "int8 weights":
+            np.testing.assert_allclose(load(path).layers[1].w_h, given["lstm.weight_hh_l1"], atol=0.005)
+        else:
+            judged(path, answer, given)
+        if answer == "done":
+            told = {"cell_clip": "cell_clip 10 of", "time_major": "time before batch"}.get(option)
+            assert (told is None) == (load(path).assumptions == ()) and (not told or told in load(path).assumptions[0])
+            assert load(path, ReadOptions(head_prefix="none")).head is None
+    path.write_bytes(b"TFL3TFL3" + bytes(100))
+    refused(path, "m.tflite")
 
 
 def test_archives_that_do_more(tmp_path):

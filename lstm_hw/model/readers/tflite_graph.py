@@ -1,0 +1,218 @@
+"""TFLite files: the LSTM operators of the main graph and the fully connected layer behind them.
+
+An UNIDIRECTIONAL_SEQUENCE_LSTM has four input matrices (H, I), four recurrent ones (H, H) and four biases (H), each in
+the order i, f, c, o. Weights of int8 are scale times (value - zero point), one scale a tensor or a row; they are read
+as those real numbers, and the model's own rounding of activations is not repeated.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import ConfigError, LstmHwError, ModelError
+from ...reading import MAX_VALUES, read_file
+from ..float_model import DenseWeights, FloatModel, LstmWeights, check_shape
+from ..store import MAX_FILE_BYTES
+from .options import HEAD_MODES, NO_HEAD, ReadOptions
+
+MAX_OPERATORS = 1 << 12
+LSTM = "UNIDIRECTIONAL_SEQUENCE_LSTM"
+_SAME = ("QUANTIZE", "DEQUANTIZE")
+_DTYPES = {0: "<f4", 1: "<f2", 2: "<i4", 9: "i1", 3: "u1", 7: "<i2"}
+"""TensorType -> what numpy reads."""
+_REFUSED = {
+    "peepholes": (range(9, 12), "must have none"),
+    "a projection": (range(16, 18), "must have none"),
+    "layer normalisation": (range(20, 24), "must have none"),
+}
+"""Optional inputs of an LSTM operator that must not be there."""
+
+
+@dataclass(frozen=True)
+class _Operator:
+    kind: str
+    inputs: list[int]
+    outputs: list[int]
+    options: object
+
+
+@dataclass(frozen=True)
+class TfliteGraph:
+    """A TFLite model.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+
+    Raises
+    ------
+    ModelError
+        tflite is not installed, or the file is damaged or too large.
+    """
+
+    path: Path
+
+    def __post_init__(self):
+        self._operators  # noqa: B018 - reads them
+
+    @cached_property
+    def _library(self):
+        try:
+            import tflite
+        except ImportError as error:
+            rule = "must be installed to read TFLite files: pip install 'lstm-hw[tflite]'"
+            raise ModelError("tflite", f"missing, and {self.path} is a TFLite file", rule) from error
+        return tflite
+
+    @cached_property
+    def _model(self):
+        content = read_file(self.path, MAX_FILE_BYTES, ModelError)
+        if content[4:8] != b"TFL3":
+            raise ModelError(self.path, f"identifier {content[4:8]!r}", "must be a TFLite file (TFL3)")
+        return self._library.Model.GetRootAsModel(content, 0)
+
+    def _damaged(self, error):
+        return ModelError(
+            self.path, f"not readable ({type(error).__name__}: {error})", "must be an undamaged TFLite file"
+        )
+
+    @cached_property
+    def _operators(self):
+        """The operators of the main graph, in order."""
+        codes = {
+            number: name for name, number in vars(self._library.BuiltinOperator).items() if isinstance(number, int)
+        }
+        try:
+            model, graph = self._model, self._model.Subgraphs(0)
+            if graph is None or not 0 < graph.OperatorsLength() <= MAX_OPERATORS:
+                raise ModelError(self.path, "no graph, or too many operators", f"must have 1 to {MAX_OPERATORS}")
+            found = []
+            for number in range(graph.OperatorsLength()):
+                operator = graph.Operators(number)
+                code = model.OperatorCodes(operator.OpcodeIndex())
+                kind = codes.get(max(code.BuiltinCode(), code.DeprecatedBuiltinCode()), "an unknown operator")
+                ends = (
+                    [int(v) for v in np.ravel(part)] for part in (operator.InputsAsNumpy(), operator.OutputsAsNumpy())
+                )
+                found.append(_Operator(kind, *ends, operator.BuiltinOptions()))
+            return found
+        except LstmHwError:
+            raise
+        except Exception as error:  # offsets that lead anywhere
+            raise self._damaged(error) from error
+
+    def contents(self) -> list[str]:
+        """The operators, in order."""
+        return [f"{operator.kind}: {len(operator.inputs)} inputs" for operator in self._operators]
+
+    def model(self, options: ReadOptions) -> FloatModel:
+        """The LSTM layers and the fully connected layer behind them."""
+        options.refuse(f"{self.path} says it", "gate_order", "prefix", "initial_state", "skip")
+        if options.head_prefix not in (None, NO_HEAD):
+            raise ConfigError("model.head_prefix", repr(options.head_prefix), f"must be {NO_HEAD!r} for a TFLite file")
+        try:
+            return self._read(options)
+        except LstmHwError:
+            raise
+        except Exception as error:  # of a damaged table
+            raise self._damaged(error) from error
+
+    def _read(self, options):
+        graph = self._model.Subgraphs(0)
+        flow, lstms, head, assumptions = int(graph.Inputs(0)), [], None, []
+        for number, operator in enumerate(self._operators):
+            subject = f"{self.path}: operator {number} ({operator.kind})"
+            if lstms and options.head_prefix == NO_HEAD and operator.kind not in (LSTM, *_SAME):
+                assumptions.append(
+                    f"model.head_prefix: left out of {self.path.name}: operator {number} and what follows"
+                )
+                break
+            if not operator.inputs or operator.inputs[0] != flow or len(operator.outputs) != 1:
+                raise ModelError(subject, "a graph with branches", "must be a chain of operators")
+            flow = operator.outputs[0]
+            if operator.kind == LSTM and head is None:
+                lstms.append(self._lstm(operator, subject, assumptions))
+            elif operator.kind == "FULLY_CONNECTED" and head is None and lstms:
+                head = self._dense(operator, subject)
+            elif operator.kind == "SOFTMAX" and head is not None:
+                assumptions.append(f"model.path: softmax of {self.path.name} is left out: the largest output stays so")
+            elif operator.kind in _SAME:
+                assumptions.append(f"model.path: {operator.kind} of {self.path.name} is not repeated")
+            else:
+                what = f"behind {len(lstms)} LSTMs and {'a' if head else 'no'} fully connected layer"
+                rule = (
+                    f"must be LSTMs, then one FULLY_CONNECTED on every step; model.head_prefix = {NO_HEAD!r} takes the "
+                    "LSTMs without what follows"
+                )
+                raise ModelError(subject, what, rule)
+        if head is not None:
+            options.agree(self.path, HEAD_MODES[1])
+        return FloatModel(tuple(lstms), head, head is not None, str(self.path), tuple(dict.fromkeys(assumptions)))
+
+    def _lstm(self, operator, subject, assumptions):
+        given = [*operator.inputs, *[-1] * (24 - len(operator.inputs))]
+        for what, (places, rule) in _REFUSED.items():
+            if any(given[place] >= 0 for place in places):
+                raise ModelError(subject, what, rule)
+        settings = self._library.UnidirectionalSequenceLSTMOptions()
+        if operator.options is None:
+            raise ModelError(subject, "no options", "must say its activation")
+        settings.Init(operator.options.Bytes, operator.options.Pos)
+        if settings.FusedActivationFunction() != self._library.ActivationFunctionType.TANH:
+            raise ModelError(f"{subject}: activation", settings.FusedActivationFunction(), "must be tanh")
+        if settings.TimeMajor():
+            assumptions.append(
+                f"model.path: {self.path.name} has time before batch; x and outputs have batch first here"
+            )
+        if settings.CellClip():
+            told = f"model.path: cell_clip {settings.CellClip():g} of {self.path.name} is not repeated: outputs differ "
+            assumptions.append(f"{told}where a cell exceeds it")
+        if min(given[1:9]) < 0:
+            raise ModelError(subject, "no input gate (coupled gates)", "must have all four gates")
+        w_x, w_h = (np.concatenate([self._matrix(t, subject) for t in given[a:b]]) for a, b in ((1, 5), (5, 9)))
+        bias = [self._matrix(t, subject) if t >= 0 else np.zeros(len(w_x) // 4) for t in given[12:16]]
+        return LstmWeights(w_x, w_h, np.concatenate(bias), source=subject)
+
+    def _dense(self, operator, subject):
+        settings = self._library.FullyConnectedOptions()
+        if operator.options is not None:
+            settings.Init(operator.options.Bytes, operator.options.Pos)
+            if settings.FusedActivationFunction() != self._library.ActivationFunctionType.NONE:
+                raise ModelError(f"{subject}: activation", settings.FusedActivationFunction(), "must be none")
+        weight = self._matrix(operator.inputs[1], subject)
+        check_shape(f"{subject}: weight", weight.shape, (None, None))
+        has_bias = len(operator.inputs) > 2 and operator.inputs[2] >= 0
+        bias = self._matrix(operator.inputs[2], subject) if has_bias else np.zeros(len(weight))
+        return DenseWeights(weight, bias, source=subject)
+
+    def _matrix(self, number, subject):
+        """A constant tensor as real numbers."""
+        tensor = self._model.Subgraphs(0).Tensors(number)
+        name = f"{subject}: tensor {number}"
+        shape = [int(size) for size in np.ravel(tensor.ShapeAsNumpy())]
+        dtype = _DTYPES.get(tensor.Type())
+        if dtype is None or min(shape, default=0) < 1 or prod(shape) > MAX_VALUES:
+            raise ModelError(name, f"type {tensor.Type()}, shape {shape[:8]}", "must be numbers that are stored")
+        content = self._model.Buffers(tensor.Buffer()).DataAsNumpy()
+        values = np.frombuffer(np.asarray(content, dtype=np.uint8).tobytes() if np.ndim(content) else b"", dtype)
+        if values.size != prod(shape):
+            raise ModelError(name, f"{values.size} values for shape {shape}", "must be a constant of that shape")
+        values = values.reshape(shape).astype(np.float64)
+        quantization = tensor.Quantization()
+        if quantization is None or not quantization.ScaleLength():
+            if dtype[-2] != "f":
+                raise ModelError(name, "whole numbers without a scale", "must have one")
+            return values
+        scale, zero = (
+            np.asarray(part, dtype=np.float64).ravel()
+            for part in (quantization.ScaleAsNumpy(), quantization.ZeroPointAsNumpy())
+        )
+        axis = quantization.QuantizedDimension()
+        if scale.size not in (1, shape[axis] if 0 <= axis < len(shape) else 1) or zero.size not in (1, scale.size):
+            raise ModelError(name, f"{scale.size} scales", "must be one, or one a row")
+        along = [1] * len(shape)
+        along[axis if scale.size > 1 else 0] = scale.size
+        return (values - (zero.reshape(along) if zero.size == scale.size else zero[0])) * scale.reshape(along)
