@@ -151,7 +151,7 @@ class FusionLayer(ResidentBias):
                 self.free_x()
             b.advance(self.count, 1)
         for _ in b.unless(b.left):  # else all three are full
-            b.move(self.coming, self.later)
+            b.assign(self.coming, 0, self.later)
             b.assign(self.later, 0)
 
     def _settle(self):

@@ -33,8 +33,8 @@ class Web:
         Constant that the register holds as well, where a count or test reads the whole register.
     counted : set of loops
         Those whose turns it tells: their own index can not be in it.
-    number : int
-        The register.
+    register : int
+        0 until it has one.
     """
 
     modulus: int
@@ -43,7 +43,7 @@ class Web:
     uses: list = field(default_factory=list)
     base: int | None = None
     counted: set = field(default_factory=set)
-    number: int = 0
+    register: int = 0
 
     def serves(self, value: Sum, around: tuple, exact: bool) -> bool:
         """Whether one more sum fits: terms that only one of both has are zero where the other is used."""
@@ -204,10 +204,7 @@ class _Webs:
             if not free:
                 raise ProgramError("registers", f"{REGISTERS} sums at once", f"must be at most {REGISTERS - 1}")
             busy.append((free[0], first, last))
-            if isinstance(owner, Web):
-                owner.number = free[0]
-            else:
-                owner.register = free[0]
+            owner.register = free[0]
 
 
 class _Writer:
@@ -233,9 +230,8 @@ class _Writer:
             fields[name] = value.constant
             if not value.known:
                 owner = self.webs.of[id(node), name]
-                base = owner.base or 0 if isinstance(owner, Web) else 0
-                fields[name] = (value.constant - base) % (1 << OPS[node.op].fields[name])
-                fields[f"{name}_reg"] = _register(owner)
+                fields[name] = (value.constant - (owner.base or 0)) % (1 << OPS[node.op].fields[name])
+                fields[f"{name}_reg"] = owner.register
         self.builder.emit(node.op, node.comment, **fields)
 
     def _change(self, node):
@@ -250,7 +246,7 @@ class _Writer:
 
     def _when(self, node):
         self._settle()
-        register = _register(self.webs.of[id(node), "test"])
+        register = self.webs.of[id(node), "test"].register
         with self.builder.loop(count_reg=register, when=LOOP_UNLESS if node.zero else LOOP_IF):
             self.nodes(node.body)
             self._settle()
@@ -272,8 +268,8 @@ class _Writer:
             count = self.webs.of.get((id(node), number))
             held = {}
             if not body and turns != 1:  # it reads its count only: moves of other registers join those behind it
-                held = {register: move for register, move in self._moves.items() if register != _register(count)}
-                self._moves = {register: move for register, move in self._moves.items() if register not in held}
+                own = self._moves.pop(count and count.register, None)
+                held, self._moves = self._moves, {count.register: own} if own else {}
             with self._repeated(turns, count):
                 self.nodes(body)
                 for web, term in counted if last and node.written_out else moved:
@@ -294,7 +290,7 @@ class _Writer:
             if not isinstance(count, Web):
                 raise ProgramError("sum of indices", "a loop as long as a variable inside another", "must be no term")
             self._settle()
-            with self.builder.loop(count_reg=count.number):
+            with self.builder.loop(count_reg=count.register):
                 for web, term in moved:
                     self._move_web(web, term, -1)
                 self._settle()
@@ -305,14 +301,14 @@ class _Writer:
         self._settle()
         if isinstance(turns, int):
             return self.builder.loop(count=turns)
-        return self.builder.loop(count_reg=_register(count))
+        return self.builder.loop(count_reg=count.register)
 
     def _set(self, webs):
         for web in webs:
-            self.builder.emit("SET", register=web.number, value=web.start & MASK)
+            self.builder.emit("SET", register=web.register, value=web.start & MASK)
 
     def _move_web(self, web, term, turns):
-        self._move(web.number, term.stride * turns, web.modulus if term.modular else 0, web.mixed)
+        self._move(web.register, term.stride * turns, web.modulus if term.modular else 0, web.mixed)
 
     def _move(self, register, value, limit=0, mixes=False):
         before, was = self._moves.get(register, (0, limit))
@@ -328,9 +324,3 @@ class _Writer:
             if value:
                 self.builder.emit("ADD", register=register, value=value, limit=limit)
         self._moves = {}
-
-
-def _register(owner):
-    if owner is None:
-        return None
-    return owner.number if isinstance(owner, Web) else owner.register

@@ -62,6 +62,7 @@ class Variable:
     register: int = 0
     variable: bool = True
     carried: bool = False
+    base: None = None  # it holds no constant beside its value
 
 
 @dataclass(eq=False)
@@ -246,29 +247,20 @@ class Loops:
     # Variables
 
     def variable(self, start: int = 0, plus: Sum | int = 0) -> Sum:
-        """A value that :meth:`advance` and :meth:`assign` change, where no sum of indices tells it.
-
-        It is ``start`` and what another one is now, which is counted: there is no such instruction.
-        """
+        """A value that :meth:`advance` and :meth:`assign` change, where no sum of indices tells it."""
         value = _of(Variable(tuple(map(id, self._into))))
-        self.assign(value, start)
-        for _ in self.each(plus):
-            self.advance(value, 1)
+        self.assign(value, start, plus)
         return value
 
     def advance(self, variable: Sum, by: int) -> None:
         """Add a number to a variable."""
         self._into[-1].append(Change(_variable(self._used(variable)), by))
 
-    def assign(self, variable: Sum, value: int) -> None:
-        """Set a variable."""
+    def assign(self, variable: Sum, value: int, plus: Sum | int = 0) -> None:
+        """Set a variable, to a number and what another one is now, which is counted: no instruction copies it."""
         self._into[-1].append(Change(_variable(self._used(variable)), value, sets=True))
-
-    def move(self, target: Sum, source: Sum) -> None:
-        """Set a variable to another one, by counting."""
-        self.assign(target, 0)
-        for _ in self.each(source):
-            self.advance(target, 1)
+        for _ in self.each(plus):
+            self.advance(variable, 1)
 
     def _inside(self, body, around, parity=()):
         stacks = self._around, self._into, self._parities
