@@ -6,8 +6,23 @@ They need no board files: whatever a board decides is in them.
 
 from dataclasses import dataclass, field
 
-ENGINE = "engine"
-"""Cell of the engine in every design."""
+from lstm_hw.errors import ConfigError
+from lstm_hw.host.dma import LENGTH_BITS
+from lstm_hw.machine.config import VALUE_BITS
+from lstm_hw.machine.ports import CONTROL, TOPLEVEL, X, Y
+from lstm_hw.machine.registers import ADDRESS_BITS
+
+ENGINE, DMA = "engine", "dma"
+"""Cells of the engine and of its stream DMA in every design."""
+CONTROL_BASE, DMA_BASE, DMA_BYTES = 0x43C00000, 0x40400000, 1 << 16
+"""Addresses of the engine's registers and of those of the DMA, as a host sees them."""
+DMA_BITS = 512
+"""Widest stream of the DMA."""
+CLOCKED = [f"{ENGINE}/aclk", *(f"{DMA}/{name}_aclk" for name in ("s_axi_lite", "m_axi_mm2s", "m_axi_s2mm"))]
+RESET = [f"{ENGINE}/aresetn", f"{DMA}/axi_resetn"]
+"""Pins of both cells that the clock and the reset go to."""
+STREAMS = [(f"{DMA}/M_AXIS_MM2S", f"{ENGINE}/{X}"), (f"{ENGINE}/{Y}", f"{DMA}/S_AXIS_S2MM")]
+"""Interfaces of x and of the outputs."""
 OVERLAY = "lstm_hw"
 """Stem of the files that a build leaves: a driver finds the description of a bitstream by its name."""
 
@@ -61,6 +76,57 @@ class Design:
     nets: list = field(default_factory=list)
     addresses: list = field(default_factory=list)
     constraints: list = field(default_factory=list)
+
+
+def x_bits_of(engine_config):
+    """Bits of a beat of x.
+
+    Raises
+    ------
+    ConfigError
+        More than the DMA has with a realignment engine.
+    """
+    x_bits = engine_config.operand_bits * engine_config.x_per_beat
+    if x_bits > DMA_BITS:
+        rule = f"must make beats of up to {DMA_BITS} bits for the DMA"
+        raise ConfigError("engine.x_per_beat", engine_config.x_per_beat, rule)
+    return x_bits
+
+
+def engine_cells(engine_config):
+    """The engine, and the stream DMA in simple mode, with transfers from and to any byte: dict of name -> Cell."""
+    x_bits = x_bits_of(engine_config)
+    config = {
+        "c_include_sg": 0,
+        "c_sg_length_width": LENGTH_BITS,
+        "c_include_mm2s": 1,
+        "c_include_mm2s_dre": 1,
+        "c_m_axis_mm2s_tdata_width": x_bits,
+        "c_m_axi_mm2s_data_width": max(32, x_bits),
+        "c_include_s2mm": 1,
+        "c_include_s2mm_dre": 1,
+        "c_s_axis_s2mm_tdata_width": VALUE_BITS,
+        "c_m_axi_s2mm_data_width": 32,
+    }
+    return {ENGINE: Cell(TOPLEVEL), DMA: Cell("axi_dma:7.1", config)}
+
+
+def registers_behind(interconnect):
+    """Interfaces from the first two masters of an interconnect to the registers of both cells."""
+    return [(f"{interconnect}/M00_AXI", f"{ENGINE}/{CONTROL}"), (f"{interconnect}/M01_AXI", f"{DMA}/S_AXI_LITE")]
+
+
+def registers_in(space):
+    """Addresses of the registers of both cells in an address space."""
+    return [
+        (space, f"{ENGINE}/{CONTROL}/reg0", CONTROL_BASE, 1 << ADDRESS_BITS),
+        (space, f"{DMA}/S_AXI_LITE/Reg", DMA_BASE, DMA_BYTES),
+    ]
+
+
+def vectors_at(segment, offset, size):
+    """Addresses of the memory of vectors, for both channels of the DMA."""
+    return [(f"{DMA}/Data_{way}", segment, offset, size) for way in ("MM2S", "S2MM")]
 
 
 _TEMPLATE = """\

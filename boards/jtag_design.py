@@ -3,15 +3,28 @@
 The host is Vivado's hardware manager with ``jtag_host.tcl``, which knows the registers, the memory and the DMA.
 """
 
-from lstm_hw.machine.ports import CONTROL, TOPLEVEL, X, Y, weight_prefixes
-from lstm_hw.machine.registers import ADDRESS_BITS, lookup
+from lstm_hw.machine.ports import CONTROL, X, Y, weight_prefixes
+from lstm_hw.machine.registers import lookup
 
-from .block_design import ENGINE, OVERLAY, Cell, Design, script
-from .zynq_design import dma_config
+from .block_design import (
+    CLOCKED,
+    CONTROL_BASE,
+    DMA,
+    DMA_BASE,
+    ENGINE,
+    OVERLAY,
+    RESET,
+    STREAMS,
+    Cell,
+    Design,
+    engine_cells,
+    registers_behind,
+    registers_in,
+    script,
+    vectors_at,
+)
 
-CONTROL_BASE, DMA_BASE, DMA_BYTES, MEMORY_BASE = 0x43C00000, 0x40400000, 1 << 16, 0x00000000
-"""Addresses of the engine's registers, of those of the stream DMA and of the memory."""
-MEMORY_BYTES = 1 << 20
+MEMORY_BASE, MEMORY_BYTES = 0x00000000, 1 << 20
 """Block RAM for weights and vectors: 256 blocks of 36 kbit."""
 LONGEST_BURST = 256
 """Words of 32 bits in one transfer of the bridge."""
@@ -76,8 +89,7 @@ def design(engine_config, clock_mhz, input_mhz):
         ),
         "reset": Cell("proc_sys_reset:5.0", {"C_EXT_RESET_HIGH": 1}),
         "jtag": Cell("jtag_axi:1.2", {"PROTOCOL": 0, "M_AXI_DATA_WIDTH": 32, "M_AXI_ADDR_WIDTH": 32}),
-        ENGINE: Cell(TOPLEVEL),
-        "dma": Cell("axi_dma:7.1", dma_config(engine_config)),
+        **engine_cells(engine_config),
         "host": Cell("smartconnect:1.0", {"NUM_SI": 1, "NUM_MI": 3}),
         "memory": Cell("smartconnect:1.0", {"NUM_SI": 3 + len(ports), "NUM_MI": 1}),
         "controller": Cell(
@@ -89,25 +101,22 @@ def design(engine_config, clock_mhz, input_mhz):
     frequency = {"FREQ_HZ": round(input_mhz * 1_000_000)}
     found.ports = {"sysclk": ("Slave", "xilinx.com:interface:diff_clock_rtl:1.0", frequency)}
     found.pins = {"cpu_reset": "rst"}
-    masters = [*(f"{ENGINE}/{port}" for port in ports), "dma/M_AXI_MM2S", "dma/M_AXI_S2MM"]
+    masters = [*(f"{ENGINE}/{port}" for port in ports), f"{DMA}/M_AXI_MM2S", f"{DMA}/M_AXI_S2MM"]
     found.interfaces = [
         ("sysclk", "clock/CLK_IN1_D"),
         ("jtag/M_AXI", "host/S00_AXI"),
-        ("host/M00_AXI", f"{ENGINE}/{CONTROL}"),
-        ("host/M01_AXI", "dma/S_AXI_LITE"),
+        *registers_behind("host"),
         ("host/M02_AXI", "memory/S00_AXI"),
         *((master, f"memory/S{number:02}_AXI") for number, master in enumerate(masters, 1)),
         ("memory/M00_AXI", "controller/S_AXI"),
         ("controller/BRAM_PORTA", "bram/BRAM_PORTA"),
-        ("dma/M_AXIS_MM2S", f"{ENGINE}/{X}"),
-        (f"{ENGINE}/{Y}", "dma/S_AXIS_S2MM"),
+        *STREAMS,
     ]
     found.nets = [
         (
             "clock/clk_out1",
             [
-                f"{ENGINE}/aclk",
-                *(f"dma/{name}" for name in ("s_axi_lite_aclk", "m_axi_mm2s_aclk", "m_axi_s2mm_aclk")),
+                *CLOCKED,
                 *("jtag/aclk", "host/aclk", "memory/aclk", "controller/s_axi_aclk", "reset/slowest_sync_clk"),
             ],
         ),
@@ -116,18 +125,17 @@ def design(engine_config, clock_mhz, input_mhz):
         (
             "reset/peripheral_aresetn",
             [
-                *(f"{ENGINE}/aresetn", "dma/axi_resetn"),
+                *RESET,
                 *("jtag/aresetn", "host/aresetn", "memory/aresetn", "controller/s_axi_aresetn"),
             ],
         ),
     ]
     memory = ("controller/S_AXI/Mem0", MEMORY_BASE, MEMORY_BYTES)
     found.addresses = [
-        ("jtag/Data", f"{ENGINE}/{CONTROL}/reg0", CONTROL_BASE, 1 << ADDRESS_BITS),
-        ("jtag/Data", "dma/S_AXI_LITE/Reg", DMA_BASE, DMA_BYTES),
+        *registers_in("jtag/Data"),
         ("jtag/Data", *memory),
         *((f"{ENGINE}/{port}", *memory) for port in ports),
-        *((f"dma/Data_{way}", *memory) for way in ("MM2S", "S2MM")),
+        *vectors_at(*memory),
     ]
     return found
 

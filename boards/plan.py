@@ -21,8 +21,7 @@ from .ecpix5 import ECPIX5Platform
 from .pynq_z2 import PynqZ2Platform
 from .shell import Shell
 from .ulx3s import ULX3SPlatform
-from .vc707 import VC707Platform
-from .vc709 import VC709Platform
+from .xilinx import VC707Platform, VC709Platform
 from .zc706 import ZC706Platform
 from .zedboard import ZedBoardPlatform
 

@@ -1,15 +1,19 @@
 """What the 7 series boards share: a PLL, the check of the clock, and the block design with the engine."""
 
 from amaranth import ClockDomain, ClockSignal, Instance, Signal
-from amaranth.build import Attrs, Clock, Pins, Resource
+from amaranth.build import Attrs, Clock, DiffPairs, Pins, Resource
 from amaranth.lib import io
 from amaranth.lib.cdc import ResetSynchronizer
 from amaranth.vendor import XilinxPlatform
-from amaranth_boards.resources import ButtonResources, LEDResources
+from amaranth_boards.resources import ButtonResources, LEDResources, UARTResource
+
+from lstm_hw.machine.parts import BOARDS
 
 from . import jtag_design, zynq_design
 from .zynq_design import DDR3_1066, PERIPHERALS, Processor, ddr_delays
 
+VIRTEX_RESET, VIRTEX_LEVEL = "AV40", "LVCMOS18"
+"""Pin of the button CPU RESET of VC707 and VC709, and the level of its bank."""
 SLACK_CHECK = """
 foreach {check kind} {setup max hold min} {
     set slack [get_property SLACK [lindex [get_timing_paths -delay_type $kind] 0]]
@@ -81,8 +85,10 @@ class ZynqBoard(SevenSeries):
 
 
 class VirtexBoard(SevenSeries):
-    """A board without a processor, whose host is at its UART; ``clock_pins``: pins of its clock, and their level."""
+    """A VC707 or a VC709, without a processor, whose host is at its UART; ``clock_pins``: pins of its clock, and their
+    level. ``restart`` is the button CPU RESET."""
 
+    package, speed = "ffg1761", "2"
     input_mhz, default_clk = 200, "clk200"
     restart = "cpu_reset", 0
     uart, baud = ("uart", 0), 115_200
@@ -92,10 +98,37 @@ class VirtexBoard(SevenSeries):
         "add_constraints": "set_property CFGBVS GND [current_design]\nset_property CONFIG_VOLTAGE 1.8 [current_design]"
     }
 
+    def __init_subclass__(cls):
+        """Clock, button, LEDs and UART: the same pins on both boards, but for the clock's."""
+        positive, negative, clock_level = cls.clock_pins
+        level, clock = Attrs(IOSTANDARD=VIRTEX_LEVEL), Attrs(IOSTANDARD=clock_level)
+        cls.resources = [
+            Resource("clk200", 0, DiffPairs(positive, negative, dir="i"), Clock(cls.input_mhz * 1e6), clock),
+            Resource("cpu_reset", 0, Pins(VIRTEX_RESET, dir="i"), level),
+            *LEDResources(pins="AM39 AN39 AR37 AT37 AR35 AP41 AP42 AU39", attrs=level),
+            UARTResource(0, rx="AU33", tx="AU36", attrs=level),
+        ]
+
     def integration_files(self, engine_config):
         """Files beside the self-test: a Vivado script with the engine behind a bridge from JTAG, and its host."""
         clock = (*self.clock_pins, self.input_mhz)
-        return jtag_design.files(engine_config, self.board, clock, "AV40", "LVCMOS18")
+        return jtag_design.files(engine_config, self.board, clock, VIRTEX_RESET, VIRTEX_LEVEL)
+
+
+class VC707Platform(VirtexBoard):
+    """Xilinx VC707 (Virtex-7 XC7VX485T)."""
+
+    board = BOARDS["vc707"]
+    device = "xc7vx485t"
+    clock_pins = "E19", "E18", "LVDS"
+
+
+class VC709Platform(VirtexBoard):
+    """Xilinx VC709 (Virtex-7 XC7VX690T). The clock's bank is on 1.5 V."""
+
+    board = BOARDS["vc709"]
+    device = "xc7vx690t"
+    clock_pins = "H19", "G18", "DIFF_SSTL15"
 
 
 def z7_20_resources():

@@ -2,21 +2,30 @@
 
 from dataclasses import dataclass
 
-from lstm_hw.errors import ConfigError
-from lstm_hw.host.dma import LENGTH_BITS
 from lstm_hw.machine.config import VALUE_BITS
-from lstm_hw.machine.ports import CONTROL, TOPLEVEL, X, Y, weight_prefixes
-from lstm_hw.machine.registers import ADDRESS_BITS
+from lstm_hw.machine.ports import CONTROL, X, Y, weight_prefixes
 
-from .block_design import ENGINE, Cell, Design, script
+from .block_design import (
+    CLOCKED,
+    CONTROL_BASE,
+    DMA,
+    DMA_BASE,
+    ENGINE,
+    RESET,
+    STREAMS,
+    Cell,
+    Design,
+    engine_cells,
+    registers_behind,
+    registers_in,
+    script,
+    vectors_at,
+    x_bits_of,
+)
 
-CONTROL_BASE, DMA_BASE, DMA_BYTES = 0x43C00000, 0x40400000, 1 << 16
-"""Addresses of the engine's registers and of those of the stream DMA, as the processor sees them."""
 HP_PORTS, HP_BITS = 4, 64
 """Ports from the fabric to the memory of the processor, and their width."""
-DMA_BITS = 512
-"""Widest stream of the DMA."""
-INTERRUPTS = (f"{ENGINE}/interrupt", "dma/mm2s_introut", "dma/s2mm_introut")
+INTERRUPTS = (f"{ENGINE}/interrupt", f"{DMA}/mm2s_introut", f"{DMA}/s2mm_introut")
 """What drives IRQ_F2P, from bit 0 on."""
 
 
@@ -84,38 +93,6 @@ PERIPHERALS = {
 """Properties of the peripherals that the boards here have in common."""
 
 
-def x_bits_of(engine_config):
-    """Bits of a beat of x.
-
-    Raises
-    ------
-    ConfigError
-        More than the DMA has with a realignment engine.
-    """
-    x_bits = engine_config.operand_bits * engine_config.x_per_beat
-    if x_bits > DMA_BITS:
-        rule = f"must make beats of up to {DMA_BITS} bits for the DMA"
-        raise ConfigError("engine.x_per_beat", engine_config.x_per_beat, rule)
-    return x_bits
-
-
-def dma_config(engine_config):
-    """Properties of the stream DMA: simple mode, transfers from and to any byte."""
-    x_bits = x_bits_of(engine_config)
-    return {
-        "c_include_sg": 0,
-        "c_sg_length_width": LENGTH_BITS,
-        "c_include_mm2s": 1,
-        "c_include_mm2s_dre": 1,
-        "c_m_axis_mm2s_tdata_width": x_bits,
-        "c_m_axi_mm2s_data_width": max(32, x_bits),
-        "c_include_s2mm": 1,
-        "c_include_s2mm_dre": 1,
-        "c_s_axis_s2mm_tdata_width": VALUE_BITS,
-        "c_m_axi_s2mm_data_width": 32,
-    }
-
-
 def files(engine_config, board, processor):
     """The files of the block design.
 
@@ -162,8 +139,7 @@ def design(engine_config, clock_mhz, processor):
     memory = {f"S_AXI_HP{number}": f"weights{number}" for number in range(len(ports))} | {dma_slave: "vectors"}
     found.cells = {
         "ps7": Cell("processing_system7:5.5", _processor_config(processor, clock_mhz, memory)),
-        ENGINE: Cell(TOPLEVEL),
-        "dma": Cell("axi_dma:7.1", dma_config(engine_config)),
+        **engine_cells(engine_config),
         "reset": Cell("proc_sys_reset:5.0", {"C_EXT_RESET_HIGH": 0}),
         "registers": Cell("smartconnect:1.0", {"NUM_SI": 1, "NUM_MI": 2}),
         **{f"weights{number}": Cell("smartconnect:1.0", {"NUM_SI": 1, "NUM_MI": 1}) for number in range(len(ports))},
@@ -178,14 +154,12 @@ def design(engine_config, clock_mhz, processor):
         ("ps7/DDR", "DDR"),
         ("ps7/FIXED_IO", "FIXED_IO"),
         ("ps7/M_AXI_GP0", "registers/S00_AXI"),
-        ("registers/M00_AXI", f"{ENGINE}/{CONTROL}"),
-        ("registers/M01_AXI", "dma/S_AXI_LITE"),
+        *registers_behind("registers"),
         *((f"{ENGINE}/{port}", f"weights{number}/S00_AXI") for number, port in enumerate(ports)),
-        ("dma/M_AXI_MM2S", "vectors/S00_AXI"),
-        ("dma/M_AXI_S2MM", "vectors/S01_AXI"),
+        (f"{DMA}/M_AXI_MM2S", "vectors/S00_AXI"),
+        (f"{DMA}/M_AXI_S2MM", "vectors/S01_AXI"),
         *((f"{cell}/M00_AXI", f"ps7/{slave}") for slave, cell in memory.items()),
-        ("dma/M_AXIS_MM2S", f"{ENGINE}/{X}"),
-        (f"{ENGINE}/{Y}", "dma/S_AXIS_S2MM"),
+        *STREAMS,
     ]
     connects = ["registers", *memory.values()]
     found.nets = [
@@ -194,8 +168,7 @@ def design(engine_config, clock_mhz, processor):
             [
                 "ps7/M_AXI_GP0_ACLK",
                 *(f"ps7/{slave}_ACLK" for slave in memory),
-                f"{ENGINE}/aclk",
-                *(f"dma/{name}" for name in ("s_axi_lite_aclk", "m_axi_mm2s_aclk", "m_axi_s2mm_aclk")),
+                *CLOCKED,
                 *(f"{cell}/aclk" for cell in connects),
                 "reset/slowest_sync_clk",
             ],
@@ -203,7 +176,7 @@ def design(engine_config, clock_mhz, processor):
         ("ps7/FCLK_RESET0_N", ["reset/ext_reset_in"]),
         (
             "reset/peripheral_aresetn",
-            [f"{ENGINE}/aresetn", "dma/axi_resetn", *(f"{cell}/aresetn" for cell in connects)],
+            [*RESET, *(f"{cell}/aresetn" for cell in connects)],
         ),
         *((pin, [f"interrupts/In{number}"]) for number, pin in enumerate(INTERRUPTS)),
         ("interrupts/dout", ["ps7/IRQ_F2P"]),
@@ -214,10 +187,9 @@ def design(engine_config, clock_mhz, processor):
         return f"ps7/{slave}/{slave.removeprefix('S_AXI_')}_DDR_LOWOCM"
 
     found.addresses = [
-        ("ps7/Data", f"{ENGINE}/{CONTROL}/reg0", CONTROL_BASE, 1 << ADDRESS_BITS),
-        ("ps7/Data", "dma/S_AXI_LITE/Reg", DMA_BASE, DMA_BYTES),
+        *registers_in("ps7/Data"),
         *((f"{ENGINE}/{port}", ddr(f"S_AXI_HP{number}"), 0, size) for number, port in enumerate(ports)),
-        *((f"dma/Data_{way}", ddr(dma_slave), 0, size) for way in ("MM2S", "S2MM")),
+        *vectors_at(ddr(dma_slave), 0, size),
     ]
     return found
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from boards import zynq_design
+from boards import block_design
 from boards.plan import BOARDS
 from boards.xilinx import VirtexBoard, ZynqBoard
 from lstm_hw.errors import ConfigError
@@ -116,7 +116,7 @@ def test_a_design_that_does_not_fit_together_is_noticed(engines):
 
 
 def test_beats_wider_than_the_dma(engines, monkeypatch):
-    monkeypatch.setattr(zynq_design, "DMA_BITS", 64)
+    monkeypatch.setattr(block_design, "DMA_BITS", 64)
     for board in ("zedboard", "vc707"):
         with pytest.raises(ConfigError, match="engine.x_per_beat: 8; must make beats of up to 64 bits for the DMA"):
             files_of(board, engines["four-ports-eight-a-beat"])
