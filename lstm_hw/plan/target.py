@@ -13,7 +13,7 @@ from ..errors import ConfigError
 from ..machine.config import BLOCK_DEPTH, CELL_PHASES, SERIAL_SLOTS, SUM_ROWS, EngineConfig
 from ..machine.network import Network
 from ..machine.parts import Part, Usage
-from .resources import COEFFICIENTS, estimate
+from .resources import COEFFICIENTS, estimate_at_most
 
 ROWS = (4, 8, *range(16, 2049, 16))
 """Numbers of rows that an engine can have."""
@@ -86,16 +86,16 @@ class Target:
         raise refused
 
     def check(self, config: EngineConfig) -> None:
-        """ConfigError with the numbers if an engine takes more than there is."""
+        """ConfigError with the numbers if an engine may take more than there is: its estimate may be too low."""
         shape = f"{config.rows} rows x {config.contexts} contexts"
         if self.lanes is not None and config.lanes > self.lanes:
             found = f"{shape} = {config.lanes} lanes"
             raise ConfigError("engine", found, f"must be at most target.lanes = {self.lanes}")
         if self.part is None:
             return
-        lacking = self.part.lacking(estimate(config, self.part.family))
+        lacking = self.part.lacking(estimate_at_most(config, self.part.family))
         if lacking:
-            found = f"{shape}, {config.weight_words} weight words, take {', '.join(lacking)}"
+            found = f"{shape}, {config.weight_words} weight words, take up to {', '.join(lacking)}"
             raise ConfigError("engine", found, f"must fit the {self.part.name}")
 
 
@@ -230,14 +230,16 @@ def _could_hold(part):
     """What fits a part whose family has LUTs of four inputs, by the counts for an ECP5."""
     fitting, lacking = 0, []
     for rows in ROWS:
-        lacking = part.lacking(estimate(EngineConfig(rows, **LEAST), "ecp5"))
+        lacking = part.lacking(estimate_at_most(EngineConfig(rows, **LEAST), "ecp5"))
         if lacking:
             break
         fitting = rows
     shares = part.shares(Usage(0, 0, 0, 0, 0))
     holds = ", ".join(f"{round(there, 2):g} {name}" for name, (_, there) in shares.items())
     most = f"an engine of {fitting} lanes" if fitting else "no engine"
-    return f"with {holds}, where {most} would fit by the counts for an ECP5 ({rows} lanes take {', '.join(lacking)})"
+    return (
+        f"with {holds}, where {most} would fit by the counts for an ECP5 ({rows} lanes take up to {', '.join(lacking)})"
+    )
 
 
 def _may_fit(target, shape, given):

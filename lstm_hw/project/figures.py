@@ -12,7 +12,7 @@ from amaranth.lib import wiring
 from ..gateware.top import members_of
 from ..machine.parts import Part, Usage
 from ..machine.ports import CONTROL, WEIGHTS, X, Y
-from ..plan.resources import estimate
+from ..plan.resources import estimate, estimate_at_most
 from ..proof.cycles import Cycles
 from ..proof.traffic import columns_by_layer
 from ..prune.settings import DENSE, MATRICES
@@ -52,7 +52,7 @@ def figures_of(project: "Project", resources: dict | None = None, fmax_mhz: floa
     estimated = project.estimate(measured.steps if measured else None)
     found = project.cycles_measured(measured) if measured else None
     part, clock = project.config.target.fpga, _clock(fmax_mhz, project.config.target)
-    usage = estimate(engine, project.family)
+    usage, at_most = (takes(engine, project.family) for takes in (estimate, estimate_at_most))
     return {
         "version": FORMAT_VERSION,
         "name": project.config.name,
@@ -91,7 +91,7 @@ def figures_of(project: "Project", resources: dict | None = None, fmax_mhz: floa
             "buffer_bytes": engine.weight_words * engine.word_bytes,
             "port_gbytes_per_s": _rounded(engine.axi_ports * engine.beat_bytes * clock["mhz"] / 1000),
         },
-        "target": target_of(part, Usage.of_stat(resources) if resources else usage),
+        "target": target_of(part, *([Usage.of_stat(resources)] if resources else [usage, at_most])),
         "resources": {"family": project.family, "estimated": asdict(usage), "synthesised": resources},
         "ports": _ports(engine),
         "tools": versions(),
@@ -99,8 +99,8 @@ def figures_of(project: "Project", resources: dict | None = None, fmax_mhz: floa
     }, {place: project.error_curves[place] for place in ("h", "c")}
 
 
-def target_of(part: Part | None, usage: Usage) -> dict | None:
-    """What a part holds, and what a design takes of it; None without a part."""
+def target_of(part: Part | None, usage: Usage, at_most: Usage | None = None) -> dict | None:
+    """What a part holds, and what a design takes of it; None without a part. An estimate has to fit ``at_most``."""
     if part is None:
         return None
     shares = part.shares(usage)
@@ -108,7 +108,7 @@ def target_of(part: Part | None, usage: Usage) -> dict | None:
         "part": part.name,
         "family": part.family,
         "source": part.source,
-        "fits": not part.lacking(usage),
+        "fits": not part.lacking(at_most or usage),
         "resources": {name: {"taken": taken, "there": there} for name, (taken, there) in shares.items()},
     }
 

@@ -1,13 +1,32 @@
 """The resource estimate: Yosys's rule for memories, the structure of an engine, and one engine synthesised."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from bench.resources import counted
+from bench import resources
+from bench.resources import ENGINES, counted, fitted
+from lstm_hw.gateware.lane_group import control_layout, drain_layout, drained_layout, fill_layout
 from lstm_hw.machine.config import EngineConfig
 from lstm_hw.machine.formats import QFormat
-from lstm_hw.plan.resources import COEFFICIENTS, Memory, dsp_blocks, estimate, features, mapped
+from lstm_hw.machine.parts import Usage
+from lstm_hw.plan.resources import (
+    COEFFICIENTS,
+    MARGIN,
+    Memory,
+    dsp_blocks,
+    estimate,
+    estimate_at_most,
+    features,
+    lane_group,
+    mapped,
+    structure,
+)
+
+COUNTS = Path(__file__).with_name("resource_counts.json")
 
 SMALL = EngineConfig(rows=4, axi_data_bits=64, weight_words=64, h_elements=32, x_elements=16, accumulators=5, states=8)
 
@@ -31,11 +50,49 @@ SMALL = EngineConfig(rows=4, axi_data_bits=64, weight_words=64, h_elements=32, x
     ],
 )
 def test_memories_take_what_costs_least(width, depth, lutram, bram36):
-    assert mapped(Memory(width, depth, clocked=True), "xc7") == (lutram, bram36)
+    assert mapped(Memory(width, depth, clocked=True), "xc7")[:2] == (lutram, bram36)
 
 
 def test_memories_that_answer_at_once_are_lut_memory():
-    assert mapped(Memory(16, 4096), "xc7")[1] == 0 and mapped(Memory(16, 4096), "ecp5") == (6 * 4 * 256, 0)
+    assert mapped(Memory(16, 4096), "xc7").bram36 == 0 and mapped(Memory(16, 4096), "ecp5") == (6 * 4 * 256, 0, 256)
+
+
+@pytest.mark.parametrize(
+    ("entries", "xc7", "ecp5"),
+    [(17, 0, 0), (33, 0, 1), (46, 0, 2), (65, 0, 3), (97, 1, 5), (129, 1, 6)],
+)
+def test_deep_sums_take_multiplexers(entries, xc7, ecp5):
+    """LUTs a bit of the sums, behind LUT memory of so many entries: as Yosys maps a lane group."""
+    deep, plain = (replace(SMALL, block_sums=0, accumulators=n) for n in (entries, 17))
+    for family, each in (("xc7", xc7), ("ecp5", ecp5)):
+        # Beside them stand what enables the writing of a block, and what grows with the width of an address.
+        more = structure(deep, family)["lut"] - structure(plain, family)["lut"] - 4 * 44 * each
+        assert 0 <= more < 10
+
+
+def test_chains_take_what_their_layouts_have():
+    """Flip-flops of a lane group, bit for bit."""
+    for config in (SMALL, replace(SMALL, contexts=3, x_per_beat=4), replace(SMALL, lifts=(0, 9), finish_entries=8)):
+        layouts = control_layout(config), fill_layout(config), drain_layout(config)
+        own = 3 + 2 * drained_layout(config).size  # zero starts, twice; whether it is asked; what it is asked for
+        assert lane_group(config, "xc7")[1] == sum(layout.size for layout in layouts) + own
+
+
+@pytest.mark.parametrize(
+    "count", json.loads(COUNTS.read_text()), ids=lambda count: f"{count['family']}-{count['name']}"
+)
+def test_estimate_beside_the_counts_of_the_bench(count):
+    """What ``python -m bench.resources`` left: its engines, those of the examples and large ones."""
+    measured, config = Usage(**count["usage"]), EngineConfig.from_dict(count["engine"])
+    assert_near(estimate(config, count["family"]), measured)
+    most = estimate_at_most(config, count["family"])
+    assert all(getattr(most, name) >= getattr(measured, name) for name in MARGIN)
+
+
+def assert_near(ours, measured):
+    assert (ours.dsp, ours.bram36) == (measured.dsp, measured.bram36)
+    for name in MARGIN:
+        assert abs(getattr(ours, name) / getattr(measured, name) - 1) < 0.1
 
 
 def test_bits_that_nobody_reads_take_nothing():
@@ -77,10 +134,31 @@ def test_every_feature_has_a_coefficient(family):
         assert len(values) == len(COEFFICIENTS[family][kind])
 
 
+def test_what_was_counted_is_kept(tmp_path, monkeypatch):
+    """By configuration, family and the gateware's sources: another fit neither emits nor synthesises anything again."""
+    calls = []
+    stat = {"lut": 1, "lutram": 2, "ff": 3, "bram36": 4.5, "dsp": 6}
+    monkeypatch.setattr(resources, "write_verilog", lambda *given: calls.append("emit"))
+    monkeypatch.setattr(resources, "yosys_stat", lambda *given: calls.append("count") or stat)
+    for config, family in ((SMALL, "xc7"), (SMALL, "ecp5"), (replace(SMALL, cells=2), "xc7")):
+        for _ in range(2):
+            assert counted(config, family, tmp_path) == Usage(**stat)
+    assert calls == 3 * ["emit", "count"]
+    monkeypatch.setattr(resources, "code", lambda rooms: "other sources")
+    counted(SMALL, "xc7", tmp_path)
+    assert len(calls) == 8
+
+
+def test_a_fit_finds_the_coefficients_again():
+    """Engines whose counts are the estimate's are fitted by the coefficients that there are."""
+    for family, coefficients in COEFFICIENTS.items():
+        pairs = [(config, estimate(config, family)) for config in ENGINES.values()]
+        for kind, values in coefficients.items():
+            found = fitted(pairs, kind, family)
+            assert np.allclose(found, values, atol=0.5, rtol=0.02)
+
+
 @pytest.mark.slow
 def test_estimate_beside_yosys(tmp_path):
     """An engine that was not among those that the coefficients were found from."""
-    measured, ours = counted(SMALL, "xc7", tmp_path), estimate(SMALL)
-    assert (ours.dsp, ours.bram36) == (measured.dsp, measured.bram36)
-    assert abs(ours.lutram / measured.lutram - 1) < 0.1
-    assert abs(ours.lut / measured.lut - 1) < 0.1 and abs(ours.ff / measured.ff - 1) < 0.1
+    assert_near(estimate(SMALL), counted(SMALL, "xc7", tmp_path))
