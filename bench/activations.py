@@ -33,6 +33,7 @@ UNITS = (
     *SHARED,
     "quadratic",
     "quadratic(segments=64)",
+    "cubic",
     "linear",
     "nonuniform",
     "taylor",

@@ -23,6 +23,7 @@ from .magnitude_activation import (
     Plan,
     SegmentActivation,
     Taylor,
+    UniformCubic,
     UniformLinear,
     UniformQuadratic,
 )
@@ -52,6 +53,7 @@ METHODS: dict[str, type[ActivationUnit]] = {
     "linear": UniformLinear,
     "nonuniform": NonuniformLinear,
     "quadratic": UniformQuadratic,
+    "cubic": UniformCubic,
     "taylor": Taylor,
     "catmull_rom": CatmullRom,
 }

@@ -220,7 +220,7 @@ class SegmentActivation(MagnitudeActivation):
         reached = min((1 << self.magnitude_bits) - 1, 1 << self.i_format.width)  # that of tanh's lowest x
         magnitude = np.arange(reached + 1)
         row, t = self.locate(magnitude, np.zeros_like(magnitude, dtype=bool))
-        results = self._rises(self._sum(self._fitted, row, t))
+        results = self._magnitudes(self._sum(self._fitted, row, t))
         # Rows follow each other; of each, whether it rises by itself, and its results at both ends.
         used, first = np.unique(row, return_index=True)
         ends = np.append(first[1:], len(row))
@@ -238,7 +238,7 @@ class SegmentActivation(MagnitudeActivation):
             before = found[:, -1]
         return tuple(zip(*rows, strict=True))
 
-    def _rises(self, total):
+    def _magnitudes(self, total):
         """Magnitudes of the results, of sigmoid - 1/2 and of tanh (2, ...), of A_0."""
         drop, rounding = self.fractions[0] - self.o_format.fraction, self.o_format.rounding
         return np.stack([shift_round(total << which, drop, rounding) for which in range(2)])
@@ -260,7 +260,7 @@ class SegmentActivation(MagnitudeActivation):
             start_at = min(max(0, least), most)
             moves = range(max(least, start_at - NEAR), min(most, start_at + NEAR) + 1)
             for move in sorted(moves, key=lambda move: abs(move - start_at)):
-                results = self._rises(total + move * unit)
+                results = self._magnitudes(total + move * unit)
                 if (np.diff(results) >= 0).all():
                     return (row[0] + move, *row[1:]), results
         raise AssertionError("a constant rises")
@@ -270,7 +270,7 @@ class SegmentActivation(MagnitudeActivation):
         low, high = -MOST_MOVE, MOST_MOVE
         while low < high:
             middle = (low + high) // 2
-            if holds(self._rises(np.int64(total + middle * unit))):
+            if holds(self._magnitudes(np.int64(total + middle * unit))):
                 high = middle
             else:
                 low = middle + 1
@@ -418,6 +418,15 @@ class UniformQuadratic(SegmentActivation):
     segments: int = 128
 
     degree: ClassVar[int] = 2
+
+
+@dataclass(frozen=True)
+class UniformCubic(SegmentActivation):
+    """A cubic a segment, the interpolation at the Chebyshev nodes: three multipliers, and the smallest table."""
+
+    segments: int = 32
+
+    degree: ClassVar[int] = 3
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ DOCUMENTED = [
     (make_activation("nonuniform"), 1.118, 1.695, 5120),
     (make_activation("quadratic(segments=64)"), 0.857, 1.201, 2880),
     (make_activation("quadratic"), 0.556, 0.993, 5376),
+    (make_activation("cubic"), 0.597, 0.993, 1856),
     (make_activation("taylor"), 0.662, 0.993, 5376),
     (make_activation("taylor(segments=64, order=3)"), 0.547, 0.993, 3328),
     (make_activation("catmull_rom"), 1.547, 2.554, 3392),
@@ -94,7 +95,8 @@ def opposite(activation):
 
 
 FAITHFUL = [name for name in METHODS if name != "plan"]
-SHAPED = ["quadratic(segments=64)", "quadratic(segments=16)", "linear(segments=16)", "taylor(segments=16, order=3)"]
+SHAPED = ["quadratic(segments=64)", "quadratic(segments=16)", "cubic(segments=16)", "linear(segments=16)"]
+SHAPED += ["taylor(segments=16, order=3)"]
 SHAPED += ["taylor(segments=64, order=1)", "catmull_rom(segments=16)", "nonuniform(segments=2)", "hard6/quadratic"]
 
 

@@ -96,8 +96,16 @@ def p_of(v):
 class MagnitudeUnit:
     """Units that work on the magnitude: coefficients of rows, then sums in integers."""
 
-    DEFAULTS = {"table": 1024, "linear": 256, "nonuniform": 32, "quadratic": 128, "taylor": 128, "catmull_rom": 64}
-    DEGREES = {"table": 0, "linear": 1, "nonuniform": 1, "quadratic": 2, "catmull_rom": 3}
+    DEFAULTS = {
+        "table": 1024,
+        "linear": 256,
+        "nonuniform": 32,
+        "quadratic": 128,
+        "cubic": 32,
+        "taylor": 128,
+        "catmull_rom": 64,
+    }
+    DEGREES = {"table": 0, "linear": 1, "nonuniform": 1, "quadratic": 2, "cubic": 3, "catmull_rom": 3}
     LINES = {
         "plan": [("0", "1/4", "0"), ("1", "1/8", "1/8"), ("19/8", "1/32", "11/32"), ("5", "0", "1/2")],
         "hard5": [("0", "1/5", "0"), ("5/2", "0", "1/2")],
@@ -118,7 +126,7 @@ class MagnitudeUnit:
             if self.name in self.LINES:
                 self.make_lines()
             else:
-                self.segments = given.get("segments", self.DEFAULTS[self.name])
+                self.segments = given.get("segments", self.DEFAULTS.get(self.name, 64))
                 self.d = given.get("order", self.DEGREES.get(self.name, 2))
                 self.b = (3 if self.name == "nonuniform" else 4) + self.fi - int(math.log2(self.segments))
                 self.top, self.u = (1 << 4 + self.fi) - 1, self.b - 1
@@ -405,6 +413,7 @@ def test_the_page_is_enough(random_model, tmp_path, options):
     ("quadratic", "Q3.12", "Q0.15"),
     ("quadratic(segments=16, guard=2)", "Q2.9", "Q0.15/half_even"),
     ("linear(segments=32)", "Q4.11", "Q0.15"),
+    ("cubic(segments=16)", "Q2.11", "Q0.15"),
     ("nonuniform(segments=16)", "Q3.12", "Q0.15"),
     ("taylor(segments=16, order=3)", "Q2.11", "Q0.15/floor"),
     ("catmull_rom(segments=32)", "Q3.12", "Q0.17"),
