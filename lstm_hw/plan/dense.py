@@ -71,7 +71,7 @@ class ResidentLayer(StreamedLayer):
             )
 
     def zero(self) -> int:
-        return self.zero_cells(self.mask, state_stride=self.layer.outputs)
+        return 0 if self.linear else self.zero_cells(self.mask, state_stride=self.layer.outputs)
 
     def frame(self, frame: Frame) -> None:
         if not self.number:

@@ -40,7 +40,7 @@ class HeadLayer(StreamedLayer):
         self.shared["ring"] = ring_words(words_of(self.tiles), self.config)
 
     def zero(self) -> int:
-        return 0
+        return 0  # it has no state
 
     def ahead(self, first: Sum | None = None) -> None:
         self.load(0, words_of(self.streamed), "head")
@@ -230,7 +230,7 @@ class StackPlanner:
             b.emit("RING", base=self.resident)
         b.emit("BUFFERS", count=first.buffers)
         for _ in b.cleared():
-            tokens = sum(layer.zero() for layer in self.layers)
+            tokens = sum(layer.zero() for layer in self.all)
             b.await_tokens(SPACE_H, tokens - sum(first.before.tail))
         if self.batch == 1:
             self._steps(shared)
