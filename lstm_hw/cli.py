@@ -267,6 +267,37 @@ def precision(config: str, accuracy: float | None, max_error: float | None, samp
     say(text.precise(found, accuracy, accuracy or max_error or project.config.quantize.error_bound))
 
 
+@verb(
+    [
+        "thresholds examples/digits/digits.toml --loss 0.005 --samples 200",
+        "thresholds examples/cases/cases.toml --max-error 0.05",
+    ]
+)
+@click.option(
+    "--loss",
+    type=click.FloatRange(0, 1, max_open=True),
+    help="Share of right labels of the test inputs that may be lost; the choice has then seen these labels.",
+)
+@click.option(
+    "--max-error",
+    type=click.FloatRange(0, min_open=True),
+    help="Largest error of an output for the calibration set, as a share of the float model's largest output.",
+)
+@click.option("--samples", type=click.IntRange(1), help="Sequences to measure, from the first; all without it.")
+def thresholds(config: str, loss: float | None, max_error: float | None, samples: int | None) -> None:
+    """Find how large a change of x and h may be that is left out: thresholds of a delta network.
+
+    As few products as an accuracy or an error bears. Prints the [delta] section and the share of x and h that still
+    changes; nothing is written.
+    """
+    from .project import text
+
+    if (loss is None) == (max_error is None):
+        raise click.UsageError("give --loss or --max-error")
+    project = project_of(config)
+    say(text.thresholds(project.thresholds(loss, max_error, samples), loss, max_error if loss is None else loss))
+
+
 @verb(["lint examples/digits/digits.toml"])
 def lint(config: str) -> None:
     """Check the Verilog with Verilator, all warnings on."""

@@ -53,6 +53,7 @@ def test_help_lists_the_verbs_in_the_order_of_the_flow():
         "report",
         "trace",
         "precision",
+        "thresholds",
         "lint",
         "firmware",
         "package",
@@ -145,6 +146,17 @@ def test_precision(tmp_path):
     exact, _ = float_reference(again.model, x)
     error = np.abs(again.predict(x) - exact).max() / np.abs(exact).max()
     assert f"{error:.3%}" == f"{figure}%"
+
+
+def test_thresholds(tmp_path):
+    """The section that is printed is one that a file may have; --loss and --max-error are not for both."""
+    path = write_project(tmp_path)
+    shown = call("thresholds", path, "--loss", 0.2)
+    assert shown.exit_code == 0 and "of the products are left" in shown.output
+    section = tomllib.loads("[delta]" + shown.output.partition("[delta]")[2])
+    assert set(section["delta"]) == {"x", "h"}
+    assert call("thresholds", path).exit_code == 2
+    assert "bound of the thresholds: 1e-09; must be at least" in fails(call("thresholds", path, "--max-error", 1e-9))
 
 
 def test_precision_by_accuracy(tmp_path):

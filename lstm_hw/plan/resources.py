@@ -383,7 +383,7 @@ def features(config: EngineConfig, family: str) -> dict[str, dict[str, float]]:
     # tanh reads c in its own format, rounded a second time, where that of c is another.
     second = config.cell != config.preact or any(config.c_shifts)
     widths = {name: getattr(config, name).width - VALUE_BITS for name in ("preact", "cell", "activated")}
-    lifted = config.factor_bits * (config.factor_bits > config.operand_bits)
+    lifted = config.factor_bits * (config.factor_bits > config.element_bits)
     depths = (config.weight_words, config.h_elements, config.x_elements, config.states, config.accumulators)
     return {
         "lut": {

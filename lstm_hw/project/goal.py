@@ -1,5 +1,6 @@
 """What a search of weight bits is to meet: an accuracy by labels, or an error for the calibration set."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,6 +41,30 @@ def precision_goal(
         bound = project.config.quantize.error_bound if max_error is None else max_error
         measure = _error_of(project, bound, samples)
     return {"measure": measure, "bound": bound, "higher": accuracy is not None, "widths": widths}
+
+
+def threshold_goal(
+    project: "Project", loss: float | None = None, max_error: float | None = None, samples: int | None = None
+) -> dict[str, Any]:
+    """What a search of thresholds is to meet: arguments of :func:`~lstm_hw.model.delta_search.search_thresholds`.
+
+    Other parameters are those of :meth:`.Project.thresholds`; so are the errors.
+
+    Returns
+    -------
+    dict
+        ``measure``, ``bound`` and ``higher``.
+    """
+    if (loss is None) == (max_error is None):
+        raise ConfigError("loss", loss, "must be given, or else max_error")
+    if samples is not None and not 1 <= samples <= MAX_COUNT:
+        raise ConfigError("samples", samples, f"must be between 1 and {MAX_COUNT:,}")
+    if loss is None:
+        return {"measure": _error_of(project, max_error, samples), "bound": max_error, "higher": False}
+    if not 0 <= loss < 1:
+        raise ConfigError("loss", loss, "must be a share from 0 to below 1")
+    measure = _accuracy_of(project, 1.0, samples)
+    return {"measure": measure, "bound": measure(replace(project.qmodel, thresholds=())) - loss, "higher": True}
 
 
 def _accuracy_of(project, bound, samples):

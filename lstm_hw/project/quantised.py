@@ -11,6 +11,7 @@ from ..files import whole_folder, write_file, write_json
 from ..machine.config import WEIGHT_WIDTHS
 from ..model.budget import error_budget
 from ..model.delta import activity, with_thresholds
+from ..model.delta_search import Thresholds, search_thresholds
 from ..model.error_report import quantization_report
 from ..model.precision import Found, search
 from ..model.quant_config import USUAL_LOST, QuantConfig
@@ -20,7 +21,7 @@ from ..model.reference import checked_sequences, float_reference, integer_refere
 from ..plan.sizing import network_of
 from ..prune.apply import check_quantized, quantizing
 from .given import Given
-from .goal import precision_goal
+from .goal import precision_goal, threshold_goal
 from .settings import MAX_COUNT
 
 SHOWN_INPUTS = 4
@@ -258,6 +259,39 @@ class Quantised(Given):
         goal = precision_goal(self, accuracy, max_error, samples)
         with self.progress("precision") as progress:
             return search(self.model, self.data.calibration, self.quantizing, **goal, wider=wider, progress=progress)
+
+    def thresholds(
+        self, loss: float | None = None, max_error: float | None = None, samples: int | None = None
+    ) -> Thresholds:
+        """Thresholds for ``[delta]``; see :func:`~lstm_hw.model.delta_search.search_thresholds`.
+
+        Those of the configuration are not looked at.
+
+        Parameters
+        ----------
+        loss : float, optional
+            Share of the labels of the test inputs that may be lost against thresholds of 0, by :attr:`metric`. The
+            choice has then seen these labels.
+        max_error : float, optional
+            Instead, the largest error of an output for the calibration set, as a share of the float model's largest.
+        samples : int, optional
+            Sequences to measure, from the first; all without it.
+
+        Returns
+        -------
+        Thresholds
+
+        Raises
+        ------
+        ConfigError
+            Neither or both are given, one is out of range, or nothing meets it.
+        InputError
+            A loss without labels, or with labels whose metric gives no accuracy.
+        """
+        goal = threshold_goal(self, loss, max_error, samples)
+        x = self.x if loss is not None else self.data.calibration
+        with self.progress("thresholds") as progress:
+            return search_thresholds(self.qmodel, self.qmodel.quantize_input(x[:samples]), **goal, progress=progress)
 
     def verdict(self) -> dict[str, Any]:
         """Whether the outputs for :attr:`inputs` are near enough to the float model's.

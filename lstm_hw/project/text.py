@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from ..model.budget import PLACES
+from ..model.delta_search import Thresholds
 from ..model.precision import Found
 from ..model.quant_config import QuantConfig
 from ..plan.schedules import SCHEDULES, Outcome
@@ -152,6 +153,30 @@ def precise(found: Found, accuracy: float | None, bound: float) -> Iterator[str]
     default, config = QuantConfig().to_dict(), found.config.to_dict()
     given = {name: value for name, value in config.items() if value != default[name] or name == "weight_bits"}
     yield from toml.dumps({"quantize": given}).splitlines()
+
+
+def thresholds(found: Thresholds, loss: float | None, bound: float) -> Iterator[str]:
+    """What thresholds do, and the section that sets them.
+
+    Parameters
+    ----------
+    found : Thresholds
+        Of :meth:`Project.thresholds`.
+    loss : float or None
+        The bound where it is a share of labels.
+    bound : float
+        The bound.
+    """
+    x, *h = (f"{share:.1%}" for share in found.activity)
+    yield f"changes in a step: {x} of x, {', '.join(h)} of h; {found.products:.1%} of the products are left"
+    if loss is None:
+        judged, form = "largest error of an output for the calibration set, of the float model's largest", ".3%"
+    else:
+        judged, form = "accuracy on the test inputs, whose labels this choice has seen", ".2%"
+    within = f"where {bound:{form}} is the bound" if loss is None else f"where {loss:{form}} may be lost"
+    yield f"{judged}: {found.figure:{form}} {within}; {found.dense_figure:{form}} with thresholds of 0"
+    yield ""
+    yield from toml.dumps({"delta": {"x": found.x, "h": list(found.h)}}).strip().splitlines()
 
 
 def planned(project: Project) -> Iterator[str]:

@@ -129,6 +129,13 @@ def test_lifts_row_shifts_and_counters_take_more(family):
 
 
 @pytest.mark.parametrize("family", COEFFICIENTS)
+def test_lists_take_encoders_and_memories(family):
+    plain, lists = estimate(SMALL, family), estimate(replace(SMALL, lists=True), family)
+    assert plain.lut + 400 < lists.lut < plain.lut + 900 and plain.ff + 400 < lists.ff < plain.ff + 700
+    assert lists.bram36 + lists.lutram > plain.bram36 + plain.lutram and lists.dsp == plain.dsp
+
+
+@pytest.mark.parametrize("family", COEFFICIENTS)
 def test_every_feature_has_a_coefficient(family):
     for kind, values in features(SMALL, family).items():
         assert len(values) == len(COEFFICIENTS[family][kind])

@@ -1,11 +1,13 @@
 """[delta] in a project: thresholds in every number, the activity in every estimate, errors in the user's keys."""
 
 import json
+import tomllib
 
 import numpy as np
 import pytest
 
 from lstm_hw.errors import ConfigError
+from lstm_hw.model.delta import with_thresholds
 from lstm_hw.project import text
 from lstm_hw.project.api import convert
 from lstm_hw.project.settings import ProjectConfig
@@ -46,6 +48,19 @@ def test_an_activity_that_is_given(tmp_path):
     project = project_of(tmp_path, delta={"activity": 0.25})
     assert project.activity == (0.25, 0.25)
     assert "25.0 % of x and 25.0 % of h are taken to change" in project.choice.reason
+
+
+def test_thresholds_for_a_loss_are_a_section(tmp_path):
+    project = project_of(tmp_path)
+    for goal in ({"loss": 0.25}, {"max_error": 0.2}):
+        found = project.thresholds(**goal)
+        *_, section = "\n".join(text.thresholds(found, goal.get("loss"), 0.2)).partition("[delta]")
+        delta = tomllib.loads(f"[delta]{section}")["delta"]
+        again = convert(tmp_path / "tiny.toml", delta=delta)
+        assert again.qmodel.thresholds == with_thresholds(project.qmodel, found.x, found.h).thresholds
+    for wrong in ({}, {"loss": 0.1, "max_error": 0.1}, {"loss": 1.0}, {"loss": 0.1, "samples": 0}):
+        with pytest.raises(ConfigError, match="loss|samples"):
+            project.thresholds(**wrong)
 
 
 @pytest.mark.parametrize(
