@@ -103,6 +103,7 @@ def simulate(plan, scenario, folder, cache="build/ecp5", progress=None):
         "ports": _PORTS,
         "clock_ns": 1000 // platform.input_mhz,
         "cycle_ns": 1000 / platform.board.clock_mhz,
+        "clock_hz": round(platform.board.clock_mhz * 1_000_000),
         "divisor": round(platform.board.clock_mhz * 1_000_000 / platform.baud),
         "fast": FAST,
         "reason": 0,

@@ -2,8 +2,8 @@
 
 The design is Verilog as emitted, or the netlist of a board. The environment variable LSTM_HW_HOST_DESIGN holds JSON:
 ``scenario`` (a folder), ``ports`` (role -> name of a port: ``clock``, ``rx``, ``tx``, ``restart`` and, where there is
-one, ``reset``), ``clock_ns`` of the port, ``cycle_ns`` of the design, ``divisor`` after reset and ``fast`` (the one to
-use), and ``reason``, ``passed`` and ``cycles`` (or None) of the self-test.
+one, ``reset``), ``clock_ns`` of the port, ``cycle_ns`` of the design, ``clock_hz`` (that it believes in), ``divisor``
+after reset and ``fast`` (the one to use), and ``reason``, ``passed`` and ``cycles`` (or None) of the self-test.
 """
 
 import json
@@ -15,19 +15,20 @@ from cocotb.handle import HierarchyObject
 from cocotb.triggers import Timer
 
 from lstm_hw.host.driver import Driver
-from lstm_hw.host.protocol import Capability, TestState
-from lstm_hw.machine.config import PAGE_BYTES, VALUE_BITS
+from lstm_hw.host.link import Link
+from lstm_hw.host.protocol import TestState
+from lstm_hw.machine.config import PAGE_BYTES
 from lstm_hw.machine.registers import ErrorCode
 from lstm_hw.verify.scenario import Scenario
 
 from .progress import heartbeat, report_progress
-from .uart_host import UartHost
+from .uart_host import UartLine, UartWires
 
 
-async def verdict(host: UartHost, settings: dict) -> None:
+async def verdict(link: Link, settings: dict) -> None:
     """Wait for the end of the self-test and compare it with what must come out."""
     for _ in range(200):
-        state, reason, passed, cycles = await host.self_test()
+        state, reason, passed, cycles = await link.selftest(False)
         if state != TestState.RUNNING:
             break
     wanted = (TestState.FAILED if settings["reason"] else TestState.PASSED, settings["reason"], settings["passed"])
@@ -44,7 +45,7 @@ async def a_host_loads_and_runs_the_engine(dut: HierarchyObject) -> None:
     cocotb.start_soon(Clock(ports["clock"], settings["clock_ns"], unit="ns").start())
     cocotb.start_soon(heartbeat())
     steps = len(scenario.runs) + 2
-    host = UartHost(ports["rx"], ports["tx"], settings["cycle_ns"], settings["divisor"])
+    wires = UartWires(ports["rx"], ports["tx"], settings["cycle_ns"], settings["divisor"])
     ports["restart"].value = 0
     if "reset" in ports:
         ports["reset"].value = 1
@@ -52,31 +53,33 @@ async def a_host_loads_and_runs_the_engine(dut: HierarchyObject) -> None:
         ports["reset"].value = 0
     await Timer(50 * settings["clock_ns"], "ns")
 
-    await verdict(host, settings)
+    line = UartLine(wires, settings["clock_hz"])
+    link = await line.link()
+    await verdict(link, settings)
     report_progress(1, steps)
-    await host.set_speed(settings["fast"])
-    found = await host.hello()
-    assert Capability.MEMORY | Capability.STREAMS | Capability.SELFTEST in found.capabilities
+    await link.speed_up(settings["clock_hz"] / settings["fast"])
+    assert wires.divisor == settings["fast"]
+    road = link.transport()
+    memory, streams = road.need("memory"), road.need("streams")
     pages = -(-len(scenario.images[0]) // PAGE_BYTES) * PAGE_BYTES
-    addresses = [found.memory_base + port * pages for port in range(scenario.config.axi_ports)]
+    addresses = [memory.base + port * pages for port in range(scenario.config.axi_ports)]
     for address, image in zip(addresses, scenario.images, strict=True):
-        await host.write_memory(address - found.memory_base, image)
-        assert await host.read_memory(address - found.memory_base, 64) == image[:64]
-    driver = Driver(host, scenario.config.content_id)
+        await memory.write(address - memory.base, image)
+        assert await memory.read(address - memory.base, 64) == image[:64]
+    driver = Driver(road.registers, scenario.config.content_id)
     await driver.identify()
     await driver.load_program(scenario.program)
     await driver.set_weights(*addresses)
     report_progress(2, steps)
 
-    bits, size = scenario.config.operand_bits, found.x_beat_bytes
-    assert (size, found.y_beat_bytes) == (bits * scenario.config.x_per_beat // 8, VALUE_BITS // 8)
+    element = scenario.config.operand_bits // 8
+    assert streams.x_beat_bytes == element * scenario.config.x_per_beat
     for number, run in enumerate(scenario.runs):
         await driver.start(run.entry, run.steps, run.clear, sequence=True)
-        beats = [sum((int(v) & (1 << bits) - 1) << bits * n for n, v in enumerate(beat)) for beat in run.x.tolist()]
-        if beats:
-            await host.send_x(beats, size)
-        assert await host.take_y(sum(map(len, run.outputs))) == run.outputs, f"outputs of run {number}"
+        if len(run.x):
+            beats, lengths = run.x.astype(f"<i{element}").tobytes(), [len(packet) for packet in run.outputs]
+            assert await streams.transfer(beats, lengths, driver.done) == run.outputs, f"outputs of run {number}"
         assert await driver.wait() == ErrorCode.NONE
         report_progress(3 + number, steps)
 
-    assert (await host.self_test(start=True))[0] == TestState.RUNNING
+    assert (await link.selftest(True))[0] == TestState.RUNNING

@@ -7,79 +7,23 @@ LSTM_HW_IMAGE and LSTM_HW_VECTORS are as of :mod:`sim.bench_host`, LSTM_HW_UART 
 
 import json
 import os
-from collections import deque
 
 import cocotb
 import numpy as np
 from cocotb.clock import Clock
 from cocotb.handle import HierarchyObject
-from cocotb.triggers import Event, Timer
+from cocotb.triggers import Timer
 
 from lstm_hw.host.device import Session
 from lstm_hw.host.image import FirmwareImage
-from lstm_hw.host.link import Link
 from lstm_hw.host.protocol import TestState
 from lstm_hw.reading import NpzFile
 
-from .host import within
-from .progress import heartbeat, seconds
-from .uart_host import UartHost
+from .progress import heartbeat
+from .uart_host import UartLine, UartWires
 
 RUN_S = 1.0
 """Seconds of simulated time that a run may take."""
-REPLY_S, SILENCE_S = 2e-2, 1e-4
-
-
-class UartLine:
-    """The driver's line through a design's UART.
-
-    Parameters
-    ----------
-    wires : UartHost
-        Puts bytes on the wires and takes them.
-    clock_hz : int
-        What speeds are told by.
-    """
-
-    name = "UART"
-
-    def __init__(self, wires: UartHost, clock_hz: int):
-        self.wires, self.clock_hz, self.first = wires, clock_hz, wires.divisor
-        self.bytes, self.came = deque(), Event()
-        self.ear = cocotb.start_soon(self._listen())
-
-    async def _listen(self):
-        while True:
-            self.bytes.append(await self.wires._receive())
-            self.came.set()
-
-    async def write(self, content: bytes) -> None:
-        """Send bytes."""
-        await self.wires.send(content)
-
-    async def read(self, seconds: float) -> bytes:
-        """What has come, or comes within so many seconds."""
-        if not self.bytes:
-            self.came.clear()
-            await within(self.came, seconds)
-        found = bytes(self.bytes)
-        self.bytes.clear()
-        return found
-
-    async def set_speed(self, baud: float | None) -> None:
-        """Use another speed, or the first after a break."""
-        bit_ns = self.first * self.wires.cycle_ns
-        if baud is None:
-            self.wires.rx.value = 0
-            await Timer(round(20 * bit_ns), "ns")
-            self.wires.rx.value = 1
-        await Timer(round(4 * bit_ns), "ns")
-        self.ear.cancel()
-        self.wires.divisor = self.first if baud is None else round(self.clock_hz / baud)
-        self.ear = cocotb.start_soon(self._listen())
-
-    def close(self) -> None:
-        """Nothing to give back."""
 
 
 @cocotb.test()
@@ -91,13 +35,13 @@ async def a_model_through_the_uart(dut: HierarchyObject) -> None:
     ports = {role: getattr(dut, name) for role, name in settings["ports"].items()}
     cocotb.start_soon(Clock(ports["clock"], settings["cycle_ns"], unit="ns").start())
     cocotb.start_soon(heartbeat())
-    wires = UartHost(ports["rx"], ports["tx"], settings["cycle_ns"], settings["divisor"])
+    wires = UartWires(ports["rx"], ports["tx"], settings["cycle_ns"], settings["divisor"])
     ports["restart"].value, ports["reset"].value = 0, 1
     await Timer(4 * settings["cycle_ns"], "ns")
     ports["reset"].value = 0
     await Timer(50 * settings["cycle_ns"], "ns")
     line = UartLine(wires, settings["clock_hz"])
-    link = await Link.open(line, clock=seconds, reply_s=REPLY_S, silence_s=SILENCE_S)
+    link = await line.link()
     for _ in range(200):
         state, reason, _, _ = await link.selftest(False)
         if state != TestState.RUNNING:
@@ -110,6 +54,6 @@ async def a_model_through_the_uart(dut: HierarchyObject) -> None:
     group = session.image.streams.sequences
     assert np.array_equal(await session.predict(x[:group, :cut], stored=True), first)
     assert np.array_equal(await session.predict(x[:group, cut:], carry=True, stored=True), rest)
-    again = await Link.open(line, clock=seconds, reply_s=REPLY_S, silence_s=SILENCE_S)  # which begins with a break
+    again = await line.link()  # which begins with a break
     assert wires.divisor == settings["divisor"]
     await again.reset()

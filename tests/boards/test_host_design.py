@@ -29,6 +29,7 @@ def test_a_host_sees_why_a_self_test_failed_and_uses_the_engine_all_the_same(tmp
         "ports": PORTS,
         "clock_ns": 10,
         "cycle_ns": 10,
+        "clock_hz": CLOCK_HZ,
         "divisor": CLOCK_HZ // BAUD,
         "fast": 2,
         "reason": Reason.OUTPUT,

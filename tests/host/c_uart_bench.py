@@ -17,13 +17,20 @@ from cocotb.triggers import ClockCycles, Timer
 
 from lstm_hw.host.protocol import REPLY, REQUEST, Op, Parser, Status
 from sim.progress import CLOCK_NS, heartbeat
-from sim.uart_host import UartHost
+from sim.uart_host import UartWires
 
 from .c_bench import Line
 
 
-class Wire(UartHost):
+class Wire(UartWires):
     """The UART at the program's end of the line."""
+
+    async def reply(self):
+        """The next frame that comes whole."""
+        parser = Parser(REPLY, 1 << 16)
+        while True:
+            for found in parser.feed(bytes([await self.receive()])):
+                return found
 
     async def forward(self, line):
         """Bring requests to the design and replies to the program, until that hangs up."""
@@ -35,7 +42,7 @@ class Wire(UartHost):
                 return
             for frame in requests.feed(content):
                 await self.send(frame.to_bytes(REQUEST))
-                reply = await self._reply()
+                reply = await self.reply()
                 line.send(reply.to_bytes(REPLY))
                 if frame.code == Op.SPEED and reply.code == Status.OK:
                     await Timer(2 * self.divisor * CLOCK_NS, "ns")  # the stop bit is on its way
