@@ -4,7 +4,7 @@ import sys
 
 from lstm_hw.process import python, running
 
-BENCHMARKS = ("digits", "accuracy", "predict", "sbe", "lanes", "activations", "reuse", "schedules")
+BENCHMARKS = ("digits", "accuracy", "predict", "prune", "sbe", "lanes", "activations", "reuse", "schedules")
 """Modules of this package, each with a command line."""
 
 
