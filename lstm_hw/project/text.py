@@ -14,8 +14,8 @@ from .api import Project
 from .figures import pruning_of
 from .sections import (
     BUDGET_COLUMNS,
-    DENSE_ENGINE,
     PRUNING,
+    ZEROS,
     budget_rows,
     clipped_values,
     places_of,
@@ -38,7 +38,7 @@ def quantized(project: Project) -> Iterator[str]:
         pruning = pruning_of(project)
         yield "the model is pruned so, as it says:" if pruning["done"] else "pruned by magnitude:"
         yield from _aligned([tuple(column.removeprefix(">") for column in PRUNING[1]), *pruning_rows(pruning)])
-        yield DENSE_ENGINE
+        yield ZEROS
     for number, layer in enumerate(qmodel.layers):
         yield (
             f"layer {number}: LSTM {layer.input_size} -> {layer.hidden_size}, W_x {layer.w_x_format}, "
