@@ -6,7 +6,7 @@ A schedule is a planner with a name that users write, options, and what it needs
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import chain, islice
 
 from ..errors import ConfigError, ProgramError
 from ..machine.config import MAX_CONTEXTS, EngineConfig
@@ -37,6 +37,8 @@ DEEPER_TRIED = 3
 """Engines with fewer rows and more weights on chip that are tried beside the fastest one until one fits."""
 FINE_BATCH, LARGEST_BATCH = 16, 64
 """Up to which every batch is tried that makes equal ones of the steps, and up to which powers of two are."""
+SMALLER_TRIED = 3
+"""Batches below the best one of blocking-batching that are tried where the engine for that does not fit."""
 AUTO = "auto"
 
 
@@ -107,6 +109,8 @@ class Schedule:
     planner : callable (Request, Network, EngineConfig, **options) -> planner
     streams : bool
         Weights come from memory during a run.
+    ranked : bool
+        The best choice is the first: those behind it are only tried if its engine does not fit.
     lists : bool
         It is for models with thresholds, and for no others.
     """
@@ -118,6 +122,7 @@ class Schedule:
     choices: Callable[[Request, EngineConfig], Iterable[dict]]
     planner: Callable
     streams: bool = True
+    ranked: bool = False
     lists: bool = False
 
 
@@ -127,9 +132,22 @@ def _one(*contexts):
 
 
 def _sbe_choices(ask, config):
+    """The best by the model, then of smaller batches, whose sums take less room."""
     given = {name: ask.options[name] for name in ("batch", "case", "pinned") if name in ask.options}
-    planner = plan_batch(ask.network, config, ask.steps, memory=ask.memory(config), **given).planner
-    yield {"batch": planner.batch, "case": planner.case, "pinned": planner.pinned}
+
+    def best(**given):
+        planner = plan_batch(ask.network, config, ask.steps, memory=ask.memory(config), **given).planner
+        return {"batch": planner.batch, "case": planner.case, "pinned": planner.pinned}
+
+    first = best(**given)
+    yield first
+    smaller = [batch for batch in ask.batches() if 1 < batch < first["batch"]] if "batch" not in given else []
+    for batch in sorted(smaller, reverse=True)[:SMALLER_TRIED]:
+        try:
+            found = best(**given, batch=batch)
+        except ConfigError:
+            continue
+        yield found
 
 
 def _sacc_choices(ask, config):
@@ -196,6 +214,7 @@ SCHEDULES = {
         lambda contexts: contexts,
         _sbe_choices,
         lambda ask, network, config, **options: BatchPlanner(network, config, **options),
+        ranked=True,
     ),
     "rowblock": Schedule(
         "every weight is fetched once a time step and serves all sequences",
@@ -513,6 +532,8 @@ def _on_shape(name, ask, fields, target):
             _, plan = engine_and_plan(ask.network, make, **{"weight_words": ample.weight_words, **fields})
             plan = replace(plan, config=target.divided(plan.config, fields))
             outcomes.append(Outcome(name, options, plan, memory=ask.memory(plan.config)))
+            if kind.ranked:
+                break
         except (ConfigError, ProgramError) as error:
             refused = refused or error
             outcomes.append(Outcome(name, options, refused=_short(error)))
@@ -526,11 +547,13 @@ def _choices(kind, ask, fields):
     found = []
 
     def planner(network, config):
-        found[:] = list(kind.choices(ask, config))
-        return kind.planner(ask, network, config, **found[0])
+        choices = iter(kind.choices(ask, config))
+        first = next(choices)
+        found[:] = [chain([first], choices)]
+        return kind.planner(ask, network, config, **first)
 
     ample, _ = on_ample_engine(ask.network, planner, True, **fields)
-    return ample, found
+    return ample, found[0]
 
 
 def _timed(tried, ask, compare, progress):

@@ -7,7 +7,7 @@ import pytest
 from lstm_hw.errors import ConfigError
 from lstm_hw.machine.config import EngineConfig
 from lstm_hw.machine.network import LayerShape, Network
-from lstm_hw.machine.parts import Part, part_of
+from lstm_hw.machine.parts import HEADROOM, Part, part_of
 from lstm_hw.plan.resources import estimate_at_most
 from lstm_hw.plan.schedules import choose
 from lstm_hw.plan.target import BUFFERS, Target, deeper, shapes
@@ -115,6 +115,19 @@ def test_sums_are_divided_between_block_ram_and_lut_memory():
     assert_fits(divided, part)
     with pytest.raises(ConfigError, match="of 140 BRAM36"):
         Target(part=part).divided(config, {"block_sums": None})
+
+
+def test_a_smaller_batch_where_the_sums_of_the_best_do_not_fit():
+    def chosen(luts):
+        part = Part("some", "xc7", luts, luts, 100000, 100, 100, "none")
+        given = {"rows": 8, "weight_words": 512, "block_sums": 0}
+        return choose(SMALL, 16, schedule="sbe", target=Target(part=part), given=given).outcome
+
+    best = chosen(100000)
+    takes = estimate_at_most(best.plan.config, "xc7")
+    fits = chosen(int((takes.lut + takes.lutram) / HEADROOM["LUT"]) - 1)
+    assert 1 < fits.options["batch"] < best.options["batch"]
+    assert fits.plan.config.accumulators < best.plan.config.accumulators and fits.read_bytes > best.read_bytes
 
 
 def test_what_does_not_fit_is_refused_with_the_numbers():
