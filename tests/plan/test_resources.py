@@ -106,6 +106,12 @@ def test_bits_that_nobody_reads_take_nothing():
 def test_multipliers_follow_from_the_structure():
     assert dsp_blocks(EngineConfig(rows=32)) == 32 + 3
     assert dsp_blocks(EngineConfig(rows=32, cells=5, activation="pwl")) == 32 + 5 * 2
+    for name, blocks in (("table", 0), ("plan", 0), ("hard5/quadratic", 3), ("cubic", 3)):
+        for family in COEFFICIENTS:
+            assert dsp_blocks(EngineConfig(rows=32, cells=5, activation=name), family) == 32 + 5 * (blocks + 1)
+    tables = {name: estimate(EngineConfig(activation=name)) for name in ("table", "quadratic", "plan")}
+    assert tables["table"].bram36 == tables["quadratic"].bram36 + 0.5, "a plain table is block RAM"
+    assert tables["table"].lut <= tables["plan"].lut + 1 < tables["quadratic"].lut
     wide = EngineConfig(rows=32, cells=2, cell=QFormat(11, 12))
     assert dsp_blocks(wide) == 32 + 2 * 3 and dsp_blocks(wide, "ecp5") == 32 + 2 * 4, "18 x 18 bits, twice"
     assert dsp_blocks(replace(wide, cell=QFormat(5, 12)), "ecp5") == 32 + 2 * 3
