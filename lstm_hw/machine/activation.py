@@ -108,9 +108,9 @@ def _parsed(text, subject):
     for item in (match[2] or "").split(",") if (match[2] or "").strip() else ():
         key, equals, value = (part.strip() for part in item.partition("="))
         if not equals or key not in known:
-            rule = f"must be one of its parameters {', '.join(known)}, as segments=64" if known else "takes none"
+            rule = f"must be one of its parameters {', '.join(known)}, as segments=64" if known else "has no parameters"
             raise ConfigError(f"{subject} {name}", f"{item.strip()!r:.{LONGEST_NAME}}", rule)
-        if key in given or not re.fullmatch(r"\d{1,6}", value):
+        if key in given or not re.fullmatch(r"[0-9]{1,6}", value):
             rule = "must be given once" if key in given else "must be a whole number"
             raise ConfigError(f"{subject} {name}: {key}", f"{value!r:.{LONGEST_NAME}}", rule)
         given[key] = int(value)
