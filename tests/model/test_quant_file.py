@@ -153,7 +153,7 @@ def change_tensor(name, value):
         (lambda tensors, block: (tensors.clear(), block.update(layers=[], head=None)), "no LSTM layer"),
         (change_block("head", value=3), "head: int; must be an object or null"),
         (change_block("head_every_step", value=0), "head_every_step: int; must be bool"),
-        (change_block("activation", value="cubic"), "q.safetensors: activation: 'cubic'; must be one of"),
+        (change_block("activation", value="spline"), "q.safetensors: activation: 'spline'; must be one of"),
         (change_block("layers", 0, value="x"), "q.safetensors: layers.0: 'x'; must describe"),
         (change_block("layers", 0, "more", value="x"), "q.safetensors: layers.0: .*; must describe x_format"),
         (change_block("layers", 0, "preact", value=3), "layers.0: preact: 3; must be a number format"),

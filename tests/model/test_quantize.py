@@ -222,7 +222,7 @@ def test_calibration_refused(random_model):
         ({"cell_bits": 25}, ConfigError, "quantize.cell_bits: 25; must be an integer from 16 to 24, or auto"),
         ({"cell_bits": "wide"}, ConfigError, "quantize.cell_bits: 'wide'; must be an integer from 16 to 24, or auto"),
         ({"preact_bits": 15}, ConfigError, "quantize.preact_bits: 15; must be an integer from 16 to 20, or auto"),
-        ({"activation": "cubic"}, ConfigError, "quantize.activation: 'cubic'; must be one of quadratic64"),
+        ({"activation": "spline"}, ConfigError, "quantize.activation: 'spline'; must be one of quadratic64"),
         ({"preact": "Q3.12"}, ConfigError, "quantize.preact: 'Q3.12'; must be a QFormat"),
         ({"hidden": "Q0.15"}, ConfigError, "quantize.hidden: 'Q0.15'; must be a QFormat"),
         (
@@ -451,7 +451,7 @@ def test_model_refused():
             FormatError,
             "head: x_format: Q1.14; must be the format of the hidden state it reads, Q0.15",
         ),
-        (((lstm(),), None, False, "cubic"), ConfigError, "activation: 'cubic'"),
+        (((lstm(),), None, False, "spline"), ConfigError, "activation: 'spline'"),
     ]:
         with pytest.raises(error, match=message):
             QuantModel(*arguments)
