@@ -419,8 +419,8 @@ def features(config: EngineConfig, family: str) -> dict[str, dict[str, float]]:
 
 COEFFICIENTS = {
     "xc7": {
-        "lut": (2614, 244, 0.0119, 86.9, 600, 23.9, 2.56, 112, 2.48, 120, 450, 88),
-        "ff": (2380, 496, 6.85, 19.9, 1.95, 500, 7.1, 74.7, 1.16, 153, 400, 74),
+        "lut": (2615, 244, 0.012, 86.6, 591, 24.9, 2.97, 103, 1.78, 111, 450, 88),
+        "ff": (2381, 492, 6.76, 20.1, 2.03, 548, 7.23, 74.7, 0.96, 201, 400, 74),
     },
     "ecp5": {
         "lut": (4310, 360, 0.0704, 0, 1000, 40, 5, 60, 0, 180, 700, 153),
@@ -434,10 +434,15 @@ MARGIN = {"lut": 0.06, "lutram": 0.03, "ff": 0.04}
 """By which share Yosys's count may be more than the estimate; that of an engine of the bench or the tests never was."""
 
 
+WAITING_BITS = (4, 4, 15, 50)
+"""LUTs of a 7-series part that are shift registers in a cell, where things wait for products; by multipliers of its
+activation."""
+
+
 def _waiting_bits(config, family):
-    """LUTs that are shift registers, on a 7-series part: what waits for the products of a quadratic in each cell."""
-    table = make_activation(config.activation, config.preact, config.activated)
-    return config.cells * (15 if len(table.multiplier_bits) == 2 else 4) if family == "xc7" else 0
+    """LUTs that are shift registers, which an ECP5 does not have."""
+    multipliers = len(make_activation(config.activation, config.preact, config.activated).multiplier_bits)
+    return config.cells * WAITING_BITS[min(multipliers, len(WAITING_BITS) - 1)] if family == "xc7" else 0
 
 
 def estimate(config: EngineConfig, family: str = "xc7") -> Usage:
