@@ -53,7 +53,6 @@ class FusionLayer(ResidentBias):
         self.turns = 1 + alone  # batches whose x is there at once
         self.buffers = self.turns * batch
         self.everyone, self.newest_context = (1 << contexts) - 1, 1 << contexts - 1
-        self.shown = self.newest_context, self.last_place
         rest = Tile(number, "x", 0, blocks, batch * self.chunk, self.rest)
         chunks = [
             Tile(number, "x", row, 1, step * self.chunk, self.chunk) for step in range(batch) for row in range(blocks)
@@ -106,8 +105,7 @@ class FusionLayer(ResidentBias):
                     self.take_x(x, bank=self.contexts - 1)
 
     def newest_h(self, step: Sum, later: Sum | int, number: Sum) -> Iterator[tuple[int, Sum | int]]:
-        mask, place = self.shown
-        yield mask, self.h + place
+        yield self.newest_context, self.h + self.last_place
 
     def first_batch(self) -> None:
         """x and x products of the first batch, and x of the next one."""
@@ -284,10 +282,8 @@ class FusionHead(HeadLayer):
             for context in range(last.contexts):
                 for _ in b.when(count):
                     b.advance(count, -1)
-                    last.shown = 1 << context, last.place * at
-                    self.products(as_sum(0), 0, as_sum(0))
-        last.shown = last.newest_context, last.last_place
-        self.products(as_sum(0), 0, as_sum(0))
+                    self.outputs(1 << context, last.h + last.place * at)
+        self.outputs(last.newest_context, last.h + last.last_place)
         self.free_words()
 
 

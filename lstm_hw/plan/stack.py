@@ -58,13 +58,16 @@ class HeadLayer(StreamedLayer):
                     frame.inputs()
                     frame.following()
                 self.before.settle(self)
-            self.products(step, later, self.done)
+            for mask, h in self.newest_h(step, later, self.done):
+                self.outputs(mask, h)
         self.free_words()
 
     def behind_last_step(self) -> None:
         """Without taking the tokens: they belong to whoever goes on in the next run, as if it waited here."""
         self.before.settle(self.before, take=0)
-        self.products(as_sum(0), 0, self.before.done - 1)  # it has been counted already
+        number = self.before.done - 1  # it has been counted already
+        for mask, h in self.newest_h(as_sum(0), 0, number):
+            self.outputs(mask, h)
         self.free_words()
 
     def free_words(self) -> None:
@@ -72,21 +75,20 @@ class HeadLayer(StreamedLayer):
         if self.streamed:
             self.release(words_of(self.streamed))
 
-    def products(self, step: Sum, later: Sum | int, number: Sum) -> None:
-        """Outputs of a step, for the contexts that have its h side by side."""
-        keep, go_on = (
-            ({"store": 1, "target": self.sums}, {"source": self.sums}) if self.blocks > 1 else ({}, {"load": 0})
-        )
-        for mask, first in self.newest_h(step, later, number):
-            operands = [(SPACE_CONSTANT, exponent) for exponent, _ in self.layer.bias_columns]
-            word, start = 0, {"hold": 1}
-            for tile, (space, operand) in zip(self.tiles, [*operands, (SPACE_H, first)], strict=True):
-                words = {"stream": 1, "weight": word} if self.streamed else {"weight": self.address[tile]}
-                end = {"finish": 1} if tile is self.tiles[-1] else keep
-                fields = words | start | end | {"lift": self.lift(tile.part)}
-                self.mac(mask, space=space, operand=operand, columns=tile.columns, slots=self.blocks, **fields)
-                word, start = word + tile.words, go_on
-            self.send(mask)
+    def outputs(self, mask: int, h: Sum | int) -> None:
+        """Outputs of a step, for the contexts that have its h side by side, from an element on."""
+        keep, go_on = {}, {"load": 0}  # one sum stays in the lanes
+        if self.blocks > 1:
+            keep, go_on = {"store": 1, "target": self.sums}, {"source": self.sums}
+        operands = [*((SPACE_CONSTANT, exponent) for exponent, _ in self.layer.bias_columns), (SPACE_H, h)]
+        word, start = 0, {"hold": 1}
+        for tile, (space, operand) in zip(self.tiles, operands, strict=True):
+            words = {"stream": 1, "weight": word} if self.streamed else {"weight": self.address[tile]}
+            end = {"finish": 1} if tile is self.tiles[-1] else keep
+            fields = words | start | end | {"lift": self.lift(tile.part)}
+            self.mac(mask, space=space, operand=operand, columns=tile.columns, slots=self.blocks, **fields)
+            word, start = word + tile.words, go_on
+        self.send(mask)
 
 
 class StackPlanner:
