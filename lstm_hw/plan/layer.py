@@ -247,6 +247,14 @@ class StreamedLayer(ABC):
         source = {"source": sums} if fields.get("load", 1) else {}
         self.mac(mask, **source, **{} if "finish" in fields else {"store": 1, "target": sums}, **fields)
 
+    def multiply_x(self, mask: int, tile: int, vectors: int = 1, **fields: Sum | int) -> None:
+        """Products of a step's x, of so many vectors side by side: tiles of so many columns, of all row blocks."""
+        self.await_x(vectors)
+        words = {"slots": self.blocks, "stream": 1, "release": 1}
+        for first, columns in self.b.tiles(0, self.layer.inputs, tile):
+            self.add(mask, self.sums, part="x", operand=self.x + first, columns=columns, **words, **fields)
+        self.free_x(vectors)
+
     def cells(self, units: int, mask: int, mode: int = MODE_LSTM, **fields: Sum | int) -> None:
         """CELL of hidden units that follow one another; sends their h if it is the output."""
         if mode == MODE_LSTM and self.sends:

@@ -102,12 +102,8 @@ class RowWindowLayer(ResidentBias):
 
     def _x_products(self, mask):
         """W_x times x of the steps."""
-        below, vectors = self.below, 2 if mask == BOTH else 1
-        self.await_x(vectors)
-        vector = {"part": "x", "rotate": int(mask == ODD and not below)}
-        for first, columns in self.b.tiles(0, self.layer.inputs, self.tile):
-            self._products(mask, 0, columns, self.x + first, slots=self.blocks, release=1, **vector)
-        self.free_x(vectors)
+        alone = mask == ODD and not self.below  # x is in the bank of the other context
+        self.multiply_x(mask, self.tile, 2 if mask == BOTH else 1, rotate=int(alone))
         self.await_h()
 
     def _even_step(self):

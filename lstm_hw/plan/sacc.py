@@ -139,10 +139,7 @@ class SaccLayer(ResidentBias):
 
     def _products(self, direction):
         """W_x times x of the step of this pass, and the start of the sums of the step after it."""
-        self.await_x(self.sequences)
-        for first, columns in self.b.tiles(0, self.layer.inputs, self.tile):
-            self._x_tile(self.of_step[direction], first, columns, source=self.sums)
-        self.free_x(self.sequences)
+        self.multiply_x(self.of_step[direction], self.tile, self.sequences)
         self.start_sums(self.of_step[1 - direction])
         self.await_h()
 
