@@ -190,11 +190,13 @@ class SaccLayer(ResidentBias):
             self.await_h()
 
     def _batch_tile(self, start, columns, begin=False):
-        self._x_tile(self.both, start, columns, release=int(self.pairs == 1), source=self.sums)
+        """A tile for all pairs of steps; the first one begins their sums, but those of the first pair."""
+        x, fields = self.x + start, {"part": "x", "columns": columns, "slots": self.blocks, "stream": 1}
+        self.add(self.both, self.sums, operand=x, release=int(self.pairs == 1), **fields)
         for pair, last in self.b.peeled(1, self.pairs):
             sums = self.sums + pair * self.blocks
-            source = {"hold": 1} if begin else {"source": sums}
-            self._x_tile(self.both, start + pair * self.x_stride, columns, release=int(last), target=sums, **source)
+            fields |= {"operand": x + pair * self.x_stride, "release": int(last), "store": 1, "target": sums}
+            self.mac(self.both, **fields, **{"hold": 1} if begin else {"source": sums})
 
     # Passes
 
@@ -249,12 +251,6 @@ class SaccLayer(ResidentBias):
         return {}
 
     # Instructions
-
-    def _x_tile(self, mask, operand, columns, release=1, target=None, **fields):
-        """Columns of W_x of all row blocks."""
-        target = self.sums if target is None else target
-        fields |= {"part": "x", "slots": self.blocks, "stream": 1, "release": release}
-        self.mac(mask, operand=self.x + operand, columns=columns, store=1, target=target, **fields)
 
     def _tile(self, mask, row, column, word, keep=0, **fields):
         """A tile of W_h, pinned at ``word`` or the next of the ring; ``keep`` leaves it there for another MAC."""
