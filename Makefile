@@ -8,7 +8,7 @@ BIN := .venv/bin
 PINS := pyproject.toml requirements.lock scripts/setup.sh
 
 .DEFAULT_GOAL := all
-.PHONY: all test verilog sim waves report bench bench-digits bench-sbe bench-reuse bench-resources bench-boards bench-schedules bench-elstm bench-chars2vec bench-accuracy bench-activations bench-predict bench-prune fuzz lint fmax board-plans bitstream flash clean help
+.PHONY: all test verilog sim waves report bench bench-digits bench-sbe bench-reuse bench-resources bench-boards bench-schedules bench-elstm bench-sparse bench-chars2vec bench-accuracy bench-activations bench-predict bench-prune fuzz lint fmax board-plans bitstream flash clean help
 
 all: .venv/.setup-run ## Run the whole flow on CONFIG: load, quantise, plan, emit, simulate, report (the default)
 	$(BIN)/lstm-hw run $(CONFIG)
@@ -49,6 +49,9 @@ bench-boards: .venv/.setup-run ## Count what large engines and the boards' desig
 
 bench-schedules: .venv/.setup-run ## Run the streamed example under every schedule that fits, in Verilog
 	$(BIN)/python -P -m bench.schedules
+
+bench-sparse: .venv/.setup-run ## Choose thresholds of two examples and print activity, cycles and bytes a step beside dense engines
+	$(BIN)/python -P -m bench.sparse
 
 bench-elstm: .venv/.setup-run ## Print the words of eSELL and the bit map of E-LSTM's layers, and volumes against sparsity
 	$(BIN)/python -P -m bench.elstm

@@ -19,6 +19,7 @@ from lstm_hw.gateware.engine import Engine, LanePath
 from lstm_hw.gateware.fill_unit import FillUnit
 from lstm_hw.gateware.input_unit import InputUnit
 from lstm_hw.gateware.lane_group import LaneArray, LaneGroup
+from lstm_hw.gateware.list_path import ListPath
 from lstm_hw.gateware.load_unit import LoadUnit
 from lstm_hw.gateware.mac_unit import MacUnit, issue_layout
 from lstm_hw.gateware.sequencer import Sequencer
@@ -74,10 +75,16 @@ class Mode:
     carry_per_dsp: int = 0
     carry_at_end: int = 0
 
+    @property
+    def sizes(self) -> dict[int, tuple[int, int]]:
+        """Lanes -> rows, contexts; lists are for one context."""
+        return {lanes: (lanes, 1) for lanes in SIZES} if self.engine.get("lists") else SIZES
+
 
 MODES = (
     Mode("16bit", {"weight_bits": 16, "operand_bits": 16, "accumulator_bits": 44}),
     Mode("16bit_lifted", {"weight_bits": 16, "operand_bits": 16, "lifts": (0, 9), "accumulator_bits": 44}),
+    Mode("16bit_lists", {"weight_bits": 16, "operand_bits": 16, "lists": True, "accumulator_bits": 44}),
     # The counter of a pair's wraps, 12 bits, and in front of the cell unit one subtractor for the whole array.
     Mode(
         "8bit",
@@ -104,6 +111,11 @@ ENGINE = EngineConfig(
 """The SBE bench's engine for the Zynq 7Z045, whose components are measured."""
 
 
+WITH_LISTS = replace(ENGINE, contexts=1, x_per_beat=1, x_elements=2048, states=256, lists=True)
+"""An engine with lists, whose components that differ are measured beside those."""
+OF_LISTS = ("InputUnit", "MacUnit", "VectorMemory", "LanePath", "LaneGroup", "CellUnit", "ListPath")
+
+
 MOST_LEVELS = 6
 """LUTs in a row that a component may have; those from component to component are counted and not held to it."""
 DEEPER = {"LaneGroup": 7}
@@ -122,6 +134,7 @@ COMPONENTS = {
     "LaneGroup": lambda config: LaneGroup(config, 0),
     "Cell": Cell,
     "CellUnit": CellUnit,
+    "ListPath": ListPath,
     # Paths from component to component; the lanes are a chain of equal groups, so one group shows them all.
     "Engine": lambda config: Engine(replace(config, rows=16, contexts=1, axi_data_bits=128)),
 }
@@ -177,7 +190,7 @@ def lane_rows(mode, rows, contexts, folder=FOLDER, **depths):
 
 
 def level_rows(config, folder=FOLDER, only=None, most=MOST_LEVELS):
-    """Rows with the deepest path of each component, or of those named in ``only``.
+    """Rows with the deepest path of each component, or of those named in ``only``; with lists also with their size.
 
     Raises
     ------
@@ -185,14 +198,18 @@ def level_rows(config, folder=FOLDER, only=None, most=MOST_LEVELS):
         A component has more than ``most`` LUTs in a row.
     """
     result = []
+    kind = "lists" if config.lists else "component"
     for name, create in COMPONENTS.items():
-        if only is None or name in only:
-            stat = synthesised(create(config), f"component_{name.lower()}", folder)
+        if name in only if only else name != "ListPath":
+            stat = synthesised(create(config), f"{kind}_{name.lower()}", folder)
             levels = stat["lut_levels"]
             bound = max(most, DEEPER.get(name, 0))
             if name != "Engine" and levels > bound:
-                raise VerificationError(f"component {name}", f"{levels} LUTs in a row", f"must be at most {bound}")
-            result.append(Row("lut_levels", f"component/{name}", levels, "LUTs", None, stat["tool"]))
+                raise VerificationError(f"{kind} {name}", f"{levels} LUTs in a row", f"must be at most {bound}")
+            result.append(Row("lut_levels", f"{kind}/{name}", levels, "LUTs", None, stat["tool"]))
+            if config.lists:
+                counted = {"component_lut": "lut", "component_ff": "ff", "component_bram": "bram36"}
+                result += [Row(m, f"{kind}/{name}", stat[c], c, None, stat["tool"]) for m, c in counted.items()]
     return result
 
 
@@ -224,17 +241,17 @@ def main():
     """Print what a lane and a cell cost and how deep each component's logic is, and add all of it to the JSON file."""
     result = []
     for mode in MODES:
-        for lanes, size in SIZES.items():
+        for lanes, size in mode.sizes.items():
             click.echo(f"{mode.name}: {lanes} lanes", err=True)
             found = lane_rows(mode, *size)
             result += found
         result += [replace(row, config=mode.name) for row in found]  # the largest stands for the mode
         click.echo(f"{mode.name}: sums in block RAM", err=True)
-        result += lane_rows(mode, *SIZES[DEEP_LANES], **DEEP)
+        result += lane_rows(mode, *mode.sizes[DEEP_LANES], **DEEP)
     click.echo("cells", err=True)
     result += cell_rows()
     click.echo("components", err=True)
-    return result + level_rows(ENGINE)
+    return result + level_rows(ENGINE) + level_rows(WITH_LISTS, only=OF_LISTS)
 
 
 if __name__ == "__main__":

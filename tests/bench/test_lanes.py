@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from bench import lanes
-from bench.lanes import DEEP, ENGINE, FORMATS, MODES, cell_rows, lane_rows, level_rows
+from bench.lanes import DEEP, ENGINE, FORMATS, MODES, WITH_LISTS, cell_rows, lane_rows, level_rows
 from bench.table import Row, update
 from lstm_hw.errors import VerificationError
 
@@ -15,7 +15,8 @@ MEMORIES = {"weight_words": 512, "accumulators": 8, "finish_entries": 4, "axi_da
 
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
 def test_small_array(mode, tmp_path, monkeypatch):
-    found = {row.metric: row for row in lane_rows(mode, 4, 2, tmp_path, **MEMORIES)}
+    shape = (8, 1) if "lists" in mode.engine else (4, 2)
+    found = {row.metric: row for row in lane_rows(mode, *shape, tmp_path, **MEMORIES)}
     assert {row.config for row in found.values()} == {f"{mode.name}/8"}
     assert found["dsp_per_lane"].ours == 1 / mode.lanes_per_dsp
     assert found["accumulator_registers_per_lane"].ours == 1 / mode.lanes_per_dsp
@@ -27,10 +28,10 @@ def test_small_array(mode, tmp_path, monkeypatch):
         ("carry_per_dsp", -9, "CARRY4; must be at most -9"),
     ):
         with pytest.raises(VerificationError, match=message):
-            lane_rows(replace(mode, **{field: value}), 4, 2, tmp_path, **MEMORIES)
+            lane_rows(replace(mode, **{field: value}), *shape, tmp_path, **MEMORIES)
     monkeypatch.setitem(lanes.REGISTERS, "start", ("DREG",))
     with pytest.raises(VerificationError, match="start register in 0 of"):
-        lane_rows(mode, 4, 2, tmp_path, **MEMORIES)
+        lane_rows(mode, *shape, tmp_path, **MEMORIES)
 
 
 def test_deep_sums_are_in_block_ram(tmp_path):
@@ -47,6 +48,15 @@ def test_levels(tmp_path):
     assert all(3 < row.ours <= 6 for row in rows)
     with pytest.raises(VerificationError, match="component MacUnit: . LUTs in a row; must be at most 3"):
         level_rows(ENGINE, tmp_path, only=("MacUnit",), most=3)
+
+
+def test_lists_are_no_deeper(tmp_path):
+    """Components of an engine with lists are held to the same, and their sizes are told."""
+    rows = {
+        (row.metric, row.config): row.ours for row in level_rows(WITH_LISTS, tmp_path, only=("MacUnit", "ListPath"))
+    }
+    assert rows["lut_levels", "lists/MacUnit"] <= 6 and rows["lut_levels", "lists/ListPath"] <= 6
+    assert 250 < rows["component_lut", "lists/ListPath"] < 500
 
 
 def test_a_cell_with_a_wide_c_takes_no_more_dsp_slices(tmp_path):

@@ -1,0 +1,103 @@
+"""Delta networks (``python -m bench.sparse``): activity, cycles and bytes a step of two examples, and of a layer of a
+published size by the cycle model.
+
+Thresholds of the examples lose a share of the right labels at most. Their cycles are the Verilog's, of test sequences
+whose bits are the integer reference's, beside those of the resident schedule on an engine of the same shape. The
+published figure is EdgeDRNN's (Gao et al., JETCAS 2020): a GRU whose weights are in DRAM reaches 10.1 times the peak of
+its multipliers at a delta sparsity of about 0.9. Here weights stay on chip.
+"""
+
+from dataclasses import replace
+from types import MappingProxyType
+
+import click
+
+from lstm_hw.machine.network import LayerShape, Network
+from lstm_hw.plan.sizing import engine_and_plan
+from lstm_hw.progress import progress
+from lstm_hw.project.api import Project
+from lstm_hw.project.settings import DeltaSection, MemorySection, PlanSection, ProjectConfig, TargetSection
+from lstm_hw.proof.count import count_cycles
+from lstm_hw.proof.cycles import long_steps
+
+from .table import FOLDER, Row, command, update
+
+RESULT = f"{FOLDER}/sparse.json"
+EXAMPLES = ("digits", "vowels")
+LOSS = 0.005
+"""Share of right labels that thresholds may lose."""
+SHAPE = {"rows": 16, "cells": 5}
+"""Of the engines of the examples."""
+SIZE, ROWS, STEPS = 768, 32, 20
+ACTIVITIES = (1.0, 0.5, 0.2, 0.1, 0.05)
+EDGEDRNN = {0.1: 20.2 / 2.0}
+"""Activity -> effective rate over the peak of the multipliers, published."""
+
+
+def example_rows(name, images, samples=None):
+    """Rows of an example: its dense engine beside the one with thresholds."""
+    config = ProjectConfig.load(f"examples/{name}/{name}.toml")
+    engine = MappingProxyType(dict(SHAPE))
+    output = replace(config.output, dir="build/sparse")
+    plain = replace(
+        config, target=TargetSection(), plan=PlanSection(), memory=MemorySection(), engine=engine, output=output
+    )
+    dense = Project(replace(plain, name=f"{name}_dense"), progress=progress)
+    found = dense.thresholds(loss=LOSS, samples=samples)
+    section = DeltaSection(found.x, found.h)
+    delta = Project(replace(plain, name=f"{name}_delta", delta=section), dense.model, progress=progress)
+    where = f"delta/{name}, {SHAPE['rows']} lanes"
+    result = [
+        Row("activity", f"{where}/{label}", share, "of the elements", None, f"thresholds for a loss of {LOSS:.1%}")
+        for label, share in zip(("x", *(f"h{n}" for n in range(len(found.h)))), found.activity, strict=True)
+    ]
+    result.append(Row("products_left", where, found.products, "of the dense ones", None, "activity"))
+    for label, project in (("thresholds", delta), ("dense", dense)):
+        measured = project.simulate(images)
+        cycles = project.cycles_measured(measured)
+        read = cycles.run["read_beats"] * project.engine.beat_bytes
+        source = f"emitted Verilog, {measured.simulator}"
+        figures = {
+            "cycles_per_step": (cycles.per_step, "cycles"),
+            "bytes_per_step": (read / cycles.steps, "bytes"),
+            "accuracy": (project.accuracy()["integer"], "of the labels"),
+        }
+        result += [Row(metric, f"{where}/{label}", *values, None, source) for metric, values in figures.items()]
+    return result
+
+
+def model_rows(size=SIZE, rows=ROWS, steps=STEPS):
+    """Rows of a layer of so many inputs and units by the cycle model, at several activities."""
+    result = []
+    for activity in ACTIVITIES:
+        network = Network((LayerShape("lstm", size, size, 15),), thresholds=(0, 0), activity=(activity, activity))
+        config, plan = engine_and_plan(network, None, rows=rows, cells=5)
+        short, long = (count_cycles(plan, count).cycles for count in (steps, long_steps(steps)))
+        cycles = (long - short) / (long_steps(steps) - steps)
+        where, source = f"delta/LSTM {size}/{size}, {config.lanes} lanes/activity {activity:g}", "cycle model"
+        gain = network.macs(1) / (cycles * config.lanes)
+        published = EDGEDRNN.get(activity)
+        beside = source if published is None else f"{source}; EdgeDRNN: a GRU, weights in DRAM, 20.2 of 2.0 Gop/s"
+        result += [
+            Row("activity", where, activity, "of the elements", None, "assumed"),
+            Row("cycles_per_step", where, cycles, "cycles", None, source),
+            Row("bytes_per_step", where, 0, "bytes", None, f"{source}: weights stay on chip"),
+            Row("gain_over_peak", where, gain, "of the multipliers' peak", published, beside),
+        ]
+    return result
+
+
+@command(RESULT, update)
+@click.option("--images", type=click.IntRange(1), default=4, show_default=True, help="Test sequences to simulate.")
+@click.option("--samples", type=click.IntRange(1), help="Sequences that thresholds are chosen by; all without it.")
+def main(images, samples):
+    """Print activity, cycles and bytes a step of delta networks beside dense ones, and write them as JSON."""
+    result = model_rows()
+    for name in EXAMPLES:
+        click.echo(name, err=True)
+        result += example_rows(name, images, samples)
+    return result, ["Outputs equal the integer reference in every bit, counters the interpreter's in every run."]
+
+
+if __name__ == "__main__":
+    main()
