@@ -24,9 +24,8 @@ from lstm_hw.host.protocol import (
 )
 from lstm_hw.host.transport import Memory
 
-MOST = 256
-"""Longest payload."""
 WAIT_US = 20
+"""How long it waits for x to be taken and for y to come."""
 
 
 class BeatStreams(Protocol):
@@ -67,6 +66,10 @@ class Bridge:
     reset : async callable or None
     silence : float
         Seconds without a byte after which it drops what it has of a frame.
+    most : int
+        Longest payload.
+    y_beats : int
+        Beats of y that wait in it, as it says.
     """
 
     registers: RegisterPort
@@ -74,6 +77,8 @@ class Bridge:
     streams: BeatStreams | None = None
     reset: Callable[[], Awaitable[None]] | None = None
     silence: float = SILENCE_MS * 1e-3
+    most: int = 256
+    y_beats: int = 64
 
     def __post_init__(self):
         self.kept = None  # number of the request before, and its reply
@@ -90,26 +95,27 @@ class Bridge:
             has |= capability if part is not None else 0
         base, size = (self.memory.base, self.memory.size) if self.memory else (0, 0)
         x, y = (self.streams.x_beat_bytes, self.streams.y_beat_bytes) if self.streams else (0, 0)
-        return Hello(VERSION, has, base, size, x, y, MOST, 64, WAIT_US)
+        return Hello(VERSION, has, base, size, x, y, self.most, self.y_beats, WAIT_US)
 
     async def serve(self, line: ByteLine) -> None:
         """Answer what comes, for ever."""
-        parser = Parser(REQUEST, MOST)
+        parser = Parser(REQUEST, self.most)
         while True:
             content = await line.read(self.silence)
             if not content:
                 parser.silence()
             for found in parser.feed(content):
-                if not isinstance(found, Frame):
-                    number, what = found
-                    reply = Frame(number, Status.CRC if what == Damaged.CRC else Status.LENGTH)
-                elif self.kept and self.kept[0] == found.number and found.code != Op.HELLO:
-                    reply = self.kept[1]
-                else:
-                    status, payload = await self.answer(found)
-                    reply = Frame(found.number, status, payload)
-                    self.kept = found.number, reply
-                await line.write(reply.to_bytes(REPLY))
+                await line.write((await self.reply(found)).to_bytes(REPLY))
+
+    async def reply(self, found: Frame | tuple[int, Damaged]) -> Frame:
+        """The reply to what a parser has found: a request that was answered before is not done again."""
+        if not isinstance(found, Frame):
+            number, what = found
+            return Frame(number, Status.CRC if what == Damaged.CRC else Status.LENGTH)
+        if self.kept is None or self.kept[0] != found.number or found.code == Op.HELLO:
+            status, payload = await self.answer(found)
+            self.kept = found.number, Frame(found.number, status, payload)
+        return self.kept[1]
 
     async def answer(self, request: Frame) -> tuple[Status, bytes]:
         """Status and payload of the reply to a request."""
@@ -124,7 +130,7 @@ class Bridge:
 
     async def _read(self, payload):
         address, count = int.from_bytes(payload[:4], "little"), int.from_bytes(payload[4:], "little")
-        if len(payload) != 6 or address % 4 or not 1 <= count <= MOST // 4:
+        if len(payload) != 6 or address % 4 or not 1 <= count <= self.most // 4:
             return Status.LENGTH, b""
         words = [await self.registers.read(address + 4 * n) for n in range(count)]
         return Status.OK, b"".join(word.to_bytes(4, "little") for word in words)
@@ -155,7 +161,7 @@ class Bridge:
 
     async def _y(self, payload):
         count, size = int.from_bytes(payload, "little"), self.streams.y_beat_bytes + 1
-        if len(payload) != 2 or count * size > MOST:
+        if len(payload) != 2 or count * size > self.most:
             return Status.LENGTH, b""
         beats = b""
         for _ in range(count):
@@ -177,7 +183,7 @@ class Bridge:
 
     async def _mem_read(self, payload):
         offset, count = int.from_bytes(payload[:4], "little"), int.from_bytes(payload[4:], "little")
-        if len(payload) != 6 or count > MOST or self._outside(offset, count):
+        if len(payload) != 6 or count > self.most or self._outside(offset, count):
             return Status.LENGTH, b""
         return Status.OK, await self.memory.read(offset, count)
 

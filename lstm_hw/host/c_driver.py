@@ -8,6 +8,7 @@ from ..machine.config import VALUE_BITS
 from ..machine.formats import OVERFLOWS, ROUNDINGS
 from ..machine.register_exports import to_c_header
 from ..machine.registers import MAX_PORTS
+from .fields import offset_of
 from .image import (
     ALIGNMENT,
     DIGEST_BYTES,
@@ -19,10 +20,9 @@ from .image import (
     NO_ENTRY,
     OPTIONAL,
     Kind,
-    offset_of,
 )
 from .image import VERSION as IMAGE_VERSION
-from .protocol import HELLO_BYTES, REPLY, REQUEST, SILENCE_MS, X_LAST, Y_LAST, Capability, Op, Status
+from .protocol import HELLO, HELLO_BYTES, REPLY, REQUEST, SILENCE_MS, X_LAST, Y_LAST, Capability, Op, Status
 from .protocol import VERSION as LINE_VERSION
 
 SOURCES = Path(__file__).parent / "c"
@@ -48,6 +48,7 @@ def layout_header() -> str:
     image |= {f"OVERFLOW_{name.upper()}": number for number, name in enumerate(OVERFLOWS)}
     line = {"VERSION": LINE_VERSION, "REQUEST": REQUEST, "REPLY": REPLY, "SILENCE_MS": SILENCE_MS}
     line |= {"HELLO_BYTES": HELLO_BYTES, "X_LAST": X_LAST, "Y_LAST": Y_LAST}
+    line |= {f"HELLO_{field.name.upper()}": offset_of(HELLO, field.name) for field in HELLO}
     line |= {f"OP_{op.name}": op.value for op in Op} | {f"STATUS_{status.name}": status.value for status in Status}
     line |= {f"HAS_{capability.name}": capability.value for capability in Capability}
     magic = "".join(f"\\{byte:03o}" if byte < 32 else chr(byte) for byte in MAGIC)

@@ -8,9 +8,8 @@ image: whatever is not byte for byte what would be written is refused.
 import hashlib
 import json
 import os
-import struct
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from pathlib import Path
@@ -28,6 +27,7 @@ from ..machine.program import Program
 from ..machine.registers import PROGRAM
 from ..machine.streams import Streams, XOrder, YOrder
 from ..reading import parse_json, read_file
+from .fields import Field, offset_of, struct_of
 
 SUFFIX = ".lstmfw"
 FIRMWARE = f"firmware{SUFFIX}"
@@ -76,23 +76,6 @@ SECTION_DOC = {
 OPTIONAL = (Kind.VECTORS,)
 
 
-@dataclass(frozen=True)
-class Field:
-    """A field of the header or of an entry of the table of sections.
-
-    Parameters
-    ----------
-    name : str
-    code : str
-        Of :mod:`struct`: ``I`` u32, ``i`` i32, ``8s`` and ``32s`` bytes.
-    doc : str
-    """
-
-    name: str
-    code: str
-    doc: str
-
-
 HEADER = (
     Field("magic", "8s", "`LSTM-HW` and a line feed"),
     Field("version", "I", "1; a reader refuses another"),
@@ -134,24 +117,8 @@ ENTRY = (
     Field("crc32", "I", "CRC-32 (of zlib, IEEE 802.3) of it"),
     Field("sha256", "32s", "SHA-256 of it"),
 )
-_HEADER, _ENTRY = (struct.Struct("<" + "".join(part.code for part in fields)) for fields in (HEADER, ENTRY))
+_HEADER, _ENTRY = struct_of(HEADER), struct_of(ENTRY)
 HEADER_BYTES, ENTRY_BYTES = _HEADER.size, _ENTRY.size
-
-
-def offset_of(fields: Iterable[Field], name: str) -> int:
-    """Where a field is in the header, or in an entry.
-
-    Raises
-    ------
-    KeyError
-        There is no such field.
-    """
-    offset = 0
-    for part in fields:
-        if part.name == name:
-            return offset
-        offset += struct.calcsize(f"<{part.code}")
-    raise KeyError(name)
 
 
 _FACTS = slice(offset_of(HEADER, "content_id"), offset_of(HEADER, "identity"))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
 from ..errors import ToolError
+from .fields import Field, struct_of
 
 VERSION = 1
 REQUEST, REPLY = 0x5A, 0xA5
@@ -219,5 +220,17 @@ class Hello:
         return cls(version, Capability(capabilities), *rest)
 
 
-_HELLO = struct.Struct("<HHQIHHHHI")
+HELLO = (
+    Field("version", "H", "of the protocol"),
+    Field("capabilities", "H", "a bit for each part that it has"),
+    Field("memory_base", "Q", "address at which the weight ports see offset 0 of the memory"),
+    Field("memory_bytes", "I", "size of the memory"),
+    Field("x_beat_bytes", "H", "bytes of a beat of x"),
+    Field("y_beat_bytes", "H", "bytes of a beat of y"),
+    Field("most", "H", "longest payload of a request or a reply"),
+    Field("y_beats", "H", "beats of y that wait in the bridge, at most"),
+    Field("timeout_us", "I", "microseconds that X and Y wait"),
+)
+"""Payload of the reply to HELLO, in the order of the class :class:`Hello`."""
+_HELLO = struct_of(HELLO)
 HELLO_BYTES = _HELLO.size

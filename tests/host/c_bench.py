@@ -32,10 +32,12 @@ from cocotb.handle import HierarchyObject
 from cocotb.triggers import ClockCycles, RisingEdge
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiRamRead, AxiReadBus, AxiResp
 
-from lstm_hw.host.protocol import REPLY, REQUEST, Capability, Damaged, Frame, Hello, Op, Parser, Status
+from lstm_hw.errors import ToolError
+from lstm_hw.host.protocol import REPLY, REQUEST, Frame, Parser
 from lstm_hw.machine.config import VALUE_BITS, EngineConfig
 from lstm_hw.machine.ports import CONTROL, X, Y, weight_prefixes
 from lstm_hw.machine.registers import lookup
+from sim import bridge
 from sim.progress import CLOCK_NS, heartbeat
 
 Y_BYTES = VALUE_BITS // 8
@@ -44,7 +46,7 @@ MOST = 512
 Y_BEATS = 24
 """Beats of y that the bridge keeps."""
 WAIT_CYCLES = 2000
-"""How long the bridge waits for x to be taken and for y to come."""
+"""How long a DMA's channel looks at the streams at once."""
 ACCESS_CYCLES = 20
 """Of a request, at least: the program's polls take time."""
 ABORT = lookup("CTRL").field("abort").mask
@@ -139,21 +141,64 @@ class Board:
             self.memory[self.spoiled] ^= 0x10
             self.spoiled = None
 
-    async def send(self, content, last):
-        """Offer whole beats; how many were taken."""
-        beats = [int.from_bytes(content[n : n + self.beat], "little") for n in range(0, len(content), self.beat)]
-        for number, beat in enumerate(beats):
-            if not await self.streams.offer(beat, last and number == len(beats) - 1):
-                return number
-        return len(beats)
+
+class Registers:
+    """Those of the engine, where an answer other than OKAY is an error."""
+
+    def __init__(self, board):
+        self.board = board
+
+    async def read(self, address):
+        return await self.board.read(address)
+
+    async def write(self, address, value):
+        if not await self.board.write(address, value):
+            raise ToolError("register", f"no OKAY at {address:#x}", "must be taken")
 
 
-class Bridge:
-    """The host protocol, as docs/host.md has it."""
+class Memory:
+    """That of the weights, offset by offset."""
+
+    def __init__(self, board):
+        self.board, self.base, self.size = board, board.base, board.bytes
+
+    async def read(self, offset, count):
+        return self.board.memory[offset : offset + count]
+
+    async def write(self, offset, content):
+        self.board.write_memory(offset, content)
+
+
+class Beats:
+    """The streams, as a bridge has them."""
+
+    def __init__(self, board):
+        self.streams, self.x_beat_bytes, self.y_beat_bytes = board.streams, board.beat, Y_BYTES
+
+    async def send(self, beat, last, seconds):
+        return await self.streams.offer(int.from_bytes(beat, "little"), last, _cycles(seconds))
+
+    def waiting(self):
+        return len(self.streams.held)
+
+    async def take(self, seconds):
+        await self.streams.wait(1, _cycles(seconds))
+        if not self.streams.held:
+            return None
+        value, last = self.streams.held.popleft()
+        return value.to_bytes(Y_BYTES, "little"), bool(last)
+
+
+def _cycles(seconds):
+    return round(seconds * 1e9 / CLOCK_NS)
+
+
+class Bridge(bridge.Bridge):
+    """A bridge on a line that may be bad."""
 
     def __init__(self, board, faults):
-        self.board, self.faults, self.random = board, faults, random.Random(7)
-        self.parser, self.latest, self.requests = Parser(REQUEST, MOST), None, 0
+        super().__init__(Registers(board), Memory(board), Beats(board), board.reset, most=MOST, y_beats=Y_BEATS)
+        self.board, self.faults, self.random, self.requests = board, faults, random.Random(7), 0
 
     def spoilt(self, content):
         """The bytes with a wrong bit, now and then."""
@@ -168,70 +213,28 @@ class Bridge:
 
     async def serve(self, line):
         """Answer requests until the other side hangs up."""
+        parser = Parser(REQUEST, MOST)
         while True:
-            if not select.select([line], [], [], 0.05 if self.parser.pending else None)[0]:
-                self.parser.silence()
+            if not select.select([line], [], [], 0.05 if parser.pending else None)[0]:
+                parser.silence()
                 continue
             content = line.receive()
             if not content:
                 return
-            for frame in self.parser.feed(self.spoilt(content)):
-                reply = await self.answer(frame)
+            for found in parser.feed(self.spoilt(content)):
+                reply = await self.reply(found)
                 if reply:
-                    line.send(self.noise() + self.spoilt(reply))
+                    line.send(self.noise() + self.spoilt(reply.to_bytes(REPLY)))
 
-    async def answer(self, frame):
-        if not isinstance(frame, Frame):
-            number, damage = frame
-            return Frame(number, Status.CRC if damage == Damaged.CRC else Status.LENGTH).to_bytes(REPLY)
-        self.requests += 1
-        if -self.requests in self.faults.get("drop", ()):
+    async def reply(self, found):
+        """As of any bridge; None where the request or its reply is lost."""
+        lost = self.faults.get("drop", ()) if isinstance(found, Frame) else ()
+        self.requests += isinstance(found, Frame)
+        if -self.requests in lost:
             return None
-        if frame.code == Op.HELLO or self.latest is None or self.latest[0] != frame.number:
-            await ClockCycles(self.board.dut.aclk, ACCESS_CYCLES)
-            status, payload = await self.execute(frame.code, frame.payload)
-            self.latest = frame.number, Frame(frame.number, status, payload).to_bytes(REPLY)
-        return None if self.requests in self.faults.get("drop", ()) else self.latest[1]
-
-    async def execute(self, code, payload):
-        board, head = self.board, struct.unpack_from("<I", payload.ljust(4, b"\0"))[0]
-        if code == Op.HELLO:
-            has = Capability.REGISTERS | Capability.MEMORY | Capability.STREAMS | Capability.RESET
-            wait_us = WAIT_CYCLES * CLOCK_NS // 1000
-            hello = Hello(1, has, board.base, board.bytes, board.beat, Y_BYTES, MOST, Y_BEATS, wait_us)
-            return Status.OK, hello.to_bytes()
-        if code == Op.READ:
-            words = [await board.read(head + 4 * n) for n in range(struct.unpack_from("<H", payload, 4)[0])]
-            return Status.OK, struct.pack(f"<{len(words)}I", *words)
-        if code == Op.WRITE:
-            for number, (word,) in enumerate(struct.iter_unpack("<I", payload[4:])):
-                if not await board.write(head + 4 * number, word):
-                    return Status.REFUSED, number.to_bytes(2, "little")
-            return Status.OK, b""
-        if code == Op.X:
-            taken = await board.send(payload[1:], payload[0] & 1)
-            done = taken == len(payload[1:]) // board.beat
-            waiting = len(board.streams.held)
-            return (Status.OK if done else Status.TIMEOUT), struct.pack("<HH", taken, waiting)
-        if code == Op.Y:
-            count = struct.unpack("<H", payload)[0]
-            beats = []
-            while len(beats) < count:
-                await board.streams.wait(1)
-                if not board.streams.held:
-                    break
-                beats.append(board.streams.held.popleft())
-            content = b"".join(value.to_bytes(Y_BYTES, "little") + bytes([last]) for value, last in beats)
-            return (Status.OK if len(beats) == count else Status.TIMEOUT), content
-        if code == Op.MEM_WRITE:
-            board.write_memory(head, payload[4:])
-            return Status.OK, b""
-        if code == Op.MEM_READ:
-            return Status.OK, board.memory[head : head + struct.unpack_from("<H", payload, 4)[0]]
-        if code == Op.RESET:
-            await board.reset()
-            return Status.OK, b""
-        return Status.OP, b""
+        await ClockCycles(self.board.dut.aclk, ACCESS_CYCLES)
+        reply = await super().reply(found)
+        return None if self.requests in lost else reply
 
 
 class Dma(Board):

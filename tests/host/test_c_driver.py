@@ -16,9 +16,9 @@ from bench.fuzz import resealed
 from boards import host_design
 from boards.plan import scenario_of
 from lstm_hw.host import c_driver
-from lstm_hw.host import image as layout
+from lstm_hw.host.fields import offset_of
 from lstm_hw.host.image import ENTRY, ENTRY_BYTES, HEADER, HEADER_BYTES, Kind
-from lstm_hw.host.protocol import TestState
+from lstm_hw.host.protocol import HELLO, Hello, TestState
 from lstm_hw.machine.formats import OVERFLOWS, ROUNDINGS, InputCode
 from lstm_hw.machine.registers import ErrorCode, Refusal, lookup
 from sim.runner import run_bench
@@ -114,6 +114,12 @@ def test_layout_header():
     for kind, name in re.findall(r"^\| (\d+) \| ([A-Z_]+) \|", page, re.M):
         found = defines.get(f"IMAGE_KIND_{name}", defines.get(f"LINE_STATUS_{name}"))
         assert found == kind, name
+    (hello,) = re.findall(r"^HELLO is answered with (\d+) bytes:\n(.*?)\n\n- ", page, re.M | re.S)
+    offsets = re.findall(r"^\| (\d+) \| ([ui]\d+) \|", hello[1], re.M)
+    assert hello[0] == defines["LINE_HELLO_BYTES"]
+    assert [field.name for field in HELLO] == list(Hello.__dataclass_fields__)
+    assert [defines[f"LINE_HELLO_{field.name.upper()}"] for field in HELLO] == [at for at, _ in offsets]
+    assert [{"H": "u16", "I": "u32", "Q": "u64"}[field.code] for field in HELLO] == [kind for _, kind in offsets]
     for op, name in re.findall(r"^\| 0x(\d\d) \| ([A-Z_]+) \|", page, re.M):
         assert int(defines[f"LINE_OP_{name}"]) == int(op, 16)
 
@@ -222,7 +228,7 @@ def test_images_that_contradict_themselves(readers, content):
     values = (0, 1, 2, 3, 4, 7, 8, 9, 16, 17, 1 << 16, 1 << 20, (1 << 20) + 1, (1 << 31) - 1, 1 << 31, -1)
     images, fields = [], []
     for field in HEADER[1:-1]:
-        at = layout.offset_of(HEADER, field.name)
+        at = offset_of(HEADER, field.name)
         for value in values:
             image = put(content, field.name, value)
             if image[at : at + 4] != content[at : at + 4]:

@@ -10,7 +10,8 @@ import lstm_hw
 from bench.fuzz import resealed
 from lstm_hw.errors import InputError
 from lstm_hw.host import image as layout
-from lstm_hw.host.image import ENTRY, ENTRY_BYTES, HEADER, HEADER_BYTES, FirmwareImage, Kind, offset_of
+from lstm_hw.host.fields import offset_of
+from lstm_hw.host.image import ENTRY, ENTRY_BYTES, HEADER, HEADER_BYTES, FirmwareImage, Kind
 
 from ..projects import write_project
 

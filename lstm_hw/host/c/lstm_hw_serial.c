@@ -39,6 +39,11 @@ static uint32_t get32(const uint8_t *bytes)
     return get16(bytes) | get16(bytes + 2) << 16;
 }
 
+static uint64_t get64(const uint8_t *bytes)
+{
+    return get32(bytes) | (uint64_t)get32(bytes + 4) << 32;
+}
+
 /* CRC-16/CCITT-FALSE. */
 static uint32_t crc16(const uint8_t *bytes, size_t count)
 {
@@ -261,16 +266,16 @@ static lstm_hw_status hello(lstm_hw_serial *serial, lstm_hw_memory *memory)
     TRY(ask(serial, LSTM_HW_LINE_OP_HELLO, 0));
     const uint8_t *said = serial->reply;
     if (serial->reply_bytes < 2 || serial->status != LSTM_HW_LINE_STATUS_OK) return LSTM_HW_E_LINK;
-    if (get16(said) != LSTM_HW_LINE_VERSION) return LSTM_HW_E_VERSION;
+    if (get16(said + LSTM_HW_LINE_HELLO_VERSION) != LSTM_HW_LINE_VERSION) return LSTM_HW_E_VERSION;
     if (serial->reply_bytes != LSTM_HW_LINE_HELLO_BYTES) return LSTM_HW_E_LINK;
-    serial->capabilities = get16(said + 2);
-    memory->base = get32(said + 4) | (uint64_t)get32(said + 8) << 32;
-    memory->bytes = get32(said + 12);
-    serial->x_beat_bytes = get16(said + 16);
-    serial->y_beat_bytes = get16(said + 18);
-    serial->payload = get16(said + 20);
-    serial->y_beats = get16(said + 22);
-    serial->timeout_us = get32(said + 24);
+    serial->capabilities = get16(said + LSTM_HW_LINE_HELLO_CAPABILITIES);
+    memory->base = get64(said + LSTM_HW_LINE_HELLO_MEMORY_BASE);
+    memory->bytes = get32(said + LSTM_HW_LINE_HELLO_MEMORY_BYTES);
+    serial->x_beat_bytes = get16(said + LSTM_HW_LINE_HELLO_X_BEAT_BYTES);
+    serial->y_beat_bytes = get16(said + LSTM_HW_LINE_HELLO_Y_BEAT_BYTES);
+    serial->payload = get16(said + LSTM_HW_LINE_HELLO_MOST);
+    serial->y_beats = get16(said + LSTM_HW_LINE_HELLO_Y_BEATS);
+    serial->timeout_us = get32(said + LSTM_HW_LINE_HELLO_TIMEOUT_US);
     if (serial->payload > LSTM_HW_SERIAL_PAYLOAD) serial->payload = LSTM_HW_SERIAL_PAYLOAD;
     if (serial->payload < 64) return LSTM_HW_E_LINK;
     return LSTM_HW_OK;
