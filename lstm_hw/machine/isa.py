@@ -32,7 +32,7 @@ ELEMENT_BITS = 16
 """Address of an element of x or h, or of a cell state."""
 COUNT_BITS = 14
 """Columns, elements of a vector, units."""
-ENTRY_BITS = 8
+ENTRY_BITS = 12
 """Accumulator entry, and how many follow one another."""
 BANK_BITS = 3
 """Context; a mask has a bit for each."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
-from ..machine.isa import ENTRY_BITS, SPACE_CONSTANT
+from ..machine.isa import SPACE_CONSTANT
 from ..machine.layout import Image
 from ..machine.network import LayerShape, Network
 from ..machine.pack import interleave
@@ -26,14 +26,18 @@ from .sums import Sum, as_sum
 
 SEGMENT_WORDS = 128
 """Words of a segment at least, where columns divide so: the sequencer keeps up, and padding costs little."""
+AHEAD = 3
+"""Segments of W_h that are asked for before their products: the port works while x products take the lanes."""
 LEAST_BATCH = 2
 """Of one step, W_x would serve nobody else."""
-MOST_SLOTS = (1 << ENTRY_BITS) - 1
 
 
-def segment_columns(columns: int, blocks: int) -> int:
-    """Columns of a segment: the least divisor of all columns that makes it long enough."""
-    return next(n for n in range(1, columns + 1) if columns % n == 0 and (n * blocks >= SEGMENT_WORDS or n == columns))
+def segment_columns(columns: int, blocks: int, least: int = 1) -> int:
+    """Columns of a segment: the least divisor of all columns that makes it long enough, or the largest one that leaves
+    ``least`` segments, where there are so many columns."""
+    divisors = [n for n in range(1, columns + 1) if columns % n == 0]
+    enough = next((n for n in divisors if n * blocks >= SEGMENT_WORDS), columns)
+    return max(n for n in divisors if n == 1 or n <= enough and columns // n >= least)
 
 
 class CompressedLayer(FusionLayer):
@@ -44,7 +48,7 @@ class CompressedLayer(FusionLayer):
     def __init__(self, shape: LayerShape, number: int, config: EngineConfig, batch: int) -> None:
         super().__init__(shape, number, config, batch, kept=False, alone=True)
         blocks, length = self.blocks, shape.outputs
-        self.columns = {"x": segment_columns(shape.inputs, blocks), "h": segment_columns(length, blocks)}
+        self.columns = {"x": segment_columns(shape.inputs, blocks, batch), "h": segment_columns(length, blocks)}
         self.counts = {"x": shape.inputs // self.columns["x"], "h": length // self.columns["h"]}
         self.chunk, self.rest = divmod(self.counts["x"], batch)  # segments of W_x of a step, and what is left
         self.streamed = tuple(
@@ -53,9 +57,8 @@ class CompressedLayer(FusionLayer):
             for tile in self.column_tiles(part, columns, self.columns[part])
         )
         self.lengths = {part: self._length(part) for part in "xh"}
-        self.spans = [(n, min(MOST_SLOTS, blocks - n)) for n in range(0, blocks, MOST_SLOTS)]
-        words = blocks * max(self.columns.values())
-        self.shared |= {"finish_entries": blocks, "ring": 2 * words}
+        ring = blocks * (self.columns["x"] + AHEAD * self.columns["h"])
+        self.shared |= {"finish_entries": blocks, "ring": max(ring, 2 * blocks * self.columns["x"])}
 
     def _length(self, part):
         """Beats of the longest segment; of a layer that does not say which weights are zero, none is."""
@@ -110,27 +113,16 @@ class CompressedLayer(FusionLayer):
         first = self.image * self.config.beats_per_word + (self.counts["x"] * self.lengths["x"] if part == "h" else 0)
         self.b.emit("LOAD", offset=segment * beats + first, beats=beats, words=words, stream=1)
 
-    def _products(self, part, sums, operand, release, **first_fields):
-        """A segment times its columns of a vector, all row blocks; fields of the first MAC."""
-        columns = self.columns[part]
-        for first, slots in self.spans:
-            last = first == self.spans[-1][0]
-            words = {"weight": first * columns, "release": int(release and last)}
-            self.add(
-                self.everyone,
-                sums + first,
-                part=part,
-                operand=operand,
-                columns=columns,
-                slots=slots,
-                stream=1,
-                **words,
-                **({} if first else first_fields),
-            )
+    def _products(self, part, sums, operand, release, **fields):
+        """A segment times its columns of a vector, all row blocks."""
+        fields |= {"part": part, "columns": self.columns[part], "slots": self.blocks}
+        self.add(self.everyone, sums, operand=operand, stream=1, release=int(release), **fields)
 
-    def _x_segment(self, batch, segment):
-        """A segment of W_x, for all steps of a batch."""
+    def _x_segment(self, batch, segment, hidden=()):
+        """A segment of W_x, for all steps of a batch; segments of W_h are asked for behind it."""
         self._load_segment("x", segment)
+        for later in hidden:
+            self._load_segment("h", later)
         for at, last in self.b.peeled(self.batch):
             x = self.x_of(batch, at) + segment * self.columns["x"]
             self._products("x", self.sums_of(batch, at), x, release=last)
@@ -140,22 +132,31 @@ class CompressedLayer(FusionLayer):
         for number in self.b.each(self.chunk):
             self._x_segment(batch, at * self.chunk + number + self.rest)
 
-    def _h_segment(self, sums, segment):
-        self._load_segment("h", segment)
-        self._products("h", sums, segment * self.columns["h"] + self.h, release=1, wait=1, take=1)
+    def _h_segments(self, sums, first, count, asked):
+        """Segments of W_h that follow one another, of which some have been asked for; each asks for a later one."""
+        ahead = min(AHEAD, count)
+        for segment in self.b.each(ahead - asked):
+            self._load_segment("h", first + asked + segment)
+        for segment, part in self.b.parts(count - ahead, ahead):
+            if part == 0:
+                self._load_segment("h", first + segment + ahead)
+            h = (first + segment) * self.columns["h"] + self.h
+            self._products("h", sums, h, release=1, wait=1, take=1)
 
     def _step_of(self, batch, at, ahead=False):
         """A step; with ``ahead`` its part of W_x's products for the next batch, spread between those of W_h."""
         b, sums, done = self.b, self.sums_of(batch, at), 0
         if ahead and self.chunk:
             each = self.counts["h"] // self.chunk
+            asked = min(AHEAD, each)
             for number in b.each(self.chunk):
-                self._x_segment(batch + 1, at * self.chunk + number + self.rest)
-                for segment in b.each(each):
-                    self._h_segment(sums, number * each + segment)
+                first = number * each
+                hidden = [first + n for n in range(asked)]
+                self._x_segment(batch + 1, at * self.chunk + number + self.rest, hidden)
+                self._h_segments(sums, first, each, asked)
             done = each * self.chunk
-        for segment in b.each(done, self.counts["h"]):
-            self._h_segment(sums, segment)
+        if done < self.counts["h"]:
+            self._h_segments(sums, done, self.counts["h"] - done, 0)
         self._finish(sums)
         self.cells(self.layer.outputs, self.everyone, state=self.c, target=self.h)
 
@@ -163,9 +164,8 @@ class CompressedLayer(FusionLayer):
         """The last column of the bias, added to the sums of all row blocks."""
         exponent, columns = self.layer.bias_columns[-1]
         weight = self.weights + self.blocks * self.bias_tiles()[-1].first_column
-        for first, slots in self.spans:
-            fields = {"columns": columns, "slots": slots, "weight": weight + first * columns}
-            self.mac(self.everyone, space=SPACE_CONSTANT, operand=exponent, source=sums + first, finish=1, **fields)
+        fields = {"columns": columns, "slots": self.blocks, "weight": weight, "source": sums, "finish": 1}
+        self.mac(self.everyone, space=SPACE_CONSTANT, operand=exponent, **fields)
 
 
 class CompressedPlanner(FusionPlanner):

@@ -23,13 +23,14 @@ from collections.abc import Callable, Iterator
 
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
-from ..machine.isa import SPACE_H
+from ..machine.isa import ENTRY_BITS, SPACE_H
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
 from .layer import MIN_TILE_CYCLES, Frame, ResidentBias, StreamedLayer, ring_words, words_of
 from .stack import StackPlanner
 from .sums import Sum, as_sum
 
+ENTRIES = 1 << ENTRY_BITS
 DOWN, UP = 0, 1
 """Directions of a pass, which are the parities of its step."""
 
@@ -166,11 +167,11 @@ class SaccLayer(ResidentBias):
                 self._pass(direction)
 
     def _next_set(self, step):
-        """``(step + 1) // 2 * blocks``, where the x products of the step behind this one are: in the lowest 8 bits.
+        """``(step + 1) // 2 * blocks``, where the x products of the step behind this one are: in the bits of an entry.
 
         In the other bits is 1 behind every odd step: from there the modulus takes both steps to the next set.
         """
-        return step * (256 + self.blocks) % (512 + self.blocks) if self.pairs > 1 else as_sum(0)
+        return step * (ENTRIES + self.blocks) % (2 * ENTRIES + self.blocks) if self.pairs > 1 else as_sum(0)
 
     def _batch_products(self, count, alone):
         """W_x times the x of all steps of a batch, pairs of steps side by side.

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import ConfigError, ProgramError
 from ..machine.config import BLOCK_DEPTH, PAIR_BITS, VALUE_BITS, WEIGHT_WIDTHS, EngineConfig
-from ..machine.isa import ELEMENT_BITS, ENTRY_BITS, PROGRAM_BITS, SCALE_BITS, WORD_BITS
+from ..machine.isa import ELEMENT_BITS, PROGRAM_BITS, SCALE_BITS, WORD_BITS
 from ..machine.network import LayerShape, Network
 from ..machine.pack import bias_digits, stored_bias
 from ..machine.plan import Plan
@@ -28,16 +28,18 @@ STREAM_X = 4
 STREAM_WORDS = 1024
 """Weight buffer of a schedule that streams, where nobody says how large it is and it does not need more."""
 PROGRAM_LENGTHS = (128, 256, 1 << PROGRAM_BITS)
+MOST_SUMS = 256
+"""Sums and finished sums of a lane: deeper memories cost more than larger batches save."""
 DEEPEST = {
     "weight_words": 1 << WORD_BITS,
     "h_elements": 1 << ELEMENT_BITS,
     "x_elements": 1 << ELEMENT_BITS,
-    "accumulators": 1 << ENTRY_BITS,
-    "finish_entries": 1 << ENTRY_BITS,
+    "accumulators": MOST_SUMS,
+    "finish_entries": MOST_SUMS,
     "states": 1 << ELEMENT_BITS,
     "program_length": PROGRAM_LENGTHS[-1],
 }
-"""The deepest memories that the fields of instructions reach."""
+"""The deepest memories that anything gets that nobody gave."""
 MOST_LAYERS = 1 << SCALE_BITS
 """As many shifts as the machine keeps."""
 _MORE_ROWS = "must be another schedule, or engine.rows more: fewer row blocks"
