@@ -1,22 +1,42 @@
 """The benchmark layers of E-LSTM beside its published figures (``python -m bench.elstm``).
 
-Shi et al., "E-LSTM: Efficient Inference of Sparse LSTM on Embedded Heterogeneous System", DAC 2019: words of eSELL of
-the six layers, with masks of the published sparsities by a fixed seed, and bits of a 768 x 768 matrix in each format
-against its sparsity, as in the paper's figure.
+Shi et al., "E-LSTM: Efficient Inference of Sparse LSTM on Embedded Heterogeneous System", DAC 2019, with masks of the
+published sparsities by a fixed seed:
+
+- cycles of the six layers at 12 multipliers and one 64-bit port, by the model that equals the Verilog, beside E-LSTM's
+  equation for fused layers and its baseline, which skip columns of W_h whose h is nearly zero as published;
+- words of eSELL and of the bit map, and bits of a 768 x 768 matrix in each format against its sparsity, as in the
+  paper's figure.
+
+``--verilog NAME`` also runs a layer in Verilog, with random inputs and weights under its masks.
 """
 
 from pathlib import Path
 
+import click
 import numpy as np
 from matplotlib.figure import Figure
 
+from lstm_hw.errors import ConfigError
 from lstm_hw.machine import esell
 from lstm_hw.machine.bitmap import Bitmap
+from lstm_hw.machine.config import EngineConfig
+from lstm_hw.machine.isa import ENTRY_BITS
+from lstm_hw.machine.network import LayerShape, Network
 from lstm_hw.machine.pack import to_blocks
+from lstm_hw.machine.plan import Plan
+from lstm_hw.model.float_model import FloatModel, LstmWeights
+from lstm_hw.model.quant_config import QuantConfig
+from lstm_hw.model.quantize import quantize
+from lstm_hw.plan.compressed import CompressedPlanner
+from lstm_hw.plan.sizing import accumulator_bits, engine_formats, network_of
 from lstm_hw.project.plots import save
+from lstm_hw.proof.count import count_cycles
+from lstm_hw.proof.load_timing import MemoryModel
 
 from .table import FOLDER, Row, command
-from .workloads import workload
+from .verilog import play
+from .workloads import Workload, workload
 
 RESULT, PLOT = f"{FOLDER}/elstm.json", f"{FOLDER}/elstm_volume.png"
 LAYERS = ("mnist_1", "mnist_2", "ptb_1", "ptb_2", "wikitext_1", "wikitext_2")
@@ -26,6 +46,14 @@ GROUP = 4
 """Columns of a segment of the bit map."""
 SIZE, SPARSITIES = 768, tuple(n / 20 for n in range(20))
 SEED = 0
+PROCESSORS, FUSE = 3, range(1, 9)
+"""E-LSTM's processing elements, and steps of fusion that its tuner tries."""
+BASELINE = {"mnist_1": 0.391, "mnist_2": 0.618, "ptb_1": 28.6, "ptb_2": 26.4, "wikitext_1": 94.5, "wikitext_2": 104.9}
+"""Mcycles of its baseline, from its equation with N = 1 and h without zeros."""
+SPEEDUP = {"mnist_1": 1.32, "mnist_2": 1.56, "ptb_1": 2.23, "ptb_2": 1.92, "wikitext_1": 1.78, "wikitext_2": 1.81}
+"""Published speed-up of fused layers over it."""
+BATCHES = (2, 4, 7, 14)
+MEMORY = MemoryModel(latency=40)
 
 
 def weights(rng: np.random.Generator, rows: int, columns: int, sparsity: float) -> np.ndarray:
@@ -90,10 +118,101 @@ def word_rows(name: str) -> list[Row]:
     return rows
 
 
+def masks(layer: Workload) -> tuple[np.ndarray, np.ndarray]:
+    """Random stored weights of W_x and W_h, with exactly the published share of zeros."""
+    rng = np.random.default_rng(SEED)
+    parts = ((layer.input, layer.sparsity_w), (layer.hidden, layer.sparsity_u))
+    return tuple(weights(rng, 4 * layer.hidden, columns, sparsity) for columns, sparsity in parts)
+
+
+def elstm_cycles(w: int, u: float, steps: int, fuse: int) -> float:
+    """E-LSTM's equation for a fused layer.
+
+    Parameters
+    ----------
+    w, u : int
+        Words of eSELL of W_x, and of those columns of W_h whose h is kept.
+    steps : int
+    fuse : int
+        N, cycles that a word of W_x is held.
+    """
+    others = PROCESSORS - 1
+    batch = others * fuse
+    between = fuse * w + max(0, fuse * others * u - (fuse - 1) * w)
+    return fuse * w + (-(-steps // batch) - 1) * between + ((steps - 1) % batch + 1) * u
+
+
+def compressed_plan(network: Network, batch: int, **fields) -> Plan:
+    """The plan of a layer on the smallest engine of 12 lanes; ConfigError if its sums do not fit."""
+    shape = network.lstm[0]
+    deep = {"weight_words": 8192, "x_elements": 1 << 16, "h_elements": shape.outputs, "states": shape.outputs}
+    deep |= {"accumulators": 1 << ENTRY_BITS, "finish_entries": shape.blocks(ROWS), "program_length": 256}
+    config = EngineConfig(ROWS, axi_data_bits=PORT_BITS, decoder="bitmap", **deep | fields)
+    needs = CompressedPlanner(network, config, batch).needs
+    return CompressedPlanner(network, EngineConfig(**{**vars(config), **needs}), batch).plan()
+
+
+def best_plan(network: Network, steps: int) -> tuple[Plan, int]:
+    """The plan with the fewest cycles of all batches that fit, and these cycles."""
+    found = []
+    for batch in (batch for batch in BATCHES if batch <= steps):
+        try:
+            plan = compressed_plan(network, batch)
+        except ConfigError:
+            break
+        found.append((count_cycles(plan, steps, memory=MEMORY).cycles, plan))
+        if len(found) > 1 and found[-1][0] > found[-2][0]:
+            break
+    cycles, plan = min(found, key=lambda pair: pair[0])
+    return plan, cycles
+
+
+def cycle_rows(name: str) -> list[Row]:
+    """Cycles of a layer, ours beside theirs."""
+    layer = workload(name)
+    w_x, w_h = masks(layer)
+    (_, w), (_, u) = (esell.encode(matrix) for matrix in (w_x, w_h))
+    w, u = int(w.sum()), int(u.sum())
+    fused = min(elstm_cycles(w, u * (1 - layer.sparsity_h), layer.steps, fuse) for fuse in FUSE)
+    baseline = elstm_cycles(w, u, layer.steps, 1)
+    shape = LayerShape("lstm", layer.input, layer.hidden, 15, used=(w_x != 0, w_h != 0))
+    plan, cycles = best_plan(Network((shape,)), layer.steps)
+    published = round(BASELINE[name] * 1e6 / SPEEDUP[name])
+    equation = "equation of fused layers, Shi et al. 2019"
+    ours = f"cycle model, batch of {plan.batch}, {plan.config.weight_words} weight words, all columns of W_h"
+    return [
+        Row("cycles", f"{name}/published_fused", round(fused), "cycles", published, equation),
+        Row("cycles", f"{name}/bitmap", cycles, "cycles", published, ours),
+        Row("speedup", f"{name}/bitmap", round(baseline / cycles, 3), "x", SPEEDUP[name], f"{ours}; over its baseline"),
+    ]
+
+
+def played(name: str) -> list[Row]:
+    """A layer in Verilog: outputs must be the integer reference's, counters those of the cycle model."""
+    layer, rng = workload(name), np.random.default_rng(SEED)
+    kept = [matrix != 0 for matrix in masks(layer)]
+    bound = 1 / np.sqrt(layer.hidden)
+    matrices = [rng.uniform(-bound, bound, mask.shape) * mask for mask in kept]
+    model = FloatModel((LstmWeights(*matrices, rng.uniform(-bound, bound, 4 * layer.hidden)),), None, source=name)
+    x = rng.uniform(-1, 1, (1, layer.steps, layer.input))
+    qmodel = quantize(model, x[:, :4], QuantConfig(activation="pwl"))
+    network = network_of(qmodel)
+    formats = engine_formats(qmodel) | {"accumulator_bits": accumulator_bits(network, WEIGHT_BITS)}
+    shifts = tuple(shape.shift for shape in network.layers)
+    batch = best_plan(network, layer.steps)[0].batch
+    plan = compressed_plan(network, batch, shifts=shifts, **formats)
+    counters = play(f"elstm_{name}", qmodel, plan, qmodel.quantize_input(x), MEMORY, f"{FOLDER}/elstm")
+    return [Row("cycles", f"{name}/verilog", counters["cycles"], "cycles", None, f"Verilog, batch of {batch}")]
+
+
 @command(RESULT)
-def main():
-    """Words of the six layers of E-LSTM, and bits of each format against sparsity."""
-    rows = [row for name in LAYERS for row in word_rows(name)]
+@click.option("--verilog", multiple=True, type=click.Choice(LAYERS), help="Run this layer in Verilog as well.")
+def main(verilog):
+    """Cycles and words of the six layers of E-LSTM, and bits of each format against sparsity."""
+    rows = []
+    for name in LAYERS:
+        click.echo(name, err=True)
+        rows += [*cycle_rows(name), *(played(name) if name in verilog else ()), *word_rows(name)]
     return [*rows, *volume_rows()], [f"wrote {PLOT}"]
 
 

@@ -26,8 +26,9 @@ from .sums import Sum, as_sum
 
 SEGMENT_WORDS = 128
 """Words of a segment at least, where columns divide so: the sequencer keeps up, and padding costs little."""
-AHEAD = 3
-"""Segments of W_h that are asked for before their products: the port works while x products take the lanes."""
+AHEAD = 5
+"""Segments of W_h that are asked for before their products, where the ring has room for so many: the port works while
+x products take the lanes."""
 LEAST_BATCH = 2
 """Of one step, W_x would serve nobody else."""
 
@@ -57,8 +58,12 @@ class CompressedLayer(FusionLayer):
             for tile in self.column_tiles(part, columns, self.columns[part])
         )
         self.lengths = {part: self._length(part) for part in "xh"}
-        ring = blocks * (self.columns["x"] + AHEAD * self.columns["h"])
-        self.shared |= {"finish_entries": blocks, "ring": max(ring, 2 * blocks * self.columns["x"])}
+        self.shared |= {"finish_entries": blocks}
+
+    def fit(self, room: int) -> None:
+        x, h = (self.blocks * self.columns[part] for part in "xh")
+        self.ahead = max(1, min(AHEAD, self.counts["h"], (room - x) // h))
+        self.shared["ring"] = x + self.ahead * h
 
     def _length(self, part):
         """Beats of the longest segment; of a layer that does not say which weights are zero, none is."""
@@ -134,7 +139,7 @@ class CompressedLayer(FusionLayer):
 
     def _h_segments(self, sums, first, count, asked):
         """Segments of W_h that follow one another, of which some have been asked for; each asks for a later one."""
-        ahead = min(AHEAD, count)
+        ahead = min(self.ahead, count)
         for segment in self.b.each(ahead - asked):
             self._load_segment("h", first + asked + segment)
         for segment, part in self.b.parts(count - ahead, ahead):
@@ -148,7 +153,7 @@ class CompressedLayer(FusionLayer):
         b, sums, done = self.b, self.sums_of(batch, at), 0
         if ahead and self.chunk:
             each = self.counts["h"] // self.chunk
-            asked = min(AHEAD, each)
+            asked = min(self.ahead, each)
             for number in b.each(self.chunk):
                 first = number * each
                 hidden = [first + n for n in range(asked)]

@@ -19,7 +19,7 @@ FIELDS = {
     "accumulators": 128,
     "finish_entries": 16,
     "x_elements": 128,
-    "weight_words": 384,
+    "weight_words": 640,
     "program_length": 256,
 }
 
