@@ -35,7 +35,6 @@ def _largest(op, config):
         "MAC": {
             "weight": word,
             "operand": max(config.h_elements - 1, config.x_elements - 1, exponent),
-            "slots": config.most_slots,
             "source": config.accumulators - 1,
             "target": config.accumulators - 1,
             "mask": mask,

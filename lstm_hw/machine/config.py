@@ -40,8 +40,6 @@ ROW_BITS = 3
 """Most bits of a row's own shift."""
 VALUE_BITS = 16
 """Width of an element of the output stream."""
-LEAST_SLOTS = 255
-"""Slots that a MAC may have on any engine; more where there are entries for them."""
 DECODERS = ("off", "bitmap")
 """What a weight port can expand."""
 FORMAT_WIDTHS = {"preact": range(16, 21), "cell": range(16, 25), "activated": range(16, 19)}
@@ -388,11 +386,6 @@ class EngineConfig:
     def bitmap(self) -> Bitmap:
         """The form of weights that the port expands."""
         return Bitmap(self.rows, self.weight_bits, self.axi_data_bits)
-
-    @property
-    def most_slots(self) -> int:
-        """Slots of a MAC at most."""
-        return max(LEAST_SLOTS, self.accumulators - 1, self.finish_entries - 1)
 
     @property
     def fill_bits(self) -> int:

@@ -33,7 +33,9 @@ ELEMENT_BITS = 16
 COUNT_BITS = 14
 """Columns, elements of a vector, units."""
 ENTRY_BITS = 12
-"""Accumulator entry, and how many follow one another."""
+"""Accumulator entry."""
+SLOT_BITS = 8
+"""How many entries follow one another."""
 BANK_BITS = 3
 """Context; a mask has a bit for each."""
 SCALE_BITS = 4
@@ -169,7 +171,7 @@ OPS = {
             operand_reg=REGISTER_FIELD,  # first operand element, or the exponent of the constant
             columns=COUNT_BITS,
             columns_reg=REGISTER_FIELD,
-            slots=ENTRY_BITS,  # runs of columns, with consecutive accumulator entries
+            slots=SLOT_BITS,  # runs of columns, with consecutive accumulator entries
             source=ENTRY_BITS,
             source_reg=REGISTER_FIELD,  # accumulator entry that the first slot starts from
             target=ENTRY_BITS,

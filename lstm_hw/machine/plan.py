@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import ProgramError
 from .config import GATES, EngineConfig
 from .layout import Image
 from .network import Network
@@ -54,12 +53,6 @@ class Plan:
     groups: int = 1
     y_order: Callable[[int, int], Iterable[Piece]] | None = None
     needs: dict[str, int] | None = None
-
-    def __post_init__(self):
-        for address, instr in enumerate(self.program.instructions):
-            if instr.op == "MAC" and instr.slots > self.config.most_slots:
-                rule = f"must be at most {self.config.most_slots} with so many accumulators and finish_entries"
-                raise ProgramError(f"program address {address}: slots", instr.slots, rule)
 
     @property
     def streams(self) -> Streams:

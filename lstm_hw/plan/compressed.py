@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
-from ..machine.isa import SPACE_CONSTANT
+from ..machine.isa import SLOT_BITS, SPACE_CONSTANT
 from ..machine.layout import Image
 from ..machine.network import LayerShape, Network
 from ..machine.pack import interleave
@@ -26,6 +26,7 @@ from .sums import Sum, as_sum
 
 SEGMENT_WORDS = 128
 """Words of a segment at least, where columns divide so: the sequencer keeps up, and padding costs little."""
+MOST_SLOTS = (1 << SLOT_BITS) - 1
 AHEAD = 5
 """Segments of W_h that are asked for before their products, where the ring has room for so many: the port works while
 x products take the lanes."""
@@ -58,6 +59,7 @@ class CompressedLayer(FusionLayer):
             for tile in self.column_tiles(part, columns, self.columns[part])
         )
         self.lengths = {part: self._length(part) for part in "xh"}
+        self.spans = [(n, min(MOST_SLOTS, blocks - n)) for n in range(0, blocks, MOST_SLOTS)]  # row blocks of a MAC
         self.shared |= {"finish_entries": blocks}
 
     def fit(self, room: int) -> None:
@@ -104,7 +106,7 @@ class CompressedLayer(FusionLayer):
     def start(self, batch: Sum, count: Sum, take: bool = False) -> None:
         b = self.b
         for at in b.each(self.batch):
-            self.start_sums(self.everyone, self.sums_of(batch, at) - self.sums)
+            self._start(self.sums_of(batch, at))
         if take:
             self.take(batch, count)
         self.await_x(steps=count)
@@ -120,8 +122,12 @@ class CompressedLayer(FusionLayer):
 
     def _products(self, part, sums, operand, release, **fields):
         """A segment times its columns of a vector, all row blocks."""
-        fields |= {"part": part, "columns": self.columns[part], "slots": self.blocks}
-        self.add(self.everyone, sums, operand=operand, stream=1, release=int(release), **fields)
+        columns = self.columns[part]
+        for first, slots in self.spans:
+            words = {"weight": first * columns, "release": int(release and first + slots == self.blocks)}
+            fields |= {"part": part, "columns": columns, "slots": slots}
+            self.add(self.everyone, sums + first, operand=operand, stream=1, **words, **fields)
+            fields |= {"wait": 0, "take": 0}  # the first MAC has waited
 
     def _x_segment(self, batch, segment, hidden=()):
         """A segment of W_x, for all steps of a batch; segments of W_h are asked for behind it."""
@@ -165,12 +171,24 @@ class CompressedLayer(FusionLayer):
         self._finish(sums)
         self.cells(self.layer.outputs, self.everyone, state=self.c, target=self.h)
 
+    def _start(self, sums):
+        """The other columns of the bias, in the sums of all row blocks."""
+        tiles = list(zip(self.bias_tiles(), self.layer.bias_columns, strict=True))[:-1]
+        for first, slots in self.spans:
+            source = {"hold": 1}
+            for tile, (exponent, columns) in tiles:
+                weight = self.weights + self.blocks * tile.first_column + first * columns
+                fields = {"columns": columns, "slots": slots, "weight": weight, "target": sums + first}
+                self.mac(self.everyone, space=SPACE_CONSTANT, operand=exponent, store=1, **fields, **source)
+                source = {"source": sums + first}
+
     def _finish(self, sums):
         """The last column of the bias, added to the sums of all row blocks."""
         exponent, columns = self.layer.bias_columns[-1]
         weight = self.weights + self.blocks * self.bias_tiles()[-1].first_column
-        fields = {"columns": columns, "slots": self.blocks, "weight": weight, "source": sums, "finish": 1}
-        self.mac(self.everyone, space=SPACE_CONSTANT, operand=exponent, **fields)
+        for first, slots in self.spans:
+            fields = {"columns": columns, "slots": slots, "weight": weight + first * columns, "source": sums + first}
+            self.mac(self.everyone, space=SPACE_CONSTANT, operand=exponent, finish=1, **fields)
 
 
 class CompressedPlanner(FusionPlanner):

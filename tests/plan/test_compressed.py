@@ -7,6 +7,7 @@ import pytest
 
 from lstm_hw.errors import ConfigError, FormatError
 from lstm_hw.machine.pack import pack, to_bytes
+from lstm_hw.plan import compressed
 from lstm_hw.plan.compressed import CompressedPlanner, segment_columns
 from lstm_hw.plan.sbe import BatchPlanner
 from lstm_hw.proof.checker import check
@@ -62,6 +63,16 @@ def test_segments_are_what_the_decoder_expands():
         segment = config.bitmap.decode(content[beat : beat + beats], tile.words)
         assert (segment == words[word : word + tile.words]).all()
         beat, word = beat + beats, word + tile.words
+
+
+def test_more_row_blocks_than_slots(monkeypatch):
+    """Segments of a large layer take several MACs each."""
+    monkeypatch.setattr(compressed, "MOST_SLOTS", 3)
+    model = layer((14, 24))
+    plan = CompressedPlanner(model.network, engine(model), 2).plan()
+    assert max(instr.slots for instr in plan.program.instructions if instr.op == "MAC") == 3
+    assert check(plan) > 0
+    plan_scenario(model, plan, [(5, True), (2, False)])
 
 
 def test_more_zeros_take_less_time():
