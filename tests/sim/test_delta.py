@@ -12,6 +12,7 @@ from lstm_hw.verify.runs import ModelReference, Piece, image_words, scenario_of
 from lstm_hw.verify.scenario import BENCH_MEMORY, Stress
 from lstm_hw.verilog.emit import write_verilog
 from sim.play import play
+from sim.runner import run_bench
 from tests.delta import delta_model, plan_of
 
 
@@ -73,6 +74,18 @@ def test_other_shapes(tmp_path, simulator, sizes, fields):
     check(plan)
     verilog = write_verilog(tmp_path / "lstm_engine.v", Top(plan.config), "lstm_engine")
     Built(qmodel, x, plan, verilog).play(tmp_path / "simulation", pieces_of(x), simulator=simulator)
+
+
+def test_aborts(tmp_path):
+    """A run is given up in every cycle of it, lists half written or half walked; the next from zero state is right."""
+    _, qmodel, x = delta_model(3, (2, 3), threshold=0.05, sequences=1)
+    plan = plan_of(qmodel, x, rows=4)
+    pieces = [Piece(x[:, :2]), Piece(x[:, 2:3], False)]
+    scenario = scenario_of(plan, image_words(plan, qmodel), ModelReference(qmodel), pieces)
+    scenario.save(tmp_path / "scenario")
+    verilog = write_verilog(tmp_path / "lstm_engine.v", Top(plan.config), "lstm_engine")
+    environment = {"LSTM_HW_SCENARIO": str(tmp_path / "scenario")}
+    run_bench([verilog], "lstm_engine", "sim.bench_abort", timeout=500, extra_env=environment)
 
 
 def test_engines_without_lists_have_nothing_of_them(tmp_path):
