@@ -239,7 +239,8 @@ class EngineConfig:
         yield "lifts", ascending, "be one number or more, in ascending order"
         yield "row_bits", 0 <= self.row_bits <= ROW_BITS, f"be between 0 and {ROW_BITS}"
         yield "lifts", all(self.row_bits <= n for n in self.lifts), f"be row_bits = {self.row_bits} at least"
-        rule = f"be between 0 and {most} with operand_bits = {self.operand_bits}{' and lists' * self.lists}"
+        rule = f"be between 0 and {most} with operand_bits = {self.operand_bits}"
+        rule += ' and lists; quantize.fractions = "shared" needs none' * self.lists
         yield "lifts", all(0 <= lift <= most for lift in self.lifts), rule
 
     def _relations(self):
