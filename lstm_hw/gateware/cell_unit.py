@@ -220,7 +220,8 @@ class _Walk:
         self.single = Signal(name="single")  # context in the mask
         self.last_context, self.last_unit = Signal(name="last_context"), Signal(name="last_unit")
         self.first = Signal(name="first_unit") if config.lists else None  # of the command
-        self.last_of_block = (self.group == self.last_place[0]) & (self.unit == self.last_place[1])
+        self.units_of_block = config.units_per_block
+        self.last_of_block = Signal(init=self.units_of_block == 1, name="last_of_block")
 
     def context(self, m):
         """The lowest context that is left."""
@@ -244,6 +245,7 @@ class _Walk:
             self.state.eq(command.state),
             self.group.eq(0),
             self.unit.eq(0),
+            self.last_of_block.eq(self.units_of_block == 1),
         ]
         if self.first is not None:
             m.d.sync += self.first.eq(1)
@@ -269,11 +271,14 @@ class _Walk:
         ]
         if self.first is not None:
             m.d.sync += self.first.eq(0)
+        if self.units_of_block > 1:
+            group, unit = divmod(self.units_of_block - 2, self.last_place[1] + 1)
+            m.d.sync += self.last_of_block.eq((self.group == group) & (self.unit == unit))
         with m.If(self.unit == self.last_place[1]):
             m.d.sync += [self.unit.eq(0), self.group.eq(self.group + 1)]
 
     def next_block(self, m):
-        m.d.sync += [self.group.eq(0), self.unit.eq(0)]
+        m.d.sync += [self.group.eq(0), self.unit.eq(0), self.last_of_block.eq(self.units_of_block == 1)]
 
     def next_entry(self, m):
         m.d.sync += self.entry.eq(Mux(self.entry == self.entries - 1, 0, self.entry + 1))
@@ -377,9 +382,9 @@ class CellUnit(wiring.Component):
             self.o_drain.eq(drain.o_drain),
         ]
 
-        def tag_queue(name, take, tag=drain.o_tag):
+        def tag_queue(name, take, tag=drain.o_tag, kind=fifo.SyncFIFO):
             layout = tag.shape()
-            m.submodules[name] = queue = fifo.SyncFIFO(width=layout.size, depth=self.tags)
+            m.submodules[name] = queue = kind(width=layout.size, depth=self.tags)
             m.d.comb += [queue.w_data.eq(tag), queue.w_en.eq(drain.o_tagged), queue.r_en.eq(take)]
             return layout(queue.r_data)
 
@@ -396,7 +401,8 @@ class CellUnit(wiring.Component):
         h = Signal(signed(self.config.operand_bits))
         h_valid = Signal()
         m.d.comb += h_valid.eq(Cat(cell.o_h_valid for cell in self.cells).any())
-        tag = tag_queue("h_tags", h_valid)
+        # Tokens of h go far: their tag is read into a register, long before it is due.
+        tag = tag_queue("h_tags", h_valid, kind=fifo.SyncFIFOBuffered)
         m.d.comb += [
             h.eq(Mux(tag.mode == MODE_ZERO, 0, self._merged(m, "o_h", "o_h_valid"))),
             self.o_h_write.eq(h_valid & tag.write),
@@ -466,9 +472,14 @@ class CellUnit(wiring.Component):
         drain = self.drain
         busy = Signal(range(self.tags + 1))
         flying = Signal(range(self.tags + 1))
+        some = Signal()  # busy != 0
         starts_hidden = drain.o_tagged & (drain.o_tag.mode != MODE_LINEAR)
         m.d.sync += [busy.eq(busy + starts_hidden - hidden), flying.eq(flying + drain.o_tagged - h_valid)]
-        m.d.comb += [drain.i_busy_cells.eq(busy != 0), self.o_idle.eq(drain.o_idle & (flying == 0) & self.quiet)]
+        with m.If(starts_hidden):
+            m.d.sync += some.eq(~hidden | (busy != 0))
+        with m.Elif(hidden):
+            m.d.sync += some.eq(busy != 1)
+        m.d.comb += [drain.i_busy_cells.eq(some), self.o_idle.eq(drain.o_idle & (flying == 0) & self.quiet)]
 
     def _gather(self, m, tag_queue):
         """Round what arrives and collect the four pre-activations of a unit; returns (start, values)."""
@@ -505,9 +516,21 @@ class CellUnit(wiring.Component):
         drain = self.drain
         m.submodules.output = queue = fifo.SyncFIFOBuffered(width=output_beat_layout().size, depth=self.output_places)
         promised = Signal(range(self.output_places + 1))
+        room = Signal(init=1)
         popped = queue.r_rdy & self.o.ready
-        m.d.sync += promised.eq(promised + drain.o_promised - popped)
-        m.d.comb += drain.i_room.eq(promised <= self.output_places - GATES)
+        # Whether there is room is worked out for the next cycle, with and without a unit that starts in this one.
+        most = self.output_places - GATES
+
+        def fits(places):
+            return Mux(popped, places <= most + 1, places <= most)
+
+        m.d.sync += [
+            promised.eq(promised + drain.o_promised - popped),
+            room.eq(
+                Mux(drain.o_tagged & drain.o_tag.emit, fits(promised + drain.o_tag.outputs), fits(promised)),
+            ),
+        ]
+        m.d.comb += drain.i_room.eq(room)
 
         # Plain outputs of a unit leave one a cycle; the next such unit starts five cycles later.
         values = Signal(preact.shape(), reset_less=True)

@@ -257,7 +257,7 @@ class Control(wiring.Component):
         if self.ports > 1:
             m.d.comb += run.i_refusal_port.eq(check.o_port)
         places = [lookup(name).address // WORD_BYTES for port in range(self.ports) for name in weights_registers(port)]
-        to_weights = Cat(slave.o_write_address == place for place in places).any()
+        to_weights = slave.o_write & ~run.o_lock & Cat(slave.o_write_address == place for place in places).any()
         m.d.comb += [
             check.i_steps.eq(self.o_steps),
             *(given.eq(address) for given, address in zip(check.i_weights, self.o_weights, strict=True)),
@@ -265,7 +265,7 @@ class Control(wiring.Component):
             check.i_loaded.eq(run.o_status.loaded),
             run.i_refusal.eq(check.o_code),
             run.i_loads.eq(registers.o_entry.loads),
-            run.i_unload.eq(program.o_program_write | (registers.i_write & registers.o_write_ok & to_weights)),
+            run.i_unload.eq(program.o_program_write | to_weights),
         ]
 
     def _connect_values(self, m, registers):

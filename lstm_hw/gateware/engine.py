@@ -194,7 +194,7 @@ class Engine(wiring.Component):
         # outside know of: the load units, an output that is offered, and where the x of a run ends.
         m = Module()
         config = self.config
-        restart = Signal()  # puts every unit back to its reset state after a failed run
+        restart = Signal()  # puts every unit back to its reset state after a failed run, in its last cycle
         stopping = Signal()
         idle = Signal()
         units_reset = ResetInserter(restart)
@@ -358,13 +358,13 @@ class Engine(wiring.Component):
         gives = self.o_y.valid & self.o_y.ready
         inside = (sequencer.o_running & ~sequencer.o_waiting) | mac.o_busy | cell.o_h_write.any()
         outside = load.o_waiting | inputs.i_x.ready | self.o_y.valid
-        # What the watchdog sees is a cycle old, which spares a path through all units to their reset.
+        # What both see is a cycle old, which spares a path through all units to their reset.
         m.d.sync += [
             watchdog.i_moves.eq(Mux(stopping, load.o_moves | gives, inside)),
             watchdog.i_outside.eq(~stopping & outside),
         ]
-        m.d.comb += [
-            timeout.i_cycles.eq(self.i_timeout_streams),
+        m.d.comb += timeout.i_cycles.eq(self.i_timeout_streams)
+        m.d.sync += [
             timeout.i_waiting.eq(self.o_busy & (inputs.i_x.ready | self.o_y.valid)),
             timeout.i_progress.eq((self.i_x.valid & self.i_x.ready) | gives),
         ]
@@ -400,7 +400,8 @@ class Engine(wiring.Component):
             m.d.comb += code.eq(ErrorCode.DEADLOCK)
         with m.Elif(idle & gate.o_surplus):
             m.d.comb += code.eq(ErrorCode.SURPLUS)
-        m.d.comb += [
+        m.d.sync += [
+            self.o_error.eq(0),
             self.o_error_code.eq(code),
             self.o_error_address.eq(address),
             self.o_error_port.eq(load.o_error_port),
@@ -415,7 +416,7 @@ class Engine(wiring.Component):
             with m.State("running"):
                 m.d.comb += watchdog.i_running.eq(1)
                 with m.If(fails):
-                    m.d.comb += self.o_error.eq(1)
+                    m.d.sync += self.o_error.eq(1)
                     m.next = "failed"
                 with m.Elif(idle):
                     m.d.comb += self.o_done.eq(1)
@@ -426,10 +427,11 @@ class Engine(wiring.Component):
             with m.State("stopping"):
                 m.d.comb += [stopping.eq(1), watchdog.i_running.eq(1)]
                 with m.If((load.o_quiet & ~self.o_y.valid & gate.o_settled) | watchdog.o_expired):
-                    m.d.comb += restart.eq(1)
+                    m.d.sync += restart.eq(1)
                     m.next = "stopped"
-            with m.State("stopped"):
-                m.d.comb += self.o_done.eq(1)
+            with m.State("stopped"):  # in which the units are reset, by a flip-flop that drives nothing else
+                m.d.comb += [stopping.eq(1), self.o_done.eq(1)]
+                m.d.sync += restart.eq(0)
                 m.next = "idle"
 
     def _count(self, m, mac, load):

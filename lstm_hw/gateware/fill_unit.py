@@ -59,7 +59,11 @@ class FillUnit(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         config = self.config
-        destination = data.StructLayout({"stream": 1, "base": range(config.weight_words), "beats": BEATS_BITS})
+        # The beats of a load are counted down; whether the next one is its last was worked out in the beat before, and
+        # of the first one when the load came.
+        destination = data.StructLayout(
+            {"stream": 1, "base": range(config.weight_words), "beats": BEATS_BITS, "one": 1, "two": 1}
+        )
         m.submodules.pending = pending = fifo.SyncFIFO(width=destination.size, depth=PENDING_LOADS)
         command, head = self.i.payload, destination(pending.r_data)
         new = Signal(destination)
@@ -67,6 +71,8 @@ class FillUnit(wiring.Component):
             new.stream.eq(command.stream),
             new.base.eq(command.base),
             new.beats.eq(command.beats),
+            new.one.eq(command.beats == 1),
+            new.two.eq(command.beats == 2),
             self.o.payload.offset.eq(command.offset),
             self.o.payload.beats.eq(command.beats),
             self.o.payload.credited.eq(command.stream),
@@ -78,13 +84,20 @@ class FillUnit(wiring.Component):
         ]
 
         chunk = Signal(range(config.beats_per_word))
-        taken = Signal(BEATS_BITS)  # beats of the oldest LOAD that have arrived
+        left = Signal(BEATS_BITS)  # beats of the oldest LOAD, from the second on
+        first = Signal(init=1)
+        last = Signal()
+        ends = Signal()
         word = Signal(range(config.weight_words))  # its next resident word, from the second on
         ring_word = Signal.like(word)
         ring_base = Signal.like(word)
         address = Signal.like(word)
         ends_word = chunk == config.beats_per_word - 1
-        m.d.comb += address.eq(Mux(head.stream, ring_word, Mux(taken == 0, head.base, word)))
+        m.d.comb += [
+            ends.eq(Mux(first, head.one, last)),
+            pending.r_en.eq(self.i_beat & ends),
+            address.eq(Mux(head.stream, ring_word, Mux(first, head.base, word))),
+        ]
         m.d.sync += [
             self.o_fill.valid.eq(self.i_beat),
             self.o_fill.data.eq(self.i_data),
@@ -94,13 +107,15 @@ class FillUnit(wiring.Component):
             self.o_ring_word.eq(self.i_beat & ends_word & head.stream),
         ]
         with m.If(self.i_beat):
-            m.d.sync += [chunk.eq(Mux(ends_word, 0, chunk + 1)), taken.eq(taken + 1)]
+            m.d.sync += [
+                chunk.eq(Mux(ends_word, 0, chunk + 1)),
+                first.eq(ends),
+                last.eq(Mux(first, head.two, left == 2)),
+                left.eq(Mux(first, head.beats, left) - 1),
+            ]
             with m.If(head.stream & ends_word):
                 m.d.sync += ring_word.eq(Mux(ring_word == config.weight_words - 1, ring_base, ring_word + 1))
             m.d.sync += word.eq(Mux(ends_word, address + 1, address))
-            with m.If(taken + 1 == head.beats):
-                m.d.comb += pending.r_en.eq(1)
-                m.d.sync += taken.eq(0)
         with m.If(self.i_ring):
             m.d.sync += [ring_word.eq(self.i_ring_base), ring_base.eq(self.i_ring_base)]
         return m

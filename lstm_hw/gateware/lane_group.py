@@ -7,6 +7,7 @@ from amaranth.utils import exact_log2
 
 from ..machine.config import LUT_ENTRIES, EngineConfig
 from ..machine.latency import DRAINED, drain_latency
+from .choice import chosen
 from .lane import lane, lane_pair, separated
 
 BLOCK_RAM, LUT_MEMORY = {"ram_style": "block", "no_rw_check": 1}, {"ram_style": "distributed"}
@@ -211,20 +212,21 @@ class LaneGroup(wiring.Component):
         """The piece of these words that a request asks for, a cycle after it."""
         config, drain = self.config, self.o_drain
         local = Signal(drained_layout(config).size, reset_less=True)
-        piece = drain.piece >> exact_log2(-(-config.lanes_per_dsp // config.drain_width))
-
-        def chosen(piece, context):
-            return Array(words.word_select(piece, len(local)) for words in finished)[context]
-
+        pieces = len(finished[0]) // len(local)
+        piece_bits = exact_log2(pieces)
+        places = {
+            k << piece_bits | n: words[n * len(local) : (n + 1) * len(local)]
+            for k, words in enumerate(finished)
+            for n in range(pieces)
+        }
+        piece = (drain.piece >> exact_log2(-(-config.lanes_per_dsp // config.drain_width)))[:piece_bits]
+        place = Cat(piece, drain.context)
         if not config.finished_in_block_ram:
-            m.d.sync += local.eq(chosen(piece, drain.context))
+            m.d.sync += local.eq(chosen(place, places))
             return local
-        read_piece, read_context = (
-            Signal.like(piece, name="read_piece"),
-            Signal.like(drain.context, name="read_context"),
-        )
-        m.d.sync += [read_piece.eq(piece), read_context.eq(drain.context)]
-        m.d.comb += local.eq(chosen(read_piece, read_context))
+        read_place = Signal.like(place, name="read_place")
+        m.d.sync += read_place.eq(place)
+        m.d.comb += local.eq(chosen(read_place, places))
         return local
 
     def _weight_memory(self, m):

@@ -320,10 +320,10 @@ class LoadUnit(wiring.Component):
                 current.arlen.eq(current.arlen - 1),
                 final.eq(current.arlen == 1),
             ]
-        with m.If(handshake):
-            if self.address:
-                m.d.sync += self.o_address.eq(Cat(C(0, self.address_bits - len(current.word)), current.word))
-            m.d.sync += [beat.data.eq(bus.rdata), beat.first.eq(current.first), beat.last.eq(current.last & final)]
+        # Whether it is one, ``o_valid`` says.
+        m.d.sync += [beat.data.eq(bus.rdata), beat.first.eq(current.first), beat.last.eq(current.last & final)]
+        if self.address:
+            m.d.sync += self.o_address.eq(Cat(C(0, self.address_bits - len(current.word)), current.word))
         return SimpleNamespace(
             take=take, handshake=handshake, answered=answered, failed=failed, ends=ends, word=current.word
         )

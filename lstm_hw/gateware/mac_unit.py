@@ -132,14 +132,15 @@ class MacUnit(wiring.Component):
         # A command is a walk over columns, slot after slot. The next column goes in the first cycle in which nothing
         # that it needs is lacking: it is issued to the lanes, and the walk steps on. With its last column the command
         # ends, and the next one can begin in the same cycle. Whatever decides is a flag or a sign that was worked out
-        # in the cycle before, for all that this one may bring.
+        # in the cycle before, for all that this one may bring. Where no command is left, whatever the queue shows is
+        # loaded: only ``held`` and ``releases`` ask whether it is one.
         m = Module()
         walk, ring, command = _Walk(self.config), _Ring(self.config), self.i.payload
-        go, begins = Signal(name="go"), Signal(name="begins")
+        go, loads = Signal(name="go"), Signal(name="loads")
         ends, slot_ends = Signal(name="ends"), Signal(name="slot_ends")
-        tokens = self._tokens(m, walk, go, begins, ends, slot_ends)
+        tokens = self._tokens(m, walk, go, loads, ends, slot_ends)
         room = self._room(m, walk, go)
-        hazard = self._hazard(m, walk, go, begins, slot_ends)
+        hazard = self._hazard(m, walk, go, loads, slot_ends)
         lacks = SimpleNamespace(
             **{name: Signal(name=f"lacks_{name}") for name in ("h", "x", "weights", "room", "sum")},
         )
@@ -152,8 +153,8 @@ class MacUnit(wiring.Component):
             go.eq(walk.held & ~(tokens.behind | lacks.weights | lacks.room | lacks.sum)),
             slot_ends.eq(go & walk.last),
             ends.eq(go & walk.last & walk.last_slot),
-            self.i.ready.eq(~walk.held | ends),
-            begins.eq(self.i.valid & self.i.ready),
+            loads.eq(~walk.held | ends),
+            self.i.ready.eq(loads),
         ]
 
         ring.follow(m, walk)
@@ -162,8 +163,6 @@ class MacUnit(wiring.Component):
             walk.step(m)
             with m.If(walk.last):
                 walk.next_slot(m)
-            with m.If(ends):
-                walk.end(m)
         with m.If(ends & walk.releases):
             ring.release(m, walk.following)
         with m.If(self.i_ring):
@@ -172,15 +171,15 @@ class MacUnit(wiring.Component):
             with m.If(walk.unsized & ~tokens.absent):
                 walk.open_list(m, self.i_x_length, self.i_h_lengths)
             m.d.comb += self.o_x_taken.eq(ends & walk.walks & walk.from_x)
-        with m.If(begins):
-            walk.begin(m, command, start)
+        with m.If(loads):
+            walk.load(m, command, self.i.valid, start)
 
         self._tell(m, walk, lacks, go)
         self._give_back(m, walk, ends)
         self._issue(m, walk, go, slot_ends)
         return m
 
-    def _tokens(self, m, walk, go, begins, ends, slot_ends):
+    def _tokens(self, m, walk, go, loads, ends, slot_ends):
         """Tokens of h, x and weights that are there, and by how many they are ahead of what the next column needs.
 
         Where it needs none they are ahead by 0.
@@ -202,7 +201,7 @@ class MacUnit(wiring.Component):
             m.d.sync += ahead.eq(0)
         new_x = new.space == SPACE_X
         there = Mux(walk.held & takes_at_end & (walk.from_x == new_x), ahead, Mux(new_x, x, h))
-        with m.If(begins):
+        with m.If(loads):
             m.d.sync += ahead.eq(Mux(new.wait, there - new.offset[:bits] + (Mux(new_x, self.i_x, self.i_h) - 1), 0))
         with m.If(self.i_clear_h):
             m.d.sync += h.eq(0)
@@ -215,7 +214,7 @@ class MacUnit(wiring.Component):
             ring_ahead.eq(Mux(command.stream, ring_ahead + (self.i_ring_word - go), 0)),
         ]
         there = Mux(walk.releases, ring_ahead, ring)
-        with m.If(begins):
+        with m.If(loads):
             needed = there - new.weight[: len(ring)] + (self.i_ring_word - 1)
             m.d.sync += ring_ahead.eq(Mux(new.stream, needed, 0))
         with m.If(self.i_clear | self.i_ring):
@@ -246,7 +245,7 @@ class MacUnit(wiring.Component):
             m.d.sync += [used.eq(used - 1), room.eq(1)]
         return room
 
-    def _hazard(self, m, walk, go, begins, slot_ends):
+    def _hazard(self, m, walk, go, loads, slot_ends):
         """Whether the next column starts from a sum that is not stored yet."""
         command, new = walk.command, self.i.payload
         recent = [
@@ -266,7 +265,7 @@ class MacUnit(wiring.Component):
         with m.If(go):
             before = [(command.store, command.target), *kept]
             m.d.sync += hazard.eq(walk.last & command.load & among(before, walk.next_source))
-        with m.If(begins):
+        with m.If(loads):
             before = [(walk.held & command.store, command.target), *kept]
             m.d.sync += hazard.eq(new.load & among(before, new.source))
         return hazard
@@ -366,8 +365,8 @@ class _Walk:
             self.single.eq(short),
         ]
 
-    def begin(self, m, command, start):
-        alone, there = command.weight[: len(self.address)], (command.columns != 0) & (command.slots != 0)
+    def load(self, m, command, valid, start):
+        alone, there = command.weight[: len(self.address)], valid & (command.columns != 0) & (command.slots != 0)
         m.d.sync += [
             self.held.eq(there),
             self.releases.eq(there & command.release),
@@ -428,9 +427,6 @@ class _Walk:
         if self.lists:
             m.d.sync += self.next_base.eq(self.next_base + self.command.columns)
 
-    def end(self, m):
-        m.d.sync += [self.held.eq(0), self.releases.eq(0)]
-
 
 class _Ring:
     """The stream ring: addresses wrap from the end of the weight buffer to its base."""
@@ -464,15 +460,27 @@ class _Ring:
         # and else, and whether it is the last word.
         head = Mux(walk.releases, walk.following, self.head)
         to_end, wrapped = Signal(signed(bits + 1), name="to_end"), Signal(bits, name="wrapped")
-        beyond, last = Signal(signed(bits + 2), name="beyond"), Signal(bits, name="last_start")
+        beyond = Signal(signed(bits + 2), name="beyond")
         place = SimpleNamespace(address=Signal(bits, name="start_address"), at_end=Signal(name="starts_at_end"))
-        is_last = Mux(walk.at_end, self.rest == offset, walk.address == (last - 1)[:bits])
+        is_last = Mux(walk.at_end, self.rest == offset, _sum_is(walk.address, offset, self.words - 2))
         m.d.comb += [
             to_end.eq(offset - self.words),
             wrapped.eq(offset + self.base - self.words),
-            last.eq(self.words - 1 - offset),
             beyond.eq(head + to_end),
             place.address.eq(Mux(beyond[-1], (head + offset)[:bits], (head + wrapped)[:bits])),
-            place.at_end.eq(Mux(walk.releases, is_last, self.head == last)),
+            place.at_end.eq(Mux(walk.releases, is_last, _sum_is(self.head, offset, self.words - 1))),
         ]
         return place
+
+
+def _sum_is(a, b, total):
+    """Whether a + b is that constant, modulo 2**bits, without a carry from bit to bit.
+
+    If it is, the carry into each bit follows from the two bits below and the sum's.
+    """
+    same, carry = [], 0
+    for n in range(len(a)):
+        bit = total >> n & 1
+        same.append((a[n] ^ b[n] ^ carry) == bit)
+        carry = (a[n] & b[n]) if bit else (a[n] | b[n])
+    return Cat(same).all()

@@ -25,7 +25,7 @@ class RefusedWrite(wiring.Component):
 
     Timing
     ------
-    The register changes one cycle after ``i_write``.
+    The register changes two cycles after ``i_write``, one after ``i_clear``.
     """
 
     def __init__(self):
@@ -44,9 +44,16 @@ class RefusedWrite(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         kept = self.o_refused
+        now = Signal()
+        reason = Signal.like(kept.code)
+        address = Signal.like(self.i_address)
+        m.d.sync += [
+            now.eq(self.i_write & ~self.i_ok),
+            reason.eq(Mux(self.i_here, Mux(self.i_lock, Refusal.RUN, Refusal.VALUE), Refusal.ADDRESS)),
+            address.eq(self.i_address),
+        ]
         with m.If(self.i_clear):
             m.d.sync += Value.cast(kept).eq(0)
-        with m.Elif(self.i_write & ~self.i_ok & ~kept.write):
-            reason = Mux(self.i_here, Mux(self.i_lock, Refusal.RUN, Refusal.VALUE), Refusal.ADDRESS)
-            m.d.sync += [kept.write.eq(1), kept.code.eq(reason), kept.address.eq(Cat(C(0, 2), self.i_address))]
+        with m.Elif(now & ~kept.write):
+            m.d.sync += [kept.write.eq(1), kept.code.eq(reason), kept.address.eq(Cat(C(0, 2), address))]
         return m

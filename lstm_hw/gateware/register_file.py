@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..errors import ConfigError
 from ..machine.registers import ADDRESS_BITS, WORD_BYTES, Access, Register
+from .choice import chosen
 
 _WRITABLE = {Access.RW, Access.WO, Access.W1S, Access.W1C, Access.W1T}
 
@@ -131,7 +132,7 @@ class RegisterFile(wiring.Component):
         with m.Switch(self.i_read_address):
             with m.Case(*words):
                 m.d.comb += here.eq(1)
-        m.d.comb += self.o_read_data.eq(Mux(here, _chosen(self.i_read_address, words), 0))
+        m.d.comb += self.o_read_data.eq(Mux(here, chosen(self.i_read_address, words), 0))
         return m
 
     def _write(self, m, register):
@@ -144,7 +145,7 @@ class RegisterFile(wiring.Component):
             allowed = allowed & (word < self.limits[register.name])
         m.d.comb += [self.o_write_here.eq(1), self.o_write_ok.eq(allowed)]
         if register.stored:
-            with m.If(self.i_write & self.o_write_ok):
+            with m.If(self.i_write & allowed):
                 m.d.sync += stored.eq(merge(self.i_write_mask, Value.cast(stored), self.i_write_data) & register.mask)
         else:
             m.d.comb += self._port("o", register, "_write").eq(self.i_write & self.i_write_mask[0])
@@ -158,16 +159,3 @@ class RegisterFile(wiring.Component):
         if register.latched_by:
             return latches[register.latched_by]
         return Value.cast(self._port("o" if register.stored else "i", register))
-
-
-def _chosen(address, words):
-    """Of the words by address the one that is asked for, anything where there is none: a tree of multiplexers."""
-    if len(words) == 1:
-        return next(iter(words.values()))
-    half = 1 << (len(address) - 1)
-    low = {place: word for place, word in words.items() if place < half}
-    high = {place - half: word for place, word in words.items() if place >= half}
-    below, above = (_chosen(address[:-1], part) if part else None for part in (low, high))
-    if below is None or above is None:
-        return above if below is None else below
-    return Mux(address[-1], above, below)

@@ -33,7 +33,7 @@ class StartCheck(wiring.Component):
 
     Timing
     ------
-    Combinational.
+    ``i_steps`` and ``i_weights`` count one cycle later, ``i_loads`` and ``i_loaded`` at once.
     """
 
     def __init__(self, ports: int, address_bits: int, data_bits: int):
@@ -50,10 +50,15 @@ class StartCheck(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         low = exact_log2(self.data_bits // 8)
-        wrong = [Cat(address[:low], address[self.address_bits :]).any() for address in self.i_weights]
-        with m.If(self.i_steps == 0):
+        no_steps = Signal()
+        wrong = Signal(len(self.i_weights))
+        m.d.sync += [
+            no_steps.eq(self.i_steps == 0),
+            wrong.eq(Cat(Cat(address[:low], address[self.address_bits :]).any() for address in self.i_weights)),
+        ]
+        with m.If(no_steps):
             m.d.comb += self.o_code.eq(ErrorCode.STEPS)
-        with m.Elif(Cat(wrong).any()):
+        with m.Elif(wrong.any()):
             m.d.comb += self.o_code.eq(ErrorCode.ADDRESS)
         with m.Elif(~self.i_loads & ~self.i_loaded):
             m.d.comb += self.o_code.eq(ErrorCode.UNLOADED)

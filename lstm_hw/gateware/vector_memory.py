@@ -1,5 +1,8 @@
 """VectorMemory: the elements of x and h that the columns multiply."""
 
+from functools import reduce
+from operator import or_
+
 from amaranth import *
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
@@ -84,34 +87,33 @@ class VectorMemory(wiring.Component):
         m = Module()
         config, bits = self.config, self.config.element_bits
         lane_bits = exact_log2(config.x_per_beat)
-        valid = Signal()
-        space = Signal(self.i_space.shape())
+        takes_h = Signal()
+        takes_x = Signal()
+        takes_delta = Signal()
         rotate = Signal(self.i_rotate.shape())
         constant = Signal(bits)
         lane = Signal(max(1, lane_bits))
         m.d.sync += [
-            valid.eq(self.i_valid),
-            space.eq(self.i_space),
+            takes_x.eq(self.i_valid & (self.i_space == SPACE_X)),
             rotate.eq(self.i_rotate),
-            # Constants as wide as a lifted operand are formed behind the lift.
-            constant.eq(0 if config.factor_bits > bits else 1 << self.i_address[:4]),
+            constant.eq(0),
             lane.eq(self.i_address[:lane_bits]),
         ]
-        values, listed = [], self._lists(m, space, valid) if config.lists else {}
+        if config.factor_bits == bits:  # those as wide as a lifted operand are formed behind the lift
+            with m.If(self.i_valid & (self.i_space == SPACE_CONSTANT)):
+                m.d.sync += constant.eq(1 << self.i_address[:4])
+        others = [SPACE_X, SPACE_CONSTANT]
+        if config.lists:
+            m.d.sync += takes_delta.eq(self.i_valid & (self.i_space == SPACE_DELTA))
+            others.append(SPACE_DELTA)
+        m.d.sync += takes_h.eq(self.i_valid & ~Cat(self.i_space == space for space in others).any())
+        values, listed = [], self._lists(m, takes_x, takes_delta) if config.lists else []
         for k in range(config.contexts):
-            h, x = (self._h(m), None) if config.lists else self._bank(m, k)
+            h, x = (self._h(m).as_signed(), None) if config.lists else self._bank(m, k)
             value = Signal(bits, name=f"value{k}")
-            with m.Switch(space):
-                if not config.lists:
-                    with m.Case(SPACE_X):
-                        m.d.comb += value.eq(x.word_select(lane, bits) if lane_bits else x)
-                for listed_space, delta in listed.items():
-                    with m.Case(listed_space):
-                        m.d.comb += value.eq(delta)
-                with m.Case(SPACE_CONSTANT):
-                    m.d.comb += value.eq(constant)
-                with m.Default():
-                    m.d.comb += value.eq(h.as_signed() if config.lists else h)
+            # Block RAM answers late in a cycle, so all but one of these are masked by flags of the cycle before.
+            read = listed or [(takes_x, x.word_select(lane, bits) if lane_bits else x)]
+            m.d.comb += value.eq(reduce(or_, (Mux(takes, of, 0) for takes, of in [(takes_h, h), *read]), constant))
             values.append(value)
         for k in range(config.contexts):
             chosen = Signal(bits, name=f"chosen{k}")
@@ -119,15 +121,15 @@ class VectorMemory(wiring.Component):
                 for turn in range(config.contexts):
                     with m.Case(turn):
                         m.d.comb += chosen.eq(values[(k + turn) % config.contexts])
-            m.d.sync += self.o_operands[k].eq(Mux(valid, chosen, 0))
+            m.d.sync += self.o_operands[k].eq(chosen)
         return m
 
-    def _lists(self, m, space, valid):
-        """The lists of x and of h; returns the delta of the entry that is read, by space."""
-        deltas, indices = {}, {}
-        for name, of, depth in (
-            ("x", SPACE_X, self.config.x_elements),
-            ("h_list", SPACE_DELTA, self.config.h_elements),
+    def _lists(self, m, takes_x, takes_delta):
+        """The lists of x and of h; returns the flag that takes it and the delta of the entry that is read of each."""
+        deltas = []
+        for name, takes, depth in (
+            ("x", takes_x, self.config.x_elements),
+            ("h_list", takes_delta, self.config.h_elements),
         ):
             store = memory.Memory(shape=self.entry, depth=depth, init=[])
             m.submodules[f"{name}_entries"] = store
@@ -139,12 +141,9 @@ class VectorMemory(wiring.Component):
                 reader.addr.eq(self.i_address),
                 reader.en.eq(1),
             ]
-            deltas[of], indices[of] = reader.data.delta, reader.data.index
-        with m.If(valid):
-            with m.Switch(space):
-                for of, index in indices.items():
-                    with m.Case(of):
-                        m.d.comb += self.o_index.eq(index)
+            deltas.append((takes, reader.data.delta))
+            with m.If(takes):
+                m.d.comb += self.o_index.eq(reader.data.index)
         return deltas
 
     def _h(self, m):
