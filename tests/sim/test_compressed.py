@@ -25,9 +25,9 @@ FIELDS = {
 
 
 def compressed_plan(seed, sizes=(28, 30), zeros=(0.3, 0.6), batch=2, **options):
-    """A pruned layer of random weights, and its plan; ``options`` are fields of the engine, and ``head``."""
+    """A pruned layer of random weights, and its plan; ``options`` are fields of the engine."""
     widths = {name: options[name] for name in ("weight_bits",) if name in options}
-    model = random_network(np.random.default_rng(seed), sizes, options.pop("head", 0), **widths)
+    model = random_network(np.random.default_rng(seed), sizes, **widths)
     model = pruned(model, zeros, seed)
     config = config_of(**FIELDS | options, shifts=model.shifts)
     return model, CompressedPlanner(model.network, config, batch).plan()
@@ -40,10 +40,8 @@ def compressed_scenario(seed, runs=((5, True), (4, False)), memory=BENCH_MEMORY,
 
 CASES = {
     "12 rows": {},
-    "head": {"head": 3, "runs": ((4, True), (3, False), (1, False))},
     "memory of half the bandwidth": {"memory": MemoryModel(30, 2)},
     "20 rows, 8 bit, batch of 3": {"rows": 20, "weight_bits": 8, "batch": 3, "sizes": (18, 40), "accumulators": 160},
-    "wide port, few zeros": {"rows": 48, "axi_data_bits": 256, "zeros": (0, 0.1), "sizes": (8, 30), "cells": 2},
 }
 
 
