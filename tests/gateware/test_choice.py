@@ -1,0 +1,39 @@
+"""Choices and comparisons that stand without a carry or an index: against the plain ones, for all values."""
+
+import pytest
+from amaranth import C, Cat, Module, Signal
+from amaranth.sim import Simulator
+
+from lstm_hw.gateware.choice import chosen
+from lstm_hw.gateware.mac_unit import _sum_is
+
+
+def results(inputs, output):
+    """The output for all values of the inputs, the first one's low bits first."""
+    given, module = Signal(sum(len(value) for value in inputs)), Module()
+    module.d.comb += Cat(inputs).eq(given)
+    seen = []
+
+    async def bench(context):
+        for value in range(1 << len(given)):
+            context.set(given, value)
+            seen.append(context.get(output))
+
+    simulator = Simulator(module)
+    simulator.add_testbench(bench)
+    simulator.run()
+    return seen
+
+
+@pytest.mark.parametrize("total", range(16))
+def test_a_sum_is_compared_without_a_carry(total):
+    a, b = Signal(4), Signal(4)
+    found = results([a, b], _sum_is(a, b, total))
+    assert found == [(n % 16 + n // 16) % 16 == total for n in range(256)]
+
+
+@pytest.mark.parametrize("places", [[0], [0, 1, 2], [3, 5, 6, 12], range(16)], ids=len)
+def test_the_word_at_an_address_is_chosen(places):
+    address = Signal(4)
+    found = results([address], chosen(address, {place: C(place + 1, 5) for place in places}))
+    assert [found[place] for place in places] == [place + 1 for place in places]
