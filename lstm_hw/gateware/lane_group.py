@@ -3,7 +3,7 @@
 from amaranth import *
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import exact_log2
+from amaranth.utils import ceil_log2, exact_log2
 
 from ..machine.config import LUT_ENTRIES, EngineConfig
 from ..machine.latency import DRAINED, drain_latency
@@ -213,7 +213,7 @@ class LaneGroup(wiring.Component):
         config, drain = self.config, self.o_drain
         local = Signal(drained_layout(config).size, reset_less=True)
         pieces = len(finished[0]) // len(local)
-        piece_bits = exact_log2(pieces)
+        piece_bits = ceil_log2(pieces)
         places = {
             k << piece_bits | n: words[n * len(local) : (n + 1) * len(local)]
             for k, words in enumerate(finished)
