@@ -460,27 +460,15 @@ class _Ring:
         # and else, and whether it is the last word.
         head = Mux(walk.releases, walk.following, self.head)
         to_end, wrapped = Signal(signed(bits + 1), name="to_end"), Signal(bits, name="wrapped")
-        beyond = Signal(signed(bits + 2), name="beyond")
+        beyond, last = Signal(signed(bits + 2), name="beyond"), Signal(bits, name="last_start")
         place = SimpleNamespace(address=Signal(bits, name="start_address"), at_end=Signal(name="starts_at_end"))
-        is_last = Mux(walk.at_end, self.rest == offset, _sum_is(walk.address, offset, self.words - 2))
+        is_last = Mux(walk.at_end, self.rest == offset, walk.address == (last - 1)[:bits])
         m.d.comb += [
             to_end.eq(offset - self.words),
             wrapped.eq(offset + self.base - self.words),
             beyond.eq(head + to_end),
             place.address.eq(Mux(beyond[-1], (head + offset)[:bits], (head + wrapped)[:bits])),
-            place.at_end.eq(Mux(walk.releases, is_last, _sum_is(self.head, offset, self.words - 1))),
+            last.eq(self.words - 1 - offset),
+            place.at_end.eq(Mux(walk.releases, is_last, self.head == last)),
         ]
         return place
-
-
-def _sum_is(a, b, total):
-    """Whether a + b is that constant, modulo 2**bits, without a carry from bit to bit.
-
-    If it is, the carry into each bit follows from the two bits below and the sum's.
-    """
-    same, carry = [], 0
-    for n in range(len(a)):
-        bit = total >> n & 1
-        same.append((a[n] ^ b[n] ^ carry) == bit)
-        carry = (a[n] & b[n]) if bit else (a[n] | b[n])
-    return Cat(same).all()

@@ -1,11 +1,10 @@
-"""Choices and comparisons that stand without a carry or an index: against the plain ones, for all values."""
+"""The tree of multiplexers against an index, for all values."""
 
 import pytest
 from amaranth import C, Cat, Module, Signal
 from amaranth.sim import Simulator
 
 from lstm_hw.gateware.choice import chosen
-from lstm_hw.gateware.mac_unit import _sum_is
 
 
 def results(inputs, output):
@@ -23,13 +22,6 @@ def results(inputs, output):
     simulator.add_testbench(bench)
     simulator.run()
     return seen
-
-
-@pytest.mark.parametrize("total", range(16))
-def test_a_sum_is_compared_without_a_carry(total):
-    a, b = Signal(4), Signal(4)
-    found = results([a, b], _sum_is(a, b, total))
-    assert found == [(n % 16 + n // 16) % 16 == total for n in range(256)]
 
 
 @pytest.mark.parametrize("places", [[0], [0, 1, 2], [3, 5, 6, 12], range(16)], ids=len)
