@@ -1,7 +1,8 @@
 """Columns and beats of a run: what its lanes and its weight port have to do, however they are timed."""
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 
+from ..machine.config import EngineConfig
 from ..machine.isa import BEATS_BITS, COUNT_BITS, Instruction
 from ..machine.plan import Plan
 from ..machine.program import Command
@@ -16,8 +17,10 @@ class Work:
 
     Parameters
     ----------
-    plan : Plan
-        Whose commands they are; lists are as long as its network's activity says.
+    config : EngineConfig
+        What the commands are for.
+    activity : sequence of float, optional
+        Share of elements that change, of x and of each layer's h, where commands walk lists.
 
     Attributes
     ----------
@@ -27,8 +30,8 @@ class Work:
         Beats of each weight port.
     """
 
-    def __init__(self, plan: Plan):
-        self.config, self.activity = plan.config, plan.network.activity
+    def __init__(self, config: EngineConfig, activity: Sequence[float] = ()):
+        self.config, self.activity = config, activity
         self.columns = self.beats = 0
 
     def execute(self, command: Command) -> None:
@@ -86,6 +89,6 @@ def work(plan: Plan, steps: int, clear: bool = True, entry: str = "run") -> Work
     -------
     Work
     """
-    found = Work(plan)
+    found = Work(plan.config, plan.network.activity)
     walk(found, plan.program, entry, steps, clear, registers_before(plan, entry))
     return found

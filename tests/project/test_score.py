@@ -104,7 +104,13 @@ def test_a_detector_of_one_logit():
     notes = []
     project = lstm_hw.convert(trained, calibration=x, x=x, labels=(x[:, 0, 0] > 0).astype(int), note=notes.append)
     project.quantize()
-    assert project.accuracy() == {"metric": "threshold", "float": 1.0, "integer": 1.0, "sequences": 40}
+    assert project.accuracy() == {
+        "metric": "threshold",
+        "float": 1.0,
+        "integer": 1.0,
+        "sequences": 40,
+        "unpruned": None,
+    }
     assert len(notes) == 1 and notes[0].startswith("data.metric: threshold") and notes[0] in project.assumptions
 
 

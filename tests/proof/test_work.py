@@ -16,7 +16,7 @@ from tests.proof.test_period import plans
 def test_random_programs(seed):
     rng = random.Random(seed)
     config = random_engine(rng)
-    program, timing, found = random_program(rng, config), Timing(config), Work()
+    program, timing, found = random_program(rng, config), Timing(config), Work(config)
     walk(timing, program, "run", 30, True)
     walk(found, program, "run", 30, True)
     assert (found.columns, found.beats) == (timing.counters.busy, timing.counters.read_beats)
