@@ -21,6 +21,7 @@ from ...reading import MAX_JSON_BYTES, MAX_VALUES, open_archive, open_file, pars
 from ..float_model import FloatModel
 from ..store import MAX_FILE_BYTES
 from .json_models import keras_dense, keras_lstm
+from .libraries import library
 from .options import HEAD_MODES, NO_HEAD, ReadOptions
 
 ARCHIVE_RULE = "must be a file of model.save('m.keras')"
@@ -77,11 +78,7 @@ class KerasFile:
     @contextmanager
     def _opened(self) -> Iterator[tuple[dict, Any]]:
         """The model's configuration and the open HDF5 file with its arrays."""
-        try:
-            import h5py
-        except ImportError as error:
-            rule = "must be installed to read Keras files: pip install 'lstm-hw[keras]'"
-            raise ModelError("h5py", f"missing, and {self.path} is a Keras file", rule) from error
+        h5py = library("h5py", "keras", self.path, "a Keras file")
         try:
             if self.path.suffix.lower() == ".keras":
                 with open_archive(self.path, MAX_FILE_BYTES, ARCHIVE_RULE, ModelError) as archive:

@@ -18,6 +18,7 @@ from ...errors import ConfigError, ModelError
 from ...reading import MAX_VALUES, read_file
 from ..float_model import DenseWeights, FloatModel, LstmWeights, check_shape
 from ..store import MAX_FILE_BYTES
+from .libraries import library
 from .options import HEAD_MODES, NO_HEAD, ReadOptions
 
 MAX_NODES = 1 << 14
@@ -82,11 +83,7 @@ class OnnxGraph:
 
     @cached_property
     def _graph(self):
-        try:
-            import onnx
-        except ImportError as error:
-            rule = "must be installed to read ONNX files: pip install 'lstm-hw[onnx]'"
-            raise ModelError("onnx", f"missing, and {self.path} is an ONNX file", rule) from error
+        onnx = library("onnx", "onnx", self.path, "an ONNX file")
         content = read_file(self.path, MAX_FILE_BYTES, ModelError)
         try:
             graph = onnx.load_model_from_string(content).graph

@@ -16,6 +16,7 @@ from ...errors import ConfigError, LstmHwError, ModelError
 from ...reading import MAX_VALUES, read_file
 from ..float_model import DenseWeights, FloatModel, LstmWeights, check_shape
 from ..store import MAX_FILE_BYTES
+from .libraries import library
 from .options import HEAD_MODES, NO_HEAD, ReadOptions
 
 MAX_OPERATORS = 1 << 12
@@ -60,12 +61,7 @@ class TfliteGraph:
 
     @cached_property
     def _library(self):
-        try:
-            import tflite
-        except ImportError as error:
-            rule = "must be installed to read TFLite files: pip install 'lstm-hw[tflite]'"
-            raise ModelError("tflite", f"missing, and {self.path} is a TFLite file", rule) from error
-        return tflite
+        return library("tflite", "tflite", self.path, "a TFLite file")
 
     @cached_property
     def _model(self):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -434,6 +435,12 @@ def test_page_of_tflite_options(tmp_path, given):
             assert load(path, ReadOptions(head_prefix="none")).head is None
     path.write_bytes(b"TFL3TFL3" + bytes(100))
     refused(path, "m.tflite")
+
+
+@pytest.mark.parametrize("name, module", [("m.h5", "h5py"), ("m.onnx", "onnx"), ("m.tflite", "tflite")])
+def test_a_library_that_is_not_there(files, monkeypatch, name, module):
+    monkeypatch.setitem(sys.modules, module, None)
+    refused(files[name], f"{module}: missing", name, "pip install 'lstm-hw[")
 
 
 def test_archives_that_do_more(tmp_path):
