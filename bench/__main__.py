@@ -4,7 +4,19 @@ import sys
 
 from lstm_hw.process import python, running
 
-BENCHMARKS = ("digits", "accuracy", "predict", "prune", "sbe", "lanes", "activations", "reuse", "schedules")
+BENCHMARKS = (
+    "digits",
+    "accuracy",
+    "predict",
+    "prune",
+    "sbe",
+    "lanes",
+    "activations",
+    "reuse",
+    "schedules",
+    "sparse",
+    "elstm",
+)
 """Modules of this package, each with a command line."""
 
 
