@@ -8,6 +8,7 @@ import json
 import math
 import os
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -185,6 +186,41 @@ def open_archive(
             raise error(path, str(reason) or "damaged", rule) from reason
         with archive:
             yield archive
+
+
+def read_stored(
+    archive: zipfile.ZipFile, name: str, most: int, path: object, error: type[LstmHwError] = InputError
+) -> bytes:
+    """Content of a member that is stored as it is, neither compressed nor encrypted.
+
+    Parameters
+    ----------
+    archive : zipfile.ZipFile
+    name : str
+    most : int
+        Bytes.
+    path : object
+        Of the archive, for messages.
+    error : class of LstmHwError
+
+    Raises
+    ------
+    LstmHwError
+        It is missing, damaged, larger, or compressed.
+    """
+    subject = f"{path}: {name}"
+    try:
+        info = archive.getinfo(name)
+        if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
+            raise error(subject, "compressed or encrypted", "must be stored as it is")
+        # The library asks for as many bytes as the list of contents says.
+        most = min(most, os.fstat(archive.fp.fileno()).st_size)
+        if max(info.file_size, info.compress_size) > most:
+            found = max(info.file_size, info.compress_size)
+            raise error(subject, f"{found} bytes", f"must not exceed {most} bytes")
+        return archive.read(info)
+    except (OSError, ValueError, EOFError, KeyError, RuntimeError, struct.error, zipfile.BadZipFile) as reason:
+        raise error(subject, f"not readable ({reason})", "must be an undamaged member") from reason
 
 
 class NpzFile:

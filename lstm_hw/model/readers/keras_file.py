@@ -6,7 +6,6 @@ Both hold the layers' configuration as JSON and the arrays in HDF5. An LSTM has 
 
 import io
 import re
-import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import ConfigError, LstmHwError, ModelError
-from ...reading import MAX_JSON_BYTES, MAX_VALUES, open_archive, open_file, parse_json
+from ...reading import MAX_JSON_BYTES, MAX_VALUES, open_archive, open_file, parse_json, read_stored
 from ..float_model import FloatModel
 from ..store import MAX_FILE_BYTES
 from .json_models import keras_dense, keras_lstm
@@ -82,8 +81,9 @@ class KerasFile:
         try:
             if self.path.suffix.lower() == ".keras":
                 with open_archive(self.path, MAX_FILE_BYTES, ARCHIVE_RULE, ModelError) as archive:
-                    config = parse_json(self._member(archive, "config.json", MAX_JSON_BYTES), self.path, ModelError)
-                    content = self._member(archive, "model.weights.h5", MAX_FILE_BYTES)
+                    text = read_stored(archive, "config.json", MAX_JSON_BYTES, self.path, ModelError)
+                    content = read_stored(archive, "model.weights.h5", MAX_FILE_BYTES, self.path, ModelError)
+                config = parse_json(text, self.path, ModelError)
                 with h5py.File(io.BytesIO(content), "r") as file:
                     yield config, file
             else:
@@ -93,14 +93,6 @@ class KerasFile:
             raise
         except Exception as error:  # HDF5 tells of damage in many ways
             raise ModelError(self.path, f"not readable ({error})", "must be an undamaged Keras file") from error
-
-    def _member(self, archive, name, most):
-        if name not in archive.namelist():
-            raise ModelError(f"{self.path}: {name}", "missing", ARCHIVE_RULE)
-        info = archive.getinfo(name)
-        if info.compress_type != zipfile.ZIP_STORED or info.file_size > most:
-            raise ModelError(f"{self.path}: {name}", f"compressed, or {info.file_size} bytes", ARCHIVE_RULE)
-        return archive.read(info)
 
     def _configuration(self, file):
         text = file.attrs.get("model_config")

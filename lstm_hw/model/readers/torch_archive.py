@@ -10,15 +10,13 @@ import math
 import os
 import pickle
 import re
-import struct
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from ...errors import ModelError
-from ...reading import open_archive
+from ...reading import open_archive, read_stored
 from ..store import MAX_FILE_BYTES, MAX_TENSORS, widened
 
 MAX_PICKLE_BYTES = 1 << 20
@@ -122,17 +120,7 @@ class TorchArchive:
         return open_archive(self.path, MAX_FILE_BYTES, RULE, ModelError)
 
     def _member(self, archive, name, most):
-        """Content of a member, which must be stored as it is: PyTorch compresses nothing."""
-        subject = f"{self.path}: {name}"
-        try:
-            info = archive.getinfo(name)
-            if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
-                raise ModelError(subject, "compressed or encrypted", "must be stored, as torch.save does")
-            if info.file_size > most:
-                raise ModelError(subject, f"{info.file_size} bytes", f"must not exceed {most} bytes")
-            return archive.read(info)
-        except (OSError, ValueError, EOFError, KeyError, RuntimeError, struct.error, zipfile.BadZipFile) as error:
-            raise ModelError(subject, f"not readable ({error})", "must be an undamaged member") from error
+        return read_stored(archive, name, most, self.path, ModelError)
 
     def _flatten(self, path, value, depth):
         """Collect the tensors below ``value``, their names joined by points."""

@@ -456,6 +456,11 @@ def test_archives_that_do_more(tmp_path):
         path.write_bytes(model_files.zipped({"a/data.pkl": body}))
         with pytest.raises(ModelError, match=found):
             load(path)
+    whole = bytearray(model_files.torch_archive(model_files.tensors()))
+    at = whole.rfind(b"PK\x01\x02", 0, whole.rfind(b"archive/data.pkl"))
+    whole[at + 20 : at + 24] = (1 << 30).to_bytes(4, "little")  # what the list of contents says of its stored size
+    path.write_bytes(whole)
+    refused(path, "archive/data.pkl: 1073741824 bytes", "must not exceed")
     path.write_bytes(model_files.zipped({"a/other": b"x"}))
     refused(path, "0 members data.pkl")
     path.write_bytes(b"\x80\x02\x8a" + bytes(200))
