@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import ConfigError, ModelError
+from ...errors import ConfigError, LstmHwError, ModelError
 from ...reading import MAX_VALUES, read_file
 from ..float_model import DenseWeights, FloatModel, LstmWeights, check_shape
 from ..store import MAX_FILE_BYTES
@@ -100,7 +100,7 @@ class OnnxGraph:
         """Name -> TensorProto of what does not depend on inputs."""
         found = {tensor.name: tensor for tensor in self._graph.initializer}
         for node in self._graph.node:
-            if node.op_type == "Constant":
+            if node.op_type == "Constant" and node.output:
                 for attribute in node.attribute:
                     if attribute.name == "value":
                         found[node.output[0]] = attribute.t
@@ -121,7 +121,7 @@ class OnnxGraph:
                 if name in self._constants and len(self._constants[name].dims) > 1
             ]
             if shapes:
-                lines.append(f"{node.name or node.output[0]}: {node.op_type}, {', '.join(shapes)}")
+                lines.append(f"{_name(node)}: {node.op_type}, {', '.join(shapes)}")
             elif node.op_type != "Constant":
                 others[node.op_type] = others.get(node.op_type, 0) + 1
         rest = ", ".join(f"{count} {kind}" for kind, count in sorted(others.items()))
@@ -132,6 +132,18 @@ class OnnxGraph:
         options.refuse(f"{self.path} says it", "gate_order", "initial_state", "skip")
         if options.head_prefix not in (None, NO_HEAD):
             raise ConfigError("model.head_prefix", repr(options.head_prefix), f"must be {NO_HEAD!r} for an ONNX file")
+        try:
+            return self._read(options)
+        except LstmHwError:
+            raise
+        except Exception as error:  # of nodes without inputs or outputs, or with attributes of another kind
+            raise self._damaged(error) from error
+
+    def _damaged(self, error):
+        found = f"a node that cannot be ({type(error).__name__}: {error})"
+        return ModelError(self.path, found, "must be a model that onnx.checker accepts")
+
+    def _read(self, options):
         start = self._first(options.prefix)
         found = _Found()
         flow = _Flow(start.input[0], _input_axes(start)) if options.prefix is not None else self._before(start)
@@ -201,7 +213,7 @@ class OnnxGraph:
 
     def _step(self, node, flow, found):
         """What becomes of a tensor in a node."""
-        subject = f"{self.path}: {node.name or node.output[0]}"
+        subject = f"{self.path}: {_name(node)}"
         kind = node.op_type
         if kind in _RECURRENT:
             return self._lstm(node, flow, found, subject)
@@ -374,7 +386,7 @@ class OnnxGraph:
     def _order(self, node, count):
         order = _attributes(node).get("perm", list(range(count))[::-1])
         if sorted(order) != list(range(count)):
-            raise ModelError(f"{self.path}: {node.name or node.output[0]}", f"perm {order}", f"must order {count} axes")
+            raise ModelError(f"{self.path}: {_name(node)}", f"perm {order}", f"must order {count} axes")
         return order
 
     def _is_zero(self, name):
@@ -408,6 +420,10 @@ class OnnxGraph:
             return values.astype(np.float64 if values.dtype.kind not in "iu" else np.int64)
         except Exception as error:  # of a damaged tensor
             raise ModelError(f"{subject}: {tensor.name}", f"not readable ({error})", "must be numbers") from error
+
+
+def _name(node):
+    return node.name or next(iter(node.output), "a node without a name")
 
 
 def _attributes(node) -> dict[str, Any]:

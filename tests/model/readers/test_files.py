@@ -406,6 +406,22 @@ def test_page_of_onnx_options(tmp_path, given):
             assert "given of m.onnx is kept on the chip" in load(path).assumptions[0]
 
 
+def test_onnx_nodes_that_cannot_be(tmp_path, given):
+    pytest.importorskip("onnx")
+    path = tmp_path / "m.onnx"
+    for change in (
+        lambda graph: graph.node[0].attribute[0].ClearField("type"),
+        lambda graph: graph.node[1].ClearField("output"),
+        lambda graph: graph.node[1].ClearField("input"),
+        lambda graph: graph.node[-1].ClearField("input"),
+    ):
+        model = model_files.onnx_model(given, every_step=False)
+        change(model.graph)
+        path.write_bytes(model.SerializeToString())
+        refused(path, "m.onnx", "must")
+        assert open_model(path).contents()
+
+
 def test_page_of_tflite_options(tmp_path, given):
     tflite = pytest.importorskip("tflite")
     path = tmp_path / "m.tflite"
