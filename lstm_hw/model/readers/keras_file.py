@@ -5,7 +5,9 @@ Both hold the layers' configuration as JSON and the arrays in HDF5. An LSTM has 
 """
 
 import io
+import os
 import re
+import resource
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +25,8 @@ from .json_models import keras_dense, keras_lstm
 from .libraries import library
 from .options import HEAD_MODES, NO_HEAD, ReadOptions
 
+SECONDS = 1
+"""Processor time that the HDF5 library may take."""
 ARCHIVE_RULE = "must be a file of model.save('m.keras')"
 _HARMLESS = (
     "InputLayer",
@@ -72,7 +76,15 @@ class KerasFile:
     path: Path
 
     def __post_init__(self):
+        library("h5py", "keras", self.path, "a Keras file")
+        if not _ends(self._everything):
+            raise ModelError(self.path, "not readable (the HDF5 library does not come to an end)", "must be undamaged")
         self._layers()
+
+    def _everything(self):
+        """All that will be read of the file."""
+        with self._opened() as (config, file):
+            self._read(self._chain(config), _Arrays(self.path, file, config), ReadOptions())
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[dict, Any]]:
@@ -196,6 +208,23 @@ class KerasFile:
             if config.get(key) != must:
                 raise ModelError(f"{subject}: {key}", f"{config.get(key, 'not said')!r:.80}", f"must be {must!r}")
         return keras_lstm(arrays.of(layer, _ARRAYS), subject)
+
+
+def _ends(read):
+    """Whether a function comes to an end: HDF5 runs in circles on some damaged files, where no signal is heard.
+
+    It is tried in a copy of this process whose processor time is limited; what it raises there, it raises here again.
+    """
+    copy = os.fork()
+    if not copy:
+        try:
+            resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            read()
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(copy, 0)
+    return os.WIFEXITED(status)
 
 
 def _activation(layer):

@@ -1,6 +1,7 @@
 """One network in a file of every kind: each reader must find the same weights, and say what it cannot do."""
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -377,6 +378,17 @@ def test_page_of_keras_options(tmp_path, given):
     assert model.head is None and "dense and what follows it" in model.assumptions[0]
     model_files.keras_h5(tmp_path / "m.h5", [(k, c, a[:1]) for k, c, a in files["Dropout"]])
     refused(tmp_path / "m.h5", "lstm: arrays kernel", "must be kernel, recurrent_kernel, bias")
+
+
+def test_a_library_that_runs_in_circles(files, monkeypatch):
+    def circles(self):
+        while True:
+            pass
+
+    monkeypatch.setattr("lstm_hw.model.readers.keras_file.KerasFile._everything", circles)
+    refused(files["m.h5"], "m.h5: not readable", "does not come to an end")
+    monkeypatch.setattr("lstm_hw.model.readers.keras_file.KerasFile._everything", lambda self: os.abort())
+    refused(files["m.h5"], "m.h5: not readable", "does not come to an end")
 
 
 def test_page_of_onnx_options(tmp_path, given):
