@@ -118,8 +118,8 @@ OF_LISTS = ("InputUnit", "MacUnit", "VectorMemory", "LanePath", "LaneGroup", "Ce
 
 MOST_LEVELS = 6
 """LUTs in a row that a component may have; those from component to component are counted and not held to it."""
-DEEPER = {"LaneGroup": 7}
-"""Components that may have more: the choice among the finished sums of all contexts and rows."""
+DEEPER = {"LaneGroup": 7, "CellUnit": 7}
+"""Components that have more: at the choice among the finished sums of all contexts and rows, and in the cell unit."""
 COMPONENTS = {
     "Control": lambda config: Control(config_words(config), config.program_length),
     "Sequencer": Sequencer,
