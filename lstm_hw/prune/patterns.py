@@ -7,6 +7,7 @@ matrices are no masks: the weights of a group are all equal, and become their me
 
 import math
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,7 +21,7 @@ MOST = 1 << 16
 """Largest bank, part or block: as many as the rows or columns of the largest matrix."""
 
 
-class Pattern:
+class Pattern(ABC):
     """What all patterns have; ``KEYS`` are the keys of ``[prune]`` that they take, which are their fields."""
 
     name: ClassVar[str]
@@ -40,19 +41,21 @@ class Pattern:
         ConfigError
             Names matrix, key, value, and the values that would do.
         """
+        return  # any matrix, unless a pattern says otherwise
 
+    @abstractmethod
     def groups(self, values: np.ndarray) -> np.ndarray:
         """The values of a matrix (rows, columns) by group: (groups, members), each value once."""
-        raise NotImplementedError
 
+    @abstractmethod
     def place(self, group: int, shape: Sequence[int]) -> str:
         """Where a group is, in words."""
-        raise NotImplementedError
 
+    @abstractmethod
     def project(self, weights: np.ndarray) -> np.ndarray:
         """The nearest matrix of this pattern, in the mean square."""
-        raise NotImplementedError
 
+    @abstractmethod
     def check_weights(self, weights: np.ndarray, matrix: str, source: str = "model") -> None:
         """Refuse a matrix that is not of this pattern.
 
@@ -69,23 +72,22 @@ class Pattern:
         ModelError
             Names matrix, group, what it holds and what it may hold.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def asked(self, shape: Sequence[int]) -> float:
         """The share of a matrix that needs no storage, as asked for, before whole numbers of weights are kept."""
-        raise NotImplementedError
 
+    @abstractmethod
     def saved(self, shape: Sequence[int]) -> float:
         """The share of a matrix that needs no storage, as it is."""
-        raise NotImplementedError
 
 
 class MaskPattern(Pattern):
     """Weights stay or become 0."""
 
+    @abstractmethod
     def kept(self, members: int) -> int:
         """Weights that stay in a group of so many."""
-        raise NotImplementedError
 
     def mask(self, weights: np.ndarray, matrix: str = "weights") -> np.ndarray:
         """Which weights stay.
@@ -151,9 +153,9 @@ class MaskPattern(Pattern):
         members = self._members(shape)
         return 1 - self.kept(members) / members
 
+    @abstractmethod
     def _members(self, shape):
         """Of each group of a matrix."""
-        raise NotImplementedError
 
 
 class _Share(MaskPattern):
@@ -222,8 +224,17 @@ class RowBalanced(_Share):
 class _Parts(_Share):
     """Rows i mod ``parts`` are a part: those of a lane or a processing element."""
 
+    KEYS: ClassVar[tuple[str, ...]] = ("parts", "sparsity")
+
+    def __post_init__(self):
+        _check_count("parts", self.parts)
+        _check_share(self.sparsity)
+
     def check(self, shape: Sequence[int], matrix: str) -> None:
         _check_divides("parts", self.parts, shape[0], "rows", matrix)
+
+    def __str__(self):
+        return f"{self.name} of {self.parts} parts and sparsity {self.sparsity:g}"
 
 
 @dataclass(frozen=True)
@@ -240,11 +251,6 @@ class ColumnBalanced(_Parts):
     parts: int
     sparsity: float
     name: ClassVar[str] = "column_balanced"
-    KEYS: ClassVar[tuple[str, ...]] = ("parts", "sparsity")
-
-    def __post_init__(self):
-        _check_count("parts", self.parts)
-        _check_share(self.sparsity)
 
     def groups(self, values: np.ndarray) -> np.ndarray:
         slots = len(values) // self.parts
@@ -256,9 +262,6 @@ class ColumnBalanced(_Parts):
 
     def _members(self, shape):
         return shape[0] // self.parts
-
-    def __str__(self):
-        return f"{self.name} of {self.parts} parts and sparsity {self.sparsity:g}"
 
 
 @dataclass(frozen=True)
@@ -275,11 +278,6 @@ class LoadBalanced(_Parts):
     parts: int
     sparsity: float
     name: ClassVar[str] = "load_balanced"
-    KEYS: ClassVar[tuple[str, ...]] = ("parts", "sparsity")
-
-    def __post_init__(self):
-        _check_count("parts", self.parts)
-        _check_share(self.sparsity)
 
     def groups(self, values: np.ndarray) -> np.ndarray:
         slots = len(values) // self.parts
@@ -290,9 +288,6 @@ class LoadBalanced(_Parts):
 
     def _members(self, shape):
         return shape[0] * shape[1] // self.parts
-
-    def __str__(self):
-        return f"{self.name} of {self.parts} parts and sparsity {self.sparsity:g}"
 
 
 class _Banks(MaskPattern):
