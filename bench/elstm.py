@@ -144,7 +144,7 @@ def elstm_cycles(w: int, u: float, steps: int, fuse: int) -> float:
 
 def compressed_plan(network: Network, batch: int, **fields) -> Plan:
     """The plan of a layer on the smallest engine of 12 lanes; ConfigError if its sums do not fit."""
-    shape = network.lstm[0]
+    shape = network.recurrent[0]
     deep = {"weight_words": 8192, "x_elements": 1 << 16, "h_elements": shape.outputs, "states": shape.outputs}
     deep |= {"accumulators": 1 << ENTRY_BITS, "finish_entries": shape.blocks(ROWS), "program_length": 256}
     config = EngineConfig(ROWS, axi_data_bits=PORT_BITS, decoder="bitmap", **deep | fields)

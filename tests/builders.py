@@ -184,7 +184,7 @@ class IntegerNetwork:
         self.clear()
 
     def clear(self):
-        self.h = [np.zeros(s.outputs, dtype=np.int64) for s in self.model.network.lstm]
+        self.h = [np.zeros(s.outputs, dtype=np.int64) for s in self.model.network.recurrent]
         self.c = [h.copy() for h in self.h]
 
     def run(self, x):
@@ -192,7 +192,7 @@ class IntegerNetwork:
         network, outputs = self.model.network, []
         for vector in x:
             below = vector
-            for n in range(len(network.lstm)):
+            for n in range(len(network.recurrent)):
                 layer = self.model.layers[n]
                 products = (layer.w_x @ below << layer.lifts[0]) + (layer.w_h @ self.h[n] << layer.lifts[1])
                 preact = self._rounded(n, self._sums(layer, products), self.config.preact.width).reshape(4, -1)

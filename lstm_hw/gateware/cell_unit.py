@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for, ceil_log2
 
 from ..machine.config import CELL_PHASES, GATES, SERIAL_SLOTS, VALUE_BITS, EngineConfig
-from ..machine.isa import ELEMENT_BITS, MODE_LINEAR, MODE_LSTM, MODE_ZERO, OPS, SCALE_BITS, THRESHOLD_BITS
+from ..machine.isa import ELEMENT_BITS, MODE_CELL, MODE_LINEAR, MODE_ZERO, OPS, SCALE_BITS, THRESHOLD_BITS
 from ..machine.latency import DRAIN_TOLD, CellLatency
 from ..machine.registers import CLIPPED_PLACES
 from .cell import Cell
@@ -425,10 +425,10 @@ class CellUnit(wiring.Component):
         self._output(m, start, start_tag, preact, hidden & tag.emit, h, tag.last)
         self._count(m, h_valid, hidden)
         if self.config.count_clipped:
-            starts = start & (start_tag.mode == MODE_LSTM)
+            starts = start & (start_tag.mode == MODE_CELL)
             m.d.comb += [
                 self.o_clipped.preact.eq(Mux(starts, sum(self.preact_beyond), 0)),
-                self.o_clipped.h.eq(self._beyond("h") & (tag.mode == MODE_LSTM)),
+                self.o_clipped.h.eq(self._beyond("h") & (tag.mode == MODE_CELL)),
             ]
         return m
 
@@ -465,7 +465,7 @@ class CellUnit(wiring.Component):
             *(cell.i_c.eq(reader.data) for cell in self.cells),
         ]
         if self.config.count_clipped:
-            m.d.comb += self.o_clipped.c.eq(self._beyond("c") & (write_tag.mode == MODE_LSTM))
+            m.d.comb += self.o_clipped.c.eq(self._beyond("c") & (write_tag.mode == MODE_CELL))
 
     def _count(self, m, h_valid, hidden):
         """Units on their way: those with an h alone, and all."""

@@ -46,7 +46,10 @@ FORMAT_WIDTHS = {"preact": range(16, 21), "cell": range(16, 25), "activated": ra
 """Widths of pre-activations, of c, which fits the wide port of a DSP slice, and of activations' results, which fit the
 narrow one."""
 GATES = 4
+"""Sums of a hidden unit."""
 GATE_NAMES = ("i", "f", "g", "o")
+CELL_SUMS = {"lstm": GATE_NAMES, "gru": ("r", "z", "n_x", "n_h")}
+"""Kind of recurrent cell -> its sums, as rows are stacked; of a GRU's candidate W_n x + b and U_n h + b' apart."""
 LISTS_NEED = {"contexts": 1, "operand_bits": 16, "x_per_beat": 1}
 """What an engine with lists must have: an encoder takes an element a cycle, and contexts would change unlike."""
 LISTS_OF_X = 4
@@ -159,6 +162,9 @@ class EngineConfig:
             "doc": "x and h reach the lanes as lists of what changed, with sums that persist; follows from [delta]"
         },
     )
+    kind: str = field(
+        default="lstm", metadata={"doc": "recurrent cell of the hidden units: lstm or gru; follows from the model"}
+    )
     count_clipped: bool = field(
         default=False,
         metadata={"doc": "registers that count the values of a run that their format does not hold, by place"},
@@ -253,6 +259,7 @@ class EngineConfig:
         yield "axi_data_bits", self.axi_data_bits <= max(64, self.part_bits), rule
         rule = f"be a multiple of x_per_beat = {self.x_per_beat}"
         yield "x_elements", self.x_elements % self.x_per_beat == 0, rule
+        yield "kind", self.kind in CELL_SUMS, f"be one of {', '.join(CELL_SUMS)}"
         yield "decoder", self.decoder in DECODERS, f"be one of {', '.join(DECODERS)}"
         if self.decoder != "off":
             fits = self.axi_ports == 1 and self.weight_bits in (4, 8, 16) and self.beats_per_word > 1
@@ -443,6 +450,7 @@ class EngineConfig:
             ("lifts", (0,)),
             ("row_bits", 0),
             ("lists", False),
+            ("kind", "lstm"),
             ("count_clipped", False),
             ("bus_errors", False),
             ("decoder", "off"),

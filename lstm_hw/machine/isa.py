@@ -53,8 +53,9 @@ LOOP_COUNT, LOOP_IF, LOOP_UNLESS = range(3)
 """How often a LOOP runs: count times, once unless count is zero, once if it is."""
 SPACE_H, SPACE_X, SPACE_CONSTANT, SPACE_DELTA = range(4)
 """Where a MAC takes its operands: the h memory, the x memory, the constant 2**operand, a list of deltas of h."""
-MODE_LSTM, MODE_LINEAR, MODE_ZERO = range(3)
-"""What a CELL does: LSTM cell, plain requantised outputs, or h = c = 0 without reading accumulators."""
+MODE_CELL, MODE_LINEAR, MODE_ZERO = range(3)
+"""What a CELL does: hidden units of the engine's kind, plain requantised outputs, or h = c = 0 without reading
+accumulators."""
 
 
 @dataclass(frozen=True)

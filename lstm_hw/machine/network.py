@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import ConfigError
-from .config import GATES
+from .config import CELL_SUMS, GATES
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class LayerShape:
     Parameters
     ----------
     kind : str
-        ``lstm`` or ``linear``.
+        ``lstm``, ``gru`` or ``linear``.
     inputs, outputs : int
         Lx and Lh; for a linear layer the lengths of its input and output vectors.
     shift : int
@@ -40,24 +40,29 @@ class LayerShape:
     used: tuple[np.ndarray, ...] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self):
-        if self.kind not in ("lstm", "linear"):
-            raise ConfigError("layer kind", repr(self.kind), "must be lstm or linear")
+        if self.kind not in (*CELL_SUMS, "linear"):
+            raise ConfigError("layer kind", repr(self.kind), f"must be one of {', '.join((*CELL_SUMS, 'linear'))}")
         if self.inputs < 1 or self.outputs < 1:
             raise ConfigError("layer size", f"{self.inputs} x {self.outputs}", "must be at least 1 x 1")
 
     @property
+    def is_recurrent(self) -> bool:
+        """Whether it has an h, which its products take."""
+        return self.kind in CELL_SUMS
+
+    @property
     def matrix_rows(self) -> int:
-        return self.outputs * (GATES if self.kind == "lstm" else 1)
+        return self.outputs * (GATES if self.is_recurrent else 1)
 
     @property
     def columns(self) -> int:
         """Columns of the stacked matrix [W_x | W_h]."""
-        return self.inputs + (self.outputs if self.kind == "lstm" else 0)
+        return self.inputs + (self.outputs if self.is_recurrent else 0)
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of one time step."""
-        return self.matrix_rows * self.columns
+        """Multiply-accumulates of one time step; of a GRU's candidate, each of two sums has one matrix."""
+        return self.matrix_rows * self.columns * (3 if self.kind == "gru" else 4) // 4
 
     def lift(self, part: str) -> int:
         """Places that an element stands higher that meets a weight of a part, ``x`` or ``h``."""
@@ -70,14 +75,14 @@ class LayerShape:
 
 @dataclass(frozen=True)
 class Network:
-    """A stack of LSTM layers and possibly a linear head.
+    """A stack of recurrent layers, all of one kind, and possibly a linear head.
 
     Parameters
     ----------
     layers : tuple of LayerShape
     head_every_step : bool
     thresholds : tuple of int
-        Least changes of x and of each LSTM layer's h that reach the sums; empty where x and h themselves do.
+        Least changes of x and of each recurrent layer's h that reach the sums; empty where x and h themselves do.
     activity : tuple of float
         With thresholds, the share of elements that change by as much, as measured or assumed; without it all of them
         may.
@@ -92,9 +97,13 @@ class Network:
         kinds = [layer.kind for layer in self.layers]
         if not kinds or "linear" in kinds[:-1] or kinds[0] == "linear":
             raise ConfigError(
-                "network", kinds, "must be one or more lstm layers and at most one linear layer at the end"
+                "network", kinds, "must be one or more recurrent layers and at most one linear layer at the end"
             )
-        lists = 1 + len(self.lstm)
+        if len({layer.kind for layer in self.recurrent}) > 1:
+            raise ConfigError(
+                "network", kinds, "must have recurrent layers of one kind: an engine has one kind of cell"
+            )
+        lists = 1 + len(self.recurrent)
         for name in ("thresholds", "activity"):
             if len(getattr(self, name)) not in (0, lists):
                 found, rule = f"{len(getattr(self, name))} of {name}", f"must be none or {lists}: of x and of each h"
@@ -104,8 +113,13 @@ class Network:
                 raise ConfigError("network", f"{above.inputs} inputs after {below.outputs} outputs", "must be equal")
 
     @property
-    def lstm(self) -> tuple[LayerShape, ...]:
-        return tuple(layer for layer in self.layers if layer.kind == "lstm")
+    def kind(self) -> str:
+        """Of all its recurrent layers."""
+        return self.layers[0].kind
+
+    @property
+    def recurrent(self) -> tuple[LayerShape, ...]:
+        return tuple(layer for layer in self.layers if layer.is_recurrent)
 
     @property
     def head(self) -> LayerShape | None:
@@ -114,7 +128,7 @@ class Network:
     def macs(self, steps: int) -> int:
         """Useful multiply-accumulates of a whole sequence."""
         head = self.head.macs * (steps if self.head_every_step else 1) if self.head else 0
-        return sum(layer.macs for layer in self.lstm) * steps + head
+        return sum(layer.macs for layer in self.recurrent) * steps + head
 
     def output_vectors(self, steps: int) -> int:
         """Vectors on the output stream for a sequence."""

@@ -213,8 +213,8 @@ class CompressedPlanner(FusionPlanner):
             raise ConfigError("engine.decoder", "'off'", "must be bitmap for the schedule compressed")
         if config.contexts != 1:
             raise ConfigError("engine.contexts", config.contexts, "must be 1 for the schedule compressed")
-        if len(network.lstm) > 1 or network.head_every_step:
-            found = "a head at every step" if network.head_every_step else f"{len(network.lstm)} layers"
+        if len(network.recurrent) > 1 or network.head_every_step:
+            found = "a head at every step" if network.head_every_step else f"{len(network.recurrent)} layers"
             raise ConfigError("network", found, "must be one layer, with a head behind the last step at most")
         if batch < LEAST_BATCH:
             raise ConfigError("batch", batch, f"must be at least {LEAST_BATCH}")

@@ -87,7 +87,7 @@ class DeltaPlanner(ResidentPlanner):
         super().__init__(network, config)
 
     def _layer(self, shape, number):
-        sizes = [layer.outputs for layer in self.network.lstm]
+        sizes = [layer.outputs for layer in self.network.recurrent]
         if shape.kind == "linear":
             return ResidentLayer(shape, number, self.config, sizes)
         return DeltaLayer(shape, number, self.config, sizes, self.network.thresholds)

@@ -140,7 +140,7 @@ class ResidentPlanner(StackPlanner):
         super().__init__(network, config, self._layer)
 
     def _layer(self, shape, number):
-        return ResidentLayer(shape, number, self.config, [layer.outputs for layer in self.network.lstm])
+        return ResidentLayer(shape, number, self.config, [layer.outputs for layer in self.network.recurrent])
 
     _head = _layer
 

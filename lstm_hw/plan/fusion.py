@@ -310,10 +310,10 @@ class FusionPlanner(StackPlanner):
             raise ConfigError("batch", batch, f"must be a multiple of the {config.contexts} contexts")
 
         every_step = bool(network.head and network.head_every_step)
-        alone = len(network.lstm) == 1 and not every_step
+        alone = len(network.recurrent) == 1 and not every_step
 
         def layer(shape, number):
-            kept = number < len(network.lstm) - 1 or every_step
+            kept = number < len(network.recurrent) - 1 or every_step
             return FusionLayer(shape, number, config, batch, kept, alone)
 
         super().__init__(network, config, layer, batch)

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
-from ..machine.isa import MODE_LINEAR, MODE_LSTM, MODE_ZERO, SPACE_CONSTANT, SPACE_H, SPACE_X
+from ..machine.isa import MODE_CELL, MODE_LINEAR, MODE_ZERO, SPACE_CONSTANT, SPACE_H, SPACE_X
 from ..machine.layout import Tile
 from ..machine.network import LayerShape
 from .sums import Sum
@@ -255,9 +255,9 @@ class StreamedLayer(ABC):
             self.add(mask, self.sums, part="x", operand=self.x + first, columns=columns, **words, **fields)
         self.free_x(vectors)
 
-    def cells(self, units: int, mask: int, mode: int = MODE_LSTM, **fields: Sum | int) -> None:
+    def cells(self, units: int, mask: int, mode: int = MODE_CELL, **fields: Sum | int) -> None:
         """CELL of hidden units that follow one another; sends their h if it is the output."""
-        if mode == MODE_LSTM and self.sends:
+        if mode == MODE_CELL and self.sends:
             fields |= {"emit": 1, "last": 1}
         self.b.emit("CELL", units=units, mask=mask, mode=mode, scale=self.number, write=1, signal=1, **fields)
 
@@ -278,7 +278,7 @@ class StreamedLayer(ABC):
         after: Sum | int = 0,
         left: Sum | int | None = None,
         first: Sum | int = 0,
-        mode: int = MODE_LSTM,
+        mode: int = MODE_CELL,
         **fields: Sum | int,
     ) -> None:
         """CELL of a row block; the last one, for which ``left`` is zero, may have fewer units.

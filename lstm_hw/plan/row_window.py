@@ -201,7 +201,7 @@ class RowWindowPlanner(StackPlanner):
     def __init__(self, network: Network, config: EngineConfig, window: int) -> None:
         if config.contexts != 2:
             raise ConfigError("engine.contexts", config.contexts, "must be 2: two time steps side by side")
-        blocks = [shape.blocks(config.rows) for shape in network.lstm]
+        blocks = [shape.blocks(config.rows) for shape in network.recurrent]
         if not 0 <= window <= max(blocks):
             raise ConfigError("window", window, f"must be between 0 and {max(blocks)} row blocks")
         super().__init__(

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
-from ..machine.isa import MODE_LSTM, MODE_ZERO, SPACE_CONSTANT
+from ..machine.isa import MODE_CELL, MODE_ZERO, SPACE_CONSTANT
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
 from .layer import MIN_TILE_CYCLES, Frame, StreamedLayer, check_beat, ring_words, words_of
@@ -157,7 +157,7 @@ class RowBlockLayer(StreamedLayer):
         fields = {"stream": 1, "operand": base + group * stride + first} | fields
         self.add(self.mask, self.sums + group, part=part, columns=columns, **fields)
 
-    def _units(self, row, group, after=0, mode=MODE_LSTM):
+    def _units(self, row, group, after=0, mode=MODE_CELL):
         """Hidden units of a row block and group."""
         first, stride = group * self.h_stride, self.groups * self.h_stride
         self.cell(self.mask, row, after, first=first, mode=mode, state_stride=stride)
@@ -195,7 +195,7 @@ class RowBlockPlanner(StackPlanner):
         if groups < 1:
             raise ConfigError("groups", groups, "must be at least 1")
         self.pinned, units = pinned, config.units_per_block
-        old = [(shape.blocks(config.rows) - 1) * units for shape in network.lstm]
+        old = [(shape.blocks(config.rows) - 1) * units for shape in network.recurrent]
         if not 0 <= pinned <= max(old) or pinned and groups > 1:
             raise ConfigError("pinned", pinned, f"must be between 0 and {max(old)} columns, with one group only")
         super().__init__(

@@ -302,9 +302,9 @@ class SaccPlanner(StackPlanner):
             raise ConfigError("engine.contexts", config.contexts, "must be even: two time steps side by side")
         if batch != 1 and (batch % 2 or batch < 2):
             raise ConfigError("batch", batch, "must be 1 or even")
-        if batch > 2 and (len(network.lstm) > 1 or network.head and network.head_every_step):
+        if batch > 2 and (len(network.recurrent) > 1 or network.head and network.head_every_step):
             raise ConfigError("batch", batch, "must be 1 or 2 for stacked layers: h of two steps is there at once")
-        most = max(shape.blocks(config.rows) for shape in network.lstm)
+        most = max(shape.blocks(config.rows) for shape in network.recurrent)
         if not 0 <= pinned <= most:
             raise ConfigError("pinned", pinned, f"must be between 0 and {most} row blocks")
 

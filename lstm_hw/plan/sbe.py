@@ -280,9 +280,9 @@ class BatchPlanner(StackPlanner):
             raise ConfigError("batch", batch, "must be at least 1")
         if case not in CASES:
             raise ConfigError("case", repr(case), f"must be one of {CASES}")
-        count = len(network.lstm)
+        count = len(network.recurrent)
         if isinstance(pinned, int):
-            pinned = [pinned, *(min(pinned, shape.inputs) for shape in network.lstm[1:])]
+            pinned = [pinned, *(min(pinned, shape.inputs) for shape in network.recurrent[1:])]
         elif len(pinned) != count:
             raise ConfigError("pinned", list(pinned), f"must be one number or {count}, one a layer")
         self.case = case

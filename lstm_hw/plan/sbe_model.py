@@ -165,7 +165,7 @@ def plan_batch(
     """
     memory = memory or MemoryModel()
     batches = [batch] if batch else sorted({-(-steps // count) for count in range(1, steps + 1)}, reverse=True)
-    tails = [(tail_columns(layer, config), layer.inputs) for layer in network.lstm]
+    tails = [(tail_columns(layer, config), layer.inputs) for layer in network.recurrent]
     shares = (tuple(max(1, min(tail * n // PINNED, most)) for tail, most in tails) for n in range(PINNED, -1, -1))
     columns = [pinned] if pinned else list(dict.fromkeys(shares))
     candidates, refused = [], {}
@@ -198,7 +198,7 @@ def _reason(planner, counters, memory, steps, refused):
     """One line: what stays on chip, what memory can do, and what comes out."""
     config, network = planner.config, planner.network
     kept = sum(tile.columns for layer in planner.layers for tile in layer.resident if tile.part == "h")
-    hidden = sum(layer.outputs for layer in network.lstm)
+    hidden = sum(layer.outputs for layer in network.recurrent)
     home = {
         1: "W_h stays on chip",
         2: "W_h streams once a batch and is held for it",

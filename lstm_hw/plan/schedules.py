@@ -65,7 +65,7 @@ class Request:
     @property
     def hidden(self) -> int:
         """Units of the largest LSTM layer."""
-        return max(layer.outputs for layer in self.network.lstm)
+        return max(layer.outputs for layer in self.network.recurrent)
 
     def batches(self, of: int = 1) -> list[int]:
         """Batches to try: the one that is given, or multiples of ``of`` that make about equal batches of the steps."""
@@ -152,7 +152,7 @@ def _sbe_choices(ask, config):
 
 def _sacc_choices(ask, config):
     batches = [1] if "batch" not in ask.options else []
-    blocks = max(layer.blocks(config.rows) for layer in ask.network.lstm)
+    blocks = max(layer.blocks(config.rows) for layer in ask.network.recurrent)
     for batch in [*batches, *ask.batches(2 if batches else 1)]:
 
         def make(pinned, batch=batch):
@@ -174,7 +174,7 @@ def _row_window_choices(ask, config):
     def make(window):
         return RowWindowPlanner(ask.network, config, window)
 
-    blocks = max(layer.blocks(config.rows) for layer in ask.network.lstm)
+    blocks = max(layer.blocks(config.rows) for layer in ask.network.recurrent)
     for window in ask.amounts("window", make, blocks, none=False):
         yield {"window": window}
 

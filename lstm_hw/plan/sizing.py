@@ -302,11 +302,14 @@ def ample_engine(network: Network, streams: bool, **given) -> EngineConfig:
         "x_per_beat": per_beat,
         "shifts": shifts,
         "lists": bool(network.thresholds),
+        "kind": network.kind,
         "axi_data_bits": min(128, max(64, 1 << (rows * weight_bits // ports).bit_length() - 1)),
     }
     config = EngineConfig(**{**derived, **given})
     if config.shifts != shifts:
         raise ConfigError("engine.shifts", list(config.shifts), f"must be {list(shifts)} for this model")
+    if config.kind != network.kind:
+        raise ConfigError("engine.kind", repr(config.kind), f"must be {network.kind!r} for this model")
     if contexts > 1 and config.x_per_beat < contexts:
         raise ConfigError("engine.x_per_beat", config.x_per_beat, f"must be at least contexts = {contexts}")
     return config

@@ -121,7 +121,7 @@ class StackPlanner:
             rule = f"must be {'with' if self.lists else 'without'} thresholds for this schedule"
             raise ConfigError("plan.schedule", f"{self.name!r} for a model {'without' if self.lists else 'with'}", rule)
         self.network, self.config, self.batch, self.b = network, config, batch, Loops()
-        self.layers = tuple(make(shape, number) for number, shape in enumerate(network.lstm))
+        self.layers = tuple(make(shape, number) for number, shape in enumerate(network.recurrent))
         self.head = self._head(network.head, len(self.layers)) if network.head else None
         self.head_behind = None if network.head_every_step else self.head  # behind the last step
         self.round = self.layers if self.head_behind else self.all

@@ -208,7 +208,7 @@ def _ports(target, rows, given):
 
 def _cells(network, rows, contexts):
     """The fewest cells that keep up with the lanes."""
-    units = contexts * sum(layer.outputs for layer in network.lstm)
+    units = contexts * sum(layer.outputs for layer in network.recurrent)
     busy = CELL_SHARE * _columns(network, rows)
     return next((cells for cells in CELL_PHASES if units * SERIAL_SLOTS <= busy * cells), max(CELL_PHASES))
 

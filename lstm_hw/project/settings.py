@@ -604,6 +604,7 @@ DERIVED = (
     "shifts",
     "lifts",
     "lists",
+    "kind",
     "activation",
     "preact",
     "cell",

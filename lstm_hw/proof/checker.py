@@ -693,7 +693,7 @@ class Checker:
         self._require(partial.x, command, f"x columns of {block} counted 0 times", "must be counted exactly once")
         sequence, step = partial.x
         counts = partial.counts.copy()
-        from_zero = self.clear and step == self.first_step and shape.kind == "lstm"
+        from_zero = self.clear and step == self.first_step and shape.is_recurrent
         if from_zero:
             # Products of the zero state may be left out.
             counts[shape.inputs : shape.columns] |= counts[shape.inputs : shape.columns] == 0
@@ -709,7 +709,7 @@ class Checker:
             )
         expected = [(sequence, step - 1)] + [(ANY, step - 1), None] * from_zero
         self._require(
-            shape.kind == "linear" or partial.h in expected,
+            not shape.is_recurrent or partial.h in expected,
             command,
             f"h of step {partial.h} with x of step {partial.x}",
             "must be of the step before",

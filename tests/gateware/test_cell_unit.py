@@ -9,7 +9,7 @@ import pytest
 from lstm_hw.gateware.cell_unit import CellUnit
 from lstm_hw.machine.config import GATES
 from lstm_hw.machine.formats import QFormat
-from lstm_hw.machine.isa import MODE_LINEAR, MODE_LSTM, MODE_ZERO
+from lstm_hw.machine.isa import MODE_CELL, MODE_LINEAR, MODE_ZERO
 from lstm_hw.machine.latency import DRAIN_TOLD, drain_latency
 from tests.builders import PAIRS, config_of, half_up, lstm_cell
 from tests.simulation import monitor, observe, simulate, sink, source
@@ -17,7 +17,7 @@ from tests.simulation import monitor, observe, simulate, sink, source
 SHIFTS = (15, 11, 20)
 
 
-def cell_command(units, mode=MODE_LSTM, **fields):
+def cell_command(units, mode=MODE_CELL, **fields):
     return {
         "units": units,
         "mask": 1,
@@ -59,7 +59,7 @@ def reference(config, commands, blocks):
                 for position, k in enumerate(contexts):
                     state = command["state"] + unit + position * command["state_stride"]
                     h = states[state] = 0
-                    if command["mode"] == MODE_LSTM:
+                    if command["mode"] == MODE_CELL:
                         h, c = lstm_cell(
                             config,
                             preact[GATES * unit : GATES * (unit + 1), k],
@@ -187,7 +187,7 @@ def random_commands(rng, config, count):
     """Commands of all modes; states and h addresses come round only long after their last use."""
     commands, state, target = [], 0, 0
     for _ in range(count):
-        mode = rng.choice((MODE_LSTM, MODE_LSTM, MODE_LINEAR, MODE_ZERO))
+        mode = rng.choice((MODE_CELL, MODE_CELL, MODE_LINEAR, MODE_ZERO))
         hidden = mode != MODE_LINEAR
         units, mask = rng.choice((0, 1, 2, rng.randint(1, 14))), rng.randrange(1 << config.contexts)
         stride = rng.choice((units, units + 3))

@@ -22,7 +22,7 @@ from lstm_hw.gateware.sequencer import Sequencer
 from lstm_hw.gateware.vector_memory import VectorMemory
 from lstm_hw.machine import latency
 from lstm_hw.machine.formats import QFormat
-from lstm_hw.machine.isa import MODE_LSTM, SPACE_CONSTANT, SPACE_X, encode, instruction
+from lstm_hw.machine.isa import MODE_CELL, SPACE_CONSTANT, SPACE_X, encode, instruction
 from lstm_hw.machine.latency import CellLatency
 from tests.builders import config_of, lstm_cell
 from tests.simulation import simulate
@@ -292,7 +292,7 @@ def cell():
 def cell_unit():
     """One unit from its finished row block to the output stream."""
     config = config_of(rows=4, cells=5)
-    command = {"units": 1, "mask": 1, "mode": MODE_LSTM, "write": 1, "emit": 1}
+    command = {"units": 1, "mask": 1, "mode": MODE_CELL, "write": 1, "emit": 1}
 
     def run(arrives=()):
         unit = CellUnit(config)

@@ -56,11 +56,11 @@ SCHEDULES = {
 
 
 def row_blocks(network, config):
-    return [layer.blocks(config.rows) for layer in network.lstm]
+    return [layer.blocks(config.rows) for layer in network.recurrent]
 
 
 def pinned_columns(network):
-    return max((layer.outputs - 1) // 4 * 4 for layer in network.lstm)
+    return max((layer.outputs - 1) // 4 * 4 for layer in network.recurrent)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

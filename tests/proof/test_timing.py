@@ -120,7 +120,7 @@ def test_counters_of_random_networks(seed):
         before = counters.cycles
     lengths = {}
     for steps in (0, 1, 2, 7, 8, 9):
-        counters = executed(plan, "run", steps, None, h_tokens=sum(s.outputs for s in model.network.lstm)).counters
+        counters = executed(plan, "run", steps, None, h_tokens=sum(s.outputs for s in model.network.recurrent)).counters
         parts = counters.busy + counters.stall_weights + counters.stall_h + counters.stall_x + counters.stall_output
         assert parts + counters.empty == counters.cycles and counters.empty >= 0
         columns = sum(blocks[n] * s.columns for n, s in enumerate(model.network.layers) if s.kind == "lstm") * steps
