@@ -22,10 +22,10 @@ from lstm_hw.plan.sbe import BatchPlanner
 from lstm_hw.plan.sizing import ample_engine, engine_formats, network_of
 from lstm_hw.proof.checker import check
 from lstm_hw.proof.count import count_cycles
+from lstm_hw.proof.energy import Events, energy
 from lstm_hw.proof.load_timing import MemoryModel
 from lstm_hw.proof.traffic import words_read
 
-from .reuse_energy import energy
 from .reuse_plot import plot
 from .table import FOLDER, Row, text, write
 from .verilog import play
@@ -38,6 +38,7 @@ ROWS = 64
 LANES = 2 * ROWS
 PORT_BITS = 256
 MEMORY = MemoryModel(latency=40)
+WEIGHT_BITS = OPERAND_BITS = 16
 STEPS = 16
 BATCH = 8
 TSI_WR_SHARE = 0.79
@@ -273,17 +274,15 @@ SACC's deck gives no sizes; these are common ones: 65 characters, 39 cepstral co
 
 
 def stack_events(stacked, schedule):
-    """Words of all matrices, buffer accesses and MACs of a step of a stack, layer after layer."""
-    total = {"dram": 0.0, "writes": 0.0, "reads": 0.0, "macs": 0.0}
+    """What a step of a stack does, layer after layer."""
+    words = read = macs = 0.0
     for layer in stacked.layers:
         network = Network((layer,))
         plan = planned(network, schedule, STEPS)
-        words = sum(words_a_step(plan, STEPS).values()) * ROWS
-        total["dram"] += words
-        total["writes"] += words
-        total["reads"] += read_words(plan, STEPS) * ROWS
-        total["macs"] += network.layers[0].macs
-    return total
+        words += sum(words_a_step(plan, STEPS).values()) * ROWS
+        read += read_words(plan, STEPS) * ROWS
+        macs += network.layers[0].macs
+    return Events(words * WEIGHT_BITS, words * WEIGHT_BITS, read * WEIGHT_BITS, macs * WEIGHT_BITS * OPERAND_BITS)
 
 
 def read_words(plan, steps):
@@ -339,8 +338,9 @@ def models(folder, verilog=True):
         base, seen = stack_events(network_of(model), conventional()), {}
         for schedule in (conventional(), split_and_combine()) if verilog else ():
             seen[schedule.name] = stack_in_verilog(name, model, x, schedule, f"{folder}/{schedule.name}-{name}")
-        if seen.get("conventional", base["dram"]) != base["dram"]:
-            raise VerificationError(name, f"{seen['conventional']} weights", f"must be {base['dram']} as counted")
+        weights = base.dram / WEIGHT_BITS
+        if seen.get("conventional", weights) != weights:
+            raise VerificationError(name, f"{seen['conventional']} weights", f"must be {weights} as counted")
         for schedule in (
             split_and_combine(),
             split_and_combine(batch=BATCH),
@@ -348,8 +348,9 @@ def models(folder, verilog=True):
             fusion(BATCH),
         ):
             events = stack_events(network_of(model), schedule)
-            if seen.get(schedule.name, events["dram"]) != events["dram"]:
-                raise VerificationError(name, f"{seen[schedule.name]} weights", f"must be {events['dram']} as counted")
+            weights = events.dram / WEIGHT_BITS
+            if seen.get(schedule.name, weights) != weights:
+                raise VerificationError(name, f"{seen[schedule.name]} weights", f"must be {weights} as counted")
             how = "memory monitor in Verilog" if schedule.name in seen else "programs replayed"
             published, source = (None, None), "no such figure"
             if schedule.name == "sacc":
@@ -357,7 +358,7 @@ def models(folder, verilog=True):
             elif schedule.window is not None:
                 published, source = (None, -57.3), f"-28.4 to -57.3, {TSI_WR}"
             for metric, ours, figure in (
-                ("total_traffic_change", events["dram"] / base["dram"] - 1, published[0]),
+                ("total_traffic_change", events.dram / base.dram - 1, published[0]),
                 ("energy_change", energy(events) / energy(base) - 1, published[1]),
             ):
                 result.append(

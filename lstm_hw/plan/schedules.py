@@ -491,7 +491,7 @@ def _on_first(name, ask, fields, target, tried):
     try:
         for shape in tried:
             try:
-                return _on_shape(name, ask, {**fields, **shape}, target), refused
+                return on_shape(name, ask, {**fields, **shape}, target), refused
             except (ConfigError, ProgramError) as error:
                 refused = refused or error
     except ConfigError as error:
@@ -513,8 +513,28 @@ def _short(error):
     return error.found if error.subject == "plan.schedule" else str(error)
 
 
-def _on_shape(name, ask, fields, target):
-    """The schedule's outcomes on engines of a shape; ConfigError or ProgramError if none fits."""
+def on_shape(name: str, ask: Request, fields: dict, target: Target) -> list[Outcome]:
+    """A schedule with all options that are worth trying on engines of a shape.
+
+    Parameters
+    ----------
+    name : str
+        Of the schedule.
+    ask : Request
+    fields : dict
+        Fields of EngineConfig that are given; the others are what the schedule needs.
+    target : Target
+
+    Returns
+    -------
+    list of Outcome
+        Each with its plan on its engine, or why it has none; nothing is timed.
+
+    Raises
+    ------
+    ConfigError, ProgramError
+        None fits.
+    """
     kind = SCHEDULES[name]
     if not kind.streams:
         _, plan = engine_and_plan(ask.network, None, **fields)

@@ -3,7 +3,6 @@
 import pytest
 
 from bench import reuse
-from bench.reuse_energy import energy
 from bench.reuse_plot import plot
 from bench.workloads import Workload
 
@@ -45,8 +44,3 @@ def test_curve_models_and_speeds(tmp_path, monkeypatch):
     assert len(cycles) == 4
     for layer in ("n128/1 sequences", "n128/2 sequences"):
         assert cycles[f"{layer}/sacc+pinned+batch4"] < cycles[f"{layer}/sbe case 3, batch 4"]
-
-
-def test_energy_counts_every_event():
-    events = {"dram": 1, "writes": 0, "reads": 0, "macs": 0}
-    assert energy(events) == 320 and energy(events | {"macs": 2}) > 320
