@@ -80,11 +80,12 @@ class RandomNetwork:
 
 
 def random_network(
-    rng, sizes, head=0, head_every_step=False, weight_bits=16, operand_bits=16, lifts=((0, 0),), row_bits=0
+    rng, sizes, head=0, head_every_step=False, weight_bits=16, operand_bits=16, lifts=((0, 0),), row_bits=0, skip=False
 ):
     """Random weights of a size that reaches the flat parts of the activations now and then.
 
-    Layers take turns with ``lifts`` of x and h; rows have random shifts of ``row_bits`` bits.
+    Layers take turns with ``lifts`` of x and h; rows have random shifts of ``row_bits`` bits. With ``skip`` the head
+    has a matrix for x too.
     """
     # Fewer bits are the top ones of the format: the same range of sums from fewer steps.
     weight_limit = 6000 if weight_bits == 16 else (1 << weight_bits - 1) - 1
@@ -102,7 +103,9 @@ def random_network(
         stored = (bias << fraction - bias_format.fraction + row_bits) + shifts
         structure, _ = bias_digits(stored, weight_bits, operand_bits, highest)
         layers.append(layer)
-        shapes.append(LayerShape(kind, inputs, outputs, shift, structure, tuple(n + row_bits for n in (*lifts, 0)[:2])))
+        lifts = tuple(n + row_bits for n in (*lifts, 0)[:2])
+        added = sizes[0] if "skip" in matrices else 0
+        shapes.append(LayerShape(kind, inputs, outputs, shift, structure, lifts, skip=added))
 
     highest = max(max(pair) for pair in lifts) + row_bits
 
@@ -126,7 +129,8 @@ def random_network(
         )
         inputs = outputs
     if head:
-        add("linear", inputs, head, head, fraction - 13, weight=matrix(head, inputs))
+        added = {"skip": matrix(head, sizes[0], 1)} if skip else {}
+        add("linear", inputs, head, head, fraction - 13, weight=matrix(head, inputs), **added)
     return RandomNetwork(Network(tuple(shapes), head_every_step), tuple(layers), weight_bits, operand_bits, row_bits)
 
 
@@ -201,7 +205,7 @@ class IntegerNetwork:
             if not network.head:
                 outputs.append(below.tolist())
             elif network.head_every_step:
-                outputs.append(self._head())
+                outputs.append(self._head(vector))
         if network.head and not network.head_every_step:
             outputs.append(self._head())
         return outputs
@@ -209,9 +213,12 @@ class IntegerNetwork:
     def _sums(self, layer, products):
         return products + (layer.bias << layer.acc_fraction - layer.bias_format.fraction)
 
-    def _head(self):
+    def _head(self, x=None):
         layer = self.model.layers[-1]
-        sums = self._sums(layer, layer.weight @ self.h[-1] << layer.lifts[0])
+        products = layer.weight @ self.h[-1] << layer.lifts[0]
+        if hasattr(layer, "skip"):
+            products = products + (layer.skip @ x << layer.lifts[1])
+        sums = self._sums(layer, products)
         return self._rounded(-1, sums, 16).tolist()
 
     def _rounded(self, number, sums, bits):

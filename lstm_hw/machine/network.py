@@ -23,11 +23,14 @@ class LayerShape:
     bias_columns : tuple of (exponent, columns)
         How the bias enters: constant operands 2**exponent, each for so many columns.
     lifts : tuple of int
-        Places that an element of x and one of h stand higher when they meet their weights.
+        Places that an element of x and one of h stand higher when they meet their weights; of a linear layer, of its
+        input vector and of the inputs that it skips.
     sum_bits : int
         Width that holds every sum of these weights, whatever the operands; 0 if nobody says so.
     used : tuple of bool arrays (rows, columns), optional
         Of each matrix, which weights are not zero; where nobody says so, all may be.
+    skip : int
+        Inputs of the network that a linear layer has columns for besides those of its own input vector, or 0.
     """
 
     kind: str
@@ -38,12 +41,15 @@ class LayerShape:
     lifts: tuple[int, int] = (0, 0)
     sum_bits: int = 0
     used: tuple[np.ndarray, ...] = field(default=(), compare=False, repr=False)
+    skip: int = 0
 
     def __post_init__(self):
         if self.kind not in (*CELL_SUMS, "linear"):
             raise ConfigError("layer kind", repr(self.kind), f"must be one of {', '.join((*CELL_SUMS, 'linear'))}")
         if self.inputs < 1 or self.outputs < 1:
             raise ConfigError("layer size", f"{self.inputs} x {self.outputs}", "must be at least 1 x 1")
+        if self.skip and self.kind != "linear":
+            raise ConfigError("layer skip", f"{self.skip} in a layer of kind {self.kind}", "must be in a linear layer")
 
     @property
     def is_recurrent(self) -> bool:
@@ -56,8 +62,8 @@ class LayerShape:
 
     @property
     def columns(self) -> int:
-        """Columns of the stacked matrix [W_x | W_h]."""
-        return self.inputs + (self.outputs if self.is_recurrent else 0)
+        """Columns of the stacked matrix [W_x | W_h], or [W | S] of a linear layer with a skip."""
+        return self.inputs + (self.outputs if self.is_recurrent else self.skip)
 
     @property
     def macs(self) -> int:
@@ -65,8 +71,8 @@ class LayerShape:
         return self.matrix_rows * self.columns * (3 if self.kind == "gru" else 4) // 4
 
     def lift(self, part: str) -> int:
-        """Places that an element stands higher that meets a weight of a part, ``x`` or ``h``."""
-        return self.lifts["xh".index(part)]
+        """Places that an element stands higher that meets a weight of a part, ``x``, ``h`` or ``skip``."""
+        return self.lifts[int(part != "x")]
 
     def blocks(self, rows: int) -> int:
         """Row blocks of ``rows`` rows."""
@@ -111,6 +117,11 @@ class Network:
         for below, above in zip(self.layers, self.layers[1:], strict=False):
             if above.inputs != below.outputs:
                 raise ConfigError("network", f"{above.inputs} inputs after {below.outputs} outputs", "must be equal")
+        skips, inputs = [layer.skip for layer in self.layers], self.layers[0].inputs
+        if any(skips[:-1]) or skips[-1] not in (0, inputs):
+            raise ConfigError("network: skip", skips, f"must be 0, or the {inputs} inputs in the last layer")
+        if self.skip and not self.head_every_step:
+            raise ConfigError("network: skip", "with a head on the last step", "must be with a head on every step")
 
     @property
     def kind(self) -> str:
@@ -124,6 +135,11 @@ class Network:
     @property
     def head(self) -> LayerShape | None:
         return self.layers[-1] if self.layers[-1].kind == "linear" else None
+
+    @property
+    def skip(self) -> bool:
+        """Whether x reaches the outputs past the LSTM layers too."""
+        return self.layers[-1].skip > 0
 
     def macs(self, steps: int) -> int:
         """Useful multiply-accumulates of a whole sequence."""

@@ -15,7 +15,8 @@ MOST_BIAS_COLUMNS = 255
 
 
 class QuantisedLayer(Protocol):
-    """What is read of a layer besides its matrices: ``w_x`` and ``w_h`` of an LSTM layer, else ``weight``."""
+    """What is read of a layer besides its matrices: ``w_x`` and ``w_h`` of an LSTM layer, else ``weight``, and ``skip``
+    where x is added."""
 
     @property
     def bias(self) -> np.ndarray:
@@ -144,7 +145,8 @@ def layer_parts(layer: QuantisedLayer, config: EngineConfig) -> dict[str, np.nda
             part: interleave(matrix, config.rows)
             for part, matrix in (("x", layer.w_x), ("h", layer.w_h), ("bias", digits))
         }
-    return {part: to_blocks(matrix, config.rows) for part, matrix in (("x", layer.weight), ("bias", digits))}
+    matrices = {"x": layer.weight, "bias": digits} | ({"skip": layer.skip} if hasattr(layer, "skip") else {})
+    return {part: to_blocks(matrix, config.rows) for part, matrix in matrices.items()}
 
 
 def pack(image: Image, layers: Sequence[QuantisedLayer], config: EngineConfig) -> np.ndarray:

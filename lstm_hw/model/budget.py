@@ -12,7 +12,7 @@ import numpy as np
 from ..machine.activation import make_activation
 from ..machine.formats import QFormat
 from .float_model import FloatModel
-from .quant_layer import QuantDense, QuantLstm
+from .quant_layer import QuantLstm
 from .quant_model import QuantModel
 from .reference import checked_sequences, sigmoid
 
@@ -39,7 +39,11 @@ def places_of(qmodel: QuantModel) -> list[Place]:
     first = [(0, "x")]
     each = (*QuantLstm.ARRAYS, "pre", "activation", "c", "h")
     layers = [(n, place) for n in range(len(qmodel.layers)) for place in each]
-    return first + layers + [(HEAD, place) for place in (*QuantDense.ARRAYS, "output") if qmodel.head is not None]
+    return first + layers + [(HEAD, place) for place in _places_of_head(qmodel.head)]
+
+
+def _places_of_head(head):
+    return () if head is None else (*head.ARRAYS, "output")
 
 
 def partly_rounded(model: FloatModel, qmodel: QuantModel, x: np.ndarray, rounded: Collection[Place]) -> np.ndarray:
@@ -61,6 +65,7 @@ def partly_rounded(model: FloatModel, qmodel: QuantModel, x: np.ndarray, rounded
     values = qmodel.scaled_input(x)
     if (0, "x") in rounded:
         values = _round(qmodel.input_format, values)
+    given = values
     for number, (weights, layer) in enumerate(zip(model.layers, qmodel.layers, strict=True)):
         here = {place for where, place in rounded if where == number}
         arrays = _arrays(weights, layer, here)
@@ -73,6 +78,9 @@ def partly_rounded(model: FloatModel, qmodel: QuantModel, x: np.ndarray, rounded
     values = values if qmodel.head_every_step else values[:, -1]
     arrays = _arrays(model.head, qmodel.head, here)
     outputs = values @ arrays["weight"].T + arrays["bias"]
+    if "skip" in arrays:
+        exponents = 0 if "skip" in here else np.array(qmodel.input_exponents or 0)
+        outputs = outputs + given @ (arrays["skip"] / np.exp2(exponents)).T
     return _round(qmodel.head.output, outputs) if "output" in here else outputs
 
 

@@ -78,6 +78,8 @@ class FineTune(torch.nn.Module):
         arrays = {name: np.array(getattr(weights, name)) for name in layer.ARRAYS}
         if number == 0:
             arrays["w_x"] = arrays["w_x"] / self.scales.numpy()
+        if "skip" in arrays:
+            arrays["skip"] = arrays["skip"] / self.scales.numpy()
         for name, values in arrays.items():
             number_format, stored = getattr(layer, layer.ARRAYS[name]), getattr(layer, name)
             rows = np.exp2(layer.row_shift).reshape(-1, *[1] * (values.ndim - 1))
@@ -99,14 +101,15 @@ class FineTune(torch.nn.Module):
             (N, O) of a head on the last step, (N, T, O) of a head on every step, (N, T, H) without head.
         """
         qmodel = self.template
-        x = _rounded(x.double() * self.scales, qmodel.input_format)
+        given = x = _rounded(x.double() * self.scales, qmodel.input_format)
         for layer, part, tables in zip(qmodel.layers, self.layers, self.tables, strict=False):
             x = _run(layer, part.rounded(), tables, x)
         if qmodel.head is None:
             return x
         weights = self.layers[-1].rounded()
         x = x if qmodel.head_every_step else x[:, -1]
-        return _rounded(x @ weights["weight"].T + weights["bias"], qmodel.head.output)
+        sums = x @ weights["weight"].T + weights["bias"]
+        return _rounded(sums + given @ weights["skip"].T if "skip" in weights else sums, qmodel.head.output)
 
     def quantized(self) -> QuantModel:
         """The quantised model of the weights as they are now."""
@@ -120,17 +123,21 @@ class FineTune(torch.nn.Module):
             arrays = [{name: value.numpy() for name, value in part.rounded().items()} for part in self.layers]
         arrays[0]["w_x"] = arrays[0]["w_x"] * self.scales.numpy()
         head = replace(self.model.head, **arrays.pop()) if self.model.head is not None else None
+        if head is not None and head.skip is not None:
+            head = replace(head, skip=head.skip * self.scales.numpy())
         layers = tuple(replace(layer, **values) for layer, values in zip(self.model.layers, arrays, strict=True))
         return replace(self.model, layers=layers, head=head)
 
 
 class _Rounded(torch.nn.Module):
-    """The weights of one part: real parameters, and what they are rounded to."""
+    """The weights of one part: real parameters, and what they are rounded to. A skip is none that training moves."""
 
     def __init__(self, layer, arrays):
         super().__init__()
         self.layer = layer
-        self.values = torch.nn.ParameterDict({name: torch.as_tensor(value) for name, value in arrays.items()})
+        self.values = torch.nn.ParameterDict(
+            {name: torch.nn.Parameter(torch.as_tensor(value), name != "skip") for name, value in arrays.items()}
+        )
 
     def rounded(self):
         formats = {name: getattr(self.layer, kind) for name, kind in self.layer.ARRAYS.items()}

@@ -93,7 +93,7 @@ class LstmWeights:
 
 @dataclass(frozen=True, eq=False)
 class DenseWeights:
-    """A linear layer: y = weight x + bias.
+    """A linear layer: y = weight h + bias, and of a head with a skip y = weight h + skip x + bias.
 
     Parameters
     ----------
@@ -101,6 +101,8 @@ class DenseWeights:
     bias : float64 array (O,)
     source : str
         Where it comes from, for messages.
+    skip : float64 array (O, Lx), optional
+        Matrix of the network's inputs x, which reach the outputs past the LSTM layers; see :func:`skip_matrix`.
 
     Raises
     ------
@@ -111,10 +113,13 @@ class DenseWeights:
     weight: np.ndarray
     bias: np.ndarray
     source: str = "linear layer"
+    skip: np.ndarray | None = None
 
     def __post_init__(self):
         _adopt(self, weight=(None, None))
         _adopt(self, bias=self.weight.shape[:1])
+        if self.skip is not None:
+            _adopt(self, skip=(self.output_size, None))
 
     @property
     def input_size(self) -> int:
@@ -123,6 +128,34 @@ class DenseWeights:
     @property
     def output_size(self) -> int:
         return self.weight.shape[0]
+
+
+def skip_matrix(subject: str, added: int, inputs: int, outputs: int) -> np.ndarray:
+    """The matrix of a skip that adds the first inputs to the outputs: input n to output n, or the first to all.
+
+    Parameters
+    ----------
+    subject : str
+        What says it, for messages.
+    added : int
+        How many inputs are added.
+    inputs, outputs : int
+        Lx and O.
+
+    Returns
+    -------
+    float64 array (O, Lx)
+
+    Raises
+    ------
+    ModelError
+        Neither one input is added nor as many as there are outputs, or there are not as many inputs.
+    """
+    if added not in (1, outputs) or added > inputs:
+        raise ModelError(subject, added, f"must be 1 or the {outputs} outputs, and at most the {inputs} inputs")
+    matrix = np.zeros((outputs, inputs))
+    matrix[np.arange(outputs), np.arange(outputs) % added] = 1
+    return matrix
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,6 +198,14 @@ class FloatModel:
             raise ModelError(f"{self.source}: head", f"{self.head.input_size} inputs", rule)
         if self.head is None and self.head_every_step:
             raise ModelError(f"{self.source}: head_every_step", "true without a head", "must be false")
+        if self.head is not None and self.head.skip is not None:
+            check_shape(f"{self.source}: skip", self.head.skip.shape, (self.head.output_size, self.input_size))
+            if not self.head_every_step:
+                raise ModelError(f"{self.source}: skip", "with a head on the last step", "must be on every step")
+
+    def with_skip(self, skip: np.ndarray) -> "FloatModel":
+        """The same model, which has a head, with a matrix (O, Lx) of inputs that are added to its outputs."""
+        return replace(self, head=replace(self.head, skip=skip))
 
     def assuming(self, more: Sequence[str]) -> "FloatModel":
         """The same model with more that had to be assumed."""

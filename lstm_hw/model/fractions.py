@@ -83,6 +83,8 @@ class Product:
     operand : QFormat
     vectors : float array (vectors, columns)
         Some of those that it multiplies; of all products of a layer those at the same place meet in one sum.
+    moves : bool
+        Whether its weights may make up for what rounding others takes.
     """
 
     name: str
@@ -90,6 +92,7 @@ class Product:
     matrix: np.ndarray
     operand: QFormat
     vectors: np.ndarray
+    moves: bool = True
 
 
 def rounded_layer(
@@ -198,6 +201,7 @@ def _stored(config, products, formats, rows):
     matrix = np.concatenate([p.matrix for p in products], axis=1) * scale
     vectors = np.concatenate([p.vectors for p in products], axis=1)
     number_formats = [number_format for p, number_format in zip(products, formats, strict=True) for _ in p.matrix.T]
+    moving = (matrix != 0) & [p.moves for p in products for _ in p.matrix.T]
     stored, rest = np.zeros(matrix.shape, np.int64), matrix.copy()
     order, others = np.arange(matrix.shape[1]), None
     few = len(order) <= COMPENSATED
@@ -214,7 +218,7 @@ def _stored(config, products, formats, rows):
         if others is not None:
             error = rest[:, column] - number_format.to_float(stored[:, column])
             later = order[place + 1 :]
-            rest[:, later] -= np.outer(error, others[place, place + 1 :]) * (matrix[:, later] != 0)
+            rest[:, later] -= np.outer(error, others[place, place + 1 :]) * moving[:, later]
     rounded = stored * np.array([number_format.lsb for number_format in number_formats])
     added = (matrix - rounded) @ vectors.mean(axis=0) * np.exp2(-rows)
     ends = np.cumsum([p.matrix.shape[1] for p in products])[:-1]

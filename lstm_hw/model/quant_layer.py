@@ -1,6 +1,6 @@
 """Quantised layers: integer weights and the format of every number that a layer computes."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import ClassVar
 
@@ -254,3 +254,31 @@ class QuantDense(QuantLayer):
     @property
     def output_size(self) -> int:
         return self.weight.shape[0]
+
+
+@dataclass(frozen=True, eq=False)
+class QuantSkip(QuantDense):
+    """A quantised head whose sums have products of the network's x too: y = weight h + skip x + bias.
+
+    Parameters
+    ----------
+    skip : int64 array (O, Lx)
+    skip_format, skip_x_format : QFormat
+        Of the matrix, and of the network's x.
+
+    Raises
+    ------
+    ModelError, FormatError
+        As :class:`QuantDense`.
+    """
+
+    skip: np.ndarray = field(kw_only=True)
+    skip_format: QFormat = field(kw_only=True)
+    skip_x_format: QFormat = field(kw_only=True)
+
+    ARRAYS: ClassVar[dict] = {"weight": "w_format", "skip": "skip_format", "bias": "bias_format"}
+    PRODUCTS: ClassVar[tuple] = (*QuantDense.PRODUCTS, ("skip", "skip_format", "skip_x_format"))
+
+    def __post_init__(self):
+        super().__post_init__()
+        self._adopt(skip=(self.output_size, None))

@@ -16,7 +16,7 @@ from ..machine.activation import make_activation
 from ..machine.formats import InputCode, QFormat
 from ..reading import parse_json
 from .delta import checked_thresholds
-from .quant_layer import QuantDense, QuantLstm
+from .quant_layer import QuantDense, QuantLstm, QuantSkip
 from .store import DIGEST_KEY, TensorFile, content_digest, write_tensors
 
 FILE_VERSION = 2
@@ -78,6 +78,8 @@ class QuantModel:
             if above.x_format != below.hidden:
                 rule = f"must be the format of the hidden state it reads, {below.hidden}"
                 raise FormatError(f"{above.source}: x_format", above.x_format, rule)
+        if isinstance(self.head, QuantSkip):
+            self._check_skip()
         if self.input_exponents and len(self.input_exponents) != self.input_size:
             found, rule = f"{len(self.input_exponents)} entries", f"must be one for each of {self.input_size} inputs"
             raise ModelError("quantised model: input_exponents", found, rule)
@@ -88,6 +90,17 @@ class QuantModel:
         for layer in self.layers:
             make_activation(self.activation, layer.preact, layer.activation_format)
         object.__setattr__(self, "thresholds", checked_thresholds(self.thresholds, len(self.layers)))
+
+    def _check_skip(self):
+        """Check that the head adds the x that the first layer reads."""
+        subject, found = f"{self.head.source}: skip", self.head.skip.shape[1]
+        if not self.head_every_step:
+            raise ModelError(subject, "with a head on the last step", "must be on every step")
+        if found != self.input_size:
+            raise ModelError(subject, f"{found} inputs", f"must be the {self.input_size} of the network")
+        if self.head.skip_x_format != self.input_format:
+            rule = f"must be the format of x, {self.input_format}"
+            raise FormatError(f"{subject}_x_format", self.head.skip_x_format, rule)
 
     @property
     def input_size(self) -> int:
@@ -188,7 +201,8 @@ class QuantModel:
                 _restore(QuantLstm, description, tensors, f"layers.{number}.", path)
                 for number, description in enumerate(block["layers"])
             )
-            head = None if block["head"] is None else _restore(QuantDense, block["head"], tensors, "head.", path)
+            dense = QuantSkip if "skip_format" in (block["head"] or ()) else QuantDense
+            head = None if block["head"] is None else _restore(dense, block["head"], tensors, "head.", path)
             if tensors:
                 raise ModelError(f"{path}: {min(tensors)}", "unexpected tensor", "must belong to a layer or the head")
             exponents, thresholds = tuple(block["input_exponents"]), tuple(block.get("thresholds", ()))

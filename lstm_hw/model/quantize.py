@@ -18,7 +18,7 @@ from .calibrate import ENOUGH_BITS, NEAR, Survey, chosen_formats, survey
 from .float_model import FloatModel
 from .fractions import FRACTIONS, ROUNDINGS, Product, fitting, rounded_layer
 from .quant_config import OF_LAYERS, QuantConfig
-from .quant_layer import QuantDense, QuantLstm
+from .quant_layer import QuantDense, QuantLstm, QuantSkip
 from .quant_model import EXPONENT_LIMIT, QuantModel
 from .reference import checked_sequences, float_reference, integer_reference
 
@@ -132,6 +132,8 @@ def quantize(
         vectors = [(x * np.exp2(exponents), h), *others], runs.vectors[1]
         first = replace(model.layers[0], w_x=model.layers[0].w_x / np.exp2(exponents))
         of_scaled = replace(model, layers=(first, *model.layers[1:]))
+        if model.head is not None and model.head.skip is not None:
+            of_scaled = replace(of_scaled, head=replace(model.head, skip=model.head.skip / np.exp2(exponents)))
         qmodel = _quantize(of_scaled, calibration * np.exp2(exponents), outputs, config, vectors, progress)
         return replace(qmodel, input_exponents=exponents)
 
@@ -245,7 +247,7 @@ def _quantize(model, calibration, outputs, config, of_matrices, progress=None):
             progress(number + 1, total)
     head = None
     if model.head is not None:
-        head = _quantize_head(model.head, outputs, of_layer, of_head)
+        head = _quantize_head(model.head, outputs, of_layer, of_head, layers[0].x_format, vectors[0][0])
         if progress:
             progress(total, total)
     return QuantModel(tuple(layers), head, model.head_every_step, config.activation)
@@ -299,27 +301,26 @@ def _quantize_lstm(weights, x_format, config, number, x, h):
     return rounded_layer(config, weights.bias, products, source, build)
 
 
-def _quantize_head(weights, outputs, config, h):
+def _quantize_head(weights, outputs, config, h, x_format, x):
     reach = np.abs(weights.weight).sum(axis=1) * 2.0**config.hidden.integer + np.abs(weights.bias)
+    products = [Product("weight", config.bits_of(HEAD), weights.weight, config.hidden, h)]
+    if weights.skip is not None:
+        reach += np.abs(weights.skip).sum(axis=1) * 2.0**x_format.integer
+        products.append(Product("skip", config.bits_of(HEAD), weights.skip, x_format, x, moves=False))
     peak = min(OUTPUT_HEADROOM * outputs, float(reach.max()))
 
     def build(rounding):
         # More fraction bits than the sums have would be zeros.
         most = min(fitting("head outputs", peak, VALUE_BITS).fraction, rounding.accumulator)
         chosen = replace(config.preact, integer=VALUE_BITS - 1 - most, fraction=most)
-        return QuantDense(
-            *rounding.stored,
-            config.hidden,
-            *rounding.weights,
-            rounding.bias,
-            rounding.accumulator,
-            config.output or chosen,
-            HEAD,
-            rounding.rows,
-        )
+        (weight, *skip, bias), (w_format, *skip_format) = rounding.stored, rounding.weights
+        values = (weight, bias, config.hidden, w_format, rounding.bias, rounding.accumulator, config.output or chosen)
+        if not skip:
+            return QuantDense(*values, HEAD, rounding.rows)
+        added = {"skip": skip[0], "skip_format": skip_format[0], "skip_x_format": x_format}
+        return QuantSkip(*values, HEAD, rounding.rows, **added)
 
-    product = Product("weight", config.bits_of(HEAD), weights.weight, config.hidden, h)
-    return rounded_layer(config, weights.bias, [product], HEAD, build)
+    return rounded_layer(config, weights.bias, products, HEAD, build)
 
 
 def _vectors(model, sample):

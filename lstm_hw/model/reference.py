@@ -13,6 +13,7 @@ from ..machine.formats import shift_round
 from .delta import X, passed_on
 from .exact import EXACT, ExactSteps, is_exact
 from .float_model import GATE_ORDER, FloatModel
+from .quant_layer import QuantSkip
 from .quant_model import QuantModel
 
 BLOCK = 256
@@ -47,7 +48,7 @@ def float_reference(
         ``x`` or ``state`` has the wrong shape, or holds NaN or infinity.
     """
     x = checked_sequences("x", x, model.input_size)
-    kept = [[("h", size, None), ("c", size, None)] for size in model.hidden_sizes]
+    given, kept = x, [[("h", size, None), ("c", size, None)] for size in model.hidden_sizes]
     state = _checked_state(state, len(x), kept, np.float64)
     after = []
     for number, (layer, (h, c)) in enumerate(zip(model.layers, state, strict=True)):
@@ -64,7 +65,8 @@ def float_reference(
     if model.head is None:
         return x, after
     x = x if model.head_every_step else x[:, -1]
-    return x @ model.head.weight.T + model.head.bias, after
+    outputs = x @ model.head.weight.T + model.head.bias
+    return outputs if model.head.skip is None else outputs + given @ model.head.skip.T, after
 
 
 def integer_reference(
@@ -82,7 +84,7 @@ def integer_reference(
         acc = W_x x + W_h h + bias          pre = preact(acc)
         i, f, o = sigmoid(pre)              g = tanh(pre)               in activation_format
         c' = cell(f*c + i*g)                h' = hidden(o * tanh(preact(f*c + i*g)))
-        y = output(W h' + bias)
+        y = output(W h' + bias)             with a skip y = output(W h' + S x + bias)
 
     In acc, each operand is lifted to the accumulator's fraction (``QuantLstm.lifts``); a row has ``row_shift`` more.
     With thresholds, x and h in acc are their references (:mod:`lstm_hw.model.delta`).
@@ -172,7 +174,7 @@ def _integer_block(qmodel, x, state, records, clipped, changes):
         record.append(kept.arrays if kept else None)
     if records is not None:
         records.append(record)
-    return _head(qmodel, outputs, clipped), after
+    return _head(qmodel, outputs, x, clipped), after
 
 
 class _References:
@@ -202,7 +204,8 @@ class _References:
 
 def _exact_block(qmodel, x, state):
     """As :func:`_integer_block`, in float64 and without a record."""
-    x, after, last = np.ascontiguousarray(x.transpose(1, 2, 0), np.float64), [], len(qmodel.layers) - 1
+    inputs, after, last = x, [], len(qmodel.layers) - 1
+    x = np.ascontiguousarray(x.transpose(1, 2, 0), np.float64)
     only_last = qmodel.head is not None and not qmodel.head_every_step
     for number, (layer, pair) in enumerate(zip(qmodel.layers, state, strict=True)):
         h, c = (np.ascontiguousarray(values.T, np.float64) for values in pair)
@@ -210,15 +213,17 @@ def _exact_block(qmodel, x, state):
         ExactSteps(layer, qmodel.activation, x.shape[2]).run(x, h, c, outputs)
         after.append(tuple(values.T.astype(np.int64) for values in (h, c)))
         x = h[None] if outputs is None else outputs
-    return _head(qmodel, x.transpose(2, 0, 1).astype(np.int64), None), after
+    return _head(qmodel, x.transpose(2, 0, 1).astype(np.int64), inputs, None), after
 
 
-def _head(qmodel, x, clipped):
-    """Outputs from h of every step (N, T, H), or of the last one alone."""
+def _head(qmodel, x, inputs, clipped):
+    """Outputs from h of every step (N, T, H), or of the last one alone, and from the network's inputs (N, T, Lx)."""
     head = qmodel.head
     if head is None:
         return x
     x = x if qmodel.head_every_step else x[:, -1]
+    if isinstance(head, QuantSkip):
+        x = np.concatenate([x, inputs], axis=-1)
     sums = _product(head, head.factors)(x).astype(np.int64) + head.acc_bias
     rounded = shift_round(sums, head.acc_fraction + head.row_shift - head.output.fraction, head.output.rounding)
     return _bounding(head.output, clipped, ["output"])(rounded)

@@ -55,7 +55,7 @@ class DeltaLayer(ResidentLayer):
             if tile.part == "h":
                 changes = {"space": SPACE_DELTA, "operand": self.h + old, "list": self.number, "take": 1}
             elif not self.number:
-                changes = {"space": SPACE_X, "operand": self._x(step), "take": 1, "free": 1}
+                changes = {"space": SPACE_X, "operand": self.x_at(step), "take": 1, "free": 1}
             else:
                 changes = {"space": SPACE_DELTA, "operand": self.below.h + new, "list": self.below.number}
                 last += self.tokens_ahead
@@ -84,6 +84,9 @@ class DeltaPlanner(ResidentPlanner):
     def __init__(self, network: Network, config: EngineConfig) -> None:
         if not config.lists:
             raise ConfigError("engine.lists", config.lists, "must be true for a model with thresholds")
+        if network.skip:
+            rule = "must be none: of x there is a list of what changed, which the head cannot add"
+            raise ConfigError("delta", "thresholds for a model with a skip", rule)
         super().__init__(network, config)
 
     def _layer(self, shape, number):

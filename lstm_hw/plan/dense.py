@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from ..machine.config import EngineConfig
 from ..machine.isa import SPACE_CONSTANT, SPACE_H, SPACE_X, VECTORS_BITS
+from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
 from .layer import MIN_TILE_CYCLES, Frame, StreamedLayer, check_beat
 from .stack import StackPlanner
@@ -45,7 +46,8 @@ class ResidentLayer(StreamedLayer):
         width = tile_columns(self.blocks, self.units)
         x = self.column_tiles("x", shape.inputs, width if number else shape.inputs)
         h = self.column_tiles("h", 0 if self.linear else shape.outputs, width)
-        self.order = h + x if number else x + h
+        skip = [Tile(number, "skip", 0, self.blocks, 0, shape.skip)] * bool(shape.skip)
+        self.order = skip + h + x if number else x + h
         self.resident, self.streamed = (*self.bias_tiles(), *self.order), ()
         self.buffers = min((1 << VECTORS_BITS) - 1, config.x_elements // self.x_stride)
         units = 0 if self.linear else shape.outputs
@@ -75,7 +77,7 @@ class ResidentLayer(StreamedLayer):
 
     def frame(self, frame: Frame) -> None:
         if not self.number:
-            self.take_x(self._x(frame.first), spread=int(self.config.contexts > 1))
+            self.take_x(self.x_at(frame.first), spread=int(self.config.contexts > 1))
         self._step(frame.first, self.done)
 
     def newest_h(self, step: Sum, later: Sum | int, number: Sum) -> Iterator[tuple[int, Sum]]:
@@ -85,7 +87,7 @@ class ResidentLayer(StreamedLayer):
         """Of a head: its outputs."""
         self._step(None, self.done - 1)
 
-    def _x(self, step):
+    def x_at(self, step: Sum) -> Sum:
         return step % self.buffers * self.x_stride
 
     def _step(self, step, number):
@@ -103,10 +105,13 @@ class ResidentLayer(StreamedLayer):
             elif self.blocks > 1:
                 sums |= {"store": 1, "target": work}
             column = tile.first_column
-            if tile.part == "h":
+            if tile.part == "skip":
+                vector = {"space": SPACE_X, "operand": self.source.x_at(step), "free": 1}
+            elif tile.part == "h":
                 vector = {"space": SPACE_H, "operand": self.h + column + old, "wait": 1, "take": 1}
             elif not self.number:
-                vector = {"space": SPACE_X, "operand": self._x(step), "wait": 1, "take": 1, "free": 1}
+                free = int(not self.keeps_x)
+                vector = {"space": SPACE_X, "operand": self.x_at(step), "wait": 1, "take": 1, "free": free}
             else:
                 operand = self.below.h + column + new
                 vector = {"space": SPACE_H, "operand": operand, "wait": 1, "offset": self.tokens_ahead + column}

@@ -30,6 +30,8 @@ from ..machine.layout import Tile
 from ..machine.network import LayerShape
 from .sums import Sum
 
+KEEP_X = ("resident", "sbe", "conventional", "rowblock with as many contexts as sequences")
+"""Schedules for a head that adds x."""
 MIN_TILE_CYCLES = 16
 """Shortest MAC that hides the sequencer's work."""
 
@@ -116,11 +118,13 @@ class StreamedLayer(ABC):
         Whose h is x, if not the stream's; and the one whose frame is in front of this one's.
     last, sends : bool
         Whether its frame is the last in a round, and whether its h is the output.
+    keeps_x : bool
+        Whether x from the stream stays where it is until the head, which reads it too, frees it.
     """
 
     tail: tuple[int, ...] = ()
     groups = 1
-    whole = False
+    whole = keeps_x = False
     buffers = 1
     h_buffers = 1
     x_order = None
@@ -164,6 +168,18 @@ class StreamedLayer(ABC):
 
         ``later`` is that of ``frame.steps()``; ``number`` counts steps since zero state, to be used modulo something.
         """
+
+    def x_at(self, step: Sum) -> Sum:
+        """First element of x of a step of the run, of a layer that ``keeps_x``.
+
+        Raises
+        ------
+        ConfigError
+            The schedule does not keep x.
+        """
+        raise ConfigError(
+            "plan.schedule", "no x behind the LSTM layers", f"must be one that keeps x: {', '.join(KEEP_X)}"
+        )
 
     def inputs(self, taken: Callable, first: Sum) -> None:
         """Take the x of a frame from the stream: an INPUT for each step, each in a ``for _ in taken():``.
@@ -228,7 +244,7 @@ class StreamedLayer(ABC):
 
     def free_x(self, vectors: int = 1, steps: Sum | int = 1) -> None:
         """So many x vectors from the stream are free, once a step."""
-        if not self.below:
+        if not self.below and not self.keeps_x:
             for _ in self.b.each(steps):
                 for _ in range(vectors):
                     self.b.emit("MAC", columns=1, slots=1, free=1)

@@ -94,6 +94,9 @@ class RowBlockLayer(StreamedLayer):
         for group in self.b.each(self.groups):
             yield self.mask, self._h(number + 1) + group * self.h_stride
 
+    def x_at(self, step: Sum) -> Sum:
+        return self._x(step) if self.groups == 1 else super().x_at(step)
+
     def _x(self, step):
         """Where x of a step begins."""
         return step % 2 * (self.groups * self.x_stride)

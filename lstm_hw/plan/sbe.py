@@ -150,7 +150,10 @@ class BatchLayer(ResidentBias):
         """First element of x of a step: vectors from the stream take turns."""
         if self.below:
             return as_sum(self.below.h_after(step, later))
-        return (frame.first + step) % self.buffers * self.x_stride
+        return self.x_at(frame.first + step)
+
+    def x_at(self, step: Sum) -> Sum:
+        return step % self.buffers * self.x_stride
 
     def h_before(self, step: Sum) -> Sum:
         """First element of h that a step of a batch starts from."""
@@ -219,7 +222,7 @@ class BatchLayer(ResidentBias):
         x_tokens = {}
         if not self.below:
             self._input(x, self.pinned, wait=int(not self.x_tiles), last=1)
-            x_tokens = {"wait": 1, "take": 1, "free": 1}
+            x_tokens = {"wait": 1, "take": 1, "free": int(not self.keeps_x)}
         for tile in self.step_tiles:
             fields = {"wait": 1, "take": 1} if tile.part == "h" else x_tokens
             operand = self.h_before(step) + tile.first_column if tile.part == "h" else x

@@ -15,6 +15,7 @@ from ..machine.isa import ELEMENT_BITS, PROGRAM_BITS, SCALE_BITS, WORD_BITS
 from ..machine.network import LayerShape, Network
 from ..machine.pack import bias_digits, stored_bias
 from ..machine.plan import Plan
+from ..model.quant_layer import QuantSkip
 from ..model.quant_model import QuantModel
 from .delta import DeltaPlanner
 from .dense import ResidentPlanner
@@ -75,7 +76,7 @@ def stored_weight_bits(qmodel: QuantModel) -> int:
     """
     widths = [f.width for layer in qmodel.layers for f in (layer.w_x_format, layer.w_h_format)]
     if qmodel.head is not None:
-        widths.append(qmodel.head.w_format.width)
+        widths.extend(getattr(qmodel.head, number_format).width for _, number_format, _ in qmodel.head.PRODUCTS)
     if max(widths) > WEIGHT_WIDTHS[-1]:
         rule = f"must be at most {WEIGHT_WIDTHS[-1]} for the engine"
         raise ConfigError("quantize.weight_bits", max(widths), rule)
@@ -180,7 +181,8 @@ def network_of(qmodel: QuantModel, weight_bits: int | None = None, activity: tup
         lifts = tuple(lift + row_bits for lift in (*layer.lifts, layer.lifts[0])[:2])
         sum_bits = int(((layer.peak_products << row_bits) + bias).max()).bit_length() + 1
         used = (layer.w_x != 0, layer.w_h != 0) if kind == "lstm" else ()
-        shapes.append(LayerShape(kind, layer.input_size, outputs, shift, digits, lifts, sum_bits, used))
+        skip = layer.skip.shape[1] if isinstance(layer, QuantSkip) else 0
+        shapes.append(LayerShape(kind, layer.input_size, outputs, shift, digits, lifts, sum_bits, used, skip))
     return Network(tuple(shapes), qmodel.head_every_step, qmodel.thresholds, activity if qmodel.thresholds else ())
 
 

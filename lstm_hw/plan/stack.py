@@ -15,7 +15,7 @@ from itertools import pairwise
 
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
-from ..machine.isa import SPACE_CONSTANT, SPACE_H
+from ..machine.isa import SPACE_CONSTANT, SPACE_H, SPACE_X
 from ..machine.layout import Image, Tile
 from ..machine.network import LayerShape, Network
 from ..machine.plan import Plan
@@ -30,7 +30,8 @@ class HeadLayer(StreamedLayer):
 
     def __init__(self, shape: LayerShape, number: int, config: EngineConfig, batch: int) -> None:
         super().__init__(shape, number, config, batch)
-        self.tiles = (*self.bias_tiles(), Tile(number, "x", 0, self.blocks, 0, shape.inputs))
+        skip = [Tile(number, "skip", 0, self.blocks, 0, shape.skip)] * bool(shape.skip)
+        self.tiles = (*self.bias_tiles(), *skip, Tile(number, "x", 0, self.blocks, 0, shape.inputs))
         self.resident, self.streamed = self.tiles, ()
         self.shared = {"finish_entries": self.blocks, "accumulators": self.blocks if self.blocks > 1 else 0}
 
@@ -58,8 +59,9 @@ class HeadLayer(StreamedLayer):
                     frame.inputs()
                     frame.following()
                 self.before.settle(self)
+            x = self.source.x_at(frame.first + step) if self.layer.skip else 0
             for mask, h in self.newest_h(step, later, self.done):
-                self.outputs(mask, h)
+                self.outputs(mask, h, x)
         self.free_words()
 
     def behind_last_step(self) -> None:
@@ -75,17 +77,18 @@ class HeadLayer(StreamedLayer):
         if self.streamed:
             self.release(words_of(self.streamed))
 
-    def outputs(self, mask: int, h: Sum | int) -> None:
-        """Outputs of a step, for the contexts that have its h side by side, from an element on."""
+    def outputs(self, mask: int, h: Sum | int, x: Sum | int = 0) -> None:
+        """Outputs of a step, for the contexts that have its h side by side, from an element on, and so its x."""
         keep, go_on = {}, {"load": 0}  # one sum stays in the lanes
         if self.blocks > 1:
             keep, go_on = {"store": 1, "target": self.sums}, {"source": self.sums}
-        operands = [*((SPACE_CONSTANT, exponent) for exponent, _ in self.layer.bias_columns), (SPACE_H, h)]
+        skip = [(SPACE_X, x)] * bool(self.layer.skip)
+        operands = [*((SPACE_CONSTANT, exponent) for exponent, _ in self.layer.bias_columns), *skip, (SPACE_H, h)]
         word, start = 0, {"hold": 1}
         for tile, (space, operand) in zip(self.tiles, operands, strict=True):
             words = {"stream": 1, "weight": word} if self.streamed else {"weight": self.address[tile]}
             end = {"finish": 1} if tile is self.tiles[-1] else keep
-            fields = words | start | end | {"lift": self.lift(tile.part)}
+            fields = words | start | end | {"lift": self.lift(tile.part), "free": int(tile.part == "skip")}
             self.mac(mask, space=space, operand=operand, columns=tile.columns, slots=self.blocks, **fields)
             word, start = word + tile.words, go_on
         self.send(mask)
@@ -132,6 +135,10 @@ class StackPlanner:
         self.all[-1].sends = True
         if self.head:
             self.head.before = self.head.below = self.layers[-1]
+            self.head.source = self.layers[0]
+        if network.skip:
+            self.layers[0].keeps_x = True
+            self.layers[0].x_at(as_sum(0))
         self._place()
 
     @property

@@ -138,7 +138,7 @@ def _model(project):
                 "kind": "linear",
                 "inputs": head.input_size,
                 "outputs": head.output_size,
-                "weights": [str(head.w_format)],
+                "weights": [str(getattr(head, kind)) for _, kind, _ in head.PRODUCTS],
                 "preact": "",
                 "cell": "",
                 "result": str(head.output),

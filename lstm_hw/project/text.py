@@ -6,6 +6,7 @@ from ..model.budget import PLACES
 from ..model.delta_search import Thresholds
 from ..model.precision import Found
 from ..model.quant_config import QuantConfig
+from ..model.quant_layer import QuantSkip
 from ..plan.schedules import SCHEDULES, Outcome
 from ..proof.cycles import STALLS, Cycles
 from ..verify.simulate import Measured
@@ -46,7 +47,9 @@ def quantized(project: Project) -> Iterator[str]:
         )
     if qmodel.head is not None:
         head = qmodel.head
-        yield f"head: {head.input_size} -> {head.output_size}, W {head.w_format}, {_rows(head)}outputs {head.output}"
+        skip = f"x is added by {head.skip_format}, " if isinstance(head, QuantSkip) else ""
+        line = f"head: {head.input_size} -> {head.output_size}, W {head.w_format}, {skip}"
+        yield f"{line}{_rows(head)}outputs {head.output}"
     accuracy = project.accuracy() if project.data.x is not None else None
     if accuracy:
         judged, form = ("accuracy", ".2%") if project.metric.is_share else ("mean error against the labels", ".3g")

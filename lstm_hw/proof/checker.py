@@ -28,7 +28,8 @@ from ..machine.pack import top_exponent
 from ..machine.plan import Plan
 from .lists import walks_list
 
-PARTS = {"x": 0, "h": 1, "bias": 2}
+PARTS = {"x": 0, "h": 1, "bias": 2, "skip": 1}
+"""Part -> which matrix of its layer it is: a linear layer has no W_h, but perhaps one of the inputs that it skips."""
 NOBODY = -(1 << 30)
 """Layer, sequence and step of a vector that nobody wrote. A sum with products of it must not be finished."""
 ZERO, ANY = -2, -1
@@ -473,7 +474,7 @@ class Checker:
 
     def _columns_of(self, layer, part):
         shape = self.layers[layer]
-        return {0: shape.inputs, 1: shape.outputs, 2: len(self.bias_exponents[layer])}[int(part)]
+        return {0: shape.inputs, 1: shape.columns - shape.inputs, 2: len(self.bias_exponents[layer])}[int(part)]
 
     def _add(self, command, partial, k, layer, part, block, columns):
         """Add the products of one slot of one context."""
@@ -518,7 +519,9 @@ class Checker:
             return
         if vector[0] == ZERO:
             vector = (layer, ANY, vector[2]) if part else (NOBODY, NOBODY, NOBODY)
-        wanted = -1 if layer == 0 and part == 0 else (layer if part else layer - 1)
+        wanted = layer if part else layer - 1
+        if part and shape.skip:
+            wanted = -1
         known = vector[0] in (wanted, NOBODY)
         self._require(known, command, f"vector of layer {vector[0]}", f"must be of layer {wanted}")
         kind = "h" if part else "x"
@@ -700,7 +703,7 @@ class Checker:
         wrong = np.flatnonzero(counts != 1)
         if wrong.size:
             first = next(start for start in (shape.columns, shape.inputs, 0) if wrong[0] >= start)
-            kind = {shape.columns: "bias", shape.inputs: "h", 0: "x"}[first]
+            kind = {shape.columns: "bias", shape.inputs: "skip" if shape.skip else "h", 0: "x"}[first]
             times = partial.counts[wrong[0]]
             self._fail(
                 command,
@@ -708,6 +711,13 @@ class Checker:
                 "must be counted exactly once",
             )
         expected = [(sequence, step - 1)] + [(ANY, step - 1), None] * from_zero
+        if shape.skip:
+            self._require(
+                partial.h == partial.x,
+                command,
+                f"the network's x of step {partial.h} with h of step {partial.x}",
+                "must be of the same step",
+            )
         self._require(
             not shape.is_recurrent or partial.h in expected,
             command,

@@ -25,7 +25,7 @@ def words_read(plan: Plan, runs: Iterable[tuple[int, bool]], entry: str = "run")
     Returns
     -------
     list of dict of str to int
-        For each run the words (of R weights each) of W_x (``x``, with the matrix of a linear layer), W_h (``h``) and
+        For each run the words (of R weights each) of W_x (``x``, with the matrices of a linear layer), W_h (``h``) and
         the bias (``bias``).
 
     Raises
@@ -33,7 +33,8 @@ def words_read(plan: Plan, runs: Iterable[tuple[int, bool]], entry: str = "run")
     ProgramError
         Unknown entry.
     """
-    parts = np.repeat([PARTS.index(tile.part) for tile in plan.image.tiles], [tile.words for tile in plan.image.tiles])
+    names = ["x" if tile.part == "skip" else tile.part for tile in plan.image.tiles]
+    parts = np.repeat([PARTS.index(name) for name in names], [tile.words for tile in plan.image.tiles])
     registers, counts = [0] * REGISTERS, []
     for steps, clear in runs:
         read = np.zeros(len(PARTS), dtype=np.int64)

@@ -123,12 +123,15 @@ class TorchModel(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Outputs for x (N, T, Lx): (N, O) of a head on the last step, (N, T, O) on every step, (N, T, H) without."""
-        x = x.float()
+        given = x = x.float()
         for lstm in self.layers:
             x = lstm(x)[0]
         if self.head is None:
             return x
-        return self.head(x if self.model.head_every_step else x[:, -1])
+        outputs = self.head(x if self.model.head_every_step else x[:, -1])
+        if self.model.head.skip is None:
+            return outputs
+        return outputs + given @ torch.as_tensor(np.array(self.model.head.skip)).float().T
 
     def matrices(self) -> dict[str, torch.nn.Parameter]:
         """W_x and W_h of every layer, by name."""

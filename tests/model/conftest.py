@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from lstm_hw.model.float_model import DenseWeights, FloatModel, LstmWeights
+from lstm_hw.model.float_model import DenseWeights, FloatModel, LstmWeights, skip_matrix
 
 
-def _random_model(seed, input_size, hidden_sizes, outputs=None, every_step=False, scale=0.5):
+def _random_model(seed, input_size, hidden_sizes, outputs=None, every_step=False, scale=0.5, skip=0):
     rng = np.random.default_rng(seed)
     layers, inputs = [], input_size
     for size in hidden_sizes:
@@ -12,7 +12,8 @@ def _random_model(seed, input_size, hidden_sizes, outputs=None, every_step=False
         layers.append(LstmWeights(*(scale * rng.standard_normal(shape) for shape in shapes)))
         inputs = size
     head = outputs and DenseWeights(rng.standard_normal((outputs, inputs)), rng.standard_normal(outputs))
-    return FloatModel(tuple(layers), head, every_step)
+    model = FloatModel(tuple(layers), head, every_step)
+    return model.with_skip(skip_matrix("skip", skip, input_size, outputs)) if skip else model
 
 
 @pytest.fixture(scope="session")

@@ -62,10 +62,14 @@ def test_forward_has_the_bits_of_the_hardware(random_model, rng, config, head):
         )
 
 
-def test_scaled_inputs(random_model, rng):
+@pytest.mark.parametrize("skip", [0, 3])
+def test_scaled_inputs(random_model, rng, skip):
     scales = np.array([1.0, 1e4, 1.0, 0.1])
-    model, x = random_model(3, 4, (6,), outputs=3), rng.standard_normal((6, 8, 4)) * scales
+    model = random_model(3, 4, (6,), outputs=3, every_step=bool(skip), skip=skip)
+    x = rng.standard_normal((6, 8, 4)) * scales
     first = model.layers[0]
+    if skip:
+        model = model.with_skip(model.head.skip / scales)
     model = replace(model, layers=(replace(first, w_x=first.w_x / scales),))
     qmodel = quantize(model, x)
     assert qmodel.input_exponents
@@ -73,6 +77,8 @@ def test_scaled_inputs(random_model, rng):
     agree(tuned, x)
     error = np.abs(tuned.float_model().layers[0].w_x - model.layers[0].w_x) * scales
     assert error.max() < 1e-3
+    if skip:
+        np.testing.assert_allclose(tuned.float_model().head.skip * scales, model.head.skip * scales, atol=2e-3)
 
 
 def test_distilling_wins_back_what_rounding_lost(random_model, rng):

@@ -18,6 +18,7 @@ from safetensors import safe_open
 from lstm_hw.machine.activation import make_activation
 from lstm_hw.machine.formats import QFormat
 from lstm_hw.model.quant_config import QuantConfig
+from lstm_hw.model.quant_model import QuantModel
 from lstm_hw.model.quantize import quantize
 from lstm_hw.model.reference import integer_reference
 
@@ -350,13 +351,17 @@ class Golden:
         vectors = [
             real([first[1](v * 2.0**e) for v, e in zip(row, exponents, strict=True)], first[0]) for row in inputs
         ]
+        inputs = iter(vectors)
         for number, layer in enumerate(self.model["layers"]):
             vectors = self.layer(f"layers.{number}", layer, vectors)
         if self.model["head"] is None:
             return [[q for q, _ in step] for step in vectors]
         head, outputs = self.model["head"], []
         for h in vectors if self.model["head_every_step"] else vectors[-1:]:
-            sums = self.rows("head", head, [("weight", "w_format", [value for _, value in h])])
+            operands = [("weight", "w_format", [value for _, value in h])]
+            if "skip_format" in head:
+                operands.append(("skip", "skip_format", next(inputs)))
+            sums = self.rows("head", head, operands)
             outputs.append([written(head["output"])[1](total) for total in sums])
         return outputs if self.model["head_every_step"] else outputs[0]
 
@@ -428,6 +433,19 @@ def test_the_page_has_every_activation_unit(text, preact, activated):
     x = np.unique(np.random.default_rng(3).integers(i_format.lowest, i_format.highest, 3000, endpoint=True))
     for tanh in (False, True):
         assert [golden(value, tanh) for value in x.tolist()] == unit.compute(x, tanh).tolist()
+
+
+@pytest.mark.parametrize("config", [{}, {"weight_bits": 6}, {"weight_bits": 8, "operand_bits": 8}])
+@pytest.mark.parametrize("added", [1, 2])
+def test_the_page_has_the_skip(random_model, tmp_path, config, added):
+    model = random_model(7, 3, (4,), outputs=2, every_step=True, skip=added)
+    x = np.random.default_rng(2).standard_normal((2, 6, 3)) * [1, 1, 0.01]
+    qmodel = quantize(model, x, QuantConfig(**config))
+    qmodel.save(tmp_path / "quantized.safetensors")
+    stored, _ = integer_reference(qmodel, qmodel.quantize_input(x))
+    assert [Golden(tmp_path / "quantized.safetensors").run(sequence) for sequence in x] == stored.tolist()
+    again = QuantModel.load(tmp_path / "quantized.safetensors")
+    assert again.digest() == qmodel.digest() and np.array_equal(again.head.skip, qmodel.head.skip)
 
 
 @pytest.mark.parametrize("head", [None, 2])

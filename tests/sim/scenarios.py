@@ -24,7 +24,7 @@ def plan_scenario(model, plan, runs, memory=BENCH_MEMORY, seed=1, stress=None):
 
 
 def network_scenario(
-    seed, sizes, steps, head=0, head_every_step=False, stress=None, lifts=((0, 0),), row_bits=0, **fields
+    seed, sizes, steps, head=0, head_every_step=False, stress=None, lifts=((0, 0),), row_bits=0, skip=False, **fields
 ):
     """A random network that is loaded and then runs once for each entry of ``steps``.
 
@@ -32,7 +32,7 @@ def network_scenario(
     """
     widths = {name: fields.get(name, 16) for name in ("weight_bits", "operand_bits")}
     rng = np.random.default_rng(seed)
-    model = random_network(rng, sizes, head, head_every_step, **widths, lifts=lifts, row_bits=row_bits)
+    model = random_network(rng, sizes, head, head_every_step, **widths, lifts=lifts, row_bits=row_bits, skip=skip)
     plan = ResidentPlanner(model.network, config_of(**fields, **model.factors)).plan()
     runs = [(count, number % 3 == 0) for number, count in enumerate(steps)]
     return plan_scenario(model, plan, runs, seed=seed, stress=stress)

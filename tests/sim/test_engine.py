@@ -82,6 +82,18 @@ NETWORKS = {
         "row_bits": 3,
         "accumulator_bits": 48,
     },
+    "K2-R8-lifts-head-that-adds-x": {
+        "sizes": (5, 6),
+        "head": 6,
+        "head_every_step": True,
+        "skip": True,
+        "steps": (4, 1, 2),
+        "contexts": 2,
+        "x_per_beat": 2,
+        "x_elements": 12,
+        "lifts": ((0, 3), (2, 5)),
+        "accumulator_bits": 48,
+    },
     "K1-R48-6-bit-weights-groups-across-beats": {
         "sizes": (5, 13),
         "steps": (3, 2),

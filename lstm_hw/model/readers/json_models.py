@@ -18,15 +18,11 @@ import numpy as np
 
 from ...errors import ConfigError, ModelError
 from ...reading import read_json
-from ..float_model import MAX_SIZE, DenseWeights, FloatModel, LstmWeights, check_shape
-from .options import HEAD_MODES, OUTSIDE, ZERO, ReadOptions
+from ..float_model import MAX_SIZE, DenseWeights, FloatModel, LstmWeights, check_shape, skip_matrix
+from .options import HEAD_MODES, ZERO, ReadOptions
 from .state_dict import StateDict
 
 KINDS = "must have state_dict (a torch model), layers (RTNeural, AIDA-X) or weights (Neural Amp Modeler)"
-SKIP = (
-    f"must be 0: y = head(h) + x is not built; model.skip = {OUTSIDE!r} computes head(h) alone, and x must then be "
-    "added outside"
-)
 _AMPLIFIER_KEYS = ("model", "input_size", "output_size", "unit_type", "num_layers", "hidden_size", "bias_fl", "skip")
 _GAINS = ("in_gain", "out_gain", "input_gain", "output_gain")
 
@@ -101,14 +97,28 @@ def _zero(values, keys, path, rule):
             raise ModelError(f"{path}: {key}", repr(values[key]), rule)
 
 
-def _skip(values, keys, path, options):
-    """What is told of an addition of x to the outputs that is left out; refused where nobody asked for that."""
-    if options.skip is None:
-        _zero(values, keys, path, SKIP)
-        return ()
-    if not any(values.get(key) for key in keys):
-        raise ConfigError("model.skip", repr(options.skip), f"must not be given: {path} has no skip")
-    return (f"model.skip: {path} asks for head(h) + x; the outputs are head(h), and x must be added outside",)
+def _with_skip(model, values, keys, path, options):
+    """The model with the first inputs added to its outputs, as a file says: y = head(h) + x.
+
+    ``model.skip`` may leave the addition out.
+    """
+    said = [key for key in keys if values.get(key)]
+    if not said:
+        if options.skip is not None:
+            raise ConfigError("model.skip", repr(options.skip), f"must not be given: {path} has no skip")
+        return model
+    if options.skip is not None:
+        told = f"model.skip: {path} asks for head(h) + x; the outputs are head(h), and x must be added outside"
+        return model.assuming([told])
+    subject = f"{path}: {said[0]}"
+    if len(said) > 1:
+        raise ModelError(subject, f"{said[1]} too", "must be said once")
+    added = 1 if values[said[0]] is True else _size(values, said[0], path)
+    if said[0] == "in_skip" and added > 1:
+        raise ModelError(subject, added, "must be 1: the first input")
+    if model.head is None:
+        raise ModelError(subject, values[said[0]], "must be 0 without a linear layer at the end")
+    return model.with_skip(skip_matrix(subject, added, model.input_size, model.output_size))
 
 
 def _not_used(path, where, keys):
@@ -140,12 +150,11 @@ class AmplifierFile:
         subject = f"{self.path}: model_data"
         if said and said.get("unit_type") != "LSTM":
             raise ModelError(f"{subject}: unit_type", repr(said.get("unit_type")), "must be 'LSTM'")
-        skipped = _skip(said, ("skip",), subject, options)
         tensors = self._tensors()
         head = options.head_prefix or ("lin" if said and "lin.weight" in tensors.shapes else None)
-        model = StateDict(tensors).model(replace(options, skip=None, head_prefix=head)).assuming(skipped)
+        model = StateDict(tensors).model(replace(options, skip=None, head_prefix=head))
         if not said:
-            return model
+            return _with_skip(model, said, ("skip",), subject, options)
         sizes = {
             "input_size": model.input_size,
             "output_size": model.output_size,
@@ -155,7 +164,8 @@ class AmplifierFile:
         for key, found in sizes.items():
             if key in said and _size(said, key, subject) != found:
                 raise ModelError(f"{subject}: {key}", said[key], f"must be {found}, as state_dict has it")
-        return model.assuming(_not_used(self.path, "model_data", said.keys() - set(_AMPLIFIER_KEYS)))
+        model = model.assuming(_not_used(self.path, "model_data", said.keys() - set(_AMPLIFIER_KEYS)))
+        return _with_skip(model, said, ("skip",), subject, options)
 
 
 @dataclass(frozen=True)
@@ -181,7 +191,6 @@ class RtNeuralFile:
     def model(self, options: ReadOptions) -> FloatModel:
         options.agree(self.path, HEAD_MODES[1])
         options.refuse(f"{self.path} says it", "gate_order", "prefix", "head_prefix", "initial_state")
-        skipped = _skip(self.content, ("in_skip", "skip"), self.path, options)
         _zero(self.content, _GAINS, self.path, "must be 0 dB: gains are not built; scale x and y outside")
         layers, head = [], None
         for number, layer in enumerate(self._layers()):
@@ -199,8 +208,9 @@ class RtNeuralFile:
                 what = f"type {kind!r} behind {len(layers)} LSTM layers and {'a' if head else 'no'} dense layer"
                 raise ModelError(subject, what, "must be lstm layers, then one dense layer at most")
         known = {"layers", "in_shape", "in_skip", "skip", *_GAINS}
-        assumptions = (*skipped, *_not_used(self.path, "the file", self.content.keys() - known))
-        return FloatModel(tuple(layers), head, head is not None, str(self.path), assumptions)
+        assumptions = _not_used(self.path, "the file", self.content.keys() - known)
+        model = FloatModel(tuple(layers), head, head is not None, str(self.path), assumptions)
+        return _with_skip(model, self.content, ("in_skip", "skip"), self.path, options)
 
 
 def keras_lstm(arrays: list[np.ndarray], subject: str, activation: str = "tanh") -> LstmWeights:

@@ -136,15 +136,27 @@ def test_what_json_files_say(tmp_path, given):
         path.write_bytes(content)
         return path
 
-    refused(written(model_files.amplifier_json(given, skip=1)), "skip: 1", "model.skip = 'outside'")
-    model = load(path, ReadOptions(skip="outside"))
+    model = load(written(model_files.amplifier_json(given, skip=1)))
+    assert np.array_equal(model.head.skip, [[1, 0, 0], [1, 0, 0]])  # the first input, to all outputs
+    x = np.random.default_rng(1).standard_normal((2, 5, INPUTS))
+    without = load(path, ReadOptions(skip="outside"))
+    np.testing.assert_array_equal(float_reference(model, x)[0], float_reference(without, x)[0] + x[..., :1])
+    model = load(written(model_files.amplifier_json(given, skip=2)))
+    assert np.array_equal(model.head.skip, [[1, 0, 0], [0, 1, 0]])
+    refused(written(model_files.amplifier_json(given, skip=3)), "skip: 3", "must be 1 or the 2 outputs")
+    refused(written(model_files.amplifier_json(given, skip=-1)), "skip: -1", "must be a whole number")
+    refused(written(model_files.amplifier_json(given, skip="x")), "skip: 'x'")
+    model = load(written(model_files.amplifier_json(given, skip=1)), ReadOptions(skip="outside"))
     same(model, given)
     assert "x must be added outside" in model.assumptions[0]
     refused(written(model_files.amplifier_json(given, unit_type="GRU")), "unit_type: 'GRU'")
     refused(written(model_files.amplifier_json(given, hidden_size=5)), "hidden_size: 5", "must be 4")
     assert "loss" in load(written(model_files.amplifier_json(given, loss=1))).assumptions[0]
     refused(path, "model.skip", "has no skip", options=ReadOptions(skip="outside"), error=ConfigError)
-    refused(written(model_files.rtneural_json(given, in_skip=1)), "in_skip: 1")
+    model = load(written(model_files.rtneural_json(given, in_skip=1)))
+    assert np.array_equal(model.head.skip, [[1, 0, 0], [1, 0, 0]])
+    refused(written(model_files.rtneural_json(given, in_skip=2)), "in_skip: 2", "must be 1")
+    refused(written(model_files.rtneural_json(given, in_skip=1, skip=1)), "in_skip: skip too")
     refused(written(model_files.rtneural_json(given, in_gain=3.0)), "in_gain: 3.0", "0 dB")
     for change, found in (
         ({"type": "gru"}, "type 'gru'"),
