@@ -72,7 +72,7 @@ class LoadUnit(wiring.Component):
         is low.
     i_timeout : In(32)
         Cycles without progress, that is with something owed but neither an AR nor an R handshake,
-        after which TIMEOUT is raised; 0 is never. A change counts from the next progress.
+        after which TIMEOUT is raised; 0 is never. Stable while beats are owed.
     bus : Axi4Read(address_bits, data_bits), out
         One ID, all beats full width. Payloads are stable while VALID waits for READY.
     o : Out({data, first, last})

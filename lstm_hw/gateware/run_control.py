@@ -194,20 +194,18 @@ class RunControl(wiring.Component):
     def _errors(self, m, starting, refused, refusal):
         code = Signal.like(self.i_error_code)
         m.d.comb += self.o_status.code.eq(code)
+        fails = self.i_error & (starting | (code == ErrorCode.NONE))
         with m.If(refused):
-            m.d.sync += [
-                code.eq(refusal),
-                self.o_error_address.eq(0),
-                self.o_error_port.eq(self.i_refusal_port),
-            ]
-        with m.Elif(self.i_error & (starting | (code == ErrorCode.NONE))):
-            m.d.sync += [
-                code.eq(self.i_error_code),
-                self.o_error_address.eq(self.i_error_address),
-                self.o_error_port.eq(self.i_error_port),
-            ]
+            m.d.sync += [code.eq(refusal), self.o_error_port.eq(self.i_refusal_port)]
+        with m.Elif(fails):
+            m.d.sync += [code.eq(self.i_error_code), self.o_error_port.eq(self.i_error_port)]
         with m.Elif(starting):
-            m.d.sync += [code.eq(ErrorCode.NONE), self.o_error_address.eq(0), self.o_error_port.eq(0)]
+            m.d.sync += [code.eq(ErrorCode.NONE), self.o_error_port.eq(0)]
+        # First that it becomes zero, which flip-flops can by themselves.
+        with m.If(refused | starting & ~self.i_error):
+            m.d.sync += self.o_error_address.eq(0)
+        with m.Elif(fails):
+            m.d.sync += self.o_error_address.eq(self.i_error_address)
 
     def _interrupts(self, m, finished, refused):
         events = Cat(finished, finished, self.i_error | refused)

@@ -11,7 +11,7 @@ class Timeout(wiring.Component):
     Members
     -------
     i_cycles : In(32)
-        Cycles without progress that are allowed; 0 is any number. A change counts from the next progress.
+        Cycles without progress that are allowed; 0 is any number. Stable while something is waited for.
     i_waiting : In(1)
         Something is waited for.
     i_progress : In(1)
@@ -29,14 +29,15 @@ class Timeout(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        left = Signal(32)
+        # Counted up, whose sums take carries alone. In the second cycle of a wait the next one is its third.
+        next_cycle = Signal(33, init=2)
         last = Signal()
         waits = self.i_waiting & ~self.i_progress
-        never = Signal(init=1)  # the count wraps below 0
         with m.If(~waits):
-            m.d.sync += [last.eq(self.i_cycles == 1), never.eq(self.i_cycles == 0)]
+            m.d.sync += [next_cycle.eq(2), last.eq(self.i_cycles == 1)]
         with m.Else():
-            m.d.sync += last.eq(~never & (left == 2))
-        m.d.sync += left.eq(waits.replicate(len(left)) + Mux(waits, left, self.i_cycles))  # one LUT a bit
+            m.d.sync += last.eq(next_cycle == self.i_cycles)
+            with m.If(~next_cycle[-1]):  # beyond any number of cycles it stays
+                m.d.sync += next_cycle.eq(next_cycle + 1)
         m.d.comb += self.o_expired.eq(waits & last)
         return m
