@@ -59,7 +59,7 @@ def rows_of(path: Path, given: dict) -> Iterator[Row]:
     file = NpzFile(path.with_name(path.name + EXPECTED))
     x = np.asarray(file.read("x"), dtype=np.float64) * np.asarray(given.get("input_scale", 1.0))
     wanted = np.asarray(file.read(given.get("expected", "y")), dtype=np.float64) / given.get("output_scale", 1.0)
-    sizes = "-".join(map(str, (model.input_size, *model.hidden_sizes, *([model.output_size] if model.head else []))))
+    sizes = "-".join(map(str, (model.input_size, *model.hidden_sizes, *(layer.output_size for layer in model.linear))))
     yield Row("layers", path.name, len(model.layers), sizes, None, "; ".join((path.suffix, *model.assumptions)))
     outputs, _ = float_reference(model, x)
     if outputs.ndim == wanted.ndim + 1:  # the framework gives the last step alone

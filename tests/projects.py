@@ -1,5 +1,7 @@
 """Tiny projects on disk: a random model, a data set and a configuration file."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from lstm_hw.model.float_model import DenseWeights, FloatModel, LstmWeights
@@ -39,6 +41,22 @@ def float_model(rng, inputs=3, hidden=(4,), outputs=3, head_every_step=False, sc
         inputs = size
     head = DenseWeights(rng.normal(0, scale, (outputs, inputs)), rng.normal(0, scale, outputs)) if outputs else None
     return FloatModel(tuple(layers), head, head_every_step)
+
+
+CHAIN = ["relu", "tanh", "none", "sigmoid", "relu"]
+"""Activations of the linear layers of :func:`with_chain`, the head last."""
+
+
+def with_chain(model, every_step=False, activations=CHAIN, seed=5, sizes=None):
+    """The model with a chain of random linear layers, a weight and a bias beyond the usual among them."""
+    rng, linear = np.random.default_rng(seed), []
+    inputs = model.layers[-1].hidden_size
+    for number, activation in enumerate(activations):
+        outputs = sizes[number] if sizes else int(rng.integers(2, 10))
+        weight = rng.normal(0, 1.5 / np.sqrt(inputs), (outputs, inputs))
+        linear.append(DenseWeights(weight, rng.normal(0, 0.5, outputs), activation=activation))
+        inputs = outputs
+    return replace(model, dense=tuple(linear[:-1]), head=linear[-1], head_every_step=every_step)
 
 
 def write_project(folder, seed=1, sequences=5, steps=3, model=None, metadata=None, arrays=None, sections=None, **more):

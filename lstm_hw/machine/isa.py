@@ -56,6 +56,8 @@ SPACE_H, SPACE_X, SPACE_CONSTANT, SPACE_DELTA = range(4)
 MODE_CELL, MODE_LINEAR, MODE_ZERO = range(3)
 """What a CELL does: hidden units of the engine's kind, plain requantised outputs, or h = c = 0 without reading
 accumulators."""
+ACTIVATIONS = ("none", "relu", "sigmoid", "tanh")
+"""What becomes of the plain outputs of a CELL, by the number in its field ``activation``."""
 
 
 @dataclass(frozen=True)

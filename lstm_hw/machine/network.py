@@ -6,6 +6,7 @@ import numpy as np
 
 from ..errors import ConfigError
 from .config import CELL_SUMS, GATES
+from .isa import ACTIVATIONS
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class LayerShape:
         Of each matrix, which weights are not zero; where nobody says so, all may be.
     skip : int
         Inputs of the network that a linear layer has columns for besides those of its own input vector, or 0.
+    activation : str
+        Of a linear layer's outputs, one of :data:`~lstm_hw.machine.isa.ACTIVATIONS`.
     """
 
     kind: str
@@ -42,10 +45,14 @@ class LayerShape:
     sum_bits: int = 0
     used: tuple[np.ndarray, ...] = field(default=(), compare=False, repr=False)
     skip: int = 0
+    activation: str = "none"
 
     def __post_init__(self):
         if self.kind not in (*CELL_SUMS, "linear"):
             raise ConfigError("layer kind", repr(self.kind), f"must be one of {', '.join((*CELL_SUMS, 'linear'))}")
+        if self.activation not in ACTIVATIONS or self.activation != "none" and self.kind != "linear":
+            rule = f"must be one of {', '.join(ACTIVATIONS)}; none but for a linear layer"
+            raise ConfigError("layer activation", repr(self.activation), rule)
         if self.inputs < 1 or self.outputs < 1:
             raise ConfigError("layer size", f"{self.inputs} x {self.outputs}", "must be at least 1 x 1")
         if self.skip and self.kind != "linear":
@@ -81,7 +88,7 @@ class LayerShape:
 
 @dataclass(frozen=True)
 class Network:
-    """A stack of recurrent layers, all of one kind, and possibly a linear head.
+    """A stack of recurrent layers, all of one kind, and possibly a chain of linear layers; the last one is the head.
 
     Parameters
     ----------
@@ -101,10 +108,8 @@ class Network:
 
     def __post_init__(self):
         kinds = [layer.kind for layer in self.layers]
-        if not kinds or "linear" in kinds[:-1] or kinds[0] == "linear":
-            raise ConfigError(
-                "network", kinds, "must be one or more recurrent layers and at most one linear layer at the end"
-            )
+        if not kinds or kinds[0] == "linear" or kinds != sorted(kinds, key="linear".__eq__):
+            raise ConfigError("network", kinds, "must be one or more recurrent layers, then linear layers or none")
         if len({layer.kind for layer in self.recurrent}) > 1:
             raise ConfigError(
                 "network", kinds, "must have recurrent layers of one kind: an engine has one kind of cell"
@@ -133,6 +138,11 @@ class Network:
         return tuple(layer for layer in self.layers if layer.is_recurrent)
 
     @property
+    def linear(self) -> tuple[LayerShape, ...]:
+        """The linear layers, the head last."""
+        return tuple(layer for layer in self.layers if layer.kind == "linear")
+
+    @property
     def head(self) -> LayerShape | None:
         return self.layers[-1] if self.layers[-1].kind == "linear" else None
 
@@ -141,10 +151,15 @@ class Network:
         """Whether x reaches the outputs past the LSTM layers too."""
         return self.layers[-1].skip > 0
 
+    @property
+    def has_chain(self) -> bool:
+        """Whether a linear layer has an activation or feeds another one: what a plain head does not need."""
+        return len(self.linear) > 1 or any(layer.activation != "none" for layer in self.linear)
+
     def macs(self, steps: int) -> int:
         """Useful multiply-accumulates of a whole sequence."""
-        head = self.head.macs * (steps if self.head_every_step else 1) if self.head else 0
-        return sum(layer.macs for layer in self.recurrent) * steps + head
+        linear = sum(layer.macs for layer in self.linear) * (steps if self.head_every_step else 1)
+        return sum(layer.macs for layer in self.recurrent) * steps + linear
 
     def output_vectors(self, steps: int) -> int:
         """Vectors on the output stream for a sequence."""

@@ -12,9 +12,9 @@ import numpy as np
 from ..machine.activation import make_activation
 from ..machine.formats import QFormat
 from .float_model import FloatModel
-from .quant_layer import QuantLstm
+from .quant_layer import LOOKED_UP, QuantLstm
 from .quant_model import QuantModel
-from .reference import checked_sequences, sigmoid
+from .reference import activated, checked_sequences, sigmoid
 
 PLACES = {
     "x": "inputs",
@@ -26,12 +26,11 @@ PLACES = {
     "activation": "results of sigmoid and tanh, by their tables",
     "c": "c, and what tanh reads of it",
     "h": "h",
-    "output": "outputs of the head",
+    "output": "outputs",
 }
 """Place -> what is rounded there."""
-HEAD = "head"
 Place = tuple[int | str, str]
-"""Number of a layer, or ``HEAD``, and a name of ``PLACES``."""
+"""Number of an LSTM layer, or name of a linear one, and a name of ``PLACES``."""
 
 
 def places_of(qmodel: QuantModel) -> list[Place]:
@@ -39,11 +38,8 @@ def places_of(qmodel: QuantModel) -> list[Place]:
     first = [(0, "x")]
     each = (*QuantLstm.ARRAYS, "pre", "activation", "c", "h")
     layers = [(n, place) for n in range(len(qmodel.layers)) for place in each]
-    return first + layers + [(HEAD, place) for place in _places_of_head(qmodel.head)]
-
-
-def _places_of_head(head):
-    return () if head is None else (*head.ARRAYS, "output")
+    linear = [(name, place) for name, layer in qmodel.named_linear.items() for place in (*layer.ARRAYS, "output")]
+    return first + layers + linear
 
 
 def partly_rounded(model: FloatModel, qmodel: QuantModel, x: np.ndarray, rounded: Collection[Place]) -> np.ndarray:
@@ -74,14 +70,28 @@ def partly_rounded(model: FloatModel, qmodel: QuantModel, x: np.ndarray, rounded
         values = _layer(layer, qmodel.activation, values, arrays, here)
     if qmodel.head is None:
         return values
-    here = {place for where, place in rounded if where == HEAD}
     values = values if qmodel.head_every_step else values[:, -1]
-    arrays = _arrays(model.head, qmodel.head, here)
-    outputs = values @ arrays["weight"].T + arrays["bias"]
-    if "skip" in arrays:
-        exponents = 0 if "skip" in here else np.array(qmodel.input_exponents or 0)
-        outputs = outputs + given @ (arrays["skip"] / np.exp2(exponents)).T
-    return _round(qmodel.head.output, outputs) if "output" in here else outputs
+    for (name, layer), weights in zip(qmodel.named_linear.items(), model.linear, strict=True):
+        here = {place for where, place in rounded if where == name}
+        arrays = _arrays(weights, layer, here)
+        values = values @ arrays["weight"].T + arrays["bias"]
+        if "skip" in arrays:
+            exponents = 0 if "skip" in here else np.array(qmodel.input_exponents or 0)
+            values = values + given @ (arrays["skip"] / np.exp2(exponents)).T
+        values = _outputs(layer, qmodel, values) if "output" in here else activated(layer.activation, values)
+    return values
+
+
+def _outputs(layer, qmodel, sums):
+    """Outputs of a linear layer, rounded wherever they are: the first time, as results of its activation, at last."""
+    first = layer.rounded_format(qmodel.unit.i_format)
+    values = _round(first, sums)
+    if layer.activation in LOOKED_UP:
+        tables = _Tables(qmodel.layers[-1], qmodel.activation)
+        values = tables.tanh(values) if layer.activation == "tanh" else tables.sigmoid(values)
+    else:
+        values = activated(layer.activation, values)
+    return _round(layer.output, values)
 
 
 def _arrays(weights, layer, here):

@@ -6,7 +6,7 @@ the candidates, the first, in the order of what hardware they take, whose error 
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -93,12 +93,15 @@ class Survey:
         Of the first sequences, as many as choices are judged by.
     low, high : float
         Least and largest of all outputs, 0 among them.
+    dense : list of Spread
+        Of the outputs of the linear layers in front of the head.
     """
 
     layers: list[dict[str, Spread]]
     outputs: np.ndarray
     low: float = 0.0
     high: float = 0.0
+    dense: list[Spread] = field(default_factory=list)
 
 
 def survey(model: FloatModel, calibration: np.ndarray, kept: int) -> Survey:
@@ -112,6 +115,7 @@ def survey(model: FloatModel, calibration: np.ndarray, kept: int) -> Survey:
         Sequences whose outputs are kept.
     """
     layers = [{place: Spread() for place in ("pre", "c", "h")} for _ in model.layers]
+    dense = [Spread() for _ in model.dense]
     block, parts, low, high = max(1, TRACED // (calibration.shape[1] * 4 * max(model.hidden_sizes))), [], 0.0, 0.0
     for first in range(0, len(calibration), block):
         trace = {}
@@ -121,7 +125,19 @@ def survey(model: FloatModel, calibration: np.ndarray, kept: int) -> Survey:
         for number, places in enumerate(layers):
             for place, spread in places.items():
                 spread.add(trace[number][place])
-    return Survey(layers, np.concatenate(parts), low, high)
+        for number, spread in enumerate(dense, len(layers)):
+            spread.add(trace[number]["y"])
+    return Survey(layers, np.concatenate(parts), low, high, dense)
+
+
+def dense_format(spread: Spread, width: int) -> QFormat:
+    """Format of the outputs of a linear layer that another one reads: it holds them with a margin, or of few bits has
+    the least mean squared error."""
+    by_peak, *_ = spread.proposals(width, MARGIN, LEAST_HIDDEN_INTEGER, width - 1)
+    if width >= ENOUGH_BITS:
+        return by_peak
+    candidates = [_with_integer(integer, width) for integer in range(LEAST_HIDDEN_INTEGER, width)]
+    return min(candidates, key=spread.squared_error)
 
 
 def chosen_formats(found: Survey, config: Any, error: Callable[[Any], float] | None) -> tuple[Any, list[str]]:

@@ -36,7 +36,8 @@ def quantization_report(
     report : dict
         ``input``: ``clipped``. ``layers``: for each, ``pre``, ``c`` and ``h`` and, by gate, ``i``, ``f``, ``g`` and
         ``o`` of ``pre``: dicts of ``max``, ``mean`` and ``rms`` absolute error over all steps, ``sequence`` and
-        ``step`` of the largest, and ``clipped``; and ``zeroed``, by matrix. ``head``: ``zeroed``; None without one.
+        ``step`` of the largest, and ``clipped``; and ``zeroed``, by matrix. ``dense``: of each linear layer in front of
+        the head, the same of its outputs, and ``zeroed``. ``head``: ``zeroed``; None without one.
         ``output``: as of a place, and ``peak`` (the largest magnitude of the float model's) and ``histogram``, of the
         absolute errors in units of the output's last bit: ``edges``, from 0, each twice the one before, and ``counts``
         between them. ``clipped`` is the share of values that were rounded to what their format does not hold,
@@ -47,6 +48,7 @@ def quantization_report(
     x = checked_sequences("x", x, model.input_size)
     clipped, outputs = Counter(), []
     errors = [{place: _Errors() for place in (*GATE_ORDER, "c", "h")} for _ in qmodel.layers]
+    of_dense = [_Errors() for _ in qmodel.dense]
     # Traces take memory: of so many sequences at a time.
     block = max(1, TRACED // (x.shape[1] * 4 * max(model.hidden_sizes)))
     for first in range(0, len(x), block):
@@ -61,6 +63,8 @@ def quantization_report(
                 parts = zip(*(np.split(values, len(names), axis=2) for values in (real, wanted)), strict=True)
                 for each, pair in zip(names, parts, strict=True):
                     errors[number][each].add(*pair, first)
+        for number, (layer, found_errors) in enumerate(zip(qmodel.dense, of_dense, strict=True), len(qmodel.layers)):
+            found_errors.add(layer.output.to_float(rounded[number]["y"]), exact[number]["y"], first)
         if progress:
             progress(min(first + block, len(x)), len(x))
     exact, stored = map(np.concatenate, zip(*outputs, strict=True))
@@ -78,18 +82,28 @@ def quantization_report(
     if curves is not None:
         curves |= {place: [found[place].curves for found in errors] for place in PLACES}
     real = qmodel.dequantize_output(stored)
-    every_step = (slice(None), None) if exact.ndim == 2 else ...
+    every_step, last_step = (slice(None), None) if exact.ndim == 2 else ..., {"step": x.shape[1] - 1}
     output = _Errors()
     output.add(real[every_step], exact[every_step], 0)
     last = clipped["output"] if model.head is not None else clipped[len(layers) - 1, "h"]
     report = {
         "input": {"clipped": qmodel.input_format.count_clipped(qmodel.scaled_input(x)) / x.size},
         "layers": layers,
+        "dense": [
+            {
+                **found.to_dict(clipped[number, "y"]),
+                **(last_step if exact.ndim == 2 else {}),
+                "zeroed": _zeroed(weights.weight, layer.weight),
+            }
+            for number, (found, weights, layer) in enumerate(
+                zip(of_dense, model.dense, qmodel.dense, strict=True), len(layers)
+            )
+        ],
         "head": None if model.head is None else {"zeroed": _zeroed(model.head.weight, qmodel.head.weight)},
         "output": {
             **output.to_dict(last),
             "peak": float(np.abs(exact).max()),
-            **({"step": x.shape[1] - 1} if exact.ndim == 2 else {}),
+            **(last_step if exact.ndim == 2 else {}),
             "histogram": _histogram(np.abs(real - exact) / qmodel.output_format.lsb),
         },
     }

@@ -22,7 +22,7 @@ import torch
 from ..errors import FormatError, ModelError
 from ..machine.activation import make_activation
 from ..machine.formats import QFormat
-from .float_model import FloatModel
+from .float_model import FloatModel, with_layers
 from .quant_layer import QuantLayer
 from .quant_model import QuantModel
 from .reference import float_reference
@@ -56,12 +56,12 @@ class FineTune(torch.nn.Module):
         super().__init__()
         shapes = [(layer.input_size, layer.hidden_size) for layer in model.layers]
         found = [(layer.input_size, layer.hidden_size) for layer in qmodel.layers]
-        if shapes != found or (model.head is None) != (qmodel.head is None):
+        shapes += [(layer.input_size, layer.output_size) for layer in model.linear]
+        found += [(layer.input_size, layer.output_size) for layer in qmodel.linear]
+        if shapes != found or len(model.linear) != len(qmodel.linear):
             raise ModelError(model.source, f"layers {shapes}", f"must have the shapes of the quantised model, {found}")
         self.model, self.template = model, qmodel
-        parts = list(zip(model.layers, qmodel.layers, strict=True))
-        if model.head is not None:
-            parts.append((model.head, qmodel.head))
+        parts = list(zip((*model.layers, *model.linear), (*qmodel.layers, *qmodel.linear), strict=True))
         for _, layer in parts:
             _check(layer)
         self.scales = torch.as_tensor(np.exp2(qmodel.input_exponents or [0.0] * qmodel.input_size))
@@ -106,27 +106,39 @@ class FineTune(torch.nn.Module):
             x = _run(layer, part.rounded(), tables, x)
         if qmodel.head is None:
             return x
-        weights = self.layers[-1].rounded()
         x = x if qmodel.head_every_step else x[:, -1]
-        sums = x @ weights["weight"].T + weights["bias"]
-        return _rounded(sums + given @ weights["skip"].T if "skip" in weights else sums, qmodel.head.output)
+        for layer, part in zip(qmodel.linear, self.layers[len(qmodel.layers) :], strict=True):
+            weights = part.rounded()
+            sums = x @ weights["weight"].T + weights["bias"]
+            sums = sums + given @ weights["skip"].T if "skip" in weights else sums
+            sums = _rounded(sums, layer.rounded_format(qmodel.unit.i_format))
+            x = _rounded(_activated(layer.activation, self.tables[-1], sums), layer.output)
+        return x
 
     def quantized(self) -> QuantModel:
         """The quantised model of the weights as they are now."""
         parts = [part.quantized() for part in self.layers]
-        head = parts.pop() if self.template.head is not None else None
-        return replace(self.template, layers=tuple(parts), head=head)
+        count = len(self.template.layers)
+        return with_layers(self.template, parts[:count], parts[count:])
 
     def float_model(self) -> FloatModel:
         """The weights as they are now, rounded to what the hardware has, as a model in floating point."""
         with torch.no_grad():
             arrays = [{name: value.numpy() for name, value in part.rounded().items()} for part in self.layers]
         arrays[0]["w_x"] = arrays[0]["w_x"] * self.scales.numpy()
-        head = replace(self.model.head, **arrays.pop()) if self.model.head is not None else None
-        if head is not None and head.skip is not None:
-            head = replace(head, skip=head.skip * self.scales.numpy())
-        layers = tuple(replace(layer, **values) for layer, values in zip(self.model.layers, arrays, strict=True))
-        return replace(self.model, layers=layers, head=head)
+        if self.model.head is not None and self.model.head.skip is not None:
+            arrays[-1]["skip"] = arrays[-1]["skip"] * self.scales.numpy()
+        parts = (*self.model.layers, *self.model.linear)
+        parts = [replace(layer, **values) for layer, values in zip(parts, arrays, strict=True)]
+        count = len(self.model.layers)
+        return with_layers(self.model, parts[:count], parts[count:])
+
+
+def _activated(activation, tables, sums):
+    """Results of a linear layer's activation."""
+    if activation in ("sigmoid", "tanh"):
+        return tables(getattr(tables, activation), getattr(torch, activation), sums)
+    return torch.relu(sums) if activation == "relu" else sums
 
 
 class _Rounded(torch.nn.Module):

@@ -6,12 +6,16 @@ Notation: Lx inputs, H hidden units, O outputs of the head. Gates are stacked in
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from ..errors import ModelError
+from ..machine.isa import ACTIVATIONS
 
 GATE_ORDER = "ifgo"
+HEAD = "head"
+"""What the last linear layer and its matrix are called."""
 MAX_SIZE = 1 << 16
 """Largest input, hidden or output size."""
 
@@ -32,6 +36,26 @@ def hidden_size_of(subject: str, shape: Sequence[int]) -> int:
     if len(shape) != 2 or shape[0] != 4 * shape[1] or not 1 <= shape[1] <= MAX_SIZE:
         raise ModelError(subject, f"shape {tuple(shape)}", f"must be (4H, H) with H from 1 to {MAX_SIZE}")
     return shape[1]
+
+
+def check_activation(subject: str, activation: str) -> None:
+    """Refuse an activation of a linear layer that there is not."""
+    if activation not in ACTIVATIONS:
+        raise ModelError(f"{subject}: activation", repr(activation), f"must be one of {', '.join(ACTIVATIONS)}")
+
+
+def check_chain(source: str, layers: Sequence, dense: Sequence, head: object, head_every_step: bool) -> None:
+    """Refuse linear layers that do not follow the LSTM and one another: ``dense``, then ``head``, or none at all."""
+    if head is None and head_every_step:
+        raise ModelError(f"{source}: head_every_step", "true without a head", "must be false")
+    if head is None and dense:
+        raise ModelError(f"{source}: dense", f"{len(dense)} linear layers without a head", "must be none")
+    size, below = layers[-1].hidden_size, "hidden units of the last layer"
+    for number, layer in enumerate((*dense, *[head] * (head is not None))):
+        if layer.input_size != size:
+            subject = f"dense {number}" if number < len(dense) else "head"
+            raise ModelError(f"{source}: {subject}", f"{layer.input_size} inputs", f"must be the {size} {below}")
+        size, below = layer.output_size, f"outputs of dense {number}"
 
 
 def check_finite(subject: str, values: np.ndarray) -> None:
@@ -103,19 +127,23 @@ class DenseWeights:
         Where it comes from, for messages.
     skip : float64 array (O, Lx), optional
         Matrix of the network's inputs x, which reach the outputs past the LSTM layers; see :func:`skip_matrix`.
+    activation : str
+        Of y, one of :data:`~lstm_hw.machine.isa.ACTIVATIONS`.
 
     Raises
     ------
     ModelError
-        Shapes that do not agree, NaN or infinity.
+        Shapes that do not agree, NaN or infinity, or an unknown activation.
     """
 
     weight: np.ndarray
     bias: np.ndarray
     source: str = "linear layer"
     skip: np.ndarray | None = None
+    activation: str = "none"
 
     def __post_init__(self):
+        check_activation(self.source, self.activation)
         _adopt(self, weight=(None, None))
         _adopt(self, bias=self.weight.shape[:1])
         if self.skip is not None:
@@ -160,7 +188,7 @@ def skip_matrix(subject: str, added: int, inputs: int, outputs: int) -> np.ndarr
 
 @dataclass(frozen=True, eq=False)
 class FloatModel:
-    """LSTM layers, the first one first, and optionally a linear head.
+    """LSTM layers, the first one first, and optionally a linear head, with linear layers in front of it or without.
 
     Parameters
     ----------
@@ -172,11 +200,13 @@ class FloatModel:
         Where it comes from, for messages.
     assumptions : tuple of str
         What nobody said and a reader had to assume, a sentence each.
+    dense : tuple of DenseWeights
+        Linear layers between the last LSTM layer and the head, the first one first.
 
     Raises
     ------
     ModelError
-        No layer, sizes of neighbours that differ, or ``head_every_step`` without a head.
+        No layer, sizes of neighbours that differ, or ``head_every_step`` or ``dense`` without a head.
     """
 
     layers: tuple[LstmWeights, ...]
@@ -184,24 +214,29 @@ class FloatModel:
     head_every_step: bool = False
     source: str = "model"
     assumptions: tuple[str, ...] = ()
+    dense: tuple[DenseWeights, ...] = ()
 
     def __post_init__(self):
         object.__setattr__(self, "layers", tuple(self.layers))
+        object.__setattr__(self, "dense", tuple(self.dense))
         if not self.layers:
             raise ModelError(self.source, "no LSTM layer", "must have at least one")
         for number, (below, above) in enumerate(zip(self.layers, self.layers[1:], strict=False), 1):
             if above.input_size != below.hidden_size:
                 rule = f"must be the {below.hidden_size} hidden units of layer {number - 1}"
                 raise ModelError(f"{self.source}: layer {number}", f"{above.input_size} inputs", rule)
-        if self.head is not None and self.head.input_size != self.layers[-1].hidden_size:
-            rule = f"must be the {self.layers[-1].hidden_size} hidden units of the last layer"
-            raise ModelError(f"{self.source}: head", f"{self.head.input_size} inputs", rule)
-        if self.head is None and self.head_every_step:
-            raise ModelError(f"{self.source}: head_every_step", "true without a head", "must be false")
+        check_chain(self.source, self.layers, self.dense, self.head, self.head_every_step)
         if self.head is not None and self.head.skip is not None:
             check_shape(f"{self.source}: skip", self.head.skip.shape, (self.head.output_size, self.input_size))
             if not self.head_every_step:
                 raise ModelError(f"{self.source}: skip", "with a head on the last step", "must be on every step")
+            if self.head.activation != "none":
+                found = f"with {self.head.activation} behind the head"
+                raise ModelError(f"{self.source}: skip", found, "must be with a head without an activation")
+        if any(layer.skip is not None for layer in self.dense):
+            raise ModelError(
+                f"{self.source}: skip", "in front of the head", "must be in the head, the last linear layer"
+            )
 
     def with_skip(self, skip: np.ndarray) -> "FloatModel":
         """The same model, which has a head, with a matrix (O, Lx) of inputs that are added to its outputs."""
@@ -210,6 +245,17 @@ class FloatModel:
     def assuming(self, more: Sequence[str]) -> "FloatModel":
         """The same model with more that had to be assumed."""
         return replace(self, assumptions=(*self.assumptions, *more))
+
+    @property
+    def linear(self) -> tuple[DenseWeights, ...]:
+        """All linear layers, the head last."""
+        return (*self.dense, *[self.head] * (self.head is not None))
+
+    @property
+    def named_linear(self) -> dict[str, DenseWeights]:
+        """The same by what they and their matrices are called: ``dense.0`` and so on, and ``head``."""
+        names = [*(f"dense.{number}" for number in range(len(self.dense))), HEAD]
+        return dict(zip(names, self.linear, strict=False))
 
     @property
     def input_size(self) -> int:
@@ -224,3 +270,9 @@ class FloatModel:
     def output_size(self) -> int:
         """Size of one output vector: that of the head, or of the last hidden state without one."""
         return self.head.output_size if self.head is not None else self.hidden_sizes[-1]
+
+
+def with_layers(model: Any, layers: Sequence, linear: Sequence) -> Any:
+    """The same model, float or quantised, with other LSTM layers and other linear ones, the head last if it has one."""
+    *dense, head = linear or [None]
+    return replace(model, layers=tuple(layers), dense=tuple(dense), head=head)

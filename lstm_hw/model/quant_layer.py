@@ -1,18 +1,21 @@
 """Quantised layers: integer weights and the format of every number that a layer computes."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
 
 from ..errors import FormatError, ModelError
+from ..machine.activation_unit import ActivationUnit
 from ..machine.config import FACTOR_BITS, ROW_BITS
-from ..machine.formats import QFormat
-from .float_model import check_shape, hidden_size_of
+from ..machine.formats import QFormat, shift_round
+from .float_model import check_activation, check_shape, hidden_size_of
 
 EXACT_BITS = 62
 """Sums must fit this width, so that 64-bit arithmetic on them, a rounding constant included, is exact."""
+LOOKED_UP = ("sigmoid", "tanh")
+"""Activations of linear layers that are results of the activation unit."""
 FRACTION_LIMIT = 64
 """Most fraction bits of a format, either way."""
 
@@ -220,11 +223,13 @@ class QuantDense(QuantLayer):
         For messages.
     row_shift : int64 array (O,), optional
         As in :class:`QuantLstm`.
+    activation : str
+        Of the rounded sums, one of :data:`~lstm_hw.machine.isa.ACTIVATIONS`.
 
     Raises
     ------
     ModelError, FormatError
-        As :class:`QuantLstm`.
+        As :class:`QuantLstm`, and for an unknown activation.
     """
 
     weight: np.ndarray
@@ -236,11 +241,13 @@ class QuantDense(QuantLayer):
     output: QFormat
     source: str = "quantised linear layer"
     row_shift: np.ndarray | None = None
+    activation: str = "none"
 
     ARRAYS: ClassVar[dict] = {"weight": "w_format", "bias": "bias_format"}
     PRODUCTS: ClassVar[tuple] = (("weight", "w_format", "x_format"),)
 
     def __post_init__(self):
+        check_activation(self.source, self.activation)
         self._check_formats()
         self._adopt(weight=(None, None))
         self._adopt(bias=self.weight.shape[:1])
@@ -254,6 +261,43 @@ class QuantDense(QuantLayer):
     @property
     def output_size(self) -> int:
         return self.weight.shape[0]
+
+    def rounded_format(self, preact: QFormat) -> QFormat:
+        """What sums are rounded to, as wide as pre-activations: with the outputs' fraction, or to be looked up."""
+        if self.activation in LOOKED_UP:
+            return preact
+        width = max(preact.width, self.output.width)
+        return replace(self.output, integer=width - 1 - self.output.fraction)
+
+    def outputs(self, sums: np.ndarray, unit: ActivationUnit) -> tuple[np.ndarray, int]:
+        """Outputs from exact sums: rounded, through the activation, and rounded to ``output`` where they are not yet.
+
+        Parameters
+        ----------
+        sums : int64 array (..., O)
+        unit : ActivationUnit
+            The model's, whose input format is that of pre-activations.
+
+        Returns
+        -------
+        outputs : int64 array (..., O)
+        beyond : int
+            How many were rounded to what a format does not hold. Negative ones of ReLU do not count.
+        """
+        first = self.rounded_format(unit.i_format)
+        shift = self.acc_fraction + self.row_shift
+        rounded = shift_round(sums, shift - first.fraction, first.rounding)
+        held = first.bound(rounded)
+        beyond = held != rounded
+        if self.activation == "relu":
+            beyond &= held >= 0
+            held = np.maximum(held, 0)
+        fraction = first.fraction
+        if self.activation in LOOKED_UP:
+            held, fraction = unit.compute(held, self.activation == "tanh"), unit.o_format.fraction
+        rounded = shift_round(held, fraction - self.output.fraction, self.output.rounding)
+        outputs = self.output.bound(rounded)
+        return outputs, int(np.count_nonzero(beyond | (outputs != rounded)))
 
 
 @dataclass(frozen=True, eq=False)

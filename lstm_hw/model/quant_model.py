@@ -13,10 +13,12 @@ import numpy as np
 
 from ..errors import ConfigError, FormatError, ModelError
 from ..machine.activation import make_activation
+from ..machine.activation_unit import ActivationUnit
 from ..machine.formats import InputCode, QFormat
 from ..reading import parse_json
 from .delta import checked_thresholds
-from .quant_layer import QuantDense, QuantLstm, QuantSkip
+from .float_model import HEAD, check_chain
+from .quant_layer import LOOKED_UP, QuantDense, QuantLstm, QuantSkip
 from .store import DIGEST_KEY, TensorFile, content_digest, write_tensors
 
 FILE_VERSION = 2
@@ -45,14 +47,16 @@ class QuantModel:
     thresholds : tuple of int
         Least changes, in stored integers, of x and of each layer's h that are passed on
         (:mod:`lstm_hw.model.delta`). Empty: all of x and h is, always.
+    dense : tuple of QuantDense
+        Linear layers between the last LSTM layer and the head, the first one first.
 
     Raises
     ------
     ModelError
-        No layer, sizes of neighbours that differ, or ``head_every_step`` without a head.
+        No layer, sizes of neighbours that differ, or ``head_every_step`` or ``dense`` without a head.
     FormatError
         A layer's input format is not the format of what it reads, or the activation unit does not
-        support a layer's formats.
+        support a layer's formats, or a linear layer's outputs are not in the format of their activation.
     ConfigError
         Unknown activation unit, or thresholds that are not one of x and one a layer, from 0 to 2**16 - 1.
     """
@@ -63,20 +67,23 @@ class QuantModel:
     activation: str = "quadratic64"
     input_exponents: tuple[int, ...] = ()
     thresholds: tuple[int, ...] = ()
+    dense: tuple[QuantDense, ...] = ()
 
     def __post_init__(self):
         object.__setattr__(self, "layers", tuple(self.layers))
+        object.__setattr__(self, "dense", tuple(self.dense))
         object.__setattr__(self, "input_exponents", tuple(self.input_exponents))
         if not self.layers:
             raise ModelError("quantised model", "no LSTM layer", "must have at least one")
-        if self.head is None and self.head_every_step:
-            raise ModelError("quantised model: head_every_step", "true without a head", "must be false")
-        chain = [*self.layers, *([self.head] if self.head is not None else [])]
-        for below, above in zip(chain, chain[1:], strict=False):
-            if above.input_size != below.hidden_size:
-                raise ModelError(above.source, f"{above.input_size} inputs", f"must be {below.hidden_size}")
-            if above.x_format != below.hidden:
-                rule = f"must be the format of the hidden state it reads, {below.hidden}"
+        check_chain("quantised model", self.layers, self.dense, self.head, self.head_every_step)
+        chain = [*self.layers, *self.linear]
+        given = [*((layer.hidden_size, layer.hidden) for layer in self.layers)]
+        given += [(layer.output_size, layer.output) for layer in self.linear]
+        for (size, number_format), above in zip(given, chain[1:], strict=False):
+            if above.input_size != size:
+                raise ModelError(above.source, f"{above.input_size} inputs", f"must be {size}")
+            if above.x_format != number_format:
+                rule = f"must be the format of the hidden state it reads, {number_format}"
                 raise FormatError(f"{above.source}: x_format", above.x_format, rule)
         if isinstance(self.head, QuantSkip):
             self._check_skip()
@@ -89,6 +96,11 @@ class QuantModel:
                 raise ModelError("quantised model: input_exponents", repr(exponent), rule)
         for layer in self.layers:
             make_activation(self.activation, layer.preact, layer.activation_format)
+        for layer in self.linear:
+            integer = self.unit.o_format.integer
+            if layer.activation in LOOKED_UP and layer.output.integer != integer:
+                rule = f"must have {integer} integer bits, as results of the activation unit have"
+                raise FormatError(f"{layer.source}: output", layer.output, rule)
         object.__setattr__(self, "thresholds", checked_thresholds(self.thresholds, len(self.layers)))
 
     def _check_skip(self):
@@ -101,6 +113,23 @@ class QuantModel:
         if self.head.skip_x_format != self.input_format:
             rule = f"must be the format of x, {self.input_format}"
             raise FormatError(f"{subject}_x_format", self.head.skip_x_format, rule)
+
+    @property
+    def linear(self) -> tuple[QuantDense, ...]:
+        """All linear layers, the head last."""
+        return (*self.dense, *[self.head] * (self.head is not None))
+
+    @property
+    def named_linear(self) -> dict[str, QuantDense]:
+        """The same by what they and their matrices are called: ``dense.0`` and so on, and ``head``."""
+        names = [*(f"dense.{number}" for number in range(len(self.dense))), HEAD]
+        return dict(zip(names, self.linear, strict=False))
+
+    @property
+    def unit(self) -> ActivationUnit:
+        """The activation unit, as linear layers use it."""
+        layer = self.layers[-1]
+        return make_activation(self.activation, layer.preact, layer.activation_format)
 
     @property
     def input_size(self) -> int:
@@ -144,6 +173,7 @@ class QuantModel:
     def _parts(self):
         """(prefix of the tensors, layer) of every layer, the head last."""
         parts = [(f"layers.{number}.", layer) for number, layer in enumerate(self.layers)]
+        parts += [(f"dense.{number}.", layer) for number, layer in enumerate(self.dense)]
         return parts + ([("head.", self.head)] if self.head is not None else [])
 
     def _content(self):
@@ -163,6 +193,7 @@ class QuantModel:
             "layers": [_describe(layer) for layer in self.layers],
             "head": None if self.head is None else _describe(self.head),
             **({"thresholds": self.thresholds} if self.thresholds else {}),
+            **({"dense": [_describe(layer) for layer in self.dense]} if self.dense else {}),
         }
         return tensors, {BLOCK_KEY: json.dumps(block, separators=(",", ":"))}
 
@@ -201,12 +232,16 @@ class QuantModel:
                 _restore(QuantLstm, description, tensors, f"layers.{number}.", path)
                 for number, description in enumerate(block["layers"])
             )
-            dense = QuantSkip if "skip_format" in (block["head"] or ()) else QuantDense
-            head = None if block["head"] is None else _restore(dense, block["head"], tensors, "head.", path)
+            dense = tuple(
+                _restore(QuantDense, description, tensors, f"dense.{number}.", path)
+                for number, description in enumerate(block.get("dense", ()))
+            )
+            kind = QuantSkip if "skip_format" in (block["head"] or ()) else QuantDense
+            head = None if block["head"] is None else _restore(kind, block["head"], tensors, "head.", path)
             if tensors:
                 raise ModelError(f"{path}: {min(tensors)}", "unexpected tensor", "must belong to a layer or the head")
             exponents, thresholds = tuple(block["input_exponents"]), tuple(block.get("thresholds", ()))
-            return cls(layers, head, block["head_every_step"], block["activation"], exponents, thresholds)
+            return cls(layers, head, block["head_every_step"], block["activation"], exponents, thresholds, dense)
         except (FormatError, ConfigError) as error:
             subject = error.subject if error.subject.startswith(str(path)) else f"{path}: {error.subject}"
             raise ModelError(subject, error.found, error.rule) from error
@@ -218,13 +253,15 @@ def _storage(width):
 
 
 def _described(cls):
-    """Fields that the JSON block holds: the formats and the accumulator's fraction."""
-    return [f.name for f in fields(cls) if f.name not in ("source", "row_shift", *cls.ARRAYS)]
+    """Fields that the JSON block holds always: the formats and the accumulator's fraction."""
+    return [f.name for f in fields(cls) if f.name not in ("source", "row_shift", "activation", *cls.ARRAYS)]
 
 
 def _describe(layer):
     values = {name: getattr(layer, name) for name in _described(type(layer))}
-    return {name: _spelled(value) if isinstance(value, QFormat) else value for name, value in values.items()}
+    values = {name: _spelled(value) if isinstance(value, QFormat) else value for name, value in values.items()}
+    activation = getattr(layer, "activation", "none")
+    return values | ({"activation": activation} if activation != "none" else {})
 
 
 def _spelled(value):
@@ -236,11 +273,12 @@ def _restore(cls, description, tensors, prefix, path):
     """Rebuild a layer; its tensors are taken out of ``tensors``."""
     subject = f"{path}: {prefix.rstrip('.')}"
     wanted = _described(cls)
-    if not isinstance(description, dict) or set(description) != set(wanted):
+    more = {"activation"} if issubclass(cls, QuantDense) else set()
+    if not isinstance(description, dict) or set(description) - more != set(wanted):
         found = sorted(description) if isinstance(description, dict) else repr(description)
         raise ModelError(subject, found, f"must describe {', '.join(wanted)}")
     values = {
-        name: _parse_format(value, f"{subject}: {name}") if name != "acc_fraction" else value
+        name: _parse_format(value, f"{subject}: {name}") if name not in ("acc_fraction", "activation") else value
         for name, value in description.items()
     }
     for name in cls.ARRAYS:
@@ -263,7 +301,7 @@ def _parse_block(text, subject):
     """The JSON block with its outer keys checked."""
     kinds = {"version": int, "activation": str, "head_every_step": bool, "input_exponents": list, "layers": list}
     kinds["head"] = (dict, type(None))
-    optional = {"thresholds": list}
+    optional = {"thresholds": list, "dense": list}
     block = parse_json(text, subject, ModelError)
     if block.get("version") != FILE_VERSION:
         raise ModelError(f"{subject}: version", repr(block.get("version"))[:40], f"must be {FILE_VERSION}")

@@ -14,11 +14,11 @@ import numpy as np
 from ..errors import ConfigError, FormatError
 from ..machine.config import VALUE_BITS
 from ..machine.formats import QFormat
-from .calibrate import ENOUGH_BITS, NEAR, Survey, chosen_formats, survey
+from .calibrate import ENOUGH_BITS, NEAR, Survey, chosen_formats, dense_format, survey
 from .float_model import FloatModel
 from .fractions import FRACTIONS, ROUNDINGS, Product, fitting, rounded_layer
 from .quant_config import OF_LAYERS, QuantConfig
-from .quant_layer import QuantDense, QuantLstm, QuantSkip
+from .quant_layer import LOOKED_UP, QuantDense, QuantLstm, QuantSkip
 from .quant_model import EXPONENT_LIMIT, QuantModel
 from .reference import checked_sequences, float_reference, integer_reference
 
@@ -30,8 +30,6 @@ VECTORS = 4096
 """Vectors of the sample that statistics are taken of."""
 MEASURED_WEIGHTS = 1 << 22
 """Weights of a model up to which formats are chosen by measured errors; of a larger one, by the values alone."""
-HEAD = "head"
-"""What the linear head and its matrix are called."""
 OUTPUT_HEADROOM = 2.0
 """Head outputs may exceed the calibration set's peak by this factor."""
 
@@ -40,7 +38,7 @@ def matrix_sizes(model: FloatModel) -> dict[str, int]:
     """Weights of each matrix, by the names of ``QuantConfig.matrix_bits``, the first layer first."""
     layers = enumerate(model.layers)
     sizes = {f"{n}.{name}": getattr(layer, name).size for n, layer in layers for name in ("w_x", "w_h")}
-    return sizes | ({} if model.head is None else {HEAD: model.head.weight.size})
+    return sizes | {name: layer.weight.size for name, layer in model.named_linear.items()}
 
 
 class FloatRuns:
@@ -67,8 +65,8 @@ class FloatRuns:
         return survey(self.model, self.calibration, len(self.sample))
 
     @cached_property
-    def vectors(self) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
-        """What the matrices multiply: some x and h of the step before of each layer, and h of a head."""
+    def vectors(self) -> tuple[list[tuple[np.ndarray, np.ndarray]], list[np.ndarray]]:
+        """What the matrices multiply: some x and h of the step before of each layer, and what each linear one reads."""
         return _vectors(self.model, self.calibration[:SAMPLE])
 
 
@@ -119,7 +117,6 @@ def quantize(
     runs = runs or FloatRuns(model, calibration)
     calibration, sample, found = runs.calibration, runs.sample, runs.survey
     config = _checked(config or QuantConfig(), model, runs)
-    outputs = max(-found.low, found.high)
 
     def error(qmodel):
         stored, _ = integer_reference(qmodel, qmodel.quantize_input(sample))
@@ -127,14 +124,14 @@ def quantize(
 
     def quantized(config, exponents=None, progress=None):
         if exponents is None:
-            return _quantize(model, calibration, outputs, config, runs.vectors, progress)
+            return _quantize(model, calibration, found, config, runs.vectors, progress)
         (x, h), *others = runs.vectors[0]
         vectors = [(x * np.exp2(exponents), h), *others], runs.vectors[1]
         first = replace(model.layers[0], w_x=model.layers[0].w_x / np.exp2(exponents))
         of_scaled = replace(model, layers=(first, *model.layers[1:]))
         if model.head is not None and model.head.skip is not None:
             of_scaled = replace(of_scaled, head=replace(model.head, skip=model.head.skip / np.exp2(exponents)))
-        qmodel = _quantize(of_scaled, calibration * np.exp2(exponents), outputs, config, vectors, progress)
+        qmodel = _quantize(of_scaled, calibration * np.exp2(exponents), found, config, vectors, progress)
         return replace(qmodel, input_exponents=exponents)
 
     # One after the other: formats of values, with few bits of weights used as well as can be; scales of the inputs;
@@ -234,10 +231,10 @@ def _input_scales(calibration, number_format):
     return [tuple(map(int, room)), tuple(map(int, room // 2))]
 
 
-def _quantize(model, calibration, outputs, config, of_matrices, progress=None):
-    total = len(model.layers) + (model.head is not None)
+def _quantize(model, calibration, found, config, of_matrices, progress=None):
+    total = len(model.layers) + len(model.linear)
     x_format = _input_format(calibration, config)
-    vectors, of_head = of_matrices
+    vectors, of_linear = of_matrices
     layers = []
     for number, weights in enumerate(model.layers):
         of_layer = config.of_layer(number)
@@ -245,12 +242,16 @@ def _quantize(model, calibration, outputs, config, of_matrices, progress=None):
         x_format = of_layer.hidden
         if progress:
             progress(number + 1, total)
-    head = None
-    if model.head is not None:
-        head = _quantize_head(model.head, outputs, of_layer, of_head, layers[0].x_format, vectors[0][0])
+    linear, x = [], (layers[0].x_format, vectors[0][0])
+    for number, (name, weights) in enumerate(model.named_linear.items()):
+        spread = None if weights is model.head else found.dense[number]
+        outputs = max(-found.low, found.high)
+        linear.append(_quantize_dense(weights, x_format, spread, outputs, of_layer, name, of_linear[number], *x))
+        x_format = linear[-1].output
         if progress:
-            progress(total, total)
-    return QuantModel(tuple(layers), head, model.head_every_step, config.activation)
+            progress(len(layers) + number + 1, total)
+    head = linear.pop() if linear else None
+    return QuantModel(tuple(layers), head, model.head_every_step, config.activation, dense=tuple(linear))
 
 
 def _input_format(calibration, config):
@@ -301,30 +302,39 @@ def _quantize_lstm(weights, x_format, config, number, x, h):
     return rounded_layer(config, weights.bias, products, source, build)
 
 
-def _quantize_head(weights, outputs, config, h, x_format, x):
-    reach = np.abs(weights.weight).sum(axis=1) * 2.0**config.hidden.integer + np.abs(weights.bias)
-    products = [Product("weight", config.bits_of(HEAD), weights.weight, config.hidden, h)]
+def _quantize_dense(weights, v_format, spread, outputs, config, name, vectors, x_format, x):
+    """A linear layer; one in front of the head has the ``spread`` of its outputs, the head their largest magnitude."""
+    reach = np.abs(weights.weight).sum(axis=1) * 2.0**v_format.integer + np.abs(weights.bias)
+    products = [Product("weight", config.bits_of(name), weights.weight, v_format, vectors)]
     if weights.skip is not None:
         reach += np.abs(weights.skip).sum(axis=1) * 2.0**x_format.integer
-        products.append(Product("skip", config.bits_of(HEAD), weights.skip, x_format, x, moves=False))
+        products.append(Product("skip", config.bits_of(name), weights.skip, x_format, x, moves=False))
     peak = min(OUTPUT_HEADROOM * outputs, float(reach.max()))
+    width = VALUE_BITS if spread is None else config.operand_bits
+
+    def output(accumulator):
+        if weights.activation in LOOKED_UP:
+            return width - 1 - config.activation_format.integer
+        wanted = fitting("head outputs", peak, width) if spread is None else dense_format(spread, width)
+        return min(wanted.fraction, accumulator)  # more fraction bits than the sums have would be zeros
 
     def build(rounding):
-        # More fraction bits than the sums have would be zeros.
-        most = min(fitting("head outputs", peak, VALUE_BITS).fraction, rounding.accumulator)
-        chosen = replace(config.preact, integer=VALUE_BITS - 1 - most, fraction=most)
+        most = output(rounding.accumulator)
+        chosen = replace(config.preact, integer=width - 1 - most, fraction=most)
         (weight, *skip, bias), (w_format, *skip_format) = rounding.stored, rounding.weights
-        values = (weight, bias, config.hidden, w_format, rounding.bias, rounding.accumulator, config.output or chosen)
+        given = config.output if spread is None else None
+        values = (weight, bias, v_format, w_format, rounding.bias, rounding.accumulator, given or chosen)
+        values = (*values, name, rounding.rows, weights.activation)
         if not skip:
-            return QuantDense(*values, HEAD, rounding.rows)
-        added = {"skip": skip[0], "skip_format": skip_format[0], "skip_x_format": x_format}
-        return QuantSkip(*values, HEAD, rounding.rows, **added)
+            return QuantDense(*values)
+        return QuantSkip(*values, skip=skip[0], skip_format=skip_format[0], skip_x_format=x_format)
 
-    return rounded_layer(config, weights.bias, products, HEAD, build)
+    return rounded_layer(config, weights.bias, products, name, build)
 
 
 def _vectors(model, sample):
-    """What the matrices multiply in the float model: some x and h of the step before of each layer, and h of a head."""
+    """What the matrices multiply in the float model: some x and h of the step before of each layer, and what each
+    linear one reads."""
     trace = {}
     float_reference(model, sample, trace=trace)
     size = sample.shape[0] * sample.shape[1]
@@ -335,4 +345,9 @@ def _vectors(model, sample):
         before = np.concatenate([np.zeros_like(h[:, :1]), h[:, :-1]], axis=1)
         found.append(tuple(values.reshape(size, -1)[chosen] for values in (below, before)))
         below = h
-    return found, below.reshape(size, -1)[chosen]
+    read = [below.reshape(size, -1)[chosen]]
+    for number in range(len(model.layers), len(model.layers) + len(model.dense)):
+        y = trace[number]["y"]
+        y = y.reshape(-1, y.shape[2])
+        read.append(y[:: -(-len(y) // VECTORS)])
+    return found, read

@@ -34,7 +34,8 @@ def float_reference(
     state : list of (h, c), float arrays (N, H), optional
         One pair a layer, as returned; zeros without it.
     trace : dict, optional
-        Receives, by layer number, a dict of ``pre`` (N, T, 4H), ``c`` and ``h`` (N, T, H).
+        Receives, by layer number, a dict of ``pre`` (N, T, 4H), ``c`` and ``h`` (N, T, H); of linear layers, whose
+        numbers follow, ``y``: their outputs, (N, T, O) or of the last step alone (N, 1, O).
 
     Returns
     -------
@@ -64,9 +65,13 @@ def float_reference(
         x = record.finish(trace, number)
     if model.head is None:
         return x, after
-    x = x if model.head_every_step else x[:, -1]
-    outputs = x @ model.head.weight.T + model.head.bias
-    return outputs if model.head.skip is None else outputs + given @ model.head.skip.T, after
+    x = x if model.head_every_step else x[:, -1:]
+    for number, layer in enumerate(model.linear, len(model.layers)):
+        sums = x @ layer.weight.T + layer.bias
+        x = activated(layer.activation, sums if layer.skip is None else sums + given @ layer.skip.T)
+        if trace is not None:
+            trace[number] = {"y": x}
+    return x if model.head_every_step else x[:, 0], after
 
 
 def integer_reference(
@@ -86,6 +91,8 @@ def integer_reference(
         c' = cell(f*c + i*g)                h' = hidden(o * tanh(preact(f*c + i*g)))
         y = output(W h' + bias)             with a skip y = output(W h' + S x + bias)
 
+    A linear layer with an activation, and what its outputs become in front of another one, is
+    :meth:`QuantDense.outputs`.
     In acc, each operand is lifted to the accumulator's fraction (``QuantLstm.lifts``); a row has ``row_shift`` more.
     With thresholds, x and h in acc are their references (:mod:`lstm_hw.model.delta`).
 
@@ -97,11 +104,12 @@ def integer_reference(
     state : list of (h, c), int arrays (N, H), optional
         One pair a layer, as returned, or (h, c, reference of x, reference of h) with thresholds; zeros without it.
     trace : dict, optional
-        Receives, by layer number, a dict of ``pre`` (N, T, 4H), ``c`` and ``h`` (N, T, H), int64.
+        Receives, by layer number, a dict of ``pre`` (N, T, 4H), ``c`` and ``h`` (N, T, H), int64; of linear layers, as
+        :func:`float_reference`, ``y``.
     clipped : collections.Counter, optional
         Receives how many values were rounded to what their format does not hold: by (layer number, place), where the
-        place is ``c``, ``h`` or, of pre-activations, the gate ``i``, ``f``, ``g`` or ``o``, and by ``output`` for those
-        of the head.
+        place is ``c``, ``h`` or, of pre-activations, the gate ``i``, ``f``, ``g`` or ``o``, by ``(number, "y")`` for a
+        linear layer in front of the head, and by ``output`` for the head.
     changes : collections.Counter, optional
         With thresholds, receives how many elements were passed on: of x by ``x``, of a layer's h by its number.
 
@@ -129,7 +137,7 @@ def integer_reference(
         else:
             parts.append(_integer_block(qmodel, x[part], before, records, clipped, changes))
     if records:
-        for number in range(len(qmodel.layers)):
+        for number in range(len(records[0])):
             blocks = [record[number] for record in records]
             trace[number] = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
     after = [tuple(map(np.concatenate, zip(*pairs, strict=True))) for pairs in zip(*(s for _, s in parts), strict=True)]
@@ -174,7 +182,7 @@ def _integer_block(qmodel, x, state, records, clipped, changes):
         record.append(kept.arrays if kept else None)
     if records is not None:
         records.append(record)
-    return _head(qmodel, outputs, x, clipped), after
+    return _linear(qmodel, outputs, x, clipped, None if records is None else record), after
 
 
 class _References:
@@ -213,20 +221,24 @@ def _exact_block(qmodel, x, state):
         ExactSteps(layer, qmodel.activation, x.shape[2]).run(x, h, c, outputs)
         after.append(tuple(values.T.astype(np.int64) for values in (h, c)))
         x = h[None] if outputs is None else outputs
-    return _head(qmodel, x.transpose(2, 0, 1).astype(np.int64), inputs, None), after
+    return _linear(qmodel, x.transpose(2, 0, 1).astype(np.int64), inputs, None, None), after
 
 
-def _head(qmodel, x, inputs, clipped):
-    """Outputs from h of every step (N, T, H), or of the last one alone, and from the network's inputs (N, T, Lx)."""
-    head = qmodel.head
-    if head is None:
+def _linear(qmodel, x, inputs, clipped, record):
+    """Outputs from h of every step (N, T, H), or of the last one alone, and from the network's inputs (N, T, Lx); adds
+    the record of every linear layer."""
+    if qmodel.head is None:
         return x
-    x = x if qmodel.head_every_step else x[:, -1]
-    if isinstance(head, QuantSkip):
-        x = np.concatenate([x, inputs], axis=-1)
-    sums = _product(head, head.factors)(x).astype(np.int64) + head.acc_bias
-    rounded = shift_round(sums, head.acc_fraction + head.row_shift - head.output.fraction, head.output.rounding)
-    return _bounding(head.output, clipped, ["output"])(rounded)
+    x = x if qmodel.head_every_step else x[:, -1:]
+    for number, layer in enumerate(qmodel.linear, len(qmodel.layers)):
+        x = np.concatenate([x, inputs], axis=-1) if isinstance(layer, QuantSkip) else x
+        sums = _product(layer, layer.factors)(x).astype(np.int64) + layer.acc_bias
+        x, beyond = layer.outputs(sums, qmodel.unit)
+        if clipped is not None and beyond:
+            clipped["output" if layer is qmodel.head else (number, "y")] += beyond
+        if record is not None:
+            record.append({"y": x})
+    return x if qmodel.head_every_step else x[:, 0]
 
 
 def _bounding(number_format, clipped, places):
@@ -294,6 +306,13 @@ def _rounding(layer, bound):
 def sigmoid(x: np.ndarray) -> np.ndarray:
     """1 / (1 + exp(-x)) without overflow."""
     return 0.5 + 0.5 * np.tanh(0.5 * np.asarray(x))
+
+
+def activated(activation: str, y: np.ndarray) -> np.ndarray:
+    """What the activation of a linear layer makes of its sums, element by element (float64)."""
+    if activation == "relu":
+        return np.maximum(y, 0.0)
+    return {"none": lambda y: y, "sigmoid": sigmoid, "tanh": np.tanh}[activation](y)
 
 
 class _Record:

@@ -75,8 +75,7 @@ def stored_weight_bits(qmodel: QuantModel) -> int:
         A weight format is wider than 16 bits.
     """
     widths = [f.width for layer in qmodel.layers for f in (layer.w_x_format, layer.w_h_format)]
-    if qmodel.head is not None:
-        widths.extend(getattr(qmodel.head, number_format).width for _, number_format, _ in qmodel.head.PRODUCTS)
+    widths += [getattr(layer, name).width for layer in qmodel.linear for _, name, _ in layer.PRODUCTS]
     if max(widths) > WEIGHT_WIDTHS[-1]:
         rule = f"must be at most {WEIGHT_WIDTHS[-1]} for the engine"
         raise ConfigError("quantize.weight_bits", max(widths), rule)
@@ -110,12 +109,12 @@ def engine_formats(qmodel: QuantModel) -> dict[str, Any]:
     )
     c_shifts = tuple(cell.integer - layer.cell.integer for layer in qmodel.layers)
     h_shifts = tuple(hidden.integer - layer.hidden.integer for layer in qmodel.layers)
-    if qmodel.head is not None:
-        wanted = first.preact
-        found = qmodel.head.output
-        if (found.width, found.rounding, found.overflow) != (VALUE_BITS, wanted.rounding, wanted.overflow):
-            rule = f"must be {VALUE_BITS} bits wide, {wanted.rounding} and {wanted.overflow}, as preact"
-            raise ConfigError("head: output", f"{found} ({found.rounding}, {found.overflow})", rule)
+    for name, layer in qmodel.named_linear.items():
+        wanted, found = first.preact, layer.output
+        width = VALUE_BITS if layer is qmodel.head else qmodel.input_format.width
+        if (found.width, found.rounding, found.overflow) != (width, wanted.rounding, wanted.overflow):
+            rule = f"must be {width} bits wide, {wanted.rounding} and {wanted.overflow}, as preact"
+            raise ConfigError(f"{name}: output", f"{found} ({found.rounding}, {found.overflow})", rule)
     return {
         "operand_bits": qmodel.input_format.width,
         "activation": qmodel.activation,
@@ -132,7 +131,7 @@ def engine_formats(qmodel: QuantModel) -> dict[str, Any]:
 
 
 def _layers(qmodel):
-    return [*qmodel.layers, *[qmodel.head] * (qmodel.head is not None)]
+    return [*qmodel.layers, *qmodel.linear]
 
 
 def row_bits_of(qmodel: QuantModel) -> int:
@@ -168,11 +167,12 @@ def network_of(qmodel: QuantModel, weight_bits: int | None = None, activity: tup
         A bias is too large for its digit columns.
     """
     weight_bits, row_bits = weight_bits or stored_weight_bits(qmodel), row_bits_of(qmodel)
-    layers = [("lstm", layer, layer.hidden_size, layer.preact) for layer in qmodel.layers]
-    if qmodel.head is not None:
-        layers.append(("linear", qmodel.head, qmodel.head.output_size, qmodel.head.output))
+    layers = [("lstm", layer, layer.hidden_size, layer.preact, "none") for layer in qmodel.layers]
+    for layer in qmodel.linear:
+        result = layer.rounded_format(qmodel.unit.i_format)
+        layers.append(("linear", layer, layer.output_size, result, layer.activation))
     shapes = []
-    for kind, layer, outputs, result in layers:
+    for kind, layer, outputs, result, activation in layers:
         shift = layer.acc_fraction - result.fraction
         stored = stored_bias(layer, row_bits)
         digits, split = bias_digits(stored, weight_bits, qmodel.input_format.width, max(lifts_of(qmodel)))
@@ -182,7 +182,8 @@ def network_of(qmodel: QuantModel, weight_bits: int | None = None, activity: tup
         sum_bits = int(((layer.peak_products << row_bits) + bias).max()).bit_length() + 1
         used = (layer.w_x != 0, layer.w_h != 0) if kind == "lstm" else ()
         skip = layer.skip.shape[1] if isinstance(layer, QuantSkip) else 0
-        shapes.append(LayerShape(kind, layer.input_size, outputs, shift, digits, lifts, sum_bits, used, skip))
+        rest = (shift, digits, lifts, sum_bits, used, skip, activation)
+        shapes.append(LayerShape(kind, layer.input_size, outputs, *rest))
     return Network(tuple(shapes), qmodel.head_every_step, qmodel.thresholds, activity if qmodel.thresholds else ())
 
 

@@ -123,6 +123,8 @@ class StackPlanner:
         if bool(network.thresholds) != self.lists:
             rule = f"must be {'with' if self.lists else 'without'} thresholds for this schedule"
             raise ConfigError("plan.schedule", f"{self.name!r} for a model {'without' if self.lists else 'with'}", rule)
+        if network.has_chain:
+            raise ConfigError("network", f"{len(network.linear)} linear layers", "must be one without an activation")
         self.network, self.config, self.batch, self.b = network, config, batch, Loops()
         self.layers = tuple(make(shape, number) for number, shape in enumerate(network.recurrent))
         self.head = self._head(network.head, len(self.layers)) if network.head else None

@@ -12,6 +12,7 @@ from amaranth.lib import wiring
 from ..gateware.top import members_of
 from ..machine.parts import Part, Usage
 from ..machine.ports import CONTROL, WEIGHTS, X, Y
+from ..model.quant_layer import LOOKED_UP
 from ..plan.resources import estimate, estimate_at_most
 from ..proof.cycles import Cycles
 from ..proof.traffic import columns_by_layer
@@ -131,19 +132,18 @@ def _model(project):
         }
         for layer in qmodel.layers
     ]
-    if qmodel.head is not None:
-        head = qmodel.head
-        layers.append(
-            {
-                "kind": "linear",
-                "inputs": head.input_size,
-                "outputs": head.output_size,
-                "weights": [str(getattr(head, kind)) for _, kind, _ in head.PRODUCTS],
-                "preact": "",
-                "cell": "",
-                "result": str(head.output),
-            }
-        )
+    layers += [
+        {
+            "kind": "linear" if layer.activation == "none" else f"linear, {layer.activation}",
+            "inputs": layer.input_size,
+            "outputs": layer.output_size,
+            "weights": [str(getattr(layer, kind)) for _, kind, _ in layer.PRODUCTS],
+            "preact": str(qmodel.unit.i_format) if layer.activation in LOOKED_UP else "",
+            "cell": "",
+            "result": str(layer.output),
+        }
+        for layer in qmodel.linear
+    ]
     return {
         "digest": qmodel.digest(),
         "assumptions": list(project.assumptions),

@@ -359,6 +359,7 @@ def _errors(figures):
         ("step with the largest error", str(output["step"])),
     ]
     places = [(label, layer[place]) for n, layer in enumerate(numbers["layers"]) for label, place in places_of(n)]
+    places += [(f"dense.{n}", layer) for n, layer in enumerate(numbers["dense"])]
     rounded = [
         ("inputs", "", "", "", "", f"{numbers['input']['clipped']:.3%}"),
         *(
@@ -370,7 +371,9 @@ def _errors(figures):
         (f"{n} {name}", f"{share:.3%}")
         for n, layer in enumerate(numbers["layers"])
         for name, share in layer["zeroed"].items()
-    ] + ([("head", f"{numbers['head']['zeroed']:.3%}")] if numbers["head"] else [])
+    ]
+    zeroed += [(f"dense.{n}", f"{layer['zeroed']:.3%}") for n, layer in enumerate(numbers["dense"])]
+    zeroed += [("head", f"{numbers['head']['zeroed']:.3%}")] if numbers["head"] else []
     where = f"{numbers['sequences']} {numbers['inputs']} sequences and all steps"
     text = f"Integer reference against the float model, over {where}."
     return Section(

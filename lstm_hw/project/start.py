@@ -115,7 +115,13 @@ def described(model: FloatModel) -> str:
     many = f"{len(model.layers)} LSTM layers" if len(model.layers) > 1 else "LSTM"
     if model.head is None:
         return f"{many} {sizes}, no linear head"
-    return f"{many} {sizes}, linear head {model.head.output_size} ({HEAD_MODES[model.head_every_step]})"
+    linear = [f"{layer.output_size}{_activation(layer)}" for layer in model.linear]
+    what = "linear layers" if len(linear) > 1 else "linear head"
+    return f"{many} {sizes}, {what} {' -> '.join(linear)} ({HEAD_MODES[model.head_every_step]})"
+
+
+def _activation(layer):
+    return "" if layer.activation == "none" else f" {layer.activation}"
 
 
 def _relative(path, file):

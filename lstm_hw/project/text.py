@@ -45,11 +45,11 @@ def quantized(project: Project) -> Iterator[str]:
             f"layer {number}: LSTM {layer.input_size} -> {layer.hidden_size}, W_x {layer.w_x_format}, "
             f"W_h {layer.w_h_format}, {_rows(layer)}pre-activations {layer.preact}, c {layer.cell}, h {layer.hidden}"
         )
-    if qmodel.head is not None:
-        head = qmodel.head
-        skip = f"x is added by {head.skip_format}, " if isinstance(head, QuantSkip) else ""
-        line = f"head: {head.input_size} -> {head.output_size}, W {head.w_format}, {skip}"
-        yield f"{line}{_rows(head)}outputs {head.output}"
+    for name, layer in qmodel.named_linear.items():
+        skip = f"x is added by {layer.skip_format}, " if isinstance(layer, QuantSkip) else ""
+        activation = "" if layer.activation == "none" else f"{layer.activation}, "
+        line = f"{name}: {layer.input_size} -> {layer.output_size}, W {layer.w_format}, {skip}"
+        yield f"{line}{_rows(layer)}{activation}outputs {layer.output}"
     accuracy = project.accuracy() if project.data.x is not None else None
     if accuracy:
         judged, form = ("accuracy", ".2%") if project.metric.is_share else ("mean error against the labels", ".3g")
@@ -75,12 +75,14 @@ def numbers(project: Project) -> Iterator[str]:
     places = [
         (f"layer {label}", layer[place]) for n, layer in enumerate(found["layers"]) for label, place in places_of(n)
     ]
+    places += [(f"dense.{n}", layer) for n, layer in enumerate(found["dense"])]
     for label, place in (*places, ("outputs", found["output"])):
         rows.append((label, f"{place['max']:.3g}", f"{place['mean']:.3g}", worst_of(place), f"{place['clipped']:.3%}"))
     yield from _aligned(rows)
     zeroed = [
         f"{s:.2%} of {name} of layer {n}" for n, x in enumerate(found["layers"]) for name, s in x["zeroed"].items()
     ]
+    zeroed += [f"{layer['zeroed']:.2%} of dense.{n}" for n, layer in enumerate(found["dense"])]
     zeroed += [f"{found['head']['zeroed']:.2%} of the head"] if found["head"] else []
     yield f"weights rounded to zero: {', '.join(zeroed)}"
     output = found["output"]

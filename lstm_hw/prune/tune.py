@@ -18,7 +18,7 @@ import torch
 
 from ..errors import ConfigError, InputError, ModelError
 from ..model.fine_tune import FineTune
-from ..model.float_model import FloatModel
+from ..model.float_model import FloatModel, with_layers
 from ..model.quant_config import QuantConfig
 from ..model.quantize import quantize
 from ..model.reference import checked_sequences
@@ -97,8 +97,17 @@ def _projection(matrix: PrunedMatrix) -> Callable[[torch.Tensor], torch.Tensor]:
     return mean
 
 
+ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "none": torch.nn.Identity(),
+    "relu": torch.relu,
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+}
+"""Activations of linear layers by name."""
+
+
 class TorchModel(torch.nn.Module):
-    """A float model in torch, in float32: one ``nn.LSTM`` a layer, and the head.
+    """A float model in torch, in float32: one ``nn.LSTM`` a layer, and the linear layers.
 
     Parameters
     ----------
@@ -111,27 +120,32 @@ class TorchModel(torch.nn.Module):
         self.layers = torch.nn.ModuleList(
             torch.nn.LSTM(layer.input_size, layer.hidden_size, batch_first=True) for layer in model.layers
         )
-        self.head = torch.nn.Linear(model.head.input_size, model.head.output_size) if model.head is not None else None
+        self.linear = torch.nn.ModuleList(
+            torch.nn.Linear(layer.input_size, layer.output_size) for layer in model.linear
+        )
         with torch.no_grad():
             for lstm, layer in zip(self.layers, model.layers, strict=True):
                 for name, value in (("weight_ih", layer.w_x), ("weight_hh", layer.w_h), ("bias_ih", layer.bias)):
                     getattr(lstm, f"{name}_l0").copy_(torch.as_tensor(np.array(value)))
                 lstm.bias_hh_l0.zero_()
-            if self.head is not None:
-                self.head.weight.copy_(torch.as_tensor(np.array(model.head.weight)))
-                self.head.bias.copy_(torch.as_tensor(np.array(model.head.bias)))
+            for linear, layer in zip(self.linear, model.linear, strict=True):
+                linear.weight.copy_(torch.as_tensor(np.array(layer.weight)))
+                linear.bias.copy_(torch.as_tensor(np.array(layer.bias)))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Outputs for x (N, T, Lx): (N, O) of a head on the last step, (N, T, O) on every step, (N, T, H) without."""
         given = x = x.float()
         for lstm in self.layers:
             x = lstm(x)[0]
-        if self.head is None:
+        if not self.linear:
             return x
-        outputs = self.head(x if self.model.head_every_step else x[:, -1])
-        if self.model.head.skip is None:
-            return outputs
-        return outputs + given @ torch.as_tensor(np.array(self.model.head.skip)).float().T
+        x = x if self.model.head_every_step else x[:, -1]
+        for linear, layer in zip(self.linear, self.model.linear, strict=True):
+            sums = linear(x)
+            if layer.skip is not None:
+                sums = sums + given @ torch.as_tensor(np.array(layer.skip)).float().T
+            x = ACTIVATIONS[layer.activation](sums)
+        return x
 
     def matrices(self) -> dict[str, torch.nn.Parameter]:
         """W_x and W_h of every layer, by name."""
@@ -149,10 +163,11 @@ class TorchModel(torch.nn.Module):
                 )
                 for lstm, layer in zip(self.layers, self.model.layers, strict=True)
             )
-            head = self.model.head
-            if self.head is not None:
-                head = replace(head, weight=self.head.weight.double().numpy(), bias=self.head.bias.double().numpy())
-        return replace(self.model, layers=layers, head=head)
+            linear = [
+                replace(layer, weight=torch_layer.weight.double().numpy(), bias=torch_layer.bias.double().numpy())
+                for torch_layer, layer in zip(self.linear, self.model.linear, strict=True)
+            ]
+        return with_layers(self.model, layers, linear)
 
 
 def fine_tune(

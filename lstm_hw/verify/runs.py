@@ -75,15 +75,14 @@ class ModelReference:
         outputs, self.state = integer_reference(self.qmodel, piece.x, state, clipped=found)
         self.clipped = dict.fromkeys(CLIPPED_PLACES, 0)
         for key, count in found.items():
-            place = key if key == "output" else key[1]
+            place = "output" if key == "output" or key[1] == "y" else key[1]
             self.clipped["preact" if place in GATE_ORDER else place] += count
         return outputs if outputs.ndim == 3 else outputs[:, None]
 
 
 def image_words(plan: Plan, qmodel: QuantModel) -> np.ndarray:
     """The weight image of a quantised model, as a plan lays it out: int64 array (words, R)."""
-    head = [] if qmodel.head is None else [qmodel.head]
-    return pack(plan.image, [*qmodel.layers, *head], plan.config)
+    return pack(plan.image, [*qmodel.layers, *qmodel.linear], plan.config)
 
 
 def expected_runs(

@@ -4,23 +4,29 @@ import numpy as np
 import pytest
 
 from lstm_hw.machine.formats import QFormat
-from lstm_hw.model.budget import HEAD, PLACES, error_budget, partly_rounded, places_of
+from lstm_hw.model.budget import PLACES, error_budget, partly_rounded, places_of
+from lstm_hw.model.float_model import HEAD
 from lstm_hw.model.quant_config import QuantConfig
 from lstm_hw.model.quantize import quantize
 from lstm_hw.model.reference import float_reference, integer_reference
-from tests.projects import float_model
+from tests.projects import float_model, with_chain
 
 MODELS = [
     ({}, {}),
     ({"hidden": (5, 4), "head_every_step": True}, {"weight_bits": 6}),
     ({"hidden": (4,), "outputs": 0}, {"activation": "pwl", "cell": QFormat(6, 12)}),
     ({"hidden": (3, 5)}, {"preact": QFormat(2, 13), "cell": QFormat(2, 13)}),
+    ({"chain": True}, {}),
+    ({"chain": False}, {"weight_bits": 8, "preact": QFormat(3, 16)}),
 ]
 
 
 def made(model, config, seed=1, unlike=False):
     rng = np.random.default_rng(seed)
-    model = float_model(rng, scale=1.5, **model)
+    chain = model.get("chain")
+    model = float_model(rng, scale=1.5, **{key: value for key, value in model.items() if key != "chain"})
+    if chain is not None:
+        model = with_chain(model, chain)
     x = rng.uniform(-1, 1, (7, 6, 3)) * ([1, 30, 1000] if unlike else 1)
     return model, quantize(model, x, QuantConfig(**config)), x * 1.3
 

@@ -10,6 +10,7 @@ from lstm_hw.machine.formats import QFormat
 from lstm_hw.model.quant_config import QuantConfig
 from lstm_hw.model.quantize import quantize
 from lstm_hw.model.reference import float_reference, integer_reference
+from tests.projects import with_chain
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
@@ -41,10 +42,11 @@ def agree(tuned, x):
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: " ".join(map(str, config.values())) or "default")
-@pytest.mark.parametrize("head", ["none", "last_step", "every_step"])
+@pytest.mark.parametrize("head", ["none", "last_step", "every_step", "chain"])
 def test_forward_has_the_bits_of_the_hardware(random_model, rng, config, head):
     outputs = None if head == "none" else 3
     model = random_model(len(head), 4, (6, 5), outputs=outputs, every_step=head == "every_step", scale=1.5)
+    model = with_chain(model, True) if head == "chain" else model
     x = 2 * rng.standard_normal((5, 9, 4))
     qmodel = quantize(model, x, QuantConfig(**config))
     tuned = FineTune(model, qmodel)

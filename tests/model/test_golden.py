@@ -21,6 +21,7 @@ from lstm_hw.model.quant_config import QuantConfig
 from lstm_hw.model.quant_model import QuantModel
 from lstm_hw.model.quantize import quantize
 from lstm_hw.model.reference import integer_reference
+from tests.projects import CHAIN, with_chain
 
 
 def written(text):
@@ -356,14 +357,34 @@ class Golden:
             vectors = self.layer(f"layers.{number}", layer, vectors)
         if self.model["head"] is None:
             return [[q for q, _ in step] for step in vectors]
-        head, outputs = self.model["head"], []
+        outputs = []
         for h in vectors if self.model["head_every_step"] else vectors[-1:]:
-            operands = [("weight", "w_format", [value for _, value in h])]
-            if "skip_format" in head:
-                operands.append(("skip", "skip_format", next(inputs)))
-            sums = self.rows("head", head, operands)
-            outputs.append([written(head["output"])[1](total) for total in sums])
+            y = [value for _, value in h]
+            linear = [(f"dense.{n}", layer) for n, layer in enumerate(self.model.get("dense", []))]
+            for prefix, layer in [*linear, ("head", self.model["head"])]:
+                stored = self.linear(prefix, layer, y, inputs)
+                y = real(stored, written(layer["output"])[0])
+            outputs.append(stored)
         return outputs if self.model["head_every_step"] else outputs[0]
+
+    def linear(self, prefix, layer, vector, inputs):
+        """Stored outputs of a linear layer."""
+        operands = [("weight", "w_format", vector)]
+        if "skip_format" in layer:
+            operands.append(("skip", "skip_format", next(inputs)))
+        sums, activation = self.rows(prefix, layer, operands), layer.get("activation")
+        fraction, output = written(layer["output"])
+        preact, activated = (self.model["layers"][-1][name] for name in ("preact", "activation_format"))
+        if activation == "relu":
+            m, n = map(int, re.match(r"Q(-?\d+)\.(-?\d+)", preact).groups())
+            end = layer["output"].partition("/")[2]
+            _, wide = written(f"Q{max(m + n, 15) - fraction}.{fraction}/{end}")
+            return [output(max(Fraction(0), *real([wide(total)], fraction))) for total in sums]
+        if activation:
+            unit = unit_of(self.model["activation"], preact, activated)
+            fo = written(activated)[0]
+            return [output(real([unit(written(preact)[1](t), activation == "tanh")], fo)[0]) for t in sums]
+        return [output(total) for total in sums]
 
     def layer(self, prefix, formats, vectors):
         preact, fo = written(formats["preact"])[1], written(formats["activation_format"])[0]
@@ -412,6 +433,26 @@ def test_the_page_is_enough(random_model, tmp_path, options):
     outputs, _ = integer_reference(qmodel, qmodel.quantize_input(x))
     assert [golden.run(sequence) for sequence in x] == outputs.tolist()
     assert len(np.unique(outputs)) > 20
+
+
+@pytest.mark.parametrize("every_step", [False, True])
+@pytest.mark.parametrize("options", [
+    {},
+    {"weight_bits": 8, "operand_bits": 8, "activation": "hard5/quadratic64"},
+    {**WIDE, "preact": QFormat(3, 16, rounding="half_even"), "fractions": "row"},
+    {"preact": QFormat(2, 13, overflow="wrap")},
+], ids=["default", "8 bits", "wide", "wraps"])  # fmt: skip
+def test_chains_of_linear_layers(random_model, tmp_path, options, every_step):
+    model = with_chain(random_model(8, 2, (4,), scale=0.9), every_step)
+    x = np.random.default_rng(1).standard_normal((3, 5, 2))
+    qmodel = quantize(model, x / 2, QuantConfig(**options))
+    qmodel.save(tmp_path / "quantized.safetensors")
+    golden = Golden(tmp_path / "quantized.safetensors")
+    assert golden.digest() == golden.metadata["sha256"]
+    outputs, _ = integer_reference(qmodel, qmodel.quantize_input(x))
+    assert [golden.run(sequence) for sequence in x] == outputs.tolist()
+    loaded = QuantModel.load(tmp_path / "quantized.safetensors")
+    assert loaded.digest() == qmodel.digest() and [layer.activation for layer in loaded.dense] == CHAIN[:-1]
 
 
 @pytest.mark.parametrize("text, preact, activated", [

@@ -445,7 +445,7 @@ def test_model_refused():
         (((),), ModelError, "quantised model: no LSTM layer"),
         (((lstm(),), None, True), ModelError, "head_every_step: true without a head"),
         (((lstm(), lstm()),), ModelError, "layer 0: 1 inputs; must be 2"),
-        (((lstm(),), dense(weight=np.ones((3, 5), int))), ModelError, "head: 5 inputs; must be 2"),
+        (((lstm(),), dense(weight=np.ones((3, 5), int))), ModelError, "head: 5 inputs; must be the 2 hidden units"),
         (
             ((lstm(),), dense(x_format=QFormat(1, 14), acc_fraction=28)),
             FormatError,
