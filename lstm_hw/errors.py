@@ -75,5 +75,9 @@ class DeviceError(ToolError):
         self.registers = registers or {}
 
 
+class TaskError(LstmHwError):
+    """A task of a campaign failed, or ended the processes that worked on it."""
+
+
 class VerificationError(LstmHwError):
     """Two models of the engine that must agree do not."""

@@ -19,7 +19,7 @@ import numpy as np
 from .errors import InputError
 from .files import locked, to_json, whole_folder, write_file
 from .process import ROOT
-from .reading import read_json
+from .reading import MAX_JSON_BYTES, read_json
 
 FILE = "provenance.json"
 STAMP = "digest"
@@ -47,15 +47,15 @@ def stamped(values: Mapping[str, Any]) -> dict[str, Any]:
     return {**values, STAMP: digest(dict(values))}
 
 
-def read_stamped(path: str | os.PathLike) -> dict[str, Any]:
-    """The values of a JSON file that was written with :func:`stamped`, without the digest.
+def read_stamped(path: str | os.PathLike, most: int = MAX_JSON_BYTES) -> dict[str, Any]:
+    """The values of a JSON file of at most ``most`` bytes that was written with :func:`stamped`, without the digest.
 
     Raises
     ------
     InputError
         The file is missing, unreadable, no JSON, or not as it was written.
     """
-    values = read_json(path)
+    values = read_json(path, most=most)
     found = values.pop(STAMP, None)
     if found != digest(values):
         raise InputError(
