@@ -21,7 +21,7 @@ from lstm_hw.machine.ports import CONTROL
 from lstm_hw.machine.registers import ErrorCode
 from lstm_hw.verify.scenario import Run, Scenario, Stress
 
-from .harness import PARTS
+from .harness import LAST_BEATS, PARTS
 from .progress import CLOCK_NS, report_progress, seconds
 from .testbench import Port
 
@@ -80,10 +80,14 @@ async def plays_runs(dut: HierarchyObject) -> None:
     total = sum(len(packet) for run in scenario.runs for packet in run.outputs)
     measured, ends, before = [], [0], [0] * PARTS
     for number, run in enumerate(scenario.runs):
+        late = len(run.x) // 2 if scenario.stress.x_late else 0
         beats += len(run.x)
-        dut.allowed.value = beats
+        dut.allowed.value = beats - late
         await driver.start(run.entry, run.steps, run.clear)
         waiting = cocotb.start_soon(driver.wait())
+        if late:
+            await Timer((scenario.stress.x_late + number) * CLOCK_NS, "ns")
+            dut.allowed.value = beats
         limit = cycles_limit(run, scenario.stress)
         for _ in range(limit // REPORT_CYCLES):
             await First(waiting, Timer(REPORT_CYCLES * CLOCK_NS, "ns"))
@@ -97,7 +101,9 @@ async def plays_runs(dut: HierarchyObject) -> None:
         counters, clipped = await driver.counters(), await driver.clipped()
         now = [int(getattr(dut, f"taken_{part}").value) for part in range(PARTS)]
         taken = [after - first for after, first in zip(now, before, strict=True)]
-        measured.append({"counters": counters, "clipped": clipped, "taken": taken})
+        x_last, y_last = (int(getattr(dut, name).value) for name in LAST_BEATS) if run.outputs else (0, 0)
+        response = y_last - x_last
+        measured.append({"counters": counters, "clipped": clipped, "taken": taken, "response": response})
         before = now
     lines = Path(os.environ["LSTM_HW_OUTPUT"]).read_text().splitlines()
     assert len(lines) == ends[-1], f"{len(lines) - ends[-1]} outputs after the last run"

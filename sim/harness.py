@@ -14,6 +14,8 @@ NAME = "harness"
 MODELS = tuple(sorted((Path(__file__).parent / "models").glob("*.v")))
 PARTS = 4
 """Kinds of beats that the memory models count apart."""
+LAST_BEATS = ("x_last_at", "y_last_at")
+"""Outputs that say the cycles of the last beats of x and of y."""
 _CONTROL = {
     **{f"aw{name}": (width, True) for name, width in (("addr", ADDRESS_BITS), ("prot", 3), ("valid", 1))},
     **{"awready": (1, False), "wdata": (32, True), "wstrb": (4, True), "wvalid": (1, True), "wready": (1, False)},
@@ -45,6 +47,7 @@ def harness(config: EngineConfig, addresses: Sequence[int], beats: int) -> str:
     widths["rdata"] = config.axi_data_bits
     ports = ["input aclk", "input aresetn", "input [31:0] allowed", "output interrupt", "output [31:0] outputs"]
     ports += [f"output [31:0] taken_{part}" for part in range(PARTS)]
+    ports += [f"output [31:0] {name}" for name in LAST_BEATS]
     pins = [(name, name) for name in ("aclk", "aresetn", "interrupt")]
     for name, (width, inward) in _CONTROL.items():
         ports.append(f"{'input' if inward else 'output'} {_range(width)}{CONTROL}_{name}")
@@ -69,8 +72,8 @@ def harness(config: EngineConfig, addresses: Sequence[int], beats: int) -> str:
     for part in range(PARTS):
         body.append(f"assign taken_{part} = {' + '.join(f'taken_{part}_{n}' for n in range(len(addresses)))};")
     for prefix, bits, model, more in (
-        (X, x_bits, "stream_source", [("allowed", "allowed")]),
-        (Y, VALUE_BITS, "stream_sink", [("count", "outputs")]),
+        (X, x_bits, "stream_source", [("allowed", "allowed"), ("last_at", LAST_BEATS[0])]),
+        (Y, VALUE_BITS, "stream_sink", [("count", "outputs"), ("last_at", LAST_BEATS[1])]),
     ):
         signals = ("tdata", "tvalid", "tready", "tlast")
         body += [f"wire {_range(bits if name == 'tdata' else 1)}{prefix}_{name};" for name in signals]

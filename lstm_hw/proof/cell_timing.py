@@ -28,6 +28,8 @@ class CellTiming:
         Cycle in which the last hidden unit was written.
     last_start : int
         Cycle in which the last unit started.
+    last_sent : int
+        Cycle of the last beat of the output stream.
     starts : list of int, optional
         A list here gets the cycles of all starts.
     """
@@ -36,7 +38,7 @@ class CellTiming:
         self.config, self.latency = config, CellLatency(config)
         self.finished, self.rooms, self.h = finished, rooms, h
         self.encode = ENCODE * config.lists
-        self.last_hidden = self.last_start = -1
+        self.last_hidden = self.last_start = self.last_sent = -1
         self.starts = None
         self.origin = START  # a cycle of the first phase
         self.started = 0  # row blocks
@@ -70,7 +72,9 @@ class CellTiming:
             quiet, written = self.last_start + self.latency.total, self.last_start + self.latency.gather + left
         else:
             quiet = written = self.last_hidden = self.last_start + self.latency.total
-        emitted = written + OUTPUT_QUEUE + TOKEN if fields["emit"] else 0
+        if fields["emit"]:
+            self.last_sent = written + OUTPUT_QUEUE
+        emitted = self.last_sent + TOKEN if fields["emit"] else 0
         if fields["write"] and not linear:
             quiet += self.encode
         return self.last_start + 1, max(quiet + 1, emitted)

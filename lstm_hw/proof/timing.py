@@ -1,8 +1,8 @@
 """Cycles of a program: when every unit does what, without arithmetic.
 
 The model follows the gateware cycle by cycle in closed form: a command costs a few sums and comparisons, whatever its
-length. It assumes an x stream that always has the next beat and an output that always takes one. Cycle 0 is the one of
-the start pulse.
+length. It assumes an x stream that always has the next beat, but for beats that are ``held``, and an output that always
+takes one. Cycle 0 is the one of the start pulse.
 """
 
 from collections import deque
@@ -77,6 +77,10 @@ class Timing:
     ----------
     counters : Counters
         Of the whole run, once HALT has been executed.
+    held : tuple of (int, int), optional
+        Beats of x that come without delay, and the first cycle in which others come.
+    last_x : int
+        Cycle of the last beat of x.
     """
 
     def __init__(
@@ -96,6 +100,7 @@ class Timing:
         self.lanes = MacTiming(config, self.port, self.h, self.x)
         self.cells = CellTiming(config, self.lanes.finished, self.lanes.rooms, self.h)
         self.quiet_at = 0  # first cycle in which everything but the sequencer is idle
+        self.held, self.x_beats, self.last_x = None, 0, 0
         self.skipped = 0  # cycles of periods that were only counted; no other cycle here has them in it
         self._units = {"INPUT": self._input, "MAC": self._mac, "CELL": self._cell}
 
@@ -178,6 +183,10 @@ class Timing:
             first = max(first, free.at(free.used) + FREE_DELAY)
             free.use(free.used + 1)
         beats = -(-elements // per_beat)
+        if self.held and self.x_beats >= self.held[0]:
+            first = max(first, self.held[1])
+        self.x_beats += vectors * beats
+        self.last_x = first + vectors * beats - 1
         for vector in range(vectors):
             start = first + vector * beats + X_TOKEN_DELAY + ENCODE * self.config.lists
             cycles = range(start, start + beats)

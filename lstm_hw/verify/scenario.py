@@ -59,17 +59,19 @@ class Run:
 @dataclass
 class Stress:
     """Pauses: probabilities that x is idle, the output is not ready, and the memory holds back, in each cycle, and the
-    cycles that the memory takes longer to answer a request (of weight port p, p + 1 times as many)."""
+    cycles that the memory takes longer to answer a request (of weight port p, p + 1 times as many). With ``x_late`` the
+    second half of a run's beats of x only comes so many cycles behind its start, and one more for every run before."""
 
     x_idle: float = 0.0
     y_stall: float = 0.0
     memory_stall: float = 0.0
     seed: int = 1
     memory_latency: int = 0
+    x_late: int = 0
 
     @property
     def quiet(self) -> bool:
-        return not (self.x_idle or self.y_stall or self.memory_stall or self.memory_latency)
+        return not (self.x_idle or self.y_stall or self.memory_stall or self.memory_latency or self.x_late)
 
 
 @dataclass

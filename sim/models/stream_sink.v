@@ -1,7 +1,7 @@
 // Takes beats and writes them to the file named by the plusarg +y, a line "tlast data" in hex; for simulation only.
 //
 // It is not ready in random cycles: so many of 65536, the plusarg +y_stall. A beat that is withdrawn or changed before it
-// was taken ends the simulation.
+// was taken ends the simulation. The output last_at is the cycle since the reset in which the last beat was taken.
 module stream_sink #(
     parameter DATA_BITS = 16
 ) (
@@ -11,10 +11,11 @@ module stream_sink #(
     input tlast,
     input tvalid,
     output tready,
-    output reg [31:0] count
+    output reg [31:0] count,
+    output reg [31:0] last_at
 );
     reg [4095:0] path;
-    reg [31:0] stall, seed;
+    reg [31:0] stall, seed, now;
     integer file;
     initial begin
         if (!$value$plusargs("y=%s", path)) $fatal(1, "stream_sink: +y=FILE is missing");
@@ -33,12 +34,14 @@ module stream_sink #(
     always @(posedge clk) begin
         earlier <= {tlast, tdata};
         offered <= !rst && tvalid && !tready;
+        now <= rst ? 0 : now + 1;
         if (rst) count <= 0;
         else begin
             if (offered && !(tvalid && earlier == {tlast, tdata}))
                 $fatal(1, "stream_sink: a beat changed before it was taken");
             if (tvalid && tready) begin
                 count <= count + 1;
+                last_at <= now;
                 $fwrite(file, "%b %h\n", tlast, tdata);
                 $fflush(file);
             end

@@ -1,7 +1,7 @@
 // Plays beats from the hex file named by the plusarg +x, one beat a line with tlast above the data; for simulation only.
 //
 // Offers so many beats in all as the input allowed says, and nothing in random cycles: so many of 65536, the plusarg
-// +x_idle.
+// +x_idle. The output last_at is the cycle since the reset in which the last beat was taken.
 module stream_source #(
     parameter DATA_BITS = 16
 ) (
@@ -11,10 +11,11 @@ module stream_source #(
     output [DATA_BITS-1:0] tdata,
     output tlast,
     output tvalid,
-    input tready
+    input tready,
+    output reg [31:0] last_at
 );
     reg [4095:0] path;
-    reg [31:0] idle, seed, taken;
+    reg [31:0] idle, seed, taken, now;
     reg [DATA_BITS:0] beat, read;
     reg there, offered;
     integer file, found;
@@ -32,6 +33,8 @@ module stream_source #(
 
     always @(posedge clk) begin
         offered <= !rst && tvalid && !tready;
+        now <= rst ? 0 : now + 1;
+        if (tvalid && tready) last_at <= now;
         taken <= rst ? 0 : taken + (tvalid && tready);
         if (rst) there <= 0;
         else if (!there || (tvalid && tready)) begin

@@ -1,0 +1,59 @@
+"""How long outputs take behind the x that they follow from, where x comes slower than the engine would take it."""
+
+from copy import deepcopy
+
+import numpy as np
+
+from ..machine.config import SERIAL_SLOTS
+from ..machine.plan import Plan
+from .count import count_cycles, registers_before
+from .load_timing import MemoryModel
+from .timing import SETTLED, Timing
+
+
+def late_beats(plan: Plan) -> int:
+    """Beats of x of the steps that a schedule takes together, which :func:`response` lets come late."""
+    streams = plan.streams
+    return len(streams.beats(np.zeros((streams.sequences, plan.batch, streams.inputs), dtype=np.int64))[0])
+
+
+def response(plan: Plan, memory: MemoryModel | None = None) -> tuple[int, ...]:
+    """Count the cycles from the last beat of x of a step to the last beat of its outputs.
+
+    The engine waits for that x, and all that can be done without it has been done. Where a schedule takes steps
+    together, the x of all of them comes at once, and the step is the last of them.
+
+    Parameters
+    ----------
+    plan : Plan
+    memory : MemoryModel, optional
+
+    Returns
+    -------
+    tuple of int
+        One for each of the cycles after one another in which x may come: the cell unit gives its slots in turn, and
+        finished sums wait for one.
+
+    Raises
+    ------
+    ProgramError
+        The program does not run to its end.
+    """
+    beats, steps = late_beats(plan), 2 * plan.batch
+    settled = count_cycles(plan, steps, memory=memory).cycles + SETTLED
+    timing = Timing(plan.config, memory, activity=plan.network.activity)
+    commands = plan.program.run("run", steps, True, registers_before(plan, "run"))
+    rest = []
+    for command in commands:
+        if command.op == "INPUT" and timing.x_beats >= beats:
+            rest = [command, *commands]
+            break
+        timing.execute(command)
+    found = []
+    for phase in range(SERIAL_SLOTS):
+        late = deepcopy(timing)
+        late.held = beats, settled + phase
+        for command in rest:
+            late.execute(command)
+        found.append(late.cells.last_sent - late.last_x)
+    return tuple(found)
