@@ -23,6 +23,7 @@ from .runner import SILENCE_S, run_bench
 BENCH = "sim.bench_runs"
 MATRICES = ("x", "h", "bias")
 """Parts of an image by the number under which the memory models count them; whatever else there is has the last."""
+_COUNTED_AS = {"skip": "x"}
 SHARES = 1 << 16
 """The models take shares of cycles as integers of so many."""
 
@@ -35,8 +36,8 @@ class Played:
     ----------
     simulator : str
     runs : list of dict
-        Of every run ``outputs`` (packets), ``counters``, ``clipped`` (None if the engine does not count), ``response``,
-        the cycles from its last beat of x to that of its outputs, and ``beats``: those that the memories saw being read,
+        Of every run ``outputs`` (packets), ``counters``, ``clipped`` (None if the engine does not count), ``response``
+        (cycles from its last beat of x to that of its outputs) and ``beats``: those that the memories saw being read,
         by matrix, if the image was given.
     seconds : float
         Wall time of the simulation without the compilation.
@@ -140,7 +141,8 @@ def _write_files(folder, scenario, image, beats):
         f"image{port}": [content[n : n + width][::-1].hex() for n in range(0, len(content), width)]
         for port, content in enumerate(scenario.images)
     }
-    words = [MATRICES.index("x" if tile.part == "skip" else tile.part) for tile in image.tiles for _ in range(tile.words)] if image else []
+    names = [_COUNTED_AS.get(tile.part, tile.part) for tile in image.tiles for _ in range(tile.words)] if image else []
+    words = [MATRICES.index(name) for name in names]
     per_word = beats // len(words) if words else 0
     lines["parts"] = [str(part) for part in words for _ in range(per_word)] or [str(PARTS - 1)] * beats
     bits, x_bits = config.operand_bits, config.operand_bits * config.x_per_beat

@@ -27,6 +27,7 @@ from ..proof.checker import check
 from ..proof.count import count_cycles
 from ..proof.cycles import Cycles, long_steps
 from ..proof.load_timing import MemoryModel
+from ..proof.response import bounds, response
 from ..proof.timing import Counters
 from ..provenance import changed, code, seal
 from ..verify.hardware import ENGINE, IMAGE, LAYOUT, PROGRAM, Hardware
@@ -136,11 +137,16 @@ class Designed(Quantised):
             long = count_cycles(plan, long_steps(steps), memory=memory).to_dict()
         return self._cycles(load.to_dict(), run, long, steps)
 
+    @cached_property
+    def response(self) -> tuple[int, ...]:
+        """Cycles from the last beat of a step's x to the last one of its outputs; see :mod:`lstm_hw.proof.response`."""
+        return response(self.plan, self.memory)
+
     def write_estimate(self, steps: int | None = None) -> Cycles:
         """Write ``estimate.json``: the choice of the schedule, and the cycles of :meth:`estimate`, returned."""
         cycles = self.estimate(steps)
         with self.locked():
-            found = {"plan": self.choice.to_dict(), **cycles.to_dict()}
+            found = {"plan": self.choice.to_dict(), **cycles.to_dict(), "x_to_y": bounds(self.response)}
             if self.activity:
                 x, *h = self.activity
                 found["activity"] = {"x": x, "h": h}

@@ -15,6 +15,7 @@ from ..machine.ports import CONTROL, WEIGHTS, X, Y
 from ..model.quant_layer import LOOKED_UP
 from ..plan.resources import estimate, estimate_at_most
 from ..proof.cycles import Cycles
+from ..proof.response import bounds
 from ..proof.traffic import columns_by_layer
 from ..prune.settings import DENSE, MATRICES
 from ..verilog.tools import versions
@@ -81,6 +82,7 @@ def figures_of(project: "Project", resources: dict | None = None, fmax_mhz: floa
         "schedule": _schedule(project),
         "clock": clock,
         "cycles": {"estimated": estimated.to_dict(), "measured": found.to_dict() if found else None},
+        "x_to_y": {**bounds(project.response), "most_us": _rounded(max(project.response) / clock["mhz"])},
         "performance": {
             "estimated": _performance(plan, estimated, clock["mhz"]),
             "measured": _performance(plan, found, clock["mhz"]) if found else None,

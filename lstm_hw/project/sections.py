@@ -115,6 +115,7 @@ def headline(figures: dict) -> list[tuple[str, str, str, str]]:
     cycles(f"run of {estimated['steps']} steps", "cycles", lambda c: str(c["run"]["cycles"]))
     cycles("step", "cycles", lambda c: f"{c['per_step']:.1f}")
     cycles("further step", "cycles", lambda c: _number(c["per_further_step"], ".1f"))
+    rows.append(("latency from x to y", "cycles", f"{figures['x_to_y']['most']}", ""))
     cycles("stalls between steps", "cycles a step", lambda c: _number(c["interstep_stalls"], ".1f"))
     cycles("lane utilisation", "%", lambda c: _percent(c["utilisation"]))
     for name in ("busy", *STALLS, "empty"):
@@ -225,6 +226,7 @@ def _time(figures):
             ("throughput, operations", f"GOPS{mark}", lambda p: f"{p['gops']:,.3f}"),
         ],
     )
+    rows.insert(3, ("latency from x to y", f"µs{mark}", f"{figures['x_to_y']['most_us']:,.2f}", ""))
     text = [f"The clock is {rate['mhz']:g} MHz, {rate['basis']}. A multiply-accumulate is two operations."]
     if not rate["measured"]:
         text.append(f"{MARK} Rests on a clock that was not measured: the column says where the cycles come from.")

@@ -9,6 +9,7 @@ from ..model.quant_config import QuantConfig
 from ..model.quant_layer import QuantSkip
 from ..plan.schedules import SCHEDULES, Outcome
 from ..proof.cycles import STALLS, Cycles
+from ..proof.response import bounds
 from ..verify.simulate import Measured
 from . import toml
 from .api import Project
@@ -205,6 +206,11 @@ def estimated(project: Project, cycles: Cycles) -> Iterator[str]:
     yield (
         f"run of {cycles.steps} steps: {cycles.run['cycles']} cycles, {cycles.per_step:.1f} a step, "
         f"{cycles.per_further_step:.1f} a further step ({_time(cycles.per_further_step, clock)} at {clock:g} MHz)"
+    )
+    found = bounds(project.response)
+    yield (
+        f"latency from x to y: {found['least']} to {found['most']} cycles, {_time(found['most'], clock)} at the most, "
+        "where x comes slower than steps are done"
     )
     yield (
         f"lanes: {cycles.run['busy']} cycles busy, {', '.join(f'{cycles.run[n]} {n}' for n in STALLS)}, "

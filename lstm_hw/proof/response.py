@@ -17,6 +17,11 @@ def late_beats(plan: Plan) -> int:
     return len(streams.beats(np.zeros((streams.sequences, plan.batch, streams.inputs), dtype=np.int64))[0])
 
 
+def bounds(cycles: tuple[int, ...]) -> dict[str, int]:
+    """The least and the most of what :func:`response` returns."""
+    return {"least": min(cycles), "most": max(cycles)}
+
+
 def response(plan: Plan, memory: MemoryModel | None = None) -> tuple[int, ...]:
     """Count the cycles from the last beat of x of a step to the last beat of its outputs.
 

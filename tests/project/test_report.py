@@ -25,7 +25,7 @@ from tests.projects import tensors, write_project
 
 KEYS = set(
     "version name content_id model pruning accuracy numbers budget agreement simulation schedule clock cycles "
-    "performance layers memory target resources ports tools engine".split()
+    "x_to_y performance layers memory target resources ports tools engine".split()
 )
 COUNTS = {"dsp": 7, "bram36": 2.5, "lut": 100, "lutram": 10, "ff": 50}
 RESOURCES = {
@@ -52,6 +52,9 @@ def test_before_simulation(tmp_path):
     assert figures == report.figures and set(figures) == KEYS
     assert figures["cycles"]["measured"] is None and figures["agreement"]["cycles"] is None
     assert figures["accuracy"]["verilog"] is None and figures["accuracy"]["sequences"] == 5
+    least, most = (figures["x_to_y"][name] for name in ("least", "most"))
+    assert (least, most) == (min(project.response), max(project.response)) and 20 < least <= most < least + 5
+    assert figures["x_to_y"]["most_us"] == most / 100
     assert report.agreement() == "Not simulated yet." and "Verilog (" not in report.table()
 
 
