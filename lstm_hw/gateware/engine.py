@@ -14,7 +14,7 @@ from .axi import Axi4Read
 from .cell_unit import CellUnit, output_beat_layout
 from .clipped_counter import ClippedCounter
 from .input_unit import InputUnit, x_beat_layout
-from .lane_group import LaneArray, control_layout
+from .lane_group import LaneArray, control_layout, window_fields
 from .lift import Lift
 from .list_path import ListPath
 from .load_path import LoadPath
@@ -99,6 +99,7 @@ class LanePath(wiring.Component):
             "finish": Cat(finished),
             "target": issue.target,
             **({"place": issue.place} if config.lists else {}),
+            **{name: issue[name] for name in window_fields(config)},
         }
         for name, value in sources.items():
             for stage in range(CONTROL_LEAD + SKEW[name]):

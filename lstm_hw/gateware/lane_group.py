@@ -1,6 +1,7 @@
 """LaneGroup: up to 16 rows of lanes with their weights and accumulators; LaneArray: a chain of groups."""
 
 from amaranth import *
+from amaranth.hdl import ShapeLike
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
@@ -29,6 +30,7 @@ def control_layout(config: EngineConfig) -> data.StructLayout:
             "store": config.contexts,
             "finish": config.contexts,
             **target_fields(config),
+            **window_fields(config),
         }
     )
 
@@ -38,6 +40,12 @@ def target_fields(config: EngineConfig) -> dict[str, range]:
     if config.lists:
         return {"target": range(config.accumulators), "place": range(config.finish_entries)}
     return {"target": range(max(config.accumulators, config.finish_entries))}
+
+
+def window_fields(config: EngineConfig) -> dict[str, ShapeLike]:
+    """Of an engine with windows: whether rows pick their operands, from which window, and whether the operand of the
+    column goes to the other one, to which place."""
+    return {"gather": 1, "half": 1, "fill": 1, "into": range(config.window)} if config.window else {}
 
 
 def fill_layout(config: EngineConfig) -> data.StructLayout:
@@ -171,8 +179,8 @@ class LaneGroup(wiring.Component):
                 m,
                 f"{k}_{n}",
                 config,
-                weights.word_select(n, packed * config.weight_bits),
-                control.operands[k],
+                weights.word_select(n, packed * config.stored_bits)[: packed * config.weight_bits],
+                self._operand(m, k, n, weights),
                 control.first,
                 starts[n],
                 resets[0 if n < in_block_ram else n % 2],
@@ -186,6 +194,25 @@ class LaneGroup(wiring.Component):
             m.d.comb += [port.en.eq(control.store[k]), port.addr.eq(control.target), port.data.eq(sums[first:])]
             first += len(port.data)
         return sums
+
+    def _operand(self, m, k, row, weights):
+        """What a row of a context multiplies: the element of the column, or of its own window the one that its weight
+        names."""
+        config, control = self.config, self.o_control
+        operand = control.operands[k]
+        if not config.window:
+            return operand
+        store = memory.Memory(shape=config.factor_bits, depth=2 * config.window, init=[], attrs=LUT_MEMORY)
+        m.submodules[f"window{k}_{row}"] = store
+        writer, reader = store.write_port(), store.read_port(domain="comb")
+        place = weights.word_select(row, config.stored_bits)[config.weight_bits :]
+        m.d.comb += [
+            writer.en.eq(control.fill),
+            writer.addr.eq(Cat(control.into, ~control.half)),
+            writer.data.eq(operand),
+            reader.addr.eq(Cat(place, control.half)),
+        ]
+        return Mux(control.gather, reader.data, operand)
 
     def _finished(self, m, k, sums):
         """The sum words of finished row blocks of a context; returns what is read for the request in ``o_drain``, a
@@ -232,7 +259,7 @@ class LaneGroup(wiring.Component):
     def _weight_memory(self, m):
         """The group's part of every weight word; returns the word that the lanes read."""
         config, fill = self.config, self.o_fill
-        width, beat = config.group_rows * config.weight_bits, config.fill_bits
+        width, beat = config.group_rows * config.stored_bits, config.fill_bits
         chunk, end = config.chunk_bits(self.position), self.position + width
         m.d.comb += [self.o_index.eq(self.i_index + 1), self.o_chunk.eq(self.i_chunk + end // beat)]
         m.submodules.weights = weights = memory.Memory(shape=width, depth=config.weight_words, init=[])
@@ -287,7 +314,7 @@ class LaneArray(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        width = self.config.group_rows * self.config.weight_bits
+        width = self.config.group_rows * self.config.stored_bits
         control, drain, drained, place = self.i_control, self.i_drain, None, (0, 0)
         groups_per_port = self.config.groups // self.config.axi_ports
         for index in range(self.config.groups):

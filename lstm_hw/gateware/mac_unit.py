@@ -20,7 +20,7 @@ from ..machine.isa import (
 )
 from ..machine.latency import HAZARD_COLUMNS
 from .instruction import command_layout
-from .lane_group import target_fields
+from .lane_group import target_fields, window_fields
 
 
 def issue_layout(config: EngineConfig) -> data.StructLayout:
@@ -38,6 +38,7 @@ def issue_layout(config: EngineConfig) -> data.StructLayout:
             "finish": 1,
             **target_fields(config),
             **({"lift": LIFT_BITS} if len(config.lifts) > 1 else {}),
+            **window_fields(config),
         }
     )
 
@@ -190,14 +191,18 @@ class MacUnit(wiring.Component):
         h, x = Signal(bits, name="h_tokens"), Signal(bits, name="x_tokens")
         ahead = Signal(signed(bits + 1), name="operands_ahead")
         takes_at_end = walk.waits & command.take
+        supplied = slot_ends  # no column behind this one waits
+        if self.config.window:
+            supplied = Signal(name="supplied")
+            m.d.comb += supplied.eq(Mux(command.gather, go & walk.last_fill, slot_ends))
         takes = Signal(name="takes")
-        m.d.comb += takes.eq(slot_ends & takes_at_end)
+        m.d.comb += takes.eq(supplied & takes_at_end)
         m.d.sync += [
             h.eq(Mux(takes & ~walk.from_x, ahead[:-1], h) + self.i_h),
             x.eq(Mux(takes & walk.from_x, ahead[:-1], x) + self.i_x),
             ahead.eq(ahead + (Mux(walk.from_x, self.i_x, self.i_h) - (go & ~walk.walks if self.config.lists else go))),
         ]
-        with m.If(~walk.waits | slot_ends):
+        with m.If(~walk.waits | supplied):
             m.d.sync += ahead.eq(0)
         new_x = new.space == SPACE_X
         there = Mux(walk.held & takes_at_end & (walk.from_x == new_x), ahead, Mux(new_x, x, h))
@@ -316,6 +321,16 @@ class MacUnit(wiring.Component):
             m.d.sync += issue.target.eq(Mux(command.finish, finish_write, command.target))
         if len(self.config.lifts) > 1:
             m.d.sync += issue.lift.eq(command.lift)
+        if self.config.window:
+            half = Signal(name="half")  # the window in use
+            with m.If(ends & (walk.filled | walk.last_fill)):
+                m.d.sync += half.eq(~half)
+            m.d.sync += [
+                issue.gather.eq(go & command.gather),
+                issue.half.eq(half),
+                issue.fill.eq(go & walk.fills),
+                issue.into.eq(walk.into),
+            ]
 
 
 class _Walk:
@@ -339,6 +354,11 @@ class _Walk:
         self.ring_need = Signal(range(config.weight_words + 1), name="ring_need")  # ring words that it waits for
         self.from_x = self.command.space == SPACE_X
         self.next_source = Signal.like(self.command.source, name="next_source")  # of the slot behind this one
+        self.window = config.window
+        if config.window:
+            self.fills, self.last_fill = Signal(name="fills"), Signal(name="last_fill")  # the next column, and the last
+            self.filled = Signal(name="filled")  # columns before have been the last
+            self.into = Signal(range(config.window), name="into")  # place in the window
         self.lists = config.lists
         self.columns = self.command.columns  # of each slot
         if config.lists:
@@ -385,6 +405,13 @@ class _Walk:
             self.ring_need.eq(command.weight + 1),
             self.next_source.eq(command.source + ~command.hold),
         ]
+        if self.window:
+            m.d.sync += [
+                self.fills.eq(there & (command.fill != 0)),
+                self.last_fill.eq(there & (command.fill == 1)),
+                self.filled.eq(0),
+                self.into.eq(0),
+            ]
         if self.lists:
             walks = (command.space == SPACE_X) | (command.space == SPACE_DELTA)
             m.d.sync += [
@@ -405,11 +432,19 @@ class _Walk:
             self.at_end.eq(self.following_at_end),
             self.ring_need.eq(self.ring_need + 1),
         ]
+        if self.window:
+            m.d.sync += [
+                self.into.eq(self.into + 1),
+                self.last_fill.eq(self.into + 2 == self.command.fill),
+            ]
+            with m.If(self.last_fill):
+                m.d.sync += [self.fills.eq(0), self.filled.eq(1), self.waits.eq(0)]
         if self.lists:
             with m.If(self.walks):  # a word's place in its slot is that of its entry
                 m.d.sync += self.address.eq(Mux(self.last, self.next_base, self.address))
         with m.If(self.command.space != SPACE_CONSTANT):
-            m.d.sync += self.operand.eq(Mux(self.last, self.command.operand, self.operand + 1))
+            repeats = self.last & ~self.command.gather if self.window else self.last
+            m.d.sync += self.operand.eq(Mux(repeats, self.command.operand, self.operand + 1))
 
     def next_slot(self, m):
         m.d.sync += [
@@ -419,7 +454,7 @@ class _Walk:
             self.last.eq(self.single),
             self.last_slot.eq(self.command.slots == 2),
             self.command.slots.eq(self.command.slots - 1),
-            self.waits.eq(0),
+            self.waits.eq(self.waits & self.command.gather & ~self.last_fill if self.window else 0),
             self.command.source.eq(self.next_source),
             self.next_source.eq(self.next_source + ~self.command.hold),
             self.command.target.eq(self.command.target + 1),

@@ -9,12 +9,13 @@ def command_bits(op: str, config: EngineConfig) -> dict[str, int]:
 
     An address has the bits of the memory that it is of: fields and registers add up modulo a power of two, so what lies
     in the memory loses nothing. ``lift`` of a MAC is among them if the engine has several ``lifts``, ``threshold`` and
-    ``list`` if it has lists, and ``words`` of a LOAD if it has a decoder.
+    ``list`` if it has lists, ``gather`` and ``fill`` if it has windows, and ``words`` of a LOAD if it has a decoder.
     """
     most = _largest(op, config)
     unused = [
         *["lift"] * (len(config.lifts) == 1),
         *["threshold", "list"] * (not config.lists),
+        *["gather", "fill"] * (not config.window),
         *["words"] * (config.decoder == "off"),
     ]
     return {
@@ -39,6 +40,7 @@ def _largest(op, config):
             "target": config.accumulators - 1,
             "mask": mask,
             "rotate": bank,
+            "fill": config.window,
         },
         "CELL": {
             "target": config.h_elements - 1,

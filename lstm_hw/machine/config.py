@@ -40,6 +40,10 @@ ROW_BITS = 3
 """Most bits of a row's own shift."""
 VALUE_BITS = 16
 """Width of an element of the output stream."""
+WINDOWS = (0, 4, 8, 16, 32, 64)
+"""Elements that a window of operands can have."""
+WINDOWS_NEED = {"operand_bits": 16, "lists": False, "decoder": "off"}
+"""What an engine with windows must have: a pair of lanes has one operand, and lists and decoders choose words."""
 DECODERS = ("off", "bitmap")
 """What a weight port can expand."""
 FORMAT_WIDTHS = {"preact": range(16, 21), "cell": range(16, 25), "activated": range(16, 19)}
@@ -176,6 +180,13 @@ class EngineConfig:
             "weight port, weights of 4, 8 or 16 bits and words of two beats at least"
         },
     )
+    window: int = field(
+        default=0,
+        metadata={
+            "doc": "elements of x or h, 4 to 64, a power of two, among which every lane picks the operand of each of its "
+            "weights, which then are stored with its place; 0: lanes multiply the same element"
+        },
+    )
     bus_errors: bool = field(
         default=False,
         metadata={"doc": "a write that is refused is answered with SLVERR instead of OKAY; REFUSED tells of it anyway"},
@@ -264,6 +275,9 @@ class EngineConfig:
         if self.decoder != "off":
             fits = self.axi_ports == 1 and self.weight_bits in (4, 8, 16) and self.beats_per_word > 1
             yield "decoder", fits, "be off but for one port, weights of 4, 8 or 16 bits and words of two beats or more"
+        yield "window", self.window in WINDOWS, f"be one of {', '.join(map(str, WINDOWS))}"
+        for name, needed in WINDOWS_NEED.items():
+            yield name, not self.window or getattr(self, name) == needed, f"be {needed} in an engine with windows"
         yield "hidden", self.hidden.width == self.operand_bits, f"be {self.operand_bits} bits wide"
         for name, needed in LISTS_NEED.items():
             holds = not self.lists or getattr(self, name) == needed
@@ -320,6 +334,16 @@ class EngineConfig:
         return self.lifts.index(lift)
 
     @property
+    def place_bits(self) -> int:
+        """Bits that say which element of a window a weight multiplies."""
+        return max(0, self.window.bit_length() - 1)
+
+    @property
+    def stored_bits(self) -> int:
+        """Bits of a weight as it is stored, with the place of its operand above it."""
+        return self.weight_bits + self.place_bits
+
+    @property
     def sum_word_bits(self) -> int:
         """Bits that the accumulator memory holds for the sums of one DSP slice."""
         return self.lanes_per_dsp * self.accumulator_bits
@@ -372,7 +396,7 @@ class EngineConfig:
     @property
     def word_bits(self) -> int:
         """Bits of one weight word: one weight for every row."""
-        return self.rows * self.weight_bits
+        return self.rows * self.stored_bits
 
     @property
     def part_bits(self) -> int:
@@ -382,7 +406,7 @@ class EngineConfig:
     def chunk_bits(self, position: int) -> int:
         """Bits of a lane group's weights that are written at once, where they begin at a bit of a beat: all that a
         beat has of them, or what divides them where a beat ends amid."""
-        width = self.group_rows * self.weight_bits
+        width = self.group_rows * self.stored_bits
         return width if position + width <= self.fill_bits else math.gcd(width, self.fill_bits)
 
     @property
@@ -451,6 +475,7 @@ class EngineConfig:
             ("row_bits", 0),
             ("lists", False),
             ("kind", "lstm"),
+            ("window", 0),
             ("count_clipped", False),
             ("bus_errors", False),
             ("decoder", "off"),

@@ -42,6 +42,8 @@ SCALE_BITS = 4
 """Which of the engine's shifts."""
 LIFT_BITS = 4
 """Which of the engine's lifts."""
+FILL_BITS = 7
+"""Elements that go into a window."""
 VECTORS_BITS = 8
 """Vectors of x."""
 THRESHOLD_BITS = 16
@@ -194,8 +196,10 @@ OPS = {
             free=1,  # at the end an x vector becomes free
             offset=COUNT_BITS,
             lift=LIFT_BITS,  # which of the engine's lifts: places that elements of x or h stand higher
-            list=SCALE_BITS,
-        ),  # layer whose latest list of deltas of h it walks
+            list=SCALE_BITS,  # layer whose latest list of deltas of h it walks
+            gather=1,  # each row's operands are those of the window that its weights name
+            fill=FILL_BITS,
+        ),  # with gather: so many elements, one a column of whatever slot, go to the other window; then both swap
         _op(
             11,
             "CELL",

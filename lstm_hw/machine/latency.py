@@ -45,6 +45,10 @@ HOP = 1
 SKEW = {
     "weight": 0,
     "operands": WEIGHT_READ,
+    "gather": WEIGHT_READ,
+    "half": WEIGHT_READ,
+    "fill": WEIGHT_READ,
+    "into": WEIGHT_READ,
     "source": WEIGHT_READ + OPERAND_REGISTER,
     "first": WEIGHT_READ + OPERAND_REGISTER + PRODUCT,
     "store": WEIGHT_READ + OPERAND_REGISTER + PRODUCT + SUM,

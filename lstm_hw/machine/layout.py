@@ -27,6 +27,9 @@ class Tile:
         Row blocks ("slots" of the instruction).
     first_column, columns : int
         Columns of the part; for ``bias``, digit columns. Columns behind the last one of the part are zero.
+    kept : int
+        Words of each row block, where weights are stored with the places of their columns: as many weights of each row
+        as that may not be zero. 0: a word a column.
     """
 
     layer: int
@@ -35,10 +38,11 @@ class Tile:
     blocks: int
     first_column: int
     columns: int
+    kept: int = 0
 
     @property
     def words(self) -> int:
-        return self.blocks * self.columns
+        return self.blocks * (self.kept or self.columns)
 
 
 @dataclass(frozen=True)

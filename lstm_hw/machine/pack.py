@@ -8,7 +8,7 @@ import numpy as np
 from ..errors import FormatError
 from .config import GATES, EngineConfig
 from .formats import QFormat
-from .layout import Image
+from .layout import Image, Tile
 
 MOST_BIAS_COLUMNS = 255
 """Columns of weights that a bias may take at its top exponent."""
@@ -161,24 +161,67 @@ def pack(image: Image, layers: Sequence[QuantisedLayer], config: EngineConfig) -
     Returns
     -------
     int64 array (words, R)
+        Of an engine with windows the bits as they are stored, with the places of operands above the weights;
+        :func:`separate` tells both.
 
     Raises
     ------
     FormatError
-        A weight does not fit ``weight_bits``.
+        A weight does not fit ``weight_bits``, or a row has more weights that are not zero than its tile has words.
     """
     parts = [layer_parts(layer, config) for layer in layers]
-    words = np.zeros((image.words, config.rows), dtype=np.int64)
+    words, places = np.zeros((2, image.words, config.rows), dtype=np.int64)
     for tile, offset in zip(image.tiles, image.offsets, strict=True):
         blocks = parts[tile.layer][tile.part][tile.first_block : tile.first_block + tile.blocks]
         columns = blocks[:, :, tile.first_column : tile.first_column + tile.columns]
         padding = tile.columns - columns.shape[2]
         columns = np.pad(columns, ((0, 0), (0, 0), (0, padding)))
+        if tile.kept:
+            where = kept_columns(columns, tile)
+            places[offset : offset + tile.words] = where.transpose(0, 2, 1).reshape(-1, config.rows)
+            columns = np.take_along_axis(columns, where, axis=2)
         words[offset : offset + tile.words] = columns.transpose(0, 2, 1).reshape(-1, config.rows)
     low, high = -(1 << (config.weight_bits - 1)), (1 << (config.weight_bits - 1)) - 1
     if words.size and (words.min() < low or words.max() > high):
         raise FormatError("weights", f"{words.min()} to {words.max()}", f"must be between {low} and {high}")
-    return words
+    return words & (1 << config.weight_bits) - 1 | places << config.weight_bits if config.window else words
+
+
+def kept_columns(columns: np.ndarray, tile: Tile) -> np.ndarray:
+    """Which columns of a tile each row's words hold: those that are not zero, then others.
+
+    Parameters
+    ----------
+    columns : int array (blocks, R, columns)
+    tile : Tile
+
+    Returns
+    -------
+    int array (blocks, R, kept)
+
+    Raises
+    ------
+    FormatError
+        A row has more weights that are not zero.
+    """
+    most = (columns != 0).sum(axis=2)
+    if most.max(initial=0) > tile.kept:
+        block, row = np.unravel_index(most.argmax(), most.shape)
+        where = f"columns {tile.first_column} to {tile.first_column + tile.columns - 1} of w_{tile.part}"
+        raise FormatError(
+            f"layer {tile.layer}: {where}, row {row} of row block {tile.first_block + block}",
+            f"{most.max()} weights",
+            f"must be at most {tile.kept} that are not zero, as in the model that the plan was made for",
+        )
+    return np.argsort(columns == 0, axis=2, kind="stable")[:, :, : tile.kept]
+
+
+def separate(words: np.ndarray, config: EngineConfig) -> tuple[np.ndarray, np.ndarray | None]:
+    """Weights of stored words, and the places of their operands; None of an engine without windows."""
+    if not config.window:
+        return words, None
+    low, sign = (1 << config.weight_bits) - 1, 1 << config.weight_bits - 1
+    return ((words & low) ^ sign) - sign, words >> config.weight_bits
 
 
 def to_bytes(words: np.ndarray, config: EngineConfig, image: Image | None = None) -> bytes:
@@ -203,7 +246,7 @@ def to_bytes(words: np.ndarray, config: EngineConfig, image: Image | None = None
     port_bytes, block = config.word_bytes // config.axi_ports, max(1, (1 << 24) // config.word_bits)
     packed = np.zeros((config.axi_ports, len(words), port_bytes), dtype=np.uint8)
     for first in range(0, len(words), block):
-        part = words[first : first + block, :, None] >> np.arange(config.weight_bits) & 1
+        part = words[first : first + block, :, None] >> np.arange(config.stored_bits) & 1
         bits = part.astype(np.uint8).reshape(len(part), config.axi_ports, -1).transpose(1, 0, 2)
         filled = np.packbits(bits, axis=2, bitorder="little")
         packed[:, first : first + block, : filled.shape[2]] = filled

@@ -99,6 +99,12 @@ class Checker:
         self.weights = np.full((config.weight_words, 4), -1)
         self.weight_token = np.full(config.weight_words, -1)
         self.weight_reader = np.full(config.weight_words, -1)
+        # Tiles whose words hold kept weights: (layer, part, first column) -> (words of a row block, columns).
+        self.kept = {
+            (tile.layer, PARTS[tile.part], tile.first_column): (tile.kept, tile.columns)
+            for tile in plan.image.tiles
+            if tile.kept
+        }
         # Vector elements: (layer, sequence, step, element); x is layer -1.
         self.vectors = {
             SPACE_H: np.full((config.contexts, config.h_elements, 4), NOBODY),
@@ -109,6 +115,9 @@ class Checker:
             self.latest = [(NOBODY,) * 3] * len(config.shifts)  # (layer, sequence, step) of each list of h
         self.token = {space: np.full(v.shape[:2], -1) for space, v in self.vectors.items()}
         self.reader = {space: np.full(v.shape[:2], -1) for space, v in self.vectors.items()}
+        # Elements in the window that is in use and in the other one.
+        self.windows = [np.full((config.contexts, config.window, 4), NOBODY) for _ in range(2)]
+        self.window_lift = 0
         self.states = np.full((config.states, 4), NOBODY)
         self.state_token = np.full(config.states, -1)
         self.accumulators = [
@@ -123,7 +132,7 @@ class Checker:
     def _names(tile):
         block, column = np.meshgrid(
             np.arange(tile.first_block, tile.first_block + tile.blocks),
-            np.arange(tile.first_column, tile.first_column + tile.columns),
+            np.arange(tile.first_column, tile.first_column + (tile.kept or tile.columns)),
             indexing="ij",
         )
         return np.stack(
@@ -143,6 +152,8 @@ class Checker:
         for names in (*self.token.values(), *self.reader.values()):
             names[:] = -1
         self.weight_token[:] = self.weight_reader[:] = self.state_token[:] = -1
+        for window in self.windows:
+            window[:] = NOBODY
         self.guaranteed = {SPACE_H: 0, SPACE_X: 0}
         self.waiting = deque()  # steps of the lists of x that no MAC has walked
         self.list_reader = [-1] * len(self.config.shifts)
@@ -297,6 +308,12 @@ class Checker:
             f"must be at most 2**{top}",
         )
         contexts = [k for k in range(self.config.contexts) if command.mask >> k & 1]
+        self._require(
+            (self.config.window or not command.gather) and (command.gather or not command.fill),
+            command,
+            f"gather {command.gather} with fill {command.fill}",
+            "must be of an engine with windows, which only a MAC with gather fills",
+        )
         if contexts or command.stream or command.fresh:
             words = self._words(command, count).reshape(command.slots, command.columns, 4)
         self._wait(command)
@@ -310,11 +327,43 @@ class Checker:
                 not command.finish, command, "finish without contexts", "must hand sums of a context to the cell unit"
             )
             self.sums = [None] * self.config.contexts
+            self.slot += command.gather  # it reads elements, if it does not multiply them
+        if command.gather:
+            self._fill(command, count)
         if command.free:
             self.frees.append(self.slot - 1)
         if command.stream and command.release:
             for _ in range(command.weight + count):
                 self.ring.popleft()
+
+    def _fill(self, command, count):
+        """Elements go from the vector memory to the other window, which then is the one in use."""
+        most = min(count, self.config.window)
+        self._require(
+            command.fill <= most, command, f"{command.fill} elements to fill", f"must be {most} at most: one a column"
+        )
+        if not command.fill:
+            self._require(not command.wait, command, "wait without elements to fill", "must not be together")
+            return
+        self.windows.reverse()
+        where = slice(command.operand, command.operand + command.fill)
+        space = command.space
+        self._require(space != SPACE_CONSTANT, command, "a window of constants", "must be of x or h")
+        for k in range(self.config.contexts):
+            bank = (k + command.rotate) % self.config.contexts
+            names, tokens = self.vectors[space][bank, where], self.token[space][bank, where]
+            self._require(
+                len(names) == command.fill,
+                command,
+                f"operands up to {where.stop - 1}",
+                f"must stay below {self.vectors[space].shape[1]}",
+            )
+            # What is not there yet is not known: the names of elements that a MAC multiplies must be.
+            known = (tokens < self.guaranteed[space])[:, None]
+            self.windows[0][k] = NOBODY
+            self.windows[0][k, : command.fill] = np.where(known, names, NOBODY - 1)
+            self.reader[space][bank, where] = self.slot - 1
+        self.window_lift = command.lift
 
     def _open_list(self, command, contexts):
         """The list must be of all columns, and the one whose length the MAC unit finds."""
@@ -404,7 +453,8 @@ class Checker:
             return
         space = SPACE_H if command.space == SPACE_DELTA else command.space
         # A list is complete with the one token that its MAC waits for.
-        tokens = command.offset + (1 if walks_list(self.config, command.fields) else command.columns)
+        columns = command.fill if command.gather else command.columns
+        tokens = command.offset + (1 if walks_list(self.config, command.fields) else columns)
         need = self.used[space] + tokens
         self._require(
             need <= self.produced[space],
@@ -425,6 +475,15 @@ class Checker:
             "must be columns of one row block that were loaded",
         )
         columns = words[:, 3]
+        kept, of = self.kept.get((layer, part, words[0, 3]), (0, 0))
+        self._require(
+            (kept > 0) == command.gather and len(words) == (kept or len(words)),
+            command,
+            f"{len(words)} words a row block, with gather {command.gather}",
+            f"must be all {kept} of a tile of {of} columns, with gather" if kept else "must not be with gather",
+        )
+        if kept:
+            columns = np.arange(columns[0], columns[0] + of)
         # Columns that only fill the tile have zero weights: it does not matter what they multiply.
         columns = columns[columns < self._columns_of(layer, part)]
         if command.load:
@@ -507,13 +566,14 @@ class Checker:
             command.space != SPACE_CONSTANT, command, "weights times a constant", "must be multiplied by x or h"
         )
         places, lifts = shape.lifts[int(part)], self.config.lifts
+        lift = self.window_lift if command.gather else command.lift
         self._require(
-            command.lift < len(lifts) and lifts[command.lift] == places,
+            lift < len(lifts) and lifts[lift] == places,
             command,
-            f"lift {command.lift} of {lifts}",
+            f"lift {lift} of {lifts}",
             f"must be the one of {places} places for these weights",
         )
-        vector = self._operands(command, k, columns)
+        vector = self._gathered(command, k, columns) if command.gather else self._operands(command, k, columns)
         if walks:
             self._changes(command, partial, layer, part, columns, vector)
             return
@@ -554,6 +614,18 @@ class Checker:
             begins or follows, command, f"changes of step {step} added to {before}", "must be of the step behind"
         )
         setattr(partial, kind, vector[1:])
+
+    def _gathered(self, command, k, columns):
+        """(layer, sequence, step) of the operands in the window of context k."""
+        found = self.windows[0][k, : columns.size]
+        nothing = (found[:, 0] == ZERO).all() or (found[:, 0] == NOBODY).all()
+        self._require(
+            nothing or (found[:, :3] == found[0, :3]).all() and (found[:, 3] == columns).all(),
+            command,
+            f"the window of context {k}",
+            "must hold the elements that the columns multiply, all of which were waited for",
+        )
+        return tuple(int(v) for v in found[0, :3])
 
     def _operands(self, command, k, columns):
         """(layer, sequence, step) of the operands of context k; they must be guaranteed to be there."""

@@ -14,6 +14,7 @@ from ..machine.activation import make_activation
 from ..machine.config import GATES, EngineConfig
 from ..machine.isa import MODE_LINEAR, MODE_ZERO, REGISTERS, SPACE_CONSTANT, SPACE_DELTA, SPACE_X
 from ..machine.layout import Image, Tile
+from ..machine.pack import separate
 from ..machine.program import Command, Program
 from .lists import walks_list
 from .load_timing import MemoryModel
@@ -49,10 +50,12 @@ class Interpreter:
         image: Image | None = None,
     ):
         self.config, self.program, self.memory = config, program, memory
+        words, places = separate(np.asarray(words), config)
         self.image = np.asarray(words, dtype=np.float64)
         self.layout = image or Image((Tile(0, "x", 0, 1, 0, len(words)),))
         lanes = (config.rows, config.contexts)
         self.weights = np.zeros((config.weight_words, config.rows))
+        self.windows = Windows(config, places) if config.window else None
         self.h = np.zeros((config.contexts, config.h_elements), dtype=np.int64)
         self.x = np.zeros((config.contexts, config.x_elements), dtype=np.int64)
         self.c = np.zeros(config.states, dtype=np.int64)
@@ -155,27 +158,35 @@ class Interpreter:
         else:
             where = self._slice(command, "weight words", command.base, count, self.config.weight_words)
             self.weights[where] = self.image[first : first + count]
+            if self.windows:
+                self.windows.places[where] = self.windows.image[first : first + count]
 
     def _mac(self, command):
         config, count = self.config, command.slots * command.columns
         if count == 0:
             return
+        if config.window and command.gather and not command.mask and not command.stream:
+            self._fill(command)
+            return
         if command.stream:
             where = self._slice(command, "ring words", command.weight, count, len(self.stream))
-            words = self.image[self.stream[where]]
+            where, stop = self.stream[where], where.stop
+            words, places = self.image[where], self.windows and self.windows.image[where]
             if command.release:
-                self.stream = self.stream[where.stop :]
+                self.stream = self.stream[stop:]
         else:
-            words = self.weights[self._slice(command, "weight words", command.weight, count, config.weight_words)]
+            where = self._slice(command, "weight words", command.weight, count, config.weight_words)
+            words, places = self.weights[where], self.windows and self.windows.places[where]
         words = words.reshape(command.slots, command.columns, -1)
-        if walks_list(config, command.fields):
+        if self.windows and command.gather:
+            products = self.windows.products(words, places.reshape(words.shape))
+            self._fill(command)
+        elif walks_list(config, command.fields):
             indices, deltas = self.lists.of(command)
             self.entries, words = len(indices), words[:, indices]
-            operands = deltas[:, None] * 2.0 ** self._lift(command)
+            products = self._products(words, deltas[:, None] * 2.0 ** self._lift(command))
         else:
-            operands = self._operands(command)
-        products = np.matmul(words.transpose(0, 2, 1), operands)
-        products = products.astype(np.int64)
+            products = self._products(words, self._operands(command, command.columns))
         mask = [k for k in range(config.contexts) if command.mask >> k & 1]
         for slot in range(command.slots):
             if command.load:
@@ -192,14 +203,27 @@ class Interpreter:
                 f"must fit {config.accumulator_bits} bits",
             )
 
-    def _operands(self, command):
+    @staticmethod
+    def _products(words, operands):
+        """Sums of the columns' products of each slot: int64 array (slots, R, K)."""
+        return np.matmul(words.transpose(0, 2, 1), operands).astype(np.int64)
+
+    def _fill(self, command):
+        """Elements go to the window that is not in use."""
+        if command.fill > min(command.slots * command.columns, self.config.window):
+            rule = f"must be at most a column each, and those of a window of {self.config.window}"
+            raise ProgramError(f"program address {command.at}", f"{command.fill} elements to fill", rule)
+        if command.fill:
+            self.windows.fill(self._operands(command, command.fill))
+
+    def _operands(self, command, columns):
         """Operands (columns, K) as float64; products and sums of such numbers are exact in it."""
         config = self.config
         if command.space == SPACE_CONSTANT:
             exponent = command.operand & (1 << config.exponent_bits) - 1
-            return np.full((command.columns, config.contexts), float(1 << exponent))
+            return np.full((columns, config.contexts), float(1 << exponent))
         bank = self.x if command.space == SPACE_X else self.h
-        where = self._slice(command, "operands", command.operand, command.columns, bank.shape[1])
+        where = self._slice(command, "operands", command.operand, columns, bank.shape[1])
         order = (np.arange(config.contexts) + command.rotate) % config.contexts
         return bank[order, where].T * 2.0 ** self._lift(command)
 
@@ -279,6 +303,31 @@ class Interpreter:
         if command.emit and command.last:
             self.packets.append(self.packet)
             self.packet = []
+
+
+class Windows:
+    """The two windows of operands of the lanes, and which elements of them the stored weights name.
+
+    Parameters
+    ----------
+    config : EngineConfig
+    image : int array (words, R)
+        Places of the weight image.
+    """
+
+    def __init__(self, config: EngineConfig, image: np.ndarray):
+        self.image, self.places = image, np.zeros((config.weight_words, config.rows), dtype=np.int64)
+        self.halves, self.half = np.zeros((2, config.window, config.contexts)), 0
+
+    def products(self, words: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """Sums of the products of each slot, whose words (slots, columns, R) name their operands: (slots, R, K)."""
+        operands = self.halves[self.half][places]
+        return np.einsum("scr,scrk->srk", words, operands).astype(np.int64)
+
+    def fill(self, operands: np.ndarray) -> None:
+        """The other window gets operands (elements, K) and is the one in use."""
+        self.half ^= 1
+        self.halves[self.half][: len(operands)] = operands
 
 
 class Lists:

@@ -162,8 +162,8 @@ class MacTiming:
     def _late_tokens(self, fields, first, late):
         kind, tokens = (X, self.x) if fields["space"] == SPACE_X else (H, self.h)
         start = tokens.used + fields["offset"]
-        end = self._tokens_there(tokens, start + fields["columns"])
-        if tokens.at(end - 1) > first:
+        end = self._tokens_there(tokens, start + (fields["fill"] if fields["gather"] else fields["columns"]))
+        if end > start and tokens.at(end - 1) > first:
             for column, ready in enumerate(tokens.between(start, end)):
                 if ready > first + column:
                     late.setdefault(column, []).append((kind, ready))

@@ -81,9 +81,11 @@ def columns_by_layer(plan: Plan, steps: int, clear: bool = True) -> list[int]:
                     buffer[command.base : command.base + words] = layer_of[first : first + words]
             elif command.op == "MAC":
                 columns = command.slots * command.columns
-                layer = ring.layer(command.weight) if command.stream and columns else buffer[command.weight]
+                layer = -1
+                if columns and command.mask:
+                    layer = ring.layer(command.weight) if command.stream else buffer[command.weight]
                 if entry == "run":
-                    counts[layer if command.mask else -1] += columns
+                    counts[layer] += columns
                 if command.stream and command.release:
                     ring.drop(command.weight + columns)
     return counts

@@ -25,6 +25,7 @@ WRONG = {
     "block_sums": (-4, 2, 20),
     "states": (0, (1 << 16) + 1),
     "program_length": (1, 513),
+    "window": (1, 2, 3, 48, 128),
     "cells": (0, 3, 4, 6),
     "axi_data_bits": (32, 96, 2048),
     "axi_address_bits": (31, 65),
@@ -190,6 +191,22 @@ def test_pairs_of_lanes():
     ):
         with pytest.raises(ConfigError, match=f"engine.{name}: {value}; must be {widths} bits wide"):
             config_of(**PAIRS | {name: value})
+
+
+def test_windows():
+    """A stored weight has the place of its operand, in an engine of 16-bit operands without lists and decoder."""
+    plain, windows = config_of(), config_of(window=64, weight_bits=10)
+    assert (plain.stored_bits, plain.word_bits, "window" in plain.to_dict()) == (16, 128, False)
+    assert (windows.place_bits, windows.stored_bits, windows.word_bits) == (6, 16, 128)
+    assert EngineConfig.from_dict(windows.to_dict()) == windows
+    for fields, message in (
+        ({"window": 48}, "engine.window: 48; must be one of 0, 4, 8, 16, 32, 64"),
+        ({"window": 64, **PAIRS}, "engine.operand_bits: 8; must be 16 in an engine with windows"),
+        ({"window": 64, "lists": True}, "engine.lists: True; must be False in an engine with windows"),
+        ({"window": 64, "rows": 12, "decoder": "bitmap"}, "engine.decoder: bitmap; must be off in an engine with"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            config_of(**fields)
 
 
 def test_every_field_is_documented_and_tested():
