@@ -150,6 +150,26 @@ def pruned(model, zeros, seed=0):
     return replace(model, network=replace(model.network, layers=tuple(shapes)), layers=tuple(layers))
 
 
+def balanced(model, bank, keep, parts="xh", seed=0):
+    """The network with ``keep`` weights left of every ``bank`` of a row, and with a network that tells so."""
+    rng, layers, shapes = np.random.default_rng(seed), [], []
+
+    def mask(matrix):
+        rows, columns = matrix.shape
+        score = rng.random((rows, columns // bank, bank))
+        return (score.argsort(axis=2).argsort(axis=2) < keep).reshape(rows, columns)
+
+    for layer, shape in zip(model.layers, model.network.layers, strict=True):
+        if shape.kind == "lstm":
+            found = {f"w_{p}": getattr(layer, f"w_{p}") for p in "xh"}
+            found |= {f"w_{p}": found[f"w_{p}"] * mask(found[f"w_{p}"]) for p in parts}
+            layer = SimpleNamespace(**{**vars(layer), **found})
+            shape = replace(shape, used=tuple(matrix != 0 for matrix in found.values()))
+        layers.append(layer)
+        shapes.append(shape)
+    return replace(model, network=replace(model.network, layers=tuple(shapes)), layers=tuple(layers))
+
+
 def random_x(rng, contexts, steps, length, operand_bits=16):
     """Input vectors with full-scale elements among them."""
     limit = 1 << operand_bits - 1

@@ -166,6 +166,9 @@ class MacUnit(wiring.Component):
                 walk.next_slot(m)
         with m.If(ends & walk.releases):
             ring.release(m, walk.following)
+        if self.config.window:
+            with m.If(ends & (walk.filled | walk.last_fill)):
+                m.d.sync += walk.half.eq(~walk.half)
         with m.If(self.i_ring):
             ring.set_up(m, self.i_ring_base)
         if self.config.lists:
@@ -322,12 +325,9 @@ class MacUnit(wiring.Component):
         if len(self.config.lifts) > 1:
             m.d.sync += issue.lift.eq(command.lift)
         if self.config.window:
-            half = Signal(name="half")  # the window in use
-            with m.If(ends & (walk.filled | walk.last_fill)):
-                m.d.sync += half.eq(~half)
             m.d.sync += [
                 issue.gather.eq(go & command.gather),
-                issue.half.eq(half),
+                issue.half.eq(walk.half),
                 issue.fill.eq(go & walk.fills),
                 issue.into.eq(walk.into),
             ]
@@ -358,6 +358,7 @@ class _Walk:
         if config.window:
             self.fills, self.last_fill = Signal(name="fills"), Signal(name="last_fill")  # the next column, and the last
             self.filled = Signal(name="filled")  # columns before have been the last
+            self.half = Signal(name="half")  # the window in use
             self.into = Signal(range(config.window), name="into")  # place in the window
         self.lists = config.lists
         self.columns = self.command.columns  # of each slot

@@ -183,8 +183,8 @@ class EngineConfig:
     window: int = field(
         default=0,
         metadata={
-            "doc": "elements of x or h, 4 to 64, a power of two, among which every lane picks the operand of each of its "
-            "weights, which then are stored with its place; 0: lanes multiply the same element"
+            "doc": "elements of x or h, 4 to 64, a power of two, among which every lane picks the operand of each of "
+            "its weights, which are stored with its place; 0: all lanes multiply the same element"
         },
     )
     bus_errors: bool = field(

@@ -92,36 +92,49 @@ class ResidentLayer(StreamedLayer):
 
     def _step(self, step, number):
         """All columns of a step, and its h or outputs; ``number`` counts since zero state."""
-        old, new = number % 2 * self.turn, (number + 1) % 2 * self.turn
-        work = self.sums + self.blocks
-        for tile in self.order:
-            first, last = tile is self.order[0], tile is self.order[-1]
-            if first:
-                sums = {"load": 1, "source": self.sums}
-            else:
-                sums = {"load": 1, "source": work} if self.blocks > 1 else {}
-            if last:
-                sums["finish"] = 1
-            elif self.blocks > 1:
-                sums |= {"store": 1, "target": work}
-            column = tile.first_column
-            if tile.part == "skip":
-                vector = {"space": SPACE_X, "operand": self.source.x_at(step), "free": 1}
-            elif tile.part == "h":
-                vector = {"space": SPACE_H, "operand": self.h + column + old, "wait": 1, "take": 1}
-            elif not self.number:
-                free = int(not self.keeps_x)
-                vector = {"space": SPACE_X, "operand": self.x_at(step), "wait": 1, "take": 1, "free": free}
-            else:
-                operand = self.below.h + column + new
-                vector = {"space": SPACE_H, "operand": operand, "wait": 1, "offset": self.tokens_ahead + column}
-            columns = f"{column}..{column + tile.columns - 1}"
-            self._products(tile, f"layer {self.number}, {tile.part} columns {columns}", **sums, **vector)
+        self._walk(step, number)
         units = self.layer.outputs
         if self.linear:
             self.send(self.mask)
         else:
+            new = (number + 1) % 2 * self.turn
             self.cells(units, self.mask, state=self.c, state_stride=units, target=self.h + new)
+
+    def _walk(self, step, number):
+        """All columns of a step."""
+        for tile in self.order:
+            self._products(tile, self._named(tile), **self._entries(tile), **self._vector(tile, step, number))
+
+    def _named(self, tile):
+        columns = f"{tile.first_column}..{tile.first_column + tile.columns - 1}"
+        return f"layer {self.number}, {tile.part} columns {columns}"
+
+    def _entries(self, tile):
+        """Where the sums of a tile start, and where they go."""
+        work = self.sums + self.blocks
+        if tile is self.order[0]:
+            sums = {"load": 1, "source": self.sums}
+        else:
+            sums = {"load": 1, "source": work} if self.blocks > 1 else {}
+        if tile is self.order[-1]:
+            sums["finish"] = 1
+        elif self.blocks > 1:
+            sums |= {"store": 1, "target": work}
+        return sums
+
+    def _vector(self, tile, step, number):
+        """What the columns of a tile multiply, and what they wait for."""
+        column = tile.first_column
+        if tile.part == "skip":
+            return {"space": SPACE_X, "operand": self.source.x_at(step), "free": 1}
+        if tile.part == "h":
+            old = number % 2 * self.turn
+            return {"space": SPACE_H, "operand": self.h + column + old, "wait": 1, "take": 1}
+        if not self.number:
+            free = int(not self.keeps_x)
+            return {"space": SPACE_X, "operand": self.x_at(step) + column, "wait": 1, "take": 1, "free": free}
+        operand = self.below.h + column + (number + 1) % 2 * self.turn
+        return {"space": SPACE_H, "operand": operand, "wait": 1, "offset": self.tokens_ahead + column}
 
     def _products(self, tile, comment, **fields):
         fields |= {"weight": self.address[tile], "columns": tile.columns, "slots": self.blocks, "mask": self.mask}

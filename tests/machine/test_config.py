@@ -196,17 +196,17 @@ def test_pairs_of_lanes():
 def test_windows():
     """A stored weight has the place of its operand, in an engine of 16-bit operands without lists and decoder."""
     plain, windows = config_of(), config_of(window=64, weight_bits=10)
-    assert (plain.stored_bits, plain.word_bits, "window" in plain.to_dict()) == (16, 128, False)
-    assert (windows.place_bits, windows.stored_bits, windows.word_bits) == (6, 16, 128)
+    assert (plain.stored_bits, plain.word_bits, "window" in plain.to_dict()) == (16, 512, False)
+    assert (windows.place_bits, windows.stored_bits, windows.word_bits) == (6, 16, 512)
     assert EngineConfig.from_dict(windows.to_dict()) == windows
-    for fields, message in (
+    for values, message in (
         ({"window": 48}, "engine.window: 48; must be one of 0, 4, 8, 16, 32, 64"),
         ({"window": 64, **PAIRS}, "engine.operand_bits: 8; must be 16 in an engine with windows"),
         ({"window": 64, "lists": True}, "engine.lists: True; must be False in an engine with windows"),
         ({"window": 64, "rows": 12, "decoder": "bitmap"}, "engine.decoder: bitmap; must be off in an engine with"),
     ):
         with pytest.raises(ConfigError, match=message):
-            config_of(**fields)
+            config_of(**values)
 
 
 def test_every_field_is_documented_and_tested():

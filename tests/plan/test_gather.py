@@ -1,0 +1,156 @@
+"""Programs that pick operands from windows: bits, cycles, what fits, and what the checker refuses."""
+
+import re
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+
+from lstm_hw.errors import ConfigError, FormatError, ProgramError
+from lstm_hw.machine.config import EngineConfig
+from lstm_hw.machine.isa import instruction
+from lstm_hw.machine.network import LayerShape, Network
+from lstm_hw.machine.pack import pack
+from lstm_hw.plan.dense import ResidentPlanner
+from lstm_hw.plan.gather import GatherPlanner
+from lstm_hw.plan.windows import spans, window_tiles
+from lstm_hw.proof.checker import check
+from lstm_hw.proof.count import count_cycles
+from tests.builders import balanced, config_of, random_network
+from tests.sim.scenarios import plan_scenario
+
+RUNS = ((3, True), (1, False), (4, False), (1, True))
+AMPLE = {"accumulators": 256, "finish_entries": 128, "x_elements": 256, "states": 256, "weight_words": 4096}
+STACKS = {
+    "one layer": ((8, 16), 0, False, 8, 2, "xh", {"window": 8}),
+    "stack, head at every step": ((16, 16, 24), 3, True, 8, 1, "xh", {"window": 16}),
+    "sequences, head at the end": ((8, 16, 16), 3, False, 8, 2, "xh", {"contexts": 2, "x_per_beat": 2, "window": 16}),
+    "W_x dense": ((3, 24), 2, True, 8, 2, "h", {"window": 32}),
+    "fewer elements than a window": ((4, 4, 8), 0, False, 4, 1, "xh", {"rows": 4, "cells": 5, "window": 64}),
+    "bank of no power of two": ((15, 30), 0, False, 15, 2, "xh", {"rows": 4, "window": 64}),
+}
+
+
+def built(sizes, head, every, bank, keep, parts, fields, lifts=((0, 3), (3, 0))):
+    model = random_network(np.random.default_rng(7), sizes, head, every, lifts=lifts)
+    model = balanced(model, bank, keep, parts)
+    return model, config_of(**AMPLE | fields, **model.factors)
+
+
+@pytest.fixture(scope="module")
+def small():
+    model, config = built((8, 16), 0, False, 8, 2, "xh", {"window": 8})
+    return model, GatherPlanner(model.network, config).plan()
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_bits(stack):
+    """The reference has no windows, and the checker knows nothing of values."""
+    model, config = built(*STACKS[stack])
+    plan = GatherPlanner(model.network, config).plan()
+    assert check(plan) > 0
+    plan_scenario(model, plan, RUNS)
+
+
+def test_dense_programs_run_on_an_engine_with_windows():
+    model, config = built(*STACKS["one layer"])
+    plan = ResidentPlanner(model.network, config).plan()
+    check(plan)
+    plan_scenario(model, plan, RUNS)
+
+
+@cache
+def layer_of(units, bank, keep):
+    """The largest kind of layer: as many inputs as units, banks of both matrices alike."""
+    score = np.random.default_rng(units).random((4 * units, units // bank, bank), dtype=np.float32)
+    used = (score <= np.partition(score, keep - 1, axis=2)[:, :, keep - 1 : keep]).reshape(4 * units, units)
+    return Network((LayerShape("lstm", units, units, 15, used=(used, used)),))
+
+
+@pytest.mark.parametrize(
+    "units, bank, keep, shape",
+    [
+        (1024, 64, 8, {"rows": 64, "cells": 2}),
+        (1024, 64, 8, {"rows": 512, "cells": 5}),
+        (1024, 8, 1, {"rows": 512, "cells": 5}),
+        (1500, 50, 6, {"rows": 64, "cells": 2}),
+        (1500, 50, 6, {"rows": 128, "contexts": 4, "x_per_beat": 4, "cells": 5}),
+    ],
+)
+def test_lanes_are_busy_with_what_is_not_zero(units, bank, keep, shape):
+    fields = {"weight_words": 1 << 18, "accumulators": 1024, "finish_entries": 128, "states": 1 << 13}
+    memories = {"h_elements": 4096, "x_elements": 8192, "window": 64, "program_length": 512}
+    config = EngineConfig(**shape, **fields, **memories)
+    plan = GatherPlanner(layer_of(units, bank, keep), config).plan()
+    cycles = count_cycles(plan, 40).cycles - count_cycles(plan, 20).cycles
+    products = 20 * 4 * units * 2 * units * keep / bank * config.contexts
+    assert products / (cycles * config.lanes) >= 0.98
+
+
+def test_windows_are_whole_banks():
+    config = config_of(rows=64, window=64)
+    shape = layer_of(1500, 50, 6).layers[0]
+    tiles = window_tiles(shape, 0, "h", config)
+    assert {(tile.columns, tile.kept) for tile in tiles} == {(50, 6)} and len(tiles) == 30
+    assert window_tiles(replace(shape, used=()), 0, "h", config) == []
+    full = np.ones((6000, 1500), bool)
+    assert window_tiles(replace(shape, used=(full, full)), 0, "h", config) == []
+
+
+def test_row_blocks_of_many_macs():
+    assert spans(255) == [(0, 255)]
+    assert spans(256) == [(0, 128), (128, 128)]
+
+
+def test_a_model_with_other_weights_than_the_plan(small):
+    model, plan = small
+    layer = model.layers[0]
+    w_h = layer.w_h.copy()
+    w_h[3, 8:16] = 5
+    layer = type(layer)(**{**vars(layer), "w_h": w_h})
+    with pytest.raises(FormatError, match="layer 0: columns 8 to 15 of w_h, row .* 8 weights; must be at most 2"):
+        pack(plan.image, (layer,), plan.config)
+
+
+def test_what_does_not_fit():
+    model, config = built(*STACKS["one layer"])
+    with pytest.raises(ConfigError, match="engine.window: 0; must be 4 to 64 for the schedule gather"):
+        GatherPlanner(model.network, replace(config, window=0))
+    dense = random_network(np.random.default_rng(1), (8, 16))
+    with pytest.raises(ConfigError, match="model: weights without enough zeros for the schedule gather; must have"):
+        GatherPlanner(dense.network, config)
+
+
+def changed(plan, number, **fields):
+    """The plan with other fields in a MAC, counted from the first with gather if there is any."""
+    instructions = list(plan.program.instructions)
+    gather = any(i.op == "MAC" and i.gather for i in instructions)
+    at = [n for n, i in enumerate(instructions) if i.op == "MAC" and i.gather == gather][number]
+    instructions[at] = instruction("MAC", **{**instructions[at].fields, **fields})
+    return replace(plan, program=replace(plan.program, instructions=tuple(instructions)))
+
+
+@pytest.mark.parametrize(
+    "number, fields, message",
+    [
+        (1, {"gather": 0, "fill": 0}, "must be all 2 of a tile of 8 columns, with gather"),
+        (1, {"gather": 0}, "gather 0 with fill 8; must be of an engine with windows, which only a MAC with gather"),
+        (1, {"columns": 1}, "must be all 2 of a tile of 8 columns, with gather"),
+        (0, {"wait": 0, "take": 0}, "the window of context 0; must hold the elements that the columns multiply"),
+        (0, {"operand": 1}, "the window of context 0; must hold the elements that the columns multiply"),
+        (0, {"fill": 9, "wait": 0, "take": 0}, "9 elements to fill; must be 8 at most: one a column"),
+        (1, {"fill": 0, "wait": 1}, "wait without elements to fill; must not be together"),
+        (1, {"operand": 3}, "the window of context 0; must hold the elements that the columns multiply"),
+    ],
+)
+def test_what_the_checker_refuses(small, number, fields, message):
+    with pytest.raises(ProgramError, match=re.escape(message)):
+        check(changed(small[1], number, **fields))
+
+
+def test_the_checker_wants_windows(small):
+    model, plan = small
+    dense = ResidentPlanner(model.network, replace(plan.config, window=0)).plan()
+    with pytest.raises(ProgramError, match="must be of an engine with windows"):
+        check(changed(dense, 0, gather=1))
