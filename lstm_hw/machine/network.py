@@ -8,6 +8,10 @@ from ..errors import ConfigError
 from .config import CELL_SUMS, GATES
 from .isa import ACTIVATIONS
 
+WORTH = 0.75
+"""Most of a matrix's weights that may not be zero where leaving zeros out is worth a try: 3 of 4, as patterns have it.
+What zeros are left by rounding to a few bits are fewer."""
+
 
 @dataclass(frozen=True)
 class LayerShape:
@@ -155,6 +159,11 @@ class Network:
     def has_chain(self) -> bool:
         """Whether a linear layer has an activation or feeds another one: what a plain head does not need."""
         return len(self.linear) > 1 or any(layer.activation != "none" for layer in self.linear)
+
+    @property
+    def pruned(self) -> bool:
+        """Whether a matrix is known to have so many zeros that leaving them out may be worth it."""
+        return any(used.mean() <= WORTH for layer in self.layers for used in layer.used)
 
     def macs(self, steps: int) -> int:
         """Useful multiply-accumulates of a whole sequence."""

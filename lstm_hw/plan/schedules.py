@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 
 from ..errors import ConfigError, ProgramError
-from ..machine.config import MAX_CONTEXTS, EngineConfig
+from ..machine.config import MAX_CONTEXTS, WINDOWS, EngineConfig
 from ..machine.network import Network
 from ..machine.plan import Plan
 from ..proof.count import count_cycles
@@ -21,6 +21,7 @@ from .conventional import ConventionalPlanner
 from .delta import DeltaPlanner
 from .dense import ResidentPlanner
 from .fusion import FusionPlanner
+from .gather import GatherPlanner
 from .row_window import RowWindowPlanner
 from .rowblock import RowBlockPlanner
 from .sacc import SaccPlanner
@@ -113,6 +114,10 @@ class Schedule:
         The best choice is the first: those behind it are only tried if its engine does not fit.
     lists : bool
         It is for models with thresholds, and for no others.
+    pruned : bool
+        ``auto`` tries it for models many of whose weights are zero.
+    fields : dict
+        Fields of EngineConfig that it needs, where nobody gives others.
     """
 
     doc: str
@@ -124,6 +129,8 @@ class Schedule:
     streams: bool = True
     ranked: bool = False
     lists: bool = False
+    pruned: bool = False
+    fields: dict = field(default_factory=dict)
 
 
 def _one(*contexts):
@@ -205,6 +212,17 @@ SCHEDULES = {
         lambda ask, network, config: DeltaPlanner(network, config),
         streams=False,
         lists=True,
+    ),
+    "gather": Schedule(
+        "for pruned models: all weights stay on chip without their zeros, and lanes pick their operands from windows",
+        (),
+        lambda sequences: (sequences,),
+        lambda contexts: contexts,
+        lambda ask, config: ({},),
+        lambda ask, network, config: GatherPlanner(network, config),
+        streams=False,
+        pruned=True,
+        fields={"window": WINDOWS[-1]},
     ),
     "sbe": Schedule(
         "W_x is fetched once for a batch of time steps; W_h stays on chip (case 1), is held for the batch (2) or "
@@ -441,10 +459,11 @@ def choose(
     if schedule not in (AUTO, *suited):
         found = f"{schedule!r} for a model {'with' if network.thresholds else 'without'} thresholds"
         raise ConfigError("plan.schedule", found, f"must be {' or '.join((AUTO, *suited))} for it")
-    names = [schedule] if schedule != AUTO else suited
+    names = [name for name in suited if network.pruned or not SCHEDULES[name].pruned]
+    names = [schedule] if schedule != AUTO else names
     tried, errors = [], {}
     for name in names:
-        if not compare and name != "resident" and tried and tried[0].name == "resident" and tried[0].plan:
+        if not compare and SCHEDULES[name].streams and any(_on_chip(outcome) for outcome in tried):
             break
         found = list(_plans(name, ask, fields, given, target, errors))
         tried += found or [Outcome(name, refused=_unfit(name, ask, given))]
@@ -454,16 +473,22 @@ def choose(
         raise _nothing_fits(schedule, tried, errors)
     timed = _timed(tried, ask, compare, progress)
     fitting = sorted((o for o in timed if o.counters), key=lambda o: o.cycles)
-    resident = [o for o in fitting if o.name == "resident"]
+    resident = [o for o in fitting if _on_chip(o)]
     close = [o for o in fitting if o.cycles <= CLOSE * fitting[0].cycles]
     best = resident[0] if resident else min(close, key=lambda o: o.read_bytes)
     ordered = (best, *(o for o in fitting if o is not best), *(o for o in timed if not o.counters))
     return Choice(best, _reason(best, ordered, ask), ordered, steps, sequences)
 
 
+def _on_chip(outcome: Outcome) -> bool:
+    """Whether all weights stay on chip, and fit."""
+    return outcome.plan is not None and not SCHEDULES[outcome.name].streams
+
+
 def _plans(name: str, ask: Request, fields: dict, given: dict, target: Target, errors: dict) -> Iterator[Outcome]:
     """A schedule with all options that are worth trying, each with its plan on its engine, or why it has none."""
     kind = SCHEDULES[name]
+    fields = {**kind.fields, **fields}
     possible = [contexts for contexts in kind.contexts(ask.sequences) if contexts <= MAX_CONTEXTS]
     if "contexts" in given:
         possible = [contexts for contexts in possible if contexts == given["contexts"]]
@@ -537,7 +562,11 @@ def on_shape(name: str, ask: Request, fields: dict, target: Target) -> list[Outc
     """
     kind = SCHEDULES[name]
     if not kind.streams:
-        _, plan = engine_and_plan(ask.network, None, **fields)
+
+        def on_chip(network, config):
+            return kind.planner(ask, network, config)
+
+        _, plan = engine_and_plan(ask.network, on_chip, streams=False, **fields)
         plan = replace(plan, config=target.divided(plan.config, fields))
         return [Outcome(name, {}, plan, memory=ask.memory(plan.config))]
     # The planner with the least needs says how deep the weight buffer must be at least.
@@ -586,7 +615,7 @@ def _timed(tried, ask, compare, progress):
     order = sorted((o for o in tried if o.plan), key=lambda o: bounds[id(o)])
     for number, outcome in enumerate(order):
         least, why = bounds[id(outcome)]
-        shown = outcome.name == "resident" or compare and outcome.name not in kinds
+        shown = not SCHEDULES[outcome.name].streams or compare and outcome.name not in kinds
         kinds.add(outcome.name)
         if best is not None and least > CLOSE * best and not shown:
             result[id(outcome)] = replace(

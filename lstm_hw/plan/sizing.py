@@ -233,9 +233,17 @@ def size_engine(network: Network, planner: Callable | None = None, **given) -> E
     return engine_and_plan(network, planner, **given)[0]
 
 
-def engine_and_plan(network: Network, planner: Callable | None = None, **given) -> tuple[EngineConfig, Plan]:
-    """:func:`size_engine`, with the plan on that engine."""
-    streams, planner = planner is not None, planner or (DeltaPlanner if network.thresholds else ResidentPlanner)
+def engine_and_plan(
+    network: Network, planner: Callable | None = None, streams: bool = True, **given
+) -> tuple[EngineConfig, Plan]:
+    """:func:`size_engine`, with the plan on that engine.
+
+    ``streams`` says whether the planner streams weights, if one is given.
+    """
+    streams, planner = (
+        streams and planner is not None,
+        planner or (DeltaPlanner if network.thresholds else ResidentPlanner),
+    )
     ample, made = on_ample_engine(network, planner, streams, **given)
     try:
         length = len(made.plan().program.instructions)

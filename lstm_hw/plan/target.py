@@ -197,7 +197,8 @@ def _ports(target, rows, given):
         ports = {"axi_ports": count, "axi_data_bits": bits}
         ports |= {name: given[name] for name in ports if name in given}
         try:
-            engine = EngineConfig(rows, weight_bits=given.get("weight_bits", EngineConfig.weight_bits), **ports)
+            stored = {name: given[name] for name in ("weight_bits", "window") if name in given}
+            engine = EngineConfig(rows, **stored, **ports)
         except ConfigError:
             continue
         possible.append((engine.axi_ports * engine.beat_bytes, -engine.axi_ports, ports))

@@ -1,5 +1,6 @@
 """The choice among schedules: resident if it fits, else by the exact model, with a reason."""
 
+import numpy as np
 import pytest
 
 from lstm_hw.errors import ConfigError
@@ -54,7 +55,8 @@ def test_memory_bound_designs_reuse_and_one_that_holds_everything_does_not_strea
 @pytest.mark.parametrize("name", [name for name, kind in SCHEDULES.items() if not kind.lists])
 def test_every_schedule_by_name_on_an_engine_that_nobody_sized(name):
     sequences = {"rowblock": 4}.get(name)
-    network = Network((LayerShape("lstm", 64, 32, 15),))
+    used = (np.arange(64) % 8 == 0) & np.ones((128, 1), bool) if name == "gather" else None
+    network = Network((LayerShape("lstm", 64, 32, 15, used=() if used is None else (used, used[:, :32])),))
     given = {"decoder": "bitmap", "axi_data_bits": 64} if name == "compressed" else None
     choice = choose(network, STEPS, schedule=name, sequences=sequences, given=given)
     plan = choice.outcome.plan
@@ -62,6 +64,20 @@ def test_every_schedule_by_name_on_an_engine_that_nobody_sized(name):
     assert plan.config.lanes <= 32 and plan.sequences == (sequences or 1)
     # What the planner asked for, and no deeper.
     assert plan.config.accumulators < 256 and plan.config.h_elements <= 2 * 4 * 32
+
+
+def test_auto_leaves_zeros_out_where_there_are_many():
+    """With windows of its own, or of the size that is given; where nothing is pruned nobody asks."""
+    used = (np.arange(32) % 8 == 0) & np.ones((128, 1), bool)
+    network = Network((LayerShape("lstm", 32, 32, 15, used=(used, used)),))
+    choice = choose(network, STEPS, given={"rows": 16, "cells": 5})
+    assert choice.outcome.name == "gather" and choice.outcome.plan.config.window == 64
+    assert [o.name for o in choice.tried] == ["gather", "resident"]
+    assert 2 * choice.outcome.cycles < choice.tried[1].cycles
+    narrow = choose(network, STEPS, given={"rows": 16, "window": 16})
+    assert narrow.outcome.name == "gather" and narrow.outcome.plan.config.window == 16
+    assert choose(network, STEPS, given={"rows": 16, "window": 0}).outcome.name == "resident"
+    assert choose(network, STEPS, schedule="resident").outcome.plan.config.window == 0
 
 
 def test_what_is_asked_for_is_taken():
