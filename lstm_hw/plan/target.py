@@ -125,9 +125,9 @@ def shapes(target: Target, contexts: int, network: Network, streams: bool, given
     ConfigError
         Not even the smallest engine with so many contexts fits.
     """
-    choices = [given["rows"]] if "rows" in given else _rows(target, contexts, network, given)
+    choices = [given["rows"]] if "rows" in given else worthwhile_rows(target, contexts, network, given)
     for rows in choices:
-        shape = {"contexts": contexts, "rows": rows, **_ports(target, rows, given)}
+        shape = {"contexts": contexts, "rows": rows, **worthwhile_ports(target, rows, given)}
         if target.part is None:
             yield shape
             continue
@@ -164,7 +164,7 @@ def _columns(network: Network, rows: int) -> int:
     return sum(layer.blocks(rows) * layer.columns for layer in network.layers)
 
 
-def _rows(target, contexts, network, given):
+def worthwhile_rows(target: Target, contexts: int, network: Network, given: dict) -> list[int]:
     """Rows that are worth trying: no others have as few cycles with fewer rows."""
     if target.lanes is not None:
         lanes, limit = target.lanes, "target.lanes"
@@ -184,7 +184,7 @@ def _rows(target, contexts, network, given):
     return [fewest[columns] for columns in sorted(fewest)]
 
 
-def _ports(target, rows, given):
+def worthwhile_ports(target: Target, rows: int, given: dict) -> dict[str, int]:
     """The narrowest weight ports that take all that the memory delivers, or the widest; of equal ones the fewest.
 
     None is narrower than usual: a beat is a part of the weight buffer, and narrow parts fill block RAMs worse.

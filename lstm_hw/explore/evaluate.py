@@ -1,0 +1,197 @@
+"""Evaluating a candidate: its plans, their exact cycles, resources and energy; a task that any process can do.
+
+A task and its result are JSON-able, so that they can be sent to other machines and kept by their content.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from ..errors import ConfigError, ProgramError
+from ..machine.config import EngineConfig
+from ..machine.formats import QFormat
+from ..machine.network import LayerShape, Network
+from ..machine.parts import PARTS, Part
+from ..machine.plan import Plan
+from ..plan.resources import estimate
+from ..plan.schedules import SCHEDULES, Request, on_shape
+from ..plan.target import Target
+from ..proof.count import count_cycles
+from ..proof.cycles import long_steps
+from ..proof.energy import energy
+from ..proof.work import work
+from .bounds import cell_cycles, events_of, shares_of
+from .space import Candidate, Memory, Numbers, Place
+
+
+def task_of(candidate: Candidate, numbers: Numbers, place: Place, steps: int, sequences: int) -> dict[str, Any]:
+    """What :func:`planned` needs to know of a candidate, JSON-able."""
+    memory = place.memory
+    return {
+        "network": network_to_json(numbers.network, numbers.fields.get("decoder", "off") != "off"),
+        "fields": {
+            name: str(value) if isinstance(value, QFormat) else list(value) if isinstance(value, tuple) else value
+            for name, value in {**numbers.fields, **candidate.shape}.items()
+        },
+        "schedule": candidate.schedule,
+        "steps": steps,
+        "sequences": sequences,
+        "part": place.part.name,
+        "lanes": place.lanes,
+        "clock_mhz": place.clock_mhz,
+        "memory": [memory.latency, memory.interval, memory.bytes_per_cycle],
+    }
+
+
+def planned(task: dict[str, Any]) -> list[dict[str, Any]]:
+    """All plans of a candidate, not timed yet.
+
+    Parameters
+    ----------
+    task : dict
+        Of :func:`task_of`.
+
+    Returns
+    -------
+    list of dict
+        One a plan that fits: ``options``, ``engine`` (as EngineConfig.to_dict), ``resources`` by name, and ``least``:
+        what its figures cannot be better than, by the name of the objective. Or one with ``refused`` alone: why none
+        fits.
+    """
+    ask, part = _asked(task), PARTS[task["part"]]
+    target = Target(task["lanes"], part, _memory(task).bytes_per_cycle)
+    try:
+        outcomes = on_shape(task["schedule"], ask, _fields(task["fields"]), target)
+    except (ConfigError, ProgramError) as error:
+        return [{"refused": " ".join(str(error).split())}]
+    return [_unmeasured(outcome, ask, part, task["clock_mhz"]) for outcome in outcomes if outcome.plan]
+
+
+def timed(task: dict[str, Any]) -> dict[str, Any]:
+    """A plan with its cycles by the exact model.
+
+    Parameters
+    ----------
+    task : dict
+        Of :func:`task_of`, with ``options`` and ``engine`` of a plan of :func:`planned`, and ``goes_on``: whether the
+        rate of a sequence that goes on is asked for, which takes as long again.
+
+    Returns
+    -------
+    dict
+        ``counters`` of a run, and ``figures`` by the name of the objective.
+    """
+    ask, config = _asked(task), EngineConfig.from_dict(task["engine"])
+    options = {name: tuple(value) if isinstance(value, list) else value for name, value in task["options"].items()}
+    plan = SCHEDULES[task["schedule"]].planner(ask, ask.network, config, **options).plan()
+    counters, figures = figures_of(plan, ask, PARTS[task["part"]], task["clock_mhz"], task["goes_on"])
+    return {"counters": counters, "figures": figures}
+
+
+def figures_of(
+    plan: Plan, ask: Request, part: Part, clock_mhz: float, goes_on: bool = True
+) -> tuple[dict[str, int], dict[str, float]]:
+    """Counters of a run of a plan, and its figures by the name of the objective.
+
+    Figures are those of the engine alone: what follows from the numbers, as its accuracy, is not among them; nor is the
+    rate, unless it ``goes_on``.
+    """
+    config, memory, steps = plan.config, ask.memory(plan.config), ask.steps
+    run = count_cycles(plan, steps, memory=memory)
+    read = run.read_beats * config.beat_bytes  # beats of all ports together
+    picojoules = energy(events_of(config, run.busy, read))
+    latency = run.cycles / clock_mhz
+    figures = {
+        "latency": latency,
+        **shares_of(estimate(config, part.family), part),
+        "energy": picojoules / ask.sequences / 1000,
+        "power": picojoules / latency / 1000,
+        "bytes": read,
+        "throughput": ask.sequences * steps / latency * 1e6,
+    }
+    if goes_on:
+        long = count_cycles(plan, long_steps(steps), memory=memory)
+        figures["rate"] = (long_steps(steps) - steps) * clock_mhz * 1e6 / (long.cycles - run.cycles)
+    return run.to_dict(), figures
+
+
+def _unmeasured(outcome, ask, part, clock_mhz):
+    config, needs = outcome.plan.config, work(outcome.plan, ask.steps)
+    usage, memory = estimate(config, part.family), ask.memory(config)
+    cycles = max(
+        needs.columns,
+        needs.beats * memory.interval,
+        cell_cycles(ask.network, config.cells, ask.steps, ask.sequences),
+        1,
+    )
+    read = needs.beats * config.axi_ports * config.beat_bytes
+    latency = cycles / clock_mhz
+    return {
+        "options": {
+            name: list(value) if isinstance(value, tuple) else value for name, value in outcome.options.items()
+        },
+        "engine": config.to_dict(),
+        "resources": {f.name: getattr(usage, f.name) for f in fields(usage)},
+        "least": {
+            "latency": latency,
+            **shares_of(usage, part),
+            "energy": energy(events_of(config, needs.columns, read)) / ask.sequences / 1000,
+            "bytes": read,
+            "throughput": ask.sequences * ask.steps / latency * 1e6,
+        },
+    }
+
+
+def _asked(task):
+    network = network_of_json(json.dumps(task["network"], sort_keys=True))
+    return Request(network, task["steps"], task["sequences"], {}, _memory(task).model)
+
+
+def _memory(task):
+    return Memory(*task["memory"])
+
+
+def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of EngineConfig from their JSON."""
+    formats = {f.name for f in fields(EngineConfig) if f.type in (QFormat, QFormat | None)}
+    return {
+        name: QFormat.parse(value) if name in formats else tuple(value) if isinstance(value, list) else value
+        for name, value in values.items()
+    }
+
+
+def network_to_json(network: Network, used: bool = False) -> dict[str, Any]:
+    """A network as JSON-able values; which weights are not zero only where ``used``."""
+    return {
+        **{f.name: _plain(getattr(network, f.name)) for f in fields(Network) if f.name != "layers"},
+        "layers": [
+            {f.name: _plain(getattr(layer, f.name)) for f in fields(LayerShape) if used or f.name != "used"}
+            for layer in network.layers
+        ],
+    }
+
+
+@lru_cache(maxsize=64)
+def network_of_json(text: str) -> Network:
+    """Inverse of :func:`network_to_json`, from its text."""
+    values = {name: _restored(value) for name, value in json.loads(text).items() if name != "layers"}
+    layers = [{name: _restored(value) for name, value in layer.items()} for layer in json.loads(text)["layers"]]
+    return Network(tuple(LayerShape(**layer) for layer in layers), **values)
+
+
+def _plain(value):
+    if isinstance(value, np.ndarray):
+        return {"shape": list(value.shape), "bits": np.packbits(value).tobytes().hex()}
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _restored(value):
+    if isinstance(value, dict):
+        shape = value["shape"]
+        bits = np.unpackbits(np.frombuffer(bytes.fromhex(value["bits"]), np.uint8), count=int(np.prod(shape)))
+        return bits.astype(bool).reshape(shape)
+    return tuple(_restored(item) for item in value) if isinstance(value, list) else value

@@ -1,0 +1,196 @@
+"""The engines that are looked at: number formats, parts, schedules and shapes."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import ConfigError
+from ..machine.config import CELL_PHASES, MAX_CONTEXTS, EngineConfig
+from ..machine.network import Network
+from ..machine.parts import Part
+from ..plan.schedules import SCHEDULES
+from ..plan.target import Target, worthwhile_ports, worthwhile_rows
+from ..proof.load_timing import MemoryModel
+
+BUFFERS = tuple(1 << bits for bits in range(10, 16))
+"""Depths of the weight buffer where weights stream."""
+PORT_BITS = (64, 128, 256, 512)
+"""Widths of the weight port where weights stream and nobody says what the memory brings."""
+KNOBS = ("rows", "contexts", "cells", "weight_words", "axi_data_bits")
+"""Fields of the engine that are explored."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the weight ports meet, in cycles of the engine.
+
+    Parameters
+    ----------
+    latency : int
+        To the first beat.
+    interval : int
+        From one beat to the next.
+    bytes_per_cycle : float, optional
+        Of all ports together, instead of the interval.
+    """
+
+    latency: int
+    interval: int = 1
+    bytes_per_cycle: float | None = None
+
+    def model(self, config: EngineConfig) -> MemoryModel:
+        """The memory of an engine."""
+        if self.bytes_per_cycle is None:
+            return MemoryModel(self.latency, self.interval)
+        return MemoryModel.of_bandwidth(self.latency, self.bytes_per_cycle, config.axi_ports * config.beat_bytes)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where engines are to go.
+
+    Parameters
+    ----------
+    name : str
+        Of the part or board, as it was asked for.
+    part : Part
+    clock_mhz : float
+    memory : Memory
+    lanes : int, optional
+        At most.
+    """
+
+    name: str
+    part: Part
+    clock_mhz: float
+    memory: Memory
+    lanes: int | None = None
+
+    @property
+    def target(self) -> Target:
+        """What the engine has to fit."""
+        return Target(self.lanes, self.part, self.memory.bytes_per_cycle)
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """A model in number formats.
+
+    Parameters
+    ----------
+    label : str
+    network : Network
+    fields : dict
+        Of EngineConfig: what follows from the formats, and what is given for all engines.
+    figures : dict of str to float
+        ``accuracy`` and ``error``, as far as they are known.
+    """
+
+    label: str
+    network: Network
+    fields: Mapping[str, Any]
+    figures: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Space:
+    """What is tried; without a list all that is worth it.
+
+    Parameters
+    ----------
+    schedules : tuple of str
+    rows, contexts, cells, weight_words, axi_data_bits : tuple of int
+        Values of the fields of EngineConfig.
+    """
+
+    schedules: tuple[str, ...] = ()
+    rows: tuple[int, ...] = ()
+    contexts: tuple[int, ...] = ()
+    cells: tuple[int, ...] = ()
+    weight_words: tuple[int, ...] = ()
+    axi_data_bits: tuple[int, ...] = ()
+
+    def __post_init__(self):
+        for name in self.schedules:
+            if name not in SCHEDULES:
+                raise ConfigError("schedule", repr(name), f"must be one of {', '.join(SCHEDULES)}")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A shape of an engine under a schedule; the schedule's options and the depths of memories follow.
+
+    Parameters
+    ----------
+    numbers, place : int
+        Which of each.
+    schedule : str
+    shape : dict of str to int
+        Fields of EngineConfig beside those of the numbers.
+    """
+
+    numbers: int
+    place: int
+    schedule: str
+    shape: Mapping[str, int] = field(hash=False)
+
+
+def candidates(
+    numbers: Sequence[Numbers], places: Sequence[Place], space: Space, sequences: int
+) -> Iterator[Candidate]:
+    """All candidates, in a fixed order.
+
+    Parameters
+    ----------
+    numbers : sequence of Numbers
+    places : sequence of Place
+    space : Space
+    sequences : int
+        Independent sequences of a run.
+    """
+    for at, place in enumerate(places):
+        for which, one in enumerate(numbers):
+            for name, kind in SCHEDULES.items():
+                if space.schedules and name not in space.schedules or kind.lists != bool(one.network.thresholds):
+                    continue
+                if name == "compressed" and one.fields.get("decoder", "off") == "off":
+                    continue
+                for shape in _shapes(name, one, place, space, sequences):
+                    yield Candidate(which, at, name, shape)
+
+
+def _contexts(name, space, sequences):
+    """Contexts that do different work: further ones of the conventional schedule are idle."""
+    possible = [k for k in SCHEDULES[name].contexts(sequences) if k <= MAX_CONTEXTS]
+    if name == "conventional":
+        possible = possible[:1]
+    return [k for k in sorted(possible) if not space.contexts or k in space.contexts]
+
+
+def _shapes(name, numbers, place, space, sequences):
+    network, fields, streams = numbers.network, dict(numbers.fields), SCHEDULES[name].streams
+    for contexts in _contexts(name, space, sequences):
+        try:
+            every = worthwhile_rows(place.target, contexts, network, fields)
+        except ConfigError:  # not even the smallest engine has so many contexts
+            continue
+        for rows in sorted(every) if not space.rows else space.rows:
+            words = sum(layer.blocks(rows) * layer.columns for layer in network.layers)
+            for cells in space.cells or sorted(CELL_PHASES):
+                shape = {"rows": rows, "contexts": contexts, "cells": cells}
+                if not streams:
+                    yield shape
+                    continue
+                for ports in _ports(place.target, rows, fields, space):
+                    # A buffer that holds all weights is for the schedules that stay on chip.
+                    for depth in [n for n in space.weight_words or BUFFERS if n < words]:
+                        yield {**shape, **ports, "weight_words": depth}
+
+
+def _ports(target, rows, fields, space):
+    if space.axi_data_bits:
+        return [{"axi_data_bits": bits} for bits in space.axi_data_bits]
+    if target.bytes_per_cycle is not None:
+        return [worthwhile_ports(target, rows, fields)]
+    widest = max(64, rows * fields["weight_bits"] // fields.get("axi_ports", 1))
+    return [{"axi_data_bits": bits} for bits in PORT_BITS if bits <= widest]

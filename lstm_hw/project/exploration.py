@@ -1,0 +1,588 @@
+"""Exploring the engines of a project: every number format, part, schedule and shape that is worth it, and the best.
+
+:func:`explore` finds them, :class:`Exploration` shows them and turns any of them into a project file.
+"""
+
+import csv
+import difflib
+import io
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigError, FormatError, InputError, VerificationError
+from ..explore.evaluate import figures_of
+from ..explore.objectives import DEFAULT, OBJECTIVES, Limit, check_objectives
+from ..explore.search import Found, Question, Search
+from ..explore.space import KNOBS, Memory, Numbers, Place, Space, candidates
+from ..files import to_json, whole_folder, write_file
+from ..machine.config import WEIGHT_WIDTHS, EngineConfig
+from ..machine.parts import BOARDS, PARTS
+from ..plan.schedules import Request
+from ..plan.sizing import engine_formats, network_of, stored_weight_bits
+from ..provenance import digest, read_stamped, stamped
+from .settings import MAX_SEQUENCES, PlanSection, TargetSection
+from .start import project_name
+
+if TYPE_CHECKING:
+    from .api import Project
+
+WIDTHS = (16, 12, 8, 6, 4)
+"""Weight bits that are tried, beside those of the configuration, where nobody says which."""
+OPERAND_BITS = (16, 8)
+FILE = "explore.json"
+FREED = (
+    *KNOBS,
+    *("axi_ports", "x_per_beat", "accumulator_bits", "block_sums"),
+    *("h_elements", "x_elements", "accumulators", "finish_entries", "states", "program_length", "shifts", "lifts"),
+    *(
+        "weight_bits",
+        "operand_bits",
+        "preact",
+        "cell",
+        "activated",
+        "hidden",
+        "h_shifts",
+        "c_shifts",
+        "row_bits",
+        "lists",
+    ),
+)
+"""Keys of [engine] that are not taken from the configuration, but explored or derived."""
+LIMITS = {"latency": 1e6, "accuracy": 1.0, "error": 1.0, "power": 1e3, "rate": 1.0}
+"""Figures that can be limited -> their units in that of the option."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is explored, and for what.
+
+    Parameters
+    ----------
+    parts : tuple of str
+        Parts and boards; those of the configuration without any.
+    objectives : tuple of str
+        Names of :data:`~lstm_hw.explore.objectives.OBJECTIVES`; those of ``DEFAULT`` without any.
+    limits : dict of str to float
+        ``latency`` in seconds, ``accuracy`` and ``error`` as shares, ``power`` in watts, ``rate`` in steps a second.
+    weight_bits, operand_bits : tuple of int
+        Number formats; ``WIDTHS`` and ``OPERAND_BITS`` without any.
+    space : Space
+        Shapes and schedules.
+    sequences, steps : int, optional
+        Of a run; those of the configuration and its data without it.
+    clock : float, optional
+        MHz, for all parts.
+    most_points : int, optional
+        No further round of the search begins after so many engines.
+    most_seconds : float, optional
+        ... after so many seconds; what is found then depends on the machine.
+    """
+
+    parts: tuple[str, ...] = ()
+    objectives: tuple[str, ...] = ()
+    limits: Mapping[str, float] = field(default_factory=dict)
+    weight_bits: tuple[int, ...] = ()
+    operand_bits: tuple[int, ...] = ()
+    space: Space = field(default_factory=Space)
+    sequences: int | None = None
+    steps: int | None = None
+    clock: float | None = None
+    most_points: int | None = None
+    most_seconds: float | None = None
+
+    def __post_init__(self):
+        if self.objectives:
+            check_objectives(self.objectives)
+        for name, value in self.limits.items():
+            if name not in LIMITS:
+                raise ConfigError("limit", repr(name), f"must be of {', '.join(LIMITS)}")
+            most = 1 if name == "accuracy" else float("inf")
+            if not 0 < value <= most:
+                raise ConfigError(name, value, "must be above 0" + " and at most 1" * (name == "accuracy"))
+        for name, values, known in (
+            ("weight_bits", self.weight_bits, WEIGHT_WIDTHS),
+            ("operand_bits", self.operand_bits, OPERAND_BITS),
+        ):
+            for value in values:
+                if value not in known:
+                    raise ConfigError(name, value, f"must be of {', '.join(map(str, known))}")
+        if self.sequences is not None and not 1 <= self.sequences <= MAX_SEQUENCES:
+            raise ConfigError("sequences", self.sequences, f"must be between 1 and {MAX_SEQUENCES:,}")
+
+
+def place_of(project: "Project", name: str, clock: float | None = None) -> Place:
+    """A part or board with the project's memory.
+
+    Raises
+    ------
+    ConfigError
+        Nobody knows it; names those that are spelled alike.
+    """
+    try:
+        target = TargetSection(board=name.lower()) if name.lower() in BOARDS else TargetSection(part=name)
+    except ConfigError as error:
+        near = difflib.get_close_matches(name.lower(), [*PARTS, *BOARDS], n=3, cutoff=0.5)
+        known = f"the parts {', '.join(PARTS)} and the boards {', '.join(BOARDS)}"
+        rule = (
+            f"must be a known part or board: did you mean {' or '.join(near)}?" if near else f"must be one of {known}"
+        )
+        raise ConfigError("part", repr(name), rule) from error
+    config = project.config
+    clock = clock or config.target.clock or target.clock_mhz
+    replace(target, clock=clock)  # checks it
+    memory = config.memory
+    place = Place(
+        name,
+        target.fpga,
+        clock,
+        Memory(memory.latency, memory.interval or 1, memory.bytes_per_cycle(clock)),
+        config.target.lanes,
+    )
+    _ = place.target  # a part of a family that nothing is synthesised for is refused
+    return place
+
+
+def _asked_parts(project, wanted):
+    if wanted.parts:
+        return tuple(dict.fromkeys(wanted.parts))
+    target = project.config.target
+    name = target.board or target.part
+    if name is None:
+        raise ConfigError("part", "none", "must be given (--part), here or as target.part or target.board")
+    return (name,)
+
+
+def with_numbers(project: "Project", weight_bits: int, operand_bits: int) -> "Project":
+    """The project with so many bits of weights and operands, its engine not chosen yet."""
+    from .api import Project
+
+    quantize = project.config.quantize
+    changes = {"weight_bits": weight_bits, "operand_bits": operand_bits}
+    if quantize.weight_bits != weight_bits:
+        changes["matrix_bits"] = None
+    engine = {name: value for name, value in project.config.engine.items() if name not in FREED}
+    config = replace(project.config, quantize=replace(quantize, **changes), engine=MappingProxyType(engine))
+    made = Project(config, project.trained, project.data, project.progress)
+    made.metric = project.metric
+    return made
+
+
+def numbers_of(project: "Project", weight_bits: int, operand_bits: int) -> Numbers:
+    """The model in these numbers, with what they cost: by the integer reference, for the test inputs."""
+    project = with_numbers(project, weight_bits, operand_bits)
+    stored = stored_weight_bits(project.qmodel)
+    output = project.numbers["output"]
+    figures = {"error": output["max"] / output["peak"] if output["peak"] else 0.0}
+    if project.metric is not None and project.metric.is_share:
+        figures["accuracy"] = project.accuracy()["integer"]
+    given = dict(project.config.engine)
+    return Numbers(
+        f"w{weight_bits} x{operand_bits}",
+        network_of(project.qmodel, stored, project.activity),
+        {**engine_formats(project.qmodel), "weight_bits": stored, **given},
+        figures,
+    )
+
+
+def _formats(project, wanted):
+    """Bits of weights and operands that are tried."""
+    own = project.config.quantize.weight_bits
+    widths = wanted.weight_bits or sorted({*WIDTHS, own} & set(WEIGHT_WIDTHS), reverse=True)
+    operands = wanted.operand_bits or OPERAND_BITS[: 1 if project.config.delta is not None else 2]
+    found = [(width, bits) for width in widths for bits in operands if bits >= width]
+    if not found:
+        raise ConfigError("operand_bits", list(operands), f"must be at least one of weight_bits = {list(widths)}")
+    return found
+
+
+def explore(
+    project: "Project",
+    wanted: Wanted,
+    run: Callable[[Callable, list[dict]], list] | None = None,
+) -> "Exploration":
+    """The best engines of a project.
+
+    Parameters
+    ----------
+    project : Project
+    wanted : Wanted
+    run : callable (function, tasks) -> results, optional
+        What does the tasks of the search; one after the other without it.
+
+    Returns
+    -------
+    Exploration
+
+    Raises
+    ------
+    ConfigError
+        A part is not known, nothing fits, or no engine is within the limits: says which comes nearest.
+    InputError
+        An accuracy is asked for, and there are no labels.
+    """
+    places = tuple(place_of(project, name, wanted.clock) for name in _asked_parts(project, wanted))
+    share = project.metric is not None and project.metric.is_share
+    objectives = wanted.objectives or tuple("error" if n == "accuracy" and not share else n for n in DEFAULT)
+    limits = tuple(Limit(name, value * LIMITS[name]) for name, value in wanted.limits.items())
+    if not share and "accuracy" in (*objectives, *wanted.limits):
+        found = "no labels" if project.metric is None else f"labels of the metric {project.metric.name}"
+        raise InputError("accuracy", found, "must have labels that are right or wrong; error needs none")
+    steps = project._steps(wanted.steps if wanted.steps is not None else project.config.plan.steps)
+    sequences = wanted.sequences or project.config.plan.sequences or 1
+    numbers, notes = [], []
+    formats = _formats(project, wanted)
+    with project.progress("numbers") as progress:
+        for done, bits in enumerate(formats, 1):
+            try:
+                numbers.append((bits, numbers_of(project, *bits)))
+            except (ConfigError, FormatError) as error:
+                notes.append(f"weights of {bits[0]} bits with operands of {bits[1]}: {' '.join(str(error).split())}")
+            if progress:
+                progress(done, len(formats))
+    if not numbers:
+        raise ConfigError("weight_bits", notes[0], "must be number formats that the model can have")
+    question = Question(tuple(one for _, one in numbers), places, steps, sequences, objectives, limits)
+    tried = list(candidates(question.numbers, places, wanted.space, sequences))
+    with project.progress("explore") as progress:
+        found = Search(question, tried, run=run).go(wanted.most_points, wanted.most_seconds, progress)
+    for place, name in enumerate(place.name for place in places):
+        if not any(found.points[n]["place"] == place for n in found.best):
+            raise _nothing(name, place, question, tried, found, wanted, run)
+    return Exploration.of(project, question, [bits for bits, _ in numbers], found, notes)
+
+
+def _nothing(name, place, question, tried, found, wanted, run):
+    """The error where no engine of a place is within the limits: which comes nearest, or why none fits."""
+    mine = [candidate for candidate in tried if candidate.place == place]
+    rule = "must have an engine: ask for less, for another part, or for more engines to be tried"
+    if found.left and not question.limits:
+        return ConfigError(f"explore {name}", "no engine before time or points had run out", rule)
+    if question.limits:
+        free = replace(question, objectives=tuple(limit.name for limit in question.limits), limits=())
+        loose = Search(free, mine, run=run).go(wanted.most_points, wanted.most_seconds)
+        if loose.best:
+            points = [loose.points[n] for n in loose.best]
+
+            def beyond(point):
+                return sum(limit.excess(point["figures"]) for limit in question.limits)
+
+            nearest = min(points, key=beyond)
+            lacks = ", ".join(
+                f"{limit.name} {_shown(limit.name, nearest['figures'][limit.name])} for {_shown(limit.name, limit.value)}"
+                for limit in question.limits
+                if not limit.holds(nearest["figures"])
+            )
+            found = f"nearest is {describe(nearest, question.numbers[nearest['numbers']].label)}: {lacks}"
+            return ConfigError(f"explore {name}", f"no engine within the limits; {found}", rule)
+    why = max(found.refused, key=found.refused.get) if found.refused else "even the smallest shape is too large"
+    return ConfigError(f"explore {name}", f"no engine fits ({why})", rule)
+
+
+def _shown(name, value):
+    """A figure with its unit."""
+    unit = OBJECTIVES[name].unit
+    if unit == "share":
+        return f"{value:.2%}"
+    return f"{value:,.4g} {unit}"
+
+
+def describe(point: Mapping[str, Any], label: str) -> str:
+    """An engine in a line."""
+    engine, options = point["engine"], point["options"]
+    shown = "".join(
+        f", {name} {'+'.join(map(str, value)) if isinstance(value, list) else value}" for name, value in options.items()
+    )
+    return (
+        f"{label}, {point['schedule']}{shown}, {engine['rows']} x {engine['contexts']} lanes, {engine['cells']} cells"
+    )
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """The engines of a project that none other beats.
+
+    Parameters
+    ----------
+    values : dict
+        JSON-able; the content of ``explore.json``.
+    found : Found or None
+        The search; None where it was read from a file.
+    """
+
+    values: Mapping[str, Any]
+    found: Found | None = None
+
+    @classmethod
+    def of(
+        cls,
+        project: "Project",
+        question: Question,
+        formats: Sequence[tuple[int, int]],
+        found: Found,
+        notes: Sequence[str],
+    ) -> "Exploration":
+        """From what a search found."""
+        first = question.objectives[0]
+        best = sorted(
+            (found.points[n] for n in found.best),
+            key=lambda p: (p["place"], -p["figures"][first] if OBJECTIVES[first].higher else p["figures"][first]),
+        )
+        points = []
+        for number, point in enumerate(best, 1):
+            numbers, place = question.numbers[point["numbers"]], question.places[point["place"]]
+            weight_bits, operand_bits = formats[point["numbers"]]
+            points.append(
+                {
+                    "number": number,
+                    "part": place.name,
+                    "clock_mhz": place.clock_mhz,
+                    "weight_bits": weight_bits,
+                    "operand_bits": operand_bits,
+                    "engine_id": f"{EngineConfig.from_dict(point['engine']).content_id:#010x}",
+                    "described": describe(point, numbers.label),
+                    **{
+                        name: point[name]
+                        for name in ("schedule", "options", "figures", "resources", "counters", "engine")
+                    },
+                }
+            )
+        values = {
+            "name": project.config.name,
+            "follows_from": follows_from(project),
+            "objectives": list(question.objectives),
+            "limits": {limit.name: limit.value for limit in question.limits},
+            "steps": question.steps,
+            "sequences": question.sequences,
+            "parts": [place.name for place in question.places],
+            "counts": {
+                f.name: getattr(found, f.name) for f in fields(Found) if f.name not in ("points", "best", "seconds")
+            }
+            | {"timed": len(found.points)},
+            "notes": list(notes),
+            "present": [present(project, place, question) for place in question.places],
+            "points": points,
+        }
+        return cls(values, found)
+
+    @property
+    def points(self) -> list[dict[str, Any]]:
+        """The front of each part, by the first objective."""
+        return self.values["points"]
+
+    def lines(self) -> list[str]:
+        """The front as an aligned table, what was looked at, and how the present configuration compares."""
+        values, counts = self.values, self.values["counts"]
+        header = ("point", "part", "engine", *(f"{name} ({OBJECTIVES[name].unit})" for name in shown(values)))
+        rows = [
+            (
+                str(p["number"]),
+                p["part"],
+                p["described"],
+                *(number(name, p["figures"].get(name)) for name in shown(values)),
+            )
+            for p in self.points
+        ]
+        for one in values["present"]:
+            if "figures" in one:
+                rows.append(
+                    ("as is", one["part"], one["described"], *(number(n, one["figures"].get(n)) for n in shown(values)))
+                )
+        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+        sides = "<<<" + ">" * (len(header) - 3)
+        lines = [
+            "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)).rstrip()
+            for row in (header, *rows)
+        ]
+        lines.insert(1, "-" * max(map(len, lines)))
+        dropped = counts["too_large"] + counts["beyond"] + counts["pruned"]
+        lines.append(
+            f"{counts['candidates']:,} shapes: {counts['too_large']:,} too large, {counts['beyond']:,} beyond the limits, "
+            f"{counts['pruned']:,} beaten before they were planned; {counts['plans']:,} plans of the other "
+            f"{counts['candidates'] - dropped - counts['left']:,}: {counts['plans_beyond'] + counts['plans_pruned']:,} "
+            f"dropped, {counts['timed']:,} timed"
+        )
+        if counts["left"]:
+            lines.append(f"{counts['left']:,} shapes were not looked at: the front is that of the others")
+        lines += values["notes"]
+        lines += [
+            f"the configuration as it is, on {one['part']}: {one['refused']}"
+            for one in values["present"]
+            if "refused" in one
+        ]
+        return lines
+
+    def csv(self) -> str:
+        """The front as comma-separated values: what each engine is, its figures and its resources."""
+        text = io.StringIO()
+        figures, resources = list(OBJECTIVES), list(self.points[0]["resources"]) if self.points else []
+        engine = ("rows", "contexts", "cells", "weight_words", "axi_ports", "axi_data_bits")
+        writer = csv.writer(text, lineterminator="\n")
+        plain = ("number", "part", "clock_mhz", "weight_bits", "operand_bits", "schedule")
+        writer.writerow([*plain, "options", *engine, *figures, *resources, "cycles"])
+        for point in self.points:
+            options = " ".join(f"{name}={value}" for name, value in point["options"].items())
+            writer.writerow(
+                [
+                    *(point[name] for name in plain),
+                    options,
+                    *(point["engine"][name] for name in engine),
+                    *(point["figures"].get(name, "") for name in figures),
+                    *(point["resources"][name] for name in resources),
+                    point["counters"]["cycles"],
+                ]
+            )
+        return text.getvalue()
+
+    def write(self, folder: str | os.PathLike) -> Path:
+        """Write ``explore.json``, ``explore.csv`` and ``explore.html`` into a folder, which is replaced."""
+        with whole_folder(folder) as new:
+            write_file(new / FILE, to_json(stamped(self.values)))
+            write_file(new / "explore.csv", self.csv())
+        return Path(folder)
+
+    @classmethod
+    def read(cls, project: "Project") -> "Exploration":
+        """The last exploration of a project.
+
+        Raises
+        ------
+        InputError
+            There is none, or it was of another model or configuration.
+        """
+        path = project.folder / "explore" / FILE
+        if not path.is_file():
+            raise InputError(path, "no exploration", "must be there: lstm-hw explore, without --point")
+        values = read_stamped(path)
+        if values["follows_from"] != follows_from(project):
+            raise InputError(
+                path, "an exploration of another model or configuration", "must be made anew: lstm-hw explore"
+            )
+        return cls(values)
+
+    def project_of(self, project: "Project", number: int, name: str | None = None) -> "Project":
+        """A project with the engine and the schedule of a point of the front, as they were promised.
+
+        Parameters
+        ----------
+        project : Project
+            The one that was explored.
+        number : int
+            Of the point.
+        name : str, optional
+            Of the project.
+
+        Raises
+        ------
+        ConfigError
+            There is no such point.
+        VerificationError
+            The project would not have the engine, or the cycles, of the point.
+        """
+        from .api import Project
+
+        point = next((p for p in self.points if p["number"] == number), None)
+        if point is None:
+            raise ConfigError("point", number, f"must be 1 to {len(self.points)}")
+        engine = EngineConfig.from_dict(point["engine"])
+        base = with_numbers(project, point["weight_bits"], point["operand_bits"])
+        options = {n: tuple(v) if isinstance(v, list) else v for n, v in point["options"].items()}
+        plan = PlanSection(point["schedule"], sequences=self.values["sequences"], steps=self.values["steps"], **options)
+        board = point["part"].lower() in BOARDS
+        target = TargetSection(
+            part=None if board else point["part"],
+            board=point["part"].lower() if board else None,
+            clock=point["clock_mhz"],
+        )
+        given = {n: getattr(engine, n) for n in point["engine"]}
+        config = replace(
+            base.config, name=name or base.config.name, plan=plan, target=target, engine=MappingProxyType(given)
+        )
+        made = Project(config, base.trained, base.data, project.progress, project.note)
+        for what, ours, promised in (
+            ("engine", made.engine, engine),
+            ("cycles", made.choice.outcome.cycles, point["counters"]["cycles"]),
+        ):
+            if ours != promised:
+                raise VerificationError(f"point {number}: {what}", ours, f"must be {promised}, as it was promised")
+        return made
+
+    def write_project(self, project: "Project", number: int, path: str | os.PathLike) -> Path:
+        """Write the project file of a point of the front; see :meth:`project_of`."""
+        path = Path(path)
+        made = self.project_of(project, number, project_name(path.stem))
+        _ = made.plan  # proved
+        return write_file(path, made.resolved.to_toml(path.parent, made.engine))
+
+
+def follows_from(project: "Project") -> str:
+    """A digest of the model, the data and the configuration that an exploration is of."""
+    config, data = project.config, project.data
+    arrays = [
+        value
+        for layer in (*project.trained.layers, *([project.trained.head] if project.trained.head else []))
+        for value in vars(layer).values()
+    ]
+    return digest(
+        [
+            [digest(value) for value in (*arrays, data.calibration, data.x, data.labels) if value is not None],
+            config.quantize.to_dict(),
+            config.prune.to_dict(),
+            [repr(config.delta), repr(config.memory), repr(config.target), repr(dict(config.engine))],
+        ]
+    )
+
+
+def present(project: "Project", place: Place, question: Question) -> dict[str, Any]:
+    """What the configuration as it is comes to on a place: its figures, or why it does not fit."""
+    from .api import Project
+
+    board = place.name.lower() in BOARDS
+    target = TargetSection(
+        part=None if board else place.name,
+        board=place.name.lower() if board else None,
+        lanes=place.lanes,
+        clock=place.clock_mhz,
+    )
+    plan = replace(project.config.plan, sequences=question.sequences, steps=question.steps)
+    made = Project(replace(project.config, target=target, plan=plan), project.trained, project.data, project.progress)
+    made.metric, made.qmodel = project.metric, project.qmodel
+    try:
+        choice = made.choice
+    except ConfigError as error:
+        return {"part": place.name, "refused": " ".join(str(error).split())}
+    ask = Request(choice.outcome.plan.network, question.steps, question.sequences, {}, place.memory.model)
+    counters, figures = figures_of(choice.outcome.plan, ask, place.part, place.clock_mhz)
+    output = project.numbers["output"]
+    figures["error"] = output["max"] / output["peak"] if output["peak"] else 0.0
+    if project.metric is not None and project.metric.is_share:
+        figures["accuracy"] = project.accuracy()["integer"]
+    engine = made.engine
+    point = {
+        "schedule": choice.outcome.name,
+        "options": {n: list(v) if isinstance(v, tuple) else v for n, v in choice.outcome.options.items()},
+        "engine": engine.to_dict(),
+    }
+    label = f"w{engine.weight_bits} x{engine.operand_bits}"
+    return {"part": place.name, "described": describe(point, label), **point, "figures": figures, "counters": counters}
+
+
+def shown(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Figures of the table: the objectives, what is limited, and the shares of the part."""
+    return tuple(dict.fromkeys([*values["objectives"], *values["limits"], "lut", "dsp", "bram"]))
+
+
+def number(name: str, value: float | None) -> str:
+    """A figure in a column of its unit."""
+    if value is None:
+        return "-"
+    return (
+        f"{100 * value:.2f} %"
+        if OBJECTIVES[name].unit == "share"
+        else f"{value:,.4g}"
+        if value < 1e4
+        else f"{value:,.0f}"
+    )
