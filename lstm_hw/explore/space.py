@@ -114,6 +114,9 @@ class Space:
         for name in self.schedules:
             if name not in SCHEDULES:
                 raise ConfigError("schedule", repr(name), f"must be one of {', '.join(SCHEDULES)}")
+        for name in KNOBS:
+            for value in getattr(self, name):
+                EngineConfig(**{"axi_data_bits": 64, "rows": 1 << 10, name: value})  # says what is wrong with it
 
 
 @dataclass(frozen=True)

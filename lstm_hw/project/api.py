@@ -34,6 +34,7 @@ from .given import Stages
 from .settings import CLOCK_MHZ, MAX_COUNT, SECTIONS, DeltaSection, ModelSection, OutputSection, ProjectConfig
 
 if TYPE_CHECKING:
+    from .exploration import Exploration, Wanted
     from .report import Report
 
 
@@ -261,6 +262,34 @@ class Project(Designed):
     def synthesis(self) -> Synthesis:
         """A Yosys run that counts resources (:class:`~lstm_hw.verilog.synthesis.Synthesis`), to be used in ``with``."""
         return Synthesis(self.verilog, TOPLEVEL, self.family, self.config.output.dir, self.progress)
+
+    def explore(self, wanted: "Wanted | None" = None, jobs: int = 1, cluster: str | None = None) -> "Exploration":
+        """The best engines for this model: number formats, parts, schedules and shapes that none other beats.
+
+        Parameters
+        ----------
+        wanted : Wanted, optional
+            What is explored, and for what; see :class:`.exploration.Wanted`.
+        jobs : int
+            Processes of this machine that work on it.
+        cluster : str, optional
+            Address of a dask.distributed scheduler, whose workers work on it instead.
+
+        Returns
+        -------
+        Exploration
+            Whose ``points`` are the front, whose ``write_project`` makes a project file of any of them.
+
+        Raises
+        ------
+        ConfigError
+            A part is not known, nothing fits, or no engine is within the limits: says which comes nearest.
+        InputError
+            An accuracy is asked for, and there are no labels.
+        """
+        from .exploration import Wanted, explore
+
+        return explore(self, wanted or Wanted(), jobs, cluster)
 
     @property
     def family(self) -> str:

@@ -7,11 +7,13 @@ import csv
 import difflib
 import io
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ..errors import ConfigError, FormatError, InputError, VerificationError
 from ..explore.evaluate import figures_of
@@ -24,6 +26,7 @@ from ..machine.parts import BOARDS, PARTS
 from ..plan.schedules import Request
 from ..plan.sizing import engine_formats, network_of, stored_weight_bits
 from ..provenance import digest, read_stamped, stamped
+from .quantity import quantity
 from .settings import MAX_SEQUENCES, PlanSection, TargetSection
 from .start import project_name
 
@@ -114,6 +117,53 @@ class Wanted:
             raise ConfigError("sequences", self.sequences, f"must be between 1 and {MAX_SEQUENCES:,}")
 
 
+def wanted(
+    objective: str | None = None,
+    schedule: str | None = None,
+    latency: str | None = None,
+    rate: str | None = None,
+    power: str | None = None,
+    accuracy: float | None = None,
+    error: float | None = None,
+    budget: str | None = None,
+    rows: tuple[int, ...] = (),
+    contexts: tuple[int, ...] = (),
+    cells: tuple[int, ...] = (),
+    buffer: tuple[int, ...] = (),
+    port_bits: tuple[int, ...] = (),
+    **more: Any,
+) -> Wanted:
+    """What a user writes as a Wanted: lists with commas, quantities with units.
+
+    Raises
+    ------
+    ConfigError
+        A quantity, a name or a value that cannot be.
+    """
+    limits = {
+        "latency": latency and quantity("latency", latency, "s"),
+        "rate": rate and quantity("rate", rate, "Hz"),
+        "power": power and quantity("power", power, "W"),
+        "accuracy": accuracy,
+        "error": error,
+    }
+    budgets = {}
+    if budget is not None:
+        count = budget.isascii() and budget.isdigit()
+        budgets = {"most_points": max(1, int(budget))} if count else {"most_seconds": quantity("budget", budget, "s")}
+    return Wanted(
+        objectives=_names(objective),
+        limits={name: value for name, value in limits.items() if value is not None},
+        space=Space(_names(schedule), rows, contexts, cells, buffer, port_bits),
+        **budgets,
+        **more,
+    )
+
+
+def _names(text):
+    return tuple(name.strip() for name in text.split(",")) if text else ()
+
+
 def place_of(project: "Project", name: str, clock: float | None = None) -> Place:
     """A part or board with the project's memory.
 
@@ -199,19 +249,17 @@ def _formats(project, wanted):
     return found
 
 
-def explore(
-    project: "Project",
-    wanted: Wanted,
-    run: Callable[[Callable, list[dict]], list] | None = None,
-) -> "Exploration":
+def explore(project: "Project", wanted: Wanted, jobs: int = 1, cluster: str | None = None) -> "Exploration":
     """The best engines of a project.
 
     Parameters
     ----------
     project : Project
     wanted : Wanted
-    run : callable (function, tasks) -> results, optional
-        What does the tasks of the search; one after the other without it.
+    jobs : int
+        Processes of this machine that work on it.
+    cluster : str, optional
+        Address of a scheduler, whose workers work on it instead.
 
     Returns
     -------
@@ -224,6 +272,7 @@ def explore(
     InputError
         An accuracy is asked for, and there are no labels.
     """
+    run = _runner(jobs, cluster)
     places = tuple(place_of(project, name, wanted.clock) for name in _asked_parts(project, wanted))
     share = project.metric is not None and project.metric.is_share
     objectives = wanted.objectives or tuple("error" if n == "accuracy" and not share else n for n in DEFAULT)
@@ -255,6 +304,11 @@ def explore(
     return Exploration.of(project, question, [bits for bits, _ in numbers], found, notes)
 
 
+def _runner(jobs, cluster):
+    """What does the tasks of the search."""
+    return lambda function, tasks: [function(task) for task in tasks]
+
+
 def _nothing(name, place, question, tried, found, wanted, run):
     """The error where no engine of a place is within the limits: which comes nearest, or why none fits."""
     mine = [candidate for candidate in tried if candidate.place == place]
@@ -271,13 +325,14 @@ def _nothing(name, place, question, tried, found, wanted, run):
                 return sum(limit.excess(point["figures"]) for limit in question.limits)
 
             nearest = min(points, key=beyond)
+            figures = nearest["figures"]
             lacks = ", ".join(
-                f"{limit.name} {_shown(limit.name, nearest['figures'][limit.name])} for {_shown(limit.name, limit.value)}"
+                f"{limit.name} {_shown(limit.name, figures[limit.name])} for {_shown(limit.name, limit.value)}"
                 for limit in question.limits
-                if not limit.holds(nearest["figures"])
+                if not limit.holds(figures)
             )
-            found = f"nearest is {describe(nearest, question.numbers[nearest['numbers']].label)}: {lacks}"
-            return ConfigError(f"explore {name}", f"no engine within the limits; {found}", rule)
+            engine = describe(nearest, question.numbers[nearest["numbers"]].label)
+            return ConfigError(f"explore {name}", f"no engine within the limits; {engine} comes nearest: {lacks}", rule)
     why = max(found.refused, key=found.refused.get) if found.refused else "even the smallest shape is too large"
     return ConfigError(f"explore {name}", f"no engine fits ({why})", rule)
 
@@ -400,8 +455,8 @@ class Exploration:
         lines.insert(1, "-" * max(map(len, lines)))
         dropped = counts["too_large"] + counts["beyond"] + counts["pruned"]
         lines.append(
-            f"{counts['candidates']:,} shapes: {counts['too_large']:,} too large, {counts['beyond']:,} beyond the limits, "
-            f"{counts['pruned']:,} beaten before they were planned; {counts['plans']:,} plans of the other "
+            f"{counts['candidates']:,} shapes: {counts['too_large']:,} too large, {counts['beyond']:,} beyond the "
+            f"limits, {counts['pruned']:,} beaten before they were planned; {counts['plans']:,} plans of the other "
             f"{counts['candidates'] - dropped - counts['left']:,}: {counts['plans_beyond'] + counts['plans_pruned']:,} "
             f"dropped, {counts['timed']:,} timed"
         )
@@ -521,19 +576,23 @@ class Exploration:
 def follows_from(project: "Project") -> str:
     """A digest of the model, the data and the configuration that an exploration is of."""
     config, data = project.config, project.data
-    arrays = [
-        value
-        for layer in (*project.trained.layers, *([project.trained.head] if project.trained.head else []))
-        for value in vars(layer).values()
-    ]
+    sections = (config.prune, config.quantize, config.delta, config.memory, config.target, dict(config.engine))
     return digest(
-        [
-            [digest(value) for value in (*arrays, data.calibration, data.x, data.labels) if value is not None],
-            config.quantize.to_dict(),
-            config.prune.to_dict(),
-            [repr(config.delta), repr(config.memory), repr(config.target), repr(dict(config.engine))],
-        ]
+        [_content(project.trained), _content((data.calibration, data.x, data.labels)), [repr(s) for s in sections]]
     )
+
+
+def _content(value):
+    """What stands for a model or arrays, whatever file they come from."""
+    if isinstance(value, np.ndarray):
+        return digest(value)
+    if isinstance(value, tuple):
+        return [_content(item) for item in value]
+    if is_dataclass(value):
+        return {
+            f.name: _content(getattr(value, f.name)) for f in fields(value) if f.name not in ("source", "assumptions")
+        }
+    return repr(value)
 
 
 def present(project: "Project", place: Place, question: Question) -> dict[str, Any]:

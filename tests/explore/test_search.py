@@ -1,0 +1,129 @@
+"""The search finds what looking at everything finds, and its bounds hold for every plan."""
+
+import math
+
+import pytest
+
+from lstm_hw.explore.bounds import at_least
+from lstm_hw.explore.evaluate import planned, timed
+from lstm_hw.explore.objectives import OBJECTIVES, Limit, cost
+from lstm_hw.explore.search import Question, Search
+from lstm_hw.explore.space import Memory, Numbers, Place, Space, candidates
+from lstm_hw.machine.formats import QFormat
+from lstm_hw.machine.network import LayerShape, Network
+from lstm_hw.machine.parts import PARTS
+
+STEPS = 5
+OBJECTIVE_SETS = (("latency", "area", "energy", "accuracy"), ("latency", "bram"), ("energy", "lut", "throughput"))
+
+
+def numbers(weight_bits, operand_bits, accuracy, **more):
+    network = Network((LayerShape("lstm", 8, 16, 15), LayerShape("lstm", 16, 12, 15), LayerShape("linear", 12, 3, 15)))
+    fields = {"weight_bits": weight_bits, "operand_bits": operand_bits, **more}
+    if operand_bits == 8:
+        fields["hidden"] = QFormat(0, 7)
+    return Numbers(f"w{weight_bits} x{operand_bits}", network, fields, {"accuracy": accuracy, "error": 1 - accuracy})
+
+
+@pytest.fixture(scope="module")
+def grid():
+    """Three formats on two parts, streams of narrow and wide ports: what is asked, and all candidates."""
+    formats = (numbers(16, 16, 0.9), numbers(8, 16, 0.9), numbers(8, 8, 0.8))
+    places = (
+        Place("xc7z010", PARTS["xc7z010"], 100.0, Memory(20)),
+        Place("lfe5u-25f", PARTS["lfe5u-25f"], 50.0, Memory(20, 2)),
+    )
+    space = Space(rows=(4, 16), contexts=(1, 2), cells=(1, 5), weight_words=(160,), axi_data_bits=(64,))
+    question = Question(formats, places, STEPS, 1, OBJECTIVE_SETS[0])
+    return question, list(candidates(formats, places, space, 1))
+
+
+@pytest.fixture(scope="module")
+def everything(grid):
+    """A search that drops nothing, and the results of its tasks, by task."""
+    question, tried = grid
+    kept = {}
+
+    def run(function, tasks):
+        results = [function(task) for task in tasks]
+        kept.update({(function, repr(task)): result for task, result in zip(tasks, results, strict=True)})
+        return results
+
+    return Search(question, tried, prune=False, run=run).go(), kept
+
+
+def same(found):
+    """A front, whatever the order in which its points came."""
+    best = [found.points[n] for n in found.best]
+    return sorted(
+        repr((p["place"], p["numbers"], p["schedule"], p["options"], p["engine"], p["figures"])) for p in best
+    )
+
+
+@pytest.mark.parametrize("objectives", OBJECTIVE_SETS)
+@pytest.mark.parametrize("limits", [(), (Limit("latency", 60.0), Limit("accuracy", 0.85))], ids=["free", "limited"])
+def test_nothing_on_the_front_was_pruned(grid, everything, objectives, limits):
+    question, tried = grid
+    asked = Question(question.numbers, question.places, STEPS, 1, objectives, limits)
+    kept = everything[1]
+
+    def run(function, tasks):
+        return [kept[function, repr(task)] if (function, repr(task)) in kept else function(task) for task in tasks]
+
+    full = Search(asked, tried, prune=False, run=run).go()
+    pruned = Search(asked, tried, run=run).go()
+    assert full.pruned == full.plans_pruned == 0
+    assert pruned.pruned + pruned.plans_pruned > 0 and len(pruned.points) < len(full.points)
+    assert same(pruned) == same(full) and pruned.best
+
+
+def test_every_shape_and_plan_is_accounted_for(everything, grid):
+    found = everything[0]
+    refused = sum(found.refused.values())
+    assert found.candidates == len(grid[1]) and found.left == found.beyond == 0
+    assert len(found.points) == found.plans and refused + found.too_large < found.candidates
+    schedules = {point["schedule"] for point in found.points}
+    assert {"resident", "conventional", "sacc", "row_window", "fusion"} <= schedules
+
+
+def test_bounds_hold_for_every_plan(grid, everything):
+    """What a shape, and a plan, takes at the least is never more than what it takes."""
+    question, tried = grid
+    kept, compared = everything[1], 0
+    for candidate in tried:
+        numbers, place = question.numbers[candidate.numbers], question.places[candidate.place]
+        usage, least = at_least(candidate, numbers, place, STEPS, 1)
+        for plan in kept.get((planned, repr(question.task(candidate))), []):
+            if "refused" in plan:
+                continue
+            task = question.task(candidate) | {"options": plan["options"], "engine": plan["engine"], "goes_on": False}
+            figures = kept[timed, repr(task)]["figures"] | numbers.figures
+            for name in OBJECTIVES:
+                if name in figures:
+                    found = cost(name, figures[name])
+                    assert least[name] <= found * (1 + math.copysign(1e-12, found)), (name, candidate, plan["options"])
+                    if name in plan["least"]:
+                        assert cost(name, plan["least"][name]) <= found * (1 + math.copysign(1e-12, found))
+                        compared += 1
+            assert usage.lut <= plan["resources"]["lut"] and usage.dsp == plan["resources"]["dsp"]
+            # Energy and traffic need no timing.
+            assert plan["least"]["bytes"] == figures["bytes"]
+            assert plan["least"]["energy"] == pytest.approx(figures["energy"], rel=1e-12)
+    assert compared > 500
+
+
+def test_budgets(grid):
+    question, tried = grid
+    few = Search(question, tried).go(most_points=1)
+    assert few.points and few.left > 0
+    none = Search(question, tried).go(most_seconds=0)
+    assert not none.points and none.left == none.candidates - none.too_large
+
+
+def test_progress_reaches_its_end(grid, everything):
+    question, tried = grid
+    kept, seen = everything[1], []
+    Search(question, tried, prune=False, run=lambda f, tasks: [kept[f, repr(t)] for t in tasks]).go(
+        progress=lambda done, total: seen.append((done, total))
+    )
+    assert seen == sorted(seen) and seen[-1] == (len(tried), len(tried))

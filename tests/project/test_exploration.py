@@ -1,0 +1,179 @@
+"""Exploring a project: the front, its files, a project file of any point, and what cannot be."""
+
+import csv
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from lstm_hw.cli import main
+from lstm_hw.errors import ConfigError, InputError
+from lstm_hw.explore.space import Space
+from lstm_hw.project.api import convert
+from lstm_hw.project.exploration import Exploration, Wanted, wanted
+from lstm_hw.project.quantity import quantity
+from tests.projects import write_project
+
+SMALL = {"weight_bits": (8,), "space": Space(rows=(4, 16), cells=(1, 2), weight_words=(20,), axi_data_bits=(64,))}
+
+
+@pytest.fixture(scope="module")
+def explored(tmp_path_factory):
+    """A tiny project with its exploration on two parts, written."""
+    folder = tmp_path_factory.mktemp("explored")
+    path = write_project(folder, simulate={"images": 2})
+    project = convert(path)
+    found = project.explore(Wanted(parts=("xc7z020", "ulx3s"), **SMALL))
+    found.write(project.folder / "explore")
+    return path, project, found
+
+
+def test_front_of_each_part(explored):
+    _, _, found = explored
+    assert {point["part"] for point in found.points} == {"xc7z020", "ulx3s"}
+    for part in ("xc7z020", "ulx3s"):
+        points = [point["figures"] for point in found.points if point["part"] == part]
+        assert len(points) >= 2 and [p["latency"] for p in points] == sorted(p["latency"] for p in points)
+        for one in points:
+            assert not any(
+                all(other[n] <= one[n] for n in ("latency", "area", "energy"))
+                and other["accuracy"] >= one["accuracy"]
+                and other is not one
+                for other in points
+            )
+    assert [point["number"] for point in found.points] == list(range(1, len(found.points) + 1))
+    clocks = {point["part"]: point["clock_mhz"] for point in found.points}
+    assert clocks == {"xc7z020": 100.0, "ulx3s": 50.0}
+
+
+def test_table_and_files(explored):
+    _, project, found = explored
+    lines = found.lines()
+    assert lines[0].startswith("point  part     engine") and "latency (µs)" in lines[0]
+    assert any(line.startswith("as is") for line in lines) and "shapes:" in lines[-1]
+    folder = project.folder / "explore"
+    values = json.loads((folder / "explore.json").read_text())
+    assert [p["number"] for p in values["points"]] == [p["number"] for p in found.points]
+    rows = list(csv.DictReader((folder / "explore.csv").read_text().splitlines()))
+    assert len(rows) == len(found.points)
+    for row, point in zip(rows, found.points, strict=True):
+        assert (
+            float(row["latency"]) == point["figures"]["latency"] and int(row["cycles"]) == point["counters"]["cycles"]
+        )
+    assert Exploration.read(project).points == json.loads(json.dumps(found.points))
+
+
+def test_the_same_again_to_the_byte(explored, tmp_path):
+    path, project, found = explored
+    again = convert(path).explore(Wanted(parts=("xc7z020", "ulx3s"), **SMALL))
+    again.write(tmp_path / "again")
+    for file in sorted((tmp_path / "again").iterdir()):
+        assert file.read_bytes() == (project.folder / "explore" / file.name).read_bytes()
+
+
+def test_a_point_becomes_verified_verilog(explored, tmp_path):
+    """The project file of a point runs to Verilog that takes the cycles that were promised."""
+    path, _, found = explored
+    output = tmp_path / "mine" / "chosen.toml"
+    point = next(p for p in found.points if p["part"] == "xc7z020" and p["schedule"] == "resident")
+    result = CliRunner().invoke(main, ["explore", str(path), "--point", str(point["number"]), "--output", str(output)])
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines()[-1] == f"next: lstm-hw run {output}"
+    made = convert(output)
+    assert made.config.name == "chosen" and made.engine.to_dict() == point["engine"]
+    measured = made.simulate()
+    assert measured.run["cycles"] == point["counters"]["cycles"] and measured.cycles_equal
+    assert made.accuracy()["integer"] == point["figures"]["accuracy"]
+
+
+def test_every_point_can_be_had(explored):
+    """Engine, schedule and cycles of all points are those of the projects that they become; or an error says not."""
+    _, project, found = explored
+    for point in found.points:
+        found.project_of(project, point["number"])
+
+
+@pytest.mark.parametrize(
+    ("limits", "lacks"),
+    [
+        ({"latency": 1e-9}, "comes nearest: latency"),
+        ({"power": 1e-12}, "comes nearest: power"),
+        ({"rate": 1e12}, "comes nearest: rate"),
+        ({"error": 1e-9}, "comes nearest: error"),
+        ({"latency": 1e-9, "accuracy": 1.0}, "accuracy"),
+    ],
+)
+def test_limits_that_cannot_be_met(explored, limits, lacks):
+    _, project, _ = explored
+    with pytest.raises(ConfigError, match="no engine within the limits") as caught:
+        project.explore(Wanted(parts=("xc7z020",), limits=limits, **SMALL))
+    assert lacks in str(caught.value) and "lanes" in str(caught.value)
+
+
+def test_limits_are_kept(explored):
+    _, project, found = explored
+    middle = sorted(p["figures"]["latency"] for p in found.points if p["part"] == "xc7z020")[1]
+    some = project.explore(Wanted(parts=("xc7z020",), limits={"latency": middle / 1e6}, **SMALL))
+    assert some.points and all(p["figures"]["latency"] <= middle for p in some.points)
+
+
+def test_what_cannot_be(explored, tmp_path):
+    path, project, _ = explored
+    with pytest.raises(ConfigError, match="did you mean xc7z020"):
+        project.explore(Wanted(parts=("xc7z02",)))
+    with pytest.raises(ConfigError, match="must be one of the parts xc7z010"):
+        project.explore(Wanted(parts=("stratix",)))
+    with pytest.raises(ConfigError, match="must be given"):
+        project.explore(Wanted())
+    with pytest.raises(ConfigError, match="ice40up5k, with"):
+        project.explore(Wanted(parts=("ice40up5k",)))
+    with pytest.raises(ConfigError, match="objective: 'speed'; must be of latency"):
+        wanted(objective="latency,speed")
+    with pytest.raises(ConfigError, match="schedule: 'fast'"):
+        wanted(schedule="fast")
+    with pytest.raises(ConfigError, match="engine.rows: 5"):
+        wanted(rows=(5,))
+    with pytest.raises(ConfigError, match="weight_bits: 3"):
+        wanted(weight_bits=(3,))
+    with pytest.raises(ConfigError, match="operand_bits"):
+        project.explore(Wanted(parts=("xc7z020",), weight_bits=(16,), operand_bits=(8,)))
+    with pytest.raises(ConfigError, match="point: 99; must be 1 to"):
+        Exploration.read(project).project_of(project, 99)
+    other = convert(write_project(tmp_path, seed=2))
+    with pytest.raises(InputError, match="no exploration"):
+        Exploration.read(other)
+    with pytest.raises(ConfigError, match="no engine fits"):
+        project.explore(Wanted(parts=("xc7z010",), weight_bits=(8,), space=Space(rows=(2048,))))
+    result = CliRunner().invoke(main, ["explore", str(path), "--part", "xc7z020", "--latency", "soon"])
+    assert result.exit_code == 1 and result.stderr == (
+        "error: latency: 'soon'; must be a time, as 1ms, 200us or 2min\n"
+    )
+
+
+def test_labels_are_needed_for_an_accuracy(tmp_path):
+    project = convert(write_project(tmp_path, data={"labels": None}))
+    with pytest.raises(InputError, match="no labels"):
+        project.explore(Wanted(parts=("xc7z020",), limits={"accuracy": 0.9}, **SMALL))
+    found = project.explore(Wanted(parts=("xc7z020",), **SMALL))
+    assert "error" in found.values["objectives"] and "accuracy" not in found.values["objectives"]
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "value"),
+    [
+        ("1ms", "s", 1e-3),
+        ("200 us", "s", 2e-4),
+        ("2min", "s", 120),
+        ("3", "s", 3),
+        ("48kHz", "Hz", 48e3),
+        ("5e2mW", "W", 0.5),
+    ],
+)
+def test_quantities(text, unit, value):
+    assert quantity("it", text, unit) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("text", ["", "fast", "-1ms", "0s", "1kg", "1..2s", "nan", "inf", "1msms"])
+def test_no_quantities(text):
+    with pytest.raises(ConfigError, match="must be a time"):
+        quantity("it", text, "s")
