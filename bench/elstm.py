@@ -52,7 +52,7 @@ BASELINE = {"mnist_1": 0.391, "mnist_2": 0.618, "ptb_1": 28.6, "ptb_2": 26.4, "w
 """Mcycles of its baseline, from its equation with N = 1 and h without zeros."""
 SPEEDUP = {"mnist_1": 1.32, "mnist_2": 1.56, "ptb_1": 2.23, "ptb_2": 1.92, "wikitext_1": 1.78, "wikitext_2": 1.81}
 """Published speed-up of fused layers over it."""
-BATCHES = (2, 4, 7, 14)
+BATCHES = (2, 3, 4, 5, 6, 7, 10, 14)
 MEMORY = MemoryModel(latency=40)
 
 
@@ -146,7 +146,7 @@ def compressed_plan(network: Network, batch: int, **fields) -> Plan:
     """The plan of a layer on the smallest engine of 12 lanes; ConfigError if its sums do not fit."""
     shape = network.recurrent[0]
     deep = {"weight_words": 8192, "x_elements": 1 << 16, "h_elements": shape.outputs, "states": shape.outputs}
-    deep |= {"accumulators": 1 << ENTRY_BITS, "finish_entries": shape.blocks(ROWS), "program_length": 256}
+    deep |= {"accumulators": 1 << ENTRY_BITS, "finish_entries": shape.blocks(ROWS), "program_length": 512}
     config = EngineConfig(ROWS, axi_data_bits=PORT_BITS, decoder="bitmap", **deep | fields)
     needs = CompressedPlanner(network, config, batch).needs
     return CompressedPlanner(network, EngineConfig(**{**vars(config), **needs}), batch).plan()

@@ -200,6 +200,15 @@ def lstm_cell(config, preact, c, layer=0):
     return h, new_c
 
 
+def sparse(h, least):
+    """h without the groups of four that are nearly zero."""
+    kept = []
+    for first in range(0, len(h), 4):
+        sizes = [abs(int(value)) for value in h[first : first + 4]]
+        kept += [sum(sizes) >= least or any(2 * size > least for size in sizes)] * len(sizes)
+    return np.where(kept, h, 0)
+
+
 class IntegerNetwork:
     """The network on whole vectors, with the state of one sequence."""
 
@@ -218,7 +227,8 @@ class IntegerNetwork:
             below = vector
             for n in range(len(network.recurrent)):
                 layer = self.model.layers[n]
-                products = (layer.w_x @ below << layer.lifts[0]) + (layer.w_h @ self.h[n] << layer.lifts[1])
+                h = sparse(self.h[n], network.sparse_h[n]) if network.sparse_h else self.h[n]
+                products = (layer.w_x @ below << layer.lifts[0]) + (layer.w_h @ h << layer.lifts[1])
                 preact = self._rounded(n, self._sums(layer, products), self.config.preact.width).reshape(4, -1)
                 self.h[n], self.c[n] = lstm_cell(self.config, preact, self.c[n], n)
                 below = self.h[n]

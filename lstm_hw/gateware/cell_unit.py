@@ -52,7 +52,7 @@ class DrainUnit(wiring.Component):
         Requests, registered.
     o_tag, o_tagged : Out
         The tag of a unit that starts, one cycle before its first request.
-    o_list_tag : Out, with lists
+    o_list_tag : Out, with lists or sparse h
         Beside it, what the encoder of h needs.
     o_idle : Out(1)
     """
@@ -79,7 +79,7 @@ class DrainUnit(wiring.Component):
         )
         super().__init__(
             {
-                **({"o_list_tag": Out(self.list_tag)} if config.lists else {}),
+                **({"o_list_tag": Out(self.list_tag)} if config.watches_h else {}),
                 "i": In(stream.Signature(command_layout("CELL", config))),
                 "i_clear": In(1),
                 "i_finished": In(1),
@@ -170,7 +170,7 @@ class DrainUnit(wiring.Component):
             self.o_tag.emit.eq(command.emit),
             self.o_tag.last.eq(command.last & ends),
         ]
-        if self.config.lists:
+        if self.config.watches_h:
             m.d.comb += [
                 self.o_list_tag.reference.eq(walk.state),
                 self.o_list_tag.threshold.eq(command.threshold),
@@ -219,7 +219,7 @@ class _Walk:
         self.others = _without_lowest(self.todo)
         self.single = Signal(name="single")  # context in the mask
         self.last_context, self.last_unit = Signal(name="last_context"), Signal(name="last_unit")
-        self.first = Signal(name="first_unit") if config.lists else None  # of the command
+        self.first = Signal(name="first_unit") if config.watches_h else None  # of the command
         self.units_of_block = config.units_per_block
         self.last_of_block = Signal(init=self.units_of_block == 1, name="last_of_block")
 
@@ -310,8 +310,8 @@ class CellUnit(wiring.Component):
         Write port of the h memory.
     o_signal : Out(1)
         An element of h can be read, in all contexts of its command.
-    o_element, o_layer, with lists
-        With ``o_h_write``: the element for its encoder, and the layer that it is of.
+    o_element, o_layer, with lists or sparse h
+        With ``o_h_write``: the element for its encoder or judge, and the layer that it is of.
     o : stream of output beats
     o_idle : Out(1)
         No command, no unit on its way, no output waiting.
@@ -358,7 +358,7 @@ class CellUnit(wiring.Component):
                 "o_signal": Out(1),
                 **(
                     {"o_element": Out(encoder_input_layout(config, config.states)), "o_layer": Out(SCALE_BITS)}
-                    if config.lists
+                    if config.watches_h
                     else {}
                 ),
                 "o": Out(stream.Signature(output_beat_layout())),
@@ -411,7 +411,7 @@ class CellUnit(wiring.Component):
             self.o_h_data.eq(h),
             self.o_signal.eq(h_valid & tag.signal),
         ]
-        if self.config.lists:
+        if self.config.watches_h:
             of_list = tag_queue("list_tags", h_valid, drain.o_list_tag)
             m.d.comb += [
                 *(self.o_element[name].eq(of_list[name]) for name in drain.list_tag.members),

@@ -13,6 +13,7 @@ from ..machine.registers import CLIPPED_PLACES, CODE_BITS, COUNTER_BITS, COUNTER
 from .axi import Axi4Read
 from .cell_unit import CellUnit, output_beat_layout
 from .clipped_counter import ClippedCounter
+from .group_judge import GroupJudge
 from .input_unit import InputUnit, x_beat_layout
 from .lane_group import LaneArray, control_layout, window_fields
 from .lift import Lift
@@ -217,6 +218,9 @@ class Engine(wiring.Component):
         m.submodules.x_gate = gate = XGate(config)
         m.submodules.packet_join = join = units_reset(PacketJoin())
         m.submodules.output_hold = hold = OutputHold(output_beat_layout())
+        if config.sparse_h:
+            m.submodules.group_judge = judge = units_reset(GroupJudge(config))
+            self._connect_groups(m, sequencer, cell, judge)
         quiet = [sequencer.o_running == 0, mac.o_idle, cell.o_idle, inputs.o_idle, load.o_idle]
         quiet += [self.lists.o_idle] if config.lists else []
         for name, unit in zip(UNITS, (inputs, load, mac, cell), strict=True):
@@ -335,6 +339,17 @@ class Engine(wiring.Component):
             mac.i_x_length.eq(lists.o_x_length),
             mac.i_h_lengths.eq(lists.o_h_lengths),
             lists.i_x_taken.eq(mac.o_x_taken),
+        ]
+
+    def _connect_groups(self, m, sequencer, cell, judge):
+        """Elements of h to the judge of its groups, which the sequencer asks."""
+        m.d.comb += [
+            judge.i.eq(cell.o_element),
+            judge.i_valid.eq(cell.o_h_write),
+            judge.i_new.eq(sequencer.o_new_h),
+            judge.i_group.eq(sequencer.o_group),
+            sequencer.i_known.eq(judge.o_known),
+            sequencer.i_kept.eq(judge.o_kept),
         ]
 
     def _connect_sums(self, m, path, mac, lanes, cell, restart):

@@ -7,13 +7,15 @@ from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
 
-from ..machine.config import EngineConfig
+from ..machine.config import H_GROUP, EngineConfig
 from ..machine.isa import (
     CLEAR_REGISTER,
     INSTRUCTION_BITS,
     LOOP_COUNT,
     LOOP_DEPTH,
+    LOOP_KEPT,
     LOOP_UNLESS,
+    MODE_LINEAR,
     OPS,
     PROGRAM_BITS,
     REGISTER_BITS,
@@ -56,10 +58,15 @@ class Sequencer(wiring.Component):
         The command of the current instruction is offered to its unit.
     o_illegal : Out(1)
         Pulse: unknown opcode; the program ends there.
+    o_group, i_known, i_kept, with sparse h
+        The group that a LOOP asks for, and whether it is known and kept, in the same cycle.
+    o_new_h : Out(1), with sparse h
+        A CELL comes that makes a new h.
 
     Timing
     ------
-    Two cycles a scalar instruction (fetch, execute), three a unit instruction (fetch, execute,
+    Two cycles a scalar instruction (fetch, execute), one more for a LOOP that asks for a group, which also waits until
+    that is known; three a unit instruction (fetch, execute,
     dispatch) plus the cycles that a full queue makes it wait. The first fetch is in the cycle
     after ``i_start``. Registers survive from run to run, except r6 and r7.
     """
@@ -83,6 +90,9 @@ class Sequencer(wiring.Component):
             "o_waiting": Out(1),
             "o_illegal": Out(1),
         }
+        if config.sparse_h:
+            groups = range(-(-config.h_elements // H_GROUP))
+            members |= {"o_group": Out(groups), "i_known": In(1), "i_kept": In(1), "o_new_h": Out(1)}
         for op in OPS.values():
             if op.unit:
                 members[f"o_{op.unit}"] = Out(stream.Signature(command_layout(op.name, config)))
@@ -122,7 +132,24 @@ class Sequencer(wiring.Component):
                 with m.If((commands.offered & commands.accepted).any() | self.i_stop):
                     m.d.sync += commands.offered.eq(0)
                     m.next = "fetch"
+            if self.config.sparse_h:
+                m.d.comb += self.o_waiting.eq(fsm.ongoing("dispatch") | fsm.ongoing("judge"))
+                with m.State("judge"):
+                    self._judge(m, program, loop, add)
         return m
+
+    def _judge(self, m, program, loop, add):
+        """A LOOP waits for its group: the register is in the adder, and the program counter behind the LOOP."""
+        view = self.views["LOOP"]
+        m.d.comb += self.o_group.eq(add.augend + view.count)
+        with m.If(self.i_known):
+            with m.If(self.i_kept):
+                m.d.sync += loop.depth.eq(loop.depth + 1)
+            with m.Else():
+                m.d.comb += program.next_pc.eq(view.exit)
+            loop.write(loop.depth, 0, 1)
+        with m.If(self.i_known | self.i_stop):
+            m.next = "fetch"
 
     def _execute(self, m, program, registers, loop, commands):
         """What each instruction does in its cycle, before the next fetch or the dispatch of its command."""
@@ -153,7 +180,13 @@ class Sequencer(wiring.Component):
             with m.Case(OPS["ADD"].code):
                 registers.write(views["ADD"].register, value, views["ADD"].value, wrap=views["ADD"].limit != 0)
             with m.Case(OPS["LOOP"].code):
-                begin_loop(views["LOOP"])
+                if self.config.sparse_h:
+                    with m.If(views["LOOP"].when == LOOP_KEPT):
+                        m.next = "judge"
+                    with m.Else():
+                        begin_loop(views["LOOP"])
+                else:
+                    begin_loop(views["LOOP"])
             with m.Case(OPS["END"].code):
                 end_loop()
             with m.Case(OPS["RING"].code):
@@ -163,6 +196,8 @@ class Sequencer(wiring.Component):
             for index, name in enumerate(COMMANDS):
                 with m.Case(OPS[name].code):
                     m.d.sync += commands.offered[index].eq(1)
+                    if name == "CELL" and self.config.sparse_h:
+                        m.d.comb += self.o_new_h.eq(views[name].mode != MODE_LINEAR)
                     m.next = "dispatch"
             with m.Default():
                 m.d.comb += self.o_illegal.eq(1)

@@ -9,12 +9,14 @@ def command_bits(op: str, config: EngineConfig) -> dict[str, int]:
 
     An address has the bits of the memory that it is of: fields and registers add up modulo a power of two, so what lies
     in the memory loses nothing. ``lift`` of a MAC is among them if the engine has several ``lifts``, ``threshold`` and
-    ``list`` if it has lists, ``gather`` and ``fill`` if it has windows, and ``words`` of a LOAD if it has a decoder.
+    ``list`` if it has lists, ``threshold`` of a CELL also with sparse_h, ``gather`` and ``fill`` if it has windows, and
+    ``words`` of a LOAD if it has a decoder.
     """
     most = _largest(op, config)
     unused = [
         *["lift"] * (len(config.lifts) == 1),
-        *["threshold", "list"] * (not config.lists),
+        *["list"] * (not config.lists),
+        *["threshold"] * (not (config.lists or config.sparse_h and op == "CELL")),
         *["gather", "fill"] * (not config.window),
         *["words"] * (config.decoder == "off"),
     ]

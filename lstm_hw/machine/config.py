@@ -56,6 +56,10 @@ CELL_SUMS = {"lstm": GATE_NAMES, "gru": ("r", "z", "n_x", "n_h")}
 """Kind of recurrent cell -> its sums, as rows are stacked; of a GRU's candidate W_n x + b and U_n h + b' apart."""
 LISTS_NEED = {"contexts": 1, "operand_bits": 16, "x_per_beat": 1}
 """What an engine with lists must have: an encoder takes an element a cycle, and contexts would change unlike."""
+SPARSE_NEED = {"contexts": 1, "lists": False}
+"""What an engine with sparse_h must have: contexts keep other groups, and lists say more."""
+H_GROUP = 4
+"""Elements of h that are kept or left out together."""
 LISTS_OF_X = 4
 """Lists of x that may wait for their MAC."""
 SERIAL_SLOTS = 5
@@ -168,6 +172,13 @@ class EngineConfig:
     )
     kind: str = field(
         default="lstm", metadata={"doc": "recurrent cell of the hidden units: lstm or gru; follows from the model"}
+    )
+    sparse_h: bool = field(
+        default=False,
+        metadata={
+            "doc": f"a program may leave out the columns of {H_GROUP} elements of h that are nearly zero; follows from "
+            "[sparse_h]"
+        },
     )
     count_clipped: bool = field(
         default=False,
@@ -282,6 +293,8 @@ class EngineConfig:
         for name, needed in LISTS_NEED.items():
             holds = not self.lists or getattr(self, name) == needed
             yield name, holds, f"be {needed} in an engine with lists"
+        for name, needed in SPARSE_NEED.items():
+            yield name, not self.sparse_h or getattr(self, name) == needed, f"be {needed} in an engine with sparse_h"
         for name, widths in FORMAT_WIDTHS.items():
             value = getattr(self, name)
             yield name, value.width in widths and value.signed, f"be signed, {widths[0]} to {widths[-1]} bits wide"
@@ -305,6 +318,11 @@ class EngineConfig:
     def element_bits(self) -> int:
         """Bits of an element of x or h as a column has it: a delta has one more."""
         return self.operand_bits + self.lists
+
+    @property
+    def watches_h(self) -> bool:
+        """Whether something looks at every element of h: an encoder of changes, or a judge of its groups."""
+        return self.lists or self.sparse_h
 
     @property
     def row_shifts(self) -> int:
@@ -476,6 +494,7 @@ class EngineConfig:
             ("lists", False),
             ("kind", "lstm"),
             ("window", 0),
+            ("sparse_h", False),
             ("count_clipped", False),
             ("bus_errors", False),
             ("decoder", "off"),

@@ -51,8 +51,9 @@ THRESHOLD_BITS = 16
 PROGRAM_BITS = 9
 """Address in the program memory."""
 
-LOOP_COUNT, LOOP_IF, LOOP_UNLESS = range(3)
-"""How often a LOOP runs: count times, once unless count is zero, once if it is."""
+LOOP_COUNT, LOOP_IF, LOOP_UNLESS, LOOP_KEPT = range(4)
+"""How often a LOOP runs: count times, once unless count is zero, once if it is; with sparse_h, once if the group
+count + r[count_reg] of the latest h is kept, for which it waits."""
 SPACE_H, SPACE_X, SPACE_CONSTANT, SPACE_DELTA = range(4)
 """Where a MAC takes its operands: the h memory, the x memory, the constant 2**operand, a list of deltas of h."""
 MODE_CELL, MODE_LINEAR, MODE_ZERO = range(3)
@@ -125,7 +126,7 @@ OPS = {
             count_reg=REGISTER_FIELD,
             exit=PROGRAM_BITS,
             when=2,
-        ),  # LOOP_COUNT, or once if the count is not zero, or once if it is
+        ),  # LOOP_COUNT, LOOP_IF, LOOP_UNLESS or LOOP_KEPT
         _op(4, "END", None, "End of the innermost LOOP."),
         _op(
             5,
@@ -219,7 +220,7 @@ OPS = {
             emit=1,  # send the results to the output stream
             last=1,  # with tlast on the last one
             threshold=THRESHOLD_BITS,
-        ),  # least change that goes into the list of the layer's deltas, which the command is one of
+        ),  # least change that goes into the layer's list of deltas, or least size of a group of h that is kept
     )
 }
 

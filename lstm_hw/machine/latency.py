@@ -100,6 +100,8 @@ H_TOKEN_DELAY = TOKEN
 ENCODE = 2
 """From an element of x or h to its write into a list of deltas: its reference is read, and compared. With lists, tokens
 are so much later."""
+JUDGE = 2
+"""From the last element of a group of h to the write of whether it is kept."""
 OPEN_LIST = 1
 """From the first cycle in which a MAC's list is complete to its first column."""
 

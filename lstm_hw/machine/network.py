@@ -100,14 +100,17 @@ class Network:
     head_every_step : bool
     thresholds : tuple of int
         Least changes of x and of each recurrent layer's h that reach the sums; empty where x and h themselves do.
+    sparse_h : tuple of int
+        Of each recurrent layer, the least size of a group of its h that reaches its own sums; empty where all do.
     activity : tuple of float
-        With thresholds, the share of elements that change by as much, as measured or assumed; without it all of them
-        may.
+        With thresholds, the share of elements that change by as much, as measured or assumed; with sparse_h, that of
+        groups of each layer's h that are kept. Without it all of them may.
     """
 
     layers: tuple[LayerShape, ...]
     head_every_step: bool = False
     thresholds: tuple[int, ...] = ()
+    sparse_h: tuple[int, ...] = ()
     activity: tuple[float, ...] = ()
 
     def __post_init__(self):
@@ -118,11 +121,14 @@ class Network:
             raise ConfigError(
                 "network", kinds, "must have recurrent layers of one kind: an engine has one kind of cell"
             )
-        lists = 1 + len(self.recurrent)
-        for name in ("thresholds", "activity"):
-            if len(getattr(self, name)) not in (0, lists):
-                found, rule = f"{len(getattr(self, name))} of {name}", f"must be none or {lists}: of x and of each h"
-                raise ConfigError("network", found, rule)
+        layers, of_x = len(self.recurrent), not self.sparse_h
+        for name, most in (("thresholds", 1 + layers), ("sparse_h", layers), ("activity", of_x + layers)):
+            if len(getattr(self, name)) not in (0, most):
+                vectors = "of x and of each h" if most > layers else "of each h"
+                found = f"{len(getattr(self, name))} of {name}"
+                raise ConfigError("network", found, f"must be none or {most}: {vectors}")
+        if self.thresholds and self.sparse_h:
+            raise ConfigError("network", "thresholds and sparse_h", "must not be together: changes, or groups of h")
         for below, above in zip(self.layers, self.layers[1:], strict=False):
             if above.inputs != below.outputs:
                 raise ConfigError("network", f"{above.inputs} inputs after {below.outputs} outputs", "must be equal")

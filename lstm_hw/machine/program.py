@@ -15,6 +15,7 @@ from .isa import (
     LOOP_COUNT,
     LOOP_DEPTH,
     LOOP_IF,
+    LOOP_KEPT,
     LOOP_UNLESS,
     OPS,
     PROGRAM_BITS,
@@ -159,8 +160,9 @@ class Program:
         clear: bool,
         registers: list[int] | None = None,
         repeats: Callable[[int, list[list[int]], int], None] | None = None,
+        kept: Callable[[int], bool] | None = None,
     ) -> Iterator[Command]:
-        """Execute the scalar part: yield every unit command, RING and BUFFERS in order.
+        """Execute the scalar part: yield every unit command, RING and BUFFERS in order, and each LOOP_KEPT.
 
         Parameters
         ----------
@@ -176,11 +178,13 @@ class Program:
             Called when a loop goes round again: address of its END, [first address, times left] of every open
             loop, outermost first, and scalar instructions since the last command. It may change times and
             registers.
+        kept : callable (group) -> bool, optional
+            Whether a group of the latest h is kept, asked behind the LOOP command that tests it; all are without it.
 
         Yields
         ------
         Command
-            ``HALT`` is the last one.
+            ``HALT`` is the last one. That of a LOOP_KEPT has the field ``group``.
 
         Raises
         ------
@@ -191,7 +195,12 @@ class Program:
             raise ProgramError("entry", repr(entry), f"must be one of {sorted(self.entries)}")
         registers = [0] * REGISTERS if registers is None else registers
         registers[CLEAR_REGISTER], registers[STEPS_REGISTER] = int(bool(clear)), steps
-        return _Scalars(self.code, self.entries[entry], registers, repeats).commands()
+        return _Scalars(self.code, self.entries[entry], registers, repeats, kept).commands()
+
+    @property
+    def tests_groups(self) -> bool:
+        """Whether what it does depends on which groups of h are kept."""
+        return any(i.op == "LOOP" and i.when == LOOP_KEPT for i in self.instructions)
 
     @cached_property
     def code(self) -> list[tuple]:
@@ -221,8 +230,8 @@ def _decoded(instr):
 class _Scalars:
     """The scalar part of a run, which the sequencer executes: the program address, registers and open loops."""
 
-    def __init__(self, code, pc, registers, repeats):
-        self.code, self.pc, self.registers, self.repeats = code, pc, registers, repeats
+    def __init__(self, code, pc, registers, repeats, kept):
+        self.code, self.pc, self.registers, self.repeats, self.kept = code, pc, registers, repeats, kept
         self.loops, self.count = [], 0  # [first address, times left] of each; instructions since the last command
 
     def commands(self):
@@ -235,6 +244,13 @@ class _Scalars:
                 raise ProgramError("program", f"address {at}", f"must stay below {len(code)}")
             op, *arguments = code[at]
             self.pc = at + 1
+            if op == "LOOP" and arguments[-1] == LOOP_KEPT:
+                count, register, exit, _ = arguments
+                group = count + registers[register] & MASK
+                yield Command(op, at, self.count, {"group": group})
+                self.count = 0
+                self._enter(at, int(self.kept is None or self.kept(group)), exit)
+                continue
             if op in execute:
                 self.count += 1
                 execute[op](at, *arguments)
@@ -261,6 +277,9 @@ class _Scalars:
         count = self.registers[register] if register else count
         if when != LOOP_COUNT:
             count = int((count != 0) == (when == LOOP_IF))
+        self._enter(at, count, exit)
+
+    def _enter(self, at, count, exit):
         if count == 0:
             self.pc = exit
             return

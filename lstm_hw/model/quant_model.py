@@ -19,10 +19,13 @@ from ..reading import parse_json
 from .delta import checked_thresholds
 from .float_model import HEAD, check_chain
 from .quant_layer import LOOKED_UP, QuantDense, QuantLstm, QuantSkip
+from .sparse_h import checked_sparse_h
 from .store import DIGEST_KEY, TensorFile, content_digest, write_tensors
 
 FILE_VERSION = 2
 BLOCK_KEY = "lstm_hw"
+OPTIONAL = ("thresholds", "sparse_h")
+"""Lists of the JSON block that are left out where they are empty."""
 EXPONENT_LIMIT = 64
 """Largest power of two that an input is scaled by, either way."""
 _FORMAT_TEXT = 48
@@ -49,6 +52,9 @@ class QuantModel:
         (:mod:`lstm_hw.model.delta`). Empty: all of x and h is, always.
     dense : tuple of QuantDense
         Linear layers between the last LSTM layer and the head, the first one first.
+    sparse_h : tuple of int
+        Least sizes, in stored integers, of groups of each layer's h that reach its next step
+        (:mod:`lstm_hw.model.sparse_h`). Empty: all of h does.
 
     Raises
     ------
@@ -58,7 +64,8 @@ class QuantModel:
         A layer's input format is not the format of what it reads, or the activation unit does not
         support a layer's formats, or a linear layer's outputs are not in the format of their activation.
     ConfigError
-        Unknown activation unit, or thresholds that are not one of x and one a layer, from 0 to 2**16 - 1.
+        Unknown activation unit, thresholds that are not one of x and one a layer, or sizes of groups that are not one a
+        layer, from 0 to 2**16 - 1, or both.
     """
 
     layers: tuple[QuantLstm, ...]
@@ -68,6 +75,7 @@ class QuantModel:
     input_exponents: tuple[int, ...] = ()
     thresholds: tuple[int, ...] = ()
     dense: tuple[QuantDense, ...] = ()
+    sparse_h: tuple[int, ...] = ()
 
     def __post_init__(self):
         object.__setattr__(self, "layers", tuple(self.layers))
@@ -102,6 +110,9 @@ class QuantModel:
                 rule = f"must have {integer} integer bits, as results of the activation unit have"
                 raise FormatError(f"{layer.source}: output", layer.output, rule)
         object.__setattr__(self, "thresholds", checked_thresholds(self.thresholds, len(self.layers)))
+        object.__setattr__(self, "sparse_h", checked_sparse_h(self.sparse_h, len(self.layers)))
+        if self.thresholds and self.sparse_h:
+            raise ConfigError("sparse_h", "with thresholds", "must be without: changes reach the sums, or groups of h")
 
     def _check_skip(self):
         """Check that the head adds the x that the first layer reads."""
@@ -192,7 +203,7 @@ class QuantModel:
             "input_exponents": self.input_exponents,
             "layers": [_describe(layer) for layer in self.layers],
             "head": None if self.head is None else _describe(self.head),
-            **({"thresholds": self.thresholds} if self.thresholds else {}),
+            **{name: getattr(self, name) for name in OPTIONAL if getattr(self, name)},
             **({"dense": [_describe(layer) for layer in self.dense]} if self.dense else {}),
         }
         return tensors, {BLOCK_KEY: json.dumps(block, separators=(",", ":"))}
@@ -240,8 +251,9 @@ class QuantModel:
             head = None if block["head"] is None else _restore(kind, block["head"], tensors, "head.", path)
             if tensors:
                 raise ModelError(f"{path}: {min(tensors)}", "unexpected tensor", "must belong to a layer or the head")
-            exponents, thresholds = tuple(block["input_exponents"]), tuple(block.get("thresholds", ()))
-            return cls(layers, head, block["head_every_step"], block["activation"], exponents, thresholds, dense)
+            optional = {name: tuple(block.get(name, ())) for name in OPTIONAL}
+            exponents = tuple(block["input_exponents"])
+            return cls(layers, head, block["head_every_step"], block["activation"], exponents, dense=dense, **optional)
         except (FormatError, ConfigError) as error:
             subject = error.subject if error.subject.startswith(str(path)) else f"{path}: {error.subject}"
             raise ModelError(subject, error.found, error.rule) from error
@@ -301,7 +313,7 @@ def _parse_block(text, subject):
     """The JSON block with its outer keys checked."""
     kinds = {"version": int, "activation": str, "head_every_step": bool, "input_exponents": list, "layers": list}
     kinds["head"] = (dict, type(None))
-    optional = {"thresholds": list, "dense": list}
+    optional = dict.fromkeys((*OPTIONAL, "dense"), list)
     block = parse_json(text, subject, ModelError)
     if block.get("version") != FILE_VERSION:
         raise ModelError(f"{subject}: version", repr(block.get("version"))[:40], f"must be {FILE_VERSION}")

@@ -15,6 +15,7 @@ from .exact import EXACT, ExactSteps, is_exact
 from .float_model import GATE_ORDER, FloatModel
 from .quant_layer import QuantSkip
 from .quant_model import QuantModel
+from .sparse_h import kept_groups, sparse
 
 BLOCK = 256
 """Sequences that are worked on at a time: their values stay in the processor's caches, and memory is bounded."""
@@ -94,7 +95,8 @@ def integer_reference(
     A linear layer with an activation, and what its outputs become in front of another one, is
     :meth:`QuantDense.outputs`.
     In acc, each operand is lifted to the accumulator's fraction (``QuantLstm.lifts``); a row has ``row_shift`` more.
-    With thresholds, x and h in acc are their references (:mod:`lstm_hw.model.delta`).
+    With thresholds, x and h in acc are their references (:mod:`lstm_hw.model.delta`); with sparse h, h in acc has zeros
+    where a group of it is nearly zero (:mod:`lstm_hw.model.sparse_h`).
 
     Parameters
     ----------
@@ -111,7 +113,8 @@ def integer_reference(
         place is ``c``, ``h`` or, of pre-activations, the gate ``i``, ``f``, ``g`` or ``o``, by ``(number, "y")`` for a
         linear layer in front of the head, and by ``output`` for the head.
     changes : collections.Counter, optional
-        With thresholds, receives how many elements were passed on: of x by ``x``, of a layer's h by its number.
+        With thresholds, receives how many elements were passed on: of x by ``x``, of a layer's h by its number. With
+        sparse h, how many groups of it reached a sum.
 
     Returns
     -------
@@ -128,7 +131,8 @@ def integer_reference(
     x = _checked("x", x_int, (None, None, qmodel.input_size), qmodel.input_format)
     state = _checked_state(state, len(x), [_state_shapes(qmodel, layer) for layer in qmodel.layers], np.int64)
     parts, records = [], [] if trace is not None else None
-    fast = trace is None and clipped is None and not qmodel.thresholds and all(map(is_exact, qmodel.layers))
+    plain = not (qmodel.thresholds or qmodel.sparse_h)
+    fast = plain and trace is None and clipped is None and all(map(is_exact, qmodel.layers))
     for first in range(0, len(x), BLOCK):
         part = slice(first, first + BLOCK)
         before = [tuple(values[part] for values in entry) for entry in state]
@@ -170,7 +174,10 @@ def _integer_block(qmodel, x, state, records, clipped, changes):
         seen = _References(qmodel.thresholds, number, references, changes) if references else None
         given, passed = passed, outputs if seen is None else np.empty_like(outputs)
         for step in range(x.shape[1]):
-            operands = (given[:, step], h) if seen is None else seen.operands(given[:, step])
+            if qmodel.sparse_h:
+                operands = given[:, step], _sparse(h, qmodel.sparse_h[number], number, changes)
+            else:
+                operands = (given[:, step], h) if seen is None else seen.operands(given[:, step])
             pre = round_pre(product(np.concatenate(operands, axis=1)))
             h, c = _integer_cell(layer, activation.results, pre - layer.preact.lowest, c, bound_c, bound_h)
             outputs[:, step] = h
@@ -183,6 +190,13 @@ def _integer_block(qmodel, x, state, records, clipped, changes):
     if records is not None:
         records.append(record)
     return _linear(qmodel, outputs, x, clipped, None if records is None else record), after
+
+
+def _sparse(h, threshold, number, changes):
+    """h without the groups that do not reach the sums; adds the number of others."""
+    if changes is not None:
+        changes[number] += int(np.count_nonzero(kept_groups(h, threshold)))
+    return sparse(h, threshold)
 
 
 class _References:

@@ -7,6 +7,9 @@ multiplied when the next batch's sums are started. Sums of all row blocks wait i
 bias finishes them.
 
 Segments of a matrix have the beats of the longest one, so that a program finds them without a table.
+
+Where a model leaves out groups of h that are nearly zero, a segment of W_h is that of a group: it is asked for and
+multiplied if its group is kept, once that is known.
 """
 
 from __future__ import annotations
@@ -14,8 +17,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import ConfigError
-from ..machine.config import EngineConfig
-from ..machine.isa import SLOT_BITS, SPACE_CONSTANT
+from ..machine.config import H_GROUP, EngineConfig
+from ..machine.isa import SLOT_BITS, SPACE_CONSTANT, SPACE_H
 from ..machine.layout import Image
 from ..machine.network import LayerShape, Network
 from ..machine.pack import interleave
@@ -30,6 +33,9 @@ MOST_SLOTS = (1 << SLOT_BITS) - 1
 AHEAD = 5
 """Segments of W_h that are asked for before their products, where the ring has room for so many: the port works while
 x products take the lanes."""
+EARLY_LOADS = 10
+"""LOADs of segments that are asked for ahead where groups of h are left out: then W_h takes the port by turns, and W_x
+the lanes. More would wait in front of the port, and the sequencer with them."""
 LEAST_BATCH = 2
 """Of one step, W_x would serve nobody else."""
 
@@ -47,10 +53,15 @@ class CompressedLayer(FusionLayer):
 
     whole = True
 
-    def __init__(self, shape: LayerShape, number: int, config: EngineConfig, batch: int) -> None:
+    def __init__(
+        self, shape: LayerShape, number: int, config: EngineConfig, batch: int, threshold: int | None = None
+    ) -> None:
         super().__init__(shape, number, config, batch, kept=False, alone=True)
-        blocks, length = self.blocks, shape.outputs
-        self.columns = {"x": segment_columns(shape.inputs, blocks, batch), "h": segment_columns(length, blocks)}
+        blocks, length, self.threshold = self.blocks, shape.outputs, threshold
+        columns = segment_columns(length, blocks) if threshold is None else H_GROUP
+        if length % columns:
+            raise ConfigError("network", f"{length} units", f"must be a multiple of {H_GROUP}, to be left out by fours")
+        self.columns = {"x": segment_columns(shape.inputs, blocks, batch), "h": columns}
         self.counts = {"x": shape.inputs // self.columns["x"], "h": length // self.columns["h"]}
         self.chunk, self.rest = divmod(self.counts["x"], batch)  # segments of W_x of a step, and what is left
         self.streamed = tuple(
@@ -66,6 +77,13 @@ class CompressedLayer(FusionLayer):
         x, h = (self.blocks * self.columns[part] for part in "xh")
         self.ahead = max(1, min(AHEAD, self.counts["h"], (room - x) // h))
         self.shared["ring"] = x + self.ahead * h
+        self.each = self.counts["h"] // self.chunk if self.chunk else 0  # segments of W_h a segment of W_x
+        round_, self.early = x + self.each * h, 0
+        if self.threshold is not None and 0 < self.each <= self.ahead:
+            most = min(EARLY_LOADS // (1 + self.each), self.chunk - 1, (room - self.each * h) // round_)
+            self.early = max(0, most)
+        if self.early:
+            self.shared["ring"] = max(self.shared["ring"], self.early * round_ + self.each * h)
 
     def _length(self, part):
         """Beats of the longest segment; of a layer that does not say which weights are zero, none is."""
@@ -79,6 +97,9 @@ class CompressedLayer(FusionLayer):
     def stored(self) -> tuple[int, ...]:
         """Beats of each streamed tile."""
         return tuple(self.lengths[tile.part] for tile in self.streamed)
+
+    def zero(self) -> int:
+        return self.zero_cells(self.newest_context, self.last_place, **self._size)
 
     def first_batch(self) -> None:
         b = self.b
@@ -129,11 +150,30 @@ class CompressedLayer(FusionLayer):
             self.add(self.everyone, sums + first, operand=operand, stream=1, **words, **fields)
             fields |= {"wait": 0, "take": 0}  # the first MAC has waited
 
-    def _x_segment(self, batch, segment, hidden=()):
-        """A segment of W_x, for all steps of a batch; segments of W_h are asked for behind it."""
+    @property
+    def _size(self):
+        return {} if self.threshold is None else {"threshold": self.threshold}
+
+    def _kept(self, group):
+        """What follows is done if the columns of W_h's segment are not left out."""
+        return iter((None,)) if self.threshold is None else self.b.kept(group)
+
+    def _ask(self, segment):
+        """A segment of W_h, if its group is kept."""
+        for _ in self._kept(segment):
+            self._load_segment("h", segment)
+
+    def _ask_all(self, first, count):
+        for segment in self.b.each(count):
+            self._ask(first + segment)
+
+    def _x_segment(self, batch, segment, hidden=0, asked=0):
+        """A segment of W_x, for all steps of a batch; so many of W_h, from ``hidden`` on, are asked for behind it."""
         self._load_segment("x", segment)
-        for later in hidden:
-            self._load_segment("h", later)
+        self._ask_all(hidden, asked)
+        self._x_of_segment(batch, segment)
+
+    def _x_of_segment(self, batch, segment):
         for at, last in self.b.peeled(self.batch):
             x = self.x_of(batch, at) + segment * self.columns["x"]
             self._products("x", self.sums_of(batch, at), x, release=last)
@@ -146,30 +186,57 @@ class CompressedLayer(FusionLayer):
     def _h_segments(self, sums, first, count, asked):
         """Segments of W_h that follow one another, of which some have been asked for; each asks for a later one."""
         ahead = min(self.ahead, count)
-        for segment in self.b.each(ahead - asked):
-            self._load_segment("h", first + asked + segment)
+        tokens = {"wait": 1, "take": 1} if self.threshold is None else {}  # what is kept is there
+        self._ask_all(first + asked, ahead - asked)
         for segment, part in self.b.parts(count - ahead, ahead):
             if part == 0:
-                self._load_segment("h", first + segment + ahead)
+                self._ask(first + segment + ahead)
             h = (first + segment) * self.columns["h"] + self.h
-            self._products("h", sums, h, release=1, wait=1, take=1)
+            for _ in self._kept(first + segment):
+                self._products("h", sums, h, release=1, **tokens)
 
     def _step_of(self, batch, at, ahead=False):
         """A step; with ``ahead`` its part of W_x's products for the next batch, spread between those of W_h."""
         b, sums, done = self.b, self.sums_of(batch, at), 0
-        if ahead and self.chunk:
-            each = self.counts["h"] // self.chunk
+        if ahead and self.early:
+            self._rounds(batch, at, sums)
+            done = self.each * self.chunk
+        elif ahead and self.chunk:
+            each = self.each
             asked = min(self.ahead, each)
             for number in b.each(self.chunk):
                 first = number * each
-                hidden = [first + n for n in range(asked)]
-                self._x_segment(batch + 1, at * self.chunk + number + self.rest, hidden)
+                self._x_segment(batch + 1, at * self.chunk + number + self.rest, first, asked)
                 self._h_segments(sums, first, each, asked)
             done = each * self.chunk
         if done < self.counts["h"]:
             self._h_segments(sums, done, self.counts["h"] - done, 0)
+        if self.threshold is not None:
+            b.await_tokens(SPACE_H, self.layer.outputs)
         self._finish(sums)
-        self.cells(self.layer.outputs, self.everyone, state=self.c, target=self.h)
+        self.cells(self.layer.outputs, self.everyone, state=self.c, target=self.h, **self._size)
+
+    def _rounds(self, batch, at, sums):
+        """A segment of W_x and some of W_h in turn; those of a round are asked for some rounds ahead.
+
+        The first segment of W_x is multiplied before it is known which groups of h are kept.
+        """
+        b, each, early, first = self.b, self.each, self.early, at * self.chunk + self.rest
+
+        def ask(number):
+            self._load_segment("x", first + number)
+            self._ask_all(number * each, each)
+
+        self._x_segment(batch + 1, first)
+        self._ask_all(0, each)
+        for number in b.each(1, early):
+            ask(number)
+        for number, part in b.parts(self.chunk - early, early - 1, start=1):
+            if part == 0:
+                ask(number + early - 1)
+            self._h_segments(sums, (number - 1) * each, each, each)
+            self._x_of_segment(batch + 1, first + number)
+        self._h_segments(sums, (self.chunk - 1) * each, each, each)
 
     def _start(self, sums):
         """The other columns of the bias, in the sums of all row blocks."""
@@ -206,7 +273,7 @@ class CompressedPlanner(FusionPlanner):
     """
 
     name = "compressed"
-    decodes = True
+    decodes = sparse_h = True
 
     def __init__(self, network: Network, config: EngineConfig, batch: int) -> None:
         if config.decoder == "off":
@@ -219,8 +286,12 @@ class CompressedPlanner(FusionPlanner):
         if batch < LEAST_BATCH:
             raise ConfigError("batch", batch, f"must be at least {LEAST_BATCH}")
 
+        if bool(network.sparse_h) != config.sparse_h:
+            rule = f"must be {str(bool(network.sparse_h)).lower()} for this model"
+            raise ConfigError("engine.sparse_h", config.sparse_h, rule)
+
         def layer(shape, number):
-            return CompressedLayer(shape, number, config, batch)
+            return CompressedLayer(shape, number, config, batch, *network.sparse_h)
 
         StackPlanner.__init__(self, network, config, layer, batch)
 

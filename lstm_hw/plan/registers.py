@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from math import gcd
 
 from ..errors import ProgramError
-from ..machine.isa import LOOP_IF, LOOP_UNLESS, OPS, REGISTER_BITS, REGISTERS
+from ..machine.isa import LOOP_IF, LOOP_KEPT, LOOP_UNLESS, OPS, REGISTER_BITS, REGISTERS
 from ..machine.program import Program, ProgramBuilder
 from .sums import Sum
 from .tree import Change, Emit, Entry, Loop, Loops, When
@@ -145,8 +145,9 @@ class _Webs:
                 if not node.idle:
                     self._touch(node.variable)
             elif isinstance(node, When):
-                self._use(node, "test", node.test, node.around, exact=True)
-                self.read |= {node.test.variable}
+                if not node.test.known:
+                    self._use(node, "test", node.test, node.around, exact=not node.kept)
+                    self.read |= {node.test.variable}
                 self._starts |= node.starts
                 self._walk(node.body)
             else:
@@ -227,12 +228,16 @@ class _Writer:
         self._settle()
         fields = {}
         for name, value in node.fields.items():
-            fields[name] = value.constant
-            if not value.known:
-                owner = self.webs.of[id(node), name]
-                fields[name] = (value.constant - (owner.base or 0)) % (1 << OPS[node.op].fields[name])
-                fields[f"{name}_reg"] = owner.register
+            fields |= self._field(node.op, name, node, name, value)
         self.builder.emit(node.op, node.comment, **fields)
+
+    def _field(self, op, name, node, use, value):
+        """A field that is a sum, with its register if it has one."""
+        if value.known:
+            return {name: value.constant}
+        owner = self.webs.of[id(node), use]
+        constant = (value.constant - (owner.base or 0)) % (1 << OPS[op].fields[name])
+        return {name: constant, f"{name}_reg": owner.register}
 
     def _change(self, node):
         if node.idle and node.variable not in self.webs.read:
@@ -246,8 +251,12 @@ class _Writer:
 
     def _when(self, node):
         self._settle()
-        register = self.webs.of[id(node), "test"].register
-        with self.builder.loop(count_reg=register, when=LOOP_UNLESS if node.zero else LOOP_IF):
+        if node.kept:
+            count = self._field("LOOP", "count", node, "test", node.test) | {"when": LOOP_KEPT}
+        else:
+            register = self.webs.of[id(node), "test"].register
+            count = {"count_reg": register, "when": LOOP_UNLESS if node.zero else LOOP_IF}
+        with self.builder.loop(**count):
             self.nodes(node.body)
             self._settle()
             if node.starts:  # last, so that they do not hold up what the block does

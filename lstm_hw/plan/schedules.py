@@ -118,6 +118,8 @@ class Schedule:
         ``auto`` tries it for models many of whose weights are zero.
     fields : dict
         Fields of EngineConfig that it needs, where nobody gives others.
+    sparse_h : bool
+        It takes models that leave out groups of h.
     """
 
     doc: str
@@ -131,6 +133,11 @@ class Schedule:
     lists: bool = False
     pruned: bool = False
     fields: dict = field(default_factory=dict)
+    sparse_h: bool = False
+
+    def suits(self, network: Network) -> bool:
+        """Whether it is for such a model."""
+        return self.lists == bool(network.thresholds) and (self.sparse_h or not network.sparse_h)
 
 
 def _one(*contexts):
@@ -281,6 +288,7 @@ SCHEDULES = {
         lambda contexts: 1,
         _compressed_choices,
         lambda ask, network, config, batch: CompressedPlanner(network, config, batch),
+        sparse_h=True,
     ),
 }
 """Schedules by the name that users write."""
@@ -455,9 +463,10 @@ def choose(
         sequences = contexts if schedule == AUTO else SCHEDULES[schedule].sequences(contexts)
     ask = Request(network, steps, sequences, options, memory or (lambda config: MemoryModel()))
     fields = {**(formats or {}), **given}
-    suited = [name for name, kind in SCHEDULES.items() if kind.lists == bool(network.thresholds)]
+    suited = [name for name, kind in SCHEDULES.items() if kind.suits(network)]
     if schedule not in (AUTO, *suited):
-        found = f"{schedule!r} for a model {'with' if network.thresholds else 'without'} thresholds"
+        kind = f"{'with' if network.thresholds else 'without'} thresholds"
+        found = f"{schedule!r} for a model {'with sparse_h' if network.sparse_h else kind}"
         raise ConfigError("plan.schedule", found, f"must be {' or '.join((AUTO, *suited))} for it")
     names = [name for name in suited if network.pruned or not SCHEDULES[name].pruned]
     names = [schedule] if schedule != AUTO else names
@@ -655,6 +664,9 @@ def _nothing_fits(schedule, tried, errors):
 
 def _activity(network):
     """What share of x and h is taken to change, in words."""
+    if network.sparse_h:
+        share = f"{100 * network.activity[0]:.1f} %" if network.activity else "all"
+        return f"{share} of the groups of h are taken to be kept"
     if not network.activity:
         return "all of x and h is taken to change, which is the most that can be"
     x, *h = (f"{100 * share:.1f} %" for share in network.activity)

@@ -127,6 +127,7 @@ def engine_formats(qmodel: QuantModel) -> dict[str, Any]:
         "lifts": lifts_of(qmodel),
         "row_bits": row_bits_of(qmodel),
         "lists": bool(qmodel.thresholds),
+        "sparse_h": bool(qmodel.sparse_h),
     }
 
 
@@ -184,7 +185,8 @@ def network_of(qmodel: QuantModel, weight_bits: int | None = None, activity: tup
         skip = layer.skip.shape[1] if isinstance(layer, QuantSkip) else 0
         rest = (shift, digits, lifts, sum_bits, used, skip, activation)
         shapes.append(LayerShape(kind, layer.input_size, outputs, *rest))
-    return Network(tuple(shapes), qmodel.head_every_step, qmodel.thresholds, activity if qmodel.thresholds else ())
+    activity = activity if qmodel.thresholds or qmodel.sparse_h else ()
+    return Network(tuple(shapes), qmodel.head_every_step, qmodel.thresholds, qmodel.sparse_h, activity)
 
 
 def _exponents(bias_columns):
@@ -313,6 +315,7 @@ def ample_engine(network: Network, streams: bool, **given) -> EngineConfig:
         "x_per_beat": per_beat,
         "shifts": shifts,
         "lists": bool(network.thresholds),
+        "sparse_h": bool(network.sparse_h),
         "kind": network.kind,
         "axi_data_bits": min(128, max(64, 1 << (rows * weight_bits // ports).bit_length() - 1)),
     }

@@ -114,6 +114,8 @@ class StackPlanner:
     """
 
     name = "stack"
+    sparse_h = False
+    """Whether it leaves out columns of W_h whose group of h is nearly zero."""
     lists = False
     """Whether it is for models with thresholds, whose x and h reach the lanes as lists."""
     decodes = False
@@ -125,6 +127,9 @@ class StackPlanner:
             raise ConfigError("plan.schedule", f"{self.name!r} for a model {'without' if self.lists else 'with'}", rule)
         if network.has_chain:
             raise ConfigError("network", f"{len(network.linear)} linear layers", "must be one without an activation")
+        if network.sparse_h and not self.sparse_h:
+            rule = "must be one that can leave out groups of h"
+            raise ConfigError("plan.schedule", f"{self.name!r} for a model with sparse_h", rule)
         self.network, self.config, self.batch, self.b = network, config, batch, Loops()
         self.layers = tuple(make(shape, number) for number, shape in enumerate(network.recurrent))
         self.head = self._head(network.head, len(self.layers)) if network.head else None

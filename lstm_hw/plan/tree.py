@@ -67,13 +67,15 @@ class Variable:
 
 @dataclass(eq=False)
 class When:
-    """A body that is done once if a sum is not zero, or with ``zero`` if it is."""
+    """A body that is done once if a sum is not zero, with ``zero`` if it is, with ``kept`` if that group of h is
+    kept."""
 
     test: Sum
     zero: bool
     around: tuple[Loop, ...]
     body: list = field(default_factory=list)
     starts: bool = False
+    kept: bool = False
 
 
 @dataclass(frozen=True)
@@ -236,6 +238,12 @@ class Loops:
     def unless(self, test: Sum | int) -> Iterator[None]:
         """``for _ in unless(sum)``: done once if it is zero."""
         return self.when(test, zero=True)
+
+    def kept(self, group: Sum | int) -> Iterator[None]:
+        """``for _ in kept(group)``: done once if that group of the latest h is kept; waits until it is known."""
+        node = When(self._used(as_sum(group)), False, self._around[-1], kept=True)
+        self._into[-1].append(node)
+        yield from self._inside(node.body, self._around[-1])
 
     def cleared(self) -> Iterator[None]:
         """``for _ in cleared()``: done if the run starts from zero state; what counts since then is set behind it."""

@@ -604,6 +604,7 @@ DERIVED = (
     "shifts",
     "lifts",
     "lists",
+    "sparse_h",
     "kind",
     "activation",
     "preact",

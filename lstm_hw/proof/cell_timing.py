@@ -3,9 +3,9 @@
 from collections.abc import Hashable
 
 from ..errors import ProgramError
-from ..machine.config import CELL_PHASES, GATES, SERIAL_SLOTS, EngineConfig
+from ..machine.config import CELL_PHASES, GATES, H_GROUP, SERIAL_SLOTS, EngineConfig
 from ..machine.isa import MODE_LINEAR, MODE_ZERO
-from ..machine.latency import ENCODE, H_TOKEN_DELAY, OUTPUT_QUEUE, START, TAKE, TOKEN, CellLatency
+from ..machine.latency import ENCODE, H_TOKEN_DELAY, JUDGE, OUTPUT_QUEUE, START, TAKE, TOKEN, CellLatency
 from ..machine.program import Command
 from .tokens import Tokens
 
@@ -42,6 +42,7 @@ class CellTiming:
         self.starts = None
         self.origin = START  # a cycle of the first phase
         self.started = 0  # row blocks
+        self._written = []  # cycles of h of the latest command, with sparse_h
 
     def execute(self, command: Command, take: int) -> tuple[int, int]:
         """Account for a CELL that is taken in cycle ``take``.
@@ -58,6 +59,8 @@ class CellTiming:
         linear = fields["mode"] == MODE_LINEAR
         units = -(-fields["units"] // GATES) if linear else fields["units"]
         phases = CELL_PHASES[self.config.cells][: 1 if linear else None]
+        if self.config.sparse_h and not linear:
+            self._written = []
         earliest = max(take + TAKE, self.last_hidden + TOKEN) if linear else take + TAKE
         for first in range(0, units, self.config.units_per_block):
             count = min(self.config.units_per_block, units - first) * contexts
@@ -78,6 +81,16 @@ class CellTiming:
         if fields["write"] and not linear:
             quiet += self.encode
         return self.last_start + 1, max(quiet + 1, emitted)
+
+    def judged_at(self, command: Command) -> int:
+        """Cycle from which on it is known whether a group of the latest h is kept."""
+        if not self._written:
+            return 0  # the run before made it
+        units, last = len(self._written), H_GROUP * (command.fields["group"] + 1) - 1
+        if last >= -(-units // H_GROUP) * H_GROUP:
+            found, rule = f"group {command.fields['group']} of {units} units", "must be one of the h that comes"
+            raise ProgramError(f"program address {command.at}", found, rule)
+        return self._written[min(last, units - 1)] + JUDGE + TOKEN
 
     def _next_block(self, command):
         """Cycle from which on the next finished row block may be taken; it is taken."""
@@ -105,6 +118,8 @@ class CellTiming:
         self.started += 1
         if self.starts is not None:
             self.starts.extend(start(n) for n in range(first, first + count))
+        if self.config.sparse_h:
+            self._written += [start(n) + self.latency.total for n in range(first, first + count)]
         if contexts:
             written = self.latency.total + self.encode + H_TOKEN_DELAY
             self.h.add([start(n) + written for n in range(first + contexts - 1, first + count, contexts)])

@@ -12,6 +12,9 @@ accumulator which products it holds. It proves that
 - no buffer holds more than it has room for, so that no unit waits for a command that cannot come;
 - every output element is sent once, in order, with tlast where a vector ends.
 
+Groups of h that are nearly zero may be left out by the program: here all are kept, so every product must be there, and
+behind the test of a group its h is. Where a group is not kept, what hangs on it is not done and nothing else changes.
+
 A list of deltas has the name of its vector: what it leaves out did not change, which its encoder sees to. It takes a
 sum from the step before to its own, so a MAC must walk the list of every vector, once, in their order.
 """
@@ -22,7 +25,7 @@ from copy import copy
 import numpy as np
 
 from ..errors import ProgramError
-from ..machine.config import LISTS_OF_X
+from ..machine.config import H_GROUP, LISTS_OF_X
 from ..machine.isa import MODE_LINEAR, MODE_ZERO, REGISTERS, SPACE_CONSTANT, SPACE_DELTA, SPACE_H, SPACE_X
 from ..machine.pack import top_exponent
 from ..machine.plan import Plan
@@ -161,6 +164,7 @@ class Checker:
         self.ring, self.ring_room, self.buffers = deque(), 0, 0
         self.frees, self.x_waits, self.vector, self.input_safe = [], 0, 0, -1
         self.finished, self.emitted = deque(), []
+        self.judged = None  # groups of the latest h of this run that have been tested, in order
         handlers = {
             "RING": self._ring,
             "BUFFERS": self._buffers,
@@ -168,6 +172,7 @@ class Checker:
             "LOAD": self._load,
             "MAC": self._mac,
             "CELL": self._cell,
+            "LOOP": self._judge,
         }
         for command in self.plan.program.run(entry, steps, clear, self.registers):
             if command.op != "HALT":
@@ -364,6 +369,21 @@ class Checker:
             self.windows[0][k, : command.fill] = np.where(known, names, NOBODY - 1)
             self.reader[space][bank, where] = self.slot - 1
         self.window_lift = command.lift
+
+    def _judge(self, command):
+        """A group of the latest h is known: it is there."""
+        where = slice(H_GROUP * command.group, min(H_GROUP * (command.group + 1), self.layers[0].outputs))
+        self._require(where.start < where.stop, command, f"group {command.group}", "must be one of h")
+        self.guaranteed[SPACE_H] = max(self.guaranteed[SPACE_H], int(self.token[SPACE_H][0, where].max()) + 1)
+        if self.judged is not None:
+            self.judged = max(self.judged, command.group + 1)
+
+    def _new_groups(self, command):
+        """A CELL makes new groups: those before must be known, or the sequencer could take old ones for them."""
+        groups = -(-command.units // H_GROUP)
+        known = self.judged in (None, groups) and not command.target % H_GROUP
+        self._require(known, command, f"{self.judged} groups of h tested", f"must be all {groups} before the next h")
+        self.judged = 0
 
     def _open_list(self, command, contexts):
         """The list must be of all columns, and the one whose length the MAC unit finds."""
@@ -662,6 +682,8 @@ class Checker:
             "zero state on the output stream",
             "must not be sent",
         )
+        if self.config.sparse_h and command.mode != MODE_LINEAR:
+            self._new_groups(command)
         per_block = self.config.units_per_block * (4 if command.mode == MODE_LINEAR else 1)
         blocks = []  # row blocks of this command, each with its contexts' number
         for first in range(0, command.units, per_block):

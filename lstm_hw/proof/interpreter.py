@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import InputError, ProgramError
 from ..machine.activation import make_activation
-from ..machine.config import GATES, EngineConfig
+from ..machine.config import GATES, H_GROUP, EngineConfig
 from ..machine.isa import MODE_LINEAR, MODE_ZERO, REGISTERS, SPACE_CONSTANT, SPACE_DELTA, SPACE_X
 from ..machine.layout import Image, Tile
 from ..machine.pack import separate
@@ -60,6 +60,7 @@ class Interpreter:
         self.x = np.zeros((config.contexts, config.x_elements), dtype=np.int64)
         self.c = np.zeros(config.states, dtype=np.int64)
         self.lists = Lists(config) if config.lists else None
+        self.kept = []  # of each group of the latest h, with sparse_h
         self.accumulators = np.zeros((config.accumulators, *lanes), dtype=np.int64)
         self.sums = np.zeros(lanes, dtype=np.int64)
         self.registers = [0] * REGISTERS
@@ -107,7 +108,7 @@ class Interpreter:
         if self.lists:
             self.lists.start(clear)
         handlers = {"INPUT": self._input, "LOAD": self._load, "MAC": self._mac, "CELL": self._cell}
-        for command in self.program.run(entry, steps, clear, self.registers):
+        for command in self.program.run(entry, steps, clear, self.registers, kept=self._is_kept):
             self.entries = None  # of the list that this command walks
             if command.op in handlers:
                 handlers[command.op](command)
@@ -116,6 +117,13 @@ class Interpreter:
         if self.taken != len(self.beats):
             raise InputError("x stream", f"{len(self.beats)} beats given, {self.taken} taken", "must be equal")
         return self.packets
+
+    def _is_kept(self, group):
+        if group >= len(self.kept):
+            raise ProgramError(
+                "program", f"group {group} of h, of {len(self.kept)}", "must be one that a CELL has made"
+            )
+        return self.kept[group]
 
     def _slice(self, command, name, start, count, limit):
         if start + count > limit:
@@ -294,6 +302,10 @@ class Interpreter:
             self.h[contexts, where] = h.T
             if self.lists:
                 self.lists.encode_h(command, h[:, 0])
+            if self.config.sparse_h:
+                groups = [np.abs(h[first : first + H_GROUP, 0]) for first in range(0, len(h), H_GROUP)]
+                least = command.threshold
+                self.kept = [bool(sizes.sum() >= least or 2 * sizes.max() > least) for sizes in groups]
 
     def _emit(self, command, values):
         if command.emit:

@@ -1,4 +1,4 @@
-"""How many columns a MAC walks where its operands are a list of what changed."""
+"""How many columns a MAC walks where its operands are a list of what changed, and which groups of h are kept."""
 
 from collections.abc import Mapping, Sequence
 
@@ -30,3 +30,15 @@ def assumed_entries(fields: Mapping[str, int], activity: Sequence[float]) -> int
         return fields["columns"]
     share = activity[0 if fields["space"] == SPACE_X else 1 + fields["list"]]
     return min(fields["columns"], round(share * fields["columns"]))
+
+
+def assumed_kept(group: int, activity: Sequence[float]) -> bool:
+    """Whether a group of h is taken to be kept where nobody knows the values: kept ones are spread evenly.
+
+    Parameters
+    ----------
+    group : int
+    activity : sequence of float
+        Share of groups that are kept, of each layer's h; all are without it.
+    """
+    return not activity or int((group + 1) * activity[0]) > int(group * activity[0])

@@ -43,11 +43,14 @@ class Model(Protocol):
     def timed(self, instruction: Instruction) -> Iterator[tuple[int, int]]:
         """The (register, modulus) of a command on which its cycles depend."""
 
+    def kept(self, group: int) -> bool:
+        """Whether a group of h is taken to be kept."""
+
 
 def walk(
     model: Model, program: Program, entry: str, steps: int, clear: bool, registers: list[int] | None = None
 ) -> int:
-    """Execute a run on a model.
+    """Execute a run on a model; all of it where its commands depend on which groups of h are kept.
 
     Parameters
     ----------
@@ -63,7 +66,8 @@ def walk(
     """
     registers = [0] * REGISTERS if registers is None else registers
     rounds = _Rounds(model, program, registers)
-    for command in program.run(entry, steps, clear, registers, rounds.repeats):
+    repeats = None if program.tests_groups else rounds.repeats
+    for command in program.run(entry, steps, clear, registers, repeats, model.kept):
         rounds.walked += 1
         model.execute(command)
     return rounds.walked

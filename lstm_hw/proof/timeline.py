@@ -27,7 +27,7 @@ def timeline(
     cycles = count_cycles(plan, steps, entry=entry, memory=memory).cycles
     timing = Timing(plan.config, memory, activity=plan.network.activity)
     spans = timing.lanes.spans = []
-    for command in plan.program.run(entry, steps, True, registers_before(plan, entry)):
+    for command in plan.program.run(entry, steps, True, registers_before(plan, entry), kept=timing.kept):
         timing.execute(command)
         if timing.clock > recorded:
             break  # columns of later commands come behind it

@@ -31,7 +31,7 @@ from ..machine.latency import (
 )
 from ..machine.program import Command
 from .cell_timing import CellTiming
-from .lists import assumed_entries, walks_list
+from .lists import assumed_entries, assumed_kept, walks_list
 from .load_timing import LoadPort, MemoryModel
 from .mac_timing import STALLS, MacTiming
 from .tokens import Tokens
@@ -71,7 +71,8 @@ class Timing:
     h_tokens : int
         Elements of h that the run before left unconsumed.
     activity : sequence of float
-        Share of elements that lists are taken to hold, of x and of each layer's h; all without it.
+        Share of elements that lists are taken to hold, of x and of each layer's h, or of groups of h that are taken to
+        be kept; all without it.
 
     Attributes
     ----------
@@ -131,6 +132,8 @@ class Timing:
             self._dispatch(op, command, execute + EXECUTE)
         elif op == "HALT":
             self._halt(execute)
+        elif op == "LOOP":
+            self.clock = max(execute + EXECUTE, self.cells.judged_at(command)) + 1
         else:
             self.clock += SCALAR
             if op == "RING":
@@ -138,6 +141,10 @@ class Timing:
                 self.port.credit(execute + CREDIT, words * self.config.beats_per_word)
             else:
                 self.lanes.x_free = Tokens(command.fields["count"])
+
+    def kept(self, group: int) -> bool:
+        """Whether a group of h is taken to be kept."""
+        return assumed_kept(group, self.activity)
 
     def _dispatch(self, op, command, dispatch):
         """To the queue of a unit, which may have to take an older command first."""

@@ -127,7 +127,7 @@ def record(plan: Plan, steps: int, clear: bool = True, memory: MemoryModel | Non
     """
     registers = registers_before(plan, "run")
     recorder, complete = _Recorder(plan, memory), False
-    for number, command in enumerate(plan.program.run("run", steps, clear, registers)):
+    for number, command in enumerate(plan.program.run("run", steps, clear, registers, kept=recorder.kept)):
         if number == limit:
             break
         recorder.execute(command)

@@ -8,7 +8,7 @@ from ..machine.plan import Plan
 from ..machine.program import Command
 from .affine import EVER
 from .count import registers_before
-from .lists import assumed_entries, walked, walks_list
+from .lists import assumed_entries, assumed_kept, walked, walks_list
 from .period import walk
 
 
@@ -44,6 +44,10 @@ class Work:
             self.columns += fields["slots"] * columns
         elif command.op == "LOAD":
             self.beats += command.fields["beats"]
+
+    def kept(self, group: int) -> bool:
+        """Whether a group of h is taken to be kept."""
+        return assumed_kept(group, self.activity)
 
     def state(self) -> Hashable:
         """Nothing that came before changes what a command asks for."""

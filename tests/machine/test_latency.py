@@ -12,6 +12,7 @@ from lstm_hw.gateware.cell import Cell
 from lstm_hw.gateware.cell_unit import CellUnit
 from lstm_hw.gateware.delta_encoder import DeltaEncoder
 from lstm_hw.gateware.engine import LanePath, Queue
+from lstm_hw.gateware.group_judge import GroupJudge
 from lstm_hw.gateware.input_unit import InputUnit
 from lstm_hw.gateware.instruction import command_layout
 from lstm_hw.gateware.lane_group import LaneArray
@@ -159,6 +160,12 @@ def lists():
     inputs = [(mac.i.payload, 0, command, 60), (mac.i.valid, T, 1), (mac.i_x_length, 0, 1, 60)]
     (busy,) = follow(mac, inputs, [mac.o_busy])
     return {"ENCODE": only(token) - T, "OPEN_LIST": only(busy) - T - latency.TAKE}
+
+
+def groups_of_h():
+    unit = GroupJudge(config_of(sparse_h=True))
+    (known,) = follow(unit, [(unit.i["last"], T, 1), (unit.i_valid, T, 1)], [unit.o_known])
+    return {"JUDGE": known.index(1) - latency.TOKEN - T}
 
 
 def vector_memory():
@@ -391,6 +398,7 @@ MEASURED = (
     mac_unit,
     input_unit,
     lists,
+    groups_of_h,
     vector_memory,
     lanes,
     lane_path,

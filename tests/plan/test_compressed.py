@@ -23,8 +23,14 @@ def layer(sizes=(28, 24), zeros=(0.3, 0.5), head=0, **widths):
     return pruned(random_network(np.random.default_rng(3), sizes, head, **widths), zeros)
 
 
+def leaving_out(model, least):
+    """The network whose groups of h count from so large sizes on."""
+    return replace(model, network=replace(model.network, sparse_h=(least,) * len(model.network.recurrent)))
+
+
 def engine(model, **fields):
     values = {
+        "sparse_h": bool(model.network.sparse_h),
         "rows": 12,
         "decoder": "bitmap",
         "accumulators": 256,
@@ -49,6 +55,24 @@ def test_runs_that_go_on(sizes, batch, rows, head):
     wanted = [-(-steps // batch) * beats["x"] + steps * beats["h"] for steps, _ in runs]
     assert [run.counters["read_beats"] for run in played] == wanted
     assert words_read(plan, runs)[1]["h"] == -(-4 * sizes[1] // rows) * sizes[1]
+
+
+@pytest.mark.parametrize("sizes, batch", [((28, 24), 4), ((6, 12), 2), ((3, 48), 3)])
+@pytest.mark.parametrize("least", [0, 40_000, 65_535])
+def test_columns_of_small_h_are_left_out(sizes, batch, least):
+    """With the bits of the dense network where nothing is small."""
+    model = leaving_out(layer(sizes, head=3), least)
+    plan = CompressedPlanner(model.network, engine(model), batch).plan()
+    assert check(plan) > 0
+    runs = [(2 * batch + 1, True), (1, False), (3 * batch, False), (2, True), (batch, False)]
+    played = plan_scenario(model, plan, runs, MemoryModel(20, 1)).runs[-len(runs) :]
+    beats = dict.fromkeys("xh", 0)
+    for tile, stored in zip(plan.image.tiles[-len(plan.image.stored) :], plan.image.stored, strict=True):
+        beats[tile.part] += stored
+    most = [-(-steps // batch) * beats["x"] + steps * beats["h"] for steps, _ in runs]
+    found = [run.counters["read_beats"] for run in played]
+    assert found == most if least == 0 else all(few < many for few, many in zip(found, most, strict=True))
+    assert words_read(plan, runs)[1]["h"] == -(-4 * sizes[1] // 12) * sizes[1]  # all of them, of zeros nobody knows
 
 
 def test_segments_are_what_the_decoder_expands():

@@ -1,6 +1,7 @@
 """Compressed weights on the emitted Verilog: bits and counters, pauses, a memory that fails, segments that are none."""
 
 import json
+from dataclasses import replace
 from itertools import accumulate
 
 import numpy as np
@@ -24,11 +25,16 @@ FIELDS = {
 }
 
 
-def compressed_plan(seed, sizes=(28, 30), zeros=(0.3, 0.6), batch=2, **options):
-    """A pruned layer of random weights, and its plan; ``options`` are fields of the engine."""
+def compressed_plan(seed, sizes=(28, 30), zeros=(0.3, 0.6), batch=2, least=None, **options):
+    """A pruned layer of random weights, and its plan; ``options`` are fields of the engine.
+
+    ``least`` is the size from which on groups of h are kept.
+    """
     widths = {name: options[name] for name in ("weight_bits",) if name in options}
     model = random_network(np.random.default_rng(seed), sizes, **widths)
     model = pruned(model, zeros, seed)
+    if least is not None:
+        model = replace(model, network=replace(model.network, sparse_h=(least,)))
     config = config_of(**FIELDS | options, shifts=model.shifts)
     return model, CompressedPlanner(model.network, config, batch).plan()
 
@@ -68,3 +74,16 @@ def test_malformed_segments(tmp_path):
     padded = [(at, beats) for at, beats in segments if not any(scenario.image[(at + beats - 1) * size :][:size])]
     chosen = [segments[0], segments[-1], padded[0]]
     bench(tmp_path, scenario, "sim.bench_malformed", LSTM_HW_SEGMENTS=json.dumps(chosen))
+
+
+LEAST = {"some groups": 45_000, "none of small h": 65_535, "all of them": 0}
+
+
+@pytest.mark.parametrize("name", LEAST)
+def test_columns_of_small_h_are_left_out(tmp_path, name):
+    options = {"sizes": (16, 24), "batch": 4, "accumulators": 256, "sparse_h": True}
+    stress = Stress(0.3, 0.5, 0.3, seed=5, memory_latency=20) if LEAST[name] == 45_000 else None
+    play(
+        tmp_path,
+        compressed_scenario(3, ((9, True), (1, False), (6, False)), stress=stress, least=LEAST[name], **options),
+    )
