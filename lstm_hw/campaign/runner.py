@@ -5,7 +5,8 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 from ..errors import ConfigError, TaskError, ToolError
@@ -25,7 +26,7 @@ def run_tasks(
     jobs: int = 1,
     cluster: str | None = None,
     cache: str | os.PathLike | None = None,
-    label: str = "",
+    label: str | None = "",
 ) -> list[Any]:
     """Call a function on every task, and give the results in the order of the tasks.
 
@@ -47,7 +48,8 @@ def run_tasks(
         Folder in which results are kept, each as soon as it is there, by task, function and sources of the project.
         Interrupted campaigns go on from there.
     label : str
-        What progress and errors call the campaign; the function's name without it.
+        What progress and errors call the campaign; the function's name without it. With None the caller tells of the
+        progress.
 
     Returns
     -------
@@ -70,7 +72,7 @@ def run_tasks(
         raise ConfigError("jobs", repr(jobs), f"must be between 1 and {MAX_JOBS} processes")
     if cluster is not None and jobs != 1:
         raise ConfigError("jobs", jobs, "must be left out with a cluster, whose workers are counted where they start")
-    name = name_of(function)
+    name, told = name_of(function), nullcontext(lambda done, total: None) if label is None else None
     label = label or name.partition(":")[2]
     texts = [to_text(task, f"{label}, task {number}", "a task") for number, task in enumerate(tasks)]
     kept = Kept(cache, name, sources(name))
@@ -84,7 +86,7 @@ def run_tasks(
         more = f", and {len(kept.refused) - 1} more" if kept.refused[1:] else ""
         print(f"note: {label}: a kept result is not used: {first}{more}", file=sys.stderr)
     missing = [number for key, number in unique.items() if found[key] is None]
-    with ended_by_signals(), progress(label) as advance:
+    with ended_by_signals(), told or progress(label) as advance:
         advance(len(unique) - len(missing), len(unique))
         if missing:
             with _pool(jobs, len(missing), cluster) as pool:
@@ -96,7 +98,31 @@ def run_tasks(
     return [json.loads(found[key]) for key in keys]
 
 
+@contextmanager
+def workers_kept() -> Iterator[None]:
+    """Calls of :func:`run_tasks` in the body, all with the same workers, keep them from one to the next."""
+    with ExitStack() as stack:
+        _KEPT.append((stack, []))
+        try:
+            yield
+        finally:
+            _KEPT.pop()
+
+
+_KEPT: list[tuple[ExitStack, list[Pool]]] = []
+"""What ends the workers that are kept, and these, once there are any."""
+
+
 def _pool(jobs, tasks, cluster):
+    if _KEPT:
+        stack, kept = _KEPT[-1]
+        if not kept:
+            kept.append(stack.enter_context(_opened(jobs, jobs, cluster)))
+        return nullcontext(kept[0])
+    return _opened(jobs, tasks, cluster)
+
+
+def _opened(jobs, tasks, cluster):
     if cluster is None:
         return workers(jobs, tasks)
     from .cluster import workers_of

@@ -39,9 +39,9 @@ def words_of(network: Network, rows: int, part: str = "") -> int:
     return sum(layer.blocks(rows) * columns[part](layer) for layer in network.recurrent)
 
 
-def columns_at_least(network: Network, rows: int, contexts: int, steps: int, sequences: int) -> int:
+def columns_at_least(schedule: str, network: Network, rows: int, contexts: int, steps: int, sequences: int) -> int:
     """Cycles in which the lanes form products: each is for a row block's column in every context."""
-    if network.thresholds:
+    if network.thresholds or SCHEDULES[schedule].pruned:
         return 0  # columns may be left out
     each = sum(
         layer.blocks(rows) * layer.columns * (steps if layer.is_recurrent or network.head_every_step else 1)
@@ -96,7 +96,8 @@ def shares_of(usage: Usage, part: Part) -> dict[str, float]:
 def _least(network, streams, fields, family):
     """The engine of a shape with the least of everything, and what it takes at the least."""
     fields = dict(fields)
-    words = words_of(network, fields["rows"])
+    # Zeros may be left out.
+    words = 1 if fields.get("window") else words_of(network, fields["rows"])
     ample = ample_engine(network, streams, **fields)
     least = {name: value for name, value in LEAST.items() if name not in ("contexts", "axi_data_bits")}
     least["x_elements"] = ample.x_per_beat
@@ -134,7 +135,7 @@ def at_least(
     network, schedule = numbers.network, candidate.schedule
     fields = tuple(sorted({**numbers.fields, **candidate.shape}.items()))
     config, usage = _least(network, SCHEDULES[schedule].streams, fields, place.part.family)
-    columns = columns_at_least(network, config.rows, config.contexts, steps, sequences)
+    columns = columns_at_least(schedule, network, config.rows, config.contexts, steps, sequences)
     words = words_at_least(schedule, network, config.rows, config.weight_words, steps)
     beats = words * config.beats_per_word * place.memory.model(config).interval
     cycles = max(columns, beats, cell_cycles(network, config.cells, steps, sequences), 1)

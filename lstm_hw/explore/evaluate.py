@@ -32,11 +32,8 @@ def task_of(candidate: Candidate, numbers: Numbers, place: Place, steps: int, se
     """What :func:`planned` needs to know of a candidate, JSON-able."""
     memory = place.memory
     return {
-        "network": network_to_json(numbers.network, numbers.fields.get("decoder", "off") != "off"),
-        "fields": {
-            name: str(value) if isinstance(value, QFormat) else list(value) if isinstance(value, tuple) else value
-            for name, value in {**numbers.fields, **candidate.shape}.items()
-        },
+        "network": network_to_json(numbers.network),
+        "fields": _fields_to_json({**numbers.fields, **candidate.shape}),
         "schedule": candidate.schedule,
         "steps": steps,
         "sequences": sequences,
@@ -164,8 +161,30 @@ def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def network_to_json(network: Network, used: bool = False) -> dict[str, Any]:
-    """A network as JSON-able values; which weights are not zero only where ``used``."""
+def _fields_to_json(values):
+    """Inverse of :func:`_fields`."""
+    return {name: str(value) if isinstance(value, QFormat) else _plain(value) for name, value in values.items()}
+
+
+def numbers_to_json(numbers: Numbers) -> dict[str, Any]:
+    """Numbers as JSON-able values."""
+    return {
+        "label": numbers.label,
+        "network": network_to_json(numbers.network),
+        "fields": _fields_to_json(numbers.fields),
+        "figures": dict(numbers.figures),
+    }
+
+
+def numbers_from_json(values: Mapping[str, Any]) -> Numbers:
+    """Inverse of :func:`numbers_to_json`."""
+    network = network_of_json(json.dumps(values["network"], sort_keys=True))
+    return Numbers(values["label"], network, _fields(values["fields"]), values["figures"])
+
+
+def network_to_json(network: Network) -> dict[str, Any]:
+    """A network as JSON-able values; of a pruned one with which weights are not zero."""
+    used = network.pruned
     return {
         **{f.name: _plain(getattr(network, f.name)) for f in fields(Network) if f.name != "layers"},
         "layers": [

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..campaign import run_tasks
 from .bounds import at_least
 from .evaluate import planned, task_of, timed
 from .objectives import Limit, beaten, cost, costs, front
@@ -115,15 +116,14 @@ class Search:
     tried : sequence of Candidate
     prune : bool
         Drop what cannot be on the front; otherwise all that could fit is timed.
-    run : callable (function, tasks) -> results, optional
-        What does the tasks; one after the other without it.
+    run : callable (function, tasks) -> results
+        What does the tasks.
     """
 
     def __init__(
-        self, question: Question, tried: Sequence[Candidate], prune: bool = True, run: Run | None = None
+        self, question: Question, tried: Sequence[Candidate], prune: bool = True, run: Run = run_tasks
     ) -> None:
-        self.question, self.prune = question, prune
-        self.run = run or (lambda function, tasks: [function(task) for task in tasks])
+        self.question, self.prune, self.run = question, prune, run
         self.found = Found(candidates=len(tried))
         self._waiting = self._possible(tried)
         self._fronts: dict[int, list[int]] = {}

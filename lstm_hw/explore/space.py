@@ -154,12 +154,18 @@ def candidates(
     for at, place in enumerate(places):
         for which, one in enumerate(numbers):
             for name, kind in SCHEDULES.items():
-                if space.schedules and name not in space.schedules or kind.lists != bool(one.network.thresholds):
-                    continue
-                if name == "compressed" and one.fields.get("decoder", "off") == "off":
+                if space.schedules and name not in space.schedules or not _suits(name, one):
                     continue
                 for shape in _shapes(name, one, place, space, sequences):
-                    yield Candidate(which, at, name, shape)
+                    yield Candidate(which, at, name, kind.fields | shape)
+
+
+def _suits(name, numbers):
+    """Whether a schedule is for the model, and for what is given of all engines."""
+    kind = SCHEDULES[name]
+    if name == "compressed" and numbers.fields.get("decoder", "off") == "off":
+        return False
+    return kind.lists == bool(numbers.network.thresholds) and (numbers.network.pruned or not kind.pruned)
 
 
 def _contexts(name, space, sequences):

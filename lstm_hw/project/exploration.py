@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..campaign import run_tasks, workers_kept
 from ..errors import ConfigError, FormatError, InputError, VerificationError
-from ..explore.evaluate import figures_of
+from ..explore.evaluate import figures_of, numbers_from_json, numbers_to_json
 from ..explore.objectives import DEFAULT, OBJECTIVES, Limit, check_objectives
 from ..explore.search import Found, Question, Search
 from ..explore.space import KNOBS, Memory, Numbers, Place, Space, candidates
@@ -26,8 +27,9 @@ from ..machine.parts import BOARDS, PARTS
 from ..plan.schedules import Request
 from ..plan.sizing import engine_formats, network_of, stored_weight_bits
 from ..provenance import digest, read_stamped, stamped
+from . import toml
 from .quantity import quantity
-from .settings import MAX_SEQUENCES, PlanSection, TargetSection
+from .settings import MAX_SEQUENCES, PlanSection, ProjectConfig, TargetSection
 from .start import project_name
 
 if TYPE_CHECKING:
@@ -222,20 +224,80 @@ def with_numbers(project: "Project", weight_bits: int, operand_bits: int) -> "Pr
 
 
 def numbers_of(project: "Project", weight_bits: int, operand_bits: int) -> Numbers:
-    """The model in these numbers, with what they cost: by the integer reference, for the test inputs."""
+    """The model in these numbers, with what they cost: by the integer reference, for the test inputs.
+
+    Raises
+    ------
+    ConfigError, FormatError
+        The model cannot have them.
+    """
     project = with_numbers(project, weight_bits, operand_bits)
     stored = stored_weight_bits(project.qmodel)
-    output = project.numbers["output"]
-    figures = {"error": output["max"] / output["peak"] if output["peak"] else 0.0}
-    if project.metric is not None and project.metric.is_share:
-        figures["accuracy"] = project.accuracy()["integer"]
     given = dict(project.config.engine)
     return Numbers(
         f"w{weight_bits} x{operand_bits}",
         network_of(project.qmodel, stored, project.activity),
         {**engine_formats(project.qmodel), "weight_bits": stored, **given},
-        figures,
+        cost_of_numbers(project),
     )
+
+
+def cost_of_numbers(project: "Project") -> dict[str, float]:
+    """``error`` and, with labels that are right or wrong, ``accuracy`` of a project's numbers."""
+    output = project.numbers["output"]
+    figures = {"error": output["max"] / output["peak"] if output["peak"] else 0.0}
+    if project.metric is not None and project.metric.is_share:
+        figures["accuracy"] = project.accuracy()["integer"]
+    return figures
+
+
+def measured(task: dict[str, Any]) -> dict[str, Any]:
+    """:func:`numbers_of` as a task of a campaign, see :func:`_of_files`: the numbers, or why the model has none."""
+    return _numbers(_read(task), task["bits"])
+
+
+def as_it_is(task: dict[str, Any]) -> dict[str, Any]:
+    """:func:`present` as such a task."""
+    return present(_read(task), task["steps"], task["sequences"])
+
+
+def _numbers(project, bits):
+    try:
+        return numbers_to_json(numbers_of(project, *bits))
+    except (ConfigError, FormatError) as error:
+        return {"refused": " ".join(str(error).split())}
+
+
+def _read(task):
+    from .api import convert
+
+    folder = Path(task["folder"])
+    return convert(ProjectConfig.from_dict(toml.loads(task["project"].encode(), folder), folder / "project.toml"))
+
+
+def _of_files(project, config=None):
+    """A task of a project of files: its configuration as text, and a digest of what the files hold."""
+    folder = Path.cwd()
+    return {
+        "folder": str(folder),
+        "project": (config or project.config).to_toml(folder),
+        "follows": follows_from(project),
+    }
+
+
+def _measured(project, formats, run):
+    """Numbers of each format, or why the model cannot have it."""
+    if project.is_of_files:
+        about = _of_files(project)
+        results = run(measured, [{**about, "bits": list(bits)} for bits in formats], "numbers")
+    else:
+        results = []
+        with project.progress("numbers") as progress:
+            for bits in formats:
+                results.append(_numbers(project, bits))
+                if progress:
+                    progress(len(results), len(formats))
+    return [result["refused"] if "refused" in result else numbers_from_json(result) for result in results]
 
 
 def _formats(project, wanted):
@@ -272,7 +334,6 @@ def explore(project: "Project", wanted: Wanted, jobs: int = 1, cluster: str | No
     InputError
         An accuracy is asked for, and there are no labels.
     """
-    run = _runner(jobs, cluster)
     places = tuple(place_of(project, name, wanted.clock) for name in _asked_parts(project, wanted))
     share = project.metric is not None and project.metric.is_share
     objectives = wanted.objectives or tuple("error" if n == "accuracy" and not share else n for n in DEFAULT)
@@ -282,31 +343,33 @@ def explore(project: "Project", wanted: Wanted, jobs: int = 1, cluster: str | No
         raise InputError("accuracy", found, "must have labels that are right or wrong; error needs none")
     steps = project._steps(wanted.steps if wanted.steps is not None else project.config.plan.steps)
     sequences = wanted.sequences or project.config.plan.sequences or 1
-    numbers, notes = [], []
-    formats = _formats(project, wanted)
-    with project.progress("numbers") as progress:
-        for done, bits in enumerate(formats, 1):
-            try:
-                numbers.append((bits, numbers_of(project, *bits)))
-            except (ConfigError, FormatError) as error:
-                notes.append(f"weights of {bits[0]} bits with operands of {bits[1]}: {' '.join(str(error).split())}")
-            if progress:
-                progress(done, len(formats))
+    cache = project.folder / "tasks"
+
+    def run(function, tasks, label=None):
+        return run_tasks(function, tasks, jobs=jobs, cluster=cluster, cache=cache, label=label)
+
+    with workers_kept():
+        return _explored(project, wanted, Question((), places, steps, sequences, objectives, limits), run)
+
+
+def _explored(project, wanted, question, run):
+    numbers, notes, formats = [], [], _formats(project, wanted)
+    for bits, found in zip(formats, _measured(project, formats, run), strict=True):
+        if isinstance(found, Numbers):
+            numbers.append((bits, found))
+        else:
+            notes.append(f"weights of {bits[0]} bits with operands of {bits[1]}: {found}")
     if not numbers:
         raise ConfigError("weight_bits", notes[0], "must be number formats that the model can have")
-    question = Question(tuple(one for _, one in numbers), places, steps, sequences, objectives, limits)
-    tried = list(candidates(question.numbers, places, wanted.space, sequences))
+    question, places = replace(question, numbers=tuple(one for _, one in numbers)), question.places
+    tried = list(candidates(question.numbers, places, wanted.space, question.sequences))
     with project.progress("explore") as progress:
         found = Search(question, tried, run=run).go(wanted.most_points, wanted.most_seconds, progress)
     for place, name in enumerate(place.name for place in places):
         if not any(found.points[n]["place"] == place for n in found.best):
             raise _nothing(name, place, question, tried, found, wanted, run)
-    return Exploration.of(project, question, [bits for bits, _ in numbers], found, notes)
-
-
-def _runner(jobs, cluster):
-    """What does the tasks of the search."""
-    return lambda function, tasks: [function(task) for task in tasks]
+    as_is = _present(project, question, run)
+    return Exploration.of(project, question, [bits for bits, _ in numbers], found, as_is, notes)
 
 
 def _nothing(name, place, question, tried, found, wanted, run):
@@ -378,6 +441,7 @@ class Exploration:
         question: Question,
         formats: Sequence[tuple[int, int]],
         found: Found,
+        as_is: Sequence[Mapping[str, Any]],
         notes: Sequence[str],
     ) -> "Exploration":
         """From what a search found."""
@@ -418,7 +482,7 @@ class Exploration:
             }
             | {"timed": len(found.points)},
             "notes": list(notes),
-            "present": [present(project, place, question) for place in question.places],
+            "present": list(as_is),
             "points": points,
         }
         return cls(values, found)
@@ -595,10 +659,8 @@ def _content(value):
     return repr(value)
 
 
-def present(project: "Project", place: Place, question: Question) -> dict[str, Any]:
-    """What the configuration as it is comes to on a place: its figures, or why it does not fit."""
-    from .api import Project
-
+def _at(project, place, question):
+    """The configuration of the project as it is, on a place."""
     board = place.name.lower() in BOARDS
     target = TargetSection(
         part=None if board else place.name,
@@ -607,26 +669,39 @@ def present(project: "Project", place: Place, question: Question) -> dict[str, A
         clock=place.clock_mhz,
     )
     plan = replace(project.config.plan, sequences=question.sequences, steps=question.steps)
-    made = Project(replace(project.config, target=target, plan=plan), project.trained, project.data, project.progress)
-    made.metric, made.qmodel = project.metric, project.qmodel
+    return replace(project.config, target=target, plan=plan)
+
+
+def _present(project, question, run):
+    """What the configuration as it is comes to on each place."""
+    from .api import Project
+
+    configs = [_at(project, place, question) for place in question.places]
+    asked = {"steps": question.steps, "sequences": question.sequences}
+    if project.is_of_files:
+        found = run(as_it_is, [_of_files(project, config) | asked for config in configs], "as it is")
+    else:
+        found = [present(Project(config, project.trained, project.data), **asked) for config in configs]
+    return [{"part": place.name, **one} for place, one in zip(question.places, found, strict=True)]
+
+
+def present(project: "Project", steps: int, sequences: int) -> dict[str, Any]:
+    """What a project comes to: its engine, schedule and figures as those of a point, or why nothing fits."""
     try:
-        choice = made.choice
+        plan, outcome = project.choice.outcome.plan, project.choice.outcome
     except ConfigError as error:
-        return {"part": place.name, "refused": " ".join(str(error).split())}
-    ask = Request(choice.outcome.plan.network, question.steps, question.sequences, {}, place.memory.model)
-    counters, figures = figures_of(choice.outcome.plan, ask, place.part, place.clock_mhz)
-    output = project.numbers["output"]
-    figures["error"] = output["max"] / output["peak"] if output["peak"] else 0.0
-    if project.metric is not None and project.metric.is_share:
-        figures["accuracy"] = project.accuracy()["integer"]
-    engine = made.engine
+        return {"refused": " ".join(str(error).split())}
+    part, engine = project.config.target.fpga, project.engine
+    ask = Request(plan.network, steps, sequences, {}, project._memory)
+    counters, figures = figures_of(plan, ask, part, project.clock_mhz)
     point = {
-        "schedule": choice.outcome.name,
-        "options": {n: list(v) if isinstance(v, tuple) else v for n, v in choice.outcome.options.items()},
+        "schedule": outcome.name,
+        "options": {n: list(v) if isinstance(v, tuple) else v for n, v in outcome.options.items()},
         "engine": engine.to_dict(),
     }
-    label = f"w{engine.weight_bits} x{engine.operand_bits}"
-    return {"part": place.name, "described": describe(point, label), **point, "figures": figures, "counters": counters}
+    label = f"w{project.config.quantize.weight_bits} x{engine.operand_bits}"
+    figures |= cost_of_numbers(project)
+    return {"described": describe(point, label), **point, "figures": figures, "counters": counters}
 
 
 def shown(values: Mapping[str, Any]) -> tuple[str, ...]:

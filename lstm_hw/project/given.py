@@ -40,6 +40,11 @@ class Given:
         self.progress = progress or (lambda label: nullcontext(None))
         self.note = note or (lambda text: None)
 
+    @property
+    def is_of_files(self) -> bool:
+        """Whether model and data are those that the configuration names."""
+        return self._model is None and self._data is None
+
     @cached_property
     def trained(self) -> FloatModel:
         """The trained model as it was given (FloatModel)."""

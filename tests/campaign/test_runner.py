@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from lstm_hw.campaign import run_tasks
+from lstm_hw.campaign import run_tasks, workers_kept
 from lstm_hw.errors import ConfigError, InputError, LstmHwError, ModelError, TaskError
 from lstm_hw.process import ROOT
 from tests.campaign import tasks
@@ -165,7 +165,7 @@ def test_functions_that_workers_cannot_import_and_tasks_that_are_not_json_are_re
 
 SLOW = """
 import sys
-from lstm_hw.campaign import run_tasks
+from lstm_hw.campaign import run_tasks, workers_kept
 from lstm_hw import progress
 from tests.campaign import tasks
 progress.EVERY = 0.2
@@ -226,3 +226,16 @@ def test_an_interrupted_campaign_goes_on_where_it_was_and_leaves_no_process(tmp_
 def test_progress_with_an_estimate_of_the_rest_is_told_where_stderr_is_piped(tmp_path):
     _, told = slow(tmp_path, 1).communicate(timeout=60)
     assert "slow: 3/6" in told and "s left" in told and "slow: done after" in told
+
+
+def test_workers_are_kept_from_one_call_to_the_next():
+    told = [{"n": number, "pid": True} for number in range(5)]
+    with workers_kept():
+        first, second = ({result["pid"] for result in run_tasks(tasks.square, told, jobs=2)} for _ in range(2))
+    assert os.getpid() not in first and second <= first
+    assert not any(os.path.exists(f"/proc/{pid}") for pid in first)
+
+
+def test_a_caller_that_tells_of_the_progress_itself(monkeypatch):
+    monkeypatch.setattr("lstm_hw.campaign.runner.progress", None)
+    assert len(run_tasks(tasks.square, NUMBERS, label=None)) == len(NUMBERS)

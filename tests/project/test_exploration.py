@@ -63,12 +63,32 @@ def test_table_and_files(explored):
     assert Exploration.read(project).points == json.loads(json.dumps(found.points))
 
 
-def test_the_same_again_to_the_byte(explored, tmp_path):
+def test_the_same_to_the_byte_whatever_the_number_of_workers(explored, tmp_path):
     path, project, found = explored
-    again = convert(path).explore(Wanted(parts=("xc7z020", "ulx3s"), **SMALL))
+    again = convert(path, output=tmp_path).explore(Wanted(parts=("xc7z020", "ulx3s"), **SMALL), jobs=2)
     again.write(tmp_path / "again")
     for file in sorted((tmp_path / "again").iterdir()):
         assert file.read_bytes() == (project.folder / "explore" / file.name).read_bytes()
+
+
+def test_what_was_computed_is_kept(explored, monkeypatch):
+    """Another exploration of the same engines computes none of them again."""
+    path, _, found = explored
+
+    def none(*args):
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr("lstm_hw.campaign.pools.perform", none)
+    assert convert(path).explore(Wanted(parts=("xc7z020", "ulx3s"), **SMALL)).points == found.points
+
+
+def test_a_model_that_is_no_file(explored):
+    """A project of arrays explores as one of files."""
+    _, project, found = explored
+    data = project.data
+    made = convert(project.trained, calibration=data.calibration, x=data.x, labels=data.labels, output=project.folder)
+    again = made.explore(Wanted(parts=("xc7z020", "ulx3s"), **SMALL))
+    assert again.points == found.points
 
 
 def test_a_point_becomes_verified_verilog(explored, tmp_path):
