@@ -41,7 +41,7 @@ def words_of(network: Network, rows: int, part: str = "") -> int:
 
 def columns_at_least(schedule: str, network: Network, rows: int, contexts: int, steps: int, sequences: int) -> int:
     """Cycles in which the lanes form products: each is for a row block's column in every context."""
-    if network.thresholds or SCHEDULES[schedule].pruned:
+    if network.thresholds or network.sparse_h or SCHEDULES[schedule].pruned:
         return 0  # columns may be left out
     each = sum(
         layer.blocks(rows) * layer.columns * (steps if layer.is_recurrent or network.head_every_step else 1)

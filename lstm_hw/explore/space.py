@@ -165,7 +165,7 @@ def _suits(name, numbers):
     kind = SCHEDULES[name]
     if name == "compressed" and numbers.fields.get("decoder", "off") == "off":
         return False
-    return kind.lists == bool(numbers.network.thresholds) and (numbers.network.pruned or not kind.pruned)
+    return kind.suits(numbers.network) and (numbers.network.pruned or not kind.pruned)
 
 
 def _contexts(name, space, sequences):
