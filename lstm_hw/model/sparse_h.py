@@ -83,6 +83,33 @@ def with_sparse_h(qmodel: QuantModel, h: Sequence[float]) -> QuantModel:
     return replace(qmodel, sparse_h=tuple(stored))
 
 
+def leaving_out(qmodel: QuantModel, x_int: np.ndarray, share: float) -> QuantModel:
+    """A quantised model with the largest sizes at which at most a share of the groups of each layer's h is left out.
+
+    Parameters
+    ----------
+    qmodel : QuantModel
+    x_int : int array (N, T, Lx)
+        Stored inputs that it is counted for.
+    share : float
+        From 0 to 1.
+
+    Returns
+    -------
+    QuantModel
+        Sizes are found to a 256th; those of upper layers with the ones below as they are.
+    """
+    sizes = [0] * len(qmodel.layers)
+    for number in range(len(sizes)):
+        low, high = 0, 1 << THRESHOLD_BITS  # low leaves out as few, high more
+        while high - low > max(1, low // 256):
+            sizes[number] = (low + high) // 2
+            kept = kept_share(replace(qmodel, sparse_h=tuple(sizes)), x_int)[number]
+            low, high = (sizes[number], high) if 1 - kept <= share else (low, sizes[number])
+        sizes[number] = low
+    return replace(qmodel, sparse_h=tuple(sizes))
+
+
 def checked_sparse_h(sizes: Sequence[int], layers: int) -> tuple[int, ...]:
     """Stored sizes as a tuple; ConfigError unless they are none or one a layer."""
     most, sizes = (1 << THRESHOLD_BITS) - 1, tuple(sizes)

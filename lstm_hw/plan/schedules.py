@@ -685,6 +685,7 @@ def _reason(best, ordered, ask):
             line += f"; {_activity(ask.network)}"
     else:
         line += f", most of them {best.limit}; {best.read_bytes / ask.steps:.0f} bytes a step"
+        line += f"; {_activity(ask.network)}" if ask.network.sparse_h else ""
     others = [o for o in ordered[1:] if o.counters]
     if others:
         line += f"; next is {others[0].label} with {others[0].cycles / ask.steps:.0f}"

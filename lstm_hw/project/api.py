@@ -31,7 +31,16 @@ from . import simulation
 from .dataset import Dataset
 from .designed import Designed
 from .given import Stages
-from .settings import CLOCK_MHZ, MAX_COUNT, SECTIONS, DeltaSection, ModelSection, OutputSection, ProjectConfig
+from .settings import (
+    CLOCK_MHZ,
+    MAX_COUNT,
+    SECTIONS,
+    DeltaSection,
+    ModelSection,
+    OutputSection,
+    ProjectConfig,
+    SparseHSection,
+)
 
 if TYPE_CHECKING:
     from .exploration import Exploration, Wanted
@@ -49,6 +58,7 @@ def convert(
     prune: PruneConfig | Mapping[str, Any] | None = None,
     quantize: QuantConfig | Mapping[str, Any] | None = None,
     delta: DeltaSection | Mapping[str, Any] | None = None,
+    sparse_h: SparseHSection | Mapping[str, Any] | None = None,
     engine: Mapping[str, Any] | None = None,
     name: str | None = None,
     output: str | os.PathLike | None = None,
@@ -77,6 +87,8 @@ def convert(
     quantize : QuantConfig or dict, optional
         Instead of the configuration file's section.
     delta : DeltaSection or dict, optional
+        Instead of the configuration file's section.
+    sparse_h : SparseHSection or dict, optional
         Instead of the configuration file's section.
     engine : dict, optional
         EngineConfig fields, added to the configuration file's section.
@@ -120,6 +132,9 @@ def convert(
         changes["quantize"] = quantize if isinstance(quantize, QuantConfig) else QuantConfig.from_dict(quantize)
     if delta is not None:
         changes["delta"] = delta if isinstance(delta, DeltaSection) else SECTIONS["delta"]("delta", delta)
+    if sparse_h is not None:
+        given = isinstance(sparse_h, SparseHSection)
+        changes["sparse_h"] = sparse_h if given else SECTIONS["sparse_h"]("sparse_h", sparse_h)
     if engine is not None:
         changes["engine"] = MappingProxyType({**config.engine, **engine})
     if name is not None:

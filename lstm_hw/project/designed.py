@@ -148,8 +148,8 @@ class Designed(Quantised):
         with self.locked():
             found = {"plan": self.choice.to_dict(), **cycles.to_dict(), "x_to_y": bounds(self.response)}
             if self.activity:
-                x, *h = self.activity
-                found["activity"] = {"x": x, "h": h}
+                h = list(self.activity)
+                found["activity"] = {"h": h} if self.config.sparse_h else {"x": h.pop(0), "h": h}
             write_json(self.folder / "estimate.json", found)
         return cycles
 

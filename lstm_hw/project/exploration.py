@@ -640,7 +640,15 @@ class Exploration:
 def follows_from(project: "Project") -> str:
     """A digest of the model, the data and the configuration that an exploration is of."""
     config, data = project.config, project.data
-    sections = (config.prune, config.quantize, config.delta, config.memory, config.target, dict(config.engine))
+    sections = (
+        config.prune,
+        config.quantize,
+        config.delta,
+        config.sparse_h,
+        config.memory,
+        config.target,
+        dict(config.engine),
+    )
     return digest(
         [_content(project.trained), _content((data.calibration, data.x, data.labels)), [repr(s) for s in sections]]
     )

@@ -18,6 +18,7 @@ from ..model.quant_config import USUAL_LOST, QuantConfig
 from ..model.quant_model import QuantModel
 from ..model.quantize import bits_of_inputs, quantize
 from ..model.reference import checked_sequences, float_reference, integer_reference
+from ..model.sparse_h import kept_share, leaving_out, with_sparse_h
 from ..plan.sizing import network_of
 from ..prune.apply import check_quantized, quantizing
 from .given import Given
@@ -56,20 +57,33 @@ class Quantised(Given):
         if self.config.delta is not None:
             layers = len(qmodel.layers)
             qmodel = with_thresholds(qmodel, self.config.delta.x, self.config.delta.thresholds_of_h(layers))
+        if self.config.sparse_h is not None:
+            qmodel = self._with_sparse_h(qmodel, self.config.sparse_h)
         return qmodel
+
+    def _with_sparse_h(self, qmodel, section):
+        """The model whose layers leave out groups of h, by thresholds or by the share that the calibration set has."""
+        if section.left_out is None:
+            return with_sparse_h(qmodel, section.thresholds(len(qmodel.layers)))
+        with self.progress("sparse h"):
+            x = self.data.calibration[:MOST_TRACED]
+            return leaving_out(qmodel, qmodel.quantize_input(x), section.left_out)
 
     @cached_property
     def activity(self) -> tuple[float, ...]:
-        """Share of elements that change in a step, of x and of each layer's h; empty without ``[delta]``.
+        """Share of elements that change in a step, of x and of each layer's h, with ``[delta]``; with ``[sparse_h]`` of
+        groups of each layer's h that are kept; else empty.
 
         As the section says, or as :attr:`inputs` have it, up to ``MOST_TRACED`` of them.
         """
-        if self.config.delta is None:
+        section, layers = self.config.delta or self.config.sparse_h, len(self.qmodel.layers)
+        if section is None:
             return ()
-        if self.config.delta.activity is not None:
-            return (self.config.delta.activity,) * (1 + len(self.qmodel.layers))
+        if section.activity is not None:
+            return (section.activity,) * (layers + (self.config.delta is not None))
         with self.progress("activity"):
-            return activity(self.qmodel, self.qmodel.quantize_input(self.inputs[:MOST_TRACED]))
+            measure = kept_share if self.config.sparse_h else activity
+            return measure(self.qmodel, self.qmodel.quantize_input(self.inputs[:MOST_TRACED]))
 
     def _note_coarse_inputs(self, qmodel):
         number_format, calibration = qmodel.input_format, self.data.calibration

@@ -116,6 +116,35 @@ class DeltaSection:
 
 
 @dataclass(frozen=True)
+class SparseHSection:
+    """[sparse_h]: columns of W_h are left out where h is nearly zero.
+
+    A group of four elements of h reaches the layer's next step if the sum of their sizes is a threshold at least, or if
+    one of them is larger than half of it. With 0, all do, and outputs have the bits of the model without the section.
+    """
+
+    threshold: float | tuple[float, ...] = _key(
+        0.0, "least size of a group of four h that is multiplied; a list has one for each LSTM layer"
+    )
+    left_out: float | None = _key(
+        None, "share of groups, 0 to 1, that are left out at most with the calibration set: chooses the threshold"
+    )
+    activity: float | None = _key(
+        None, "share of groups that estimates take to be kept, 0 to 1; without it as the test inputs' are"
+    )
+
+    def __post_init__(self):
+        shares = _between("left_out", 0, 1), _between("activity", 0, 1)
+        _check("sparse_h", self, (_between("threshold", 0, 1e6), *shares))
+        if self.left_out is not None and self.threshold:
+            raise ConfigError("sparse_h.left_out", self.left_out, "must be given without sparse_h.threshold")
+
+    def thresholds(self, layers: int) -> tuple[float, ...]:
+        """One for each of so many layers."""
+        return self.threshold if isinstance(self.threshold, tuple) else (self.threshold,) * layers
+
+
+@dataclass(frozen=True)
 class PlanSection:
     """[plan]: how the model runs on the engine."""
 
@@ -375,6 +404,7 @@ class ProjectConfig:
     prune : PruneConfig
     quantize : QuantConfig
     delta : DeltaSection or None
+    sparse_h : SparseHSection or None
     plan : PlanSection
     target : TargetSection
     memory : MemorySection
@@ -398,6 +428,7 @@ class ProjectConfig:
     prune: PruneConfig = field(default_factory=PruneConfig)
     quantize: QuantConfig = field(default_factory=QuantConfig)
     delta: DeltaSection | None = None
+    sparse_h: SparseHSection | None = None
     plan: PlanSection = field(default_factory=PlanSection)
     target: TargetSection = field(default_factory=TargetSection)
     memory: MemorySection = field(default_factory=MemorySection)
@@ -413,6 +444,8 @@ class ProjectConfig:
         if not fits or self.name in RESERVED_NAMES:
             rule = f"must be letters, digits, _ and -, {LONGEST_NAME} at most, and none of {', '.join(RESERVED_NAMES)}"
             raise ConfigError("name", repr(self.name), rule)
+        if self.delta is not None and self.sparse_h is not None:
+            raise ConfigError("sparse_h", "with [delta]", "must be without it: changes reach the sums, or groups of h")
 
     @property
     def aim(self) -> Target:
@@ -487,6 +520,7 @@ class ProjectConfig:
             "prune": self.prune.to_dict(),
             "quantize": self.quantize.to_dict(),
             "delta": self.delta and section(self.delta),
+            "sparse_h": self.sparse_h and section(self.sparse_h),
             "plan": section(self.plan),
             "target": section(self.target),
             "memory": section(self.memory),
@@ -575,6 +609,7 @@ SECTION_CLASSES = {
     "prune": PruneConfig,
     "quantize": QuantConfig,
     "delta": DeltaSection,
+    "sparse_h": SparseHSection,
     "plan": PlanSection,
     "target": TargetSection,
     "memory": MemorySection,
