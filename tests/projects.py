@@ -47,14 +47,14 @@ CHAIN = ["relu", "tanh", "none", "sigmoid", "relu"]
 """Activations of the linear layers of :func:`with_chain`, the head last."""
 
 
-def with_chain(model, every_step=False, activations=CHAIN, seed=5, sizes=None):
-    """The model with a chain of random linear layers, a weight and a bias beyond the usual among them."""
+def with_chain(model, every_step=False, activations=CHAIN, seed=5, sizes=None, bias=0.5):
+    """The model with a chain of random linear layers."""
     rng, linear = np.random.default_rng(seed), []
     inputs = model.layers[-1].hidden_size
     for number, activation in enumerate(activations):
         outputs = sizes[number] if sizes else int(rng.integers(2, 10))
         weight = rng.normal(0, 1.5 / np.sqrt(inputs), (outputs, inputs))
-        linear.append(DenseWeights(weight, rng.normal(0, 0.5, outputs), activation=activation))
+        linear.append(DenseWeights(weight, rng.normal(0, bias, outputs), activation=activation))
         inputs = outputs
     return replace(model, dense=tuple(linear[:-1]), head=linear[-1], head_every_step=every_step)
 

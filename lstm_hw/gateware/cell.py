@@ -24,9 +24,14 @@ class Cell(wiring.Component):
     Parameters
     ----------
     config : EngineConfig
+    plain : bool
+        Whether units of linear layers start here too, whose four values take the slots of the gates and no more.
 
     Members
     -------
+    i_plain, i_plain_tanh : In(1), o_result : Out, with ``plain``
+        With ``i_start``: the unit is one of a linear layer, and whether its activation is tanh and not sigmoid. The
+        results of the activation unit.
     i_start : In(1), i_preact : In(4 pre-activations: i, f, g, o)
         A unit starts; a multiple of five cycles after the one before.
     i_scale : In, where layers have formats of c or h of their own
@@ -42,8 +47,8 @@ class Cell(wiring.Component):
         The new c or h was, before it was bounded; with it.
     """
 
-    def __init__(self, config: EngineConfig):
-        self.config = config
+    def __init__(self, config: EngineConfig, plain: bool = False):
+        self.config, self.plain = config, plain
         self.activation = make_activation(config.activation, config.preact, config.activated)
         activated, cell = config.activated, config.cell
         # Both products are aligned to the larger fraction and added exactly.
@@ -83,6 +88,9 @@ class Cell(wiring.Component):
                 "o_h": Out(signed(config.operand_bits)),
                 "o_h_valid": Out(1),
                 **({"o_c_beyond": Out(1), "o_h_beyond": Out(1)} if flagged else {}),
+                **(
+                    {"i_plain": In(1), "i_plain_tanh": In(1), "o_result": Out(signed(activated.width))} if plain else {}
+                ),
             }
         )
 
@@ -121,14 +129,26 @@ class Cell(wiring.Component):
         with m.If(self.i_start):
             m.d.sync += [gate.eq(value) for gate, value in zip(gates[1:], self.i_preact[1:], strict=True)]
         m.d.sync += [chosen.eq(self.round_tanh.o if wait == 1 else new_c), tanh.eq(1)]
+        if self.plain:
+            plain, plain_tanh = self._plain(m)
+            m.d.comb += self.o_result.eq(activation.o_y)
         for n, gate in enumerate(gates):
+            is_tanh = n == GATE_NAMES.index("g")
             with m.If(at[SLOT + n - 1]):
-                m.d.sync += [chosen.eq(gate), tanh.eq(n == GATE_NAMES.index("g"))]
+                m.d.sync += [chosen.eq(gate), tanh.eq(Mux(plain, plain_tanh, is_tanh) if self.plain else is_tanh)]
         m.d.comb += [activation.i_x.eq(chosen), activation.i_tanh.eq(tanh)]
         if wait == 0:  # The update lands in the very cycle of the slot.
             with m.If(at[self.delays.tanh_slot]):
                 m.d.comb += activation.i_x.eq(self.round_tanh.o)
         return activation.o_y
+
+    def _plain(self, m):
+        """Whether the unit that started last is one of a linear layer, and whether its activation is tanh."""
+        held = Signal(2, name="plain", reset_less=True)
+        given = Cat(self.i_plain, self.i_plain_tanh)
+        with m.If(self.i_start):
+            m.d.sync += held.eq(given)
+        return Mux(self.i_start, given, held)
 
     def _keep(self, m, at, result):
         """Results that wait for their product: i for one cycle, o until tanh(c') is there."""

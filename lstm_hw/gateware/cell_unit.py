@@ -6,8 +6,19 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for, ceil_log2
 
 from ..machine.config import CELL_PHASES, GATES, SERIAL_SLOTS, VALUE_BITS, EngineConfig
-from ..machine.isa import ELEMENT_BITS, MODE_CELL, MODE_LINEAR, MODE_ZERO, OPS, SCALE_BITS, THRESHOLD_BITS
-from ..machine.latency import DRAIN_TOLD, CellLatency
+from ..machine.isa import (
+    ACTIVATION_BITS,
+    ELEMENT_BITS,
+    MODE_CELL,
+    MODE_LINEAR,
+    MODE_ZERO,
+    OPS,
+    RELU,
+    SCALE_BITS,
+    TANH,
+    THRESHOLD_BITS,
+)
+from ..machine.latency import DRAIN_TOLD, REQUANTIZE, CellLatency
 from ..machine.registers import CLIPPED_PLACES
 from .cell import Cell
 from .delta_encoder import encoder_input_layout
@@ -72,6 +83,7 @@ class DrainUnit(wiring.Component):
                 "signal": 1,
                 "emit": 1,
                 "last": 1,
+                **({"activation": ACTIVATION_BITS} if config.chains else {}),
             }
         )
         self.list_tag = data.StructLayout(
@@ -165,11 +177,13 @@ class DrainUnit(wiring.Component):
             self.o_tag.context.eq(walk.context(m)),
             self.o_tag.state.eq(walk.state),
             self.o_tag.target.eq(command.target),
-            self.o_tag.write.eq(command.write & ~walk.linear),
+            self.o_tag.write.eq(command.write if self.config.chains else command.write & ~walk.linear),
             self.o_tag.signal.eq(command.signal & walk.last_context),
             self.o_tag.emit.eq(command.emit),
             self.o_tag.last.eq(command.last & ends),
         ]
+        if self.config.chains:
+            m.d.comb += self.o_tag.activation.eq(command.activation)
         if self.config.watches_h:
             m.d.comb += [
                 self.o_list_tag.reference.eq(walk.state),
@@ -216,6 +230,7 @@ class _Walk:
         self.entry = Signal(range(config.finish_entries), name="entry")  # where the row block is
         self.linear, self.zero = Signal(name="linear"), Signal(name="zero")  # modes
         self.step = Mux(self.linear, GATES, 1)
+        self.places = self.step if config.chains else 1  # that a unit takes in the h memory
         self.others = _without_lowest(self.todo)
         self.single = Signal(name="single")  # context in the mask
         self.last_context, self.last_unit = Signal(name="last_context"), Signal(name="last_unit")
@@ -265,7 +280,7 @@ class _Walk:
             self.last_unit.eq(command.units <= Mux(self.linear, 2 * GATES, 2)),
             self.state.eq(command.state + 1),
             command.state.eq(command.state + 1),
-            command.target.eq(command.target + 1),
+            command.target.eq(command.target + self.places),
             command.units.eq(command.units - self.step),
             self.unit.eq(self.unit + 1),
         ]
@@ -310,6 +325,8 @@ class CellUnit(wiring.Component):
         Write port of the h memory.
     o_signal : Out(1)
         An element of h can be read, in all contexts of its command.
+    o_plain : Out(1), with lists or sparse h, and chains
+        What is written is an output of a linear layer, which nobody watches.
     o_element, o_layer, with lists or sparse h
         With ``o_h_write``: the element for its encoder or judge, and the layer that it is of.
     o : stream of output beats
@@ -328,7 +345,8 @@ class CellUnit(wiring.Component):
 
     def __init__(self, config: EngineConfig):
         self.config = config
-        self.cells = [Cell(config) for _ in range(config.cells)]
+        # Units of linear layers start in the phase of the first cell.
+        self.cells = [Cell(config, plain=config.chains and n == 0) for n in range(config.cells)]
         bits, preact = config.accumulator_bits, config.preact.fraction
         fractions = tuple(shift + preact + row for shift in config.shifts for row in range(config.row_shifts))
         self.rounders = [
@@ -339,6 +357,8 @@ class CellUnit(wiring.Component):
         self.pieces, self.latency = delays.pieces, delays.total
         in_flight = -(-self.latency * config.cells // SERIAL_SLOTS) + 2
         self.tags = 1 << ceil_log2(in_flight)
+        if config.chains:
+            in_flight = max(in_flight, GATES * (-(-(delays.gather + delays.plain) // SERIAL_SLOTS) + 1))
         self.output_places = 1 << ceil_log2(in_flight + 2 * GATES)
         self.drain = DrainUnit(config)
         element = signed(config.operand_bits)
@@ -356,6 +376,7 @@ class CellUnit(wiring.Component):
                 "o_h_address": Out(ELEMENT_BITS),
                 "o_h_data": Out(element),
                 "o_signal": Out(1),
+                **({"o_plain": Out(1)} if config.watches_h and config.chains else {}),
                 **(
                     {"o_element": Out(encoder_input_layout(config, config.states)), "o_layer": Out(SCALE_BITS)}
                     if config.watches_h
@@ -403,13 +424,15 @@ class CellUnit(wiring.Component):
         m.d.comb += h_valid.eq(Cat(cell.o_h_valid for cell in self.cells).any())
         # Tokens of h go far: their tag is read into a register, long before it is due.
         tag = tag_queue("h_tags", h_valid, kind=fifo.SyncFIFOBuffered)
+        hidden = h_valid & (tag.mode != MODE_LINEAR)
+        written = hidden if self.config.chains else h_valid
         m.d.comb += [
             h.eq(Mux(tag.mode == MODE_ZERO, 0, self._merged(m, "o_h", "o_h_valid"))),
-            self.o_h_write.eq(h_valid & tag.write),
+            self.o_h_write.eq(written & tag.write),
             self.o_h_bank.eq(tag.context),
             self.o_h_address.eq(tag.target),
             self.o_h_data.eq(h),
-            self.o_signal.eq(h_valid & tag.signal),
+            self.o_signal.eq(written & tag.signal),
         ]
         if self.config.watches_h:
             of_list = tag_queue("list_tags", h_valid, drain.o_list_tag)
@@ -421,7 +444,6 @@ class CellUnit(wiring.Component):
                 self.o_element.token.eq(tag.signal),
                 self.o_layer.eq(tag.scale),
             ]
-        hidden = h_valid & (tag.mode != MODE_LINEAR)
         self._output(m, start, start_tag, preact, hidden & tag.emit, h, tag.last)
         self._count(m, h_valid, hidden)
         if self.config.count_clipped:
@@ -536,24 +558,112 @@ class CellUnit(wiring.Component):
         values = Signal(preact.shape(), reset_less=True)
         left = Signal(3)
         last = Signal()
-        emits = start & (tag.mode == MODE_LINEAR) & tag.emit
+        emits = start & (tag.mode == MODE_LINEAR)
+        if not self.config.chains:
+            emits &= tag.emit
         with m.If(emits):
             m.d.sync += [values.eq(preact), left.eq(tag.outputs), last.eq(tag.last)]
         with m.Elif(left != 0):
             m.d.sync += [values.eq(values.as_value() >> self.config.preact.width), left.eq(left - 1)]
-        value = values[0] if self.config.preact.width == VALUE_BITS else bounded(values[0], 0, self.config.linear)
+        plain = self.config.plain(VALUE_BITS)
+        value = values[0] if self.config.preact.width == VALUE_BITS else bounded(values[0], 0, plain)
+        valid, ends = left != 0, last & (left == 1)
+        if self.config.chains:
+            valid, value, ends = self._activated(m, start, tag, values[0], left)
         beat = output_beat_layout()(queue.w_data)
         m.d.comb += [
-            queue.w_en.eq(h_emitted | (left != 0)),
-            beat.data.eq(Mux(left != 0, value, h)),
-            beat.last.eq(Mux(left != 0, last & (left == 1), h_last)),
+            queue.w_en.eq(h_emitted | valid),
+            beat.data.eq(Mux(valid, value, h)),
+            beat.last.eq(Mux(valid, ends, h_last)),
             self.o.valid.eq(queue.r_rdy),
             queue.r_en.eq(self.o.ready),
             self.o.payload.eq(queue.r_data),
         ]
-        if self.config.count_clipped:
+        if self.config.count_clipped and not self.config.chains:
             self._count_outputs(m, emits, values[0], left)
         self.quiet = promised == 0
+
+    def _activated(self, m, start, tag, value, left):
+        """Plain outputs through the activation unit of the first cell, or beside it, and to the h memory.
+
+        Returns those for the output stream: whether there is one, its value and whether it is the last of its packet.
+        """
+        config, cell = self.config, self.cells[0]
+        layout = data.StructLayout(
+            {
+                "value": signed(config.preact.width),
+                "activation": ACTIVATION_BITS,
+                "valid": 1,
+                "emit": 1,
+                "last": 1,
+                "write": 1,
+                "signal": 1,
+                "bank": range(config.contexts),
+                "address": range(config.h_elements),
+                "beyond": 1,
+            }
+        )
+        held, output = Signal(tag.shape(), name="plain_tag", reset_less=True), Signal(layout, name="plain_output")
+        plain = start & (tag.mode == MODE_LINEAR)
+        with m.If(plain):
+            m.d.sync += held.eq(tag)
+        with m.Elif(left != 0):
+            m.d.sync += held.target.eq(held.target + 1)
+        m.d.comb += [
+            output.value.eq(value),
+            output.activation.eq(held.activation),
+            output.valid.eq(left != 0),
+            output.emit.eq(held.emit),
+            output.last.eq(held.last & (left == 1)),
+            output.write.eq(held.write),
+            output.signal.eq(held.signal),
+            output.bank.eq(held.context),
+            output.address.eq(held.target),
+            cell.i_plain.eq(plain),
+            cell.i_plain_tanh.eq(tag.activation == TANH),
+        ]
+        if config.count_clipped:
+            flags = Signal(GATES, name="outputs_beyond", reset_less=True)
+            m.d.sync += flags.eq(Mux(plain, self.preact_beyond, flags >> 1))
+            m.d.comb += output.beyond.eq(flags[0])
+        here = self._later(m, output, cell.activation.latency, "plain")
+        # What the activation unit gives has bits to drop; the rest has its fraction already.
+        relu, negative = here.activation == RELU, here.value < 0
+        looked_up = here.activation > RELU
+        exact = Mux(looked_up, cell.o_result, Mux(relu & negative, 0, here.value))
+        widths = dict.fromkeys((VALUE_BITS, config.operand_bits))
+        for width in widths:
+            fraction = config.preact.fraction
+            fractions = tuple(dict.fromkeys((fraction, fraction + config.activated.width - width)))
+            rounder = Requantize(len(exact), fractions, config.plain(width), config.count_clipped)
+            m.submodules[f"round_plain{width}"] = widths[width] = rounder
+            m.d.comb += [rounder.i.eq(exact), rounder.i_select.eq(looked_up)]
+        there = self._later(m, here, REQUANTIZE, "rounded")
+        memory, stream_value = widths[config.operand_bits], widths[VALUE_BITS]
+        with m.If(there.valid):
+            m.d.comb += [
+                self.o_h_write.eq(there.write),
+                self.o_h_bank.eq(there.bank),
+                self.o_h_address.eq(there.address),
+                self.o_h_data.eq(memory.o),
+                self.o_signal.eq(there.signal),
+            ]
+        if config.watches_h:
+            m.d.comb += self.o_plain.eq(there.valid)
+        if config.count_clipped:
+            flag = there.beyond & ~((there.activation == RELU) & (there.value < 0))
+            flag |= Mux(there.write, memory.o_beyond, stream_value.o_beyond)
+            m.d.comb += self.o_clipped.output.eq(there.valid & flag)
+        return there.valid & there.emit, stream_value.o, there.last
+
+    @staticmethod
+    def _later(m, value, cycles, name):
+        """A value so many cycles later."""
+        for n in range(cycles):
+            later = Signal.like(value, name=f"{name}{n}")
+            m.d.sync += later.eq(value)
+            value = later
+        return value
 
     def _count_outputs(self, m, emits, value, left):
         """Plain outputs are bounded as pre-activations and, where those are wider, once more: that is the bound."""
@@ -562,5 +672,5 @@ class CellUnit(wiring.Component):
             m.d.sync += flags.eq(Mux(emits, self.preact_beyond, flags >> 1))
             flag = flags[0]
         else:
-            flag = beyond(value, 0, self.config.linear)
+            flag = beyond(value, 0, self.config.plain(VALUE_BITS))
         m.d.comb += self.o_clipped.output.eq((left != 0) & flag)

@@ -326,7 +326,7 @@ class Engine(wiring.Component):
             lists.i_x.token.eq(1),
             lists.i_x_valid.eq(inputs.o_write),
             lists.i_h.eq(cell.o_element),
-            lists.i_h_valid.eq(cell.o_h_write),
+            lists.i_h_valid.eq(cell.o_h_write & ~cell.o_plain if self.config.chains else cell.o_h_write),
             lists.i_h_layer.eq(cell.o_layer),
             path.i_x_write.eq(lists.o_x_write),
             path.i_x_address.eq(lists.o_x_address),
@@ -335,7 +335,7 @@ class Engine(wiring.Component):
             path.i_h_list_address.eq(lists.o_h_address),
             path.i_h_list_entry.eq(lists.o_h_entry),
             mac.i_x.eq(lists.o_x),
-            mac.i_h.eq(lists.o_h),
+            mac.i_h.eq(lists.o_h | (cell.o_signal & cell.o_plain) if self.config.chains else lists.o_h),
             mac.i_x_length.eq(lists.o_x_length),
             mac.i_h_lengths.eq(lists.o_h_lengths),
             lists.i_x_taken.eq(mac.o_x_taken),
@@ -345,7 +345,7 @@ class Engine(wiring.Component):
         """Elements of h to the judge of its groups, which the sequencer asks."""
         m.d.comb += [
             judge.i.eq(cell.o_element),
-            judge.i_valid.eq(cell.o_h_write),
+            judge.i_valid.eq(cell.o_h_write & ~cell.o_plain if self.config.chains else cell.o_h_write),
             judge.i_new.eq(sequencer.o_new_h),
             judge.i_group.eq(sequencer.o_group),
             sequencer.i_known.eq(judge.o_known),

@@ -9,8 +9,8 @@ def command_bits(op: str, config: EngineConfig) -> dict[str, int]:
 
     An address has the bits of the memory that it is of: fields and registers add up modulo a power of two, so what lies
     in the memory loses nothing. ``lift`` of a MAC is among them if the engine has several ``lifts``, ``threshold`` and
-    ``list`` if it has lists, ``threshold`` of a CELL also with sparse_h, ``gather`` and ``fill`` if it has windows, and
-    ``words`` of a LOAD if it has a decoder.
+    ``list`` if it has lists, ``threshold`` of a CELL also with sparse_h, ``gather`` and ``fill`` if it has windows,
+    ``words`` of a LOAD if it has a decoder, and ``activation`` if it has chains.
     """
     most = _largest(op, config)
     unused = [
@@ -19,6 +19,7 @@ def command_bits(op: str, config: EngineConfig) -> dict[str, int]:
         *["threshold"] * (not (config.lists or config.sparse_h and op == "CELL")),
         *["gather", "fill"] * (not config.window),
         *["words"] * (config.decoder == "off"),
+        *["activation"] * (not config.chains),
     ]
     return {
         name: min(width, max(1, most[name].bit_length())) if name in most else width

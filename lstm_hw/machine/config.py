@@ -173,6 +173,13 @@ class EngineConfig:
     kind: str = field(
         default="lstm", metadata={"doc": "recurrent cell of the hidden units: lstm or gru; follows from the model"}
     )
+    chains: bool = field(
+        default=False,
+        metadata={
+            "doc": "linear layers may have activations, and their outputs may be operands of the next linear layer; "
+            "follows from the model"
+        },
+    )
     sparse_h: bool = field(
         default=False,
         metadata={
@@ -464,10 +471,10 @@ class EngineConfig:
         """Bytes of one weight word in memory, over all ports and padding included."""
         return self.axi_ports * self.beats_per_word * self.beat_bytes
 
-    @property
-    def linear(self) -> QFormat:
-        """What a plain output is bounded to behind the rounding of pre-activations; its binary point is the layer's."""
-        return replace(self.preact, integer=VALUE_BITS - 1 - self.preact.fraction)
+    def plain(self, width: int) -> QFormat:
+        """What a plain output of so many bits is bounded to behind the rounding of pre-activations; its binary point is
+        the layer's."""
+        return replace(self.preact, integer=width - 1 - self.preact.fraction)
 
     def h_fraction(self, layer: int) -> int:
         """Fraction bits of a layer's h; of a layer beyond the last of ``h_shifts`` as of that."""
@@ -492,6 +499,7 @@ class EngineConfig:
             ("lifts", (0,)),
             ("row_bits", 0),
             ("lists", False),
+            ("chains", False),
             ("kind", "lstm"),
             ("window", 0),
             ("sparse_h", False),

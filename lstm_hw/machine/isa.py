@@ -61,6 +61,9 @@ MODE_CELL, MODE_LINEAR, MODE_ZERO = range(3)
 accumulators."""
 ACTIVATIONS = ("none", "relu", "sigmoid", "tanh")
 """What becomes of the plain outputs of a CELL, by the number in its field ``activation``."""
+RELU, TANH = map(ACTIVATIONS.index, ("relu", "tanh"))
+"""Those behind RELU are results of the activation unit."""
+ACTIVATION_BITS = 2
 
 
 @dataclass(frozen=True)
@@ -219,8 +222,9 @@ OPS = {
             signal=1,  # one h token a unit, when its last context is written
             emit=1,  # send the results to the output stream
             last=1,  # with tlast on the last one
-            threshold=THRESHOLD_BITS,
-        ),  # least change that goes into the layer's list of deltas, or least size of a group of h that is kept
+            threshold=THRESHOLD_BITS,  # least change that goes into the list of deltas, or least size of a group of h
+            activation=ACTIVATION_BITS,
+        ),  # of plain outputs, which it may also write to the h memory, where they are operands as h is
     )
 }
 

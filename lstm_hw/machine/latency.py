@@ -162,6 +162,9 @@ class CellLatency:
         ... to its h.
     total : int
         From the start of a unit to its h.
+    plain : int
+        From the start of a cell to the first of the four plain outputs of a unit of a linear layer, which follow one a
+        cycle: with chains through the activation unit, or as long beside it, and a rounding.
     """
 
     def __init__(self, config: EngineConfig):
@@ -175,3 +178,4 @@ class CellLatency:
         self.tanh = self.tanh_slot + activation
         self.cell = self.tanh + MULTIPLY + REQUANTIZE
         self.total = self.gather + self.cell
+        self.plain = SLOT + activation + REQUANTIZE if config.chains else SLOT

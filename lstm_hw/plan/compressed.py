@@ -298,8 +298,8 @@ class CompressedPlanner(FusionPlanner):
     def _place(self):
         self._divide()
 
-    def _head(self, shape, number):
-        return HeadLayer(shape, number, self.config, self.batch)
+    def _heads(self, shapes, number):
+        return [HeadLayer(shapes, number, self.config, self.batch)]
 
     def _image(self):
         """The segments have a form of their own."""

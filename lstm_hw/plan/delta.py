@@ -26,7 +26,12 @@ class DeltaLayer(ResidentLayer):
     """
 
     def __init__(
-        self, shape: LayerShape, number: int, config: EngineConfig, sizes: list[int], thresholds: tuple[int, ...]
+        self,
+        shape: LayerShape,
+        number: int,
+        config: EngineConfig,
+        sizes: tuple[list[int], list[int]],
+        thresholds: tuple[int, ...],
     ) -> None:
         super().__init__(shape, number, config, sizes)
         self.thresholds = thresholds
@@ -90,14 +95,11 @@ class DeltaPlanner(ResidentPlanner):
         super().__init__(network, config)
 
     def _layer(self, shape, number):
-        sizes = [layer.outputs for layer in self.network.recurrent]
         if shape.kind == "linear":
-            return ResidentLayer(shape, number, self.config, sizes)
-        return DeltaLayer(shape, number, self.config, sizes, self.network.thresholds)
-
-    _head = _layer
+            return ResidentLayer(shape, number, self.config, self._sizes)
+        return DeltaLayer(shape, number, self.config, self._sizes, self.network.thresholds)
 
     def _kept(self):
-        """The bias of a head comes first: the ``load`` entry uses it as it arrives."""
-        head = len(self.layers)
-        return sorted(super()._kept(), key=lambda tile: (tile.layer, tile.part) != (head, "bias"))
+        """Biases of linear layers come first: the ``load`` entry uses them as they arrive."""
+        first = len(self.layers)
+        return sorted(super()._kept(), key=lambda tile: tile.layer < first or tile.part != "bias")

@@ -31,18 +31,24 @@ class ResidentLayer(StreamedLayer):
 
     Parameters
     ----------
-    sizes : list of int
-        Hidden units of all layers.
+    sizes : pair of list of int
+        Hidden units of all recurrent layers, and outputs of all linear ones but the head.
     """
 
     h_buffers, whole = 2, True
 
-    def __init__(self, shape: LayerShape, number: int, config: EngineConfig, sizes: list[int]) -> None:
+    def __init__(
+        self, shape: LayerShape, number: int, config: EngineConfig, sizes: tuple[list[int], list[int]]
+    ) -> None:
         super().__init__(shape, number, config)
         self.mask, self.linear = (1 << config.contexts) - 1, shape.kind == "linear"
         # In front of the tokens of the layer below: older ones of the layers above, and newer ones of those below it.
-        self.tokens_ahead = sum(sizes[: max(0, number - 1)]) + sum(sizes[number + 1 :])
-        self.tail = (sum(sizes),)
+        # Linear layers make theirs behind those of all h, and have none of the step before.
+        recurrent, linear = sizes
+        above = [] if self.linear else recurrent[number + 1 :]
+        self.tokens_ahead = sum((recurrent + linear)[: max(0, number - 1)]) + sum(above)
+        self.tail = (sum(recurrent),)
+        self.made = sum(linear) if self.linear and number == len(recurrent + linear) else 0
         width = tile_columns(self.blocks, self.units)
         x = self.column_tiles("x", shape.inputs, width if number else shape.inputs)
         h = self.column_tiles("h", 0 if self.linear else shape.outputs, width)
@@ -51,7 +57,9 @@ class ResidentLayer(StreamedLayer):
         self.resident, self.streamed = (*self.bias_tiles(), *self.order), ()
         self.buffers = min((1 << VECTORS_BITS) - 1, config.x_elements // self.x_stride)
         units = 0 if self.linear else shape.outputs
-        self.own = {"accumulators": 2 * self.blocks, "h_elements": units, "states": units * config.contexts}
+        self.written = self.linear and number < len(recurrent + linear)
+        elements = shape.outputs if self.written else units
+        self.own = {"accumulators": 2 * self.blocks, "h_elements": elements, "states": units * config.contexts}
         self.shared = {"finish_entries": self.blocks, "x_elements": self.x_stride}
 
     def loaded(self) -> None:
@@ -95,7 +103,8 @@ class ResidentLayer(StreamedLayer):
         self._walk(step, number)
         units = self.layer.outputs
         if self.linear:
-            self.send(self.mask)
+            self.plain_cell(self.layer, self.number, self.mask, self.h if self.written else None)
+            self.b.await_tokens(SPACE_H, self.made)
         else:
             new = (number + 1) % 2 * self.turn
             self.cells(units, self.mask, state=self.c, state_stride=units, target=self.h + new)
@@ -133,7 +142,7 @@ class ResidentLayer(StreamedLayer):
         if not self.number:
             free = int(not self.keeps_x)
             return {"space": SPACE_X, "operand": self.x_at(step) + column, "wait": 1, "take": 1, "free": free}
-        operand = self.below.h + column + (number + 1) % 2 * self.turn
+        operand = self.below.h + column + (0 if self.below.linear else (number + 1) % 2 * self.turn)
         return {"space": SPACE_H, "operand": operand, "wait": 1, "offset": self.tokens_ahead + column}
 
     def _products(self, tile, comment, **fields):
@@ -158,9 +167,14 @@ class ResidentPlanner(StackPlanner):
         super().__init__(network, config, self._layer)
 
     def _layer(self, shape, number):
-        return ResidentLayer(shape, number, self.config, [layer.outputs for layer in self.network.recurrent])
+        return ResidentLayer(shape, number, self.config, self._sizes)
 
-    _head = _layer
+    @property
+    def _sizes(self):
+        return [s.outputs for s in self.network.recurrent], [s.outputs for s in self.network.linear[:-1]]
+
+    def _heads(self, shapes, number):
+        return [self._layer(shape, number + n) for n, shape in enumerate(shapes)]
 
     def _kept(self):
         """Biases come first: the ``load`` entry uses them as they arrive."""

@@ -318,8 +318,8 @@ class FusionPlanner(StackPlanner):
 
         super().__init__(network, config, layer, batch)
 
-    def _head(self, shape, number):
-        return FusionHead(shape, number, self.config, self.batch)
+    def _heads(self, shapes, number):
+        return [FusionHead(shapes, number, self.config, self.batch)]
 
     def _batches(self):
         """x of a batch is taken two batches ahead of its steps, its products formed one ahead."""
@@ -328,7 +328,7 @@ class FusionPlanner(StackPlanner):
         for number in b.forever():
             self._round(number, first.count)
             for _ in b.unless(first.coming):
-                if self.head_behind:
-                    self.head_behind.ahead()
+                for head in self.heads_behind:
+                    head.ahead()
                 self._end()
             first.next_batch()

@@ -36,7 +36,9 @@ class GatherLayer(ResidentLayer):
     behind: GatherLayer | None = None
     first: GatherLayer
 
-    def __init__(self, shape: LayerShape, number: int, config: EngineConfig, sizes: list[int]) -> None:
+    def __init__(
+        self, shape: LayerShape, number: int, config: EngineConfig, sizes: tuple[list[int], list[int]]
+    ) -> None:
         super().__init__(shape, number, config, sizes)
         if not self.linear:
             self.shared["x_elements"] = 2 * self.x_stride  # the next step's x comes while this one's is in use
@@ -139,6 +141,4 @@ class GatherPlanner(ResidentPlanner):
             layer.first = self.layers[0]
 
     def _layer(self, shape, number):
-        return GatherLayer(shape, number, self.config, [layer.outputs for layer in self.network.recurrent])
-
-    _head = _layer
+        return GatherLayer(shape, number, self.config, self._sizes)

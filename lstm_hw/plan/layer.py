@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
-from ..machine.isa import MODE_CELL, MODE_LINEAR, MODE_ZERO, SPACE_CONSTANT, SPACE_H, SPACE_X
+from ..machine.isa import ACTIVATIONS, MODE_CELL, MODE_LINEAR, MODE_ZERO, SPACE_CONSTANT, SPACE_H, SPACE_X
 from ..machine.layout import Tile
 from ..machine.network import LayerShape
 from .sums import Sum
@@ -211,6 +211,10 @@ class StreamedLayer(ABC):
         if tokens:
             self.b.emit("MAC", space=SPACE_H, columns=1, slots=1, wait=1, take=take, offset=tokens - 1)
 
+    def left(self, number: Sum) -> Sum | int:
+        """Tokens that are left of the frame of a step, whose number counts since zero state."""
+        return sum(self.tail)
+
     def lift(self, part: str) -> int:
         """Field ``lift`` of a MAC with the weights of a part, ``x``, ``h`` or ``bias``; constants have none."""
         return 0 if part == "bias" else self.config.lift_of(self.layer.lift(part))
@@ -277,10 +281,11 @@ class StreamedLayer(ABC):
             fields |= {"emit": 1, "last": 1}
         self.b.emit("CELL", units=units, mask=mask, mode=mode, scale=self.number, write=1, signal=1, **fields)
 
-    def send(self, mask: int) -> None:
-        """CELL of a head: its outputs."""
-        units = self.layer.outputs
-        self.b.emit("CELL", units=units, mask=mask, mode=MODE_LINEAR, scale=self.number, emit=1, last=1)
+    def plain_cell(self, shape: LayerShape, number: int, mask: int, target: Sum | int | None = None) -> None:
+        """CELL of a linear layer: its outputs to the stream, or to an element of h and those behind it."""
+        where = {"emit": 1, "last": 1} if target is None else {"write": 1, "signal": 1, "target": target}
+        where["activation"] = ACTIVATIONS.index(shape.activation)
+        self.b.emit("CELL", units=shape.outputs, mask=mask, mode=MODE_LINEAR, scale=number, **where)
 
     def zero_cells(self, mask: int, after: int = 0, **fields: int) -> int:
         """h = c = 0 of the whole layer, h from element ``after`` of its own on; the tokens that it makes."""
@@ -325,12 +330,8 @@ class StreamedLayer(ABC):
         return [Tile(self.number, part, 0, self.blocks, first, min(width, columns - first)) for first in firsts]
 
     def bias_tiles(self, first: int = 0, blocks: int | None = None) -> list[Tile]:
-        """Tiles of the bias: digit column after digit column, of all row blocks or of some."""
-        tiles, column = [], 0
-        for _, columns in self.layer.bias_columns:
-            tiles.append(Tile(self.number, "bias", first, blocks or self.blocks, column, columns))
-            column += columns
-        return tiles
+        """Tiles of the bias, of all row blocks or of some."""
+        return bias_tiles(self.layer, self.number, first, blocks or self.blocks)
 
 
 class ResidentBias(StreamedLayer):
@@ -362,6 +363,15 @@ class ResidentBias(StreamedLayer):
         weight = self.weights + self.blocks * self.bias_tiles()[-1].first_column + row * columns
         products = {"space": SPACE_CONSTANT, "operand": exponent, "weight": weight, "columns": columns}
         self.mac(mask, source=self.sums + row, finish=1, **products)
+
+
+def bias_tiles(shape: LayerShape, number: int, first: int, blocks: int) -> list[Tile]:
+    """Tiles of the bias of a layer: digit column after digit column, of so many row blocks."""
+    tiles, column = [], 0
+    for _, columns in shape.bias_columns:
+        tiles.append(Tile(number, "bias", first, blocks, column, columns))
+        column += columns
+    return tiles
 
 
 def check_beat(config: EngineConfig) -> None:

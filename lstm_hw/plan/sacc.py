@@ -97,6 +97,9 @@ class SaccLayer(ResidentBias):
         for _ in self.b.when(self.done % 2, zero=not same_step):
             super().settle(after, part, take)
 
+    def left(self, number: Sum) -> Sum | int:
+        return number % 2 * sum(self.tail)
+
     def newest_h(self, step: Sum, later: Sum | int, number: Sum) -> Iterator[tuple[int, Sum | int]]:
         for direction in self.directions(number):
             yield self.of_step[direction], self.h

@@ -312,7 +312,7 @@ class BatchPlanner(StackPlanner):
 
     def words_read(self, steps: int) -> int:
         """Weight words that a run reads from memory."""
-        head = words_of(self.head.streamed) if self.head else 0
+        head = sum(words_of(layer.streamed) for layer in self.heads)
         times = -(-steps // self.batch) if self.network.head_every_step else 1
         return head * times + sum(layer.words_read(steps) for layer in self.layers)
 

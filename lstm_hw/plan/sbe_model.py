@@ -106,9 +106,9 @@ def bound(planner: BatchPlanner, memory: MemoryModel, steps: int) -> int:
     all beats through the port.
     """
     config, network, lanes = planner.config, planner.network, 0
-    for layer in planner.all:
-        columns = layer.layer.columns + sum(count for _, count in layer.layer.bias_columns)
-        lanes += layer.blocks * columns * (steps if layer is not planner.head or network.head_every_step else 1)
+    for shape in network.layers:
+        columns = shape.columns + sum(count for _, count in shape.bias_columns)
+        lanes += shape.blocks(config.rows) * columns * (steps if shape.is_recurrent or network.head_every_step else 1)
     for layer in planner.layers:
         # tail_columns rounds up to whole columns and to the slot in which the cell unit takes a unit.
         wait = layer.blocks * (tail_columns(layer.layer, config) - 1 - layer.pinned) - SERIAL_SLOTS

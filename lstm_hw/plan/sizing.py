@@ -128,6 +128,7 @@ def engine_formats(qmodel: QuantModel) -> dict[str, Any]:
         "row_bits": row_bits_of(qmodel),
         "lists": bool(qmodel.thresholds),
         "sparse_h": bool(qmodel.sparse_h),
+        "chains": bool(qmodel.dense) or any(layer.activation != "none" for layer in qmodel.linear),
     }
 
 
@@ -316,6 +317,7 @@ def ample_engine(network: Network, streams: bool, **given) -> EngineConfig:
         "shifts": shifts,
         "lists": bool(network.thresholds),
         "sparse_h": bool(network.sparse_h),
+        "chains": network.has_chain,
         "kind": network.kind,
         "axi_data_bits": min(128, max(64, 1 << (rows * weight_bits // ports).bit_length() - 1)),
     }

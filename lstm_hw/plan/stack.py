@@ -4,12 +4,15 @@ Layers take turns inside the loop of time steps or, with a batch, of batches (:m
 subclass of :class:`StackPlanner` that says what the layers of its schedule are.
 
 A head has the last layer's h as operands. At every step it is one more layer in the round; behind the last step it has
-a place of its own. Its weights stay on chip where there is room, else they stream.
+a place of its own. Its weights stay on chip where there is room, else they stream. In a chain of linear layers each but
+the last one writes its outputs to the h memory, where they are operands of the next one as h is, and makes tokens. The
+last one takes these as if nobody had made any: behind it the tokens are those of the layers' h, and all are there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 
@@ -19,21 +22,48 @@ from ..machine.isa import SPACE_CONSTANT, SPACE_H, SPACE_X
 from ..machine.layout import Image, Tile
 from ..machine.network import LayerShape, Network
 from ..machine.plan import Plan
-from .layer import Frame, StreamedLayer, ring_words, words_of
+from .layer import Frame, StreamedLayer, bias_tiles, ring_words, words_of
 from .registers import program
 from .sums import Sum, as_sum
 from .tree import Loops
 
 
-class HeadLayer(StreamedLayer):
-    """The linear layer."""
+@dataclass(frozen=True)
+class Linear:
+    """A linear layer of a chain, with its tiles in the order in which they are used."""
 
-    def __init__(self, shape: LayerShape, number: int, config: EngineConfig, batch: int) -> None:
-        super().__init__(shape, number, config, batch)
-        skip = [Tile(number, "skip", 0, self.blocks, 0, shape.skip)] * bool(shape.skip)
-        self.tiles = (*self.bias_tiles(), *skip, Tile(number, "x", 0, self.blocks, 0, shape.inputs))
+    shape: LayerShape
+    number: int
+    blocks: int
+    tiles: tuple[Tile, ...]
+
+    @classmethod
+    def of(cls, shape: LayerShape, number: int, config: EngineConfig) -> Linear:
+        blocks = shape.blocks(config.rows)
+        skip = [Tile(number, "skip", 0, blocks, 0, shape.skip)] * bool(shape.skip)
+        matrix = Tile(number, "x", 0, blocks, 0, shape.inputs)
+        return cls(shape, number, blocks, (*bias_tiles(shape, number, 0, blocks), *skip, matrix))
+
+
+class HeadLayer(StreamedLayer):
+    """The linear layers, as one: they have no h of their own.
+
+    Parameters
+    ----------
+    shapes : sequence of LayerShape
+        The head last.
+    number : int
+        Of the first of them.
+    """
+
+    def __init__(self, shapes: Sequence[LayerShape], number: int, config: EngineConfig, batch: int) -> None:
+        super().__init__(shapes[-1], number + len(shapes) - 1, config, batch)
+        self.chain = [Linear.of(shape, number + n, config) for n, shape in enumerate(shapes)]
+        self.tiles = tuple(tile for linear in self.chain for tile in linear.tiles)
         self.resident, self.streamed = self.tiles, ()
-        self.shared = {"finish_entries": self.blocks, "accumulators": self.blocks if self.blocks > 1 else 0}
+        most = max(linear.blocks for linear in self.chain)
+        self.shared = {"finish_entries": most, "accumulators": most if most > 1 else 0}
+        self.own = {"h_elements": sum(shape.outputs for shape in shapes[:-1])}
 
     def stream(self) -> None:
         """Its weights do not stay on chip."""
@@ -53,12 +83,16 @@ class HeadLayer(StreamedLayer):
         early = frame.count.known
         if early:
             frame.following()
+        chain = len(self.chain) > 1
+        if chain:  # its tokens come behind those of the whole frame's h
+            self.before.settle(self)
         for step, later in frame.steps():
             for _ in self.b.unless(later):  # the h of other steps is there: their next ones waited for it
                 if not early:
                     frame.inputs()
                     frame.following()
-                self.before.settle(self)
+                if not chain:
+                    self.before.settle(self)
             x = self.source.x_at(frame.first + step) if self.layer.skip else 0
             for mask, h in self.newest_h(step, later, self.done):
                 self.outputs(mask, h, x)
@@ -69,7 +103,7 @@ class HeadLayer(StreamedLayer):
         self.before.settle(self.before, take=0)
         number = self.before.done - 1  # it has been counted already
         for mask, h in self.newest_h(as_sum(0), 0, number):
-            self.outputs(mask, h)
+            self.outputs(mask, h, ahead=self.before.left(number))
         self.free_words()
 
     def free_words(self) -> None:
@@ -77,21 +111,39 @@ class HeadLayer(StreamedLayer):
         if self.streamed:
             self.release(words_of(self.streamed))
 
-    def outputs(self, mask: int, h: Sum | int, x: Sum | int = 0) -> None:
-        """Outputs of a step, for the contexts that have its h side by side, from an element on, and so its x."""
+    def outputs(self, mask: int, h: Sum | int, x: Sum | int = 0, ahead: Sum | int = 0) -> None:
+        """Outputs of a step, for the contexts that have its h side by side, from an element on, and so its x.
+
+        ``ahead`` are the tokens of h that nobody has taken.
+        """
+        word, made, vector, target = 0, 0, h, self.h
+        for linear in self.chain:
+            # Of the layer before in the chain, each element is waited for.
+            wait = {"wait": 1, "offset": ahead + made - linear.shape.inputs} if made else {}
+            self._products(linear, mask, word, (SPACE_H, vector, wait), x)
+            word += words_of(linear.tiles)
+            if linear is self.chain[-1]:
+                self.plain_cell(linear.shape, linear.number, mask)
+                break
+            self.plain_cell(linear.shape, linear.number, mask, target)
+            vector, made, target = target, made + linear.shape.outputs, target + linear.shape.outputs
+        self.b.await_tokens(SPACE_H, made)
+
+    def _products(self, linear, mask, word, vector, x):
+        """All products of a linear layer, whose words are at ``word`` in the ring if they stream."""
         keep, go_on = {}, {"load": 0}  # one sum stays in the lanes
-        if self.blocks > 1:
+        if linear.blocks > 1:
             keep, go_on = {"store": 1, "target": self.sums}, {"source": self.sums}
-        skip = [(SPACE_X, x)] * bool(self.layer.skip)
-        operands = [*((SPACE_CONSTANT, exponent) for exponent, _ in self.layer.bias_columns), *skip, (SPACE_H, h)]
-        word, start = 0, {"hold": 1}
-        for tile, (space, operand) in zip(self.tiles, operands, strict=True):
+        shape, start = linear.shape, {"hold": 1}
+        skip = [(SPACE_X, x, {"free": 1})] * bool(shape.skip)
+        operands = [*((SPACE_CONSTANT, exponent, {}) for exponent, _ in shape.bias_columns), *skip, vector]
+        for tile, (space, operand, fields) in zip(linear.tiles, operands, strict=True):
             words = {"stream": 1, "weight": word} if self.streamed else {"weight": self.address[tile]}
-            end = {"finish": 1} if tile is self.tiles[-1] else keep
-            fields = words | start | end | {"lift": self.lift(tile.part), "free": int(tile.part == "skip")}
-            self.mac(mask, space=space, operand=operand, columns=tile.columns, slots=self.blocks, **fields)
+            end = {"finish": 1} if tile is linear.tiles[-1] else keep
+            lift = 0 if tile.part == "bias" else self.config.lift_of(shape.lift(tile.part))
+            fields = words | start | end | fields | {"lift": lift}
+            self.mac(mask, space=space, operand=operand, columns=tile.columns, slots=linear.blocks, **fields)
             word, start = word + tile.words, go_on
-        self.send(mask)
 
 
 class StackPlanner:
@@ -125,24 +177,25 @@ class StackPlanner:
         if bool(network.thresholds) != self.lists:
             rule = f"must be {'with' if self.lists else 'without'} thresholds for this schedule"
             raise ConfigError("plan.schedule", f"{self.name!r} for a model {'without' if self.lists else 'with'}", rule)
-        if network.has_chain:
-            raise ConfigError("network", f"{len(network.linear)} linear layers", "must be one without an activation")
+        if network.has_chain and not config.chains:
+            found = f"{len(network.linear)} linear layers with {', '.join(s.activation for s in network.linear)}"
+            raise ConfigError("engine.chains", config.chains, f"must be true for {found}")
         if network.sparse_h and not self.sparse_h:
             rule = "must be one that can leave out groups of h"
             raise ConfigError("plan.schedule", f"{self.name!r} for a model with sparse_h", rule)
         self.network, self.config, self.batch, self.b = network, config, batch, Loops()
         self.layers = tuple(make(shape, number) for number, shape in enumerate(network.recurrent))
-        self.head = self._head(network.head, len(self.layers)) if network.head else None
-        self.head_behind = None if network.head_every_step else self.head  # behind the last step
-        self.round = self.layers if self.head_behind else self.all
+        self.heads = tuple(self._heads(network.linear, len(self.layers))) if network.head else ()
+        self.heads_behind = () if network.head_every_step else self.heads  # behind the last step
+        self.round = self.layers if self.heads_behind else self.all
         for before, layer in zip((self.round[-1], *self.round[:-1]), self.round, strict=True):
             layer.before, layer.last, layer.sends = before, layer is self.round[-1], False
         for below, layer in pairwise(self.layers):
             layer.below = below
         self.all[-1].sends = True
-        if self.head:
-            self.head.before = self.head.below = self.layers[-1]
-            self.head.source = self.layers[0]
+        for below, head in pairwise((self.layers[-1], *self.heads)):
+            head.before = head.below = below
+            head.source = self.layers[0]
         if network.skip:
             self.layers[0].keeps_x = True
             self.layers[0].x_at(as_sum(0))
@@ -150,19 +203,20 @@ class StackPlanner:
 
     @property
     def all(self) -> tuple[StreamedLayer, ...]:
-        return (*self.layers, *[self.head] * (self.head is not None))
+        return (*self.layers, *self.heads)
 
-    def _head(self, shape, number):
-        return HeadLayer(shape, number, self.config, self.batch)
+    def _heads(self, shapes, number):
+        """What the linear layers are under the schedule, the first of which has a number."""
+        return [HeadLayer(shapes, number, self.config, self.batch)]
 
     def _place(self):
         """Every layer's part of each memory; what is shared must be large enough for each of them."""
         try:
             self._divide()
         except ConfigError:
-            if not isinstance(self.head, HeadLayer) or self.head.streamed:
+            if not self.heads or not isinstance(self.heads[0], HeadLayer) or self.heads[0].streamed:
                 raise
-            self.head.stream()
+            self.heads[0].stream()
             self._divide()
 
     def _divide(self):
@@ -223,7 +277,7 @@ class StackPlanner:
             needs=self.needs,
             batch=self.batch,
             x_order=first.x_order,
-            y_order=self.layers[-1].y_order if self.head is None else None,
+            y_order=None if self.heads else self.layers[-1].y_order,
         )
 
     def _load(self):
@@ -271,8 +325,8 @@ class StackPlanner:
 
     def _end(self):
         """Behind the last step."""
-        if self.head_behind:
-            self.head_behind.behind_last_step()
+        for head in self.heads_behind:
+            head.behind_last_step()
         self.b.emit("HALT")
 
     def _round(self, number, count):
@@ -314,9 +368,10 @@ class StackPlanner:
             after.ahead(first)
             return
         layer, first = self.layers[0], first + self.batch
-        if self.head_behind and self.head_behind.streamed:
-            for _ in self.b.unless(self.coming):
-                self.head_behind.ahead()
+        for head in self.heads_behind:
+            if head.streamed:
+                for _ in self.b.unless(self.coming):
+                    head.ahead()
         for _ in self.b.when(self.coming):
             if self.batch == 1:
                 layer.inputs(partial(iter, (None,)), first)

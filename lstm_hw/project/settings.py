@@ -640,6 +640,7 @@ DERIVED = (
     "lifts",
     "lists",
     "sparse_h",
+    "chains",
     "kind",
     "activation",
     "preact",

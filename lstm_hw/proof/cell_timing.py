@@ -68,11 +68,13 @@ class CellTiming:
                 self._start(earliest, count, phases, fields["signal"] and contexts)
             else:
                 ready = max(earliest, self._next_block(command))
-                self._start(ready, count, phases, fields["signal"] and not linear and contexts)
+                outputs = fields["units"] - GATES * first if linear else 0
+                self._start(ready, count, phases, fields["signal"] and contexts, outputs)
                 self.rooms.add((self.last_start,))
         if linear:
             left = fields["units"] - GATES * (units - 1)
-            quiet, written = self.last_start + self.latency.total, self.last_start + self.latency.gather + left
+            quiet = self.last_start + self.latency.total
+            written = self.last_start + self.latency.gather + self.latency.plain + left - 1
         else:
             quiet = written = self.last_hidden = self.last_start + self.latency.total
         if fields["emit"]:
@@ -105,8 +107,9 @@ class CellTiming:
         self.finished.use(number + 1)
         return ready
 
-    def _start(self, ready, count, phases, contexts):
-        """Start ``count`` units, the first at ``ready`` or later; every ``contexts`` of them make an element of h."""
+    def _start(self, ready, count, phases, contexts, outputs=0):
+        """Start ``count`` units, the first at ``ready`` or later; every ``contexts`` of them make an element of h, or
+        four of ``outputs`` that are left."""
         cycle, phase = divmod(max(ready, self.last_start + 1) - self.origin, SERIAL_SLOTS)
         first = cycle * len(phases) + sum(p < phase for p in phases)
 
@@ -121,8 +124,13 @@ class CellTiming:
         if self.config.sparse_h:
             self._written += [start(n) + self.latency.total for n in range(first, first + count)]
         if contexts:
-            written = self.latency.total + self.encode + H_TOKEN_DELAY
-            self.h.add([start(n) + written for n in range(first + contexts - 1, first + count, contexts)])
+            latency, lasts = self.latency, range(first + contexts - 1, first + count, contexts)
+            if outputs:
+                written = latency.gather + latency.plain + H_TOKEN_DELAY
+                cycles = [start(n) + written + element for n in lasts for element in range(GATES)]
+                self.h.add(cycles[:outputs])
+            else:
+                self.h.add([start(n) + latency.total + self.encode + H_TOKEN_DELAY for n in lasts])
 
     def state(self, settled: int, now: int) -> Hashable:
         """What decides about later CELLs, relative to ``now``."""

@@ -26,7 +26,7 @@ import numpy as np
 
 from ..errors import ProgramError
 from ..machine.config import H_GROUP, LISTS_OF_X
-from ..machine.isa import MODE_LINEAR, MODE_ZERO, REGISTERS, SPACE_CONSTANT, SPACE_DELTA, SPACE_H, SPACE_X
+from ..machine.isa import ACTIVATIONS, MODE_LINEAR, MODE_ZERO, REGISTERS, SPACE_CONSTANT, SPACE_DELTA, SPACE_H, SPACE_X
 from ..machine.pack import top_exponent
 from ..machine.plan import Plan
 from .lists import walks_list
@@ -702,7 +702,7 @@ class Checker:
                 )
             for position, k in enumerate(contexts):
                 self._unit_range(command, k, position, units, done, per_block * (blocks[0] if blocks else 0))
-            if command.signal and command.mode != MODE_LINEAR:
+            if command.signal:
                 self._produce(command, SPACE_H, len(units))
 
     def _unit_range(self, command, k, position, units, done, first_unit):
@@ -716,6 +716,12 @@ class Checker:
             layer, sequence, step = self._complete(command, partial)
         named = first_unit + units
         if command.mode == MODE_LINEAR:
+            wanted = ACTIVATIONS.index(self.layers[layer].activation)
+            found = f"activation {command.activation} of layer {layer}"
+            self._require(command.activation == wanted, command, found, f"must be {wanted}")
+            if command.write:
+                names = np.stack([np.full(units.size, v) for v in (layer, sequence, step)] + [named], 1)
+                self._write(command, k, units, names, slot)
             self._emit(command, layer, sequence, step, named)
             return
         states = command.state + units + command.state_stride * position
@@ -739,30 +745,34 @@ class Checker:
                 "must be separated by the h that was written after it",
             )
         self.states[states] = np.stack([np.full(units.size, v) for v in (layer, sequence, step)] + [named], 1)
-        tokens = self.produced[SPACE_H] + np.arange(units.size)
-        self.state_token[states] = tokens
+        self.state_token[states] = self.produced[SPACE_H] + np.arange(units.size)
         if command.write:
-            where = slice(command.target + units[0], command.target + units[-1] + 1)
-            self._require(
-                where.stop <= self.config.h_elements,
-                command,
-                f"h elements up to {where.stop - 1}",
-                f"must stay below {self.config.h_elements}",
-            )
-            for space in self.vectors.keys() - {SPACE_X}:
-                self._require(
-                    self.reader[space][k, where].max() <= slot,
-                    command,
-                    f"h elements {where.start}.. may still be read",
-                    "must not be written before their last reader",
-                )
-                self.vectors[space][k, where] = self.states[states]
+            self._write(command, k, units, self.states[states], slot)
             if self.config.lists and units[-1] == command.units - 1:
                 self._close_list(command, slot, self.states[states])
-            # Without a signal nothing in this run can wait for the elements.
-            self.token[SPACE_H][k, where] = tokens if command.signal else 1 << 60
         if command.emit:
             self._emit(command, layer, sequence, step, named)
+
+    def _write(self, command, k, units, names, slot):
+        """Units of a CELL into the h memory of a context."""
+        where = slice(command.target + units[0], command.target + units[-1] + 1)
+        self._require(
+            where.stop <= self.config.h_elements,
+            command,
+            f"h elements up to {where.stop - 1}",
+            f"must stay below {self.config.h_elements}",
+        )
+        for space in self.vectors.keys() - {SPACE_X}:
+            self._require(
+                self.reader[space][k, where].max() <= slot,
+                command,
+                f"h elements {where.start}.. may still be read",
+                "must not be written before their last reader",
+            )
+            self.vectors[space][k, where] = names
+        # Without a signal nothing in this run can wait for the elements.
+        tokens = self.produced[SPACE_H] + np.arange(units.size)
+        self.token[SPACE_H][k, where] = tokens if command.signal else 1 << 60
 
     def _close_list(self, command, slot, names):
         """The list of a CELL, which is of a whole layer, is complete with its last unit."""

@@ -11,8 +11,8 @@ import numpy as np
 
 from ..errors import InputError, ProgramError
 from ..machine.activation import make_activation
-from ..machine.config import GATES, H_GROUP, EngineConfig
-from ..machine.isa import MODE_LINEAR, MODE_ZERO, REGISTERS, SPACE_CONSTANT, SPACE_DELTA, SPACE_X
+from ..machine.config import GATES, H_GROUP, VALUE_BITS, EngineConfig
+from ..machine.isa import ACTIVATIONS, MODE_LINEAR, MODE_ZERO, REGISTERS, SPACE_CONSTANT, SPACE_DELTA, SPACE_X
 from ..machine.layout import Image, Tile
 from ..machine.pack import separate
 from ..machine.program import Command, Program
@@ -267,8 +267,12 @@ class Interpreter:
         preact = config.preact.requantize(sums, fraction + rows if config.row_bits else fraction)
         if command.mode == MODE_LINEAR:
             # The cell unit drains four outputs at a time, and the contexts in turn.
+            outputs = self._plain(command, preact)
+            if command.write:
+                where = self._slice(command, "h elements", command.target, command.units, config.h_elements)
+                self.h[contexts, where] = outputs.T
             for first in range(0, command.units, GATES):
-                self._emit(command, config.linear.bound(preact[first : first + GATES]).T.ravel())
+                self._emit(command, outputs[first : first + GATES].T.ravel())
             self._end_packet(command)
             return
         gate = preact.reshape(command.units, GATES, len(contexts))
@@ -285,6 +289,17 @@ class Interpreter:
             for unit in h:
                 self._emit(command, unit)
             self._end_packet(command)
+
+    def _plain(self, command, preact):
+        """Outputs of a linear layer, as wide as the h memory or the stream, from rounded sums."""
+        config, activation = self.config, ACTIVATIONS[command.activation]
+        width = config.operand_bits if command.write else VALUE_BITS
+        drop = 0
+        if activation == "relu":
+            preact = np.maximum(preact, 0)
+        elif activation != "none":
+            preact, drop = self.activation.compute(preact, activation == "tanh"), config.activated.width - width
+        return config.plain(width).requantize(preact, config.preact.fraction + drop)
 
     def _states(self, command, contexts):
         """Addresses of c (units, contexts of the mask)."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..machine.config import CELL_PHASES, SERIAL_SLOTS
+from ..machine.config import CELL_PHASES, GATES, SERIAL_SLOTS
 from ..machine.isa import MODE_LINEAR
 from ..machine.latency import OUTPUT_QUEUE
 from ..machine.plan import Plan
@@ -80,7 +80,8 @@ class _Recorder(Timing):
 
     def _emitted(self, command, starts):
         if command.mode == MODE_LINEAR:
-            first, last = self.latency.gather + 1, self.latency.gather + 4
+            first = self.latency.gather + self.latency.plain
+            last = first + GATES - 1
         else:
             first = last = self.latency.total
         end = starts[-1] + last + OUTPUT_QUEUE + 1

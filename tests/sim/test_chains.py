@@ -1,0 +1,47 @@
+"""Chains of linear layers with activations: bits, cycles and counts of the emitted Verilog."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lstm_hw.gateware.top import Top
+from lstm_hw.machine.registers import CLIPPED_PLACES
+from lstm_hw.project.api import convert
+from lstm_hw.project.settings import ProjectConfig
+from lstm_hw.verify.scenario import Stress
+from lstm_hw.verify.simulate import expect
+from lstm_hw.verilog.emit import write_verilog
+from sim.play import play
+from tests.projects import float_model, with_chain
+
+PAIRS = {"weight_bits": 8, "operand_bits": 8, "accumulator_bits": 32, "input_format": "Q0.7"}
+WIDE = {"preact": "Q3.16", "activation_format": "Q0.17"}
+
+
+@pytest.mark.parametrize(
+    "every_step, quantize, engine, plan, stress",
+    [
+        (True, {"activation": "hard5/quadratic64"}, {"cells": 2, "contexts": 2}, {}, None),
+        (False, {**PAIRS, **WIDE, "activation": "pwl"}, {"cells": 5}, {}, Stress(0.3, 0.3, 0.3)),
+        (True, WIDE, {"contexts": 2, "weight_words": 140}, {"schedule": "fusion", "sequences": 1}, None),
+    ],
+    ids=["two cells", "pairs, five cells, under stress", "streamed"],
+)
+def test_bits_cycles_and_clipped_values(tmp_path, every_step, quantize, engine, plan, stress):
+    rng = np.random.default_rng(6)
+    model = float_model(rng, inputs=5, hidden=(6,), outputs=0)
+    model = replace(model, layers=tuple(replace(layer, bias=0 * layer.bias) for layer in model.layers))
+    model = with_chain(model, every_step, sizes=(9, 5, 6, 3, 5), bias=0)
+    x = rng.uniform(-1, 1, (3, 3, 5))
+    engine = {"rows": 8, "count_clipped": True, **engine}
+    # Formats are those of calibration inputs near zero, so that values are clipped.
+    sections = {"name": "tiny", "model": {"path": "none"}, "engine": engine, "plan": plan}
+    config = ProjectConfig.from_dict(sections, "here")
+    made = convert(config, model=model, calibration=x / 100, x=x, quantize={"input_format": "Q0.15"} | quantize)
+    scenario = expect(made.plan, made.words, made.qmodel, made.qmodel.quantize_input(made.x), stress).scenario
+    verilog = write_verilog(tmp_path / "lstm_engine.v", Top(scenario.config), "lstm_engine")
+    played = play(scenario, verilog, tmp_path / "scenario")
+    found = [run["clipped"] for run in played.runs]
+    assert found == [run.clipped for run in scenario.runs]
+    assert set(found[-1]) == set(CLIPPED_PLACES) and found[-1]["output"] > 0
