@@ -70,8 +70,8 @@ class BatchLayer(ResidentBias):
         Those of W_x that stream.
     pinned : int
         The other columns of W_x.
-    step_tiles : list of Tile
-        What every step multiplies by itself: pinned columns of W_x, and W_h.
+    pinned_tiles, step_tiles : list of Tile
+        What every step multiplies by itself: pinned columns of W_x, and behind them W_h.
     passing : list of Tile
         Those of them that do not stay on chip.
     """
@@ -93,15 +93,20 @@ class BatchLayer(ResidentBias):
         super().__init__(shape, number, config, batch)
         self.case, self.slots, self.tile, self.mask = case, slots, tile, (1 << config.contexts) - 1
         self.tail = (shape.outputs,)
-        tiles = (shape.inputs - pinned) // tile
-        streamed = tiles * tile
-        self.pinned = shape.inputs - streamed
-        self.x_tiles = self.column_tiles("x", streamed, tile)
-        hidden = [Tile(number, "h", 0, self.blocks, *columns) for columns in h_tiles(shape, config, most)]
-        self.step_tiles = [Tile(number, "x", 0, self.blocks, streamed, self.pinned), *hidden]
+        self.x_tiles, self.pinned_tiles, hidden = self.cut(pinned, most)
+        self.pinned = sum(tile.columns for tile in self.pinned_tiles)
+        self.step_tiles = [*self.pinned_tiles, *hidden]
         self.buffers = min(config.x_elements // self.x_stride, 2 * batch)
         self.own = {"h_elements": slots * shape.outputs, "states": shape.outputs * config.contexts}
-        self.keep({1: self.step_tiles, 2: [], 3: self.step_tiles[:1]}[case])
+        self.keep({1: self.step_tiles, 2: [], 3: self.pinned_tiles}[case])
+
+    def cut(self, pinned: int, most: int) -> tuple[list[Tile], list[Tile], list[Tile]]:
+        """Tiles of W_x that stream, the others of so many columns at least, and those of W_h."""
+        shape, number = self.layer, self.number
+        streamed = (shape.inputs - pinned) // self.tile * self.tile
+        hidden = [Tile(number, "h", 0, self.blocks, *columns) for columns in h_tiles(shape, self.config, most)]
+        kept = Tile(number, "x", 0, self.blocks, streamed, shape.inputs - streamed)
+        return self.column_tiles("x", streamed, self.tile), [kept], hidden
 
     def keep(self, tiles: Sequence[Tile]) -> None:
         """Let these tiles stay on chip, besides the bias."""
@@ -110,17 +115,17 @@ class BatchLayer(ResidentBias):
         self.streamed = (*self.x_tiles, *self.passing)
         again = words_of(self.passing)
         held = again if self.case == 2 else max([0, *(tile.words for tile in self.passing)])
-        x_tile = self.tile * self.blocks * bool(self.x_tiles)
+        x_tile = max((tile.words for tile in self.x_tiles), default=0)
         self.ring = max(2 * x_tile, ring_words(max(x_tile, held), self.config))
         self.batch_words = words_of(self.x_tiles) + (again if self.case == 2 else 0)
         self.refetched = again if self.case == 3 else 0  # words that stream at every step
 
     def keep_most(self, room: int) -> None:
         """Let as many tiles of W_h as fit ``room`` words stay on chip, but not all, the others spread between them."""
-        hidden = self.step_tiles[1:]
+        hidden = self.step_tiles[len(self.pinned_tiles) :]
         count = min(len(hidden) - 1, max(0, room // max(tile.words for tile in hidden)))
         kept = [n for n in range(len(hidden)) if (n + 1) * count // len(hidden) == n * count // len(hidden) + 1]
-        self.keep([self.step_tiles[0], *(hidden[n] for n in kept)])
+        self.keep([*self.pinned_tiles, *(hidden[n] for n in kept)])
 
     def fit(self, room: int) -> None:
         self.shared = {
@@ -140,8 +145,9 @@ class BatchLayer(ResidentBias):
         order = []
         for first in range(0, steps, self.batch):
             batch = range(first, min(first + self.batch, steps))
-            for tile in (*self.x_tiles, self.step_tiles[0]):
+            for tile in self.x_tiles:
                 order += [(step, tile.first_column, tile.columns) for step in batch]
+            order += [(step, self.pinned_tiles[0].first_column, self.pinned) for step in batch]
         return order
 
     # Where things are
@@ -319,7 +325,7 @@ class BatchPlanner(StackPlanner):
     def _divide(self):
         if self.case == 3:
             for layer in self.layers:
-                layer.keep(layer.step_tiles[:1])
+                layer.keep(layer.pinned_tiles)
             ring = max(layer.ring for layer in self.layers)
             room = self.config.weight_words - ring - sum(words_of(layer.resident) for layer in self.all)
             for layer in self.layers:

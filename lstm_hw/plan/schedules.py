@@ -6,7 +6,7 @@ A schedule is a planner with a name that users write, options, and what it needs
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import chain, islice
+from itertools import chain, islice, product
 
 from ..errors import ConfigError, ProgramError
 from ..machine.config import MAX_CONTEXTS, WINDOWS, EngineConfig
@@ -22,10 +22,12 @@ from .delta import DeltaPlanner
 from .dense import ResidentPlanner
 from .fusion import FusionPlanner
 from .gather import GatherPlanner
+from .gather_batch import LEAST_BATCH as GATHER_BATCH
+from .gather_batch import GatherBatchPlanner
 from .row_window import RowWindowPlanner
 from .rowblock import RowBlockPlanner
 from .sacc import SaccPlanner
-from .sbe import BatchPlanner
+from .sbe import CASES, BatchPlanner
 from .sbe_model import plan_batch
 from .sizing import engine_and_plan, on_ample_engine
 from .target import Target, deeper, shapes
@@ -164,6 +166,24 @@ def _sbe_choices(ask, config):
         yield found
 
 
+def _gather_sbe_choices(ask, config):
+    """By what the lanes or the port need at least, then the smaller batch."""
+    pinned, cases = ask.options.get("pinned", 1), [ask.options["case"]] if "case" in ask.options else CASES
+    least = 1 if "batch" in ask.options else GATHER_BATCH
+    found, refused = [], None
+    for batch, case in product(sorted({max(least, batch) for batch in ask.batches()}), cases):
+        try:
+            planner = GatherBatchPlanner(ask.network, config, batch, pinned, case)
+        except ConfigError as error:
+            refused = refused or error
+            continue
+        beats = planner.words_read(ask.steps) * config.beats_per_word * ask.memory(config).interval
+        found.append((max(planner.columns(ask.steps), beats), batch, case))
+    if not found:
+        raise refused
+    yield from ({"batch": batch, "case": case, "pinned": pinned} for _, batch, case in sorted(found))
+
+
 def _sacc_choices(ask, config):
     batches = [1] if "batch" not in ask.options else []
     blocks = max(layer.blocks(config.rows) for layer in ask.network.recurrent)
@@ -240,6 +260,17 @@ SCHEDULES = {
         _sbe_choices,
         lambda ask, network, config, **options: BatchPlanner(network, config, **options),
         ranked=True,
+    ),
+    "gather_sbe": Schedule(
+        "as sbe, of one layer of a pruned model: weights stream, and are multiplied, without their zeros",
+        ("batch", "case", "pinned"),
+        lambda sequences: (sequences,),
+        lambda contexts: contexts,
+        _gather_sbe_choices,
+        lambda ask, network, config, **options: GatherBatchPlanner(network, config, **options),
+        ranked=True,
+        pruned=True,
+        fields={"window": WINDOWS[-1]},
     ),
     "rowblock": Schedule(
         "every weight is fetched once a time step and serves all sequences",

@@ -24,7 +24,7 @@ def hides(blocks: int, kept: int, columns: int) -> bool:
     return spans(blocks)[-1][1] * kept >= columns
 
 
-def window_tiles(shape: LayerShape, number: int, part: str, config: EngineConfig) -> list[Tile]:
+def window_tiles(shape: LayerShape, number: int, part: str, config: EngineConfig, of: int = 1) -> list[Tile]:
     """Windows of a matrix of a layer, all row blocks each; none where lanes that take all columns are as fast.
 
     Windows are equally wide, but for the last one, and as wide as takes the fewest cycles: whole banks of a balanced
@@ -40,6 +40,8 @@ def window_tiles(shape: LayerShape, number: int, part: str, config: EngineConfig
         ``x`` or ``h``.
     config : EngineConfig
         With windows.
+    of : int
+        Columns of a window are a multiple of it, but for the last one.
 
     Returns
     -------
@@ -52,7 +54,7 @@ def window_tiles(shape: LayerShape, number: int, part: str, config: EngineConfig
     before = np.zeros((len(used), columns + 1), dtype=np.int32)
     np.cumsum(used, axis=1, out=before[:, 1:])
     best, least = [], blocks * columns
-    for width in range(min(config.window, columns), 0, -1):
+    for width in range(min(config.window, columns) // of * of, 0, -of):
         ends = [*range(0, columns, width), columns]
         kept = np.maximum(1, np.diff(before[:, ends], axis=1).max(axis=0))
         cycles = sum(blocks * count + (0 if hides(blocks, count, width) else width) for count in kept.tolist())

@@ -150,7 +150,7 @@ class PlanSection:
 
     schedule: str = _key(
         AUTO,
-        "auto takes resident if it fits, else the schedule with the fewest cycles by the exact model; or one of "
+        "auto takes resident (or gather) if it fits, else the schedule with the fewest cycles by the exact model; or one of "
         + ", ".join(SCHEDULES),
     )
     sequences: int | None = _key(

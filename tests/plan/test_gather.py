@@ -12,11 +12,14 @@ from lstm_hw.machine.config import EngineConfig
 from lstm_hw.machine.isa import instruction
 from lstm_hw.machine.network import LayerShape, Network
 from lstm_hw.machine.pack import pack
+from lstm_hw.plan import windows
 from lstm_hw.plan.dense import ResidentPlanner
 from lstm_hw.plan.gather import GatherPlanner
+from lstm_hw.plan.gather_batch import GatherBatchPlanner
 from lstm_hw.plan.windows import spans, window_tiles
 from lstm_hw.proof.checker import check
 from lstm_hw.proof.count import count_cycles
+from lstm_hw.proof.load_timing import MemoryModel
 from tests.builders import balanced, config_of, random_network
 from tests.sim.scenarios import plan_scenario
 
@@ -73,7 +76,6 @@ def layer_of(units, bank, keep):
     [
         (1024, 64, 8, {"rows": 64, "cells": 2}),
         (1024, 64, 8, {"rows": 512, "cells": 5}),
-        (1024, 8, 1, {"rows": 512, "cells": 5}),
         (1500, 50, 6, {"rows": 64, "cells": 2}),
         (1500, 50, 6, {"rows": 128, "contexts": 4, "x_per_beat": 4, "cells": 5}),
     ],
@@ -98,9 +100,17 @@ def test_windows_are_whole_banks():
     assert window_tiles(replace(shape, used=(full, full)), 0, "h", config) == []
 
 
-def test_row_blocks_of_many_macs():
+def test_row_blocks_of_many_macs(monkeypatch):
+    """More row blocks than a MAC has slots."""
     assert spans(255) == [(0, 255)]
     assert spans(256) == [(0, 128), (128, 128)]
+    monkeypatch.setattr(windows, "MOST_SLOTS", 3)
+    model, config = built(*STACKS["stack, head at every step"])
+    resident = model, GatherPlanner(model.network, config).plan()
+    for network, plan in (resident, batched(*BATCHES["W_h streams, two sequences"])):
+        assert any(i.op == "MAC" and i.gather and i.slots == 2 for i in plan.program.instructions)
+        check(plan)
+        plan_scenario(network, plan, ((3, True), (2, False)))
 
 
 def test_a_model_with_other_weights_than_the_plan(small):
@@ -154,3 +164,62 @@ def test_the_checker_wants_windows(small):
     dense = ResidentPlanner(model.network, replace(plan.config, window=0)).plan()
     with pytest.raises(ProgramError, match="must be of an engine with windows"):
         check(changed(dense, 0, gather=1))
+
+
+BATCHES = {
+    "W_h on chip": ((16, 16), 0, 8, 2, {"window": 8}, (2, 1, 1)),
+    "W_h held for a batch": ((24, 16), 3, 8, 2, {"window": 8, "x_per_beat": 4}, (3, 1, 2)),
+    "W_h streams, two sequences": ((24, 16), 3, 8, 2, {"window": 8, "contexts": 2, "x_per_beat": 2}, (3, 9, 3)),
+    "windows that nothing hides": ((30, 30), 0, 15, 1, {"rows": 48, "window": 16}, (4, 1, 2)),
+}
+
+
+def batched(sizes, head, bank, keep, fields, arguments):
+    model, config = built(sizes, head, False, bank, keep, "xh", {"finish_entries": 512, "states": 512} | fields)
+    config = replace(config, x_elements=512, h_elements=512, program_length=512)
+    return model, GatherBatchPlanner(model.network, config, *arguments).plan()
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_bits_of_batches(name):
+    """Whole batches and shorter ones, from zero state and on from the run before."""
+    model, plan = batched(*BATCHES[name])
+    assert check(plan) > 0
+    plan_scenario(model, plan, ((5, True), (1, False), (4, False), (3, True)))
+
+
+@pytest.mark.parametrize(
+    "units, bank, keep, shape, arguments",
+    [
+        (1024, 64, 8, {"rows": 64, "cells": 2}, (4, 1, 2)),
+        (1024, 64, 8, {"rows": 512, "cells": 5}, (8, 1, 1)),
+    ],
+)
+def test_batches_keep_lanes_busy_with_what_is_not_zero(units, bank, keep, shape, arguments):
+    """SBE's future work: pruning and blocking-batching, with weights from memory."""
+    fields = {"weight_words": 1 << 15, "accumulators": 1024, "finish_entries": 128, "states": 1 << 13}
+    memories = {"h_elements": 1 << 13, "x_elements": 1 << 15, "window": 64, "axi_data_bits": 1024}
+    config = EngineConfig(**shape, **fields, **memories, program_length=512)
+    plan = GatherBatchPlanner(layer_of(units, bank, keep), config, *arguments).plan()
+    short, long = (count_cycles(plan, steps, memory=MemoryModel(40)).cycles for steps in (40, 80))
+    products = 40 * 4 * units * 2 * units * keep / bank * config.contexts
+    assert products / ((long - short) * config.lanes) >= 0.98
+
+
+def test_what_no_batch_can_have():
+    model, config = built(*STACKS["one layer"])
+    for given, message in (
+        ({"batch": 1}, "batch: 1; must be at least 2"),
+        ({"case": 4}, "case: 4; must be one of"),
+        ({"pinned": 8}, "pinned: 8; must leave at least a window of 8 columns of 8"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            GatherBatchPlanner(model.network, config, **{"batch": 2, **given})
+    with pytest.raises(ConfigError, match="engine.window: 0; must be 4 to 64 for the schedule gather_sbe"):
+        GatherBatchPlanner(model.network, replace(config, window=0), 2)
+    model, config = built(*STACKS["W_x dense"])
+    with pytest.raises(ConfigError, match="network: a head at every step; must be one LSTM layer"):
+        GatherBatchPlanner(model.network, config, 2)
+    one = replace(model.network, layers=model.network.layers[:1], head_every_step=False)
+    with pytest.raises(ConfigError, match="model: W_x without enough zeros for windows"):
+        GatherBatchPlanner(one, config, 2)

@@ -5,6 +5,7 @@ import pytest
 
 from lstm_hw.gateware.top import Top
 from lstm_hw.plan.gather import GatherPlanner
+from lstm_hw.plan.gather_batch import GatherBatchPlanner
 from lstm_hw.proof.checker import check
 from lstm_hw.verify.scenario import Stress
 from lstm_hw.verilog.emit import write_verilog
@@ -12,22 +13,24 @@ from sim.play import play
 from tests.builders import balanced, config_of, random_network
 from tests.sim.scenarios import plan_scenario
 
-RUNS = ((3, True), (1, False), (2, False), (2, True))
+RUNS = ((4, True), (1, False), (2, False), (3, True))
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory):
-    """Two layers for two sequences, a head on every step, lifted operands, windows that are hidden or not."""
-    model = random_network(np.random.default_rng(5), (8, 16, 12), 3, True, lifts=((0, 3), (3, 0)))
+def engine(tmp_path_factory):
+    """Two sequences, lifted operands, words of two beats and a bit, windows of which some are not hidden."""
+    model = random_network(np.random.default_rng(5), (24, 12), 3, lifts=((0, 3),))
     model = balanced(model, 4, 1)
-    fields = {"window": 16, "contexts": 2, "x_per_beat": 2, "accumulators": 64, **model.factors}
-    plan = GatherPlanner(model.network, config_of(**fields)).plan()
-    check(plan)
+    fields = {"window": 16, "contexts": 2, "x_per_beat": 2, "x_elements": 128, "accumulators": 64, **model.factors}
+    config = config_of(**fields)
     folder = tmp_path_factory.mktemp("gather")
-    return model, plan, write_verilog(folder / "lstm_engine.v", Top(plan.config), "lstm_engine")
+    return model, config, write_verilog(folder / "lstm_engine.v", Top(config), "lstm_engine")
 
 
-@pytest.mark.parametrize("stress", [None, Stress(0.3, 0.5, 0.3, seed=3), Stress(0.0, 0.9, 0.0, seed=4)])
-def test_bits_and_cycles(tmp_path, stack, stress):
-    model, plan, verilog = stack
+@pytest.mark.parametrize("stress", [None, Stress(0.3, 0.5, 0.3, seed=3)], ids=["", "pauses"])
+@pytest.mark.parametrize("make", [GatherPlanner, lambda *engine: GatherBatchPlanner(*engine, 3, 1, 3)], ids=["", "sbe"])
+def test_bits_and_cycles(tmp_path, engine, make, stress):
+    model, config, verilog = engine
+    plan = make(model.network, config).plan()
+    check(plan)
     play(plan_scenario(model, plan, RUNS, stress=stress), verilog, tmp_path, image=plan.image)

@@ -1,0 +1,219 @@
+"""Blocking-batching of balanced weights: what streams, and what is multiplied, are the weights that are not zero.
+
+As in :mod:`lstm_hw.plan.sbe`, a tile of W_x serves a batch of time steps, and W_h lives as its case says. Here a tile
+is a window (:mod:`lstm_hw.plan.windows`): the MAC that multiplies a step's window brings that of the next step, or of
+the next tile. Sums start from the bias, which the ``load`` entry leaves in entries of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..errors import ConfigError
+from ..machine.config import EngineConfig
+from ..machine.isa import SPACE_CONSTANT, SPACE_H, SPACE_X
+from ..machine.layout import Tile
+from ..machine.network import LayerShape, Network
+from .layer import Frame, check_beat
+from .sbe import CASES, BatchLayer, BatchPlanner
+from .stack import StackPlanner
+from .sums import as_sum
+from .windows import hides, spans, window_tiles
+
+BIAS = 1
+"""First accumulator entry of the bias: behind the one that is zero."""
+LEAST_BATCH = 2
+"""Of one step, a tile of W_x would serve nobody else."""
+
+
+class GatherBatchLayer(BatchLayer):
+    """The layer; ``pinned`` of it are whole windows of W_x, the last ones."""
+
+    def __init__(self, shape: LayerShape, number: int, config: EngineConfig, case: int, batch: int, pinned: int):
+        super().__init__(shape, number, config, case, batch, pinned, tile=0, slots=1, most=0)
+
+    def cut(self, pinned: int, most: int) -> tuple[list[Tile], list[Tile], list[Tile]]:
+        per_beat = self.config.x_per_beat if self.config.contexts == 1 else 1
+        x = window_tiles(self.layer, self.number, "x", self.config, per_beat)
+        hidden = window_tiles(self.layer, self.number, "h", self.config)
+        for part, tiles in (("x", x), ("h", hidden)):
+            if not tiles:
+                rule = (
+                    "must have so many zeros in every row that lanes gain by leaving them out, as with [prune] pattern"
+                )
+                raise ConfigError("model", f"W_{part} without enough zeros for windows", rule)
+        self.tile = x[0].columns
+        # Tiles of a loop are alike: as wide, and with as many words.
+        behind = next(n for n in range(len(x)) if sum(tile.columns for tile in x[len(x) - 1 - n :]) >= pinned) + 1
+        if behind >= len(x):
+            rule = f"must leave at least a window of {x[0].columns} columns of {self.layer.inputs}"
+            raise ConfigError("pinned", pinned, rule)
+        streamed, most = x[:-behind], max(tile.kept for tile in x[:-behind])
+        return [replace(tile, kept=most) for tile in streamed], x[-behind:], hidden
+
+    def fit(self, room: int) -> None:
+        super().fit(room)
+        self.own["accumulators"] = self.blocks
+
+    # Instructions
+
+    def loaded(self) -> None:
+        """The bias of all row blocks, into the entries from ``BIAS`` on, where it stays."""
+        for tile, (exponent, columns) in zip(self.bias_tiles(), self.layer.bias_columns, strict=True):
+            for first, slots in spans(self.blocks):
+                words = {"weight": self.address[tile] + first * columns, "columns": columns, "slots": slots}
+                entries = {"source": BIAS + first} if tile.first_column else {"hold": 1}
+                fields = words | entries | {"store": 1, "target": BIAS + first, "fresh": 1}
+                self.mac(self.mask, space=SPACE_CONSTANT, operand=exponent, **fields)
+
+    def first_window(self) -> None:
+        """x of a run's first tile and step, and its window."""
+        x = self.x_at(as_sum(0))
+        self._input_tile(x, first=True)
+        self._fill(self._x_window(0, x))
+
+    def frame(self, frame: Frame) -> None:
+        b, tiles = self.b, len(self.x_tiles)
+        for tile, part in b.parts(1, max(0, tiles - 2), int(tiles > 1)):
+            last = part == 2 or tiles == 1
+            for step, later in frame.steps():
+                if later:
+                    then = self.x_at(frame.first + step + 1)
+                    self._input_tile(then + tile * self.tile, first=part == 0)
+                    window = self._x_window(tile, then)
+                elif last:
+                    first = self.x_at(frame.first)
+                    self._input_pinned(first)
+                    window = self._pinned_window(0, first)
+                else:
+                    first = self.x_at(frame.first)
+                    self._input_tile(first + (tile + 1) * self.tile, first=False)
+                    window = self._x_window(tile + 1, first)
+                sums = self.sums + step * self.blocks
+                source = as_sum(BIAS) if part == 0 else sums
+                words = {"stream": 1, "release": int(not later)}
+                self._multiply(self.x_tiles[0], words, window, source=source, store=1, target=sums)
+        if not self.refetched:
+            frame.following()
+        for step, later in frame.steps():
+            self._step(frame, step, later)
+
+    def _step(self, frame, step, later):
+        """Pinned columns of W_x, and W_h."""
+        if self.refetched:
+            self.load(sum(tile.words for tile in self.x_tiles), self.refetched, "streamed columns of W_h")
+            if not later:
+                frame.following()
+        sums, pinned = self.sums + step * self.blocks, len(self.pinned_tiles)
+        x = self.x_at(frame.first + step)
+        for number, tile in enumerate(self.step_tiles):
+            words, end = self._words(tile, later), {"store": 1, "target": sums}
+            if tile is not self.step_tiles[-1]:
+                behind = number + 1
+                window = self._pinned_window(behind, x) if behind < pinned else self._h_window(behind)
+                self._multiply(tile, words, window, source=sums, **end)
+            elif later:
+                then = self.x_at(frame.first + step + 1)
+                self._input_pinned(then)
+                self._multiply(tile, words, self._pinned_window(0, then), source=sums, finish=1)
+            else:
+                then = self.x_at(frame.first + self.batch)
+                for _ in self.b.when(self.b.left):
+                    self._input_tile(then, first=True)
+                    self._multiply(tile, words, self._x_window(0, then), source=sums, finish=1)
+                for _ in self.b.unless(self.b.left):
+                    self._multiply(tile, words, None, source=sums, finish=1)
+        units = self.layer.outputs
+        self.cells(units, self.mask, state=self.c, state_stride=units, target=self.h)
+
+    # Windows
+
+    def _input_tile(self, target, first):
+        self._input(target, self.x_tiles[0].columns, wait=int(first))
+
+    def _input_pinned(self, x):
+        self._input(x + self.pinned_tiles[0].first_column, self.pinned, last=1)
+
+    def _x_window(self, tile, x):
+        """Fields of a MAC that brings a step's window of a tile of W_x that streams."""
+        columns = self.x_tiles[0].columns
+        vector = {"space": SPACE_X, "operand": x + tile * columns, "wait": 1, "take": 1}
+        return {"fill": columns, "lift": self.lift("x"), **vector}
+
+    def _pinned_window(self, number, x):
+        tile = self.pinned_tiles[number]
+        vector = {"space": SPACE_X, "operand": x + tile.first_column, "wait": 1, "take": 1}
+        return {"fill": tile.columns, "lift": self.lift("x"), "free": int(tile is self.pinned_tiles[-1]), **vector}
+
+    def _h_window(self, number):
+        tile = self.step_tiles[number]
+        vector = {"space": SPACE_H, "operand": self.h + tile.first_column, "wait": 1, "take": 1}
+        return {"fill": tile.columns, "lift": self.lift("h"), **vector}
+
+    def _fill(self, window):
+        """A window, and no products."""
+        self.b.emit("MAC", "the next window", gather=1, columns=window["fill"], slots=1, **window)
+
+    def _multiply(self, tile, words, window, **sums):
+        """Products of the window that is there, all row blocks, while the next one comes."""
+        hidden = window if window and hides(self.blocks, tile.kept, window["fill"]) else None
+        weight = words.get("weight", 0)
+        for first, slots in spans(self.blocks):
+            last = first + slots == self.blocks
+            fields = {name: value + first if name in ("source", "target") else value for name, value in sums.items()}
+            fields |= words | {"weight": weight + first * tile.kept, "columns": tile.kept, "slots": slots, "load": 1}
+            if not last:
+                fields["release"] = 0
+            self.b.emit("MAC", mask=self.mask, gather=1, **fields, **(hidden if hidden and last else {}))
+        if window and not hidden:
+            self._fill(window)
+
+
+class GatherBatchPlanner(BatchPlanner):
+    """One layer of which W_x, or all of it, does not stay on chip; a head behind the last step does.
+
+    Parameters
+    ----------
+    network : Network
+        Says which weights are zero.
+    config : EngineConfig
+        With windows. K contexts work on K independent sequences.
+    batch : int
+        B, time steps that share a fetch of W_x, at least 2.
+    pinned : int
+        Columns of W_x that live as W_h does, at least: whole windows.
+    case : {1, 2, 3}
+        How W_h lives, as for :class:`BatchPlanner`.
+    """
+
+    name = "gather_sbe"
+
+    def __init__(self, network: Network, config: EngineConfig, batch: int, pinned: int = 1, case: int = 1) -> None:
+        check_beat(config)
+        if not config.window:
+            raise ConfigError("engine.window", config.window, "must be 4 to 64 for the schedule gather_sbe")
+        if network.kind != "lstm" or len(network.recurrent) > 1 or network.head_every_step:
+            found = (
+                "a head at every step" if network.head_every_step else f"{len(network.recurrent)} {network.kind} layers"
+            )
+            rule = "must be one LSTM layer, with a head behind the last step at most, for the schedule gather_sbe"
+            raise ConfigError("network", found, rule)
+        if batch < LEAST_BATCH:
+            raise ConfigError("batch", batch, f"must be at least {LEAST_BATCH}")
+        if case not in CASES:
+            raise ConfigError("case", repr(case), f"must be one of {CASES}")
+        self.case = case
+
+        def layer(shape, number):
+            return GatherBatchLayer(shape, number, config, case, batch, pinned)
+
+        StackPlanner.__init__(self, network, config, layer, batch)
+
+    def columns(self, steps: int) -> int:
+        """Cycles of the lanes, in a run of so many steps, with products of LSTM layers."""
+        (layer,) = self.layers
+        return steps * sum(tile.words for tile in (*layer.x_tiles, *layer.step_tiles))
+
+    def _first_frame(self):
+        super()._first_frame()
+        self.layers[0].first_window()
