@@ -150,20 +150,22 @@ class PlanSection:
 
     schedule: str = _key(
         AUTO,
-        "auto takes resident (or gather) if it fits, else the schedule with the fewest cycles by the exact model; or one of "
-        + ", ".join(SCHEDULES),
+        "auto takes resident (or gather, delta) if it fits, else the schedule with the fewest cycles by the exact "
+        "model; or one of " + ", ".join(SCHEDULES),
     )
     sequences: int | None = _key(
         None, "independent sequences of a run; without it as many as engine.contexts is for, or one"
     )
-    batch: int | None = _key(None, "time steps that share a fetch of W_x (sbe, sacc, fusion); chosen without it")
+    batch: int | None = _key(
+        None, "time steps that share a fetch of W_x (sbe, gather_sbe, sacc, fusion); chosen without it"
+    )
     pinned: int | tuple | None = _key(
         None,
-        "what stays on chip: columns of W_x (sbe; a list has a number for each LSTM layer), columns of W_h "
+        "what stays on chip: columns of W_x (sbe, gather_sbe; a list has a number for each LSTM layer), columns of W_h "
         "(conventional) or row blocks of W_h (sacc); chosen without it",
     )
     case: int | None = _key(
-        None, "where W_h is (sbe): 1 on chip, 2 held for a batch, 3 streamed in part; chosen without it"
+        None, "where W_h is (sbe, gather_sbe): 1 on chip, 2 held for a batch, 3 streamed in part; chosen without it"
     )
     window: int | None = _key(None, "row blocks that stay on chip (row_window); as many as fit without it")
     steps: int | None = _key(
