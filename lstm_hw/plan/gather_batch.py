@@ -34,7 +34,7 @@ class GatherBatchLayer(BatchLayer):
 
     def cut(self, pinned: int, most: int) -> tuple[list[Tile], list[Tile], list[Tile]]:
         per_beat = self.config.x_per_beat if self.config.contexts == 1 else 1
-        x = window_tiles(self.layer, self.number, "x", self.config, per_beat)
+        x = window_tiles(self.layer, self.number, "x", self.config, per_beat, least=2)
         hidden = window_tiles(self.layer, self.number, "h", self.config)
         for part, tiles in (("x", x), ("h", hidden)):
             if not tiles:
@@ -44,7 +44,8 @@ class GatherBatchLayer(BatchLayer):
                 raise ConfigError("model", f"W_{part} without enough zeros for windows", rule)
         self.tile = x[0].columns
         # Tiles of a loop are alike: as wide, and with as many words.
-        behind = next(n for n in range(len(x)) if sum(tile.columns for tile in x[len(x) - 1 - n :]) >= pinned) + 1
+        counts = [sum(tile.columns for tile in x[-behind:]) for behind in range(1, len(x) + 1)]
+        behind = 1 + sum(count < pinned for count in counts)
         if behind >= len(x):
             rule = f"must leave at least a window of {x[0].columns} columns of {self.layer.inputs}"
             raise ConfigError("pinned", pinned, rule)

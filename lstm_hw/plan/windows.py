@@ -24,7 +24,9 @@ def hides(blocks: int, kept: int, columns: int) -> bool:
     return spans(blocks)[-1][1] * kept >= columns
 
 
-def window_tiles(shape: LayerShape, number: int, part: str, config: EngineConfig, of: int = 1) -> list[Tile]:
+def window_tiles(
+    shape: LayerShape, number: int, part: str, config: EngineConfig, of: int = 1, least: int = 1
+) -> list[Tile]:
     """Windows of a matrix of a layer, all row blocks each; none where lanes that take all columns are as fast.
 
     Windows are equally wide, but for the last one, and as wide as takes the fewest cycles: whole banks of a balanced
@@ -42,6 +44,8 @@ def window_tiles(shape: LayerShape, number: int, part: str, config: EngineConfig
         With windows.
     of : int
         Columns of a window are a multiple of it, but for the last one.
+    least : int
+        So many windows at least.
 
     Returns
     -------
@@ -53,13 +57,13 @@ def window_tiles(shape: LayerShape, number: int, part: str, config: EngineConfig
     columns = used.shape[1]
     before = np.zeros((len(used), columns + 1), dtype=np.int32)
     np.cumsum(used, axis=1, out=before[:, 1:])
-    best, least = [], blocks * columns
-    for width in range(min(config.window, columns) // of * of, 0, -of):
+    best, fewest = [], blocks * columns
+    for width in range(min(config.window, columns // least) // of * of, 0, -of):
         ends = [*range(0, columns, width), columns]
         kept = np.maximum(1, np.diff(before[:, ends], axis=1).max(axis=0))
         cycles = sum(blocks * count + (0 if hides(blocks, count, width) else width) for count in kept.tolist())
-        if cycles < least:
-            least = cycles
+        if cycles < fewest:
+            fewest = cycles
             best = [
                 Tile(number, part, 0, blocks, first, end - first, count)
                 for first, end, count in zip(ends, ends[1:], kept.tolist(), strict=False)

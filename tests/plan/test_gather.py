@@ -211,7 +211,8 @@ def test_what_no_batch_can_have():
     for given, message in (
         ({"batch": 1}, "batch: 1; must be at least 2"),
         ({"case": 4}, "case: 4; must be one of"),
-        ({"pinned": 8}, "pinned: 8; must leave at least a window of 8 columns of 8"),
+        ({"pinned": 5}, "pinned: 5; must leave at least a window of 4 columns of 8"),
+        ({"pinned": 99}, "pinned: 99; must leave at least a window of 4 columns of 8"),
     ):
         with pytest.raises(ConfigError, match=message):
             GatherBatchPlanner(model.network, config, **{"batch": 2, **given})
