@@ -26,7 +26,8 @@ def run_tasks(
     jobs: int = 1,
     cluster: str | None = None,
     cache: str | os.PathLike | None = None,
-    label: str | None = "",
+    label: str = "",
+    advance: Callable[[int, int], None] | None = None,
 ) -> list[Any]:
     """Call a function on every task, and give the results in the order of the tasks.
 
@@ -48,8 +49,9 @@ def run_tasks(
         Folder in which results are kept, each as soon as it is there, by task, function and sources of the project.
         Interrupted campaigns go on from there.
     label : str
-        What progress and errors call the campaign; the function's name without it. With None the caller tells of the
-        progress.
+        What progress and errors call the campaign; the function's name without it.
+    advance : callable (done, total), optional
+        Called with how many tasks are done, instead of telling it on stderr.
 
     Returns
     -------
@@ -72,7 +74,7 @@ def run_tasks(
         raise ConfigError("jobs", repr(jobs), f"must be between 1 and {MAX_JOBS} processes")
     if cluster is not None and jobs != 1:
         raise ConfigError("jobs", jobs, "must be left out with a cluster, whose workers are counted where they start")
-    name, told = name_of(function), nullcontext(lambda done, total: None) if label is None else None
+    name = name_of(function)
     label = label or name.partition(":")[2]
     texts = [to_text(task, f"{label}, task {number}", "a task") for number, task in enumerate(tasks)]
     kept = Kept(cache, name, sources(name))
@@ -86,7 +88,7 @@ def run_tasks(
         more = f", and {len(kept.refused) - 1} more" if kept.refused[1:] else ""
         print(f"note: {label}: a kept result is not used: {first}{more}", file=sys.stderr)
     missing = [number for key, number in unique.items() if found[key] is None]
-    with ended_by_signals(), told or progress(label) as advance:
+    with ended_by_signals(), nullcontext(advance) if advance else progress(label) as advance:
         advance(len(unique) - len(missing), len(unique))
         if missing:
             with _pool(jobs, len(missing), cluster) as pool:

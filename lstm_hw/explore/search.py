@@ -8,6 +8,7 @@ as large whatever works on them, so that the result is the same.
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,8 @@ from .space import Candidate, Numbers, Place
 
 ROUND = 32
 """Candidates that are planned, and plans that are timed, before the next ones are chosen."""
-Run = Callable[[Callable[[dict], Any], list[dict]], list]
-"""What does tasks: of a function and its tasks the results, in their order."""
+Run = Callable[..., list]
+"""What does tasks, as :func:`~lstm_hw.campaign.run_tasks`: of a function, its tasks and ``advance`` the results."""
 
 
 @dataclass
@@ -170,7 +171,14 @@ class Search:
             if most_seconds is not None and time.monotonic() - begun >= most_seconds:
                 break
             now, self._waiting = self._waiting[:ROUND], self._waiting[ROUND:]
-            self._time(self._planned([candidate for candidate, _ in now]))
+            before, half = found.candidates - len(now) - len(self._waiting), len(now) / 2
+
+            def advance(done, total, before=before, half=half):
+                if progress:
+                    progress(int(before + half * done / max(1, total)), found.candidates)
+
+            plans = self._planned([candidate for candidate, _ in now], advance)
+            self._time(plans, partial(advance, before=before + half))
             found.pruned += len(self._waiting)
             self._waiting = self._kept(self._waiting)
             found.pruned -= len(self._waiting)
@@ -182,10 +190,12 @@ class Search:
         found.seconds = time.monotonic() - begun
         return found
 
-    def _planned(self, chosen):
+    def _planned(self, chosen, advance):
         """Plans of candidates with their bounds: pairs ((candidate, plan), bounds)."""
         ask, result = self.question, []
-        for candidate, plans in zip(chosen, self.run(planned, [ask.task(one) for one in chosen]), strict=True):
+        for candidate, plans in zip(
+            chosen, self.run(planned, [ask.task(one) for one in chosen], advance=advance), strict=True
+        ):
             for plan in plans:
                 if "refused" in plan:
                     self.found.refused[plan["refused"]] = self.found.refused.get(plan["refused"], 0) + 1
@@ -199,16 +209,20 @@ class Search:
                     result.append(((candidate, plan), ask.row(known)))
         return _ordered(result)
 
-    def _time(self, plans):
-        ask, found = self.question, self.found
+    def _time(self, plans, advance):
+        ask, found, total = self.question, self.found, len(plans)
         while plans:
             found.plans_pruned += len(plans)
             plans = self._kept(plans)
             found.plans_pruned -= len(plans)
             now, plans = [pair for pair, _ in plans[:ROUND]], plans[ROUND:]
             tasks = [self._timing(candidate, plan, ask.goes_on) for candidate, plan in now]
-            fresh = set()
-            for (candidate, plan), result in zip(now, self.run(timed, tasks), strict=True):
+            behind, fresh = total - len(plans) - len(now), set()
+
+            def told(done, _, behind=behind):
+                advance(behind + done, total)
+
+            for (candidate, plan), result in zip(now, self.run(timed, tasks, advance=told), strict=True):
                 found.points.append(
                     {
                         "numbers": candidate.numbers,
@@ -238,7 +252,7 @@ class Search:
             self._timing(Candidate(point["numbers"], point["place"], point["schedule"], {}), point, True)
             for point in points
         ]
-        for point, result in zip(points, self.run(timed, tasks), strict=True):
+        for point, result in zip(points, self.run(timed, tasks, advance=lambda done, total: None), strict=True):
             point["figures"]["rate"] = result["figures"]["rate"]
 
     def _kept(self, nodes):

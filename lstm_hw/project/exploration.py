@@ -24,11 +24,13 @@ from ..explore.space import KNOBS, Memory, Numbers, Place, Space, candidates
 from ..files import to_json, whole_folder, write_file
 from ..machine.config import WEIGHT_WIDTHS, EngineConfig
 from ..machine.parts import BOARDS, PARTS
-from ..plan.schedules import Request
+from ..plan.schedules import SCHEDULES, Request
 from ..plan.sizing import engine_formats, network_of, stored_weight_bits
 from ..provenance import digest, read_stamped, stamped
 from . import toml
+from .plots import draw_front
 from .quantity import quantity
+from .render import page
 from .settings import MAX_SEQUENCES, PlanSection, ProjectConfig, TargetSection
 from .start import project_name
 
@@ -289,7 +291,7 @@ def _measured(project, formats, run):
     """Numbers of each format, or why the model cannot have it."""
     if project.is_of_files:
         about = _of_files(project)
-        results = run(measured, [{**about, "bits": list(bits)} for bits in formats], "numbers")
+        results = run(measured, [{**about, "bits": list(bits)} for bits in formats], label="numbers")
     else:
         results = []
         with project.progress("numbers") as progress:
@@ -345,8 +347,8 @@ def explore(project: "Project", wanted: Wanted, jobs: int = 1, cluster: str | No
     sequences = wanted.sequences or project.config.plan.sequences or 1
     cache = project.folder / "tasks"
 
-    def run(function, tasks, label=None):
-        return run_tasks(function, tasks, jobs=jobs, cluster=cluster, cache=cache, label=label)
+    def run(function, tasks, advance=None, label=""):
+        return run_tasks(function, tasks, jobs=jobs, cluster=cluster, cache=cache, label=label, advance=advance)
 
     with workers_kept():
         return _explored(project, wanted, Question((), places, steps, sequences, objectives, limits), run)
@@ -494,8 +496,8 @@ class Exploration:
 
     def lines(self) -> list[str]:
         """The front as an aligned table, what was looked at, and how the present configuration compares."""
-        values, counts = self.values, self.values["counts"]
-        header = ("point", "part", "engine", *(f"{name} ({OBJECTIVES[name].unit})" for name in shown(values)))
+        values = self.values
+        header = ("point", "part", "engine", *map(headed, shown(values)))
         rows = [
             (
                 str(p["number"]),
@@ -517,13 +519,18 @@ class Exploration:
             for row in (header, *rows)
         ]
         lines.insert(1, "-" * max(map(len, lines)))
+        return lines + self.looked_at()
+
+    def looked_at(self) -> list[str]:
+        """What was looked at, in sentences."""
+        values, counts = self.values, self.values["counts"]
         dropped = counts["too_large"] + counts["beyond"] + counts["pruned"]
-        lines.append(
+        lines = [
             f"{counts['candidates']:,} shapes: {counts['too_large']:,} too large, {counts['beyond']:,} beyond the "
             f"limits, {counts['pruned']:,} beaten before they were planned; {counts['plans']:,} plans of the other "
             f"{counts['candidates'] - dropped - counts['left']:,}: {counts['plans_beyond'] + counts['plans_pruned']:,} "
             f"dropped, {counts['timed']:,} timed"
-        )
+        ]
         if counts["left"]:
             lines.append(f"{counts['left']:,} shapes were not looked at: the front is that of the others")
         lines += values["notes"]
@@ -561,7 +568,41 @@ class Exploration:
         with whole_folder(folder) as new:
             write_file(new / FILE, to_json(stamped(self.values)))
             write_file(new / "explore.csv", self.csv())
+            write_file(new / "explore.html", self.html())
         return Path(folder)
+
+    def html(self) -> str:
+        """The front as one HTML page that refers to nothing outside: a plot, the table, and every engine to open."""
+        return page(
+            "explore.html",
+            values=self.values,
+            lines=self.looked_at(),
+            shown=shown(self.values),
+            objectives=OBJECTIVES,
+            schedules=SCHEDULES,
+            headed=headed,
+            number=number,
+            drawing=self._drawing(),
+            toml=_engine_text,
+        )
+
+    def _drawing(self):
+        x, y = [*self.values["objectives"], "area", "latency"][:2]
+        if x == y:
+            y = "latency"
+        axes = []
+        for name in (x, y):
+            share = OBJECTIVES[name].unit == "share"
+            axes.append((f"{name} ({'%' if share else OBJECTIVES[name].unit})", 100.0 if share else 1.0, not share))
+        panels: dict[str, tuple[dict, list]] = {name: ({}, []) for name in self.values["parts"]}
+        for point in self.points:
+            kind = point["described"].partition(",")[0]
+            figures = point["figures"]
+            panels[point["part"]][0].setdefault(kind, []).append((point["number"], figures[x], figures[y]))
+        for n, point in enumerate(self.found.points if self.found else ()):
+            if n not in self.found.best:
+                panels[self.values["parts"][point["place"]]][1].append((point["figures"][x], point["figures"][y]))
+        return draw_front(panels, axes)
 
     @classmethod
     def read(cls, project: "Project") -> "Exploration":
@@ -637,6 +678,11 @@ class Exploration:
         return write_file(path, made.resolved.to_toml(path.parent, made.engine))
 
 
+def _engine_text(point):
+    """The engine as the section of a project file, a key a line."""
+    return toml.dumps({"engine": point["engine"]})
+
+
 def follows_from(project: "Project") -> str:
     """A digest of the model, the data and the configuration that an exploration is of."""
     config, data = project.config, project.data
@@ -687,7 +733,7 @@ def _present(project, question, run):
     configs = [_at(project, place, question) for place in question.places]
     asked = {"steps": question.steps, "sequences": question.sequences}
     if project.is_of_files:
-        found = run(as_it_is, [_of_files(project, config) | asked for config in configs], "as it is")
+        found = run(as_it_is, [_of_files(project, config) | asked for config in configs], label="as it is")
     else:
         found = [present(Project(config, project.trained, project.data), **asked) for config in configs]
     return [{"part": place.name, **one} for place, one in zip(question.places, found, strict=True)]
@@ -715,6 +761,12 @@ def present(project: "Project", steps: int, sequences: int) -> dict[str, Any]:
 def shown(values: Mapping[str, Any]) -> tuple[str, ...]:
     """Figures of the table: the objectives, what is limited, and the shares of the part."""
     return tuple(dict.fromkeys([*values["objectives"], *values["limits"], "lut", "dsp", "bram"]))
+
+
+def headed(name: str) -> str:
+    """A figure as the head of a column of :func:`number`."""
+    unit = OBJECTIVES[name].unit
+    return name if unit == "share" else f"{name} ({unit})"
 
 
 def number(name: str, value: float | None) -> str:

@@ -15,6 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import LogFormatter
 
 from ..files import write_file
 from ..proof.timeline import STATES
@@ -162,6 +163,26 @@ def draw_histogram(histogram: dict) -> Drawing:
         "Number of output values by absolute error against the float model",
         2.8,
         lambda figure: _histogram(figure, histogram),
+    )
+
+
+def draw_front(panels: dict[str, tuple[dict, list]], axes: list[tuple[str, float, bool]]) -> Drawing:
+    """Draw engines by two figures, and a link to each that none other beats.
+
+    Parameters
+    ----------
+    panels : dict of str to (dict, list)
+        Part -> engines of the front by their kind, each a list of (number, x, y), and (x, y) of the others.
+    axes : list of (str, float, bool)
+        Of x and y the label, a factor and whether the axis is logarithmic.
+    """
+    titles = " and ".join(label for label, *_ in axes)
+    return _drawn(
+        "front",
+        f"Engines by {titles}",
+        f"For each part the engines that were timed, by {titles}, those of the front with their numbers",
+        4.6,
+        lambda figure: _front(figure, panels, axes),
     )
 
 
@@ -344,3 +365,28 @@ def _accuracy(figure, accuracy):
     axes.set_yticks(range(len(bars)), names)
     axes.invert_yaxis()
     axes.set(xlabel="accuracy (%)", xlim=(0, 100))
+
+
+def _front(figure, panels, labels):
+    (_, of_x, _), (_, of_y, _) = labels
+    for axes, (part, (kinds, others)) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+    ):
+        if others:
+            x, y = zip(*others, strict=True)
+            axes.scatter(np.multiply(of_x, x), np.multiply(of_y, y), s=9, color=COLOURS["empty"], alpha=0.5)
+        for number, (kind, points) in enumerate(sorted(kinds.items())):
+            numbers, x, y = zip(*points, strict=True)
+            x, y = np.multiply(of_x, x), np.multiply(of_y, y)
+            drawn = axes.scatter(x, y, s=60, color=list(UNIT_COLOURS.values())[1 + number % 5], label=kind)
+            drawn.set_urls([f"#point-{n}" for n in numbers])
+            for n, *place in zip(numbers, x, y, strict=True):
+                axes.annotate(str(n), place, xytext=(4, 4), textcoords="offset points", url=f"#point-{n}")
+        axes.set(title=part, xlabel=labels[0][0], ylabel=labels[1][0])
+        for axis, (*_, logarithmic) in zip((axes.xaxis, axes.yaxis), labels, strict=True):
+            if logarithmic:
+                axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+                axis.set_major_formatter(LogFormatter())
+                axis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+        axes.grid(alpha=0.25)
+        axes.legend(frameon=False)

@@ -3,6 +3,8 @@
 The sections of both pages are the same; a template turns them into Markdown or HTML.
 """
 
+from typing import Any
+
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
@@ -33,6 +35,20 @@ def html(figures: dict, drawings: list[Drawing]) -> str:
 
 
 def _page(template, figures, drawings):
+    return page(
+        template,
+        figures=figures,
+        agreement=agreement(figures),
+        clock=clock(figures),
+        sections=sections(figures),
+        drawings={drawing.name: drawing for drawing in drawings},
+        is_bar=lambda cell: isinstance(cell, Bar),
+        mark=MARK,
+    )
+
+
+def page(template: str, **values: Any) -> str:
+    """A page from one of the templates; ``Markup`` is there for what is HTML already."""
     environment = Environment(
         loader=PackageLoader("lstm_hw.project"),
         autoescape=select_autoescape(["html"]),
@@ -41,14 +57,4 @@ def _page(template, figures, drawings):
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    by_name = {drawing.name: drawing for drawing in drawings}
-    return environment.get_template(template).render(
-        figures=figures,
-        agreement=agreement(figures),
-        clock=clock(figures),
-        sections=sections(figures),
-        drawings=by_name,
-        is_bar=lambda cell: isinstance(cell, Bar),
-        Markup=Markup,
-        mark=MARK,
-    )
+    return environment.get_template(template).render(Markup=Markup, **values)

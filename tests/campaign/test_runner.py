@@ -238,4 +238,6 @@ def test_workers_are_kept_from_one_call_to_the_next():
 
 def test_a_caller_that_tells_of_the_progress_itself(monkeypatch):
     monkeypatch.setattr("lstm_hw.campaign.runner.progress", None)
-    assert len(run_tasks(tasks.square, NUMBERS, label=None)) == len(NUMBERS)
+    seen = []
+    run_tasks(tasks.square, NUMBERS, advance=lambda *told: seen.append(told))
+    assert seen == [(done, len(NUMBERS)) for done in range(len(NUMBERS) + 1)]

@@ -44,7 +44,7 @@ def everything(grid):
     question, tried = grid
     kept = {}
 
-    def run(function, tasks):
+    def run(function, tasks, advance):
         results = [function(task) for task in tasks]
         kept.update({(function, repr(task)): result for task, result in zip(tasks, results, strict=True)})
         return results
@@ -67,7 +67,7 @@ def test_nothing_on_the_front_was_pruned(grid, everything, objectives, limits):
     asked = Question(question.numbers, question.places, STEPS, 1, objectives, limits)
     kept = everything[1]
 
-    def run(function, tasks):
+    def run(function, tasks, advance):
         return [kept[function, repr(task)] if (function, repr(task)) in kept else function(task) for task in tasks]
 
     full = Search(asked, tried, prune=False, run=run).go()
@@ -123,7 +123,7 @@ def test_budgets(grid):
 def test_progress_reaches_its_end(grid, everything):
     question, tried = grid
     kept, seen = everything[1], []
-    Search(question, tried, prune=False, run=lambda f, tasks: [kept[f, repr(t)] for t in tasks]).go(
+    Search(question, tried, prune=False, run=lambda f, tasks, advance: [kept[f, repr(t)] for t in tasks]).go(
         progress=lambda done, total: seen.append((done, total))
     )
     assert seen == sorted(seen) and seen[-1] == (len(tried), len(tried))

@@ -1,8 +1,12 @@
 """The report's page in a browser: it is laid out, says nothing on the console and needs nothing from outside."""
 
+import time
+
 import pytest
 
+from lstm_hw.explore.space import Space
 from lstm_hw.project.api import convert
+from lstm_hw.project.exploration import Wanted
 from lstm_hw.project.report import Report
 from tests.browser import browser
 from tests.project.test_report import RESOURCES, measurement
@@ -109,3 +113,32 @@ def test_prints(page, chromium):
     assert chromium.evaluate("[...document.querySelectorAll('details table')].every(e => e.checkVisibility())")
     assert len(chromium.call("Page.printToPDF", printBackground=True)["data"]) > 10000
     chromium.call("Emulation.setEmulatedMedia", media="")
+
+
+@pytest.fixture(scope="module")
+def engines(tmp_path_factory):
+    """The page of an exploration, with the number of its engines."""
+    folder = tmp_path_factory.mktemp("engines")
+    project = convert(write_project(folder))
+    found = project.explore(Wanted(("xc7z020", "ulx3s"), weight_bits=(8,), space=Space(("resident",), rows=(4, 16))))
+    return found.write(folder / "explore") / "explore.html", len(found.points)
+
+
+def test_engines_are_opened_from_the_plot(engines, chromium):
+    page, count = engines
+    chromium.open(page)
+    assert chromium.requests() == [page.resolve().as_uri()] and "<script" not in page.read_text()
+    links = chromium.evaluate("[...document.querySelectorAll('figure a')].map(e => e.getAttribute('href'))")
+    assert set(links) == {f"#front-point-{n}" for n in range(1, count + 1)}
+    assert chromium.evaluate("document.querySelectorAll('details').length") == count
+    assert not chromium.evaluate("document.querySelector('details').open")
+    chromium.evaluate("location.hash = 'front-point-1'")
+    end = time.monotonic() + 10
+    while not chromium.evaluate("document.querySelector('details').open") and time.monotonic() < end:
+        time.sleep(0.1)
+    assert chromium.evaluate("document.querySelector('details').open")
+    chromium.evaluate("document.querySelectorAll('details').forEach(e => e.open = true)")
+    sizes = chromium.evaluate(SIZES)
+    assert all(width > 0 and height > 0 for _, _, width, height in sizes), sizes
+    ids = chromium.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
+    assert len(ids) == len(set(ids)) and chromium.complaints() == []
