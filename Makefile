@@ -8,7 +8,7 @@ BIN := .venv/bin
 PINS := pyproject.toml requirements.lock scripts/setup.sh
 
 .DEFAULT_GOAL := all
-.PHONY: all test verilog sim waves report bench bench-digits bench-sbe bench-reuse bench-resources bench-boards bench-schedules bench-elstm bench-sparse bench-chars2vec bench-accuracy bench-activations bench-predict bench-prune fuzz lint fmax board-plans bitstream flash clean help
+.PHONY: all test verilog sim waves report bench bench-digits bench-sbe bench-reuse bench-resources bench-boards bench-schedules bench-elstm bench-audio bench-sparse bench-chars2vec bench-accuracy bench-activations bench-predict bench-prune fuzz lint fmax board-plans bitstream flash clean help
 
 all: .venv/.setup-run ## Run the whole flow on CONFIG: load, quantise, plan, emit, simulate, report (the default)
 	$(BIN)/lstm-hw run $(CONFIG)
@@ -55,6 +55,9 @@ bench-sparse: .venv/.setup-run ## Choose thresholds of two examples and print ac
 
 bench-elstm: .venv/.setup-run ## Print the words of eSELL and the bit map of E-LSTM's layers, and volumes against sparsity
 	$(BIN)/python -P -m bench.elstm
+
+bench-audio: .venv/.setup-run ## Play the amplifier example in Verilog for 0.1 s and leave WAV files (WAV=recording.wav)
+	$(BIN)/python -P -m bench.audio $(if $(WAV),--wav "$(WAV)")
 
 bench-chars2vec: .venv/.setup-bench ## Run the trained Keras models of a public package with their weights in memory
 	$(BIN)/python -P -m bench.chars2vec

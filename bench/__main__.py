@@ -16,6 +16,7 @@ BENCHMARKS = (
     "schedules",
     "sparse",
     "elstm",
+    "audio",
 )
 """Modules of this package, each with a command line."""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from ..errors import InputError, ModelError
 from ..reading import NpzFile, check_file
 from .float_model import FloatModel
+from .fold import folded
 from .readers import json_models
 from .readers.keras_file import KerasFile
 from .readers.onnx_graph import OnnxGraph
@@ -85,4 +86,11 @@ def load(path: os.PathLike | str, options: ReadOptions | None = None) -> FloatMo
     ConfigError
         An option contradicts the file, or means nothing for it.
     """
-    return open_model(path).model(options or ReadOptions())
+    return read(open_model(path), options)
+
+
+def read(reader: Reader, options: ReadOptions | None = None) -> FloatModel:
+    """The model of an open file, with what happens around it in its weights."""
+    options = options or ReadOptions()
+    model = reader.model(options)
+    return folded(model, **options.around) if options.around else model

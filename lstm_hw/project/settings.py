@@ -43,6 +43,8 @@ CLOCK_MHZ = (0.001, 2000.0)
 LONGEST_NAME = 100
 RESERVED_NAMES = ("sim", "bench")
 """Folders of the output folder that are no project's."""
+MOST_FACTOR = 10**9
+"""Largest scale or offset of inputs and outputs, and value of an input that is held."""
 
 
 def _key(default, doc):
@@ -66,9 +68,28 @@ class ModelSection:
     head_prefix: str | None = _key(None, "the same for the linear head; none takes the LSTM without a head")
     initial_state: str | None = _key(None, "zero begins with h = c = 0 although the file holds another state")
     skip: str | None = _key(None, "outside leaves out the addition of x to the outputs that the file asks for")
+    input_scale: float | tuple[float, ...] | None = _key(
+        None, "the network's x is x times it; a number, or a list of one for each input"
+    )
+    input_offset: float | tuple[float, ...] | None = _key(None, "what is added to that")
+    output_scale: float | tuple[float, ...] | None = _key(
+        None, "y is the network's outputs times it; a number, or a list of one for each output"
+    )
+    output_offset: float | tuple[float, ...] | None = _key(None, "what is added to that")
+    held: Mapping[str, float] | None = _key(
+        None,
+        'inputs that always have a value, as { "1" = 0.5 } for the second one, before scale and offset: they are '
+        "no inputs any more",
+    )
 
     def __post_init__(self):
         self.options  # noqa: B018 - checks them
+        around = ("input_scale", "input_offset", "output_scale", "output_offset")
+        _check("model", self, [_between(name, -MOST_FACTOR, MOST_FACTOR) for name in around])
+        for key, value in (self.held or {}).items():
+            if not -MOST_FACTOR <= value <= MOST_FACTOR:
+                rule = f"must be at least {-MOST_FACTOR:,} and at most {MOST_FACTOR:,}"
+                raise ConfigError(f"model.held.{key}", value, rule)
 
     @property
     def options(self) -> ReadOptions:
@@ -553,6 +574,7 @@ def _typed(subject, value, wanted):
     """``value`` as the type that a field is annotated with."""
     choices = typing.get_args(wanted) if typing.get_origin(wanted) in (types.UnionType, typing.Union) else (wanted,)
     items = next((typing.get_args(choice)[:1] for choice in choices if typing.get_origin(choice) is tuple), ())
+    values = next((typing.get_args(choice)[1] for choice in choices if typing.get_origin(choice) is Mapping), int)
     choices = tuple(typing.get_origin(choice) or choice for choice in choices)  # tuple[int, ...] is a tuple
     kind = items[0] if items else int
     if type(value) is int and float in choices and int not in choices:
@@ -564,8 +586,9 @@ def _typed(subject, value, wanted):
             value = [float(item) if type(item) is int else item for item in value]
         if all(type(item) is (str if kind is QFormat else kind) for item in value):
             return tuple(map(QFormat.parse, value)) if kind is QFormat else tuple(value)
-    if isinstance(value, dict) and Mapping in choices and all(type(item) is int for item in value.values()):
-        return value
+    if isinstance(value, dict) and Mapping in choices:
+        if all(type(item) in ((int, float) if values is float else (values,)) for item in value.values()):
+            return value
     if isinstance(value, str) and not value.isprintable():
         raise ConfigError(subject, repr(value), "must be printable characters")
     if type(value) in choices and not (isinstance(value, float) and value - value != 0):
@@ -573,7 +596,7 @@ def _typed(subject, value, wanted):
     names = {
         QFormat: "a number format such as 'Q3.12'",
         tuple: f"a list of {_LISTED[kind]}",
-        Mapping: "a table of integers",
+        Mapping: f"a table of {_LISTED[values]}",
         str: "a string",
         int: "an integer",
         float: "a number",

@@ -15,7 +15,7 @@ from ..errors import ConfigError, InputError
 from ..files import write_file
 from ..model.float_model import MAX_SIZE, DenseWeights, FloatModel, LstmWeights
 from ..model.fractions import FRACTIONS, ROUNDINGS
-from ..model.load import open_model
+from ..model.load import open_model, read
 from ..model.quantize import QuantConfig
 from ..model.readers.options import HEAD_MODES, ReadOptions
 from ..model.store import write_tensors
@@ -75,7 +75,7 @@ def init(
     """
     model = Path(model)
     reader = open_model(model)
-    trained, found = reader.model(options or ReadOptions()), [f"  {line}" for line in reader.contents()]
+    trained, found = read(reader, options), [f"  {line}" for line in reader.contents()]
     name = project_name(model.stem)
     path = Path(output) if output is not None else Path(f"{name}.toml")
     if path.exists() and not force:

@@ -292,3 +292,23 @@ def test_page_of_keys_is_up_to_date():
     assert page.read_text() == project_module.to_markdown(), (
         "run: python -m lstm_hw.project.settings > docs/configuration.md"
     )
+
+
+def test_what_happens_around_the_model(tmp_path):
+    """Read, written back and bounded; docs/models.md says what it means."""
+    path = tmp_path / "p.toml"
+    path.write_text(
+        '[model]\npath = "m"\ninput_scale = [1, 0.5]\noutput_offset = 2\nheld = { "1" = 0.25 }\n[data]\npath = "d"\n'
+    )
+    options = ProjectConfig.load(path).model.options
+    assert options.around == {"input_scale": (1.0, 0.5), "output_offset": 2.0, "held": {"1": 0.25}}
+    path.write_text(ProjectConfig.load(path).to_toml(tmp_path))
+    assert ProjectConfig.load(path).model.options == options
+    for held, error in (
+        ("3", "must be a table of numbers"),
+        ('{ "1" = "a" }', "a table of numbers"),
+        ('{ "1" = 1e12 }', "model.held.1"),
+    ):
+        path.write_text(f'[model]\npath = "m"\nheld = {held}\n[data]\npath = "d"\n')
+        with pytest.raises(ConfigError, match=error):
+            ProjectConfig.load(path)

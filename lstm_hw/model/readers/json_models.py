@@ -19,12 +19,15 @@ import numpy as np
 from ...errors import ConfigError, ModelError
 from ...reading import read_json
 from ..float_model import MAX_SIZE, DenseWeights, FloatModel, LstmWeights, check_shape, skip_matrix
+from ..fold import folded
 from .options import HEAD_MODES, ZERO, ReadOptions
 from .state_dict import StateDict
 
 KINDS = "must have state_dict (a torch model), layers (RTNeural, AIDA-X) or weights (Neural Amp Modeler)"
 _AMPLIFIER_KEYS = ("model", "input_size", "output_size", "unit_type", "num_layers", "hidden_size", "bias_fl", "skip")
-_GAINS = ("in_gain", "out_gain", "input_gain", "output_gain")
+_GAINS = ("in_gain", "out_gain")
+"""dB of the first input and of the outputs, as AIDA-X applies them: x is multiplied in front of the skip too."""
+MOST_DECIBELS = 90.0
 
 
 def numbers(values: object, subject: str) -> np.ndarray:
@@ -95,6 +98,15 @@ def _zero(values, keys, path, rule):
     for key in keys:
         if values.get(key):
             raise ModelError(f"{path}: {key}", repr(values[key]), rule)
+
+
+def _gain(values, key, path):
+    """The factor of a gain that a file says in dB."""
+    value = values.get(key) or 0
+    if type(value) not in (int, float) or not -MOST_DECIBELS < value <= MOST_DECIBELS:
+        rule = f"must be a number of dB above {-MOST_DECIBELS:g}, and at most {MOST_DECIBELS:g}"
+        raise ModelError(f"{path}: {key}", repr(value), rule)
+    return 10.0 ** (value / 20)
 
 
 def _with_skip(model, values, keys, path, options):
@@ -191,7 +203,8 @@ class RtNeuralFile:
     def model(self, options: ReadOptions) -> FloatModel:
         options.agree(self.path, HEAD_MODES[1])
         options.refuse(f"{self.path} says it", "gate_order", "prefix", "head_prefix", "initial_state")
-        _zero(self.content, _GAINS, self.path, "must be 0 dB: gains are not built; scale x and y outside")
+        rule = "must be 0 dB: model.input_scale and model.output_scale say it as a factor"
+        _zero(self.content, ("input_gain", "output_gain"), self.path, rule)
         layers, head = [], None
         for number, layer in enumerate(self._layers()):
             subject, kind = f"{self.path}: layer {number}", layer.get("type")
@@ -210,7 +223,11 @@ class RtNeuralFile:
         known = {"layers", "in_shape", "in_skip", "skip", *_GAINS}
         assumptions = _not_used(self.path, "the file", self.content.keys() - known)
         model = FloatModel(tuple(layers), head, head is not None, str(self.path), assumptions)
-        return _with_skip(model, self.content, ("in_skip", "skip"), self.path, options)
+        model = _with_skip(model, self.content, ("in_skip", "skip"), self.path, options)
+        into, out = (_gain(self.content, key, self.path) for key in _GAINS)
+        if into != 1:
+            model = folded(model, input_scale=(into, *[1.0] * (model.input_size - 1)))
+        return model if out == 1 else folded(model, output_scale=out)
 
 
 def keras_lstm(arrays: list[np.ndarray], subject: str, activation: str = "tanh") -> LstmWeights:

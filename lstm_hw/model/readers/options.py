@@ -1,7 +1,8 @@
 """What a user may say of a model file that does not say it itself, and what every reader is."""
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from ...errors import ConfigError
 from ..float_model import FloatModel
@@ -11,6 +12,8 @@ NO_HEAD = "none"
 """What a file without a head may say of it, and the head's prefix where a file's linear layers are to be left out."""
 ZERO = "zero"
 OUTSIDE = "outside"
+AROUND = ("input_scale", "input_offset", "output_scale", "output_offset", "held")
+"""Options of what happens to inputs and outputs outside."""
 HEAD_ASSUMED = (
     "model.head: {path} does not say it; taken as {mode!r} (the head reads h of the last step, not {other!r})"
 )
@@ -36,6 +39,9 @@ class ReadOptions:
         Begin with h = c = 0 although the file holds another state.
     skip : {"outside"}, optional
         Leave out the addition of x to the outputs that the file asks for.
+    input_scale, input_offset, output_scale, output_offset : float or tuple of float, optional
+    held : dict of str to float, optional
+        What happens to inputs and outputs outside of the file's network; see :func:`lstm_hw.model.fold.folded`.
     """
 
     gate_order: str | None = None
@@ -44,6 +50,16 @@ class ReadOptions:
     head_prefix: str | None = None
     initial_state: str | None = None
     skip: str | None = None
+    input_scale: float | tuple[float, ...] | None = None
+    input_offset: float | tuple[float, ...] | None = None
+    output_scale: float | tuple[float, ...] | None = None
+    output_offset: float | tuple[float, ...] | None = None
+    held: Mapping[str, float] | None = field(default=None, hash=False)
+
+    @property
+    def around(self) -> dict[str, Any]:
+        """What happens outside of the network: those of :data:`AROUND` that are given."""
+        return {name: getattr(self, name) for name in AROUND if getattr(self, name) is not None}
 
     def __post_init__(self):
         if self.head not in (None, *HEAD_MODES):

@@ -157,7 +157,7 @@ def test_what_json_files_say(tmp_path, given):
     assert np.array_equal(model.head.skip, [[1, 0, 0], [1, 0, 0]])
     refused(written(model_files.rtneural_json(given, in_skip=2)), "in_skip: 2", "must be 1")
     refused(written(model_files.rtneural_json(given, in_skip=1, skip=1)), "in_skip: skip too")
-    refused(written(model_files.rtneural_json(given, in_gain=3.0)), "in_gain: 3.0", "0 dB")
+    refused(written(model_files.rtneural_json(given, input_gain=3.0)), "input_gain: 3.0", "0 dB", "model.input_scale")
     for change, found in (
         ({"type": "gru"}, "type 'gru'"),
         ({"activation": "relu"}, "activation: 'relu'"),
