@@ -118,8 +118,6 @@ OF_LISTS = ("InputUnit", "MacUnit", "VectorMemory", "LanePath", "LaneGroup", "Ce
 
 MOST_LEVELS = 6
 """LUTs in a row that a component may have; those from component to component are counted and not held to it."""
-DEEPER = {"LaneGroup": 7, "CellUnit": 7}
-"""Components that have more: at the choice among the finished sums of all contexts and rows, and in the cell unit."""
 COMPONENTS = {
     "Control": lambda config: Control(config_words(config), config.program_length),
     "Sequencer": Sequencer,
@@ -203,9 +201,8 @@ def level_rows(config, folder=FOLDER, only=None, most=MOST_LEVELS):
         if name in only if only else name != "ListPath":
             stat = synthesised(create(config), f"{kind}_{name.lower()}", folder)
             levels = stat["lut_levels"]
-            bound = max(most, DEEPER.get(name, 0))
-            if name != "Engine" and levels > bound:
-                raise VerificationError(f"{kind} {name}", f"{levels} LUTs in a row", f"must be at most {bound}")
+            if name != "Engine" and levels > most:
+                raise VerificationError(f"{kind} {name}", f"{levels} LUTs in a row", f"must be at most {most}")
             result.append(Row("lut_levels", f"{kind}/{name}", levels, "LUTs", None, stat["tool"]))
             if config.lists:
                 counted = {"component_lut": "lut", "component_ff": "ff", "component_bram": "bram36"}

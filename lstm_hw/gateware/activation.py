@@ -17,12 +17,12 @@ class PairActivation(wiring.Component):
 
     Timing
     ------
-    Latency of the slower one; ``o_y`` is a choice of two registers.
+    Latency of the slower one, one more if ``registered``; ``o_y`` is a choice of two registers.
     """
 
-    def __init__(self, parameters: PairParameters):
-        self.parameters = parameters
-        self.latency = parameters.latency
+    def __init__(self, parameters: PairParameters, registered: bool = False):
+        self.parameters, self.registered = parameters, registered
+        self.latency = parameters.latency + registered
         super().__init__(
             {
                 "i_x": In(signed(parameters.i_format.width)),
@@ -35,7 +35,8 @@ class PairActivation(wiring.Component):
         m = Module()
         tanh, results = self.i_tanh, []
         for name in ("sigmoid", "tanh"):
-            m.submodules[name] = unit = activation_component(getattr(self.parameters, name))
+            parameters = getattr(self.parameters, name)
+            m.submodules[name] = unit = activation_component(parameters, self.registered)
             m.d.comb += [unit.i_x.eq(self.i_x), unit.i_tanh.eq(name == "tanh")]
             result = unit.o_y
             for n in range(self.latency - unit.latency):
@@ -47,8 +48,19 @@ class PairActivation(wiring.Component):
         return m
 
 
-def activation_component(parameters: ActivationUnit) -> SharedActivation | MagnitudeActivation | PairActivation:
-    """The component that gives the bits of ``parameters.compute()`` after ``parameters.latency`` cycles."""
+def activation_component(
+    parameters: ActivationUnit, registered: bool = False
+) -> SharedActivation | MagnitudeActivation | PairActivation:
+    """The component that gives the bits of ``parameters.compute()`` after ``parameters.latency`` cycles.
+
+    Parameters
+    ----------
+    parameters : ActivationUnit
+    registered : bool
+        Where arguments would pass a register before it anyway, it has one itself, behind the magnitude, so that the
+        magnitude and the table are no path: results are a cycle later.
+    """
     if isinstance(parameters, PairParameters):
-        return PairActivation(parameters)
-    return (MagnitudeActivation if isinstance(parameters, MagnitudeParameters) else SharedActivation)(parameters)
+        return PairActivation(parameters, registered)
+    create = MagnitudeActivation if isinstance(parameters, MagnitudeParameters) else SharedActivation
+    return create(parameters, registered)

@@ -121,25 +121,22 @@ class Cell(wiring.Component):
 
     def _activate(self, m, at, new_c):
         """The slots of the activation unit: gates i, f, g and o of a unit, then tanh(c'); returns its results."""
-        m.submodules.activation = activation = activation_component(self.activation)
-        # What a slot takes is chosen in the cycle before.
+        # What a slot takes is chosen in the cycle before, and waits behind its magnitude: the update may be as late as
+        # that cycle.
         width, wait = self.config.preact.width, self.delays.tanh_slot - self.update_latency
-        chosen, tanh = _register("slot", width), Signal(name="slot_tanh", reset_less=True)
+        m.submodules.activation = activation = activation_component(self.activation, registered=True)
         gates = [self.i_preact[0], *(_register(f"preact_{name}", width) for name in GATE_NAMES[1:])]
         with m.If(self.i_start):
             m.d.sync += [gate.eq(value) for gate, value in zip(gates[1:], self.i_preact[1:], strict=True)]
-        m.d.sync += [chosen.eq(self.round_tanh.o if wait == 1 else new_c), tanh.eq(1)]
+        x, tanh = activation.i_x, activation.i_tanh
+        m.d.comb += [x.eq((self.round_tanh.o_next, self.round_tanh.o, new_c)[min(wait, 2)]), tanh.eq(1)]
         if self.plain:
             plain, plain_tanh = self._plain(m)
             m.d.comb += self.o_result.eq(activation.o_y)
         for n, gate in enumerate(gates):
             is_tanh = n == GATE_NAMES.index("g")
             with m.If(at[SLOT + n - 1]):
-                m.d.sync += [chosen.eq(gate), tanh.eq(Mux(plain, plain_tanh, is_tanh) if self.plain else is_tanh)]
-        m.d.comb += [activation.i_x.eq(chosen), activation.i_tanh.eq(tanh)]
-        if wait == 0:  # The update lands in the very cycle of the slot.
-            with m.If(at[self.delays.tanh_slot]):
-                m.d.comb += activation.i_x.eq(self.round_tanh.o)
+                m.d.comb += [x.eq(gate), tanh.eq(Mux(plain, plain_tanh, is_tanh) if self.plain else is_tanh)]
         return activation.o_y
 
     def _plain(self, m):

@@ -1,5 +1,8 @@
 """LaneGroup: up to 16 rows of lanes with their weights and accumulators; LaneArray: a chain of groups."""
 
+from functools import reduce
+from operator import or_
+
 from amaranth import *
 from amaranth.hdl import ShapeLike
 from amaranth.lib import data, memory, wiring
@@ -241,19 +244,22 @@ class LaneGroup(wiring.Component):
         local = Signal(drained_layout(config).size, reset_less=True)
         pieces = len(finished[0]) // len(local)
         piece_bits = ceil_log2(pieces)
-        places = {
-            k << piece_bits | n: words[n * len(local) : (n + 1) * len(local)]
-            for k, words in enumerate(finished)
-            for n in range(pieces)
-        }
         piece = (drain.piece >> exact_log2(-(-config.lanes_per_dsp // config.drain_width)))[:piece_bits]
-        place = Cat(piece, drain.context)
-        if not config.finished_in_block_ram:
-            m.d.sync += local.eq(chosen(place, places))
-            return local
-        read_place = Signal.like(place, name="read_place")
-        m.d.sync += read_place.eq(place)
-        m.d.comb += local.eq(chosen(read_place, places))
+        # Which context it is of, is decoded in the cycle before: one flag each, and no tree.
+        context, place = self.i_drain.context, piece
+        if config.finished_in_block_ram:
+            place = Signal.like(piece, name="read_piece")
+            m.d.sync += place.eq(piece)
+            context = drain.context
+        words = [
+            chosen(place, {n: words[n * len(local) : (n + 1) * len(local)] for n in range(pieces)})
+            for words in finished
+        ]
+        if config.contexts > 1:
+            asked = Signal(config.contexts, name="asked_context")
+            m.d.sync += asked.eq(Cat(context == k for k in range(config.contexts)))
+            words = [Mux(flag, word, 0) for flag, word in zip(asked, words, strict=True)]
+        m.d["comb" if config.finished_in_block_ram else "sync"] += local.eq(reduce(or_, words))
         return local
 
     def _weight_memory(self, m):

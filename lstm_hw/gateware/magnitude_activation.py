@@ -27,6 +27,8 @@ class MagnitudeActivation(wiring.Component):
     ----------
     parameters : lstm_hw.machine.magnitude_activation.MagnitudeActivation
         Formats, segments and table.
+    registered : bool
+        As of :func:`lstm_hw.gateware.activation.activation_component`.
 
     Members
     -------
@@ -39,13 +41,13 @@ class MagnitudeActivation(wiring.Component):
 
     Timing
     ------
-    Latency ``parameters.latency`` (attribute ``latency``), one result a cycle, no stall and no reset: a result is
-    meaningful if its argument was.
+    Latency ``parameters.latency`` (attribute ``latency``), one more if ``registered``; one result a cycle, no stall and
+    no reset: a result is meaningful if its argument was.
     """
 
-    def __init__(self, parameters: Parameters):
-        self.parameters = parameters
-        self.latency = parameters.latency
+    def __init__(self, parameters: Parameters, registered: bool = False):
+        self.parameters, self.registered = parameters, registered
+        self.latency = parameters.latency + registered
         super().__init__(
             {
                 "i_x": In(signed(parameters.i_format.width)),
@@ -59,10 +61,13 @@ class MagnitudeActivation(wiring.Component):
         # the bound. What the last sum needs is formed beside the last product.
         m = Module()
         parameters = self.parameters
-        magnitude = self._magnitude(m)
-        beside = [self.i_x[-1], self.i_tanh]  # the sign, and which function
+        # The magnitude, the sign, and which function.
+        found = [self._magnitude(m), self.i_x[-1], self.i_tanh]
+        if self.registered:
+            found = delay(m, *found)
         for _ in range(parameters.front):
-            magnitude, *beside = delay(m, magnitude, *beside)
+            found = delay(m, *found)
+        magnitude, *beside = found
         row, t = self._locate(m, magnitude, beside[1])
         style = "logic" if len(parameters.columns[0]) <= LOGIC_ROWS else None
         constant, *slopes = coefficient_table(m, parameters.columns, row, style)

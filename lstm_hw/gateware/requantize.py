@@ -90,6 +90,8 @@ class Requantize(wiring.Component):
         Index into ``i_fractions``; an index beyond the last selects the last. Not used if there is one only.
     o : Out(signed(o_format.width)), or unsigned as the format is
         Result for the ``i`` and ``i_select`` of ``latency`` cycles ago. A register.
+    o_next : Out, as ``o``
+        What ``o`` is in the next cycle; not a register.
     o_beyond : Out(1)
         The format does not hold the rounded value: ``o`` is its nearer end, or wrapped. With ``o``, a register.
 
@@ -125,6 +127,7 @@ class Requantize(wiring.Component):
                 "i": In(signed(i_width)),
                 "i_select": In(max(1, (len(self.i_fractions) - 1).bit_length())),
                 "o": Out(signed(o_format.width) if o_format.signed else unsigned(o_format.width)),
+                "o_next": Out(signed(o_format.width) if o_format.signed else unsigned(o_format.width)),
                 **({"o_beyond": Out(1)} if flagged else {}),
             }
         )
@@ -144,8 +147,8 @@ class Requantize(wiring.Component):
                 m.d.sync += aligned.eq(self.i << lifts[-1])
 
         m.d.sync += rounded.eq(aligned + rounding_half(self.o_format, self.drop))
-        m.d.sync += result.eq(bounded(rounded, self.drop, self.o_format))
-        m.d.comb += self.o.eq(result)
+        m.d.comb += [self.o_next.eq(bounded(rounded, self.drop, self.o_format)), self.o.eq(result)]
+        m.d.sync += result.eq(self.o_next)
         if self.flagged:
             flag = Signal(name="beyond", reset_less=True)
             m.d.sync += flag.eq(beyond(rounded, self.drop, self.o_format))

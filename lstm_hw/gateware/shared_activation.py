@@ -19,6 +19,8 @@ class SharedActivation(wiring.Component):
     ----------
     parameters : QuadraticActivation or LinearActivation
         Formats and table; the degree is the number of multipliers.
+    registered : bool
+        As of :func:`lstm_hw.gateware.activation.activation_component`.
 
     Members
     -------
@@ -32,12 +34,12 @@ class SharedActivation(wiring.Component):
     Timing
     ------
     Latency ``2 + 2*degree`` cycles (attribute ``latency``: 6 quadratic, 4 linear), one result a cycle, no
-    stall and no reset: a result is meaningful if its argument was.
+    stall and no reset: a result is meaningful if its argument was. One more if ``registered``.
     """
 
-    def __init__(self, parameters: PolynomialActivation):
-        self.parameters = parameters
-        self.latency = parameters.latency
+    def __init__(self, parameters: PolynomialActivation, registered: bool = False):
+        self.parameters, self.registered = parameters, registered
+        self.latency = parameters.latency + registered
         super().__init__(
             {
                 "i_x": In(signed(parameters.i_format.width)),
@@ -53,7 +55,9 @@ class SharedActivation(wiring.Component):
         # whose path holds one product or one sum a stage, as a DSP block does.
         m = Module()
         parameters, bits = self.parameters, self.parameters.position_bits
-        negative, magnitude = self._magnitude(m)
+        negative, magnitude, tanh = *self._magnitude(m), self.i_tanh
+        if self.registered:
+            negative, magnitude, tanh = delay(m, negative, magnitude, tanh)
 
         # Stage 1: the table, and where in the segment. The magnitude of a negative number is one too small, which
         # spares a carry before the table; t gets the one back.
@@ -63,9 +67,9 @@ class SharedActivation(wiring.Component):
         # s*t is the same bits complemented: -(low - half) = (~low - half) + 1.
         signed_t = _centred(low ^ negative.replicate(bits))
         beside = [
-            register(m, Mux(self.i_tanh, signed_t << 1, signed_t), "factor"),
+            register(m, Mux(tanh, signed_t << 1, signed_t), "factor"),
             register(m, negative, "sign"),
-            register(m, self.i_tanh, "tanh"),
+            register(m, tanh, "tanh"),
         ]
 
         # Stages 2 and 3 of a quadratic: the slope at t, rounded half up to the bits of c1.
