@@ -6,10 +6,8 @@ reference with weights of 16 and 8 bits with the float model, and the cycles of 
 with 64 lanes. What a file does not say stands in ``options.toml`` of the folder, a table a file::
 
     ["policy.pt"]
-    prefix = "memory"           # and the other keys of [model]
+    prefix = "memory"           # and the other keys of [model], as input_scale and output_scale
     expected = "first_linear"   # array to compare with; y without it
-    input_scale = [2.0, 0.25]   # x is multiplied by it first
-    output_scale = 20.0         # and outputs by it afterwards
     rate = 48000                # steps a second that must be met
 
 A file that cannot be read has a row that says why. Without a folder the models of the examples are taken.
@@ -40,25 +38,26 @@ OPTIONS = "options.toml"
 WIDTHS = (16, 8)
 CLOCK_MHZ = 100.0
 ENGINE = {"target": {"lanes": 64, "clock": CLOCK_MHZ}}
-EXAMPLES = ("digits", "vowels", "cases")
+EXAMPLES = ("digits", "vowels", "cases", "amplifier")
 STEPS = 512
 """Most steps of a sequence that the integer reference plays."""
 
 
 def rows_of(path: Path, given: dict) -> Iterator[Row]:
     """Rows of a model file with expected outputs beside it."""
-    known = {field.name for field in fields(ReadOptions)} | {"expected", "input_scale", "output_scale", "rate"}
+    known = {field.name for field in fields(ReadOptions)} | {"expected", "rate"}
     if unknown := given.keys() - known:
         raise ConfigError(f"{OPTIONS}: {path.name}: {min(unknown)}", "unknown key", f"must be one of {sorted(known)}")
-    options = ReadOptions(**{key: value for key, value in given.items() if key in vars(ReadOptions())})
+    said = {key: value for key, value in given.items() if key not in ("expected", "rate")}
+    options = ReadOptions(**{key: tuple(v) if isinstance(v, list) else v for key, v in said.items()})
     try:
         model = load(path, options)
     except LstmHwError as error:
         yield Row("read", path.name, None, f"refused: {error}", None, path.suffix)
         return
     file = NpzFile(path.with_name(path.name + EXPECTED))
-    x = np.asarray(file.read("x"), dtype=np.float64) * np.asarray(given.get("input_scale", 1.0))
-    wanted = np.asarray(file.read(given.get("expected", "y")), dtype=np.float64) / given.get("output_scale", 1.0)
+    x = np.asarray(file.read("x"), dtype=np.float64)
+    wanted = np.asarray(file.read(given.get("expected", "y")), dtype=np.float64)
     sizes = "-".join(map(str, (model.input_size, *model.hidden_sizes, *(layer.output_size for layer in model.linear))))
     yield Row("layers", path.name, len(model.layers), sizes, None, "; ".join((path.suffix, *model.assumptions)))
     outputs, _ = float_reference(model, x)

@@ -21,7 +21,7 @@ def test_folder(tmp_path):
     given = model_files.tensors()
     (tmp_path / "m.pt").write_bytes(model_files.torch_archive(given))
     (tmp_path / "a.json").write_bytes(model_files.amplifier_json(given, skip=1))
-    (tmp_path / "b.json").write_bytes(model_files.amplifier_json(given, skip=1))
+    (tmp_path / "b.json").write_bytes(model_files.amplifier_json(given, skip=3))
     (tmp_path / "alone.nam").write_bytes(model_files.nam(given))
     x = np.random.default_rng(1).uniform(-1, 1, (2, 6, model_files.INPUTS))
     expected, _ = float_reference(load(tmp_path / "alone.nam"), x)
@@ -30,11 +30,11 @@ def test_folder(tmp_path):
     keys = 'skip = "outside"\ninput_scale = [2.0, 2.0, 2.0]\noutput_scale = 3.0\nrate = 48000\n'
     (tmp_path / "options.toml").write_text(f'["a.json"]\n{keys}["m.pt"]\ninput_scale = 2.0\nexpected = "other"\n')
     found = rows(tmp_path)
-    assert found["float_error", "a.json"]["ours"] < 1e-6 and found["float_error", "m.pt"]["ours"] < 1e-6
-    assert found["mean_error", "a.json/16"]["ours"] < found["mean_error", "a.json/8"]["ours"] < 0.05
+    assert found["float_error", "a.json"]["ours"] < 1e-5 and found["float_error", "m.pt"]["ours"] < 1e-5
+    assert found["mean_error", "a.json/16"]["ours"] < found["mean_error", "a.json/8"]["ours"] < 0.15
     assert found["error_to_signal", "a.json/16"]["ours"] < -50
     assert found["cycles_per_step", "a.json"]["ours"] > 20 and found["deadline_met", "a.json"]["ours"] == 1
-    assert "refused: " in found["read", "b.json"]["unit"] and "skip: 1" in found["read", "b.json"]["unit"]
+    assert "refused: " in found["read", "b.json"]["unit"] and "skip: 3" in found["read", "b.json"]["unit"]
     assert not any("alone" in config for _, config in found)
 
 

@@ -362,6 +362,23 @@ def test_page_of_torch_options(tmp_path, given):
         judged(tmp_path / "m.pt", answer, given)
 
 
+def test_page_of_json_options(tmp_path, given):
+    files = {
+        "skip: 1": model_files.amplifier_json(given, skip=1),
+        "skip: 2": model_files.amplifier_json(given, skip=2),
+        "in_skip: 1": model_files.rtneural_json(given, in_skip=1),
+        "in_skip: 2": model_files.rtneural_json(given, in_skip=2),
+        "in_gain and out_gain": model_files.rtneural_json(given, in_gain=0.0, out_gain=3),
+        "input_gain": model_files.rtneural_json(given, input_gain=3),
+        "initial state of Neural Amp Modeler": model_files.nam(given, 0.5),
+    }
+    assert list(files) == list(rows("JSON"))
+    for option, answer in rows("JSON").items():
+        path = tmp_path / ("m.nam" if "Neural" in option else "m.json")
+        path.write_bytes(files[option])
+        judged(path, answer, given)
+
+
 def test_page_of_keras_options(tmp_path, given):
     pytest.importorskip("h5py")
     files = keras_files(given)
