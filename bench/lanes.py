@@ -85,6 +85,7 @@ MODES = (
     Mode("16bit", {"weight_bits": 16, "operand_bits": 16, "accumulator_bits": 44}),
     Mode("16bit_lifted", {"weight_bits": 16, "operand_bits": 16, "lifts": (0, 9), "accumulator_bits": 44}),
     Mode("16bit_lists", {"weight_bits": 16, "operand_bits": 16, "lists": True, "accumulator_bits": 44}),
+    Mode("16bit_windows", {"weight_bits": 16, "operand_bits": 16, "window": 64, "accumulator_bits": 44}),
     # The counter of a pair's wraps, 12 bits, and in front of the cell unit one subtractor for the whole array.
     Mode(
         "8bit",

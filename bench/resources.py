@@ -114,6 +114,7 @@ ENGINES = {
         x_elements=256,
     ),
     "lists": _engine(lists=True, shifts=(15, 12), states=128),
+    "windows": _engine(rows=16, window=64, axi_data_bits=128),
 }
 """Engines that the coefficients are found from, by what they have beside others."""
 EXAMPLES = ("digits", "vowels")

@@ -27,6 +27,7 @@ from ..machine.config import (
 )
 from ..machine.isa import (
     BEATS_BITS,
+    FILL_BITS,
     LIFT_BITS,
     LOOP_DEPTH,
     OPCODE_BITS,
@@ -192,6 +193,11 @@ def _sums(config: EngineConfig) -> list[Memory]:
     ]
 
 
+def _window(config: EngineConfig) -> Memory:
+    """Both windows of each lane."""
+    return Memory(config.factor_bits, 2 * config.window, config.lanes, only="lut")
+
+
 def _register_reads(config: EngineConfig) -> list[int]:
     """Bits that each read port of the registers gives: a value and whether it is zero at the first; at the others,
     which serve commands alone, the bits of the fields that their value is added to."""
@@ -218,21 +224,23 @@ def _vectors(config: EngineConfig) -> list[Memory]:
 def memories(config: EngineConfig) -> list[Memory]:
     """Every memory of an engine; bits that this configuration never uses are not counted."""
     flying = -(-CellLatency(config).total * config.cells // SERIAL_SLOTS) + 2
-    width = config.group_rows * config.weight_bits
+    width = config.group_rows * config.stored_bits
     table = make_activation(config.activation, config.preact, config.activated)
     word, state, h, context = (
         _bits(n) for n in (config.weight_words, config.states, config.h_elements, config.contexts)
     )
-    # The last fields of a MAC are its lift, of which an engine reads as many bits as it has lifts to tell apart, and
-    # its list, if there are any.
+    # The last fields of a MAC are its lift, of which an engine reads as many bits as it has lifts to tell apart, its
+    # list, if there are any, and what concerns windows.
     instruction = max(sum(op.fields.values()) for op in OPS.values()) + OPCODE_BITS
     instruction += _bits(len(config.lifts)) - LIFT_BITS - SCALE_BITS * (not config.lists)
+    instruction -= (1 + FILL_BITS) * (not config.window)
     expands = config.decoder != "off"  # of each LOAD also words, and beats in front of its first token
     burst = config.axi_address_bits - _bits(config.beat_bytes) + 10  # word, length, first, last
     tag = 11 + _bits(len(config.shifts)) + _bits(config.cells) + context
     return [
         Memory(width, config.weight_words, config.groups, True, config.chunk_bits(0), config.fill_bits),
         *_sums(config),
+        *[_window(config)] * bool(config.window),
         Memory(config.operand_bits, config.h_elements, config.contexts, True),
         *_vectors(config),
         Memory(config.cell.width, config.states, 1, True),
@@ -281,12 +289,17 @@ def _target_bits(config: EngineConfig) -> dict[str, int]:
     return {"target": _bits(max(config.accumulators, config.finish_entries))}
 
 
+def _window_bits(config: EngineConfig) -> dict[str, int]:
+    """Bits that say what is read of windows and written to them."""
+    return {"gather": 1, "half": 1, "fill": 1, "into": config.place_bits} if config.window else {}
+
+
 def _chain_bits(config: EngineConfig) -> tuple[int, int]:
     """Registers of a lane group's hop but for the drained sums: all, and those of a beat of weights."""
     word, context = _bits(config.weight_words), _bits(config.contexts)
     source, target = _bits(config.accumulators), sum(_target_bits(config).values())
     operands = config.contexts * config.factor_bits
-    control = word + operands + source + 1 + 2 * config.contexts + target
+    control = word + operands + source + 1 + 2 * config.contexts + target + sum(_window_bits(config).values())
     fill = 1 + word + _bits(config.fills_per_word) + config.fill_bits
     drain = 1 + _bits(config.finish_entries) + _bits(config.groups) + _bits(_pieces(config)) + context
     return control + fill + drain + 3, fill  # whether a sum starts from zero, twice; whether a drain is for this group
@@ -305,7 +318,7 @@ def _drained_bits(config):
 def lane_group(config: EngineConfig, family: str) -> tuple[float, float]:
     """LUTs and flip-flops of a lane group beside what its memories take."""
     drained, pieces, contexts = _drained_bits(config), _pieces(config), config.contexts
-    slices, weights = config.group_rows // config.lanes_per_dsp, config.group_rows * config.weight_bits
+    slices, weights = config.group_rows // config.lanes_per_dsp, config.group_rows * config.stored_bits
     pairs = contexts * slices * (config.lanes_per_dsp - 1)
     sums = contexts * slices * config.sum_word_bits
     # The wraps of a pair's lower sum are counted in fabric: their number, and that of the sum to start from.
@@ -350,6 +363,10 @@ def structure(config: EngineConfig, family: str = "xc7") -> dict[str, float]:
             written = min(memory.width, memory.written or memory.width)
             lut += memory.count * memory.width
             ff += memory.count * (2 * written + _bits(memory.depth) + 2)
+    if config.window:  # the choice between the window and the operand of the column joins that of the blocks
+        deep = mapped(_window(config), family).deep
+        inputs = multiplexer(deep + 1, family) - multiplexer(deep, family)
+        lut += config.lanes * config.factor_bits * inputs
     # The fill chain of each port but the first waits as long as the others take to its first group.
     ff += sum(range(config.axi_ports)) * groups // config.axi_ports * _chain_bits(config)[1]
     # Fields of a column reach the lanes as their products do.
@@ -360,6 +377,7 @@ def structure(config: EngineConfig, family: str = "xc7") -> dict[str, float]:
         "store": contexts,
         "finish": contexts,
         **_target_bits(config),
+        **_window_bits(config),
     }
     ff += sum(bits * (CONTROL_LEAD + SKEW[name]) for name, bits in fields.items())
     # A beat of x on its way to the banks: every element for every context, or one of them where there are several.
