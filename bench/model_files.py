@@ -198,7 +198,11 @@ def onnx_model(given: dict[str, np.ndarray], every_step: bool):
 
 
 def tflite_model(given: dict[str, np.ndarray], bits8: bool = False, **changed: object) -> bytes:
-    """A TFLite file with the head on every step; ``changed`` are fields of the first LSTM's options, or ``inputs``."""
+    """A TFLite file with the head on every step.
+
+    ``changed`` are fields of the first LSTM's options, or ``inputs``; ``dense`` is the activation of the head, and
+    ``before`` are weight, bias and activation of the linear layers in front of it.
+    """
     import flatbuffers
     import tflite as t
 
@@ -265,11 +269,13 @@ def tflite_model(given: dict[str, np.ndarray], bits8: bool = False, **changed: o
         t.UnidirectionalSequenceLSTMOptionsAddTimeMajor(builder, changed.get("time_major", False))
         options, flow = t.UnidirectionalSequenceLSTMOptionsEnd(builder), tensor((1, 5, HIDDEN))
         operator(0, inputs, [flow], t.BuiltinOptions.UnidirectionalSequenceLSTMOptions, options)
-    t.FullyConnectedOptionsStart(builder)
-    t.FullyConnectedOptionsAddFusedActivationFunction(builder, changed.get("dense", t.ActivationFunctionType.NONE))
-    options, output = t.FullyConnectedOptionsEnd(builder), tensor((1, 5, OUTPUTS))
-    weights = [constant(given["head.weight"]), constant(given["head.bias"])]
-    operator(1, [flow, *weights], [output], t.BuiltinOptions.FullyConnectedOptions, options)
+    head = given["head.weight"], given["head.bias"], changed.get("dense", t.ActivationFunctionType.NONE)
+    for weight, bias, activation in (*changed.get("before", ()), head):
+        t.FullyConnectedOptionsStart(builder)
+        t.FullyConnectedOptionsAddFusedActivationFunction(builder, activation)
+        options, output = t.FullyConnectedOptionsEnd(builder), tensor((1, 5, len(bias)))
+        inputs, flow = [flow, constant(weight), constant(bias)], output
+        operator(1, inputs, [output], t.BuiltinOptions.FullyConnectedOptions, options)
 
     tensors_at = vector(t.SubGraphStartTensorsVector, tensors, builder.PrependUOffsetTRelative)
     inputs_at = vector(t.SubGraphStartInputsVector, [first], builder.PrependInt32)

@@ -546,7 +546,8 @@ Examples:
   lstm-hw init model.safetensors --calibration data.npz
   lstm-hw init model.safetensors --part xc7z020 --output my.toml
   lstm-hw init model.safetensors --board zc706 --force
-  lstm-hw init policy.pt --prefix memory --head-prefix actor.0 --head every_step"""
+  lstm-hw init policy.pt --prefix memory --head-prefix actor.0 --head every_step
+  lstm-hw init chain.pt --head-prefix fc1 --head-activation relu --head-prefix fc2 --head-activation none"""
 )
 @click.argument("model", type=click.Path())
 @click.option("--calibration", type=click.Path(), help="npz file with inputs (sequences, steps, inputs).")
@@ -557,7 +558,18 @@ Examples:
     "--head", type=click.Choice(["last_step", "every_step"]), help="Hidden states that the linear head reads."
 )
 @click.option("--prefix", help="What the names of the LSTM's tensors begin with, in a file with more than it.")
-@click.option("--head-prefix", help="The same for the linear head; none leaves it out.")
+@click.option(
+    "--head-prefix",
+    multiple=True,
+    help="The same for the linear head; none leaves it out. Once for each linear layer of a chain, in order.",
+)
+@click.option(
+    "--head-activation",
+    "head_activations",
+    type=click.Choice(["none", "relu", "sigmoid", "tanh"]),
+    multiple=True,
+    help="What follows a linear layer of a state_dict, which cannot say it; once for each.",
+)
 @click.option("--initial-state", type=click.Choice(["zero"]), help="Begin with zeros although the file has a state.")
 @click.option("--skip", type=click.Choice(["outside"]), help="Leave out the addition of x to the outputs.")
 @click.option("--force", is_flag=True, help="Replace a project file that is there.")
@@ -568,7 +580,7 @@ def init(
     part: str | None,
     board: str | None,
     force: bool,
-    **said: str | None,
+    **said: str | tuple[str, ...] | None,
 ) -> None:
     """Write a commented project file for a trained model.
 

@@ -65,7 +65,15 @@ class ModelSection:
     prefix: str | None = _key(
         None, "what the names of the LSTM's tensors begin with, in a file with more than it; the rest is left out"
     )
-    head_prefix: str | None = _key(None, "the same for the linear head; none takes the LSTM without a head")
+    head_prefix: str | tuple[str, ...] | None = _key(
+        None,
+        "the same for the linear head; none takes the LSTM without a head, a list is a chain of linear layers in order",
+    )
+    head_activations: str | tuple[str, ...] | None = _key(
+        None,
+        "what follows the head, or a list with one for each linear layer, where the file cannot say it: none, relu, "
+        "sigmoid or tanh",
+    )
     initial_state: str | None = _key(None, "zero begins with h = c = 0 although the file holds another state")
     skip: str | None = _key(None, "outside leaves out the addition of x to the outputs that the file asks for")
     input_scale: float | tuple[float, ...] | None = _key(

@@ -20,7 +20,8 @@ from ...errors import ConfigError, ModelError
 from ...reading import read_json
 from ..float_model import MAX_SIZE, DenseWeights, FloatModel, LstmWeights, check_shape, skip_matrix
 from ..fold import folded
-from .options import HEAD_MODES, ZERO, ReadOptions
+from .chain import LinearChain
+from .options import HEAD_MODES, HEAD_OPTIONS, ZERO, ReadOptions
 from .state_dict import StateDict
 
 KINDS = "must have state_dict (a torch model), layers (RTNeural, AIDA-X) or weights (Neural Amp Modeler)"
@@ -202,27 +203,32 @@ class RtNeuralFile:
 
     def model(self, options: ReadOptions) -> FloatModel:
         options.agree(self.path, HEAD_MODES[1])
-        options.refuse(f"{self.path} says it", "gate_order", "prefix", "head_prefix", "initial_state")
+        options.refuse(f"{self.path} says it", "gate_order", "prefix", *HEAD_OPTIONS, "initial_state")
         rule = "must be 0 dB: model.input_scale and model.output_scale say it as a factor"
         _zero(self.content, ("input_gain", "output_gain"), self.path, rule)
-        layers, head = [], None
+        layers, assumptions = [], []
+        chain = LinearChain(assumptions)
         for number, layer in enumerate(self._layers()):
             subject, kind = f"{self.path}: layer {number}", layer.get("type")
-            weights = layer.get("weights")
+            weights = layer.get("weights", [] if kind == "activation" else None)
             if not isinstance(weights, list):
                 raise ModelError(f"{subject}: weights", type(weights).__name__, "must be a list")
             arrays = [numbers(array, f"{subject}: weights[{at}]") for at, array in enumerate(weights)]
             activation = layer.get("activation") or "linear"
-            if kind == "lstm" and head is None:
+            if kind == "lstm" and not chain.layers:
                 layers.append(keras_lstm(arrays, subject, activation))
-            elif kind in ("dense", "time-distributed-dense") and head is None and layers:
-                head = keras_dense(arrays, subject, activation)
+            elif kind in ("dense", "time-distributed-dense") and layers:
+                chain.add(keras_dense(arrays, subject))
+                chain.activate(activation, subject, f"layer {number}")
+            elif kind == "activation" and chain.layers:
+                chain.activate(activation, subject, f"layer {number}")
             else:
-                what = f"type {kind!r} behind {len(layers)} LSTM layers and {'a' if head else 'no'} dense layer"
-                raise ModelError(subject, what, "must be lstm layers, then one dense layer at most")
+                what = f"type {kind!r} behind {len(layers)} LSTM layers and {len(chain.layers)} dense layers"
+                raise ModelError(subject, what, "must be lstm layers, then dense layers and activations")
         known = {"layers", "in_shape", "in_skip", "skip", *_GAINS}
-        assumptions = _not_used(self.path, "the file", self.content.keys() - known)
-        model = FloatModel(tuple(layers), head, head is not None, str(self.path), assumptions)
+        assumptions += _not_used(self.path, "the file", self.content.keys() - known)
+        said = {"head_every_step": bool(chain.layers), "source": str(self.path)}
+        model = FloatModel(tuple(layers), **chain.parts, **said, assumptions=tuple(assumptions))
         model = _with_skip(model, self.content, ("in_skip", "skip"), self.path, options)
         into, out = (_gain(self.content, key, self.path) for key in _GAINS)
         if into != 1:
@@ -247,10 +253,8 @@ def keras_lstm(arrays: list[np.ndarray], subject: str, activation: str = "tanh")
     return LstmWeights(kernel.T, recurrent.T, bias, source=subject)
 
 
-def keras_dense(arrays: list[np.ndarray], subject: str, activation: str = "linear") -> DenseWeights:
+def keras_dense(arrays: list[np.ndarray], subject: str) -> DenseWeights:
     """A linear layer from Keras's arrays: kernel (I, O), bias (O) or none."""
-    if activation != "linear":
-        raise ModelError(f"{subject}: activation", repr(activation), "must be none: the head is linear")
     if len(arrays) not in (1, 2):
         raise ModelError(subject, f"{len(arrays)} arrays", "must have kernel and perhaps bias")
     check_shape(f"{subject}: kernel", arrays[0].shape, (None, None))
@@ -272,7 +276,7 @@ class NamFile:
 
     def model(self, options: ReadOptions) -> FloatModel:
         options.agree(self.path, HEAD_MODES[1])
-        options.refuse(f"{self.path} says it", "gate_order", "prefix", "head_prefix", "skip")
+        options.refuse(f"{self.path} says it", "gate_order", "prefix", *HEAD_OPTIONS, "skip")
         if self.content.get("architecture") != "LSTM":
             raise ModelError(f"{self.path}: architecture", repr(self.content.get("architecture")), "must be 'LSTM'")
         config, subject = _object(self.content, "config", self.path), f"{self.path}: config"

@@ -21,6 +21,7 @@ from ...errors import ConfigError, LstmHwError, ModelError
 from ...reading import MAX_JSON_BYTES, MAX_VALUES, open_archive, open_file, parse_json, read_stored
 from ..float_model import FloatModel
 from ..store import MAX_FILE_BYTES
+from .chain import LinearChain
 from .json_models import keras_dense, keras_lstm
 from .libraries import library
 from .options import HEAD_MODES, NO_HEAD, ReadOptions
@@ -163,40 +164,40 @@ class KerasFile:
 
     def model(self, options: ReadOptions) -> FloatModel:
         """The LSTM layers and the dense layer behind them."""
-        options.refuse(f"{self.path} says it", "gate_order", "prefix", "initial_state", "skip")
+        options.refuse(f"{self.path} says it", "gate_order", "prefix", "head_activations", "initial_state", "skip")
         if options.head_prefix not in (None, NO_HEAD):
             raise ConfigError("model.head_prefix", repr(options.head_prefix), f"must be {NO_HEAD!r} for a Keras file")
         with self._opened() as (config, file):
             return self._read(self._chain(config), _Arrays(self.path, file, config), options)
 
     def _read(self, layers, arrays, options):
-        lstms, head, sequences, assumptions = [], None, True, []
+        lstms, sequences, assumptions = [], True, []
+        chain = LinearChain(assumptions)
         for layer in layers:
             subject = f"{self.path}: {layer.name}"
-            softmax = _activation(layer) == "softmax" and (layer.kind == "Dense" or head is not None)
-            if softmax:
-                told = f"model.path: softmax of {layer.name} is left out: the largest output stays the largest"
-                assumptions.append(told)
-            if layer.kind in _HARMLESS or (layer.kind == "Activation" and (softmax or _activation(layer) == "linear")):
+            if layer.kind in _HARMLESS or (layer.kind == "Activation" and _activation(layer) == "linear"):
                 continue
             if lstms and options.head_prefix == NO_HEAD and layer.kind not in _LSTMS:
                 assumptions.append(f"model.head_prefix: left out of {self.path.name}: {layer.name} and what follows it")
                 break
-            if layer.kind in _LSTMS and head is None and sequences:
+            if layer.kind in _LSTMS and not chain.layers and sequences:
                 lstms.append(self._lstm(layer, arrays, subject))
                 sequences = layer.config.get("return_sequences", False)
-            elif layer.kind == "Dense" and head is None and lstms:
-                activation = "linear" if softmax else _activation(layer)
-                head = keras_dense(arrays.of(layer, _ARRAYS[::2]), subject, activation)
-            elif not (layer.kind == "Softmax" and softmax):
-                what = f"{layer.kind} behind {len(lstms)} LSTM layers and {'a' if head else 'no'} dense layer"
-                rule = "must be LSTM layers, all but the last with return_sequences, then one Dense layer at most"
+            elif layer.kind == "Dense" and lstms:
+                chain.add(keras_dense(arrays.of(layer, _ARRAYS[::2]), subject))
+                chain.activate(_activation(layer), subject, layer.name)
+            elif layer.kind in ("Activation", "ReLU", "Softmax") and chain.layers and not _changed(layer):
+                chain.activate(_activation(layer), subject, layer.name)
+            else:
+                what = f"{layer.kind} behind {len(lstms)} LSTM layers and {len(chain.layers)} dense layers"
+                rule = "must be LSTM layers, all but the last with return_sequences, then Dense layers and activations"
                 raise ModelError(subject, what, rule)
-        if head is None and not sequences:
+        if not chain.layers and not sequences:
             assumptions.append(f"model.path: {self.path.name} gives h of the last step; here h of every step is given")
-        if head is not None:
+        if chain.layers:
             options.agree(self.path, HEAD_MODES[sequences])
-        return FloatModel(tuple(lstms), head, head is not None and sequences, str(self.path), tuple(assumptions))
+        said = {"head_every_step": bool(chain.layers) and sequences, "source": str(self.path)}
+        return FloatModel(tuple(lstms), **chain.parts, **said, assumptions=tuple(assumptions))
 
     def _lstm(self, layer, arrays, subject):
         config = layer.config
@@ -228,7 +229,12 @@ def _ends(read):
 
 
 def _activation(layer):
-    return layer.config.get("activation", "softmax" if layer.kind == "Softmax" else "linear")
+    return layer.config.get("activation", {"Softmax": "softmax", "ReLU": "relu"}.get(layer.kind, "linear"))
+
+
+def _changed(layer):
+    """Whether a layer that is an activation has something that makes it another one."""
+    return layer.kind == "ReLU" and any(layer.config.get(key) for key in ("max_value", "negative_slope", "threshold"))
 
 
 def _sources(nodes, names):

@@ -18,6 +18,7 @@ from ...errors import ConfigError, LstmHwError, ModelError
 from ...reading import MAX_VALUES, read_file
 from ..float_model import DenseWeights, FloatModel, LstmWeights, check_shape
 from ..store import MAX_FILE_BYTES
+from .chain import LinearChain
 from .libraries import library
 from .options import HEAD_MODES, NO_HEAD, ReadOptions
 
@@ -29,6 +30,7 @@ _GATES = (0, 2, 3, 1)
 _RECURRENT = ("LSTM", "GRU", "RNN")
 _SAME = ("Identity", "Dropout", "Cast")
 _MOVES = (*_SAME, "Transpose", "Squeeze", "Unsqueeze", "Reshape", "Gather", "Slice", "Concat")
+_ACTIVATIONS = ("Relu", "Sigmoid", "Tanh", "Softmax", "LogSoftmax")
 _END = 1 << 31
 """Ends of slices from here on mean the end of the axis."""
 ATTRIBUTES = {
@@ -57,9 +59,11 @@ class _Found:
     """What was met on the way."""
 
     lstms: list = field(default_factory=list)
-    head: DenseWeights | None = None
     every_step: bool = True
     assumptions: list = field(default_factory=list)
+
+    def __post_init__(self):
+        self.chain = LinearChain(self.assumptions)
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,7 @@ class OnnxGraph:
 
     def model(self, options: ReadOptions) -> FloatModel:
         """The LSTM and its head."""
-        options.refuse(f"{self.path} says it", "gate_order", "initial_state", "skip")
+        options.refuse(f"{self.path} says it", "gate_order", "head_activations", "initial_state", "skip")
         if options.head_prefix not in (None, NO_HEAD):
             raise ConfigError("model.head_prefix", repr(options.head_prefix), f"must be {NO_HEAD!r} for an ONNX file")
         try:
@@ -163,14 +167,14 @@ class OnnxGraph:
         if len(self._graph.output) > 1:
             names = ", ".join(output.name for output in self._graph.output if output.name != flow.name)
             found.assumptions.append(f"model.path: outputs of {self.path.name} that are not given: {names}")
-        if found.head is None and flow.last:
+        if not found.chain.layers and flow.last:
             found.assumptions.append(
                 f"model.path: {self.path.name} gives h of the last step; here h of every step is given"
             )
-        if found.head is not None:
+        if found.chain.layers:
             options.agree(self.path, HEAD_MODES[found.every_step])
-        every_step = found.head is not None and found.every_step
-        return FloatModel(tuple(found.lstms), found.head, every_step, str(self.path), tuple(found.assumptions))
+        said = {"head_every_step": bool(found.chain.layers) and found.every_step, "source": str(self.path)}
+        return FloatModel(tuple(found.lstms), **found.chain.parts, **said, assumptions=tuple(found.assumptions))
 
     def _first(self, prefix):
         """The first LSTM node, or that of a name."""
@@ -231,28 +235,29 @@ class OnnxGraph:
                 return replace(flow, name=node.output[0], axes=(LAYERS, *flow.axes[1:]))
         if kind == "Reshape":
             return self._reshaped(node, flow, subject)
-        if kind in ("Gemm", "MatMul", "Conv") and found.head is None and found.lstms:
-            found.head = self._dense(node, flow, subject)
+        chain = found.chain
+        if kind in ("Gemm", "MatMul", "Conv") and found.lstms:
+            chain.add(self._dense(node, flow, subject))
             found.every_step = not flow.last
-            return replace(flow, name=node.output[0], features=found.head.output_size)
-        if kind == "Add" and found.head is not None and not found.head.bias.any():
+            return replace(flow, name=node.output[0], features=chain.layers[-1].output_size)
+        last = chain.layers[-1] if chain.layers else None
+        if kind == "Add" and last is not None and last.activation == "none" and not last.bias.any():
             other = next(name for name in node.input if name != flow.name) if len(set(node.input)) > 1 else flow.name
             bias = self._constant(other, subject).ravel()
-            check_shape(f"{subject}: bias", bias.shape, (found.head.output_size,))
-            found.head = DenseWeights(found.head.weight, bias, source=subject)
+            check_shape(f"{subject}: bias", bias.shape, (last.output_size,))
+            chain.layers[-1] = DenseWeights(last.weight, bias, source=subject)
             return replace(flow, name=node.output[0])
-        if kind in ("Softmax", "LogSoftmax") and found.head is not None:
-            found.assumptions.append(f"model.path: {kind} of {self.path.name} is left out: the largest output stays so")
+        if kind in _ACTIVATIONS and last is not None:
+            chain.activate(kind, subject, _name(node))
             return replace(flow, name=node.output[0])
-        what = f"{kind} behind {len(found.lstms)} LSTMs and {'a' if found.head else 'no'} linear layer"
-        raise ModelError(
-            subject, what, "must be LSTM nodes, then one Gemm, MatMul and Add, or Conv of width 1, at most"
-        )
+        what = f"{kind} behind {len(found.lstms)} LSTMs and {len(chain.layers)} linear layers"
+        rule = "must be LSTM nodes, then Gemm, MatMul and Add, or Conv of width 1, with activations or without"
+        raise ModelError(subject, what, rule)
 
     def _lstm(self, node, flow, found, subject):
         if node.op_type != "LSTM":
             raise ModelError(subject, f"a {node.op_type} node", "must be an LSTM")
-        if found.head is not None or flow.last:
+        if found.chain.layers or flow.last:
             raise ModelError(subject, "an LSTM behind a linear layer or a last step", "must stand before them")
         attributes = _attributes(node)
         for name, (must, rule) in ATTRIBUTES.items():

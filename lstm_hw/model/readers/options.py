@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ...errors import ConfigError
+from ...machine.isa import ACTIVATIONS
 from ..float_model import FloatModel
 
 HEAD_MODES = ("last_step", "every_step")
@@ -14,6 +15,7 @@ ZERO = "zero"
 OUTSIDE = "outside"
 AROUND = ("input_scale", "input_offset", "output_scale", "output_offset", "held")
 """Options of what happens to inputs and outputs outside."""
+HEAD_OPTIONS = ("head_prefix", "head_activations")
 HEAD_ASSUMED = (
     "model.head: {path} does not say it; taken as {mode!r} (the head reads h of the last step, not {other!r})"
 )
@@ -33,8 +35,10 @@ class ReadOptions:
     prefix : str, optional
         What the names of the LSTM's tensors, layers or nodes begin with, in a file that holds more than the LSTM and
         its head. What else is there is left out, and the model's assumptions say so.
-    head_prefix : str, optional
-        The same for the linear head; ``none`` for the LSTM alone.
+    head_prefix : str or tuple of str, optional
+        The same for the linear head; ``none`` for the LSTM alone. Of a chain of linear layers each one's, in order.
+    head_activations : str or tuple of str, optional
+        What follows each of the linear layers, in a file of tensors, which does not say it.
     initial_state : {"zero"}, optional
         Begin with h = c = 0 although the file holds another state.
     skip : {"outside"}, optional
@@ -47,7 +51,8 @@ class ReadOptions:
     gate_order: str | None = None
     head: str | None = None
     prefix: str | None = None
-    head_prefix: str | None = None
+    head_prefix: str | tuple[str, ...] | None = None
+    head_activations: str | tuple[str, ...] | None = None
     initial_state: str | None = None
     skip: str | None = None
     input_scale: float | tuple[float, ...] | None = None
@@ -64,10 +69,28 @@ class ReadOptions:
     def __post_init__(self):
         if self.head not in (None, *HEAD_MODES):
             raise ConfigError("model.head", repr(self.head), f"must be one of {', '.join(HEAD_MODES)}")
+        for name in ("head_prefix", "head_activations"):
+            value = getattr(self, name)
+            if isinstance(value, list | tuple):  # a list of one is that one
+                object.__setattr__(self, name, value[0] if len(value) == 1 else tuple(value) or None)
+        for activation in self.activations:
+            if activation not in ACTIVATIONS:
+                rule = f"must be one of {', '.join(ACTIVATIONS)}, or a list with one for each linear layer"
+                raise ConfigError("model.head_activations", repr(activation), rule)
         if self.initial_state not in (None, ZERO):
             raise ConfigError("model.initial_state", repr(self.initial_state), f"must be {ZERO!r}")
         if self.skip not in (None, OUTSIDE):
             raise ConfigError("model.skip", repr(self.skip), f"must be {OUTSIDE!r}")
+
+    @property
+    def head_prefixes(self) -> tuple[str, ...]:
+        """Of each linear layer that is named; none where nothing is said."""
+        return _tuple(self.head_prefix)
+
+    @property
+    def activations(self) -> tuple[str, ...]:
+        """What is said to follow the linear layers."""
+        return _tuple(self.head_activations)
 
     def refuse(self, why: str, *names: str) -> None:
         """Refuse options that mean nothing for a file: those of ``names`` that are given."""
@@ -79,6 +102,10 @@ class ReadOptions:
         """Refuse a mode of the head other than the file's."""
         if self.head not in (None, mode):
             raise ConfigError("model.head", repr(self.head), f"must be {mode!r}, as {path} has it")
+
+
+def _tuple(value):
+    return value if isinstance(value, tuple) else () if value is None else (value,)
 
 
 class Reader(Protocol):

@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from ...errors import ConfigError, ModelError
+from ...machine.isa import ACTIVATIONS
 from ..float_model import GATE_ORDER, DenseWeights, FloatModel, LstmWeights, check_finite, check_shape, hidden_size_of
 from ..store import DIGEST_KEY
 from .options import HEAD_ASSUMED, HEAD_MODES, NO_HEAD, ReadOptions
@@ -68,25 +69,32 @@ class StateDict:
         file = self.tensors
         options.refuse(f"{file.path} holds no such thing", "initial_state", "skip")
         lstm = _Recurrent.find(file, options.prefix)
-        head, assumptions = _find_head(file, lstm, options)
-        used = {*lstm.names, *([] if head is None else head.names)}
+        linear, assumptions = _find_linear(file, lstm, options)
+        activations = _activations(file, linear, options)
+        used = {*lstm.names, *(name for layer in linear for name in layer.names)}
         assumptions += lstm.assumptions(file)
         left = sorted(set(file.shapes) - used)
         if left:
             assumptions += _left_out(file, lstm, left, options)
-        hidden = lstm.check_shapes(file)
-        if head:
-            check_shape(f"{file.path}: {head.weight}", file.shapes[head.weight], (None, hidden))
-            if head.bias:
-                check_shape(f"{file.path}: {head.bias}", file.shapes[head.bias], file.shapes[head.weight][:1])
+        inputs = lstm.check_shapes(file)
+        for layer in linear:
+            check_shape(f"{file.path}: {layer.weight}", file.shapes[layer.weight], (None, inputs))
+            inputs = file.shapes[layer.weight][0]
+            if layer.bias:
+                check_shape(f"{file.path}: {layer.bias}", file.shapes[layer.bias], (inputs,))
         order = gate_positions(file, options.gate_order)
-        mode, assumed = _head_mode(file, head, options.head, options.head_prefix == NO_HEAD)
+        mode, assumed = _head_mode(file, linear, options.head, options.head_prefix == NO_HEAD)
         values = file.floats(sorted(used))
         for name, array in values.items():
             check_finite(f"{file.path}: {name}", array)
+        dense = [
+            layer.dense(values, f"{file.path}: {layer.prefix.removesuffix('.')}", activation)
+            for layer, activation in zip(linear, activations, strict=True)
+        ]
         return FloatModel(
             tuple(lstm.layer(number, values, order, f"{file.path}: layer {number}") for number in range(lstm.layers)),
-            head.dense(values, f"{file.path}: head") if head else None,
+            dense.pop() if dense else None,
+            dense=tuple(dense),
             head_every_step=mode == "every_step",
             source=str(file.path),
             assumptions=(*assumptions, *assumed),
@@ -204,17 +212,18 @@ class _Linear:
     def names(self):
         return [self.weight, *([self.bias] if self.bias else [])]
 
-    def dense(self, values, source):
+    def dense(self, values, source, activation):
         weight = values[self.weight]
-        return DenseWeights(weight, values[self.bias] if self.bias else np.zeros(len(weight)), source=source)
+        bias = values[self.bias] if self.bias else np.zeros(len(weight))
+        return DenseWeights(weight, bias, source=source, activation=activation)
 
 
 def _is_known(prefix):
     return prefix.rstrip(".").rpartition(".")[2] in HEAD_NAMES
 
 
-def _find_head(file, lstm, options):
-    """The linear head or None, and what had to be assumed."""
+def _find_linear(file, lstm, options):
+    """The linear layers, the head last, and what had to be assumed."""
     layers = {}
     for name, shape in file.shapes.items():
         linear = _LINEAR.fullmatch(name)
@@ -222,28 +231,45 @@ def _find_head(file, lstm, options):
             bias = f"{linear[1]}bias"
             layers[linear[1]] = _Linear(linear[1], name, bias if bias in file.shapes else None)
     if options.head_prefix == NO_HEAD:
-        return None, ()
+        return [], ()
     if options.head_prefix is not None:
-        for prefix, layer in layers.items():
-            if options.head_prefix in (prefix, prefix.removesuffix(".")):
-                return layer, ()
-        rule = f"must be {NO_HEAD!r} or one of the linear layers in {file.path}: {sorted(layers) or 'none'}"
-        raise ConfigError("model.head_prefix", repr(options.head_prefix), rule)
+        return [_named(file, layers, prefix) for prefix in options.head_prefixes], ()
     if not layers:
-        return None, ()
+        return [], ()
     known = [prefix for prefix in layers if _is_known(prefix)]
     candidates = known or list(layers)
     if len(candidates) > 1 or (options.prefix is not None and len(layers) > 1):
-        rule = f"must hold one linear head at most, or model.head_prefix must name it (or be {NO_HEAD!r})"
+        rule = (
+            f"must hold one linear head at most, or model.head_prefix must name it (or be {NO_HEAD!r}); of a chain a "
+            "list of all in order, with model.head_activations, since the file cannot say what follows each"
+        )
         raise ModelError(file.path, f"linear layers under {sorted(layers)}", rule)
     head = layers[candidates[0]]
     if known:
-        return head, () if head.bias else (f"model.path: {file.path.name} has no {head.prefix}bias, taken as zero",)
-    told = (
-        f"model.head_prefix: taken as {head.prefix!r}, the only linear layer of {file.path.name}, which cannot say "
-        "whether an activation follows it"
-    )
-    return head, (told,)
+        return [head], () if head.bias else (f"model.path: {file.path.name} has no {head.prefix}bias, taken as zero",)
+    told = f"model.head_prefix: taken as {head.prefix!r}, the only linear layer of {file.path.name}"
+    return [head], (told if options.activations else f"{told}, which cannot say whether an activation follows it",)
+
+
+def _named(file, layers, wanted):
+    """The linear layer of a prefix that a user names."""
+    for prefix, layer in layers.items():
+        if wanted in (prefix, prefix.removesuffix(".")):
+            return layer
+    rule = f"must be {NO_HEAD!r} or one of the linear layers in {file.path}: {sorted(layers) or 'none'}"
+    raise ConfigError("model.head_prefix", repr(wanted), rule)
+
+
+def _activations(file, linear, options):
+    """What follows each of the linear layers: nothing behind a single one of which nobody says it."""
+    given = options.activations
+    if not given and len(linear) < 2:
+        return ["none"] * len(linear)
+    if len(given) != len(linear):
+        names = [layer.prefix.removesuffix(".") for layer in linear]
+        rule = f"must have one of {', '.join(ACTIVATIONS)} for each of {names}: {file.path} cannot say it"
+        raise ConfigError("model.head_activations", list(given) or "not given", rule)
+    return given
 
 
 def _left_out(file, lstm, left, options):
@@ -278,19 +304,19 @@ def gate_positions(file: Tensors, given: str | None) -> list[int]:
     return [letters.index(gate) for gate in GATE_ORDER]
 
 
-def _head_mode(file, head, given, chosen_none):
+def _head_mode(file, linear, given, chosen_none):
     """What the head reads, and what had to be assumed for that."""
     subject, said = f"{file.path}: metadata head", file.metadata.get("head")
     if said is not None and said not in (*HEAD_MODES, NO_HEAD):
         raise ModelError(subject, repr(said), f"must be one of {', '.join((*HEAD_MODES, NO_HEAD))}")
-    if head is None:
+    if not linear:
         if said in HEAD_MODES and not chosen_none:
             raise ModelError(subject, repr(said), "must agree with the tensors, which have no head")
         if given is not None:
             raise ConfigError("model.head", repr(given), f"must not be given: {file.path} has no linear head")
         return NO_HEAD, ()
     if said == NO_HEAD:
-        raise ModelError(subject, repr(said), f"must agree with the tensors, which have {head.prefix}")
+        raise ModelError(subject, repr(said), f"must agree with the tensors, which have {linear[-1].prefix}")
     if said is not None and given is not None and said != given:
         raise ModelError(subject, repr(said), f"must be {given!r}, as model.head says")
     if said is None and given is None:

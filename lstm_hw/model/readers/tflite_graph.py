@@ -16,12 +16,14 @@ from ...errors import ConfigError, LstmHwError, ModelError
 from ...reading import MAX_VALUES, read_file
 from ..float_model import DenseWeights, FloatModel, LstmWeights, check_shape
 from ..store import MAX_FILE_BYTES
+from .chain import LinearChain
 from .libraries import library
 from .options import HEAD_MODES, NO_HEAD, ReadOptions
 
 MAX_OPERATORS = 1 << 12
 LSTM = "UNIDIRECTIONAL_SEQUENCE_LSTM"
 _SAME = ("QUANTIZE", "DEQUANTIZE")
+_ACTIVATIONS = ("RELU", "LOGISTIC", "TANH", "SOFTMAX", "LOG_SOFTMAX")
 _DTYPES = {0: "<f4", 1: "<f2", 2: "<i4", 9: "i1", 3: "u1", 7: "<i2"}
 """TensorType -> what numpy reads."""
 _REFUSED = {
@@ -106,7 +108,7 @@ class TfliteGraph:
 
     def model(self, options: ReadOptions) -> FloatModel:
         """The LSTM layers and the fully connected layer behind them."""
-        options.refuse(f"{self.path} says it", "gate_order", "prefix", "initial_state", "skip")
+        options.refuse(f"{self.path} says it", "gate_order", "prefix", "head_activations", "initial_state", "skip")
         if options.head_prefix not in (None, NO_HEAD):
             raise ConfigError("model.head_prefix", repr(options.head_prefix), f"must be {NO_HEAD!r} for a TFLite file")
         try:
@@ -118,7 +120,8 @@ class TfliteGraph:
 
     def _read(self, options):
         graph = self._model.Subgraphs(0)
-        flow, lstms, head, assumptions = int(graph.Inputs(0)), [], None, []
+        flow, lstms, assumptions = int(graph.Inputs(0)), [], []
+        chain = LinearChain(assumptions)
         for number, operator in enumerate(self._operators):
             subject = f"{self.path}: operator {number} ({operator.kind})"
             if lstms and options.head_prefix == NO_HEAD and operator.kind not in (LSTM, *_SAME):
@@ -129,24 +132,26 @@ class TfliteGraph:
             if not operator.inputs or operator.inputs[0] != flow or len(operator.outputs) != 1:
                 raise ModelError(subject, "a graph with branches", "must be a chain of operators")
             flow = operator.outputs[0]
-            if operator.kind == LSTM and head is None:
+            if operator.kind == LSTM and not chain.layers:
                 lstms.append(self._lstm(operator, subject, assumptions))
-            elif operator.kind == "FULLY_CONNECTED" and head is None and lstms:
-                head = self._dense(operator, subject)
-            elif operator.kind == "SOFTMAX" and head is not None:
-                assumptions.append(f"model.path: softmax of {self.path.name} is left out: the largest output stays so")
+            elif operator.kind == "FULLY_CONNECTED" and lstms:
+                activation = self._dense(operator, subject, chain)
+                chain.activate(activation, subject, f"operator {number}")
+            elif operator.kind in _ACTIVATIONS and chain.layers:
+                chain.activate(operator.kind, subject, f"operator {number}")
             elif operator.kind in _SAME:
                 assumptions.append(f"model.path: {operator.kind} of {self.path.name} is not repeated")
             else:
-                what = f"behind {len(lstms)} LSTMs and {'a' if head else 'no'} fully connected layer"
+                what = f"behind {len(lstms)} LSTMs and {len(chain.layers)} fully connected layers"
                 rule = (
-                    f"must be LSTMs, then one FULLY_CONNECTED on every step; model.head_prefix = {NO_HEAD!r} takes the "
-                    "LSTMs without what follows"
+                    "must be LSTMs, then FULLY_CONNECTED on every step, with activations or without; "
+                    f"model.head_prefix = {NO_HEAD!r} takes the LSTMs without what follows"
                 )
                 raise ModelError(subject, what, rule)
-        if head is not None:
+        if chain.layers:
             options.agree(self.path, HEAD_MODES[1])
-        return FloatModel(tuple(lstms), head, head is not None, str(self.path), tuple(dict.fromkeys(assumptions)))
+        said = {"head_every_step": bool(chain.layers), "source": str(self.path)}
+        return FloatModel(tuple(lstms), **chain.parts, **said, assumptions=tuple(dict.fromkeys(assumptions)))
 
     def _lstm(self, operator, subject, assumptions):
         given = [*operator.inputs, *[-1] * (24 - len(operator.inputs))]
@@ -172,17 +177,20 @@ class TfliteGraph:
         bias = [self._matrix(t, subject) if t >= 0 else np.zeros(len(w_x) // 4) for t in given[12:16]]
         return LstmWeights(w_x, w_h, np.concatenate(bias), source=subject)
 
-    def _dense(self, operator, subject):
-        settings = self._library.FullyConnectedOptions()
+    def _dense(self, operator, subject, chain):
+        """Add a fully connected layer to the chain; the name of its activation."""
+        settings, activation = self._library.FullyConnectedOptions(), "none"
         if operator.options is not None:
             settings.Init(operator.options.Bytes, operator.options.Pos)
-            if settings.FusedActivationFunction() != self._library.ActivationFunctionType.NONE:
-                raise ModelError(f"{subject}: activation", settings.FusedActivationFunction(), "must be none")
+            names = {number: name for name, number in vars(self._library.ActivationFunctionType).items()}
+            number = settings.FusedActivationFunction()
+            activation = names.get(number, f"activation {number}").lower()
         weight = self._matrix(operator.inputs[1], subject)
         check_shape(f"{subject}: weight", weight.shape, (None, None))
         has_bias = len(operator.inputs) > 2 and operator.inputs[2] >= 0
         bias = self._matrix(operator.inputs[2], subject) if has_bias else np.zeros(len(weight))
-        return DenseWeights(weight, bias, source=subject)
+        chain.add(DenseWeights(weight, bias, source=subject))
+        return activation
 
     def _matrix(self, number, subject):
         """A constant tensor as real numbers."""

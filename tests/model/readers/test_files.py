@@ -201,6 +201,7 @@ def torch_files(given):
         "bidirectional": given | {"lstm.weight_ih_l0_reverse": given["lstm.weight_ih_l0"]},
         "proj_size": given | {"lstm.weight_hr_l0": given["head.weight"]},
         **rows,
+        "several linear layers": given | {"fc.weight": np.ones((OUTPUTS, OUTPUTS), np.float32)},
         "other tensors beside it": given | {"conv.weight": np.zeros((2, 3, 4), np.float32)},
     }
 
@@ -215,6 +216,8 @@ def keras_files(given):
     def between(kind, name, **config):
         return [*layers[:2], (kind, {"name": name, **config}, []), layers[2]]
 
+    square = [np.eye(OUTPUTS, dtype=np.float32), np.ones(OUTPUTS, np.float32)]
+    more, tanh = ("Dense", {"name": "more"}, square), {"name": "tanh", "activation": "tanh"}
     wrapped = {"name": "each", "layer": {"class_name": "Dense", "config": many[2][1]}}
     return {
         "return_sequences": many,
@@ -234,7 +237,11 @@ def keras_files(given):
         "SimpleRNN": between("SimpleRNN", "rnn"),
         "Bidirectional": between("Bidirectional", "both"),
         "Masking": [("Masking", {"name": "mask"}, []), *layers],
-        "second Dense": [*layers, ("Dense", {"name": "more"}, [])],
+        "second Dense": [*layers, ("Dense", {"name": "more", "activation": "tanh"}, square)],
+        "Activation, ReLU": [*layers, ("ReLU", {"name": "relu"}, []), more, ("Activation", tanh, [])],
+        "other activation of Dense": configured(2, activation="gelu"),
+        "ReLU of two slopes": [*layers, ("ReLU", {"name": "leaky", "negative_slope": 0.1}, [])],
+        "softmax before the end": [*configured(2, activation="softmax"), more],
         "activation before Dense": between("Activation", "a", activation="softmax"),
     }
 
@@ -282,6 +289,16 @@ def onnx_files(given):
         graph.node.append(helper.make_node("Conv", ["t", "wide", "bias"], ["c"], kernel_shape=[1]))
         graph.node.append(helper.make_node("Transpose", ["c"], ["y"], perm=[0, 2, 1]))
 
+    def more(*nodes):
+        """Nodes behind the head, whose outputs are y0."""
+
+        def change(graph):
+            graph.node[-1].output[0] = "plain"
+            graph.initializer.append(numpy_helper.from_array(np.array([[2, 1], [0.5, -1]], np.float32), "square"))
+            graph.node.extend(helper.make_node(*node) for node in nodes)
+
+        return change
+
     def batch_first(graph):
         """Both nodes with the batch first, and no transposition."""
         del graph.node[0], graph.node[-3]
@@ -314,6 +331,16 @@ def onnx_files(given):
         "Gemm": (False, head((("Gemm", ["h", "weight", "bias"], ["y"]), {}))),
         "MatMul and Add": (True, lambda graph: None),
         "Conv of width 1": (True, convolution),
+        "second Gemm": (False, more(["Gemm", ["plain", "square"], ["y"]])),
+        "Relu, Sigmoid, Tanh": (
+            True,
+            more(["Relu", ["plain"], ["r"]], ["MatMul", ["r", "square"], ["t"]], ["Tanh", ["t"], ["y"]]),
+        ),
+        "other activation": (False, more(["LeakyRelu", ["plain"], ["y"], "leaky"])),
+        "Softmax before the end": (
+            False,
+            more(["Softmax", ["plain"], ["r"]], ["Gemm", ["r", "square"], ["y"], "last"]),
+        ),
         "layout=1": (True, batch_first),
         "Y_h as output": (False, final_state),
         "direction": (False, attribute(direction="reverse")),
@@ -409,6 +436,57 @@ def test_page_of_keras_options(tmp_path, given):
     refused(tmp_path / "m.h5", "lstm: arrays kernel", "must be kernel, recurrent_kernel, bias")
 
 
+def test_chains_of_linear_layers(tmp_path, given):
+    """Every reader, to the same network; of a state_dict the user says what the file cannot."""
+    x = np.random.default_rng(3).uniform(-1, 1, (2, 4, INPUTS))
+    h, _ = float_reference(load(written(tmp_path, given, "m.npz"), ReadOptions(prefix="lstm", head_prefix="none")), x)
+    first = {"fc.0.weight": np.random.default_rng(4).normal(0, 1, (5, HIDDEN)), "fc.0.bias": np.full(5, 0.25)}
+    second = {"fc.2.weight": np.random.default_rng(5).normal(0, 1, (OUTPUTS, 5)), "fc.2.bias": np.full(OUTPUTS, -0.5)}
+    wanted = np.tanh(np.maximum(0, h @ first["fc.0.weight"].T + 0.25) @ second["fc.2.weight"].T - 0.5)
+    lstm = {name: array for name, array in given.items() if "head" not in name}
+    path = written(tmp_path, lstm | first | second, "m.npz")
+    said = {"head_prefix": ["fc.0", "fc.2"], "head": "every_step"}
+    model = load(path, ReadOptions(head_activations=["relu", "tanh"], **said))
+    np.testing.assert_allclose(float_reference(model, x)[0], wanted, atol=1e-6)
+    assert load(path, ReadOptions("ifgo", "every_step", head_prefix=("fc.0",), prefix="lstm")).dense == ()
+    refused(path, "linear layers under ['fc.0.', 'fc.2.']", "of a chain a list", "model.head_activations")
+    for activations, found in ((None, "not given"), ("relu", "['relu']"), (["relu"] * 3, "['relu', 'relu', 'relu']")):
+        options = ReadOptions(head_activations=activations, **said)
+        refused(
+            path, "model.head_activations", found, "for each of ['fc.0', 'fc.2']", options=options, error=ConfigError
+        )
+    options = ReadOptions(head_prefix=["fc.2", "fc.0"], head_activations=["relu", "tanh"])
+    refused(path, "fc.2.weight: shape (2, 5)", options=options)
+    with pytest.raises(ConfigError, match="model.head_activations: 'gelu'; must be one of none, relu"):
+        ReadOptions(head_activations=["relu", "gelu"])
+    layers = [
+        ["relu", first["fc.0.weight"].T, first["fc.0.bias"]],
+        ["tanh", second["fc.2.weight"].T, second["fc.2.bias"]],
+    ]
+    content = json.loads(model_files.rtneural_json(given))
+    content["layers"][-1:] = [
+        {"type": "dense", "activation": a, "weights": [w.tolist(), b.tolist()]} for a, w, b in layers
+    ]
+    path = tmp_path / "m.json"
+    for change in (lambda: None, lambda: content["layers"].append({"type": "activation", "activation": "tanh"})):
+        change()
+        path.write_text(json.dumps(content))
+        np.testing.assert_allclose(float_reference(load(path), x)[0], wanted, atol=1e-6)
+        content["layers"][-1]["activation"] = ""
+    content["layers"][-1]["activation"] = "elu6"
+    path.write_text(json.dumps(content))
+    refused(path, "activation: 'elu6'", "must be one of linear, relu")
+    keras = model_files.keras_layers(given, True)[:2]
+    keras += [("Dense", {"name": f"d{n}", "activation": a}, [w, b]) for n, (a, w, b) in enumerate(layers)]
+    (tmp_path / "m.keras").write_bytes(model_files.keras_archive(keras))
+    np.testing.assert_allclose(float_reference(load(tmp_path / "m.keras"), x)[0], wanted, atol=1e-6)
+
+
+def written(folder, tensors, name):
+    np.savez(folder / name, **tensors)
+    return folder / name
+
+
 def test_a_library_that_runs_in_circles(files, monkeypatch):
     def circles(self):
         while True:
@@ -477,6 +555,8 @@ def test_page_of_tflite_options(tmp_path, given):
         "projection": {"inputs": {16: 1}},
         "layer normalisation": {"inputs": {20: 1}},
         "activation of FULLY_CONNECTED": {"dense": tflite.ActivationFunctionType.RELU},
+        "second FULLY_CONNECTED": {"before": [(np.eye(HIDDEN), np.ones(HIDDEN), tflite.ActivationFunctionType.TANH)]},
+        "other activation of FULLY_CONNECTED": {"dense": tflite.ActivationFunctionType.RELU6},
         "UNIDIRECTIONAL_SEQUENCE_RNN": {"code": tflite.BuiltinOperator.UNIDIRECTIONAL_SEQUENCE_RNN},
     }
     assert list(files) == list(rows("TFLite"))

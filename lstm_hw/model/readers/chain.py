@@ -1,0 +1,71 @@
+"""Linear layers behind an LSTM, as a reader finds them one after the other."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ...errors import ModelError
+from ...machine.isa import ACTIVATIONS
+from ..float_model import DenseWeights
+
+SOFTMAX = ("softmax", "logsoftmax")
+"""Left out at the very end: the largest output stays the largest."""
+_SPELLED = {"": "none", "linear": "none", "logistic": "sigmoid", "log_softmax": "logsoftmax"}
+"""What frameworks call an activation, in small letters -> its name here, where that is another."""
+
+
+@dataclass
+class LinearChain:
+    """What a reader has found of the chain so far.
+
+    Parameters
+    ----------
+    assumptions : list of str
+        Gets a sentence for what is left out.
+    layers : list of DenseWeights
+    softmax : str
+        Whose softmax was left out: nothing may follow.
+    """
+
+    assumptions: list[str]
+    layers: list[DenseWeights] = field(default_factory=list)
+    softmax: str = ""
+
+    def add(self, layer: DenseWeights) -> None:
+        """The next linear layer."""
+        self._open(layer.source)
+        self.layers.append(layer)
+
+    def activate(self, activation: object, subject: str, name: str) -> None:
+        """The activation of the last linear layer, as a framework calls it; ``name`` is what has it, for people."""
+        spelled = activation.lower() if isinstance(activation, str) else activation
+        found = _SPELLED.get(spelled, spelled) if isinstance(spelled, str) else None
+        if found == "none":
+            return
+        self._open(subject)
+        if found in SOFTMAX and self.layers:
+            self.softmax = name
+            told = f"model.path: {found} of {name} is left out: the largest output stays the largest"
+            self.assumptions.append(told)
+            return
+        subject = f"{subject}: activation"
+        if found not in ACTIVATIONS or not self.layers:
+            rule = (
+                f"must be one of linear, {', '.join(ACTIVATIONS[1:])} behind a linear layer, or softmax at the very end"
+            )
+            raise ModelError(subject, f"{activation!r:.80}", rule)
+        if self.layers[-1].activation != "none":
+            found = f"{activation!r:.80} behind {self.layers[-1].activation}"
+            raise ModelError(subject, found, "must be the only one of its layer")
+        self.layers[-1] = replace(self.layers[-1], activation=found)
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """Arguments of a FloatModel: ``head`` and ``dense``."""
+        *dense, head = self.layers or [None]
+        return {"head": head, "dense": tuple(dense)}
+
+    def _open(self, subject):
+        if self.softmax:
+            raise ModelError(
+                subject, f"behind the softmax of {self.softmax}", "must have no softmax but at the very end"
+            )
