@@ -411,6 +411,8 @@ def test_init_writes_a_project_that_says_what_was_found(tmp_path, monkeypatch):
         assert f"[{section}]" in text
         for key in cls.__dataclass_fields__:
             assert re.search(rf"^(# )?{key} =", text, re.MULTILINE), key
+    # Sections that do something by being there are comments.
+    assert re.search(r"^# \[delta\]", text, re.MULTILINE) and re.search(r"^# \[sparse_h\]", text, re.MULTILINE)
     assert max(map(len, text.splitlines())) <= 120
     assert "model.toml: is there already; must be another file, or --force" in fails(call("init", "model.safetensors"))
     assert call("init", "model.safetensors", "--force").exit_code == 0

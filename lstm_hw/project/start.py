@@ -174,10 +174,13 @@ def commented(name: str, tables: dict[str, dict], notes: list[str]) -> str:
         "",
     ]
     lines += [toml.dumps({"name": name}).rstrip(), ""]
+    absent = {f.name: f.default for f in fields(ProjectConfig)}
     for section, cls in SECTION_CLASSES.items():
         given = tables.get(section, {})
         title = (cls.__doc__ or "").split("\n")[0].removeprefix(f"[{section}]: ").rstrip(".")
-        lines += _with_comment(f"[{section}]", f"{title[:1].lower()}{title[1:]}")
+        # A section that does something by being there is a comment too.
+        off = "# " if section not in tables and absent[section] is None else ""
+        lines += _with_comment(f"{off}[{section}]", f"{title[:1].lower()}{title[1:]}")
         for f in fields(cls):
             lines += _key_lines(section, f, given)
         lines.append("")
