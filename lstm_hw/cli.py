@@ -79,6 +79,21 @@ images_option = click.option("--images", type=click.IntRange(1), help="Test sequ
 force_option = click.option("--force", is_flag=True, help="Simulate even what has not changed since the last time.")
 
 
+jobs_option = click.option(
+    "--jobs",
+    "-j",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Processes that work at a time, on this machine.",
+)
+cluster_option = click.option(
+    "--cluster",
+    metavar="ADDRESS",
+    help="Scheduler of a dask.distributed cluster whose workers do the work, as tcp://host:8786, instead of --jobs.",
+)
+
+
 allow_option = click.option("--allow-error", is_flag=True, help="Take errors of the outputs beyond quantize.max_error.")
 
 
@@ -148,6 +163,8 @@ def generate(config: str) -> None:
         "simulate examples/digits/digits.toml --simulator icarus --images 2",
         "simulate examples/digits/digits.toml --stress 0.5 --images 20",
         "simulate examples/digits/digits.toml --images 1 --waves",
+        "simulate examples/digits/digits.toml --images 300 --jobs 2",
+        "simulate examples/digits/digits.toml --images 300 --cluster tcp://10.0.0.1:8786",
     ]
 )
 @simulator_option
@@ -159,10 +176,23 @@ def generate(config: str) -> None:
     help="Probability that each stream and the memory pause, in each cycle.",
 )
 @force_option
+@jobs_option
+@cluster_option
 def simulate(
-    config: str, simulator: str | None, images: int | None, waves: bool, stress: float | None, force: bool
+    config: str,
+    simulator: str | None,
+    images: int | None,
+    waves: bool,
+    stress: float | None,
+    force: bool,
+    jobs: int,
+    cluster: str | None,
 ) -> None:
-    """Compare every bit and cycle of the Verilog with the references."""
+    """Compare every bit and cycle of the Verilog with the references.
+
+    With --jobs or --cluster the sequences are simulated in shards side by side; results are the same to the byte, and
+    what an interrupted simulation has done is not done again. docs/campaigns.md shows how to start a cluster.
+    """
     from dataclasses import replace
 
     from .project import text
@@ -170,7 +200,7 @@ def simulate(
     project = project_of(config)
     if stress is not None:
         stress = replace(project.config.simulate.stress, x_idle=stress, y_stall=stress, memory_stall=stress)
-    measured = project.simulate(images, simulator, waves, stress, force)
+    measured = project.simulate(images, simulator, waves, stress, force, jobs, cluster)
     say(text.simulated(measured))
     say(text.numbers(project))
     wrote(project.folder / "simulation" / "results.json", *([measured.waves] if measured.waves else []))
@@ -346,8 +376,8 @@ class Numbers(click.ParamType):
 @click.option("--steps", type=click.IntRange(1), help="Time steps of a sequence; those of the test inputs without it.")
 @click.option("--clock", type=click.FloatRange(0, min_open=True), help="Clock in MHz, for all parts.")
 @click.option("--budget", help="When to stop: a time, as 2min, or a number of engines, as 500; at the end without it.")
-@click.option("--jobs", "-j", type=click.IntRange(1), default=1, help="Processes of this machine; 1.")
-@click.option("--cluster", metavar="ADDRESS", help="A dask.distributed scheduler, whose workers do it instead.")
+@jobs_option
+@cluster_option
 @click.option("--point", type=click.IntRange(1), help="Write a project file of this point of the last exploration.")
 @click.option("--output", "-o", type=click.Path(), help="That file; NAME_POINT.toml in the current folder without it.")
 def explore(config: str, point: int | None, output: str | None, jobs: int, cluster: str | None, **asked: Any) -> None:
@@ -449,12 +479,28 @@ def driver(folder: str) -> None:
     wrote(*write_driver(folder))
 
 
-@verb(["run examples/digits/digits.toml", "run examples/digits/digits.toml --simulator icarus --images 2"])
+@verb(
+    [
+        "run examples/digits/digits.toml",
+        "run examples/digits/digits.toml --simulator icarus --images 2",
+        "run examples/digits/digits.toml --jobs 2",
+    ]
+)
 @simulator_option
 @images_option
 @force_option
 @allow_option
-def run(config: str, simulator: str | None, images: int | None, force: bool, allow_error: bool) -> None:
+@jobs_option
+@cluster_option
+def run(
+    config: str,
+    simulator: str | None,
+    images: int | None,
+    force: bool,
+    allow_error: bool,
+    jobs: int,
+    cluster: str | None,
+) -> None:
     """Do all: quantize, estimate, generate, simulate, report."""
     from .project import flow, text
 
@@ -466,7 +512,7 @@ def run(config: str, simulator: str | None, images: int | None, force: bool, all
             say(text.planned(project))  # what the step before has chosen
         click.echo(f"[{steps.index(step.name) + 1}/{len(steps)}] {step.name}: {step.doc}")
 
-    made = flow.run(project, on_step, simulator, images, force)
+    made = flow.run(project, on_step, simulator, images, force, jobs, cluster)
     wrote(*(project.folder / artefact for step in flow.STEPS[:-1] for artefact in step.artefacts))
     show(project, made)
     judge(project, allow_error)

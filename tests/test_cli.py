@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 import tomllib
 
 import numpy as np
@@ -54,6 +55,7 @@ def test_help_lists_the_verbs_in_the_order_of_the_flow():
         "trace",
         "precision",
         "thresholds",
+        "explore",
         "lint",
         "firmware",
         "package",
@@ -439,3 +441,13 @@ def test_a_bare_model_in_one_command_and_run(tmp_path, monkeypatch):
     assert shown.output.count("note: data.random: inputs are random") == 1
     report = json.loads((tmp_path / "build" / "my_model" / "report" / "report.json").read_text())
     assert any("inputs are random" in assumed for assumed in report["model"]["assumptions"])
+
+
+def test_workers_that_cannot_be_had_are_refused_in_one_line(tmp_path, monkeypatch):
+    config = write_project(tmp_path)
+    line = fails(call("simulate", config, "--jobs", 2, "--cluster", "tcp://127.0.0.1:8786"))
+    assert line == "jobs: 2; must be left out with a cluster, whose workers are counted where they start"
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    line = fails(call("simulate", config, "--cluster", "tcp://127.0.0.1:8786"))
+    assert line.startswith("cluster: dask.distributed is missing") and "pip install 'lstm-hw[cluster]'" in line
+    assert call("simulate", config, "--jobs", 0).exit_code == 2

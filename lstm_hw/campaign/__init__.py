@@ -4,6 +4,6 @@
 >>> run_tasks(measure, [{"lanes": 16}, {"lanes": 32}], jobs=2, cache="build/campaign", label="measure")
 """
 
-from .runner import run_tasks, workers_kept
+from .runner import check_workers, run_tasks, workers_kept
 
-__all__ = ["run_tasks", "workers_kept"]
+__all__ = ["check_workers", "run_tasks", "workers_kept"]

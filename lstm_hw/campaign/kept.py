@@ -12,6 +12,9 @@ from ..provenance import digest, read_stamped, stamped
 MAX_BYTES = 1 << 27
 """Largest file of a result that is read back; what is larger is computed again."""
 
+MAX_TASK = 2000
+"""Characters of a task that the file of its result shows whole."""
+
 
 class Kept:
     """The results of a function that are kept in a folder.
@@ -43,7 +46,7 @@ class Kept:
             return None
         try:
             values = read_stamped(self.path(key), MAX_BYTES)
-            wanted = {**self.follows, "task": task}
+            wanted = {**self.follows, "task": _short(task)}
             if {name: values.get(name) for name in wanted} != wanted or "result" not in values:
                 raise InputError(self.path(key), "the result of another task", "must be as it was written")
         except InputError as error:
@@ -60,4 +63,9 @@ class Kept:
             The folder cannot be written.
         """
         if self.folder is not None:
-            write_json(self.path(key), stamped({**self.follows, "task": task, "result": result}))
+            write_json(self.path(key), stamped({**self.follows, "task": _short(task), "result": result}))
+
+
+def _short(task):
+    """A task as the file shows it: of a long one the digest."""
+    return task if len(json.dumps(task)) <= MAX_TASK else {"digest": digest(task)}

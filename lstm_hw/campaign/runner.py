@@ -70,10 +70,7 @@ def run_tasks(
     ToolError
         The cluster cannot be reached, has no workers, or its workers are of other sources.
     """
-    if type(jobs) is not int or not 1 <= jobs <= MAX_JOBS:
-        raise ConfigError("jobs", repr(jobs), f"must be between 1 and {MAX_JOBS} processes")
-    if cluster is not None and jobs != 1:
-        raise ConfigError("jobs", jobs, "must be left out with a cluster, whose workers are counted where they start")
+    check_workers(jobs, cluster)
     name = name_of(function)
     label = label or name.partition(":")[2]
     texts = [to_text(task, f"{label}, task {number}", "a task") for number, task in enumerate(tasks)]
@@ -113,6 +110,20 @@ def workers_kept() -> Iterator[None]:
 
 _KEPT: list[tuple[ExitStack, list[Pool]]] = []
 """What ends the workers that are kept, and these, once there are any."""
+
+
+def check_workers(jobs: int, cluster: str | None) -> None:
+    """Refuse what :func:`run_tasks` cannot use, before anything long begins.
+
+    Raises
+    ------
+    ConfigError
+        ``jobs`` is no number of processes, or there is a cluster beside it.
+    """
+    if type(jobs) is not int or not 1 <= jobs <= MAX_JOBS:
+        raise ConfigError("jobs", repr(jobs), f"must be between 1 and {MAX_JOBS} processes")
+    if cluster is not None and jobs != 1:
+        raise ConfigError("jobs", jobs, "must be left out with a cluster, whose workers are counted where they start")
 
 
 def _pool(jobs, tasks, cluster):

@@ -72,7 +72,9 @@ def to_text(value: Any, subject: str, what: str) -> str:
 
 
 def shown(task: Any) -> str:
-    """A task in a message."""
+    """A task in a message; of long values in it only that they are there."""
+    if isinstance(task, dict):
+        task = {name: "..." if len(json.dumps(value)) > _SHOWN // 2 else value for name, value in task.items()}
     text = json.dumps(task)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 

@@ -218,6 +218,8 @@ class Project(Designed):
         waves: bool = False,
         stress: Stress | None = None,
         force: bool = False,
+        jobs: int = 1,
+        cluster: str | None = None,
     ) -> Measured:
         """Run test sequences through the Verilog and compare every output bit and cycle count.
 
@@ -235,6 +237,10 @@ class Project(Designed):
             Pauses of streams and memory; cycle counts are not compared then.
         force : bool
             Simulate in any case.
+        jobs : int
+            Processes of this machine that simulate shards of the sequences, with the same results to the byte.
+        cluster : str, optional
+            Address of a dask.distributed scheduler whose workers simulate them, instead of ``jobs``.
 
         Returns
         -------
@@ -244,6 +250,8 @@ class Project(Designed):
         ------
         VerificationError
             The Verilog, the interpreter and the integer reference do not agree.
+        ToolError
+            A tool is missing; the cluster cannot be used.
         """
         section = self.config.simulate
         if images is not None and not 1 <= images <= MAX_COUNT:
@@ -256,7 +264,7 @@ class Project(Designed):
             "waves": waves,
         }
         with self.locked():
-            self.measured = simulation.simulate(self, asked, force)
+            self.measured = simulation.simulate(self, asked, force, jobs, cluster)
         return self.measured
 
     @cached_property

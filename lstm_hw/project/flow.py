@@ -22,12 +22,17 @@ class Context:
         Test sequences to simulate, instead of the configuration's number.
     force : bool
         Simulate even what has not changed since the last time.
+    jobs : int
+    cluster : str or None
+        Workers that simulate, see :meth:`.api.Project.simulate`.
     """
 
     project: Project
     simulator: str | None = None
     images: int | None = None
     force: bool = False
+    jobs: int = 1
+    cluster: str | None = None
     background: ExitStack = field(default_factory=ExitStack)
     synthesis: Synthesis | None = None
     report: Report | None = None
@@ -69,6 +74,11 @@ def _generate(context):
         context.synthesis = context.background.enter_context(context.project.synthesis())
 
 
+def _simulate(context):
+    workers = {"jobs": context.jobs, "cluster": context.cluster}
+    context.project.simulate(context.images, context.simulator, force=context.force, **workers)
+
+
 def _report(context):
     context.report = context.project.report(context.synthesis.result() if context.synthesis else None)
 
@@ -96,7 +106,7 @@ STEPS = (
         "simulate",
         "compare every bit and cycle of the Verilog with the references",
         ("simulation/",),
-        lambda context: context.project.simulate(context.images, context.simulator, force=context.force),
+        _simulate,
     ),
     Step("report", "count resources and write the report", ("report/",), _report),
 )
@@ -108,6 +118,8 @@ def run(
     simulator: str | None = None,
     images: int | None = None,
     force: bool = False,
+    jobs: int = 1,
+    cluster: str | None = None,
 ) -> Report:
     """Run all steps.
 
@@ -121,6 +133,9 @@ def run(
         Test sequences to simulate.
     force : bool
         Simulate even what has not changed since the last time.
+    jobs : int
+    cluster : str, optional
+        Workers that simulate, see :meth:`.api.Project.simulate`.
 
     Returns
     -------
@@ -131,7 +146,7 @@ def run(
     LstmHwError
         A step failed; nothing of it is left half written.
     """
-    context = Context(project, simulator, images, force)
+    context = Context(project, simulator, images, force, jobs, cluster)
     with context.background:
         for step in STEPS:
             if on_step:

@@ -5,6 +5,7 @@ import time
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+from ..campaign import check_workers
 from ..errors import InputError, ToolError
 from ..files import whole_folder, write_json
 from ..host.image import FIRMWARE
@@ -14,6 +15,7 @@ from ..provenance import changed, file_digest, seal
 from ..reading import read_json
 from ..verify.scenario import Stress
 from ..verify.simulate import Measured, expect
+from .shards import simulate_in_shards, whole
 
 if TYPE_CHECKING:
     from .api import Project
@@ -23,7 +25,9 @@ MAX_RESULTS_BYTES = 1 << 24
 """Largest file of a simulation's results that is read back: a million outputs; what is larger is simulated again."""
 
 
-def simulate(project: "Project", asked: dict[str, Any], force: bool) -> Measured:
+def simulate(
+    project: "Project", asked: dict[str, Any], force: bool, jobs: int = 1, cluster: str | None = None
+) -> Measured:
     """Simulate, or take what is kept; see :meth:`.api.Project.simulate`. The project's folder is locked.
 
     Parameters
@@ -33,23 +37,41 @@ def simulate(project: "Project", asked: dict[str, Any], force: bool) -> Measured
         ``sequences``, ``simulator``, ``seed``, ``stress`` (as a dict) and ``waves``.
     force : bool
         Simulate in any case.
+    jobs : int
+    cluster : str, optional
+        Workers, as for :func:`lstm_hw.campaign.run_tasks`.
     """
-    sibling("sim")
-    from sim.play import play
-
-    folder, section, verilog = project.folder / "simulation", project.config.simulate, project.verilog
+    check_workers(jobs, cluster)
+    folder, _ = project.folder / "simulation", project.verilog  # emitted before anything is looked at
     kept, _ = (None, None) if force else last(project, asked)
     if kept:
         project.note(f"simulation: unchanged since {_written(folder / RESULTS)}, kept")
         return kept
     x, sources = project.qmodel.quantize_input(project.x[: asked["sequences"]]), _sources(project, asked)
+    reason = None if jobs == 1 and cluster is None else whole(project, asked)
+    if reason:
+        project.note(f"simulation: in one piece, since {reason}")
+    if reason or jobs == 1 and cluster is None:
+        return _simulate_whole(project, asked, x, sources)
+    measured = simulate_in_shards(project, asked, x, jobs, cluster, force)
+    with whole_folder(folder) as new:
+        _write(new, asked, measured, sources)
+    return measured
+
+
+def _simulate_whole(project, asked, x, sources):
+    """In one run of the simulator, which stays in the folder."""
+    sibling("sim")
+    from sim.play import play
+
+    folder, section = project.folder / "simulation", project.config.simulate
     with project.progress("interpret") as progress:
         held = Stress(**asked["stress"])
         expected = expect(project.plan, project.words, project.qmodel, x, held, project.memory, progress)
     with project.progress("simulate") as progress, whole_folder(folder) as new:
         played = play(
             expected.scenario,
-            verilog,
+            project.verilog,
             new,
             simulator=asked["simulator"],
             seed=asked["seed"],
@@ -64,9 +86,13 @@ def simulate(project: "Project", asked: dict[str, Any], force: bool) -> Measured
         measured = Measured.of(
             expected, played.simulator, played.runs, played.seconds, folder / waves if waves else None
         )
-        write_json(new / RESULTS, {"asked": asked, **measured.to_dict()})
-        seal(new, sources)
+        _write(new, asked, measured, sources)
     return measured
+
+
+def _write(new, asked, measured, sources):
+    write_json(new / RESULTS, {"asked": asked, **measured.to_dict()})
+    seal(new, sources)
 
 
 def last(project: "Project", asked: dict[str, Any] | None = None) -> tuple[Measured | None, str | None]:

@@ -5,8 +5,8 @@ every bit. Any plan takes this road: every schedule, stack and head, any number 
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -85,6 +85,82 @@ def image_words(plan: Plan, qmodel: QuantModel) -> np.ndarray:
     return pack(plan.image, [*qmodel.layers, *qmodel.linear], plan.config)
 
 
+def wanted_runs(plan: Plan, reference: Reference, pieces: Sequence[Piece]) -> Iterator[Run]:
+    """Runs with their beats and packets, without counters: the load entry's, if the plan has one, and one a piece.
+
+    A generator: runs are made one by one, and none is kept.
+
+    Parameters
+    ----------
+    plan : Plan
+    reference : Reference
+        As :class:`ModelReference`.
+    pieces : sequence of Piece
+
+    Yields
+    ------
+    Run
+
+    Raises
+    ------
+    InputError
+        A piece does not fit the plan, or the first one goes on from nothing.
+    """
+    if not pieces or not pieces[0].clear:
+        raise InputError("pieces", "none from zero state", "must begin with a piece from zero state")
+    if "load" in plan.program.entries:
+        nothing, clipped = np.zeros((0, plan.config.x_per_beat), dtype=np.int64), dict.fromkeys(CLIPPED_PLACES, 0)
+        yield Run(plan.program.entry_word("load"), 1, False, nothing, nothing[:, 0], [], clipped=clipped)
+    first_step = 0
+    for piece in pieces:
+        steps, first_step = piece.x.shape[1], 0 if piece.clear else first_step
+        beats, lasts = plan.beats(piece.x)
+        packets = plan.packets(reference(piece), first_step)
+        yield Run(plan.program.entry_word("run"), steps, piece.clear, beats, lasts, packets, clipped=reference.clipped)
+        first_step += steps
+
+
+def counted_runs(
+    interpreter: Interpreter,
+    runs: Iterable[Run],
+    progress: Callable[[int, int], None] | None = None,
+    total: int = 0,
+) -> Iterator[Run]:
+    """Runs with their counters, by the interpreter of the program, which must send what the runs say.
+
+    Parameters
+    ----------
+    interpreter : Interpreter
+    runs : iterable of Run
+    progress : callable, optional
+        Called as ``progress(done, total)`` in time steps of the plan's sequences.
+    total : int
+        Time steps of all runs, for progress.
+
+    Yields
+    ------
+    Run
+
+    Raises
+    ------
+    VerificationError
+        The interpreter's outputs differ from the reference's; names the run and the first difference.
+    """
+    names = {interpreter.program.entry_word(name): name for name in interpreter.program.entries}
+    done, loads = 0, 0
+    for number, run in enumerate(runs):
+        entry = names[run.entry]
+        loads += entry == "load"
+        taken = progress and len(run.x) and _share(progress, done, run.steps, len(run.x), total) or None
+        packets = interpreter.run(entry, run.steps, run.clear, run.x, taken)
+        if entry == "load":
+            compare("load", "interpreter", packets, "definition: none", run.outputs)
+        else:
+            compare(f"run {number + 1 - loads}", "interpreter", packets, "reference", run.outputs)
+            done += run.steps
+        yield replace(run, counters=interpreter.timing.counters.to_dict())
+
+
 def expected_runs(
     plan: Plan,
     words: np.ndarray,
@@ -93,9 +169,7 @@ def expected_runs(
     memory: MemoryModel = BENCH_MEMORY,
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Run]:
-    """Runs with their beats, packets and counters: the load entry's, if the plan has one, and one a piece.
-
-    A generator: runs are made one by one, and none is kept.
+    """Runs with all that they must answer: :func:`wanted_runs` with :func:`counted_runs`.
 
     Parameters
     ----------
@@ -116,31 +190,12 @@ def expected_runs(
 
     Raises
     ------
-    InputError
-        A piece does not fit the plan, or the first one goes on from nothing.
-    VerificationError
-        The interpreter's outputs differ from the reference's; names the run and the first difference.
+    InputError, VerificationError
+        As these two say.
     """
-    if not pieces or not pieces[0].clear:
-        raise InputError("pieces", "none from zero state", "must begin with a piece from zero state")
     interpreter = Interpreter(plan.config, plan.program, words, memory, plan.image)
-    if "load" in plan.program.entries:
-        packets, nothing = interpreter.run("load"), np.zeros((0, plan.config.x_per_beat), dtype=np.int64)
-        compare("load", "interpreter", packets, "definition: none", [])
-        counters = interpreter.timing.counters.to_dict()
-        clipped = dict.fromkeys(CLIPPED_PLACES, 0)
-        yield Run(plan.program.entry_word("load"), 1, False, nothing, nothing[:, 0], packets, counters, clipped)
-    total, done, first_step = sum(piece.x.shape[1] for piece in pieces), 0, 0
-    for number, piece in enumerate(pieces, 1):
-        steps, first_step = piece.x.shape[1], 0 if piece.clear else first_step
-        beats, lasts = plan.beats(piece.x)
-        taken = progress and _share(progress, done, steps, len(beats), total)
-        packets = plan.packets(reference(piece), first_step)
-        found = interpreter.run("run", steps, piece.clear, beats, taken)
-        compare(f"run {number}", "interpreter", found, "reference", packets)
-        counters, clipped = interpreter.timing.counters.to_dict(), reference.clipped
-        yield Run(plan.program.entry_word("run"), steps, piece.clear, beats, lasts, packets, counters, clipped)
-        done, first_step = done + steps, first_step + steps
+    total = sum(piece.x.shape[1] for piece in pieces)
+    return counted_runs(interpreter, wanted_runs(plan, reference, pieces), progress, total)
 
 
 def _share(progress, done, steps, beats, total):

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..machine.pack import to_bytes
 from ..machine.plan import Plan
 from ..machine.registers import CLIPPED_PLACES
 from ..model.quant_model import QuantModel
 from ..proof.cycles import long_steps
 from ..proof.load_timing import MemoryModel
 from ..proof.timing import Counters
-from .runs import ModelReference, Piece, scenario_of
+from .runs import ModelReference, Piece, scenario_of, wanted_runs
 from .scenario import BENCH_MEMORY, Scenario, Stress
 
 
@@ -108,14 +109,28 @@ def expect(
     VerificationError
         The interpreter's outputs differ from the reference's; names the run and the first difference.
     """
+    pieces = _pieces(plan, x)
+    scenario = scenario_of(plan, words, ModelReference(qmodel), pieces, memory, stress, progress)
+    return Expected(plan, scenario, len(x))
+
+
+def expect_outputs(
+    plan: Plan, words: np.ndarray, qmodel: QuantModel, x: np.ndarray, memory: MemoryModel = BENCH_MEMORY
+) -> Expected:
+    """As :func:`expect`, but the runs have no counters yet, and nothing is proved: :mod:`.shards` does both."""
+    runs = list(wanted_runs(plan, ModelReference(qmodel), _pieces(plan, x)))
+    image = to_bytes(words, plan.config, plan.image)
+    return Expected(plan, Scenario(plan.config, plan.program.encoded(), image, runs, Stress(), memory), len(x))
+
+
+def _pieces(plan, x):
+    """What the runs work on: a piece a group of sequences, and the long one."""
     if not len(x):
         raise InputError("x", "no sequence", "must have at least one")
     groups, steps = list(grouped(x, plan.sequences)), x.shape[1]
     many = [groups[n % len(groups)] for n in range(-(-long_steps(steps) // steps))]
     groups.append(np.concatenate(many, axis=1)[:, : long_steps(steps)])
-    pieces = [Piece(group) for group in groups]
-    scenario = scenario_of(plan, words, ModelReference(qmodel), pieces, memory, stress, progress)
-    return Expected(plan, scenario, len(x))
+    return [Piece(group) for group in groups]
 
 
 @dataclass(frozen=True)
