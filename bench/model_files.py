@@ -16,6 +16,7 @@ from lstm_hw.model.store import write_tensors
 INPUTS, HIDDEN, OUTPUTS = 3, 4, 2
 ONNX_ORDER = (0, 3, 1, 2)
 """Positions of i, o, f, c."""
+KERAS_RECURRENT = ("LSTM", "GRU", "CuDNNLSTM", "CuDNNGRU")
 KERAS_ARRAYS = ("kernel", "recurrent_kernel", "bias")
 KERAS_FOLDERS = {"TimeDistributed": "time_distributed", "SimpleRNN": "simple_rnn"}
 
@@ -129,8 +130,10 @@ def keras_h5(path: Path, layers: list[tuple[str, dict, list[np.ndarray]]]) -> No
         model = {"class_name": "Sequential", "config": {"name": "sequential", "layers": items}}
         file.attrs["model_config"] = json.dumps(model)
         for kind, config, arrays in layers:
-            inner = f"{config['name']}/{'lstm_cell/' if kind == 'LSTM' else ''}"
-            names = [f"{inner}{name}:0" for name in KERAS_ARRAYS if kind == "LSTM" or name != "recurrent_kernel"]
+            inner = f"{config['name']}/{f'{kind.lower()}_cell/' if kind in KERAS_RECURRENT else ''}"
+            names = [
+                f"{inner}{name}:0" for name in KERAS_ARRAYS if kind in KERAS_RECURRENT or name != "recurrent_kernel"
+            ]
             group = file.create_group(f"model_weights/{config['name']}")
             group.attrs["weight_names"] = [name.encode() for name in names[: len(arrays)]]
             for name, array in zip(names, arrays, strict=False):
@@ -147,7 +150,7 @@ def keras_archive(layers: list[tuple[str, dict, list[np.ndarray]]]) -> bytes:
         for kind, _, arrays in layers:
             number = counts[kind] = counts.get(kind, -1) + 1
             folder = f"layers/{KERAS_FOLDERS.get(kind, kind.lower())}{f'_{number}' if number else ''}"
-            folder += {"LSTM": "/cell/vars", "TimeDistributed": "/layer/vars"}.get(kind, "/vars")
+            folder += {"TimeDistributed": "/layer/vars"}.get(kind, "/cell/vars" if kind in KERAS_RECURRENT else "/vars")
             file.create_group(folder)
             for at, array in enumerate(arrays):
                 file.create_dataset(f"{folder}/{at}", data=array)

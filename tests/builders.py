@@ -76,11 +76,21 @@ class RandomNetwork:
     @property
     def factors(self):
         """Fields of an engine that say how operands and sums are shifted."""
-        return {"shifts": self.shifts, "lifts": self.lifts, "row_bits": self.row_bits}
+        kind = {} if self.network.kind == "lstm" else {"kind": self.network.kind}
+        return {"shifts": self.shifts, "lifts": self.lifts, "row_bits": self.row_bits, **kind}
 
 
 def random_network(
-    rng, sizes, head=0, head_every_step=False, weight_bits=16, operand_bits=16, lifts=((0, 0),), row_bits=0, skip=False
+    rng,
+    sizes,
+    head=0,
+    head_every_step=False,
+    weight_bits=16,
+    operand_bits=16,
+    lifts=((0, 0),),
+    row_bits=0,
+    skip=False,
+    kind="lstm",
 ):
     """Random weights of a size that reaches the flat parts of the activations now and then.
 
@@ -118,15 +128,10 @@ def random_network(
 
     inputs = sizes[0]
     for outputs in sizes[1:]:
-        add(
-            "lstm",
-            inputs,
-            outputs,
-            4 * outputs,
-            fraction - 12,
-            w_x=matrix(4 * outputs, inputs),
-            w_h=matrix(4 * outputs, outputs, 1),
-        )
+        matrices = {"w_x": matrix(4 * outputs, inputs), "w_h": matrix(4 * outputs, outputs, 1)}
+        if kind == "gru":  # n_x has no h and n_h no x
+            matrices["w_h"][2 * outputs : 3 * outputs] = matrices["w_x"][3 * outputs :] = 0
+        add(kind, inputs, outputs, 4 * outputs, fraction - 12, **matrices)
         inputs = outputs
     if head:
         added = {"skip": matrix(head, sizes[0], 1)} if skip else {}
@@ -138,7 +143,7 @@ def pruned(model, zeros, seed=0):
     """The network with so large shares of W_x and W_h zero, and with a network that tells so."""
     rng, layers, shapes = np.random.default_rng(seed), [], []
     for layer, shape in zip(model.layers, model.network.layers, strict=True):
-        if shape.kind == "lstm":
+        if shape.is_recurrent:
             matrices = [
                 matrix * (rng.permutation(matrix.size).reshape(matrix.shape) >= round(share * matrix.size))
                 for matrix, share in zip((layer.w_x, layer.w_h), zeros, strict=True)
@@ -209,6 +214,22 @@ def sparse(h, least):
     return np.where(kept, h, 0)
 
 
+def gru_cell(config, preact, c, layer=0):
+    """As :func:`lstm_cell`, of a GRU: ``preact`` is in the order r, z, n_x, n_h, and c is its h from step to step."""
+    activation = make_activation(config.activation, config.preact, config.activated)
+    r, z = (activation.compute(preact[n], False).astype(object) for n in (0, 1))
+    a, cell = config.activated.fraction, config.c_fraction(layer)
+    candidate = preact[2].astype(object) * (1 << a) + r * preact[3].astype(object)
+    n = activation.compute(half_up(candidate, a, config.preact.width), True).astype(object)
+    common = max(a + cell, 2 * a)
+    total = z * np.asarray(c, dtype=object) * (1 << common - a - cell) + ((1 << a) - z) * n * (1 << common - 2 * a)
+    new_c = half_up(total, common - cell, config.cell.width)
+    return half_up(total, common - config.h_fraction(layer), config.hidden.width), new_c
+
+
+CELLS = {"lstm": lstm_cell, "gru": gru_cell}
+
+
 class IntegerNetwork:
     """The network on whole vectors, with the state of one sequence."""
 
@@ -230,7 +251,7 @@ class IntegerNetwork:
                 h = sparse(self.h[n], network.sparse_h[n]) if network.sparse_h else self.h[n]
                 products = (layer.w_x @ below << layer.lifts[0]) + (layer.w_h @ h << layer.lifts[1])
                 preact = self._rounded(n, self._sums(layer, products), self.config.preact.width).reshape(4, -1)
-                self.h[n], self.c[n] = lstm_cell(self.config, preact, self.c[n], n)
+                self.h[n], self.c[n] = CELLS[self.config.kind](self.config, preact, self.c[n], n)
                 below = self.h[n]
             if not network.head:
                 outputs.append(below.tolist())

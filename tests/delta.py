@@ -3,7 +3,7 @@
 import numpy as np
 
 from lstm_hw.model.delta import activity, with_thresholds
-from lstm_hw.model.float_model import DenseWeights, FloatModel, LstmWeights
+from lstm_hw.model.float_model import DenseWeights, FloatModel, GruWeights, LstmWeights
 from lstm_hw.model.quant_config import QuantConfig
 from lstm_hw.model.quantize import quantize
 from lstm_hw.plan.sizing import engine_and_plan, engine_formats, network_of, stored_weight_bits
@@ -11,12 +11,18 @@ from lstm_hw.plan.sizing import engine_and_plan, engine_formats, network_of, sto
 STEPS = 9
 
 
-def float_model(rng, sizes, head=0, every=False):
+def float_model(rng, sizes, head=0, every=False, kind="lstm"):
     """Normally distributed weights; ``sizes`` is (Lx, H of each layer)."""
-    layers = [
-        LstmWeights(*(rng.normal(size=shape) for shape in ((4 * units, inputs), (4 * units, units), (4 * units,))))
-        for inputs, units in zip(sizes, sizes[1:], strict=False)
-    ]
+
+    def layer(inputs, units):
+        if kind == "gru":
+            matrices = (rng.normal(size=(3 * units, *rest)) for rest in ((inputs,), (units,), (), ()))
+            return GruWeights.of_gates(*matrices, "layer")
+        return LstmWeights(
+            *(rng.normal(size=shape) for shape in ((4 * units, inputs), (4 * units, units), (4 * units,)))
+        )
+
+    layers = [layer(inputs, units) for inputs, units in zip(sizes, sizes[1:], strict=False)]
     dense = DenseWeights(rng.normal(size=(head, sizes[-1])), rng.normal(size=head)) if head else None
     return FloatModel(tuple(layers), dense, every)
 
@@ -28,10 +34,10 @@ def inputs(rng, sequences, width, steps=STEPS):
     return x
 
 
-def delta_model(seed=0, sizes=(3, 10), head=0, every=False, threshold=0.05, sequences=4):
+def delta_model(seed=0, sizes=(3, 10), head=0, every=False, threshold=0.05, sequences=4, kind="lstm"):
     """(Quantised model without thresholds, the one with them, stored x)."""
     rng = np.random.default_rng(seed)
-    model, x = float_model(rng, sizes, head, every), inputs(rng, sequences, sizes[0])
+    model, x = float_model(rng, sizes, head, every, kind), inputs(rng, sequences, sizes[0])
     dense = quantize(model, x, QuantConfig())
     return dense, with_thresholds(dense, threshold, [threshold] * len(model.layers)), dense.quantize_input(x)
 

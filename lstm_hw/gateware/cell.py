@@ -57,20 +57,11 @@ class Cell(wiring.Component):
         self.g_shift = self.sum_fraction - 2 * activated.fraction
         # A c of more fraction bits lifts i*g and the fraction of the sum by as many; f*c has them by itself.
         self.layers = layers = max(len(config.c_shifts), len(config.h_shifts), 1)
-        self.c_shifts, h_shifts = (
+        self.c_shifts, self.h_shifts = (
             (*shifts, *[shifts[-1] if shifts else 0] * (layers - len(shifts)))
             for shifts in (config.c_shifts, config.h_shifts)
         )
-        lifted = activated.width + self.g_shift + max(self.c_shifts)
-        self.sum_width = 2 + activated.width + max(cell.width + self.f_shift, lifted)
-        flagged = config.count_clipped
-        self.round_c = Requantize(self.sum_width, (self.sum_fraction,), cell, flagged)
-        # tanh reads the same sum in the activation unit's format, so that a wide c makes its path no longer.
-        same = cell == config.preact and not any(self.c_shifts)
-        fractions = tuple(self.sum_fraction + shift for shift in (self.c_shifts if any(self.c_shifts) else (0,)))
-        self.round_tanh = self.round_c if same else Requantize(self.sum_width, fractions, config.preact)
-        fractions = tuple(2 * activated.fraction - shift for shift in h_shifts)
-        self.round_h = Requantize(activated.width * 2, fractions, config.hidden, flagged)
+        self._make_rounders()
         self.scale_bits = (layers - 1).bit_length()
 
         self.delays = CellLatency(config)
@@ -87,12 +78,26 @@ class Cell(wiring.Component):
                 "o_c_valid": Out(1),
                 "o_h": Out(signed(config.operand_bits)),
                 "o_h_valid": Out(1),
-                **({"o_c_beyond": Out(1), "o_h_beyond": Out(1)} if flagged else {}),
+                **({"o_c_beyond": Out(1), "o_h_beyond": Out(1)} if config.count_clipped else {}),
                 **(
                     {"i_plain": In(1), "i_plain_tanh": In(1), "o_result": Out(signed(activated.width))} if plain else {}
                 ),
             }
         )
+
+    def _make_rounders(self):
+        """What rounds the sum to c and for tanh, and the product to h."""
+        config, flagged = self.config, self.config.count_clipped
+        activated, cell = config.activated, config.cell
+        lifted = activated.width + self.g_shift + max(self.c_shifts)
+        self.sum_width = 2 + activated.width + max(cell.width + self.f_shift, lifted)
+        self.round_c = Requantize(self.sum_width, (self.sum_fraction,), cell, flagged)
+        # tanh reads the same sum in the activation unit's format, so that a wide c makes its path no longer.
+        same = cell == config.preact and not any(self.c_shifts)
+        fractions = tuple(self.sum_fraction + shift for shift in (self.c_shifts if any(self.c_shifts) else (0,)))
+        self.round_tanh = self.round_c if same else Requantize(self.sum_width, fractions, config.preact)
+        fractions = tuple(2 * activated.fraction - shift for shift in self.h_shifts)
+        self.round_h = Requantize(activated.width * 2, fractions, config.hidden, flagged)
 
     def elaborate(self, platform) -> Module:
         # Slots in the order of the formulas: five activations, three products, one sum. What waits for its slot has a
@@ -102,12 +107,8 @@ class Cell(wiring.Component):
         if self.round_tanh is not self.round_c:
             m.submodules.round_tanh = self.round_tanh
 
-        # at[n] is high n cycles after i_start.
-        passed = Signal(self.latency)
-        m.d.sync += passed.eq(Cat(self.i_start, passed))
-        at = [self.i_start, *passed]
-
-        new_c = _register("new_c", self.config.preact.width)  # as tanh reads it
+        at = self._passed(m)
+        new_c = register("new_c", self.config.preact.width)  # as tanh reads it
         result = self._activate(m, at, new_c)
         i, o = self._keep(m, at, result)
         product = self._multiply(m, at, i, o, result)
@@ -119,13 +120,19 @@ class Cell(wiring.Component):
             m.d.comb += [self.o_c_beyond.eq(self.round_c.o_beyond), self.o_h_beyond.eq(self.round_h.o_beyond)]
         return m
 
+    def _passed(self, m):
+        """Whether a unit started so many cycles ago, by their number."""
+        passed = Signal(self.latency)
+        m.d.sync += passed.eq(Cat(self.i_start, passed))
+        return [self.i_start, *passed]
+
     def _activate(self, m, at, new_c):
         """The slots of the activation unit: gates i, f, g and o of a unit, then tanh(c'); returns its results."""
         # What a slot takes is chosen in the cycle before, and waits behind its magnitude: the update may be as late as
         # that cycle.
         width, wait = self.config.preact.width, self.delays.tanh_slot - self.update_latency
         m.submodules.activation = activation = activation_component(self.activation, registered=True)
-        gates = [self.i_preact[0], *(_register(f"preact_{name}", width) for name in GATE_NAMES[1:])]
+        gates = [self.i_preact[0], *(register(f"preact_{name}", width) for name in GATE_NAMES[1:])]
         with m.If(self.i_start):
             m.d.sync += [gate.eq(value) for gate, value in zip(gates[1:], self.i_preact[1:], strict=True)]
         x, tanh = activation.i_x, activation.i_tanh
@@ -150,10 +157,10 @@ class Cell(wiring.Component):
     def _keep(self, m, at, result):
         """Results that wait for their product: i for one cycle, o until tanh(c') is there."""
         bits = self.config.activated.width
-        i = _register("i", bits)
+        i = register("i", bits)
         with m.If(at[self.delays.gates["i"]]):
             m.d.sync += i.eq(result)
-        output_gates = [_register(f"o{n}", bits) for n in range(self.delays.tanh_slot // SERIAL_SLOTS)]
+        output_gates = [register(f"o{n}", bits) for n in range(self.delays.tanh_slot // SERIAL_SLOTS)]
         for n, o in enumerate(output_gates):
             with m.If(at[self.delays.gates["o"] + SERIAL_SLOTS * n]):
                 m.d.sync += o.eq(result if n == 0 else output_gates[n - 1])
@@ -162,8 +169,8 @@ class Cell(wiring.Component):
     def _multiply(self, m, at, i, o, result):
         """The slots of the multiplier: f*c, i*g and o*tanh(c'); returns its product."""
         bits = self.config.activated.width
-        left, right = _register("left", max(bits, self.config.cell.width)), _register("right", bits)
-        product = _register("product", len(left) + len(right))
+        left, right = register("left", max(bits, self.config.cell.width)), register("right", bits)
+        product = register("product", len(left) + len(right))
         m.d.sync += [left.eq(o), right.eq(result), product.eq(left * right)]
         with m.If(at[self.delays.gates["f"]]):
             m.d.sync += [left.eq(self.i_c), right.eq(result)]
@@ -174,15 +181,9 @@ class Cell(wiring.Component):
 
     def _update(self, m, at, product, new_c, scale):
         """c' = f*c + i*g, exactly, then rounded once; h is the last product, rounded."""
-        held = _register("f_times_c", len(product))
-        total = _register("total", self.sum_width)
-        lifted = product << self.g_shift
-        if any(self.c_shifts):
-            lifted = Signal(signed(len(product) + self.g_shift + max(self.c_shifts)), name="lifted")
-            with m.Switch(scale):
-                for n, shift in enumerate(self.c_shifts):
-                    with m.Case(n) if n < len(self.c_shifts) - 1 else m.Default():
-                        m.d.comb += lifted.eq(product << (self.g_shift + shift))
+        held = register("f_times_c", len(product))
+        total = register("total", self.sum_width)
+        lifted = self._lifted(m, product, scale)
         m.d.sync += [held.eq(product), total.eq((held << self.f_shift) + lifted)]
         m.d.comb += [self.round_c.i.eq(total), self.o_c.eq(self.round_c.o), self.o_c_valid.eq(at[self.update_latency])]
         if self.round_tanh is not self.round_c:
@@ -191,20 +192,37 @@ class Cell(wiring.Component):
             m.d.sync += new_c.eq(self.round_tanh.o)
         m.d.comb += [self.round_h.i.eq(product), self.o_h.eq(self.round_h.o), self.o_h_valid.eq(at[self.latency])]
 
-    def _select(self, m, at, c_scale):
-        """Hand each unit's scale from slot to slot until its h is rounded; ``c_scale`` is that of the sum for c."""
+    def _lifted(self, m, product, scale):
+        """A product of two activations at the fraction of its sum with c, by the layer."""
+        if not any(self.c_shifts):
+            return product << self.g_shift
+        lifted = Signal(signed(len(product) + self.g_shift + max(self.c_shifts)), name="lifted")
+        with m.Switch(scale):
+            for n, shift in enumerate(self.c_shifts):
+                with m.Case(n) if n < len(self.c_shifts) - 1 else m.Default():
+                    m.d.comb += lifted.eq(product << (self.g_shift + shift))
+        return lifted
+
+    def _scales(self, m, at):
+        """Hand each unit's scale from slot to slot until its h is rounded: one after the other, the last for h."""
         scale = self.i_scale
         for n in range((self.latency - REQUANTIZE - 1) // SERIAL_SLOTS + 1):
             kept = Signal(self.scale_bits, name=f"scale{n}", reset_less=True)
             with m.If(at[SERIAL_SLOTS * n]):
                 m.d.sync += kept.eq(scale)
             scale = kept
+            yield kept
+
+    def _select(self, m, at, c_scale):
+        """What takes a unit's scale; ``c_scale`` is that of the sum for c."""
+        for n, kept in enumerate(self._scales(m, at)):
             if c_scale is not None and n == (self.delays.products - 1) // SERIAL_SLOTS:
                 m.d.comb += c_scale.eq(kept)
             if c_scale is not None and n == (self.update_latency - REQUANTIZE - 1) // SERIAL_SLOTS:
                 m.d.comb += self.round_tanh.i_select.eq(kept)
-        m.d.comb += self.round_h.i_select.eq(scale)
+        m.d.comb += self.round_h.i_select.eq(kept)
 
 
-def _register(name, width):
+def register(name: str, width: int) -> Signal:
+    """A signed register without reset."""
     return Signal(signed(width), name=name, reset_less=True)

@@ -20,8 +20,8 @@ from ..machine.isa import (
 )
 from ..machine.latency import DRAIN_TOLD, REQUANTIZE, CellLatency
 from ..machine.registers import CLIPPED_PLACES
-from .cell import Cell
 from .delta_encoder import encoder_input_layout
+from .gru_cell import cell_of
 from .instruction import command_layout
 from .lane_group import drain_layout
 from .requantize import Requantize, beyond, bounded
@@ -346,7 +346,7 @@ class CellUnit(wiring.Component):
     def __init__(self, config: EngineConfig):
         self.config = config
         # Units of linear layers start in the phase of the first cell.
-        self.cells = [Cell(config, plain=config.chains and n == 0) for n in range(config.cells)]
+        self.cells = [cell_of(config, config.chains and n == 0) for n in range(config.cells)]
         bits, preact = config.accumulator_bits, config.preact.fraction
         fractions = tuple(shift + preact + row for shift in config.shifts for row in range(config.row_shifts))
         self.rounders = [

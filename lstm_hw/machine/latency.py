@@ -86,7 +86,7 @@ MULTIPLY = 2
 SLOT = 1
 """From the start of a unit's cell to its first gate in the activation unit."""
 CELL_SUM = 1
-"""The sum of the two products that make c."""
+"""The sum of the two products that make c, and of the two that make h of a GRU."""
 OUTPUT_QUEUE = 2
 """From an element at the queue in front of the output stream to the stream."""
 
@@ -153,11 +153,11 @@ class CellLatency:
     gates : dict of str to int
         From the start of a cell to each of its gates, which follow one a cycle.
     products : int
-        ... to f*c and i*g, one beside the other.
+        ... to f*c and i*g, one beside the other; of a GRU to r*n_h.
     update : int
-        ... to its new c.
+        ... to its new c, rounded; of a GRU to n_x + r*n_h.
     tanh_slot, tanh : int
-        ... to the slot of tanh(c), a multiple of the slots, and to tanh(c).
+        ... to the slot of the tanh of that, a multiple of the slots, and to its result.
     cell : int
         ... to its h.
     total : int
@@ -176,6 +176,7 @@ class CellLatency:
         self.update = self.products + CELL_SUM + REQUANTIZE
         self.tanh_slot = -(-self.update // SERIAL_SLOTS) * SERIAL_SLOTS
         self.tanh = self.tanh_slot + activation
-        self.cell = self.tanh + MULTIPLY + REQUANTIZE
+        # Behind tanh an LSTM has a product, a GRU a sum of two.
+        self.cell = self.tanh + MULTIPLY + CELL_SUM * (config.kind == "gru") + REQUANTIZE
         self.total = self.gather + self.cell
         self.plain = SLOT + activation + REQUANTIZE if config.chains else SLOT

@@ -12,7 +12,7 @@ import numpy as np
 from ..machine.activation import make_activation
 from ..machine.formats import QFormat
 from .float_model import FloatModel
-from .quant_layer import LOOKED_UP, QuantLstm
+from .quant_layer import LOOKED_UP, QuantRecurrent
 from .quant_model import QuantModel
 from .reference import activated, checked_sequences, sigmoid
 
@@ -21,10 +21,11 @@ PLACES = {
     "w_x": "W_x",
     "w_h": "W_h",
     "weight": "weights",
+    "skip": "weights of the skip",
     "bias": "biases",
     "pre": "pre-activations",
     "activation": "results of sigmoid and tanh, by their tables",
-    "c": "c, and what tanh reads of it",
+    "c": "c, and what tanh reads of it; h of a GRU from step to step",
     "h": "h",
     "output": "outputs",
 }
@@ -36,7 +37,7 @@ Place = tuple[int | str, str]
 def places_of(qmodel: QuantModel) -> list[Place]:
     """All places where a model rounds, in the order of its computation."""
     first = [(0, "x")]
-    each = (*QuantLstm.ARRAYS, "pre", "activation", "c", "h")
+    each = (*QuantRecurrent.ARRAYS, "pre", "activation", "c", "h")
     layers = [(n, place) for n in range(len(qmodel.layers)) for place in each]
     linear = [(name, place) for name, layer in qmodel.named_linear.items() for place in (*layer.ARRAYS, "output")]
     return first + layers + linear
@@ -101,25 +102,45 @@ def _arrays(weights, layer, here):
 
 def _layer(layer, unit, x, arrays, here):
     """h (N, T, H) of a layer that is rounded at the places ``here``."""
-    tables = _Tables(layer, unit) if "activation" in here else None
+    tables = _Tables(layer, unit) if "activation" in here else _Exact
+    cell = {"lstm": _lstm, "gru": _gru}[layer.KIND]
     h, c = np.zeros((2, len(x), layer.hidden_size))
     outputs = np.empty((*x.shape[:2], layer.hidden_size))
     for step in range(x.shape[1]):
         pre = x[:, step] @ arrays["w_x"].T + h @ arrays["w_h"].T + arrays["bias"]
         if "pre" in here:
             pre = _round(layer.preact, pre)
-        i, f, g, o = np.split(pre, 4, axis=1)
-        i, f, o = (tables.sigmoid(gate) if tables else sigmoid(gate) for gate in (i, f, o))
-        c = f * c + i * (tables.tanh(g) if tables else np.tanh(g))
-        argument = c
-        if "c" in here:
-            c, argument = _round(layer.cell, c), _round(layer.preact, c)
-            argument = c if layer.cell == layer.preact else argument
-        h = o * (tables.tanh(argument) if tables else np.tanh(argument))
+        h, c = cell(layer, tables, pre, c, here)
         if "h" in here:
             h = _round(layer.hidden, h)
         outputs[:, step] = h
     return outputs
+
+
+def _lstm(layer, functions, pre, c, here):
+    """h before it is rounded, and c."""
+    i, f, g, o = np.split(pre, 4, axis=1)
+    c = functions.sigmoid(f) * c + functions.sigmoid(i) * functions.tanh(g)
+    argument = c
+    if "c" in here:
+        c, argument = _round(layer.cell, c), _round(layer.preact, c)
+        argument = c if layer.cell == layer.preact else argument
+    return functions.sigmoid(o) * functions.tanh(argument), c
+
+
+def _gru(layer, functions, pre, c, here):
+    r, z, n_x, n_h = np.split(pre, 4, axis=1)
+    argument, z = n_x + functions.sigmoid(r) * n_h, functions.sigmoid(z)
+    if "pre" in here:
+        argument = _round(layer.preact, argument)
+    total = z * c + (1 - z) * functions.tanh(argument)
+    return total, _round(layer.cell, total) if "c" in here else total
+
+
+class _Exact:
+    """Sigmoid and tanh."""
+
+    sigmoid, tanh = staticmethod(sigmoid), staticmethod(np.tanh)
 
 
 class _Tables:

@@ -32,6 +32,8 @@ MOST_PREACT_INTEGER = 4
 MARGIN = 1.25
 """Formats hold so many times the calibration set's largest magnitude, but where functions are flat beyond."""
 MOST_CELL_INTEGER, LEAST_HIDDEN_INTEGER = 12, -6
+MOST_CANDIDATE_INTEGER = 9
+"""Of pre-activations where a GRU's candidate is among them: its two sums are added, so neither is flat anywhere."""
 AUTO_WIDTHS = (16, 18, 20, 24)
 """Widths that are tried where the width is open: of c, and as far as they go of pre-activations."""
 _EXPONENTS = 64
@@ -88,7 +90,7 @@ class Survey:
     Parameters
     ----------
     layers : list of dict of str to Spread
-        Spreads of ``pre``, ``c`` and ``h`` of each layer over all steps.
+        Spreads of ``pre``, ``c`` and ``h`` of each layer over all steps, and of a GRU's ``candidate``: both its sums.
     outputs : float array
         Of the first sequences, as many as choices are judged by.
     low, high : float
@@ -103,6 +105,14 @@ class Survey:
     high: float = 0.0
     dense: list[Spread] = field(default_factory=list)
 
+    def of(self, place: str) -> list[Spread]:
+        """The spread of each layer."""
+        return [layer[place] for layer in self.layers]
+
+    @property
+    def is_gru(self) -> bool:
+        return "candidate" in self.layers[0]
+
 
 def survey(model: FloatModel, calibration: np.ndarray, kept: int) -> Survey:
     """Run a calibration set in blocks of sequences.
@@ -114,7 +124,8 @@ def survey(model: FloatModel, calibration: np.ndarray, kept: int) -> Survey:
     kept : int
         Sequences whose outputs are kept.
     """
-    layers = [{place: Spread() for place in ("pre", "c", "h")} for _ in model.layers]
+    gru = model.kind == "gru"
+    layers = [{place: Spread() for place in ("pre", "c", "h", *["candidate"] * gru)} for _ in model.layers]
     dense = [Spread() for _ in model.dense]
     block, parts, low, high = max(1, TRACED // (calibration.shape[1] * 4 * max(model.hidden_sizes))), [], 0.0, 0.0
     for first in range(0, len(calibration), block):
@@ -123,6 +134,8 @@ def survey(model: FloatModel, calibration: np.ndarray, kept: int) -> Survey:
         low, high = min(low, float(outputs.min())), max(high, float(outputs.max()))
         parts.append(outputs[: max(0, kept - first)])
         for number, places in enumerate(layers):
+            if gru:
+                trace[number]["candidate"] = trace[number]["pre"][..., 2 * model.hidden_sizes[number] :]
             for place, spread in places.items():
                 spread.add(trace[number][place])
         for number, spread in enumerate(dense, len(layers)):
@@ -161,10 +174,9 @@ def chosen_formats(found: Survey, config: Any, error: Callable[[Any], float] | N
     reasons : list of str
         What was chosen and why, a line each.
     """
-    spreads = {place: [layer[place] for layer in found.layers] for place, _, _ in PLACES.values()}
     choices = {
-        name: list(dict.fromkeys(candidates(config, spreads[place])))
-        for name, (place, _, candidates) in PLACES.items()
+        name: list(dict.fromkeys(candidates(config, found)))
+        for name, (_, _, candidates) in PLACES.items()
         if getattr(config, name) is None
     }
     config = replace(config, **{name: max(formats, key=_fineness) for name, formats in choices.items()})
@@ -180,7 +192,7 @@ def chosen_formats(found: Survey, config: Any, error: Callable[[Any], float] | N
             config = config or configs[int(np.argmin(errors))]
             measured = (f"{np.sqrt(its):.2g} with {_words(f)}" for f, its in zip(formats, errors, strict=True))
             why = f"; rms error of the outputs {', '.join(measured)}"
-        peak = max(spread.peak for spread in spreads[place])
+        peak = max(spread.peak for spread in found.of(place))
         reasons.append(f"{words}: {_words(getattr(config, name))}, for values up to {peak:.3g}{why}")
     return config, reasons
 
@@ -199,10 +211,16 @@ def _widest(proposals):
     return [max((p[min(n, len(p) - 1)] for p in proposals), key=lambda f: f.integer) for n in range(ways)]
 
 
-def _of_cell(config, spreads) -> Iterator[QFormat | tuple[QFormat, ...]]:
-    """One for all layers, then one each; where the width is open, none that clips the calibration set, and a margin."""
-    auto = config.cell_bits == "auto"
+def _of_cell(config, found) -> Iterator[QFormat | tuple[QFormat, ...]]:
+    """One for all layers, then one each; where the width is open, none that clips the calibration set, and a margin.
+
+    That of a GRU is a mean of results of tanh, so it has no integer bit.
+    """
+    auto, spreads = config.cell_bits == "auto", found.of("c")
     widths = AUTO_WIDTHS if auto else (config.cell_bits,)
+    if found.is_gru:
+        yield from (_with_integer(0, width) for width in widths)
+        return
     usual = _with_integer(USUAL_INTEGER, AUTO_WIDTHS[0] if auto else config.cell_bits)
     if usual.holds(max(s.peak for s in spreads) * MARGIN):
         yield usual
@@ -219,18 +237,28 @@ def _of_cell(config, spreads) -> Iterator[QFormat | tuple[QFormat, ...]]:
             yield formats
 
 
-def _of_preact(config, spreads) -> Iterator[QFormat]:
-    """None that clips the calibration set where sigmoid is not flat, with a margin."""
-    auto = config.preact_bits == "auto"
-    for width in [w for w in AUTO_WIDTHS if w in FORMAT_WIDTHS["preact"]] if auto else (config.preact_bits,):
+def _of_preact(config, found) -> Iterator[QFormat]:
+    """None that clips the calibration set where sigmoid is not flat, nor what is added to something, with a margin."""
+    auto, spreads = config.preact_bits == "auto", found.of("pre")
+    widths = [w for w in AUTO_WIDTHS if w in FORMAT_WIDTHS["preact"]] if auto else [config.preact_bits]
+    if found.is_gru:
+        peak = max(s.peak for s in found.of("candidate")) * MARGIN
+        gates = min(2.0**USUAL_INTEGER - 1, max(s.peak for s in spreads) * MARGIN)
+        holding = [n for n in range(MOST_CANDIDATE_INTEGER) if _with_integer(n, 63).holds(max(peak, gates))]
+        least = min(holding, default=MOST_CANDIDATE_INTEGER)
+        for width in widths:
+            yield from (_with_integer(n, width) for n in dict.fromkeys((max(least, USUAL_INTEGER), least)))
+        return
+    for width in widths:
         yield _with_integer(USUAL_INTEGER, width)
         for proposal in _widest([s.proposals(width, MARGIN, 0, MOST_PREACT_INTEGER) for s in spreads]):
             if proposal.integer >= USUAL_INTEGER or proposal.holds(max(s.peak for s in spreads) * MARGIN):
                 yield proposal
 
 
-def _of_hidden(config, spreads) -> Iterator[QFormat | tuple[QFormat, ...]]:
+def _of_hidden(config, found) -> Iterator[QFormat | tuple[QFormat, ...]]:
     """One for all layers, then one each; of few bits also such that a few values are clipped."""
+    spreads = found.of("h")
     yield _with_integer(0, config.operand_bits)
     own = [s.proposals(config.operand_bits, MARGIN, LEAST_HIDDEN_INTEGER, 0) for s in spreads]
     if config.operand_bits >= ENOUGH_BITS:

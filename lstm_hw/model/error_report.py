@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from ..machine.config import CELL_SUMS
 from .calibrate import TRACED
-from .float_model import GATE_ORDER, FloatModel
+from .float_model import FloatModel
 from .quant_model import QuantModel
 from .reference import checked_sequences, float_reference, integer_reference
 
@@ -34,8 +35,8 @@ def quantization_report(
     Returns
     -------
     report : dict
-        ``input``: ``clipped``. ``layers``: for each, ``pre``, ``c`` and ``h`` and, by gate, ``i``, ``f``, ``g`` and
-        ``o`` of ``pre``: dicts of ``max``, ``mean`` and ``rms`` absolute error over all steps, ``sequence`` and
+        ``input``: ``clipped``. ``layers``: for each, ``pre``, ``c`` and ``h`` and the parts of ``pre`` by the names of
+        ``CELL_SUMS``: dicts of ``max``, ``mean`` and ``rms`` absolute error over all steps, ``sequence`` and
         ``step`` of the largest, and ``clipped``; and ``zeroed``, by matrix. ``dense``: of each linear layer in front of
         the head, the same of its outputs, and ``zeroed``. ``head``: ``zeroed``; None without one.
         ``output``: as of a place, and ``peak`` (the largest magnitude of the float model's) and ``histogram``, of the
@@ -46,8 +47,8 @@ def quantization_report(
         Those of the float model, and the stored integers of the quantised one.
     """
     x = checked_sequences("x", x, model.input_size)
-    clipped, outputs = Counter(), []
-    errors = [{place: _Errors() for place in (*GATE_ORDER, "c", "h")} for _ in qmodel.layers]
+    clipped, outputs, sums = Counter(), [], CELL_SUMS[qmodel.kind]
+    errors = [{place: _Errors() for place in (*sums, "c", "h")} for _ in qmodel.layers]
     of_dense = [_Errors() for _ in qmodel.dense]
     # Traces take memory: of so many sequences at a time.
     block = max(1, TRACED // (x.shape[1] * 4 * max(model.hidden_sizes)))
@@ -59,7 +60,7 @@ def quantization_report(
         for number, layer in enumerate(qmodel.layers):
             for place, name in PLACES.items():
                 real, wanted = getattr(layer, name).to_float(rounded[number][place]), exact[number][place]
-                names = GATE_ORDER if place == "pre" else (place,)
+                names = sums if place == "pre" else (place,)
                 parts = zip(*(np.split(values, len(names), axis=2) for values in (real, wanted)), strict=True)
                 for each, pair in zip(names, parts, strict=True):
                     errors[number][each].add(*pair, first)
@@ -69,9 +70,9 @@ def quantization_report(
             progress(min(first + block, len(x)), len(x))
     exact, stored = map(np.concatenate, zip(*outputs, strict=True))
     for found in errors:
-        found["pre"] = _Errors.of([found[gate] for gate in GATE_ORDER])
+        found["pre"] = _Errors.of([found[gate] for gate in sums])
     for number in range(len(errors)):
-        clipped[number, "pre"] = sum(clipped[number, gate] for gate in GATE_ORDER)
+        clipped[number, "pre"] = sum(clipped[number, gate] for gate in sums)
     layers = [
         {
             **{place: found.to_dict(clipped[number, place]) for place, found in errors[number].items()},

@@ -11,13 +11,13 @@ import numpy as np
 
 from ..machine.activation import make_activation
 from ..machine.formats import QFormat
-from .quant_layer import QuantLstm
+from .quant_layer import QuantRecurrent
 
 EXACT = 1 << 53
 """Integers up to this magnitude, and so sums that stay below it in any order, are exact in float64."""
 
 
-def is_exact(layer: QuantLstm) -> bool:
+def is_exact(layer: QuantRecurrent) -> bool:
     """Whether float64 gives a layer's bits: formats round half up and saturate, and no number takes too many bits."""
     formats = (layer.preact, layer.activation_format, layer.cell, layer.hidden)
     if any((f.rounding, f.overflow) != ("half_up", "saturate") for f in formats):
@@ -31,6 +31,13 @@ def is_exact(layer: QuantLstm) -> bool:
     cells_step = 2.0 ** -max(
         a.fraction + max(a.fraction, layer.cell.fraction), pre.fraction + 1, layer.cell.fraction + 1
     )
+    if layer.KIND == "gru":
+        candidate = (1 + unit) * 2.0**pre.integer + 2.0 ** (pre.integer + 1)
+        candidate_step, hidden_step = (
+            2.0 ** -(a.fraction + max(pre.fraction, 1)),
+            min(cells_step, 2.0 ** -(layer.hidden.fraction + 1)),
+        )
+        return max(sums / sums_step, candidate / candidate_step, (cells + unit) / hidden_step) < EXACT >> 1
     hidden_step = 2.0 ** -max(2 * a.fraction, layer.hidden.fraction + 1)
     return max(sums / sums_step, cells / cells_step, (unit**2 + 1) / hidden_step) < EXACT >> 1
 
@@ -46,14 +53,14 @@ class ExactSteps:
 
     Parameters
     ----------
-    layer : QuantLstm
+    layer : QuantRecurrent
     activation : str
         Name of the activation unit.
     sequences : int
         How many are worked on side by side.
     """
 
-    def __init__(self, layer: QuantLstm, activation: str, sequences: int):
+    def __init__(self, layer: QuantRecurrent, activation: str, sequences: int):
         self._layer, self._size = layer, layer.hidden_size
         self._sigmoid, self._tanh = _tables(activation, layer.preact, layer.activation_format)
         # Pre-activations count from the lowest on, as the tables do; half of one for rounding.
@@ -65,8 +72,13 @@ class ExactSteps:
         self._index = np.empty(self._sums.shape, np.intp)
         gates, size = np.empty_like(self._sums), self._size
         self._gates = [gates[first * size : (first + 1) * size] for first in range(4)]
-        ends = ((self._sigmoid, 0, 2), (self._tanh, 2, 3), (self._sigmoid, 3, 4))
+        plain = layer.preact.to_float(np.arange(layer.preact.lowest, layer.preact.highest + 1))
+        ends = {
+            "lstm": ((self._sigmoid, 0, 2), (self._tanh, 2, 3), (self._sigmoid, 3, 4)),
+            "gru": ((self._sigmoid, 0, 2), (plain, 2, 4)),
+        }[layer.KIND]
         self._taken = [(table, self._index[a * size : b * size], gates[a * size : b * size]) for table, a, b in ends]
+        self._cell = {"lstm": self._lstm, "gru": self._gru}[layer.KIND]
 
     def run(self, x: np.ndarray, h: np.ndarray, c: np.ndarray, outputs: np.ndarray | None) -> None:
         """Work on all steps.
@@ -92,7 +104,7 @@ class ExactSteps:
             if outputs is not None:
                 outputs[step] = h
 
-    def _cell(self, i, f, g, o, h, c):
+    def _lstm(self, i, f, g, o, h, c):
         """New h and c (H, N) from the gates in real numbers, which are used up."""
         layer, index = self._layer, self._index[: self._size]
         f *= c
@@ -114,3 +126,23 @@ class ExactSteps:
         h += 0.5
         np.floor(h, out=h)
         np.clip(h, layer.hidden.lowest, layer.hidden.highest, out=h)
+
+    def _gru(self, r, z, n_x, n_h, h, c):
+        """As :meth:`_lstm`."""
+        layer, index = self._layer, self._index[: self._size]
+        r *= n_h
+        r += n_x
+        r *= 2.0**layer.preact.fraction
+        r += 0.5 - layer.preact.lowest
+        index[...] = r
+        self._tanh.take(index, mode="clip", out=r)
+        np.multiply(z, c, out=n_x)
+        np.subtract(1, z, out=z)
+        z *= r
+        z *= 2.0**layer.cell.fraction
+        n_x += z
+        for number_format, out in ((layer.cell, c), (layer.hidden, h)):
+            np.multiply(n_x, 2.0 ** (number_format.fraction - layer.cell.fraction), out=out)
+            out += 0.5
+            np.floor(out, out=out)
+            np.clip(out, number_format.lowest, number_format.highest, out=out)

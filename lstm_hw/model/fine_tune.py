@@ -22,7 +22,7 @@ import torch
 from ..errors import FormatError, ModelError
 from ..machine.activation import make_activation
 from ..machine.formats import QFormat
-from .float_model import FloatModel, with_layers
+from .float_model import FloatModel, unread, with_layers
 from .quant_layer import QuantLayer
 from .quant_model import QuantModel
 from .reference import float_reference
@@ -146,7 +146,7 @@ class _Rounded(torch.nn.Module):
 
     def __init__(self, layer, arrays):
         super().__init__()
-        self.layer = layer
+        self.layer, self.unread = layer, unread(layer.KIND, layer.hidden_size) if hasattr(layer, "KIND") else {}
         self.values = torch.nn.ParameterDict(
             {name: torch.nn.Parameter(torch.as_tensor(value), name != "skip") for name, value in arrays.items()}
         )
@@ -154,7 +154,7 @@ class _Rounded(torch.nn.Module):
     def rounded(self):
         formats = {name: getattr(self.layer, kind) for name, kind in self.layer.ARRAYS.items()}
         return {
-            name: _rounded(value * self._rows(value), formats[name]) / self._rows(value)
+            name: _rounded(value * self._rows(value), formats[name]) / self._rows(value) * self._there(name, value)
             for name, value in self._items()
         }
 
@@ -162,9 +162,18 @@ class _Rounded(torch.nn.Module):
         with torch.no_grad():
             formats = {name: getattr(self.layer, kind) for name, kind in self.layer.ARRAYS.items()}
             stored = {
-                name: formats[name].quantize((value * self._rows(value)).numpy()) for name, value in self._items()
+                name: formats[name].quantize((value * self._rows(value) * self._there(name, value)).numpy())
+                for name, value in self._items()
             }
             return replace(self.layer, **stored)
+
+    def _there(self, name, value):
+        """0 where the kind of the layer has no weight, 1 elsewhere."""
+        there = torch.ones_like(value)
+        for matrix, rows in self.unread.items():
+            if name == matrix:
+                there[rows] = 0
+        return there
 
     def _rows(self, value):
         """2 to the power of each row's shift."""
@@ -195,14 +204,30 @@ def _run(layer, weights, tables, x):
     c, outputs = h, []
     for step in range(x.shape[1]):
         sums = x[:, step] @ weights["w_x"].T + h @ weights["w_h"].T + weights["bias"]
-        i, f, g, o = _rounded(sums, layer.preact).chunk(4, dim=1)
-        i, f, o = (tables(tables.sigmoid, torch.sigmoid, gate) for gate in (i, f, o))
-        g = tables(tables.tanh, torch.tanh, g)
-        exact = f * c + i * g
-        c = _rounded(exact, layer.cell)
-        h = _rounded(o * tables(tables.tanh, torch.tanh, _rounded(exact, layer.preact)), layer.hidden)
+        h, c = CELLS[layer.KIND](layer, tables, _rounded(sums, layer.preact).chunk(4, dim=1), c)
         outputs.append(h)
     return torch.stack(outputs, dim=1)
+
+
+def _lstm(layer, tables, sums, c):
+    """New h and c (N, H)."""
+    i, f, g, o = sums
+    i, f, o = (tables(tables.sigmoid, torch.sigmoid, gate) for gate in (i, f, o))
+    exact = f * c + i * tables(tables.tanh, torch.tanh, g)
+    argument = _rounded(exact, layer.preact)
+    return _rounded(o * tables(tables.tanh, torch.tanh, argument), layer.hidden), _rounded(exact, layer.cell)
+
+
+def _gru(layer, tables, sums, c):
+    r, z, n_x, n_h = sums
+    r, z = (tables(tables.sigmoid, torch.sigmoid, gate) for gate in (r, z))
+    n = tables(tables.tanh, torch.tanh, _rounded(n_x + r * n_h, layer.preact))
+    exact = z * c + (1 - z) * n
+    return _rounded(exact, layer.hidden), _rounded(exact, layer.cell)
+
+
+CELLS = {"lstm": _lstm, "gru": _gru}
+"""Kind -> the function of a step."""
 
 
 class _Round(torch.autograd.Function):

@@ -1,19 +1,20 @@
-"""A trained LSTM in floating point: what the loaders return and the quantiser reads.
+"""A trained LSTM or GRU in floating point: what the loaders return and the quantiser reads.
 
-Notation: Lx inputs, H hidden units, O outputs of the head. Gates are stacked in the order i, f, g, o
-(input, forget, candidate, output), H rows each.
+Notation: Lx inputs, H hidden units, O outputs of the head. A unit has four sums of products, stacked with H rows each:
+of an LSTM its gates in the order i, f, g, o (input, forget, candidate, output), of a GRU r, z, n_x, n_h (reset, update,
+candidate of x and candidate of h).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..errors import ModelError
+from ..machine.config import CELL_SUMS
 from ..machine.isa import ACTIVATIONS
 
-GATE_ORDER = "ifgo"
 HEAD = "head"
 """What the last linear layer and its matrix are called."""
 MAX_SIZE = 1 << 16
@@ -31,10 +32,10 @@ def check_shape(subject: str, found: Sequence[int], expected: Sequence[int | Non
         raise ModelError(subject, f"shape {tuple(found)}", f"must be ({wanted})")
 
 
-def hidden_size_of(subject: str, shape: Sequence[int]) -> int:
-    """Hidden size H of a recurrent matrix, whose shape must be (4H, H)."""
-    if len(shape) != 2 or shape[0] != 4 * shape[1] or not 1 <= shape[1] <= MAX_SIZE:
-        raise ModelError(subject, f"shape {tuple(shape)}", f"must be (4H, H) with H from 1 to {MAX_SIZE}")
+def hidden_size_of(subject: str, shape: Sequence[int], sums: int = 4) -> int:
+    """Hidden size H of a recurrent matrix, whose shape must be (``sums`` H, H)."""
+    if len(shape) != 2 or shape[0] != sums * shape[1] or not 1 <= shape[1] <= MAX_SIZE:
+        raise ModelError(subject, f"shape {tuple(shape)}", f"must be ({sums}H, H) with H from 1 to {MAX_SIZE}")
     return shape[1]
 
 
@@ -79,15 +80,15 @@ def _adopt(owner, **shapes):
 
 
 @dataclass(frozen=True, eq=False)
-class LstmWeights:
-    """One LSTM layer: c' = f*c + i*g, h' = o*tanh(c') with (i, f, g, o) from W_x x + W_h h + bias.
+class RecurrentWeights:
+    """What layers of both kinds have: four sums a unit, W_x x + W_h h + bias.
 
     Parameters
     ----------
     w_x : float64 array (4H, Lx)
     w_h : float64 array (4H, H)
     bias : float64 array (4H,)
-        The sum of all biases of the layer.
+        The sum of all biases of a row.
     source : str
         Where it comes from, for messages.
 
@@ -100,11 +101,15 @@ class LstmWeights:
     w_x: np.ndarray
     w_h: np.ndarray
     bias: np.ndarray
-    source: str = "LSTM layer"
+    source: str = "recurrent layer"
+
+    KIND: ClassVar[str]
+    """Of ``CELL_SUMS``."""
 
     def __post_init__(self):
         hidden = hidden_size_of(f"{self.source}: w_h", np.shape(self.w_h))
         _adopt(self, w_h=(4 * hidden, hidden), w_x=(4 * hidden, None), bias=(4 * hidden,))
+        check_structure(self)
 
     @property
     def input_size(self) -> int:
@@ -113,6 +118,63 @@ class LstmWeights:
     @property
     def hidden_size(self) -> int:
         return self.w_h.shape[1]
+
+
+class LstmWeights(RecurrentWeights):
+    """One LSTM layer: c' = f*c + i*g, h' = o*tanh(c')."""
+
+    KIND = "lstm"
+
+
+class GruWeights(RecurrentWeights):
+    """One GRU layer, reset after its product: n = tanh(n_x + r*n_h), h' = (1 - z)*n + z*h.
+
+    n_x reads x alone and n_h reads h alone: the other weights of their rows are zero.
+    """
+
+    KIND = "gru"
+
+    @classmethod
+    def of_gates(
+        cls, w_x: np.ndarray, w_h: np.ndarray, bias_x: np.ndarray, bias_h: np.ndarray, source: str
+    ) -> "GruWeights":
+        """From the three gates r, z, n, as ``torch.nn.GRU`` stacks them.
+
+        Parameters
+        ----------
+        w_x : array (3H, Lx)
+        w_h : array (3H, H)
+        bias_x, bias_h : array (3H,)
+            Beside the products of x, and of h; that of h in n is inside of what r is multiplied by.
+        source : str
+        """
+        both, last = slice(0, 2 * len(w_h) // 3), slice(2 * len(w_h) // 3, None)
+
+        def stacked(of_x, of_h):
+            return np.concatenate([of_x, of_h])
+
+        return cls(
+            stacked(w_x, np.zeros_like(w_x[last])),
+            stacked(w_h[both], stacked(np.zeros_like(w_h[last]), w_h[last])),
+            stacked(bias_x[both] + bias_h[both], stacked(bias_x[last], bias_h[last])),
+            source,
+        )
+
+
+def unread(kind: str, units: int) -> dict[str, slice]:
+    """Rows of each matrix that are zero by the kind of the cell: matrix -> rows; those of a GRU's candidate."""
+    if kind != "gru":
+        return {}
+    at = {name: slice(n * units, (n + 1) * units) for n, name in enumerate(CELL_SUMS[kind])}
+    return {"w_x": at["n_h"], "w_h": at["n_x"]}
+
+
+def check_structure(layer) -> None:
+    """Refuse weights where the kind of a layer has none."""
+    for name, rows in unread(layer.KIND, layer.hidden_size).items():
+        if np.any(getattr(layer, name)[rows]):
+            rule = f"must be zero in rows {rows.start} to {rows.stop - 1}, which a {layer.KIND} does not have"
+            raise ModelError(f"{layer.source}: {name}", "weights", rule)
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,13 +248,22 @@ def skip_matrix(subject: str, added: int, inputs: int, outputs: int) -> np.ndarr
     return matrix
 
 
+def check_one_kind(layers: Sequence, source: object) -> None:
+    """Refuse layers of several kinds."""
+    kinds = list(dict.fromkeys(layer.KIND for layer in layers))
+    if len(kinds) > 1:
+        rule = "must be of one kind: the cells of an engine are; run the layers of each kind as a model of their own"
+        raise ModelError(source, f"layers of {' and of '.join(kinds)}", rule)
+
+
 @dataclass(frozen=True, eq=False)
 class FloatModel:
-    """LSTM layers, the first one first, and optionally a linear head, with linear layers in front of it or without.
+    """Recurrent layers of one kind, the first one first, and optionally a linear head, with linear layers in front of
+    it or without.
 
     Parameters
     ----------
-    layers : tuple of LstmWeights
+    layers : tuple of RecurrentWeights
     head : DenseWeights or None
     head_every_step : bool
         Whether the head reads the hidden state of every step rather than that of the last one.
@@ -206,10 +277,11 @@ class FloatModel:
     Raises
     ------
     ModelError
-        No layer, sizes of neighbours that differ, or ``head_every_step`` or ``dense`` without a head.
+        No layer, layers of both kinds, sizes of neighbours that differ, or ``head_every_step`` or ``dense`` without a
+        head.
     """
 
-    layers: tuple[LstmWeights, ...]
+    layers: tuple[RecurrentWeights, ...]
     head: DenseWeights | None = None
     head_every_step: bool = False
     source: str = "model"
@@ -220,7 +292,8 @@ class FloatModel:
         object.__setattr__(self, "layers", tuple(self.layers))
         object.__setattr__(self, "dense", tuple(self.dense))
         if not self.layers:
-            raise ModelError(self.source, "no LSTM layer", "must have at least one")
+            raise ModelError(self.source, "no recurrent layer", "must have at least one")
+        check_one_kind(self.layers, self.source)
         for number, (below, above) in enumerate(zip(self.layers, self.layers[1:], strict=False), 1):
             if above.input_size != below.hidden_size:
                 rule = f"must be the {below.hidden_size} hidden units of layer {number - 1}"
@@ -256,6 +329,11 @@ class FloatModel:
         """The same by what they and their matrices are called: ``dense.0`` and so on, and ``head``."""
         names = [*(f"dense.{number}" for number in range(len(self.dense))), HEAD]
         return dict(zip(names, self.linear, strict=False))
+
+    @property
+    def kind(self) -> str:
+        """Kind of the recurrent layers, of ``CELL_SUMS``."""
+        return self.layers[0].KIND
 
     @property
     def input_size(self) -> int:

@@ -10,7 +10,7 @@ from ..errors import FormatError, ModelError
 from ..machine.activation_unit import ActivationUnit
 from ..machine.config import FACTOR_BITS, ROW_BITS
 from ..machine.formats import QFormat, shift_round
-from .float_model import check_activation, check_shape, hidden_size_of
+from .float_model import check_activation, check_shape, check_structure, hidden_size_of
 
 EXACT_BITS = 62
 """Sums must fit this width, so that 64-bit arithmetic on them, a rounding constant included, is exact."""
@@ -128,8 +128,8 @@ class QuantLayer:
 
 
 @dataclass(frozen=True, eq=False)
-class QuantLstm(QuantLayer):
-    """One quantised LSTM layer; gates are stacked in the order i, f, g, o.
+class QuantRecurrent(QuantLayer):
+    """One quantised recurrent layer; sums are stacked as those of :class:`.float_model.RecurrentWeights`.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ class QuantLstm(QuantLayer):
     activation_format : QFormat
         Results of sigmoid and tanh.
     cell : QFormat
-        c.
+        c; of a GRU h as it is kept from step to step.
     hidden : QFormat
         h; the same as ``h_format``.
     source : str
@@ -177,9 +177,11 @@ class QuantLstm(QuantLayer):
     activation_format: QFormat
     cell: QFormat
     hidden: QFormat
-    source: str = "quantised LSTM layer"
+    source: str = "quantised recurrent layer"
     row_shift: np.ndarray | None = None
 
+    KIND: ClassVar[str]
+    """Of ``CELL_SUMS``."""
     ARRAYS: ClassVar[dict] = {"w_x": "w_x_format", "w_h": "w_h_format", "bias": "bias_format"}
     PRODUCTS: ClassVar[tuple] = (("w_x", "w_x_format", "x_format"), ("w_h", "w_h_format", "h_format"))
 
@@ -189,6 +191,7 @@ class QuantLstm(QuantLayer):
         self._adopt(w_h=(4 * size, size), w_x=(4 * size, None), bias=(4 * size,))
         self._adopt_row_shift()
         self._check_fractions()
+        check_structure(self)
         if self.h_format != self.hidden:
             raise FormatError(f"{self.source}: h_format", self.h_format, f"must equal hidden, {self.hidden}")
         aligned = self.activation_format.width + max(self.cell.width, self.activation_format.width)
@@ -205,6 +208,22 @@ class QuantLstm(QuantLayer):
         return self.w_h.shape[1]
 
 
+class QuantLstm(QuantRecurrent):
+    """One quantised LSTM layer."""
+
+    KIND = "lstm"
+
+
+class QuantGru(QuantRecurrent):
+    """One quantised GRU layer."""
+
+    KIND = "gru"
+
+
+RECURRENT = {cls.KIND: cls for cls in (QuantLstm, QuantGru)}
+"""Kind -> class of its layers."""
+
+
 @dataclass(frozen=True, eq=False)
 class QuantDense(QuantLayer):
     """A quantised linear layer.
@@ -215,21 +234,21 @@ class QuantDense(QuantLayer):
     bias : int64 array (O,)
     x_format, w_format, bias_format : QFormat
     acc_fraction : int
-        Fraction bits of ``w_format`` and ``x_format`` together, or more, as in :class:`QuantLstm`; at least those of
-        ``bias_format``.
+        Fraction bits of ``w_format`` and ``x_format`` together, or more, as in :class:`QuantRecurrent`; at least those
+        of ``bias_format``.
     output : QFormat
         Sums are rounded to it.
     source : str
         For messages.
     row_shift : int64 array (O,), optional
-        As in :class:`QuantLstm`.
+        As in :class:`QuantRecurrent`.
     activation : str
         Of the rounded sums, one of :data:`~lstm_hw.machine.isa.ACTIVATIONS`.
 
     Raises
     ------
     ModelError, FormatError
-        As :class:`QuantLstm`, and for an unknown activation.
+        As :class:`QuantRecurrent`, and for an unknown activation.
     """
 
     weight: np.ndarray

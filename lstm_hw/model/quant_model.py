@@ -17,8 +17,8 @@ from ..machine.activation_unit import ActivationUnit
 from ..machine.formats import InputCode, QFormat
 from ..reading import parse_json
 from .delta import checked_thresholds
-from .float_model import HEAD, check_chain
-from .quant_layer import LOOKED_UP, QuantDense, QuantLstm, QuantSkip
+from .float_model import HEAD, check_chain, check_one_kind
+from .quant_layer import LOOKED_UP, RECURRENT, QuantDense, QuantRecurrent, QuantSkip
 from .sparse_h import checked_sparse_h
 from .store import DIGEST_KEY, TensorFile, content_digest, write_tensors
 
@@ -38,7 +38,7 @@ class QuantModel:
 
     Parameters
     ----------
-    layers : tuple of QuantLstm
+    layers : tuple of QuantRecurrent
     head : QuantDense or None
     head_every_step : bool
         Whether the head reads the hidden state of every step rather than that of the last one.
@@ -59,7 +59,8 @@ class QuantModel:
     Raises
     ------
     ModelError
-        No layer, sizes of neighbours that differ, or ``head_every_step`` or ``dense`` without a head.
+        No layer, layers of both kinds, sizes of neighbours that differ, or ``head_every_step`` or ``dense`` without a
+        head.
     FormatError
         A layer's input format is not the format of what it reads, or the activation unit does not
         support a layer's formats, or a linear layer's outputs are not in the format of their activation.
@@ -68,7 +69,7 @@ class QuantModel:
         layer, from 0 to 2**16 - 1, or both.
     """
 
-    layers: tuple[QuantLstm, ...]
+    layers: tuple[QuantRecurrent, ...]
     head: QuantDense | None = None
     head_every_step: bool = False
     activation: str = "quadratic64"
@@ -82,7 +83,8 @@ class QuantModel:
         object.__setattr__(self, "dense", tuple(self.dense))
         object.__setattr__(self, "input_exponents", tuple(self.input_exponents))
         if not self.layers:
-            raise ModelError("quantised model", "no LSTM layer", "must have at least one")
+            raise ModelError("quantised model", "no recurrent layer", "must have at least one")
+        check_one_kind(self.layers, "quantised model")
         check_chain("quantised model", self.layers, self.dense, self.head, self.head_every_step)
         chain = [*self.layers, *self.linear]
         given = [*((layer.hidden_size, layer.hidden) for layer in self.layers)]
@@ -141,6 +143,11 @@ class QuantModel:
         """The activation unit, as linear layers use it."""
         layer = self.layers[-1]
         return make_activation(self.activation, layer.preact, layer.activation_format)
+
+    @property
+    def kind(self) -> str:
+        """Kind of the recurrent layers, of ``CELL_SUMS``."""
+        return self.layers[0].KIND
 
     @property
     def input_size(self) -> int:
@@ -240,7 +247,9 @@ class QuantModel:
         tensors = file.read(_INTEGER_DTYPES)
         try:
             layers = tuple(
-                _restore(QuantLstm, description, tensors, f"layers.{number}.", path)
+                _restore(
+                    _class_of(description, f"{path}: layers.{number}"), description, tensors, f"layers.{number}.", path
+                )
                 for number, description in enumerate(block["layers"])
             )
             dense = tuple(
@@ -273,12 +282,21 @@ def _describe(layer):
     values = {name: getattr(layer, name) for name in _described(type(layer))}
     values = {name: _spelled(value) if isinstance(value, QFormat) else value for name, value in values.items()}
     activation = getattr(layer, "activation", "none")
-    return values | ({"activation": activation} if activation != "none" else {})
+    kind = {"kind": layer.KIND} if getattr(layer, "KIND", "lstm") != "lstm" else {}
+    return kind | values | ({"activation": activation} if activation != "none" else {})
 
 
 def _spelled(value):
     """A format with its rounding and overflow, so that the file depends on nobody's defaults."""
     return f"Q{value.integer}.{value.fraction}/{value.rounding}/{value.overflow}"
+
+
+def _class_of(description, subject):
+    """The class of a recurrent layer; ``kind`` is taken out of the description, without which it is an LSTM."""
+    kind = description.pop("kind", "lstm") if isinstance(description, dict) else "lstm"
+    if kind not in RECURRENT:
+        raise ModelError(f"{subject}: kind", repr(kind)[:_FORMAT_TEXT], f"must be one of {', '.join(RECURRENT)}")
+    return RECURRENT[kind]
 
 
 def _restore(cls, description, tensors, prefix, path):

@@ -18,7 +18,7 @@ from .calibrate import ENOUGH_BITS, NEAR, Survey, chosen_formats, dense_format, 
 from .float_model import FloatModel
 from .fractions import FRACTIONS, ROUNDINGS, Product, fitting, rounded_layer
 from .quant_config import OF_LAYERS, QuantConfig
-from .quant_layer import LOOKED_UP, QuantDense, QuantLstm, QuantSkip
+from .quant_layer import LOOKED_UP, RECURRENT, QuantDense, QuantSkip
 from .quant_model import EXPONENT_LIMIT, QuantModel
 from .reference import checked_sequences, float_reference, integer_reference
 
@@ -238,7 +238,7 @@ def _quantize(model, calibration, found, config, of_matrices, progress=None):
     layers = []
     for number, weights in enumerate(model.layers):
         of_layer = config.of_layer(number)
-        layers.append(_quantize_lstm(weights, x_format, of_layer, number, *vectors[number]))
+        layers.append(_quantize_recurrent(weights, x_format, of_layer, number, *vectors[number]))
         x_format = of_layer.hidden
         if progress:
             progress(number + 1, total)
@@ -276,11 +276,11 @@ def bits_of_inputs(calibration: np.ndarray, number_format: QFormat) -> list[int 
     return [1 + int(value).bit_length() if peak else None for value, peak in zip(stored, peaks, strict=True)]
 
 
-def _quantize_lstm(weights, x_format, config, number, x, h):
+def _quantize_recurrent(weights, x_format, config, number, x, h):
     source = f"layer {number}"
 
     def build(rounding):
-        return QuantLstm(
+        return RECURRENT[weights.KIND](
             *rounding.stored,
             x_format,
             config.hidden,

@@ -1,4 +1,4 @@
-"""Reference models: the float LSTM and the integer LSTM whose bits the hardware must give.
+"""Reference models: the float network and the integer network whose bits the hardware must give.
 
 Both take N sequences of T vectors at once and carry the state from call to call.
 """
@@ -9,10 +9,11 @@ import numpy as np
 
 from ..errors import InputError
 from ..machine.activation import make_activation
+from ..machine.config import CELL_SUMS
 from ..machine.formats import shift_round
 from .delta import X, passed_on
 from .exact import EXACT, ExactSteps, is_exact
-from .float_model import GATE_ORDER, FloatModel
+from .float_model import FloatModel
 from .quant_layer import QuantSkip
 from .quant_model import QuantModel
 from .sparse_h import kept_groups, sparse
@@ -26,14 +27,14 @@ State = list[tuple[np.ndarray, ...]]
 def float_reference(
     model: FloatModel, x: np.ndarray, state: State | None = None, trace: dict[int, dict[str, np.ndarray]] | None = None
 ) -> tuple[np.ndarray, State]:
-    """Run a FloatModel in float64; the equations are those of ``torch.nn.LSTM``.
+    """Run a FloatModel in float64; the equations are those of ``torch.nn.LSTM`` and ``torch.nn.GRU``.
 
     Parameters
     ----------
     model : FloatModel
     x : float array (N, T, Lx)
     state : list of (h, c), float arrays (N, H), optional
-        One pair a layer, as returned; zeros without it.
+        One pair a layer, as returned; zeros without it. The h of a GRU goes from step to step as c.
     trace : dict, optional
         Receives, by layer number, a dict of ``pre`` (N, T, 4H), ``c`` and ``h`` (N, T, H); of linear layers, whose
         numbers follow, ``y``: their outputs, (N, T, O) or of the last step alone (N, 1, O).
@@ -58,9 +59,7 @@ def float_reference(
         record = _Record(x.shape[:2], layer.hidden_size, np.float64)
         for step in range(x.shape[1]):
             pre = pre_x[:, step] + h @ layer.w_h.T
-            i, f, g, o = np.split(pre, 4, axis=1)
-            c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
-            h = sigmoid(o) * np.tanh(c)
+            h, c = _float_cell(layer.KIND, pre, c)
             record.add(step, pre, c, h)
         after.append((h, c))
         x = record.finish(trace, number)
@@ -73,6 +72,18 @@ def float_reference(
         if trace is not None:
             trace[number] = {"y": x}
     return x if model.head_every_step else x[:, 0], after
+
+
+def _float_cell(kind, pre, c):
+    """New h and c (N, H)."""
+    if kind == "gru":
+        r, z, n_x, n_h = np.split(pre, 4, axis=1)
+        z = sigmoid(z)
+        c = (1 - z) * np.tanh(n_x + sigmoid(r) * n_h) + z * c
+        return c, c
+    i, f, g, o = np.split(pre, 4, axis=1)
+    c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+    return sigmoid(o) * np.tanh(c), c
 
 
 def integer_reference(
@@ -92,9 +103,14 @@ def integer_reference(
         c' = cell(f*c + i*g)                h' = hidden(o * tanh(preact(f*c + i*g)))
         y = output(W h' + bias)             with a skip y = output(W h' + S x + bias)
 
+    and of a GRU::
+
+        r, z = sigmoid(pre)                 n = tanh(preact(n_x + r*n_h))
+        c' = cell((1 - z)*n + z*c)          h' = hidden((1 - z)*n + z*c)
+
     A linear layer with an activation, and what its outputs become in front of another one, is
     :meth:`QuantDense.outputs`.
-    In acc, each operand is lifted to the accumulator's fraction (``QuantLstm.lifts``); a row has ``row_shift`` more.
+    In acc, each operand is lifted to the accumulator's fraction (``QuantLayer.lifts``); a row has ``row_shift`` more.
     With thresholds, x and h in acc are their references (:mod:`lstm_hw.model.delta`); with sparse h, h in acc has zeros
     where a group of it is nearly zero (:mod:`lstm_hw.model.sparse_h`).
 
@@ -110,7 +126,7 @@ def integer_reference(
         :func:`float_reference`, ``y``.
     clipped : collections.Counter, optional
         Receives how many values were rounded to what their format does not hold: by (layer number, place), where the
-        place is ``c``, ``h`` or, of pre-activations, the gate ``i``, ``f``, ``g`` or ``o``, by ``(number, "y")`` for a
+        place is ``c``, ``h`` or, of pre-activations, one of ``CELL_SUMS``, by ``(number, "y")`` for a
         linear layer in front of the head, and by ``output`` for the head.
     changes : collections.Counter, optional
         With thresholds, receives how many elements were passed on: of x by ``x``, of a layer's h by its number. With
@@ -162,13 +178,15 @@ def _integer_block(qmodel, x, state, records, clipped, changes):
     after, record = [], []
     outputs, passed = None, x  # h of the layer below, and what it passes on of it
     for number, (layer, (h, c, *references)) in enumerate(zip(qmodel.layers, state, strict=True)):
-        product = _product(layer, layer.factors)
+        product, cell = _product(layer, layer.factors), INTEGER_CELLS[layer.KIND]
         activation = make_activation(qmodel.activation, layer.preact, layer.activation_format)
         bound_c, bound_h = (
             _bounding(number_format, clipped, [(number, place)])
             for number_format, place in ((layer.cell, "c"), (layer.hidden, "h"))
         )
-        round_pre = _rounding(layer, _bounding(layer.preact, clipped, [(number, gate) for gate in GATE_ORDER]))
+        round_pre = _rounding(
+            layer, _bounding(layer.preact, clipped, [(number, name) for name in CELL_SUMS[layer.KIND]])
+        )
         outputs = np.empty((*x.shape[:2], layer.hidden_size), np.int64)
         kept = None if records is None else _Record(x.shape[:2], layer.hidden_size, np.int64)
         seen = _References(qmodel.thresholds, number, references, changes) if references else None
@@ -179,7 +197,7 @@ def _integer_block(qmodel, x, state, records, clipped, changes):
             else:
                 operands = (given[:, step], h) if seen is None else seen.operands(given[:, step])
             pre = round_pre(product(np.concatenate(operands, axis=1)))
-            h, c = _integer_cell(layer, activation.results, pre - layer.preact.lowest, c, bound_c, bound_h)
+            h, c = cell(layer, activation.results, pre - layer.preact.lowest, c, bound_c, bound_h)
             outputs[:, step] = h
             if seen is not None:
                 passed[:, step] = seen.pass_on(h)
@@ -288,6 +306,23 @@ def _integer_cell(layer, tables, pre, c, bound_c, bound_h):
     argument = c if layer.cell == layer.preact else layer.preact.requantize(f, fraction)
     o *= tables[1].take(argument - layer.preact.lowest)
     return bound_h(shift_round(o, 2 * a - layer.hidden.fraction, layer.hidden.rounding)), c
+
+
+def _integer_gru(layer, tables, pre, c, bound_c, bound_h):
+    """As :func:`_integer_cell`."""
+    r, z, n_x, n_h = np.split(pre, 4, axis=1)
+    a, b, lowest = layer.activation_format.fraction, layer.cell.fraction, layer.preact.lowest
+    r, z = tables[0].take(r), tables[0].take(z)
+    total = (n_x + lowest << a) + r * (n_h + lowest)
+    n = tables[1].take(layer.preact.requantize(total, a + layer.preact.fraction) - lowest)
+    fraction = a + max(a, b)
+    total = (z * c << fraction - a - b) + (((1 << a) - z) * n << fraction - 2 * a)
+    c = bound_c(shift_round(total, fraction - b, layer.cell.rounding))
+    return bound_h(shift_round(total, fraction - layer.hidden.fraction, layer.hidden.rounding)), c
+
+
+INTEGER_CELLS = {"lstm": _integer_cell, "gru": _integer_gru}
+"""Kind -> the function of a step: new h and c."""
 
 
 def _product(layer, matrix):

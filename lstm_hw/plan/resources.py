@@ -269,7 +269,9 @@ def dsp_blocks(config: EngineConfig, family: str = "xc7") -> int:
     odd = config.beats_per_word & (config.beats_per_word - 1)  # words of the ring to beats: a product by a constant
     lanes = config.lanes // (config.lanes_per_dsp if family == "xc7" else 1)
     lanes *= -(-config.factor_bits // WIDE_PORT[family])
-    products = -(-config.cell.width // WIDE_PORT[family])
+    # A GRU multiplies 1 - z and a pre-activation too.
+    wide = max(config.cell.width, config.activated.width + 1, config.preact.width) if config.kind == "gru" else 0
+    products = -(-max(config.cell.width, wide) // WIDE_PORT[family])
     activation = sum(-(-bits // WIDE_PORT[family]) for bits in table.multiplier_bits)
     return lanes + config.cells * (products + activation) + bool(odd)
 

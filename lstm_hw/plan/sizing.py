@@ -129,6 +129,7 @@ def engine_formats(qmodel: QuantModel) -> dict[str, Any]:
         "lists": bool(qmodel.thresholds),
         "sparse_h": bool(qmodel.sparse_h),
         "chains": bool(qmodel.dense) or any(layer.activation != "none" for layer in qmodel.linear),
+        "kind": qmodel.kind,
     }
 
 
@@ -169,7 +170,7 @@ def network_of(qmodel: QuantModel, weight_bits: int | None = None, activity: tup
         A bias is too large for its digit columns.
     """
     weight_bits, row_bits = weight_bits or stored_weight_bits(qmodel), row_bits_of(qmodel)
-    layers = [("lstm", layer, layer.hidden_size, layer.preact, "none") for layer in qmodel.layers]
+    layers = [(layer.KIND, layer, layer.hidden_size, layer.preact, "none") for layer in qmodel.layers]
     for layer in qmodel.linear:
         result = layer.rounded_format(qmodel.unit.i_format)
         layers.append(("linear", layer, layer.output_size, result, layer.activation))
@@ -182,7 +183,7 @@ def network_of(qmodel: QuantModel, weight_bits: int | None = None, activity: tup
         bias = sum(np.abs(digit).astype(object) << e for digit, e in zip(split.T, _exponents(digits), strict=True))
         lifts = tuple(lift + row_bits for lift in (*layer.lifts, layer.lifts[0])[:2])
         sum_bits = int(((layer.peak_products << row_bits) + bias).max()).bit_length() + 1
-        used = (layer.w_x != 0, layer.w_h != 0) if kind == "lstm" else ()
+        used = (layer.w_x != 0, layer.w_h != 0) if kind != "linear" else ()
         skip = layer.skip.shape[1] if isinstance(layer, QuantSkip) else 0
         rest = (shift, digits, lifts, sum_bits, used, skip, activation)
         shapes.append(LayerShape(kind, layer.input_size, outputs, *rest))

@@ -124,7 +124,7 @@ def _model(project):
     qmodel = project.qmodel
     layers = [
         {
-            "kind": "lstm",
+            "kind": layer.KIND,
             "inputs": layer.input_size,
             "outputs": layer.hidden_size,
             "weights": [str(layer.w_x_format), str(layer.w_h_format)],

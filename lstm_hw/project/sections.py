@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ..machine.config import CELL_SUMS
 from ..machine.registers import CLIPPED_PLACES
 from ..model.budget import PLACES
-from ..model.float_model import GATE_ORDER
 from ..proof.cycles import STALLS
 from .score import METRICS
 
@@ -360,7 +360,9 @@ def _errors(figures):
         ("sequence with the largest error", str(output["sequence"])),
         ("step with the largest error", str(output["step"])),
     ]
-    places = [(label, layer[place]) for n, layer in enumerate(numbers["layers"]) for label, place in places_of(n)]
+    places = [
+        (label, layer[place]) for n, layer in enumerate(numbers["layers"]) for label, place in places_of(n, layer)
+    ]
     places += [(f"dense.{n}", layer) for n, layer in enumerate(numbers["dense"])]
     rounded = [
         ("inputs", "", "", "", "", f"{numbers['input']['clipped']:.3%}"),
@@ -422,11 +424,12 @@ def budget_rows(budget: dict) -> list[tuple[str, ...]]:
     ]
 
 
-def places_of(number: int) -> list[tuple[str, str]]:
-    """Label and key of each place of a layer whose numbers are told: pre-activations in all and by gate, c and h."""
+def places_of(number: int, layer: dict) -> list[tuple[str, str]]:
+    """Label and key of each place of a layer whose numbers are told: pre-activations in all and by sum, c and h."""
+    sums = next(names for names in CELL_SUMS.values() if names[0] in layer)
     return [
         (f"{number} pre", "pre"),
-        *((f"{number} pre of {gate}", gate) for gate in GATE_ORDER),
+        *((f"{number} pre of {gate}", gate) for gate in sums),
         (f"{number} c", "c"),
         (f"{number} h", "h"),
     ]

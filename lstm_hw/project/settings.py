@@ -56,7 +56,9 @@ class ModelSection:
     """[model]: the trained model."""
 
     path: str = _key(MISSING, "file with the trained weights")
-    gate_order: str | None = _key(None, "order of the stacked gates, as 'ifgo', where the file does not say it")
+    gate_order: str | None = _key(
+        None, "order of the stacked gates, as 'ifgo' of an LSTM or 'rzn' of a GRU, where the file does not say it"
+    )
     head: str | None = _key(
         None,
         "hidden states that the linear head reads, last_step or every_step, where the file does not say it; without "

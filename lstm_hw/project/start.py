@@ -112,7 +112,8 @@ def project_name(stem: str) -> str:
 def described(model: FloatModel) -> str:
     """The layers in a line."""
     sizes = " -> ".join(map(str, (model.input_size, *model.hidden_sizes)))
-    many = f"{len(model.layers)} LSTM layers" if len(model.layers) > 1 else "LSTM"
+    kind = model.kind.upper()
+    many = f"{len(model.layers)} {kind} layers" if len(model.layers) > 1 else kind
     if model.head is None:
         return f"{many} {sizes}, no linear head"
     linear = [f"{layer.output_size}{_activation(layer)}" for layer in model.linear]

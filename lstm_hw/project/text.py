@@ -43,7 +43,7 @@ def quantized(project: Project) -> Iterator[str]:
         yield ZEROS
     for number, layer in enumerate(qmodel.layers):
         yield (
-            f"layer {number}: LSTM {layer.input_size} -> {layer.hidden_size}, W_x {layer.w_x_format}, "
+            f"layer {number}: {layer.KIND.upper()} {layer.input_size} -> {layer.hidden_size}, W_x {layer.w_x_format}, "
             f"W_h {layer.w_h_format}, {_rows(layer)}pre-activations {layer.preact}, c {layer.cell}, h {layer.hidden}"
         )
     for name, layer in qmodel.named_linear.items():
@@ -74,7 +74,9 @@ def numbers(project: Project) -> Iterator[str]:
     rows = [("", "largest error", "mean error", "sequence, step", "clipped")]
     rows.append(("inputs", "", "", "", f"{found['input']['clipped']:.3%}"))
     places = [
-        (f"layer {label}", layer[place]) for n, layer in enumerate(found["layers"]) for label, place in places_of(n)
+        (f"layer {label}", layer[place])
+        for n, layer in enumerate(found["layers"])
+        for label, place in places_of(n, layer)
     ]
     places += [(f"dense.{n}", layer) for n, layer in enumerate(found["dense"])]
     for label, place in (*places, ("outputs", found["output"])):

@@ -275,16 +275,9 @@ class Interpreter:
                 self._emit(command, outputs[first : first + GATES].T.ravel())
             self._end_packet(command)
             return
-        gate = preact.reshape(command.units, GATES, len(contexts))
-        i, f, g, o = (self.activation.compute(gate[:, n], n == 2) for n in range(GATES))
-        states = self._states(command, contexts)
-        a, c = config.activated.fraction, config.c_fraction(command.scale)
-        fraction = max(a + c, 2 * a)
-        total = (f * self.c[states] << fraction - a - c) + (i * g << fraction - 2 * a)
-        new_c = config.cell.requantize(total, fraction - c + config.cell.fraction)
-        tanh = self.activation.compute(config.preact.requantize(total, fraction), True)
-        h = config.hidden.requantize(o * tanh, 2 * a - config.h_fraction(command.scale) + config.hidden.fraction)
-        self._write(command, contexts, new_c, h)
+        sums = preact.reshape(command.units, GATES, len(contexts)).transpose(1, 0, 2)
+        h, c = self._units(command, *sums, self.c[self._states(command, contexts)])
+        self._write(command, contexts, c, h)
         if command.emit:
             for unit in h:
                 self._emit(command, unit)
@@ -300,6 +293,26 @@ class Interpreter:
         elif activation != "none":
             preact, drop = self.activation.compute(preact, activation == "tanh"), config.activated.width - width
         return config.plain(width).requantize(preact, config.preact.fraction + drop)
+
+    def _units(self, command, first, second, third, fourth, c):
+        """New h and c (units, contexts) from the four sums, in the order of ``CELL_SUMS``."""
+        config, compute = self.config, self.activation.compute
+        a, c_fraction = config.activated.fraction, config.c_fraction(command.scale)
+        fraction = max(a + c_fraction, 2 * a)
+        if config.kind == "gru":
+            r, z = compute(first, False), compute(second, False)
+            candidate = config.preact.requantize((third << a) + r * fourth, a + config.preact.fraction)
+            old, new = z * c, ((1 << a) - z) * compute(candidate, True)
+        else:
+            i, f, g, o = compute(first, False), compute(second, False), compute(third, True), compute(fourth, False)
+            old, new = f * c, i * g
+        total = (old << fraction - a - c_fraction) + (new << fraction - 2 * a)
+        c = config.cell.requantize(total, fraction - c_fraction + config.cell.fraction)
+        if config.kind == "lstm":
+            total = o * compute(config.preact.requantize(total, fraction), True)
+            fraction = 2 * a
+        h_fraction = config.h_fraction(command.scale)
+        return config.hidden.requantize(total, fraction - h_fraction + config.hidden.fraction), c
 
     def _states(self, command, contexts):
         """Addresses of c (units, contexts of the mask)."""

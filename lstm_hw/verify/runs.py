@@ -15,7 +15,6 @@ from ..errors import InputError, VerificationError
 from ..machine.pack import pack, to_bytes
 from ..machine.plan import Plan
 from ..machine.registers import CLIPPED_PLACES
-from ..model.float_model import GATE_ORDER
 from ..model.quant_model import QuantModel
 from ..model.reference import integer_reference
 from ..proof.interpreter import Interpreter
@@ -76,7 +75,7 @@ class ModelReference:
         self.clipped = dict.fromkeys(CLIPPED_PLACES, 0)
         for key, count in found.items():
             place = "output" if key == "output" or key[1] == "y" else key[1]
-            self.clipped["preact" if place in GATE_ORDER else place] += count
+            self.clipped[place if place in self.clipped else "preact"] += count
         return outputs if outputs.ndim == 3 else outputs[:, None]
 
 

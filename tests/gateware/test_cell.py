@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 
-from lstm_hw.gateware.cell import Cell
+from lstm_hw.gateware.gru_cell import cell_of
 from lstm_hw.machine.activation import make_activation
 from lstm_hw.machine.config import GATES, SERIAL_SLOTS
 from lstm_hw.machine.formats import QFormat
@@ -14,7 +14,7 @@ from lstm_hw.machine.latency import CellLatency
 from lstm_hw.machine.parts import Usage
 from lstm_hw.verilog.emit import write_verilog
 from lstm_hw.verilog.tools import yosys_stat
-from tests.builders import PAIRS, config_of, lstm_cell
+from tests.builders import CELLS, PAIRS, config_of
 from tests.simulation import observe, simulate
 
 LOWEST, HIGHEST = -1 << 15, (1 << 15) - 1
@@ -42,11 +42,14 @@ def element(rng, bits=16):
 
 def play(config, units, gaps, rng):
     """Start ``units`` (four pre-activations and c each) ``gaps`` cycles apart; returns (cycle, c or h) lists."""
-    cell = Cell(config)
+    cell = cell_of(config)
     # g is the third gate; its product, the sum and one rounding follow. tanh(c') takes the next slot of five.
     settle = make_activation(config.activation, config.preact, config.activated).latency
     assert cell.update_latency == 1 + 2 + settle + 2 + 1 + 3
-    assert cell.latency == -(-cell.update_latency // 5) * 5 + settle + 2 + 3 == CellLatency(config).cell
+    tanh, gru = -(-cell.update_latency // 5) * 5 + settle, config.kind == "gru"
+    assert cell.latency == tanh + 2 + gru + 3 == CellLatency(config).cell
+    # A GRU multiplies its c in the slot before that of tanh, and has the new one with h.
+    reads, writes = (tanh - 1, cell.latency) if gru else (cell.delays.gates["f"], cell.update_latency)
     starts, due, bits = [], {}, config.preact.width
     seen = {"c": [], "h": [], "read": []}
 
@@ -61,22 +64,22 @@ def play(config, units, gaps, rng):
             context.set(cell.i_c, due.get(now, element(rng, config.cell.width)))
             if begins:
                 starts.append(now)
-                due[now + cell.delays.gates["f"]] = waiting.pop(0)[GATES]
+                due[now + reads] = waiting.pop(0)[GATES]
                 next_start = now + gaps[(len(starts) - 1) % len(gaps)]
             await context.tick()
             now += 1
 
-    def note(now, reads, c_valid, c, h_valid, h):
-        for name, valid, value in (("read", reads, None), ("c", c_valid, c), ("h", h_valid, h)):
+    def note(now, read, c_valid, c, h_valid, h):
+        for name, valid, value in (("read", read, None), ("c", c_valid, c), ("h", h_valid, h)):
             if valid:
                 seen[name].append((now, value))
 
     simulate(cell, bench, background=[observe(note, cell.o_read, cell.o_c_valid, cell.o_c, cell.o_h_valid, cell.o_h)])
     assert [now + 1 for now, _ in seen["read"]] == sorted(due), "c is due in the cycle after the read"
-    assert [now for now, _ in seen["c"]] == [start + cell.update_latency for start in starts]
+    assert [now for now, _ in seen["c"]] == [start + writes for start in starts]
     assert [now for now, _ in seen["h"]] == [start + cell.latency for start in starts]
     preact = np.array([unit[:GATES] for unit in units]).T
-    h, c = lstm_cell(config, preact, np.array([unit[GATES] for unit in units]))
+    h, c = CELLS[config.kind](config, preact, np.array([unit[GATES] for unit in units]))
     assert [value for _, value in seen["c"]] == c.tolist()
     assert [value for _, value in seen["h"]] == h.tolist()
     return h, c
@@ -91,6 +94,22 @@ def test_random_units(formats, gaps, activation):
     widths = [config.preact.width] * GATES + [config.cell.width]
     units = [[element(rng, bits) for bits in widths] for _ in range(60)]
     h, c = play(config, units, gaps, rng)
+    assert len(set(h.tolist())) > 10 and len(set(c.tolist())) > 10
+
+
+@pytest.mark.parametrize("formats", [
+    {"cell": QFormat(0, 15)},
+    {"cell": QFormat(0, 19)},
+    {"cell": QFormat(0, 23), "preact": QFormat(5, 14), "activated": QFormat(0, 17)},
+    {"cell": QFormat(3, 12), "preact": QFormat(1, 18), "activated": QFormat(1, 14), "hidden": QFormat(1, 14)},
+    {"cell": QFormat(0, 15), "activation": "pwl", "c_shifts": (0, 4), "h_shifts": (1, 3)},
+    {**PAIRS, "cell": QFormat(0, 17, rounding="half_up"), "activation": "cubic"},
+], ids=str)  # fmt: skip
+def test_random_units_of_a_gru(formats):
+    rng = random.Random(str(formats))
+    config = config_of(kind="gru", shifts=(15, 15), **formats)
+    widths = [config.preact.width] * GATES + [config.cell.width]
+    h, c = play(config, [[element(rng, bits) for bits in widths] for _ in range(60)], (5, 20, 10, 5, 15, 5), rng)
     assert len(set(h.tolist())) > 10 and len(set(c.tolist())) > 10
 
 
@@ -116,5 +135,5 @@ def test_full_scale_corners():
 def test_a_24_bit_c_is_one_product_of_25_by_18_bits(family, blocks, tmp_path):
     """Beside the two multipliers of the activation unit; blocks of 18 x 18 bits take two."""
     config = config_of(cell=QFormat(7, 16), preact=QFormat(3, 16), activated=QFormat(0, 17))
-    verilog = write_verilog(tmp_path / "cell.v", Cell(config), "lstm_cell")
+    verilog = write_verilog(tmp_path / "cell.v", cell_of(config), "lstm_cell")
     assert Usage.of_stat(yosys_stat(verilog, "lstm_cell", family, tmp_path)).dsp == blocks

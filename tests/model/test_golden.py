@@ -17,10 +17,11 @@ from safetensors import safe_open
 
 from lstm_hw.machine.activation import make_activation
 from lstm_hw.machine.formats import QFormat
+from lstm_hw.model.float_model import DenseWeights, FloatModel, GruWeights
 from lstm_hw.model.quant_config import QuantConfig
 from lstm_hw.model.quant_model import QuantModel
 from lstm_hw.model.quantize import quantize
-from lstm_hw.model.reference import integer_reference
+from lstm_hw.model.reference import float_reference, integer_reference
 from tests.projects import CHAIN, with_chain
 
 
@@ -397,10 +398,18 @@ class Golden:
             pre = [preact(v) for v in self.rows(prefix, formats, [("w_x", "w_x_format", x), ("w_h", "w_h_format", h)])]
             stored = []
             for u in range(size):
-                i, f, g, o = real([unit(pre[gate * size + u], gate == 2) for gate in range(4)], fo)
-                total = f * real([c[u]], fc)[0] + i * g
+                sums, before = [pre[gate * size + u] for gate in range(4)], real([c[u]], fc)[0]
+                if formats.get("kind") == "gru":
+                    r, z = real([unit(sums[0], False), unit(sums[1], False)], fo)
+                    n_x, n_h = real(sums[2:], written(formats["preact"])[0])
+                    n = real([unit(preact(n_x + r * n_h), True)], fo)[0]
+                    total = (1 - z) * n + z * before
+                    stored.append(hidden(total))
+                else:
+                    i, f, g, o = real([unit(total, gate == 2) for gate, total in enumerate(sums)], fo)
+                    total = f * before + i * g
+                    stored.append(hidden(o * real([unit(preact(total), True)], fo)[0]))
                 c[u] = cell(total)
-                stored.append(hidden(o * real([unit(preact(total), True)], fo)[0]))
             h = real(stored, fh)
             outputs.append(list(zip(stored, h, strict=True)))
         return outputs
@@ -497,3 +506,31 @@ def test_outputs_of_other_models(random_model, tmp_path, head):
     qmodel.save(tmp_path / "quantized.safetensors")
     outputs, _ = integer_reference(qmodel, qmodel.quantize_input(x))
     assert [Golden(tmp_path / "quantized.safetensors").run(sequence) for sequence in x] == outputs.tolist()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"cell": QFormat(0, 23), "preact": QFormat(2, 15), "activation_format": QFormat(0, 17)},
+        {"weight_bits": 5, "operand_bits": 8, "activation": "pwl", "cell": QFormat(0, 15, rounding="half_even")},
+        {"cell": (QFormat(0, 15), QFormat(-1, 16)), "hidden": (QFormat(0, 15), QFormat(-1, 16)), "fractions": "row"},
+    ],
+    ids=["default", "wide", "8 bits", "formats of layers"],
+)
+def test_the_page_is_enough_for_a_gru(tmp_path, options):
+    rng, layers = np.random.default_rng(8), []
+    for inputs, units in ((3, 4), (4, 3)):
+        w_x, w_h, *biases = (rng.uniform(-1, 1, (3 * units, *rest)) for rest in ((inputs,), (units,), (), ()))
+        layers.append(GruWeights.of_gates(w_x, w_h, *biases, "layer"))
+    model = FloatModel(tuple(layers), DenseWeights(rng.uniform(-1, 1, (2, 3)), rng.uniform(-1, 1, 2)), True)
+    x = rng.standard_normal((3, 9, 3)) * [1, 1, 0.002]
+    qmodel = quantize(model, x, QuantConfig(**options))
+    qmodel.save(tmp_path / "quantized.safetensors")
+    outputs, _ = integer_reference(qmodel, qmodel.quantize_input(x))
+    traced, _ = integer_reference(qmodel, qmodel.quantize_input(x), trace={})
+    assert [Golden(tmp_path / "quantized.safetensors").run(sequence) for sequence in x] == outputs.tolist()
+    assert np.array_equal(outputs, traced) and len(np.unique(outputs)) > 20
+    assert QuantModel.load(tmp_path / "quantized.safetensors").digest() == qmodel.digest()
+    if "hidden" not in options:  # which clips
+        assert np.abs(qmodel.dequantize_output(outputs) - float_reference(model, x)[0]).mean() < 0.02

@@ -442,7 +442,7 @@ def test_8_bit_operands_have_no_room_for_a_lift():
 def test_model_refused():
     QuantModel((lstm(),), dense())
     for arguments, error, message in [
-        (((),), ModelError, "quantised model: no LSTM layer"),
+        (((),), ModelError, "quantised model: no recurrent layer"),
         (((lstm(),), None, True), ModelError, "head_every_step: true without a head"),
         (((lstm(), lstm()),), ModelError, "layer 0: 1 inputs; must be 2"),
         (((lstm(),), dense(weight=np.ones((3, 5), int))), ModelError, "head: 5 inputs; must be the 2 hidden units"),

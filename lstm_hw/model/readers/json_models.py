@@ -2,7 +2,7 @@
 
 - Automated-GuitarAmpModelling writes ``model_data`` (sizes, kind, skip) beside a PyTorch ``state_dict`` as lists.
 - RTNeural and AIDA-X write ``layers`` with Keras's weights: kernel (I, 4H), recurrent kernel (H, 4H), bias (4H),
-  gates i, f, c, o; a dense layer's kernel is (I, O).
+  gates i, f, c, o; of a GRU 3H and gates z, r, h, and two biases, (2, 3H); a dense layer's kernel is (I, O).
 - Neural Amp Modeler writes ``config`` and one list: for each layer [W_x W_h] row by row with gates i, f, g, o, one
   bias, the initial h and c; then the head's weight and bias.
 
@@ -18,7 +18,16 @@ import numpy as np
 
 from ...errors import ConfigError, ModelError
 from ...reading import read_json
-from ..float_model import MAX_SIZE, DenseWeights, FloatModel, LstmWeights, check_shape, skip_matrix
+from ..float_model import (
+    MAX_SIZE,
+    DenseWeights,
+    FloatModel,
+    GruWeights,
+    LstmWeights,
+    RecurrentWeights,
+    check_shape,
+    skip_matrix,
+)
 from ..fold import folded
 from .chain import LinearChain
 from .options import HEAD_MODES, HEAD_OPTIONS, ZERO, ReadOptions
@@ -161,13 +170,20 @@ class AmplifierFile:
     def model(self, options: ReadOptions) -> FloatModel:
         said = self._description
         subject = f"{self.path}: model_data"
-        if said and said.get("unit_type") != "LSTM":
-            raise ModelError(f"{subject}: unit_type", repr(said.get("unit_type")), "must be 'LSTM'")
+        units = {"LSTM": "lstm", "GRU": "gru"}
+        if said and said.get("unit_type") not in units:
+            raise ModelError(f"{subject}: unit_type", repr(said.get("unit_type")), "must be 'LSTM' or 'GRU'")
         tensors = self._tensors()
         head = options.head_prefix or ("lin" if said and "lin.weight" in tensors.shapes else None)
         model = StateDict(tensors).model(replace(options, skip=None, head_prefix=head))
         if not said:
             return _with_skip(model, said, ("skip",), subject, options)
+        if units[said["unit_type"]] != model.kind:
+            raise ModelError(
+                f"{subject}: unit_type",
+                repr(said["unit_type"]),
+                f"must be {model.kind.upper()!r}, as state_dict has it",
+            )
         sizes = {
             "input_size": model.input_size,
             "output_size": model.output_size,
@@ -215,16 +231,16 @@ class RtNeuralFile:
                 raise ModelError(f"{subject}: weights", type(weights).__name__, "must be a list")
             arrays = [numbers(array, f"{subject}: weights[{at}]") for at, array in enumerate(weights)]
             activation = layer.get("activation") or "linear"
-            if kind == "lstm" and not chain.layers:
-                layers.append(keras_lstm(arrays, subject, activation))
+            if kind in KERAS_GATES and not chain.layers:
+                layers.append(keras_recurrent(kind, arrays, subject, activation))
             elif kind in ("dense", "time-distributed-dense") and layers:
                 chain.add(keras_dense(arrays, subject))
                 chain.activate(activation, subject, f"layer {number}")
             elif kind == "activation" and chain.layers:
                 chain.activate(activation, subject, f"layer {number}")
             else:
-                what = f"type {kind!r} behind {len(layers)} LSTM layers and {len(chain.layers)} dense layers"
-                raise ModelError(subject, what, "must be lstm layers, then dense layers and activations")
+                what = f"type {kind!r} behind {len(layers)} recurrent layers and {len(chain.layers)} dense layers"
+                raise ModelError(subject, what, "must be lstm or gru layers, then dense layers and activations")
         known = {"layers", "in_shape", "in_skip", "skip", *_GAINS}
         assumptions += _not_used(self.path, "the file", self.content.keys() - known)
         said = {"head_every_step": bool(chain.layers), "source": str(self.path)}
@@ -236,21 +252,71 @@ class RtNeuralFile:
         return model if out == 1 else folded(model, output_scale=out)
 
 
-def keras_lstm(arrays: list[np.ndarray], subject: str, activation: str = "tanh") -> LstmWeights:
-    """An LSTM layer from Keras's arrays: kernel (I, 4H), recurrent kernel (H, 4H), bias (4H) or none; i, f, c, o."""
+KERAS_GATES = {"lstm": 4, "gru": 3}
+"""Kind of a layer -> gates, which Keras stacks as i, f, c, o and as z, r, h."""
+
+
+def keras_recurrent(
+    kind: str, arrays: list[np.ndarray], subject: str, activation: str = "tanh", cudnn: bool = False
+) -> RecurrentWeights:
+    """A recurrent layer from Keras's arrays: kernel (I, GH), recurrent kernel (H, GH), and perhaps a bias, for G gates.
+
+    Parameters
+    ----------
+    kind : str
+        Of ``KERAS_GATES``.
+    arrays : list of arrays
+        The bias of an LSTM is (4H), that of a GRU (2, 3H): of x and of h.
+    subject : str
+    activation : str
+        What the file says of it.
+    cudnn : bool
+        Of a CuDNNLSTM or CuDNNGRU: the matrix of each gate lies transposed in memory, and the bias is (2GH).
+
+    Raises
+    ------
+    ModelError
+        Other shapes, another activation, or a GRU that resets h before its product.
+    """
     if activation != "tanh":
         raise ModelError(f"{subject}: activation", repr(activation), "must be 'tanh'")
     if len(arrays) not in (2, 3):
         raise ModelError(subject, f"{len(arrays)} arrays", "must have kernel, recurrent kernel and perhaps bias")
     kernel, recurrent = arrays[:2]
     check_shape(f"{subject}: recurrent kernel", recurrent.shape, (None, None))
-    units = len(recurrent)
-    check_shape(f"{subject}: recurrent kernel", recurrent.shape, (units, 4 * units))
-    check_shape(f"{subject}: kernel", kernel.shape, (None, 4 * units))
-    bias = arrays[2] if len(arrays) == 3 else np.zeros(4 * units)
-    if bias.shape == (8 * units,):  # CuDNN's: of the inputs and of the recurrence
-        bias = bias[: 4 * units] + bias[4 * units :]
-    return LstmWeights(kernel.T, recurrent.T, bias, source=subject)
+    units, gates = len(recurrent), KERAS_GATES[kind]
+    check_shape(f"{subject}: recurrent kernel", recurrent.shape, (units, gates * units))
+    check_shape(f"{subject}: kernel", kernel.shape, (None, gates * units))
+    if cudnn:
+        kernel, recurrent = (
+            np.hstack([gate.reshape(units, -1).T for gate in np.hsplit(matrix, gates)]) for matrix in arrays[:2]
+        )
+    bias = arrays[2] if len(arrays) == 3 else np.zeros((1 if kind == "lstm" else 2, gates * units))
+    if kind == "gru" and not cudnn and bias.shape == (gates * units,):
+        raise ModelError(f"{subject}: reset_after", "false, by the shape of the bias", RESET_AFTER)
+    parts = 2 if cudnn or kind == "gru" else 1
+    check_shape(f"{subject}: bias", (bias.size,), (parts * gates * units,))
+    bias = bias.reshape(parts, -1)
+    if kind == "lstm":
+        return LstmWeights(kernel.T, recurrent.T, bias.sum(axis=0), source=subject)
+    return gru_of_zrh(kernel.T, recurrent.T, *bias, subject)
+
+
+RESET_AFTER = (
+    "must be true: r multiplies U h + b, not h; train the layer with reset_after=True (linear_before_reset=1 in ONNX), "
+    "as Keras 3 and PyTorch do by default"
+)
+"""What is said of a GRU that resets h before its product."""
+
+
+def gru_of_zrh(w_x: np.ndarray, w_h: np.ndarray, bias_x: np.ndarray, bias_h: np.ndarray, subject: str) -> GruWeights:
+    """A GRU whose gates are stacked in the order z, r, h: that of Keras and ONNX."""
+
+    def ordered(stacked):
+        z, r, h = np.split(stacked, 3)
+        return np.concatenate([r, z, h])
+
+    return GruWeights.of_gates(*map(ordered, (w_x, w_h, bias_x, bias_h)), subject)
 
 
 def keras_dense(arrays: list[np.ndarray], subject: str) -> DenseWeights:

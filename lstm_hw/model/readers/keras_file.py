@@ -1,7 +1,8 @@
 """Keras files: HDF5 (``model.save("m.h5")`` of Keras 2 and 3) and ``.keras`` (Keras 3), read without Keras.
 
 Both hold the layers' configuration as JSON and the arrays in HDF5. An LSTM has kernel (I, 4H), recurrent kernel
-(H, 4H) and bias (4H; of CuDNNLSTM 8H), gates i, f, c, o; a dense layer kernel (I, O) and bias (O).
+(H, 4H) and bias (4H; of CuDNNLSTM 8H), gates i, f, c, o; a GRU the same with three gates z, r, h and bias (2, 3H); a
+dense layer kernel (I, O) and bias (O).
 """
 
 import io
@@ -22,7 +23,7 @@ from ...reading import MAX_JSON_BYTES, MAX_VALUES, open_archive, open_file, pars
 from ..float_model import FloatModel
 from ..store import MAX_FILE_BYTES
 from .chain import LinearChain
-from .json_models import keras_dense, keras_lstm
+from .json_models import RESET_AFTER, keras_dense, keras_recurrent
 from .libraries import library
 from .options import HEAD_MODES, NO_HEAD, ReadOptions
 
@@ -39,7 +40,8 @@ _HARMLESS = (
     "ActivityRegularization",
 )
 """Layers that do nothing when a model is used."""
-_LSTMS = ("LSTM", "CuDNNLSTM")
+_RECURRENT = {"LSTM": "lstm", "CuDNNLSTM": "lstm", "GRU": "gru", "CuDNNGRU": "gru"}
+"""Class of a layer -> its kind."""
 _OFF = ("go_backwards", "time_major", "return_state", "zero_output_for_mask")
 """Options of a recurrent layer that must be off."""
 _ARRAYS = ("kernel", "recurrent_kernel", "bias")
@@ -163,7 +165,7 @@ class KerasFile:
         return _Layer(kind, name, config)
 
     def model(self, options: ReadOptions) -> FloatModel:
-        """The LSTM layers and the dense layer behind them."""
+        """The recurrent layers and the dense layer behind them."""
         options.refuse(f"{self.path} says it", "gate_order", "prefix", "head_activations", "initial_state", "skip")
         if options.head_prefix not in (None, NO_HEAD):
             raise ConfigError("model.head_prefix", repr(options.head_prefix), f"must be {NO_HEAD!r} for a Keras file")
@@ -171,44 +173,49 @@ class KerasFile:
             return self._read(self._chain(config), _Arrays(self.path, file, config), options)
 
     def _read(self, layers, arrays, options):
-        lstms, sequences, assumptions = [], True, []
+        recurrent, sequences, assumptions = [], True, []
         chain = LinearChain(assumptions)
         for layer in layers:
             subject = f"{self.path}: {layer.name}"
             if layer.kind in _HARMLESS or (layer.kind == "Activation" and _activation(layer) == "linear"):
                 continue
-            if lstms and options.head_prefix == NO_HEAD and layer.kind not in _LSTMS:
+            if recurrent and options.head_prefix == NO_HEAD and layer.kind not in _RECURRENT:
                 assumptions.append(f"model.head_prefix: left out of {self.path.name}: {layer.name} and what follows it")
                 break
-            if layer.kind in _LSTMS and not chain.layers and sequences:
-                lstms.append(self._lstm(layer, arrays, subject))
+            if layer.kind in _RECURRENT and not chain.layers and sequences:
+                recurrent.append(self._recurrent(layer, arrays, subject))
                 sequences = layer.config.get("return_sequences", False)
-            elif layer.kind == "Dense" and lstms:
+            elif layer.kind == "Dense" and recurrent:
                 chain.add(keras_dense(arrays.of(layer, _ARRAYS[::2]), subject))
                 chain.activate(_activation(layer), subject, layer.name)
             elif layer.kind in ("Activation", "ReLU", "Softmax") and chain.layers and not _changed(layer):
                 chain.activate(_activation(layer), subject, layer.name)
             else:
-                what = f"{layer.kind} behind {len(lstms)} LSTM layers and {len(chain.layers)} dense layers"
-                rule = "must be LSTM layers, all but the last with return_sequences, then Dense layers and activations"
+                what = f"{layer.kind} behind {len(recurrent)} recurrent layers and {len(chain.layers)} dense layers"
+                rule = (
+                    "must be LSTM or GRU layers, but for the last with return_sequences, then Dense layers, activations"
+                )
                 raise ModelError(subject, what, rule)
         if not chain.layers and not sequences:
             assumptions.append(f"model.path: {self.path.name} gives h of the last step; here h of every step is given")
         if chain.layers:
             options.agree(self.path, HEAD_MODES[sequences])
         said = {"head_every_step": bool(chain.layers) and sequences, "source": str(self.path)}
-        return FloatModel(tuple(lstms), **chain.parts, **said, assumptions=tuple(assumptions))
+        return FloatModel(tuple(recurrent), **chain.parts, **said, assumptions=tuple(assumptions))
 
-    def _lstm(self, layer, arrays, subject):
+    def _recurrent(self, layer, arrays, subject):
         config = layer.config
         for key in _OFF:
             if config.get(key):
                 raise ModelError(f"{subject}: {key}", "true", "must be false")
-        activations = {"activation": "tanh", "recurrent_activation": "sigmoid"} if layer.kind == "LSTM" else {}
+        cudnn = layer.kind.startswith("CuDNN")
+        activations = {} if cudnn else {"activation": "tanh", "recurrent_activation": "sigmoid"}
         for key, must in activations.items():
             if config.get(key) != must:
                 raise ModelError(f"{subject}: {key}", f"{config.get(key, 'not said')!r:.80}", f"must be {must!r}")
-        return keras_lstm(arrays.of(layer, _ARRAYS), subject)
+        if layer.kind == "GRU" and not config.get("reset_after", False):
+            raise ModelError(f"{subject}: reset_after", "false", RESET_AFTER)
+        return keras_recurrent(_RECURRENT[layer.kind], arrays.of(layer, _ARRAYS), subject, cudnn=cudnn)
 
 
 def _ends(read):
@@ -289,7 +296,7 @@ class _Arrays:
 
     def _paths(self, layer, count):
         folder = self._folders[layer.name]
-        inner = "/cell" if layer.kind in _LSTMS else "/layer" if layer.wrapped else ""
+        inner = "/cell" if layer.kind in _RECURRENT else "/layer" if layer.wrapped else ""
         group = self._file.get(f"{folder}{inner}/vars")
         if group is None or len(group) != count:
             found = "missing" if group is None else f"{len(group)} arrays"

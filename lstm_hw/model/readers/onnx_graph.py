@@ -1,7 +1,7 @@
-"""ONNX files: LSTM nodes of a graph and the linear layer behind them.
+"""ONNX files: LSTM or GRU nodes of a graph and the linear layer behind them.
 
 An LSTM node has W (1, 4H, I), R (1, 4H, H) and B (1, 8H), the bias of the inputs and of the recurrence, gates i, o,
-f, c. The graph is followed from its input to its output: what stands between must be LSTM nodes, nodes that only
+f, c. The graph is followed from its input to its output: what stands between must be such nodes, nodes that only
 move axes, the choice of the last step, and one matrix product. Every axis is known by what it counts, so a transposed
 batch is no other model, and a node that mixes axes is refused by its name.
 """
@@ -19,6 +19,7 @@ from ...reading import MAX_VALUES, read_file
 from ..float_model import DenseWeights, FloatModel, LstmWeights, check_shape
 from ..store import MAX_FILE_BYTES
 from .chain import LinearChain
+from .json_models import RESET_AFTER, gru_of_zrh
 from .libraries import library
 from .options import HEAD_MODES, NO_HEAD, ReadOptions
 
@@ -26,7 +27,7 @@ MAX_NODES = 1 << 14
 """Most nodes of a graph and of those inside it."""
 TIME, BATCH, FEATURES, ONE, LAYERS = "time", "batch", "features", "one", "layers"
 _GATES = (0, 2, 3, 1)
-"""For each of i, f, g, o its position among the gates of an LSTM node."""
+"""For each of i, f, g, o its position among the gates of an LSTM node; those of a GRU are z, r, h."""
 _RECURRENT = ("LSTM", "GRU", "RNN")
 _SAME = ("Identity", "Dropout", "Cast")
 _MOVES = (*_SAME, "Transpose", "Squeeze", "Unsqueeze", "Reshape", "Gather", "Slice", "Concat")
@@ -58,7 +59,7 @@ class _Flow:
 class _Found:
     """What was met on the way."""
 
-    lstms: list = field(default_factory=list)
+    layers: list = field(default_factory=list)
     every_step: bool = True
     assumptions: list = field(default_factory=list)
 
@@ -152,7 +153,7 @@ class OnnxGraph:
         found = _Found()
         flow = _Flow(start.input[0], _input_axes(start)) if options.prefix is not None else self._before(start)
         while used := [node for node in self._graph.node if flow.name in node.input and node.op_type != "Shape"]:
-            if options.head_prefix == NO_HEAD and found.lstms and used[0].op_type not in (*_RECURRENT, *_MOVES):
+            if options.head_prefix == NO_HEAD and found.layers and used[0].op_type not in (*_RECURRENT, *_MOVES):
                 found.assumptions.append(f"model.head_prefix: left out of {self.path.name}: what is behind the LSTM")
                 break
             if len(used) > 1:
@@ -174,7 +175,7 @@ class OnnxGraph:
         if found.chain.layers:
             options.agree(self.path, HEAD_MODES[found.every_step])
         said = {"head_every_step": bool(found.chain.layers) and found.every_step, "source": str(self.path)}
-        return FloatModel(tuple(found.lstms), **found.chain.parts, **said, assumptions=tuple(found.assumptions))
+        return FloatModel(tuple(found.layers), **found.chain.parts, **said, assumptions=tuple(found.assumptions))
 
     def _first(self, prefix):
         """The first LSTM node, or that of a name."""
@@ -220,7 +221,7 @@ class OnnxGraph:
         subject = f"{self.path}: {_name(node)}"
         kind = node.op_type
         if kind in _RECURRENT:
-            return self._lstm(node, flow, found, subject)
+            return self._recurrent(node, flow, found, subject)
         if kind in _SAME:
             return replace(flow, name=node.output[0])
         if kind == "Transpose":
@@ -236,7 +237,7 @@ class OnnxGraph:
         if kind == "Reshape":
             return self._reshaped(node, flow, subject)
         chain = found.chain
-        if kind in ("Gemm", "MatMul", "Conv") and found.lstms:
+        if kind in ("Gemm", "MatMul", "Conv") and found.layers:
             chain.add(self._dense(node, flow, subject))
             found.every_step = not flow.last
             return replace(flow, name=node.output[0], features=chain.layers[-1].output_size)
@@ -250,22 +251,27 @@ class OnnxGraph:
         if kind in _ACTIVATIONS and last is not None:
             chain.activate(kind, subject, _name(node))
             return replace(flow, name=node.output[0])
-        what = f"{kind} behind {len(found.lstms)} LSTMs and {len(chain.layers)} linear layers"
-        rule = "must be LSTM nodes, then Gemm, MatMul and Add, or Conv of width 1, with activations or without"
+        what = f"{kind} behind {len(found.layers)} recurrent layers and {len(chain.layers)} linear layers"
+        rule = "must be LSTM or GRU nodes, then Gemm, MatMul and Add, or Conv of width 1, with activations or without"
         raise ModelError(subject, what, rule)
 
-    def _lstm(self, node, flow, found, subject):
-        if node.op_type != "LSTM":
-            raise ModelError(subject, f"a {node.op_type} node", "must be an LSTM")
+    def _recurrent(self, node, flow, found, subject):
+        gru = node.op_type == "GRU"
+        if node.op_type not in ("LSTM", "GRU"):
+            raise ModelError(subject, f"a {node.op_type} node", "must be an LSTM or a GRU")
         if found.chain.layers or flow.last:
-            raise ModelError(subject, "an LSTM behind a linear layer or a last step", "must stand before them")
-        attributes = _attributes(node)
+            what = f"{'a GRU' if gru else 'an LSTM'} behind a linear layer or a last step"
+            raise ModelError(subject, what, "must stand before them")
+        attributes, activations = _attributes(node), ACTIVATIONS[: 2 if gru else 3]
+        if gru and attributes.get("linear_before_reset", 0) != 1:
+            raise ModelError(f"{subject}: linear_before_reset", attributes.get("linear_before_reset", 0), RESET_AFTER)
         for name, (must, rule) in ATTRIBUTES.items():
             value = attributes.get(name, must)
             if value != must:
                 raise ModelError(f"{subject}: {name}", f"{value!r:.80}", rule)
-        if attributes.get("activations", ACTIVATIONS) != ACTIVATIONS:
-            raise ModelError(f"{subject}: activations", attributes["activations"], "must be Sigmoid, Tanh, Tanh")
+        if attributes.get("activations", activations) != activations:
+            rule = f"must be {', '.join(name.decode() for name in activations)}"
+            raise ModelError(f"{subject}: activations", attributes["activations"], rule)
         wanted = _input_axes(node)
         if flow.axes != wanted or node.input[0] != flow.name:
             raise ModelError(subject, f"an input with axes {flow.axes}", f"must be {wanted}")
@@ -282,19 +288,15 @@ class OnnxGraph:
                 )
             elif given[at] and (at not in (5, 6) or not self._is_zero(given[at])):
                 raise ModelError(f"{subject}: {name}", "given", rule)
+        gates = 3 if gru else 4
         w_x, w_h = (self._constant(given[at], subject) for at in (1, 2))
         check_shape(f"{subject}: R", w_h.shape, (1, None, None))
         units = w_h.shape[2]
-        check_shape(f"{subject}: R", w_h.shape, (1, 4 * units, units))
-        check_shape(f"{subject}: W", w_x.shape, (1, 4 * units, None))
-        bias = self._constant(given[3], subject) if given[3] else np.zeros((1, 8 * units))
-        check_shape(f"{subject}: B", bias.shape, (1, 8 * units))
-        both = bias[0, : 4 * units] + bias[0, 4 * units :]
-
-        def gates(stacked):
-            return stacked.reshape(4, units, -1)[list(_GATES)].reshape(stacked.shape)
-
-        found.lstms.append(LstmWeights(gates(w_x[0]), gates(w_h[0]), gates(both), source=subject))
+        check_shape(f"{subject}: R", w_h.shape, (1, gates * units, units))
+        check_shape(f"{subject}: W", w_x.shape, (1, gates * units, None))
+        bias = self._constant(given[3], subject) if given[3] else np.zeros((1, 2 * gates * units))
+        check_shape(f"{subject}: B", bias.shape, (1, 2 * gates * units))
+        found.layers.append(_weights(gru, w_x[0], w_h[0], *bias.reshape(2, -1), subject))
         outputs = [*node.output, "", "", ""][:3]
         read = {name for other in self._graph.node for name in other.input} | {o.name for o in self._graph.output}
         if outputs[1] in read and outputs[0] not in read:
@@ -425,6 +427,17 @@ class OnnxGraph:
             return values.astype(np.float64 if values.dtype.kind not in "iu" else np.int64)
         except Exception as error:  # of a damaged tensor
             raise ModelError(f"{subject}: {tensor.name}", f"not readable ({error})", "must be numbers") from error
+
+
+def _weights(gru, w_x, w_h, bias_x, bias_h, subject):
+    """A layer, from the matrices of a node."""
+    if gru:
+        return gru_of_zrh(w_x, w_h, bias_x, bias_h, subject)
+
+    def gates(stacked):
+        return stacked.reshape(4, -1, *stacked.shape[1:])[list(_GATES)].reshape(stacked.shape)
+
+    return LstmWeights(gates(w_x), gates(w_h), gates(bias_x + bias_h), source=subject)
 
 
 def _name(node):

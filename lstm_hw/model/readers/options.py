@@ -29,7 +29,7 @@ class ReadOptions:
     Parameters
     ----------
     gate_order : str, optional
-        Order of the stacked gates, for a file that does not say it.
+        Order of the stacked gates, as ``ifgo`` or ``rzn``, for a file that does not say it.
     head : {"last_step", "every_step"}, optional
         Which hidden states the linear head reads, for a file that does not say it.
     prefix : str, optional

@@ -1,8 +1,9 @@
 """Files of named tensors as PyTorch names them: ``weight_ih_l0`` and so on under a prefix, and a linear head.
 
 The tensors of ``torch.nn.LSTM`` are ``weight_ih_l{k}`` (4H, I), ``weight_hh_l{k}`` (4H, H), ``bias_ih_l{k}`` and
-``bias_hh_l{k}`` (4H), those of ``torch.nn.LSTMCell`` the same without ``_l{k}``. A linear layer is a matrix
-``weight`` (O, I) and, optionally, ``bias`` (O) under a prefix of its own.
+``bias_hh_l{k}`` (4H), those of ``torch.nn.LSTMCell`` the same without ``_l{k}``. A GRU has the same names, and three
+gates where an LSTM has four. A linear layer is a matrix ``weight`` (O, I) and, optionally, ``bias`` (O) under a prefix
+of its own.
 """
 
 import re
@@ -15,7 +16,15 @@ import numpy as np
 
 from ...errors import ConfigError, ModelError
 from ...machine.isa import ACTIVATIONS
-from ..float_model import GATE_ORDER, DenseWeights, FloatModel, LstmWeights, check_finite, check_shape, hidden_size_of
+from ..float_model import (
+    DenseWeights,
+    FloatModel,
+    GruWeights,
+    LstmWeights,
+    check_finite,
+    check_shape,
+    hidden_size_of,
+)
 from ..store import DIGEST_KEY
 from .options import HEAD_ASSUMED, HEAD_MODES, NO_HEAD, ReadOptions
 
@@ -26,8 +35,10 @@ METADATA = ("gate_order", "head", DIGEST_KEY)
 _RECURRENT = re.compile(r"(.*?)((?:weight|bias)_(?:ih|hh|hr))(?:_l(0|[1-9]\d{0,3}))?(_reverse)?", re.ASCII | re.DOTALL)
 _LINEAR = re.compile(r"((?:.*\.)?)weight", re.ASCII | re.DOTALL)
 _PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-_CELLS = {4: "an LSTM", 3: "a GRU", 1: "a plain RNN"}
-"""Rows of a recurrent matrix over its columns -> what it is."""
+GATE_ORDERS = {4: "ifgo", 3: "rzn"}
+"""Gates of a cell, its rows over its columns -> the order of PyTorch, that of :mod:`..float_model`."""
+_OTHER_NAMES = {"c": "g", "h": "n"}
+"""What others call a gate -> its name here."""
 
 
 class Tensors(Protocol):
@@ -65,7 +76,7 @@ class StateDict:
         return [*sorted(lines), *([f"not used: metadata {', '.join(unread)}"] if unread else [])]
 
     def model(self, options: ReadOptions) -> FloatModel:
-        """The LSTM and its head."""
+        """The recurrent layers and their head."""
         file = self.tensors
         options.refuse(f"{file.path} holds no such thing", "initial_state", "skip")
         lstm = _Recurrent.find(file, options.prefix)
@@ -82,7 +93,7 @@ class StateDict:
             inputs = file.shapes[layer.weight][0]
             if layer.bias:
                 check_shape(f"{file.path}: {layer.bias}", file.shapes[layer.bias], (inputs,))
-        order = gate_positions(file, options.gate_order)
+        order = gate_positions(file, options.gate_order, lstm.gates)
         mode, assumed = _head_mode(file, linear, options.head, options.head_prefix == NO_HEAD)
         values = file.floats(sorted(used))
         for name, array in values.items():
@@ -103,12 +114,13 @@ class StateDict:
 
 @dataclass(frozen=True)
 class _Recurrent:
-    """The tensors of an LSTM: their prefix, the number of layers, and which biases there are."""
+    """The tensors of an LSTM or GRU: their prefix, numbers of layers and of gates, and which biases there are."""
 
     prefix: str
     layers: int
     cell: bool
     biases: tuple[str, ...]
+    gates: int = 4
 
     def name(self, part, layer):
         return f"{self.prefix}{part}" if self.cell else f"{self.prefix}{part}_l{layer}"
@@ -127,18 +139,18 @@ class _Recurrent:
         prefix = _chosen(file, found, wanted)
         for name, match in found[prefix].items():
             if match[4]:
-                raise ModelError(f"{file.path}: {name}", "a bidirectional LSTM", "must have one direction")
+                raise ModelError(f"{file.path}: {name}", "a bidirectional LSTM or GRU", "must have one direction")
             if match[2].endswith("_hr"):
                 raise ModelError(f"{file.path}: {name}", "an LSTM with projection", "must have none (proj_size=0)")
         numbers = {match[3] for match in found[prefix].values()}
         if None in numbers and len(numbers) > 1:
-            raise ModelError(f"{file.path}: {prefix}", "both an LSTMCell and an LSTM", "must hold one of them")
+            raise ModelError(f"{file.path}: {prefix}", "both single cells and numbered layers", "must hold one of them")
         cell = None in numbers
         layers = 1 if cell else 1 + max(map(int, numbers))
         probe = cls(prefix, layers, cell, ())
-        _refuse_other_cells(file, probe)
+        gates = _gates_of(file, probe)
         there = {part for part in _PARTS[2:] for n in range(layers) if probe.name(part, n) in file.shapes}
-        lstm = cls(prefix, layers, cell, tuple(part for part in _PARTS[2:] if part in there))
+        lstm = cls(prefix, layers, cell, tuple(part for part in _PARTS[2:] if part in there), gates)
         for name in lstm.names:
             if name not in file.shapes:
                 rule = "must be present" + (", or missing in every layer" if "bias" in name else "")
@@ -157,10 +169,12 @@ class _Recurrent:
         inputs = None
         for layer in range(self.layers):
             names = {part: self.name(part, layer) for part in (*_PARTS[:2], *self.biases)}
-            hidden = hidden_size_of(f"{file.path}: {names['weight_hh']}", file.shapes[names["weight_hh"]])
-            sizes = {"weight_ih": (4 * hidden, inputs), "weight_hh": (4 * hidden, hidden)}
+            subject, shape = f"{file.path}: {names['weight_hh']}", file.shapes[names["weight_hh"]]
+            hidden = hidden_size_of(subject, shape, self.gates)
+            rows = self.gates * hidden
+            sizes = {"weight_ih": (rows, inputs), "weight_hh": (rows, hidden)}
             for part, name in names.items():
-                check_shape(f"{file.path}: {name}", file.shapes[name], sizes.get(part, (4 * hidden,)))
+                check_shape(f"{file.path}: {name}", file.shapes[name], sizes.get(part, (rows,)))
             inputs = hidden
         return inputs
 
@@ -169,16 +183,19 @@ class _Recurrent:
 
         def gates(part):
             stacked = values[self.name(part, number)]
-            return stacked.reshape(4, -1, *stacked.shape[1:])[order].reshape(stacked.shape)
+            return stacked.reshape(self.gates, -1, *stacked.shape[1:])[order].reshape(stacked.shape)
 
         w_x, w_h = gates("weight_ih"), gates("weight_hh")
-        return LstmWeights(w_x, w_h, sum(map(gates, self.biases), np.zeros(len(w_x))), source=source)
+        biases = [gates(part) if part in self.biases else np.zeros(len(w_x)) for part in _PARTS[2:]]
+        if self.gates == 3:
+            return GruWeights.of_gates(w_x, w_h, *biases, source)
+        return LstmWeights(w_x, w_h, sum(biases), source=source)
 
 
 def _chosen(file, found, wanted):
     """The prefix of the LSTM."""
     if not found:
-        raise ModelError(f"{file.path}: weight_ih_l0", "missing", "must hold the weights of an LSTM")
+        raise ModelError(f"{file.path}: weight_ih_l0", "missing", "must hold the weights of an LSTM or a GRU")
     if wanted is not None:
         matching = [prefix for prefix in found if wanted in (prefix, prefix.removesuffix("."))]
         if not matching:
@@ -190,14 +207,15 @@ def _chosen(file, found, wanted):
     return next(iter(found))
 
 
-def _refuse_other_cells(file, lstm):
-    """GRUs and plain RNNs have the names of an LSTM, and other numbers of rows."""
+def _gates_of(file, lstm):
+    """Gates of the cell: LSTMs, GRUs and plain RNNs have the same names, and other numbers of rows."""
     name = lstm.name("weight_hh", 0)
     shape = file.shapes.get(name, ())
-    if len(shape) == 2 and shape[1] and shape[0] % shape[1] == 0:
-        kind = _CELLS.get(shape[0] // shape[1])
-        if kind and kind != _CELLS[4]:
-            raise ModelError(f"{file.path}: {name}", f"{kind}, by its shape {shape}", "must be an LSTM: (4H, H)")
+    gates = shape[0] // shape[1] if len(shape) == 2 and shape[1] and shape[0] % shape[1] == 0 else None
+    if gates == 1:
+        rule = "must be an LSTM, (4H, H), or a GRU, (3H, H)"
+        raise ModelError(f"{file.path}: {name}", f"a plain RNN, by its shape {shape}", rule)
+    return 3 if gates == 3 else 4
 
 
 @dataclass(frozen=True)
@@ -291,17 +309,17 @@ def _left_out(file, lstm, left, options):
     )
 
 
-def gate_positions(file: Tensors, given: str | None) -> list[int]:
-    """For each of i, f, g, o its position among the file's gates: what the metadata or the user say, or PyTorch's."""
-    said = file.metadata.get("gate_order")
+def gate_positions(file: Tensors, given: str | None, gates: int) -> list[int]:
+    """For each gate of ``GATE_ORDERS`` its position among the file's: what metadata or user say, or PyTorch's."""
+    said, usual = file.metadata.get("gate_order"), GATE_ORDERS[gates]
     if said is not None and given is not None and said != given:
         raise ModelError(f"{file.path}: metadata gate_order", repr(said), f"must be {given!r}, as was given")
-    order = GATE_ORDER if said is given is None else given if said is None else said
-    letters = order.replace("c", "g")
-    if sorted(letters) != sorted(GATE_ORDER):
-        rule = "must be a permutation of i, f, g (or c) and o"
+    order = usual if said is given is None else given if said is None else said
+    letters = "".join(_OTHER_NAMES.get(letter, letter) for letter in order)
+    if sorted(letters) != sorted(usual):
+        rule = f"must be a permutation of {'i, f, g (or c) and o' if gates == 4 else 'r, z and n (or h)'}"
         raise ModelError(f"{file.path}: {'gate_order' if said is None else 'metadata gate_order'}", repr(order), rule)
-    return [letters.index(gate) for gate in GATE_ORDER]
+    return [letters.index(gate) for gate in usual]
 
 
 def _head_mode(file, linear, given, chosen_none):
