@@ -121,14 +121,14 @@ def keras_layers(given: dict[str, np.ndarray], every_step: bool) -> list[tuple[s
     return [*result, ("Dense", config, [given["head.weight"].T, given["head.bias"]])]
 
 
-def keras_h5(path: Path, layers: list[tuple[str, dict, list[np.ndarray]]]) -> None:
+def keras_h5(path: Path, layers: list[tuple[str, dict, list[np.ndarray]]], version: str = "2.15.0") -> None:
     """Write what ``model.save("m.h5")`` writes."""
     import h5py
 
     items = [{"class_name": kind, "config": config} for kind, config, _ in layers]
     with h5py.File(path, "w") as file:
         model = {"class_name": "Sequential", "config": {"name": "sequential", "layers": items}}
-        file.attrs["model_config"] = json.dumps(model)
+        file.attrs["model_config"], file.attrs["keras_version"] = json.dumps(model), version
         for kind, config, arrays in layers:
             inner = f"{config['name']}/{f'{kind.lower()}_cell/' if kind in KERAS_RECURRENT else ''}"
             names = [

@@ -5,16 +5,17 @@ bit for bit, as long as its sums are exact in float64.
 """
 
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..machine.activation import make_activation
 from ..machine.formats import QFormat
 from .float_model import FloatModel
+from .functions import SIGMOIDS, TANHS
 from .quant_layer import LOOKED_UP, QuantRecurrent
 from .quant_model import QuantModel
-from .reference import activated, checked_sequences, sigmoid
+from .reference import activated, checked_sequences
 
 PLACES = {
     "x": "inputs",
@@ -68,7 +69,7 @@ def partly_rounded(model: FloatModel, qmodel: QuantModel, x: np.ndarray, rounded
         arrays = _arrays(weights, layer, here)
         if number == 0 and "w_x" not in here and qmodel.input_exponents:
             arrays["w_x"] = arrays["w_x"] / np.exp2(qmodel.input_exponents)
-        values = _layer(layer, qmodel.activation, values, arrays, here)
+        values = _layer(layer, _Tables(layer, qmodel.activation, model.functions), values, arrays, here)
     if qmodel.head is None:
         return values
     values = values if qmodel.head_every_step else values[:, -1]
@@ -79,16 +80,16 @@ def partly_rounded(model: FloatModel, qmodel: QuantModel, x: np.ndarray, rounded
         if "skip" in arrays:
             exponents = 0 if "skip" in here else np.array(qmodel.input_exponents or 0)
             values = values + given @ (arrays["skip"] / np.exp2(exponents)).T
-        values = _outputs(layer, qmodel, values) if "output" in here else activated(layer.activation, values)
+        values = _outputs(layer, model, qmodel, values) if "output" in here else activated(layer.activation, values)
     return values
 
 
-def _outputs(layer, qmodel, sums):
+def _outputs(layer, model, qmodel, sums):
     """Outputs of a linear layer, rounded wherever they are: the first time, as results of its activation, at last."""
     first = layer.rounded_format(qmodel.unit.i_format)
     values = _round(first, sums)
     if layer.activation in LOOKED_UP:
-        tables = _Tables(qmodel.layers[-1], qmodel.activation)
+        tables = _Tables(qmodel.layers[-1], qmodel.activation, model.functions)
         values = tables.tanh(values) if layer.activation == "tanh" else tables.sigmoid(values)
     else:
         values = activated(layer.activation, values)
@@ -100,9 +101,9 @@ def _arrays(weights, layer, here):
     return {name: layer.real(name) if name in here else getattr(weights, name) for name in layer.ARRAYS}
 
 
-def _layer(layer, unit, x, arrays, here):
+def _layer(layer, tables, x, arrays, here):
     """h (N, T, H) of a layer that is rounded at the places ``here``."""
-    tables = _Tables(layer, unit) if "activation" in here else _Exact
+    functions = tables if "activation" in here else tables.exact
     cell = {"lstm": _lstm, "gru": _gru}[layer.KIND]
     h, c = np.zeros((2, len(x), layer.hidden_size))
     outputs = np.empty((*x.shape[:2], layer.hidden_size))
@@ -110,7 +111,7 @@ def _layer(layer, unit, x, arrays, here):
         pre = x[:, step] @ arrays["w_x"].T + h @ arrays["w_h"].T + arrays["bias"]
         if "pre" in here:
             pre = _round(layer.preact, pre)
-        h, c = cell(layer, tables, pre, c, here)
+        h, c = cell(layer, functions, pre, c, here)
         if "h" in here:
             h = _round(layer.hidden, h)
         outputs[:, step] = h
@@ -137,24 +138,26 @@ def _gru(layer, functions, pre, c, here):
     return total, _round(layer.cell, total) if "c" in here else total
 
 
-class _Exact:
-    """Sigmoid and tanh."""
+class _Exact(NamedTuple):
+    """What stands for sigmoid and tanh."""
 
-    sigmoid, tanh = staticmethod(sigmoid), staticmethod(np.tanh)
+    sigmoid: Callable[[np.ndarray], np.ndarray]
+    tanh: Callable[[np.ndarray], np.ndarray]
 
 
 class _Tables:
     """Sigmoid and tanh with the error that their tables have at the nearest value that they take."""
 
-    def __init__(self, layer, unit):
+    def __init__(self, layer, unit, functions):
+        self.exact = _Exact(SIGMOIDS[functions[0]], TANHS[functions[1]])
         self._preact, self._result = layer.preact, layer.activation_format
         self._results = make_activation(unit, self._preact, self._result).results
 
     def sigmoid(self, values):
-        return self._of(values, 0, sigmoid)
+        return self._of(values, 0, self.exact[0])
 
     def tanh(self, values):
-        return self._of(values, 1, np.tanh)
+        return self._of(values, 1, self.exact[1])
 
     def _of(self, values, which, exact):
         stored = self._preact.quantize(values)

@@ -23,7 +23,7 @@ from ..errors import FormatError, ModelError
 from ..machine.activation import make_activation
 from ..machine.formats import QFormat
 from .float_model import FloatModel, unread, with_layers
-from .quant_layer import QuantLayer
+from .quant_layer import LOOKED_UP, QuantLayer
 from .quant_model import QuantModel
 from .reference import float_reference
 
@@ -68,7 +68,7 @@ class FineTune(torch.nn.Module):
         self.layers = torch.nn.ModuleList(
             _Rounded(layer, self._start(weights, layer, number)) for number, (weights, layer) in enumerate(parts)
         )
-        self.tables = [_Tables(qmodel.activation, layer) for layer in qmodel.layers]
+        self.tables = [_Tables(qmodel.activation, layer, model.functions) for layer in qmodel.layers]
 
     def _start(self, weights, layer, number):
         """The arrays of a part as real numbers, W_x divided by the inputs' scales.
@@ -136,8 +136,8 @@ class FineTune(torch.nn.Module):
 
 def _activated(activation, tables, sums):
     """Results of a linear layer's activation."""
-    if activation in ("sigmoid", "tanh"):
-        return tables(getattr(tables, activation), getattr(torch, activation), sums)
+    if activation in LOOKED_UP:
+        return tables(activation, sums)
     return torch.relu(sums) if activation == "relu" else sums
 
 
@@ -183,18 +183,27 @@ class _Rounded(torch.nn.Module):
         return self.values.items()
 
 
+_SIGMOIDS = {
+    "sigmoid": torch.sigmoid,
+    "hard5": lambda x: (x / 5 + 0.5).clamp(0, 1),
+    "hard6": lambda x: (x / 6 + 0.5).clamp(0, 1),
+}
+_TANHS = {"tanh": torch.tanh, "hard5": lambda x: x.clamp(-1, 1)}
+
+
 class _Tables:
     """Sigmoid and tanh as the hardware has them: results by pre-activation, in real numbers."""
 
-    def __init__(self, name, layer):
+    def __init__(self, name, layer, functions):
+        self.smooth = {"sigmoid": _SIGMOIDS[functions[0]], "tanh": _TANHS[functions[1]]}
         results = make_activation(name, layer.preact, layer.activation_format).results
         self.sigmoid, self.tanh = (torch.as_tensor(layer.activation_format.to_float(table)) for table in results)
         self.scale, self.lowest = 2.0**layer.preact.fraction, layer.preact.lowest
 
-    def __call__(self, table, function, pre):
-        """Values of the table; gradients of the function."""
-        smooth = function(pre)
-        exact = table[(pre.detach() * self.scale).long() - self.lowest]
+    def __call__(self, name, pre):
+        """Values of a table, ``sigmoid`` or ``tanh``; gradients of the function."""
+        smooth = self.smooth[name](pre)
+        exact = getattr(self, name)[(pre.detach() * self.scale).long() - self.lowest]
         return smooth + (exact - smooth).detach() if pre.requires_grad else exact
 
 
@@ -212,16 +221,16 @@ def _run(layer, weights, tables, x):
 def _lstm(layer, tables, sums, c):
     """New h and c (N, H)."""
     i, f, g, o = sums
-    i, f, o = (tables(tables.sigmoid, torch.sigmoid, gate) for gate in (i, f, o))
-    exact = f * c + i * tables(tables.tanh, torch.tanh, g)
+    i, f, o = (tables("sigmoid", gate) for gate in (i, f, o))
+    exact = f * c + i * tables("tanh", g)
     argument = _rounded(exact, layer.preact)
-    return _rounded(o * tables(tables.tanh, torch.tanh, argument), layer.hidden), _rounded(exact, layer.cell)
+    return _rounded(o * tables("tanh", argument), layer.hidden), _rounded(exact, layer.cell)
 
 
 def _gru(layer, tables, sums, c):
     r, z, n_x, n_h = sums
-    r, z = (tables(tables.sigmoid, torch.sigmoid, gate) for gate in (r, z))
-    n = tables(tables.tanh, torch.tanh, _rounded(n_x + r * n_h, layer.preact))
+    r, z = (tables("sigmoid", gate) for gate in (r, z))
+    n = tables("tanh", _rounded(n_x + r * n_h, layer.preact))
     exact = z * c + (1 - z) * n
     return _rounded(exact, layer.hidden), _rounded(exact, layer.cell)
 

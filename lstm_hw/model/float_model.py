@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import ModelError
 from ..machine.config import CELL_SUMS
 from ..machine.isa import ACTIVATIONS
+from .functions import SIGMOIDS, TANHS, USUAL
 
 HEAD = "head"
 """What the last linear layer and its matrix are called."""
@@ -273,12 +274,14 @@ class FloatModel:
         What nobody said and a reader had to assume, a sentence each.
     dense : tuple of DenseWeights
         Linear layers between the last LSTM layer and the head, the first one first.
+    functions : pair of str
+        What stands for sigmoid and for tanh in all layers, of :data:`.functions.SIGMOIDS` and :data:`.functions.TANHS`.
 
     Raises
     ------
     ModelError
-        No layer, layers of both kinds, sizes of neighbours that differ, or ``head_every_step`` or ``dense`` without a
-        head.
+        No layer, layers of both kinds, unknown functions, or others than those of a linear layer, sizes of neighbours
+        that differ, or ``head_every_step`` or ``dense`` without a head.
     """
 
     layers: tuple[RecurrentWeights, ...]
@@ -287,8 +290,16 @@ class FloatModel:
     source: str = "model"
     assumptions: tuple[str, ...] = ()
     dense: tuple[DenseWeights, ...] = ()
+    functions: tuple[str, str] = USUAL
 
     def __post_init__(self):
+        object.__setattr__(self, "functions", tuple(self.functions))
+        for name, known, usual in zip(self.functions, (SIGMOIDS, TANHS), USUAL, strict=True):
+            if name not in known:
+                raise ModelError(f"{self.source}: {usual}", repr(name), f"must be one of {', '.join(known)}")
+            if name != usual and any(layer.activation == usual for layer in self.linear):
+                found = f"{usual} behind a linear layer, and {name} in the gates"
+                raise ModelError(f"{self.source}: activation", found, "must be one function: an engine has one unit")
         object.__setattr__(self, "layers", tuple(self.layers))
         object.__setattr__(self, "dense", tuple(self.dense))
         if not self.layers:

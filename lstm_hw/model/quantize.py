@@ -17,6 +17,7 @@ from ..machine.formats import QFormat
 from .calibrate import ENOUGH_BITS, NEAR, Survey, chosen_formats, dense_format, survey
 from .float_model import FloatModel
 from .fractions import FRACTIONS, ROUNDINGS, Product, fitting, rounded_layer
+from .functions import USUAL, unit_for
 from .quant_config import OF_LAYERS, QuantConfig
 from .quant_layer import LOOKED_UP, RECURRENT, QuantDense, QuantSkip
 from .quant_model import EXPONENT_LIMIT, QuantModel
@@ -143,6 +144,8 @@ def quantize(
     given, reasons = chosen_formats(found, config, measured)
     given = replace(given, **ways[0])
     scaled = {None: quantized(given, progress=progress)}
+    if model.functions != USUAL:
+        reasons.append(f"activation unit: {given.activation}, since gates have {' and '.join(model.functions)}")
     for line in (_room(calibration, scaled[None].input_format), *reasons) if tell else ():
         tell(line)
     if config.scale_inputs:
@@ -187,7 +190,8 @@ def _checked(config, model, runs):
     if config.output is not None and model.head is not None and not config.output.holds([found.low, found.high]):
         rule = f"must hold the outputs for the calibration set, which reach {max(-found.low, found.high):g}"
         raise FormatError("quantize.output", config.output, rule)
-    return replace(config, weight_bits=max(map(config.bits_of, matrices)))
+    activation = unit_for(model.functions, config.activation)
+    return replace(config, weight_bits=max(map(config.bits_of, matrices)), activation=activation)
 
 
 def _has_few(config):

@@ -14,6 +14,7 @@ from ..machine.formats import shift_round
 from .delta import X, passed_on
 from .exact import EXACT, ExactSteps, is_exact
 from .float_model import FloatModel
+from .functions import SIGMOIDS, TANHS, sigmoid
 from .quant_layer import QuantSkip
 from .quant_model import QuantModel
 from .sparse_h import kept_groups, sparse
@@ -27,7 +28,8 @@ State = list[tuple[np.ndarray, ...]]
 def float_reference(
     model: FloatModel, x: np.ndarray, state: State | None = None, trace: dict[int, dict[str, np.ndarray]] | None = None
 ) -> tuple[np.ndarray, State]:
-    """Run a FloatModel in float64; the equations are those of ``torch.nn.LSTM`` and ``torch.nn.GRU``.
+    """Run a FloatModel in float64; the equations are those of ``torch.nn.LSTM`` and ``torch.nn.GRU``, with the model's
+    ``functions``.
 
     Parameters
     ----------
@@ -51,6 +53,7 @@ def float_reference(
         ``x`` or ``state`` has the wrong shape, or holds NaN or infinity.
     """
     x = checked_sequences("x", x, model.input_size)
+    gate, tanh = SIGMOIDS[model.functions[0]], TANHS[model.functions[1]]
     given, kept = x, [[("h", size, None), ("c", size, None)] for size in model.hidden_sizes]
     state = _checked_state(state, len(x), kept, np.float64)
     after = []
@@ -59,7 +62,7 @@ def float_reference(
         record = _Record(x.shape[:2], layer.hidden_size, np.float64)
         for step in range(x.shape[1]):
             pre = pre_x[:, step] + h @ layer.w_h.T
-            h, c = _float_cell(layer.KIND, pre, c)
+            h, c = _float_cell(layer.KIND, pre, c, gate, tanh)
             record.add(step, pre, c, h)
         after.append((h, c))
         x = record.finish(trace, number)
@@ -74,16 +77,16 @@ def float_reference(
     return x if model.head_every_step else x[:, 0], after
 
 
-def _float_cell(kind, pre, c):
+def _float_cell(kind, pre, c, sigmoid, tanh):
     """New h and c (N, H)."""
     if kind == "gru":
         r, z, n_x, n_h = np.split(pre, 4, axis=1)
         z = sigmoid(z)
-        c = (1 - z) * np.tanh(n_x + sigmoid(r) * n_h) + z * c
+        c = (1 - z) * tanh(n_x + sigmoid(r) * n_h) + z * c
         return c, c
     i, f, g, o = np.split(pre, 4, axis=1)
-    c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
-    return sigmoid(o) * np.tanh(c), c
+    c = sigmoid(f) * c + sigmoid(i) * tanh(g)
+    return sigmoid(o) * tanh(c), c
 
 
 def integer_reference(
@@ -350,11 +353,6 @@ def _rounding(layer, bound):
         return bound(sums).astype(np.int64)
 
     return rounded
-
-
-def sigmoid(x: np.ndarray) -> np.ndarray:
-    """1 / (1 + exp(-x)) without overflow."""
-    return 0.5 + 0.5 * np.tanh(0.5 * np.asarray(x))
 
 
 def activated(activation: str, y: np.ndarray) -> np.ndarray:

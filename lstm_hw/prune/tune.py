@@ -19,6 +19,7 @@ import torch
 from ..errors import ConfigError, InputError, ModelError
 from ..model.fine_tune import FineTune
 from ..model.float_model import FloatModel, with_layers
+from ..model.functions import USUAL
 from ..model.quant_config import QuantConfig
 from ..model.quantize import quantize
 from ..model.reference import checked_sequences
@@ -116,6 +117,9 @@ class TorchModel(torch.nn.Module):
 
     def __init__(self, model: FloatModel):
         super().__init__()
+        if model.functions != USUAL:
+            found = f"{' and '.join(model.functions)} in the gates"
+            raise ModelError(model.source, found, f"must be {' and '.join(USUAL)} to be fine-tuned when pruned")
         self.model = model
         self.layers = torch.nn.ModuleList(
             torch.nn.LSTM(layer.input_size, layer.hidden_size, batch_first=True) for layer in model.layers

@@ -1,5 +1,7 @@
 """The error budget: the model between the float and the integer one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -17,14 +19,17 @@ MODELS = [
     ({"hidden": (4,), "outputs": 0}, {"activation": "pwl", "cell": QFormat(6, 12)}),
     ({"hidden": (3, 5)}, {"preact": QFormat(2, 13), "cell": QFormat(2, 13)}),
     ({"chain": True}, {}),
+    ({"functions": ("hard5", "tanh")}, {"activation": "pwl"}),
+    ({"functions": ("hard6", "hard5")}, {}),
     ({"chain": False}, {"weight_bits": 8, "preact": QFormat(3, 16)}),
 ]
 
 
 def made(model, config, seed=1, unlike=False):
     rng = np.random.default_rng(seed)
-    chain = model.get("chain")
-    model = float_model(rng, scale=1.5, **{key: value for key, value in model.items() if key != "chain"})
+    model = dict(model)
+    chain, functions = model.pop("chain", None), model.pop("functions", ("sigmoid", "tanh"))
+    model = replace(float_model(rng, scale=1.5, **model), functions=functions)
     if chain is not None:
         model = with_chain(model, chain)
     x = rng.uniform(-1, 1, (7, 6, 3)) * ([1, 30, 1000] if unlike else 1)
@@ -69,7 +74,7 @@ def test_budget_has_every_place_and_counts_runs():
     calls = []
     budget = error_budget(model, qmodel, x, lambda *call: calls.append(call))
     assert [(entry["layer"], entry["place"]) for entry in budget["places"]] == places_of(qmodel)
-    assert {entry["place"] for entry in budget["by_place"]} == set(PLACES)
+    assert {entry["place"] for entry in budget["by_place"]} == set(PLACES) - {"skip"}
     assert [entry["layer"] for entry in budget["together"]] == [0, 1, HEAD]
     assert calls == [(n, len(calls)) for n in range(1, len(calls) + 1)]
     exact = float_reference(model, x)[0]

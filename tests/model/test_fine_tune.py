@@ -46,7 +46,7 @@ def agree(tuned, x):
 def test_forward_has_the_bits_of_the_hardware(random_model, rng, config, head):
     outputs = None if head == "none" else 3
     model = random_model(len(head), 4, (6, 5), outputs=outputs, every_step=head == "every_step", scale=1.5)
-    model = with_chain(model, True) if head == "chain" else model
+    model = replace(with_chain(model, True, ["relu"]), functions=("hard6", "tanh")) if head == "chain" else model
     x = 2 * rng.standard_normal((5, 9, 4))
     qmodel = quantize(model, x, QuantConfig(**config))
     tuned = FineTune(model, qmodel)

@@ -439,6 +439,30 @@ def test_8_bit_operands_have_no_room_for_a_lift():
     assert quantize(FloatModel((weights,)), rng.uniform(-1, 1, (9, 12, 3)), config).layers[0].lifts == (0, 0)
 
 
+def test_the_unit_follows_the_model_s_functions(random_model):
+    model = random_model(3, 2, (4,), outputs=2)
+    x = np.random.default_rng(1).standard_normal((3, 5, 2))
+    for functions, given, unit in (
+        (("hard5", "tanh"), "quadratic64", "hard5/quadratic64"),
+        (("hard6", "tanh"), "hard6/cubic", "hard6/cubic"),
+        (("sigmoid", "hard5"), "pwl", "pwl/hard5"),
+        (("hard5", "hard5"), "quadratic64", "hard5"),
+        (("sigmoid", "tanh"), "plan/taylor", "plan/taylor"),
+    ):
+        qmodel = quantize(replace(model, functions=functions), x, QuantConfig(activation=given))
+        assert qmodel.activation == unit
+        stored, _ = integer_reference(qmodel, qmodel.quantize_input(x))
+        wanted, _ = float_reference(replace(model, functions=functions), x)
+        assert np.abs(qmodel.dequantize_output(stored) - wanted).max() < (0.05 if "plan" in unit else 5e-3)
+    with pytest.raises(ConfigError, match="quantize.activation: 'plan/cubic'; must have hard5 for sigmoid"):
+        quantize(replace(model, functions=("hard5", "tanh")), x, QuantConfig(activation="plan/cubic"))
+    with pytest.raises(ModelError, match="sigmoid: 'hard7'; must be one of sigmoid, hard5, hard6"):
+        replace(model, functions=("hard7", "tanh"))
+    linear = replace(model.head, activation="sigmoid")
+    with pytest.raises(ModelError, match="sigmoid behind a linear layer, and hard5 in the gates"):
+        replace(model, head=linear, functions=("hard5", "tanh"))
+
+
 def test_model_refused():
     QuantModel((lstm(),), dense())
     for arguments, error, message in [

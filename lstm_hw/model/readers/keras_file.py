@@ -21,6 +21,7 @@ import numpy as np
 from ...errors import ConfigError, LstmHwError, ModelError
 from ...reading import MAX_JSON_BYTES, MAX_VALUES, open_archive, open_file, parse_json, read_stored
 from ..float_model import FloatModel
+from ..functions import USUAL
 from ..store import MAX_FILE_BYTES
 from .chain import LinearChain
 from .json_models import RESET_AFTER, keras_dense, keras_recurrent
@@ -86,24 +87,28 @@ class KerasFile:
 
     def _everything(self):
         """All that will be read of the file."""
-        with self._opened() as (config, file):
-            self._read(self._chain(config), _Arrays(self.path, file, config), ReadOptions())
+        with self._opened() as (config, file, version):
+            self._read(self._chain(config), _Arrays(self.path, file, config), version, ReadOptions())
 
     @contextmanager
-    def _opened(self) -> Iterator[tuple[dict, Any]]:
-        """The model's configuration and the open HDF5 file with its arrays."""
+    def _opened(self) -> Iterator[tuple[dict, Any, str]]:
+        """The model's configuration, the open HDF5 file with its arrays, and the version of Keras that wrote them."""
         h5py = library("h5py", "keras", self.path, "a Keras file")
         try:
             if self.path.suffix.lower() == ".keras":
                 with open_archive(self.path, MAX_FILE_BYTES, ARCHIVE_RULE, ModelError) as archive:
                     text = read_stored(archive, "config.json", MAX_JSON_BYTES, self.path, ModelError)
                     content = read_stored(archive, "model.weights.h5", MAX_FILE_BYTES, self.path, ModelError)
+                    said = read_stored(archive, "metadata.json", MAX_JSON_BYTES, self.path, ModelError)
+                version = parse_json(said, f"{self.path}: metadata.json", ModelError).get("keras_version")
                 config = parse_json(text, self.path, ModelError)
                 with h5py.File(io.BytesIO(content), "r") as file:
-                    yield config, file
+                    yield config, file, str(version)
             else:
                 with open_file(self.path, MAX_FILE_BYTES, ModelError) as raw, h5py.File(raw, "r") as file:
-                    yield self._configuration(file), file
+                    version = file.attrs.get("keras_version")
+                    version = version.decode(errors="replace") if isinstance(version, bytes) else str(version)
+                    yield self._configuration(file), file, version
         except LstmHwError:
             raise
         except Exception as error:  # HDF5 tells of damage in many ways
@@ -124,7 +129,7 @@ class KerasFile:
         return [layer.described() for layer in self._layers()]
 
     def _layers(self):
-        with self._opened() as (config, _):
+        with self._opened() as (config, _, _):
             return self._chain(config)
 
     def _chain(self, config):
@@ -169,11 +174,11 @@ class KerasFile:
         options.refuse(f"{self.path} says it", "gate_order", "prefix", "head_activations", "initial_state", "skip")
         if options.head_prefix not in (None, NO_HEAD):
             raise ConfigError("model.head_prefix", repr(options.head_prefix), f"must be {NO_HEAD!r} for a Keras file")
-        with self._opened() as (config, file):
-            return self._read(self._chain(config), _Arrays(self.path, file, config), options)
+        with self._opened() as (config, file, version):
+            return self._read(self._chain(config), _Arrays(self.path, file, config), version, options)
 
-    def _read(self, layers, arrays, options):
-        recurrent, sequences, assumptions = [], True, []
+    def _read(self, layers, arrays, version, options):
+        recurrent, sequences, assumptions, functions = [], True, [], None
         chain = LinearChain(assumptions)
         for layer in layers:
             subject = f"{self.path}: {layer.name}"
@@ -184,6 +189,11 @@ class KerasFile:
                 break
             if layer.kind in _RECURRENT and not chain.layers and sequences:
                 recurrent.append(self._recurrent(layer, arrays, subject))
+                found = self._functions(layer, version, subject)
+                functions = functions or found
+                if found != functions:
+                    rule = f"must be {' and '.join(functions)}, as in the layer before: an engine has one unit"
+                    raise ModelError(f"{subject}: activations", " and ".join(found), rule)
                 sequences = layer.config.get("return_sequences", False)
             elif layer.kind == "Dense" and recurrent:
                 chain.add(keras_dense(arrays.of(layer, _ARRAYS[::2]), subject))
@@ -201,6 +211,7 @@ class KerasFile:
         if chain.layers:
             options.agree(self.path, HEAD_MODES[sequences])
         said = {"head_every_step": bool(chain.layers) and sequences, "source": str(self.path)}
+        said["functions"] = functions or USUAL
         return FloatModel(tuple(recurrent), **chain.parts, **said, assumptions=tuple(assumptions))
 
     def _recurrent(self, layer, arrays, subject):
@@ -209,13 +220,26 @@ class KerasFile:
             if config.get(key):
                 raise ModelError(f"{subject}: {key}", "true", "must be false")
         cudnn = layer.kind.startswith("CuDNN")
-        activations = {} if cudnn else {"activation": "tanh", "recurrent_activation": "sigmoid"}
-        for key, must in activations.items():
-            if config.get(key) != must:
-                raise ModelError(f"{subject}: {key}", f"{config.get(key, 'not said')!r:.80}", f"must be {must!r}")
         if layer.kind == "GRU" and not config.get("reset_after", False):
             raise ModelError(f"{subject}: reset_after", "false", RESET_AFTER)
         return keras_recurrent(_RECURRENT[layer.kind], arrays.of(layer, _ARRAYS), subject, cudnn=cudnn)
+
+    def _functions(self, layer, version, subject):
+        """What stands for sigmoid and tanh; hard sigmoids are steeper in Keras 2 than in Keras 3."""
+        if layer.kind.startswith("CuDNN"):
+            return USUAL
+        known = {"recurrent_activation": {"sigmoid": "sigmoid"}, "activation": {"tanh": "tanh", "hard_tanh": "hard5"}}
+        hard = {"2": "hard5", "3": "hard6"}.get(version.partition(".")[0])
+        if hard:
+            known["recurrent_activation"]["hard_sigmoid"] = hard
+        for key, names in known.items():
+            value = layer.config.get(key, "not said")
+            if not isinstance(value, str) or value not in names:
+                rule = f"must be one of {', '.join(names)}"
+                if value == "hard_sigmoid":
+                    rule = f"must come with a keras_version of 2 or 3, whose lines differ, not {version}"
+                raise ModelError(f"{subject}: {key}", f"{value!r:.80}", rule)
+        return tuple(names[layer.config[key]] for key, names in known.items())
 
 
 def _ends(read):

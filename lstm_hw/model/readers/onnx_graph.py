@@ -17,6 +17,7 @@ import numpy as np
 from ...errors import ConfigError, LstmHwError, ModelError
 from ...reading import MAX_VALUES, read_file
 from ..float_model import DenseWeights, FloatModel, LstmWeights, check_shape
+from ..functions import USUAL
 from ..store import MAX_FILE_BYTES
 from .chain import LinearChain
 from .json_models import RESET_AFTER, gru_of_zrh
@@ -38,11 +39,11 @@ ATTRIBUTES = {
     "direction": (b"forward", "must be forward"),
     "clip": (None, "must not be given: cells are not clipped"),
     "input_forget": (0, "must be 0"),
-    "activation_alpha": (None, "must not be given"),
-    "activation_beta": (None, "must not be given"),
 }
 """Attribute of an LSTM node -> the value that it must have, and the rule."""
 ACTIVATIONS = [b"Sigmoid", b"Tanh", b"Tanh"]
+LINE = 1e-6
+"""As near as numbers of 32 bits come to a sixth."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,31 @@ class _Found:
 
     layers: list = field(default_factory=list)
     every_step: bool = True
+    functions: tuple[str, str] = USUAL
     assumptions: list = field(default_factory=list)
 
     def __post_init__(self):
         self.chain = LinearChain(self.assumptions)
+
+
+def _functions(attributes, usual, subject):
+    """What stands for sigmoid and tanh in a node."""
+    named = attributes.get("activations", usual)
+    if named not in (usual, [b"HardSigmoid", *usual[1:]]):
+        rule = f"must be Sigmoid or HardSigmoid, {', '.join(name.decode() for name in usual[1:])}"
+        raise ModelError(f"{subject}: activations", named, rule)
+    if named == usual:
+        for name in ("activation_alpha", "activation_beta"):
+            if attributes.get(name):
+                raise ModelError(f"{subject}: {name}", attributes[name], "must not be given without HardSigmoid")
+        return USUAL
+    alpha, beta = (
+        list(attributes.get(f"activation_{name}") or [usual]) for name, usual in (("alpha", 0.2), ("beta", 0.5))
+    )
+    for name, slope in (("hard5", 1 / 5), ("hard6", 1 / 6)):
+        if len(alpha) == len(beta) == 1 and abs(alpha[0] - slope) < LINE and abs(beta[0] - 0.5) < LINE:
+            return name, USUAL[1]
+    raise ModelError(f"{subject}: activation_alpha", f"{alpha} and beta {beta}", "must be 0.2 or 1/6 and 0.5")
 
 
 @dataclass(frozen=True)
@@ -175,6 +197,7 @@ class OnnxGraph:
         if found.chain.layers:
             options.agree(self.path, HEAD_MODES[found.every_step])
         said = {"head_every_step": bool(found.chain.layers) and found.every_step, "source": str(self.path)}
+        said["functions"] = found.functions
         return FloatModel(tuple(found.layers), **found.chain.parts, **said, assumptions=tuple(found.assumptions))
 
     def _first(self, prefix):
@@ -269,9 +292,11 @@ class OnnxGraph:
             value = attributes.get(name, must)
             if value != must:
                 raise ModelError(f"{subject}: {name}", f"{value!r:.80}", rule)
-        if attributes.get("activations", activations) != activations:
-            rule = f"must be {', '.join(name.decode() for name in activations)}"
-            raise ModelError(f"{subject}: activations", attributes["activations"], rule)
+        functions = _functions(attributes, activations, subject)
+        if found.layers and functions != found.functions:
+            rule = f"must be {' and '.join(found.functions)}, as in the node before: an engine has one unit"
+            raise ModelError(f"{subject}: activations", " and ".join(functions), rule)
+        found.functions = functions
         wanted = _input_axes(node)
         if flow.axes != wanted or node.input[0] != flow.name:
             raise ModelError(subject, f"an input with axes {flow.axes}", f"must be {wanted}")

@@ -212,6 +212,9 @@ def keras_files(given):
     def configured(number, **config):
         return [(k, c | config if n == number else c, a) for n, (k, c, a) in enumerate(layers)]
 
+    def both(**config):
+        return [(k, c | config if k == "LSTM" else c, a) for k, c, a in layers]
+
     def between(kind, name, **config):
         return [*layers[:2], (kind, {"name": name, **config}, []), layers[2]]
 
@@ -234,7 +237,10 @@ def keras_files(given):
         "softmax at the end": configured(2, activation="softmax"),
         "unroll, stateful, implementation": configured(0, unroll=True, stateful=True, implementation=1),
         "activation": configured(0, activation="relu"),
-        "recurrent_activation": configured(0, recurrent_activation="hard_sigmoid"),
+        "hard_sigmoid": both(recurrent_activation="hard_sigmoid"),
+        "hard_tanh": both(activation="hard_tanh"),
+        "recurrent_activation": configured(0, recurrent_activation="swish"),
+        "unlike activations": configured(0, recurrent_activation="hard_sigmoid"),
         **{
             name: configured(0, **{name: True})
             for name in ("go_backwards", "return_state", "zero_output_for_mask", "time_major")
@@ -259,6 +265,11 @@ def onnx_files(given):
 
     def attribute(**values):
         return lambda graph: graph.node[1].attribute.extend([helper.make_attribute(*v) for v in values.items()])
+
+    def hard(graph):
+        for node, slope in ((graph.node[1], [1 / 6]), (graph.node[3], [0.16666667])):
+            for values in ({"activations": ["HardSigmoid", "Tanh", "Tanh"]}, {"activation_alpha": slope}):
+                node.attribute.extend([helper.make_attribute(*value) for value in values.items()])
 
     def given_input(at, values):
         def change(graph):
@@ -368,6 +379,11 @@ def onnx_files(given):
         "clip": (False, attribute(clip=1.0)),
         "input_forget": (False, attribute(input_forget=1)),
         "activations": (False, attribute(activations=["Sigmoid", "Relu", "Tanh"])),
+        "HardSigmoid": (False, hard),
+        "HardSigmoid of another slope": (
+            False,
+            attribute(activations=["HardSigmoid", "Tanh", "Tanh"], activation_alpha=[0.3]),
+        ),
         "activation_alpha": (False, attribute(activation_alpha=[0.5])),
         "activation_beta": (False, attribute(activation_beta=[0.5])),
         "sequence_lens": (False, given_input(4, np.array([3], np.int32))),
@@ -506,6 +522,31 @@ def test_chains_of_linear_layers(tmp_path, given):
     np.testing.assert_allclose(float_reference(load(tmp_path / "m.keras"), x)[0], wanted, atol=1e-6)
 
 
+def test_hard_sigmoids_of_either_keras(tmp_path, given):
+    layers = keras_files(given)["hard_sigmoid"]
+    x = 3 * np.random.default_rng(1).standard_normal((2, 5, INPUTS))
+    for name, version, slope in (("m.h5", "2.15.0", 0.2), ("m.h5", "3.4.1", 1 / 6), ("m.keras", None, 1 / 6)):
+        path = tmp_path / name
+        if version:
+            model_files.keras_h5(path, layers, version)
+        else:
+            path.write_bytes(model_files.keras_archive(layers))
+        h = x
+        for layer in load(path).layers:
+            steps, state = [], np.zeros((2, len(h), HIDDEN))
+            for step in range(5):
+                pre = h[:, step] @ layer.w_x.T + state[0] @ layer.w_h.T + layer.bias
+                i, f, o = (np.clip(slope * pre[:, n * HIDDEN : (n + 1) * HIDDEN] + 0.5, 0, 1) for n in (0, 1, 3))
+                c = f * state[1] + i * np.tanh(pre[:, 2 * HIDDEN : 3 * HIDDEN])
+                state = o * np.tanh(c), c
+                steps.append(state[0])
+            h = np.stack(steps, axis=1)
+        wanted = h[:, -1] @ given["head.weight"].T + given["head.bias"]
+        np.testing.assert_allclose(float_reference(load(path), x)[0], wanted, atol=1e-6)
+    model_files.keras_h5(path.with_suffix(".h5"), layers, "1.2")
+    refused(path.with_suffix(".h5"), "lstm: recurrent_activation: 'hard_sigmoid'", "keras_version of 2 or 3", "not 1.2")
+
+
 def written(folder, tensors, name):
     np.savez(folder / name, **tensors)
     return folder / name
@@ -539,10 +580,13 @@ def test_page_of_onnx_options(tmp_path, given):
             "initial_h and initial_c as inputs",
             "layout=1",
             "initial_h and initial_c of zeros",
+            "HardSigmoid",  # which the evaluator takes for Sigmoid
         ):
             (expected,) = ReferenceEvaluator(model).run(None, {"x": x})
             np.testing.assert_allclose(float_reference(load(path), x)[0], expected, atol=1e-5)
             assert load(path, ReadOptions(head_prefix="none")).head is None
+        if option == "HardSigmoid":
+            assert load(path).functions == ("hard6", "tanh")
         if option == "node before the LSTM":
             same(load(path, ReadOptions(prefix="lstm0")), given)
         if option == "initial_h and initial_c as inputs":
