@@ -62,7 +62,7 @@ bench-audio: .venv/.setup-run ## Play the amplifier example in Verilog for 0.1 s
 bench-chars2vec: .venv/.setup-bench ## Run the trained Keras models of a public package with their weights in memory
 	$(BIN)/python -P -m bench.chars2vec
 
-fuzz: .venv/.setup-bench ## Read 20,000 mutated files of every format under limits of time and memory (FUZZ_ARGS="--seed 7 --cases 100000")
+fuzz: .venv/.setup-bench ## Read 20,000 mutated files of every format under limits of time and memory (FUZZ_ARGS="--seed 7 --cases 100000 --jobs 2")
 	$(BIN)/python -P -m bench.fuzz $(FUZZ_ARGS)
 
 bench-accuracy: .venv/.setup-train .venv/.setup-bench ## Print accuracy, errors, clipping and lost weights of all examples at weights of 16 to 4 bits

@@ -5,6 +5,8 @@
 own whose memory is limited. Whatever else happens than a typed error that names the file is a fault; its file is kept.
 """
 
+import atexit
+import base64
 import hashlib
 import io
 import json
@@ -23,6 +25,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import click
@@ -31,6 +34,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as deserialize
 
 from bench import model_files
+from lstm_hw.campaign import run_tasks, workers_kept
 from lstm_hw.errors import LstmHwError
 from lstm_hw.host import image as firmware
 from lstm_hw.model.store import DIGEST_KEY, content_digest
@@ -48,6 +52,10 @@ START = 60.0
 """Seconds that the process may take to begin."""
 CASES = 20_000
 FAULTS = "build/bench/fuzz"
+SHARD = 1000
+"""Files of a task: seconds, beside which a process of readers starts quickly."""
+KEPT = "build/bench/.fuzz"
+"""Verdicts of an interrupted run."""
 ODD = ("", "\0", "é", "x" * 5000, "../" * 30, "1e999", "nan", "Q3.12", "-1", "\x1b[31m", "'", "[", "__class__")
 NUMBERS = (0, 1, -1, 2, 255, 1 << 16, (1 << 31) - 1, 1 << 31, 1 << 32, 10**9, 10**12, (1 << 63) - 1, 1 << 63, 10**30)
 REALS = (0.0, -0.0, 1e-300, 1e300, 0.1, -1.5, 2.0**53)
@@ -527,8 +535,53 @@ def _lines(process):
         yield from lines
 
 
-def fuzz(name: str, corpus: Path, cases: int, seed: int, keep: Path, progress=None) -> Counter:
+def shard(task: dict) -> dict:
+    """Judge some mutated files of a format; a task of a campaign.
+
+    Parameters
+    ----------
+    task : dict
+        ``format``, ``seed``, ``first`` and ``end``: numbers of the cases.
+
+    Returns
+    -------
+    dict
+        ``verdicts``: count of each; ``faults``: number, verdict and content (base64) of each file of a fault.
+    """
+    name, seed, first = task["format"], task["seed"], task["first"]
+    corpus, faults, found = _corpus(), [], Counter()
+    with tempfile.TemporaryDirectory() as folder:
+        for kind in FORMATS.values():
+            shutil.copytree(corpus / kind.folder, Path(folder) / kind.folder, dirs_exist_ok=True)
+        job = {"format": name, "corpus": str(corpus), "folder": folder, "seed": seed}
+        files = contents(corpus)
+        for number, verdict in verdicts(job, task["end"] - first, first):
+            found[verdict] += 1
+            if verdict.startswith("fault"):
+                faults.append([number, verdict, base64.b64encode(case(name, files, seed, number)).decode()])
+    return {"verdicts": dict(sorted(found.items())), "faults": faults}
+
+
+@cache
+def _corpus() -> Path:
+    """The valid files, made once a process."""
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    write_corpus(Path(folder.name))
+    return Path(folder.name)
+
+
+def fuzz(name: str, cases: int, seed: int, keep: Path, **workers) -> Counter:
     """Judge mutated files of a format; those of faults are kept.
+
+    Parameters
+    ----------
+    name : str
+    cases, seed : int
+    keep : Path
+        Folder for the files of faults.
+    **workers
+        ``jobs``, ``cluster`` and ``cache`` of :func:`lstm_hw.campaign.run_tasks`.
 
     Returns
     -------
@@ -536,18 +589,15 @@ def fuzz(name: str, corpus: Path, cases: int, seed: int, keep: Path, progress=No
         Of verdicts; those of faults begin with ``fault``.
     """
     found: Counter = Counter()
-    with tempfile.TemporaryDirectory() as folder:
-        for kind in FORMATS.values():
-            shutil.copytree(corpus / kind.folder, Path(folder) / kind.folder, dirs_exist_ok=True)
-        job = {"format": name, "corpus": str(corpus), "folder": folder, "seed": seed}
-        files = contents(corpus)
-        for number, verdict in verdicts(job, cases):
-            found[verdict] += 1
-            if verdict.startswith("fault"):
-                keep.mkdir(parents=True, exist_ok=True)
-                (keep / f"{seed}-{number}-{FORMATS[name].name}").write_bytes(case(name, files, seed, number))
-            if progress:
-                progress(number + 1, cases)
+    tasks = [
+        {"format": name, "seed": seed, "first": first, "end": min(first + SHARD, cases)}
+        for first in range(0, cases, SHARD)
+    ]
+    for result in run_tasks(shard, tasks, label=name, **workers):
+        found.update(result["verdicts"])
+        for number, _, content in result["faults"]:
+            keep.mkdir(parents=True, exist_ok=True)
+            (keep / f"{seed}-{number}-{FORMATS[name].name}").write_bytes(base64.b64decode(content))
     return found
 
 
@@ -567,7 +617,8 @@ def line(name: str, found: Counter, seconds: float) -> str:
 Examples:
   make fuzz
   python -m bench.fuzz --cases 1000 --format npz --format toml
-  python -m bench.fuzz --seed 7 --cases 200000"""
+  python -m bench.fuzz --seed 7 --cases 200000 --jobs 2
+  python -m bench.fuzz --cases 1000000 --cluster tcp://10.0.0.1:8786"""
 )
 @click.option("--cases", type=click.IntRange(1, 10**9), default=CASES, show_default=True, help="Files a format.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=1, show_default=True, help="Of the mutations.")
@@ -575,23 +626,27 @@ Examples:
     "--format", "names", type=click.Choice(list(FORMATS)), multiple=True, help="Only this format; repeatable."
 )
 @click.option("--keep", type=click.Path(), default=FAULTS, show_default=True, help="Folder for the files of faults.")
-def main(cases, seed, names, keep):
-    """Read mutated files of every format; the exit status is 1 if one was neither taken nor refused."""
-    from lstm_hw.progress import progress
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes that work at a time.")
+@click.option("--cluster", metavar="ADDRESS", help="A dask.distributed scheduler, whose workers do it instead.")
+def main(cases, seed, names, keep, jobs, cluster):
+    """Read mutated files of every format; the exit status is 1 if one was neither taken nor refused.
 
+    What an interrupted run has judged is not judged again.
+    """
     failed = False
-    with tempfile.TemporaryDirectory() as folder:
-        corpus = Path(folder)
-        write_corpus(corpus)
-        for name in names or FORMATS:
-            start = time.monotonic()
-            with progress(name) as advance:
-                found = fuzz(name, corpus, cases, seed, Path(keep) / name, advance)
-            click.echo(line(name, found, time.monotonic() - start))
-            for verdict, count in found.items():
-                if verdict.startswith("fault"):
-                    failed = True
-                    click.echo(f"  {count} x {verdict}; kept in {Path(keep) / name}")
+    try:
+        with workers_kept():
+            for name in names or FORMATS:
+                start = time.monotonic()
+                found = fuzz(name, cases, seed, Path(keep) / name, jobs=jobs, cluster=cluster, cache=KEPT)
+                click.echo(line(name, found, time.monotonic() - start))
+                for verdict, count in found.items():
+                    if verdict.startswith("fault"):
+                        failed = True
+                        click.echo(f"  {count} x {verdict}; kept in {Path(keep) / name}")
+    except LstmHwError as error:
+        sys.exit(f"error: {' '.join(str(error).split())}")
+    shutil.rmtree(KEPT, ignore_errors=True)
     sys.exit(int(failed))
 
 

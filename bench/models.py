@@ -14,12 +14,13 @@ A file that cannot be read has a row that says why. Without a folder the models 
 """
 
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import click
 import numpy as np
 
+from lstm_hw.campaign import run_tasks
 from lstm_hw.cli import progress
 from lstm_hw.errors import ConfigError, LstmHwError
 from lstm_hw.model.load import LOADERS, load
@@ -108,12 +109,23 @@ def _numbers(name, model, x, rate):
         )
 
 
+def rows(task: dict) -> list[dict]:
+    """Rows of an example, or of a file of a folder; a task."""
+    found = example_rows(task["example"]) if "example" in task else rows_of(Path(task["path"]), task["given"])
+    return [asdict(row) for row in found]
+
+
 @command(RESULT)
 @click.option("--models", type=click.Path(exists=True, file_okay=False), help="Folder of model files.")
-def main(models):
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes that work at a time.")
+def main(models, jobs):
     """Read published models, and print errors at 16 and 8 bits and cycles a step."""
-    if models is None:
-        return [row for name in EXAMPLES for row in example_rows(name)]
+    tasks = [{"example": name} for name in EXAMPLES] if models is None else _tasks(models)
+    return [Row(**row) for found in run_tasks(rows, tasks, jobs=jobs, label="models") for row in found]
+
+
+def _tasks(models):
+    """A task a file of a folder."""
     folder = Path(models)
     given = (
         toml.loads(read_file(folder / OPTIONS, toml.MAX_BYTES), folder / OPTIONS) if (folder / OPTIONS).exists() else {}
@@ -126,7 +138,7 @@ def main(models):
         raise ConfigError(folder, "no model file", f"must hold files with NAME{EXPECTED} beside them")
     if missing := given.keys() - {path.name for path in files}:
         raise ConfigError(f"{folder / OPTIONS}: {min(missing)}", "no such model", "must name files of the folder")
-    return [row for path in files for row in rows_of(path, given.get(path.name, {}))]
+    return [{"path": str(path.resolve()), "given": given.get(path.name, {})} for path in files]
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from pathlib import Path
 import click
 import numpy as np
 
+from lstm_hw.campaign import run_tasks
 from lstm_hw.errors import LstmHwError
 from lstm_hw.files import write_json
 from lstm_hw.gateware.top import Top
@@ -24,7 +25,7 @@ from lstm_hw.machine.formats import QFormat
 from lstm_hw.machine.parts import Usage, part_of
 from lstm_hw.machine.ports import TOPLEVEL
 from lstm_hw.plan.resources import COEFFICIENTS, estimate, features, structure
-from lstm_hw.progress import progress
+from lstm_hw.process import ROOT
 from lstm_hw.project.api import convert
 from lstm_hw.provenance import code, kept_folder
 from lstm_hw.verilog.emit import write_verilog
@@ -186,6 +187,27 @@ def errors(rows: list[Row], family: str, metric: str) -> list[float]:
 NAMES = (*ENGINES, *EXAMPLES, *LARGE)
 
 
+def engine_of(name: str) -> tuple[EngineConfig, str | None]:
+    """An engine of ``NAMES``, and the family that it is compared for; None: any."""
+    if name in ENGINES:
+        return ENGINES[name], None
+    if name in EXAMPLES:
+        project = convert(ROOT / f"examples/{name}/{name}.toml")
+        return project.engine, project.family
+    part, create = boards.ENGINES[name]
+    return create(), part_of(part).family
+
+
+def count(task: dict) -> dict:
+    """Engine and counts of ``name`` for ``family``, or nothing of one that is compared for another; a task."""
+    name, family = task["name"], task["family"]
+    config, only = engine_of(name)
+    if only not in (None, family):
+        return {}
+    usage = boards.counted(config, name, family)[0] if name in LARGE else counted(config, family)
+    return {"family": family, "name": name, "engine": config.to_dict(), "usage": asdict(usage)}
+
+
 @click.command()
 @click.option("--family", "families", multiple=True, type=click.Choice(list(COEFFICIENTS)), help="All without it.")
 @click.option("--engine", "names", multiple=True, type=click.Choice(NAMES), help="All without it.")
@@ -194,35 +216,25 @@ NAMES = (*ENGINES, *EXAMPLES, *LARGE)
 @click.option(
     "--counts", default=COUNTS, show_default=True, help="JSON file of engines and counts, which the tests read."
 )
-def main(families, names, fit, output, counts):
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes that count at a time.")
+@click.option("--cluster", metavar="ADDRESS", help="A dask.distributed scheduler, whose workers count instead.")
+def main(families, names, fit, output, counts, jobs, cluster):
     """Compare the resource estimate with Yosys's counts."""
-    families, names, found = families or tuple(COEFFICIENTS), names or NAMES, []
-
-    def count(family, name, config, counting=counted):
-        if family in families:
-            with progress(f"count {family}, {name}"):
-                found.append((family, name, config, counting(config, family)))
-
+    families, names = families or tuple(COEFFICIENTS), names or NAMES
+    asked = [(family, name) for family in families for name in ENGINES]
+    asked += [(family, name) for name in (*EXAMPLES, *LARGE) for family in families]
+    tasks = [{"family": family, "name": name} for family, name in asked if name in names]
     try:
-        for family in families:
-            for name in (name for name in ENGINES if name in names):
-                count(family, name, ENGINES[name])
-            if fit:
-                pairs = [(config, usage) for of, _, config, usage in found if of == family]
+        kept = list(filter(None, run_tasks(count, tasks, jobs=jobs, cluster=cluster, label="count")))
+        found = [
+            (one["family"], one["name"], EngineConfig.from_dict(one["engine"]), Usage(**one["usage"])) for one in kept
+        ]
+        if fit:
+            for family in families:
+                pairs = [(config, usage) for of, name, config, usage in found if of == family and name in ENGINES]
                 for kind in ("lut", "ff"):
                     values = ", ".join(f"{value:.4g}" for value in fitted(pairs, kind, family))
                     print(f"{family} {kind}: {values}")
-        for name in (name for name in EXAMPLES if name in names):
-            project = convert(f"examples/{name}/{name}.toml")
-            count(project.family, name, project.engine)
-        for name in (name for name in LARGE if name in names):
-            part, create = boards.ENGINES[name]
-            count(
-                part_of(part).family,
-                name,
-                create(),
-                lambda config, family, name=name: boards.counted(config, name, family)[0],
-            )
         rows = [row for family, name, config, usage in found for row in rows_of(config, name, family, usage)]
         print(text(rows))
         for family in families:
@@ -230,10 +242,6 @@ def main(families, names, fit, output, counts):
                 off = errors(rows, family, metric)
                 if off:
                     print(f"{family} {metric}: errors from {min(off):+.1%} to {max(off):+.1%}")
-        kept = [
-            {"family": family, "name": name, "engine": config.to_dict(), "usage": asdict(usage)}
-            for family, name, config, usage in found
-        ]
         print(f"wrote {write(output, rows)}, {write_json(counts, kept)}")
     except LstmHwError as error:
         sys.exit(f"error: {' '.join(str(error).split())}")

@@ -22,10 +22,8 @@ CASES = 150
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("corpus")
-    fuzz.write_corpus(folder)
-    return folder
+def corpus():
+    return fuzz._corpus()
 
 
 def verdicts(name, paths):
@@ -36,7 +34,7 @@ def verdicts(name, paths):
 def test_mutated_files(corpus, tmp_path, name):
     kind = FORMATS[name]
     assert verdicts(name, [corpus / kind.folder / kind.name]) == ["accepted"]
-    found = fuzz.fuzz(name, corpus, CASES, 1, tmp_path)
+    found = fuzz.fuzz(name, CASES, 1, tmp_path)
     assert sum(found.values()) == CASES
     assert [verdict for verdict in found if verdict.startswith("fault")] == [], fuzz.line(name, found, 0)
     assert sum(count for verdict, count in found.items() if verdict.endswith("Error")) > CASES / 4
@@ -261,3 +259,21 @@ def test_bytes_behind_an_array(tmp_path):
         from lstm_hw.reading import NpzFile
 
         NpzFile(tmp_path / "a.npz").read("x")
+
+
+def test_verdicts_and_files_of_faults_are_the_same_whatever_the_workers(tmp_path, monkeypatch):
+    """A reader that stumbles over some files."""
+    monkeypatch.setattr(fuzz, "SHARD", 15)
+    one = fuzz.fuzz("nam", 25, 1, tmp_path / "one")
+    assert sum(one.values()) == 25 and one == fuzz.fuzz("nam", 25, 1, tmp_path / "two", jobs=2)
+
+    def stumbling(job, count, first):
+        return [
+            (number, "fault: stumbled" if number % 7 == 3 else "accepted") for number in range(first, first + count)
+        ]
+
+    monkeypatch.setattr(fuzz, "verdicts", stumbling)
+    assert fuzz.fuzz("nam", 25, 1, tmp_path / "faults") == {"accepted": 21, "fault: stumbled": 4}
+    files = fuzz.contents(fuzz._corpus())
+    kept = {path.name: path.read_bytes() for path in (tmp_path / "faults").iterdir()}
+    assert kept == {f"1-{number}-m.nam": fuzz.case("nam", files, 1, number) for number in (3, 10, 17, 24)}
