@@ -5,12 +5,13 @@ import pytest
 from bench.sparse import ACTIVITIES, EDGEDRNN, model_rows
 
 
-def test_model_rows():
-    rows = {(row.metric, row.config.rpartition(" ")[2]): row for row in model_rows(size=96, rows=32, steps=5)}
+@pytest.mark.parametrize("kind, useful", [("lstm", 1.0), ("gru", 0.75)])
+def test_model_rows(kind, useful):
+    rows = {(row.metric, row.config.rpartition(" ")[2]): row for row in model_rows(kind, size=96, rows=32, steps=5)}
     cycles = [rows["cycles_per_step", f"{activity:g}"].ours for activity in ACTIVITIES]
     assert cycles == sorted(cycles, reverse=True) and cycles[0] == pytest.approx(12 * 192, abs=3)
     for activity in ACTIVITIES:
         assert rows["bytes_per_step", f"{activity:g}"].ours == 0
         gain = rows["gain_over_peak", f"{activity:g}"]
         assert gain.published == EDGEDRNN.get(activity)
-        assert 0.5 / activity < gain.ours <= 1.05 / activity
+        assert 0.5 / activity < gain.ours / useful <= 1.05 / activity
