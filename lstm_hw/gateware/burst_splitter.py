@@ -11,8 +11,12 @@ from ..machine.isa import BEATS_BITS, OFFSET_BITS
 from ..machine.latency import SPLIT_DELAY, SPLIT_OUT
 from .axi import PAGE_BYTES
 
-LOAD_DESCRIPTOR = data.StructLayout({"offset": OFFSET_BITS, "beats": BEATS_BITS, "credited": 1})
-"""What to load: ``beats`` words from word ``offset`` of the weight image, with or without credit."""
+
+def load_descriptor(
+    offset_bits: int = OFFSET_BITS, beats_bits: int = BEATS_BITS, credited: bool = True
+) -> data.StructLayout:
+    """What to load: ``beats`` words from word ``offset`` of the weight image, ``credited`` with or without credit."""
+    return data.StructLayout({"offset": offset_bits, "beats": beats_bits, **({"credited": 1} if credited else {})})
 
 
 class BurstSplitter(wiring.Component):
@@ -30,10 +34,12 @@ class BurstSplitter(wiring.Component):
         Width of a word, a power of two from 64 to 1024.
     max_burst : int
         Longest burst in words, at most one page. :class:`LoadUnit` checks all three.
+    descriptor : StructLayout
+        Of :func:`load_descriptor`.
 
     Members
     -------
-    i : stream of LOAD_DESCRIPTOR, in
+    i : stream of descriptors, in
         A descriptor of 0 beats is taken and has no effect.
     i_base : In(word_bits)
         Word address of offset 0, stable while a descriptor is inside.
@@ -41,7 +47,7 @@ class BurstSplitter(wiring.Component):
         Take nothing and drop everything inside; ``o.valid`` is withdrawn.
     o : stream of {word, length, credited, first, last}, out
         One burst: its word address, its length of 1 to ``max_burst`` words, whether it waits for
-        credit, whether it is the first and the last of its descriptor.
+        credit if descriptors say so, whether it is the first and the last of its descriptor.
     o_idle : Out(1)
         Nothing inside.
 
@@ -71,14 +77,15 @@ class BurstSplitter(wiring.Component):
 
     latency = SPLIT_DELAY + SPLIT_OUT
 
-    def __init__(self, address_bits: int, data_bits: int, max_burst: int):
-        self.max_burst = max_burst
+    def __init__(self, address_bits: int, data_bits: int, max_burst: int, descriptor: data.StructLayout | None = None):
+        self.max_burst, self.descriptor = max_burst, descriptor or load_descriptor()
+        self.credited = "credited" in self.descriptor.members
         self.word_bits = address_bits - exact_log2(data_bits // 8)
         self.page_bits = exact_log2(PAGE_BYTES * 8 // data_bits)
         self.low_bits = min(OFFSET_BITS, self.word_bits)
         super().__init__(
             {
-                "i": In(stream.Signature(LOAD_DESCRIPTOR)),
+                "i": In(stream.Signature(self.descriptor)),
                 "i_base": In(self.word_bits),
                 "i_flush": In(1),
                 "o": Out(
@@ -87,7 +94,7 @@ class BurstSplitter(wiring.Component):
                             {
                                 "word": self.word_bits,
                                 "length": bits_for(max_burst),
-                                "credited": 1,
+                                **({"credited": 1} if self.credited else {}),
                                 "first": 1,
                                 "last": 1,
                             }
@@ -144,7 +151,7 @@ class BurstSplitter(wiring.Component):
         # The lower part of base + offset with its carry.
         add_valid = Signal()
         low = Signal(min(self.low_bits + 1, self.word_bits), reset_less=True)
-        added = Signal(LOAD_DESCRIPTOR, reset_less=True)
+        added = Signal(self.descriptor, reset_less=True)
         start = Signal(self.word_bits)
         add = SimpleNamespace(valid=add_valid, low=low, added=added, start=start)
 
@@ -156,7 +163,7 @@ class BurstSplitter(wiring.Component):
         room_first = Signal.like(room)
         room_after = Signal.like(room)
         limit = Signal(range(self.max_burst + 1), reset_less=True)
-        remaining = Signal(BEATS_BITS, reset_less=True)
+        remaining = Signal.like(added.beats, name="remaining", reset_less=True)
         credited = Signal(reset_less=True)
         first = Signal(reset_less=True)
         split = SimpleNamespace(
@@ -187,10 +194,11 @@ class BurstSplitter(wiring.Component):
             split.room_after.eq(Mux(fills, page_words, split.room - self.max_burst)),
             made.word.eq(Cat((page_words - split.room)[: self.page_bits], split.page)),
             made.length.eq(Mux(last, split.remaining, split.limit)),
-            made.credited.eq(split.credited),
             made.first.eq(split.first),
             made.last.eq(last),
         ]
+        if self.credited:
+            m.d.comb += made.credited.eq(split.credited)
 
     def _begin(self, m, add, split):
         m.d.sync += [
@@ -198,9 +206,10 @@ class BurstSplitter(wiring.Component):
             split.limit.eq(Mux(split.room_first < self.max_burst, split.room_first, self.max_burst)),
             split.page.eq(add.start[self.page_bits :]),
             split.remaining.eq(add.added.beats),
-            split.credited.eq(add.added.credited),
             split.first.eq(1),
         ]
+        if self.credited:
+            m.d.sync += split.credited.eq(add.added.credited)
 
     def _advance(self, m, split, fills):
         m.d.sync += [

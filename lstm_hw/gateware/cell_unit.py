@@ -555,21 +555,21 @@ class CellUnit(wiring.Component):
         m.d.comb += drain.i_room.eq(room)
 
         # Plain outputs of a unit leave one a cycle; the next such unit starts five cycles later.
-        values = Signal(preact.shape(), reset_less=True)
         left = Signal(3)
         last = Signal()
         emits = start & (tag.mode == MODE_LINEAR)
         if not self.config.chains:
             emits &= tag.emit
         with m.If(emits):
-            m.d.sync += [values.eq(preact), left.eq(tag.outputs), last.eq(tag.last)]
+            m.d.sync += [left.eq(tag.outputs), last.eq(tag.last)]
         with m.Elif(left != 0):
-            m.d.sync += [values.eq(values.as_value() >> self.config.preact.width), left.eq(left - 1)]
+            m.d.sync += left.eq(left - 1)
+        output = self._in_turn(m, emits, preact)
         plain = self.config.plain(VALUE_BITS)
-        value = values[0] if self.config.preact.width == VALUE_BITS else bounded(values[0], 0, plain)
+        value = output if self.config.preact.width == VALUE_BITS else bounded(output, 0, plain)
         valid, ends = left != 0, last & (left == 1)
         if self.config.chains:
-            valid, value, ends = self._activated(m, start, tag, values[0], left)
+            valid, value, ends = self._activated(m, start, tag, output, left)
         beat = output_beat_layout()(queue.w_data)
         m.d.comb += [
             queue.w_en.eq(h_emitted | valid),
@@ -580,8 +580,19 @@ class CellUnit(wiring.Component):
             self.o.payload.eq(queue.r_data),
         ]
         if self.config.count_clipped and not self.config.chains:
-            self._count_outputs(m, emits, values[0], left)
+            self._count_outputs(m, emits, output, left)
         self.quiet = promised == 0
+
+    def _in_turn(self, m, emits, preact):
+        """The plain outputs of a unit, one a cycle from the one behind ``emits`` on."""
+        if self.config.cells == 1:
+            # The next unit replaces each pre-activation in the cycle behind its turn at the earliest.
+            place = Signal(range(GATES), name="output_place", reset_less=True)
+            m.d.sync += place.eq(Mux(emits, 0, place + 1))
+            return preact[place]
+        values = Signal(preact.shape(), name="plain_outputs", reset_less=True)
+        m.d.sync += values.eq(Mux(emits, preact.as_value(), values.as_value() >> self.config.preact.width))
+        return values[0]
 
     def _activated(self, m, start, tag, value, left):
         """Plain outputs through the activation unit of the first cell, or beside it, and to the h memory.

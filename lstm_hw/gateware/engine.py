@@ -276,10 +276,11 @@ class Engine(wiring.Component):
             load.i_start.eq(self.i_start),
             load.i_timeout.eq(self.i_timeout),
             load.i_stop.eq(stopping),
-            load.i_release.eq(mac.o_release),
             mac.i_fresh.eq(load.o_fresh),
-            mac.i_ring_word.eq(load.o_ring_word),
         ]
+        if not self.config.streams:
+            return
+        m.d.comb += [load.i_release.eq(mac.o_release), mac.i_ring_word.eq(load.o_ring_word)]
         for unit in (load, mac):
             m.d.comb += [unit.i_ring.eq(sequencer.o_ring), unit.i_ring_base.eq(sequencer.o_ring_base)]
 

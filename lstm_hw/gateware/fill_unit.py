@@ -5,11 +5,17 @@ from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..machine.config import EngineConfig
-from ..machine.isa import BEATS_BITS, WORD_BITS
+from ..machine.isa import WORD_BITS
 from ..machine.latency import PENDING_LOADS
-from .burst_splitter import LOAD_DESCRIPTOR
+from .burst_splitter import load_descriptor
 from .instruction import command_layout
 from .lane_group import fill_layout
+
+
+def descriptor_of(config: EngineConfig) -> data.StructLayout:
+    """What a weight port's LOADs ask of its memory reader."""
+    load = command_layout("LOAD", config)
+    return load_descriptor(load["offset"].width, load["beats"].width, config.streams)
 
 
 class FillUnit(wiring.Component):
@@ -25,12 +31,12 @@ class FillUnit(wiring.Component):
     o : stream of descriptors for the memory reader
     i_beat : In(1), i_data : In(data bits)
         A beat has arrived; beats come in the order of the descriptors.
-    i_ring, i_ring_base
+    i_ring, i_ring_base, where weights stream
         The ring starts at this word, empty.
     o_fill : Out
         The beat on its way to the lane groups, registered.
     o_fresh, o_ring_word : Out(1)
-        With the last beat of a resident word or of a ring word.
+        With the last beat of a resident word or, where weights stream, of a ring word.
     o_idle : Out(1)
         No LOAD waits for beats.
 
@@ -44,14 +50,12 @@ class FillUnit(wiring.Component):
         super().__init__(
             {
                 "i": In(stream.Signature(command_layout("LOAD", config))),
-                "o": Out(stream.Signature(LOAD_DESCRIPTOR)),
+                "o": Out(stream.Signature(descriptor_of(config))),
                 "i_beat": In(1),
                 "i_data": In(config.axi_data_bits),
-                "i_ring": In(1),
-                "i_ring_base": In(WORD_BITS),
+                **({"i_ring": In(1), "i_ring_base": In(WORD_BITS), "o_ring_word": Out(1)} if config.streams else {}),
                 "o_fill": Out(fill_layout(config)),
                 "o_fresh": Out(1),
-                "o_ring_word": Out(1),
                 "o_idle": Out(1),
             }
         )
@@ -61,21 +65,26 @@ class FillUnit(wiring.Component):
         config = self.config
         # The beats of a load are counted down; whether the next one is its last was worked out in the beat before, and
         # of the first one when the load came.
+        command, streams = self.i.payload, config.streams
         destination = data.StructLayout(
-            {"stream": 1, "base": range(config.weight_words), "beats": BEATS_BITS, "one": 1, "two": 1}
+            {
+                **({"stream": 1} if streams else {}),
+                "base": range(config.weight_words),
+                "beats": len(command.beats),
+                "one": 1,
+                "two": 1,
+            }
         )
         m.submodules.pending = pending = fifo.SyncFIFO(width=destination.size, depth=PENDING_LOADS)
-        command, head = self.i.payload, destination(pending.r_data)
+        head = destination(pending.r_data)
         new = Signal(destination)
         m.d.comb += [
-            new.stream.eq(command.stream),
             new.base.eq(command.base),
             new.beats.eq(command.beats),
             new.one.eq(command.beats == 1),
             new.two.eq(command.beats == 2),
             self.o.payload.offset.eq(command.offset),
             self.o.payload.beats.eq(command.beats),
-            self.o.payload.credited.eq(command.stream),
             self.o.valid.eq(self.i.valid & pending.w_rdy & (command.beats != 0)),
             self.i.ready.eq(pending.w_rdy & (self.o.ready | (command.beats == 0))),
             pending.w_data.eq(new),
@@ -84,27 +93,25 @@ class FillUnit(wiring.Component):
         ]
 
         chunk = Signal(range(config.beats_per_word))
-        left = Signal(BEATS_BITS)  # beats of the oldest LOAD, from the second on
+        left = Signal.like(command.beats, name="left")  # beats of the oldest LOAD, from the second on
         first = Signal(init=1)
         last = Signal()
         ends = Signal()
         word = Signal(range(config.weight_words))  # its next resident word, from the second on
-        ring_word = Signal.like(word)
-        ring_base = Signal.like(word)
         address = Signal.like(word)
+        to_ring = head.stream if streams else C(0)
+        resident = Mux(first, head.base, word)
         ends_word = chunk == config.beats_per_word - 1
         m.d.comb += [
             ends.eq(Mux(first, head.one, last)),
             pending.r_en.eq(self.i_beat & ends),
-            address.eq(Mux(head.stream, ring_word, Mux(first, head.base, word))),
         ]
         m.d.sync += [
             self.o_fill.valid.eq(self.i_beat),
             self.o_fill.data.eq(self.i_data),
             self.o_fill.address.eq(address),
             self.o_fill.chunk.eq(chunk),
-            self.o_fresh.eq(self.i_beat & ends_word & ~head.stream),
-            self.o_ring_word.eq(self.i_beat & ends_word & head.stream),
+            self.o_fresh.eq(self.i_beat & ends_word & ~to_ring),
         ]
         with m.If(self.i_beat):
             m.d.sync += [
@@ -113,9 +120,21 @@ class FillUnit(wiring.Component):
                 last.eq(Mux(first, head.two, left == 2)),
                 left.eq(Mux(first, head.beats, left) - 1),
             ]
-            with m.If(head.stream & ends_word):
-                m.d.sync += ring_word.eq(Mux(ring_word == config.weight_words - 1, ring_base, ring_word + 1))
             m.d.sync += word.eq(Mux(ends_word, address + 1, address))
+        if not streams:
+            m.d.comb += address.eq(resident)
+            return m
+
+        ring_word = Signal.like(word)
+        ring_base = Signal.like(word)
+        m.d.comb += [
+            new.stream.eq(command.stream),
+            self.o.payload.credited.eq(command.stream),
+            address.eq(Mux(to_ring, ring_word, resident)),
+        ]
+        m.d.sync += self.o_ring_word.eq(self.i_beat & ends_word & to_ring)
+        with m.If(self.i_beat & to_ring & ends_word):
+            m.d.sync += ring_word.eq(Mux(ring_word == config.weight_words - 1, ring_base, ring_word + 1))
         with m.If(self.i_ring):
             m.d.sync += [ring_word.eq(self.i_ring_base), ring_base.eq(self.i_ring_base)]
         return m

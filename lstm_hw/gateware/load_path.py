@@ -42,15 +42,15 @@ class LoadPath(wiring.Component):
         Forget all LOADs; the load units, which know what their buses owe, stay as they are.
     i_weights : list of In(address bits)
         Byte address of each port's image.
-    i_ring, i_ring_base
+    i_ring, i_ring_base, where weights stream
         The words from this one on become the ring, empty; they are the credit of the ports.
-    i_release : In
+    i_release : In, where weights stream
         Ring words that become free in this cycle.
     bus : list of Axi4Read, out
     o_fill : list of Out
         A beat of each port on its way to the lane groups.
     o_fresh, o_ring_word : Out(1)
-        Every port has brought its part of a resident word or of a ring word.
+        Every port has brought its part of a resident word or, where weights stream, of a ring word.
     o_beats : Out
         Beats that were received in this cycle, the sum over the ports.
     o_error, o_error_address, o_error_port : Out
@@ -81,13 +81,11 @@ class LoadPath(wiring.Component):
                 "i_restart": In(1),
                 "i_timeout": In(32),
                 "i_weights": In(config.axi_address_bits).array(ports),
-                "i_ring": In(1),
-                "i_ring_base": In(WORD_BITS),
-                "i_release": In(words),
+                **({"i_ring": In(1), "i_ring_base": In(WORD_BITS), "i_release": In(words)} if config.streams else {}),
                 "bus": Out(Axi4Read(config.axi_address_bits, config.axi_data_bits)).array(ports),
                 "o_fill": Out(fill_layout(config)).array(ports),
                 "o_fresh": Out(1),
-                "o_ring_word": Out(1),
+                **({"o_ring_word": Out(1)} if config.streams else {}),
                 "o_beats": Out(range(ports + 1)),
                 "o_moves": Out(1),
                 "o_error": Out(3 if config.decoder == "off" else CODE_BITS),
@@ -108,16 +106,7 @@ class LoadPath(wiring.Component):
         m.submodules.fork = fork = fresh(StreamFork(self.i.payload.shape(), config.axi_ports))
         connect(m, flipped(self.i), fork.i)
 
-        # The ring's room is the credit of every port, in beats of that port.
-        ring_words = Signal.like(self.i_release)
-        credit_words = Signal.like(self.i_release)
-        credit = Signal(BEATS_BITS)
-        m.d.comb += [
-            ring_words.eq(config.weight_words - self.i_ring_base),
-            credit_words.eq(Mux(self.i_ring, ring_words, self.i_release)),
-        ]
-        m.d.sync += credit.eq(credit_words * config.beats_per_word)
-
+        credit = self._credit(m) if config.streams else None
         fills, loads = zip(
             *(self._port(m, port, fresh, fork.o[port], credit) for port in range(config.axi_ports)), strict=True
         )
@@ -130,13 +119,14 @@ class LoadPath(wiring.Component):
 
         m.d.comb += [
             self.o_fresh.eq(reduce(joined, [fill.o_fresh for fill in fills])),
-            self.o_ring_word.eq(reduce(joined, [fill.o_ring_word for fill in fills])),
             self.o_beats.eq(sum(load.o_beats for load in loads)),
             self.o_moves.eq(Cat(load.o_moves for load in loads).any()),
             self.o_waiting.eq(Cat(load.o_waiting for load in loads).any()),
             self.o_quiet.eq(Cat(load.o_idle for load in loads).all()),
             self.o_idle.eq(self.o_quiet & Cat(fill.o_idle for fill in fills).all()),
         ]
+        if config.streams:
+            m.d.comb += self.o_ring_word.eq(reduce(joined, [fill.o_ring_word for fill in fills]))
         if config.decoder != "off":
             with m.If(fills[0].o_bad):
                 m.d.comb += [self.o_error.eq(ErrorCode.MALFORMED), self.o_error_address.eq(fills[0].o_bad_address)]
@@ -149,13 +139,31 @@ class LoadPath(wiring.Component):
                 ]
         return m
 
+    def _credit(self, m):
+        """The ring's room is the credit of every port, in beats of that port."""
+        config = self.config
+        ring_words = Signal.like(self.i_release)
+        credit_words = Signal.like(self.i_release)
+        credit = Signal(BEATS_BITS)
+        m.d.comb += [
+            ring_words.eq(config.weight_words - self.i_ring_base),
+            credit_words.eq(Mux(self.i_ring, ring_words, self.i_release)),
+        ]
+        m.d.sync += credit.eq(credit_words * config.beats_per_word)
+        return credit
+
     def _port(self, m, port, fresh, forked, credit):
         """Fill unit and load unit of a port."""
         config = self.config
         decodes = config.decoder != "off"
         m.submodules[f"fill_unit{port}"] = fill = fresh((UnpackUnit if decodes else FillUnit)(config))
         m.submodules[f"load_unit{port}"] = load = LoadUnit(
-            config.axi_address_bits, config.axi_data_bits, config.outstanding, config.max_burst, decodes
+            config.axi_address_bits,
+            config.axi_data_bits,
+            config.outstanding,
+            config.max_burst,
+            decodes,
+            fill.o.payload.shape(),
         )
         connect(m, forked, fill.i)
         connect(m, fill.o, load.i)
@@ -163,16 +171,19 @@ class LoadPath(wiring.Component):
         m.d.comb += [
             load.base.eq(self.i_weights[port]),
             load.i_start.eq(self.i_start),
-            load.i_capacity.eq(0),
-            load.i_credit.eq(0 if decodes else credit),
             load.i_timeout.eq(self.i_timeout),
             load.i_stop.eq(self.i_stop),
             fill.i_beat.eq(load.o_valid),
             fill.i_data.eq(load.o.data),
-            fill.i_ring.eq(self.i_ring),
-            fill.i_ring_base.eq(self.i_ring_base),
             self.o_fill[port].eq(fill.o_fill),
         ]
+        if config.streams:
+            m.d.comb += [
+                load.i_capacity.eq(0),
+                load.i_credit.eq(0 if decodes else credit),
+                fill.i_ring.eq(self.i_ring),
+                fill.i_ring_base.eq(self.i_ring_base),
+            ]
         if decodes:
             m.d.comb += [fill.i_release.eq(self.i_release), fill.i_address.eq(load.o_address)]
         return fill, load

@@ -12,7 +12,7 @@ from ..machine.isa import BEATS_BITS
 from ..machine.latency import BEAT, REQUEST, in_flight
 from ..machine.registers import ErrorCode
 from .axi import BURST_INCR, DECERR, PAGE_BYTES, Axi4Read
-from .burst_splitter import LOAD_DESCRIPTOR, BurstSplitter
+from .burst_splitter import BurstSplitter, load_descriptor
 from .timeout import Timeout
 
 CACHE_MODIFIABLE = 0b0011
@@ -48,10 +48,13 @@ class LoadUnit(wiring.Component):
         Longest burst in beats, 1 to 256 and at most 4 KiB; the longest such by default.
     address : bool
         Whether there is ``o_address``.
+    descriptor : StructLayout, optional
+        Of :func:`load_descriptor`, which says how long images may be; ``i_capacity`` and ``i_credit`` are there if
+        some descriptors are credited.
 
     Members
     -------
-    i : stream of LOAD_DESCRIPTOR, in
+    i : stream of descriptors, in
         ``offset`` from ``base`` in beats (32 bits), ``beats`` (24 bits, 0 has no effect) and
         ``credited``. The addresses are taken modulo the address space; the descriptor must lie
         inside the image.
@@ -145,6 +148,7 @@ class LoadUnit(wiring.Component):
         outstanding: int = 8,
         max_burst: int | None = None,
         address: bool = False,
+        descriptor: data.StructLayout | None = None,
     ):
         def check(name, value, valid, rule):
             if not isinstance(value, int) or not valid(value):
@@ -159,13 +163,14 @@ class LoadUnit(wiring.Component):
         self.address_bits, self.data_bits, self.address = address_bits, data_bits, address
         self.outstanding, self.max_burst = outstanding, max_burst
         self.in_flight = in_flight(outstanding)
+        self.descriptor = descriptor or load_descriptor()
+        self.credited = "credited" in self.descriptor.members
         super().__init__(
             {
-                "i": In(stream.Signature(LOAD_DESCRIPTOR)),
+                "i": In(stream.Signature(self.descriptor)),
                 "base": In(address_bits),
                 "i_start": In(1),
-                "i_capacity": In(BEATS_BITS),
-                "i_credit": In(BEATS_BITS),
+                **({"i_capacity": In(BEATS_BITS), "i_credit": In(BEATS_BITS)} if self.credited else {}),
                 "i_stop": In(1),
                 "i_timeout": In(32),
                 "bus": Out(Axi4Read(address_bits, data_bits)),
@@ -183,7 +188,9 @@ class LoadUnit(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        m.submodules.splitter = splitter = BurstSplitter(self.address_bits, self.data_bits, self.max_burst)
+        m.submodules.splitter = splitter = BurstSplitter(
+            self.address_bits, self.data_bits, self.max_burst, self.descriptor
+        )
         layout = data.StructLayout({"word": splitter.word_bits, "arlen": 8, "first": 1, "last": 1})
         # Bursts requested behind the one that is being received, which stands in _beats.
         forget = Signal()  # what is owed at a start was cut off
@@ -264,11 +271,10 @@ class LoadUnit(wiring.Component):
         """Read address channel: the next burst enters the AR register once a slot and credit are there."""
         bus, burst = self.bus, bursts.payload
         shift = self.address_bits - len(request.word)
-        free = Signal(BEATS_BITS)
         address = Signal(len(request.word), reset_less=True)
         arlen = Signal(8, reset_less=True)
         commit = Signal()
-        fits = ~burst.credited | (free >= burst.length)
+        fits = self._credit(m, burst, commit) if self.credited else 1
         m.d.comb += [
             commit.eq(bursts.valid & allowed & fits & (~bus.arvalid | bus.arready)),
             bursts.ready.eq(commit),
@@ -282,13 +288,18 @@ class LoadUnit(wiring.Component):
             m.d.sync += [address.eq(request.word), arlen.eq(request.arlen), bus.arvalid.eq(1)]
         with m.Elif(bus.arready):
             m.d.sync += bus.arvalid.eq(0)
+        return commit, bus.arvalid & bus.arready
+
+    def _credit(self, m, burst, commit):
+        """Whether the buffer has room for a burst."""
+        free = Signal(BEATS_BITS)
         with m.If(self.i_start):
             m.d.sync += free.eq(self.i_capacity)
         with m.Elif(commit & burst.credited):
             m.d.sync += free.eq(free + self.i_credit - burst.length)
         with m.Else():
             m.d.sync += free.eq(free + self.i_credit)
-        return commit, bus.arvalid & bus.arready
+        return ~burst.credited | (free >= burst.length)
 
     def _beats(self, m, oldest, oldest_valid, receiving, page_bits):
         """Read data channel: follows the burst that is being received and registers its beats on the output."""

@@ -62,10 +62,11 @@ class MacUnit(wiring.Component):
         A run starts: tokens of x, of the ring and of fresh words are dropped.
     i_clear_h : In(1)
         Tokens of h are dropped as well (the run starts from zero state).
-    i_ring, i_ring_base
+    i_ring, i_ring_base, where weights stream
         The ring is set up, empty.
     i_h, i_x, i_fresh, i_ring_word
-        Tokens that arrive in this cycle: h elements, x elements, resident words, ring words.
+        Tokens that arrive in this cycle: h elements, x elements, resident words, ring words if
+        weights stream.
     i_finish_free : In(1)
         A finished row block was taken by the cell unit.
     i_x_length, i_h_lengths, o_x_taken, with lists
@@ -76,7 +77,7 @@ class MacUnit(wiring.Component):
         With the last column of a slot that goes to the cell unit (registered like ``o_issue``).
     o_free_x : Out(1)
         An x vector becomes free.
-    o_release : Out
+    o_release : Out, where weights stream
         Ring words that become free in this cycle.
     o_busy, o_stall_weights, o_stall_h, o_stall_x, o_stall_output, o_empty : Out(1)
         What the unit does in this cycle; exactly one is high.
@@ -98,12 +99,14 @@ class MacUnit(wiring.Component):
                 "i": In(stream.Signature(command_layout("MAC", config))),
                 "i_clear": In(1),
                 "i_clear_h": In(1),
-                "i_ring": In(1),
-                "i_ring_base": In(WORD_BITS),
                 "i_h": In(1),
                 "i_x": In(range(config.x_per_beat + 1)),
                 "i_fresh": In(1),
-                "i_ring_word": In(1),
+                **(
+                    {"i_ring": In(1), "i_ring_base": In(WORD_BITS), "i_ring_word": In(1), "o_release": Out(words)}
+                    if config.streams
+                    else {}
+                ),
                 **(
                     {
                         "i_x_length": In(range(config.x_elements + 1)),
@@ -118,7 +121,6 @@ class MacUnit(wiring.Component):
                 "o_issued": Out(1),
                 "o_finished": Out(1),
                 "o_free_x": Out(1),
-                "o_release": Out(words),
                 "o_busy": Out(1),
                 "o_stall_weights": Out(1),
                 "o_stall_h": Out(1),
@@ -136,7 +138,7 @@ class MacUnit(wiring.Component):
         # in the cycle before, for all that this one may bring. Where no command is left, whatever the queue shows is
         # loaded: only ``held`` and ``releases`` ask whether it is one.
         m = Module()
-        walk, ring, command = _Walk(self.config), _Ring(self.config), self.i.payload
+        walk, command = _Walk(self.config), self.i.payload
         go, loads = Signal(name="go"), Signal(name="loads")
         ends, slot_ends = Signal(name="ends"), Signal(name="slot_ends")
         tokens = self._tokens(m, walk, go, loads, ends, slot_ends)
@@ -158,19 +160,14 @@ class MacUnit(wiring.Component):
             self.i.ready.eq(loads),
         ]
 
-        ring.follow(m, walk)
-        start = ring.place(m, walk, command.weight)
+        start = self._follow(m, walk, ends)
         with m.If(go):
             walk.step(m)
             with m.If(walk.last):
                 walk.next_slot(m)
-        with m.If(ends & walk.releases):
-            ring.release(m, walk.following)
         if self.config.window:
             with m.If(ends & (walk.filled | walk.last_fill)):
                 m.d.sync += walk.half.eq(~walk.half)
-        with m.If(self.i_ring):
-            ring.set_up(m, self.i_ring_base)
         if self.config.lists:
             with m.If(walk.unsized & ~tokens.absent):
                 walk.open_list(m, self.i_x_length, self.i_h_lengths)
@@ -182,6 +179,19 @@ class MacUnit(wiring.Component):
         self._give_back(m, walk, ends)
         self._issue(m, walk, go, slot_ends)
         return m
+
+    def _follow(self, m, walk, ends):
+        """The word behind the next column's; returns where the command of the queue would begin in the ring."""
+        if not self.config.streams:
+            m.d.comb += walk.following.eq(walk.address + 1)
+            return None
+        ring = _Ring(self.config)
+        ring.follow(m, walk)
+        with m.If(ends & walk.releases):
+            ring.release(m, walk.following)
+        with m.If(self.i_ring):
+            ring.set_up(m, self.i_ring_base)
+        return ring.place(m, walk, self.i.payload.weight)
 
     def _tokens(self, m, walk, go, loads, ends, slot_ends):
         """Tokens of h, x and weights that are there, and by how many they are ahead of what the next column needs.
@@ -216,18 +226,7 @@ class MacUnit(wiring.Component):
         with m.If(self.i_clear):
             m.d.sync += x.eq(0)
 
-        ring, ring_ahead = Signal(words, name="ring_words"), Signal(signed(len(self.o_release) + 1), name="ring_ahead")
-        m.d.sync += [
-            ring.eq(Mux(ends & walk.releases, ring_ahead[:-1], ring) + self.i_ring_word),
-            ring_ahead.eq(Mux(command.stream, ring_ahead + (self.i_ring_word - go), 0)),
-        ]
-        there = Mux(walk.releases, ring_ahead, ring)
-        with m.If(loads):
-            needed = there - new.weight[: len(ring)] + (self.i_ring_word - 1)
-            m.d.sync += ring_ahead.eq(Mux(new.stream, needed, 0))
-        with m.If(self.i_clear | self.i_ring):
-            m.d.sync += ring.eq(0)
-
+        unfilled = self._ring_tokens(m, walk, go, loads, ends) if self.config.streams else C(0)
         fresh, stale = Signal(words, name="fresh_words"), Signal(init=1, name="stale")
         takes_fresh = Signal(name="takes_fresh_word")
         m.d.comb += takes_fresh.eq(go & walk.takes_fresh)
@@ -239,7 +238,23 @@ class MacUnit(wiring.Component):
             m.d.sync += [fresh.eq(fresh - 1), stale.eq(fresh == 1)]
         absent = ahead[-1]
         behind = absent | walk.unsized if self.config.lists else absent
-        return SimpleNamespace(behind=behind, absent=absent, unfilled=ring_ahead[-1], stale=stale)
+        return SimpleNamespace(behind=behind, absent=absent, unfilled=unfilled, stale=stale)
+
+    def _ring_tokens(self, m, walk, go, loads, ends):
+        """Words of the ring that are there; returns whether that of the next column is not."""
+        command, new, words = walk.command, self.i.payload, range(self.config.weight_words + 1)
+        ring, ring_ahead = Signal(words, name="ring_words"), Signal(signed(len(self.o_release) + 1), name="ring_ahead")
+        m.d.sync += [
+            ring.eq(Mux(ends & walk.releases, ring_ahead[:-1], ring) + self.i_ring_word),
+            ring_ahead.eq(Mux(command.stream, ring_ahead + (self.i_ring_word - go), 0)),
+        ]
+        there = Mux(walk.releases, ring_ahead, ring)
+        with m.If(loads):
+            needed = there - new.weight[: len(ring)] + (self.i_ring_word - 1)
+            m.d.sync += ring_ahead.eq(Mux(new.stream, needed, 0))
+        with m.If(self.i_clear | self.i_ring):
+            m.d.sync += ring.eq(0)
+        return ring_ahead[-1]
 
     def _room(self, m, walk, go):
         """Whether a row block may be begun."""
@@ -294,9 +309,10 @@ class MacUnit(wiring.Component):
     def _give_back(self, m, walk, ends):
         """What becomes free with the end of a command."""
         m.d.comb += [
-            self.o_release.eq(Mux(ends & walk.releases, walk.ring_need, 0)),
             self.o_free_x.eq(ends & walk.command.free),
         ]
+        if self.config.streams:
+            m.d.comb += self.o_release.eq(Mux(ends & walk.releases, walk.ring_need, 0))
 
     def _issue(self, m, walk, go, slot_ends):
         """The column of this cycle, on its way to the lanes in the next one."""
@@ -337,7 +353,7 @@ class _Walk:
     """Where the unit stands: the command that it holds, and the next column of it."""
 
     def __init__(self, config):
-        self.words = config.weight_words
+        self.words, self.streams = config.weight_words, config.streams
         self.command, self.held = Signal(command_layout("MAC", config), name="command"), Signal(name="held")
         self.left = Signal(COUNT_BITS, name="columns_left")  # of the slot, with the next one
         self.first, self.last = Signal(name="first"), Signal(name="last")
@@ -390,7 +406,6 @@ class _Walk:
         alone, there = command.weight[: len(self.address)], valid & (command.columns != 0) & (command.slots != 0)
         m.d.sync += [
             self.held.eq(there),
-            self.releases.eq(there & command.release),
             self.command.eq(command),
             self.left.eq(command.columns),
             self.first.eq(1),
@@ -398,14 +413,18 @@ class _Walk:
             self.single.eq(command.columns == 1),
             self.last_slot.eq(command.slots == 1),
             self.waits.eq(command.wait),
-            self.takes_fresh.eq(command.fresh & ~command.stream),
+            self.takes_fresh.eq(command.fresh & ~command.stream if self.streams else command.fresh),
             self.begins_block.eq(command.finish),
-            self.address.eq(Mux(command.stream, start.address, alone)),
-            self.at_end.eq(Mux(command.stream, start.at_end, alone == self.words - 1)),
+            self.address.eq(Mux(command.stream, start.address, alone) if self.streams else alone),
             self.operand.eq(command.operand),
-            self.ring_need.eq(command.weight + 1),
             self.next_source.eq(command.source + ~command.hold),
         ]
+        if self.streams:
+            m.d.sync += [
+                self.releases.eq(there & command.release),
+                self.at_end.eq(Mux(command.stream, start.at_end, alone == self.words - 1)),
+                self.ring_need.eq(command.weight + 1),
+            ]
         if self.window:
             m.d.sync += [
                 self.fills.eq(there & (command.fill != 0)),
@@ -430,9 +449,9 @@ class _Walk:
             self.begins_block.eq(0),
             self.last.eq(self.left == 2),
             self.address.eq(self.following),
-            self.at_end.eq(self.following_at_end),
-            self.ring_need.eq(self.ring_need + 1),
         ]
+        if self.streams:
+            m.d.sync += [self.at_end.eq(self.following_at_end), self.ring_need.eq(self.ring_need + 1)]
         if self.window:
             m.d.sync += [
                 self.into.eq(self.into + 1),

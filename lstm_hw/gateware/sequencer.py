@@ -7,6 +7,7 @@ from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
 
+from ..machine.command import moved
 from ..machine.config import H_GROUP, EngineConfig
 from ..machine.isa import (
     CLEAR_REGISTER,
@@ -16,6 +17,7 @@ from ..machine.isa import (
     LOOP_KEPT,
     LOOP_UNLESS,
     MODE_LINEAR,
+    OPCODE_BITS,
     OPS,
     PROGRAM_BITS,
     REGISTER_BITS,
@@ -27,6 +29,8 @@ from .instruction import command_layout, instruction_layout
 
 COMMANDS = [next(op.name for op in OPS.values() if op.unit == unit) for unit in UNITS]
 """The instruction of each unit."""
+UNKNOWN = (1 << OPCODE_BITS) - 1
+"""No opcode."""
 
 
 class Sequencer(wiring.Component):
@@ -48,7 +52,7 @@ class Sequencer(wiring.Component):
         Program memory write port; use only while not running.
     o_input, o_load, o_mac, o_cell : stream of commands
         One command a unit instruction, registers already added.
-    o_ring : Out(1), o_ring_base : Out(18)
+    o_ring : Out(1), o_ring_base : Out(18), where weights stream
         A RING instruction is executed.
     o_buffers : Out(1), o_buffers_count : Out(8)
         A BUFFERS instruction is executed.
@@ -57,7 +61,8 @@ class Sequencer(wiring.Component):
     o_waiting : Out(1)
         The command of the current instruction is offered to its unit.
     o_illegal : Out(1)
-        Pulse: unknown opcode; the program ends there.
+        Pulse: unknown opcode, or an instruction for which the engine has not the means, which is stored as one; the
+        program ends there.
     o_group, i_known, i_kept, with sparse h
         The group that a LOOP asks for, and whether it is known and kept, in the same cycle.
     o_new_h : Out(1), with sparse h
@@ -82,14 +87,14 @@ class Sequencer(wiring.Component):
             "i_write": In(1),
             "i_write_address": In(PROGRAM_BITS),
             "i_write_data": In(INSTRUCTION_BITS),
-            "o_ring": Out(1),
-            "o_ring_base": Out(OPS["RING"].fields["base"]),
             "o_buffers": Out(1),
             "o_buffers_count": Out(OPS["BUFFERS"].fields["count"]),
             "o_running": Out(1),
             "o_waiting": Out(1),
             "o_illegal": Out(1),
         }
+        if config.streams:
+            members |= {"o_ring": Out(1), "o_ring_base": Out(OPS["RING"].fields["base"])}
         if config.sparse_h:
             groups = range(-(-config.h_elements // H_GROUP))
             members |= {"o_group": Out(groups), "i_known": In(1), "i_kept": In(1), "o_new_h": Out(1)}
@@ -189,8 +194,9 @@ class Sequencer(wiring.Component):
                     begin_loop(views["LOOP"])
             with m.Case(OPS["END"].code):
                 end_loop()
-            with m.Case(OPS["RING"].code):
-                m.d.comb += [self.o_ring.eq(1), self.o_ring_base.eq(views["RING"].base)]
+            if self.config.streams:
+                with m.Case(OPS["RING"].code):
+                    m.d.comb += [self.o_ring.eq(1), self.o_ring_base.eq(views["RING"].base)]
             with m.Case(OPS["BUFFERS"].code):
                 m.d.comb += [self.o_buffers.eq(1), self.o_buffers_count.eq(views["BUFFERS"].count)]
             for index, name in enumerate(COMMANDS):
@@ -214,11 +220,12 @@ class Sequencer(wiring.Component):
         pc, next_pc = (Signal(bits_for(length), name=name) for name in ("pc", "next_pc"))
         may_be_zero = Signal(name="may_be_zero", reset_less=True)
         written = data_view(self.i_write_data, "LOOP")
+        opcode = self._opcode(m)
         fetch, word = Signal(name="fetch"), Signal(INSTRUCTION_BITS, name="word", reset_less=True)
         m.d.comb += [
             writer.en.eq(self.i_write),
             writer.addr.eq(self.i_write_address),
-            writer.data.word.eq(self.i_write_data),
+            writer.data.word.eq(Cat(opcode, self.i_write_data[OPCODE_BITS:])),
             writer.data.may_be_zero.eq((written.count_reg != 0) | (written.count == 0)),
             next_pc.eq(pc),
             reader.addr.eq(next_pc),
@@ -228,6 +235,21 @@ class Sequencer(wiring.Component):
         with m.If(fetch):
             m.d.sync += [word.eq(reader.data.word), may_be_zero.eq(reader.data.may_be_zero)]
         return SimpleNamespace(pc=pc, next_pc=next_pc, fetch=fetch, word=word, may_be_zero=may_be_zero)
+
+    def _opcode(self, m):
+        """Opcode of the instruction that is written: one that there is not, if it asks for what the engine has not."""
+        opcode = Signal(OPCODE_BITS, name="written_opcode")
+        m.d.comb += opcode.eq(self.i_write_data)
+        lacking = set() if self.config.streams else {"stream", "release"}
+        for name in COMMANDS:
+            op = OPS[name]
+            never = lacking | {f"{field}_reg" for field in op.relative if field not in moved(name, self.config)}
+            view = data_view(self.i_write_data, name)
+            fields = [view[field] for field in op.fields if field in never]
+            if fields:
+                with m.If((view.opcode == op.code) & Cat(fields).any()):
+                    m.d.comb += opcode.eq(UNKNOWN)
+        return opcode
 
     def _adder(self, m):
         """In a fetch, augend + addend, or if ``wrap`` and the limit of an ADD is reached, that less the limit.
@@ -270,7 +292,9 @@ class Sequencer(wiring.Component):
         m.submodules.registers = registers = memory.Memory(shape=layout, depth=REGISTERS, init=[], attrs=zeros)
         # The n-th register of an instruction stands in one place in all of them.
         most, ports = max(OPS.values(), key=lambda op: len(op.registers)), []
-        for field in most.registers:
+        moves = [OPS[name].relative.index(field) for name in COMMANDS for field in moved(name, self.config)]
+        read = 1 + max(moves, default=0)  # scalar instructions read the first
+        for field in most.registers[:read]:
             reader = registers.read_port(domain="comb")
             m.d.comb += reader.addr.eq(self.views[most.name][field])
             ports.append(reader)
@@ -330,6 +354,7 @@ class Sequencer(wiring.Component):
         for index, (unit, name) in enumerate(zip(UNITS, COMMANDS, strict=True)):
             command, view = getattr(self, f"o_{unit}"), self.views[name]
             adds = dict(zip(OPS[name].relative, kept, strict=False))
+            adds = {field: value for field, value in adds.items() if field in moved(name, self.config)}
             m.d.comb += command.valid.eq(offered[index])
             for field in command.payload.shape().members:
                 m.d.comb += command.payload[field].eq(view[field] + adds.get(field, 0))

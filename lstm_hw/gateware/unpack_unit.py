@@ -8,7 +8,7 @@ from ..machine.config import EngineConfig
 from ..machine.isa import BEATS_BITS, WORD_BITS
 from ..machine.latency import DECODE, PENDING_LOADS
 from .bitmap_decoder import BitmapDecoder
-from .burst_splitter import LOAD_DESCRIPTOR
+from .burst_splitter import load_descriptor
 from .instruction import command_layout
 from .lane_group import fill_layout
 
@@ -48,7 +48,7 @@ class UnpackUnit(wiring.Component):
         super().__init__(
             {
                 "i": In(stream.Signature(command_layout("LOAD", config))),
-                "o": Out(stream.Signature(LOAD_DESCRIPTOR)),
+                "o": Out(stream.Signature(load_descriptor())),
                 "i_beat": In(1),
                 "i_data": In(config.axi_data_bits),
                 "i_address": In(config.axi_address_bits),

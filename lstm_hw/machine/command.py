@@ -1,7 +1,7 @@
 """What a unit gets of an instruction: the fields with their registers added, as wide as the engine needs."""
 
 from .config import EngineConfig
-from .isa import OPS
+from .isa import OPS, Instruction
 
 
 def command_bits(op: str, config: EngineConfig) -> dict[str, int]:
@@ -10,7 +10,8 @@ def command_bits(op: str, config: EngineConfig) -> dict[str, int]:
     An address has the bits of the memory that it is of: fields and registers add up modulo a power of two, so what lies
     in the memory loses nothing. ``lift`` of a MAC is among them if the engine has several ``lifts``, ``threshold`` and
     ``list`` if it has lists, ``threshold`` of a CELL also with sparse_h, ``gather`` and ``fill`` if it has windows,
-    ``words`` of a LOAD if it has a decoder, and ``activation`` if it has chains.
+    ``words`` of a LOAD if it has a decoder, ``stream`` and ``release`` if it streams, and ``activation`` if it has
+    chains.
     """
     most = _largest(op, config)
     unused = [
@@ -19,6 +20,7 @@ def command_bits(op: str, config: EngineConfig) -> dict[str, int]:
         *["threshold"] * (not (config.lists or config.sparse_h and op == "CELL")),
         *["gather", "fill"] * (not config.window),
         *["words"] * (config.decoder == "off"),
+        *["stream", "release"] * (not config.streams),
         *["activation"] * (not config.chains),
     ]
     return {
@@ -28,14 +30,33 @@ def command_bits(op: str, config: EngineConfig) -> dict[str, int]:
     }
 
 
+def moved(op: str, config: EngineConfig) -> tuple[str, ...]:
+    """Fields of a unit's instruction that this engine adds registers to."""
+    return tuple(name for name in OPS[op].relative if config.indexed is None or f"{op}.{name}" in config.indexed)
+
+
+def foreign(instruction: Instruction, config: EngineConfig) -> list[str]:
+    """Fields of an instruction that ask for what this engine does not have; it stores such an instruction as none."""
+    if instruction.op == "RING":
+        return [] if config.streams else ["base"]
+    op = OPS[instruction.op]
+    if not op.unit:
+        return []
+    lacking = ["stream", "release"] if not config.streams else []
+    lacking += [f"{name}_reg" for name in op.relative if name not in moved(op.name, config)]
+    return [name for name in lacking if name in op.fields and instruction.fields[name]]
+
+
 def _largest(op, config):
     """The largest values that an engine can use of those fields that it bounds."""
     exponent = (1 << config.exponent_bits) - 1
+    image = config.weight_words * config.beats_per_word
     word, bank = config.weight_words - 1, config.contexts - 1
     mask = (1 << config.contexts) - 1
     return {
         "INPUT": {"target": config.x_elements - 1, "elements": config.x_elements, "bank": bank},
-        "LOAD": {"base": word},
+        # Without streams all of the image is in the buffer.
+        "LOAD": {"base": word, **({} if config.streams else dict.fromkeys(("offset", "beats"), image))},
         "MAC": {
             "weight": word,
             "operand": max(config.h_elements - 1, config.x_elements - 1, exponent),

@@ -15,8 +15,10 @@ from typing import Any
 from ..errors import ConfigError
 from .bitmap import Bitmap
 from .formats import QFormat
-from .isa import BANK_BITS, ELEMENT_BITS, ENTRY_BITS, LIFT_BITS, PROGRAM_BITS, SCALE_BITS, WORD_BITS
+from .isa import BANK_BITS, ELEMENT_BITS, ENTRY_BITS, LIFT_BITS, OPS, PROGRAM_BITS, SCALE_BITS, WORD_BITS
 
+RELATIVE = tuple(f"{op.name}.{field}" for op in OPS.values() if op.unit for field in op.relative)
+"""Fields of commands that a register can move."""
 MAX_CONTEXTS = 1 << BANK_BITS
 MAX_ROWS = 1 << 14
 """More than any FPGA has multipliers for."""
@@ -205,6 +207,19 @@ class EngineConfig:
             "its weights, which are stored with its place; 0: all lanes multiply the same element"
         },
     )
+    streams: bool = field(
+        default=True,
+        metadata={
+            "doc": "weights may stream during a run, through a ring in the weight buffer; without, all of them stay on "
+            "chip. The plan chooses it"
+        },
+    )
+    indexed: tuple[str, ...] | None = field(
+        default=None,
+        metadata={
+            "doc": "fields of commands that a register may move, as MAC.operand; all without it. The plan chooses them"
+        },
+    )
     bus_errors: bool = field(
         default=False,
         metadata={"doc": "a write that is refused is answered with SLVERR instead of OKAY; REFUSED tells of it anyway"},
@@ -226,6 +241,8 @@ class EngineConfig:
             value = getattr(self, f.name)
             if type(value) not in kinds and not (type(value) is list and tuple in kinds):
                 raise ConfigError(f"engine.{f.name}", f"{value!r:.60}", f"must be {_KINDS[kinds[0]]}")
+        if self.indexed is not None:
+            object.__setattr__(self, "indexed", tuple(self.indexed))
         for name in ("shifts", "h_shifts", "c_shifts", "lifts"):
             values = getattr(self, name)
             if not all(type(value) is int for value in values):
@@ -290,6 +307,9 @@ class EngineConfig:
         yield "x_elements", self.x_elements % self.x_per_beat == 0, rule
         yield "kind", self.kind in CELL_SUMS, f"be one of {', '.join(CELL_SUMS)}"
         yield "decoder", self.decoder in DECODERS, f"be one of {', '.join(DECODERS)}"
+        yield "streams", self.streams or self.decoder == "off", "be true in an engine with a decoder"
+        known = ", ".join(RELATIVE)
+        yield "indexed", all(name in RELATIVE for name in self.indexed or ()), f"be some of {known}"
         if self.decoder != "off":
             fits = self.axi_ports == 1 and self.weight_bits in (4, 8, 16) and self.beats_per_word > 1
             yield "decoder", fits, "be off but for one port, weights of 4, 8 or 16 bits and words of two beats or more"
@@ -505,6 +525,8 @@ class EngineConfig:
             ("sparse_h", False),
             ("count_clipped", False),
             ("bus_errors", False),
+            ("streams", True),
+            ("indexed", None),
             ("decoder", "off"),
             ("block_sums", None),
         ):

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from ..machine.activation import make_activation
 from ..machine.activation_unit import LOGIC_ROWS
-from ..machine.command import command_bits
+from ..machine.command import command_bits, moved
 from ..machine.config import (
     FACTOR_BITS,
     GATES,
@@ -201,8 +201,13 @@ def _window(config: EngineConfig) -> Memory:
 def _register_reads(config: EngineConfig) -> list[int]:
     """Bits that each read port of the registers gives: a value and whether it is zero at the first; at the others,
     which serve commands alone, the bits of the fields that their value is added to."""
-    added = [[command_bits(name, config)[field] for field in op.relative] for name, op in OPS.items() if op.unit]
-    return [REGISTER_BITS + 1, *map(max, list(zip_longest(*added, fillvalue=0))[1:])]
+    added = [
+        [command_bits(name, config)[field] if field in moved(name, config) else 0 for field in op.relative]
+        for name, op in OPS.items()
+        if op.unit
+    ]
+    others = list(map(max, zip_longest(*added, fillvalue=0)))[1:]
+    return [REGISTER_BITS + 1, *(bits for bits in others if bits)]
 
 
 def _vectors(config: EngineConfig) -> list[Memory]:
@@ -249,7 +254,11 @@ def memories(config: EngineConfig) -> list[Memory]:
         *(Memory(bits, REGISTERS) for bits in _register_reads(config)),
         Memory(REGISTER_BITS + 1 + PROGRAM_BITS, LOOP_DEPTH),
         *(Memory(sum(command_bits(name, config).values()), QUEUE_DEPTH) for name, op in OPS.items() if op.unit),
-        Memory(1 + word + BEATS_BITS + expands * (WORD_BITS + BEATS_BITS), PENDING_LOADS, config.axi_ports),
+        Memory(
+            config.streams + word + command_bits("LOAD", config)["beats"] + expands * (WORD_BITS + BEATS_BITS),
+            PENDING_LOADS,
+            config.axi_ports,
+        ),
         Memory(burst, in_flight(config.outstanding) - 1, config.axi_ports),
         # Of a unit's tag, each queue holds what is asked for behind it: cell and mode; c read, c written; h.
         *(Memory(bits, 1 << _bits(flying)) for bits in (tag, state + 2, state + 2, h + tag)),
@@ -417,6 +426,7 @@ def features(config: EngineConfig, family: str) -> dict[str, dict[str, float]]:
             "second rounding": config.cells * second,
             "lifted bits": lifted * (1 + config.contexts * _bits(len(config.lifts))),
             "counters of clipped values": config.count_clipped,
+            "streams": config.streams,
             "lists": config.lists,
             "decoded rows": config.rows * (config.decoder != "off"),
         },
@@ -431,6 +441,7 @@ def features(config: EngineConfig, family: str) -> dict[str, dict[str, float]]:
             "second rounding": config.cells * second,
             "lifted bits": lifted,
             "counters of clipped values": config.count_clipped,
+            "streams": config.streams,
             "lists": config.lists,
             "decoded rows": config.rows * (config.decoder != "off"),
         },
@@ -439,12 +450,12 @@ def features(config: EngineConfig, family: str) -> dict[str, dict[str, float]]:
 
 COEFFICIENTS = {
     "xc7": {
-        "lut": (2615, 244, 0.012, 86.6, 591, 24.9, 2.97, 103, 1.78, 111, 450, 88),
-        "ff": (2381, 492, 6.76, 20.1, 2.03, 548, 7.23, 74.7, 0.96, 201, 400, 74),
+        "lut": (2000, 244, 0.012, 86.6, 591, 24.9, 2.97, 103, 1.78, 111, 505, 450, 88),
+        "ff": (2176, 492, 6.76, 20.1, 2.03, 548, 7.23, 74.7, 0.96, 201, 205, 400, 74),
     },
     "ecp5": {
-        "lut": (4320, 352, 0.0709, 0, 1150, 57, 11.8, 30, 0, 330, 700, 153),
-        "ff": (2622, 622, 0, 0, 2.18, 525, 11.3, 95.3, 0.52, 180, 400, 80),
+        "lut": (3420, 352, 0.0709, 0, 1150, 57, 11.8, 30, 0, 330, 900, 700, 153),
+        "ff": (2417, 622, 0, 0, 2.18, 525, 11.3, 95.3, 0.52, 180, 205, 400, 80),
     },
 }
 """Of the :func:`features`, in their order; ``python -m bench.resources --fit`` finds them."""

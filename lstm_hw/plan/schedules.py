@@ -606,7 +606,7 @@ def on_shape(name: str, ask: Request, fields: dict, target: Target) -> list[Outc
         def on_chip(network, config):
             return kind.planner(ask, network, config)
 
-        _, plan = engine_and_plan(ask.network, on_chip, streams=False, **fields)
+        _, plan = engine_and_plan(ask.network, on_chip, fetches=False, **fields)
         plan = replace(plan, config=target.divided(plan.config, fields))
         return [Outcome(name, {}, plan, memory=ask.memory(plan.config))]
     # The planner with the least needs says how deep the weight buffer must be at least.

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError, ProgramError
-from ..machine.config import BLOCK_DEPTH, PAIR_BITS, VALUE_BITS, WEIGHT_WIDTHS, EngineConfig
-from ..machine.isa import ELEMENT_BITS, PROGRAM_BITS, SCALE_BITS, WORD_BITS
+from ..machine.config import BLOCK_DEPTH, PAIR_BITS, RELATIVE, VALUE_BITS, WEIGHT_WIDTHS, EngineConfig
+from ..machine.isa import ELEMENT_BITS, OPS, PROGRAM_BITS, SCALE_BITS, WORD_BITS
 from ..machine.network import LayerShape, Network
 from ..machine.pack import bias_digits, stored_bias
 from ..machine.plan import Plan
+from ..machine.program import Program
 from ..model.quant_layer import QuantSkip
 from ..model.quant_model import QuantModel
 from .delta import DeltaPlanner
@@ -238,17 +239,17 @@ def size_engine(network: Network, planner: Callable | None = None, **given) -> E
 
 
 def engine_and_plan(
-    network: Network, planner: Callable | None = None, streams: bool = True, **given
+    network: Network, planner: Callable | None = None, fetches: bool = True, **given
 ) -> tuple[EngineConfig, Plan]:
     """:func:`size_engine`, with the plan on that engine.
 
-    ``streams`` says whether the planner streams weights, if one is given.
+    ``fetches`` says whether the planner streams weights, if one is given.
     """
-    streams, planner = (
-        streams and planner is not None,
+    fetches, planner = (
+        fetches and planner is not None,
         planner or (DeltaPlanner if network.thresholds else ResidentPlanner),
     )
-    ample, made = on_ample_engine(network, planner, streams, **given)
+    ample, made = on_ample_engine(network, planner, fetches, **given)
     try:
         length = len(made.plan().program.instructions)
     except ProgramError as error:
@@ -259,26 +260,40 @@ def engine_and_plan(
         raise ConfigError("plan.schedule", found, rule) from error
     derived = {name: _depth(name, need) for name, need in made.needs.items()}
     derived["program_length"] = next(size for size in PROGRAM_LENGTHS if length <= size)
-    if streams:
+    if fetches:
         del derived["weight_words"]
     config = replace(ample, **{name: value for name, value in derived.items() if name not in given})
-    return config, planner(network, config).plan()
+    plan = planner(network, config).plan()
+    needed = means(plan.program) | ({} if config.decoder == "off" else {"streams": True})
+    config = replace(config, **{name: value for name, value in needed.items() if name not in given})
+    return config, replace(plan, config=config)
 
 
-def on_ample_engine(network: Network, planner: Callable, streams: bool, **given) -> tuple[EngineConfig, object]:
+def means(program: Program) -> dict[str, Any]:
+    """What a program needs of an engine beside memories (dict of EngineConfig fields): whether weights stream, and the
+    fields that registers move."""
+    commands = [instr for instr in program.instructions if OPS[instr.op].unit]
+    used = {
+        f"{instr.op}.{name}" for instr in commands for name in OPS[instr.op].relative if instr.fields[f"{name}_reg"]
+    }
+    streams = any(instr.op == "RING" or instr.fields.get("stream") for instr in program.instructions)
+    return {"streams": streams, "indexed": tuple(name for name in RELATIVE if name in used)}
+
+
+def on_ample_engine(network: Network, planner: Callable, fetches: bool, **given) -> tuple[EngineConfig, object]:
     """An engine that is as deep as can be, and a planner on it; buffers of streams grow until they are deep enough."""
-    ample = ample_engine(network, streams, **given)
+    ample = ample_engine(network, fetches, **given)
     while True:
         try:
             return ample, planner(network, ample)
         except ConfigError as error:
-            grows = error.subject == "engine.weight_words" and streams and "weight_words" not in given
+            grows = error.subject == "engine.weight_words" and fetches and "weight_words" not in given
             if not grows or ample.weight_words == DEEPEST["weight_words"]:
                 raise in_keys_of_the_user(error, ample, given) from error
         ample = replace(ample, weight_words=2 * ample.weight_words)
 
 
-def ample_engine(network: Network, streams: bool, **given) -> EngineConfig:
+def ample_engine(network: Network, fetches: bool, **given) -> EngineConfig:
     """An engine with the deepest memories that there are, apart from what is given; buffers of streams are not deep.
 
     Raises
@@ -295,7 +310,7 @@ def ample_engine(network: Network, streams: bool, **given) -> EngineConfig:
     # Says what is wrong with these before anything is derived from them.
     cells = given.get("cells", EngineConfig.cells)
     EngineConfig(rows, contexts, weight_bits, cells=cells, axi_data_bits=64, axi_ports=ports)
-    per_beat = given.get("x_per_beat", max(STREAM_X if streams else 1, _power_of_two(contexts)))
+    per_beat = given.get("x_per_beat", max(STREAM_X if fetches else 1, _power_of_two(contexts)))
     vector = network.layers[0].inputs
     needs = {
         "accumulator_bits": accumulator_bits(
@@ -312,7 +327,7 @@ def ample_engine(network: Network, streams: bool, **given) -> EngineConfig:
     derived = {
         **DEEPEST,
         "x_elements": DEEPEST["x_elements"] // max(1, per_beat) * per_beat,
-        "weight_words": STREAM_WORDS if streams else DEEPEST["weight_words"],
+        "weight_words": STREAM_WORDS if fetches else DEEPEST["weight_words"],
         "accumulator_bits": needs["accumulator_bits"],
         "x_per_beat": per_beat,
         "shifts": shifts,

@@ -677,6 +677,8 @@ DERIVED = (
     "sparse_h",
     "chains",
     "kind",
+    "streams",
+    "indexed",
     "activation",
     "preact",
     "cell",

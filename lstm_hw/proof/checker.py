@@ -25,6 +25,7 @@ from copy import copy
 import numpy as np
 
 from ..errors import ProgramError
+from ..machine.command import foreign
 from ..machine.config import H_GROUP, LISTS_OF_X
 from ..machine.isa import ACTIVATIONS, MODE_LINEAR, MODE_ZERO, REGISTERS, SPACE_CONSTANT, SPACE_DELTA, SPACE_H, SPACE_X
 from ..machine.pack import top_exponent
@@ -144,6 +145,11 @@ class Checker:
 
     def run(self, entry: str, steps: int, clear: bool) -> None:
         """Check one run."""
+        for at, instruction in enumerate(self.plan.program.instructions):
+            lacking = foreign(instruction, self.config)
+            if lacking:
+                found = f"{lacking[0]} of {instruction.op}"
+                raise ProgramError(f"program address {at}", found, "must be in an engine with the means for it")
         if clear:
             self.registers = list(GARBAGE)
             self.step += RUN_GAP

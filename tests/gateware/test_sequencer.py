@@ -6,6 +6,7 @@ import random
 import pytest
 
 from lstm_hw.gateware.sequencer import Sequencer
+from lstm_hw.machine.command import foreign
 from lstm_hw.machine.isa import BY_CODE, CLEAR_REGISTER, LOOP_DEPTH, OPS, REGISTERS, STEPS_REGISTER, UNITS
 from lstm_hw.machine.program import ProgramBuilder
 from tests.builders import config_of
@@ -309,3 +310,55 @@ def test_stop_in_every_cycle(stall):
         after = [event[1:] for event in bench.commands() if event[0] >= start]
         assert after[: len(expected)] == expected
     assert len(runs) == (14 if stall else 40)
+
+
+NARROW = {"streams": False, "indexed": ("INPUT.target", "MAC.operand")}
+
+
+@pytest.mark.parametrize("op, fields, lacking", [
+    ("MAC", {"weight_reg": 1, "operand_reg": 2}, ["weight_reg"]),
+    ("MAC", {"stream": 1}, ["stream"]),
+    ("MAC", {"release": 1}, ["release"]),
+    ("LOAD", {"offset_reg": 2}, ["offset_reg"]),
+    ("LOAD", {"stream": 1, "beats_reg": 15}, ["stream", "beats_reg"]),
+    ("RING", {}, ["base"]),
+    ("CELL", {"state_reg": 8}, ["state_reg"]),
+    ("INPUT", {"bank_reg": 4}, ["bank_reg"]),
+    ("MAC", {"operand": 3, "operand_reg": 2, "weight": 5}, []),
+    ("INPUT", {"target": 1, "target_reg": 2}, []),
+])  # fmt: skip
+def test_an_engine_refuses_what_it_has_not_the_means_for(op, fields, lacking):
+    config, builder = config_of(program_length=LENGTH, **NARROW), ProgramBuilder()
+    builder.entry("run")
+    builder.emit("SET", register=2, value=9)
+    builder.emit(op, **fields)
+    builder.emit("HALT")
+    program, unit = builder.build(LENGTH), Sequencer(config)
+    assert foreign(program.instructions[1], config) == lacking
+
+    async def bench(context):
+        for address, word in enumerate(program.encoded()):
+            for port, value in (("i_write", 1), ("i_write_address", address), ("i_write_data", word)):
+                context.set(getattr(unit, port), value)
+            await context.tick()
+        context.set(unit.i_write, 0)
+        context.set(unit.i_start, 1)
+        await context.tick()
+        context.set(unit.i_start, 0)
+        illegal, taken = 0, []
+        for name in UNITS:
+            context.set(getattr(unit, f"o_{name}").ready, 1)
+        for _ in range(12):
+            illegal += context.get(unit.o_illegal)
+            for name in UNITS:
+                stream = getattr(unit, f"o_{name}")
+                if context.get(stream.valid):
+                    taken.append(
+                        {field: context.get(stream.payload[field]) for field in stream.payload.shape().members}
+                    )
+            await context.tick()
+        assert illegal == bool(lacking) and not context.get(unit.o_running)
+        moved = "operand" if op == "MAC" else "target"
+        assert [command[moved] for command in taken] == ([] if lacking else [fields[moved] + 9])
+
+    simulate(unit, bench)

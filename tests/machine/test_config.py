@@ -46,6 +46,8 @@ WRONG = {
     "kind": ("rnn", True),
     "count_clipped": (1, "true"),
     "bus_errors": (1, "true"),
+    "streams": (1, "true"),
+    "indexed": (("MAC.mask",), ("MAC.operand", "x")),
     "decoder": ("zip", True),
 }
 RIGHT = {
@@ -79,6 +81,8 @@ RIGHT = {
     "kind": ("lstm", "gru"),
     "count_clipped": (False, True),
     "bus_errors": (False, True),
+    "streams": (False, True),
+    "indexed": (None, (), ("MAC.operand", "CELL.target")),
     "decoder": ("off", "bitmap"),
 }
 
