@@ -103,12 +103,13 @@ def test_fine_tuning_has_the_bits_and_keeps_the_zeros(model, x):
 
     qmodel = quantize(model, x, QuantConfig(weight_bits=5, rounding="nearest"))
     tuned = FineTune(model, qmodel)
+    x = x[:4, :8]
     stored, _ = integer_reference(qmodel, qmodel.quantize_input(x))
     outputs = tuned(torch.as_tensor(x))
     assert np.array_equal(outputs.detach().numpy(), qmodel.dequantize_output(stored))
     wanted = torch.as_tensor(float_reference(model, x)[0])
     errors = [(outputs - wanted).square().mean()]
-    for _ in range(10):
+    for _ in range(4):
         gradients = torch.autograd.grad(errors[-1], list(tuned.parameters()))
         with torch.no_grad():
             for parameter, gradient in zip(tuned.parameters(), gradients, strict=True):

@@ -7,6 +7,7 @@ import pytest
 
 from lstm_hw.gateware.top import Top
 from lstm_hw.machine.registers import CLIPPED_PLACES
+from lstm_hw.model.float_model import GruWeights
 from lstm_hw.project.api import convert
 from lstm_hw.project.settings import ProjectConfig
 from lstm_hw.verify.scenario import Stress
@@ -20,17 +21,21 @@ WIDE = {"preact": "Q3.16", "activation_format": "Q0.17"}
 
 
 @pytest.mark.parametrize(
-    "every_step, quantize, engine, plan, stress",
+    "kind, every_step, quantize, engine, plan, stress",
     [
-        (True, {"activation": "hard5/quadratic64"}, {"cells": 2, "contexts": 2}, {}, None),
-        (False, {**PAIRS, **WIDE, "activation": "pwl"}, {"cells": 5}, {}, Stress(0.3, 0.3, 0.3)),
-        (True, WIDE, {"contexts": 2, "weight_words": 140}, {"schedule": "fusion", "sequences": 1}, None),
+        ("lstm", True, {"activation": "hard5/quadratic64"}, {"cells": 2, "contexts": 2}, {}, None),
+        ("lstm", False, {**PAIRS, **WIDE, "activation": "pwl"}, {"cells": 5}, {}, Stress(0.3, 0.3, 0.3)),
+        ("lstm", True, WIDE, {"contexts": 2, "weight_words": 140}, {"schedule": "fusion", "sequences": 1}, None),
+        ("gru", True, {"activation": "hard5/quadratic64"}, {"cells": 2}, {}, Stress(0.3, 0.3, 0.3)),
     ],
-    ids=["two cells", "pairs, five cells, under stress", "streamed"],
+    ids=["two cells", "pairs, five cells, under stress", "streamed", "GRU"],
 )
-def test_bits_cycles_and_clipped_values(tmp_path, every_step, quantize, engine, plan, stress):
+def test_bits_cycles_and_clipped_values(tmp_path, kind, every_step, quantize, engine, plan, stress):
     rng = np.random.default_rng(6)
     model = float_model(rng, inputs=5, hidden=(6,), outputs=0)
+    if kind == "gru":
+        matrices = (rng.uniform(-1, 1, (18, columns)) for columns in (5, 6))
+        model = replace(model, layers=(GruWeights.of_gates(*matrices, *np.zeros((2, 18)), "layer"),))
     model = replace(model, layers=tuple(replace(layer, bias=0 * layer.bias) for layer in model.layers))
     model = with_chain(model, every_step, sizes=(9, 5, 6, 3, 5), bias=0)
     x = rng.uniform(-1, 1, (3, 3, 5))
