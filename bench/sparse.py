@@ -22,6 +22,7 @@ from lstm_hw.proof.count import count_cycles
 from lstm_hw.proof.cycles import long_steps
 
 from .table import FOLDER, Row, command, update
+from .windows import resident_rows, streamed_rows
 
 RESULT = f"{FOLDER}/sparse.json"
 EXAMPLES = ("digits", "vowels")
@@ -93,8 +94,11 @@ def model_rows(kind="lstm", size=SIZE, rows=ROWS, steps=STEPS):
 @click.option("--images", type=click.IntRange(1), default=4, show_default=True, help="Test sequences to simulate.")
 @click.option("--samples", type=click.IntRange(1), help="Sequences that thresholds are chosen by; all without it.")
 def main(images, samples):
-    """Print activity, cycles and bytes a step of delta networks beside dense ones, and write them as JSON."""
+    """Print activity, cycles and bytes a step of delta networks and of pruned ones beside dense ones, and write them as
+    JSON."""
     result = [row for kind in ("lstm", "gru") for row in model_rows(kind)]
+    click.echo("windows", err=True)
+    result += resident_rows() + streamed_rows()
     for name in EXAMPLES:
         click.echo(name, err=True)
         result += example_rows(name, images, samples)

@@ -301,7 +301,8 @@ class EngineConfig:
         yield "axi_ports", self.groups % self.axi_ports == 0, rule
         blocks = self.block_sums is None or self.block_sums in range(0, self.group_rows + 1, SUM_ROWS)
         yield "block_sums", blocks, f"be a multiple of {SUM_ROWS} up to the {self.group_rows} rows of a lane group"
-        rule = f"not exceed one weight word of rows * weight_bits / axi_ports = {self.part_bits} bits"
+        stored = f"(weight_bits + {self.place_bits})" if self.window else "weight_bits"
+        rule = f"not exceed one weight word of rows * {stored} / axi_ports = {self.part_bits} bits"
         yield "axi_data_bits", self.axi_data_bits <= max(64, self.part_bits), rule
         rule = f"be a multiple of x_per_beat = {self.x_per_beat}"
         yield "x_elements", self.x_elements % self.x_per_beat == 0, rule

@@ -1,0 +1,148 @@
+"""Rows of :mod:`bench.sparse` on pruned weights: lanes that pick their operands from windows, by the cycle model.
+
+A layer of as many inputs as units is pruned by each pattern, from random normal weights, to about 87.5 %: 1,500 columns
+have no banks of which an eighth is a whole number, so there 6 of 50 stay. Weights stay on chip, or stream under
+blocking-batching, with and without their zeros.
+
+Published is the effective rate of BBS (Cao et al., FPGA 2019; batch 1, 87.5 %), to which ours is put in both readings:
+all operations of the layer as it was before pruning, or those on weights that are not zero.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from lstm_hw.machine.config import EngineConfig
+from lstm_hw.machine.network import LayerShape, Network
+from lstm_hw.plan.gather import GatherPlanner
+from lstm_hw.plan.gather_batch import GatherBatchPlanner
+from lstm_hw.plan.sbe import BatchPlanner
+from lstm_hw.proof.count import count_cycles
+from lstm_hw.proof.load_timing import MemoryModel
+from lstm_hw.prune.patterns import BankBalanced, ColumnBalanced, LoadBalanced, NOfM, RowBalanced, Unstructured
+
+from .table import Row
+
+CLOCK_MHZ = 200
+"""That of BBS; ours is what a rate is told at, not what anything was built for."""
+BBS_GOPS = 750.9
+SPARSITY = 0.875
+STEPS = 16
+"""A run of so many steps is taken off one of three times as many."""
+LATENCY, PORT_BITS = 40, 1024
+"""Cycles and bits of the memory that weights stream from."""
+STREAM_WORDS = 1 << 15
+FIELDS = {
+    "accumulators": 1024,
+    "finish_entries": 128,
+    "states": 1 << 13,
+    "h_elements": 1 << 14,
+    "x_elements": 1 << 15,
+    "program_length": 512,
+}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Rows and contexts of an engine, and its cells."""
+
+    rows: int
+    contexts: int = 1
+    cells: int = 5
+
+    def __str__(self):
+        lanes = f"{self.rows * self.contexts} lanes"
+        return lanes if self.contexts == 1 else f"{lanes}, {self.contexts} sequences"
+
+
+def shapes(units):
+    """Engines of 64 lanes and of about 512. Lanes whose row a layer does not have form no products: 6,000 rows take 12
+    blocks of 512, so there are engines beside that take them evenly."""
+    even = [Shape(500), Shape(128, 4)] if units % 512 else []
+    return [Shape(64), Shape(512), *even]
+
+
+def patterns(units, lanes):
+    """Name -> pattern; those that are not for windows too where lanes divide the rows."""
+    balanced = (NOfM(1, 8), BankBalanced(64, 8)) if units % 64 == 0 else (NOfM(3, 25), BankBalanced(50, 6))
+    others = {
+        "row_balanced": RowBalanced(SPARSITY),
+        "column_balanced of a part a lane": ColumnBalanced(lanes, SPARSITY),
+        "load_balanced of a part a lane": LoadBalanced(lanes, SPARSITY),
+        "unstructured": Unstructured(SPARSITY),
+    }
+    return {str(pattern): pattern for pattern in balanced} | (others if 4 * units % 512 == 0 else {})
+
+
+@lru_cache(maxsize=4)
+def pruned(pattern, units, seed=0):
+    """A layer, as a planner sees it, both of whose matrices are pruned."""
+    rng = np.random.default_rng(seed)
+    used = tuple(pattern.mask(rng.standard_normal((4 * units, units), dtype=np.float32)) for _ in "xh")
+    return Network((LayerShape("lstm", units, units, 15, used=used),))
+
+
+def engine(shape, **fields):
+    per_beat = max(2, shape.contexts)
+    return EngineConfig(shape.rows, shape.contexts, cells=shape.cells, x_per_beat=per_beat, **FIELDS | fields)
+
+
+def rows_of(name, plan, network, memory=None, bbs=False):
+    """Rows of a plan: cycles and bytes of a step, and what lanes do in them."""
+    config, source = plan.config, "cycle model"
+    short, long = (count_cycles(plan, count, memory=memory) for count in (STEPS, 3 * STEPS))
+    cycles, beats = ((getattr(long, n) - getattr(short, n)) / (2 * STEPS) for n in ("cycles", "read_beats"))
+    (layer,) = network.layers
+    matrices, sequences = sum(used.sum() for used in layer.used), config.contexts
+    kept = sum(tile.words for tile in plan.image.tiles if tile.part != "bias") * config.rows
+    rate = 2 * sequences * CLOCK_MHZ / 1000 / cycles
+    published, beside = (BBS_GOPS, f"{source} at {CLOCK_MHZ} MHz; BBS, an FPGA, batch 1") if bbs else (None, source)
+    return [
+        Row("sparsity", name, 1 - float(matrices) / layer.macs, "of the weights", None, "mask"),
+        Row("cycles_per_step", name, cycles, "cycles", None, source),
+        Row("bytes_per_step", name, beats * config.beat_bytes, "bytes", None, source),
+        Row(
+            "utilisation_on_nonzeros",
+            name,
+            float(matrices * sequences / (cycles * config.lanes)),
+            "of lane-cycles",
+            None,
+            source,
+        ),
+        Row("padding", name, float(kept / matrices - 1), "zeros a non-zero", None, "weight image"),
+        Row("effective_gops", f"{name}/before pruning", float(layer.macs * rate), "GOPS", published, beside),
+        Row("effective_gops", f"{name}/on non-zeros", float(matrices * rate), "GOPS", published, beside),
+    ]
+
+
+def resident_rows(units=(1024, 1500), shapes_of=shapes, patterns_of=patterns):
+    """Rows of layers whose weights stay on chip."""
+    result = []
+    for n in units:
+        for shape in shapes_of(n):
+            for name, pattern in patterns_of(n, shape.rows).items():
+                network = pruned(pattern, n)
+                plan = GatherPlanner(network, engine(shape, window=64, weight_words=1 << 18)).plan()
+                where = f"patterns/LSTM {n}/{n}, {shape}/{name}"
+                result += rows_of(where, plan, network, bbs=shape.contexts == 1 and "kept" in name)
+    return result
+
+
+def streamed_rows(units=(1024, 1500), shapes_of=shapes, batch=8, port_bits=PORT_BITS):
+    """Rows of blocking-batching: W_h held for the batch or on chip, with zeros and without."""
+    result, memory = [], MemoryModel(LATENCY)
+    for n in units:
+        pattern = next(p for name, p in patterns(n, 1).items() if isinstance(p, BankBalanced))
+        network = pruned(pattern, n)
+        for shape in shapes_of(n):
+            fields = {"axi_data_bits": port_bits, "weight_words": STREAM_WORDS}
+            for case, home in ((1, "W_h on chip"), (2, "W_h held for the batch")):
+                where = f"sbe/LSTM {n}/{n}, {shape}, batch {batch}, {home}"
+                sparse = GatherBatchPlanner(network, engine(shape, window=64, **fields), batch, 1, case).plan()
+                result += rows_of(f"{where}/pruned", sparse, network, memory)
+                dense = BatchPlanner(
+                    network, engine(shape, **fields | {"weight_words": 1 << 18}), batch, 16, case
+                ).plan()
+                result += rows_of(f"{where}/dense", dense, network, memory)
+    return result

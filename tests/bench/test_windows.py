@@ -1,0 +1,35 @@
+"""Rows of pruned layers: what lanes do follows from the pattern."""
+
+import pytest
+
+from bench.windows import BBS_GOPS, Shape, resident_rows, streamed_rows
+from lstm_hw.prune.patterns import BankBalanced, Unstructured
+
+
+def found(rows):
+    return {(row.metric, *row.config.rsplit("/", 2)[-2:]): row for row in rows}
+
+
+def test_balanced_patterns_keep_lanes_busy():
+    """Of no balanced one, rows with fewer weights than the fullest are padded."""
+    patterns = {"8 of 64 kept": BankBalanced(64, 8), "unstructured": Unstructured(0.875)}
+    rows = resident_rows((128,), lambda units: [Shape(32)], lambda units, lanes: patterns)
+    where = "LSTM 128/128, 32 lanes"
+    by = {(row.metric, row.config.split(", 32 lanes/")[1]): row for row in rows}
+    assert where in rows[0].config
+    assert by["utilisation_on_nonzeros", "8 of 64 kept"].ours > 0.98 and by["padding", "8 of 64 kept"].ours == 0
+    assert by["utilisation_on_nonzeros", "unstructured"].ours < 0.6 and by["padding", "unstructured"].ours > 1
+    dense, kept = (by["effective_gops", f"8 of 64 kept/{of}"] for of in ("before pruning", "on non-zeros"))
+    assert dense.ours == pytest.approx(8 * kept.ours) and {dense.published, kept.published} == {BBS_GOPS}
+
+
+def test_batches_read_what_is_not_zero():
+    rows = found(streamed_rows((128,), lambda units: [Shape(32)], batch=4, port_bits=256))
+    for home in ("W_h on chip", "W_h held for the batch"):
+        where = f"128, 32 lanes, batch 4, {home}"
+        pruned, dense = (rows["bytes_per_step", where, of].ours for of in ("pruned", "dense"))
+        if home != "W_h on chip":  # all weights stream, a word in 3 beats for 2
+            assert pruned / dense == pytest.approx(3 / 2 / 8)
+        assert pruned < dense / 5
+        busy, idle = (rows["utilisation_on_nonzeros", where, of].ours for of in ("pruned", "dense"))
+        assert busy > 7 * idle
