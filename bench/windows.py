@@ -34,7 +34,7 @@ LATENCY, PORT_BITS = 40, 1024
 """Cycles and bits of the memory that weights stream from."""
 STREAM_WORDS = 1 << 15
 FIELDS = {
-    "accumulators": 1024,
+    "accumulators": 2048,
     "finish_entries": 128,
     "states": 1 << 13,
     "h_elements": 1 << 14,
@@ -129,7 +129,7 @@ def resident_rows(units=(1024, 1500), shapes_of=shapes, patterns_of=patterns):
     return result
 
 
-def streamed_rows(units=(1024, 1500), shapes_of=shapes, batch=8, port_bits=PORT_BITS):
+def streamed_rows(units=(1024, 1500), shapes_of=shapes, batch=16, port_bits=PORT_BITS):
     """Rows of blocking-batching: W_h held for the batch or on chip, with zeros and without."""
     result, memory = [], MemoryModel(LATENCY)
     for n in units:

@@ -165,7 +165,7 @@ def balanced(model, bank, keep, parts="xh", seed=0):
         return (score.argsort(axis=2).argsort(axis=2) < keep).reshape(rows, columns)
 
     for layer, shape in zip(model.layers, model.network.layers, strict=True):
-        if shape.kind == "lstm":
+        if shape.kind != "linear":
             found = {f"w_{p}": getattr(layer, f"w_{p}") for p in "xh"}
             found |= {f"w_{p}": found[f"w_{p}"] * mask(found[f"w_{p}"]) for p in parts}
             layer = SimpleNamespace(**{**vars(layer), **found})

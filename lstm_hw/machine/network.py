@@ -9,8 +9,8 @@ from .config import CELL_SUMS, GATES
 from .isa import ACTIVATIONS
 
 WORTH = 0.75
-"""Most of a matrix's weights that may not be zero where leaving zeros out is worth a try: 3 of 4, as patterns have it.
-What zeros are left by rounding to a few bits are fewer."""
+"""Most weights of a matrix that may not be zero where leaving zeros out is worth a try, in rows that have any: 3 of 4,
+as patterns have it. What zeros are left by rounding to a few bits are fewer."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,8 @@ class Network:
     @property
     def pruned(self) -> bool:
         """Whether a matrix is known to have so many zeros that leaving them out may be worth it."""
-        return any(used.mean() <= WORTH for layer in self.layers for used in layer.used)
+        used = [used[used.any(axis=1)] for layer in self.layers for used in layer.used]
+        return any(rows.size and rows.mean() <= WORTH for rows in used)
 
     def macs(self, steps: int) -> int:
         """Useful multiply-accumulates of a whole sequence."""

@@ -113,7 +113,7 @@ class GatherLayer(ResidentLayer):
 
 
 class GatherPlanner(ResidentPlanner):
-    """Any stack of LSTM layers whose weights fit the weight buffer without their zeros.
+    """Any stack whose weights fit the weight buffer without their zeros.
 
     Parameters
     ----------
@@ -128,8 +128,6 @@ class GatherPlanner(ResidentPlanner):
     def __init__(self, network: Network, config: EngineConfig) -> None:
         if not config.window:
             raise ConfigError("engine.window", config.window, "must be 4 to 64 for the schedule gather")
-        if network.kind != "lstm":
-            raise ConfigError("network", f"layers of kind {network.kind}", "must be lstm for the schedule gather")
         super().__init__(network, config)
         windows = [tile for layer in self.layers for tile in layer.resident if tile.kept]
         if not windows:

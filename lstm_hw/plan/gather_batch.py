@@ -193,11 +193,9 @@ class GatherBatchPlanner(BatchPlanner):
         check_beat(config)
         if not config.window:
             raise ConfigError("engine.window", config.window, "must be 4 to 64 for the schedule gather_sbe")
-        if network.kind != "lstm" or len(network.recurrent) > 1 or network.head_every_step:
-            found = (
-                "a head at every step" if network.head_every_step else f"{len(network.recurrent)} {network.kind} layers"
-            )
-            rule = "must be one LSTM layer, with a head behind the last step at most, for the schedule gather_sbe"
+        if len(network.recurrent) > 1 or network.head_every_step:
+            found = "a head at every step" if network.head_every_step else f"{len(network.recurrent)} recurrent layers"
+            rule = "must be one, with a head behind the last step at most, for the schedule gather_sbe"
             raise ConfigError("network", found, rule)
         if batch < LEAST_BATCH:
             raise ConfigError("batch", batch, f"must be at least {LEAST_BATCH}")

@@ -12,15 +12,21 @@ from lstm_hw.machine.config import EngineConfig
 from lstm_hw.machine.isa import instruction
 from lstm_hw.machine.network import LayerShape, Network
 from lstm_hw.machine.pack import pack
+from lstm_hw.model.quantize import quantize
 from lstm_hw.plan import windows
 from lstm_hw.plan.dense import ResidentPlanner
 from lstm_hw.plan.gather import GatherPlanner
 from lstm_hw.plan.gather_batch import GatherBatchPlanner
+from lstm_hw.plan.schedules import choose
+from lstm_hw.plan.sizing import engine_formats, network_of
 from lstm_hw.plan.windows import spans, window_tiles
 from lstm_hw.proof.checker import check
 from lstm_hw.proof.count import count_cycles
 from lstm_hw.proof.load_timing import MemoryModel
+from lstm_hw.prune import PruneConfig, prune
+from lstm_hw.verify.runs import ModelReference, Piece, expected_runs, image_words
 from tests.builders import balanced, config_of, random_network
+from tests.projects import float_model, with_chain
 from tests.sim.scenarios import plan_scenario
 
 RUNS = ((3, True), (1, False), (4, False), (1, True))
@@ -35,8 +41,9 @@ STACKS = {
 }
 
 
-def built(sizes, head, every, bank, keep, parts, fields, lifts=((0, 3), (3, 0))):
-    model = random_network(np.random.default_rng(7), sizes, head, every, lifts=lifts)
+def built(sizes, head, every, bank, keep, parts, fields, **kind):
+    kind = {"lifts": ((0, 3), (3, 0))} | kind
+    model = random_network(np.random.default_rng(7), sizes, head, every, **kind)
     model = balanced(model, bank, keep, parts)
     return model, config_of(**AMPLE | fields, **model.factors)
 
@@ -54,6 +61,37 @@ def test_bits(stack):
     plan = GatherPlanner(model.network, config).plan()
     assert check(plan) > 0
     plan_scenario(model, plan, RUNS)
+
+
+OTHERS = {
+    "GRU, whose W_x and W_h have rows of zeros": ((8, 16, 8), 3, False, 8, 2, "xh", {"window": 8}, {"kind": "gru"}),
+    "skip from x to the output": ((8, 16), 2, True, 8, 2, "xh", {"window": 8}, {"skip": True, "lifts": ((0, 0),)}),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_cells_and_outputs(name):
+    *given, kind = OTHERS[name]
+    model, config = built(*given, **kind)
+    plan = GatherPlanner(model.network, config).plan()
+    check(plan)
+    plan_scenario(model, plan, RUNS)
+
+
+@pytest.mark.parametrize("schedule", ["gather", "gather_sbe"])
+def test_chains_of_linear_layers(schedule):
+    rng = np.random.default_rng(4)
+    dense = with_chain(
+        float_model(rng, inputs=16, hidden=(16,), outputs=0), schedule == "gather", sizes=(9, 5, 6, 3, 7)
+    )
+    x = rng.uniform(-1, 1, (2, 6, 16))
+    model = quantize(prune(dense, PruneConfig("2:8")).model, x)
+    fields = {"rows": 16, "window": 8, "weight_bits": 16, **engine_formats(model)}
+    plan = choose(network_of(model), 6, schedule=schedule, given=fields).outcome.plan
+    assert check(plan) and plan.config.chains
+    x = model.quantize_input(x)
+    pieces = [Piece(x[:1, :4]), Piece(x[:1, 4:], False), Piece(x[1:])]
+    assert len(list(expected_runs(plan, image_words(plan, model), ModelReference(model), pieces))) == 4
 
 
 def test_dense_programs_run_on_an_engine_with_windows():
@@ -219,7 +257,7 @@ def test_what_no_batch_can_have():
     with pytest.raises(ConfigError, match="engine.window: 0; must be 4 to 64 for the schedule gather_sbe"):
         GatherBatchPlanner(model.network, replace(config, window=0), 2)
     model, config = built(*STACKS["W_x dense"])
-    with pytest.raises(ConfigError, match="network: a head at every step; must be one LSTM layer"):
+    with pytest.raises(ConfigError, match="network: a head at every step; must be one, with a head behind"):
         GatherBatchPlanner(model.network, config, 2)
     one = replace(model.network, layers=model.network.layers[:1], head_every_step=False)
     with pytest.raises(ConfigError, match="model: W_x without enough zeros for windows"):
