@@ -10,6 +10,7 @@ all operations of the layer as it was before pruning, or those on weights that a
 
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 
 import numpy as np
 
@@ -33,6 +34,8 @@ STEPS = 16
 LATENCY, PORT_BITS = 40, 1024
 """Cycles and bits of the memory that weights stream from."""
 STREAM_WORDS = 1 << 15
+PINNED = {"pruned": 65, "dense": 16}
+"""Columns of W_x at least that hide the tail of the step before: two windows, or columns enough."""
 FIELDS = {
     "accumulators": 2048,
     "finish_entries": 128,
@@ -129,7 +132,7 @@ def resident_rows(units=(1024, 1500), shapes_of=shapes, patterns_of=patterns):
     return result
 
 
-def streamed_rows(units=(1024, 1500), shapes_of=shapes, batch=16, port_bits=PORT_BITS):
+def streamed_rows(units=(1024, 1500), shapes_of=shapes, batch=16, port_bits=PORT_BITS, pinned=MappingProxyType(PINNED)):
     """Rows of blocking-batching: W_h held for the batch or on chip, with zeros and without."""
     result, memory = [], MemoryModel(LATENCY)
     for n in units:
@@ -139,10 +142,12 @@ def streamed_rows(units=(1024, 1500), shapes_of=shapes, batch=16, port_bits=PORT
             fields = {"axi_data_bits": port_bits, "weight_words": STREAM_WORDS}
             for case, home in ((1, "W_h on chip"), (2, "W_h held for the batch")):
                 where = f"sbe/LSTM {n}/{n}, {shape}, batch {batch}, {home}"
-                sparse = GatherBatchPlanner(network, engine(shape, window=64, **fields), batch, 1, case).plan()
+                sparse = GatherBatchPlanner(
+                    network, engine(shape, window=64, **fields), batch, pinned["pruned"], case
+                ).plan()
                 result += rows_of(f"{where}/pruned", sparse, network, memory)
                 dense = BatchPlanner(
-                    network, engine(shape, **fields | {"weight_words": 1 << 18}), batch, 16, case
+                    network, engine(shape, **fields | {"weight_words": 1 << 18}), batch, pinned["dense"], case
                 ).plan()
                 result += rows_of(f"{where}/dense", dense, network, memory)
     return result

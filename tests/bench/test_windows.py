@@ -24,7 +24,9 @@ def test_balanced_patterns_keep_lanes_busy():
 
 
 def test_batches_read_what_is_not_zero():
-    rows = found(streamed_rows((128,), lambda units: [Shape(32)], batch=4, port_bits=256))
+    rows = found(
+        streamed_rows((128,), lambda units: [Shape(32)], batch=4, port_bits=256, pinned={"pruned": 1, "dense": 16})
+    )
     for home in ("W_h on chip", "W_h held for the batch"):
         where = f"128, 32 lanes, batch 4, {home}"
         pruned, dense = (rows["bytes_per_step", where, of].ours for of in ("pruned", "dense"))
