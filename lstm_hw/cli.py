@@ -524,6 +524,7 @@ Examples:
   lstm-hw plan examples/digits/digits.toml
   lstm-hw plan --inputs 256 --hidden 256 --lanes 128 --buffer 1024
   lstm-hw plan --inputs 39 --hidden 512 --hidden 256 --outputs 40 --every-step --bandwidth 4.2e9
+  lstm-hw plan --inputs 40 --hidden 128 --kind gru
   lstm-hw plan --inputs 1024 --hidden 1024 --sequences 8 --schedule rowblock --port-bits 512
   lstm-hw plan --inputs 256 --hidden 256 --schedule sacc --output build/sketch"""
 )
@@ -532,6 +533,7 @@ Examples:
 @click.option("--hidden", type=click.IntRange(1), multiple=True, help="Lh of a layer; once for each layer.")
 @click.option("--outputs", type=click.IntRange(1), help="Outputs of a linear head.")
 @click.option("--every-step", is_flag=True, help="The head reads h of every step, not of the last one.")
+@click.option("--kind", type=click.Choice(["lstm", "gru"]), default="lstm", show_default=True, help="Of the layers.")
 @click.option("--steps", type=click.IntRange(1), help="Time steps of a sequence; 32, or those of the test inputs.")
 @click.option("--schedule", help="auto, or the name of a schedule.")
 @click.option("--sequences", type=click.IntRange(1), help="Independent sequences of a run.")
@@ -554,6 +556,7 @@ def plan(
     hidden: tuple[int, ...],
     outputs: int | None,
     every_step: bool,
+    kind: str,
     steps: int | None,
     output: str | None,
     **asked: Any,
@@ -573,7 +576,7 @@ def plan(
     if config is not None:
         settings, model = ProjectConfig.load(config), None
     else:
-        sizes = start.Sizes(inputs, hidden, outputs or 0, every_step)
+        sizes = start.Sizes(inputs, hidden, outputs or 0, every_step, kind)
         settings, model = start.sketch(sizes, steps or 32, output or "")
     project = convert(start.asked(settings, steps=steps, **asked), model=model, progress=progress, note=note)
     project.compare()

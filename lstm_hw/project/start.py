@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import ConfigError, InputError
 from ..files import write_file
-from ..model.float_model import MAX_SIZE, DenseWeights, FloatModel, LstmWeights
+from ..model.float_model import MAX_SIZE, DenseWeights, FloatModel, GruWeights, LstmWeights
 from ..model.fractions import FRACTIONS, ROUNDINGS
 from ..model.load import open_model, read
 from ..model.quantize import QuantConfig
@@ -218,17 +218,19 @@ class Sizes:
     ----------
     inputs : int
     hidden : tuple of int
-        Of each LSTM layer.
+        Of each recurrent layer.
     outputs : int
         Of a linear head; none for 0.
     every_step : bool
         The head reads h of every step.
+    kind : {"lstm", "gru"}
     """
 
     inputs: int
     hidden: tuple[int, ...]
     outputs: int = 0
     every_step: bool = False
+    kind: str = "lstm"
 
     def __post_init__(self):
         sizes = (self.inputs, *self.hidden, *([self.outputs] if self.outputs else []))
@@ -241,24 +243,32 @@ class Sizes:
 
     @property
     def name(self) -> str:
-        return "lstm_" + "_".join(map(str, (self.inputs, *self.hidden, *([self.outputs] if self.outputs else []))))
+        return f"{self.kind}_" + "_".join(
+            map(str, (self.inputs, *self.hidden, *([self.outputs] if self.outputs else [])))
+        )
 
     def model(self) -> FloatModel:
         """Random weights of these sizes."""
-        tensors, last = random_tensors(self.inputs, self.hidden, self.outputs), len(self.hidden)
-        layers = []
-        for n in range(last):
-            bias = tensors[f"lstm.bias_ih_l{n}"].astype(np.float64) + tensors[f"lstm.bias_hh_l{n}"]
-            layers.append(LstmWeights(tensors[f"lstm.weight_ih_l{n}"], tensors[f"lstm.weight_hh_l{n}"], bias))
+        tensors, layers = self._tensors(), []
+        for n in range(len(self.hidden)):
+            parts = (tensors[f"{self.kind}.{part}_l{n}"] for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+            w_x, w_h, *biases = (part.astype(np.float64) for part in parts)
+            if self.kind == "gru":
+                layers.append(GruWeights.of_gates(w_x, w_h, *biases, f"layer {n}"))
+            else:
+                layers.append(LstmWeights(w_x, w_h, sum(biases)))
         head = DenseWeights(tensors["head.weight"], tensors["head.bias"]) if self.outputs else None
         return FloatModel(tuple(layers), head, self.every_step, self.name)
+
+    def _tensors(self):
+        return random_tensors(self.inputs, self.hidden, self.outputs, kind=self.kind)
 
     def write(self, folder: os.PathLike | str) -> Path:
         """Write that model as ``model.safetensors`` into a folder."""
         path = Path(folder) / MODEL_FILE
         path.parent.mkdir(parents=True, exist_ok=True)
         head = {"head": HEAD_MODES[self.every_step]} if self.outputs else {}
-        write_tensors(path, random_tensors(self.inputs, self.hidden, self.outputs), head)
+        write_tensors(path, self._tensors(), head)
         return path
 
 

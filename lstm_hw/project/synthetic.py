@@ -6,7 +6,9 @@ What they show is time, traffic and agreement; their outputs and errors mean not
 import numpy as np
 
 
-def random_tensors(inputs: int, hidden: tuple[int, ...], outputs: int = 0, seed: int = 1) -> dict[str, np.ndarray]:
+def random_tensors(
+    inputs: int, hidden: tuple[int, ...], outputs: int = 0, seed: int = 1, kind: str = "lstm"
+) -> dict[str, np.ndarray]:
     """A PyTorch state_dict as it is before training: uniform within 1 / sqrt(H).
 
     Parameters
@@ -14,22 +16,23 @@ def random_tensors(inputs: int, hidden: tuple[int, ...], outputs: int = 0, seed:
     inputs : int
         Lx of the first layer.
     hidden : tuple of int
-        Lh of each LSTM layer.
+        Lh of each recurrent layer.
     outputs : int
         Of a linear head; none for 0.
     seed : int
+    kind : {"lstm", "gru"}
     """
-    rng, tensors, below = np.random.default_rng(seed), {}, inputs
+    rng, tensors, below, gates = np.random.default_rng(seed), {}, inputs, {"lstm": 4, "gru": 3}[kind]
 
     def uniform(units, *shape):
         return rng.uniform(-(units**-0.5), units**-0.5, shape).astype(np.float32)
 
     for number, units in enumerate(hidden):
         tensors |= {
-            f"lstm.weight_ih_l{number}": uniform(units, 4 * units, below),
-            f"lstm.weight_hh_l{number}": uniform(units, 4 * units, units),
-            f"lstm.bias_ih_l{number}": uniform(units, 4 * units),
-            f"lstm.bias_hh_l{number}": uniform(units, 4 * units),
+            f"{kind}.weight_ih_l{number}": uniform(units, gates * units, below),
+            f"{kind}.weight_hh_l{number}": uniform(units, gates * units, units),
+            f"{kind}.bias_ih_l{number}": uniform(units, gates * units),
+            f"{kind}.bias_hh_l{number}": uniform(units, gates * units),
         }
         below = units
     if outputs:

@@ -9,10 +9,12 @@ from lstm_hw.model.budget import error_budget, partly_rounded, places_of
 from lstm_hw.model.calibrate import survey
 from lstm_hw.model.error_report import quantization_report
 from lstm_hw.model.float_model import DenseWeights, FloatModel, GruWeights, LstmWeights
+from lstm_hw.model.load import load
 from lstm_hw.model.quant_config import QuantConfig
 from lstm_hw.model.quant_layer import QuantGru
 from lstm_hw.model.quantize import quantize
 from lstm_hw.model.reference import float_reference, integer_reference
+from lstm_hw.project.start import Sizes
 
 
 def gru(rng, inputs, units, scale=0.8, bias=1.0):
@@ -117,3 +119,12 @@ def test_fine_tuning_has_the_bits_and_keeps_the_zeros(model, x):
         errors.append((tuned(torch.as_tensor(x)) - wanted).square().mean())
     assert errors[-1].item() < errors[0].item()
     assert tuned.quantized().kind == tuned.float_model().kind == "gru"
+
+
+def test_sizes_without_a_model(tmp_path):
+    """What `lstm-hw plan --kind gru` plans is what it writes."""
+    sizes = Sizes(3, (5, 4), 2, True, kind="gru")
+    model, read = sizes.model(), load(sizes.write(tmp_path))
+    assert sizes.name == "gru_3_5_4_2" and read.kind == model.kind == "gru" and read.head_every_step
+    for one, other in zip(model.layers, read.layers, strict=True):
+        assert all(np.array_equal(getattr(one, name), getattr(other, name)) for name in ("w_x", "w_h", "bias"))
