@@ -22,7 +22,7 @@ class Tile:
     layer : int
     part : str
         ``x`` (W_x, or the matrix of a linear layer), ``h`` (W_h), ``skip`` (that of the network's inputs in a linear
-        layer) or ``bias``.
+        layer), ``bias``, or of a layer with a start ``prime`` or ``first``.
     first_block, blocks : int
         Row blocks ("slots" of the instruction).
     first_column, columns : int

@@ -14,6 +14,25 @@ as patterns have it. What zeros are left by rounding to a few bits are fewer."""
 
 
 @dataclass(frozen=True)
+class Start:
+    """How a layer begins a sequence from another state than zero; see :mod:`.priming`.
+
+    Parameters
+    ----------
+    stages : int
+        Cell steps from h = c = 0 to the state's c.
+    prime_columns : tuple of (exponent, columns)
+        As those of a bias: the pre-activations of one of them.
+    first_columns : tuple of (exponent, columns)
+        ... and what is added to the sums of the first step.
+    """
+
+    stages: int
+    prime_columns: tuple[tuple[int, int], ...]
+    first_columns: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
 class LayerShape:
     """One layer.
 
@@ -38,6 +57,8 @@ class LayerShape:
         Inputs of the network that a linear layer has columns for besides those of its own input vector, or 0.
     activation : str
         Of a linear layer's outputs, one of :data:`~lstm_hw.machine.isa.ACTIVATIONS`.
+    start : Start, optional
+        How the layer begins a sequence from another state than zero.
     """
 
     kind: str
@@ -50,6 +71,7 @@ class LayerShape:
     used: tuple[np.ndarray, ...] = field(default=(), compare=False, repr=False)
     skip: int = 0
     activation: str = "none"
+    start: Start | None = None
 
     def __post_init__(self):
         if self.kind not in (*CELL_SUMS, "linear"):
@@ -61,6 +83,8 @@ class LayerShape:
             raise ConfigError("layer size", f"{self.inputs} x {self.outputs}", "must be at least 1 x 1")
         if self.skip and self.kind != "linear":
             raise ConfigError("layer skip", f"{self.skip} in a layer of kind {self.kind}", "must be in a linear layer")
+        if self.start and self.kind != "lstm":
+            raise ConfigError("layer start", f"a state of a layer of kind {self.kind}", "must be of an LSTM layer")
 
     @property
     def is_recurrent(self) -> bool:
@@ -155,6 +179,11 @@ class Network:
     @property
     def head(self) -> LayerShape | None:
         return self.layers[-1] if self.layers[-1].kind == "linear" else None
+
+    @property
+    def starts(self) -> bool:
+        """Whether a layer begins from another state than zero."""
+        return any(layer.start for layer in self.layers)
 
     @property
     def skip(self) -> bool:

@@ -9,6 +9,8 @@ from ..errors import FormatError
 from .config import GATES, EngineConfig
 from .formats import QFormat
 from .layout import Image, Tile
+from .network import Start
+from .priming import priming
 
 MOST_BIAS_COLUMNS = 255
 """Columns of weights that a bias may take at its top exponent."""
@@ -136,15 +138,44 @@ def stored_bias(layer: QuantisedLayer, row_bits: int) -> np.ndarray:
     return (bias << row_bits) + layer.row_shift
 
 
+def start_of(
+    layer: QuantisedLayer, activation: str, weight_bits: int, operand_bits: int, lift: int, row_bits: int
+) -> tuple[Start, np.ndarray, np.ndarray]:
+    """How a quantised LSTM layer with an ``initial`` state begins, and the digits for it.
+
+    Returns
+    -------
+    Start, int array (rows, stages * columns), int array (rows, columns)
+        The digits of ``prime`` are those of one stage behind those of another.
+
+    Raises
+    ------
+    FormatError
+        The state is one that no stages lead to, or digits do not fit.
+    """
+    h, c = layer.initial
+    found = priming(c, activation, layer.preact, layer.activation_format, layer.cell, layer.hidden)
+    shift = layer.acc_fraction - layer.preact.fraction
+    if shift < 0:
+        rule = f"must have at least the {layer.preact.fraction} fraction bits of pre-activations to begin from a state"
+        raise FormatError("accumulator", f"{layer.acc_fraction} fraction bits", rule)
+    stages, rows = found.pre.shape
+    widths = weight_bits, operand_bits, lift
+    prime, digits = bias_digits(found.pre.ravel() << shift + row_bits, *widths)
+    first, others = bias_digits(((layer.w_h << layer.lifts[1]) @ (h - found.h)) << row_bits, *widths)
+    return Start(stages, prime, first), digits.reshape(stages, rows, -1).transpose(1, 0, 2).reshape(rows, -1), others
+
+
 def layer_parts(layer: QuantisedLayer, config: EngineConfig) -> dict[str, np.ndarray]:
     """Row blocks of the matrices of a quantised layer: dict part -> int array (blocks, R, columns)."""
     bias = stored_bias(layer, config.row_bits)
     _, digits = bias_digits(bias, config.weight_bits, config.operand_bits, max(config.lifts))
     if hasattr(layer, "w_x"):
-        return {
-            part: interleave(matrix, config.rows)
-            for part, matrix in (("x", layer.w_x), ("h", layer.w_h), ("bias", digits))
-        }
+        matrices = {"x": layer.w_x, "h": layer.w_h, "bias": digits}
+        if getattr(layer, "initial", None) is not None:
+            widths = config.weight_bits, config.operand_bits, max(config.lifts), config.row_bits
+            _, matrices["prime"], matrices["first"] = start_of(layer, config.activation, *widths)
+        return {part: interleave(matrix, config.rows) for part, matrix in matrices.items()}
     matrices = {"x": layer.weight, "bias": digits} | ({"skip": layer.skip} if hasattr(layer, "skip") else {})
     return {part: to_blocks(matrix, config.rows) for part, matrix in matrices.items()}
 

@@ -69,7 +69,8 @@ def partly_rounded(model: FloatModel, qmodel: QuantModel, x: np.ndarray, rounded
         arrays = _arrays(weights, layer, here)
         if number == 0 and "w_x" not in here and qmodel.input_exponents:
             arrays["w_x"] = arrays["w_x"] / np.exp2(qmodel.input_exponents)
-        values = _layer(layer, _Tables(layer, qmodel.activation, model.functions), values, arrays, here)
+        tables = _Tables(layer, qmodel.activation, model.functions)
+        values = _layer(layer, tables, values, arrays, here, weights.initial)
     if qmodel.head is None:
         return values
     values = values if qmodel.head_every_step else values[:, -1]
@@ -101,11 +102,14 @@ def _arrays(weights, layer, here):
     return {name: layer.real(name) if name in here else getattr(weights, name) for name in layer.ARRAYS}
 
 
-def _layer(layer, tables, x, arrays, here):
+def _layer(layer, tables, x, arrays, here, initial):
     """h (N, T, H) of a layer that is rounded at the places ``here``."""
     functions = tables if "activation" in here else tables.exact
     cell = {"lstm": _lstm, "gru": _gru}[layer.KIND]
     h, c = np.zeros((2, len(x), layer.hidden_size))
+    if initial is not None:
+        h = h + (_round(layer.hidden, initial[0]) if "h" in here else initial[0])
+        c = c + (_round(layer.cell, initial[1]) if "c" in here else initial[1])
     outputs = np.empty((*x.shape[:2], layer.hidden_size))
     for step in range(x.shape[1]):
         pre = x[:, step] @ arrays["w_x"].T + h @ arrays["w_h"].T + arrays["bias"]

@@ -211,6 +211,9 @@ def _run(layer, weights, tables, x):
     """Hidden states (N, T, H) of one layer."""
     h = x.new_zeros((x.shape[0], layer.hidden_size))
     c, outputs = h, []
+    if layer.initial is not None:
+        formats = layer.hidden, layer.cell
+        h, c = (h + torch.as_tensor(f.to_float(v)) for f, v in zip(formats, layer.initial, strict=True))
     for step in range(x.shape[1]):
         sums = x[:, step] @ weights["w_x"].T + h @ weights["w_h"].T + weights["bias"]
         h, c = CELLS[layer.KIND](layer, tables, _rounded(sums, layer.preact).chunk(4, dim=1), c)

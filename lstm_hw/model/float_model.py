@@ -69,15 +69,19 @@ def check_finite(subject: str, values: np.ndarray) -> None:
 def _adopt(owner, **shapes):
     """Replace the named fields by checked, read-only float64 copies."""
     for name, expected in shapes.items():
-        subject = f"{owner.source}: {name}"
-        try:
-            values = np.array(getattr(owner, name), dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise ModelError(subject, str(error), "must be an array of numbers") from error
-        check_shape(subject, values.shape, expected)
-        check_finite(subject, values)
-        values.setflags(write=False)
-        object.__setattr__(owner, name, values)
+        object.__setattr__(owner, name, _adopted(f"{owner.source}: {name}", getattr(owner, name), expected))
+
+
+def _adopted(subject, values, expected):
+    """A checked, read-only float64 copy of an array."""
+    try:
+        values = np.array(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ModelError(subject, str(error), "must be an array of numbers") from error
+    check_shape(subject, values.shape, expected)
+    check_finite(subject, values)
+    values.setflags(write=False)
+    return values
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +96,8 @@ class RecurrentWeights:
         The sum of all biases of a row.
     source : str
         Where it comes from, for messages.
+    initial : pair of float64 arrays (H,), optional
+        h and c that a sequence starts from; zeros without it.
 
     Raises
     ------
@@ -103,6 +109,7 @@ class RecurrentWeights:
     w_h: np.ndarray
     bias: np.ndarray
     source: str = "recurrent layer"
+    initial: tuple[np.ndarray, np.ndarray] | None = None
 
     KIND: ClassVar[str]
     """Of ``CELL_SUMS``."""
@@ -111,6 +118,12 @@ class RecurrentWeights:
         hidden = hidden_size_of(f"{self.source}: w_h", np.shape(self.w_h))
         _adopt(self, w_h=(4 * hidden, hidden), w_x=(4 * hidden, None), bias=(4 * hidden,))
         check_structure(self)
+        if self.initial is not None:
+            if self.KIND != "lstm":
+                rule = "must be of an LSTM: others begin from zeros"
+                raise ModelError(f"{self.source}: initial state", f"of a {self.KIND.upper()}", rule)
+            values = _adopted(f"{self.source}: initial h and c", list(self.initial), (2, hidden))
+            object.__setattr__(self, "initial", (values[0], values[1]))
 
     @property
     def input_size(self) -> int:
@@ -170,7 +183,7 @@ def unread(kind: str, units: int) -> dict[str, slice]:
     return {"w_x": at["n_h"], "w_h": at["n_x"]}
 
 
-def check_structure(layer) -> None:
+def check_structure(layer: Any) -> None:
     """Refuse weights where the kind of a layer has none."""
     for name, rows in unread(layer.KIND, layer.hidden_size).items():
         if np.any(getattr(layer, name)[rows]):

@@ -152,6 +152,8 @@ class QuantRecurrent(QuantLayer):
         h; the same as ``h_format``.
     source : str
         For messages.
+    initial : pair of int64 arrays (H,), optional
+        h, of ``hidden``, and c, of ``cell``, that a sequence starts from; zeros without it.
     row_shift : int64 array (4H,), optional
         Fraction bits, 0 to 7, that the weights, the bias and the sum of each row have beyond those of their formats.
 
@@ -179,6 +181,7 @@ class QuantRecurrent(QuantLayer):
     hidden: QFormat
     source: str = "quantised recurrent layer"
     row_shift: np.ndarray | None = None
+    initial: tuple[np.ndarray, np.ndarray] | None = None
 
     KIND: ClassVar[str]
     """Of ``CELL_SUMS``."""
@@ -192,12 +195,33 @@ class QuantRecurrent(QuantLayer):
         self._adopt_row_shift()
         self._check_fractions()
         check_structure(self)
+        if self.initial is not None:
+            if self.KIND != "lstm":
+                rule = "must be of an LSTM: others begin from zeros"
+                raise ModelError(f"{self.source}: initial state", f"of a {self.KIND.upper()}", rule)
+            self._adopt_initial(size)
         if self.h_format != self.hidden:
             raise FormatError(f"{self.source}: h_format", self.h_format, f"must equal hidden, {self.hidden}")
         aligned = self.activation_format.width + max(self.cell.width, self.activation_format.width)
         if aligned + abs(self.cell.fraction - self.activation_format.fraction) + 1 > EXACT_BITS:
             rule = f"must give f*c + i*g of at most {EXACT_BITS} bits with activation_format {self.activation_format}"
             raise FormatError(f"{self.source}: cell", self.cell, rule)
+
+    def _adopt_initial(self, size):
+        """Check the state that a sequence starts from, and keep read-only copies."""
+        pair = []
+        for name, given, number_format in zip("hc", self.initial, (self.hidden, self.cell), strict=True):
+            subject, values = f"{self.source}: initial {name}", np.asarray(given)
+            if values.dtype.kind not in "iu":
+                raise ModelError(subject, f"dtype {values.dtype}", "must be integers")
+            check_shape(subject, values.shape, (size,))
+            if values.min() < number_format.lowest or values.max() > number_format.highest:
+                rule = f"must fit {number_format}, {number_format.lowest} to {number_format.highest}"
+                raise FormatError(subject, f"{values.min()} to {values.max()}", rule)
+            values = values.astype(np.int64)
+            values.setflags(write=False)
+            pair.append(values)
+        object.__setattr__(self, "initial", tuple(pair))
 
     @property
     def input_size(self) -> int:

@@ -26,6 +26,9 @@ FILE_VERSION = 2
 BLOCK_KEY = "lstm_hw"
 OPTIONAL = ("thresholds", "sparse_h")
 """Lists of the JSON block that are left out where they are empty."""
+INITIAL = ("initial_h", "initial_c")
+"""Tensors of the state that a layer starts from."""
+_APART = ("source", "row_shift", "activation", "initial")
 EXPONENT_LIMIT = 64
 """Largest power of two that an input is scaled by, either way."""
 _FORMAT_TEXT = 48
@@ -113,6 +116,9 @@ class QuantModel:
                 raise FormatError(f"{layer.source}: output", layer.output, rule)
         object.__setattr__(self, "thresholds", checked_thresholds(self.thresholds, len(self.layers)))
         object.__setattr__(self, "sparse_h", checked_sparse_h(self.sparse_h, len(self.layers)))
+        if (self.thresholds or self.sparse_h) and any(layer.initial is not None for layer in self.layers):
+            found = "with thresholds" if self.thresholds else "with sparse_h"
+            raise ConfigError("model: initial state", found, "must be without: what is left out counts from zero state")
         if self.thresholds and self.sparse_h:
             raise ConfigError("sparse_h", "with thresholds", "must be without: changes reach the sums, or groups of h")
 
@@ -203,6 +209,11 @@ class QuantModel:
         for prefix, layer in self._parts():
             if layer.row_shift.any():
                 tensors[f"{prefix}row_shift"] = layer.row_shift.astype(np.int8)
+        for prefix, layer in self._parts()[: len(self.layers)]:
+            if layer.initial is not None:
+                widths = layer.hidden.width, layer.cell.width
+                for name, values, width in zip(INITIAL, layer.initial, widths, strict=True):
+                    tensors[prefix + name] = values.astype(_storage(width))
         block = {
             "version": FILE_VERSION,
             "activation": self.activation,
@@ -275,7 +286,7 @@ def _storage(width):
 
 def _described(cls):
     """Fields that the JSON block holds always: the formats and the accumulator's fraction."""
-    return [f.name for f in fields(cls) if f.name not in ("source", "row_shift", "activation", *cls.ARRAYS)]
+    return [f.name for f in fields(cls) if f.name not in (*_APART, *cls.ARRAYS)]
 
 
 def _describe(layer):
@@ -315,6 +326,11 @@ def _restore(cls, description, tensors, prefix, path):
         if prefix + name not in tensors:
             raise ModelError(f"{path}: {prefix}{name}", "missing", "must be present")
         values[name] = tensors.pop(prefix + name)
+    if issubclass(cls, QuantRecurrent) and any(prefix + name in tensors for name in INITIAL):
+        pair = [tensors.pop(prefix + name, None) for name in INITIAL]
+        if any(value is None for value in pair):
+            raise ModelError(f"{path}: {prefix}{INITIAL[pair[0] is not None]}", "missing", "must be present")
+        values["initial"] = tuple(pair)
     return cls(**values, source=subject, row_shift=tensors.pop(f"{prefix}row_shift", None))
 
 

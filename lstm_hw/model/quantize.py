@@ -297,8 +297,13 @@ def _quantize_recurrent(weights, x_format, config, number, x, h):
             config.hidden,
             source,
             rounding.rows,
+            initial,
         )
 
+    initial = None
+    if weights.initial is not None:
+        formats = config.hidden, config.cell
+        initial = tuple(f.quantize(values) for f, values in zip(formats, weights.initial, strict=True))
     products = [
         Product(name, config.bits_of(f"{number}.{name}"), getattr(weights, name), operand, vectors)
         for name, operand, vectors in (("w_x", x_format, x), ("w_h", config.hidden, h))
@@ -346,7 +351,10 @@ def _vectors(model, sample):
     below, found = sample, []
     for number in range(len(model.layers)):
         h = trace[number]["h"]
-        before = np.concatenate([np.zeros_like(h[:, :1]), h[:, :-1]], axis=1)
+        first = np.zeros_like(h[:, :1])
+        if model.layers[number].initial is not None:
+            first = first + model.layers[number].initial[0]
+        before = np.concatenate([first, h[:, :-1]], axis=1)
         found.append(tuple(values.reshape(size, -1)[chosen] for values in (below, before)))
         below = h
     read = [below.reshape(size, -1)[chosen]]

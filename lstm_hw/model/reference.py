@@ -36,7 +36,8 @@ def float_reference(
     model : FloatModel
     x : float array (N, T, Lx)
     state : list of (h, c), float arrays (N, H), optional
-        One pair a layer, as returned; zeros without it. The h of a GRU goes from step to step as c.
+        One pair a layer, as returned; without it the model's initial one, or zeros. The h of a GRU goes from step to
+        step as c.
     trace : dict, optional
         Receives, by layer number, a dict of ``pre`` (N, T, 4H), ``c`` and ``h`` (N, T, H); of linear layers, whose
         numbers follow, ``y``: their outputs, (N, T, O) or of the last step alone (N, 1, O).
@@ -55,7 +56,7 @@ def float_reference(
     x = checked_sequences("x", x, model.input_size)
     gate, tanh = SIGMOIDS[model.functions[0]], TANHS[model.functions[1]]
     given, kept = x, [[("h", size, None), ("c", size, None)] for size in model.hidden_sizes]
-    state = _checked_state(state, len(x), kept, np.float64)
+    state = _checked_state(state, len(x), kept, np.float64, [layer.initial for layer in model.layers])
     after = []
     for number, (layer, (h, c)) in enumerate(zip(model.layers, state, strict=True)):
         pre_x = x @ layer.w_x.T + layer.bias
@@ -123,7 +124,8 @@ def integer_reference(
     x_int : int array (N, T, Lx)
         Stored integers of ``qmodel.input_format``.
     state : list of (h, c), int arrays (N, H), optional
-        One pair a layer, as returned, or (h, c, reference of x, reference of h) with thresholds; zeros without it.
+        One pair a layer, as returned, or (h, c, reference of x, reference of h) with thresholds; without it the model's
+        initial one, or zeros.
     trace : dict, optional
         Receives, by layer number, a dict of ``pre`` (N, T, 4H), ``c`` and ``h`` (N, T, H), int64; of linear layers, as
         :func:`float_reference`, ``y``.
@@ -148,7 +150,9 @@ def integer_reference(
         ``x_int`` or ``state`` has the wrong shape, is not of integers or is outside its format.
     """
     x = _checked("x", x_int, (None, None, qmodel.input_size), qmodel.input_format)
-    state = _checked_state(state, len(x), [_state_shapes(qmodel, layer) for layer in qmodel.layers], np.int64)
+    initial = [layer.initial for layer in qmodel.layers]
+    kept = [_state_shapes(qmodel, layer) for layer in qmodel.layers]
+    state = _checked_state(state, len(x), kept, np.int64, initial)
     parts, records = [], [] if trace is not None else None
     plain = not (qmodel.thresholds or qmodel.sparse_h)
     fast = plain and trace is None and clipped is None and all(map(is_exact, qmodel.layers))
@@ -416,13 +420,17 @@ def _checked(subject, values, shape, number_format=None):
     return values.astype(np.int64)
 
 
-def _checked_state(state, sequences, layers, dtype):
-    """A list of a tuple a layer of arrays (sequences, size); zeros of ``dtype`` where ``state`` is None.
+def _checked_state(state, sequences, layers, dtype, initial):
+    """A list of a tuple a layer of arrays (sequences, size); where ``state`` is None, the ``initial`` ones or zeros.
 
     ``layers`` holds for each layer a list of (name, size, format): h and c, and what else it keeps.
     """
     if state is None:
-        return [tuple(np.zeros((sequences, size), dtype) for _, size, _ in kept) for kept in layers]
+        zeros = [tuple(np.zeros((sequences, size), dtype) for _, size, _ in kept) for kept in layers]
+        return [
+            entry if given is None else tuple(zero + values for zero, values in zip(entry, given, strict=True))
+            for entry, given in zip(zeros, initial, strict=True)
+        ]
     if len(state) != len(layers) or any(len(entry) != len(kept) for entry, kept in zip(state, layers, strict=False)):
         names = ", ".join(name for name, _, _ in layers[0])
         what = f"pairs ({names})" if len(layers[0]) == 2 else f"tuples ({names})"

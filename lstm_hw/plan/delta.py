@@ -84,6 +84,7 @@ class DeltaPlanner(ResidentPlanner):
     """
 
     name = "delta"
+    primes = False
     lists = True
 
     def __init__(self, network: Network, config: EngineConfig) -> None:

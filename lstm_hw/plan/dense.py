@@ -54,12 +54,15 @@ class ResidentLayer(StreamedLayer):
         h = self.column_tiles("h", 0 if self.linear else shape.outputs, width)
         skip = [Tile(number, "skip", 0, self.blocks, 0, shape.skip)] * bool(shape.skip)
         self.order = skip + h + x if number else x + h
-        self.resident, self.streamed = (*self.bias_tiles(), *self.order), ()
+        self.prime, self.first = self._start_tiles() if shape.start else ([], [])
+        stages = [tile for stage in self.prime for tile in stage]
+        self.resident, self.streamed = (*self.bias_tiles(), *self.first, *stages, *self.order), ()
         self.buffers = min((1 << VECTORS_BITS) - 1, config.x_elements // self.x_stride)
         units = 0 if self.linear else shape.outputs
         self.written = self.linear and number < len(recurrent + linear)
         elements = shape.outputs if self.written else units
-        self.own = {"accumulators": 2 * self.blocks, "h_elements": elements, "states": units * config.contexts}
+        sums = (3 if shape.start else 2) * self.blocks
+        self.own = {"accumulators": sums, "h_elements": elements, "states": units * config.contexts}
         self.shared = {"finish_entries": self.blocks, "x_elements": self.x_stride}
 
     def loaded(self) -> None:
@@ -80,8 +83,51 @@ class ResidentLayer(StreamedLayer):
                 target=self.sums,
             )
 
+    def _start_tiles(self):
+        """Tiles of the digits of each stage, and of those that are added to the sums of the first step."""
+        start = self.layer.start
+        count = sum(columns for _, columns in start.prime_columns)
+        prime = [self._digits("prime", start.prime_columns, stage * count) for stage in range(start.stages)]
+        return prime, self._digits("first", start.first_columns)
+
+    def _digits(self, part, structure, first=0):
+        tiles = []
+        for _, columns in structure:
+            tiles.append(Tile(self.number, part, 0, self.blocks, first, columns))
+            first += columns
+        return tiles
+
+    def begin(self) -> None:
+        """A register tells the entry that sums of a step start from: in the first one of a sequence it is another."""
+        if self.layer.start:
+            self.started = self.b.variable(self.sums)
+
     def zero(self) -> int:
-        return 0 if self.linear else self.zero_cells(self.mask, state_stride=self.layer.outputs)
+        if self.linear:
+            return 0
+        tokens = self.zero_cells(self.mask, state_stride=self.layer.outputs)
+        return self._primed(tokens) if self.layer.start else tokens
+
+    def _primed(self, tokens):
+        """The stages from zero state to c, and the sums that the first step starts from; the tokens of h."""
+        start, units, entry = self.layer.start, self.layer.outputs, self.sums + 2 * self.blocks
+        for stage, tiles in enumerate(self.prime):
+            self.b.emit("MAC", space=SPACE_H, columns=1, slots=1, wait=1, offset=self.primed_ahead + tokens - 1)
+            self._constants(f"stage {stage} of layer {self.number}", tiles, start.prime_columns, entry, finish=1)
+            state = {"state": self.c, "state_stride": units, "target": self.h}
+            self.b.emit("CELL", units=units, mask=self.mask, scale=self.number, write=1, signal=1, **state)
+            tokens += units
+        self._constants(f"start of layer {self.number}", self.first, start.first_columns, entry, source=self.sums)
+        self.b.assign(self.started, entry)
+        return tokens
+
+    def _constants(self, comment, tiles, columns, entry, finish=0, **source):
+        """Digits times their constants, from zero or from a source, to an entry or to the cell unit."""
+        source = source or {"hold": 1}
+        for tile, (exponent, _) in zip(tiles, columns, strict=True):
+            end = {"finish": 1} if finish and tile is tiles[-1] else {"store": 1, "target": entry}
+            self._products(tile, comment, space=SPACE_CONSTANT, operand=exponent, load=1, **source, **end)
+            source = {"source": entry}
 
     def frame(self, frame: Frame) -> None:
         if not self.number:
@@ -113,6 +159,8 @@ class ResidentLayer(StreamedLayer):
         """All columns of a step."""
         for tile in self.order:
             self._products(tile, self._named(tile), **self._entries(tile), **self._vector(tile, step, number))
+        if self.layer.start:
+            self.b.assign(self.started, self.sums)
 
     def _named(self, tile):
         columns = f"{tile.first_column}..{tile.first_column + tile.columns - 1}"
@@ -122,7 +170,7 @@ class ResidentLayer(StreamedLayer):
         """Where the sums of a tile start, and where they go."""
         work = self.sums + self.blocks
         if tile is self.order[0]:
-            sums = {"load": 1, "source": self.sums}
+            sums = {"load": 1, "source": self.started if self.layer.start else self.sums}
         else:
             sums = {"load": 1, "source": work} if self.blocks > 1 else {}
         if tile is self.order[-1]:
@@ -161,10 +209,15 @@ class ResidentPlanner(StackPlanner):
     """
 
     name = "resident"
+    primes = True
 
     def __init__(self, network: Network, config: EngineConfig) -> None:
         check_beat(config)
         super().__init__(network, config, self._layer)
+        ahead = 0
+        for layer in self.layers:
+            layer.primed_ahead, stages = ahead, layer.layer.start.stages if layer.layer.start else 0
+            ahead += layer.layer.outputs * (1 + stages)
 
     def _layer(self, shape, number):
         return ResidentLayer(shape, number, self.config, self._sizes)

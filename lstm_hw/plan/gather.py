@@ -124,6 +124,7 @@ class GatherPlanner(ResidentPlanner):
     """
 
     name = "gather"
+    primes = False
 
     def __init__(self, network: Network, config: EngineConfig) -> None:
         if not config.window:

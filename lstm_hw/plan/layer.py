@@ -158,6 +158,10 @@ class StreamedLayer(ABC):
     def frame(self, frame: Frame) -> None:
         """All products of a frame, and its h."""
 
+    def begin(self) -> None:
+        """Emit what every run begins with."""
+        return
+
     @abstractmethod
     def zero(self) -> int:
         """Emit what sets h = c = 0; the tokens of h that it makes."""
@@ -217,7 +221,7 @@ class StreamedLayer(ABC):
 
     def lift(self, part: str) -> int:
         """Field ``lift`` of a MAC with the weights of a part, ``x``, ``h`` or ``bias``; constants have none."""
-        return 0 if part == "bias" else self.config.lift_of(self.layer.lift(part))
+        return 0 if part in ("bias", "prime", "first") else self.config.lift_of(self.layer.lift(part))
 
     def load(self, first: Sum | int, words: int, comment: str | None = None) -> None:
         """Stream words of the layer's part of the image."""

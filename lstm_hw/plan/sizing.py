@@ -13,7 +13,7 @@ from ..errors import ConfigError, ProgramError
 from ..machine.config import BLOCK_DEPTH, PAIR_BITS, RELATIVE, VALUE_BITS, WEIGHT_WIDTHS, EngineConfig
 from ..machine.isa import ELEMENT_BITS, OPS, PROGRAM_BITS, SCALE_BITS, WORD_BITS
 from ..machine.network import LayerShape, Network
-from ..machine.pack import bias_digits, stored_bias
+from ..machine.pack import bias_digits, start_of, stored_bias
 from ..machine.plan import Plan
 from ..machine.program import Program
 from ..model.quant_layer import QuantSkip
@@ -186,10 +186,25 @@ def network_of(qmodel: QuantModel, weight_bits: int | None = None, activity: tup
         sum_bits = int(((layer.peak_products << row_bits) + bias).max()).bit_length() + 1
         used = (layer.w_x != 0, layer.w_h != 0) if kind != "linear" else ()
         skip = layer.skip.shape[1] if isinstance(layer, QuantSkip) else 0
-        rest = (shift, digits, lifts, sum_bits, used, skip, activation)
+        start = None
+        if kind == "lstm" and layer.initial is not None:
+            widths = weight_bits, qmodel.input_format.width, max(lifts_of(qmodel)), row_bits
+            start, *parts = start_of(layer, qmodel.activation, *widths)
+            sum_bits = _with_start(sum_bits, start, *parts)
+        rest = (shift, digits, lifts, sum_bits, used, skip, activation, start)
         shapes.append(LayerShape(kind, layer.input_size, outputs, *rest))
     activity = activity if qmodel.thresholds or qmodel.sparse_h else ()
     return Network(tuple(shapes), qmodel.head_every_step, qmodel.thresholds, qmodel.sparse_h, activity)
+
+
+def _with_start(sum_bits, start, prime, first):
+    """Width that holds the sums of the first step, and of the stages in front of it, too."""
+    columns = start.prime_columns * start.stages, start.first_columns
+    stages, added = (
+        int(sum(np.abs(digit).astype(object) << e for digit, e in zip(digits.T, _exponents(c), strict=True)).max())
+        for digits, c in zip((prime, first), columns, strict=True)
+    )
+    return max(stages.bit_length() + 1, ((1 << sum_bits - 1) + added).bit_length() + 1)
 
 
 def _exponents(bias_columns):

@@ -170,6 +170,8 @@ class StackPlanner:
     """Whether it leaves out columns of W_h whose group of h is nearly zero."""
     lists = False
     """Whether it is for models with thresholds, whose x and h reach the lanes as lists."""
+    primes = False
+    """Whether layers may begin from another state than zero."""
     decodes = False
     """Whether weights stream in the form of the engine's decoder."""
 
@@ -183,6 +185,12 @@ class StackPlanner:
         if network.sparse_h and not self.sparse_h:
             rule = "must be one that can leave out groups of h"
             raise ConfigError("plan.schedule", f"{self.name!r} for a model with sparse_h", rule)
+        if network.starts and not self.primes:
+            found, rule = (
+                f"{self.name!r} for a model with an initial state",
+                "must be resident, which alone begins from one",
+            )
+            raise ConfigError("plan.schedule", found, rule)
         self.network, self.config, self.batch, self.b = network, config, batch, Loops()
         self.layers = tuple(make(shape, number) for number, shape in enumerate(network.recurrent))
         self.heads = tuple(self._heads(network.linear, len(self.layers))) if network.head else ()
@@ -299,6 +307,8 @@ class StackPlanner:
         if any(layer.words[1] for layer in self.all):
             b.emit("RING", base=self.resident)
         b.emit("BUFFERS", count=first.buffers)
+        for layer in self.all:
+            layer.begin()
         for _ in b.cleared():
             tokens = sum(layer.zero() for layer in self.all)
             b.await_tokens(SPACE_H, tokens - sum(first.before.tail))

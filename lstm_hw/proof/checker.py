@@ -32,10 +32,12 @@ from ..machine.pack import top_exponent
 from ..machine.plan import Plan
 from .lists import walks_list
 
-PARTS = {"x": 0, "h": 1, "bias": 2, "skip": 1}
+PARTS = {"x": 0, "h": 1, "bias": 2, "skip": 1, "first": 3, "prime": 4}
 """Part -> which matrix of its layer it is: a linear layer has no W_h, but perhaps one of the inputs that it skips."""
 NOBODY = -(1 << 30)
 """Layer, sequence and step of a vector that nobody wrote. A sum with products of it must not be finished."""
+PRIMED, MOST_STAGES = -16, 32
+"""Layer of an element on the way to the state that its layer begins from: ``_primed`` tells layer and stage."""
 ZERO, ANY = -2, -1
 """Layer and sequence of an element that was set to zero: it can stand for any element of the zero state."""
 GARBAGE = [0, *(4999 + 613 * register for register in range(1, REGISTERS))]
@@ -92,9 +94,7 @@ class Checker:
         self.plan, self.config, self.network = plan, plan.config, plan.network
         config = plan.config
         self.layers = plan.network.layers
-        self.bias_exponents = [
-            np.repeat([e for e, _ in s.bias_columns], [c for _, c in s.bias_columns]) for s in self.layers
-        ]
+        self.constants = [self._constants(shape) for shape in self.layers]  # part -> exponent of each column
         self.image = (
             np.concatenate([self._names(tile) for tile in plan.image.tiles])
             if plan.image.tiles
@@ -131,6 +131,14 @@ class Checker:
         self.registers = list(GARBAGE)
         self.step, self.slot, self.products = 0, 0, 0
         self.produced, self.used = {SPACE_H: 0}, {SPACE_H: 0}
+
+    @staticmethod
+    def _constants(shape):
+        """Parts of a layer that meet constants, with the exponent of each column."""
+        parts = {"bias": shape.bias_columns}
+        if shape.start:
+            parts |= {"first": shape.start.first_columns, "prime": shape.start.prime_columns * shape.start.stages}
+        return {PARTS[part]: np.repeat([e for e, _ in pairs], [c for _, c in pairs]) for part, pairs in parts.items()}
 
     @staticmethod
     def _names(tile):
@@ -559,30 +567,43 @@ class Checker:
 
     def _columns_of(self, layer, part):
         shape = self.layers[layer]
-        return {0: shape.inputs, 1: shape.columns - shape.inputs, 2: len(self.bias_exponents[layer])}[int(part)]
+        if part in self.constants[layer]:
+            return len(self.constants[layer][part])
+        return {0: shape.inputs, 1: shape.columns - shape.inputs}[int(part)]
+
+    @staticmethod
+    def _primed(layer, stage):
+        """Name of an element behind so many stages from zero state."""
+        return PRIMED - MOST_STAGES * layer - stage
+
+    def _initial(self, layer):
+        """Name of an element of the state that a layer begins from."""
+        start = self.layers[layer].start
+        return self._primed(layer, start.stages) if start else ZERO
 
     def _add(self, command, partial, k, layer, part, block, columns):
         """Add the products of one slot of one context."""
         shape = self.layers[layer]
-        bias = len(self.bias_exponents[layer])
+        constants, at = self.constants[layer], shape.columns
         if partial.counts is None:
-            partial.layer, partial.block, partial.counts = layer, block, np.zeros(shape.columns + bias, dtype=np.int16)
+            size = shape.columns + sum(map(len, constants.values()))
+            partial.layer, partial.block, partial.counts = layer, block, np.zeros(size, dtype=np.int16)
         self._require(
             (partial.layer, partial.block) == (layer, block),
             command,
             f"row block {block} of layer {layer} added to row block {partial.block} of layer {partial.layer}",
             "must match",
         )
-        first = {0: 0, 1: shape.inputs, 2: shape.columns}[int(part)]
+        first = {0: 0, 1: shape.inputs}.get(int(part), at + sum(len(c) for p, c in constants.items() if p < part))
         walks = walks_list(self.config, command.fields)
         if walks:
             partial.counts[first + columns] = 1  # the deltas take the place of what was there
         else:
             partial.counts[first + columns] += 1
         self.products += columns.size
-        if part == PARTS["bias"]:
+        if part in constants:
             self._require(
-                command.space == SPACE_CONSTANT and (self.bias_exponents[layer][columns] == command.operand).all(),
+                command.space == SPACE_CONSTANT and (constants[part][columns] == command.operand).all(),
                 command,
                 f"bias columns of layer {layer}",
                 "must be multiplied by their constants",
@@ -603,7 +624,7 @@ class Checker:
         if walks:
             self._changes(command, partial, layer, part, columns, vector)
             return
-        if vector[0] == ZERO:
+        if vector[0] == (self._initial(layer) if part else ZERO):
             vector = (layer, ANY, vector[2]) if part else (NOBODY, NOBODY, NOBODY)
         wanted = layer if part else layer - 1
         if part and shape.skip:
@@ -715,7 +736,8 @@ class Checker:
         """Units of one row block of one context, counted from the command's first, which is ``first_unit``."""
         slot, guaranteed, sums = done
         if command.mode == MODE_ZERO:
-            layer, sequence, step = ZERO, ANY, self.first_step - 1
+            primes = command.scale < len(self.layers) and self.layers[command.scale].start
+            layer, sequence, step = self._primed(command.scale, 0) if primes else ZERO, ANY, self.first_step - 1
         else:
             self._require(k in sums, command, f"context {k} of a finished row block", "must have been finished")
             partial = sums[k]
@@ -735,9 +757,13 @@ class Checker:
             states.max() < self.config.states, command, f"state {states.max()}", f"must stay below {self.config.states}"
         )
         if command.mode != MODE_ZERO:
-            expected = np.stack([np.full(units.size, v) for v in (layer, sequence, step - 1)] + [named], 1)
+            before = (layer, sequence, step - 1)
+            if layer <= PRIMED:
+                self._require(not command.emit, command, "a state on the output stream", "must not be sent")
+                before = (layer + 1, sequence, step)  # the stage in front of this one
+            expected = np.stack([np.full(units.size, v) for v in before] + [named], 1)
             found = self.states[states]
-            zero = (found[:, 0] == ZERO) & (found[:, 2] == step - 1)
+            zero = (found[:, 0] == (self._initial(layer) if layer >= 0 else ZERO)) & (found[:, 2] == before[2])
             self._require(
                 ((found == expected).all(axis=1) | zero).all(),
                 command,
@@ -803,11 +829,18 @@ class Checker:
                 "must not be finished",
             )
         block = f"row block {partial.block} of layer {layer}"
+        constants = self.constants[layer]
+        at = shape.columns + sum(len(c) for part, c in constants.items() if part < PARTS["prime"])
+        if partial.counts[at:].any():
+            return self._stage(command, partial, at, block)
         self._require(partial.x, command, f"x columns of {block} counted 0 times", "must be counted exactly once")
         sequence, step = partial.x
         counts = partial.counts.copy()
         from_zero = self.clear and step == self.first_step and shape.is_recurrent
-        if from_zero:
+        counts[at:] += 1
+        if PARTS["first"] in constants and not from_zero:
+            counts[at - len(constants[PARTS["first"]]) : at] += 1  # must not be there
+        if from_zero and not shape.start:
             # Products of the zero state may be left out.
             counts[shape.inputs : shape.columns] |= counts[shape.inputs : shape.columns] == 0
         wrong = np.flatnonzero(counts != 1)
@@ -820,7 +853,7 @@ class Checker:
                 f"{kind} column {wrong[0] - first} of row block {partial.block} of layer {layer} counted {times} times",
                 "must be counted exactly once",
             )
-        expected = [(sequence, step - 1)] + [(ANY, step - 1), None] * from_zero
+        expected = [(sequence, step - 1)] + [(ANY, step - 1), *[None] * (not shape.start)] * from_zero
         if shape.skip:
             self._require(
                 partial.h == partial.x,
@@ -835,6 +868,21 @@ class Checker:
             "must be of the step before",
         )
         return layer, sequence, step
+
+    def _stage(self, command, partial, at, block):
+        """A finished row block of a stage in front of the first step: its pre-activations, and nothing else."""
+        start = self.layers[partial.layer].start
+        size = (len(partial.counts) - at) // start.stages
+        stage = int(np.flatnonzero(partial.counts[at:])[0]) // size
+        wanted = np.zeros_like(partial.counts)
+        wanted[at + stage * size : at + (stage + 1) * size] = 1
+        self._require(
+            self.clear and (partial.counts == wanted).all(),
+            command,
+            f"columns of stage {stage} of {block}",
+            "must be counted exactly once, with nothing else, in a run from zero state",
+        )
+        return self._primed(partial.layer, stage + 1), ANY, self.first_step - 1
 
     def _emit(self, command, layer, sequence, step, units):
         if command.emit:

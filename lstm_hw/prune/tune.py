@@ -139,8 +139,12 @@ class TorchModel(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Outputs for x (N, T, Lx): (N, O) of a head on the last step, (N, T, O) on every step, (N, T, H) without."""
         given = x = x.float()
-        for lstm in self.layers:
-            x = lstm(x)[0]
+        for lstm, layer in zip(self.layers, self.model.layers, strict=True):
+            state = None
+            if layer.initial is not None:
+                pair = (torch.as_tensor(values.copy()).float() for values in layer.initial)
+                state = tuple(values.expand(1, len(x), -1).contiguous() for values in pair)
+            x = lstm(x, state)[0]
         if not self.linear:
             return x
         x = x if self.model.head_every_step else x[:, -1]

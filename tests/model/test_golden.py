@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import re
+from dataclasses import replace
 from decimal import Decimal, localcontext
 from fractions import Fraction
 from functools import cache
@@ -392,7 +393,9 @@ class Golden:
         (fc, cell), (fh, hidden) = written(formats["cell"]), written(formats["hidden"])
         unit = unit_of(self.model["activation"], formats["preact"], formats["activation_format"])
         size = self.tensors[f"{prefix}.w_h"].shape[1]
-        h, c, outputs = [Fraction(0)] * size, [0] * size, []
+        zeros = [0] * size
+        h = real(self.tensors.get(f"{prefix}.initial_h", zeros), fh)
+        c, outputs = [int(value) for value in self.tensors.get(f"{prefix}.initial_c", zeros)], []
         for x in vectors:
             x = [value for _, value in x] if isinstance(x[0], tuple) else x
             pre = [preact(v) for v in self.rows(prefix, formats, [("w_x", "w_x_format", x), ("w_h", "w_h_format", h)])]
@@ -496,6 +499,17 @@ def test_the_page_has_the_skip(random_model, tmp_path, config, added):
     assert [Golden(tmp_path / "quantized.safetensors").run(sequence) for sequence in x] == stored.tolist()
     again = QuantModel.load(tmp_path / "quantized.safetensors")
     assert again.digest() == qmodel.digest() and np.array_equal(again.head.skip, qmodel.head.skip)
+
+
+def test_the_page_has_the_initial_state(random_model, tmp_path):
+    model, rng = random_model(7, 3, (4, 3), outputs=2, every_step=True), np.random.default_rng(2)
+    initial = [(rng.uniform(-1, 1, size), rng.uniform(-3, 3, size)) for size in (4, 3)]
+    layers = [replace(layer, initial=pair) for layer, pair in zip(model.layers, initial, strict=True)]
+    x = rng.standard_normal((2, 6, 3))
+    qmodel = quantize(replace(model, layers=tuple(layers)), x)
+    qmodel.save(tmp_path / "quantized.safetensors")
+    stored, _ = integer_reference(qmodel, qmodel.quantize_input(x))
+    assert [Golden(tmp_path / "quantized.safetensors").run(sequence) for sequence in x] == stored.tolist()
 
 
 @pytest.mark.parametrize("head", [None, 2])

@@ -367,14 +367,9 @@ class NamFile:
         for number, width in enumerate(widths):
             matrix, gate_bias, h, c = parts[4 * number : 4 * number + 4]
             matrix = matrix.reshape(4 * hidden, width + hidden)
-            if (h.any() or c.any()) and options.initial_state != ZERO:
-                rule = (
-                    f"must be zero; model.initial_state = {ZERO!r} begins with h = c = 0 instead, and the first "
-                    "outputs then differ from the plug-in's"
-                )
-                raise ModelError(f"{self.path}: weights", f"an initial state in layer {number}", rule)
             source = f"{self.path}: layer {number}"
-            layers.append(LstmWeights(matrix[:, :width], matrix[:, width:], gate_bias, source=source))
+            initial = (h, c) if (h.any() or c.any()) and options.initial_state != ZERO else None
+            layers.append(LstmWeights(matrix[:, :width], matrix[:, width:], gate_bias, source, initial))
         head = DenseWeights(weight.reshape(outputs, hidden), bias, source=f"{self.path}: head")
         assumptions = ()
         if options.initial_state == ZERO:

@@ -22,7 +22,7 @@ from ..store import MAX_FILE_BYTES
 from .chain import LinearChain
 from .json_models import RESET_AFTER, gru_of_zrh
 from .libraries import library
-from .options import HEAD_MODES, NO_HEAD, ReadOptions
+from .options import HEAD_MODES, NO_HEAD, ZERO, ReadOptions
 
 MAX_NODES = 1 << 14
 """Most nodes of a graph and of those inside it."""
@@ -64,6 +64,7 @@ class _Found:
     every_step: bool = True
     functions: tuple[str, str] = USUAL
     assumptions: list = field(default_factory=list)
+    from_zero: bool = False
 
     def __post_init__(self):
         self.chain = LinearChain(self.assumptions)
@@ -156,7 +157,7 @@ class OnnxGraph:
 
     def model(self, options: ReadOptions) -> FloatModel:
         """The LSTM and its head."""
-        options.refuse(f"{self.path} says it", "gate_order", "head_activations", "initial_state", "skip")
+        options.refuse(f"{self.path} says it", "gate_order", "head_activations", "skip")
         if options.head_prefix not in (None, NO_HEAD):
             raise ConfigError("model.head_prefix", repr(options.head_prefix), f"must be {NO_HEAD!r} for an ONNX file")
         try:
@@ -172,7 +173,7 @@ class OnnxGraph:
 
     def _read(self, options):
         start = self._first(options.prefix)
-        found = _Found()
+        found = _Found(from_zero=options.initial_state == ZERO)
         flow = _Flow(start.input[0], _input_axes(start)) if options.prefix is not None else self._before(start)
         while used := [node for node in self._graph.node if flow.name in node.input and node.op_type != "Shape"]:
             if options.head_prefix == NO_HEAD and found.layers and used[0].op_type not in (*_RECURRENT, *_MOVES):
@@ -303,16 +304,15 @@ class OnnxGraph:
         given = [*node.input, *[""] * (8 - len(node.input))]
         for at, name, rule in (
             (4, "sequence_lens", "must not be given: all sequences have one length"),
-            (5, "initial_h", "must be zero, or an input of the graph"),
-            (6, "initial_c", "must be zero, or an input of the graph"),
             (7, "P", "must not be given: peepholes are not built"),
         ):
-            if at in (5, 6) and given[at] in self._inputs:
+            if given[at]:
+                raise ModelError(f"{subject}: {name}", "given", rule)
+        for at in (5, 6):
+            if given[at] in self._inputs:
                 found.assumptions.append(
                     f"model.path: {given[at]} of {self.path.name} is kept on the chip, zero at first"
                 )
-            elif given[at] and (at not in (5, 6) or not self._is_zero(given[at])):
-                raise ModelError(f"{subject}: {name}", "given", rule)
         gates = 3 if gru else 4
         w_x, w_h = (self._constant(given[at], subject) for at in (1, 2))
         check_shape(f"{subject}: R", w_h.shape, (1, None, None))
@@ -321,7 +321,16 @@ class OnnxGraph:
         check_shape(f"{subject}: W", w_x.shape, (1, gates * units, None))
         bias = self._constant(given[3], subject) if given[3] else np.zeros((1, 2 * gates * units))
         check_shape(f"{subject}: B", bias.shape, (1, 2 * gates * units))
-        found.layers.append(_weights(gru, w_x[0], w_h[0], *bias.reshape(2, -1), subject))
+        names = ((5, "initial_h"), (6, "initial_c"))[: 1 if gru else 2]
+        initial = [self._initial(given[at], f"{subject}: {name}", units) for at, name in names]
+        if not any(values.any() for values in initial):
+            initial = None
+        elif found.from_zero:
+            found.assumptions.append(f"model.initial_state: the state of {node.name} is replaced by zeros")
+            initial = None
+        elif gru:
+            raise ModelError(f"{subject}: initial_h", "given", "must be zero, or an input of the graph, for a GRU")
+        found.layers.append(_weights(gru, w_x[0], w_h[0], *bias.reshape(2, -1), subject, initial))
         outputs = [*node.output, "", "", ""][:3]
         read = {name for other in self._graph.node for name in other.input} | {o.name for o in self._graph.output}
         if outputs[1] in read and outputs[0] not in read:
@@ -329,6 +338,18 @@ class OnnxGraph:
             return _Flow(outputs[1], axes, units, last=True)
         axes = (BATCH, TIME, ONE, FEATURES) if _layout(node) else (TIME, ONE, BATCH, FEATURES)
         return _Flow(outputs[0], axes, units)
+
+    def _initial(self, name, subject, units):
+        """A state in the file, the same for all sequences: (units,); zeros where there is none, or an input is it."""
+        if not name or name in self._inputs or self._is_zero(name):
+            return np.zeros(units)
+        values = self._constant(name, subject)
+        if values.size % units or values.ndim != 3 or values.shape[2] != units:
+            raise ModelError(subject, f"shape {values.shape}", f"must be (1, 1, {units})")
+        sequences = values.reshape(-1, units)
+        if (sequences != sequences[0]).any():
+            raise ModelError(subject, f"{len(sequences)} states", "must be the same for all sequences")
+        return sequences[0].astype(np.float64)
 
     def _squeezed(self, node, flow, subject):
         attributes = _attributes(node)
@@ -454,7 +475,7 @@ class OnnxGraph:
             raise ModelError(f"{subject}: {tensor.name}", f"not readable ({error})", "must be numbers") from error
 
 
-def _weights(gru, w_x, w_h, bias_x, bias_h, subject):
+def _weights(gru, w_x, w_h, bias_x, bias_h, subject, initial):
     """A layer, from the matrices of a node."""
     if gru:
         return gru_of_zrh(w_x, w_h, bias_x, bias_h, subject)
@@ -462,7 +483,7 @@ def _weights(gru, w_x, w_h, bias_x, bias_h, subject):
     def gates(stacked):
         return stacked.reshape(4, -1, *stacked.shape[1:])[list(_GATES)].reshape(stacked.shape)
 
-    return LstmWeights(gates(w_x), gates(w_h), gates(bias_x + bias_h), source=subject)
+    return LstmWeights(gates(w_x), gates(w_h), gates(bias_x + bias_h), subject, initial)
 
 
 def _name(node):

@@ -1,0 +1,160 @@
+"""A sequence that begins from a stored state: proved, and the bits of the integer reference, in Verilog too."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import sim.play
+from lstm_hw.errors import ConfigError, FormatError, ProgramError
+from lstm_hw.machine.formats import QFormat
+from lstm_hw.machine.isa import SPACE_CONSTANT
+from lstm_hw.machine.priming import priming
+from lstm_hw.model.float_model import DenseWeights, FloatModel, LstmWeights
+from lstm_hw.model.quant_config import QuantConfig
+from lstm_hw.model.quant_model import QuantModel
+from lstm_hw.model.quantize import quantize
+from lstm_hw.model.reference import float_reference, integer_reference
+from lstm_hw.plan.conventional import ConventionalPlanner
+from lstm_hw.plan.dense import ResidentPlanner
+from lstm_hw.plan.sizing import accumulator_bits, engine_formats, lifts_of, network_of, stored_weight_bits
+from lstm_hw.proof.checker import check
+from lstm_hw.verify.runs import ModelReference, Piece, image_words, scenario_of
+from tests.builders import config_of
+from tests.proof.test_checker import changed
+from tests.sim.test_engine import emitted
+
+NARROW = QuantConfig(weight_bits=8)
+
+
+def float_model(sizes=(3, 6), outputs=2, c=2.5):
+    """Layers with an initial state each, and a head on every step."""
+    rng, layers = np.random.default_rng(1), []
+    for inputs, units in zip(sizes, sizes[1:], strict=False):
+        shapes = ((4 * units, inputs), (4 * units, units), (4 * units,))
+        initial = rng.uniform(-1, 1, units), rng.uniform(-c, c, units)
+        layers.append(LstmWeights(*(rng.normal(0, 0.4, shape) for shape in shapes), initial=initial))
+    head = DenseWeights(rng.normal(0, 0.3, (outputs, sizes[-1])), np.zeros(outputs))
+    return FloatModel(tuple(layers), head, True)
+
+
+def quantised(sizes=(3, 6), config=NARROW, **fields):
+    model = float_model(sizes, **fields)
+    x = np.random.default_rng(2).uniform(-1, 1, (2, 12, sizes[0]))
+    return model, quantize(model, x, config), x
+
+
+def planned(qmodel, planner=ResidentPlanner, **fields):
+    network, weight_bits = network_of(qmodel), stored_weight_bits(qmodel)
+    operand_bits = qmodel.input_format.width
+    bits = accumulator_bits(network, weight_bits, operand_bits, max(lifts_of(qmodel)))
+    values = {"rows": 8, "x_per_beat": 2, "accumulators": 64, "program_length": 256, "weight_bits": weight_bits}
+    values |= {"h_elements": 128, "states": 128, "shifts": tuple(shape.shift for shape in network.layers)}
+    config = config_of(**values | fields)
+    return planner(network, replace(config, accumulator_bits=bits, **engine_formats(qmodel))).plan()
+
+
+def scenario(plan, qmodel, x):
+    x = qmodel.quantize_input(x[: plan.sequences])
+    pieces = [Piece(x[:, :5]), Piece(x[:, 5:6], False), Piece(x[:, 6:], False), Piece(x[:, :2])]
+    return scenario_of(plan, image_words(plan, qmodel), ModelReference(qmodel), pieces)
+
+
+@pytest.mark.parametrize(
+    "sizes, config, fields",
+    [
+        ((3, 6), QuantConfig(), {}),
+        ((3, 6), QuantConfig(weight_bits=6, fractions="row"), {"contexts": 2}),
+        ((3, 6), QuantConfig(weight_bits=8, operand_bits=8), {}),
+        ((4, 5, 7), NARROW, {"rows": 16}),
+    ],
+)
+def test_the_bits_of_the_integer_reference(sizes, config, fields):
+    _, qmodel, x = quantised(sizes, config)
+    plan = planned(qmodel, **fields)
+    check(plan)
+    scenario(plan, qmodel, x)
+
+
+def test_in_verilog(tmp_path):
+    _, qmodel, x = quantised()
+    plan = planned(qmodel)
+    played = scenario(plan, qmodel, x)
+    sim.play.play(played, emitted(tmp_path, played), tmp_path / "scenario")
+
+
+def test_references_begin_from_it():
+    model, qmodel, x = quantised()
+    given = [tuple(np.tile(values, (2, 1)) for values in layer.initial) for layer in model.layers]
+    np.testing.assert_array_equal(float_reference(model, x)[0], float_reference(model, x, given)[0])
+    stored = [tuple(np.tile(values, (2, 1)) for values in layer.initial) for layer in qmodel.layers]
+    for values, number_format, real in zip(stored[0], ("hidden", "cell"), model.layers[0].initial, strict=True):
+        error = getattr(qmodel.layers[0], number_format).to_float(values[0]) - real
+        assert np.abs(error).max() <= getattr(qmodel.layers[0], number_format).lsb / 2
+    x = qmodel.quantize_input(x)
+    for trace in (None, {}):
+        np.testing.assert_array_equal(
+            integer_reference(qmodel, x, trace=trace)[0], integer_reference(qmodel, x, stored, trace)[0]
+        )
+    zeros = [tuple(np.zeros_like(values) for values in pair) for pair in stored]
+    assert (integer_reference(qmodel, x)[0] != integer_reference(qmodel, x, zeros)[0]).any()
+
+
+def test_the_file_has_it(tmp_path):
+    _, qmodel, _ = quantised()
+    qmodel.save(tmp_path / "m.safetensors")
+    again = QuantModel.load(tmp_path / "m.safetensors")
+    assert again.digest() == qmodel.digest()
+    for ours, theirs in zip(again.layers[0].initial, qmodel.layers[0].initial, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("wrong", ["stage", "entry", "emit", "digit"])
+def test_the_proof_sees_another_start(wrong):
+    _, qmodel, _ = quantised()
+    plan = planned(qmodel)
+    instructions = list(enumerate(plan.program.instructions))
+    entry = plan.program.entries["run"]
+    constants = [a for a, i in instructions if a > entry and i.op == "MAC" and i.space == SPACE_CONSTANT]
+    cells = [a for a, i in instructions if a > entry and i.op == "CELL"]
+    address, fields = {
+        "stage": (cells[1], {"mode": 2}),
+        "entry": (constants[-1], {"target": plan.program.instructions[constants[-1]].target - 1}),
+        "emit": (cells[1], {"emit": 1}),
+        "digit": (constants[0], {"operand": plan.program.instructions[constants[0]].operand - 1}),
+    }[wrong]
+    with pytest.raises(ProgramError):
+        check(changed(plan, address, **fields))
+
+
+def test_only_resident_layers_have_one():
+    _, qmodel, _ = quantised()
+    with pytest.raises(ConfigError, match="'conventional' for a model with an initial state; must be resident"):
+        planned(qmodel, ConventionalPlanner)
+    with pytest.raises(ConfigError, match="initial state: with thresholds"):
+        replace(qmodel, thresholds=(0, 0))
+
+
+def test_a_state_that_no_stages_lead_to():
+    formats = QFormat(3, 12), QFormat(0, 15), QFormat(7, 12), QFormat(0, 15)
+    with pytest.raises(FormatError, match="initial state: c of 20; must be at most"):
+        priming(np.array([20 << 12]), "quadratic64", *formats)
+
+
+@pytest.mark.parametrize("rounding", ["half_up", "half_even", "floor"])
+@pytest.mark.parametrize("unit", ["quadratic64", "hard5/nonuniform(segments=16)", "plan"])
+def test_any_c_is_reached(rounding, unit):
+    """The stages as the cell computes them, by the formula."""
+    preact, activated, cell = QFormat(3, 12), QFormat(0, 15), QFormat(3, 14, rounding=rounding)
+    c = cell.quantize(np.random.default_rng(4).uniform(-4, 4, 5))
+    found = priming(c, unit, preact, activated, cell, QFormat(0, 15))
+    from lstm_hw.machine.activation import make_activation
+
+    activation, now = make_activation(unit, preact, activated), np.zeros_like(c)
+    for pre in found.pre:
+        i, f, g, o = (activation.compute(values, n == 2) for n, values in enumerate(np.split(pre, 4)))
+        total = (f * now << 1) + (i * g)  # 15 + 14 fraction bits, and 30
+        now = cell.requantize(total, 30)
+    np.testing.assert_array_equal(now, c)
+    tanh = activation.compute(preact.requantize(total, 30), True)
+    np.testing.assert_array_equal(found.h, QFormat(0, 15).requantize(o * tanh, 30))
