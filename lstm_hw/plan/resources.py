@@ -378,6 +378,8 @@ def structure(config: EngineConfig, family: str = "xc7") -> dict[str, float]:
         deep = mapped(_window(config), family).deep
         inputs = multiplexer(deep + 1, family) - multiplexer(deep, family)
         lut += config.lanes * config.factor_bits * inputs
+        # In the MAC unit: the fields, where the next element goes, and what is told of it.
+        ff += 1 + _bits(config.window + 1) + 4 + config.place_bits + sum(_window_bits(config).values())
     # The fill chain of each port but the first waits as long as the others take to its first group.
     ff += sum(range(config.axi_ports)) * groups // config.axi_ports * _chain_bits(config)[1]
     # Fields of a column reach the lanes as their products do.
