@@ -227,10 +227,10 @@ def mutated_npz(rng, content, others):
         members[name] += b" " * length
     else:
         members[ODD[int(rng.integers(len(ODD)))].replace("\0", "0")[:100] + name] = members.pop(name)
-    result = io.BytesIO()
-    with zipfile.ZipFile(result, "w", zipfile.ZIP_DEFLATED if rng.integers(2) else zipfile.ZIP_STORED) as archive:
+    result, method = io.BytesIO(), zipfile.ZIP_DEFLATED if rng.integers(2) else zipfile.ZIP_STORED
+    with zipfile.ZipFile(result, "w") as archive:
         for member, data in members.items():
-            archive.writestr(member, data)
+            archive.writestr(zipfile.ZipInfo(member), data, method)  # without the time of day
     return result.getvalue()
 
 
