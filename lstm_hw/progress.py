@@ -16,6 +16,15 @@ _STAGES = []
 """Those that go on: of stages within one another the innermost speaks."""
 
 
+def rest(first: tuple[float, int, int], last: tuple[float, int, int]) -> float | None:
+    """Seconds that are left, about, of the first and the last count: time, done, total; None if nobody knows.
+
+    What comes before the first count, as a simulator's compilation, tells nothing of the rest.
+    """
+    (begun, before, _), (now, done, total) = first, last
+    return (now - begun) * (total - done) / (done - before) if before < done < total else None
+
+
 class Lines:
     """Says on a stream, every few seconds, that a stage goes on and how far it is.
 
@@ -47,10 +56,9 @@ class Lines:
         if not self._last:
             self._say(f"working, {seconds:.0f} s")
             return
-        # What comes before the first count, as a simulator's compilation, tells nothing of the rest.
-        (begun, before, _), (now, done, total) = self._first, self._last
-        left = f", about {(now - begun) * (total - done) / (done - before):.0f} s left" if before < done < total else ""
-        self._say(f"{done}/{total}, {seconds:.0f} s{left}")
+        _, done, total = self._last
+        left = rest(self._first, self._last)
+        self._say(f"{done}/{total}, {seconds:.0f} s{'' if left is None else f', about {left:.0f} s left'}")
 
     def close(self, failed: bool = False) -> None:
         """The stage is over; says so if it said anything before."""
@@ -79,11 +87,16 @@ class Bar:
             file=stream,
             leave=False,
             total=0,
-            bar_format="{desc:<10} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} {elapsed}",
+            bar_format="{desc:<10} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} {elapsed}{postfix}",
         )
+        self._first = None
 
     def update(self, done: int, total: int) -> None:
         """So much is done of so much."""
+        last = (time.monotonic(), done, total)
+        self._first = self._first or last
+        left = rest(self._first, last)
+        self._bar.set_postfix_str("" if left is None else f"about {left:.0f} s left", refresh=False)
         self._bar.total = total
         self._bar.update(done - self._bar.n)
 

@@ -84,7 +84,11 @@ def test_a_stage_that_fails_says_that_it_stopped():
 def test_bar_on_a_terminal():
     ours, theirs = pty.openpty()
     with open(theirs, "w") as terminal, progress("simulate", terminal) as update:
+        update(1, 4)
+        time.sleep(1.1)
         update(3, 4)
+        time.sleep(1.1)  # it is drawn
     shown = os.read(ours, 10000).decode()
     os.close(ours)
     assert "simulate" in shown and "|" in shown and "working" not in shown
+    assert "3/4" in shown and "about 1 s left" in shown

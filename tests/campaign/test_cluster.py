@@ -11,10 +11,12 @@ from contextlib import suppress
 
 import pytest
 
+import lstm_hw
 from lstm_hw.campaign import cluster, run_tasks
 from lstm_hw.errors import ConfigError, LstmHwError, ModelError, TaskError, ToolError
 from lstm_hw.process import ROOT, environment
 from tests.campaign import tasks
+from tests.projects import write_project
 
 pytest.importorskip("distributed")
 
@@ -37,6 +39,12 @@ class Dask:
         """One more worker, of one thread, with a nanny that starts it again when it dies."""
         more = ("--nthreads", "1", "--no-dashboard", "--local-directory", str(self.folder))
         return self._start("worker", self.address, *more)
+
+    def wait(self):
+        """Until a worker is there, however busy the machine is."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(cluster, "ANSWER_S", 120.0)
+            run_tasks(tasks.square, [{"n": 1}], cluster=self.address)
 
     def _start(self, *command):
         code = "import sys; from dask.__main__ import main; main()"
@@ -61,6 +69,7 @@ class Dask:
 def dask(tmp_path_factory):
     started = Dask(tmp_path_factory.mktemp("dask"))
     started.worker(), started.worker()
+    started.wait()
     yield started
     started.close()
 
@@ -151,8 +160,8 @@ def test_a_scheduler_without_workers_and_one_that_goes_away(tmp_path, monkeypatc
         with pytest.raises(ToolError, match="a scheduler without workers; must have workers: dask worker tcp://"):
             run_tasks(tasks.square, [{"n": 1}], cluster=dask.address)
         dask.worker()
+        dask.wait()
         given = [{"n": n, "log": str(tmp_path / "log"), "kill": dask.scheduler.pid} for n in range(3)]
-        monkeypatch.setattr(cluster, "ANSWER_S", 6.0)
         with pytest.raises(ToolError, match="the scheduler went away; must stay"):
             run_tasks(tasks.treacherous, given, cluster=dask.address, cache=tmp_path / "kept")
         assert len(list((tmp_path / "kept").iterdir())) == 1
@@ -176,3 +185,14 @@ run_tasks(tasks.logged, given, cluster={dask.address!r}, cache={str(tmp_path / "
     called = len((tmp_path / "log").read_text().split())
     assert called < 8 and run_tasks(tasks.square, [{"n": 3}], cluster=dask.address) == [{"square": 9}]
     assert len((tmp_path / "log").read_text().split()) <= called + 2
+
+
+def test_a_simulation_in_shards_on_a_cluster_is_that_of_one_process_to_the_byte(dask, tmp_path):
+    """Workers have no folder of the project."""
+    config = write_project(tmp_path, sections={"simulate": {"simulator": "icarus", "images": 2}})
+    project, files = lstm_hw.convert(config), []
+    for address in (None, dask.address):
+        project.simulate(force=True, cluster=address)
+        files.append((project.folder / "simulation" / "results.json").read_bytes())
+    assert files[0] == files[1]
+    assert (dask.folder / "build" / "sim").is_dir()  # designs are compiled where the workers were started
