@@ -8,7 +8,7 @@ BIN := .venv/bin
 PINS := pyproject.toml requirements.lock scripts/setup.sh
 
 .DEFAULT_GOAL := all
-.PHONY: all test verilog sim waves report bench bench-digits bench-sbe bench-reuse bench-resources bench-boards bench-schedules bench-elstm bench-audio bench-sparse bench-chars2vec bench-accuracy bench-activations bench-predict bench-prune fuzz lint fmax board-plans bitstream flash clean help
+.PHONY: all test verilog sim waves report bench bench-digits bench-sbe bench-reuse bench-resources bench-boards bench-schedules bench-elstm bench-audio bench-sparse bench-chars2vec bench-accuracy bench-activations bench-predict bench-prune bench-explore fuzz lint fmax board-plans bitstream flash clean help
 
 all: .venv/.setup-run ## Run the whole flow on CONFIG: load, quantise, plan, emit, simulate, report (the default)
 	$(BIN)/lstm-hw run $(CONFIG)
@@ -79,6 +79,9 @@ bench-predict: .venv/.setup-train ## Print how many times torch's time the bit-t
 
 bench-prune: .venv/.setup-train ## Prune the examples by every pattern: accuracy before and after fine-tuning, padding, imbalance
 	$(BIN)/python -P -m bench.prune
+
+bench-explore: .venv/.setup-run ## Find the best engines of the examples and of LRCN on three parts, beside those picked by hand
+	$(BIN)/python -P -m bench.explore
 
 lint: .venv/.setup-test ## Check the Python with ruff, the rooms with import-linter and the Verilog of CONFIG with Verilator -Wall
 	$(BIN)/ruff check

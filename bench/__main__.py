@@ -17,6 +17,7 @@ BENCHMARKS = (
     "sparse",
     "elstm",
     "audio",
+    "explore",
 )
 """Modules of this package, each with a command line."""
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..campaign import run_tasks
+from ..errors import ConfigError
 from .bounds import at_least
 from .evaluate import planned, task_of, timed
 from .objectives import Limit, beaten, cost, costs, front
@@ -39,7 +40,7 @@ class Found:
     candidates : int
         Shapes that there were. Each was planned, or is one of the following.
     too_large : int
-        What no part could hold.
+        What the part could not hold, or no engine can be.
     beyond : int
         What could not be within the limits.
     pruned : int
@@ -134,7 +135,12 @@ class Search:
         ask, result = self.question, []
         for candidate in tried:
             numbers, place = ask.numbers[candidate.numbers], ask.places[candidate.place]
-            usage, known = at_least(candidate, numbers, place, ask.steps, ask.sequences)
+            try:
+                usage, known = at_least(candidate, numbers, place, ask.steps, ask.sequences)
+            except ConfigError as error:  # there is no such engine: a memory would be deeper than any
+                self._refuse(str(error))
+                self.found.too_large += 1
+                continue
             if place.part.lacking(usage):
                 self.found.too_large += 1
             elif ask.excludes(known):
@@ -190,6 +196,10 @@ class Search:
         found.seconds = time.monotonic() - begun
         return found
 
+    def _refuse(self, why):
+        why = " ".join(why.split())
+        self.found.refused[why] = self.found.refused.get(why, 0) + 1
+
     def _planned(self, chosen, advance):
         """Plans of candidates with their bounds: pairs ((candidate, plan), bounds)."""
         ask, result = self.question, []
@@ -198,7 +208,7 @@ class Search:
         ):
             for plan in plans:
                 if "refused" in plan:
-                    self.found.refused[plan["refused"]] = self.found.refused.get(plan["refused"], 0) + 1
+                    self._refuse(plan["refused"])
                     continue
                 self.found.plans += 1
                 figures = plan["least"] | ask.numbers[candidate.numbers].figures

@@ -1,5 +1,6 @@
 """Cycles in which things appear that somebody waits for, by number."""
 
+from bisect import bisect_right
 from collections.abc import Hashable, Sequence
 
 KEPT = 4096
@@ -56,5 +57,7 @@ class Tokens:
 
     def left(self, settled: int, now: int) -> Hashable:
         """What is to be used, relative to ``now``; cycles up to ``settled`` are all the same."""
-        cycles = self._cycles[self.used - self._first :] if self.used < self.count else []
-        return self.count - self.used, *(cycle - now for cycle in cycles if cycle > settled)
+        if self.used >= self.count:
+            return (self.count - self.used,)
+        later = self._cycles[bisect_right(self._cycles, settled, self.used - self._first) :]  # they ascend
+        return self.count - self.used, *[cycle - now for cycle in later]

@@ -1,0 +1,38 @@
+"""The bench of explorations, on a small model: rows say what was looked at, and how the front compares."""
+
+import numpy as np
+import pytest
+
+from bench import explore
+from bench.table import Row
+from lstm_hw.explore.space import Space
+from tests.projects import tensors, write_project
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    model = tensors(np.random.default_rng(1), 6, (16,))
+    path = write_project(tmp_path, model=model, target={"part": "xc7z020"}, data={"images": 3})
+    monkeypatch.setattr(explore, "MODELS", {"tiny": (str(path), {})})
+    return tmp_path
+
+
+def test_rows_of_a_small_model(small):
+    found = explore.explored("tiny", "xc7z020", small / "out")
+    hand = explore.by_hand("tiny", "xc7z020", found)
+    rows = {row.metric: row for row in explore.rows("tiny", "xc7z020", found, hand)}
+    assert all(isinstance(row, Row) and row.config == "tiny/xc7z020" for row in rows.values())
+    assert rows["front_size"].ours == len(found.points) > 1
+    assert rows["points"].ours >= rows["points_pruned"].ours + rows["points_timed"].ours
+    assert rows["points_pruned"].ours > 0 and rows["points_per_second"].ours > 0
+    assert rows["best_latency_us"].ours == min(point["figures"]["latency"] for point in found.points)
+    assert rows["best_latency_us"].ours <= rows["best_latency_us"].published
+    assert rows["area_percent"].ours <= rows["area_percent"].published  # nothing is better than the front
+
+
+def test_two_workers(small, monkeypatch):
+    path, _ = explore.MODELS["tiny"]
+    few = {"weight_bits": (8,), "operand_bits": (8,), "space": Space(("resident",), rows=(4, 16))}
+    monkeypatch.setitem(explore.MODELS, "tiny", (path, few))
+    row = explore.efficiency("tiny", "xc7z020")
+    assert row.metric == "two_worker_efficiency" and 0 < row.ours < 2
