@@ -54,6 +54,8 @@ class Control(wiring.Component):
         Whether the engine counts values beyond their format.
     bus_errors : bool
         Whether a refused write is answered with SLVERR.
+    steps_bits : int
+        Bits of the most time steps that a run may have.
 
     Members
     -------
@@ -118,6 +120,7 @@ class Control(wiring.Component):
         address_bits: int = 64,
         count_clipped: bool = False,
         bus_errors: bool = False,
+        steps_bits: int = 32,
     ):
         self.bus_errors = bus_errors
         self.places = tuple(CLIPPED_PLACES) if count_clipped else ()
@@ -130,7 +133,7 @@ class Control(wiring.Component):
             )
         ProgramWindow.check(program_length, instruction_bits)
         self.program_length, self.instruction_bits, self.ports = program_length, instruction_bits, ports
-        self.check = StartCheck(ports, address_bits, self.config_words["AXI_DATA_BITS"])
+        self.check = StartCheck(ports, address_bits, self.config_words["AXI_DATA_BITS"], steps_bits)
         super().__init__(
             {
                 "bus": In(Axi4Lite(ADDRESS_BITS)),

@@ -257,7 +257,7 @@ class Engine(wiring.Component):
             sequencer.i_start.eq(self.i_start),
             sequencer.i_entry.eq(self.i_entry),
             sequencer.i_clear.eq(self.i_clear),
-            sequencer.i_steps.eq(self.i_steps),
+            sequencer.i_steps.eq(self.i_steps[: self.config.register_bits]),
             sequencer.i_stop.eq(stopping),
             sequencer.i_write.eq(self.i_program_write),
             sequencer.i_write_address.eq(self.i_program_address),

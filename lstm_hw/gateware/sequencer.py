@@ -7,7 +7,7 @@ from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
 
-from ..machine.command import moved
+from ..machine.command import WIDE, moved
 from ..machine.config import H_GROUP, EngineConfig
 from ..machine.isa import (
     CLEAR_REGISTER,
@@ -82,7 +82,7 @@ class Sequencer(wiring.Component):
             "i_start": In(1),
             "i_entry": In(PROGRAM_BITS),
             "i_clear": In(1),
-            "i_steps": In(REGISTER_BITS),
+            "i_steps": In(config.register_bits),
             "i_stop": In(1),
             "i_write": In(1),
             "i_write_address": In(PROGRAM_BITS),
@@ -249,6 +249,13 @@ class Sequencer(wiring.Component):
             if fields:
                 with m.If((view.opcode == op.code) & Cat(fields).any()):
                     m.d.comb += opcode.eq(UNKNOWN)
+        for name, wide in WIDE.items() if self.config.register_bits < REGISTER_BITS else ():
+            view = data_view(self.i_write_data, name)
+            beyond = {field: view[field][self.config.register_bits :] for field in wide}
+            down = beyond["value"].all() if name == "ADD" else 0  # a step down is the complement of one up
+            flags = [bits.any() & ~down if field == "value" else bits.any() for field, bits in beyond.items()]
+            with m.If((view.opcode == OPS[name].code) & Cat(flags).any()):
+                m.d.comb += opcode.eq(UNKNOWN)
         return opcode
 
     def _adder(self, m):
@@ -256,13 +263,13 @@ class Sequencer(wiring.Component):
 
         The execute before has taken the limit off the addend, so that both sums stand side by side.
         """
-        bits = REGISTER_BITS
+        bits = self.config.register_bits
         augend, addend = (Signal(bits, name=name, reset_less=True) for name in ("augend", "addend"))
         wrap, rest = Signal(name="wrap", reset_less=True), Signal(signed(bits + 1), name="rest", reset_less=True)
         total, beyond = Signal(bits + 1, name="total"), Signal(signed(bits + 2), name="beyond")
         wraps = Signal(name="wraps")
         view = self.views["ADD"]
-        m.d.sync += rest.eq(view.value - view.limit)
+        m.d.sync += rest.eq(view.value[:bits] - view.limit[:bits])
         m.d.comb += [
             total.eq(augend + addend),
             beyond.eq(augend + rest),
@@ -287,7 +294,7 @@ class Sequencer(wiring.Component):
         An execute reads the values and keeps them, the first as augend. r0 is never written.
         Beside each value stands whether it is not zero.
         """
-        layout = data.StructLayout({"value": REGISTER_BITS, "not_zero": 1})
+        layout = data.StructLayout({"value": self.config.register_bits, "not_zero": 1})
         zeros = {"starts_at_zero": 1}  # r0 is never written, and a program may read others before it writes them
         m.submodules.registers = registers = memory.Memory(shape=layout, depth=REGISTERS, init=[], attrs=zeros)
         # The n-th register of an instruction stands in one place in all of them.
@@ -298,7 +305,7 @@ class Sequencer(wiring.Component):
             reader = registers.read_port(domain="comb")
             m.d.comb += reader.addr.eq(self.views[most.name][field])
             ports.append(reader)
-        kept = [Signal(REGISTER_BITS, name=f"value_{n}", reset_less=True) for n in range(1, len(ports))]
+        kept = [Signal(self.config.register_bits, name=f"value_{n}", reset_less=True) for n in range(1, len(ports))]
 
         waits, clear = Signal(name="register_waits"), Signal(name="clear_waits")
         to = Signal(range(REGISTERS), name="write_to", reset_less=True)
@@ -326,7 +333,7 @@ class Sequencer(wiring.Component):
 
     def _loops(self, m, program, add):
         """The stack of open loops, in LUT memory: turns left, whether that is one, and first instruction."""
-        layout = data.StructLayout({"left": REGISTER_BITS, "last": 1, "start": program.pc.shape()})
+        layout = data.StructLayout({"left": self.config.register_bits, "last": 1, "start": program.pc.shape()})
         m.submodules.loops = loops = memory.Memory(shape=layout, depth=LOOP_DEPTH, init=[])
         writer = loops.write_port()
         reader = loops.read_port(domain="comb")

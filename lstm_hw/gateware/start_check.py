@@ -9,7 +9,8 @@ from ..machine.registers import CODE_BITS, ErrorCode
 
 
 class StartCheck(wiring.Component):
-    """Refuses a run of no steps, one at a weight address that the port cannot ask for, and one without its weights.
+    """Refuses a run of no steps or too many, one at a weight address that the port cannot ask for, and one without its
+    weights.
 
     Parameters
     ----------
@@ -17,6 +18,8 @@ class StartCheck(wiring.Component):
         Weight ports.
     address_bits, data_bits : int
         Widths of a weight port.
+    steps_bits : int
+        Bits of the most steps that the engine can count.
 
     Members
     -------
@@ -36,8 +39,8 @@ class StartCheck(wiring.Component):
     ``i_steps`` and ``i_weights`` count one cycle later, ``i_loads`` and ``i_loaded`` at once.
     """
 
-    def __init__(self, ports: int, address_bits: int, data_bits: int):
-        self.address_bits, self.data_bits = address_bits, data_bits
+    def __init__(self, ports: int, address_bits: int, data_bits: int, steps_bits: int = 32):
+        self.address_bits, self.data_bits, self.steps_bits = address_bits, data_bits, steps_bits
         members = {
             "i_steps": In(32),
             "i_weights": In(64).array(ports),
@@ -50,13 +53,13 @@ class StartCheck(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         low = exact_log2(self.data_bits // 8)
-        no_steps = Signal()
+        wrong_steps = Signal()
         wrong = Signal(len(self.i_weights))
         m.d.sync += [
-            no_steps.eq(self.i_steps == 0),
+            wrong_steps.eq((self.i_steps == 0) | self.i_steps[self.steps_bits :].any()),
             wrong.eq(Cat(Cat(address[:low], address[self.address_bits :]).any() for address in self.i_weights)),
         ]
-        with m.If(no_steps):
+        with m.If(wrong_steps):
             m.d.comb += self.o_code.eq(ErrorCode.STEPS)
         with m.Elif(wrong.any()):
             m.d.comb += self.o_code.eq(ErrorCode.ADDRESS)

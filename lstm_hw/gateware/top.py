@@ -113,6 +113,7 @@ class Top(wiring.Component):
             address_bits=self.config.axi_address_bits,
             count_clipped=self.config.count_clipped,
             bus_errors=self.config.bus_errors,
+            steps_bits=self.config.register_bits,
         )
 
         def port(prefix, name):

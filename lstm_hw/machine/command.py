@@ -1,7 +1,7 @@
 """What a unit gets of an instruction: the fields with their registers added, as wide as the engine needs."""
 
 from .config import EngineConfig
-from .isa import OPS, Instruction
+from .isa import OPS, REGISTER_BITS, Instruction
 
 
 def command_bits(op: str, config: EngineConfig) -> dict[str, int]:
@@ -30,6 +30,10 @@ def command_bits(op: str, config: EngineConfig) -> dict[str, int]:
     }
 
 
+WIDE = {"SET": ("value",), "ADD": ("value", "limit"), "LOOP": ("count",)}
+"""Fields of scalar instructions that are as wide as a register."""
+
+
 def moved(op: str, config: EngineConfig) -> tuple[str, ...]:
     """Fields of a unit's instruction that this engine adds registers to."""
     return tuple(name for name in OPS[op].relative if config.indexed is None or f"{op}.{name}" in config.indexed)
@@ -41,7 +45,11 @@ def foreign(instruction: Instruction, config: EngineConfig) -> list[str]:
         return [] if config.streams else ["base"]
     op = OPS[instruction.op]
     if not op.unit:
-        return []
+        # A step down is the complement of one up.
+        most, down = config.most_steps, (1 << REGISTER_BITS) - 1 - config.most_steps
+        numbers = {name: instruction.fields[name] for name in WIDE.get(op.name, ())}
+        steps = {"value"} if op.name == "ADD" else set()
+        return [name for name, n in numbers.items() if n > most and not (name in steps and n >= down)]
     lacking = ["stream", "release"] if not config.streams else []
     lacking += [f"{name}_reg" for name in op.relative if name not in moved(op.name, config)]
     return [name for name in lacking if name in op.fields and instruction.fields[name]]

@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import ConfigError
 from .bitmap import Bitmap
 from .formats import QFormat
-from .isa import BANK_BITS, ELEMENT_BITS, ENTRY_BITS, LIFT_BITS, OPS, PROGRAM_BITS, SCALE_BITS, WORD_BITS
+from .isa import BANK_BITS, ELEMENT_BITS, ENTRY_BITS, LIFT_BITS, OPS, PROGRAM_BITS, REGISTER_BITS, SCALE_BITS, WORD_BITS
 
 RELATIVE = tuple(f"{op.name}.{field}" for op in OPS.values() if op.unit for field in op.relative)
 """Fields of commands that a register can move."""
@@ -220,6 +220,13 @@ class EngineConfig:
             "doc": "fields of commands that a register may move, as MAC.operand; all without it. The plan chooses them"
         },
     )
+    register_bits: int = field(
+        default=REGISTER_BITS,
+        metadata={
+            "doc": "width of the program's registers, 8 to 32, which also bounds the time steps of a run; the plan "
+            "takes 16 where weights stay on chip and its program needs no more"
+        },
+    )
     bus_errors: bool = field(
         default=False,
         metadata={"doc": "a write that is refused is answered with SLVERR instead of OKAY; REFUSED tells of it anyway"},
@@ -309,6 +316,8 @@ class EngineConfig:
         yield "kind", self.kind in CELL_SUMS, f"be one of {', '.join(CELL_SUMS)}"
         yield "decoder", self.decoder in DECODERS, f"be one of {', '.join(DECODERS)}"
         yield "streams", self.streams or self.decoder == "off", "be true in an engine with a decoder"
+        registers = 8 <= self.register_bits <= REGISTER_BITS
+        yield "register_bits", registers, f"be between 8 and {REGISTER_BITS}"
         known = ", ".join(RELATIVE)
         yield "indexed", all(name in RELATIVE for name in self.indexed or ()), f"be some of {known}"
         if self.decoder != "off":
@@ -326,6 +335,11 @@ class EngineConfig:
         for name, widths in FORMAT_WIDTHS.items():
             value = getattr(self, name)
             yield name, value.width in widths and value.signed, f"be signed, {widths[0]} to {widths[-1]} bits wide"
+
+    @property
+    def most_steps(self) -> int:
+        """Time steps of a run at most."""
+        return (1 << self.register_bits) - 1
 
     @property
     def lanes(self) -> int:
@@ -528,6 +542,7 @@ class EngineConfig:
             ("bus_errors", False),
             ("streams", True),
             ("indexed", None),
+            ("register_bits", REGISTER_BITS),
             ("decoder", "off"),
             ("block_sums", None),
         ):

@@ -81,7 +81,7 @@ ERROR_DOC = {
     ErrorCode.ILLEGAL: "the program holds an illegal instruction",
     ErrorCode.DEADLOCK: "the program waits for what nothing will bring, as the h of a run before where there was none",
     ErrorCode.RLAST: "the memory ended a burst early or late, or sent a beat that was not asked for",
-    ErrorCode.STEPS: "not begun: STEPS is 0",
+    ErrorCode.STEPS: "not begun: STEPS is 0, or more than the engine's `register_bits` can count",
     ErrorCode.ADDRESS: "not begun: a weight address is no multiple of AXI_DATA_BITS / 8, or has bits beyond the port",
     ErrorCode.UNLOADED: "not begun: the words that the run needs on the chip are not there, see STATUS.loaded",
     ErrorCode.SURPLUS: "the x stream goes on behind the last vector of the run",

@@ -33,7 +33,6 @@ from ..machine.isa import (
     OPCODE_BITS,
     OPS,
     PROGRAM_BITS,
-    REGISTER_BITS,
     REGISTERS,
     SCALE_BITS,
     WORD_BITS,
@@ -207,7 +206,7 @@ def _register_reads(config: EngineConfig) -> list[int]:
         if op.unit
     ]
     others = list(map(max, zip_longest(*added, fillvalue=0)))[1:]
-    return [REGISTER_BITS + 1, *(bits for bits in others if bits)]
+    return [config.register_bits + 1, *(bits for bits in others if bits)]
 
 
 def _vectors(config: EngineConfig) -> list[Memory]:
@@ -252,7 +251,7 @@ def memories(config: EngineConfig) -> list[Memory]:
         *(Memory(width, depth, config.cells, depth > LOGIC_ROWS, rom=True) for width, depth in table.tables),
         Memory(instruction, config.program_length, 1, True),
         *(Memory(bits, REGISTERS) for bits in _register_reads(config)),
-        Memory(REGISTER_BITS + 1 + PROGRAM_BITS, LOOP_DEPTH),
+        Memory(config.register_bits + 1 + PROGRAM_BITS, LOOP_DEPTH),
         *(Memory(sum(command_bits(name, config).values()), QUEUE_DEPTH) for name, op in OPS.items() if op.unit),
         Memory(
             config.streams + word + command_bits("LOAD", config)["beats"] + expands * (WORD_BITS + BEATS_BITS),
@@ -429,6 +428,7 @@ def features(config: EngineConfig, family: str) -> dict[str, dict[str, float]]:
             "lifted bits": lifted * (1 + config.contexts * _bits(len(config.lifts))),
             "counters of clipped values": config.count_clipped,
             "streams": config.streams,
+            "register bits": config.register_bits,
             "lists": config.lists,
             "decoded rows": config.rows * (config.decoder != "off"),
         },
@@ -444,6 +444,7 @@ def features(config: EngineConfig, family: str) -> dict[str, dict[str, float]]:
             "lifted bits": lifted,
             "counters of clipped values": config.count_clipped,
             "streams": config.streams,
+            "register bits": config.register_bits,
             "lists": config.lists,
             "decoded rows": config.rows * (config.decoder != "off"),
         },
@@ -452,12 +453,12 @@ def features(config: EngineConfig, family: str) -> dict[str, dict[str, float]]:
 
 COEFFICIENTS = {
     "xc7": {
-        "lut": (2000, 244, 0.012, 86.6, 591, 24.9, 2.97, 103, 1.78, 111, 505, 450, 88),
-        "ff": (2176, 492, 6.76, 20.1, 2.03, 548, 7.23, 74.7, 0.96, 201, 205, 400, 74),
+        "lut": (1744, 244, 0.012, 86.6, 591, 24.9, 2.97, 103, 1.78, 111, 505, 8, 450, 88),
+        "ff": (2016, 492, 6.76, 20.1, 2.03, 548, 7.23, 74.7, 0.96, 201, 205, 5, 400, 74),
     },
     "ecp5": {
-        "lut": (3420, 352, 0.0709, 0, 1150, 57, 11.8, 30, 0, 330, 900, 700, 153),
-        "ff": (2417, 622, 0, 0, 2.18, 525, 11.3, 95.3, 0.52, 180, 205, 400, 80),
+        "lut": (2908, 352, 0.0709, 0, 1150, 57, 11.8, 30, 0, 330, 900, 16, 700, 153),
+        "ff": (2257, 622, 0, 0, 2.18, 525, 11.3, 95.3, 0.52, 180, 205, 5, 400, 80),
     },
 }
 """Of the :func:`features`, in their order; ``python -m bench.resources --fit`` finds them."""

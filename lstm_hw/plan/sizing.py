@@ -10,12 +10,21 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError, ProgramError
+from ..machine.command import WIDE
 from ..machine.config import BLOCK_DEPTH, PAIR_BITS, RELATIVE, VALUE_BITS, WEIGHT_WIDTHS, EngineConfig
-from ..machine.isa import ELEMENT_BITS, OPS, PROGRAM_BITS, SCALE_BITS, WORD_BITS
+from ..machine.isa import (
+    ELEMENT_BITS,
+    OPS,
+    PROGRAM_BITS,
+    REGISTER_BITS,
+    REGISTERS,
+    SCALE_BITS,
+    STEPS_REGISTER,
+    WORD_BITS,
+)
 from ..machine.network import LayerShape, Network
 from ..machine.pack import bias_digits, start_of, stored_bias
 from ..machine.plan import Plan
-from ..machine.program import Program
 from ..model.quant_layer import QuantSkip
 from ..model.quant_model import QuantModel
 from .delta import DeltaPlanner
@@ -29,6 +38,8 @@ STREAM_X = 4
 """Elements of x in a beat where weights stream: x never is what the lanes wait for."""
 STREAM_WORDS = 1024
 """Weight buffer of a schedule that streams, where nobody says how large it is and it does not need more."""
+LEAST_REGISTER_BITS = 16
+"""65,535 time steps a run."""
 PROGRAM_LENGTHS = (128, 256, 1 << PROGRAM_BITS)
 MOST_SUMS = 256
 """Sums and finished sums of a lane: deeper memories cost more than larger batches save."""
@@ -279,20 +290,71 @@ def engine_and_plan(
         del derived["weight_words"]
     config = replace(ample, **{name: value for name, value in derived.items() if name not in given})
     plan = planner(network, config).plan()
-    needed = means(plan.program) | ({} if config.decoder == "off" else {"streams": True})
+    needed = means(plan) | ({} if config.decoder == "off" else {"streams": True})
     config = replace(config, **{name: value for name, value in needed.items() if name not in given})
+    _check_means(plan, config)
     return config, replace(plan, config=config)
 
 
-def means(program: Program) -> dict[str, Any]:
-    """What a program needs of an engine beside memories (dict of EngineConfig fields): whether weights stream, and the
-    fields that registers move."""
+def _check_means(plan, config):
+    """ConfigError if an engine is given without what its program needs."""
+    needed = means(plan)
+    if needed["streams"] and not config.streams:
+        raise ConfigError(
+            "engine.streams", "false", f"must be true for {plan.schedule}, or a schedule that is resident"
+        )
+    if config.indexed is not None and not set(needed["indexed"]) <= set(config.indexed):
+        raise ConfigError(
+            "engine.indexed", list(config.indexed), f"must hold {', '.join(needed['indexed'])} for this plan"
+        )
+    if config.register_bits < REGISTER_BITS and config.register_bits < (bits := register_bits(plan)):
+        raise ConfigError("engine.register_bits", config.register_bits, f"must be at least {bits} for this plan")
+
+
+def means(plan: Plan) -> dict[str, Any]:
+    """What a program needs of an engine beside memories (dict of EngineConfig fields): whether weights stream, the
+    fields that registers move, and how wide registers are."""
+    program = plan.program
     commands = [instr for instr in program.instructions if OPS[instr.op].unit]
     used = {
         f"{instr.op}.{name}" for instr in commands for name in OPS[instr.op].relative if instr.fields[f"{name}_reg"]
     }
     streams = any(instr.op == "RING" or instr.fields.get("stream") for instr in program.instructions)
-    return {"streams": streams, "indexed": tuple(name for name in RELATIVE if name in used)}
+    indexed = tuple(name for name in RELATIVE if name in used)
+    bits = REGISTER_BITS if streams else max(LEAST_REGISTER_BITS, register_bits(plan))
+    return {"streams": streams, "indexed": indexed, "register_bits": bits}
+
+
+class _Watched(list):
+    """Registers, and the largest value that any but that of the steps has been given."""
+
+    largest = 0
+
+    def __setitem__(self, register, value):
+        super().__setitem__(register, value)
+        if register != STEPS_REGISTER:
+            self.largest = max(self.largest, value)
+
+
+def register_bits(plan: Plan) -> int:
+    """Width of registers in which the program works as in the widest, for as many steps as they can count: that of
+    every number that is in one, if it does not grow with the steps or the runs."""
+    program, largest = plan.program, []
+    steps = 3 * plan.batch + 2
+    for most in (steps, 2 * steps + 1):
+        registers = _Watched([0] * REGISTERS)
+        for number in range(most):  # some runs go on from the one before
+            for entry in program.entries:
+                length = most if number < 2 else 1
+                for _ in program.run(entry, length, number == 0, registers):
+                    pass
+        largest.append(registers.largest)
+    fields = [
+        instr.fields[name] for instr in program.instructions for name in WIDE.get(instr.op, ()) if name != "value"
+    ]
+    if largest[0] != largest[1]:
+        return REGISTER_BITS
+    return max(LEAST_REGISTER_BITS, max([largest[0], *fields]).bit_length())
 
 
 def on_ample_engine(network: Network, planner: Callable, fetches: bool, **given) -> tuple[EngineConfig, object]:

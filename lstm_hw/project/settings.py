@@ -679,6 +679,7 @@ DERIVED = (
     "kind",
     "streams",
     "indexed",
+    "register_bits",
     "activation",
     "preact",
     "cell",

@@ -158,6 +158,8 @@ class Checker:
             if lacking:
                 found = f"{lacking[0]} of {instruction.op}"
                 raise ProgramError(f"program address {at}", found, "must be in an engine with the means for it")
+        most = self.config.most_steps
+        self._require(steps <= most, None, f"{steps} steps", f"must be at most {most}: engine.register_bits")
         if clear:
             self.registers = list(GARBAGE)
             self.step += RUN_GAP

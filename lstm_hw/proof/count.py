@@ -1,6 +1,7 @@
 """Counters of a run of a plan, without arithmetic and in a time that does not grow with its steps."""
 
-from ..machine.isa import REGISTERS
+from ..errors import ProgramError
+from ..machine.isa import REGISTER_BITS, REGISTERS
 from ..machine.plan import Plan
 from .load_timing import MemoryModel
 from .period import walk
@@ -28,8 +29,11 @@ def count_cycles(
     Raises
     ------
     ProgramError
-        The program does not run to its end.
+        The program does not run to its end, or the engine does not count so many steps.
     """
+    if steps > plan.config.most_steps:
+        rule = f"must be at most {plan.config.most_steps}; engine.register_bits = {REGISTER_BITS} counts more"
+        raise ProgramError("run", f"{steps} steps", rule)
     timing = Timing(plan.config, memory, activity=plan.network.activity)
     walk(timing, plan.program, entry, steps, clear, registers_before(plan, entry))
     return timing.counters

@@ -42,15 +42,17 @@ async def runs(tb, ctx, code=ErrorCode.NONE):
     assert (await tb.get(ctx, "STATUS")) & 15 == code and len(tb.starts) == starts + 1
 
 
-def test_no_steps():
-    tb = TB()
+@pytest.mark.parametrize("bits", [32, 12])
+def test_no_steps_or_too_many(bits):
+    tb = TB(steps_bits=bits)
 
     async def test(ctx):
         for loads in (LOADS, 0):
             await tb.put(ctx, "ENTRY", loads)
-            await tb.put(ctx, "STEPS", 0)
-            await refused(tb, ctx, ErrorCode.STEPS)
-            for steps in (1, 1 << 31):
+            for steps in (0, 1 << bits, 1 << 31) if bits < 32 else (0,):
+                await tb.put(ctx, "STEPS", steps)
+                await refused(tb, ctx, ErrorCode.STEPS)
+            for steps in (1, 1 << (bits - 1), (1 << bits) - 1):
                 await tb.put(ctx, "STEPS", steps)
                 await runs(tb, ctx)
 

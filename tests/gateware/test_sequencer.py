@@ -312,7 +312,7 @@ def test_stop_in_every_cycle(stall):
     assert len(runs) == (14 if stall else 40)
 
 
-NARROW = {"streams": False, "indexed": ("INPUT.target", "MAC.operand")}
+NARROW = {"streams": False, "indexed": ("INPUT.target", "MAC.operand"), "register_bits": 12}
 
 
 @pytest.mark.parametrize("op, fields, lacking", [
@@ -324,6 +324,14 @@ NARROW = {"streams": False, "indexed": ("INPUT.target", "MAC.operand")}
     ("RING", {}, ["base"]),
     ("CELL", {"state_reg": 8}, ["state_reg"]),
     ("INPUT", {"bank_reg": 4}, ["bank_reg"]),
+    ("SET", {"register": 1, "value": 1 << 12}, ["value"]),
+    ("SET", {"register": 1, "value": TOP}, ["value"]),
+    ("ADD", {"register": 1, "value": TOP - (1 << 12)}, ["value"]),
+    ("ADD", {"register": 1, "value": 3, "limit": 1 << 20}, ["limit"]),
+    ("LOOP", {"count": 1 << 12, "exit": 3}, ["count"]),
+    ("ADD", {"register": 1, "value": TOP - (1 << 12) + 1}, []),
+    ("ADD", {"register": 1, "value": (1 << 12) - 1, "limit": (1 << 12) - 1}, []),
+    ("SET", {"register": 1, "value": (1 << 12) - 1}, []),
     ("MAC", {"operand": 3, "operand_reg": 2, "weight": 5}, []),
     ("INPUT", {"target": 1, "target_reg": 2}, []),
 ])  # fmt: skip
@@ -359,6 +367,6 @@ def test_an_engine_refuses_what_it_has_not_the_means_for(op, fields, lacking):
             await context.tick()
         assert illegal == bool(lacking) and not context.get(unit.o_running)
         moved = "operand" if op == "MAC" else "target"
-        assert [command[moved] for command in taken] == ([] if lacking else [fields[moved] + 9])
+        assert [command[moved] for command in taken] == ([fields[moved] + 9] if OPS[op].unit and not lacking else [])
 
     simulate(unit, bench)

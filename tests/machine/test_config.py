@@ -47,6 +47,7 @@ WRONG = {
     "count_clipped": (1, "true"),
     "bus_errors": (1, "true"),
     "streams": (1, "true"),
+    "register_bits": (7, 33),
     "indexed": (("MAC.mask",), ("MAC.operand", "x")),
     "decoder": ("zip", True),
 }
@@ -82,6 +83,7 @@ RIGHT = {
     "count_clipped": (False, True),
     "bus_errors": (False, True),
     "streams": (False, True),
+    "register_bits": (8, 32),
     "indexed": (None, (), ("MAC.operand", "CELL.target")),
     "decoder": ("off", "bitmap"),
 }
