@@ -19,17 +19,22 @@ class Start:
 
     Parameters
     ----------
-    stages : int
-        Cell steps from h = c = 0 to the state's c.
+    repeats : int
+        How often the first of the stages, cell steps from h = c = 0 to the state's c, comes; if never, it is not there.
     prime_columns : tuple of (exponent, columns)
-        As those of a bias: the pre-activations of one of them.
+        As those of a bias: the pre-activations of one of the stages.
     first_columns : tuple of (exponent, columns)
         ... and what is added to the sums of the first step.
     """
 
-    stages: int
+    repeats: int
     prime_columns: tuple[tuple[int, int], ...]
     first_columns: tuple[tuple[int, int], ...]
+
+    @property
+    def stages(self) -> int:
+        """Stages that differ."""
+        return 1 + (self.repeats > 0)
 
 
 @dataclass(frozen=True)

@@ -163,7 +163,11 @@ def start_of(
     widths = weight_bits, operand_bits, lift
     prime, digits = bias_digits(found.pre.ravel() << shift + row_bits, *widths)
     first, others = bias_digits(((layer.w_h << layer.lifts[1]) @ (h - found.h)) << row_bits, *widths)
-    return Start(stages, prime, first), digits.reshape(stages, rows, -1).transpose(1, 0, 2).reshape(rows, -1), others
+    return (
+        Start(found.repeats, prime, first),
+        digits.reshape(stages, rows, -1).transpose(1, 0, 2).reshape(rows, -1),
+        others,
+    )
 
 
 def layer_parts(layer: QuantisedLayer, config: EngineConfig) -> dict[str, np.ndarray]:

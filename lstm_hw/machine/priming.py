@@ -1,8 +1,8 @@
 """How an engine that can only zero h and c begins a sequence from another state.
 
-c is the sum of products i*g of one cell step or a few from zero, *stages*, whose pre-activations are constants: such
-pairs of table entries are found that c is what it must be, in every bit. The h that they leave is another one; what W_h
-makes of the difference is added to the sums of the first step, which is exact.
+c is the sum of products i*g of cell steps from zero, *stages*, whose pre-activations are constants: one stage that is
+repeated, then one for which such a pair of table entries is found that c is what it must be, in every bit. The h that
+they leave is another one; what W_h makes of the difference is added to the sums of the first step, which is exact.
 """
 
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from .activation import make_activation
 from .formats import QFormat, shift_round
 
 REACH = 0.9
-"""Share of 1 that a stage adds to c at most."""
-MOST_STAGES = 16
+"""What a stage adds to c at most."""
+MOST_REPEATS = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,14 +24,56 @@ class Priming:
 
     Parameters
     ----------
-    pre : int64 array (stages, 4H)
+    repeats : int
+        How often the first stage comes; if never, it is not there.
+    pre : int64 array (1 or 2, 4H)
         Stored pre-activations of each stage, gates stacked in the order i, f, g, o.
     h : int64 array (H,)
         Stored h that they leave.
     """
 
+    repeats: int
     pre: np.ndarray
     h: np.ndarray
+
+
+class _Cell:
+    """The cell on places in the tables, with the largest f and the least o."""
+
+    def __init__(self, activation, preact, activated, cell, hidden):
+        self.sigmoid, self.tanh = (
+            np.asarray(table, dtype=np.int64) for table in make_activation(activation, preact, activated).results
+        )
+        self.preact, self.cell, self.hidden = preact, cell, hidden
+        self.a, self.fraction = activated.fraction, activated.fraction + max(activated.fraction, cell.fraction)
+        self.f = int(self.sigmoid[-1])
+
+    def kept(self, c):
+        """f*c, at ``fraction``."""
+        return self.f * c << self.fraction - self.a - self.cell.fraction
+
+    def step(self, c, i, g):
+        """New c and h."""
+        total = self.kept(c) + (self.sigmoid[i] * self.tanh[g] << self.fraction - 2 * self.a)
+        c = self.cell.bound(shift_round(total, self.fraction - self.cell.fraction, self.cell.rounding))
+        argument = c if self.cell == self.preact else self.preact.requantize(total, self.fraction)
+        product = self.sigmoid[0] * self.tanh[argument - self.preact.lowest]
+        h = self.hidden.bound(shift_round(product, 2 * self.a - self.hidden.fraction, self.hidden.rounding))
+        return c, h
+
+    def pairs(self, c, wanted):
+        """Places of i and g of each unit with which the next c is ``wanted``."""
+        dropped, lifted = self.fraction - self.cell.fraction, self.fraction - 2 * self.a
+        found = [
+            _pair(self.sigmoid, self.tanh, *_bounds(target, dropped, self.cell, start, lifted))
+            for target, start in zip(wanted.tolist(), self.kept(c).tolist(), strict=True)
+        ]
+        return np.array(found).T
+
+    def pre(self, i, g):
+        """Pre-activations (4H,)."""
+        lowest, highest = (np.full(len(i), place) for place in (self.preact.lowest, self.preact.highest))
+        return np.concatenate([self.preact.lowest + i, highest, self.preact.lowest + g, lowest])
 
 
 def priming(
@@ -56,31 +98,26 @@ def priming(
     FormatError
         c is too large, or no pair of results of the unit gives it.
     """
-    c = np.asarray(c, dtype=np.int64)
-    stages = max(1, int(np.ceil(np.abs(cell.to_float(c)).max() / REACH)))
-    if stages > MOST_STAGES:
-        rule = f"must be at most {MOST_STAGES * REACH:g}"
-        raise FormatError("initial state", f"c of {np.abs(cell.to_float(c)).max():g}", rule)
-    sigmoid, tanh = make_activation(activation, preact, activated).results
-    a, b = activated.fraction, cell.fraction
-    fraction = a + max(a, b)
-    one, lowest = len(sigmoid) - 1, 0  # places in the tables of the largest and of the least pre-activation
-    pre, h, now = np.full((stages, 4, len(c)), preact.lowest), np.zeros_like(c), np.zeros_like(c)
-    for stage in range(stages):
-        wanted = c * (stage + 1) // stages
-        kept = int(sigmoid[one]) * now << fraction - a - b
-        for unit, (target, start) in enumerate(zip(wanted.tolist(), kept.tolist(), strict=True)):
-            i, g = _pair(sigmoid, tanh, *_bounds(target, fraction - b, cell, start, fraction - 2 * a))
-            pre[stage, :3, unit] = preact.lowest + np.array([i, one, g])
-        i, g = (pre[stage, gate] - preact.lowest for gate in (0, 2))
-        total = kept + (sigmoid[i].astype(np.int64) * tanh[g] << fraction - 2 * a)
-        now = cell.bound(shift_round(total, fraction - b, cell.rounding))
-        argument = now if cell == preact else preact.requantize(total, fraction)
-        product = int(sigmoid[lowest]) * tanh[argument - preact.lowest].astype(np.int64)
-        h = hidden.bound(shift_round(product, 2 * a - hidden.fraction, hidden.rounding))
-        if not np.array_equal(now, wanted):
-            raise FormatError("initial state", "a c that no pair of results gives", "must be within the range of c")
-    return Priming(pre.reshape(stages, -1), h)
+    c, unit = np.asarray(c, dtype=np.int64), _Cell(activation, preact, activated, cell, hidden)
+    keeps, real = activated.to_float(unit.f), cell.to_float(c)
+    steps = np.arange(1, MOST_REPEATS + 2)
+    grown = steps if keeps == 1 else (1 - keeps**steps) / (1 - keeps)  # c behind so many steps that add 1
+    enough = np.flatnonzero(np.abs(real).max() <= REACH * grown)
+    if not enough.size:
+        found = f"c of {np.abs(real).max():g}"
+        raise FormatError("initial state", found, f"must be at most {REACH * grown[-1]:.4g} for these formats")
+    repeats, now, stages = int(enough[0]), np.zeros_like(c), []
+    if repeats:
+        i, g = unit.pairs(now, cell.quantize(real / grown[repeats]))
+        stages.append(unit.pre(i, g))
+        for _ in range(repeats):
+            now, _ = unit.step(now, i, g)
+    i, g = unit.pairs(now, c)
+    stages.append(unit.pre(i, g))
+    now, h = unit.step(now, i, g)
+    if not np.array_equal(now, c):
+        raise FormatError("initial state", "a c that no pair of results gives", "must be within the range of c")
+    return Priming(repeats, np.array(stages), h)
 
 
 def _bounds(target, dropped, cell, start, lifted):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..machine.config import EngineConfig
-from ..machine.isa import SPACE_CONSTANT, SPACE_H, SPACE_X, VECTORS_BITS
+from ..machine.isa import MODE_ZERO, SPACE_CONSTANT, SPACE_H, SPACE_X, VECTORS_BITS
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
 from .layer import MIN_TILE_CYCLES, Frame, StreamedLayer, check_beat
@@ -63,7 +63,8 @@ class ResidentLayer(StreamedLayer):
         elements = shape.outputs if self.written else units
         sums = (3 if shape.start else 2) * self.blocks
         self.own = {"accumulators": sums, "h_elements": elements, "states": units * config.contexts}
-        self.shared = {"finish_entries": self.blocks, "x_elements": self.x_stride}
+        self.ahead_of_zero = sum(recurrent[:number]) if shape.start else 0
+        self.shared = {"finish_entries": self.blocks, "x_elements": self.x_stride, "states": self.ahead_of_zero}
 
     def loaded(self) -> None:
         self._bias(fresh=1)
@@ -111,15 +112,25 @@ class ResidentLayer(StreamedLayer):
     def _primed(self, tokens):
         """The stages from zero state to c, and the sums that the first step starts from; the tokens of h."""
         start, units, entry = self.layer.start, self.layer.outputs, self.sums + 2 * self.blocks
-        for stage, tiles in enumerate(self.prime):
-            self.b.emit("MAC", space=SPACE_H, columns=1, slots=1, wait=1, offset=self.primed_ahead + tokens - 1)
-            self._constants(f"stage {stage} of layer {self.number}", tiles, start.prime_columns, entry, finish=1)
-            state = {"state": self.c, "state_stride": units, "target": self.h}
-            self.b.emit("CELL", units=units, mask=self.mask, scale=self.number, write=1, signal=1, **state)
-            tokens += units
+        self.b.await_tokens(SPACE_H, self.ahead_of_zero + tokens)
+        if start.repeats:
+            for _ in self.b.each(start.repeats):
+                self._stage(self.prime[0], entry)
+                self.b.await_tokens(SPACE_H, units)
+        self._stage(self.prime[-1], entry)
+        if self.ahead_of_zero:  # tokens of the layers below again
+            ahead = {"units": self.ahead_of_zero, "mode": MODE_ZERO, "state": self.scratch, "scale": self.number}
+            self.b.emit("CELL", mask=1, signal=1, **ahead)
         self._constants(f"start of layer {self.number}", self.first, start.first_columns, entry, source=self.sums)
         self.b.assign(self.started, entry)
         return tokens
+
+    def _stage(self, tiles, entry):
+        """Sums of constants, and the cell step that follows from them."""
+        units = self.layer.outputs
+        self._constants(f"stage of layer {self.number}", tiles, self.layer.start.prime_columns, entry, finish=1)
+        state = {"state": self.c, "state_stride": units, "target": self.h}
+        self.b.emit("CELL", units=units, mask=self.mask, scale=self.number, write=1, signal=1, **state)
 
     def _constants(self, comment, tiles, columns, entry, finish=0, **source):
         """Digits times their constants, from zero or from a source, to an entry or to the cell unit."""
@@ -214,10 +225,6 @@ class ResidentPlanner(StackPlanner):
     def __init__(self, network: Network, config: EngineConfig) -> None:
         check_beat(config)
         super().__init__(network, config, self._layer)
-        ahead = 0
-        for layer in self.layers:
-            layer.primed_ahead, stages = ahead, layer.layer.start.stages if layer.layer.start else 0
-            ahead += layer.layer.outputs * (1 + stages)
 
     def _layer(self, shape, number):
         return ResidentLayer(shape, number, self.config, self._sizes)

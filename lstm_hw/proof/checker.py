@@ -36,7 +36,7 @@ PARTS = {"x": 0, "h": 1, "bias": 2, "skip": 1, "first": 3, "prime": 4}
 """Part -> which matrix of its layer it is: a linear layer has no W_h, but perhaps one of the inputs that it skips."""
 NOBODY = -(1 << 30)
 """Layer, sequence and step of a vector that nobody wrote. A sum with products of it must not be finished."""
-PRIMED, MOST_STAGES = -16, 32
+PRIMED, MOST_STAGES = -16, 1 << 11
 """Layer of an element on the way to the state that its layer begins from: ``_primed`` tells layer and stage."""
 ZERO, ANY = -2, -1
 """Layer and sequence of an element that was set to zero: it can stand for any element of the zero state."""
@@ -581,7 +581,7 @@ class Checker:
     def _initial(self, layer):
         """Name of an element of the state that a layer begins from."""
         start = self.layers[layer].start
-        return self._primed(layer, start.stages) if start else ZERO
+        return self._primed(layer, start.repeats + 1) if start else ZERO
 
     def _add(self, command, partial, k, layer, part, block, columns):
         """Add the products of one slot of one context."""
@@ -761,8 +761,7 @@ class Checker:
         if command.mode != MODE_ZERO:
             before = (layer, sequence, step - 1)
             if layer <= PRIMED:
-                self._require(not command.emit, command, "a state on the output stream", "must not be sent")
-                before = (layer + 1, sequence, step)  # the stage in front of this one
+                layer, before = self._next_stage(command, layer, self.states[states[0], 0], step)
             expected = np.stack([np.full(units.size, v) for v in before] + [named], 1)
             found = self.states[states]
             zero = (found[:, 0] == (self._initial(layer) if layer >= 0 else ZERO)) & (found[:, 2] == before[2])
@@ -884,7 +883,22 @@ class Checker:
             f"columns of stage {stage} of {block}",
             "must be counted exactly once, with nothing else, in a run from zero state",
         )
-        return self._primed(partial.layer, stage + 1), ANY, self.first_step - 1
+        return self._primed(partial.layer, stage), ANY, self.first_step - 1
+
+    def _next_stage(self, command, stage, found, step):
+        """Name of c behind a stage, and of the c that it must start from; ``stage`` names the first or the second."""
+        self._require(not command.emit, command, "a state on the output stream", "must not be sent")
+        number, last = divmod(PRIMED - int(stage), MOST_STAGES)
+        repeats = self.layers[number].start.repeats
+        done = self._primed(number, 0) - int(found)  # stages so far, if it is a c of this layer
+        last = last == self.layers[number].start.stages - 1
+        self._require(
+            done == repeats if last else 0 <= done < repeats,
+            command,
+            f"stage {done} of layer {number}",
+            f"must be the last, behind {repeats}" if last else f"must be of the {repeats} first",
+        )
+        return self._primed(number, done + 1), (int(found), ANY, step)
 
     def _emit(self, command, layer, sequence, step, units):
         if command.emit:

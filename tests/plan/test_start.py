@@ -69,8 +69,9 @@ def scenario(plan, qmodel, x):
         ((4, 5, 7), NARROW, {"rows": 16}),
     ],
 )
-def test_the_bits_of_the_integer_reference(sizes, config, fields):
-    _, qmodel, x = quantised(sizes, config)
+@pytest.mark.parametrize("peak", [0.5, 30])
+def test_the_bits_of_the_integer_reference(sizes, config, fields, peak):
+    _, qmodel, x = quantised(sizes, config, c=peak)
     plan = planned(qmodel, **fields)
     check(plan)
     scenario(plan, qmodel, x)
@@ -136,22 +137,23 @@ def test_only_resident_layers_have_one():
 
 
 def test_a_state_that_no_stages_lead_to():
-    formats = QFormat(3, 12), QFormat(0, 15), QFormat(7, 12), QFormat(0, 15)
-    with pytest.raises(FormatError, match="initial state: c of 20; must be at most"):
-        priming(np.array([20 << 12]), "quadratic64", *formats)
+    formats = QFormat(3, 12), QFormat(0, 15), QFormat(12, 4), QFormat(0, 15)
+    with pytest.raises(FormatError, match="initial state: c of 2000; must be at most 7"):
+        priming(np.array([2000 << 4]), "quadratic64", *formats)
 
 
 @pytest.mark.parametrize("rounding", ["half_up", "half_even", "floor"])
 @pytest.mark.parametrize("unit", ["quadratic64", "hard5/nonuniform(segments=16)", "plan"])
-def test_any_c_is_reached(rounding, unit):
+@pytest.mark.parametrize("peak", [0.5, 25])
+def test_any_c_is_reached(rounding, unit, peak):
     """The stages as the cell computes them, by the formula."""
-    preact, activated, cell = QFormat(3, 12), QFormat(0, 15), QFormat(3, 14, rounding=rounding)
-    c = cell.quantize(np.random.default_rng(4).uniform(-4, 4, 5))
+    preact, activated, cell = QFormat(3, 12), QFormat(0, 15), QFormat(5, 14, rounding=rounding)
+    c = cell.quantize(np.random.default_rng(4).uniform(-peak, peak, 5))
     found = priming(c, unit, preact, activated, cell, QFormat(0, 15))
     from lstm_hw.machine.activation import make_activation
 
     activation, now = make_activation(unit, preact, activated), np.zeros_like(c)
-    for pre in found.pre:
+    for pre in [*[found.pre[0]] * found.repeats, found.pre[-1]]:
         i, f, g, o = (activation.compute(values, n == 2) for n, values in enumerate(np.split(pre, 4)))
         total = (f * now << 1) + (i * g)  # 15 + 14 fraction bits, and 30
         now = cell.requantize(total, 30)
