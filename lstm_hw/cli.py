@@ -615,7 +615,7 @@ Examples:
 @click.option(
     "--head-activation",
     "head_activations",
-    type=click.Choice(["none", "relu", "sigmoid", "tanh"]),
+    type=click.Choice(["none", "relu", "elu", "sigmoid", "tanh"]),
     multiple=True,
     help="What follows a linear layer of a state_dict, which cannot say it; once for each.",
 )

@@ -43,7 +43,7 @@ def float_model(rng, inputs=3, hidden=(4,), outputs=3, head_every_step=False, sc
     return FloatModel(tuple(layers), head, head_every_step)
 
 
-CHAIN = ["relu", "tanh", "none", "sigmoid", "relu"]
+CHAIN = ["relu", "tanh", "elu", "none", "sigmoid", "relu"]
 """Activations of the linear layers of :func:`with_chain`, the head last."""
 
 

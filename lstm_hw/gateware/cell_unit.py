@@ -9,6 +9,7 @@ from ..machine.config import CELL_PHASES, GATES, SERIAL_SLOTS, VALUE_BITS, Engin
 from ..machine.isa import (
     ACTIVATION_BITS,
     ELEMENT_BITS,
+    ELU,
     MODE_CELL,
     MODE_LINEAR,
     MODE_ZERO,
@@ -20,11 +21,13 @@ from ..machine.isa import (
 )
 from ..machine.latency import DRAIN_TOLD, REQUANTIZE, CellLatency
 from ..machine.registers import CLIPPED_PLACES
+from ..machine.shared_activation import make_exponential
 from .delta_encoder import encoder_input_layout
 from .gru_cell import cell_of
 from .instruction import command_layout
 from .lane_group import drain_layout
 from .requantize import Requantize, beyond, bounded
+from .shared_activation import SharedActivation
 
 
 def clipped_layout() -> data.StructLayout:
@@ -354,7 +357,7 @@ class CellUnit(wiring.Component):
             for _ in range(config.drain_width)
         ]
         delays = CellLatency(config)
-        self.pieces, self.latency = delays.pieces, delays.total
+        self.pieces, self.latency, self.looked_up = delays.pieces, delays.total, delays.looked_up
         in_flight = -(-self.latency * config.cells // SERIAL_SLOTS) + 2
         self.tags = 1 << ceil_log2(in_flight)
         if config.chains:
@@ -637,18 +640,25 @@ class CellUnit(wiring.Component):
             flags = Signal(GATES, name="outputs_beyond", reset_less=True)
             m.d.sync += flags.eq(Mux(plain, self.preact_beyond, flags >> 1))
             m.d.comb += output.beyond.eq(flags[0])
-        here = self._later(m, output, cell.activation.latency, "plain")
+        here = self._later(m, output, self.looked_up, "plain")
         # What the activation unit gives has bits to drop; the rest has its fraction already.
-        relu, negative = here.activation == RELU, here.value < 0
-        looked_up = here.activation > RELU
-        exact = Mux(looked_up, cell.o_result, Mux(relu & negative, 0, here.value))
+        looked_up, negative = here.activation > ELU, here.value < 0
+        result = self._later(m, cell.o_result, self.looked_up - cell.activation.latency, "result")
+        exact = Mux(looked_up, result, Mux((here.activation == RELU) & negative, 0, here.value))
+        select = looked_up
+        if config.elu:
+            exact, select = self._elu(m, output, here, exact, looked_up)
         widths = dict.fromkeys((VALUE_BITS, config.operand_bits))
         for width in widths:
             fraction = config.preact.fraction
             fractions = tuple(dict.fromkeys((fraction, fraction + config.activated.width - width)))
+            if config.elu:
+                behind = config.activated.fraction + 1 + config.preact.integer
+                drops = 0, config.activated.width - width, config.preact.width - width, behind - width
+                fractions = tuple(fraction + drop for drop in drops)
             rounder = Requantize(len(exact), fractions, config.plain(width), config.count_clipped)
             m.submodules[f"round_plain{width}"] = widths[width] = rounder
-            m.d.comb += [rounder.i.eq(exact), rounder.i_select.eq(looked_up)]
+            m.d.comb += [rounder.i.eq(exact), rounder.i_select.eq(select)]
         there = self._later(m, here, REQUANTIZE, "rounded")
         memory, stream_value = widths[config.operand_bits], widths[VALUE_BITS]
         with m.If(there.valid):
@@ -662,10 +672,21 @@ class CellUnit(wiring.Component):
         if config.watches_h:
             m.d.comb += self.o_plain.eq(there.valid)
         if config.count_clipped:
-            flag = there.beyond & ~((there.activation == RELU) & (there.value < 0))
+            one_sided = (there.activation == RELU) | (there.activation == ELU)
+            flag = there.beyond & ~(one_sided & (there.value < 0))
             flag |= Mux(there.write, memory.o_beyond, stream_value.o_beyond)
             m.d.comb += self.o_clipped.output.eq(there.valid & flag)
         return there.valid & there.emit, stream_value.o, there.last
+
+    def _elu(self, m, output, here, exact, looked_up):
+        """What is rounded, and how, with the table of ELU for what is below zero: twice its result less one."""
+        unit = make_exponential(self.config.preact, self.config.activated)
+        m.submodules.elu = component = SharedActivation(unit)
+        m.d.comb += [component.i_x.eq(output.value), component.i_tanh.eq(0)]
+        result = self._later(m, component.o_y, self.looked_up - component.latency, "elu_result")
+        is_elu, negative = here.activation == ELU, here.value < 0
+        below = (result << 1) - (1 << unit.o_format.fraction)
+        return Mux(is_elu & negative, below, exact), Mux(is_elu, Cat(negative, C(1, 1)), looked_up)
 
     @staticmethod
     def _later(m, value, cycles, name):

@@ -182,6 +182,12 @@ class EngineConfig:
             "follows from the model"
         },
     )
+    elu: bool = field(
+        default=False,
+        metadata={
+            "doc": "activations of linear layers may be ELU, which has a table of its own; follows from the model"
+        },
+    )
     sparse_h: bool = field(
         default=False,
         metadata={
@@ -327,6 +333,7 @@ class EngineConfig:
         for name, needed in WINDOWS_NEED.items():
             yield name, not self.window or getattr(self, name) == needed, f"be {needed} in an engine with windows"
         yield "hidden", self.hidden.width == self.operand_bits, f"be {self.operand_bits} bits wide"
+        yield "elu", self.chains or not self.elu, "be false without chains"
         for name, needed in LISTS_NEED.items():
             holds = not self.lists or getattr(self, name) == needed
             yield name, holds, f"be {needed} in an engine with lists"
@@ -535,6 +542,7 @@ class EngineConfig:
             ("row_bits", 0),
             ("lists", False),
             ("chains", False),
+            ("elu", False),
             ("kind", "lstm"),
             ("window", 0),
             ("sparse_h", False),

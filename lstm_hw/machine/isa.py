@@ -59,11 +59,11 @@ SPACE_H, SPACE_X, SPACE_CONSTANT, SPACE_DELTA = range(4)
 MODE_CELL, MODE_LINEAR, MODE_ZERO = range(3)
 """What a CELL does: hidden units of the engine's kind, plain requantised outputs, or h = c = 0 without reading
 accumulators."""
-ACTIVATIONS = ("none", "relu", "sigmoid", "tanh")
+ACTIVATIONS = ("none", "relu", "elu", "sigmoid", "tanh")
 """What becomes of the plain outputs of a CELL, by the number in its field ``activation``."""
-RELU, TANH = map(ACTIVATIONS.index, ("relu", "tanh"))
-"""Those behind RELU are results of the activation unit."""
-ACTIVATION_BITS = 2
+RELU, ELU, TANH = map(ACTIVATIONS.index, ("relu", "elu", "tanh"))
+"""Those behind ELU are results of the activation unit, for which sums are rounded as pre-activations are."""
+ACTIVATION_BITS = 3
 
 
 @dataclass(frozen=True)

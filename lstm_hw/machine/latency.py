@@ -6,6 +6,7 @@ can be, and tests/machine/test_latency.py measures it against all of them; cycle
 
 from .activation import make_activation
 from .config import GATE_NAMES, GATES, SERIAL_SLOTS, EngineConfig
+from .shared_activation import make_exponential
 
 QUEUE_DEPTH = 4
 """Commands that wait in front of a unit."""
@@ -162,6 +163,8 @@ class CellLatency:
         ... to its h.
     total : int
         From the start of a unit to its h.
+    looked_up : int
+        Of a plain output, through the activation unit, or the table of ELU if that is later.
     plain : int
         From the start of a cell to the first of the four plain outputs of a unit of a linear layer, which follow one a
         cycle: with chains through the activation unit, or as long beside it, and a rounding.
@@ -179,4 +182,6 @@ class CellLatency:
         # Behind tanh an LSTM has a product, a GRU a sum of two.
         self.cell = self.tanh + MULTIPLY + CELL_SUM * (config.kind == "gru") + REQUANTIZE
         self.total = self.gather + self.cell
-        self.plain = SLOT + activation + REQUANTIZE if config.chains else SLOT
+        elu = make_exponential(config.preact, config.activated).latency if config.elu else 0
+        self.looked_up = max(activation, elu)
+        self.plain = SLOT + self.looked_up + REQUANTIZE if config.chains else SLOT

@@ -12,14 +12,14 @@ The sign comes back in the last product, and the rounding of the output's format
 
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import ClassVar
 
 import numpy as np
 
 from ..errors import ConfigError, FormatError
 from .activation_unit import PRECISE, RANGE_BITS, ActivationUnit, centred_sigmoid, column_bits, nearest
-from .formats import shift_round
+from .formats import QFormat, shift_round
 
 _FIRST_SEGMENT_STRETCH = Decimal(1) / 32
 """The first segment's nodes are those of an interval that starts this share of a segment below zero. It
@@ -92,7 +92,7 @@ class PolynomialActivation(ActivationUnit):
         half = Decimal(1) / 2
 
         def probability(t):
-            return centred_sigmoid((segment + half + t) * width)
+            return self._function((segment + half + t) * width)
 
         stretch = _FIRST_SEGMENT_STRETCH if segment == 0 and self.degree == 2 else Decimal(0)
         middle = -stretch / 2
@@ -110,6 +110,10 @@ class PolynomialActivation(ActivationUnit):
         # What rounding takes from the curvature, e*t**2 over |t| <= 1/2, is best made up for by e/8.
         constant += (curve - Decimal(square) / (scale >> 2)) / 8
         return self._constant(constant * scale), nearest(slope * (scale >> 1)), square
+
+    def _function(self, v):
+        """``P``, the odd function that the table holds; it reaches 1/2."""
+        return centred_sigmoid(v)
 
     def _constant(self, value):
         # The last segments would round up to 1/2 itself, for which one more bit would have to be stored.
@@ -187,6 +191,28 @@ class QuadraticActivation(PolynomialActivation):
     """
 
     degree: ClassVar[int] = 2
+
+
+@dataclass(frozen=True)
+class ExponentialActivation(QuadraticActivation):
+    """``exp(x) / 2`` for x of at most zero, as the sigmoid of a table of ``P(v) = (1 - exp(-v)) / 2``.
+
+    ELU is twice that less one. The tanh of this unit means nothing.
+    """
+
+    def _function(self, v):
+        return (1 - (-v).exp()) / 2
+
+    def elu(self, x: np.ndarray) -> np.ndarray:
+        """ELU of stored integers below zero: with the fraction bits of the output, exact twice the result less one."""
+        return 2 * self.compute(x, False) - (1 << self.o_format.fraction)
+
+
+@lru_cache(maxsize=32)
+def make_exponential(i_format: QFormat, o_format: QFormat) -> ExponentialActivation:
+    """The unit behind ELU for formats of pre-activations and of results."""
+    segments = min(64, 1 << max(RANGE_BITS, i_format.fraction + RANGE_BITS - 1))
+    return ExponentialActivation(i_format, o_format, segments)
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ import numpy as np
 
 from ..machine.activation import make_activation
 from ..machine.formats import QFormat
+from ..machine.shared_activation import make_exponential
 from .float_model import FloatModel
 from .functions import SIGMOIDS, TANHS
-from .quant_layer import LOOKED_UP, QuantRecurrent
+from .quant_layer import OF_PREACT, QuantRecurrent
 from .quant_model import QuantModel
 from .reference import activated, checked_sequences
 
@@ -89,9 +90,9 @@ def _outputs(layer, model, qmodel, sums):
     """Outputs of a linear layer, rounded wherever they are: the first time, as results of its activation, at last."""
     first = layer.rounded_format(qmodel.unit.i_format)
     values = _round(first, sums)
-    if layer.activation in LOOKED_UP:
+    if layer.activation in OF_PREACT:
         tables = _Tables(qmodel.layers[-1], qmodel.activation, model.functions)
-        values = tables.tanh(values) if layer.activation == "tanh" else tables.sigmoid(values)
+        values = getattr(tables, layer.activation)(values)
     else:
         values = activated(layer.activation, values)
     return _round(layer.output, values)
@@ -163,10 +164,19 @@ class _Tables:
     def tanh(self, values):
         return self._of(values, 1, self.exact[1])
 
+    def elu(self, values):
+        table = make_exponential(self._preact, self._result)
+        stored = self._preact.quantize(values)
+        result = np.where(stored < 0, self._result.to_float(table.elu(stored)), self._preact.to_float(stored))
+        return self._corrected(values, stored, result, lambda y: activated("elu", y))
+
     def _of(self, values, which, exact):
         stored = self._preact.quantize(values)
-        nearest, result = self._preact.to_float(stored), self._results[which].take(stored - self._preact.lowest)
-        result = self._result.to_float(result)
+        result = self._result.to_float(self._results[which].take(stored - self._preact.lowest))
+        return self._corrected(values, stored, result, exact)
+
+    def _corrected(self, values, stored, result, exact):
+        nearest = self._preact.to_float(stored)
         # Where the value is one that the table takes, the result is the table's to the bit.
         return np.where(nearest == values, result, exact(values) + (result - exact(nearest)))
 

@@ -22,8 +22,9 @@ import torch
 from ..errors import FormatError, ModelError
 from ..machine.activation import make_activation
 from ..machine.formats import QFormat
+from ..machine.shared_activation import make_exponential
 from .float_model import FloatModel, unread, with_layers
-from .quant_layer import LOOKED_UP, QuantLayer
+from .quant_layer import OF_PREACT, QuantLayer
 from .quant_model import QuantModel
 from .reference import float_reference
 
@@ -136,7 +137,7 @@ class FineTune(torch.nn.Module):
 
 def _activated(activation, tables, sums):
     """Results of a linear layer's activation."""
-    if activation in LOOKED_UP:
+    if activation in OF_PREACT:
         return tables(activation, sums)
     return torch.relu(sums) if activation == "relu" else sums
 
@@ -195,13 +196,17 @@ class _Tables:
     """Sigmoid and tanh as the hardware has them: results by pre-activation, in real numbers."""
 
     def __init__(self, name, layer, functions):
-        self.smooth = {"sigmoid": _SIGMOIDS[functions[0]], "tanh": _TANHS[functions[1]]}
+        self.smooth = {"sigmoid": _SIGMOIDS[functions[0]], "tanh": _TANHS[functions[1]], "elu": torch.nn.functional.elu}
         results = make_activation(name, layer.preact, layer.activation_format).results
         self.sigmoid, self.tanh = (torch.as_tensor(layer.activation_format.to_float(table)) for table in results)
+        table = make_exponential(layer.preact, layer.activation_format)
+        negative, result = table.inputs < 0, layer.activation_format
+        elu = np.where(negative, result.to_float(table.elu(table.inputs)), layer.preact.to_float(table.inputs))
+        self.elu = torch.as_tensor(elu)
         self.scale, self.lowest = 2.0**layer.preact.fraction, layer.preact.lowest
 
     def __call__(self, name, pre):
-        """Values of a table, ``sigmoid`` or ``tanh``; gradients of the function."""
+        """Values of a table, ``sigmoid``, ``tanh`` or ``elu``; gradients of the function."""
         smooth = self.smooth[name](pre)
         exact = getattr(self, name)[(pre.detach() * self.scale).long() - self.lowest]
         return smooth + (exact - smooth).detach() if pre.requires_grad else exact

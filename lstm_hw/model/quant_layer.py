@@ -10,12 +10,15 @@ from ..errors import FormatError, ModelError
 from ..machine.activation_unit import ActivationUnit
 from ..machine.config import FACTOR_BITS, ROW_BITS
 from ..machine.formats import QFormat, shift_round
+from ..machine.shared_activation import make_exponential
 from .float_model import check_activation, check_shape, check_structure, hidden_size_of
 
 EXACT_BITS = 62
 """Sums must fit this width, so that 64-bit arithmetic on them, a rounding constant included, is exact."""
 LOOKED_UP = ("sigmoid", "tanh")
 """Activations of linear layers that are results of the activation unit."""
+OF_PREACT = (*LOOKED_UP, "elu")
+"""Those before which sums are rounded as pre-activations are."""
 FRACTION_LIMIT = 64
 """Most fraction bits of a format, either way."""
 
@@ -307,7 +310,7 @@ class QuantDense(QuantLayer):
 
     def rounded_format(self, preact: QFormat) -> QFormat:
         """What sums are rounded to, as wide as pre-activations: with the outputs' fraction, or to be looked up."""
-        if self.activation in LOOKED_UP:
+        if self.activation in OF_PREACT:
             return preact
         width = max(preact.width, self.output.width)
         return replace(self.output, integer=width - 1 - self.output.fraction)
@@ -325,17 +328,25 @@ class QuantDense(QuantLayer):
         -------
         outputs : int64 array (..., O)
         beyond : int
-            How many were rounded to what a format does not hold. Negative ones of ReLU do not count.
+            How many were rounded to what a format does not hold. Negative ones of ReLU and ELU do not count.
         """
         first = self.rounded_format(unit.i_format)
         shift = self.acc_fraction + self.row_shift
         rounded = shift_round(sums, shift - first.fraction, first.rounding)
         held = first.bound(rounded)
         beyond = held != rounded
+        negative = held < 0
+        if self.activation in ("relu", "elu"):
+            beyond &= ~negative
         if self.activation == "relu":
-            beyond &= held >= 0
             held = np.maximum(held, 0)
         fraction = first.fraction
+        if self.activation == "elu":
+            exponential = make_exponential(unit.i_format, unit.o_format)
+            held, fraction = (
+                np.where(negative, exponential.elu(held), held),
+                fraction + negative * (unit.o_format.fraction - fraction),
+            )
         if self.activation in LOOKED_UP:
             held, fraction = unit.compute(held, self.activation == "tanh"), unit.o_format.fraction
         rounded = shift_round(held, fraction - self.output.fraction, self.output.rounding)

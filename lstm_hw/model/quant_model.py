@@ -18,7 +18,7 @@ from ..machine.formats import InputCode, QFormat
 from ..reading import parse_json
 from .delta import checked_thresholds
 from .float_model import HEAD, check_chain, check_one_kind
-from .quant_layer import LOOKED_UP, RECURRENT, QuantDense, QuantRecurrent, QuantSkip
+from .quant_layer import OF_PREACT, RECURRENT, QuantDense, QuantRecurrent, QuantSkip
 from .sparse_h import checked_sparse_h
 from .store import DIGEST_KEY, TensorFile, content_digest, write_tensors
 
@@ -110,9 +110,9 @@ class QuantModel:
         for layer in self.layers:
             make_activation(self.activation, layer.preact, layer.activation_format)
         for layer in self.linear:
-            integer = self.unit.o_format.integer
-            if layer.activation in LOOKED_UP and layer.output.integer != integer:
-                rule = f"must have {integer} integer bits, as results of the activation unit have"
+            integer = (self.unit.i_format if layer.activation == "elu" else self.unit.o_format).integer
+            if layer.activation in OF_PREACT and layer.output.integer != integer:
+                rule = f"must have {integer} integer bits, as what {layer.activation} gives has"
                 raise FormatError(f"{layer.source}: output", layer.output, rule)
         object.__setattr__(self, "thresholds", checked_thresholds(self.thresholds, len(self.layers)))
         object.__setattr__(self, "sparse_h", checked_sparse_h(self.sparse_h, len(self.layers)))

@@ -324,6 +324,8 @@ def _quantize_dense(weights, v_format, spread, outputs, config, name, vectors, x
     def output(accumulator):
         if weights.activation in LOOKED_UP:
             return width - 1 - config.activation_format.integer
+        if weights.activation == "elu":
+            return width - 1 - config.preact.integer
         wanted = fitting("head outputs", peak, width) if spread is None else dense_format(spread, width)
         return min(wanted.fraction, accumulator)  # more fraction bits than the sums have would be zeros
 

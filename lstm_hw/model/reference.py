@@ -363,6 +363,8 @@ def activated(activation: str, y: np.ndarray) -> np.ndarray:
     """What the activation of a linear layer makes of its sums, element by element (float64)."""
     if activation == "relu":
         return np.maximum(y, 0.0)
+    if activation == "elu":
+        return np.where(y > 0, y, np.expm1(np.minimum(y, 0.0)))
     return {"none": lambda y: y, "sigmoid": sigmoid, "tanh": np.tanh}[activation](y)
 
 

@@ -141,6 +141,7 @@ def engine_formats(qmodel: QuantModel) -> dict[str, Any]:
         "lists": bool(qmodel.thresholds),
         "sparse_h": bool(qmodel.sparse_h),
         "chains": bool(qmodel.dense) or any(layer.activation != "none" for layer in qmodel.linear),
+        "elu": any(layer.activation == "elu" for layer in qmodel.linear),
         "kind": qmodel.kind,
     }
 
@@ -411,6 +412,7 @@ def ample_engine(network: Network, fetches: bool, **given) -> EngineConfig:
         "lists": bool(network.thresholds),
         "sparse_h": bool(network.sparse_h),
         "chains": network.has_chain,
+        "elu": any(layer.activation == "elu" for layer in network.linear),
         "kind": network.kind,
         "axi_data_bits": min(128, max(64, 1 << (rows * weight_bits // ports).bit_length() - 1)),
     }

@@ -182,6 +182,8 @@ class StackPlanner:
         if network.has_chain and not config.chains:
             found = f"{len(network.linear)} linear layers with {', '.join(s.activation for s in network.linear)}"
             raise ConfigError("engine.chains", config.chains, f"must be true for {found}")
+        if any(layer.activation == "elu" for layer in network.linear) and not config.elu:
+            raise ConfigError("engine.elu", config.elu, "must be true for a linear layer with elu")
         if network.sparse_h and not self.sparse_h:
             rule = "must be one that can leave out groups of h"
             raise ConfigError("plan.schedule", f"{self.name!r} for a model with sparse_h", rule)

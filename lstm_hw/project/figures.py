@@ -12,7 +12,7 @@ from amaranth.lib import wiring
 from ..gateware.top import members_of
 from ..machine.parts import Part, Usage
 from ..machine.ports import CONTROL, WEIGHTS, X, Y
-from ..model.quant_layer import LOOKED_UP
+from ..model.quant_layer import OF_PREACT
 from ..plan.resources import estimate, estimate_at_most
 from ..proof.cycles import Cycles
 from ..proof.response import bounds
@@ -140,7 +140,7 @@ def _model(project):
             "inputs": layer.input_size,
             "outputs": layer.output_size,
             "weights": [str(getattr(layer, kind)) for _, kind, _ in layer.PRODUCTS],
-            "preact": str(qmodel.unit.i_format) if layer.activation in LOOKED_UP else "",
+            "preact": str(qmodel.unit.i_format) if layer.activation in OF_PREACT else "",
             "cell": "",
             "result": str(layer.output),
         }

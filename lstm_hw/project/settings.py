@@ -74,7 +74,7 @@ class ModelSection:
     head_activations: str | tuple[str, ...] | None = _key(
         None,
         "what follows the head, or a list with one for each linear layer, where the file cannot say it: none, relu, "
-        "sigmoid or tanh",
+        "elu, sigmoid or tanh",
     )
     initial_state: str | None = _key(None, "zero begins with h = c = 0 although the file holds another state")
     skip: str | None = _key(None, "outside leaves out the addition of x to the outputs that the file asks for")
@@ -676,6 +676,7 @@ DERIVED = (
     "lists",
     "sparse_h",
     "chains",
+    "elu",
     "kind",
     "streams",
     "indexed",

@@ -16,6 +16,7 @@ from ..machine.isa import ACTIVATIONS, MODE_LINEAR, MODE_ZERO, REGISTERS, SPACE_
 from ..machine.layout import Image, Tile
 from ..machine.pack import separate
 from ..machine.program import Command, Program
+from ..machine.shared_activation import make_exponential
 from .lists import walks_list
 from .load_timing import MemoryModel
 from .timing import Timing
@@ -290,6 +291,11 @@ class Interpreter:
         drop = 0
         if activation == "relu":
             preact = np.maximum(preact, 0)
+        elif activation == "elu":
+            exponential, negative = make_exponential(config.preact, config.activated), preact < 0
+            behind = config.activated.fraction + 1 + config.preact.integer
+            drop = np.where(negative, behind, config.preact.width) - width
+            preact = np.where(negative, exponential.elu(preact), preact)
         elif activation != "none":
             preact, drop = self.activation.compute(preact, activation == "tanh"), config.activated.width - width
         return config.plain(width).requantize(preact, config.preact.fraction + drop)

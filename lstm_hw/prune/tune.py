@@ -101,6 +101,7 @@ def _projection(matrix: PrunedMatrix) -> Callable[[torch.Tensor], torch.Tensor]:
 ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "none": torch.nn.Identity(),
     "relu": torch.relu,
+    "elu": torch.nn.functional.elu,
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
 }

@@ -43,6 +43,7 @@ WRONG = {
     "lists": (1, "true"),
     "sparse_h": (1, "true"),
     "chains": (1, "true"),
+    "elu": (1, True),
     "kind": ("rnn", True),
     "count_clipped": (1, "true"),
     "bus_errors": (1, "true"),

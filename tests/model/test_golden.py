@@ -49,6 +49,8 @@ def real(integers, fraction):
 
 
 class ActivationUnit:
+    P = staticmethod(lambda v: 1 / (1 + (-v).exp()) - Decimal("0.5"))
+
     def __init__(self, name, fi, fo, store):
         degree = 1 if name == "pwl" else 2
         self.n = {"quadratic64": 64, "quadratic128": 128, "pwl": min(256, 1 << max(4, fi + 3))}[name]
@@ -61,7 +63,7 @@ class ActivationUnit:
         half = Decimal("0.5")
 
         def p(t):
-            return 1 / (1 + (-(n + half + t) * 16 / self.n).exp()) - half
+            return self.P((n + half + t) * 16 / self.n)
 
         def nearest(v):
             return math.floor(v + half)
@@ -91,6 +93,15 @@ class ActivationUnit:
         total = -total if v < 0 else total
         total = 2 * total if tanh else total + Fraction(1 << self.f + b, 4)
         return self.store(total / Fraction(1 << self.f + b, 2))
+
+
+class Elu(ActivationUnit):
+    """exp(x) / 2 of negative x, as the sigmoid of another P."""
+
+    def __init__(self, _, preact, activated):
+        self.P = lambda v: (1 - (-v).exp()) / 2
+        (fi, _), (fo, store) = written(preact), written(activated)
+        super().__init__("quadratic64", fi, fo, store)
 
 
 def p_of(v):
@@ -382,6 +393,11 @@ class Golden:
             end = layer["output"].partition("/")[2]
             _, wide = written(f"Q{max(m + n, 15) - fraction}.{fraction}/{end}")
             return [output(max(Fraction(0), *real([wide(total)], fraction))) for total in sums]
+        if activation == "elu":
+            unit, fo = Elu(self.model["activation"], preact, activated), written(activated)[0]
+            fi, store = written(preact)
+            held = [store(total) for total in sums]
+            return [output(real([q], fi)[0] if q >= 0 else 2 * real([unit(q, False)], fo)[0] - 1) for q in held]
         if activation:
             unit = unit_of(self.model["activation"], preact, activated)
             fo = written(activated)[0]

@@ -46,7 +46,7 @@ SCHEDULES = {
 }
 
 
-SIZES = (21, 5, 6, 3, 7)
+SIZES = (21, 5, 6, 4, 3, 7)
 
 
 def made(every_step, hidden=(13,), sizes=SIZES, **more):
@@ -97,7 +97,7 @@ def test_bits_in_pieces(schedule, every_step):
 @pytest.mark.parametrize("schedule", ["conventional", "sacc"])
 @pytest.mark.parametrize("every_step", [False, True])
 def test_chains_whose_weights_stream(schedule, every_step):
-    model, x = made(every_step, hidden=(5,), sizes=(60, 33, 4, 3, 7))
+    model, x = made(every_step, hidden=(5,), sizes=(80, 40, 4, 5, 3, 7))
     network = network_of(model)
     config = smallest_buffer(engine(model, network, weight_words=60), lambda c: SCHEDULES[schedule](network, c), 20)
     planner = SCHEDULES[schedule](network, config)

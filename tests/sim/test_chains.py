@@ -37,7 +37,7 @@ def test_bits_cycles_and_clipped_values(tmp_path, kind, every_step, quantize, en
         matrices = (rng.uniform(-1, 1, (18, columns)) for columns in (5, 6))
         model = replace(model, layers=(GruWeights.of_gates(*matrices, *np.zeros((2, 18)), "layer"),))
     model = replace(model, layers=tuple(replace(layer, bias=0 * layer.bias) for layer in model.layers))
-    model = with_chain(model, every_step, sizes=(9, 5, 6, 3, 5), bias=0)
+    model = with_chain(model, every_step, sizes=(9, 5, 6, 4, 3, 5), bias=0)
     x = rng.uniform(-1, 1, (3, 3, 5))
     engine = {"rows": 8, "count_clipped": True, **engine}
     # Formats are those of calibration inputs near zero, so that values are clipped.

@@ -198,7 +198,7 @@ class KerasFile:
             elif layer.kind == "Dense" and recurrent:
                 chain.add(keras_dense(arrays.of(layer, _ARRAYS[::2]), subject))
                 chain.activate(_activation(layer), subject, layer.name)
-            elif layer.kind in ("Activation", "ReLU", "Softmax") and chain.layers and not _changed(layer):
+            elif layer.kind in ("Activation", "ReLU", "ELU", "Softmax") and chain.layers and not _changed(layer):
                 chain.activate(_activation(layer), subject, layer.name)
             else:
                 what = f"{layer.kind} behind {len(recurrent)} recurrent layers and {len(chain.layers)} dense layers"
@@ -260,11 +260,14 @@ def _ends(read):
 
 
 def _activation(layer):
-    return layer.config.get("activation", {"Softmax": "softmax", "ReLU": "relu"}.get(layer.kind, "linear"))
+    of_kind = layer.kind.lower() if layer.kind in ("Softmax", "ReLU", "ELU") else "linear"
+    return layer.config.get("activation", of_kind)
 
 
 def _changed(layer):
     """Whether a layer that is an activation has something that makes it another one."""
+    if layer.kind == "ELU":
+        return layer.config.get("alpha", 1.0) != 1.0
     return layer.kind == "ReLU" and any(layer.config.get(key) for key in ("max_value", "negative_slope", "threshold"))
 
 

@@ -32,7 +32,7 @@ _GATES = (0, 2, 3, 1)
 _RECURRENT = ("LSTM", "GRU", "RNN")
 _SAME = ("Identity", "Dropout", "Cast")
 _MOVES = (*_SAME, "Transpose", "Squeeze", "Unsqueeze", "Reshape", "Gather", "Slice", "Concat")
-_ACTIVATIONS = ("Relu", "Sigmoid", "Tanh", "Softmax", "LogSoftmax")
+_ACTIVATIONS = ("Relu", "Elu", "Sigmoid", "Tanh", "Softmax", "LogSoftmax")
 _END = 1 << 31
 """Ends of slices from here on mean the end of the axis."""
 ATTRIBUTES = {
@@ -272,7 +272,7 @@ class OnnxGraph:
             check_shape(f"{subject}: bias", bias.shape, (last.output_size,))
             chain.layers[-1] = DenseWeights(last.weight, bias, source=subject)
             return replace(flow, name=node.output[0])
-        if kind in _ACTIVATIONS and last is not None:
+        if kind in _ACTIVATIONS and last is not None and _attributes(node).get("alpha", 1.0) == 1.0:
             chain.activate(kind, subject, _name(node))
             return replace(flow, name=node.output[0])
         what = f"{kind} behind {len(found.layers)} recurrent layers and {len(chain.layers)} linear layers"

@@ -23,7 +23,7 @@ from .options import HEAD_MODES, NO_HEAD, ReadOptions
 MAX_OPERATORS = 1 << 12
 LSTM = "UNIDIRECTIONAL_SEQUENCE_LSTM"
 _SAME = ("QUANTIZE", "DEQUANTIZE")
-_ACTIVATIONS = ("RELU", "LOGISTIC", "TANH", "SOFTMAX", "LOG_SOFTMAX")
+_ACTIVATIONS = ("RELU", "ELU", "LOGISTIC", "TANH", "SOFTMAX", "LOG_SOFTMAX")
 _DTYPES = {0: "<f4", 1: "<f2", 2: "<i4", 9: "i1", 3: "u1", 7: "<i2"}
 """TensorType -> what numpy reads."""
 _REFUSED = {
