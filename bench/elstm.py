@@ -195,9 +195,9 @@ def layer_plan(name: str, qmodel: QuantModel, x: np.ndarray) -> Plan:
     return best_plan(replace(network, layers=(shape,)), workload(name).steps, **fields)[0]
 
 
-def interpreted(plan: Plan, qmodel: QuantModel, x: np.ndarray) -> int:
+def interpreted(name: str, plan: Plan, qmodel: QuantModel, x: np.ndarray) -> int:
     """Cycles of a run whose outputs are the integer reference's, with the groups of h that there really were."""
-    with progress(f"{qmodel.layers[0].source or 'layer'}: run") as update:
+    with progress(name) as update:
         words = image_words(plan, qmodel)
         *_, run = expected_runs(plan, words, ModelReference(qmodel), [Piece(x)], MEMORY, update)
     return run.counters["cycles"]
@@ -215,7 +215,7 @@ def cycle_rows(name: str, verilog: bool = False) -> list[Row]:
     dense, x = quantised(name)
     for config, qmodel in (("bitmap_all_of_h", dense), ("bitmap", leaving_out(dense, x, layer.sparsity_h))):
         plan = layer_plan(name, qmodel, x)
-        cycles = interpreted(plan, qmodel, x)
+        cycles = interpreted(name, plan, qmodel, x)
         ours = f"interpreter, batch of {plan.batch}, {plan.config.weight_words} weight words"
         if qmodel.sparse_h:
             ours += f", {1 - plan.network.activity[0]:.1%} of the groups of h left out"

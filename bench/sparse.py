@@ -4,8 +4,8 @@ published size by the cycle model.
 Thresholds of the examples lose a share of the right labels at most. Their cycles are the Verilog's, of test sequences
 whose bits are the integer reference's, beside those of the resident schedule on an engine of the same shape. The
 published figure is EdgeDRNN's (Gao et al., JETCAS 2020): a GRU whose weights are in DRAM reaches 10.1 times the peak of
-its multipliers at a delta sparsity of about 0.9. Here weights stay on chip. A quarter of a GRU's products is by zeros,
-which count for nothing.
+its multipliers at a delta sparsity of about 0.9. Weights stay on chip here, and in the rows ``columns/...``, as there,
+those of what changed are read from memory. A quarter of a GRU's products is by zeros, which count for nothing.
 """
 
 from dataclasses import replace
@@ -14,12 +14,14 @@ from types import MappingProxyType
 import click
 
 from lstm_hw.machine.network import LayerShape, Network
+from lstm_hw.plan.delta_columns import ColumnPlanner
 from lstm_hw.plan.sizing import engine_and_plan
 from lstm_hw.progress import progress
 from lstm_hw.project.api import Project
 from lstm_hw.project.settings import DeltaSection, MemorySection, PlanSection, ProjectConfig, TargetSection
 from lstm_hw.proof.count import count_cycles
 from lstm_hw.proof.cycles import long_steps
+from lstm_hw.proof.load_timing import MemoryModel
 
 from .table import FOLDER, Row, command, update
 from .windows import resident_rows, streamed_rows
@@ -32,6 +34,8 @@ SHAPE = {"rows": 16, "cells": 5}
 """Of the engines of the examples."""
 SIZE, ROWS, STEPS = 768, 32, 20
 ACTIVITIES = (1.0, 0.5, 0.2, 0.1, 0.05)
+EDGE_ROWS, EDGE_STEPS, EDGE_MHZ, MEMORY = 8, 4, 125, MemoryModel(latency=40)
+"""EdgeDRNN's multipliers and clock."""
 EDGEDRNN = {0.1: 20.2 / 2.0}
 """Activity -> effective rate over the peak of the multipliers, published."""
 
@@ -90,13 +94,40 @@ def model_rows(kind="lstm", size=SIZE, rows=ROWS, steps=STEPS):
     return result
 
 
+def column_rows(size=SIZE, rows=EDGE_ROWS, steps=EDGE_STEPS):
+    """Rows of such a layer whose weights are in memory: 8 bits each, on as many lanes as the port brings in a cycle."""
+    blocks = -(-4 * size // rows)
+    engine = {"rows": rows, "weight_bits": 8, "axi_data_bits": 64, "list_loads": True}
+    deep = {"finish_entries": blocks, "accumulators": blocks + 1}
+    result = []
+    for activity in ACTIVITIES:
+        network = Network((LayerShape("lstm", size, size, 15),), thresholds=(0, 0), activity=(activity, activity))
+        config, plan = engine_and_plan(network, ColumnPlanner, **engine, **deep)
+        short, long = (count_cycles(plan, count, memory=MEMORY) for count in (steps, 2 * steps))
+        cycles, beats = (long.cycles - short.cycles) / steps, (long.read_beats - short.read_beats) / steps
+        operations, gain = 2 * network.macs(1), network.macs(1) / (cycles * config.lanes)
+        where = f"columns/LSTM {size}/{size}, {config.lanes} lanes, 64-bit port/activity {activity:g}"
+        source, published = "cycle model, memory of 40 cycles latency", EDGEDRNN.get(activity)
+        beside = source if published is None else f"{source}; EdgeDRNN: a GRU, 20.2 of 2.0 Gop/s"
+        gops = Row("effective_gops", where, operations / cycles * EDGE_MHZ / 1e3, "Gop/s", published and 20.2, beside)
+        result += [
+            Row("activity", where, activity, "of the elements", None, "assumed"),
+            Row("cycles_per_step", where, cycles, "cycles", None, source),
+            Row("bytes_per_step", where, beats * config.beat_bytes, "bytes", None, source),
+            Row("port_busy", where, beats / cycles, "of the cycles", None, source),
+            Row("gain_over_peak", where, gain, "of the multipliers' peak", published, beside),
+            replace(gops, source=f"{beside}; at {EDGE_MHZ} MHz"),
+        ]
+    return result
+
+
 @command(RESULT, update)
 @click.option("--images", type=click.IntRange(1), default=4, show_default=True, help="Test sequences to simulate.")
 @click.option("--samples", type=click.IntRange(1), help="Sequences that thresholds are chosen by; all without it.")
 def main(images, samples):
     """Print activity, cycles and bytes a step of delta networks and of pruned ones beside dense ones, and write them as
     JSON."""
-    result = [row for kind in ("lstm", "gru") for row in model_rows(kind)]
+    result = [*(row for kind in ("lstm", "gru") for row in model_rows(kind)), *column_rows()]
     click.echo("windows", err=True)
     result += resident_rows() + streamed_rows()
     for name in EXAMPLES:

@@ -42,8 +42,8 @@ def delta_model(seed=0, sizes=(3, 10), head=0, every=False, threshold=0.05, sequ
     return dense, with_thresholds(dense, threshold, [threshold] * len(model.layers)), dense.quantize_input(x)
 
 
-def plan_of(qmodel, x=None, **given):
+def plan_of(qmodel, x=None, planner=None, **given):
     """The plan on the smallest engine, which has 8 rows unless it is said; with the activity of x."""
     network = network_of(qmodel, activity=() if x is None else activity(qmodel, x))
     fields = {"rows": 8, "weight_bits": stored_weight_bits(qmodel), **engine_formats(qmodel), **given}
-    return engine_and_plan(network, None, **fields)[1]
+    return engine_and_plan(network, planner, **fields)[1]

@@ -55,6 +55,8 @@ class DeltaEncoder(wiring.Component):
         An element. The same reference may come again two cycles later.
     o_write, o_address, o_entry
         Write port of the lists.
+    o_compared : Out(1), with list_loads
+        ``o_write`` says of the element at ``o_address`` whether it changed.
     o_token : Out(1)
         ``token`` of an element whose entry, if it has one, is written in this cycle.
     o_last : Out(1), o_length : Out
@@ -83,6 +85,7 @@ class DeltaEncoder(wiring.Component):
                 "o_last": Out(1),
                 "o_length": Out(range(elements + 1)),
                 "o_idle": Out(1),
+                **({"o_compared": Out(1)} if config.list_loads else {}),
             }
         )
 
@@ -131,10 +134,16 @@ class DeltaEncoder(wiring.Component):
             self.o_last.eq(compared_valid & compared.last),
         ]
         self._list(m, compared, compared_valid, changed)
+        if self.config.list_loads:
+            m.d.comb += self.o_compared.eq(compared_valid)
         return m
 
     def _list(self, m, element, valid, changed):
-        """Places in the list: an entry behind the other, from the address of the first element on."""
+        """Places in the list: an entry behind the other, from the address of the first element on.
+
+        With ``list_loads`` each entry is at its element's place, and tells no index.
+        """
+        spread = self.config.list_loads
         place, index = Signal.like(self.o_address, name="place"), Signal.like(self.o_entry.index, name="index")
         length = Signal.like(self.o_length, name="entries")
         here, number, entries = (Signal.like(s, name=f"{s.name}_here") for s in (place, index, length))
@@ -144,8 +153,8 @@ class DeltaEncoder(wiring.Component):
             entries.eq(Mux(element.first, 0, length)),
             self.o_write.eq(changed),
             self.o_address.eq(here),
-            self.o_entry.index.eq(number),
+            self.o_entry.index.eq(0 if spread else number),
             self.o_length.eq(entries + changed),
         ]
         with m.If(valid):
-            m.d.sync += [place.eq(here + changed), index.eq(number + 1), length.eq(self.o_length)]
+            m.d.sync += [place.eq(here + (1 if spread else changed)), index.eq(number + 1), length.eq(self.o_length)]

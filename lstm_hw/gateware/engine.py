@@ -221,6 +221,8 @@ class Engine(wiring.Component):
         if config.sparse_h:
             m.submodules.group_judge = judge = units_reset(GroupJudge(config))
             self._connect_groups(m, sequencer, cell, judge)
+        if config.list_loads:
+            self._connect_changes(m, sequencer)
         quiet = [sequencer.o_running == 0, mac.o_idle, cell.o_idle, inputs.o_idle, load.o_idle]
         quiet += [self.lists.o_idle] if config.lists else []
         for name, unit in zip(UNITS, (inputs, load, mac, cell), strict=True):
@@ -337,10 +339,13 @@ class Engine(wiring.Component):
             path.i_h_list_entry.eq(lists.o_h_entry),
             mac.i_x.eq(lists.o_x),
             mac.i_h.eq(lists.o_h | (cell.o_signal & cell.o_plain) if self.config.chains else lists.o_h),
-            mac.i_x_length.eq(lists.o_x_length),
-            mac.i_h_lengths.eq(lists.o_h_lengths),
-            lists.i_x_taken.eq(mac.o_x_taken),
         ]
+        if self.config.walks:
+            m.d.comb += [
+                mac.i_x_length.eq(lists.o_x_length),
+                mac.i_h_lengths.eq(lists.o_h_lengths),
+                lists.i_x_taken.eq(mac.o_x_taken),
+            ]
 
     def _connect_groups(self, m, sequencer, cell, judge):
         """Elements of h to the judge of its groups, which the sequencer asks."""
@@ -351,6 +356,18 @@ class Engine(wiring.Component):
             judge.i_group.eq(sequencer.o_group),
             sequencer.i_known.eq(judge.o_known),
             sequencer.i_kept.eq(judge.o_kept),
+        ]
+
+    def _connect_changes(self, m, sequencer):
+        """What changed, which the sequencer asks."""
+        lists = self.lists
+        m.d.comb += [
+            lists.i_new_x.eq(sequencer.o_new_x),
+            lists.i_new_h.eq(sequencer.o_new_h),
+            lists.i_part.eq(sequencer.o_group),
+            lists.i_of_x.eq(sequencer.o_of_x),
+            sequencer.i_known.eq(lists.o_known),
+            sequencer.i_kept.eq(lists.o_kept),
         ]
 
     def _connect_sums(self, m, path, mac, lanes, cell, restart):

@@ -1,13 +1,14 @@
 """GroupJudge: which groups of h are large enough to be multiplied."""
 
 from amaranth import *
-from amaranth.lib import memory, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from ..machine.config import H_GROUP, EngineConfig
 from ..machine.latency import JUDGE
 from .delta_encoder import encoder_input_layout
+from .kept_bits import KeptBits
 
 PLACE_BITS = exact_log2(H_GROUP)
 """Low bits of an element's address: its place in its group."""
@@ -85,19 +86,14 @@ class GroupJudge(wiring.Component):
                 written.eq(number),
             ]
 
-        m.submodules.kept = kept = memory.Memory(shape=1, depth=self.groups, init=[])
-        writer, reader = kept.write_port(), kept.read_port(domain="comb")
-        known = Signal(range(self.groups + 1))
+        m.submodules.bits = bits = KeptBits(self.groups)
         m.d.comb += [
-            writer.en.eq(complete),
-            writer.addr.eq(written),
-            writer.data.eq(any_large | (total >= least)),
-            reader.addr.eq(self.i_group),
-            self.o_known.eq(known > self.i_group),
-            self.o_kept.eq(reader.data),
+            bits.i_new.eq(self.i_new),
+            bits.i_write.eq(complete),
+            bits.i_address.eq(written),
+            bits.i_kept.eq(any_large | (total >= least)),
+            bits.i_part.eq(self.i_group),
+            self.o_known.eq(bits.o_known),
+            self.o_kept.eq(bits.o_kept),
         ]
-        with m.If(self.i_new):
-            m.d.sync += known.eq(0)
-        with m.Elif(complete):
-            m.d.sync += known.eq(known + 1)
         return m

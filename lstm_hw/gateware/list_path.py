@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from ..machine.config import LISTS_OF_X, EngineConfig
 from ..machine.isa import SCALE_BITS
 from .delta_encoder import DeltaEncoder, encoder_input_layout, list_entry_layout
+from .kept_bits import KeptBits
 
 
 class ListPath(wiring.Component):
@@ -38,6 +39,8 @@ class ListPath(wiring.Component):
         last element, in the cycle behind it.
     o_idle : Out(1)
         No element of h is under way.
+    i_new_x, i_new_h, i_part, i_of_x, o_known, o_kept, with list_loads
+        A vector comes; the element that is asked for, of h or x; whether it is known, and whether it changed.
     """
 
     def __init__(self, config: EngineConfig):
@@ -67,8 +70,14 @@ class ListPath(wiring.Component):
                 "o_x_length": Out(range(config.x_elements + 1)),
                 "o_h_lengths": Out(lengths),
                 "o_idle": Out(1),
+                **(self._asked() if config.list_loads else {}),
             }
         )
+
+    def _asked(self):
+        part = In(range(max(self.config.x_elements, self.config.h_elements)))
+        bits = {name: Out(1) for name in ("o_known", "o_kept")}
+        return {**{name: In(1) for name in ("i_new_x", "i_new_h", "i_of_x")}, "i_part": part, **bits}
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -84,6 +93,9 @@ class ListPath(wiring.Component):
             ]
         m.d.comb += self.o_idle.eq(h.o_idle)
         self._x_references(m)
+        if self.config.list_loads:
+            self._tell(m)
+            return m
 
         m.submodules.x_lengths = lengths = ResetInserter(self.i_start)(
             fifo.SyncFIFO(width=len(x.o_length), depth=LISTS_OF_X)
@@ -103,6 +115,22 @@ class ListPath(wiring.Component):
             with m.If(h.o_last & (layer == number)):
                 m.d.sync += self.o_h_lengths[number].eq(h.o_length)
         return m
+
+    def _tell(self, m):
+        """Which elements of the latest x and h changed."""
+        told = []
+        for name, encoder, depth in (("x", self.x, self.config.x_elements), ("h", self.h, self.config.h_elements)):
+            m.submodules[f"{name}_bits"] = bits = KeptBits(depth)
+            m.d.comb += [
+                bits.i_new.eq(getattr(self, f"i_new_{name}")),
+                bits.i_write.eq(encoder.o_compared),
+                bits.i_address.eq(encoder.o_address),
+                bits.i_kept.eq(encoder.o_write),
+                bits.i_part.eq(self.i_part),
+            ]
+            told.append((bits.o_known, bits.o_kept))
+        for name, (of_x, of_h) in zip(("o_known", "o_kept"), zip(*told, strict=True), strict=True):
+            m.d.comb += getattr(self, name).eq(Mux(self.i_of_x, of_x, of_h))
 
     def _x_references(self, m):
         """A reference of x is at its place in its vector; those of the first vector from zero state are zero."""

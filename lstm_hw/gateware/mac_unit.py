@@ -69,7 +69,7 @@ class MacUnit(wiring.Component):
         weights stream.
     i_finish_free : In(1)
         A finished row block was taken by the cell unit.
-    i_x_length, i_h_lengths, o_x_taken, with lists
+    i_x_length, i_h_lengths, o_x_taken, where MACs walk lists
         Entries of the oldest list of x, and of the latest of each layer's h; the one of x has been walked.
     o_issue : Out, o_issued : Out(1)
         The column of this cycle, registered; that of an empty list has no operand, and is not issued.
@@ -113,7 +113,7 @@ class MacUnit(wiring.Component):
                         "i_h_lengths": In(data.ArrayLayout(range(config.h_elements + 1), len(config.shifts))),
                         "o_x_taken": Out(1),
                     }
-                    if config.lists
+                    if config.walks
                     else {}
                 ),
                 "i_finish_free": In(1),
@@ -168,7 +168,7 @@ class MacUnit(wiring.Component):
         if self.config.window:
             with m.If(ends & (walk.filled | walk.last_fill)):
                 m.d.sync += walk.half.eq(~walk.half)
-        if self.config.lists:
+        if self.config.walks:
             with m.If(walk.unsized & ~tokens.absent):
                 walk.open_list(m, self.i_x_length, self.i_h_lengths)
             m.d.comb += self.o_x_taken.eq(ends & walk.walks & walk.from_x)
@@ -213,7 +213,7 @@ class MacUnit(wiring.Component):
         m.d.sync += [
             h.eq(Mux(takes & ~walk.from_x, ahead[:-1], h) + self.i_h),
             x.eq(Mux(takes & walk.from_x, ahead[:-1], x) + self.i_x),
-            ahead.eq(ahead + (Mux(walk.from_x, self.i_x, self.i_h) - (go & ~walk.walks if self.config.lists else go))),
+            ahead.eq(ahead + (Mux(walk.from_x, self.i_x, self.i_h) - (go & ~walk.walks if self.config.walks else go))),
         ]
         with m.If(~walk.waits | supplied):
             m.d.sync += ahead.eq(0)
@@ -237,7 +237,7 @@ class MacUnit(wiring.Component):
         with m.Elif(takes_fresh & ~self.i_fresh):
             m.d.sync += [fresh.eq(fresh - 1), stale.eq(fresh == 1)]
         absent = ahead[-1]
-        behind = absent | walk.unsized if self.config.lists else absent
+        behind = absent | walk.unsized if self.config.walks else absent
         return SimpleNamespace(behind=behind, absent=absent, unfilled=unfilled, stale=stale)
 
     def _ring_tokens(self, m, walk, go, loads, ends):
@@ -322,7 +322,7 @@ class MacUnit(wiring.Component):
         with m.If(finishes):
             m.d.sync += finish_write.eq(Mux(finish_write == entries - 1, 0, finish_write + 1))
         m.d.sync += [
-            self.o_issued.eq(go & ~walk.empty if self.config.lists else go),
+            self.o_issued.eq(go & ~walk.empty if self.config.walks else go),
             self.o_finished.eq(finishes),
             issue.weight.eq(walk.address),
             issue.operand.eq(walk.operand),
@@ -376,9 +376,9 @@ class _Walk:
             self.filled = Signal(name="filled")  # columns before have been the last
             self.half = Signal(name="half")  # the window in use
             self.into = Signal(range(config.window), name="into")  # place in the window
-        self.lists = config.lists
+        self.lists = config.walks
         self.columns = self.command.columns  # of each slot
-        if config.lists:
+        if config.walks:
             # It walks a list, whose length is not known yet, or is zero.
             self.walks, self.unsized, self.empty = (Signal(name=name) for name in ("walks", "unsized", "empty"))
             self.columns = Signal(COUNT_BITS, name="columns")

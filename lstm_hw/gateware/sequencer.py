@@ -63,10 +63,10 @@ class Sequencer(wiring.Component):
     o_illegal : Out(1)
         Pulse: unknown opcode, or an instruction for which the engine has not the means, which is stored as one; the
         program ends there.
-    o_group, i_known, i_kept, with sparse h
-        The group that a LOOP asks for, and whether it is known and kept, in the same cycle.
-    o_new_h : Out(1), with sparse h
-        A CELL comes that makes a new h.
+    o_group, o_of_x, i_known, i_kept, where programs ask
+        The group of h or element of h or x that a LOOP asks for, and whether it is known and kept, in the same cycle.
+    o_new_h, o_new_x : Out(1), where programs ask
+        A CELL comes that makes a new h, an INPUT that brings a new x.
 
     Timing
     ------
@@ -95,9 +95,10 @@ class Sequencer(wiring.Component):
         }
         if config.streams:
             members |= {"o_ring": Out(1), "o_ring_base": Out(OPS["RING"].fields["base"])}
-        if config.sparse_h:
-            groups = range(-(-config.h_elements // H_GROUP))
-            members |= {"o_group": Out(groups), "i_known": In(1), "i_kept": In(1), "o_new_h": Out(1)}
+        if config.asks:
+            groups = -(-config.h_elements // H_GROUP) if config.sparse_h else max(config.x_elements, config.h_elements)
+            members |= {"o_group": Out(range(groups)), "o_of_x": Out(1), "i_known": In(1), "i_kept": In(1)}
+            members |= {"o_new_h": Out(1), "o_new_x": Out(1)}
         for op in OPS.values():
             if op.unit:
                 members[f"o_{op.unit}"] = Out(stream.Signature(command_layout(op.name, config)))
@@ -137,7 +138,7 @@ class Sequencer(wiring.Component):
                 with m.If((commands.offered & commands.accepted).any() | self.i_stop):
                     m.d.sync += commands.offered.eq(0)
                     m.next = "fetch"
-            if self.config.sparse_h:
+            if self.config.asks:
                 m.d.comb += self.o_waiting.eq(fsm.ongoing("dispatch") | fsm.ongoing("judge"))
                 with m.State("judge"):
                     self._judge(m, program, loop, add)
@@ -146,7 +147,7 @@ class Sequencer(wiring.Component):
     def _judge(self, m, program, loop, add):
         """A LOOP waits for its group: the register is in the adder, and the program counter behind the LOOP."""
         view = self.views["LOOP"]
-        m.d.comb += self.o_group.eq(add.augend + view.count)
+        m.d.comb += [self.o_group.eq(add.augend + view.count), self.o_of_x.eq(view.of_x)]
         with m.If(self.i_known):
             with m.If(self.i_kept):
                 m.d.sync += loop.depth.eq(loop.depth + 1)
@@ -185,7 +186,7 @@ class Sequencer(wiring.Component):
             with m.Case(OPS["ADD"].code):
                 registers.write(views["ADD"].register, value, views["ADD"].value, wrap=views["ADD"].limit != 0)
             with m.Case(OPS["LOOP"].code):
-                if self.config.sparse_h:
+                if self.config.asks:
                     with m.If(views["LOOP"].when == LOOP_KEPT):
                         m.next = "judge"
                     with m.Else():
@@ -202,8 +203,10 @@ class Sequencer(wiring.Component):
             for index, name in enumerate(COMMANDS):
                 with m.Case(OPS[name].code):
                     m.d.sync += commands.offered[index].eq(1)
-                    if name == "CELL" and self.config.sparse_h:
+                    if name == "CELL" and self.config.asks:
                         m.d.comb += self.o_new_h.eq(views[name].mode != MODE_LINEAR)
+                    if name == "INPUT" and self.config.asks:
+                        m.d.comb += self.o_new_x.eq(1)
                     m.next = "dispatch"
             with m.Default():
                 m.d.comb += self.o_illegal.eq(1)

@@ -188,6 +188,13 @@ class EngineConfig:
             "doc": "activations of linear layers may be ELU, which has a table of its own; follows from the model"
         },
     )
+    list_loads: bool = field(
+        default=False,
+        metadata={
+            "doc": "with lists, a program asks of each element whether it changed, and reads only columns of those; "
+            "follows from the schedule delta_columns"
+        },
+    )
     sparse_h: bool = field(
         default=False,
         metadata={
@@ -337,6 +344,7 @@ class EngineConfig:
         for name, needed in LISTS_NEED.items():
             holds = not self.lists or getattr(self, name) == needed
             yield name, holds, f"be {needed} in an engine with lists"
+        yield "list_loads", self.lists or not self.list_loads, "be false in an engine without lists"
         for name, needed in SPARSE_NEED.items():
             yield name, not self.sparse_h or getattr(self, name) == needed, f"be {needed} in an engine with sparse_h"
         for name, widths in FORMAT_WIDTHS.items():
@@ -367,6 +375,16 @@ class EngineConfig:
     def element_bits(self) -> int:
         """Bits of an element of x or h as a column has it: a delta has one more."""
         return self.operand_bits + self.lists
+
+    @property
+    def walks(self) -> bool:
+        """Whether a MAC walks a list, whose entries lie one behind the other; else each is at its element's place."""
+        return self.lists and not self.list_loads
+
+    @property
+    def asks(self) -> bool:
+        """Whether a program asks what of x or h counts."""
+        return self.list_loads or self.sparse_h
 
     @property
     def watches_h(self) -> bool:
@@ -545,6 +563,7 @@ class EngineConfig:
             ("elu", False),
             ("kind", "lstm"),
             ("window", 0),
+            ("list_loads", False),
             ("sparse_h", False),
             ("count_clipped", False),
             ("bus_errors", False),

@@ -160,7 +160,7 @@ class Program:
         clear: bool,
         registers: list[int] | None = None,
         repeats: Callable[[int, list[list[int]], int], None] | None = None,
-        kept: Callable[[int], bool] | None = None,
+        kept: Callable[[int, int], bool] | None = None,
     ) -> Iterator[Command]:
         """Execute the scalar part: yield every unit command, RING and BUFFERS in order, and each LOOP_KEPT.
 
@@ -178,13 +178,14 @@ class Program:
             Called when a loop goes round again: address of its END, [first address, times left] of every open
             loop, outermost first, and scalar instructions since the last command. It may change times and
             registers.
-        kept : callable (group) -> bool, optional
-            Whether a group of the latest h is kept, asked behind the LOOP command that tests it; all are without it.
+        kept : callable (group, of_x) -> bool, optional
+            Whether a group of the latest h is kept, or an element of it or of x changed, asked behind the LOOP command
+            that tests it; all are without it.
 
         Yields
         ------
         Command
-            ``HALT`` is the last one. That of a LOOP_KEPT has the field ``group``.
+            ``HALT`` is the last one. That of a LOOP_KEPT has the fields ``group`` and ``of_x``.
 
         Raises
         ------
@@ -219,6 +220,8 @@ def _decoded(instr):
 
     The latter are (name, register, mask).
     """
+    if instr.op == "LOOP" and instr.when == LOOP_KEPT:
+        return "KEPT", instr.count, instr.count_reg, instr.exit, instr.of_x
     if instr.op not in COMMANDS:
         return instr.op, *(instr.fields[name] for name in _SCALARS[instr.op])
     op = OPS[instr.op]
@@ -244,12 +247,12 @@ class _Scalars:
                 raise ProgramError("program", f"address {at}", f"must stay below {len(code)}")
             op, *arguments = code[at]
             self.pc = at + 1
-            if op == "LOOP" and arguments[-1] == LOOP_KEPT:
-                count, register, exit, _ = arguments
+            if op == "KEPT":
+                count, register, exit, of_x = arguments
                 group = count + registers[register] & MASK
-                yield Command(op, at, self.count, {"group": group})
+                yield Command("LOOP", at, self.count, {"group": group, "of_x": of_x})
                 self.count = 0
-                self._enter(at, int(self.kept is None or self.kept(group)), exit)
+                self._enter(at, int(self.kept is None or self.kept(group, of_x)), exit)
                 continue
             if op in execute:
                 self.count += 1

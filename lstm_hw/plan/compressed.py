@@ -18,18 +18,17 @@ import numpy as np
 
 from ..errors import ConfigError
 from ..machine.config import H_GROUP, EngineConfig
-from ..machine.isa import SLOT_BITS, SPACE_CONSTANT, SPACE_H
+from ..machine.isa import SPACE_H
 from ..machine.layout import Image
 from ..machine.network import LayerShape, Network
 from ..machine.pack import interleave
 from .fusion import FusionLayer, FusionPlanner
-from .layer import Frame
+from .layer import Frame, spans_of
 from .stack import HeadLayer, StackPlanner
 from .sums import Sum, as_sum
 
 SEGMENT_WORDS = 128
 """Words of a segment at least, where columns divide so: the sequencer keeps up, and padding costs little."""
-MOST_SLOTS = (1 << SLOT_BITS) - 1
 AHEAD = 5
 """Segments of W_h that are asked for before their products, where the ring has room for so many: the port works while
 x products take the lanes."""
@@ -70,7 +69,7 @@ class CompressedLayer(FusionLayer):
             for tile in self.column_tiles(part, columns, self.columns[part])
         )
         self.lengths = {part: self._length(part) for part in "xh"}
-        self.spans = [(n, min(MOST_SLOTS, blocks - n)) for n in range(0, blocks, MOST_SLOTS)]  # row blocks of a MAC
+        self.spans = spans_of(blocks)
         self.shared |= {"finish_entries": blocks}
 
     def fit(self, room: int) -> None:
@@ -127,7 +126,7 @@ class CompressedLayer(FusionLayer):
     def start(self, batch: Sum, count: Sum, take: bool = False) -> None:
         b = self.b
         for at in b.each(self.batch):
-            self._start(self.sums_of(batch, at))
+            self.start_sums(self.everyone, self.sums_of(batch, at) - self.sums)
         if take:
             self.take(batch, count)
         self.await_x(steps=count)
@@ -213,7 +212,7 @@ class CompressedLayer(FusionLayer):
             self._h_segments(sums, done, self.counts["h"] - done, 0)
         if self.threshold is not None:
             b.await_tokens(SPACE_H, self.layer.outputs)
-        self._finish(sums)
+        self.end_sums(self.everyone, sums)
         self.cells(self.layer.outputs, self.everyone, state=self.c, target=self.h, **self._size)
 
     def _rounds(self, batch, at, sums):
@@ -237,25 +236,6 @@ class CompressedLayer(FusionLayer):
             self._h_segments(sums, (number - 1) * each, each, each)
             self._x_of_segment(batch + 1, first + number)
         self._h_segments(sums, (self.chunk - 1) * each, each, each)
-
-    def _start(self, sums):
-        """The other columns of the bias, in the sums of all row blocks."""
-        tiles = list(zip(self.bias_tiles(), self.layer.bias_columns, strict=True))[:-1]
-        for first, slots in self.spans:
-            source = {"hold": 1}
-            for tile, (exponent, columns) in tiles:
-                weight = self.weights + self.blocks * tile.first_column + first * columns
-                fields = {"columns": columns, "slots": slots, "weight": weight, "target": sums + first}
-                self.mac(self.everyone, space=SPACE_CONSTANT, operand=exponent, store=1, **fields, **source)
-                source = {"source": sums + first}
-
-    def _finish(self, sums):
-        """The last column of the bias, added to the sums of all row blocks."""
-        exponent, columns = self.layer.bias_columns[-1]
-        weight = self.weights + self.blocks * self.bias_tiles()[-1].first_column
-        for first, slots in self.spans:
-            fields = {"columns": columns, "slots": slots, "weight": weight + first * columns, "source": sums + first}
-            self.mac(self.everyone, space=SPACE_CONSTANT, operand=exponent, finish=1, **fields)
 
 
 class CompressedPlanner(FusionPlanner):

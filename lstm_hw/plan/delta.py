@@ -90,6 +90,8 @@ class DeltaPlanner(ResidentPlanner):
     def __init__(self, network: Network, config: EngineConfig) -> None:
         if not config.lists:
             raise ConfigError("engine.lists", config.lists, "must be true for a model with thresholds")
+        if config.list_loads:
+            raise ConfigError("engine.list_loads", config.list_loads, "must be false for the schedule delta")
         if network.skip:
             rule = "must be none: of x there is a list of what changed, which the head cannot add"
             raise ConfigError("delta", "thresholds for a model with a skip", rule)

@@ -25,13 +25,15 @@ from dataclasses import dataclass
 
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
-from ..machine.isa import ACTIVATIONS, MODE_CELL, MODE_LINEAR, MODE_ZERO, SPACE_CONSTANT, SPACE_H, SPACE_X
+from ..machine.isa import ACTIVATIONS, MODE_CELL, MODE_LINEAR, MODE_ZERO, SLOT_BITS, SPACE_CONSTANT, SPACE_H, SPACE_X
 from ..machine.layout import Tile
 from ..machine.network import LayerShape
 from .sums import Sum
 
 KEEP_X = ("resident", "sbe", "conventional", "rowblock with as many contexts as sequences")
 """Schedules for a head that adds x."""
+MOST_SLOTS = (1 << SLOT_BITS) - 1
+"""Row blocks that a MAC goes through."""
 MIN_TILE_CYCLES = 16
 """Shortest MAC that hides the sequencer's work."""
 
@@ -353,13 +355,23 @@ class ResidentBias(StreamedLayer):
 
         Without the last column of the bias if that is to finish the sums.
         """
-        source = source or {"hold": 1}
-        entry = self.sums + target
-        tiles = self.bias_tiles()
-        for tile, (exponent, columns) in list(zip(tiles, self.layer.bias_columns, strict=True))[: len(tiles) - finish]:
-            words = {"weight": self.weights + self.blocks * tile.first_column, "columns": columns, "slots": self.blocks}
-            self.mac(mask, space=SPACE_CONSTANT, operand=exponent, store=1, target=entry, **words, **source)
-            source = {"source": entry}
+        tiles = list(zip(self.bias_tiles(), self.layer.bias_columns, strict=True))
+        for first, slots in spans_of(self.blocks):
+            entry = self.sums + target + first
+            begin = source or {"hold": 1}
+            for tile, (exponent, columns) in tiles[: len(tiles) - finish]:
+                weight = self.weights + self.blocks * tile.first_column + first * columns
+                words = {"weight": weight, "columns": columns, "slots": slots}
+                self.mac(mask, space=SPACE_CONSTANT, operand=exponent, store=1, target=entry, **words, **begin)
+                begin = {"source": entry}
+
+    def end_sums(self, mask: int, sums: Sum | int) -> None:
+        """The last column of the bias, added to the sums of all row blocks, in entries from ``sums`` on."""
+        exponent, columns = self.layer.bias_columns[-1]
+        weight = self.weights + self.blocks * self.bias_tiles()[-1].first_column
+        for first, slots in spans_of(self.blocks):
+            words = {"weight": weight + first * columns, "columns": columns, "slots": slots, "source": sums + first}
+            self.mac(mask, space=SPACE_CONSTANT, operand=exponent, finish=1, **words)
 
     def finish_sums(self, mask: int, row: Sum | int) -> None:
         """The last column of the bias, added to the sums of a row block."""
@@ -376,6 +388,11 @@ def bias_tiles(shape: LayerShape, number: int, first: int, blocks: int) -> list[
         tiles.append(Tile(number, "bias", first, blocks, column, columns))
         column += columns
     return tiles
+
+
+def spans_of(blocks: int) -> list[tuple[int, int]]:
+    """(First row block, row blocks) of each MAC that goes through all of them."""
+    return [(first, min(MOST_SLOTS, blocks - first)) for first in range(0, blocks, MOST_SLOTS)]
 
 
 def check_beat(config: EngineConfig) -> None:

@@ -252,7 +252,7 @@ class _Writer:
     def _when(self, node):
         self._settle()
         if node.kept:
-            count = self._field("LOOP", "count", node, "test", node.test) | {"when": LOOP_KEPT}
+            count = self._field("LOOP", "count", node, "test", node.test) | {"when": LOOP_KEPT, "of_x": int(node.of_x)}
         else:
             register = self.webs.of[id(node), "test"].register
             count = {"count_reg": register, "when": LOOP_UNLESS if node.zero else LOOP_IF}

@@ -19,6 +19,7 @@ from ..proof.work import work
 from .compressed import LEAST_BATCH, CompressedPlanner
 from .conventional import ConventionalPlanner
 from .delta import DeltaPlanner
+from .delta_columns import ColumnPlanner
 from .dense import ResidentPlanner
 from .fusion import FusionPlanner
 from .gather import GatherPlanner
@@ -239,6 +240,16 @@ SCHEDULES = {
         lambda ask, network, config: DeltaPlanner(network, config),
         streams=False,
         lists=True,
+    ),
+    "delta_columns": Schedule(
+        "for models with [delta] thresholds and one layer: of what changed, columns are read from memory",
+        (),
+        _one(1),
+        lambda contexts: contexts,
+        lambda ask, config: ({},),
+        lambda ask, network, config: ColumnPlanner(network, config),
+        lists=True,
+        fields={"list_loads": True},
     ),
     "gather": Schedule(
         "for pruned models: all weights stay on chip without their zeros, and lanes pick their operands from windows",
@@ -716,7 +727,8 @@ def _reason(best, ordered, ask):
             line += f"; {_activity(ask.network)}"
     else:
         line += f", most of them {best.limit}; {best.read_bytes / ask.steps:.0f} bytes a step"
-        line += f"; {_activity(ask.network)}" if ask.network.sparse_h else ""
+        if ask.network.sparse_h or ask.network.thresholds:
+            line += f"; {_activity(ask.network)}"
     others = [o for o in ordered[1:] if o.counters]
     if others:
         line += f"; next is {others[0].label} with {others[0].cycles / ask.steps:.0f}"

@@ -388,7 +388,8 @@ def ample_engine(network: Network, fetches: bool, **given) -> EngineConfig:
     # Says what is wrong with these before anything is derived from them.
     cells = given.get("cells", EngineConfig.cells)
     EngineConfig(rows, contexts, weight_bits, cells=cells, axi_data_bits=64, axi_ports=ports)
-    per_beat = given.get("x_per_beat", max(STREAM_X if fetches else 1, _power_of_two(contexts)))
+    wide = fetches and not network.thresholds  # lists take an element a beat
+    per_beat = given.get("x_per_beat", max(STREAM_X if wide else 1, _power_of_two(contexts)))
     vector = network.layers[0].inputs
     needs = {
         "accumulator_bits": accumulator_bits(

@@ -76,6 +76,7 @@ class When:
     body: list = field(default_factory=list)
     starts: bool = False
     kept: bool = False
+    of_x: bool = False
 
 
 @dataclass(frozen=True)
@@ -239,9 +240,12 @@ class Loops:
         """``for _ in unless(sum)``: done once if it is zero."""
         return self.when(test, zero=True)
 
-    def kept(self, group: Sum | int) -> Iterator[None]:
-        """``for _ in kept(group)``: done once if that group of the latest h is kept; waits until it is known."""
-        node = When(self._used(as_sum(group)), False, self._around[-1], kept=True)
+    def kept(self, group: Sum | int, of_x: bool = False) -> Iterator[None]:
+        """``for _ in kept(group)``: done once if that group of the latest h is kept; waits until it is known.
+
+        With lists, if that element of it, or ``of_x``, changed.
+        """
+        node = When(self._used(as_sum(group)), False, self._around[-1], kept=True, of_x=of_x)
         self._into[-1].append(node)
         yield from self._inside(node.body, self._around[-1])
 

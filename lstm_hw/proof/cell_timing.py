@@ -59,7 +59,7 @@ class CellTiming:
         linear = fields["mode"] == MODE_LINEAR
         units = -(-fields["units"] // GATES) if linear else fields["units"]
         phases = CELL_PHASES[self.config.cells][: 1 if linear else None]
-        if self.config.sparse_h and not linear:
+        if self.config.asks and not linear:
             self._written = []
         earliest = max(take + TAKE, self.last_hidden + TOKEN) if linear else take + TAKE
         for first in range(0, units, self.config.units_per_block):
@@ -88,11 +88,12 @@ class CellTiming:
         """Cycle from which on it is known whether a group of the latest h is kept."""
         if not self._written:
             return 0  # the run before made it
-        units, last = len(self._written), H_GROUP * (command.fields["group"] + 1) - 1
-        if last >= -(-units // H_GROUP) * H_GROUP:
+        size, delay = (H_GROUP, JUDGE) if self.config.sparse_h else (1, ENCODE)
+        units, last = len(self._written), size * (command.fields["group"] + 1) - 1
+        if last >= -(-units // size) * size:
             found, rule = f"group {command.fields['group']} of {units} units", "must be one of the h that comes"
             raise ProgramError(f"program address {command.at}", found, rule)
-        return self._written[min(last, units - 1)] + JUDGE + TOKEN
+        return self._written[min(last, units - 1)] + delay + TOKEN
 
     def _next_block(self, command):
         """Cycle from which on the next finished row block may be taken; it is taken."""
@@ -121,7 +122,7 @@ class CellTiming:
         self.started += 1
         if self.starts is not None:
             self.starts.extend(start(n) for n in range(first, first + count))
-        if self.config.sparse_h:
+        if self.config.asks:
             self._written += [start(n) + self.latency.total for n in range(first, first + count)]
         if contexts:
             latency, lasts = self.latency, range(first + contexts - 1, first + count, contexts)

@@ -12,8 +12,9 @@ accumulator which products it holds. It proves that
 - no buffer holds more than it has room for, so that no unit waits for a command that cannot come;
 - every output element is sent once, in order, with tlast where a vector ends.
 
-Groups of h that are nearly zero may be left out by the program: here all are kept, so every product must be there, and
-behind the test of a group its h is. Where a group is not kept, what hangs on it is not done and nothing else changes.
+Groups of h that are nearly zero may be left out by the program, and elements that did not change: here all are kept, so
+every product must be there, and behind the test of a group its h is. Where a group is not kept, what hangs on it is not
+done and nothing else changes.
 
 A list of deltas has the name of its vector: what it leaves out did not change, which its encoder sees to. It takes a
 sum from the step before to its own, so a MAC must walk the list of every vector, once, in their order.
@@ -30,7 +31,7 @@ from ..machine.config import H_GROUP, LISTS_OF_X
 from ..machine.isa import ACTIVATIONS, MODE_LINEAR, MODE_ZERO, REGISTERS, SPACE_CONSTANT, SPACE_DELTA, SPACE_H, SPACE_X
 from ..machine.pack import top_exponent
 from ..machine.plan import Plan
-from .lists import walks_list
+from .lists import takes_changes, walks_list
 
 PARTS = {"x": 0, "h": 1, "bias": 2, "skip": 1, "first": 3, "prime": 4}
 """Part -> which matrix of its layer it is: a linear layer has no W_h, but perhaps one of the inputs that it skips."""
@@ -79,11 +80,13 @@ class Partial:
 
     def __init__(self):
         self.layer = self.block = self.counts = None
+        self.steps = None  # that the latest change of each column was of
         self.x = self.h = None  # (sequence, step) of the vectors multiplied so far
 
     def clone(self) -> "Partial":
         other = copy(self)
         other.counts = None if self.counts is None else self.counts.copy()
+        other.steps = None if self.steps is None else self.steps.copy()
         return other
 
 
@@ -180,7 +183,7 @@ class Checker:
         self.ring, self.ring_room, self.buffers = deque(), 0, 0
         self.frees, self.x_waits, self.vector, self.input_safe = [], 0, 0, -1
         self.finished, self.emitted = deque(), []
-        self.judged = None  # groups of the latest h of this run that have been tested, in order
+        self.judged = {}  # groups of the latest h or x of this run that have been tested, in order
         handlers = {
             "RING": self._ring,
             "BUFFERS": self._buffers,
@@ -265,6 +268,8 @@ class Checker:
             names = self.vectors[space][bank, where]
             names[:, 0], names[:, 1] = -1, sequence + (bank if command.spread else 0)
             names[:, 2], names[:, 3] = self.first_step + step, first + np.arange(elements)
+            if config.list_loads:
+                self._new_groups(command, SPACE_X, elements)
             if config.lists:
                 whole = command.wait and elements == self.layers[0].inputs
                 self._require(whole, command, f"{elements} elements", "must be a whole vector, with wait")
@@ -387,19 +392,22 @@ class Checker:
         self.window_lift = command.lift
 
     def _judge(self, command):
-        """A group of the latest h is known: it is there."""
-        where = slice(H_GROUP * command.group, min(H_GROUP * (command.group + 1), self.layers[0].outputs))
-        self._require(where.start < where.stop, command, f"group {command.group}", "must be one of h")
-        self.guaranteed[SPACE_H] = max(self.guaranteed[SPACE_H], int(self.token[SPACE_H][0, where].max()) + 1)
-        if self.judged is not None:
-            self.judged = max(self.judged, command.group + 1)
+        """A group of the latest h, or an element of it or of x, is known: it is there."""
+        space, size = SPACE_X if command.of_x else SPACE_H, H_GROUP if self.config.sparse_h else 1
+        elements = self.layers[0].inputs if command.of_x else self.layers[0].outputs
+        where = slice(size * command.group, min(size * (command.group + 1), elements))
+        self._require(where.start < where.stop, command, f"group {command.group}", "must be one of the vector")
+        self.guaranteed[space] = max(self.guaranteed[space], int(self.token[space][0, where].max()) + 1)
+        if space in self.judged:
+            self.judged[space] = max(self.judged[space], command.group + 1)
 
-    def _new_groups(self, command):
-        """A CELL makes new groups: those before must be known, or the sequencer could take old ones for them."""
-        groups = -(-command.units // H_GROUP)
-        known = self.judged in (None, groups) and not command.target % H_GROUP
-        self._require(known, command, f"{self.judged} groups of h tested", f"must be all {groups} before the next h")
-        self.judged = 0
+    def _new_groups(self, command, space, elements):
+        """A vector brings new groups: those before must be known, or the sequencer could take old ones for them."""
+        groups = -(-elements // (H_GROUP if self.config.sparse_h else 1))
+        judged = self.judged.get(space, groups)
+        known = judged == groups and not command.target
+        self._require(known, command, f"{judged} groups tested", f"must be all {groups} before the next vector")
+        self.judged[space] = 0
 
     def _open_list(self, command, contexts):
         """The list must be of all columns, and the one whose length the MAC unit finds."""
@@ -597,8 +605,8 @@ class Checker:
             "must match",
         )
         first = {0: 0, 1: shape.inputs}.get(int(part), at + sum(len(c) for p, c in constants.items() if p < part))
-        walks = walks_list(self.config, command.fields)
-        if walks:
+        changes = takes_changes(self.config, command.fields)
+        if changes:
             partial.counts[first + columns] = 1  # the deltas take the place of what was there
         else:
             partial.counts[first + columns] += 1
@@ -623,8 +631,9 @@ class Checker:
             f"must be the one of {places} places for these weights",
         )
         vector = self._gathered(command, k, columns) if command.gather else self._operands(command, k, columns)
-        if walks:
-            self._changes(command, partial, layer, part, columns, vector)
+        if changes:
+            change = self._changes if self.config.walks else self._column_changes
+            change(command, partial, layer, part, columns, vector)
             return
         if vector[0] == (self._initial(layer) if part else ZERO):
             vector = (layer, ANY, vector[2]) if part else (NOBODY, NOBODY, NOBODY)
@@ -676,6 +685,28 @@ class Checker:
         )
         return tuple(int(v) for v in found[0, :3])
 
+    def _column_changes(self, command, partial, layer, part, columns, vector):
+        """Columns of a layer's row block go from the step before to that of the vector."""
+        zero = vector[0] == ZERO
+        wanted = layer if part else layer - 1
+        self._require(
+            vector[0] == wanted or (zero and part), command, f"changes of layer {vector[0]}", f"must be of {wanted}"
+        )
+        if partial.steps is None:
+            partial.steps = np.full(len(partial.counts), NOBODY)
+        kind, step = "h" if part else "x", vector[2]
+        where = columns + (self.layers[layer].inputs if part else 0)
+        begins = self.clear and step == self.first_step - (1 if part else 0) and (zero or not part)
+        before = NOBODY if begins else step - 1
+        self._require(
+            (partial.steps[where] == before).all(),
+            command,
+            f"changes of step {step} added to {partial.steps[where].tolist()}",
+            "must be of the step behind",
+        )
+        partial.steps[where] = step
+        setattr(partial, kind, vector[1:])
+
     def _operands(self, command, k, columns):
         """(layer, sequence, step) of the operands of context k; they must be guaranteed to be there."""
         space, bank = command.space, (k + command.rotate) % self.config.contexts
@@ -711,8 +742,8 @@ class Checker:
             "zero state on the output stream",
             "must not be sent",
         )
-        if self.config.sparse_h and command.mode != MODE_LINEAR:
-            self._new_groups(command)
+        if self.config.asks and command.mode != MODE_LINEAR:
+            self._new_groups(command, SPACE_H, command.units)
         per_block = self.config.units_per_block * (4 if command.mode == MODE_LINEAR else 1)
         blocks = []  # row blocks of this command, each with its contexts' number
         for first in range(0, command.units, per_block):
@@ -836,6 +867,14 @@ class Checker:
             return self._stage(command, partial, at, block)
         self._require(partial.x, command, f"x columns of {block} counted 0 times", "must be counted exactly once")
         sequence, step = partial.x
+        if self.config.list_loads and shape.is_recurrent:
+            steps = np.repeat([step, step - 1], [shape.inputs, shape.outputs])
+            self._require(
+                partial.steps is not None and (partial.steps[: shape.columns] == steps).all(),
+                command,
+                f"changes of {block}",
+                f"must be taken up to step {step} of x and {step - 1} of h in every column",
+            )
         counts = partial.counts.copy()
         from_zero = self.clear and step == self.first_step and shape.is_recurrent
         counts[at:] += 1

@@ -17,7 +17,7 @@ from ..machine.layout import Image, Tile
 from ..machine.pack import separate
 from ..machine.program import Command, Program
 from ..machine.shared_activation import make_exponential
-from .lists import walks_list
+from .lists import takes_changes, walks_list
 from .load_timing import MemoryModel
 from .timing import Timing
 
@@ -119,7 +119,9 @@ class Interpreter:
             raise InputError("x stream", f"{len(self.beats)} beats given, {self.taken} taken", "must be equal")
         return self.packets
 
-    def _is_kept(self, group):
+    def _is_kept(self, group, of_x):
+        if self.lists:
+            return self.lists.changed[SPACE_X if of_x else SPACE_DELTA][group]
         if group >= len(self.kept):
             raise ProgramError(
                 "program", f"group {group} of h, of {len(self.kept)}", "must be one that a CELL has made"
@@ -197,6 +199,34 @@ class Interpreter:
         else:
             products = self._products(words, self._operands(command, command.columns))
         mask = [k for k in range(config.contexts) if command.mask >> k & 1]
+        if self._side_by_side(command):
+            first, slots = command.source, command.slots
+            sums = self.accumulators[first : first + (1 if command.hold else slots)] + products
+            if command.store:
+                self.accumulators[command.target : command.target + slots][..., mask] = sums[..., mask]
+            if command.finish:
+                self.finished.extend(sums)
+            self.sums = sums[-1].copy()
+        else:
+            self._one_by_one(command, products, mask)
+        if np.abs(self.sums).max() >> (config.accumulator_bits - 1):
+            raise ProgramError(
+                f"program address {command.at}",
+                f"sum {np.abs(self.sums).max()}",
+                f"must fit {config.accumulator_bits} bits",
+            )
+
+    def _side_by_side(self, command):
+        """Whether no slot of a MAC starts from what another one of it leaves."""
+        if not command.load or command.source + command.slots > len(self.accumulators):
+            return False
+        if not command.store or (command.source == command.target and not command.hold):
+            return True
+        last = command.source + (1 if command.hold else command.slots)
+        return last <= command.target or command.target + command.slots <= command.source
+
+    def _one_by_one(self, command, products, mask):
+        """The sums of each slot in turn."""
         for slot in range(command.slots):
             if command.load:
                 self.sums = self.accumulators[command.source + (0 if command.hold else slot)].copy()
@@ -205,12 +235,6 @@ class Interpreter:
                 self.accumulators[command.target + slot][:, mask] = self.sums[:, mask]
             if command.finish:
                 self.finished.append(self.sums.copy())
-        if np.abs(self.sums).max() >> (config.accumulator_bits - 1):
-            raise ProgramError(
-                f"program address {command.at}",
-                f"sum {np.abs(self.sums).max()}",
-                f"must fit {config.accumulator_bits} bits",
-            )
 
     @staticmethod
     def _products(words, operands):
@@ -231,6 +255,10 @@ class Interpreter:
         if command.space == SPACE_CONSTANT:
             exponent = command.operand & (1 << config.exponent_bits) - 1
             return np.full((columns, config.contexts), float(1 << exponent))
+        if takes_changes(config, command.fields):
+            deltas = self.lists.entries[command.space][1:]
+            where = self._slice(command, "operands", command.operand, columns, deltas.shape[1])
+            return deltas[:, where].T * 2.0 ** self._lift(command)
         bank = self.x if command.space == SPACE_X else self.h
         where = self._slice(command, "operands", command.operand, columns, bank.shape[1])
         order = (np.arange(config.contexts) + command.rotate) % config.contexts
@@ -389,6 +417,7 @@ class Lists:
             SPACE_X: np.zeros((2, config.x_elements), dtype=np.int64),
             SPACE_DELTA: np.zeros((2, config.h_elements), dtype=np.int64),
         }
+        self.spread, self.changed = config.list_loads, {}
         self.x_reference = np.zeros(config.x_elements, dtype=np.int64)
         self.h_references = np.zeros(config.states, dtype=np.int64)
         self.x_lengths, self.h_lengths = deque(), [0] * len(config.shifts)
@@ -418,7 +447,11 @@ class Lists:
     def _encode(self, space, first, values, references, threshold):
         deltas = values - references
         changed = np.flatnonzero((deltas != 0) & (np.abs(deltas) >= threshold))
-        self.entries[space][:, first : first + len(changed)] = changed, deltas[changed]
+        if self.spread:  # each at its element's place
+            self.entries[space][1, first : first + len(values)] = deltas
+            self.changed[space] = np.isin(np.arange(len(values)), changed).tolist()
+        else:
+            self.entries[space][:, first : first + len(changed)] = changed, deltas[changed]
         references[changed] = values[changed]
         return len(changed)
 

@@ -8,7 +8,7 @@ from ..machine.isa import SPACE_DELTA, SPACE_X
 
 def walks_list(config: EngineConfig, fields: Mapping[str, int]) -> bool:
     """Whether a MAC walks a list: of deltas of h or, in an engine with lists, of x."""
-    return config.lists and fields["space"] in (SPACE_X, SPACE_DELTA)
+    return config.walks and fields["space"] in (SPACE_X, SPACE_DELTA)
 
 
 def walked(entries: int) -> int:
@@ -32,13 +32,23 @@ def assumed_entries(fields: Mapping[str, int], activity: Sequence[float]) -> int
     return min(fields["columns"], round(share * fields["columns"]))
 
 
-def assumed_kept(group: int, activity: Sequence[float]) -> bool:
-    """Whether a group of h is taken to be kept where nobody knows the values: kept ones are spread evenly.
+def assumed_kept(group: int, of_x: int, activity: Sequence[float]) -> bool:
+    """Whether a group of h is taken to be kept, or an element to have changed, where nobody knows: spread evenly.
 
     Parameters
     ----------
     group : int
+    of_x : int
+        It is an element of x.
     activity : sequence of float
-        Share of groups that are kept, of each layer's h; all are without it.
+        As that of a network with one LSTM layer; all are kept without it.
     """
-    return not activity or int((group + 1) * activity[0]) > int(group * activity[0])
+    if not activity:
+        return True
+    share = activity[0 if of_x else -1]
+    return int((group + 1) * share) > int(group * share)
+
+
+def takes_changes(config: EngineConfig, fields: Mapping[str, int]) -> bool:
+    """Whether the operands of a MAC are deltas."""
+    return config.lists and fields["space"] in (SPACE_X, SPACE_DELTA)

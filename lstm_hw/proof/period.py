@@ -43,8 +43,8 @@ class Model(Protocol):
     def timed(self, instruction: Instruction) -> Iterator[tuple[int, int]]:
         """The (register, modulus) of a command on which its cycles depend."""
 
-    def kept(self, group: int) -> bool:
-        """Whether a group of h is taken to be kept."""
+    def kept(self, group: int, of_x: int) -> bool:
+        """Whether a group of h is taken to be kept, or an element of h or x to have changed."""
 
 
 def walk(

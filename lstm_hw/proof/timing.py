@@ -133,7 +133,8 @@ class Timing:
         elif op == "HALT":
             self._halt(execute)
         elif op == "LOOP":
-            self.clock = max(execute + EXECUTE, self.cells.judged_at(command)) + 1
+            known = self._x_known[command.fields["group"]] if command.fields["of_x"] else self.cells.judged_at(command)
+            self.clock = max(execute + EXECUTE, known) + 1
         else:
             self.clock += SCALAR
             if op == "RING":
@@ -142,9 +143,9 @@ class Timing:
             else:
                 self.lanes.x_free = Tokens(command.fields["count"])
 
-    def kept(self, group: int) -> bool:
-        """Whether a group of h is taken to be kept."""
-        return assumed_kept(group, self.activity)
+    def kept(self, group: int, of_x: int) -> bool:
+        """Whether a group of h is taken to be kept, or an element of h or x to have changed."""
+        return assumed_kept(group, of_x, self.activity)
 
     def _dispatch(self, op, command, dispatch):
         """To the queue of a unit, which may have to take an older command first."""
@@ -197,6 +198,7 @@ class Timing:
         for vector in range(vectors):
             start = first + vector * beats + X_TOKEN_DELAY + ENCODE * self.config.lists
             cycles = range(start, start + beats)
+            self._x_known = cycles  # of the latest vector
             self.x.add(cycles if per_beat == 1 else [start + n // per_beat for n in range(elements)])
         self.free_at["INPUT"] = first + vectors * beats
         self._active_until(first + vectors * beats)

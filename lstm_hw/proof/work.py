@@ -45,9 +45,9 @@ class Work:
         elif command.op == "LOAD":
             self.beats += command.fields["beats"]
 
-    def kept(self, group: int) -> bool:
-        """Whether a group of h is taken to be kept."""
-        return assumed_kept(group, self.activity)
+    def kept(self, group: int, of_x: int) -> bool:
+        """Whether a group of h is taken to be kept, or an element of h or x to have changed."""
+        return assumed_kept(group, of_x, self.activity)
 
     def state(self) -> Hashable:
         """Nothing that came before changes what a command asks for."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.sparse import ACTIVITIES, EDGEDRNN, model_rows
+from bench.sparse import ACTIVITIES, EDGEDRNN, column_rows, model_rows
 
 
 @pytest.mark.parametrize("kind, useful", [("lstm", 1.0), ("gru", 0.75)])
@@ -15,3 +15,14 @@ def test_model_rows(kind, useful):
         gain = rows["gain_over_peak", f"{activity:g}"]
         assert gain.published == EDGEDRNN.get(activity)
         assert 0.5 / activity < gain.ours / useful <= 1.05 / activity
+
+
+def test_column_rows():
+    """The port is busy with the columns of what changed, and nothing else."""
+    rows = {(row.metric, row.config.rpartition(" ")[2]): row.ours for row in column_rows(size=96, steps=2)}
+    for activity in ACTIVITIES:
+        changed = 2 * int(96 * activity)
+        assert rows["bytes_per_step", f"{activity:g}"] == 8 * changed * 48
+        assert 0.2 < rows["port_busy", f"{activity:g}"] <= 1  # steps of few short columns have a tail
+        assert rows["gain_over_peak", f"{activity:g}"] < 192 / changed
+    assert rows["port_busy", "1"] > 0.97

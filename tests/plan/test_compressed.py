@@ -7,7 +7,7 @@ import pytest
 
 from lstm_hw.errors import ConfigError, FormatError
 from lstm_hw.machine.pack import pack, to_bytes
-from lstm_hw.plan import compressed
+from lstm_hw.plan import layer as layers
 from lstm_hw.plan.compressed import CompressedPlanner, segment_columns
 from lstm_hw.plan.sbe import BatchPlanner
 from lstm_hw.proof.checker import check
@@ -91,7 +91,7 @@ def test_segments_are_what_the_decoder_expands():
 
 def test_more_row_blocks_than_slots(monkeypatch):
     """Segments of a large layer take several MACs each."""
-    monkeypatch.setattr(compressed, "MOST_SLOTS", 3)
+    monkeypatch.setattr(layers, "MOST_SLOTS", 3)
     model = layer((14, 24))
     plan = CompressedPlanner(model.network, engine(model), 2).plan()
     assert max(instr.slots for instr in plan.program.instructions if instr.op == "MAC") == 3

@@ -1,0 +1,87 @@
+"""Columns of what changed, read from memory: proved, the bits of the reference, and fewer beats where less changes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lstm_hw.errors import ConfigError
+from lstm_hw.model.reference import integer_reference
+from lstm_hw.plan import layer as layers
+from lstm_hw.plan.delta import DeltaPlanner
+from lstm_hw.plan.delta_columns import ColumnPlanner
+from lstm_hw.plan.sizing import network_of
+from lstm_hw.proof.checker import check
+from lstm_hw.proof.count import count_cycles
+from lstm_hw.proof.load_timing import MemoryModel
+from lstm_hw.verify.runs import ModelReference, Piece, expected_runs, image_words
+from tests.delta import delta_model, plan_of
+
+MEMORY = MemoryModel(20, 1)
+
+
+def column_plan(qmodel, x=None, **given):
+    return plan_of(qmodel, x, ColumnPlanner, list_loads=True, axi_data_bits=64, **given)
+
+
+def counters(plan, qmodel, pieces):
+    """Of each run, whose outputs are the reference's."""
+    found = list(expected_runs(plan, image_words(plan, qmodel), ModelReference(qmodel), pieces, MEMORY))
+    return [run.counters for run in found[1:]]
+
+
+@pytest.mark.parametrize("head, every", [(0, False), (3, False), (3, True)])
+@pytest.mark.parametrize("threshold", [0, 0.1])
+def test_runs_that_go_on(head, every, threshold):
+    dense, qmodel, x = delta_model(2, (5, 12), head, every, threshold)
+    if not threshold:
+        np.testing.assert_array_equal(integer_reference(dense, x)[0], integer_reference(qmodel, x)[0])
+    plan = column_plan(qmodel, x)
+    assert check(plan) > 0
+    pieces = [Piece(x[:1]), Piece(x[1:2, :4], False), Piece(x[2:3]), Piece(x[2:3, :1], False), Piece(x[3:4, :1])]
+    counters(plan, qmodel, pieces)
+
+
+def test_only_columns_of_what_changed_are_read():
+    _, qmodel, x = delta_model(2, (5, 12))
+    plan = column_plan(qmodel, x)
+    column = plan.network.recurrent[0].blocks(8) * plan.config.beats_per_word
+    still, wild = np.zeros((1, 6, 5), dtype=np.int64), np.where(np.arange(6)[:, None] % 2, -30_000, 30_000)
+    quiet, busy = counters(plan, qmodel, [Piece(still), Piece(wild * np.ones((1, 1, 5), dtype=np.int64))])
+    assert quiet["read_beats"] < busy["read_beats"] <= 6 * (5 + 12) * column
+    assert not quiet["read_beats"] % column and busy["read_beats"] >= 6 * 5 * column
+
+
+def test_an_estimate_takes_its_activity_for_granted():
+    _, qmodel, x = delta_model(2, (5, 12))
+    found = []
+    for share in (1.0, 0.5, 0.0):
+        plan = column_plan(qmodel)
+        plan = replace(plan, network=replace(plan.network, activity=(share, share)))
+        found.append(count_cycles(plan, 8, memory=MEMORY))
+    beats = [run.read_beats for run in found]
+    assert beats[0] == 8 * (5 + 12) * 6 * plan.config.beats_per_word and beats[2] == 0
+    assert beats[0] > beats[1] > 0 and found[0].cycles > found[1].cycles > found[2].cycles
+
+
+def test_more_row_blocks_than_slots(monkeypatch):
+    monkeypatch.setattr(layers, "MOST_SLOTS", 4)
+    _, qmodel, x = delta_model(2, (3, 12))
+    plan = column_plan(qmodel, x)
+    assert max(instr.slots for instr in plan.program.instructions if instr.op == "MAC") == 4
+    check(plan)
+    counters(plan, qmodel, [Piece(x[:1]), Piece(x[1:2], False)])
+
+
+def test_refuses_what_does_not_fit():
+    _, qmodel, _ = delta_model(2, (5, 12))
+    network, config = network_of(qmodel), column_plan(qmodel).config
+    with pytest.raises(ConfigError, match="engine.list_loads: False; must be true"):
+        ColumnPlanner(network, replace(config, list_loads=False))
+    with pytest.raises(ConfigError, match="engine.list_loads: True; must be false for the schedule delta"):
+        DeltaPlanner(network, config)
+    with pytest.raises(ConfigError, match="engine.list_loads: True; must be false in an engine without lists"):
+        replace(config, lists=False)
+    _, stack, _ = delta_model(2, (5, 8, 8))
+    with pytest.raises(ConfigError, match="network: 2 layers; must be one"):
+        column_plan(stack)
