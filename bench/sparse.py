@@ -94,19 +94,19 @@ def model_rows(kind="lstm", size=SIZE, rows=ROWS, steps=STEPS):
     return result
 
 
-def column_rows(size=SIZE, rows=EDGE_ROWS, steps=EDGE_STEPS):
+def column_rows(kind="lstm", size=SIZE, rows=EDGE_ROWS, steps=EDGE_STEPS):
     """Rows of such a layer whose weights are in memory: 8 bits each, on as many lanes as the port brings in a cycle."""
     blocks = -(-4 * size // rows)
     engine = {"rows": rows, "weight_bits": 8, "axi_data_bits": 64, "list_loads": True}
     deep = {"finish_entries": blocks, "accumulators": blocks + 1}
     result = []
     for activity in ACTIVITIES:
-        network = Network((LayerShape("lstm", size, size, 15),), thresholds=(0, 0), activity=(activity, activity))
+        network = Network((LayerShape(kind, size, size, 15),), thresholds=(0, 0), activity=(activity, activity))
         config, plan = engine_and_plan(network, ColumnPlanner, **engine, **deep)
         short, long = (count_cycles(plan, count, memory=MEMORY) for count in (steps, 2 * steps))
         cycles, beats = (long.cycles - short.cycles) / steps, (long.read_beats - short.read_beats) / steps
         operations, gain = 2 * network.macs(1), network.macs(1) / (cycles * config.lanes)
-        where = f"columns/LSTM {size}/{size}, {config.lanes} lanes, 64-bit port/activity {activity:g}"
+        where = f"columns/{kind.upper()} {size}/{size}, {config.lanes} lanes, 64-bit port/activity {activity:g}"
         source, published = "cycle model, memory of 40 cycles latency", EDGEDRNN.get(activity)
         beside = source if published is None else f"{source}; EdgeDRNN: a GRU, 20.2 of 2.0 Gop/s"
         gops = Row("effective_gops", where, operations / cycles * EDGE_MHZ / 1e3, "Gop/s", published and 20.2, beside)
@@ -127,7 +127,7 @@ def column_rows(size=SIZE, rows=EDGE_ROWS, steps=EDGE_STEPS):
 def main(images, samples):
     """Print activity, cycles and bytes a step of delta networks and of pruned ones beside dense ones, and write them as
     JSON."""
-    result = [*(row for kind in ("lstm", "gru") for row in model_rows(kind)), *column_rows()]
+    result = [row for rows in (model_rows, column_rows) for kind in ("lstm", "gru") for row in rows(kind)]
     click.echo("windows", err=True)
     result += resident_rows() + streamed_rows()
     for name in EXAMPLES:
