@@ -7,10 +7,11 @@ A path is counted in LUTs between registers, memories, DSP slices and ports: a L
 one, a carry cell, an inverter and a multiplexer of the slice none.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import click
 
+from lstm_hw.campaign import run_tasks
 from lstm_hw.errors import VerificationError
 from lstm_hw.gateware.cell import Cell
 from lstm_hw.gateware.cell_unit import CellUnit
@@ -234,22 +235,38 @@ def cell_rows(folder=FOLDER, formats=FORMATS):
     return result
 
 
+def rows(task: dict) -> list[dict]:
+    """Rows of a lane array (``mode``, ``lanes``, ``deep``), of ``cells``, or of a ``component``; a task."""
+    if "mode" in task:
+        mode = MODES[task["mode"]]
+        found = lane_rows(mode, *mode.sizes[task["lanes"]], **(DEEP if task["deep"] else {}))
+    elif "component" in task:
+        found = level_rows(WITH_LISTS if task["lists"] else ENGINE, only=(task["component"],))
+    else:
+        found = cell_rows()
+    return [asdict(row) for row in found]
+
+
 @command(RESULT, update)
-def main():
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes that count at a time.")
+@click.option("--cluster", metavar="ADDRESS", help="A dask.distributed scheduler, whose workers count instead.")
+def main(jobs, cluster):
     """Print what a lane and a cell cost and how deep each component's logic is, and add all of it to the JSON file."""
+    tasks = []
+    for number, mode in enumerate(MODES):
+        tasks += [{"mode": number, "lanes": lanes, "deep": False} for lanes in mode.sizes]
+        tasks.append({"mode": number, "lanes": DEEP_LANES, "deep": True})
+    tasks.append({"cells": True})
+    tasks += [{"component": name, "lists": False} for name in COMPONENTS if name != "ListPath"]
+    tasks += [{"component": name, "lists": True} for name in OF_LISTS]
     result = []
-    for mode in MODES:
-        for lanes, size in mode.sizes.items():
-            click.echo(f"{mode.name}: {lanes} lanes", err=True)
-            found = lane_rows(mode, *size)
-            result += found
-        result += [replace(row, config=mode.name) for row in found]  # the largest stands for the mode
-        click.echo(f"{mode.name}: sums in block RAM", err=True)
-        result += lane_rows(mode, *mode.sizes[DEEP_LANES], **DEEP)
-    click.echo("cells", err=True)
-    result += cell_rows()
-    click.echo("components", err=True)
-    return result + level_rows(ENGINE) + level_rows(WITH_LISTS, only=OF_LISTS)
+    for task, found in zip(tasks, run_tasks(rows, tasks, jobs=jobs, cluster=cluster, label="lanes"), strict=True):
+        found = [Row(**row) for row in found]
+        result += found
+        if "mode" in task and not task["deep"] and task["lanes"] == max(MODES[task["mode"]].sizes):
+            # The largest stands for the mode.
+            result += [replace(row, config=MODES[task["mode"]].name) for row in found]
+    return result
 
 
 if __name__ == "__main__":

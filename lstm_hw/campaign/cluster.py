@@ -109,6 +109,33 @@ def _one_thread():
     threadpool_limits(1)
 
 
+def check_scheduler(address: str) -> None:
+    """Refuse an address at which no scheduler answers.
+
+    Raises
+    ------
+    ConfigError
+        No address, or that of something else.
+    ToolError
+        dask.distributed is not installed, or nobody answers there.
+    """
+    try:
+        import distributed  # noqa: F401
+    except ImportError as error:
+        rule = "must be installed: pip install 'lstm-hw[cluster]'"
+        raise ToolError("cluster", f"dask.distributed is missing ({error})", rule) from error
+    rule = f"must be the address of a dask scheduler (dask scheduler prints it), and answer within {ANSWER_S:.0f} s"
+    with _quiet():
+        try:
+            kind = asyncio.run(asyncio.wait_for(_kind(address), ANSWER_S))
+        except (OSError, TimeoutError) as error:
+            raise ToolError(f"cluster {address}", "no scheduler can be reached", rule) from error
+        except (ValueError, TypeError) as error:
+            raise ConfigError("cluster", f"{address!r} ({error})", rule) from error
+    if kind != "Scheduler":
+        raise ConfigError("cluster", f"{address!r}, which is a {kind}", rule)
+
+
 @contextmanager
 def workers_of(address: str) -> Iterator[Cluster]:
     """The workers of a scheduler, as long as the body goes on; what they have not begun by then they never begin.
@@ -125,21 +152,10 @@ def workers_of(address: str) -> Iterator[Cluster]:
     ToolError
         dask.distributed is not installed, nobody answers there, or it has no workers.
     """
-    try:
-        from distributed import Client
-    except ImportError as error:
-        rule = "must be installed: pip install 'lstm-hw[cluster]'"
-        raise ToolError("cluster", f"dask.distributed is missing ({error})", rule) from error
-    rule = f"must be the address of a dask scheduler (dask scheduler prints it), and answer within {ANSWER_S:.0f} s"
     with _quiet():
-        try:
-            kind = asyncio.run(asyncio.wait_for(_kind(address), ANSWER_S))
-        except (OSError, TimeoutError) as error:
-            raise ToolError(f"cluster {address}", "no scheduler can be reached", rule) from error
-        except (ValueError, TypeError) as error:
-            raise ConfigError("cluster", f"{address!r} ({error})", rule) from error
-        if kind != "Scheduler":
-            raise ConfigError("cluster", f"{address!r}, which is a {kind}", rule)
+        check_scheduler(address)
+        from distributed import Client
+
         with Client(address, timeout=ANSWER_S, set_as_default=False) as client:
             try:
                 client.wait_for_workers(1, timeout=ANSWER_S)

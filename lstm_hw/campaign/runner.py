@@ -70,7 +70,7 @@ def run_tasks(
     ToolError
         The cluster cannot be reached, has no workers, or its workers are of other sources.
     """
-    check_workers(jobs, cluster)
+    _check(jobs, cluster)
     name = name_of(function)
     label = label or name.partition(":")[2]
     texts = [to_text(task, f"{label}, task {number}", "a task") for number, task in enumerate(tasks)]
@@ -119,7 +119,17 @@ def check_workers(jobs: int, cluster: str | None) -> None:
     ------
     ConfigError
         ``jobs`` is no number of processes, or there is a cluster beside it.
+    ToolError
+        The cluster cannot be reached.
     """
+    _check(jobs, cluster)
+    if cluster is not None:
+        from .cluster import check_scheduler
+
+        check_scheduler(cluster)
+
+
+def _check(jobs, cluster):
     if type(jobs) is not int or not 1 <= jobs <= MAX_JOBS:
         raise ConfigError("jobs", repr(jobs), f"must be between 1 and {MAX_JOBS} processes")
     if cluster is not None and jobs != 1:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
+from ..campaign import check_workers
 from ..verilog.synthesis import Synthesis
 from .api import Project
 from .report import Report
@@ -146,6 +147,7 @@ def run(
     LstmHwError
         A step failed; nothing of it is left half written.
     """
+    check_workers(jobs, cluster)
     context = Context(project, simulator, images, force, jobs, cluster)
     with context.background:
         for step in STEPS:

@@ -89,7 +89,7 @@ def test_an_interrupted_simulation_goes_on_where_it_was(project, monkeypatch):
     monkeypatch.setattr(shards, "SHARD_CYCLES", 1)  # a shard a run
     monkeypatch.setattr(shards, "play_shard", counted)
     monkeypatch.setattr("lstm_hw.campaign.runner.name_of", lambda function: "lstm_hw.project.shards:play_shard")
-    monkeypatch.setattr("lstm_hw.campaign.runner.check_workers", lambda *_: None)  # in this process
+    monkeypatch.setattr("lstm_hw.campaign.runner._check", lambda *_: None)  # in this process
     with pytest.raises(VerificationError, match=r'simulate, task 1 \{"runs": .*: run 2: an interruption'):
         shards.simulate_in_shards(project, asked(project), stored(project), 1, None, False)
     first = list(played)
