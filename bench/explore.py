@@ -22,6 +22,7 @@ from lstm_hw.project.exploration import Exploration, Wanted, place_of
 from lstm_hw.project.settings import OutputSection
 from lstm_hw.project.start import Sizes, sketch
 
+from .explore_yosys import compared, short
 from .sbe import DEVICES
 from .sbe_case import prepared
 from .table import FOLDER, Row, command, update
@@ -52,6 +53,8 @@ MODELS = {
 """Project file, if there is one, and what is asked for beside the part; planning LRCN takes seconds a shape."""
 TIMED = "xc7z020"
 """The part on which one worker is compared with two."""
+COUNTED = "digits"
+"""The model whose engines are small enough for Yosys to count a dozen of them."""
 MACHINE = "depends on the machine"
 
 
@@ -137,13 +140,21 @@ def efficiency(model, part):
 @click.option("--model", "models", multiple=True, type=click.Choice(tuple(MODELS)), help="These only.")
 @click.option("--part", "parts", multiple=True, help="Instead of xc7z020, xc7z045 and ulx3s.")
 @click.option("--workers/--no-workers", default=True, show_default=True, help="Compare two workers with one.")
-def main(models, parts, workers):
+@click.option(
+    "--estimates/--no-estimates", default=True, show_default=True, help="Count some engines of digits with Yosys."
+)
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Yosys runs at a time.")
+@click.option("--cluster", metavar="ADDRESS", help="A dask.distributed scheduler, whose workers run Yosys instead.")
+def main(models, parts, workers, estimates, jobs, cluster):
     """Explore the examples and LRCN on three parts and print the fronts' figures beside engines picked by hand."""
     result, lines = [], []
     for model in models or MODELS:
         for part in parts or PARTS:
             with tempfile.TemporaryDirectory() as folder:
                 found = explored(model, part, folder)
+                if estimates and model == COUNTED:
+                    beside = compared(model, part, project(model, folder), found, jobs=jobs, cluster=cluster)
+                    result, lines = result + beside, lines + short(beside)
             found.write(Path("build/explore") / f"{model}-{part}")
             result += rows(model, part, found, by_hand(model, part, found))
             lines += [f"{model}/{part}: {line}" for line in found.looked_at()]

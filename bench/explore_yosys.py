@@ -1,6 +1,6 @@
-"""Estimates of explored engines beside what Yosys counts and the Verilog takes (``python -m bench.explore_yosys``).
+"""Estimates of explored engines beside what Yosys counts and the Verilog takes, for ``make bench-explore``.
 
-Of the fronts of a model on three parts some engines are taken, from the smallest on, so that each takes Yosys a few
+Of the front of a model on a part some engines are taken, from the smallest on, so that each takes Yosys a few
 minutes. Their Verilog is emitted, counted for the family of the part and simulated. Estimates of DSP slices and block
 RAM, and cycles, must be exact, those of LUTs and flip-flops within 10 %; what is not is told. Counts are kept, see
 :mod:`bench.resources`.
@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import click
 import numpy as np
 
 from lstm_hw.campaign import run_tasks
@@ -20,14 +19,11 @@ from lstm_hw.machine.parts import Usage
 from lstm_hw.plan.resources import estimate
 from lstm_hw.progress import progress
 from lstm_hw.project.api import Project, convert
-from lstm_hw.project.exploration import Exploration, Wanted
+from lstm_hw.project.exploration import Exploration
 
 from .resources import CACHE, METRICS, counted
-from .table import FOLDER, Row, command, update
+from .table import Row
 
-RESULT = f"{FOLDER}/explore.json"
-MODELS = ("digits", "vowels")
-PARTS = ("xc7z020", "xc7z045", "ulx3s")
 POINTS = 4
 """Engines of a part."""
 MOST_LUT = 12_000
@@ -127,24 +123,3 @@ def short(rows: Sequence[Row]) -> list[str]:
             off = row.ours / row.published - 1
             result.append(f"falls short: {row.config}: {row.metric} {off:+.1%}, must be within {BOUND:.0%}")
     return result
-
-
-@command(RESULT, update)
-@click.option("--model", "models", multiple=True, type=click.Choice(MODELS), help="Instead of digits.")
-@click.option("--part", "parts", multiple=True, help=f"Instead of {', '.join(PARTS)}.")
-@click.option("--points", type=click.IntRange(1), default=POINTS, show_default=True, help="Engines of a part.")
-@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes that count.")
-@click.option("--cluster", metavar="ADDRESS", help="A dask.distributed scheduler, whose workers count instead.")
-def main(models, parts, points, jobs, cluster):
-    """Explore models on parts, and print estimates of some engines beside Yosys's counts and the Verilog's cycles."""
-    rows = []
-    for model in models or MODELS[:1]:
-        for part in parts or PARTS:
-            project = convert(f"examples/{model}/{model}.toml", progress=progress)
-            found = project.explore(Wanted((part,), weight_bits=(16, 8), operand_bits=(16, 8)), jobs, cluster)
-            rows += compared(model, part, project, found, points, jobs, cluster)
-    return rows, short(rows)
-
-
-if __name__ == "__main__":
-    main()
