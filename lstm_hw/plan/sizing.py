@@ -308,6 +308,8 @@ def _check_means(plan, config):
         raise ConfigError(
             "engine.indexed", list(config.indexed), f"must hold {', '.join(needed['indexed'])} for this plan"
         )
+    if config.register_bits < REGISTER_BITS and plan.config.asks:
+        raise ConfigError("engine.register_bits", config.register_bits, f"must be {REGISTER_BITS} for {plan.schedule}")
     if config.register_bits < REGISTER_BITS and config.register_bits < (bits := register_bits(plan)):
         raise ConfigError("engine.register_bits", config.register_bits, f"must be at least {bits} for this plan")
 
@@ -322,7 +324,8 @@ def means(plan: Plan) -> dict[str, Any]:
     }
     streams = any(instr.op == "RING" or instr.fields.get("stream") for instr in program.instructions)
     indexed = tuple(name for name in RELATIVE if name in used)
-    bits = REGISTER_BITS if streams else max(LEAST_REGISTER_BITS, register_bits(plan))
+    # Where a program asks for what changed, nobody knows what it does before there is data.
+    bits = REGISTER_BITS if streams or plan.config.asks else max(LEAST_REGISTER_BITS, register_bits(plan))
     return {"streams": streams, "indexed": indexed, "register_bits": bits}
 
 
