@@ -45,7 +45,7 @@ MODELS = {
             "operand_bits": (16,),
             "sequences": HAND.case.engine["contexts"],
             "space": Space(
-                rows=(8, 16, 32, 64, 128), cells=(2,), weight_words=(1 << 13, 1 << 14), axi_data_bits=(512,)
+                rows=(8, 16, 32, 64, 128), cells=(2,), weight_words=(1 << 13, 1 << 14), axi_data_bits=(128, 512)
             ),
         },
     ),

@@ -197,9 +197,8 @@ def _shapes(name, numbers, place, space, sequences):
 
 
 def _ports(target, rows, fields, space):
-    if space.axi_data_bits:
-        return [{"axi_data_bits": bits} for bits in space.axi_data_bits]
-    if target.bytes_per_cycle is not None:
+    if target.bytes_per_cycle is not None and not space.axi_data_bits:
         return [worthwhile_ports(target, rows, fields)]
+    # A beat is no wider than the part of a word that its port brings.
     widest = max(64, rows * fields["weight_bits"] // fields.get("axi_ports", 1))
-    return [{"axi_data_bits": bits} for bits in PORT_BITS if bits <= widest]
+    return [{"axi_data_bits": bits} for bits in space.axi_data_bits or PORT_BITS if bits <= widest]

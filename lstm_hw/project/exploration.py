@@ -380,6 +380,9 @@ def _nothing(name, place, question, tried, found, wanted, run):
     rule = "must have an engine: ask for less, for another part, or for more engines to be tried"
     if found.left and not question.limits:
         return ConfigError(f"explore {name}", "no engine before time or points had run out", rule)
+    if not mine:
+        way = "must be one for such a model: try other schedules and contexts, or what docs/planners.md says it needs"
+        return ConfigError(f"explore {name}", "no schedule to try", way)
     if question.limits:
         free = replace(question, objectives=tuple(limit.name for limit in question.limits), limits=())
         loose = Search(free, mine, run=run).go(wanted.most_points, wanted.most_seconds)
@@ -413,12 +416,11 @@ def _shown(name, value):
 def describe(point: Mapping[str, Any], label: str) -> str:
     """An engine in a line."""
     engine, options = point["engine"], point["options"]
+    cells = f"{engine['cells']} cell{'s' * (engine['cells'] > 1)}"
     shown = "".join(
         f", {name} {'+'.join(map(str, value)) if isinstance(value, list) else value}" for name, value in options.items()
     )
-    return (
-        f"{label}, {point['schedule']}{shown}, {engine['rows']} x {engine['contexts']} lanes, {engine['cells']} cells"
-    )
+    return f"{label}, {point['schedule']}{shown}, {engine['rows']} x {engine['contexts']} lanes, {cells}"
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import csv
 import json
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -12,7 +13,7 @@ from lstm_hw.explore.space import Space
 from lstm_hw.project.api import convert
 from lstm_hw.project.exploration import Exploration, Wanted, wanted
 from lstm_hw.project.quantity import quantity
-from tests.projects import write_project
+from tests.projects import tensors, write_project
 
 SMALL = {"weight_bits": (8,), "space": Space(rows=(4, 16), cells=(1, 2), weight_words=(20,), axi_data_bits=(64,))}
 
@@ -111,6 +112,22 @@ def test_every_point_can_be_had(explored):
     _, project, found = explored
     for point in found.points:
         found.project_of(project, point["number"])
+
+
+@pytest.mark.parametrize(
+    ("section", "schedule"),
+    [({"delta": {"x": 0.05, "h": 0.05}}, "delta"), ({"prune": {"pattern": "row_balanced", "sparsity": 0.5}}, "gather")],
+)
+def test_sparse_models(tmp_path, section, schedule):
+    """Thresholds and pruning are the configuration's: schedules for them are tried, and their engines can be had."""
+    model = tensors(np.random.default_rng(1), 8, (16,))
+    project = convert(write_project(tmp_path, model=model, **section))
+    found = project.explore(Wanted(parts=("xc7z020",), weight_bits=(8,), space=Space((schedule,), rows=(4, 16))))
+    assert {point["schedule"] for point in found.points} == {schedule}
+    for point in found.points:
+        found.project_of(project, point["number"])
+    with pytest.raises(ConfigError, match="no schedule to try"):
+        project.explore(Wanted(parts=("xc7z020",), weight_bits=(8,), space=Space(("rowblock",))))
 
 
 @pytest.mark.parametrize(
