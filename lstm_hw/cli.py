@@ -620,7 +620,9 @@ Examples:
     help="What follows a linear layer of a state_dict, which cannot say it; once for each.",
 )
 @click.option("--initial-state", type=click.Choice(["zero"]), help="Begin with zeros although the file has a state.")
-@click.option("--skip", type=click.Choice(["outside"]), help="Leave out the addition of x to the outputs.")
+@click.option(
+    "--skip", type=click.Choice(["first", "all", "outside"]), help="Inputs that are added to the outputs, or outside."
+)
 @click.option("--force", is_flag=True, help="Replace a project file that is there.")
 def init(
     model: str,

@@ -76,8 +76,16 @@ class ModelSection:
         "what follows the head, or a list with one for each linear layer, where the file cannot say it: none, relu, "
         "elu, sigmoid or tanh",
     )
-    initial_state: str | None = _key(None, "zero begins with h = c = 0 although the file holds another state")
-    skip: str | None = _key(None, "outside leaves out the addition of x to the outputs that the file asks for")
+    initial_state: str | tuple[str, ...] | None = _key(
+        None,
+        "zero begins with h = c = 0 although the file holds another state; a list names tensors of one, "
+        'as ["h0", "c0"]',
+    )
+    skip: str | None = _key(
+        None,
+        "first or all inputs are added to the outputs, where a file of tensors does not say it; outside leaves out the "
+        "addition that the file asks for",
+    )
     input_scale: float | tuple[float, ...] | None = _key(
         None, "the network's x is x times it; a number, or a list of one for each input"
     )

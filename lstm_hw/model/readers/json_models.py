@@ -30,7 +30,7 @@ from ..float_model import (
 )
 from ..fold import folded
 from .chain import LinearChain
-from .options import HEAD_MODES, HEAD_OPTIONS, ZERO, ReadOptions
+from .options import HEAD_MODES, HEAD_OPTIONS, OUTSIDE, SKIPS, ZERO, ReadOptions
 from .state_dict import StateDict
 
 KINDS = "must have state_dict (a torch model), layers (RTNeural, AIDA-X) or weights (Neural Amp Modeler)"
@@ -174,10 +174,13 @@ class AmplifierFile:
         if said and said.get("unit_type") not in units:
             raise ModelError(f"{subject}: unit_type", repr(said.get("unit_type")), "must be 'LSTM' or 'GRU'")
         tensors = self._tensors()
+        if not said:
+            return StateDict(tensors).model(options)
+        if options.skip in SKIPS:
+            rule = f"must be {OUTSIDE!r} or not given: {self.path} says it itself"
+            raise ConfigError("model.skip", repr(options.skip), rule)
         head = options.head_prefix or ("lin" if said and "lin.weight" in tensors.shapes else None)
         model = StateDict(tensors).model(replace(options, skip=None, head_prefix=head))
-        if not said:
-            return _with_skip(model, said, ("skip",), subject, options)
         if units[said["unit_type"]] != model.kind:
             raise ModelError(
                 f"{subject}: unit_type",
@@ -219,6 +222,7 @@ class RtNeuralFile:
 
     def model(self, options: ReadOptions) -> FloatModel:
         options.agree(self.path, HEAD_MODES[1])
+        options.refuse_tensors(self.path)
         options.refuse(f"{self.path} says it", "gate_order", "prefix", *HEAD_OPTIONS, "initial_state")
         rule = "must be 0 dB: model.input_scale and model.output_scale say it as a factor"
         _zero(self.content, ("input_gain", "output_gain"), self.path, rule)
@@ -342,6 +346,7 @@ class NamFile:
 
     def model(self, options: ReadOptions) -> FloatModel:
         options.agree(self.path, HEAD_MODES[1])
+        options.refuse_tensors(self.path)
         options.refuse(f"{self.path} says it", "gate_order", "prefix", *HEAD_OPTIONS, "skip")
         if self.content.get("architecture") != "LSTM":
             raise ModelError(f"{self.path}: architecture", repr(self.content.get("architecture")), "must be 'LSTM'")

@@ -158,6 +158,7 @@ class OnnxGraph:
     def model(self, options: ReadOptions) -> FloatModel:
         """The LSTM and its head."""
         options.refuse(f"{self.path} says it", "gate_order", "head_activations", "skip")
+        options.refuse_tensors(self.path)
         if options.head_prefix not in (None, NO_HEAD):
             raise ConfigError("model.head_prefix", repr(options.head_prefix), f"must be {NO_HEAD!r} for an ONNX file")
         try:

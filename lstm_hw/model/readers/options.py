@@ -13,6 +13,8 @@ NO_HEAD = "none"
 """What a file without a head may say of it, and the head's prefix where a file's linear layers are to be left out."""
 ZERO = "zero"
 OUTSIDE = "outside"
+SKIPS = ("first", "all")
+"""Which inputs are added to the outputs."""
 AROUND = ("input_scale", "input_offset", "output_scale", "output_offset", "held")
 """Options of what happens to inputs and outputs outside."""
 HEAD_OPTIONS = ("head_prefix", "head_activations")
@@ -39,10 +41,11 @@ class ReadOptions:
         The same for the linear head; ``none`` for the LSTM alone. Of a chain of linear layers each one's, in order.
     head_activations : str or tuple of str, optional
         What follows each of the linear layers, in a file of tensors, which does not say it.
-    initial_state : {"zero"}, optional
-        Begin with h = c = 0 although the file holds another state.
-    skip : {"outside"}, optional
-        Leave out the addition of x to the outputs that the file asks for.
+    initial_state : "zero" or tuple of str, optional
+        Begin with h = c = 0 although the file holds another state; or the names of two tensors, h and c (layers, H).
+    skip : {"first", "all", "outside"}, optional
+        The first input, or all inputs, are added to the outputs, in a file of tensors, which does not say it; or the
+        addition of x to the outputs that the file asks for is left out.
     input_scale, input_offset, output_scale, output_offset : float or tuple of float, optional
     held : dict of str to float, optional
         What happens to inputs and outputs outside of the file's network; see :func:`lstm_hw.model.fold.folded`.
@@ -53,7 +56,7 @@ class ReadOptions:
     prefix: str | None = None
     head_prefix: str | tuple[str, ...] | None = None
     head_activations: str | tuple[str, ...] | None = None
-    initial_state: str | None = None
+    initial_state: str | tuple[str, ...] | None = None
     skip: str | None = None
     input_scale: float | tuple[float, ...] | None = None
     input_offset: float | tuple[float, ...] | None = None
@@ -77,10 +80,14 @@ class ReadOptions:
             if activation not in ACTIVATIONS:
                 rule = f"must be one of {', '.join(ACTIVATIONS)}, or a list with one for each linear layer"
                 raise ConfigError("model.head_activations", repr(activation), rule)
-        if self.initial_state not in (None, ZERO):
-            raise ConfigError("model.initial_state", repr(self.initial_state), f"must be {ZERO!r}")
-        if self.skip not in (None, OUTSIDE):
-            raise ConfigError("model.skip", repr(self.skip), f"must be {OUTSIDE!r}")
+        if isinstance(self.initial_state, list):
+            object.__setattr__(self, "initial_state", tuple(self.initial_state))
+        state = self.initial_state
+        if state not in (None, ZERO) and not (isinstance(state, tuple) and len(state) == 2):
+            rule = f"must be {ZERO!r}, or a list of two tensors of the file, h and c"
+            raise ConfigError("model.initial_state", repr(state), rule)
+        if self.skip not in (None, OUTSIDE, *SKIPS):
+            raise ConfigError("model.skip", repr(self.skip), f"must be one of {', '.join((*SKIPS, OUTSIDE))}")
 
     @property
     def head_prefixes(self) -> tuple[str, ...]:
@@ -97,6 +104,14 @@ class ReadOptions:
         for name in names:
             if getattr(self, name) is not None:
                 raise ConfigError(f"model.{name}", repr(getattr(self, name)), f"must not be given: {why}")
+
+    def refuse_tensors(self, path: object) -> None:
+        """Refuse what only files of tensors need to be told."""
+        if isinstance(self.initial_state, tuple):
+            rule = f"must be {ZERO!r} or not given: {path} says its state itself"
+            raise ConfigError("model.initial_state", repr(self.initial_state), rule)
+        if self.skip in SKIPS:
+            raise ConfigError("model.skip", repr(self.skip), f"must be {OUTSIDE!r} or not given: {path} says it itself")
 
     def agree(self, path: object, mode: str) -> None:
         """Refuse a mode of the head other than the file's."""

@@ -8,7 +8,7 @@ of its own.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -24,9 +24,10 @@ from ..float_model import (
     check_finite,
     check_shape,
     hidden_size_of,
+    skip_matrix,
 )
 from ..store import DIGEST_KEY
-from .options import HEAD_ASSUMED, HEAD_MODES, NO_HEAD, ReadOptions
+from .options import HEAD_ASSUMED, HEAD_MODES, NO_HEAD, OUTSIDE, SKIPS, ZERO, ReadOptions
 
 HEAD_NAMES = ("head", "fc", "linear", "classifier")
 """Names of linear layers that are taken as the head without a word."""
@@ -78,12 +79,16 @@ class StateDict:
     def model(self, options: ReadOptions) -> FloatModel:
         """The recurrent layers and their head."""
         file = self.tensors
-        options.refuse(f"{file.path} holds no such thing", "initial_state", "skip")
+        if options.initial_state == ZERO:
+            options.refuse(f"{file.path} holds no such thing", "initial_state")
+        if options.skip == OUTSIDE:
+            options.refuse(f"{file.path} asks for none", "skip")
         lstm = _Recurrent.find(file, options.prefix)
         linear, assumptions = _find_linear(file, lstm, options)
         activations = _activations(file, linear, options)
         used = {*lstm.names, *(name for layer in linear for name in layer.names)}
         assumptions += lstm.assumptions(file)
+        used |= lstm.check_state(file, options.initial_state)
         left = sorted(set(file.shapes) - used)
         if left:
             assumptions += _left_out(file, lstm, left, options)
@@ -102,14 +107,27 @@ class StateDict:
             layer.dense(values, f"{file.path}: {layer.prefix.removesuffix('.')}", activation)
             for layer, activation in zip(linear, activations, strict=True)
         ]
-        return FloatModel(
-            tuple(lstm.layer(number, values, order, f"{file.path}: layer {number}") for number in range(lstm.layers)),
+        layers = [lstm.layer(number, values, order, f"{file.path}: layer {number}") for number in range(lstm.layers)]
+        if options.initial_state:
+            pairs = zip(*(values[name].reshape(lstm.layers, -1) for name in options.initial_state), strict=True)
+            layers = [replace(layer, initial=pair) for layer, pair in zip(layers, pairs, strict=True)]
+        model = FloatModel(
+            tuple(layers),
             dense.pop() if dense else None,
             dense=tuple(dense),
             head_every_step=mode == "every_step",
             source=str(file.path),
             assumptions=(*assumptions, *assumed),
         )
+        return _with_skip(model, options.skip) if options.skip else model
+
+
+def _with_skip(model, skip):
+    """The model with the first input, or all of them, added to its outputs."""
+    if model.head is None:
+        raise ConfigError("model.skip", repr(skip), f"must not be given: {model.source} has no linear layer")
+    added = 1 if skip == SKIPS[0] else model.input_size
+    return model.with_skip(skip_matrix(f"{model.source}: model.skip", added, model.input_size, model.output_size))
 
 
 @dataclass(frozen=True)
@@ -128,6 +146,22 @@ class _Recurrent:
     @property
     def names(self):
         return [self.name(part, n) for n in range(self.layers) for part in (*_PARTS[:2], *self.biases)]
+
+    def check_state(self, file, names):
+        """The tensors of the state that the layers begin from, (layers, H) or (layers, 1, H), if there are some."""
+        if not names:
+            return set()
+        hidden = file.shapes[self.name("weight_hh", self.layers - 1)][1]
+        for name in names:
+            if name not in file.shapes:
+                found = ", ".join(sorted(file.shapes)[:8])
+                raise ConfigError("model.initial_state", repr(name), f"must be a tensor of {file.path}, as {found}")
+            shape = file.shapes[name]
+            whole = tuple(size for size in shape if size != 1) == tuple(n for n in (self.layers, hidden) if n != 1)
+            if not whole:
+                rule = f"must be ({self.layers}, {hidden}), or ({self.layers}, 1, {hidden})"
+                raise ModelError(f"{file.path}: {name}", f"shape {tuple(shape)}", rule)
+        return set(names)
 
     @classmethod
     def find(cls, file, wanted):

@@ -733,3 +733,42 @@ def test_a_project_file_keeps_what_was_said(tmp_path, given, monkeypatch):
     assert options == ReadOptions(head="every_step", prefix="lstm", head_prefix="head")
     assert "left out of policy.pt: actor.0.weight" in Path("policy.toml").read_text().replace("\n#   ", " ")
     same(load("policy.pt", options), given)
+
+
+def test_a_state_and_a_skip_that_a_file_of_tensors_cannot_say(tmp_path, given):
+    rng, path = np.random.default_rng(5), tmp_path / "m.npz"
+    h0, c0 = rng.uniform(-1, 1, (2, 2, HIDDEN))
+    np.savez(path, **given, h0=h0, c0=c0[:, None])
+    options = ReadOptions(head="every_step", initial_state=["h0", "c0"], skip="first")
+    model = load(path, options)
+    same(model, given)
+    for number, layer in enumerate(model.layers):
+        assert np.array_equal(layer.initial, [h0[number], c0[number]])
+    assert model.head.skip.tolist() == [[1, 0, 0]] * OUTPUTS
+    torch = pytest.importorskip("torch")
+    lstm = torch.nn.LSTM(INPUTS, HIDDEN, len(h0), batch_first=True).double()
+    lstm.load_state_dict({n.removeprefix("lstm."): torch.as_tensor(a) for n, a in given.items() if "lstm" in n})
+    x = rng.standard_normal((1, 5, INPUTS))
+    with torch.no_grad():
+        h, _ = lstm(torch.as_tensor(x), (torch.as_tensor(h0[:, None]), torch.as_tensor(c0[:, None])))
+    wanted = h.numpy() @ given["head.weight"].T + given["head.bias"] + x[..., :1]
+    np.testing.assert_allclose(float_reference(model, x)[0], wanted, atol=1e-6)
+    for said, error, kind in (
+        ({"initial_state": ("h0", "none")}, "model.initial_state: 'none'; must be a tensor of", ConfigError),
+        ({"initial_state": ("h0", "head.bias")}, "head.bias: shape", ModelError),
+        ({"skip": "all"}, "must be 1 or the 2 outputs", ModelError),
+        ({"skip": "outside"}, "asks for none", ConfigError),
+        ({"initial_state": "zero"}, "holds no such thing", ConfigError),
+    ):
+        with pytest.raises(kind, match=error):
+            load(path, ReadOptions(**{"head": "every_step", "initial_state": ("h0", "c0")} | said))
+    with pytest.raises(ConfigError, match="a list of two tensors"):
+        ReadOptions(initial_state=("h0",))
+    with pytest.raises(ConfigError, match="must be one of first, all, outside"):
+        ReadOptions(skip="last")
+    (tmp_path / "m.nam").write_bytes(model_files.nam(given))
+    with pytest.raises(ConfigError, match="m.nam says"):
+        load(tmp_path / "m.nam", ReadOptions(initial_state=("h0", "c0")))
+    (tmp_path / "m.json").write_bytes(model_files.amplifier_json(given))
+    with pytest.raises(ConfigError, match="model.skip: 'all'; .* says it itself"):
+        load(tmp_path / "m.json", ReadOptions(skip="all"))
