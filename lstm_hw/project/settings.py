@@ -682,6 +682,7 @@ DERIVED = (
     "shifts",
     "lifts",
     "lists",
+    "list_loads",
     "sparse_h",
     "chains",
     "elu",

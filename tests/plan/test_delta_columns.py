@@ -30,14 +30,15 @@ def counters(plan, qmodel, pieces):
     return [run.counters for run in found[1:]]
 
 
-@pytest.mark.parametrize("head, every", [(0, False), (3, False), (3, True)])
+@pytest.mark.parametrize("head, every, words", [(0, False, 1024), (3, False, 1024), (3, True, 1024), (60, True, 202)])
 @pytest.mark.parametrize("threshold", [0, 0.1])
-def test_runs_that_go_on(head, every, threshold):
+def test_runs_that_go_on(head, every, words, threshold):
+    """Also with a head that streams."""
     dense, qmodel, x = delta_model(2, (5, 12), head, every, threshold)
     if not threshold:
         np.testing.assert_array_equal(integer_reference(dense, x)[0], integer_reference(qmodel, x)[0])
-    plan = column_plan(qmodel, x)
-    assert check(plan) > 0
+    plan = column_plan(qmodel, x, weight_words=words)
+    assert check(plan) > 0 and ("head" in plan.program.comments.values()) == (head == 60)
     pieces = [Piece(x[:1]), Piece(x[1:2, :4], False), Piece(x[2:3]), Piece(x[2:3, :1], False), Piece(x[3:4, :1])]
     counters(plan, qmodel, pieces)
 

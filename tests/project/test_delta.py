@@ -11,7 +11,7 @@ from lstm_hw.model.delta import with_thresholds
 from lstm_hw.project import text
 from lstm_hw.project.api import convert
 from lstm_hw.project.settings import ProjectConfig
-from tests.projects import write_project
+from tests.projects import tensors, write_project
 
 
 def project_of(folder, **more):
@@ -48,6 +48,19 @@ def test_an_activity_that_is_given(tmp_path):
     project = project_of(tmp_path, delta={"activity": 0.25})
     assert project.activity == (0.25, 0.25)
     assert "25.0 % of x and 25.0 % of h are taken to change" in project.choice.reason
+
+
+def test_columns_from_memory(tmp_path):
+    """Where weights do not stay on chip ``auto`` reads columns of what changed, with the same bits."""
+    delta = {"x": 0.1, "h": 0.05}
+    resident = project_of(tmp_path, delta=delta)
+    project = project_of(
+        tmp_path, delta=delta, engine={"weight_words": 256}, model=tensors(np.random.default_rng(3), 3, (40,))
+    )
+    assert resident.plan.schedule == "delta" and project.plan.schedule == "delta_columns" and project.engine.list_loads
+    assert "of h are taken to change in a step" in project.choice.reason and project.estimate().run["read_beats"] > 0
+    dense = convert(project.config, delta={}, model=project.model)
+    assert project.estimate().run["read_beats"] < dense.estimate().run["read_beats"]
 
 
 def test_thresholds_for_a_loss_are_a_section(tmp_path):
