@@ -154,9 +154,12 @@ def workers_of(address: str) -> Iterator[Cluster]:
     """
     with _quiet():
         check_scheduler(address)
+        import dask
         from distributed import Client
 
-        with Client(address, timeout=ANSWER_S, set_as_default=False) as client:
+        # A task may be large: it holds all that a worker needs.
+        large = dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"})
+        with large, Client(address, timeout=ANSWER_S, set_as_default=False) as client:
             try:
                 client.wait_for_workers(1, timeout=ANSWER_S)
             except TimeoutError as error:

@@ -84,6 +84,11 @@ def test_results_are_those_of_one_process_to_the_byte(dask, tmp_path):
     assert set(run_tasks(tasks.threads, [{}], cluster=dask.address)[0]) == {1}
 
 
+def test_large_tasks_are_nothing_to_warn_of(dask, recwarn):
+    assert run_tasks(tasks.square, [{"n": 1, "more": "x" * 20_000_000}], cluster=dask.address) == [{"square": 1}]
+    assert not recwarn.list
+
+
 def test_both_workers_have_tasks(dask):
     given = [{"n": n, "pid": True, "seconds": 0.3} for n in range(6)]
     for _ in range(20):  # the second worker may have started later
