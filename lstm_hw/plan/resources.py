@@ -39,6 +39,7 @@ from ..machine.isa import (
 )
 from ..machine.latency import CONTROL_LEAD, PENDING_LOADS, QUEUE_DEPTH, SKEW, CellLatency, in_flight
 from ..machine.parts import Usage
+from ..machine.shared_activation import make_exponential
 
 
 @dataclass(frozen=True)
@@ -271,7 +272,8 @@ WIDE_PORT = {"xc7": FACTOR_BITS, "ecp5": 18}
 
 def dsp_blocks(config: EngineConfig, family: str = "xc7") -> int:
     """Multiplier blocks: one a lane, or a pair of lanes where a block is wide enough, two where lifted operands are
-    wider than a port of a block; in each cell one for products, two where c is wider, and those of its activation unit.
+    wider than a port of a block; in each cell one for products, two where c is wider, and those of its activation unit;
+    those of the table of ELU.
     """
     table = make_activation(config.activation, config.preact, config.activated)
     odd = config.beats_per_word & (config.beats_per_word - 1)  # words of the ring to beats: a product by a constant
@@ -281,7 +283,9 @@ def dsp_blocks(config: EngineConfig, family: str = "xc7") -> int:
     wide = max(config.cell.width, config.activated.width + 1, config.preact.width) if config.kind == "gru" else 0
     products = -(-max(config.cell.width, wide) // WIDE_PORT[family])
     activation = sum(-(-bits // WIDE_PORT[family]) for bits in table.multiplier_bits)
-    return lanes + config.cells * (products + activation) + bool(odd)
+    bits = make_exponential(config.preact, config.activated).multiplier_bits if config.elu else ()
+    elu = sum(-(-wide // WIDE_PORT[family]) for wide in bits)
+    return lanes + config.cells * (products + activation) + elu + bool(odd)
 
 
 def multiplexer(inputs: int, family: str) -> int:

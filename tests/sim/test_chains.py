@@ -17,20 +17,28 @@ from sim.play import play
 from tests.projects import float_model, with_chain
 
 PAIRS = {"weight_bits": 8, "operand_bits": 8, "accumulator_bits": 32, "input_format": "Q0.7"}
+FUSION = {"schedule": "fusion", "sequences": 1}
 WIDE = {"preact": "Q3.16", "activation_format": "Q0.17"}
 
 
 @pytest.mark.parametrize(
-    "kind, every_step, quantize, engine, plan, stress",
+    "kind, every_step, quantize, engine, sections, stress",
     [
-        ("lstm", True, {"activation": "hard5/quadratic64"}, {"cells": 2, "contexts": 2}, {}, None),
+        ("lstm", True, {"activation": "hard5/quadratic64"}, {"cells": 2}, {"delta": {"x": 0.1, "h": 0.01}}, None),
         ("lstm", False, {**PAIRS, **WIDE, "activation": "pwl"}, {"cells": 5}, {}, Stress(0.3, 0.3, 0.3)),
-        ("lstm", True, WIDE, {"contexts": 2, "weight_words": 140}, {"schedule": "fusion", "sequences": 1}, None),
+        (
+            "lstm",
+            True,
+            WIDE,
+            {"contexts": 2, "weight_words": 140},
+            {"plan": {"schedule": "fusion", "sequences": 1}},
+            None,
+        ),
         ("gru", True, {"activation": "hard5/quadratic64"}, {"cells": 2}, {}, Stress(0.3, 0.3, 0.3)),
     ],
-    ids=["two cells", "pairs, five cells, under stress", "streamed", "GRU"],
+    ids=["two cells, lists", "pairs, five cells, under stress", "streamed", "GRU"],
 )
-def test_bits_cycles_and_clipped_values(tmp_path, kind, every_step, quantize, engine, plan, stress):
+def test_bits_cycles_and_clipped_values(tmp_path, kind, every_step, quantize, engine, sections, stress):
     rng = np.random.default_rng(6)
     model = float_model(rng, inputs=5, hidden=(6,), outputs=0)
     if kind == "gru":
@@ -41,8 +49,7 @@ def test_bits_cycles_and_clipped_values(tmp_path, kind, every_step, quantize, en
     x = rng.uniform(-1, 1, (3, 3, 5))
     engine = {"rows": 8, "count_clipped": True, **engine}
     # Formats are those of calibration inputs near zero, so that values are clipped.
-    sections = {"name": "tiny", "model": {"path": "none"}, "engine": engine, "plan": plan}
-    config = ProjectConfig.from_dict(sections, "here")
+    config = ProjectConfig.from_dict({"name": "tiny", "model": {"path": "none"}, "engine": engine, **sections}, "here")
     made = convert(config, model=model, calibration=x / 100, x=x, quantize={"input_format": "Q0.15"} | quantize)
     scenario = expect(made.plan, made.words, made.qmodel, made.qmodel.quantize_input(made.x), stress).scenario
     verilog = write_verilog(tmp_path / "lstm_engine.v", Top(scenario.config), "lstm_engine")
