@@ -406,11 +406,28 @@ class CellUnit(wiring.Component):
             self.o_drain.eq(drain.o_drain),
         ]
 
-        def tag_queue(name, take, tag=drain.o_tag, kind=fifo.SyncFIFO):
+        # Tags come in order and are never more than places, so each reader has a place of its own and nothing else.
+        written = Signal(range(self.tags), name="tags_written")
+        m.d.sync += written.eq(written + drain.o_tagged)
+
+        def tag_queue(name, take, tag=drain.o_tag, registered=False):
             layout = tag.shape()
-            m.submodules[name] = queue = kind(width=layout.size, depth=self.tags)
-            m.d.comb += [queue.w_data.eq(tag), queue.w_en.eq(drain.o_tagged), queue.r_en.eq(take)]
-            return layout(queue.r_data)
+            m.submodules[name] = store = memory.Memory(shape=layout, depth=self.tags, init=[])
+            writer, reader = store.write_port(), store.read_port(domain="comb")
+            place, following = (Signal(range(self.tags), name=f"{name}_{part}") for part in ("place", "next"))
+            m.d.comb += [
+                writer.en.eq(drain.o_tagged),
+                writer.addr.eq(written),
+                writer.data.eq(tag),
+                following.eq(place + take),
+                reader.addr.eq(following if registered else place),
+            ]
+            m.d.sync += place.eq(following)
+            if not registered:
+                return reader.data
+            kept = Signal(layout, name=f"{name}_kept", reset_less=True)
+            m.d.sync += kept.eq(reader.data)
+            return kept
 
         start, preact = self._gather(m, tag_queue)
         start_tag = tag_queue("start_tags", start)
@@ -426,7 +443,7 @@ class CellUnit(wiring.Component):
         h_valid = Signal()
         m.d.comb += h_valid.eq(Cat(cell.o_h_valid for cell in self.cells).any())
         # Tokens of h go far: their tag is read into a register, long before it is due.
-        tag = tag_queue("h_tags", h_valid, kind=fifo.SyncFIFOBuffered)
+        tag = tag_queue("h_tags", h_valid, registered=True)
         hidden = h_valid & (tag.mode != MODE_LINEAR)
         written = hidden if self.config.chains else h_valid
         m.d.comb += [
