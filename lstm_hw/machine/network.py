@@ -88,8 +88,8 @@ class LayerShape:
             raise ConfigError("layer size", f"{self.inputs} x {self.outputs}", "must be at least 1 x 1")
         if self.skip and self.kind != "linear":
             raise ConfigError("layer skip", f"{self.skip} in a layer of kind {self.kind}", "must be in a linear layer")
-        if self.start and self.kind != "lstm":
-            raise ConfigError("layer start", f"a state of a layer of kind {self.kind}", "must be of an LSTM layer")
+        if self.start and not self.is_recurrent:
+            raise ConfigError("layer start", f"a state of a layer of kind {self.kind}", "must be of a recurrent layer")
 
     @property
     def is_recurrent(self) -> bool:

@@ -141,7 +141,7 @@ def stored_bias(layer: QuantisedLayer, row_bits: int) -> np.ndarray:
 def start_of(
     layer: QuantisedLayer, activation: str, weight_bits: int, operand_bits: int, lift: int, row_bits: int
 ) -> tuple[Start, np.ndarray, np.ndarray]:
-    """How a quantised LSTM layer with an ``initial`` state begins, and the digits for it.
+    """How a quantised recurrent layer with an ``initial`` state begins, and the digits for it.
 
     Returns
     -------
@@ -154,7 +154,8 @@ def start_of(
         The state is one that no stages lead to, or digits do not fit.
     """
     h, c = layer.initial
-    found = priming(c, activation, layer.preact, layer.activation_format, layer.cell, layer.hidden)
+    formats = layer.preact, layer.activation_format, layer.cell, layer.hidden
+    found = priming(c, activation, *formats, layer.KIND)
     shift = layer.acc_fraction - layer.preact.fraction
     if shift < 0:
         rule = f"must have at least the {layer.preact.fraction} fraction bits of pre-activations to begin from a state"

@@ -3,6 +3,8 @@
 c is the sum of products i*g of cell steps from zero, *stages*, whose pre-activations are constants: one stage that is
 repeated, then one for which such a pair of table entries is found that c is what it must be, in every bit. The h that
 they leave is another one; what W_h makes of the difference is added to the sums of the first step, which is exact.
+
+c of a GRU is (1 - z)*n of one step from zero, whose r does not matter.
 """
 
 from dataclasses import dataclass
@@ -27,7 +29,7 @@ class Priming:
     repeats : int
         How often the first stage comes; if never, it is not there.
     pre : int64 array (1 or 2, 4H)
-        Stored pre-activations of each stage, gates stacked in the order i, f, g, o.
+        Stored pre-activations of each stage, stacked as ``CELL_SUMS`` says.
     h : int64 array (H,)
         Stored h that they leave.
     """
@@ -76,8 +78,34 @@ class _Cell:
         return np.concatenate([self.preact.lowest + i, highest, self.preact.lowest + g, lowest])
 
 
+class _GruCell(_Cell):
+    """The cell of a GRU from zero: 1 - z stands for i, and n for g."""
+
+    def __init__(self, activation, preact, activated, cell, hidden):
+        super().__init__(activation, preact, activated, cell, hidden)
+        self.sigmoid = (1 << activated.fraction) - self.sigmoid
+
+    def step(self, c, i, g):
+        """New c and h, from zero."""
+        total = self.sigmoid[i] * self.tanh[g] << self.fraction - 2 * self.a
+        return tuple(
+            to.bound(shift_round(total, self.fraction - to.fraction, to.rounding)) for to in (self.cell, self.hidden)
+        )
+
+    def pre(self, i, g):
+        """Pre-activations (4H,)."""
+        nothing = np.zeros(len(i), dtype=np.int64)
+        return np.concatenate([nothing, self.preact.lowest + i, self.preact.lowest + g, nothing])
+
+
 def priming(
-    c: np.ndarray, activation: str, preact: QFormat, activated: QFormat, cell: QFormat, hidden: QFormat
+    c: np.ndarray,
+    activation: str,
+    preact: QFormat,
+    activated: QFormat,
+    cell: QFormat,
+    hidden: QFormat,
+    kind: str = "lstm",
 ) -> Priming:
     """Find the stages for a state.
 
@@ -88,6 +116,8 @@ def priming(
     activation : str
         Name of the activation unit.
     preact, activated, cell, hidden : QFormat
+    kind : str
+        Of ``CELL_SUMS``.
 
     Returns
     -------
@@ -98,7 +128,10 @@ def priming(
     FormatError
         c is too large, or no pair of results of the unit gives it.
     """
-    c, unit = np.asarray(c, dtype=np.int64), _Cell(activation, preact, activated, cell, hidden)
+    formats = (activation, preact, activated, cell, hidden)
+    if kind == "gru":
+        return _last(np.asarray(c, dtype=np.int64), _GruCell(*formats))
+    c, unit = np.asarray(c, dtype=np.int64), _Cell(*formats)
     keeps, real = activated.to_float(unit.f), cell.to_float(c)
     steps = np.arange(1, MOST_REPEATS + 2)
     grown = steps if keeps == 1 else (1 - keeps**steps) / (1 - keeps)  # c behind so many steps that add 1
@@ -112,12 +145,17 @@ def priming(
         stages.append(unit.pre(i, g))
         for _ in range(repeats):
             now, _ = unit.step(now, i, g)
+    return _last(c, unit, now, repeats, stages)
+
+
+def _last(c, unit, now=0, repeats=0, stages=()):
+    """The stage that leads to c, behind what leads to ``now``."""
+    now = np.zeros_like(c) + now
     i, g = unit.pairs(now, c)
-    stages.append(unit.pre(i, g))
-    now, h = unit.step(now, i, g)
-    if not np.array_equal(now, c):
+    found, h = unit.step(now, i, g)
+    if not np.array_equal(found, c):
         raise FormatError("initial state", "a c that no pair of results gives", "must be within the range of c")
-    return Priming(repeats, np.array(stages), h)
+    return Priming(repeats, np.array([*stages, unit.pre(i, g)]), h)
 
 
 def _bounds(target, dropped, cell, start, lifted):

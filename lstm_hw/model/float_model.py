@@ -97,7 +97,7 @@ class RecurrentWeights:
     source : str
         Where it comes from, for messages.
     initial : pair of float64 arrays (H,), optional
-        h and c that a sequence starts from; zeros without it.
+        h and c that a sequence starts from; zeros without it. Both are h of a GRU.
 
     Raises
     ------
@@ -119,9 +119,6 @@ class RecurrentWeights:
         _adopt(self, w_h=(4 * hidden, hidden), w_x=(4 * hidden, None), bias=(4 * hidden,))
         check_structure(self)
         if self.initial is not None:
-            if self.KIND != "lstm":
-                rule = "must be of an LSTM: others begin from zeros"
-                raise ModelError(f"{self.source}: initial state", f"of a {self.KIND.upper()}", rule)
             values = _adopted(f"{self.source}: initial h and c", list(self.initial), (2, hidden))
             object.__setattr__(self, "initial", (values[0], values[1]))
 
@@ -150,7 +147,13 @@ class GruWeights(RecurrentWeights):
 
     @classmethod
     def of_gates(
-        cls, w_x: np.ndarray, w_h: np.ndarray, bias_x: np.ndarray, bias_h: np.ndarray, source: str
+        cls,
+        w_x: np.ndarray,
+        w_h: np.ndarray,
+        bias_x: np.ndarray,
+        bias_h: np.ndarray,
+        source: str,
+        h: np.ndarray | None = None,
     ) -> "GruWeights":
         """From the three gates r, z, n, as ``torch.nn.GRU`` stacks them.
 
@@ -161,6 +164,8 @@ class GruWeights(RecurrentWeights):
         bias_x, bias_h : array (3H,)
             Beside the products of x, and of h; that of h in n is inside of what r is multiplied by.
         source : str
+        h : array (H,), optional
+            That a sequence starts from; zeros without it.
         """
         both, last = slice(0, 2 * len(w_h) // 3), slice(2 * len(w_h) // 3, None)
 
@@ -172,6 +177,7 @@ class GruWeights(RecurrentWeights):
             stacked(w_h[both], stacked(np.zeros_like(w_h[last]), w_h[last])),
             stacked(bias_x[both] + bias_h[both], stacked(bias_x[last], bias_h[last])),
             source,
+            None if h is None else (h, h),
         )
 
 

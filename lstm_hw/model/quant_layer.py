@@ -199,9 +199,6 @@ class QuantRecurrent(QuantLayer):
         self._check_fractions()
         check_structure(self)
         if self.initial is not None:
-            if self.KIND != "lstm":
-                rule = "must be of an LSTM: others begin from zeros"
-                raise ModelError(f"{self.source}: initial state", f"of a {self.KIND.upper()}", rule)
             self._adopt_initial(size)
         if self.h_format != self.hidden:
             raise FormatError(f"{self.source}: h_format", self.h_format, f"must equal hidden, {self.hidden}")

@@ -199,7 +199,7 @@ def network_of(qmodel: QuantModel, weight_bits: int | None = None, activity: tup
         used = (layer.w_x != 0, layer.w_h != 0) if kind != "linear" else ()
         skip = layer.skip.shape[1] if isinstance(layer, QuantSkip) else 0
         start = None
-        if kind == "lstm" and layer.initial is not None:
+        if kind != "linear" and layer.initial is not None:
             widths = weight_bits, qmodel.input_format.width, max(lifts_of(qmodel)), row_bits
             start, *parts = start_of(layer, qmodel.activation, *widths)
             sum_bits = _with_start(sum_bits, start, *parts)

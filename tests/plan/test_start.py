@@ -10,7 +10,7 @@ from lstm_hw.errors import ConfigError, FormatError, ProgramError
 from lstm_hw.machine.formats import QFormat
 from lstm_hw.machine.isa import SPACE_CONSTANT
 from lstm_hw.machine.priming import priming
-from lstm_hw.model.float_model import DenseWeights, FloatModel, LstmWeights
+from lstm_hw.model.float_model import DenseWeights, FloatModel, GruWeights, LstmWeights
 from lstm_hw.model.quant_config import QuantConfig
 from lstm_hw.model.quant_model import QuantModel
 from lstm_hw.model.quantize import quantize
@@ -27,10 +27,14 @@ from tests.sim.test_engine import emitted
 NARROW = QuantConfig(weight_bits=8)
 
 
-def float_model(sizes=(3, 6), outputs=2, c=2.5):
+def float_model(sizes=(3, 6), outputs=2, c=2.5, kind="lstm"):
     """Layers with an initial state each, and a head on every step."""
     rng, layers = np.random.default_rng(1), []
     for inputs, units in zip(sizes, sizes[1:], strict=False):
+        if kind == "gru":
+            parts = (rng.normal(0, 0.4, (3 * units, *rest)) for rest in ((inputs,), (units,), (), ()))
+            layers.append(GruWeights.of_gates(*parts, "layer", rng.uniform(-0.99, 0.99, units)))
+            continue
         shapes = ((4 * units, inputs), (4 * units, units), (4 * units,))
         initial = rng.uniform(-1, 1, units), rng.uniform(-c, c, units)
         layers.append(LstmWeights(*(rng.normal(0, 0.4, shape) for shape in shapes), initial=initial))
@@ -77,8 +81,20 @@ def test_the_bits_of_the_integer_reference(sizes, config, fields, peak):
     scenario(plan, qmodel, x)
 
 
-def test_in_verilog(tmp_path):
-    _, qmodel, x = quantised()
+@pytest.mark.parametrize("config, fields", [(NARROW, {}), (QuantConfig(cell=QFormat(0, 23)), {"contexts": 2})])
+def test_a_gru_begins_from_its_h(config, fields):
+    """One step from zero leads to c, of 16 and of 24 bits."""
+    model, qmodel, x = quantised((3, 6, 4), config, kind="gru")
+    given = [tuple(np.tile(values, (2, 1)) for values in layer.initial) for layer in model.layers]
+    np.testing.assert_array_equal(float_reference(model, x)[0], float_reference(model, x, given)[0])
+    plan = planned(qmodel, **fields)
+    check(plan)
+    scenario(plan, qmodel, x)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+def test_in_verilog(tmp_path, kind):
+    _, qmodel, x = quantised(kind=kind)
     plan = planned(qmodel)
     played = scenario(plan, qmodel, x)
     sim.play.play(played, emitted(tmp_path, played), tmp_path / "scenario")

@@ -313,14 +313,21 @@ RESET_AFTER = (
 """What is said of a GRU that resets h before its product."""
 
 
-def gru_of_zrh(w_x: np.ndarray, w_h: np.ndarray, bias_x: np.ndarray, bias_h: np.ndarray, subject: str) -> GruWeights:
-    """A GRU whose gates are stacked in the order z, r, h: that of Keras and ONNX."""
+def gru_of_zrh(
+    w_x: np.ndarray,
+    w_h: np.ndarray,
+    bias_x: np.ndarray,
+    bias_h: np.ndarray,
+    subject: str,
+    h: np.ndarray | None = None,
+) -> GruWeights:
+    """A GRU whose gates are stacked in the order z, r, h: that of Keras and ONNX; ``h`` as of :class:`GruWeights`."""
 
     def ordered(stacked):
-        z, r, h = np.split(stacked, 3)
-        return np.concatenate([r, z, h])
+        z, r, n = np.split(stacked, 3)
+        return np.concatenate([r, z, n])
 
-    return GruWeights.of_gates(*map(ordered, (w_x, w_h, bias_x, bias_h)), subject)
+    return GruWeights.of_gates(*map(ordered, (w_x, w_h, bias_x, bias_h)), subject, h)
 
 
 def keras_dense(arrays: list[np.ndarray], subject: str) -> DenseWeights:

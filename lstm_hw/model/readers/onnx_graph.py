@@ -329,8 +329,6 @@ class OnnxGraph:
         elif found.from_zero:
             found.assumptions.append(f"model.initial_state: the state of {node.name} is replaced by zeros")
             initial = None
-        elif gru:
-            raise ModelError(f"{subject}: initial_h", "given", "must be zero, or an input of the graph, for a GRU")
         found.layers.append(_weights(gru, w_x[0], w_h[0], *bias.reshape(2, -1), subject, initial))
         outputs = [*node.output, "", "", ""][:3]
         read = {name for other in self._graph.node for name in other.input} | {o.name for o in self._graph.output}
@@ -479,7 +477,7 @@ class OnnxGraph:
 def _weights(gru, w_x, w_h, bias_x, bias_h, subject, initial):
     """A layer, from the matrices of a node."""
     if gru:
-        return gru_of_zrh(w_x, w_h, bias_x, bias_h, subject)
+        return gru_of_zrh(w_x, w_h, bias_x, bias_h, subject, initial and initial[0])
 
     def gates(stacked):
         return stacked.reshape(4, -1, *stacked.shape[1:])[list(_GATES)].reshape(stacked.shape)

@@ -199,6 +199,12 @@ def test_onnx(tmp_path, network, x):
     (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
     (expected,) = ReferenceEvaluator(model).run(None, {"x": x})
     agrees(load(tmp_path / "m.onnx"), x, expected)
+    start = np.random.default_rng(7).uniform(-0.9, 0.9, HIDDEN).astype(np.float32)
+    graph.initializer.append(numpy_helper.from_array(np.tile(start, (1, len(x), 1)), "start"))
+    graph.node[1].input.extend(["", "start"])
+    begun = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)])
+    (tmp_path / "m.onnx").write_bytes(begun.SerializeToString())
+    agrees(load(tmp_path / "m.onnx"), x, ReferenceEvaluator(begun).run(None, {"x": x})[0])
     np.testing.assert_allclose(expected, network(torch.as_tensor(x)).detach().numpy(), atol=1e-5)
 
 
