@@ -120,6 +120,8 @@ class RecurrentWeights:
         check_structure(self)
         if self.initial is not None:
             values = _adopted(f"{self.source}: initial h and c", list(self.initial), (2, hidden))
+            if self.KIND == "gru" and not np.array_equal(*values):
+                raise ModelError(f"{self.source}: initial state", "an h and another c", "must be h twice, of a GRU")
             object.__setattr__(self, "initial", (values[0], values[1]))
 
     @property

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -77,6 +78,17 @@ def test_torch(tmp_path, x, bias):
             wanted = network(torch.as_tensor(x)).detach().numpy()
             network.load_state_dict({name: torch.as_tensor(value) for name, value in state.items()})
             agrees(load(tmp_path / "m.npz", ReadOptions(head="every_step")), x, wanted)
+
+
+def test_torch_from_a_stored_h(tmp_path, network, x):
+    h0 = np.random.default_rng(8).uniform(-0.9, 0.9, (2, 1, HIDDEN)).astype(np.float32)
+    state = {name: value.numpy() for name, value in network.state_dict().items()}
+    np.savez(tmp_path / "m.npz", **state, h0=h0, c0=h0 / 2)
+    found = network.rec(torch.as_tensor(x), torch.as_tensor(np.tile(h0, (1, len(x), 1))))[0]
+    options = ReadOptions(head="every_step", initial_state=("h0", "h0"), prefix="rec", head_prefix="lin")
+    agrees(load(tmp_path / "m.npz", options), x, network.lin(found).detach().numpy())
+    with pytest.raises(ModelError, match="initial state: an h and another c; must be h twice, of a GRU"):
+        load(tmp_path / "m.npz", replace(options, initial_state=("h0", "c0")))
 
 
 def test_gates_in_another_order(tmp_path, network, x):
