@@ -17,7 +17,7 @@ from lstm_hw.plan.sbe import BatchPlanner
 from lstm_hw.plan.schedules import choose
 from lstm_hw.proof.checker import check
 from lstm_hw.proof.load_timing import MemoryModel
-from tests.builders import config_of, random_network, smallest_buffer
+from tests.builders import config_of, pruned, random_network, smallest_buffer
 from tests.proof.test_checker import changed, where
 from tests.sim.scenarios import plan_scenario
 
@@ -120,3 +120,11 @@ def test_what_a_skip_must_be():
     for added, inputs, outputs in ((2, 4, 3), (3, 2, 3)):
         with pytest.raises(ModelError, match="must be 1 or the 3 outputs"):
             skip_matrix("m", added, inputs, outputs)
+
+
+def test_kept_weights_beside_a_skip():
+    """The head of balanced weights frees x too, however many steps there are."""
+    model = pruned(network(sizes=(16, 16)), (0.75, 0.75))
+    given = {"rows": 8, "weight_words": 512, "x_elements": 32}
+    found = choose(model.network, 5, schedule="gather", given=given)
+    assert check(found.outcome.plan, 8)
