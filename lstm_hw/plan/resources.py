@@ -37,7 +37,7 @@ from ..machine.isa import (
     SCALE_BITS,
     WORD_BITS,
 )
-from ..machine.latency import CONTROL_LEAD, PENDING_LOADS, QUEUE_DEPTH, SKEW, CellLatency, in_flight
+from ..machine.latency import CONTROL_LEAD, PENDING_LOADS, QUEUE_DEPTH, REQUANTIZE, SKEW, CellLatency, in_flight
 from ..machine.parts import Usage
 from ..machine.shared_activation import make_exponential
 
@@ -483,6 +483,31 @@ def _waiting_bits(config, family):
     return config.cells * WAITING_BITS[min(multipliers, len(WAITING_BITS) - 1)] if family == "xc7" else 0
 
 
+ELU_LUTS = {"xc7": 0.046, "ecp5": 0.13}
+"""LUTs a bit of the table of ELU, with what chooses its results."""
+ELU_REGISTERS = 157
+
+
+def _plain_outputs(config, family):
+    """LUTs, those that are shift registers, and flip-flops of what plain outputs pass with chains: what they take along
+    waits beside the activation unit and the rounding, values as shift registers where there are some."""
+    if not config.chains:
+        return 0, 0, 0
+    delays, preact = CellLatency(config), config.preact.width
+    along = 9 + _bits(config.h_elements) + _bits(config.contexts) + config.count_clipped
+    roundings = len({VALUE_BITS, config.operand_bits})
+    tag = 22 + _bits(config.h_elements) + _bits(config.states)
+    ff = along * (delays.looked_up + REQUANTIZE) + roundings * REQUANTIZE * (preact + 1) + tag
+    lut, waiting = 30 * roundings, preact + 12
+    if family == "ecp5":  # which has no shift registers
+        ff, waiting = ff + preact * delays.looked_up, 0
+    if config.elu:
+        table = make_exponential(config.preact, config.activated)
+        lut += ELU_LUTS[family] * table.table_bits
+        ff += ELU_REGISTERS
+    return lut, waiting, ff
+
+
 def estimate(config: EngineConfig, family: str = "xc7") -> Usage:
     """What an engine takes.
 
@@ -500,10 +525,11 @@ def estimate(config: EngineConfig, family: str = "xc7") -> Usage:
     logic = structure(config, family)
     for kind, values in features(config, family).items():
         logic[kind] += sum(a * b for a, b in zip(COEFFICIENTS[family][kind], values.values(), strict=True))
+    lut, lutram, ff = _plain_outputs(config, family)
     return Usage(
-        lut=round(logic["lut"]),
-        lutram=sum(count * each.lutram for count, each in placed) + _waiting_bits(config, family),
-        ff=round(logic["ff"]),
+        lut=round(logic["lut"] + lut),
+        lutram=sum(count * each.lutram for count, each in placed) + _waiting_bits(config, family) + lutram,
+        ff=round(logic["ff"] + ff),
         bram36=sum(count * each.bram36 for count, each in placed),
         dsp=dsp_blocks(config, family),
     )

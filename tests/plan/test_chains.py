@@ -16,6 +16,7 @@ from lstm_hw.plan.conventional import ConventionalPlanner
 from lstm_hw.plan.delta import DeltaPlanner
 from lstm_hw.plan.dense import ResidentPlanner
 from lstm_hw.plan.fusion import FusionPlanner
+from lstm_hw.plan.resources import estimate
 from lstm_hw.plan.row_window import RowWindowPlanner
 from lstm_hw.plan.rowblock import RowBlockPlanner
 from lstm_hw.plan.sacc import SaccPlanner
@@ -173,3 +174,12 @@ def test_what_a_chain_must_be():
             FloatModel(layers, **given)
     with pytest.raises(ModelError, match="activation: 'gelu'; must be one of none, relu"):
         replace(one, activation="gelu")
+
+
+@pytest.mark.parametrize("elu, lut, ff, dsp", [(False, 30, 243, 0), (True, 168, 400, 2)])
+def test_the_estimate_has_what_chains_take(elu, lut, ff, dsp):
+    """More than an engine of 8 rows without them, as Yosys counts both for a 7-series part."""
+    plain, found = estimate(config_of()), estimate(config_of(chains=True, elu=elu))
+    assert (found.bram36, found.dsp) == (plain.bram36, plain.dsp + dsp)
+    assert found.lut - plain.lut == pytest.approx(lut, rel=0.1)
+    assert found.ff - plain.ff == pytest.approx(ff, rel=0.1)
