@@ -255,6 +255,8 @@ def keras_files(given):
         "Masking": [("Masking", {"name": "mask"}, []), *layers],
         "second Dense": [*layers, ("Dense", {"name": "more", "activation": "tanh"}, square)],
         "Activation, ReLU": [*layers, ("ReLU", {"name": "relu"}, []), more, ("Activation", tanh, [])],
+        "ELU": [*layers, ("ELU", {"name": "elu"}, [])],
+        "ELU of another alpha": [*layers, ("ELU", {"name": "elu", "alpha": 0.5}, [])],
         "other activation of Dense": configured(2, activation="gelu"),
         "ReLU of two slopes": [*layers, ("ReLU", {"name": "leaky", "negative_slope": 0.1}, [])],
         "softmax before the end": [*configured(2, activation="softmax"), more],
@@ -371,6 +373,7 @@ def onnx_files(given):
             True,
             more(["Relu", ["plain"], ["r"]], ["MatMul", ["r", "square"], ["t"]], ["Tanh", ["t"], ["y"]]),
         ),
+        "Elu": (False, more(["Elu", ["plain"], ["y"]])),
         "other activation": (False, more(["LeakyRelu", ["plain"], ["y"], "leaky"])),
         "Softmax before the end": (
             False,
