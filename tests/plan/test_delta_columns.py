@@ -43,6 +43,14 @@ def test_runs_that_go_on(head, every, words, threshold):
     counters(plan, qmodel, pieces)
 
 
+def test_a_gru():
+    """EdgeDRNN's own kind of cell."""
+    _, qmodel, x = delta_model(2, (5, 12), 3, True, 0.1, kind="gru")
+    plan = column_plan(qmodel, x)
+    assert check(plan) > 0 and plan.network.kind == "gru"
+    counters(plan, qmodel, [Piece(x[:1]), Piece(x[1:2, :4], False), Piece(x[2:3])])
+
+
 def test_only_columns_of_what_changed_are_read():
     _, qmodel, x = delta_model(2, (5, 12))
     plan = column_plan(qmodel, x)
