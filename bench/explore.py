@@ -45,7 +45,7 @@ MODELS = {
             "operand_bits": (16,),
             "sequences": HAND.case.engine["contexts"],
             "space": Space(
-                rows=(8, 16, 32, 64, 128), cells=(2,), weight_words=(1 << 13, 1 << 14), axi_data_bits=(128, 512)
+                rows=(8, 16, 32, 64, 128), cells=(2,), weight_words=(5120, 1 << 14), axi_data_bits=(128, 512)
             ),
         },
     ),
@@ -83,8 +83,9 @@ def by_hand(model, part, found: Exploration):
     layer, case = workload(model), HAND.case
     _, planner, _ = prepared(case, layer)
     place = place_of(project(model, "build"), part)
-    ask = Request(planner.network, layer.steps, planner.contexts, {}, lambda config: case.memory)
-    return figures_of(planner.plan(), ask, place.part, place.clock_mhz)[1]
+    plan = planner.plan()
+    ask = Request(planner.network, layer.steps, plan.sequences, {}, lambda config: case.memory)
+    return figures_of(plan, ask, place.part, place.clock_mhz)[1]
 
 
 def rows(model, part, found: Exploration, hand):

@@ -12,8 +12,8 @@ from ..plan.schedules import SCHEDULES
 from ..plan.target import Target, worthwhile_ports, worthwhile_rows
 from ..proof.load_timing import MemoryModel
 
-BUFFERS = tuple(1 << bits for bits in range(10, 16))
-"""Depths of the weight buffer where weights stream."""
+BUFFERS = (*range(1 << 10, 1 << 13, 1 << 10), 1 << 13, 1 << 14, 1 << 15)
+"""Depths of the weight buffer where weights stream: whole block RAMs, finer where wide words fill a part."""
 PORT_BITS = (64, 128, 256, 512)
 """Widths of the weight port where weights stream and nobody says what the memory brings."""
 KNOBS = ("rows", "contexts", "cells", "weight_words", "axi_data_bits")

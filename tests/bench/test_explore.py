@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from bench import explore
+from bench.sbe import Device
+from bench.sbe_case import Case
 from bench.table import Row
+from bench.workloads import Workload
 from lstm_hw.explore.space import Space
 from tests.projects import tensors, write_project
 
@@ -36,3 +39,13 @@ def test_two_workers(small, monkeypatch):
     monkeypatch.setitem(explore.MODELS, "tiny", (path, few))
     row = explore.efficiency("tiny", "xc7z020")
     assert row.metric == "two_worker_efficiency" and 0 < row.ours < 2
+
+
+def test_an_engine_by_hand(monkeypatch):
+    """The engine of a published layer has figures of all its sequences, on the part that it is for."""
+    engine = {"rows": 16, "contexts": 2, "cells": 1, "axi_data_bits": 64, "x_per_beat": 2}
+    monkeypatch.setattr(explore, "HAND", Device(Case("small", engine, batch=2), "small", 100, 900))
+    monkeypatch.setattr(explore, "workload", lambda name: Workload(name, 96, 16, 4, "nobody"))
+    hand = explore.by_hand(explore.SHARED, "xc7z045", None)
+    assert hand["throughput"] == pytest.approx(2 * 4 / hand["latency"] * 1e6) and hand["bytes"] > 0
+    assert explore.by_hand(explore.SHARED, "xc7z020", None) is None
