@@ -407,8 +407,8 @@ class CellUnit(wiring.Component):
         ]
 
         # Tags come in order and are never more than places, so each reader has a place of its own and nothing else.
-        written = Signal(range(self.tags), name="tags_written")
-        m.d.sync += written.eq(written + drain.o_tagged)
+        newest = Signal(range(self.tags), name="tags_written")
+        m.d.sync += newest.eq(newest + drain.o_tagged)
 
         def tag_queue(name, take, tag=drain.o_tag, registered=False):
             layout = tag.shape()
@@ -417,7 +417,7 @@ class CellUnit(wiring.Component):
             place, following = (Signal(range(self.tags), name=f"{name}_{part}") for part in ("place", "next"))
             m.d.comb += [
                 writer.en.eq(drain.o_tagged),
-                writer.addr.eq(written),
+                writer.addr.eq(newest),
                 writer.data.eq(tag),
                 following.eq(place + take),
                 reader.addr.eq(following if registered else place),
