@@ -483,9 +483,9 @@ def _waiting_bits(config, family):
     return config.cells * WAITING_BITS[min(multipliers, len(WAITING_BITS) - 1)] if family == "xc7" else 0
 
 
-ELU_LUTS = {"xc7": 0.046, "ecp5": 0.13}
+ELU_LUTS = {"xc7": 0.046, "ecp5": 0.085}
 """LUTs a bit of the table of ELU, with what chooses its results."""
-ELU_REGISTERS = 157
+ELU_REGISTERS = {"xc7": 157, "ecp5": 252}
 
 
 def _plain_outputs(config, family):
@@ -504,7 +504,7 @@ def _plain_outputs(config, family):
     if config.elu:
         table = make_exponential(config.preact, config.activated)
         lut += ELU_LUTS[family] * table.table_bits
-        ff += ELU_REGISTERS
+        ff += ELU_REGISTERS[family]
     return lut, waiting, ff
 
 
