@@ -65,7 +65,9 @@ def project(model, folder):
         return convert(path, output=folder, progress=progress)
     layer = workload(model)
     config, trained = sketch(Sizes(layer.input, (layer.hidden,)), layer.steps)
-    return Project(replace(config, name=model, output=OutputSection(str(folder))), trained, progress=progress)
+    quantize = replace(config.quantize, activation="pwl")  # as that of the engine by hand, which fills its part
+    config = replace(config, name=model, quantize=quantize, output=OutputSection(str(folder)))
+    return Project(config, trained, progress=progress)
 
 
 def explored(model, part, folder, jobs=1):
