@@ -283,14 +283,13 @@ class MacUnit(wiring.Component):
             return Cat(valid & (entry == source) for valid, entry in stores).any()
 
         # What this cycle stores is the last column of a slot, so it counts if a command or a slot begins.
+        # Whether it goes comes last, so that all cases are worked out beside it.
         kept, hazard = recent[:-1], Signal(name="hazard")
-        m.d.sync += hazard.eq(command.load & walk.first & among(kept, command.source))
-        with m.If(go):
-            before = [(command.store, command.target), *kept]
-            m.d.sync += hazard.eq(walk.last & command.load & among(before, walk.next_source))
-        with m.If(loads):
-            before = [(walk.held & command.store, command.target), *kept]
-            m.d.sync += hazard.eq(new.load & among(before, new.source))
+        rests = command.load & walk.first & among(kept, command.source)
+        steps = walk.last & command.load & among([(command.store, command.target), *kept], walk.next_source)
+        begins = new.load & among([(walk.held & command.store, command.target), *kept], new.source)
+        behind = Mux(walk.last & walk.last_slot, begins, steps)
+        m.d.sync += hazard.eq(Mux(go, behind, Mux(walk.held, rests, begins)))
         return hazard
 
     def _tell(self, m, walk, lacks, go):
