@@ -150,7 +150,7 @@ def change_tensor(name, value):
         (lambda tensors, block: block.pop("head"), "metadata lstm_hw: keys"),
         (change_block("layers", value={}), "layers: dict; must be list"),
         (change_block("layers", value=[]), "q.safetensors: layers.0.bias: unexpected tensor"),
-        (lambda tensors, block: (tensors.clear(), block.update(layers=[], head=None)), "no LSTM layer"),
+        (lambda tensors, block: (tensors.clear(), block.update(layers=[], head=None)), "no recurrent layer"),
         (change_block("head", value=3), "head: int; must be an object or null"),
         (change_block("head_every_step", value=0), "head_every_step: int; must be bool"),
         (change_block("activation", value="spline"), "q.safetensors: activation: 'spline'; must be one of"),

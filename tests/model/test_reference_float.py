@@ -121,7 +121,7 @@ def test_lstm_weights_refused(changes, message):
 
 
 def test_model_refused():
-    with pytest.raises(ModelError, match="model: no LSTM layer; must have at least one"):
+    with pytest.raises(ModelError, match="model: no recurrent layer; must have at least one"):
         FloatModel(())
     with pytest.raises(ModelError, match="model: layer 1: 2 inputs; must be the 3 hidden units of layer 0"):
         FloatModel((lstm(), lstm()))
