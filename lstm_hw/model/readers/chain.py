@@ -32,7 +32,7 @@ class LinearChain:
 
     def add(self, layer: DenseWeights) -> None:
         """The next linear layer."""
-        self._open(layer.source)
+        self.check_open(layer.source)
         self.layers.append(layer)
 
     def activate(self, activation: object, subject: str, name: str) -> None:
@@ -41,7 +41,7 @@ class LinearChain:
         found = _SPELLED.get(spelled, spelled) if isinstance(spelled, str) else None
         if found == "none":
             return
-        self._open(subject)
+        self.check_open(subject)
         if found in SOFTMAX and self.layers:
             self.softmax = name
             told = f"model.path: {found} of {name} is left out: the largest output stays the largest"
@@ -64,7 +64,8 @@ class LinearChain:
         *dense, head = self.layers or [None]
         return {"head": head, "dense": tuple(dense)}
 
-    def _open(self, subject):
+    def check_open(self, subject: str) -> None:
+        """Refuse what stands behind a softmax, which was left out."""
         if self.softmax:
             raise ModelError(
                 subject, f"behind the softmax of {self.softmax}", "must have no softmax but at the very end"

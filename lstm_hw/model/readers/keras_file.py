@@ -198,7 +198,11 @@ class KerasFile:
             elif layer.kind == "Dense" and recurrent:
                 chain.add(keras_dense(arrays.of(layer, _ARRAYS[::2]), subject))
                 chain.activate(_activation(layer), subject, layer.name)
-            elif layer.kind in ("Activation", "ReLU", "ELU", "Softmax") and chain.layers and not _changed(layer):
+            elif (
+                layer.kind in ("Activation", "ReLU", "ELU", "Softmax")
+                and chain.layers
+                and not _changed(layer, 2 + sequences)
+            ):
                 chain.activate(_activation(layer), subject, layer.name)
             else:
                 what = f"{layer.kind} behind {len(recurrent)} recurrent layers and {len(chain.layers)} dense layers"
@@ -264,8 +268,10 @@ def _activation(layer):
     return layer.config.get("activation", of_kind)
 
 
-def _changed(layer):
-    """Whether a layer that is an activation has something that makes it another one."""
+def _changed(layer, axes):
+    """Whether a layer that is an activation has something that makes it another one; ``axes`` are those of its x."""
+    if layer.kind == "Softmax":
+        return layer.config.get("axis", -1) not in (-1, [-1], axes - 1, [axes - 1])
     if layer.kind == "ELU":
         return layer.config.get("alpha", 1.0) != 1.0
     return layer.kind == "ReLU" and any(layer.config.get(key) for key in ("max_value", "negative_slope", "threshold"))

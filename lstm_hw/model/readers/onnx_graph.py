@@ -33,6 +33,9 @@ _RECURRENT = ("LSTM", "GRU", "RNN")
 _SAME = ("Identity", "Dropout", "Cast")
 _MOVES = (*_SAME, "Transpose", "Squeeze", "Unsqueeze", "Reshape", "Gather", "Slice", "Concat")
 _ACTIVATIONS = ("Relu", "Elu", "Sigmoid", "Tanh", "Softmax", "LogSoftmax")
+_SOFTMAX = ("Softmax", "LogSoftmax")
+_ONE_AXIS = 13
+"""Operator set from which on a softmax is over one axis, rather than over that and all behind it."""
 _END = 1 << 31
 """Ends of slices from here on mean the end of the axis."""
 ATTRIBUTES = {
@@ -110,13 +113,17 @@ class OnnxGraph:
         self._graph  # noqa: B018 - reads it
 
     @cached_property
-    def _graph(self):
+    def _model(self):
         onnx = library("onnx", "onnx", self.path, "an ONNX file")
         content = read_file(self.path, MAX_FILE_BYTES, ModelError)
         try:
-            graph = onnx.load_model_from_string(content).graph
+            return onnx.load_model_from_string(content)
         except Exception as error:  # protobuf's own
             raise ModelError(self.path, f"not readable ({error})", "must be an undamaged ONNX file") from error
+
+    @cached_property
+    def _graph(self):
+        graph = self._model.graph
         if len(graph.node) > MAX_NODES:
             raise ModelError(self.path, f"{len(graph.node)} nodes", f"must not exceed {MAX_NODES}")
         if not graph.node:
@@ -248,6 +255,8 @@ class OnnxGraph:
         if kind in _RECURRENT:
             return self._recurrent(node, flow, found, subject)
         if kind in _SAME:
+            if kind == "Cast" and _attributes(node).get("to") not in _floats():
+                raise ModelError(subject, "a Cast to no floating-point type", "must be left out: it changes outputs")
             return replace(flow, name=node.output[0])
         if kind == "Transpose":
             order = self._order(node, len(flow.axes))
@@ -269,11 +278,14 @@ class OnnxGraph:
         last = chain.layers[-1] if chain.layers else None
         if kind == "Add" and last is not None and last.activation == "none" and not last.bias.any():
             other = next(name for name in node.input if name != flow.name) if len(set(node.input)) > 1 else flow.name
-            bias = self._constant(other, subject).ravel()
-            check_shape(f"{subject}: bias", bias.shape, (last.output_size,))
+            chain.check_open(subject)
+            places = len(flow.axes) - flow.axes.index(FEATURES)
+            bias = _bias(self._constant(other, subject), last.output_size, places, len(flow.axes), subject)
             chain.layers[-1] = DenseWeights(last.weight, bias, source=subject)
             return replace(flow, name=node.output[0])
         if kind in _ACTIVATIONS and last is not None and _attributes(node).get("alpha", 1.0) == 1.0:
+            if kind in _SOFTMAX:
+                self._check_softmax(node, flow, subject)
             chain.activate(kind, subject, _name(node))
             return replace(flow, name=node.output[0])
         what = f"{kind} behind {len(found.layers)} recurrent layers and {len(chain.layers)} linear layers"
@@ -429,11 +441,18 @@ class OnnxGraph:
         if kind == "Gemm" and (attributes.get("transA", 0) or attributes.get("alpha", 1.0) != 1.0):
             raise ModelError(subject, "transA or alpha", "must be 0 and 1")
         if kind != "MatMul" and len(node.input) > 2:
-            bias = self._constant(node.input[2], subject).ravel() * (
-                attributes.get("beta", 1.0) if kind == "Gemm" else 1
-            )
+            factor = attributes.get("beta", 1.0) if kind == "Gemm" else 1
+            bias = factor * _bias(self._constant(node.input[2], subject), len(weight), 1, 2, subject)
         check_shape(f"{subject}: weight", weight.shape, (None, None))
         return DenseWeights(weight, np.zeros(len(weight)) if bias is None else bias, source=subject)
+
+    def _check_softmax(self, node, flow, subject):
+        """Outputs keep their order under a softmax over them, not under one over steps or sequences."""
+        versions = {opset.version for opset in self._model.opset_import if opset.domain in ("", "ai.onnx")}
+        flat = max(versions, default=1) < _ONE_AXIS
+        axis = _attributes(node).get("axis", 1 if flat else -1) % len(flow.axes)
+        if FEATURES not in flow.axes[axis:] if flat else flow.axes[axis] != FEATURES:
+            raise ModelError(subject, f"{node.op_type} of axis {axis} of {flow.axes}", "must be over the features")
 
     def _order(self, node, count):
         order = _attributes(node).get("perm", list(range(count))[::-1])
@@ -483,6 +502,21 @@ def _weights(gru, w_x, w_h, bias_x, bias_h, subject, initial):
         return stacked.reshape(4, -1, *stacked.shape[1:])[list(_GATES)].reshape(stacked.shape)
 
     return LstmWeights(gates(w_x), gates(w_h), gates(bias_x + bias_h), subject, initial)
+
+
+def _bias(values, count, place, axes, subject):
+    """What is added to ``count`` outputs, which are the axis at ``-place`` of ``axes``: (count,)."""
+    one_each = values.size == count and values.ndim >= place and values.shape[-place] == count
+    if values.ndim > axes or not (one_each or values.size == 1):
+        wanted = ", ".join([str(count), *["1"] * (place - 1)])
+        raise ModelError(f"{subject}: bias", f"shape {values.shape}", f"must be ({wanted}): one for each output")
+    return np.broadcast_to(values.ravel(), (count,))
+
+
+def _floats():
+    from onnx import TensorProto
+
+    return TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16
 
 
 def _name(node):

@@ -260,6 +260,7 @@ def keras_files(given):
         "other activation of Dense": configured(2, activation="gelu"),
         "ReLU of two slopes": [*layers, ("ReLU", {"name": "leaky", "negative_slope": 0.1}, [])],
         "softmax before the end": [*configured(2, activation="softmax"), more],
+        "softmax over steps": [*many, ("Softmax", {"name": "over", "axis": 1}, [])],
         "activation before Dense": between("Activation", "a", activation="softmax"),
     }
 
@@ -326,13 +327,24 @@ def onnx_files(given):
         graph.node.append(helper.make_node("Conv", ["t", "wide", "bias"], ["c"], kernel_shape=[1]))
         graph.node.append(helper.make_node("Transpose", ["c"], ["y"], perm=[0, 2, 1]))
 
-    def more(*nodes):
-        """Nodes behind the head, whose outputs are y0."""
+    def more(*nodes, **attributes):
+        """Nodes behind the head, whose outputs are y0; attributes are of the last one."""
 
         def change(graph):
             graph.node[-1].output[0] = "plain"
             graph.initializer.append(numpy_helper.from_array(np.array([[2, 1], [0.5, -1]], np.float32), "square"))
-            graph.node.extend(helper.make_node(*node) for node in nodes)
+            graph.node.extend(helper.make_node(*node) for node in nodes[:-1])
+            graph.node.append(helper.make_node(*nodes[-1], **attributes))
+
+        return change
+
+    def between(kind, **attributes):
+        """A node between product and bias."""
+
+        def change(graph):
+            node = helper.make_node(kind, ["product"], ["between"], **attributes)
+            graph.node.insert(len(graph.node) - 1, node)
+            graph.node[-1].input[0], graph.node[-1].name = "between", "last"
 
         return change
 
@@ -379,6 +391,10 @@ def onnx_files(given):
             False,
             more(["Softmax", ["plain"], ["r"]], ["Gemm", ["r", "square"], ["y"], "last"]),
         ),
+        "Softmax and Add": (False, between("Softmax")),
+        "Softmax over steps": (True, more(["Softmax", ["plain"], ["y"], "last"], axis=1)),
+        "Cast to whole numbers": (False, more(["Cast", ["plain"], ["y"], "last"], to=TensorProto.INT64)),
+        "Add along another axis": (True, between("Transpose", perm=[0, 2, 1])),
         "layout=1": (True, batch_first),
         "Y_h as output": (False, final_state),
         "direction": (False, attribute(direction="reverse")),
