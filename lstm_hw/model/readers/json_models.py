@@ -96,6 +96,14 @@ def _size(values, key, subject):
     return value
 
 
+def _name(values, key, subject):
+    """A name that a file says, or nothing."""
+    value = values.get(key) or ""
+    if not isinstance(value, str):
+        raise ModelError(f"{subject}: {key}", f"{value!r:.80}", "must be a name")
+    return value
+
+
 def _object(values, key, path):
     found = values.get(key)
     if not isinstance(found, dict):
@@ -171,8 +179,9 @@ class AmplifierFile:
         said = self._description
         subject = f"{self.path}: model_data"
         units = {"LSTM": "lstm", "GRU": "gru"}
-        if said and said.get("unit_type") not in units:
-            raise ModelError(f"{subject}: unit_type", repr(said.get("unit_type")), "must be 'LSTM' or 'GRU'")
+        unit = _name(said, "unit_type", subject)
+        if said and unit not in units:
+            raise ModelError(f"{subject}: unit_type", repr(unit), "must be 'LSTM' or 'GRU'")
         tensors = self._tensors()
         if not said:
             return StateDict(tensors).model(options)
@@ -181,12 +190,9 @@ class AmplifierFile:
             raise ConfigError("model.skip", repr(options.skip), rule)
         head = options.head_prefix or ("lin" if said and "lin.weight" in tensors.shapes else None)
         model = StateDict(tensors).model(replace(options, skip=None, head_prefix=head))
-        if units[said["unit_type"]] != model.kind:
-            raise ModelError(
-                f"{subject}: unit_type",
-                repr(said["unit_type"]),
-                f"must be {model.kind.upper()!r}, as state_dict has it",
-            )
+        if units[unit] != model.kind:
+            rule = f"must be {model.kind.upper()!r}, as state_dict has it"
+            raise ModelError(f"{subject}: unit_type", repr(unit), rule)
         sizes = {
             "input_size": model.input_size,
             "output_size": model.output_size,
@@ -229,14 +235,14 @@ class RtNeuralFile:
         layers, assumptions = [], []
         chain = LinearChain(assumptions)
         for number, layer in enumerate(self._layers()):
-            subject, kind = f"{self.path}: layer {number}", layer.get("type")
+            subject = f"{self.path}: layer {number}"
+            kind, activation = _name(layer, "type", subject), _name(layer, "activation", subject)
             weights = layer.get("weights", [] if kind == "activation" else None)
             if not isinstance(weights, list):
                 raise ModelError(f"{subject}: weights", type(weights).__name__, "must be a list")
             arrays = [numbers(array, f"{subject}: weights[{at}]") for at, array in enumerate(weights)]
-            activation = layer.get("activation") or "linear"
             if kind in KERAS_GATES and not chain.layers:
-                layers.append(keras_recurrent(kind, arrays, subject, activation))
+                layers.append(keras_recurrent(kind, arrays, subject, activation or "tanh"))
             elif kind in ("dense", "time-distributed-dense") and layers:
                 chain.add(keras_dense(arrays, subject))
                 chain.activate(activation, subject, f"layer {number}")
