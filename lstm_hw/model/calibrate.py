@@ -52,7 +52,9 @@ class Spread:
         self.peak = max(self.peak, float(magnitudes.max()))
         _, exponents = np.frexp(magnitudes)
         bins = np.where(magnitudes > 0, np.clip(exponents, -_EXPONENTS, _EXPONENTS), -_EXPONENTS) + _EXPONENTS
-        for row, weights in zip(self._sums, (None, magnitudes, magnitudes**2), strict=True):
+        with np.errstate(over="ignore"):  # of magnitudes that no format holds
+            squares = magnitudes**2
+        for row, weights in zip(self._sums, (None, magnitudes, squares), strict=True):
             row += np.bincount(bins, weights, len(row))
 
     def beyond(self, integer: int) -> float:

@@ -136,7 +136,7 @@ def precise(found: Found, accuracy: float | None, bound: float) -> Iterator[str]
     rows = [("layer", "matrix", "weights", "bits")]
     for name, size in found.sizes.items():
         layer, _, matrix = name.rpartition(".")
-        label = (f"layer {layer}", matrix.replace("w_", "W_")) if layer else (name, "W")
+        label = (f"layer {layer}", matrix.replace("w_", "W_")) if layer.isdecimal() else (name, "W")
         rows.append((*label, f"{size:,}", str(found.bits[name])))
     yield from _aligned(rows)
     yield (

@@ -11,6 +11,8 @@ import pytest
 
 from lstm_hw.errors import ConfigError
 from lstm_hw.machine.parts import Part, Usage
+from lstm_hw.model.precision import Found
+from lstm_hw.model.quant_config import QuantConfig
 from lstm_hw.model.reference import float_reference
 from lstm_hw.project import render, text
 from lstm_hw.project.api import convert
@@ -255,3 +257,12 @@ def test_a_trace_leaves_table_and_drawings(tmp_path):
         assert (folder / f"{name}.svg").read_text().startswith("<svg ")
     with pytest.raises(ConfigError, match="images: 0"):
         project.budget(0)
+
+
+def test_matrices_of_a_chain_by_their_names():
+    bits = {"0.w_x": 5, "0.w_h": 4, "dense.0": 6, "head": 8}
+    found = Found(dict.fromkeys(bits, 10), bits, 0.01, 8, 0.01, QuantConfig(), None, 3, True)
+    rows = [line.split() for line in text.precise(found, None, 0.02)][1:5]
+    assert rows == [["layer", "0", "W_x", "10", "5"], ["layer", "0", "W_h", "10", "4"], ["dense.0", "W", "10", "6"]] + [
+        ["head", "W", "10", "8"]
+    ]

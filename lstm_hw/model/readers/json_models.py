@@ -151,6 +151,13 @@ def _with_skip(model, values, keys, path, options):
     return model.with_skip(skip_matrix(subject, added, model.input_size, model.output_size))
 
 
+def _check_last(values, key, found, subject):
+    """Refuse a shape whose last number is another size than that of the weights."""
+    said = values.get(key)
+    if isinstance(said, list) and said and said[-1] not in (None, found):
+        raise ModelError(f"{subject}: {key}", f"{said!r:.60}", f"must end in {found}, as the weights have it")
+
+
 def _not_used(path, where, keys):
     return (f"model.path: not used of {where} in {path.name}: {', '.join(sorted(keys))}",) if keys else ()
 
@@ -216,7 +223,7 @@ class RtNeuralFile:
     def _layers(self):
         layers = self.content["layers"]
         if not isinstance(layers, list) or not layers or not all(isinstance(layer, dict) for layer in layers):
-            raise ModelError(f"{self.path}: layers", type(layers).__name__, "must be a list of layers")
+            raise ModelError(f"{self.path}: layers", f"{layers!r:.60}", "must be a list of layers, which are objects")
         return layers
 
     def contents(self) -> list[str]:
@@ -243,8 +250,10 @@ class RtNeuralFile:
             arrays = [numbers(array, f"{subject}: weights[{at}]") for at, array in enumerate(weights)]
             if kind in KERAS_GATES and not chain.layers:
                 layers.append(keras_recurrent(kind, arrays, subject, activation or "tanh"))
+                _check_last(layer, "shape", layers[-1].hidden_size, subject)
             elif kind in ("dense", "time-distributed-dense") and layers:
                 chain.add(keras_dense(arrays, subject))
+                _check_last(layer, "shape", chain.layers[-1].output_size, subject)
                 chain.activate(activation, subject, f"layer {number}")
             elif kind == "activation" and chain.layers:
                 chain.activate(activation, subject, f"layer {number}")
@@ -255,6 +264,7 @@ class RtNeuralFile:
         assumptions += _not_used(self.path, "the file", self.content.keys() - known)
         said = {"head_every_step": bool(chain.layers), "source": str(self.path)}
         model = FloatModel(tuple(layers), **chain.parts, **said, assumptions=tuple(assumptions))
+        _check_last(self.content, "in_shape", model.input_size, self.path)
         model = _with_skip(model, self.content, ("in_skip", "skip"), self.path, options)
         into, out = (_gain(self.content, key, self.path) for key in _GAINS)
         if into != 1:

@@ -189,6 +189,7 @@ class KerasFile:
                 break
             if layer.kind in _RECURRENT and not chain.layers and sequences:
                 recurrent.append(self._recurrent(layer, arrays, subject))
+                _check_units(layer, recurrent[-1].hidden_size, subject)
                 found = self._functions(layer, version, subject)
                 functions = functions or found
                 if found != functions:
@@ -197,6 +198,7 @@ class KerasFile:
                 sequences = layer.config.get("return_sequences", False)
             elif layer.kind == "Dense" and recurrent:
                 chain.add(keras_dense(arrays.of(layer, _ARRAYS[::2]), subject))
+                _check_units(layer, chain.layers[-1].output_size, subject)
                 chain.activate(_activation(layer), subject, layer.name)
             elif (
                 layer.kind in ("Activation", "ReLU", "ELU", "Softmax")
@@ -261,6 +263,12 @@ def _ends(read):
             os._exit(0)
     _, status = os.waitpid(copy, 0)
     return os.WIFEXITED(status)
+
+
+def _check_units(layer, found, subject):
+    """Refuse units that the arrays do not have."""
+    if layer.config.get("units", found) != found:
+        raise ModelError(f"{subject}: units", f"{layer.config['units']!r:.80}", f"must be {found}, as the arrays have")
 
 
 def _activation(layer):

@@ -331,6 +331,8 @@ class OnnxGraph:
         check_shape(f"{subject}: R", w_h.shape, (1, None, None))
         units = w_h.shape[2]
         check_shape(f"{subject}: R", w_h.shape, (1, gates * units, units))
+        if attributes.get("hidden_size", units) != units:
+            raise ModelError(f"{subject}: hidden_size", attributes["hidden_size"], f"must be {units}, as R has it")
         check_shape(f"{subject}: W", w_x.shape, (1, gates * units, None))
         bias = self._constant(given[3], subject) if given[3] else np.zeros((1, 2 * gates * units))
         check_shape(f"{subject}: B", bias.shape, (1, 2 * gates * units))

@@ -151,17 +151,25 @@ class _Recurrent:
         """The tensors of the state that the layers begin from, (layers, H) or (layers, 1, H), if there are some."""
         if not names:
             return set()
-        hidden = file.shapes[self.name("weight_hh", self.layers - 1)][1]
         for name in names:
             if name not in file.shapes:
                 found = ", ".join(sorted(file.shapes)[:8])
                 raise ConfigError("model.initial_state", repr(name), f"must be a tensor of {file.path}, as {found}")
             shape = file.shapes[name]
-            whole = tuple(size for size in shape if size != 1) == tuple(n for n in (self.layers, hidden) if n != 1)
-            if not whole:
+            if not self.is_state(shape, file):
+                hidden = self.hidden(file)
                 rule = f"must be ({self.layers}, {hidden}), or ({self.layers}, 1, {hidden})"
                 raise ModelError(f"{file.path}: {name}", f"shape {tuple(shape)}", rule)
         return set(names)
+
+    def hidden(self, file):
+        """Hidden size, by the matrix of the last layer."""
+        name = self.name("weight_hh", self.layers - 1)
+        return hidden_size_of(f"{file.path}: {name}", file.shapes[name], self.gates)
+
+    def is_state(self, shape, file):
+        """Whether a shape is that of h or c of all layers, but for sizes of one."""
+        return [size for size in shape if size != 1] == [n for n in (self.layers, self.hidden(file)) if n != 1]
 
     @classmethod
     def find(cls, file, wanted):
@@ -336,6 +344,8 @@ def _left_out(file, lstm, left, options):
             "the rest, and what the rest does must then happen outside"
         )
         rule += f"; model.head_prefix names the head (one of {heads}) or is {NO_HEAD!r}" if heads else ""
+        states = [name for name in left if lstm.is_state(file.shapes[name], file)]
+        rule += f"; model.initial_state names h and c that a sequence begins from, of {states}" if states else ""
         raise ModelError(f"{file.path}: {left[0]}", "unexpected tensor", rule)
     return (
         f"model.prefix: left out of {file.path.name}: {', '.join(left[:8])}{', ...' if len(left) > 8 else ''}; "

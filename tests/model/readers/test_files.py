@@ -248,6 +248,8 @@ def keras_files(given):
             name: configured(0, **{name: True})
             for name in ("go_backwards", "return_state", "zero_output_for_mask", "time_major")
         },
+        "units unlike the arrays": configured(0, units=HIDDEN + 1),
+        "units of Dense unlike the arrays": configured(2, units=OUTPUTS + 1),
         "activation of Dense": configured(2, activation="relu"),
         **{f"GRU{option}": grus(after) for option, after in (("", True), (" with reset_after=False", False))},
         "SimpleRNN": between("SimpleRNN", "rnn"),
@@ -276,6 +278,9 @@ def onnx_files(given):
         for node, slope in ((graph.node[1], [1 / 6]), (graph.node[3], [0.16666667])):
             for values in ({"activations": ["HardSigmoid", "Tanh", "Tanh"]}, {"activation_alpha": slope}):
                 node.attribute.extend([helper.make_attribute(*value) for value in values.items()])
+
+    def hidden_size(graph):
+        next(item for item in graph.node[1].attribute if item.name == "hidden_size").i += 1
 
     def given_input(at, values):
         def change(graph):
@@ -397,6 +402,7 @@ def onnx_files(given):
         "Add along another axis": (True, between("Transpose", perm=[0, 2, 1])),
         "layout=1": (True, batch_first),
         "Y_h as output": (False, final_state),
+        "hidden_size unlike R": (False, hidden_size),
         "direction": (False, attribute(direction="reverse")),
         "clip": (False, attribute(clip=1.0)),
         "input_forget": (False, attribute(input_forget=1)),
@@ -466,6 +472,30 @@ def test_page_of_json_options(tmp_path, given):
         path = tmp_path / ("m.nam" if "Neural" in option else "m.json")
         path.write_bytes(files[option])
         judged(path, answer, given)
+
+
+def test_shapes_of_rtneural_unlike_the_weights(tmp_path, given):
+    path = tmp_path / "m.json"
+    for at, subject, size in (
+        (None, "in_shape", INPUTS),
+        (1, "layer 1: shape", HIDDEN),
+        (2, "layer 2: shape", OUTPUTS),
+    ):
+        content = json.loads(model_files.rtneural_json(given))
+        owner = content if at is None else content["layers"][at]
+        owner[subject.rpartition(" ")[2]][-1] += 1
+        path.write_text(json.dumps(content))
+        refused(path, f"m.json: {subject}: [None, None, {size + 1}]", f"must end in {size}, as the weights have it")
+
+
+def test_a_state_that_nobody_names(tmp_path, given):
+    state = {name: np.ones((2, 1, HIDDEN), np.float32) for name in ("h0", "c0")}
+    path = written(tmp_path, given | state, "m.npz")
+    refused(path, "c0: unexpected tensor", "model.initial_state names h and c", "of ['c0', 'h0']")
+    options = ReadOptions(head="every_step", initial_state=["h0", "c0"])
+    assert load(path, options).layers[1].initial[0].tolist() == [1.0] * HIDDEN
+    scalar = given | state | {"lstm.weight_hh_l1": np.float32(1)}
+    refused(written(tmp_path, scalar, "m.npz"), "lstm.weight_hh_l1: shape ()", "must be (4H, H)", options=options)
 
 
 def test_page_of_keras_options(tmp_path, given):
