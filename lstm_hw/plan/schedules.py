@@ -30,7 +30,7 @@ from .rowblock import RowBlockPlanner
 from .sacc import SaccPlanner
 from .sbe import CASES, BatchPlanner
 from .sbe_model import plan_batch
-from .sizing import engine_and_plan, on_ample_engine
+from .sizing import counting, engine_and_plan, on_ample_engine
 from .target import Target, deeper, shapes
 
 CLOSE = 1.01
@@ -612,6 +612,7 @@ def on_shape(name: str, ask: Request, fields: dict, target: Target) -> list[Outc
         None fits.
     """
     kind = SCHEDULES[name]
+    fields = {**counting(ask.steps, fields), **fields}
     if not kind.streams:
 
         def on_chip(network, config):

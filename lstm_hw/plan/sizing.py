@@ -3,7 +3,7 @@
 Everything that is not given follows from the network: the smallest engine that runs it without compromise.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
@@ -27,6 +27,7 @@ from ..machine.pack import bias_digits, start_of, stored_bias
 from ..machine.plan import Plan
 from ..model.quant_layer import QuantSkip
 from ..model.quant_model import QuantModel
+from ..proof.cycles import long_steps
 from .delta import DeltaPlanner
 from .dense import ResidentPlanner
 
@@ -327,6 +328,32 @@ def means(plan: Plan) -> dict[str, Any]:
     # Where a program asks for what changed, nobody knows what it does before there is data.
     bits = REGISTER_BITS if streams or plan.config.asks else max(LEAST_REGISTER_BITS, register_bits(plan))
     return {"streams": streams, "indexed": indexed, "register_bits": bits}
+
+
+def counting(steps: int, given: Mapping[str, Any]) -> dict[str, int]:
+    """What runs of so many steps need of an engine, and the longer ones that simulations compare them with.
+
+    Parameters
+    ----------
+    steps : int
+    given : dict
+        Fields of EngineConfig.
+
+    Returns
+    -------
+    dict
+        ``register_bits``, or nothing where those that a plan takes by itself are enough.
+
+    Raises
+    ------
+    ConfigError
+        Registers that are given do not count so far.
+    """
+    bits = long_steps(steps).bit_length()
+    if bits > given.get("register_bits", REGISTER_BITS):
+        rule = f"must be at least {bits} for runs of {steps:,} steps, which a simulation compares with longer ones"
+        raise ConfigError("engine.register_bits", given["register_bits"], rule)
+    return {"register_bits": REGISTER_BITS} if bits > LEAST_REGISTER_BITS else {}
 
 
 class _Watched(list):

@@ -16,13 +16,14 @@ from ..gateware.top import Top
 from ..host.image import FIRMWARE, SUFFIX, FirmwareImage, Vectors
 from ..machine import register_exports
 from ..machine.config import WEIGHT_WIDTHS, EngineConfig
+from ..machine.isa import REGISTER_BITS
 from ..machine.pack import to_bytes
 from ..machine.plan import Plan
 from ..machine.ports import TOPLEVEL
 from ..model.readers.options import HEAD_MODES
 from ..model.reference import integer_reference
 from ..plan.schedules import Choice, choose
-from ..plan.sizing import engine_formats, network_of, stored_weight_bits
+from ..plan.sizing import counting, engine_formats, network_of, stored_weight_bits
 from ..proof.checker import check
 from ..proof.count import count_cycles
 from ..proof.cycles import Cycles, long_steps
@@ -56,7 +57,7 @@ class Designed(Quantised):
         if weight_bits not in range(stored, WEIGHT_WIDTHS[-1] + 1):
             rule = f"must be {stored}, as the model was quantised, to {WEIGHT_WIDTHS[-1]}"
             raise ConfigError("engine.weight_bits", weight_bits, rule)
-        return given, {**formats, "weight_bits": weight_bits}
+        return given, {**formats, **counting(self._steps(), given), "weight_bits": weight_bits}
 
     def _choose(self, compare):
         section, (given, formats) = self.config.plan, self._given
@@ -134,7 +135,9 @@ class Designed(Quantised):
             if "load" in plan.program.entries:
                 load = count_cycles(plan, 1, False, "load", memory)
             run = count_cycles(plan, steps, memory=memory).to_dict()
-            long = count_cycles(plan, long_steps(steps), memory=memory).to_dict()
+            # Nobody runs it, so it may be longer than the engine's registers count.
+            wide = replace(plan, config=replace(plan.config, register_bits=REGISTER_BITS))
+            long = count_cycles(wide, long_steps(steps), memory=memory).to_dict()
         return self._cycles(load.to_dict(), run, long, steps)
 
     @cached_property

@@ -25,7 +25,7 @@ from ..files import to_json, whole_folder, write_file
 from ..machine.config import WEIGHT_WIDTHS, EngineConfig
 from ..machine.parts import BOARDS, PARTS
 from ..plan.schedules import SCHEDULES, Request
-from ..plan.sizing import engine_formats, network_of, stored_weight_bits
+from ..plan.sizing import counting, engine_formats, network_of, stored_weight_bits
 from ..provenance import digest, read_stamped, stamped
 from . import toml
 from .plots import draw_front
@@ -239,7 +239,7 @@ def numbers_of(project: "Project", weight_bits: int, operand_bits: int) -> Numbe
     return Numbers(
         f"w{weight_bits} x{operand_bits}",
         network_of(project.qmodel, stored, project.activity),
-        {**engine_formats(project.qmodel), "weight_bits": stored, **given},
+        {**engine_formats(project.qmodel), **counting(project._steps(), given), "weight_bits": stored, **given},
         cost_of_numbers(project),
     )
 

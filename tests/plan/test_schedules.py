@@ -8,6 +8,8 @@ from lstm_hw.machine.network import LayerShape, Network
 from lstm_hw.plan.schedules import SCHEDULES, choose
 from lstm_hw.plan.target import Target, shapes
 from lstm_hw.proof.checker import check
+from lstm_hw.proof.count import count_cycles
+from lstm_hw.proof.cycles import long_steps
 from lstm_hw.proof.load_timing import MemoryModel
 
 NETWORK = Network((LayerShape("lstm", 24, 32, 15),))
@@ -127,3 +129,13 @@ def test_a_large_layer_is_no_error_about_a_depth_that_nobody_gave(hidden, rows, 
     if choice.outcome.name != "resident":
         with pytest.raises(ConfigError, match="plan.schedule: .*; must be another schedule, or engine.rows more"):
             choose(network, 1, schedule="resident", given={"rows": rows})
+
+
+@pytest.mark.parametrize("steps, bits", [(32_765, 16), (32_766, 32), (100_000, 32)])
+def test_registers_count_the_steps_and_the_longer_run_of_a_simulation(steps, bits):
+    network = Network((LayerShape("lstm", 8, 64, 15),))
+    plan = choose(network, steps, given={"rows": 32}).outcome.plan
+    assert plan.schedule == "resident" and plan.config.register_bits == bits
+    assert count_cycles(plan, long_steps(steps)).cycles > 0
+    with pytest.raises(ConfigError, match=f"engine.register_bits: 15; must be at least .. for runs of {steps:,} steps"):
+        choose(network, steps, given={"rows": 32, "register_bits": 15})

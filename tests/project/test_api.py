@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import lstm_hw
-from lstm_hw.errors import ConfigError, FormatError, InputError, ModelError, VerificationError
+from lstm_hw.errors import ConfigError, FormatError, InputError, ModelError, ProgramError, VerificationError
 from lstm_hw.machine.pack import to_bytes
 from lstm_hw.model.quant_model import QuantModel
 from lstm_hw.model.reference import float_reference
@@ -82,6 +82,19 @@ def test_estimate_needs_no_folder(rng, tmp_path):
     assert cycles.macs == 4 * 16 * (3 + 4) + 3 * 4
     with pytest.raises(ConfigError, match="steps: 0"):
         project.estimate(0)
+
+
+def test_estimates_of_long_runs(rng, tmp_path):
+    """Registers count the test inputs' steps, and a simulation's longer run; an estimate may ask for more of one."""
+    x = rng.uniform(-1, 1, (1, 40_000, 3))
+    model = float_model(rng, hidden=(64,))
+    project = lstm_hw.convert(model, calibration=x[:, :50], engine={"rows": 32}, output=tmp_path)
+    assert project.engine.register_bits == 16
+    assert project.estimate(40_000).long["cycles"] > 1.9 * project.estimate(40_000).run["cycles"]
+    with pytest.raises(ProgramError, match="run: 70000 steps; must be at most 65535; engine.register_bits = 32 counts"):
+        project.estimate(70_000)
+    project = lstm_hw.convert(model, calibration=x[:, :50], x=x, engine={"rows": 32}, output=tmp_path)
+    assert project.engine.register_bits == 32 and project.estimate().steps == 40_000
 
 
 @pytest.mark.parametrize("file", ["weights.bin", "program.json", "engine.json", "weights.json"])
