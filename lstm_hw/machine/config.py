@@ -237,7 +237,8 @@ class EngineConfig:
         default=REGISTER_BITS,
         metadata={
             "doc": "width of the program's registers, 8 to 32, which also bounds the time steps of a run; the plan "
-            "takes 16 where weights stay on chip and its program needs no more"
+            "takes 16 where weights stay on chip, its program needs no more and the test inputs have at most 32,765 "
+            "steps (a simulation has a run of twice as many)"
         },
     )
     bus_errors: bool = field(
@@ -338,7 +339,8 @@ class EngineConfig:
             yield "decoder", fits, "be off but for one port, weights of 4, 8 or 16 bits and words of two beats or more"
         yield "window", self.window in WINDOWS, f"be one of {', '.join(map(str, WINDOWS))}"
         for name, needed in WINDOWS_NEED.items():
-            yield name, not self.window or getattr(self, name) == needed, f"be {needed} in an engine with windows"
+            rule = f"be {needed} in an engine with windows; " + "[delta] needs lists, " * (name == "lists")
+            yield name, not self.window or getattr(self, name) == needed, rule + "engine.window = 0 is without windows"
         yield "hidden", self.hidden.width == self.operand_bits, f"be {self.operand_bits} bits wide"
         yield "elu", self.chains or not self.elu, "be false without chains"
         for name, needed in LISTS_NEED.items():
