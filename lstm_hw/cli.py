@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .errors import LstmHwError, VerificationError
+from .errors import ConfigError, LstmHwError, VerificationError
 from .progress import progress
 
 if TYPE_CHECKING:
@@ -380,7 +380,10 @@ class Numbers(click.ParamType):
 @cluster_option
 @click.option("--point", type=click.IntRange(1), help="Write a project file of this point of the last exploration.")
 @click.option("--output", "-o", type=click.Path(), help="That file; NAME_POINT.toml in the current folder without it.")
-def explore(config: str, point: int | None, output: str | None, jobs: int, cluster: str | None, **asked: Any) -> None:
+@click.option("--force", is_flag=True, help="Replace that file if it is there.")
+def explore(
+    config: str, point: int | None, output: str | None, force: bool, jobs: int, cluster: str | None, **asked: Any
+) -> None:
     """Find the best engines for the model on one or more parts, without simulating anything.
 
     Number formats, schedules, rows, contexts, cells, ports and buffers are tried; cycles come from the exact model,
@@ -392,14 +395,18 @@ def explore(config: str, point: int | None, output: str | None, jobs: int, clust
 
     project = project_of(config)
     if point is not None:
-        path = exploration.Exploration.read(project).write_project(
-            project, point, output or f"{project.config.name}_{point}.toml"
-        )
-        wrote(path)
+        given = [name for name, value in asked.items() if value not in (None, ())]
+        if given:
+            options = {param.name: param.opts[0] for param in click.get_current_context().command.params}
+            raise click.UsageError(f"--point is of the last exploration: explore with {options[given[0]]} first")
+        path = Path(output or f"{project.config.name}_{point}.toml")
+        if path.exists() and not force:
+            raise ConfigError(path, "is there already", "must be another file (--output), or --force must be given")
+        wrote(exploration.Exploration.read(project).write_project(project, point, path))
         click.echo(f"next: lstm-hw run {path}")
         return
-    if output is not None:
-        raise click.UsageError("--output is for --point: results go to build/NAME/explore")
+    if output is not None or force:
+        raise click.UsageError("--output and --force are for --point: results go to build/NAME/explore")
     found = project.explore(exploration.wanted(**asked), jobs, cluster)
     folder = found.write(project.folder / "explore")
     say(found.lines())

@@ -117,6 +117,8 @@ class Wanted:
             for value in values:
                 if value not in known:
                     raise ConfigError(name, value, f"must be of {', '.join(map(str, known))}")
+        if self.most_points is not None and self.most_points < 1:
+            raise ConfigError("budget", self.most_points, "must be at least 1 engine")
         if self.sequences is not None and not 1 <= self.sequences <= MAX_SEQUENCES:
             raise ConfigError("sequences", self.sequences, f"must be between 1 and {MAX_SEQUENCES:,}")
 
@@ -154,7 +156,7 @@ def wanted(
     budgets = {}
     if budget is not None:
         count = budget.isascii() and budget.isdigit()
-        budgets = {"most_points": max(1, int(budget))} if count else {"most_seconds": quantity("budget", budget, "s")}
+        budgets = {"most_points": int(budget)} if count else {"most_seconds": quantity("budget", budget, "s")}
     return Wanted(
         objectives=_names(objective),
         limits={name: value for name, value in limits.items() if value is not None},

@@ -139,3 +139,9 @@ def test_registers_count_the_steps_and_the_longer_run_of_a_simulation(steps, bit
     assert count_cycles(plan, long_steps(steps)).cycles > 0
     with pytest.raises(ConfigError, match=f"engine.register_bits: 15; must be at least .. for runs of {steps:,} steps"):
         choose(network, steps, given={"rows": 32, "register_bits": 15})
+
+
+def test_sbe_needs_more_inputs_than_a_tile_has():
+    network = Network((LayerShape("lstm", 8, 16, 15),))
+    with pytest.raises(ConfigError, match="model: 8 inputs for the schedule sbe; must be more than the 12 of a tile"):
+        choose(network, STEPS, schedule="sbe", given={"rows": 8, "cells": 5, "axi_data_bits": 64})

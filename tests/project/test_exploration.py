@@ -100,6 +100,10 @@ def test_a_point_becomes_verified_verilog(explored, tmp_path):
     result = CliRunner().invoke(main, ["explore", str(path), "--point", str(point["number"]), "--output", str(output)])
     assert result.exit_code == 0, result.output
     assert result.output.splitlines()[-1] == f"next: lstm-hw run {output}"
+    again = ["explore", str(path), "--point", str(point["number"]), "--output", str(output)]
+    assert "is there already" in CliRunner().invoke(main, again).stderr
+    assert CliRunner().invoke(main, [*again, "--force"]).exit_code == 0
+    assert "with --latency first" in CliRunner().invoke(main, [*again, "--latency", "1ms"]).stderr
     made = convert(output)
     assert made.config.name == "chosen" and made.engine.to_dict() == point["engine"]
     measured = made.simulate()
@@ -170,6 +174,8 @@ def test_what_cannot_be(explored, tmp_path):
         wanted(schedule="fast")
     with pytest.raises(ConfigError, match="engine.rows: 5"):
         wanted(rows=(5,))
+    with pytest.raises(ConfigError, match="budget: 0; must be at least 1"):
+        wanted(budget="0")
     with pytest.raises(ConfigError, match="weight_bits: 3"):
         wanted(weight_bits=(3,))
     with pytest.raises(ConfigError, match="operand_bits"):
