@@ -143,5 +143,5 @@ def test_registers_count_the_steps_and_the_longer_run_of_a_simulation(steps, bit
 
 def test_sbe_needs_more_inputs_than_a_tile_has():
     network = Network((LayerShape("lstm", 8, 16, 15),))
-    with pytest.raises(ConfigError, match="model: 8 inputs for the schedule sbe; must be more than the 12 of a tile"):
+    with pytest.raises(ConfigError, match="model: 8 inputs for the schedule sbe; must be more than the 8 of a tile"):
         choose(network, STEPS, schedule="sbe", given={"rows": 8, "cells": 5, "axi_data_bits": 64})
