@@ -83,7 +83,7 @@ def _free(held, size):
     """Which inputs are not held (Lx,), and the values of those that are."""
     free, value = np.ones(size, bool), np.zeros(size)
     for key, number in held.items():
-        if not key.isdecimal() or int(key) >= size:
+        if key not in map(str, range(size)):
             raise ConfigError("model.held", repr(key), f"must be the number of an input, 0 to {size - 1}")
         free[int(key)], value[int(key)] = False, number
     if not free.any():

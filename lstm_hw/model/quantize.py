@@ -226,7 +226,7 @@ def _sample_size(model, calibration):
 
 def _input_scales(calibration, number_format):
     """Exponents that bring all inputs to the range of the largest, and half of that; none if ranges are alike."""
-    bits = bits_of_inputs(calibration, number_format)
+    bits = bits_of(calibration, number_format)
     if all(b is None or b >= number_format.width / 2 for b in bits):
         return []
     peaks = np.abs(calibration).max(axis=(0, 1))
@@ -267,15 +267,16 @@ def _input_format(calibration, config):
     return fitting("calibration", peak * config.headroom, config.operand_bits)
 
 
-def bits_of_inputs(calibration: np.ndarray, number_format: QFormat) -> list[int | None]:
-    """Bits, with the sign, that each input's peak takes of the format that all share; None of one that is always 0.
+def bits_of(values: np.ndarray, number_format: QFormat) -> list[int | None]:
+    """Bits, with the sign, that the peak of each input or output takes of the format that all share; None of one that
+    is always 0.
 
     Parameters
     ----------
-    calibration : float array (N, T, Lx)
+    values : float array (N, T, Lx)
     number_format : QFormat
     """
-    peaks = np.abs(calibration).max(axis=(0, 1))
+    peaks = np.abs(values).max(axis=(0, 1))
     stored = number_format.quantize(peaks)
     return [1 + int(value).bit_length() if peak else None for value, peak in zip(stored, peaks, strict=True)]
 

@@ -15,8 +15,9 @@ from ..model.delta_search import Thresholds, search_thresholds
 from ..model.error_report import quantization_report
 from ..model.precision import Found, search
 from ..model.quant_config import USUAL_LOST, QuantConfig
+from ..model.quant_layer import LOOKED_UP
 from ..model.quant_model import QuantModel
-from ..model.quantize import bits_of_inputs, quantize
+from ..model.quantize import bits_of, quantize
 from ..model.reference import checked_sequences, float_reference, integer_reference
 from ..model.sparse_h import kept_share, leaving_out, with_sparse_h
 from ..plan.sizing import network_of
@@ -25,8 +26,8 @@ from .given import Given
 from .goal import precision_goal, threshold_goal
 from .settings import MAX_COUNT
 
-SHOWN_INPUTS = 4
-"""Inputs of small range that are named, at most."""
+SHOWN = 4
+"""Inputs or outputs of small range that are named, at most."""
 MOST_TRACED = 64
 """Sequences that the error budget is for, unless one says how many, at most ..."""
 TRACED_MACS = 1 << 25
@@ -54,6 +55,7 @@ class Quantised(Given):
         if self.pruned is not None:
             check_quantized(qmodel, self.pruned)
         self._note_coarse_inputs(qmodel)
+        self._note_coarse_outputs(qmodel)
         if self.config.delta is not None:
             layers = len(qmodel.layers)
             qmodel = with_thresholds(qmodel, self.config.delta.x, self.config.delta.thresholds_of_h(layers))
@@ -86,18 +88,36 @@ class Quantised(Given):
             return measure(self.qmodel, self.qmodel.quantize_input(self.inputs[:MOST_TRACED]))
 
     def _note_coarse_inputs(self, qmodel):
-        number_format, calibration = qmodel.input_format, self.data.calibration
-        peaks = np.abs(calibration).max(axis=(0, 1))
+        calibration = self.data.calibration
+        peaks, bits = (
+            np.abs(calibration).max(axis=(0, 1)),
+            bits_of(qmodel.scaled_input(calibration), qmodel.input_format),
+        )
+        way = "scale them to like ranges before training, or in x and W_x"
+        self._note_coarse("input", peaks, bits, qmodel.input_format, way)
+
+    def _note_coarse_outputs(self, qmodel):
+        head = self.model.head
+        if head is None or head.activation in LOOKED_UP:
+            return
+        reach = np.abs(head.weight).sum(axis=1) * 2.0**qmodel.head.x_format.integer + np.abs(head.bias)
+        if head.skip is not None:
+            reach += np.abs(head.skip) @ np.abs(self.data.calibration).max(axis=(0, 1))
+        way = "scale them to like ranges before training, or by a list in model.output_scale"
+        self._note_coarse("output", reach, bits_of(reach[None, None], qmodel.output_format), qmodel.output_format, way)
+
+    def _note_coarse(self, what, peaks, bits, number_format, way):
+        """Tell of what is left less than half of the bits of the format that all share."""
         coarse = [
-            f"input {number} reaches {peaks[number]:g} and has {bits}"
-            for number, bits in enumerate(bits_of_inputs(qmodel.scaled_input(calibration), number_format))
-            if bits is not None and bits < number_format.width / 2
+            f"{what} {number} reaches {peaks[number]:g} and has {count}"
+            for number, count in enumerate(bits)
+            if count is not None and count < number_format.width / 2
         ]
         if coarse:
-            more = f", and {len(coarse) - SHOWN_INPUTS} more" if len(coarse) > SHOWN_INPUTS else ""
+            more = f", and {len(coarse) - SHOWN} more" if len(coarse) > SHOWN else ""
             self.note(
-                f"inputs of unlike range share {number_format}, {number_format.width} bits: "
-                f"{', '.join(coarse[:SHOWN_INPUTS])}{more}; scale them to like ranges before training, or in x and W_x"
+                f"{what}s of unlike range share {number_format}, {number_format.width} bits: "
+                f"{', '.join(coarse[:SHOWN])}{more}; {way}"
             )
 
     def quantize(self) -> QuantModel:

@@ -54,6 +54,7 @@ def test_held_inputs(model):
         ({"input_offset": np.inf}, "must be a finite number"),
         ({"held": {"4": 1.0}}, "model.held: '4'; must be the number of an input, 0 to 3"),
         ({"held": {"gain": 1.0}}, "model.held: 'gain'"),
+        ({"held": {"1": 1.0, "01": 2.0}}, "model.held: '01'; must be the number of an input"),
         ({"held": {"0": np.nan}}, "model.held: .*finite"),
         ({"held": dict.fromkeys("0123", 1.0)}, "model.held: all 4 inputs; must leave one"),
     ],

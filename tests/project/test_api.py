@@ -11,6 +11,7 @@ import pytest
 import lstm_hw
 from lstm_hw.errors import ConfigError, FormatError, InputError, ModelError, ProgramError, VerificationError
 from lstm_hw.machine.pack import to_bytes
+from lstm_hw.model.fold import folded
 from lstm_hw.model.quant_model import QuantModel
 from lstm_hw.model.reference import float_reference
 from lstm_hw.verify.hardware import Hardware
@@ -382,6 +383,19 @@ def test_inputs_of_unlike_range_are_told(rng):
     (note,) = notes
     assert note.startswith("inputs of unlike range share Q14.1, 16 bits: input 1 reaches 1 and has 3; scale them")
     lstm_hw.convert(float_model(rng), calibration=x / [100, 1, 1], note=notes.append).quantize()
+    assert len(notes) == 1
+
+
+def test_outputs_of_unlike_range_are_told(rng):
+    """What no h can bring to more than a few bits of the format that the outputs share."""
+    model, notes, x = float_model(rng), [], rng.uniform(-1, 1, (4, 3, 3))
+    scaled = folded(model, output_scale=(1e-6, *[1000.0] * (model.output_size - 1)))
+    lstm_hw.convert(scaled, calibration=x, note=notes.append).quantize()
+    (note,) = notes
+    assert re.match(
+        r"outputs of unlike range share Q\d+\.\d+, 16 bits: output 0 reaches \S+e-06 and has 1; scale", note
+    )
+    lstm_hw.convert(model, calibration=x, note=notes.append).quantize()
     assert len(notes) == 1
 
 
