@@ -75,6 +75,10 @@ class DeviceError(ToolError):
         self.registers = registers or {}
 
 
+class NotLoadedError(DeviceError):
+    """An engine does not hold, or no longer, what this driver has loaded: another loaded, or it was reset."""
+
+
 class TaskError(LstmHwError):
     """A task of a campaign failed, or ended the processes that worked on it."""
 

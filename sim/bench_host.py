@@ -16,12 +16,12 @@ from cocotb.handle import HierarchyObject
 from cocotb.triggers import Timer
 from cocotbext.axi import AxiResp
 
-from lstm_hw.errors import DeviceError, InputError, LstmHwError, ToolError, VerificationError
+from lstm_hw.errors import DeviceError, InputError, LstmHwError, NotLoadedError, ToolError, VerificationError
 from lstm_hw.host.device import Session
 from lstm_hw.host.image import FirmwareImage, Vectors
 from lstm_hw.host.link import Link
 from lstm_hw.host.transport import Transport
-from lstm_hw.machine.registers import ErrorCode
+from lstm_hw.machine.registers import PROGRAM, ErrorCode, lookup
 from lstm_hw.reading import NpzFile
 
 from .bench_faults import Faults
@@ -130,6 +130,35 @@ async def refuses_a_memory_that_is_wrong(dut: HierarchyObject) -> None:
     with refused("weight image in memory", ToolError):
         await session.predict(case.x)
     case.tb.write = write
+    await case.check(session, 1)
+
+
+@cocotb.test()
+async def masters_that_take_turns(dut: HierarchyObject) -> None:
+    """Another one loads another model of the same configuration, or parts of one: an error, and never its outputs."""
+    case = Case(dut)
+    session = await case.open()
+    await case.check(session, 1)
+    weights = bytes(255 - byte for byte in case.image.weights)
+    other = await Session.open(replace(case.image, weights=weights), case.tb.transport(), RUN_S)
+    theirs = await other.predict(case.x[:1], stored=True)
+    assert not np.array_equal(theirs, case.whole[:1])
+    with refused("somebody else has loaded; load again", NotLoadedError):
+        await session.predict(case.x[:1])
+    assert np.array_equal(await other.predict(case.x[:1], stored=True), theirs)
+    await session.load()
+    with refused("somebody else has loaded; load again", NotLoadedError):
+        await other.predict(case.x[:1])
+    await case.check(session, 1)
+    driver, loads = session.driver, lookup("ENTRY").field("loads")
+    addresses = [PROGRAM.word_address(0, PROGRAM.words - 1), lookup("WEIGHTS_LO").address]
+    if "load" in case.image.program.entries:  # what is on the chip can be changed without a change of the program
+        addresses.append(lookup("ENTRY").address)
+    for address in addresses:
+        await driver.port.write(address, loads.mask)
+        with refused("", NotLoadedError):
+            await session.predict(case.x[:1])
+        await session.load()
     await case.check(session, 1)
 
 

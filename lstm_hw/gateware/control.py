@@ -261,14 +261,19 @@ class Control(wiring.Component):
             m.d.comb += run.i_refusal_port.eq(check.o_port)
         places = [lookup(name).address // WORD_BYTES for port in range(self.ports) for name in weights_registers(port)]
         to_weights = slave.o_write & ~run.o_lock & Cat(slave.o_write_address == place for place in places).any()
+        unload = Signal()
+        loaded_before = Signal()
+        m.d.sync += loaded_before.eq(registers.o_entry.loads)
         m.d.comb += [
+            unload.eq(program.o_program_write | to_weights),
+            registers.i_image_id_clear.eq(unload | registers.o_entry.loads & ~loaded_before),
             check.i_steps.eq(self.o_steps),
             *(given.eq(address) for given, address in zip(check.i_weights, self.o_weights, strict=True)),
             check.i_loads.eq(registers.o_entry.loads),
             check.i_loaded.eq(run.o_status.loaded),
             run.i_refusal.eq(check.o_code),
             run.i_loads.eq(registers.o_entry.loads),
-            run.i_unload.eq(program.o_program_write | to_weights),
+            run.i_unload.eq(unload),
         ]
 
     def _connect_values(self, m, registers):

@@ -57,6 +57,8 @@ class RegisterFile(wiring.Component):
         Refuse writes to registers that are marked ``locked``.
     o_<name> : Out(layout(register))
         Value of a stored register.
+    i_<name>_clear : In(1)
+        Clear a stored register that is marked ``cleared``; there with these alone.
     i_<name> : In(layout(register))
         Value of a register that lives outside.
     o_<name>_write : Out(1)
@@ -64,7 +66,8 @@ class RegisterFile(wiring.Component):
 
     Timing
     ------
-    Answers and strobes are combinational. A stored value changes one cycle after ``i_write``. A register with
+    Answers and strobes are combinational. A stored value changes one cycle after ``i_write`` or ``i_<name>_clear``; in
+    one cycle with a write, the clear counts. A register with
     ``latched_by`` reads as the value that it had in the cycle of the last read of that other register, 0 at first.
 
     Raises
@@ -99,7 +102,8 @@ class RegisterFile(wiring.Component):
     def _ports(register):
         name, shape = register.name.lower(), layout(register)
         if register.stored:
-            return {f"o_{name}": Out(shape, init={field.name: field.reset for field in register.fields})}
+            ports = {f"o_{name}": Out(shape, init={field.name: field.reset for field in register.fields})}
+            return ports | ({f"i_{name}_clear": In(1)} if register.cleared else {})
         ports = {f"i_{name}": In(shape)}
         writable = [field for field in register.fields if field.access in _WRITABLE]
         if any(field.lsb + field.width > 8 for field in writable):
@@ -118,6 +122,10 @@ class RegisterFile(wiring.Component):
                 if register.access is not Access.RO:
                     with m.Case(register.address // WORD_BYTES):
                         self._write(m, register)
+        for register in self.registers:
+            if register.cleared:
+                with m.If(self._port("i", register, "_clear")):
+                    m.d.sync += self._port("o", register).eq(0)
         latches = {
             register.latched_by: Signal(register.width, name=f"latch_{register.name.lower()}")
             for register in self.registers

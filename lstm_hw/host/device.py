@@ -94,20 +94,23 @@ class Session:
         ------
         ToolError
             A run is in progress, memory does not hold what was written to it, or the engine could not load it.
+        NotLoadedError
+            Somebody else has loaded in the meantime.
         """
         self.loaded, self._steps = False, None
         driver, image = self.driver, self.image
         await driver.identify()
         await driver.check_idle("load")
+        await driver.load_program(image.program.encoded())  # first: it tells others, before memory is another
         for offset, part in zip(self.offsets, image.images, strict=True):
             await self.memory.write(offset, part + bytes(_fours(part) - len(part)))
         if self.transport.interrupt is not None:
             await driver.enable_interrupt()
-        await driver.load_program(image.program.encoded())
         await driver.set_weights(*(self.memory.base + offset for offset in self.offsets))
         if "load" in image.program.entries:
             await driver.start(image.program.entry_word("load"))
             await self._judge(await driver.wait(), "load")
+        await driver.sign(image.image_id, image.program.entry_word("run"))
         self.loaded = True
 
     async def predict(
@@ -140,6 +143,8 @@ class Session:
             ``x`` does not fit the model, or there is no state to go on from.
         DeviceError
             A run failed, or took too long: ``registers`` has what the engine said.
+        NotLoadedError
+            Somebody else has loaded, or the engine was reset, since :meth:`load`, which has to be called again.
 
         Warns
         -----

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..errors import ToolError
+from ..errors import NotLoadedError, ToolError
 from ..machine.registers import (
     CLIPPED_PLACES,
     COUNTERS,
@@ -88,7 +88,7 @@ class Driver:
     ):
         self.port, self.content_id, self.interrupt = port, content_id, interrupt
         self.weights, self.timeout, self.clock, self.pause = weights, timeout, clock, pause
-        self._weights_right, self._addresses = weights is None, None
+        self._weights_right, self._addresses, self._image_id = weights is None, None, None
 
     async def read(self, name: str) -> int:
         """Value of a register."""
@@ -161,6 +161,7 @@ class Driver:
             A run is in progress; the engine refuses a word, as of a program that is too long.
         """
         await self.check_idle("program")
+        self._image_id = None
         async with self._taken("program"):
             for entry, word in enumerate(words):
                 for n in range(INSTRUCTION_WORDS):
@@ -175,7 +176,7 @@ class Driver:
             A run is in progress; the engine has no such port.
         """
         await self.check_idle("weight addresses")
-        self._weights_right, self._addresses = self.weights is None, addresses
+        self._weights_right, self._addresses, self._image_id = self.weights is None, addresses, None
         async with self._taken("weight addresses"):
             for port, address in enumerate(addresses):
                 low, high = weights_registers(port)
@@ -196,6 +197,45 @@ class Driver:
             if found != address:
                 rule = f"must be {address:#x}, as this driver told: load again"
                 raise ToolError(f"weight address of port {port}", f"{found:#x}", rule)
+
+    async def sign(self, image_id: int, entry: int) -> None:
+        """Say what was loaded, when all of it was: from now on a start looks whether it is still there.
+
+        Parameters
+        ----------
+        image_id : int
+            Value of IMAGE_ID, not 0.
+        entry : int
+            Value of ENTRY of the runs to come.
+
+        Raises
+        ------
+        NotLoadedError
+            Somebody else has loaded since.
+        ToolError
+            A run is in progress; the engine has no such register.
+        """
+        await self.check_idle("sign")
+        self._image_id = 0
+        await self.check_image()
+        async with self._taken("sign"):
+            await self._put("ENTRY", entry)  # first: that it begins to load would clear the other
+            await self._put("IMAGE_ID", image_id)
+        self._image_id = image_id
+
+    async def check_image(self) -> None:
+        """Look whether the engine still has what this driver has loaded and signed.
+
+        Raises
+        ------
+        NotLoadedError
+            It has not.
+        """
+        found = await self.read("IMAGE_ID")
+        if found != self._image_id:
+            what = "somebody else has loaded" if found else "program or weights were changed, or the engine was reset"
+            rule = f"must be {self._image_id:#x}, as this driver left it: {what}; load again"
+            raise NotLoadedError("register IMAGE_ID", f"{found:#x}", rule)
 
     async def start(
         self,
@@ -225,9 +265,11 @@ class Driver:
 
         Raises
         ------
+        NotLoadedError
+            No weights on the chip, or not what this driver has signed. Nothing was started.
         ToolError
-            Another engine, one that is busy, weights that are not there, not right or looked for elsewhere, no steps,
-            or an argument that the engine refuses. Nothing was started.
+            Another engine, one that is busy, weights that are not right or looked for elsewhere, no steps, or an
+            argument that the engine refuses. Nothing was started.
         """
         await self.identify()
         await self.check_idle("start")
@@ -235,8 +277,12 @@ class Driver:
             raise ToolError("start", f"{steps} steps", f"must be from 1 to {(1 << 32) - 1}")
         loads = lookup("ENTRY").field("loads").extract(entry)
         if not loads and not await self._field("STATUS", "loaded"):
-            raise ToolError("start", "no weights on the chip", "must follow a run of entry `load` without an error")
-        await self.check_weights()
+            rule = "must follow a run of entry `load` without an error"
+            raise NotLoadedError("start", "no weights on the chip", rule)
+        if self._image_id is None:
+            await self.check_weights()
+        else:
+            await self.check_image()  # which tells of other addresses too
         if loads and not self._weights_right:
             found = hashlib.sha256(await self.weights.read()).hexdigest()
             if found != self.weights.sha256:

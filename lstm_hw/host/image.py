@@ -202,6 +202,11 @@ class FirmwareImage:
         return self._identity(self._facts(), self._sections()).hex()
 
     @property
+    def image_id(self) -> int:
+        """What the drivers write to the register IMAGE_ID: the first 32 bits of the identity, 1 for 0."""
+        return int.from_bytes(bytes.fromhex(self.identity)[:4], "little") or 1
+
+    @property
     def images(self) -> list[bytes]:
         """The weight image of each port."""
         size = len(self.weights) // self.config.axi_ports

@@ -32,6 +32,12 @@ RULES = (
     "and the counters keep the values of the run before.",
     "STATUS.loaded is set when a run with ENTRY.loads is done without an error, and cleared when such a run begins, "
     "when an instruction or a weight address is written, and by a reset: what a load left that failed never counts.",
+    "IMAGE_ID tells masters that take turns whose program and weights are loaded, which CONTENT_ID does not: it is of "
+    "the configuration. A master writes ENTRY of its runs and then a number of its own there once it has loaded, and "
+    "finds 0 or another's before a start if anybody has written an instruction or a weight address since, has begun a "
+    "load (a run with ENTRY.loads where the program has an entry `load`), or has reset the engine. It does not tell of "
+    "writes to the memory that weights stream from: who loads writes the program first, as the drivers do. Nothing "
+    "keeps another from loading between look and start, or two from loading at once.",
     "STATUS.code, ERROR_ADDRESS and ERROR_PORT keep the first error of a run until the next run begins.",
     "A run that fails or is aborted stops asking for weights and takes the beats that it has asked for; an output that "
     "is offered stays offered until it is taken; and x that is offered is taken and dropped, up to `tlast` with "
@@ -66,6 +72,9 @@ STARTUP = (
     "If `program.json` has the entry `load`: write its value to ENTRY, 1 to STEPS and 1 to CTRL.start, and wait for "
     "CTRL.done. This run fetches the weights that stay on the chip; it takes no x and sends nothing. It is needed "
     "whenever STATUS.loaded is 0. STATUS.code must be 0.",
+    "Where other masters may load too: IMAGE_ID must read 0 now. Write the value of the entry `run` to ENTRY, then a "
+    "number to IMAGE_ID that is the image's own: the drivers take the first four bytes of `identity` (docs/host.md), "
+    "little-endian, and 1 for 0. Before each start it must read the same; else load again.",
     "For each run: the value of the entry `run` to ENTRY, the number of time steps to STEPS, 1 to FLAGS.clear if h"
     " and c start from zero and 0 if the run goes on where the one before ended; then 1 to CTRL.start. Send x and "
     "take y while it lasts: a run whose outputs nobody takes ends after TIMEOUT_STREAMS cycles, or when 1 is written "

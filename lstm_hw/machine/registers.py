@@ -22,7 +22,7 @@ WORD_BYTES = 4
 IDENTITY = int.from_bytes(b"LSTM", "big")
 """Value of ID."""
 
-VERSION = (0, 4, 0)
+VERSION = (0, 5, 0)
 """Major, minor and patch number of the control interface; a driver refuses another major number."""
 
 
@@ -181,6 +181,8 @@ class Register:
         True: a write during a run is refused.
     latched_by : str or None
         Name of the register whose read takes the copy that a read of this one returns.
+    cleared : bool
+        True: the hardware clears it to 0, which is its reset value too, though else it is plain storage.
     """
 
     name: str
@@ -190,6 +192,7 @@ class Register:
     doc: str
     locked: bool = False
     latched_by: str | None = None
+    cleared: bool = False
 
     @property
     def width(self) -> int:
@@ -208,7 +211,7 @@ class Register:
 
     @property
     def stored(self) -> bool:
-        """Whether the register is plain storage: what was written is what is read."""
+        """Whether the register is storage: what was written is what is read, until it is cleared."""
         return all(field.access is Access.RW for field in self.fields)
 
     def field(self, name: str) -> Field:
@@ -385,6 +388,15 @@ REGISTERS = (
     _word("WEIGHTS_HI", 0x02C, Access.RW, "byte address of the weight image, bits 63..32", locked=True),
     _word("TIMEOUT", 0x034, Access.RW, "cycles that the memory may take to answer; 0: for ever", 65536, locked=True),
     _word("TIMEOUT_STREAMS", 0x038, Access.RW, "cycles that x or y may keep the run waiting; 0: for ever", locked=True),
+    _word(
+        "IMAGE_ID",
+        0x03C,
+        Access.RW,
+        "who has loaded, see the rules; cleared when an instruction, a weight address or a 1 over the 0 of ENTRY.loads "
+        "is written",
+        locked=True,
+        cleared=True,
+    ),
     _word("ID", 0x040, Access.RO, "the characters LSTM", IDENTITY),
     Register(
         "VERSION",

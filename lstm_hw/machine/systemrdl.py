@@ -43,9 +43,10 @@ def to_systemrdl(ports: int = 1, count_clipped: bool = False, values: Mapping[st
     for register in register_map(ports, count_clipped):
         reset = (values or {}).get(register.name, register.reset)
         lines += ["", "    reg {", f"        desc = {json.dumps(register.doc)};"]
+        clears = " hwclr;" if register.cleared else ""
         for field in register.fields:
             lines.append(
-                f"        field {{ desc = {json.dumps(field.doc)}; {_PROPERTIES[field.access]} }} "
+                f"        field {{ desc = {json.dumps(field.doc)}; {_PROPERTIES[field.access]}{clears} }} "
                 f"{field.name}[{field.lsb + field.width - 1}:{field.lsb}] = {field.extract(reset):#x};"
             )
         lines.append(f"    }} {register.name} @ {register.address:#05x};")

@@ -339,6 +339,7 @@ def test_configuration_is_locked_during_a_run(idle, stall):
             await tb.put(ctx, name, value)
         for word in range(5):
             assert await tb.write(ctx, PROGRAM.word_address(2, word), word + 1) == OKAY
+        await tb.put(ctx, "IMAGE_ID", values["IMAGE_ID"])
         await tb.put(ctx, "CTRL", START)
         program = dict(tb.program)
         for register in LOCKED * 2:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lstm_hw.machine.registers import PROGRAM, ErrorCode
+from lstm_hw.machine.registers import PROGRAM, ErrorCode, weights_registers
 from tests.gateware.control_bench import (
     CTRL,
     DONE,
@@ -11,6 +11,7 @@ from tests.gateware.control_bench import (
     ISR,
     ISR_DONE,
     ISR_ERROR,
+    LENGTH,
     LOADED,
     LOADS,
     READY,
@@ -147,5 +148,59 @@ def test_refusal_is_an_event():
         await tb.expect(ctx, CTRL, DONE | IDLE | READY | INTERRUPT | 0x80)
         await ticks(ctx, 20)
         assert not tb.starts
+
+    tb.run(test)
+
+
+@pytest.mark.parametrize("ports", [1, 2])
+def test_who_has_loaded(ports):
+    """IMAGE_ID is kept over runs, also such that load again; what changes the next run clears it."""
+    tb = TB(ports=ports)
+
+    async def signed(ctx, entry=3):
+        await tb.put(ctx, "ENTRY", entry)
+        await tb.put(ctx, "IMAGE_ID", 0x1234_5678)
+        await tb.expect(ctx, address("IMAGE_ID"), 0x1234_5678)
+
+    async def test(ctx):
+        await tb.expect(ctx, address("IMAGE_ID"), 0)
+        await tb.put(ctx, "STEPS", 1)
+        await tb.put(ctx, "ENTRY", LOADS)
+        await runs(tb, ctx)
+        for entry in (3, LOADS | 3):
+            await signed(ctx, entry)
+            for _ in range(3):
+                await tb.put(ctx, "ENTRY", entry)
+                await tb.put(ctx, "STEPS", 2)
+                await tb.put(ctx, "FLAGS", 1)
+                await runs(tb, ctx)
+            await tb.expect(ctx, address("IMAGE_ID"), 0x1234_5678)
+        tb.run_cycles = 100
+        await tb.put(ctx, "CTRL", START)
+        for name in ("IMAGE_ID", "WEIGHTS_LO", "ENTRY"):  # refused: nothing is changed
+            await tb.put(ctx, name, 0, response=2)
+        await tb.until_done(ctx)
+        await tb.expect(ctx, address("IMAGE_ID"), 0x1234_5678)
+        await signed(ctx)
+        for entry in (LENGTH, LOADS | LENGTH):
+            await tb.put(ctx, "ENTRY", entry, response=2)
+        await tb.write(ctx, address("ENTRY"), LOADS, strobe=3)  # not the byte of it
+        for word in range(PROGRAM.words - 1):  # an instruction is not yet written
+            await tb.write(ctx, PROGRAM.word_address(2, word), 0)
+        await tb.expect(ctx, address("IMAGE_ID"), 0x1234_5678)
+        await tb.write(ctx, PROGRAM.word_address(2, PROGRAM.words - 1), 0)
+        await tb.expect(ctx, address("IMAGE_ID"), 0)
+        for name in (name for port in range(ports) for name in weights_registers(port)):
+            await signed(ctx)
+            await tb.put(ctx, name, 0)
+            await tb.expect(ctx, address("IMAGE_ID"), 0)
+        await signed(ctx)
+        await tb.put(ctx, "ENTRY", LOADS)  # a load begins so
+        await tb.expect(ctx, address("IMAGE_ID"), 0)
+        await signed(ctx)
+        ctx.set(tb.domain.rst, 1)
+        await ctx.tick()
+        ctx.set(tb.domain.rst, 0)
+        await tb.expect(ctx, address("IMAGE_ID"), 0)
 
     tb.run(test)

@@ -13,8 +13,12 @@ from lstm_hw.model.reference import integer_reference
 BASE = 0x4000_0000
 _ADDRESS = {
     name: lookup(name).address
-    for name in ("ID", "VERSION", "CONTENT_ID", "STATUS", "CTRL", "ENTRY", "STEPS", "FLAGS", "WEIGHTS_LO", "WEIGHTS_HI")
+    for name in (
+        *("ID", "VERSION", "CONTENT_ID", "IMAGE_ID", "STATUS"),
+        *("CTRL", "ENTRY", "STEPS", "FLAGS", "WEIGHTS_LO", "WEIGHTS_HI"),
+    )
 }
+LOADS = lookup("ENTRY").field("loads").mask
 BUSY, LOADED = (lookup("STATUS").field(name).mask for name in ("busy", "loaded"))
 START, DONE, ABORT = (lookup("CTRL").field(name).mask for name in ("start", "done", "abort"))
 
@@ -45,9 +49,13 @@ class ModelEngine:
         assert address % 4 == 0 and not self.busy or address == _ADDRESS["CTRL"], "a write during a run"
         if PROGRAM.address <= address < PROGRAM.address + PROGRAM.size:
             self.program[address] = value
+            self.values[_ADDRESS["IMAGE_ID"]] = 0
         elif address == _ADDRESS["CTRL"]:
             self._control(value)
         else:
+            begins = address == _ADDRESS["ENTRY"] and value & ~self.values[address] & LOADS
+            if begins or address in (_ADDRESS["WEIGHTS_LO"], _ADDRESS["WEIGHTS_HI"]):
+                self.values[_ADDRESS["IMAGE_ID"]] = 0
             self.values[address] = value
 
     @property

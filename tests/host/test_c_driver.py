@@ -20,7 +20,7 @@ from lstm_hw.host.fields import offset_of
 from lstm_hw.host.image import ENTRY, ENTRY_BYTES, HEADER, HEADER_BYTES, Kind
 from lstm_hw.host.protocol import HELLO, Hello, TestState
 from lstm_hw.machine.formats import OVERFLOWS, ROUNDINGS, InputCode
-from lstm_hw.machine.registers import ErrorCode, Refusal, lookup
+from lstm_hw.machine.registers import PROGRAM, ErrorCode, Refusal, lookup
 from sim.runner import run_bench
 
 from ..projects import tensors, write_project
@@ -94,7 +94,7 @@ def status(line):
 
 def test_statuses():
     """Each has a number, in the order of the header, and a sentence."""
-    assert STATUS["OK"] == 0 and STATUS["E_SYSTEM"] == len(STATUS) - 1 == 23
+    assert STATUS["OK"] == 0 and STATUS["E_SYSTEM"] == len(STATUS) - 1 == 24
     source = (c_driver.SOURCES / "lstm_hw.c").read_text()
     for name in STATUS:
         assert f"case LSTM_HW_{name}: return" in source
@@ -347,6 +347,32 @@ def test_digits(tmp_path, tools):
     lines = play(tmp_path, tools, firmware, *commands, mode="dma")
     assert [outputs(line) for line in lines[4:7]] == project.predict(project.x[:3], stored=True).tolist()
     assert int(lines[7][2]) > 1000
+
+
+@pytest.mark.parametrize("kind", ["project", "streamed"])
+def test_masters_that_take_turns(tmp_path, tools, request, kind):
+    """Another one loads another model of the same configuration, or parts of one: an error, and never its outputs."""
+    firmware = request.getfixturevalue(kind).firmware
+    other = replace(firmware, weights=bytes(255 - byte for byte in firmware.weights))
+    assert other.config == firmware.config and other.image_id != firmware.image_id
+    (tmp_path / "other").write_bytes(other.to_bytes())
+    steps = firmware.vectors.x.shape[1]
+    right = f"predict 0 0 {steps} 1"
+    story = [("open", "OK"), ("load", "OK"), (right, "OK"), (f"other {tmp_path / 'other'}", "OK")]
+    story += [(right, "E_OTHER_IMAGE"), ("swap", ""), (right, "OK"), ("swap", ""), ("load", "OK"), (right, "OK")]
+    story += [("swap", ""), (right, "E_OTHER_IMAGE"), ("swap", ""), (right, "OK")]
+    parts = [PROGRAM.word_address(0, PROGRAM.words - 1), lookup("WEIGHTS_LO").address]
+    if "load" in firmware.program.entries:  # what is on the chip can be changed without a change of the program
+        parts.append(lookup("ENTRY").address)
+    for address in parts:
+        story += [(f"write {address} {lookup('ENTRY').field('loads').mask}", ""), (right, "E_NOT_LOADED")]
+        story += [("load", "OK"), (right, "OK")]
+    lines = play(tmp_path, tools, firmware, *(command for command, _ in story))
+    found = [line[7:] for line in lines[2:] if line[0] == "predict" and line[1] == "0"]
+    for (command, expected), line in zip(story, lines[2:], strict=True):
+        assert not expected or STATUS_NAMES[int(line[1])] == expected, f"{command}: {' '.join(line)}"
+    y = list(map(str, firmware.vectors.y[: firmware.streams.sequences].ravel()))
+    assert found[1] != y and [found[0], *found[2:]] == [y] * (len(found) - 1)
 
 
 def test_a_bad_line(tmp_path, tools, project):

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from lstm_hw.errors import ToolError
+from lstm_hw.errors import NotLoadedError, ToolError
 from lstm_hw.host.driver import Driver, WeightCheck
 from lstm_hw.machine.registers import IDENTITY, PROGRAM, ErrorCode, Refusal, lookup
 
@@ -29,6 +29,7 @@ class Engine:
             "STATUS": LOADED,
             "CTRL": 0,
             "REFUSED": 0,
+            "IMAGE_ID": 0,
         }
         self.looks, self.left, self.dies, self.written, self.refuses = looks, 0, dies, [], refuses or {}
         kept = ("ENTRY", "STEPS", "FLAGS", "WEIGHTS_LO", "WEIGHTS_HI", "WEIGHTS1_LO", "WEIGHTS1_HI")
@@ -53,7 +54,9 @@ class Engine:
             self.values["REFUSED"] = 1 | self.refuses[name] << 4 | address << 16
             return
         self.written.append((name, value))
-        if name.startswith("WEIGHTS"):
+        if name.startswith(("WEIGHTS", "0x4")) or name == "ENTRY" and value & ~self.values.get(name, 0) & LOADS:
+            self.values["IMAGE_ID"] = 0
+        if name.startswith("WEIGHTS") or name in ("ENTRY", "IMAGE_ID"):
             self.values[name] = value
         if name == "REFUSED" and value & 1:
             self.values["REFUSED"] = 0
@@ -207,6 +210,50 @@ def test_weights_that_are_looked_for_elsewhere(register, entry):
     run(driver.set_weights(0x1_0000_1000, 0x1_0000_3000))
     run(driver.start(entry))
     assert engine.values["STATUS"] & BUSY
+
+
+@pytest.mark.parametrize("entry", [5, LOADS | 5])
+def test_what_somebody_else_has_loaded(entry):
+    """After a signature every start looks whether it is there; the driver's own runs do not change it."""
+
+    async def signs(driver, image_id):
+        await driver.load_program([1])
+        await driver.set_weights(64)
+        await driver.start(LOADS)
+        await driver.wait()
+        await driver.sign(image_id, entry)
+
+    async def runs(driver):
+        for _ in range(2):
+            await driver.start(entry)
+            assert await driver.wait() == ErrorCode.NONE
+
+    engine = Engine()
+    driver, other = Driver(engine, 77), Driver(engine, 77)
+    run(signs(driver, 0xA))
+    run(runs(driver))
+    run(signs(other, 0xB))
+    theirs = "register IMAGE_ID: 0xb; must be 0xa, as this driver left it: somebody else has loaded; load again"
+    refused(driver.start(entry), engine, theirs)
+    run(runs(other))
+    run(signs(driver, 0xA))
+    refused(other.start(entry), engine, "register IMAGE_ID: 0xa; must be 0xb, .*: somebody else has loaded")
+    for name, value in ((hex(PROGRAM.word_address(0, 4)), 3), ("WEIGHTS_LO", 64), ("IMAGE_ID", 0), ("ENTRY", LOADS)):
+        run(signs(driver, 0xA))
+        run(runs(driver))
+        if name != "ENTRY" or entry == 5:
+            run(engine.write(lookup(name).address if name.isupper() else int(name, 16), value))
+            before = len(engine.written)
+            with pytest.raises(NotLoadedError, match="IMAGE_ID: 0x0; must be 0xa, .*: program or weights were changed"):
+                run(driver.start(entry))
+            assert len(engine.written) == before
+    run(driver.load_program([1]))
+    run(signs(other, 0xB))
+    refused(driver.sign(0xA, entry), engine, "register IMAGE_ID: 0xb; must be 0x0, .*: somebody else has loaded")
+    run(runs(other))
+    engine.refuses = {"IMAGE_ID": Refusal.ADDRESS}  # an engine of before
+    with pytest.raises(ToolError, match="sign: the write to 0x3c was refused"):
+        run(signs(other, 0xB))
 
 
 @pytest.mark.parametrize("interrupt", [False, True])

@@ -48,6 +48,7 @@ ADDRESSES = {
     "WEIGHTS_HI": 0x02C,
     "TIMEOUT": 0x034,
     "TIMEOUT_STREAMS": 0x038,
+    "IMAGE_ID": 0x03C,
     "ID": 0x040,
     "VERSION": 0x044,
     "CONTENT_ID": 0x048,
@@ -134,6 +135,8 @@ def test_map_is_consistent():
         assert register.access in (Access.RW, Access.RO, Access.WO)
         writable = {Access.RW, Access.WO, Access.W1S, Access.W1C, Access.W1T} & {f.access for f in register.fields}
         assert bool(writable) == (register.access is not Access.RO)
+        if register.cleared:
+            assert register.stored and not register.reset
         if register.latched_by:
             assert register.latched_by == register.name.removesuffix("_HI") + "_LO"
             assert lookup(register.latched_by).address == register.address - 4
@@ -151,6 +154,7 @@ def test_locked_registers_are_the_arguments():
         "WEIGHTS_HI",
         "TIMEOUT",
         "TIMEOUT_STREAMS",
+        "IMAGE_ID",
     ]
 
 

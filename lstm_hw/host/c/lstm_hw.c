@@ -36,7 +36,8 @@ const char *lstm_hw_text(lstm_hw_status status)
     case LSTM_HW_E_DAMAGED: return "an image whose check sums are wrong";
     case LSTM_HW_E_CONTENT: return "an image that says what cannot be";
     case LSTM_HW_E_BUSY: return "a run, or a board's self-test, is in progress";
-    case LSTM_HW_E_NOT_LOADED: return "no weights on the chip: load the image";
+    case LSTM_HW_E_NOT_LOADED: return "no weights on the chip, or program or weights were changed since: load the image";
+    case LSTM_HW_E_OTHER_IMAGE: return "somebody else has loaded since: load the image";
     case LSTM_HW_E_STATE: return "h and c were lost by a run that failed: start the next from zero";
     case LSTM_HW_E_REFUSED: return "the engine refused a write";
     case LSTM_HW_E_RUN: return "the run met an error";
@@ -605,17 +606,30 @@ static uint64_t weights_offset(const lstm_hw_image *image, uint32_t port)
     return port * aligned(image->port_bytes, PAGE_BYTES);
 }
 
-/* Whether the engine still has the addresses of the weights: a reset takes them. */
-static lstm_hw_status check_weights(lstm_hw_engine *engine, const lstm_hw_image *image)
+/* What the register IMAGE_ID reads while nobody has changed what was loaded. */
+static uint32_t image_id(const lstm_hw_image *image)
 {
-    for (uint32_t port = 0; port < image->ports; port++) {
-        uint64_t address = engine->transport->memory.base + weights_offset(image, port);
-        uint32_t low, high;
-        TRY(get(engine, weights_registers[port], &low));
-        TRY(get(engine, weights_registers[port] + 4, &high));
-        if (low != (uint32_t)address || high != (uint32_t)(address >> 32)) return LSTM_HW_E_NOT_LOADED;
-    }
-    return LSTM_HW_OK;
+    uint32_t value = u32(image->identity);
+    return value ? value : 1;
+}
+
+/* Whether the engine still has what was loaded. */
+static lstm_hw_status check_loaded(lstm_hw_engine *engine, uint32_t expected)
+{
+    uint32_t found;
+    TRY(get(engine, LSTM_HW_IMAGE_ID_OFFSET, &found));
+    if (found == expected) return LSTM_HW_OK;
+    return found ? LSTM_HW_E_OTHER_IMAGE : LSTM_HW_E_NOT_LOADED;
+}
+
+/* Say that the image was loaded. ENTRY first: that it begins to load would clear the other. */
+static lstm_hw_status sign(lstm_hw_engine *engine, const lstm_hw_image *image)
+{
+    TRY(check_loaded(engine, 0));
+    TRY(begin_writes(engine));
+    TRY(set(engine, LSTM_HW_ENTRY_OFFSET, image->entry_run));
+    TRY(set(engine, LSTM_HW_IMAGE_ID_OFFSET, image_id(image)));
+    return end_writes(engine);
 }
 
 static lstm_hw_status load_weights(lstm_hw_engine *engine, const lstm_hw_image *image)
@@ -656,8 +670,9 @@ lstm_hw_status lstm_hw_load(lstm_hw_engine *engine, const lstm_hw_image *image)
     engine->image = NULL;
     engine->lost = 1;
     TRY(begin_writes(engine));
+    TRY(load_program(engine, image)); /* first: it tells others, before memory is another */
+    TRY(end_writes(engine));
     TRY(load_weights(engine, image));
-    TRY(load_program(engine, image));
     TRY(end_writes(engine));
     if (image->entry_load != LSTM_HW_IMAGE_NO_ENTRY) {
         waiting begun;
@@ -669,6 +684,7 @@ lstm_hw_status lstm_hw_load(lstm_hw_engine *engine, const lstm_hw_image *image)
         }
         TRY(read_error(engine));
     }
+    TRY(sign(engine, image));
     engine->image = image;
     return LSTM_HW_OK;
 }
@@ -732,7 +748,7 @@ lstm_hw_status lstm_hw_run(lstm_hw_engine *engine, uint32_t steps, int clear, co
     if (status & LSTM_HW_STATUS_BUSY_MASK) return LSTM_HW_E_BUSY;
     if (!(image->entry_run & LSTM_HW_ENTRY_LOADS_MASK) && !(status & LSTM_HW_STATUS_LOADED_MASK))
         return LSTM_HW_E_NOT_LOADED;
-    TRY(check_weights(engine, image));
+    TRY(check_loaded(engine, image_id(image)));
     if (first_step) *first_step = before;
     engine->lost = 1; /* until the run has ended well */
     TRY(start(engine, image->entry_run, steps,

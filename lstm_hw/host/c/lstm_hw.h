@@ -30,7 +30,8 @@ typedef enum {
     LSTM_HW_E_DAMAGED,       /* an image whose check sums are wrong */
     LSTM_HW_E_CONTENT,       /* an image that says what cannot be */
     LSTM_HW_E_BUSY,          /* a run, or a board's self-test, is in progress */
-    LSTM_HW_E_NOT_LOADED,    /* no weights on the chip: load the image */
+    LSTM_HW_E_NOT_LOADED,    /* no weights on the chip, or program or weights were changed since: load the image */
+    LSTM_HW_E_OTHER_IMAGE,   /* somebody else has loaded since: load the image */
     LSTM_HW_E_STATE,         /* h and c were lost by a run that failed: start the next from zero */
     LSTM_HW_E_REFUSED,       /* the engine refused a write; see `refused` */
     LSTM_HW_E_RUN,           /* the run met an error; see `error` */

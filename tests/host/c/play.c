@@ -21,11 +21,11 @@ enum { READ, WRITE, DMA_READ, DMA_WRITE, MEMORY_WRITE, MEMORY_READ, FLUSH, INVAL
 #define ELEMENTS (1u << 16)
 
 static int file;
-static uint8_t image_bytes[1u << 22], work[2 * BUFFER_BYTES], x_buffer[BUFFER_BYTES], y_buffer[BUFFER_BYTES];
+static uint8_t image_bytes[1u << 22], other_bytes[1u << 22], work[2 * BUFFER_BYTES], x_buffer[BUFFER_BYTES], y_buffer[BUFFER_BYTES];
 static int16_t x_stored[ELEMENTS], y_stored[ELEMENTS];
 static lstm_hw_transport transport;
-static lstm_hw_engine engine;
-static lstm_hw_image image;
+static lstm_hw_engine engine, other;
+static lstm_hw_image image, other_image;
 static lstm_hw_serial serial;
 static lstm_hw_tty tty;
 static lstm_hw_dma dma;
@@ -171,13 +171,13 @@ static void predict(uint32_t group, uint32_t first, uint32_t steps, int clear)
     printf("\n");
 }
 
-static lstm_hw_status read_image(const char *path)
+static lstm_hw_status read_image(const char *path, lstm_hw_image *read, uint8_t *bytes)
 {
     FILE *input = fopen(path, "rb");
     if (!input) return LSTM_HW_E_SYSTEM;
-    size_t count = fread(image_bytes, 1, sizeof image_bytes, input);
+    size_t count = fread(bytes, 1, sizeof image_bytes, input);
     fclose(input);
-    return lstm_hw_image_read(&image, image_bytes, count);
+    return lstm_hw_image_read(read, bytes, count);
 }
 
 static void put(uint32_t address, uint32_t value)
@@ -199,7 +199,7 @@ int main(int count, char **arguments)
     if (count < 4) return 2;
     int over_dma = !strcmp(arguments[1], "dma");
     file = atoi(arguments[2]);
-    printf("image %d\n", read_image(arguments[3]));
+    printf("image %d\n", read_image(arguments[3], &image, image_bytes));
     printf("connect %d\n", over_dma ? connect_dma() : connect_serial());
     for (int number = 4; number < count; number++) {
         char name[16] = "";
@@ -242,7 +242,17 @@ int main(int count, char **arguments)
         } else if (!strcmp(name, "reset")) {
             printf("reset %d\n", lstm_hw_serial_reset(&serial));
         } else if (!strcmp(name, "image")) {
-            printf("image %d\n", read_image(arguments[number] + 6));
+            printf("image %d\n", read_image(arguments[number] + 6, &image, image_bytes));
+        } else if (!strcmp(name, "other")) { /* another master, which loads another image */
+            lstm_hw_status status = read_image(arguments[number] + 6, &other_image, other_bytes);
+            if (status == LSTM_HW_OK) status = lstm_hw_open(&other, &transport, patience);
+            if (status == LSTM_HW_OK) status = lstm_hw_load(&other, &other_image);
+            printf("other %d\n", status);
+        } else if (!strcmp(name, "swap")) { /* go on as the other master */
+            lstm_hw_engine held = engine;
+            engine = other;
+            other = held;
+            printf("swap 0\n");
         } else if (!strcmp(name, "speed")) {
             printf("speed %d\n", lstm_hw_serial_speed(&serial, (uint32_t)a));
         } else if (!strcmp(name, "selftest")) {
