@@ -413,7 +413,8 @@ class CellUnit(wiring.Component):
         def tag_queue(name, take, tag=drain.o_tag, registered=False):
             layout = tag.shape()
             m.submodules[name] = store = memory.Memory(shape=layout, depth=self.tags, init=[])
-            writer, reader = store.write_port(), store.read_port(domain="comb")
+            writer = store.write_port()  # alone: its signals are called so
+            reader = store.read_port(domain="comb")
             place, following = (Signal(range(self.tags), name=f"{name}_{part}") for part in ("place", "next"))
             m.d.comb += [
                 writer.en.eq(drain.o_tagged),
