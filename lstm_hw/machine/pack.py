@@ -158,7 +158,10 @@ def start_of(
     found = priming(c, activation, *formats, layer.KIND)
     shift = layer.acc_fraction - layer.preact.fraction
     if shift < 0:
-        rule = f"must have at least the {layer.preact.fraction} fraction bits of pre-activations to begin from a state"
+        rule = (
+            f"must have at least the {layer.preact.fraction} fraction bits of pre-activations to begin from a state: "
+            "give quantize.preact fewer fraction bits, or weights or operands more bits"
+        )
         raise FormatError("accumulator", f"{layer.acc_fraction} fraction bits", rule)
     stages, rows = found.pre.shape
     widths = weight_bits, operand_bits, lift

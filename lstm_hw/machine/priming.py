@@ -16,8 +16,13 @@ from .activation import make_activation
 from .formats import QFormat, shift_round
 
 REACH = 0.9
-"""What a stage adds to c at most."""
+"""What a stage adds to c at most; less where the formats' largest i*g is less."""
+MARGIN = 0.95
+"""Share of the largest i*g that a stage adds at most: near it there are few pairs to choose from."""
 MOST_REPEATS = 1000
+NO_PAIR = "a c that no pair of results gives"
+WIDER = "quantize.preact with more integer bits reaches further"
+"""The way out, told where formats do not reach a state."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +54,7 @@ class _Cell:
         self.preact, self.cell, self.hidden = preact, cell, hidden
         self.a, self.fraction = activated.fraction, activated.fraction + max(activated.fraction, cell.fraction)
         self.f = int(self.sigmoid[-1])
+        self.reach = min(REACH, MARGIN * activated.to_float(self.f) * activated.to_float(self.tanh[-1]))
 
     def kept(self, c):
         """f*c, at ``fraction``."""
@@ -135,10 +141,10 @@ def priming(
     keeps, real = activated.to_float(unit.f), cell.to_float(c)
     steps = np.arange(1, MOST_REPEATS + 2)
     grown = steps if keeps == 1 else (1 - keeps**steps) / (1 - keeps)  # c behind so many steps that add 1
-    enough = np.flatnonzero(np.abs(real).max() <= REACH * grown)
+    enough = np.flatnonzero(np.abs(real).max() <= unit.reach * grown)
     if not enough.size:
-        found = f"c of {np.abs(real).max():g}"
-        raise FormatError("initial state", found, f"must be at most {REACH * grown[-1]:.4g} for these formats")
+        rule = f"must be at most {unit.reach * grown[-1]:.4g} with pre-activations of {preact}; {WIDER}"
+        raise FormatError("initial state", f"c of {np.abs(real).max():g}", rule)
     repeats, now, stages = int(enough[0]), np.zeros_like(c), []
     if repeats:
         i, g = unit.pairs(now, cell.quantize(real / grown[repeats]))
@@ -154,7 +160,7 @@ def _last(c, unit, now=0, repeats=0, stages=()):
     i, g = unit.pairs(now, c)
     found, h = unit.step(now, i, g)
     if not np.array_equal(found, c):
-        raise FormatError("initial state", "a c that no pair of results gives", "must be within the range of c")
+        raise FormatError("initial state", NO_PAIR, f"must be within the range of c; {WIDER}")
     return Priming(repeats, np.array([*stages, unit.pre(i, g)]), h)
 
 
@@ -178,6 +184,6 @@ def _pair(sigmoid, tanh, low, high):
     fits[fits] = ascending[at[fits]] * i[fits] <= high
     found = np.flatnonzero(fits)
     if not found.size:
-        raise FormatError("initial state", "a c that no pair of results gives", "must be one that i*g can be")
+        raise FormatError("initial state", NO_PAIR, f"must be one that i*g can be; {WIDER}")
     best = found[-1]  # the largest i
     return int(candidates[best]), int(order[at[best]])

@@ -15,6 +15,7 @@ import numpy as np
 from ..machine.config import FORMAT_WIDTHS
 from ..machine.formats import QFormat
 from .float_model import FloatModel
+from .functions import sigmoid
 from .reference import float_reference
 
 ENOUGH_BITS = 16
@@ -31,6 +32,8 @@ MOST_PREACT_INTEGER = 4
 """The activation unit's table ends at 16."""
 MARGIN = 1.25
 """Formats hold so many times the calibration set's largest magnitude, but where functions are flat beyond."""
+STATE_MARGIN = 0.9
+"""Share of the largest i*g that a state may be: near it there are few pairs to choose from."""
 MOST_CELL_INTEGER, LEAST_HIDDEN_INTEGER = 12, -6
 MOST_CANDIDATE_INTEGER = 9
 """Of pre-activations where a GRU's candidate is among them: its two sums are added, so neither is flat anywhere."""
@@ -99,6 +102,8 @@ class Survey:
         Least and largest of all outputs, 0 among them.
     dense : list of Spread
         Of the outputs of the linear layers in front of the head.
+    start : float
+        Largest magnitude of a c, or of a GRU's h, that a layer begins from.
     """
 
     layers: list[dict[str, Spread]]
@@ -106,6 +111,7 @@ class Survey:
     low: float = 0.0
     high: float = 0.0
     dense: list[Spread] = field(default_factory=list)
+    start: float = 0.0
 
     def of(self, place: str) -> list[Spread]:
         """The spread of each layer."""
@@ -142,7 +148,8 @@ def survey(model: FloatModel, calibration: np.ndarray, kept: int) -> Survey:
                 spread.add(trace[number][place])
         for number, spread in enumerate(dense, len(layers)):
             spread.add(trace[number]["y"])
-    return Survey(layers, np.concatenate(parts), low, high, dense)
+    states = (np.abs(layer.initial[1]).max() for layer in model.layers if layer.initial is not None)
+    return Survey(layers, np.concatenate(parts), low, high, dense, float(max(states, default=0.0)))
 
 
 def dense_format(spread: Spread, width: int) -> QFormat:
@@ -247,15 +254,22 @@ def _of_preact(config, found) -> Iterator[QFormat]:
         peak = max(s.peak for s in found.of("candidate")) * MARGIN
         gates = min(2.0**USUAL_INTEGER - 1, max(s.peak for s in spreads) * MARGIN)
         holding = [n for n in range(MOST_CANDIDATE_INTEGER) if _with_integer(n, 63).holds(max(peak, gates))]
-        least = min(holding, default=MOST_CANDIDATE_INTEGER)
+        least = max(min(holding, default=MOST_CANDIDATE_INTEGER), _least_to_begin(found.start))
         for width in widths:
             yield from (_with_integer(n, width) for n in dict.fromkeys((max(least, USUAL_INTEGER), least)))
         return
     for width in widths:
         yield _with_integer(USUAL_INTEGER, width)
         for proposal in _widest([s.proposals(width, MARGIN, 0, MOST_PREACT_INTEGER) for s in spreads]):
-            if proposal.integer >= USUAL_INTEGER or proposal.holds(max(s.peak for s in spreads) * MARGIN):
+            holds = proposal.holds(max(s.peak for s in spreads) * MARGIN)
+            if proposal.integer >= (_least_to_begin(found.start) if holds else USUAL_INTEGER):
                 yield proposal
+
+
+def _least_to_begin(start):
+    """Integer bits of pre-activations with which a cell comes to a state in one step, or as many as is usual."""
+    largest = [sigmoid(2.0**n) * np.tanh(2.0**n) for n in range(USUAL_INTEGER)]
+    return next((n for n, product in enumerate(largest) if start <= STATE_MARGIN * product), USUAL_INTEGER)
 
 
 def _of_hidden(config, found) -> Iterator[QFormat | tuple[QFormat, ...]]:

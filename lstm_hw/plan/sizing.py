@@ -230,13 +230,15 @@ def accumulator_bits(network: Network, weight_bits: int, operand_bits: int = 16,
 
     A product of two's complement numbers is at most ``2**(weight_bits + operand_bits - 2)``; a sum has one of them a
     column, bias digits included, and the sign takes a bit. That is so whatever the values. With lifted operands it
-    would be too wide, so there it is the width that the network's own weights need, whatever the operands.
+    would be too wide, so there it is the width that the network's own weights need, whatever the operands. Digits of
+    the stages that lead to a state may take more columns: such a layer gets the width that it needs.
     """
     columns = max(layer.columns + len(_exponents(layer.bias_columns)) for layer in network.layers)
     bits = weight_bits + operand_bits + lift + (columns - 1).bit_length()
     if lift and all(layer.sum_bits for layer in network.layers):
         least = weight_bits + operand_bits + lift + bool(network.thresholds)
         bits = max(least, *(layer.sum_bits for layer in network.layers))
+    bits = max(bits, *(layer.sum_bits for layer in network.layers if layer.start is not None), 0)
     return max(PAIR_BITS + 1, bits) if operand_bits == 8 else bits
 
 

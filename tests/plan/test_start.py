@@ -158,6 +158,37 @@ def test_a_state_that_no_stages_lead_to():
         priming(np.array([2000 << 4]), "quadratic64", *formats)
 
 
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+@pytest.mark.parametrize("state", [0.2, 0.55, 0.98])
+def test_small_sums_and_a_large_state(kind, state):
+    """Pre-activations get the integer bits that the state needs, though all sums are below 1."""
+    model = float_model(kind=kind)
+    (layer,) = model.layers
+    layer = replace(layer, w_x=layer.w_x / 8, w_h=layer.w_h / 8, bias=layer.bias / 8)
+    model = replace(model, layers=(replace(layer, initial=(np.full(6, state),) * 2),))
+    x = np.random.default_rng(2).uniform(-1, 1, (2, 3, 3))
+    for preact in (None, QFormat(0, 15)):
+        qmodel = quantize(model, x, QuantConfig(preact=preact))
+        reached = preact is None or kind == "lstm" or state < 0.6
+        if not reached:
+            with pytest.raises(FormatError, match="no pair of results gives.*quantize.preact with more integer bits"):
+                image_words(planned(qmodel), qmodel)
+            continue
+        plan = planned(qmodel)
+        stored = qmodel.quantize_input(x)
+        scenario_of(plan, image_words(plan, qmodel), ModelReference(qmodel), [Piece(stored[:1]), Piece(stored[1:])])
+    with pytest.raises(
+        FormatError, match="c of 3; must be at most 1.9.* with pre-activations of Q0.15; quantize.preact"
+    ):
+        priming(
+            QFormat(3, 12).quantize(np.array([3.0])),
+            "quadratic64",
+            *[QFormat(0, 15)] * 2,
+            QFormat(3, 12),
+            QFormat(0, 15),
+        )
+
+
 @pytest.mark.parametrize("rounding", ["half_up", "half_even", "floor"])
 @pytest.mark.parametrize("unit", ["quadratic64", "hard5/nonuniform(segments=16)", "plan"])
 @pytest.mark.parametrize("peak", [0.5, 25])
