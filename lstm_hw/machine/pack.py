@@ -165,8 +165,15 @@ def start_of(
         raise FormatError("accumulator", f"{layer.acc_fraction} fraction bits", rule)
     stages, rows = found.pre.shape
     widths = weight_bits, operand_bits, lift
-    prime, digits = bias_digits(found.pre.ravel() << shift + row_bits, *widths)
-    first, others = bias_digits(((layer.w_h << layer.lifts[1]) @ (h - found.h)) << row_bits, *widths)
+    try:
+        prime, digits = bias_digits(found.pre.ravel() << shift + row_bits, *widths)
+        first, others = bias_digits(((layer.w_h << layer.lifts[1]) @ (h - found.h)) << row_bits, *widths)
+    except FormatError as error:
+        rule = (
+            "must be sums that constants give: give quantize.preact fewer integer bits, or begin with "
+            'model.initial_state = "zero"'
+        )
+        raise FormatError("initial state", f"weights of {layer.acc_fraction} fraction bits in sums", rule) from error
     return (
         Start(found.repeats, prime, first),
         digits.reshape(stages, rows, -1).transpose(1, 0, 2).reshape(rows, -1),

@@ -148,8 +148,12 @@ def survey(model: FloatModel, calibration: np.ndarray, kept: int) -> Survey:
                 spread.add(trace[number][place])
         for number, spread in enumerate(dense, len(layers)):
             spread.add(trace[number]["y"])
-    states = (np.abs(layer.initial[1]).max() for layer in model.layers if layer.initial is not None)
-    return Survey(layers, np.concatenate(parts), low, high, dense, float(max(states, default=0.0)))
+    start = 0.0
+    for layer, places in zip(model.layers, layers, strict=True):
+        for place, values in zip("hc", layer.initial or (), strict=False):
+            places[place].add(values)
+            start = max(start, float(np.abs(layer.initial[1]).max()))
+    return Survey(layers, np.concatenate(parts), low, high, dense, start)
 
 
 def dense_format(spread: Spread, width: int) -> QFormat:

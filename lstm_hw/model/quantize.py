@@ -143,6 +143,7 @@ def quantize(
     measured = None if large else lambda config: error(quantized(replace(config, **finest)))
     given, reasons = chosen_formats(found, config, measured)
     given = replace(given, **ways[0])
+    _check_states(model, given)
     scaled = {None: quantized(given, progress=progress)}
     if model.functions != USUAL:
         reasons.append(f"activation unit: {given.activation}, since gates have {' and '.join(model.functions)}")
@@ -192,6 +193,18 @@ def _checked(config, model, runs):
         raise FormatError("quantize.output", config.output, rule)
     activation = unit_for(model.functions, config.activation)
     return replace(config, weight_bits=max(map(config.bits_of, matrices)), activation=activation)
+
+
+def _check_states(model, config):
+    """Refuse an h or c to begin from that its format does not hold; h of few bits may be clipped within -1 and 1."""
+    for number, layer in enumerate(model.layers):
+        for key, name, values in zip(("hidden", "cell"), "hc", layer.initial or (), strict=False):
+            formats, peak = getattr(config, key), float(np.abs(values).max())
+            held = formats[number] if isinstance(formats, tuple) else formats
+            few = key == "hidden" and held.width < ENOUGH_BITS
+            if peak > (1.0 if few else (held.highest + 1) * held.lsb):
+                rule = f"must be at most {held.highest * held.lsb:.4g}, as quantize.{key} = {held} holds"
+                raise FormatError(f"{layer.source}: initial {name}", f"magnitude {peak:.4g}", rule)
 
 
 def _has_few(config):

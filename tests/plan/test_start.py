@@ -158,6 +158,30 @@ def test_a_state_that_no_stages_lead_to():
         priming(np.array([2000 << 4]), "quadratic64", *formats)
 
 
+def test_a_state_that_formats_do_not_hold():
+    """None is clipped in silence; formats of c that follow the data follow the state too."""
+    model = float_model()
+    h, c = model.layers[0].initial
+    large = replace(model, layers=(replace(model.layers[0], initial=(h * 1.5 / np.abs(h).max(), c)),))
+    x = np.random.default_rng(2).uniform(-1, 1, (2, 3, 3))
+    with pytest.raises(FormatError, match="initial h: magnitude 1.5; must be at most 1, as quantize.hidden = Q0.15"):
+        quantize(large, x)
+    for config in (QuantConfig(), QuantConfig(operand_bits=8, weight_bits=8)):
+        far = replace(model, layers=(replace(model.layers[0], initial=(h, c * 40)),))
+        layer = quantize(far, x, config).layers[0]
+        assert np.abs(layer.cell.to_float(layer.initial[1]) - c * 40).max() <= layer.cell.lsb
+    with pytest.raises(FormatError, match="initial c: magnitude .*; must be at most 8, as quantize.cell = Q3.12"):
+        quantize(far, x, QuantConfig(cell=QFormat(3, 12)))
+    layer = model.layers[0]
+    small = replace(layer, w_x=layer.w_x / 1000, w_h=layer.w_h / 1000, bias=layer.bias / 1000)
+    small = replace(model, layers=(small,))
+    qmodel = quantize(small, x)
+    with pytest.raises(
+        FormatError, match="initial state: weights of .* fraction bits in sums; .*quantize.preact fewer"
+    ):
+        network_of(qmodel)
+
+
 @pytest.mark.parametrize("kind", ["lstm", "gru"])
 @pytest.mark.parametrize("state", [0.2, 0.55, 0.98])
 def test_small_sums_and_a_large_state(kind, state):
