@@ -339,8 +339,9 @@ class EngineConfig:
             yield "decoder", fits, "be off but for one port, weights of 4, 8 or 16 bits and words of two beats or more"
         yield "window", self.window in WINDOWS, f"be one of {', '.join(map(str, WINDOWS))}"
         for name, needed in WINDOWS_NEED.items():
-            rule = f"be {needed} in an engine with windows; " + "[delta] needs lists, " * (name == "lists")
-            yield name, not self.window or getattr(self, name) == needed, rule + "engine.window = 0 is without windows"
+            rule = f"be {needed} in an engine with windows, which engine.window or a schedule that gathers asks for"
+            rule += ", and [delta] for lists" * (name == "lists")
+            yield name, not self.window or getattr(self, name) == needed, rule
         yield "hidden", self.hidden.width == self.operand_bits, f"be {self.operand_bits} bits wide"
         yield "elu", self.chains or not self.elu, "be false without chains"
         for name, needed in LISTS_NEED.items():

@@ -302,10 +302,8 @@ class BatchPlanner(StackPlanner):
             if tile % per_beat:
                 raise ConfigError("tile_columns", tile, f"must be whole beats of x_per_beat = {per_beat} elements")
             if shape.inputs <= tile and not number:
-                rule = f"must be more than the {tile} of a tile on {config.rows} rows; engine.rows or plan.schedule"
-                raise ConfigError(
-                    "model", f"{shape.inputs} inputs for the schedule {self.name}", f"{rule} may be others"
-                )
+                rule = f"must be more than the {tile} of a tile on {config.rows} rows; fewer rows have smaller tiles"
+                raise ConfigError("model", f"{shape.inputs} inputs for the schedule {self.name}", rule)
             if pinned[number] < 1 or pinned[number] > shape.inputs - tile and not number:
                 rule = f"must leave at least a tile of {tile} columns and one pinned column of {shape.inputs}"
                 raise ConfigError("pinned", pinned[number], rule)
