@@ -158,6 +158,9 @@ class Network:
                 raise ConfigError("network", found, f"must be none or {most}: {vectors}")
         if self.thresholds and self.sparse_h:
             raise ConfigError("network", "thresholds and sparse_h", "must not be together: changes, or groups of h")
+        if self.thresholds and self.skip:
+            rule = "must be none: of x there is a list of what changed, which the head cannot add"
+            raise ConfigError("delta", "thresholds for a model with a skip", rule)
         for below, above in zip(self.layers, self.layers[1:], strict=False):
             if above.inputs != below.outputs:
                 raise ConfigError("network", f"{above.inputs} inputs after {below.outputs} outputs", "must be equal")

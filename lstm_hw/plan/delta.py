@@ -92,9 +92,6 @@ class DeltaPlanner(ResidentPlanner):
             raise ConfigError("engine.lists", config.lists, "must be true for a model with thresholds")
         if config.list_loads:
             raise ConfigError("engine.list_loads", config.list_loads, "must be false for the schedule delta")
-        if network.skip:
-            rule = "must be none: of x there is a list of what changed, which the head cannot add"
-            raise ConfigError("delta", "thresholds for a model with a skip", rule)
         super().__init__(network, config)
 
     def _layer(self, shape, number):

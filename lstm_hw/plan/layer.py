@@ -30,7 +30,7 @@ from ..machine.layout import Tile
 from ..machine.network import LayerShape
 from .sums import Sum
 
-KEEP_X = ("resident", "sbe", "conventional", "rowblock with as many contexts as sequences")
+KEEP_X = ("resident", "gather", "sbe", "conventional", "rowblock with as many contexts as sequences")
 """Schedules for a head that adds x."""
 MOST_SLOTS = (1 << SLOT_BITS) - 1
 """Row blocks that a MAC goes through."""

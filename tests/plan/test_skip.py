@@ -8,7 +8,6 @@ from lstm_hw.machine.isa import SPACE_H, SPACE_X
 from lstm_hw.machine.network import LayerShape, Network
 from lstm_hw.model.float_model import DenseWeights, FloatModel, LstmWeights, skip_matrix
 from lstm_hw.plan.conventional import ConventionalPlanner
-from lstm_hw.plan.delta import DeltaPlanner
 from lstm_hw.plan.dense import ResidentPlanner
 from lstm_hw.plan.fusion import FusionPlanner
 from lstm_hw.plan.rowblock import RowBlockPlanner
@@ -93,7 +92,7 @@ def test_schedules_that_do_not_keep_x_say_so():
             planner(model.network, engine(model))
     shapes = model.network.layers
     with pytest.raises(ConfigError, match="thresholds for a model with a skip"):
-        DeltaPlanner(Network(shapes, True, (1, 1)), engine(model, contexts=1, x_per_beat=1, lists=True))
+        Network(shapes, True, (1, 1))
     found = choose(model.network, 5, compare=True)
     assert found.outcome.name == "resident"
     assert {"resident", "conventional"} <= {tried.name for tried in found.tried if tried.counters}
