@@ -6,6 +6,7 @@ from typing import Any
 from ...errors import ModelError
 from ...machine.isa import ACTIVATIONS
 from ..float_model import DenseWeights
+from .options import ReadOptions
 
 SOFTMAX = ("softmax", "logsoftmax")
 """Left out at the very end: the largest output stays the largest."""
@@ -22,11 +23,14 @@ class LinearChain:
     assumptions : list of str
         Gets a sentence for what is left out.
     layers : list of DenseWeights
+    options : ReadOptions
+        They may not scale outputs whose softmax is left out.
     softmax : str
         Whose softmax was left out: nothing may follow.
     """
 
     assumptions: list[str]
+    options: ReadOptions
     layers: list[DenseWeights] = field(default_factory=list)
     softmax: str = ""
 
@@ -43,6 +47,7 @@ class LinearChain:
             return
         self.check_open(subject)
         if found in SOFTMAX and self.layers:
+            self.options.refuse(f"the {found} of {name} is left out in front of it", "output_scale", "output_offset")
             self.softmax = name
             told = f"model.path: {found} of {name} is left out: the largest output stays the largest"
             self.assumptions.append(told)

@@ -240,7 +240,7 @@ class RtNeuralFile:
         rule = "must be 0 dB: model.input_scale and model.output_scale say it as a factor"
         _zero(self.content, ("input_gain", "output_gain"), self.path, rule)
         layers, assumptions = [], []
-        chain = LinearChain(assumptions)
+        chain = LinearChain(assumptions, options)
         for number, layer in enumerate(self._layers()):
             subject = f"{self.path}: layer {number}"
             kind, activation = _name(layer, "type", subject), _name(layer, "activation", subject)

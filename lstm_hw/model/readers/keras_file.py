@@ -179,7 +179,7 @@ class KerasFile:
 
     def _read(self, layers, arrays, version, options):
         recurrent, sequences, assumptions, functions = [], True, [], None
-        chain = LinearChain(assumptions)
+        chain = LinearChain(assumptions, options)
         for layer in layers:
             subject = f"{self.path}: {layer.name}"
             if layer.kind in _HARMLESS or (layer.kind == "Activation" and _activation(layer) == "linear"):

@@ -63,14 +63,14 @@ class _Flow:
 class _Found:
     """What was met on the way."""
 
+    options: ReadOptions
     layers: list = field(default_factory=list)
     every_step: bool = True
     functions: tuple[str, str] = USUAL
     assumptions: list = field(default_factory=list)
-    from_zero: bool = False
 
     def __post_init__(self):
-        self.chain = LinearChain(self.assumptions)
+        self.chain = LinearChain(self.assumptions, self.options)
 
 
 def _functions(attributes, usual, subject):
@@ -181,7 +181,7 @@ class OnnxGraph:
 
     def _read(self, options):
         start = self._first(options.prefix)
-        found = _Found(from_zero=options.initial_state == ZERO)
+        found = _Found(options)
         flow = _Flow(start.input[0], _input_axes(start)) if options.prefix is not None else self._before(start)
         while used := [node for node in self._graph.node if flow.name in node.input and node.op_type != "Shape"]:
             if options.head_prefix == NO_HEAD and found.layers and used[0].op_type not in (*_RECURRENT, *_MOVES):
@@ -340,7 +340,7 @@ class OnnxGraph:
         initial = [self._initial(given[at], f"{subject}: {name}", units) for at, name in names]
         if not any(values.any() for values in initial):
             initial = None
-        elif found.from_zero:
+        elif found.options.initial_state == ZERO:
             found.assumptions.append(f"model.initial_state: the state of {node.name} is replaced by zeros")
             initial = None
         found.layers.append(_weights(gru, w_x[0], w_h[0], *bias.reshape(2, -1), subject, initial))

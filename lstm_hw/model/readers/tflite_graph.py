@@ -121,7 +121,7 @@ class TfliteGraph:
     def _read(self, options):
         graph = self._model.Subgraphs(0)
         flow, lstms, assumptions = int(graph.Inputs(0)), [], []
-        chain = LinearChain(assumptions)
+        chain = LinearChain(assumptions, options)
         for number, operator in enumerate(self._operators):
             subject = f"{self.path}: operator {number} ({operator.kind})"
             if lstms and options.head_prefix == NO_HEAD and operator.kind not in (LSTM, *_SAME):

@@ -519,6 +519,8 @@ def test_page_of_keras_options(tmp_path, given):
                 refused(tmp_path / name, "model.prefix", options=ReadOptions(prefix="lstm"), error=ConfigError)
     model_files.keras_h5(tmp_path / "m.h5", files["softmax at the end"])
     assert "softmax of dense is left out" in load(tmp_path / "m.h5").assumptions[0]
+    scaled = {"options": ReadOptions(output_scale=(1.0, 3.0)), "error": ConfigError}
+    refused(tmp_path / "m.h5", "model.output_scale", "the softmax of dense is left out", **scaled)
     model_files.keras_h5(tmp_path / "m.h5", files["return_sequences"][:1] + files["Dropout"][1:2])
     assert "gives h of the last step" in load(tmp_path / "m.h5").assumptions[0]
     model_files.keras_h5(tmp_path / "m.h5", files["activation of Dense"])
