@@ -168,6 +168,12 @@ def _suits(name, numbers):
     return kind.suits(numbers.network) and (numbers.network.pruned or not kind.pruned)
 
 
+def _on_chip(space, numbers):
+    """Whether a schedule whose weights stay on chip is tried for the model."""
+    names = [name for name, kind in SCHEDULES.items() if not kind.streams and _suits(name, numbers)]
+    return any(name in (space.schedules or names) for name in names)
+
+
 def _contexts(name, space, sequences):
     """Contexts that do different work: further ones of the conventional schedule are idle."""
     possible = [k for k in SCHEDULES[name].contexts(sequences) if k <= MAX_CONTEXTS]
@@ -191,8 +197,11 @@ def _shapes(name, numbers, place, space, sequences):
                     yield shape
                     continue
                 for ports in _ports(place.target, rows, fields, space):
-                    # A buffer that holds all weights is for the schedules that stay on chip.
-                    for depth in [n for n in space.weight_words or BUFFERS if n < words]:
+                    # A buffer that holds all weights is for the schedules that stay on chip, if there are any.
+                    depths = [n for n in space.weight_words or BUFFERS if n < words]
+                    for depth in depths or (
+                        [] if _on_chip(space, numbers) else sorted(space.weight_words or BUFFERS)[:1]
+                    ):
                         yield {**shape, **ports, "weight_words": depth}
 
 

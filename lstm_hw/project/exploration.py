@@ -365,6 +365,10 @@ def _explored(project, wanted, question, run):
             notes.append(f"weights of {bits[0]} bits with operands of {bits[1]}: {found}")
     if not numbers:
         raise ConfigError("weight_bits", notes[0], "must be number formats that the model can have")
+    if project.config.sparse_h is not None and all(one.fields.get("decoder", "off") == "off" for _, one in numbers):
+        raise ConfigError(
+            "engine.decoder", "'off'", "must be bitmap for [sparse_h], which the schedule compressed takes"
+        )
     question, places = replace(question, numbers=tuple(one for _, one in numbers)), question.places
     tried = list(candidates(question.numbers, places, wanted.space, question.sequences))
     with project.progress("explore") as progress:
@@ -383,7 +387,9 @@ def _nothing(name, place, question, tried, found, wanted, run):
     if found.left and not question.limits:
         return ConfigError(f"explore {name}", "no engine before time or points had run out", rule)
     if not mine:
-        way = "must be one for such a model: try other schedules and contexts, or what docs/planners.md says it needs"
+        way = (
+            "must be one for such a model: try other schedules, contexts, sequences, or what docs/planners.md asks for"
+        )
         return ConfigError(f"explore {name}", "no schedule to try", way)
     if question.limits:
         free = replace(question, objectives=tuple(limit.name for limit in question.limits), limits=())

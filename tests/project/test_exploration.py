@@ -120,7 +120,11 @@ def test_every_point_can_be_had(explored):
 
 @pytest.mark.parametrize(
     ("section", "schedule"),
-    [({"delta": {"x": 0.05, "h": 0.05}}, "delta"), ({"prune": {"pattern": "row_balanced", "sparsity": 0.5}}, "gather")],
+    [
+        ({"delta": {"x": 0.05, "h": 0.05}}, "delta"),
+        ({"prune": {"pattern": "row_balanced", "sparsity": 0.5}}, "gather"),
+        ({"sparse_h": {"threshold": 0.1}, "engine": {"decoder": "bitmap"}}, "compressed"),
+    ],
 )
 def test_sparse_models(tmp_path, section, schedule):
     """Thresholds and pruning are the configuration's: schedules for them are tried, and their engines can be had."""
@@ -130,6 +134,10 @@ def test_sparse_models(tmp_path, section, schedule):
     assert {point["schedule"] for point in found.points} == {schedule}
     for point in found.points:
         found.project_of(project, point["number"])
+    if "sparse_h" in section:
+        without = convert(write_project(tmp_path, model=model, sparse_h=section["sparse_h"]))
+        with pytest.raises(ConfigError, match=r"engine.decoder: 'off'; must be bitmap for \[sparse_h\]"):
+            without.explore(Wanted(parts=("xc7z020",), weight_bits=(8,)))
     with pytest.raises(ConfigError, match="no schedule to try"):
         project.explore(Wanted(parts=("xc7z020",), weight_bits=(8,), space=Space(("rowblock",))))
 
