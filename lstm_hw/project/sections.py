@@ -472,8 +472,8 @@ PRUNING = (
 )
 """Caption and columns."""
 ZEROS = (
-    "Lanes multiply by zeros as by other weights. Memory holds them and ports read them too, but for weights that "
-    "stream through a decoder (engine.decoder)."
+    "The schedules gather and gather_sbe leave zeros out, in memory, on ports and on lanes. Other lanes multiply "
+    "by zeros as by other weights, and ports read them too, but for weights that stream through a decoder."
 )
 
 

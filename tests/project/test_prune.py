@@ -39,7 +39,7 @@ def test_applied_told_and_kept(tmp_path):
     ]
     assert matrices[1]["zeros"] == pytest.approx(np.mean(layer.w_h == 0))
     shown = "\n".join(text.quantized(project))
-    assert "row_balanced of sparsity 0.5" in shown and "before pruning" in shown and "multiply by zeros" in shown
+    assert "row_balanced of sparsity 0.5" in shown and "before pruning" in shown and "leave zeros out" in shown
 
     report = project.report()
     figures = json.loads((project.folder / "report" / "report.json").read_text())
