@@ -18,7 +18,8 @@ from lstm_hw.explore.space import Space
 from lstm_hw.plan.schedules import Request
 from lstm_hw.progress import progress
 from lstm_hw.project.api import Project, convert
-from lstm_hw.project.exploration import Exploration, Wanted, place_of
+from lstm_hw.project.exploration.front import Exploration
+from lstm_hw.project.exploration.wanted import Wanted, place_of
 from lstm_hw.project.settings import OutputSection
 from lstm_hw.project.start import Sizes, sketch
 

@@ -19,7 +19,7 @@ from lstm_hw.machine.parts import Usage
 from lstm_hw.plan.resources import estimate
 from lstm_hw.progress import progress
 from lstm_hw.project.api import Project, convert
-from lstm_hw.project.exploration import Exploration
+from lstm_hw.project.exploration.front import Exploration
 
 from .resources import CACHE, METRICS, counted
 from .table import Row

@@ -391,7 +391,8 @@ def explore(
     the best is not looked at. The table, a page and the data go to build/NAME/explore; `--point` makes a project file
     for lstm-hw run of any engine in it.
     """
-    from .project import exploration
+    from .project.exploration.front import Exploration
+    from .project.exploration.wanted import wanted
 
     project = project_of(config)
     if point is not None:
@@ -402,12 +403,12 @@ def explore(
         path = Path(output or f"{project.config.name}_{point}.toml")
         if path.exists() and not force:
             raise ConfigError(path, "is there already", "must be another file (--output), or --force must be given")
-        wrote(exploration.Exploration.read(project).write_project(project, point, path))
+        wrote(Exploration.read(project).write_project(project, point, path))
         click.echo(f"next: lstm-hw run {path}")
         return
     if output is not None or force:
         raise click.UsageError("--output and --force are for --point: results go to build/NAME/explore")
-    found = project.explore(exploration.wanted(**asked), jobs, cluster)
+    found = project.explore(wanted(**asked), jobs, cluster)
     folder = found.write(project.folder / "explore")
     say(found.lines())
     wrote(*sorted(folder.iterdir()))

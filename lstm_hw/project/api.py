@@ -43,7 +43,8 @@ from .settings import (
 )
 
 if TYPE_CHECKING:
-    from .exploration import Exploration, Wanted
+    from .exploration.front import Exploration
+    from .exploration.wanted import Wanted
     from .report import Report
 
 
@@ -292,7 +293,7 @@ class Project(Designed):
         Parameters
         ----------
         wanted : Wanted, optional
-            What is explored, and for what; see :class:`.exploration.Wanted`.
+            What is explored, and for what; see :class:`.exploration.wanted.Wanted`.
         jobs : int
             Processes of this machine that work on it.
         cluster : str, optional
@@ -310,7 +311,8 @@ class Project(Designed):
         InputError
             An accuracy is asked for, and there are no labels.
         """
-        from .exploration import Wanted, explore
+        from .exploration.run import explore
+        from .exploration.wanted import Wanted
 
         return explore(self, wanted or Wanted(), jobs, cluster)
 

@@ -8,7 +8,7 @@ from bench.table import Row
 from lstm_hw.explore.space import Space
 from lstm_hw.machine.config import EngineConfig
 from lstm_hw.plan.resources import estimate
-from lstm_hw.project.exploration import Wanted
+from lstm_hw.project.exploration.wanted import Wanted
 from tests.projects import write_project
 
 

@@ -11,7 +11,8 @@ from lstm_hw.cli import main
 from lstm_hw.errors import ConfigError, InputError
 from lstm_hw.explore.space import Space
 from lstm_hw.project.api import convert
-from lstm_hw.project.exploration import Exploration, Wanted, wanted
+from lstm_hw.project.exploration.front import Exploration
+from lstm_hw.project.exploration.wanted import Wanted, wanted
 from lstm_hw.project.quantity import quantity
 from tests.projects import tensors, write_project
 

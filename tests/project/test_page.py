@@ -6,7 +6,7 @@ import pytest
 
 from lstm_hw.explore.space import Space
 from lstm_hw.project.api import convert
-from lstm_hw.project.exploration import Wanted
+from lstm_hw.project.exploration.wanted import Wanted
 from lstm_hw.project.report import Report
 from tests.browser import browser
 from tests.project.test_report import RESOURCES, measurement

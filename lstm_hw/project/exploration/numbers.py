@@ -1,0 +1,105 @@
+"""The model of a project in other number formats, and what each of them costs."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from ...errors import ConfigError, FormatError
+from ...explore.evaluate import numbers_from_json, numbers_to_json
+from ...explore.search import Run
+from ...explore.space import KNOBS, Numbers
+from ...plan.sizing import counting, engine_formats, network_of, stored_weight_bits
+from .tasks import read_project, task_of
+
+if TYPE_CHECKING:
+    from ..api import Project
+
+FREED = (
+    *KNOBS,
+    *("axi_ports", "x_per_beat", "accumulator_bits", "block_sums"),
+    *("h_elements", "x_elements", "accumulators", "finish_entries", "states", "program_length", "shifts", "lifts"),
+    *(
+        "weight_bits",
+        "operand_bits",
+        "preact",
+        "cell",
+        "activated",
+        "hidden",
+        "h_shifts",
+        "c_shifts",
+        "row_bits",
+        "lists",
+    ),
+)
+"""Keys of [engine] that are not taken from the configuration, but explored or derived."""
+
+
+def with_numbers(project: "Project", weight_bits: int, operand_bits: int) -> "Project":
+    """The project with so many bits of weights and operands, its engine not chosen yet."""
+    from ..api import Project
+
+    quantize = project.config.quantize
+    changes = {"weight_bits": weight_bits, "operand_bits": operand_bits}
+    if quantize.weight_bits != weight_bits:
+        changes["matrix_bits"] = None
+    engine = {name: value for name, value in project.config.engine.items() if name not in FREED}
+    config = replace(project.config, quantize=replace(quantize, **changes), engine=MappingProxyType(engine))
+    made = Project(config, project.trained, project.data, project.progress)
+    made.metric = project.metric
+    return made
+
+
+def numbers_of(project: "Project", weight_bits: int, operand_bits: int) -> Numbers:
+    """The model in these numbers, with what they cost: by the integer reference, for the test inputs.
+
+    Raises
+    ------
+    ConfigError, FormatError
+        The model cannot have them.
+    """
+    project = with_numbers(project, weight_bits, operand_bits)
+    stored = stored_weight_bits(project.qmodel)
+    given = dict(project.config.engine)
+    return Numbers(
+        f"w{weight_bits} x{operand_bits}",
+        network_of(project.qmodel, stored, project.activity),
+        {**engine_formats(project.qmodel), **counting(project._steps(), given), "weight_bits": stored, **given},
+        cost_of_numbers(project),
+    )
+
+
+def cost_of_numbers(project: "Project") -> dict[str, float]:
+    """``error`` and, with labels that are right or wrong, ``accuracy`` of a project's numbers."""
+    output = project.numbers["output"]
+    figures = {"error": output["max"] / output["peak"] if output["peak"] else 0.0}
+    if project.metric is not None and project.metric.is_share:
+        figures["accuracy"] = project.accuracy()["integer"]
+    return figures
+
+
+def measured(task: dict[str, Any]) -> dict[str, Any]:
+    """:func:`numbers_of` as a task, see :func:`.tasks.task_of`: the numbers, or why the model has none."""
+    return _numbers(read_project(task), task["bits"])
+
+
+def _numbers(project, bits):
+    try:
+        return numbers_to_json(numbers_of(project, *bits))
+    except (ConfigError, FormatError) as error:
+        return {"refused": " ".join(str(error).split())}
+
+
+def numbers_tried(project: "Project", formats: Sequence[tuple[int, int]], run: Run) -> list[Numbers | str]:
+    """Numbers of each format, or why the model cannot have it."""
+    if project.is_of_files:
+        about = task_of(project)
+        results = run(measured, [{**about, "bits": list(bits)} for bits in formats], label="numbers")
+    else:
+        results = []
+        with project.progress("numbers") as progress:
+            for bits in formats:
+                results.append(_numbers(project, bits))
+                if progress:
+                    progress(len(results), len(formats))
+    return [result["refused"] if "refused" in result else numbers_from_json(result) for result in results]

@@ -1,0 +1,196 @@
+"""What is explored, and for what: as a user writes it, and which parts and number formats that means."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from ...errors import ConfigError
+from ...explore.objectives import check_objectives
+from ...explore.space import Memory, Place, Space
+from ...machine.config import WEIGHT_WIDTHS
+from ...machine.parts import BOARDS, PARTS
+from ..quantity import quantity
+from ..settings import MAX_SEQUENCES, TargetSection
+
+if TYPE_CHECKING:
+    from ..api import Project
+
+WIDTHS = (16, 12, 8, 6, 4)
+"""Weight bits that are tried, beside those of the configuration, where nobody says which."""
+OPERAND_BITS = (16, 8)
+LIMITS = {"latency": 1e6, "accuracy": 1.0, "error": 1.0, "power": 1e3, "rate": 1.0}
+"""Figures that can be limited -> their units in that of the option."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is explored, and for what.
+
+    Parameters
+    ----------
+    parts : tuple of str
+        Parts and boards; those of the configuration without any.
+    objectives : tuple of str
+        Names of :data:`~lstm_hw.explore.objectives.OBJECTIVES`; those of ``DEFAULT`` without any.
+    limits : dict of str to float
+        ``latency`` in seconds, ``accuracy`` and ``error`` as shares, ``power`` in watts, ``rate`` in steps a second.
+    weight_bits, operand_bits : tuple of int
+        Number formats; ``WIDTHS`` and ``OPERAND_BITS`` without any.
+    space : Space
+        Shapes and schedules.
+    sequences, steps : int, optional
+        Of a run; those of the configuration and its data without it.
+    clock : float, optional
+        MHz, for all parts.
+    most_points : int, optional
+        No further round of the search begins after so many engines.
+    most_seconds : float, optional
+        ... after so many seconds; what is found then depends on the machine.
+    """
+
+    parts: tuple[str, ...] = ()
+    objectives: tuple[str, ...] = ()
+    limits: Mapping[str, float] = field(default_factory=dict)
+    weight_bits: tuple[int, ...] = ()
+    operand_bits: tuple[int, ...] = ()
+    space: Space = field(default_factory=Space)
+    sequences: int | None = None
+    steps: int | None = None
+    clock: float | None = None
+    most_points: int | None = None
+    most_seconds: float | None = None
+
+    def __post_init__(self):
+        if self.objectives:
+            check_objectives(self.objectives)
+        for name, value in self.limits.items():
+            if name not in LIMITS:
+                raise ConfigError("limit", repr(name), f"must be of {', '.join(LIMITS)}")
+            most = 1 if name == "accuracy" else float("inf")
+            if not 0 < value <= most:
+                raise ConfigError(name, value, "must be above 0" + " and at most 1" * (name == "accuracy"))
+        for name, values, known in (
+            ("weight_bits", self.weight_bits, WEIGHT_WIDTHS),
+            ("operand_bits", self.operand_bits, OPERAND_BITS),
+        ):
+            for value in values:
+                if value not in known:
+                    raise ConfigError(name, value, f"must be of {', '.join(map(str, known))}")
+        if self.most_points is not None and self.most_points < 1:
+            raise ConfigError("budget", self.most_points, "must be at least 1 engine")
+        if self.sequences is not None and not 1 <= self.sequences <= MAX_SEQUENCES:
+            raise ConfigError("sequences", self.sequences, f"must be between 1 and {MAX_SEQUENCES:,}")
+
+
+def wanted(
+    objective: str | None = None,
+    schedule: str | None = None,
+    latency: str | None = None,
+    rate: str | None = None,
+    power: str | None = None,
+    accuracy: float | None = None,
+    error: float | None = None,
+    budget: str | None = None,
+    rows: tuple[int, ...] = (),
+    contexts: tuple[int, ...] = (),
+    cells: tuple[int, ...] = (),
+    buffer: tuple[int, ...] = (),
+    port_bits: tuple[int, ...] = (),
+    **more: Any,
+) -> Wanted:
+    """What a user writes as a Wanted: lists with commas, quantities with units.
+
+    Raises
+    ------
+    ConfigError
+        A quantity, a name or a value that cannot be.
+    """
+    limits = {
+        "latency": latency and quantity("latency", latency, "s"),
+        "rate": rate and quantity("rate", rate, "Hz"),
+        "power": power and quantity("power", power, "W"),
+        "accuracy": accuracy,
+        "error": error,
+    }
+    budgets = {}
+    if budget is not None:
+        count = budget.isascii() and budget.isdigit()
+        budgets = {"most_points": int(budget)} if count else {"most_seconds": quantity("budget", budget, "s")}
+    return Wanted(
+        objectives=_names(objective),
+        limits={name: value for name, value in limits.items() if value is not None},
+        space=Space(_names(schedule), rows, contexts, cells, buffer, port_bits),
+        **budgets,
+        **more,
+    )
+
+
+def _names(text):
+    return tuple(name.strip() for name in text.split(",")) if text else ()
+
+
+def place_of(project: "Project", name: str, clock: float | None = None) -> Place:
+    """A part or board with the project's memory.
+
+    Raises
+    ------
+    ConfigError
+        Nobody knows it; names those that are spelled alike.
+    """
+    try:
+        target = TargetSection(board=name.lower()) if name.lower() in BOARDS else TargetSection(part=name)
+    except ConfigError as error:
+        near = difflib.get_close_matches(name.lower(), [*PARTS, *BOARDS], n=3, cutoff=0.5)
+        known = f"the parts {', '.join(PARTS)} and the boards {', '.join(BOARDS)}"
+        rule = (
+            f"must be a known part or board: did you mean {' or '.join(near)}?" if near else f"must be one of {known}"
+        )
+        raise ConfigError("part", repr(name), rule) from error
+    config = project.config
+    clock = clock or config.target.clock or target.clock_mhz
+    replace(target, clock=clock)  # checks it
+    memory = config.memory
+    place = Place(
+        name,
+        target.fpga,
+        clock,
+        Memory(memory.latency, memory.interval or 1, memory.bytes_per_cycle(clock)),
+        config.target.lanes,
+    )
+    _ = place.target  # a part of a family that nothing is synthesised for is refused
+    return place
+
+
+def asked_parts(project: "Project", wanted: Wanted) -> tuple[str, ...]:
+    """Names of the parts and boards that are asked for, else that of the configuration.
+
+    Raises
+    ------
+    ConfigError
+        There is none.
+    """
+    if wanted.parts:
+        return tuple(dict.fromkeys(wanted.parts))
+    target = project.config.target
+    name = target.board or target.part
+    if name is None:
+        raise ConfigError("part", "none", "must be given (--part), here or as target.part or target.board")
+    return (name,)
+
+
+def formats_tried(project: "Project", wanted: Wanted) -> list[tuple[int, int]]:
+    """Bits of weights and operands that are tried.
+
+    Raises
+    ------
+    ConfigError
+        No operands are as wide as the weights.
+    """
+    own = project.config.quantize.weight_bits
+    widths = wanted.weight_bits or sorted({*WIDTHS, own} & set(WEIGHT_WIDTHS), reverse=True)
+    operands = wanted.operand_bits or OPERAND_BITS[: 1 if project.config.delta is not None else 2]
+    found = [(width, bits) for width in widths for bits in operands if bits >= width]
+    if not found:
+        raise ConfigError("operand_bits", list(operands), f"must be at least one of weight_bits = {list(widths)}")
+    return found
