@@ -205,10 +205,11 @@ def test_refuses_what_does_not_fit():
     config = config_of(rows=16, shifts=model.shifts, accumulators=64)
     with pytest.raises(ConfigError, match="batch: 0; must be at least 1"):
         BatchPlanner(model.network, config, 0, 8)
-    with pytest.raises(ConfigError, match="pinned"):
-        BatchPlanner(model.network, config, 2, 24)
-    with pytest.raises(ConfigError, match="pinned"):
-        BatchPlanner(model.network, config, 2, 0)
+    with pytest.raises(ConfigError, match="24 inputs for the schedule sbe; must be more than the 32 of a tile"):
+        BatchPlanner(model.network, config, 2, 8)
+    for pinned in (24, 17, 0):
+        with pytest.raises(ConfigError, match=f"pinned: {pinned}; must leave at least a tile of 8"):
+            BatchPlanner(model.network, config, 2, pinned, tile_columns=8)
     stacked = random_network(np.random.default_rng(0), (24, 8, 8))
     with pytest.raises(ConfigError, match="engine.states: 16; must be at least 24"):
         BatchPlanner(stacked.network, replace(config, states=16), 2, 8, tile_columns=4)
