@@ -47,7 +47,7 @@ def pytest_sessionstart(session):
         missing = [tool for tool in tools if shutil.which(tool) is None]
         missing += [
             package
-            for package in ("distributed", "h5py", "onnx", "optuna", "tflite", "torch", "sklearn", "_tkinter")
+            for package in ("distributed", "h5py", "keras", "onnx", "optuna", "tflite", "torch", "sklearn", "_tkinter")
             if importlib.util.find_spec(package) is None
         ]
         if missing:

@@ -151,7 +151,7 @@ keras.Sequential([keras.Input((None, {inputs})), keras.layers.GRU(2, reset_after
 def test_keras(tmp_path, x):
     """What Keras 3 writes and computes, and CuDNNGRU: matrices transposed gate by gate in memory, one flat bias."""
     pytest.importorskip("h5py")
-    if importlib.util.find_spec("keras") is None:
+    if importlib.util.find_spec("keras") is None:  # imported here it would choose its backend
         pytest.skip("no Keras")
     np.save(tmp_path / "x.npy", x)
     program = KERAS.format(inputs=INPUTS, hidden=HIDDEN, outputs=OUTPUTS)
