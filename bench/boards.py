@@ -25,7 +25,7 @@ from lstm_hw.errors import ConfigError, LstmHwError
 from lstm_hw.gateware.top import Top
 from lstm_hw.machine.parts import HEADROOM, Usage, part_of
 from lstm_hw.machine.ports import TOPLEVEL
-from lstm_hw.plan.schedules import choose
+from lstm_hw.plan.choose import choose
 from lstm_hw.plan.sizing import engine_formats, network_of
 from lstm_hw.plan.target import Target
 from lstm_hw.progress import progress

@@ -17,8 +17,9 @@ from ..machine.formats import QFormat
 from ..machine.network import LayerShape, Network
 from ..machine.parts import PARTS, Part
 from ..machine.plan import Plan
+from ..plan.choose import on_shape
 from ..plan.resources import estimate
-from ..plan.schedules import SCHEDULES, Request, on_shape
+from ..plan.schedules import SCHEDULES, Request
 from ..plan.target import Target
 from ..proof.count import count_cycles
 from ..proof.cycles import long_steps
@@ -84,7 +85,7 @@ def timed(task: dict[str, Any]) -> dict[str, Any]:
     """
     ask, config = _asked(task), EngineConfig.from_dict(task["engine"])
     options = {name: tuple(value) if isinstance(value, list) else value for name, value in task["options"].items()}
-    plan = SCHEDULES[task["schedule"]].planner(ask, ask.network, config, **options).plan()
+    plan = SCHEDULES[task["schedule"]].plan(ask, ask.network, config, **options).plan()
     counters, figures = figures_of(plan, ask, PARTS[task["part"]], task["clock_mhz"], task["goes_on"])
     return {"counters": counters, "figures": figures}
 

@@ -22,7 +22,8 @@ from ..machine.plan import Plan
 from ..machine.ports import TOPLEVEL
 from ..model.readers.options import HEAD_MODES
 from ..model.reference import integer_reference
-from ..plan.schedules import Choice, choose
+from ..plan.choose import choose
+from ..plan.outcome import Choice
 from ..plan.sizing import counting, engine_formats, network_of, stored_weight_bits
 from ..proof.checker import check
 from ..proof.count import count_cycles

@@ -7,7 +7,8 @@ from ..model.delta_search import Thresholds
 from ..model.precision import Found
 from ..model.quant_config import QuantConfig
 from ..model.quant_layer import QuantSkip
-from ..plan.schedules import SCHEDULES, Outcome
+from ..plan.outcome import Outcome
+from ..plan.schedules import SCHEDULES
 from ..proof.cycles import STALLS, Cycles
 from ..proof.response import bounds
 from ..verify.simulate import Measured

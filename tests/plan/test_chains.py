@@ -11,6 +11,7 @@ from lstm_hw.machine.network import LayerShape, Network
 from lstm_hw.model.delta import with_thresholds
 from lstm_hw.model.float_model import DenseWeights, FloatModel
 from lstm_hw.model.quantize import quantize
+from lstm_hw.plan.choose import choose
 from lstm_hw.plan.compressed import CompressedPlanner
 from lstm_hw.plan.conventional import ConventionalPlanner
 from lstm_hw.plan.delta import DeltaPlanner
@@ -21,7 +22,6 @@ from lstm_hw.plan.row_window import RowWindowPlanner
 from lstm_hw.plan.rowblock import RowBlockPlanner
 from lstm_hw.plan.sacc import SaccPlanner
 from lstm_hw.plan.sbe import BatchPlanner
-from lstm_hw.plan.schedules import choose
 from lstm_hw.plan.sizing import accumulator_bits, engine_formats, network_of
 from lstm_hw.proof.checker import check
 from lstm_hw.proof.load_timing import MemoryModel

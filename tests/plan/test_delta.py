@@ -8,9 +8,9 @@ import pytest
 
 from lstm_hw.errors import ConfigError, ProgramError
 from lstm_hw.machine.isa import SPACE_DELTA, SPACE_X, instruction
+from lstm_hw.plan.choose import choose
 from lstm_hw.plan.delta import DeltaPlanner
 from lstm_hw.plan.dense import ResidentPlanner
-from lstm_hw.plan.schedules import choose
 from lstm_hw.plan.sizing import engine_formats, network_of
 from lstm_hw.proof.checker import check
 from lstm_hw.proof.count import count_cycles

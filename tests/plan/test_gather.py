@@ -14,10 +14,10 @@ from lstm_hw.machine.network import LayerShape, Network
 from lstm_hw.machine.pack import pack
 from lstm_hw.model.quantize import quantize
 from lstm_hw.plan import windows
+from lstm_hw.plan.choose import choose
 from lstm_hw.plan.dense import ResidentPlanner
 from lstm_hw.plan.gather import GatherPlanner
 from lstm_hw.plan.gather_batch import GatherBatchPlanner
-from lstm_hw.plan.schedules import choose
 from lstm_hw.plan.sizing import engine_formats, network_of
 from lstm_hw.plan.windows import spans, window_tiles
 from lstm_hw.proof.checker import check

@@ -5,7 +5,8 @@ import pytest
 
 from lstm_hw.errors import ConfigError
 from lstm_hw.machine.network import LayerShape, Network
-from lstm_hw.plan.schedules import SCHEDULES, choose
+from lstm_hw.plan.choose import choose
+from lstm_hw.plan.schedules import SCHEDULES
 from lstm_hw.plan.target import Target, shapes
 from lstm_hw.proof.checker import check
 from lstm_hw.proof.count import count_cycles

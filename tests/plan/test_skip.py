@@ -7,13 +7,13 @@ from lstm_hw.errors import ConfigError, ModelError, ProgramError
 from lstm_hw.machine.isa import SPACE_H, SPACE_X
 from lstm_hw.machine.network import LayerShape, Network
 from lstm_hw.model.float_model import DenseWeights, FloatModel, LstmWeights, skip_matrix
+from lstm_hw.plan.choose import choose
 from lstm_hw.plan.conventional import ConventionalPlanner
 from lstm_hw.plan.dense import ResidentPlanner
 from lstm_hw.plan.fusion import FusionPlanner
 from lstm_hw.plan.rowblock import RowBlockPlanner
 from lstm_hw.plan.sacc import SaccPlanner
 from lstm_hw.plan.sbe import BatchPlanner
-from lstm_hw.plan.schedules import choose
 from lstm_hw.proof.checker import check
 from lstm_hw.proof.load_timing import MemoryModel
 from tests.builders import config_of, pruned, random_network, smallest_buffer

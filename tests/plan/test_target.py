@@ -8,8 +8,8 @@ from lstm_hw.errors import ConfigError
 from lstm_hw.machine.config import EngineConfig
 from lstm_hw.machine.network import LayerShape, Network
 from lstm_hw.machine.parts import HEADROOM, Part, part_of
+from lstm_hw.plan.choose import choose
 from lstm_hw.plan.resources import estimate_at_most
-from lstm_hw.plan.schedules import choose
 from lstm_hw.plan.target import BUFFERS, Target, deeper, shapes
 from lstm_hw.proof.load_timing import MemoryModel
 
