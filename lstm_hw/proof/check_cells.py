@@ -1,0 +1,209 @@
+"""What the checker asks of CELLs: row blocks hold every product once, and h and c go where nobody reads any more."""
+
+import numpy as np
+
+from ..machine.isa import ACTIVATIONS, MODE_LINEAR, MODE_ZERO, SPACE_H, SPACE_X
+from .check_lists import Lists
+from .names import ANY, MOST_STAGES, NOBODY, PARTS, PRIMED, ZERO
+
+
+class Cells(Lists):
+    """Finished row blocks, and the hidden units and outputs that follow."""
+
+    def _cell(self, command):
+        contexts = [k for k in range(self.config.contexts) if command.mask >> k & 1]
+        self._require(
+            command.mode != MODE_ZERO or not command.emit,
+            command,
+            "zero state on the output stream",
+            "must not be sent",
+        )
+        if self.config.asks and command.mode != MODE_LINEAR:
+            self._new_groups(command, SPACE_H, command.units)
+        per_block = self.config.units_per_block * (4 if command.mode == MODE_LINEAR else 1)
+        blocks = []  # row blocks of this command, each with its contexts' number
+        for first in range(0, command.units, per_block):
+            units = np.arange(first, min(command.units, first + per_block))
+            if command.mode == MODE_ZERO:
+                done = -1, 0, None
+            else:
+                self._require(self.finished, command, "no finished row block", "must follow the MAC that finishes it")
+                done = self.finished.popleft()
+                blocks.append(next(iter(done[2].values())).block)
+                self._require(
+                    blocks[-1] - blocks[0] == len(blocks) - 1,
+                    command,
+                    f"row block {blocks[-1]} behind {blocks[0]}",
+                    "must be one row block after the other",
+                )
+            for position, k in enumerate(contexts):
+                self._unit_range(command, k, position, units, done, per_block * (blocks[0] if blocks else 0))
+            if command.signal:
+                self._produce(command, SPACE_H, len(units))
+
+    def _unit_range(self, command, k, position, units, done, first_unit):
+        """Units of one row block of one context, counted from the command's first, which is ``first_unit``."""
+        slot, guaranteed, sums = done
+        if command.mode == MODE_ZERO:
+            primes = command.scale < len(self.layers) and self.layers[command.scale].start
+            layer, sequence, step = self._primed(command.scale, 0) if primes else ZERO, ANY, self.first_step - 1
+        else:
+            self._require(k in sums, command, f"context {k} of a finished row block", "must have been finished")
+            partial = sums[k]
+            layer, sequence, step = self._complete(command, partial)
+        named = first_unit + units
+        if command.mode == MODE_LINEAR:
+            wanted = ACTIVATIONS.index(self.layers[layer].activation)
+            found = f"activation {command.activation} of layer {layer}"
+            self._require(command.activation == wanted, command, found, f"must be {wanted}")
+            if command.write:
+                names = np.stack([np.full(units.size, v) for v in (layer, sequence, step)] + [named], 1)
+                self._write(command, k, units, names, slot)
+            self._emit(command, layer, sequence, step, named)
+            return
+        states = command.state + units + command.state_stride * position
+        self._require(
+            states.max() < self.config.states, command, f"state {states.max()}", f"must stay below {self.config.states}"
+        )
+        if command.mode != MODE_ZERO:
+            before = (layer, sequence, step - 1)
+            if layer <= PRIMED:
+                layer, before = self._next_stage(command, layer, self.states[states[0], 0], step)
+            expected = np.stack([np.full(units.size, v) for v in before] + [named], 1)
+            found = self.states[states]
+            zero = (found[:, 0] == (self._initial(layer) if layer >= 0 else ZERO)) & (found[:, 2] == before[2])
+            self._require(
+                ((found == expected).all(axis=1) | zero).all(),
+                command,
+                f"c of layer {layer} for step {step}",
+                "must be of the step before",
+            )
+            self._require(
+                self.state_token[states].max() < guaranteed,
+                command,
+                f"c of layer {layer} may not be written yet",
+                "must be separated by the h that was written after it",
+            )
+        self.states[states] = np.stack([np.full(units.size, v) for v in (layer, sequence, step)] + [named], 1)
+        self.state_token[states] = self.produced[SPACE_H] + np.arange(units.size)
+        if command.write:
+            self._write(command, k, units, self.states[states], slot)
+            if self.config.lists and units[-1] == command.units - 1:
+                self._close_list(command, slot, self.states[states])
+        if command.emit:
+            self._emit(command, layer, sequence, step, named)
+
+    def _write(self, command, k, units, names, slot):
+        """Units of a CELL into the h memory of a context."""
+        where = slice(command.target + units[0], command.target + units[-1] + 1)
+        self._require(
+            where.stop <= self.config.h_elements,
+            command,
+            f"h elements up to {where.stop - 1}",
+            f"must stay below {self.config.h_elements}",
+        )
+        for space in self.vectors.keys() - {SPACE_X}:
+            self._require(
+                self.reader[space][k, where].max() <= slot,
+                command,
+                f"h elements {where.start}.. may still be read",
+                "must not be written before their last reader",
+            )
+            self.vectors[space][k, where] = names
+        # Without a signal nothing in this run can wait for the elements.
+        tokens = self.produced[SPACE_H] + np.arange(units.size)
+        self.token[SPACE_H][k, where] = tokens if command.signal else 1 << 60
+
+    def _complete(self, command, partial):
+        """A finished row block must hold every product once; returns (layer, sequence, step)."""
+        layer = partial.layer
+        shape = self.layers[layer]
+        for kind, vector in (("x", partial.x), ("h", partial.h)):
+            self._require(
+                vector is None or NOBODY not in vector,
+                command,
+                f"row block {partial.block} of layer {layer} times {kind} that nobody wrote",
+                "must not be finished",
+            )
+        block = f"row block {partial.block} of layer {layer}"
+        constants = self.constants[layer]
+        at = shape.columns + sum(len(c) for part, c in constants.items() if part < PARTS["prime"])
+        if partial.counts[at:].any():
+            return self._stage(command, partial, at, block)
+        self._require(partial.x, command, f"x columns of {block} counted 0 times", "must be counted exactly once")
+        sequence, step = partial.x
+        if self.config.list_loads and shape.is_recurrent:
+            steps = np.repeat([step, step - 1], [shape.inputs, shape.outputs])
+            self._require(
+                partial.steps is not None and (partial.steps[: shape.columns] == steps).all(),
+                command,
+                f"changes of {block}",
+                f"must be taken up to step {step} of x and {step - 1} of h in every column",
+            )
+        counts = partial.counts.copy()
+        from_zero = self.clear and step == self.first_step and shape.is_recurrent
+        counts[at:] += 1
+        if PARTS["first"] in constants and not from_zero:
+            counts[at - len(constants[PARTS["first"]]) : at] += 1  # must not be there
+        if from_zero and not shape.start:
+            # Products of the zero state may be left out.
+            counts[shape.inputs : shape.columns] |= counts[shape.inputs : shape.columns] == 0
+        wrong = np.flatnonzero(counts != 1)
+        if wrong.size:
+            first = next(start for start in (shape.columns, shape.inputs, 0) if wrong[0] >= start)
+            kind = {shape.columns: "bias", shape.inputs: "skip" if shape.skip else "h", 0: "x"}[first]
+            times = partial.counts[wrong[0]]
+            self._fail(
+                command,
+                f"{kind} column {wrong[0] - first} of row block {partial.block} of layer {layer} counted {times} times",
+                "must be counted exactly once",
+            )
+        expected = [(sequence, step - 1)] + [(ANY, step - 1), *[None] * (not shape.start)] * from_zero
+        if shape.skip:
+            self._require(
+                partial.h == partial.x,
+                command,
+                f"the network's x of step {partial.h} with h of step {partial.x}",
+                "must be of the same step",
+            )
+        self._require(
+            not shape.is_recurrent or partial.h in expected,
+            command,
+            f"h of step {partial.h} with x of step {partial.x}",
+            "must be of the step before",
+        )
+        return layer, sequence, step
+
+    def _stage(self, command, partial, at, block):
+        """A finished row block of a stage in front of the first step: its pre-activations, and nothing else."""
+        start = self.layers[partial.layer].start
+        size = (len(partial.counts) - at) // start.stages
+        stage = int(np.flatnonzero(partial.counts[at:])[0]) // size
+        wanted = np.zeros_like(partial.counts)
+        wanted[at + stage * size : at + (stage + 1) * size] = 1
+        self._require(
+            self.clear and (partial.counts == wanted).all(),
+            command,
+            f"columns of stage {stage} of {block}",
+            "must be counted exactly once, with nothing else, in a run from zero state",
+        )
+        return self._primed(partial.layer, stage), ANY, self.first_step - 1
+
+    def _next_stage(self, command, stage, found, step):
+        """Name of c behind a stage, and of the c that it must start from; ``stage`` names the first or the second."""
+        self._require(not command.emit, command, "a state on the output stream", "must not be sent")
+        number, last = divmod(PRIMED - int(stage), MOST_STAGES)
+        repeats = self.layers[number].start.repeats
+        done = self._primed(number, 0) - int(found)  # stages so far, if it is a c of this layer
+        last = last == self.layers[number].start.stages - 1
+        self._require(
+            done == repeats if last else 0 <= done < repeats,
+            command,
+            f"stage {done} of layer {number}",
+            f"must be the last, behind {repeats}" if last else f"must be of the {repeats} first",
+        )
+        return self._primed(number, done + 1), (int(found), ANY, step)
+
+    def _emit(self, command, layer, sequence, step, units):
+        if command.emit:
+            self.emitted.extend((int(layer), sequence, step, int(u)) for u in units)
