@@ -20,7 +20,7 @@ from lstm_hw.progress import progress
 from lstm_hw.project.api import Project, convert
 from lstm_hw.project.exploration.front import Exploration
 from lstm_hw.project.exploration.wanted import Wanted, place_of
-from lstm_hw.project.settings import OutputSection
+from lstm_hw.project.keys import OutputSection
 from lstm_hw.project.start import Sizes, sketch
 
 from .explore_yosys import compared, short

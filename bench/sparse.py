@@ -18,7 +18,8 @@ from lstm_hw.plan.delta_columns import ColumnPlanner
 from lstm_hw.plan.sizing import engine_and_plan
 from lstm_hw.progress import progress
 from lstm_hw.project.api import Project
-from lstm_hw.project.settings import DeltaSection, MemorySection, PlanSection, ProjectConfig, TargetSection
+from lstm_hw.project.keys import DeltaSection, MemorySection, PlanSection, TargetSection
+from lstm_hw.project.settings import ProjectConfig
 from lstm_hw.proof.count import count_cycles
 from lstm_hw.proof.cycles import long_steps
 from lstm_hw.proof.load_timing import MemoryModel

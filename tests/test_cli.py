@@ -15,7 +15,7 @@ from lstm_hw.model.reference import float_reference
 from lstm_hw.model.store import write_tensors
 from lstm_hw.project import flow
 from lstm_hw.project.api import convert
-from lstm_hw.project.settings import SECTION_CLASSES
+from lstm_hw.project.keys import SECTION_CLASSES
 from tests.projects import tensors, write_project
 
 

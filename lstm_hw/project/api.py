@@ -31,16 +31,8 @@ from . import simulation
 from .dataset import Dataset
 from .designed import Designed
 from .given import Stages
-from .settings import (
-    CLOCK_MHZ,
-    MAX_COUNT,
-    SECTIONS,
-    DeltaSection,
-    ModelSection,
-    OutputSection,
-    ProjectConfig,
-    SparseHSection,
-)
+from .keys import CLOCK_MHZ, MAX_COUNT, DeltaSection, ModelSection, OutputSection, SparseHSection
+from .settings import SECTIONS, ProjectConfig
 
 if TYPE_CHECKING:
     from .exploration.front import Exploration

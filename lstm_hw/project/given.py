@@ -14,8 +14,9 @@ from ..model.reference import checked_sequences
 from ..prune.apply import Pruned, prune
 from .dataset import Dataset
 from .inputs import inputs_of
+from .keys import MAX_STEPS
 from .score import Metric
-from .settings import MAX_STEPS, ProjectConfig
+from .settings import ProjectConfig
 
 COARSE = 0.01
 """A matrix that is less sparse than asked for by more than this is told of."""

@@ -8,7 +8,7 @@ import numpy as np
 from ..errors import ConfigError, InputError
 from ..machine.config import WEIGHT_WIDTHS
 from ..model.reference import checked_sequences, float_reference, integer_reference
-from .settings import MAX_COUNT
+from .keys import MAX_COUNT
 
 if TYPE_CHECKING:
     from .api import Project

@@ -7,7 +7,7 @@ import numpy as np
 from ..errors import ConfigError, InputError
 from ..reading import NpzFile
 from .dataset import Dataset
-from .settings import DataSection
+from .keys import DataSection
 from .synthetic import random_inputs
 
 RANDOM_CALIBRATION = 8

@@ -24,7 +24,7 @@ from ..plan.sizing import network_of
 from ..prune.apply import check_quantized, quantizing
 from .given import Given
 from .goal import precision_goal, threshold_goal
-from .settings import MAX_COUNT
+from .keys import MAX_COUNT
 
 SHOWN = 4
 """Inputs or outputs of small range that are named, at most."""

@@ -21,7 +21,8 @@ from ..model.readers.options import HEAD_MODES, ReadOptions
 from ..model.store import write_tensors
 from ..reading import NpzFile
 from . import toml
-from .settings import RESERVED_NAMES, SECTION_CLASSES, DataSection, ModelSection, PlanSection, ProjectConfig, follows
+from .keys import SECTION_CLASSES, DataSection, ModelSection, PlanSection, follows
+from .settings import RESERVED_NAMES, ProjectConfig
 from .synthetic import random_tensors
 
 RANDOM_SEQUENCES = 4

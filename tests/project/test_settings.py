@@ -12,10 +12,11 @@ from lstm_hw.errors import ConfigError, FormatError, LstmHwError
 from lstm_hw.machine.config import EngineConfig
 from lstm_hw.machine.formats import QFormat
 from lstm_hw.plan.schedules import SCHEDULES
-from lstm_hw.project import settings as project_module
 from lstm_hw.project import toml
 from lstm_hw.project.api import convert
-from lstm_hw.project.settings import SECTION_CLASSES, ProjectConfig
+from lstm_hw.project.keys import SECTION_CLASSES
+from lstm_hw.project.keys_page import to_markdown
+from lstm_hw.project.settings import ProjectConfig
 from lstm_hw.proof.load_timing import MemoryModel
 from tests.projects import tensors, write_project
 
@@ -290,9 +291,7 @@ def test_every_schedule_from_a_file_resolves_to_itself(tmp_path, schedule, hidde
 
 def test_page_of_keys_is_up_to_date():
     page = ROOT / "docs" / "configuration.md"
-    assert page.read_text() == project_module.to_markdown(), (
-        "run: python -m lstm_hw.project.settings > docs/configuration.md"
-    )
+    assert page.read_text() == to_markdown(), "run: python -m lstm_hw.project.keys_page > docs/configuration.md"
 
 
 def test_what_happens_around_the_model(tmp_path):

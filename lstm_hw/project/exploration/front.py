@@ -18,9 +18,9 @@ from ...machine.parts import BOARDS
 from ...plan.schedules import SCHEDULES
 from ...provenance import read_stamped, stamped
 from .. import toml
+from ..keys import PlanSection, TargetSection
 from ..plots import draw_front
 from ..render import page
-from ..settings import PlanSection, TargetSection
 from ..start import project_name
 from .numbers import with_numbers
 from .tasks import follows_from

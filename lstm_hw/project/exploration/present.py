@@ -8,7 +8,7 @@ from ...explore.evaluate import figures_of
 from ...explore.search import Question, Run
 from ...machine.parts import BOARDS
 from ...plan.schedules import Request
-from ..settings import TargetSection
+from ..keys import TargetSection
 from .numbers import cost_of_numbers
 from .tasks import read_project, task_of
 from .text import describe

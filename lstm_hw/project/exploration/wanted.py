@@ -10,8 +10,8 @@ from ...explore.objectives import check_objectives
 from ...explore.space import Memory, Place, Space
 from ...machine.config import WEIGHT_WIDTHS
 from ...machine.parts import BOARDS, PARTS
+from ..keys import MAX_SEQUENCES, TargetSection
 from ..quantity import quantity
-from ..settings import MAX_SEQUENCES, TargetSection
 
 if TYPE_CHECKING:
     from ..api import Project
