@@ -18,10 +18,10 @@ from pathlib import Path
 import click
 import numpy as np
 
-from lstm_hw.cli import progress
 from lstm_hw.errors import InputError, ToolError
 from lstm_hw.model.float_model import FloatModel, LstmWeights
 from lstm_hw.model.reference import float_reference
+from lstm_hw.progress import progress
 from lstm_hw.project.api import convert
 from lstm_hw.project.settings import ProjectConfig
 

@@ -21,11 +21,11 @@ import click
 import numpy as np
 
 from lstm_hw.campaign import run_tasks
-from lstm_hw.cli import progress
 from lstm_hw.errors import ConfigError, LstmHwError
 from lstm_hw.model.load import LOADERS, load
 from lstm_hw.model.readers.options import ReadOptions
 from lstm_hw.model.reference import float_reference
+from lstm_hw.progress import progress
 from lstm_hw.project import toml
 from lstm_hw.project.api import convert
 from lstm_hw.project.settings import ProjectConfig

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from lstm_hw import cli, progress
-from lstm_hw.cli import main
+from lstm_hw import progress
+from lstm_hw.cli import main, steps
+from lstm_hw.errors import LstmHwError
 from lstm_hw.model.reference import float_reference
 from lstm_hw.model.store import write_tensors
 from lstm_hw.project import flow
@@ -341,9 +342,9 @@ def test_unwritable_output(tmp_path):
 
 def test_errors_stay_on_one_line(tmp_path, monkeypatch):
     def refuse(config):
-        raise cli.LstmHwError("a\nb", "c", "d")
+        raise LstmHwError("a\nb", "c", "d")
 
-    monkeypatch.setattr(cli, "project_of", refuse)
+    monkeypatch.setattr(steps, "project_of", refuse)
     assert fails(call("quantize", tmp_path)) == "a b: c; d"
 
 

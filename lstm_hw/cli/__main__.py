@@ -1,0 +1,5 @@
+"""``python -m lstm_hw.cli``."""
+
+from . import main
+
+main()
