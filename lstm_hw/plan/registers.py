@@ -89,11 +89,12 @@ class Web:
         steps, base = gcd(self.modulus, self.phase, *modular.values()), self.base or 0
         outside = {loop for inner in modular for loop in inner.around}
         reach = base + sum(_last(loop) * stride for loop, stride in plain.items() if loop in outside)
-        if min(plain.values(), default=0) < 0:
+        if any(stride < 0 for loop, stride in plain.items() if loop in outside):
             raise ProgramError("sum of indices", "a falling term beside a modulus", "must rise")
         if reach >= steps:
             raise ProgramError("sum of indices", f"up to {reach} beside a modulus", f"must stay from 0 to {steps - 1}")
-        return base + sum((_last(loop) + 1) * stride for loop, stride in plain.items()) < steps
+        rising = min(plain.values(), default=0) >= 0
+        return rising and base + sum((_last(loop) + 1) * stride for loop, stride in plain.items()) < steps
 
 
 def _last(loop):

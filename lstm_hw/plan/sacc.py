@@ -15,6 +15,10 @@ is carried over: a stream can be fed in pieces.
 W_x is streamed at every step (batch 1), or once for a batch of B steps in pairs side by side, SBE's
 blocking-batching; their sums wait in further sets of accumulators. In the last batch of a run, which may be
 shorter, the places of steps that are missing are multiplied as well: nobody reads those sums.
+
+Both uses of a word read h at one address, in two banks, so h of two steps is there at once and no more. Where a layer
+above takes the h of more steps, each row block is finished *twice*: cells work for h and c of the layer's own next
+step, and once more, on a c that has gone the same way, for an h that stays where the layer above finds it.
 """
 
 from __future__ import annotations
@@ -23,24 +27,29 @@ from collections.abc import Callable, Iterator
 
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
-from ..machine.isa import ENTRY_BITS, SPACE_H
+from ..machine.isa import ELEMENT_BITS, ENTRY_BITS, MODE_ZERO, SPACE_H
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
 from .layer import MIN_TILE_CYCLES, Frame, ResidentBias, StreamedLayer, ring_words, words_of
 from .stack import StackPlanner
 from .sums import Sum, as_sum
 
-ENTRIES = 1 << ENTRY_BITS
 DOWN, UP = 0, 1
 """Directions of a pass, which are the parities of its step."""
 
 
 class SaccLayer(ResidentBias):
-    """A layer whose passes alternate; ``pinned`` row blocks of W_h stay on chip."""
+    """A layer whose passes alternate; ``pinned`` row blocks of W_h stay on chip.
 
-    def __init__(self, shape: LayerShape, number: int, config: EngineConfig, batch: int, pinned: int) -> None:
+    ``read`` says whether somebody reads the h of all steps of a batch behind it.
+    """
+
+    def __init__(
+        self, shape: LayerShape, number: int, config: EngineConfig, batch: int, pinned: int, read: bool
+    ) -> None:
         super().__init__(shape, number, config, batch)
         self.pinned, self.pairs = pinned, max(1, batch // 2)
+        self.times = 2 if read and self.pairs > 1 else 1  # that cells work on each row block
         self.sequences = config.contexts // 2
         self.buffers = self.sequences * max(2, batch)
         even = (1 << self.sequences) - 1
@@ -49,7 +58,7 @@ class SaccLayer(ResidentBias):
         self.width = self.blocks * self.units  # columns of W_h with those that pad the last tile
         self.tile = -(-MIN_TILE_CYCLES // self.blocks)  # columns of a tile of W_x, over all row blocks
         self.first_units = min(self.units, shape.outputs)
-        self.tail = (self.first_units,)  # of a pass up: the row block that it finishes last
+        self.tail = (self.times * self.first_units,)  # of a pass up: the row block that it finishes last
         held = self._triangles(0, pinned)
         x, triangles = self.column_tiles("x", shape.inputs, self.tile), self._triangles(pinned, self.blocks)
         self.resident = (*self.bias_tiles(), *held[DOWN], *held[UP])
@@ -59,13 +68,13 @@ class SaccLayer(ResidentBias):
         self.triangles = (x, down), (x + down, up)  # first word and words of either direction; W_x is in front of them
         self.own = {
             "accumulators": self.pairs * self.blocks,
-            "h_elements": self.width,
-            "states": self.sequences * self.width,
+            "h_elements": self.width * (1 if self.times == 1 else 1 + self.pairs),
+            "states": self.times * self.sequences * self.width,
         }
         held = max(self.units, self.tile * self.blocks)
         self.shared = {
             "ring": max(2 * held, ring_words(held, config)),
-            "finish_entries": 2,
+            "finish_entries": 2 * self.times,
             "x_elements": self.pairs * self.x_stride,
         }
 
@@ -87,9 +96,12 @@ class SaccLayer(ResidentBias):
                 yield direction
 
     def zero(self) -> int:
-        tokens = self.zero_cells(self.of_step[UP], state_stride=self.width)
+        for state in self._states():
+            self.cells(
+                self.layer.outputs, self.of_step[UP], MODE_ZERO, state=state, target=self.h, state_stride=self.width
+            )
         self.start_sums(self.of_step[DOWN])
-        return tokens
+        return self.times * self.layer.outputs
 
     def settle(self, after: StreamedLayer, part: int | None = None, take: int = 1) -> None:
         """A pass up leaves tokens: that of the step which is done, or of this one if its number is the same."""
@@ -102,7 +114,24 @@ class SaccLayer(ResidentBias):
 
     def newest_h(self, step: Sum, later: Sum | int, number: Sum) -> Iterator[tuple[int, Sum | int]]:
         for direction in self.directions(number):
-            yield self.of_step[direction], self.h
+            yield self.of_step[direction], self.h + self._place(step)
+
+    def _states(self):
+        """First state of each time that cells work."""
+        return [self.c + time * self.sequences * self.width for time in range(self.times)]
+
+    def _place(self, step):
+        """From the layer's h to where the h of a step of a batch stays: that of a pair is side by side."""
+        return self.width + self._halves(step - 1, self.width, ELEMENT_BITS) if self.times > 1 else as_sum(0)
+
+    def _halves(self, step, stride, bits):
+        """``(step + 1) // 2 * stride``, in the bits of a field.
+
+        Above them is 1 behind every odd step: from there the modulus takes both steps on.
+        """
+        if step.known:
+            return as_sum((step.constant + 1) // 2 * stride)
+        return step * ((1 << bits) + stride) % ((2 << bits) + stride)
 
     # x and weights of the next frame
 
@@ -138,8 +167,8 @@ class SaccLayer(ResidentBias):
             frame.following()
             self._products(direction)
             if direction == UP:
-                self._finish_last()
-            self._pass(direction)
+                self._finish_last(as_sum(0))
+            self._pass(direction, as_sum(0))
 
     def _products(self, direction):
         """W_x times x of the step of this pass, and the start of the sums of the step after it."""
@@ -151,11 +180,11 @@ class SaccLayer(ResidentBias):
         b, alone = self.b, self.before is self
         self._batch_products(frame.count, alone)
         for step, later in frame.steps():
-            sums = self._next_set(step)
+            sums = self._halves(step, self.blocks, ENTRY_BITS) if self.pairs > 1 else 0  # of the step behind this one
             for direction in self.directions(self.done):
                 after = self.of_step[1 - direction]
                 if direction == UP:  # first, so that its h is on its way meanwhile
-                    self._finish_last()
+                    self._finish_last(step)
                 for _ in b.when(later):
                     self._load_triangle(1 - direction)
                     for _ in b.when(sums):
@@ -166,15 +195,8 @@ class SaccLayer(ResidentBias):
                     frame.following()
                 if direction == DOWN:  # tokens of the pass up before; of another frame somebody else takes them
                     for _ in b.when(1 if alone else step):
-                        b.await_tokens(SPACE_H, self.first_units)
-                self._pass(direction)
-
-    def _next_set(self, step):
-        """``(step + 1) // 2 * blocks``, where the x products of the step behind this one are: in the bits of an entry.
-
-        In the other bits is 1 behind every odd step: from there the modulus takes both steps to the next set.
-        """
-        return step * (ENTRIES + self.blocks) % (2 * ENTRIES + self.blocks) if self.pairs > 1 else as_sum(0)
+                        b.await_tokens(SPACE_H, self.times * self.first_units)
+                self._pass(direction, step)
 
     def _batch_products(self, count, alone):
         """W_x times the x of all steps of a batch, pairs of steps side by side.
@@ -195,63 +217,68 @@ class SaccLayer(ResidentBias):
 
     def _batch_tile(self, start, columns, begin=False):
         """A tile for all pairs of steps; the first one begins their sums, but those of the first pair."""
-        x, fields = self.x + start, {"part": "x", "columns": columns, "slots": self.blocks, "stream": 1}
+        x, stride = (
+            (self.x, self.x_stride)
+            if not self.below
+            else (self.below.h + self.below._place(as_sum(0)), self.below.width)
+        )
+        x, fields = x + start, {"part": "x", "columns": columns, "slots": self.blocks, "stream": 1}
         self.add(self.both, self.sums, operand=x, release=int(self.pairs == 1), **fields)
         for pair, last in self.b.peeled(1, self.pairs):
             sums = self.sums + pair * self.blocks
-            fields |= {"operand": x + pair * self.x_stride, "release": int(last), "store": 1, "target": sums}
+            fields |= {"operand": x + pair * stride, "release": int(last), "store": 1, "target": sums}
             self.mac(self.both, **fields, **{"hold": 1} if begin else {"source": sums})
 
     # Passes
 
-    def _pass(self, direction):
+    def _pass(self, direction, step):
         word = self.b.variable(self.weights + self.held[direction]) if self.pinned else None
         if direction == DOWN:
             short = int(self.newest < self.units)  # the last row block has fewer units, so it is written out
             pinned = min(self.pinned, self.blocks - short)
             for row, part in self.b.parts(pinned, self.blocks - short - pinned, short):
                 held = part == 0 or self.pinned == self.blocks
-                self._row_down(row, self.newest if part == 2 else self.units, word if held else None)
+                self._row_down(row, step, self.newest if part == 2 else self.units, word if held else None)
         else:
             last = self.blocks - 1
             pinned = min(self.pinned, last)
             for row, part in self.b.parts(last - pinned, pinned, start=last - 1, step=-1):
-                self._row_up(row, word if part == 1 else None)
+                self._row_up(row, step, word if part == 1 else None)
 
-    def _row_down(self, row, units, word):
+    def _row_down(self, row, step, units, word):
         """L + D: finish an even step, start the odd one behind it."""
         for column, diagonal in self.b.peeled(row + 1):
             if not diagonal:
                 self._tile(self.both, row, column, word)
             else:
                 self._tile(self.of_step[DOWN], row, column, word, keep=1)
-                self._finish(DOWN, row, column * self.units, units)
+                self._finish(DOWN, step, row, column * self.units, units)
                 self._tile(self.of_step[UP], row, column, word, **self._await_units(units))
 
-    def _finish_last(self):
-        self._finish(UP, self.blocks - 1, (self.blocks - 1) * self.units, self.newest)
+    def _finish_last(self, step):
+        self._finish(UP, step, self.blocks - 1, (self.blocks - 1) * self.units, self.newest)
 
-    def _row_up(self, row, word):
+    def _row_up(self, row, step, word):
         """U: finish an odd step, start the even one behind it."""
         for column, newest in self.b.peeled(self.blocks - 1, row, -1):
             # The newest column is row + 1, whose h is that of the row block in front of this one.
             self._tile(self.both, row, column, word, **(self._await_newest(row) if newest else {}))
             if newest:
-                self._finish(UP, row, (column - 1) * self.units, self.units)
+                self._finish(UP, step, row, (column - 1) * self.units, self.units)
 
     def _await_newest(self, row):
         if self.newest == self.units:
             return self._await_units(self.units)
         for units, zero in ((self.newest, True), (self.units, False)):
             for _ in self.b.when(self.blocks - 2 - row, zero):
-                self.b.await_tokens(SPACE_H, units)
+                self.b.await_tokens(SPACE_H, self.times * units)
         return {}
 
     def _await_units(self, units):
         """Fields of a tile whose columns wait for the h of a row block; of fewer units, it is waited for before."""
         if units == self.units:
-            return {"wait": 1, "take": 1}
-        self.b.await_tokens(SPACE_H, units)
+            return {"wait": 1, "take": 1, "offset": (self.times - 1) * units}
+        self.b.await_tokens(SPACE_H, self.times * units)
         return {}
 
     # Instructions
@@ -265,11 +292,12 @@ class SaccLayer(ResidentBias):
         if word is not None and not keep:
             self.b.advance(word, self.units)
 
-    def _finish(self, direction, row, unit, units):
-        """The last column of the bias, and the hidden units of the row block."""
+    def _finish(self, direction, step, row, unit, units):
+        """The last column of the bias, and the hidden units of the row block; their h for the layer above as well."""
         mask = self.of_step[direction]
-        self.finish_sums(mask, row)
-        self.cells(units, mask, state=self.c + unit, state_stride=self.width, target=self.h + unit)
+        for state, place in zip(self._states(), (0, self._place(step)), strict=False):
+            self.finish_sums(mask, row)
+            self.cells(units, mask, state=state + unit, state_stride=self.width, target=self.h + place + unit)
 
     def y_order(self, steps: int, first_step: int) -> list[tuple[int, int, int]]:
         rows = range(self.blocks)
@@ -292,8 +320,7 @@ class SaccPlanner(StackPlanner):
     config : EngineConfig
         An even number of contexts, 2 S for S sequences.
     batch : int
-        B, time steps that share a fetch of W_x: 1 or an even number; not more than 2 where another layer, or a head at
-        every step, takes the h, for that of two steps is there at once.
+        B, time steps that share a fetch of W_x: 1 or an even number.
     pinned : int
         Row blocks of W_h that stay on chip, of each layer as far as it has them.
     """
@@ -305,13 +332,12 @@ class SaccPlanner(StackPlanner):
             raise ConfigError("engine.contexts", config.contexts, "must be even: two time steps side by side")
         if batch != 1 and (batch % 2 or batch < 2):
             raise ConfigError("batch", batch, "must be 1 or even")
-        if batch > 2 and (len(network.recurrent) > 1 or network.head and network.head_every_step):
-            raise ConfigError("batch", batch, "must be 1 or 2 for stacked layers: h of two steps is there at once")
         most = max(shape.blocks(config.rows) for shape in network.recurrent)
         if not 0 <= pinned <= most:
             raise ConfigError("pinned", pinned, f"must be between 0 and {most} row blocks")
 
         def layer(shape, number):
-            return SaccLayer(shape, number, config, batch, min(pinned, shape.blocks(config.rows)))
+            read = number < len(network.recurrent) - 1 or bool(network.head) and network.head_every_step
+            return SaccLayer(shape, number, config, batch, min(pinned, shape.blocks(config.rows)), read)
 
         super().__init__(network, config, layer, batch)

@@ -103,6 +103,3 @@ def test_refuses_what_does_not_fit():
         SaccPlanner(model.network, engine(model, weight_words=16))
     with pytest.raises(ConfigError, match="pinned"):
         SaccPlanner(model.network, engine(model), pinned=7)
-    stacked = random_network(np.random.default_rng(1), (5, 12, 4))
-    with pytest.raises(ConfigError, match="batch: 4; must be 1 or 2 for stacked layers"):
-        SaccPlanner(stacked.network, engine(stacked), 4)

@@ -46,6 +46,8 @@ SCHEDULES = {
     "sacc": lambda network, config: SaccPlanner(network, config),
     "sacc, pinned": lambda network, config: SaccPlanner(network, config, pinned=1),
     "sacc, batch 2": lambda network, config: SaccPlanner(network, config, batch=2),
+    "sacc, batch 6": lambda network, config: SaccPlanner(network, replace(config, program_length=512), 6),
+    "sacc, batch 4, pinned": lambda network, config: SaccPlanner(network, replace(config, program_length=512), 4, 1),
     "row window": lambda network, config: RowWindowPlanner(network, config, max(row_blocks(network, config))),
     "fusion": lambda network, config: FusionPlanner(network, replace(config, program_length=512), 4),
     "conventional": lambda network, config: ConventionalPlanner(network, config),
@@ -118,6 +120,16 @@ def test_three_layers(schedule):
     plan = SCHEDULES[schedule](model.network, engine(model)).plan()
     check(plan)
     plan_scenario(model, plan, [(3, True), (2, False), (1, False), (4, True)], MemoryModel(30, 2))
+
+
+@pytest.mark.parametrize("batch", [2, 4, 8])
+def test_sacc_reads_w_x_of_every_layer_once_a_batch(batch):
+    """Whatever it holds of h for the layer above, and half of W_h a step; the last of 10 steps make a batch too."""
+    model = random_network(np.random.default_rng(3), (7, 12, 16))
+    plan = SaccPlanner(model.network, engine(model, program_length=512), batch).plan()
+    (words,) = words_read(plan, ((10, True),))
+    down, up = ([tiles * 4 for tiles in counts] for counts in ((6, 10), (3, 6)))  # of 4 columns each
+    assert words["x"] == -(-10 // batch) * (3 * 7 + 4 * 12) and words["h"] == 5 * sum(down + up)
 
 
 @pytest.mark.parametrize("schedule", ["sacc", "pinned", "row blocks"])

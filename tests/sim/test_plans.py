@@ -138,7 +138,7 @@ def test_x_products_of_a_batch_behind_its_steps(tmp_path):
     "planner, head, every_step, fields",
     [
         (SaccPlanner, 0, False, {}),
-        (SaccPlanner, 5, True, {"batch": 2}),
+        (SaccPlanner, 5, True, {"batch": 4}),
         (FusionPlanner, 3, False, {"batch": 4}),
         (ConventionalPlanner, 3, False, {"pinned": 4}),
         (RowBlockPlanner, 3, True, {"groups": 2}),
@@ -146,17 +146,18 @@ def test_x_products_of_a_batch_behind_its_steps(tmp_path):
 )
 def test_stacked_layers(tmp_path, planner, head, every_step, fields):
     """One run: x in, the last layer's outputs or the head's out; pieces go on where the one before ended."""
-    sizes = (9, 14) if "batch" in fields else (9, 14, 11)
+    sizes = (9, 14) if planner is FusionPlanner else (9, 14, 11)
     model = random_network(np.random.default_rng(6), sizes, head, every_step)
     values = {
         "weight_words": 512,
-        "program_length": 512 if planner is FusionPlanner else 256,
+        "program_length": 512 if "batch" in fields else 256,
         "x_per_beat": 2,
         "h_elements": 256,
         "states": 256,
     }
     config = config_of(rows=16, contexts=2, cells=2, shifts=model.shifts, **values, x_elements=128)
-    simulate(tmp_path, model, planner(model.network, config, **fields).plan(), MemoryModel(25))
+    runs = ((7, True), (1, False), (6, False)) if "batch" in fields else PIECES
+    simulate(tmp_path, model, planner(model.network, config, **fields).plan(), MemoryModel(25), runs)
 
 
 def config_for_one_sequence(model):
