@@ -160,8 +160,13 @@ def to_trace_events(trace: Trace, mhz: float, program: Program) -> str:
     -------
     str
         JSON, an event a line: one process, a thread a unit, a complete event a span with the command's fields as
-        arguments.
+        arguments. Times are whole nanoseconds, and a span ends one before the next can begin: a viewer that cuts
+        off or rounds fractions would else see two of a thread overlap, and events must be nested.
     """
+
+    def ns(cycle):
+        return round(1000 * cycle / mhz)
+
     process = {"pid": 1, "tid": 0, "ph": "M"}
     events = [{"name": "process_name", **process, "args": {"name": "lstm_engine"}}]
     for number, unit in enumerate(UNITS, 1):
@@ -180,8 +185,8 @@ def to_trace_events(trace: Trace, mhz: float, program: Program) -> str:
                 "ph": "X",
                 "pid": 1,
                 "tid": 1 + UNITS.index(span.unit),
-                "ts": round(span.first / mhz, 6),
-                "dur": round((span.end - span.first) / mhz, 6),
+                "ts": ns(span.first) / 1000,
+                "dur": max(0, ns(span.end) - ns(span.first) - 1) / 1000,
                 "args": {
                     "address": command.at,
                     "first cycle": span.first,

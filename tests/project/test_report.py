@@ -23,6 +23,7 @@ from lstm_hw.project.sections import MARK
 from lstm_hw.proof.cycles import Cycles, long_steps
 from lstm_hw.proof.timeline import STATES
 from lstm_hw.verify.simulate import Measured
+from tests import trace_events
 from tests.projects import tensors, write_project
 
 KEYS = set(
@@ -210,8 +211,8 @@ def test_a_streamed_schedule_on_a_part(tmp_path):
     page = (project.folder / "report" / "report.html").read_text()
     for shown in (figures["schedule"]["reason"], "The design fits the lfe5u-25f", "answers after 20 cycles"):
         assert html.escape(shown) in page
-    events = json.loads((project.folder / "report" / "trace.json").read_text())["traceEvents"]
-    assert any(event["ph"] == "X" and event["name"].startswith("LOAD") for event in events)
+    units = trace_events.read((project.folder / "report" / "trace.json").read_text())
+    assert any(event["name"].startswith("LOAD") for event in units["load port"])
     assert "the weights are on chip" not in (project.folder / "report" / "run.svg").read_text()
 
 

@@ -1,6 +1,5 @@
 """What is recorded of a run is what the counters count, and viewers of traces can read it."""
 
-import json
 from dataclasses import astuple
 
 import numpy as np
@@ -12,6 +11,7 @@ from lstm_hw.plan.sacc import SaccPlanner
 from lstm_hw.proof.count import count_cycles
 from lstm_hw.proof.load_timing import MemoryModel
 from lstm_hw.proof.trace import UNITS, record, to_trace_events
+from tests import trace_events
 from tests.builders import config_of, random_network
 
 
@@ -59,19 +59,19 @@ def test_a_long_run_is_cut():
     assert trace.cycles < record(resident(), 50).cycles
 
 
-def test_trace_events():
-    plan = resident()
-    trace = record(plan, 2)
-    made = json.loads(to_trace_events(trace, 50, plan.program))
-    names = {e["tid"]: e["args"]["name"] for e in made["traceEvents"] if e["name"] == "thread_name"}
-    assert list(names.values()) == list(UNITS)
-    spans = [event for event in made["traceEvents"] if event["ph"] == "X"]
-    assert len(spans) == len(trace.spans)
-    for event, span in zip(spans, trace.spans, strict=True):
-        assert names[event["tid"]] == span.unit and event["pid"] == 1
-        assert event["ts"] == pytest.approx(span.first / 50) and event["dur"] == pytest.approx(
-            (span.end - span.first) / 50
-        )
-        assert event["args"]["address"] == span.command.at
-    mac = next(event for event in spans if event["name"].startswith("MAC"))
-    assert mac["args"]["columns"] > 0 and "stream" not in mac["args"]
+@pytest.mark.parametrize("mhz", [50, 66.6, 33.333, 187.5])
+@pytest.mark.parametrize("plan", [resident(), streamed()], ids=["resident", "sacc"])
+def test_trace_events(plan, mhz):
+    """A thread a unit, an event a span; none overlaps another, however a viewer rounds."""
+    trace = record(plan, 4, memory=MemoryModel(30, 2))
+    units = trace_events.read(to_trace_events(trace, mhz, plan.program))
+    assert list(units) == list(UNITS)
+    for unit, events in units.items():
+        spans = [span for span in trace.spans if span.unit == unit]
+        for event, span in zip(events, spans, strict=True):
+            assert event["ts"] == pytest.approx(span.first / mhz, abs=0.0006)
+            assert event["dur"] == pytest.approx((span.end - span.first) / mhz, abs=0.0021)
+            assert event["args"]["address"] == span.command.at
+            assert (event["args"]["first cycle"], event["args"]["cycles"]) == (span.first, span.end - span.first)
+    mac = units["MAC"][0]
+    assert mac["name"].startswith("MAC") and mac["args"]["columns"] > 0 and "stream" not in mac["args"]
