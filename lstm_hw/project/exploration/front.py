@@ -1,30 +1,23 @@
-"""What an exploration found: as a table, as files, read back, and any of its engines as a project file."""
+"""What an exploration found: from a search, as files, read back, and any of its engines as a project file."""
 
-import csv
-import io
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from ...errors import ConfigError, InputError, VerificationError
+from ...errors import InputError
 from ...explore.objectives import OBJECTIVES
 from ...explore.search import Found, Question
 from ...files import to_json, whole_folder, write_file
 from ...machine.config import EngineConfig
-from ...machine.parts import BOARDS
-from ...plan.schedules import SCHEDULES
 from ...provenance import read_stamped, stamped
-from .. import toml
-from ..keys import PlanSection, TargetSection
-from ..plots import draw_front
-from ..render import page
 from ..start import project_name
-from .numbers import with_numbers
+from .chosen import project_of
+from .page import as_html, axes
+from .table import as_csv, looked_at, table
 from .tasks import follows_from
-from .text import describe, headed, in_column, shown
+from .text import describe
 
 if TYPE_CHECKING:
     from ..api import Project
@@ -40,12 +33,9 @@ class Exploration:
     ----------
     values : dict
         JSON-able; the content of ``explore.json``.
-    found : Found or None
-        The search; None where it was read from a file.
     """
 
     values: Mapping[str, Any]
-    found: Found | None = None
 
     @classmethod
     def of(
@@ -58,30 +48,7 @@ class Exploration:
         notes: Sequence[str],
     ) -> "Exploration":
         """From what a search found."""
-        first = question.objectives[0]
-        best = sorted(
-            (found.points[n] for n in found.best),
-            key=lambda p: (p["place"], -p["figures"][first] if OBJECTIVES[first].higher else p["figures"][first]),
-        )
-        points = []
-        for number, point in enumerate(best, 1):
-            numbers, place = question.numbers[point["numbers"]], question.places[point["place"]]
-            weight_bits, operand_bits = formats[point["numbers"]]
-            points.append(
-                {
-                    "number": number,
-                    "part": place.name,
-                    "clock_mhz": place.clock_mhz,
-                    "weight_bits": weight_bits,
-                    "operand_bits": operand_bits,
-                    "engine_id": f"{EngineConfig.from_dict(point['engine']).content_id:#010x}",
-                    "described": describe(point, numbers.label),
-                    **{
-                        name: point[name]
-                        for name in ("schedule", "options", "figures", "resources", "counters", "engine")
-                    },
-                }
-            )
+        counts = {f.name: getattr(found, f.name) for f in fields(Found) if f.name not in ("points", "best", "seconds")}
         values = {
             "name": project.config.name,
             "follows_from": follows_from(project),
@@ -90,135 +57,13 @@ class Exploration:
             "steps": question.steps,
             "sequences": question.sequences,
             "parts": [place.name for place in question.places],
-            "counts": {
-                f.name: getattr(found, f.name) for f in fields(Found) if f.name not in ("points", "best", "seconds")
-            }
-            | {"timed": len(found.points)},
+            "counts": counts | {"timed": len(found.points)},
             "notes": list(notes),
             "present": list(as_is),
-            "points": points,
+            "points": _points(question, formats, found),
+            "others": _others(question, found),
         }
-        return cls(values, found)
-
-    @property
-    def points(self) -> list[dict[str, Any]]:
-        """The front of each part, by the first objective."""
-        return self.values["points"]
-
-    def lines(self) -> list[str]:
-        """The front as an aligned table, what was looked at, and how the present configuration compares."""
-        values = self.values
-        header = ("point", "part", "engine", *map(headed, shown(values)))
-        rows = [
-            (
-                str(p["number"]),
-                p["part"],
-                p["described"],
-                *(in_column(name, p["figures"].get(name)) for name in shown(values)),
-            )
-            for p in self.points
-        ]
-        for one in values["present"]:
-            if "figures" in one:
-                rows.append(
-                    (
-                        "as is",
-                        one["part"],
-                        one["described"],
-                        *(in_column(n, one["figures"].get(n)) for n in shown(values)),
-                    )
-                )
-        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-        sides = "<<<" + ">" * (len(header) - 3)
-        lines = [
-            "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)).rstrip()
-            for row in (header, *rows)
-        ]
-        lines.insert(1, "-" * max(map(len, lines)))
-        return lines + self.looked_at()
-
-    def looked_at(self) -> list[str]:
-        """What was looked at, in sentences."""
-        values, counts = self.values, self.values["counts"]
-        dropped = counts["too_large"] + counts["beyond"] + counts["pruned"]
-        lines = [
-            f"{counts['candidates']:,} shapes: {counts['too_large']:,} too large, {counts['beyond']:,} beyond the "
-            f"limits, {counts['pruned']:,} beaten before they were planned; {counts['plans']:,} plans of the other "
-            f"{counts['candidates'] - dropped - counts['left']:,}: {counts['plans_beyond'] + counts['plans_pruned']:,} "
-            f"dropped, {counts['timed']:,} timed"
-        ]
-        if counts["left"]:
-            lines.append(f"{counts['left']:,} shapes were not looked at: the front is that of the others")
-        lines += values["notes"]
-        lines += [
-            f"the configuration as it is, on {one['part']}: {one['refused']}"
-            for one in values["present"]
-            if "refused" in one
-        ]
-        return lines
-
-    def csv(self) -> str:
-        """The front as comma-separated values: what each engine is, its figures and its resources."""
-        text = io.StringIO()
-        figures, resources = list(OBJECTIVES), list(self.points[0]["resources"]) if self.points else []
-        engine = ("rows", "contexts", "cells", "weight_words", "axi_ports", "axi_data_bits")
-        writer = csv.writer(text, lineterminator="\n")
-        plain = ("number", "part", "clock_mhz", "weight_bits", "operand_bits", "schedule")
-        writer.writerow([*plain, "options", *engine, *figures, *resources, "cycles"])
-        for point in self.points:
-            options = " ".join(f"{name}={value}" for name, value in point["options"].items())
-            writer.writerow(
-                [
-                    *(point[name] for name in plain),
-                    options,
-                    *(point["engine"][name] for name in engine),
-                    *(point["figures"].get(name, "") for name in figures),
-                    *(point["resources"][name] for name in resources),
-                    point["counters"]["cycles"],
-                ]
-            )
-        return text.getvalue()
-
-    def write(self, folder: str | os.PathLike) -> Path:
-        """Write ``explore.json``, ``explore.csv`` and ``explore.html`` into a folder, which is replaced."""
-        with whole_folder(folder) as new:
-            write_file(new / FILE, to_json(stamped(self.values)))
-            write_file(new / "explore.csv", self.csv())
-            write_file(new / "explore.html", self.html())
-        return Path(folder)
-
-    def html(self) -> str:
-        """The front as one HTML page that refers to nothing outside: a plot, the table, and every engine to open."""
-        return page(
-            "explore.html",
-            values=self.values,
-            lines=self.looked_at(),
-            shown=shown(self.values),
-            objectives=OBJECTIVES,
-            schedules=SCHEDULES,
-            headed=headed,
-            number=in_column,
-            drawing=self._drawing(),
-            toml=_engine_text,
-        )
-
-    def _drawing(self):
-        x, y = [*self.values["objectives"], "area", "latency"][:2]
-        if x == y:
-            y = "latency"
-        axes = []
-        for name in (x, y):
-            share = OBJECTIVES[name].unit == "share"
-            axes.append((f"{name} ({'%' if share else OBJECTIVES[name].unit})", 100.0 if share else 1.0, not share))
-        panels: dict[str, tuple[dict, list]] = {name: ({}, []) for name in self.values["parts"]}
-        for point in self.points:
-            kind = point["described"].partition(",")[0]
-            figures = point["figures"]
-            panels[point["part"]][0].setdefault(kind, []).append((point["number"], figures[x], figures[y]))
-        for n, point in enumerate(self.found.points if self.found else ()):
-            if n not in self.found.best:
-                panels[self.values["parts"][point["place"]]][1].append((point["figures"][x], point["figures"][y]))
-        return draw_front(panels, axes)
+        return cls(values)
 
     @classmethod
     def read(cls, project: "Project") -> "Exploration":
@@ -239,52 +84,26 @@ class Exploration:
             )
         return cls(values)
 
+    @property
+    def points(self) -> list[dict[str, Any]]:
+        """The front of each part, by the first objective."""
+        return self.values["points"]
+
+    def lines(self) -> list[str]:
+        """The front as an aligned table, what was looked at, and how the present configuration compares."""
+        return table(self.values) + looked_at(self.values)
+
+    def write(self, folder: str | os.PathLike) -> Path:
+        """Write ``explore.json``, ``explore.csv`` and ``explore.html`` into a folder, which is replaced."""
+        with whole_folder(folder) as new:
+            write_file(new / FILE, to_json(stamped(self.values)))
+            write_file(new / "explore.csv", as_csv(self.values))
+            write_file(new / "explore.html", as_html(self.values))
+        return Path(folder)
+
     def project_of(self, project: "Project", number: int, name: str | None = None) -> "Project":
-        """A project with the engine and the schedule of a point of the front, as they were promised.
-
-        Parameters
-        ----------
-        project : Project
-            The one that was explored.
-        number : int
-            Of the point.
-        name : str, optional
-            Of the project.
-
-        Raises
-        ------
-        ConfigError
-            There is no such point.
-        VerificationError
-            The project would not have the engine, or the cycles, of the point.
-        """
-        from ..api import Project
-
-        point = next((p for p in self.points if p["number"] == number), None)
-        if point is None:
-            raise ConfigError("point", number, f"must be 1 to {len(self.points)}")
-        engine = EngineConfig.from_dict(point["engine"])
-        base = with_numbers(project, point["weight_bits"], point["operand_bits"])
-        options = {n: tuple(v) if isinstance(v, list) else v for n, v in point["options"].items()}
-        plan = PlanSection(point["schedule"], sequences=self.values["sequences"], steps=self.values["steps"], **options)
-        board = point["part"].lower() in BOARDS
-        target = TargetSection(
-            part=None if board else point["part"],
-            board=point["part"].lower() if board else None,
-            clock=point["clock_mhz"],
-        )
-        given = {n: getattr(engine, n) for n in point["engine"]}
-        config = replace(
-            base.config, name=name or base.config.name, plan=plan, target=target, engine=MappingProxyType(given)
-        )
-        made = Project(config, base.trained, base.data, project.progress, project.note)
-        for what, ours, promised in (
-            ("engine", made.engine, engine),
-            ("cycles", made.choice.outcome.cycles, point["counters"]["cycles"]),
-        ):
-            if ours != promised:
-                raise VerificationError(f"point {number}: {what}", ours, f"must be {promised}, as it was promised")
-        return made
+        """A project with the engine and the schedule of a point of the front; see :func:`.chosen.project_of`."""
+        return project_of(self.values, project, number, name)
 
     def write_project(self, project: "Project", number: int, path: str | os.PathLike) -> Path:
         """Write the project file of a point of the front; see :meth:`project_of`."""
@@ -294,6 +113,36 @@ class Exploration:
         return write_file(path, made.resolved.to_toml(path.parent, made.engine))
 
 
-def _engine_text(point):
-    """The engine as the section of a project file, a key a line."""
-    return toml.dumps({"engine": point["engine"]})
+def _points(question, formats, found):
+    """The engines of the fronts, part after part, the best by the first objective first."""
+    first, result = question.objectives[0], []
+    best = sorted(
+        (found.points[n] for n in found.best),
+        key=lambda p: (p["place"], -p["figures"][first] if OBJECTIVES[first].higher else p["figures"][first]),
+    )
+    for number, point in enumerate(best, 1):
+        numbers, place = question.numbers[point["numbers"]], question.places[point["place"]]
+        weight_bits, operand_bits = formats[point["numbers"]]
+        result.append(
+            {
+                "number": number,
+                "part": place.name,
+                "clock_mhz": place.clock_mhz,
+                "weight_bits": weight_bits,
+                "operand_bits": operand_bits,
+                "engine_id": f"{EngineConfig.from_dict(point['engine']).content_id:#010x}",
+                "described": describe(point, numbers.label),
+                **{name: point[name] for name in ("schedule", "options", "figures", "resources", "counters", "engine")},
+            }
+        )
+    return result
+
+
+def _others(question, found):
+    """Part -> the two figures of the plot, of engines that were timed and are not on the front."""
+    result, best = {place.name: [] for place in question.places}, set(found.best)
+    for n, point in enumerate(found.points):
+        if n not in best:
+            shown = [point["figures"][name] for name in axes(question.objectives)]
+            result[question.places[point["place"]].name].append(shown)
+    return result
