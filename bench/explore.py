@@ -2,20 +2,24 @@
 
 Beside the fronts stands what the examples' configurations, as they are, come to on the same part; for LRCN it is the
 engine that ``bench.sbe`` runs on the Zynq-7045. Every exploration begins without kept results, so that its speed is
-that of this machine.
+that of this machine; what came of it is kept, so that the bench goes on where it was ended.
 """
 
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
+from lstm_hw.campaign import run_tasks
 from lstm_hw.explore.evaluate import figures_of
 from lstm_hw.explore.objectives import OBJECTIVES, cost
 from lstm_hw.explore.space import Space
 from lstm_hw.plan.schedules import Request
+from lstm_hw.process import ROOT
 from lstm_hw.progress import progress
 from lstm_hw.project.api import Project, convert
 from lstm_hw.project.exploration.front import Exploration
@@ -23,13 +27,16 @@ from lstm_hw.project.exploration.wanted import Wanted, place_of
 from lstm_hw.project.keys import OutputSection
 from lstm_hw.project.start import Sizes, sketch
 
-from .explore_yosys import compared, short
+from . import explore_workers
+from .explore_yosys import chosen, compared, short
 from .sbe import DEVICES
 from .sbe_case import prepared
 from .table import FOLDER, Row, command, update
 from .workloads import workload
 
 RESULT = f"{FOLDER}/explore.json"
+KEPT = f"{FOLDER}/explore"
+"""What came of explorations and counts."""
 PARTS = ("xc7z020", "xc7z045", "ulx3s")
 BITS = (16, 8)
 """Widths of weights, and of x and h."""
@@ -54,16 +61,16 @@ MODELS = {
 """Project file, if there is one, and what is asked for beside the part; planning LRCN takes seconds a shape."""
 TIMED = "xc7z020"
 """The part on which one worker is compared with two."""
-COUNTED = "digits"
-"""The model whose engines are small enough for Yosys to count a dozen of them."""
+COUNTED = {"digits": 3, "vowels": 1}
+"""Models whose engines are small enough for Yosys, and how many of each part it counts."""
 MACHINE = "depends on the machine"
 
 
-def project(model, folder):
+def project(model: str, folder: str) -> Project:
     """A model as a project whose results are in a folder."""
     path, _ = MODELS[model]
     if path is not None:
-        return convert(path, output=folder, progress=progress)
+        return convert(ROOT / path, output=folder, progress=progress)
     layer = workload(model)
     config, trained = sketch(Sizes(layer.input, (layer.hidden,)), layer.steps)
     quantize = replace(config.quantize, activation="pwl")  # as that of the engine by hand, which fills its part
@@ -71,13 +78,23 @@ def project(model, folder):
     return Project(config, trained, progress=progress)
 
 
-def explored(model, part, folder, jobs=1):
+def explored(model: str, part: str, folder: str, jobs: int = 1) -> Exploration:
     """The exploration of a model on a part."""
     asked = {"weight_bits": BITS, "operand_bits": BITS, **MODELS[model][1]}
     return project(model, folder).explore(Wanted((part,), **asked), jobs)
 
 
-def by_hand(model, part, found: Exploration):
+def measured(task: Mapping[str, str]) -> dict[str, Any]:
+    """An exploration, its seconds of this process, and the figures of the engine by hand; a task."""
+    model, part = task["model"], task["part"]
+    with tempfile.TemporaryDirectory() as folder:
+        begun = time.process_time()
+        found = explored(model, part, folder)
+        seconds = time.process_time() - begun
+        return {"values": found.values, "seconds": seconds, "hand": by_hand(model, part, found)}
+
+
+def by_hand(model: str, part: str, found: Exploration) -> dict[str, float] | None:
     """Figures of the engine that a user has picked by hand, or None where there is none for the part."""
     if model != SHARED:
         return found.values["present"][0].get("figures")
@@ -91,7 +108,7 @@ def by_hand(model, part, found: Exploration):
     return figures_of(plan, ask, place.part, place.clock_mhz)[1]
 
 
-def rows(model, part, found: Exploration, hand):
+def rows(model: str, part: str, found: Exploration, seconds: float, hand: Mapping[str, float] | None) -> list[Row]:
     """Rows of config ``<model>/<part>``."""
     counts, points, config = found.values["counts"], found.points, f"{model}/{part}"
     pruned = counts["pruned"] + counts["plans_pruned"]
@@ -103,8 +120,9 @@ def rows(model, part, found: Exploration, hand):
 
     latency = min(point["figures"]["latency"] for point in points)
     beside = "; beside it the configuration as it is" if model != SHARED else "; beside it the engine of bench.sbe"
+    speed = "shapes and plans decided in a second of one processor, number formats and all"
     result = [
-        row("points_per_second", looked / found.found.seconds, "shapes and plans decided a second", MACHINE),
+        row("points_per_second", looked / seconds, speed, MACHINE),
         row("points", looked, "shapes and plans"),
         row("points_pruned", pruned, "shapes and plans"),
         row("points_timed", counts["timed"], "plans"),
@@ -126,18 +144,16 @@ def rows(model, part, found: Exploration, hand):
     return result
 
 
-def efficiency(model, part):
-    """Row of the share of two workers' time that is not lost, against one: numbers, search and all."""
-    seconds = []
-    for jobs in (1, 2):
-        with tempfile.TemporaryDirectory() as folder:
-            begun = time.monotonic()
-            explored(model, part, folder, jobs)
-            seconds.append(time.monotonic() - begun)
-    one, two = seconds
-    return Row(
-        "two_worker_efficiency", f"{model}/{part}", one / two / 2, "of 1", None, f"{one:.0f} s, {two:.0f} s; {MACHINE}"
-    )
+def timed(task: Mapping[str, str]) -> dict[str, list[float]]:
+    """Seconds of an exploration by one worker and by two; a task."""
+    return explore_workers.compared(lambda folder, jobs: explored(task["model"], task["part"], folder, jobs))
+
+
+def efficiency(task: Mapping[str, str], seconds: Mapping[str, list[float]]) -> Row:
+    """The share of two workers' time that is not lost, against one: number formats, search and all."""
+    (one, two), clock = seconds["undisturbed"], ", ".join(f"{number:.0f} s" for number in seconds["clock"])
+    source = f"{one:.1f} s, {two:.1f} s without waiting for other programs, {clock} with it; {MACHINE}"
+    return Row("two_worker_efficiency", f"{task['model']}/{task['part']}", one / two / 2, "of 1", None, source)
 
 
 @command(RESULT, update)
@@ -145,25 +161,37 @@ def efficiency(model, part):
 @click.option("--part", "parts", multiple=True, help="Instead of xc7z020, xc7z045 and ulx3s.")
 @click.option("--workers/--no-workers", default=True, show_default=True, help="Compare two workers with one.")
 @click.option(
-    "--estimates/--no-estimates", default=True, show_default=True, help="Count some engines of digits with Yosys."
+    "--estimates/--no-estimates", default=True, show_default=True, help="Count the smallest engines with Yosys."
 )
-@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Yosys runs at a time.")
-@click.option("--cluster", metavar="ADDRESS", help="A dask.distributed scheduler, whose workers run Yosys instead.")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes of this machine.")
+@click.option("--cluster", metavar="ADDRESS", help="A dask.distributed scheduler, whose workers do it instead.")
 def main(models, parts, workers, estimates, jobs, cluster):
-    """Explore the examples and LRCN on three parts and print the fronts' figures beside engines picked by hand."""
+    """Explore the examples and LRCN on three parts and print the fronts' figures beside engines picked by hand.
+
+    What was done stays: the same command goes on where it was ended, until the sources change.
+    """
+    where = {"jobs": jobs, "cluster": cluster, "cache": KEPT}
+    asked = [(model, part) for model in models or MODELS for part in parts or PARTS]
+    tasks = [{"model": model, "part": part} for model, part in asked]
+    found = run_tasks(measured, tasks, label="models and parts", **where)
+    fronts = {case: Exploration(one["values"]) for case, one in zip(asked, found, strict=True)}
     result, lines = [], []
-    for model in models or MODELS:
-        for part in parts or PARTS:
-            with tempfile.TemporaryDirectory() as folder:
-                found = explored(model, part, folder)
-                if estimates and model == COUNTED:
-                    beside = compared(model, part, project(model, folder), found, jobs=jobs, cluster=cluster)
-                    result, lines = result + beside, lines + short(beside)
-            found.write(Path("build/explore") / f"{model}-{part}")
-            result += rows(model, part, found, by_hand(model, part, found))
-            lines += [f"{model}/{part}: {line}" for line in found.looked_at()]
-        if workers and TIMED in (parts or PARTS):
-            result.append(efficiency(model, TIMED))
+    for (case, front), one in zip(fronts.items(), found, strict=True):
+        front.write(Path("build/explore") / "-".join(case))
+        result += rows(*case, front, one["seconds"], one["hand"])
+        lines += [f"{'/'.join(case)}: {line}" for line in front.looked_at()]
+    if estimates:
+        points = [
+            (*case, MODELS[case[0]][0], number, front)
+            for case, front in fronts.items()
+            for number in chosen(front, COUNTED.get(case[0], 0))
+        ]
+        beside = compared(points, **where)
+        result, lines = result + beside, lines + short(beside)
+    if workers:
+        pairs = [task for task in tasks if task["part"] == TIMED]
+        seconds = run_tasks(timed, pairs, label="two workers", cache=KEPT)
+        result += [efficiency(task, one) for task, one in zip(pairs, seconds, strict=True)]
     return result, lines
 
 

@@ -1,32 +1,29 @@
 """Estimates of explored engines beside what Yosys counts and the Verilog takes, for ``make bench-explore``.
 
-Of the front of a model on a part some engines are taken, from the smallest on, so that each takes Yosys a few
-minutes. Their Verilog is emitted, counted for the family of the part and simulated. Estimates of DSP slices and block
-RAM, and cycles, must be exact, those of LUTs and flip-flops within 10 %; what is not is told. Counts are kept, see
-:mod:`bench.resources`.
+Of the front of a model on a part some engines are taken, none so large that Yosys takes more than a few minutes for
+it. Their Verilog is emitted, counted for the family of the part and simulated, the smallest first. Estimates of DSP
+slices and block RAM, and cycles, must be exact, those of LUTs and flip-flops within 10 %; what is not is told. Counts
+are kept, see :mod:`bench.resources`.
 """
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from lstm_hw.campaign import run_tasks
-from lstm_hw.machine.config import EngineConfig
 from lstm_hw.machine.parts import Usage
-from lstm_hw.plan.resources import estimate
+from lstm_hw.process import ROOT
 from lstm_hw.progress import progress
-from lstm_hw.project.api import Project, convert
+from lstm_hw.project.api import convert
 from lstm_hw.project.exploration.front import Exploration
 
 from .resources import CACHE, METRICS, counted
 from .table import Row
 
-POINTS = 4
-"""Engines of a part."""
-MOST_LUT = 12_000
+MOST_LUT = 8_000
 """Estimated LUTs of an engine that is counted."""
 BOUND = 0.1
 """Largest error of LUTs and flip-flops."""
@@ -43,62 +40,62 @@ def chosen(found: Exploration, count: int) -> list[int]:
     return [small[pick][1] for pick in picks]
 
 
-def count(task: dict[str, Any]) -> dict[str, float]:
-    """What Yosys counts of an engine; a task."""
-    return asdict(counted(EngineConfig.from_dict(task["engine"]), task["family"], task["folder"]))
-
-
-def compared(
-    model: str,
-    part: str,
-    project: Project,
-    found: Exploration,
-    points: int = POINTS,
-    jobs: int = 1,
-    cluster: str | None = None,
-    folder: str = CACHE,
-) -> list[Row]:
-    """Rows of engines of a front: the estimate (ours) beside Yosys's counts and the Verilog's cycles (published).
+def judged(task: Mapping[str, Any]) -> dict[str, Any]:
+    """What Yosys counts of a point of an exploration, and the cycles that its Verilog takes; a task.
 
     Parameters
     ----------
-    model, part : str
-        For the rows' configurations, ``<model>/<part>/<number>``, and ``<model>/<part>`` for those of all engines.
-    project : Project
-        What was explored.
-    found : Exploration
-        On this part alone.
-    points : int
-        How many engines.
-    jobs, cluster
-        Workers that count, see :func:`lstm_hw.campaign.run_tasks`.
+    task : dict
+        ``project``, a project file of this repository; ``values``, an exploration of it; ``number`` of the point;
+        ``folder`` of counts.
+    """
+    with tempfile.TemporaryDirectory() as results:
+        explored = convert(ROOT / task["project"], output=results)
+        made = Exploration(task["values"]).project_of(explored, task["number"], f"point_{task['number']}")
+        usage = counted(made.engine, made.family, task["folder"])
+        made = convert(made.config, model=made.trained, output=results, progress=progress)
+        measured = made.simulate(images=min(made.plan.sequences, len(made.x)))
+        return {"usage": asdict(usage), "cycles": measured.run["cycles"]}
+
+
+def compared(points: Sequence[tuple[str, str, str, int, Exploration]], folder: str = CACHE, **where: Any) -> list[Row]:
+    """Rows of engines of fronts: the estimate (ours) beside Yosys's counts and the Verilog's cycles (published).
+
+    Parameters
+    ----------
+    points : sequence of (str, str, str, int, Exploration)
+        Of each engine the model and the part, for the rows' configurations, ``<model>/<part>/<number>``, and
+        ``<model>/<part>`` for those of all engines; the project file, the number of the point, and the exploration.
     folder : path-like
         Of the counts.
+    **where
+        Workers and cache, see :func:`lstm_hw.campaign.run_tasks`.
     """
-    numbers, result = chosen(found, points), []
-    with tempfile.TemporaryDirectory() as results:
-        made = [found.project_of(project, number, f"point_{number}") for number in numbers]
-        tasks = [{"engine": of.engine.to_dict(), "family": of.family, "folder": str(folder)} for of in made]
-        usages = run_tasks(count, tasks, jobs=jobs, cluster=cluster, label=f"count {model}/{part}")
-        for number, of, usage in zip(numbers, made, usages, strict=True):
-            config = f"{model}/{part}/{number}"
-            result += list(_resources(config, of, Usage(**usage)))
-            result.append(_cycles(config, found.points[number - 1], of, results))
-    return [*result, *_errors(f"{model}/{part}", result)]
+    points = sorted(points, key=lambda one: one[-1].points[one[-2] - 1]["resources"]["lut"])
+    tasks = [
+        {"project": path, "values": _alone(found.values, number), "number": number, "folder": str(folder)}
+        for _, _, path, number, found in points
+    ]
+    answers, result = run_tasks(judged, tasks, label="count and simulate", **where), []
+    for (model, part, _, number, found), answer in zip(points, answers, strict=True):
+        point, config = found.points[number - 1], f"{model}/{part}/{number}"
+        result += _resources(config, point, Usage(**answer["usage"]))
+        cycles = point["counters"]["cycles"]
+        result.append(Row("cycles", config, cycles, "cycles of a run", answer["cycles"], "exploration; Verilog"))
+    for config in sorted({row.config.rpartition("/")[0] for row in result}):
+        result += _errors(config, [row for row in result if row.config.startswith(f"{config}/")])
+    return result
 
 
-def _resources(config: str, project: Project, usage: Usage) -> Iterator[Row]:
-    ours, source = estimate(project.engine, project.family), "estimate; Yosys"
+def _alone(values, number):
+    """An exploration with one point alone."""
+    kept = [point for point in values["points"] if point["number"] == number]
+    return {**values, "points": kept, "others": {}}
+
+
+def _resources(config: str, point: Mapping[str, Any], usage: Usage) -> Iterator[Row]:
     for metric, unit in METRICS.items():
-        yield Row(metric, config, getattr(ours, metric), unit, getattr(usage, metric), source)
-
-
-def _cycles(config: str, point: dict[str, Any], project: Project, folder: str) -> Row:
-    """What the exploration promised beside what the Verilog takes."""
-    project = convert(project.config, model=project.trained, output=folder, progress=progress)
-    measured = project.simulate(images=min(project.plan.sequences, len(project.x)))
-    promised = point["counters"]["cycles"]
-    return Row("cycles", config, promised, "cycles of a run", measured.run["cycles"], "exploration; Verilog")
+        yield Row(metric, config, point["resources"][metric], unit, getattr(usage, metric), "estimate; Yosys")
 
 
 def _errors(config: str, rows: Sequence[Row]) -> Iterator[Row]:

@@ -11,6 +11,7 @@ import click
 
 from lstm_hw.errors import LstmHwError
 from lstm_hw.files import locked, write_file, write_json
+from lstm_hw.process import INTERRUPTED, interrupted
 from lstm_hw.provenance import code, file_digest
 
 ROOMS = ("lstm_hw", "sim", "boards", "bench")
@@ -110,7 +111,7 @@ def update(path, rows, without=()):
 
 
 def command(result: str, save: Callable = write) -> Callable:
-    """Decorator: the command line of a benchmark, with ``--output``; an error of this package ends it in one line.
+    """Decorator: the command line of a benchmark, with ``--output``; an error, or the keyboard, ends it in one line.
 
     The function takes what other options there are and gives its rows, or a pair of them and of lines to print behind.
 
@@ -136,6 +137,9 @@ def command(result: str, save: Callable = write) -> Callable:
                 print(f"wrote {save(output, rows)}")
             except LstmHwError as error:
                 sys.exit(f"error: {' '.join(str(error).split())}")
+            except KeyboardInterrupt as error:
+                print(interrupted(error), file=sys.stderr)
+                sys.exit(INTERRUPTED)
 
         return main
 

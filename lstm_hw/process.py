@@ -28,6 +28,8 @@ KEPT = (
 """Variables that programs see, beside those that begin with one of ``KEPT_PREFIXES``."""
 KEPT_PREFIXES = ("LC_", "CCACHE_")
 _LIFELINE = "LSTM_HW_LIFELINE"
+INTERRUPTED = 128 + signal.SIGINT
+"""Exit status of a program that the keyboard has ended."""
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -203,6 +205,11 @@ def ended_by_signals() -> Iterator[None]:
     finally:
         for number in taken:
             signal.signal(number, signal.SIG_DFL)
+
+
+def interrupted(error: KeyboardInterrupt) -> str:
+    """What to tell in a line when the keyboard has ended something: its notes say what stays."""
+    return "; ".join(["interrupted", *dict.fromkeys(getattr(error, "__notes__", ()))])
 
 
 @contextmanager

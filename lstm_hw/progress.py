@@ -16,13 +16,19 @@ _STAGES = []
 """Those that go on: of stages within one another the innermost speaks."""
 
 
-def rest(first: tuple[float, int, int], last: tuple[float, int, int]) -> float | None:
+def rest(first: tuple[float, int, int], last: tuple[float, int, int], now: float) -> float | None:
     """Seconds that are left, about, of the first and the last count: time, done, total; None if nobody knows.
 
-    What comes before the first count, as a simulator's compilation, tells nothing of the rest.
+    What comes before the first count, as a simulator's compilation, tells nothing of the rest. What is in work now is
+    taken to be done when its time has come; if it is not by then, to be half done.
     """
-    (begun, before, _), (now, done, total) = first, last
-    return (now - begun) * (total - done) / (done - before) if before < done < total else None
+    (begun, before, _), (counted, done, total) = first, last
+    if not before < done < total:
+        return None
+    each = (counted - begun) / (done - before)
+    if now - counted <= each:
+        return each * (total - done) - (now - counted)
+    return (now - begun) * (total - done - 0.5) / (done - before + 0.5)
 
 
 class Lines:
@@ -51,13 +57,13 @@ class Lines:
 
     def tick(self) -> None:
         """Say how far it is."""
-        seconds = time.monotonic() - self._begun
-        self._spoke = True
+        now = time.monotonic()
+        seconds, self._spoke = now - self._begun, True
         if not self._last:
             self._say(f"working, {seconds:.0f} s")
             return
         _, done, total = self._last
-        left = rest(self._first, self._last)
+        left = rest(self._first, self._last, now)
         self._say(f"{done}/{total}, {seconds:.0f} s{'' if left is None else f', about {left:.0f} s left'}")
 
     def close(self, failed: bool = False) -> None:
@@ -89,20 +95,25 @@ class Bar:
             total=0,
             bar_format="{desc:<10} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} {elapsed}{postfix}",
         )
-        self._first = None
+        self._first = self._last = None
 
     def update(self, done: int, total: int) -> None:
         """So much is done of so much."""
-        last = (time.monotonic(), done, total)
-        self._first = self._first or last
-        left = rest(self._first, last)
-        self._bar.set_postfix_str("" if left is None else f"about {left:.0f} s left", refresh=False)
+        self._last = (time.monotonic(), done, total)
+        self._first = self._first or self._last
+        self._told()
         self._bar.total = total
         self._bar.update(done - self._bar.n)
 
     def tick(self) -> None:
         """Draw it again."""
+        if self._last:
+            self._told()
         self._bar.refresh()
+
+    def _told(self):
+        left = rest(self._first, self._last, time.monotonic())
+        self._bar.set_postfix_str("" if left is None else f"about {left:.0f} s left", refresh=False)
 
     def close(self, failed: bool = False) -> None:
         """Take it away."""

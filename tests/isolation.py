@@ -1,5 +1,6 @@
 """Hostile surroundings: modules in the current folder and variables of the shell that must decide nothing."""
 
+import signal
 from pathlib import Path
 
 HOSTILE = {
@@ -42,3 +43,8 @@ def alive(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def interruptible() -> None:
+    """In a new process: what a shell starts in the background ignores SIGINT, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

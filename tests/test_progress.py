@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from lstm_hw.progress import EVERY, Lines, progress
+from lstm_hw.progress import EVERY, Lines, progress, rest
 
 COUNTED = """
 import time
@@ -70,7 +70,14 @@ def test_the_rest_is_estimated_from_the_first_count_on(monkeypatch):
     lines.update(1, 10)
     lines.update(2, 10)
     lines.tick()
-    assert stream.getvalue() == "simulate: 2/10, 62 s, about 8 s left\n"
+    assert stream.getvalue() == "simulate: 2/10, 62 s, about 7 s left\n"
+
+
+def test_the_rest_goes_on_where_a_task_takes_longer_than_those_before():
+    counts = (0.0, 0, 4), (60.0, 3, 4)
+    assert [rest(*counts, now) for now in (60.0, 70.0, 80.0)] == [20, 10, 0]
+    assert rest(*counts, 130.0) == pytest.approx(130 * 0.5 / 3.5)
+    assert rest((0.0, 0, 4), (0.0, 0, 4), 9.0) is None is rest((0.0, 0, 4), (60.0, 4, 4), 61.0)
 
 
 def test_a_stage_that_fails_says_that_it_stopped():

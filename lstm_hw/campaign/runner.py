@@ -88,13 +88,24 @@ def run_tasks(
     with ended_by_signals(), nullcontext(advance) if advance else progress(label) as advance:
         advance(len(unique) - len(missing), len(unique))
         if missing:
-            with _pool(jobs, len(missing), cluster) as pool:
+            with _pool(jobs, len(missing), cluster) as pool, _resumed(kept):
                 answers = _answers(pool, label, name, kept.follows["sources"], texts, missing)
                 for done, (number, result) in enumerate(answers, len(unique) - len(missing) + 1):
                     found[keys[number]] = result
                     kept.write(keys[number], json.loads(texts[number]), json.loads(result))
                     advance(done, len(unique))
     return [json.loads(found[key]) for key in keys]
+
+
+@contextmanager
+def _resumed(kept):
+    """An interrupt of the body says what stays."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if kept.folder is not None:
+            error.add_note(f"what was done is kept in {kept.folder}, and the same command goes on from there")
+        raise
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import LstmHwError
+from ..process import INTERRUPTED, interrupted
 from ..progress import progress
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ NEXT = {"quantize": "estimate", "estimate": "generate", "generate": "simulate", 
 
 
 class Commands(click.Group):
-    """Turns the package's errors into one line and exit status 1."""
+    """Turns the package's errors into one line and exit status 1, and interrupts into one line and that of theirs."""
 
     def invoke(self, context: click.Context) -> Any:
         try:
@@ -27,6 +28,9 @@ class Commands(click.Group):
         except LstmHwError as error:
             click.echo(f"error: {' '.join(str(error).split())}", err=True)
             sys.exit(1)
+        except KeyboardInterrupt as error:
+            click.echo(interrupted(error), err=True)
+            sys.exit(INTERRUPTED)
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(self.commands)  # in the order of the flow, not of the alphabet

@@ -1,14 +1,22 @@
 """The bench of explorations, on a small model: rows say what was looked at, and how the front compares."""
 
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+
 import numpy as np
 import pytest
 
-from bench import explore
+from bench import explore, explore_workers
 from bench.sbe import Device
 from bench.sbe_case import Case
 from bench.table import Row
 from bench.workloads import Workload
 from lstm_hw.explore.space import Space
+from lstm_hw.project.exploration.front import Exploration
 from tests.projects import tensors, write_project
 
 
@@ -21,9 +29,9 @@ def small(tmp_path, monkeypatch):
 
 
 def test_rows_of_a_small_model(small):
-    found = explore.explored("tiny", "xc7z020", small / "out")
-    hand = explore.by_hand("tiny", "xc7z020", found)
-    rows = {row.metric: row for row in explore.rows("tiny", "xc7z020", found, hand)}
+    done = explore.measured({"model": "tiny", "part": "xc7z020"})
+    found = Exploration(json.loads(json.dumps(done["values"])))
+    rows = {row.metric: row for row in explore.rows("tiny", "xc7z020", found, done["seconds"], done["hand"])}
     assert all(isinstance(row, Row) and row.config == "tiny/xc7z020" for row in rows.values())
     assert rows["front_size"].ours == len(found.points) > 1
     assert rows["points"].ours >= rows["points_pruned"].ours + rows["points_timed"].ours
@@ -37,8 +45,29 @@ def test_two_workers(small, monkeypatch):
     path, _ = explore.MODELS["tiny"]
     few = {"weight_bits": (8,), "operand_bits": (8,), "space": Space(("resident",), rows=(4, 16))}
     monkeypatch.setitem(explore.MODELS, "tiny", (path, few))
-    row = explore.efficiency("tiny", "xc7z020")
-    assert row.metric == "two_worker_efficiency" and 0 < row.ours < 2
+    monkeypatch.setattr(explore_workers, "REPEATS", 1)
+    task = {"model": "tiny", "part": "xc7z020"}
+    row = explore.efficiency(task, explore.timed(task))
+    assert (row.metric, row.config) == ("two_worker_efficiency", "tiny/xc7z020") and 0 < row.ours < 1.2
+
+
+def test_what_other_programs_take_is_left_out():
+    """Beside two busy processes on one processor with this one, the time is the time of this one alone."""
+    some = min(os.sched_getaffinity(0))
+    code = f"import os; os.sched_setaffinity(0, [{some}]); print(flush=True)\nwhile True: pass"
+    before = os.sched_getaffinity(0)
+    with ExitStack() as stack:
+        stack.callback(os.sched_setaffinity, 0, before)
+        for _ in range(2):
+            other = stack.enter_context(subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE))
+            stack.callback(other.kill)
+            other.stdout.readline()
+        os.sched_setaffinity(0, [some])
+        with explore_workers.Watch() as watch:
+            begun = time.process_time()
+            while time.process_time() < begun + 0.3:
+                pass
+    assert watch.seconds > 0.6 and watch.undisturbed == pytest.approx(0.3, rel=0.2)
 
 
 def test_an_engine_by_hand(monkeypatch):

@@ -1,6 +1,6 @@
 """Estimates of explored engines beside counts: which engines are taken, what is told, cycles of the Verilog itself."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import lstm_hw
 from bench import explore_yosys
@@ -21,10 +21,13 @@ def test_engines_of_a_front_beside_counts_and_the_verilog(tmp_path, monkeypatch)
         return replace(ours, **{name: getattr(ours, name) + by for name, by in off.items()})
 
     monkeypatch.setattr(explore_yosys, "counted", counted)
-    project = lstm_hw.convert(write_project(tmp_path, sections={"simulate": {"simulator": "icarus"}, "engine": None}))
+    path = write_project(tmp_path, sections={"simulate": {"simulator": "icarus"}, "engine": None})
+    project = lstm_hw.convert(path)
     space = Space(schedules=("resident",), rows=(4,))
     found = project.explore(Wanted(("xc7z020",), weight_bits=(16,), operand_bits=(16,), space=space))
-    rows = explore_yosys.compared("tiny", "xc7z020", project, found, points=1, folder=tmp_path)
+    number = explore_yosys.chosen(found, 1)[0]
+    points, where = [("tiny", "xc7z020", str(path), number, found)], {"folder": tmp_path, "cache": tmp_path / "kept"}
+    rows = explore_yosys.compared(points, **where)
     figures = {(row.metric, row.config): row for row in rows}
     engines = sorted({config for _, config in figures} - {"tiny/xc7z020"})
     assert len(engines) == 1 and len(rows) == 6 + 5
@@ -40,6 +43,8 @@ def test_engines_of_a_front_beside_counts_and_the_verilog(tmp_path, monkeypatch)
     assert not_exact == {"dsp": 0, "bram36": 1, "cycles": 0}
     told = explore_yosys.short(rows)
     assert len(told) == 1 and all("bram36" in line and "must be" in line for line in told)
+    monkeypatch.setattr(explore_yosys, "convert", None)  # what was counted is kept
+    assert rows == explore_yosys.compared(points, **where)
 
 
 def test_engines_are_unlike_one_another_and_from_small_to_large(monkeypatch):
@@ -49,8 +54,8 @@ def test_engines_are_unlike_one_another_and_from_small_to_large(monkeypatch):
             for identity, lut in ((1, 9000), (2, 3000), (2, 3000), (3, 50_000), (4, 4000), (5, 8000), (6, 5000))
         ]
 
-    assert explore_yosys.chosen(Found, 3) == [2, 7, 1]
-    assert explore_yosys.chosen(Found, 9) == [2, 5, 7, 6, 1]
+    assert explore_yosys.chosen(Found, 3) == [2, 7, 6]
+    assert explore_yosys.chosen(Found, 9) == [2, 5, 7, 6]
     monkeypatch.setattr(explore_yosys, "MOST_LUT", 1000)  # the smallest there are
     assert explore_yosys.chosen(Found, 2) == [2, 5]
 
@@ -66,14 +71,3 @@ def test_what_is_further_off_than_it_may_be_is_told():
         "falls short: m/p/1: ff -11.0%, must be within 10%",
         "falls short: m/p/1: dsp 1, must be 2",
     ]
-
-
-def test_a_count_is_a_task(monkeypatch, tmp_path):
-    monkeypatch.setattr(explore_yosys, "counted", estimate_of)
-    config = EngineConfig(rows=4, axi_data_bits=64)
-    task = {"engine": config.to_dict(), "family": "ecp5", "folder": str(tmp_path)}
-    assert explore_yosys.count(task) == asdict(estimate(config, "ecp5"))
-
-
-def estimate_of(config, family, folder):
-    return estimate(config, family)

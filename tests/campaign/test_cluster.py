@@ -16,6 +16,7 @@ from lstm_hw.campaign import cluster, run_tasks
 from lstm_hw.errors import ConfigError, LstmHwError, ModelError, TaskError, ToolError
 from lstm_hw.process import ROOT, environment
 from tests.campaign import tasks
+from tests.isolation import interruptible
 from tests.projects import write_project
 
 pytest.importorskip("distributed")
@@ -181,7 +182,7 @@ from tests.campaign import tasks
 given = [{{"n": n, "log": {str(tmp_path / "log")!r}, "seconds": 0.4}} for n in range(8)]
 run_tasks(tasks.logged, given, cluster={dask.address!r}, cache={str(tmp_path / "kept")!r})
 """
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, preexec_fn=interruptible)
     while len(list(tmp_path.glob("kept/*.json"))) < 2:
         assert process.poll() is None
         time.sleep(0.05)

@@ -13,6 +13,7 @@ from lstm_hw.campaign import run_tasks, workers_kept
 from lstm_hw.errors import ConfigError, InputError, LstmHwError, ModelError, TaskError
 from lstm_hw.process import ROOT
 from tests.campaign import tasks
+from tests.isolation import interruptible
 
 NUMBERS = [{"n": number} for number in range(5)]
 
@@ -178,7 +179,8 @@ print(run_tasks(tasks.logged, given, jobs=jobs, cache=f"{folder}/kept", label="s
 def slow(folder, jobs):
     """A campaign in a process of its own."""
     command = [sys.executable, "-c", SLOW, str(folder), str(jobs)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, cwd=ROOT, text=True, preexec_fn=interruptible, **pipes)
 
 
 def children(pid):
@@ -214,8 +216,9 @@ def test_an_interrupted_campaign_goes_on_where_it_was_and_leaves_no_process(tmp_
     started = children(process.pid)
     assert jobs == 1 or len(started) >= 2
     process.send_signal(number)
-    process.communicate(timeout=20)
+    _, told = process.communicate(timeout=20)
     assert process.returncode and gone(started)
+    assert (number == signal.SIGINT) == (f"what was done is kept in {tmp_path}/kept, and the same" in told)
     before = [json.loads(path.read_text())["result"] for path in tmp_path.glob("kept/*.json")]
     (tmp_path / "log").unlink()
     again = slow(tmp_path, 1)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lstm_hw.process import environment
-from tests.isolation import alive
+from tests.isolation import alive, interruptible
 from tests.projects import write_project
 
 
@@ -48,7 +48,7 @@ STAGES = {
     "stage, number, status",
     [
         ("icarus", signal.SIGTERM, 128 + signal.SIGTERM),
-        ("verilator", signal.SIGINT, 1),  # as click says
+        ("verilator", signal.SIGINT, 128 + signal.SIGINT),
         ("yosys", signal.SIGTERM, 128 + signal.SIGTERM),
     ],
 )
@@ -62,7 +62,7 @@ def test_a_signal_while_a_tool_runs(tmp_path, stage, number, status):
         report={"synthesis": True, "plots": False},
     )
     command = [Path(sys.executable).parent / "lstm-hw", *arguments, path]
-    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "preexec_fn": interruptible}
     run = subprocess.Popen(command, env=environment(TMPDIR=tmp_path / "tmp"), cwd=tmp_path, **silent)
     until(lambda: run.poll() is not None or any(re.search(tool, line) for line in processes(tmp_path).values()))
     assert run.poll() is None, "it ended before it could be told to"
