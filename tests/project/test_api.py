@@ -181,11 +181,12 @@ def test_wrong_verilog_is_found_and_leaves_nothing(tmp_path):
     assert project.measured is None
 
 
+@pytest.mark.icarus
 def test_waves(tmp_path):
     project = lstm_hw.convert(write_project(tmp_path))
-    measured = project.simulate(images=1, simulator="verilator", waves=True)
+    measured = project.simulate(images=1, simulator="icarus", waves=True)
     assert measured.waves.parent == project.folder / "simulation" and measured.waves.stat().st_size > 1000
-    assert lstm_hw.convert(project.config).simulate(images=1).waves == measured.waves
+    assert lstm_hw.convert(project.config).simulate(images=1, simulator="icarus").waves == measured.waves
 
 
 @pytest.mark.parametrize(
