@@ -337,68 +337,56 @@ class Checker(Cells, Windows):
             self.used[space] += tokens
 
     def _slot(self, command, slot, words, contexts):
+        # Once a slot, and below once a context: a refusal is put into words only where there is one.
         layer, part, block = words[0, :3]
-        self._require(
-            layer >= 0 and (words[:, :3] == words[0, :3]).all() and (np.diff(words[:, 3]) == 1).all(),
-            command,
-            f"slot {slot} mixes words",
-            "must be columns of one row block that were loaded",
-        )
+        if not (layer >= 0 and (words[:, :3] == words[0, :3]).all() and (np.diff(words[:, 3]) == 1).all()):
+            self._fail(command, f"slot {slot} mixes words", "must be columns of one row block that were loaded")
         columns = words[:, 3]
         kept, of = self.kept.get((layer, part, words[0, 3]), (0, 0))
-        self._require(
-            (kept > 0) == command.gather and len(words) == (kept or len(words)),
-            command,
-            f"{len(words)} words a row block, with gather {command.gather}",
-            f"must be all {kept} of a tile of {of} columns, with gather" if kept else "must not be with gather",
-        )
+        if not ((kept > 0) == command.gather and len(words) == (kept or len(words))):
+            self._fail(
+                command,
+                f"{len(words)} words a row block, with gather {command.gather}",
+                f"must be all {kept} of a tile of {of} columns, with gather" if kept else "must not be with gather",
+            )
         if kept:
             columns = np.arange(columns[0], columns[0] + of)
         # Columns that only fill the tile have zero weights: it does not matter what they multiply.
         columns = columns[columns < self._columns_of(layer, part)]
         if command.load:
             entry = command.source + (0 if command.hold else slot)
-            self._require(
-                entry < self.config.accumulators,
-                command,
-                f"accumulator entry {entry}",
-                f"must stay below {self.config.accumulators}",
-            )
+            if entry >= self.config.accumulators:
+                self._fail(command, f"accumulator entry {entry}", f"must stay below {self.config.accumulators}")
             for k in contexts:
                 source = self.accumulators[entry][k]
-                self._require(
-                    source is not None, command, f"accumulator entry {entry}", "must be written before it is read"
-                )
+                if source is None:
+                    self._fail(command, f"accumulator entry {entry}", "must be written before it is read")
                 self.sums[k] = source.clone()
         for k in contexts:
             partial = self.sums[k]
-            self._require(
-                partial is not None,
-                command,
-                f"sum of context {k}",
-                "must start from an entry or go on in the same contexts",
-            )
+            if partial is None:
+                self._fail(command, f"sum of context {k}", "must start from an entry or go on in the same contexts")
             self._add(command, partial, k, layer, part, block, columns)
         for k in set(range(self.config.contexts)) - set(contexts):
             self.sums[k] = None
         if command.store:
             entry = command.target + slot
-            self._require(
-                0 < entry < self.config.accumulators,
-                command,
-                f"accumulator entry {entry}",
-                f"must be between 1 and {self.config.accumulators - 1} (entry 0 stays zero)",
-            )
+            if not 0 < entry < self.config.accumulators:
+                self._fail(
+                    command,
+                    f"accumulator entry {entry}",
+                    f"must be between 1 and {self.config.accumulators - 1} (entry 0 stays zero)",
+                )
             for k in contexts:
                 self.accumulators[entry][k] = self.sums[k].clone()
         if command.finish:
             self.finished.append((self.slot, self.guaranteed[SPACE_H], {k: self.sums[k].clone() for k in contexts}))
-            self._require(
-                len(self.finished) <= self.config.finish_entries,
-                command,
-                f"{len(self.finished)} finished row blocks",
-                f"must fit {self.config.finish_entries} entries until their CELL comes",
-            )
+            if len(self.finished) > self.config.finish_entries:
+                self._fail(
+                    command,
+                    f"{len(self.finished)} finished row blocks",
+                    f"must fit {self.config.finish_entries} entries until their CELL comes",
+                )
         self.slot += 1
 
     def _add(self, command, partial, k, layer, part, block, columns):
@@ -408,12 +396,12 @@ class Checker(Cells, Windows):
         if partial.counts is None:
             size = shape.columns + sum(map(len, constants.values()))
             partial.layer, partial.block, partial.counts = layer, block, np.zeros(size, dtype=np.int16)
-        self._require(
-            (partial.layer, partial.block) == (layer, block),
-            command,
-            f"row block {block} of layer {layer} added to row block {partial.block} of layer {partial.layer}",
-            "must match",
-        )
+        if (partial.layer, partial.block) != (layer, block):
+            self._fail(
+                command,
+                f"row block {block} of layer {layer} added to row block {partial.block} of layer {partial.layer}",
+                "must match",
+            )
         first = {0: 0, 1: shape.inputs}.get(int(part), at + sum(len(c) for p, c in constants.items() if p < part))
         changes = takes_changes(self.config, command.fields)
         if changes:
@@ -422,24 +410,15 @@ class Checker(Cells, Windows):
             partial.counts[first + columns] += 1
         self.products += columns.size
         if part in constants:
-            self._require(
-                command.space == SPACE_CONSTANT and (constants[part][columns] == command.operand).all(),
-                command,
-                f"bias columns of layer {layer}",
-                "must be multiplied by their constants",
-            )
+            if not (command.space == SPACE_CONSTANT and (constants[part][columns] == command.operand).all()):
+                self._fail(command, f"bias columns of layer {layer}", "must be multiplied by their constants")
             return
-        self._require(
-            command.space != SPACE_CONSTANT, command, "weights times a constant", "must be multiplied by x or h"
-        )
+        if command.space == SPACE_CONSTANT:
+            self._fail(command, "weights times a constant", "must be multiplied by x or h")
         places, lifts = shape.lifts[int(part)], self.config.lifts
         lift = self.window_lift if command.gather else command.lift
-        self._require(
-            lift < len(lifts) and lifts[lift] == places,
-            command,
-            f"lift {lift} of {lifts}",
-            f"must be the one of {places} places for these weights",
-        )
+        if lift >= len(lifts) or lifts[lift] != places:
+            self._fail(command, f"lift {lift} of {lifts}", f"must be the one of {places} places for these weights")
         vector = self._gathered(command, k, columns) if command.gather else self._operands(command, k, columns)
         if changes:
             change = self._changes if self.config.walks else self._column_changes
@@ -451,15 +430,12 @@ class Checker(Cells, Windows):
         if part and shape.skip:
             wanted = -1
         known = vector[0] in (wanted, NOBODY)
-        self._require(known, command, f"vector of layer {vector[0]}", f"must be of layer {wanted}")
+        if not known:
+            self._fail(command, f"vector of layer {vector[0]}", f"must be of layer {wanted}")
         kind = "h" if part else "x"
         before = getattr(partial, kind)
-        self._require(
-            before in (None, vector[1:]),
-            command,
-            f"step {vector[2]} added to products of {before}",
-            "must be of one sequence and step",
-        )
+        if before not in (None, vector[1:]):
+            self._fail(command, f"step {vector[2]} added to products of {before}", "must be of one sequence and step")
         setattr(partial, kind, vector[1:])
 
     def _operands(self, command, k, columns):
@@ -467,25 +443,20 @@ class Checker(Cells, Windows):
         space, bank = command.space, (k + command.rotate) % self.config.contexts
         names = self.vectors[space][bank]
         where = slice(command.operand, command.operand + columns.size)
-        self._require(
-            where.stop <= len(names), command, f"operands up to {where.stop - 1}", f"must stay below {len(names)}"
-        )
+        if where.stop > len(names):
+            self._fail(command, f"operands up to {where.stop - 1}", f"must stay below {len(names)}")
         found = names[where]
         nothing = (found[:, 0] == ZERO).all() or (found[:, 0] == NOBODY).all()
-        self._require(
-            nothing or (found[:, :3] == found[0, :3]).all() and (found[:, 3] == columns).all(),
-            command,
-            f"operands {where.start}.. of context {k}",
-            "must be the elements that the columns multiply",
-        )
+        if not (nothing or (found[:, :3] == found[0, :3]).all() and (found[:, 3] == columns).all()):
+            self._fail(
+                command, f"operands {where.start}.. of context {k}", "must be the elements that the columns multiply"
+            )
         space = SPACE_H if space == SPACE_DELTA else space
         late = self.token[space][bank, where].max()
-        self._require(
-            late < self.guaranteed[space],
-            command,
-            f"operands {where.start}.. of context {k} may not exist yet",
-            "must wait for their tokens",
-        )
+        if late >= self.guaranteed[space]:
+            self._fail(
+                command, f"operands {where.start}.. of context {k} may not exist yet", "must wait for their tokens"
+            )
         self.reader[command.space][bank, where] = self.slot
         return tuple(int(v) for v in found[0, :3])
 

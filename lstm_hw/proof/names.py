@@ -3,8 +3,6 @@
 A name tells which layer, sequence, step and element a value is, or which layer, part, row block and column a weight.
 """
 
-from copy import copy
-
 import numpy as np
 
 from ..errors import ProgramError
@@ -34,7 +32,8 @@ class Partial:
         self.x = self.h = None  # (sequence, step) of the vectors multiplied so far
 
     def clone(self) -> "Partial":
-        other = copy(self)
+        other = Partial()
+        other.layer, other.block, other.x, other.h = self.layer, self.block, self.x, self.h
         other.counts = None if self.counts is None else self.counts.copy()
         other.steps = None if self.steps is None else self.steps.copy()
         return other
