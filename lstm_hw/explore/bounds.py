@@ -52,7 +52,9 @@ def columns_at_least(schedule: str, network: Network, rows: int, contexts: int, 
 
 def cell_cycles(network: Network, cells: int, steps: int, sequences: int) -> int:
     """Cycles that the cells need for all hidden units of a run."""
-    return sum(layer.outputs for layer in network.recurrent) * steps * sequences * SERIAL_SLOTS // cells
+    return (
+        sum(layer.outputs for layer in network.recurrent if layer.is_cell) * steps * sequences * SERIAL_SLOTS // cells
+    )
 
 
 def words_at_least(schedule: str, network: Network, rows: int, buffer: int, steps: int) -> int:

@@ -694,7 +694,9 @@ class CellUnit(wiring.Component):
             flag = there.beyond & ~(one_sided & (there.value < 0))
             flag |= Mux(there.write, memory.o_beyond, stream_value.o_beyond)
             m.d.comb += self.o_clipped.output.eq(there.valid & flag)
-        return there.valid & there.emit, stream_value.o, there.last
+        # What is written and sent is the same.
+        sent = stream_value.o if len(widths) == 1 else Mux(there.write, memory.o, stream_value.o)
+        return there.valid & there.emit, sent, there.last
 
     def _elu(self, m, output, here, exact, looked_up):
         """What is rounded, and how, with the table of ELU for what is below zero: twice its result less one."""

@@ -44,7 +44,8 @@ class LayerShape:
     Parameters
     ----------
     kind : str
-        ``lstm``, ``gru`` or ``linear``.
+        ``lstm``, ``gru``, ``plain`` or ``linear``. A plain layer is one of activation(W_x x + W_h h + b) in the
+        recurrent part of a network; linear layers are those behind it.
     inputs, outputs : int
         Lx and Lh; for a linear layer the lengths of its input and output vectors.
     shift : int
@@ -61,9 +62,13 @@ class LayerShape:
     skip : int
         Inputs of the network that a linear layer has columns for besides those of its own input vector, or 0.
     activation : str
-        Of a linear layer's outputs, one of :data:`~lstm_hw.machine.isa.ACTIVATIONS`.
+        Of a plain or linear layer's outputs, one of :data:`~lstm_hw.machine.isa.ACTIVATIONS`.
     start : Start, optional
         How the layer begins a sequence from another state than zero.
+    reads : int, optional
+        Columns of W_h, where they are not as many as outputs: none of a plain layer without an h of its own.
+    projected : bool
+        Whether the h that its sums read is that of the layer above it, a projection of its own.
     """
 
     kind: str
@@ -77,33 +82,54 @@ class LayerShape:
     skip: int = 0
     activation: str = "none"
     start: Start | None = None
+    reads: int | None = None
+    projected: bool = False
 
     def __post_init__(self):
-        if self.kind not in (*CELL_SUMS, "linear"):
-            raise ConfigError("layer kind", repr(self.kind), f"must be one of {', '.join((*CELL_SUMS, 'linear'))}")
-        if self.activation not in ACTIVATIONS or self.activation != "none" and self.kind != "linear":
-            rule = f"must be one of {', '.join(ACTIVATIONS)}; none but for a linear layer"
+        kinds = (*CELL_SUMS, "plain", "linear")
+        if self.kind not in kinds:
+            raise ConfigError("layer kind", repr(self.kind), f"must be one of {', '.join(kinds)}")
+        if self.activation not in ACTIVATIONS or self.activation != "none" and self.is_cell:
+            rule = f"must be one of {', '.join(ACTIVATIONS)}; none but for a plain or linear layer"
             raise ConfigError("layer activation", repr(self.activation), rule)
         if self.inputs < 1 or self.outputs < 1:
             raise ConfigError("layer size", f"{self.inputs} x {self.outputs}", "must be at least 1 x 1")
         if self.skip and self.kind != "linear":
             raise ConfigError("layer skip", f"{self.skip} in a layer of kind {self.kind}", "must be in a linear layer")
-        if self.start and not self.is_recurrent:
-            raise ConfigError("layer start", f"a state of a layer of kind {self.kind}", "must be of a recurrent layer")
+        if self.start and not self.is_cell:
+            raise ConfigError("layer start", f"a state of a layer of kind {self.kind}", "must be of cells")
+        if self.projected and self.kind != "lstm":
+            raise ConfigError("layer projected", f"a layer of kind {self.kind}", "must be of kind lstm")
+        if self.reads is not None and not self.projected and (self.is_cell or self.reads not in (0, self.outputs)):
+            raise ConfigError(
+                "layer reads", self.reads, f"must be its own {self.outputs} outputs, or of a plain layer 0"
+            )
 
     @property
-    def is_recurrent(self) -> bool:
-        """Whether it has an h, which its products take."""
+    def is_cell(self) -> bool:
+        """Whether its units are cells, with a c and four sums each."""
         return self.kind in CELL_SUMS
 
     @property
+    def is_recurrent(self) -> bool:
+        """Whether it is of the recurrent part of a network, and works on every step."""
+        return self.kind != "linear"
+
+    @property
     def matrix_rows(self) -> int:
-        return self.outputs * (GATES if self.is_recurrent else 1)
+        return self.outputs * (GATES if self.is_cell else 1)
+
+    @property
+    def h_columns(self) -> int:
+        """Columns of W_h, or none of a linear layer."""
+        if not self.is_recurrent:
+            return 0
+        return self.outputs if self.reads is None else self.reads
 
     @property
     def columns(self) -> int:
         """Columns of the stacked matrix [W_x | W_h], or [W | S] of a linear layer with a skip."""
-        return self.inputs + (self.outputs if self.is_recurrent else self.skip)
+        return self.inputs + (self.h_columns if self.is_recurrent else self.skip)
 
     @property
     def macs(self) -> int:
@@ -121,7 +147,8 @@ class LayerShape:
 
 @dataclass(frozen=True)
 class Network:
-    """A stack of recurrent layers, all of one kind, and possibly a chain of linear layers; the last one is the head.
+    """A stack of recurrent layers, with plain layers among them or without, and possibly a chain of linear layers; the
+    last one is the head.
 
     Parameters
     ----------
@@ -146,10 +173,18 @@ class Network:
         kinds = [layer.kind for layer in self.layers]
         if not kinds or kinds[0] == "linear" or kinds != sorted(kinds, key="linear".__eq__):
             raise ConfigError("network", kinds, "must be one or more recurrent layers, then linear layers or none")
-        if len({layer.kind for layer in self.recurrent}) > 1:
-            raise ConfigError(
-                "network", kinds, "must have recurrent layers of one kind: an engine has one kind of cell"
-            )
+        if len({layer.kind for layer in self.recurrent if layer.is_cell}) > 1:
+            raise ConfigError("network", kinds, "must have cells of one kind: an engine has one")
+        for layer, above in zip(self.layers, (*self.layers[1:], None), strict=True):
+            if layer.projected and (above is None or (above.kind, above.reads) != ("plain", 0)):
+                raise ConfigError("network", kinds, "must have a plain layer without an h above a projected one")
+            if layer.projected and layer.h_columns != above.outputs:
+                found = f"{layer.h_columns} columns of h below {above.outputs} outputs"
+                raise ConfigError("network", found, "must be equal where the layer above is the projection")
+        if self.has_plain and (self.thresholds or self.sparse_h):
+            name = "thresholds" if self.thresholds else "sparse_h"
+            rule = "must be none: plain layers and projections have no lists of what changed"
+            raise ConfigError("network", f"{name} for {', '.join(kinds)}", rule)
         layers, of_x = len(self.recurrent), not self.sparse_h
         for name, most in (("thresholds", 1 + layers), ("sparse_h", layers), ("activity", of_x + layers)):
             if len(getattr(self, name)) not in (0, most):
@@ -172,8 +207,13 @@ class Network:
 
     @property
     def kind(self) -> str:
-        """Of all its recurrent layers."""
-        return self.layers[0].kind
+        """Of all its cells; where there are none, ``lstm``: of those that stand idle in the engine."""
+        return next((layer.kind for layer in self.layers if layer.is_cell), "lstm")
+
+    @property
+    def has_plain(self) -> bool:
+        """Whether plain layers are among the recurrent ones."""
+        return any(layer.kind == "plain" for layer in self.layers)
 
     @property
     def recurrent(self) -> tuple[LayerShape, ...]:
@@ -200,8 +240,9 @@ class Network:
 
     @property
     def has_chain(self) -> bool:
-        """Whether a linear layer has an activation or feeds another one: what a plain head does not need."""
-        return len(self.linear) > 1 or any(layer.activation != "none" for layer in self.linear)
+        """Whether outputs of a plain or linear layer have an activation or feed another one: what a head does not
+        need."""
+        return self.has_plain or len(self.linear) > 1 or any(layer.activation != "none" for layer in self.linear)
 
     @property
     def pruned(self) -> bool:

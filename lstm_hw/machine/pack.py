@@ -190,7 +190,8 @@ def layer_parts(layer: QuantisedLayer, config: EngineConfig) -> dict[str, np.nda
         if getattr(layer, "initial", None) is not None:
             widths = config.weight_bits, config.operand_bits, max(config.lifts), config.row_bits
             _, matrices["prime"], matrices["first"] = start_of(layer, config.activation, *widths)
-        return {part: interleave(matrix, config.rows) for part, matrix in matrices.items()}
+        blocks = to_blocks if getattr(layer, "KIND", "") == "plain" else interleave
+        return {part: blocks(matrix, config.rows) for part, matrix in matrices.items()}
     matrices = {"x": layer.weight, "bias": digits} | ({"skip": layer.skip} if hasattr(layer, "skip") else {})
     return {part: to_blocks(matrix, config.rows) for part, matrix in matrices.items()}
 

@@ -5,6 +5,7 @@ bit for bit, as long as its sums are exact in float64.
 """
 
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,9 +15,9 @@ from ..machine.formats import QFormat
 from ..machine.shared_activation import make_exponential
 from .float_model import FloatModel
 from .functions import SIGMOIDS, TANHS
-from .quant_layer import OF_PREACT, QuantRecurrent
+from .quant_layer import OF_PREACT, QuantPlain
 from .quant_model import QuantModel
-from .reference import activated, checked_sequences
+from .reference import activated, checked_sequences, step_groups
 
 PLACES = {
     "x": "inputs",
@@ -39,10 +40,14 @@ Place = tuple[int | str, str]
 def places_of(qmodel: QuantModel) -> list[Place]:
     """All places where a model rounds, in the order of its computation."""
     first = [(0, "x")]
-    each = (*QuantRecurrent.ARRAYS, "pre", "activation", "c", "h")
-    layers = [(n, place) for n in range(len(qmodel.layers)) for place in each]
+    layers = [(n, place) for n, layer in enumerate(qmodel.layers) for place in _places_of(layer)]
     linear = [(name, place) for name, layer in qmodel.named_linear.items() for place in (*layer.ARRAYS, "output")]
     return first + layers + linear
+
+
+def _places_of(layer):
+    arrays = [name for name in layer.ARRAYS if getattr(layer, name).size]
+    return (*arrays, "h") if isinstance(layer, QuantPlain) else (*arrays, "pre", "activation", "c", "h")
 
 
 def partly_rounded(model: FloatModel, qmodel: QuantModel, x: np.ndarray, rounded: Collection[Place]) -> np.ndarray:
@@ -65,13 +70,17 @@ def partly_rounded(model: FloatModel, qmodel: QuantModel, x: np.ndarray, rounded
     if (0, "x") in rounded:
         values = _round(qmodel.input_format, values)
     given = values
+    steps = []
     for number, (weights, layer) in enumerate(zip(model.layers, qmodel.layers, strict=True)):
         here = {place for where, place in rounded if where == number}
         arrays = _arrays(weights, layer, here)
         if number == 0 and "w_x" not in here and qmodel.input_exponents:
             arrays["w_x"] = arrays["w_x"] / np.exp2(qmodel.input_exponents)
         tables = _Tables(layer, qmodel.activation, model.functions)
-        values = _layer(layer, tables, values, arrays, here, weights.initial)
+        rounded_outputs = partial(_outputs, layer, model, qmodel)
+        steps.append(_Steps(layer, tables, arrays, here, len(x), weights.initial, rounded_outputs))
+    for group in step_groups(qmodel.layers):
+        values = _run([steps[n] for n in group], values)
     if qmodel.head is None:
         return values
     values = values if qmodel.head_every_step else values[:, -1]
@@ -87,7 +96,7 @@ def partly_rounded(model: FloatModel, qmodel: QuantModel, x: np.ndarray, rounded
 
 
 def _outputs(layer, model, qmodel, sums):
-    """Outputs of a linear layer, rounded wherever they are: the first time, as results of its activation, at last."""
+    """Outputs of a plain or linear layer, rounded wherever they are: first, as results of its activation, at last."""
     first = layer.rounded_format(qmodel.unit.i_format)
     values = _round(first, sums)
     if layer.activation in OF_PREACT:
@@ -95,7 +104,7 @@ def _outputs(layer, model, qmodel, sums):
         values = getattr(tables, layer.activation)(values)
     else:
         values = activated(layer.activation, values)
-    return _round(layer.output, values)
+    return _round(layer.result, values)
 
 
 def _arrays(weights, layer, here):
@@ -103,24 +112,44 @@ def _arrays(weights, layer, here):
     return {name: layer.real(name) if name in here else getattr(weights, name) for name in layer.ARRAYS}
 
 
-def _layer(layer, tables, x, arrays, here, initial):
-    """h (N, T, H) of a layer that is rounded at the places ``here``."""
-    functions = tables if "activation" in here else tables.exact
-    cell = {"lstm": _lstm, "gru": _gru}[layer.KIND]
-    h, c = np.zeros((2, len(x), layer.hidden_size))
-    if initial is not None:
-        h = h + (_round(layer.hidden, initial[0]) if "h" in here else initial[0])
-        c = c + (_round(layer.cell, initial[1]) if "c" in here else initial[1])
-    outputs = np.empty((*x.shape[:2], layer.hidden_size))
+def _run(members, x):
+    """h (N, T, H) of a layer, or of one and the projection that it reads, which take their steps together."""
+    members[0].read = members[-1]
+    outputs = np.empty((*x.shape[:2], members[-1].layer.hidden_size))
     for step in range(x.shape[1]):
-        pre = x[:, step] @ arrays["w_x"].T + h @ arrays["w_h"].T + arrays["bias"]
+        below = x[:, step]
+        for member in members:
+            below = member.step(below)
+        outputs[:, step] = below
+    return outputs
+
+
+class _Steps:
+    """A layer with its state, step by step, rounded at the places ``here``; ``read`` is the layer whose h it reads."""
+
+    def __init__(self, layer, tables, arrays, here, sequences, initial, outputs):
+        self.layer, self.arrays, self.here, self.outputs = layer, arrays, here, outputs
+        self.functions = tables if "activation" in here else tables.exact
+        self.read, self.h = self, np.zeros((sequences, layer.hidden_size))
+        self.c = self.h
+        if initial is not None:
+            self.h = self.h + (_round(layer.hidden, initial[0]) if "h" in here else initial[0])
+            self.c = self.c + (_round(layer.cell, initial[1]) if "c" in here else initial[1])
+
+    def step(self, x):
+        layer, here = self.layer, self.here
+        pre = x @ self.arrays["w_x"].T
+        pre = pre + self.read.h @ self.arrays["w_h"].T if layer.w_h.size else pre
+        pre = pre + self.arrays["bias"]
+        if layer.KIND == "plain":
+            self.h = self.outputs(pre) if "h" in here else activated(layer.activation, pre)
+            return self.h
         if "pre" in here:
             pre = _round(layer.preact, pre)
-        h, c = cell(layer, functions, pre, c, here)
+        self.h, self.c = {"lstm": _lstm, "gru": _gru}[layer.KIND](layer, self.functions, pre, self.c, here)
         if "h" in here:
-            h = _round(layer.hidden, h)
-        outputs[:, step] = h
-    return outputs
+            self.h = _round(layer.hidden, self.h)
+        return self.h
 
 
 def _lstm(layer, functions, pre, c, here):

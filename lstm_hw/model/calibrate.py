@@ -16,6 +16,7 @@ from ..machine.config import FORMAT_WIDTHS
 from ..machine.formats import QFormat
 from .float_model import FloatModel
 from .functions import sigmoid
+from .quant_layer import OF_PREACT
 from .reference import float_reference
 
 ENOUGH_BITS = 16
@@ -96,6 +97,7 @@ class Survey:
     ----------
     layers : list of dict of str to Spread
         Spreads of ``pre``, ``c`` and ``h`` of each layer over all steps, and of a GRU's ``candidate``: both its sums.
+        Of a plain layer of ``plain``, its outputs, and ``pre`` if its activation is looked up.
     outputs : float array
         Of the first sequences, as many as choices are judged by.
     low, high : float
@@ -114,12 +116,12 @@ class Survey:
     start: float = 0.0
 
     def of(self, place: str) -> list[Spread]:
-        """The spread of each layer."""
-        return [layer[place] for layer in self.layers]
+        """The spread of each layer that has such a place."""
+        return [layer[place] for layer in self.layers if place in layer]
 
     @property
     def is_gru(self) -> bool:
-        return "candidate" in self.layers[0]
+        return bool(self.of("candidate"))
 
 
 def survey(model: FloatModel, calibration: np.ndarray, kept: int) -> Survey:
@@ -132,8 +134,7 @@ def survey(model: FloatModel, calibration: np.ndarray, kept: int) -> Survey:
     kept : int
         Sequences whose outputs are kept.
     """
-    gru = model.kind == "gru"
-    layers = [{place: Spread() for place in ("pre", "c", "h", *["candidate"] * gru)} for _ in model.layers]
+    layers = [{place: Spread() for place in _places_of(layer)} for layer in model.layers]
     dense = [Spread() for _ in model.dense]
     block, parts, low, high = max(1, TRACED // (calibration.shape[1] * 4 * max(model.hidden_sizes))), [], 0.0, 0.0
     for first in range(0, len(calibration), block):
@@ -142,8 +143,8 @@ def survey(model: FloatModel, calibration: np.ndarray, kept: int) -> Survey:
         low, high = min(low, float(outputs.min())), max(high, float(outputs.max()))
         parts.append(outputs[: max(0, kept - first)])
         for number, places in enumerate(layers):
-            if gru:
-                trace[number]["candidate"] = trace[number]["pre"][..., 2 * model.hidden_sizes[number] :]
+            trace[number]["candidate"] = trace[number]["pre"][..., 2 * model.hidden_sizes[number] :]
+            trace[number]["plain"] = trace[number]["h"]
             for place, spread in places.items():
                 spread.add(trace[number][place])
         for number, spread in enumerate(dense, len(layers)):
@@ -154,6 +155,12 @@ def survey(model: FloatModel, calibration: np.ndarray, kept: int) -> Survey:
             places[place].add(values)
             start = max(start, float(np.abs(layer.initial[1]).max()))
     return Survey(layers, np.concatenate(parts), low, high, dense, start)
+
+
+def _places_of(layer):
+    if layer.KIND == "plain":
+        return ("pre", "plain") if layer.activation in OF_PREACT else ("plain",)
+    return ("pre", "c", "h", "candidate") if layer.KIND == "gru" else ("pre", "c", "h")
 
 
 def dense_format(spread: Spread, width: int) -> QFormat:
@@ -205,6 +212,8 @@ def chosen_formats(found: Survey, config: Any, error: Callable[[Any], float] | N
             config = config or configs[int(np.argmin(errors))]
             measured = (f"{np.sqrt(its):.2g} with {_words(f)}" for f, its in zip(formats, errors, strict=True))
             why = f"; rms error of the outputs {', '.join(measured)}"
+        if not found.of(place):
+            continue
         peak = max(spread.peak for spread in found.of(place))
         reasons.append(f"{words}: {_words(getattr(config, name))}, for values up to {peak:.3g}{why}")
     return config, reasons
@@ -233,6 +242,9 @@ def _of_cell(config, found) -> Iterator[QFormat | tuple[QFormat, ...]]:
     widths = AUTO_WIDTHS if auto else (config.cell_bits,)
     if found.is_gru:
         yield from (_with_integer(0, width) for width in widths)
+        return
+    if not spreads:
+        yield _with_integer(USUAL_INTEGER, widths[0])
         return
     usual = _with_integer(USUAL_INTEGER, AUTO_WIDTHS[0] if auto else config.cell_bits)
     if usual.holds(max(s.peak for s in spreads) * MARGIN):
@@ -264,6 +276,8 @@ def _of_preact(config, found) -> Iterator[QFormat]:
         return
     for width in widths:
         yield _with_integer(USUAL_INTEGER, width)
+        if not spreads:
+            continue
         for proposal in _widest([s.proposals(width, MARGIN, 0, MOST_PREACT_INTEGER) for s in spreads]):
             holds = proposal.holds(max(s.peak for s in spreads) * MARGIN)
             if proposal.integer >= (_least_to_begin(found.start) if holds else USUAL_INTEGER):
@@ -280,6 +294,8 @@ def _of_hidden(config, found) -> Iterator[QFormat | tuple[QFormat, ...]]:
     """One for all layers, then one each; of few bits also such that a few values are clipped."""
     spreads = found.of("h")
     yield _with_integer(0, config.operand_bits)
+    if not spreads:
+        return
     own = [s.proposals(config.operand_bits, MARGIN, LEAST_HIDDEN_INTEGER, 0) for s in spreads]
     if config.operand_bits >= ENOUGH_BITS:
         own = [proposals[:1] for proposals in own]

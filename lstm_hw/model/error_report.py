@@ -18,7 +18,7 @@ def quantization_report(
     qmodel: QuantModel,
     x: np.ndarray,
     progress: Callable[[int, int], None] | None = None,
-    curves: dict[str, list[tuple[np.ndarray, np.ndarray]]] | None = None,
+    curves: dict[str, dict[int, tuple[np.ndarray, np.ndarray]]] | None = None,
 ) -> tuple[dict[str, Any], tuple[np.ndarray, np.ndarray]]:
     """Compare a quantised model with the float model that it came from.
 
@@ -30,15 +30,17 @@ def quantization_report(
     progress : callable, optional
         Called as ``progress(done, total)`` with sequences.
     curves : dict, optional
-        Filled: ``pre``, ``c``, ``h`` -> for each layer, the largest and the RMS error of every step, two (T,) arrays.
+        Filled: ``pre``, ``c``, ``h`` -> number of a layer that has it -> the largest and the RMS error of every step,
+        two (T,) arrays.
 
     Returns
     -------
     report : dict
         ``input``: ``clipped``. ``layers``: for each, ``pre``, ``c`` and ``h`` and the parts of ``pre`` by the names of
         ``CELL_SUMS``: dicts of ``max``, ``mean`` and ``rms`` absolute error over all steps, ``sequence`` and
-        ``step`` of the largest, and ``clipped``; and ``zeroed``, by matrix. ``dense``: of each linear layer in front of
-        the head, the same of its outputs, and ``zeroed``. ``head``: ``zeroed``; None without one.
+        ``step`` of the largest, and ``clipped``; of a plain layer ``h`` alone; and ``zeroed``, by matrix. ``dense``: of
+        each linear layer in front of the head, the same of its outputs, and ``zeroed``. ``head``: ``zeroed``; None
+        without one.
         ``output``: as of a place, and ``peak`` (the largest magnitude of the float model's) and ``histogram``, of the
         absolute errors in units of the output's last bit: ``edges``, from 0, each twice the one before, and ``counts``
         between them. ``clipped`` is the share of values that were rounded to what their format does not hold,
@@ -47,8 +49,9 @@ def quantization_report(
         Those of the float model, and the stored integers of the quantised one.
     """
     x = checked_sequences("x", x, model.input_size)
-    clipped, outputs, sums = Counter(), [], CELL_SUMS[qmodel.kind]
-    errors = [{place: _Errors() for place in (*sums, "c", "h")} for _ in qmodel.layers]
+    clipped, outputs = Counter(), []
+    sums = [CELL_SUMS.get(layer.KIND, ()) for layer in qmodel.layers]
+    errors = [{place: _Errors() for place in (*names, *["c"] * bool(names), "h")} for names in sums]
     of_dense = [_Errors() for _ in qmodel.dense]
     # Traces take memory: of so many sequences at a time.
     block = max(1, TRACED // (x.shape[1] * 4 * max(model.hidden_sizes)))
@@ -58,9 +61,10 @@ def quantization_report(
         found, _ = integer_reference(qmodel, qmodel.quantize_input(part), trace=rounded, clipped=clipped)
         outputs.append((expected, found))
         for number, layer in enumerate(qmodel.layers):
-            for place, name in PLACES.items():
-                real, wanted = getattr(layer, name).to_float(rounded[number][place]), exact[number][place]
-                names = sums if place == "pre" else (place,)
+            for place in rounded[number]:
+                number_format = getattr(layer, PLACES[place])
+                real, wanted = number_format.to_float(rounded[number][place]), exact[number][place]
+                names = sums[number] if place == "pre" else (place,)
                 parts = zip(*(np.split(values, len(names), axis=2) for values in (real, wanted)), strict=True)
                 for each, pair in zip(names, parts, strict=True):
                     errors[number][each].add(*pair, first)
@@ -69,19 +73,24 @@ def quantization_report(
         if progress:
             progress(min(first + block, len(x)), len(x))
     exact, stored = map(np.concatenate, zip(*outputs, strict=True))
-    for found in errors:
-        found["pre"] = _Errors.of([found[gate] for gate in sums])
-    for number in range(len(errors)):
-        clipped[number, "pre"] = sum(clipped[number, gate] for gate in sums)
+    for number, (found, names) in enumerate(zip(errors, sums, strict=True)):
+        if names:
+            found["pre"] = _Errors.of([found[name] for name in names])
+        clipped[number, "pre"] = sum(clipped[number, name] for name in names)
+        clipped[number, "h"] += clipped[number, "y"]  # of a plain layer
     layers = [
         {
             **{place: found.to_dict(clipped[number, place]) for place, found in errors[number].items()},
-            "zeroed": {name: _zeroed(getattr(weights, name), getattr(layer, name)) for name in ("w_x", "w_h")},
+            "zeroed": {
+                name: _zeroed(getattr(weights, name), getattr(layer, name))
+                for name in ("w_x", "w_h")
+                if getattr(weights, name).size
+            },
         }
         for number, (layer, weights) in enumerate(zip(qmodel.layers, model.layers, strict=True))
     ]
     if curves is not None:
-        curves |= {place: [found[place].curves for found in errors] for place in PLACES}
+        curves |= {place: {n: e[place].curves for n, e in enumerate(errors) if place in e} for place in PLACES}
     real = qmodel.dequantize_output(stored)
     every_step, last_step = (slice(None), None) if exact.ndim == 2 else ..., {"step": x.shape[1] - 1}
     output = _Errors()

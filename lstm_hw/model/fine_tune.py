@@ -23,7 +23,7 @@ from ..errors import FormatError, ModelError
 from ..machine.activation import make_activation
 from ..machine.formats import QFormat
 from ..machine.shared_activation import make_exponential
-from .float_model import FloatModel, unread, with_layers
+from .float_model import FloatModel, refuse_plain, unread, with_layers
 from .quant_layer import OF_PREACT, QuantLayer
 from .quant_model import QuantModel
 from .reference import float_reference
@@ -49,12 +49,15 @@ class FineTune(torch.nn.Module):
     ------
     ModelError
         ``qmodel`` is not of the shapes of ``model``.
+    ConfigError
+        The model has plain layers or a projection.
     FormatError
         A format does not round half up and saturate, or sums are not exact in float64.
     """
 
     def __init__(self, model: FloatModel, qmodel: QuantModel):
         super().__init__()
+        refuse_plain(model, "fine-tuning")
         shapes = [(layer.input_size, layer.hidden_size) for layer in model.layers]
         found = [(layer.input_size, layer.hidden_size) for layer in qmodel.layers]
         shapes += [(layer.input_size, layer.output_size) for layer in model.linear]

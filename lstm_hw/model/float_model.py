@@ -1,8 +1,8 @@
-"""A trained LSTM or GRU in floating point: what the loaders return and the quantiser reads.
+"""A trained LSTM, GRU or plain RNN in floating point: what the loaders return and the quantiser reads.
 
 Notation: Lx inputs, H hidden units, O outputs of the head. A unit has four sums of products, stacked with H rows each:
 of an LSTM its gates in the order i, f, g, o (input, forget, candidate, output), of a GRU r, z, n_x, n_h (reset, update,
-candidate of x and candidate of h).
+candidate of x and candidate of h). A unit of a plain layer has one.
 """
 
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..errors import ModelError
-from ..machine.config import CELL_SUMS
+from ..errors import ConfigError, ModelError
+from ..machine.config import CELL_SUMS, GATES
 from ..machine.isa import ACTIVATIONS
 from .functions import SIGMOIDS, TANHS, USUAL
 
@@ -86,7 +86,7 @@ def _adopted(subject, values, expected):
 
 @dataclass(frozen=True, eq=False)
 class RecurrentWeights:
-    """What layers of both kinds have: four sums a unit, W_x x + W_h h + bias.
+    """What layers of all kinds have: so many sums a unit, ``SUMS``, W_x x + W_h h + bias.
 
     Parameters
     ----------
@@ -98,11 +98,14 @@ class RecurrentWeights:
         Where it comes from, for messages.
     initial : pair of float64 arrays (H,), optional
         h and c that a sequence starts from; zeros without it. Both are h of a GRU.
+    projected : bool
+        Whether the h that ``w_h`` multiplies is that of the layer above, a plain one of P outputs: a projection. Then
+        ``w_h`` is (4H, P).
 
     Raises
     ------
     ModelError
-        Shapes that do not agree, NaN or infinity.
+        Shapes that do not agree, NaN or infinity, or what a layer of the kind does not have.
     """
 
     w_x: np.ndarray
@@ -110,14 +113,20 @@ class RecurrentWeights:
     bias: np.ndarray
     source: str = "recurrent layer"
     initial: tuple[np.ndarray, np.ndarray] | None = None
+    projected: bool = False
 
     KIND: ClassVar[str]
-    """Of ``CELL_SUMS``."""
+    """Of ``CELL_SUMS``, or ``plain``."""
+    SUMS: ClassVar[int] = GATES
+    """Sums of a unit."""
 
     def __post_init__(self):
-        hidden = hidden_size_of(f"{self.source}: w_h", np.shape(self.w_h))
-        _adopt(self, w_h=(4 * hidden, hidden), w_x=(4 * hidden, None), bias=(4 * hidden,))
+        shape, hidden = hidden_rows(self)
+        _adopt(self, w_h=shape, w_x=(self.SUMS * hidden, None), bias=(self.SUMS * hidden,))
         check_structure(self)
+        if self.initial is not None and (self.projected or self.KIND == "plain"):
+            found = f"of a {'projected ' * self.projected}layer of kind {self.KIND}"
+            raise ModelError(f"{self.source}: initial state", found, "must be zero")
         if self.initial is not None:
             values = _adopted(f"{self.source}: initial h and c", list(self.initial), (2, hidden))
             if self.KIND == "gru" and not np.array_equal(*values):
@@ -130,7 +139,7 @@ class RecurrentWeights:
 
     @property
     def hidden_size(self) -> int:
-        return self.w_h.shape[1]
+        return len(self.w_h) // self.SUMS
 
 
 class LstmWeights(RecurrentWeights):
@@ -181,6 +190,47 @@ class GruWeights(RecurrentWeights):
             source,
             None if h is None else (h, h),
         )
+
+
+@dataclass(frozen=True, eq=False)
+class PlainWeights(RecurrentWeights):
+    """One plain layer, y' = activation(W_x x + W_h y + bias): a plain RNN, or without an h, ``w_h`` of shape (H, 0), a
+    linear layer on every step in front of a recurrent one, or the projection of the layer below.
+
+    Parameters
+    ----------
+    activation : str
+        One of :data:`~lstm_hw.machine.isa.ACTIVATIONS`.
+    """
+
+    activation: str = "none"
+
+    KIND = "plain"
+    SUMS = 1
+
+    def __post_init__(self):
+        check_activation(self.source, self.activation)
+        super().__post_init__()
+
+    @classmethod
+    def of_dense(cls, layer: "DenseWeights") -> "PlainWeights":
+        """A linear layer where recurrent ones follow it."""
+        nothing = np.zeros((layer.output_size, 0))
+        return cls(layer.weight, nothing, layer.bias, layer.source, activation=layer.activation)
+
+
+def hidden_rows(layer: Any) -> tuple[tuple[int, int], int]:
+    """Shape that W_h of a layer, float or quantised, must have, and its hidden size H; ModelError for another one."""
+    subject, shape = f"{layer.source}: w_h", np.shape(layer.w_h)
+    if not layer.projected and (layer.KIND != "plain" or len(shape) != 2 or shape[1]):
+        hidden = hidden_size_of(subject, shape, layer.SUMS)
+        return (layer.SUMS * hidden, hidden), hidden
+    if layer.projected and layer.KIND != "lstm":
+        raise ModelError(subject, f"a projected layer of kind {layer.KIND}", "must be of kind lstm")
+    rows, columns = shape if len(shape) == 2 else (0, 0)
+    if not rows or rows % layer.SUMS or rows > layer.SUMS * MAX_SIZE or bool(columns) != layer.projected:
+        raise ModelError(subject, f"shape {tuple(shape)}", f"must be ({layer.SUMS}H, {'P' if layer.projected else 0})")
+    return (rows, columns), rows // layer.SUMS
 
 
 def unread(kind: str, units: int) -> dict[str, slice]:
@@ -270,18 +320,45 @@ def skip_matrix(subject: str, added: int, inputs: int, outputs: int) -> np.ndarr
     return matrix
 
 
-def check_one_kind(layers: Sequence, source: object) -> None:
-    """Refuse layers of several kinds."""
-    kinds = list(dict.fromkeys(layer.KIND for layer in layers))
+def check_stack(layers: Sequence, source: object) -> None:
+    """Refuse cells of several kinds, and a projected layer without its projection."""
+    kinds = list(dict.fromkeys(layer.KIND for layer in layers if layer.KIND in CELL_SUMS))
     if len(kinds) > 1:
         rule = "must be of one kind: the cells of an engine are; run the layers of each kind as a model of their own"
         raise ModelError(source, f"layers of {' and of '.join(kinds)}", rule)
+    for layer, above in zip(layers, (*layers[1:], None), strict=True):
+        if layer.projected and not is_projection(above, layer.w_h.shape[1]):
+            rule = f"must have a plain layer of {layer.w_h.shape[1]} outputs above it, without activation or h"
+            raise ModelError(layer.source, "a projected layer", rule)
+
+
+def is_projection(layer: Any, size: int) -> bool:
+    """Whether a layer, or None, can be a projection to so many elements."""
+    plain = layer is not None and layer.KIND == "plain" and layer.activation == "none"
+    return plain and layer.w_h.shape == (size, 0)
+
+
+def cells_of(layers: Sequence) -> tuple:
+    """Those of a model's recurrent layers that are cells: an LSTM's or a GRU's, not plain ones."""
+    return tuple(layer for layer in layers if layer.KIND in CELL_SUMS)
+
+
+def kind_of(layers: Sequence) -> str:
+    """Kind of a model's cells; of one that has none, ``lstm``: of those that stand idle in its engine."""
+    return next((layer.KIND for layer in cells_of(layers)), "lstm")
+
+
+def refuse_plain(model: Any, what: str) -> None:
+    """Refuse what plain layers and projections are not done for."""
+    if any(layer.KIND == "plain" for layer in model.layers):
+        kinds = ", ".join(layer.KIND for layer in model.layers)
+        raise ConfigError(what, f"for a model of {kinds} layers", "must be for one of LSTM or GRU layers alone")
 
 
 @dataclass(frozen=True, eq=False)
 class FloatModel:
-    """Recurrent layers of one kind, the first one first, and optionally a linear head, with linear layers in front of
-    it or without.
+    """Recurrent layers, the first one first, whose cells are of one kind, and optionally a linear head, with linear
+    layers in front of it or without.
 
     Parameters
     ----------
@@ -294,14 +371,14 @@ class FloatModel:
     assumptions : tuple of str
         What nobody said and a reader had to assume, a sentence each.
     dense : tuple of DenseWeights
-        Linear layers between the last LSTM layer and the head, the first one first.
+        Linear layers between the last recurrent layer and the head, the first one first.
     functions : pair of str
-        What stands for sigmoid and for tanh in all layers, of :data:`.functions.SIGMOIDS` and :data:`.functions.TANHS`.
+        What stands for sigmoid and for tanh in all cells, of :data:`.functions.SIGMOIDS` and :data:`.functions.TANHS`.
 
     Raises
     ------
     ModelError
-        No layer, layers of both kinds, unknown functions, or others than those of a linear layer, sizes of neighbours
+        No layer, cells of both kinds, unknown functions, or others than those of a linear layer, sizes of neighbours
         that differ, or ``head_every_step`` or ``dense`` without a head.
     """
 
@@ -318,14 +395,16 @@ class FloatModel:
         for name, known, usual in zip(self.functions, (SIGMOIDS, TANHS), USUAL, strict=True):
             if name not in known:
                 raise ModelError(f"{self.source}: {usual}", repr(name), f"must be one of {', '.join(known)}")
-            if name != usual and any(layer.activation == usual for layer in self.linear):
-                found = f"{usual} behind a linear layer, and {name} in the gates"
-                raise ModelError(f"{self.source}: activation", found, "must be one function: an engine has one unit")
         object.__setattr__(self, "layers", tuple(self.layers))
         object.__setattr__(self, "dense", tuple(self.dense))
+        plain = [layer for layer in self.layers if layer.KIND == "plain"]
+        for name, usual in zip(self.functions, USUAL, strict=True):
+            if name != usual and any(layer.activation == usual for layer in (*plain, *self.linear)):
+                found = f"{usual} behind a linear layer, and {name} in the gates"
+                raise ModelError(f"{self.source}: activation", found, "must be one function: an engine has one unit")
         if not self.layers:
             raise ModelError(self.source, "no recurrent layer", "must have at least one")
-        check_one_kind(self.layers, self.source)
+        check_stack(self.layers, self.source)
         for number, (below, above) in enumerate(zip(self.layers, self.layers[1:], strict=False), 1):
             if above.input_size != below.hidden_size:
                 rule = f"must be the {below.hidden_size} hidden units of layer {number - 1}"
@@ -364,8 +443,8 @@ class FloatModel:
 
     @property
     def kind(self) -> str:
-        """Kind of the recurrent layers, of ``CELL_SUMS``."""
-        return self.layers[0].KIND
+        """Kind of the cells, of ``CELL_SUMS``; see :func:`kind_of`."""
+        return kind_of(self.layers)
 
     @property
     def input_size(self) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import ConfigError
 from ..machine.config import WEIGHT_WIDTHS
-from .float_model import FloatModel
+from .float_model import FloatModel, cells_of
 from .fractions import FRACTIONS, ROUNDINGS
 from .quant_config import OF_LAYERS, QuantConfig
 from .quant_model import QuantModel
@@ -65,7 +65,7 @@ class Trials:
         config = replace(config, weight_bits=self.widest, matrix_bits=None)
         plain = replace(config, fractions=FRACTIONS[0], rounding=ROUNDINGS[0])
         layers = quantize(model, calibration, plain, runs=self._runs).layers
-        own = {name: tuple(getattr(layer, name) for layer in layers) for name in OF_LAYERS}
+        own = {name: tuple(getattr(layer, name) for layer in cells_of(layers) or layers[:1]) for name in OF_LAYERS}
         own = {name: formats[0] if len(set(formats)) == 1 else formats for name, formats in own.items()}
         self._configs = tuple(
             replace(

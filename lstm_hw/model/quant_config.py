@@ -163,7 +163,7 @@ class QuantConfig:
             raise FormatError("quantize.cell", f"formats of {[f.width for f in self.cell]} bits", rule)
 
     def of_layer(self, number: int) -> "QuantConfig":
-        """The configuration with the formats of c and h of one layer."""
+        """The configuration with the formats of c and h of one layer of cells."""
         own = {name: value[number] for name in OF_LAYERS if isinstance(value := getattr(self, name), tuple)}
         return replace(self, **own)
 

@@ -8,10 +8,10 @@ import numpy as np
 
 from ..errors import FormatError, ModelError
 from ..machine.activation_unit import ActivationUnit
-from ..machine.config import FACTOR_BITS, ROW_BITS
+from ..machine.config import FACTOR_BITS, GATES, ROW_BITS
 from ..machine.formats import QFormat, shift_round
 from ..machine.shared_activation import make_exponential
-from .float_model import check_activation, check_shape, check_structure, hidden_size_of
+from .float_model import check_activation, check_shape, check_structure, hidden_rows
 
 EXACT_BITS = 62
 """Sums must fit this width, so that 64-bit arithmetic on them, a rounding constant included, is exact."""
@@ -47,7 +47,7 @@ class QuantLayer:
                 raise ModelError(subject, f"dtype {values.dtype}", "must be integers")
             check_shape(subject, values.shape, shape)
             number_format = getattr(self, self.ARRAYS[name])
-            if values.min() < number_format.lowest or values.max() > number_format.highest:
+            if values.size and (values.min() < number_format.lowest or values.max() > number_format.highest):
                 rule = f"must fit {number_format}, {number_format.lowest} to {number_format.highest}"
                 raise FormatError(subject, f"{values.min()} to {values.max()}", rule)
             values = values.astype(np.int64)
@@ -130,6 +130,61 @@ class QuantLayer:
         return self.bias << (self.acc_fraction - self.bias_format.fraction)
 
 
+class PlainOutputs(QuantLayer):
+    """What layers share whose outputs are sums behind an activation; ``result`` is the outputs' format."""
+
+    activation: str
+
+    @property
+    def result(self) -> QFormat:
+        raise NotImplementedError
+
+    def rounded_format(self, preact: QFormat) -> QFormat:
+        """What sums are rounded to, as wide as pre-activations: with the outputs' fraction, or to be looked up."""
+        if self.activation in OF_PREACT:
+            return preact
+        width = max(preact.width, self.result.width)
+        return replace(self.result, integer=width - 1 - self.result.fraction)
+
+    def outputs(self, sums: np.ndarray, unit: ActivationUnit) -> tuple[np.ndarray, int]:
+        """Outputs from exact sums: rounded, through the activation, and rounded to ``result`` where they are not yet.
+
+        Parameters
+        ----------
+        sums : int64 array (..., O)
+        unit : ActivationUnit
+            The model's, whose input format is that of pre-activations.
+
+        Returns
+        -------
+        outputs : int64 array (..., O)
+        beyond : int
+            How many were rounded to what a format does not hold. Negative ones of ReLU and ELU do not count.
+        """
+        first = self.rounded_format(unit.i_format)
+        shift = self.acc_fraction + self.row_shift
+        rounded = shift_round(sums, shift - first.fraction, first.rounding)
+        held = first.bound(rounded)
+        beyond = held != rounded
+        negative = held < 0
+        if self.activation in ("relu", "elu"):
+            beyond &= ~negative
+        if self.activation == "relu":
+            held = np.maximum(held, 0)
+        fraction = first.fraction
+        if self.activation == "elu":
+            exponential = make_exponential(unit.i_format, unit.o_format)
+            held, fraction = (
+                np.where(negative, exponential.elu(held), held),
+                fraction + negative * (unit.o_format.fraction - fraction),
+            )
+        if self.activation in LOOKED_UP:
+            held, fraction = unit.compute(held, self.activation == "tanh"), unit.o_format.fraction
+        rounded = shift_round(held, fraction - self.result.fraction, self.result.rounding)
+        outputs = self.result.bound(rounded)
+        return outputs, int(np.count_nonzero(beyond | (outputs != rounded)))
+
+
 @dataclass(frozen=True, eq=False)
 class QuantRecurrent(QuantLayer):
     """One quantised recurrent layer; sums are stacked as those of :class:`.float_model.RecurrentWeights`.
@@ -157,6 +212,8 @@ class QuantRecurrent(QuantLayer):
         For messages.
     initial : pair of int64 arrays (H,), optional
         h, of ``hidden``, and c, of ``cell``, that a sequence starts from; zeros without it.
+    projected : bool
+        As in :class:`.float_model.RecurrentWeights`; ``h_format`` then is that of the layer above.
     row_shift : int64 array (4H,), optional
         Fraction bits, 0 to 7, that the weights, the bias and the sum of each row have beyond those of their formats.
 
@@ -185,22 +242,24 @@ class QuantRecurrent(QuantLayer):
     source: str = "quantised recurrent layer"
     row_shift: np.ndarray | None = None
     initial: tuple[np.ndarray, np.ndarray] | None = None
+    projected: bool = False
 
     KIND: ClassVar[str]
-    """Of ``CELL_SUMS``."""
+    """Of ``CELL_SUMS``, or ``plain``."""
+    SUMS: ClassVar[int] = GATES
     ARRAYS: ClassVar[dict] = {"w_x": "w_x_format", "w_h": "w_h_format", "bias": "bias_format"}
     PRODUCTS: ClassVar[tuple] = (("w_x", "w_x_format", "x_format"), ("w_h", "w_h_format", "h_format"))
 
     def __post_init__(self):
         self._check_formats()
-        size = hidden_size_of(f"{self.source}: w_h", np.shape(self.w_h))
-        self._adopt(w_h=(4 * size, size), w_x=(4 * size, None), bias=(4 * size,))
+        shape, size = hidden_rows(self)
+        self._adopt(w_h=shape, w_x=(self.SUMS * size, None), bias=(self.SUMS * size,))
         self._adopt_row_shift()
         self._check_fractions()
         check_structure(self)
         if self.initial is not None:
             self._adopt_initial(size)
-        if self.h_format != self.hidden:
+        if self.h_format != self.hidden and not self.projected:
             raise FormatError(f"{self.source}: h_format", self.h_format, f"must equal hidden, {self.hidden}")
         aligned = self.activation_format.width + max(self.cell.width, self.activation_format.width)
         if aligned + abs(self.cell.fraction - self.activation_format.fraction) + 1 > EXACT_BITS:
@@ -229,7 +288,7 @@ class QuantRecurrent(QuantLayer):
 
     @property
     def hidden_size(self) -> int:
-        return self.w_h.shape[1]
+        return len(self.w_h) // self.SUMS
 
 
 class QuantLstm(QuantRecurrent):
@@ -244,12 +303,37 @@ class QuantGru(QuantRecurrent):
     KIND = "gru"
 
 
-RECURRENT = {cls.KIND: cls for cls in (QuantLstm, QuantGru)}
+@dataclass(frozen=True, eq=False)
+class QuantPlain(QuantRecurrent, PlainOutputs):
+    """One quantised plain layer; ``preact`` is the format in front of activations that are looked up, ``cell`` is of no
+    meaning, and ``hidden`` of its outputs.
+
+    Parameters
+    ----------
+    activation : str
+        One of :data:`~lstm_hw.machine.isa.ACTIVATIONS`.
+    """
+
+    activation: str = "none"
+
+    KIND = "plain"
+    SUMS = 1
+
+    def __post_init__(self):
+        check_activation(self.source, self.activation)
+        super().__post_init__()
+
+    @property
+    def result(self) -> QFormat:
+        return self.hidden
+
+
+RECURRENT = {cls.KIND: cls for cls in (QuantLstm, QuantGru, QuantPlain)}
 """Kind -> class of its layers."""
 
 
 @dataclass(frozen=True, eq=False)
-class QuantDense(QuantLayer):
+class QuantDense(PlainOutputs):
     """A quantised linear layer.
 
     Parameters
@@ -305,50 +389,9 @@ class QuantDense(QuantLayer):
     def output_size(self) -> int:
         return self.weight.shape[0]
 
-    def rounded_format(self, preact: QFormat) -> QFormat:
-        """What sums are rounded to, as wide as pre-activations: with the outputs' fraction, or to be looked up."""
-        if self.activation in OF_PREACT:
-            return preact
-        width = max(preact.width, self.output.width)
-        return replace(self.output, integer=width - 1 - self.output.fraction)
-
-    def outputs(self, sums: np.ndarray, unit: ActivationUnit) -> tuple[np.ndarray, int]:
-        """Outputs from exact sums: rounded, through the activation, and rounded to ``output`` where they are not yet.
-
-        Parameters
-        ----------
-        sums : int64 array (..., O)
-        unit : ActivationUnit
-            The model's, whose input format is that of pre-activations.
-
-        Returns
-        -------
-        outputs : int64 array (..., O)
-        beyond : int
-            How many were rounded to what a format does not hold. Negative ones of ReLU and ELU do not count.
-        """
-        first = self.rounded_format(unit.i_format)
-        shift = self.acc_fraction + self.row_shift
-        rounded = shift_round(sums, shift - first.fraction, first.rounding)
-        held = first.bound(rounded)
-        beyond = held != rounded
-        negative = held < 0
-        if self.activation in ("relu", "elu"):
-            beyond &= ~negative
-        if self.activation == "relu":
-            held = np.maximum(held, 0)
-        fraction = first.fraction
-        if self.activation == "elu":
-            exponential = make_exponential(unit.i_format, unit.o_format)
-            held, fraction = (
-                np.where(negative, exponential.elu(held), held),
-                fraction + negative * (unit.o_format.fraction - fraction),
-            )
-        if self.activation in LOOKED_UP:
-            held, fraction = unit.compute(held, self.activation == "tanh"), unit.o_format.fraction
-        rounded = shift_round(held, fraction - self.output.fraction, self.output.rounding)
-        outputs = self.output.bound(rounded)
-        return outputs, int(np.count_nonzero(beyond | (outputs != rounded)))
+    @property
+    def result(self) -> QFormat:
+        return self.output
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ content, without which it is not read.
 import json
 import os
 from dataclasses import dataclass, fields
+from itertools import pairwise
 
 import numpy as np
 
@@ -17,8 +18,8 @@ from ..machine.activation_unit import ActivationUnit
 from ..machine.formats import InputCode, QFormat
 from ..reading import parse_json
 from .delta import checked_thresholds
-from .float_model import HEAD, check_chain, check_one_kind
-from .quant_layer import OF_PREACT, RECURRENT, QuantDense, QuantRecurrent, QuantSkip
+from .float_model import HEAD, check_chain, check_stack, kind_of, refuse_plain
+from .quant_layer import OF_PREACT, RECURRENT, PlainOutputs, QuantDense, QuantPlain, QuantRecurrent, QuantSkip
 from .sparse_h import checked_sparse_h
 from .store import DIGEST_KEY, TensorFile, content_digest, write_tensors
 
@@ -28,7 +29,7 @@ OPTIONAL = ("thresholds", "sparse_h")
 """Lists of the JSON block that are left out where they are empty."""
 INITIAL = ("initial_h", "initial_c")
 """Tensors of the state that a layer starts from."""
-_APART = ("source", "row_shift", "activation", "initial")
+_APART = ("source", "row_shift", "activation", "initial", "projected")
 EXPONENT_LIMIT = 64
 """Largest power of two that an input is scaled by, either way."""
 _FORMAT_TEXT = 48
@@ -87,7 +88,7 @@ class QuantModel:
         object.__setattr__(self, "input_exponents", tuple(self.input_exponents))
         if not self.layers:
             raise ModelError("quantised model", "no recurrent layer", "must have at least one")
-        check_one_kind(self.layers, "quantised model")
+        check_stack(self.layers, "quantised model")
         check_chain("quantised model", self.layers, self.dense, self.head, self.head_every_step)
         chain = [*self.layers, *self.linear]
         given = [*((layer.hidden_size, layer.hidden) for layer in self.layers)]
@@ -109,13 +110,20 @@ class QuantModel:
                 raise ModelError("quantised model: input_exponents", repr(exponent), rule)
         for layer in self.layers:
             make_activation(self.activation, layer.preact, layer.activation_format)
-        for layer in self.linear:
+        for layer, above in pairwise(self.layers):
+            if layer.projected and layer.h_format != above.hidden:
+                rule = f"must be that of the projection that it reads, {above.hidden}"
+                raise FormatError(f"{layer.source}: h_format", layer.h_format, rule)
+        for layer in (*self.plain, *self.linear):
             integer = (self.unit.i_format if layer.activation == "elu" else self.unit.o_format).integer
-            if layer.activation in OF_PREACT and layer.output.integer != integer:
+            if layer.activation in OF_PREACT and layer.result.integer != integer:
+                name = "hidden" if isinstance(layer, QuantPlain) else "output"
                 rule = f"must have {integer} integer bits, as what {layer.activation} gives has"
-                raise FormatError(f"{layer.source}: output", layer.output, rule)
+                raise FormatError(f"{layer.source}: {name}", layer.result, rule)
         object.__setattr__(self, "thresholds", checked_thresholds(self.thresholds, len(self.layers)))
         object.__setattr__(self, "sparse_h", checked_sparse_h(self.sparse_h, len(self.layers)))
+        if self.thresholds or self.sparse_h:
+            refuse_plain(self, "delta" if self.thresholds else "sparse_h")
         if (self.thresholds or self.sparse_h) and any(layer.initial is not None for layer in self.layers):
             found = "with thresholds" if self.thresholds else "with sparse_h"
             raise ConfigError("model: initial state", found, "must be without: what is left out counts from zero state")
@@ -152,8 +160,13 @@ class QuantModel:
 
     @property
     def kind(self) -> str:
-        """Kind of the recurrent layers, of ``CELL_SUMS``."""
-        return self.layers[0].KIND
+        """Kind of the cells, of ``CELL_SUMS``; see :func:`.float_model.kind_of`."""
+        return kind_of(self.layers)
+
+    @property
+    def plain(self) -> tuple[QuantPlain, ...]:
+        """The plain ones of the recurrent layers."""
+        return tuple(layer for layer in self.layers if isinstance(layer, QuantPlain))
 
     @property
     def input_size(self) -> int:
@@ -205,6 +218,7 @@ class QuantModel:
             prefix + name: getattr(layer, name).astype(_storage(getattr(layer, number_format).width))
             for prefix, layer in self._parts()
             for name, number_format in layer.ARRAYS.items()
+            if getattr(layer, name).size
         }
         for prefix, layer in self._parts():
             if layer.row_shift.any():
@@ -294,6 +308,7 @@ def _describe(layer):
     values = {name: _spelled(value) if isinstance(value, QFormat) else value for name, value in values.items()}
     activation = getattr(layer, "activation", "none")
     kind = {"kind": layer.KIND} if getattr(layer, "KIND", "lstm") != "lstm" else {}
+    kind |= {"projected": True} if getattr(layer, "projected", False) else {}
     return kind | values | ({"activation": activation} if activation != "none" else {})
 
 
@@ -314,15 +329,21 @@ def _restore(cls, description, tensors, prefix, path):
     """Rebuild a layer; its tensors are taken out of ``tensors``."""
     subject = f"{path}: {prefix.rstrip('.')}"
     wanted = _described(cls)
-    more = {"activation"} if issubclass(cls, QuantDense) else set()
+    more = {"activation"} if issubclass(cls, PlainOutputs) else {"projected"}
     if not isinstance(description, dict) or set(description) - more != set(wanted):
         found = sorted(description) if isinstance(description, dict) else repr(description)
         raise ModelError(subject, found, f"must describe {', '.join(wanted)}")
     values = {
-        name: _parse_format(value, f"{subject}: {name}") if name not in ("acc_fraction", "activation") else value
+        name: value if name in ("acc_fraction", *more) else _parse_format(value, f"{subject}: {name}")
         for name, value in description.items()
     }
+    if type(values.get("projected", True)) is not bool:
+        raise ModelError(f"{subject}: projected", repr(values["projected"])[:_FORMAT_TEXT], "must be true")
     for name in cls.ARRAYS:
+        if cls is QuantPlain and name == "w_h" and prefix + name not in tensors:
+            rows = np.shape(tensors.get(f"{prefix}bias", ()))[:1]
+            values[name] = np.zeros((*rows, 0), np.int64)
+            continue
         if prefix + name not in tensors:
             raise ModelError(f"{path}: {prefix}{name}", "missing", "must be present")
         values[name] = tensors.pop(prefix + name)

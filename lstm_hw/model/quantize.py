@@ -8,6 +8,7 @@ head's outputs, each in its own format.
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
+from itertools import count
 
 import numpy as np
 
@@ -15,11 +16,11 @@ from ..errors import ConfigError, FormatError
 from ..machine.config import VALUE_BITS
 from ..machine.formats import QFormat
 from .calibrate import ENOUGH_BITS, NEAR, Survey, chosen_formats, dense_format, survey
-from .float_model import FloatModel
+from .float_model import FloatModel, cells_of
 from .fractions import FRACTIONS, ROUNDINGS, Product, fitting, rounded_layer
 from .functions import USUAL, unit_for
 from .quant_config import OF_LAYERS, QuantConfig
-from .quant_layer import LOOKED_UP, RECURRENT, QuantDense, QuantSkip
+from .quant_layer import LOOKED_UP, RECURRENT, QuantDense, QuantPlain, QuantSkip
 from .quant_model import EXPONENT_LIMIT, QuantModel
 from .reference import checked_sequences, float_reference, integer_reference
 
@@ -39,6 +40,7 @@ def matrix_sizes(model: FloatModel) -> dict[str, int]:
     """Weights of each matrix, by the names of ``QuantConfig.matrix_bits``, the first layer first."""
     layers = enumerate(model.layers)
     sizes = {f"{n}.{name}": getattr(layer, name).size for n, layer in layers for name in ("w_x", "w_h")}
+    sizes = {name: size for name, size in sizes.items() if size}
     return sizes | {name: layer.weight.size for name, layer in model.named_linear.items()}
 
 
@@ -185,8 +187,9 @@ def _checked(config, model, runs):
         raise FormatError("quantize.input_format", config.input_format, rule)
     for name in OF_LAYERS:
         formats = getattr(config, name)
-        if isinstance(formats, tuple) and len(formats) != len(model.layers):
-            given, rule = f"{len(formats)} formats", f"must be one, or one for each of {len(model.layers)} layers"
+        cells = len(cells_of(model.layers))
+        if isinstance(formats, tuple) and len(formats) != cells:
+            given, rule = f"{len(formats)} formats", f"must be one, or one for each of {cells} layers of cells"
             raise ConfigError(f"quantize.{name}", given, rule)
     if config.output is not None and model.head is not None and not config.output.holds([found.low, found.high]):
         rule = f"must hold the outputs for the calibration set, which reach {max(-found.low, found.high):g}"
@@ -197,7 +200,7 @@ def _checked(config, model, runs):
 
 def _check_states(model, config):
     """Refuse an h or c to begin from that its format does not hold; h of few bits may be clipped within -1 and 1."""
-    for number, layer in enumerate(model.layers):
+    for number, layer in enumerate(cells_of(model.layers)):
         for key, name, values in zip(("hidden", "cell"), "hc", layer.initial or (), strict=False):
             formats, peak = getattr(config, key), float(np.abs(values).max())
             held = formats[number] if isinstance(formats, tuple) else formats
@@ -252,18 +255,25 @@ def _quantize(model, calibration, found, config, of_matrices, progress=None):
     total = len(model.layers) + len(model.linear)
     x_format = _input_format(calibration, config)
     vectors, of_linear = of_matrices
-    layers = []
+    layers, cells = [], count()
     for number, weights in enumerate(model.layers):
-        of_layer = config.of_layer(number)
-        layers.append(_quantize_recurrent(weights, x_format, of_layer, number, *vectors[number]))
-        x_format = of_layer.hidden
+        if weights.KIND == "plain":
+            spread = found.layers[number]["plain"]
+            layers.append(_quantize_plain(weights, x_format, spread, config, number, *vectors[number]))
+        else:
+            of_layer = config.of_layer(next(cells))
+            h_format = of_layer.hidden
+            if weights.projected:
+                h_format = _plain_format(model.layers[number + 1], found.layers[number + 1]["plain"], config)
+            layers.append(_quantize_recurrent(weights, x_format, h_format, of_layer, number, *vectors[number]))
+        x_format = layers[-1].hidden
         if progress:
             progress(number + 1, total)
     linear, x = [], (layers[0].x_format, vectors[0][0])
     for number, (name, weights) in enumerate(model.named_linear.items()):
         spread = None if weights is model.head else found.dense[number]
         outputs = max(-found.low, found.high)
-        linear.append(_quantize_dense(weights, x_format, spread, outputs, of_layer, name, of_linear[number], *x))
+        linear.append(_quantize_dense(weights, x_format, spread, outputs, config, name, of_linear[number], *x))
         x_format = linear[-1].output
         if progress:
             progress(len(layers) + number + 1, total)
@@ -294,14 +304,58 @@ def bits_of(values: np.ndarray, number_format: QFormat) -> list[int | None]:
     return [1 + int(value).bit_length() if peak else None for value, peak in zip(stored, peaks, strict=True)]
 
 
-def _quantize_recurrent(weights, x_format, config, number, x, h):
+def _plain_format(weights, spread, config):
+    """Format of the outputs of a plain layer, whose magnitudes are ``spread``."""
+    width = config.operand_bits
+    if weights.activation in LOOKED_UP:
+        integer = config.activation_format.integer
+    elif weights.activation == "elu":
+        integer = config.preact.integer
+    else:
+        integer = dense_format(spread, width).integer
+    return replace(config.preact, integer=integer, fraction=width - 1 - integer)
+
+
+def _quantize_plain(weights, x_format, spread, config, number, x, h):
+    hidden = _plain_format(weights, spread, config)
+    products = [Product("w_x", config.bits_of(f"{number}.w_x"), weights.w_x, x_format, x)]
+    if weights.w_h.size:
+        products.append(Product("w_h", config.bits_of(f"{number}.w_h"), weights.w_h, hidden, h))
+
+    def build(rounding):
+        (w_x, *w_h, bias), (w_x_format, *w_h_format) = rounding.stored, rounding.weights
+        fraction = rounding.accumulator - hidden.fraction  # of no weights
+        none = replace(w_x_format, integer=w_x_format.width - 1 - fraction, fraction=fraction)
+        return QuantPlain(
+            w_x,
+            *(w_h or [np.zeros(weights.w_h.shape, np.int64)]),
+            bias,
+            x_format,
+            hidden,
+            w_x_format,
+            *(w_h_format or [none]),
+            rounding.bias,
+            rounding.accumulator,
+            config.preact,
+            config.activation_format,
+            config.of_layer(0).cell,
+            hidden,
+            f"layer {number}",
+            rounding.rows,
+            activation=weights.activation,
+        )
+
+    return rounded_layer(config, weights.bias, products, f"layer {number}", build)
+
+
+def _quantize_recurrent(weights, x_format, h_format, config, number, x, h):
     source = f"layer {number}"
 
     def build(rounding):
         return RECURRENT[weights.KIND](
             *rounding.stored,
             x_format,
-            config.hidden,
+            h_format,
             *rounding.weights,
             rounding.bias,
             rounding.accumulator,
@@ -312,6 +366,7 @@ def _quantize_recurrent(weights, x_format, config, number, x, h):
             source,
             rounding.rows,
             initial,
+            weights.projected,
         )
 
     initial = None
@@ -320,7 +375,7 @@ def _quantize_recurrent(weights, x_format, config, number, x, h):
         initial = tuple(f.quantize(values) for f, values in zip(formats, weights.initial, strict=True))
     products = [
         Product(name, config.bits_of(f"{number}.{name}"), getattr(weights, name), operand, vectors)
-        for name, operand, vectors in (("w_x", x_format, x), ("w_h", config.hidden, h))
+        for name, operand, vectors in (("w_x", x_format, x), ("w_h", h_format, h))
     ]
     return rounded_layer(config, weights.bias, products, source, build)
 
@@ -365,14 +420,14 @@ def _vectors(model, sample):
     size = sample.shape[0] * sample.shape[1]
     chosen = np.arange(0, size, max(1, size // VECTORS))
     below, found = sample, []
-    for number in range(len(model.layers)):
-        h = trace[number]["h"]
+    for number, layer in enumerate(model.layers):
+        h = trace[number + layer.projected]["h"][..., : layer.w_h.shape[1]]
         first = np.zeros_like(h[:, :1])
         if model.layers[number].initial is not None:
             first = first + model.layers[number].initial[0]
         before = np.concatenate([first, h[:, :-1]], axis=1)
-        found.append(tuple(values.reshape(size, -1)[chosen] for values in (below, before)))
-        below = h
+        found.append(tuple(values.reshape(size, values.shape[2])[chosen] for values in (below, before)))
+        below = trace[number]["h"]
     read = [below.reshape(size, -1)[chosen]]
     for number in range(len(model.layers), len(model.layers) + len(model.dense)):
         y = trace[number]["y"]

@@ -4,6 +4,7 @@ Both take N sequences of T vectors at once and carry the state from call to call
 """
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -28,8 +29,8 @@ State = list[tuple[np.ndarray, ...]]
 def float_reference(
     model: FloatModel, x: np.ndarray, state: State | None = None, trace: dict[int, dict[str, np.ndarray]] | None = None
 ) -> tuple[np.ndarray, State]:
-    """Run a FloatModel in float64; the equations are those of ``torch.nn.LSTM`` and ``torch.nn.GRU``, with the model's
-    ``functions``.
+    """Run a FloatModel in float64; the equations are those of ``torch.nn.LSTM``, ``torch.nn.GRU`` and ``torch.nn.RNN``,
+    with the model's ``functions``.
 
     Parameters
     ----------
@@ -37,10 +38,11 @@ def float_reference(
     x : float array (N, T, Lx)
     state : list of (h, c), float arrays (N, H), optional
         One pair a layer, as returned; without it the model's initial one, or zeros. The h of a GRU goes from step to
-        step as c.
+        step as c, and that of a plain layer is both.
     trace : dict, optional
-        Receives, by layer number, a dict of ``pre`` (N, T, 4H), ``c`` and ``h`` (N, T, H); of linear layers, whose
-        numbers follow, ``y``: their outputs, (N, T, O) or of the last step alone (N, 1, O).
+        Receives, by layer number, a dict of ``pre`` (N, T, 4H), or (N, T, H) of a plain layer, ``c`` and ``h``
+        (N, T, H); of linear layers, whose numbers follow, ``y``: their outputs, (N, T, O) or of the last step alone
+        (N, 1, O).
 
     Returns
     -------
@@ -57,30 +59,46 @@ def float_reference(
     gate, tanh = SIGMOIDS[model.functions[0]], TANHS[model.functions[1]]
     given, kept = x, [[("h", size, None), ("c", size, None)] for size in model.hidden_sizes]
     state = _checked_state(state, len(x), kept, np.float64, [layer.initial for layer in model.layers])
-    after = []
-    for number, (layer, (h, c)) in enumerate(zip(model.layers, state, strict=True)):
-        pre_x = x @ layer.w_x.T + layer.bias
-        record = _Record(x.shape[:2], layer.hidden_size, np.float64)
+    states = [*state]
+    for group in step_groups(model.layers):
+        records = {n: _Record(x.shape[:2], model.layers[n], np.float64, ("pre",)) for n in group}
+        first = model.layers[group[0]]
+        pre_x = x @ first.w_x.T + first.bias
         for step in range(x.shape[1]):
-            pre = pre_x[:, step] + h @ layer.w_h.T
-            h, c = _float_cell(layer.KIND, pre, c, gate, tanh)
-            record.add(step, pre, c, h)
-        after.append((h, c))
-        x = record.finish(trace, number)
+            below = None
+            for number in group:
+                layer, c = model.layers[number], states[number][1]
+                pre = pre_x[:, step] if below is None else below @ layer.w_x.T + layer.bias
+                if layer.w_h.size:
+                    pre = pre + states[number + layer.projected][0] @ layer.w_h.T
+                below, c = _float_cell(layer, pre, c, gate, tanh)
+                states[number] = below, c
+                records[number].add(step, pre, c, below)
+        for number, record in records.items():
+            x = record.finish(trace, number)
     if model.head is None:
-        return x, after
+        return x, states
     x = x if model.head_every_step else x[:, -1:]
     for number, layer in enumerate(model.linear, len(model.layers)):
         sums = x @ layer.weight.T + layer.bias
         x = activated(layer.activation, sums if layer.skip is None else sums + given @ layer.skip.T)
         if trace is not None:
             trace[number] = {"y": x}
-    return x if model.head_every_step else x[:, 0], after
+    return x if model.head_every_step else x[:, 0], states
 
 
-def _float_cell(kind, pre, c, sigmoid, tanh):
+def step_groups(layers: Sequence) -> list[tuple[int, ...]]:
+    """Numbers of layers that take a step together: a projected one with its projection, any other alone."""
+    numbers = iter(range(len(layers)))
+    return [(n, next(numbers)) if layers[n].projected else (n,) for n in numbers]
+
+
+def _float_cell(layer, pre, c, sigmoid, tanh):
     """New h and c (N, H)."""
-    if kind == "gru":
+    if layer.KIND == "plain":
+        h = activated(layer.activation, pre)
+        return h, h
+    if layer.KIND == "gru":
         r, z, n_x, n_h = np.split(pre, 4, axis=1)
         z = sigmoid(z)
         c = (1 - z) * tanh(n_x + sigmoid(r) * n_h) + z * c
@@ -112,8 +130,8 @@ def integer_reference(
         r, z = sigmoid(pre)                 n = tanh(preact(n_x + r*n_h))
         c' = cell((1 - z)*n + z*c)          h' = hidden((1 - z)*n + z*c)
 
-    A linear layer with an activation, and what its outputs become in front of another one, is
-    :meth:`QuantDense.outputs`.
+    A plain layer, and a linear one with an activation, and what its outputs become in front of another one, is
+    :meth:`PlainOutputs.outputs`.
     In acc, each operand is lifted to the accumulator's fraction (``QuantLayer.lifts``); a row has ``row_shift`` more.
     With thresholds, x and h in acc are their references (:mod:`lstm_hw.model.delta`); with sparse h, h in acc has zeros
     where a group of it is nearly zero (:mod:`lstm_hw.model.sparse_h`).
@@ -127,12 +145,12 @@ def integer_reference(
         One pair a layer, as returned, or (h, c, reference of x, reference of h) with thresholds; without it the model's
         initial one, or zeros.
     trace : dict, optional
-        Receives, by layer number, a dict of ``pre`` (N, T, 4H), ``c`` and ``h`` (N, T, H), int64; of linear layers, as
-        :func:`float_reference`, ``y``.
+        Receives, by layer number, a dict of ``pre`` (N, T, 4H), ``c`` and ``h`` (N, T, H), int64, of a plain layer of
+        ``h`` alone; of linear layers, as :func:`float_reference`, ``y``.
     clipped : collections.Counter, optional
         Receives how many values were rounded to what their format does not hold: by (layer number, place), where the
         place is ``c``, ``h`` or, of pre-activations, one of ``CELL_SUMS``, by ``(number, "y")`` for a
-        linear layer in front of the head, and by ``output`` for the head.
+        plain layer or a linear one in front of the head, and by ``output`` for the head.
     changes : collections.Counter, optional
         With thresholds, receives how many elements were passed on: of x by ``x``, of a layer's h by its number. With
         sparse h, how many groups of it reached a sum.
@@ -155,6 +173,7 @@ def integer_reference(
     state = _checked_state(state, len(x), kept, np.int64, initial)
     parts, records = [], [] if trace is not None else None
     plain = not (qmodel.thresholds or qmodel.sparse_h)
+    plain &= not any(layer.KIND == "plain" for layer in qmodel.layers)
     fast = plain and trace is None and clipped is None and all(map(is_exact, qmodel.layers))
     for first in range(0, len(x), BLOCK):
         part = slice(first, first + BLOCK)
@@ -174,7 +193,7 @@ def integer_reference(
 def _state_shapes(qmodel, layer):
     """(name, size, format) of what a layer keeps from call to call."""
     units, inputs = layer.hidden_size, layer.input_size
-    kept = [("h", units, layer.hidden), ("c", units, layer.cell)]
+    kept = [("h", units, layer.hidden), ("c", units, layer.hidden if layer.KIND == "plain" else layer.cell)]
     if qmodel.thresholds:
         kept += [("reference of x", inputs, layer.x_format), ("reference of h", units, layer.hidden)]
     return kept
@@ -182,39 +201,86 @@ def _state_shapes(qmodel, layer):
 
 def _integer_block(qmodel, x, state, records, clipped, changes):
     """Outputs and state after them of a few sequences; adds their record of every layer where there is a list."""
-    after, record = [], []
-    outputs, passed = None, x  # h of the layer below, and what it passes on of it
-    for number, (layer, (h, c, *references)) in enumerate(zip(qmodel.layers, state, strict=True)):
-        product, cell = _product(layer, layer.factors), INTEGER_CELLS[layer.KIND]
-        activation = make_activation(qmodel.activation, layer.preact, layer.activation_format)
-        bound_c, bound_h = (
-            _bounding(number_format, clipped, [(number, place)])
-            for number_format, place in ((layer.cell, "c"), (layer.hidden, "h"))
-        )
-        round_pre = _rounding(
-            layer, _bounding(layer.preact, clipped, [(number, name) for name in CELL_SUMS[layer.KIND]])
-        )
-        outputs = np.empty((*x.shape[:2], layer.hidden_size), np.int64)
-        kept = None if records is None else _Record(x.shape[:2], layer.hidden_size, np.int64)
-        seen = _References(qmodel.thresholds, number, references, changes) if references else None
-        given, passed = passed, outputs if seen is None else np.empty_like(outputs)
+    steps = [_Steps(qmodel, n, entry, clipped, changes) for n, entry in enumerate(state)]
+    for layer in steps:
+        layer.read = steps[layer.number + layer.layer.projected]
+    record, given, outputs = [], x, None
+    for group in step_groups(qmodel.layers):
+        members = [steps[n] for n in group]
+        kept = [None if records is None else _Record(x.shape[:2], layer.layer, np.int64) for layer in members]
+        outputs = np.empty((*x.shape[:2], members[-1].layer.hidden_size), np.int64)
+        passed = np.empty_like(outputs) if qmodel.thresholds else outputs
         for step in range(x.shape[1]):
-            if qmodel.sparse_h:
-                operands = given[:, step], _sparse(h, qmodel.sparse_h[number], number, changes)
-            else:
-                operands = (given[:, step], h) if seen is None else seen.operands(given[:, step])
-            pre = round_pre(product(np.concatenate(operands, axis=1)))
-            h, c = cell(layer, activation.results, pre - layer.preact.lowest, c, bound_c, bound_h)
-            outputs[:, step] = h
-            if seen is not None:
-                passed[:, step] = seen.pass_on(h)
-            if kept:
-                kept.add(step, pre, c, h)
-        after.append((h, c) if seen is None else (h, c, seen.x, seen.h))
-        record.append(kept.arrays if kept else None)
+            below = given[:, step]
+            for layer, one in zip(members, kept, strict=True):
+                below, pre = layer.step(below)
+                if one:
+                    one.add(step, pre, layer.c, layer.h)
+            outputs[:, step] = layer.h
+            passed[:, step] = below
+        given = passed
+        record += [one and one.arrays for one in kept]
     if records is not None:
         records.append(record)
+    after = [layer.state for layer in steps]
     return _linear(qmodel, outputs, x, clipped, None if records is None else record), after
+
+
+class _Steps:
+    """A layer with its state of a few sequences, step by step.
+
+    Attributes
+    ----------
+    h, c : int64 arrays (N, H)
+    read : _Steps
+        The layer whose h its sums read: itself, or its projection.
+    """
+
+    def __init__(self, qmodel, number, state, clipped, changes):
+        self.number, self.layer = number, qmodel.layers[number]
+        self.h, self.c, *references = state
+        self.changes, self.clipped = changes, clipped
+        self.threshold = qmodel.sparse_h[number] if qmodel.sparse_h else None
+        self.seen = _References(qmodel.thresholds, number, references, changes) if references else None
+        self.product = _product(self.layer, self.layer.factors)
+        layer = self.layer
+        if layer.KIND == "plain":
+            self.unit = qmodel.unit
+            return
+        self.tables = make_activation(qmodel.activation, layer.preact, layer.activation_format).results
+        self.bounds = [
+            _bounding(number_format, clipped, [(number, place)])
+            for number_format, place in ((layer.cell, "c"), (layer.hidden, "h"))
+        ]
+        places = [(number, name) for name in CELL_SUMS[layer.KIND]]
+        self.round_pre = _rounding(layer, _bounding(layer.preact, clipped, places))
+
+    @property
+    def state(self):
+        return (self.h, self.c) if self.seen is None else (self.h, self.c, self.seen.x, self.seen.h)
+
+    def step(self, x):
+        """A step on x (N, Lx); returns what the layer above gets of h, and the pre-activations, if it has some."""
+        if self.layer.KIND == "plain":
+            return self._plain(x), None
+        if self.threshold is not None:
+            operands = x, _sparse(self.h, self.threshold, self.number, self.changes)
+        else:
+            operands = (x, self.read.h) if self.seen is None else self.seen.operands(x)
+        pre = self.round_pre(self.product(np.concatenate(operands, axis=1)))
+        cell = INTEGER_CELLS[self.layer.KIND]
+        self.h, self.c = cell(self.layer, self.tables, pre - self.layer.preact.lowest, self.c, *self.bounds)
+        return self.h if self.seen is None else self.seen.pass_on(self.h), pre
+
+    def _plain(self, x):
+        """h of a plain layer, and what is beyond its formats."""
+        operands = np.concatenate([x, self.h], axis=1) if self.layer.w_h.size else x
+        sums = self.product(operands).astype(np.int64) + self.layer.acc_bias
+        self.h, beyond = self.layer.outputs(sums, self.unit)
+        self.c = self.h
+        if self.clipped is not None and beyond:
+            self.clipped[self.number, "y"] += beyond
+        return self.h
 
 
 def _sparse(h, threshold, number, changes):
@@ -369,16 +435,17 @@ def activated(activation: str, y: np.ndarray) -> np.ndarray:
 
 
 class _Record:
-    """Pre-activations, cell and hidden states of one layer over all steps."""
+    """Pre-activations, cell and hidden states of one layer over all steps; of a plain one h, and what is asked for."""
 
-    def __init__(self, sequences_steps, hidden, dtype):
-        shape = (*sequences_steps, hidden)
-        self.arrays = {"pre": np.empty((*sequences_steps, 4 * hidden), dtype)}
-        self.arrays |= {"c": np.empty(shape, dtype), "h": np.empty(shape, dtype)}
+    def __init__(self, sequences_steps, layer, dtype, plain=()):
+        sizes = {"pre": len(layer.bias), "c": layer.hidden_size, "h": layer.hidden_size}
+        names = (*plain, "h") if layer.KIND == "plain" else sizes
+        self.arrays = {name: np.empty((*sequences_steps, sizes[name]), dtype) for name in names}
 
     def add(self, step, pre, c, h):
-        for name, value in (("pre", pre), ("c", c), ("h", h)):
-            self.arrays[name][:, step] = value
+        values = {"pre": pre, "c": c, "h": h}
+        for name, array in self.arrays.items():
+            array[:, step] = values[name]
 
     def finish(self, trace, layer):
         """Leave the record in the trace, where there is one, and return h (N, T, H)."""

@@ -27,12 +27,13 @@ class ResidentLayer(StreamedLayer):
     """A layer, or the head, with all of its weights on chip.
 
     Its bias is formed once, by the ``load`` entry, in entries ``sums`` + row block; the sums of a step are behind it.
-    Tokens of h stay where they are until the layer's own next step takes them: a layer above only waits for them.
+    Tokens of h stay where they are until the layer's own next step takes them: a layer above only waits for them, and a
+    projected one for those of its projection. A layer that has no h of its own takes its tokens all at once.
 
     Parameters
     ----------
     sizes : pair of list of int
-        Hidden units of all recurrent layers, and outputs of all linear ones but the head.
+        Outputs of all recurrent layers, and of all linear ones but the head.
     """
 
     h_buffers, whole = 2, True
@@ -42,6 +43,7 @@ class ResidentLayer(StreamedLayer):
     ) -> None:
         super().__init__(shape, number, config)
         self.mask, self.linear = (1 << config.contexts) - 1, shape.kind == "linear"
+        self.own_h = not shape.projected and shape.h_columns > 0
         # In front of the tokens of the layer below: older ones of the layers above, and newer ones of those below it.
         # Linear layers make theirs behind those of all h, and have none of the step before.
         recurrent, linear = sizes
@@ -51,20 +53,20 @@ class ResidentLayer(StreamedLayer):
         self.made = sum(linear) if self.linear and number == len(recurrent + linear) else 0
         width = tile_columns(self.blocks, self.units)
         x = self.column_tiles("x", shape.inputs, width if number else shape.inputs)
-        h = self.column_tiles("h", 0 if self.linear else shape.outputs, width)
+        h = self.column_tiles("h", shape.h_columns, width)
         skip = [Tile(number, "skip", 0, self.blocks, 0, shape.skip)] * bool(shape.skip)
         self.order = skip + h + x if number else x + h
         self.prime, self.first = self._start_tiles() if shape.start else ([], [])
         stages = [tile for stage in self.prime for tile in stage]
         self.resident, self.streamed = (*self.bias_tiles(), *self.first, *stages, *self.order), ()
         self.buffers = min((1 << VECTORS_BITS) - 1, config.x_elements // self.x_stride)
-        units = 0 if self.linear else shape.outputs
-        self.written = self.linear and number < len(recurrent + linear)
-        elements = shape.outputs if self.written else units
-        sums = (3 if shape.start else 2) * self.blocks
+        units = shape.outputs if shape.is_cell else 0
+        self.written = not self.linear or number < len(recurrent + linear)
+        sums, elements = (3 if shape.start else 2) * self.blocks, shape.outputs if self.written else 0
         self.own = {"accumulators": sums, "h_elements": elements, "states": units * config.contexts}
         self.ahead_of_zero = sum(recurrent[:number]) if shape.start else 0
-        self.shared = {"finish_entries": self.blocks, "x_elements": self.x_stride, "states": self.ahead_of_zero}
+        zeroed = shape.outputs if shape.kind == "plain" else self.ahead_of_zero
+        self.shared = {"finish_entries": self.blocks, "x_elements": self.x_stride, "states": zeroed}
 
     def loaded(self) -> None:
         self._bias(fresh=1)
@@ -106,6 +108,8 @@ class ResidentLayer(StreamedLayer):
     def zero(self) -> int:
         if self.linear:
             return 0
+        if not self.layer.is_cell:
+            return self.zero_plain(self.mask)
         tokens = self.zero_cells(self.mask, state_stride=self.layer.outputs)
         return self._primed(tokens) if self.layer.start else tokens
 
@@ -158,16 +162,19 @@ class ResidentLayer(StreamedLayer):
     def _step(self, step, number):
         """All columns of a step, and its h or outputs; ``number`` counts since zero state."""
         self._walk(step, number)
-        units = self.layer.outputs
+        units, new = self.layer.outputs, (number + 1) % 2 * self.turn
         if self.linear:
             self.plain_cell(self.layer, self.number, self.mask, self.h if self.written else None)
             self.b.await_tokens(SPACE_H, self.made)
-        else:
-            new = (number + 1) % 2 * self.turn
+        elif self.layer.is_cell:
             self.cells(units, self.mask, state=self.c, state_stride=units, target=self.h + new)
+        else:
+            self.plain_cell(self.layer, self.number, self.mask, self.h + new, self.sends)
 
     def _walk(self, step, number):
         """All columns of a step."""
+        if not self.linear and not self.own_h:
+            self.b.await_tokens(SPACE_H, self.layer.outputs)
         for tile in self.order:
             self._products(tile, self._named(tile), **self._entries(tile), **self._vector(tile, step, number))
         if self.layer.start:
@@ -196,13 +203,18 @@ class ResidentLayer(StreamedLayer):
         if tile.part == "skip":
             return {"space": SPACE_X, "operand": self.source.x_at(step), "free": 1}
         if tile.part == "h":
-            old = number % 2 * self.turn
-            return {"space": SPACE_H, "operand": self.h + column + old, "wait": 1, "take": 1}
+            source = self if self.own_h else self.projection
+            operand = source.h + column + number % 2 * self.turn
+            return {"space": SPACE_H, "operand": operand, "wait": 1} | self._taking(column)
         if not self.number:
             free = int(not self.keeps_x)
             return {"space": SPACE_X, "operand": self.x_at(step) + column, "wait": 1, "take": 1, "free": free}
         operand = self.below.h + column + (0 if self.below.linear else (number + 1) % 2 * self.turn)
         return {"space": SPACE_H, "operand": operand, "wait": 1, "offset": self.tokens_ahead + column}
+
+    def _taking(self, column):
+        """Of columns of h, what is done with tokens: those of a projection, behind its own, are left to it."""
+        return {"take": 1} if self.own_h else {"offset": column}
 
     def _products(self, tile, comment, **fields):
         fields |= {"weight": self.address[tile], "columns": tile.columns, "slots": self.blocks, "mask": self.mask}
@@ -220,7 +232,7 @@ class ResidentPlanner(StackPlanner):
     """
 
     name = "resident"
-    primes = True
+    primes = plain = True
 
     def __init__(self, network: Network, config: EngineConfig) -> None:
         check_beat(config)

@@ -118,6 +118,8 @@ class StreamedLayer(ABC):
         Time steps of this layer since zero state.
     below, before : StreamedLayer
         Whose h is x, if not the stream's; and the one whose frame is in front of this one's.
+    projection : StreamedLayer or None
+        Of a projected layer, the one above it, whose h it reads.
     last, sends : bool
         Whether its frame is the last in a round, and whether its h is the output.
     keeps_x : bool
@@ -138,7 +140,7 @@ class StreamedLayer(ABC):
         self.newest = shape.outputs - (self.blocks - 1) * self.units
         self.x_stride = -(-shape.inputs // config.x_per_beat) * config.x_per_beat
         self.sequences = config.contexts
-        self.below = self.before = None
+        self.below = self.before = self.projection = None
         self.last = self.sends = True
 
     @property
@@ -287,11 +289,21 @@ class StreamedLayer(ABC):
             fields |= {"emit": 1, "last": 1}
         self.b.emit("CELL", units=units, mask=mask, mode=mode, scale=self.number, write=1, signal=1, **fields)
 
-    def plain_cell(self, shape: LayerShape, number: int, mask: int, target: Sum | int | None = None) -> None:
-        """CELL of a linear layer: its outputs to the stream, or to an element of h and those behind it."""
-        where = {"emit": 1, "last": 1} if target is None else {"write": 1, "signal": 1, "target": target}
+    def plain_cell(
+        self, shape: LayerShape, number: int, mask: int, target: Sum | int | None = None, sends: bool = False
+    ) -> None:
+        """CELL of a plain or linear layer: its outputs to the stream, or to an element of h and those behind it, or to
+        both."""
+        where = {"emit": 1, "last": 1} if target is None or sends else {}
+        where |= {} if target is None else {"write": 1, "signal": 1, "target": target}
         where["activation"] = ACTIVATIONS.index(shape.activation)
         self.b.emit("CELL", units=shape.outputs, mask=mask, mode=MODE_LINEAR, scale=number, **where)
+
+    def zero_plain(self, mask: int) -> int:
+        """h = 0 of a whole plain layer, which has no c: nobody's is zeroed with it; the tokens that it makes."""
+        units = self.layer.outputs
+        self.cells(units, mask, MODE_ZERO, state=self.scratch, target=self.h)
+        return units
 
     def zero_cells(self, mask: int, after: int = 0, **fields: int) -> int:
         """h = c = 0 of the whole layer, h from element ``after`` of its own on; the tokens that it makes."""

@@ -25,7 +25,8 @@ from ..machine.isa import (
 from ..machine.network import LayerShape, Network
 from ..machine.pack import bias_digits, start_of, stored_bias
 from ..machine.plan import Plan
-from ..model.quant_layer import QuantSkip
+from ..model.float_model import cells_of
+from ..model.quant_layer import QuantPlain, QuantSkip
 from ..model.quant_model import QuantModel
 from ..proof.cycles import long_steps
 from .delta import DeltaPlanner
@@ -103,27 +104,29 @@ def engine_formats(qmodel: QuantModel) -> dict[str, Any]:
     ConfigError
         The model's layers differ in a format that the engine has once, or the head rounds otherwise than the layers.
     """
-    first = qmodel.layers[0]
+    first, cells = qmodel.layers[0], cells_of(qmodel.layers) or qmodel.layers[:1]
     for number, layer in enumerate(qmodel.layers):
         for name in ("preact", "activation_format"):
             if getattr(layer, name) != getattr(first, name):
                 rule = f"must be {getattr(first, name)}, as in layer 0"
                 raise ConfigError(f"layer {number}: {name}", getattr(layer, name), rule)
-        for name in ("cell", "hidden"):
-            found, wanted = getattr(layer, name), getattr(first, name)
+        for name in ("cell", "hidden") if layer in cells else ():
+            found, wanted = getattr(layer, name), getattr(cells[0], name)
             if (
                 replace(found, integer=wanted.integer, fraction=wanted.fraction) != wanted
                 or found.width != wanted.width
             ):
-                rule = f"must be {wanted.width} bits wide, {wanted.rounding} and {wanted.overflow}, as in layer 0"
+                rule = f"must be {wanted.width} bits wide, {wanted.rounding} and {wanted.overflow}, as in the first"
                 raise ConfigError(f"layer {number}: {name}", found, rule)
     cell, hidden = (
-        max((getattr(layer, name) for layer in qmodel.layers), key=lambda f: f.integer) for name in ("cell", "hidden")
+        max((getattr(layer, name) for layer in cells), key=lambda f: f.integer) for name in ("cell", "hidden")
     )
-    c_shifts = tuple(cell.integer - layer.cell.integer for layer in qmodel.layers)
-    h_shifts = tuple(hidden.integer - layer.hidden.integer for layer in qmodel.layers)
-    for name, layer in qmodel.named_linear.items():
-        wanted, found = first.preact, layer.output
+    # A plain layer has neither a c nor an h that a cell rounds.
+    c_shifts = tuple((cell.integer - layer.cell.integer) * (layer in cells) for layer in qmodel.layers)
+    h_shifts = tuple((hidden.integer - layer.hidden.integer) * (layer in cells) for layer in qmodel.layers)
+    plain = {layer.source: layer for layer in qmodel.plain}
+    for name, layer in {**plain, **qmodel.named_linear}.items():
+        wanted, found = first.preact, layer.result
         width = VALUE_BITS if layer is qmodel.head else qmodel.input_format.width
         if (found.width, found.rounding, found.overflow) != (width, wanted.rounding, wanted.overflow):
             rule = f"must be {width} bits wide, {wanted.rounding} and {wanted.overflow}, as preact"
@@ -141,8 +144,8 @@ def engine_formats(qmodel: QuantModel) -> dict[str, Any]:
         "row_bits": row_bits_of(qmodel),
         "lists": bool(qmodel.thresholds),
         "sparse_h": bool(qmodel.sparse_h),
-        "chains": bool(qmodel.dense) or any(layer.activation != "none" for layer in qmodel.linear),
-        "elu": any(layer.activation == "elu" for layer in qmodel.linear),
+        "chains": bool(qmodel.dense or plain) or any(layer.activation != "none" for layer in qmodel.linear),
+        "elu": any(layer.activation == "elu" for layer in (*qmodel.plain, *qmodel.linear)),
         "kind": qmodel.kind,
     }
 
@@ -184,7 +187,12 @@ def network_of(qmodel: QuantModel, weight_bits: int | None = None, activity: tup
         A bias is too large for its digit columns.
     """
     weight_bits, row_bits = weight_bits or stored_weight_bits(qmodel), row_bits_of(qmodel)
-    layers = [(layer.KIND, layer, layer.hidden_size, layer.preact, "none") for layer in qmodel.layers]
+    layers = [
+        (layer.KIND, layer, layer.hidden_size, layer.rounded_format(layer.preact), layer.activation)
+        if isinstance(layer, QuantPlain)
+        else (layer.KIND, layer, layer.hidden_size, layer.preact, "none")
+        for layer in qmodel.layers
+    ]
     for layer in qmodel.linear:
         result = layer.rounded_format(qmodel.unit.i_format)
         layers.append(("linear", layer, layer.output_size, result, layer.activation))
@@ -205,7 +213,10 @@ def network_of(qmodel: QuantModel, weight_bits: int | None = None, activity: tup
             start, *parts = start_of(layer, qmodel.activation, *widths)
             sum_bits = _with_start(sum_bits, start, *parts)
         rest = (shift, digits, lifts, sum_bits, used, skip, activation, start)
-        shapes.append(LayerShape(kind, layer.input_size, outputs, *rest))
+        reads = {} if kind == "linear" else {"projected": layer.projected}
+        if reads and layer.w_h.shape[1] != outputs or kind == "plain":
+            reads["reads"] = layer.w_h.shape[1]
+        shapes.append(LayerShape(kind, layer.input_size, outputs, *rest, **reads))
     activity = activity if qmodel.thresholds or qmodel.sparse_h else ()
     return Network(tuple(shapes), qmodel.head_every_step, qmodel.thresholds, qmodel.sparse_h, activity)
 
@@ -445,7 +456,7 @@ def ample_engine(network: Network, fetches: bool, **given) -> EngineConfig:
         "lists": bool(network.thresholds),
         "sparse_h": bool(network.sparse_h),
         "chains": network.has_chain,
-        "elu": any(layer.activation == "elu" for layer in network.linear),
+        "elu": any(layer.activation == "elu" for layer in network.layers),
         "kind": network.kind,
         "axi_data_bits": min(128, max(64, 1 << (rows * weight_bits // ports).bit_length() - 1)),
     }

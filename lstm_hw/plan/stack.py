@@ -172,6 +172,8 @@ class StackPlanner:
     """Whether it is for models with thresholds, whose x and h reach the lanes as lists."""
     primes = False
     """Whether layers may begin from another state than zero."""
+    plain = False
+    """Whether plain layers may be among the recurrent ones."""
     decodes = False
     """Whether weights stream in the form of the engine's decoder."""
 
@@ -180,10 +182,15 @@ class StackPlanner:
             rule = f"must be {'with' if self.lists else 'without'} thresholds for this schedule"
             raise ConfigError("plan.schedule", f"{self.name!r} for a model {'without' if self.lists else 'with'}", rule)
         if network.has_chain and not config.chains:
-            found = f"{len(network.linear)} linear layers with {', '.join(s.activation for s in network.linear)}"
+            plain = [shape for shape in network.layers if not shape.is_cell]
+            what = "plain and linear" if network.has_plain else "linear"
+            found = f"{len(plain)} {what} layers with {', '.join(shape.activation for shape in plain)}"
             raise ConfigError("engine.chains", config.chains, f"must be true for {found}")
-        if any(layer.activation == "elu" for layer in network.linear) and not config.elu:
+        if any(layer.activation == "elu" for layer in network.layers) and not config.elu:
             raise ConfigError("engine.elu", config.elu, "must be true for a linear layer with elu")
+        if network.has_plain and not self.plain:
+            found = f"{self.name!r} for a model of {', '.join(shape.kind for shape in network.layers)} layers"
+            raise ConfigError("plan.schedule", found, "must be resident, which alone has plain layers")
         if network.sparse_h and not self.sparse_h:
             rule = "must be one that can leave out groups of h"
             raise ConfigError("plan.schedule", f"{self.name!r} for a model with sparse_h", rule)
@@ -202,6 +209,7 @@ class StackPlanner:
             layer.before, layer.last, layer.sends = before, layer is self.round[-1], False
         for below, layer in pairwise(self.layers):
             layer.below = below
+            below.projection = layer if below.layer.projected else None
         self.all[-1].sends = True
         for below, head in pairwise((self.layers[-1], *self.heads)):
             head.before = head.below = below

@@ -120,16 +120,23 @@ def _rounded(value):
     return float(f"{value:.6g}")
 
 
+def _kind(layer):
+    """What a recurrent layer is, in words."""
+    if layer.KIND != "plain":
+        return f"{layer.KIND}, projected" if layer.projected else layer.KIND
+    return "plain" if layer.activation == "none" else f"plain, {layer.activation}"
+
+
 def _model(project):
     qmodel = project.qmodel
     layers = [
         {
-            "kind": layer.KIND,
+            "kind": _kind(layer),
             "inputs": layer.input_size,
             "outputs": layer.hidden_size,
-            "weights": [str(layer.w_x_format), str(layer.w_h_format)],
-            "preact": str(layer.preact),
-            "cell": str(layer.cell),
+            "weights": [str(layer.w_x_format), *[str(layer.w_h_format)] * bool(layer.w_h.size)],
+            "preact": str(layer.preact) if getattr(layer, "activation", "tanh") in OF_PREACT else "",
+            "cell": str(layer.cell) if layer.KIND != "plain" else "",
             "result": str(layer.hidden),
         }
         for layer in qmodel.layers

@@ -315,7 +315,7 @@ def _bars(axes, row, bars, colour):
 def _error(figure, curves):
     for position, name in enumerate("hc", 1):
         axes = figure.add_subplot(1, 2, position)
-        for layer, (largest, rms) in enumerate(curves[name]):
+        for layer, (largest, rms) in curves[name].items():
             edges = np.linspace(0, len(rms), min(STEPS, len(rms)) + 1).astype(int)
             largest = np.maximum.reduceat(largest, edges[:-1])
             rms = np.sqrt(np.add.reduceat(rms**2, edges[:-1]) / np.diff(edges))
@@ -325,7 +325,8 @@ def _error(figure, curves):
             axes.plot(steps, rms, linestyle="--", label=f"layer {layer}, RMS", **style)
         axes.set(xlabel="step", ylabel=f"error of {name}", yscale="log")
         axes.grid(alpha=0.25)
-        axes.legend(frameon=False)
+        if curves[name]:
+            axes.legend(frameon=False)
 
 
 def _budget(figure, budget):

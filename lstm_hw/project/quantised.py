@@ -162,7 +162,8 @@ class Quantised(Given):
         Returns
         -------
         list of dict
-            One a layer: ``pre`` (N, T, 4H), ``c`` and ``h`` (N, T, H), each a pair (float, quantised), in real numbers.
+            One a layer: ``pre`` (N, T, 4H), ``c`` and ``h`` (N, T, H), each a pair (float, quantised), in real numbers;
+            of a plain layer ``h`` alone.
         """
         x = checked_sequences("x", x, self.model.input_size)
         exact, rounded = {}, {}
@@ -172,6 +173,7 @@ class Quantised(Given):
             {
                 name: (exact[number][name], getattr(layer, number_format).to_float(rounded[number][name]))
                 for name, number_format in (("pre", "preact"), ("c", "cell"), ("h", "hidden"))
+                if name in rounded[number]
             }
             for number, layer in enumerate(self.qmodel.layers)
         ]
@@ -214,8 +216,8 @@ class Quantised(Given):
         return self._compared[0]
 
     @property
-    def error_curves(self) -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
-        """Errors of every step for :attr:`inputs`: ``pre``, ``c``, ``h`` -> for each layer, (largest, RMS)."""
+    def error_curves(self) -> dict[str, dict[int, tuple[np.ndarray, np.ndarray]]]:
+        """Errors of every step for :attr:`inputs`: ``pre``, ``c``, ``h`` -> number of a layer -> (largest, RMS)."""
         return self._compared[2]
 
     def budget(self, images: int | None = None) -> dict[str, Any]:

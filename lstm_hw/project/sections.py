@@ -425,8 +425,11 @@ def budget_rows(budget: dict) -> list[tuple[str, ...]]:
 
 
 def places_of(number: int, layer: dict) -> list[tuple[str, str]]:
-    """Label and key of each place of a layer whose numbers are told: pre-activations in all and by sum, c and h."""
-    sums = next(names for names in CELL_SUMS.values() if names[0] in layer)
+    """Label and key of each place of a layer whose numbers are told: pre-activations in all and by sum, c and h; of a
+    plain layer h."""
+    sums = next((names for names in CELL_SUMS.values() if names[0] in layer), None)
+    if sums is None:
+        return [(f"{number} h", "h")]
     return [
         (f"{number} pre", "pre"),
         *((f"{number} pre of {gate}", gate) for gate in sums),

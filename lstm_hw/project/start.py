@@ -113,13 +113,20 @@ def project_name(stem: str) -> str:
 def described(model: FloatModel) -> str:
     """The layers in a line."""
     sizes = " -> ".join(map(str, (model.input_size, *model.hidden_sizes)))
-    kind = model.kind.upper()
-    many = f"{len(model.layers)} {kind} layers" if len(model.layers) > 1 else kind
+    kinds = list(dict.fromkeys(map(_kind, model.layers)))
+    kind = kinds[0] if len(kinds) == 1 else ", ".join(map(_kind, model.layers))
+    many = f"{len(model.layers)} {kind} layers" if len(kinds) == 1 < len(model.layers) else kind
     if model.head is None:
         return f"{many} {sizes}, no linear head"
     linear = [f"{layer.output_size}{_activation(layer)}" for layer in model.linear]
     what = "linear layers" if len(linear) > 1 else "linear head"
     return f"{many} {sizes}, {what} {' -> '.join(linear)} ({HEAD_MODES[model.head_every_step]})"
+
+
+def _kind(layer):
+    if layer.KIND == "plain":
+        return f"{'plain RNN' if layer.w_h.size else 'linear'}{_activation(layer)}"
+    return f"{layer.KIND.upper()}{' projected' * layer.projected}"
 
 
 def _activation(layer):

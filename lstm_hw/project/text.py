@@ -6,7 +6,7 @@ from ..model.budget import PLACES
 from ..model.delta_search import Thresholds
 from ..model.precision import Found
 from ..model.quant_config import QuantConfig
-from ..model.quant_layer import QuantSkip
+from ..model.quant_layer import QuantPlain, QuantSkip
 from ..plan.outcome import Outcome
 from ..plan.schedules import SCHEDULES
 from ..proof.cycles import STALLS, Cycles
@@ -43,9 +43,14 @@ def quantized(project: Project) -> Iterator[str]:
         yield from _aligned([tuple(column.removeprefix(">") for column in PRUNING[1]), *pruning_rows(pruning)])
         yield ZEROS
     for number, layer in enumerate(qmodel.layers):
+        size = f"{layer.input_size} -> {layer.hidden_size}, W_x {layer.w_x_format}, "
+        size += f"W_h {layer.w_h_format}, " if layer.w_h.size else ""
+        if isinstance(layer, QuantPlain):
+            yield f"layer {number}: plain {size}{_rows(layer)}{layer.activation}, h {layer.hidden}"
+            continue
         yield (
-            f"layer {number}: {layer.KIND.upper()} {layer.input_size} -> {layer.hidden_size}, W_x {layer.w_x_format}, "
-            f"W_h {layer.w_h_format}, {_rows(layer)}pre-activations {layer.preact}, c {layer.cell}, h {layer.hidden}"
+            f"layer {number}: {layer.KIND.upper()}{' projected' * layer.projected} {size}"
+            f"{_rows(layer)}pre-activations {layer.preact}, c {layer.cell}, h {layer.hidden}"
         )
     for name, layer in qmodel.named_linear.items():
         skip = f"x is added by {layer.skip_format}, " if isinstance(layer, QuantSkip) else ""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..machine.isa import ACTIVATIONS, MODE_LINEAR, MODE_ZERO, SPACE_H, SPACE_X
+from ..machine.isa import ACTIVATIONS, MODE_CELL, MODE_LINEAR, MODE_ZERO, SPACE_H, SPACE_X
 from .check_lists import Lists
 from .names import ANY, MOST_STAGES, NOBODY, PARTS, PRIMED, ZERO
 
@@ -51,6 +51,9 @@ class Cells(Lists):
             self._require(k in sums, command, f"context {k} of a finished row block", "must have been finished")
             partial = sums[k]
             layer, sequence, step = self._complete(command, partial)
+            cells = self.layers[partial.layer].is_cell
+            found = f"mode {command.mode} for layer {partial.layer}"
+            self._require(cells == (command.mode == MODE_CELL), command, found, "must be that of its kind")
         named = first_unit + units
         if command.mode == MODE_LINEAR:
             wanted = ACTIVATIONS.index(self.layers[layer].activation)
@@ -167,7 +170,7 @@ class Cells(Lists):
                 "must be of the same step",
             )
         self._require(
-            not shape.is_recurrent or partial.h in expected,
+            not shape.h_columns or partial.h in expected,
             command,
             f"h of step {partial.h} with x of step {partial.x}",
             "must be of the step before",

@@ -424,9 +424,9 @@ class Checker(Cells, Windows):
             change = self._changes if self.config.walks else self._column_changes
             change(command, partial, layer, part, columns, vector)
             return
-        if vector[0] == (self._initial(layer) if part else ZERO):
-            vector = (layer, ANY, vector[2]) if part else (NOBODY, NOBODY, NOBODY)
-        wanted = layer if part else layer - 1
+        wanted = layer + shape.projected if part else layer - 1
+        if vector[0] == (self._initial(wanted) if part else ZERO):
+            vector = (wanted, ANY, vector[2]) if part else (NOBODY, NOBODY, NOBODY)
         if part and shape.skip:
             wanted = -1
         known = vector[0] in (wanted, NOBODY)
