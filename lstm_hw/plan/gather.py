@@ -19,10 +19,10 @@ from ..machine.network import LayerShape, Network
 from .dense import ResidentLayer, ResidentPlanner
 from .layer import Frame
 from .sums import Sum
-from .windows import hides, spans, window_tiles
+from .windows import Windows, window_tiles
 
 
-class GatherLayer(ResidentLayer):
+class GatherLayer(Windows, ResidentLayer):
     """A layer, or the head.
 
     Attributes
@@ -54,7 +54,7 @@ class GatherLayer(ResidentLayer):
     def ahead(self, first: Sum) -> None:
         """The window that a run begins with."""
         if self.order[0].kept:
-            self._fill(self._elements(self.order[0], first, self.done))
+            self.fill_window(self._elements(self.order[0], first, self.done))
 
     def frame(self, frame: Frame) -> None:
         self._step(frame.first, self.done)
@@ -82,28 +82,17 @@ class GatherLayer(ResidentLayer):
         vector = self._vector(tile, step, number)
         if "free" in vector:
             vector["free"] &= tile is [tile for tile in self.order if tile.part == "x"][-1]
-        return {"gather": 1, "fill": tile.columns, "lift": self.lift(tile.part), **vector}
-
-    def _fill(self, elements):
-        """A window, and no products."""
-        self.b.emit("MAC", "the next window", columns=elements["fill"], slots=1, **elements)
+        return {"fill": tile.columns, "lift": self.lift(tile.part), **vector}
 
     def _multiply(self, tile, step, number, window=None):
         """Products of a tile, and the elements of the window behind it."""
         sums, shown = self._entries(tile), self._named(tile)
         if tile.kept:
-            hidden = window if window and hides(self.blocks, tile.kept, window["fill"]) else None
-            for first, slots in spans(self.blocks):
-                entries = {name: sums[name] + first for name in ("source", "target") if name in sums}
-                words = {"weight": self.address[tile] + first * tile.kept, "columns": tile.kept, "slots": slots}
-                last = first + slots == self.blocks
-                fields = {**sums, **entries, **words, "gather": 1, **(hidden if hidden and last else {})}
-                self.b.emit("MAC", shown, mask=self.mask, **fields)
-            window = None if hidden else window
-        else:
-            self._products(tile, shown, **sums, **self._vector(tile, step, number))
+            self.multiply_window(tile, shown, window, weight=self.address[tile], **sums)
+            return
+        self._products(tile, shown, **sums, **self._vector(tile, step, number))
         if window:
-            self._fill(window)
+            self.fill_window(window)
 
     def _entries(self, tile):
         """Windows between the products of a row block leave nothing in the lanes: sums wait in entries always."""

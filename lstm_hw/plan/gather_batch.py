@@ -13,12 +13,11 @@ from ..errors import ConfigError
 from ..machine.config import EngineConfig
 from ..machine.isa import SPACE_CONSTANT, SPACE_H, SPACE_X
 from ..machine.layout import Tile
-from ..machine.network import LayerShape, Network
-from .layer import Frame, check_beat
-from .sbe import CASES, BatchLayer, BatchPlanner
-from .stack import StackPlanner
+from ..machine.network import Network
+from .layer import Frame
+from .sbe import BatchLayer, BatchPlanner
 from .sums import as_sum
-from .windows import hides, spans, window_tiles
+from .windows import Windows, spans, window_tiles
 
 BIAS = 1
 """First accumulator entry of the bias: behind the one that is zero."""
@@ -26,13 +25,11 @@ LEAST_BATCH = 2
 """Of one step, a tile of W_x would serve nobody else."""
 
 
-class GatherBatchLayer(BatchLayer):
+class GatherBatchLayer(Windows, BatchLayer):
     """The layer; ``pinned`` of it are whole windows of W_x, the last ones."""
 
-    def __init__(self, shape: LayerShape, number: int, config: EngineConfig, case: int, batch: int, pinned: int):
-        super().__init__(shape, number, config, case, batch, pinned, tile=0, slots=1, most=0)
-
-    def cut(self, pinned: int, most: int) -> tuple[list[Tile], list[Tile], list[Tile]]:
+    def cut(self, planner: BatchPlanner) -> tuple[list[Tile], list[Tile], list[Tile]]:
+        pinned = planner.asked[self.number]
         per_beat = self.config.x_per_beat if self.config.contexts == 1 else 1
         x = window_tiles(self.layer, self.number, "x", self.config, per_beat, least=2)
         hidden = window_tiles(self.layer, self.number, "h", self.config)
@@ -71,7 +68,7 @@ class GatherBatchLayer(BatchLayer):
         """x of a run's first tile and step, and its window."""
         x = self.x_at(as_sum(0))
         self._input_tile(x, first=True)
-        self._fill(self._x_window(0, x))
+        self.fill_window(self._x_window(0, x))
 
     def frame(self, frame: Frame) -> None:
         b, tiles = self.b, len(self.x_tiles)
@@ -93,7 +90,7 @@ class GatherBatchLayer(BatchLayer):
                 sums = self.sums + step * self.blocks
                 source = as_sum(BIAS) if part == 0 else sums
                 words = {"stream": 1, "release": int(not later)}
-                self._multiply(self.x_tiles[0], words, window, source=source, store=1, target=sums)
+                self.multiply_window(self.x_tiles[0], None, window, source=source, store=1, target=sums, **words)
         if not self.refetched:
             frame.following()
         for step, later in frame.steps():
@@ -112,18 +109,18 @@ class GatherBatchLayer(BatchLayer):
             if tile is not self.step_tiles[-1]:
                 behind = number + 1
                 window = self._pinned_window(behind, x) if behind < pinned else self._h_window(behind)
-                self._multiply(tile, words, window, source=sums, **end)
+                self.multiply_window(tile, None, window, source=sums, **end, **words)
             elif later:
                 then = self.x_at(frame.first + step + 1)
                 self._input_pinned(then)
-                self._multiply(tile, words, self._pinned_window(0, then), source=sums, finish=1)
+                self.multiply_window(tile, None, self._pinned_window(0, then), source=sums, finish=1, **words)
             else:
                 then = self.x_at(frame.first + self.batch)
                 for _ in self.b.when(self.b.left):
                     self._input_tile(then, first=True)
-                    self._multiply(tile, words, self._x_window(0, then), source=sums, finish=1)
+                    self.multiply_window(tile, None, self._x_window(0, then), source=sums, finish=1, **words)
                 for _ in self.b.unless(self.b.left):
-                    self._multiply(tile, words, None, source=sums, finish=1)
+                    self.multiply_window(tile, None, None, source=sums, finish=1, **words)
         units = self.layer.outputs
         self.cells(units, self.mask, state=self.c, state_stride=units, target=self.h)
 
@@ -151,24 +148,6 @@ class GatherBatchLayer(BatchLayer):
         vector = {"space": SPACE_H, "operand": self.h + tile.first_column, "wait": 1, "take": 1}
         return {"fill": tile.columns, "lift": self.lift("h"), **vector}
 
-    def _fill(self, window):
-        """A window, and no products."""
-        self.b.emit("MAC", "the next window", gather=1, columns=window["fill"], slots=1, **window)
-
-    def _multiply(self, tile, words, window, **sums):
-        """Products of the window that is there, all row blocks, while the next one comes."""
-        hidden = window if window and hides(self.blocks, tile.kept, window["fill"]) else None
-        weight = words.get("weight", 0)
-        for first, slots in spans(self.blocks):
-            last = first + slots == self.blocks
-            fields = {name: value + first if name in ("source", "target") else value for name, value in sums.items()}
-            fields |= words | {"weight": weight + first * tile.kept, "columns": tile.kept, "slots": slots, "load": 1}
-            if not last:
-                fields["release"] = 0
-            self.b.emit("MAC", mask=self.mask, gather=1, **fields, **(hidden if hidden and last else {}))
-        if window and not hidden:
-            self._fill(window)
-
 
 class GatherBatchPlanner(BatchPlanner):
     """One layer of which W_x, or all of it, does not stay on chip; a head behind the last step does.
@@ -188,9 +167,9 @@ class GatherBatchPlanner(BatchPlanner):
     """
 
     name = "gather_sbe"
+    layer = GatherBatchLayer
 
     def __init__(self, network: Network, config: EngineConfig, batch: int, pinned: int = 1, case: int = 1) -> None:
-        check_beat(config)
         if not config.window:
             raise ConfigError("engine.window", config.window, "must be 4 to 64 for the schedule gather_sbe")
         if len(network.recurrent) > 1 or network.head_every_step:
@@ -199,14 +178,7 @@ class GatherBatchPlanner(BatchPlanner):
             raise ConfigError("network", found, rule)
         if batch < LEAST_BATCH:
             raise ConfigError("batch", batch, f"must be at least {LEAST_BATCH}")
-        if case not in CASES:
-            raise ConfigError("case", repr(case), f"must be one of {CASES}")
-        self.case = case
-
-        def layer(shape, number):
-            return GatherBatchLayer(shape, number, config, case, batch, pinned)
-
-        StackPlanner.__init__(self, network, config, layer, batch)
+        super().__init__(network, config, batch, pinned, case)
 
     def columns(self, steps: int) -> int:
         """Cycles of the lanes, in a run of so many steps, with products of LSTM layers."""

@@ -19,6 +19,7 @@ slots of the h memory, and these are the vectors of the layer above.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
@@ -51,62 +52,51 @@ def h_tiles(layer: LayerShape, config: EngineConfig, most: int = H_TILES) -> tup
 
 
 class BatchLayer(ResidentBias):
-    """A layer whose W_x serves a batch of steps tile by tile, and whose W_h lives as its case says.
-
-    Parameters
-    ----------
-    case, batch, tile : int
-        As for :class:`BatchPlanner`.
-    pinned : int
-        Columns of W_x that do not stream, at least.
-    slots : int
-        Vectors of h that wait for the layer above: 1 or the batch.
-    most : int
-        Most tiles of W_h.
+    """A layer whose W_x serves a batch of steps tile by tile, and whose W_h lives as the planner's case says.
 
     Attributes
     ----------
     x_tiles : list of Tile
         Those of W_x that stream.
-    pinned : int
-        The other columns of W_x.
     pinned_tiles, step_tiles : list of Tile
-        What every step multiplies by itself: pinned columns of W_x, and behind them W_h.
+        What every step multiplies by itself: ``pinned`` columns of W_x, and behind them W_h.
     passing : list of Tile
         Those of them that do not stay on chip.
+    slots : int
+        Vectors of h that wait for the layer above: 1 or the batch.
     """
 
     whole = True
 
-    def __init__(
-        self,
-        shape: LayerShape,
-        number: int,
-        config: EngineConfig,
-        case: int,
-        batch: int,
-        pinned: int,
-        tile: int,
-        slots: int,
-        most: int,
-    ) -> None:
-        super().__init__(shape, number, config, batch)
-        self.case, self.slots, self.tile, self.mask = case, slots, tile, (1 << config.contexts) - 1
-        self.tail = (shape.outputs,)
-        self.x_tiles, self.pinned_tiles, hidden = self.cut(pinned, most)
+    def __init__(self, planner: BatchPlanner, shape: LayerShape, number: int) -> None:
+        super().__init__(shape, number, planner.config, planner.batch)
+        self.case, self.mask, self.tail = planner.case, (1 << self.config.contexts) - 1, (shape.outputs,)
+        self.slots = self.batch if planner.reads_all(number) else 1
+        self.x_tiles, self.pinned_tiles, hidden = self.cut(planner)
         self.pinned = sum(tile.columns for tile in self.pinned_tiles)
         self.step_tiles = [*self.pinned_tiles, *hidden]
-        self.buffers = min(config.x_elements // self.x_stride, 2 * batch)
-        self.own = {"h_elements": slots * shape.outputs, "states": shape.outputs * config.contexts}
-        self.keep({1: self.step_tiles, 2: [], 3: self.pinned_tiles}[case])
+        self.buffers = min(self.config.x_elements // self.x_stride, 2 * self.batch)
+        self.own = {"h_elements": self.slots * shape.outputs, "states": shape.outputs * self.config.contexts}
+        self.keep({1: self.step_tiles, 2: [], 3: self.pinned_tiles}[self.case])
 
-    def cut(self, pinned: int, most: int) -> tuple[list[Tile], list[Tile], list[Tile]]:
+    def cut(self, planner: BatchPlanner) -> tuple[list[Tile], list[Tile], list[Tile]]:
         """Tiles of W_x that stream, the others of so many columns at least, and those of W_h."""
-        shape, number = self.layer, self.number
-        streamed = (shape.inputs - pinned) // self.tile * self.tile
-        hidden = [Tile(number, "h", 0, self.blocks, *columns) for columns in h_tiles(shape, self.config, most)]
+        shape, number, config, pinned = self.layer, self.number, self.config, planner.asked[self.number]
+        per_beat = config.x_per_beat if config.contexts == 1 and not number else 1
+        self.tile = tile = planner.tile_columns or -(-TILE_CYCLES // (self.blocks * per_beat)) * per_beat
+        if tile % per_beat:
+            raise ConfigError("tile_columns", tile, f"must be whole beats of x_per_beat = {per_beat} elements")
+        if shape.inputs <= tile and not number:
+            rule = f"must be more than the {tile} of a tile on {config.rows} rows; fewer rows have smaller tiles"
+            raise ConfigError("model", f"{shape.inputs} inputs for the schedule {planner.name}", rule)
+        if pinned < 1 or pinned > shape.inputs - tile and not number:
+            rule = f"must leave at least a tile of {tile} columns and one pinned column of {shape.inputs}"
+            raise ConfigError("pinned", pinned, rule)
+        streamed = (shape.inputs - pinned) // tile * tile
         kept = Tile(number, "x", 0, self.blocks, streamed, shape.inputs - streamed)
-        return self.column_tiles("x", streamed, self.tile), [kept], hidden
+        most = max(2, H_TILES // len(planner.network.recurrent))
+        hidden = [Tile(number, "h", 0, self.blocks, *columns) for columns in h_tiles(shape, config, most)]
+        return self.column_tiles("x", streamed, tile), [kept], hidden
 
     def keep(self, tiles: Sequence[Tile]) -> None:
         """Let these tiles stay on chip, besides the bias."""
@@ -255,13 +245,12 @@ class BatchLayer(ResidentBias):
 
 
 class BatchPlanner(StackPlanner):
-    """Any stack whose W_x does not stay on chip.
+    """Any stack whose W_x does not stay on chip; K contexts work on K independent sequences.
 
     Parameters
     ----------
     network : Network
     config : EngineConfig
-        K contexts work on K independent sequences.
     batch : int
         B, time steps that share a fetch of W_x.
     pinned : int or sequence of int
@@ -274,6 +263,7 @@ class BatchPlanner(StackPlanner):
     """
 
     name = "sbe"
+    layer: type[BatchLayer] = BatchLayer
 
     def __init__(
         self,
@@ -289,29 +279,13 @@ class BatchPlanner(StackPlanner):
             raise ConfigError("batch", batch, "must be at least 1")
         if case not in CASES:
             raise ConfigError("case", repr(case), f"must be one of {CASES}")
-        count = len(network.recurrent)
         if isinstance(pinned, int):
             pinned = [pinned, *(min(pinned, shape.inputs) for shape in network.recurrent[1:])]
-        elif len(pinned) != count:
-            raise ConfigError("pinned", list(pinned), f"must be one number or {count}, one a layer")
-        self.case = case
-
-        def layer(shape, number):
-            per_beat = config.x_per_beat if config.contexts == 1 and not number else 1
-            tile = tile_columns or -(-TILE_CYCLES // (shape.blocks(config.rows) * per_beat)) * per_beat
-            if tile % per_beat:
-                raise ConfigError("tile_columns", tile, f"must be whole beats of x_per_beat = {per_beat} elements")
-            if shape.inputs <= tile and not number:
-                rule = f"must be more than the {tile} of a tile on {config.rows} rows; fewer rows have smaller tiles"
-                raise ConfigError("model", f"{shape.inputs} inputs for the schedule {self.name}", rule)
-            if pinned[number] < 1 or pinned[number] > shape.inputs - tile and not number:
-                rule = f"must leave at least a tile of {tile} columns and one pinned column of {shape.inputs}"
-                raise ConfigError("pinned", pinned[number], rule)
-            kept = number < count - 1 or network.head_every_step
-            most = max(2, H_TILES // count)
-            return BatchLayer(shape, number, config, case, batch, pinned[number], tile, batch if kept else 1, most)
-
-        super().__init__(network, config, layer, batch)
+        elif len(pinned) != len(network.recurrent):
+            rule = f"must be one number or {len(network.recurrent)}, one a layer"
+            raise ConfigError("pinned", list(pinned), rule)
+        self.case, self.asked, self.tile_columns = case, pinned, tile_columns
+        super().__init__(network, config, partial(self.layer, self), batch)
 
     @property
     def pinned(self) -> int | tuple[int, ...]:

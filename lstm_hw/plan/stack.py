@@ -223,6 +223,10 @@ class StackPlanner:
     def all(self) -> tuple[StreamedLayer, ...]:
         return (*self.layers, *self.heads)
 
+    def reads_all(self, number: int) -> bool:
+        """Whether somebody reads the h of all steps of a frame behind a layer."""
+        return number < len(self.network.recurrent) - 1 or self.network.head_every_step
+
     def _heads(self, shapes, number):
         """What the linear layers are under the schedule, the first of which has a number."""
         return [HeadLayer(shapes, number, self.config, self.batch)]

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from ..machine.config import EngineConfig
-from ..machine.isa import SLOT_BITS
 from ..machine.layout import Tile
 from ..machine.network import LayerShape
-
-MOST_SLOTS = (1 << SLOT_BITS) - 1
+from .layer import MOST_SLOTS, StreamedLayer
+from .sums import Sum
 
 
 def spans(blocks: int) -> list[tuple[int, int]]:
@@ -69,3 +68,29 @@ def window_tiles(
                 for first, end, count in zip(ends, ends[1:], kept.tolist(), strict=False)
             ]
     return best
+
+
+class Windows(StreamedLayer):
+    """MACs on windows of operands: a ``window`` is the fields of a MAC that brings one, with ``fill`` elements."""
+
+    def fill_window(self, window: dict[str, Sum | int]) -> None:
+        """A window, and no products."""
+        self.b.emit("MAC", "the next window", gather=1, columns=window["fill"], slots=1, **window)
+
+    def multiply_window(
+        self, tile: Tile, comment: str | None, window: dict[str, Sum | int] | None, **fields: Sum | int
+    ) -> None:
+        """Products of the window that is there, all row blocks of a tile, while the next one comes, if there is one.
+
+        ``fields`` are those of the first row block. The next window has a MAC of its own where the last products are
+        too few to hide it; words of the ring are released with the last ones.
+        """
+        hidden = window if window and hides(self.blocks, tile.kept, window["fill"]) else None
+        for first, slots in spans(self.blocks):
+            end = (hidden or {}) if first + slots == self.blocks else {"release": 0} if "release" in fields else {}
+            places = {"weight": fields.get("weight", 0) + first * tile.kept}
+            places |= {name: fields[name] + first for name in ("source", "target") if name in fields}
+            words = {"columns": tile.kept, "slots": slots, "load": 1, "gather": 1}
+            self.b.emit("MAC", comment, mask=self.mask, **fields | places | words | end)
+        if window and not hidden:
+            self.fill_window(window)
