@@ -14,6 +14,8 @@ multiplied if its group is kept, once that is known.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from ..errors import ConfigError
@@ -52,10 +54,9 @@ class CompressedLayer(FusionLayer):
 
     whole = True
 
-    def __init__(
-        self, shape: LayerShape, number: int, config: EngineConfig, batch: int, threshold: int | None = None
-    ) -> None:
-        super().__init__(shape, number, config, batch, kept=False, alone=True)
+    def __init__(self, planner: CompressedPlanner, shape: LayerShape, number: int) -> None:
+        batch, threshold = planner.batch, next(iter(planner.network.sparse_h), None)
+        super().__init__(planner, shape, number)
         blocks, length, self.threshold = self.blocks, shape.outputs, threshold
         columns = segment_columns(length, blocks) if threshold is None else H_GROUP
         if length % columns:
@@ -269,11 +270,7 @@ class CompressedPlanner(FusionPlanner):
         if bool(network.sparse_h) != config.sparse_h:
             rule = f"must be {str(bool(network.sparse_h)).lower()} for this model"
             raise ConfigError("engine.sparse_h", config.sparse_h, rule)
-
-        def layer(shape, number):
-            return CompressedLayer(shape, number, config, batch, *network.sparse_h)
-
-        StackPlanner.__init__(self, network, config, layer, batch)
+        StackPlanner.__init__(self, network, config, partial(CompressedLayer, self), batch)
 
     def _place(self):
         self._divide()

@@ -22,6 +22,7 @@ take the h of the one below, which waits in as many places as x does, and go thr
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
@@ -36,21 +37,22 @@ from .sums import Sum, as_sum
 class FusionLayer(ResidentBias):
     """A layer whose x products are formed for a batch; the first one's, a batch ahead.
 
-    ``kept`` says whether somebody reads the h of all steps of a batch behind it; ``alone``, whether no other layer's
-    frame is between two of its own. Only then x of a batch is taken before that of the one in front of it is free.
+    ``alone`` says whether no other layer's frame is between two of its own. Only then x of a batch is taken before that
+    of the one in front of it is free.
     """
 
-    def __init__(
-        self, shape: LayerShape, number: int, config: EngineConfig, batch: int, kept: bool, alone: bool
-    ) -> None:
+    def __init__(self, planner: FusionPlanner, shape: LayerShape, number: int) -> None:
+        config, batch = planner.config, planner.batch
         super().__init__(shape, number, config, batch)
         blocks, contexts, length = self.blocks, config.contexts, shape.outputs
-        self.sequences, self.contexts, self.tail, self.alone = 1, contexts, (length,), alone
+        self.sequences, self.contexts, self.tail = 1, contexts, (length,)
+        kept = planner.reads_all(number)
+        self.alone = not number and not kept
         self.sets = batch // contexts  # accumulator entries a row block and batch
         self.chunk, self.rest = divmod(shape.inputs, batch)
         self.place = length if kept else 0  # from the h of K steps to that of the next ones
         self.last_place = self.place * (self.sets - 1)
-        self.turns = 1 + alone  # batches whose x is there at once
+        self.turns = 1 + self.alone  # batches whose x is there at once
         self.buffers = self.turns * batch
         self.everyone, self.newest_context = (1 << contexts) - 1, 1 << contexts - 1
         rest = Tile(number, "x", 0, blocks, batch * self.chunk, self.rest)
@@ -308,15 +310,7 @@ class FusionPlanner(StackPlanner):
             raise ConfigError("engine.contexts", config.contexts, "must be at least 2: h of two steps at a time")
         if batch < 1 or batch % config.contexts:
             raise ConfigError("batch", batch, f"must be a multiple of the {config.contexts} contexts")
-
-        every_step = bool(network.head and network.head_every_step)
-        alone = len(network.recurrent) == 1 and not every_step
-
-        def layer(shape, number):
-            kept = number < len(network.recurrent) - 1 or every_step
-            return FusionLayer(shape, number, config, batch, kept, alone)
-
-        super().__init__(network, config, layer, batch)
+        super().__init__(network, config, partial(FusionLayer, self), batch)
 
     def _heads(self, shapes, number):
         return [FusionHead(shapes, number, self.config, self.batch)]

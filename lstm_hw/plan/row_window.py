@@ -18,6 +18,7 @@ without a partner is in context 1, with the h before it in its own bank: every r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
@@ -37,10 +38,11 @@ class RowWindowLayer(ResidentBias):
 
     buffers = 2
 
-    def __init__(self, shape: LayerShape, number: int, config: EngineConfig, window: int) -> None:
-        super().__init__(shape, number, config, batch=2)
+    def __init__(self, planner: RowWindowPlanner, shape: LayerShape, number: int) -> None:
+        super().__init__(shape, number, planner.config, planner.batch)
         length, units, blocks = shape.outputs, self.units, self.blocks
-        self.window, self.again = window, blocks - window  # row blocks of which something is loaded again
+        self.window = window = min(planner.window, blocks)
+        self.again = blocks - window  # row blocks of which something is loaded again
         self.sequences, self.tail = 1, (length,)
         self.tile = -(-MIN_TILE_CYCLES // blocks)  # columns of a tile of W_x, over all row blocks
         x = self.column_tiles("x", shape.inputs, self.tile)
@@ -53,7 +55,7 @@ class RowWindowLayer(ResidentBias):
         self.resident, self.streamed, self.x_words = tuple(self.bias_tiles()), (*x, *rows), words_of(x)
         self.own = {"accumulators": blocks, "h_elements": length, "states": length}
         self.shared = {
-            "ring": ring_words(max(self.tile * blocks, min(window + 1, blocks) * length), config),
+            "ring": ring_words(max(self.tile * blocks, min(window + 1, blocks) * length), self.config),
             "finish_entries": 2,
             "x_elements": shape.inputs,
         }
@@ -201,12 +203,8 @@ class RowWindowPlanner(StackPlanner):
     def __init__(self, network: Network, config: EngineConfig, window: int) -> None:
         if config.contexts != 2:
             raise ConfigError("engine.contexts", config.contexts, "must be 2: two time steps side by side")
-        blocks = [shape.blocks(config.rows) for shape in network.recurrent]
-        if not 0 <= window <= max(blocks):
-            raise ConfigError("window", window, f"must be between 0 and {max(blocks)} row blocks")
-        super().__init__(
-            network,
-            config,
-            lambda shape, number: RowWindowLayer(shape, number, config, min(window, blocks[number])),
-            batch=2,
-        )
+        most = max(shape.blocks(config.rows) for shape in network.recurrent)
+        if not 0 <= window <= most:
+            raise ConfigError("window", window, f"must be between 0 and {most} row blocks")
+        self.window = window
+        super().__init__(network, config, partial(RowWindowLayer, self), batch=2)

@@ -16,6 +16,7 @@ word once a fetch; the first columns of W_h may stay on chip then (*pinned*).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
@@ -35,11 +36,10 @@ class RowBlockLayer(StreamedLayer):
 
     buffers = h_buffers = 2
 
-    def __init__(
-        self, shape: LayerShape, number: int, config: EngineConfig, groups: int, contexts: int, pinned: int
-    ) -> None:
-        super().__init__(shape, number, config)
-        self.contexts, self.groups, self.pinned = contexts, groups, pinned
+    def __init__(self, planner: RowBlockPlanner, shape: LayerShape, number: int) -> None:
+        super().__init__(shape, number, planner.config)
+        self.contexts, self.groups = contexts, groups = planner.contexts, planner.groups
+        self.pinned = pinned = min(planner.pinned, shape.outputs - self.newest)
         self.spread = int(contexts > 1)
         self.sequences, self.mask = contexts * groups, (1 << contexts) - 1
         self.old = shape.outputs - self.newest
@@ -197,12 +197,8 @@ class RowBlockPlanner(StackPlanner):
             check_beat(config)
         if groups < 1:
             raise ConfigError("groups", groups, "must be at least 1")
-        self.pinned, units = pinned, config.units_per_block
-        old = [(shape.blocks(config.rows) - 1) * units for shape in network.recurrent]
-        if not 0 <= pinned <= max(old) or pinned and groups > 1:
-            raise ConfigError("pinned", pinned, f"must be between 0 and {max(old)} columns, with one group only")
-        super().__init__(
-            network,
-            config,
-            lambda shape, number: RowBlockLayer(shape, number, config, groups, contexts, min(pinned, old[number])),
-        )
+        self.groups, self.contexts, self.pinned = groups, contexts, pinned
+        most = max(shape.blocks(config.rows) - 1 for shape in network.recurrent) * config.units_per_block
+        if not 0 <= pinned <= most or pinned and groups > 1:
+            raise ConfigError("pinned", pinned, f"must be between 0 and {most} columns, with one group only")
+        super().__init__(network, config, partial(RowBlockLayer, self))

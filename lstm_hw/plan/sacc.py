@@ -24,6 +24,7 @@ step, and once more, on a c that has gone the same way, for an h that stays wher
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
@@ -39,17 +40,14 @@ DOWN, UP = 0, 1
 
 
 class SaccLayer(ResidentBias):
-    """A layer whose passes alternate; ``pinned`` row blocks of W_h stay on chip.
+    """A layer whose passes alternate; ``pinned`` row blocks of W_h stay on chip."""
 
-    ``read`` says whether somebody reads the h of all steps of a batch behind it.
-    """
-
-    def __init__(
-        self, shape: LayerShape, number: int, config: EngineConfig, batch: int, pinned: int, read: bool
-    ) -> None:
+    def __init__(self, planner: SaccPlanner, shape: LayerShape, number: int) -> None:
+        config, batch = planner.config, planner.batch
         super().__init__(shape, number, config, batch)
-        self.pinned, self.pairs = pinned, max(1, batch // 2)
-        self.times = 2 if read and self.pairs > 1 else 1  # that cells work on each row block
+        self.pinned = pinned = min(planner.pinned, self.blocks)
+        self.pairs = max(1, batch // 2)
+        self.times = 2 if planner.reads_all(number) and self.pairs > 1 else 1  # that cells work on each row block
         self.sequences = config.contexts // 2
         self.buffers = self.sequences * max(2, batch)
         even = (1 << self.sequences) - 1
@@ -335,9 +333,5 @@ class SaccPlanner(StackPlanner):
         most = max(shape.blocks(config.rows) for shape in network.recurrent)
         if not 0 <= pinned <= most:
             raise ConfigError("pinned", pinned, f"must be between 0 and {most} row blocks")
-
-        def layer(shape, number):
-            read = number < len(network.recurrent) - 1 or bool(network.head) and network.head_every_step
-            return SaccLayer(shape, number, config, batch, min(pinned, shape.blocks(config.rows)), read)
-
-        super().__init__(network, config, layer, batch)
+        self.pinned = pinned
+        super().__init__(network, config, partial(SaccLayer, self), batch)
