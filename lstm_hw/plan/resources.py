@@ -276,7 +276,8 @@ def dsp_blocks(config: EngineConfig, family: str = "xc7") -> int:
     those of the table of ELU.
     """
     table = make_activation(config.activation, config.preact, config.activated)
-    odd = config.beats_per_word & (config.beats_per_word - 1)  # words of the ring to beats: a product by a constant
+    # Words of the ring to beats are a product by a constant, where there is a ring.
+    odd = config.streams and config.beats_per_word & (config.beats_per_word - 1)
     lanes = config.lanes // (config.lanes_per_dsp if family == "xc7" else 1)
     lanes *= -(-config.factor_bits // WIDE_PORT[family])
     # A GRU multiplies 1 - z and a pre-activation too.

@@ -115,7 +115,9 @@ def test_multipliers_follow_from_the_structure():
     wide = EngineConfig(rows=32, cells=2, cell=QFormat(11, 12))
     assert dsp_blocks(wide) == 32 + 2 * 3 and dsp_blocks(wide, "ecp5") == 32 + 2 * 4, "18 x 18 bits, twice"
     assert dsp_blocks(replace(wide, cell=QFormat(5, 12)), "ecp5") == 32 + 2 * 3
-    assert dsp_blocks(EngineConfig(rows=48, axi_data_bits=64)) == 48 + 3 + 1, "12 beats a word are a product"
+    odd = EngineConfig(rows=48, axi_data_bits=64)
+    assert dsp_blocks(odd) == 48 + 3 + 1, "12 beats a word are a product"
+    assert dsp_blocks(replace(odd, streams=False)) == 48 + 3, "but not without a ring"
 
 
 @pytest.mark.parametrize("family", COEFFICIENTS)
