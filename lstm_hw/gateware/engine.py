@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
 
 from ..machine.config import EngineConfig
-from ..machine.isa import INSTRUCTION_BITS, PROGRAM_BITS, REGISTER_BITS, UNITS
+from ..machine.isa import INSTRUCTION_BITS, MODE_LINEAR, PROGRAM_BITS, REGISTER_BITS, UNITS
 from ..machine.latency import CONTROL_LEAD, DEADLOCK_CYCLES, QUEUE_DEPTH, SKEW
 from ..machine.registers import CLIPPED_PLACES, CODE_BITS, COUNTER_BITS, COUNTERS, ErrorCode
 from .axi import Axi4Read
@@ -347,12 +347,30 @@ class Engine(wiring.Component):
                 lists.i_x_taken.eq(mac.o_x_taken),
             ]
 
+    def _new_h(self, sequencer, new):
+        """The h that a CELL brings, when its command is taken."""
+        cell = sequencer.o_cell
+        return [
+            new.comes.eq(cell.valid & cell.ready & (cell.payload.mode != MODE_LINEAR)),
+            new.first.eq(cell.payload.target),
+            new.elements.eq(cell.payload.units),
+        ]
+
+    def _new_x(self, sequencer, new):
+        """The x that an INPUT brings."""
+        inputs = sequencer.o_input
+        return [
+            new.comes.eq(inputs.valid & inputs.ready),
+            new.first.eq(inputs.payload.target),
+            new.elements.eq(inputs.payload.elements),
+        ]
+
     def _connect_groups(self, m, sequencer, cell, judge):
         """Elements of h to the judge of its groups, which the sequencer asks."""
         m.d.comb += [
             judge.i.eq(cell.o_element),
             judge.i_valid.eq(cell.o_h_write & ~cell.o_plain if self.config.chains else cell.o_h_write),
-            judge.i_new.eq(sequencer.o_new_h),
+            *self._new_h(sequencer, judge.i_new),
             judge.i_group.eq(sequencer.o_group),
             sequencer.i_known.eq(judge.o_known),
             sequencer.i_kept.eq(judge.o_kept),
@@ -362,8 +380,8 @@ class Engine(wiring.Component):
         """What changed, which the sequencer asks."""
         lists = self.lists
         m.d.comb += [
-            lists.i_new_x.eq(sequencer.o_new_x),
-            lists.i_new_h.eq(sequencer.o_new_h),
+            *self._new_x(sequencer, lists.i_new_x),
+            *self._new_h(sequencer, lists.i_new_h),
             lists.i_part.eq(sequencer.o_group),
             lists.i_of_x.eq(sequencer.o_of_x),
             sequencer.i_known.eq(lists.o_known),

@@ -8,7 +8,7 @@ from amaranth.utils import exact_log2
 from ..machine.config import H_GROUP, EngineConfig
 from ..machine.latency import JUDGE
 from .delta_encoder import encoder_input_layout
-from .kept_bits import KeptBits
+from .kept_bits import KeptBits, new_vector_layout
 
 PLACE_BITS = exact_log2(H_GROUP)
 """Low bits of an element's address: its place in its group."""
@@ -27,9 +27,9 @@ class GroupJudge(wiring.Component):
     Members
     -------
     i : In(encoder_input_layout()), i_valid : In(1)
-        An element of h; those of a vector come in ascending order, from address 0 on.
-    i_new : In(1)
-        No group is known until the elements of the next vector come.
+        An element of h; those of a vector come in ascending order, from a multiple of ``H_GROUP`` on.
+    i_new : In(new_vector_layout())
+        No group of a vector is known until its elements come.
     i_group : In
         The group that is asked for.
     o_known, o_kept : Out(1)
@@ -49,7 +49,7 @@ class GroupJudge(wiring.Component):
             {
                 "i": In(encoder_input_layout(config, config.states)),
                 "i_valid": In(1),
-                "i_new": In(1),
+                "i_new": In(new_vector_layout()),
                 "i_group": In(range(self.groups)),
                 "o_known": Out(1),
                 "o_kept": Out(1),
@@ -88,7 +88,9 @@ class GroupJudge(wiring.Component):
 
         m.submodules.bits = bits = KeptBits(self.groups)
         m.d.comb += [
-            bits.i_new.eq(self.i_new),
+            bits.i_new.eq(self.i_new.comes),
+            bits.i_first.eq(self.i_new.first >> PLACE_BITS),
+            bits.i_count.eq((self.i_new.elements + (H_GROUP - 1)) >> PLACE_BITS),
             bits.i_write.eq(complete),
             bits.i_address.eq(written),
             bits.i_kept.eq(any_large | (total >= least)),

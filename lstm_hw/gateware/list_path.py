@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from ..machine.config import LISTS_OF_X, EngineConfig
 from ..machine.isa import SCALE_BITS
 from .delta_encoder import DeltaEncoder, encoder_input_layout, list_entry_layout
-from .kept_bits import KeptBits
+from .kept_bits import KeptBits, new_vector_layout
 
 
 class ListPath(wiring.Component):
@@ -39,8 +39,10 @@ class ListPath(wiring.Component):
         last element, in the cycle behind it.
     o_idle : Out(1)
         No element of h is under way.
-    i_new_x, i_new_h, i_part, i_of_x, o_known, o_kept, with list_loads
-        A vector comes; the element that is asked for, of h or x; whether it is known, and whether it changed.
+    i_new_x, i_new_h : In(new_vector_layout()), with list_loads
+        A vector comes.
+    i_part, i_of_x, o_known, o_kept, with list_loads
+        The element that is asked for, of h or x; whether it is known, and whether it changed.
     """
 
     def __init__(self, config: EngineConfig):
@@ -76,8 +78,8 @@ class ListPath(wiring.Component):
 
     def _asked(self):
         part = In(range(max(self.config.x_elements, self.config.h_elements)))
-        bits = {name: Out(1) for name in ("o_known", "o_kept")}
-        return {**{name: In(1) for name in ("i_new_x", "i_new_h", "i_of_x")}, "i_part": part, **bits}
+        new = {name: In(new_vector_layout()) for name in ("i_new_x", "i_new_h")}
+        return {**new, "i_of_x": In(1), "i_part": part, "o_known": Out(1), "o_kept": Out(1)}
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -121,8 +123,11 @@ class ListPath(wiring.Component):
         told = []
         for name, encoder, depth in (("x", self.x, self.config.x_elements), ("h", self.h, self.config.h_elements)):
             m.submodules[f"{name}_bits"] = bits = KeptBits(depth)
+            new = getattr(self, f"i_new_{name}")
             m.d.comb += [
-                bits.i_new.eq(getattr(self, f"i_new_{name}")),
+                bits.i_new.eq(new.comes),
+                bits.i_first.eq(new.first),
+                bits.i_count.eq(new.elements),
                 bits.i_write.eq(encoder.o_compared),
                 bits.i_address.eq(encoder.o_address),
                 bits.i_kept.eq(encoder.o_write),

@@ -16,7 +16,6 @@ from ..machine.isa import (
     LOOP_DEPTH,
     LOOP_KEPT,
     LOOP_UNLESS,
-    MODE_LINEAR,
     OPCODE_BITS,
     OPS,
     PROGRAM_BITS,
@@ -65,8 +64,6 @@ class Sequencer(wiring.Component):
         program ends there.
     o_group, o_of_x, i_known, i_kept, where programs ask
         The group of h or element of h or x that a LOOP asks for, and whether it is known and kept, in the same cycle.
-    o_new_h, o_new_x : Out(1), where programs ask
-        A CELL comes that makes a new h, an INPUT that brings a new x.
 
     Timing
     ------
@@ -98,7 +95,6 @@ class Sequencer(wiring.Component):
         if config.asks:
             groups = -(-config.h_elements // H_GROUP) if config.sparse_h else max(config.x_elements, config.h_elements)
             members |= {"o_group": Out(range(groups)), "o_of_x": Out(1), "i_known": In(1), "i_kept": In(1)}
-            members |= {"o_new_h": Out(1), "o_new_x": Out(1)}
         for op in OPS.values():
             if op.unit:
                 members[f"o_{op.unit}"] = Out(stream.Signature(command_layout(op.name, config)))
@@ -203,10 +199,6 @@ class Sequencer(wiring.Component):
             for index, name in enumerate(COMMANDS):
                 with m.Case(OPS[name].code):
                     m.d.sync += commands.offered[index].eq(1)
-                    if name == "CELL" and self.config.asks:
-                        m.d.comb += self.o_new_h.eq(views[name].mode != MODE_LINEAR)
-                    if name == "INPUT" and self.config.asks:
-                        m.d.comb += self.o_new_x.eq(1)
                     m.next = "dispatch"
             with m.Default():
                 m.d.comb += self.o_illegal.eq(1)

@@ -16,25 +16,31 @@ from ..machine.isa import SPACE_DELTA, SPACE_X
 from ..machine.network import LayerShape, Network
 from .layer import Frame, ResidentBias, ring_words, spans_of
 from .stack import StackPlanner
-from .sums import Sum
+from .sums import Sum, as_sum
 
 AHEAD = 4
 """Columns that the ring has room for, where there is so much: as many as the queue in front of the lanes holds."""
 
 
 class ColumnLayer(ResidentBias):
-    """The layer.
+    """A layer.
 
     Parameters
     ----------
     thresholds : tuple of int
-        Of x and of its h.
+        Of x and of each layer's h.
+
+    Attributes
+    ----------
+    top : ColumnLayer or None
+        Of the first layer, the last one, whose h of the step before may still be coming.
     """
 
     whole = True
+    top: ColumnLayer | None = None
 
-    def __init__(self, shape: LayerShape, config: EngineConfig, thresholds: tuple[int, ...]) -> None:
-        super().__init__(shape, 0, config)
+    def __init__(self, shape: LayerShape, number: int, config: EngineConfig, thresholds: tuple[int, ...]) -> None:
+        super().__init__(shape, number, config)
         self.thresholds, self.spans = thresholds, spans_of(self.blocks)
         self.resident = tuple(self.bias_tiles())
         parts = ("x", shape.inputs), ("h", shape.outputs)
@@ -50,6 +56,7 @@ class ColumnLayer(ResidentBias):
     def zero(self) -> int:
         """Also the sums: all columns of the bias but the last."""
         self.start_sums(1)
+        self._await(self.below)
         return self.zero_cells(1)
 
     def inputs(self, taken: Callable, first: Sum) -> None:
@@ -60,29 +67,43 @@ class ColumnLayer(ResidentBias):
         yield 1, self.h
 
     def frame(self, frame: Frame) -> None:
-        self._columns("x", self.layer.inputs, SPACE_X, 0)
-        self.await_x()
-        self.free_x()
-        self._columns("h", self.layer.outputs, SPACE_DELTA, self.layer.inputs)
+        """The h that the cell unit is still writing comes last: that of the layer below, or of the step before."""
+        h = self.layer.outputs, SPACE_DELTA, self.h, self.layer.inputs
+        if self.below:
+            self._columns("h", *h)
+            self._columns("x", self.layer.inputs, SPACE_DELTA, self.below.h, 0)
+        else:
+            self._columns("x", self.layer.inputs, SPACE_X, 0, 0)
+            self.await_x()
+            self.free_x()
+            self._columns("h", *h)
+            self._await(self.top)
         frame.following()
         self.before.settle(self)
         self.end_sums(1, self.sums)
-        self.cells(self.layer.outputs, 1, state=self.c, target=self.h, threshold=self.thresholds[1])
+        threshold = self.thresholds[self.number + 1]
+        self.cells(self.layer.outputs, 1, state=self.c, target=self.h, threshold=threshold)
 
-    def _columns(self, part, count, space, first_column):
-        """Products of what changed of a vector; columns follow one another in the image."""
+    def _await(self, layer):
+        """Until it is known what changed of the h of another layer: that of the next CELL is counted from then on."""
+        if layer and layer is not self:
+            for _ in self.b.kept(as_sum(layer.h + layer.layer.outputs - 1)):
+                pass
+
+    def _columns(self, part, count, space, operand, first_column):
+        """Products of what changed of a vector, from an element on; columns follow one another in the image."""
         fields = {"space": space, "lift": self.lift(part), "columns": 1, "stream": 1, "mask": 1, "load": 1, "store": 1}
         for column in self.b.each(count):
-            for _ in self.b.kept(column, of_x=space == SPACE_X):
+            for _ in self.b.kept(column + operand, of_x=space == SPACE_X):
                 self.load((column + first_column) * self.blocks, self.blocks, f"a column of W_{part}")
                 for first, slots in self.spans:
                     sums = {"source": self.sums + first, "target": self.sums + first, "slots": slots}
                     last = int(first + slots == self.blocks)
-                    self.b.emit("MAC", operand=column, weight=first, release=last, **sums, **fields)
+                    self.b.emit("MAC", operand=column + operand, weight=first, release=last, **sums, **fields)
 
 
 class ColumnPlanner(StackPlanner):
-    """One layer with thresholds, one sequence; any head, whose weights stay on chip where there is room.
+    """Any stack with thresholds, one sequence; any head, whose weights stay on chip where there is room.
 
     Parameters
     ----------
@@ -98,8 +119,6 @@ class ColumnPlanner(StackPlanner):
     def __init__(self, network: Network, config: EngineConfig) -> None:
         if not config.list_loads:
             raise ConfigError("engine.list_loads", config.list_loads, "must be true for the schedule delta_columns")
-        if len(network.recurrent) > 1:
-            raise ConfigError(
-                "network", f"{len(network.recurrent)} layers", "must be one for the schedule delta_columns"
-            )
-        super().__init__(network, config, lambda shape, number: ColumnLayer(shape, config, network.thresholds))
+        thresholds = network.thresholds
+        super().__init__(network, config, lambda shape, number: ColumnLayer(shape, number, config, thresholds))
+        self.layers[0].top = self.layers[-1]

@@ -242,7 +242,7 @@ SCHEDULES = {
         lists=True,
     ),
     "delta_columns": Schedule(
-        "for models with [delta] thresholds and one layer: of what changed, columns are read from memory",
+        "for models with [delta] thresholds: of what changed, columns are read from memory",
         ColumnPlanner,
         contexts=_one(1),
         lists=True,

@@ -14,6 +14,7 @@ from ..machine.command import WIDE
 from ..machine.config import BLOCK_DEPTH, PAIR_BITS, RELATIVE, VALUE_BITS, WEIGHT_WIDTHS, EngineConfig
 from ..machine.isa import (
     ELEMENT_BITS,
+    ENTRY_BITS,
     OPS,
     PROGRAM_BITS,
     REGISTER_BITS,
@@ -44,7 +45,8 @@ LEAST_REGISTER_BITS = 16
 """65,535 time steps a run."""
 PROGRAM_LENGTHS = (128, 256, 1 << PROGRAM_BITS)
 MOST_SUMS = 256
-"""Sums and finished sums of a lane: deeper memories cost more than larger batches save."""
+"""Sums and finished sums of a lane: deeper memories cost more than larger batches save. Where columns are asked for,
+sums are as many as the model has rows a lane, which no option changes, and may be as many as an entry can name."""
 DEEPEST = {
     "weight_words": 1 << WORD_BITS,
     "h_elements": 1 << ELEMENT_BITS,
@@ -446,8 +448,10 @@ def ample_engine(network: Network, fetches: bool, **given) -> EngineConfig:
     shifts = tuple(layer.shift for layer in network.layers)
     if len(shifts) > MOST_LAYERS:
         raise ConfigError("model", f"{len(shifts)} layers", f"must have at most {MOST_LAYERS}, the head included")
+    sums = {"accumulators": 1 << ENTRY_BITS, "finish_entries": 1 << ENTRY_BITS} if given.get("list_loads") else {}
     derived = {
         **DEEPEST,
+        **sums,
         "x_elements": DEEPEST["x_elements"] // max(1, per_beat) * per_beat,
         "weight_words": STREAM_WORDS if fetches else DEEPEST["weight_words"],
         "accumulator_bits": needs["accumulator_bits"],

@@ -42,7 +42,7 @@ class CellTiming:
         self.starts = None
         self.origin = START  # a cycle of the first phase
         self.started = 0  # row blocks
-        self._written = []  # cycles of h of the latest command, with sparse_h
+        self._written, self._first_written = [], 0  # cycles and first element of the latest h, where programs ask
 
     def execute(self, command: Command, take: int) -> tuple[int, int]:
         """Account for a CELL that is taken in cycle ``take``.
@@ -60,7 +60,7 @@ class CellTiming:
         units = -(-fields["units"] // GATES) if linear else fields["units"]
         phases = CELL_PHASES[self.config.cells][: 1 if linear else None]
         if self.config.asks and not linear:
-            self._written = []
+            self._written, self._first_written = [], fields["target"]
         earliest = max(take + TAKE, self.last_hidden + TOKEN) if linear else take + TAKE
         for first in range(0, units, self.config.units_per_block):
             count = min(self.config.units_per_block, units - first) * contexts
@@ -85,15 +85,12 @@ class CellTiming:
         return self.last_start + 1, max(quiet + 1, emitted)
 
     def judged_at(self, command: Command) -> int:
-        """Cycle from which on it is known whether a group of the latest h is kept."""
-        if not self._written:
-            return 0  # the run before made it
+        """Cycle from which on it is known whether a group of h is kept: of any but the latest, it has long been."""
         size, delay = (H_GROUP, JUDGE) if self.config.sparse_h else (1, ENCODE)
-        units, last = len(self._written), size * (command.fields["group"] + 1) - 1
-        if last >= -(-units // size) * size:
-            found, rule = f"group {command.fields['group']} of {units} units", "must be one of the h that comes"
-            raise ProgramError(f"program address {command.at}", found, rule)
-        return self._written[min(last, units - 1)] + delay + TOKEN
+        units, first = len(self._written), size * command.fields["group"] - self._first_written
+        if not 0 <= first < units:
+            return 0
+        return self._written[min(first + size, units) - 1] + delay + TOKEN
 
     def _next_block(self, command):
         """Cycle from which on the next finished row block may be taken; it is taken."""
@@ -122,7 +119,7 @@ class CellTiming:
         self.started += 1
         if self.starts is not None:
             self.starts.extend(start(n) for n in range(first, first + count))
-        if self.config.asks:
+        if self.config.asks and not outputs:
             self._written += [start(n) + self.latency.total for n in range(first, first + count)]
         if contexts:
             latency, lasts = self.latency, range(first + contexts - 1, first + count, contexts)

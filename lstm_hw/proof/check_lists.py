@@ -11,22 +11,26 @@ class Lists(Names):
     """Groups that are tested, and lists that are walked."""
 
     def _judge(self, command):
-        """A group of the latest h, or an element of it or of x, is known: it is there."""
+        """A group of h, or an element of it or of x, is known: it is there, and so is all in front of it."""
         space, size = SPACE_X if command.of_x else SPACE_H, H_GROUP if self.config.sparse_h else 1
-        elements = self.layers[0].inputs if command.of_x else self.layers[0].outputs
-        where = slice(size * command.group, min(size * (command.group + 1), elements))
-        self._require(where.start < where.stop, command, f"group {command.group}", "must be one of the vector")
-        self.guaranteed[space] = max(self.guaranteed[space], int(self.token[space][0, where].max()) + 1)
-        if space in self.judged:
-            self.judged[space] = max(self.judged[space], command.group + 1)
+        where = slice(size * command.group, size * (command.group + 1))
+        there = (self.vectors[space][0, where, 0] != NOBODY).any()
+        self._require(there, command, f"group {command.group}", "must be one of a vector")
+        token = int(self.token[space][0, where].max())
+        first, elements, asked = self.judged.get(space, (0, 0, 0))
+        if first <= where.start < first + elements:
+            self.guaranteed[space] = max(self.guaranteed[space], token + 1)
+            self.judged[space] = first, elements, max(asked, where.stop - first)
+        else:
+            known = token < self.guaranteed[space]
+            self._require(known, command, f"group {command.group}", "must be of the latest vector, or known by then")
 
     def _new_groups(self, command, space, elements):
         """A vector brings new groups: those before must be known, or the sequencer could take old ones for them."""
-        groups = -(-elements // (H_GROUP if self.config.sparse_h else 1))
-        judged = self.judged.get(space, groups)
-        known = judged == groups and not command.target
-        self._require(known, command, f"{judged} groups tested", f"must be all {groups} before the next vector")
-        self.judged[space] = 0
+        _, before, asked = self.judged.get(space, (0, 0, 0))
+        rule = f"must be all of {before} before the next vector"
+        self._require(asked >= before, command, f"{asked} elements tested", rule)
+        self.judged[space] = command.target, elements, 0
 
     def _open_list(self, command, contexts):
         """The list must be of all columns, and the one whose length the MAC unit finds."""

@@ -3,6 +3,7 @@
 from ..errors import ProgramError
 from ..machine.isa import REGISTER_BITS, REGISTERS
 from ..machine.plan import Plan
+from .lists import Assumed
 from .load_timing import MemoryModel
 from .period import walk
 from .timing import Counters, Timing
@@ -34,7 +35,7 @@ def count_cycles(
     if steps > plan.config.most_steps:
         rule = f"must be at most {plan.config.most_steps}; engine.register_bits = {REGISTER_BITS} counts more"
         raise ProgramError("run", f"{steps} steps", rule)
-    timing = Timing(plan.config, memory, activity=plan.network.activity)
+    timing = Timing(plan.config, memory, assumed=Assumed.of(plan.network))
     walk(timing, plan.program, entry, steps, clear, registers_before(plan, entry))
     return timing.counters
 

@@ -61,7 +61,7 @@ class Interpreter:
         self.x = np.zeros((config.contexts, config.x_elements), dtype=np.int64)
         self.c = np.zeros(config.states, dtype=np.int64)
         self.lists = Lists(config) if config.lists else None
-        self.kept = []  # of each group of the latest h, with sparse_h
+        self.kept = np.zeros(-(-config.h_elements // H_GROUP), dtype=bool)  # of each group of h, with sparse_h
         self.accumulators = np.zeros((config.accumulators, *lanes), dtype=np.int64)
         self.sums = np.zeros(lanes, dtype=np.int64)
         self.registers = [0] * REGISTERS
@@ -121,11 +121,9 @@ class Interpreter:
 
     def _is_kept(self, group, of_x):
         if self.lists:
-            return self.lists.changed[SPACE_X if of_x else SPACE_DELTA][group]
+            return self.lists.is_changed(SPACE_X if of_x else SPACE_DELTA, group)
         if group >= len(self.kept):
-            raise ProgramError(
-                "program", f"group {group} of h, of {len(self.kept)}", "must be one that a CELL has made"
-            )
+            raise ProgramError("program", f"group {group} of h", f"must be one of {len(self.kept)}")
         return self.kept[group]
 
     def _slice(self, command, name, start, count, limit):
@@ -367,7 +365,8 @@ class Interpreter:
             if self.config.sparse_h:
                 groups = [np.abs(h[first : first + H_GROUP, 0]) for first in range(0, len(h), H_GROUP)]
                 least = command.threshold
-                self.kept = [bool(sizes.sum() >= least or 2 * sizes.max() > least) for sizes in groups]
+                kept = [sizes.sum() >= least or 2 * sizes.max() > least for sizes in groups]
+                self.kept[command.target // H_GROUP :][: len(kept)] = kept
 
     def _emit(self, command, values):
         if command.emit:
@@ -417,7 +416,8 @@ class Lists:
             SPACE_X: np.zeros((2, config.x_elements), dtype=np.int64),
             SPACE_DELTA: np.zeros((2, config.h_elements), dtype=np.int64),
         }
-        self.spread, self.changed = config.list_loads, {}
+        self.spread = config.list_loads
+        self.changed = {space: np.zeros(entries.shape[1], dtype=bool) for space, entries in self.entries.items()}
         self.x_reference = np.zeros(config.x_elements, dtype=np.int64)
         self.h_references = np.zeros(config.states, dtype=np.int64)
         self.x_lengths, self.h_lengths = deque(), [0] * len(config.shifts)
@@ -449,11 +449,19 @@ class Lists:
         changed = np.flatnonzero((deltas != 0) & (np.abs(deltas) >= threshold))
         if self.spread:  # each at its element's place
             self.entries[space][1, first : first + len(values)] = deltas
-            self.changed[space] = np.isin(np.arange(len(values)), changed).tolist()
+            self.changed[space][first : first + len(values)] = False
+            self.changed[space][first + changed] = True
         else:
             self.entries[space][:, first : first + len(changed)] = changed, deltas[changed]
         references[changed] = values[changed]
         return len(changed)
+
+    def is_changed(self, space: int, element: int) -> bool:
+        """Whether an element of the memory changed when it came last."""
+        changed = self.changed[space]
+        if element >= len(changed):
+            raise ProgramError("program", f"element {element}", f"must be one of {len(changed)}")
+        return bool(changed[element])
 
     def of(self, command: Command) -> tuple[np.ndarray, np.ndarray]:
         """Elements and deltas of the list that a MAC walks: int arrays (entries,)."""

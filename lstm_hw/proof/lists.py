@@ -1,9 +1,11 @@
 """How many columns a MAC walks where its operands are a list of what changed, and which groups of h are kept."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from ..machine.config import EngineConfig
+from ..machine.config import H_GROUP, EngineConfig
 from ..machine.isa import SPACE_DELTA, SPACE_X
+from ..machine.network import Network
 
 
 def walks_list(config: EngineConfig, fields: Mapping[str, int]) -> bool:
@@ -16,39 +18,48 @@ def walked(entries: int) -> int:
     return max(1, entries)
 
 
-def assumed_entries(fields: Mapping[str, int], activity: Sequence[float]) -> int:
-    """Entries of the list of a MAC where nobody knows the values.
-
-    Parameters
-    ----------
-    fields : dict
-        Of the command.
-    activity : sequence of float
-        Share of elements that change, of x and of each layer's h; all do without it.
-    """
-    if not activity:
-        return fields["columns"]
-    share = activity[0 if fields["space"] == SPACE_X else 1 + fields["list"]]
-    return min(fields["columns"], round(share * fields["columns"]))
-
-
-def assumed_kept(group: int, of_x: int, activity: Sequence[float]) -> bool:
-    """Whether a group of h is taken to be kept, or an element to have changed, where nobody knows: spread evenly.
-
-    Parameters
-    ----------
-    group : int
-    of_x : int
-        It is an element of x.
-    activity : sequence of float
-        As that of a network with one LSTM layer; all are kept without it.
-    """
-    if not activity:
-        return True
-    share = activity[0 if of_x else -1]
-    return int((group + 1) * share) > int(group * share)
-
-
 def takes_changes(config: EngineConfig, fields: Mapping[str, int]) -> bool:
     """Whether the operands of a MAC are deltas."""
     return config.lists and fields["space"] in (SPACE_X, SPACE_DELTA)
+
+
+@dataclass(frozen=True)
+class Assumed:
+    """What is taken for granted of lists and groups where nobody knows the values.
+
+    Parameters
+    ----------
+    activity : tuple of float
+        Share of elements that change, of x and of each layer's h, or of groups of each layer's h that are kept; all of
+        them without it.
+    parts : tuple of int
+        Elements, or groups, of each layer's h, which are behind one another in memory.
+    """
+
+    activity: tuple[float, ...] = ()
+    parts: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, network: Network) -> "Assumed":
+        size = H_GROUP if network.sparse_h else 1
+        return cls(tuple(network.activity), tuple(-(-layer.outputs // size) for layer in network.recurrent))
+
+    def entries(self, fields: Mapping[str, int]) -> int:
+        """Entries of the list of a MAC with these fields."""
+        if not self.activity:
+            return fields["columns"]
+        share = self.activity[0 if fields["space"] == SPACE_X else 1 + fields["list"]]
+        return min(fields["columns"], round(share * fields["columns"]))
+
+    def kept(self, group: int, of_x: int) -> bool:
+        """Whether a group of h is kept, or an element of x or h changed: spread evenly over the vector."""
+        if not self.activity:
+            return True
+        share = self.activity[0]
+        if not of_x:
+            layer = 0
+            while group >= self.parts[layer]:
+                group -= self.parts[layer]
+                layer += 1
+            share = self.activity[len(self.activity) - len(self.parts) + layer]
+        return int((group + 1) * share) > int(group * share)

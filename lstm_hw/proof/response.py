@@ -7,6 +7,7 @@ import numpy as np
 from ..machine.config import SERIAL_SLOTS
 from ..machine.plan import Plan
 from .count import count_cycles, registers_before
+from .lists import Assumed
 from .load_timing import MemoryModel
 from .timing import SETTLED, Timing
 
@@ -46,7 +47,7 @@ def response(plan: Plan, memory: MemoryModel | None = None) -> tuple[int, ...]:
     """
     beats, steps = late_beats(plan), 2 * plan.batch
     settled = count_cycles(plan, steps, memory=memory).cycles + SETTLED
-    timing = Timing(plan.config, memory, activity=plan.network.activity)
+    timing = Timing(plan.config, memory, assumed=Assumed.of(plan.network))
     commands = plan.program.run("run", steps, True, registers_before(plan, "run"))
     rest = []
     for command in commands:

@@ -4,6 +4,7 @@ import numpy as np
 
 from ..machine.plan import Plan
 from .count import count_cycles, registers_before
+from .lists import Assumed
 from .load_timing import MemoryModel
 from .mac_timing import STALLS
 from .timing import Timing
@@ -25,7 +26,7 @@ def timeline(
         Index into ``STATES`` for every cycle, or for the first ``recorded`` of them.
     """
     cycles = count_cycles(plan, steps, entry=entry, memory=memory).cycles
-    timing = Timing(plan.config, memory, activity=plan.network.activity)
+    timing = Timing(plan.config, memory, assumed=Assumed.of(plan.network))
     spans = timing.lanes.spans = []
     for command in plan.program.run(entry, steps, True, registers_before(plan, entry), kept=timing.kept):
         timing.execute(command)

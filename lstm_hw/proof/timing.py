@@ -6,7 +6,7 @@ takes one. Cycle 0 is the one of the start pulse.
 """
 
 from collections import deque
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator
 from dataclasses import asdict, dataclass
 
 from ..errors import ProgramError
@@ -31,7 +31,7 @@ from ..machine.latency import (
 )
 from ..machine.program import Command
 from .cell_timing import CellTiming
-from .lists import assumed_entries, assumed_kept, walks_list
+from .lists import Assumed, walks_list
 from .load_timing import LoadPort, MemoryModel
 from .mac_timing import STALLS, MacTiming
 from .tokens import Tokens
@@ -70,9 +70,8 @@ class Timing:
     memory : MemoryModel, optional
     h_tokens : int
         Elements of h that the run before left unconsumed.
-    activity : sequence of float
-        Share of elements that lists are taken to hold, of x and of each layer's h, or of groups of h that are taken to
-        be kept; all without it.
+    assumed : Assumed
+        What is taken for granted of lists and groups whose values nobody knows; all without it.
 
     Attributes
     ----------
@@ -89,9 +88,9 @@ class Timing:
         config: EngineConfig,
         memory: MemoryModel | None = None,
         h_tokens: int = 0,
-        activity: Sequence[float] = (),
+        assumed: Assumed | None = None,
     ):
-        self.config, self.memory, self.activity = config, memory or MemoryModel(), tuple(activity)
+        self.config, self.memory, self.assumed = config, memory or MemoryModel(), assumed or Assumed()
         self.counters = Counters()
         self.clock = START  # next fetch
         self.taken = {name: deque(maxlen=QUEUE_DEPTH) for name, op in OPS.items() if op.unit}  # by queue entries
@@ -145,7 +144,7 @@ class Timing:
 
     def kept(self, group: int, of_x: int) -> bool:
         """Whether a group of h is taken to be kept, or an element of h or x to have changed."""
-        return assumed_kept(group, of_x, self.activity)
+        return self.assumed.kept(group, of_x)
 
     def _dispatch(self, op, command, dispatch):
         """To the queue of a unit, which may have to take an older command first."""
@@ -208,7 +207,7 @@ class Timing:
         if walks_list(self.config, command.fields):
             entries = self._entries
             if entries is None:
-                entries = assumed_entries(command.fields, self.activity)
+                entries = self.assumed.entries(command.fields)
         last = self.lanes.execute(command, take, entries)
         if last > take:
             self.free_at["MAC"] = last

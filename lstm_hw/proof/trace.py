@@ -11,6 +11,7 @@ from ..machine.latency import OUTPUT_QUEUE
 from ..machine.plan import Plan
 from ..machine.program import Command, Program
 from .count import registers_before
+from .lists import Assumed
 from .load_timing import MemoryModel
 from .timing import Timing
 
@@ -60,7 +61,7 @@ class Trace:
 
 class _Recorder(Timing):
     def __init__(self, plan, memory):
-        super().__init__(plan.config, memory, activity=plan.network.activity)
+        super().__init__(plan.config, memory, assumed=Assumed.of(plan.network))
         self.port.bursts, self.cells.starts = [], []
         self.spans, self.loads = [], []
 

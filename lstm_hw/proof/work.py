@@ -1,6 +1,6 @@
 """Columns and beats of a run: what its lanes and its weight port have to do, however they are timed."""
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator
 
 from ..machine.config import EngineConfig
 from ..machine.isa import BEATS_BITS, COUNT_BITS, Instruction
@@ -8,7 +8,7 @@ from ..machine.plan import Plan
 from ..machine.program import Command
 from .affine import EVER
 from .count import registers_before
-from .lists import assumed_entries, assumed_kept, walked, walks_list
+from .lists import Assumed, walked, walks_list
 from .period import walk
 
 
@@ -19,8 +19,8 @@ class Work:
     ----------
     config : EngineConfig
         What the commands are for.
-    activity : sequence of float, optional
-        Share of elements that change, of x and of each layer's h, where commands walk lists.
+    assumed : Assumed, optional
+        What is taken for granted where commands walk lists or ask.
 
     Attributes
     ----------
@@ -30,8 +30,8 @@ class Work:
         Beats of each weight port.
     """
 
-    def __init__(self, config: EngineConfig, activity: Sequence[float] = ()):
-        self.config, self.activity = config, activity
+    def __init__(self, config: EngineConfig, assumed: Assumed | None = None):
+        self.config, self.assumed = config, assumed or Assumed()
         self.columns = self.beats = 0
 
     def execute(self, command: Command) -> None:
@@ -40,14 +40,14 @@ class Work:
             fields = command.fields
             columns = fields["columns"]
             if columns and walks_list(self.config, fields):
-                columns = walked(assumed_entries(fields, self.activity))
+                columns = walked(self.assumed.entries(fields))
             self.columns += fields["slots"] * columns
         elif command.op == "LOAD":
             self.beats += command.fields["beats"]
 
     def kept(self, group: int, of_x: int) -> bool:
         """Whether a group of h is taken to be kept, or an element of h or x to have changed."""
-        return assumed_kept(group, of_x, self.activity)
+        return self.assumed.kept(group, of_x)
 
     def state(self) -> Hashable:
         """Nothing that came before changes what a command asks for."""
@@ -93,6 +93,6 @@ def work(plan: Plan, steps: int, clear: bool = True, entry: str = "run") -> Work
     -------
     Work
     """
-    found = Work(plan.config, plan.network.activity)
+    found = Work(plan.config, Assumed.of(plan.network))
     walk(found, plan.program, entry, steps, clear, registers_before(plan, entry))
     return found

@@ -43,12 +43,19 @@ def test_runs_that_go_on(head, every, words, threshold):
     counters(plan, qmodel, pieces)
 
 
-def test_a_gru():
-    """EdgeDRNN's own kind of cell."""
-    _, qmodel, x = delta_model(2, (5, 12), 3, True, 0.1, kind="gru")
+@pytest.mark.parametrize(
+    "kind, sizes, head, every",
+    [("gru", (5, 12), 3, True), ("gru", (5, 9, 12), 3, False), ("lstm", (3, 9, 4, 6), 5, True)],
+)
+@pytest.mark.parametrize("threshold", [0, 0.1])
+def test_stacks(kind, sizes, head, every, threshold):
+    """A GRU in two layers is EdgeDRNN's own."""
+    dense, qmodel, x = delta_model(2, sizes, head, every, threshold, kind=kind)
+    if not threshold:
+        np.testing.assert_array_equal(integer_reference(dense, x)[0], integer_reference(qmodel, x)[0])
     plan = column_plan(qmodel, x)
-    assert check(plan) > 0 and plan.network.kind == "gru"
-    counters(plan, qmodel, [Piece(x[:1]), Piece(x[1:2, :4], False), Piece(x[2:3])])
+    assert check(plan) > 0 and plan.network.kind == kind
+    counters(plan, qmodel, [Piece(x[:1]), Piece(x[1:2, :4], False), Piece(x[2:3]), Piece(x[3:4, :1])])
 
 
 def test_only_columns_of_what_changed_are_read():
@@ -91,6 +98,3 @@ def test_refuses_what_does_not_fit():
         DeltaPlanner(network, config)
     with pytest.raises(ConfigError, match="engine.list_loads: True; must be false in an engine without lists"):
         replace(config, lists=False)
-    _, stack, _ = delta_model(2, (5, 8, 8))
-    with pytest.raises(ConfigError, match="network: 2 layers; must be one"):
-        column_plan(stack)
