@@ -25,8 +25,9 @@ from ..machine.layout import Image
 from ..machine.network import LayerShape, Network
 from ..machine.pack import interleave
 from .fusion import FusionLayer, FusionPlanner
+from .head import HeadLayer
 from .layer import Frame, spans_of
-from .stack import HeadLayer, StackPlanner
+from .stack import StackPlanner
 from .sums import Sum, as_sum
 
 SEGMENT_WORDS = 128

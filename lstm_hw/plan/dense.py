@@ -13,7 +13,7 @@ from ..machine.config import EngineConfig
 from ..machine.isa import MODE_ZERO, SPACE_CONSTANT, SPACE_H, SPACE_X, VECTORS_BITS
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
-from .layer import MIN_TILE_CYCLES, Frame, StreamedLayer, check_beat
+from .layer import MIN_TILE_CYCLES, Frame, StreamedLayer, check_beat, digit_tiles
 from .stack import StackPlanner
 from .sums import Sum
 
@@ -71,34 +71,17 @@ class ResidentLayer(StreamedLayer):
     def loaded(self) -> None:
         self._bias(fresh=1)
 
-    def _bias(self, **fields):
-        """The bias, into the entries from ``sums`` on."""
-        for tile, (exponent, _) in zip(self.bias_tiles(), self.layer.bias_columns, strict=True):
-            self._products(
-                tile,
-                f"bias of layer {self.number} times 2**{exponent}",
-                **fields,
-                space=SPACE_CONSTANT,
-                operand=exponent,
-                load=1,
-                **{"source": self.sums} if tile.first_column else {"hold": 1},
-                store=1,
-                target=self.sums,
-            )
+    def _bias(self, fresh=0):
+        comment = f"bias of layer {self.number}"
+        self._constants(comment, self.bias_tiles(), self.layer.bias_columns, self.sums, fresh=fresh)
 
     def _start_tiles(self):
         """Tiles of the digits of each stage, and of those that are added to the sums of the first step."""
-        start = self.layer.start
+        start, number, blocks = self.layer.start, self.number, self.blocks
         count = sum(columns for _, columns in start.prime_columns)
-        prime = [self._digits("prime", start.prime_columns, stage * count) for stage in range(start.stages)]
-        return prime, self._digits("first", start.first_columns)
-
-    def _digits(self, part, structure, first=0):
-        tiles = []
-        for _, columns in structure:
-            tiles.append(Tile(self.number, part, 0, self.blocks, first, columns))
-            first += columns
-        return tiles
+        stages = range(start.stages)
+        prime = [digit_tiles(number, "prime", start.prime_columns, blocks, column=stage * count) for stage in stages]
+        return prime, digit_tiles(number, "first", start.first_columns, blocks)
 
     def begin(self) -> None:
         """A register tells the entry that sums of a step start from: in the first one of a sequence it is another."""
@@ -136,12 +119,13 @@ class ResidentLayer(StreamedLayer):
         state = {"state": self.c, "state_stride": units, "target": self.h}
         self.b.emit("CELL", units=units, mask=self.mask, scale=self.number, write=1, signal=1, **state)
 
-    def _constants(self, comment, tiles, columns, entry, finish=0, **source):
+    def _constants(self, comment, tiles, columns, entry, finish=0, fresh=0, **source):
         """Digits times their constants, from zero or from a source, to an entry or to the cell unit."""
         source = source or {"hold": 1}
         for tile, (exponent, _) in zip(tiles, columns, strict=True):
             end = {"finish": 1} if finish and tile is tiles[-1] else {"store": 1, "target": entry}
-            self._products(tile, comment, space=SPACE_CONSTANT, operand=exponent, load=1, **source, **end)
+            end |= {"space": SPACE_CONSTANT, "operand": exponent, "load": 1, "fresh": fresh}
+            self._products(tile, comment, **source, **end)
             source = {"source": entry}
 
     def frame(self, frame: Frame) -> None:

@@ -29,8 +29,9 @@ from ..machine.config import EngineConfig
 from ..machine.isa import SPACE_H
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
+from .head import HeadLayer
 from .layer import Frame, ResidentBias, ring_words, words_of
-from .stack import HeadLayer, StackPlanner
+from .stack import StackPlanner
 from .sums import Sum, as_sum
 
 

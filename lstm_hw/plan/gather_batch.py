@@ -11,13 +11,13 @@ from dataclasses import replace
 
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
-from ..machine.isa import SPACE_CONSTANT, SPACE_H, SPACE_X
+from ..machine.isa import SPACE_H, SPACE_X
 from ..machine.layout import Tile
 from ..machine.network import Network
 from .layer import Frame
 from .sbe import BatchLayer, BatchPlanner
 from .sums import as_sum
-from .windows import Windows, spans, window_tiles
+from .windows import Windows, window_tiles
 
 BIAS = 1
 """First accumulator entry of the bias: behind the one that is zero."""
@@ -57,12 +57,7 @@ class GatherBatchLayer(Windows, BatchLayer):
 
     def loaded(self) -> None:
         """The bias of all row blocks, into the entries from ``BIAS`` on, where it stays."""
-        for tile, (exponent, columns) in zip(self.bias_tiles(), self.layer.bias_columns, strict=True):
-            for first, slots in spans(self.blocks):
-                words = {"weight": self.address[tile] + first * columns, "columns": columns, "slots": slots}
-                entries = {"source": BIAS + first} if tile.first_column else {"hold": 1}
-                fields = words | entries | {"store": 1, "target": BIAS + first, "fresh": 1}
-                self.mac(self.mask, space=SPACE_CONSTANT, operand=exponent, **fields)
+        self.start_sums(self.mask, BIAS - self.sums, finish=False, fresh=1)
 
     def first_window(self) -> None:
         """x of a run's first tile and step, and its window."""

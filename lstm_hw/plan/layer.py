@@ -349,7 +349,7 @@ class StreamedLayer(ABC):
 
     def bias_tiles(self, first: int = 0, blocks: int | None = None) -> list[Tile]:
         """Tiles of the bias, of all row blocks or of some."""
-        return bias_tiles(self.layer, self.number, first, blocks or self.blocks)
+        return digit_tiles(self.number, "bias", self.layer.bias_columns, blocks or self.blocks, first)
 
 
 class ResidentBias(StreamedLayer):
@@ -362,42 +362,42 @@ class ResidentBias(StreamedLayer):
     def bias_words(self) -> int:
         return words_of(self.bias_tiles())
 
-    def start_sums(self, mask: int, target: Sum | int = 0, finish: bool = True, **source: Sum | int) -> None:
+    def start_sums(
+        self, mask: int, target: Sum | int = 0, finish: bool = True, fresh: int = 0, **source: Sum | int
+    ) -> None:
         """Sums of all row blocks, in entries from ``target`` on: bias, on zero or on ``source``.
 
         Without the last column of the bias if that is to finish the sums.
         """
-        tiles = list(zip(self.bias_tiles(), self.layer.bias_columns, strict=True))
         for first, slots in spans_of(self.blocks):
-            entry = self.sums + target + first
-            begin = source or {"hold": 1}
-            for tile, (exponent, columns) in tiles[: len(tiles) - finish]:
-                weight = self.weights + self.blocks * tile.first_column + first * columns
-                words = {"weight": weight, "columns": columns, "slots": slots}
-                self.mac(mask, space=SPACE_CONSTANT, operand=exponent, store=1, target=entry, **words, **begin)
+            entry, begin = self.sums + target + first, source or {"hold": 1}
+            for digit in range(len(self.layer.bias_columns) - finish):
+                self._bias(mask, digit, first, slots=slots, store=1, target=entry, fresh=fresh, **begin)
                 begin = {"source": entry}
 
     def end_sums(self, mask: int, sums: Sum | int) -> None:
         """The last column of the bias, added to the sums of all row blocks, in entries from ``sums`` on."""
-        exponent, columns = self.layer.bias_columns[-1]
-        weight = self.weights + self.blocks * self.bias_tiles()[-1].first_column
         for first, slots in spans_of(self.blocks):
-            words = {"weight": weight + first * columns, "columns": columns, "slots": slots, "source": sums + first}
-            self.mac(mask, space=SPACE_CONSTANT, operand=exponent, finish=1, **words)
+            self._bias(mask, -1, first, slots=slots, source=sums + first, finish=1)
 
     def finish_sums(self, mask: int, row: Sum | int) -> None:
         """The last column of the bias, added to the sums of a row block."""
-        exponent, columns = self.layer.bias_columns[-1]
-        weight = self.weights + self.blocks * self.bias_tiles()[-1].first_column + row * columns
-        products = {"space": SPACE_CONSTANT, "operand": exponent, "weight": weight, "columns": columns}
-        self.mac(mask, source=self.sums + row, finish=1, **products)
+        self._bias(mask, -1, row, source=self.sums + row, finish=1)
+
+    def _bias(self, mask, digit, row, **fields):
+        """Columns of the bias that meet one constant, of row blocks from one on."""
+        exponent, columns = self.layer.bias_columns[digit]
+        weight = self.weights + self.blocks * self.bias_tiles()[digit].first_column + row * columns
+        self.mac(mask, space=SPACE_CONSTANT, operand=exponent, weight=weight, columns=columns, **fields)
 
 
-def bias_tiles(shape: LayerShape, number: int, first: int, blocks: int) -> list[Tile]:
-    """Tiles of the bias of a layer: digit column after digit column, of so many row blocks."""
-    tiles, column = [], 0
-    for _, columns in shape.bias_columns:
-        tiles.append(Tile(number, "bias", first, blocks, column, columns))
+def digit_tiles(
+    number: int, part: str, structure: Iterable[tuple[int, int]], blocks: int, row: int = 0, column: int = 0
+) -> list[Tile]:
+    """Tiles of columns that meet constants, (exponent, columns) each, of so many row blocks of a layer."""
+    tiles = []
+    for _, columns in structure:
+        tiles.append(Tile(number, part, row, blocks, column, columns))
         column += columns
     return tiles
 

@@ -2,148 +2,25 @@
 
 Layers take turns inside the loop of time steps or, with a batch, of batches (:mod:`lstm_hw.plan.layer`). A planner is a
 subclass of :class:`StackPlanner` that says what the layers of its schedule are.
-
-A head has the last layer's h as operands. At every step it is one more layer in the round; behind the last step it has
-a place of its own. Its weights stay on chip where there is room, else they stream. In a chain of linear layers each but
-the last one writes its outputs to the h memory, where they are operands of the next one as h is, and makes tokens. The
-last one takes these as if nobody had made any: behind it the tokens are those of the layers' h, and all are there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import pairwise
 
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
-from ..machine.isa import SPACE_CONSTANT, SPACE_H, SPACE_X
-from ..machine.layout import Image, Tile
-from ..machine.network import LayerShape, Network
+from ..machine.isa import SPACE_H
+from ..machine.layout import Image
+from ..machine.network import Network
 from ..machine.plan import Plan
-from .layer import Frame, StreamedLayer, bias_tiles, ring_words, words_of
+from .head import HeadLayer
+from .layer import Frame, StreamedLayer
 from .registers import program
-from .sums import Sum, as_sum
+from .sums import as_sum
 from .tree import Loops
-
-
-@dataclass(frozen=True)
-class Linear:
-    """A linear layer of a chain, with its tiles in the order in which they are used."""
-
-    shape: LayerShape
-    number: int
-    blocks: int
-    tiles: tuple[Tile, ...]
-
-    @classmethod
-    def of(cls, shape: LayerShape, number: int, config: EngineConfig) -> Linear:
-        blocks = shape.blocks(config.rows)
-        skip = [Tile(number, "skip", 0, blocks, 0, shape.skip)] * bool(shape.skip)
-        matrix = Tile(number, "x", 0, blocks, 0, shape.inputs)
-        return cls(shape, number, blocks, (*bias_tiles(shape, number, 0, blocks), *skip, matrix))
-
-
-class HeadLayer(StreamedLayer):
-    """The linear layers, as one: they have no h of their own.
-
-    Parameters
-    ----------
-    shapes : sequence of LayerShape
-        The head last.
-    number : int
-        Of the first of them.
-    """
-
-    def __init__(self, shapes: Sequence[LayerShape], number: int, config: EngineConfig, batch: int) -> None:
-        super().__init__(shapes[-1], number + len(shapes) - 1, config, batch)
-        self.chain = [Linear.of(shape, number + n, config) for n, shape in enumerate(shapes)]
-        self.tiles = tuple(tile for linear in self.chain for tile in linear.tiles)
-        self.resident, self.streamed = self.tiles, ()
-        most = max(linear.blocks for linear in self.chain)
-        self.shared = {"finish_entries": most, "accumulators": most if most > 1 else 0}
-        self.own = {"h_elements": sum(shape.outputs for shape in shapes[:-1])}
-
-    def stream(self) -> None:
-        """Its weights do not stay on chip."""
-        self.resident, self.streamed = (), self.tiles
-        self.shared["ring"] = ring_words(words_of(self.tiles), self.config)
-
-    def zero(self) -> int:
-        return 0  # it has no state
-
-    def ahead(self, first: Sum | None = None) -> None:
-        self.load(0, words_of(self.streamed), "head")
-
-    def newest_h(self, step: Sum, later: Sum | int, number: Sum) -> Iterator[tuple[int, Sum | int]]:
-        return self.before.newest_h(step, later, number)
-
-    def frame(self, frame: Frame) -> None:
-        early = frame.count.known
-        if early:
-            frame.following()
-        chain = len(self.chain) > 1
-        if chain:  # its tokens come behind those of the whole frame's h
-            self.before.settle(self)
-        for step, later in frame.steps():
-            for _ in self.b.unless(later):  # the h of other steps is there: their next ones waited for it
-                if not early:
-                    frame.inputs()
-                    frame.following()
-                if not chain:
-                    self.before.settle(self)
-            x = self.source.x_at(frame.first + step) if self.layer.skip else 0
-            for mask, h in self.newest_h(step, later, self.done):
-                self.outputs(mask, h, x)
-        self.free_words()
-
-    def behind_last_step(self) -> None:
-        """Without taking the tokens: they belong to whoever goes on in the next run, as if it waited here."""
-        self.before.settle(self.before, take=0)
-        number = self.before.done - 1  # it has been counted already
-        for mask, h in self.newest_h(as_sum(0), 0, number):
-            self.outputs(mask, h, ahead=self.before.left(number))
-        self.free_words()
-
-    def free_words(self) -> None:
-        """The words of the ring are free."""
-        if self.streamed:
-            self.release(words_of(self.streamed))
-
-    def outputs(self, mask: int, h: Sum | int, x: Sum | int = 0, ahead: Sum | int = 0) -> None:
-        """Outputs of a step, for the contexts that have its h side by side, from an element on, and so its x.
-
-        ``ahead`` are the tokens of h that nobody has taken.
-        """
-        word, made, vector, target = 0, 0, h, self.h
-        for linear in self.chain:
-            # Of the layer before in the chain, each element is waited for.
-            wait = {"wait": 1, "offset": ahead + made - linear.shape.inputs} if made else {}
-            self._products(linear, mask, word, (SPACE_H, vector, wait), x)
-            word += words_of(linear.tiles)
-            if linear is self.chain[-1]:
-                self.plain_cell(linear.shape, linear.number, mask)
-                break
-            self.plain_cell(linear.shape, linear.number, mask, target)
-            vector, made, target = target, made + linear.shape.outputs, target + linear.shape.outputs
-        self.b.await_tokens(SPACE_H, made)
-
-    def _products(self, linear, mask, word, vector, x):
-        """All products of a linear layer, whose words are at ``word`` in the ring if they stream."""
-        keep, go_on = {}, {"load": 0}  # one sum stays in the lanes
-        if linear.blocks > 1:
-            keep, go_on = {"store": 1, "target": self.sums}, {"source": self.sums}
-        shape, start = linear.shape, {"hold": 1}
-        skip = [(SPACE_X, x, {"free": 1})] * bool(shape.skip)
-        operands = [*((SPACE_CONSTANT, exponent, {}) for exponent, _ in shape.bias_columns), *skip, vector]
-        for tile, (space, operand, fields) in zip(linear.tiles, operands, strict=True):
-            words = {"stream": 1, "weight": word} if self.streamed else {"weight": self.address[tile]}
-            end = {"finish": 1} if tile is linear.tiles[-1] else keep
-            lift = 0 if tile.part == "bias" else self.config.lift_of(shape.lift(tile.part))
-            fields = words | start | end | fields | {"lift": lift}
-            self.mac(mask, space=space, operand=operand, columns=tile.columns, slots=linear.blocks, **fields)
-            word, start = word + tile.words, go_on
 
 
 class StackPlanner:
