@@ -25,6 +25,7 @@ from lstm_hw.gateware.load_unit import LoadUnit
 from lstm_hw.gateware.mac_unit import MacUnit, issue_layout
 from lstm_hw.gateware.sequencer import Sequencer
 from lstm_hw.gateware.top import config_words
+from lstm_hw.gateware.unpack_unit import DECODERS
 from lstm_hw.gateware.vector_memory import VectorMemory
 from lstm_hw.machine.config import EngineConfig
 from lstm_hw.machine.formats import QFormat
@@ -116,6 +117,10 @@ ENGINE = EngineConfig(
 WITH_LISTS = replace(ENGINE, contexts=1, x_per_beat=1, x_elements=2048, states=256, lists=True)
 """An engine with lists, whose components that differ are measured beside those."""
 OF_LISTS = ("InputUnit", "MacUnit", "VectorMemory", "LanePath", "LaneGroup", "CellUnit", "ListPath")
+
+
+DECODED = {decoder: EngineConfig(rows=12, axi_data_bits=64, decoder=decoder, accumulators=128) for decoder in DECODERS}
+"""Decoders of a weight port, of E-LSTM's 12 rows and port of 64 bits."""
 
 
 MOST_LEVELS = 6
@@ -235,9 +240,26 @@ def cell_rows(folder=FOLDER, formats=FORMATS):
     return result
 
 
+def decoder_rows(name, folder=FOLDER, most=MOST_LEVELS):
+    """Rows with the size and the deepest path of a weight port's decoder.
+
+    Raises
+    ------
+    VerificationError
+        It has more than ``most`` LUTs in a row.
+    """
+    stat = synthesised(DECODERS[name](DECODED[name]), f"decoder_{name}", folder)
+    if stat["lut_levels"] > most:
+        raise VerificationError(f"decoder {name}", f"{stat['lut_levels']} LUTs in a row", f"must be at most {most}")
+    counted = {"lut_levels": "lut_levels", "component_lut": "lut", "component_lutram": "lutram", "component_ff": "ff"}
+    return [Row(m, f"decoder/{name}", stat[c], c, None, stat["tool"]) for m, c in counted.items()]
+
+
 def rows(task: dict) -> list[dict]:
-    """Rows of a lane array (``mode``, ``lanes``, ``deep``), of ``cells``, or of a ``component``; a task."""
-    if "mode" in task:
+    """Rows of a lane array (``mode``, ``lanes``, ``deep``), of ``cells``, a ``component`` or a ``decoder``; a task."""
+    if "decoder" in task:
+        found = decoder_rows(task["decoder"])
+    elif "mode" in task:
         mode = MODES[task["mode"]]
         found = lane_rows(mode, *mode.sizes[task["lanes"]], **(DEEP if task["deep"] else {}))
     elif "component" in task:
@@ -259,6 +281,7 @@ def main(jobs, cluster):
     tasks.append({"cells": True})
     tasks += [{"component": name, "lists": False} for name in COMPONENTS if name != "ListPath"]
     tasks += [{"component": name, "lists": True} for name in OF_LISTS]
+    tasks += [{"decoder": name} for name in DECODED]
     result = []
     for task, found in zip(tasks, run_tasks(rows, tasks, jobs=jobs, cluster=cluster, label="lanes"), strict=True):
         found = [Row(**row) for row in found]

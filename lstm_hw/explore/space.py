@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ConfigError
-from ..machine.config import CELL_PHASES, MAX_CONTEXTS, EngineConfig
+from ..machine.config import CELL_PHASES, MAX_CONTEXTS, EngineConfig, widest_beat
 from ..machine.network import Network
 from ..machine.parts import Part
 from ..plan.schedules import SCHEDULES
@@ -162,10 +162,7 @@ def candidates(
 
 def _suits(name, numbers):
     """Whether a schedule is for the model, and for what is given of all engines."""
-    kind = SCHEDULES[name]
-    if name == "compressed" and numbers.fields.get("decoder", "off") == "off":
-        return False
-    return kind.suits(numbers.network) and (numbers.network.pruned or not kind.pruned)
+    return SCHEDULES[name].tried(numbers.network, numbers.fields)
 
 
 def _on_chip(space, numbers):
@@ -183,7 +180,7 @@ def _contexts(name, space, sequences):
 
 
 def _shapes(name, numbers, place, space, sequences):
-    network, fields, streams = numbers.network, dict(numbers.fields), SCHEDULES[name].streams
+    network, fields, streams = numbers.network, SCHEDULES[name].fields | numbers.fields, SCHEDULES[name].streams
     for contexts in _contexts(name, space, sequences):
         try:
             every = worthwhile_rows(place.target, contexts, network, fields)
@@ -209,5 +206,6 @@ def _ports(target, rows, fields, space):
     if target.bytes_per_cycle is not None and not space.axi_data_bits:
         return [worthwhile_ports(target, rows, fields)]
     # A beat is no wider than the part of a word that its port brings.
-    widest = max(64, rows * fields["weight_bits"] // fields.get("axi_ports", 1))
+    part = rows * fields["weight_bits"] // fields.get("axi_ports", 1)
+    widest = widest_beat(part, fields.get("decoder", "off"))
     return [{"axi_data_bits": bits} for bits in space.axi_data_bits or PORT_BITS if bits <= widest]

@@ -1,63 +1,23 @@
 """BitmapDecoder: from the beats of a weight port to whole weight words, a beat a cycle."""
 
 from amaranth import *
-from amaranth.lib import data, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import data
 from amaranth.utils import bits_for, exact_log2
 
 from ..machine.bitmap import COUNT_BITS
-from ..machine.config import EngineConfig
 from ..machine.isa import WORD_BITS
 from ..machine.latency import DECODE
+from .port_decoder import PortDecoder
 
 
-class BitmapDecoder(wiring.Component):
+class BitmapDecoder(PortDecoder):
     """Expands segments of the bit map, as :mod:`lstm_hw.machine.bitmap` says, and gathers the beats of other words.
 
-    Beats come whenever they like and are never held back. A block's masks are counted in front of its weights; then
-    each row of the word that is being made takes its weight from the beat in which it is, or from the beat before if
-    the word began there: at most one word ends in a beat.
+    A block's masks are counted in front of its weights; then each row of the word that is being made takes its weight
+    from the beat in which it is, or from the beat before if the word began there: at most one word ends in a beat.
 
-    Parameters
-    ----------
-    config : EngineConfig
-
-    Members
-    -------
-    i_valid : In(1), i_data : In(beat bits)
-        A beat.
-    i_first, i_last : In(1)
-        It is the first, the last one of its LOAD.
-    i_packed : In(1), i_words : In
-        Its LOAD is a segment, of so many words; else its words lie in memory as they are, each in whole beats.
-    o_valid : Out(1), o_word : Out(rows * weight bits)
-        A word.
-    o_bad : Out(1)
-        A beat does not belong to any segment that an encoder makes.
-    o_busy : Out(1)
-        Beats are inside, but for one whose word is on the output.
-
-    Timing
-    ------
-    What a beat leads to is on the outputs :data:`lstm_hw.machine.latency.DECODE` cycles later.
+    Parameters, members and timing are those of :class:`lstm_hw.gateware.port_decoder.PortDecoder`.
     """
-
-    def __init__(self, config: EngineConfig):
-        self.config, self.form = config, config.bitmap
-        super().__init__(
-            {
-                "i_valid": In(1),
-                "i_data": In(config.axi_data_bits),
-                "i_first": In(1),
-                "i_last": In(1),
-                "i_packed": In(1),
-                "i_words": In(WORD_BITS),
-                "o_valid": Out(1),
-                "o_word": Out(config.word_bits),
-                "o_bad": Out(1),
-                "o_busy": Out(1),
-            }
-        )
 
     def elaborate(self, platform) -> Module:
         # Stage 1 files masks, stage 2 counts those of the first word, stage 3 takes it up, or takes weights: so the

@@ -9,8 +9,12 @@ from ..machine.isa import BEATS_BITS, WORD_BITS
 from ..machine.latency import DECODE, PENDING_LOADS
 from .bitmap_decoder import BitmapDecoder
 from .burst_splitter import load_descriptor
+from .esell_decoder import EsellDecoder
 from .instruction import command_layout
 from .lane_group import fill_layout
+
+DECODERS = {"bitmap": BitmapDecoder, "esell": EsellDecoder}
+"""``config.decoder`` -> the decoder of a weight port."""
 
 
 class UnpackUnit(wiring.Component):
@@ -66,7 +70,7 @@ class UnpackUnit(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        m.submodules.decoder = decoder = BitmapDecoder(self.config)
+        m.submodules.decoder = decoder = DECODERS[self.config.decoder](self.config)
         head = self._loads(m, decoder)
         self._words(m, decoder, head)
         address = self.i_address

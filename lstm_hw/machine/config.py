@@ -13,7 +13,9 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from ..errors import ConfigError
+from . import esell
 from .bitmap import Bitmap
+from .esell import Esell
 from .formats import QFormat
 from .isa import BANK_BITS, ELEMENT_BITS, ENTRY_BITS, LIFT_BITS, OPS, PROGRAM_BITS, REGISTER_BITS, SCALE_BITS, WORD_BITS
 
@@ -46,8 +48,10 @@ WINDOWS = (0, 4, 8, 16, 32, 64)
 """Elements that a window of operands can have."""
 WINDOWS_NEED = {"operand_bits": 16, "lists": False, "decoder": "off"}
 """What an engine with windows must have: a pair of lanes has one operand, and lists and decoders choose words."""
-DECODERS = ("off", "bitmap")
+DECODERS = ("off", "bitmap", "esell")
 """What a weight port can expand."""
+LEAST_BEAT = 64
+"""Bits of the narrowest weight port."""
 FORMAT_WIDTHS = {"preact": range(16, 21), "cell": range(16, 25), "activated": range(16, 19)}
 """Widths of pre-activations, of c, which fits the wide port of a DSP slice, and of activations' results, which fit the
 narrow one."""
@@ -68,6 +72,13 @@ SERIAL_SLOTS = 5
 """Activations per hidden unit, the slots of one cell: i, f, g, o and tanh(c)."""
 CELL_PHASES = {1: (0,), 2: (0, 3), 5: (0, 1, 2, 3, 4)}
 """Number of cells -> the cycles (mod 5) in which a hidden unit may start."""
+
+
+def widest_beat(part_bits: int, decoder: str = "off") -> int:
+    """Bits of the widest beat of a port that carries so many bits of a word: with a decoder, half of a word."""
+    if decoder == "esell":
+        return esell.WORD_BITS
+    return max(LEAST_BEAT, 1 << (part_bits - (decoder != "off")).bit_length() - 1)
 
 
 _KINDS = {
@@ -209,8 +220,9 @@ class EngineConfig:
     decoder: str = field(
         default="off",
         metadata={
-            "doc": "in what form weights stream from memory: off, as they are, or bitmap, without their zeros; for one "
-            "weight port, weights of 4, 8 or 16 bits and words of two beats at least"
+            "doc": "in what form weights stream from memory: off, as they are, or without their zeros as bitmap, for "
+            "weights of 4, 8 or 16 bits, or esell, for weights of 16 bits on a port of 64; for one port and words of "
+            "two beats at least; follows from the schedule compressed"
         },
     )
     window: int = field(
@@ -293,7 +305,7 @@ class EngineConfig:
         yield "states", 1 <= self.states <= elements, f"be between 1 and {elements}"
         yield "program_length", 2 <= self.program_length <= addresses, f"be between 2 and {addresses}"
         yield "cells", self.cells in CELL_PHASES, f"be one of {sorted(CELL_PHASES)}"
-        port = _power_of_two(self.axi_data_bits) and 64 <= self.axi_data_bits <= 1024
+        port = _power_of_two(self.axi_data_bits) and LEAST_BEAT <= self.axi_data_bits <= 1024
         yield "axi_data_bits", port, "be a power of two from 64 to 1024"
         yield "axi_ports", self.axi_ports in (1, 2, 4), "be 1, 2 or 4"
         yield "axi_address_bits", 32 <= self.axi_address_bits <= 64, "be between 32 and 64"
@@ -324,7 +336,7 @@ class EngineConfig:
         yield "block_sums", blocks, f"be a multiple of {SUM_ROWS} up to the {self.group_rows} rows of a lane group"
         stored = f"(weight_bits + {self.place_bits})" if self.window else "weight_bits"
         rule = f"not exceed one weight word of rows * {stored} / axi_ports = {self.part_bits} bits"
-        yield "axi_data_bits", self.axi_data_bits <= max(64, self.part_bits), rule
+        yield "axi_data_bits", self.axi_data_bits <= max(LEAST_BEAT, self.part_bits), rule
         rule = f"be a multiple of x_per_beat = {self.x_per_beat}"
         yield "x_elements", self.x_elements % self.x_per_beat == 0, rule
         yield "kind", self.kind in CELL_SUMS, f"be one of {', '.join(CELL_SUMS)}"
@@ -336,7 +348,12 @@ class EngineConfig:
         yield "indexed", all(name in RELATIVE for name in self.indexed or ()), f"be some of {known}"
         if self.decoder != "off":
             fits = self.axi_ports == 1 and self.weight_bits in (4, 8, 16) and self.beats_per_word > 1
-            yield "decoder", fits, "be off but for one port, weights of 4, 8 or 16 bits and words of two beats or more"
+            rule = "be off but for one port, engine.weight_bits 4, 8 or 16, and words of two beats or more"
+            yield "decoder", fits, rule
+        if self.decoder == "esell":
+            fits = (self.weight_bits, self.axi_data_bits) == (esell.WEIGHT_BITS, esell.WORD_BITS)
+            rule = f"be bitmap or off but for weights of {esell.WEIGHT_BITS} bits on a port of {esell.WORD_BITS}"
+            yield "decoder", fits, rule
         yield "window", self.window in WINDOWS, f"be one of {', '.join(map(str, WINDOWS))}"
         for name, needed in WINDOWS_NEED.items():
             rule = f"be {needed} in an engine with windows, which engine.window or a schedule that gathers asks for"
@@ -503,8 +520,10 @@ class EngineConfig:
         return -(-self.part_bits // self.axi_data_bits)
 
     @property
-    def bitmap(self) -> Bitmap:
-        """The form of weights that the port expands."""
+    def segment_form(self) -> Bitmap | Esell:
+        """The form of segments that the port's decoder expands."""
+        if self.decoder == "esell":
+            return Esell(self.rows)
         return Bitmap(self.rows, self.weight_bits, self.axi_data_bits)
 
     @property

@@ -284,7 +284,7 @@ def to_bytes(words: np.ndarray, config: EngineConfig, image: Image | None = None
         A segment does not fit its beats: its weights have fewer zeros than the plan was made for.
     """
     if image is not None and image.stored:
-        plain, at, form = image.plain_words, image.plain_words, config.bitmap
+        plain, at, form = image.plain_words, image.plain_words, config.segment_form
         parts = [to_bytes(words[:plain], config)]
         for tile, beats in zip(image.tiles[-len(image.stored) :], image.stored, strict=True):
             parts.append(form.encode(words[at : at + tile.words], beats).tobytes())

@@ -92,8 +92,7 @@ def choose(
         kind = f"{'with' if network.thresholds else 'without'} thresholds"
         found = f"{schedule!r} for a model {'with sparse_h' if network.sparse_h else kind}"
         raise ConfigError("plan.schedule", found, f"must be {' or '.join((AUTO, *suited))} for it")
-    names = [name for name in suited if network.pruned or not SCHEDULES[name].pruned]
-    names = [schedule] if schedule != AUTO else names
+    names = [name for name in suited if SCHEDULES[name].tried(network, fields)] if schedule == AUTO else [schedule]
     tried, errors = [], {}
     for name in names:
         if not compare and SCHEDULES[name].streams and any(_on_chip(outcome) for outcome in tried):

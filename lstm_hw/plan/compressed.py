@@ -20,6 +20,7 @@ import numpy as np
 
 from ..errors import ConfigError
 from ..machine.config import H_GROUP, EngineConfig
+from ..machine.esell import BLOCK_COLUMNS
 from ..machine.isa import SPACE_H
 from ..machine.layout import Image
 from ..machine.network import LayerShape, Network
@@ -59,10 +60,14 @@ class CompressedLayer(FusionLayer):
         batch, threshold = planner.batch, next(iter(planner.network.sparse_h), None)
         super().__init__(planner, shape, number)
         blocks, length, self.threshold = self.blocks, shape.outputs, threshold
-        columns = segment_columns(length, blocks) if threshold is None else H_GROUP
-        if length % columns:
+        if threshold is not None and length % H_GROUP:
             raise ConfigError("network", f"{length} units", f"must be a multiple of {H_GROUP}, to be left out by fours")
-        self.columns = {"x": segment_columns(shape.inputs, blocks, batch), "h": columns}
+        if self.config.decoder == "esell":
+            self._check_block_columns()
+            self.columns = dict.fromkeys("xh", BLOCK_COLUMNS)
+        else:
+            columns = segment_columns(length, blocks) if threshold is None else H_GROUP
+            self.columns = {"x": segment_columns(shape.inputs, blocks, batch), "h": columns}
         self.counts = {"x": shape.inputs // self.columns["x"], "h": length // self.columns["h"]}
         self.chunk, self.rest = divmod(self.counts["x"], batch)  # segments of W_x of a step, and what is left
         self.streamed = tuple(
@@ -73,6 +78,13 @@ class CompressedLayer(FusionLayer):
         self.lengths = {part: self._length(part) for part in "xh"}
         self.spans = spans_of(blocks)
         self.shared |= {"finish_entries": blocks}
+
+    def _check_block_columns(self):
+        """eSELL has columns by fours."""
+        for name, columns in (("inputs", self.layer.inputs), ("units", self.layer.outputs)):
+            if columns % BLOCK_COLUMNS:
+                rule = f"must be a multiple of {BLOCK_COLUMNS} for eSELL; engine.decoder = 'bitmap' takes any number"
+                raise ConfigError("network", f"{columns} {name}", rule)
 
     def fit(self, room: int) -> None:
         x, h = (self.blocks * self.columns[part] for part in "xh")
@@ -88,7 +100,7 @@ class CompressedLayer(FusionLayer):
 
     def _length(self, part):
         """Beats of the longest segment; of a layer that does not say which weights are zero, none is."""
-        shape, form = self.layer, self.config.bitmap
+        shape, form = self.layer, self.config.segment_form
         used = shape.used["xh".index(part)] if shape.used else np.ones((shape.matrix_rows, self.columns[part]), bool)
         blocks = interleave(used, self.config.rows)  # blocks, rows, columns
         words = blocks.reshape(*blocks.shape[:2], -1, self.columns[part]).transpose(2, 0, 3, 1)
@@ -259,7 +271,7 @@ class CompressedPlanner(FusionPlanner):
 
     def __init__(self, network: Network, config: EngineConfig, batch: int) -> None:
         if config.decoder == "off":
-            raise ConfigError("engine.decoder", "'off'", "must be bitmap for the schedule compressed")
+            raise ConfigError("engine.decoder", "'off'", "must be bitmap or esell for the schedule compressed")
         if config.contexts != 1:
             raise ConfigError("engine.contexts", config.contexts, "must be 1 for the schedule compressed")
         if len(network.recurrent) > 1 or network.head_every_step:

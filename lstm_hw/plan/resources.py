@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import NamedTuple
 
+from ..machine import esell
 from ..machine.activation import make_activation
 from ..machine.activation_unit import LOGIC_ROWS
 from ..machine.command import command_bits, moved
@@ -198,6 +199,14 @@ def _window(config: EngineConfig) -> Memory:
     return Memory(config.factor_bits, 2 * config.window, config.lanes, only="lut")
 
 
+def _row_blocks(config: EngineConfig) -> list[Memory]:
+    """Row blocks that a decoder of eSELL puts together, and the columns of each row that have weights."""
+    if config.decoder != "esell":
+        return []
+    shapes = ((esell.WEIGHT_BITS, esell.BUFFERS * esell.BLOCK_COLUMNS), (esell.BLOCK_COLUMNS, esell.BUFFERS))
+    return [Memory(bits, depth, config.rows, only="lut") for bits, depth in shapes]
+
+
 def _register_reads(config: EngineConfig) -> list[int]:
     """Bits that each read port of the registers gives: a value and whether it is zero at the first; at the others,
     which serve commands alone, the bits of the fields that their value is added to."""
@@ -246,6 +255,7 @@ def memories(config: EngineConfig) -> list[Memory]:
         Memory(width, config.weight_words, config.groups, True, config.chunk_bits(0), config.fill_bits),
         *_sums(config),
         *[_window(config)] * bool(config.window),
+        *_row_blocks(config),
         Memory(config.operand_bits, config.h_elements, config.contexts, True),
         *_vectors(config),
         Memory(config.cell.width, config.states, 1, True),
@@ -435,7 +445,9 @@ def features(config: EngineConfig, family: str) -> dict[str, dict[str, float]]:
             "streams": config.streams,
             "register bits": config.register_bits,
             "lists": config.lists,
-            "decoded rows": config.rows * (config.decoder != "off"),
+            "rows from bit maps": config.rows * (config.decoder == "bitmap"),
+            "eSELL": config.decoder == "esell",
+            "rows from eSELL": config.rows * (config.decoder == "esell"),
         },
         "ff": {
             "engine": 1,
@@ -451,19 +463,21 @@ def features(config: EngineConfig, family: str) -> dict[str, dict[str, float]]:
             "streams": config.streams,
             "register bits": config.register_bits,
             "lists": config.lists,
-            "decoded rows": config.rows * (config.decoder != "off"),
+            "rows from bit maps": config.rows * (config.decoder == "bitmap"),
+            "eSELL": config.decoder == "esell",
+            "rows from eSELL": config.rows * (config.decoder == "esell"),
         },
     }
 
 
 COEFFICIENTS = {
     "xc7": {
-        "lut": (1744, 244, 0.012, 86.6, 591, 24.9, 2.97, 103, 1.78, 111, 505, 8, 450, 88),
-        "ff": (2016, 492, 6.76, 20.1, 2.03, 548, 7.23, 74.7, 0.96, 201, 205, 5, 400, 74),
+        "lut": (1744, 244, 0.012, 86.6, 591, 24.9, 2.97, 103, 1.78, 111, 505, 8, 450, 88, 590, 26),
+        "ff": (2016, 492, 6.76, 20.1, 2.03, 548, 7.23, 74.7, 0.96, 201, 205, 5, 400, 74, 560, 16),
     },
     "ecp5": {
-        "lut": (2908, 352, 0.0709, 0, 1150, 57, 11.8, 30, 0, 330, 900, 16, 700, 153),
-        "ff": (2257, 622, 0, 0, 2.18, 525, 11.3, 95.3, 0.52, 180, 205, 5, 400, 80),
+        "lut": (2908, 352, 0.0709, 0, 1150, 57, 11.8, 30, 0, 330, 900, 16, 700, 153, 1100, 28),
+        "ff": (2257, 622, 0, 0, 2.18, 525, 11.3, 95.3, 0.52, 180, 205, 5, 400, 80, 560, 16),
     },
 }
 """Of the :func:`features`, in their order; ``python -m bench.resources --fit`` finds them."""

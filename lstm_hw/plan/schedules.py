@@ -124,7 +124,8 @@ class Schedule:
     lists : bool
         It is for models with thresholds, and for no others.
     pruned : bool
-        ``auto`` tries it for models many of whose weights are zero.
+        ``auto`` tries it for models many of whose weights are zero, or that leave out groups of h, or where the
+        decoder that it needs is given.
     fields : dict
         Fields of EngineConfig that it needs, where nobody gives others.
     sparse_h : bool
@@ -148,6 +149,11 @@ class Schedule:
     def suits(self, network: Network) -> bool:
         """Whether it is for such a model."""
         return self.lists == bool(network.thresholds) and (self.sparse_h or not network.sparse_h)
+
+    def tried(self, network: Network, fields: dict) -> bool:
+        """Whether ``auto`` tries it for such a model, on engines of which such fields are given."""
+        decodes = self.planner.decodes and fields.get("decoder", "off") != "off"
+        return self.suits(network) and (not self.pruned or network.pruned or bool(network.sparse_h) or decodes)
 
     def plan(self, ask: Request, network: Network, config: EngineConfig, **options: Any) -> StackPlanner:
         """The planner of a network, which need not be the one that is asked about, on an engine."""
@@ -317,6 +323,8 @@ SCHEDULES = {
         contexts=_one(1),
         sequences=lambda contexts: 1,
         choices=_compressed_choices,
+        pruned=True,
+        fields={"decoder": "bitmap", "axi_ports": 1},
         sparse_h=True,
     ),
 }

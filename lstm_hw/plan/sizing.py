@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import ConfigError, ProgramError
 from ..machine.command import WIDE
-from ..machine.config import BLOCK_DEPTH, PAIR_BITS, RELATIVE, VALUE_BITS, WEIGHT_WIDTHS, EngineConfig
+from ..machine.config import BLOCK_DEPTH, PAIR_BITS, RELATIVE, VALUE_BITS, WEIGHT_WIDTHS, EngineConfig, widest_beat
 from ..machine.isa import (
     ELEMENT_BITS,
     ENTRY_BITS,
@@ -462,7 +462,7 @@ def ample_engine(network: Network, fetches: bool, **given) -> EngineConfig:
         "chains": network.has_chain,
         "elu": any(layer.activation == "elu" for layer in network.layers),
         "kind": network.kind,
-        "axi_data_bits": min(128, max(64, 1 << (rows * weight_bits // ports).bit_length() - 1)),
+        "axi_data_bits": min(128, widest_beat(rows * weight_bits // ports, given.get("decoder", "off"))),
     }
     config = EngineConfig(**{**derived, **given})
     if config.shifts != shifts:

@@ -197,7 +197,7 @@ def worthwhile_ports(target: Target, rows: int, given: dict) -> dict[str, int]:
         ports = {"axi_ports": count, "axi_data_bits": bits}
         ports |= {name: given[name] for name in ports if name in given}
         try:
-            stored = {name: given[name] for name in ("weight_bits", "window") if name in given}
+            stored = {name: given[name] for name in ("weight_bits", "window", "decoder") if name in given}
             engine = EngineConfig(rows, **stored, **ports)
         except ConfigError:
             continue

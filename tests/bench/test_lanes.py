@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from bench import lanes
-from bench.lanes import DEEP, ENGINE, FORMATS, MODES, WITH_LISTS, cell_rows, lane_rows, level_rows
+from bench.lanes import DEEP, ENGINE, FORMATS, MODES, WITH_LISTS, cell_rows, decoder_rows, lane_rows, level_rows
 from bench.table import Row, update
 from lstm_hw.errors import VerificationError
 
@@ -77,3 +77,9 @@ def test_rows_are_added(tmp_path):
     path.write_text("{")
     update(path, [first])
     assert [row["ours"] for row in json.loads(path.read_text())] == [1], "a file that somebody changed is not read back"
+
+
+def test_the_decoder_of_esell_beside_that_of_bit_maps(tmp_path):
+    """Memories of the rows take the place of logic, and no path is longer than a component's may be."""
+    counted = {row.metric: row.ours for row in decoder_rows("esell", tmp_path)}
+    assert counted["lut_levels"] <= 6 and counted["component_lut"] <= 900 and counted["component_lutram"] == 192

@@ -8,7 +8,7 @@ from lstm_hw.verilog.emit import emit_verilog
 from tests.builders import config_of
 
 
-@pytest.mark.parametrize("decoder, there", [("off", False), ("bitmap", True)])
+@pytest.mark.parametrize("decoder, there", [("off", False), ("bitmap", True), ("esell", True)])
 def test_nothing_of_a_decoder_is_there_without_it(decoder, there):
     config = config_of(rows=12, decoder=decoder)
     verilog = emit_verilog(LoadPath(config), "load_path")

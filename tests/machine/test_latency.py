@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lstm_hw.gateware.bitmap_decoder import BitmapDecoder
 from lstm_hw.gateware.burst_splitter import BurstSplitter
 from lstm_hw.gateware.cell import Cell
 from lstm_hw.gateware.cell_unit import CellUnit
@@ -20,6 +19,7 @@ from lstm_hw.gateware.load_path import LoadPath
 from lstm_hw.gateware.mac_unit import MacUnit
 from lstm_hw.gateware.requantize import Requantize
 from lstm_hw.gateware.sequencer import Sequencer
+from lstm_hw.gateware.unpack_unit import DECODERS
 from lstm_hw.gateware.vector_memory import VectorMemory
 from lstm_hw.machine import latency
 from lstm_hw.machine.formats import QFormat
@@ -384,15 +384,20 @@ def load_path():
     }
 
 
-def decoder():
+def decoder(kind="bitmap"):
     """A word of two beats, as it is."""
-    unit = BitmapDecoder(config_of(rows=8, decoder="bitmap"))
+    unit = DECODERS[kind](config_of(rows=8, decoder=kind))
     words, _ = follow(unit, [(unit.i_valid, T, 1, 2), (unit.i_first, T, 1)], [unit.o_valid, unit.o_busy])
     return {"DECODE": only(words) - (T + 1)}
 
 
+def esell_decoder():
+    return decoder("esell")
+
+
 MEASURED = (
     decoder,
+    esell_decoder,
     sequencer,
     queue,
     mac_unit,

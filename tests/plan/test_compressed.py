@@ -41,50 +41,65 @@ def engine(model, **fields):
     return config_of(**values | fields, shifts=model.shifts)
 
 
-@pytest.mark.parametrize("sizes", SIZES)
-@pytest.mark.parametrize("batch, rows, head", [(4, 8, 0), (2, 12, 3), (3, 20, 0)])
-def test_runs_that_go_on(sizes, batch, rows, head):
-    model = layer(sizes, head=head)
-    plan = CompressedPlanner(model.network, engine(model, rows=rows), batch).plan()
-    assert check(plan) > 0
-    runs = [(2 * batch + 1, True), (1, False), (3 * batch, False), (2, True), (batch, False)]
-    played = plan_scenario(model, plan, runs, MemoryModel(20, 1)).runs[-len(runs) :]
+def beats_of(plan):
+    """Beats of all segments of W_x and of W_h."""
     beats = dict.fromkeys("xh", 0)
     for tile, stored in zip(plan.image.tiles[-len(plan.image.stored) :], plan.image.stored, strict=True):
         beats[tile.part] += stored
-    wanted = [-(-steps // batch) * beats["x"] + steps * beats["h"] for steps, _ in runs]
+    return beats["x"], beats["h"]
+
+
+CASES = [
+    *((sizes, *case, "bitmap") for sizes in SIZES for case in ((4, 8, 0), (2, 12, 3), (3, 20, 0))),
+    ((28, 24), 4, 12, 3, "esell"),  # 8 row blocks
+    ((12, 36), 2, 20, 0, "esell"),  # rows of eSELL's blocks that are behind the last one
+    ((8, 12), 3, 8, 0, "esell"),  # fewer segments of W_x than steps of a batch
+]
+
+
+@pytest.mark.parametrize("sizes, batch, rows, head, decoder", CASES)
+def test_runs_that_go_on(sizes, batch, rows, head, decoder):
+    model = layer(sizes, head=head)
+    plan = CompressedPlanner(model.network, engine(model, rows=rows, decoder=decoder), batch).plan()
+    assert check(plan) > 0
+    runs = [(2 * batch + 1, True), (1, False), (3 * batch, False), (2, True), (batch, False)]
+    played = plan_scenario(model, plan, runs, MemoryModel(20, 1)).runs[-len(runs) :]
+    of_x, of_h = beats_of(plan)
+    wanted = [-(-steps // batch) * of_x + steps * of_h for steps, _ in runs]
     assert [run.counters["read_beats"] for run in played] == wanted
     assert words_read(plan, runs)[1]["h"] == -(-4 * sizes[1] // rows) * sizes[1]
 
 
-@pytest.mark.parametrize("sizes, batch", [((28, 24), 4), ((6, 12), 2), ((3, 48), 3)])
+@pytest.mark.parametrize(
+    "sizes, batch, decoder",
+    [((28, 24), 4, "bitmap"), ((6, 12), 2, "bitmap"), ((3, 48), 3, "bitmap"), ((28, 24), 4, "esell")],
+)
 @pytest.mark.parametrize("least", [0, 40_000, 65_535])
-def test_columns_of_small_h_are_left_out(sizes, batch, least):
+def test_columns_of_small_h_are_left_out(sizes, batch, decoder, least):
     """With the bits of the dense network where nothing is small."""
     model = leaving_out(layer(sizes, head=3), least)
-    plan = CompressedPlanner(model.network, engine(model), batch).plan()
+    plan = CompressedPlanner(model.network, engine(model, decoder=decoder), batch).plan()
     assert check(plan) > 0
     runs = [(2 * batch + 1, True), (1, False), (3 * batch, False), (2, True), (batch, False)]
     played = plan_scenario(model, plan, runs, MemoryModel(20, 1)).runs[-len(runs) :]
-    beats = dict.fromkeys("xh", 0)
-    for tile, stored in zip(plan.image.tiles[-len(plan.image.stored) :], plan.image.stored, strict=True):
-        beats[tile.part] += stored
-    most = [-(-steps // batch) * beats["x"] + steps * beats["h"] for steps, _ in runs]
+    of_x, of_h = beats_of(plan)
+    most = [-(-steps // batch) * of_x + steps * of_h for steps, _ in runs]
     found = [run.counters["read_beats"] for run in played]
     assert found == most if least == 0 else all(few < many for few, many in zip(found, most, strict=True))
     assert words_read(plan, runs)[1]["h"] == -(-4 * sizes[1] // 12) * sizes[1]  # all of them, of zeros nobody knows
 
 
-def test_segments_are_what_the_decoder_expands():
+@pytest.mark.parametrize("decoder", ["bitmap", "esell"])
+def test_segments_are_what_the_decoder_expands(decoder):
     model = layer()
-    config = engine(model)
+    config = engine(model, decoder=decoder)
     plan = CompressedPlanner(model.network, config, 2).plan()
     words = pack(plan.image, model.layers, config)
     content = np.frombuffer(to_bytes(words, config, plan.image), np.uint8).reshape(-1, config.beat_bytes)
     assert len(content) == plan.image.beats(config) < plan.image.words * config.beats_per_word
     beat, word = plan.image.plain_words * config.beats_per_word, plan.image.plain_words
     for tile, beats in zip(plan.image.tiles[-len(plan.image.stored) :], plan.image.stored, strict=True):
-        segment = config.bitmap.decode(content[beat : beat + beats], tile.words)
+        segment = config.segment_form.decode(content[beat : beat + beats], tile.words)
         assert (segment == words[word : word + tile.words]).all()
         beat, word = beat + beats, word + tile.words
 
@@ -131,6 +146,10 @@ def test_refuses_what_does_not_fit():
         assert error.value.subject == subject
     with pytest.raises(ConfigError, match="batch"):
         CompressedPlanner(model.network, config, 1)
+    for sizes, found in (((30, 24), "30 inputs"), ((28, 18), "18 units")):
+        odd = layer(sizes)
+        with pytest.raises(ConfigError, match=f"{found}; must be a multiple of 4 for eSELL"):
+            CompressedPlanner(odd.network, engine(odd, decoder="esell"), 2)
     stack = layer((8, 8, 8), (0.5, 0.5))
     with pytest.raises(ConfigError, match="one layer"):
         CompressedPlanner(stack.network, engine(stack), 2)

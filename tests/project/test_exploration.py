@@ -124,7 +124,7 @@ def test_every_point_can_be_had(explored):
     [
         ({"delta": {"x": 0.05, "h": 0.05}}, "delta"),
         ({"prune": {"pattern": "row_balanced", "sparsity": 0.5}}, "gather"),
-        ({"sparse_h": {"threshold": 0.1}, "engine": {"decoder": "bitmap"}}, "compressed"),
+        ({"sparse_h": {"threshold": 0.1}}, "compressed"),
     ],
 )
 def test_sparse_models(tmp_path, section, schedule):
@@ -135,10 +135,6 @@ def test_sparse_models(tmp_path, section, schedule):
     assert {point["schedule"] for point in found.points} == {schedule}
     for point in found.points:
         found.project_of(project, point["number"])
-    if "sparse_h" in section:
-        without = convert(write_project(tmp_path, model=model, sparse_h=section["sparse_h"]))
-        with pytest.raises(ConfigError, match=r"engine.decoder: 'off'; must be bitmap for \[sparse_h\]"):
-            without.explore(Wanted(parts=("xc7z020",), weight_bits=(8,)))
     with pytest.raises(ConfigError, match="no schedule to try"):
         project.explore(Wanted(parts=("xc7z020",), weight_bits=(8,), space=Space(("rowblock",))))
 

@@ -12,12 +12,12 @@ from lstm_hw.project.api import convert
 from lstm_hw.project.settings import ProjectConfig
 from tests.projects import tensors, write_project
 
-ENGINE = {"rows": 8, "decoder": "bitmap", "axi_data_bits": 64}
+ENGINE = {"rows": 8}
 PRUNE = {"pattern": "unstructured", "sparsity": 0.5}
 
 
-def project_of(folder, **more):
-    model = tensors(np.random.default_rng(2), hidden=(12,))
+def project_of(folder, inputs=3, **more):
+    model = tensors(np.random.default_rng(2), inputs, hidden=(12,))
     sections = {"engine": ENGINE, "prune": PRUNE, "plan": {"schedule": "compressed"}} | more
     write_project(folder, model=model, steps=6, **sections)
     return convert(folder / "tiny.toml", output=folder / "build")
@@ -27,6 +27,7 @@ def test_pruned_and_compressed_and_sparse(tmp_path):
     project = project_of(tmp_path, sparse_h={"threshold": 0.4})
     plain = convert(ProjectConfig(**{**vars(project.config), "sparse_h": None}))
     assert project.engine.sparse_h and not plain.engine.sparse_h and project.plan.schedule == "compressed"
+    assert (project.engine.decoder, project.engine.axi_data_bits) == ("bitmap", 64)  # as the schedule needs them
     assert [(matrix == 0).mean() for matrix in project.plan.network.recurrent[0].used] == [0.5, 0.5]
     assert not np.array_equal(project.predict(project.x), plain.predict(project.x))
     (share,) = project.activity
@@ -39,6 +40,14 @@ def test_pruned_and_compressed_and_sparse(tmp_path):
     assert found["run"]["read_beats"] < plain.estimate().run["read_beats"]
     project.write_settings()
     assert ProjectConfig.load(project.folder / "resolved.toml").sparse_h == project.config.sparse_h
+
+
+def test_esell(tmp_path):
+    """A decoder that is given is taken, also by auto."""
+    engine = {**ENGINE, "decoder": "esell", "weight_bits": 16}
+    project = project_of(tmp_path, 4, sparse_h={"threshold": 0.4}, engine=engine, plan={})
+    assert (project.plan.schedule, project.engine.decoder) == ("compressed", "esell")
+    assert project.estimate().run["read_beats"] > 0
 
 
 def test_sizes_of_zero_give_the_bits_of_the_dense_model(tmp_path):
@@ -73,7 +82,11 @@ def test_a_share_chooses_the_threshold(tmp_path):
             {"sparse_h": {}, "plan": {"schedule": "sbe"}},
             "plan.schedule: 'sbe' for a model with sparse_h; must be auto or",
         ),
-        ({"sparse_h": {}, "engine": {"rows": 8}}, "engine.decoder: 'off'; must be bitmap"),
+        ({"sparse_h": {}, "engine": {**ENGINE, "decoder": "off"}}, "engine.decoder: 'off'; must be bitmap or esell"),
+        (
+            {"sparse_h": {}, "engine": {"rows": 32, "axi_ports": 2}},
+            "engine.decoder: bitmap; must be off but for one port",
+        ),
         ({"engine": {**ENGINE, "sparse_h": True}}, "engine.sparse_h: True; must be False"),
     ],
 )

@@ -47,6 +47,7 @@ def compressed_scenario(seed, runs=((5, True), (4, False)), memory=BENCH_MEMORY,
 CASES = {
     "12 rows": {},
     "memory of half the bandwidth": {"memory": MemoryModel(30, 2)},
+    "eSELL": {"decoder": "esell", "sizes": (16, 28), "zeros": (0.3, 0.9)},
     "20 rows, 8 bit, batch of 3": {"rows": 20, "weight_bits": 8, "batch": 3, "sizes": (18, 40), "accumulators": 160},
 }
 
@@ -57,20 +58,22 @@ def test_bits_and_counters(tmp_path, name):
 
 
 def test_under_stress(tmp_path):
-    for seed, stall in enumerate((0.1, 0.5, 0.9)):
+    for seed, (stall, decoder) in enumerate(((0.1, "bitmap"), (0.5, "esell"), (0.9, "bitmap"))):
         stress = Stress(stall, stall, stall, seed=seed, memory_latency=20 * seed)
-        play(tmp_path, compressed_scenario(seed, stress=stress))
+        play(tmp_path, compressed_scenario(seed, stress=stress, sizes=(28, 28), decoder=decoder))
 
 
 def test_faults_of_the_memory(tmp_path):
     bench(tmp_path, compressed_scenario(2), "sim.bench_streaming_faults")
 
 
-def test_malformed_segments(tmp_path):
-    _, plan = compressed_plan(2)
+@pytest.mark.parametrize("decoder", ["bitmap", "esell"])
+def test_malformed_segments(tmp_path, decoder):
+    options = {"sizes": (16, 28), "decoder": decoder}
+    _, plan = compressed_plan(2, **options)
     first = plan.image.plain_words * plan.config.beats_per_word
     segments = list(zip(accumulate(plan.image.stored, initial=first), plan.image.stored, strict=False))
-    scenario, size = compressed_scenario(2), plan.config.beat_bytes
+    scenario, size = compressed_scenario(2, **options), plan.config.beat_bytes
     padded = [(at, beats) for at, beats in segments if not any(scenario.image[(at + beats - 1) * size :][:size])]
     chosen = [segments[0], segments[-1], padded[0]]
     bench(tmp_path, scenario, "sim.bench_malformed", LSTM_HW_SEGMENTS=json.dumps(chosen))

@@ -68,10 +68,6 @@ def _explored(project, wanted, question, run):
             notes.append(f"weights of {bits[0]} bits with operands of {bits[1]}: {found}")
     if not numbers:
         raise ConfigError("weight_bits", notes[0], "must be number formats that the model can have")
-    if project.config.sparse_h is not None and all(one.fields.get("decoder", "off") == "off" for _, one in numbers):
-        raise ConfigError(
-            "engine.decoder", "'off'", "must be bitmap for [sparse_h], which the schedule compressed takes"
-        )
     question, places = replace(question, numbers=tuple(one for _, one in numbers)), question.places
     tried = list(candidates(question.numbers, places, wanted.space, question.sequences))
     with project.progress("explore") as progress:

@@ -1,4 +1,4 @@
-"""The decoder against the encoder of the package: every word of random segments, and all that is malformed."""
+"""The decoders against the encoders of the package: every word of random segments, and all that is malformed."""
 
 import random
 
@@ -7,7 +7,8 @@ import pytest
 from amaranth import ResetInserter, Signal
 
 from lstm_hw.errors import FormatError
-from lstm_hw.gateware.bitmap_decoder import BitmapDecoder
+from lstm_hw.gateware.unpack_unit import DECODERS
+from lstm_hw.machine.esell import BLOCK_COLUMNS
 from lstm_hw.machine.latency import DECODE
 from tests.builders import config_of
 from tests.simulation import simulate
@@ -18,11 +19,22 @@ CONFIGS = {
     "8 bit": {"rows": 16, "weight_bits": 8},
     "20 rows, 4 bit": {"rows": 20, "weight_bits": 4},
     "wide port": {"rows": 12, "axi_data_bits": 128},
+    "eSELL, 8 rows": {"rows": 8, "decoder": "esell"},
+    "eSELL, 12 rows": {"rows": 12, "decoder": "esell"},
+    "eSELL, 16 rows": {"rows": 16, "decoder": "esell"},
+    "eSELL, 20 rows": {"rows": 20, "decoder": "esell"},
 }
 
 
 def config(name):
-    return config_of(decoder="bitmap", **CONFIGS[name])
+    return config_of(**{"decoder": "bitmap", **CONFIGS[name]})
+
+
+def lengths(config):
+    """Words of some segments: eSELL has four columns of each row block, also where its blocks do not divide these."""
+    if config.decoder == "esell":
+        return [BLOCK_COLUMNS * blocks for blocks in (1, 6, 9, 3, 7, 2)]
+    return [1, config.segment_form.block_words, 33, 9, 31, 5]
 
 
 def random_words(config, count, zeros, rng):
@@ -42,7 +54,7 @@ def expand(config, cases, gap=0.0, seed=0):
 
     Yields, a case, (cycle, word) of what comes out, cycles of the beats, cycles of o_bad.
     """
-    unit, rng, reset = BitmapDecoder(config), random.Random(seed), Signal()
+    unit, rng, reset = DECODERS[config.decoder](config), random.Random(seed), Signal()
     results, mask = [], (1 << config.weight_bits) - 1
 
     async def feed(context):
@@ -83,7 +95,7 @@ def expand(config, cases, gap=0.0, seed=0):
             context.set(unit.i_valid, 0)
             for _ in range(DECODE + 1):
                 await tick()
-            assert not context.get(unit.o_busy)
+            assert bad or not context.get(unit.o_busy)
             results.append((words, fed, bad))
 
     simulate(ResetInserter(reset)(unit), feed)
@@ -94,14 +106,14 @@ def expand(config, cases, gap=0.0, seed=0):
 @pytest.mark.parametrize("gap", [0.0, 0.4])
 def test_random_segments(name, gap):
     found, rng = config(name), np.random.default_rng(1)
-    form, loads, wanted = found.bitmap, [], []
-    for count, zeros in ((1, 0.5), (form.block_words, 0.9), (33, 0.0), (9, 1.0), (31, 0.7), (5, 0.3)):
+    form, loads, wanted = found.segment_form, [], []
+    for case, (count, zeros) in enumerate(zip(lengths(found), (0.5, 0.9, 0.0, 1.0, 0.7, 0.0), strict=True)):
         words = random_words(found, count, zeros, rng)
         wanted += words.tolist()
         beats = form.encode(words)
-        if count == 31:
+        if case == 4:
             beats = form.encode(words, len(beats) + 2)
-        loads.append((raw_beats(found, words), None) if count == 33 else (beats, count))
+        loads.append((raw_beats(found, words), None) if case == 2 else (beats, count))
     ((words, fed, bad),) = expand(found, [loads], gap)
     assert [word for _, word in words] == wanted
     assert not bad
@@ -109,17 +121,18 @@ def test_random_segments(name, gap):
         # Word n of a segment is there with beat (beats - words + n) at the latest.
         cycles, first, begin = [cycle for cycle, _ in words], 0, 0
         for beats, count in loads:
-            count = count or 33
+            count = count or lengths(found)[2]
             ends = fed[begin + len(beats) - count : begin + len(beats)]
             late = [cycle - end for cycle, end in zip(cycles[first : first + count], ends, strict=True)]
             assert max(late) <= DECODE - 1
             first, begin = first + count, begin + len(beats)
 
 
-def test_everything_malformed_is_seen():
+@pytest.mark.parametrize("name", ["12 rows", "eSELL, 12 rows", "eSELL, 8 rows"])
+def test_everything_malformed_is_seen(name):
     """What the package's decoder refuses is bad; what it takes gives the same words."""
-    found, rng, refused = config("12 rows"), np.random.default_rng(2), 0
-    form, cases = found.bitmap, []
+    found, rng, refused = config(name), np.random.default_rng(2), 0
+    form, cases = found.segment_form, []
     for _ in range(60):
         words = random_words(found, 20, 0.6, rng)
         beats = form.encode(words)
