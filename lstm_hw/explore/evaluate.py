@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError, ProgramError
-from ..machine.config import EngineConfig
+from ..machine.config import SERIAL_SLOTS, EngineConfig
 from ..machine.formats import QFormat
 from ..machine.network import LayerShape, Network
 from ..machine.parts import PARTS, Part
@@ -30,7 +30,7 @@ from .space import Candidate, Memory, Numbers, Place
 
 
 def task_of(candidate: Candidate, numbers: Numbers, place: Place, steps: int, sequences: int) -> dict[str, Any]:
-    """What :func:`planned` needs to know of a candidate, JSON-able."""
+    """What :func:`planned` needs to know of a candidate, JSON-able, but for ``goes_on``."""
     memory = place.memory
     return {
         "network": network_to_json(numbers.network),
@@ -51,7 +51,7 @@ def planned(task: dict[str, Any]) -> list[dict[str, Any]]:
     Parameters
     ----------
     task : dict
-        Of :func:`task_of`.
+        Of :func:`task_of`, with ``goes_on``: whether the rate of a sequence that goes on is asked for.
 
     Returns
     -------
@@ -66,7 +66,7 @@ def planned(task: dict[str, Any]) -> list[dict[str, Any]]:
         outcomes = on_shape(task["schedule"], ask, _fields(task["fields"]), target)
     except (ConfigError, ProgramError) as error:
         return [{"refused": " ".join(str(error).split())}]
-    return [_unmeasured(outcome, ask, part, task["clock_mhz"]) for outcome in outcomes if outcome.plan]
+    return [_unmeasured(outcome, ask, part, task["clock_mhz"], task["goes_on"]) for outcome in outcomes if outcome.plan]
 
 
 def timed(task: dict[str, Any]) -> dict[str, Any]:
@@ -75,8 +75,8 @@ def timed(task: dict[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     task : dict
-        Of :func:`task_of`, with ``options`` and ``engine`` of a plan of :func:`planned`, and ``goes_on``: whether the
-        rate of a sequence that goes on is asked for, which takes as long again.
+        Of :func:`task_of`, with ``goes_on``, which takes as long again, and ``options`` and ``engine`` of a plan of
+        :func:`planned`.
 
     Returns
     -------
@@ -117,7 +117,7 @@ def figures_of(
     return run.to_dict(), figures
 
 
-def _unmeasured(outcome, ask, part, clock_mhz):
+def _unmeasured(outcome, ask, part, clock_mhz, goes_on):
     config, needs = outcome.plan.config, work(outcome.plan, ask.steps)
     usage, memory = estimate(config, part.family), ask.memory(config)
     cycles = max(
@@ -128,6 +128,7 @@ def _unmeasured(outcome, ask, part, clock_mhz):
     )
     read = needs.beats * config.axi_ports * config.beat_bytes
     latency = cycles / clock_mhz
+    rate = _rate_at_most(outcome, ask, memory, clock_mhz) if goes_on else None
     return {
         "options": {
             name: list(value) if isinstance(value, tuple) else value for name, value in outcome.options.items()
@@ -140,8 +141,29 @@ def _unmeasured(outcome, ask, part, clock_mhz):
             "energy": energy(events_of(config, needs.columns, read)) / ask.sequences / 1000,
             "bytes": read,
             "throughput": ask.sequences * ask.steps / latency * 1e6,
+            **({} if rate is None else {"rate": rate}),
         },
     }
+
+
+def _rate_at_most(outcome, ask, memory, clock_mhz):
+    """Time steps a second that a plan does not exceed while a sequence goes on; None where that is not known.
+
+    A run of whole batches, no shorter than that asked for, is the beginning of the long run: lanes, port and cells do
+    there in the same order what they do here, and then the rest of it. Only the slot of the cell unit in which the last
+    unit is taken may differ.
+    """
+    batch = outcome.options.get("batch", 1) * outcome.plan.config.contexts
+    whole, long = -(-ask.steps // batch) * batch, long_steps(ask.steps)
+    if whole >= long:
+        return None
+    before, after = work(outcome.plan, whole), work(outcome.plan, long)
+    least = max(
+        after.columns - before.columns,
+        (after.beats - before.beats) * memory.interval,
+        cell_cycles(ask.network, outcome.plan.config.cells, long - whole, ask.sequences),
+    )
+    return (long - ask.steps) * clock_mhz * 1e6 / max(1, least - SERIAL_SLOTS)
 
 
 def _asked(task):

@@ -98,7 +98,13 @@ class Question:
     def task(self, candidate: Candidate) -> dict[str, Any]:
         """The task of planning a candidate."""
         numbers, place = self.numbers[candidate.numbers], self.places[candidate.place]
-        return task_of(candidate, numbers, place, self.steps, self.sequences)
+        return task_of(candidate, numbers, place, self.steps, self.sequences) | {"goes_on": self.goes_on}
+
+    def known(self, least: dict[str, float]) -> dict[str, float]:
+        """Costs of what is known at the least, and what follows where the latency is limited: in the longest time that
+        is allowed, the energy is the least power."""
+        longest = next((limit.value for limit in self.limits if limit.name == "latency"), None)
+        return least | ({"power": least["energy"] * self.sequences / longest} if longest else {})
 
     def row(self, known: dict[str, float]) -> list[float]:
         """Costs of the objectives, as far as they are known."""
@@ -143,7 +149,7 @@ class Search:
                 continue
             if place.part.lacking(usage):
                 self.found.too_large += 1
-            elif ask.excludes(known):
+            elif ask.excludes(known := ask.known(known)):
                 self.found.beyond += 1
             else:
                 result.append((candidate, ask.row(known)))
@@ -212,7 +218,7 @@ class Search:
                     continue
                 self.found.plans += 1
                 figures = plan["least"] | ask.numbers[candidate.numbers].figures
-                known = {name: cost(name, figure) for name, figure in figures.items()}
+                known = ask.known({name: cost(name, figure) for name, figure in figures.items()})
                 if ask.excludes(known):
                     self.found.plans_beyond += 1
                 else:
@@ -226,7 +232,7 @@ class Search:
             plans = self._kept(plans)
             found.plans_pruned -= len(plans)
             now, plans = [pair for pair, _ in plans[:ROUND]], plans[ROUND:]
-            tasks = [self._timing(candidate, plan, ask.goes_on) for candidate, plan in now]
+            tasks = [self._timing(candidate, plan) for candidate, plan in now]
             behind, fresh = total - len(plans) - len(now), set()
 
             def told(done, _, behind=behind):
@@ -247,19 +253,15 @@ class Search:
             for place in fresh:
                 self._fronts[place] = best_of(found.points, place, ask.objectives, ask.limits)
 
-    def _timing(self, candidate, plan, goes_on):
+    def _timing(self, candidate, plan):
         """The task of timing a plan."""
-        return self.question.task(candidate) | {
-            "options": plan["options"],
-            "engine": plan["engine"],
-            "goes_on": goes_on,
-        }
+        return self.question.task(candidate) | {"options": plan["options"], "engine": plan["engine"]}
 
     def _go_on(self, points):
         """Add to points the rate of a sequence that goes on, where nobody asked for it before."""
         points = [point for point in points if "rate" not in point["figures"]]
         tasks = [
-            self._timing(Candidate(point["numbers"], point["place"], point["schedule"], {}), point, True)
+            self._timing(Candidate(point["numbers"], point["place"], point["schedule"], {}), point) | {"goes_on": True}
             for point in points
         ]
         for point, result in zip(points, self.run(timed, tasks, advance=lambda done, total: None), strict=True):
