@@ -3,10 +3,10 @@
 Every example of ``examples/`` with weights of 16 to 4 bits and operands of 16, as rounded and after fine-tuning towards
 the float model's outputs for its calibration set; the fewest weight bits, by layer and matrix, that meet a bound, as
 the greedy search of ``lstm-hw precision``, a coordinate descent and optuna find them; random networks of two sizes;
-stacks of unlike layers; and weights that are small beside Keras's forget bias of 1. All figures are the integer
-reference's, whose bits are the Verilog's. An error is that of the outputs against the float model's; ``clipped`` is the
-share of values beyond their format where it is largest, ``zeroed`` the largest share of a matrix's weights that were
-rounded to zero.
+stacks of layers whose c or whose sums are unlike; and weights that are small beside Keras's forget bias of 1. All
+figures are the integer reference's, whose bits are the Verilog's. An error is that of the outputs against the float
+model's; ``clipped`` is the share of values beyond their format where it is largest, ``zeroed`` the largest share of a
+matrix's weights that were rounded to zero.
 """
 
 import importlib.util
@@ -15,6 +15,7 @@ from collections.abc import Callable
 import click
 import numpy as np
 
+from lstm_hw.machine.formats import QFormat
 from lstm_hw.model.error_report import quantization_report
 from lstm_hw.model.float_model import DenseWeights, FloatModel, LstmWeights
 from lstm_hw.model.precision import Trials, search
@@ -247,6 +248,30 @@ def unlike_stacks(seeds=2 * SEEDS):
         yield Row("mean_error", f"unlike layers/{name}", float(np.median(found)), "of outputs", None, source)
 
 
+def unlike_sums(seed: int, units: int = 8, steps: int = 12) -> tuple[FloatModel, np.ndarray]:
+    """A layer whose sums reach beyond 8 and one above it whose sums stay below 1; x."""
+    rng = np.random.default_rng(seed)
+    layers = [
+        LstmWeights(*(rng.normal(0, scale, (4 * units, *rest)) for scale, rest in zip(scales, shapes, strict=True)))
+        for scales, shapes in (((3, 1, 1), ((4,), (units,), ())), ((0.08, 0.08, 0.02), ((units,), (units,), ())))
+    ]
+    return FloatModel(tuple(layers)), rng.uniform(-1, 1, (20, steps, 4))
+
+
+def unlike_sums_rows(seeds=SEEDS):
+    """Rows of stacks of unlike sums: with one format of pre-activations, with one a layer, and with four bits more."""
+    ways = {"one": {"preact": QFormat(3, 12)}, "of layers": {}, "20 bits": {"preact_bits": 20}}
+    for name, options in ways.items():
+        found = []
+        for seed in range(seeds):
+            model, x = unlike_sums(seed)
+            qmodel = quantize(model, x, QuantConfig(**options))
+            found.append(quantization_report(model, qmodel, x)[0]["output"]["mean"])
+        source = f"integer reference, {seeds} stacks, {len(x)} sequences of {x.shape[1]} steps, median"
+        config = f"unlike sums/pre-activations {name}"
+        yield Row("mean_error", config, float(np.median(found)), "of the last layer's h", None, source)
+
+
 def forget_bias():
     """Rows of weights to 2^-8 beside Keras's forget bias of 1."""
     rng = np.random.default_rng(0)
@@ -270,7 +295,7 @@ def main(names, widths, epochs):
     """Print accuracy, errors, clipping and lost weights of all examples at weights of 16 to 4 bits."""
     result = list(examples(names or EXAMPLES, tuple(map(int, widths)) or WIDTHS, epochs))
     result += searches(names or EXAMPLES) if not widths else []
-    return result + ([] if names else [*random_networks(), *unlike_stacks(), *forget_bias()])
+    return result + ([] if names else [*random_networks(), *unlike_stacks(), *unlike_sums_rows(), *forget_bias()])
 
 
 if __name__ == "__main__":

@@ -222,6 +222,7 @@ FORMATS = {
     "24-bit c": {"cell": QFormat(7, 16)},
     "20-bit pre-activations": {"preact": QFormat(3, 16), "cell": QFormat(3, 16)},
     "24-bit c, 20-bit pre-activations": {"preact": QFormat(3, 16), "cell": QFormat(7, 16)},
+    "pre-activations of two layers": {"shifts": (15, 15), "preact": QFormat(4, 11), "preact_shifts": (0, 4)},
     "h of two layers": {"shifts": (15, 15), "h_shifts": (0, 2)},
     "24-bit c of two layers": {"shifts": (15, 15), "cell": QFormat(11, 12), "c_shifts": (0, 8)},
 }

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 import click
 
 from lstm_hw.errors import LstmHwError
-from lstm_hw.machine.activation import make_activation
 from lstm_hw.proof.count import count_cycles
 
 from . import sbe_sequences, sbe_sweep
@@ -72,7 +71,7 @@ OTHERS = {
 
 def dsp_slices(config):
     """DSP slices: one a lane or pair of 8-bit lanes, and in every cell the activation's and one for the products."""
-    unit = make_activation(config.activation, config.preact, config.activated)
+    unit = config.unit
     return config.lanes // config.lanes_per_dsp + config.cells * (unit.multipliers + 1)
 
 

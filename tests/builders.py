@@ -189,9 +189,17 @@ def half_up(values, drop, bits=16):
     return np.clip(rounded, -1 << bits - 1, (1 << bits - 1) - 1).astype(np.int64)
 
 
+def looked_up(config, preact, layer):
+    """The activation unit, whose input holds what all layers have, and pre-activations as its inputs."""
+    shifts = config.preact_shifts or (0,)
+    argument = replace(config.preact, fraction=config.preact.fraction + max(shifts))
+    own = shifts[min(layer, len(shifts) - 1)]
+    return make_activation(config.activation, argument, config.activated), np.asarray(preact) * 2 ** (max(shifts) - own)
+
+
 def lstm_cell(config, preact, c, layer=0):
     """One cell on stored integers: (new h, new c). ``preact`` is (4, ...) in the order i, f, g, o."""
-    activation = make_activation(config.activation, config.preact, config.activated)
+    activation, preact = looked_up(config, preact, layer)
     i, f, o = (activation.compute(preact[n], False).astype(object) for n in (0, 1, 3))
     g = activation.compute(preact[2], True).astype(object)
     a, cell = config.activated.fraction, config.c_fraction(layer)
@@ -199,7 +207,7 @@ def lstm_cell(config, preact, c, layer=0):
     common = max(a + cell, 2 * a)
     total = f * np.asarray(c, dtype=object) * (1 << common - a - cell) + i * g * (1 << common - 2 * a)
     new_c = half_up(total, common - cell, config.cell.width)
-    argument = half_up(total, common - config.preact.fraction, config.preact.width)
+    argument = half_up(total, common - activation.i_format.fraction, activation.i_format.width)
     tanh = activation.compute(argument, True).astype(object)
     h = half_up(o * tanh, 2 * a - config.h_fraction(layer), config.hidden.width)
     return h, new_c
@@ -216,11 +224,11 @@ def sparse(h, least):
 
 def gru_cell(config, preact, c, layer=0):
     """As :func:`lstm_cell`, of a GRU: ``preact`` is in the order r, z, n_x, n_h, and c is its h from step to step."""
-    activation = make_activation(config.activation, config.preact, config.activated)
+    activation, preact = looked_up(config, preact, layer)
     r, z = (activation.compute(preact[n], False).astype(object) for n in (0, 1))
     a, cell = config.activated.fraction, config.c_fraction(layer)
     candidate = preact[2].astype(object) * (1 << a) + r * preact[3].astype(object)
-    n = activation.compute(half_up(candidate, a, config.preact.width), True).astype(object)
+    n = activation.compute(half_up(candidate, a, activation.i_format.width), True).astype(object)
     common = max(a + cell, 2 * a)
     total = z * np.asarray(c, dtype=object) * (1 << common - a - cell) + ((1 << a) - z) * n * (1 << common - 2 * a)
     new_c = half_up(total, common - cell, config.cell.width)

@@ -4,7 +4,6 @@ from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..machine.activation import make_activation
 from ..machine.config import GATE_NAMES, GATES, SERIAL_SLOTS, EngineConfig
 from ..machine.latency import REQUANTIZE, SLOT, CellLatency
 from .activation import activation_component
@@ -14,8 +13,8 @@ from .requantize import Requantize
 class Cell(wiring.Component):
     """The LSTM cell: c' = f*c + i*g and h = o*tanh(c'), from four pre-activations and c.
 
-    tanh reads f*c + i*g rounded to the format of pre-activations, not to that of c: the activation unit has one input.
-    Where both are the same, so is what it reads.
+    tanh reads f*c + i*g rounded to the format of the activation unit's inputs, not to that of c. Where both are the
+    same, so is what it reads.
 
     The five activations take the five slots of a unit in turn: i, f, g, o and, some units later,
     tanh(c'). The three products take three of the five slots of the one multiplier. Units start a
@@ -34,8 +33,8 @@ class Cell(wiring.Component):
         results of the activation unit.
     i_start : In(1), i_preact : In(4 pre-activations: i, f, g, o)
         A unit starts; a multiple of five cycles after the one before.
-    i_scale : In, where layers have formats of c or h of their own
-        Index into ``c_shifts`` and ``h_shifts`` for the unit that starts.
+    i_scale : In, where layers have formats of their own
+        Index into ``preact_shifts``, ``c_shifts`` and ``h_shifts`` for the unit that starts.
     o_read : Out(1)
         The address of this unit's c is due: c must be on ``i_c`` in the next cycle.
     i_c : In
@@ -49,14 +48,15 @@ class Cell(wiring.Component):
 
     def __init__(self, config: EngineConfig, plain: bool = False):
         self.config, self.plain = config, plain
-        self.activation = make_activation(config.activation, config.preact, config.activated)
+        self.activation = config.unit
         activated, cell = config.activated, config.cell
         # Both products are aligned to the larger fraction and added exactly.
         self.sum_fraction = max(activated.fraction + cell.fraction, 2 * activated.fraction)
         self.f_shift = self.sum_fraction - activated.fraction - cell.fraction
         self.g_shift = self.sum_fraction - 2 * activated.fraction
         # A c of more fraction bits lifts i*g and the fraction of the sum by as many; f*c has them by itself.
-        self.layers = layers = max(len(config.c_shifts), len(config.h_shifts), 1)
+        self.layers = layers = max(len(config.preact_shifts), len(config.c_shifts), len(config.h_shifts), 1)
+        self.preact_lifts = tuple(map(config.preact_lift, range(layers)))
         self.c_shifts, self.h_shifts = (
             (*shifts, *[shifts[-1] if shifts else 0] * (layers - len(shifts)))
             for shifts in (config.c_shifts, config.h_shifts)
@@ -93,9 +93,9 @@ class Cell(wiring.Component):
         self.sum_width = 2 + activated.width + max(cell.width + self.f_shift, lifted)
         self.round_c = Requantize(self.sum_width, (self.sum_fraction,), cell, flagged)
         # tanh reads the same sum in the activation unit's format, so that a wide c makes its path no longer.
-        same = cell == config.preact and not any(self.c_shifts)
+        same = cell == config.argument and not any(self.c_shifts)
         fractions = tuple(self.sum_fraction + shift for shift in (self.c_shifts if any(self.c_shifts) else (0,)))
-        self.round_tanh = self.round_c if same else Requantize(self.sum_width, fractions, config.preact)
+        self.round_tanh = self.round_c if same else Requantize(self.sum_width, fractions, config.argument)
         fractions = tuple(2 * activated.fraction - shift for shift in self.h_shifts)
         self.round_h = Requantize(activated.width * 2, fractions, config.hidden, flagged)
 
@@ -108,7 +108,7 @@ class Cell(wiring.Component):
             m.submodules.round_tanh = self.round_tanh
 
         at = self._passed(m)
-        new_c = register("new_c", self.config.preact.width)  # as tanh reads it
+        new_c = register("new_c", self.config.argument.width)  # as tanh reads it
         result = self._activate(m, at, new_c)
         i, o = self._keep(m, at, result)
         product = self._multiply(m, at, i, o, result)
@@ -140,11 +140,27 @@ class Cell(wiring.Component):
         if self.plain:
             plain, plain_tanh = self._plain(m)
             m.d.comb += self.o_result.eq(activation.o_y)
+        lifted = self._lifts(m, x)
         for n, gate in enumerate(gates):
             is_tanh = n == GATE_NAMES.index("g")
             with m.If(at[SLOT + n - 1]):
-                m.d.comb += [x.eq(gate), tanh.eq(Mux(plain, plain_tanh, is_tanh) if self.plain else is_tanh)]
+                m.d.comb += [*lifted(gate), tanh.eq(Mux(plain, plain_tanh, is_tanh) if self.plain else is_tanh)]
         return activation.o_y
+
+    def _lifts(self, m, x):
+        """The function that gives the statements which make a pre-activation the input of the activation unit: where
+        layers have formats of their own, it stands higher by what its unit's layer says."""
+        if not any(self.preact_lifts):
+            return lambda value: [x.eq(value)]
+        value, taken = Signal(signed(self.config.preact.width), name="looked_up"), Signal(name="is_looked_up")
+        kept = Signal(self.scale_bits, name="preact_scale", reset_less=True)
+        with m.If(self.i_start):
+            m.d.sync += kept.eq(self.i_scale)
+        with m.If(taken), m.Switch(Mux(self.i_start, self.i_scale, kept)):
+            for n, lift in enumerate(self.preact_lifts):
+                with m.Case(n) if n < len(self.preact_lifts) - 1 else m.Default():
+                    m.d.comb += x.eq(value << lift)
+        return lambda preact: [value.eq(preact), taken.eq(1)]
 
     def _plain(self, m):
         """Whether the unit that started last is one of a linear layer, and whether its activation is tanh."""

@@ -14,7 +14,8 @@ class GruCell(Cell):
 
     r and z take the slots of g and o of an LSTM's unit, tanh its own; what the first two slots make is not used. The
     three products take the slots of i*g, of o*tanh(c') and the one before that. One adder forms both sums: the
-    candidate's, which is rounded to the format of pre-activations, and that of h, which is rounded to both its formats.
+    candidate's, which is rounded to the format of the activation unit's inputs, and that of h, which is rounded to both
+    its formats.
 
     Members are those of :class:`Cell`, where c is h from step to step; it is read late and written with h.
     """
@@ -28,8 +29,9 @@ class GruCell(Cell):
         self.sum_width = 2 + max(products, max(bits, config.activated.fraction) + preact)
         flagged, shifts = config.count_clipped, self.h_shifts
         self.round_c = Requantize(self.sum_width, (self.sum_fraction,), config.cell, flagged)
-        fraction = config.activated.fraction + config.preact.fraction
-        self.round_tanh = Requantize(self.sum_width, (fraction,), config.preact)
+        lifts = self.preact_lifts if any(self.preact_lifts) else (0,)
+        fractions = tuple(config.activated.fraction + config.argument.fraction - lift for lift in lifts)
+        self.round_tanh = Requantize(self.sum_width, fractions, config.argument)
         fractions = tuple(self.sum_fraction + c - h for c, h in zip(self.c_shifts, shifts, strict=True))
         self.round_h = Requantize(self.sum_width, fractions, config.hidden, flagged)
 
@@ -39,7 +41,7 @@ class GruCell(Cell):
         m.submodules.round_tanh = self.round_tanh
         at = self._passed(m)
         sums = dict(zip(CELL_SUMS["gru"], self.i_preact, strict=True))
-        candidate = register("candidate", self.config.preact.width)
+        candidate = register("candidate", self.config.argument.width)
         result = self._activate(m, at, sums, candidate)
         product = self._multiply(m, at, sums, result)
         scale = Signal(self.scale_bits, name="c_scale") if any(self.c_shifts) else None
@@ -48,6 +50,8 @@ class GruCell(Cell):
             for n, kept in enumerate(self._scales(m, at)):
                 if scale is not None and n == (self.latency - REQUANTIZE - 2) // SERIAL_SLOTS:
                     m.d.comb += scale.eq(kept)
+                if any(self.preact_lifts) and n == (self.update_latency - REQUANTIZE - 1) // SERIAL_SLOTS:
+                    m.d.comb += self.round_tanh.i_select.eq(kept)
             m.d.comb += self.round_h.i_select.eq(kept)
         if self.config.count_clipped:
             m.d.comb += [self.o_c_beyond.eq(self.round_c.o_beyond), self.o_h_beyond.eq(self.round_h.o_beyond)]
@@ -67,9 +71,10 @@ class GruCell(Cell):
             slots = {0: self.i_preact[0], 1: z, **{n: Mux(plain, value, slots[n]) for n, value in enumerate(last, 2)}}
             is_tanh = plain & is_tanh
             m.d.comb += self.o_result.eq(activation.o_y)
+        lifted = self._lifts(m, x)
         for n, value in slots.items():
             with m.If(at[SLOT + n - 1]):
-                m.d.comb += [x.eq(value), tanh.eq(is_tanh)]
+                m.d.comb += [*lifted(value), tanh.eq(is_tanh)]
         return activation.o_y
 
     def _delayed(self, m, at, name, value, cycle):

@@ -127,6 +127,15 @@ class ActivationUnit(abc.ABC):
         x = self.inputs
         return np.stack([self._evaluate(x, np.full(x.shape, tanh)) for tanh in (False, True)])
 
+    def results_for(self, number_format: QFormat) -> np.ndarray:
+        """``results`` for the values of a format that has no more integer or fraction bits than ``i_format``: int64
+        array (2, 2**width of the format), from the lowest on."""
+        lift = self.i_format.fraction - number_format.fraction
+        if (lift, number_format.width) == (0, self.i_format.width):
+            return self.results
+        x = np.arange(number_format.lowest, number_format.highest + 1) << lift
+        return self.results[:, x - self.i_format.lowest]
+
     @abc.abstractmethod
     def _evaluate(self, x, tanh):
         """The approximation, step by step as the component does."""

@@ -14,6 +14,8 @@ from typing import Any
 
 from ..errors import ConfigError
 from . import esell
+from .activation import make_activation
+from .activation_unit import ActivationUnit
 from .bitmap import Bitmap
 from .esell import Esell
 from .formats import QFormat
@@ -169,6 +171,13 @@ class EngineConfig:
         default=QFormat(0, 15), metadata={"doc": "format of sigmoid and tanh results, 16 to 18 bits wide"}
     )
     hidden: QFormat = field(default=QFormat(0, 15), metadata={"doc": "format of h"})
+    preact_shifts: tuple[int, ...] = field(
+        default=(),
+        metadata={
+            "doc": "fraction bits that pre-activations of each layer have more than preact, whose width with the most "
+            f"of them is {FORMAT_WIDTHS['preact'][-1]} at most; none without it"
+        },
+    )
     h_shifts: tuple[int, ...] = field(
         default=(),
         metadata={"doc": "fraction bits, 0 to 8, that h of each layer has more than hidden; none without it"},
@@ -276,7 +285,7 @@ class EngineConfig:
                 raise ConfigError(f"engine.{f.name}", f"{value!r:.60}", f"must be {_KINDS[kinds[0]]}")
         if self.indexed is not None:
             object.__setattr__(self, "indexed", tuple(self.indexed))
-        for name in ("shifts", "h_shifts", "c_shifts", "lifts"):
+        for name in ("shifts", "preact_shifts", "h_shifts", "c_shifts", "lifts"):
             values = getattr(self, name)
             if not all(type(value) is int for value in values):
                 raise ConfigError(f"engine.{name}", f"{values!r:.60}", "must be integers")
@@ -312,6 +321,9 @@ class EngineConfig:
         yield "outstanding", 1 <= self.outstanding <= 64, "be between 1 and 64"
         yield "shifts", 1 <= len(self.shifts) <= 1 << SCALE_BITS, f"have 1 to {1 << SCALE_BITS} entries"
         yield "shifts", all(-16 <= s < 48 for s in self.shifts), "be between -16 and 47"
+        yield "preact_shifts", len(self.preact_shifts) <= len(self.shifts), "have one entry a layer at most"
+        most = max(0, FORMAT_WIDTHS["preact"][-1] - self.preact.width)
+        yield "preact_shifts", all(0 <= s <= most for s in self.preact_shifts), f"be between 0 and {most}"
         yield "h_shifts", len(self.h_shifts) <= len(self.shifts), "have one entry a layer at most"
         yield "h_shifts", all(0 <= s <= 8 for s in self.h_shifts), "be between 0 and 8"
         yield "c_shifts", len(self.c_shifts) <= len(self.shifts), "have one entry a layer at most"
@@ -558,6 +570,22 @@ class EngineConfig:
         the layer's."""
         return replace(self.preact, integer=width - 1 - self.preact.fraction)
 
+    @property
+    def argument(self) -> QFormat:
+        """Format of the activation unit's inputs, which holds the pre-activations of every layer."""
+        return replace(self.preact, fraction=self.preact.fraction + max(self.preact_shifts, default=0))
+
+    @property
+    def unit(self) -> ActivationUnit:
+        """The activation unit."""
+        return make_activation(self.activation, self.argument, self.activated)
+
+    def preact_lift(self, layer: int) -> int:
+        """Places by which a layer's pre-activations stand higher as inputs of the activation unit; of a layer beyond
+        the last of ``preact_shifts`` as of that."""
+        shifts = self.preact_shifts or (0,)
+        return max(shifts) - shifts[min(layer, len(shifts) - 1)]
+
     def h_fraction(self, layer: int) -> int:
         """Fraction bits of a layer's h; of a layer beyond the last of ``h_shifts`` as of that."""
         return self.hidden.fraction + (self.h_shifts[min(layer, len(self.h_shifts) - 1)] if self.h_shifts else 0)
@@ -576,6 +604,7 @@ class EngineConfig:
         values = {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
         for name, unused in (
             ("cell", self.preact),
+            ("preact_shifts", ()),
             ("h_shifts", ()),
             ("c_shifts", ()),
             ("lifts", (0,)),

@@ -4,7 +4,6 @@ A stage is one register, or one state, that something passes through. The gatewa
 can be, and tests/machine/test_latency.py measures it against all of them; cycle model and planners use the sums.
 """
 
-from .activation import make_activation
 from .config import GATE_NAMES, GATES, SERIAL_SLOTS, EngineConfig
 from .shared_activation import make_exponential
 
@@ -171,7 +170,7 @@ class CellLatency:
     """
 
     def __init__(self, config: EngineConfig):
-        activation = make_activation(config.activation, config.preact, config.activated).latency
+        activation = config.unit.latency
         self.pieces = GATES // config.drain_width
         self.gather = DRAIN_REQUEST + drain_latency(config.groups) + REQUANTIZE + self.pieces
         self.gates = {name: SLOT + n + activation for n, name in enumerate(GATE_NAMES)}

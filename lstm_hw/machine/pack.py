@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from ..errors import FormatError
+from .activation_unit import ActivationUnit
 from .config import GATES, EngineConfig
 from .formats import QFormat
 from .layout import Image, Tile
@@ -139,7 +140,7 @@ def stored_bias(layer: QuantisedLayer, row_bits: int) -> np.ndarray:
 
 
 def start_of(
-    layer: QuantisedLayer, activation: str, weight_bits: int, operand_bits: int, lift: int, row_bits: int
+    layer: QuantisedLayer, unit: ActivationUnit, weight_bits: int, operand_bits: int, lift: int, row_bits: int
 ) -> tuple[Start, np.ndarray, np.ndarray]:
     """How a quantised recurrent layer with an ``initial`` state begins, and the digits for it.
 
@@ -154,8 +155,7 @@ def start_of(
         The state is one that no stages lead to, or digits do not fit.
     """
     h, c = layer.initial
-    formats = layer.preact, layer.activation_format, layer.cell, layer.hidden
-    found = priming(c, activation, *formats, layer.KIND)
+    found = priming(c, unit, layer.preact, layer.cell, layer.hidden, layer.KIND)
     shift = layer.acc_fraction - layer.preact.fraction
     if shift < 0:
         rule = (
@@ -189,7 +189,7 @@ def layer_parts(layer: QuantisedLayer, config: EngineConfig) -> dict[str, np.nda
         matrices = {"x": layer.w_x, "h": layer.w_h, "bias": digits}
         if getattr(layer, "initial", None) is not None:
             widths = config.weight_bits, config.operand_bits, max(config.lifts), config.row_bits
-            _, matrices["prime"], matrices["first"] = start_of(layer, config.activation, *widths)
+            _, matrices["prime"], matrices["first"] = start_of(layer, config.unit, *widths)
         blocks = to_blocks if getattr(layer, "KIND", "") == "plain" else interleave
         return {part: blocks(matrix, config.rows) for part, matrix in matrices.items()}
     matrices = {"x": layer.weight, "bias": digits} | ({"skip": layer.skip} if hasattr(layer, "skip") else {})

@@ -7,12 +7,12 @@ they leave is another one; what W_h makes of the difference is added to the sums
 c of a GRU is (1 - z)*n of one step from zero, whose r does not matter.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..errors import FormatError
-from .activation import make_activation
+from .activation_unit import ActivationUnit
 from .formats import QFormat, shift_round
 
 REACH = 0.9
@@ -47,10 +47,10 @@ class Priming:
 class _Cell:
     """The cell on places in the tables, with the largest f and the least o."""
 
-    def __init__(self, activation, preact, activated, cell, hidden):
-        self.sigmoid, self.tanh = (
-            np.asarray(table, dtype=np.int64) for table in make_activation(activation, preact, activated).results
-        )
+    def __init__(self, unit, preact, cell, hidden):
+        activated, argument = unit.o_format, unit.i_format
+        self.sigmoid, self.tanh = (np.asarray(table, dtype=np.int64) for table in unit.results_for(preact))
+        self.unit, self.argument = unit, replace(preact, integer=argument.integer, fraction=argument.fraction)
         self.preact, self.cell, self.hidden = preact, cell, hidden
         self.a, self.fraction = activated.fraction, activated.fraction + max(activated.fraction, cell.fraction)
         self.f = int(self.sigmoid[-1])
@@ -64,8 +64,7 @@ class _Cell:
         """New c and h."""
         total = self.kept(c) + (self.sigmoid[i] * self.tanh[g] << self.fraction - 2 * self.a)
         c = self.cell.bound(shift_round(total, self.fraction - self.cell.fraction, self.cell.rounding))
-        argument = c if self.cell == self.preact else self.preact.requantize(total, self.fraction)
-        product = self.sigmoid[0] * self.tanh[argument - self.preact.lowest]
+        product = self.sigmoid[0] * self.unit.compute(self.argument.requantize(total, self.fraction), True)
         h = self.hidden.bound(shift_round(product, 2 * self.a - self.hidden.fraction, self.hidden.rounding))
         return c, h
 
@@ -87,9 +86,9 @@ class _Cell:
 class _GruCell(_Cell):
     """The cell of a GRU from zero: 1 - z stands for i, and n for g."""
 
-    def __init__(self, activation, preact, activated, cell, hidden):
-        super().__init__(activation, preact, activated, cell, hidden)
-        self.sigmoid = (1 << activated.fraction) - self.sigmoid
+    def __init__(self, unit, preact, cell, hidden):
+        super().__init__(unit, preact, cell, hidden)
+        self.sigmoid = (1 << unit.o_format.fraction) - self.sigmoid
 
     def step(self, c, i, g):
         """New c and h, from zero."""
@@ -106,9 +105,8 @@ class _GruCell(_Cell):
 
 def priming(
     c: np.ndarray,
-    activation: str,
+    unit: ActivationUnit,
     preact: QFormat,
-    activated: QFormat,
     cell: QFormat,
     hidden: QFormat,
     kind: str = "lstm",
@@ -119,9 +117,9 @@ def priming(
     ----------
     c : int array (H,)
         Stored integers of ``cell``.
-    activation : str
-        Name of the activation unit.
-    preact, activated, cell, hidden : QFormat
+    unit : ActivationUnit
+    preact, cell, hidden : QFormat
+        Of the layer.
     kind : str
         Of ``CELL_SUMS``.
 
@@ -134,24 +132,24 @@ def priming(
     FormatError
         c is too large, or no pair of results of the unit gives it.
     """
-    formats = (activation, preact, activated, cell, hidden)
+    c = np.asarray(c, dtype=np.int64)
     if kind == "gru":
-        return _last(np.asarray(c, dtype=np.int64), _GruCell(*formats))
-    c, unit = np.asarray(c, dtype=np.int64), _Cell(*formats)
-    keeps, real = activated.to_float(unit.f), cell.to_float(c)
+        return _last(c, _GruCell(unit, preact, cell, hidden))
+    stage = _Cell(unit, preact, cell, hidden)
+    keeps, real = unit.o_format.to_float(stage.f), cell.to_float(c)
     steps = np.arange(1, MOST_REPEATS + 2)
     grown = steps if keeps == 1 else (1 - keeps**steps) / (1 - keeps)  # c behind so many steps that add 1
-    enough = np.flatnonzero(np.abs(real).max() <= unit.reach * grown)
+    enough = np.flatnonzero(np.abs(real).max() <= stage.reach * grown)
     if not enough.size:
-        rule = f"must be at most {unit.reach * grown[-1]:.4g} with pre-activations of {preact}; {WIDER}"
+        rule = f"must be at most {stage.reach * grown[-1]:.4g} with pre-activations of {preact}; {WIDER}"
         raise FormatError("initial state", f"c of {np.abs(real).max():g}", rule)
     repeats, now, stages = int(enough[0]), np.zeros_like(c), []
     if repeats:
-        i, g = unit.pairs(now, cell.quantize(real / grown[repeats]))
-        stages.append(unit.pre(i, g))
+        i, g = stage.pairs(now, cell.quantize(real / grown[repeats]))
+        stages.append(stage.pre(i, g))
         for _ in range(repeats):
-            now, _ = unit.step(now, i, g)
-    return _last(c, unit, now, repeats, stages)
+            now, _ = stage.step(now, i, g)
+    return _last(c, stage, now, repeats, stages)
 
 
 def _last(c, unit, now=0, repeats=0, stages=()):

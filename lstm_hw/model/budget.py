@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..machine.activation import make_activation
 from ..machine.formats import QFormat
 from ..machine.shared_activation import make_exponential
 from .float_model import FloatModel
@@ -76,7 +75,7 @@ def partly_rounded(model: FloatModel, qmodel: QuantModel, x: np.ndarray, rounded
         arrays = _arrays(weights, layer, here)
         if number == 0 and "w_x" not in here and qmodel.input_exponents:
             arrays["w_x"] = arrays["w_x"] / np.exp2(qmodel.input_exponents)
-        tables = _Tables(layer, qmodel.activation, model.functions)
+        tables = _Tables(qmodel, layer, model.functions)
         rounded_outputs = partial(_outputs, layer, model, qmodel)
         steps.append(_Steps(layer, tables, arrays, here, len(x), weights.initial, rounded_outputs))
     for group in step_groups(qmodel.layers):
@@ -97,10 +96,10 @@ def partly_rounded(model: FloatModel, qmodel: QuantModel, x: np.ndarray, rounded
 
 def _outputs(layer, model, qmodel, sums):
     """Outputs of a plain or linear layer, rounded wherever they are: first, as results of its activation, at last."""
-    first = layer.rounded_format(qmodel.unit.i_format)
+    first = layer.rounded_format(qmodel.preact)
     values = _round(first, sums)
     if layer.activation in OF_PREACT:
-        tables = _Tables(qmodel.layers[-1], qmodel.activation, model.functions)
+        tables = _Tables(qmodel, qmodel.layers[-1], model.functions)
         values = getattr(tables, layer.activation)(values)
     else:
         values = activated(layer.activation, values)
@@ -130,6 +129,7 @@ class _Steps:
     def __init__(self, layer, tables, arrays, here, sequences, initial, outputs):
         self.layer, self.arrays, self.here, self.outputs = layer, arrays, here, outputs
         self.functions = tables if "activation" in here else tables.exact
+        self.argument = tables.argument
         self.read, self.h = self, np.zeros((sequences, layer.hidden_size))
         self.c = self.h
         if initial is not None:
@@ -146,29 +146,29 @@ class _Steps:
             return self.h
         if "pre" in here:
             pre = _round(layer.preact, pre)
-        self.h, self.c = {"lstm": _lstm, "gru": _gru}[layer.KIND](layer, self.functions, pre, self.c, here)
+        self.h, self.c = {"lstm": _lstm, "gru": _gru}[layer.KIND](layer, self, pre, here)
         if "h" in here:
             self.h = _round(layer.hidden, self.h)
         return self.h
 
 
-def _lstm(layer, functions, pre, c, here):
+def _lstm(layer, steps, pre, here):
     """h before it is rounded, and c."""
     i, f, g, o = np.split(pre, 4, axis=1)
-    c = functions.sigmoid(f) * c + functions.sigmoid(i) * functions.tanh(g)
-    argument = c
+    functions = steps.functions
+    total = c = functions.sigmoid(f) * steps.c + functions.sigmoid(i) * functions.tanh(g)
     if "c" in here:
-        c, argument = _round(layer.cell, c), _round(layer.preact, c)
-        argument = c if layer.cell == layer.preact else argument
-    return functions.sigmoid(o) * functions.tanh(argument), c
+        c, total = _round(layer.cell, c), _round(steps.argument, c)
+    return functions.sigmoid(o) * functions.tanh(total), c
 
 
-def _gru(layer, functions, pre, c, here):
+def _gru(layer, steps, pre, here):
     r, z, n_x, n_h = np.split(pre, 4, axis=1)
-    argument, z = n_x + functions.sigmoid(r) * n_h, functions.sigmoid(z)
+    functions = steps.functions
+    candidate, z = n_x + functions.sigmoid(r) * n_h, functions.sigmoid(z)
     if "pre" in here:
-        argument = _round(layer.preact, argument)
-    total = z * c + (1 - z) * functions.tanh(argument)
+        candidate = _round(steps.argument, candidate)
+    total = z * steps.c + (1 - z) * functions.tanh(candidate)
     return total, _round(layer.cell, total) if "c" in here else total
 
 
@@ -182,10 +182,10 @@ class _Exact(NamedTuple):
 class _Tables:
     """Sigmoid and tanh with the error that their tables have at the nearest value that they take."""
 
-    def __init__(self, layer, unit, functions):
+    def __init__(self, qmodel, layer, functions):
         self.exact = _Exact(SIGMOIDS[functions[0]], TANHS[functions[1]])
-        self._preact, self._result = layer.preact, layer.activation_format
-        self._results = make_activation(unit, self._preact, self._result).results
+        self.argument, self._preact, self._result = qmodel.argument_of(layer), qmodel.preact, layer.activation_format
+        self._results = qmodel.unit_of(layer).results
 
     def sigmoid(self, values):
         return self._of(values, 0, self.exact[0])
@@ -197,15 +197,15 @@ class _Tables:
         table = make_exponential(self._preact, self._result)
         stored = self._preact.quantize(values)
         result = np.where(stored < 0, self._result.to_float(table.elu(stored)), self._preact.to_float(stored))
-        return self._corrected(values, stored, result, lambda y: activated("elu", y))
+        return self._corrected(values, self._preact.to_float(stored), result, lambda y: activated("elu", y))
 
     def _of(self, values, which, exact):
-        stored = self._preact.quantize(values)
-        result = self._result.to_float(self._results[which].take(stored - self._preact.lowest))
-        return self._corrected(values, stored, result, exact)
+        stored = self.argument.quantize(values)
+        result = self._result.to_float(self._results[which].take(stored - self.argument.lowest))
+        return self._corrected(values, self.argument.to_float(stored), result, exact)
 
-    def _corrected(self, values, stored, result, exact):
-        nearest = self._preact.to_float(stored)
+    @staticmethod
+    def _corrected(values, nearest, result, exact):
         # Where the value is one that the table takes, the result is the table's to the bit.
         return np.where(nearest == values, result, exact(values) + (result - exact(nearest)))
 

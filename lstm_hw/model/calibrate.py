@@ -29,8 +29,8 @@ TRACED = 1 << 22
 """Pre-activations of a layer that are kept at a time."""
 USUAL_INTEGER = 3
 """Integer bits of pre-activations and of c where nothing speaks against it: sigmoid is flat beyond 8."""
-MOST_PREACT_INTEGER = 4
-"""The activation unit's table ends at 16."""
+LEAST_PREACT_INTEGER, MOST_PREACT_INTEGER = -4, 4
+"""The activation unit's table ends at 16; its input is at most so many bits wider than that of one layer."""
 MARGIN = 1.25
 """Formats hold so many times the calibration set's largest magnitude, but where functions are flat beyond."""
 STATE_MARGIN = 0.9
@@ -262,26 +262,58 @@ def _of_cell(config, found) -> Iterator[QFormat | tuple[QFormat, ...]]:
             yield formats
 
 
-def _of_preact(config, found) -> Iterator[QFormat]:
-    """None that clips the calibration set where sigmoid is not flat, nor what is added to something, with a margin."""
+def _of_preact(config, found) -> Iterator[QFormat | tuple[QFormat, ...]]:
+    """One for all layers, then one each; none that clips the calibration set where sigmoid is not flat, nor what is
+    added to something, with a margin."""
     auto, spreads = config.preact_bits == "auto", found.of("pre")
+    only_cells = len(spreads) == len(found.of("c"))  # plain layers look up values of the widest format
     widths = [w for w in AUTO_WIDTHS if w in FORMAT_WIDTHS["preact"]] if auto else [config.preact_bits]
     if found.is_gru:
-        peak = max(s.peak for s in found.of("candidate")) * MARGIN
-        gates = min(2.0**USUAL_INTEGER - 1, max(s.peak for s in spreads) * MARGIN)
-        holding = [n for n in range(MOST_CANDIDATE_INTEGER) if _with_integer(n, 63).holds(max(peak, gates))]
-        least = max(min(holding, default=MOST_CANDIDATE_INTEGER), _least_to_begin(found.start))
+        integers = [_of_gru(layer, found.start) for layer in found.layers if "pre" in layer]
+        least = max(integers)
         for width in widths:
             yield from (_with_integer(n, width) for n in dict.fromkeys((max(least, USUAL_INTEGER), least)))
+            yield from _each(width, integers) if only_cells else ()
         return
     for width in widths:
         yield _with_integer(USUAL_INTEGER, width)
         if not spreads:
             continue
         for proposal in _widest([s.proposals(width, MARGIN, 0, MOST_PREACT_INTEGER) for s in spreads]):
-            holds = proposal.holds(max(s.peak for s in spreads) * MARGIN)
-            if proposal.integer >= (_least_to_begin(found.start) if holds else USUAL_INTEGER):
+            if proposal.integer >= _least_integer(proposal, max(s.peak for s in spreads), found.start):
                 yield proposal
+        if not only_cells:
+            continue
+        own = [s.proposals(width, MARGIN, LEAST_PREACT_INTEGER, MOST_PREACT_INTEGER) for s in spreads]
+        for way in range(max(map(len, own))):
+            formats = [proposals[min(way, len(proposals) - 1)] for proposals in own]
+            integers = [
+                max(f.integer, _least_integer(f, s.peak, found.start)) for f, s in zip(formats, spreads, strict=True)
+            ]
+            for most in (USUAL_INTEGER, MOST_PREACT_INTEGER):
+                yield from _each(width, [min(integer, most) for integer in integers])
+
+
+def _of_gru(spreads, start):
+    """Integer bits of pre-activations of a GRU's layer that hold both sums of its candidate, and gates until flat."""
+    gates = min(2.0**USUAL_INTEGER - 1, spreads["pre"].peak * MARGIN)
+    peak = max(spreads["candidate"].peak * MARGIN if "candidate" in spreads else 0.0, gates)
+    holding = (n for n in range(MOST_CANDIDATE_INTEGER) if _with_integer(n, 63).holds(peak))
+    return max(next(holding, MOST_CANDIDATE_INTEGER), _least_to_begin(start))
+
+
+def _least_integer(proposal, peak, start):
+    """Integer bits that pre-activations need at least, of such a format and up to such a magnitude."""
+    return _least_to_begin(start) if proposal.holds(peak * MARGIN) else USUAL_INTEGER
+
+
+def _each(width, integers):
+    """A format each, unless they are all alike: with so many integer bits, or as few as the activation unit's input,
+    which holds them all, has room for."""
+    least = max(integers) - (FORMAT_WIDTHS["preact"][-1] - width)
+    formats = tuple(_with_integer(max(integer, least), width) for integer in integers)
+    if len(set(formats)) > 1:
+        yield formats
 
 
 def _least_to_begin(start):

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..machine.activation import make_activation
+from ..machine.activation_unit import ActivationUnit
 from ..machine.formats import QFormat
 from .quant_layer import QuantRecurrent
 
@@ -17,8 +17,11 @@ EXACT = 1 << 53
 """Integers up to this magnitude, and so sums that stay below it in any order, are exact in float64."""
 
 
-def is_exact(layer: QuantRecurrent) -> bool:
-    """Whether float64 gives a layer's bits: formats round half up and saturate, and no number takes too many bits."""
+def is_exact(layer: QuantRecurrent, argument: QFormat) -> bool:
+    """Whether float64 gives a layer's bits: formats round half up and saturate, and no number takes too many bits.
+
+    ``argument`` is the format of what the activation unit looks up, at least as fine and as wide as pre-activations.
+    """
     formats = (layer.preact, layer.activation_format, layer.cell, layer.hidden)
     if any((f.rounding, f.overflow) != ("half_up", "saturate") for f in formats):
         return False
@@ -27,14 +30,14 @@ def is_exact(layer: QuantRecurrent) -> bool:
     unit = 2.0**a.integer
     sums = layer.peak_accumulator * 2.0**-layer.acc_fraction + 2.0 ** (pre.integer + 1)
     sums_step = 2.0 ** -max(layer.acc_fraction + int(layer.row_shift.max()), pre.fraction + 1)
-    cells = unit * 2.0**layer.cell.integer + unit**2 + 2.0 ** (pre.integer + 1)
+    cells = unit * 2.0**layer.cell.integer + unit**2 + 2.0 ** (argument.integer + 1)
     cells_step = 2.0 ** -max(
-        a.fraction + max(a.fraction, layer.cell.fraction), pre.fraction + 1, layer.cell.fraction + 1
+        a.fraction + max(a.fraction, layer.cell.fraction), argument.fraction + 1, layer.cell.fraction + 1
     )
     if layer.KIND == "gru":
-        candidate = (1 + unit) * 2.0**pre.integer + 2.0 ** (pre.integer + 1)
+        candidate = (1 + unit) * 2.0**pre.integer + 2.0 ** (argument.integer + 1)
         candidate_step, hidden_step = (
-            2.0 ** -(a.fraction + max(pre.fraction, 1)),
+            2.0 ** -max(a.fraction + pre.fraction, argument.fraction + 1),
             min(cells_step, 2.0 ** -(layer.hidden.fraction + 1)),
         )
         return max(sums / sums_step, candidate / candidate_step, (cells + unit) / hidden_step) < EXACT >> 1
@@ -43,9 +46,10 @@ def is_exact(layer: QuantRecurrent) -> bool:
 
 
 @lru_cache(maxsize=4)
-def _tables(name: str, preact: QFormat, activated: QFormat) -> tuple[np.ndarray, np.ndarray]:
-    """Sigmoid and tanh as real numbers (float64), from the lowest pre-activation on."""
-    return tuple(activated.to_float(make_activation(name, preact, activated).results))
+def _tables(unit: ActivationUnit, preact: QFormat) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sigmoid and tanh as real numbers (float64), from the lowest pre-activation on, and tanh from the unit's lowest
+    input on."""
+    return *unit.o_format.to_float(unit.results_for(preact)), unit.o_format.to_float(unit.results[1])
 
 
 class ExactSteps:
@@ -54,15 +58,16 @@ class ExactSteps:
     Parameters
     ----------
     layer : QuantRecurrent
-    activation : str
-        Name of the activation unit.
+    unit : ActivationUnit
+    argument : QFormat
+        Of what it looks up.
     sequences : int
         How many are worked on side by side.
     """
 
-    def __init__(self, layer: QuantRecurrent, activation: str, sequences: int):
-        self._layer, self._size = layer, layer.hidden_size
-        self._sigmoid, self._tanh = _tables(activation, layer.preact, layer.activation_format)
+    def __init__(self, layer: QuantRecurrent, unit: ActivationUnit, argument: QFormat, sequences: int):
+        self._layer, self._argument, self._size = layer, argument, layer.hidden_size
+        sigmoid, tanh, self._tanh = _tables(unit, layer.preact)
         # Pre-activations count from the lowest on, as the tables do; half of one for rounding.
         scale = np.exp2(layer.preact.fraction - layer.acc_fraction - layer.row_shift)[:, None]
         start = layer.acc_bias[:, None] * scale + (0.5 - layer.preact.lowest)
@@ -74,8 +79,8 @@ class ExactSteps:
         self._gates = [gates[first * size : (first + 1) * size] for first in range(4)]
         plain = layer.preact.to_float(np.arange(layer.preact.lowest, layer.preact.highest + 1))
         ends = {
-            "lstm": ((self._sigmoid, 0, 2), (self._tanh, 2, 3), (self._sigmoid, 3, 4)),
-            "gru": ((self._sigmoid, 0, 2), (plain, 2, 4)),
+            "lstm": ((sigmoid, 0, 2), (tanh, 2, 3), (sigmoid, 3, 4)),
+            "gru": ((sigmoid, 0, 2), (plain, 2, 4)),
         }[layer.KIND]
         self._taken = [(table, self._index[a * size : b * size], gates[a * size : b * size]) for table, a, b in ends]
         self._cell = {"lstm": self._lstm, "gru": self._gru}[layer.KIND]
@@ -106,7 +111,7 @@ class ExactSteps:
 
     def _lstm(self, i, f, g, o, h, c):
         """New h and c (H, N) from the gates in real numbers, which are used up."""
-        layer, index = self._layer, self._index[: self._size]
+        layer, argument, index = self._layer, self._argument, self._index[: self._size]
         f *= c
         i *= g
         i *= 2.0**layer.cell.fraction
@@ -114,11 +119,11 @@ class ExactSteps:
         np.add(f, 0.5, out=c)
         np.floor(c, out=c)
         np.clip(c, layer.cell.lowest, layer.cell.highest, out=c)
-        if layer.cell == layer.preact:
-            np.subtract(c, layer.preact.lowest, out=i)
+        if layer.cell == argument:
+            np.subtract(c, argument.lowest, out=i)
         else:
-            np.multiply(f, 2.0 ** (layer.preact.fraction - layer.cell.fraction), out=i)
-            i += 0.5 - layer.preact.lowest
+            np.multiply(f, 2.0 ** (argument.fraction - layer.cell.fraction), out=i)
+            i += 0.5 - argument.lowest
         index[...] = i
         self._tanh.take(index, mode="clip", out=g)
         np.multiply(o, g, out=h)
@@ -129,11 +134,11 @@ class ExactSteps:
 
     def _gru(self, r, z, n_x, n_h, h, c):
         """As :meth:`_lstm`."""
-        layer, index = self._layer, self._index[: self._size]
+        layer, argument, index = self._layer, self._argument, self._index[: self._size]
         r *= n_h
         r += n_x
-        r *= 2.0**layer.preact.fraction
-        r += 0.5 - layer.preact.lowest
+        r *= 2.0**argument.fraction
+        r += 0.5 - argument.lowest
         index[...] = r
         self._tanh.take(index, mode="clip", out=r)
         np.multiply(z, c, out=n_x)

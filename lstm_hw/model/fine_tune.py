@@ -20,7 +20,6 @@ import numpy as np
 import torch
 
 from ..errors import FormatError, ModelError
-from ..machine.activation import make_activation
 from ..machine.formats import QFormat
 from ..machine.shared_activation import make_exponential
 from .float_model import FloatModel, refuse_plain, unread, with_layers
@@ -72,7 +71,7 @@ class FineTune(torch.nn.Module):
         self.layers = torch.nn.ModuleList(
             _Rounded(layer, self._start(weights, layer, number)) for number, (weights, layer) in enumerate(parts)
         )
-        self.tables = [_Tables(qmodel.activation, layer, model.functions) for layer in qmodel.layers]
+        self.tables = [_Tables(qmodel, layer, model.functions) for layer in qmodel.layers]
 
     def _start(self, weights, layer, number):
         """The arrays of a part as real numbers, W_x divided by the inputs' scales.
@@ -115,7 +114,7 @@ class FineTune(torch.nn.Module):
             weights = part.rounded()
             sums = x @ weights["weight"].T + weights["bias"]
             sums = sums + given @ weights["skip"].T if "skip" in weights else sums
-            sums = _rounded(sums, layer.rounded_format(qmodel.unit.i_format))
+            sums = _rounded(sums, layer.rounded_format(qmodel.preact))
             x = _rounded(_activated(layer.activation, self.tables[-1], sums), layer.output)
         return x
 
@@ -198,20 +197,21 @@ _TANHS = {"tanh": torch.tanh, "hard5": lambda x: x.clamp(-1, 1)}
 class _Tables:
     """Sigmoid and tanh as the hardware has them: results by pre-activation, in real numbers."""
 
-    def __init__(self, name, layer, functions):
+    def __init__(self, qmodel, layer, functions):
         self.smooth = {"sigmoid": _SIGMOIDS[functions[0]], "tanh": _TANHS[functions[1]], "elu": torch.nn.functional.elu}
-        results = make_activation(name, layer.preact, layer.activation_format).results
-        self.sigmoid, self.tanh = (torch.as_tensor(layer.activation_format.to_float(table)) for table in results)
-        table = make_exponential(layer.preact, layer.activation_format)
-        negative, result = table.inputs < 0, layer.activation_format
-        elu = np.where(negative, result.to_float(table.elu(table.inputs)), layer.preact.to_float(table.inputs))
+        self.argument, preact, result = qmodel.argument_of(layer), qmodel.preact, layer.activation_format
+        results = qmodel.unit_of(layer).results
+        self.sigmoid, self.tanh = (torch.as_tensor(result.to_float(table)) for table in results)
+        table = make_exponential(preact, result)
+        elu = np.where(table.inputs < 0, result.to_float(table.elu(table.inputs)), preact.to_float(table.inputs))
         self.elu = torch.as_tensor(elu)
-        self.scale, self.lowest = 2.0**layer.preact.fraction, layer.preact.lowest
+        self.formats = {"sigmoid": self.argument, "tanh": self.argument, "elu": preact}
 
     def __call__(self, name, pre):
         """Values of a table, ``sigmoid``, ``tanh`` or ``elu``; gradients of the function."""
         smooth = self.smooth[name](pre)
-        exact = getattr(self, name)[(pre.detach() * self.scale).long() - self.lowest]
+        of = self.formats[name]
+        exact = getattr(self, name)[(pre.detach() * 2.0**of.fraction).long() - of.lowest]
         return smooth + (exact - smooth).detach() if pre.requires_grad else exact
 
 
@@ -234,14 +234,14 @@ def _lstm(layer, tables, sums, c):
     i, f, g, o = sums
     i, f, o = (tables("sigmoid", gate) for gate in (i, f, o))
     exact = f * c + i * tables("tanh", g)
-    argument = _rounded(exact, layer.preact)
+    argument = _rounded(exact, tables.argument)
     return _rounded(o * tables("tanh", argument), layer.hidden), _rounded(exact, layer.cell)
 
 
 def _gru(layer, tables, sums, c):
     r, z, n_x, n_h = sums
     r, z = (tables("sigmoid", gate) for gate in (r, z))
-    n = tables("tanh", _rounded(n_x + r * n_h, layer.preact))
+    n = tables("tanh", _rounded(n_x + r * n_h, tables.argument))
     exact = z * c + (1 - z) * n
     return _rounded(exact, layer.hidden), _rounded(exact, layer.cell)
 

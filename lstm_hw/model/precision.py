@@ -70,7 +70,6 @@ class Trials:
         self._configs = tuple(
             replace(
                 config,
-                preact=layers[0].preact,
                 **own,
                 fractions=way,
                 rounding=rounding,

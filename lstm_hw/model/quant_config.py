@@ -1,7 +1,7 @@
 """What a quantisation is told: widths and formats, and what is chosen where nobody says."""
 
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any
@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import ConfigError, FormatError
 from ..machine.activation import make_activation
+from ..machine.activation_unit import INPUT_WIDTHS
 from ..machine.config import FORMAT_WIDTHS, VALUE_BITS
 from ..machine.formats import QFormat
 from .fractions import FRACTIONS, ROUNDINGS
@@ -21,7 +22,7 @@ USUAL_ERROR = 0.1
 USUAL_LOST = 0.01
 """Share of the labels that rounding may lose there, however wrong outputs are: who classifies wants the labels, not the
 outputs. Of fewer than a hundred sequences none may be lost."""
-OF_LAYERS = ("cell", "hidden")
+OF_LAYERS = ("preact", "cell", "hidden")
 """Formats that each layer may have of its own."""
 
 
@@ -52,10 +53,11 @@ class QuantConfig:
     operand_bits: int = _option(16, "width of an element of x and h, 2 to 18; the engine takes 8 and 16")
     bias_bits: int = _option(24, "width of a bias, 2 to 32")
     accumulator_bits: int = _option(44, f"width that the largest possible sum must fit, up to {EXACT_BITS}")
-    preact: QFormat | None = _option(
+    preact: QFormat | tuple[QFormat, ...] | None = _option(
         None,
-        "format of pre-activations, 16 to 20 bits wide for the engine; without it of preact_bits bits, chosen by the "
-        "error of the outputs for the calibration set, Q3.12 where others are not 1 dB better",
+        "format of pre-activations, 16 to 20 bits wide for the engine, or a list of one a layer, of one width, which "
+        "together take 20 bits at most; without it of preact_bits bits, chosen by the error of the outputs for the "
+        "calibration set, Q3.12 where others are not 1 dB better",
     )
     preact_bits: int | str = _option(
         16, "width of pre-activations, 16 to 20, or auto: the narrowest within 1 dB of the best"
@@ -158,14 +160,26 @@ class QuantConfig:
             if name == "output" and value.width != VALUE_BITS:
                 raise FormatError(f"quantize.{name}", value, f"must be {VALUE_BITS} bits wide")
 
-        if isinstance(self.cell, tuple) and len({f.width for f in self.cell}) != 1:
-            rule = "must be one or more formats of one width"
-            raise FormatError("quantize.cell", f"formats of {[f.width for f in self.cell]} bits", rule)
+        for name in ("preact", "cell"):
+            formats = getattr(self, name)
+            if isinstance(formats, tuple) and len({f.width for f in formats}) != 1:
+                rule = "must be one or more formats of one width"
+                raise FormatError(f"quantize.{name}", f"formats of {[f.width for f in formats]} bits", rule)
+        if isinstance(self.preact, tuple) and (bits := argument_bits(self.preact)) > INPUT_WIDTHS[-1]:
+            rule = f"must have {INPUT_WIDTHS[-1]} bits at most from the highest of any layer to the lowest"
+            raise FormatError("quantize.preact", f"{' '.join(map(str, self.preact))}, {bits} bits together", rule)
 
     def of_layer(self, number: int) -> "QuantConfig":
-        """The configuration with the formats of c and h of one layer of cells."""
+        """The configuration with the formats of one layer of cells."""
         own = {name: value[number] for name in OF_LAYERS if isinstance(value := getattr(self, name), tuple)}
         return replace(self, **own)
+
+    @property
+    def of_plain(self) -> "QuantConfig":
+        """The configuration with the formats of plain and linear layers: of pre-activations, that of the layer of cells
+        that has most integer bits."""
+        widest = max(self.preact, key=lambda f: f.integer) if isinstance(self.preact, tuple) else self.preact
+        return replace(self.of_layer(0), preact=widest)
 
     def _adopt_matrix_bits(self):
         if self.matrix_bits is None:
@@ -202,6 +216,11 @@ class QuantConfig:
         return cls(
             **{name: _parsed(value) if QFormat in _types(known[name]) else value for name, value in values.items()}
         )
+
+
+def argument_bits(formats: Sequence[QFormat]) -> int:
+    """Width of an input of the activation unit, which holds values of each of the formats of pre-activations."""
+    return 1 + max(f.integer for f in formats) + max(f.fraction for f in formats)
 
 
 def _parsed(value):

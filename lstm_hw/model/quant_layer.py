@@ -146,14 +146,16 @@ class PlainOutputs(QuantLayer):
         width = max(preact.width, self.result.width)
         return replace(self.result, integer=width - 1 - self.result.fraction)
 
-    def outputs(self, sums: np.ndarray, unit: ActivationUnit) -> tuple[np.ndarray, int]:
+    def outputs(self, sums: np.ndarray, unit: ActivationUnit, preact: QFormat) -> tuple[np.ndarray, int]:
         """Outputs from exact sums: rounded, through the activation, and rounded to ``result`` where they are not yet.
 
         Parameters
         ----------
         sums : int64 array (..., O)
         unit : ActivationUnit
-            The model's, whose input format is that of pre-activations.
+            The model's.
+        preact : QFormat
+            What sums in front of a look-up are rounded to; the unit's input may have more fraction bits.
 
         Returns
         -------
@@ -161,7 +163,7 @@ class PlainOutputs(QuantLayer):
         beyond : int
             How many were rounded to what a format does not hold. Negative ones of ReLU and ELU do not count.
         """
-        first = self.rounded_format(unit.i_format)
+        first = self.rounded_format(preact)
         shift = self.acc_fraction + self.row_shift
         rounded = shift_round(sums, shift - first.fraction, first.rounding)
         held = first.bound(rounded)
@@ -173,12 +175,13 @@ class PlainOutputs(QuantLayer):
             held = np.maximum(held, 0)
         fraction = first.fraction
         if self.activation == "elu":
-            exponential = make_exponential(unit.i_format, unit.o_format)
+            exponential = make_exponential(preact, unit.o_format)
             held, fraction = (
                 np.where(negative, exponential.elu(held), held),
                 fraction + negative * (unit.o_format.fraction - fraction),
             )
         if self.activation in LOOKED_UP:
+            held <<= unit.i_format.fraction - fraction
             held, fraction = unit.compute(held, self.activation == "tanh"), unit.o_format.fraction
         rounded = shift_round(held, fraction - self.result.fraction, self.result.rounding)
         outputs = self.result.bound(rounded)
@@ -201,7 +204,7 @@ class QuantRecurrent(QuantLayer):
         Fraction bits of the exact sums: those of ``w_x_format`` and ``x_format`` together, and of ``w_h_format`` and
         ``h_format``, or more: so many places the operand is lifted. At least those of ``bias_format``.
     preact : QFormat
-        Sums are rounded to it.
+        Sums are rounded to it. The activation unit's input holds it, and those of other layers.
     activation_format : QFormat
         Results of sigmoid and tanh.
     cell : QFormat

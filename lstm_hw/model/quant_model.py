@@ -7,7 +7,7 @@ content, without which it is not read.
 
 import json
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 
 import numpy as np
@@ -109,13 +109,13 @@ class QuantModel:
                 rule = f"must be an integer from {-EXPONENT_LIMIT} to {EXPONENT_LIMIT}"
                 raise ModelError("quantised model: input_exponents", repr(exponent), rule)
         for layer in self.layers:
-            make_activation(self.activation, layer.preact, layer.activation_format)
+            self.unit_of(layer)
         for layer, above in pairwise(self.layers):
             if layer.projected and layer.h_format != above.hidden:
                 rule = f"must be that of the projection that it reads, {above.hidden}"
                 raise FormatError(f"{layer.source}: h_format", layer.h_format, rule)
         for layer in (*self.plain, *self.linear):
-            integer = (self.unit.i_format if layer.activation == "elu" else self.unit.o_format).integer
+            integer = (self.preact if layer.activation == "elu" else self.unit.o_format).integer
             if layer.activation in OF_PREACT and layer.result.integer != integer:
                 name = "hidden" if isinstance(layer, QuantPlain) else "output"
                 rule = f"must have {integer} integer bits, as what {layer.activation} gives has"
@@ -153,10 +153,24 @@ class QuantModel:
         return dict(zip(names, self.linear, strict=False))
 
     @property
+    def preact(self) -> QFormat:
+        """Format of what linear layers look up: that of the layer whose pre-activations have most integer bits."""
+        return max((layer.preact for layer in self.layers), key=lambda f: f.integer)
+
+    def argument_of(self, layer: QuantRecurrent) -> QFormat:
+        """Format of what the activation unit looks up for a layer, tanh(c') too: it holds the pre-activations of every
+        layer, and is rounded as the layer's are."""
+        fraction = max(one.preact.fraction for one in self.layers)
+        return replace(layer.preact, integer=self.preact.integer, fraction=fraction)
+
+    def unit_of(self, layer: QuantRecurrent) -> ActivationUnit:
+        """The activation unit, as a layer uses it."""
+        return make_activation(self.activation, self.argument_of(layer), layer.activation_format)
+
+    @property
     def unit(self) -> ActivationUnit:
         """The activation unit, as linear layers use it."""
-        layer = self.layers[-1]
-        return make_activation(self.activation, layer.preact, layer.activation_format)
+        return self.unit_of(self.layers[-1])
 
     @property
     def kind(self) -> str:

@@ -255,16 +255,16 @@ def _quantize(model, calibration, found, config, of_matrices, progress=None):
     total = len(model.layers) + len(model.linear)
     x_format = _input_format(calibration, config)
     vectors, of_linear = of_matrices
-    layers, cells = [], count()
+    layers, cells, of_plain = [], count(), config.of_plain
     for number, weights in enumerate(model.layers):
         if weights.KIND == "plain":
             spread = found.layers[number]["plain"]
-            layers.append(_quantize_plain(weights, x_format, spread, config, number, *vectors[number]))
+            layers.append(_quantize_plain(weights, x_format, spread, of_plain, number, *vectors[number]))
         else:
             of_layer = config.of_layer(next(cells))
             h_format = of_layer.hidden
             if weights.projected:
-                h_format = _plain_format(model.layers[number + 1], found.layers[number + 1]["plain"], config)
+                h_format = _plain_format(model.layers[number + 1], found.layers[number + 1]["plain"], of_plain)
             layers.append(_quantize_recurrent(weights, x_format, h_format, of_layer, number, *vectors[number]))
         x_format = layers[-1].hidden
         if progress:
@@ -273,7 +273,7 @@ def _quantize(model, calibration, found, config, of_matrices, progress=None):
     for number, (name, weights) in enumerate(model.named_linear.items()):
         spread = None if weights is model.head else found.dense[number]
         outputs = max(-found.low, found.high)
-        linear.append(_quantize_dense(weights, x_format, spread, outputs, config, name, of_linear[number], *x))
+        linear.append(_quantize_dense(weights, x_format, spread, outputs, of_plain, name, of_linear[number], *x))
         x_format = linear[-1].output
         if progress:
             progress(len(layers) + number + 1, total)
@@ -338,7 +338,7 @@ def _quantize_plain(weights, x_format, spread, config, number, x, h):
             rounding.accumulator,
             config.preact,
             config.activation_format,
-            config.of_layer(0).cell,
+            config.cell,
             hidden,
             f"layer {number}",
             rounding.rows,

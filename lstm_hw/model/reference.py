@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import InputError
-from ..machine.activation import make_activation
 from ..machine.config import CELL_SUMS
 from ..machine.formats import shift_round
 from .delta import X, passed_on
@@ -122,12 +121,12 @@ def integer_reference(
 
         acc = W_x x + W_h h + bias          pre = preact(acc)
         i, f, o = sigmoid(pre)              g = tanh(pre)               in activation_format
-        c' = cell(f*c + i*g)                h' = hidden(o * tanh(preact(f*c + i*g)))
+        c' = cell(f*c + i*g)                h' = hidden(o * tanh(argument(f*c + i*g)))
         y = output(W h' + bias)             with a skip y = output(W h' + S x + bias)
 
     and of a GRU::
 
-        r, z = sigmoid(pre)                 n = tanh(preact(n_x + r*n_h))
+        r, z = sigmoid(pre)                 n = tanh(argument(n_x + r*n_h))
         c' = cell((1 - z)*n + z*c)          h' = hidden((1 - z)*n + z*c)
 
     A plain layer, and a linear one with an activation, and what its outputs become in front of another one, is
@@ -174,7 +173,8 @@ def integer_reference(
     parts, records = [], [] if trace is not None else None
     plain = not (qmodel.thresholds or qmodel.sparse_h)
     plain &= not any(layer.KIND == "plain" for layer in qmodel.layers)
-    fast = plain and trace is None and clipped is None and all(map(is_exact, qmodel.layers))
+    exact = (is_exact(layer, qmodel.argument_of(layer)) for layer in qmodel.layers)
+    fast = plain and trace is None and clipped is None and all(exact)
     for first in range(0, len(x), BLOCK):
         part = slice(first, first + BLOCK)
         before = [tuple(values[part] for values in entry) for entry in state]
@@ -245,9 +245,9 @@ class _Steps:
         self.product = _product(self.layer, self.layer.factors)
         layer = self.layer
         if layer.KIND == "plain":
-            self.unit = qmodel.unit
+            self.unit, self.preact = qmodel.unit, qmodel.preact
             return
-        self.tables = make_activation(qmodel.activation, layer.preact, layer.activation_format).results
+        self.tables = _Tables(qmodel, layer)
         self.bounds = [
             _bounding(number_format, clipped, [(number, place)])
             for number_format, place in ((layer.cell, "c"), (layer.hidden, "h"))
@@ -276,7 +276,7 @@ class _Steps:
         """h of a plain layer, and what is beyond its formats."""
         operands = np.concatenate([x, self.h], axis=1) if self.layer.w_h.size else x
         sums = self.product(operands).astype(np.int64) + self.layer.acc_bias
-        self.h, beyond = self.layer.outputs(sums, self.unit)
+        self.h, beyond = self.layer.outputs(sums, self.unit, self.preact)
         self.c = self.h
         if self.clipped is not None and beyond:
             self.clipped[self.number, "y"] += beyond
@@ -323,7 +323,7 @@ def _exact_block(qmodel, x, state):
     for number, (layer, pair) in enumerate(zip(qmodel.layers, state, strict=True)):
         h, c = (np.ascontiguousarray(values.T, np.float64) for values in pair)
         outputs = None if number == last and only_last else np.empty((len(x), *h.shape))
-        ExactSteps(layer, qmodel.activation, x.shape[2]).run(x, h, c, outputs)
+        ExactSteps(layer, qmodel.unit_of(layer), qmodel.argument_of(layer), x.shape[2]).run(x, h, c, outputs)
         after.append(tuple(values.T.astype(np.int64) for values in (h, c)))
         x = h[None] if outputs is None else outputs
     return _linear(qmodel, x.transpose(2, 0, 1).astype(np.int64), inputs, None, None), after
@@ -338,7 +338,7 @@ def _linear(qmodel, x, inputs, clipped, record):
     for number, layer in enumerate(qmodel.linear, len(qmodel.layers)):
         x = np.concatenate([x, inputs], axis=-1) if isinstance(layer, QuantSkip) else x
         sums = _product(layer, layer.factors)(x).astype(np.int64) + layer.acc_bias
-        x, beyond = layer.outputs(sums, qmodel.unit)
+        x, beyond = layer.outputs(sums, qmodel.unit, qmodel.preact)
         if clipped is not None and beyond:
             clipped["output" if layer is qmodel.head else (number, "y")] += beyond
         if record is not None:
@@ -363,11 +363,25 @@ def _bounding(number_format, clipped, places):
     return bound
 
 
+class _Tables:
+    """What the activation unit gives: of a layer's pre-activations, from the lowest on, and of tanh(c')."""
+
+    def __init__(self, qmodel, layer):
+        unit = qmodel.unit_of(layer)
+        self.argument = qmodel.argument_of(layer)
+        self.sigmoid, self.tanh = unit.results_for(layer.preact)
+        self._of_argument = unit.results[1]
+
+    def tanh_of(self, argument):
+        """tanh of stored integers of ``argument``."""
+        return self._of_argument.take(argument - self.argument.lowest)
+
+
 def _integer_cell(layer, tables, pre, c, bound_c, bound_h):
     """New h and c (N, H) from pre-activations (N, 4H), counted from the lowest one, and c."""
     units = c.shape[1]
-    i, f, o = (tables[0].take(pre[:, n * units : (n + 1) * units]) for n in (0, 1, 3))
-    g = tables[1].take(pre[:, 2 * units : 3 * units])
+    i, f, o = (tables.sigmoid.take(pre[:, n * units : (n + 1) * units]) for n in (0, 1, 3))
+    g = tables.tanh.take(pre[:, 2 * units : 3 * units])
     a, b = layer.activation_format.fraction, layer.cell.fraction
     fraction = a + max(a, b)
     f *= c
@@ -376,8 +390,7 @@ def _integer_cell(layer, tables, pre, c, bound_c, bound_h):
     i <<= fraction - 2 * a
     f += i
     c = bound_c(shift_round(f, fraction - b, layer.cell.rounding))
-    argument = c if layer.cell == layer.preact else layer.preact.requantize(f, fraction)
-    o *= tables[1].take(argument - layer.preact.lowest)
+    o *= tables.tanh_of(c if layer.cell == tables.argument else tables.argument.requantize(f, fraction))
     return bound_h(shift_round(o, 2 * a - layer.hidden.fraction, layer.hidden.rounding)), c
 
 
@@ -385,9 +398,9 @@ def _integer_gru(layer, tables, pre, c, bound_c, bound_h):
     """As :func:`_integer_cell`."""
     r, z, n_x, n_h = np.split(pre, 4, axis=1)
     a, b, lowest = layer.activation_format.fraction, layer.cell.fraction, layer.preact.lowest
-    r, z = tables[0].take(r), tables[0].take(z)
+    r, z = tables.sigmoid.take(r), tables.sigmoid.take(z)
     total = (n_x + lowest << a) + r * (n_h + lowest)
-    n = tables[1].take(layer.preact.requantize(total, a + layer.preact.fraction) - lowest)
+    n = tables.tanh_of(tables.argument.requantize(total, a + layer.preact.fraction))
     fraction = a + max(a, b)
     total = (z * c << fraction - a - b) + (((1 << a) - z) * n << fraction - 2 * a)
     c = bound_c(shift_round(total, fraction - b, layer.cell.rounding))

@@ -13,7 +13,6 @@ from itertools import zip_longest
 from typing import NamedTuple
 
 from ..machine import esell
-from ..machine.activation import make_activation
 from ..machine.activation_unit import LOGIC_ROWS
 from ..machine.command import command_bits, moved
 from ..machine.config import (
@@ -239,7 +238,7 @@ def memories(config: EngineConfig) -> list[Memory]:
     """Every memory of an engine; bits that this configuration never uses are not counted."""
     flying = -(-CellLatency(config).total * config.cells // SERIAL_SLOTS) + 2
     width = config.group_rows * config.stored_bits
-    table = make_activation(config.activation, config.preact, config.activated)
+    table = config.unit
     word, state, h, context = (
         _bits(n) for n in (config.weight_words, config.states, config.h_elements, config.contexts)
     )
@@ -285,7 +284,7 @@ def dsp_blocks(config: EngineConfig, family: str = "xc7") -> int:
     wider than a port of a block; in each cell one for products, two where c is wider, and those of its activation unit;
     those of the table of ELU.
     """
-    table = make_activation(config.activation, config.preact, config.activated)
+    table = config.unit
     # Words of the ring to beats are a product by a constant, where there is a ring.
     odd = config.streams and config.beats_per_word & (config.beats_per_word - 1)
     lanes = config.lanes // (config.lanes_per_dsp if family == "xc7" else 1)
@@ -416,6 +415,7 @@ def structure(config: EngineConfig, family: str = "xc7") -> dict[str, float]:
         config.drain_width * config.accumulator_bits * multiplexer(len(set(config.shifts)) << config.row_bits, family)
     )
     lut += config.cells * 2 * config.activated.width * multiplexer(len(set(config.h_shifts)) or 1, family)
+    lut += config.cells * config.argument.width * multiplexer(len(set(config.preact_shifts)) or 1, family)
     # An operand is an element of the beat that is read, of h or a constant, and of the bank that is turned to it.
     inputs = multiplexer(config.x_per_beat, family) + 1 + multiplexer(contexts, family)
     lut += contexts * config.operand_bits * inputs
@@ -424,10 +424,10 @@ def structure(config: EngineConfig, family: str = "xc7") -> dict[str, float]:
 
 def features(config: EngineConfig, family: str) -> dict[str, dict[str, float]]:
     """What the LUTs and flip-flops beside :func:`structure` grow with, by name; each has a coefficient a family."""
-    table = make_activation(config.activation, config.preact, config.activated)
+    table = config.unit
     # tanh reads c in its own format, rounded a second time, where that of c is another.
-    second = config.cell != config.preact or any(config.c_shifts)
-    widths = {name: getattr(config, name).width - VALUE_BITS for name in ("preact", "cell", "activated")}
+    second = config.cell != config.argument or any(config.c_shifts)
+    widths = {name: getattr(config, name).width - VALUE_BITS for name in ("argument", "cell", "activated")}
     lifted = config.factor_bits * (config.factor_bits > config.element_bits)
     depths = (config.weight_words, config.h_elements, config.x_elements, config.states, config.accumulators)
     return {
@@ -437,7 +437,7 @@ def features(config: EngineConfig, family: str) -> dict[str, dict[str, float]]:
             "table bits": config.cells * sum(width * depth for width, depth in table.tables if depth <= LOGIC_ROWS),
             "further contexts": config.contexts - 1,
             "further ports": config.axi_ports - 1,
-            "further bits of pre-activations": config.cells * widths["preact"],
+            "further bits of pre-activations": config.cells * widths["argument"],
             "further bits of c and activations": config.cells * (widths["cell"] + widths["activated"]),
             "second rounding": config.cells * second,
             "lifted bits": lifted * (1 + config.contexts * _bits(len(config.lifts))),
@@ -494,7 +494,7 @@ activation."""
 
 def _waiting_bits(config, family):
     """LUTs that are shift registers, which an ECP5 does not have."""
-    multipliers = len(make_activation(config.activation, config.preact, config.activated).multiplier_bits)
+    multipliers = len(config.unit.multiplier_bits)
     return config.cells * WAITING_BITS[min(multipliers, len(WAITING_BITS) - 1)] if family == "xc7" else 0
 
 

@@ -27,6 +27,7 @@ from ..machine.network import LayerShape, Network
 from ..machine.pack import bias_digits, start_of, stored_bias
 from ..machine.plan import Plan
 from ..model.float_model import cells_of
+from ..model.quant_config import OF_LAYERS
 from ..model.quant_layer import QuantPlain, QuantSkip
 from ..model.quant_model import QuantModel
 from ..proof.cycles import long_steps
@@ -108,11 +109,13 @@ def engine_formats(qmodel: QuantModel) -> dict[str, Any]:
     """
     first, cells = qmodel.layers[0], cells_of(qmodel.layers) or qmodel.layers[:1]
     for number, layer in enumerate(qmodel.layers):
-        for name in ("preact", "activation_format"):
-            if getattr(layer, name) != getattr(first, name):
-                rule = f"must be {getattr(first, name)}, as in layer 0"
-                raise ConfigError(f"layer {number}: {name}", getattr(layer, name), rule)
-        for name in ("cell", "hidden") if layer in cells else ():
+        if layer.activation_format != first.activation_format:
+            rule = f"must be {first.activation_format}, as in layer 0"
+            raise ConfigError(f"layer {number}: activation_format", layer.activation_format, rule)
+        if layer not in cells and layer.preact != qmodel.preact:
+            rule = f"must be {qmodel.preact}, which has the most integer bits of all layers"
+            raise ConfigError(f"layer {number}: preact", layer.preact, rule)
+        for name in OF_LAYERS if layer in cells else ():
             found, wanted = getattr(layer, name), getattr(cells[0], name)
             if (
                 replace(found, integer=wanted.integer, fraction=wanted.fraction) != wanted
@@ -120,12 +123,15 @@ def engine_formats(qmodel: QuantModel) -> dict[str, Any]:
             ):
                 rule = f"must be {wanted.width} bits wide, {wanted.rounding} and {wanted.overflow}, as in the first"
                 raise ConfigError(f"layer {number}: {name}", found, rule)
-    cell, hidden = (
-        max((getattr(layer, name) for layer in cells), key=lambda f: f.integer) for name in ("cell", "hidden")
-    )
+    widest = {name: max((getattr(layer, name) for layer in cells), key=lambda f: f.integer) for name in OF_LAYERS}
     # A plain layer has neither a c nor an h that a cell rounds.
-    c_shifts = tuple((cell.integer - layer.cell.integer) * (layer in cells) for layer in qmodel.layers)
-    h_shifts = tuple((hidden.integer - layer.hidden.integer) * (layer in cells) for layer in qmodel.layers)
+    shifts = {
+        name: tuple((widest[name].integer - getattr(layer, name).integer) * (layer in cells) for layer in qmodel.layers)
+        for name in OF_LAYERS
+    }
+    shifts = {name: values if any(values) else () for name, values in shifts.items()}
+    if shifts["preact"]:  # what linear layers look up has the widest format
+        shifts["preact"] += (0,) * len(qmodel.linear)
     plain = {layer.source: layer for layer in qmodel.plain}
     for name, layer in {**plain, **qmodel.named_linear}.items():
         wanted, found = first.preact, layer.result
@@ -136,12 +142,11 @@ def engine_formats(qmodel: QuantModel) -> dict[str, Any]:
     return {
         "operand_bits": qmodel.input_format.width,
         "activation": qmodel.activation,
-        "preact": first.preact,
-        "cell": cell,
+        **widest,
         "activated": first.activation_format,
-        "hidden": hidden,
-        "h_shifts": h_shifts if any(h_shifts) else (),
-        "c_shifts": c_shifts if any(c_shifts) else (),
+        "preact_shifts": shifts["preact"],
+        "h_shifts": shifts["hidden"],
+        "c_shifts": shifts["cell"],
         "lifts": lifts_of(qmodel),
         "row_bits": row_bits_of(qmodel),
         "lists": bool(qmodel.thresholds),
@@ -196,7 +201,7 @@ def network_of(qmodel: QuantModel, weight_bits: int | None = None, activity: tup
         for layer in qmodel.layers
     ]
     for layer in qmodel.linear:
-        result = layer.rounded_format(qmodel.unit.i_format)
+        result = layer.rounded_format(qmodel.preact)
         layers.append(("linear", layer, layer.output_size, result, layer.activation))
     shapes = []
     for kind, layer, outputs, result, activation in layers:
@@ -212,7 +217,7 @@ def network_of(qmodel: QuantModel, weight_bits: int | None = None, activity: tup
         start = None
         if kind != "linear" and layer.initial is not None:
             widths = weight_bits, qmodel.input_format.width, max(lifts_of(qmodel)), row_bits
-            start, *parts = start_of(layer, qmodel.activation, *widths)
+            start, *parts = start_of(layer, qmodel.unit_of(layer), *widths)
             sum_bits = _with_start(sum_bits, start, *parts)
         rest = (shift, digits, lifts, sum_bits, used, skip, activation, start)
         reads = {} if kind == "linear" else {"projected": layer.projected}

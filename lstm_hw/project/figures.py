@@ -147,7 +147,7 @@ def _model(project):
             "inputs": layer.input_size,
             "outputs": layer.output_size,
             "weights": [str(getattr(layer, kind)) for _, kind, _ in layer.PRODUCTS],
-            "preact": str(qmodel.unit.i_format) if layer.activation in OF_PREACT else "",
+            "preact": str(qmodel.preact) if layer.activation in OF_PREACT else "",
             "cell": "",
             "result": str(layer.output),
         }

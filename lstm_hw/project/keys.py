@@ -463,6 +463,7 @@ DERIVED = (
     "cell",
     "activated",
     "hidden",
+    "preact_shifts",
     "h_shifts",
     "c_shifts",
 )

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ..errors import InputError, ProgramError
-from ..machine.activation import make_activation
 from ..machine.config import GATES, H_GROUP, VALUE_BITS, EngineConfig
 from ..machine.isa import ACTIVATIONS, MODE_LINEAR, MODE_ZERO, REGISTERS, SPACE_CONSTANT, SPACE_DELTA, SPACE_X
 from ..machine.layout import Image, Tile
@@ -65,7 +64,7 @@ class Interpreter:
         self.accumulators = np.zeros((config.accumulators, *lanes), dtype=np.int64)
         self.sums = np.zeros(lanes, dtype=np.int64)
         self.registers = [0] * REGISTERS
-        self.activation = make_activation(config.activation, config.preact, config.activated)
+        self.activation = config.unit
         self.timing = None
         self._tokens = 0  # h tokens that the run before left
 
@@ -323,25 +322,30 @@ class Interpreter:
             drop = np.where(negative, behind, config.preact.width) - width
             preact = np.where(negative, exponential.elu(preact), preact)
         elif activation != "none":
-            preact, drop = self.activation.compute(preact, activation == "tanh"), config.activated.width - width
+            preact = self.activation.compute(preact << config.preact_lift(command.scale), activation == "tanh")
+            drop = config.activated.width - width
         return config.plain(width).requantize(preact, config.preact.fraction + drop)
 
     def _units(self, command, first, second, third, fourth, c):
         """New h and c (units, contexts) from the four sums, in the order of ``CELL_SUMS``."""
-        config, compute = self.config, self.activation.compute
+        config, lift = self.config, self.config.preact_lift(command.scale)
         a, c_fraction = config.activated.fraction, config.c_fraction(command.scale)
         fraction = max(a + c_fraction, 2 * a)
+
+        def compute(preact, tanh):
+            return self.activation.compute(preact << lift, tanh)
+
         if config.kind == "gru":
             r, z = compute(first, False), compute(second, False)
-            candidate = config.preact.requantize((third << a) + r * fourth, a + config.preact.fraction)
-            old, new = z * c, ((1 << a) - z) * compute(candidate, True)
+            candidate = config.argument.requantize((third << a) + r * fourth, a + config.argument.fraction - lift)
+            old, new = z * c, ((1 << a) - z) * self.activation.compute(candidate, True)
         else:
             i, f, g, o = compute(first, False), compute(second, False), compute(third, True), compute(fourth, False)
             old, new = f * c, i * g
         total = (old << fraction - a - c_fraction) + (new << fraction - 2 * a)
         c = config.cell.requantize(total, fraction - c_fraction + config.cell.fraction)
         if config.kind == "lstm":
-            total = o * compute(config.preact.requantize(total, fraction), True)
+            total = o * self.activation.compute(config.argument.requantize(total, fraction), True)
             fraction = 2 * a
         h_fraction = config.h_fraction(command.scale)
         return config.hidden.requantize(total, fraction - h_fraction + config.hidden.fraction), c

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from lstm_hw.gateware.gru_cell import cell_of
-from lstm_hw.machine.activation import make_activation
 from lstm_hw.machine.config import GATES, SERIAL_SLOTS
 from lstm_hw.machine.formats import QFormat
 from lstm_hw.machine.latency import CellLatency
@@ -44,7 +43,7 @@ def play(config, units, gaps, rng):
     """Start ``units`` (four pre-activations and c each) ``gaps`` cycles apart; returns (cycle, c or h) lists."""
     cell = cell_of(config)
     # g is the third gate; its product, the sum and one rounding follow. tanh(c') takes the next slot of five.
-    settle = make_activation(config.activation, config.preact, config.activated).latency
+    settle = config.unit.latency
     assert cell.update_latency == 1 + 2 + settle + 2 + 1 + 3
     tanh, gru = -(-cell.update_latency // 5) * 5 + settle, config.kind == "gru"
     assert cell.latency == tanh + 2 + gru + 3 == CellLatency(config).cell
@@ -102,7 +101,7 @@ def test_random_units(formats, gaps, activation):
     {"cell": QFormat(0, 19)},
     {"cell": QFormat(0, 23), "preact": QFormat(5, 14), "activated": QFormat(0, 17)},
     {"cell": QFormat(3, 12), "preact": QFormat(1, 18), "activated": QFormat(1, 14), "hidden": QFormat(1, 14)},
-    {"cell": QFormat(0, 15), "activation": "pwl", "c_shifts": (0, 4), "h_shifts": (1, 3)},
+    {"cell": QFormat(0, 15), "activation": "pwl", "preact_shifts": (0, 2), "c_shifts": (0, 4), "h_shifts": (1, 3)},
     {**PAIRS, "cell": QFormat(0, 17, rounding="half_up"), "activation": "cubic"},
 ], ids=str)  # fmt: skip
 def test_random_units_of_a_gru(formats):

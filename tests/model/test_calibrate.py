@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bench.accuracy import unlike_stack
+from bench.accuracy import unlike_stack, unlike_sums
 from lstm_hw.errors import ConfigError, FormatError
 from lstm_hw.machine.formats import QFormat
 from lstm_hw.model.calibrate import RARE, Spread, survey
@@ -159,6 +159,38 @@ def test_c_of_a_layer():
         quantize(model, x[:, :50], QuantConfig(cell=(below,)))
     with pytest.raises(FormatError, match=r"quantize.cell: formats of \[24, 16\] bits; must be .* of one width"):
         QuantConfig(cell=(below, QFormat(3, 12)))
+
+
+def test_preactivations_of_a_layer():
+    """Under sums that reach 16 those that stay below 1 have their own fraction bits: the outputs are nearer."""
+    model, x = unlike_sums(3)
+    rest = {"cell": QFormat(3, 14), "hidden": QFormat(0, 15), "fractions": "shared", "rounding": "nearest"}
+    qmodel, trace = quantize(model, x, QuantConfig(**rest)), {}
+    float_reference(model, x, trace=trace)
+    peaks = [np.abs(trace[n]["pre"]).max() for n in (0, 1)]
+    below, above = (layer.preact for layer in qmodel.layers)
+    assert peaks[0] > 12 and peaks[1] < 0.8 and above == QFormat(0, 15) and below.width == 16 and below.integer >= 3
+    assert qmodel.unit.i_format == QFormat(below.integer, 15) and qmodel.preact == below
+    formats = engine_formats(qmodel)
+    assert (formats["preact"], formats["preact_shifts"]) == (below, (0, below.integer))
+    one = quantize(model, x, QuantConfig(**rest, preact=below))
+    assert engine_formats(one)["preact_shifts"] == ()
+    own, common = (quantization_report(model, q, x)[0]["output"]["rms"] for q in (qmodel, one))
+    assert own < 0.5 * common
+    given = QuantConfig(preact=(QFormat(4, 11), QFormat(1, 14)))
+    assert QuantConfig.from_dict(given.to_dict()).preact == given.preact
+    assert [layer.preact for layer in quantize(model, x[:2], given).layers] == list(given.preact)
+    for formats, error, message in (
+        ((below,), ConfigError, "quantize.preact: 1 formats; must be one, or one for each of 2 layers"),
+        ((below, QFormat(3, 16)), FormatError, r"quantize.preact: formats of \[16, 20\] bits; must be .* of one width"),
+        (
+            (QFormat(4, 11), QFormat(-1, 16)),
+            FormatError,
+            "quantize.preact: Q4.11 Q-1.16, 21 bits together; must",
+        ),
+    ):
+        with pytest.raises(error, match=message):
+            quantize(model, x[:2], QuantConfig(preact=formats))
 
 
 def test_large_models_are_not_measured(monkeypatch):

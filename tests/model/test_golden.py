@@ -44,6 +44,11 @@ def written(text):
     return n, store
 
 
+def split(text):
+    """(m, n) of a format's name."""
+    return tuple(map(int, re.match(r"Q(-?\d+)\.(-?\d+)", text).groups()))
+
+
 def real(integers, fraction):
     return [Fraction(int(q)) / Fraction(2) ** fraction for q in integers]
 
@@ -387,9 +392,11 @@ class Golden:
             operands.append(("skip", "skip_format", next(inputs)))
         sums, activation = self.rows(prefix, layer, operands), layer.get("activation")
         fraction, output = written(layer["output"])
-        preact, activated = (self.model["layers"][-1][name] for name in ("preact", "activation_format"))
+        layers = self.model["layers"]
+        preact = max((one["preact"] for one in layers), key=lambda text: split(text)[0])
+        activated, argument = layers[-1]["activation_format"], self.argument(layers[-1])
         if activation == "relu":
-            m, n = map(int, re.match(r"Q(-?\d+)\.(-?\d+)", preact).groups())
+            m, n = split(preact)
             end = layer["output"].partition("/")[2]
             _, wide = written(f"Q{max(m + n, 15) - fraction}.{fraction}/{end}")
             return [output(max(Fraction(0), *real([wide(total)], fraction))) for total in sums]
@@ -399,15 +406,22 @@ class Golden:
             held = [store(total) for total in sums]
             return [output(real([q], fi)[0] if q >= 0 else 2 * real([unit(q, False)], fo)[0] - 1) for q in held]
         if activation:
-            unit = unit_of(self.model["activation"], preact, activated)
-            fo = written(activated)[0]
-            return [output(real([unit(written(preact)[1](t), activation == "tanh")], fo)[0]) for t in sums]
+            unit, fo = unit_of(self.model["activation"], argument, activated), written(activated)[0]
+            lift = split(argument)[1] - split(preact)[1]
+            return [output(real([unit(written(preact)[1](t) << lift, activation == "tanh")], fo)[0]) for t in sums]
         return [output(total) for total in sums]
+
+    def argument(self, formats):
+        """The format of what the activation unit takes of a layer."""
+        m, n = (max(bits) for bits in zip(*(split(one["preact"]) for one in self.model["layers"]), strict=True))
+        return re.sub(r"Q-?\d+\.-?\d+", f"Q{m}.{n}", formats["preact"])
 
     def layer(self, prefix, formats, vectors):
         preact, fo = written(formats["preact"])[1], written(formats["activation_format"])[0]
         (fc, cell), (fh, hidden) = written(formats["cell"]), written(formats["hidden"])
-        unit = unit_of(self.model["activation"], formats["preact"], formats["activation_format"])
+        fa, argument = written(self.argument(formats))
+        unit = unit_of(self.model["activation"], self.argument(formats), formats["activation_format"])
+        lift = fa - written(formats["preact"])[0]
         size = self.tensors[f"{prefix}.w_h"].shape[1]
         zeros = [0] * size
         h = real(self.tensors.get(f"{prefix}.initial_h", zeros), fh)
@@ -419,15 +433,15 @@ class Golden:
             for u in range(size):
                 sums, before = [pre[gate * size + u] for gate in range(4)], real([c[u]], fc)[0]
                 if formats.get("kind") == "gru":
-                    r, z = real([unit(sums[0], False), unit(sums[1], False)], fo)
+                    r, z = real([unit(q << lift, False) for q in sums[:2]], fo)
                     n_x, n_h = real(sums[2:], written(formats["preact"])[0])
-                    n = real([unit(preact(n_x + r * n_h), True)], fo)[0]
+                    n = real([unit(argument(n_x + r * n_h), True)], fo)[0]
                     total = (1 - z) * n + z * before
                     stored.append(hidden(total))
                 else:
-                    i, f, g, o = real([unit(total, gate == 2) for gate, total in enumerate(sums)], fo)
+                    i, f, g, o = real([unit(q << lift, gate == 2) for gate, q in enumerate(sums)], fo)
                     total = f * before + i * g
-                    stored.append(hidden(o * real([unit(preact(total), True)], fo)[0]))
+                    stored.append(hidden(o * real([unit(argument(total), True)], fo)[0]))
                 c[u] = cell(total)
             h = real(stored, fh)
             outputs.append(list(zip(stored, h, strict=True)))
@@ -448,8 +462,9 @@ WIDE = {"cell": QFormat(7, 16), "preact": QFormat(3, 16), "activation_format": Q
         {"activation": "pwl", "cell": QFormat(3, 18, rounding="half_even"), "preact": QFormat(2, 13)},
         {"hidden": (QFormat(-1, 16), QFormat(0, 15, rounding="floor")), "cell": QFormat(1, 14, overflow="wrap")},
         {"cell": (QFormat(9, 14), QFormat(1, 22))},
+        {"preact": (QFormat(1, 14), QFormat(3, 12, rounding="half_even")), "activation": "linear(segments=64)"},
     ],
-    ids=["default", "wide", "8 bits", "two units", "shifts of rows", "fine c", "h of layers", "c of layers"],
+    ids=["default", "wide", "8 bits", "two units", "shifts of rows", "fine c", "h of layers", "c of layers", "sums"],
 )
 def test_the_page_is_enough(random_model, tmp_path, options):
     model = random_model(5, 3, (4, 3), outputs=2, every_step=True, scale=0.9)
@@ -544,7 +559,12 @@ def test_outputs_of_other_models(random_model, tmp_path, head):
         {},
         {"cell": QFormat(0, 23), "preact": QFormat(2, 15), "activation_format": QFormat(0, 17)},
         {"weight_bits": 5, "operand_bits": 8, "activation": "pwl", "cell": QFormat(0, 15, rounding="half_even")},
-        {"cell": (QFormat(0, 15), QFormat(-1, 16)), "hidden": (QFormat(0, 15), QFormat(-1, 16)), "fractions": "row"},
+        {
+            "preact": (QFormat(2, 13), QFormat(3, 12)),
+            "cell": (QFormat(0, 15), QFormat(-1, 16)),
+            "hidden": (QFormat(0, 15), QFormat(-1, 16)),
+            "fractions": "row",
+        },
     ],
     ids=["default", "wide", "8 bits", "formats of layers"],
 )

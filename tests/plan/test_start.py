@@ -7,6 +7,7 @@ import pytest
 
 import sim.play
 from lstm_hw.errors import ConfigError, FormatError, ProgramError
+from lstm_hw.machine.activation import make_activation
 from lstm_hw.machine.formats import QFormat
 from lstm_hw.machine.isa import SPACE_CONSTANT
 from lstm_hw.machine.priming import priming
@@ -153,9 +154,9 @@ def test_only_resident_layers_have_one():
 
 
 def test_a_state_that_no_stages_lead_to():
-    formats = QFormat(3, 12), QFormat(0, 15), QFormat(12, 4), QFormat(0, 15)
+    formats = QFormat(3, 12), QFormat(12, 4), QFormat(0, 15)
     with pytest.raises(FormatError, match="initial state: c of 2000; must be at most 7"):
-        priming(np.array([2000 << 4]), "quadratic64", *formats)
+        priming(np.array([2000 << 4]), make_activation("quadratic64"), *formats)
 
 
 def test_a_state_that_formats_do_not_hold():
@@ -206,8 +207,8 @@ def test_small_sums_and_a_large_state(kind, state):
     ):
         priming(
             QFormat(3, 12).quantize(np.array([3.0])),
-            "quadratic64",
-            *[QFormat(0, 15)] * 2,
+            make_activation("quadratic64", QFormat(0, 15)),
+            QFormat(0, 15),
             QFormat(3, 12),
             QFormat(0, 15),
         )
@@ -220,10 +221,8 @@ def test_any_c_is_reached(rounding, unit, peak):
     """The stages as the cell computes them, by the formula."""
     preact, activated, cell = QFormat(3, 12), QFormat(0, 15), QFormat(5, 14, rounding=rounding)
     c = cell.quantize(np.random.default_rng(4).uniform(-peak, peak, 5))
-    found = priming(c, unit, preact, activated, cell, QFormat(0, 15))
-    from lstm_hw.machine.activation import make_activation
-
     activation, now = make_activation(unit, preact, activated), np.zeros_like(c)
+    found = priming(c, activation, preact, cell, QFormat(0, 15))
     for pre in [*[found.pre[0]] * found.repeats, found.pre[-1]]:
         i, f, g, o = (activation.compute(values, n == 2) for n, values in enumerate(np.split(pre, 4)))
         total = (f * now << 1) + (i * g)  # 15 + 14 fraction bits, and 30

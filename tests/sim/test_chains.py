@@ -19,12 +19,13 @@ from tests.projects import float_model, with_chain
 PAIRS = {"weight_bits": 8, "operand_bits": 8, "accumulator_bits": 32, "input_format": "Q0.7"}
 FUSION = {"schedule": "fusion", "sequences": 1}
 WIDE = {"preact": "Q3.16", "activation_format": "Q0.17"}
+OWN = {"activation": "hard5/quadratic64", "preact": ("Q1.14", "Q3.12")}
 
 
 @pytest.mark.parametrize(
     "kind, every_step, quantize, engine, sections, stress",
     [
-        ("lstm", True, {"activation": "hard5/quadratic64"}, {"cells": 2}, {"delta": {"x": 0.1, "h": 0.01}}, None),
+        ("lstm", True, OWN, {"cells": 2}, {"delta": {"x": 0.1, "h": 0.01}}, None),
         ("lstm", False, {**PAIRS, **WIDE, "activation": "pwl"}, {"cells": 5}, {}, Stress(0.3, 0.3, 0.3)),
         (
             "lstm",
@@ -34,16 +35,17 @@ WIDE = {"preact": "Q3.16", "activation_format": "Q0.17"}
             {"plan": {"schedule": "fusion", "sequences": 1}},
             None,
         ),
-        ("gru", True, {"activation": "hard5/quadratic64"}, {"cells": 2}, {}, Stress(0.3, 0.3, 0.3)),
+        ("gru", True, OWN, {"cells": 2}, {}, Stress(0.3, 0.3, 0.3)),
     ],
     ids=["two cells, lists", "pairs, five cells, under stress", "streamed", "GRU"],
 )
 def test_bits_cycles_and_clipped_values(tmp_path, kind, every_step, quantize, engine, sections, stress):
     rng = np.random.default_rng(6)
-    model = float_model(rng, inputs=5, hidden=(6,), outputs=0)
+    model = float_model(rng, inputs=5, hidden=(5, 6) if quantize is OWN else (6,), outputs=0)
     if kind == "gru":
-        matrices = (rng.uniform(-1, 1, (18, columns)) for columns in (5, 6))
-        model = replace(model, layers=(GruWeights.of_gates(*matrices, *np.zeros((2, 18)), "layer"),))
+        matrices = [[rng.uniform(-1, 1, (3 * units, columns)) for columns in (5, units)] for units in (5, 6)]
+        layers = (GruWeights.of_gates(*pair, *np.zeros((2, len(pair[0]))), "layer") for pair in matrices)
+        model = replace(model, layers=tuple(layers))
     model = replace(model, layers=tuple(replace(layer, bias=0 * layer.bias) for layer in model.layers))
     model = with_chain(model, every_step, sizes=(9, 5, 6, 4, 3, 5), bias=0)
     x = rng.uniform(-1, 1, (3, 3, 5))

@@ -34,10 +34,10 @@ def scenario_of(quantize, stress=None, hidden=(7, 6), head_every_step=True, **en
     [
         # Outputs are bounded twice where pre-activations are wider; weights stream.
         ({"preact": "Q1.16"}, {"cells": 1, "hidden": (7,), "weight_words": 40}),
-        ({}, {"cells": 2, "contexts": 2}),
+        ({"preact": ("Q0.15", "Q2.13")}, {"cells": 2, "contexts": 2}),
         ({}, {"cells": 5, "contexts": 2, "head_every_step": False, "stress": Stress(0.3, 0.3, 0.3)}),
     ],
-    ids=["one cell, wide pre-activations, streamed", "two cells", "five cells under stress"],
+    ids=["one cell, wide pre-activations, streamed", "two cells, pre-activations of layers", "five cells under stress"],
 )
 def test_counts_are_the_references(tmp_path, quantize, fields):
     scenario = scenario_of(quantize, **fields)

@@ -59,10 +59,11 @@ NETWORKS = {
         "x_per_beat": 2,
         **PAIRS,
     },
-    "K1-R8-one-cell-24-bit-c-18-bit-pre-activations-h-of-layers-head": {
+    "K1-R8-one-cell-24-bit-c-18-bit-pre-activations-formats-of-layers-head": {
         "sizes": (3, 6, 4),
         "h_shifts": (2, 0),
         "c_shifts": (0, 5),
+        "preact_shifts": (2, 0),
         "head": 2,
         "head_every_step": True,
         "steps": (4, 1, 2),

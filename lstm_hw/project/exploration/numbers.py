@@ -26,6 +26,7 @@ FREED = (
         "cell",
         "activated",
         "hidden",
+        "preact_shifts",
         "h_shifts",
         "c_shifts",
         "row_bits",
