@@ -141,7 +141,7 @@ def test_report_counts_what_is_clipped_and_lost(random_model, monkeypatch):
     monkeypatch.setattr("lstm_hw.model.error_report.TRACED", 1)
     again, (_, same) = quantization_report(model, qmodel, x, curves=in_blocks)
     np.testing.assert_array_equal(stored, same)
-    for place, ((largest, rms),) in curves.items():
+    for place, (largest, rms) in ((place, layers[0]) for place, layers in curves.items()):
         np.testing.assert_allclose(in_blocks[place][0], (largest, rms))
         assert again["layers"][0][place]["rms"] == pytest.approx(np.sqrt(np.square(rms).mean()))
     assert again["layers"][0]["c"]["clipped"] == report["layers"][0]["c"]["clipped"]
