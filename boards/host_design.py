@@ -6,17 +6,20 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from lstm_hw.errors import ConfigError
-from lstm_hw.host.protocol import TestState
+from lstm_hw.host.protocol import FlashState, TestState
 from lstm_hw.machine.config import PAGE_BYTES
 from lstm_hw.verilog.emit import emit_verilog
 
 from .bridge.bridge import UartBridge
+from .bridge.flash_loader import FlashLoader
 from .bridge.weight_memory import WeightMemory
 from .lights import Lights
-from .self_test import ENGINE, VERDICT, Player, engine_instance, engine_verilog, show_verdict
+from .self_test import ENGINE, PATIENCE, VERDICT, Player, engine_instance, engine_verilog, show_verdict
 
 NAME = "lstm_host_design"
 """Name of the module."""
+FLASH = {"i_cipo": In(1), "o_copi": Out(1), "o_sck": Out(1), "o_cs": Out(1)}
+"""Members of a design with a flash memory."""
 RELEASE_CYCLES = 16
 """Cycles of reset between a self-test and the host."""
 
@@ -46,6 +49,9 @@ class HostDesign(wiring.Component):
     The self-test runs after reset, when ``i_restart`` falls and when the host asks for it, on weights of its own. Then
     the engine is reset and is the host's. All weight ports see the same memory, from address 0 on.
 
+    On a board with a flash memory, a self-test that has passed is followed by a look at it: a model that lies there is
+    loaded before the engine is the host's.
+
     Parameters
     ----------
     scenario : Scenario
@@ -57,6 +63,8 @@ class HostDesign(wiring.Component):
         Bits a second of the UART after reset.
     memory_bytes : int, optional
         Size of the memory, a power of two.
+    flash : int, optional
+        Address of a model in the board's flash memory; without it, there is none.
     bridge : dict, optional
         More parameters of :class:`boards.bridge.bridge.Bridge`.
 
@@ -64,6 +72,8 @@ class HostDesign(wiring.Component):
     -------
     i_rx : In(1), o_tx : Out(1)
         The UART.
+    i_cipo : In(1), o_copi, o_sck, o_cs : Out(1)
+        With ``flash``, as of :class:`boards.bridge.flash_reader.FlashReader`.
     others
         As of :class:`boards.self_test.SelfTest`.
 
@@ -73,7 +83,7 @@ class HostDesign(wiring.Component):
         The clock is too slow for the UART.
     """
 
-    def __init__(self, scenario, engine, clock_hz, baud, memory_bytes=None, bridge=None):
+    def __init__(self, scenario, engine, clock_hz, baud, memory_bytes=None, flash=None, bridge=None):
         self.config, self.engine, self.clock_hz = scenario.config, engine, clock_hz
         config = scenario.config
         divisor = round(clock_hz / baud)
@@ -82,13 +92,15 @@ class HostDesign(wiring.Component):
             raise ConfigError("UART", f"{baud} baud of a clock of {clock_hz} Hz", rule)
         size = memory_bytes or memory_bytes_of(config, len(scenario.images[0]))
         self.player = Player(scenario)
-        self.bridge = UartBridge(clock_hz, divisor, self.player.x_bits, size, **bridge or {})
+        self.bridge = UartBridge(clock_hz, divisor, self.player.x_bits, size, flash=flash is not None, **bridge or {})
+        self.loader = None if flash is None else FlashLoader(flash, config.content_id, size, PATIENCE)
         self.memories = [
             WeightMemory(config.axi_address_bits, config.axi_data_bits, 0, size) for _ in range(config.axi_ports)
         ]
         passed = self.player.signature.members["o_passed"]
         super().__init__(
             {"i_restart": In(1), "i_rx": In(1), "o_tx": Out(1), "o_passed": passed, "o_heartbeat": Out(1), **VERDICT}
+            | ({} if flash is None else FLASH)
         )
 
     def elaborate(self, platform):
@@ -100,17 +112,18 @@ class HostDesign(wiring.Component):
 
         # Whose the engine is: the player's from its reset to its verdict, and nobody's for a while after.
         testing, left, reset = Signal(), Signal(range(RELEASE_CYCLES + 1)), Signal()
-        restart = Signal()  # a register: it reaches far
+        restart, loading, undone = Signal(), Signal(), Signal()  # the first is a register: it reaches far
         m.d.sync += restart.eq(self.i_restart | bridge.o_test)
+        tested = ~bridge.i_testing | loading
         m.d.comb += [
             player.i_restart.eq(restart),
             testing.eq(player.o_clear | player.o_running),
-            bridge.i_testing.eq(testing | (left != 0) | bridge.o_test | restart),
-            reset.eq(player.o_clear | (~testing & (left != 0)) | bridge.o_reset),
+            bridge.i_testing.eq(testing | (left != 0) | bridge.o_test | restart | loading),
+            reset.eq(player.o_clear | (~testing & (left != 0)) | bridge.o_reset | undone),
             bridge.i_rx.eq(self.i_rx),
             self.o_tx.eq(bridge.o_tx),
             bridge.i_verdict.state.eq(
-                Mux(bridge.i_testing, TestState.RUNNING, Mux(player.o_pass, TestState.PASSED, TestState.FAILED))
+                Mux(tested, Mux(player.o_pass, TestState.PASSED, TestState.FAILED), TestState.RUNNING)
             ),
             bridge.i_verdict.reason.eq(player.o_reason),
             bridge.i_verdict.passed.eq(player.o_passed),
@@ -121,20 +134,44 @@ class HostDesign(wiring.Component):
         with m.Elif(left != 0):
             m.d.sync += left.eq(left - 1)
 
-        def chosen(name, sides):
-            """An interface to the engine, and beside it the ones of the player and of the host."""
+        def chosen(name, sides, first=testing):
+            """An interface to the engine, and beside it the ones of the player and of the host, or of other two."""
             joint = sides[0].signature.create(path=(name,))
             for member_name, member in joint.signature.members.items():
                 value, *ends = (Value.cast(getattr(side, member_name)) for side in (joint, *sides))
                 if member.flow == Out:
-                    m.d.comb += value.eq(Mux(testing, *ends))
+                    m.d.comb += value.eq(Mux(first, *ends))
                     continue
                 handshake = member_name.endswith(("valid", "ready"))
-                for end, mine in zip(ends, (testing, ~testing), strict=True):
+                for end, mine in zip(ends, (first, ~first), strict=True):
                     m.d.comb += end.eq(value & mine if handshake else value)
             return joint
 
-        control = chosen("control", (player.control, bridge.bus))
+        bus = bridge.bus
+        if self.loader is not None:
+            m.submodules.loader = loader = ResetInserter(testing)(self.loader)
+            m.d.comb += [
+                loader.i_start.eq((left == 1) & player.o_pass),
+                loading.eq(loader.o_running),
+                undone.eq(loader.o_reset),
+                bridge.i_flash.eq(
+                    Mux(tested, Mux(player.o_pass, loader.o_state, FlashState.SKIPPED), FlashState.RUNNING)
+                ),
+                *(
+                    getattr(self, name).eq(getattr(loader, name))
+                    for name, member in FLASH.items()
+                    if member.flow == Out
+                ),
+                loader.i_cipo.eq(self.i_cipo),
+            ]
+            with m.If(player.o_pass):
+                m.d.comb += [
+                    lights.i_running.eq(loading),
+                    lights.i_fail.eq(loader.o_state >= FlashState.DAMAGED),
+                    lights.i_reason.eq(loader.o_state),
+                ]
+            bus = chosen("bus", (loader.bus, bus), loading)
+        control = chosen("control", (player.control, bus))
         x = chosen("x", (player.x, bridge.x))
         y = chosen("y", (player.y, bridge.y))
         weights = []
@@ -146,6 +183,9 @@ class HostDesign(wiring.Component):
                 memory.i.payload.eq(bridge.memory.payload),
                 memory.i.valid.eq(bridge.memory.valid & (bridge.memory.payload.write | (port == 0))),
             ]
+            if self.loader is not None:
+                with m.If(loading):
+                    m.d.comb += [memory.i.payload.eq(loader.memory.payload), memory.i.valid.eq(loader.memory.valid)]
         m.d.comb += [
             bridge.memory.ready.eq(self.memories[0].i.ready),
             bridge.i_memory_done.eq(self.memories[0].o_done),

@@ -15,6 +15,8 @@ class Ecp5Board:
     ``input_mhz`` the frequency of its clock pin, ``default_clk``."""
 
     held_high = ()
+    flash = "model_flash", 0
+    """The flash with the bitstream, for a model behind it; its clock pin is none of the design's."""
     overrides = {}
     """Texts for the gaps of Amaranth's file templates."""
 
@@ -62,6 +64,10 @@ class Ecp5Board:
             i_ENCLKOP=Const(0),
         )
         m.submodules.reset = ResetSynchronizer(~locked, domain="sync")
+
+    def add_flash_clock(self, m, clock):
+        """The clock of the flash that holds the bitstream: its pin is the FPGA's own while it is configured."""
+        m.submodules.flash_clock = Instance("USRMCLK", i_USRMCLKI=clock, i_USRMCLKTS=Const(0))
 
     def integration_files(self, engine_config):
         """Files beside the self-test: none."""

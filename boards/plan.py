@@ -14,7 +14,7 @@ from lstm_hw.process import environment
 from lstm_hw.verify.simulate import expect
 from lstm_hw.verilog.tools import yosys_stat
 
-from . import host_design, self_test
+from . import flash_image, host_design, self_test
 from .arty_z7_20 import ArtyZ720Platform
 from .ecp5 import Ecp5
 from .ecpix5 import ECPIX5Platform
@@ -102,7 +102,8 @@ class Plan:
         """File name -> text of the whole plan; the same for the same scenario, wherever it is made."""
         platform, clock_hz = self.platform(), round(self.platform.board.clock_mhz * 1_000_000)
         if platform.uart:
-            verilog = host_design.emit(self.scenario, clock_hz, platform.baud)
+            flash = flash_image.ADDRESS if platform.flash else None
+            verilog = host_design.emit(self.scenario, clock_hz, platform.baud, flash=flash)
         else:
             verilog = self_test.emit(self.scenario, clock_hz)
         shell = Shell(self.design, verilog, self_test.vectors_of(self.scenario).bit_length())

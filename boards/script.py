@@ -33,15 +33,27 @@ def access(action, address, value=0):
     return ACCESS.const({"action": action, "address": address, "data": value}).as_value().value
 
 
-class _Recorder:
+class Recorder:
     """A port of :class:`lstm_hw.host.driver.Driver` that writes down what is written to an engine that is idle.
 
-    What was written is what is read."""
+    What was written is what is read.
+
+    Parameters
+    ----------
+    content_id : int
+        Of the engine.
+
+    Attributes
+    ----------
+    accesses : list of int
+        Bits of ACCESS.
+    driver : Driver
+    """
 
     def __init__(self, content_id):
-        self.accesses = []
-        answers = {name: lookup(name).reset for name in ("ID", "VERSION")} | {"CONTENT_ID": content_id}
-        answers |= {"STATUS": lookup("STATUS").field("loaded").mask, "REFUSED": lookup("REFUSED").reset}
+        self.accesses, self.driver = [], Driver(self, content_id)
+        answers = {name: lookup(name).reset for name in ("ID", "VERSION", "REFUSED", "IMAGE_ID")}
+        answers |= {"CONTENT_ID": content_id, "STATUS": lookup("STATUS").field("loaded").mask}
         self.answers = {lookup(name).address: value for name, value in answers.items()}
 
     async def read(self, address):
@@ -50,6 +62,27 @@ class _Recorder:
     async def write(self, address, value):
         self.accesses.append(access(Action.WRITE, address, value))
         self.answers[address] = value
+
+    def record(self, coroutine):
+        """Write down what a coroutine of the driver does."""
+        try:
+            coroutine.send(None)
+        except StopIteration:
+            return
+        raise RuntimeError("a recorded write must not wait")
+
+    def run(self, entry, steps=1, clear=False):
+        """A run that is begun, that no write was refused for, and that ends well."""
+        self.record(self.driver.start(entry, steps, clear, sequence=True))
+        self.unrefused()
+        ctrl, status = lookup("CTRL"), lookup("STATUS")
+        self.accesses.append(access(Action.UNTIL, ctrl.address, ctrl.field("done").mask))
+        self.accesses.append(access(Action.NEVER, status.address, status.field("code").mask))
+
+    def unrefused(self):
+        """No write was refused."""
+        refused = lookup("REFUSED")
+        self.accesses.append(access(Action.NEVER, refused.address, refused.field("write").mask))
 
 
 def script_of(scenario):
@@ -65,27 +98,13 @@ def script_of(scenario):
         Bits of ACCESS. tlast of x ends the sequence of a run. Every run begins with a look at REFUSED, ends with one at
         STATUS, and shows its CYCLES.
     """
-    recorder = _Recorder(scenario.config.content_id)
-    driver = Driver(recorder, scenario.config.content_id)
-    accesses = recorder.accesses
-
-    def record(coroutine):
-        try:
-            coroutine.send(None)
-        except StopIteration:
-            return
-        raise RuntimeError("a recorded write must not wait")
-
-    record(driver.load_program(scenario.program))
-    record(driver.set_weights(*scenario.addresses))
+    recorder = Recorder(scenario.config.content_id)
+    recorder.record(recorder.driver.load_program(scenario.program))
+    recorder.record(recorder.driver.set_weights(*scenario.addresses))
     for run in scenario.runs:
-        record(driver.start(run.entry, run.steps, run.clear, sequence=True))
-        ctrl, status, refused = lookup("CTRL"), lookup("STATUS"), lookup("REFUSED")
-        accesses.append(access(Action.NEVER, refused.address, refused.field("write").mask))
-        accesses.append(access(Action.UNTIL, ctrl.address, ctrl.field("done").mask))
-        accesses.append(access(Action.NEVER, status.address, status.field("code").mask))
-        accesses.append(access(Action.KEEP, lookup("CYCLES_LO").address))
-    return accesses
+        recorder.run(run.entry, run.steps, run.clear)
+        recorder.accesses.append(access(Action.KEEP, lookup("CYCLES_LO").address))
+    return recorder.accesses
 
 
 class ScriptMaster(wiring.Component):

@@ -13,7 +13,8 @@ class Shell(Elaboratable):
 
     The platform brings, besides Amaranth's resources, ``add_clock(m)``, which makes the domain ``sync``; ``restart``,
     the (name, number) of a button; ``uart``, the (name, number) of a UART or None; and ``held_high``, those of outputs
-    that must be high. LEDs, as far as the board has them: LIGHTS, and the low bits of the number of right vectors.
+    that must be high; and, with a flash memory, ``flash``, the (name, number) of its pins, and ``add_flash_clock(m,
+    clock)``. LEDs, as far as the board has them: LIGHTS, and the low bits of the number of right vectors.
 
     Parameters
     ----------
@@ -44,6 +45,16 @@ class Shell(Elaboratable):
             m.submodules.uart_rx = rx = io.Buffer("i", pins.rx)
             m.submodules.uart_tx = tx = io.Buffer("o", pins.tx)
             ports |= {"i_i_rx": rx.i, "o_o_tx": tx.o}
+        if platform.flash:
+            pins = platform.request(*platform.flash, dir=dict.fromkeys(("cs", "copi", "cipo", "wp", "hold"), "-"))
+            outputs = {"cs": Signal(name="flash_cs"), "copi": Signal(name="flash_copi"), "wp": 0, "hold": 0}
+            for pin, value in outputs.items():
+                m.submodules[f"flash_{pin}"] = buffer = io.Buffer("o", getattr(pins, pin))
+                m.d.comb += buffer.o.eq(value)
+            m.submodules.flash_cipo = cipo = io.Buffer("i", pins.cipo)
+            clock = Signal(name="flash_clock")
+            platform.add_flash_clock(m, clock)
+            ports |= {"i_i_cipo": cipo.i, "o_o_sck": clock, "o_o_cs": outputs["cs"], "o_o_copi": outputs["copi"]}
         m.submodules.design = Instance(
             self.name,
             i_clk=ClockSignal(),

@@ -65,7 +65,7 @@ class SevenSeries(XilinxPlatform):
     """No vendor tool has been at hand to confirm the clock rate."""
     open_tools = None
     """Vivado builds the bitstream."""
-    uart, held_high = None, ()
+    uart, held_high, flash = None, (), None
     """A processor is the host, where there is one."""
     overrides = {"script_before_bitstream": SLACK_CHECK}
     """Texts for the gaps of Amaranth's file templates."""

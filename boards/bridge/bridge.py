@@ -42,6 +42,8 @@ class Bridge(wiring.Component):
         Cycles without a byte after which a request counts as cut off; SILENCE_MS by itself.
     buffer_bytes : int
         Bytes of x, and of outputs, that wait in the bridge.
+    flash : bool
+        The board loads a model from its flash.
 
     Members
     -------
@@ -72,6 +74,8 @@ class Bridge(wiring.Component):
         Start the self-test.
     i_verdict : In(VERDICT)
         Of the self-test.
+    i_flash : In(8)
+        As of :class:`boards.bridge.executor.Executor`.
 
     Raises
     ------
@@ -89,6 +93,7 @@ class Bridge(wiring.Component):
         timeout=None,
         gap=None,
         buffer_bytes=BUFFER_BYTES,
+        flash=False,
     ):
         if not MIN_DIVISOR <= divisor < 1 << DIVISOR_BITS:
             raise ConfigError("UART divisor", divisor, f"must be from {MIN_DIVISOR} to {(1 << DIVISOR_BITS) - 1}")
@@ -99,10 +104,12 @@ class Bridge(wiring.Component):
         has = Capability.REGISTERS | Capability.STREAMS | Capability.RESET | Capability.SELFTEST | Capability.SPEED
         if memory_bytes:
             has |= Capability.MEMORY
+        if flash:
+            has |= Capability.FLASH
         us = timeout * 1_000_000 // clock_hz
         sizes = (memory_base, memory_bytes, x_bytes, y_bytes, MAX_PAYLOAD, self.depth, us)
         hello = Hello(VERSION, has, *sizes).to_bytes()
-        self.executor = Executor(hello, clock_hz, memory_bytes, x_bytes, y_bytes, self.depth, timeout)
+        self.executor = Executor(hello, clock_hz, memory_bytes, x_bytes, y_bytes, self.depth, timeout, flash)
         super().__init__(
             {
                 "i_valid": In(1),
@@ -122,6 +129,7 @@ class Bridge(wiring.Component):
                 "i_testing": In(1),
                 "o_test": Out(1),
                 "i_verdict": In(VERDICT),
+                "i_flash": In(8),
             }
         )
 
@@ -144,6 +152,7 @@ class Bridge(wiring.Component):
             executor.i_memory_byte.eq(self.i_memory_byte),
             executor.i_testing.eq(self.i_testing),
             executor.i_verdict.eq(self.i_verdict),
+            executor.i_flash.eq(self.i_flash),
         ]
         m.d.sync += self.o_test.eq(executor.o_test)
         to_executor = executor.o_index, executor.i_byte

@@ -43,6 +43,8 @@ class Executor(wiring.Component):
         Beats that the buffer of either stream holds.
     timeout : int
         Cycles that the engine may take for a word or a beat.
+    flash : bool
+        The board loads a model from its flash.
 
     Members
     -------
@@ -63,6 +65,8 @@ class Executor(wiring.Component):
         Into a buffer; taken or dropped.
     y : stream of beats, in
         From a buffer whose beats are ``i_y_level``.
+    i_flash : In(8)
+        A :class:`lstm_hw.host.protocol.FlashState`, on boards whose flash is looked at.
     i_busy : In(1)
         The engine is in reset or somebody else's, and both buffers are emptied: every access to it is BUSY.
     i_testing : In(1)
@@ -74,9 +78,9 @@ class Executor(wiring.Component):
         The UART's divisor: a new one, with ``o_speed``, and that of now.
     """
 
-    def __init__(self, hello, clock_hz, memory_bytes, x_bytes, y_bytes, depth, timeout):
+    def __init__(self, hello, clock_hz, memory_bytes, x_bytes, y_bytes, depth, timeout, flash):
         self.hello, self.clock_hz, self.memory_bytes = hello, clock_hz, memory_bytes
-        self.x_bytes, self.y_bytes, self.timeout = x_bytes, y_bytes, timeout
+        self.x_bytes, self.y_bytes, self.timeout, self.flash = x_bytes, y_bytes, timeout, flash
         self.most_y = MAX_PAYLOAD // (y_bytes + 1)
         super().__init__(
             {
@@ -99,6 +103,7 @@ class Executor(wiring.Component):
                 "o_reset": Out(1),
                 "o_test": Out(1),
                 "i_verdict": In(VERDICT),
+                "i_flash": In(8),
                 "o_speed": Out(1),
                 "o_divisor": Out(DIVISOR_BITS),
                 "i_divisor": In(DIVISOR_BITS),
@@ -170,6 +175,8 @@ class Executor(wiring.Component):
             Op.SELFTEST: (frame.length == 1, "self-test"),
             Op.SPEED: ((frame.length == 0) | (frame.length == 4), "speed"),
         }
+        if self.flash:
+            kinds[Op.FLASH] = (frame.length == 0, "flash")
         if self.memory_bytes:
             kinds |= {
                 Op.MEM_WRITE: ((frame.length > 4) & (frame.length[:2] == 0), "address"),
@@ -194,7 +201,8 @@ class Executor(wiring.Component):
                             m.next = state
                 with m.Default():
                     self._end(m, Status.OP)
-            with m.If(self.i_testing & (frame.op != Op.HELLO) & (frame.op != Op.SELFTEST)):
+            told = (Op.HELLO, Op.SELFTEST, Op.FLASH) if self.flash else (Op.HELLO, Op.SELFTEST)
+            with m.If(self.i_testing & ~frame.op.matches(*told)):
                 self._end(m, Status.BUSY)
 
     def _tell(self, m, value, status=Status.OK):
@@ -207,7 +215,7 @@ class Executor(wiring.Component):
                 m.d.sync += self.status.eq(status)
 
     def _words_of_the_bridge(self, m):
-        """HELLO, RESET, SELFTEST and SPEED."""
+        """HELLO, RESET, SELFTEST, FLASH and SPEED."""
         speed = Signal(SPEED)
         m.d.comb += [speed.clock_hz.eq(self.clock_hz), speed.divisor.eq(self.i_divisor)]
         m.d.comb += self.o_divisor.eq(self.word)
@@ -226,6 +234,9 @@ class Executor(wiring.Component):
                 self._end(m, Status.LENGTH)
         with m.State("verdict"):
             self._tell(m, self.i_verdict)
+        if self.flash:
+            with m.State("flash"):
+                self._tell(m, self.i_flash)
         with m.State("speed"):
             m.next = "tell speed"
             with m.If(self.i.payload.length != 0):

@@ -87,6 +87,7 @@ def selftest(image: str, timeout: float, **where: Any) -> None:
 @on_device(
     [
         "predict digits.lstmfw --port /dev/ttyUSB0 --input examples/digits/test.npz --scale input_scale",
+        "predict digits.lstmfw --port /dev/ttyUSB0 --input x.npz --loaded",
         "predict digits.lstmfw --registers uio0 --dma uio1 --weights udmabuf0 --streams udmabuf1 --input x.npz",
     ]
 )
@@ -98,6 +99,7 @@ def selftest(image: str, timeout: float, **where: Any) -> None:
 @click.option(
     "--output", "-o", type=click.Path(), help="npz file for the outputs, array y; they are printed without it."
 )
+@click.option("--loaded", is_flag=True, help="Load nothing: the engine must have this image, as from the board's flash.")
 def predict(
     image: str,
     timeout: float,
@@ -105,6 +107,7 @@ def predict(
     array: str | None,
     scale: str | None,
     output: str | None,
+    loaded: bool,
     **where: Any,
 ) -> None:
     """Load the model, send inputs in real numbers and take the outputs back."""
@@ -116,6 +119,8 @@ def predict(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with open_device(image, timeout, where) as opened, progress("predict") as told:
+            if loaded:
+                opened.adopt()
             y = opened.predict(x, progress=told)
     for warning in caught:
         click.echo(f"warning: {warning.message}", err=True)

@@ -113,6 +113,21 @@ class Session:
         await driver.sign(image.image_id, image.program.entry_word("run"))
         self.loaded = True
 
+    async def adopt(self) -> None:
+        """Use the engine as it is, where it has this image already: loaded by another program, or from a board's flash.
+
+        Raises
+        ------
+        NotLoadedError
+            It has another, or none; :meth:`load` brings this one.
+        ToolError
+            A run is in progress, or another engine.
+        """
+        self.loaded, self._steps = False, None
+        await self.driver.identify()
+        await self.driver.adopt(self.image.image_id)
+        self.loaded = True
+
     async def predict(
         self,
         x: np.ndarray,
@@ -333,6 +348,10 @@ class Device:
     def load(self) -> None:
         """See :meth:`Session.load`."""
         blocking(self.session.load())
+
+    def adopt(self) -> None:
+        """See :meth:`Session.adopt`."""
+        blocking(self.session.adopt())
 
     def predict(
         self,

@@ -223,6 +223,28 @@ class Driver:
             await self._put("IMAGE_ID", image_id)
         self._image_id = image_id
 
+    async def adopt(self, image_id: int) -> None:
+        """Use what somebody else has loaded and signed, as a board does from its flash memory.
+
+        Parameters
+        ----------
+        image_id : int
+            Value of IMAGE_ID that it must have been signed with, not 0.
+
+        Raises
+        ------
+        NotLoadedError
+            The engine has nothing of that number.
+        ToolError
+            A run is in progress.
+        """
+        await self.check_idle("adopt")
+        found = await self.read("IMAGE_ID")
+        if found != image_id:
+            what = "another image is loaded" if found else "no image is loaded, or it was changed"
+            raise NotLoadedError("register IMAGE_ID", f"{found:#x}", f"must be {image_id:#x}: {what}; load it")
+        self._image_id = image_id
+
     async def check_image(self) -> None:
         """Look whether the engine still has what this driver has loaded and signed.
 

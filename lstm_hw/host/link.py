@@ -16,6 +16,7 @@ from .protocol import (
     SILENCE_MS,
     STATUS_DOC,
     Capability,
+    FlashState,
     Frame,
     Hello,
     Op,
@@ -115,6 +116,7 @@ class Link:
             LinkMemory(self) if Capability.MEMORY in has else None,
             LinkStreams(self) if Capability.STREAMS in has else None,
             self.reset if Capability.RESET in has else None,
+            flash=self.flash if Capability.FLASH in has else None,
             clock=self.clock,
             close=self.line.close,
         )
@@ -202,6 +204,21 @@ class Link:
     async def reset(self) -> None:
         """Reset the engine and empty the streams."""
         await self.request(Op.RESET)
+
+    async def flash(self) -> FlashState | None:
+        """What has become of the model in the board's flash memory; None: it is not looked at.
+
+        Raises
+        ------
+        DeviceError
+            The bridge answers with something else.
+        """
+        if Capability.FLASH not in self.hello.capabilities:
+            return None
+        (state,) = _sized(self, Op.FLASH, await self.request(Op.FLASH), 1)
+        if state not in list(FlashState):
+            raise DeviceError(self.line.name, f"state {state} of the flash", f"must be up to {max(FlashState)}")
+        return FlashState(state)
 
     async def speed_up(self, baud: float) -> float | None:
         """Use a faster line, as near to a speed as the bridge's clock divides to; returns the speed.

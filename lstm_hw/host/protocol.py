@@ -40,6 +40,7 @@ class Op(IntEnum):
     RESET = 0x07
     SELFTEST = 0x08
     SPEED = 0x09
+    FLASH = 0x0A
 
 
 class Status(IntEnum):
@@ -62,7 +63,7 @@ STATUS_DOC = {
     "or offset that is out of range or no multiple of 4; nothing was done",
     Status.REFUSED: "the engine answered an access with an error; the payload tells how many words went before it",
     Status.TIMEOUT: "x was not taken, no y came, or an access was not answered, for as long as the bridge waits",
-    Status.BUSY: "a self-test is running",
+    Status.BUSY: "a self-test is running, or the model in the board's flash is being loaded",
 }
 
 
@@ -75,6 +76,7 @@ class Capability(IntFlag):
     RESET = 8
     SELFTEST = 16
     SPEED = 32
+    FLASH = 64
 
 
 class TestState(IntEnum):
@@ -86,6 +88,29 @@ class TestState(IntEnum):
     RUNNING = 1
     PASSED = 2
     FAILED = 3
+
+
+class FlashState(IntEnum):
+    """What has become of the model in a board's flash memory, by FLASH."""
+
+    NONE = 0
+    RUNNING = 1
+    LOADED = 2
+    SKIPPED = 3
+    DAMAGED = 5
+    OTHER = 6
+    REFUSED = 7
+
+
+FLASH_DOC = {
+    FlashState.NONE: "no model in the flash",
+    FlashState.RUNNING: "the model in the flash is being loaded",
+    FlashState.LOADED: "the model in the flash has been loaded",
+    FlashState.SKIPPED: "not looked at: the self-test has not passed",
+    FlashState.DAMAGED: "what is in the flash is not as it was written; nothing was loaded",
+    FlashState.OTHER: "the model in the flash is for another engine; nothing was loaded",
+    FlashState.REFUSED: "the engine did not take the model in the flash, and was reset",
+}
 
 
 @dataclass(frozen=True)

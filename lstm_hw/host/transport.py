@@ -11,6 +11,7 @@ from typing import Protocol
 
 from ..errors import DeviceError
 from .driver import RegisterPort
+from .protocol import FlashState
 
 Ended = Callable[[], Awaitable[bool]]
 """Asked when nothing moves on a stream: True when the run is over, DeviceError when its time is."""
@@ -90,6 +91,8 @@ class Transport:
         Resets the engine.
     interrupt : async callable, optional
         Returns when the interrupt output is high, or after a while.
+    flash : async callable, optional
+        Tells what has become of the model in the board's flash memory (FlashState or None).
     pause : async callable, optional
         Waits a little between two looks at a register.
     clock : callable () -> float
@@ -104,6 +107,7 @@ class Transport:
     streams: Streams | None = None
     reset: Callable[[], Awaitable[None]] | None = None
     interrupt: Callable[[], Awaitable[None]] | None = None
+    flash: Callable[[], Awaitable[FlashState | None]] | None = None
     pause: Callable[[], Awaitable[None]] | None = None
     clock: Callable[[], float] = time.monotonic
     close: Callable[[], None] | None = None

@@ -13,6 +13,7 @@ from ..host.device import Device, blocking
 from ..host.driver import Driver
 from ..host.image import FirmwareImage
 from ..host.link import Line, Link, SerialLine, SocketLine
+from ..host.protocol import FLASH_DOC
 from ..host.transport import Transport
 from ..reading import NpzFile
 
@@ -157,7 +158,10 @@ def told(path: str | os.PathLike, where: dict[str, Any], timeout: float, abort: 
         blocking(Driver(transport.need("registers"), image.config.content_id, timeout=timeout).abort())
     with Device(image, transport, timeout) as device:
         found = device.info()
+        flash = None if transport.flash is None else blocking(transport.flash())
     lines.append(f"{transport.name}: the engine of this image, free")
+    if flash is not None:
+        lines.append(f"flash: {FLASH_DOC[flash]}")
     lines += [f"  {name:<20}{value:#010x}" for name, value in found["registers"].items()]
     return lines + [f"  {name:<20}{value}" for name, value in found["counters"].items()]
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import lstm_hw
-from boards import host_design
+from boards import flash_image, host_design
+from boards.host_design import FLASH, memory_bytes_of
 from lstm_hw.host.image import Vectors
 from lstm_hw.model.reference import integer_reference
 from lstm_hw.verify.simulate import expect
@@ -75,20 +76,24 @@ def test_streamed(tmp_path, examples):
 
 
 def test_through_the_uart_of_a_board(tmp_path):
-    """The bridge in gateware, its self-test, and a model that it has never seen."""
+    """The bridge in gateware, its self-test, and a model that it has never seen: from its flash, and by a host."""
     model = tensors(np.random.default_rng(1))
     project = lstm_hw.load(write_project(tmp_path, model=model))
     x = project.x[:2]
     stored = project.qmodel.quantize_input(x)
     tests = expect(project.plan, project.words, project.qmodel, stored[:1]).scenario
     sources = []
-    for name, text in host_design.emit(tests, CLOCK_HZ, BAUD).items():
+    for name, text in host_design.emit(tests, CLOCK_HZ, BAUD, flash=flash_image.ADDRESS).items():
         sources.append(tmp_path / name)
         sources[-1].write_text(text)
-    settings = {"ports": PORTS, "cycle_ns": 10, "clock_hz": CLOCK_HZ, "divisor": CLOCK_HZ // BAUD}
+    ports = PORTS | {name[2:]: name for name in FLASH}
+    settings = {"ports": ports, "cycle_ns": 10, "clock_hz": CLOCK_HZ, "divisor": CLOCK_HZ // BAUD}
     turned = model | {name: np.ascontiguousarray(model[name][::-1]) for name in ("head.weight", "head.bias")}
     other = lstm_hw.load(write_project(tmp_path, model=turned))
     assert other.engine == project.engine and other.firmware.identity != project.firmware.identity
+    memory_bytes = memory_bytes_of(other.engine, len(other.firmware.images[0]))
+    (tmp_path / "flash").write_bytes(flash_image.flash_image(other.firmware, memory_bytes))
+    settings |= {"flash": str(tmp_path / "flash"), "flash_base": flash_image.ADDRESS}
     environment = vectors_of(tmp_path, other, x, 1) | {"LSTM_HW_UART": json.dumps(settings)}
     run_bench(sources, host_design.NAME, "sim.bench_host_uart", extra_env=environment, timeout=600)
 
