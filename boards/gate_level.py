@@ -25,6 +25,7 @@ _PORTS = {
     "rx": "host_uart_0__rx__io",
     "tx": "host_uart_0__tx__io",
     "restart": "button_fire_0__io",
+    "cipo": "model_flash_0__cipo__io",
 }
 
 

@@ -1,9 +1,10 @@
 """cocotb bench of the boards' host design: self-test, then a model loaded and run over the UART.
 
 The design is Verilog as emitted, or the netlist of a board. The environment variable LSTM_HW_HOST_DESIGN holds JSON:
-``scenario`` (a folder), ``ports`` (role -> name of a port: ``clock``, ``rx``, ``tx``, ``restart`` and, where there is
-one, ``reset``), ``clock_ns`` of the port, ``cycle_ns`` of the design, ``clock_hz`` (that it believes in), ``divisor``
-after reset and ``fast`` (the one to use), and ``reason``, ``passed`` and ``cycles`` (or None) of the self-test.
+``scenario`` (a folder), ``ports`` (role -> name of a port: ``clock``, ``rx``, ``tx``, ``restart`` and, where there are
+such, ``reset``, and ``cipo`` of a flash memory that is erased), ``clock_ns`` of the port, ``cycle_ns`` of the design,
+``clock_hz`` (that it believes in), ``divisor`` after reset and ``fast`` (the one to use), and ``reason``, ``passed``
+and ``cycles`` (or None) of the self-test.
 """
 
 import json
@@ -16,7 +17,7 @@ from cocotb.triggers import Timer
 
 from lstm_hw.host.driver import Driver
 from lstm_hw.host.link import Link
-from lstm_hw.host.protocol import TestState
+from lstm_hw.host.protocol import FlashState, TestState
 from lstm_hw.machine.config import PAGE_BYTES
 from lstm_hw.machine.registers import ErrorCode
 from lstm_hw.verify.scenario import Scenario
@@ -47,6 +48,8 @@ async def a_host_loads_and_runs_the_engine(dut: HierarchyObject) -> None:
     steps = len(scenario.runs) + 2
     wires = UartWires(ports["rx"], ports["tx"], settings["cycle_ns"], settings["divisor"])
     ports["restart"].value = 0
+    if "cipo" in ports:
+        ports["cipo"].value = 1
     if "reset" in ports:
         ports["reset"].value = 1
         await Timer(4 * settings["clock_ns"], "ns")
@@ -56,6 +59,12 @@ async def a_host_loads_and_runs_the_engine(dut: HierarchyObject) -> None:
     line = UartLine(wires, settings["clock_hz"])
     link = await line.link()
     await verdict(link, settings)
+    if "cipo" in ports:
+        for _ in range(200):
+            state = await link.flash()
+            if state != FlashState.RUNNING:
+                break
+        assert state == FlashState.NONE, state.name
     report_progress(1, steps)
     await link.speed_up(settings["clock_hz"] / settings["fast"])
     assert wires.divisor == settings["fast"]

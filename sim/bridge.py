@@ -121,7 +121,11 @@ class Bridge:
         """Status and payload of the reply to a request."""
         need = {Op.X: self.streams, Op.Y: self.streams, Op.MEM_READ: self.memory, Op.MEM_WRITE: self.memory}
         need[Op.RESET] = self.reset
-        if request.code not in list(Op) or request.code == Op.SELFTEST or need.get(request.code, True) is None:
+        if (
+            request.code not in list(Op)
+            or request.code in (Op.SELFTEST, Op.FLASH)
+            or need.get(request.code, True) is None
+        ):
             return Status.OP, b""
         return await getattr(self, f"_{Op(request.code).name.lower()}")(request.payload)
 

@@ -260,3 +260,7 @@ module EHXPLLL (
             end
     end
 endmodule
+
+// Clock of the flash that holds the bitstream: a pin of the FPGA that is none of the design's.
+module USRMCLK (input USRMCLKI, input USRMCLKTS);
+endmodule

@@ -99,7 +99,7 @@ def selftest(image: str, timeout: float, **where: Any) -> None:
 @click.option(
     "--output", "-o", type=click.Path(), help="npz file for the outputs, array y; they are printed without it."
 )
-@click.option("--loaded", is_flag=True, help="Load nothing: the engine must have this image, as from the board's flash.")
+@click.option("--loaded", is_flag=True, help="Load nothing: the engine must have this image, as from a flash.")
 def predict(
     image: str,
     timeout: float,

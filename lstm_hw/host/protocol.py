@@ -107,7 +107,7 @@ FLASH_DOC = {
     FlashState.RUNNING: "the model in the flash is being loaded",
     FlashState.LOADED: "the model in the flash has been loaded",
     FlashState.SKIPPED: "not looked at: the self-test has not passed",
-    FlashState.DAMAGED: "what is in the flash is not as it was written; nothing was loaded",
+    FlashState.DAMAGED: "what is in the flash is not as it was written, or longer than the memory; nothing was loaded",
     FlashState.OTHER: "the model in the flash is for another engine; nothing was loaded",
     FlashState.REFUSED: "the engine did not take the model in the flash, and was reset",
 }

@@ -5,15 +5,19 @@ import os
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import lstm_hw
 from boards import bitstream, flash
 from boards import vivado as build
+from boards.flash_image import flash_image
 from boards.plan import Plan
-from lstm_hw.errors import InputError, ToolError
+from lstm_hw.errors import ConfigError, InputError, ToolError
 from tests.boards.scenarios import small_scenario
 from tests.boards.smoke import plan_of
+from tests.projects import tensors, write_project
 
 ROOT = Path(__file__).parents[2]
 MODEL = Path(__file__).with_name("vivado.py")
@@ -33,6 +37,26 @@ def test_a_bitstream_is_loaded(tmp_path, monkeypatch, permanent, options):
     (tmp_path / "top.bit").touch()
     flash.flash("ulx3s", tmp_path / "top.bit", permanent)
     assert (tmp_path / "asked").read_text() == f"{options} {tmp_path / 'top.bit'}\n"
+
+
+def test_a_model_is_written_behind_the_bitstream(tmp_path, monkeypatch):
+    """In the layout that the loader in the FPGA reads; a file that is no image is refused before."""
+    monkeypatch.setattr(flash, "loader", lambda: loader(tmp_path, 0, "done"))
+    monkeypatch.setattr(flash, "FOLDER", tmp_path)
+    project = lstm_hw.load(write_project(tmp_path, model=tensors(np.random.default_rng(1))))
+    path = project.firmware.write(tmp_path / "model.lstmfw")
+    result = CliRunner().invoke(flash.main, ["ulx3s", "--model", str(path)])
+    assert result.exit_code == 0, result.output
+    written = tmp_path / "ulx3s" / "model.bin"
+    assert (tmp_path / "asked").read_text() == f"-b ulx3s -f -o 0x200000 {written}\n"
+    content = written.read_bytes()
+    assert content.startswith(b"LSTMBOOT\1\0\0\0" + project.engine.content_id.to_bytes(4, "little"))
+    assert content[24:].startswith(project.firmware.images[0])
+    path.write_bytes(path.read_bytes()[:-1])
+    result = CliRunner().invoke(flash.main, ["ulx3s", "--model", str(path)])
+    assert result.exit_code == 1 and "model.lstmfw" in result.output
+    with pytest.raises(ConfigError, match="must fit the board's weight memory of 16"):
+        flash_image(project.firmware, 16)
 
 
 def test_no_board_is_an_error_in_the_loaders_words(tmp_path, monkeypatch):
