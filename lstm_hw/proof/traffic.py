@@ -7,12 +7,16 @@ import numpy as np
 
 from ..machine.isa import REGISTERS
 from ..machine.plan import Plan
+from .lists import Assumed, walked, walks_list
 
 PARTS = ("x", "h", "bias")
 
 
 def words_read(plan: Plan, runs: Iterable[tuple[int, bool]], entry: str = "run") -> list[dict[str, int]]:
     """Replay the LOADs of runs that follow one another, and count the words of each part of the image.
+
+    Where a program asks what counts of x and h, it is taken to be as much as the network's activity says: a run of real
+    inputs reads others, which its counter ``read_beats`` tells.
 
     Parameters
     ----------
@@ -35,10 +39,10 @@ def words_read(plan: Plan, runs: Iterable[tuple[int, bool]], entry: str = "run")
     """
     names = ["x" if tile.part == "skip" else tile.part for tile in plan.image.tiles]
     parts = np.repeat([PARTS.index(name) for name in names], [tile.words for tile in plan.image.tiles])
-    registers, counts = [0] * REGISTERS, []
+    registers, counts, assumed = [0] * REGISTERS, [], Assumed.of(plan.network)
     for steps, clear in runs:
         read = np.zeros(len(PARTS), dtype=np.int64)
-        for command in plan.program.run(entry, steps, clear, registers):
+        for command in plan.program.run(entry, steps, clear, registers, kept=assumed.kept):
             if command.op == "LOAD":
                 first, words = plan.image.loaded(command, plan.config)
                 read += np.bincount(parts[first : first + words], minlength=len(PARTS))
@@ -49,7 +53,8 @@ def words_read(plan: Plan, runs: Iterable[tuple[int, bool]], entry: str = "run")
 def columns_by_layer(plan: Plan, steps: int, clear: bool = True) -> list[int]:
     """Replay a run whose weights have been loaded, and count the columns that the lanes work on by layer.
 
-    A word is followed from the image into the weight buffer or through its ring to the MAC that uses it.
+    A word is followed from the image into the weight buffer or through its ring to the MAC that uses it. What a program
+    asks for, and lists hold, is taken for granted as by :func:`words_read`.
 
     Parameters
     ----------
@@ -64,13 +69,13 @@ def columns_by_layer(plan: Plan, steps: int, clear: bool = True) -> list[int]:
         Cycles in which the lanes are busy, a layer; behind them those of MACs without lanes, which only wait. Their
         sum is the counter ``busy``.
     """
-    registers = [0] * REGISTERS
+    registers, assumed = [0] * REGISTERS, Assumed.of(plan.network)
     layer_of = np.repeat([tile.layer for tile in plan.image.tiles], [tile.words for tile in plan.image.tiles])
     buffer, ring = np.full(plan.config.weight_words, -1), _Ring()
     counts = [0] * (len(plan.network.layers) + 1)
     entries = [("load", 1, False)] if "load" in plan.program.entries else []
     for entry, length, zero in (*entries, ("run", steps, clear)):
-        for command in plan.program.run(entry, length, zero, registers):
+        for command in plan.program.run(entry, length, zero, registers, kept=assumed.kept):
             if command.op == "RING":
                 ring = _Ring()
             elif command.op == "LOAD":
@@ -80,7 +85,10 @@ def columns_by_layer(plan: Plan, steps: int, clear: bool = True) -> list[int]:
                 else:
                     buffer[command.base : command.base + words] = layer_of[first : first + words]
             elif command.op == "MAC":
-                columns = command.slots * command.columns
+                width = command.columns
+                if width and walks_list(plan.config, command.fields):
+                    width = walked(assumed.entries(command.fields))
+                columns = command.slots * width
                 layer = -1
                 if columns and command.mask:
                     layer = ring.layer(command.weight) if command.stream else buffer[command.weight]

@@ -14,6 +14,7 @@ from lstm_hw.plan.sizing import network_of
 from lstm_hw.proof.checker import check
 from lstm_hw.proof.count import count_cycles
 from lstm_hw.proof.load_timing import MemoryModel
+from lstm_hw.proof.traffic import words_read
 from lstm_hw.verify.runs import ModelReference, Piece, expected_runs, image_words
 from tests.delta import delta_model, plan_of
 
@@ -75,6 +76,8 @@ def test_an_estimate_takes_its_activity_for_granted():
         plan = column_plan(qmodel)
         plan = replace(plan, network=replace(plan.network, activity=(share, share)))
         found.append(count_cycles(plan, 8, memory=MEMORY))
+        words = sum(words_read(plan, ((8, True),))[0].values())
+        assert words * plan.config.beats_per_word == found[-1].read_beats
     beats = [run.read_beats for run in found]
     assert beats[0] == 8 * (5 + 12) * 6 * plan.config.beats_per_word and beats[2] == 0
     assert beats[0] > beats[1] > 0 and found[0].cycles > found[1].cycles > found[2].cycles
