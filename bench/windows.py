@@ -36,6 +36,8 @@ LATENCY, PORT_BITS = 40, 1024
 STREAM_WORDS = 1 << 15
 PINNED = {"pruned": 65, "dense": 16}
 """Columns of W_x at least that hide the tail of the step before: two windows, or columns enough."""
+SMALL = {64: 3072, 512: 384}
+"""Lanes -> words of a buffer in which W_h of 1,024 units does not fit."""
 FIELDS = {
     "accumulators": 2048,
     "finish_entries": 128,
@@ -150,4 +152,26 @@ def streamed_rows(units=(1024, 1500), shapes_of=shapes, batch=16, port_bits=PORT
                     network, engine(shape, **fields | {"weight_words": 1 << 18}), batch, pinned["dense"], case
                 ).plan()
                 result += rows_of(f"{where}/dense", dense, network, memory)
+    return result
+
+
+def halved_rows(units=1024, lanes=None, batch=16, ports=(256, PORT_BITS), kept=8, bank=64, pinned=PINNED["pruned"]):
+    """Rows of W_h that does not fit the chip and streams at every step, and what SACC's halves would read of it.
+
+    A tile of halves serves two steps. Its window is hidden behind the one before if as many row blocks go through it as
+    one in so many weights is kept; what lies on the diagonal of such tiles is read for each step.
+    """
+    result, pattern = [], BankBalanced(bank, kept)
+    network = pruned(pattern, units)
+    for rows, words in (lanes or SMALL).items():
+        blocks, tile = network.layers[0].blocks(rows), -(-bank // kept)
+        sides = max(1, blocks // tile)
+        share = (1 + 1 / sides) / 2
+        for port_bits in ports:
+            fields = {"axi_data_bits": port_bits, "weight_words": words, "window": 64}
+            where = f"sbe/LSTM {units}/{units}, {rows} lanes, batch {batch}, {port_bits}-bit port, W_h streams"
+            plan = GatherBatchPlanner(network, engine(Shape(rows), **fields), batch, pinned, 3).plan()
+            result += rows_of(f"{where}/pruned", plan, network, MemoryModel(LATENCY))
+            why = f"missed: not built; tiles of {tile} of {blocks} row blocks would read {share:.4f} of W_h a step"
+            result.append(Row("cycles_per_step", f"{where}/pruned, SACC's halves", None, "cycles", None, why))
     return result

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.sparse import ACTIVITIES, EDGEDRNN, column_rows, model_rows
+from bench.sparse import ACTIVITIES, EDGEDRNN, column_rows, edge_rows, model_rows
 
 
 @pytest.mark.parametrize("kind, useful", [("lstm", 1.0), ("gru", 0.75)])
@@ -26,3 +26,12 @@ def test_column_rows():
         assert 0.2 < rows["port_busy", f"{activity:g}"] <= 1  # steps of few short columns have a tail
         assert rows["gain_over_peak", f"{activity:g}"] < 192 / changed
     assert rows["port_busy", "1"] > 0.97
+
+
+def test_edge_rows():
+    """What is read is what changed: columns of 4 x 24 rows of 8 lanes, of all that are left of two layers."""
+    rows = {(row.metric, row.config.rpartition("/")[2]): row.ours for row in edge_rows(sizes=(10, 24, 24), steps=2)}
+    x, *h = (rows["activity", name] for name in ("x", "h0", "h1"))
+    columns = 10 * x + 24 * (2 * h[0] + h[1])
+    (read,) = (value for (metric, _), value in rows.items() if metric == "bytes_per_step")
+    assert read == pytest.approx(columns * 12 * 8)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.windows import BBS_GOPS, Shape, resident_rows, streamed_rows
+from bench.windows import BBS_GOPS, Shape, halved_rows, resident_rows, streamed_rows
 from lstm_hw.prune.patterns import BankBalanced, Unstructured
 
 
@@ -35,3 +35,11 @@ def test_batches_read_what_is_not_zero():
         assert pruned < dense / 5
         busy, idle = (rows["utilisation_on_nonzeros", where, of].ours for of in ("pruned", "dense"))
         assert busy > 7 * idle
+
+
+def test_halves_are_told_as_missed():
+    """Beside what W_h takes that streams at every step."""
+    rows = halved_rows(128, {32: 416}, 4, (256,), pinned=1)
+    (missed,) = (row for row in rows if row.ours is None)
+    assert "SACC" in missed.config and "tiles of 8 of 16 row blocks would read 0.7500" in missed.source
+    assert next(row for row in rows if row.metric == "bytes_per_step").ours > 0
