@@ -16,7 +16,7 @@ from lstm_hw.model.store import write_tensors
 INPUTS, HIDDEN, OUTPUTS = 3, 4, 2
 ONNX_ORDER = (0, 3, 1, 2)
 """Positions of i, o, f, c."""
-KERAS_RECURRENT = ("LSTM", "GRU", "CuDNNLSTM", "CuDNNGRU")
+KERAS_RECURRENT = ("LSTM", "GRU", "CuDNNLSTM", "CuDNNGRU", "SimpleRNN")
 KERAS_ARRAYS = ("kernel", "recurrent_kernel", "bias")
 KERAS_FOLDERS = {"TimeDistributed": "time_distributed", "SimpleRNN": "simple_rnn"}
 

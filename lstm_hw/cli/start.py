@@ -109,6 +109,17 @@ Examples:
     multiple=True,
     help="What follows a linear layer of a state_dict, which cannot say it; once for each.",
 )
+@click.option(
+    "--front-prefix", multiple=True, help="As --head-prefix, of a linear layer in front of the LSTM; once for each."
+)
+@click.option(
+    "--front-activation",
+    "front_activations",
+    type=click.Choice(["none", "relu", "elu", "sigmoid", "tanh"]),
+    multiple=True,
+    help="What follows a linear layer in front of the LSTM; once for each.",
+)
+@click.option("--nonlinearity", type=click.Choice(["tanh", "relu"]), help="Of a plain RNN of a state_dict.")
 @click.option("--initial-state", type=click.Choice(["zero"]), help="Begin with zeros although the file has a state.")
 @click.option(
     "--skip", type=click.Choice(["first", "all", "outside"]), help="Inputs that are added to the outputs, or outside."

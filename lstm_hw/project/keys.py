@@ -69,6 +69,13 @@ class ModelSection:
         "first or all inputs are added to the outputs, where a file of tensors does not say it; outside leaves out the "
         "addition that the file asks for",
     )
+    front_prefix: str | tuple[str, ...] | None = _key(
+        None, "the same as head_prefix, for linear layers in front of the LSTM in a file of tensors: their prefixes"
+    )
+    front_activations: str | tuple[str, ...] | None = _key(None, "what follows each of them, as head_activations")
+    nonlinearity: str | None = _key(
+        None, "of a plain RNN in a file of tensors: tanh or relu; without it tanh, PyTorch's, is assumed and told"
+    )
     input_scale: float | tuple[float, ...] | None = _key(
         None, "the network's x is x times it; a number, or a list of one for each input"
     )

@@ -1,11 +1,11 @@
-"""Linear layers behind an LSTM, as a reader finds them one after the other."""
+"""Linear layers in front of an LSTM or behind it, as a reader finds them one after the other."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...errors import ModelError
 from ...machine.isa import ACTIVATIONS
-from ..float_model import DenseWeights
+from ..float_model import DenseWeights, PlainWeights
 from .options import ReadOptions
 
 SOFTMAX = ("softmax", "logsoftmax")
@@ -62,6 +62,12 @@ class LinearChain:
             found = f"{activation!r:.80} behind {self.layers[-1].activation}"
             raise ModelError(subject, found, "must be the only one of its layer")
         self.layers[-1] = replace(self.layers[-1], activation=found)
+
+    def taken(self, subject: str) -> list[PlainWeights]:
+        """What has been found, in front of a recurrent layer that follows; the chain begins anew."""
+        self.check_open(subject)
+        found, self.layers = [PlainWeights.of_dense(layer) for layer in self.layers], []
+        return found
 
     @property
     def parts(self) -> dict[str, Any]:

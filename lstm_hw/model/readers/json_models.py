@@ -24,6 +24,7 @@ from ..float_model import (
     FloatModel,
     GruWeights,
     LstmWeights,
+    PlainWeights,
     RecurrentWeights,
     check_shape,
     skip_matrix,
@@ -185,10 +186,10 @@ class AmplifierFile:
     def model(self, options: ReadOptions) -> FloatModel:
         said = self._description
         subject = f"{self.path}: model_data"
-        units = {"LSTM": "lstm", "GRU": "gru"}
+        units = {"LSTM": "lstm", "GRU": "gru", "RNN": "plain"}
         unit = _name(said, "unit_type", subject)
         if said and unit not in units:
-            raise ModelError(f"{subject}: unit_type", repr(unit), "must be 'LSTM' or 'GRU'")
+            raise ModelError(f"{subject}: unit_type", repr(unit), f"must be one of {', '.join(units)}")
         tensors = self._tensors()
         if not said:
             return StateDict(tensors).model(options)
@@ -197,8 +198,9 @@ class AmplifierFile:
             raise ConfigError("model.skip", repr(options.skip), rule)
         head = options.head_prefix or ("lin" if said and "lin.weight" in tensors.shapes else None)
         model = StateDict(tensors).model(replace(options, skip=None, head_prefix=head))
-        if units[unit] != model.kind:
-            rule = f"must be {model.kind.upper()!r}, as state_dict has it"
+        found = next(name for name, kind in units.items() if kind == model.layers[0].KIND)
+        if unit != found:
+            rule = f"must be {found!r}, as state_dict has it"
             raise ModelError(f"{subject}: unit_type", repr(unit), rule)
         sizes = {
             "input_size": model.input_size,
@@ -248,10 +250,10 @@ class RtNeuralFile:
             if not isinstance(weights, list):
                 raise ModelError(f"{subject}: weights", type(weights).__name__, "must be a list")
             arrays = [numbers(array, f"{subject}: weights[{at}]") for at, array in enumerate(weights)]
-            if kind in KERAS_GATES and not chain.layers:
-                layers.append(keras_recurrent(kind, arrays, subject, activation or "tanh"))
+            if kind in ("lstm", "gru"):
+                layers += [*chain.taken(subject), keras_recurrent(kind, arrays, subject, activation or "tanh")]
                 _check_last(layer, "shape", layers[-1].hidden_size, subject)
-            elif kind in ("dense", "time-distributed-dense") and layers:
+            elif kind in ("dense", "time-distributed-dense"):
                 chain.add(keras_dense(arrays, subject))
                 _check_last(layer, "shape", chain.layers[-1].output_size, subject)
                 chain.activate(activation, subject, f"layer {number}")
@@ -259,7 +261,7 @@ class RtNeuralFile:
                 chain.activate(activation, subject, f"layer {number}")
             else:
                 what = f"type {kind!r} behind {len(layers)} recurrent layers and {len(chain.layers)} dense layers"
-                raise ModelError(subject, what, "must be lstm or gru layers, then dense layers and activations")
+                raise ModelError(subject, what, "must be lstm or gru layers, dense layers and activations")
         known = {"layers", "in_shape", "in_skip", "skip", *_GAINS}
         assumptions += _not_used(self.path, "the file", self.content.keys() - known)
         said = {"head_every_step": bool(chain.layers), "source": str(self.path)}
@@ -272,7 +274,7 @@ class RtNeuralFile:
         return model if out == 1 else folded(model, output_scale=out)
 
 
-KERAS_GATES = {"lstm": 4, "gru": 3}
+KERAS_GATES = {"lstm": 4, "gru": 3, "plain": 1}
 """Kind of a layer -> gates, which Keras stacks as i, f, c, o and as z, r, h."""
 
 
@@ -286,7 +288,7 @@ def keras_recurrent(
     kind : str
         Of ``KERAS_GATES``.
     arrays : list of arrays
-        The bias of an LSTM is (4H), that of a GRU (2, 3H): of x and of h.
+        The bias of an LSTM is (4H), of a plain RNN (H), that of a GRU (2, 3H): of x and of h.
     subject : str
     activation : str
         What the file says of it.
@@ -311,12 +313,14 @@ def keras_recurrent(
         kernel, recurrent = (
             np.hstack([gate.reshape(units, -1).T for gate in np.hsplit(matrix, gates)]) for matrix in arrays[:2]
         )
-    bias = arrays[2] if len(arrays) == 3 else np.zeros((1 if kind == "lstm" else 2, gates * units))
+    bias = arrays[2] if len(arrays) == 3 else np.zeros((2 if kind == "gru" else 1, gates * units))
     if kind == "gru" and not cudnn and bias.shape == (gates * units,):
         raise ModelError(f"{subject}: reset_after", "false, by the shape of the bias", RESET_AFTER)
     parts = 2 if cudnn or kind == "gru" else 1
     check_shape(f"{subject}: bias", (bias.size,), (parts * gates * units,))
     bias = bias.reshape(parts, -1)
+    if kind == "plain":
+        return PlainWeights(kernel.T, recurrent.T, bias[0], source=subject, activation=activation)
     if kind == "lstm":
         return LstmWeights(kernel.T, recurrent.T, bias.sum(axis=0), source=subject)
     return gru_of_zrh(kernel.T, recurrent.T, *bias, subject)

@@ -12,13 +12,14 @@ import resource
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...errors import ConfigError, LstmHwError, ModelError
+from ...machine.isa import ACTIVATIONS
 from ...reading import MAX_JSON_BYTES, MAX_VALUES, open_archive, open_file, parse_json, read_stored
 from ..float_model import FloatModel
 from ..functions import USUAL
@@ -26,7 +27,7 @@ from ..store import MAX_FILE_BYTES
 from .chain import LinearChain
 from .json_models import RESET_AFTER, keras_dense, keras_recurrent
 from .libraries import library
-from .options import HEAD_MODES, NO_HEAD, ReadOptions
+from .options import HEAD_MODES, NO_HEAD, OF_TENSORS, ReadOptions
 
 SECONDS = 1
 """Processor time that the HDF5 library may take."""
@@ -41,7 +42,7 @@ _HARMLESS = (
     "ActivityRegularization",
 )
 """Layers that do nothing when a model is used."""
-_RECURRENT = {"LSTM": "lstm", "CuDNNLSTM": "lstm", "GRU": "gru", "CuDNNGRU": "gru"}
+_RECURRENT = {"LSTM": "lstm", "CuDNNLSTM": "lstm", "GRU": "gru", "CuDNNGRU": "gru", "SimpleRNN": "plain"}
 """Class of a layer -> its kind."""
 _OFF = ("go_backwards", "time_major", "return_state", "zero_output_for_mask")
 """Options of a recurrent layer that must be off."""
@@ -170,8 +171,10 @@ class KerasFile:
         return _Layer(kind, name, config)
 
     def model(self, options: ReadOptions) -> FloatModel:
-        """The recurrent layers and the dense layer behind them."""
-        options.refuse(f"{self.path} says it", "gate_order", "prefix", "head_activations", "initial_state", "skip")
+        """The recurrent layers and the dense layers in front of them, between and behind."""
+        options.refuse(
+            f"{self.path} says it", "gate_order", "prefix", "head_activations", "initial_state", "skip", *OF_TENSORS
+        )
         if options.head_prefix not in (None, NO_HEAD):
             raise ConfigError("model.head_prefix", repr(options.head_prefix), f"must be {NO_HEAD!r} for a Keras file")
         with self._opened() as (config, file, version):
@@ -187,16 +190,16 @@ class KerasFile:
             if recurrent and options.head_prefix == NO_HEAD and layer.kind not in _RECURRENT:
                 assumptions.append(f"model.head_prefix: left out of {self.path.name}: {layer.name} and what follows it")
                 break
-            if layer.kind in _RECURRENT and not chain.layers and sequences:
-                recurrent.append(self._recurrent(layer, arrays, subject))
+            if layer.kind in _RECURRENT and sequences:
+                recurrent += [*chain.taken(subject), self._recurrent(layer, arrays, subject)]
                 _check_units(layer, recurrent[-1].hidden_size, subject)
                 found = self._functions(layer, version, subject)
                 functions = functions or found
-                if found != functions:
+                if found not in (None, functions):
                     rule = f"must be {' and '.join(functions)}, as in the layer before: an engine has one unit"
                     raise ModelError(f"{subject}: activations", " and ".join(found), rule)
                 sequences = layer.config.get("return_sequences", False)
-            elif layer.kind == "Dense" and recurrent:
+            elif layer.kind == "Dense":
                 chain.add(keras_dense(arrays.of(layer, _ARRAYS[::2]), subject))
                 _check_units(layer, chain.layers[-1].output_size, subject)
                 chain.activate(_activation(layer), subject, layer.name)
@@ -209,7 +212,8 @@ class KerasFile:
             else:
                 what = f"{layer.kind} behind {len(recurrent)} recurrent layers and {len(chain.layers)} dense layers"
                 rule = (
-                    "must be LSTM or GRU layers, but for the last with return_sequences, then Dense layers, activations"
+                    "must be LSTM, GRU or SimpleRNN layers, but for the last with return_sequences, and Dense layers "
+                    "with their activations"
                 )
                 raise ModelError(subject, what, rule)
         if not chain.layers and not sequences:
@@ -226,12 +230,25 @@ class KerasFile:
             if config.get(key):
                 raise ModelError(f"{subject}: {key}", "true", "must be false")
         cudnn = layer.kind.startswith("CuDNN")
+        if layer.kind == "SimpleRNN":
+            activation = self._of_rnn(config.get("activation", "not said"), subject)
+            return replace(keras_recurrent("plain", arrays.of(layer, _ARRAYS), subject), activation=activation)
         if layer.kind == "GRU" and not config.get("reset_after", False):
             raise ModelError(f"{subject}: reset_after", "false", RESET_AFTER)
         return keras_recurrent(_RECURRENT[layer.kind], arrays.of(layer, _ARRAYS), subject, cudnn=cudnn)
 
+    @staticmethod
+    def _of_rnn(value, subject):
+        """The activation of a SimpleRNN."""
+        names = {"linear": "none"} | {name: name for name in ACTIVATIONS[1:]}
+        if not isinstance(value, str) or value not in names:
+            raise ModelError(f"{subject}: activation", f"{value!r:.80}", f"must be one of {', '.join(names)}")
+        return names[value]
+
     def _functions(self, layer, version, subject):
-        """What stands for sigmoid and tanh; hard sigmoids are steeper in Keras 2 than in Keras 3."""
+        """What stands for sigmoid and tanh, of cells; hard sigmoids are steeper in Keras 2 than in Keras 3."""
+        if layer.kind == "SimpleRNN":
+            return None
         if layer.kind.startswith("CuDNN"):
             return USUAL
         known = {"recurrent_activation": {"sigmoid": "sigmoid"}, "activation": {"tanh": "tanh", "hard_tanh": "hard5"}}

@@ -1,4 +1,4 @@
-"""ONNX files: LSTM or GRU nodes of a graph and the linear layer behind them.
+"""ONNX files: LSTM, GRU or RNN nodes of a graph and the linear layers in front of them, between and behind.
 
 An LSTM node has W (1, 4H, I), R (1, 4H, H) and B (1, 8H), the bias of the inputs and of the recurrence, gates i, o,
 f, c. The graph is followed from its input to its output: what stands between must be such nodes, nodes that only
@@ -16,7 +16,7 @@ import numpy as np
 
 from ...errors import ConfigError, LstmHwError, ModelError
 from ...reading import MAX_VALUES, read_file
-from ..float_model import DenseWeights, FloatModel, LstmWeights, check_shape
+from ..float_model import DenseWeights, FloatModel, LstmWeights, PlainWeights, check_shape
 from ..functions import USUAL
 from ..store import MAX_FILE_BYTES
 from .chain import LinearChain
@@ -33,6 +33,7 @@ _RECURRENT = ("LSTM", "GRU", "RNN")
 _SAME = ("Identity", "Dropout", "Cast")
 _MOVES = (*_SAME, "Transpose", "Squeeze", "Unsqueeze", "Reshape", "Gather", "Slice", "Concat")
 _ACTIVATIONS = ("Relu", "Elu", "Sigmoid", "Tanh", "Softmax", "LogSoftmax")
+_LINEAR = ("Gemm", "MatMul", "Conv", "Add")
 _SOFTMAX = ("Softmax", "LogSoftmax")
 _ONE_AXIS = 13
 """Operator set from which on a softmax is over one axis, rather than over that and all behind it."""
@@ -66,7 +67,7 @@ class _Found:
     options: ReadOptions
     layers: list = field(default_factory=list)
     every_step: bool = True
-    functions: tuple[str, str] = USUAL
+    functions: tuple[str, str] | None = None
     assumptions: list = field(default_factory=list)
 
     def __post_init__(self):
@@ -91,6 +92,18 @@ def _functions(attributes, usual, subject):
         if len(alpha) == len(beta) == 1 and abs(alpha[0] - slope) < LINE and abs(beta[0] - 0.5) < LINE:
             return name, USUAL[1]
     raise ModelError(f"{subject}: activation_alpha", f"{alpha} and beta {beta}", "must be 0.2 or 1/6 and 0.5")
+
+
+def _of_rnn(attributes, subject):
+    """The activation of an RNN node."""
+    named = attributes.get("activations", [b"Tanh"])
+    names = {b"Relu": "relu", b"Tanh": "tanh", b"Sigmoid": "sigmoid"}
+    if len(named) != 1 or named[0] not in names:
+        raise ModelError(f"{subject}: activations", named, "must be Tanh, Relu or Sigmoid")
+    for name in ("activation_alpha", "activation_beta"):
+        if attributes.get(name):
+            raise ModelError(f"{subject}: {name}", attributes[name], "must not be given")
+    return names[named[0]]
 
 
 @dataclass(frozen=True)
@@ -206,7 +219,7 @@ class OnnxGraph:
         if found.chain.layers:
             options.agree(self.path, HEAD_MODES[found.every_step])
         said = {"head_every_step": bool(found.chain.layers) and found.every_step, "source": str(self.path)}
-        said["functions"] = found.functions
+        said["functions"] = found.functions or USUAL
         return FloatModel(tuple(found.layers), **found.chain.parts, **said, assumptions=tuple(found.assumptions))
 
     def _first(self, prefix):
@@ -230,14 +243,14 @@ class OnnxGraph:
         producers = {output: node for node in self._graph.node for output in node.output}
         while flow in producers:
             node = producers[flow]
-            if node.op_type not in (*_SAME, "Transpose"):
+            if node.op_type not in (*_SAME, "Transpose", *_LINEAR, *_ACTIVATIONS):
                 rule = (
                     f"must not stand before the LSTM; model.prefix = {start.name or start.output[0]!r} begins at the "
                     "LSTM, and what stands before it must then happen outside"
                 )
                 raise ModelError(f"{self.path}: {node.name or flow}", node.op_type, rule)
             undo.append(node)
-            flow = node.input[0]
+            flow = next((name for name in node.input if name not in self._constants), node.input[0])
         axes = list(_input_axes(start))
         for node in undo:
             if node.op_type == "Transpose":
@@ -271,7 +284,7 @@ class OnnxGraph:
         if kind == "Reshape":
             return self._reshaped(node, flow, subject)
         chain = found.chain
-        if kind in ("Gemm", "MatMul", "Conv") and found.layers:
+        if kind in _LINEAR[:3]:
             chain.add(self._dense(node, flow, subject))
             found.every_step = not flow.last
             return replace(flow, name=node.output[0], features=chain.layers[-1].output_size)
@@ -289,16 +302,19 @@ class OnnxGraph:
             chain.activate(kind, subject, _name(node))
             return replace(flow, name=node.output[0])
         what = f"{kind} behind {len(found.layers)} recurrent layers and {len(chain.layers)} linear layers"
-        rule = "must be LSTM or GRU nodes, then Gemm, MatMul and Add, or Conv of width 1, with activations or without"
+        rule = (
+            "must be LSTM, GRU or RNN nodes and Gemm, MatMul and Add, or Conv of width 1, with activations or without"
+        )
+        if not found.layers:
+            rule += "; model.prefix begins at a node, and what stands before it must then happen outside"
         raise ModelError(subject, what, rule)
 
     def _recurrent(self, node, flow, found, subject):
-        gru = node.op_type == "GRU"
-        if node.op_type not in ("LSTM", "GRU"):
-            raise ModelError(subject, f"a {node.op_type} node", "must be an LSTM or a GRU")
-        if found.chain.layers or flow.last:
-            what = f"{'a GRU' if gru else 'an LSTM'} behind a linear layer or a last step"
-            raise ModelError(subject, what, "must stand before them")
+        gru, rnn = node.op_type == "GRU", node.op_type == "RNN"
+        if flow.last:
+            what = f"{'an LSTM' if node.op_type == 'LSTM' else f'a {node.op_type}'} behind a last step"
+            raise ModelError(subject, what, "must stand before it")
+        found.layers += found.chain.taken(subject)
         attributes, activations = _attributes(node), ACTIVATIONS[: 2 if gru else 3]
         if gru and attributes.get("linear_before_reset", 0) != 1:
             raise ModelError(f"{subject}: linear_before_reset", attributes.get("linear_before_reset", 0), RESET_AFTER)
@@ -306,11 +322,13 @@ class OnnxGraph:
             value = attributes.get(name, must)
             if value != must:
                 raise ModelError(f"{subject}: {name}", f"{value!r:.80}", rule)
-        functions = _functions(attributes, activations, subject)
-        if found.layers and functions != found.functions:
-            rule = f"must be {' and '.join(found.functions)}, as in the node before: an engine has one unit"
-            raise ModelError(f"{subject}: activations", " and ".join(functions), rule)
-        found.functions = functions
+        activation = _of_rnn(attributes, subject) if rnn else None
+        if not rnn:
+            functions = _functions(attributes, activations, subject)
+            if found.functions not in (None, functions):
+                rule = f"must be {' and '.join(found.functions)}, as in the node before: an engine has one unit"
+                raise ModelError(f"{subject}: activations", " and ".join(functions), rule)
+            found.functions = functions
         wanted = _input_axes(node)
         if flow.axes != wanted or node.input[0] != flow.name:
             raise ModelError(subject, f"an input with axes {flow.axes}", f"must be {wanted}")
@@ -326,24 +344,37 @@ class OnnxGraph:
                 found.assumptions.append(
                     f"model.path: {given[at]} of {self.path.name} is kept on the chip, zero at first"
                 )
-        gates = 3 if gru else 4
+        gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[node.op_type]
         w_x, w_h = (self._constant(given[at], subject) for at in (1, 2))
         check_shape(f"{subject}: R", w_h.shape, (1, None, None))
         units = w_h.shape[2]
+        if w_h.shape[1] == gates * attributes.get("hidden_size", units) != gates * units:
+            rule = (
+                "must be gates of as many columns as rows: ONNX's LSTM has no projection, and what PyTorch exports for "
+                "proj_size is another network; read the model's state_dict (.pt) instead"
+            )
+            raise ModelError(f"{subject}: R", f"shape {w_h.shape}, of a projection", rule)
         check_shape(f"{subject}: R", w_h.shape, (1, gates * units, units))
         if attributes.get("hidden_size", units) != units:
             raise ModelError(f"{subject}: hidden_size", attributes["hidden_size"], f"must be {units}, as R has it")
         check_shape(f"{subject}: W", w_x.shape, (1, gates * units, None))
         bias = self._constant(given[3], subject) if given[3] else np.zeros((1, 2 * gates * units))
         check_shape(f"{subject}: B", bias.shape, (1, 2 * gates * units))
-        names = ((5, "initial_h"), (6, "initial_c"))[: 1 if gru else 2]
+        names = ((5, "initial_h"), (6, "initial_c"))[: 1 if gru or rnn else 2]
         initial = [self._initial(given[at], f"{subject}: {name}", units) for at, name in names]
         if not any(values.any() for values in initial):
             initial = None
         elif found.options.initial_state == ZERO:
             found.assumptions.append(f"model.initial_state: the state of {node.name} is replaced by zeros")
             initial = None
-        found.layers.append(_weights(gru, w_x[0], w_h[0], *bias.reshape(2, -1), subject, initial))
+        if rnn and initial is not None:
+            raise ModelError(f"{subject}: initial_h", "other than zeros", "must be zeros of a plain RNN")
+        bias = bias.reshape(2, -1)
+        if rnn:
+            layer = PlainWeights(w_x[0], w_h[0], sum(bias), subject, activation=activation)
+        else:
+            layer = _weights(gru, w_x[0], w_h[0], *bias, subject, initial)
+        found.layers.append(layer)
         outputs = [*node.output, "", "", ""][:3]
         read = {name for other in self._graph.node for name in other.input} | {o.name for o in self._graph.output}
         if outputs[1] in read and outputs[0] not in read:

@@ -13,8 +13,12 @@ NO_HEAD = "none"
 """What a file without a head may say of it, and the head's prefix where a file's linear layers are to be left out."""
 ZERO = "zero"
 OUTSIDE = "outside"
+NONLINEARITIES = ("tanh", "relu")
+"""Of a plain RNN, as PyTorch names them; what is taken where nobody says it comes first."""
 SKIPS = ("first", "all")
 """Which inputs are added to the outputs."""
+OF_TENSORS = ("nonlinearity", "front_prefix", "front_activations")
+"""Options of files of tensors alone, whatever else the file says."""
 AROUND = ("input_scale", "input_offset", "output_scale", "output_offset", "held")
 """Options of what happens to inputs and outputs outside."""
 HEAD_OPTIONS = ("head_prefix", "head_activations")
@@ -41,11 +45,15 @@ class ReadOptions:
         The same for the linear head; ``none`` for the LSTM alone. Of a chain of linear layers each one's, in order.
     head_activations : str or tuple of str, optional
         What follows each of the linear layers, in a file of tensors, which does not say it.
+    front_prefix, front_activations : str or tuple of str, optional
+        The same of linear layers in front of the LSTM, on every step, in a file of tensors.
     initial_state : "zero" or tuple of str, optional
         Begin with h = c = 0 although the file holds another state; or the names of two tensors, h and c (layers, H).
     skip : {"first", "all", "outside"}, optional
         The first input, or all inputs, are added to the outputs, in a file of tensors, which does not say it; or the
         addition of x to the outputs that the file asks for is left out.
+    nonlinearity : {"tanh", "relu"}, optional
+        Of a plain RNN in a file of tensors, which does not say it.
     input_scale, input_offset, output_scale, output_offset : float or tuple of float, optional
     held : dict of str to float, optional
         What happens to inputs and outputs outside of the file's network; see :func:`lstm_hw.model.fold.folded`.
@@ -58,6 +66,9 @@ class ReadOptions:
     head_activations: str | tuple[str, ...] | None = None
     initial_state: str | tuple[str, ...] | None = None
     skip: str | None = None
+    front_prefix: str | tuple[str, ...] | None = None
+    front_activations: str | tuple[str, ...] | None = None
+    nonlinearity: str | None = None
     input_scale: float | tuple[float, ...] | None = None
     input_offset: float | tuple[float, ...] | None = None
     output_scale: float | tuple[float, ...] | None = None
@@ -72,20 +83,24 @@ class ReadOptions:
     def __post_init__(self):
         if self.head not in (None, *HEAD_MODES):
             raise ConfigError("model.head", repr(self.head), f"must be one of {', '.join(HEAD_MODES)}")
-        for name in ("head_prefix", "head_activations"):
+        for name in ("head_prefix", "head_activations", "front_prefix", "front_activations"):
             value = getattr(self, name)
             if isinstance(value, list | tuple):  # a list of one is that one
                 object.__setattr__(self, name, value[0] if len(value) == 1 else tuple(value) or None)
-        for activation in self.activations:
-            if activation not in ACTIVATIONS:
-                rule = f"must be one of {', '.join(ACTIVATIONS)}, or a list with one for each linear layer"
-                raise ConfigError("model.head_activations", repr(activation), rule)
+        for name in ("head_activations", "front_activations"):
+            for activation in _tuple(getattr(self, name)):
+                if activation not in ACTIVATIONS:
+                    rule = f"must be one of {', '.join(ACTIVATIONS)}, or a list with one for each linear layer"
+                    raise ConfigError(f"model.{name}", repr(activation), rule)
         if isinstance(self.initial_state, list):
             object.__setattr__(self, "initial_state", tuple(self.initial_state))
         state = self.initial_state
         if state not in (None, ZERO) and not (isinstance(state, tuple) and len(state) == 2):
             rule = f"must be {ZERO!r}, or a list of two tensors of the file, h and c"
             raise ConfigError("model.initial_state", repr(state), rule)
+        if self.nonlinearity not in (None, *NONLINEARITIES):
+            rule = f"must be one of {', '.join(NONLINEARITIES)}"
+            raise ConfigError("model.nonlinearity", repr(self.nonlinearity), rule)
         if self.skip not in (None, OUTSIDE, *SKIPS):
             raise ConfigError("model.skip", repr(self.skip), f"must be one of {', '.join((*SKIPS, OUTSIDE))}")
 
@@ -98,6 +113,16 @@ class ReadOptions:
     def activations(self) -> tuple[str, ...]:
         """What is said to follow the linear layers."""
         return _tuple(self.head_activations)
+
+    @property
+    def front_prefixes(self) -> tuple[str, ...]:
+        """Of each linear layer in front that is named."""
+        return _tuple(self.front_prefix)
+
+    @property
+    def in_front(self) -> tuple[str, ...]:
+        """What is said to follow the linear layers in front."""
+        return _tuple(self.front_activations)
 
     def refuse(self, why: str, *names: str) -> None:
         """Refuse options that mean nothing for a file: those of ``names`` that are given."""
@@ -112,6 +137,7 @@ class ReadOptions:
             raise ConfigError("model.initial_state", repr(self.initial_state), rule)
         if self.skip in SKIPS:
             raise ConfigError("model.skip", repr(self.skip), f"must be {OUTSIDE!r} or not given: {path} says it itself")
+        self.refuse(f"{path} says it", *OF_TENSORS)
 
     def agree(self, path: object, mode: str) -> None:
         """Refuse a mode of the head other than the file's."""

@@ -21,13 +21,14 @@ from ..float_model import (
     FloatModel,
     GruWeights,
     LstmWeights,
+    PlainWeights,
     check_finite,
     check_shape,
     hidden_size_of,
     skip_matrix,
 )
 from ..store import DIGEST_KEY
-from .options import HEAD_ASSUMED, HEAD_MODES, NO_HEAD, OUTSIDE, SKIPS, ZERO, ReadOptions
+from .options import HEAD_ASSUMED, HEAD_MODES, NO_HEAD, NONLINEARITIES, OUTSIDE, SKIPS, ZERO, ReadOptions
 
 HEAD_NAMES = ("head", "fc", "linear", "classifier")
 """Names of linear layers that are taken as the head without a word."""
@@ -36,7 +37,7 @@ METADATA = ("gate_order", "head", DIGEST_KEY)
 _RECURRENT = re.compile(r"(.*?)((?:weight|bias)_(?:ih|hh|hr))(?:_l(0|[1-9]\d{0,3}))?(_reverse)?", re.ASCII | re.DOTALL)
 _LINEAR = re.compile(r"((?:.*\.)?)weight", re.ASCII | re.DOTALL)
 _PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-GATE_ORDERS = {4: "ifgo", 3: "rzn"}
+GATE_ORDERS = {4: "ifgo", 3: "rzn", 1: "n"}
 """Gates of a cell, its rows over its columns -> the order of PyTorch, that of :mod:`..float_model`."""
 _OTHER_NAMES = {"c": "g", "h": "n"}
 """What others call a gate -> its name here."""
@@ -84,35 +85,56 @@ class StateDict:
         if options.skip == OUTSIDE:
             options.refuse(f"{file.path} asks for none", "skip")
         lstm = _Recurrent.find(file, options.prefix)
-        linear, assumptions = _find_linear(file, lstm, options)
-        activations = _activations(file, linear, options)
-        used = {*lstm.names, *(name for layer in linear for name in layer.names)}
+        if lstm.gates != 1:
+            options.refuse(f"{file.path} holds no plain RNN", "nonlinearity")
+        every = _linear_layers(file)
+        front = [_named(file, every, prefix, "front_prefix") for prefix in options.front_prefixes]
+        in_front = _activations(file, front, options.in_front, "front_activations")
+        for layer in front:
+            del every[layer.prefix]
+        linear, assumptions = _find_linear(file, every, options)
+        activations = ["none"] * len(linear)
+        if options.activations or len(linear) > 1:
+            activations = _activations(file, linear, options.activations, "head_activations")
+        used = {*lstm.names, *(name for layer in (*front, *linear) for name in layer.names)}
         assumptions += lstm.assumptions(file)
+        if lstm.gates == 1 and options.nonlinearity is None:
+            known, other = NONLINEARITIES
+            told = (
+                f"model.nonlinearity: {file.path.name} does not say it; taken as {known!r} (PyTorch's), not {other!r}"
+            )
+            assumptions = (*assumptions, told)
         used |= lstm.check_state(file, options.initial_state)
         left = sorted(set(file.shapes) - used)
         if left:
             assumptions += _left_out(file, lstm, left, options)
-        inputs = lstm.check_shapes(file)
-        for layer in linear:
-            check_shape(f"{file.path}: {layer.weight}", file.shapes[layer.weight], (None, inputs))
-            inputs = file.shapes[layer.weight][0]
-            if layer.bias:
-                check_shape(f"{file.path}: {layer.bias}", file.shapes[layer.bias], (inputs,))
+        inputs = lstm.check_shapes(file, _check_chain(file, front, None))
+        _check_chain(file, linear, inputs)
         order = gate_positions(file, options.gate_order, lstm.gates)
         mode, assumed = _head_mode(file, linear, options.head, options.head_prefix == NO_HEAD)
         values = file.floats(sorted(used))
         for name, array in values.items():
             check_finite(f"{file.path}: {name}", array)
-        dense = [
-            layer.dense(values, f"{file.path}: {layer.prefix.removesuffix('.')}", activation)
-            for layer, activation in zip(linear, activations, strict=True)
+        before, dense = (
+            [
+                layer.dense(values, f"{file.path}: {layer.prefix.removesuffix('.')}", activation)
+                for layer, activation in zip(*part, strict=True)
+            ]
+            for part in ((front, in_front), (linear, activations))
+        )
+        layers = [
+            layer
+            for number in range(lstm.layers)
+            for layer in lstm.layer(number, values, order, f"{file.path}: layer {number}", options.nonlinearity)
         ]
-        layers = [lstm.layer(number, values, order, f"{file.path}: layer {number}") for number in range(lstm.layers)]
+        if options.initial_state and (lstm.projected or lstm.gates == 1):
+            rule = "must be 'zero' or not given for a plain RNN or an LSTM with a projection"
+            raise ConfigError("model.initial_state", list(options.initial_state), rule)
         if options.initial_state:
             pairs = zip(*(values[name].reshape(lstm.layers, -1) for name in options.initial_state), strict=True)
             layers = [replace(layer, initial=pair) for layer, pair in zip(layers, pairs, strict=True)]
         model = FloatModel(
-            tuple(layers),
+            (*map(PlainWeights.of_dense, before), *layers),
             dense.pop() if dense else None,
             dense=tuple(dense),
             head_every_step=mode == "every_step",
@@ -139,13 +161,19 @@ class _Recurrent:
     cell: bool
     biases: tuple[str, ...]
     gates: int = 4
+    projected: bool = False
 
     def name(self, part, layer):
         return f"{self.prefix}{part}" if self.cell else f"{self.prefix}{part}_l{layer}"
 
     @property
     def names(self):
-        return [self.name(part, n) for n in range(self.layers) for part in (*_PARTS[:2], *self.biases)]
+        return [self.name(part, n) for n in range(self.layers) for part in self.parts]
+
+    @property
+    def parts(self):
+        """Tensors of a layer."""
+        return (*_PARTS[:2], *self.biases, *["weight_hr"] * self.projected)
 
     def check_state(self, file, names):
         """The tensors of the state that the layers begin from, (layers, H) or (layers, 1, H), if there are some."""
@@ -164,6 +192,8 @@ class _Recurrent:
 
     def hidden(self, file):
         """Hidden size, by the matrix of the last layer."""
+        if self.projected:
+            return file.shapes[self.name("weight_hh", self.layers - 1)][0] // self.gates
         name = self.name("weight_hh", self.layers - 1)
         return hidden_size_of(f"{file.path}: {name}", file.shapes[name], self.gates)
 
@@ -182,17 +212,19 @@ class _Recurrent:
         for name, match in found[prefix].items():
             if match[4]:
                 raise ModelError(f"{file.path}: {name}", "a bidirectional LSTM or GRU", "must have one direction")
-            if match[2].endswith("_hr"):
-                raise ModelError(f"{file.path}: {name}", "an LSTM with projection", "must have none (proj_size=0)")
         numbers = {match[3] for match in found[prefix].values()}
         if None in numbers and len(numbers) > 1:
             raise ModelError(f"{file.path}: {prefix}", "both single cells and numbered layers", "must hold one of them")
         cell = None in numbers
         layers = 1 if cell else 1 + max(map(int, numbers))
         probe = cls(prefix, layers, cell, ())
-        gates = _gates_of(file, probe)
+        projected = any(match[2].endswith("weight_hr") for match in found[prefix].values())
+        for name, match in found[prefix].items():
+            if match[2].endswith("bias_hr"):
+                raise ModelError(f"{file.path}: {name}", "a bias of a projection", "must have none, as PyTorch's")
+        gates = 4 if projected else _gates_of(file, probe)
         there = {part for part in _PARTS[2:] for n in range(layers) if probe.name(part, n) in file.shapes}
-        lstm = cls(prefix, layers, cell, tuple(part for part in _PARTS[2:] if part in there), gates)
+        lstm = cls(prefix, layers, cell, tuple(part for part in _PARTS[2:] if part in there), gates, projected)
         for name in lstm.names:
             if name not in file.shapes:
                 rule = "must be present" + (", or missing in every layer" if "bias" in name else "")
@@ -206,22 +238,26 @@ class _Recurrent:
         missing = next(part for part in _PARTS[2:] if part not in self.biases)
         return (f"model.path: {file.path.name} has {self.biases[0]} and no {missing}, which is taken as zero",)
 
-    def check_shapes(self, file):
-        """Check all shapes against each other and return the hidden size of the last layer."""
-        inputs = None
+    def check_shapes(self, file, inputs):
+        """Check all shapes against each other and return the size of the last layer's h; ``inputs`` None is any."""
         for layer in range(self.layers):
-            names = {part: self.name(part, layer) for part in (*_PARTS[:2], *self.biases)}
-            subject, shape = f"{file.path}: {names['weight_hh']}", file.shapes[names["weight_hh"]]
-            hidden = hidden_size_of(subject, shape, self.gates)
+            names = {part: self.name(part, layer) for part in self.parts}
+            read = "weight_hr" if self.projected else "weight_hh"
+            subject, shape = f"{file.path}: {names[read]}", file.shapes[names[read]]
+            if self.projected:
+                check_shape(subject, shape, (None, None))
+                outputs, hidden = shape
+            else:
+                outputs = hidden = hidden_size_of(subject, shape, self.gates)
             rows = self.gates * hidden
-            sizes = {"weight_ih": (rows, inputs), "weight_hh": (rows, hidden)}
+            sizes = {"weight_ih": (rows, inputs), "weight_hh": (rows, outputs), "weight_hr": (outputs, hidden)}
             for part, name in names.items():
                 check_shape(f"{file.path}: {name}", file.shapes[name], sizes.get(part, (rows,)))
-            inputs = hidden
+            inputs = outputs
         return inputs
 
-    def layer(self, number, values, order, source):
-        """The weights of a layer, gates in the order of this package."""
+    def layer(self, number, values, order, source, nonlinearity):
+        """The weights of a layer, gates in the order of this package, and of its projection if it has one."""
 
         def gates(part):
             stacked = values[self.name(part, number)]
@@ -229,9 +265,16 @@ class _Recurrent:
 
         w_x, w_h = gates("weight_ih"), gates("weight_hh")
         biases = [gates(part) if part in self.biases else np.zeros(len(w_x)) for part in _PARTS[2:]]
+        if self.gates == 1:
+            return [PlainWeights(w_x, w_h, sum(biases), source, activation=nonlinearity or NONLINEARITIES[0])]
         if self.gates == 3:
-            return GruWeights.of_gates(w_x, w_h, *biases, source)
-        return LstmWeights(w_x, w_h, sum(biases), source=source)
+            return [GruWeights.of_gates(w_x, w_h, *biases, source)]
+        layer = LstmWeights(w_x, w_h, sum(biases), source, projected=self.projected)
+        if not self.projected:
+            return [layer]
+        matrix = values[self.name("weight_hr", number)]
+        nothing = np.zeros((len(matrix), 0))
+        return [layer, PlainWeights(matrix, nothing, np.zeros(len(matrix)), f"{source}: projection")]
 
 
 def _chosen(file, found, wanted):
@@ -254,10 +297,7 @@ def _gates_of(file, lstm):
     name = lstm.name("weight_hh", 0)
     shape = file.shapes.get(name, ())
     gates = shape[0] // shape[1] if len(shape) == 2 and shape[1] and shape[0] % shape[1] == 0 else None
-    if gates == 1:
-        rule = "must be an LSTM, (4H, H), or a GRU, (3H, H)"
-        raise ModelError(f"{file.path}: {name}", f"a plain RNN, by its shape {shape}", rule)
-    return 3 if gates == 3 else 4
+    return gates if gates in GATE_ORDERS else 4
 
 
 @dataclass(frozen=True)
@@ -282,14 +322,29 @@ def _is_known(prefix):
     return prefix.rstrip(".").rpartition(".")[2] in HEAD_NAMES
 
 
-def _find_linear(file, lstm, options):
-    """The linear layers, the head last, and what had to be assumed."""
+def _linear_layers(file):
+    """Prefix -> linear layer."""
     layers = {}
     for name, shape in file.shapes.items():
         linear = _LINEAR.fullmatch(name)
         if linear and "embed" not in name and (len(shape) == 2 or _is_known(linear[1])):
             bias = f"{linear[1]}bias"
             layers[linear[1]] = _Linear(linear[1], name, bias if bias in file.shapes else None)
+    return layers
+
+
+def _check_chain(file, linear, inputs):
+    """Check the shapes of linear layers behind so many inputs, None of any, and return the outputs of the last one."""
+    for layer in linear:
+        check_shape(f"{file.path}: {layer.weight}", file.shapes[layer.weight], (None, inputs))
+        inputs = file.shapes[layer.weight][0]
+        if layer.bias:
+            check_shape(f"{file.path}: {layer.bias}", file.shapes[layer.bias], (inputs,))
+    return inputs
+
+
+def _find_linear(file, layers, options):
+    """Of the linear layers those behind the LSTM, the head last, and what had to be assumed."""
     if options.head_prefix == NO_HEAD:
         return [], ()
     if options.head_prefix is not None:
@@ -311,24 +366,21 @@ def _find_linear(file, lstm, options):
     return [head], (told if options.activations else f"{told}, which cannot say whether an activation follows it",)
 
 
-def _named(file, layers, wanted):
+def _named(file, layers, wanted, key="head_prefix"):
     """The linear layer of a prefix that a user names."""
     for prefix, layer in layers.items():
         if wanted in (prefix, prefix.removesuffix(".")):
             return layer
-    rule = f"must be {NO_HEAD!r} or one of the linear layers in {file.path}: {sorted(layers) or 'none'}"
-    raise ConfigError("model.head_prefix", repr(wanted), rule)
+    rule = f"must be {f'{NO_HEAD!r} or ' * (key == 'head_prefix')}one of the linear layers in {file.path}: "
+    raise ConfigError(f"model.{key}", repr(wanted), rule + str(sorted(layers) or "none"))
 
 
-def _activations(file, linear, options):
-    """What follows each of the linear layers: nothing behind a single one of which nobody says it."""
-    given = options.activations
-    if not given and len(linear) < 2:
-        return ["none"] * len(linear)
+def _activations(file, linear, given, key):
+    """What is said to follow each of the linear layers."""
     if len(given) != len(linear):
         names = [layer.prefix.removesuffix(".") for layer in linear]
         rule = f"must have one of {', '.join(ACTIVATIONS)} for each of {names}: {file.path} cannot say it"
-        raise ConfigError("model.head_activations", list(given) or "not given", rule)
+        raise ConfigError(f"model.{key}", list(given) or "not given", rule)
     return given
 
 
@@ -361,7 +413,8 @@ def gate_positions(file: Tensors, given: str | None, gates: int) -> list[int]:
     order = usual if said is given is None else given if said is None else said
     letters = "".join(_OTHER_NAMES.get(letter, letter) for letter in order)
     if sorted(letters) != sorted(usual):
-        rule = f"must be a permutation of {'i, f, g (or c) and o' if gates == 4 else 'r, z and n (or h)'}"
+        names = {4: "i, f, g (or c) and o", 3: "r, z and n (or h)", 1: "n alone: a plain RNN has no gates"}
+        rule = f"must be a permutation of {names[gates]}"
         raise ModelError(f"{file.path}: {'gate_order' if said is None else 'metadata gate_order'}", repr(order), rule)
     return [letters.index(gate) for gate in usual]
 

@@ -18,7 +18,7 @@ from ..float_model import DenseWeights, FloatModel, LstmWeights, check_shape
 from ..store import MAX_FILE_BYTES
 from .chain import LinearChain
 from .libraries import library
-from .options import HEAD_MODES, NO_HEAD, ReadOptions
+from .options import HEAD_MODES, NO_HEAD, OF_TENSORS, ReadOptions
 
 MAX_OPERATORS = 1 << 12
 LSTM = "UNIDIRECTIONAL_SEQUENCE_LSTM"
@@ -108,7 +108,9 @@ class TfliteGraph:
 
     def model(self, options: ReadOptions) -> FloatModel:
         """The LSTM layers and the fully connected layer behind them."""
-        options.refuse(f"{self.path} says it", "gate_order", "prefix", "head_activations", "initial_state", "skip")
+        options.refuse(
+            f"{self.path} says it", "gate_order", "prefix", "head_activations", "initial_state", "skip", *OF_TENSORS
+        )
         if options.head_prefix not in (None, NO_HEAD):
             raise ConfigError("model.head_prefix", repr(options.head_prefix), f"must be {NO_HEAD!r} for a TFLite file")
         try:
@@ -132,9 +134,9 @@ class TfliteGraph:
             if not operator.inputs or operator.inputs[0] != flow or len(operator.outputs) != 1:
                 raise ModelError(subject, "a graph with branches", "must be a chain of operators")
             flow = operator.outputs[0]
-            if operator.kind == LSTM and not chain.layers:
-                lstms.append(self._lstm(operator, subject, assumptions))
-            elif operator.kind == "FULLY_CONNECTED" and lstms:
+            if operator.kind == LSTM:
+                lstms += [*chain.taken(subject), self._lstm(operator, subject, assumptions)]
+            elif operator.kind == "FULLY_CONNECTED":
                 activation = self._dense(operator, subject, chain)
                 chain.activate(activation, subject, f"operator {number}")
             elif operator.kind in _ACTIVATIONS and chain.layers:
@@ -144,7 +146,7 @@ class TfliteGraph:
             else:
                 what = f"behind {len(lstms)} LSTMs and {len(chain.layers)} fully connected layers"
                 rule = (
-                    "must be LSTMs, then FULLY_CONNECTED on every step, with activations or without; "
+                    "must be LSTMs and FULLY_CONNECTED on every step, with activations or without; "
                     f"model.head_prefix = {NO_HEAD!r} takes the LSTMs without what follows"
                 )
                 raise ModelError(subject, what, rule)
@@ -187,6 +189,10 @@ class TfliteGraph:
             activation = names.get(number, f"activation {number}").lower()
         weight = self._matrix(operator.inputs[1], subject)
         check_shape(f"{subject}: weight", weight.shape, (None, None))
+        shape = np.ravel(self._model.Subgraphs(0).Tensors(operator.inputs[0]).ShapeAsNumpy()).tolist()
+        if shape[-1:] != [weight.shape[1]]:
+            rule = f"must end in {weight.shape[1]}: a layer that reads several steps at once is not built"
+            raise ModelError(subject, f"an input of shape {shape}", rule)
         has_bias = len(operator.inputs) > 2 and operator.inputs[2] >= 0
         bias = self._matrix(operator.inputs[2], subject) if has_bias else np.zeros(len(weight))
         chain.add(DenseWeights(weight, bias, source=subject))

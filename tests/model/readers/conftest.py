@@ -1,0 +1,50 @@
+"""What Keras itself writes, for all tests that read it: importing it takes longer than all of its models."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+KERAS = """
+import numpy as np, keras
+from keras import layers
+keras.utils.set_random_seed(1)
+some = dict(bias_initializer="random_uniform")
+lstm = lambda: layers.LSTM(5, return_sequences=True, **some)
+models = {
+    "rnn": [layers.SimpleRNN(5, return_sequences=True, **some), layers.SimpleRNN(4, activation="relu", **some)],
+    "front": [layers.Dense(6, activation="elu", **some), lstm(), layers.Dense(2, **some)],
+    "between": [layers.TimeDistributed(layers.Dense(4, **some)), layers.ReLU(), lstm(),
+                layers.Dense(3, activation="tanh"), lstm(), layers.TimeDistributed(layers.Dense(2, **some))],
+    "gru": [*(layers.GRU(5, return_sequences=True, **some) for _ in range(2)), layers.Dense(2)],
+    "before": [layers.GRU(2, reset_after=False)],
+    "mixed": [layers.SimpleRNN(4, return_sequences=True), lstm(), layers.Dense(2)],
+    "backwards": [layers.SimpleRNN(4, go_backwards=True, return_sequences=True)],
+    "gelu": [layers.SimpleRNN(4, activation="gelu")],
+    "masked": [layers.Masking(), layers.SimpleRNN(4)],
+    "softmax": [layers.Dense(4, activation="softmax"), lstm()],
+    "last": [layers.SimpleRNN(4), layers.RepeatVector(3), lstm()],
+}
+x = np.load("x.npy")
+for name, parts in models.items():
+    model = keras.Sequential([keras.Input((7, 3)), *parts])
+    np.save(name + ".npy", keras.ops.convert_to_numpy(model(x)))
+    model.save(name + ".keras")
+    if name in ("rnn", "front", "between", "mixed", "gru"):
+        model.save(name + ".h5")
+"""
+
+
+@pytest.fixture(scope="session")
+def keras_files(tmp_path_factory):
+    """A folder with models that Keras 3 saved, ``NAME.npy``, their outputs, and ``x.npy``."""
+    if importlib.util.find_spec("keras") is None:  # imported here it would choose its backend
+        pytest.skip("no Keras")
+    folder = tmp_path_factory.mktemp("keras")
+    np.save(folder / "x.npy", np.random.default_rng(1).standard_normal((2, 7, 3)).astype(np.float32))
+    environment = os.environ | {"KERAS_BACKEND": "torch"}
+    subprocess.run([sys.executable, "-c", KERAS], cwd=folder, env=environment, check=True, capture_output=True)
+    return folder

@@ -1,0 +1,30 @@
+"""Plain layers among recurrent ones: bits, cycles and counts of the emitted Verilog."""
+
+import numpy as np
+
+from lstm_hw.gateware.top import Top
+from lstm_hw.model.float_model import FloatModel
+from lstm_hw.project.api import convert
+from lstm_hw.project.settings import ProjectConfig
+from lstm_hw.verify.scenario import Stress
+from lstm_hw.verify.simulate import expect
+from lstm_hw.verilog.emit import write_verilog
+from sim.play import play
+from tests.plan.test_plain import cells, plain, rnn
+
+
+def test_bits_cycles_and_clipped_values(tmp_path):
+    """A layer in front, a projected LSTM and a plain RNN whose h is kept and sent, of 8 bits, on two contexts."""
+    rng = np.random.default_rng(6)
+    model = FloatModel((*plain(rng, 5, 6, "elu"), *cells(rng, 6, 7, projection=3), *rnn(rng, 3, 6)))
+    x = rng.uniform(-1, 1, (2, 3, 5))
+    engine = {"rows": 8, "contexts": 2, "count_clipped": True}
+    quantize = {"weight_bits": 8, "operand_bits": 8, "accumulator_bits": 32, "input_format": "Q0.7"}
+    config = ProjectConfig.from_dict({"name": "tiny", "model": {"path": "none"}, "engine": engine}, "here")
+    made = convert(config, model=model, calibration=x / 4, x=x, quantize=quantize)  # so that values are clipped
+    stored = made.qmodel.quantize_input(made.x)
+    scenario = expect(made.plan, made.words, made.qmodel, stored, Stress(0.3, 0.3, 0.3)).scenario
+    verilog = write_verilog(tmp_path / "lstm_engine.v", Top(scenario.config), "lstm_engine")
+    played = play(scenario, verilog, tmp_path / "scenario")
+    found = [run["clipped"] for run in played.runs]
+    assert found == [run.clipped for run in scenario.runs] and found[-1]["output"] > 0
