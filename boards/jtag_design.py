@@ -6,23 +6,7 @@ The host is Vivado's hardware manager with ``jtag_host.tcl``, which knows the re
 from lstm_hw.machine.ports import CONTROL, X, Y, weight_prefixes
 from lstm_hw.machine.registers import lookup
 
-from .block_design import (
-    CLOCKED,
-    CONTROL_BASE,
-    DMA,
-    DMA_BASE,
-    ENGINE,
-    OVERLAY,
-    RESET,
-    STREAMS,
-    Cell,
-    Design,
-    engine_cells,
-    registers_behind,
-    registers_in,
-    script,
-    vectors_at,
-)
+from . import block_design as bd
 
 MEMORY_BASE, MEMORY_BYTES = 0x00000000, 1 << 20
 """Block RAM for weights and vectors: 256 blocks of 36 kbit."""
@@ -62,22 +46,22 @@ def files(engine_config, board, clock_pins, reset_pin, level):
         "set_property CONFIG_VOLTAGE 1.8 [current_design]",
     ]
     notes = [
-        f"registers  {CONTROL} at {CONTROL_BASE:#010x}, of the DMA at {DMA_BASE:#010x}",
+        f"registers  {CONTROL} at {bd.CONTROL_BASE:#010x}, of the DMA at {bd.DMA_BASE:#010x}",
         f"memory     {MEMORY_BYTES >> 10} KiB of block RAM at {MEMORY_BASE:#010x}, for weights and vectors",
         f"x, outputs {X} <- AXI DMA -> {Y}, in simple mode and with realignment engines",
         "host       JTAG to AXI bridge: see jtag_host.tcl",
     ]
     title = f"The engine on the {board.name}, whose host is a bridge from JTAG: a block design for Vivado."
-    made = script(found, board.name, board.part, title, notes, uart=True)
+    made = bd.script(found, board.name, board.part, title, notes, uart=True)
     return made | {"jtag_host.tcl": host(engine_config)}
 
 
 def design(engine_config, clock_mhz, input_mhz):
     """The block design (Design); parameters and errors as of :func:`files`."""
     ports = weight_prefixes(engine_config)
-    found = Design()
+    found = bd.Design()
     found.cells = {
-        "clock": Cell(
+        "clock": bd.Cell(
             "clk_wiz:6.0",
             {
                 "PRIM_SOURCE": "Differential_clock_capable_pin",
@@ -87,36 +71,40 @@ def design(engine_config, clock_mhz, input_mhz):
                 "USE_RESET": "false",
             },
         ),
-        "reset": Cell("proc_sys_reset:5.0", {"C_EXT_RESET_HIGH": 1}),
-        "jtag": Cell("jtag_axi:1.2", {"PROTOCOL": 0, "M_AXI_DATA_WIDTH": 32, "M_AXI_ADDR_WIDTH": 32}),
-        **engine_cells(engine_config),
-        "host": Cell("smartconnect:1.0", {"NUM_SI": 1, "NUM_MI": 3}),
-        "memory": Cell("smartconnect:1.0", {"NUM_SI": 3 + len(ports), "NUM_MI": 1}),
-        "controller": Cell(
+        "reset": bd.Cell("proc_sys_reset:5.0", {"C_EXT_RESET_HIGH": 1}),
+        "jtag": bd.Cell("jtag_axi:1.2", {"PROTOCOL": 0, "M_AXI_DATA_WIDTH": 32, "M_AXI_ADDR_WIDTH": 32}),
+        **bd.engine_cells(engine_config),
+        "host": bd.Cell("smartconnect:1.0", {"NUM_SI": 1, "NUM_MI": 3}),
+        "memory": bd.Cell("smartconnect:1.0", {"NUM_SI": 3 + len(ports), "NUM_MI": 1}),
+        "controller": bd.Cell(
             "axi_bram_ctrl:4.1",
             {"PROTOCOL": "AXI4", "DATA_WIDTH": engine_config.axi_data_bits, "SINGLE_PORT_BRAM": 1},
         ),
-        "bram": Cell("blk_mem_gen:8.4", {"use_bram_block": "BRAM_Controller", "Memory_Type": "Single_Port_RAM"}),
+        "bram": bd.Cell("blk_mem_gen:8.4", {"use_bram_block": "BRAM_Controller", "Memory_Type": "Single_Port_RAM"}),
     }
     frequency = {"FREQ_HZ": round(input_mhz * 1_000_000)}
     found.ports = {"sysclk": ("Slave", "xilinx.com:interface:diff_clock_rtl:1.0", frequency)}
     found.pins = {"cpu_reset": "rst"}
-    masters = [*(f"{ENGINE}/{port}" for port in ports), f"{DMA}/M_AXI_MM2S", f"{DMA}/M_AXI_S2MM"]
+    masters = [
+        *(f"{bd.ENGINE}/{port}" for port in ports),
+        f"{bd.DMA}/M_AXI_MM2S",
+        f"{bd.DMA}/M_AXI_S2MM",
+    ]
     found.interfaces = [
         ("sysclk", "clock/CLK_IN1_D"),
         ("jtag/M_AXI", "host/S00_AXI"),
-        *registers_behind("host"),
+        *bd.registers_behind("host"),
         ("host/M02_AXI", "memory/S00_AXI"),
         *((master, f"memory/S{number:02}_AXI") for number, master in enumerate(masters, 1)),
         ("memory/M00_AXI", "controller/S_AXI"),
         ("controller/BRAM_PORTA", "bram/BRAM_PORTA"),
-        *STREAMS,
+        *bd.STREAMS,
     ]
     found.nets = [
         (
             "clock/clk_out1",
             [
-                *CLOCKED,
+                *bd.CLOCKED,
                 *("jtag/aclk", "host/aclk", "memory/aclk", "controller/s_axi_aclk", "reset/slowest_sync_clk"),
             ],
         ),
@@ -125,17 +113,17 @@ def design(engine_config, clock_mhz, input_mhz):
         (
             "reset/peripheral_aresetn",
             [
-                *RESET,
+                *bd.RESET,
                 *("jtag/aresetn", "host/aresetn", "memory/aresetn", "controller/s_axi_aresetn"),
             ],
         ),
     ]
     memory = ("controller/S_AXI/Mem0", MEMORY_BASE, MEMORY_BYTES)
     found.addresses = [
-        *registers_in("jtag/Data"),
+        *bd.registers_in("jtag/Data"),
         ("jtag/Data", *memory),
-        *((f"{ENGINE}/{port}", *memory) for port in ports),
-        *vectors_at(*memory),
+        *((f"{bd.ENGINE}/{port}", *memory) for port in ports),
+        *bd.vectors_at(*memory),
     ]
     return found
 
@@ -236,11 +224,11 @@ proc transfer {{channel offset bytes}} {{
 def host(engine_config):
     """The Tcl of the host."""
     return _HOST.format(
-        overlay=OVERLAY,
+        overlay=bd.OVERLAY,
         content_id=engine_config.content_id,
         burst=LONGEST_BURST,
-        control=CONTROL_BASE,
-        dma=DMA_BASE,
+        control=bd.CONTROL_BASE,
+        dma=bd.DMA_BASE,
         memory=MEMORY_BASE,
         memory_bytes=MEMORY_BYTES,
         id_offset=lookup("ID").address,

@@ -5,27 +5,15 @@ from dataclasses import dataclass
 from lstm_hw.machine.config import VALUE_BITS
 from lstm_hw.machine.ports import CONTROL, X, Y, weight_prefixes
 
-from .block_design import (
-    CLOCKED,
-    CONTROL_BASE,
-    DMA,
-    DMA_BASE,
-    ENGINE,
-    RESET,
-    STREAMS,
-    Cell,
-    Design,
-    engine_cells,
-    registers_behind,
-    registers_in,
-    script,
-    vectors_at,
-    x_bits_of,
-)
+from . import block_design as bd
 
 HP_PORTS, HP_BITS = 4, 64
 """Ports from the fabric to the memory of the processor, and their width."""
-INTERRUPTS = (f"{ENGINE}/interrupt", f"{DMA}/mm2s_introut", f"{DMA}/s2mm_introut")
+INTERRUPTS = (
+    f"{bd.ENGINE}/interrupt",
+    f"{bd.DMA}/mm2s_introut",
+    f"{bd.DMA}/s2mm_introut",
+)
 """What drives IRQ_F2P, from bit 0 on."""
 
 
@@ -116,9 +104,9 @@ def files(engine_config, board, processor):
     ports = weight_prefixes(engine_config)
     memory = [f"S_AXI_HP{number}" for number in range(len(ports))]
     notes = [
-        f"registers  {CONTROL}  <- M_AXI_GP0, at {CONTROL_BASE:#010x}",
+        f"registers  {CONTROL}  <- M_AXI_GP0, at {bd.CONTROL_BASE:#010x}",
         *(f"weights    {port} -> {slave}" for port, slave in zip(ports, memory, strict=True)),
-        f"x          {X}  <- AXI DMA, MM2S, {x_bits_of(engine_config)} bits; its registers at {DMA_BASE:#010x}",
+        f"x          {X}  <- AXI DMA, MM2S, {bd.x_bits_of(engine_config)} bits; its registers at {bd.DMA_BASE:#010x}",
         f"outputs    {Y}  -> AXI DMA, S2MM, {VALUE_BITS} bits",
         f"vectors    AXI DMA <-> {_dma_slave(engine_config)}",
         f"interrupts IRQ_F2P: {', '.join(f'{n} {pin}' for n, pin in enumerate(INTERRUPTS))}",
@@ -128,23 +116,23 @@ def files(engine_config, board, processor):
         f"Settings of the processor: {processor.source}",
     ]
     title = f"The engine beside the processor of the {board.name}: a block design for Vivado."
-    return script(design(engine_config, board.clock_mhz, processor), board.name, board.part, title, notes)
+    return bd.script(design(engine_config, board.clock_mhz, processor), board.name, board.part, title, notes)
 
 
 def design(engine_config, clock_mhz, processor):
     """The block design (Design); parameters and errors as of :func:`files`."""
     ports = weight_prefixes(engine_config)
     dma_slave = _dma_slave(engine_config)
-    found = Design()
+    found = bd.Design()
     memory = {f"S_AXI_HP{number}": f"weights{number}" for number in range(len(ports))} | {dma_slave: "vectors"}
     found.cells = {
-        "ps7": Cell("processing_system7:5.5", _processor_config(processor, clock_mhz, memory)),
-        **engine_cells(engine_config),
-        "reset": Cell("proc_sys_reset:5.0", {"C_EXT_RESET_HIGH": 0}),
-        "registers": Cell("smartconnect:1.0", {"NUM_SI": 1, "NUM_MI": 2}),
-        **{f"weights{number}": Cell("smartconnect:1.0", {"NUM_SI": 1, "NUM_MI": 1}) for number in range(len(ports))},
-        "vectors": Cell("smartconnect:1.0", {"NUM_SI": 2, "NUM_MI": 1}),
-        "interrupts": Cell("xlconcat:2.1", {"NUM_PORTS": len(INTERRUPTS)}),
+        "ps7": bd.Cell("processing_system7:5.5", _processor_config(processor, clock_mhz, memory)),
+        **bd.engine_cells(engine_config),
+        "reset": bd.Cell("proc_sys_reset:5.0", {"C_EXT_RESET_HIGH": 0}),
+        "registers": bd.Cell("smartconnect:1.0", {"NUM_SI": 1, "NUM_MI": 2}),
+        **{f"weights{number}": bd.Cell("smartconnect:1.0", {"NUM_SI": 1, "NUM_MI": 1}) for number in range(len(ports))},
+        "vectors": bd.Cell("smartconnect:1.0", {"NUM_SI": 2, "NUM_MI": 1}),
+        "interrupts": bd.Cell("xlconcat:2.1", {"NUM_PORTS": len(INTERRUPTS)}),
     }
     found.ports = {
         "DDR": ("Master", "xilinx.com:interface:ddrx_rtl:1.0", {}),
@@ -154,12 +142,12 @@ def design(engine_config, clock_mhz, processor):
         ("ps7/DDR", "DDR"),
         ("ps7/FIXED_IO", "FIXED_IO"),
         ("ps7/M_AXI_GP0", "registers/S00_AXI"),
-        *registers_behind("registers"),
-        *((f"{ENGINE}/{port}", f"weights{number}/S00_AXI") for number, port in enumerate(ports)),
-        (f"{DMA}/M_AXI_MM2S", "vectors/S00_AXI"),
-        (f"{DMA}/M_AXI_S2MM", "vectors/S01_AXI"),
+        *bd.registers_behind("registers"),
+        *((f"{bd.ENGINE}/{port}", f"weights{number}/S00_AXI") for number, port in enumerate(ports)),
+        (f"{bd.DMA}/M_AXI_MM2S", "vectors/S00_AXI"),
+        (f"{bd.DMA}/M_AXI_S2MM", "vectors/S01_AXI"),
         *((f"{cell}/M00_AXI", f"ps7/{slave}") for slave, cell in memory.items()),
-        *STREAMS,
+        *bd.STREAMS,
     ]
     connects = ["registers", *memory.values()]
     found.nets = [
@@ -168,7 +156,7 @@ def design(engine_config, clock_mhz, processor):
             [
                 "ps7/M_AXI_GP0_ACLK",
                 *(f"ps7/{slave}_ACLK" for slave in memory),
-                *CLOCKED,
+                *bd.CLOCKED,
                 *(f"{cell}/aclk" for cell in connects),
                 "reset/slowest_sync_clk",
             ],
@@ -176,7 +164,7 @@ def design(engine_config, clock_mhz, processor):
         ("ps7/FCLK_RESET0_N", ["reset/ext_reset_in"]),
         (
             "reset/peripheral_aresetn",
-            [*RESET, *(f"{cell}/aresetn" for cell in connects)],
+            [*bd.RESET, *(f"{cell}/aresetn" for cell in connects)],
         ),
         *((pin, [f"interrupts/In{number}"]) for number, pin in enumerate(INTERRUPTS)),
         ("interrupts/dout", ["ps7/IRQ_F2P"]),
@@ -187,9 +175,9 @@ def design(engine_config, clock_mhz, processor):
         return f"ps7/{slave}/{slave.removeprefix('S_AXI_')}_DDR_LOWOCM"
 
     found.addresses = [
-        *registers_in("ps7/Data"),
-        *((f"{ENGINE}/{port}", ddr(f"S_AXI_HP{number}"), 0, size) for number, port in enumerate(ports)),
-        *vectors_at(ddr(dma_slave), 0, size),
+        *bd.registers_in("ps7/Data"),
+        *((f"{bd.ENGINE}/{port}", ddr(f"S_AXI_HP{number}"), 0, size) for number, port in enumerate(ports)),
+        *bd.vectors_at(ddr(dma_slave), 0, size),
     ]
     return found
 
