@@ -20,13 +20,14 @@ FAST = 2
 """Cycles of a bit of the UART, once the host has set its speed."""
 CELLS = "LUT2", "LUT4", "PFUMX", "L6MUX21", "TRELLIS_FF", "TRELLIS_DPR16X4", "CCU2C"
 """Cells that Yosys has models of."""
-_PORTS = {
+PORTS = {
     "clock": "clk25_0__io",
     "rx": "host_uart_0__rx__io",
     "tx": "host_uart_0__tx__io",
     "restart": "button_fire_0__io",
     "cipo": "model_flash_0__cipo__io",
 }
+"""Role in the bench of the host design -> port of the netlist."""
 
 
 def yosys_cells():
@@ -51,8 +52,8 @@ def yosys_cells():
 
 def around():
     """Verilog of the module ``NAME``."""
-    ports = ", ".join(f"{'output' if role == 'tx' else 'input'} {name}" for role, name in _PORTS.items())
-    pins = ", ".join(f".{name}({name})" for name in _PORTS.values())
+    ports = ", ".join(f"{'output' if role == 'tx' else 'input'} {name}" for role, name in PORTS.items())
+    pins = ", ".join(f".{name}({name})" for name in PORTS.values())
     return f"module {NAME} ({ports});\n    {TOP} netlist ({pins});\nendmodule\n"
 
 
@@ -101,7 +102,7 @@ def simulate(plan, scenario, folder, cache="build/ecp5", progress=None):
     platform, runs = plan.platform, plan.scenario.runs
     settings = {
         "scenario": str((folder / "scenario").resolve()),
-        "ports": _PORTS,
+        "ports": PORTS,
         "clock_ns": 1000 // platform.input_mhz,
         "cycle_ns": 1000 / platform.board.clock_mhz,
         "clock_hz": round(platform.board.clock_mhz * 1_000_000),

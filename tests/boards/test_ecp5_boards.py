@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from boards.gate_level import PORTS
 from boards.plan import BOARDS
 from tests.boards import smoke
 
@@ -19,6 +20,14 @@ def check_pll(plan):
     assert 400 <= platform.board.clock_mhz * divider["CLKOP_DIV"] <= 800
 
 
+def flash_pins(plan):
+    """Pins of the flash in the order cs, copi, cipo, wp, hold; its clock goes by the part's own primitive."""
+    assert "cell \\USRMCLK " in plan.files["top.il"]
+    pins = smoke.pins(plan)
+    assert not [port for port in pins if port.startswith("model_flash") and "clk" in port]
+    return [pins[f"model_flash_0__{name}__io"] for name in ("cs", "copi", "cipo", "wp", "hold")]
+
+
 def test_plan(tmp_path):
     plan = smoke.plan_of("ulx3s")
     smoke.check(plan, tmp_path / "plan")
@@ -28,6 +37,8 @@ def test_plan(tmp_path):
     assert pins["host_uart_0__rx__io"] == "M1" and pins["host_uart_0__tx__io"] == "L4"
     assert pins["wifi_gpio0_0__io"] == "L2" and re.search(r"wifi_gpio0_0__io\b.*UP", plan.files["top.lpf"])
     assert [pins[f"led_{n}__io"] for n in range(6)] == "B2 C2 C1 D2 D1 E2".split()
+    assert flash_pins(plan) == "R2 W2 V2 Y2 W1".split()
+    assert set(PORTS.values()) <= set(pins)
     assert 'FREQUENCY PORT "clk25_0__io" 25000000.0 HZ;' in plan.files["top.lpf"]
     assert "--85k --package CABGA381 --speed 6" in plan.files["build_top.sh"]
 
@@ -40,6 +51,7 @@ def test_plan_of_the_ecpix5(tmp_path):
     assert pins["clk100_0__io"] == "K23" and pins["rst_0__io"] == "AB1"
     assert pins["uart_0__rx__io"] == "R26" and pins["uart_0__tx__io"] == "R24"
     assert [pins[f"led_{n}__io"] for n in range(4)] == "R21 W21 K24 R23".split()
+    assert flash_pins(plan) == "AA2 AD2 AE2 AF2 AE1".split()
     assert 'FREQUENCY PORT "clk100_0__io" 100000000.0 HZ;' in plan.files["top.lpf"]
     assert "--um5g-85k --package CABGA554 --speed 8" in plan.files["build_top.sh"]
 
