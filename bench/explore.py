@@ -23,6 +23,7 @@ from lstm_hw.process import ROOT
 from lstm_hw.progress import progress
 from lstm_hw.project.api import Project, convert
 from lstm_hw.project.exploration.front import Exploration
+from lstm_hw.project.exploration.table import looked_at
 from lstm_hw.project.exploration.wanted import Wanted, place_of
 from lstm_hw.project.keys import OutputSection
 from lstm_hw.project.start import Sizes, sketch
@@ -179,7 +180,7 @@ def main(models, parts, workers, estimates, jobs, cluster):
     for (case, front), one in zip(fronts.items(), found, strict=True):
         front.write(Path("build/explore") / "-".join(case))
         result += rows(*case, front, one["seconds"], one["hand"])
-        lines += [f"{'/'.join(case)}: {line}" for line in front.looked_at()]
+        lines += [f"{'/'.join(case)}: {line}" for line in looked_at(front.values)]
     if estimates:
         points = [
             (*case, MODELS[case[0]][0], number, front)

@@ -10,17 +10,27 @@ from .shell import cluster_option, jobs_option, project_of, say, verb, wrote
 
 
 class Numbers(click.ParamType):
-    """Integers with commas between them."""
+    """Numbers with commas between them.
+
+    Parameters
+    ----------
+    kind : type
+        Of each.
+    example : str
+    """
 
     name = "N,N,..."
+
+    def __init__(self, kind: type = int, example: str = "8,16"):
+        self.kind, self.example = kind, example
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
         if isinstance(value, tuple):
             return value
         try:
-            return tuple(int(part) for part in value.split(","))
+            return tuple(self.kind(part) for part in value.split(","))
         except ValueError:
-            self.fail(f"{value!r} must be integers with commas between them, as 8,16", param, ctx)
+            self.fail(f"{value!r} must be numbers with commas between them, as {self.example}", param, ctx)
 
 
 @verb(
@@ -47,6 +57,15 @@ class Numbers(click.ParamType):
 )
 @click.option("--weight-bits", type=Numbers(), default=(), help="Widths of weights to try; 16,12,8,6,4 without it.")
 @click.option("--operand-bits", type=Numbers(), default=(), help="Widths of x and h to try; 16,8 without it.")
+@click.option(
+    "--activation", help="Activation units to try, with commas, as pwl,quadratic64; the project's without it."
+)
+@click.option(
+    "--sparsity",
+    type=Numbers(float, "0,0.5,0.75"),
+    default=(),
+    help="Shares of pruned weights to try, by the pattern of [prune]; the project's without it.",
+)
 @click.option("--schedule", help="Schedules to try, with commas; all that suit the model without it.")
 @click.option("--rows", type=Numbers(), default=(), help="R to try.")
 @click.option("--contexts", type=Numbers(), default=(), help="K to try.")

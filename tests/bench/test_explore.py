@@ -9,6 +9,7 @@ from contextlib import ExitStack
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from bench import explore, explore_workers
 from bench.sbe import Device
@@ -39,6 +40,20 @@ def test_rows_of_a_small_model(small):
     assert rows["best_latency_us"].ours == min(point["figures"]["latency"] for point in found.points)
     assert rows["best_latency_us"].ours <= rows["best_latency_us"].published
     assert rows["area_percent"].ours <= rows["area_percent"].published  # nothing is better than the front
+
+
+def test_the_command_goes_on_where_it_was(small, monkeypatch):
+    path, _ = explore.MODELS["tiny"]
+    few = {"weight_bits": (8,), "operand_bits": (8,), "space": Space(("resident",), rows=(4, 16))}
+    monkeypatch.setitem(explore.MODELS, "tiny", (path, few))
+    monkeypatch.setattr(explore, "KEPT", small / "kept")
+    monkeypatch.chdir(small)
+    command = ["--part", "xc7z020", "--no-workers", "--output", str(small / "rows.json")]
+    first = CliRunner().invoke(explore.main, command)
+    assert first.exit_code == 0 and "tiny/xc7z020: 6 shapes: " in first.output, first.output
+    monkeypatch.setattr(explore, "explored", None)
+    assert CliRunner().invoke(explore.main, command).output == first.output
+    assert (small / "build" / "explore" / "tiny-xc7z020" / "explore.html").is_file()
 
 
 def test_two_workers(small, monkeypatch):

@@ -139,6 +139,33 @@ def test_sparse_models(tmp_path, section, schedule):
         project.explore(Wanted(parts=("xc7z020",), weight_bits=(8,), space=Space(("rowblock",))))
 
 
+def test_activations_and_shares_that_are_pruned(tmp_path):
+    """Each choice has its own accuracy and engines, and a point is of the one that it says."""
+    model = tensors(np.random.default_rng(1), 8, (16,))
+    project = convert(write_project(tmp_path, model=model, prune={"pattern": "row_balanced", "sparsity": 0.25}))
+    few = {"weight_bits": (16,), "operand_bits": (16,), "schedule": "resident,gather", "rows": (4,), "cells": (1,)}
+    asked = {"activation": "pwl,quadratic64", "sparsity": (0.0, 0.75), "parts": ("xc7z020",), **few}
+    found = project.explore(wanted(objective="latency,lut,dsp,accuracy", **asked))
+    kinds = {(point["activation"], point["schedule"]) for point in found.points}
+    assert {("pwl", "resident"), ("quadratic64", "resident"), ("pwl", "gather")} <= kinds
+    for point in found.points:
+        assert point["described"].startswith(f"w16 x16, {point['activation']}, {point['sparsity']:.0%} pruned, ")
+        made = found.project_of(project, point["number"])
+        assert made.config.quantize.activation == point["activation"] == made.engine.activation
+        assert (made.pruned is None) == (point["sparsity"] == 0) and (made.pruned is None) <= (
+            point["schedule"] != "gather"
+        )
+        assert made.accuracy()["integer"] == point["figures"]["accuracy"]
+    with pytest.raises(InputError, match="sparsity: error as objective or limit; must be judged by accuracy"):
+        project.explore(wanted(objective="latency,error", **asked))
+    with pytest.raises(ConfigError, match="activation: 'steep'"):
+        wanted(activation="steep")
+    with pytest.raises(ConfigError, match="sparsity: 1.0; must be at least 0 and below 1"):
+        wanted(sparsity=(1.0,))
+    with pytest.raises(ConfigError, match="prune.sparsity"):
+        convert(write_project(tmp_path)).explore(wanted(sparsity=(0.5,), parts=("xc7z020",)))
+
+
 @pytest.mark.parametrize(
     ("limits", "lacks"),
     [

@@ -1,7 +1,7 @@
 """A point of the front as a project: with the engine, the schedule and the cycles that were promised."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from ...machine.config import EngineConfig
 from ...machine.parts import BOARDS
 from ..keys import PlanSection, TargetSection
 from .numbers import with_numbers
+from .wanted import Choice
 
 if TYPE_CHECKING:
     from ..api import Project
@@ -54,7 +55,7 @@ def _as_asked(values, project, point, name):
     from ..api import Project
 
     engine = EngineConfig.from_dict(point["engine"])
-    base = with_numbers(project, point["weight_bits"], point["operand_bits"])
+    base = with_numbers(project, Choice(**{f.name: point[f.name] for f in fields(Choice)}))
     options = {n: tuple(v) if isinstance(v, list) else v for n, v in point["options"].items()}
     plan = PlanSection(point["schedule"], sequences=values["sequences"], steps=values["steps"], **options)
     board = point["part"].lower() in BOARDS

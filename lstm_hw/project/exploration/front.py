@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from .page import as_html, axes
 from .table import as_csv, looked_at, table
 from .tasks import follows_from
 from .text import describe
+from .wanted import Choice
 
 if TYPE_CHECKING:
     from ..api import Project
@@ -42,7 +43,7 @@ class Exploration:
         cls,
         project: "Project",
         question: Question,
-        formats: Sequence[tuple[int, int]],
+        choices: Sequence[Choice],
         found: Found,
         as_is: Sequence[Mapping[str, Any]],
         notes: Sequence[str],
@@ -60,7 +61,7 @@ class Exploration:
             "counts": counts | {"timed": len(found.points)},
             "notes": list(notes),
             "present": list(as_is),
-            "points": _points(question, formats, found),
+            "points": _points(question, choices, found),
             "others": _others(question, found),
         }
         return cls(values)
@@ -113,7 +114,7 @@ class Exploration:
         return write_file(path, made.resolved.to_toml(path.parent, made.engine))
 
 
-def _points(question, formats, found):
+def _points(question, choices, found):
     """The engines of the fronts, part after part, the best by the first objective first."""
     first, result = question.objectives[0], []
     best = sorted(
@@ -122,14 +123,12 @@ def _points(question, formats, found):
     )
     for number, point in enumerate(best, 1):
         numbers, place = question.numbers[point["numbers"]], question.places[point["place"]]
-        weight_bits, operand_bits = formats[point["numbers"]]
         result.append(
             {
                 "number": number,
                 "part": place.name,
                 "clock_mhz": place.clock_mhz,
-                "weight_bits": weight_bits,
-                "operand_bits": operand_bits,
+                **asdict(choices[point["numbers"]]),
                 "engine_id": f"{EngineConfig.from_dict(point['engine']).content_id:#010x}",
                 "described": describe(point, numbers.label),
                 **{name: point[name] for name in ("schedule", "options", "figures", "resources", "counters", "engine")},

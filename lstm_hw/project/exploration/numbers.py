@@ -1,7 +1,7 @@
 """The model of a project in other number formats, and what each of them costs."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from ...explore.search import Run
 from ...explore.space import KNOBS, Numbers
 from ...plan.sizing import counting, engine_formats, network_of, stored_weight_bits
 from .tasks import read_project, task_of
+from .wanted import Choice
 
 if TYPE_CHECKING:
     from ..api import Project
@@ -36,22 +37,34 @@ FREED = (
 """Keys of [engine] that are not taken from the configuration, but explored or derived."""
 
 
-def with_numbers(project: "Project", weight_bits: int, operand_bits: int) -> "Project":
-    """The project with so many bits of weights and operands, its engine not chosen yet."""
+def with_numbers(project: "Project", choice: Choice) -> "Project":
+    """The project with so many bits of weights and operands, and what else is chosen, its engine not chosen yet.
+
+    Raises
+    ------
+    ConfigError
+        The configuration's pattern takes no sparsity.
+    """
     from ..api import Project
 
-    quantize = project.config.quantize
-    changes = {"weight_bits": weight_bits, "operand_bits": operand_bits}
-    if quantize.weight_bits != weight_bits:
+    quantize, prune = project.config.quantize, project.config.prune
+    changes = {"weight_bits": choice.weight_bits, "operand_bits": choice.operand_bits}
+    if quantize.weight_bits != choice.weight_bits:
         changes["matrix_bits"] = None
+    if choice.activation is not None:
+        changes["activation"] = choice.activation
+    if choice.sparsity is not None:
+        prune = replace(prune, sparsity=choice.sparsity) if choice.sparsity else type(prune)()
     engine = {name: value for name, value in project.config.engine.items() if name not in FREED}
-    config = replace(project.config, quantize=replace(quantize, **changes), engine=MappingProxyType(engine))
+    config = replace(
+        project.config, prune=prune, quantize=replace(quantize, **changes), engine=MappingProxyType(engine)
+    )
     made = Project(config, project.trained, project.data, project.progress)
     made.metric = project.metric
     return made
 
 
-def numbers_of(project: "Project", weight_bits: int, operand_bits: int) -> Numbers:
+def numbers_of(project: "Project", choice: Choice) -> Numbers:
     """The model in these numbers, with what they cost: by the integer reference, for the test inputs.
 
     Raises
@@ -59,11 +72,11 @@ def numbers_of(project: "Project", weight_bits: int, operand_bits: int) -> Numbe
     ConfigError, FormatError
         The model cannot have them.
     """
-    project = with_numbers(project, weight_bits, operand_bits)
+    project = with_numbers(project, choice)
     stored = stored_weight_bits(project.qmodel)
     given = dict(project.config.engine)
     return Numbers(
-        f"w{weight_bits} x{operand_bits}",
+        choice.label,
         network_of(project.qmodel, stored, project.activity),
         {**engine_formats(project.qmodel), **counting(project._steps(), given), "weight_bits": stored, **given},
         cost_of_numbers(project),
@@ -81,26 +94,26 @@ def cost_of_numbers(project: "Project") -> dict[str, float]:
 
 def measured(task: dict[str, Any]) -> dict[str, Any]:
     """:func:`numbers_of` as a task, see :func:`.tasks.task_of`: the numbers, or why the model has none."""
-    return _numbers(read_project(task), task["bits"])
+    return _numbers(read_project(task), Choice(**task["choice"]))
 
 
-def _numbers(project, bits):
+def _numbers(project, choice):
     try:
-        return numbers_to_json(numbers_of(project, *bits))
+        return numbers_to_json(numbers_of(project, choice))
     except (ConfigError, FormatError) as error:
         return {"refused": " ".join(str(error).split())}
 
 
-def numbers_tried(project: "Project", formats: Sequence[tuple[int, int]], run: Run) -> list[Numbers | str]:
-    """Numbers of each format, or why the model cannot have it."""
+def numbers_tried(project: "Project", choices: Sequence[Choice], run: Run) -> list[Numbers | str]:
+    """Numbers of each choice, or why the model cannot have it."""
     if project.is_of_files:
         about = task_of(project)
-        results = run(measured, [{**about, "bits": list(bits)} for bits in formats], label="numbers")
+        results = run(measured, [{**about, "choice": asdict(choice)} for choice in choices], label="numbers")
     else:
         results = []
         with project.progress("numbers") as progress:
-            for bits in formats:
-                results.append(_numbers(project, bits))
+            for choice in choices:
+                results.append(_numbers(project, choice))
                 if progress:
-                    progress(len(results), len(formats))
+                    progress(len(results), len(choices))
     return [result["refused"] if "refused" in result else numbers_from_json(result) for result in results]

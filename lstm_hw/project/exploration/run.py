@@ -12,7 +12,7 @@ from .front import Exploration
 from .numbers import numbers_tried
 from .present import present_on
 from .text import describe, with_unit
-from .wanted import LIMITS, Wanted, asked_parts, formats_tried, place_of
+from .wanted import LIMITS, Wanted, asked_parts, choices_tried, place_of
 
 if TYPE_CHECKING:
     from ..api import Project
@@ -39,7 +39,7 @@ def explore(project: "Project", wanted: Wanted, jobs: int = 1, cluster: str | No
     ConfigError
         A part is not known, nothing fits, or no engine is within the limits: says which comes nearest.
     InputError
-        An accuracy is asked for, and there are no labels.
+        An accuracy is asked for, or shares to prune, and there are no labels.
     """
     places = tuple(place_of(project, name, wanted.clock) for name in asked_parts(project, wanted))
     share = project.metric is not None and project.metric.is_share
@@ -48,6 +48,10 @@ def explore(project: "Project", wanted: Wanted, jobs: int = 1, cluster: str | No
     if not share and "accuracy" in (*objectives, *wanted.limits):
         found = "no labels" if project.metric is None else f"labels of the metric {project.metric.name}"
         raise InputError("accuracy", found, "must have labels that are right or wrong; error needs none")
+    if wanted.sparsity and (not share or "error" in (*objectives, *wanted.limits)):
+        found = "labels that are not right or wrong" if not share else "error as objective or limit"
+        rule = "must be judged by accuracy: error is that of the numbers, beside a float model that is pruned as well"
+        raise InputError("sparsity", found, rule)
     steps = project._steps(wanted.steps if wanted.steps is not None else project.config.plan.steps)
     sequences = wanted.sequences or project.config.plan.sequences or 1
     cache = project.folder / "tasks"
@@ -60,12 +64,12 @@ def explore(project: "Project", wanted: Wanted, jobs: int = 1, cluster: str | No
 
 
 def _explored(project, wanted, question, run):
-    numbers, notes, formats = [], [], formats_tried(project, wanted)
-    for bits, found in zip(formats, numbers_tried(project, formats, run), strict=True):
+    numbers, notes, choices = [], [], choices_tried(project, wanted)
+    for choice, found in zip(choices, numbers_tried(project, choices, run), strict=True):
         if isinstance(found, Numbers):
-            numbers.append((bits, found))
+            numbers.append((choice, found))
         else:
-            notes.append(f"weights of {bits[0]} bits with operands of {bits[1]}: {found}")
+            notes.append(f"{choice.label}: {found}")
     if not numbers:
         raise ConfigError("weight_bits", notes[0], "must be number formats that the model can have")
     question, places = replace(question, numbers=tuple(one for _, one in numbers)), question.places
@@ -76,7 +80,7 @@ def _explored(project, wanted, question, run):
         if not any(found.points[n]["place"] == place for n in found.best):
             raise _nothing(name, place, question, tried, found, wanted, run)
     as_is = present_on(project, question, run)
-    return Exploration.of(project, question, [bits for bits, _ in numbers], found, as_is, notes)
+    return Exploration.of(project, question, [choice for choice, _ in numbers], found, as_is, notes)
 
 
 def _nothing(name, place, question, tried, found, wanted, run):

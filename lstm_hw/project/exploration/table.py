@@ -68,7 +68,7 @@ def as_csv(values: Mapping[str, Any]) -> str:
     figures, resources = list(OBJECTIVES), list(values["points"][0]["resources"]) if values["points"] else []
     engine = ("rows", "contexts", "cells", "weight_words", "axi_ports", "axi_data_bits")
     writer = csv.writer(text, lineterminator="\n")
-    plain = ("number", "part", "clock_mhz", "weight_bits", "operand_bits", "schedule")
+    plain = ("number", "part", "clock_mhz", "weight_bits", "operand_bits", "activation", "sparsity", "schedule")
     writer.writerow([*plain, "options", *engine, *figures, *resources, "cycles"])
     for point in values["points"]:
         options = " ".join(f"{name}={value}" for name, value in point["options"].items())

@@ -1,13 +1,16 @@
 """What is explored, and for what: as a user writes it, and which parts and number formats that means."""
 
 import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ConfigError
 from ...explore.objectives import check_objectives
 from ...explore.space import Memory, Place, Space
+from ...machine.activation import make_activation
 from ...machine.config import WEIGHT_WIDTHS
 from ...machine.parts import BOARDS, PARTS
 from ..keys import MAX_SEQUENCES, TargetSection
@@ -24,6 +27,31 @@ LIMITS = {"latency": 1e6, "accuracy": 1.0, "error": 1.0, "power": 1e3, "rate": 1
 
 
 @dataclass(frozen=True)
+class Choice:
+    """What is changed of a model before it becomes numbers; None is as the configuration says.
+
+    Parameters
+    ----------
+    weight_bits, operand_bits : int
+    activation : str, optional
+        As ``quantize.activation``.
+    sparsity : float, optional
+        As ``prune.sparsity``, with the pattern of the configuration; 0 prunes nothing.
+    """
+
+    weight_bits: int
+    operand_bits: int
+    activation: str | None = None
+    sparsity: float | None = None
+
+    @property
+    def label(self) -> str:
+        """In a few words."""
+        words = [f"w{self.weight_bits} x{self.operand_bits}", *([self.activation] if self.activation else [])]
+        return ", ".join(words if self.sparsity is None else [*words, f"{self.sparsity:.0%} pruned"])
+
+
+@dataclass(frozen=True)
 class Wanted:
     """What is explored, and for what.
 
@@ -37,6 +65,10 @@ class Wanted:
         ``latency`` in seconds, ``accuracy`` and ``error`` as shares, ``power`` in watts, ``rate`` in steps a second.
     weight_bits, operand_bits : tuple of int
         Number formats; ``WIDTHS`` and ``OPERAND_BITS`` without any.
+    activation : tuple of str
+        Activation units; that of the configuration without any.
+    sparsity : tuple of float
+        Shares of the weights that are pruned; that of the configuration without any.
     space : Space
         Shapes and schedules.
     sequences, steps : int, optional
@@ -54,6 +86,8 @@ class Wanted:
     limits: Mapping[str, float] = field(default_factory=dict)
     weight_bits: tuple[int, ...] = ()
     operand_bits: tuple[int, ...] = ()
+    activation: tuple[str, ...] = ()
+    sparsity: tuple[float, ...] = ()
     space: Space = field(default_factory=Space)
     sequences: int | None = None
     steps: int | None = None
@@ -77,6 +111,11 @@ class Wanted:
             for value in values:
                 if value not in known:
                     raise ConfigError(name, value, f"must be of {', '.join(map(str, known))}")
+        for name in self.activation:
+            make_activation(name, subject="activation")
+        for share in self.sparsity:
+            if not 0 <= share < 1:
+                raise ConfigError("sparsity", share, "must be at least 0 and below 1")
         if self.most_points is not None and self.most_points < 1:
             raise ConfigError("budget", self.most_points, "must be at least 1 engine")
         if self.sequences is not None and not 1 <= self.sequences <= MAX_SEQUENCES:
@@ -86,6 +125,7 @@ class Wanted:
 def wanted(
     objective: str | None = None,
     schedule: str | None = None,
+    activation: str | None = None,
     latency: str | None = None,
     rate: str | None = None,
     power: str | None = None,
@@ -119,6 +159,7 @@ def wanted(
         budgets = {"most_points": int(budget)} if count else {"most_seconds": quantity("budget", budget, "s")}
     return Wanted(
         objectives=_names(objective),
+        activation=_names(activation),
         limits={name: value for name, value in limits.items() if value is not None},
         space=Space(_names(schedule), rows, contexts, cells, buffer, port_bits),
         **budgets,
@@ -127,7 +168,8 @@ def wanted(
 
 
 def _names(text):
-    return tuple(name.strip() for name in text.split(",")) if text else ()
+    """Names with commas between them, but for commas in parentheses."""
+    return tuple(name.strip() for name in re.split(r",(?![^(]*\))", text)) if text else ()
 
 
 def place_of(project: "Project", name: str, clock: float | None = None) -> Place:
@@ -179,8 +221,8 @@ def asked_parts(project: "Project", wanted: Wanted) -> tuple[str, ...]:
     return (name,)
 
 
-def formats_tried(project: "Project", wanted: Wanted) -> list[tuple[int, int]]:
-    """Bits of weights and operands that are tried.
+def choices_tried(project: "Project", wanted: Wanted) -> list[Choice]:
+    """Bits of weights and operands, activation units and shares that are pruned, all with all.
 
     Raises
     ------
@@ -193,4 +235,5 @@ def formats_tried(project: "Project", wanted: Wanted) -> list[tuple[int, int]]:
     found = [(width, bits) for width in widths for bits in operands if bits >= width]
     if not found:
         raise ConfigError("operand_bits", list(operands), f"must be at least one of weight_bits = {list(widths)}")
-    return found
+    more = product(wanted.activation or (None,), wanted.sparsity or (None,))
+    return [Choice(*bits, *others) for others in more for bits in found]
