@@ -9,8 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import click
+import numpy as np
 
 from lstm_hw.errors import ConfigError, ProgramError
+from lstm_hw.model.float_model import FloatModel, LstmWeights
 from lstm_hw.plan.schedules import OPTIONS, SCHEDULES
 from lstm_hw.progress import progress
 from lstm_hw.project.api import Project, convert
@@ -20,6 +22,7 @@ from .table import FOLDER, Row, command, update
 
 CONFIG = "examples/vowels/vowels.toml"
 RESULT = f"{FOLDER}/schedules.json"
+SMALL_CONTEXTS, SMALL_STEPS = (1, 2, 4), 20
 SEQUENCES = (1, 2)
 """Sequences that share a run, tried in turn until the schedule is for so many; others only where the file says so."""
 
@@ -85,6 +88,22 @@ def rows(name, project, measured):
     return [Row(metric, config, value, unit, None, source) for metric, (value, unit) in figures.items()]
 
 
+def small_rows(images):
+    """Rows of 8 inputs and 20 hidden units on 64 lanes with five cells: one sequence, whose tail decides, and several
+    side by side, whose columns fill it."""
+    for contexts in SMALL_CONTEXTS:
+        rng = np.random.default_rng(0)
+        layer = LstmWeights(*(rng.uniform(-0.5, 0.5, (80, *rest)) for rest in ((8,), (20,), ())))
+        x = rng.uniform(-1, 1, (images * contexts, SMALL_STEPS, 8))
+        engine = {"rows": 64 // contexts, "contexts": contexts, "cells": 5, "x_per_beat": contexts}
+        name = f"lstm-8-20_{64 // contexts}x{contexts}"
+        project = convert(FloatModel((layer,)), calibration=x, x=x, engine=engine, name=name, progress=progress)
+        found = rows("resident", project, project.simulate(images * contexts))
+        yield from found
+        step = next(row for row in found if row.metric == "cycles_per_step")
+        yield replace(step, metric="cycles_per_step_and_sequence", ours=step.ours / contexts)
+
+
 @command(RESULT, update)
 @click.argument("config", default=CONFIG)
 @click.option("--images", type=click.IntRange(1), default=4, show_default=True, help="Test sequences to simulate.")
@@ -98,6 +117,8 @@ def main(config, images, names):
             continue
         click.echo(f"{name}: {project.choice.outcome.label}", err=True)
         result += rows(name, project, project.simulate(images))
+    if config == CONFIG and not names:
+        result += small_rows(images)
     agreed = "Outputs equal the integer reference in every bit, counters the estimate in every cycle."
     return result, [*refusals, agreed]
 
