@@ -4,14 +4,17 @@ Shi et al., "E-LSTM: Efficient Inference of Sparse LSTM on Embedded Heterogeneou
 published sparsities by a fixed seed:
 
 - cycles of the six layers at 12 multipliers and one 64-bit port, in the interpreter, whose outputs are the integer
-  reference's and whose cycles are the Verilog's, beside E-LSTM's equation for fused layers and its baseline. A
-  threshold leaves out as many groups of h as published, at most; rows ``bitmap_all_of_h`` leave out none;
+  reference's and whose cycles are the Verilog's, beside E-LSTM's equation for fused layers and its baseline. Weights
+  are dense (``fused``), in eSELL or as bit maps; a threshold leaves out as many groups of h as published, at most,
+  but for ``fused`` and ``bitmap_all_of_h``, which leave out none;
 - words of eSELL and of the bit map, and bits of a 768 x 768 matrix in each format against its sparsity, as in the
   paper's figure.
 
-Inputs and weights under the masks are random. ``--verilog NAME`` also runs a layer in Verilog.
+Inputs and weights under the masks are random. ``--verilog NAME`` also runs a layer in Verilog, with ``--kind`` and,
+where all steps would take hours, ``--steps``.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +36,7 @@ from lstm_hw.model.quant_model import QuantModel
 from lstm_hw.model.quantize import quantize
 from lstm_hw.model.sparse_h import kept_share, leaving_out
 from lstm_hw.plan.compressed import CompressedPlanner
+from lstm_hw.plan.fusion import FusionPlanner
 from lstm_hw.plan.sizing import accumulator_bits, engine_formats, network_of
 from lstm_hw.progress import progress
 from lstm_hw.project.plots import save
@@ -58,7 +62,15 @@ BASELINE = {"mnist_1": 0.391, "mnist_2": 0.618, "ptb_1": 28.6, "ptb_2": 26.4, "w
 """Mcycles of its baseline, from its equation with N = 1 and h without zeros."""
 SPEEDUP = {"mnist_1": 1.32, "mnist_2": 1.56, "ptb_1": 2.23, "ptb_2": 1.92, "wikitext_1": 1.78, "wikitext_2": 1.81}
 """Published speed-up of fused layers over it."""
-BATCHES = (2, 3, 4, 5, 6, 7, 10, 14)
+KINDS = {
+    "fused": (FusionPlanner, False, {"rows": 4, "contexts": 3, "x_per_beat": 4}),
+    "esell": (CompressedPlanner, True, {"rows": ROWS, "decoder": "esell"}),
+    "bitmap": (CompressedPlanner, True, {"rows": ROWS, "decoder": "bitmap"}),
+    "bitmap_all_of_h": (CompressedPlanner, False, {"rows": ROWS, "decoder": "bitmap"}),
+}
+"""What runs on 12 lanes -> planner, whether groups of h are left out, fields of the engine. ``fused`` is E-LSTM's way:
+three groups of four lanes, of which one multiplies h; on this engine that is for dense weights."""
+BATCHES = (2, 3, 4, 5, 6, 7, 9, 10, 14)
 MEMORY = MemoryModel(latency=40)
 
 
@@ -148,23 +160,33 @@ def elstm_cycles(w: int, u: float, steps: int, fuse: int) -> float:
     return fuse * w + (-(-steps // batch) - 1) * between + ((steps - 1) % batch + 1) * u
 
 
-def compressed_plan(network: Network, batch: int, **fields) -> Plan:
-    """The plan of a layer on the smallest engine of 12 lanes; ConfigError if its sums do not fit."""
+def planned(planner: Callable, network: Network, batch: int, **fields) -> Plan:
+    """The plan of a layer on the smallest engine; ConfigError if its sums do not fit.
+
+    Parameters
+    ----------
+    planner : callable (Network, EngineConfig, batch) -> StackPlanner
+    network : Network
+        One layer.
+    batch : int
+    **fields
+        Of the engine, ``rows`` among them.
+    """
     shape = network.recurrent[0]
-    deep = {"weight_words": 8192, "x_elements": 1 << 16, "h_elements": shape.outputs, "states": shape.outputs}
-    deep |= {"accumulators": 1 << ENTRY_BITS, "finish_entries": shape.blocks(ROWS), "program_length": 512}
-    deep |= {"axi_data_bits": PORT_BITS, "decoder": "bitmap", "sparse_h": bool(network.sparse_h)}
-    config = EngineConfig(ROWS, **deep | fields)
-    needs = CompressedPlanner(network, config, batch).needs
-    return CompressedPlanner(network, EngineConfig(**{**vars(config), **needs}), batch).plan()
+    deep = {"weight_words": 8192, "x_elements": 1 << 16, "h_elements": 1 << 13, "states": shape.outputs}
+    deep |= {"accumulators": 1 << ENTRY_BITS, "finish_entries": shape.blocks(fields["rows"]), "program_length": 512}
+    deep |= {"axi_data_bits": PORT_BITS, "sparse_h": bool(network.sparse_h)}
+    config = EngineConfig(**deep | fields)
+    needs = planner(network, config, batch).needs
+    return planner(network, EngineConfig(**{**vars(config), **needs}), batch).plan()
 
 
-def best_plan(network: Network, steps: int, **fields) -> tuple[Plan, int]:
-    """The plan with the fewest cycles of all batches that fit, and these cycles."""
-    found = []
-    for batch in (batch for batch in BATCHES if batch <= steps):
+def best_plan(planner: Callable, network: Network, steps: int, **fields) -> tuple[Plan, int]:
+    """The plan with the fewest cycles of all batches that fit, and these cycles; parameters as of :func:`planned`."""
+    found, contexts = [], fields.get("contexts", 1)
+    for batch in (batch for batch in BATCHES if batch <= steps and batch % contexts == 0):
         try:
-            plan = compressed_plan(network, batch, **fields)
+            plan = planned(planner, network, batch, **fields)
         except ConfigError:
             break
         found.append((count_cycles(plan, steps, memory=MEMORY).cycles, plan))
@@ -185,60 +207,103 @@ def quantised(name: str) -> tuple[QuantModel, np.ndarray]:
     return qmodel, qmodel.quantize_input(x)
 
 
-def layer_plan(name: str, qmodel: QuantModel, x: np.ndarray) -> Plan:
-    """The best plan of a layer, with the share of groups of h that x really has."""
+def layer_plan(name: str, kind: str, qmodel: QuantModel, x: np.ndarray) -> Plan:
+    """The best plan of a layer for one of :data:`KINDS`, with the share of groups of h that x really has."""
     network = network_of(qmodel, activity=kept_share(qmodel, x) if qmodel.sparse_h else ())
     # Its zeros are those of the masks: of random weights some more are rounded to 0.
     shape = replace(network.recurrent[0], used=tuple(matrix != 0 for matrix in masks(workload(name))))
     formats = engine_formats(qmodel) | {"accumulator_bits": accumulator_bits(network, WEIGHT_BITS)}
-    fields = {"shifts": tuple(layer.shift for layer in network.layers), **formats}
-    return best_plan(replace(network, layers=(shape,)), workload(name).steps, **fields)[0]
+    planner, _, of_kind = KINDS[kind]
+    fields = {"shifts": tuple(layer.shift for layer in network.layers), **formats, **of_kind}
+    return best_plan(planner, replace(network, layers=(shape,)), workload(name).steps, **fields)[0]
 
 
-def interpreted(name: str, plan: Plan, qmodel: QuantModel, x: np.ndarray) -> int:
-    """Cycles of a run whose outputs are the integer reference's, with the groups of h that there really were."""
+def interpreted(name: str, plan: Plan, qmodel: QuantModel, x: np.ndarray) -> dict[str, int]:
+    """Counters of a run whose outputs are the integer reference's, with the groups of h that there really were."""
     with progress(name) as update:
         words = image_words(plan, qmodel)
         *_, run = expected_runs(plan, words, ModelReference(qmodel), [Piece(x)], MEMORY, update)
-    return run.counters["cycles"]
+    return run.counters
 
 
-def cycle_rows(name: str, verilog: bool = False) -> list[Row]:
-    """Cycles of a layer, ours beside theirs; with ``verilog`` also those of the emitted Verilog."""
-    layer = workload(name)
-    w, u = (int(esell.encode(matrix)[1].sum()) for matrix in masks(layer))
-    fused = min(elstm_cycles(w, u * (1 - layer.sparsity_h), layer.steps, fuse) for fuse in FUSE)
-    baseline = elstm_cycles(w, u, layer.steps, 1)
-    published = round(BASELINE[name] * 1e6 / SPEEDUP[name])
-    equation = "equation of fused layers, Shi et al. 2019"
-    rows = [Row("cycles", f"{name}/published_fused", round(fused), "cycles", published, equation)]
+def published_rows(name: str) -> list[Row]:
+    """E-LSTM's cycles of a layer by its equation, with the steps of fusion that its tuner takes."""
+    w, u, layer = *esell_words(name), workload(name)
+    cycles = {fuse: elstm_cycles(w, u * (1 - layer.sparsity_h), layer.steps, fuse) for fuse in FUSE}
+    fuse = min(cycles, key=cycles.get)
+    equation = f"equation of fused layers, Shi et al. 2019; N = {fuse} takes the fewest of N = {FUSE[0]} to {FUSE[-1]}"
+    return [
+        Row("cycles", f"{name}/published_fused", round(cycles[fuse]), "cycles", fused_cycles(name), equation),
+        Row("batch", f"{name}/published_fused", (PROCESSORS - 1) * fuse, "steps a fetch of W_x", None, equation),
+    ]
+
+
+def esell_words(name: str) -> tuple[int, int]:
+    """Words of eSELL of W_x and of W_h."""
+    return tuple(int(esell.encode(matrix)[1].sum()) for matrix in masks(workload(name)))
+
+
+def fused_cycles(name: str) -> int:
+    """Cycles that its published speed-up gives."""
+    return round(BASELINE[name] * 1e6 / SPEEDUP[name])
+
+
+def cycle_rows(name: str, kinds: Iterable[str], fused: float) -> list[Row]:
+    """Cycles of a layer in the interpreter; ``fused`` are E-LSTM's by its equation."""
+    baseline = elstm_cycles(*esell_words(name), workload(name).steps, 1)
     dense, x = quantised(name)
-    for config, qmodel in (("bitmap_all_of_h", dense), ("bitmap", leaving_out(dense, x, layer.sparsity_h))):
-        plan = layer_plan(name, qmodel, x)
-        cycles = interpreted(name, plan, qmodel, x)
-        ours = f"interpreter, batch of {plan.batch}, {plan.config.weight_words} weight words"
+    sparse, rows = leaving_out(dense, x, workload(name).sparsity_h), []
+    for kind in kinds:
+        qmodel = sparse if KINDS[kind][1] else dense
+        plan = layer_plan(name, kind, qmodel, x)
+        counters, config = interpreted(name, plan, qmodel, x), f"{name}/{kind}"
+        cycles, ours = counters["cycles"], f"interpreter, {plan.config.weight_words} weight words"
         if qmodel.sparse_h:
             ours += f", {1 - plan.network.activity[0]:.1%} of the groups of h left out"
         rows += [
-            Row("cycles", f"{name}/{config}", cycles, "cycles", published, ours),
-            Row("speedup", f"{name}/{config}", round(baseline / cycles, 3), "x", SPEEDUP[name], "over its baseline"),
-            Row("speedup_over_fused", f"{name}/{config}", round(fused / cycles, 3), "x", None, "over its equation"),
+            Row("cycles", config, cycles, "cycles", fused_cycles(name), ours),
+            Row("batch", config, plan.batch, "steps a fetch of W_x", None, "the fewest cycles by the cycle model"),
+            Row("speedup", config, round(baseline / cycles, 3), "x", SPEEDUP[name], "over its baseline"),
+            Row("speedup_over_fused", config, round(fused / cycles, 3), "x", None, "over its equation"),
         ]
-    if verilog:
-        counters = play(f"elstm_{name}", qmodel, plan, x, MEMORY, f"{FOLDER}/elstm")
-        ours = f"Verilog, outputs and cycles of the interpreter, batch of {plan.batch}"
-        rows.append(Row("cycles", f"{name}/verilog", counters["cycles"], "cycles", published, ours))
+        if kind == "bitmap":
+            rows.append(_with_sacc(name, plan, counters))
     return rows
 
 
+def _with_sacc(name, plan, counters):
+    """There is no such program: what it could gain at most."""
+    lanes, share = counters["busy"], counters["busy"] / counters["cycles"]
+    why = f"not built; its lanes would be busy for as many cycles as bitmap's, {lanes:,}, which are {share:.0%} of all"
+    return Row("cycles", f"{name}/bitmap_sacc", None, "cycles", fused_cycles(name), why)
+
+
+def verilog_row(name: str, kind: str, steps: int | None) -> Row:
+    """Cycles of the emitted Verilog, whose outputs and counters are the interpreter's."""
+    qmodel, x = quantised(name)
+    if KINDS[kind][1]:
+        qmodel = leaving_out(qmodel, x, workload(name).sparsity_h)
+    plan, x = layer_plan(name, kind, qmodel, x), x[:, :steps]
+    counters = play(f"elstm_{name}_{kind}", qmodel, plan, x, MEMORY, f"{FOLDER}/elstm_{kind}")
+    ours = f"Verilog, outputs and cycles of the interpreter, {x.shape[1]} steps, batch of {plan.batch}"
+    some = "" if x.shape[1] == workload(name).steps else f" of {x.shape[1]} steps"
+    return Row("cycles", f"{name}/{kind} in Verilog{some}", counters["cycles"], "cycles", None, ours)
+
+
 @command(RESULT)
+@click.option("--layer", "layers", multiple=True, type=click.Choice(LAYERS), help="Only this layer; else all.")
 @click.option("--verilog", multiple=True, type=click.Choice(LAYERS), help="Run this layer in Verilog as well.")
-def main(verilog):
+@click.option("--kind", type=click.Choice([*KINDS]), default="bitmap", show_default=True, help="What runs in Verilog.")
+@click.option("--steps", type=click.IntRange(1), help="Time steps of a run in Verilog; else all of the layer's.")
+def main(layers, verilog, kind, steps):
     """Cycles and words of the six layers of E-LSTM, and bits of each format against sparsity."""
     rows = []
-    for name in LAYERS:
+    for name in layers or LAYERS:
         click.echo(name, err=True)
-        rows += [*cycle_rows(name, name in verilog), *word_rows(name)]
+        published = published_rows(name)
+        rows += [*published, *cycle_rows(name, KINDS, published[0].ours), *word_rows(name)]
+        if name in verilog:
+            rows.append(verilog_row(name, kind, steps))
     return [*rows, *volume_rows()], [f"wrote {PLOT}"]
 
 

@@ -5,17 +5,18 @@ import pytest
 
 from bench.elstm import (
     BASELINE,
+    KINDS,
     MEMORY,
     best_plan,
-    compressed_plan,
     cycle_rows,
     elstm_cycles,
-    masks,
+    esell_words,
+    planned,
+    published_rows,
     volumes,
     weights,
 )
 from bench.workloads import workload
-from lstm_hw.machine.esell import encode
 from lstm_hw.machine.network import LayerShape, Network
 from lstm_hw.proof.count import count_cycles
 
@@ -36,11 +37,11 @@ def test_esell_is_larger_than_dense_below_22_percent():
 def test_equation_of_fused_layers():
     """The published baseline and speed-ups of a layer, from the words of random masks."""
     for name in ("mnist_1", "mnist_2"):
-        fused, *_ = cycle_rows(name)
+        fused, batch = published_rows(name)
         assert fused.ours == pytest.approx(fused.published, rel=0.05)
+        assert fused.ours < elstm_cycles(*esell_words(name), workload(name).steps, 1) and batch.ours > 2
     layer = workload("mnist_1")
-    words = [int(encode(matrix)[1].sum()) for matrix in masks(layer)]
-    assert elstm_cycles(*words, layer.steps, 1) == pytest.approx(BASELINE["mnist_1"] * 1e6, rel=0.05)
+    assert elstm_cycles(*esell_words("mnist_1"), layer.steps, 1) == pytest.approx(BASELINE["mnist_1"] * 1e6, rel=0.05)
     # One step is W_x and W_h, one after the other.
     assert elstm_cycles(100, 40, 1, 1) == 140
 
@@ -48,6 +49,14 @@ def test_equation_of_fused_layers():
 def test_a_layer_on_the_smallest_engine():
     """More steps than a batch: the batch that takes the fewest cycles."""
     shape = LayerShape("lstm", 28, 32, 15)
-    plan, cycles = best_plan(Network((shape,)), 8)
+    network, (planner, _, fields) = Network((shape,)), KINDS["bitmap"]
+    plan, cycles = best_plan(planner, network, 8, **fields)
     assert plan.config.rows == 12 and plan.config.weight_words == plan.needs["weight_words"]
-    assert cycles <= count_cycles(compressed_plan(Network((shape,)), 2), 8, memory=MEMORY).cycles
+    assert cycles <= count_cycles(planned(planner, network, 2, **fields), 8, memory=MEMORY).cycles
+
+
+def test_every_row_of_a_layer():
+    """All kinds of the smallest layer; what does not exist says why."""
+    found = {row.config: row for row in cycle_rows("mnist_1", ("esell", "bitmap"), 301_746) if row.metric == "cycles"}
+    assert found["mnist_1/bitmap"].ours < 301_746 and found["mnist_1/bitmap"].ours < found["mnist_1/esell"].ours
+    assert found["mnist_1/bitmap_sacc"].ours is None and "not built" in found["mnist_1/bitmap_sacc"].source
