@@ -95,97 +95,127 @@ class BitmapDecoder(PortDecoder):
 
     def _expand(self, m, stages, beats):
         """Masks and weights to words."""
-        config, form = self.config, self.form
-        rows, per_beat, width = config.rows, form.per_beat, config.weight_bits
-        place_bits = bits_for(per_beat + rows - 1)
         filing, counting, taking = stages
-        beat, before = beats[2], Signal(config.axi_data_bits, reset_less=True)
+        masks, word = _Masks(self.config, self.form), _Word(self.config, self.form)
+        self._count_next(m, masks)
+        per_beat = self.form.per_beat
+        m.d.comb += [
+            word.ends.eq(word.left <= per_beat),
+            word.room.eq(per_beat - word.left),
+            word.fresh.eq(taking.ready | (word.left == per_beat) | (masks.next.count <= word.room)),
+            word.take.eq(taking.weights),
+            word.advance.eq(taking.ready | (word.take & word.ends & masks.has_next)),
+        ]
+        self._file(m, masks, filing, beats[0], counting.ready | word.advance)
+        self._begin(m, word, masks.next, counting.start, beats[2])
+        self._gather(m, word, beats[2])
+        self._judge(m, word, masks, taking, beats[1])
 
-        masks = Signal(form.mask_beats * config.axi_data_bits, reset_less=True)
-        queued = Signal(range(form.block_words + 1))  # masks in it
-        following = data.StructLayout(
-            {"mask": rows, "count": range(rows + 1), "ranks": data.ArrayLayout(range(rows), rows)}
-        )
-        new, next_ = Signal(following), Signal(following, reset_less=True)
-        has_next, surplus = Signal(), Signal()
-        mask = masks[COUNT_BITS : COUNT_BITS + rows]
+    def _count_next(self, m, masks):
+        """Count the ones of the next mask, all of them and those in front of each row."""
+        rows, new = self.config.rows, masks.new
+        mask = masks.filed[COUNT_BITS : COUNT_BITS + rows]
         m.d.comb += [new.mask.eq(mask), new.count.eq(_count(m, mask))]
         m.d.comb += [new.ranks[row].eq(_count(m, mask[:row])) for row in range(1, rows)]
 
-        # The word that is being made. Places of its weights are counted from the beat before on.
-        active = Signal()
-        current, left = Signal(rows, reset_less=True), Signal(range(rows + 1), reset_less=True)
-        places = Signal(data.ArrayLayout(place_bits, rows), reset_less=True)
-        turn_bits = place_bits - exact_log2(per_beat)
-        turn = Signal(turn_bits)
-        ends, fresh, take, advance = Signal(), Signal(), Signal(), Signal()
-        room = Signal(range(per_beat + 1))
-        m.d.comb += [
-            ends.eq(left <= per_beat),
-            room.eq(per_beat - left),
-            fresh.eq(taking.ready | (left == per_beat) | (next_.count <= room)),
-            take.eq(taking.weights),
-            advance.eq(taking.ready | (take & ends & has_next)),
-        ]
-        base = Mux(fresh, per_beat, left[: len(room)])
-
+    def _file(self, m, masks, filing, beat, moves):
+        """Masks in, and on by a word."""
+        rows, filed, queued = self.config.rows, masks.filed, masks.queued
         with m.If(filing.mask):
-            m.d.sync += masks.word_select(filing.number, config.axi_data_bits).eq(beats[0])
-        with m.Elif((counting.ready | advance) & (queued != 0)):
-            m.d.sync += [masks[COUNT_BITS:].eq(masks[COUNT_BITS + rows :]), queued.eq(queued - 1)]
-        m.d.sync += surplus.eq(masks[COUNT_BITS:].any())
+            m.d.sync += filed.word_select(filing.number, self.config.axi_data_bits).eq(beat)
+        with m.Elif(moves & (queued != 0)):
+            m.d.sync += [filed[COUNT_BITS:].eq(filed[COUNT_BITS + rows :]), queued.eq(queued - 1)]
+        m.d.sync += masks.surplus.eq(filed[COUNT_BITS:].any())
         with m.If(filing.ready):
             m.d.sync += queued.eq(filing.words)
-        with m.If(counting.ready | advance):
-            m.d.sync += [next_.eq(new), has_next.eq(queued != 0)]
+        with m.If(moves):
+            m.d.sync += [masks.next.eq(masks.new), masks.has_next.eq(queued != 0)]
 
-        with m.If(take):
-            m.d.sync += [before.eq(beat), turn.eq(turn + 1), left.eq(left - per_beat)]
-        with m.If(take & ends):
-            m.d.sync += active.eq(0)
-        with m.If(advance):
+    def _begin(self, m, word, next_, raw, beat):
+        """The word that is being made: what is left of it after a beat, or the next one."""
+        rows, per_beat = self.config.rows, self.form.per_beat
+        base = Mux(word.fresh, per_beat, word.left[: len(word.room)])
+        with m.If(word.take):
+            m.d.sync += [word.before.eq(beat), word.turn.eq(word.turn + 1), word.left.eq(word.left - per_beat)]
+        with m.If(word.take & word.ends):
+            m.d.sync += word.active.eq(0)
+        with m.If(word.advance):
             m.d.sync += [
-                active.eq(1),
-                current.eq(next_.mask),
-                left.eq(Mux(fresh, next_.count, next_.count - room)),
-                turn.eq(1),
-                *(places[row].eq(base + next_.ranks[row]) for row in range(rows)),
+                word.active.eq(1),
+                word.current.eq(next_.mask),
+                word.left.eq(Mux(word.fresh, next_.count, next_.count - word.room)),
+                word.turn.eq(1),
+                *(word.places[row].eq(base + next_.ranks[row]) for row in range(rows)),
             ]
-        with m.If(counting.start):
+        with m.If(raw):
             m.d.sync += [
-                active.eq(1),
-                current.eq(-1),
-                left.eq(rows),
-                turn.eq(1),
-                *(places[row].eq(per_beat + row) for row in range(rows)),
+                word.active.eq(1),
+                word.current.eq(-1),
+                word.left.eq(rows),
+                word.turn.eq(1),
+                *(word.places[row].eq(per_beat + row) for row in range(rows)),
             ]
 
+    def _gather(self, m, word, beat):
+        """Each row's weight, out of the beat in which it is or the one before."""
+        rows, width, unit_bits = self.config.rows, self.config.weight_bits, exact_log2(self.form.per_beat)
         made = Signal(rows)
         for row in range(rows):
-            held, place = Signal(width, name=f"held{row}", reset_less=True), places[row]
-            unit, in_turn = place[: exact_log2(per_beat)], place[exact_log2(per_beat) :]
-            with m.If((in_turn == turn) | ((in_turn == 0) & (turn == 1))):
-                m.d.sync += held.eq(Mux(in_turn == 0, before, beat).word_select(unit, width))
+            held, place = Signal(width, name=f"held{row}", reset_less=True), word.places[row]
+            unit, in_turn = place[:unit_bits], place[unit_bits:]
+            with m.If((in_turn == word.turn) | ((in_turn == 0) & (word.turn == 1))):
+                m.d.sync += held.eq(Mux(in_turn == 0, word.before, beat).word_select(unit, width))
             m.d.comb += self.o_word.word_select(row, width).eq(Mux(made[row], held, 0))
-        m.d.sync += [made.eq(current), self.o_valid.eq(take & ends & active)]
+        m.d.sync += [made.eq(word.current), self.o_valid.eq(word.take & word.ends & word.active)]
 
-        # A block has the weights that its masks tell of, and nothing between or behind them.
+    def _judge(self, m, word, masks, taking, beat):
+        """A block has the weights that its masks tell of, and nothing between or behind them."""
+        per_beat, width = self.form.per_beat, self.config.weight_bits
         idle = Signal(per_beat)
-        m.d.sync += idle.eq(Cat(beats[1].word_select(unit, width).any() for unit in range(per_beat)))
+        m.d.sync += idle.eq(Cat(beat.word_select(unit, width).any() for unit in range(per_beat)))
         unused = Signal(per_beat)
-        m.d.comb += unused.eq(Cat(idle[unit] & (left <= unit) for unit in range(per_beat)))
+        m.d.comb += unused.eq(Cat(idle[unit] & (word.left <= unit) for unit in range(per_beat)))
         last_word = Signal()
-        m.d.comb += last_word.eq(ends & ~has_next)
+        m.d.comb += last_word.eq(word.ends & ~masks.has_next)
         m.d.sync += self.o_bad.eq(
             taking.bad
-            | (take & ~taking.raw)
+            | (word.take & ~taking.raw)
             & (
-                ~active
+                ~word.active
                 | (last_word != taking.final)
-                | (taking.final & surplus)
-                | (ends & (fresh | ~has_next) & unused.any())
+                | (taking.final & masks.surplus)
+                | (word.ends & (word.fresh | ~masks.has_next) & unused.any())
             )
         )
+
+
+class _Masks:
+    """A block's masks: those filed, how many words they are of, and the counted one of the next word."""
+
+    def __init__(self, config, form):
+        rows = config.rows
+        following = data.StructLayout(
+            {"mask": rows, "count": range(rows + 1), "ranks": data.ArrayLayout(range(rows), rows)}
+        )
+        self.filed = Signal(form.mask_beats * config.axi_data_bits, name="masks", reset_less=True)
+        self.queued = Signal(range(form.block_words + 1))
+        self.new, self.next = Signal(following), Signal(following, reset_less=True)
+        self.has_next, self.surplus = Signal(), Signal(name="surplus")
+
+
+class _Word:
+    """The word that is being made; places of its weights are counted from the beat before on."""
+
+    def __init__(self, config, form):
+        rows, per_beat = config.rows, form.per_beat
+        place_bits = bits_for(per_beat + rows - 1)
+        self.before = Signal(config.axi_data_bits, reset_less=True)
+        self.active = Signal()
+        self.current, self.left = Signal(rows, reset_less=True), Signal(range(rows + 1), reset_less=True)
+        self.places = Signal(data.ArrayLayout(place_bits, rows), reset_less=True)
+        self.turn = Signal(place_bits - exact_log2(per_beat))
+        self.ends, self.fresh, self.take, self.advance = Signal(), Signal(), Signal(), Signal()
+        self.room = Signal(range(per_beat + 1))
 
 
 def _count(m, bits):

@@ -18,6 +18,20 @@ def descriptor_of(config: EngineConfig) -> data.StructLayout:
     return load_descriptor(load["offset"].width, load["beats"].width, config.streams)
 
 
+def fill_members(config: EngineConfig, descriptor: data.StructLayout) -> dict[str, wiring.Member]:
+    """Members of a FillUnit, whose descriptors have such a layout; and of what takes its place."""
+    return {
+        "i": In(stream.Signature(command_layout("LOAD", config))),
+        "o": Out(stream.Signature(descriptor)),
+        "i_beat": In(1),
+        "i_data": In(config.axi_data_bits),
+        **({"i_ring": In(1), "i_ring_base": In(WORD_BITS), "o_ring_word": Out(1)} if config.streams else {}),
+        "o_fill": Out(fill_layout(config)),
+        "o_fresh": Out(1),
+        "o_idle": Out(1),
+    }
+
+
 class FillUnit(wiring.Component):
     """Keeps the destination of every LOAD that is under way on a weight port and addresses its beats.
 
@@ -47,18 +61,7 @@ class FillUnit(wiring.Component):
 
     def __init__(self, config: EngineConfig):
         self.config = config
-        super().__init__(
-            {
-                "i": In(stream.Signature(command_layout("LOAD", config))),
-                "o": Out(stream.Signature(descriptor_of(config))),
-                "i_beat": In(1),
-                "i_data": In(config.axi_data_bits),
-                **({"i_ring": In(1), "i_ring_base": In(WORD_BITS), "o_ring_word": Out(1)} if config.streams else {}),
-                "o_fill": Out(fill_layout(config)),
-                "o_fresh": Out(1),
-                "o_idle": Out(1),
-            }
-        )
+        super().__init__(fill_members(config, descriptor_of(config)))
 
     def elaborate(self, platform) -> Module:
         m = Module()

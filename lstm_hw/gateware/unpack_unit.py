@@ -1,7 +1,7 @@
 """UnpackUnit: the FillUnit of a weight port with a decoder."""
 
 from amaranth import *
-from amaranth.lib import data, fifo, stream, wiring
+from amaranth.lib import data, fifo, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..machine.config import EngineConfig
@@ -10,8 +10,7 @@ from ..machine.latency import DECODE, PENDING_LOADS
 from .bitmap_decoder import BitmapDecoder
 from .burst_splitter import load_descriptor
 from .esell_decoder import EsellDecoder
-from .instruction import command_layout
-from .lane_group import fill_layout
+from .fill_unit import fill_members
 
 DECODERS = {"bitmap": BitmapDecoder, "esell": EsellDecoder}
 """``config.decoder`` -> the decoder of a weight port."""
@@ -51,20 +50,11 @@ class UnpackUnit(wiring.Component):
         self.config = config
         super().__init__(
             {
-                "i": In(stream.Signature(command_layout("LOAD", config))),
-                "o": Out(stream.Signature(load_descriptor())),
-                "i_beat": In(1),
-                "i_data": In(config.axi_data_bits),
+                **fill_members(config, load_descriptor()),
                 "i_address": In(config.axi_address_bits),
-                "i_ring": In(1),
-                "i_ring_base": In(WORD_BITS),
                 "i_release": In(range(config.weight_words + 1)),
-                "o_fill": Out(fill_layout(config)),
-                "o_fresh": Out(1),
-                "o_ring_word": Out(1),
                 "o_bad": Out(1),
                 "o_bad_address": Out(config.axi_address_bits),
-                "o_idle": Out(1),
             }
         )
 
