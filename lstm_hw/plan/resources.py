@@ -18,6 +18,7 @@ from ..machine.command import command_bits, moved
 from ..machine.config import (
     FACTOR_BITS,
     GATES,
+    H_GROUP,
     LISTS_OF_X,
     LUT_ENTRIES,
     PAIR_BITS,
@@ -224,14 +225,21 @@ def _vectors(config: EngineConfig) -> list[Memory]:
         bits = config.operand_bits
         depth = config.x_elements // config.x_per_beat
         return [Memory(bits * config.x_per_beat, depth, config.contexts, True, chunk=bits)]
-    entry = config.element_bits + _bits(max(config.h_elements, config.x_elements))
+    index = 0 if config.list_loads else _bits(max(config.h_elements, config.x_elements))
+    entry = config.element_bits + index
     return [
         Memory(entry, config.x_elements, 1, True),
         Memory(entry, config.h_elements, 1, True),
         Memory(config.operand_bits, config.x_elements, 1, True),
         Memory(config.operand_bits, config.states, 1, True),
-        Memory(_bits(config.x_elements + 1), LISTS_OF_X),
+        *[Memory(_bits(config.x_elements + 1), LISTS_OF_X)] * (not config.list_loads),
     ]
+
+
+def _kept_bits(config: EngineConfig) -> list[Memory]:
+    """A bit for each element of x and h, or for each group of h, where programs ask for what counts."""
+    parts = [config.x_elements, config.h_elements] if config.list_loads else []
+    return [Memory(1, depth) for depth in parts + [-(-config.h_elements // H_GROUP)] * config.sparse_h]
 
 
 def memories(config: EngineConfig) -> list[Memory]:
@@ -257,6 +265,7 @@ def memories(config: EngineConfig) -> list[Memory]:
         *_row_blocks(config),
         Memory(config.operand_bits, config.h_elements, config.contexts, True),
         *_vectors(config),
+        *_kept_bits(config),
         Memory(config.cell.width, config.states, 1, True),
         *(Memory(width, depth, config.cells, depth > LOGIC_ROWS, rom=True) for width, depth in table.tables),
         Memory(instruction, config.program_length, 1, True),
@@ -445,6 +454,7 @@ def features(config: EngineConfig, family: str) -> dict[str, dict[str, float]]:
             "streams": config.streams,
             "register bits": config.register_bits,
             "lists": config.lists,
+            "groups of h": config.sparse_h,
             "rows from bit maps": config.rows * (config.decoder == "bitmap"),
             "eSELL": config.decoder == "esell",
             "rows from eSELL": config.rows * (config.decoder == "esell"),
@@ -463,6 +473,7 @@ def features(config: EngineConfig, family: str) -> dict[str, dict[str, float]]:
             "streams": config.streams,
             "register bits": config.register_bits,
             "lists": config.lists,
+            "groups of h": config.sparse_h,
             "rows from bit maps": config.rows * (config.decoder == "bitmap"),
             "eSELL": config.decoder == "esell",
             "rows from eSELL": config.rows * (config.decoder == "esell"),
@@ -472,12 +483,12 @@ def features(config: EngineConfig, family: str) -> dict[str, dict[str, float]]:
 
 COEFFICIENTS = {
     "xc7": {
-        "lut": (1744, 244, 0.012, 86.6, 591, 24.9, 2.97, 103, 1.78, 111, 505, 8, 450, 88, 590, 26),
-        "ff": (2016, 492, 6.76, 20.1, 2.03, 548, 7.23, 74.7, 0.96, 201, 205, 5, 400, 74, 560, 16),
+        "lut": (1744, 244, 0.012, 86.6, 591, 24.9, 2.97, 103, 1.78, 111, 505, 8, 450, 130, 88, 590, 26),
+        "ff": (2016, 492, 6.76, 20.1, 2.03, 548, 7.23, 74.7, 0.96, 201, 205, 5, 400, 116, 74, 560, 16),
     },
     "ecp5": {
-        "lut": (2908, 352, 0.0709, 0, 1150, 57, 11.8, 30, 0, 330, 900, 16, 700, 153, 1100, 28),
-        "ff": (2257, 622, 0, 0, 2.18, 525, 11.3, 95.3, 0.52, 180, 205, 5, 400, 80, 560, 16),
+        "lut": (2908, 352, 0.0709, 0, 1150, 57, 11.8, 30, 0, 330, 900, 16, 700, 240, 153, 1100, 28),
+        "ff": (2257, 622, 0, 0, 2.18, 525, 11.3, 95.3, 0.52, 180, 205, 5, 400, 116, 80, 560, 16),
     },
 }
 """Of the :func:`features`, in their order; ``python -m bench.resources --fit`` finds them."""

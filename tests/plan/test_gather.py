@@ -6,6 +6,8 @@ from functools import cache
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lstm_hw.errors import ConfigError, FormatError, ProgramError
 from lstm_hw.machine.config import EngineConfig
@@ -25,7 +27,7 @@ from lstm_hw.proof.count import count_cycles
 from lstm_hw.proof.load_timing import MemoryModel
 from lstm_hw.prune import PruneConfig, prune
 from lstm_hw.verify.runs import ModelReference, Piece, expected_runs, image_words
-from tests.builders import balanced, config_of, random_network
+from tests.builders import balanced, config_of, pruned, random_network
 from tests.projects import float_model, with_chain
 from tests.sim.scenarios import plan_scenario
 
@@ -246,14 +248,14 @@ def test_batches_keep_lanes_busy_with_what_is_not_zero(units, bank, keep, shape,
 
 def test_what_no_batch_can_have():
     model, config = built(*STACKS["one layer"])
-    for given, message in (
+    for options, message in (
         ({"batch": 1}, "batch: 1; must be at least 2"),
         ({"case": 4}, "case: 4; must be one of"),
         ({"pinned": 5}, "pinned: 5; must leave at least a window of 4 columns of 8"),
         ({"pinned": 99}, "pinned: 99; must leave at least a window of 4 columns of 8"),
     ):
         with pytest.raises(ConfigError, match=message):
-            GatherBatchPlanner(model.network, config, **{"batch": 2, **given})
+            GatherBatchPlanner(model.network, config, **{"batch": 2, **options})
     with pytest.raises(ConfigError, match="engine.window: 0; must be 4 to 64 for the schedule gather_sbe"):
         GatherBatchPlanner(model.network, replace(config, window=0), 2)
     model, config = built(*STACKS["W_x dense"])
@@ -262,3 +264,30 @@ def test_what_no_batch_can_have():
     one = replace(model.network, layers=model.network.layers[:1], head_every_step=False)
     with pytest.raises(ConfigError, match="model: W_x without enough zeros for windows"):
         GatherBatchPlanner(one, config, 2)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.data())
+def test_random_plans(data):
+    """Zeros anywhere, windows, rows, sequences and pieces of any size, resident or in batches: proved, and the bits."""
+    draw = data.draw
+    batched = draw(st.booleans())
+    sizes = draw(st.lists(st.integers(6, 24), min_size=2, max_size=2 if batched else 3))
+    head, every = draw(st.sampled_from(((0, False), (3, False)) if batched else ((0, False), (3, False), (3, True))))
+    model = random_network(np.random.default_rng(draw(st.integers(0, 99))), sizes, head, every)
+    model = pruned(model, draw(st.sampled_from(((0.8, 0.8), (0.9, 0.7), (0.0, 0.9)))), draw(st.integers(0, 9)))
+    contexts = draw(st.integers(1, 2))
+    fields = {"rows": draw(st.sampled_from((4, 8, 16))), "window": draw(st.sampled_from((4, 16, 64)))}
+    config = config_of(**AMPLE | fields, contexts=contexts, x_per_beat=contexts, program_length=512, **model.factors)
+    try:
+        if batched:
+            planner = GatherBatchPlanner(model.network, config, draw(st.integers(2, 4)), case=draw(st.integers(1, 3)))
+        else:
+            planner = GatherPlanner(model.network, config)
+        plan = planner.plan()
+    except ConfigError as error:
+        assert re.search("enough zeros|pinned|must be at least", str(error))
+        return
+    check(plan)
+    runs = draw(st.lists(st.tuples(st.integers(1, 9), st.booleans()), max_size=2))
+    plan_scenario(model, plan, [(draw(st.integers(1, 9)), True), *runs], MemoryModel(draw(st.integers(0, 30))))

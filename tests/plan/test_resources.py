@@ -144,6 +144,17 @@ def test_lists_take_encoders_and_memories(family):
 
 
 @pytest.mark.parametrize("family", COEFFICIENTS)
+def test_what_programs_ask_for_takes_a_bit_each(family):
+    """A judge of groups too, as Yosys counts it."""
+    plain, judged = estimate(SMALL, family), estimate(replace(SMALL, sparse_h=True), family)
+    assert plain.lut + 120 < judged.lut < plain.lut + 270 and judged.ff == plain.ff + 116
+    assert judged.lutram > plain.lutram
+    deep = replace(SMALL, lists=True, h_elements=1024, x_elements=1024)
+    lists, asked = (estimate(replace(deep, list_loads=loads), family) for loads in (False, True))
+    assert asked.lutram > lists.lutram and asked.bram36 <= lists.bram36
+
+
+@pytest.mark.parametrize("family", COEFFICIENTS)
 def test_every_feature_has_a_coefficient(family):
     for kind, values in features(SMALL, family).items():
         assert len(values) == len(COEFFICIENTS[family][kind])
