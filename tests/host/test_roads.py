@@ -490,7 +490,7 @@ def test_command_line(project, engine, tmp_path):
     """An image, then info, selftest and predict through a socket."""
     image = project.firmware.write(tmp_path / "tiny.lstmfw")
     np.savez(tmp_path / "x.npz", x=project.x)
-    with listening(engine, 7) as port:
+    with listening(engine, 10) as port:
         road = (image, "--socket", f"127.0.0.1:{port}")
         shown = call("device", "info", *road)
         assert shown.exit_code == 0 and "the engine of this image, free" in shown.output, shown.output
@@ -502,6 +502,12 @@ def test_command_line(project, engine, tmp_path):
             assert np.array_equal(found["y"], project.predict(project.x))
         shown = call("device", "predict", *road, "--input", tmp_path / "x.npz")
         assert shown.output.splitlines()[0].startswith("sequence 0: ")
+        again = call("device", "predict", *road, "--input", tmp_path / "x.npz", "--loaded")
+        assert again.exit_code == 0 and again.output == shown.output, again.output
+        for there, said in ((7, "another image is loaded; load it"), (0, "no image is loaded")):
+            engine.values[lookup("IMAGE_ID").address] = there
+            shown = call("device", "predict", *road, "--input", tmp_path / "x.npz", "--loaded")
+            assert shown.exit_code == 1 and said in shown.output, shown.output
         np.savez(tmp_path / "large.npz", large=project.x[0] * 8, by=0.125)
         given = ("--input", tmp_path / "large.npz", "--array", "large", "--scale")
         for scale in ("by", "0.125"):
