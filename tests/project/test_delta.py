@@ -51,11 +51,11 @@ def test_an_activity_that_is_given(tmp_path):
 
 
 def test_columns_from_memory(tmp_path):
-    """Where weights do not stay on chip ``auto`` reads columns of what changed, with the same bits."""
+    """Where weights of a stack do not stay on chip ``auto`` reads columns of what changed, with the same bits."""
     delta = {"x": 0.1, "h": 0.05}
     resident = project_of(tmp_path, delta=delta)
     project = project_of(
-        tmp_path, delta=delta, engine={"weight_words": 256}, model=tensors(np.random.default_rng(3), 3, (40,))
+        tmp_path, delta=delta, engine={"weight_words": 512}, model=tensors(np.random.default_rng(3), 3, (40, 24))
     )
     assert resident.plan.schedule == "delta" and project.plan.schedule == "delta_columns" and project.engine.list_loads
     assert "of h are taken to change in a step" in project.choice.reason and project.estimate().run["read_beats"] > 0
