@@ -24,6 +24,8 @@ HALVINGS = 8
 GROWTH = 1.25
 """Factor by which a single threshold grows."""
 MOST_ROUNDS = 16
+MOST = (1 << 16) - 1
+"""Largest threshold, stored."""
 _DIGITS = 12
 
 
@@ -93,69 +95,93 @@ def search_thresholds(
     ConfigError
         Not even thresholds of 0 are within the bound.
     """
-    dense, trace = replace(qmodel, thresholds=()), {}
-    integer_reference(dense, x_int, trace=trace)
-    vectors = [x_int, *(trace[number]["h"] for number in range(len(qmodel.layers)))]
-    spreads = [float(np.sqrt(np.mean(np.square(values.astype(np.float64))))) for values in vectors]
-    if any(qmodel.input_exponents):
-        spreads[0] = 0.0  # inputs have scales of their own: one threshold is not for all
-    most = (1 << 16) - 1
-
-    def of(factors):
-        """The model whose thresholds are such shares of the spreads, in whole steps."""
-        thresholds = tuple(min(most, math.ceil(f * s)) for f, s in zip(factors, spreads, strict=True))
-        return replace(qmodel, thresholds=thresholds)
-
-    def within(figure):
-        return figure >= bound if higher else figure <= bound
-
-    figure = dense_figure = measure(dense)
-    if not within(figure):
+    dense = replace(qmodel, thresholds=())
+    search = _Search(qmodel, x_int, spreads_of(dense, x_int), measure, bound, higher)
+    dense_figure = measure(dense)
+    if not search.within(dense_figure):
         rule = (
             f"must be {'at most' if higher else 'at least'} {dense_figure:.4g}, what the model has without thresholds"
         )
         raise ConfigError("bound of the thresholds", f"{bound:.4g}", rule)
-    total, done = HALVINGS + MOST_ROUNDS, 0
-    low, high = math.log2(SMALLEST), math.log2(LARGEST)
-    factors = [0.0] * len(spreads)
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        tried = [2.0**middle] * len(spreads)
-        found = measure(of(tried))
-        if within(found):
-            low, factors, figure = middle, tried, found
-        else:
-            high = middle
-        done += 1
-        if progress:
-            progress(done, total)
-    blocked: set[int] = set()
-    for _ in range(MOST_ROUNDS):
-        best = None
-        for index in range(len(spreads)):
-            grown = [f * GROWTH if n == index else f for n, f in enumerate(factors)]
-            if index in blocked or of(grown).thresholds == of(factors).thresholds:
-                continue
-            found = measure(of(grown))
-            if not within(found):
-                blocked.add(index)  # it will not be less wrong with others larger
-                continue
-            left = products_left(qmodel, activity(of(grown), x_int))
-            if best is None or left < best[0]:
-                best = left, grown, found
-        if best is None:
-            break
-        _, factors, figure = best
-        done += 1
-        if progress:
-            progress(min(done, total - 1), total)
+    best, total = ([0.0] * len(search.spreads), dense_figure), HALVINGS + MOST_ROUNDS
+    for stage in (search.together, search.each):
+        for done, found in stage(best):
+            best = found
+            if progress:
+                progress(min(done, total - 1), total)
     if progress:
         progress(total, total)
-    chosen = of(factors)
+    factors, figure = best
+    chosen = search.of(factors)
     shares = activity(chosen, x_int)
     formats = [qmodel.input_format, *(layer.hidden for layer in qmodel.layers)]
     x, *h = (_real(stored, f.fraction) for stored, f in zip(chosen.thresholds, formats, strict=True))
     return Thresholds(x, tuple(h), shares, products_left(qmodel, shares), figure, dense_figure)
+
+
+def spreads_of(qmodel: QuantModel, x_int: np.ndarray) -> list[float]:
+    """RMS of x and of each layer's h, stored; 0 for inputs with scales of their own: one threshold is not for all."""
+    trace: dict = {}
+    integer_reference(qmodel, x_int, trace=trace)
+    vectors = [x_int, *(trace[number]["h"] for number in range(len(qmodel.layers)))]
+    spreads = [float(np.sqrt(np.mean(np.square(values.astype(np.float64))))) for values in vectors]
+    return [0.0, *spreads[1:]] if any(qmodel.input_exponents) else spreads
+
+
+@dataclass(frozen=True)
+class _Search:
+    """Thresholds as shares of the spreads; a best is such shares with their figure."""
+
+    qmodel: QuantModel
+    x_int: np.ndarray
+    spreads: list[float]
+    measure: Callable[[QuantModel], float]
+    bound: float
+    higher: bool
+
+    def within(self, figure):
+        return figure >= self.bound if self.higher else figure <= self.bound
+
+    def of(self, factors):
+        """The model whose thresholds are such shares, in whole steps."""
+        pairs = zip(factors, self.spreads, strict=True)
+        return replace(self.qmodel, thresholds=tuple(min(MOST, math.ceil(f * s)) for f, s in pairs))
+
+    def together(self, best):
+        """The largest share of all spreads alike, by halving: how many times, and the best so far."""
+        low, high = math.log2(SMALLEST), math.log2(LARGEST)
+        for done in range(1, HALVINGS + 1):
+            middle = (low + high) / 2
+            tried = [2.0**middle] * len(self.spreads)
+            figure = self.measure(self.of(tried))
+            if self.within(figure):
+                low, best = middle, (tried, figure)
+            else:
+                high = middle
+            yield done, best
+
+    def each(self, best):
+        """One threshold after the other grows, the one that leaves fewest products."""
+        blocked: set[int] = set()
+        for done in range(HALVINGS + 1, HALVINGS + MOST_ROUNDS + 1):
+            grown = list(self._grown(best[0], blocked))
+            if not grown:
+                return
+            best = min(grown, key=lambda one: one[0])[1:]
+            yield done, best
+
+    def _grown(self, factors, blocked):
+        """Products left, shares and figure of each threshold that may grow; ``blocked`` are those that may not."""
+        for index in range(len(self.spreads)):
+            grown = [f * GROWTH if n == index else f for n, f in enumerate(factors)]
+            model = self.of(grown)
+            if index in blocked or model.thresholds == self.of(factors).thresholds:
+                continue
+            figure = self.measure(model)
+            if not self.within(figure):
+                blocked.add(index)  # it will not be less wrong with others larger
+                continue
+            yield products_left(self.qmodel, activity(model, self.x_int)), grown, figure
 
 
 def _real(stored: int, fraction: int) -> float:

@@ -64,10 +64,7 @@ def quantization_report(
             for place in rounded[number]:
                 number_format = getattr(layer, PLACES[place])
                 real, wanted = number_format.to_float(rounded[number][place]), exact[number][place]
-                names = sums[number] if place == "pre" else (place,)
-                parts = zip(*(np.split(values, len(names), axis=2) for values in (real, wanted)), strict=True)
-                for each, pair in zip(names, parts, strict=True):
-                    errors[number][each].add(*pair, first)
+                _add(errors[number], sums[number] if place == "pre" else (place,), real, wanted, first)
         for number, (layer, found_errors) in enumerate(zip(qmodel.dense, of_dense, strict=True), len(qmodel.layers)):
             found_errors.add(layer.output.to_float(rounded[number]["y"]), exact[number]["y"], first)
         if progress:
@@ -79,15 +76,8 @@ def quantization_report(
         clipped[number, "pre"] = sum(clipped[number, name] for name in names)
         clipped[number, "h"] += clipped[number, "y"]  # of a plain layer
     layers = [
-        {
-            **{place: found.to_dict(clipped[number, place]) for place, found in errors[number].items()},
-            "zeroed": {
-                name: _zeroed(getattr(weights, name), getattr(layer, name))
-                for name in ("w_x", "w_h")
-                if getattr(weights, name).size
-            },
-        }
-        for number, (layer, weights) in enumerate(zip(qmodel.layers, model.layers, strict=True))
+        _of_layer(found, {place: clipped[number, place] for place in found}, layer, weights)
+        for number, (found, layer, weights) in enumerate(zip(errors, qmodel.layers, model.layers, strict=True))
     ]
     if curves is not None:
         curves |= {place: {n: e[place].curves for n, e in enumerate(errors) if place in e} for place in PLACES}
@@ -118,6 +108,22 @@ def quantization_report(
         },
     }
     return report, (exact, stored)
+
+
+def _add(errors, names, real, wanted, first):
+    """Values of a place, which holds what has these names side by side, of sequences from the first on."""
+    parts = zip(*(np.split(values, len(names), axis=2) for values in (real, wanted)), strict=True)
+    for name, pair in zip(names, parts, strict=True):
+        errors[name].add(*pair, first)
+
+
+def _of_layer(errors, clipped, layer, weights):
+    """Errors of a layer's places, and which share of its weights became 0."""
+    matrices = [name for name in ("w_x", "w_h") if getattr(weights, name).size]
+    return {
+        **{place: found.to_dict(clipped[place]) for place, found in errors.items()},
+        "zeroed": {name: _zeroed(getattr(weights, name), getattr(layer, name)) for name in matrices},
+    }
 
 
 def _histogram(errors):
