@@ -329,15 +329,17 @@ def stack_in_verilog(name, model, x, schedule, folder):
 def models(folder, verilog=True):
     """(c), (e) Total traffic and energy of two-layer models, against the conventional schedule.
 
-    Of the conventional schedule and of SACC the traffic is that of Verilog.
+    Of the conventional schedule and of SACC, with a batch of steps too, the traffic is that of Verilog: both layers in
+    one run.
     """
     result = []
     for name, (layers, traffic, saved) in MODELS.items():
         sizes = (layers[0][0], *(hidden for _, hidden in layers))
-        model, x = random_stack(name, sizes, VERILOG_STEPS, activation="pwl")
+        model, x = random_stack(name, sizes, BATCH, activation="pwl")
         base, seen = stack_events(network_of(model), conventional()), {}
-        for schedule in (conventional(), split_and_combine()) if verilog else ():
-            seen[schedule.name] = stack_in_verilog(name, model, x, schedule, f"{folder}/{schedule.name}-{name}")
+        few, batch = x[:, :VERILOG_STEPS], split_and_combine(batch=BATCH)
+        for schedule, run in ((conventional(), few), (split_and_combine(), few), (batch, x)) if verilog else ():
+            seen[schedule.name] = stack_in_verilog(name, model, run, schedule, f"{folder}/{schedule.name}-{name}")
         weights = base.dram / WEIGHT_BITS
         if seen.get("conventional", weights) != weights:
             raise VerificationError(name, f"{seen['conventional']} weights", f"must be {weights} as counted")
