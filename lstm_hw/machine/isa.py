@@ -52,8 +52,8 @@ PROGRAM_BITS = 9
 """Address in the program memory."""
 
 LOOP_COUNT, LOOP_IF, LOOP_UNLESS, LOOP_KEPT = range(4)
-"""How often a LOOP runs: count times, once unless count is zero, once if it is; or once if of the latest h the
-group count + r[count_reg] is kept, with lists if that element of it or of x changed; it waits until that is known."""
+"""How often a LOOP runs: count times, once unless count is zero, once if it is; or once if the group
+count + r[count_reg] of h is kept, with lists if that element of h or x changed; it waits until that is known."""
 SPACE_H, SPACE_X, SPACE_CONSTANT, SPACE_DELTA = range(4)
 """Where a MAC takes its operands: the h memory, the x memory, the constant 2**operand, a list of deltas of h."""
 MODE_CELL, MODE_LINEAR, MODE_ZERO = range(3)
@@ -129,7 +129,7 @@ OPS = {
             count_reg=REGISTER_FIELD,
             exit=PROGRAM_BITS,
             when=2,
-            of_x=1,  # it asks for an element of the latest x
+            of_x=1,  # it asks for an element of x
         ),  # LOOP_COUNT, LOOP_IF, LOOP_UNLESS or LOOP_KEPT
         _op(4, "END", None, "End of the innermost LOOP."),
         _op(
