@@ -162,7 +162,7 @@ def test_activations_and_shares_that_are_pruned(tmp_path):
         wanted(activation="steep")
     with pytest.raises(ConfigError, match="sparsity: 1.0; must be at least 0 and below 1"):
         wanted(sparsity=(1.0,))
-    with pytest.raises(ConfigError, match="prune.sparsity"):
+    with pytest.raises(ConfigError, match="^prune.sparsity: 0.5; must be for unstructured"):
         convert(write_project(tmp_path)).explore(wanted(sparsity=(0.5,), parts=("xc7z020",)))
 
 

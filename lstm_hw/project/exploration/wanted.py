@@ -227,8 +227,10 @@ def choices_tried(project: "Project", wanted: Wanted) -> list[Choice]:
     Raises
     ------
     ConfigError
-        No operands are as wide as the weights.
+        No operands are as wide as the weights; the configuration's pattern takes no such share.
     """
+    for share in filter(None, wanted.sparsity):
+        replace(project.config.prune, sparsity=share)  # checks it
     own = project.config.quantize.weight_bits
     widths = wanted.weight_bits or sorted({*WIDTHS, own} & set(WEIGHT_WIDTHS), reverse=True)
     operands = wanted.operand_bits or OPERAND_BITS[: 1 if project.config.delta is not None else 2]
