@@ -16,8 +16,8 @@ class ECPIX5Platform(Ecp5Board, ECPIX585Platform):
     board = BOARDS["ecpix5"]
     open_tools = Device("um5g-85k", "CABGA554", "8")
     input_mhz = 100
-    clock_checked = False
-    """Nobody has placed and routed it."""
+    clock_checked = True
+    """nextpnr refuses a design that is too slow for the clock."""
     restart = "rst", 0
     uart, baud = ("uart", 0), 115_200
     """Channel B of the FT2232H behind the USB socket."""
