@@ -13,6 +13,8 @@ NO_HEAD = "none"
 """What a file without a head may say of it, and the head's prefix where a file's linear layers are to be left out."""
 ZERO = "zero"
 OUTSIDE = "outside"
+NONLINEARITY = "nonlinearity"
+"""What a file calls it that says it, behind the prefix of the RNN."""
 NONLINEARITIES = ("tanh", "relu")
 """Of a plain RNN, as PyTorch names them; what is taken where nobody says it comes first."""
 SKIPS = ("first", "all")

@@ -28,7 +28,7 @@ from ..float_model import (
     skip_matrix,
 )
 from ..store import DIGEST_KEY
-from .options import HEAD_ASSUMED, HEAD_MODES, NO_HEAD, NONLINEARITIES, OUTSIDE, SKIPS, ZERO, ReadOptions
+from .options import HEAD_ASSUMED, HEAD_MODES, NO_HEAD, NONLINEARITIES, NONLINEARITY, OUTSIDE, SKIPS, ZERO, ReadOptions
 
 HEAD_NAMES = ("head", "fc", "linear", "classifier")
 """Names of linear layers that are taken as the head without a word."""
@@ -74,7 +74,7 @@ class StateDict:
             f"{name}: {' x '.join(map(str, shape)) or 'a number'}, {file.dtypes[name]}"
             for name, shape in file.shapes.items()
         ]
-        unread = [f"{key} = {value!r}" for key, value in sorted(file.metadata.items()) if key not in METADATA]
+        unread = [f"{key} = {value!r}" for key, value in sorted(file.metadata.items()) if not _is_read(key)]
         return [*sorted(lines), *([f"not used: metadata {', '.join(unread)}"] if unread else [])]
 
     def model(self, options: ReadOptions) -> FloatModel:
@@ -91,19 +91,15 @@ class StateDict:
         front = [_named(file, every, prefix, "front_prefix") for prefix in options.front_prefixes]
         in_front = _activations(file, front, options.in_front, "front_activations")
         for layer in front:
-            del every[layer.prefix]
+            every.pop(layer.prefix, None)
         linear, assumptions = _find_linear(file, every, options)
         activations = ["none"] * len(linear)
         if options.activations or len(linear) > 1:
             activations = _activations(file, linear, options.activations, "head_activations")
         used = {*lstm.names, *(name for layer in (*front, *linear) for name in layer.names)}
         assumptions += lstm.assumptions(file)
-        if lstm.gates == 1 and options.nonlinearity is None:
-            known, other = NONLINEARITIES
-            told = (
-                f"model.nonlinearity: {file.path.name} does not say it; taken as {known!r} (PyTorch's), not {other!r}"
-            )
-            assumptions = (*assumptions, told)
+        nonlinearity, assumed = _nonlinearity(file, lstm, options.nonlinearity)
+        assumptions += assumed
         used |= lstm.check_state(file, options.initial_state)
         left = sorted(set(file.shapes) - used)
         if left:
@@ -125,7 +121,7 @@ class StateDict:
         layers = [
             layer
             for number in range(lstm.layers)
-            for layer in lstm.layer(number, values, order, f"{file.path}: layer {number}", options.nonlinearity)
+            for layer in lstm.layer(number, values, order, f"{file.path}: layer {number}", nonlinearity)
         ]
         if options.initial_state and (lstm.projected or lstm.gates == 1):
             rule = "must be 'zero' or not given for a plain RNN or an LSTM with a projection"
@@ -266,7 +262,7 @@ class _Recurrent:
         w_x, w_h = gates("weight_ih"), gates("weight_hh")
         biases = [gates(part) if part in self.biases else np.zeros(len(w_x)) for part in _PARTS[2:]]
         if self.gates == 1:
-            return [PlainWeights(w_x, w_h, sum(biases), source, activation=nonlinearity or NONLINEARITIES[0])]
+            return [PlainWeights(w_x, w_h, sum(biases), source, activation=nonlinearity)]
         if self.gates == 3:
             return [GruWeights.of_gates(w_x, w_h, *biases, source)]
         layer = LstmWeights(w_x, w_h, sum(biases), source, projected=self.projected)
@@ -417,6 +413,27 @@ def gate_positions(file: Tensors, given: str | None, gates: int) -> list[int]:
         rule = f"must be a permutation of {names[gates]}"
         raise ModelError(f"{file.path}: {'gate_order' if said is None else 'metadata gate_order'}", repr(order), rule)
     return [letters.index(gate) for gate in usual]
+
+
+def _is_read(key):
+    """Whether metadata of a name may be read."""
+    return key in METADATA or key.rpartition(".")[2] == NONLINEARITY
+
+
+def _nonlinearity(file, lstm, given):
+    """The function of a plain RNN, None of another layer, and what had to be assumed for that."""
+    if lstm.gates != 1:
+        return None, ()
+    key = f"{lstm.prefix}{NONLINEARITY}"
+    said, (known, other) = file.metadata.get(key), NONLINEARITIES
+    if said not in (None, *NONLINEARITIES):
+        raise ModelError(f"{file.path}: {key}", repr(said), f"must be one of {', '.join(NONLINEARITIES)}")
+    if said is not None and given not in (None, said):
+        raise ConfigError("model.nonlinearity", repr(given), f"must be {said!r}, as {file.path} has it")
+    if said is None and given is None:
+        told = f"the tensors of {file.path.name} do not say it; taken as {known!r} (PyTorch's), not {other!r}"
+        return known, (f"model.nonlinearity: {told}",)
+    return given or said, ()
 
 
 def _head_mode(file, linear, given, chosen_none):

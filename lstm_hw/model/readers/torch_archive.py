@@ -18,6 +18,7 @@ import numpy as np
 from ...errors import ModelError
 from ...reading import open_archive, read_stored
 from ..store import MAX_FILE_BYTES, MAX_TENSORS, widened
+from .options import NONLINEARITY
 
 MAX_PICKLE_BYTES = 1 << 20
 """Longest pickle: it holds names and shapes, never values."""
@@ -79,7 +80,7 @@ class TorchArchive:
     Attributes
     ----------
     metadata : dict
-        Empty: an archive says nothing of gate order or head.
+        What a module that was saved whole says of its plain RNNs: their prefixes and ``nonlinearity`` -> its name.
     shapes : dict of str to tuple of int
     dtypes : dict of str to str
         By the names of safetensors: ``F32`` and so on.
@@ -143,6 +144,8 @@ class TorchArchive:
             for key, item in value.items():
                 if key not in _VIEWS:
                     self._flatten(path if key in _HOLDERS else (*path, str(key)), item, depth + 1)
+        elif isinstance(value, str) and path and path[-1] == NONLINEARITY:
+            self.metadata[".".join(path)] = value
         elif isinstance(value, list | tuple):
             for number, item in enumerate(value):
                 self._flatten((*path, str(number)), item, depth + 1)

@@ -1,9 +1,11 @@
 """Files with plain RNNs, projections, and linear layers in front of an LSTM or between two, against the frameworks."""
 
 import json
+from collections import OrderedDict
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from lstm_hw.errors import ConfigError, ModelError
 from lstm_hw.model.load import load
@@ -55,6 +57,36 @@ def test_an_rnn_cell_and_what_is_not_one(tmp_path, x):
     torch.save(torch.nn.LSTM(INPUTS, HIDDEN).state_dict(), tmp_path / "m.pt")
     with pytest.raises(ConfigError, match="model.nonlinearity: 'relu'; must not be given: .* holds no plain RNN"):
         load(tmp_path / "m.pt", ReadOptions(nonlinearity="relu"))
+
+
+@pytest.mark.parametrize("scripted", [False, True])
+def test_a_module_saved_whole_says_its_function(tmp_path, x, scripted):
+    module = torch.nn.Sequential(OrderedDict(rnn=torch.nn.RNN(INPUTS, HIDDEN, nonlinearity="relu", batch_first=True)))
+    expected = module(torch.as_tensor(x))[0].detach().numpy()
+    path = tmp_path / "m.pt"
+    torch.jit.save(torch.jit.script(module), path) if scripted else torch.save(module, path)
+    model = load(path)
+    agrees(model, x, expected)
+    assert not model.assumptions
+    with pytest.raises(ConfigError, match="model.nonlinearity: 'tanh'; must be 'relu', as .*m.pt has it"):
+        load(path, ReadOptions(nonlinearity="tanh"))
+
+
+def test_metadata_say_the_function(tmp_path):
+    tensors = {f"rnn.{name}": value.detach().numpy() for name, value in torch.nn.RNN(2, 3).named_parameters()}
+    for said in ("relu", "selu"):
+        save_file(tensors, tmp_path / f"{said}.safetensors", {"rnn.nonlinearity": said})
+    assert load(tmp_path / "relu.safetensors").layers[0].activation == "relu"
+    with pytest.raises(ModelError, match="rnn.nonlinearity: 'selu'; must be one of tanh, relu"):
+        load(tmp_path / "selu.safetensors")
+
+
+def test_a_layer_in_front_may_be_used_twice(tmp_path, x):
+    front, rnn = torch.nn.Linear(INPUTS, INPUTS), torch.nn.RNN(INPUTS, HIDDEN, batch_first=True)
+    torch.save(torch.nn.ModuleDict({"front": front, "rnn": rnn}).state_dict(), tmp_path / "m.pt")
+    options = ReadOptions(front_prefix=("front", "front"), front_activations=("tanh", "relu"), nonlinearity="tanh")
+    expected = rnn(torch.relu(front(torch.tanh(front(torch.as_tensor(x))))))[0].detach().numpy()
+    agrees(load(tmp_path / "m.pt", options), x, expected)
 
 
 def test_an_amplifier_file_says_its_kind(tmp_path):
