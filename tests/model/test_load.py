@@ -186,7 +186,7 @@ def test_bfloat16(tmp_path):
     [
         ("lstm.weight_ih_l0_reverse", "bidirectional"),
         ("lstm.bias_hh_l1_reverse", "bidirectional"),
-        ("lstm.weight_hr_l0", "projection"),
+        ("lstm.weight_hr_l0", "lstm.weight_hr_l1: missing"),
         ("lstm.weight_ih_l7", "missing"),
         ("other.weight_ih_l0", "LSTMs under the prefixes ['lstm.', 'other.']"),
         ("fc.weight", "linear layers under ['fc.', 'head.']"),
