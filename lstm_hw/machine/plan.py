@@ -40,6 +40,9 @@ class Plan:
         counts from zero state.
     needs : dict of str to int, optional
         Fields of the engine that the schedule asked for, with the least value that does.
+    places : tuple of int, optional
+        Vectors of each recurrent layer's h that are kept one behind another, where programs ask for groups of them; one
+        each if not given.
     """
 
     config: EngineConfig
@@ -53,6 +56,7 @@ class Plan:
     groups: int = 1
     y_order: Callable[[int, int], Iterable[Piece]] | None = None
     needs: dict[str, int] | None = None
+    places: tuple[int, ...] = ()
 
     @property
     def streams(self) -> Streams:

@@ -289,8 +289,8 @@ def _nothing_fits(schedule, tried, errors):
 def _activity(network):
     """What share of x and h is taken to change, in words."""
     if network.sparse_h:
-        share = f"{100 * network.activity[0]:.1f} %" if network.activity else "all"
-        return f"{share} of the groups of h are taken to be kept"
+        shares = ", ".join(f"{100 * share:.1f} %" for share in network.activity) or "all"
+        return f"{shares} of the groups of h are taken to be kept"
     if not network.activity:
         return "all of x and h is taken to change, which is the most that can be"
     x, *h = (f"{100 * share:.1f} %" for share in network.activity)

@@ -8,12 +8,17 @@ bias finishes them.
 
 Segments of a matrix have the beats of the longest one, so that a program finds them without a table.
 
+In a stack, layers take turns batch by batch. The first one works as above; the others go through their segments of
+W_x and then, step by step, through those of W_h. Where somebody reads the h of all steps, a layer keeps that of a
+batch, the last one of a run where that of a whole batch's last step is.
+
 Where a model leaves out groups of h that are nearly zero, a segment of W_h is that of a group: it is asked for and
 multiplied if its group is kept, once that is known.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -25,8 +30,8 @@ from ..machine.isa import SPACE_H
 from ..machine.layout import Image
 from ..machine.network import LayerShape, Network
 from ..machine.pack import interleave
+from ..machine.plan import Plan
 from .fusion import FusionLayer, FusionPlanner
-from .head import HeadLayer
 from .layer import Frame, spans_of
 from .stack import StackPlanner
 from .sums import Sum, as_sum
@@ -52,12 +57,17 @@ def segment_columns(columns: int, blocks: int, least: int = 1) -> int:
 
 
 class CompressedLayer(FusionLayer):
-    """The layer. ``columns`` and ``lengths``, in beats, are those of a segment of W_x and W_h, ``counts`` how many."""
+    """A layer. ``columns`` and ``lengths``, in beats, are those of a segment of W_x and W_h, ``counts`` how many.
+
+    ``first_beat`` is where its segments begin in the image. Of the first layer, ``top`` is the last one.
+    """
 
     whole = True
+    top: CompressedLayer | None = None
 
     def __init__(self, planner: CompressedPlanner, shape: LayerShape, number: int) -> None:
-        batch, threshold = planner.batch, next(iter(planner.network.sparse_h), None)
+        batch, sizes = planner.batch, planner.network.sparse_h
+        threshold = sizes[number] if sizes else None
         super().__init__(planner, shape, number)
         blocks, length, self.threshold = self.blocks, shape.outputs, threshold
         if threshold is not None and length % H_GROUP:
@@ -92,7 +102,7 @@ class CompressedLayer(FusionLayer):
         self.shared["ring"] = x + self.ahead * h
         self.each = self.counts["h"] // self.chunk if self.chunk else 0  # segments of W_h a segment of W_x
         round_, self.early = x + self.each * h, 0
-        if self.threshold is not None and 0 < self.each <= self.ahead:
+        if self.threshold is not None and not self.below and 0 < self.each <= self.ahead:
             most = min(EARLY_LOADS // (1 + self.each), self.chunk - 1, (room - self.each * h) // round_)
             self.early = max(0, most)
         if self.early:
@@ -112,6 +122,7 @@ class CompressedLayer(FusionLayer):
         return tuple(self.lengths[tile.part] for tile in self.streamed)
 
     def zero(self) -> int:
+        self._ask_last(self.below)
         return self.zero_cells(self.newest_context, self.last_place, **self._size)
 
     def first_batch(self) -> None:
@@ -120,22 +131,35 @@ class CompressedLayer(FusionLayer):
         self.start(as_sum(0), self.count, take=True)
         for at in b.each(self.batch):
             self._x_segments(as_sum(0), at)
-            self._take_some(as_sum(1), at, self.coming)
+            if self.alone:
+                self._take_some(as_sum(1), at, self.coming)
         self.free_x(steps=self.count)
+        if not self.alone:
+            self.take(as_sum(1), self.coming)
 
     def frame(self, frame: Frame) -> None:
         b, number = self.b, frame.number
+        if self.below:
+            self.start(number, frame.count)
+            for at in b.each(self.batch):
+                self._x_segments(number, at)
+            self._ask_last(self.below)
+            self.steps(number, frame.count)
+            return
         for _ in b.when(self.coming):
             self.start(number + 1, self.coming)
+            self._settle()
             b.assign(self.later, 0)
             for at in b.each(self.batch):
-                self._step_of(number, at, ahead=True)
-                self._take_some(number + 2, at, self.later)
+                self._step_of(self.sums_of(number, at), at, self.place * at, (number + 1, at))
+                if self.alone:
+                    self._take_some(number + 2, at, self.later)
+            if not self.alone:
+                self.free_x(steps=self.coming)
+                self.take(number + 2, self.later)
         for _ in b.unless(self.coming):
-            for at in b.each(self.batch):
-                for _ in b.when(self.count):
-                    b.advance(self.count, -1)
-                    self._step_of(number, at)
+            self._settle()
+            self.steps(number, self.count)
 
     def start(self, batch: Sum, count: Sum, take: bool = False) -> None:
         b = self.b
@@ -147,11 +171,46 @@ class CompressedLayer(FusionLayer):
         for segment in b.each(self.rest):
             self._x_segment(batch, segment)
 
+    def steps(self, batch: Sum, count: Sum) -> None:
+        """So many steps of a batch on W_h; the last layer counts them down."""
+        b, end = self.b, self.batch - 1
+        if self.alone:
+            for at in b.each(self.batch):
+                for _ in b.when(count):
+                    b.advance(count, -1)
+                    self._step_of(self.sums_of(batch, at), at)
+            return
+        until_last, more = b.variable(-1, count), count
+        if self.last:
+            b.advance(more, -1)
+        else:
+            more = b.variable(-1, count)
+        for at in b.each(self.batch):
+            for _ in b.unless(until_last):
+                self._step_of(self.sums_of(batch, end if self.below else at), at, self.last_place)
+            b.advance(until_last, -1)
+            for _ in b.when(more):
+                b.advance(more, -1)
+                self._step_of(self.sums_of(batch, at), at, self.place * at)
+
+    def _settle(self):
+        """Behind the round before: all of its h is there, and nobody will ask for its groups."""
+        if not self.alone:
+            self.await_h()
+            self._ask_last(self.top)
+
+    def _ask_last(self, layer):
+        """Until it is known which groups of another layer's h are kept: those of the next CELL are counted from then
+        on."""
+        if self.threshold is not None and layer and layer is not self:
+            for _ in self.b.kept((layer.h + layer.last_place + layer.layer.outputs) // H_GROUP - 1):
+                pass
+
     # Segments
 
     def _load_segment(self, part, segment):
         beats, words = self.lengths[part], self.blocks * self.columns[part]
-        first = self.image * self.config.beats_per_word + (self.counts["x"] * self.lengths["x"] if part == "h" else 0)
+        first = self.first_beat + (self.counts["x"] * self.lengths["x"] if part == "h" else 0)
         self.b.emit("LOAD", offset=segment * beats + first, beats=beats, words=words, stream=1)
 
     def _products(self, part, sums, operand, release, **fields):
@@ -167,23 +226,28 @@ class CompressedLayer(FusionLayer):
     def _size(self):
         return {} if self.threshold is None else {"threshold": self.threshold}
 
-    def _kept(self, group):
-        """What follows is done if the columns of W_h's segment are not left out."""
-        return iter((None,)) if self.threshold is None else self.b.kept(group)
+    def _before(self, at):
+        """Segments from the layer's first h to that of the step before one."""
+        return (at + (self.batch - 1)) % self.batch * self.counts["h"] if self.place else as_sum(0)
 
-    def _ask(self, segment):
+    def _kept(self, group):
+        """What follows is done if the columns of W_h's segment are not left out, of so many groups from its first h
+        on."""
+        return iter((None,)) if self.threshold is None else self.b.kept(group + self.h // H_GROUP)
+
+    def _ask(self, segment, before):
         """A segment of W_h, if its group is kept."""
-        for _ in self._kept(segment):
+        for _ in self._kept(segment + before):
             self._load_segment("h", segment)
 
-    def _ask_all(self, first, count):
+    def _ask_all(self, first, count, before):
         for segment in self.b.each(count):
-            self._ask(first + segment)
+            self._ask(first + segment, before)
 
-    def _x_segment(self, batch, segment, hidden=0, asked=0):
+    def _x_segment(self, batch, segment, hidden=0, asked=0, before=0):
         """A segment of W_x, for all steps of a batch; so many of W_h, from ``hidden`` on, are asked for behind it."""
         self._load_segment("x", segment)
-        self._ask_all(hidden, asked)
+        self._ask_all(hidden, asked, before)
         self._x_of_segment(batch, segment)
 
     def _x_of_segment(self, batch, segment):
@@ -196,40 +260,54 @@ class CompressedLayer(FusionLayer):
         for number in self.b.each(self.chunk):
             self._x_segment(batch, at * self.chunk + number + self.rest)
 
-    def _h_segments(self, sums, first, count, asked):
+    def _h_segments(self, sums, first, count, asked, before):
         """Segments of W_h that follow one another, of which some have been asked for; each asks for a later one."""
         ahead = min(self.ahead, count)
-        tokens = {"wait": 1, "take": 1} if self.threshold is None else {}  # what is kept is there
-        self._ask_all(first + asked, ahead - asked)
+        tokens = {"wait": 1, "take": 1} if self.threshold is None and self.alone else {}  # else it is there
+        self._ask_all(first + asked, ahead - asked, before)
         for segment, part in self.b.parts(count - ahead, ahead):
             if part == 0:
-                self._ask(first + segment + ahead)
-            h = (first + segment) * self.columns["h"] + self.h
-            for _ in self._kept(first + segment):
+                self._ask(first + segment + ahead, before)
+            h = (first + segment + before) * self.columns["h"] + self.h
+            for _ in self._kept(first + segment + before):
                 self._products("h", sums, h, release=1, **tokens)
 
-    def _step_of(self, batch, at, ahead=False):
-        """A step; with ``ahead`` its part of W_x's products for the next batch, spread between those of W_h."""
-        b, sums, done = self.b, self.sums_of(batch, at), 0
-        if ahead and self.early:
-            self._rounds(batch, at, sums)
+    def _await_before(self, at, first=0):
+        """Of a stack, all of the step before, but for the first one of a frame, which finds it there."""
+        for _ in self.b.unless(first):
+            for _ in self.b.when(at):
+                self.b.await_tokens(SPACE_H, self.layer.outputs)
+
+    def _step_of(self, sums, at, after=0, coming=None):
+        """A step, to a place of h; between W_h's products those of W_x that are its part of the ``coming`` batch's."""
+        b, done, before = self.b, 0, self._before(at)
+        whole = self.threshold is None and not self.alone  # no MAC waits for its part of h
+        if coming and self.early:
+            self._rounds(*coming, sums, before)
             done = self.each * self.chunk
-        elif ahead and self.chunk:
-            each = self.each
+        elif coming and self.chunk:
+            each, (batch, step) = self.each, coming
             asked = min(self.ahead, each)
             for number in b.each(self.chunk):
                 first = number * each
-                self._x_segment(batch + 1, at * self.chunk + number + self.rest, first, asked)
-                self._h_segments(sums, first, each, asked)
+                self._x_segment(batch, step * self.chunk + number + self.rest, first, asked, before)
+                if whole:
+                    self._await_before(at, number)
+                self._h_segments(sums, first, each, asked, before)
             done = each * self.chunk
+        elif whole:
+            self._await_before(at)
         if done < self.counts["h"]:
-            self._h_segments(sums, done, self.counts["h"] - done, 0)
+            self._h_segments(sums, done, self.counts["h"] - done, 0, before)
         if self.threshold is not None:
-            b.await_tokens(SPACE_H, self.layer.outputs)
+            if self.alone:
+                b.await_tokens(SPACE_H, self.layer.outputs)
+            else:
+                self._await_before(at)
         self.end_sums(self.everyone, sums)
-        self.cells(self.layer.outputs, self.everyone, state=self.c, target=self.h, **self._size)
+        self.cells(self.layer.outputs, self.everyone, state=self.c, target=self.h + after, **self._size)
 
-    def _rounds(self, batch, at, sums):
+    def _rounds(self, batch, at, sums, before):
         """A segment of W_x and some of W_h in turn; those of a round are asked for some rounds ahead.
 
         The first segment of W_x is multiplied before it is known which groups of h are kept.
@@ -238,22 +316,22 @@ class CompressedLayer(FusionLayer):
 
         def ask(number):
             self._load_segment("x", first + number)
-            self._ask_all(number * each, each)
+            self._ask_all(number * each, each, before)
 
-        self._x_segment(batch + 1, first)
-        self._ask_all(0, each)
+        self._x_segment(batch, first)
+        self._ask_all(0, each, before)
         for number in b.each(1, early):
             ask(number)
         for number, part in b.parts(self.chunk - early, early - 1, start=1):
             if part == 0:
                 ask(number + early - 1)
-            self._h_segments(sums, (number - 1) * each, each, each)
-            self._x_of_segment(batch + 1, first + number)
-        self._h_segments(sums, (self.chunk - 1) * each, each, each)
+            self._h_segments(sums, (number - 1) * each, each, each, before)
+            self._x_of_segment(batch, first + number)
+        self._h_segments(sums, (self.chunk - 1) * each, each, each, before)
 
 
 class CompressedPlanner(FusionPlanner):
-    """One layer, one sequence, on an engine with a decoder; a head behind the last step stays on chip.
+    """Any stack, one sequence, on an engine with a decoder; a head stays on chip.
 
     Outputs leave in whole vectors.
 
@@ -274,9 +352,6 @@ class CompressedPlanner(FusionPlanner):
             raise ConfigError("engine.decoder", "'off'", "must be bitmap or esell for the schedule compressed")
         if config.contexts != 1:
             raise ConfigError("engine.contexts", config.contexts, "must be 1 for the schedule compressed")
-        if len(network.recurrent) > 1 or network.head_every_step:
-            found = "a head at every step" if network.head_every_step else f"{len(network.recurrent)} layers"
-            raise ConfigError("network", found, "must be one layer, with a head behind the last step at most")
         if batch < LEAST_BATCH:
             raise ConfigError("batch", batch, f"must be at least {LEAST_BATCH}")
 
@@ -286,12 +361,18 @@ class CompressedPlanner(FusionPlanner):
         StackPlanner.__init__(self, network, config, partial(CompressedLayer, self), batch)
 
     def _place(self):
+        """Heads stay on chip."""
         self._divide()
+        beat = self.resident * self.config.beats_per_word
+        for layer in self.layers:
+            layer.first_beat = beat
+            beat += sum(layer.stored)
+        self.layers[0].top = self.layers[-1]
 
-    def _heads(self, shapes, number):
-        return [HeadLayer(shapes, number, self.config, self.batch)]
+    def plan(self) -> Plan:
+        return replace(super().plan(), places=tuple(self.batch if layer.place else 1 for layer in self.layers))
 
     def _image(self):
         """The segments have a form of their own."""
-        (layer,) = self.layers
-        return Image((*self._kept(), *layer.streamed), layer.stored)
+        segments = [tile for layer in self.layers for tile in layer.streamed]
+        return Image((*self._kept(), *segments), tuple(beats for layer in self.layers for beats in layer.stored))

@@ -317,7 +317,7 @@ SCHEDULES = {
         choices=_fusion_choices,
     ),
     "compressed": Schedule(
-        "as fusion, of one layer, with weights that stream in the form of engine.decoder",
+        "as fusion, with weights that stream in the form of engine.decoder",
         CompressedPlanner,
         ("batch",),
         contexts=_one(1),

@@ -35,7 +35,7 @@ def count_cycles(
     if steps > plan.config.most_steps:
         rule = f"must be at most {plan.config.most_steps}; engine.register_bits = {REGISTER_BITS} counts more"
         raise ProgramError("run", f"{steps} steps", rule)
-    timing = Timing(plan.config, memory, assumed=Assumed.of(plan.network))
+    timing = Timing(plan.config, memory, assumed=Assumed.of(plan))
     walk(timing, plan.program, entry, steps, clear, registers_before(plan, entry))
     return timing.counters
 

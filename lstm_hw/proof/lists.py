@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ..machine.config import H_GROUP, EngineConfig
 from ..machine.isa import SPACE_DELTA, SPACE_X
-from ..machine.network import Network
+from ..machine.plan import Plan
 
 
 def walks_list(config: EngineConfig, fields: Mapping[str, int]) -> bool:
@@ -34,15 +34,19 @@ class Assumed:
         them without it.
     parts : tuple of int
         Elements, or groups, of each layer's h, which are behind one another in memory.
+    places : tuple of int
+        Vectors of each layer's h that are there one behind another; one each without it.
     """
 
     activity: tuple[float, ...] = ()
     parts: tuple[int, ...] = ()
+    places: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, network: Network) -> "Assumed":
-        size = H_GROUP if network.sparse_h else 1
-        return cls(tuple(network.activity), tuple(-(-layer.outputs // size) for layer in network.recurrent))
+    def of(cls, plan: Plan) -> "Assumed":
+        size, network = H_GROUP if plan.network.sparse_h else 1, plan.network
+        parts = tuple(-(-layer.outputs // size) for layer in network.recurrent)
+        return cls(tuple(network.activity), parts, plan.places)
 
     def entries(self, fields: Mapping[str, int]) -> int:
         """Entries of the list of a MAC with these fields."""
@@ -57,9 +61,10 @@ class Assumed:
             return True
         share = self.activity[0]
         if not of_x:
-            layer = 0
-            while group >= self.parts[layer]:
-                group -= self.parts[layer]
+            layer, places = 0, self.places or (1,) * len(self.parts)
+            while group >= self.parts[layer] * places[layer]:
+                group -= self.parts[layer] * places[layer]
                 layer += 1
+            group %= self.parts[layer]
             share = self.activity[len(self.activity) - len(self.parts) + layer]
         return int((group + 1) * share) > int(group * share)

@@ -47,7 +47,7 @@ def response(plan: Plan, memory: MemoryModel | None = None) -> tuple[int, ...]:
     """
     beats, steps = late_beats(plan), 2 * plan.batch
     settled = count_cycles(plan, steps, memory=memory).cycles + SETTLED
-    timing = Timing(plan.config, memory, assumed=Assumed.of(plan.network))
+    timing = Timing(plan.config, memory, assumed=Assumed.of(plan))
     commands = plan.program.run("run", steps, True, registers_before(plan, "run"))
     rest = []
     for command in commands:

@@ -26,7 +26,7 @@ def timeline(
         Index into ``STATES`` for every cycle, or for the first ``recorded`` of them.
     """
     cycles = count_cycles(plan, steps, entry=entry, memory=memory).cycles
-    timing = Timing(plan.config, memory, assumed=Assumed.of(plan.network))
+    timing = Timing(plan.config, memory, assumed=Assumed.of(plan))
     spans = timing.lanes.spans = []
     for command in plan.program.run(entry, steps, True, registers_before(plan, entry), kept=timing.kept):
         timing.execute(command)

@@ -61,7 +61,7 @@ class Trace:
 
 class _Recorder(Timing):
     def __init__(self, plan, memory):
-        super().__init__(plan.config, memory, assumed=Assumed.of(plan.network))
+        super().__init__(plan.config, memory, assumed=Assumed.of(plan))
         self.port.bursts, self.cells.starts = [], []
         self.spans, self.loads = [], []
 

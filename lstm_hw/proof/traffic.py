@@ -39,7 +39,7 @@ def words_read(plan: Plan, runs: Iterable[tuple[int, bool]], entry: str = "run")
     """
     names = ["x" if tile.part == "skip" else tile.part for tile in plan.image.tiles]
     parts = np.repeat([PARTS.index(name) for name in names], [tile.words for tile in plan.image.tiles])
-    registers, counts, assumed = [0] * REGISTERS, [], Assumed.of(plan.network)
+    registers, counts, assumed = [0] * REGISTERS, [], Assumed.of(plan)
     for steps, clear in runs:
         read = np.zeros(len(PARTS), dtype=np.int64)
         for command in plan.program.run(entry, steps, clear, registers, kept=assumed.kept):
@@ -69,7 +69,7 @@ def columns_by_layer(plan: Plan, steps: int, clear: bool = True) -> list[int]:
         Cycles in which the lanes are busy, a layer; behind them those of MACs without lanes, which only wait. Their
         sum is the counter ``busy``.
     """
-    registers, assumed = [0] * REGISTERS, Assumed.of(plan.network)
+    registers, assumed = [0] * REGISTERS, Assumed.of(plan)
     layer_of = np.repeat([tile.layer for tile in plan.image.tiles], [tile.words for tile in plan.image.tiles])
     buffer, ring = np.full(plan.config.weight_words, -1), _Ring()
     counts = [0] * (len(plan.network.layers) + 1)

@@ -93,6 +93,6 @@ def work(plan: Plan, steps: int, clear: bool = True, entry: str = "run") -> Work
     -------
     Work
     """
-    found = Work(plan.config, Assumed.of(plan.network))
+    found = Work(plan.config, Assumed.of(plan))
     walk(found, plan.program, entry, steps, clear, registers_before(plan, entry))
     return found

@@ -86,10 +86,6 @@ def test_bits_in_pieces(schedule, every_step):
     model, x = made(every_step)
     if schedule == "delta":
         model = with_thresholds(model, 0.1, [0.1])
-    if schedule == "compressed" and every_step:
-        with pytest.raises(ConfigError, match="a head at every step"):
-            plan_of(schedule, model)
-        return
     plan = plan_of(schedule, model)
     check(plan)
     runs_of(plan, model, x)

@@ -12,15 +12,15 @@ from lstm_hw.plan.compressed import CompressedPlanner, segment_columns
 from lstm_hw.plan.sbe import BatchPlanner
 from lstm_hw.proof.checker import check
 from lstm_hw.proof.load_timing import MemoryModel
-from lstm_hw.proof.traffic import words_read
+from lstm_hw.proof.traffic import columns_by_layer, words_read
 from tests.builders import config_of, pruned, random_network
 from tests.sim.scenarios import plan_scenario
 
 SIZES = [(28, 24), (7, 13), (30, 5), (4, 50)]
 
 
-def layer(sizes=(28, 24), zeros=(0.3, 0.5), head=0, **widths):
-    return pruned(random_network(np.random.default_rng(3), sizes, head, **widths), zeros)
+def layer(sizes=(28, 24), zeros=(0.3, 0.5), head=0, **options):
+    return pruned(random_network(np.random.default_rng(3), sizes, head, **options), zeros)
 
 
 def leaving_out(model, least):
@@ -150,11 +150,59 @@ def test_refuses_what_does_not_fit():
         odd = layer(sizes)
         with pytest.raises(ConfigError, match=f"{found}; must be a multiple of 4 for eSELL"):
             CompressedPlanner(odd.network, engine(odd, decoder="esell"), 2)
-    stack = layer((8, 8, 8), (0.5, 0.5))
-    with pytest.raises(ConfigError, match="one layer"):
-        CompressedPlanner(stack.network, engine(stack), 2)
     with pytest.raises(ConfigError, match="as they are"):
         BatchPlanner(model.network, config, 2, 1).plan()
+
+
+STACKS = [
+    ((28, 24), 4, 3, True, "bitmap", None),
+    ((3, 48), 3, 14, True, "bitmap", None),  # no part of W_x for each step
+    ((28, 24, 12), 2, 0, False, "bitmap", None),
+    ((7, 13, 30, 5), 3, 3, True, "bitmap", None),
+    ((8, 12, 36), 3, 3, False, "esell", None),
+    ((28, 24), 4, 3, True, "bitmap", 40_000),
+    ((28, 24, 12), 4, 3, False, "bitmap", 40_000),
+    ((8, 12, 36), 3, 0, False, "esell", 0),
+    ((8, 12, 36, 16), 3, 3, True, "bitmap", 40_000),
+]
+
+
+def stack(sizes, batch, head, every, decoder, least):
+    model = layer(sizes, head=head, head_every_step=every)
+    if least is not None:
+        model = leaving_out(model, least)
+    config = engine(model, decoder=decoder, program_length=512, h_elements=512)
+    return model, CompressedPlanner(model.network, config, batch).plan()
+
+
+@pytest.mark.parametrize("case", STACKS)
+def test_stacks_that_go_on(case):
+    """Each with the bits of the integer LSTM; every segment once a batch or step, but for groups that are left out."""
+    (model, plan), batch = stack(*case), case[1]
+    assert check(plan) > 0
+    runs = [(2 * batch + 1, True), (1, False), (batch, False), (2, True)]
+    played = plan_scenario(model, plan, runs, MemoryModel(20, 1)).runs[-len(runs) :]
+    of_x, of_h = beats_of(plan)
+    most = [-(-steps // batch) * of_x + steps * of_h for steps, _ in runs]
+    found = [run.counters["read_beats"] for run in played]
+    assert found == most if not case[-1] else all(few < many for few, many in zip(found, most, strict=True))
+
+
+def test_groups_that_are_taken_to_be_kept_wherever_h_is():
+    """Shares of each layer in each step, also where the h of a batch is kept."""
+    model, plan = stack((8, 12, 36), 3, 3, True, "bitmap", 40_000)
+    assert plan.places == (3, 3)
+    shares = (1 / 3, 2 / 3)
+    assumed = replace(plan, network=replace(plan.network, activity=shares))
+    below, above = model.network.layers[:2]
+    words = below.blocks(12) * below.outputs * shares[0] + above.blocks(12) * above.outputs * shares[1]
+    for steps in (1, 3, 7):
+        (read,) = words_read(assumed, [(steps, True)])
+        assert read["h"] == steps * words
+    dense, sparse = (columns_by_layer(a, 6) for a in (plan, assumed))
+    assert dense[0] - sparse[0] == 6 * below.blocks(12) * below.outputs * 2 / 3
+    assert dense[1] - sparse[1] == 6 * above.blocks(12) * above.outputs / 3
+    assert dense[2:] == sparse[2:]
 
 
 def test_segments_divide_the_columns():

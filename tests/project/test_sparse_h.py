@@ -9,6 +9,7 @@ from lstm_hw.errors import ConfigError
 from lstm_hw.model.quant_model import QuantModel
 from lstm_hw.project import text
 from lstm_hw.project.api import convert
+from lstm_hw.project.keys import SparseHSection
 from lstm_hw.project.settings import ProjectConfig
 from tests.projects import tensors, write_project
 
@@ -40,6 +41,30 @@ def test_pruned_and_compressed_and_sparse(tmp_path):
     assert found["run"]["read_beats"] < plain.estimate().run["read_beats"]
     project.write_settings()
     assert ProjectConfig.load(project.folder / "resolved.toml").sparse_h == project.config.sparse_h
+
+
+def test_a_stack_with_a_head_at_every_step(tmp_path):
+    """Each layer its threshold and its share; the estimate of a run, and that of the groups that there are."""
+    sections = {"engine": ENGINE, "sparse_h": {"threshold": [0.3, 0.2]}, "data": {"labels": None}}
+    sections["model"] = {"path": "model.safetensors", "head": "every_step"}
+    model = tensors(np.random.default_rng(2), hidden=(12, 8))
+    path = write_project(tmp_path, model=model, steps=6, sections=sections)
+    project = convert(path, output=tmp_path / "build")
+    assert project.plan.schedule == "compressed" and project.plan.places == (project.plan.batch,) * 2
+    below, above = project.activity
+    assert below != above and 0 < below < 1 and 0 < above < 1
+    shown = "\n".join(text.estimated(project, project.write_estimate()))
+    assert f"{100 * below:.1f} %, {100 * above:.1f} % of the groups of h are taken to be kept" in shown
+    assert json.loads((project.folder / "estimate.json").read_text())["activity"] == {"h": [below, above]}
+    dense = convert(ProjectConfig(**{**vars(project.config), "sparse_h": SparseHSection()}))
+    np.testing.assert_array_equal(dense.predict(dense.x), plain_outputs(project))
+    assert dense.estimate().run["read_beats"] > project.estimate().run["read_beats"]
+
+
+def plain_outputs(project):
+    """Those of the model without the section."""
+    plain = convert(ProjectConfig(**{**vars(project.config), "sparse_h": None}))
+    return plain.predict(plain.x)
 
 
 def test_esell(tmp_path):

@@ -25,16 +25,16 @@ FIELDS = {
 }
 
 
-def compressed_plan(seed, sizes=(28, 30), zeros=(0.3, 0.6), batch=2, least=None, **options):
-    """A pruned layer of random weights, and its plan; ``options`` are fields of the engine.
+def compressed_plan(seed, sizes=(28, 30), zeros=(0.3, 0.6), batch=2, least=None, head=0, every=False, **options):
+    """Pruned layers of random weights, and their plan; ``options`` are fields of the engine.
 
     ``least`` is the size from which on groups of h are kept.
     """
     widths = {name: options[name] for name in ("weight_bits",) if name in options}
-    model = random_network(np.random.default_rng(seed), sizes, **widths)
+    model = random_network(np.random.default_rng(seed), sizes, head, every, **widths)
     model = pruned(model, zeros, seed)
     if least is not None:
-        model = replace(model, network=replace(model.network, sparse_h=(least,)))
+        model = replace(model, network=replace(model.network, sparse_h=(least,) * (len(sizes) - 1)))
     config = config_of(**FIELDS | options, shifts=model.shifts)
     return model, CompressedPlanner(model.network, config, batch).plan()
 
@@ -90,3 +90,16 @@ def test_columns_of_small_h_are_left_out(tmp_path, name):
         tmp_path,
         compressed_scenario(3, ((9, True), (1, False), (6, False)), stress=stress, least=LEAST[name], **options),
     )
+
+
+STACK = {"sizes": (16, 24, 12), "head": 3, "every": True, "batch": 3, "accumulators": 256, "program_length": 512}
+STACKS = {
+    "all of h": {"stress": Stress(0.3, 0.5, 0.3, seed=6, memory_latency=20)},
+    "some groups": {"least": 45_000, "decoder": "esell", "stress": Stress(0.5, 0.3, 0.5, seed=7)},
+}
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_two_layers_and_a_head_at_every_step(tmp_path, name):
+    options = {"runs": ((7, True), (1, False), (3, False))} | STACK | STACKS[name]
+    play(tmp_path, compressed_scenario(4, sparse_h="least" in options, **options))
