@@ -37,7 +37,7 @@ STATE_MARGIN = 0.9
 """Share of the largest i*g that a state may be: near it there are few pairs to choose from."""
 MOST_CELL_INTEGER, LEAST_HIDDEN_INTEGER = 12, -6
 MOST_CANDIDATE_INTEGER = 9
-"""Of pre-activations where a GRU's candidate is among them: its two sums are added, so neither is flat anywhere."""
+"""Of pre-activations where the two sums of a GRU's candidate are added, or an ELU passes sums on: flat nowhere."""
 AUTO_WIDTHS = (16, 18, 20, 24)
 """Widths that are tried where the width is open: of c, and as far as they go of pre-activations."""
 _EXPONENTS = 64
@@ -106,6 +106,8 @@ class Survey:
         Of the outputs of the linear layers in front of the head.
     start : float
         Largest magnitude of a c, or of a GRU's h, that a layer begins from.
+    reach : float
+        Largest output behind an ELU of any layer, which is a pre-activation as it is; 0 without.
     """
 
     layers: list[dict[str, Spread]]
@@ -114,6 +116,7 @@ class Survey:
     high: float = 0.0
     dense: list[Spread] = field(default_factory=list)
     start: float = 0.0
+    reach: float = 0.0
 
     def of(self, place: str) -> list[Spread]:
         """The spread of each layer that has such a place."""
@@ -154,7 +157,14 @@ def survey(model: FloatModel, calibration: np.ndarray, kept: int) -> Survey:
         for place, values in zip("hc", layer.initial or (), strict=False):
             places[place].add(values)
             start = max(start, float(np.abs(layer.initial[1]).max()))
-    return Survey(layers, np.concatenate(parts), low, high, dense, start)
+    ends = (*(places.get("plain") for places in layers), *dense)
+    peaks = [spread.peak for layer, spread in zip((*model.layers, *model.dense), ends, strict=True) if _is_elu(layer)]
+    peaks += [high] if _is_elu(model.head) else []
+    return Survey(layers, np.concatenate(parts), low, high, dense, start, max(peaks, default=0.0))
+
+
+def _is_elu(layer):
+    return getattr(layer, "activation", None) == "elu"
 
 
 def _places_of(layer):
@@ -263,11 +273,21 @@ def _of_cell(config, found) -> Iterator[QFormat | tuple[QFormat, ...]]:
 
 
 def _of_preact(config, found) -> Iterator[QFormat | tuple[QFormat, ...]]:
-    """One for all layers, then one each; none that clips the calibration set where sigmoid is not flat, nor what is
-    added to something, with a margin."""
-    auto, spreads = config.preact_bits == "auto", found.of("pre")
-    only_cells = len(spreads) == len(found.of("c"))  # plain layers look up values of the widest format
+    """Formats of pre-activations; none that clips the calibration set where sigmoid is not flat, nor what is added to
+    something or passed on by an ELU, with a margin."""
+    auto, least = config.preact_bits == "auto", _holding(found.reach * MARGIN)
     widths = [w for w in AUTO_WIDTHS if w in FORMAT_WIDTHS["preact"]] if auto else [config.preact_bits]
+    for formats in _of_sums(found, widths):
+        if max(f.integer for f in (formats if isinstance(formats, tuple) else (formats,))) >= least:
+            yield formats
+    if least > USUAL_INTEGER:
+        yield from (_with_integer(least, width) for width in widths)
+
+
+def _of_sums(found, widths):
+    """One for all layers, then one each, by the sums of cells and of what is looked up."""
+    spreads = found.of("pre")
+    only_cells = len(spreads) == len(found.of("c"))  # plain layers look up values of the widest format
     if found.is_gru:
         integers = [_of_gru(layer, found.start) for layer in found.layers if "pre" in layer]
         least = max(integers)
@@ -298,8 +318,13 @@ def _of_gru(spreads, start):
     """Integer bits of pre-activations of a GRU's layer that hold both sums of its candidate, and gates until flat."""
     gates = min(2.0**USUAL_INTEGER - 1, spreads["pre"].peak * MARGIN)
     peak = max(spreads["candidate"].peak * MARGIN if "candidate" in spreads else 0.0, gates)
+    return max(_holding(peak), _least_to_begin(start))
+
+
+def _holding(peak):
+    """Integer bits that hold a magnitude, or the most."""
     holding = (n for n in range(MOST_CANDIDATE_INTEGER) if _with_integer(n, 63).holds(peak))
-    return max(next(holding, MOST_CANDIDATE_INTEGER), _least_to_begin(start))
+    return next(holding, MOST_CANDIDATE_INTEGER)
 
 
 def _least_integer(proposal, peak, start):

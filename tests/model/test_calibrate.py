@@ -8,7 +8,7 @@ from lstm_hw.errors import ConfigError, FormatError
 from lstm_hw.machine.formats import QFormat
 from lstm_hw.model.calibrate import RARE, Spread, survey
 from lstm_hw.model.error_report import quantization_report
-from lstm_hw.model.float_model import DenseWeights, FloatModel, LstmWeights
+from lstm_hw.model.float_model import DenseWeights, FloatModel, GruWeights, LstmWeights, PlainWeights
 from lstm_hw.model.quant_config import QuantConfig
 from lstm_hw.model.quantize import quantize
 from lstm_hw.model.reference import float_reference
@@ -108,6 +108,34 @@ def test_pre_activations_are_clipped_only_where_sigmoid_is_flat():
         model = one_unit([(weight, 0), (weight, 1), (weight, 0), (weight, 0)])
         preact = quantize(model, x).layers[0].preact
         assert preact.integer >= integer and (preact.integer == 3 or preact.holds(1.25 * (10 * weight + 1)))
+
+
+@pytest.mark.parametrize("place", ["front", "between", "dense", "head"])
+@pytest.mark.parametrize("cell", [LstmWeights, GruWeights])
+def test_an_elu_passes_on_what_is_beyond_sigmoid(place, cell):
+    """Its sums are outputs: 100 is not 8, wherever the layer stands."""
+    rng = np.random.default_rng(3)
+
+    def recurrent(inputs):
+        rows = 12 if cell is LstmWeights else 9
+        w_x, w_h, bias = (0.1 * rng.standard_normal(size) for size in ((rows, inputs), (rows, 3), (rows,)))
+        return cell(w_x, w_h, bias) if cell is LstmWeights else cell.of_gates(w_x, w_h, bias, bias, "gru")
+
+    def linear(inputs, factor=1.0, activation="none"):
+        return DenseWeights(factor * rng.standard_normal((3, inputs)), np.zeros(3), activation=activation)
+
+    x = rng.uniform(-1, 1, (4, 8, 2))
+    first, *_ = float_reference(FloatModel((recurrent(2),)), x)
+    of_x, of_h = linear(2, 30, "elu"), linear(3, 30 / np.abs(first).max(), "elu")
+    layers = {
+        "front": (PlainWeights.of_dense(of_x), recurrent(3)),
+        "between": (recurrent(2), PlainWeights.of_dense(of_h), recurrent(3)),
+    }.get(place, (recurrent(2),))
+    linears = {"dense": (of_h, linear(3)), "head": (of_h,)}.get(place, (linear(3),))
+    model = FloatModel(layers, linears[-1], True, dense=linears[:-1])
+    outputs, _ = float_reference(model, x)
+    errors = quantization_report(model, quantize(model, x), x)[0]["output"]
+    assert errors["max"] < 0.03 * np.abs(outputs).max()
 
 
 def test_widths_of_pre_activations(random_model):
