@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from lstm_hw.errors import ConfigError, ToolError
-from lstm_hw.files import whole_folder
+from lstm_hw.files import locked, whole_folder
 from lstm_hw.machine.parts import Usage, check_fit, part_of
 from lstm_hw.process import environment
 from lstm_hw.verify.simulate import expect
@@ -132,7 +132,8 @@ class Plan:
         -------
         pathlib.Path
         """
-        with whole_folder(folder) as new:
+        folder = Path(folder)
+        with locked(folder.with_name(f".{folder.name}.lock")), whole_folder(folder) as new:
             for name, text in self.files.items():
                 (new / name).write_text(text)
         return folder

@@ -44,9 +44,9 @@ class Numbers(click.ParamType):
 @click.option(
     "--part", "parts", multiple=True, help="Part or board that engines have to fit; several times for several."
 )
-@click.option("--latency", help="Longest time of a run, as 1ms or 200us.")
+@click.option("--latency", help="Longest time of a run, as 1ms or 200us; seconds without a unit.")
 @click.option("--rate", help="Least time steps of a sequence in a second while it goes on, as 48000 or 48kHz.")
-@click.option("--power", help="Most power of the counted events, as 500mW.")
+@click.option("--power", help="Most power of the counted events, as 500mW; watts without a unit.")
 @click.option("--accuracy", type=float, help="Least share of right labels of the test inputs.")
 @click.option(
     "--max-error", "error", type=float, help="Largest error of an output, as a share of the float model's largest."
@@ -91,7 +91,7 @@ def explore(
     the best is not looked at. The table, a page and the data go to build/NAME/explore; `--point` makes a project file
     for lstm-hw run of any engine in it.
     """
-    from ..project.exploration.front import Exploration
+    from ..project.exploration.front import FILES, Exploration
     from ..project.exploration.wanted import wanted
 
     project = project_of(config)
@@ -111,5 +111,5 @@ def explore(
     found = project.explore(wanted(**asked), jobs, cluster)
     folder = found.write(project.folder / "explore")
     say(found.lines())
-    wrote(*sorted(folder.iterdir()))
+    wrote(*(folder / name for name in FILES))
     click.echo(f"next: lstm-hw explore {config} --point N --output my.toml")

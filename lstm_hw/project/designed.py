@@ -303,7 +303,7 @@ class Designed(Quantised):
         text = self.verilog.read_text()
         descriptions = {name: self.files[name] for name in ("registers.json", "registers.h", "registers.md")}
         files = package_files(self.engine, self.config.name, version("lstm-hw"))
-        with whole_folder(folder) as new:
+        with self.locked(), whole_folder(folder) as new:
             for name, content in {f"{TOPLEVEL}.v": text, **descriptions, **files}.items():
                 write_file(new / name, content)
         return folder

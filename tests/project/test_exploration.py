@@ -2,6 +2,8 @@
 
 import csv
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -11,8 +13,9 @@ from lstm_hw.cli import main
 from lstm_hw.errors import ConfigError, InputError
 from lstm_hw.explore.space import Space
 from lstm_hw.project.api import convert
+from lstm_hw.project.exploration import front
 from lstm_hw.project.exploration.front import Exploration
-from lstm_hw.project.exploration.wanted import Wanted, wanted
+from lstm_hw.project.exploration.wanted import Wanted, asked_parts, wanted
 from lstm_hw.project.quantity import quantity
 from tests.projects import tensors, write_project
 
@@ -63,6 +66,24 @@ def test_table_and_files(explored):
             float(row["latency"]) == point["figures"]["latency"] and int(row["cycles"]) == point["counters"]["cycles"]
         )
     assert Exploration.read(project).points == json.loads(json.dumps(found.points))
+
+
+def test_two_runs_in_one_folder_write_one_after_the_other(explored, tmp_path, monkeypatch):
+    _, _, found = explored
+    make, begun = front.as_html, []
+    with ThreadPoolExecutor(1) as pool:
+
+        def slow(values):
+            if not begun:
+                begun.append(pool.submit(found.write, tmp_path / "explore"))
+                time.sleep(0.3)
+                assert not begun[0].done()
+            return make(values)
+
+        monkeypatch.setattr(front, "as_html", slow)
+        folder = found.write(tmp_path / "explore")
+        begun[0].result(60)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(front.FILES)
 
 
 def test_the_same_to_the_byte_whatever_the_number_of_workers(explored, tmp_path):
@@ -208,6 +229,11 @@ def test_what_cannot_be(explored, tmp_path):
         wanted(rows=(5,))
     with pytest.raises(ConfigError, match="budget: 0; must be at least 1"):
         wanted(budget="0")
+    with pytest.raises(ConfigError, match="budget: 'soon'; must be a time, .*, or a number of engines"):
+        wanted(budget="soon")
+    for name in ("latency", "rate", "power", "objective", "schedule", "activation", "budget"):
+        with pytest.raises(ConfigError, match=f"{name}: ''; must be"):
+            wanted(**{name: ""})
     with pytest.raises(ConfigError, match="weight_bits: 3"):
         wanted(weight_bits=(3,))
     with pytest.raises(ConfigError, match="operand_bits"):
@@ -231,6 +257,11 @@ def test_labels_are_needed_for_an_accuracy(tmp_path):
         project.explore(Wanted(parts=("xc7z020",), limits={"accuracy": 0.9}, **SMALL))
     found = project.explore(Wanted(parts=("xc7z020",), **SMALL))
     assert "error" in found.values["objectives"] and "accuracy" not in found.values["objectives"]
+
+
+def test_a_part_is_explored_once(explored):
+    _, project, _ = explored
+    assert asked_parts(project, Wanted(parts=("ULX3S", "xc7z020", "ulx3s", "XC7Z020"))) == ("ULX3S", "xc7z020")
 
 
 @pytest.mark.parametrize(

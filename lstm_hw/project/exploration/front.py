@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import InputError
 from ...explore.objectives import OBJECTIVES
 from ...explore.search import Found, Question
-from ...files import to_json, whole_folder, write_file
+from ...files import locked, to_json, whole_folder, write_file
 from ...machine.config import EngineConfig
 from ...provenance import read_stamped, stamped
 from ..start import project_name
@@ -23,7 +23,9 @@ from .wanted import Choice
 if TYPE_CHECKING:
     from ..api import Project
 
-FILE = "explore.json"
+FILE, CSV, PAGE = "explore.json", "explore.csv", "explore.html"
+FILES = (CSV, PAGE, FILE)
+"""What an exploration leaves in its folder."""
 
 
 @dataclass(frozen=True)
@@ -95,12 +97,13 @@ class Exploration:
         return table(self.values) + looked_at(self.values)
 
     def write(self, folder: str | os.PathLike) -> Path:
-        """Write ``explore.json``, ``explore.csv`` and ``explore.html`` into a folder, which is replaced."""
-        with whole_folder(folder) as new:
+        """Write ``FILES`` into a folder, which is replaced; of several processes that do, one after the other."""
+        folder = Path(folder)
+        with locked(folder.with_name(f".{folder.name}.lock")), whole_folder(folder) as new:
             write_file(new / FILE, to_json(stamped(self.values)))
-            write_file(new / "explore.csv", as_csv(self.values))
-            write_file(new / "explore.html", as_html(self.values))
-        return Path(folder)
+            write_file(new / CSV, as_csv(self.values))
+            write_file(new / PAGE, as_html(self.values))
+        return folder
 
     def project_of(self, project: "Project", number: int, name: str | None = None) -> "Project":
         """A project with the engine and the schedule of a point of the front; see :func:`.chosen.project_of`."""

@@ -14,7 +14,7 @@ from ...machine.activation import make_activation
 from ...machine.config import WEIGHT_WIDTHS
 from ...machine.parts import BOARDS, PARTS
 from ..keys import MAX_SEQUENCES, TargetSection
-from ..quantity import quantity
+from ..quantity import UNITS, quantity
 
 if TYPE_CHECKING:
     from ..api import Project
@@ -146,30 +146,33 @@ def wanted(
     ConfigError
         A quantity, a name or a value that cannot be.
     """
-    limits = {
-        "latency": latency and quantity("latency", latency, "s"),
-        "rate": rate and quantity("rate", rate, "Hz"),
-        "power": power and quantity("power", power, "W"),
-        "accuracy": accuracy,
-        "error": error,
-    }
+    quantities = {"latency": (latency, "s"), "rate": (rate, "Hz"), "power": (power, "W")}
+    limits = {name: quantity(name, text, unit) for name, (text, unit) in quantities.items() if text is not None}
+    limits |= {name: value for name, value in {"accuracy": accuracy, "error": error}.items() if value is not None}
     budgets = {}
     if budget is not None:
         count = budget.isascii() and budget.isdigit()
-        budgets = {"most_points": int(budget)} if count else {"most_seconds": quantity("budget", budget, "s")}
+        budgets = {"most_points": int(budget)} if count else {"most_seconds": _time_of(budget)}
     return Wanted(
         objectives=_names(objective),
         activation=_names(activation),
-        limits={name: value for name, value in limits.items() if value is not None},
+        limits=limits,
         space=Space(_names(schedule), rows, contexts, cells, buffer, port_bits),
         **budgets,
         **more,
     )
 
 
+def _time_of(budget):
+    try:
+        return quantity("budget", budget, "s")
+    except ConfigError:
+        raise ConfigError("budget", repr(budget), f"must be {UNITS['s']}, or a number of engines, as 500") from None
+
+
 def _names(text):
     """Names with commas between them, but for commas in parentheses."""
-    return tuple(name.strip() for name in re.split(r",(?![^(]*\))", text)) if text else ()
+    return () if text is None else tuple(name.strip() for name in re.split(r",(?![^(]*\))", text))
 
 
 def place_of(project: "Project", name: str, clock: float | None = None) -> Place:
@@ -213,7 +216,8 @@ def asked_parts(project: "Project", wanted: Wanted) -> tuple[str, ...]:
         There is none.
     """
     if wanted.parts:
-        return tuple(dict.fromkeys(wanted.parts))
+        lower = [name.lower() for name in wanted.parts]
+        return tuple(name for n, name in enumerate(wanted.parts) if name.lower() not in lower[:n])
     target = project.config.target
     name = target.board or target.part
     if name is None:
