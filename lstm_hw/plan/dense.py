@@ -51,7 +51,7 @@ class ResidentLayer(StreamedLayer):
         self.tokens_ahead = sum((recurrent + linear)[: max(0, number - 1)]) + sum(above)
         self.tail = (sum(recurrent),)
         self.made = sum(linear) if self.linear and number == len(recurrent + linear) else 0
-        width = tile_columns(self.blocks, self.units)
+        width = tile_columns(self.blocks, config.units_per_block)
         x = self.column_tiles("x", shape.inputs, width if number else shape.inputs)
         h = self.column_tiles("h", shape.h_columns, width)
         skip = [Tile(number, "skip", 0, self.blocks, 0, shape.skip)] * bool(shape.skip)
@@ -150,10 +150,9 @@ class ResidentLayer(StreamedLayer):
         if self.linear:
             self.plain_cell(self.layer, self.number, self.mask, self.h if self.written else None)
             self.b.await_tokens(SPACE_H, self.made)
-        elif self.layer.is_cell:
-            self.cells(units, self.mask, state=self.c, state_stride=units, target=self.h + new)
         else:
-            self.plain_cell(self.layer, self.number, self.mask, self.h + new, self.sends)
+            state = {"state": self.c, "state_stride": units} if self.layer.is_cell else {}
+            self.cells(units, self.mask, **state, target=self.h + new)
 
     def _walk(self, step, number):
         """All columns of a step."""

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from ..errors import ConfigError
-from ..machine.config import EngineConfig
+from ..machine.config import GATES, EngineConfig
 from ..machine.isa import ACTIVATIONS, MODE_CELL, MODE_LINEAR, MODE_ZERO, SLOT_BITS, SPACE_CONSTANT, SPACE_H, SPACE_X
 from ..machine.layout import Tile
 from ..machine.network import LayerShape
@@ -82,7 +82,8 @@ class StreamedLayer(ABC):
     Attributes
     ----------
     blocks, units, newest : int
-        Row blocks, hidden units of a row block, and those of the last one, which may be fewer.
+        Row blocks, outputs of a row block, and those of the last one, which may be fewer: hidden units, or rows of a
+        plain or linear layer.
     x_stride : int
         Elements from an x vector to the next one.
     resident, streamed : tuple of Tile
@@ -136,7 +137,8 @@ class StreamedLayer(ABC):
 
     def __init__(self, shape: LayerShape, number: int, config: EngineConfig, batch: int = 1) -> None:
         self.layer, self.number, self.config, self.batch = shape, number, config, batch
-        self.blocks, self.units = shape.blocks(config.rows), config.units_per_block
+        self.blocks = shape.blocks(config.rows)
+        self.units = config.units_per_block * (1 if shape.is_cell else GATES)
         self.newest = shape.outputs - (self.blocks - 1) * self.units
         self.x_stride = -(-shape.inputs // config.x_per_beat) * config.x_per_beat
         self.sequences = config.contexts
@@ -284,18 +286,16 @@ class StreamedLayer(ABC):
         self.free_x(vectors)
 
     def cells(self, units: int, mask: int, mode: int = MODE_CELL, **fields: Sum | int) -> None:
-        """CELL of hidden units that follow one another; sends their h if it is the output."""
-        if mode == MODE_CELL and self.sends:
-            fields |= {"emit": 1, "last": 1}
+        """CELL of hidden units, or outputs of a plain layer, that follow one another; sends them if h is the output."""
+        if mode == MODE_CELL:
+            fields |= {"emit": 1, "last": 1} if self.sends else {}
+            if not self.layer.is_cell:
+                mode, fields = MODE_LINEAR, fields | {"activation": ACTIVATIONS.index(self.layer.activation)}
         self.b.emit("CELL", units=units, mask=mask, mode=mode, scale=self.number, write=1, signal=1, **fields)
 
-    def plain_cell(
-        self, shape: LayerShape, number: int, mask: int, target: Sum | int | None = None, sends: bool = False
-    ) -> None:
-        """CELL of a plain or linear layer: its outputs to the stream, or to an element of h and those behind it, or to
-        both."""
-        where = {"emit": 1, "last": 1} if target is None or sends else {}
-        where |= {} if target is None else {"write": 1, "signal": 1, "target": target}
+    def plain_cell(self, shape: LayerShape, number: int, mask: int, target: Sum | int | None = None) -> None:
+        """CELL of a linear layer: its outputs to the stream, or to an element of h and those behind it."""
+        where = {"emit": 1, "last": 1} if target is None else {"write": 1, "signal": 1, "target": target}
         where["activation"] = ACTIVATIONS.index(shape.activation)
         self.b.emit("CELL", units=shape.outputs, mask=mask, mode=MODE_LINEAR, scale=number, **where)
 
@@ -325,7 +325,10 @@ class StreamedLayer(ABC):
         ``first`` is the layer's state and h element from which on its units are counted; h is written ``after`` behind.
         """
         unit = row * self.units + first
-        fields |= {"mode": mode, "state": self.c + unit, "target": self.h + after + unit}
+        state = {"state": self.c + unit} if self.layer.is_cell else {}
+        if mode == MODE_ZERO and not state:
+            state = {"state": self.scratch}  # nobody's c is zeroed
+        fields |= {"mode": mode, **state, "target": self.h + after + unit}
         if left is None:
             left = self.blocks - 1 - row
         if self.newest == self.units:

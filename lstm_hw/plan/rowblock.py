@@ -8,6 +8,7 @@ used as often per fetch as W_x, and nothing but a few tiles is kept.
 Sequences are G groups of K: K contexts side by side, G groups in turn on the same word. A row block
 takes first the vector that has long been there, x or, where x is the h of a layer below, its own h of the step before;
 then the other one, its newest elements last: what the cell unit still has to finish hides behind all that lies between.
+A plain layer has a row an output and no c; one without an h of its own has only the other vector, x.
 
 With one context and one group this is the conventional schedule of a single sequence, which uses a
 word once a fetch; the first columns of W_h may stay on chip then (*pinned*).
@@ -39,43 +40,55 @@ class RowBlockLayer(StreamedLayer):
     def __init__(self, planner: RowBlockPlanner, shape: LayerShape, number: int) -> None:
         super().__init__(shape, number, planner.config)
         self.contexts, self.groups = contexts, groups = planner.contexts, planner.groups
-        self.pinned = pinned = min(planner.pinned, shape.outputs - self.newest)
+        self.pinned = pinned = min(planner.pinned, old_columns(shape, planner.config))
         self.spread = int(contexts > 1)
         self.sequences, self.mask = contexts * groups, (1 << contexts) - 1
         self.old = shape.outputs - self.newest
         self.tail = groups * self.old, groups * self.newest
         self.x_stride = shape.inputs if self.spread else self.x_stride
-        self.h_stride = self.blocks * self.units
+        self.h_stride = self.blocks * self.units if shape.is_cell else shape.outputs
         self.bias = sum(columns for _, columns in shape.bias_columns)  # words of one row block
         self.resident = (Tile(number, "h", 0, self.blocks, 0, pinned),) if pinned else ()
         self.streamed = tuple(self._tiles())
-        states = groups * self.h_stride
-        self.own = {"accumulators": groups, "h_elements": states, "states": states * contexts}
+        elements = groups * self.h_stride
+        self.own = {"accumulators": groups, "h_elements": elements, "states": elements * contexts * shape.is_cell}
 
     def _tiles(self):
         """In the order of use: a row block's bias, then the matrix of either vector."""
-        x, h = ("x", 0, self.layer.inputs), ("h", self.pinned, self.layer.outputs - self.pinned)
+        x, h = ("x", 0, self.layer.inputs), ("h", self.pinned, self.layer.h_columns - self.pinned)
         for row in range(self.blocks):
             yield from self.bias_tiles(row, 1)
             for part, first, columns in (h, x) if self.number else (x, h):
-                yield Tile(self.number, part, row, 1, first, columns)
+                if columns:
+                    yield Tile(self.number, part, row, 1, first, columns)
 
     def fit(self, room: int) -> None:
         """Columns of a MAC: long enough for the sequencer.
 
         One group alone waits for its own sums between two tiles, so its tiles are as long as half of the ring allows.
         """
-        self.tile = self.units * max(1, -(-MIN_TILE_CYCLES // (self.units * self.groups)))
+        units = self.config.units_per_block
+        self.tile = units * max(1, -(-MIN_TILE_CYCLES // (units * self.groups)))
         if self.groups == 1:
             most = min(MAX_TILE_CYCLES, (room - ring_words(0, self.config)) // 2)
-            self.tile = max(self.tile, most // self.units * self.units)
-        early = self.layer.outputs - self.pinned if self.number else self.layer.inputs
-        self.first = min(self.tile, early)  # columns beside the bias
+            self.tile = max(self.tile, most // units * units)
+        early = self.layer.h_columns - self.pinned if self.number else self.layer.inputs
+        self.first = min(self.tile, early) if self.layer.h_columns else 0  # columns beside the bias
         self.shared = {
-            "ring": ring_words(max(self.tile, self.bias + self.first), self.config),
+            "ring": ring_words(max(self.tile, self.bias + self.first, self._late[1]), self.config),
             "finish_entries": self.groups,
             "x_elements": 2 * self.groups * self.x_stride,
+            "states": 0 if self.layer.is_cell else self.units,
         }
+
+    @property
+    def _late(self):
+        """Old and newest columns of the vector that comes last: of h of the layer below, or of its own, or of x."""
+        source = self.below or self.projection or self
+        if self.below or self.layer.h_columns:
+            return source.old, source.newest
+        newest = min(self.tile, self.layer.inputs)
+        return self.layer.inputs - newest, newest
 
     def zero(self) -> int:
         for row in self.b.each(self.blocks):
@@ -107,25 +120,30 @@ class RowBlockLayer(StreamedLayer):
 
     def frame(self, frame: Frame) -> None:
         frame.following()
-        own = "h", self._h(self.done), self.h_stride
+        source = self.projection or self
+        vectors = [("h", source._h(self.done), source.h_stride)] if self.layer.h_columns else []
         if self.below:
-            early, late = own, ("x", self.below._h(self.done + 1), self.below.h_stride)
-            old, newest = self.below.old, self.below.newest
+            vectors.append(("x", self.below._h(self.done + 1), self.below.h_stride))
         else:
-            early, late = ("x", self._x(frame.first), self.x_stride), own
-            old, newest = self.old, self.newest
+            vectors.insert(0, ("x", self._x(frame.first), self.x_stride))
             self.await_x(self.groups)
         for row in self.b.each(self.blocks):
-            self._row_block(row, early, late, old, newest)
+            self._row_block(row, vectors[0], vectors[-1], *self._late)
         self.free_x()
 
     def _row_block(self, row, early, late, old, newest):
         """All products of a row block for all groups, and its hidden units."""
         b, held = self.b, self.pinned
-        whole, begin = (self.layer.outputs, held) if self.below else (self.layer.inputs, 0)
+        whole, begin = (self.layer.h_columns, held) if self.below else (self.layer.inputs, 0)
+        if not self.layer.h_columns:
+            whole = 0  # there is no early vector
+        alone = int(self.groups == 1)
         for group in b.each(self.groups):
-            self._bias()
-            self._products(group, early, begin, self.first, weight=self.bias, load=0, release=int(self.groups == 1))
+            if self.first:
+                self._bias()
+                self._products(group, early, begin, self.first, weight=self.bias, load=0, release=alone)
+            else:
+                self._bias({"store": 1, "target": self.sums + group, "release": alone})
         if self.groups > 1:
             self.release(self.bias + self.first)
         if self.below and held:
@@ -142,11 +160,14 @@ class RowBlockLayer(StreamedLayer):
             self._products(group, late, old, newest, finish=1, release=int(last))
             self._units(row, group, (self.done + 1) % 2 * self.turn)
 
-    def _bias(self):
-        for tile, (exponent, _) in zip(self.bias_tiles(0, 1), self.layer.bias_columns, strict=True):
+    def _bias(self, end=None):
+        """Sums start from the bias, which stays in the lanes unless ``end`` tells what becomes of it."""
+        tiles = self.bias_tiles(0, 1)
+        for tile, (exponent, _) in zip(tiles, self.layer.bias_columns, strict=True):
             words = {"stream": 1, "weight": tile.first_column, "columns": tile.columns}
             start = {"load": 0} if tile.first_column else {"hold": 1}
-            self.mac(self.mask, space=SPACE_CONSTANT, operand=exponent, **words, **start)
+            last = end if end and tile is tiles[-1] else {}
+            self.mac(self.mask, space=SPACE_CONSTANT, operand=exponent, **words, **start, **last)
 
     def _columns(self, vector, start, stop):
         """Tile after tile, each for all groups."""
@@ -162,8 +183,15 @@ class RowBlockLayer(StreamedLayer):
 
     def _units(self, row, group, after=0, mode=MODE_CELL):
         """Hidden units of a row block and group."""
-        first, stride = group * self.h_stride, self.groups * self.h_stride
-        self.cell(self.mask, row, after, first=first, mode=mode, state_stride=stride)
+        first = group * self.h_stride
+        stride = {"state_stride": self.groups * self.h_stride} if self.layer.is_cell else {}
+        self.cell(self.mask, row, after, first=first, mode=mode, **stride)
+
+
+def old_columns(shape: LayerShape, config: EngineConfig) -> int:
+    """Columns of W_h without those of the units of the last row block, whose h is the newest."""
+    units = config.rows if shape.projected or not shape.is_cell else config.units_per_block
+    return max(0, shape.h_columns - 1) // units * units
 
 
 class RowBlockPlanner(StackPlanner):
@@ -186,6 +214,7 @@ class RowBlockPlanner(StackPlanner):
     """
 
     name = "rowblock"
+    plain = True
 
     def __init__(
         self, network: Network, config: EngineConfig, groups: int = 1, contexts: int | None = None, pinned: int = 0
@@ -198,7 +227,7 @@ class RowBlockPlanner(StackPlanner):
         if groups < 1:
             raise ConfigError("groups", groups, "must be at least 1")
         self.groups, self.contexts, self.pinned = groups, contexts, pinned
-        most = max(shape.blocks(config.rows) - 1 for shape in network.recurrent) * config.units_per_block
+        most = max(old_columns(shape, config) for shape in network.recurrent)
         if not 0 <= pinned <= most or pinned and groups > 1:
             raise ConfigError("pinned", pinned, f"must be between 0 and {most} columns, with one group only")
         super().__init__(network, config, partial(RowBlockLayer, self))

@@ -22,6 +22,9 @@ from .registers import program
 from .sums import as_sum
 from .tree import Loops
 
+OF_PLAIN = ("resident", "rowblock", "conventional")
+"""Schedules for models with plain layers."""
+
 
 class StackPlanner:
     """Makes the plan of a stack.
@@ -67,7 +70,7 @@ class StackPlanner:
             raise ConfigError("engine.elu", config.elu, "must be true for a linear layer with elu")
         if network.has_plain and not self.plain:
             found = f"{self.name!r} for a model of {', '.join(shape.kind for shape in network.layers)} layers"
-            raise ConfigError("plan.schedule", found, "must be resident, which alone has plain layers")
+            raise ConfigError("plan.schedule", found, f"must be {', '.join(OF_PLAIN)}: they have plain layers")
         if network.sparse_h and not self.sparse_h:
             rule = "must be one that can leave out groups of h"
             raise ConfigError("plan.schedule", f"{self.name!r} for a model with sparse_h", rule)

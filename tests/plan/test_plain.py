@@ -17,7 +17,9 @@ from lstm_hw.model.quant_model import QuantModel
 from lstm_hw.model.quantize import matrix_sizes, quantize
 from lstm_hw.model.reference import float_reference, integer_reference
 from lstm_hw.plan.choose import choose
+from lstm_hw.plan.conventional import ConventionalPlanner
 from lstm_hw.plan.dense import ResidentPlanner
+from lstm_hw.plan.rowblock import RowBlockPlanner, old_columns
 from lstm_hw.plan.sizing import engine_and_plan, engine_formats, network_of
 from lstm_hw.proof.checker import check
 from lstm_hw.prune.apply import prune
@@ -53,6 +55,10 @@ def head(rng, inputs, outputs=3, activation="none"):
     return DenseWeights(rng.uniform(-0.7, 0.7, (outputs, inputs)), rng.uniform(-1, 1, outputs), activation=activation)
 
 
+def most_pinned(network, config):
+    return max(old_columns(shape, config) for shape in network.recurrent)
+
+
 def model_of(name):
     rng = np.random.default_rng(4)
     if name == "rnn":
@@ -82,6 +88,12 @@ MODELS = (
     "two projections",
     "rnn beside lstm",
 )
+STREAMING = {
+    "conventional": ConventionalPlanner,
+    "pinned": lambda network, config: ConventionalPlanner(network, config, most_pinned(network, config)),
+    "row blocks": RowBlockPlanner,
+    "row blocks, 3 groups": lambda network, config: RowBlockPlanner(network, config, 3),
+}
 X = np.random.default_rng(5).uniform(-1, 1, (6, 9, INPUTS))
 
 
@@ -98,6 +110,19 @@ def test_bits_in_pieces(made, contexts):
     plan = ResidentPlanner(network, engine(qmodel, network, contexts=contexts, x_per_beat=contexts)).plan()
     check(plan)
     runs_of(plan, qmodel, X)
+
+
+@pytest.mark.parametrize("fields", [{"rows": 8}, {"rows": 32, "contexts": 1}])
+@pytest.mark.parametrize("schedule", STREAMING)
+def test_bits_of_weights_that_stream(made, schedule, fields):
+    _, qmodel = made
+    network = network_of(qmodel)
+    planner = STREAMING[schedule](network, engine(qmodel, network, **fields))
+    plan = planner.plan()
+    check(plan)
+    runs = runs_of(plan, qmodel, X).runs[-4:]
+    beats = sum(layer.words[1] for layer in planner.layers) * plan.config.beats_per_word
+    assert [run.counters["read_beats"] for run in runs] == [run.steps * beats for run in runs]
 
 
 def test_numbers(made, tmp_path):
@@ -134,17 +159,29 @@ def test_the_smallest_engine(made):
     assert config.chains and plan.schedule == "resident"
     found = choose(network_of(qmodel), 5, formats=engine_formats(qmodel))
     assert found.outcome.name == "resident"
-    with pytest.raises(ConfigError, match="for a model of .*plain.* layers; must be resident, which alone"):
-        choose(network_of(qmodel), 5, schedule="conventional", formats=engine_formats(qmodel))
+    with pytest.raises(ConfigError, match="for a model of .*plain.* layers; must be resident, rowblock, conv"):
+        choose(network_of(qmodel), 5, schedule="row_window", formats=engine_formats(qmodel))
+
+
+@pytest.mark.parametrize("sequences, names", [(1, {"conventional", "pinned"}), (6, {"rowblock"})])
+def test_auto_streams_what_does_not_fit(made, sequences, names):
+    _, qmodel = made
+    network, formats = network_of(qmodel), engine_formats(qmodel)
+    _, resident = engine_and_plan(network, rows=4, **formats)
+    given = {"rows": 4, "weight_words": resident.image.words - 1}
+    found = choose(network, 5, sequences=sequences, formats=formats, given=given)
+    check(found.outcome.plan)
+    assert found.outcome.plan.schedule in names
+    assert "resident does not fit" in found.reason
 
 
 @pytest.mark.parametrize(
-    "schedule", [name for name in SCHEDULES if name not in ("resident", "pinned", "delta", "compressed")]
+    "schedule", [name for name in SCHEDULES if name not in ("resident", "delta", "compressed", *STREAMING)]
 )
 def test_other_schedules_refuse_them(schedule):
     qmodel = quantize(model_of("rnn"), X)
     network = network_of(qmodel)
-    with pytest.raises(ConfigError, match=r"for a model of plain layers; must be resident"):
+    with pytest.raises(ConfigError, match="for a model of plain layers; must be resident, rowblock, conv"):
         SCHEDULES[schedule](network, engine(qmodel, network))
 
 

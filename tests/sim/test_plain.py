@@ -1,6 +1,7 @@
 """Plain layers among recurrent ones: bits, cycles and counts of the emitted Verilog."""
 
 import numpy as np
+import pytest
 
 from lstm_hw.gateware.top import Top
 from lstm_hw.model.float_model import FloatModel
@@ -13,14 +14,20 @@ from sim.play import play
 from tests.plan.test_plain import cells, plain, rnn
 
 
-def test_bits_cycles_and_clipped_values(tmp_path):
-    """A layer in front, a projected LSTM and a plain RNN whose h is kept and sent, of 8 bits, on two contexts."""
+@pytest.mark.parametrize(
+    "schedule, sequences, activation",
+    [("resident", 2, "tanh"), ("rowblock", 4, "tanh"), ("conventional", 1, "relu")],
+)
+def test_bits_cycles_and_clipped_values(tmp_path, schedule, sequences, activation):
+    """A layer in front, a projected LSTM and a plain RNN whose h is kept and sent, of 8 bits."""
     rng = np.random.default_rng(6)
-    model = FloatModel((*plain(rng, 5, 6, "elu"), *cells(rng, 6, 7, projection=3), *rnn(rng, 3, 6)))
-    x = rng.uniform(-1, 1, (2, 3, 5))
-    engine = {"rows": 8, "contexts": 2, "count_clipped": True}
+    model = FloatModel((*plain(rng, 5, 6, "elu"), *cells(rng, 6, 7, projection=3), *rnn(rng, 3, 6, activation)))
+    x = rng.uniform(-1, 1, (sequences, 3, 5))
+    engine = {"rows": 8, "contexts": min(2, sequences), "count_clipped": True}
     quantize = {"weight_bits": 8, "operand_bits": 8, "accumulator_bits": 32, "input_format": "Q0.7"}
-    config = ProjectConfig.from_dict({"name": "tiny", "model": {"path": "none"}, "engine": engine}, "here")
+    values = {"name": "tiny", "model": {"path": "none"}, "engine": engine}
+    values["plan"] = {"schedule": schedule, "sequences": sequences}
+    config = ProjectConfig.from_dict(values, "here")
     made = convert(config, model=model, calibration=x / 4, x=x, quantize=quantize)  # so that values are clipped
     stored = made.qmodel.quantize_input(made.x)
     scenario = expect(made.plan, made.words, made.qmodel, stored, Stress(0.3, 0.3, 0.3)).scenario
