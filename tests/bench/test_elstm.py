@@ -3,16 +3,20 @@
 import numpy as np
 import pytest
 
+from bench import elstm
 from bench.elstm import (
     BASELINE,
     KINDS,
     MEMORY,
+    STACK,
     best_plan,
     cycle_rows,
     elstm_cycles,
     esell_words,
+    layer_plan,
     planned,
     published_rows,
+    quantised,
     volumes,
     weights,
 )
@@ -53,6 +57,15 @@ def test_a_layer_on_the_smallest_engine():
     plan, cycles = best_plan(planner, network, 8, **fields)
     assert plan.config.rows == 12 and plan.config.weight_words == plan.needs["weight_words"]
     assert cycles <= count_cycles(planned(planner, network, 2, **fields), 8, memory=MEMORY).cycles
+
+
+def test_layers_on_one_another(monkeypatch):
+    """Both have their masks, in one plan."""
+    monkeypatch.setattr(elstm, "BATCHES", (2,))
+    qmodel, x = quantised(*STACK)
+    plan = layer_plan(STACK, "bitmap_all_of_h", qmodel, x[:, :2])
+    assert [shape.used[1].mean() for shape in plan.network.recurrent] == pytest.approx([0.5, 0.6], abs=1e-4)
+    assert sum(tile.columns for tile in plan.image.tiles if tile.part != "bias") == 28 + 3 * 128
 
 
 def test_every_row_of_a_layer():
