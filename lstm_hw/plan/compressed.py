@@ -180,18 +180,21 @@ class CompressedLayer(FusionLayer):
                     b.advance(count, -1)
                     self._step_of(self.sums_of(batch, at), at)
             return
-        until_last, more = b.variable(-1, count), count
-        if self.last:
-            b.advance(more, -1)
-        else:
-            more = b.variable(-1, count)
+        more = count if self.last else b.variable(0, count)
+        # Of the layers above, x of the last step is where that of a whole batch's is, and so its sums are.
+        moving = [(b.variable(0), self.place, self.last_place)] * bool(self.place)
+        moving += [(b.variable(0), self.blocks, end * self.blocks)] * bool(self.below)
         for at in b.each(self.batch):
-            for _ in b.unless(until_last):
-                self._step_of(self.sums_of(batch, end if self.below else at), at, self.last_place)
-            b.advance(until_last, -1)
             for _ in b.when(more):
                 b.advance(more, -1)
-                self._step_of(self.sums_of(batch, at), at, self.place * at)
+                for _ in b.unless(more):
+                    for value, _, last in moving:
+                        b.assign(value, last)
+                after = moving[0][0] if self.place else 0
+                sums = moving[-1][0] + self.sums if self.below else self.sums_of(batch, at)
+                self._step_of(sums, at, after)
+                for value, each, _ in moving:
+                    b.advance(value, each)
 
     def _settle(self):
         """Behind the round before: all of its h is there, and nobody will ask for its groups."""

@@ -304,7 +304,7 @@ def engine_and_plan(
         if "program_length" in given:
             raise
         found = f"a program of {error.found}, and the machine has {ample.program_length} at most"
-        rule = "must be another schedule, or one with plan.batch = 1 or plan.pinned = 0"
+        rule = "must be another schedule, one with plan.batch = 1 or plan.pinned = 0, or for fewer layers"
         raise ConfigError("plan.schedule", found, rule) from error
     derived = {name: _depth(name, need) for name, need in made.needs.items()}
     derived["program_length"] = next(size for size in PROGRAM_LENGTHS if length <= size)
