@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
-from lstm_hw.errors import InputError, LstmHwError, ToolError
+from lstm_hw.errors import ConfigError, InputError, LstmHwError, ToolError
 from lstm_hw.files import write_file
 from lstm_hw.host.image import FirmwareImage
+from lstm_hw.machine.parts import part_of
 from lstm_hw.process import environment
 
 from .__main__ import FOLDER
@@ -17,6 +18,8 @@ from .flash_image import ADDRESS, flash_image
 from .host_design import memory_bytes_of
 from .plan import BOARDS, TOP
 
+BLOCK_BYTES = 36 * 1024 // 8
+"""Of a block RAM."""
 LOADED = tuple(name for name, platform in BOARDS.items() if platform.open_tools)
 """Boards whose bitstream is made here; openFPGALoader knows them by the same name."""
 
@@ -66,6 +69,21 @@ def flash(board, bitstream, permanent=False, address=None):
         raise ToolError("openFPGALoader", said[0] if said else f"status {result.returncode}", rule)
 
 
+def check_memory(board, memory_bytes):
+    """Refuse a model whose weight memory no bitstream of a board can have.
+
+    Raises
+    ------
+    ConfigError
+        It is larger than all block RAM of the board's part.
+    """
+    part = part_of(BOARDS[board].board.part)
+    most = int(part.bram36 * BLOCK_BYTES)
+    if memory_bytes > most:
+        rule = f"must be at most {most}, all block RAM of the {part.name}: use fewer bits, or prune"
+        raise ConfigError("weight memory", f"{memory_bytes} bytes for this model", rule)
+
+
 @click.command()
 @click.argument("board", type=click.Choice(list(BOARDS)))
 @click.option("--permanent", is_flag=True, help="Into the flash memory, for every start of the board.")
@@ -83,12 +101,19 @@ def main(board, permanent, model):
     """
     try:
         if board not in LOADED:
+            if model is not None:
+                rule = (
+                    f"must be loaded by the board's host: only {' and '.join(LOADED)} start with a model in the flash"
+                )
+                raise ConfigError(f"model for {board}", model, rule)
             raise ToolError(f"bitstream of {board}", "made by Vivado", "must be loaded by its hardware manager")
         if model is None:
             flash(board, FOLDER / board / f"{TOP}.bit", permanent)
             return
         image = FirmwareImage.read(model)
-        content = flash_image(image, memory_bytes_of(image.config, len(image.images[0])))
+        memory = memory_bytes_of(image.config, len(image.images[0]))
+        check_memory(board, memory)
+        content = flash_image(image, memory)
         flash(board, write_file(FOLDER / board / "model.bin", content), True, ADDRESS)
     except LstmHwError as error:
         sys.exit(f"error: {error}")

@@ -103,7 +103,7 @@ def _resumed(kept):
     try:
         yield
     except KeyboardInterrupt as error:
-        if kept.folder is not None:
+        if kept.folder is not None and kept.folder.exists():
             error.add_note(f"what was done is kept in {kept.folder}, and the same command goes on from there")
         raise
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
-from ..errors import ConfigError
+from ..errors import ConfigError, FormatError
 from ..machine.formats import QFormat
 
 
@@ -31,12 +31,12 @@ def typed(subject: str, value: Any, wanted: Any) -> Any:
     if type(value) is int and float in choices and int not in choices:
         value = float(value)
     if isinstance(value, str) and QFormat in choices:
-        return QFormat.parse(value)
+        return _format_of(subject, value)
     if isinstance(value, list) and tuple in choices and value:
         if kind is float:
             value = [float(item) if type(item) is int else item for item in value]
         if all(type(item) is (str if kind is QFormat else kind) for item in value):
-            return tuple(map(QFormat.parse, value)) if kind is QFormat else tuple(value)
+            return tuple(_format_of(subject, item) for item in value) if kind is QFormat else tuple(value)
     if isinstance(value, dict) and Mapping in choices:
         if all(type(item) in ((int, float) if values is float else (values,)) for item in value.values()):
             return value
@@ -54,6 +54,13 @@ def typed(subject: str, value: Any, wanted: Any) -> Any:
         bool: "true or false",
     }
     raise ConfigError(subject, repr(value), f"must be {' or '.join(names[c] for c in choices if c in names)}")
+
+
+def _format_of(subject, text):
+    try:
+        return QFormat.parse(text)
+    except FormatError as error:
+        raise FormatError(subject, error.found, error.rule) from error
 
 
 def values_of(cls: type, section: str, table: dict[str, Any]) -> dict[str, Any]:

@@ -59,6 +59,17 @@ def test_a_model_is_written_behind_the_bitstream(tmp_path, monkeypatch):
         flash_image(project.firmware, 16)
 
 
+def test_a_model_that_no_bitstream_of_the_board_holds_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(flash, "loader", lambda: loader(tmp_path, 0, "done"))
+    monkeypatch.setattr(flash, "FOLDER", tmp_path)
+    monkeypatch.setattr(flash, "memory_bytes_of", lambda config, size: 1 << 19)
+    project = lstm_hw.load(write_project(tmp_path, model=tensors(np.random.default_rng(1))))
+    path = project.firmware.write(tmp_path / "model.lstmfw")
+    result = CliRunner().invoke(flash.main, ["ulx3s", "--model", str(path)])
+    said = "weight memory: 524288 bytes for this model; must be at most 479232, all block RAM of the lfe5u-85f"
+    assert result.exit_code == 1 and said in result.output and not (tmp_path / "asked").exists()
+
+
 def test_no_board_is_an_error_in_the_loaders_words(tmp_path, monkeypatch):
     monkeypatch.setattr(flash, "loader", lambda: loader(tmp_path, 1, "unable to open ftdi device"))
     (tmp_path / "top.bit").touch()
@@ -81,6 +92,11 @@ def test_boards_of_vivado_are_told_from_others(monkeypatch):
     result = CliRunner().invoke(flash.main, ["zc706"])
     assert (
         result.exit_code == 1 and "bitstream of zc706: made by Vivado; must be loaded by its hardware" in result.output
+    )
+    result = CliRunner().invoke(flash.main, ["zc706", "--model", "m.lstmfw"])
+    assert (
+        result.exit_code == 1
+        and "model for zc706: m.lstmfw; must be loaded by the board's host: only ulx3s and" in (result.output)
     )
 
 

@@ -251,6 +251,14 @@ def test_what_cannot_be(explored, tmp_path):
     )
 
 
+def test_an_exploration_by_another_version_is_made_anew(explored, monkeypatch):
+    _, project, found = explored
+    points = [{name: value for name, value in point.items() if name != "activation"} for point in found.points]
+    monkeypatch.setattr(front, "read_stamped", lambda path: {**found.values, "points": points})
+    with pytest.raises(InputError, match="by another version of lstm-hw; must be made anew"):
+        Exploration.read(project)
+
+
 def test_labels_are_needed_for_an_accuracy(tmp_path):
     project = convert(write_project(tmp_path, data={"labels": None}))
     with pytest.raises(InputError, match="no labels"):

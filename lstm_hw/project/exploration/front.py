@@ -75,7 +75,7 @@ class Exploration:
         Raises
         ------
         InputError
-            There is none, or it was of another model or configuration.
+            There is none, or it was of another model or configuration, or by another version of lstm-hw.
         """
         path = project.folder / "explore" / FILE
         if not path.is_file():
@@ -85,6 +85,8 @@ class Exploration:
             raise InputError(
                 path, "an exploration of another model or configuration", "must be made anew: lstm-hw explore"
             )
+        if not all(point.keys() >= {f.name for f in fields(Choice)} for point in values["points"]):
+            raise InputError(path, "an exploration by another version of lstm-hw", "must be made anew: lstm-hw explore")
         return cls(values)
 
     @property
