@@ -144,6 +144,10 @@ class LayerShape:
         """Row blocks of ``rows`` rows."""
         return -(-self.matrix_rows // rows)
 
+    def units(self, rows: int) -> int:
+        """Outputs of a row block of ``rows`` rows: a cell has four, a plain or linear output one."""
+        return rows // (GATES if self.is_cell else 1)
+
 
 @dataclass(frozen=True)
 class Network:

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from ..errors import ConfigError
-from ..machine.config import GATES, EngineConfig
+from ..machine.config import EngineConfig
 from ..machine.isa import ACTIVATIONS, MODE_CELL, MODE_LINEAR, MODE_ZERO, SLOT_BITS, SPACE_CONSTANT, SPACE_H, SPACE_X
 from ..machine.layout import Tile
 from ..machine.network import LayerShape
@@ -137,8 +137,7 @@ class StreamedLayer(ABC):
 
     def __init__(self, shape: LayerShape, number: int, config: EngineConfig, batch: int = 1) -> None:
         self.layer, self.number, self.config, self.batch = shape, number, config, batch
-        self.blocks = shape.blocks(config.rows)
-        self.units = config.units_per_block * (1 if shape.is_cell else GATES)
+        self.blocks, self.units = shape.blocks(config.rows), shape.units(config.rows)
         self.newest = shape.outputs - (self.blocks - 1) * self.units
         self.x_stride = -(-shape.inputs // config.x_per_beat) * config.x_per_beat
         self.sequences = config.contexts

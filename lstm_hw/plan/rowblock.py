@@ -190,7 +190,7 @@ class RowBlockLayer(StreamedLayer):
 
 def old_columns(shape: LayerShape, config: EngineConfig) -> int:
     """Columns of W_h without those of the units of the last row block, whose h is the newest."""
-    units = config.rows if shape.projected or not shape.is_cell else config.units_per_block
+    units = config.rows if shape.projected else shape.units(config.rows)
     return max(0, shape.h_columns - 1) // units * units
 
 

@@ -23,7 +23,7 @@ from functools import partial
 
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
-from ..machine.isa import MODE_ZERO
+from ..machine.isa import MODE_ZERO, SPACE_H
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
 from .layer import Frame, ResidentBias, check_beat, ring_words, words_of
@@ -44,7 +44,9 @@ def h_tiles(layer: LayerShape, config: EngineConfig, most: int = H_TILES) -> tup
     The last is exactly the units of the last row block: nothing else of h may be read while the cell unit, which
     takes row blocks in order, writes the new h over the old.
     """
-    units, blocks = config.units_per_block, layer.blocks(config.rows)
+    if not layer.h_columns:
+        return ()
+    units, blocks = layer.units(config.rows), layer.blocks(config.rows)
     width = units * max(1, -(-(blocks - 1) // (most - 1)))
     last = units * (blocks - 1)
     tiles = [(first, min(width, last - first)) for first in range(0, last, width)]
@@ -76,7 +78,8 @@ class BatchLayer(ResidentBias):
         self.pinned = sum(tile.columns for tile in self.pinned_tiles)
         self.step_tiles = [*self.pinned_tiles, *hidden]
         self.buffers = min(self.config.x_elements // self.x_stride, 2 * self.batch)
-        self.own = {"h_elements": self.slots * shape.outputs, "states": shape.outputs * self.config.contexts}
+        states = shape.outputs * self.config.contexts * shape.is_cell
+        self.own = {"h_elements": self.slots * shape.outputs, "states": states}
         self.keep({1: self.step_tiles, 2: [], 3: self.pinned_tiles}[self.case])
 
     def cut(self, planner: BatchPlanner) -> tuple[list[Tile], list[Tile], list[Tile]]:
@@ -113,6 +116,8 @@ class BatchLayer(ResidentBias):
     def keep_most(self, room: int) -> None:
         """Let as many tiles of W_h as fit ``room`` words stay on chip, but not all, the others spread between them."""
         hidden = self.step_tiles[len(self.pinned_tiles) :]
+        if not hidden:
+            return
         count = min(len(hidden) - 1, max(0, room // max(tile.words for tile in hidden)))
         kept = [n for n in range(len(hidden)) if (n + 1) * count // len(hidden) == n * count // len(hidden) + 1]
         self.keep([*self.pinned_tiles, *(hidden[n] for n in kept)])
@@ -122,7 +127,7 @@ class BatchLayer(ResidentBias):
             "ring": self.ring,
             "finish_entries": self.blocks,
             "accumulators": self.batch * self.blocks,
-            "states": 0 if self.before is self else self.layer.outputs,
+            "states": 0 if self.before is self and self.layer.is_cell else self.layer.outputs,
             "x_elements": self.batch * self.x_stride,
         }
 
@@ -165,6 +170,8 @@ class BatchLayer(ResidentBias):
     # Instructions
 
     def zero(self) -> int:
+        if not self.layer.is_cell:
+            return self.zero_plain(self.mask)
         return self.zero_cells(self.mask, state_stride=self.layer.outputs)
 
     def ahead(self, first: Sum) -> None:
@@ -224,8 +231,11 @@ class BatchLayer(ResidentBias):
             operand = self.h_before(step) + tile.first_column if tile.part == "h" else x
             end = {"finish": 1} if tile is self.step_tiles[-1] else {}
             self._products(step, tile.part, operand, tile.columns, **end, **self._words(tile, later), **fields)
-        units, target = self.layer.outputs, self.h_after(step, later)
-        self.cells(units, self.mask, state=self.c, state_stride=units, target=target)
+        units = self.layer.outputs
+        if not self.layer.h_columns:
+            self.b.await_tokens(SPACE_H, units)  # of the step before, which no tile has taken
+        state = {"state": self.c, "state_stride": units} if self.layer.is_cell else {}
+        self.cells(units, self.mask, **state, target=self.h_after(step, later))
 
     def _words(self, tile, later):
         """Where a step finds the words of a tile."""
@@ -263,6 +273,7 @@ class BatchPlanner(StackPlanner):
     """
 
     name = "sbe"
+    plain = True
     layer: type[BatchLayer] = BatchLayer
 
     def __init__(
@@ -275,6 +286,9 @@ class BatchPlanner(StackPlanner):
         tile_columns: int | None = None,
     ) -> None:
         check_beat(config)
+        if any(shape.projected for shape in network.layers):
+            rule = "must be resident, rowblock or conventional: a step's projection comes before the next step"
+            raise ConfigError("plan.schedule", f"{self.name!r} for a model with a projection", rule)
         if batch < 1:
             raise ConfigError("batch", batch, "must be at least 1")
         if case not in CASES:

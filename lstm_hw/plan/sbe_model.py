@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from ..errors import ConfigError
-from ..machine.config import SERIAL_SLOTS, EngineConfig
+from ..machine.config import GATES, SERIAL_SLOTS, EngineConfig
 from ..machine.latency import FINISH_DELAY, H_TOKEN_DELAY, CellLatency
 from ..machine.network import LayerShape, Network
 from ..machine.plan import Plan
@@ -83,10 +83,12 @@ def tail_columns(layer: LayerShape, config: EngineConfig) -> int:
     Row block b is finished with slot b of a step's last MAC. Its units follow one another in the cell unit, K
     contexts each; the new h must be there when the next step's W_h columns, behind the pinned ones, read it.
     """
-    blocks, units = layer.blocks(config.rows), config.units_per_block
-    per_unit = SERIAL_SLOTS * config.contexts / config.cells
+    blocks, units = layer.blocks(config.rows), layer.units(config.rows)
+    per_unit = SERIAL_SLOTS * config.contexts / config.cells / (1 if layer.is_cell else GATES)
     latency = FINISH_DELAY + SERIAL_SLOTS + CellLatency(config).total + H_TOKEN_DELAY
     tiles = h_tiles(layer, config)
+    if not tiles:
+        return 1  # nothing waits for h
     finished = [(slot + 1 - blocks) * tiles[-1][1] for slot in range(blocks)]  # 0: the step's last MAC ends
     need = 1
     for first, columns in tiles:
@@ -110,6 +112,8 @@ def bound(planner: BatchPlanner, memory: MemoryModel, steps: int) -> int:
         columns = shape.columns + sum(count for _, count in shape.bias_columns)
         lanes += shape.blocks(config.rows) * columns * (steps if shape.is_recurrent or network.head_every_step else 1)
     for layer in planner.layers:
+        if not layer.layer.is_cell:
+            continue  # its outputs may be there sooner
         # tail_columns rounds up to whole columns and to the slot in which the cell unit takes a unit.
         wait = layer.blocks * (tail_columns(layer.layer, config) - 1 - layer.pinned) - SERIAL_SLOTS
         lanes += (steps - -(-steps // planner.batch)) * max(0, wait)

@@ -22,7 +22,7 @@ from .registers import program
 from .sums import as_sum
 from .tree import Loops
 
-OF_PLAIN = ("resident", "rowblock", "conventional")
+OF_PLAIN = ("resident", "rowblock", "conventional", "sbe")
 """Schedules for models with plain layers."""
 
 
@@ -69,8 +69,9 @@ class StackPlanner:
         if any(layer.activation == "elu" for layer in network.layers) and not config.elu:
             raise ConfigError("engine.elu", config.elu, "must be true for a linear layer with elu")
         if network.has_plain and not self.plain:
-            found = f"{self.name!r} for a model of {', '.join(shape.kind for shape in network.layers)} layers"
-            raise ConfigError("plan.schedule", found, f"must be {', '.join(OF_PLAIN)}: they have plain layers")
+            kinds = ", ".join(shape.kind for shape in network.layers)
+            found = f"{self.name!r}, which has no plain layers, for a model of {kinds} layers"
+            raise ConfigError("plan.schedule", found, f"must be {', '.join(OF_PLAIN)}")
         if network.sparse_h and not self.sparse_h:
             rule = "must be one that can leave out groups of h"
             raise ConfigError("plan.schedule", f"{self.name!r} for a model with sparse_h", rule)

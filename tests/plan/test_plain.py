@@ -20,6 +20,7 @@ from lstm_hw.plan.choose import choose
 from lstm_hw.plan.conventional import ConventionalPlanner
 from lstm_hw.plan.dense import ResidentPlanner
 from lstm_hw.plan.rowblock import RowBlockPlanner, old_columns
+from lstm_hw.plan.sbe import BatchPlanner
 from lstm_hw.plan.sizing import engine_and_plan, engine_formats, network_of
 from lstm_hw.proof.checker import check
 from lstm_hw.prune.apply import prune
@@ -88,6 +89,12 @@ MODELS = (
     "two projections",
     "rnn beside lstm",
 )
+BATCHES = {
+    "blocking-batching": lambda network, config: BatchPlanner(network, config, 3, 2, tile_columns=2),
+    "blocking-batching, case 2": lambda network, config: BatchPlanner(network, config, 3, 2, 2, tile_columns=2),
+    "blocking-batching, case 3": lambda network, config: BatchPlanner(network, config, 3, 2, 3, tile_columns=2),
+    "blocking-batching, batch 1": lambda network, config: BatchPlanner(network, config, 1, 1, 1, tile_columns=2),
+}
 STREAMING = {
     "conventional": ConventionalPlanner,
     "pinned": lambda network, config: ConventionalPlanner(network, config, most_pinned(network, config)),
@@ -123,6 +130,24 @@ def test_bits_of_weights_that_stream(made, schedule, fields):
     runs = runs_of(plan, qmodel, X).runs[-4:]
     beats = sum(layer.words[1] for layer in planner.layers) * plan.config.beats_per_word
     assert [run.counters["read_beats"] for run in runs] == [run.steps * beats for run in runs]
+
+
+@pytest.mark.parametrize("fields", [{"rows": 8}, {"rows": 32, "contexts": 1, "x_per_beat": 1}])
+@pytest.mark.parametrize("schedule", BATCHES)
+def test_bits_of_batches_of_steps(made, schedule, fields):
+    _, qmodel = made
+    network = network_of(qmodel)
+    config = engine(qmodel, network, **fields)
+    if any(shape.projected for shape in network.layers):
+        with pytest.raises(ConfigError, match="'sbe' for a model with a projection; must be resident, rowblock or"):
+            BATCHES[schedule](network, config)
+        return
+    planner = BATCHES[schedule](network, config)
+    plan = planner.plan()
+    check(plan)
+    runs = runs_of(plan, qmodel, X).runs[-4:]
+    words = [planner.words_read(run.steps) for run in runs]
+    assert [run.counters["read_beats"] for run in runs] == [n * plan.config.beats_per_word for n in words]
 
 
 def test_numbers(made, tmp_path):
@@ -163,7 +188,7 @@ def test_the_smallest_engine(made):
         choose(network_of(qmodel), 5, schedule="row_window", formats=engine_formats(qmodel))
 
 
-@pytest.mark.parametrize("sequences, names", [(1, {"conventional", "pinned"}), (6, {"rowblock"})])
+@pytest.mark.parametrize("sequences, names", [(1, {"conventional", "pinned", "sbe"}), (6, {"rowblock", "sbe"})])
 def test_auto_streams_what_does_not_fit(made, sequences, names):
     _, qmodel = made
     network, formats = network_of(qmodel), engine_formats(qmodel)
@@ -176,12 +201,12 @@ def test_auto_streams_what_does_not_fit(made, sequences, names):
 
 
 @pytest.mark.parametrize(
-    "schedule", [name for name in SCHEDULES if name not in ("resident", "delta", "compressed", *STREAMING)]
+    "schedule", [name for name in SCHEDULES if name not in ("resident", "delta", "compressed", *STREAMING, *BATCHES)]
 )
 def test_other_schedules_refuse_them(schedule):
     qmodel = quantize(model_of("rnn"), X)
     network = network_of(qmodel)
-    with pytest.raises(ConfigError, match="for a model of plain layers; must be resident, rowblock, conv"):
+    with pytest.raises(ConfigError, match="for a model of plain layers; must be resident, rowblock, conv.*, sbe"):
         SCHEDULES[schedule](network, engine(qmodel, network))
 
 

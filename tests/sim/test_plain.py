@@ -15,18 +15,28 @@ from tests.plan.test_plain import cells, plain, rnn
 
 
 @pytest.mark.parametrize(
-    "schedule, sequences, activation",
-    [("resident", 2, "tanh"), ("rowblock", 4, "tanh"), ("conventional", 1, "relu")],
+    "schedule, sequences, activation", [("resident", 2, "tanh"), ("rowblock", 4, "tanh"), ("conventional", 1, "relu")]
 )
-def test_bits_cycles_and_clipped_values(tmp_path, schedule, sequences, activation):
-    """A layer in front, a projected LSTM and a plain RNN whose h is kept and sent, of 8 bits."""
+def test_a_projected_lstm(tmp_path, schedule, sequences, activation):
+    """A layer in front, a projected LSTM and a plain RNN whose h is kept and sent."""
     rng = np.random.default_rng(6)
     model = FloatModel((*plain(rng, 5, 6, "elu"), *cells(rng, 6, 7, projection=3), *rnn(rng, 3, 6, activation)))
-    x = rng.uniform(-1, 1, (sequences, 3, 5))
-    engine = {"rows": 8, "contexts": min(2, sequences), "count_clipped": True}
+    bits_cycles_and_clipped_values(tmp_path, model, rng.uniform(-1, 1, (sequences, 3, 5)), schedule)
+
+
+def test_batches_of_steps(tmp_path):
+    """The same without a projection."""
+    rng = np.random.default_rng(6)
+    model = FloatModel((*plain(rng, 17, 36, "relu"), *cells(rng, 36, 7), *rnn(rng, 7, 6, "relu")))
+    bits_cycles_and_clipped_values(tmp_path, model, rng.uniform(-1, 1, (1, 3, 17)), "sbe")
+
+
+def bits_cycles_and_clipped_values(tmp_path, model, x, schedule):
+    """Of 8 bits, on as many contexts as sequences, but two at most."""
+    engine = {"rows": 8, "contexts": min(2, len(x)), "count_clipped": True}
     quantize = {"weight_bits": 8, "operand_bits": 8, "accumulator_bits": 32, "input_format": "Q0.7"}
     values = {"name": "tiny", "model": {"path": "none"}, "engine": engine}
-    values["plan"] = {"schedule": schedule, "sequences": sequences}
+    values["plan"] = {"schedule": schedule, "sequences": len(x)}
     config = ProjectConfig.from_dict(values, "here")
     made = convert(config, model=model, calibration=x / 4, x=x, quantize=quantize)  # so that values are clipped
     stored = made.qmodel.quantize_input(made.x)
