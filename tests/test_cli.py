@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import sys
 import tomllib
 
@@ -452,3 +453,12 @@ def test_workers_that_cannot_be_had_are_refused_in_one_line(tmp_path, monkeypatc
     line = fails(call("simulate", config, "--cluster", "tcp://127.0.0.1:8786"))
     assert line.startswith("cluster: dask.distributed is missing") and "pip install 'lstm-hw[cluster]'" in line
     assert call("simulate", config, "--jobs", 0).exit_code == 2
+
+
+@pytest.mark.parametrize("asked", ["--version", "check nothing --help"])
+def test_an_output_that_is_full_is_an_error_in_a_line(asked):
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "lstm_hw.cli", *asked.split()]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "error: output: No space left on device; must be a writable place\n"

@@ -1,5 +1,6 @@
 """What verbs share: errors as one line, options, and how results are told."""
 
+import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import LstmHwError
+from ..files import FULL
 from ..process import INTERRUPTED, interrupted
 from ..progress import progress
 
@@ -21,6 +23,16 @@ NEXT = {"quantize": "estimate", "estimate": "generate", "generate": "simulate", 
 
 class Commands(click.Group):
     """Turns the package's errors into one line and exit status 1, and interrupts into one line and that of theirs."""
+
+    def main(self, *args: Any, **more: Any) -> Any:
+        try:
+            return super().main(*args, **more)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still to be written is not tried again at the end
+            click.echo(f"error: {error.filename or 'output'}: {error.strerror}; must be a writable place", err=True)
+            sys.exit(1)
 
     def invoke(self, context: click.Context) -> Any:
         try:
