@@ -55,9 +55,9 @@ class QuantConfig:
     accumulator_bits: int = _option(44, f"width that the largest possible sum must fit, up to {EXACT_BITS}")
     preact: QFormat | tuple[QFormat, ...] | None = _option(
         None,
-        "format of pre-activations, 16 to 20 bits wide for the engine, or a list of one a layer, of one width, which "
-        "together take 20 bits at most; without it of preact_bits bits, chosen by the error of the outputs for the "
-        "calibration set, Q3.12 where others are not 1 dB better",
+        "format of pre-activations, 16 to 20 bits wide for the engine, or a list of one for each LSTM or GRU layer, of "
+        "one width, which together take 20 bits at most; without it of preact_bits bits, chosen by the error of the "
+        "outputs for the calibration set, Q3.12 where others are not 1 dB better",
     )
     preact_bits: int | str = _option(
         16, "width of pre-activations, 16 to 20, or auto: the narrowest within 1 dB of the best"
@@ -67,8 +67,8 @@ class QuantConfig:
     )
     cell: QFormat | tuple[QFormat, ...] | None = _option(
         None,
-        "format of c, 16 to 24 bits wide for the engine, or a list of one a layer, of one width; without it of "
-        "cell_bits bits, chosen as preact",
+        "format of c, 16 to 24 bits wide for the engine, or a list of one for each LSTM or GRU layer, of one width; "
+        "without it of cell_bits bits, chosen as preact",
     )
     cell_bits: int | str = _option(
         "auto",
@@ -77,8 +77,8 @@ class QuantConfig:
     )
     hidden: QFormat | tuple[QFormat, ...] | None = _option(
         None,
-        "format of h, operand_bits wide, or a list of one a layer; without it all bits but the sign are fraction bits, "
-        "or more are where h stays so small that it pays",
+        "format of h of LSTM and GRU layers, operand_bits wide, or a list of one each; without it all bits but the "
+        "sign are fraction bits, or more are where h stays so small that it pays",
     )
     headroom: float = _option(
         1.0, "the format of x holds so many times the largest magnitude of the calibration set; 1 or more"

@@ -144,6 +144,9 @@ def quantize(
     large = sum(layer.w_x.size + layer.w_h.size for layer in model.layers) > MEASURED_WEIGHTS
     measured = None if large else lambda config: error(quantized(replace(config, **finest)))
     given, reasons = chosen_formats(found, config, measured)
+    unread = ("cell", "hidden") if not cells_of(model.layers) else ()
+    told = "is not used: it is of LSTM and GRU layers, and there are none"
+    reasons += [f"quantize.{name} {told}" for name in unread if getattr(config, name) is not None]
     given = replace(given, **ways[0])
     _check_states(model, given)
     scaled = {None: quantized(given, progress=progress)}
@@ -189,7 +192,12 @@ def _checked(config, model, runs):
         formats = getattr(config, name)
         cells = len(cells_of(model.layers))
         if isinstance(formats, tuple) and len(formats) != cells:
-            given, rule = f"{len(formats)} formats", f"must be one, or one for each of {cells} layers of cells"
+            rule = (
+                f"must be one, or one for each of {cells} layers of cells"
+                if cells
+                else "must be one: there are no cells"
+            )
+            given = f"{len(formats)} formats"
             raise ConfigError(f"quantize.{name}", given, rule)
     if config.output is not None and model.head is not None and not config.output.holds([found.low, found.high]):
         rule = f"must hold the outputs for the calibration set, which reach {max(-found.low, found.high):g}"

@@ -110,6 +110,17 @@ def test_pre_activations_are_clipped_only_where_sigmoid_is_flat():
         assert preact.integer >= integer and (preact.integer == 3 or preact.holds(1.25 * (10 * weight + 1)))
 
 
+def test_formats_of_cells_of_a_model_without_cells():
+    """They are told as not used, and no list has as many formats."""
+    x = np.random.default_rng(1).uniform(-1, 1, (2, 3, 2))
+    model, lines = FloatModel((PlainWeights(np.eye(2), np.eye(2), np.zeros(2), activation="relu"),)), []
+    qmodel = quantize(model, x, QuantConfig(hidden=QFormat(0, 15), cell=QFormat(3, 12)), tell=lines.append)
+    assert qmodel.layers[0].hidden.integer > 0
+    assert [line.split()[0] for line in lines if "not used" in line] == ["quantize.cell", "quantize.hidden"]
+    with pytest.raises(ConfigError, match="quantize.hidden: 1 formats; must be one: there are no cells"):
+        quantize(model, x, QuantConfig(hidden=(QFormat(0, 15),)))
+
+
 @pytest.mark.parametrize("place", ["front", "between", "dense", "head"])
 @pytest.mark.parametrize("cell", [LstmWeights, GruWeights])
 def test_an_elu_passes_on_what_is_beyond_sigmoid(place, cell):
