@@ -348,7 +348,7 @@ class OnnxGraph:
         w_x, w_h = (self._constant(given[at], subject) for at in (1, 2))
         check_shape(f"{subject}: R", w_h.shape, (1, None, None))
         units = w_h.shape[2]
-        if w_h.shape[1] == gates * attributes.get("hidden_size", units) != gates * units:
+        if gates == 4 and w_h.shape[1] == 4 * attributes.get("hidden_size", units) != 4 * units:
             rule = (
                 "must be gates of as many columns as rows: ONNX's LSTM has no projection, and what PyTorch exports for "
                 "proj_size is another network; read the model's state_dict (.pt) instead"

@@ -260,3 +260,14 @@ def test_the_projected_graph_that_torch_exports_is_refused_by_name(tmp_path):
     (tmp_path / "m.onnx").write_bytes(onnx_model(nodes, constants).SerializeToString())
     with pytest.raises(ModelError, match=r"lstm: R: shape \(1, 20, 2\), of a projection; must be .*state_dict"):
         load(tmp_path / "m.onnx")
+
+
+def test_an_rnn_node_whose_matrix_is_not_square_has_no_projection(tmp_path):
+    pytest.importorskip("onnx")
+    from onnx import helper
+
+    constants = {"W": np.ones((1, HIDDEN, INPUTS), np.float32), "R": np.ones((1, HIDDEN, 2), np.float32)}
+    nodes = [helper.make_node("RNN", ["x", "W", "R"], ["y"], "rnn", hidden_size=HIDDEN)]
+    (tmp_path / "m.onnx").write_bytes(onnx_model(nodes, constants).SerializeToString())
+    with pytest.raises(ModelError, match=r"rnn: R: shape \(1, 5, 2\); must be \(1, 2, 2\)$"):
+        load(tmp_path / "m.onnx")
