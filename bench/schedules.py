@@ -12,7 +12,7 @@ import click
 import numpy as np
 
 from lstm_hw.errors import ConfigError, ProgramError
-from lstm_hw.model.float_model import FloatModel, LstmWeights
+from lstm_hw.model.float_model import DenseWeights, FloatModel, LstmWeights, PlainWeights
 from lstm_hw.plan.schedules import OPTIONS, SCHEDULES
 from lstm_hw.progress import progress
 from lstm_hw.project.api import Project, convert
@@ -104,6 +104,30 @@ def small_rows(images):
         yield replace(step, metric="cycles_per_step_and_sequence", ours=step.ours / contexts)
 
 
+def plain_rows(images):
+    """Rows of models with plain layers whose weights do not fit a buffer of 384 words: a linear layer, a projected LSTM
+    and a head; and two ReLU RNNs and a head."""
+    rng = np.random.default_rng(0)
+
+    def random(*shape):
+        return rng.uniform(-0.3, 0.3, shape)
+
+    def plain(inputs, outputs, reads=0, activation="relu", bias=True):
+        return PlainWeights(
+            random(outputs, inputs), random(outputs, reads), bias * random(outputs), activation=activation
+        )
+
+    lstm = LstmWeights(random(128, 48), random(128, 16), random(128), projected=True)
+    projected = (plain(40, 48), lstm, plain(32, 16, activation="none", bias=False))
+    networks = {"linear-lstmp-40-48-32-16": projected, "relu-rnn-40-48-48": (plain(40, 48, 48), plain(48, 48, 48))}
+    for name, layers in networks.items():
+        model = FloatModel(layers, DenseWeights(random(10, len(layers[-1].w_x)), random(10)), True)
+        x = rng.uniform(-1, 1, (images, SMALL_STEPS, 40))
+        engine = {"rows": 16, "weight_words": 384}
+        project = convert(model, calibration=x, x=x, engine=engine, name=name, progress=progress)
+        yield from rows(project.choice.outcome.name, project, project.simulate(images))
+
+
 @command(RESULT, update)
 @click.argument("config", default=CONFIG)
 @click.option("--images", type=click.IntRange(1), default=4, show_default=True, help="Test sequences to simulate.")
@@ -118,7 +142,7 @@ def main(config, images, names):
         click.echo(f"{name}: {project.choice.outcome.label}", err=True)
         result += rows(name, project, project.simulate(images))
     if config == CONFIG and not names:
-        result += small_rows(images)
+        result += [*small_rows(images), *plain_rows(images)]
     agreed = "Outputs equal the integer reference in every bit, counters the estimate in every cycle."
     return result, [*refusals, agreed]
 

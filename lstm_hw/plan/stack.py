@@ -22,7 +22,7 @@ from .registers import program
 from .sums import as_sum
 from .tree import Loops
 
-OF_PLAIN = ("resident", "rowblock", "conventional", "sbe")
+OF_PLAIN = "resident, rowblock, conventional or, without a projection, sbe"
 """Schedules for models with plain layers."""
 
 
@@ -71,7 +71,7 @@ class StackPlanner:
         if network.has_plain and not self.plain:
             kinds = ", ".join(shape.kind for shape in network.layers)
             found = f"{self.name!r}, which has no plain layers, for a model of {kinds} layers"
-            raise ConfigError("plan.schedule", found, f"must be {', '.join(OF_PLAIN)}")
+            raise ConfigError("plan.schedule", found, f"must be {OF_PLAIN}")
         if network.sparse_h and not self.sparse_h:
             rule = "must be one that can leave out groups of h"
             raise ConfigError("plan.schedule", f"{self.name!r} for a model with sparse_h", rule)
