@@ -29,6 +29,7 @@ from lstm_hw.gateware.unpack_unit import DECODERS
 from lstm_hw.gateware.vector_memory import VectorMemory
 from lstm_hw.machine.config import EngineConfig
 from lstm_hw.machine.formats import QFormat
+from lstm_hw.plan.resources import mapped, window_memory
 from lstm_hw.verilog.emit import write_verilog
 from lstm_hw.verilog.tools import yosys_stat
 
@@ -157,7 +158,8 @@ def lane_rows(mode, rows, contexts, folder=FOLDER, **depths):
     Raises
     ------
     VerificationError
-        The lanes take more DSP slices or fabric adders than they may, or leave registers of the slices unused.
+        The lanes take more DSP slices or fabric adders than they may, leave registers of the slices unused, or have
+        sums in LUT memory that should be in block RAM.
     """
     config = EngineConfig(rows=rows, contexts=contexts, **{**DEPTHS, **depths}, **mode.engine)
     where = f"{config.lanes}, sums in block RAM" if config.block_sum_rows else f"{config.lanes}"
@@ -172,8 +174,11 @@ def lane_rows(mode, rows, contexts, folder=FOLDER, **depths):
         must = slices - loaded_outside if kind == "loaded" else slices
         if count != must:
             raise VerificationError(name, f"{kind} register in {count} of {slices} slices", f"must be in {must}")
-    if config.block_sum_rows == config.group_rows and config.finished_in_block_ram and stat["lutram"]:
-        raise VerificationError(name, f"{stat['lutram']} LUTs as memory", "must be none, with all sums in block RAM")
+    if config.block_sum_rows == config.group_rows and config.finished_in_block_ram:
+        of_windows = config.lanes * mapped(window_memory(config), "xc7").lutram if config.window else 0
+        if stat["lutram"] != of_windows:
+            rule = f"must be {of_windows}, those of windows, with all sums in block RAM"
+            raise VerificationError(name, f"{stat['lutram']} LUTs as memory", rule)
     if carry > mode.carry_per_dsp * slices + mode.carry_at_end:
         rule = f"must be at most {mode.carry_per_dsp} a DSP slice and {mode.carry_at_end} beside them"
         raise VerificationError(name, f"{carry} CARRY4", rule)

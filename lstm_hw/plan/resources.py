@@ -194,7 +194,7 @@ def _sums(config: EngineConfig) -> list[Memory]:
     ]
 
 
-def _window(config: EngineConfig) -> Memory:
+def window_memory(config: EngineConfig) -> Memory:
     """Both windows of each lane."""
     return Memory(config.factor_bits, 2 * config.window, config.lanes, only="lut")
 
@@ -261,7 +261,7 @@ def memories(config: EngineConfig) -> list[Memory]:
     return [
         Memory(width, config.weight_words, config.groups, True, config.chunk_bits(0), config.fill_bits),
         *_sums(config),
-        *[_window(config)] * bool(config.window),
+        *[window_memory(config)] * bool(config.window),
         *_row_blocks(config),
         Memory(config.operand_bits, config.h_elements, config.contexts, True),
         *_vectors(config),
@@ -397,7 +397,7 @@ def structure(config: EngineConfig, family: str = "xc7") -> dict[str, float]:
             lut += memory.count * memory.width
             ff += memory.count * (2 * written + _bits(memory.depth) + 2)
     if config.window:  # the choice between the window and the operand of the column joins that of the blocks
-        deep = mapped(_window(config), family).deep
+        deep = mapped(window_memory(config), family).deep
         inputs = multiplexer(deep + 1, family) - multiplexer(deep, family)
         lut += config.lanes * config.factor_bits * inputs
         # In the MAC unit: the fields, where the next element goes, and what is told of it.

@@ -9,6 +9,7 @@ from bench import lanes
 from bench.lanes import DEEP, ENGINE, FORMATS, MODES, WITH_LISTS, cell_rows, decoder_rows, lane_rows, level_rows
 from bench.table import Row, update
 from lstm_hw.errors import VerificationError
+from lstm_hw.plan.resources import Mapped
 
 MEMORIES = {"weight_words": 512, "accumulators": 8, "finish_entries": 4, "axi_data_bits": 64}
 
@@ -39,6 +40,15 @@ def test_deep_sums_are_in_block_ram(tmp_path):
     assert {row.config for row in found.values()} == {"16bit/4, sums in block RAM"}
     assert found["lutram_per_lane"].ours == found["loaded_registers_per_lane"].ours == 0
     assert found["ff_per_lane"].ours < 60 and found["bram_per_lane"].ours > 1
+
+
+def test_deep_sums_leave_windows_in_lut_memory(tmp_path, monkeypatch):
+    mode = next(mode for mode in MODES if "window" in mode.engine)
+    found = {row.metric: row for row in lane_rows(mode, 4, 1, tmp_path, **{**MEMORIES, **DEEP})}
+    assert found["lutram_per_lane"].ours == 48  # two windows of 64 16-bit elements
+    monkeypatch.setattr(lanes, "mapped", lambda *_: Mapped(lutram=47, bram36=0.0, deep=2))
+    with pytest.raises(VerificationError, match="192 LUTs as memory; must be 188, those of windows"):
+        lane_rows(mode, 4, 1, tmp_path, **{**MEMORIES, **DEEP})
 
 
 def test_levels(tmp_path):
