@@ -37,7 +37,7 @@ from lstm_hw.verilog.tools import yosys_components, yosys_stat
 from . import fmax
 from .sbe import DEVICES
 from .sbe_case import prepared
-from .table import FOLDER, Row, text, update
+from .table import FOLDER, MISSED, Row, text, update
 from .workloads import random_model, workload
 
 RESULT = f"{FOLDER}/boards.json"
@@ -45,8 +45,6 @@ CACHE = "build/boards-bench"
 PROJECT = "examples/digits/digits.toml"
 FAILED = "failed"
 """Metric of a case that has no figures."""
-MISSED = "MISSED: "
-"""Begins the source of a row whose figure is not what it must be."""
 SEEDS = (1, 2, 3)
 AIM_MHZ = 100
 """What the engine alone must reach."""

@@ -18,6 +18,8 @@ ROOMS = ("lstm_hw", "sim", "boards", "bench")
 """Packages that figures follow from."""
 FOLDER = "build/bench"
 """Where benchmarks leave their JSON files, relative to the current folder."""
+MISSED = "MISSED: "
+"""Begins the source of a row whose figure is not what it must be."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from lstm_hw.gateware.sequencer import Sequencer
 from lstm_hw.gateware.unpack_unit import DECODERS
 from lstm_hw.gateware.vector_memory import VectorMemory
 from lstm_hw.machine import latency
+from lstm_hw.machine.config import H_GROUP
 from lstm_hw.machine.formats import QFormat
 from lstm_hw.machine.isa import MODE_CELL, SPACE_CONSTANT, SPACE_X, encode, instruction
 from lstm_hw.machine.latency import CellLatency
@@ -164,8 +165,9 @@ def lists():
 
 def groups_of_h():
     unit = GroupJudge(config_of(sparse_h=True))
-    (known,) = follow(unit, [(unit.i["last"], T, 1), (unit.i_valid, T, 1)], [unit.o_known])
-    return {"JUDGE": known.index(1) - latency.TOKEN - T}
+    vector = [(unit.i_new["comes"], 0, 1), (unit.i_new["elements"], 0, H_GROUP)]
+    (known,) = follow(unit, [*vector, (unit.i["last"], T, 1), (unit.i_valid, T, 1)], [unit.o_known])
+    return {"JUDGE": known.index(1, known.index(0)) - latency.TOKEN - T}
 
 
 def vector_memory():
