@@ -46,7 +46,7 @@ class SaccLayer(ResidentBias):
         config, batch = planner.config, planner.batch
         super().__init__(shape, number, config, batch)
         self.pinned = pinned = min(planner.pinned, self.blocks)
-        self.pairs = max(1, batch // 2)
+        self.pairs = -(-batch // 2)
         self.times = 2 if planner.reads_all(number) and self.pairs > 1 else 1  # that cells work on each row block
         self.sequences = config.contexts // 2
         self.buffers = self.sequences * max(2, batch)
@@ -140,8 +140,8 @@ class SaccLayer(ResidentBias):
         return self.before.done + 1
 
     def inputs(self, taken: Callable, first: Sum) -> None:
-        for pair in self.b.each(self.pairs):
-            for half in range(min(2, self.batch)):
+        for pair, single in self.b.parts(self.batch // 2, self.batch % 2):
+            for half in range(2 - single):
                 bank = (self._number(first) + half) % 2 * self.sequences
                 for _ in taken():
                     for sequence in range(self.sequences):
@@ -318,7 +318,7 @@ class SaccPlanner(StackPlanner):
     config : EngineConfig
         An even number of contexts, 2 S for S sequences.
     batch : int
-        B, time steps that share a fetch of W_x: 1 or an even number.
+        B, time steps that share a fetch of W_x. An odd number takes the memory of the next even one.
     pinned : int
         Row blocks of W_h that stay on chip, of each layer as far as it has them.
     """
@@ -328,8 +328,8 @@ class SaccPlanner(StackPlanner):
     def __init__(self, network: Network, config: EngineConfig, batch: int = 1, pinned: int = 0) -> None:
         if config.contexts % 2:
             raise ConfigError("engine.contexts", config.contexts, "must be even: two time steps side by side")
-        if batch != 1 and (batch % 2 or batch < 2):
-            raise ConfigError("batch", batch, "must be 1 or even")
+        if batch < 1:
+            raise ConfigError("batch", batch, "must be at least 1")
         most = max(shape.blocks(config.rows) for shape in network.recurrent)
         if not 0 <= pinned <= most:
             raise ConfigError("pinned", pinned, f"must be between 0 and {most} row blocks")

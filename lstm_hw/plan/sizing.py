@@ -377,13 +377,17 @@ def counting(steps: int, given: Mapping[str, Any]) -> dict[str, int]:
 
 
 class _Watched(list):
-    """Registers, and the largest value that any but that of the steps has been given."""
+    """Registers, and the largest value that any but that of the steps, and those that take turns, has been given."""
 
     largest = 0
 
+    def __init__(self, turning):
+        super().__init__([0] * REGISTERS)
+        self.uncounted = {STEPS_REGISTER, *turning}
+
     def __setitem__(self, register, value):
         super().__setitem__(register, value)
-        if register != STEPS_REGISTER:
+        if register not in self.uncounted:
             self.largest = max(self.largest, value)
 
 
@@ -391,21 +395,26 @@ def register_bits(plan: Plan) -> int:
     """Width of registers in which the program works as in the widest, for as many steps as they can count: that of
     every number that is in one, if it does not grow with the steps or the runs."""
     program, largest = plan.program, []
+    adds = [instr.fields for instr in program.instructions if instr.op == "ADD"]
+    # What is only moved by ADDs with a limit stays below it, although some runs end before it gets there.
+    turning = {add["register"] for add in adds} - {add["register"] for add in adds if not add["limit"]}
     steps = 3 * plan.batch + 2
     for most in (steps, 2 * steps + 1):
-        registers = _Watched([0] * REGISTERS)
+        registers = _Watched(turning)
         for number in range(most):  # some runs go on from the one before
             for entry in program.entries:
                 length = most if number < 2 else 1
                 for _ in program.run(entry, length, number == 0, registers):
                     pass
         largest.append(registers.largest)
+    if largest[0] != largest[1]:
+        return REGISTER_BITS
     fields = [
         instr.fields[name] for instr in program.instructions for name in WIDE.get(instr.op, ()) if name != "value"
     ]
-    if largest[0] != largest[1]:
-        return REGISTER_BITS
-    return max(LEAST_REGISTER_BITS, max([largest[0], *fields]).bit_length())
+    starts = [instr.value for instr in program.instructions if instr.op == "SET"]
+    sums = [add["limit"] - 1 + add["value"] for add in adds if add["limit"]]  # before the limit is taken off
+    return max([largest[0], *fields, *starts, *sums]).bit_length()
 
 
 def on_ample_engine(network: Network, planner: Callable, fetches: bool, **given) -> tuple[EngineConfig, object]:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lstm_hw.errors import ConfigError
+from lstm_hw.machine.isa import REGISTERS, STEPS_REGISTER
 from lstm_hw.machine.network import LayerShape, Network
 from lstm_hw.plan.choose import choose
 from lstm_hw.plan.schedules import SCHEDULES
@@ -114,8 +115,8 @@ def test_refusals_name_what_the_user_wrote_or_what_to_change():
         chosen(schedule="sacc", sequences=3, given={"contexts": 2})
     with pytest.raises(ConfigError, match="engine.weight_words: 8; must be at least"):
         chosen(given={"weight_words": 8})
-    with pytest.raises(ConfigError, match="plan.batch: 3; must be 1 or even"):
-        chosen(schedule="sacc", options={"batch": 3})
+    with pytest.raises(ConfigError, match="plan.batch: 0; must be at least 1"):
+        chosen(schedule="sacc", options={"batch": 0})
     with pytest.raises(ConfigError, match="engine.nothing: unknown key; must be one of [^;]*$"):
         chosen(given={"nothing": 1})
     refused = {o.label: o.refused for o in chosen(given={"accumulators": 24}).tried if not o.plan}
@@ -140,6 +141,18 @@ def test_registers_count_the_steps_and_the_longer_run_of_a_simulation(steps, bit
     assert count_cycles(plan, long_steps(steps)).cycles > 0
     with pytest.raises(ConfigError, match=f"engine.register_bits: 15; must be at least .. for runs of {steps:,} steps"):
         choose(network, steps, given={"rows": 32, "register_bits": 15})
+
+
+@pytest.mark.parametrize("inputs, hidden", [(1, 2), (3, 4), (12, 20)])
+def test_what_takes_turns_does_not_grow_with_the_steps(inputs, hidden):
+    """Many vectors of x fit, so a short run ends before their turns begin again."""
+    network = Network((LayerShape("lstm", inputs, hidden, 15), LayerShape("linear", hidden, 2, 15)))
+    assert choose(network, STEPS, schedule="resident", given={"rows": 16}).outcome.plan.config.register_bits == 16
+    plan = choose(network, STEPS, schedule="resident", given={"rows": 16, "register_bits": 8}).outcome.plan
+    registers, largest = [0] * REGISTERS, 0
+    for _ in plan.program.run("run", 300, True, registers):
+        largest = max(largest, *(value for n, value in enumerate(registers) if n != STEPS_REGISTER))
+    assert 1 < largest < 1 << plan.config.register_bits == 256
 
 
 def test_sbe_needs_more_inputs_than_a_tile_has():

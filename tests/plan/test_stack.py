@@ -47,7 +47,7 @@ SCHEDULES = {
     "sacc, pinned": lambda network, config: SaccPlanner(network, config, pinned=1),
     "sacc, batch 2": lambda network, config: SaccPlanner(network, config, batch=2),
     "sacc, batch 6": lambda network, config: SaccPlanner(network, replace(config, program_length=512), 6),
-    "sacc, batch 4, pinned": lambda network, config: SaccPlanner(network, replace(config, program_length=512), 4, 1),
+    "sacc, batch 5, pinned": lambda network, config: SaccPlanner(network, replace(config, program_length=512), 5, 1),
     "row window": lambda network, config: RowWindowPlanner(network, config, max(row_blocks(network, config))),
     "fusion": lambda network, config: FusionPlanner(network, replace(config, program_length=512), 4),
     "conventional": lambda network, config: ConventionalPlanner(network, config),
