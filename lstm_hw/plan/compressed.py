@@ -32,7 +32,7 @@ from ..machine.network import LayerShape, Network
 from ..machine.pack import interleave
 from ..machine.plan import Plan
 from .fusion import FusionLayer, FusionPlanner
-from .layer import Frame, spans_of
+from .layer import Frame
 from .stack import StackPlanner
 from .sums import Sum, as_sum
 
@@ -86,7 +86,6 @@ class CompressedLayer(FusionLayer):
             for tile in self.column_tiles(part, columns, self.columns[part])
         )
         self.lengths = {part: self._length(part) for part in "xh"}
-        self.spans = spans_of(blocks)
         self.shared |= {"finish_entries": blocks}
 
     def _check_block_columns(self):
@@ -218,12 +217,8 @@ class CompressedLayer(FusionLayer):
 
     def _products(self, part, sums, operand, release, **fields):
         """A segment times its columns of a vector, all row blocks."""
-        columns = self.columns[part]
-        for first, slots in self.spans:
-            words = {"weight": first * columns, "release": int(release and first + slots == self.blocks)}
-            fields |= {"part": part, "columns": columns, "slots": slots}
-            self.add(self.everyone, sums + first, operand=operand, stream=1, **words, **fields)
-            fields |= {"wait": 0, "take": 0}  # the first MAC has waited
+        fields |= {"part": part, "columns": self.columns[part], "slots": self.blocks, "release": int(release)}
+        self.add(self.everyone, sums, operand=operand, stream=1, **fields)
 
     @property
     def _size(self):

@@ -14,7 +14,7 @@ from ..errors import ConfigError
 from ..machine.config import EngineConfig
 from ..machine.isa import SPACE_DELTA, SPACE_X
 from ..machine.network import LayerShape, Network
-from .layer import Frame, ResidentBias, ring_words, spans_of
+from .layer import Frame, ResidentBias, ring_words
 from .stack import StackPlanner
 from .sums import Sum, as_sum
 
@@ -41,7 +41,7 @@ class ColumnLayer(ResidentBias):
 
     def __init__(self, shape: LayerShape, number: int, config: EngineConfig, thresholds: tuple[int, ...]) -> None:
         super().__init__(shape, number, config)
-        self.thresholds, self.spans = thresholds, spans_of(self.blocks)
+        self.thresholds = thresholds
         self.resident = tuple(self.bias_tiles())
         parts = ("x", shape.inputs), ("h", shape.outputs)
         self.streamed = tuple(tile for part, columns in parts for tile in self.column_tiles(part, columns, 1))
@@ -92,14 +92,19 @@ class ColumnLayer(ResidentBias):
 
     def _columns(self, part, count, space, operand, first_column):
         """Products of what changed of a vector, from an element on; columns follow one another in the image."""
-        fields = {"space": space, "lift": self.lift(part), "columns": 1, "stream": 1, "mask": 1, "load": 1, "store": 1}
+        fields = {
+            "space": space,
+            "lift": self.lift(part),
+            "columns": 1,
+            "slots": self.blocks,
+            "stream": 1,
+            "release": 1,
+        }
+        fields |= {"store": 1, "source": self.sums, "target": self.sums}
         for column in self.b.each(count):
             for _ in self.b.kept(column + operand, of_x=space == SPACE_X):
                 self.load((column + first_column) * self.blocks, self.blocks, f"a column of W_{part}")
-                for first, slots in self.spans:
-                    sums = {"source": self.sums + first, "target": self.sums + first, "slots": slots}
-                    last = int(first + slots == self.blocks)
-                    self.b.emit("MAC", operand=column + operand, weight=first, release=last, **sums, **fields)
+                self.mac(1, operand=column + operand, **fields)
 
 
 class ColumnPlanner(StackPlanner):

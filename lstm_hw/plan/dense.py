@@ -13,14 +13,18 @@ from ..machine.config import EngineConfig
 from ..machine.isa import MODE_ZERO, SPACE_CONSTANT, SPACE_H, SPACE_X, VECTORS_BITS
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
-from .layer import MIN_TILE_CYCLES, Frame, StreamedLayer, check_beat, digit_tiles
+from .layer import MIN_TILE_CYCLES, MOST_SLOTS, Frame, StreamedLayer, check_beat, digit_tiles
 from .stack import StackPlanner
 from .sums import Sum
 
+MOST_TILES = 32
+"""Tiles of a matrix whose tiles take several MACs each."""
 
-def tile_columns(blocks: int, units: int) -> int:
-    """Columns of a tile: whole row blocks' units, and long enough for the sequencer."""
-    return units * max(1, -(-MIN_TILE_CYCLES // (blocks * units)))
+
+def tile_columns(blocks: int, units: int, columns: int) -> int:
+    """Columns of a tile, of so many in all: whole row blocks' units, and long enough for the sequencer."""
+    least = units * max(1, -(-MIN_TILE_CYCLES // (blocks * units)))
+    return least if blocks <= MOST_SLOTS else least * -(-columns // (least * MOST_TILES))
 
 
 class ResidentLayer(StreamedLayer):
@@ -51,7 +55,7 @@ class ResidentLayer(StreamedLayer):
         self.tokens_ahead = sum((recurrent + linear)[: max(0, number - 1)]) + sum(above)
         self.tail = (sum(recurrent),)
         self.made = sum(linear) if self.linear and number == len(recurrent + linear) else 0
-        width = tile_columns(self.blocks, config.units_per_block)
+        width = tile_columns(self.blocks, config.units_per_block, max(shape.inputs, shape.h_columns))
         x = self.column_tiles("x", shape.inputs, width if number else shape.inputs)
         h = self.column_tiles("h", shape.h_columns, width)
         skip = [Tile(number, "skip", 0, self.blocks, 0, shape.skip)] * bool(shape.skip)
@@ -124,7 +128,7 @@ class ResidentLayer(StreamedLayer):
         source = source or {"hold": 1}
         for tile, (exponent, _) in zip(tiles, columns, strict=True):
             end = {"finish": 1} if finish and tile is tiles[-1] else {"store": 1, "target": entry}
-            end |= {"space": SPACE_CONSTANT, "operand": exponent, "load": 1, "fresh": fresh}
+            end |= {"space": SPACE_CONSTANT, "operand": exponent, "fresh": fresh}
             self._products(tile, comment, **source, **end)
             source = {"source": entry}
 
@@ -171,9 +175,9 @@ class ResidentLayer(StreamedLayer):
         """Where the sums of a tile start, and where they go."""
         work = self.sums + self.blocks
         if tile is self.order[0]:
-            sums = {"load": 1, "source": self.started if self.layer.start else self.sums}
+            sums = {"source": self.started if self.layer.start else self.sums}
         else:
-            sums = {"load": 1, "source": work} if self.blocks > 1 else {}
+            sums = {"source": work} if self.blocks > 1 else {"load": 0}
         if tile is self.order[-1]:
             sums["finish"] = 1
         elif self.blocks > 1:
@@ -200,8 +204,8 @@ class ResidentLayer(StreamedLayer):
         return {"take": 1} if self.own_h else {"offset": column}
 
     def _products(self, tile, comment, **fields):
-        fields |= {"weight": self.address[tile], "columns": tile.columns, "slots": self.blocks, "mask": self.mask}
-        self.b.emit("MAC", comment, lift=self.lift(tile.part), **fields)
+        fields |= {"weight": self.address[tile], "columns": tile.columns, "slots": self.blocks}
+        self.mac(self.mask, comment=comment, lift=self.lift(tile.part), **fields)
 
 
 class ResidentPlanner(StackPlanner):

@@ -22,6 +22,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
@@ -262,11 +263,13 @@ class StreamedLayer(ABC):
                 for _ in range(vectors):
                     self.b.emit("MAC", columns=1, slots=1, free=1)
 
-    def mac(self, mask: int, part: str | None = None, **fields: Sum | int) -> None:
-        """A MAC; of a matrix, ``x`` or ``h``, on the memory that its vector is in, where x of an upper layer is h."""
+    def mac(self, mask: int, part: str | None = None, comment: str | None = None, **fields: Sum | int) -> None:
+        """A MAC of any number of row blocks; of a matrix, ``x`` or ``h``, on the memory that its vector is in, where x
+        of an upper layer is h."""
         if part:
             fields |= {"space": SPACE_X if part == "x" and not self.below else SPACE_H, "lift": self.lift(part)}
-        self.b.emit("MAC", mask=mask, **{"slots": 1, "load": 1} | fields)
+        for some in spans_of({"slots": 1, "load": 1} | fields):
+            self.b.emit("MAC", comment, mask=mask, **some)
 
     def add(self, mask: int, sums: Sum | int, **fields: Sum | int) -> None:
         """Products added to the sums from an entry on, which stay there unless they are finished.
@@ -371,16 +374,14 @@ class ResidentBias(StreamedLayer):
 
         Without the last column of the bias if that is to finish the sums.
         """
-        for first, slots in spans_of(self.blocks):
-            entry, begin = self.sums + target + first, source or {"hold": 1}
-            for digit in range(len(self.layer.bias_columns) - finish):
-                self._bias(mask, digit, first, slots=slots, store=1, target=entry, fresh=fresh, **begin)
-                begin = {"source": entry}
+        entry, begin = self.sums + target, source or {"hold": 1}
+        for digit in range(len(self.layer.bias_columns) - finish):
+            self._bias(mask, digit, 0, slots=self.blocks, store=1, target=entry, fresh=fresh, **begin)
+            begin = {"source": entry}
 
     def end_sums(self, mask: int, sums: Sum | int) -> None:
         """The last column of the bias, added to the sums of all row blocks, in entries from ``sums`` on."""
-        for first, slots in spans_of(self.blocks):
-            self._bias(mask, -1, first, slots=slots, source=sums + first, finish=1)
+        self._bias(mask, -1, 0, slots=self.blocks, source=sums, finish=1)
 
     def finish_sums(self, mask: int, row: Sum | int) -> None:
         """The last column of the bias, added to the sums of a row block."""
@@ -404,9 +405,17 @@ def digit_tiles(
     return tiles
 
 
-def spans_of(blocks: int) -> list[tuple[int, int]]:
-    """(First row block, row blocks) of each MAC that goes through all of them."""
-    return [(first, min(MOST_SLOTS, blocks - first)) for first in range(0, blocks, MOST_SLOTS)]
+def spans_of(mac: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The fields of the MACs that do the work of one: its slots may be more than those of a command."""
+    slots, begins, ends = mac["slots"], ("wait", "take", "offset"), ("release", "free")
+    for first in range(0, slots, MOST_SLOTS):
+        some = mac | {"slots": min(MOST_SLOTS, slots - first)}
+        if first:
+            some |= {"weight": mac.get("weight", 0) + first * mac["columns"]}
+            entries = ("target",) if mac.get("hold") else ("source", "target")
+            some |= {name: mac[name] + first for name in entries if name in mac}
+        left_out = (*begins * bool(first), *ends * (first + MOST_SLOTS < slots))
+        yield {name: value for name, value in some.items() if name not in left_out}
 
 
 def check_beat(config: EngineConfig) -> None:

@@ -68,9 +68,10 @@ def test_a_beat_must_hold_an_element_of_each_context(contexts, per_beat):
 def test_tiles_are_long_enough_for_the_sequencer_and_hold_whole_row_blocks_units(seed):
     rng = np.random.default_rng(seed)
     blocks, units = (int(rng.integers(1, high)) for high in (30, 16))
-    width = tile_columns(blocks, units)
+    width = tile_columns(blocks, units, 900)
     assert width * blocks >= 16 and width % units == 0
     assert width == units or (width - units) * blocks < 16
+    assert tile_columns(256, units, 900) >= 900 / 32
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -1,6 +1,7 @@
 """Stacked layers and a head in one program, under every streaming schedule: proved, and the bits of an integer LSTM."""
 
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -14,10 +15,12 @@ from lstm_hw.model.float_model import DenseWeights, FloatModel, LstmWeights
 from lstm_hw.model.quant_config import QuantConfig
 from lstm_hw.model.quantize import quantize
 from lstm_hw.plan.conventional import ConventionalPlanner
+from lstm_hw.plan.dense import ResidentPlanner
 from lstm_hw.plan.fusion import FusionPlanner
 from lstm_hw.plan.row_window import RowWindowPlanner
 from lstm_hw.plan.rowblock import RowBlockPlanner
 from lstm_hw.plan.sacc import SaccPlanner
+from lstm_hw.plan.sbe import BatchPlanner
 from lstm_hw.plan.sizing import accumulator_bits, engine_formats, network_of
 from lstm_hw.proof.checker import check
 from lstm_hw.proof.load_timing import MemoryModel
@@ -120,6 +123,16 @@ def test_three_layers(schedule):
     plan = SCHEDULES[schedule](model.network, engine(model)).plan()
     check(plan)
     plan_scenario(model, plan, [(3, True), (2, False), (1, False), (4, True)], MemoryModel(30, 2))
+
+
+@pytest.mark.parametrize("schedule", ["sacc", "fusion", "conventional", "row blocks, 3 groups", "resident", "sbe"])
+def test_more_row_blocks_than_a_mac_has_slots(schedule):
+    planners = SCHEDULES | {"resident": ResidentPlanner, "sbe": partial(BatchPlanner, batch=2, pinned=1, case=3)}
+    model = random_network(np.random.default_rng(3), (5, 260), 3, True)
+    depths = {"weight_words": 1 << 17, "h_elements": 2048, "states": 2048, "accumulators": 2048, "finish_entries": 520}
+    config = engine(model, rows=4, x_elements=64, program_length=512, **depths)
+    plan = planners[schedule](model.network, config).plan()
+    plan_scenario(model, plan, [(3, True)], MemoryModel(5))
 
 
 @pytest.mark.parametrize("batch", [2, 4, 8])
