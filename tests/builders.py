@@ -77,6 +77,7 @@ class RandomNetwork:
     def factors(self):
         """Fields of an engine that say how operands and sums are shifted."""
         kind = {} if self.network.kind == "lstm" else {"kind": self.network.kind}
+        kind |= {"reset_before": True} if self.network.reset_before else {}
         return {"shifts": self.shifts, "lifts": self.lifts, "row_bits": self.row_bits, **kind}
 
 
@@ -91,6 +92,7 @@ def random_network(
     row_bits=0,
     skip=False,
     kind="lstm",
+    reset_before=False,
 ):
     """Random weights of a size that reaches the flat parts of the activations now and then.
 
@@ -115,7 +117,8 @@ def random_network(
         layers.append(layer)
         lifts = tuple(n + row_bits for n in (*lifts, 0)[:2])
         added = sizes[0] if "skip" in matrices else 0
-        shapes.append(LayerShape(kind, inputs, outputs, shift, structure, lifts, skip=added))
+        reads = 2 * outputs if reset_before and kind == "gru" else None
+        shapes.append(LayerShape(kind, inputs, outputs, shift, structure, lifts, skip=added, reads=reads))
 
     highest = max(max(pair) for pair in lifts) + row_bits
 
@@ -130,7 +133,13 @@ def random_network(
     for outputs in sizes[1:]:
         matrices = {"w_x": matrix(4 * outputs, inputs), "w_h": matrix(4 * outputs, outputs, 1)}
         if kind == "gru":  # n_x has no h and n_h no x
-            matrices["w_h"][2 * outputs : 3 * outputs] = matrices["w_x"][3 * outputs :] = 0
+            n_x, n_h = slice(2 * outputs, 3 * outputs), slice(3 * outputs, 4 * outputs)
+            of_n = matrices["w_h"][n_h].copy()
+            matrices["w_h"][n_x] = matrices["w_x"][n_h] = 0
+            if reset_before:
+                matrices["w_h"][n_h] = 0
+                matrices["w_h"] = np.hstack([matrices["w_h"], np.zeros_like(matrices["w_h"])])
+                matrices["w_h"][n_x, outputs:] = of_n
         add(kind, inputs, outputs, 4 * outputs, fraction - 12, **matrices)
         inputs = outputs
     if head:
@@ -257,6 +266,8 @@ class IntegerNetwork:
             for n in range(len(network.recurrent)):
                 layer = self.model.layers[n]
                 h = sparse(self.h[n], network.sparse_h[n]) if network.sparse_h else self.h[n]
+                if network.layers[n].reset_before:
+                    h = np.concatenate([h, self._reset(n, layer, below, h)])
                 products = (layer.w_x @ below << layer.lifts[0]) + (layer.w_h @ h << layer.lifts[1])
                 preact = self._rounded(n, self._sums(layer, products), self.config.preact.width).reshape(4, -1)
                 self.h[n], self.c[n] = CELLS[self.config.kind](self.config, preact, self.c[n], n)
@@ -268,6 +279,16 @@ class IntegerNetwork:
         if network.head and not network.head_every_step:
             outputs.append(self._head())
         return outputs
+
+    def _reset(self, n, layer, below, h):
+        """r*h, rounded to the format of h; h is kept as c."""
+        config, units = self.config, len(h)
+        products = (layer.w_x @ below << layer.lifts[0]) + (layer.w_h[:, :units] @ h << layer.lifts[1])
+        sums = self._rounded(n, self._sums(layer, products), config.preact.width)
+        activation, preact = looked_up(config, sums[:units], n)
+        r = activation.compute(preact, False).astype(object)
+        drop = config.activated.fraction + config.c_fraction(n) - config.h_fraction(n)
+        return half_up(r * self.c[n].astype(object), drop, config.hidden.width)
 
     def _sums(self, layer, products):
         return products + (layer.bias << layer.acc_fraction - layer.bias_format.fraction)

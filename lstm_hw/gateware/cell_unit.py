@@ -12,6 +12,7 @@ from ..machine.isa import (
     ELU,
     MODE_CELL,
     MODE_LINEAR,
+    MODE_RESET,
     MODE_ZERO,
     OPS,
     RELU,
@@ -432,9 +433,10 @@ class CellUnit(wiring.Component):
 
         start, preact = self._gather(m, tag_queue)
         start_tag = tag_queue("start_tags", start)
+        given = self._reset(m, preact, start_tag.mode == MODE_RESET) if self.config.reset_before else preact
         for n, cell in enumerate(self.cells):
             m.submodules[f"cell{n}"] = cell
-            m.d.comb += [cell.i_start.eq(start & (start_tag.cell == n)), cell.i_preact.eq(preact)]
+            m.d.comb += [cell.i_start.eq(start & (start_tag.cell == n)), cell.i_preact.eq(given)]
             if cell.scale_bits:
                 last = cell.layers - 1
                 m.d.comb += cell.i_scale.eq(Mux(start_tag.scale > last, last, start_tag.scale))
@@ -475,6 +477,15 @@ class CellUnit(wiring.Component):
             ]
         return m
 
+    @staticmethod
+    def _reset(m, preact, resets):
+        """The pre-activations of a unit, or with ``resets`` those that give r*h: r, r, 0 and 0."""
+        given = Signal(preact.shape(), name="given")
+        m.d.comb += [value.eq(other) for value, other in zip(given, preact, strict=True)]
+        with m.If(resets):
+            m.d.comb += [given[1].eq(preact[0]), given[2].eq(0), given[3].eq(0)]
+        return given
+
     def _merged(self, m, name, flag):
         """The result of the cell that has one in this cycle."""
         value = Signal.like(getattr(self.cells[0], name), name=f"merged_{name}")
@@ -499,11 +510,14 @@ class CellUnit(wiring.Component):
             valid.eq(Cat(cell.o_c_valid for cell in self.cells).any()),
         ]
         read_tag, write_tag = tag_queue("read_tags", read), tag_queue("write_tags", valid)
+        kept = write_tag.mode != MODE_LINEAR
+        if self.config.reset_before:
+            kept &= write_tag.mode != MODE_RESET
         m.d.comb += [
             reader.addr.eq(read_tag.state),
             reader.en.eq(1),
             writer.addr.eq(write_tag.state),
-            writer.en.eq(valid & (write_tag.mode != MODE_LINEAR)),
+            writer.en.eq(valid & kept),
             writer.data.eq(Mux(write_tag.mode == MODE_ZERO, 0, self._merged(m, "o_c", "o_c_valid"))),
             *(cell.i_c.eq(reader.data) for cell in self.cells),
         ]

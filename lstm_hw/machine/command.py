@@ -1,7 +1,7 @@
 """What a unit gets of an instruction: the fields with their registers added, as wide as the engine needs."""
 
 from .config import EngineConfig
-from .isa import OPS, REGISTER_BITS, Instruction
+from .isa import MODE_RESET, OPS, REGISTER_BITS, Instruction
 
 
 def command_bits(op: str, config: EngineConfig) -> dict[str, int]:
@@ -52,7 +52,8 @@ def foreign(instruction: Instruction, config: EngineConfig) -> list[str]:
         return [name for name, n in numbers.items() if n > most and not (name in steps and n >= down)]
     lacking = ["stream", "release"] if not config.streams else []
     lacking += [f"{name}_reg" for name in op.relative if name not in moved(op.name, config)]
-    return [name for name in lacking if name in op.fields and instruction.fields[name]]
+    resets = instruction.op == "CELL" and instruction.mode == MODE_RESET and not config.reset_before
+    return [name for name in lacking if name in op.fields and instruction.fields[name]] + ["mode"] * resets
 
 
 def _largest(op, config):

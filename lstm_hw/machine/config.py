@@ -195,6 +195,13 @@ class EngineConfig:
     kind: str = field(
         default="lstm", metadata={"doc": "recurrent cell of the hidden units: lstm or gru; follows from the model"}
     )
+    reset_before: bool = field(
+        default=False,
+        metadata={
+            "doc": "a GRU may reset h before its product: the cell unit gives r*h without changing c; follows from the "
+            "model"
+        },
+    )
     chains: bool = field(
         default=False,
         metadata={
@@ -372,6 +379,7 @@ class EngineConfig:
             rule += ", and [delta] for lists" * (name == "lists")
             yield name, not self.window or getattr(self, name) == needed, rule
         yield "hidden", self.hidden.width == self.operand_bits, f"be {self.operand_bits} bits wide"
+        yield "reset_before", self.kind == "gru" or not self.reset_before, "be false but for kind gru"
         yield "elu", self.chains or not self.elu, "be false without chains"
         for name, needed in LISTS_NEED.items():
             holds = not self.lists or getattr(self, name) == needed
@@ -613,6 +621,7 @@ class EngineConfig:
             ("chains", False),
             ("elu", False),
             ("kind", "lstm"),
+            ("reset_before", False),
             ("window", 0),
             ("list_loads", False),
             ("sparse_h", False),

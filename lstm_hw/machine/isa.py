@@ -56,9 +56,9 @@ LOOP_COUNT, LOOP_IF, LOOP_UNLESS, LOOP_KEPT = range(4)
 count + r[count_reg] of h is kept, with lists if that element of h or x changed; it waits until that is known."""
 SPACE_H, SPACE_X, SPACE_CONSTANT, SPACE_DELTA = range(4)
 """Where a MAC takes its operands: the h memory, the x memory, the constant 2**operand, a list of deltas of h."""
-MODE_CELL, MODE_LINEAR, MODE_ZERO = range(3)
-"""What a CELL does: hidden units of the engine's kind, plain requantised outputs, or h = c = 0 without reading
-accumulators."""
+MODE_CELL, MODE_LINEAR, MODE_ZERO, MODE_RESET = range(4)
+"""What a CELL does: hidden units of the engine's kind, plain requantised outputs, h = c = 0 without reading
+accumulators, or r*h of a GRU, whose c stays as it is."""
 ACTIVATIONS = ("none", "relu", "elu", "sigmoid", "tanh")
 """What becomes of the plain outputs of a CELL, by the number in its field ``activation``."""
 RELU, ELU, TANH = map(ACTIVATIONS.index, ("relu", "elu", "tanh"))

@@ -66,7 +66,8 @@ class LayerShape:
     start : Start, optional
         How the layer begins a sequence from another state than zero.
     reads : int, optional
-        Columns of W_h, where they are not as many as outputs: none of a plain layer without an h of its own.
+        Columns of W_h, where they are not as many as outputs: none of a plain layer without an h of its own, twice as
+        many of a GRU that resets h before its product, for h and for r*h.
     projected : bool
         Whether the h that its sums read is that of the layer above it, a projection of its own.
     """
@@ -100,15 +101,20 @@ class LayerShape:
             raise ConfigError("layer start", f"a state of a layer of kind {self.kind}", "must be of cells")
         if self.projected and self.kind != "lstm":
             raise ConfigError("layer projected", f"a layer of kind {self.kind}", "must be of kind lstm")
-        if self.reads is not None and not self.projected and (self.is_cell or self.reads not in (0, self.outputs)):
-            raise ConfigError(
-                "layer reads", self.reads, f"must be its own {self.outputs} outputs, or of a plain layer 0"
-            )
+        known = {"plain": (0, self.outputs), "gru": (self.outputs, 2 * self.outputs)}.get(self.kind, ())
+        if self.reads is not None and not self.projected and self.reads not in known:
+            rule = f"must be its own {self.outputs} outputs, or of a plain layer 0, or of a gru twice as many"
+            raise ConfigError("layer reads", self.reads, rule)
 
     @property
     def is_cell(self) -> bool:
         """Whether its units are cells, with a c and four sums each."""
         return self.kind in CELL_SUMS
+
+    @property
+    def reset_before(self) -> bool:
+        """Whether it is a GRU that resets h before its product."""
+        return self.kind == "gru" and self.h_columns > self.outputs
 
     @property
     def is_recurrent(self) -> bool:
@@ -133,8 +139,10 @@ class LayerShape:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of one time step; of a GRU's candidate, each of two sums has one matrix."""
-        return self.matrix_rows * self.columns * (3 if self.kind == "gru" else 4) // 4
+        """Multiply-accumulates of one time step; a GRU has three matrices of x and three of h."""
+        if self.kind == "gru":
+            return 3 * self.outputs * (self.inputs + self.outputs)
+        return self.matrix_rows * self.columns
 
     def lift(self, part: str) -> int:
         """Places that an element stands higher that meets a weight of a part, ``x``, ``h`` or ``skip``."""
@@ -189,6 +197,10 @@ class Network:
             name = "thresholds" if self.thresholds else "sparse_h"
             rule = "must be none: plain layers and projections have no lists of what changed"
             raise ConfigError("network", f"{name} for {', '.join(kinds)}", rule)
+        if self.reset_before and (self.thresholds or self.sparse_h):
+            name = "thresholds" if self.thresholds else "sparse_h"
+            rule = "must be none: a GRU that resets h before its product has no lists of what changed"
+            raise ConfigError("network", f"{name} for {', '.join(kinds)}", rule)
         layers, of_x = len(self.recurrent), not self.sparse_h
         for name, most in (("thresholds", 1 + layers), ("sparse_h", layers), ("activity", of_x + layers)):
             if len(getattr(self, name)) not in (0, most):
@@ -218,6 +230,11 @@ class Network:
     def has_plain(self) -> bool:
         """Whether plain layers are among the recurrent ones."""
         return any(layer.kind == "plain" for layer in self.layers)
+
+    @property
+    def reset_before(self) -> bool:
+        """Whether a layer is a GRU that resets h before its product."""
+        return any(layer.reset_before for layer in self.layers)
 
     @property
     def recurrent(self) -> tuple[LayerShape, ...]:

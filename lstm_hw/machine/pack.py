@@ -167,7 +167,9 @@ def start_of(
     widths = weight_bits, operand_bits, lift
     try:
         prime, digits = bias_digits(found.pre.ravel() << shift + row_bits, *widths)
-        first, others = bias_digits(((layer.w_h << layer.lifts[1]) @ (h - found.h)) << row_bits, *widths)
+        # What a GRU resets before its product is c, which is as it must be.
+        of_h = layer.w_h[:, : len(h)] << layer.lifts[1]
+        first, others = bias_digits((of_h @ (h - found.h)) << row_bits, *widths)
     except FormatError as error:
         rule = (
             "must be sums that constants give: give quantize.preact fewer integer bits, or begin with "

@@ -138,9 +138,11 @@ class _Steps:
 
     def step(self, x):
         layer, here = self.layer, self.here
-        pre = x @ self.arrays["w_x"].T
-        pre = pre + self.read.h @ self.arrays["w_h"].T if layer.w_h.size else pre
+        pre, h = x @ self.arrays["w_x"].T, self.read.h
+        pre = pre + h @ self.arrays["w_h"][:, : h.shape[1]].T if layer.w_h.size else pre
         pre = pre + self.arrays["bias"]
+        if layer.reset_before:
+            pre = pre + self._reset(pre[:, : h.shape[1]]) @ self.arrays["w_h"][:, h.shape[1] :].T
         if layer.KIND == "plain":
             self.h = self.outputs(pre) if "h" in here else activated(layer.activation, pre)
             return self.h
@@ -150,6 +152,12 @@ class _Steps:
         if "h" in here:
             self.h = _round(layer.hidden, self.h)
         return self.h
+
+    def _reset(self, r):
+        """r*h from the sums of r, as the cell gives it from sums of r, r, 0 and 0."""
+        r = _round(self.layer.preact, r) if "pre" in self.here else r
+        reset, _ = _gru(self.layer, self, np.concatenate([r, r, 0 * r, 0 * r], axis=1), self.here)
+        return _round(self.layer.hidden, reset) if "h" in self.here else reset
 
 
 def _lstm(layer, steps, pre, here):

@@ -149,7 +149,7 @@ class _Rounded(torch.nn.Module):
 
     def __init__(self, layer, arrays):
         super().__init__()
-        self.layer, self.unread = layer, unread(layer.KIND, layer.hidden_size) if hasattr(layer, "KIND") else {}
+        self.layer, self.unread = layer, unread(layer) if hasattr(layer, "KIND") else {}
         self.values = torch.nn.ParameterDict(
             {name: torch.nn.Parameter(torch.as_tensor(value), name != "skip") for name, value in arrays.items()}
         )
@@ -173,9 +173,8 @@ class _Rounded(torch.nn.Module):
     def _there(self, name, value):
         """0 where the kind of the layer has no weight, 1 elsewhere."""
         there = torch.ones_like(value)
-        for matrix, rows in self.unread.items():
-            if name == matrix:
-                there[rows] = 0
+        for part in self.unread.get(name, ()):
+            there[part] = 0
         return there
 
     def _rows(self, value):
@@ -222,8 +221,13 @@ def _run(layer, weights, tables, x):
     if layer.initial is not None:
         formats = layer.hidden, layer.cell
         h, c = (h + torch.as_tensor(f.to_float(v)) for f, v in zip(formats, layer.initial, strict=True))
+    units = layer.hidden_size
     for step in range(x.shape[1]):
-        sums = x[:, step] @ weights["w_x"].T + h @ weights["w_h"].T + weights["bias"]
+        sums = x[:, step] @ weights["w_x"].T + h @ weights["w_h"][:, :units].T + weights["bias"]
+        if layer.reset_before:
+            r = _rounded(sums[:, :units], layer.preact)
+            reset, _ = _gru(layer, tables, (r, r, torch.zeros_like(r), torch.zeros_like(r)), c)
+            sums = sums + reset @ weights["w_h"][:, units:].T
         h, c = CELLS[layer.KIND](layer, tables, _rounded(sums, layer.preact).chunk(4, dim=1), c)
         outputs.append(h)
     return torch.stack(outputs, dim=1)

@@ -2,7 +2,8 @@
 
 Notation: Lx inputs, H hidden units, O outputs of the head. A unit has four sums of products, stacked with H rows each:
 of an LSTM its gates in the order i, f, g, o (input, forget, candidate, output), of a GRU r, z, n_x, n_h (reset, update,
-candidate of x and candidate of h). A unit of a plain layer has one.
+candidate of x and candidate of h). A unit of a plain layer has one. W_h of a GRU that resets h before its product has H
+columns for h and H for r*h.
 """
 
 from collections.abc import Sequence
@@ -91,7 +92,7 @@ class RecurrentWeights:
     Parameters
     ----------
     w_x : float64 array (4H, Lx)
-    w_h : float64 array (4H, H)
+    w_h : float64 array (4H, H), or (4H, 2H) of a GRU that resets h before its product
     bias : float64 array (4H,)
         The sum of all biases of a row.
     source : str
@@ -141,6 +142,11 @@ class RecurrentWeights:
     def hidden_size(self) -> int:
         return len(self.w_h) // self.SUMS
 
+    @property
+    def reset_before(self) -> bool:
+        """Whether it is a GRU that resets h before its product."""
+        return is_reset_before(self)
+
 
 class LstmWeights(RecurrentWeights):
     """One LSTM layer: c' = f*c + i*g, h' = o*tanh(c')."""
@@ -149,9 +155,10 @@ class LstmWeights(RecurrentWeights):
 
 
 class GruWeights(RecurrentWeights):
-    """One GRU layer, reset after its product: n = tanh(n_x + r*n_h), h' = (1 - z)*n + z*h.
+    """One GRU layer: n = tanh(n_x + r*n_h), h' = (1 - z)*n + z*h.
 
-    n_x reads x alone and n_h reads h alone: the other weights of their rows are zero.
+    Reset after its product, n_x reads x alone and n_h reads h alone: the other weights of their rows are zero. Reset
+    before it, W_h multiplies h and behind it r*h, which n_x alone reads, and n_h nothing.
     """
 
     KIND = "gru"
@@ -165,6 +172,7 @@ class GruWeights(RecurrentWeights):
         bias_h: np.ndarray,
         source: str,
         h: np.ndarray | None = None,
+        reset_before: bool = False,
     ) -> "GruWeights":
         """From the three gates r, z, n, as ``torch.nn.GRU`` stacks them.
 
@@ -173,22 +181,31 @@ class GruWeights(RecurrentWeights):
         w_x : array (3H, Lx)
         w_h : array (3H, H)
         bias_x, bias_h : array (3H,)
-            Beside the products of x, and of h; that of h in n is inside of what r is multiplied by.
+            Beside the products of x, and of h; that of h in n is inside of what r is multiplied by, unless r
+            multiplies h.
         source : str
         h : array (H,), optional
             That a sequence starts from; zeros without it.
+        reset_before : bool
+            Whether n = tanh(W x + b + U (r*h)), and not tanh(W x + b + r*(U h + b')).
         """
         both, last = slice(0, 2 * len(w_h) // 3), slice(2 * len(w_h) // 3, None)
+        initial = None if h is None else (h, h)
 
         def stacked(of_x, of_h):
             return np.concatenate([of_x, of_h])
 
+        w_x = stacked(w_x, np.zeros_like(w_x[last]))
+        nothing = np.zeros_like(w_h[last])
+        if reset_before:
+            w_h = np.block([[w_h[both], np.zeros_like(w_h[both])], [nothing, w_h[last]], [nothing, nothing]])
+            return cls(w_x, w_h, stacked(bias_x + bias_h, np.zeros_like(bias_x[last])), source, initial)
         return cls(
-            stacked(w_x, np.zeros_like(w_x[last])),
-            stacked(w_h[both], stacked(np.zeros_like(w_h[last]), w_h[last])),
+            w_x,
+            stacked(w_h[both], stacked(nothing, w_h[last])),
             stacked(bias_x[both] + bias_h[both], stacked(bias_x[last], bias_h[last])),
             source,
-            None if h is None else (h, h),
+            initial,
         )
 
 
@@ -222,6 +239,8 @@ class PlainWeights(RecurrentWeights):
 def hidden_rows(layer: Any) -> tuple[tuple[int, int], int]:
     """Shape that W_h of a layer, float or quantised, must have, and its hidden size H; ModelError for another one."""
     subject, shape = f"{layer.source}: w_h", np.shape(layer.w_h)
+    if layer.KIND == "gru" and len(shape) == 2 and shape[0] == 2 * shape[1]:  # reset before
+        return shape, hidden_size_of(subject, (shape[0], shape[1] // 2), layer.SUMS)
     if not layer.projected and (layer.KIND != "plain" or len(shape) != 2 or shape[1]):
         hidden = hidden_size_of(subject, shape, layer.SUMS)
         return (layer.SUMS * hidden, hidden), hidden
@@ -233,20 +252,34 @@ def hidden_rows(layer: Any) -> tuple[tuple[int, int], int]:
     return (rows, columns), rows // layer.SUMS
 
 
-def unread(kind: str, units: int) -> dict[str, slice]:
-    """Rows of each matrix that are zero by the kind of the cell: matrix -> rows; those of a GRU's candidate."""
-    if kind != "gru":
+def is_reset_before(layer: Any) -> bool:
+    """Whether a layer, float or quantised, is a GRU that resets h before its product: W_h has columns for r*h too."""
+    return layer.KIND == "gru" and layer.w_h.shape[1] > layer.hidden_size
+
+
+def unread(layer: Any) -> dict[str, list[tuple[slice, slice]]]:
+    """Where each matrix of a recurrent layer is zero by the kind of its cell: matrix -> (rows, columns) of each part;
+    those of a GRU's candidate, and of r*h."""
+    if layer.KIND != "gru":
         return {}
-    at = {name: slice(n * units, (n + 1) * units) for n, name in enumerate(CELL_SUMS[kind])}
-    return {"w_x": at["n_h"], "w_h": at["n_x"]}
+    units, every = layer.hidden_size, slice(None)
+    gates, n_x, n_h = slice(0, 2 * units), slice(2 * units, 3 * units), slice(3 * units, 4 * units)
+    if not layer.reset_before:
+        return {"w_x": [(n_h, every)], "w_h": [(n_x, every)]}
+    h, reset = slice(0, units), slice(units, 2 * units)
+    return {"w_x": [(n_h, every)], "w_h": [(n_h, every), (n_x, h), (gates, reset)]}
 
 
 def check_structure(layer: Any) -> None:
     """Refuse weights where the kind of a layer has none."""
-    for name, rows in unread(layer.KIND, layer.hidden_size).items():
-        if np.any(getattr(layer, name)[rows]):
-            rule = f"must be zero in rows {rows.start} to {rows.stop - 1}, which a {layer.KIND} does not have"
-            raise ModelError(f"{layer.source}: {name}", "weights", rule)
+    for name, parts in unread(layer).items():
+        for rows, columns in parts:
+            if np.any(getattr(layer, name)[rows, columns]):
+                within = "" if columns.stop is None else f" and columns {columns.start} to {columns.stop - 1}"
+                rule = (
+                    f"must be zero in rows {rows.start} to {rows.stop - 1}{within}, which a {layer.KIND} does not have"
+                )
+                raise ModelError(f"{layer.source}: {name}", "weights", rule)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from ..machine.activation_unit import ActivationUnit
 from ..machine.config import FACTOR_BITS, GATES, ROW_BITS
 from ..machine.formats import QFormat, shift_round
 from ..machine.shared_activation import make_exponential
-from .float_model import check_activation, check_shape, check_structure, hidden_rows
+from .float_model import check_activation, check_shape, check_structure, hidden_rows, is_reset_before
 
 EXACT_BITS = 62
 """Sums must fit this width, so that 64-bit arithmetic on them, a rounding constant included, is exact."""
@@ -195,7 +195,7 @@ class QuantRecurrent(QuantLayer):
     Parameters
     ----------
     w_x : int64 array (4H, Lx)
-    w_h : int64 array (4H, H)
+    w_h : int64 array (4H, H), or (4H, 2H) of a GRU that resets h before its product
     bias : int64 array (4H,)
     x_format, h_format : QFormat
         Operands: elements of x and of h.
@@ -292,6 +292,11 @@ class QuantRecurrent(QuantLayer):
     @property
     def hidden_size(self) -> int:
         return len(self.w_h) // self.SUMS
+
+    @property
+    def reset_before(self) -> bool:
+        """As of :class:`.float_model.RecurrentWeights`."""
+        return is_reset_before(self)
 
 
 class QuantLstm(QuantRecurrent):

@@ -18,7 +18,7 @@ from ..machine.formats import QFormat
 from .calibrate import ENOUGH_BITS, NEAR, Survey, chosen_formats, dense_format, survey
 from .float_model import FloatModel, cells_of
 from .fractions import FRACTIONS, ROUNDINGS, Product, fitting, rounded_layer
-from .functions import USUAL, unit_for
+from .functions import SIGMOIDS, USUAL, unit_for
 from .quant_config import OF_LAYERS, QuantConfig
 from .quant_layer import LOOKED_UP, RECURRENT, QuantDense, QuantPlain, QuantSkip
 from .quant_model import EXPONENT_LIMIT, QuantModel
@@ -434,6 +434,9 @@ def _vectors(model, sample):
         if model.layers[number].initial is not None:
             first = first + model.layers[number].initial[0]
         before = np.concatenate([first, h[:, :-1]], axis=1)
+        if layer.reset_before:
+            r = SIGMOIDS[model.functions[0]](trace[number]["pre"][..., : layer.hidden_size])
+            before = np.concatenate([before, r * before], axis=2)
         found.append(tuple(values.reshape(size, values.shape[2])[chosen] for values in (below, before)))
         below = trace[number]["h"]
     read = [below.reshape(size, -1)[chosen]]

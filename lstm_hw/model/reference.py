@@ -68,8 +68,11 @@ def float_reference(
             for number in group:
                 layer, c = model.layers[number], states[number][1]
                 pre = pre_x[:, step] if below is None else below @ layer.w_x.T + layer.bias
+                h = states[number + layer.projected][0]
                 if layer.w_h.size:
-                    pre = pre + states[number + layer.projected][0] @ layer.w_h.T
+                    pre = pre + h @ layer.w_h[:, : h.shape[1]].T
+                if layer.reset_before:
+                    pre = pre + gate(pre[:, : h.shape[1]]) * c @ layer.w_h[:, h.shape[1] :].T
                 below, c = _float_cell(layer, pre, c, gate, tanh)
                 states[number] = below, c
                 records[number].add(step, pre, c, below)
@@ -128,6 +131,9 @@ def integer_reference(
 
         r, z = sigmoid(pre)                 n = tanh(argument(n_x + r*n_h))
         c' = cell((1 - z)*n + z*c)          h' = hidden((1 - z)*n + z*c)
+
+    W_h of a GRU that resets h before its product multiplies h and behind it what such a step gives as h' from c with
+    pre-activations r, r, 0 and 0: r*h, in the format of h.
 
     A plain layer, and a linear one with an activation, and what its outputs become in front of another one, is
     :meth:`PlainOutputs.outputs`.
@@ -267,10 +273,21 @@ class _Steps:
             operands = x, _sparse(self.h, self.threshold, self.number, self.changes)
         else:
             operands = (x, self.read.h) if self.seen is None else self.seen.operands(x)
+        if self.layer.reset_before:
+            operands = (*operands, self._reset(operands))
         pre = self.round_pre(self.product(np.concatenate(operands, axis=1)))
         cell = INTEGER_CELLS[self.layer.KIND]
         self.h, self.c = cell(self.layer, self.tables, pre - self.layer.preact.lowest, self.c, *self.bounds)
         return self.h if self.seen is None else self.seen.pass_on(self.h), pre
+
+    def _reset(self, operands):
+        """r*h (N, H), from the sums without it; what is beyond formats counts where the step itself forms it."""
+        layer, preact = self.layer, self.layer.preact
+        nothing = np.zeros_like(self.h)
+        pre = _rounding(layer, preact.bound)(self.product(np.concatenate([*operands, nothing], axis=1)))
+        r, zero = pre[:, : layer.hidden_size] - preact.lowest, nothing - preact.lowest
+        sums = np.concatenate([r, r, zero, zero], axis=1)
+        return _integer_gru(layer, self.tables, sums, self.c, layer.cell.bound, layer.hidden.bound)[0]
 
     def _plain(self, x):
         """h of a plain layer, and what is beyond its formats."""

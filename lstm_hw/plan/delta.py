@@ -84,7 +84,7 @@ class DeltaPlanner(ResidentPlanner):
     """
 
     name = "delta"
-    primes = False
+    primes = reset_before = False
     lists = True
 
     def __init__(self, network: Network, config: EngineConfig) -> None:

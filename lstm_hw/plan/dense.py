@@ -8,9 +8,10 @@ of a step so hides behind the first columns of the next.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from ..machine.config import EngineConfig
-from ..machine.isa import MODE_ZERO, SPACE_CONSTANT, SPACE_H, SPACE_X, VECTORS_BITS
+from ..machine.isa import MODE_RESET, MODE_ZERO, SPACE_CONSTANT, SPACE_H, SPACE_X, VECTORS_BITS
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
 from .layer import MIN_TILE_CYCLES, MOST_SLOTS, Frame, StreamedLayer, check_beat, digit_tiles
@@ -34,10 +35,13 @@ class ResidentLayer(StreamedLayer):
     Tokens of h stay where they are until the layer's own next step takes them: a layer above only waits for them, and a
     projected one for those of its projection. A layer that has no h of its own takes its tokens all at once.
 
+    A GRU that resets h before its product walks all columns but those of r*h, hands a copy of its sums to the cell unit
+    for r*h, whose tokens stay in front of those of its h, and goes on with the columns of r*h, which lies behind h.
+
     Parameters
     ----------
     sizes : pair of list of int
-        Outputs of all recurrent layers, and of all linear ones but the head.
+        Tokens that all recurrent layers make in a step, and all linear ones but the head.
     """
 
     h_buffers, whole = 2, True
@@ -53,23 +57,30 @@ class ResidentLayer(StreamedLayer):
         recurrent, linear = sizes
         above = [] if self.linear else recurrent[number + 1 :]
         self.tokens_ahead = sum((recurrent + linear)[: max(0, number - 1)]) + sum(above)
+        self.tokens_ahead += (recurrent + linear)[number - 1] - shape.inputs if number else 0  # r*h of the layer below
+        self.others_ahead = sum(recurrent[:number]) + sum(above)
         self.tail = (sum(recurrent),)
         self.made = sum(linear) if self.linear and number == len(recurrent + linear) else 0
         width = tile_columns(self.blocks, config.units_per_block, max(shape.inputs, shape.h_columns))
         x = self.column_tiles("x", shape.inputs, width if number else shape.inputs)
-        h = self.column_tiles("h", shape.h_columns, width)
+        self.resets = shape.outputs if shape.reset_before else 0
+        units = shape.h_columns - self.resets
+        h, reset = self.column_tiles("h", units, width), []
+        if self.resets:
+            reset = [replace(tile, first_column=units + tile.first_column) for tile in h]
         skip = [Tile(number, "skip", 0, self.blocks, 0, shape.skip)] * bool(shape.skip)
-        self.order = skip + h + x if number else x + h
+        self.order = (skip + h + x if number else x + h) + reset
+        self.of_reset = reset[0] if reset else None
         self.prime, self.first = self._start_tiles() if shape.start else ([], [])
         stages = [tile for stage in self.prime for tile in stage]
         self.resident, self.streamed = (*self.bias_tiles(), *self.first, *stages, *self.order), ()
         self.buffers = min((1 << VECTORS_BITS) - 1, config.x_elements // self.x_stride)
-        units = shape.outputs if shape.is_cell else 0
+        states = shape.outputs if shape.is_cell else 0
         self.written = not self.linear or number < len(recurrent + linear)
-        sums, elements = (3 if shape.start else 2) * self.blocks, shape.outputs if self.written else 0
-        self.own = {"accumulators": sums, "h_elements": elements, "states": units * config.contexts}
+        sums, elements = (3 if shape.start else 2) * self.blocks, shape.outputs + self.resets if self.written else 0
+        self.own = {"accumulators": sums, "h_elements": elements, "states": states * config.contexts}
         self.ahead_of_zero = sum(recurrent[:number]) if shape.start else 0
-        zeroed = shape.outputs if shape.kind == "plain" else self.ahead_of_zero
+        zeroed = shape.outputs if shape.kind == "plain" else self.ahead_of_zero + self.resets
         self.shared = {"finish_entries": self.blocks, "x_elements": self.x_stride, "states": zeroed}
 
     def loaded(self) -> None:
@@ -98,6 +109,8 @@ class ResidentLayer(StreamedLayer):
         if not self.layer.is_cell:
             return self.zero_plain(self.mask)
         tokens = self.zero_cells(self.mask, state_stride=self.layer.outputs)
+        if self.resets:
+            tokens += self.zero_cells(self.mask, self.layer.outputs, state_stride=self.layer.outputs)
         return self._primed(tokens) if self.layer.start else tokens
 
     def _primed(self, tokens):
@@ -109,8 +122,8 @@ class ResidentLayer(StreamedLayer):
                 self._stage(self.prime[0], entry)
                 self.b.await_tokens(SPACE_H, units)
         self._stage(self.prime[-1], entry)
-        if self.ahead_of_zero:  # tokens of the layers below again
-            ahead = {"units": self.ahead_of_zero, "mode": MODE_ZERO, "state": self.scratch, "scale": self.number}
+        if again := self.ahead_of_zero + self.resets:  # tokens of the layers below and of r*h again
+            ahead = {"units": again, "mode": MODE_ZERO, "state": self.scratch, "scale": self.number}
             self.b.emit("CELL", mask=1, signal=1, **ahead)
         self._constants(f"start of layer {self.number}", self.first, start.first_columns, entry, source=self.sums)
         self.b.assign(self.started, entry)
@@ -162,10 +175,25 @@ class ResidentLayer(StreamedLayer):
         """All columns of a step."""
         if not self.linear and not self.own_h:
             self.b.await_tokens(SPACE_H, self.layer.outputs)
-        for tile in self.order:
-            self._products(tile, self._named(tile), **self._entries(tile), **self._vector(tile, step, number))
+        for tile, following in zip(self.order, (*self.order[1:], None), strict=True):
+            sums, vector = self._entries(tile), self._vector(tile, step, number)
+            if self.resets and following is self.of_reset:
+                self._reset(tile, sums, vector, number)
+            else:
+                self._products(tile, self._named(tile), **sums, **vector)
         if self.layer.start:
             self.b.assign(self.started, self.sums)
+
+    def _reset(self, tile, sums, vector, number):
+        """The last tile in front of the columns of r*h, and r*h."""
+        store = {name: sums.pop(name) for name in ("store", "target") if name in sums}
+        self._products(tile, self._named(tile), **sums, **vector, finish=1)
+        if store:  # while the cell unit is busy: a sum is stored or handed over
+            operands = {name: vector[name] for name in ("space", "operand")}
+            self._products(tile, f"{self._named(tile)} again", **sums, **store, **operands)
+        units = self.layer.outputs
+        target = self.h + units + number % 2 * self.turn
+        self.cells(units, self.mask, MODE_RESET, state=self.c, state_stride=units, target=target)
 
     def _named(self, tile):
         columns = f"{tile.first_column}..{tile.first_column + tile.columns - 1}"
@@ -192,16 +220,22 @@ class ResidentLayer(StreamedLayer):
         if tile.part == "h":
             source = self if self.own_h else self.projection
             operand = source.h + column + number % 2 * self.turn
-            return {"space": SPACE_H, "operand": operand, "wait": 1} | self._taking(column)
+            return {"space": SPACE_H, "operand": operand, "wait": 1} | self._taking(tile)
         if not self.number:
             free = int(not self.keeps_x)
             return {"space": SPACE_X, "operand": self.x_at(step) + column, "wait": 1, "take": 1, "free": free}
         operand = self.below.h + column + (0 if self.below.linear else (number + 1) % 2 * self.turn)
         return {"space": SPACE_H, "operand": operand, "wait": 1, "offset": self.tokens_ahead + column}
 
-    def _taking(self, column):
-        """Of columns of h, what is done with tokens: those of a projection, behind its own, are left to it."""
-        return {"take": 1} if self.own_h else {"offset": column}
+    def _taking(self, tile):
+        """Of columns of h, what is done with tokens: those of a projection, behind its own, are left to it, and those
+        of r*h are taken with the h behind them."""
+        column, units = tile.first_column, self.layer.outputs
+        if self.resets and column >= units:
+            return {"offset": self.others_ahead + column - units}
+        if not self.own_h:
+            return {"offset": column}
+        return {"take": 1, "offset": 0 if column else self.resets}
 
     def _products(self, tile, comment, **fields):
         fields |= {"weight": self.address[tile], "columns": tile.columns, "slots": self.blocks}
@@ -219,7 +253,7 @@ class ResidentPlanner(StackPlanner):
     """
 
     name = "resident"
-    primes = plain = True
+    primes = plain = reset_before = True
 
     def __init__(self, network: Network, config: EngineConfig) -> None:
         check_beat(config)
@@ -230,7 +264,8 @@ class ResidentPlanner(StackPlanner):
 
     @property
     def _sizes(self):
-        return [s.outputs for s in self.network.recurrent], [s.outputs for s in self.network.linear[:-1]]
+        recurrent, linear = self.network.recurrent, self.network.linear[:-1]
+        return [s.outputs * (1 + s.reset_before) for s in recurrent], [s.outputs for s in linear]
 
     def _heads(self, shapes, number):
         return [self._layer(shape, number + n) for n, shape in enumerate(shapes)]

@@ -113,7 +113,7 @@ class GatherPlanner(ResidentPlanner):
     """
 
     name = "gather"
-    primes = False
+    primes = reset_before = False
 
     def __init__(self, network: Network, config: EngineConfig) -> None:
         if not config.window:

@@ -154,6 +154,7 @@ def engine_formats(qmodel: QuantModel) -> dict[str, Any]:
         "chains": bool(qmodel.dense or plain) or any(layer.activation != "none" for layer in qmodel.linear),
         "elu": any(layer.activation == "elu" for layer in (*qmodel.plain, *qmodel.linear)),
         "kind": qmodel.kind,
+        "reset_before": any(layer.reset_before for layer in qmodel.layers),
     }
 
 
@@ -212,7 +213,7 @@ def network_of(qmodel: QuantModel, weight_bits: int | None = None, activity: tup
         bias = sum(np.abs(digit).astype(object) << e for digit, e in zip(split.T, _exponents(digits), strict=True))
         lifts = tuple(lift + row_bits for lift in (*layer.lifts, layer.lifts[0])[:2])
         sum_bits = int(((layer.peak_products << row_bits) + bias).max()).bit_length() + 1
-        used = (layer.w_x != 0, layer.w_h != 0) if kind != "linear" else ()
+        used = (layer.w_x != 0, layer.w_h != 0) if kind != "linear" and not layer.reset_before else ()
         skip = layer.skip.shape[1] if isinstance(layer, QuantSkip) else 0
         start = None
         if kind != "linear" and layer.initial is not None:
@@ -476,6 +477,7 @@ def ample_engine(network: Network, fetches: bool, **given) -> EngineConfig:
         "chains": network.has_chain,
         "elu": any(layer.activation == "elu" for layer in network.layers),
         "kind": network.kind,
+        "reset_before": network.reset_before,
         "axi_data_bits": min(128, widest_beat(rows * weight_bits // ports, given.get("decoder", "off"))),
     }
     config = EngineConfig(**{**derived, **given})

@@ -52,6 +52,8 @@ class StackPlanner:
     """Whether it is for models with thresholds, whose x and h reach the lanes as lists."""
     primes = False
     """Whether layers may begin from another state than zero."""
+    reset_before = False
+    """Whether layers may be GRUs that reset h before its product."""
     plain = False
     """Whether plain layers may be among the recurrent ones."""
     decodes = False
@@ -66,6 +68,12 @@ class StackPlanner:
             what = "plain and linear" if network.has_plain else "linear"
             found = f"{len(plain)} {what} layers with {', '.join(shape.activation for shape in plain)}"
             raise ConfigError("engine.chains", config.chains, f"must be true for {found}")
+        if network.reset_before and not config.reset_before:
+            rule = "must be true for a GRU that resets h before its product"
+            raise ConfigError("engine.reset_before", config.reset_before, rule)
+        if network.reset_before and not self.reset_before:
+            found = f"{self.name!r} for a GRU that resets h before its product"
+            raise ConfigError("plan.schedule", found, "must be resident")
         if any(layer.activation == "elu" for layer in network.layers) and not config.elu:
             raise ConfigError("engine.elu", config.elu, "must be true for a linear layer with elu")
         if network.has_plain and not self.plain:

@@ -462,6 +462,7 @@ DERIVED = (
     "chains",
     "elu",
     "kind",
+    "reset_before",
     "streams",
     "indexed",
     "register_bits",

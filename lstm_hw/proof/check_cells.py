@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..machine.isa import ACTIVATIONS, MODE_CELL, MODE_LINEAR, MODE_ZERO, SPACE_H, SPACE_X
+from ..machine.isa import ACTIVATIONS, MODE_CELL, MODE_LINEAR, MODE_RESET, MODE_ZERO, SPACE_H, SPACE_X
 from .check_lists import Lists
 from .names import ANY, MOST_STAGES, NOBODY, PARTS, PRIMED, ZERO
 
@@ -50,10 +50,11 @@ class Cells(Lists):
         else:
             self._require(k in sums, command, f"context {k} of a finished row block", "must have been finished")
             partial = sums[k]
-            layer, sequence, step = self._complete(command, partial)
-            cells = self.layers[partial.layer].is_cell
+            shape = self.layers[partial.layer]
+            modes = [MODE_LINEAR] if not shape.is_cell else [MODE_CELL, *[MODE_RESET] * shape.reset_before]
             found = f"mode {command.mode} for layer {partial.layer}"
-            self._require(cells == (command.mode == MODE_CELL), command, found, "must be that of its kind")
+            self._require(command.mode in modes, command, found, "must be that of its kind")
+            layer, sequence, step = self._complete(command, partial)
         named = first_unit + units
         if command.mode == MODE_LINEAR:
             wanted = ACTIVATIONS.index(self.layers[layer].activation)
@@ -87,6 +88,12 @@ class Cells(Lists):
                 f"c of layer {layer} may not be written yet",
                 "must be separated by the h that was written after it",
             )
+        if command.mode == MODE_RESET:
+            self._require(layer >= 0 and not command.emit, command, "r*h", "must be of a step, and not be sent")
+            reset = [np.full(units.size, v) for v in before] + [named + self.layers[layer].outputs]
+            if command.write:
+                self._write(command, k, units, np.stack(reset, 1), slot)
+            return
         self.states[states] = np.stack([np.full(units.size, v) for v in (layer, sequence, step)] + [named], 1)
         self.state_token[states] = self.produced[SPACE_H] + np.arange(units.size)
         if command.write:
@@ -144,6 +151,11 @@ class Cells(Lists):
                 f"must be taken up to step {step} of x and {step - 1} of h in every column",
             )
         counts = partial.counts.copy()
+        if command.mode == MODE_RESET:
+            of_reset = slice(shape.inputs + shape.outputs, shape.columns)
+            found = f"columns of r*h in {block}"
+            self._require(not counts[of_reset].any(), command, found, "must follow the CELL that gives r*h")
+            counts[of_reset] = 1
         from_zero = self.clear and step == self.first_step and shape.is_recurrent
         counts[at:] += 1
         if PARTS["first"] in constants and not from_zero:
@@ -173,6 +185,12 @@ class Cells(Lists):
             not shape.h_columns or partial.h in expected,
             command,
             f"h of step {partial.h} with x of step {partial.x}",
+            "must be of the step before",
+        )
+        self._require(
+            not shape.reset_before or command.mode == MODE_RESET or partial.reset in expected,
+            command,
+            f"r*h of step {partial.reset} with x of step {partial.x}",
             "must be of the step before",
         )
         return layer, sequence, step

@@ -433,6 +433,10 @@ class Checker(Cells, Windows):
         if not known:
             self._fail(command, f"vector of layer {vector[0]}", f"must be of layer {wanted}")
         kind = "h" if part else "x"
+        if part and shape.reset_before and columns[-1] >= shape.outputs:
+            if columns[0] < shape.outputs:
+                self._fail(command, f"columns {columns[0]} to {columns[-1]}", "must be of h or of r*h, not of both")
+            kind = "reset"
         before = getattr(partial, kind)
         if before not in (None, vector[1:]):
             self._fail(command, f"step {vector[2]} added to products of {before}", "must be of one sequence and step")

@@ -11,7 +11,16 @@ import numpy as np
 
 from ..errors import InputError, ProgramError
 from ..machine.config import GATES, H_GROUP, VALUE_BITS, EngineConfig
-from ..machine.isa import ACTIVATIONS, MODE_LINEAR, MODE_ZERO, REGISTERS, SPACE_CONSTANT, SPACE_DELTA, SPACE_X
+from ..machine.isa import (
+    ACTIVATIONS,
+    MODE_LINEAR,
+    MODE_RESET,
+    MODE_ZERO,
+    REGISTERS,
+    SPACE_CONSTANT,
+    SPACE_DELTA,
+    SPACE_X,
+)
 from ..machine.layout import Image, Tile
 from ..machine.pack import separate
 from ..machine.program import Command, Program
@@ -335,6 +344,8 @@ class Interpreter:
         def compute(preact, tanh):
             return self.activation.compute(preact << lift, tanh)
 
+        if command.mode == MODE_RESET:
+            second, third, fourth = first, 0 * first, 0 * first
         if config.kind == "gru":
             r, z = compute(first, False), compute(second, False)
             candidate = config.argument.requantize((third << a) + r * fourth, a + config.argument.fraction - lift)
@@ -360,7 +371,8 @@ class Interpreter:
         return states
 
     def _write(self, command, contexts, c, h):
-        self.c[self._states(command, contexts)] = c
+        if command.mode != MODE_RESET:
+            self.c[self._states(command, contexts)] = c
         if command.write:
             where = self._slice(command, "h elements", command.target, command.units, self.config.h_elements)
             self.h[contexts, where] = h.T

@@ -1,6 +1,7 @@
 """What the checker knows of an engine: the name of whatever each of its memories holds, and who may still read it.
 
 A name tells which layer, sequence, step and element a value is, or which layer, part, row block and column a weight.
+r*h of a GRU is named as elements of that h behind those of h itself, which is what the columns of W_h are.
 """
 
 import numpy as np
@@ -29,11 +30,12 @@ class Partial:
     def __init__(self):
         self.layer = self.block = self.counts = None
         self.steps = None  # that the latest change of each column was of
-        self.x = self.h = None  # (sequence, step) of the vectors multiplied so far
+        self.x = self.h = self.reset = None  # (sequence, step) of the vectors multiplied so far
 
     def clone(self) -> "Partial":
         other = Partial()
         other.layer, other.block, other.x, other.h = self.layer, self.block, self.x, self.h
+        other.reset = self.reset
         other.counts = None if self.counts is None else self.counts.copy()
         other.steps = None if self.steps is None else self.steps.copy()
         return other

@@ -47,6 +47,7 @@ WRONG = {
     "chains": (1, "true"),
     "elu": (1, True),
     "kind": ("rnn", True),
+    "reset_before": (1, True),
     "count_clipped": (1, "true"),
     "bus_errors": (1, "true"),
     "streams": (1, "true"),

@@ -1,9 +1,11 @@
 """A GRU in numbers: its formats, where accuracy goes, the record of its places, and fine-tuning."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from lstm_hw.errors import ModelError
+from lstm_hw.errors import ConfigError, ModelError
 from lstm_hw.machine.formats import QFormat
 from lstm_hw.model.budget import error_budget, partly_rounded, places_of
 from lstm_hw.model.calibrate import survey
@@ -14,19 +16,20 @@ from lstm_hw.model.quant_config import QuantConfig
 from lstm_hw.model.quant_layer import QuantGru
 from lstm_hw.model.quantize import quantize
 from lstm_hw.model.reference import float_reference, integer_reference
+from lstm_hw.plan.sizing import network_of
 from lstm_hw.project.start import Sizes
 
 
-def gru(rng, inputs, units, scale=0.8, bias=1.0):
+def gru(rng, inputs, units, scale=0.8, bias=1.0, **form):
     matrices = (rng.uniform(-scale, scale, (3 * units, columns)) for columns in (inputs, units))
-    return GruWeights.of_gates(*matrices, *rng.uniform(-bias, bias, (2, 3 * units)), "layer")
+    return GruWeights.of_gates(*matrices, *rng.uniform(-bias, bias, (2, 3 * units)), "layer", **form)
 
 
-@pytest.fixture(scope="module")
-def model():
-    rng = np.random.default_rng(2)
+@pytest.fixture(scope="module", params=[False, True], ids=["reset after", "reset before"])
+def model(request):
+    rng, form = np.random.default_rng(2), {"reset_before": request.param}
     head = DenseWeights(rng.uniform(-1, 1, (2, 5)), rng.uniform(-1, 1, 2))
-    return FloatModel((gru(rng, 3, 6), gru(rng, 6, 5)), head, True)
+    return FloatModel((gru(rng, 3, 6, **form), gru(rng, 6, 5, **form)), head, True)
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +37,8 @@ def x():
     return np.random.default_rng(3).standard_normal((12, 20, 3))
 
 
-def test_weights_that_a_gru_does_not_have(model):
-    layer = model.layers[0]
+def test_weights_that_a_gru_does_not_have():
+    layer = gru(np.random.default_rng(2), 3, 6)
     for name, rows in (("w_x", "18 to 23"), ("w_h", "12 to 17")):
         with pytest.raises(
             ModelError, match=f"{name}: weights; must be zero in rows {rows}, which a gru does not have"
@@ -44,6 +47,41 @@ def test_weights_that_a_gru_does_not_have(model):
     other = LstmWeights(np.ones((24, 6)), np.ones((24, 6)), np.ones(24))
     with pytest.raises(ModelError, match="layers of gru and of lstm; must be of one kind"):
         FloatModel((layer, other))
+    before = gru(np.random.default_rng(2), 3, 6, reset_before=True)
+    assert before.reset_before and not layer.reset_before and before.hidden_size == 6
+    for row, column, where in (
+        (0, 6, "0 to 11 and columns 6 to 11"),
+        (12, 0, "12 to 17 and columns 0 to 5"),
+        (23, 11, "18 to 23"),
+    ):
+        w_h = before.w_h.copy()
+        w_h[row, column] = 1
+        with pytest.raises(ModelError, match=f"w_h: weights; must be zero in rows {where}, which a gru does not have"):
+            GruWeights(before.w_x, w_h, before.bias)
+
+
+def test_reset_before_the_product():
+    """n = tanh(W x + b + U (r*h)), written out."""
+    rng = np.random.default_rng(6)
+    (w_x, w_h), (b, more) = (rng.normal(size=(12, n)) for n in (3, 4)), rng.normal(size=(2, 12))
+    layer = GruWeights.of_gates(w_x, w_h, b, more, "layer", reset_before=True)
+    (w_r, w_z, w_n), (u_r, u_z, u_n), (b_r, b_z, b_n) = (np.split(part, 3) for part in (w_x, w_h, b + more))
+    x, h, expected = rng.normal(size=(9, 3)), np.zeros(4), []
+    for v in x:
+        r, z = (1 / (1 + np.exp(-(w @ v + u @ h + c))) for w, u, c in ((w_r, u_r, b_r), (w_z, u_z, b_z)))
+        h = (1 - z) * np.tanh(w_n @ v + b_n + u_n @ (r * h)) + z * h
+        expected.append(h)
+    np.testing.assert_allclose(float_reference(FloatModel((layer,)), x[None])[0][0], expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("what", ["thresholds", "sparse_h"])
+def test_lists_are_refused_where_h_is_reset_before_its_product(what, x):
+    model = FloatModel((gru(np.random.default_rng(2), 3, 4, reset_before=True),))
+    qmodel = quantize(model, x)
+    with pytest.raises(ConfigError, match="for a GRU that resets h before its product; must be for LSTM layers, or"):
+        replace(qmodel, **{what: (1,) * (1 + (what == "thresholds"))})
+    with pytest.raises(ConfigError, match=f"network: {what} for gru; must be none: a GRU that resets h before"):
+        replace(network_of(qmodel), **{what: (1,) * (1 + (what == "thresholds"))})
 
 
 def test_formats_hold_what_is_added(x):

@@ -32,9 +32,9 @@ def float_model(sizes=(3, 6), outputs=2, c=2.5, kind="lstm"):
     """Layers with an initial state each, and a head on every step."""
     rng, layers = np.random.default_rng(1), []
     for inputs, units in zip(sizes, sizes[1:], strict=False):
-        if kind == "gru":
+        if kind != "lstm":
             parts = (rng.normal(0, 0.4, (3 * units, *rest)) for rest in ((inputs,), (units,), (), ()))
-            layers.append(GruWeights.of_gates(*parts, "layer", rng.uniform(-0.99, 0.99, units)))
+            layers.append(GruWeights.of_gates(*parts, "layer", rng.uniform(-0.99, 0.99, units), kind == "reset"))
             continue
         shapes = ((4 * units, inputs), (4 * units, units), (4 * units,))
         initial = rng.uniform(-1, 1, units), rng.uniform(-c, c, units)
@@ -83,9 +83,10 @@ def test_the_bits_of_the_integer_reference(sizes, config, fields, peak):
 
 
 @pytest.mark.parametrize("config, fields", [(NARROW, {}), (QuantConfig(cell=QFormat(0, 23)), {"contexts": 2})])
-def test_a_gru_begins_from_its_h(config, fields):
+@pytest.mark.parametrize("kind", ["gru", "reset"])
+def test_a_gru_begins_from_its_h(config, fields, kind):
     """One step from zero leads to c, of 16 and of 24 bits."""
-    model, qmodel, x = quantised((3, 6, 4), config, kind="gru")
+    model, qmodel, x = quantised((3, 6, 4), config, kind=kind)
     given = [tuple(np.tile(values, (2, 1)) for values in layer.initial) for layer in model.layers]
     np.testing.assert_array_equal(float_reference(model, x)[0], float_reference(model, x, given)[0])
     plan = planned(qmodel, **fields)
@@ -93,7 +94,7 @@ def test_a_gru_begins_from_its_h(config, fields):
     scenario(plan, qmodel, x)
 
 
-@pytest.mark.parametrize("kind", ["lstm", "gru"])
+@pytest.mark.parametrize("kind", ["lstm", "gru", "reset"])
 def test_in_verilog(tmp_path, kind):
     _, qmodel, x = quantised(kind=kind)
     plan = planned(qmodel)

@@ -16,7 +16,7 @@ from lstm_hw.plan.sbe import BatchPlanner
 from lstm_hw.proof.checker import check
 from lstm_hw.proof.load_timing import MemoryModel
 from lstm_hw.verify.runs import ModelReference, Piece, image_words, scenario_of
-from lstm_hw.verify.scenario import BENCH_MEMORY
+from lstm_hw.verify.scenario import BENCH_MEMORY, Stress
 from lstm_hw.verilog.emit import write_verilog
 from sim.play import play
 from tests.builders import PAIRS, config_of, random_network
@@ -57,6 +57,30 @@ def test_schedules_run_a_gru(tmp_path, name):
     check(plan, 5)
     scenario = plan_scenario(model, plan, PIECES, MemoryModel(20))
     if name in ("resident", "rowblock", "sbe"):
+        verilog = write_verilog(tmp_path / "lstm_engine.v", Top(plan.config), "lstm_engine")
+        play(scenario, verilog, tmp_path / "simulation", image=plan.image)
+
+
+RESET_BEFORE = {
+    "a stack": ((5, 7, 6), 3, {"rows": 16}),
+    "one row block": ((3, 4), 0, {"rows": 16}),
+    "side by side": ((4, 9), 0, {"contexts": 2, "x_per_beat": 2, "activation": "cubic"}),
+    "pairs": ((3, 6, 5), 2, {**PAIRS, "cells": 5, "cell": QFormat(0, 15)}),
+}
+
+
+@pytest.mark.parametrize("name", RESET_BEFORE)
+def test_reset_before_the_product(tmp_path, name):
+    """Programs pass the checker and the interpreter gives the bits; of some, Verilog gives them too."""
+    sizes, head, config = RESET_BEFORE[name]
+    bits = {"weight_bits": 8, "operand_bits": 8} if "operand_bits" in config else {}
+    model = random_network(np.random.default_rng(9), sizes, head, True, kind="gru", reset_before=True, **bits)
+    engine = config_of(**{"weight_words": 512, "cell": STATE, **model.widths, **model.factors, **config})
+    plan = ResidentPlanner(model.network, engine).plan()
+    check(plan, 5)
+    stress = Stress(0.3, 0.5, 0.3, seed=3) if name == "a stack" else None
+    scenario = plan_scenario(model, plan, PIECES, MemoryModel(20), stress=stress)
+    if name in ("a stack", "pairs"):
         verilog = write_verilog(tmp_path / "lstm_engine.v", Top(plan.config), "lstm_engine")
         play(scenario, verilog, tmp_path / "simulation", image=plan.image)
 

@@ -279,7 +279,12 @@ KERAS_GATES = {"lstm": 4, "gru": 3, "plain": 1}
 
 
 def keras_recurrent(
-    kind: str, arrays: list[np.ndarray], subject: str, activation: str = "tanh", cudnn: bool = False
+    kind: str,
+    arrays: list[np.ndarray],
+    subject: str,
+    activation: str = "tanh",
+    cudnn: bool = False,
+    reset_after: bool | None = None,
 ) -> RecurrentWeights:
     """A recurrent layer from Keras's arrays: kernel (I, GH), recurrent kernel (H, GH), and perhaps a bias, for G gates.
 
@@ -288,17 +293,20 @@ def keras_recurrent(
     kind : str
         Of ``KERAS_GATES``.
     arrays : list of arrays
-        The bias of an LSTM is (4H), of a plain RNN (H), that of a GRU (2, 3H): of x and of h.
+        The bias of an LSTM is (4H), of a plain RNN (H), that of a GRU (2, 3H): of x and of h, or (3H) of one that
+        resets h before its product.
     subject : str
     activation : str
         What the file says of it.
     cudnn : bool
         Of a CuDNNLSTM or CuDNNGRU: the matrix of each gate lies transposed in memory, and the bias is (2GH).
+    reset_after : bool, optional
+        Of a GRU, what the file says of it; without it the shape of the bias does, or it is so.
 
     Raises
     ------
     ModelError
-        Other shapes, another activation, or a GRU that resets h before its product.
+        Other shapes, or another activation.
     """
     if activation != "tanh":
         raise ModelError(f"{subject}: activation", repr(activation), "must be 'tanh'")
@@ -313,24 +321,18 @@ def keras_recurrent(
         kernel, recurrent = (
             np.hstack([gate.reshape(units, -1).T for gate in np.hsplit(matrix, gates)]) for matrix in arrays[:2]
         )
-    bias = arrays[2] if len(arrays) == 3 else np.zeros((2 if kind == "gru" else 1, gates * units))
-    if kind == "gru" and not cudnn and bias.shape == (gates * units,):
-        raise ModelError(f"{subject}: reset_after", "false, by the shape of the bias", RESET_AFTER)
-    parts = 2 if cudnn or kind == "gru" else 1
+    if reset_after is None:
+        reset_after = cudnn or len(arrays) == 2 or arrays[2].shape != (gates * units,)
+    parts = 2 if cudnn or kind == "gru" and reset_after else 1
+    bias = arrays[2] if len(arrays) == 3 else np.zeros((parts, gates * units))
     check_shape(f"{subject}: bias", (bias.size,), (parts * gates * units,))
     bias = bias.reshape(parts, -1)
     if kind == "plain":
         return PlainWeights(kernel.T, recurrent.T, bias[0], source=subject, activation=activation)
     if kind == "lstm":
         return LstmWeights(kernel.T, recurrent.T, bias.sum(axis=0), source=subject)
-    return gru_of_zrh(kernel.T, recurrent.T, *bias, subject)
-
-
-RESET_AFTER = (
-    "must be true: r multiplies U h + b, not h; train the layer with reset_after=True (linear_before_reset=1 in ONNX), "
-    "as Keras 3 and PyTorch do by default"
-)
-"""What is said of a GRU that resets h before its product."""
+    both = bias if reset_after else (bias[0], np.zeros_like(bias[0]))
+    return gru_of_zrh(kernel.T, recurrent.T, *both, subject, reset_before=not reset_after)
 
 
 def gru_of_zrh(
@@ -340,14 +342,16 @@ def gru_of_zrh(
     bias_h: np.ndarray,
     subject: str,
     h: np.ndarray | None = None,
+    reset_before: bool = False,
 ) -> GruWeights:
-    """A GRU whose gates are stacked in the order z, r, h: that of Keras and ONNX; ``h`` as of :class:`GruWeights`."""
+    """A GRU whose gates are stacked in the order z, r, h: that of Keras and ONNX; the rest as of
+    :meth:`.GruWeights.of_gates`."""
 
     def ordered(stacked):
         z, r, n = np.split(stacked, 3)
         return np.concatenate([r, z, n])
 
-    return GruWeights.of_gates(*map(ordered, (w_x, w_h, bias_x, bias_h)), subject, h)
+    return GruWeights.of_gates(*map(ordered, (w_x, w_h, bias_x, bias_h)), subject, h, reset_before)
 
 
 def keras_dense(arrays: list[np.ndarray], subject: str) -> DenseWeights:

@@ -25,7 +25,7 @@ from ..float_model import FloatModel
 from ..functions import USUAL
 from ..store import MAX_FILE_BYTES
 from .chain import LinearChain
-from .json_models import RESET_AFTER, keras_dense, keras_recurrent
+from .json_models import keras_dense, keras_recurrent
 from .libraries import library
 from .options import HEAD_MODES, NO_HEAD, OF_TENSORS, ReadOptions
 
@@ -233,9 +233,8 @@ class KerasFile:
         if layer.kind == "SimpleRNN":
             activation = self._of_rnn(config.get("activation", "not said"), subject)
             return replace(keras_recurrent("plain", arrays.of(layer, _ARRAYS), subject), activation=activation)
-        if layer.kind == "GRU" and not config.get("reset_after", False):
-            raise ModelError(f"{subject}: reset_after", "false", RESET_AFTER)
-        return keras_recurrent(_RECURRENT[layer.kind], arrays.of(layer, _ARRAYS), subject, cudnn=cudnn)
+        after = config.get("reset_after", False) if layer.kind == "GRU" else None
+        return keras_recurrent(_RECURRENT[layer.kind], arrays.of(layer, _ARRAYS), subject, "tanh", cudnn, after)
 
     @staticmethod
     def _of_rnn(value, subject):

@@ -20,7 +20,7 @@ from ..float_model import DenseWeights, FloatModel, LstmWeights, PlainWeights, c
 from ..functions import USUAL
 from ..store import MAX_FILE_BYTES
 from .chain import LinearChain
-from .json_models import RESET_AFTER, gru_of_zrh
+from .json_models import gru_of_zrh
 from .libraries import library
 from .options import HEAD_MODES, NO_HEAD, ZERO, ReadOptions
 
@@ -316,8 +316,7 @@ class OnnxGraph:
             raise ModelError(subject, what, "must stand before it")
         found.layers += found.chain.taken(subject)
         attributes, activations = _attributes(node), ACTIVATIONS[: 2 if gru else 3]
-        if gru and attributes.get("linear_before_reset", 0) != 1:
-            raise ModelError(f"{subject}: linear_before_reset", attributes.get("linear_before_reset", 0), RESET_AFTER)
+        before = gru and not attributes.get("linear_before_reset", 0)
         for name, (must, rule) in ATTRIBUTES.items():
             value = attributes.get(name, must)
             if value != must:
@@ -373,7 +372,7 @@ class OnnxGraph:
         if rnn:
             layer = PlainWeights(w_x[0], w_h[0], sum(bias), subject, activation=activation)
         else:
-            layer = _weights(gru, w_x[0], w_h[0], *bias, subject, initial)
+            layer = _weights(gru, w_x[0], w_h[0], *bias, subject, initial, before)
         found.layers.append(layer)
         outputs = [*node.output, "", "", ""][:3]
         read = {name for other in self._graph.node for name in other.input} | {o.name for o in self._graph.output}
@@ -526,10 +525,10 @@ class OnnxGraph:
             raise ModelError(f"{subject}: {tensor.name}", f"not readable ({error})", "must be numbers") from error
 
 
-def _weights(gru, w_x, w_h, bias_x, bias_h, subject, initial):
+def _weights(gru, w_x, w_h, bias_x, bias_h, subject, initial, before):
     """A layer, from the matrices of a node."""
     if gru:
-        return gru_of_zrh(w_x, w_h, bias_x, bias_h, subject, initial and initial[0])
+        return gru_of_zrh(w_x, w_h, bias_x, bias_h, subject, initial and initial[0], before)
 
     def gates(stacked):
         return stacked.reshape(4, -1, *stacked.shape[1:])[list(_GATES)].reshape(stacked.shape)

@@ -20,7 +20,9 @@ models = {
     "between": [layers.TimeDistributed(layers.Dense(4, **some)), layers.ReLU(), lstm(),
                 layers.Dense(3, activation="tanh"), lstm(), layers.TimeDistributed(layers.Dense(2, **some))],
     "gru": [*(layers.GRU(5, return_sequences=True, **some) for _ in range(2)), layers.Dense(2)],
-    "before": [layers.GRU(2, reset_after=False)],
+    "before": [layers.GRU(5, reset_after=False, return_sequences=True, **some),
+               layers.GRU(4, reset_after=False, **some), layers.Dense(2)],
+    "beforehard": [layers.GRU(4, reset_after=False, recurrent_activation="hard_sigmoid", use_bias=False)],
     "mixed": [layers.SimpleRNN(4, return_sequences=True), lstm(), layers.Dense(2)],
     "backwards": [layers.SimpleRNN(4, go_backwards=True, return_sequences=True)],
     "gelu": [layers.SimpleRNN(4, activation="gelu")],
@@ -33,7 +35,7 @@ for name, parts in models.items():
     model = keras.Sequential([keras.Input((7, 3)), *parts])
     np.save(name + ".npy", keras.ops.convert_to_numpy(model(x)))
     model.save(name + ".keras")
-    if name in ("rnn", "front", "between", "mixed", "gru"):
+    if name in ("rnn", "front", "between", "mixed", "gru", "beforehard"):
         model.save(name + ".h5")
 """
 

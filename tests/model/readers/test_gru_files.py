@@ -127,7 +127,10 @@ def test_json(tmp_path, network, x):
     agrees(load(tmp_path / "m.json"), x, expected)
     layers[0]["weights"][2] = layers[0]["weights"][2][0]
     (tmp_path / "m.json").write_text(json.dumps({"layers": layers}))
-    with pytest.raises(ModelError, match="layer 0: reset_after: false, by the shape of the bias; must be true"):
+    assert [layer.reset_before for layer in load(tmp_path / "m.json").layers] == [True, False]
+    layers[0]["weights"][2] = layers[0]["weights"][2][:-1]
+    (tmp_path / "m.json").write_text(json.dumps({"layers": layers}))
+    with pytest.raises(ModelError, match=r"layer 0: bias: shape \(14,\); must be \(30\)"):
         load(tmp_path / "m.json")
 
 
@@ -137,8 +140,11 @@ def test_keras(keras_files):
     x, expected = np.load(keras_files / "x.npy"), np.load(keras_files / "gru.npy")
     for name in ("gru.keras", "gru.h5"):
         agrees(load(keras_files / name), x, expected)
-    with pytest.raises(ModelError, match="gru.*: reset_after: false; must be true: r multiplies U h \\+ b, not h"):
-        load(keras_files / "before.keras")
+    for name, file in (("before", "before.keras"), ("beforehard", "beforehard.keras"), ("beforehard", "beforehard.h5")):
+        model = load(keras_files / file)
+        assert all(layer.reset_before for layer in model.layers)
+        last = float_reference(model, x)[0]
+        np.testing.assert_allclose(last if model.head else last[:, -1], np.load(keras_files / f"{name}.npy"), atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["GRU", "LSTM"])
@@ -162,7 +168,8 @@ def test_cudnn_layers_of_keras(tmp_path, kind):
     np.testing.assert_allclose(found[0], found[1], atol=1e-6)
 
 
-def test_onnx(tmp_path, network, x):
+@pytest.mark.parametrize("reset_before", [False, True], ids=["reset after", "reset before"])
+def test_onnx(tmp_path, network, x, reset_before):
     pytest.importorskip("onnx")
     from onnx import TensorProto, helper, numpy_helper
     from onnx.reference import ReferenceEvaluator
@@ -170,7 +177,10 @@ def test_onnx(tmp_path, network, x):
     constants, nodes, at = {"one": np.array([1])}, [helper.make_node("Transpose", ["x"], ["x0"], perm=[1, 0, 2])], "x0"
     for n, (w_x, w_h, b, more) in enumerate(layers_of(network)):
         constants |= {f"W{n}": w_x[None], f"R{n}": w_h[None], f"B{n}": np.concatenate([b, more])[None]}
-        inputs, settings = [at, f"W{n}", f"R{n}", f"B{n}"], {"hidden_size": HIDDEN, "linear_before_reset": 1}
+        inputs, settings = (
+            [at, f"W{n}", f"R{n}", f"B{n}"],
+            {"hidden_size": HIDDEN, "linear_before_reset": int(not reset_before)},
+        )
         nodes.append(helper.make_node("GRU", inputs, [f"y{n}"], f"gru{n}", **settings))
         nodes.append(helper.make_node("Squeeze", [f"y{n}", "one"], [f"h{n}"]))
         at = f"h{n}"
@@ -194,7 +204,9 @@ def test_onnx(tmp_path, network, x):
     begun = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)])
     (tmp_path / "m.onnx").write_bytes(begun.SerializeToString())
     agrees(load(tmp_path / "m.onnx"), x, ReferenceEvaluator(begun).run(None, {"x": x})[0])
-    np.testing.assert_allclose(expected, network(torch.as_tensor(x)).detach().numpy(), atol=1e-5)
+    assert all(layer.reset_before == reset_before for layer in load(tmp_path / "m.onnx").layers)
+    if not reset_before:
+        np.testing.assert_allclose(expected, network(torch.as_tensor(x)).detach().numpy(), atol=1e-5)
 
 
 def test_layers_of_both_kinds_are_refused(tmp_path):
