@@ -359,6 +359,9 @@ def test_plan_of_sizes_leaves_a_project_that_runs(tmp_path, monkeypatch):
     best = table[0].split("  ")[0]
     assert any(line.startswith(f"{best}: ") and "cycles a step" in line for line in lines)
     assert "resident: engine.weight_words: 96; must be at least" in shown.output
+    assert "\nnot for a model without thresholds: delta, delta_columns\n" in shown.output
+    left_out = re.findall(r"^  (.*?): ", shown.output, re.MULTILINE)
+    assert len(left_out) > 2 and len(set(left_out)) == len(left_out)
     assert f"{best.split(',')[0]}: " in shown.output.split("\n\n")[1]  # what it does
     path = tmp_path / "sketch" / "lstm_24_32.toml"
     assert shown.stdout.endswith("wrote sketch/lstm_24_32.toml\nnext: lstm-hw run sketch/lstm_24_32.toml\n")

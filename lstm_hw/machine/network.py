@@ -266,6 +266,20 @@ class Network:
         return self.has_plain or len(self.linear) > 1 or any(layer.activation != "none" for layer in self.linear)
 
     @property
+    def traits(self) -> tuple[str, ...]:
+        """What a schedule must have been made for, in words: whatever is not a cell that begins at zero, or a head."""
+        found = {
+            "thresholds": self.thresholds,
+            "sparse_h": self.sparse_h,
+            "an initial state": self.starts,
+            "a GRU that resets h before its product": self.reset_before,
+            "plain layers": self.has_plain,
+            "a projection": any(layer.projected for layer in self.layers),
+            "a skip": self.skip,
+        }
+        return tuple(trait for trait, there in found.items() if there)
+
+    @property
     def pruned(self) -> bool:
         """Whether a matrix is known to have so many zeros that leaving them out may be worth it."""
         used = [used[used.any(axis=1)] for layer in self.layers for used in layer.used]

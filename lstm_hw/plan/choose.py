@@ -87,12 +87,12 @@ def choose(
         sequences = contexts if schedule == AUTO else SCHEDULES[schedule].sequences(contexts)
     ask = Request(network, steps, sequences, options, memory or (lambda config: MemoryModel()))
     fields = {**(formats or {}), **given}
-    suited = [name for name, kind in SCHEDULES.items() if kind.suits(network)]
-    if schedule not in (AUTO, *suited):
-        kind = f"{'with' if network.thresholds else 'without'} thresholds"
-        found = f"{schedule!r} for a model {'with sparse_h' if network.sparse_h else kind}"
+    if schedule != AUTO and (refused := SCHEDULES[schedule].planner.refuses(network)):
+        suited = [name for name, kind in SCHEDULES.items() if not kind.planner.refuses(network)]
+        found = f"{schedule!r} for a model {refused}"
         raise ConfigError("plan.schedule", found, f"must be {' or '.join((AUTO, *suited))} for it")
-    names = [name for name in suited if SCHEDULES[name].tried(network, fields)] if schedule == AUTO else [schedule]
+    names = [name for name, kind in SCHEDULES.items() if kind.tried(network, fields)]
+    names = names if schedule == AUTO else [schedule]
     tried, errors = [], {}
     for name in names:
         if not compare and SCHEDULES[name].streams and any(_on_chip(outcome) for outcome in tried):
@@ -273,7 +273,7 @@ def _unfit(name, ask, given):
     """Why a schedule has no engine at all."""
     wanted = [k for k in SCHEDULES[name].contexts(ask.sequences) if k <= MAX_CONTEXTS]
     if not wanted:
-        return f"is not for {ask.sequences} sequences"
+        return f"is not for {ask.sequences} sequence{'s' * (ask.sequences > 1)}"
     return f"needs {' or '.join(map(str, wanted))} contexts, and engine.contexts is {given['contexts']}"
 
 
@@ -305,7 +305,7 @@ def _reason(best, ordered, ask):
     if not SCHEDULES[best.name].streams:
         size = f"{best.plan.image.words} words of {config.word_bits} bits"
         line += f"; all weights stay on chip ({size}, the buffer has {config.weight_words})"
-        if SCHEDULES[best.name].lists:
+        if ask.network.thresholds:
             line += f"; {_activity(ask.network)}"
     else:
         line += f", most of them {best.limit}; {best.read_bytes / ask.steps:.0f} bytes a step"

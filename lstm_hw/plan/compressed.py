@@ -343,7 +343,7 @@ class CompressedPlanner(FusionPlanner):
     """
 
     name = "compressed"
-    decodes = sparse_h = True
+    takes, decodes = ("sparse_h",), True
 
     def __init__(self, network: Network, config: EngineConfig, batch: int) -> None:
         if config.decoder == "off":

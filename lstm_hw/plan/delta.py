@@ -84,8 +84,7 @@ class DeltaPlanner(ResidentPlanner):
     """
 
     name = "delta"
-    primes = reset_before = False
-    lists = True
+    takes, asks = (), ("thresholds",)
 
     def __init__(self, network: Network, config: EngineConfig) -> None:
         if not config.lists:

@@ -119,7 +119,7 @@ class ColumnPlanner(StackPlanner):
     """
 
     name = "delta_columns"
-    lists = True
+    asks = ("thresholds",)
 
     def __init__(self, network: Network, config: EngineConfig) -> None:
         if not config.list_loads:

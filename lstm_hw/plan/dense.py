@@ -253,7 +253,7 @@ class ResidentPlanner(StackPlanner):
     """
 
     name = "resident"
-    primes = plain = reset_before = True
+    takes = ("an initial state", "a GRU that resets h before its product", "plain layers", "a projection", "a skip")
 
     def __init__(self, network: Network, config: EngineConfig) -> None:
         check_beat(config)

@@ -113,7 +113,7 @@ class GatherPlanner(ResidentPlanner):
     """
 
     name = "gather"
-    primes = reset_before = False
+    takes = ("plain layers", "a projection", "a skip")
 
     def __init__(self, network: Network, config: EngineConfig) -> None:
         if not config.window:

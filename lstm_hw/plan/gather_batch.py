@@ -162,7 +162,7 @@ class GatherBatchPlanner(BatchPlanner):
     """
 
     name = "gather_sbe"
-    layer, plain = GatherBatchLayer, False
+    layer, takes = GatherBatchLayer, ()
 
     def __init__(self, network: Network, config: EngineConfig, batch: int, pinned: int = 1, case: int = 1) -> None:
         if not config.window:

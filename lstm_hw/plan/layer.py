@@ -31,8 +31,6 @@ from ..machine.layout import Tile
 from ..machine.network import LayerShape
 from .sums import Sum
 
-KEEP_X = ("resident", "gather", "sbe", "conventional", "rowblock with as many contexts as sequences")
-"""Schedules for a head that adds x."""
 MOST_SLOTS = (1 << SLOT_BITS) - 1
 """Row blocks that a MAC goes through."""
 MIN_TILE_CYCLES = 16
@@ -180,16 +178,8 @@ class StreamedLayer(ABC):
         """
 
     def x_at(self, step: Sum) -> Sum:
-        """First element of x of a step of the run, of a layer that ``keeps_x``.
-
-        Raises
-        ------
-        ConfigError
-            The schedule does not keep x.
-        """
-        raise ConfigError(
-            "plan.schedule", "no x behind the LSTM layers", f"must be one that keeps x: {', '.join(KEEP_X)}"
-        )
+        """First element of x of a step of the run, where schedules take models with a skip."""
+        raise NotImplementedError
 
     def inputs(self, taken: Callable, first: Sum) -> None:
         """Take the x of a frame from the stream: an INPUT for each step, each in a ``for _ in taken():``.

@@ -108,7 +108,10 @@ class RowBlockLayer(StreamedLayer):
             yield self.mask, self._h(number + 1) + group * self.h_stride
 
     def x_at(self, step: Sum) -> Sum:
-        return self._x(step) if self.groups == 1 else super().x_at(step)
+        if self.groups > 1:
+            found = f"{self.sequences} sequences for a model with a skip"
+            raise ConfigError("plan.sequences", found, f"must be as many as contexts, {self.contexts}, under rowblock")
+        return self._x(step)
 
     def _x(self, step):
         """Where x of a step begins."""
@@ -214,7 +217,7 @@ class RowBlockPlanner(StackPlanner):
     """
 
     name = "rowblock"
-    plain = True
+    takes = ("plain layers", "a projection", "a skip")
 
     def __init__(
         self, network: Network, config: EngineConfig, groups: int = 1, contexts: int | None = None, pinned: int = 0

@@ -273,7 +273,7 @@ class BatchPlanner(StackPlanner):
     """
 
     name = "sbe"
-    plain = True
+    takes = ("plain layers", "a skip")  # a step's projection would come before the next step
     layer: type[BatchLayer] = BatchLayer
 
     def __init__(
@@ -286,9 +286,6 @@ class BatchPlanner(StackPlanner):
         tile_columns: int | None = None,
     ) -> None:
         check_beat(config)
-        if any(shape.projected for shape in network.layers):
-            rule = "must be resident, rowblock or conventional: a step's projection comes before the next step"
-            raise ConfigError("plan.schedule", f"{self.name!r} for a model with a projection", rule)
         if batch < 1:
             raise ConfigError("batch", batch, "must be at least 1")
         if case not in CASES:

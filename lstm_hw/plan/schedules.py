@@ -106,7 +106,8 @@ class Schedule:
     ----------
     doc : str
         What it does, in a line.
-    planner : callable (Network, EngineConfig, **options) -> StackPlanner
+    planner : type of StackPlanner
+        Made of a Network, an EngineConfig and options.
     options : tuple of str
         Keys that it takes.
     contexts : callable (sequences) -> iterable of int
@@ -121,19 +122,15 @@ class Schedule:
         Weights come from memory during a run.
     ranked : bool
         The best choice is the first: those behind it are only tried if its engine does not fit.
-    lists : bool
-        It is for models with thresholds, and for no others.
     pruned : bool
         ``auto`` tries it for models many of whose weights are zero, or that leave out groups of h, or where the
         decoder that it needs is given.
     fields : dict
         Fields of EngineConfig that it needs, where nobody gives others.
-    sparse_h : bool
-        It takes models that leave out groups of h.
     """
 
     doc: str
-    planner: Callable[..., StackPlanner]
+    planner: type[StackPlanner]
     options: tuple[str, ...] = ()
     contexts: Callable[[int], Iterable[int]] = _one_a_sequence
     sequences: Callable[[int], int] = int
@@ -141,19 +138,14 @@ class Schedule:
     groups: bool = False
     streams: bool = True
     ranked: bool = False
-    lists: bool = False
     pruned: bool = False
     fields: dict = field(default_factory=dict)
-    sparse_h: bool = False
-
-    def suits(self, network: Network) -> bool:
-        """Whether it is for such a model."""
-        return self.lists == bool(network.thresholds) and (self.sparse_h or not network.sparse_h)
 
     def tried(self, network: Network, fields: dict) -> bool:
         """Whether ``auto`` tries it for such a model, on engines of which such fields are given."""
         decodes = self.planner.decodes and fields.get("decoder", "off") != "off"
-        return self.suits(network) and (not self.pruned or network.pruned or bool(network.sparse_h) or decodes)
+        pruned = network.pruned or bool(network.sparse_h) or decodes
+        return not self.planner.refuses(network) and (pruned or not self.pruned)
 
     def plan(self, ask: Request, network: Network, config: EngineConfig, **options: Any) -> StackPlanner:
         """The planner of a network, which need not be the one that is asked about, on an engine."""
@@ -245,13 +237,11 @@ SCHEDULES = {
         DeltaPlanner,
         contexts=_one(1),
         streams=False,
-        lists=True,
     ),
     "delta_columns": Schedule(
         "for models with [delta] thresholds: of what changed, columns are read from memory",
         ColumnPlanner,
         contexts=_one(1),
-        lists=True,
         fields={"list_loads": True},
     ),
     "gather": Schedule(
@@ -325,7 +315,6 @@ SCHEDULES = {
         choices=_compressed_choices,
         pruned=True,
         fields={"decoder": "bitmap", "axi_ports": 1},
-        sparse_h=True,
     ),
 }
 """Schedules by the name that users write."""

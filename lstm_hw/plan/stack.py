@@ -22,9 +22,6 @@ from .registers import program
 from .sums import as_sum
 from .tree import Loops
 
-OF_PLAIN = "resident, rowblock, conventional or, without a projection, sbe"
-"""Schedules for models with plain layers."""
-
 
 class StackPlanner:
     """Makes the plan of a stack.
@@ -46,23 +43,16 @@ class StackPlanner:
     """
 
     name = "stack"
-    sparse_h = False
-    """Whether it leaves out columns of W_h whose group of h is nearly zero."""
-    lists = False
-    """Whether it is for models with thresholds, whose x and h reach the lanes as lists."""
-    primes = False
-    """Whether layers may begin from another state than zero."""
-    reset_before = False
-    """Whether layers may be GRUs that reset h before its product."""
-    plain = False
-    """Whether plain layers may be among the recurrent ones."""
+    takes: tuple[str, ...] = ()
+    """Those of :attr:`Network.traits` that a model may have."""
+    asks: tuple[str, ...] = ()
+    """... and those that it must have."""
     decodes = False
     """Whether weights stream in the form of the engine's decoder."""
 
     def __init__(self, network: Network, config: EngineConfig, make: Callable, batch: int = 1) -> None:
-        if bool(network.thresholds) != self.lists:
-            rule = f"must be {'with' if self.lists else 'without'} thresholds for this schedule"
-            raise ConfigError("plan.schedule", f"{self.name!r} for a model {'without' if self.lists else 'with'}", rule)
+        if refused := self.refuses(network):
+            raise ConfigError("plan.schedule", f"{self.name!r} for a model {refused}", "must be one that is for it")
         if network.has_chain and not config.chains:
             plain = [shape for shape in network.layers if not shape.is_cell]
             what = "plain and linear" if network.has_plain else "linear"
@@ -71,24 +61,8 @@ class StackPlanner:
         if network.reset_before and not config.reset_before:
             rule = "must be true for a GRU that resets h before its product"
             raise ConfigError("engine.reset_before", config.reset_before, rule)
-        if network.reset_before and not self.reset_before:
-            found = f"{self.name!r} for a GRU that resets h before its product"
-            raise ConfigError("plan.schedule", found, "must be resident")
         if any(layer.activation == "elu" for layer in network.layers) and not config.elu:
             raise ConfigError("engine.elu", config.elu, "must be true for a linear layer with elu")
-        if network.has_plain and not self.plain:
-            kinds = ", ".join(shape.kind for shape in network.layers)
-            found = f"{self.name!r}, which has no plain layers, for a model of {kinds} layers"
-            raise ConfigError("plan.schedule", found, f"must be {OF_PLAIN}")
-        if network.sparse_h and not self.sparse_h:
-            rule = "must be one that can leave out groups of h"
-            raise ConfigError("plan.schedule", f"{self.name!r} for a model with sparse_h", rule)
-        if network.starts and not self.primes:
-            found, rule = (
-                f"{self.name!r} for a model with an initial state",
-                "must be resident, which alone begins from one",
-            )
-            raise ConfigError("plan.schedule", found, rule)
         self.network, self.config, self.batch, self.b = network, config, batch, Loops()
         self.layers = tuple(make(shape, number) for number, shape in enumerate(network.recurrent))
         self.heads = tuple(self._heads(network.linear, len(self.layers))) if network.head else ()
@@ -107,6 +81,12 @@ class StackPlanner:
             self.layers[0].keeps_x = True
             self.layers[0].x_at(as_sum(0))
         self._place()
+
+    @classmethod
+    def refuses(cls, network: Network) -> str:
+        """What a model has or lacks for which the schedule is not made, in words; empty if it is for it."""
+        found = [f"with {trait}" for trait in network.traits if trait not in (*cls.takes, *cls.asks)]
+        return " and ".join([*found, *(f"without {trait}" for trait in cls.asks if trait not in network.traits)])
 
     @property
     def all(self) -> tuple[StreamedLayer, ...]:

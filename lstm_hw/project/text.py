@@ -253,14 +253,24 @@ def compared(project: Project) -> Iterator[str]:
     yield ""
     for name in dict.fromkeys(o.name for o in choice.tried if o.counters):
         yield f"{name}: {SCHEDULES[name].doc}"
-    left_out = [o for o in choice.tried if not o.counters]
+    left_out = dict.fromkeys(_left_out(o) for o in choice.tried if not o.counters)
     if left_out:
         yield ""
         yield "not timed:"
-    for outcome in left_out:
-        yield f"  {outcome.label}: {outcome.refused}"
+        yield from left_out
+    network = choice.outcome.plan.network
+    refused = {name: kind.planner.refuses(network) for name, kind in SCHEDULES.items()}
+    for reason in dict.fromkeys(filter(None, refused.values())):
+        names = [name for name, found in refused.items() if found == reason]
+        yield f"not for a model {reason}: {', '.join(names)}"
     yield ""
     yield choice.reason
+
+
+def _left_out(outcome):
+    """Why a schedule was not timed; one may be planned for several engines."""
+    engine = f" on {outcome.plan.config.lanes} lanes" if outcome.plan else ""
+    return f"  {outcome.label}{engine}: {outcome.refused}"
 
 
 def _aligned(rows):

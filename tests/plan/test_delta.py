@@ -146,9 +146,9 @@ def test_schedules_are_for_models_with_thresholds_or_without():
 def test_planners_refuse_what_is_not_for_them():
     dense, qmodel, _ = delta_model(8)
     plan = plan_of(qmodel)
-    with pytest.raises(ConfigError, match="must be without thresholds for this schedule"):
+    with pytest.raises(ConfigError, match="'resident' for a model with thresholds; must be one that is for it"):
         ResidentPlanner(plan.network, plan.config)
-    with pytest.raises(ConfigError, match="must be with thresholds for this schedule"):
+    with pytest.raises(ConfigError, match="'delta' for a model without thresholds; must be one that is for it"):
         DeltaPlanner(network_of(dense), plan.config)
     with pytest.raises(ConfigError, match="engine.lists: False; must be true for a model with thresholds"):
         DeltaPlanner(plan.network, replace(plan.config, lists=False))

@@ -56,7 +56,7 @@ def test_memory_bound_designs_reuse_and_one_that_holds_everything_does_not_strea
     assert {o.name for o in compared.tried if o.counters} == {o.name for o in compared.tried if o.plan}
 
 
-@pytest.mark.parametrize("name", [name for name, kind in SCHEDULES.items() if not kind.lists])
+@pytest.mark.parametrize("name", [name for name, kind in SCHEDULES.items() if not kind.planner.asks])
 def test_every_schedule_by_name_on_an_engine_that_nobody_sized(name):
     sequences = {"rowblock": 4}.get(name)
     used = (np.arange(64) % 8 == 0) & np.ones((128, 1), bool) if name.startswith("gather") else None

@@ -148,7 +148,7 @@ def test_the_proof_sees_another_start(wrong):
 
 def test_only_resident_layers_have_one():
     _, qmodel, _ = quantised()
-    with pytest.raises(ConfigError, match="'conventional' for a model with an initial state; must be resident"):
+    with pytest.raises(ConfigError, match="'conventional' for a model with an initial state; must be one that is"):
         planned(qmodel, ConventionalPlanner)
     with pytest.raises(ConfigError, match="initial state: with thresholds"):
         replace(qmodel, thresholds=(0, 0))

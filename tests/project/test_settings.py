@@ -276,7 +276,7 @@ def test_every_schedule_from_a_file_resolves_to_itself(tmp_path, schedule, hidde
     sections = {"plan": {"schedule": schedule}, "data": {"labels": None}, "memory": {"latency": 7}}
     if schedule == "rowblock":
         sections["plan"]["sequences"] = 4
-    if SCHEDULES[schedule].lists:
+    if SCHEDULES[schedule].planner.asks:
         sections["delta"] = {"x": 0.1, "h": 0.05}
     if schedule == "compressed":
         sections["engine"] = {"decoder": "bitmap", "rows": 8, "axi_data_bits": 64}
