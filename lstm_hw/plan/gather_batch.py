@@ -14,7 +14,7 @@ from ..machine.config import EngineConfig
 from ..machine.isa import SPACE_H, SPACE_X
 from ..machine.layout import Tile
 from ..machine.network import Network
-from .layer import Frame
+from .layer import Frame, words_of
 from .sbe import BatchLayer, BatchPlanner
 from .sums import as_sum
 from .windows import Windows, window_tiles
@@ -94,7 +94,7 @@ class GatherBatchLayer(Windows, BatchLayer):
     def _step(self, frame, step, later):
         """Pinned columns of W_x, and W_h."""
         if self.refetched:
-            self.load(sum(tile.words for tile in self.x_tiles), self.refetched, "streamed columns of W_h")
+            self.load(self.x_words, self.refetched, "streamed columns of W_h")
             if not later:
                 frame.following()
         sums, pinned = self.sums + step * self.blocks, len(self.pinned_tiles)
@@ -178,7 +178,7 @@ class GatherBatchPlanner(BatchPlanner):
     def columns(self, steps: int) -> int:
         """Cycles of the lanes, in a run of so many steps, with products of LSTM layers."""
         (layer,) = self.layers
-        return steps * sum(tile.words for tile in (*layer.x_tiles, *layer.step_tiles))
+        return steps * (layer.x_words + words_of(layer.step_tiles))
 
     def _first_frame(self):
         super()._first_frame()

@@ -22,6 +22,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from ..errors import ConfigError
@@ -339,8 +340,9 @@ class StreamedLayer(ABC):
 
     def column_tiles(self, part: str, columns: int, width: int) -> list[Tile]:
         """Tiles of all row blocks."""
-        firsts = range(0, columns, width)
-        return [Tile(self.number, part, 0, self.blocks, first, min(width, columns - first)) for first in firsts]
+        whole, rest = divmod(columns, width)
+        tiles = _even_tiles(self.number, part, self.blocks, width, _most(whole))[:whole]
+        return [*tiles, *([Tile(self.number, part, 0, self.blocks, columns - rest, rest)] if rest else [])]
 
     def bias_tiles(self, first: int = 0, blocks: int | None = None) -> list[Tile]:
         """Tiles of the bias, of all row blocks or of some."""
@@ -382,6 +384,17 @@ class ResidentBias(StreamedLayer):
         exponent, columns = self.layer.bias_columns[digit]
         weight = self.weights + self.blocks * self.bias_tiles()[digit].first_column + row * columns
         self.mac(mask, space=SPACE_CONSTANT, operand=exponent, weight=weight, columns=columns, **fields)
+
+
+def _most(tiles):
+    """So many tiles, or more: planners that are tried one after the other need about as many."""
+    return 1 << (tiles - 1).bit_length() if tiles else 0
+
+
+@lru_cache(maxsize=256)
+def _even_tiles(number, part, blocks, width, count):
+    """Tiles of equal width of all row blocks."""
+    return tuple(Tile(number, part, 0, blocks, width * n, width) for n in range(count))
 
 
 def digit_tiles(

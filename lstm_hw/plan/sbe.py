@@ -64,6 +64,8 @@ class BatchLayer(ResidentBias):
         What every step multiplies by itself: ``pinned`` columns of W_x, and behind them W_h.
     passing : list of Tile
         Those of them that do not stay on chip.
+    x_words : int
+        Of ``x_tiles``.
     slots : int
         Vectors of h that wait for the layer above: 1 or the batch.
     """
@@ -75,6 +77,7 @@ class BatchLayer(ResidentBias):
         self.case, self.mask, self.tail = planner.case, (1 << self.config.contexts) - 1, (shape.outputs,)
         self.slots = self.batch if planner.reads_all(number) else 1
         self.x_tiles, self.pinned_tiles, hidden = self.cut(planner)
+        self.x_words, self._x_tile = words_of(self.x_tiles), max((tile.words for tile in self.x_tiles), default=0)
         self.pinned = sum(tile.columns for tile in self.pinned_tiles)
         self.step_tiles = [*self.pinned_tiles, *hidden]
         self.buffers = min(self.config.x_elements // self.x_stride, 2 * self.batch)
@@ -101,6 +104,10 @@ class BatchLayer(ResidentBias):
         hidden = [Tile(number, "h", 0, self.blocks, *columns) for columns in h_tiles(shape, config, most)]
         return self.column_tiles("x", streamed, tile), [kept], hidden
 
+    @property
+    def words(self) -> tuple[int, int]:
+        return words_of(self.resident), self.x_words + words_of(self.passing)
+
     def keep(self, tiles: Sequence[Tile]) -> None:
         """Let these tiles stay on chip, besides the bias."""
         self.resident = (*self.bias_tiles(), *tiles)
@@ -108,9 +115,8 @@ class BatchLayer(ResidentBias):
         self.streamed = (*self.x_tiles, *self.passing)
         again = words_of(self.passing)
         held = again if self.case == 2 else max([0, *(tile.words for tile in self.passing)])
-        x_tile = max((tile.words for tile in self.x_tiles), default=0)
-        self.ring = max(2 * x_tile, ring_words(max(x_tile, held), self.config))
-        self.batch_words = words_of(self.x_tiles) + (again if self.case == 2 else 0)
+        self.ring = max(2 * self._x_tile, ring_words(max(self._x_tile, held), self.config))
+        self.batch_words = self.x_words + (again if self.case == 2 else 0)
         self.refetched = again if self.case == 3 else 0  # words that stream at every step
 
     def keep_most(self, room: int) -> None:
@@ -218,7 +224,7 @@ class BatchLayer(ResidentBias):
     def _step(self, frame, step, later):
         """Pinned columns of W_x, and W_h."""
         if self.refetched:
-            self.load(words_of(self.x_tiles), self.refetched, "streamed columns of W_h")
+            self.load(self.x_words, self.refetched, "streamed columns of W_h")
             if not later:
                 frame.following()
         x = self.x_of(frame, step, later) + self.step_tiles[0].first_column

@@ -6,6 +6,7 @@ A schedule is a planner with a name that users write, options, and what it needs
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -153,13 +154,19 @@ class Schedule:
         return self.planner(network, config, **groups, **options)
 
 
+@lru_cache(maxsize=256)
+def _best_batch(network, config, steps, memory, given):
+    """The options that :func:`.plan_batch` chooses. A shape is asked for again where another one did not fit."""
+    planner = plan_batch(network, config, steps, memory=memory, **dict(given)).planner
+    return {"batch": planner.batch, "case": planner.case, "pinned": planner.pinned}
+
+
 def _sbe_choices(ask, config):
     """The best by the model, then of smaller batches, whose sums take less room."""
     given = {name: ask.options[name] for name in ("batch", "case", "pinned") if name in ask.options}
 
     def best(**given):
-        planner = plan_batch(ask.network, config, ask.steps, memory=ask.memory(config), **given).planner
-        return {"batch": planner.batch, "case": planner.case, "pinned": planner.pinned}
+        return dict(_best_batch(ask.network, config, ask.steps, ask.memory(config), tuple(given.items())))
 
     first = best(**given)
     yield first

@@ -15,6 +15,12 @@ def signed(number: int) -> int:
     return (number + SIZE // 2) % SIZE - SIZE // 2
 
 
+def deciding(program: Program, timed: Sequence[Sequence[tuple[int, int]]]) -> set[int]:
+    """Registers that a LOOP reads, or a command of ``timed``, see :func:`periods`."""
+    counts = {instr.count_reg for instr in program.instructions if instr.op == "LOOP"}
+    return counts.union(register for entries in timed for register, _ in entries)
+
+
 def periods(
     program: Program,
     start: int,
@@ -46,13 +52,15 @@ def periods(
     int
         0 if already the next period differs.
     """
-    values, steps = list(registers), list(steps)
+    values, steps, read = list(registers), list(steps), deciding(program, timed)
     # Within these bounds no register wraps.
     limit = min(min(_same_side(v, d), _same_side(v - SIZE, d)) for v, d in zip(values, steps, strict=True))
     code, pc, loops = program.code, start, []
     while limit:
         (op, *fields), at = code[pc], pc
         pc += 1
+        if op in ("SET", "ADD") and fields[0] not in read:
+            continue
         if op == "SET":
             register, value = fields
             values[register], steps[register] = value, 0
@@ -70,7 +78,7 @@ def periods(
                     limit = min(limit, _same_times(count, steps[register], when))
             count = count if when == LOOP_COUNT else int((count != 0) == (when == LOOP_IF))
             if count:
-                loops.append([pc, count])
+                loops.append([pc, count, values.copy(), steps.copy()])
             else:
                 pc = exit_
         elif op == "END":
@@ -80,10 +88,12 @@ def periods(
                     return limit
                 pc = start
             else:
-                loops[-1][1] -= 1
-                pc = loops[-1][0] if loops[-1][1] else pc
-                if not loops[-1][1]:
+                loop = loops[-1]
+                loop[1] -= 1
+                if not loop[1] or loop[2:] == [values, steps]:  # what did not change anything does not the next time
                     loops.pop()
+                else:
+                    pc, loop[2], loop[3] = loop[0], values.copy(), steps.copy()
         else:
             for register, modulus in timed[at]:
                 if steps[register] % modulus:

@@ -218,7 +218,6 @@ class MacTiming:
                 self.recent[fields["target"] + slot] = cycle
 
     def state(self, settled: int, now: int) -> Hashable:
-        """What decides about later MACs and CELLs, relative to ``now``."""
+        """What decides about later MACs, relative to ``now``, but for what the cell unit and they give one another."""
         recent = sorted((entry, cycle - now) for entry, cycle in self.recent.items() if cycle > settled)
-        tokens = (self.finished, self.rooms, self.x_free)
-        return *recent, *(t.left(settled, now) for t in tokens)
+        return *recent, self.x_free.left(settled, now)

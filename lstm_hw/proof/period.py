@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from ..machine.isa import REGISTERS, Instruction
 from ..machine.program import COMMANDS, Command, Program
-from .affine import periods, signed
+from .affine import deciding, periods, signed
 
 APART = 16
 """Commands between two looks at a loop, so that short loops are not looked at all the time."""
@@ -101,8 +101,7 @@ class _Rounds:
             [entry for entry in model.timed(instr) if entry[0]] if instr.op in COMMANDS else []
             for instr in program.instructions
         ]
-        counts = {instr.count_reg for instr in program.instructions if instr.op == "LOOP"}
-        self.deciding = counts.union(register for entries in self.timed for register, _ in entries)
+        self.deciding = deciding(program, self.timed)
 
     def repeats(self, end, loops, scalars):
         """A loop goes round again."""

@@ -8,10 +8,11 @@ takes one. Cycle 0 is the one of the start pulse.
 from collections import deque
 from collections.abc import Hashable, Iterator
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 from ..errors import ProgramError
 from ..machine.config import SERIAL_SLOTS, EngineConfig
-from ..machine.isa import OPS, Instruction
+from ..machine.isa import OPS, SPACE_CONSTANT, SPACE_X, Instruction
 from ..machine.latency import (
     CREDIT,
     DECODE,
@@ -40,8 +41,26 @@ SETTLED = 64
 """So many cycles before the sequencer's next fetch nothing decides anything any more: it is more than all the delays
 that can follow one another without a command behind that fetch."""
 
-Progress = tuple[list[int], tuple[int, int]]
-"""Cycles, counters, tokens and row blocks, and the LOAD under way."""
+
+class Progress(NamedTuple):
+    """Where a run stands.
+
+    Parameters
+    ----------
+    grown : list of int
+        Cycles, counters, tokens and row blocks so far.
+    load : tuple of (int, int)
+        The LOAD under way.
+    asked : tuple of int
+        How often commands asked for h, and for what the cell unit and the lanes give one another.
+    aside : tuple
+        What decides about the answers to these, relative to now.
+    """
+
+    grown: list[int]
+    load: tuple[int, int]
+    asked: tuple[int, int]
+    aside: tuple[Hashable, Hashable]
 
 
 @dataclass
@@ -99,7 +118,9 @@ class Timing:
         self.h, self.x = Tokens(h_tokens), Tokens()
         self.lanes = MacTiming(config, self.port, self.h, self.x)
         self.cells = CellTiming(config, self.lanes.finished, self.lanes.rooms, self.h)
-        self.quiet_at = 0  # first cycle in which everything but the sequencer is idle
+        self.quiet_at = 0  # first cycle in which everything but the sequencer and the cell unit is idle
+        self.cells_quiet_at = 0
+        self.asked_h = self.asked_cells = 0
         self.held, self.x_beats, self.last_x = None, 0, 0
         self.skipped = 0  # cycles of periods that were only counted; no other cycle here has them in it
         self._units = {"INPUT": self._input, "MAC": self._mac, "CELL": self._cell}
@@ -208,6 +229,9 @@ class Timing:
             entries = self._entries
             if entries is None:
                 entries = self.assumed.entries(command.fields)
+        fields = command.fields
+        self.asked_h += fields["wait"] and fields["space"] not in (SPACE_X, SPACE_CONSTANT)
+        self.asked_cells += fields["finish"]
         last = self.lanes.execute(command, take, entries)
         if last > take:
             self.free_at["MAC"] = last
@@ -216,8 +240,9 @@ class Timing:
             self.free_at["MAC"] = take + 1
 
     def _cell(self, command, take):
+        self.asked_cells += 1
         self.free_at["CELL"], quiet = self.cells.execute(command, take)
-        self._active_until(quiet)
+        self.cells_quiet_at = max(self.cells_quiet_at, quiet)
 
     def _active_until(self, cycle):
         self.quiet_at = max(self.quiet_at, cycle)
@@ -230,7 +255,7 @@ class Timing:
         if self.port.beats:
             inside = DECODE - 1 if self.config.decoder != "off" else 0
             self._active_until(self.port.last_beat + LOADED + inside)
-        counters.cycles = max(execute + 1, self.quiet_at) + self.skipped
+        counters.cycles = max(execute + 1, self.quiet_at, self.cells_quiet_at) + self.skipped
         counters.busy = lanes.busy
         for name, cycles in zip(STALLS, lanes.stalls, strict=True):
             setattr(counters, name, cycles)
@@ -238,51 +263,90 @@ class Timing:
 
     def glance(self) -> Hashable:
         """A little of the state."""
-        tokens = (self.h, self.x, self.port.ring, self.lanes.rooms)
+        tokens = (self.x, self.port.ring, self.lanes.rooms)
         return max(self.free_at["MAC"] - self.clock, -SETTLED), *(t.count - t.used for t in tokens)
 
     def state(self) -> Hashable:
-        """What decides about the cycles of all later commands, relative to now."""
+        """What decides about the cycles of later commands, relative to now, but for what is ``aside``."""
         now = self.clock
         settled = now - SETTLED
-        taken = [max(cycle, settled) - now for op, cycles in self.taken.items() if op != "LOAD" for cycle in cycles]
-        cycles = (*self.free_at.values(), self.quiet_at)
+        taken = [cycle for op in ("INPUT", "MAC") for cycle in self.taken[op]]
+        cycles = (*taken, self.free_at["INPUT"], self.free_at["MAC"], self.quiet_at)
         return (
             *map(len, self.taken.values()),
-            *taken,
             *(max(cycle, settled) - now for cycle in cycles),
-            self.h.left(settled, now),
             self.x.left(settled, now),
             self.lanes.state(settled, now),
-            self.cells.state(settled, now),
             self.port.state(settled, now),
         )
 
+    def _aside(self):
+        """What decides about commands that ask for h, and about those of the cell unit, relative to now.
+
+        It may differ from period to period as long as nobody asks: h that is left for later, units that are at work
+        while the lanes go on.
+        """
+        now, lanes = self.clock, self.lanes
+        settled = now - SETTLED
+        cycles = (*self.taken["CELL"], self.free_at["CELL"], self.cells_quiet_at)
+        cells = (
+            *(max(cycle, settled) - now for cycle in cycles),
+            self.cells.state(settled, now),
+            lanes.finished.left(settled, now),
+            lanes.rooms.left(settled, now),
+        )
+        return self.h.left(settled, now), cells
+
     def progress(self) -> Progress:
-        """Cycles, counters, tokens and row blocks so far, and the LOAD under way."""
+        """Where the run stands."""
         lanes, port, tokens = self.lanes, self.port, (t.count for t in self._tokens())
         cycles = self.clock + self.skipped
-        return [cycles, lanes.busy, port.beats, *lanes.stalls, *tokens, self.cells.started], port.under_way()
+        grown = [cycles, lanes.busy, port.beats, *lanes.stalls, *tokens, self.cells.started]
+        return Progress(grown, port.under_way(), (self.asked_h, self.asked_cells), self._aside())
 
     def furthest(self, since: Progress) -> int:
         """Periods like the one since :meth:`progress` was ``since`` that can follow it."""
-        (cycles, *_, started), load = since
+        cycles, *_, started = since.grown
         if self.cells.started != started and (self.clock + self.skipped - cycles) % SERIAL_SLOTS:
             return 0  # units would start in other phases
-        return self.port.furthest(load)
+        asked = (self.asked_h != since.asked[0], self.asked_cells != since.asked[1])
+        if any(asked) and any(
+            one and now != then for one, now, then in zip(asked, self._aside(), since.aside, strict=True)
+        ):
+            return 0
+        return self.port.furthest(since.load)
 
     def skip(self, times: int, since: Progress) -> None:
         """All that happened since :meth:`progress` was ``since`` happened so many times more."""
-        grown = [times * (now - before) for now, before in zip(self.progress()[0], since[0], strict=True)]
-        lanes, (cycles, busy, beats, *rest) = self.lanes, grown
+        before, lanes = since.grown, self.lanes
+        grown = [times * (now - then) for now, then in zip(self.progress().grown, before, strict=True)]
+        cycles, busy, beats, *rest = grown
+        tokens = before[3 + len(STALLS) : -1]
         self.skipped += cycles
         self.cells.origin = START - self.skipped % SERIAL_SLOTS
-        self.port.skip(times, since[1])
+        self.port.skip(times, since.load)
         lanes.busy += busy
         self.port.beats += beats
         lanes.stalls = [stall + more for stall, more in zip(lanes.stalls, rest, strict=False)]
-        for tokens, more in zip(self._tokens(), rest[len(STALLS) : -1], strict=True):
-            tokens.shift(more)
+        aside = []
+        if self.asked_h == since.asked[0]:
+            aside.append(self.h)
+        if self.asked_cells == since.asked[1]:
+            aside += [lanes.finished, lanes.rooms]
+            self._longer_ago(cycles)
+        for one, then, more in zip(self._tokens(), tokens, rest[len(STALLS) : -1], strict=True):
+            if any(one is other for other in aside):
+                one.repeat(times, cycles // times, then)
+            else:
+                one.shift(more)
+
+    def _longer_ago(self, cycles):
+        """What the cell unit began with is so many cycles longer ago: it does not go on with the periods."""
+        self.taken["CELL"] = deque((cycle - cycles for cycle in self.taken["CELL"]), maxlen=QUEUE_DEPTH)
+        self.free_at["CELL"] -= cycles
+        self.cells_quiet_at -= cycles
+        self.cells.last_hidden -= cycles
+        self.cells.last_start -= cycles
 
     def _tokens(self):
         lanes, port = self.lanes, self.port

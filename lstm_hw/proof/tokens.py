@@ -55,6 +55,16 @@ class Tokens:
         self.count += number
         self.used += number
 
+    def repeat(self, times: int, cycles: int, since: int) -> None:
+        """Those behind the first ``since`` came in each of so many periods, of so many cycles each, that ended now.
+
+        Nobody used any of them. Cycles are counted from the end of all periods: what came before is longer ago.
+        """
+        old, new = self._cycles[: since - self._first], self._cycles[since - self._first :]
+        ago = range(times * cycles, -1, -cycles) if new else ()
+        self._cycles = [*(cycle - times * cycles for cycle in old), *(cycle - n for n in ago for cycle in new)]
+        self.count += times * len(new)
+
     def left(self, settled: int, now: int) -> Hashable:
         """What is to be used, relative to ``now``; cycles up to ``settled`` are all the same."""
         if self.used >= self.count:

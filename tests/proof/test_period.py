@@ -150,3 +150,17 @@ def test_steps_cost_nothing():
 
     assert cycles(60) == by_command(config, None, plan.program, [("run", 60, True)])[0][0][0].cycles
     assert cycles(1_000_060) - cycles(60) == 100_000 * (cycles(70) - cycles(60))
+
+
+def test_tiles_are_skipped_while_units_are_at_work():
+    """The cells finish a step while the lanes go through the next one's x: nobody asks for h until then."""
+    network = Network((LayerShape("lstm", 900, 128, 15),))
+    depths = {"weight_words": 2048, "h_elements": 512, "x_elements": 4096, "accumulators": 64, "finish_entries": 64}
+    more = {"states": 1024, "program_length": 512, "x_per_beat": 8, "axi_data_bits": 512}
+    config = config_of(rows=64, contexts=8, cells=1, **depths, **more)
+    plan, memory = BatchPlanner(network, config, 2, 2, 3).plan(), MemoryModel(40, 1)
+    runs = [("load", 1, False), ("run", 8, True)]
+    expected, commands = by_command(plan.config, memory, plan.program, runs)
+    found, walked = in_periods(plan.config, memory, plan.program, runs)
+    assert found == expected
+    assert walked < 0.4 * commands
