@@ -14,10 +14,13 @@ from types import MappingProxyType
 
 import numpy as np
 
+from lstm_hw.errors import ConfigError
 from lstm_hw.machine.config import EngineConfig
 from lstm_hw.machine.network import LayerShape, Network
 from lstm_hw.plan.gather import GatherPlanner
 from lstm_hw.plan.gather_batch import GatherBatchPlanner
+from lstm_hw.plan.gather_sacc import GatherSaccPlanner
+from lstm_hw.plan.sacc import SaccPlanner
 from lstm_hw.plan.sbe import BatchPlanner
 from lstm_hw.proof.count import count_cycles
 from lstm_hw.proof.load_timing import MemoryModel
@@ -36,8 +39,8 @@ LATENCY, PORT_BITS = 40, 1024
 STREAM_WORDS = 1 << 15
 PINNED = {"pruned": 65, "dense": 16}
 """Columns of W_x at least that hide the tail of the step before: two windows, or columns enough."""
-SMALL = {64: 3072, 512: 384}
-"""Lanes -> words of a buffer in which W_h of 1,024 units does not fit."""
+SMALL = {64: (3072, 8), 512: (512, 2)}
+"""Lanes -> words of a buffer in which W_h of 1,024 units does not fit, and row blocks of a group of SACC's halves."""
 FIELDS = {
     "accumulators": 2048,
     "finish_entries": 128,
@@ -99,7 +102,7 @@ def rows_of(name, plan, network, memory=None, bbs=False):
     short, long = (count_cycles(plan, count, memory=memory) for count in (STEPS, 3 * STEPS))
     cycles, beats = ((getattr(long, n) - getattr(short, n)) / (2 * STEPS) for n in ("cycles", "read_beats"))
     (layer,) = network.layers
-    matrices, sequences = sum(used.sum() for used in layer.used), config.contexts
+    matrices, sequences = sum(used.sum() for used in layer.used), plan.sequences
     kept = sum(tile.words for tile in plan.image.tiles if tile.part != "bias") * config.rows
     rate = 2 * sequences * CLOCK_MHZ / 1000 / cycles
     published, beside = (BBS_GOPS, f"{source} at {CLOCK_MHZ} MHz; BBS, an FPGA, batch 1") if bbs else (None, source)
@@ -156,22 +159,35 @@ def streamed_rows(units=(1024, 1500), shapes_of=shapes, batch=16, port_bits=PORT
 
 
 def halved_rows(units=1024, lanes=None, batch=16, ports=(256, PORT_BITS), kept=8, bank=64, pinned=PINNED["pruned"]):
-    """Rows of W_h that does not fit the chip and streams at every step, and what SACC's halves would read of it.
+    """Rows of W_h that does not fit the chip: it streams at every step, or half of it, as its words serve two steps.
 
-    A tile of halves serves two steps. Its window is hidden behind the one before if as many row blocks go through it as
-    one in so many weights is kept; what lies on the diagonal of such tiles is read for each step.
+    SACC with zeros has two contexts on as many lanes, a buffer of as many bits, and on chip what fits of W_h; there is
+    none on a port that is wider than a word.
     """
-    result, pattern = [], BankBalanced(bank, kept)
-    network = pruned(pattern, units)
-    for rows, words in (lanes or SMALL).items():
-        blocks, tile = network.layers[0].blocks(rows), -(-bank // kept)
-        sides = max(1, blocks // tile)
-        share = (1 + 1 / sides) / 2
+    result, memory = [], MemoryModel(LATENCY)
+    network = pruned(BankBalanced(bank, kept), units)
+    for rows, (words, height) in (lanes or SMALL).items():
         for port_bits in ports:
             fields = {"axi_data_bits": port_bits, "weight_words": words, "window": 64}
-            where = f"sbe/LSTM {units}/{units}, {rows} lanes, batch {batch}, {port_bits}-bit port, W_h streams"
-            plan = GatherBatchPlanner(network, engine(Shape(rows), **fields), batch, pinned, 3).plan()
-            result += rows_of(f"{where}/pruned", plan, network, MemoryModel(LATENCY))
-            why = f"missed: not built; tiles of {tile} of {blocks} row blocks would read {share:.4f} of W_h a step"
-            result.append(Row("cycles_per_step", f"{where}/pruned, SACC's halves", None, "cycles", None, why))
+            config = engine(Shape(rows), **fields)
+            layer = f"LSTM {units}/{units}, {rows} lanes, batch {batch}, {port_bits}-bit port, W_h streams"
+            plan = GatherBatchPlanner(network, config, batch, pinned, 3).plan()
+            result += rows_of(f"sbe/{layer}/pruned", plan, network, memory)
+            plan = GatherSaccPlanner(network, config, batch, height).plan()
+            result += rows_of(f"sacc/{layer}/pruned", plan, network, memory)
+            word_bits = rows // 2 * config.weight_bits
+            if port_bits <= word_bits:
+                fields |= {"weight_words": words * config.word_bits // word_bits, "window": 0}
+                plan = _dense_sacc(network, engine(Shape(rows // 2, 2), **fields), batch)
+                result += rows_of(f"sacc/{layer}/dense", plan, network, memory)
     return result
+
+
+def _dense_sacc(network, config, batch):
+    """SACC with as many row blocks of W_h on chip as fit."""
+    for pinned in reversed(range(network.layers[0].blocks(config.rows))):
+        try:
+            return SaccPlanner(network, config, batch, pinned).plan()
+        except ConfigError as error:
+            refused = error
+    raise refused

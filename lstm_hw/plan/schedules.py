@@ -23,6 +23,7 @@ from .fusion import FusionPlanner
 from .gather import GatherPlanner
 from .gather_batch import LEAST_BATCH as GATHER_BATCH
 from .gather_batch import GatherBatchPlanner
+from .gather_sacc import GatherSaccPlanner, heights
 from .row_window import RowWindowPlanner
 from .rowblock import RowBlockPlanner
 from .sacc import SaccPlanner
@@ -48,7 +49,7 @@ class Request:
     steps, sequences : int
         Time steps of a sequence, and independent sequences of a run.
     options : dict
-        Options that are given: ``batch``, ``pinned``, ``case``, ``window``.
+        Options that are given: ``batch``, ``pinned``, ``case``, ``window``, ``height``.
     memory : callable (EngineConfig) -> MemoryModel
     """
 
@@ -197,6 +198,25 @@ def _gather_sbe_choices(ask, config):
     yield from ({"batch": batch, "case": case, "pinned": pinned} for _, batch, case in sorted(found))
 
 
+def _gather_sacc_choices(ask, config):
+    """By what the lanes or the port need at least of W_x, and of W_h, then the smaller batch."""
+    (shape,) = ask.network.recurrent if len(ask.network.recurrent) == 1 else (None,)
+    tried = [ask.options["height"]] if "height" in ask.options or shape is None else heights(shape, config)
+    least = 1 if "batch" in ask.options else GATHER_BATCH
+    batches = sorted({max(least, batch) for batch in ask.batches()})
+    found, refused = [], None
+    for batch, height in product(batches, tried):
+        try:
+            planner = GatherSaccPlanner(ask.network, config, batch, height)
+        except ConfigError as error:
+            refused = refused or error
+            continue
+        found.append((planner.cycles(ask.steps, ask.memory(config).interval), batch, height))
+    if not found:
+        raise refused
+    yield from ({"batch": batch, "height": height} for _, batch, height in sorted(found))
+
+
 def _sacc_choices(ask, config):
     batches = [1] if "batch" not in ask.options else []
     blocks = max(layer.blocks(config.rows) for layer in ask.network.recurrent)
@@ -271,6 +291,15 @@ SCHEDULES = {
         GatherBatchPlanner,
         ("batch", "case", "pinned"),
         choices=_gather_sbe_choices,
+        ranked=True,
+        pruned=True,
+        fields={"window": WINDOWS[-1]},
+    ),
+    "gather_sacc": Schedule(
+        "as gather_sbe, and W_h, all of which streams but its diagonal, serves two time steps as in sacc",
+        GatherSaccPlanner,
+        ("batch", "height"),
+        choices=_gather_sacc_choices,
         ranked=True,
         pruned=True,
         fields={"window": WINDOWS[-1]},

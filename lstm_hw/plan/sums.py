@@ -61,7 +61,7 @@ class Sum:
     def with_parities(self, known: dict[frozenset, int]) -> Sum:
         """This sum, where the sum of some indices modulo 2 is known."""
         indices, unit = self._turns
-        if indices not in known:
+        if not unit or indices not in known:
             return self
         plain = {loop: term for loop, term in self.terms if not term.modular}
         return _sum(self.constant + (self.phase + known[indices] * unit) % self.modulus, plain, 0, 0)

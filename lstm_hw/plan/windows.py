@@ -23,6 +23,18 @@ def hides(blocks: int, kept: int, columns: int) -> bool:
     return spans(blocks)[-1][1] * kept >= columns
 
 
+def counts_before(used: np.ndarray) -> np.ndarray:
+    """Of bool (rows, columns) how many are true in front of each column, and of all: int (rows, columns + 1)."""
+    before = np.zeros((len(used), used.shape[1] + 1), dtype=np.int32)
+    np.cumsum(used, axis=1, out=before[:, 1:])
+    return before
+
+
+def most_kept(before: np.ndarray, ends: list[int]) -> np.ndarray:
+    """Words of a row block in the windows between such columns: as many as the fullest row has weights, 1 at least."""
+    return np.maximum(1, np.diff(before[:, ends], axis=1).max(axis=0))
+
+
 def window_tiles(
     shape: LayerShape, number: int, part: str, config: EngineConfig, of: int = 1, least: int = 1
 ) -> list[Tile]:
@@ -53,13 +65,11 @@ def window_tiles(
     if not shape.used:
         return []
     used, blocks = shape.used["xh".index(part)], shape.blocks(config.rows)
-    columns = used.shape[1]
-    before = np.zeros((len(used), columns + 1), dtype=np.int32)
-    np.cumsum(used, axis=1, out=before[:, 1:])
+    columns, before = used.shape[1], counts_before(used)
     best, fewest = [], blocks * columns
     for width in range(min(config.window, columns // least) // of * of, 0, -of):
         ends = [*range(0, columns, width), columns]
-        kept = np.maximum(1, np.diff(before[:, ends], axis=1).max(axis=0))
+        kept = most_kept(before, ends)
         cycles = sum(blocks * count + (0 if hides(blocks, count, width) else width) for count in kept.tolist())
         if cycles < fewest:
             fewest = cycles
@@ -80,14 +90,14 @@ class Windows(StreamedLayer):
     def multiply_window(
         self, tile: Tile, comment: str | None, window: dict[str, Sum | int] | None, **fields: Sum | int
     ) -> None:
-        """Products of the window that is there, all row blocks of a tile, while the next one comes, if there is one.
+        """Products of the window that is there, the row blocks of a tile, while the next one comes, if there is one.
 
         ``fields`` are those of the first row block. The next window has a MAC of its own where the last products are
         too few to hide it; words of the ring are released with the last ones.
         """
-        hidden = window if window and hides(self.blocks, tile.kept, window["fill"]) else None
-        for first, slots in spans(self.blocks):
-            end = (hidden or {}) if first + slots == self.blocks else {"release": 0} if "release" in fields else {}
+        hidden = window if window and hides(tile.blocks, tile.kept, window["fill"]) else None
+        for first, slots in spans(tile.blocks):
+            end = (hidden or {}) if first + slots == tile.blocks else {"release": 0} if "release" in fields else {}
             places = {"weight": fields.get("weight", 0) + first * tile.kept}
             places |= {name: fields[name] + first for name in ("source", "target") if name in fields}
             words = {"columns": tile.kept, "slots": slots, "load": 1, "gather": 1}

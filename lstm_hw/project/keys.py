@@ -186,7 +186,7 @@ class PlanSection:
         None, "independent sequences of a run; without it as many as engine.contexts is for, or one"
     )
     batch: int | None = _key(
-        None, "time steps that share a fetch of W_x (sbe, gather_sbe, sacc, fusion); chosen without it"
+        None, "time steps that share a fetch of W_x (sbe, gather_sbe, gather_sacc, sacc, fusion); chosen without it"
     )
     pinned: int | tuple | None = _key(
         None,
@@ -197,6 +197,9 @@ class PlanSection:
         None, "where W_h is (sbe, gather_sbe): 1 on chip, 2 held for a batch, 3 streamed in part; chosen without it"
     )
     window: int | None = _key(None, "row blocks that stay on chip (row_window); as many as fit without it")
+    height: int | None = _key(
+        None, "row blocks of a group, whose columns of W_h stay on chip (gather_sacc); chosen without it"
+    )
     steps: int | None = _key(
         None, "time steps of a sequence that the choice is made for; those of the test inputs without it"
     )
@@ -216,6 +219,7 @@ class PlanSection:
                 _between("steps", 1, MAX_STEPS),
                 _between("pinned", 0, MAX_COUNT),
                 _between("window", 0, MAX_COUNT),
+                _between("height", 1, MAX_COUNT),
                 ("case", lambda case: case in (1, 2, 3), "must be 1, 2 or 3"),
             ),
         )

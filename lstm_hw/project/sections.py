@@ -475,8 +475,8 @@ PRUNING = (
 )
 """Caption and columns."""
 ZEROS = (
-    "The schedules gather and gather_sbe leave zeros out, in memory, on ports and on lanes. Other lanes multiply "
-    "by zeros as by other weights, and ports read them too, but for weights that stream through a decoder."
+    "The schedules gather, gather_sbe and gather_sacc leave zeros out, in memory, on ports and on lanes. Other lanes "
+    "multiply by zeros as by other weights, and ports read them too, but for weights that stream through a decoder."
 )
 
 

@@ -37,9 +37,12 @@ def test_batches_read_what_is_not_zero():
         assert busy > 7 * idle
 
 
-def test_halves_are_told_as_missed():
-    """Beside what W_h takes that streams at every step."""
-    rows = halved_rows(128, {32: 416}, 4, (256,), pinned=1)
-    (missed,) = (row for row in rows if row.ours is None)
-    assert "SACC" in missed.config and "tiles of 8 of 16 row blocks would read 0.7500" in missed.source
-    assert next(row for row in rows if row.metric == "bytes_per_step").ours > 0
+def test_halves_read_half():
+    """Of 4 groups of 32 rows, what is off the diagonal, every second step each of its halves."""
+    rows = halved_rows(128, {32: (416, 4)}, 4, (64,), kept=4, bank=32, pinned=1)
+    read = {tuple(row.config.split("/")[::3]): row.ours for row in rows if row.metric == "bytes_per_step"}
+    word, x, h = 11 * 8, 16 * 16, 16 * 16  # bytes of a word; words of W_x and W_h without zeros
+    assert read["sacc", "pruned"] == word * (x / 4 + 3 / 4 * h / 2)
+    assert read["sbe", "pruned"] > 1.5 * read["sacc", "pruned"] and read["sacc", "dense"] > 3 * read["sacc", "pruned"]
+    cycles = {tuple(row.config.split("/")[::3]): row.ours for row in rows if row.metric == "cycles_per_step"}
+    assert cycles["sacc", "pruned"] < min(cycles["sbe", "pruned"], cycles["sacc", "dense"])

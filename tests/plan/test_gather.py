@@ -20,6 +20,7 @@ from lstm_hw.plan.choose import choose
 from lstm_hw.plan.dense import ResidentPlanner
 from lstm_hw.plan.gather import GatherPlanner
 from lstm_hw.plan.gather_batch import GatherBatchPlanner
+from lstm_hw.plan.gather_sacc import GatherSaccPlanner
 from lstm_hw.plan.sizing import engine_formats, network_of
 from lstm_hw.plan.windows import spans, window_tiles
 from lstm_hw.proof.checker import check
@@ -266,12 +267,50 @@ def test_what_no_batch_can_have():
         GatherBatchPlanner(one, config, 2)
 
 
+HALVES = {
+    "two groups": ((16, 16), 0, 8, 2, {"window": 8}, (2, 4)),
+    "a head, groups of one row block": ((24, 16), 3, 8, 2, {"window": 8}, (3, 2)),
+    "two sequences": ((24, 16), 3, 8, 2, {"window": 8, "contexts": 2, "x_per_beat": 2}, (3, 2)),
+    "groups of some windows": ((16, 48), 0, 4, 1, {"window": 4, "x_per_beat": 4}, (4, 4)),
+    "a last group of other row blocks": ((40, 40), 2, 8, 2, {"window": 8}, (4, 8)),
+    "a last window that units do not fill": ((12, 26), 0, 2, 1, {"window": 16}, (2, 2)),
+    "a last group of many windows": ((12, 30), 2, 2, 1, {"window": 16}, (5, 9)),
+    "windows that nothing hides": ((32, 32), 0, 8, 1, {"rows": 32, "window": 8}, (3, 1)),
+}
+
+
+def halved(sizes, head, bank, keep, fields, arguments, parts="xh", **kind):
+    model, config = built(sizes, head, False, bank, keep, parts, {"finish_entries": 64, "states": 512} | fields, **kind)
+    config = replace(config, x_elements=512, h_elements=512, program_length=512)
+    return model, GatherSaccPlanner(model.network, config, *arguments).plan()
+
+
+@pytest.mark.parametrize("name", HALVES)
+def test_bits_of_halves(name):
+    """Passes down and up in turn, over whole batches and shorter ones, from zero state and on from the run before."""
+    model, plan = halved(*HALVES[name])
+    assert check(plan) > 0
+    plan_scenario(model, plan, ((5, True), (1, False), (4, False), (2, False), (3, True)))
+
+
+@pytest.mark.parametrize("kind, parts", [({"kind": "gru"}, "xh"), ({}, "h")], ids=["GRU", "W_x dense"])
+def test_halves_of_other_layers(kind, parts):
+    model, plan = (
+        halved((9, 16), 2, 8, 2, {"window": 8}, (3, 4), parts, **kind)
+        if parts == "h"
+        else halved((8, 16), 2, 8, 2, {"window": 8}, (3, 4), **kind)
+    )
+    check(plan)
+    plan_scenario(model, plan, ((5, True), (2, False)))
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.data())
 def test_random_plans(data):
     """Zeros anywhere, windows, rows, sequences and pieces of any size, resident or in batches: proved, and the bits."""
     draw = data.draw
-    batched = draw(st.booleans())
+    schedule = draw(st.sampled_from(("gather", "gather_sbe", "gather_sacc")))
+    batched = schedule != "gather"
     sizes = draw(st.lists(st.integers(6, 24), min_size=2, max_size=2 if batched else 3))
     head, every = draw(st.sampled_from(((0, False), (3, False)) if batched else ((0, False), (3, False), (3, True))))
     model = random_network(np.random.default_rng(draw(st.integers(0, 99))), sizes, head, every)
@@ -280,13 +319,15 @@ def test_random_plans(data):
     fields = {"rows": draw(st.sampled_from((4, 8, 16))), "window": draw(st.sampled_from((4, 16, 64)))}
     config = config_of(**AMPLE | fields, contexts=contexts, x_per_beat=contexts, program_length=512, **model.factors)
     try:
-        if batched:
+        if schedule == "gather_sbe":
             planner = GatherBatchPlanner(model.network, config, draw(st.integers(2, 4)), case=draw(st.integers(1, 3)))
+        elif batched:
+            planner = GatherSaccPlanner(model.network, config, draw(st.integers(2, 4)), draw(st.integers(1, 6)))
         else:
             planner = GatherPlanner(model.network, config)
         plan = planner.plan()
     except ConfigError as error:
-        assert re.search("enough zeros|pinned|must be at least", str(error))
+        assert re.search("enough zeros|pinned|height|must be at least", str(error))
         return
     check(plan)
     runs = draw(st.lists(st.tuples(st.integers(1, 9), st.booleans()), max_size=2))

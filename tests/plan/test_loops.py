@@ -251,6 +251,7 @@ def test_what_a_condition_says_is_known_inside():
         for zero in (False, True):
             for _ in b.when((done + 1) % 2, zero=zero):
                 b.emit("MAC", columns=1, operand=done % 2 * 64 + 3, target=(done + 1) % 2 * 5)
+                b.emit("MAC", columns=1, operand=done % 3 * 7)  # of which it says nothing
                 for _ in b.when(done % 2):
                     b.emit("MAC", columns=2)
     b.emit("HALT")

@@ -6,6 +6,7 @@ import pytest
 from lstm_hw.gateware.top import Top
 from lstm_hw.plan.gather import GatherPlanner
 from lstm_hw.plan.gather_batch import GatherBatchPlanner
+from lstm_hw.plan.gather_sacc import GatherSaccPlanner
 from lstm_hw.proof.checker import check
 from lstm_hw.verify.scenario import Stress
 from lstm_hw.verilog.emit import write_verilog
@@ -22,13 +23,21 @@ def engine(tmp_path_factory):
     model = random_network(np.random.default_rng(5), (24, 12), 3, lifts=((0, 3),))
     model = balanced(model, 4, 1)
     fields = {"window": 16, "contexts": 2, "x_per_beat": 2, "x_elements": 128, "accumulators": 64, **model.factors}
-    config = config_of(**fields)
+    config = config_of(**fields, program_length=512)
     folder = tmp_path_factory.mktemp("gather")
     return model, config, write_verilog(folder / "lstm_engine.v", Top(config), "lstm_engine")
 
 
 @pytest.mark.parametrize("stress", [None, Stress(0.3, 0.5, 0.3, seed=3)], ids=["", "pauses"])
-@pytest.mark.parametrize("make", [GatherPlanner, lambda *engine: GatherBatchPlanner(*engine, 3, 1, 3)], ids=["", "sbe"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        GatherPlanner,
+        lambda *engine: GatherBatchPlanner(*engine, 3, 1, 3),
+        lambda *engine: GatherSaccPlanner(*engine, 3, 2),
+    ],
+    ids=["", "sbe", "sacc"],
+)
 def test_bits_and_cycles(tmp_path, engine, make, stress):
     model, config, verilog = engine
     plan = make(model.network, config).plan()
