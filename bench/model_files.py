@@ -134,6 +134,9 @@ def keras_h5(path: Path, layers: list[tuple[str, dict, list[np.ndarray]]], versi
             names = [
                 f"{inner}{name}:0" for name in KERAS_ARRAYS if kind in KERAS_RECURRENT or name != "recurrent_kernel"
             ]
+            if kind == "Bidirectional":
+                ways = ("forward_lstm", "backward_lstm")
+                names = [f"{config['name']}/{way}/lstm_cell/{name}:0" for way in ways for name in KERAS_ARRAYS]
             group = file.create_group(f"model_weights/{config['name']}")
             group.attrs["weight_names"] = [name.encode() for name in names[: len(arrays)]]
             for name, array in zip(names, arrays, strict=False):
@@ -150,10 +153,13 @@ def keras_archive(layers: list[tuple[str, dict, list[np.ndarray]]]) -> bytes:
         for kind, _, arrays in layers:
             number = counts[kind] = counts.get(kind, -1) + 1
             folder = f"layers/{KERAS_FOLDERS.get(kind, kind.lower())}{f'_{number}' if number else ''}"
-            folder += {"TimeDistributed": "/layer/vars"}.get(kind, "/cell/vars" if kind in KERAS_RECURRENT else "/vars")
-            file.create_group(folder)
-            for at, array in enumerate(arrays):
-                file.create_dataset(f"{folder}/{at}", data=array)
+            ends = [{"TimeDistributed": "/layer/vars"}.get(kind, "/cell/vars" if kind in KERAS_RECURRENT else "/vars")]
+            if kind == "Bidirectional":
+                ends = ["/forward_layer/cell/vars", "/backward_layer/cell/vars"]
+            for number, end in enumerate(ends):
+                file.create_group(f"{folder}{end}")
+                for at, array in enumerate(arrays[number * len(arrays) // len(ends) :][: len(arrays) // len(ends)]):
+                    file.create_dataset(f"{folder}{end}/{at}", data=array)
     model = {"module": "keras", "class_name": "Sequential", "config": {"name": "sequential", "layers": items}}
     members = {"metadata.json": b'{"keras_version": "3.0.0"}', "config.json": json.dumps(model).encode()}
     return zipped(members | {"model.weights.h5": weights.getvalue()})

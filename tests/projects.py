@@ -27,6 +27,15 @@ def tensors(rng, inputs=3, hidden=(4,), outputs=3, scale=0.5):
     return result
 
 
+def both_ways(rng, inputs=3, hidden=4, outputs=3):
+    """That of a bidirectional layer, with a head."""
+    one, other = (tensors(rng, inputs, (hidden,), 0) for _ in range(2))
+    head = tensors(rng, 2 * hidden, (1,), outputs)
+    made = one | {f"{name}_reverse": values for name, values in other.items()}
+    weight = rng.normal(0, 0.5, (outputs, 2 * hidden)).astype(np.float32)
+    return made | {"head.weight": weight, "head.bias": head["head.bias"]}
+
+
 def float_model(rng, inputs=3, hidden=(4,), outputs=3, head_every_step=False, scale=0.5):
     """A random FloatModel."""
     layers = []

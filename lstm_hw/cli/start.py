@@ -94,7 +94,9 @@ Examples:
 @click.option("--part", help="FPGA that the engine has to fit.")
 @click.option("--board", help="Board that the engine has to fit.")
 @click.option(
-    "--head", type=click.Choice(["last_step", "every_step"]), help="Hidden states that the linear head reads."
+    "--head",
+    type=click.Choice(["last_step", "every_step", "final_state"]),
+    help="Hidden states that the linear head reads; final_state of a bidirectional layer.",
 )
 @click.option("--prefix", help="What the names of the LSTM's tensors begin with, in a file with more than it.")
 @click.option(

@@ -155,7 +155,7 @@ class Session:
         Raises
         ------
         InputError
-            ``x`` does not fit the model, or there is no state to go on from.
+            ``x`` does not fit the model, there is no state to go on from, or there must not be one.
         DeviceError
             A run failed, or took too long: ``registers`` has what the engine said.
         NotLoadedError
@@ -169,9 +169,13 @@ class Session:
         image = self.image
         x = np.asarray(x)
         if x.ndim != 3 or 0 in x.shape:
-            raise InputError("x", f"shape {x.shape}", f"must be (sequences, steps, {image.streams.inputs})")
-        stored_x = image.x_code.quantize(x)
-        beyond = image.x_code.format.count_clipped(image.x_code.scaled(x))
+            raise InputError("x", f"shape {x.shape}", f"must be (sequences, steps, {image.inputs})")
+        if x.shape[2] != image.inputs:
+            raise InputError("x", f"shape {x.shape}", f"must end with {image.inputs}")
+        if carry:
+            image.arrangement.check_whole("carry")
+        stored_x = image.x_code.quantize(image.arrangement.x(x))
+        beyond = image.x_code.format.count_clipped(image.x_code.scaled(image.arrangement.x(x)))
         if beyond:
             text = (
                 f"{beyond} of {x.size} inputs are beyond {image.x_code.format}, the format of x: outputs may be wrong"
@@ -182,7 +186,7 @@ class Session:
             if count:
                 text = f"{count} {CLIPPED_PLACES[place]} were beyond their format: outputs may be wrong"
                 warnings.warn(text, ClippedWarning, stacklevel=4)
-        outputs = outputs if image.streams.every_step else outputs[:, 0]
+        outputs = image.arrangement.outputs(outputs if image.streams.every_step else outputs[:, 0])
         return outputs if stored else image.y_format.to_float(outputs)
 
     async def _run(self, x, carry, progress=None):

@@ -20,6 +20,7 @@ import numpy as np
 
 from ..errors import InputError, LstmHwError
 from ..files import write_file
+from ..machine.arrangement import PLAIN, READS, SENDS, Arrangement
 from ..machine.config import VALUE_BITS, EngineConfig
 from ..machine.formats import OVERFLOWS, ROUNDINGS, InputCode, QFormat
 from ..machine.plan import Plan
@@ -57,8 +58,13 @@ class Kind(IntEnum):
     X_PARTS = 5
     Y_EVEN = 6
     Y_ODD = 7
+    ARRANGEMENT = 8
     ABOUT = 16
     VECTORS = 17
+
+
+def _numbered(names):
+    return ", ".join(f"{number} {name}" for number, name in enumerate(names))
 
 
 SECTION_DOC = {
@@ -69,11 +75,13 @@ SECTION_DOC = {
     Kind.X_PARTS: "pairs of u32: first element and elements of each part of an x vector, in the order of a batch",
     Kind.Y_EVEN: "pairs of u32: first element and elements of each packet of an even output vector",
     Kind.Y_ODD: "... and of an odd one",
+    Kind.ARRANGEMENT: f"two u32: how software brings x to the engine ({_numbered(READS)}) and outputs from it "
+    f"({_numbered(SENDS)}); left out where both are 0. Runs must then begin from zero state, with whole sequences",
     Kind.ABOUT: "JSON: name, schedule, what wrote the image",
     Kind.VECTORS: "u32 sequences, steps, vectors and 0; i16 x[sequences][steps][inputs]; i16 "
     "y[sequences][vectors][outputs]: stored integers, and what an engine must answer; left out where there are none",
 }
-OPTIONAL = (Kind.VECTORS,)
+OPTIONAL = (Kind.ARRANGEMENT, Kind.VECTORS)
 
 
 HEADER = (
@@ -159,6 +167,8 @@ class FirmwareImage:
     vectors : Vectors, optional
     about : dict
         JSON-able values for people: ``name``, ``schedule``, ``written_by``.
+    arrangement : Arrangement
+        What software does with x before and with outputs after a run; whatever else is here is of the engine.
     """
 
     config: EngineConfig
@@ -169,6 +179,7 @@ class FirmwareImage:
     y_format: QFormat
     vectors: Vectors | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
+    arrangement: Arrangement = PLAIN
 
     @classmethod
     def of(
@@ -179,6 +190,7 @@ class FirmwareImage:
         y_format: QFormat,
         vectors: Vectors | None = None,
         about: Mapping[str, Any] | None = None,
+        arrangement: Arrangement = PLAIN,
     ) -> "FirmwareImage":
         """The image of a plan with its weights.
 
@@ -194,7 +206,13 @@ class FirmwareImage:
             streams = replace(streams, y_order=YOrder.of(plan.y_order))
         known = {name: entries[name] for name in ("run", "load") if name in entries}
         program = Program(plan.program.instructions, MappingProxyType(known))
-        return cls(plan.config, program, weights, streams, x_code, y_format, vectors, MappingProxyType(about or {}))
+        about = MappingProxyType(about or {})
+        return cls(plan.config, program, weights, streams, x_code, y_format, vectors, about, arrangement)
+
+    @property
+    def inputs(self) -> int:
+        """Elements of the network's x in a step."""
+        return self.streams.inputs // self.arrangement.halves
 
     @property
     def identity(self) -> str:
@@ -290,6 +308,9 @@ class FirmwareImage:
         if len(exponents) != streams.inputs or np.abs(exponents.astype(int)).max() > EXPONENT_LIMIT:
             rule = f"must be {streams.inputs}, from {-EXPONENT_LIMIT} to {EXPONENT_LIMIT}"
             raise InputError(f"{subject}: exponents", f"{len(exponents)} of them", rule)
+        arrangement, half = _arrangement(sections.get(Kind.ARRANGEMENT), streams, subject), streams.inputs // 2
+        if arrangement.halves == 2 and (exponents[:half] != exponents[half:]).any():
+            raise InputError(f"{subject}: exponents", "unlike of both ends", "must be the same: the same x is read")
         about = _json(sections, Kind.ABOUT, subject)
         x_format = _format(
             header["x_width"], header["x_fraction"], config.operand_bits, f"{subject}: x",
@@ -304,6 +325,7 @@ class FirmwareImage:
             _format(header["y_width"], header["y_fraction"], VALUE_BITS, f"{subject}: y"),
             _vectors(sections.get(Kind.VECTORS), streams, config.operand_bits, subject),
             MappingProxyType(about),
+            arrangement,
         )
 
     def _facts(self):
@@ -351,8 +373,11 @@ class FirmwareImage:
             Kind.X_PARTS: np.asarray(self.streams.x_order.parts, "<u4").tobytes(),
             Kind.Y_EVEN: np.asarray(self.streams.y_order.even, "<u4").tobytes(),
             Kind.Y_ODD: np.asarray(self.streams.y_order.odd, "<u4").tobytes(),
+            Kind.ARRANGEMENT: _arranging(self.arrangement),
             Kind.ABOUT: _to_json(dict(self.about)),
         }
+        if self.arrangement.is_plain:
+            del sections[Kind.ARRANGEMENT]
         if self.vectors is not None:
             x, y = self.vectors.x, self.vectors.y
             sizes = np.asarray([*x.shape[:2], y.shape[1], 0], "<u4")
@@ -365,6 +390,26 @@ class FirmwareImage:
         known = _HEADER.pack(b"", 0, 0, 0, 0, *facts, b"")[_FACTS]
         digests = [hashlib.sha256(content).digest() for kind, content in sections.items() if kind < Kind.ABOUT]
         return hashlib.sha256(known + b"".join(digests)).digest()
+
+
+def _arranging(arrangement):
+    """Content of the section of an arrangement."""
+    return np.asarray([READS.index(arrangement.reads), SENDS.index(arrangement.sends)], "<u4").tobytes()
+
+
+def _arrangement(content, streams, subject):
+    """The arrangement of an image, which its streams must have."""
+    if content is None:
+        return PLAIN
+    words, subject = np.frombuffer(content[: len(content) // 4 * 4], "<u4").tolist(), f"{subject}: arrangement"
+    if len(content) != 8 or words[0] >= len(READS) or words[1] >= len(SENDS) or not any(words):
+        raise InputError(subject, f"{content[:16]!r}", f"must be two words, below {len(READS)} and {len(SENDS)}")
+    found = Arrangement(READS[words[0]], SENDS[words[1]])
+    odd = streams.inputs % found.halves or found.sends in SENDS[2:] and streams.outputs % 2
+    if odd or found.sends != "sent" and not streams.every_step:
+        sizes = f"{found} of {streams.inputs} inputs and {streams.outputs} outputs"
+        raise InputError(subject, sizes, "must be of even sizes, with outputs of every step")
+    return found
 
 
 def _aligned(size):

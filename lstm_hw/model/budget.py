@@ -81,7 +81,7 @@ def partly_rounded(model: FloatModel, qmodel: QuantModel, x: np.ndarray, rounded
     for group in step_groups(qmodel.layers):
         values = _run([steps[n] for n in group], values)
     if qmodel.head is None:
-        return values
+        return qmodel.arrangement.outputs(values)
     values = values if qmodel.head_every_step else values[:, -1]
     for (name, layer), weights in zip(qmodel.named_linear.items(), model.linear, strict=True):
         here = {place for where, place in rounded if where == name}
@@ -91,7 +91,7 @@ def partly_rounded(model: FloatModel, qmodel: QuantModel, x: np.ndarray, rounded
             exponents = 0 if "skip" in here else np.array(qmodel.input_exponents or 0)
             values = values + given @ (arrays["skip"] / np.exp2(exponents)).T
         values = _outputs(layer, model, qmodel, values) if "output" in here else activated(layer.activation, values)
-    return values
+    return qmodel.arrangement.outputs(values)
 
 
 def _outputs(layer, model, qmodel, sums):

@@ -87,7 +87,7 @@ def quantization_report(
     output.add(real[every_step], exact[every_step], 0)
     last = clipped["output"] if model.head is not None else clipped[len(layers) - 1, "h"]
     report = {
-        "input": {"clipped": qmodel.input_format.count_clipped(qmodel.scaled_input(x)) / x.size},
+        "input": {"clipped": qmodel.input_format.count_clipped(qmodel.scaled_input(x)) / qmodel.scaled_input(x).size},
         "layers": layers,
         "dense": [
             {

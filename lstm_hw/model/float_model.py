@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..errors import ConfigError, ModelError
+from ..machine.arrangement import PLAIN, Arrangement
 from ..machine.config import CELL_SUMS, GATES
 from ..machine.isa import ACTIVATIONS
 from .functions import SIGMOIDS, TANHS, USUAL
@@ -407,12 +408,15 @@ class FloatModel:
         Linear layers between the last recurrent layer and the head, the first one first.
     functions : pair of str
         What stands for sigmoid and for tanh in all cells, of :data:`.functions.SIGMOIDS` and :data:`.functions.TANHS`.
+    arrangement : Arrangement
+        How x of the network reaches the layers, and how outputs of the network come from those of the last one.
 
     Raises
     ------
     ModelError
         No layer, cells of both kinds, unknown functions, or others than those of a linear layer, sizes of neighbours
-        that differ, or ``head_every_step`` or ``dense`` without a head.
+        that differ, ``head_every_step`` or ``dense`` without a head, or an arrangement that the last layer's outputs do
+        not have.
     """
 
     layers: tuple[RecurrentWeights, ...]
@@ -422,6 +426,7 @@ class FloatModel:
     assumptions: tuple[str, ...] = ()
     dense: tuple[DenseWeights, ...] = ()
     functions: tuple[str, str] = USUAL
+    arrangement: Arrangement = PLAIN
 
     def __post_init__(self):
         object.__setattr__(self, "functions", tuple(self.functions))
@@ -443,6 +448,7 @@ class FloatModel:
                 rule = f"must be the {below.hidden_size} hidden units of layer {number - 1}"
                 raise ModelError(f"{self.source}: layer {number}", f"{above.input_size} inputs", rule)
         check_chain(self.source, self.layers, self.dense, self.head, self.head_every_step)
+        check_arrangement(self)
         if self.head is not None and self.head.skip is not None:
             check_shape(f"{self.source}: skip", self.head.skip.shape, (self.head.output_size, self.input_size))
             if not self.head_every_step:
@@ -481,7 +487,8 @@ class FloatModel:
 
     @property
     def input_size(self) -> int:
-        return self.layers[0].input_size
+        """Inputs of the network; the first layer has twice as many where it reads x from both ends."""
+        return self.layers[0].input_size // self.arrangement.halves
 
     @property
     def hidden_sizes(self) -> tuple[int, ...]:
@@ -491,7 +498,55 @@ class FloatModel:
     @property
     def output_size(self) -> int:
         """Size of one output vector: that of the head, or of the last hidden state without one."""
-        return self.head.output_size if self.head is not None else self.hidden_sizes[-1]
+        if self.head is None:
+            return self.hidden_sizes[-1]
+        return self.head.output_size // self.arrangement.output_halves
+
+    @property
+    def gives_every_step(self) -> bool:
+        """Whether it has an output vector a step, rather than one in all."""
+        return (self.head is None or self.head_every_step) and not self.arrangement.gives_one
+
+    @property
+    def head_mode(self) -> str:
+        """What the head reads, of ``HEAD_MODES``."""
+        if self.arrangement.reads == "both" and not self.head_every_step:
+            return "final_state"
+        return "every_step" if self.gives_every_step else "last_step"
+
+    @property
+    def as_run(self) -> "FloatModel":
+        """The same layers alone, whose x and outputs are those of the engine."""
+        return replace(self, arrangement=PLAIN)
+
+
+def check_arrangement(model: Any) -> None:
+    """Refuse an arrangement that layers, float or quantised, do not have."""
+    arrangement, head, subject = model.arrangement, model.head, f"{model.source}: arrangement"
+    if arrangement.is_plain:
+        return
+    if model.layers[0].input_size % arrangement.halves:
+        found = f"{model.layers[0].input_size} inputs of the first layer"
+        raise ModelError(subject, found, "must be even where x is read from both ends")
+    if arrangement.sends == "apart" and (head is not None or model.layers[-1].hidden_size % 2):
+        raise ModelError(subject, "outputs of two directions apart", "must be as many of each, without a head")
+    if arrangement.output_halves == 2 and (
+        head is None or head.activation != "none" or model.dense or not model.head_every_step or head.output_size % 2
+    ):
+        rule = "must be those of one linear layer without an activation, on every step"
+        raise ModelError(subject, "outputs of two directions that are added", rule)
+    if arrangement.sends == "backward" and head is not None and not model.head_every_step:
+        raise ModelError(subject, "outputs of a head on the last step", "must be sent as they are")
+    if getattr(head, "skip", None) is not None:
+        rule = "must be of a network of one direction; model.skip = 'outside' or not given leaves the addition out"
+        raise ModelError(f"{model.source}: skip", f"of x that is read {arrangement.reads}", rule)
+
+
+def refuse_arranged(model: Any, what: str) -> None:
+    """Refuse what is done for networks alone that read x from the first step to the last."""
+    if not model.arrangement.is_plain:
+        rule = "must be for one that reads it forward and sends what it computes"
+        raise ConfigError(what, f"for a network that reads x {model.arrangement.reads}", rule)
 
 
 def with_layers(model: Any, layers: Sequence, linear: Sequence) -> Any:

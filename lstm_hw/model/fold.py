@@ -47,6 +47,7 @@ def folded(
         for name, values, default in (("input_scale", input_scale, 1.0), ("input_offset", input_offset, 0.0))
     )
     free, value = _free(held or {}, size)
+    scale, offset, free, value = (np.tile(part, model.arrangement.halves) for part in (scale, offset, free, value))
     # Of free inputs the scale goes into the matrix; the offset, and what is held, are constants.
     constant = np.where(free, offset, value * scale + offset)
     first = replace(first, w_x=(first.w_x * scale)[:, free], bias=first.bias + first.w_x @ constant)
@@ -65,6 +66,8 @@ def _with_outputs(model, head, output_scale, output_offset):
         raise ConfigError(f"model.{name}", f"for a model {found}", "must be for one that ends in a linear layer")
     scale = _each("output_scale", output_scale, model.output_size, "outputs", 1.0)
     offset = _each("output_offset", output_offset, model.output_size, "outputs", 0.0)
+    # Of outputs that are added, the offset belongs to one.
+    scale, offset = np.resize(scale, len(head.bias)), np.concatenate([offset, np.zeros(len(head.bias) - len(offset))])
     skip = None if head.skip is None else head.skip * scale[:, None]
     return replace(head, weight=head.weight * scale[:, None], bias=head.bias * scale + offset, skip=skip)
 

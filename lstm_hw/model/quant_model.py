@@ -7,18 +7,20 @@ content, without which it is not read.
 
 import json
 import os
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import pairwise
+from typing import ClassVar
 
 import numpy as np
 
-from ..errors import ConfigError, FormatError, ModelError
+from ..errors import ConfigError, FormatError, InputError, ModelError
 from ..machine.activation import make_activation
 from ..machine.activation_unit import ActivationUnit
+from ..machine.arrangement import PLAIN, Arrangement
 from ..machine.formats import InputCode, QFormat
 from ..reading import parse_json
 from .delta import checked_thresholds
-from .float_model import HEAD, check_chain, check_stack, kind_of, refuse_plain
+from .float_model import HEAD, check_arrangement, check_chain, check_stack, kind_of, refuse_plain
 from .quant_layer import OF_PREACT, RECURRENT, PlainOutputs, QuantDense, QuantPlain, QuantRecurrent, QuantSkip
 from .sparse_h import checked_sparse_h
 from .store import DIGEST_KEY, TensorFile, content_digest, write_tensors
@@ -59,6 +61,9 @@ class QuantModel:
     sparse_h : tuple of int
         Least sizes, in stored integers, of groups of each layer's h that reach its next step
         (:mod:`lstm_hw.model.sparse_h`). Empty: all of h does.
+    arrangement : Arrangement
+        How x of the network reaches the engine, and how its outputs come from those of the engine; whatever is of the
+        engine, ``input_size`` and what :func:`.integer_reference` takes and gives, is without it.
 
     Raises
     ------
@@ -81,6 +86,8 @@ class QuantModel:
     thresholds: tuple[int, ...] = ()
     dense: tuple[QuantDense, ...] = ()
     sparse_h: tuple[int, ...] = ()
+    arrangement: Arrangement = PLAIN
+    source: ClassVar[str] = "quantised model"
 
     def __post_init__(self):
         object.__setattr__(self, "layers", tuple(self.layers))
@@ -90,6 +97,7 @@ class QuantModel:
             raise ModelError("quantised model", "no recurrent layer", "must have at least one")
         check_stack(self.layers, "quantised model")
         check_chain("quantised model", self.layers, self.dense, self.head, self.head_every_step)
+        check_arrangement(self)
         chain = [*self.layers, *self.linear]
         given = [*((layer.hidden_size, layer.hidden) for layer in self.layers)]
         given += [(layer.output_size, layer.output) for layer in self.linear]
@@ -104,6 +112,10 @@ class QuantModel:
         if self.input_exponents and len(self.input_exponents) != self.input_size:
             found, rule = f"{len(self.input_exponents)} entries", f"must be one for each of {self.input_size} inputs"
             raise ModelError("quantised model: input_exponents", found, rule)
+        half = len(self.input_exponents) // 2
+        if self.arrangement.halves == 2 and self.input_exponents[:half] != self.input_exponents[half:]:
+            rule = "must be the same of both ends, from which the same x is read"
+            raise ModelError("quantised model: input_exponents", self.input_exponents, rule)
         for exponent in self.input_exponents:
             if type(exponent) is not int or abs(exponent) > EXPONENT_LIMIT:
                 rule = f"must be an integer from {-EXPONENT_LIMIT} to {EXPONENT_LIMIT}"
@@ -214,16 +226,26 @@ class QuantModel:
         return InputCode(self.input_format, self.input_size, self.input_exponents)
 
     def scaled_input(self, x: np.ndarray) -> np.ndarray:
-        """Real inputs (..., Lx) times the powers of two of ``input_exponents``: what ``input_format`` holds."""
-        return self.input_code.scaled(x)
+        """Real inputs (..., Lx) as the engine reads them, times the powers of two of ``input_exponents``: what
+        ``input_format`` holds."""
+        return self.input_code.scaled(self.arrangement.x(x))
 
     def quantize_input(self, x: np.ndarray) -> np.ndarray:
-        """Real inputs (..., Lx) to the integers that the hardware takes; see :meth:`.InputCode.quantize`."""
-        return self.input_code.quantize(x)
+        """Real inputs (..., Lx) of the network to the integers that the hardware takes; see
+        :meth:`.InputCode.quantize`."""
+        inputs = self.input_size // self.arrangement.halves
+        if np.shape(x)[-1:] != (inputs,):
+            raise InputError("x", f"shape {np.shape(x)}", f"must end with {inputs}")
+        return self.input_code.quantize(self.arrangement.x(x))
 
-    def dequantize_output(self, outputs: np.ndarray) -> np.ndarray:
-        """Output integers of any shape to real numbers (float64)."""
-        return self.output_format.to_float(outputs)
+    def outputs_of(self, sent: np.ndarray) -> np.ndarray:
+        """The network's outputs, as stored integers, from those of the hardware; sums of two may be wider."""
+        return self.arrangement.outputs(sent)
+
+    def dequantize_output(self, sent: np.ndarray) -> np.ndarray:
+        """Output integers of the hardware to the network's outputs, real numbers (float64); of any shape where outputs
+        are what is sent."""
+        return self.output_format.to_float(self.outputs_of(sent))
 
     def _parts(self):
         """(prefix of the tensors, layer) of every layer, the head last."""
@@ -255,6 +277,7 @@ class QuantModel:
             "head": None if self.head is None else _describe(self.head),
             **{name: getattr(self, name) for name in OPTIONAL if getattr(self, name)},
             **({"dense": [_describe(layer) for layer in self.dense]} if self.dense else {}),
+            **({} if self.arrangement.is_plain else {"arrangement": asdict(self.arrangement)}),
         }
         return tensors, {BLOCK_KEY: json.dumps(block, separators=(",", ":"))}
 
@@ -305,10 +328,17 @@ class QuantModel:
                 raise ModelError(f"{path}: {min(tensors)}", "unexpected tensor", "must belong to a layer or the head")
             optional = {name: tuple(block.get(name, ())) for name in OPTIONAL}
             exponents = tuple(block["input_exponents"])
+            optional["arrangement"] = _arrangement(block.get("arrangement", {}), path)
             return cls(layers, head, block["head_every_step"], block["activation"], exponents, dense=dense, **optional)
         except (FormatError, ConfigError) as error:
             subject = error.subject if error.subject.startswith(str(path)) else f"{path}: {error.subject}"
             raise ModelError(subject, error.found, error.rule) from error
+
+
+def _arrangement(values, path):
+    if not set(values) <= {f.name for f in fields(Arrangement)} or not all(isinstance(v, str) for v in values.values()):
+        raise ModelError(f"{path}: arrangement", f"{values!r}"[:_FORMAT_TEXT], "must be names of reads and sends")
+    return Arrangement(**values)
 
 
 def _storage(width):
@@ -386,7 +416,7 @@ def _parse_block(text, subject):
     """The JSON block with its outer keys checked."""
     kinds = {"version": int, "activation": str, "head_every_step": bool, "input_exponents": list, "layers": list}
     kinds["head"] = (dict, type(None))
-    optional = dict.fromkeys((*OPTIONAL, "dense"), list)
+    optional = dict.fromkeys((*OPTIONAL, "dense"), list) | {"arrangement": dict}
     block = parse_json(text, subject, ModelError)
     if block.get("version") != FILE_VERSION:
         raise ModelError(f"{subject}: version", repr(block.get("version"))[:40], f"must be {FILE_VERSION}")

@@ -47,6 +47,11 @@ def matrix_sizes(model: FloatModel) -> dict[str, int]:
 class FloatRuns:
     """The float model's runs of a calibration set, kept for all configurations that are tried with it.
 
+    Attributes
+    ----------
+    model, calibration
+        As the engine has them: without the model's arrangement, which is done.
+
     Parameters
     ----------
     model : FloatModel
@@ -59,7 +64,8 @@ class FloatRuns:
     """
 
     def __init__(self, model: FloatModel, calibration: np.ndarray):
-        self.model, self.calibration = model, checked_sequences("calibration", calibration, model.input_size)
+        checked = checked_sequences("calibration", calibration, model.input_size)
+        self.model, self.calibration = model.as_run, model.arrangement.x(checked)
         self.sample = self.calibration[: _sample_size(model, self.calibration)]
 
     @cached_property
@@ -117,8 +123,8 @@ def quantize(
     ConfigError
         ``hidden`` has not one format a layer, or ``matrix_bits`` names a matrix that is not there.
     """
-    runs = runs or FloatRuns(model, calibration)
-    calibration, sample, found = runs.calibration, runs.sample, runs.survey
+    runs, arrangement = runs or FloatRuns(model, calibration), model.arrangement
+    model, calibration, sample, found = runs.model, runs.calibration, runs.sample, runs.survey
     config = _checked(config or QuantConfig(), model, runs)
 
     def error(qmodel):
@@ -159,7 +165,7 @@ def quantize(
         scaled |= {exponents: quantized(given, exponents) for exponents in others}
     exponents = min(scaled, key=lambda scales: error(scaled[scales])) if len(scaled) > 1 else None
     qmodels = [scaled[exponents], *(quantized(replace(given, **way), exponents) for way in ways[1:])]
-    return _nearest_enough(ways, qmodels, error)
+    return replace(_nearest_enough(ways, qmodels, error), arrangement=arrangement)
 
 
 def _nearest_enough(ways, qmodels, error):

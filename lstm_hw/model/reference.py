@@ -52,9 +52,11 @@ def float_reference(
     Raises
     ------
     InputError
-        ``x`` or ``state`` has the wrong shape, or holds NaN or infinity.
+        ``x`` or ``state`` has the wrong shape, or holds NaN or infinity, or x is to be whole and there is a state.
     """
-    x = checked_sequences("x", x, model.input_size)
+    x = model.arrangement.x(checked_sequences("x", x, model.input_size))
+    if state is not None:
+        model.arrangement.check_whole("state")
     gate, tanh = SIGMOIDS[model.functions[0]], TANHS[model.functions[1]]
     given, kept = x, [[("h", size, None), ("c", size, None)] for size in model.hidden_sizes]
     state = _checked_state(state, len(x), kept, np.float64, [layer.initial for layer in model.layers])
@@ -79,14 +81,14 @@ def float_reference(
         for number, record in records.items():
             x = record.finish(trace, number)
     if model.head is None:
-        return x, states
+        return model.arrangement.outputs(x), states
     x = x if model.head_every_step else x[:, -1:]
     for number, layer in enumerate(model.linear, len(model.layers)):
         sums = x @ layer.weight.T + layer.bias
         x = activated(layer.activation, sums if layer.skip is None else sums + given @ layer.skip.T)
         if trace is not None:
             trace[number] = {"y": x}
-    return x if model.head_every_step else x[:, 0], states
+    return model.arrangement.outputs(x if model.head_every_step else x[:, 0]), states
 
 
 def step_groups(layers: Sequence) -> list[tuple[int, ...]]:
@@ -145,7 +147,7 @@ def integer_reference(
     ----------
     qmodel : QuantModel
     x_int : int array (N, T, Lx)
-        Stored integers of ``qmodel.input_format``.
+        Stored integers of ``qmodel.input_format``, as the engine reads them.
     state : list of (h, c), int arrays (N, H), optional
         One pair a layer, as returned, or (h, c, reference of x, reference of h) with thresholds; without it the model's
         initial one, or zeros.
@@ -163,8 +165,8 @@ def integer_reference(
     Returns
     -------
     outputs : int64 array
-        Stored integers of ``qmodel.output_format``: (N, O) of the head on the last step, (N, T, O) of a
-        head on every step, (N, T, H) without head.
+        Stored integers of ``qmodel.output_format``, as the engine sends them: (N, O) of the head on the last step,
+        (N, T, O) of a head on every step, (N, T, H) without head.
     state : list of (h, c)
 
     Raises

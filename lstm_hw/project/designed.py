@@ -20,7 +20,6 @@ from ..machine.isa import REGISTER_BITS
 from ..machine.pack import to_bytes
 from ..machine.plan import Plan
 from ..machine.ports import TOPLEVEL
-from ..model.readers.options import HEAD_MODES
 from ..model.reference import integer_reference
 from ..plan.choose import choose
 from ..plan.outcome import Choice
@@ -166,7 +165,7 @@ class Designed(Quantised):
         """The configuration with what was assumed or chosen written into it (ProjectConfig)."""
         model = self.config.model
         if self.model.head is not None:
-            model = replace(model, head=HEAD_MODES[self.model.head_every_step])
+            model = replace(model, head=self.model.head_mode)
         chosen = {"schedule": self.choice.outcome.name, **self.choice.outcome.options}
         plan = replace(self.config.plan, sequences=self.choice.sequences, steps=self.choice.steps, **chosen)
         data = self.config.data
@@ -200,7 +199,10 @@ class Designed(Quantised):
             "written_by": f"lstm-hw {version('lstm-hw')}",
         }
         weights = to_bytes(self.words, self.engine, plan.image)
-        return FirmwareImage.of(plan, weights, self.qmodel.input_code, self.qmodel.output_format, vectors, about)
+        qmodel = self.qmodel
+        return FirmwareImage.of(
+            plan, weights, qmodel.input_code, qmodel.output_format, vectors, about, qmodel.arrangement
+        )
 
     def write_firmware(self, path: str | os.PathLike | None = None) -> Path:
         """Write the firmware image to a file, ``NAME.lstmfw`` in the project's folder without one; returns it."""

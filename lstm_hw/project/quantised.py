@@ -91,7 +91,7 @@ class Quantised(Given):
         calibration = self.data.calibration
         peaks, bits = (
             np.abs(calibration).max(axis=(0, 1)),
-            bits_of(qmodel.scaled_input(calibration), qmodel.input_format),
+            bits_of(qmodel.scaled_input(calibration)[..., : calibration.shape[-1]], qmodel.input_format),
         )
         way = "scale them to like ranges before training, or in x and W_x"
         self._note_coarse("input", peaks, bits, qmodel.input_format, way)
@@ -150,7 +150,7 @@ class Quantised(Given):
         """
         x = checked_sequences("x", x, self.model.input_size)
         outputs, _ = integer_reference(self.qmodel, self.qmodel.quantize_input(x))
-        return outputs if stored else self.qmodel.dequantize_output(outputs)
+        return self.qmodel.outputs_of(outputs) if stored else self.qmodel.dequantize_output(outputs)
 
     def trace(self, x: np.ndarray) -> list[dict[str, tuple[np.ndarray, np.ndarray]]]:
         """Every layer's values in the float model and in the hardware's numbers.

@@ -72,7 +72,7 @@ class Metric:
         ConfigError
             A threshold for another metric.
         """
-        every_step, assumption = model.head is None or model.head_every_step, None
+        every_step, assumption = model.gives_every_step, None
         if name is None:
             name = _only_metric(model, labels, subject)
             assumption = f"data.metric: {name}: {METRICS[name]}"
@@ -131,7 +131,7 @@ def _only_metric(model, labels, subject):
                 "must be 0 or 1 (the metric threshold), or data.metric must be given: error takes any numbers",
             )
         return "threshold"
-    if labels.ndim > (2 if model.head_every_step else 1):
+    if labels.ndim > (2 if model.gives_every_step else 1):
         raise InputError(
             subject,
             f"integers of shape {labels.shape}",

@@ -82,7 +82,7 @@ def init(
     if path.exists() and not force:
         raise ConfigError(path, "is there already", "must be another file, or --force must be given")
     notes = [f"{model}: {described(trained)}", *found, *trained.assumptions]
-    head = {"head": HEAD_MODES[trained.head_every_step]} if trained.head is not None else {}
+    head = {"head": trained.head_mode} if trained.head is not None else {}
     said = {name: value for name, value in asdict(options).items() if value is not None} if options else {}
     tables = {"model": {"path": _relative(model, path), **said, **head}}
     if calibration is None:
@@ -120,7 +120,7 @@ def described(model: FloatModel) -> str:
         return f"{many} {sizes}, no linear head"
     linear = [f"{layer.output_size}{_activation(layer)}" for layer in model.linear]
     what = "linear layers" if len(linear) > 1 else "linear head"
-    return f"{many} {sizes}, {what} {' -> '.join(linear)} ({HEAD_MODES[model.head_every_step]})"
+    return f"{many} {sizes}, {what} {' -> '.join(linear)} ({model.head_mode})"
 
 
 def _kind(layer):
@@ -152,7 +152,7 @@ def _arrays(file, model):
     calibration = "calibration" if "calibration" in usable else usable[0]
     x = "x" if "x" in usable else next((n for n in usable if n != calibration), calibration)
     keys = {"calibration": calibration, "x": x}
-    sequences_steps = headers[x][0][: 2 if model.head_every_step else 1]
+    sequences_steps = headers[x][0][: 2 if model.gives_every_step else 1]
     for name, (shape, dtype) in headers.items() if model.head is not None else ():
         if shape == sequences_steps and dtype.kind in "iu" and "labels" not in keys:
             keys["labels"] = name

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import ConfigError, VerificationError
-from ..model.float_model import FloatModel, refuse_plain
+from ..model.float_model import FloatModel, refuse_arranged, refuse_plain
 from ..model.quant_config import QuantConfig
 from ..model.quant_model import QuantModel
 from .patterns import BlockCirculant, MaskPattern, Pattern
@@ -93,6 +93,7 @@ def prune(model: FloatModel, config: PruneConfig) -> Pruned:
         With ``done``: a matrix is not of its pattern.
     """
     refuse_plain(model, "prune")
+    refuse_arranged(model, "prune")
     patterns = _patterns(model, config)
     matrices, layers = [], []
     for number, layer in enumerate(model.layers):
@@ -128,6 +129,7 @@ def check_pruned(model: FloatModel, config: PruneConfig) -> None:
         Names the first matrix and group that hold more weights than the pattern keeps, or unequal ones.
     """
     refuse_plain(model, "prune")
+    refuse_arranged(model, "prune")
     for name, pattern in _patterns(model, config).items():
         if pattern is not None:
             number, kind = name.split(".")

@@ -78,7 +78,11 @@ def test_defaults_and_types(tmp_path):
             ConfigError,
             r"p.toml: model.size: unknown key; must be one of path, gate_order, head",
         ),
-        (MODEL + "head='last'", ConfigError, r"p.toml: model.head: 'last'; must be one of last_step, every_step"),
+        (
+            MODEL + "head='last'",
+            ConfigError,
+            r"p.toml: model.head: 'last'; must be one of last_step, every_step, final_state",
+        ),
         (
             "[modle]\npath='m'",
             ConfigError,

@@ -113,6 +113,7 @@ static lstm_hw_section *section_of(lstm_hw_image *image, uint32_t kind)
     case LSTM_HW_IMAGE_KIND_X_PARTS: return &image->x_parts;
     case LSTM_HW_IMAGE_KIND_Y_EVEN: return &image->y_even;
     case LSTM_HW_IMAGE_KIND_Y_ODD: return &image->y_odd;
+    case LSTM_HW_IMAGE_KIND_ARRANGEMENT: return &image->arrangement;
     case LSTM_HW_IMAGE_KIND_ABOUT: return &image->about;
     case LSTM_HW_IMAGE_KIND_VECTORS: return &image->vectors;
     default: return NULL;
@@ -174,6 +175,10 @@ static void read_facts(lstm_hw_image *image, const uint8_t *bytes)
     image->y_width = u32(bytes + LSTM_HW_IMAGE_Y_WIDTH);
     image->y_fraction = i32(bytes + LSTM_HW_IMAGE_Y_FRACTION);
     image->identity = bytes + LSTM_HW_IMAGE_IDENTITY;
+    if (image->arrangement.count == 8) {
+        image->reads = u32(image->arrangement.bytes);
+        image->sends = u32(image->arrangement.bytes + 4);
+    }
 }
 
 static int between(uint32_t value, uint32_t lowest, uint32_t highest)
@@ -254,6 +259,14 @@ static lstm_hw_status check_facts(const lstm_hw_image *image, uint32_t instructi
         uint8_t exponent = image->exponents.bytes[input];
         if (exponent > MAX_EXPONENT && exponent < 256 - MAX_EXPONENT) return LSTM_HW_E_CONTENT;
     }
+    if (image->arrangement.bytes) {
+        uint32_t reads = image->reads, sends = image->sends;
+        if (image->arrangement.count != 8 || !(reads || sends)) return LSTM_HW_E_CONTENT;
+        if (reads > LSTM_HW_IMAGE_READS_BOTH || sends > LSTM_HW_IMAGE_SENDS_ADDED_LAST) return LSTM_HW_E_CONTENT;
+        if (reads == LSTM_HW_IMAGE_READS_BOTH && image->inputs % 2) return LSTM_HW_E_CONTENT;
+        if (sends >= LSTM_HW_IMAGE_SENDS_APART && image->outputs % 2) return LSTM_HW_E_CONTENT;
+        if (sends && !image->every_step) return LSTM_HW_E_CONTENT;
+    }
     if (!parts_make_up(&image->x_parts, image->inputs) || !parts_make_up(&image->y_even, image->outputs) ||
         !parts_make_up(&image->y_odd, image->outputs))
         return LSTM_HW_E_CONTENT;
@@ -302,6 +315,62 @@ lstm_hw_status lstm_hw_image_read(lstm_hw_image *image, const uint8_t *bytes, si
     TRY(check_facts(image, u32(bytes + LSTM_HW_IMAGE_INSTRUCTION_WORDS)));
     lstm_hw_test test;
     return image->vectors.bytes ? lstm_hw_image_test(image, &test) : LSTM_HW_OK;
+}
+
+/* ---- Networks that read a sequence from its end too ---- */
+
+uint32_t lstm_hw_inputs(const lstm_hw_image *image)
+{
+    return image->reads == LSTM_HW_IMAGE_READS_BOTH ? image->inputs / 2 : image->inputs;
+}
+
+uint32_t lstm_hw_outputs(const lstm_hw_image *image)
+{
+    return image->sends >= LSTM_HW_IMAGE_SENDS_ADDED ? image->outputs / 2 : image->outputs;
+}
+
+uint32_t lstm_hw_output_vectors(const lstm_hw_image *image, uint32_t steps)
+{
+    return image->sends == LSTM_HW_IMAGE_SENDS_ADDED_LAST ? 1 : lstm_hw_vectors(image, steps);
+}
+
+lstm_hw_status lstm_hw_arrange_x(const lstm_hw_image *image, uint32_t sequences, uint32_t steps, const int16_t *given,
+                                 int16_t *x)
+{
+    if (!image || !given || !x || !steps) return LSTM_HW_E_ARGUMENT;
+    size_t size = lstm_hw_inputs(image);
+    for (uint32_t sequence = 0; sequence < sequences; sequence++, given += steps * size) {
+        for (uint32_t step = 0; step < steps; step++) {
+            const int16_t *forward = given + step * size, *backward = given + (steps - 1 - step) * size;
+            memcpy(x, image->reads == LSTM_HW_IMAGE_READS_BACKWARD ? backward : forward, size * sizeof *x);
+            if (image->reads == LSTM_HW_IMAGE_READS_BOTH) memcpy(x + size, backward, size * sizeof *x);
+            x += image->inputs;
+        }
+    }
+    return LSTM_HW_OK;
+}
+
+lstm_hw_status lstm_hw_arrange_y(const lstm_hw_image *image, uint32_t sequences, uint32_t steps, const int16_t *y,
+                                 int32_t *outputs)
+{
+    if (!image || !y || !outputs || !steps) return LSTM_HW_E_ARGUMENT;
+    size_t size = image->outputs, half = size / 2;
+    uint32_t vectors = lstm_hw_vectors(image, steps), given = lstm_hw_output_vectors(image, steps);
+    for (uint32_t sequence = 0; sequence < sequences; sequence++, y += vectors * size) {
+        for (uint32_t vector = vectors - given; vector < vectors; vector++) {
+            const int16_t *here = y + vector * size, *there = y + (vectors - 1 - vector) * size;
+            if (image->sends >= LSTM_HW_IMAGE_SENDS_ADDED) {
+                for (size_t n = 0; n < half; n++) *outputs++ = (int32_t)here[n] + there[half + n];
+                continue;
+            }
+            for (size_t n = 0; n < size; n++) {
+                int other = image->sends == LSTM_HW_IMAGE_SENDS_BACKWARD ||
+                            (image->sends == LSTM_HW_IMAGE_SENDS_APART && n >= half);
+                *outputs++ = other ? there[n] : here[n];
+            }
+        }
+    }
+    return LSTM_HW_OK;
 }
 
 /* ---- Streams ---- */
@@ -737,6 +806,7 @@ lstm_hw_status lstm_hw_run(lstm_hw_engine *engine, uint32_t steps, int clear, co
     if (!image) return LSTM_HW_E_NOT_LOADED;
     const lstm_hw_streams *streams = &engine->transport->streams;
     if (!streams->send || !streams->receive) return LSTM_HW_E_UNSUPPORTED;
+    if (!clear && (image->reads || image->sends)) return LSTM_HW_E_ARGUMENT;
     if (!steps || !x_count || x_count != lstm_hw_x_bytes(image, steps)) return LSTM_HW_E_BUFFER;
     if (!y_count || y_count != lstm_hw_y_bytes(image, steps)) return LSTM_HW_E_BUFFER;
     if ((streams->x_most && x_count > streams->x_most) || (streams->y_most && y_count > streams->y_most))

@@ -106,9 +106,10 @@ typedef struct {
     uint32_t content_id, ports, beat_bytes, port_bytes, instructions, entry_run, entry_load;
     uint32_t inputs, outputs, sequences, side_by_side, groups, batch, every_step, elements_together, since_zero;
     uint32_t x_bits, x_per_beat, x_width, x_rounding, x_overflow, y_width;
+    uint32_t reads, sends; /* of the section arrangement, 0 without it */
     int32_t x_fraction, y_fraction;
     const uint8_t *identity; /* 32 bytes */
-    lstm_hw_section program, weights, exponents, x_parts, y_even, y_odd, about;
+    lstm_hw_section program, weights, exponents, x_parts, y_even, y_odd, arrangement, about;
     lstm_hw_section vectors; /* no bytes: without test vectors */
 } lstm_hw_image;
 
@@ -129,6 +130,24 @@ lstm_hw_status lstm_hw_pack_x(const lstm_hw_image *image, uint32_t steps, const 
 /* Beats of a run to stored integers y[sequences][vectors][outputs]; `first_step` as of lstm_hw_run. */
 lstm_hw_status lstm_hw_unpack_y(const lstm_hw_image *image, uint32_t steps, uint32_t first_step, const uint8_t *beats,
                                 size_t count, int16_t *y);
+
+/* ---- Networks that read a sequence from its end too: `reads` or `sends` of their images are not 0 ---- */
+
+/* Elements of x of the network in a step; `inputs` of the image are those of the engine, maybe twice as many. */
+uint32_t lstm_hw_inputs(const lstm_hw_image *image);
+
+/* Elements and number of the network's output vectors, of each sequence. */
+uint32_t lstm_hw_outputs(const lstm_hw_image *image);
+uint32_t lstm_hw_output_vectors(const lstm_hw_image *image, uint32_t steps);
+
+/* Whole sequences given[sequences][steps][lstm_hw_inputs] to x[sequences][steps][inputs] as the engine reads them. */
+lstm_hw_status lstm_hw_arrange_x(const lstm_hw_image *image, uint32_t sequences, uint32_t steps, const int16_t *given,
+                                 int16_t *x);
+
+/* y[sequences][vectors][outputs] of the engine to the network's outputs, [sequences][lstm_hw_output_vectors]
+ * [lstm_hw_outputs]: stored integers, or sums of two, which are exact. */
+lstm_hw_status lstm_hw_arrange_y(const lstm_hw_image *image, uint32_t sequences, uint32_t steps, const int16_t *y,
+                                 int32_t *outputs);
 
 /* Test vectors of an image: x[sequences][steps][inputs] and y[sequences][vectors][outputs], as lstm_hw_i16 reads them. */
 typedef struct {
@@ -162,7 +181,7 @@ lstm_hw_status lstm_hw_open(lstm_hw_engine *engine, const lstm_hw_transport *tra
 lstm_hw_status lstm_hw_load(lstm_hw_engine *engine, const lstm_hw_image *image);
 
 /* A run of so many steps on beats of x, which brings beats of y; h and c begin at zero or, with `clear` 0, go on where
- * the run before ended. `*first_step` (may be NULL) becomes the steps since zero state before the run. */
+ * the run before ended, which networks that read x from its end refuse: LSTM_HW_E_ARGUMENT. `*first_step` (may be NULL) becomes the steps since zero state before the run. */
 lstm_hw_status lstm_hw_run(lstm_hw_engine *engine, uint32_t steps, int clear, const uint8_t *x, size_t x_count,
                            uint8_t *y, size_t y_count, uint32_t *first_step);
 

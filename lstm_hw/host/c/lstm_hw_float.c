@@ -20,9 +20,10 @@ lstm_hw_status lstm_hw_quantize(const lstm_hw_image *image, const float *values,
 {
     double bound = ldexp(1.0, (int)image->x_width - 1);
     size_t beyond = 0;
-    if (count % image->inputs) return LSTM_HW_E_BUFFER;
+    uint32_t inputs = lstm_hw_inputs(image);
+    if (count % inputs) return LSTM_HW_E_BUFFER;
     for (size_t index = 0; index < count; index++) {
-        uint8_t exponent = image->exponents.bytes[index % image->inputs];
+        uint8_t exponent = image->exponents.bytes[index % inputs];
         int places = image->x_fraction + (exponent < 128 ? exponent : exponent - 256);
         if (!isfinite(values[index])) return LSTM_HW_E_VALUE;
         double stored = rounded(ldexp((double)values[index], places), image->x_rounding);
@@ -43,4 +44,9 @@ lstm_hw_status lstm_hw_quantize(const lstm_hw_image *image, const float *values,
 void lstm_hw_dequantize(const lstm_hw_image *image, const int16_t *y, size_t count, float *values)
 {
     for (size_t index = 0; index < count; index++) values[index] = (float)ldexp((double)y[index], -image->y_fraction);
+}
+
+void lstm_hw_dequantize_arranged(const lstm_hw_image *image, const int32_t *outputs, size_t count, float *values)
+{
+    for (size_t n = 0; n < count; n++) values[n] = (float)ldexp((double)outputs[n], -image->y_fraction);
 }

@@ -19,15 +19,17 @@ from typing import Any
 import numpy as np
 
 from ...errors import ConfigError, LstmHwError, ModelError
+from ...machine.arrangement import PLAIN, Arrangement
 from ...machine.isa import ACTIVATIONS
 from ...reading import MAX_JSON_BYTES, MAX_VALUES, open_archive, open_file, parse_json, read_stored
-from ..float_model import FloatModel
+from ..both_ways import STACK, bidirectional
+from ..float_model import FloatModel, check_shape
 from ..functions import USUAL
 from ..store import MAX_FILE_BYTES
 from .chain import LinearChain
 from .json_models import keras_dense, keras_recurrent
 from .libraries import library
-from .options import HEAD_MODES, NO_HEAD, OF_TENSORS, ReadOptions
+from .options import FINAL, HEAD_MODES, NO_HEAD, OF_TENSORS, ReadOptions
 
 SECONDS = 1
 """Processor time that the HDF5 library may take."""
@@ -44,21 +46,32 @@ _HARMLESS = (
 """Layers that do nothing when a model is used."""
 _RECURRENT = {"LSTM": "lstm", "CuDNNLSTM": "lstm", "GRU": "gru", "CuDNNGRU": "gru", "SimpleRNN": "plain"}
 """Class of a layer -> its kind."""
-_OFF = ("go_backwards", "time_major", "return_state", "zero_output_for_mask")
-"""Options of a recurrent layer that must be off."""
+_OFF = ("time_major", "return_state", "zero_output_for_mask")
+"""Options of a recurrent layer that must be off; the last one is Keras's own in each direction of a bidirectional
+one, where there is no mask."""
+_DIRECTIONS = ("forward_layer", "backward_layer")
+_MERGED = {"concat": None, "sum": 1.0, "ave": 0.5}
+"""Merge mode -> factor of the matrix that reads the sum of both directions."""
 _ARRAYS = ("kernel", "recurrent_kernel", "bias")
 
 
 @dataclass(frozen=True)
 class _Layer:
-    """A layer: class, name and configuration; ``wrapped`` by TimeDistributed."""
+    """A layer: class, name and configuration; ``wrapped`` by TimeDistributed; ``backward`` is the other direction of
+    a bidirectional one, whose directions are numbered, and ``merge`` how both become one output."""
 
     kind: str
     name: str
     config: dict[str, Any]
     wrapped: bool = False
+    backward: "_Layer | None" = None
+    merge: str | None = None
+    direction: int | None = None
 
     def described(self):
+        if self.backward is not None:
+            one = replace(self, backward=None, kind=f"Bidirectional {self.kind}")
+            return f"{one.described()} each, merged by {self.merge!r:.60}"
         sizes = f", {self.config['units']} units" if "units" in self.config else ""
         activation = f", activation {self.config['activation']!r:.60}" if "activation" in self.config else ""
         return f"{self.name}: {'TimeDistributed ' if self.wrapped else ''}{self.kind}{sizes}{activation}"
@@ -168,7 +181,36 @@ class KerasFile:
             inner = config["layer"]
             if inner.get("class_name") == "Dense" and isinstance(inner.get("config"), dict):
                 return _Layer("Dense", name, {**inner["config"], "name": name}, wrapped=True)
+        if kind == "Bidirectional":
+            return self._both(name, config)
         return _Layer(kind, name, config)
+
+    def _both(self, name, config):
+        """A bidirectional layer; without a configuration of its own the other direction is as the first."""
+        subject, inner = f"{self.path}: {name}", [config.get(key) for key in ("layer", "backward_layer")]
+        forward, backward = (item if isinstance(item, dict) else {} for item in inner)
+        if not isinstance(forward.get("config"), dict) or forward.get("class_name") not in _RECURRENT:
+            found = f"Bidirectional of {forward.get('class_name')!r:.80}"
+            raise ModelError(subject, found, f"must be of one of {', '.join(_RECURRENT)}")
+        if not backward:
+            turned = not forward["config"].get("go_backwards", False)
+            backward = {**forward, "config": {**forward["config"], "go_backwards": turned}}
+        if not isinstance(backward.get("config"), dict) or backward.get("class_name") != forward["class_name"]:
+            found = f"a backward layer of class {backward.get('class_name')!r:.80}"
+            raise ModelError(subject, found, f"must be {forward['class_name']}, as forward")
+        if forward["config"].get("go_backwards") or not backward["config"].get("go_backwards"):
+            raise ModelError(f"{subject}: go_backwards", "not of the backward layer alone", "must be of that alone")
+        kept = [part["config"].get("return_sequences", False) for part in (forward, backward)]
+        if kept[0] != kept[1]:
+            raise ModelError(f"{subject}: return_sequences", f"{kept} of the two directions", "must be the same")
+        merge = config.get("merge_mode", "concat")
+        if merge not in _MERGED:
+            rule = f"must be one of {', '.join(_MERGED)}"
+            raise ModelError(f"{subject}: merge_mode", f"{merge!r:.80}", rule)
+        kind, parts = forward["class_name"], [{**part["config"], "name": name} for part in (forward, backward)]
+        return _Layer(
+            kind, name, parts[0], merge=merge, direction=0, backward=_Layer(kind, name, parts[1], direction=1)
+        )
 
     def model(self, options: ReadOptions) -> FloatModel:
         """The recurrent layers and the dense layers in front of them, between and behind."""
@@ -181,7 +223,8 @@ class KerasFile:
             return self._read(self._chain(config), _Arrays(self.path, file, config), version, options)
 
     def _read(self, layers, arrays, version, options):
-        recurrent, sequences, assumptions, functions = [], True, [], None
+        recurrent, backward, sequences, assumptions, functions = [], None, True, [], None
+        arrangement, merge = PLAIN, None
         chain = LinearChain(assumptions, options)
         for layer in layers:
             subject = f"{self.path}: {layer.name}"
@@ -191,13 +234,22 @@ class KerasFile:
                 assumptions.append(f"model.head_prefix: left out of {self.path.name}: {layer.name} and what follows it")
                 break
             if layer.kind in _RECURRENT and sequences:
+                first = not any(part.w_h.size for part in recurrent)
+                if backward or layer.backward and not first:
+                    what = f"{layer.kind} among recurrent layers of which one is bidirectional"
+                    raise ModelError(subject, what, STACK)
+                if layer.config.get("go_backwards"):
+                    arrangement = self._backwards(layer, first, subject)
                 recurrent += [*chain.taken(subject), self._recurrent(layer, arrays, subject)]
+                if layer.backward:
+                    backward, merge = self._recurrent(layer.backward, arrays, subject), layer.merge
                 _check_units(layer, recurrent[-1].hidden_size, subject)
-                found = self._functions(layer, version, subject)
-                functions = functions or found
-                if found not in (None, functions):
-                    rule = f"must be {' and '.join(functions)}, as in the layer before: an engine has one unit"
-                    raise ModelError(f"{subject}: activations", " and ".join(found), rule)
+                for part in (layer, layer.backward) if layer.backward else (layer,):
+                    found = self._functions(part, version, subject)
+                    functions = functions or found
+                    if found not in (None, functions):
+                        rule = f"must be {' and '.join(functions)}, as in the layer before: an engine has one unit"
+                        raise ModelError(f"{subject}: activations", " and ".join(found), rule)
                 sequences = layer.config.get("return_sequences", False)
             elif layer.kind == "Dense":
                 chain.add(keras_dense(arrays.of(layer, _ARRAYS[::2]), subject))
@@ -217,16 +269,30 @@ class KerasFile:
                 )
                 raise ModelError(subject, what, rule)
         if not chain.layers and not sequences:
-            assumptions.append(f"model.path: {self.path.name} gives h of the last step; here h of every step is given")
+            given = "the last h of both directions" if backward else "h of the last step"
+            here = "that of every step is given, in the order of the run" if backward else "h of every step is given"
+            assumptions.append(f"model.path: {self.path.name} gives {given}; here {here}")
+        mode = FINAL if backward and not sequences else HEAD_MODES[sequences]
         if chain.layers:
-            options.agree(self.path, HEAD_MODES[sequences])
-        said = {"head_every_step": bool(chain.layers) and sequences, "source": str(self.path)}
-        said["functions"] = functions or USUAL
-        return FloatModel(tuple(recurrent), **chain.parts, **said, assumptions=tuple(assumptions))
+            options.agree(self.path, mode)
+        said = {"source": str(self.path), "functions": functions or USUAL, "assumptions": tuple(assumptions)}
+        if backward:
+            linear = _reading_both(chain.layers, merge, recurrent[-1], self.path)
+            return bidirectional(recurrent[:-1], recurrent[-1:], [backward], linear, mode, **said)
+        said |= {"head_every_step": bool(chain.layers) and sequences, "arrangement": arrangement}
+        return FloatModel(tuple(recurrent), **chain.parts, **said)
+
+    @staticmethod
+    def _backwards(layer, first, subject):
+        """What software does for a layer that reads its inputs from the end, in whose order its outputs stay."""
+        if not first:
+            rule = "must be of the first recurrent layer alone: h of the one below is there from the first step on"
+            raise ModelError(f"{subject}: go_backwards", "true behind another recurrent layer", rule)
+        return Arrangement("backward", "sent")
 
     def _recurrent(self, layer, arrays, subject):
         config = layer.config
-        for key in _OFF:
+        for key in _OFF if layer.direction is None else _OFF[:-1]:
             if config.get(key):
                 raise ModelError(f"{subject}: {key}", "true", "must be false")
         cudnn = layer.kind.startswith("CuDNN")
@@ -279,6 +345,19 @@ def _ends(read):
             os._exit(0)
     _, status = os.waitpid(copy, 0)
     return os.WIFEXITED(status)
+
+
+def _reading_both(linear, merge, layer, path):
+    """The linear layers, the first of which reads both directions side by side."""
+    factor = _MERGED[merge]
+    if factor is None:
+        return linear
+    if not linear:
+        rule = "must be concat where no Dense layer follows it"
+        raise ModelError(f"{path}: merge_mode", repr(merge), rule)
+    first, *others = linear
+    check_shape(f"{first.source}: kernel", first.weight.T.shape, (layer.hidden_size, None))
+    return [replace(first, weight=factor * np.hstack([first.weight] * 2)), *others]
 
 
 def _check_units(layer, found, subject):
@@ -349,11 +428,14 @@ class _Arrays:
         group = self._file.get(f"{root}{layer.name}")
         listed = [] if group is None else list(np.ravel(group.attrs.get("weight_names", [])))[:16]
         texts = [name.decode() if isinstance(name, bytes) else str(name) for name in listed]
+        if layer.direction is not None:  # both directions, the first one first
+            texts = np.array_split(texts, 2)[layer.direction].tolist()
         return {re.sub(r":\d+$", "", text.rpartition("/")[2]): f"{root}{layer.name}/{text}" for text in texts}
 
     def _paths(self, layer, count):
         folder = self._folders[layer.name]
         inner = "/cell" if layer.kind in _RECURRENT else "/layer" if layer.wrapped else ""
+        inner = inner if layer.direction is None else f"/{_DIRECTIONS[layer.direction]}{inner}"
         group = self._file.get(f"{folder}{inner}/vars")
         if group is None or len(group) != count:
             found = "missing" if group is None else f"{len(group)} arrays"

@@ -15,23 +15,25 @@ from typing import Any
 import numpy as np
 
 from ...errors import ConfigError, LstmHwError, ModelError
+from ...machine.arrangement import Arrangement
 from ...reading import MAX_VALUES, read_file
+from ..both_ways import STACK, bidirectional
 from ..float_model import DenseWeights, FloatModel, LstmWeights, PlainWeights, check_shape
 from ..functions import USUAL
 from ..store import MAX_FILE_BYTES
 from .chain import LinearChain
 from .json_models import gru_of_zrh
 from .libraries import library
-from .options import HEAD_MODES, NO_HEAD, ZERO, ReadOptions
+from .options import FINAL, HEAD_MODES, NO_HEAD, ZERO, ReadOptions
 
 MAX_NODES = 1 << 14
 """Most nodes of a graph and of those inside it."""
-TIME, BATCH, FEATURES, ONE, LAYERS = "time", "batch", "features", "one", "layers"
+TIME, BATCH, FEATURES, ONE, LAYERS, BOTH = "time", "batch", "features", "one", "layers", "directions"
 _GATES = (0, 2, 3, 1)
 """For each of i, f, g, o its position among the gates of an LSTM node; those of a GRU are z, r, h."""
 _RECURRENT = ("LSTM", "GRU", "RNN")
 _SAME = ("Identity", "Dropout", "Cast")
-_MOVES = (*_SAME, "Transpose", "Squeeze", "Unsqueeze", "Reshape", "Gather", "Slice", "Concat")
+_MOVES = (*_SAME, "Transpose", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "Gather", "Slice", "Concat")
 _ACTIVATIONS = ("Relu", "Elu", "Sigmoid", "Tanh", "Softmax", "LogSoftmax")
 _LINEAR = ("Gemm", "MatMul", "Conv", "Add")
 _SOFTMAX = ("Softmax", "LogSoftmax")
@@ -40,7 +42,6 @@ _ONE_AXIS = 13
 _END = 1 << 31
 """Ends of slices from here on mean the end of the axis."""
 ATTRIBUTES = {
-    "direction": (b"forward", "must be forward"),
     "clip": (None, "must not be given: cells are not clipped"),
     "input_forget": (0, "must be 0"),
 }
@@ -52,12 +53,14 @@ LINE = 1e-6
 
 @dataclass(frozen=True)
 class _Flow:
-    """A tensor on the way: what its axes count, how many features there are, whether it is the last step only."""
+    """A tensor on the way: what its axes count, how many features there are, whether it is the last step only, or, of
+    every direction, that of its end."""
 
     name: str
     axes: tuple[str, ...]
     features: int | None = None
     last: bool = False
+    final: bool = False
 
 
 @dataclass
@@ -66,12 +69,33 @@ class _Found:
 
     options: ReadOptions
     layers: list = field(default_factory=list)
+    backward: list = field(default_factory=list)
+    direction: bytes | None = None
     every_step: bool = True
+    final: bool = False
     functions: tuple[str, str] | None = None
     assumptions: list = field(default_factory=list)
 
     def __post_init__(self):
         self.chain = LinearChain(self.assumptions, self.options)
+
+
+def _directions(attributes, subject):
+    """How many directions a node has; of two, what is said for each must be the same, and is left as that of one."""
+    direction = attributes.get("direction", b"forward")
+    if direction not in (b"forward", b"reverse", b"bidirectional"):
+        rule = "must be forward, reverse or bidirectional"
+        raise ModelError(f"{subject}: direction", f"{direction!r:.80}", rule)
+    if direction != b"bidirectional":
+        return 1
+    for name in ("activations", "activation_alpha", "activation_beta"):
+        said = list(attributes.get(name) or [])
+        half = len(said) // 2
+        if said[:half] != said[half:]:
+            raise ModelError(f"{subject}: {name}", f"{said!r:.80}", "must be the same of both directions")
+        if said:
+            attributes[name] = said[:half]
+    return 2
 
 
 def _functions(attributes, usual, subject):
@@ -200,6 +224,9 @@ class OnnxGraph:
             if options.head_prefix == NO_HEAD and found.layers and used[0].op_type not in (*_RECURRENT, *_MOVES):
                 found.assumptions.append(f"model.head_prefix: left out of {self.path.name}: what is behind the LSTM")
                 break
+            if joined := self._joined(used, flow):
+                flow = joined
+                continue
             if len(used) > 1:
                 rule = "must be read by one node: a graph with branches is not built"
                 raise ModelError(f"{self.path}: {flow.name}", f"read by {len(used)} nodes", rule)
@@ -212,15 +239,58 @@ class OnnxGraph:
         if len(self._graph.output) > 1:
             names = ", ".join(output.name for output in self._graph.output if output.name != flow.name)
             found.assumptions.append(f"model.path: outputs of {self.path.name} that are not given: {names}")
-        if not found.chain.layers and flow.last:
-            found.assumptions.append(
-                f"model.path: {self.path.name} gives h of the last step; here h of every step is given"
-            )
-        if found.chain.layers:
-            options.agree(self.path, HEAD_MODES[found.every_step])
-        said = {"head_every_step": bool(found.chain.layers) and found.every_step, "source": str(self.path)}
-        said["functions"] = found.functions or USUAL
-        return FloatModel(tuple(found.layers), **found.chain.parts, **said, assumptions=tuple(found.assumptions))
+        linear, final = found.chain.layers, found.final if found.chain.layers else flow.final
+        if not linear and flow.last:
+            given = "the last h of both directions" if found.backward and final else "h of the last step"
+            here = "that of every step is given, in the order of the run" if final and found.direction else ""
+            here = here or "h of every step is given"
+            found.assumptions.append(f"model.path: {self.path.name} gives {given}; here {here}")
+        if BOTH in flow.axes:
+            what = f"h of both directions, with axes {flow.axes}"
+            rule = "must be brought together by a Transpose and a Reshape, or by Gather and Concat"
+            raise ModelError(f"{self.path}: {flow.name}", what, rule)
+        mode = FINAL if found.backward and final else HEAD_MODES[found.every_step]
+        if linear:
+            options.agree(self.path, mode)
+        said = {"source": str(self.path), "functions": found.functions or USUAL}
+        said["assumptions"] = tuple(found.assumptions)
+        if found.backward:
+            front = len(found.layers) - len(found.backward)
+            return bidirectional(found.layers[:front], found.layers[front:], found.backward, linear, mode, **said)
+        if found.direction == b"reverse":
+            said["arrangement"] = self._reverse(linear, flow, found, final)
+        every_step = bool(linear) and found.every_step
+        return FloatModel(tuple(found.layers), **found.chain.parts, **said, head_every_step=every_step)
+
+    def _reverse(self, linear, flow, found, final):
+        """What software does for layers that all read from the end, whose h are in the order of x."""
+        if final:
+            return Arrangement("backward", "sent")
+        if linear and not found.every_step or not linear and flow.last:
+            what = "h of the last step, the first that a reverse direction computes"
+            raise ModelError(f"{self.path}: {flow.name}", what, "must be Y_h, the last one")
+        return Arrangement("backward", "backward")
+
+    def _joined(self, used, flow):
+        """h of both directions side by side, where two nodes take one each and a Concat joins them."""
+        if BOTH not in flow.axes or [node.op_type for node in used] != ["Gather"] * 2:
+            return None
+        axis, readers = flow.axes.index(BOTH), []
+        for node, places in zip(used, ((0, -2), (1, -1)), strict=True):
+            index = self._constant(node.input[1], f"{self.path}: {_name(node)}")
+            reader = [other for other in self._graph.node if node.output[0] in other.input]
+            taken = _attributes(node).get("axis", 0) % len(flow.axes) == axis and index.ndim == 0
+            if not taken or int(index) not in places or len(reader) != 1:
+                return None
+            readers += reader
+        axes = tuple(name for name in flow.axes if name != BOTH)
+        joint = readers[0]
+        names = [node.output[0] for node in used]
+        if joint != readers[1] or joint.op_type != "Concat" or list(joint.input) != names:
+            return None
+        if axes[_attributes(joint).get("axis", 0) % len(axes)] != FEATURES:
+            return None
+        return replace(flow, name=joint.output[0], axes=axes, features=2 * flow.features)
 
     def _first(self, prefix):
         """The first LSTM node, or that of a name."""
@@ -282,11 +352,14 @@ class OnnxGraph:
             if _attributes(node).get("axis", 0) == 0:  # h of all layers, the last layer's last
                 return replace(flow, name=node.output[0], axes=(LAYERS, *flow.axes[1:]))
         if kind == "Reshape":
-            return self._reshaped(node, flow, subject)
+            shape = [int(value) for value in self._constant(node.input[1], subject).ravel()]
+            return self._reshaped(node, flow, subject, shape)
+        if kind == "Flatten" and flow.axes == (BATCH, BOTH, FEATURES) and _attributes(node).get("axis", 1) == 1:
+            return self._reshaped(node, flow, subject, [0, -1])
         chain = found.chain
         if kind in _LINEAR[:3]:
             chain.add(self._dense(node, flow, subject))
-            found.every_step = not flow.last
+            found.every_step, found.final = not flow.last, flow.final
             return replace(flow, name=node.output[0], features=chain.layers[-1].output_size)
         last = chain.layers[-1] if chain.layers else None
         if kind == "Add" and last is not None and last.activation == "none" and not last.bias.any():
@@ -314,9 +387,11 @@ class OnnxGraph:
         if flow.last:
             what = f"{'an LSTM' if node.op_type == 'LSTM' else f'a {node.op_type}'} behind a last step"
             raise ModelError(subject, what, "must stand before it")
+        self._one_way(node, found, subject)
         found.layers += found.chain.taken(subject)
         attributes, activations = _attributes(node), ACTIVATIONS[: 2 if gru else 3]
         before = gru and not attributes.get("linear_before_reset", 0)
+        directions = _directions(attributes, subject)
         for name, (must, rule) in ATTRIBUTES.items():
             value = attributes.get(name, must)
             if value != must:
@@ -345,7 +420,7 @@ class OnnxGraph:
                 )
         gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[node.op_type]
         w_x, w_h = (self._constant(given[at], subject) for at in (1, 2))
-        check_shape(f"{subject}: R", w_h.shape, (1, None, None))
+        check_shape(f"{subject}: R", w_h.shape, (directions, None, None))
         units = w_h.shape[2]
         if gates == 4 and w_h.shape[1] == 4 * attributes.get("hidden_size", units) != 4 * units:
             rule = (
@@ -353,14 +428,16 @@ class OnnxGraph:
                 "proj_size is another network; read the model's state_dict (.pt) instead"
             )
             raise ModelError(f"{subject}: R", f"shape {w_h.shape}, of a projection", rule)
-        check_shape(f"{subject}: R", w_h.shape, (1, gates * units, units))
+        check_shape(f"{subject}: R", w_h.shape, (directions, gates * units, units))
         if attributes.get("hidden_size", units) != units:
             raise ModelError(f"{subject}: hidden_size", attributes["hidden_size"], f"must be {units}, as R has it")
-        check_shape(f"{subject}: W", w_x.shape, (1, gates * units, None))
-        bias = self._constant(given[3], subject) if given[3] else np.zeros((1, 2 * gates * units))
-        check_shape(f"{subject}: B", bias.shape, (1, 2 * gates * units))
+        check_shape(f"{subject}: W", w_x.shape, (directions, gates * units, None))
+        bias = self._constant(given[3], subject) if given[3] else np.zeros((directions, 2 * gates * units))
+        check_shape(f"{subject}: B", bias.shape, (directions, 2 * gates * units))
         names = ((5, "initial_h"), (6, "initial_c"))[: 1 if gru or rnn else 2]
-        initial = [self._initial(given[at], f"{subject}: {name}", units) for at, name in names]
+        initial = [
+            self._initial(given[at], f"{subject}: {name}", directions, units, _layout(node)) for at, name in names
+        ]
         if not any(values.any() for values in initial):
             initial = None
         elif found.options.initial_state == ZERO:
@@ -368,31 +445,45 @@ class OnnxGraph:
             initial = None
         if rnn and initial is not None:
             raise ModelError(f"{subject}: initial_h", "other than zeros", "must be zeros of a plain RNN")
-        bias = bias.reshape(2, -1)
-        if rnn:
-            layer = PlainWeights(w_x[0], w_h[0], sum(bias), subject, activation=activation)
-        else:
-            layer = _weights(gru, w_x[0], w_h[0], *bias, subject, initial, before)
-        found.layers.append(layer)
+        bias = bias.reshape(directions, 2, -1)
+        for number, layers in zip(range(directions), (found.layers, found.backward), strict=False):
+            if rnn:
+                layer = PlainWeights(w_x[number], w_h[number], sum(bias[number]), subject, activation=activation)
+            else:
+                state = initial and tuple(values[number] for values in initial)
+                layer = _weights(gru, w_x[number], w_h[number], *bias[number], subject, state, before)
+            layers.append(layer)
+        counted = ONE if directions == 1 else BOTH
         outputs = [*node.output, "", "", ""][:3]
         read = {name for other in self._graph.node for name in other.input} | {o.name for o in self._graph.output}
         if outputs[1] in read and outputs[0] not in read:
-            axes = (BATCH, ONE, FEATURES) if _layout(node) else (ONE, BATCH, FEATURES)
-            return _Flow(outputs[1], axes, units, last=True)
-        axes = (BATCH, TIME, ONE, FEATURES) if _layout(node) else (TIME, ONE, BATCH, FEATURES)
+            axes = (BATCH, counted, FEATURES) if _layout(node) else (counted, BATCH, FEATURES)
+            return _Flow(outputs[1], axes, units, last=True, final=True)
+        axes = (BATCH, TIME, counted, FEATURES) if _layout(node) else (TIME, counted, BATCH, FEATURES)
         return _Flow(outputs[0], axes, units)
 
-    def _initial(self, name, subject, units):
-        """A state in the file, the same for all sequences: (units,); zeros where there is none, or an input is it."""
+    @staticmethod
+    def _one_way(node, found, subject):
+        """Refuse recurrent nodes that read each other's h in other directions."""
+        direction = _attributes(node).get("direction", b"forward")
+        before = found.direction
+        if before is not None and (direction != before or direction == b"bidirectional"):
+            raise ModelError(f"{subject}: direction", f"{direction!r:.80} behind {before!r}", STACK)
+        found.direction = direction
+
+    def _initial(self, name, subject, directions, units, layout):
+        """A state in the file, the same for all sequences: (directions, units); zeros where there is none, or an input
+        is it."""
         if not name or name in self._inputs or self._is_zero(name):
-            return np.zeros(units)
+            return np.zeros((directions, units))
         values = self._constant(name, subject)
-        if values.size % units or values.ndim != 3 or values.shape[2] != units:
-            raise ModelError(subject, f"shape {values.shape}", f"must be (1, 1, {units})")
-        sequences = values.reshape(-1, units)
-        if (sequences != sequences[0]).any():
-            raise ModelError(subject, f"{len(sequences)} states", "must be the same for all sequences")
-        return sequences[0].astype(np.float64)
+        at = int(bool(layout))
+        if values.ndim != 3 or values.shape[at] != directions or values.shape[2] != units or not values.size:
+            raise ModelError(subject, f"shape {values.shape}", f"must be ({directions}, 1, {units})")
+        states = np.moveaxis(values, at, 0)
+        if (states != states[:, :1]).any():
+            raise ModelError(subject, f"{states.shape[1]} states", "must be the same for all sequences")
+        return states[:, 0].astype(np.float64)
 
     def _squeezed(self, node, flow, subject):
         attributes = _attributes(node)
@@ -440,19 +531,24 @@ class OnnxGraph:
         parts += [[]] * (4 - len(parts))
         return parts[0], parts[1], parts[2] or list(range(len(parts[0]))), parts[3]
 
-    def _reshaped(self, node, flow, subject):
-        """A Reshape may only take away axes of size one: every size but one must be known to stay."""
-        shape = [int(value) for value in self._constant(node.input[1], subject).ravel()]
-        kept = [axis for axis in flow.axes if axis != ONE]
+    def _reshaped(self, node, flow, subject, shape):
+        """A Reshape may only take away axes of size one, and bring h of two directions together: every size but one
+        must be known to stay."""
+        kept, features = [axis for axis in flow.axes if axis not in (ONE, BOTH)], flow.features
+        if BOTH in flow.axes:
+            features = 2 * features
+            if flow.axes[-2:] != (BOTH, FEATURES):
+                rule = "must have h of both directions last, side by side"
+                raise ModelError(subject, f"Reshape of {flow.axes} to {shape}", rule)
 
         def stays(at, value):
             copied = value == 0 and at < len(flow.axes) and flow.axes[at] == kept[at]
-            return copied or (kept[at] == FEATURES and value == flow.features)
+            return copied or (kept[at] == FEATURES and value == features)
 
         open_ = [value for at, value in enumerate(shape) if len(shape) == len(kept) and not stays(at, value)]
         if len(shape) != len(kept) or open_ not in ([], [-1]):
             raise ModelError(subject, f"Reshape of {flow.axes} to {shape}", "must take away axes of size one only")
-        return replace(flow, name=node.output[0], axes=tuple(kept))
+        return replace(flow, name=node.output[0], axes=tuple(kept), features=features)
 
     def _dense(self, node, flow, subject):
         kind, attributes = node.op_type, _attributes(node)

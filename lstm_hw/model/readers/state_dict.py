@@ -16,6 +16,7 @@ import numpy as np
 
 from ...errors import ConfigError, ModelError
 from ...machine.isa import ACTIVATIONS
+from ..both_ways import STACK, bidirectional
 from ..float_model import (
     DenseWeights,
     FloatModel,
@@ -28,7 +29,18 @@ from ..float_model import (
     skip_matrix,
 )
 from ..store import DIGEST_KEY
-from .options import HEAD_ASSUMED, HEAD_MODES, NO_HEAD, NONLINEARITIES, NONLINEARITY, OUTSIDE, SKIPS, ZERO, ReadOptions
+from .options import (
+    FINAL,
+    HEAD_ASSUMED,
+    HEAD_MODES,
+    NO_HEAD,
+    NONLINEARITIES,
+    NONLINEARITY,
+    OUTSIDE,
+    SKIPS,
+    ZERO,
+    ReadOptions,
+)
 
 HEAD_NAMES = ("head", "fc", "linear", "classifier")
 """Names of linear layers that are taken as the head without a word."""
@@ -104,10 +116,12 @@ class StateDict:
         left = sorted(set(file.shapes) - used)
         if left:
             assumptions += _left_out(file, lstm, left, options)
-        inputs = lstm.check_shapes(file, _check_chain(file, front, None))
-        _check_chain(file, linear, inputs)
+        inputs = _check_chain(file, front, None)
+        for direction in lstm.directions:
+            outputs = direction.check_shapes(file, inputs)
+        _check_chain(file, linear, outputs * len(lstm.directions))
         order = gate_positions(file, options.gate_order, lstm.gates)
-        mode, assumed = _head_mode(file, linear, options.head, options.head_prefix == NO_HEAD)
+        mode, assumed = _head_mode(file, lstm, linear, options.head, options.head_prefix == NO_HEAD)
         values = file.floats(sorted(used))
         for name, array in values.items():
             check_finite(f"{file.path}: {name}", array)
@@ -118,14 +132,22 @@ class StateDict:
             ]
             for part in ((front, in_front), (linear, activations))
         )
-        layers = [
-            layer
-            for number in range(lstm.layers)
-            for layer in lstm.layer(number, values, order, f"{file.path}: layer {number}", nonlinearity)
-        ]
-        if options.initial_state and (lstm.projected or lstm.gates == 1):
-            rule = "must be 'zero' or not given for a plain RNN or an LSTM with a projection"
+        layers, *backward = (
+            [
+                layer
+                for number in range(lstm.layers)
+                for layer in direction.layer(number, values, order, f"{file.path}: layer {number}", nonlinearity)
+            ]
+            for direction in lstm.directions
+        )
+        if options.initial_state and (lstm.projected or lstm.gates == 1 or backward):
+            rule = "must be 'zero' or not given for a plain RNN, an LSTM with a projection, or a bidirectional layer"
             raise ConfigError("model.initial_state", list(options.initial_state), rule)
+        said = {"source": str(file.path), "assumptions": (*assumptions, *assumed)}
+        if backward:
+            options.refuse("a bidirectional layer has no skip", "skip")
+            mode = "every_step" if mode == NO_HEAD else mode
+            return bidirectional([*map(PlainWeights.of_dense, before)], layers, *backward, dense, mode, **said)
         if options.initial_state:
             pairs = zip(*(values[name].reshape(lstm.layers, -1) for name in options.initial_state), strict=True)
             layers = [replace(layer, initial=pair) for layer, pair in zip(layers, pairs, strict=True)]
@@ -134,8 +156,7 @@ class StateDict:
             dense.pop() if dense else None,
             dense=tuple(dense),
             head_every_step=mode == "every_step",
-            source=str(file.path),
-            assumptions=(*assumptions, *assumed),
+            **said,
         )
         return _with_skip(model, options.skip) if options.skip else model
 
@@ -158,13 +179,21 @@ class _Recurrent:
     biases: tuple[str, ...]
     gates: int = 4
     projected: bool = False
+    suffixes: tuple[str, ...] = ("",)
 
     def name(self, part, layer):
-        return f"{self.prefix}{part}" if self.cell else f"{self.prefix}{part}_l{layer}"
+        suffix = self.suffixes[0]
+        return f"{self.prefix}{part}" if self.cell else f"{self.prefix}{part}_l{layer}{suffix}"
+
+    @property
+    def directions(self):
+        """The same of each direction alone, forward first."""
+        return [replace(self, suffixes=(suffix,)) for suffix in self.suffixes]
 
     @property
     def names(self):
-        return [self.name(part, n) for n in range(self.layers) for part in self.parts]
+        layers = range(self.layers)
+        return [one.name(part, n) for one in self.directions for n in layers for part in self.parts]
 
     @property
     def parts(self):
@@ -205,14 +234,14 @@ class _Recurrent:
             if match := _RECURRENT.fullmatch(name):
                 found.setdefault(match[1], {})[name] = match
         prefix = _chosen(file, found, wanted)
-        for name, match in found[prefix].items():
-            if match[4]:
-                raise ModelError(f"{file.path}: {name}", "a bidirectional LSTM or GRU", "must have one direction")
+        backward = [name for name, match in found[prefix].items() if match[4]]
         numbers = {match[3] for match in found[prefix].values()}
         if None in numbers and len(numbers) > 1:
             raise ModelError(f"{file.path}: {prefix}", "both single cells and numbered layers", "must hold one of them")
         cell = None in numbers
         layers = 1 if cell else 1 + max(map(int, numbers))
+        if backward and layers > 1:
+            raise ModelError(f"{file.path}: {backward[0]}", f"one of {layers} bidirectional layers", STACK)
         probe = cls(prefix, layers, cell, ())
         projected = any(match[2].endswith("weight_hr") for match in found[prefix].values())
         for name, match in found[prefix].items():
@@ -220,7 +249,9 @@ class _Recurrent:
                 raise ModelError(f"{file.path}: {name}", "a bias of a projection", "must have none, as PyTorch's")
         gates = 4 if projected else _gates_of(file, probe)
         there = {part for part in _PARTS[2:] for n in range(layers) if probe.name(part, n) in file.shapes}
-        lstm = cls(prefix, layers, cell, tuple(part for part in _PARTS[2:] if part in there), gates, projected)
+        suffixes = ("", "_reverse") if backward else ("",)
+        biases = tuple(part for part in _PARTS[2:] if part in there)
+        lstm = cls(prefix, layers, cell, biases, gates, projected, suffixes)
         for name in lstm.names:
             if name not in file.shapes:
                 rule = "must be present" + (", or missing in every layer" if "bias" in name else "")
@@ -436,13 +467,18 @@ def _nonlinearity(file, lstm, given):
     return given or said, ()
 
 
-def _head_mode(file, linear, given, chosen_none):
+def _head_mode(file, lstm, linear, given, chosen_none):
     """What the head reads, and what had to be assumed for that."""
     subject, said = f"{file.path}: metadata head", file.metadata.get("head")
-    if said is not None and said not in (*HEAD_MODES, NO_HEAD):
-        raise ModelError(subject, repr(said), f"must be one of {', '.join((*HEAD_MODES, NO_HEAD))}")
+    both = len(lstm.directions) > 1
+    known = (*HEAD_MODES, FINAL) if both else HEAD_MODES
+    if said is not None and said not in (*known, NO_HEAD):
+        raise ModelError(subject, repr(said), f"must be one of {', '.join((*known, NO_HEAD))}")
+    if given == FINAL and not both:
+        rule = f"must be one of {', '.join(HEAD_MODES)}: {file.path} has one direction"
+        raise ConfigError("model.head", repr(given), rule)
     if not linear:
-        if said in HEAD_MODES and not chosen_none:
+        if said in known and not chosen_none:
             raise ModelError(subject, repr(said), "must agree with the tensors, which have no head")
         if given is not None:
             raise ConfigError("model.head", repr(given), f"must not be given: {file.path} has no linear head")
@@ -451,6 +487,12 @@ def _head_mode(file, linear, given, chosen_none):
         raise ModelError(subject, repr(said), f"must agree with the tensors, which have {linear[-1].prefix}")
     if said is not None and given is not None and said != given:
         raise ModelError(subject, repr(said), f"must be {given!r}, as model.head says")
+    if said is None and given is None and both:
+        rule = (
+            f"must be {FINAL} (h_n of both directions), every_step, or last_step (output[:, -1], where the reverse "
+            f"direction has seen the last step alone): {file.path} cannot say which"
+        )
+        raise ConfigError("model.head", "not given for a bidirectional layer", rule)
     if said is None and given is None:
         return HEAD_MODES[0], (HEAD_ASSUMED.format(path=file.path.name, mode=HEAD_MODES[0], other=HEAD_MODES[1]),)
     return given or said, ()

@@ -24,18 +24,30 @@ models = {
                layers.GRU(4, reset_after=False, **some), layers.Dense(2)],
     "beforehard": [layers.GRU(4, reset_after=False, recurrent_activation="hard_sigmoid", use_bias=False)],
     "mixed": [layers.SimpleRNN(4, return_sequences=True), lstm(), layers.Dense(2)],
-    "backwards": [layers.SimpleRNN(4, go_backwards=True, return_sequences=True)],
     "gelu": [layers.SimpleRNN(4, activation="gelu")],
     "masked": [layers.Masking(), layers.SimpleRNN(4)],
     "softmax": [layers.Dense(4, activation="softmax"), lstm()],
     "last": [layers.SimpleRNN(4), layers.RepeatVector(3), lstm()],
+    "both": [layers.Bidirectional(lstm()), layers.TimeDistributed(layers.Dense(2, **some))],
+    "both_end": [layers.Dense(4, activation="relu"), layers.Bidirectional(layers.GRU(5, **some)),
+                 layers.Dense(3, activation="relu", **some), layers.Dense(2)],
+    "both_sum": [layers.Bidirectional(layers.SimpleRNN(5, **some), merge_mode="ave"), layers.Dense(2, **some)],
+    "both_before": [layers.Bidirectional(layers.GRU(5, reset_after=False, **some)), layers.Dense(2, **some)],
+    "both_h": [layers.Bidirectional(lstm())],
+    "turned": [layers.LSTM(5, go_backwards=True, return_sequences=True, **some), lstm(), layers.Dense(2)],
+    "both_product": [layers.Bidirectional(lstm(), merge_mode="mul"), layers.Dense(2)],
+    "both_stack": [layers.Bidirectional(lstm()), layers.Bidirectional(layers.LSTM(4)), layers.Dense(2)],
+    "above": [lstm(), layers.Bidirectional(lstm())],
+    "both_relu": [layers.Bidirectional(lstm()), layers.Dense(2, activation="relu")],
+    "both_alone": [layers.Bidirectional(lstm(), merge_mode="ave")],
+    "turned_late": [lstm(), layers.LSTM(4, go_backwards=True)],
 }
 x = np.load("x.npy")
 for name, parts in models.items():
     model = keras.Sequential([keras.Input((7, 3)), *parts])
     np.save(name + ".npy", keras.ops.convert_to_numpy(model(x)))
     model.save(name + ".keras")
-    if name in ("rnn", "front", "between", "mixed", "gru", "beforehard"):
+    if name in ("rnn", "front", "between", "mixed", "gru", "beforehard") or name.startswith(("both", "turned")):
         model.save(name + ".h5")
 """
 

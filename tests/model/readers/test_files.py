@@ -194,6 +194,7 @@ def torch_files(given):
         kind: {n: a[: k * HIDDEN] if "lstm" in n else a for n, a in given.items()}
         for k, kind in ((3, "GRU"), (1, "RNN"))
     }
+    both = {f"{name}{way}": array for name, array in first.items() if "_l0" in name for way in ("", "_reverse")}
     projected = dict(given)
     for n in range(2):
         projected[f"lstm.weight_hr_l{n}"] = np.eye(HIDDEN, dtype=np.float32)
@@ -203,7 +204,8 @@ def torch_files(given):
         "LSTMCell": {name.replace("_l0", ""): array for name, array in first.items()},
         "optimiser in a checkpoint": given,  # test_what_torch_writes
         "dropout, batch_first": given,
-        "bidirectional": given | {"lstm.weight_ih_l0_reverse": given["lstm.weight_ih_l0"]},
+        "bidirectional": both | {"fc.weight": np.ones((OUTPUTS, 2 * HIDDEN), np.float32)},
+        "bidirectional, of two layers": given | both,
         "proj_size": projected,
         **rows,
         "linear layer in front": given | {"front.weight": np.ones((INPUTS, INPUTS), np.float32)},
@@ -236,6 +238,16 @@ def keras_files(given):
             for n, (_, c, a) in enumerate(layers[:2])
         ] + layers[2:]
 
+    def bidirectional(merge, backward=None, **config):
+        inner = layers[1][1] | config
+        item = {"class_name": "LSTM", "config": inner}
+        other = {"class_name": "LSTM", "config": inner | {"go_backwards": True}}
+        config = {"name": "both", "layer": item, "backward_layer": other, "merge_mode": merge}
+        return ("Bidirectional", config, [*layers[0][2], *(backward or layers[0][2])])
+
+    smaller = [part.reshape(-1, 4, HIDDEN)[..., 1:].reshape(-1, 4 * (HIDDEN - 1)) for part in layers[0][2]]
+    smaller = [smaller[0], smaller[1][1:], smaller[2].ravel()]
+    wide = ("Dense", layers[2][1], [np.ones((2 * HIDDEN, OUTPUTS), np.float32), layers[2][2][1]])
     wrapped = {"name": "each", "layer": {"class_name": "Dense", "config": many[2][1]}}
     return {
         "return_sequences": many,
@@ -265,7 +277,14 @@ def keras_files(given):
         "SimpleRNN of another activation": [("SimpleRNN", {"name": "rnn", "activation": "gelu"}, []), *layers],
         "Dense before": [("Dense", {"name": "front", "activation": "elu"}, front), *layers],
         "Dense between": [layers[0], ("Dense", {"name": "middle", "activation": "elu"}, middle), *layers[1:]],
-        "Bidirectional": between("Bidirectional", "both"),
+        "go_backwards of a layer behind another": configured(1, go_backwards=True),
+        "Bidirectional": [bidirectional("concat"), wide],
+        "merge_mode concat, sum, ave": [bidirectional("ave"), layers[2]],
+        "merge_mode mul": [bidirectional("mul"), layers[2]],
+        "Bidirectional before another layer": [bidirectional("concat", return_sequences=True), *layers[1:]],
+        "Bidirectional of other units backward": [bidirectional("concat", smaller), wide],
+        "Flatten": [*many[:2], ("Flatten", {"name": "flatten"}, []), many[2]],
+        "RepeatVector": [*layers[:2], ("RepeatVector", {"name": "repeat", "n": 3}, []), layers[2]],
         "Masking": [("Masking", {"name": "mask"}, []), *layers],
         "second Dense": [*layers, ("Dense", {"name": "more", "activation": "tanh"}, square)],
         "Activation, ReLU": [*layers, ("ReLU", {"name": "relu"}, []), more, ("Activation", tanh, [])],
@@ -331,6 +350,28 @@ def onnx_files(given):
             shorten(graph, 1)
 
         return change
+
+    def reverse(graph):
+        for node in graph.node:
+            if node.op_type == "LSTM":
+                node.attribute.append(helper.make_attribute("direction", "reverse"))
+
+    def bidirectional(graph):
+        """The first node has both directions; without the second one, whose place a Reshape takes."""
+        lstm, stored = graph.node[1], {tensor.name: tensor for tensor in graph.initializer}
+        lstm.attribute.append(helper.make_attribute("direction", "bidirectional"))
+        for name in ("W0", "R0", "B0"):
+            both = np.concatenate([numpy_helper.to_array(stored[name])] * 2)
+            stored[name].CopyFrom(numpy_helper.from_array(both, name))
+        stored["weight"].CopyFrom(numpy_helper.from_array(np.ones((2 * HIDDEN, OUTPUTS), np.float32), "weight"))
+        graph.initializer.append(numpy_helper.from_array(np.array([0, 0, -1]), "shape"))
+        kept = [node for node in graph.node if node.op_type not in ("LSTM", "Squeeze")]
+        moved = helper.make_node("Transpose", [lstm.output[0]], ["moved"], perm=[0, 2, 1, 3])
+        joined = helper.make_node("Reshape", ["moved", "shape"], ["h1"])
+        nodes = [kept[0], helper.make_node("LSTM", lstm.input, lstm.output, "lstm0"), moved, joined, *kept[1:]]
+        nodes[1].attribute.extend(lstm.attribute)
+        del graph.node[:]
+        graph.node.extend(nodes)
 
     def projection(graph):
         wide = np.ones((1, 4 * HIDDEN, 2), np.float32)
@@ -443,7 +484,9 @@ def onnx_files(given):
         "layout=1": (True, batch_first),
         "Y_h as output": (False, final_state),
         "hidden_size unlike R": (False, hidden_size),
-        "direction": (False, attribute(direction="reverse")),
+        "direction reverse": (True, reverse),
+        "direction bidirectional": (True, bidirectional),
+        "direction of one node alone": (False, attribute(direction="reverse")),
         "clip": (False, attribute(clip=1.0)),
         "input_forget": (False, attribute(input_forget=1)),
         "activations": (False, attribute(activations=["Sigmoid", "Relu", "Tanh"])),
@@ -479,14 +522,16 @@ def rows(framework):
     return dict(found)
 
 
-def judged(path, answer, given):
+def judged(path, answer, given, options=None):
     """A file that has an option is read to the same network, or refused by the page's words."""
     if answer != "done":
-        refused(path, path.name, answer)
+        refused(path, path.name, answer, options=options)
         return
-    model = load(path)
+    model = load(path, options)
     assert (model.input_size, model.output_size) == (INPUTS, OUTPUTS)
     if any(layer.KIND != "lstm" for layer in model.layers):  # their numbers: test_gru_files, test_plain_files
+        return
+    if model.arrangement.reads == "both":  # test_both_ways_files
         return
     for layer, (w_x, w_h, b, more) in zip(model.layers, layers_of(given), strict=False):
         assert np.array_equal(layer.w_x, w_x) and np.array_equal(layer.w_h, w_h)
@@ -498,7 +543,8 @@ def test_page_of_torch_options(tmp_path, given):
     assert list(files) == list(rows("torch"))
     for option, answer in rows("torch").items():
         (tmp_path / "m.pt").write_bytes(model_files.torch_archive(files[option]))
-        judged(tmp_path / "m.pt", answer, given)
+        said = ReadOptions(head="final_state") if option == "bidirectional" else None
+        judged(tmp_path / "m.pt", answer, given, said)
 
 
 def test_page_of_json_options(tmp_path, given):
@@ -679,6 +725,8 @@ def test_page_of_onnx_options(tmp_path, given):
             "layout=1",
             "initial_h and initial_c of zeros",
             "HardSigmoid",  # which the evaluator takes for Sigmoid
+            "direction reverse",  # which it does not have: test_both_ways_files
+            "direction bidirectional",
         ):
             sequences = 1 if option in ("initial_h", "initial_c") else None
             (expected,) = ReferenceEvaluator(model).run(None, {"x": x[:sequences]})

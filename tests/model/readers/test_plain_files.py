@@ -141,7 +141,6 @@ def test_linear_layers_in_front_in_a_file_of_tensors(tmp_path, x):
 
 
 REFUSED = {
-    "backwards": "go_backwards: true",
     "gelu": "activation: 'gelu'; must be one of linear, relu",
     "masked": "Masking",
     "softmax": "behind the softmax",
@@ -214,7 +213,8 @@ def test_onnx(tmp_path, x, activation):
     for change, error in (
         ({"activations": ["Affine"]}, "rnn: activations"),
         ({"activation_alpha": [0.5]}, "rnn: activation_alpha"),
-        ({"direction": "reverse"}, "rnn: direction"),
+        ({"direction": "reverse"}, "lstm: direction: b'forward' behind b'reverse'"),
+        ({"direction": "sideways"}, "rnn: direction: b'sideways'; must be forward, reverse or bidirectional"),
         ({"clip": 1.0}, "rnn: clip"),
     ):
         wrong = {"hidden_size": HIDDEN, "activations": [activation]} | change

@@ -1,0 +1,123 @@
+"""What software does with the x and the outputs of a whole run, where a network does not read x from first to last.
+
+An engine works step by step. A network that reads a sequence from both of its ends has, in step t, x of step t beside x
+of step T - 1 - t, and what its two halves give belongs to these two steps.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import ConfigError, InputError
+
+READS = ("forward", "backward", "both")
+"""How x reaches the engine: as it is, last step first, or both side by side."""
+SENDS = ("sent", "backward", "apart", "added", "added_last")
+"""What outputs are, where raw ones have R elements: as the engine sends them; last step first; in step t the first R/2
+of step t, and the others of step T - 1 - t; the same two halves added; and that of the last step alone."""
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """What software does around a run.
+
+    Parameters
+    ----------
+    reads : str
+        One of ``READS``.
+    sends : str
+        One of ``SENDS``.
+
+    Raises
+    ------
+    ConfigError
+        Another name.
+    """
+
+    reads: str = "forward"
+    sends: str = "sent"
+
+    def __post_init__(self):
+        for name, known in (("reads", READS), ("sends", SENDS)):
+            if getattr(self, name) not in known:
+                raise ConfigError(
+                    f"arrangement: {name}", repr(getattr(self, name)), f"must be one of {', '.join(known)}"
+                )
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether there is nothing to do, so that runs may go on from one another."""
+        return self == PLAIN
+
+    @property
+    def halves(self) -> int:
+        """Inputs of the engine for one of the network."""
+        return 1 + (self.reads == "both")
+
+    @property
+    def output_halves(self) -> int:
+        """Raw outputs for one of the network."""
+        return 1 + self.sends.startswith("added")
+
+    @property
+    def gives_one(self) -> bool:
+        """Whether one vector is left of all that the engine sends."""
+        return self.sends == "added_last"
+
+    def x(self, x: np.ndarray) -> np.ndarray:
+        """x as the engine reads it.
+
+        Parameters
+        ----------
+        x : array (..., T, Lx)
+            Whole sequences.
+
+        Returns
+        -------
+        array (..., T, Lx) or (..., T, 2 Lx)
+        """
+        if self.reads == "forward":
+            return x
+        if np.ndim(x) < 2:
+            raise InputError("x", f"shape {np.shape(x)}", "must be whole sequences (..., steps, inputs)")
+        back = np.flip(x, -2)
+        return back if self.reads == "backward" else np.concatenate([x, back], axis=-1)
+
+    def outputs(self, raw: np.ndarray) -> np.ndarray:
+        """The network's outputs from those of a run.
+
+        Parameters
+        ----------
+        raw : array
+            As the engine sends them; (..., T, R) where they are not taken as they are.
+
+        Returns
+        -------
+        array
+            (..., T, R), (..., T, R/2) or (..., R/2). Of integers, sums are exact: they may be wider.
+        """
+        if self.sends == "sent":
+            return raw
+        back = np.flip(raw, -2)
+        if self.sends == "backward":
+            return back
+        half = raw.shape[-1] // 2
+        first, second = raw[..., :half], back[..., half:]
+        if self.sends == "apart":
+            return np.concatenate([first, second], axis=-1)
+        return first[..., -1, :] + second[..., -1, :] if self.gives_one else first + second
+
+    def check_whole(self, subject: str) -> None:
+        """Refuse to go on from the state of another run: the second half of x would be of other steps.
+
+        Raises
+        ------
+        InputError
+        """
+        if not self.is_plain:
+            rule = "must begin from zero state: a sequence that is read from its end must be whole"
+            raise InputError(subject, f"true for a network that reads x {self.reads}", rule)
+
+
+PLAIN = Arrangement()
+"""x as it comes, outputs as they are sent."""

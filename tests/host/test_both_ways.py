@@ -1,0 +1,102 @@
+"""Networks that read a sequence from both ends: images, the driver in Python and that in C."""
+
+import os
+import shutil
+import subprocess
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import lstm_hw
+from lstm_hw.errors import InputError
+from lstm_hw.host.device import Device
+from lstm_hw.host.image import FirmwareImage, Kind
+from lstm_hw.machine.arrangement import READS, SENDS, Arrangement
+
+from ..projects import both_ways, write_project
+from .c_driver import CC, compiled
+from .engine import ModelEngine
+from .test_image import resealed, section
+from .test_roads import direct
+
+HEADS = ("final_state", "every_step", "last_step")
+
+
+@pytest.fixture(scope="module")
+def projects(tmp_path_factory):
+    """Head -> project of two directions."""
+    made = {}
+    for head in HEADS:
+        sections = {"model": {"head": head}, "data": {"labels": None}}
+        model = both_ways(np.random.default_rng(7))
+        made[head] = lstm_hw.load(write_project(tmp_path_factory.mktemp(head), model=model, steps=4, sections=sections))
+    return made
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_driver(projects, head):
+    """Whole sequences as the network has them; what goes on where another run ended is refused."""
+    project = projects[head]
+    with Device(project.firmware, direct(ModelEngine(project))) as device:
+        assert np.array_equal(device.predict(project.x), project.predict(project.x))
+        assert np.array_equal(device.predict(project.x, stored=True), project.predict(project.x, stored=True))
+        assert device.selftest() == len(project.firmware.vectors.x)
+        with pytest.raises(InputError, match="carry: true for a network that reads x both; must begin from zero state"):
+            device.predict(project.x[:1], carry=True)
+        with pytest.raises(InputError, match=r"shape \(5, 4, 6\); must end with 3"):
+            device.predict(np.concatenate([project.x] * 2, axis=2))
+
+
+def test_image(projects):
+    """It says the arrangement, or is refused where its sizes do not have it; without one it is as it was."""
+    firmware = projects["every_step"].firmware
+    content = firmware.to_bytes()
+    found = FirmwareImage.from_bytes(content)
+    assert found.arrangement == Arrangement("both", "added") and found.inputs == 3
+    other = replace(firmware, arrangement=Arrangement("both", "apart"))
+    assert other.identity != firmware.identity
+    at, length = section(content, Kind.ARRANGEMENT)
+    assert length == 8
+    for words, rule in (
+        ((0, 0), "must be two words, below 3 and 5"),
+        ((len(READS), 1), "must be two words"),
+        ((2, len(SENDS)), "must be two words"),
+    ):
+        changed = content[:at] + np.asarray(words, "<u4").tobytes() + content[at + 8 :]
+        with pytest.raises(InputError, match=rule):
+            FirmwareImage.from_bytes(resealed(changed))
+    final = replace(projects["final_state"].firmware, arrangement=Arrangement("both", "added"))
+    with pytest.raises(InputError, match="must be of even sizes, with outputs of every step"):
+        FirmwareImage.from_bytes(final.to_bytes())
+    scaled = replace(firmware, x_code=replace(firmware.x_code, exponents=(0, 1, 0, 0, 0, 0)))
+    with pytest.raises(InputError, match="exponents: unlike of both ends"):
+        FirmwareImage.from_bytes(scaled.to_bytes())
+
+
+@pytest.fixture(scope="module")
+def arranger(tmp_path_factory):
+    if not os.environ.get("CI") and shutil.which(CC) is None:
+        pytest.skip("no C compiler")
+    return compiled(tmp_path_factory.mktemp("arrange"), "arrange.c", ("lstm_hw.c", "lstm_hw_float.c"))
+
+
+@pytest.mark.parametrize(
+    "head, sends", [*zip(HEADS, ("sent", "added", "added_last"), strict=True), ("every_step", "apart")]
+)
+@pytest.mark.parametrize("reads", ["both", "backward"])
+def test_c_driver(tmp_path, projects, arranger, head, sends, reads):
+    """The x of the test vectors from the network's, and its outputs from theirs."""
+    project = projects[head]
+    arrangement = Arrangement(reads, sends)
+    firmware = replace(project.firmware, arrangement=arrangement)
+    stored = firmware.vectors.x
+    given = stored[..., : firmware.inputs]
+    path = tmp_path / "model.lstmfw"
+    firmware.write(path)
+    feed = (given * firmware.x_code.format.lsb).astype(np.float32).tobytes()
+    result = subprocess.run([arranger, path], input=feed, capture_output=True, check=True)
+    x, y = (line.split() for line in result.stdout.decode().splitlines())
+    assert list(map(int, x)) == arrangement.x(given).ravel().tolist()
+    sent = firmware.vectors.y if firmware.streams.every_step else firmware.vectors.y[:, 0]
+    assert list(map(float.fromhex, y)) == (arrangement.outputs(sent) * firmware.y_format.lsb).ravel().tolist()
