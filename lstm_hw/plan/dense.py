@@ -106,8 +106,6 @@ class ResidentLayer(StreamedLayer):
     def zero(self) -> int:
         if self.linear:
             return 0
-        if not self.layer.is_cell:
-            return self.zero_plain(self.mask)
         tokens = self.zero_cells(self.mask, state_stride=self.layer.outputs)
         if self.resets:
             tokens += self.zero_cells(self.mask, self.layer.outputs, state_stride=self.layer.outputs)

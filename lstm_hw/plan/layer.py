@@ -195,10 +195,14 @@ class StreamedLayer(ABC):
         return
 
     def y_order(self, steps: int, first_step: int) -> list[tuple[int, int, int]]:
-        """Pieces of h, (step, first unit, units), in the order in which a run sends them: row blocks ascend."""
+        """Pieces of h, (step, first unit, units), in the order in which a run sends them."""
         if self.whole:
             return [(step, 0, self.layer.outputs) for step in range(steps)]
-        return [self.piece(step, row) for step in range(steps) for row in range(self.blocks)]
+        return [self.piece(step, row) for step in range(steps) for row in self.rows_of(step, steps, first_step)]
+
+    def rows_of(self, step: int, steps: int, first_step: int) -> Iterable[int]:
+        """Row blocks in the order in which a step of a run sends them."""
+        return range(self.blocks)
 
     # What schedules use
 
@@ -292,15 +296,13 @@ class StreamedLayer(ABC):
         where["activation"] = ACTIVATIONS.index(shape.activation)
         self.b.emit("CELL", units=shape.outputs, mask=mask, mode=MODE_LINEAR, scale=number, **where)
 
-    def zero_plain(self, mask: int) -> int:
-        """h = 0 of a whole plain layer, which has no c: nobody's is zeroed with it; the tokens that it makes."""
-        units = self.layer.outputs
-        self.cells(units, mask, MODE_ZERO, state=self.scratch, target=self.h)
-        return units
-
     def zero_cells(self, mask: int, after: int = 0, **fields: int) -> int:
-        """h = c = 0 of the whole layer, h from element ``after`` of its own on; the tokens that it makes."""
-        self.cells(self.layer.outputs, mask, MODE_ZERO, state=self.c, target=self.h + after, **fields)
+        """h = c = 0 of the whole layer, h from element ``after`` of its own on; the tokens that it makes.
+
+        A plain layer has no c: nobody's is zeroed with its h.
+        """
+        state = {"state": self.c, **fields} if self.layer.is_cell else {"state": self.scratch}
+        self.cells(self.layer.outputs, mask, MODE_ZERO, **state, target=self.h + after)
         return self.layer.outputs
 
     def cell(

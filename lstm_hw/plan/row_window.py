@@ -17,7 +17,7 @@ without a partner is in context 1, with the h before it in its own bank: every r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from ..errors import ConfigError
@@ -174,13 +174,9 @@ class RowWindowLayer(ResidentBias):
         self.finish_sums(mask, row)
         self.cell(mask, row, left=left)
 
-    def y_order(self, steps: int, first_step: int) -> list[tuple[int, int, int]]:
-        rows, order = range(self.blocks), []
-        for step in range(0, steps, 2):
-            order += [(step, row) for row in rows]
-            if step + 1 < steps:
-                order += [(step + 1, row) for row in (*rows[self.again :], *rows[: self.again])]
-        return [self.piece(step, row) for step, row in order]
+    def rows_of(self, step: int, steps: int, first_step: int) -> Iterable[int]:
+        rows = range(self.blocks)
+        return (*rows[self.again :], *rows[: self.again]) if step % 2 else rows
 
 
 class RowWindowPlanner(StackPlanner):

@@ -136,10 +136,9 @@ class RowBlockLayer(StreamedLayer):
 
     def _row_block(self, row, early, late, old, newest):
         """All products of a row block for all groups, and its hidden units."""
-        b, held = self.b, self.pinned
-        whole, begin = (self.layer.h_columns, held) if self.below else (self.layer.inputs, 0)
-        if not self.layer.h_columns:
-            whole = 0  # there is no early vector
+        b = self.b
+        whole = self.layer.h_columns and (self.layer.h_columns if self.below else self.layer.inputs)
+        begin = self._pinned_of(early)
         alone = int(self.groups == 1)
         for group in b.each(self.groups):
             if self.first:
@@ -149,14 +148,12 @@ class RowBlockLayer(StreamedLayer):
                 self._bias({"store": 1, "target": self.sums + group, "release": alone})
         if self.groups > 1:
             self.release(self.bias + self.first)
-        if self.below and held:
-            self._products(0, early, 0, held, stream=0, weight=self.weights + row * held)
+        self._pinned_products(row, early)
         self._columns(early, begin + self.first, whole)
         for _ in b.unless(row):  # all but the newest elements must be there
             self.before.settle(self, 0)
-        if not self.below and held:
-            self._products(0, late, 0, held, stream=0, weight=self.weights + row * held)
-        self._columns(late, 0 if self.below else held, old)
+        self._pinned_products(row, late)
+        self._columns(late, self._pinned_of(late), old)
         for _ in b.unless(row):  # ... and now the newest
             self.before.settle(self, 1)
         for group, last in b.peeled(self.groups):
@@ -171,6 +168,14 @@ class RowBlockLayer(StreamedLayer):
             start = {"load": 0} if tile.first_column else {"hold": 1}
             last = end if end and tile is tiles[-1] else {}
             self.mac(self.mask, space=SPACE_CONSTANT, operand=exponent, **words, **start, **last)
+
+    def _pinned_of(self, vector):
+        """Columns on chip of those that a vector meets."""
+        return self.pinned if vector[0] == "h" else 0
+
+    def _pinned_products(self, row, vector):
+        if held := self._pinned_of(vector):
+            self._products(0, vector, 0, held, stream=0, weight=self.weights + row * held)
 
     def _columns(self, vector, start, stop):
         """Tile after tile, each for all groups."""

@@ -23,7 +23,7 @@ step, and once more, on a c that has gone the same way, for an h that stays wher
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from ..errors import ConfigError
@@ -297,13 +297,8 @@ class SaccLayer(ResidentBias):
             self.finish_sums(mask, row)
             self.cells(units, mask, state=state + unit, state_stride=self.width, target=self.h + place + unit)
 
-    def y_order(self, steps: int, first_step: int) -> list[tuple[int, int, int]]:
-        rows = range(self.blocks)
-        return [
-            self.piece(step, row)
-            for step in range(steps)
-            for row in (reversed(rows) if (first_step + step) % 2 else rows)
-        ]
+    def rows_of(self, step: int, steps: int, first_step: int) -> Iterable[int]:
+        return range(self.blocks)[:: -1 if (first_step + step) % 2 else 1]
 
 
 class SaccPlanner(StackPlanner):

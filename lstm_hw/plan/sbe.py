@@ -176,8 +176,6 @@ class BatchLayer(ResidentBias):
     # Instructions
 
     def zero(self) -> int:
-        if not self.layer.is_cell:
-            return self.zero_plain(self.mask)
         return self.zero_cells(self.mask, state_stride=self.layer.outputs)
 
     def ahead(self, first: Sum) -> None:
