@@ -100,10 +100,11 @@ def choose(
         found = list(_plans(name, ask, fields, given, target, errors))
         tried += found or [Outcome(name, refused=_unfit(name, ask, given))]
         if progress:
-            progress(names.index(name) + 1, 2 * len(names))
+            progress(names.index(name) + 1, 2 * len(names))  # planning is half of it, and timing the other
     if not any(outcome.plan for outcome in tried):
         raise _nothing_fits(schedule, tried, errors)
-    timed = _timed(tried, ask, compare, progress)
+    shown = progress and (lambda done, of: progress(len(names) + len(names) * done // of, 2 * len(names)))
+    timed = _timed(tried, ask, compare, shown)
     fitting = sorted((o for o in timed if o.counters), key=lambda o: o.cycles)
     resident = [o for o in fitting if _on_chip(o)]
     close = [o for o in fitting if o.cycles <= CLOSE * fitting[0].cycles]
@@ -259,7 +260,7 @@ def _timed(tried, ask, compare, progress):
             best = min(counters.cycles, best or counters.cycles)
             result[id(outcome)] = replace(outcome, counters=counters, macs=ask.network.macs(ask.steps) * ask.sequences)
         if progress:
-            progress(len(order) + number + 1, 2 * len(order))
+            progress(number + 1, len(order))
     return [result.get(id(outcome), outcome) for outcome in tried]
 
 

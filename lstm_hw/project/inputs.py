@@ -68,6 +68,11 @@ def inputs_of(section: DataSection, path: str | os.PathLike | None, inputs: int)
 
 def _check_headers(file, section, inputs):
     """Refuse arrays that cannot fit by what their headers say, before they take memory and time."""
+    for key in ("calibration", "x", "labels", "input_scale"):
+        name = getattr(section, key)
+        if isinstance(name, str) and name not in file.names:
+            rule = f"must be one of its arrays: {', '.join(file.names) or 'none'}"
+            raise InputError(f"data.{key}", f"{name!r}, which {file.path} does not hold", rule)
     headers = {name: file.header(name) for name in (section.calibration, section.x)}
     for name, (shape, dtype) in headers.items():
         if dtype.kind not in "iuf" or len(shape) != 3 or 0 in shape:
