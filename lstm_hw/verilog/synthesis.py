@@ -78,7 +78,7 @@ class Synthesis:
             said = self._process.stderr.read()
             status = self._process.wait()
         if status:
-            raise ToolError("synthesis", (said.strip().splitlines() or ["no message"])[-1], "must succeed")
+            raise ToolError("synthesis", process.last_words(said, status), "must succeed")
         stat = yosys_stat(*self.arguments)
         return {
             **{name: stat[name] for name in FIGURES},

