@@ -1,6 +1,7 @@
 """cocotb bench between the boards' host design and a program that drives it: the bridge is gateware, the line a UART.
 
-LSTM_HW_JOB as in :mod:`tests.host.c_bench`, with ``divisor``, cycles of a bit after reset.
+LSTM_HW_JOB as in :mod:`tests.host.c_bench`, with ``divisor``, cycles of a bit after reset, and what is in the flash
+memory from ``flash_base`` on: ``flash``, files, of which the next one is there from each request of a self-test on.
 """
 
 import json
@@ -17,6 +18,7 @@ from cocotb.triggers import ClockCycles, Timer
 
 from lstm_hw.host.protocol import REPLY, REQUEST, Op, Parser, Status
 from sim.progress import CLOCK_NS, heartbeat
+from sim.spi_flash import SpiFlash
 from sim.uart_host import UartWires
 
 from .c_bench import Line
@@ -32,7 +34,7 @@ class Wire(UartWires):
             for found in parser.feed(bytes([await self.receive()])):
                 return found
 
-    async def forward(self, line):
+    async def forward(self, line, flash, contents):
         """Bring requests to the design and replies to the program, until that hangs up."""
         requests = Parser(REQUEST, 1 << 16)
         while True:
@@ -41,6 +43,8 @@ class Wire(UartWires):
             if not content:
                 return
             for frame in requests.feed(content):
+                if frame.code == Op.SELFTEST and frame.payload == b"\1":
+                    flash.content = next(contents)
                 await self.send(frame.to_bytes(REQUEST))
                 reply = await self.reply()
                 line.send(reply.to_bytes(REPLY))
@@ -57,6 +61,8 @@ async def a_program_drives_the_design(dut: HierarchyObject) -> None:
     cocotb.start_soon(heartbeat())
     wire = Wire(dut.i_rx, dut.o_tx, CLOCK_NS, job["divisor"])
     dut.i_restart.value = 0
+    contents = (Path(path).read_bytes() for path in job["flash"])
+    flash = SpiFlash(dut.o_cs, dut.o_sck, dut.o_copi, dut.i_cipo, job["flash_base"], next(contents))
     dut.rst.value = 1
     await ClockCycles(dut.clk, 4)
     dut.rst.value = 0
@@ -67,7 +73,7 @@ async def a_program_drives_the_design(dut: HierarchyObject) -> None:
         program = subprocess.Popen(argv, pass_fds=[line.theirs], stdout=output, env=os.environ | job["environment"])
         line.started()
         try:
-            await wire.forward(line)
+            await wire.forward(line, flash, contents)
         finally:
             os.close(line.ours)
             status = program.wait(60)

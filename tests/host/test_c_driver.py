@@ -13,16 +13,18 @@ import pytest
 
 import lstm_hw
 from bench.fuzz import resealed
-from boards import host_design
+from boards import flash_image, host_design
 from boards.plan import scenario_of
 from lstm_hw.host import c_driver
 from lstm_hw.host.fields import offset_of
 from lstm_hw.host.image import ENTRY, ENTRY_BYTES, HEADER, HEADER_BYTES, Kind
-from lstm_hw.host.protocol import HELLO, Hello, TestState
+from lstm_hw.host.protocol import HELLO, FlashState, Hello, TestState
 from lstm_hw.machine.formats import OVERFLOWS, ROUNDINGS, InputCode
 from lstm_hw.machine.registers import PROGRAM, ErrorCode, Refusal, lookup
+from lstm_hw.model.float_model import FloatModel
 from sim.runner import run_bench
 
+from ..plan.test_plain import cells, head, rnn
 from ..projects import tensors, write_project
 from .c_driver import CC, CXX, PLAIN, SANITIZE, WARNINGS, compiled, session
 from .test_image import put, section
@@ -338,6 +340,25 @@ def test_streamed_weights(tmp_path, tools, streamed, mode):
     assert outputs(lines[11]) == whole
 
 
+@pytest.mark.parametrize("kind", ["gru", "rnn", "lstm"])
+def test_other_layers(tmp_path, tools, kind):
+    """A GRU, plain RNNs and a projected LSTM: bits of the integer reference, also where a run goes on from another."""
+    rng = np.random.default_rng(8)
+    layers = {
+        "gru": (*cells(rng, 3, 5, "gru"), *cells(rng, 5, 4, "gru")),
+        "rnn": (*rnn(rng, 3, 6), *rnn(rng, 6, 4, "relu")),
+        "lstm": cells(rng, 3, 6, projection=4),
+    }
+    model = FloatModel(tuple(layers[kind]), head(rng, 4, 2), True)
+    x = rng.uniform(-1, 1, (2, 3, 3))
+    project = lstm_hw.convert(model, calibration=x, x=x, engine={"rows": 4}, output=tmp_path / "build")
+    expected = project.predict(x, stored=True)
+    commands = ["open", "load", "predict 1 0 2 1", "predict 1 2 1 0", "predict 0 0 3 1"]
+    lines = play(tmp_path, tools, project.firmware, *commands)
+    found = [outputs(line) for line in lines[4:]]
+    assert found == [expected[1, :2].ravel().tolist(), expected[1, 2].tolist(), expected[0].ravel().tolist()]
+
+
 def test_digits(tmp_path, tools):
     """The digits example behind a DMA: outputs of the integer reference."""
     project = lstm_hw.load(ROOT / "examples/digits/digits.toml", output=tmp_path / "build")
@@ -359,14 +380,23 @@ def test_masters_that_take_turns(tmp_path, tools, request, kind):
     steps = firmware.vectors.x.shape[1]
     right = f"predict 0 0 {steps} 1"
     story = [("open", "OK"), ("load", "OK"), (right, "OK"), (f"other {tmp_path / 'other'}", "OK")]
-    story += [(right, "E_OTHER_IMAGE"), ("swap", ""), (right, "OK"), ("swap", ""), ("load", "OK"), (right, "OK")]
-    story += [("swap", ""), (right, "E_OTHER_IMAGE"), ("swap", ""), (right, "OK")]
+    story += [
+        (right, "E_OTHER_IMAGE"),
+        ("adopt", "E_OTHER_IMAGE"),
+        (right, "E_NOT_LOADED"),
+        ("swap", ""),
+        (right, "OK"),
+    ]
+    story += [("swap", ""), ("load", "OK"), (right, "OK")]
+    story += [("swap", ""), (right, "E_OTHER_IMAGE"), ("adopt", "OK"), (right, "OK")]
+    story += [("swap", ""), (right, "OK")]
     parts = [PROGRAM.word_address(0, PROGRAM.words - 1), lookup("WEIGHTS_LO").address]
     if "load" in firmware.program.entries:  # what is on the chip can be changed without a change of the program
         parts.append(lookup("ENTRY").address)
     for address in parts:
         story += [(f"write {address} {lookup('ENTRY').field('loads').mask}", ""), (right, "E_NOT_LOADED")]
         story += [("load", "OK"), (right, "OK")]
+    story += [("adopt", "OK"), (right, "OK"), (f"write {parts[0]} 0", ""), ("adopt", "E_NOT_LOADED")]
     lines = play(tmp_path, tools, firmware, *(command for command, _ in story))
     found = [line[7:] for line in lines[2:] if line[0] == "predict" and line[1] == "0"]
     for (command, expected), line in zip(story, lines[2:], strict=True):
@@ -378,11 +408,12 @@ def test_masters_that_take_turns(tmp_path, tools, request, kind):
 def test_a_bad_line(tmp_path, tools, project):
     """Frames with wrong bits, frames that are lost, and noise between: everything is done once, and right."""
     firmware = project.firmware
-    commands = ["open", "load", *(f"predict {number} 0 4 1" for number in range(3)), "repeats"]
+    commands = ["open", "load", *(f"predict {number} 0 4 1" for number in range(3)), "repeats", "flash"]
     faults = {"garble": 0.04, "noise": 0.1, "drop": [30, -60]}
     lines = play(tmp_path, tools, firmware, *commands, environment={"REPLY_MS": "1500"}, **faults)
     assert [outputs(line) for line in lines[4:7]] == firmware.vectors.y[:3, 0].tolist()
     assert int(lines[7][1]) >= 10
+    assert status(lines[8])[0] == "E_UNSUPPORTED"  # a bridge that does not look at a flash
 
 
 def test_faults(tmp_path, tools, project):
@@ -445,17 +476,39 @@ def test_faults(tmp_path, tools, project):
 
 
 def test_through_the_bridge(tmp_path, tools, project):
-    """The boards' host design: engine, weight memory and bridge in gateware, behind a UART."""
+    """The boards' host design: engine, memory and bridge in gateware, behind a UART, with a model in its flash."""
     scenario, firmware = scenario_of(project, 2), project.firmware
     files = []
-    for name, text in host_design.emit(scenario, 1_000_000, 125_000).items():
+    for name, text in host_design.emit(scenario, 1_000_000, 125_000, flash=flash_image.ADDRESS).items():
         files.append(tmp_path / name)
         files[-1].write_text(text)
     path = image_file(tmp_path, firmware.to_bytes())
-    commands = ["open", "selftest 0", "selftest 2", "speed 400000", "speed 500000", "open", "load"]
-    commands += ["predict 0 0 4 1", "start 3", "predict 1 0 4 1", "abort", "predict 1 0 4 1", "repeats"]
+    kept = flash_image.flash_image(firmware, host_design.memory_bytes_of(firmware.config, len(firmware.images[0])))
+    for name, content in (("damaged", kept[:-1] + bytes([kept[-1] ^ 1])), ("whole", kept)):
+        (tmp_path / name).write_bytes(content)
+    run = "predict 1 0 4 1"
+    story = [  # command, status
+        (f"flash {FlashState.DAMAGED}", "OK"),
+        ("speed 400000", "E_UNSUPPORTED"),  # 2.5 cycles a bit
+        ("speed 500000", "OK"),
+        ("open", "OK"),
+        ("adopt", "E_NOT_LOADED"),
+        ("selftest 0", "OK"),
+        ("selftest 2", "OK"),
+        (f"flash {FlashState.LOADED}", "OK"),
+        ("adopt", "OK"),
+        ("predict 0 0 4 1", "OK"),
+        ("load", "OK"),
+        ("start 3", ""),
+        (run, "E_BUSY"),
+        ("abort", "OK"),
+        (run, "OK"),
+        ("repeats", ""),
+    ]
     job = {
-        "argv": [str(tools / "play"), "serial", "FD", path, *commands],
+        "argv": [str(tools / "play"), "serial", "FD", path, *(command for command, _ in story)],
+        "flash": [str(tmp_path / "damaged"), str(tmp_path / "whole")],
+        "flash_base": flash_image.ADDRESS,
         "output": str(tmp_path / "output.txt"),
         "environment": {"REPLY_MS": "20000"},
         "divisor": 8,
@@ -464,11 +517,14 @@ def test_through_the_bridge(tmp_path, tools, project):
     extra_env = {"LSTM_HW_JOB": str(tmp_path / "job.json")}
     run_bench(files, host_design.NAME, "tests.host.c_uart_bench", timeout=500, extra_env=extra_env)
     lines = [line.split() for line in (tmp_path / "output.txt").read_text().splitlines()]
-    assert lines[4] == ["selftest", "0", str(TestState.PASSED.value), "0", "3"]
-    names = [STATUS_NAMES[int(lines[n][1])] for n in (5, 6, 7, 8, 9, 11, 12, 13)]
-    assert names == ["E_UNSUPPORTED", "OK", "OK", "OK", "OK", "E_BUSY", "OK", "OK"]  # 400,000 baud is 2.5 cycles a bit
-    assert [list(map(int, lines[n][7:])) for n in (9, 13)] == firmware.vectors.y[:2, 0].tolist()
-    assert lines[14] == ["repeats", "0"]
+    found = dict(zip((command for command, _ in story), lines[2:], strict=True))
+    for (command, expected), line in zip(story, lines[2:], strict=True):
+        assert not expected or STATUS_NAMES[int(line[1])] == expected, f"{command}: {' '.join(line)}"
+        if command.startswith("flash"):
+            assert line[2] == command.split()[1]
+    assert found["selftest 2"] == ["selftest", "0", str(TestState.PASSED.value), "0", "3"]
+    assert [list(map(int, found[run][7:])) for run in ("predict 0 0 4 1", run)] == firmware.vectors.y[:2, 0].tolist()
+    assert found["repeats"] == ["repeats", "0"]
 
 
 def test_the_example_of_the_page(tmp_path, project):

@@ -758,6 +758,18 @@ lstm_hw_status lstm_hw_load(lstm_hw_engine *engine, const lstm_hw_image *image)
     return LSTM_HW_OK;
 }
 
+lstm_hw_status lstm_hw_adopt(lstm_hw_engine *engine, const lstm_hw_image *image)
+{
+    if (!engine || !engine->transport || !image || !image->program.bytes) return LSTM_HW_E_ARGUMENT;
+    TRY(check_image(engine, image));
+    TRY(check_idle(engine));
+    engine->image = NULL;
+    engine->lost = 1;
+    TRY(check_loaded(engine, image_id(image)));
+    engine->image = image;
+    return LSTM_HW_OK;
+}
+
 /* Move x and y until all is there. With FLAGS.one_packet, y of a run is one packet. */
 static lstm_hw_status exchange(lstm_hw_engine *engine, const uint8_t *x, size_t x_count, uint8_t *y, size_t y_count)
 {

@@ -180,6 +180,10 @@ lstm_hw_status lstm_hw_open(lstm_hw_engine *engine, const lstm_hw_transport *tra
 /* Bring an image to the engine that it was made for: weights to memory and, where there are such, to the chip. */
 lstm_hw_status lstm_hw_load(lstm_hw_engine *engine, const lstm_hw_image *image);
 
+/* Use the engine as it is, where it has this image already: loaded by another program, or from a board's flash memory.
+ * LSTM_HW_E_OTHER_IMAGE, LSTM_HW_E_NOT_LOADED: it has another, or none; lstm_hw_load brings this one. */
+lstm_hw_status lstm_hw_adopt(lstm_hw_engine *engine, const lstm_hw_image *image);
+
 /* A run of so many steps on beats of x, which brings beats of y; h and c begin at zero or, with `clear` 0, go on where
  * the run before ended, which networks that read x from its end refuse: LSTM_HW_E_ARGUMENT. `*first_step` (may be NULL) becomes the steps since zero state before the run. */
 lstm_hw_status lstm_hw_run(lstm_hw_engine *engine, uint32_t steps, int clear, const uint8_t *x, size_t x_count,

@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-#include "lstm_hw_layout.h"
-
 #define HEAD_BYTES 5u
 #define CRC_BYTES 2u
 #define ATTEMPTS 4u
@@ -331,6 +329,15 @@ lstm_hw_status lstm_hw_serial_speed(lstm_hw_serial *serial, uint32_t baud)
     TRY(ask_for(serial, LSTM_HW_LINE_OP_SPEED, 4, 8));
     if (serial->line.speed(serial->line.context, baud)) return LSTM_HW_E_LINK;
     return ask_for(serial, LSTM_HW_LINE_OP_HELLO, 0, LSTM_HW_LINE_HELLO_BYTES); /* whether it is understood */
+}
+
+lstm_hw_status lstm_hw_serial_flash(lstm_hw_serial *serial, uint32_t *state)
+{
+    if (!serial || !state) return LSTM_HW_E_ARGUMENT;
+    if (!(serial->capabilities & LSTM_HW_LINE_HAS_FLASH)) return LSTM_HW_E_UNSUPPORTED;
+    TRY(ask_for(serial, LSTM_HW_LINE_OP_FLASH, 0, 1));
+    *state = serial->reply[0];
+    return *state <= LSTM_HW_LINE_FLASH_LAST ? LSTM_HW_OK : LSTM_HW_E_LINK;
 }
 
 lstm_hw_status lstm_hw_serial_selftest(lstm_hw_serial *serial, int begin, lstm_hw_selftest *test)

@@ -3,6 +3,7 @@
 #define LSTM_HW_SERIAL_H
 
 #include "lstm_hw.h"
+#include "lstm_hw_layout.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -46,6 +47,10 @@ lstm_hw_status lstm_hw_serial_reset(lstm_hw_serial *serial);
 /* Use another speed. LSTM_HW_E_UNSUPPORTED: a bridge or a line of one speed, or a bridge whose clock does not give this one
  * within 2 %; nothing is changed. */
 lstm_hw_status lstm_hw_serial_speed(lstm_hw_serial *serial, uint32_t baud);
+
+/* What has become of the model in the board's flash memory, LSTM_HW_LINE_FLASH_...; once it is loaded, lstm_hw_adopt uses
+ * it. LSTM_HW_E_UNSUPPORTED: a board that does not look at one. */
+lstm_hw_status lstm_hw_serial_flash(lstm_hw_serial *serial, uint32_t *state);
 
 /* The self-test of a board; states and reasons as docs/host.md lists them. */
 typedef struct {

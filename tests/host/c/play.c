@@ -212,6 +212,14 @@ int main(int count, char **arguments)
         } else if (!strcmp(name, "load")) {
             lstm_hw_status status = lstm_hw_load(&engine, &image);
             printf("load %d error %u refused %#x\n", status, engine.error, engine.refused);
+        } else if (!strcmp(name, "adopt")) {
+            printf("adopt %d\n", lstm_hw_adopt(&engine, &image));
+        } else if (!strcmp(name, "flash")) { /* once it is no longer being loaded */
+            uint32_t state = LSTM_HW_LINE_FLASH_RUNNING;
+            lstm_hw_status status = LSTM_HW_OK;
+            for (unsigned look = 0; look < 100000 && status == LSTM_HW_OK && state == LSTM_HW_LINE_FLASH_RUNNING; look++)
+                status = lstm_hw_serial_flash(&serial, &state);
+            printf("flash %d %u\n", status, state);
         } else if (!strcmp(name, "predict")) {
             predict((uint32_t)a, (uint32_t)b, (uint32_t)c, (int)d);
         } else if (!strcmp(name, "write")) {
