@@ -97,6 +97,11 @@ MODES = (
         carry_per_dsp=3,
         carry_at_end=7,
     ),
+    # With windows a lane has a slice to itself.
+    Mode(
+        "8bit_windows",
+        {"weight_bits": 8, "operand_bits": 8, "window": 64, "accumulator_bits": 28, "hidden": QFormat(0, 7)},
+    ),
 )
 ENGINE = EngineConfig(
     rows=128,

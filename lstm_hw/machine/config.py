@@ -48,8 +48,8 @@ VALUE_BITS = 16
 """Width of an element of the output stream."""
 WINDOWS = (0, 4, 8, 16, 32, 64)
 """Elements that a window of operands can have."""
-WINDOWS_NEED = {"operand_bits": 16, "lists": False, "decoder": "off"}
-"""What an engine with windows must have: a pair of lanes has one operand, and lists and decoders choose words."""
+WINDOWS_NEED = {"lists": False, "decoder": "off"}
+"""What an engine with windows must have: lists and decoders choose words."""
 DECODERS = ("off", "bitmap", "esell")
 """What a weight port can expand."""
 LEAST_BEAT = 64
@@ -303,8 +303,8 @@ class EngineConfig:
         elements, entries, addresses = 1 << ELEMENT_BITS, 1 << ENTRY_BITS, 1 << PROGRAM_BITS
         # Of a pair, a sum wraps at least once in its range, and both fit the 48 bits of a DSP slice.
         lowest = self.weight_bits + self.operand_bits + self.lists + max(self.lifts, default=0)
-        lowest = max(PAIR_BITS + 1, lowest + 1) if self.operand_bits == 8 else lowest
-        highest = 32 if self.operand_bits == 8 else 48
+        lowest = max(PAIR_BITS + 1, lowest + 1) if self.lanes_per_dsp == 2 else lowest
+        highest = 32 if self.lanes_per_dsp == 2 else 48
         rows = 4 <= self.rows <= MAX_ROWS and self.rows % 4 == 0
         yield "rows", rows, f"be a multiple of 4 up to {MAX_ROWS}"
         yield "contexts", 1 <= self.contexts <= MAX_CONTEXTS, f"be between 1 and {MAX_CONTEXTS}"
@@ -403,8 +403,8 @@ class EngineConfig:
 
     @property
     def lanes_per_dsp(self) -> int:
-        """Rows that share a DSP slice: two where operands have 8 bits."""
-        return 2 if self.operand_bits == 8 else 1
+        """Rows that share a DSP slice, and its operand: two where operands have 8 bits, without windows."""
+        return 2 if self.operand_bits == 8 and not self.window else 1
 
     @property
     def factor_bits(self) -> int:

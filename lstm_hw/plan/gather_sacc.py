@@ -178,7 +178,7 @@ class GatherSaccLayer(GatherBatchLayer):
 
     def fit(self, room: int) -> None:
         super().fit(room)
-        self.shared["accumulators"] = (self.batch + 1) * self.blocks
+        self.shared["accumulators"] = self.batch * self.blocks
         self.shared["finish_entries"] = min(2 * self.grid.height, self.blocks)
 
     def words_read(self, steps: int) -> int:
@@ -214,7 +214,7 @@ class GatherSaccLayer(GatherBatchLayer):
 
     def _sums(self, ahead=0):
         """First entry of the sums of the step that is so many behind the present one."""
-        return self.sums + (self.done + ahead) % (self.batch + 1) * self.blocks
+        return self.sums + (self.done + ahead) % self.batch * self.blocks
 
     def newest_h(self, step: Sum, later: int, number: Sum) -> Iterator[tuple[int, Sum | int]]:
         for direction in self.directions(number):

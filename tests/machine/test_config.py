@@ -210,14 +210,14 @@ def test_pairs_of_lanes():
 
 
 def test_windows():
-    """A stored weight has the place of its operand, in an engine of 16-bit operands without lists and decoder."""
+    """A stored weight has the place of its operand, in an engine without lists and decoder; no lanes share one."""
     plain, windows = config_of(), config_of(window=64, weight_bits=10)
     assert (plain.stored_bits, plain.word_bits, "window" in plain.to_dict()) == (16, 512, False)
     assert (windows.place_bits, windows.stored_bits, windows.word_bits) == (6, 16, 512)
     assert EngineConfig.from_dict(windows.to_dict()) == windows
+    assert (config_of(**PAIRS).lanes_per_dsp, config_of(**PAIRS, window=64).lanes_per_dsp) == (2, 1)
     for values, message in (
         ({"window": 48}, "engine.window: 48; must be one of 0, 4, 8, 16, 32, 64"),
-        ({"window": 64, **PAIRS}, "engine.operand_bits: 8; must be 16 in an engine with windows"),
         ({"window": 64, "lists": True}, "engine.lists: True; must be False in an engine with windows"),
         ({"window": 64, "rows": 12, "decoder": "bitmap"}, "engine.decoder: bitmap; must be off in an engine with"),
     ):

@@ -68,6 +68,16 @@ def test_bits(stack):
 
 OTHERS = {
     "GRU, whose W_x and W_h have rows of zeros": ((8, 16, 8), 3, False, 8, 2, "xh", {"window": 8}, {"kind": "gru"}),
+    "operands of 8 bits": (
+        (8, 16),
+        2,
+        True,
+        8,
+        2,
+        "xh",
+        {"window": 8},
+        {"weight_bits": 8, "operand_bits": 8, "lifts": ((0, 0),)},
+    ),
     "skip from x to the output": ((8, 16), 2, True, 8, 2, "xh", {"window": 8}, {"skip": True, "lifts": ((0, 0),)}),
 }
 

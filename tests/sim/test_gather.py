@@ -43,3 +43,16 @@ def test_bits_and_cycles(tmp_path, engine, make, stress):
     plan = make(model.network, config).plan()
     check(plan)
     play(plan_scenario(model, plan, RUNS, stress=stress), verilog, tmp_path, image=plan.image)
+
+
+def test_operands_of_8_bits(tmp_path):
+    """Each row has a DSP slice and an operand to itself, where rows without windows share them in pairs."""
+    model = random_network(np.random.default_rng(5), (8, 8), weight_bits=8, operand_bits=8)
+    model = balanced(model, 4, 1)
+    config = config_of(window=4, **model.factors)
+    assert config.lanes_per_dsp == 1
+    plan = GatherPlanner(model.network, config).plan()
+    check(plan)
+    verilog = write_verilog(tmp_path / "rtl" / "lstm_engine.v", Top(config), "lstm_engine")
+    scenario = plan_scenario(model, plan, RUNS, stress=Stress(0.3, 0.5, 0.3, seed=3))
+    play(scenario, verilog, tmp_path / "sim", image=plan.image)
