@@ -63,7 +63,7 @@ def words_at_least(schedule: str, network: Network, rows: int, buffer: int, step
     All that is not on chip is read once a run; W_h once a step where no word of it serves two, once in two steps where
     it does.
     """
-    if not SCHEDULES[schedule].streams or SCHEDULES[schedule].pruned or schedule == "compressed":
+    if not SCHEDULES[schedule].streams or SCHEDULES[schedule].pruned:
         return 0  # zeros may be left out
     x, h = (words_of(network, rows, part) for part in "xh")
     once = max(0, words_of(network, rows) - buffer)

@@ -78,6 +78,7 @@ class CompressedLayer(FusionLayer):
         else:
             columns = segment_columns(length, blocks) if threshold is None else H_GROUP
             self.columns = {"x": segment_columns(shape.inputs, blocks, batch), "h": columns}
+        self.of_band = blocks
         self.counts = {"x": shape.inputs // self.columns["x"], "h": length // self.columns["h"]}
         self.chunk, self.rest = divmod(self.counts["x"], batch)  # segments of W_x of a step, and what is left
         self.streamed = tuple(
@@ -86,6 +87,7 @@ class CompressedLayer(FusionLayer):
             for tile in self.column_tiles(part, columns, self.columns[part])
         )
         self.lengths = {part: self._length(part) for part in "xh"}
+        self.places = batch if self.place else 1
         self.shared |= {"finish_entries": blocks}
 
     def _check_block_columns(self):
@@ -107,13 +109,18 @@ class CompressedLayer(FusionLayer):
         if self.early:
             self.shared["ring"] = max(self.shared["ring"], self.early * round_ + self.each * h)
 
-    def _length(self, part):
-        """Beats of the longest segment; of a layer that does not say which weights are zero, none is."""
+    def _length(self, part, band=None):
+        """Beats of the longest segment of a band, or of all; of a layer that does not say which weights are zero, none
+        is."""
         shape, form = self.layer, self.config.segment_form
         used = shape.used["xh".index(part)] if shape.used else np.ones((shape.matrix_rows, self.columns[part]), bool)
         blocks = interleave(used, self.config.rows)  # blocks, rows, columns
         words = blocks.reshape(*blocks.shape[:2], -1, self.columns[part]).transpose(2, 0, 3, 1)
-        return int(form.beats(words.reshape(len(words), -1, self.config.rows)).max())
+        rows = self.of_band if part == "h" else self.blocks  # of a segment
+        bands = [words[:, first : first + rows] for first in range(0, self.blocks, rows)]
+        bands = bands if band is None else bands[band : band + 1]
+        beats = [form.beats(band.reshape(len(band), -1, self.config.rows)).max() for band in bands]
+        return int(max(beats))
 
     @property
     def stored(self) -> tuple[int, ...]:
@@ -344,6 +351,7 @@ class CompressedPlanner(FusionPlanner):
 
     name = "compressed"
     takes, decodes = ("sparse_h",), True
+    layer_class = CompressedLayer
 
     def __init__(self, network: Network, config: EngineConfig, batch: int) -> None:
         if config.decoder == "off":
@@ -356,7 +364,7 @@ class CompressedPlanner(FusionPlanner):
         if bool(network.sparse_h) != config.sparse_h:
             rule = f"must be {str(bool(network.sparse_h)).lower()} for this model"
             raise ConfigError("engine.sparse_h", config.sparse_h, rule)
-        StackPlanner.__init__(self, network, config, partial(CompressedLayer, self), batch)
+        StackPlanner.__init__(self, network, config, partial(self.layer_class, self), batch)
 
     def _place(self):
         """Heads stay on chip."""
@@ -368,7 +376,7 @@ class CompressedPlanner(FusionPlanner):
         self.layers[0].top = self.layers[-1]
 
     def plan(self) -> Plan:
-        return replace(super().plan(), places=tuple(self.batch if layer.place else 1 for layer in self.layers))
+        return replace(super().plan(), places=tuple(layer.places for layer in self.layers))
 
     def _image(self):
         """The segments have a form of their own."""

@@ -15,6 +15,7 @@ from ..machine.config import MAX_CONTEXTS, WINDOWS, EngineConfig
 from ..machine.network import Network
 from ..proof.load_timing import MemoryModel
 from .compressed import LEAST_BATCH, CompressedPlanner
+from .compressed_sacc import CompressedSaccPlanner
 from .conventional import ConventionalPlanner
 from .delta import DeltaPlanner
 from .delta_columns import ColumnPlanner
@@ -252,6 +253,10 @@ def _compressed_choices(ask, config):
         yield {"batch": batch}
 
 
+def _compressed_sacc_choices(ask, config):
+    return ({"batch": batch} for batch in ask.batches(2))
+
+
 def _fusion_choices(ask, config):
     return ({"batch": batch} for batch in ask.batches(config.contexts))
 
@@ -349,6 +354,16 @@ SCHEDULES = {
         contexts=_one(1),
         sequences=lambda contexts: 1,
         choices=_compressed_choices,
+        pruned=True,
+        fields={"decoder": "bitmap", "axi_ports": 1},
+    ),
+    "compressed_sacc": Schedule(
+        "as compressed, of one layer: every segment of W_h serves two time steps, and W_x comes in front of a batch",
+        CompressedSaccPlanner,
+        ("batch",),
+        contexts=_one(1),
+        sequences=lambda contexts: 1,
+        choices=_compressed_sacc_choices,
         pruned=True,
         fields={"decoder": "bitmap", "axi_ports": 1},
     ),

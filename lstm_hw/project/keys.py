@@ -186,7 +186,9 @@ class PlanSection:
         None, "independent sequences of a run; without it as many as engine.contexts is for, or one"
     )
     batch: int | None = _key(
-        None, "time steps that share a fetch of W_x (sbe, gather_sbe, gather_sacc, sacc, fusion); chosen without it"
+        None,
+        "time steps that share a fetch of W_x (sbe, gather_sbe, gather_sacc, sacc, fusion, compressed, compressed_sacc)"
+        "; chosen without it",
     )
     pinned: int | tuple | None = _key(
         None,

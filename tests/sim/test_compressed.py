@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lstm_hw.plan.compressed import CompressedPlanner
+from lstm_hw.plan.compressed_sacc import CompressedSaccPlanner
 from lstm_hw.proof.load_timing import MemoryModel
 from lstm_hw.verify.scenario import BENCH_MEMORY, Stress
 from tests.builders import config_of, pruned, random_network
@@ -25,7 +26,17 @@ FIELDS = {
 }
 
 
-def compressed_plan(seed, sizes=(28, 30), zeros=(0.3, 0.6), batch=2, least=None, head=0, every=False, **options):
+def compressed_plan(
+    seed,
+    sizes=(28, 30),
+    zeros=(0.3, 0.6),
+    batch=2,
+    least=None,
+    head=0,
+    every=False,
+    planner=CompressedPlanner,
+    **options,
+):
     """Pruned layers of random weights, and their plan; ``options`` are fields of the engine.
 
     ``least`` is the size from which on groups of h are kept.
@@ -36,7 +47,7 @@ def compressed_plan(seed, sizes=(28, 30), zeros=(0.3, 0.6), batch=2, least=None,
     if least is not None:
         model = replace(model, network=replace(model.network, sparse_h=(least,) * (len(sizes) - 1)))
     config = config_of(**FIELDS | options, shifts=model.shifts)
-    return model, CompressedPlanner(model.network, config, batch).plan()
+    return model, planner(model.network, config, batch).plan()
 
 
 def compressed_scenario(seed, runs=((5, True), (4, False)), memory=BENCH_MEMORY, stress=None, **options):
@@ -103,3 +114,18 @@ STACKS = {
 def test_two_layers_and_a_head_at_every_step(tmp_path, name):
     options = {"runs": ((7, True), (1, False), (3, False))} | STACK | STACKS[name]
     play(tmp_path, compressed_scenario(4, sparse_h="least" in options, **options))
+
+
+SACC = {
+    "all of h": {"sizes": (5, 24), "batch": 4, "stress": Stress(0.3, 0.5, 0.3, seed=8, memory_latency=20)},
+    "some groups": {"least": 45_000, "head": 3, "stress": Stress(0.5, 0.3, 0.5, seed=9)},
+    "eSELL": {"least": 45_000, "decoder": "esell", "sizes": (4, 24), "memory": MemoryModel(30, 2)},
+}
+
+
+@pytest.mark.parametrize("name", SACC)
+def test_a_segment_serves_two_steps(tmp_path, name):
+    """Runs of even and of odd steps that go on."""
+    options = {"runs": ((3, True), (2, False), (1, False)), "planner": CompressedSaccPlanner, "program_length": 512}
+    options |= {"sizes": (4, 24), "sparse_h": "least" in SACC[name]} | SACC[name]
+    play(tmp_path, compressed_scenario(5, **options))

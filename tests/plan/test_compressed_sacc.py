@@ -1,0 +1,127 @@
+"""SACC with compressed weights: proved, the bits of an integer LSTM, what is asked for, what does not fit."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lstm_hw.errors import ConfigError
+from lstm_hw.machine.streams import YOrder
+from lstm_hw.plan import compressed_sacc, layer
+from lstm_hw.plan.compressed_sacc import CompressedSaccPlanner
+from lstm_hw.proof.checker import check
+from lstm_hw.proof.count import count_cycles
+from lstm_hw.proof.load_timing import MemoryModel
+from tests.builders import random_network
+from tests.plan.test_compressed import engine, leaving_out
+from tests.plan.test_compressed import layer as pruned_layer
+from tests.sim.scenarios import plan_scenario
+
+CASES = {
+    "all of h": ((28, 24), 2, {"head": 3}),
+    "all of h, a part of a band": ((7, 28), 4, {"rows": 8}),
+    "threshold of 0": ((28, 36), 4, {"least": 0}),
+    "some groups": ((3, 56), 4, {"least": 40_000, "head": 14}),
+    "none of small h": ((12, 28), 6, {"least": 65_535}),
+    "eSELL": ((8, 28), 2, {"least": 40_000, "decoder": "esell"}),
+    "20 rows": ((18, 80), 2, {"least": 40_000, "rows": 20}),
+}
+
+
+def sacc(sizes, batch, head=0, least=None, activity=(), **fields):
+    model = pruned_layer(sizes, head=head)
+    if least is not None:
+        model = leaving_out(model, least)
+    model = replace(model, network=replace(model.network, activity=activity))
+    config = engine(model, program_length=512, h_elements=256, **fields)
+    return model, CompressedSaccPlanner(model.network, config, batch).plan()
+
+
+def runs_of(batch):
+    """Runs of even and odd steps, from zero state and going on."""
+    return [
+        (2 * batch + 1, True),
+        (1, False),
+        (3 * batch, False),
+        (2, True),
+        (batch, False),
+        (batch + 1, True),
+        (3, False),
+    ]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_runs_that_go_on(name):
+    sizes, batch, fields = CASES[name]
+    model, plan = sacc(sizes, batch, **fields)
+    assert check(plan) > 0
+    plan_scenario(model, plan, runs_of(batch), MemoryModel(20, 1))
+
+
+def test_own_segments_come_twice_or_stay():
+    """They stay where most groups are taken to be kept: the same bits, more beats where groups are left out."""
+    beats = []
+    for share in (0.3, 1.0):
+        model, plan = sacc((12, 36), 2, least=55_000, activity=(share,))
+        assert check(plan) > 0
+        played = plan_scenario(model, plan, runs_of(2), MemoryModel(20, 1)).runs[-7:]
+        beats.append(sum(run.counters["read_beats"] for run in played))
+    assert beats[0] < beats[1]
+
+
+def test_a_segment_serves_two_steps():
+    """Where all groups are kept, a pair of steps reads W_h once."""
+    _, plan = sacc((12, 48), 4)
+    segments = list(zip(plan.image.tiles[-len(plan.image.stored) :], plan.image.stored, strict=True))
+    of_x = sum(beats for tile, beats in segments if tile.part == "x")
+    matrix = sum(beats for tile, beats in segments if tile.part == "h")
+    counted = [count_cycles(plan, steps, memory=MemoryModel(20, 1)).read_beats for steps in (4, 8, 12)]
+    assert np.diff(counted).tolist() == [of_x + 2 * matrix] * 2
+
+
+def test_more_row_blocks_than_slots(monkeypatch):
+    monkeypatch.setattr(layer, "MOST_SLOTS", 3)
+    model, plan = sacc((8, 28), 2, least=40_000)
+    assert max(instr.slots for instr in plan.program.instructions if instr.op == "MAC") == 3
+    assert check(plan) > 0
+    plan_scenario(model, plan, [(5, True), (2, False)])
+
+
+def test_order_of_outputs_is_one_that_an_image_can_state():
+    _, plan = sacc((8, 28), 2)
+    order = YOrder.of(plan.y_order)
+    assert order.odd == tuple(reversed(order.even)) and len(order.even) == 3 and not order.since_zero
+
+
+def test_bands_are_whole_groups():
+    for units in range(20, 160, 4):
+        for rows in (8, 12, 16, 20, 36):
+            model = random_network(np.random.default_rng(0), (4, units))
+            config = engine(model, rows=rows, accumulators=512, h_elements=512, states=512, weight_words=4096)
+            try:
+                planner = CompressedSaccPlanner(model.network, config, 2)
+            except ConfigError as error:
+                assert "must be more than" in str(error)
+                continue
+            (made,) = planner.layers
+            assert made.band_units % 4 == 0 and made.bands > 1
+            assert (made.bands - 1) * made.band_units + made.size(True)[1] == units
+            assert (made.bands - 1) * made.band_blocks + made.size(True)[0] == made.blocks
+            assert made.band_blocks <= max(compressed_sacc.MOST_BLOCKS, 4)
+
+
+@pytest.mark.parametrize(
+    "sizes, batch, options, found",
+    [
+        ((8, 28), 3, {}, "batch: 3; must be even"),
+        ((8, 30), 2, {}, "network: 30 units; must be a multiple of 4 for compressed_sacc"),
+        ((8, 12), 2, {}, "network: 12 units; must be more than 12"),
+        ((8, 28, 24), 2, {}, "network: 2 recurrent layers; must be one"),
+        ((8, 28), 2, {"head": 3, "head_every_step": True}, "1 recurrent layers, a head on every step; must be one"),
+    ],
+)
+def test_refuses_what_does_not_fit(sizes, batch, options, found):
+    model = pruned_layer(sizes, **options)
+    with pytest.raises(ConfigError) as error:
+        CompressedSaccPlanner(model.network, engine(model), batch)
+    assert found in str(error.value)
