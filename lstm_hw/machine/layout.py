@@ -85,22 +85,23 @@ class Image:
         """Words in front of the segments, which lie in memory as they are."""
         return sum(tile.words for tile in self.tiles[: len(self.tiles) - len(self.stored)])
 
-    @cached_property
-    def _segments(self):
-        """First beat behind the plain words -> (first word, words, beats)."""
+    @property
+    def segments(self) -> list[tuple[Tile, int, int, int]]:
+        """The tiles that lie in memory as segments: (tile, first word, first beat behind the plain words, beats)."""
         tiles = self.tiles[len(self.tiles) - len(self.stored) :]
         words = accumulate((tile.words for tile in tiles), initial=self.plain_words)
-        firsts = accumulate(self.stored, initial=0)
-        return {
-            first: (word, tile.words, beats)
-            for first, word, tile, beats in zip(firsts, words, tiles, self.stored, strict=False)
-        }
+        return list(zip(tiles, words, accumulate(self.stored, initial=0), self.stored, strict=False))
+
+    @cached_property
+    def _at_beat(self):
+        """First beat behind the plain words -> (first word, words, beats) of a segment."""
+        return {first: (word, tile.words, beats) for tile, word, first, beats in self.segments}
 
     def loaded(self, command: Fields, config: EngineConfig) -> tuple[int, int] | None:
         """What a LOAD brings: its first word and how many; None if that is not whole words, or not a whole segment."""
         per_word, plain = config.beats_per_word, self.plain_words
         if self.stored and command.stream:
-            first, words, beats = self._segments.get(command.offset - plain * per_word, (0, 0, 0))
+            first, words, beats = self._at_beat.get(command.offset - plain * per_word, (0, 0, 0))
             return (first, words) if (words, beats) == (command.words, command.beats) and words else None
         (first, odd), (count, more) = divmod(command.offset, per_word), divmod(command.beats, per_word)
         return None if odd or more or first + count > plain else (first, count)

@@ -286,11 +286,9 @@ def to_bytes(words: np.ndarray, config: EngineConfig, image: Image | None = None
         A segment does not fit its beats: its weights have fewer zeros than the plan was made for.
     """
     if image is not None and image.stored:
-        plain, at, form = image.plain_words, image.plain_words, config.segment_form
-        parts = [to_bytes(words[:plain], config)]
-        for tile, beats in zip(image.tiles[-len(image.stored) :], image.stored, strict=True):
-            parts.append(form.encode(words[at : at + tile.words], beats).tobytes())
-            at += tile.words
+        parts = [to_bytes(words[: image.plain_words], config)]
+        for tile, first, _, beats in image.segments:
+            parts.append(config.segment_form.encode(words[first : first + tile.words], beats).tobytes())
         return b"".join(parts)
     port_bytes, block = config.word_bytes // config.axi_ports, max(1, (1 << 24) // config.word_bits)
     packed = np.zeros((config.axi_ports, len(words), port_bytes), dtype=np.uint8)

@@ -48,6 +48,8 @@ PROGRAM_LENGTHS = (128, 256, 1 << PROGRAM_BITS)
 MOST_SUMS = 256
 """Sums and finished sums of a lane: deeper memories cost more than larger batches save. Where columns are asked for,
 sums are as many as the model has rows a lane, which no option changes, and may be as many as an entry can name."""
+STEPS_OF_SUMS = 8
+"""Time steps whose sums may wait where weights stream through a decoder: two batches of four share W_x enough."""
 DEEPEST = {
     "weight_words": 1 << WORD_BITS,
     "h_elements": 1 << ELEMENT_BITS,
@@ -464,6 +466,9 @@ def ample_engine(network: Network, fetches: bool, **given) -> EngineConfig:
     if len(shifts) > MOST_LAYERS:
         raise ConfigError("model", f"{len(shifts)} layers", f"must have at most {MOST_LAYERS}, the head included")
     sums = {"accumulators": 1 << ENTRY_BITS, "finish_entries": 1 << ENTRY_BITS} if given.get("list_loads") else {}
+    if given.get("decoder", "off") != "off":
+        entries = 1 + STEPS_OF_SUMS * sum(layer.blocks(rows) for layer in network.layers)
+        sums = {"accumulators": min(1 << ENTRY_BITS, max(MOST_SUMS, entries)), "finish_entries": 1 << ENTRY_BITS}
     derived = {
         **DEEPEST,
         **sums,

@@ -72,9 +72,7 @@ def test_own_segments_come_twice_or_stay():
 def test_a_segment_serves_two_steps():
     """Where all groups are kept, a pair of steps reads W_h once."""
     _, plan = sacc((12, 48), 4)
-    segments = list(zip(plan.image.tiles[-len(plan.image.stored) :], plan.image.stored, strict=True))
-    of_x = sum(beats for tile, beats in segments if tile.part == "x")
-    matrix = sum(beats for tile, beats in segments if tile.part == "h")
+    of_x, matrix = (sum(beats for tile, _, _, beats in plan.image.segments if tile.part == part) for part in "xh")
     counted = [count_cycles(plan, steps, memory=MemoryModel(20, 1)).read_beats for steps in (4, 8, 12)]
     assert np.diff(counted).tolist() == [of_x + 2 * matrix] * 2
 

@@ -8,11 +8,13 @@ from lstm_hw.machine.config import EngineConfig
 from lstm_hw.machine.network import LayerShape, Network
 from lstm_hw.model.quant_config import QuantConfig
 from lstm_hw.model.quantize import quantize
+from lstm_hw.plan.compressed import CompressedPlanner
 from lstm_hw.plan.dense import ResidentPlanner
 from lstm_hw.plan.sacc import SaccPlanner
 from lstm_hw.plan.sizing import (
     STREAM_WORDS,
     accumulator_bits,
+    ample_engine,
     engine_formats,
     network_of,
     size_engine,
@@ -165,3 +167,17 @@ def test_width_of_several_ports():
     assert size_engine(network, rows=64, weight_bits=8, axi_ports=4, axi_data_bits=64).beats_per_word == 2
     with pytest.raises(ConfigError, match="engine.axi_ports: 2; must divide the 1 lane groups of 8 rows"):
         size_engine(network, rows=8, axi_ports=2)
+
+
+def test_sums_of_batches_behind_a_decoder():
+    """A layer of many row blocks gets those of two batches of four steps, a small one no more than others."""
+    for units, deepest in ((1500, 4001), (800, 2137), (64, 256)):
+        network = Network((LayerShape("lstm", 8, units, 15),))
+        config = ample_engine(network, True, rows=12, decoder="bitmap", axi_data_bits=64)
+        assert config.accumulators == deepest and ample_engine(network, True, rows=12).accumulators == 256
+
+    def planner(network, config):
+        return CompressedPlanner(network, config, 4)
+
+    config = size_engine(Network((LayerShape("lstm", 8, 800, 15),)), planner, rows=12, decoder="bitmap")
+    assert config.accumulators >= 2137 and config.finish_entries >= 267

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from itertools import accumulate
 
 import numpy as np
 import pytest
@@ -83,7 +82,7 @@ def test_malformed_segments(tmp_path, decoder):
     options = {"sizes": (16, 28), "decoder": decoder}
     _, plan = compressed_plan(2, **options)
     first = plan.image.plain_words * plan.config.beats_per_word
-    segments = list(zip(accumulate(plan.image.stored, initial=first), plan.image.stored, strict=False))
+    segments = [(first + at, beats) for _, _, at, beats in plan.image.segments]
     scenario, size = compressed_scenario(2, **options), plan.config.beat_bytes
     padded = [(at, beats) for at, beats in segments if not any(scenario.image[(at + beats - 1) * size :][:size])]
     chosen = [segments[0], segments[-1], padded[0]]
