@@ -105,7 +105,7 @@ def grid(shape: LayerShape, config: EngineConfig, height: int) -> Grid:
                     found.append(Grid(blocks, height, len(ends) - 1, width, units // width, kept))
     if not found:
         rule = "must have so many zeros in every row that words gain by leaving them out, as with [prune] pattern"
-        raise ConfigError("model", f"W_h without enough zeros for groups of {height} row blocks", rule)
+        raise ConfigError("model", "W_h without enough zeros for windows of a group's units", rule)
     return min(found, key=lambda grid: grid.cycles * grid.kept * grid.windows)
 
 

@@ -201,8 +201,9 @@ def _gather_sbe_choices(ask, config):
 
 def _gather_sacc_choices(ask, config):
     """By what the lanes or the port need at least of W_x, and of W_h, then the smaller batch."""
-    (shape,) = ask.network.recurrent if len(ask.network.recurrent) == 1 else (None,)
-    tried = [ask.options["height"]] if "height" in ask.options or shape is None else heights(shape, config)
+    tried = [ask.options["height"]] if "height" in ask.options else [1]
+    if "height" not in ask.options and config.window and len(ask.network.recurrent) == 1:  # else the planner tells why
+        tried = heights(ask.network.recurrent[0], config)
     least = 1 if "batch" in ask.options else GATHER_BATCH
     batches = sorted({max(least, batch) for batch in ask.batches()})
     found, refused = [], None

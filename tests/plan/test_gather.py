@@ -314,6 +314,27 @@ def test_halves_of_other_layers(kind, parts):
     plan_scenario(model, plan, ((5, True), (2, False)))
 
 
+def test_what_no_halves_can_have():
+    model, config = built(*STACKS["one layer"])
+    for options, message in (
+        ({"batch": 1}, "batch: 1; must be at least 2"),
+        ({"height": 0}, "height: 0; must be 1 to 7, fewer than the 8 row blocks of the layer"),
+        ({"height": 8}, "height: 8; must be 1 to 7, fewer than the 8 row blocks of the layer"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            GatherSaccPlanner(model.network, config, **{"batch": 2, "height": 4, **options})
+    with pytest.raises(ConfigError, match="engine.rows: 64: one row block of 16 units; must be two at least"):
+        GatherSaccPlanner(model.network, replace(config, rows=64), 2, 1)
+    dense = random_network(np.random.default_rng(1), (8, 16)).network
+    for network, fields, message in (
+        (dense, {"rows": 8}, "model: W_h without enough zeros for windows"),
+        (model.network, {"rows": 8, "window": 0}, "engine.window: 0; must be 4 to 64 for the schedule gather_sacc"),
+        (built(*STACKS["W_x dense"])[0].network, {}, "network: a head at every step; must be one, with a head behind"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            choose(network, 4, schedule="gather_sacc", given=fields)
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.data())
 def test_random_plans(data):
