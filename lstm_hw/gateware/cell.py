@@ -61,11 +61,12 @@ class Cell(wiring.Component):
             (*shifts, *[shifts[-1] if shifts else 0] * (layers - len(shifts)))
             for shifts in (config.c_shifts, config.h_shifts)
         )
-        self._make_rounders()
         self.scale_bits = (layers - 1).bit_length()
 
         self.delays = CellLatency(config)
         self.update_latency, self.latency = self.delays.update, self.delays.cell
+        self.tanh_wait = self.delays.tanh_slot - self.update_latency  # cycles that what tanh reads waits for its slot
+        self._make_rounders()
         scale = {"i_scale": In(self.scale_bits)} if self.scale_bits else {}
         super().__init__(
             {
@@ -95,9 +96,13 @@ class Cell(wiring.Component):
         # tanh reads the same sum in the activation unit's format, so that a wide c makes its path no longer.
         same = cell == config.argument and not any(self.c_shifts)
         fractions = tuple(self.sum_fraction + shift for shift in (self.c_shifts if any(self.c_shifts) else (0,)))
-        self.round_tanh = self.round_c if same else Requantize(self.sum_width, fractions, config.argument)
+        self.round_tanh = self.round_c if same else self._rounder_of_tanh(fractions)
         fractions = tuple(2 * activated.fraction - shift for shift in self.h_shifts)
         self.round_h = Requantize(activated.width * 2, fractions, config.hidden, flagged)
+
+    def _rounder_of_tanh(self, fractions):
+        """Only what waits for its slot has a register."""
+        return Requantize(self.sum_width, fractions, self.config.argument, registered=self.tanh_wait > 0)
 
     def elaborate(self, platform) -> Module:
         # Slots in the order of the formulas: five activations, three products, one sum. What waits for its slot has a
@@ -130,13 +135,13 @@ class Cell(wiring.Component):
         """The slots of the activation unit: gates i, f, g and o of a unit, then tanh(c'); returns its results."""
         # What a slot takes is chosen in the cycle before, and waits behind its magnitude: the update may be as late as
         # that cycle.
-        width, wait = self.config.preact.width, self.delays.tanh_slot - self.update_latency
+        width = self.config.preact.width
         m.submodules.activation = activation = activation_component(self.activation, registered=True)
         gates = [self.i_preact[0], *(register(f"preact_{name}", width) for name in GATE_NAMES[1:])]
         with m.If(self.i_start):
             m.d.sync += [gate.eq(value) for gate, value in zip(gates[1:], self.i_preact[1:], strict=True)]
         x, tanh = activation.i_x, activation.i_tanh
-        m.d.comb += [x.eq((self.round_tanh.o_next, self.round_tanh.o, new_c)[min(wait, 2)]), tanh.eq(1)]
+        m.d.comb += [x.eq(self._argument_of_tanh(new_c)), tanh.eq(1)]
         if self.plain:
             plain, plain_tanh = self._plain(m)
             m.d.comb += self.o_result.eq(activation.o_y)
@@ -195,6 +200,12 @@ class Cell(wiring.Component):
         m.d.comb += self.o_read.eq(at[self.delays.gates["f"] - 1])
         return product
 
+    def _argument_of_tanh(self, kept):
+        """What tanh reads, in its slot; ``kept`` has it where that is later."""
+        if self.tanh_wait > 1:
+            return kept
+        return self.round_tanh.o if self.tanh_wait else self.round_tanh.o_next
+
     def _update(self, m, at, product, new_c, scale):
         """c' = f*c + i*g, exactly, then rounded once; h is the last product, rounded."""
         held = register("f_times_c", len(product))
@@ -204,8 +215,9 @@ class Cell(wiring.Component):
         m.d.comb += [self.round_c.i.eq(total), self.o_c.eq(self.round_c.o), self.o_c_valid.eq(at[self.update_latency])]
         if self.round_tanh is not self.round_c:
             m.d.comb += self.round_tanh.i.eq(total)
-        with m.If(self.o_c_valid):
-            m.d.sync += new_c.eq(self.round_tanh.o)
+        if self.round_tanh.registered:
+            with m.If(self.o_c_valid):
+                m.d.sync += new_c.eq(self.round_tanh.o)
         m.d.comb += [self.round_h.i.eq(product), self.o_h.eq(self.round_h.o), self.o_h_valid.eq(at[self.latency])]
 
     def _lifted(self, m, product, scale):

@@ -31,7 +31,7 @@ class GruCell(Cell):
         self.round_c = Requantize(self.sum_width, (self.sum_fraction,), config.cell, flagged)
         lifts = self.preact_lifts if any(self.preact_lifts) else (0,)
         fractions = tuple(config.activated.fraction + config.argument.fraction - lift for lift in lifts)
-        self.round_tanh = Requantize(self.sum_width, fractions, config.argument)
+        self.round_tanh = self._rounder_of_tanh(fractions)
         fractions = tuple(self.sum_fraction + c - h for c, h in zip(self.c_shifts, shifts, strict=True))
         self.round_h = Requantize(self.sum_width, fractions, config.hidden, flagged)
 
@@ -60,9 +60,8 @@ class GruCell(Cell):
     def _activate(self, m, at, sums, candidate):
         """The slots of the activation unit: r, z and, some units later, tanh of the candidate; returns its results."""
         m.submodules.activation = activation = activation_component(self.activation, registered=True)
-        wait = self.delays.tanh_slot - self.update_latency
         x, tanh = activation.i_x, activation.i_tanh
-        m.d.comb += [x.eq((self.round_tanh.o_next, self.round_tanh.o, candidate)[min(wait, 2)]), tanh.eq(1)]
+        m.d.comb += [x.eq(self._argument_of_tanh(candidate)), tanh.eq(1)]
         r, z = (self._delayed(m, at, name, sums[name], SLOT) for name in ("r", "z"))
         slots, is_tanh = {2: r, 3: z}, 0
         if self.plain:  # whose values take the slots in their order
@@ -117,8 +116,9 @@ class GruCell(Cell):
         with m.If(at[self.delays.products]):
             m.d.comb += [first.eq(n_x << self.config.activated.fraction), second.eq(product)]
         m.d.sync += [held.eq(product), total.eq(first + second)]
-        with m.If(at[self.update_latency]):
-            m.d.sync += candidate.eq(self.round_tanh.o)
+        if self.round_tanh.registered:
+            with m.If(at[self.update_latency]):
+                m.d.sync += candidate.eq(self.round_tanh.o)
         done = at[self.latency]
         m.d.comb += [
             *(rounder.i.eq(total) for rounder in (self.round_tanh, self.round_c, self.round_h)),

@@ -81,6 +81,8 @@ class Requantize(wiring.Component):
         Output format, with its rounding and overflow.
     flagged : bool
         Whether there is ``o_beyond``.
+    registered : bool
+        Whether there is ``o``, beside ``o_next``.
 
     Members
     -------
@@ -110,8 +112,15 @@ class Requantize(wiring.Component):
 
     latency = REQUANTIZE
 
-    def __init__(self, i_width: int, i_fractions: tuple[int, ...], o_format: QFormat, flagged: bool = False):
-        self.flagged = flagged
+    def __init__(
+        self,
+        i_width: int,
+        i_fractions: tuple[int, ...],
+        o_format: QFormat,
+        flagged: bool = False,
+        registered: bool = True,
+    ):
+        self.flagged, self.registered = flagged, registered
         self.i_fractions, self.o_format = tuple(i_fractions), o_format
         if not self.i_fractions:
             raise ConfigError("i_fractions", "()", "must list at least one fraction")
@@ -122,12 +131,13 @@ class Requantize(wiring.Component):
         if i_width < 1 or self.sum_width > EXACT_BITS:
             found = f"{i_width}-bit input with fractions {self.i_fractions}"
             raise FormatError("requantize", found, f"must reach {o_format} within {EXACT_BITS} bits, a carry included")
+        result = signed(o_format.width) if o_format.signed else unsigned(o_format.width)
         super().__init__(
             {
                 "i": In(signed(i_width)),
                 "i_select": In(max(1, (len(self.i_fractions) - 1).bit_length())),
-                "o": Out(signed(o_format.width) if o_format.signed else unsigned(o_format.width)),
-                "o_next": Out(signed(o_format.width) if o_format.signed else unsigned(o_format.width)),
+                **({"o": Out(result)} if registered else {}),
+                "o_next": Out(result),
                 **({"o_beyond": Out(1)} if flagged else {}),
             }
         )
@@ -136,7 +146,6 @@ class Requantize(wiring.Component):
         m = Module()
         aligned = Signal(signed(self.sum_width - 1), reset_less=True)
         rounded = Signal(signed(self.sum_width), reset_less=True)
-        result = Signal.like(self.o, reset_less=True)
 
         lifts = [self.drop + self.o_format.fraction - fraction for fraction in self.i_fractions]
         with m.Switch(self.i_select):
@@ -147,8 +156,11 @@ class Requantize(wiring.Component):
                 m.d.sync += aligned.eq(self.i << lifts[-1])
 
         m.d.sync += rounded.eq(aligned + rounding_half(self.o_format, self.drop))
-        m.d.comb += [self.o_next.eq(bounded(rounded, self.drop, self.o_format)), self.o.eq(result)]
-        m.d.sync += result.eq(self.o_next)
+        m.d.comb += self.o_next.eq(bounded(rounded, self.drop, self.o_format))
+        if self.registered:
+            result = Signal.like(self.o, name="result", reset_less=True)
+            m.d.comb += self.o.eq(result)
+            m.d.sync += result.eq(self.o_next)
         if self.flagged:
             flag = Signal(name="beyond", reset_less=True)
             m.d.sync += flag.eq(beyond(rounded, self.drop, self.o_format))

@@ -1,0 +1,21 @@
+"""Engines with options on are as free of warnings as those without."""
+
+import pytest
+
+from lstm_hw.gateware.top import Top
+from lstm_hw.machine.formats import QFormat
+from lstm_hw.machine.ports import TOPLEVEL
+from lstm_hw.verilog.emit import write_verilog
+from lstm_hw.verilog.tools import lint
+from tests.builders import config_of
+
+ENGINES = {
+    "c of another format": {"cell": QFormat(1, 14), "streams": False, "indexed": (), "c_shifts": (0, 2)},
+    "gru": {"kind": "gru", "reset_before": True, "chains": True, "count_clipped": True},
+}
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_no_warning(tmp_path, name):
+    top = Top(config_of(rows=4, shifts=(15, 12), **ENGINES[name]))
+    assert lint([write_verilog(tmp_path / "engine.v", top, TOPLEVEL)], TOPLEVEL) == []
