@@ -4,12 +4,13 @@ from types import SimpleNamespace
 
 from amaranth import *
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import bits_for, exact_log2
 
 from ..machine.isa import BEATS_BITS, OFFSET_BITS
-from ..machine.latency import SPLIT_DELAY, SPLIT_OUT
+from ..machine.latency import SPLIT_BURSTS, SPLIT_DELAY, SPLIT_OUT
 from .axi import PAGE_BYTES
+from .queue import Queue
 
 
 def load_descriptor(
@@ -83,6 +84,7 @@ class BurstSplitter(wiring.Component):
         self.word_bits = address_bits - exact_log2(data_bits // 8)
         self.page_bits = exact_log2(PAGE_BYTES * 8 // data_bits)
         self.low_bits = min(OFFSET_BITS, self.word_bits)
+        self.whole_pages = max_burst == 1 << self.page_bits  # a burst ends with its page, or its descriptor
         super().__init__(
             {
                 "i": In(stream.Signature(self.descriptor)),
@@ -109,22 +111,23 @@ class BurstSplitter(wiring.Component):
         # Three stages: the adder takes a descriptor, the splitter makes one burst of it after the other, the buffer
         # hands them out. The next descriptor enters the splitter with the last burst of the one before.
         m = Module()
-        add, split, out = self._stages()
+        add, split = self._stages()
+        out = Queue(self.o.payload.shape(), SPLIT_BURSTS)
+        m.submodules.out = ResetInserter(self.i_flush)(out)
         last = split.remaining <= split.limit
-        fills = split.room <= self.max_burst
-        step = split.valid & ~out.spare_valid
+        fills = C(1) if self.whole_pages else split.room <= self.max_burst
+        step = split.valid & out.i.ready
         enter = add.valid & (~split.valid | (step & last))
         accept = self.i.valid & self.i.ready
-        taken = out.valid & self.o.ready
         m.d.comb += [
             self.i.ready.eq(~self.i_flush & (~add.valid | enter)),
-            self.o.valid.eq(out.valid),
-            self.o.payload.eq(out.head),
-            self.o_idle.eq(~(add.valid | split.valid | out.valid)),
+            out.i.valid.eq(split.valid),
+            self.o_idle.eq(~(add.valid | split.valid) & out.o_empty),
         ]
+        connect(m, out.o, flipped(self.o))
         self._follow(m, add, split, out, last, fills)
 
-        with m.If(accept):
+        with m.If(self.i.ready):  # whether it is a descriptor, ``valid`` says
             m.d.sync += [
                 add.low.eq(self.i_base[: self.low_bits] + self.i.payload.offset),
                 add.added.eq(self.i.payload),
@@ -133,21 +136,14 @@ class BurstSplitter(wiring.Component):
             self._begin(m, add, split)
         with m.Elif(step):
             self._advance(m, split, fills)
-        with m.If(taken | ~out.valid):
-            m.d.sync += out.head.eq(Mux(out.spare_valid, out.spare, out.made))
-        with m.If(~out.spare_valid):
-            m.d.sync += out.spare.eq(out.made)
-
         m.d.sync += [
             add.valid.eq(~self.i_flush & ((accept & (self.i.payload.beats != 0)) | (add.valid & ~enter))),
             split.valid.eq(~self.i_flush & (enter | (split.valid & ~(step & last)))),
-            out.valid.eq(~self.i_flush & (step | out.spare_valid | (out.valid & ~taken))),
-            out.spare_valid.eq(~self.i_flush & out.valid & ~taken & (step | out.spare_valid)),
         ]
         return m
 
     def _stages(self):
-        """Registers of adder, splitter and buffer."""
+        """Registers of adder and splitter."""
         # The lower part of base + offset with its carry.
         add_valid = Signal()
         low = Signal(min(self.low_bits + 1, self.word_bits), reset_less=True)
@@ -155,11 +151,12 @@ class BurstSplitter(wiring.Component):
         start = Signal(self.word_bits)
         add = SimpleNamespace(valid=add_valid, low=low, added=added, start=start)
 
-        # `room` words are left in the page; `limit` is the smaller of room and longest. What follows a burst depends on
-        # `room` only, since a burst that the descriptor ends has no successor in it.
+        # `room` words are left in the page, from `place` on; `limit` is the smaller of room and longest. What follows a
+        # burst depends on `room` only, since a burst that the descriptor ends has no successor in it.
         split_valid = Signal()
         page = Signal(self.word_bits - self.page_bits, reset_less=True)
         room = Signal(range((1 << self.page_bits) + 1), reset_less=True)
+        place = Signal(self.page_bits, reset_less=True)
         room_first = Signal.like(room)
         room_after = Signal.like(room)
         limit = Signal(range(self.max_burst + 1), reset_less=True)
@@ -170,6 +167,7 @@ class BurstSplitter(wiring.Component):
             valid=split_valid,
             page=page,
             room=room,
+            place=place,
             room_first=room_first,
             room_after=room_after,
             limit=limit,
@@ -178,21 +176,16 @@ class BurstSplitter(wiring.Component):
             first=first,
         )
 
-        # Two bursts, the second of which is used when `o` is held up.
-        burst_layout = self.o.payload.shape()
-        head, spare, made = (Signal(burst_layout, reset_less=True, name=name) for name in ("head", "spare", "made"))
-        head_valid = Signal()
-        spare_valid = Signal()
-        return add, split, SimpleNamespace(valid=head_valid, spare_valid=spare_valid, head=head, spare=spare, made=made)
+        return add, split
 
     def _follow(self, m, add, split, out, last, fills):
         """What follows from the registers: where a descriptor starts, the room behind a burst, the burst."""
-        page_words, made = 1 << self.page_bits, out.made
+        page_words, made = 1 << self.page_bits, out.i.payload
         m.d.comb += [
             add.start.eq(Cat(add.low[: self.low_bits], self.i_base[self.low_bits :] + add.low[self.low_bits :])),
             split.room_first.eq(page_words - add.start[: self.page_bits]),
             split.room_after.eq(Mux(fills, page_words, split.room - self.max_burst)),
-            made.word.eq(Cat((page_words - split.room)[: self.page_bits], split.page)),
+            made.word.eq(Cat(split.place, split.page)),
             made.length.eq(Mux(last, split.remaining, split.limit)),
             made.first.eq(split.first),
             made.last.eq(last),
@@ -200,10 +193,15 @@ class BurstSplitter(wiring.Component):
         if self.credited:
             m.d.comb += made.credited.eq(split.credited)
 
+    def _limit(self, room):
+        """The words of a burst in so much room of its page."""
+        return room if self.whole_pages else Mux(room < self.max_burst, room, self.max_burst)
+
     def _begin(self, m, add, split):
         m.d.sync += [
             split.room.eq(split.room_first),
-            split.limit.eq(Mux(split.room_first < self.max_burst, split.room_first, self.max_burst)),
+            split.place.eq(add.start),
+            split.limit.eq(self._limit(split.room_first)),
             split.page.eq(add.start[self.page_bits :]),
             split.remaining.eq(add.added.beats),
             split.first.eq(1),
@@ -214,7 +212,8 @@ class BurstSplitter(wiring.Component):
     def _advance(self, m, split, fills):
         m.d.sync += [
             split.room.eq(split.room_after),
-            split.limit.eq(Mux(split.room_after < self.max_burst, split.room_after, self.max_burst)),
+            split.place.eq(Mux(fills, 0, split.place + self.max_burst)),
+            split.limit.eq(self._limit(split.room_after)),
             split.page.eq(split.page + fills),
             split.remaining.eq(split.remaining - split.limit),
             split.first.eq(0),

@@ -132,10 +132,11 @@ class DrainUnit(wiring.Component):
             self.o_finish_free.eq(block_ends & ~walk.zero),
         ]
         finished = Signal(range(self.config.finish_entries + 1))  # row blocks that can be read
-        with m.If(self.i_finished & ~self.o_finish_free):
-            m.d.sync += [finished.eq(finished + 1), readable.eq(1)]
-        with m.Elif(self.o_finish_free & ~self.i_finished):
-            m.d.sync += [finished.eq(finished - 1), readable.eq(finished != 1)]
+        with m.If(self.i_finished ^ self.o_finish_free):
+            m.d.sync += [
+                finished.eq(finished + Mux(self.i_finished, 1, -1)),
+                readable.eq(self.i_finished | (finished != 1)),
+            ]
 
         with m.If(self.i.valid & self.i.ready):
             walk.begin(m, self.i.payload)
@@ -169,8 +170,7 @@ class DrainUnit(wiring.Component):
 
     def _tag(self, m, walk, start, ends, cell):
         """What a unit takes along, and the places that it will need in the output queue."""
-        command, units = walk.command, walk.command.units
-        outputs = Mux(~walk.linear, 1, Mux(units < GATES, units, GATES))[:3]
+        command, outputs = walk.command, walk.outputs
         m.d.comb += [
             self.o_promised.eq(Mux(start & command.emit, outputs, 0)),
             self.o_tagged.eq(start),
@@ -233,6 +233,10 @@ class _Walk:
         self.unit = Signal(range(config.group_rows // GATES), name="unit")
         self.entry = Signal(range(config.finish_entries), name="entry")  # where the row block is
         self.linear, self.zero = Signal(name="linear"), Signal(name="zero")  # modes
+        # Units left, as their complement: sums up take carries alone.
+        self.units_not_left = Signal.like(self.command.units, name="units_not_left")
+        self.units = ~self.units_not_left
+        self.outputs = Signal(range(GATES + 1), name="outputs")  # of the unit that starts next
         self.step = Mux(self.linear, GATES, 1)
         self.places = self.step if config.chains else 1  # that a unit takes in the h memory
         self.others = _without_lowest(self.todo)
@@ -257,7 +261,9 @@ class _Walk:
             self.held.eq((command.units != 0) & (command.mask != 0)),
             self.linear.eq(linear),
             self.zero.eq(command.mode == MODE_ZERO),
-            self.last_unit.eq(command.units <= Mux(linear, GATES, 1)),
+            self.units_not_left.eq(~command.units),
+            self.outputs.eq(Mux(linear, _at_most_four(command.units), 1)),
+            self.last_unit.eq(_at_most(command.units, Mux(linear, GATES, 1))),
             self.single.eq(single),
             self.last_context.eq(single),
             self.todo.eq(command.mask),
@@ -281,11 +287,14 @@ class _Walk:
         m.d.sync += [
             self.todo.eq(command.mask),
             self.last_context.eq(self.single),
-            self.last_unit.eq(command.units <= Mux(self.linear, 2 * GATES, 2)),
+            self.last_unit.eq(_at_most(self.units, Mux(self.linear, 2 * GATES, 2))),
+            self.outputs.eq(
+                Mux(self.linear, Mux(self.units[3:].any(), GATES, self.units[:2]), 1)
+            ),  # four are gone then
             self.state.eq(command.state + 1),
             command.state.eq(command.state + 1),
             command.target.eq(command.target + self.places),
-            command.units.eq(command.units - self.step),
+            self.units_not_left.eq(self.units_not_left + self.step),
             self.unit.eq(self.unit + 1),
         ]
         if self.first is not None:
@@ -304,6 +313,17 @@ class _Walk:
 
     def end(self, m):
         m.d.sync += self.held.eq(0)
+
+
+def _at_most(units, bound):
+    """Whether they are at most a bound of a few bits."""
+    bits = len(bound)
+    return ~units[bits:].any() & (units[:bits] <= bound)
+
+
+def _at_most_four(units):
+    """As many outputs as a unit of a linear layer has, where so many are left."""
+    return Mux(units[2:].any(), GATES, units[:2])
 
 
 def _without_lowest(mask):

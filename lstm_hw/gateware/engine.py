@@ -1,8 +1,7 @@
 """Engine: the units, their queues and the run, without the bus protocols of the top level."""
 
 from amaranth import *
-from amaranth.hdl import ShapeLike
-from amaranth.lib import data, fifo, stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
 
@@ -22,33 +21,12 @@ from .load_path import LoadPath
 from .mac_unit import MacUnit
 from .output_hold import OutputHold
 from .packet_join import PacketJoin
+from .queue import Queue
 from .sequencer import Sequencer
 from .timeout import Timeout
 from .vector_memory import VectorMemory
 from .watchdog import Watchdog
 from .x_gate import XGate
-
-
-class Queue(wiring.Component):
-    """A short first-in first-out queue of commands; an entry can leave in the cycle after it came."""
-
-    def __init__(self, layout: ShapeLike, depth: int = QUEUE_DEPTH):
-        self.layout, self.depth = layout, depth
-        super().__init__({"i": In(stream.Signature(layout)), "o": Out(stream.Signature(layout)), "o_empty": Out(1)})
-
-    def elaborate(self, platform) -> Module:
-        m = Module()
-        m.submodules.fifo = queue = fifo.SyncFIFO(width=self.layout.size, depth=self.depth)
-        m.d.comb += [
-            queue.w_data.eq(self.i.payload),
-            queue.w_en.eq(self.i.valid),
-            self.i.ready.eq(queue.w_rdy),
-            self.o.payload.eq(queue.r_data),
-            self.o.valid.eq(queue.r_rdy),
-            queue.r_en.eq(self.o.ready),
-            self.o_empty.eq(~queue.r_rdy),
-        ]
-        return m
 
 
 class LanePath(wiring.Component):
@@ -227,7 +205,7 @@ class Engine(wiring.Component):
         quiet += [self.lists.o_idle] if config.lists else []
         for name, unit in zip(UNITS, (inputs, load, mac, cell), strict=True):
             source = getattr(sequencer, f"o_{name}")
-            m.submodules[f"{name}_queue"] = units_reset(queue := Queue(source.payload.shape()))
+            m.submodules[f"{name}_queue"] = units_reset(queue := Queue(source.payload.shape(), QUEUE_DEPTH))
             wiring.connect(m, source, queue.i)
             wiring.connect(m, queue.o, unit.i)
             quiet.append(queue.o_empty)

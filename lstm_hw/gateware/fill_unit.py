@@ -1,7 +1,7 @@
 """FillUnit: turns LOAD commands into memory reads and the beats that arrive into weight words."""
 
 from amaranth import *
-from amaranth.lib import data, fifo, stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..machine.config import EngineConfig
@@ -10,6 +10,7 @@ from ..machine.latency import PENDING_LOADS
 from .burst_splitter import load_descriptor
 from .instruction import command_layout
 from .lane_group import fill_layout
+from .queue import Queue
 
 
 def descriptor_of(config: EngineConfig) -> data.StructLayout:
@@ -78,8 +79,8 @@ class FillUnit(wiring.Component):
                 "two": 1,
             }
         )
-        m.submodules.pending = pending = fifo.SyncFIFO(width=destination.size, depth=PENDING_LOADS)
-        head = destination(pending.r_data)
+        m.submodules.pending = pending = Queue(destination, PENDING_LOADS)
+        head = pending.o.payload
         new = Signal(destination)
         m.d.comb += [
             new.base.eq(command.base),
@@ -88,11 +89,11 @@ class FillUnit(wiring.Component):
             new.two.eq(command.beats == 2),
             self.o.payload.offset.eq(command.offset),
             self.o.payload.beats.eq(command.beats),
-            self.o.valid.eq(self.i.valid & pending.w_rdy & (command.beats != 0)),
-            self.i.ready.eq(pending.w_rdy & (self.o.ready | (command.beats == 0))),
-            pending.w_data.eq(new),
-            pending.w_en.eq(self.o.valid & self.o.ready),
-            self.o_idle.eq(~pending.r_rdy),
+            self.o.valid.eq(self.i.valid & pending.i.ready & (command.beats != 0)),
+            self.i.ready.eq(pending.i.ready & (self.o.ready | (command.beats == 0))),
+            pending.i.payload.eq(new),
+            pending.i.valid.eq(self.o.valid & self.o.ready),
+            self.o_idle.eq(pending.o_empty),
         ]
 
         chunk = Signal(range(config.beats_per_word))
@@ -107,7 +108,7 @@ class FillUnit(wiring.Component):
         ends_word = chunk == config.beats_per_word - 1
         m.d.comb += [
             ends.eq(Mux(first, head.one, last)),
-            pending.r_en.eq(self.i_beat & ends),
+            pending.o.ready.eq(self.i_beat & ends),
         ]
         m.d.sync += [
             self.o_fill.valid.eq(self.i_beat),

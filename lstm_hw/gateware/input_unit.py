@@ -80,8 +80,10 @@ class InputUnit(wiring.Component):
         command = Signal(self.i.payload.shape())
         held = Signal()
         free = Signal(VECTORS_BITS)
-        left, address = Signal.like(command.elements, name="left"), Signal.like(command.target, name="address")
-        repeats = Signal(VECTORS_BITS)
+        address = Signal.like(command.target, name="address")
+        # What is counted down is kept as its complement: sums up take carries alone.
+        not_left, not_repeats = Signal.like(command.elements, name="not_left"), Signal(VECTORS_BITS, name="not_repeats")
+        left, repeats = ~not_left, ~not_repeats
         step = Mux(command.spread, 1, per_beat)
         blocked = command.wait & (free == 0)
         beat = Signal()
@@ -100,18 +102,18 @@ class InputUnit(wiring.Component):
             m.d.sync += [
                 command.eq(self.i.payload),
                 held.eq(self.i.payload.elements != 0),
-                left.eq(self.i.payload.elements),
+                not_left.eq(~self.i.payload.elements),
                 address.eq(self.i.payload.target),
-                repeats.eq(self.i.payload.repeats),
+                not_repeats.eq(~self.i.payload.repeats),
             ]
         with m.If(beat):
-            m.d.sync += [left.eq(left - step), address.eq(address + step)]
+            m.d.sync += [not_left.eq(not_left + step), address.eq(address + step)]
             with m.If(ends):
-                m.d.sync += [left.eq(command.elements), repeats.eq(repeats - 1), held.eq(repeats != 0)]
+                m.d.sync += [not_left.eq(~command.elements), not_repeats.eq(not_repeats + 1), held.eq(repeats != 0)]
         with m.If(self.i_buffers):
             m.d.sync += free.eq(self.i_buffers_count)
-        with m.Else():
-            m.d.sync += free.eq(free + self.i_free - takes)
+        with m.Elif(self.i_free ^ takes):
+            m.d.sync += free.eq(free + Mux(self.i_free, 1, -1))
 
         m.d.sync += [
             self.o_write.eq(0),

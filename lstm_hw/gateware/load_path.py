@@ -54,7 +54,8 @@ class LoadPath(wiring.Component):
     o_beats : Out
         Beats that were received in this cycle, the sum over the ports.
     o_error, o_error_address, o_error_port : Out
-        As of :class:`LoadUnit`, from the first port that has met an error, and the number of that port.
+        As of :class:`LoadUnit`, from the first port that has met an error, and the number of that port; of an address
+        without an error nothing is known.
     o_moves : Out(1)
         Some port takes a request or a beat in this cycle.
     o_waiting : Out(1)
@@ -127,16 +128,15 @@ class LoadPath(wiring.Component):
         ]
         if config.streams:
             m.d.comb += self.o_ring_word.eq(reduce(joined, [fill.o_ring_word for fill in fills]))
-        if config.decoder != "off":
-            with m.If(fills[0].o_bad):
-                m.d.comb += [self.o_error.eq(ErrorCode.MALFORMED), self.o_error_address.eq(fills[0].o_bad_address)]
+        m.d.comb += [self.o_error.eq(loads[-1].o_error), self.o_error_address.eq(loads[-1].o_error_address)]
         for port, load in reversed(list(enumerate(loads))):
             with m.If(load.o_error != 0):
-                m.d.comb += [
-                    self.o_error.eq(load.o_error),
-                    self.o_error_address.eq(load.o_error_address),
-                    self.o_error_port.eq(port),
-                ]
+                m.d.comb += self.o_error_port.eq(port)
+                if load is not loads[-1]:
+                    m.d.comb += [self.o_error.eq(load.o_error), self.o_error_address.eq(load.o_error_address)]
+        if config.decoder != "off":
+            with m.If(fills[0].o_bad & (loads[0].o_error == 0)):
+                m.d.comb += [self.o_error.eq(ErrorCode.MALFORMED), self.o_error_address.eq(fills[0].o_bad_address)]
         return m
 
     def _credit(self, m):

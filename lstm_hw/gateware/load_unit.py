@@ -321,15 +321,16 @@ class LoadUnit(wiring.Component):
             take.eq(oldest_valid & (ends | ~receiving)),
             self.o.eq(beat),
         ]
+        not_left = Signal(8, name="beats_not_left", reset_less=True)  # behind this one; sums up take carries alone
         with m.If(take):
-            m.d.sync += [current.eq(oldest), final.eq(oldest.arlen == 0)]
+            m.d.sync += [current.eq(oldest), not_left.eq(~oldest.arlen), final.eq(oldest.arlen == 0)]
         with m.Elif(handshake):
             # No carry into the page number, since no burst leaves its page.
             m.d.sync += [
                 current.word[:page_bits].eq(current.word[:page_bits] + 1),
                 current.first.eq(0),
-                current.arlen.eq(current.arlen - 1),
-                final.eq(current.arlen == 1),
+                not_left.eq(not_left + 1),
+                final.eq(~not_left == 1),
             ]
         # Whether it is one, ``o_valid`` says.
         m.d.sync += [beat.data.eq(bus.rdata), beat.first.eq(current.first), beat.last.eq(current.last & final)]

@@ -13,6 +13,7 @@ from ..machine.isa import (
     COUNT_BITS,
     LIFT_BITS,
     OPS,
+    SLOT_BITS,
     SPACE_CONSTANT,
     SPACE_DELTA,
     SPACE_X,
@@ -217,10 +218,25 @@ class MacUnit(wiring.Component):
         ]
         with m.If(~walk.waits | supplied):
             m.d.sync += ahead.eq(0)
+        # Of both spaces what would be there stands ready when the queue names one; behind that is a single carry.
+        held_takes = walk.held & takes_at_end
+        there_h = Mux(held_takes & ~walk.from_x, ahead, h)
+        there_x = Mux(held_takes & walk.from_x, ahead, x)
+        token, one = Signal(name="token"), C(1, 1)
+        if self.config.x_per_beat > 1:
+            there_x, arrives_x = there_x + self.i_x, 0
+        else:
+            arrives_x = self.i_x
         new_x = new.space == SPACE_X
-        there = Mux(walk.held & takes_at_end & (walk.from_x == new_x), ahead, Mux(new_x, x, h))
+        there, needed = Signal(signed(bits + 1), name="there"), Signal(bits + 2, name="needed")
+        m.d.comb += [
+            there.eq(Mux(new_x, there_x, there_h)),
+            token.eq(Mux(new_x, arrives_x, self.i_h)),
+            # there - offset - 1, and one more with a token, which comes in as the carry.
+            needed.eq(Cat(one, there) + Cat(token, ~new.offset[:bits], one)),
+        ]
         with m.If(loads):
-            m.d.sync += ahead.eq(Mux(new.wait, there - new.offset[:bits] + (Mux(new_x, self.i_x, self.i_h) - 1), 0))
+            m.d.sync += ahead.eq(Mux(new.wait, needed[1:].as_signed(), 0))
         with m.If(self.i_clear_h):
             m.d.sync += h.eq(0)
         with m.If(self.i_clear):
@@ -262,10 +278,11 @@ class MacUnit(wiring.Component):
         used, room = Signal(range(entries + 1), name="finish_used"), Signal(init=1, name="room")
         takes = Signal(name="takes_room")
         m.d.comb += takes.eq(go & walk.begins_block)
-        with m.If(takes & ~self.i_finish_free):
-            m.d.sync += [used.eq(used + 1), room.eq(used != entries - 1)]
-        with m.Elif(self.i_finish_free & ~takes):
-            m.d.sync += [used.eq(used - 1), room.eq(1)]
+        with m.If(takes ^ self.i_finish_free):
+            m.d.sync += [
+                used.eq(used + Mux(takes, 1, -1)),
+                room.eq(~takes | (used != entries - 1)),
+            ]
         return room
 
     def _hazard(self, m, walk, go, loads, slot_ends):
@@ -354,10 +371,11 @@ class _Walk:
     def __init__(self, config):
         self.words, self.streams = config.weight_words, config.streams
         self.command, self.held = Signal(command_layout("MAC", config), name="command"), Signal(name="held")
-        self.left = Signal(COUNT_BITS, name="columns_left")  # of the slot, with the next one
+        # Of the slot, with the next one. What is counted down is kept as its complement: sums up take carries alone.
+        self.not_left = Signal(COUNT_BITS, name="columns_not_left")
         self.first, self.last = Signal(name="first"), Signal(name="last")
         self.single = Signal(name="single")  # slots have one column
-        self.last_slot = Signal(name="last_slot")
+        self.last_slot, self.slots_not_left = Signal(name="last_slot"), Signal(SLOT_BITS, name="slots_not_left")
         self.waits = Signal(name="waits")  # for operand tokens
         self.releases = Signal(name="releases")  # at its end
         self.takes_fresh, self.begins_block = Signal(name="takes_fresh"), Signal(name="begins_block")
@@ -392,11 +410,13 @@ class _Walk:
                     m.d.comb += latest.eq(length)
         length = Mux(self.from_x, x_length, latest)
         short = ~length[1:].any()  # one entry, or none, which is walked as one
+        opened = Signal.like(self.not_left, name="opened")
+        m.d.comb += opened.eq(Mux(short, 1, length))
         m.d.sync += [
             self.unsized.eq(0),
             self.empty.eq(length == 0),
-            self.columns.eq(Mux(short, 1, length)),
-            self.left.eq(Mux(short, 1, length)),
+            self.columns.eq(opened),
+            self.not_left.eq(~opened),
             self.last.eq(short),
             self.single.eq(short),
         ]
@@ -406,7 +426,8 @@ class _Walk:
         m.d.sync += [
             self.held.eq(there),
             self.command.eq(command),
-            self.left.eq(command.columns),
+            self.not_left.eq(~command.columns),
+            self.slots_not_left.eq(~command.slots),
             self.first.eq(1),
             self.last.eq(command.columns == 1),
             self.single.eq(command.columns == 1),
@@ -443,10 +464,10 @@ class _Walk:
 
     def step(self, m):
         m.d.sync += [
-            self.left.eq(self.left - 1),
+            self.not_left.eq(self.not_left + 1),
             self.first.eq(0),
             self.begins_block.eq(0),
-            self.last.eq(self.left == 2),
+            self.last.eq(~self.not_left == 2),
             self.address.eq(self.following),
         ]
         if self.streams:
@@ -467,12 +488,12 @@ class _Walk:
 
     def next_slot(self, m):
         m.d.sync += [
-            self.left.eq(self.columns),
+            self.not_left.eq(~self.columns),
             self.first.eq(1),
             self.begins_block.eq(self.command.finish),
             self.last.eq(self.single),
-            self.last_slot.eq(self.command.slots == 2),
-            self.command.slots.eq(self.command.slots - 1),
+            self.last_slot.eq(~self.slots_not_left == 2),
+            self.slots_not_left.eq(self.slots_not_left + 1),
             self.waits.eq(self.waits & self.command.gather & ~self.last_fill if self.window else 0),
             self.command.source.eq(self.next_source),
             self.next_source.eq(self.next_source + ~self.command.hold),

@@ -4,6 +4,8 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from .choice import equal
+
 
 class Timeout(wiring.Component):
     """Counts the cycles of a wait.
@@ -36,7 +38,7 @@ class Timeout(wiring.Component):
         with m.If(~waits):
             m.d.sync += [next_cycle.eq(2), last.eq(self.i_cycles == 1)]
         with m.Else():
-            m.d.sync += last.eq(next_cycle == self.i_cycles)
+            m.d.sync += last.eq(equal(next_cycle[:32], self.i_cycles) & ~next_cycle[-1])
             with m.If(~next_cycle[-1]):  # beyond any number of cycles it stays
                 m.d.sync += next_cycle.eq(next_cycle + 1)
         m.d.comb += self.o_expired.eq(waits & last)

@@ -35,11 +35,12 @@ class Watchdog(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        left = Signal(range(self.cycles), init=self.cycles - 1)
+        # Counted up, whose sums take carries alone; the cycle before says which is the last.
+        rested, last = Signal(range(self.cycles)), Signal(init=self.cycles == 1)
         rests = self.i_running & ~self.i_moves & ~self.i_outside
-        m.d.comb += self.o_expired.eq(rests & (left == 0))
+        m.d.comb += self.o_expired.eq(rests & last)
         with m.If(~rests):
-            m.d.sync += left.eq(self.cycles - 1)
-        with m.Elif(left != 0):
-            m.d.sync += left.eq(left - 1)
+            m.d.sync += [rested.eq(0), last.eq(self.cycles == 1)]
+        with m.Elif(~last):
+            m.d.sync += [rested.eq(rested + 1), last.eq(rested == self.cycles - 2)]
         return m

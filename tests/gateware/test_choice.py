@@ -1,10 +1,10 @@
-"""The tree of multiplexers against an index, for all values."""
+"""The tree of multiplexers against an index and the comparison against Python's, for all values."""
 
 import pytest
 from amaranth import C, Cat, Module, Signal
 from amaranth.sim import Simulator
 
-from lstm_hw.gateware.choice import chosen
+from lstm_hw.gateware.choice import chosen, equal
 
 
 def results(inputs, output):
@@ -29,3 +29,9 @@ def test_the_word_at_an_address_is_chosen(places):
     address = Signal(4)
     found = results([address], chosen(address, {place: C(place + 1, 5) for place in places}))
     assert [found[place] for place in places] == [place + 1 for place in places]
+
+
+@pytest.mark.parametrize("bits", [1, 2, 3, 4, 5])
+def test_words_are_equal(bits):
+    a, b = Signal(bits), Signal(bits)
+    assert results([a, b], equal(a, b)) == [place % (1 << bits) == place >> bits for place in range(1 << 2 * bits)]

@@ -10,13 +10,14 @@ from lstm_hw.gateware.burst_splitter import BurstSplitter
 from lstm_hw.gateware.cell import Cell
 from lstm_hw.gateware.cell_unit import CellUnit
 from lstm_hw.gateware.delta_encoder import DeltaEncoder
-from lstm_hw.gateware.engine import LanePath, Queue
+from lstm_hw.gateware.engine import LanePath
 from lstm_hw.gateware.group_judge import GroupJudge
 from lstm_hw.gateware.input_unit import InputUnit
 from lstm_hw.gateware.instruction import command_layout
 from lstm_hw.gateware.lane_group import LaneArray
 from lstm_hw.gateware.load_path import LoadPath
 from lstm_hw.gateware.mac_unit import MacUnit
+from lstm_hw.gateware.queue import Queue
 from lstm_hw.gateware.requantize import Requantize
 from lstm_hw.gateware.sequencer import Sequencer
 from lstm_hw.gateware.unpack_unit import DECODERS
@@ -25,7 +26,7 @@ from lstm_hw.machine import latency
 from lstm_hw.machine.config import H_GROUP
 from lstm_hw.machine.formats import QFormat
 from lstm_hw.machine.isa import MODE_CELL, SPACE_CONSTANT, SPACE_X, encode, instruction
-from lstm_hw.machine.latency import CellLatency
+from lstm_hw.machine.latency import QUEUE_DEPTH, CellLatency
 from tests.builders import config_of, lstm_cell
 from tests.simulation import simulate
 
@@ -100,7 +101,7 @@ def sequencer():
 
 
 def queue():
-    unit = Queue(command_layout("MAC", config_of()))
+    unit = Queue(command_layout("MAC", config_of()), QUEUE_DEPTH)
     full, valid = follow(unit, [(unit.i.valid, T, 1, 50)], [unit.i.ready, unit.o.valid])
     return {"QUEUE_DEPTH": sum(full[T:]), "QUEUE": first(valid) - T}
 
