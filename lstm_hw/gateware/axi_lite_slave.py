@@ -11,8 +11,7 @@ class AxiLiteSlave(wiring.Component):
     """Turns the transactions of an AXI4-Lite master into single-cycle accesses to 32-bit words.
 
     One write and one read can be outstanding, each independent of the other. The address and the data of a write
-    may come in either order or together. All outputs to the bus are registers, so no path leads from a bus input
-    to a bus output.
+    may come in either order or together. No path leads from a bus input to a bus output.
 
     Parameters
     ----------
@@ -35,7 +34,7 @@ class AxiLiteSlave(wiring.Component):
     i_write_ok : In(1)
         Answer in the cycle of the strobe: OKAY if 1, SLVERR if 0.
     i_read_data : In(32)
-        Answer in the cycle of ``o_read``; a read is always OKAY.
+        Answer, from the cycle behind ``o_read`` until the next one; a read is always OKAY.
 
     Timing
     ------
@@ -90,6 +89,7 @@ class AxiLiteSlave(wiring.Component):
 
     def _reads(self, m):
         bus = self.bus
+        m.d.comb += bus.rdata.eq(self.i_read_data)
         with m.FSM(name="read"):
             with m.State("OPEN"):
                 m.d.sync += bus.arready.eq(1)
@@ -100,7 +100,7 @@ class AxiLiteSlave(wiring.Component):
                     m.next = "ACCESS"
             with m.State("ACCESS"):
                 m.d.comb += self.o_read.eq(1)
-                m.d.sync += [bus.rvalid.eq(1), bus.rdata.eq(self.i_read_data)]
+                m.d.sync += bus.rvalid.eq(1)
                 m.next = "RESPOND"
             with m.State("RESPOND"):
                 with m.If(bus.rready):

@@ -551,11 +551,10 @@ class CellUnit(wiring.Component):
         flying = Signal(range(self.tags + 1))
         some = Signal()  # busy != 0
         starts_hidden = drain.o_tagged & (drain.o_tag.mode != MODE_LINEAR)
-        m.d.sync += [busy.eq(busy + starts_hidden - hidden), flying.eq(flying + drain.o_tagged - h_valid)]
-        with m.If(starts_hidden):
-            m.d.sync += some.eq(~hidden | (busy != 0))
-        with m.Elif(hidden):
-            m.d.sync += some.eq(busy != 1)
+        with m.If(starts_hidden ^ hidden):
+            m.d.sync += [busy.eq(busy + Mux(hidden, -1, 1)), some.eq(starts_hidden | (busy != 1))]
+        with m.If(drain.o_tagged ^ h_valid):
+            m.d.sync += flying.eq(flying + Mux(h_valid, -1, 1))
         m.d.comb += [drain.i_busy_cells.eq(some), self.o_idle.eq(drain.o_idle & (flying == 0) & self.quiet)]
 
     def _gather(self, m, tag_queue):
@@ -602,7 +601,7 @@ class CellUnit(wiring.Component):
             return Mux(popped, places <= most + 1, places <= most)
 
         m.d.sync += [
-            promised.eq(promised + drain.o_promised - popped),
+            promised.eq(promised + (drain.o_promised - popped)),
             room.eq(
                 Mux(drain.o_tagged & drain.o_tag.emit, fits(promised + drain.o_tag.outputs), fits(promised)),
             ),

@@ -1,6 +1,7 @@
 """A choice among many words, and a comparison of two, in few LUTs."""
 
 from collections.abc import Mapping
+from itertools import combinations
 
 from amaranth import *
 
@@ -30,6 +31,46 @@ def chosen(address: Value, words: Mapping[int, Value]) -> Value:
     if below is None or above is None:
         return above if below is None else below
     return Mux(address[-1], above, below)
+
+
+FOUR = 4
+"""Words of which one LUT of six inputs chooses a bit."""
+
+
+def fours(address: Value, words: Mapping[int, Value]) -> list[tuple[tuple[int, ...], Value]]:
+    """Words by address in groups of four, or of fewer, that two bits of the address tell apart.
+
+    Words of one width come together, so that no group is wider than it must be.
+
+    Parameters
+    ----------
+    address : Value
+    words : dict from int to Value
+
+    Returns
+    -------
+    list of tuple
+        The addresses of a group, and the one of its words that is asked for, anything where there is none.
+    """
+    left, groups = sorted(words, key=lambda place: (-len(words[place]), place)), []
+    pairs = list(combinations(range(len(address)), 2))
+    while left:
+        places, bits = next(
+            (places, bits)
+            for size in range(min(FOUR, len(left)), 0, -1)
+            for places in ((left[0], *others) for others in combinations(left[1:], size - 1))
+            for bits in pairs
+            if len({_bits_of(place, bits) for place in places}) == size
+        )
+        by_bits = {_bits_of(place, bits): words[place] for place in places}
+        groups.append((places, chosen(Cat(address[bit] for bit in bits), by_bits)))
+        left = [place for place in left if place not in places]
+    return groups
+
+
+def _bits_of(place, bits):
+    """Some bits of a number, side by side."""
+    return sum((place >> bit & 1) << n for n, bit in enumerate(bits))
 
 
 GROUP = 3

@@ -180,7 +180,9 @@ class Control(wiring.Component):
         m = Module()
         m.submodules.slave = slave = AxiLiteSlave(ADDRESS_BITS)
         m.submodules.registers = registers = RegisterFile(
-            register_map(self.ports, bool(self.places)), limits={"ENTRY": self.program_length}
+            register_map(self.ports, bool(self.places)),
+            limits={"ENTRY": self.program_length},
+            constants={name: lookup(name).reset for name in ("ID", "VERSION")} | self.config_words,
         )
         m.submodules.run = run = RunControl()
         m.submodules.program = program = ProgramWindow(self.program_length, self.instruction_bits)
@@ -289,9 +291,6 @@ class Control(wiring.Component):
         ]
         for port, address in enumerate(self.o_weights):
             m.d.comb += address.eq(Cat(getattr(registers, f"o_{name.lower()}") for name in weights_registers(port)))
-        constants = {name: lookup(name).reset for name in ("ID", "VERSION")} | self.config_words
-        for name, value in constants.items():
-            m.d.comb += getattr(registers, f"i_{name.lower()}").eq(value)
         for name in COUNTERS:
             low, high = (getattr(registers, f"i_{name.lower()}_{half}") for half in ("lo", "hi"))
             m.d.comb += Cat(low, high).eq(getattr(self, f"i_count_{name.lower()}"))

@@ -259,7 +259,7 @@ class LoadUnit(wiring.Component):
         bursts = Signal(range(self.in_flight + 1))  # requested, and not wholly received
         left = Signal.like(bursts, name="stale")
         after = Signal.like(bursts)
-        m.d.comb += after.eq(bursts + commit - ends)
+        m.d.comb += after.eq(bursts + Mux(commit ^ ends, Mux(commit, 1, -1), 0))
         m.d.sync += bursts.eq(Mux(forget, 0, after))
         with m.If(self.i_start):
             m.d.sync += left.eq(Mux(forget, 0, after))

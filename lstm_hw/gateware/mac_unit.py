@@ -248,10 +248,8 @@ class MacUnit(wiring.Component):
         m.d.comb += takes_fresh.eq(go & walk.takes_fresh)
         with m.If(self.i_clear):
             m.d.sync += [fresh.eq(0), stale.eq(1)]
-        with m.Elif(self.i_fresh & ~takes_fresh):
-            m.d.sync += [fresh.eq(fresh + 1), stale.eq(0)]
-        with m.Elif(takes_fresh & ~self.i_fresh):
-            m.d.sync += [fresh.eq(fresh - 1), stale.eq(fresh == 1)]
+        with m.Elif(self.i_fresh ^ takes_fresh):
+            m.d.sync += [fresh.eq(fresh + Mux(self.i_fresh, 1, -1)), stale.eq(~self.i_fresh & (fresh == 1))]
         absent = ahead[-1]
         behind = absent | walk.unsized if self.config.walks else absent
         return SimpleNamespace(behind=behind, absent=absent, unfilled=unfilled, stale=stale)

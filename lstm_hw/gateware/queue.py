@@ -35,10 +35,12 @@ class Queue(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         m.submodules.entries = entries = memory.Memory(shape=self.shape, depth=self.depth, init=[])
-        writer, reader = entries.write_port(), entries.read_port(domain="comb")
-        # Entries from the place ``out`` on to that before ``into``: all or none, as the flags say, where they are one.
+        writer = entries.write_port()
+        reader = entries.read_port(domain="comb")
+        # Entries from the place ``oldest`` on to that before ``next_place``: all or none, as the flags say, where they
+        # are one.
         bits = exact_log2(self.depth)
-        into, out = Signal(bits, name="into"), Signal(bits, name="out")
+        next_place, oldest = Signal(bits, name="next_place"), Signal(bits, name="oldest")
         some, room = Signal(name="some"), Signal(init=1, name="room")
         comes, goes = self.i.valid & room, self.o.ready & some
         m.d.comb += [
@@ -46,12 +48,15 @@ class Queue(wiring.Component):
             self.o.valid.eq(some),
             self.o_empty.eq(~some),
             writer.en.eq(comes),
-            writer.addr.eq(into),
+            writer.addr.eq(next_place),
             writer.data.eq(self.i.payload),
-            reader.addr.eq(out),
+            reader.addr.eq(oldest),
             self.o.payload.eq(reader.data),
         ]
-        m.d.sync += [into.eq(into + comes), out.eq(out + goes)]
+        m.d.sync += [next_place.eq(next_place + comes), oldest.eq(oldest + goes)]
         with m.If(comes ^ goes):
-            m.d.sync += [some.eq(comes | ((out + 1)[:bits] != into)), room.eq(goes | ((into + 1)[:bits] != out))]
+            m.d.sync += [
+                some.eq(comes | ((oldest + 1)[:bits] != next_place)),
+                room.eq(goes | ((next_place + 1)[:bits] != oldest)),
+            ]
         return m

@@ -1,6 +1,8 @@
 """Register file: the storage and the address decoder of a register map."""
 
 from collections.abc import Iterable, Mapping
+from functools import reduce
+from operator import or_
 
 from amaranth import *
 from amaranth.lib import data, wiring
@@ -8,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..errors import ConfigError
 from ..machine.registers import ADDRESS_BITS, WORD_BYTES, Access, Register
-from .choice import chosen
+from .choice import chosen, fours
 
 _WRITABLE = {Access.RW, Access.WO, Access.W1S, Access.W1C, Access.W1T}
 
@@ -41,6 +43,8 @@ class RegisterFile(wiring.Component):
         The map.
     limits : dict from str to int
         Exclusive upper bounds of the lowest field of stored registers; a write that would reach one is refused.
+    constants : dict from str to int
+        Values of registers that always read the same.
 
     Members
     -------
@@ -51,8 +55,8 @@ class RegisterFile(wiring.Component):
     i_read, i_read_address : In
         Read strobe (1) and word address.
     o_read_data : Out
-        Data (32), 0 where there is no readable register; valid in the cycle of ``i_read``. A read changes nothing but
-        the copies of ``latched_by``.
+        Data (32) as it was in the cycle of ``i_read``, 0 where there is no readable register; from the cycle behind it
+        until the next read. A read changes nothing but the copies of ``latched_by``.
     i_lock : In(1)
         Refuse writes to registers that are marked ``locked``.
     o_<name> : Out(layout(register))
@@ -60,15 +64,15 @@ class RegisterFile(wiring.Component):
     i_<name>_clear : In(1)
         Clear a stored register that is marked ``cleared``; there with these alone.
     i_<name> : In(layout(register))
-        Value of a register that lives outside.
+        Value of a register that lives outside and is no constant.
     o_<name>_write : Out(1)
         Byte 0 of such a register is written in this cycle; there if one of its fields is writable.
 
     Timing
     ------
-    Answers and strobes are combinational. A stored value changes one cycle after ``i_write`` or ``i_<name>_clear``; in
-    one cycle with a write, the clear counts. A register with
-    ``latched_by`` reads as the value that it had in the cycle of the last read of that other register, 0 at first.
+    Answers to writes and strobes are combinational. A stored value changes one cycle after ``i_write`` or
+    ``i_<name>_clear``; in one cycle with a write, the clear counts. A register with ``latched_by`` reads as the value
+    that it had in the cycle of the last read of that other register, 0 at first.
 
     Raises
     ------
@@ -76,8 +80,13 @@ class RegisterFile(wiring.Component):
         A register that lives outside has a writable field above bit 7, or a limit is not of a stored register.
     """
 
-    def __init__(self, registers: Iterable[Register], limits: Mapping[str, int] | None = None):
-        self.registers, self.limits = tuple(registers), dict(limits or {})
+    def __init__(
+        self,
+        registers: Iterable[Register],
+        limits: Mapping[str, int] | None = None,
+        constants: Mapping[str, int] | None = None,
+    ):
+        self.registers, self.limits, self.constants = tuple(registers), dict(limits or {}), dict(constants or {})
         stored = {register.name for register in self.registers if register.stored}
         for name in self.limits:
             if name not in stored:
@@ -95,7 +104,8 @@ class RegisterFile(wiring.Component):
             "i_lock": In(1),
         }
         for register in self.registers:
-            ports.update(self._ports(register))
+            if register.name not in self.constants:
+                ports.update(self._ports(register))
         super().__init__(ports)
 
     @staticmethod
@@ -126,31 +136,50 @@ class RegisterFile(wiring.Component):
             if register.cleared:
                 with m.If(self._port("i", register, "_clear")):
                     m.d.sync += self._port("o", register).eq(0)
+        self._answer(m)
+        return m
+
+    def _answer(self, m):
+        """The word that is read: one of each group of words is kept, or zero, and of those at most one is not."""
         latches = {
             register.latched_by: Signal(register.width, name=f"latch_{register.name.lower()}")
             for register in self.registers
             if register.latched_by
         }
-        words = {
-            register.address // WORD_BYTES: self._read(m, register, latches)
-            for register in self.registers
-            if register.access is not Access.WO
-        }
-        here = Signal()
-        with m.Switch(self.i_read_address):
-            with m.Case(*words):
+        constants, words = {}, {}
+        for register in self.registers:
+            place = register.address // WORD_BYTES
+            if register.name in self.constants:
+                constants[place] = C(self.constants[register.name], register.width)
+            elif register.access is not Access.WO:
+                words[place] = self._read(m, register, latches)
+        groups = fours(self.i_read_address, words)
+        if constants:
+            groups.append((tuple(constants), chosen(self.i_read_address, constants)))
+        answers = []
+        for places, word in groups:
+            answer = Signal(len(word), name=f"answer{len(answers)}")
+            here = Signal(name=f"here{len(answers)}")
+            with m.Switch(self.i_read_address), m.Case(*places):
                 m.d.comb += here.eq(1)
-        m.d.comb += self.o_read_data.eq(Mux(here, chosen(self.i_read_address, words), 0))
-        return m
+            with m.If(self.i_read & ~here):  # first that it becomes zero, which flip-flops can by themselves
+                m.d.sync += answer.eq(0)
+            with m.Elif(self.i_read):
+                m.d.sync += answer.eq(word)
+            answers.append(answer)
+        m.d.comb += self.o_read_data.eq(reduce(or_, answers, C(0)))
 
     def _write(self, m, register):
         stored = self._port("o", register)
         allowed = ~self.i_lock if register.locked else C(1)
         if register.name in self.limits:
-            # Compare all that is no other field: bits above the field must not make a refused value pass.
-            word = merge(self.i_write_mask, Cat(stored, C(0, 32 - register.width)), self.i_write_data)
-            word = word & ~sum(field.mask for field in register.fields[1:])
-            allowed = allowed & (word < self.limits[register.name])
+            # Bits above the field must not make a refused value pass, but for those of other fields; what is stored has
+            # none that the limit has not.
+            limit = self.limits[register.name]
+            bits = (limit - 1).bit_length()
+            above = merge(self.i_write_mask, C(0, 32), self.i_write_data) & ~sum(f.mask for f in register.fields[1:])
+            low = merge(self.i_write_mask, Value.cast(stored), self.i_write_data)[:bits]
+            allowed = allowed & ~above[bits:].any() & (low < limit)
         m.d.comb += [self.o_write_here.eq(1), self.o_write_ok.eq(allowed)]
         if register.stored:
             with m.If(self.i_write & allowed):

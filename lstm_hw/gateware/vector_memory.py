@@ -146,9 +146,14 @@ class VectorMemory(wiring.Component):
                 m.d.comb += self.o_index.eq(reader.data.index)
         return deltas
 
+    def _memory_of_h(self):
+        """Elements of h of one context, or all of them beside the lists."""
+        attrs = {"ram_style": "block"} if self.config.h_in_block_ram else {}
+        return memory.Memory(shape=self.config.operand_bits, depth=self.config.h_elements, init=[], attrs=attrs)
+
     def _h(self, m):
         """The memory of h itself, beside the lists; returns the element that is read."""
-        m.submodules.h = h = memory.Memory(shape=self.config.operand_bits, depth=self.config.h_elements, init=[])
+        m.submodules.h = h = self._memory_of_h()
         writer, reader = h.write_port(), h.read_port()
         m.d.comb += [
             writer.en.eq(self.i_h_write),
@@ -162,7 +167,7 @@ class VectorMemory(wiring.Component):
     def _bank(self, m, k):
         """The memories of context ``k``; returns the element of h and the word of x that are read."""
         config, bits, per_beat = self.config, self.config.operand_bits, self.config.x_per_beat
-        h = memory.Memory(shape=bits, depth=config.h_elements, init=[])
+        h = self._memory_of_h()
         x = memory.Memory(shape=bits * per_beat, depth=config.x_elements // per_beat, init=[])
         m.submodules[f"h{k}"], m.submodules[f"x{k}"] = h, x
         h_write = h.write_port()

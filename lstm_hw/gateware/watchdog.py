@@ -36,7 +36,7 @@ class Watchdog(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         # Counted up, whose sums take carries alone; the cycle before says which is the last.
-        rested, last = Signal(range(self.cycles)), Signal(init=self.cycles == 1)
+        rested, last = Signal(range(self.cycles), name="rested"), Signal(init=self.cycles == 1, name="last")
         rests = self.i_running & ~self.i_moves & ~self.i_outside
         m.d.comb += self.o_expired.eq(rests & last)
         with m.If(~rests):

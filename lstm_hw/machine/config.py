@@ -38,6 +38,8 @@ PAIR_BITS = 16
 """Of a pair of 8-bit lanes, the place of the upper sum: so many bits of the lower one lie below it."""
 LUT_ENTRIES = 32
 """Deepest memory of sums that is LUT memory whatever else there is; block RAM takes as many entries for nothing."""
+VECTOR_ENTRIES = 64
+"""Most elements of h that may be LUT memory: as many as one LUT has bits."""
 SUM_ROWS = 4
 """Rows whose accumulators are in the same kind of memory: those of the smallest lane group."""
 BLOCK_DEPTH = 512
@@ -512,6 +514,11 @@ class EngineConfig:
     def finished_in_block_ram(self) -> bool:
         """Whether the sums of finished row blocks are in block RAM, not in LUT memory."""
         return self.finish_entries > LUT_ENTRIES and self.block_sums != 0
+
+    @property
+    def h_in_block_ram(self) -> bool:
+        """Whether the elements of h are in block RAM, however few they are."""
+        return self.h_elements > VECTOR_ENTRIES
 
     @property
     def units_per_block(self) -> int:

@@ -263,7 +263,9 @@ def memories(config: EngineConfig) -> list[Memory]:
         *_sums(config),
         *[window_memory(config)] * bool(config.window),
         *_row_blocks(config),
-        Memory(config.operand_bits, config.h_elements, config.contexts, True),
+        Memory(
+            config.operand_bits, config.h_elements, config.contexts, True, only="block" if config.h_in_block_ram else ""
+        ),
         *_vectors(config),
         *_kept_bits(config),
         Memory(config.cell.width, config.states, 1, True),

@@ -4,7 +4,7 @@ import pytest
 from amaranth import C, Cat, Module, Signal
 from amaranth.sim import Simulator
 
-from lstm_hw.gateware.choice import chosen, equal
+from lstm_hw.gateware.choice import FOUR, chosen, equal, fours
 
 
 def results(inputs, output):
@@ -29,6 +29,17 @@ def test_the_word_at_an_address_is_chosen(places):
     address = Signal(4)
     found = results([address], chosen(address, {place: C(place + 1, 5) for place in places}))
     assert [found[place] for place in places] == [place + 1 for place in places]
+
+
+@pytest.mark.parametrize("places", [(3,), (0, 1, 2, 3, 5), (1, 6, 7, 8, 9, 13, 14), range(16)])
+def test_groups_of_words_are_chosen_from(places):
+    address = Signal(4)
+    groups = fours(address, {place: C(place + 1, 5 if place % 2 else 6) for place in places})
+    assert sorted(place for group, _ in groups for place in group) == list(places)
+    assert len(groups) <= -(-len(places) // 2) and max(len(group) for group, _ in groups) <= FOUR
+    for group, word in groups:
+        found = results([address], word)
+        assert [found[place] for place in group] == [place + 1 for place in group]
 
 
 @pytest.mark.parametrize("bits", [1, 2, 3, 4, 5])
