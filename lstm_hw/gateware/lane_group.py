@@ -268,7 +268,7 @@ class LaneGroup(wiring.Component):
         width, beat = config.group_rows * config.stored_bits, config.fill_bits
         chunk, end = config.chunk_bits(self.position), self.position + width
         m.d.comb += [self.o_index.eq(self.i_index + 1), self.o_chunk.eq(self.i_chunk + end // beat)]
-        # No column is issued whose word is being written: what a block RAM gives then is not used.
+        # No column is issued whose word is being written, so what a block RAM gives then is not used.
         m.submodules.weights = weights = memory.Memory(
             shape=width, depth=config.weight_words, init=[], attrs={"no_rw_check": 1}
         )

@@ -57,12 +57,12 @@ class Memory:
         The read port has a register, so block RAM can hold it.
     chunk : int
         Bits that can be written by themselves; the whole word if 0.
-    written : int
-        Bits that are written at once; the whole word if 0.
     rom : bool
         Nothing writes it.
     only : str
         ``block`` or ``lut``: what it is whatever it costs.
+    apart : bool
+        No word is read that is being written, which synthesis is told.
     """
 
     width: int
@@ -70,9 +70,9 @@ class Memory:
     count: int = 1
     clocked: bool = False
     chunk: int = 0
-    written: int = 0
     rom: bool = False
     only: str = ""
+    apart: bool = False
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,14 @@ def _sums(config: EngineConfig) -> list[Memory]:
     finished = "block" if config.finished_in_block_ram else "lut" if config.finish_entries > LUT_ENTRIES else ""
     return [
         *(
-            Memory(rows * config.accumulator_bits, config.stored_accumulators, columns, only == "block", only=only)
+            Memory(
+                rows * config.accumulator_bits,
+                config.stored_accumulators,
+                columns,
+                only == "block",
+                only=only,
+                apart=only == "block",
+            )
             for rows, only in parts
             if rows
         ),
@@ -190,6 +197,7 @@ def _sums(config: EngineConfig) -> list[Memory]:
             columns,
             finished == "block",
             only=finished,
+            apart=finished == "block",
         ),
     ]
 
@@ -259,7 +267,7 @@ def memories(config: EngineConfig) -> list[Memory]:
     burst = config.axi_address_bits - _bits(config.beat_bytes) + 10  # word, length, first, last
     tag = 11 + _bits(len(config.shifts)) + _bits(config.cells) + context
     return [
-        Memory(width, config.weight_words, config.groups, True, config.chunk_bits(0), config.fill_bits),
+        Memory(width, config.weight_words, config.groups, True, config.chunk_bits(0), apart=True),
         *_sums(config),
         *[window_memory(config)] * bool(config.window),
         *_row_blocks(config),
@@ -393,11 +401,10 @@ def structure(config: EngineConfig, family: str = "xc7") -> dict[str, float]:
         lut += memory.count * (memory.width * multiplexer(place.deep, family) + (place.deep if place.deep > 1 else 0))
         if memory.clocked and not place.bram36:
             ff += memory.count * memory.width  # what is read
-        elif memory.clocked and not (memory.only or memory.rom) and family == "ecp5":
+        elif memory.clocked and not (memory.apart or memory.rom) and family == "ecp5":
             # A block RAM that is written and read at once gives what was there: what is written waits beside it.
-            written = min(memory.width, memory.written or memory.width)
             lut += memory.count * memory.width
-            ff += memory.count * (2 * written + _bits(memory.depth) + 2)
+            ff += memory.count * (2 * memory.width + _bits(memory.depth) + 2)
     if config.window:  # the choice between the window and the operand of the column joins that of the blocks
         deep = mapped(window_memory(config), family).deep
         inputs = multiplexer(deep + 1, family) - multiplexer(deep, family)
