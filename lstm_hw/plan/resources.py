@@ -38,7 +38,16 @@ from ..machine.isa import (
     SCALE_BITS,
     WORD_BITS,
 )
-from ..machine.latency import CONTROL_LEAD, PENDING_LOADS, QUEUE_DEPTH, REQUANTIZE, SKEW, CellLatency, in_flight
+from ..machine.latency import (
+    CONTROL_LEAD,
+    PENDING_LOADS,
+    QUEUE_DEPTH,
+    REQUANTIZE,
+    SKEW,
+    SPLIT_BURSTS,
+    CellLatency,
+    in_flight,
+)
 from ..machine.parts import Usage
 from ..machine.shared_activation import make_exponential
 
@@ -264,7 +273,7 @@ def memories(config: EngineConfig) -> list[Memory]:
     instruction += _bits(len(config.lifts)) - LIFT_BITS - SCALE_BITS * (not config.lists)
     instruction -= (1 + FILL_BITS) * (not config.window)
     expands = config.decoder != "off"  # of each LOAD also words, and beats in front of its first token
-    burst = config.axi_address_bits - _bits(config.beat_bytes) + 10  # word, length, first, last
+    burst = config.axi_address_bits - _bits(config.beat_bytes) + 10  # word, ARLEN, first, last
     tag = 11 + _bits(len(config.shifts)) + _bits(config.cells) + context
     return [
         Memory(width, config.weight_words, config.groups, True, config.chunk_bits(0), apart=True),
@@ -288,6 +297,7 @@ def memories(config: EngineConfig) -> list[Memory]:
             config.axi_ports,
         ),
         Memory(burst, in_flight(config.outstanding) - 1, config.axi_ports),
+        Memory(burst - 8 + config.max_burst.bit_length() + config.streams, SPLIT_BURSTS, config.axi_ports),
         # Of a unit's tag, each queue holds what is asked for behind it: cell and mode; c read, c written; h.
         *(Memory(bits, 1 << _bits(flying)) for bits in (tag, state + 2, state + 2, h + tag)),
         Memory(VALUE_BITS + 1, 1 << _bits(flying + 2 * GATES), 1, True),
@@ -492,8 +502,8 @@ def features(config: EngineConfig, family: str) -> dict[str, dict[str, float]]:
 
 COEFFICIENTS = {
     "xc7": {
-        "lut": (1744, 244, 0.012, 86.6, 591, 24.9, 2.97, 103, 1.78, 111, 505, 8, 450, 130, 88, 590, 26),
-        "ff": (2016, 492, 6.76, 20.1, 2.03, 548, 7.23, 74.7, 0.96, 201, 205, 5, 400, 116, 74, 560, 16),
+        "lut": (1467, 244, 0.012, 86.6, 591, 24.9, 2.97, 103, 1.78, 111, 505, 8, 450, 130, 88, 590, 26),
+        "ff": (2110, 492, 6.76, 20.1, 2.03, 548, 7.23, 74.7, 0.96, 201, 205, 5, 400, 116, 74, 560, 16),
     },
     "ecp5": {
         "lut": (2908, 352, 0.0709, 0, 1150, 57, 11.8, 30, 0, 330, 900, 16, 700, 240, 153, 1100, 28),
