@@ -209,8 +209,9 @@ def onnx_model(given: dict[str, np.ndarray], every_step: bool):
 def tflite_model(given: dict[str, np.ndarray], bits8: bool = False, **changed: object) -> bytes:
     """A TFLite file with the head on every step.
 
-    ``changed`` are fields of the first LSTM's options, or ``inputs``; ``dense`` is the activation of the head, and
-    ``before`` are weight, bias and activation of the linear layers in front of it.
+    ``changed`` are fields of the first LSTM's options, or ``inputs``; ``dense`` is the activation of the head,
+    ``before`` are weight, bias and activation of the linear layers in front of it, ``front`` those in front of the
+    LSTMs, and ``reshape`` is the shape of h of all steps that it reads.
     """
     import flatbuffers
     import tflite as t
@@ -263,7 +264,17 @@ def tflite_model(given: dict[str, np.ndarray], bits8: bool = False, **changed: o
         t.OperatorAddBuiltinOptions(builder, options)
         operators.append(t.OperatorEnd(builder))
 
-    flow = first = tensor((1, 5, INPUTS))
+    def dense(flow, layers, steps=(1, 5)):
+        for weight, bias, activation in layers:
+            t.FullyConnectedOptionsStart(builder)
+            t.FullyConnectedOptionsAddFusedActivationFunction(builder, activation)
+            options, output = t.FullyConnectedOptionsEnd(builder), tensor((*steps, len(bias)))
+            inputs, flow = [flow, constant(weight), constant(bias)], output
+            operator(1, inputs, [output], t.BuiltinOptions.FullyConnectedOptions, options)
+        return flow
+
+    first = tensor((1, 5, INPUTS))
+    flow = dense(first, changed.get("front", ()))
     for w_x, w_h, b, more in layers_of(given):
         parts = [constant(part) for array in (w_x, w_h) for part in np.split(array, 4)]
         biases = [constant(part) for part in np.split(b + more, 4)]
@@ -279,12 +290,13 @@ def tflite_model(given: dict[str, np.ndarray], bits8: bool = False, **changed: o
         options, flow = t.UnidirectionalSequenceLSTMOptionsEnd(builder), tensor((1, 5, HIDDEN))
         operator(0, inputs, [flow], t.BuiltinOptions.UnidirectionalSequenceLSTMOptions, options)
     head = given["head.weight"], given["head.bias"], changed.get("dense", t.ActivationFunctionType.NONE)
-    for weight, bias, activation in (*changed.get("before", ()), head):
-        t.FullyConnectedOptionsStart(builder)
-        t.FullyConnectedOptionsAddFusedActivationFunction(builder, activation)
-        options, output = t.FullyConnectedOptionsEnd(builder), tensor((1, 5, len(bias)))
-        inputs, flow = [flow, constant(weight), constant(bias)], output
-        operator(1, inputs, [output], t.BuiltinOptions.FullyConnectedOptions, options)
+    flow = dense(flow, changed.get("before", ()))
+    if shape := changed.get("reshape"):
+        t.ReshapeOptionsStart(builder)
+        options, flat = t.ReshapeOptionsEnd(builder), tensor(shape)
+        operator(2, [flow], [flat], t.BuiltinOptions.ReshapeOptions, options)
+        flow = flat
+    output = dense(flow, [head], shape[:1] if shape else (1, 5))
 
     tensors_at = vector(t.SubGraphStartTensorsVector, tensors, builder.PrependUOffsetTRelative)
     inputs_at = vector(t.SubGraphStartInputsVector, [first], builder.PrependInt32)
@@ -300,6 +312,7 @@ def tflite_model(given: dict[str, np.ndarray], bits8: bool = False, **changed: o
     for code in (
         changed.get("code", t.BuiltinOperator.UNIDIRECTIONAL_SEQUENCE_LSTM),
         t.BuiltinOperator.FULLY_CONNECTED,
+        t.BuiltinOperator.RESHAPE,
     ):
         t.OperatorCodeStart(builder)
         t.OperatorCodeAddBuiltinCode(builder, code)

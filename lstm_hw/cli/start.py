@@ -95,7 +95,7 @@ Examples:
 @click.option("--board", help="Board that the engine has to fit.")
 @click.option(
     "--head",
-    type=click.Choice(["last_step", "every_step", "final_state"]),
+    type=click.Choice(["last_step", "every_step", "final_state", "all_steps"]),
     help="Hidden states that the linear head reads; final_state of a bidirectional layer.",
 )
 @click.option("--prefix", help="What the names of the LSTM's tensors begin with, in a file with more than it.")

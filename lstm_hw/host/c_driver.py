@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from ..files import write_file
-from ..machine.arrangement import READS, SENDS
+from ..machine.arrangement import MOST_STEPS, READS, SENDS
 from ..machine.config import VALUE_BITS
 from ..machine.formats import OVERFLOWS, ROUNDINGS
 from ..machine.register_exports import to_c_header
@@ -45,6 +45,7 @@ def layout_header() -> str:
     image |= {"ENTRY_BYTES_AT": offset_of(ENTRY, "bytes"), "ALIGNMENT": ALIGNMENT, "NO_ENTRY": NO_ENTRY}
     image |= {f"KIND_{kind.name}": kind.value for kind in Kind} | {"KIND_LAST": max(Kind)}
     image |= {"KINDS_NEEDED": sum(1 << kind for kind in Kind if kind not in OPTIONAL)}
+    image |= {"MOST_STEPS": MOST_STEPS}
     image |= {f"READS_{name.upper()}": number for number, name in enumerate(READS)}
     image |= {f"SENDS_{name.upper()}": number for number, name in enumerate(SENDS)}
     image |= {f"ROUNDING_{name.upper()}": number for number, name in enumerate(ROUNDINGS)}

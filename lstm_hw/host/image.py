@@ -75,8 +75,9 @@ SECTION_DOC = {
     Kind.X_PARTS: "pairs of u32: first element and elements of each part of an x vector, in the order of a batch",
     Kind.Y_EVEN: "pairs of u32: first element and elements of each packet of an even output vector",
     Kind.Y_ODD: "... and of an odd one",
-    Kind.ARRANGEMENT: f"two u32: how software brings x to the engine ({_numbered(READS)}) and outputs from it "
-    f"({_numbered(SENDS)}); left out where both are 0. Runs must then begin from zero state, with whole sequences",
+    Kind.ARRANGEMENT: f"three u32: how software brings x to the engine ({_numbered(READS)}), outputs from it "
+    f"({_numbered(SENDS)}), and how many steps a run must have, 0 any; left out where all are 0. Runs must then begin "
+    "from zero state, with whole sequences",
     Kind.ABOUT: "JSON: name, schedule, what wrote the image",
     Kind.VECTORS: "u32 sequences, steps, vectors and 0; i16 x[sequences][steps][inputs]; i16 "
     "y[sequences][vectors][outputs]: stored integers, and what an engine must answer; left out where there are none",
@@ -394,7 +395,8 @@ class FirmwareImage:
 
 def _arranging(arrangement):
     """Content of the section of an arrangement."""
-    return np.asarray([READS.index(arrangement.reads), SENDS.index(arrangement.sends)], "<u4").tobytes()
+    numbers = READS.index(arrangement.reads), SENDS.index(arrangement.sends), arrangement.steps
+    return np.asarray(numbers, "<u4").tobytes()
 
 
 def _arrangement(content, streams, subject):
@@ -402,13 +404,15 @@ def _arrangement(content, streams, subject):
     if content is None:
         return PLAIN
     words, subject = np.frombuffer(content[: len(content) // 4 * 4], "<u4").tolist(), f"{subject}: arrangement"
-    if len(content) != 8 or words[0] >= len(READS) or words[1] >= len(SENDS) or not any(words):
-        raise InputError(subject, f"{content[:16]!r}", f"must be two words, below {len(READS)} and {len(SENDS)}")
-    found = Arrangement(READS[words[0]], SENDS[words[1]])
+    if len(content) != 12 or words[0] >= len(READS) or words[1] >= len(SENDS) or not any(words):
+        rule = f"must be three words, the first two below {len(READS)} and {len(SENDS)}"
+        raise InputError(subject, f"{content[:16]!r}", rule)
+    found = Arrangement(READS[words[0]], SENDS[words[1]], words[2])
     odd = streams.inputs % found.halves or found.sends in SENDS[2:] and streams.outputs % 2
-    if odd or found.sends != "sent" and not streams.every_step:
+    if odd or found.sends != "sent" and not streams.every_step or found.steps and streams.every_step:
         sizes = f"{found} of {streams.inputs} inputs and {streams.outputs} outputs"
-        raise InputError(subject, sizes, "must be of even sizes, with outputs of every step")
+        rule = "must be of even sizes, with outputs of every step, or with steps of the last one"
+        raise InputError(subject, sizes, rule)
     return found
 
 

@@ -12,6 +12,8 @@ from ..errors import ConfigError, InputError
 
 READS = ("forward", "backward", "both")
 """How x reaches the engine: as it is, last step first, or both side by side."""
+MOST_STEPS = 1 << 14
+"""Most steps that a linear layer has weights of its own for."""
 SENDS = ("sent", "backward", "apart", "added", "added_last")
 """What outputs are, where raw ones have R elements: as the engine sends them; last step first; in step t the first R/2
 of step t, and the others of step T - 1 - t; the same two halves added; and that of the last step alone."""
@@ -27,17 +29,24 @@ class Arrangement:
         One of ``READS``.
     sends : str
         One of ``SENDS``.
+    steps : int
+        Steps that a sequence must have, since a linear layer has weights of its own for h of each; 0: any.
 
     Raises
     ------
     ConfigError
-        Another name.
+        Another name, or steps together with two directions.
     """
 
     reads: str = "forward"
     sends: str = "sent"
+    steps: int = 0
 
     def __post_init__(self):
+        if not 0 <= self.steps <= MOST_STEPS or self.steps and (self.reads == "both" or self.sends != "sent"):
+            found = f"{self.steps} of x that is read {self.reads}, outputs {self.sends}"
+            rule = f"must be at most {MOST_STEPS}, and 0 for a layer of two directions"
+            raise ConfigError("arrangement: steps", found, rule)
         for name, known in (("reads", READS), ("sends", SENDS)):
             if getattr(self, name) not in known:
                 raise ConfigError(
@@ -48,6 +57,18 @@ class Arrangement:
     def is_plain(self) -> bool:
         """Whether there is nothing to do, so that runs may go on from one another."""
         return self == PLAIN
+
+    @property
+    def described(self) -> str:
+        """What is special of the network, in words."""
+        if self.steps:
+            return f"a network with a linear layer that reads h of all {self.steps} steps"
+        return f"a network that reads x {self.reads}"
+
+    @property
+    def of_engine(self) -> "Arrangement":
+        """What is left of it in the engine's own numbers."""
+        return Arrangement(steps=self.steps)
 
     @property
     def halves(self) -> int:
@@ -75,7 +96,15 @@ class Arrangement:
         Returns
         -------
         array (..., T, Lx) or (..., T, 2 Lx)
+
+        Raises
+        ------
+        InputError
+            Of other steps than it must have.
         """
+        if self.steps and (np.ndim(x) < 2 or np.shape(x)[-2] != self.steps):
+            rule = f"must have {self.steps} steps: a linear layer has weights of its own for h of each"
+            raise InputError("x", f"shape {np.shape(x)}", rule)
         if self.reads == "forward":
             return x
         if np.ndim(x) < 2:
@@ -115,8 +144,8 @@ class Arrangement:
         InputError
         """
         if not self.is_plain:
-            rule = "must begin from zero state: a sequence that is read from its end must be whole"
-            raise InputError(subject, f"true for a network that reads x {self.reads}", rule)
+            rule = "must begin from zero state: sequences must be whole"
+            raise InputError(subject, f"true for {self.described}", rule)
 
 
 PLAIN = Arrangement()

@@ -70,6 +70,9 @@ class LayerShape:
         many of a GRU that resets h before its product, for h and for r*h.
     projected : bool
         Whether the h that its sums read is that of the layer above it, a projection of its own.
+    steps : int
+        Of a linear layer that has weights of its own for h of each step of a sequence, their number, or 0. A run of
+        more begins with those of the first again.
     """
 
     kind: str
@@ -85,8 +88,11 @@ class LayerShape:
     start: Start | None = None
     reads: int | None = None
     projected: bool = False
+    steps: int = 0
 
     def __post_init__(self):
+        if self.steps and self.kind != "linear":
+            raise ConfigError("layer steps", f"{self.steps} of a layer of kind {self.kind}", "must be of kind linear")
         kinds = (*CELL_SUMS, "plain", "linear")
         if self.kind not in kinds:
             raise ConfigError("layer kind", repr(self.kind), f"must be one of {', '.join(kinds)}")
@@ -135,7 +141,12 @@ class LayerShape:
     @property
     def columns(self) -> int:
         """Columns of the stacked matrix [W_x | W_h], or [W | S] of a linear layer with a skip."""
-        return self.inputs + (self.h_columns if self.is_recurrent else self.skip)
+        return self.x_columns + (self.h_columns if self.is_recurrent else self.skip)
+
+    @property
+    def x_columns(self) -> int:
+        """Columns of W_x, or of the matrix of a linear layer."""
+        return self.inputs * max(1, self.steps)
 
     @property
     def macs(self) -> int:
@@ -218,6 +229,9 @@ class Network:
         skips, inputs = [layer.skip for layer in self.layers], self.layers[0].inputs
         if any(skips[:-1]) or skips[-1] not in (0, inputs):
             raise ConfigError("network: skip", skips, f"must be 0, or the {inputs} inputs in the last layer")
+        steps = [layer.steps for layer in self.linear]
+        if any(steps[1:]) or any(steps) and self.head_every_step:
+            raise ConfigError("network: steps", steps, "must be of the first linear layer alone, once a sequence")
         if self.skip and not self.head_every_step:
             raise ConfigError("network: skip", "with a head on the last step", "must be with a head on every step")
 
@@ -260,6 +274,11 @@ class Network:
         return self.layers[-1].skip > 0
 
     @property
+    def gathers(self) -> bool:
+        """Whether a linear layer reads h of all steps."""
+        return any(layer.steps for layer in self.layers)
+
+    @property
     def has_chain(self) -> bool:
         """Whether outputs of a plain or linear layer have an activation or feed another one: what a head does not
         need."""
@@ -276,6 +295,7 @@ class Network:
             "plain layers": self.has_plain,
             "a projection": any(layer.projected for layer in self.layers),
             "a skip": self.skip,
+            "a linear layer that reads all steps": self.gathers,
         }
         return tuple(trait for trait, there in found.items() if there)
 

@@ -82,7 +82,10 @@ def partly_rounded(model: FloatModel, qmodel: QuantModel, x: np.ndarray, rounded
         values = _run([steps[n] for n in group], values)
     if qmodel.head is None:
         return qmodel.arrangement.outputs(values)
-    values = values if qmodel.head_every_step else values[:, -1]
+    if qmodel.arrangement.steps:
+        values = values.reshape(len(values), -1)
+    elif not qmodel.head_every_step:
+        values = values[:, -1]
     for (name, layer), weights in zip(qmodel.named_linear.items(), model.linear, strict=True):
         here = {place for where, place in rounded if where == name}
         arrays = _arrays(weights, layer, here)

@@ -48,13 +48,21 @@ def check_activation(subject: str, activation: str) -> None:
         raise ModelError(f"{subject}: activation", repr(activation), f"must be one of {', '.join(ACTIVATIONS)}")
 
 
-def check_chain(source: str, layers: Sequence, dense: Sequence, head: object, head_every_step: bool) -> None:
-    """Refuse linear layers that do not follow the LSTM and one another: ``dense``, then ``head``, or none at all."""
+def check_chain(
+    source: str, layers: Sequence, dense: Sequence, head: object, head_every_step: bool, steps: int = 0
+) -> None:
+    """Refuse linear layers that do not follow the LSTM and one another: ``dense``, then ``head``, or none at all; the
+    first of which reads h of all steps where there are so many, one behind the other."""
+    if steps and (head is None or head_every_step):
+        found = "without a linear layer" if head is None else "on every step"
+        raise ModelError(f"{source}: arrangement", f"{steps} steps {found}", "must be those that a linear layer reads")
     if head is None and head_every_step:
         raise ModelError(f"{source}: head_every_step", "true without a head", "must be false")
     if head is None and dense:
         raise ModelError(f"{source}: dense", f"{len(dense)} linear layers without a head", "must be none")
     size, below = layers[-1].hidden_size, "hidden units of the last layer"
+    if steps:
+        size, below = steps * size, f"{below} in {steps} steps"
     for number, layer in enumerate((*dense, *[head] * (head is not None))):
         if layer.input_size != size:
             subject = f"dense {number}" if number < len(dense) else "head"
@@ -447,7 +455,7 @@ class FloatModel:
             if above.input_size != below.hidden_size:
                 rule = f"must be the {below.hidden_size} hidden units of layer {number - 1}"
                 raise ModelError(f"{self.source}: layer {number}", f"{above.input_size} inputs", rule)
-        check_chain(self.source, self.layers, self.dense, self.head, self.head_every_step)
+        check_chain(self.source, self.layers, self.dense, self.head, self.head_every_step, self.arrangement.steps)
         check_arrangement(self)
         if self.head is not None and self.head.skip is not None:
             check_shape(f"{self.source}: skip", self.head.skip.shape, (self.head.output_size, self.input_size))
@@ -512,12 +520,14 @@ class FloatModel:
         """What the head reads, of ``HEAD_MODES``."""
         if self.arrangement.reads == "both" and not self.head_every_step:
             return "final_state"
+        if self.arrangement.steps:
+            return "all_steps"
         return "every_step" if self.gives_every_step else "last_step"
 
     @property
     def as_run(self) -> "FloatModel":
         """The same layers alone, whose x and outputs are those of the engine."""
-        return replace(self, arrangement=PLAIN)
+        return replace(self, arrangement=self.arrangement.of_engine)
 
 
 def check_arrangement(model: Any) -> None:
@@ -546,7 +556,7 @@ def refuse_arranged(model: Any, what: str) -> None:
     """Refuse what is done for networks alone that read x from the first step to the last."""
     if not model.arrangement.is_plain:
         rule = "must be for one that reads it forward and sends what it computes"
-        raise ConfigError(what, f"for a network that reads x {model.arrangement.reads}", rule)
+        raise ConfigError(what, f"for {model.arrangement.described}", rule)
 
 
 def with_layers(model: Any, layers: Sequence, linear: Sequence) -> Any:

@@ -96,10 +96,12 @@ class QuantModel:
         if not self.layers:
             raise ModelError("quantised model", "no recurrent layer", "must have at least one")
         check_stack(self.layers, "quantised model")
-        check_chain("quantised model", self.layers, self.dense, self.head, self.head_every_step)
+        check_chain(self.source, self.layers, self.dense, self.head, self.head_every_step, self.arrangement.steps)
         check_arrangement(self)
         chain = [*self.layers, *self.linear]
         given = [*((layer.hidden_size, layer.hidden) for layer in self.layers)]
+        if self.arrangement.steps:
+            given[-1] = (given[-1][0] * self.arrangement.steps, given[-1][1])
         given += [(layer.output_size, layer.output) for layer in self.linear]
         for (size, number_format), above in zip(given, chain[1:], strict=False):
             if above.input_size != size:
@@ -336,8 +338,11 @@ class QuantModel:
 
 
 def _arrangement(values, path):
-    if not set(values) <= {f.name for f in fields(Arrangement)} or not all(isinstance(v, str) for v in values.values()):
-        raise ModelError(f"{path}: arrangement", f"{values!r}"[:_FORMAT_TEXT], "must be names of reads and sends")
+    kinds = {"reads": str, "sends": str, "steps": int}
+    if not all(type(value) is kinds.get(name) for name, value in values.items()):
+        raise ModelError(
+            f"{path}: arrangement", f"{values!r}"[:_FORMAT_TEXT], "must be names of reads and sends, and steps"
+        )
     return Arrangement(**values)
 
 

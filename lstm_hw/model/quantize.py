@@ -292,7 +292,8 @@ def _quantize(model, calibration, found, config, of_matrices, progress=None):
         if progress:
             progress(len(layers) + number + 1, total)
     head = linear.pop() if linear else None
-    return QuantModel(tuple(layers), head, model.head_every_step, config.activation, dense=tuple(linear))
+    arranged = {"dense": tuple(linear), "arrangement": model.arrangement}
+    return QuantModel(tuple(layers), head, model.head_every_step, config.activation, **arranged)
 
 
 def _input_format(calibration, config):
@@ -445,7 +446,7 @@ def _vectors(model, sample):
             before = np.concatenate([before, r * before], axis=2)
         found.append(tuple(values.reshape(size, values.shape[2])[chosen] for values in (below, before)))
         below = trace[number]["h"]
-    read = [below.reshape(size, -1)[chosen]]
+    read = [below.reshape(len(sample), -1) if model.arrangement.steps else below.reshape(size, -1)[chosen]]
     for number in range(len(model.layers), len(model.layers) + len(model.dense)):
         y = trace[number]["y"]
         y = y.reshape(-1, y.shape[2])

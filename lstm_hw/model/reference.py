@@ -82,6 +82,8 @@ def float_reference(
             x = record.finish(trace, number)
     if model.head is None:
         return model.arrangement.outputs(x), states
+    if model.arrangement.steps:
+        x = x.reshape(len(x), 1, -1)
     x = x if model.head_every_step else x[:, -1:]
     for number, layer in enumerate(model.linear, len(model.layers)):
         sums = x @ layer.weight.T + layer.bias
@@ -338,7 +340,7 @@ def _exact_block(qmodel, x, state):
     """As :func:`_integer_block`, in float64 and without a record."""
     inputs, after, last = x, [], len(qmodel.layers) - 1
     x = np.ascontiguousarray(x.transpose(1, 2, 0), np.float64)
-    only_last = qmodel.head is not None and not qmodel.head_every_step
+    only_last = qmodel.head is not None and not qmodel.head_every_step and not qmodel.arrangement.steps
     for number, (layer, pair) in enumerate(zip(qmodel.layers, state, strict=True)):
         h, c = (np.ascontiguousarray(values.T, np.float64) for values in pair)
         outputs = None if number == last and only_last else np.empty((len(x), *h.shape))
@@ -353,10 +355,16 @@ def _linear(qmodel, x, inputs, clipped, record):
     the record of every linear layer."""
     if qmodel.head is None:
         return x
+    steps, read = qmodel.arrangement.steps, np.arange(x.shape[1])
+    if steps:
+        x = x.reshape(len(x), 1, -1)
     x = x if qmodel.head_every_step else x[:, -1:]
     for number, layer in enumerate(qmodel.linear, len(qmodel.layers)):
         x = np.concatenate([x, inputs], axis=-1) if isinstance(layer, QuantSkip) else x
-        sums = _product(layer, layer.factors)(x).astype(np.int64) + layer.acc_bias
+        factors = layer.factors
+        if steps and number == len(qmodel.layers):  # of more steps, the engine begins with those of the first again
+            factors = factors.reshape(len(factors), steps, -1)[:, read % steps].reshape(len(factors), -1)
+        sums = _product(layer, factors)(x).astype(np.int64) + layer.acc_bias
         x, beyond = layer.outputs(sums, qmodel.unit, qmodel.preact)
         if clipped is not None and beyond:
             clipped["output" if layer is qmodel.head else (number, "y")] += beyond

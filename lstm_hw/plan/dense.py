@@ -38,6 +38,9 @@ class ResidentLayer(StreamedLayer):
     A GRU that resets h before its product walks all columns but those of r*h, hands a copy of its sums to the cell unit
     for r*h, whose tokens stay in front of those of its h, and goes on with the columns of r*h, which lies behind h.
 
+    A linear layer that reads h of all steps adds the products of each to its sums, with the weights of that step;
+    behind the last one a column of zeros hands them to the cell unit.
+
     Parameters
     ----------
     sizes : pair of list of int
@@ -70,10 +73,16 @@ class ResidentLayer(StreamedLayer):
             reset = [replace(tile, first_column=units + tile.first_column) for tile in h]
         skip = [Tile(number, "skip", 0, self.blocks, 0, shape.skip)] * bool(shape.skip)
         self.order = (skip + h + x if number else x + h) + reset
+        self.of_step, zero = x, []
+        if shape.steps:
+            firsts = range(0, shape.x_columns, shape.inputs)
+            self.order = [replace(tile, first_column=first + tile.first_column) for first in firsts for tile in x]
+            zero = [Tile(number, "x", 0, self.blocks, shape.x_columns, 1)]
+        self.zeros = zero[0] if zero else None
         self.of_reset = reset[0] if reset else None
         self.prime, self.first = self._start_tiles() if shape.start else ([], [])
         stages = [tile for stage in self.prime for tile in stage]
-        self.resident, self.streamed = (*self.bias_tiles(), *self.first, *stages, *self.order), ()
+        self.resident, self.streamed = (*self.bias_tiles(), *self.first, *stages, *self.order, *zero), ()
         self.buffers = min((1 << VECTORS_BITS) - 1, config.x_elements // self.x_stride)
         states = shape.outputs if shape.is_cell else 0
         self.written = not self.linear or number < len(recurrent + linear)
@@ -100,7 +109,7 @@ class ResidentLayer(StreamedLayer):
 
     def begin(self) -> None:
         """A register tells the entry that sums of a step start from: in the first one of a sequence it is another."""
-        if self.layer.start:
+        if self.layer.start or self.layer.steps:
             self.started = self.b.variable(self.sums)
 
     def zero(self) -> int:
@@ -146,14 +155,35 @@ class ResidentLayer(StreamedLayer):
     def frame(self, frame: Frame) -> None:
         if not self.number:
             self.take_x(self.x_at(frame.first), spread=int(self.config.contexts > 1))
-        self._step(frame.first, self.done)
+        if self.layer.steps:
+            self._gather(frame.first)
+        else:
+            self._step(frame.first, self.done)
+
+    def _gather(self, step):
+        """The products of a step's h, added to the sums of the steps before."""
+        work, stride = self.sums + self.blocks, self.blocks * self.layer.inputs
+        sums = {"source": self.started}
+        for tile in self.of_step:
+            ends = tile is self.of_step[-1] or self.blocks > 1
+            sums |= {"store": 1, "target": work} if ends else {}
+            weight = self.address[tile] + step % self.layer.steps * stride
+            comment = f"layer {self.number}, columns {tile.first_column}.. of a step's h"
+            self._products(tile, comment, weight=weight, **sums, **self._vector(tile, step, self.done))
+            sums = {"source": work} if self.blocks > 1 else {"load": 0}
+        self.b.assign(self.started, work)
 
     def newest_h(self, step: Sum, later: Sum | int, number: Sum) -> Iterator[tuple[int, Sum]]:
         yield self.mask, self.h + (number + 1) % 2 * self.turn
 
     def behind_last_step(self) -> None:
         """Of a head: its outputs."""
-        self._step(None, self.done - 1)
+        if self.layer.steps:
+            constant = {"space": SPACE_CONSTANT, "operand": 0}
+            self._products(self.zeros, "nothing", source=self.sums + self.blocks, finish=1, **constant)
+            self._outputs()
+        else:
+            self._step(None, self.done - 1)
 
     def x_at(self, step: Sum) -> Sum:
         return step % self.buffers * self.x_stride
@@ -163,11 +193,15 @@ class ResidentLayer(StreamedLayer):
         self._walk(step, number)
         units, new = self.layer.outputs, (number + 1) % 2 * self.turn
         if self.linear:
-            self.plain_cell(self.layer, self.number, self.mask, self.h if self.written else None)
-            self.b.await_tokens(SPACE_H, self.made)
+            self._outputs()
         else:
             state = {"state": self.c, "state_stride": units} if self.layer.is_cell else {}
             self.cells(units, self.mask, **state, target=self.h + new)
+
+    def _outputs(self):
+        """Those of a linear layer, to the stream or to the next one."""
+        self.plain_cell(self.layer, self.number, self.mask, self.h if self.written else None)
+        self.b.await_tokens(SPACE_H, self.made)
 
     def _walk(self, step, number):
         """All columns of a step."""
@@ -236,7 +270,7 @@ class ResidentLayer(StreamedLayer):
         return {"take": 1, "offset": 0 if column else self.resets}
 
     def _products(self, tile, comment, **fields):
-        fields |= {"weight": self.address[tile], "columns": tile.columns, "slots": self.blocks}
+        fields = {"weight": self.address[tile], "columns": tile.columns, "slots": self.blocks} | fields
         self.mac(self.mask, comment=comment, lift=self.lift(tile.part), **fields)
 
 
@@ -251,7 +285,14 @@ class ResidentPlanner(StackPlanner):
     """
 
     name = "resident"
-    takes = ("an initial state", "a GRU that resets h before its product", "plain layers", "a projection", "a skip")
+    takes = (
+        "an initial state",
+        "a GRU that resets h before its product",
+        "plain layers",
+        "a projection",
+        "a skip",
+        "a linear layer that reads all steps",
+    )
 
     def __init__(self, network: Network, config: EngineConfig) -> None:
         check_beat(config)

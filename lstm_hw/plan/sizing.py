@@ -226,7 +226,11 @@ def network_of(qmodel: QuantModel, weight_bits: int | None = None, activity: tup
         reads = {} if kind == "linear" else {"projected": layer.projected}
         if reads and layer.w_h.shape[1] != outputs or kind == "plain":
             reads["reads"] = layer.w_h.shape[1]
-        shapes.append(LayerShape(kind, layer.input_size, outputs, *rest, **reads))
+        inputs = layer.input_size
+        if kind == "linear" and len(shapes) == len(qmodel.layers) and qmodel.arrangement.steps:
+            reads = {"steps": qmodel.arrangement.steps}
+            inputs //= reads["steps"]
+        shapes.append(LayerShape(kind, inputs, outputs, *rest, **reads))
     activity = activity if qmodel.thresholds or qmodel.sparse_h else ()
     return Network(tuple(shapes), qmodel.head_every_step, qmodel.thresholds, qmodel.sparse_h, activity)
 

@@ -67,7 +67,8 @@ class StackPlanner:
         self.layers = tuple(make(shape, number) for number, shape in enumerate(network.recurrent))
         self.heads = tuple(self._heads(network.linear, len(self.layers))) if network.head else ()
         self.heads_behind = () if network.head_every_step else self.heads  # behind the last step
-        self.round = self.layers if self.heads_behind else self.all
+        gathers = self.heads_behind[: int(network.gathers)]  # its sums grow with every step
+        self.round = (*self.layers, *gathers) if self.heads_behind else self.all
         for before, layer in zip((self.round[-1], *self.round[:-1]), self.round, strict=True):
             layer.before, layer.last, layer.sends = before, layer is self.round[-1], False
         for below, layer in pairwise(self.layers):

@@ -189,7 +189,7 @@ class Designed(Quantised):
     @cached_property
     def firmware(self) -> FirmwareImage:
         """All that software needs to run the model on an engine, with a few test vectors."""
-        plan, x = self.plan, self.inputs[:TEST_VECTORS, :TEST_STEPS]
+        plan, x = self.plan, self.inputs[:TEST_VECTORS, : self.qmodel.arrangement.steps or TEST_STEPS]
         stored = self.qmodel.quantize_input(x)
         outputs, _ = integer_reference(self.qmodel, stored)
         vectors = Vectors(stored, outputs.reshape(len(x), plan.streams.vectors(x.shape[1]), -1))

@@ -44,8 +44,9 @@ class ModelSection:
     )
     head: str | None = _key(
         None,
-        "hidden states that the linear head reads, last_step, every_step or, of a bidirectional layer, final_state, "
-        "where the file does not say it; without any, last_step is assumed and told, of one direction",
+        "hidden states that the linear head reads, last_step, every_step, all_steps (side by side) or, of a "
+        "bidirectional layer, final_state, where the file does not say it; without any, last_step is assumed and told, "
+        "of one direction",
     )
     prefix: str | None = _key(
         None, "what the names of the LSTM's tensors begin with, in a file with more than it; the rest is left out"

@@ -157,6 +157,9 @@ class Cells(Lists):
             self._require(not counts[of_reset].any(), command, found, "must follow the CELL that gives r*h")
             counts[of_reset] = 1
         from_zero = self.clear and step == self.first_step and shape.is_recurrent
+        if shape.steps:  # in the run's steps, as often as they come
+            times = np.bincount(np.arange(self.steps) % shape.steps, minlength=shape.steps)
+            counts[: shape.x_columns] += 1 - np.repeat(times, shape.inputs)
         counts[at:] += 1
         if PARTS["first"] in constants and not from_zero:
             counts[at - len(constants[PARTS["first"]]) : at] += 1  # must not be there

@@ -409,6 +409,8 @@ class Checker(Cells, Windows):
         else:
             partial.counts[first + columns] += 1
         self.products += columns.size
+        if not columns.size:  # zeros, whatever they multiply
+            return
         if part in constants:
             if not (command.space == SPACE_CONSTANT and (constants[part][columns] == command.operand).all()):
                 self._fail(command, f"bias columns of layer {layer}", "must be multiplied by their constants")
@@ -419,6 +421,9 @@ class Checker(Cells, Windows):
         lift = self.window_lift if command.gather else command.lift
         if lift >= len(lifts) or lifts[lift] != places:
             self._fail(command, f"lift {lift} of {lifts}", f"must be the one of {places} places for these weights")
+        if shape.steps:
+            self._add_step(command, partial, k, layer, columns)
+            return
         vector = self._gathered(command, k, columns) if command.gather else self._operands(command, k, columns)
         if changes:
             change = self._changes if self.config.walks else self._column_changes
@@ -441,6 +446,19 @@ class Checker(Cells, Windows):
         if before not in (None, vector[1:]):
             self._fail(command, f"step {vector[2]} added to products of {before}", "must be of one sequence and step")
         setattr(partial, kind, vector[1:])
+
+    def _add_step(self, command, partial, k, layer, columns):
+        """Products of a linear layer with weights of its own for h of each step, by which it walks in their order."""
+        shape = self.layers[layer]
+        found = self._operands(command, k, columns % shape.inputs)
+        wanted = (columns[0] // shape.inputs, columns[-1] // shape.inputs)
+        if found[0] != layer - 1 or wanted != ((found[2] - self.first_step) % shape.steps,) * 2:
+            rule = f"must meet h of layer {layer - 1} of the one step that they are for"
+            self._fail(command, f"columns of steps {wanted} with step {found[2]} of layer {found[0]}", rule)
+        if partial.x is not None and (partial.x[0] != found[1] or not 0 <= found[2] - partial.x[1] <= 1):
+            rule = "must be of one sequence, step by step"
+            self._fail(command, f"step {found[2]} added to products up to {partial.x}", rule)
+        partial.x = found[1:]
 
     def _operands(self, command, k, columns):
         """(layer, sequence, step) of the operands of context k; they must be guaranteed to be there."""

@@ -127,7 +127,7 @@ class Names:
         shape = self.layers[layer]
         if part in self.constants[layer]:
             return len(self.constants[layer][part])
-        return {0: shape.inputs, 1: shape.columns - shape.inputs}[int(part)]
+        return {0: shape.x_columns, 1: shape.columns - shape.x_columns}[int(part)]
 
     @staticmethod
     def _primed(layer, stage):

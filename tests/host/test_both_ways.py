@@ -14,7 +14,7 @@ from lstm_hw.host.device import Device
 from lstm_hw.host.image import FirmwareImage, Kind
 from lstm_hw.machine.arrangement import READS, SENDS, Arrangement
 
-from ..projects import both_ways, write_project
+from ..projects import both_ways, tensors, write_project
 from .c_driver import CC, compiled
 from .engine import ModelEngine
 from .test_image import resealed, section
@@ -57,13 +57,15 @@ def test_image(projects):
     other = replace(firmware, arrangement=Arrangement("both", "apart"))
     assert other.identity != firmware.identity
     at, length = section(content, Kind.ARRANGEMENT)
-    assert length == 8
+    assert length == 12
     for words, rule in (
-        ((0, 0), "must be two words, below 3 and 5"),
-        ((len(READS), 1), "must be two words"),
-        ((2, len(SENDS)), "must be two words"),
+        ((0, 0, 0), "must be three words, the first two below 3 and 5"),
+        ((len(READS), 1, 0), "must be three words"),
+        ((2, len(SENDS), 0), "must be three words"),
+        ((2, 3, 4), "arrangement: steps: 4 of x that is read both"),
+        ((0, 0, 4), "must be of even sizes, with outputs of every step, or with steps of the last one"),
     ):
-        changed = content[:at] + np.asarray(words, "<u4").tobytes() + content[at + 8 :]
+        changed = content[:at] + np.asarray(words, "<u4").tobytes() + content[at + 12 :]
         with pytest.raises(InputError, match=rule):
             FirmwareImage.from_bytes(resealed(changed))
     final = replace(projects["final_state"].firmware, arrangement=Arrangement("both", "added"))
@@ -72,6 +74,26 @@ def test_image(projects):
     scaled = replace(firmware, x_code=replace(firmware.x_code, exponents=(0, 1, 0, 0, 0, 0)))
     with pytest.raises(InputError, match="exponents: unlike of both ends"):
         FirmwareImage.from_bytes(scaled.to_bytes())
+
+
+def test_a_number_of_steps(tmp_path, projects):
+    """Of a linear layer that reads h of all: no others are run, in Python and in C."""
+    rng = np.random.default_rng(3)
+    model = tensors(rng, outputs=0) | {"head.weight": rng.normal(0, 0.3, (2, 16)).astype(np.float32)}
+    sections = {"model": {"head": "all_steps"}, "data": {"labels": None}}
+    project = lstm_hw.load(write_project(tmp_path, model=model, steps=4, sections=sections))
+    found = FirmwareImage.from_bytes(project.firmware.to_bytes())
+    assert found.arrangement == Arrangement(steps=4) and not found.streams.every_step
+    with Device(project.firmware, direct(ModelEngine(project))) as device:
+        assert np.array_equal(device.predict(project.x), project.predict(project.x))
+        with pytest.raises(
+            InputError, match=r"shape \(5, 3, 3\); must have 4 steps: a linear layer has weights of its"
+        ):
+            device.predict(project.x[:, :3])
+        with pytest.raises(
+            InputError, match="carry: true for a network with a linear layer that reads h of all 4 steps"
+        ):
+            device.predict(project.x[:1], carry=True)
 
 
 @pytest.fixture(scope="module")

@@ -106,7 +106,7 @@ typedef struct {
     uint32_t content_id, ports, beat_bytes, port_bytes, instructions, entry_run, entry_load;
     uint32_t inputs, outputs, sequences, side_by_side, groups, batch, every_step, elements_together, since_zero;
     uint32_t x_bits, x_per_beat, x_width, x_rounding, x_overflow, y_width;
-    uint32_t reads, sends; /* of the section arrangement, 0 without it */
+    uint32_t reads, sends, steps; /* of the section arrangement, 0 without it; steps that a run must have, or 0 */
     int32_t x_fraction, y_fraction;
     const uint8_t *identity; /* 32 bytes */
     lstm_hw_section program, weights, exponents, x_parts, y_even, y_odd, arrangement, about;
@@ -185,7 +185,7 @@ lstm_hw_status lstm_hw_load(lstm_hw_engine *engine, const lstm_hw_image *image);
 lstm_hw_status lstm_hw_adopt(lstm_hw_engine *engine, const lstm_hw_image *image);
 
 /* A run of so many steps on beats of x, which brings beats of y; h and c begin at zero or, with `clear` 0, go on where
- * the run before ended, which networks that read x from its end refuse: LSTM_HW_E_ARGUMENT. `*first_step` (may be NULL) becomes the steps since zero state before the run. */
+ * the run before ended, which images with an arrangement refuse: LSTM_HW_E_ARGUMENT. `*first_step` (may be NULL) becomes the steps since zero state before the run. */
 lstm_hw_status lstm_hw_run(lstm_hw_engine *engine, uint32_t steps, int clear, const uint8_t *x, size_t x_count,
                            uint8_t *y, size_t y_count, uint32_t *first_step);
 

@@ -69,6 +69,14 @@ class LinearChain:
         found, self.layers = [PlainWeights.of_dense(layer) for layer in self.layers], []
         return found
 
+    def steps(self, units: int) -> int:
+        """How many steps the first layer has weights of its own for, where it reads so many units of each."""
+        layer = self.layers[0]
+        if layer.input_size % units:
+            found, rule = f"{layer.input_size} inputs", f"must be a multiple of the {units} units of each step"
+            raise ModelError(layer.source, found, rule)
+        return layer.input_size // units
+
     @property
     def parts(self) -> dict[str, Any]:
         """Arguments of a FloatModel: ``head`` and ``dense``."""

@@ -29,7 +29,7 @@ from ..store import MAX_FILE_BYTES
 from .chain import LinearChain
 from .json_models import keras_dense, keras_recurrent
 from .libraries import library
-from .options import FINAL, HEAD_MODES, NO_HEAD, OF_TENSORS, ReadOptions
+from .options import ALL, FINAL, HEAD_MODES, NO_HEAD, OF_TENSORS, ReadOptions
 
 SECONDS = 1
 """Processor time that the HDF5 library may take."""
@@ -224,7 +224,7 @@ class KerasFile:
 
     def _read(self, layers, arrays, version, options):
         recurrent, backward, sequences, assumptions, functions = [], None, True, [], None
-        arrangement, merge = PLAIN, None
+        arrangement, merge, steps = PLAIN, None, None
         chain = LinearChain(assumptions, options)
         for layer in layers:
             subject = f"{self.path}: {layer.name}"
@@ -251,8 +251,13 @@ class KerasFile:
                         rule = f"must be {' and '.join(functions)}, as in the layer before: an engine has one unit"
                         raise ModelError(f"{subject}: activations", " and ".join(found), rule)
                 sequences = layer.config.get("return_sequences", False)
+            elif layer.kind == "Flatten" and recurrent and sequences and not backward:
+                recurrent += chain.taken(subject)
+                sequences, steps = False, 0  # so many as the layer behind it has weights for
             elif layer.kind == "Dense":
                 chain.add(keras_dense(arrays.of(layer, _ARRAYS[::2]), subject))
+                if steps == 0:
+                    steps = chain.steps(recurrent[-1].hidden_size)
                 _check_units(layer, chain.layers[-1].output_size, subject)
                 chain.activate(_activation(layer), subject, layer.name)
             elif (
@@ -267,18 +272,23 @@ class KerasFile:
                     "must be LSTM, GRU or SimpleRNN layers, but for the last with return_sequences, and Dense layers "
                     "with their activations"
                 )
+                if recurrent:
+                    rule += f"; model.head_prefix = {NO_HEAD!r} takes what is in front, and the rest happens outside"
                 raise ModelError(subject, what, rule)
+        if steps == 0:
+            raise ModelError(f"{self.path}: Flatten", "without a Dense layer behind it", "must be read by one")
         if not chain.layers and not sequences:
             given = "the last h of both directions" if backward else "h of the last step"
             here = "that of every step is given, in the order of the run" if backward else "h of every step is given"
             assumptions.append(f"model.path: {self.path.name} gives {given}; here {here}")
-        mode = FINAL if backward and not sequences else HEAD_MODES[sequences]
+        mode = ALL if steps else FINAL if backward and not sequences else HEAD_MODES[sequences]
         if chain.layers:
             options.agree(self.path, mode)
         said = {"source": str(self.path), "functions": functions or USUAL, "assumptions": tuple(assumptions)}
         if backward:
             linear = _reading_both(chain.layers, merge, recurrent[-1], self.path)
             return bidirectional(recurrent[:-1], recurrent[-1:], [backward], linear, mode, **said)
+        arrangement = replace(arrangement, steps=steps or 0)
         said |= {"head_every_step": bool(chain.layers) and sequences, "arrangement": arrangement}
         return FloatModel(tuple(recurrent), **chain.parts, **said)
 

@@ -24,7 +24,7 @@ from ..store import MAX_FILE_BYTES
 from .chain import LinearChain
 from .json_models import gru_of_zrh
 from .libraries import library
-from .options import FINAL, HEAD_MODES, NO_HEAD, ZERO, ReadOptions
+from .options import ALL, FINAL, HEAD_MODES, NO_HEAD, ZERO, ReadOptions
 
 MAX_NODES = 1 << 14
 """Most nodes of a graph and of those inside it."""
@@ -54,13 +54,14 @@ LINE = 1e-6
 @dataclass(frozen=True)
 class _Flow:
     """A tensor on the way: what its axes count, how many features there are, whether it is the last step only, or, of
-    every direction, that of its end."""
+    every direction, that of its end, or h of all steps side by side."""
 
     name: str
     axes: tuple[str, ...]
     features: int | None = None
     last: bool = False
     final: bool = False
+    all: bool = False
 
 
 @dataclass
@@ -73,6 +74,7 @@ class _Found:
     direction: bytes | None = None
     every_step: bool = True
     final: bool = False
+    steps: int = 0
     functions: tuple[str, str] | None = None
     assumptions: list = field(default_factory=list)
 
@@ -249,7 +251,10 @@ class OnnxGraph:
             what = f"h of both directions, with axes {flow.axes}"
             rule = "must be brought together by a Transpose and a Reshape, or by Gather and Concat"
             raise ModelError(f"{self.path}: {flow.name}", what, rule)
-        mode = FINAL if found.backward and final else HEAD_MODES[found.every_step]
+        if flow.all and not linear and options.head_prefix != NO_HEAD:
+            rule = "must be read by a linear layer"
+            raise ModelError(f"{self.path}: {flow.name}", "h of all steps side by side", rule)
+        mode = ALL if found.steps else FINAL if found.backward and final else HEAD_MODES[found.every_step]
         if linear:
             options.agree(self.path, mode)
         said = {"source": str(self.path), "functions": found.functions or USUAL}
@@ -257,6 +262,10 @@ class OnnxGraph:
         if found.backward:
             front = len(found.layers) - len(found.backward)
             return bidirectional(found.layers[:front], found.layers[front:], found.backward, linear, mode, **said)
+        if found.steps and found.direction == b"reverse":
+            rule = "must be of nodes that read forward: the weights of each step are in the order of x"
+            raise ModelError(f"{self.path}: {flow.name}", "h of all steps of a reverse direction", rule)
+        said["arrangement"] = Arrangement(steps=found.steps)
         if found.direction == b"reverse":
             said["arrangement"] = self._reverse(linear, flow, found, final)
         every_step = bool(linear) and found.every_step
@@ -351,15 +360,21 @@ class OnnxGraph:
         if kind == "Concat" and flow.axes[0] == ONE and flow.last and node.input[-1] == flow.name:
             if _attributes(node).get("axis", 0) == 0:  # h of all layers, the last layer's last
                 return replace(flow, name=node.output[0], axes=(LAYERS, *flow.axes[1:]))
+        if kind in ("Reshape", "Flatten") and found.layers and TIME in flow.axes and not found.backward:
+            if flat := self._flattened(node, flow, subject):
+                found.layers += found.chain.taken(subject)
+                return flat
         if kind == "Reshape":
             shape = [int(value) for value in self._constant(node.input[1], subject).ravel()]
             return self._reshaped(node, flow, subject, shape)
-        if kind == "Flatten" and flow.axes == (BATCH, BOTH, FEATURES) and _attributes(node).get("axis", 1) == 1:
+        if kind == "Flatten" and flow.axes[:1] == (BATCH,) and _attributes(node).get("axis", 1) == 1:
             return self._reshaped(node, flow, subject, [0, -1])
         chain = found.chain
         if kind in _LINEAR[:3]:
             chain.add(self._dense(node, flow, subject))
-            found.every_step, found.final = not flow.last, flow.final
+            if flow.all and not found.steps:
+                found.steps = chain.steps(found.layers[-1].hidden_size)
+            found.every_step, found.final = not (flow.last or flow.all), flow.final
             return replace(flow, name=node.output[0], features=chain.layers[-1].output_size)
         last = chain.layers[-1] if chain.layers else None
         if kind == "Add" and last is not None and last.activation == "none" and not last.bias.any():
@@ -549,6 +564,20 @@ class OnnxGraph:
         if len(shape) != len(kept) or open_ not in ([], [-1]):
             raise ModelError(subject, f"Reshape of {flow.axes} to {shape}", "must take away axes of size one only")
         return replace(flow, name=node.output[0], axes=tuple(kept), features=features)
+
+    def _flattened(self, node, flow, subject):
+        """h of all steps side by side, step by step, or None: what a Reshape or Flatten of whole sequences makes."""
+        axes = tuple(axis for axis in flow.axes if axis != ONE)
+        attributes = _attributes(node)
+        if axes != (BATCH, TIME, FEATURES):
+            return None
+        if node.op_type == "Flatten":
+            flat = flow.axes[0] == BATCH and attributes.get("axis", 1) == 1
+        else:
+            shape = [int(value) for value in self._constant(node.input[1], subject).ravel()]
+            whole = len(shape) == 2 and shape[1] > 0 and shape[1] % (flow.features or 1) == 0
+            flat = len(shape) == 2 and (shape[0] == 0 and flow.axes[0] == BATCH or shape[0] == -1 and whole)
+        return replace(flow, name=node.output[0], axes=(BATCH, FEATURES), all=True) if flat else None
 
     def _dense(self, node, flow, subject):
         kind, attributes = node.op_type, _attributes(node)

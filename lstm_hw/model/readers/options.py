@@ -11,6 +11,9 @@ from ..float_model import FloatModel
 HEAD_MODES = ("last_step", "every_step")
 FINAL = "final_state"
 """What the head of a bidirectional layer may read besides: the last h of each direction, which are of two steps."""
+ALL = "all_steps"
+"""What the first linear layer may read besides: h of all steps side by side, of a sequence of as many as it has weights
+for."""
 NO_HEAD = "none"
 """What a file without a head may say of it, and the head's prefix where a file's linear layers are to be left out."""
 ZERO = "zero"
@@ -40,9 +43,9 @@ class ReadOptions:
     ----------
     gate_order : str, optional
         Order of the stacked gates, as ``ifgo`` or ``rzn``, for a file that does not say it.
-    head : {"last_step", "every_step", "final_state"}, optional
-        Which hidden states the linear head reads, for a file that does not say it; the last of them of a bidirectional
-        layer.
+    head : {"last_step", "every_step", "final_state", "all_steps"}, optional
+        Which hidden states the linear head reads, for a file that does not say it; ``final_state`` of a bidirectional
+        layer, ``all_steps`` of another.
     prefix : str, optional
         What the names of the LSTM's tensors, layers or nodes begin with, in a file that holds more than the LSTM and
         its head. What else is there is left out, and the model's assumptions say so.
@@ -86,8 +89,9 @@ class ReadOptions:
         return {name: getattr(self, name) for name in AROUND if getattr(self, name) is not None}
 
     def __post_init__(self):
-        if self.head not in (None, *HEAD_MODES, FINAL):
-            raise ConfigError("model.head", repr(self.head), f"must be one of {', '.join((*HEAD_MODES, FINAL))}")
+        known = (*HEAD_MODES, FINAL, ALL)
+        if self.head not in (None, *known):
+            raise ConfigError("model.head", repr(self.head), f"must be one of {', '.join(known)}")
         for name in ("head_prefix", "head_activations", "front_prefix", "front_activations"):
             value = getattr(self, name)
             if isinstance(value, list | tuple):  # a list of one is that one

@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from ...errors import ConfigError, ModelError
+from ...machine.arrangement import Arrangement
 from ...machine.isa import ACTIVATIONS
 from ..both_ways import STACK, bidirectional
 from ..float_model import (
@@ -30,6 +31,7 @@ from ..float_model import (
 )
 from ..store import DIGEST_KEY
 from .options import (
+    ALL,
     FINAL,
     HEAD_ASSUMED,
     HEAD_MODES,
@@ -119,9 +121,11 @@ class StateDict:
         inputs = _check_chain(file, front, None)
         for direction in lstm.directions:
             outputs = direction.check_shapes(file, inputs)
-        _check_chain(file, linear, outputs * len(lstm.directions))
         order = gate_positions(file, options.gate_order, lstm.gates)
         mode, assumed = _head_mode(file, lstm, linear, options.head, options.head_prefix == NO_HEAD)
+        outputs *= len(lstm.directions)
+        steps = _steps_of(file, linear[0], outputs) if mode == ALL else 0
+        _check_chain(file, linear, outputs * max(1, steps), outputs)
         values = file.floats(sorted(used))
         for name, array in values.items():
             check_finite(f"{file.path}: {name}", array)
@@ -156,6 +160,7 @@ class StateDict:
             dense.pop() if dense else None,
             dense=tuple(dense),
             head_every_step=mode == "every_step",
+            arrangement=Arrangement(steps=steps),
             **said,
         )
         return _with_skip(model, options.skip) if options.skip else model
@@ -360,9 +365,27 @@ def _linear_layers(file):
     return layers
 
 
-def _check_chain(file, linear, inputs):
-    """Check the shapes of linear layers behind so many inputs, None of any, and return the outputs of the last one."""
+def _steps_of(file, layer, outputs):
+    """Steps for whose h a linear layer has weights of its own."""
+    shape = file.shapes[layer.weight]
+    if len(shape) != 2 or not shape[1] or shape[1] % outputs:
+        rule = f"must have a multiple of {outputs} columns, the units of the last layer, for h of {ALL}"
+        raise ModelError(f"{file.path}: {layer.weight}", f"shape {tuple(shape)}", rule)
+    return shape[1] // outputs
+
+
+def _check_chain(file, linear, inputs, units=None):
+    """Check the shapes of linear layers behind so many inputs, None of any, and return the outputs of the last one.
+
+    A multiple of ``units`` columns is told to be of all steps.
+    """
     for layer in linear:
+        columns = file.shapes[layer.weight][-1:]
+        if units == inputs and columns != (inputs,) and columns and columns[0] and not columns[0] % units:
+            steps = f"it reads h of all {columns[0] // units} steps"
+            rule = f"must have {units} columns, or model.head = {ALL!r} says that {steps}"
+            raise ModelError(f"{file.path}: {layer.weight}", f"shape {tuple(file.shapes[layer.weight])}", rule)
+        units = None
         check_shape(f"{file.path}: {layer.weight}", file.shapes[layer.weight], (None, inputs))
         inputs = file.shapes[layer.weight][0]
         if layer.bias:
@@ -471,11 +494,11 @@ def _head_mode(file, lstm, linear, given, chosen_none):
     """What the head reads, and what had to be assumed for that."""
     subject, said = f"{file.path}: metadata head", file.metadata.get("head")
     both = len(lstm.directions) > 1
-    known = (*HEAD_MODES, FINAL) if both else HEAD_MODES
+    known = (*HEAD_MODES, FINAL) if both else (*HEAD_MODES, ALL)
     if said is not None and said not in (*known, NO_HEAD):
         raise ModelError(subject, repr(said), f"must be one of {', '.join((*known, NO_HEAD))}")
-    if given == FINAL and not both:
-        rule = f"must be one of {', '.join(HEAD_MODES)}: {file.path} has one direction"
+    if given not in (None, *known):
+        rule = f"must be one of {', '.join(known)}: {file.path} has {'two directions' if both else 'one direction'}"
         raise ConfigError("model.head", repr(given), rule)
     if not linear:
         if said in known and not chosen_none:

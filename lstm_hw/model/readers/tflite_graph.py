@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import ConfigError, LstmHwError, ModelError
+from ...machine.arrangement import Arrangement
 from ...reading import MAX_VALUES, read_file
 from ..float_model import DenseWeights, FloatModel, LstmWeights, check_shape
 from ..store import MAX_FILE_BYTES
 from .chain import LinearChain
 from .libraries import library
-from .options import HEAD_MODES, NO_HEAD, OF_TENSORS, ReadOptions
+from .options import ALL, HEAD_MODES, NO_HEAD, OF_TENSORS, ReadOptions
 
 MAX_OPERATORS = 1 << 12
 LSTM = "UNIDIRECTIONAL_SEQUENCE_LSTM"
@@ -122,7 +123,7 @@ class TfliteGraph:
 
     def _read(self, options):
         graph = self._model.Subgraphs(0)
-        flow, lstms, assumptions = int(graph.Inputs(0)), [], []
+        flow, lstms, assumptions, steps = int(graph.Inputs(0)), [], [], None
         chain = LinearChain(assumptions, options)
         for number, operator in enumerate(self._operators):
             subject = f"{self.path}: operator {number} ({operator.kind})"
@@ -136,8 +137,13 @@ class TfliteGraph:
             flow = operator.outputs[0]
             if operator.kind == LSTM:
                 lstms += [*chain.taken(subject), self._lstm(operator, subject, assumptions)]
+            elif operator.kind == "RESHAPE" and lstms and steps is None and self._flattens(operator):
+                lstms += chain.taken(subject)
+                steps = 0  # so many as the layer behind it has weights for
             elif operator.kind == "FULLY_CONNECTED":
                 activation = self._dense(operator, subject, chain)
+                if steps == 0:
+                    steps = chain.steps(lstms[-1].hidden_size)
                 chain.activate(activation, subject, f"operator {number}")
             elif operator.kind in _ACTIVATIONS and chain.layers:
                 chain.activate(operator.kind, subject, f"operator {number}")
@@ -150,9 +156,12 @@ class TfliteGraph:
                     f"model.head_prefix = {NO_HEAD!r} takes the LSTMs without what follows"
                 )
                 raise ModelError(subject, what, rule)
+        if steps == 0:
+            raise ModelError(f"{self.path}: RESHAPE", "without FULLY_CONNECTED behind it", "must be read by one")
         if chain.layers:
-            options.agree(self.path, HEAD_MODES[1])
-        said = {"head_every_step": bool(chain.layers), "source": str(self.path)}
+            options.agree(self.path, ALL if steps else HEAD_MODES[1])
+        said = {"head_every_step": bool(chain.layers) and not steps, "source": str(self.path)}
+        said["arrangement"] = Arrangement(steps=steps or 0)
         return FloatModel(tuple(lstms), **chain.parts, **said, assumptions=tuple(dict.fromkeys(assumptions)))
 
     def _lstm(self, operator, subject, assumptions):
@@ -178,6 +187,14 @@ class TfliteGraph:
         w_x, w_h = (np.concatenate([self._matrix(t, subject) for t in given[a:b]]) for a, b in ((1, 5), (5, 9)))
         bias = [self._matrix(t, subject) if t >= 0 else np.zeros(len(w_x) // 4) for t in given[12:16]]
         return LstmWeights(w_x, w_h, np.concatenate(bias), source=subject)
+
+    def _flattens(self, operator):
+        """Whether h of all steps comes out side by side: (1, T, H), or (T, 1, H), becomes (1, T H)."""
+        tensors = self._model.Subgraphs(0).Tensors
+        given, made = (
+            np.ravel(tensors(number).ShapeAsNumpy()).tolist() for number in (operator.inputs[0], operator.outputs[0])
+        )
+        return len(given) == 3 and 1 in given[:2] and len(made) == 2 and made == [1, prod(given)]
 
     def _dense(self, operator, subject, chain):
         """Add a fully connected layer to the chain; the name of its activation."""

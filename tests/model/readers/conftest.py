@@ -41,13 +41,18 @@ models = {
     "both_relu": [layers.Bidirectional(lstm()), layers.Dense(2, activation="relu")],
     "both_alone": [layers.Bidirectional(lstm(), merge_mode="ave")],
     "turned_late": [lstm(), layers.LSTM(4, go_backwards=True)],
+    "all": [lstm(), layers.Flatten(), layers.Dense(4, activation="relu", **some), layers.Dense(2)],
+    "all_each": [lstm(), layers.Dense(3, activation="tanh", **some), layers.Flatten(), layers.Dense(2, **some)],
+    "all_turned": [layers.LSTM(5, go_backwards=True, return_sequences=True), layers.Flatten(), layers.Dense(2)],
+    "all_end": [lstm(), layers.Flatten()],
+    "all_both": [layers.Bidirectional(lstm()), layers.Flatten(), layers.Dense(2)],
 }
 x = np.load("x.npy")
 for name, parts in models.items():
     model = keras.Sequential([keras.Input((7, 3)), *parts])
     np.save(name + ".npy", keras.ops.convert_to_numpy(model(x)))
     model.save(name + ".keras")
-    if name in ("rnn", "front", "between", "mixed", "gru", "beforehard") or name.startswith(("both", "turned")):
+    if name in ("rnn", "front", "between", "mixed", "gru", "beforehard") or name.startswith(("both", "turned", "all")):
         model.save(name + ".h5")
 """
 

@@ -195,6 +195,7 @@ def torch_files(given):
         for k, kind in ((3, "GRU"), (1, "RNN"))
     }
     both = {f"{name}{way}": array for name, array in first.items() if "_l0" in name for way in ("", "_reverse")}
+    flat = given | {"head.weight": np.ones((OUTPUTS, 5 * HIDDEN), np.float32)}
     projected = dict(given)
     for n in range(2):
         projected[f"lstm.weight_hr_l{n}"] = np.eye(HIDDEN, dtype=np.float32)
@@ -206,6 +207,8 @@ def torch_files(given):
         "dropout, batch_first": given,
         "bidirectional": both | {"fc.weight": np.ones((OUTPUTS, 2 * HIDDEN), np.float32)},
         "bidirectional, of two layers": given | both,
+        "flatten": flat,
+        "flatten that nobody tells": flat,
         "proj_size": projected,
         **rows,
         "linear layer in front": given | {"front.weight": np.ones((INPUTS, INPUTS), np.float32)},
@@ -247,6 +250,7 @@ def keras_files(given):
 
     smaller = [part.reshape(-1, 4, HIDDEN)[..., 1:].reshape(-1, 4 * (HIDDEN - 1)) for part in layers[0][2]]
     smaller = [smaller[0], smaller[1][1:], smaller[2].ravel()]
+    every = ("Dense", layers[2][1], [np.ones((5 * HIDDEN, OUTPUTS), np.float32), layers[2][2][1]])
     wide = ("Dense", layers[2][1], [np.ones((2 * HIDDEN, OUTPUTS), np.float32), layers[2][2][1]])
     wrapped = {"name": "each", "layer": {"class_name": "Dense", "config": many[2][1]}}
     return {
@@ -283,7 +287,12 @@ def keras_files(given):
         "merge_mode mul": [bidirectional("mul"), layers[2]],
         "Bidirectional before another layer": [bidirectional("concat", return_sequences=True), *layers[1:]],
         "Bidirectional of other units backward": [bidirectional("concat", smaller), wide],
-        "Flatten": [*many[:2], ("Flatten", {"name": "flatten"}, []), many[2]],
+        "Flatten": [*many[:2], ("Flatten", {"name": "flatten"}, []), every],
+        "Flatten of both directions": [
+            bidirectional("concat", return_sequences=True),
+            ("Flatten", {"name": "flatten"}, []),
+            every,
+        ],
         "RepeatVector": [*layers[:2], ("RepeatVector", {"name": "repeat", "n": 3}, []), layers[2]],
         "Masking": [("Masking", {"name": "mask"}, []), *layers],
         "second Dense": [*layers, ("Dense", {"name": "more", "activation": "tanh"}, square)],
@@ -372,6 +381,22 @@ def onnx_files(given):
         nodes[1].attribute.extend(lstm.attribute)
         del graph.node[:]
         graph.node.extend(nodes)
+
+    def flat(turned):
+        def change(graph):
+            stored = {tensor.name: tensor for tensor in graph.initializer}
+            every = np.ones((5 * HIDDEN, OUTPUTS), np.float32)
+            stored["weight"].CopyFrom(numpy_helper.from_array(every, "weight"))
+            at = next(n for n, node in enumerate(graph.node) if node.output[0] == "h")
+            graph.node[at].output[0] = "hs"
+            if turned:
+                graph.node[at].attribute[0].CopyFrom(helper.make_attribute("perm", [1, 2, 0]))
+                graph.initializer.append(numpy_helper.from_array(np.array([0, -1]), "shape"))
+                graph.node.insert(at + 1, helper.make_node("Reshape", ["hs", "shape"], ["h"], "flat"))
+            else:
+                graph.node.insert(at + 1, helper.make_node("Flatten", ["hs"], ["h"], "flat"))
+
+        return change
 
     def projection(graph):
         wide = np.ones((1, 4 * HIDDEN, 2), np.float32)
@@ -481,6 +506,8 @@ def onnx_files(given):
         "Softmax over steps": (True, more(["Softmax", ["plain"], ["y"], "last"], axis=1)),
         "Cast to whole numbers": (False, more(["Cast", ["plain"], ["y"], "last"], to=TensorProto.INT64)),
         "Add along another axis": (True, between("Transpose", perm=[0, 2, 1])),
+        "Flatten": (True, flat(False)),
+        "Flatten of another order": (True, flat(True)),
         "layout=1": (True, batch_first),
         "Y_h as output": (False, final_state),
         "hidden_size unlike R": (False, hidden_size),
@@ -543,7 +570,8 @@ def test_page_of_torch_options(tmp_path, given):
     assert list(files) == list(rows("torch"))
     for option, answer in rows("torch").items():
         (tmp_path / "m.pt").write_bytes(model_files.torch_archive(files[option]))
-        said = ReadOptions(head="final_state") if option == "bidirectional" else None
+        said = {"bidirectional": "final_state", "flatten": "all_steps"}.get(option)
+        said = said and ReadOptions(head=said)
         judged(tmp_path / "m.pt", answer, given, said)
 
 
@@ -776,12 +804,16 @@ def test_page_of_tflite_options(tmp_path, given):
         "layer normalisation": {"inputs": {20: 1}},
         "activation of FULLY_CONNECTED": {"dense": tflite.ActivationFunctionType.RELU},
         "second FULLY_CONNECTED": {"before": [(np.eye(HIDDEN), np.ones(HIDDEN), tflite.ActivationFunctionType.TANH)]},
+        "FULLY_CONNECTED in front": {"front": [(np.eye(INPUTS), np.ones(INPUTS), tflite.ActivationFunctionType.RELU)]},
+        "RESHAPE of all steps": {"reshape": (1, 5 * HIDDEN)},
+        "RESHAPE of another shape": {"reshape": (5, HIDDEN)},
         "other activation of FULLY_CONNECTED": {"dense": tflite.ActivationFunctionType.RELU6},
         "UNIDIRECTIONAL_SEQUENCE_RNN": {"code": tflite.BuiltinOperator.UNIDIRECTIONAL_SEQUENCE_RNN},
     }
     assert list(files) == list(rows("TFLite"))
     for option, answer in rows("TFLite").items():
-        path.write_bytes(model_files.tflite_model(given, **files[option]))
+        every = {"head.weight": np.ones((OUTPUTS, 5 * HIDDEN), np.float32)} if option == "RESHAPE of all steps" else {}
+        path.write_bytes(model_files.tflite_model(given | every, **files[option]))
         if option == "int8 weights":
             np.testing.assert_allclose(load(path).layers[1].w_h, given["lstm.weight_hh_l1"], atol=0.005)
         else:
