@@ -64,8 +64,18 @@ class Numbers(click.ParamType):
     "--sparsity",
     type=Numbers(float, "0,0.5,0.75"),
     default=(),
-    help="Shares of pruned weights to try, by the pattern of [prune]; the project's without it.",
+    help="Shares of pruned weights to try, 0 as trained; the project's without it.",
 )
+@click.option(
+    "--pattern", help="Patterns of pruned weights to try, with commas, as row_balanced,2:4; the project's without it."
+)
+@click.option(
+    "--delta-x",
+    type=Numbers(float, "0,0.05"),
+    default=(),
+    help="Thresholds of x to try, as those of [delta]; without a delta network where x and h have 0.",
+)
+@click.option("--delta-h", type=Numbers(float, "0,0.02"), default=(), help="Thresholds of h to try.")
 @click.option("--schedule", help="Schedules to try, with commas; all that suit the model without it.")
 @click.option("--rows", type=Numbers(), default=(), help="R to try.")
 @click.option("--contexts", type=Numbers(), default=(), help="K to try.")
@@ -86,7 +96,8 @@ def explore(
 ) -> None:
     """Find the best engines for the model on one or more parts, without simulating anything.
 
-    Number formats, schedules, rows, contexts, cells, ports and buffers are tried; cycles come from the exact model,
+    Number formats, schedules, rows, contexts, cells, ports and buffers are tried, and where they are asked for also
+    activations, prunings and thresholds of delta networks; cycles come from the exact model,
     which the Verilog equals, accuracies from the integer reference, resources from the estimate. What cannot be among
     the best is not looked at. The table, a page and the data go to build/NAME/explore; `--point` makes a project file
     for lstm-hw run of any engine in it.

@@ -160,6 +160,21 @@ def candidates(
                     yield Candidate(which, at, name, kind.fields | shape)
 
 
+def not_streamed(numbers: Sequence[Numbers], space: Space, sequences: int, tried: Sequence[Candidate]) -> list[str]:
+    """Schedules whose weights stream and of which nothing is tried, since each buffer would hold all weights: what they
+    are kept for is a schedule of its own."""
+    names = {candidate.schedule for candidate in tried}
+    return [
+        name
+        for name, kind in SCHEDULES.items()
+        if kind.streams
+        and name not in names
+        and name in (space.schedules or SCHEDULES)
+        and _contexts(name, space, sequences)
+        and any(_suits(name, one) and _on_chip(space, one) for one in numbers)
+    ]
+
+
 def _suits(name, numbers):
     """Whether a schedule is for the model, and for what is given of all engines."""
     return SCHEDULES[name].tried(numbers.network, numbers.fields)

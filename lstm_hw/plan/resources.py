@@ -83,6 +83,11 @@ class Memory:
     only: str = ""
     apart: bool = False
 
+    @property
+    def enables(self) -> int:
+        """Bits that enable writing."""
+        return 0 if self.rom else self.width // (self.chunk or self.width)
+
 
 @dataclass(frozen=True)
 class Block:
@@ -94,6 +99,8 @@ class Block:
         Bits of a word and words of one.
     cost : int
         Yosys's cost of one.
+    scaled : bool
+        One of which a part is used costs but that part.
     lutram : int
         LUTs of one, in the units of :class:`~lstm_hw.machine.parts.Usage`.
     bram36 : float
@@ -104,6 +111,7 @@ class Block:
     cost: int
     lutram: int = 0
     bram36: float = 0
+    scaled: bool = False
 
 
 class Mapped(NamedTuple):
@@ -129,13 +137,20 @@ def _bits(values: int) -> int:
     return (values - 1).bit_length()
 
 
-_LUT_BLOCKS = {"xc7": (Block(6, 32, 8, 4), Block(3, 64, 8, 4)), "ecp5": (Block(4, 16, 4, 6),)}
+_LUT_BLOCKS = {
+    "xc7": (Block(6, 32, 8, 4, scaled=True), Block(3, 64, 8, 4, scaled=True)),
+    "ecp5": (Block(4, 16, 4, 6),),
+}
 _RAM_BLOCKS = {
     "xc7": tuple(Block(width, 16384 // max(1, width - width // 9), 129, 0, 0.5) for width in (1, 2, 4, 9, 18, 36))
     + tuple(Block(width, 32768 // max(1, width - width // 9), 257, 0, 1) for width in (1, 2, 4, 9, 18, 36, 72)),
     "ecp5": tuple(Block(width, 16384 // max(1, width - width // 9), 128, 0, 0.5) for width in (1, 2, 4, 9, 18, 36)),
 }
 """Yosys 0.6x, share/xilinx/lutrams_xc5v.txt, brams_xc4v.txt; share/lattice/lutrams_trellis.txt, brams_16kd.txt."""
+CHOICE_COST = 0.5
+"""Of a bit of a multiplexer's input behind blocks one above the other, and of a bit that enables the writing of one."""
+OLD_VALUE_COST = {"xc7": 0, "ecp5": 12}
+"""Of what gives the old value where a block RAM is written and read at once, if it does not by itself."""
 LOGIC_COST = {False: 1.0, True: 1 / 16}
 """Yosys's cost of a bit in logic, of a memory and of a table."""
 
@@ -143,6 +158,11 @@ LOGIC_COST = {False: 1.0, True: 1 / 16}
 def _same(block: Block, family: str) -> list[Block]:
     """The widths that a block RAM may have instead of this one."""
     return [other for other in _RAM_BLOCKS[family] if other.bram36 == block.bram36]
+
+
+def _between(memory, deep):
+    """Yosys's cost of what stands between so many blocks one above the other."""
+    return CHOICE_COST * ((deep - 1) * memory.width + deep * memory.enables) if deep > 1 else 0
 
 
 def mapped(memory: Memory, family: str) -> Mapped:
@@ -153,7 +173,8 @@ def mapped(memory: Memory, family: str) -> Mapped:
         chunk = memory.chunk or memory.width
         deep = -(-memory.depth // block.depth)
         blocks = memory.width // chunk * -(-chunk // block.width) * deep
-        choices.append((block.cost * blocks, block.lutram * blocks, 0.0, deep))
+        cost = block.cost * (deep * memory.width / block.width if block.scaled else blocks) + _between(memory, deep)
+        choices.append((cost, block.lutram * blocks, 0.0, deep))
     for block in _RAM_BLOCKS[family] if memory.clocked and memory.only != "lut" else ():
         # Parts that are written by themselves begin at a byte of 9 bits, if a block has such.
         byte = 9 if memory.chunk and block.width % 9 == 0 else 1
@@ -167,7 +188,9 @@ def mapped(memory: Memory, family: str) -> Mapped:
             blocks += min(narrow)
             if block.bram36 == 1 and rest <= block.width // byte // 2 and min(narrow) == deep:
                 halved = 0.5 * deep
-        choices.append((block.cost * blocks, 0, block.bram36 * blocks - halved, deep))
+        old = 0 if memory.rom or memory.apart else OLD_VALUE_COST[family]
+        cost = block.cost * blocks + _between(memory, deep) + old
+        choices.append((cost, 0, block.bram36 * blocks - halved, deep))
     return Mapped(*min(choices)[1:])
 
 
@@ -299,7 +322,8 @@ def memories(config: EngineConfig) -> list[Memory]:
         Memory(burst, in_flight(config.outstanding) - 1, config.axi_ports),
         Memory(burst - 8 + config.max_burst.bit_length() + config.streams, SPLIT_BURSTS, config.axi_ports),
         # Of a unit's tag, each queue holds what is asked for behind it: cell and mode; c read, c written; h.
-        *(Memory(bits, 1 << _bits(flying)) for bits in (tag, state + 2, state + 2, h + tag)),
+        *(Memory(bits, 1 << _bits(flying)) for bits in (tag, state + 2, state + 2)),
+        Memory(h + tag, 1 << _bits(flying), 1, True, apart=True),
         Memory(VALUE_BITS + 1, 1 << _bits(flying + 2 * GATES), 1, True),
     ]
 
@@ -503,11 +527,11 @@ def features(config: EngineConfig, family: str) -> dict[str, dict[str, float]]:
 COEFFICIENTS = {
     "xc7": {
         "lut": (1467, 244, 0.012, 86.6, 591, 24.9, 2.97, 103, 1.78, 111, 505, 8, 450, 130, 88, 590, 26),
-        "ff": (2110, 492, 6.76, 20.1, 2.03, 548, 7.23, 74.7, 0.96, 201, 205, 5, 400, 116, 74, 560, 16),
+        "ff": (2092, 492, 6.76, 20.1, 2.03, 548, 7.23, 74.7, 0.96, 201, 205, 5, 400, 116, 74, 560, 16),
     },
     "ecp5": {
         "lut": (2908, 352, 0.0709, 0, 1150, 57, 11.8, 30, 0, 330, 900, 16, 700, 240, 153, 1100, 28),
-        "ff": (2257, 622, 0, 0, 2.18, 525, 11.3, 95.3, 0.52, 180, 205, 5, 400, 116, 80, 560, 16),
+        "ff": (2239, 622, 0, 0, 2.18, 525, 11.3, 95.3, 0.52, 180, 205, 5, 400, 116, 80, 560, 16),
     },
 }
 """Of the :func:`features`, in their order; ``python -m bench.resources --fit`` finds them."""

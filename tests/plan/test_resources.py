@@ -47,10 +47,31 @@ SMALL = EngineConfig(rows=4, axi_data_bits=64, weight_words=64, h_elements=32, x
         (32, 64, 44, 0),
         (32, 96, 0, 0.5),
         (32, 400, 0, 0.5),
+        (9, 256, 48, 0),
+        (8, 320, 60, 0),
+        (12, 256, 0, 0.5),
+        (15, 192, 0, 0.5),
     ],
 )
 def test_memories_take_what_costs_least(width, depth, lutram, bram36):
     assert mapped(Memory(width, depth, clocked=True), "xc7")[:2] == (lutram, bram36)
+
+
+@pytest.mark.parametrize(
+    ("width", "depth", "apart", "lutram", "bram36"),
+    [  # ... for an ECP5, whose block RAMs do not give the old value of what is written by themselves
+        (16, 96, False, 144, 0),
+        (17, 80, False, 150, 0),
+        (8, 160, False, 120, 0),
+        (8, 200, False, 0, 0.5),
+        (24, 64, False, 144, 0),
+        (25, 64, False, 0, 0.5),
+        (20, 64, True, 120, 0),
+        (22, 64, True, 0, 0.5),
+    ],
+)
+def test_what_stands_between_blocks_costs_too(width, depth, apart, lutram, bram36):
+    assert mapped(Memory(width, depth, clocked=True, apart=apart), "ecp5")[:2] == (lutram, bram36)
 
 
 def test_memories_that_answer_at_once_are_lut_memory():

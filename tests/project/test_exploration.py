@@ -15,7 +15,7 @@ from lstm_hw.explore.space import Space
 from lstm_hw.project.api import convert
 from lstm_hw.project.exploration import front
 from lstm_hw.project.exploration.front import Exploration
-from lstm_hw.project.exploration.wanted import Wanted, asked_parts, wanted
+from lstm_hw.project.exploration.wanted import Wanted, asked_parts, choices_tried, wanted
 from lstm_hw.project.quantity import quantity
 from tests.projects import tensors, write_project
 
@@ -185,6 +185,57 @@ def test_activations_and_shares_that_are_pruned(tmp_path):
         wanted(sparsity=(1.0,))
     with pytest.raises(ConfigError, match="^prune.sparsity: 0.5; must be for unstructured"):
         convert(write_project(tmp_path)).explore(wanted(sparsity=(0.5,), parts=("xc7z020",)))
+
+
+def test_patterns_of_pruning(tmp_path):
+    """All with all shares that they take, and the model as trained once; a pattern without its number is named."""
+    model = tensors(np.random.default_rng(1), 8, (16,))
+    project = convert(write_project(tmp_path, model=model))
+    asked = {"pattern": "dense,row_balanced,2:4", "sparsity": (0.0, 0.75), "parts": ("xc7z020",)}
+    few = {"weight_bits": (16,), "operand_bits": (16,), "schedule": "resident,gather", "rows": (4,), "cells": (1,)}
+    made = choices_tried(project, wanted(**asked, **few))
+    assert [(one.pattern, one.sparsity) for one in made] == [(None, 0.0), ("row_balanced", 0.75), ("2:4", None)]
+    found = project.explore(wanted(objective="latency,lut,accuracy", **asked, **few))
+    kinds = {(point["pattern"], point["schedule"]) for point in found.points}
+    assert {("row_balanced", "gather"), ("2:4", "gather")} & kinds
+    for point in found.points:
+        prune = found.project_of(project, point["number"]).config.prune
+        assert (prune.pattern, prune.sparsity) == (point["pattern"] or "dense", point["sparsity"] or None)
+    with pytest.raises(ConfigError, match="^prune.parts: missing; must be given for load_balanced"):
+        project.explore(wanted(pattern="load_balanced", sparsity=(0.5,), parts=("xc7z020",)))
+    with pytest.raises(ConfigError, match="^prune.sparsity: missing; must be given for row_balanced"):
+        project.explore(wanted(pattern="row_balanced", parts=("xc7z020",)))
+    with pytest.raises(ConfigError, match="^prune.pattern: 'odd'; must be one of"):
+        project.explore(wanted(pattern="odd", parts=("xc7z020",)))
+    with pytest.raises(InputError, match="^pattern: error as objective or limit"):
+        project.explore(wanted(pattern="2:4", objective="latency,error", parts=("xc7z020",)))
+
+
+def test_thresholds_of_changes(tmp_path):
+    """A dense model and delta networks side by side, each with the cycles and the accuracy of its own."""
+    project = convert(write_project(tmp_path, model=tensors(np.random.default_rng(1), 8, (16,))))
+    few = {"weight_bits": (8,), "rows": (4,), "cells": (1,), "parts": ("xc7z020",)}
+    found = project.explore(wanted(objective="latency,error", delta_h=(0.0, 0.3), delta_x=(0.0, 0.1), **few))
+    made = {(point["delta_x"], point["delta_h"]): point for point in found.points}
+    assert (0.1, 0.3) in made and (0.0, 0.0) in made
+    for (x, h), point in made.items():
+        delta = found.project_of(project, point["number"]).config.delta
+        assert (delta is None) == (x == h == 0) == (point["schedule"] == "resident")
+        assert delta is None or (delta.x, delta.h) == (x, h)
+        assert f"delta x {x:g} h {h:g}" in point["described"]
+    with pytest.raises(ConfigError, match="^delta.h: -1.0; must be at least 0"):
+        project.explore(wanted(delta_h=(-1.0,), **few))
+
+
+def test_what_streams_is_told_where_all_weights_stay(tmp_path):
+    """Schedules that nobody tried are named, with what tries them."""
+    project = convert(write_project(tmp_path))
+    few = {"parts": ("xc7z020",), "weight_bits": (8,), "rows": (16,), "cells": (1,)}
+    (line,) = [one for one in project.explore(wanted(**few)).lines() if "--schedule tries them" in one]
+    assert line.startswith("sbe, conventional, ") and "a buffer of 1,024 words holds all weights" in line
+    streamed = project.explore(wanted(schedule="conventional", **few))
+    assert {point["schedule"] for point in streamed.points} == {"conventional"}
+    assert not any("tries them" in one for one in streamed.lines())
 
 
 @pytest.mark.parametrize(

@@ -43,21 +43,23 @@ def with_numbers(project: "Project", choice: Choice) -> "Project":
     Raises
     ------
     ConfigError
-        The configuration's pattern takes no sparsity.
+        The pattern takes no such sparsity; thresholds do not go with what else is configured.
     """
     from ..api import Project
 
-    quantize, prune = project.config.quantize, project.config.prune
+    quantize = project.config.quantize
     changes = {"weight_bits": choice.weight_bits, "operand_bits": choice.operand_bits}
     if quantize.weight_bits != choice.weight_bits:
         changes["matrix_bits"] = None
     if choice.activation is not None:
         changes["activation"] = choice.activation
-    if choice.sparsity is not None:
-        prune = replace(prune, sparsity=choice.sparsity) if choice.sparsity else type(prune)()
     engine = {name: value for name, value in project.config.engine.items() if name not in FREED}
     config = replace(
-        project.config, prune=prune, quantize=replace(quantize, **changes), engine=MappingProxyType(engine)
+        project.config,
+        prune=choice.prunes(project.config.prune),
+        delta=choice.passes_on(project.config.delta),
+        quantize=replace(quantize, **changes),
+        engine=MappingProxyType(engine),
     )
     made = Project(config, project.trained, project.data, project.progress)
     made.metric = project.metric

@@ -7,7 +7,7 @@ from ...campaign import run_tasks, workers_kept
 from ...errors import ConfigError, InputError
 from ...explore.objectives import DEFAULT, Limit
 from ...explore.search import Question, Search
-from ...explore.space import Numbers, candidates
+from ...explore.space import BUFFERS, Numbers, candidates, not_streamed
 from .front import Exploration
 from .numbers import numbers_tried
 from .present import present_on
@@ -48,10 +48,11 @@ def explore(project: "Project", wanted: Wanted, jobs: int = 1, cluster: str | No
     if not share and "accuracy" in (*objectives, *wanted.limits):
         found = "no labels" if project.metric is None else f"labels of the metric {project.metric.name}"
         raise InputError("accuracy", found, "must have labels that are right or wrong; error needs none")
-    if wanted.sparsity and (not share or "error" in (*objectives, *wanted.limits)):
+    pruned = "sparsity" if wanted.sparsity else "pattern" if wanted.pattern else None
+    if pruned and (not share or "error" in (*objectives, *wanted.limits)):
         found = "labels that are not right or wrong" if not share else "error as objective or limit"
         rule = "must be judged by accuracy: error is that of the numbers, beside a float model that is pruned as well"
-        raise InputError("sparsity", found, rule)
+        raise InputError(pruned, found, rule)
     steps = project._steps(wanted.steps if wanted.steps is not None else project.config.plan.steps)
     sequences = wanted.sequences or project.config.plan.sequences or 1
     cache = project.folder / "tasks"
@@ -74,6 +75,9 @@ def _explored(project, wanted, question, run):
         raise ConfigError("weight_bits", notes[0], "must be number formats that the model can have")
     question, places = replace(question, numbers=tuple(one for _, one in numbers)), question.places
     tried = list(candidates(question.numbers, places, wanted.space, question.sequences))
+    if kept := not_streamed(question.numbers, wanted.space, question.sequences, tried):
+        buffer = f"{min(wanted.space.weight_words or BUFFERS):,} words"
+        notes.append(f"{', '.join(kept)}: not tried, as a buffer of {buffer} holds all weights; --schedule tries them")
     with project.progress("explore") as progress:
         found = Search(question, tried, run=run).go(wanted.most_points, wanted.most_seconds, progress)
     for place, name in enumerate(place.name for place in places):

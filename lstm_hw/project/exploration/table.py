@@ -3,10 +3,12 @@
 import csv
 import io
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from ...explore.objectives import OBJECTIVES
 from .text import headed, in_column, shown
+from .wanted import Choice
 
 
 def table(values: Mapping[str, Any]) -> list[str]:
@@ -68,7 +70,7 @@ def as_csv(values: Mapping[str, Any]) -> str:
     figures, resources = list(OBJECTIVES), list(values["points"][0]["resources"]) if values["points"] else []
     engine = ("rows", "contexts", "cells", "weight_words", "axi_ports", "axi_data_bits")
     writer = csv.writer(text, lineterminator="\n")
-    plain = ("number", "part", "clock_mhz", "weight_bits", "operand_bits", "activation", "sparsity", "schedule")
+    plain = ("number", "part", "clock_mhz", *(f.name for f in fields(Choice)), "schedule")
     writer.writerow([*plain, "options", *engine, *figures, *resources, "cycles"])
     for point in values["points"]:
         options = " ".join(f"{name}={value}" for name, value in point["options"].items())

@@ -13,7 +13,9 @@ from ...explore.space import Memory, Place, Space
 from ...machine.activation import make_activation
 from ...machine.config import WEIGHT_WIDTHS
 from ...machine.parts import BOARDS, PARTS
-from ..keys import MAX_SEQUENCES, TargetSection
+from ...prune.patterns import PATTERNS
+from ...prune.settings import DENSE, NUMBERS, PruneConfig
+from ..keys import MAX_SEQUENCES, DeltaSection, TargetSection
 from ..quantity import UNITS, quantity
 
 if TYPE_CHECKING:
@@ -36,19 +38,50 @@ class Choice:
     activation : str, optional
         As ``quantize.activation``.
     sparsity : float, optional
-        As ``prune.sparsity``, with the pattern of the configuration; 0 prunes nothing.
+        As ``prune.sparsity``; 0 prunes nothing.
+    pattern : str, optional
+        As ``prune.pattern``, with the other numbers of the configuration.
+    delta_x, delta_h : float, optional
+        As ``delta.x`` and ``delta.h``; with 0 for both the model is no delta network.
     """
 
     weight_bits: int
     operand_bits: int
     activation: str | None = None
     sparsity: float | None = None
+    pattern: str | None = None
+    delta_x: float | None = None
+    delta_h: float | None = None
 
     @property
     def label(self) -> str:
         """In a few words."""
-        words = [f"w{self.weight_bits} x{self.operand_bits}", *([self.activation] if self.activation else [])]
-        return ", ".join(words if self.sparsity is None else [*words, f"{self.sparsity:.0%} pruned"])
+        words = [f"w{self.weight_bits} x{self.operand_bits}", self.activation]
+        share = None if self.sparsity is None else f"{self.sparsity:.0%}"
+        if share or self.pattern:
+            words.append(" ".join(filter(None, (self.pattern, share, "pruned"))))
+        delta = [f"{name} {value:g}" for name, value in (("x", self.delta_x), ("h", self.delta_h)) if value is not None]
+        words.append("delta " + " ".join(delta) if delta else None)
+        return ", ".join(filter(None, words))
+
+    def prunes(self, given: PruneConfig) -> PruneConfig:
+        """The pruning, of a configuration with that of ``given``."""
+        if self.sparsity == 0:
+            return PruneConfig()
+        if self.pattern is None:
+            return given if self.sparsity is None else replace(given, sparsity=self.sparsity)
+        numbers = {name: getattr(given, name) for name in _numbers_of(self.pattern)}
+        if self.sparsity is not None:
+            numbers["sparsity"] = self.sparsity
+        return PruneConfig(self.pattern, **numbers, skip=given.skip)
+
+    def passes_on(self, given: DeltaSection | None) -> DeltaSection | None:
+        """The thresholds, of a configuration with those of ``given``."""
+        changes = {name: value for name, value in (("x", self.delta_x), ("h", self.delta_h)) if value is not None}
+        if not changes:
+            return given
+        section = replace(given or DeltaSection(), **changes)
+        return section if section.x or section.h else None
 
 
 @dataclass(frozen=True)
@@ -69,6 +102,10 @@ class Wanted:
         Activation units; that of the configuration without any.
     sparsity : tuple of float
         Shares of the weights that are pruned; that of the configuration without any.
+    pattern : tuple of str
+        Patterns of the weights that are pruned; that of the configuration without any.
+    delta_x, delta_h : tuple of float
+        Thresholds of x and of every layer's h; those of the configuration without any.
     space : Space
         Shapes and schedules.
     sequences, steps : int, optional
@@ -88,6 +125,9 @@ class Wanted:
     operand_bits: tuple[int, ...] = ()
     activation: tuple[str, ...] = ()
     sparsity: tuple[float, ...] = ()
+    pattern: tuple[str, ...] = ()
+    delta_x: tuple[float, ...] = ()
+    delta_h: tuple[float, ...] = ()
     space: Space = field(default_factory=Space)
     sequences: int | None = None
     steps: int | None = None
@@ -126,6 +166,7 @@ def wanted(
     objective: str | None = None,
     schedule: str | None = None,
     activation: str | None = None,
+    pattern: str | None = None,
     latency: str | None = None,
     rate: str | None = None,
     power: str | None = None,
@@ -156,6 +197,7 @@ def wanted(
     return Wanted(
         objectives=_names(objective),
         activation=_names(activation),
+        pattern=_names(pattern),
         limits=limits,
         space=Space(_names(schedule), rows, contexts, cells, buffer, port_bits),
         **budgets,
@@ -226,20 +268,43 @@ def asked_parts(project: "Project", wanted: Wanted) -> tuple[str, ...]:
 
 
 def choices_tried(project: "Project", wanted: Wanted) -> list[Choice]:
-    """Bits of weights and operands, activation units and shares that are pruned, all with all.
+    """Bits of weights and operands, activation units, prunings and thresholds, all with all.
 
     Raises
     ------
     ConfigError
-        No operands are as wide as the weights; the configuration's pattern takes no such share.
+        No operands are as wide as the weights; a pattern takes no such share, or lacks a number; a threshold is
+        negative.
     """
-    for share in filter(None, wanted.sparsity):
-        replace(project.config.prune, sparsity=share)  # checks it
-    own = project.config.quantize.weight_bits
+    config, found = project.config, []
+    own = config.quantize.weight_bits
     widths = wanted.weight_bits or sorted({*WIDTHS, own} & set(WEIGHT_WIDTHS), reverse=True)
-    operands = wanted.operand_bits or OPERAND_BITS[: 1 if project.config.delta is not None else 2]
-    found = [(width, bits) for width in widths for bits in operands if bits >= width]
+    thresholds = product(wanted.delta_x or (None,), wanted.delta_h or (None,))
+    for activation, (pattern, share), (x, h) in product(
+        wanted.activation or (None,), _prunings(config.prune, wanted), list(thresholds)
+    ):
+        others = {"activation": activation, "sparsity": share, "pattern": pattern, "delta_x": x, "delta_h": h}
+        delta = Choice(0, 0, **others).passes_on(config.delta)
+        operands = wanted.operand_bits or OPERAND_BITS[: 1 if delta is not None else 2]
+        found += [Choice(width, bits, **others) for width in widths for bits in operands if bits >= width]
     if not found:
         raise ConfigError("operand_bits", list(operands), f"must be at least one of weight_bits = {list(widths)}")
-    more = product(wanted.activation or (None,), wanted.sparsity or (None,))
-    return [Choice(*bits, *others) for others in more for bits in found]
+    return found
+
+
+def _prunings(given, wanted):
+    """Each pattern with each share, as far as it takes one, and pruning nothing once."""
+    result = []
+    for pattern, share in product(wanted.pattern or (None,), wanted.sparsity or (None,)):
+        if share == 0 or pattern == DENSE:
+            pattern, share = None, 0.0
+        elif pattern is not None and "sparsity" not in _numbers_of(pattern):
+            share = None
+        Choice(0, 0, sparsity=share, pattern=pattern).prunes(given)  # checks it
+        result.append((pattern, share))
+    return list(dict.fromkeys(result))
+
+
+def _numbers_of(pattern):
+    """Keys of [prune] that a pattern takes; none if nobody knows it."""
+    return [key for key in getattr(PATTERNS.get(pattern), "KEYS", ()) if key in NUMBERS]
