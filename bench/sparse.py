@@ -41,7 +41,7 @@ SHAPE = {"rows": 16, "cells": 5}
 """Of the engines of the examples."""
 SIZE, ROWS, STEPS = 768, 32, 20
 ACTIVITIES = (1.0, 0.5, 0.2, 0.1, 0.05)
-EDGE_ROWS, EDGE_STEPS, EDGE_MHZ, MEMORY = 8, 4, 125, MemoryModel(latency=40)
+EDGE_ROWS, EDGE_STEPS, EDGE_MHZ, MEMORY = 8, 12, 125, MemoryModel(latency=40)
 """EdgeDRNN's multipliers and clock."""
 COLUMNS = {"weight_bits": 8, "axi_data_bits": 64, "list_loads": True}
 EDGE_SIZES, EDGE_LEFT = (40, 768, 768), 0.1

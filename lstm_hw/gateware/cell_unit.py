@@ -121,17 +121,21 @@ class DrainUnit(wiring.Component):
         start, unit_ends, block_ends, ends = (
             Signal(name=name) for name in ("start", "unit_ends", "block_ends", "command_ends")
         )
-        ready, room = walk.zero | readable, ~walk.command.emit | self.i_room
+        finished = Signal(range(self.config.finish_entries + 1))  # row blocks that can be read
+        there, idle, frees = readable, ~walk.held, block_ends & ~walk.zero
+        if self.config.gate_blocks:
+            there, busy = self._of_gates(m, walk, readable, finished, ends)
+            idle, frees = idle & ~busy, block_ends & walk.linear | busy
+        ready, room = walk.zero | there, ~walk.command.emit | self.i_room
         m.d.comb += [
             start.eq(walk.held & in_phase & ready & room & ~(walk.linear & self.i_busy_cells)),
             unit_ends.eq(start & walk.last_context),
             ends.eq(unit_ends & walk.last_unit),
             block_ends.eq(unit_ends & (walk.last_unit | walk.last_of_block)),
-            self.i.ready.eq(~walk.held),
-            self.o_idle.eq(~walk.held),
-            self.o_finish_free.eq(block_ends & ~walk.zero),
+            self.i.ready.eq(idle),
+            self.o_idle.eq(idle),
+            self.o_finish_free.eq(frees),
         ]
-        finished = Signal(range(self.config.finish_entries + 1))  # row blocks that can be read
         with m.If(self.i_finished ^ self.o_finish_free):
             m.d.sync += [
                 finished.eq(finished + Mux(self.i_finished, 1, -1)),
@@ -154,6 +158,17 @@ class DrainUnit(wiring.Component):
         self._tag(m, walk, start, ends, cell)
         self._request(m, walk, start)
         return m
+
+    def _of_gates(self, m, walk, readable, finished, ends):
+        """Where row blocks are of one gate, units wait for all of their layer's, which become free one a cycle behind
+        the last unit. Returns whether row blocks are there, and whether some are becoming free."""
+        cells, blocks = ~walk.linear & ~walk.zero, walk.command.stride << 2
+        left = Signal(len(blocks), name="becoming_free")
+        with m.If(ends & cells):
+            m.d.sync += left.eq(blocks)
+        with m.Elif(left != 0):
+            m.d.sync += left.eq(left - 1)
+        return Mux(walk.linear, readable, finished >= blocks), left != 0
 
     def _phase(self, m, walk):
         """Whether a cell is due in this cycle, and which: its units start a multiple of five cycles apart."""
@@ -201,12 +216,16 @@ class DrainUnit(wiring.Component):
         pieces = GATES // self.config.drain_width
         piece = Signal(range(pieces))
         more = Signal()
+        entry, first = walk.entry, walk.unit * pieces
+        if self.config.gate_blocks:  # the sums of a unit are in one lane
+            cells = ~walk.linear
+            entry, first = Mux(cells, walk.place, walk.entry), Mux(cells, walk.unit, first)
         with m.If(start):
             m.d.sync += [
                 self.o_drain.valid.eq(1),
-                self.o_drain.entry.eq(walk.entry),
+                self.o_drain.entry.eq(entry),
                 self.o_drain.group.eq(walk.group),
-                self.o_drain.piece.eq(walk.unit * pieces),
+                self.o_drain.piece.eq(first),
                 self.o_drain.context.eq(self.o_tag.context),
                 piece.eq(1),
                 more.eq(pieces > 1),
@@ -218,6 +237,15 @@ class DrainUnit(wiring.Component):
                 piece.eq(piece + 1),
                 more.eq(more & (piece != pieces - 1)),
             ]
+        if self.config.gate_blocks:
+            strides = Signal(name="strides")
+            with m.If(start):
+                m.d.sync += strides.eq(~walk.linear)
+            with m.Elif(strides):
+                m.d.sync += [
+                    self.o_drain.piece.eq(self.o_drain.piece),
+                    self.o_drain.entry.eq(walk.later(self.o_drain.entry, walk.command.stride)),
+                ]
 
 
 class _Walk:
@@ -226,12 +254,15 @@ class _Walk:
     def __init__(self, config):
         self.contexts, self.entries = config.contexts, config.finish_entries
         self.last_place = (config.groups - 1, config.group_rows // GATES - 1)
+        self.gate_blocks, self.rows, self.group_rows = config.gate_blocks, config.rows, config.group_rows
         self.command, self.held = Signal(command_layout("CELL", config), name="command"), Signal(name="held")
         self.todo = Signal(config.contexts, name="todo")  # contexts left of this unit
         self.state = Signal(range(config.states), name="state")  # where the c of the next one is
         self.group = Signal(range(config.groups), name="group")  # the unit's place in its row block
-        self.unit = Signal(range(config.group_rows // GATES), name="unit")
+        self.unit = Signal(range(config.group_rows // (1 if config.gate_blocks else GATES)), name="unit")
         self.entry = Signal(range(config.finish_entries), name="entry")  # where the row block is
+        if config.gate_blocks:
+            self.place = Signal(range(config.finish_entries), name="place")  # where that of a unit's first gate is
         self.linear, self.zero = Signal(name="linear"), Signal(name="zero")  # modes
         # Units left, as their complement: sums up take carries alone.
         self.units_not_left = Signal.like(self.command.units, name="units_not_left")
@@ -274,6 +305,10 @@ class _Walk:
         ]
         if self.first is not None:
             m.d.sync += self.first.eq(1)
+        if self.gate_blocks:
+            m.d.sync += self.place.eq(self.entry)
+            with m.If(~linear):
+                m.d.sync += self.last_of_block.eq(0)
 
     def next_context(self, m):
         m.d.sync += [
@@ -302,11 +337,26 @@ class _Walk:
         if self.units_of_block > 1:
             group, unit = divmod(self.units_of_block - 2, self.last_place[1] + 1)
             m.d.sync += self.last_of_block.eq((self.group == group) & (self.unit == unit))
-        with m.If(self.unit == self.last_place[1]):
+        last_of_group = self.unit == self.last_place[1]
+        if self.gate_blocks:  # a unit of a cell has one row of the row block
+            group, unit = divmod(self.rows - 2, self.group_rows)
+            last_of_group = Mux(self.linear, last_of_group, self.unit == self.group_rows - 1)
+            with m.If(~self.linear):
+                m.d.sync += self.last_of_block.eq((self.group == group) & (self.unit == unit))
+        with m.If(last_of_group):
             m.d.sync += [self.unit.eq(0), self.group.eq(self.group + 1)]
 
     def next_block(self, m):
         m.d.sync += [self.group.eq(0), self.unit.eq(0), self.last_of_block.eq(self.units_of_block == 1)]
+        if self.gate_blocks:
+            m.d.sync += self.place.eq(self.later(self.place, 1))
+            with m.If(~self.linear):
+                m.d.sync += self.last_of_block.eq(0)
+
+    def later(self, entry, entries):
+        """The entry so many behind another, the first behind the last."""
+        total = entry + entries
+        return Mux(total >= self.entries, total - self.entries, total)[: len(entry)]
 
     def next_entry(self, m):
         m.d.sync += self.entry.eq(Mux(self.entry == self.entries - 1, 0, self.entry + 1))

@@ -1,6 +1,6 @@
 """What a unit gets of an instruction: the fields with their registers added, as wide as the engine needs."""
 
-from .config import EngineConfig
+from .config import GATES, EngineConfig
 from .isa import MODE_RESET, OPS, REGISTER_BITS, Instruction
 
 
@@ -10,8 +10,8 @@ def command_bits(op: str, config: EngineConfig) -> dict[str, int]:
     An address has the bits of the memory that it is of: fields and registers add up modulo a power of two, so what lies
     in the memory loses nothing. ``lift`` of a MAC is among them if the engine has several ``lifts``, ``threshold`` and
     ``list`` if it has lists, ``threshold`` of a CELL also with sparse_h, ``gather`` and ``fill`` if it has windows,
-    ``words`` of a LOAD if it has a decoder, ``stream`` and ``release`` if it streams, and ``activation`` if it has
-    chains.
+    ``words`` of a LOAD if it has a decoder, ``stream`` and ``release`` if it streams, ``activation`` if it has
+    chains, and ``stride`` if row blocks are of one gate.
     """
     most = _largest(op, config)
     unused = [
@@ -22,6 +22,7 @@ def command_bits(op: str, config: EngineConfig) -> dict[str, int]:
         *["words"] * (config.decoder == "off"),
         *["stream", "release"] * (not config.streams),
         *["activation"] * (not config.chains),
+        *["stride"] * (not config.gate_blocks),
     ]
     return {
         name: min(width, max(1, most[name].bit_length())) if name in most else width
@@ -53,6 +54,7 @@ def foreign(instruction: Instruction, config: EngineConfig) -> list[str]:
     lacking = ["stream", "release"] if not config.streams else []
     lacking += [f"{name}_reg" for name in op.relative if name not in moved(op.name, config)]
     resets = instruction.op == "CELL" and instruction.mode == MODE_RESET and not config.reset_before
+    lacking += ["stride"] * (not config.gate_blocks)
     return [name for name in lacking if name in op.fields and instruction.fields[name]] + ["mode"] * resets
 
 
@@ -79,6 +81,7 @@ def _largest(op, config):
             "target": config.h_elements - 1,
             "state": config.states - 1,
             "state_stride": config.states - 1,
+            "stride": config.finish_entries // GATES,
             "mask": mask,
         },
     }[op]

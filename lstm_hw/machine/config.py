@@ -217,6 +217,13 @@ class EngineConfig:
             "doc": "activations of linear layers may be ELU, which has a table of its own; follows from the model"
         },
     )
+    gate_blocks: bool = field(
+        default=False,
+        metadata={
+            "doc": "of a GRU the rows of a row block are of one gate, so that columns of x and of h leave out the rows "
+            "that they do not have; follows from the schedule delta_columns, with one cell"
+        },
+    )
     list_loads: bool = field(
         default=False,
         metadata={
@@ -386,6 +393,8 @@ class EngineConfig:
         for name, needed in LISTS_NEED.items():
             holds = not self.lists or getattr(self, name) == needed
             yield name, holds, f"be {needed} in an engine with lists"
+        gates = self.list_loads and self.kind == "gru" and self.cells == 1
+        yield "gate_blocks", gates or not self.gate_blocks, "be false but for kind gru, cells 1 and list_loads"
         yield "list_loads", self.lists or not self.list_loads, "be false in an engine without lists"
         for name, needed in SPARSE_NEED.items():
             yield name, not self.sparse_h or getattr(self, name) == needed, f"be {needed} in an engine with sparse_h"
@@ -631,6 +640,7 @@ class EngineConfig:
             ("reset_before", False),
             ("window", 0),
             ("list_loads", False),
+            ("gate_blocks", False),
             ("sparse_h", False),
             ("count_clipped", False),
             ("bus_errors", False),

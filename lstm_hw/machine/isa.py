@@ -225,6 +225,7 @@ OPS = {
             last=1,  # with tlast on the last one
             threshold=THRESHOLD_BITS,  # least change that goes into the list of deltas, or least size of a group of h
             activation=ACTIVATION_BITS,
+            stride=ENTRY_BITS,  # where rows of a row block are of one gate: row blocks of a gate, all of the layer's
         ),  # of plain outputs, which it may also write to the h memory, where they are operands as h is
     )
 }

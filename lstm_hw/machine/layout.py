@@ -2,7 +2,8 @@
 
 A *word* holds one weight for each of the R rows. A tile lists, row block after row block, the
 columns of that block: the order in which a MAC instruction walks through it. Rows are unit-major:
-row ``4u + g`` of an LSTM layer is gate g (i, f, g, o) of hidden unit u.
+row ``4u + g`` of an LSTM layer is gate g (i, f, g, o) of hidden unit u. In an engine with ``gate_blocks`` they are
+gate-major: the row blocks of a gate follow one another, each with R units.
 """
 
 from dataclasses import dataclass

@@ -163,6 +163,10 @@ class LayerShape:
         """Row blocks of ``rows`` rows."""
         return -(-self.matrix_rows // rows)
 
+    def gate_blocks(self, rows: int) -> int:
+        """Row blocks of each gate, where rows of a row block are of one."""
+        return -(-self.outputs // rows)
+
     def units(self, rows: int) -> int:
         """Outputs of a row block of ``rows`` rows: a cell has four, a plain or linear output one."""
         return rows // (GATES if self.is_cell else 1)

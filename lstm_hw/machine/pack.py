@@ -120,6 +120,11 @@ def interleave(matrix: np.ndarray, rows: int) -> np.ndarray:
     return to_blocks(unit_major, rows)
 
 
+def by_gate(matrix: np.ndarray, rows: int) -> np.ndarray:
+    """Gate-major rows to row blocks (blocks, R, columns) of one gate each, padded with zero rows."""
+    return np.concatenate([to_blocks(gate, rows) for gate in np.split(matrix, GATES)])
+
+
 def to_blocks(matrix: np.ndarray, rows: int) -> np.ndarray:
     """Rows in order to row blocks (blocks, R, columns), padded with zero rows."""
     blocks = -(-matrix.shape[0] // rows)
@@ -192,7 +197,8 @@ def layer_parts(layer: QuantisedLayer, config: EngineConfig) -> dict[str, np.nda
         if getattr(layer, "initial", None) is not None:
             widths = config.weight_bits, config.operand_bits, max(config.lifts), config.row_bits
             _, matrices["prime"], matrices["first"] = start_of(layer, config.unit, *widths)
-        blocks = to_blocks if getattr(layer, "KIND", "") == "plain" else interleave
+        of_cell = by_gate if config.gate_blocks else interleave
+        blocks = to_blocks if getattr(layer, "KIND", "") == "plain" else of_cell
         return {part: blocks(matrix, config.rows) for part, matrix in matrices.items()}
     matrices = {"x": layer.weight, "bias": digits} | ({"skip": layer.skip} if hasattr(layer, "skip") else {})
     return {part: to_blocks(matrix, config.rows) for part, matrix in matrices.items()}

@@ -4,6 +4,9 @@ As in EdgeDRNN (Gao et al., "EdgeDRNN: Recurrent Neural Network Accelerator for 
 lie column by column in memory. The program asks of each element of x and h whether it changed; if so, it asks for the
 column and multiplies all row blocks of it, while the next ones come. Sums are those of the references of x and h
 without the last column of the bias, which finishes them.
+
+Of a GRU with one cell, row blocks are of one gate (``gate_blocks``): a column of x leaves out those of n_h, and one of
+h those of n_x.
 """
 
 from __future__ import annotations
@@ -11,8 +14,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from ..errors import ConfigError
-from ..machine.config import EngineConfig
+from ..machine.config import GATES, EngineConfig
 from ..machine.isa import SPACE_DELTA, SPACE_X
+from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
 from .layer import Frame, ResidentBias, ring_words
 from .stack import StackPlanner
@@ -42,16 +46,29 @@ class ColumnLayer(ResidentBias):
     def __init__(self, shape: LayerShape, number: int, config: EngineConfig, thresholds: tuple[int, ...]) -> None:
         super().__init__(shape, number, config)
         self.thresholds = thresholds
+        self.stride = shape.gate_blocks(config.rows) if config.gate_blocks else 0
+        self.blocks = GATES * self.stride or self.blocks
         self.resident = tuple(self.bias_tiles())
         parts = ("x", shape.inputs), ("h", shape.outputs)
-        self.streamed = tuple(tile for part, columns in parts for tile in self.column_tiles(part, columns, 1))
+        self.streamed = tuple(tile for part, columns in parts for n in range(columns) for tile in self._tiles(part, n))
+        self.column_words = sum(blocks for _, blocks in self._read_by("x"))
         self.own = {"accumulators": self.blocks, "h_elements": shape.outputs, "states": shape.outputs}
         self.shared = {"x_elements": self.x_stride, "finish_entries": self.blocks}
         self.tail = (shape.outputs,)
 
     def fit(self, room: int) -> None:
-        least = ring_words(self.blocks, self.config)
-        self.shared["ring"] = max(least, min(ring_words(AHEAD * self.blocks, self.config), room))
+        least = ring_words(self.column_words, self.config)
+        self.shared["ring"] = max(least, min(ring_words(AHEAD * self.column_words, self.config), room))
+
+    def _read_by(self, part):
+        """(first row block, row blocks) that a column of a part has; of h as many as of x."""
+        gates = self.stride
+        if not gates:
+            return ((0, self.blocks),)
+        return {"x": ((0, 3 * gates),), "h": ((0, 2 * gates), (3 * gates, gates))}[part]
+
+    def _tiles(self, part, column):
+        return [Tile(self.number, part, first, blocks, column, 1) for first, blocks in self._read_by(part)]
 
     def zero(self) -> int:
         """Also the sums: all columns of the bias but the last."""
@@ -82,7 +99,8 @@ class ColumnLayer(ResidentBias):
         self.before.settle(self)
         self.end_sums(1, self.sums)
         threshold = self.thresholds[self.number + 1]
-        self.cells(self.layer.outputs, 1, state=self.c, target=self.h, threshold=threshold)
+        stride = {"stride": self.stride} if self.stride else {}
+        self.cells(self.layer.outputs, 1, state=self.c, target=self.h, threshold=threshold, **stride)
 
     def _await(self, layer):
         """Until it is known what changed of the h of another layer: that of the next CELL is counted from then on."""
@@ -92,19 +110,17 @@ class ColumnLayer(ResidentBias):
 
     def _columns(self, part, count, space, operand, first_column):
         """Products of what changed of a vector, from an element on; columns follow one another in the image."""
-        fields = {
-            "space": space,
-            "lift": self.lift(part),
-            "columns": 1,
-            "slots": self.blocks,
-            "stream": 1,
-            "release": 1,
-        }
-        fields |= {"store": 1, "source": self.sums, "target": self.sums}
+        fields = {"space": space, "lift": self.lift(part), "columns": 1, "stream": 1, "store": 1}
+        words = self.column_words
         for column in self.b.each(count):
             for _ in self.b.kept(column + operand, of_x=space == SPACE_X):
-                self.load((column + first_column) * self.blocks, self.blocks, f"a column of W_{part}")
-                self.mac(1, operand=column + operand, **fields)
+                self.load((column + first_column) * words, words, f"a column of W_{part}")
+                weight = 0
+                for first, blocks in self._read_by(part):
+                    sums = {"source": self.sums + first, "target": self.sums + first, "slots": blocks}
+                    release = int(weight + blocks == words)
+                    self.mac(1, operand=column + operand, weight=weight, release=release, **sums, **fields)
+                    weight += blocks
 
 
 class ColumnPlanner(StackPlanner):

@@ -487,6 +487,7 @@ def ample_engine(network: Network, fetches: bool, **given) -> EngineConfig:
         "elu": any(layer.activation == "elu" for layer in network.layers),
         "kind": network.kind,
         "reset_before": network.reset_before,
+        "gate_blocks": bool(given.get("list_loads")) and network.kind == "gru" and cells == 1,
         "axi_data_bits": min(128, widest_beat(rows * weight_bits // ports, given.get("decoder", "off"))),
     }
     config = EngineConfig(**{**derived, **given})

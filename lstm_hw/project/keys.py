@@ -465,6 +465,7 @@ DERIVED = (
     "lifts",
     "lists",
     "list_loads",
+    "gate_blocks",
     "sparse_h",
     "chains",
     "elu",

@@ -61,6 +61,8 @@ class CellTiming:
         phases = CELL_PHASES[self.config.cells][: 1 if linear else None]
         if self.config.asks and not linear:
             self._written, self._first_written = [], fields["target"]
+        if self.config.gate_blocks and fields["mode"] not in (MODE_LINEAR, MODE_ZERO):
+            return self._of_gates(command, take + TAKE, contexts)
         earliest = max(take + TAKE, self.last_hidden + TOKEN) if linear else take + TAKE
         for first in range(0, units, self.config.units_per_block):
             count = min(self.config.units_per_block, units - first) * contexts
@@ -83,6 +85,20 @@ class CellTiming:
         if fields["write"] and not linear:
             quiet += self.encode
         return self.last_start + 1, max(quiet + 1, emitted)
+
+    def _of_gates(self, command, earliest, contexts):
+        """As :meth:`execute`, where row blocks are of one gate: units wait for all of them, which become free, one a
+        cycle, behind the last unit."""
+        fields, blocks = command.fields, GATES * command.fields["stride"]
+        ready = max([earliest, *(self._next_block(command) for _ in range(blocks))])
+        self._start(ready, fields["units"] * contexts, CELL_PHASES[self.config.cells], fields["signal"] and contexts)
+        freed = self.last_start + blocks
+        self.rooms.add([*range(self.last_start + 1, freed + 1)])
+        self.last_hidden = written = self.last_start + self.latency.total
+        quiet = max(freed, written + self.encode * fields["write"])
+        if fields["emit"]:
+            self.last_sent = written + OUTPUT_QUEUE
+        return freed + 1, max(quiet + 1, (self.last_sent + TOKEN) * fields["emit"])
 
     def judged_at(self, command: Command) -> int:
         """Cycle from which on it is known whether a group of h is kept: of any but the latest, it has long been."""

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..machine.config import GATES
 from ..machine.isa import ACTIVATIONS, MODE_CELL, MODE_LINEAR, MODE_RESET, MODE_ZERO, SPACE_H, SPACE_X
 from .check_lists import Lists
 from .names import ANY, MOST_STAGES, NOBODY, PARTS, PRIMED, ZERO
@@ -21,6 +22,9 @@ class Cells(Lists):
         if self.config.asks and command.mode != MODE_LINEAR:
             self._new_groups(command, SPACE_H, command.units)
         per_block = self.config.units_per_block * (4 if command.mode == MODE_LINEAR else 1)
+        if self.config.gate_blocks and command.mode in (MODE_CELL, MODE_RESET):
+            self._of_gates(command, contexts)
+            return
         blocks = []  # row blocks of this command, each with its contexts' number
         for first in range(0, command.units, per_block):
             units = np.arange(first, min(command.units, first + per_block))
@@ -40,6 +44,33 @@ class Cells(Lists):
                 self._unit_range(command, k, position, units, done, per_block * (blocks[0] if blocks else 0))
             if command.signal:
                 self._produce(command, SPACE_H, len(units))
+
+    def _of_gates(self, command, contexts):
+        """All units of a layer, where each row block is of one gate."""
+        count, units = GATES * command.stride, np.arange(command.units)
+        found = f"{len(self.finished)} finished row blocks"
+        self._require(len(self.finished) >= count > 0, command, found, f"must be the {count} of {command.units} units")
+        done = [self.finished.popleft() for _ in range(count)]
+        for k in contexts:
+            partials = [sums.get(k) for *_, sums in done]
+            whole = all(partial and partial.layer is not None for partial in partials)
+            self._require(whole, command, f"context {k} of a finished row block", "must have been finished")
+            shape = self.layers[partials[0].layer]
+            numbers, wanted = [partial.block for partial in partials], shape.gate_blocks(self.config.rows)
+            own = numbers == list(range(count)) and (command.stride, command.units) == (wanted, shape.outputs)
+            found = f"{count} row blocks from {numbers[0]} on for {command.units} units"
+            self._require(own, command, found, f"must be the {GATES * wanted} of all {shape.outputs} units")
+            steps = {self._complete(command, partial) for partial in partials}
+            self._require(len(steps) == 1, command, f"sums of {sorted(steps)}", "must be of one layer and step")
+        for position, k in enumerate(contexts):
+            self._unit_range(command, k, position, units, done[-1], 0)
+        if command.signal:
+            self._produce(command, SPACE_H, len(units))
+
+    def _gate_columns(self, partial, shape):
+        """Columns that a row block of one gate does not have: those of x of n_h, and of h of n_x."""
+        gate = partial.block // shape.gate_blocks(self.config.rows) if self.config.gate_blocks and shape.is_cell else 0
+        return {2: slice(shape.inputs, shape.columns), 3: slice(0, shape.inputs)}.get(gate, slice(0))
 
     def _unit_range(self, command, k, position, units, done, first_unit):
         """Units of one row block of one context, counted from the command's first, which is ``first_unit``."""
@@ -140,10 +171,16 @@ class Cells(Lists):
         at = shape.columns + sum(len(c) for part, c in constants.items() if part < PARTS["prime"])
         if partial.counts[at:].any():
             return self._stage(command, partial, at, block)
+        without = self._gate_columns(partial, shape)
+        if without.stop == shape.inputs and partial.h:  # a sum without x, of one sequence
+            partial.x = max(partial.h[0], 0), partial.h[1] + 1
+        if without.stop == shape.columns and partial.x:
+            partial.h = partial.x[0], partial.x[1] - 1
         self._require(partial.x, command, f"x columns of {block} counted 0 times", "must be counted exactly once")
         sequence, step = partial.x
         if self.config.list_loads and shape.is_recurrent:
             steps = np.repeat([step, step - 1], [shape.inputs, shape.outputs])
+            steps[without] = NOBODY
             self._require(
                 partial.steps is not None and (partial.steps[: shape.columns] == steps).all(),
                 command,
@@ -156,6 +193,8 @@ class Cells(Lists):
             found = f"columns of r*h in {block}"
             self._require(not counts[of_reset].any(), command, found, "must follow the CELL that gives r*h")
             counts[of_reset] = 1
+        self._require(not counts[without].any(), command, f"zero columns of {block}", "must be left out")
+        counts[without] = 1
         from_zero = self.clear and step == self.first_step and shape.is_recurrent
         if shape.steps:  # in the run's steps, as often as they come
             times = np.bincount(np.arange(self.steps) % shape.steps, minlength=shape.steps)

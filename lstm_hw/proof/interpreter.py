@@ -288,14 +288,18 @@ class Interpreter:
             )
             return
         gates = 1 if command.mode == MODE_LINEAR else GATES
-        blocks = -(-command.units * gates // config.rows)
+        of_gates = config.gate_blocks and command.mode != MODE_LINEAR
+        blocks = GATES * command.stride if of_gates else -(-command.units * gates // config.rows)
         if len(self.finished) < blocks:
             raise ProgramError(
                 f"program address {command.at}",
                 f"{len(self.finished)} finished row blocks",
                 f"must be at least {blocks}",
             )
-        sums = np.concatenate(self.finished[:blocks])[: command.units * gates][:, contexts]
+        sums = np.concatenate(self.finished[:blocks])
+        if of_gates:
+            sums = np.concatenate(sums.reshape(GATES, -1, sums.shape[1]).transpose(1, 0, 2))
+        sums = sums[: command.units * gates][:, contexts]
         del self.finished[:blocks]
         rows, sums = sums & config.row_shifts - 1, sums >> config.row_bits
         fraction = config.shifts[command.scale] + config.preact.fraction

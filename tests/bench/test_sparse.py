@@ -29,9 +29,9 @@ def test_column_rows():
 
 
 def test_edge_rows():
-    """What is read is what changed: columns of 4 x 24 rows of 8 lanes, of all that are left of two layers."""
+    """What is read is what changed: columns of 3 x 24 rows of 8 lanes, of all that are left of two layers."""
     rows = {(row.metric, row.config.rpartition("/")[2]): row.ours for row in edge_rows(sizes=(10, 24, 24), steps=2)}
     x, *h = (rows["activity", name] for name in ("x", "h0", "h1"))
     columns = 10 * x + 24 * (2 * h[0] + h[1])
     (read,) = (value for (metric, _), value in rows.items() if metric == "bytes_per_step")
-    assert read == pytest.approx(columns * 12 * 8)
+    assert read == pytest.approx(columns * 9 * 8)

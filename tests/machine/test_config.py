@@ -48,6 +48,7 @@ WRONG = {
     "elu": (1, True),
     "kind": ("rnn", True),
     "reset_before": (1, True),
+    "gate_blocks": (1, True),
     "count_clipped": (1, "true"),
     "bus_errors": (1, "true"),
     "streams": (1, "true"),

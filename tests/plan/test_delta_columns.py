@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lstm_hw.errors import ConfigError
+from lstm_hw.errors import ConfigError, ProgramError
+from lstm_hw.machine.isa import MODE_CELL, SPACE_DELTA, SPACE_X
 from lstm_hw.model.reference import integer_reference
 from lstm_hw.plan import layer as layers
 from lstm_hw.plan.delta import DeltaPlanner
@@ -17,6 +18,7 @@ from lstm_hw.proof.load_timing import MemoryModel
 from lstm_hw.proof.traffic import words_read
 from lstm_hw.verify.runs import ModelReference, Piece, expected_runs, image_words
 from tests.delta import delta_model, plan_of
+from tests.proof.test_checker import changed
 
 MEMORY = MemoryModel(20, 1)
 
@@ -67,6 +69,50 @@ def test_only_columns_of_what_changed_are_read():
     quiet, busy = counters(plan, qmodel, [Piece(still), Piece(wild * np.ones((1, 1, 5), dtype=np.int64))])
     assert quiet["read_beats"] < busy["read_beats"] <= 6 * (5 + 12) * column
     assert not quiet["read_beats"] % column and busy["read_beats"] >= 6 * 5 * column
+
+
+@pytest.mark.parametrize("units, blocks", [(12, 3 * 2), (17, 3 * 3), (8, 3)])
+def test_a_gru_leaves_out_the_rows_that_a_column_does_not_have(units, blocks):
+    """Three matrices of x and three of h; with two cells, whose requests bring two rows of a row block, four."""
+    _, qmodel, x = delta_model(2, (5, units), kind="gru")
+    still, wild = np.zeros((1, 6, 5), dtype=np.int64), np.where(np.arange(6)[:, None] % 2, -30_000, 30_000)
+    pieces = [Piece(still), Piece(wild * np.ones((1, 1, 5), dtype=np.int64))]
+    for cells, words in ((1, blocks), (2, -(-4 * units // 8))):
+        plan = column_plan(qmodel, x, cells=cells)
+        assert plan.config.gate_blocks == (cells == 1) and check(plan)
+        column = words * plan.config.beats_per_word
+        for found in counters(plan, qmodel, pieces):
+            assert not found["read_beats"] % column and found["read_beats"] <= 6 * (5 + units) * column
+        assert found["read_beats"] >= 6 * 5 * column
+
+
+@pytest.mark.parametrize(
+    "find, wrong, error",
+    [
+        (("CELL", {"mode": MODE_CELL}), {"stride": 1}, "4 row blocks from 0 on for 12 units; must be the 8 of all 12"),
+        (("CELL", {"mode": MODE_CELL}), {"stride": 3}, "8 finished row blocks; must be the 12 of 12 units"),
+        (("CELL", {"mode": MODE_CELL}), {"units": 11}, "must be the 8 of all 12 units"),
+        (("MAC", {"space": SPACE_X, "stream": 1}), {"source": 2, "target": 2}, "row block 0 .* added to row block 1"),
+        (("MAC", {"space": SPACE_DELTA, "slots": 2}), {"source": 5, "target": 5}, "row block 6 .* row block 4"),
+    ],
+)
+def test_the_proof_sees_wrong_row_blocks_of_gates(find, wrong, error):
+    _, qmodel, x = delta_model(2, (5, 12), kind="gru")
+    plan = column_plan(qmodel, x)
+    op, fields = find
+    instructions = enumerate(plan.program.instructions)
+    matching = [n for n, i in instructions if i.op == op and all(i.fields[f] == v for f, v in fields.items())]
+    with pytest.raises(ProgramError, match=error):
+        check(changed(plan, matching[0], **wrong))
+
+
+def test_the_proof_sees_a_gate_without_its_h():
+    """The columns of n_h are left out."""
+    _, qmodel, x = delta_model(2, (5, 12), kind="gru")
+    plan = column_plan(qmodel, x)
+    last = [n for n, i in enumerate(plan.program.instructions) if i.op == "MAC" and i.space == SPACE_DELTA][-1]
+    with pytest.raises(ProgramError, match="must be counted exactly once|must be taken up to step"):
+        check(changed(plan, last, mask=0))
 
 
 def test_an_estimate_takes_its_activity_for_granted():

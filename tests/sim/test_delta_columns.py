@@ -12,25 +12,27 @@ from tests.sim.test_engine import bench, play
 PIECES = ((0, 9, True), (1, 4, False), (2, 9, True), (2, 1, False))
 
 
-def column_scenario(stress=None, pieces=None, sizes=(5, 10), kind="lstm"):
+def column_scenario(stress=None, pieces=None, sizes=(5, 10), kind="lstm", **engine):
     """Runs of layers on 5 inputs, with a head on every step."""
     _, qmodel, x = delta_model(1, sizes, 3, True, threshold=0.1, kind=kind)
-    plan = plan_of(qmodel, x, ColumnPlanner, list_loads=True, axi_data_bits=64)
+    plan = plan_of(qmodel, x, ColumnPlanner, list_loads=True, axi_data_bits=64, **engine)
+    assert plan.config.gate_blocks == (kind == "gru" and plan.config.cells == 1)
     pieces = pieces or [Piece(x[n : n + 1, :steps], clear) for n, steps, clear in PIECES]
     return scenario_of(plan, image_words(plan, qmodel), ModelReference(qmodel), pieces, BENCH_MEMORY, stress)
 
 
 @pytest.mark.parametrize(
-    "stress, sizes, kind",
+    "stress, sizes, kind, engine",
     [
-        (None, (5, 10), "lstm"),
-        (Stress(0.3, 0.5, 0.3, seed=3, memory_latency=30), (5, 10), "lstm"),
-        (None, (5, 7, 9), "gru"),
+        (None, (5, 10), "lstm", {}),
+        (Stress(0.3, 0.5, 0.3, seed=3, memory_latency=30), (5, 10), "lstm", {}),
+        (None, (5, 4, 20, 6), "gru", {"finish_entries": 37}),
+        (Stress(0.3, 0.5, 0.3, seed=3, memory_latency=30), (5, 18, 9), "gru", {"rows": 16, "count_clipped": True}),
     ],
 )
-def test_bits_and_cycles(tmp_path, stress, sizes, kind):
-    """Of EdgeDRNN's own kind too: a GRU in two layers."""
-    play(tmp_path, column_scenario(stress, sizes=sizes, kind=kind))
+def test_bits_and_cycles(tmp_path, stress, sizes, kind, engine):
+    """Of EdgeDRNN's own kind too: a GRU in several layers, with entries that wrap around within a layer."""
+    play(tmp_path, column_scenario(stress, sizes=sizes, kind=kind, **engine))
 
 
 def test_nothing_changes_and_everything_does(tmp_path):
