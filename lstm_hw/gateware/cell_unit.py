@@ -401,7 +401,7 @@ class CellUnit(wiring.Component):
         An element of h can be read, in all contexts of its command.
     o_plain : Out(1), with lists or sparse h, and chains
         What is written is an output of a linear layer, which nobody watches.
-    o_element, o_layer, with lists or sparse h
+    o_element, with lists or sparse h, and o_layer, where a MAC walks lists
         With ``o_h_write``: the element for its encoder or judge, and the layer that it is of.
     o : stream of output beats
     o_idle : Out(1)
@@ -451,11 +451,8 @@ class CellUnit(wiring.Component):
                 "o_h_data": Out(element),
                 "o_signal": Out(1),
                 **({"o_plain": Out(1)} if config.watches_h and config.chains else {}),
-                **(
-                    {"o_element": Out(encoder_input_layout(config, config.states)), "o_layer": Out(SCALE_BITS)}
-                    if config.watches_h
-                    else {}
-                ),
+                **({"o_element": Out(encoder_input_layout(config, config.states))} if config.watches_h else {}),
+                **({"o_layer": Out(SCALE_BITS)} if config.walks else {}),
                 "o": Out(stream.Signature(output_beat_layout())),
                 "o_idle": Out(1),
                 **({"o_clipped": Out(clipped_layout())} if config.count_clipped else {}),
@@ -535,8 +532,9 @@ class CellUnit(wiring.Component):
                 self.o_element.address.eq(tag.target),
                 self.o_element.zero.eq(tag.mode == MODE_ZERO),
                 self.o_element.token.eq(tag.signal),
-                self.o_layer.eq(tag.scale),
             ]
+            if self.config.walks:
+                m.d.comb += self.o_layer.eq(tag.scale)
         self._output(m, start, start_tag, preact, hidden & tag.emit, h, tag.last)
         self._count(m, h_valid, hidden)
         if self.config.count_clipped:

@@ -308,7 +308,6 @@ class Engine(wiring.Component):
             lists.i_x_valid.eq(inputs.o_write),
             lists.i_h.eq(cell.o_element),
             lists.i_h_valid.eq(cell.o_h_write & ~cell.o_plain if self.config.chains else cell.o_h_write),
-            lists.i_h_layer.eq(cell.o_layer),
             path.i_x_write.eq(lists.o_x_write),
             path.i_x_address.eq(lists.o_x_address),
             path.i_x_entry.eq(lists.o_x_entry),
@@ -320,6 +319,7 @@ class Engine(wiring.Component):
         ]
         if self.config.walks:
             m.d.comb += [
+                lists.i_h_layer.eq(cell.o_layer),
                 mac.i_x_length.eq(lists.o_x_length),
                 mac.i_h_lengths.eq(lists.o_h_lengths),
                 lists.i_x_taken.eq(mac.o_x_taken),

@@ -27,7 +27,7 @@ class ListPath(wiring.Component):
     i_x, i_x_valid
         An element of x; ``reference`` and ``zero`` are not looked at: the reference is that of its place in its vector.
     i_h, i_h_valid, i_h_layer
-        An element of h, and the layer that it is of.
+        An element of h, and the layer that it is of, but for ``list_loads``.
     o_x_write, o_x_address, o_x_entry, o_h_write, o_h_address, o_h_entry
         Write ports of the lists.
     o_x, o_h : Out(1)
@@ -59,7 +59,7 @@ class ListPath(wiring.Component):
                 "i_x_valid": In(1),
                 "i_h": In(encoder_input_layout(config, config.states)),
                 "i_h_valid": In(1),
-                "i_h_layer": In(SCALE_BITS),
+                **({"i_h_layer": In(SCALE_BITS)} if config.walks else {}),
                 "o_x_write": Out(1),
                 "o_x_address": Out(range(config.x_elements)),
                 "o_x_entry": Out(entry),

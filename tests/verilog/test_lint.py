@@ -12,6 +12,7 @@ from tests.builders import config_of
 ENGINES = {
     "c of another format": {"cell": QFormat(1, 14), "streams": False, "indexed": (), "c_shifts": (0, 2)},
     "gru": {"kind": "gru", "reset_before": True, "chains": True, "count_clipped": True},
+    "columns of what changed": {"lists": True, "list_loads": True},
 }
 
 
