@@ -1,6 +1,7 @@
 """What a planner needs to know of a model: kinds and sizes of its layers, without their weights."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -35,6 +36,12 @@ class Start:
     def stages(self) -> int:
         """Stages that differ."""
         return 1 + (self.repeats > 0)
+
+
+def _before(used):
+    before = np.zeros((used.shape[1] + 1, len(used)), dtype=np.min_scalar_type(-used.shape[1] - 1))
+    np.cumsum(np.ascontiguousarray(used.T), axis=0, out=before[1:])
+    return before
 
 
 @dataclass(frozen=True)
@@ -111,6 +118,11 @@ class LayerShape:
         if self.reads is not None and not self.projected and self.reads not in known:
             rule = f"must be its own {self.outputs} outputs, or of a plain layer 0, or of a gru twice as many"
             raise ConfigError("layer reads", self.reads, rule)
+
+    @cached_property
+    def used_before(self) -> tuple[np.ndarray, ...]:
+        """Of each matrix of ``used``, of a row how many weights are in front of a column: int (columns + 1, rows)."""
+        return tuple(_before(used) for used in self.used)
 
     @property
     def is_cell(self) -> bool:

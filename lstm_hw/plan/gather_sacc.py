@@ -27,7 +27,7 @@ from ..machine.network import LayerShape, Network
 from .gather_batch import BIAS, GatherBatchLayer, GatherBatchPlanner
 from .layer import Frame, StreamedLayer, ring_words, words_of
 from .sums import Sum, as_sum
-from .windows import counts_before, hides, most_kept, window_tiles
+from .windows import hides, most_kept, window_tiles
 
 NAME = "gather_sacc"
 DOWN, UP = 0, 1
@@ -96,7 +96,7 @@ def grid(shape: LayerShape, config: EngineConfig, height: int) -> Grid:
         )
     found = []
     if shape.used:
-        before = counts_before(shape.used[1])
+        before = shape.used_before[1]
         for width in range(min(config.window, units), 0, -1):
             if units % width == 0:
                 ends = [*range(0, shape.outputs, width), shape.outputs]

@@ -23,16 +23,13 @@ def hides(blocks: int, kept: int, columns: int) -> bool:
     return spans(blocks)[-1][1] * kept >= columns
 
 
-def counts_before(used: np.ndarray) -> np.ndarray:
-    """Of bool (rows, columns) how many are true in front of each column, and of all: int (rows, columns + 1)."""
-    before = np.zeros((len(used), used.shape[1] + 1), dtype=np.int32)
-    np.cumsum(used, axis=1, out=before[:, 1:])
-    return before
-
-
 def most_kept(before: np.ndarray, ends: list[int]) -> np.ndarray:
-    """Words of a row block in the windows between such columns: as many as the fullest row has weights, 1 at least."""
-    return np.maximum(1, np.diff(before[:, ends], axis=1).max(axis=0))
+    """Words of a row block in the windows between such columns: as many as the fullest row has weights, 1 at least.
+
+    ``before`` is that of a matrix as in ``LayerShape.used_before``.
+    """
+    most = [(before[end] - before[first]).max(initial=1) for first, end in zip(ends, ends[1:], strict=False)]
+    return np.array(most, dtype=np.int64)
 
 
 def window_tiles(
@@ -64,8 +61,8 @@ def window_tiles(
     """
     if not shape.used:
         return []
-    used, blocks = shape.used["xh".index(part)], shape.blocks(config.rows)
-    columns, before = used.shape[1], counts_before(used)
+    before, blocks = shape.used_before["xh".index(part)], shape.blocks(config.rows)
+    columns = len(before) - 1
     best, fewest = [], blocks * columns
     for width in range(min(config.window, columns // least) // of * of, 0, -of):
         ends = [*range(0, columns, width), columns]
