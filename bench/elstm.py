@@ -194,7 +194,9 @@ def best_plan(planner: Callable, network: Network, steps: int, **fields) -> tupl
     for batch in (batch for batch in BATCHES if batch <= steps and batch % contexts == 0):
         try:
             plan = planned(planner, network, batch, **fields)
-        except ConfigError:
+        except ConfigError as error:
+            if error.subject == "batch":  # an odd one
+                continue
             break
         found.append((count_cycles(plan, steps, memory=MEMORY).cycles, plan))
         if len(network.recurrent) == 1 < len(found) and found[-1][0] > found[-2][0]:

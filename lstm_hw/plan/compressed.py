@@ -355,9 +355,9 @@ class CompressedPlanner(FusionPlanner):
 
     def __init__(self, network: Network, config: EngineConfig, batch: int) -> None:
         if config.decoder == "off":
-            raise ConfigError("engine.decoder", "'off'", "must be bitmap or esell for the schedule compressed")
+            raise ConfigError("engine.decoder", "'off'", f"must be bitmap or esell for the schedule {self.name}")
         if config.contexts != 1:
-            raise ConfigError("engine.contexts", config.contexts, "must be 1 for the schedule compressed")
+            raise ConfigError("engine.contexts", config.contexts, f"must be 1 for the schedule {self.name}")
         if batch < LEAST_BATCH:
             raise ConfigError("batch", batch, f"must be at least {LEAST_BATCH}")
 

@@ -59,6 +59,15 @@ def test_a_layer_on_the_smallest_engine():
     assert cycles <= count_cycles(planned(planner, network, 2, **fields), 8, memory=MEMORY).cycles
 
 
+def test_best_plan_of_even_batches():
+    """Odd ones, which the schedule refuses, are passed over."""
+    network = Network((LayerShape("lstm", 40, 32, 15),))
+    planner, _, fields = KINDS["bitmap_sacc"]
+    plan, cycles = best_plan(planner, network, 8, **fields)
+    two, four = (count_cycles(planned(planner, network, n, **fields), 8, memory=MEMORY).cycles for n in (2, 4))
+    assert plan.batch > 2 and cycles <= four < two
+
+
 def test_layers_on_one_another(monkeypatch):
     """Both have their masks, in one plan."""
     monkeypatch.setattr(elstm, "BATCHES", (2,))
