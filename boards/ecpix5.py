@@ -1,13 +1,13 @@
 """LambdaConcept ECPIX-5 with an ECP5-5G 85F, by open tools from Verilog to bitstream."""
 
-from amaranth.build import Attrs, Pins, PinsN, Resource, Subsignal
+from amaranth.build import Attrs
 from amaranth_boards.ecpix5 import ECPIX585Platform
 from amaranth_boards.resources import LEDResources
 
 from lstm_hw.machine.parts import BOARDS
 
 from .ecp5 import Device
-from .lattice import Ecp5Board
+from .lattice import Ecp5Board, model_flash
 
 
 class ECPIX5Platform(Ecp5Board, ECPIX585Platform):
@@ -23,15 +23,6 @@ class ECPIX5Platform(Ecp5Board, ECPIX585Platform):
     """Channel B of the FT2232H behind the USB socket."""
     resources = [
         *(resource for resource in ECPIX585Platform.resources if resource.name != "rgb_led"),
-        Resource(
-            "model_flash",
-            0,
-            Subsignal("cs", PinsN("AA2", dir="o")),
-            Subsignal("copi", Pins("AD2", dir="o")),
-            Subsignal("cipo", Pins("AE2", dir="i"), Attrs(PULLMODE="UP")),
-            Subsignal("wp", PinsN("AF2", dir="o")),
-            Subsignal("hold", PinsN("AE1", dir="o")),
-            Attrs(IO_TYPE="LVCMOS33"),
-        ),
+        model_flash(cs="AA2", copi="AD2", cipo="AE2", wp="AF2", hold="AE1"),
         *LEDResources(pins="R21 W21 K24 R23", invert=True, attrs=Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP")),
     ]

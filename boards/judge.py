@@ -1,27 +1,13 @@
 """Judge: the states of a self-test and its verdict."""
 
-from enum import IntEnum
-
 from amaranth import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from lstm_hw.host.protocol import Reason
+
 RESET_CYCLES = 16
 """Cycles for which everything else is held in reset before a test."""
-
-
-class Reason(IntEnum):
-    """Why a test failed: the first of these that applies."""
-
-    NONE = 0
-    OUTPUT = 1
-    """An output beat was wrong, or one too many came."""
-    STATUS = 2
-    """The engine reported an error, or refused an access."""
-    MISSING = 3
-    """An output beat did not come."""
-    WATCHDOG = 4
-    """The engine did not get on."""
 
 
 class Judge(wiring.Component):

@@ -3,11 +3,25 @@
 from math import gcd
 
 from amaranth import ClockDomain, ClockSignal, Const, Instance, Signal
+from amaranth.build import Attrs, Pins, PinsN, Resource, Subsignal
 from amaranth.lib import io
 from amaranth.lib.cdc import ResetSynchronizer
 
 VCO_MHZ = 600
 """The PLL's oscillator runs at 400 to 800 MHz."""
+
+
+def model_flash(cs, copi, cipo, wp, hold):
+    """The flash that holds the bitstream, on pins of these names (Resource); its write protection and hold stay off."""
+    return Resource(
+        *Ecp5Board.flash,
+        Subsignal("cs", PinsN(cs, dir="o")),
+        Subsignal("copi", Pins(copi, dir="o")),
+        Subsignal("cipo", Pins(cipo, dir="i"), Attrs(PULLMODE="UP")),
+        Subsignal("wp", PinsN(wp, dir="o")),
+        Subsignal("hold", PinsN(hold, dir="o")),
+        Attrs(IO_TYPE="LVCMOS33"),
+    )
 
 
 class Ecp5Board:

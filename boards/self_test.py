@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from lstm_hw.errors import ConfigError
 from lstm_hw.gateware.axi import Axi4Lite, Axi4Read
 from lstm_hw.gateware.top import Top
+from lstm_hw.host.protocol import Reason
 from lstm_hw.machine.config import VALUE_BITS
 from lstm_hw.machine.ports import CONTROL, X, Y, weight_prefixes
 from lstm_hw.machine.registers import ADDRESS_BITS
@@ -16,7 +17,7 @@ from lstm_hw.verilog.emit import emit_verilog
 
 from .axi_rom import AxiRom
 from .checker import Checker, beat_layout, expectation_layout, expectations
-from .judge import Judge, Reason
+from .judge import Judge
 from .lights import Lights
 from .rom_reader import RomSource
 from .script import ACCESS, ScriptMaster, script_of

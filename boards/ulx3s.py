@@ -1,13 +1,13 @@
 """Radiona ULX3S with an ECP5 85F, by open tools from Verilog to bitstream."""
 
-from amaranth.build import Attrs, Pins, PinsN, Resource, Subsignal
+from amaranth.build import Attrs, Pins, Resource
 from amaranth_boards.resources import UARTResource
 from amaranth_boards.ulx3s import ULX3S_85F_Platform
 
 from lstm_hw.machine.parts import BOARDS
 
 from .ecp5 import Device
-from .lattice import Ecp5Board
+from .lattice import Ecp5Board, model_flash
 
 
 class ULX3SPlatform(Ecp5Board, ULX3S_85F_Platform):
@@ -26,15 +26,6 @@ class ULX3SPlatform(Ecp5Board, ULX3S_85F_Platform):
     resources = [
         *ULX3S_85F_Platform.resources,
         UARTResource("host_uart", 0, rx="M1", tx="L4", attrs=Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP")),
-        Resource(
-            "model_flash",
-            0,
-            Subsignal("cs", PinsN("R2", dir="o")),
-            Subsignal("copi", Pins("W2", dir="o")),
-            Subsignal("cipo", Pins("V2", dir="i"), Attrs(PULLMODE="UP")),
-            Subsignal("wp", PinsN("Y2", dir="o")),
-            Subsignal("hold", PinsN("W1", dir="o")),
-            Attrs(IO_TYPE="LVCMOS33"),
-        ),
+        model_flash(cs="R2", copi="W2", cipo="V2", wp="Y2", hold="W1"),
         Resource("wifi_gpio0", 0, Pins("L2", dir="o"), Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP")),
     ]

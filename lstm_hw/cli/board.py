@@ -47,15 +47,17 @@ BOARD = (
 )
 
 
-def on_device(examples: list[str]) -> Callable[[Callable], click.Command]:
-    """A command of `device`: an image, and the road to a board."""
+def on_device(examples: list[str], required: bool = True) -> Callable[[Callable], click.Command]:
+    """A command of `device`: an image, ``required`` or not, and the road to a board."""
+
+    metavar = "IMAGE.lstmfw" if required else "[IMAGE.lstmfw]"
 
     def decorate(function):
         shown = "\n".join(f"  lstm-hw device {example}" for example in examples)
         command = device.command(epilog=f"\b\nExamples:\n{shown}")(function)
         for option in BOARD:
             option(command)
-        command.params.insert(0, click.Argument(["image"], type=click.Path(), metavar="IMAGE.lstmfw"))
+        command.params.insert(0, click.Argument(["image"], type=click.Path(), metavar=metavar, required=required))
         return command
 
     return decorate
@@ -77,9 +79,24 @@ def info(image: str, timeout: float, abort: bool, **where: Any) -> None:
         click.echo(line)
 
 
-@on_device(["selftest digits.lstmfw --port /dev/ttyUSB0", "selftest digits.lstmfw --overlay design.bit"])
-def selftest(image: str, timeout: float, **where: Any) -> None:
+@on_device(
+    [
+        "selftest digits.lstmfw --port /dev/ttyUSB0",
+        "selftest digits.lstmfw --overlay design.bit",
+        "selftest --board --port /dev/ttyUSB0",
+    ],
+    required=False,
+)
+@click.option("--board", is_flag=True, help="The self-test in the board's own bitstream instead, which needs no image.")
+def selftest(image: str | None, timeout: float, board: bool, **where: Any) -> None:
     """Load the model and run the image's test vectors: every bit of the outputs must be right."""
+    if board == (image is not None):
+        raise click.UsageError("must have an image, or --board without one")
+    if board:
+        from ..project.board import tested
+
+        click.echo(tested(where, timeout))
+        return
     with open_device(image, timeout, where) as opened:
         click.echo(f"{opened.session.transport.name}: {opened.selftest()} sequences right, in every bit")
 

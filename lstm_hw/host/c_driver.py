@@ -23,7 +23,21 @@ from .image import (
     Kind,
 )
 from .image import VERSION as IMAGE_VERSION
-from .protocol import HELLO, HELLO_BYTES, REPLY, REQUEST, SILENCE_MS, X_LAST, Y_LAST, Capability, FlashState, Op, Status
+from .protocol import (
+    HELLO,
+    HELLO_BYTES,
+    REPLY,
+    REQUEST,
+    SILENCE_MS,
+    X_LAST,
+    Y_LAST,
+    Capability,
+    FlashState,
+    Op,
+    Reason,
+    Status,
+    TestState,
+)
 from .protocol import VERSION as LINE_VERSION
 
 SOURCES = Path(__file__).parent / "c"
@@ -54,6 +68,8 @@ def layout_header() -> str:
     line |= {"HELLO_BYTES": HELLO_BYTES, "X_LAST": X_LAST, "Y_LAST": Y_LAST}
     line |= {f"HELLO_{field.name.upper()}": offset_of(HELLO, field.name) for field in HELLO}
     line |= {f"OP_{op.name}": op.value for op in Op} | {f"STATUS_{status.name}": status.value for status in Status}
+    line |= {f"TEST_{state.name}": state.value for state in TestState}
+    line |= {f"REASON_{reason.name}": reason.value for reason in Reason}
     line |= {f"FLASH_{state.name}": state.value for state in FlashState} | {"FLASH_LAST": max(FlashState)}
     line |= {f"HAS_{capability.name}": capability.value for capability in Capability}
     magic = "".join(f"\\{byte:03o}" if byte < 32 else chr(byte) for byte in MAGIC)

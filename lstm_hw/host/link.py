@@ -116,6 +116,7 @@ class Link:
             LinkMemory(self) if Capability.MEMORY in has else None,
             LinkStreams(self) if Capability.STREAMS in has else None,
             self.reset if Capability.RESET in has else None,
+            selftest=self.selftest if Capability.SELFTEST in has else None,
             flash=self.flash if Capability.FLASH in has else None,
             clock=self.clock,
             close=self.line.close,

@@ -90,6 +90,25 @@ class TestState(IntEnum):
     FAILED = 3
 
 
+class Reason(IntEnum):
+    """Why a board's self-test failed, by SELFTEST: the first of these that applies."""
+
+    NONE = 0
+    OUTPUT = 1
+    STATUS = 2
+    MISSING = 3
+    WATCHDOG = 4
+
+
+REASON_DOC = {
+    Reason.NONE: "none",
+    Reason.OUTPUT: "an output beat was wrong, or one too many came",
+    Reason.STATUS: "the engine reported an error, or refused an access",
+    Reason.MISSING: "an output beat did not come",
+    Reason.WATCHDOG: "the engine did not get on",
+}
+
+
 class FlashState(IntEnum):
     """What has become of the model in a board's flash memory, by FLASH."""
 

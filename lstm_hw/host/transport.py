@@ -11,7 +11,7 @@ from typing import Protocol
 
 from ..errors import DeviceError
 from .driver import RegisterPort
-from .protocol import FlashState
+from .protocol import FlashState, TestState
 
 Ended = Callable[[], Awaitable[bool]]
 """Asked when nothing moves on a stream: True when the run is over, DeviceError when its time is."""
@@ -91,6 +91,8 @@ class Transport:
         Resets the engine.
     interrupt : async callable, optional
         Returns when the interrupt output is high, or after a while.
+    selftest : async callable, optional
+        Begins the board's own self-test, or looks at it; see :meth:`lstm_hw.host.link.Link.selftest`.
     flash : async callable, optional
         Tells what has become of the model in the board's flash memory (FlashState or None).
     pause : async callable, optional
@@ -107,6 +109,7 @@ class Transport:
     streams: Streams | None = None
     reset: Callable[[], Awaitable[None]] | None = None
     interrupt: Callable[[], Awaitable[None]] | None = None
+    selftest: Callable[[bool], Awaitable[tuple[TestState, int, int, int]]] | None = None
     flash: Callable[[], Awaitable[FlashState | None]] | None = None
     pause: Callable[[], Awaitable[None]] | None = None
     clock: Callable[[], float] = time.monotonic

@@ -1,34 +1,37 @@
 """A board with an engine, as the command line opens it: the road to it, by what the user said."""
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import ConfigError, InputError
+from ..errors import ConfigError, DeviceError, InputError, VerificationError
 from ..files import writable
 from ..host.device import Device, blocking
 from ..host.driver import Driver
 from ..host.image import FirmwareImage
 from ..host.link import Line, Link, SerialLine, SocketLine
-from ..host.protocol import FLASH_DOC
+from ..host.protocol import FLASH_DOC, REASON_DOC, TestState
 from ..host.transport import Transport
 from ..reading import NpzFile
 
 BAUD, FAST = 115_200, 1_000_000
 """Of a serial port: that of a bridge after its reset, and what it is set to if it can be."""
 STREAM_BYTES = 1 << 22
+LOOK_SECONDS = 0.02
+"""Between two looks at a self-test."""
 
 
-def transport_of(image: FirmwareImage, where: dict[str, Any]) -> Transport:
+def transport_of(image: FirmwareImage | None, where: dict[str, Any]) -> Transport:
     """The road to an engine.
 
     Parameters
     ----------
-    image : FirmwareImage
-        What it is wanted for.
+    image : FirmwareImage or None
+        What it is wanted for; a port and a socket need none.
     where : dict
         One of ``port`` (a serial port, with ``baud`` and ``fast``), ``socket`` (``HOST:PORT``), ``overlay`` (a PYNQ
         .bit file) or ``registers`` (with ``dma``, ``weights`` and ``streams``; see :func:`lstm_hw.host.linux.linux`).
@@ -91,6 +94,51 @@ def _linux(image, where):
 def open_device(image: FirmwareImage, where: dict[str, Any], timeout: float) -> Device:
     """A device that runs a firmware image; errors as of :func:`transport_of` and :class:`.Device`."""
     return Device(image, transport_of(image, where), timeout)
+
+
+def tested(where: dict[str, Any], timeout: float) -> str:
+    """Run the self-test that is in a board's bitstream, which resets the engine, and tell its verdict.
+
+    Parameters
+    ----------
+    where : dict
+        As for :func:`transport_of`: a port or a socket.
+    timeout : float
+        Seconds that it may take.
+
+    Raises
+    ------
+    ConfigError
+        Another road.
+    DeviceError
+        The board has no such test, or it does not end.
+    VerificationError
+        It failed; says why.
+    """
+    for name in ("overlay", "registers"):
+        if where.get(name):
+            rule = (
+                "must go with --port or --socket: elsewhere the self-test is a bitstream of its own, with LEDs"
+            )
+            raise ConfigError("--board", f"with --{name}", rule)
+    transport = transport_of(None, where)
+    try:
+        look = transport.need("selftest")
+        until = transport.clock() + timeout
+        state, reason, right, cycles = blocking(look(True))
+        while state == TestState.RUNNING:
+            if transport.clock() > until:
+                raise DeviceError(transport.name, "self-test runs", f"must end within {timeout:g} s")
+            time.sleep(LOOK_SECONDS)
+            state, reason, right, cycles = blocking(look(False))
+    finally:
+        if transport.close is not None:
+            transport.close()
+    vectors = f"{right} vector{'s' * (right != 1)} right"
+    if state != TestState.PASSED:
+        why = REASON_DOC.get(reason, "not a known one")
+        raise VerificationError(f"{transport.name}: self-test", vectors, f"must pass; reason {reason}: {why}")
+    return f"{transport.name}: the board's self-test passed, {vectors}, {cycles} cycles in the last run"
 
 
 def read_inputs(path: str | os.PathLike, name: str | None, scale: str | None = None) -> np.ndarray:

@@ -7,7 +7,8 @@ import pytest
 from amaranth import ResetInserter, Signal
 
 from boards.checker import Checker, expectation_layout, expectations
-from boards.judge import RESET_CYCLES, Judge, Reason
+from boards.judge import RESET_CYCLES, Judge
+from lstm_hw.host.protocol import Reason
 from tests.simulation import simulate, source
 
 PACKETS = [[[1, -2, 3]], [[4]], [[5, 6], [7]]]

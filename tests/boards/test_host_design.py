@@ -6,8 +6,8 @@ import pytest
 
 from boards import host_design
 from boards.host_design import HostDesign, memory_bytes_of
-from boards.judge import Reason
 from lstm_hw.errors import ConfigError
+from lstm_hw.host.protocol import Reason
 from sim.runner import run_bench
 from tests.boards.scenarios import small_scenario
 from tests.builders import config_of

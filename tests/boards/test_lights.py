@@ -2,8 +2,8 @@
 
 import pytest
 
-from boards.judge import Reason
 from boards.lights import SLOTS, Lights
+from lstm_hw.host.protocol import Reason
 from tests.simulation import observe, simulate
 
 QUARTER = 5

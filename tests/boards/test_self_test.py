@@ -6,9 +6,9 @@ import subprocess
 import pytest
 
 from boards import self_test
-from boards.judge import Reason
 from boards.plan import SEQUENCES, scenario_of
 from lstm_hw.errors import ConfigError
+from lstm_hw.host.protocol import Reason
 from lstm_hw.project.api import convert
 from lstm_hw.verilog import tools
 from sim.runner import run_bench

@@ -25,7 +25,7 @@ from lstm_hw.host import link as link_module
 from lstm_hw.host.device import ClippedWarning, Device, blocking
 from lstm_hw.host.link import Link, SerialLine, SocketLine
 from lstm_hw.host.overlay import overlay
-from lstm_hw.host.protocol import Op, Status
+from lstm_hw.host.protocol import Capability, Op, Status, TestState
 from lstm_hw.machine.registers import ErrorCode, clipped_register, lookup
 from sim.bridge import Bridge
 
@@ -66,10 +66,10 @@ class FileLine:
         self.send(content)
 
 
-def serve(engine, file, write):
+def serve(engine, file, write, create=Bridge):
     """A thread in which a bridge answers until the other end closes."""
     parts = Coroutines(engine)
-    bridge = Bridge(Registers(engine), parts, parts)
+    bridge = create(Registers(engine), parts, parts)
 
     def answer():
         try:
@@ -83,7 +83,7 @@ def serve(engine, file, write):
 
 
 @contextmanager
-def listening(engine, connections=1):
+def listening(engine, connections=1, create=Bridge):
     """A port at which a bridge answers, one connection after the other."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -91,7 +91,7 @@ def listening(engine, connections=1):
             for _ in range(connections):
                 peer, _ = server.accept()
                 with peer:
-                    serve(engine, peer.fileno(), peer.sendall).join()
+                    serve(engine, peer.fileno(), peer.sendall, create).join()
 
         threading.Thread(target=accept, daemon=True).start()
         yield server.getsockname()[1]
@@ -530,6 +530,63 @@ def test_command_line(project, engine, tmp_path):
     ):
         shown = call("device", "selftest", *arguments)
         assert shown.exit_code == 1 and message in shown.output, shown.output
+
+
+class TestedBridge(Bridge):
+    """With a self-test that runs for two looks at it; ``ends`` are verdicts, one for each time that it begins."""
+
+    __test__ = False
+    ends = ()
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.looks = 0
+
+    @property
+    def hello(self):
+        return replace(super().hello, capabilities=super().hello.capabilities | Capability.SELFTEST)
+
+    async def answer(self, request):
+        if request.code != Op.SELFTEST:
+            return await super().answer(request)
+        self.looks = 1 if request.payload[0] else self.looks + 1
+        state, reason, right, cycles = self.ends if self.looks > 2 else (TestState.RUNNING, 0, 0, 0)
+        return Status.OK, bytes([state, reason]) + right.to_bytes(2, "little") + cycles.to_bytes(4, "little")
+
+
+@pytest.mark.parametrize(
+    "ends, status, said",
+    [
+        (
+            (TestState.PASSED, 0, 8, 5342),
+            0,
+            "self-test passed, 8 vectors right, 5342 cycles in the last run",
+        ),
+        (
+            (TestState.FAILED, 1, 1, 7),
+            1,
+            "self-test: 1 vector right; must pass; reason 1: an output beat was wrong",
+        ),
+        ((TestState.FAILED, 9, 0, 7), 1, "self-test: 0 vectors right; must pass; reason 9: not a known one"),
+        ((TestState.RUNNING, 0, 0, 0), 1, "self-test runs; must end within 0.05 s"),
+    ],
+)
+def test_the_self_test_of_a_board(engine, ends, status, said):
+    """Over the protocol, without an image; a failure is an error that says why."""
+    with listening(engine, create=type("Ended", (TestedBridge,), {"ends": ends})) as port:
+        shown = call("device", "selftest", "--board", "--socket", f"127.0.0.1:{port}", "--timeout", "0.05")
+    assert shown.exit_code == status and said in shown.output, shown.output
+
+
+def test_boards_without_a_self_test(engine):
+    with listening(engine) as port:
+        shown = call("device", "selftest", "--board", "--socket", f"127.0.0.1:{port}")
+    assert shown.exit_code == 1 and "no selftest; must be a transport with selftest" in shown.output
+    shown = call("device", "selftest", "--board", "--overlay", "design.bit")
+    assert shown.exit_code == 1 and "--board: with --overlay; must go with --port or --socket" in shown.output
+    for arguments in ((), ("image.lstmfw", "--board")):
+        shown = call("device", "selftest", *arguments, "--socket", "a:1")
+        assert shown.exit_code == 2 and "must have an image, or --board without one" in shown.output
 
 
 @pytest.mark.parametrize("name", main.commands["device"].commands)

@@ -52,7 +52,7 @@ lstm_hw_status lstm_hw_serial_speed(lstm_hw_serial *serial, uint32_t baud);
  * it. LSTM_HW_E_UNSUPPORTED: a board that does not look at one. */
 lstm_hw_status lstm_hw_serial_flash(lstm_hw_serial *serial, uint32_t *state);
 
-/* The self-test of a board; states and reasons as docs/host.md lists them. */
+/* The self-test of a board: LSTM_HW_LINE_TEST_... and LSTM_HW_LINE_REASON_..., as docs/host.md lists them. */
 typedef struct {
     uint32_t state, reason, right, cycles;
 } lstm_hw_selftest;

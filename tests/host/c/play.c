@@ -266,7 +266,7 @@ int main(int count, char **arguments)
         } else if (!strcmp(name, "selftest")) {
             lstm_hw_selftest test = {0, 0, 0, 0};
             lstm_hw_status status = lstm_hw_serial_selftest(&serial, (int)a, &test);
-            while (a == 2 && status == LSTM_HW_OK && test.state == 1)
+            while (a == 2 && status == LSTM_HW_OK && test.state == LSTM_HW_LINE_TEST_RUNNING)
                 status = lstm_hw_serial_selftest(&serial, 0, &test);
             printf("selftest %d %u %u %u\n", status, test.state, test.reason, test.right);
         } else if (!strcmp(name, "repeats")) {
