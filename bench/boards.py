@@ -4,15 +4,14 @@ Each resource is counted by Yosys and held to what the part has by itself, with 
 :data:`lstm_hw.machine.parts.HEADROOM`. Where something does not fit, a clock is missed or a case fails, its row says so
 behind ``MISSED``, the other cases have theirs, and the bench ends with status 1. Of the engines with hundreds of
 lanes each kind of lane group is synthesised once and counted as often as it is there, so nothing is minimised across
-their borders; boards are made flat. ``lut`` has the LUTs of both uses, ``lut_memory`` those that are memory or shift
-registers.
+their borders (:func:`bench.lanes.check_groups` compares); boards are made flat. ``lut`` has the LUTs of both uses,
+``lut_memory`` those that are memory or shift registers.
 
 The clock of the engine alone is the median of three placements on an ECP5 of speed grade 6, aimed at 100 MHz; that of
 boards with an ECP5 is their bitstream's. ``gate_level_digits`` are classified by the ULX3S's netlist, with equal bits.
 Everything is kept by what it follows from, under ``build``.
 """
 
-import re
 import statistics
 import sys
 
@@ -35,6 +34,7 @@ from lstm_hw.verilog.emit import write_verilog
 from lstm_hw.verilog.tools import yosys_components, yosys_stat
 
 from . import fmax
+from .lanes import group_modules
 from .sbe import DEVICES
 from .sbe_case import prepared
 from .table import FOLDER, MISSED, Row, text, update
@@ -95,8 +95,7 @@ def counted(config, name, family, folder=CACHE):
         And the Yosys that counted.
     """
     verilog = write_verilog(f"{folder}/{name.replace('/', '-')}.v", Top(config), TOPLEVEL)
-    groups = re.findall(r"^module (\w+_lanes_group\d+)\b", verilog.read_text(), re.MULTILINE)
-    stat = yosys_stat(verilog, TOPLEVEL, family, folder, groups)
+    stat = yosys_stat(verilog, TOPLEVEL, family, folder, group_modules(verilog))
     return Usage.of_stat(stat), stat["tool"]
 
 

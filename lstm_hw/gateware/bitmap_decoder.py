@@ -9,6 +9,11 @@ from ..machine.isa import WORD_BITS
 from ..machine.latency import DECODE
 from .port_decoder import PortDecoder
 
+GROUP = 12
+"""Rows of a mask that are counted a cycle before the others, and together with them."""
+LUT_COLUMNS = 4
+"""Bits of a sum whose carry is plain gates; the carry chain is the longer way for so few."""
+
 
 class BitmapDecoder(PortDecoder):
     """Expands segments of the bit map, as :mod:`lstm_hw.machine.bitmap` says, and gathers the beats of other words.
@@ -35,12 +40,14 @@ class BitmapDecoder(PortDecoder):
                 "start": 1,  # the first beat of a raw word
                 "final": 1,  # the last weights of a block
                 "bad": 1,
+                "padding": 1,  # behind the last weights: bad unless it is zero
             }
         )
         stages = [Signal(layout, name=f"stage{n}") for n in range(1, DECODE)]
         beats = [Signal(self.config.axi_data_bits, name=f"beat{n}", reset_less=True) for n in range(1, DECODE)]
         for before, after in zip((self._sorted(m, layout), *stages), stages, strict=False):
             m.d.sync += after.eq(before)
+        m.d.sync += stages[1].bad.eq(stages[0].bad | stages[0].padding & beats[0].any())
         for before, after in zip((self.i_data, *beats), beats, strict=False):
             m.d.sync += after.eq(before)
         m.d.comb += self.o_busy.eq(Cat(stage.valid for stage in stages).any())
@@ -88,7 +95,7 @@ class BitmapDecoder(PortDecoder):
                 m.d.comb += over.eq((weights == 1) & (left == 0))
                 m.d.sync += weights.eq(weights - 1)
             with m.Else():
-                m.d.comb += [over.eq(1), kind.bad.eq(self.i_data.any())]
+                m.d.comb += [over.eq(1), kind.padding.eq(1)]
             with m.If(self.i_last & ~over):
                 m.d.comb += kind.bad.eq(1)
         return kind
@@ -114,9 +121,12 @@ class BitmapDecoder(PortDecoder):
     def _count_next(self, m, masks):
         """Count the ones of the next mask, all of them and those in front of each row."""
         rows, new = self.config.rows, masks.new
-        mask = masks.filed[COUNT_BITS : COUNT_BITS + rows]
-        m.d.comb += [new.mask.eq(mask), new.count.eq(_count(m, mask))]
-        m.d.comb += [new.ranks[row].eq(_count(m, mask[:row])) for row in range(1, rows)]
+        inside, groups = masks.inside, list(masks.groups)
+        m.d.comb += [
+            new.mask.eq(masks.filed[COUNT_BITS : COUNT_BITS + rows]),
+            new.count.eq(_sum(m, groups)),
+            *(new.ranks[row].eq(_sum(m, [*groups[: row // GROUP], inside[row]])) for row in range(1, rows)),
+        ]
 
     def _file(self, m, masks, filing, beat, moves):
         """Masks in, and on by a word."""
@@ -125,6 +135,13 @@ class BitmapDecoder(PortDecoder):
             m.d.sync += filed.word_select(filing.number, self.config.axi_data_bits).eq(beat)
         with m.Elif(moves & (queued != 0)):
             m.d.sync += [filed[COUNT_BITS:].eq(filed[COUNT_BITS + rows :]), queued.eq(queued - 1)]
+        # What will be the first mask: the one behind, or, while others are filed, the one that is there since before.
+        mask = Mux(filing.mask, filed[COUNT_BITS:], filed[COUNT_BITS + rows :])[:rows]
+        with m.If(filing.mask | moves & (queued != 0)):
+            for first in range(0, rows, GROUP):
+                held = mask[first : min(first + GROUP, rows)]
+                m.d.sync += masks.groups[first // GROUP].eq(_sum(m, held))
+                m.d.sync += [masks.inside[first + n].eq(_sum(m, held[:n])) for n in range(1, len(held))]
         m.d.sync += masks.surplus.eq(filed[COUNT_BITS:].any())
         with m.If(filing.ready):
             m.d.sync += queued.eq(filing.words)
@@ -175,17 +192,18 @@ class BitmapDecoder(PortDecoder):
         m.d.sync += idle.eq(Cat(beat.word_select(unit, width).any() for unit in range(per_beat)))
         unused = Signal(per_beat)
         m.d.comb += unused.eq(Cat(idle[unit] & (word.left <= unit) for unit in range(per_beat)))
-        last_word = Signal()
-        m.d.comb += last_word.eq(word.ends & ~masks.has_next)
+        # Whether the next word starts in a beat of its own is known last.
+        last_word, packed, left_over = Signal(), Signal(), Signal()
+        m.d.comb += [
+            last_word.eq(word.ends & ~masks.has_next),
+            packed.eq(word.take & ~taking.raw),
+            left_over.eq(packed & word.ends & unused.any()),
+        ]
         m.d.sync += self.o_bad.eq(
             taking.bad
-            | (word.take & ~taking.raw)
-            & (
-                ~word.active
-                | (last_word != taking.final)
-                | (taking.final & masks.surplus)
-                | (word.ends & (word.fresh | ~masks.has_next) & unused.any())
-            )
+            | packed & (~word.active | (last_word != taking.final) | (taking.final & masks.surplus))
+            | left_over & ~masks.has_next
+            | left_over & word.fresh
         )
 
 
@@ -198,6 +216,9 @@ class _Masks:
             {"mask": rows, "count": range(rows + 1), "ranks": data.ArrayLayout(range(rows), rows)}
         )
         self.filed = Signal(form.mask_beats * config.axi_data_bits, name="masks", reset_less=True)
+        # Of the first of them: ones in each group of rows, and in front of each row inside its group.
+        self.groups = Signal(data.ArrayLayout(range(GROUP + 1), -(-rows // GROUP)), name="groups", reset_less=True)
+        self.inside = Signal(data.ArrayLayout(range(GROUP), rows), name="inside", reset_less=True)
         self.queued = Signal(range(form.block_words + 1))
         self.new, self.next = Signal(following), Signal(following, reset_less=True)
         self.has_next, self.surplus = Signal(), Signal(name="surplus")
@@ -218,17 +239,45 @@ class _Word:
         self.room = Signal(range(per_beat + 1))
 
 
-def _count(m, bits):
-    """The number of ones, by full adders of plain gates: a carry chain for so few bits is the longer way."""
-    columns, result = [list(bits)], []
-    while columns:
-        column, carries = columns.pop(0), columns.pop(0) if columns else []
-        while len(column) > 1:
-            a, b, c = (*column[:3], C(0, 1))[:3]
-            total, carry = Signal(), Signal()
-            m.d.comb += [total.eq(a ^ b ^ c), carry.eq((a & b) | (c & (a ^ b)))]
-            column, carries = [*column[3:], total], [*carries, carry]
-        result += column
-        if carries:
-            columns.insert(0, carries)
-    return Cat(result) if result else C(0, 1)
+def _sum(m, numbers):
+    """The sum of numbers, by counters of six bits of plain gates and a carry for what they leave."""
+    columns = [[] for _ in range(max((len(number) for number in numbers), default=0))]
+    for number in numbers:
+        for weight, bit in enumerate(number):
+            columns[weight].append(bit)
+    while any(len(column) > 2 for column in columns):
+        fewer = [[] for _ in range(len(columns) + 2)]
+        for weight, column in enumerate(columns):
+            for first in range(0, len(column), 6):
+                some = column[first : first + 6]
+                if len(some) < 3:
+                    fewer[weight] += some
+                    continue
+                for up, bit in enumerate(_count_six(m, some)):
+                    fewer[weight + up].append(bit)
+        columns = [column for column in fewer if column]
+    if len(columns) > LUT_COLUMNS:
+        a, b = (Cat((*column, C(0, 1))[n] for column in columns) for n in (0, 1))
+        return a + b
+    result, carry = [], C(0, 1)
+    for column in columns:
+        total, carry = _add(m, *(*column, C(0, 1))[:2], carry)
+        result.append(total)
+    return Cat(*result, carry)
+
+
+def _count_six(m, bits):
+    """The number of ones among three to six bits, lowest bit first."""
+    count = Signal(bits_for(len(bits)))
+    bits = (*bits, C(0, 1), C(0, 1), C(0, 1))
+    (low, first), (high, second) = _add(m, *bits[:3]), _add(m, *bits[3:6])
+    total, third = _add(m, low, high, C(0, 1))
+    m.d.comb += count.eq(Cat(total, *_add(m, first, second, third)))
+    return list(count)
+
+
+def _add(m, a, b, c):
+    """Sum and carry of three bits."""
+    total, carry = Signal(), Signal()
+    m.d.comb += [total.eq(a ^ b ^ c), carry.eq((a & b) | (c & (a ^ b)))]
+    return total, carry

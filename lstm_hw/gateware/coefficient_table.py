@@ -4,8 +4,12 @@ from collections.abc import Sequence
 
 from amaranth import *
 from amaranth.lib.memory import Memory
+from amaranth.utils import exact_log2
 
 from ..machine.activation_unit import column_bits
+
+PAGE_ROWS = 64
+"""Rows of which a six-input LUT holds a bit."""
 
 
 def coefficient_table(m: Module, columns: Sequence[Sequence[int]], row: Value, style: str | None) -> list[Value]:
@@ -14,7 +18,8 @@ def coefficient_table(m: Module, columns: Sequence[Sequence[int]], row: Value, s
     Parameters
     ----------
     m : Module
-        What the table becomes part of, as submodule ``table``.
+        What the table becomes part of, as submodule ``table``, or as ``page0`` and so on where it is of logic and has
+        more than :data:`PAGE_ROWS` rows.
     columns : sequence of sequences of int
         Of one length.
     row : Value
@@ -28,16 +33,35 @@ def coefficient_table(m: Module, columns: Sequence[Sequence[int]], row: Value, s
         for coefficient, width in zip(reversed(entries), reversed(widths), strict=True):
             packed = (packed << width) | (coefficient & ((1 << width) - 1))
         rows.append(packed)
-    attributes = {"syn_romstyle": style} if style else {}
-    m.submodules.table = table = Memory(shape=sum(widths), depth=len(rows), init=rows, attrs=attributes)
-    port = table.read_port()
-    m.d.comb += port.addr.eq(row)
+    if style == "logic" and len(rows) > PAGE_ROWS:
+        word = _paged(m, rows, sum(widths), row)
+    else:
+        attributes = {"syn_romstyle": style} if style else {}
+        m.submodules.table = table = Memory(shape=sum(widths), depth=len(rows), init=rows, attrs=attributes)
+        port = table.read_port()
+        m.d.comb += port.addr.eq(row)
+        word = port.data
     coefficients, offset = [], 0
     for column, width in zip(columns, widths, strict=True):
-        field = port.data[offset : offset + width]
+        field = word[offset : offset + width]
         coefficients.append(field.as_signed() if min(column) < 0 else field)
         offset += width
     return coefficients
+
+
+def _paged(m, rows, width, row):
+    """A table of logic in pages and the choice of one: two LUTs in a row, where a mapper left to itself shares parts of
+    the bits and makes the path of some of them several times as long."""
+    inside, pages = exact_log2(PAGE_ROWS), []
+    for number, first in enumerate(range(0, len(rows), PAGE_ROWS)):
+        held = rows[first : first + PAGE_ROWS]
+        table = Memory(shape=width, depth=len(held), init=held, attrs={"syn_romstyle": "logic"})
+        m.submodules[f"page{number}"] = table
+        port = table.read_port(domain="comb")
+        page = Signal(width, name=f"of_page{number}", attrs={"keep": 1})
+        m.d.comb += [port.addr.eq(row[:inside]), page.eq(port.data)]
+        pages.append(page)
+    return register(m, Array(pages)[row[inside:]], "coefficients")
 
 
 def register(m: Module, value: Value, name: str) -> Signal:

@@ -117,9 +117,7 @@ def tested(where: dict[str, Any], timeout: float) -> str:
     """
     for name in ("overlay", "registers"):
         if where.get(name):
-            rule = (
-                "must go with --port or --socket: elsewhere the self-test is a bitstream of its own, with LEDs"
-            )
+            rule = "must go with --port or --socket: elsewhere the self-test is a bitstream of its own, with LEDs"
             raise ConfigError("--board", f"with --{name}", rule)
     transport = transport_of(None, where)
     try:

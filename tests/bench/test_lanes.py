@@ -6,10 +6,26 @@ from dataclasses import replace
 import pytest
 
 from bench import lanes
-from bench.lanes import DEEP, ENGINE, FORMATS, MODES, WITH_LISTS, cell_rows, decoder_rows, lane_rows, level_rows
+from bench.lanes import (
+    DEEP,
+    DEPTHS,
+    ENGINE,
+    FORMATS,
+    MODES,
+    WITH_LISTS,
+    cell_rows,
+    check_groups,
+    decoder_rows,
+    lane_rows,
+    level_rows,
+)
 from bench.table import Row, update
 from lstm_hw.errors import VerificationError
+from lstm_hw.gateware.lane_group import LaneArray
+from lstm_hw.machine.config import EngineConfig
 from lstm_hw.plan.resources import Mapped
+from lstm_hw.verilog.emit import write_verilog
+from lstm_hw.verilog.tools import yosys_stat
 
 MEMORIES = {"weight_words": 512, "accumulators": 8, "finish_entries": 4, "axi_data_bits": 64}
 
@@ -49,6 +65,17 @@ def test_deep_sums_leave_windows_in_lut_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(lanes, "mapped", lambda *_: Mapped(lutram=47, bram36=0.0, deep=2))
     with pytest.raises(VerificationError, match="192 LUTs as memory; must be 188, those of windows"):
         lane_rows(mode, 4, 1, tmp_path, **{**MEMORIES, **DEEP})
+
+
+def test_a_count_by_groups_is_that_of_all_lanes(tmp_path):
+    """Of two kinds of groups: the last one has no group behind it."""
+    config = EngineConfig(rows=8, contexts=1, **{**DEPTHS, **MEMORIES}, **MODES[0].engine)
+    verilog = write_verilog(tmp_path / "lanes.v", LaneArray(config), "lanes")
+    flat = yosys_stat(verilog, "lanes", build_dir=tmp_path)
+    check_groups(verilog, "lanes", flat, tmp_path)
+    for kind, message in (("ff", "ff; must be"), ("bram36", "bram36; must be"), ("lut", "LUTs; must be")):
+        with pytest.raises(VerificationError, match=f"lanes by groups: [0-9.]+ {message} .*, as made flat"):
+            check_groups(verilog, "lanes", {**flat, kind: flat[kind] * 0.9}, tmp_path)
 
 
 def test_levels(tmp_path):
