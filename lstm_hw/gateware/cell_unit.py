@@ -608,14 +608,16 @@ class CellUnit(wiring.Component):
     def _gather(self, m, tag_queue):
         """Round what arrives and collect the four pre-activations of a unit; returns (start, values)."""
         config, pieces = self.config, self.pieces
-        arriving = Signal(range(pieces))
         piece = Signal(range(pieces))
         latency = self.rounders[0].latency
         valid = Signal(latency)
         m.d.sync += valid.eq(Cat(self.i_arrived, valid))
-        tag = tag_queue("arrival_tags", self.i_arrived & (arriving == pieces - 1))
-        with m.If(self.i_arrived):
-            m.d.sync += arriving.eq(Mux(arriving == pieces - 1, 0, arriving + 1))
+        scale = Const(0, 1)  # of one layer alone
+        if len(config.shifts) > 1:
+            arriving = Signal(range(pieces), name="arriving")
+            scale = tag_queue("arrival_tags", self.i_arrived & (arriving == pieces - 1)).scale
+            with m.If(self.i_arrived):
+                m.d.sync += arriving.eq(Mux(arriving == pieces - 1, 0, arriving + 1))
         preact = Signal(data.ArrayLayout(signed(config.preact.width), GATES), reset_less=True)
         if config.count_clipped:
             self.preact_beyond = Signal(GATES, reset_less=True)
@@ -627,7 +629,7 @@ class CellUnit(wiring.Component):
             m.submodules[f"round_preact{n}"] = rounder
             # The low bits of a sum say by how many places its row has more fraction bits.
             row, total = self.i_drained[n][: config.row_bits], self.i_drained[n][config.row_bits :].as_signed()
-            m.d.comb += [rounder.i.eq(total), rounder.i_select.eq(Cat(row, tag.scale))]
+            m.d.comb += [rounder.i.eq(total), rounder.i_select.eq(Cat(row, scale))]
             for index in range(pieces):
                 with m.If(valid[-1] & (piece == index)):
                     m.d.sync += preact[index * config.drain_width + n].eq(rounder.o)

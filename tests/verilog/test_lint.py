@@ -12,11 +12,12 @@ from tests.builders import config_of
 ENGINES = {
     "c of another format": {"cell": QFormat(1, 14), "streams": False, "indexed": (), "c_shifts": (0, 2)},
     "gru": {"kind": "gru", "reset_before": True, "chains": True, "count_clipped": True},
+    "a layer alone, rows with shifts": {"row_bits": 2, "lifts": (2,), "shifts": (15,)},
     "columns of what changed": {"lists": True, "list_loads": True},
 }
 
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_no_warning(tmp_path, name):
-    top = Top(config_of(rows=4, shifts=(15, 12), **ENGINES[name]))
+    top = Top(config_of(**{"rows": 4, "shifts": (15, 12)} | ENGINES[name]))
     assert lint([write_verilog(tmp_path / "engine.v", top, TOPLEVEL)], TOPLEVEL) == []
