@@ -9,8 +9,9 @@ A group multiplies its diagonal, and then the columns whose h this pass has fini
 Their first uses end its sums, and cells work on them while the second uses, and the diagonal of the next group, take
 the lanes: no step waits for the tail of the one before.
 
-A tile of W_x serves a batch of time steps, as in :mod:`lstm_hw.plan.gather_batch`. Sums of the steps of a batch, and of
-the one behind it, take turns in as many sets of entries.
+A tile of W_x serves a batch of time steps, as in :mod:`lstm_hw.plan.gather_batch`. As many sets of entries take turns:
+the sums of the step behind a batch are in that of its first step, which has ended by then, or in one that it has no
+step for.
 """
 
 from __future__ import annotations
