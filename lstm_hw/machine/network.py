@@ -80,6 +80,8 @@ class LayerShape:
     steps : int
         Of a linear layer that has weights of its own for h of each step of a sequence, their number, or 0. A run of
         more begins with those of the first again.
+    directions : int
+        Parts side by side, of which each reads its own part of the inputs and of h: the other weights are zeros.
     """
 
     kind: str
@@ -96,6 +98,7 @@ class LayerShape:
     reads: int | None = None
     projected: bool = False
     steps: int = 0
+    directions: int = 1
 
     def __post_init__(self):
         if self.steps and self.kind != "linear":
@@ -162,10 +165,11 @@ class LayerShape:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of one time step; a GRU has three matrices of x and three of h."""
+        """Multiply-accumulates of one time step, of weights that are not zero by the kind of the layer; a GRU has three
+        matrices of x and three of h."""
         if self.kind == "gru":
-            return 3 * self.outputs * (self.inputs + self.outputs)
-        return self.matrix_rows * self.columns
+            return 3 * self.outputs * (self.inputs + self.outputs) // self.directions
+        return self.matrix_rows * self.columns // self.directions
 
     def lift(self, part: str) -> int:
         """Places that an element stands higher that meets a weight of a part, ``x``, ``h`` or ``skip``."""

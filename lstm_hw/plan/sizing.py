@@ -227,8 +227,9 @@ def network_of(qmodel: QuantModel, weight_bits: int | None = None, activity: tup
         if reads and layer.w_h.shape[1] != outputs or kind == "plain":
             reads["reads"] = layer.w_h.shape[1]
         inputs = layer.input_size
+        reads["directions"] = qmodel.arrangement.output_halves if kind == "linear" else qmodel.arrangement.halves
         if kind == "linear" and len(shapes) == len(qmodel.layers) and qmodel.arrangement.steps:
-            reads = {"steps": qmodel.arrangement.steps}
+            reads["steps"] = qmodel.arrangement.steps
             inputs //= reads["steps"]
         shapes.append(LayerShape(kind, inputs, outputs, *rest, **reads))
     activity = activity if qmodel.thresholds or qmodel.sparse_h else ()

@@ -94,6 +94,9 @@ class Given:
         if section is None:
             rule = "must be given, by a [data] section (path, or random = 8 for random inputs) or to convert()"
             raise InputError("calibration", "not given", rule)
+        steps = self.model.arrangement.steps
+        if section.random is not None and steps not in (0, section.steps):
+            raise ConfigError("data.steps", section.steps, f"must be {steps}: a linear layer has weights for h of each")
         for assumption in self._assumed_data:
             self.note(assumption)
         return inputs_of(section, self.config.data_path, self.model.input_size)

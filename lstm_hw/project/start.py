@@ -86,7 +86,8 @@ def init(
     said = {name: value for name, value in asdict(options).items() if value is not None} if options else {}
     tables = {"model": {"path": _relative(model, path), **said, **head}}
     if calibration is None:
-        tables["data"] = {"random": RANDOM_SEQUENCES}
+        steps = trained.arrangement.steps
+        tables["data"] = {"random": RANDOM_SEQUENCES} | ({"steps": steps} if steps else {})
         notes.append(NO_DATA)
     else:
         tables["data"], said = _arrays(NpzFile(calibration), trained)
@@ -139,16 +140,18 @@ def _relative(path, file):
 
 def _arrays(file, model):
     """Which arrays of an npz file are what: keys of [data], and what to say of it."""
-    inputs = model.input_size
+    inputs, steps = model.input_size, model.arrangement.steps
     headers = {name: file.header(name) for name in file.names}
     usable = [
         name
         for name, (shape, dtype) in headers.items()
         if len(shape) == 3 and shape[2] == inputs and dtype.kind in "iuf" and math.prod(shape)
+        if steps in (0, shape[1])
     ]
     if not usable:
         there = ", ".join(f"{name} {shape}" for name, (shape, _) in headers.items()) or "nothing"
-        raise InputError(file.path, there, f"must hold an array (sequences, steps, {inputs}) of typical inputs")
+        rule = f"must hold an array (sequences, {steps or 'steps'}, {inputs}) of typical inputs"
+        raise InputError(file.path, there, rule)
     calibration = "calibration" if "calibration" in usable else usable[0]
     x = "x" if "x" in usable else next((n for n in usable if n != calibration), calibration)
     keys = {"calibration": calibration, "x": x}

@@ -16,6 +16,7 @@ from lstm_hw.model.fold import folded
 from lstm_hw.model.quant_model import QuantModel
 from lstm_hw.model.quantize import quantize
 from lstm_hw.model.reference import float_reference, integer_reference
+from lstm_hw.plan.sizing import network_of
 from lstm_hw.prune.apply import prune
 from lstm_hw.prune.settings import PruneConfig
 
@@ -118,3 +119,10 @@ def test_what_cannot_be(x):
     odd = float_model(np.random.default_rng(1))
     with pytest.raises(ModelError, match="3 inputs of the first layer; must be even where x is read from both ends"):
         replace(odd, arrangement=Arrangement("both", "sent"))
+
+
+@pytest.mark.parametrize("mode, share", [("final_state", 1), ("every_step", 2)])
+def test_zeros_between_the_directions_are_no_work(x, mode, share):
+    """Of 4 sums of 8 units that read 6 inputs and 8 h, half; of a head whose halves are added, half too."""
+    network = network_of(quantize(both(mode), x), 16)
+    assert [layer.macs for layer in network.layers] == [4 * 8 * (6 + 8) // 2, 2 * share * 8 // share]

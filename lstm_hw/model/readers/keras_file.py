@@ -33,6 +33,7 @@ from .options import ALL, FINAL, HEAD_MODES, NO_HEAD, OF_TENSORS, ReadOptions
 
 SECONDS = 1
 """Processor time that the HDF5 library may take."""
+PARTS = "run the parts as models of their own, and what joins them outside"
 ARCHIVE_RULE = "must be a file of model.save('m.keras')"
 _HARMLESS = (
     "InputLayer",
@@ -161,6 +162,11 @@ class KerasFile:
         if kind != "Sequential":
             nodes = [_sources(item.get("inbound_nodes"), set(names)) for item in items]
             sources = dict(zip(names, nodes, strict=True))
+            for layer, from_ in zip(layers, nodes, strict=True):
+                if len(from_) > 1:
+                    rule = "must read one layer: a skip around a layer, states from others and branches are not built"
+                    found = f"{layer.kind} of {', '.join(from_)}"
+                    raise ModelError(f"{self.path}: {layer.name}", found, f"{rule}; {PARTS}")
             order, at = [], [name for name, from_ in sources.items() if not from_]
             while len(at) == 1:
                 order += at

@@ -230,7 +230,10 @@ class OnnxGraph:
                 flow = joined
                 continue
             if len(used) > 1:
-                rule = "must be read by one node: a graph with branches is not built"
+                rule = (
+                    "must be read by one node: a skip around a layer and other branches are not built; model.prefix "
+                    f"begins at a node, model.head_prefix = {NO_HEAD!r} ends behind the recurrent ones"
+                )
                 raise ModelError(f"{self.path}: {flow.name}", f"read by {len(used)} nodes", rule)
             flow = self._step(used[0], flow, found)
         return self._finished(flow, found, options)
@@ -395,6 +398,8 @@ class OnnxGraph:
         )
         if not found.layers:
             rule += "; model.prefix begins at a node, and what stands before it must then happen outside"
+        else:
+            rule += f"; model.head_prefix = {NO_HEAD!r} takes what is in front, and the rest must then happen outside"
         raise ModelError(subject, what, rule)
 
     def _recurrent(self, node, flow, found, subject):
@@ -424,7 +429,7 @@ class OnnxGraph:
         given = [*node.input, *[""] * (8 - len(node.input))]
         for at, name, rule in (
             (4, "sequence_lens", "must not be given: all sequences have one length"),
-            (7, "P", "must not be given: peepholes are not built"),
+            (7, "P", "must not be given: peepholes are not built; train without them"),
         ):
             if given[at]:
                 raise ModelError(f"{subject}: {name}", "given", rule)

@@ -54,6 +54,9 @@ for name, parts in models.items():
     model.save(name + ".keras")
     if name in ("rnn", "front", "between", "mixed", "gru", "beforehard") or name.startswith(("both", "turned", "all")):
         model.save(name + ".h5")
+x = keras.Input((7, 3))
+around = layers.Add(name="around")([x, layers.LSTM(3, return_sequences=True, name="lstm")(x)])
+keras.Model(x, layers.Dense(2)(around)).save("around.keras")
 """
 
 

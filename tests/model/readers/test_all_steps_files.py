@@ -6,12 +6,14 @@ import warnings
 import numpy as np
 import pytest
 
+import lstm_hw
 from bench import model_files
-from lstm_hw.errors import ConfigError, ModelError
+from lstm_hw.errors import ConfigError, InputError, ModelError
 from lstm_hw.machine.arrangement import Arrangement
 from lstm_hw.model.load import load
 from lstm_hw.model.readers.options import ReadOptions
 from lstm_hw.model.reference import float_reference
+from lstm_hw.project.start import init
 
 torch = pytest.importorskip("torch")
 INPUTS, HIDDEN, STEPS = 3, 5, 7
@@ -156,3 +158,19 @@ def test_tflite_and_rtneural(tmp_path):
     content["layers"].insert(0, {"type": "dense", "activation": "relu", "weights": weights})
     path.write_text(json.dumps(content))
     np.testing.assert_allclose(float_reference(load(path), x)[0], expected, atol=1e-5)
+
+
+def test_a_project_has_as_many_steps(tmp_path):
+    """Random inputs have them, and arrays must."""
+    pytest.importorskip("tflite")
+    given, size = model_files.tensors(), 5 * model_files.HIDDEN
+    wide = given | {"head.weight": np.ones((2, size), np.float32), "head.bias": np.ones(2, np.float32)}
+    (tmp_path / "m.tflite").write_bytes(model_files.tflite_model(wide, reshape=(1, size)))
+    path, notes = init(tmp_path / "m.tflite", output=tmp_path / "m.toml")
+    assert "(all_steps)" in notes[0] and lstm_hw.load(path).inputs.shape == (4, 5, 3)
+    path.write_text(path.read_text().replace("steps = 5", "steps = 6"))
+    with pytest.raises(ConfigError, match="data.steps: 6; must be 5: a linear layer has weights for h of each"):
+        _ = lstm_hw.load(path).data
+    np.savez(tmp_path / "d.npz", calibration=np.ones((2, 4, 3)))
+    with pytest.raises(InputError, match=r"must hold an array \(sequences, 5, 3\) of typical inputs"):
+        init(tmp_path / "m.tflite", tmp_path / "d.npz", tmp_path / "n.toml")

@@ -228,6 +228,7 @@ def test_what_keras_saves(keras_files, name, sends, suffix):
         ("above", "LSTM among recurrent layers of which one is bidirectional; must be the only recurrent layer"),
         ("both_relu", "a linear layer with relu behind a bidirectional layer, every_step; must be one linear layer"),
         ("both_alone", "merge_mode: 'ave'; must be concat where no Dense layer follows it"),
+        ("around", "around: Add of .*lstm.*; must read one layer: a skip around a layer, .* models of their own"),
         ("turned_late", "go_backwards: true behind another recurrent layer; must be of the first"),
     ],
 )

@@ -293,6 +293,7 @@ def keras_files(given):
             ("Flatten", {"name": "flatten"}, []),
             every,
         ],
+        "GRU behind LSTM": [configured(0, return_sequences=True)[0], grus(True)[1], layers[2]],
         "RepeatVector": [*layers[:2], ("RepeatVector", {"name": "repeat", "n": 3}, []), layers[2]],
         "Masking": [("Masking", {"name": "mask"}, []), *layers],
         "second Dense": [*layers, ("Dense", {"name": "more", "activation": "tanh"}, square)],
@@ -537,6 +538,7 @@ def onnx_files(given):
         "MatMul and Elu between": (False, middle),
         "node before the LSTM": (False, before),
         "branch": (False, lambda graph: graph.node.append(helper.make_node("Add", ["h0", "h0"], ["more"]))),
+        "repeated last step": (False, more(("Tile", ["plain", "square"], ["y"], "more"))),
         "unrolled or decomposed cell": (False, unrolled),
         "LSTM in a graph inside a node": (False, inside),
     }
@@ -809,6 +811,7 @@ def test_page_of_tflite_options(tmp_path, given):
         "RESHAPE of another shape": {"reshape": (5, HIDDEN)},
         "other activation of FULLY_CONNECTED": {"dense": tflite.ActivationFunctionType.RELU6},
         "UNIDIRECTIONAL_SEQUENCE_RNN": {"code": tflite.BuiltinOperator.UNIDIRECTIONAL_SEQUENCE_RNN},
+        "BIDIRECTIONAL_SEQUENCE_LSTM": {"code": tflite.BuiltinOperator.BIDIRECTIONAL_SEQUENCE_LSTM},
     }
     assert list(files) == list(rows("TFLite"))
     for option, answer in rows("TFLite").items():
