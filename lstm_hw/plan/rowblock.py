@@ -10,6 +10,9 @@ takes first the vector that has long been there, x or, where x is the h of a lay
 then the other one, its newest elements last: what the cell unit still has to finish hides behind all that lies between.
 A plain layer has a row an output and no c; one without an h of its own has only the other vector, x.
 
+A GRU that resets h before its product keeps the sums of all row blocks on chip: their row blocks come with x and h, and
+give r*h; then those of W_h for r*h, which finish them.
+
 With one context and one group this is the conventional schedule of a single sequence, which uses a
 word once a fetch; the first columns of W_h may stay on chip then (*pinned*).
 """
@@ -21,12 +24,12 @@ from functools import partial
 
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
-from ..machine.isa import MODE_CELL, MODE_ZERO, SPACE_CONSTANT
+from ..machine.isa import MODE_CELL, MODE_RESET, MODE_ZERO, SPACE_CONSTANT, SPACE_H
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
 from .layer import MIN_TILE_CYCLES, Frame, StreamedLayer, check_beat, ring_words, words_of
 from .stack import StackPlanner
-from .sums import Sum
+from .sums import Sum, as_sum
 
 MAX_TILE_CYCLES = 128
 """Longest MAC on a tile: longer ones would save nothing."""
@@ -45,22 +48,28 @@ class RowBlockLayer(StreamedLayer):
         self.sequences, self.mask = contexts * groups, (1 << contexts) - 1
         self.old = shape.outputs - self.newest
         self.tail = groups * self.old, groups * self.newest
+        self.resets = shape.outputs if shape.reset_before else 0
+        self.h_columns = shape.h_columns - self.resets
         self.x_stride = shape.inputs if self.spread else self.x_stride
         self.h_stride = self.blocks * self.units if shape.is_cell else shape.outputs
         self.bias = sum(columns for _, columns in shape.bias_columns)  # words of one row block
         self.resident = (Tile(number, "h", 0, self.blocks, 0, pinned),) if pinned else ()
         self.streamed = tuple(self._tiles())
-        elements = groups * self.h_stride
+        self.elements = elements = groups * self.h_stride
         self.own = {"accumulators": groups, "h_elements": elements, "states": elements * contexts * shape.is_cell}
+        if self.resets:
+            self.own |= {"accumulators": groups * self.blocks, "h_elements": 2 * elements}
 
     def _tiles(self):
         """In the order of use: a row block's bias, then the matrix of either vector."""
-        x, h = ("x", 0, self.layer.inputs), ("h", self.pinned, self.layer.h_columns - self.pinned)
+        x, h = ("x", 0, self.layer.inputs), ("h", self.pinned, self.h_columns - self.pinned)
         for row in range(self.blocks):
             yield from self.bias_tiles(row, 1)
             for part, first, columns in (h, x) if self.number else (x, h):
                 if columns:
                     yield Tile(self.number, part, row, 1, first, columns)
+        if self.resets:
+            yield from (Tile(self.number, "h", row, 1, self.h_columns, self.resets) for row in range(self.blocks))
 
     def fit(self, room: int) -> None:
         """Columns of a MAC: long enough for the sequencer.
@@ -72,8 +81,8 @@ class RowBlockLayer(StreamedLayer):
         if self.groups == 1:
             most = min(MAX_TILE_CYCLES, (room - ring_words(0, self.config)) // 2)
             self.tile = max(self.tile, most // units * units)
-        early = self.layer.h_columns - self.pinned if self.number else self.layer.inputs
-        self.first = min(self.tile, early) if self.layer.h_columns else 0  # columns beside the bias
+        early = self.h_columns - self.pinned if self.number else self.layer.inputs
+        self.first = min(self.tile, early) if self.h_columns else 0  # columns beside the bias
         self.shared = {
             "ring": ring_words(max(self.tile, self.bias + self.first, self._late[1]), self.config),
             "finish_entries": self.groups,
@@ -133,11 +142,16 @@ class RowBlockLayer(StreamedLayer):
         for row in self.b.each(self.blocks):
             self._row_block(row, vectors[0], vectors[-1], *self._late)
         self.free_x()
+        if self.resets:
+            reset = "h", self._h(self.done) + self.elements - self.h_columns, self.h_stride
+            for row in self.b.each(self.blocks):
+                self._behind_reset(row, reset)
 
     def _row_block(self, row, early, late, old, newest):
         """All products of a row block for all groups, and its hidden units."""
         b = self.b
-        whole = self.layer.h_columns and (self.layer.h_columns if self.below else self.layer.inputs)
+        self._begin(row)
+        whole = self.h_columns and (self.h_columns if self.below else self.layer.inputs)
         begin = self._pinned_of(early)
         alone = int(self.groups == 1)
         for group in b.each(self.groups):
@@ -145,7 +159,7 @@ class RowBlockLayer(StreamedLayer):
                 self._bias()
                 self._products(group, early, begin, self.first, weight=self.bias, load=0, release=alone)
             else:
-                self._bias({"store": 1, "target": self.sums + group, "release": alone})
+                self._bias({"store": 1, "target": self.entry + group, "release": alone})
         if self.groups > 1:
             self.release(self.bias + self.first)
         self._pinned_products(row, early)
@@ -156,9 +170,32 @@ class RowBlockLayer(StreamedLayer):
         self._columns(late, self._pinned_of(late), old)
         for _ in b.unless(row):  # ... and now the newest
             self.before.settle(self, 1)
-        for group, last in b.peeled(self.groups):
-            self._products(group, late, old, newest, finish=1, release=int(last))
-            self._units(row, group, (self.done + 1) % 2 * self.turn)
+        self._finish(row, late, old, newest)
+
+    def _behind_reset(self, row, reset):
+        """The products of r*h, and the hidden units."""
+        self._begin(row)
+        for _ in self.b.unless(row):
+            self.b.await_tokens(SPACE_H, self.tail[0])
+        self._columns(reset, self.h_columns, self.h_columns + self.old)
+        for _ in self.b.unless(row):
+            self.b.await_tokens(SPACE_H, self.tail[1])
+        self._finish(row, reset, self.h_columns + self.old, self.newest, resets=False)
+
+    def _begin(self, row):
+        """Sums of the first group are in an entry; where they wait for r*h, each row block has its own."""
+        self.entry = self.sums + row * self.groups if self.resets else as_sum(self.sums)
+
+    def _finish(self, row, vector, first, columns, resets=True):
+        """The last columns of a row block, and its units; those of a GRU's r*h have its sums go on."""
+        for group, last in self.b.peeled(self.groups):
+            if self.resets and resets:  # sums are handed over, or kept
+                self._products(group, vector, first, columns, finish=1)
+                self._products(group, vector, first, columns, release=int(last))
+                self._units(row, group, self.elements + self.done % 2 * self.turn, MODE_RESET)
+            else:
+                self._products(group, vector, first, columns, finish=1, release=int(last))
+                self._units(row, group, (self.done + 1) % 2 * self.turn)
 
     def _bias(self, end=None):
         """Sums start from the bias, which stays in the lanes unless ``end`` tells what becomes of it."""
@@ -187,7 +224,7 @@ class RowBlockLayer(StreamedLayer):
         """Columns of the row block times elements of a group's vector, added to the group's sum."""
         part, base, stride = vector
         fields = {"stream": 1, "operand": base + group * stride + first} | fields
-        self.add(self.mask, self.sums + group, part=part, columns=columns, **fields)
+        self.add(self.mask, self.entry + group, part=part, columns=columns, **fields)
 
     def _units(self, row, group, after=0, mode=MODE_CELL):
         """Hidden units of a row block and group."""
@@ -197,7 +234,10 @@ class RowBlockLayer(StreamedLayer):
 
 
 def old_columns(shape: LayerShape, config: EngineConfig) -> int:
-    """Columns of W_h without those of the units of the last row block, whose h is the newest."""
+    """Columns of W_h that may stay on chip: without those of the last row block's units, whose h is the newest; none
+    where h is reset before its product."""
+    if shape.reset_before:
+        return 0
     units = config.rows if shape.projected else shape.units(config.rows)
     return max(0, shape.h_columns - 1) // units * units
 
@@ -222,7 +262,7 @@ class RowBlockPlanner(StackPlanner):
     """
 
     name = "rowblock"
-    takes = ("plain layers", "a projection", "a skip")
+    takes = ("plain layers", "a projection", "a skip", "a GRU that resets h before its product")
 
     def __init__(
         self, network: Network, config: EngineConfig, groups: int = 1, contexts: int | None = None, pinned: int = 0

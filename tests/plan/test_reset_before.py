@@ -94,11 +94,35 @@ def test_an_engine_without_the_means(model, plan):
 
 
 def test_other_schedules_refuse_it(model):
-    choice = choose(model.network, 8, compare=True)
-    assert choice.outcome.name == "resident"
-    for name in sorted({*SCHEDULES} - {"resident"}):
-        sequences = 2 if name == "rowblock" else 1
-        with pytest.raises(
-            ConfigError, match="with a GRU that resets h before its product.*; must be auto or resident for"
-        ):
-            choose(model.network, 8, schedule=name, sequences=sequences)
+    assert choose(model.network, 8, compare=True).outcome.name == "resident"
+    for name in sorted({*SCHEDULES} - {"resident", "conventional", "rowblock"}):
+        rule = "with a GRU that resets h before its product.*; must be auto or resident or rowblock or conventional for"
+        with pytest.raises(ConfigError, match=rule):
+            choose(model.network, 8, schedule=name)
+    rule = "plan.pinned: 4; must be between 0 and 0 columns"
+    with pytest.raises(ConfigError, match=rule):
+        choose(model.network, 8, schedule="conventional", options={"pinned": 4})
+
+
+def test_what_does_not_fit_streams(model):
+    """Sums of all row blocks wait on chip; all words are read once a step, and each serves all sequences."""
+    for sequences in (1, 3):
+        choice = choose(model.network, 8, sequences=sequences, given={"weight_words": 64, "rows": 8})
+        plan = choice.outcome.plan
+        assert choice.outcome.name == ("conventional" if sequences == 1 else "rowblock") and check(plan)
+        words = plan.image.words - sum(tile.words for tile in plan.image.tiles if tile.layer == 2)
+        assert choice.outcome.counters.read_beats >= 8 * words * plan.config.beats_per_word
+        blocks = sum(shape.blocks(plan.config.rows) for shape in plan.network.recurrent)
+        assert plan.needs["accumulators"] == 1 + plan.groups * blocks
+
+
+def test_the_proof_sees_r_h_of_another_step(model):
+    """Row blocks that go on before r*h has come, and r*h that is not stored in its place."""
+    plan = choose(model.network, 8, schedule="conventional", given={"weight_words": 96, "rows": 8}).outcome.plan
+    check(plan)
+    at = found(plan, "CELL", mode=MODE_RESET)
+    target = plan.program.instructions[at].target
+    with pytest.raises(ProgramError, match="may still be read|must be the elements|may not exist"):
+        check(changed(plan, at, target=target + 1))
+    with pytest.raises(ProgramError, match="may not exist yet|must not wait for what no earlier command produces"):
+        check(changed(plan, at, signal=0))

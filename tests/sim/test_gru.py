@@ -62,25 +62,31 @@ def test_schedules_run_a_gru(tmp_path, name):
 
 
 RESET_BEFORE = {
-    "a stack": ((5, 7, 6), 3, {"rows": 16}),
-    "one row block": ((3, 4), 0, {"rows": 16}),
-    "side by side": ((4, 9), 0, {"contexts": 2, "x_per_beat": 2, "activation": "cubic"}),
-    "pairs": ((3, 6, 5), 2, {**PAIRS, "cells": 5, "cell": QFormat(0, 15)}),
+    "a stack": (ResidentPlanner, {}, (5, 7, 6), 3, {"rows": 16}),
+    "one row block": (ResidentPlanner, {}, (3, 4), 0, {"rows": 16}),
+    "side by side": (ResidentPlanner, {}, (4, 9), 0, {"contexts": 2, "x_per_beat": 2, "activation": "cubic"}),
+    "pairs": (ResidentPlanner, {}, (3, 6, 5), 2, {**PAIRS, "cells": 5, "cell": QFormat(0, 15)}),
+    "conventional": (ConventionalPlanner, {}, (5, 8, 6, 7), 3, {"h_elements": 256}),
+    "rowblock": (RowBlockPlanner, {"groups": 2}, (9, 7), 0, {"contexts": 2, "x_per_beat": 2, "cells": 2}),
+    "groups": (RowBlockPlanner, {"groups": 3}, (5, 4, 9), 2, {"cells": 5, "h_elements": 256}),
 }
 
 
 @pytest.mark.parametrize("name", RESET_BEFORE)
 def test_reset_before_the_product(tmp_path, name):
     """Programs pass the checker and the interpreter gives the bits; of some, Verilog gives them too."""
-    sizes, head, config = RESET_BEFORE[name]
+    planner, options, sizes, head, config = RESET_BEFORE[name]
     bits = {"weight_bits": 8, "operand_bits": 8} if "operand_bits" in config else {}
-    model = random_network(np.random.default_rng(9), sizes, head, True, kind="gru", reset_before=True, **bits)
-    engine = config_of(**{"weight_words": 512, "cell": STATE, **model.widths, **model.factors, **config})
-    plan = ResidentPlanner(model.network, engine).plan()
+    every = {"kind": "gru", "reset_before": True, "head_every_step": bool(head)}
+    model = random_network(np.random.default_rng(9), sizes, head, **every, **bits)
+    engine = config_of(
+        **{"weight_words": 512, "program_length": 512, "cell": STATE, **model.widths, **model.factors, **config}
+    )
+    plan = planner(model.network, engine, **options).plan()
     check(plan, 5)
     stress = Stress(0.3, 0.5, 0.3, seed=3) if name == "a stack" else None
     scenario = plan_scenario(model, plan, PIECES, MemoryModel(20), stress=stress)
-    if name in ("a stack", "pairs"):
+    if name in ("a stack", "pairs", "rowblock"):
         verilog = write_verilog(tmp_path / "lstm_engine.v", Top(plan.config), "lstm_engine")
         play(scenario, verilog, tmp_path / "simulation", image=plan.image)
 
