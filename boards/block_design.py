@@ -137,7 +137,7 @@ _TEMPLATE = """\
 # FOLDER (overlay) gets {overlay}.bit, {overlay}.hwh and {overlay}.xsa, which belong beside the driver, and the reports.
 # The exit status is not 0 if anything fails, a clock that is too fast for the design included.
 #
-# NOT TRIED: no Vivado was at hand when this was written. Versions of the cores may have to follow yours.
+# NOT TRIED: no Vivado was at hand when this was written. A part or a core that yours does not have is told first.
 #
 {notes}
 
@@ -149,8 +149,17 @@ proc stop {{text}} {{
 foreach name {{{sources}}} {{
     if {{![file exists $name]}} {{ stop "$name: not in [pwd]; run this script in the folder that it is in" }}
 }}
+if {{![llength [get_parts -quiet {part}]]}} {{
+    stop "part {part}: not in this Vivado; must be installed: Help, Add Design Tools or Devices"
+}}
 
 create_project -force {project} {project} -part {part}
+foreach core {{{cores}}} {{
+    if {{![llength [get_ipdefs -quiet -all xilinx.com:ip:$core]]}} {{
+        set there [get_ipdefs -quiet -all xilinx.com:ip:[lindex [split $core :] 0]:*]
+        stop "core $core: not in this Vivado, which has: $there; must be there: change the version below"
+    }}
+}}
 add_files lstm_engine.v
 {read_constraints}update_compile_order -fileset sources_1
 create_bd_design system
@@ -218,6 +227,7 @@ def script(design, board, part, title, notes, uart=False):
         notes="\n".join(f"#   {note}".rstrip() for note in notes),
         project=f"{OVERLAY}_{board.replace('-', '_')}",
         part=part,
+        cores=" ".join(sorted({cell.core for cell in design.cells.values() if not cell.is_module})),
         sources=" ".join(["lstm_engine.v", *constraints]),
         read_constraints="".join(f"add_files -fileset constrs_1 {name}\n" for name in constraints),
         body="\n".join(_body(design)),

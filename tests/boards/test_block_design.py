@@ -98,6 +98,19 @@ def test_missing_files_stop_the_script_before_a_project_is_made(engines):
     assert "create_project" not in {words[0] for words in vivado.seen}
 
 
+@pytest.mark.parametrize(
+    "missing, said",
+    [
+        ("xc7z020clg400-1", "part xc7z020clg400-1: not in this Vivado; must be installed"),
+        ("axi_dma:7.1", "core axi_dma:7.1: not in this Vivado, which has: xilinx.com:ip:axi_dma:99.0; must be there"),
+    ],
+)
+def test_a_part_or_a_core_that_is_missing_stops_the_script(engines, missing, said):
+    vivado = Vivado(files_of("pynq-z2", engines["one-port"]), missing=missing)
+    assert vivado.run("block_design.tcl") == 1 and said in vivado.said
+    assert not vivado.cells and not vivado.written()
+
+
 def test_a_design_that_does_not_fit_together_is_noticed(engines):
     """The model of Vivado finds wrong pins, widths, missing clocks and missing addresses."""
     files = files_of("zedboard", engines["one-port"])
