@@ -160,19 +160,26 @@ def candidates(
                     yield Candidate(which, at, name, kind.fields | shape)
 
 
-def not_streamed(numbers: Sequence[Numbers], space: Space, sequences: int, tried: Sequence[Candidate]) -> list[str]:
-    """Schedules whose weights stream and of which nothing is tried, since each buffer would hold all weights: what they
-    are kept for is a schedule of its own."""
-    names = {candidate.schedule for candidate in tried}
-    return [
+def not_streamed(
+    numbers: Sequence[Numbers], space: Space, sequences: int, tried: Sequence[Candidate]
+) -> tuple[list[str], int]:
+    """Schedules whose weights stream and that are not tried on so many rows and more, since each buffer would hold all
+    weights there, which schedules of their own keep on chip; none and 0 where nothing is left out."""
+    least = min(space.weight_words or BUFFERS)
+    shapes = {(one.numbers, one.shape["rows"]) for one in tried if not SCHEDULES[one.schedule].streams}
+    rows = [rows for which, rows in shapes if _words(numbers[which].network, rows) <= least]
+    names = [
         name
         for name, kind in SCHEDULES.items()
-        if kind.streams
-        and name not in names
-        and name in (space.schedules or SCHEDULES)
-        and _contexts(name, space, sequences)
-        and any(_suits(name, one) and _on_chip(space, one) for one in numbers)
+        if kind.streams and name in (space.schedules or SCHEDULES) and _contexts(name, space, sequences)
     ]
+    names = [name for name in names if any(_suits(name, one) and _on_chip(space, one) for one in numbers)]
+    return (names, min(rows)) if rows and names else ([], 0)
+
+
+def _words(network, rows):
+    """Words of all weights."""
+    return sum(layer.blocks(rows) * layer.columns for layer in network.layers)
 
 
 def _suits(name, numbers):
@@ -202,7 +209,7 @@ def _shapes(name, numbers, place, space, sequences):
         except ConfigError:  # not even the smallest engine has so many contexts
             continue
         for rows in sorted(every) if not space.rows else space.rows:
-            words = sum(layer.blocks(rows) * layer.columns for layer in network.layers)
+            words = _words(network, rows)
             for cells in space.cells or sorted(CELL_PHASES):
                 shape = {"rows": rows, "contexts": contexts, "cells": cells}
                 if not streams:

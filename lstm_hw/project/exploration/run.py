@@ -72,12 +72,14 @@ def _explored(project, wanted, question, run):
         else:
             notes.append(f"{choice.label}: {found}")
     if not numbers:
-        raise ConfigError("weight_bits", notes[0], "must be number formats that the model can have")
+        raise ConfigError("explore", notes[0], "must be number formats that the model can have")
     question, places = replace(question, numbers=tuple(one for _, one in numbers)), question.places
     tried = list(candidates(question.numbers, places, wanted.space, question.sequences))
-    if kept := not_streamed(question.numbers, wanted.space, question.sequences, tried):
+    streams, rows = not_streamed(question.numbers, wanted.space, question.sequences, tried)
+    if streams:
         buffer = f"{min(wanted.space.weight_words or BUFFERS):,} words"
-        notes.append(f"{', '.join(kept)}: not tried, as a buffer of {buffer} holds all weights; --schedule tries them")
+        what = f"not tried on {rows} rows and more, where a buffer of {buffer} holds all weights"
+        notes.append(f"{', '.join(streams)}: {what}; --schedule without those that stay on chip tries them")
     with project.progress("explore") as progress:
         found = Search(question, tried, run=run).go(wanted.most_points, wanted.most_seconds, progress)
     for place, name in enumerate(place.name for place in places):
