@@ -1,5 +1,6 @@
 """The host's end of the protocol over a byte stream: a transport whose every access is a request and its reply."""
 
+import os
 import random
 import socket
 import time
@@ -402,7 +403,9 @@ class SerialLine:
             self.serial = serial.Serial(port, baud, timeout=0, exclusive=True)
             self.serial.reset_input_buffer()
         except (OSError, ValueError) as error:
-            raise DeviceError(port, str(error), "must be a serial port that can be opened") from error
+            number = getattr(error, "errno", None)
+            rule = "must be a serial port that can be opened: connected, and its group (dialout) this user's"
+            raise DeviceError(port, os.strerror(number) if number else str(error), rule) from error
         self.failures = (OSError, serial.SerialException)
         with suppress(AttributeError, NotImplementedError, *self.failures, ValueError):
             self.serial.set_low_latency_mode(True)  # USB adapters keep a reply for 16 ms otherwise
