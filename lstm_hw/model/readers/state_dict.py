@@ -445,7 +445,8 @@ def _left_out(file, lstm, left, options):
             f"must hold nothing but an LSTM and a linear head. model.prefix = {lstm.prefix!r} takes the LSTM without "
             "the rest, and what the rest does must then happen outside"
         )
-        rule += f"; model.head_prefix names the head (one of {heads}) or is {NO_HEAD!r}" if heads else ""
+        if heads and options.head_prefix != NO_HEAD:
+            rule += f"; model.head_prefix names the head (one of {heads}) or, beside model.prefix, is {NO_HEAD!r}"
         states = [name for name in left if lstm.is_state(file.shapes[name], file)]
         rule += f"; model.initial_state names h and c that a sequence begins from, of {states}" if states else ""
         raise ModelError(f"{file.path}: {left[0]}", "unexpected tensor", rule)
