@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from ..errors import ConfigError
-from ..machine.config import EngineConfig
+from ..machine.config import GATES, EngineConfig
 from ..machine.isa import MODE_ZERO, SPACE_H
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
@@ -51,6 +51,11 @@ def h_tiles(layer: LayerShape, config: EngineConfig, most: int = H_TILES) -> tup
     last = units * (blocks - 1)
     tiles = [(first, min(width, last - first)) for first in range(0, last, width)]
     return (*tiles, (last, layer.outputs - last))
+
+
+def tile_of(blocks: int, per_beat: int) -> int:
+    """Columns of a tile of W_x of so many row blocks: whole beats of x."""
+    return -(-TILE_CYCLES // (blocks * per_beat)) * per_beat
 
 
 class BatchLayer(ResidentBias):
@@ -89,11 +94,13 @@ class BatchLayer(ResidentBias):
         """Tiles of W_x that stream, the others of so many columns at least, and those of W_h."""
         shape, number, config, pinned = self.layer, self.number, self.config, planner.asked[self.number]
         per_beat = config.x_per_beat if config.contexts == 1 and not number else 1
-        self.tile = tile = planner.tile_columns or -(-TILE_CYCLES // (self.blocks * per_beat)) * per_beat
+        self.tile = tile = planner.tile_columns or tile_of(self.blocks, per_beat)
         if tile % per_beat:
             raise ConfigError("tile_columns", tile, f"must be whole beats of x_per_beat = {per_beat} elements")
         if shape.inputs <= tile and not number:
-            rule = f"must be more than the {tile} of a tile on {config.rows} rows; fewer rows have smaller tiles"
+            more = shape.inputs > tile_of(shape.blocks(GATES), per_beat)
+            rule = f"must be more than the {tile} of a tile on {config.rows} rows"
+            rule += "; fewer rows have smaller tiles" if more else ", and there are too few for any number of rows"
             raise ConfigError("model", f"{shape.inputs} inputs for the schedule {planner.name}", rule)
         if pinned < 1 or pinned > shape.inputs - tile and not number:
             rule = f"must leave at least a tile of {tile} columns and one pinned column of {shape.inputs}"

@@ -159,3 +159,6 @@ def test_sbe_needs_more_inputs_than_a_tile_has():
     network = Network((LayerShape("lstm", 8, 16, 15),))
     with pytest.raises(ConfigError, match="model: 8 inputs for the schedule sbe; must be more than the 8 of a tile"):
         choose(network, STEPS, schedule="sbe", given={"rows": 8, "cells": 5, "axi_data_bits": 64})
+    for inputs, way_out in ((8, "fewer rows have smaller tiles"), (2, "too few for any number of rows")):
+        with pytest.raises(ConfigError, match=way_out):
+            choose(Network((LayerShape("lstm", inputs, 16, 15),)), STEPS, schedule="sbe", given={"rows": 16})
