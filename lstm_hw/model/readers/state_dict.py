@@ -381,7 +381,7 @@ def _check_chain(file, linear, inputs, units=None):
     """
     for layer in linear:
         columns = file.shapes[layer.weight][-1:]
-        if units == inputs and columns != (inputs,) and columns and columns[0] and not columns[0] % units:
+        if units and units == inputs and columns != (inputs,) and columns and columns[0] and not columns[0] % units:
             steps = f"it reads h of all {columns[0] // units} steps"
             rule = f"must have {units} columns, or model.head = {ALL!r} says that {steps}"
             raise ModelError(f"{file.path}: {layer.weight}", f"shape {tuple(file.shapes[layer.weight])}", rule)
