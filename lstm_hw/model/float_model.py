@@ -538,6 +538,11 @@ def check_arrangement(model: Any) -> None:
     if model.layers[0].input_size % arrangement.halves:
         found = f"{model.layers[0].input_size} inputs of the first layer"
         raise ModelError(subject, found, "must be even where x is read from both ends")
+    for layer in model.layers if arrangement.halves == 2 else ():
+        for name, parts in (("w_x", 1), ("w_h", 1 + layer.reset_before)):
+            check_apart(f"{layer.source}: {name}", getattr(layer, name), layer.SUMS, parts)
+    if arrangement.output_halves == 2 and head is not None:
+        check_apart(f"{head.source}: weight", head.weight, 1, 1)
     if arrangement.sends == "apart" and (head is not None or model.layers[-1].hidden_size % 2):
         raise ModelError(subject, "outputs of two directions apart", "must be as many of each, without a head")
     if arrangement.output_halves == 2 and (
@@ -550,6 +555,16 @@ def check_arrangement(model: Any) -> None:
     if getattr(head, "skip", None) is not None:
         rule = "must be of a network of one direction; model.skip = 'outside' or not given leaves the addition out"
         raise ModelError(f"{model.source}: skip", f"of x that is read {arrangement.reads}", rule)
+
+
+def check_apart(subject: str, matrix: np.ndarray, sums: int, parts: int) -> None:
+    """Refuse weights (sums 2 H, parts 2 C) between the two halves of rows and those of columns, of each part."""
+    rows, columns = np.shape(matrix)
+    if rows % (2 * sums) or columns % (2 * parts):
+        raise ModelError(subject, f"shape {(rows, columns)}", "must have as many rows and columns of either direction")
+    blocks = matrix.reshape(sums, 2, rows // sums // 2, parts, 2, columns // parts // 2)
+    if np.any(blocks[:, 0, :, :, 1]) or np.any(blocks[:, 1, :, :, 0]):
+        raise ModelError(subject, "weights from one direction to the other", "must be zero where x is read both ways")
 
 
 def refuse_arranged(model: Any, what: str) -> None:

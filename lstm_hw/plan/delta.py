@@ -25,6 +25,8 @@ class DeltaLayer(ResidentLayer):
         Of x and of each layer's h.
     """
 
+    leaves_out = False
+
     def __init__(
         self,
         shape: LayerShape,

@@ -41,6 +41,8 @@ class ResidentLayer(StreamedLayer):
     A linear layer that reads h of all steps adds the products of each to its sums, with the weights of that step;
     behind the last one a column of zeros hands them to the cell unit.
 
+    Of two directions whose units share no row block, each walks its own columns: the others are zeros.
+
     Parameters
     ----------
     sizes : pair of list of int
@@ -48,6 +50,8 @@ class ResidentLayer(StreamedLayer):
     """
 
     h_buffers, whole = 2, True
+    leaves_out = True
+    """Whether it walks the columns of one direction alone, where it can."""
 
     def __init__(
         self, shape: LayerShape, number: int, config: EngineConfig, sizes: tuple[list[int], list[int]]
@@ -64,15 +68,21 @@ class ResidentLayer(StreamedLayer):
         self.others_ahead = sum(recurrent[:number]) + sum(above)
         self.tail = (sum(recurrent),)
         self.made = sum(linear) if self.linear and number == len(recurrent + linear) else 0
-        width = tile_columns(self.blocks, config.units_per_block, max(shape.inputs, shape.h_columns))
-        x = self.column_tiles("x", shape.inputs, width if number else shape.inputs)
         self.resets = shape.outputs if shape.reset_before else 0
-        units = shape.h_columns - self.resets
-        h, reset = self.column_tiles("h", units, width), []
+        self.parts = shape.directions if self._is_apart(shape) else 1
+        blocks = self.blocks // self.parts
+        width = tile_columns(blocks, config.units_per_block, max(shape.inputs, shape.h_columns) // self.parts)
+        units, inputs = shape.h_columns - self.resets, shape.inputs // self.parts
+        x = self._of_parts(self.column_tiles("x", inputs, width if number else inputs), inputs)
+        h, reset = self._of_parts(self.column_tiles("h", units // self.parts, width), units // self.parts), []
         if self.resets:
             reset = [replace(tile, first_column=units + tile.first_column) for tile in h]
         skip = [Tile(number, "skip", 0, self.blocks, 0, shape.skip)] * bool(shape.skip)
         self.order = (skip + h + x if number else x + h) + reset
+        # Of row blocks, the first tile starts from the bias and the last one finishes the sums.
+        self.starting = {tile.first_block: tile for tile in reversed(self.order)}.values()
+        self.finishing = {tile.first_block: tile for tile in self.order}.values()
+        self.last_x = x[-1]
         self.of_step, zero = x, []
         if shape.steps:
             firsts = range(0, shape.x_columns, shape.inputs)
@@ -91,6 +101,22 @@ class ResidentLayer(StreamedLayer):
         self.ahead_of_zero = sum(recurrent[:number]) if shape.start else 0
         zeroed = shape.outputs if shape.kind == "plain" else self.ahead_of_zero + self.resets
         self.shared = {"finish_entries": self.blocks, "x_elements": self.x_stride, "states": zeroed}
+
+    def _is_apart(self, shape):
+        """Whether no row block has units of two directions: then each walks the columns of its own alone."""
+        alone = self.leaves_out and shape.is_recurrent and not self.resets
+        return alone and not shape.outputs // shape.directions % self.units
+
+    def _of_parts(self, tiles, columns):
+        """Tiles of so many columns for the row blocks of each direction, which has columns and blocks of its own."""
+        if self.parts == 1:
+            return tiles
+        blocks = self.blocks // self.parts
+        return [
+            replace(tile, first_block=n * blocks, blocks=blocks, first_column=n * columns + tile.first_column)
+            for n in range(self.parts)
+            for tile in tiles
+        ]
 
     def loaded(self) -> None:
         self._bias(fresh=1)
@@ -233,12 +259,12 @@ class ResidentLayer(StreamedLayer):
 
     def _entries(self, tile):
         """Where the sums of a tile start, and where they go."""
-        work = self.sums + self.blocks
-        if tile is self.order[0]:
-            sums = {"source": self.started if self.layer.start else self.sums}
+        work = self.sums + self.blocks + tile.first_block
+        if any(tile is one for one in self.starting):
+            sums = {"source": (self.started if self.layer.start else self.sums) + tile.first_block}
         else:
             sums = {"source": work} if self.blocks > 1 else {"load": 0}
-        if tile is self.order[-1]:
+        if any(tile is one for one in self.finishing):
             sums["finish"] = 1
         elif self.blocks > 1:
             sums |= {"store": 1, "target": work}
@@ -254,7 +280,7 @@ class ResidentLayer(StreamedLayer):
             operand = source.h + column + number % 2 * self.turn
             return {"space": SPACE_H, "operand": operand, "wait": 1} | self._taking(tile)
         if not self.number:
-            free = int(not self.keeps_x)
+            free = int(tile is self.last_x and not self.keeps_x)
             return {"space": SPACE_X, "operand": self.x_at(step) + column, "wait": 1, "take": 1, "free": free}
         operand = self.below.h + column + (0 if self.below.linear else (number + 1) % 2 * self.turn)
         return {"space": SPACE_H, "operand": operand, "wait": 1, "offset": self.tokens_ahead + column}
@@ -270,7 +296,7 @@ class ResidentLayer(StreamedLayer):
         return {"take": 1, "offset": 0 if column else self.resets}
 
     def _products(self, tile, comment, **fields):
-        fields = {"weight": self.address[tile], "columns": tile.columns, "slots": self.blocks} | fields
+        fields = {"weight": self.address[tile], "columns": tile.columns, "slots": tile.blocks} | fields
         self.mac(self.mask, comment=comment, lift=self.lift(tile.part), **fields)
 
 

@@ -33,6 +33,7 @@ class GatherLayer(Windows, ResidentLayer):
         Whose first window comes behind the last one of a step.
     """
 
+    leaves_out = False
     behind: GatherLayer | None = None
     first: GatherLayer
 

@@ -205,6 +205,8 @@ class Cells(Lists):
         if from_zero and not shape.start:
             # Products of the zero state may be left out.
             counts[shape.inputs : shape.columns] |= counts[shape.inputs : shape.columns] == 0
+        zeros = self._of_other_directions(shape, partial.block)
+        counts[zeros] |= counts[zeros] == 0
         wrong = np.flatnonzero(counts != 1)
         if wrong.size:
             first = next(start for start in (shape.columns, shape.inputs, 0) if wrong[0] >= start)
@@ -236,6 +238,15 @@ class Cells(Lists):
             "must be of the step before",
         )
         return layer, sequence, step
+
+    def _of_other_directions(self, shape, block):
+        """Which columns of [W_x | W_h] are zeros in a row block, whose units are all of one direction, (columns)."""
+        units = shape.units(self.config.rows)
+        last = min(shape.outputs, (block + 1) * units) - 1
+        first, last = (unit * shape.directions // shape.outputs for unit in (block * units, last))
+        sizes = [size for size in (shape.x_columns, shape.columns - shape.x_columns) if size]
+        of = np.concatenate([np.arange(size) * shape.directions // size for size in sizes])
+        return np.flatnonzero(of != first) if first == last else np.zeros(0, int)
 
     def _stage(self, command, partial, at, block):
         """A finished row block of a stage in front of the first step: its pre-activations, and nothing else."""
