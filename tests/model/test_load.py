@@ -115,7 +115,10 @@ def test_head_mode(saved):
     assert load(saved(tensors()), ReadOptions(head="every_step")).head_every_step is True
     assert load(saved(tensors(), {"head": "every_step"}), ReadOptions(head="every_step")).head_every_step is True
     refused(
-        saved(tensors(), {"head": "first"}), "metadata head", "'first'", "must be one of last_step, every_step, none"
+        saved(tensors(), {"head": "first"}),
+        "metadata head",
+        "'first'",
+        "must be one of last_step, every_step, all_steps, none",
     )
     refused(saved(tensors(), {"head": "none"}), "metadata head", "'none'", "must agree")
     refused(saved(tensors(head=None), {"head": "last_step"}), "metadata head", "'last_step'", "no head")
