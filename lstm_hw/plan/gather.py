@@ -2,7 +2,8 @@
 
 Columns are cut into windows (:mod:`lstm_hw.plan.windows`). All row blocks go through the weights that are kept of a
 window, each lane with the elements that its own weights name, while the elements of the next window come. The window
-that a step begins with comes while the layer below, or the step before, multiplies its last one.
+that a step begins with comes while the layer below, or the step before, multiplies its last one; that of a layer which
+has no h of its own, whose elements are made last of all, comes once they are there.
 
 Matrices without enough zeros, and heads, are multiplied column by column, as in :mod:`lstm_hw.plan.dense`.
 """
@@ -14,6 +15,7 @@ from functools import partial
 
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
+from ..machine.isa import SPACE_H
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
 from .dense import ResidentLayer, ResidentPlanner
@@ -60,13 +62,22 @@ class GatherLayer(Windows, ResidentLayer):
     def frame(self, frame: Frame) -> None:
         self._step(frame.first, self.done)
 
+    @property
+    def _late(self):
+        """Whether the first window has to wait for what the layer below has yet to make."""
+        return self.number > 0 and not self.own_h and not self.linear
+
     def _walk(self, step, number):
+        if not self.linear and not self.own_h:
+            self.b.await_tokens(SPACE_H, self.layer.outputs)
+        if self._late and self.order[0].kept:
+            self.fill_window(self._elements(self.order[0], step, number))
         for tile, after in zip(self.order, (*self.order[1:], None), strict=True):
             if after:
                 self._multiply(tile, step, number, self._elements(after, step, number))
-            elif self.behind:
+            elif self.behind and not self.behind._late:
                 self._multiply(tile, step, number, self.behind._elements(self.behind.order[0], step, number))
-            elif self.linear:
+            elif self.behind or self.linear:
                 self._multiply(tile, step, number)
             else:
                 for _ in self.b.when(self.b.left):

@@ -29,6 +29,8 @@ from lstm_hw.proof.load_timing import MemoryModel
 from lstm_hw.prune import PruneConfig, prune
 from lstm_hw.verify.runs import ModelReference, Piece, expected_runs, image_words
 from tests.builders import balanced, config_of, pruned, random_network
+from tests.plan.test_chains import engine, runs_of
+from tests.plan.test_plain import MODELS, X, model_of
 from tests.projects import float_model, with_chain
 from tests.sim.scenarios import plan_scenario
 
@@ -363,3 +365,24 @@ def test_random_plans(data):
     check(plan)
     runs = draw(st.lists(st.tuples(st.integers(1, 9), st.booleans()), max_size=2))
     plan_scenario(model, plan, [(draw(st.integers(1, 9)), True), *runs], MemoryModel(draw(st.integers(0, 30))))
+
+
+def every_third(layer):
+    """A layer that keeps a third of each matrix's weights, others in each row."""
+    kept = {name: getattr(layer, name) for name in ("w_x", "w_h")}
+    return replace(
+        layer, **{name: np.where(np.add.outer(*map(np.arange, w.shape)) % 3, 0, w) for name, w in kept.items()}
+    )
+
+
+@pytest.mark.parametrize("contexts", [1, 2])
+@pytest.mark.parametrize("name", MODELS)
+def test_layers_without_an_h_of_their_own(name, contexts):
+    """Their tokens are taken by nobody else, and their first window waits for the layer below."""
+    model = model_of(name)
+    qmodel = quantize(replace(model, layers=tuple(map(every_third, model.layers))), X)
+    network = network_of(qmodel)
+    fields = {"rows": 4, "window": 8, "contexts": contexts, "x_per_beat": contexts}
+    plan = GatherPlanner(network, engine(qmodel, network, **fields)).plan()
+    check(plan)
+    runs_of(plan, qmodel, X)
