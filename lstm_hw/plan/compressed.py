@@ -48,11 +48,11 @@ LEAST_BATCH = 2
 """Of one step, W_x would serve nobody else."""
 
 
-def segment_columns(columns: int, blocks: int, least: int = 1) -> int:
-    """Columns of a segment: the least divisor of all columns that makes it long enough, or the largest one that leaves
-    ``least`` segments, where there are so many columns."""
+def segment_columns(columns: int, blocks: int, least: int = 1, words: int = SEGMENT_WORDS) -> int:
+    """Columns of a segment: the least divisor of all columns that makes it so many words long, or the largest one that
+    leaves ``least`` segments, where there are so many columns."""
     divisors = [n for n in range(1, columns + 1) if columns % n == 0]
-    enough = next((n for n in divisors if n * blocks >= SEGMENT_WORDS), columns)
+    enough = next((n for n in divisors if n * blocks >= words), columns)
     return max(n for n in divisors if n == 1 or n <= enough and columns // n >= least)
 
 

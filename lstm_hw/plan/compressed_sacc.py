@@ -10,13 +10,16 @@ Where a model leaves out groups of h that are nearly zero, each step multiplies 
 the segment is asked for if one of both is. Of both steps that is known: a group is asked about behind the CELL of its
 band.
 
-W_x is fetched once for a batch of steps, in front of their passes. What a run leaves is h and c alone: a run begins
-with the upper segments for its first step, and ends with a single step where it has an odd number of them.
+W_x is fetched once for a batch of steps, beside the passes of the batch before: its products wait in sums of their own,
+and a batch starts by adding the bias to them. Short segments of W_x come one by one between those of W_h, long ones
+behind the passes. What a run leaves is h and c alone: a run begins with the upper segments for its first step, and ends
+with a single step where it has an odd number of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 from math import gcd
 
 from ..errors import ConfigError
@@ -35,6 +38,10 @@ EVEN, ODD = 0, 1
 LEAST_BANDS, MOST_BLOCKS = 4, 24
 """Bands of a layer, about, and row blocks of a band: of longer segments fewer serve two steps, of shorter ones the
 sequencer, which asks twice of each, would be slower than the lanes."""
+
+X_WORDS, X_BEATS = 32, 256
+"""Words of a segment of W_x at least, and beats of those that come between segments of W_h, at most: the first step
+waits for the words of a long one, which come slower than lanes take them, unless it follows another one."""
 
 
 class CompressedSaccLayer(CompressedLayer):
@@ -59,18 +66,23 @@ class CompressedSaccLayer(CompressedLayer):
             raise ConfigError("network", f"{length} units", rule)
         self.asked = min(planner.network.activity, default=1)  # share of the groups that are kept
         self.places, self.buffers, self.turns = 2, self.batch, 1
-        x_columns = segment_columns(shape.inputs, self.blocks)
+        x_columns = segment_columns(shape.inputs, self.blocks, words=X_WORDS)
         self.columns = {"x": BLOCK_COLUMNS if self.config.decoder == "esell" else x_columns, "h": H_GROUP}
         self.counts = {"x": shape.inputs // self.columns["x"], "h": self.bands * self.parts}
         of_h = (
-            Tile(number, "h", band * self.band_blocks, self.size(last)[0], H_GROUP * group, H_GROUP)
-            for band, last in zip(range(self.bands), [*[False] * (self.bands - 1), True], strict=True)
-            for group in range(self.parts)
+            Tile(number, "h", band * self.band_blocks, self.size(band == self.bands - 1)[0], H_GROUP * group, H_GROUP)
+            for band in range(self.bands)
+            for group in self._in_memory(band)
         )
         self.streamed = (*self.column_tiles("x", shape.inputs, self.columns["x"]), *of_h)
         self.lengths = {"x": self._length("x"), "h": self._length("h"), "last": self._length("h", self.bands - 1)}
+        own = self.size(False)[2]
+        shared = [self.parts - band * own for band in range(1, self.bands)], [band * own for band in range(self.bands)]
+        turns = sum(shared[1]) * (self.batch // 2) + sum(shared[0]) * (self.batch // 2 - 1)
+        self.mixes = self.lengths["x"] <= X_BEATS
+        self.every = max(1, turns // self.counts["x"])  # segments of W_h that two steps share, a segment of W_x
         self.tail = (self.band_units,)  # of a pass up: the band that it finishes last
-        self.own = {"accumulators": self.batch * self.blocks, "h_elements": 2 * length, "states": length}
+        self.own = {"accumulators": 2 * self.batch * self.blocks, "h_elements": 2 * length, "states": length}
         self.shared |= {"x_elements": self.batch * self.x_stride, "finish_entries": self.band_blocks}
 
     def size(self, last: bool) -> tuple[int, int, int]:
@@ -80,11 +92,17 @@ class CompressedSaccLayer(CompressedLayer):
         units = self.layer.outputs - before * self.band_units if last else self.band_units
         return blocks, units, units // H_GROUP
 
+    def _in_memory(self, band):
+        """Groups of a band in the order of memory: those of its own units, then those before and behind them."""
+        first = band * self.size(False)[2]
+        end = first + self.size(band == self.bands - 1)[2]
+        return [*range(first, end), *range(first), *range(end, self.parts)]
+
     def fit(self, room: int) -> None:
         x, h = self.blocks * self.columns["x"], self.band_blocks * H_GROUP
         own = self.band_units // H_GROUP * h
         self.stay = 2 * self.asked > 1 and own <= room
-        self.shared["ring"] = max(min(2, self.counts["x"]) * x, own if self.stay else 3 * h)
+        self.shared["ring"] = 2 * x + max(own if self.stay else 0, 6 * h)
 
     @property
     def stored(self) -> tuple[int, ...]:
@@ -109,49 +127,83 @@ class CompressedSaccLayer(CompressedLayer):
 
     # Frames
 
-    def first_sums(self) -> None:
-        """The upper segments for the first step of a run."""
-        sums = self._sums(0)
-        self.start_sums(self.everyone, 0)
-        self.settle(self, take=0)
-        for band in self.b.each(self.bands - 1):
-            first = (band + 1) * self.size(False)[2]
-            self._segments(band, False, first, self.parts - first, (sums, ODD))
+    def begin(self) -> None:
+        b = self.b
+        self.left_x, self.left_beats, self.turns_left = b.variable(0), b.variable(0), b.variable(0)
+        self.missing = b.variable(0)
 
     def frame(self, frame: Frame) -> None:
-        b = self.b
-        for at in b.each(1, self.batch):
-            self.start_sums(self.everyone, at * self.blocks)
-        pairs, odd = self._pairs(frame.count)
-        self._all_x(pairs, odd)
+        """A batch, beside W_x for the next one. In front of a run's first there is one without steps."""
+        b, coming = self.b, frame.count
+        pairs, odd = self._pairs(coming)
         frame.inputs()
+        for _ in b.when(coming):
+            self._begin_x(coming)
+        for _ in b.unless(coming):  # nobody's: products for the step behind the last one go there
+            self.start_sums(self.everyone, self.batch * self.blocks)
+        for _ in b.unless(pairs):
+            for _ in b.unless(odd):
+                self._first()
         for pair, part in b.parts(pairs, odd):
             if part == 0:
                 self._down(2 * pair)
-                after = self._sums((2 * pair + 2) % self.batch)
-                for _ in b.unless(after - self.sums):
-                    self.start_sums(self.everyone, 0)
-                self._up(self._sums(2 * pair + 1), after)
+                self._up(2 * pair + 1)
             else:
                 self._single(2 * pair)
+        for _ in b.when(coming):
+            self._rest_of_x(coming)
+            for at in b.each(self.batch):
+                self.start_sums(self.everyone, at * self.blocks, source=self._sums(self.batch + at))
         frame.following()
 
-    def _all_x(self, pairs, odd):
-        """W_x times x of all steps of a batch; that of an odd number of them has no last one."""
-        b, last = self.b, self.batch - 1
-        self.await_x(2, pairs)
-        for _ in b.when(odd):
-            self.await_x()
-        for segment in b.each(self.counts["x"]):
-            self._load_segment("x", segment)
-            x = segment * self.columns["x"]
-            for _ in b.unless(odd):
-                self._products("x", self._sums(last), x + last * self.x_stride, release=0)
-            for at, end in b.peeled(last):
-                self._products("x", self._sums(at), x + at * self.x_stride, release=end)
-        self.free_x(2, pairs)
-        for _ in b.when(odd):
-            self.free_x()
+    # W_x for the next batch, whose sums wait behind those of the present one; with them the first step's part of W_h
+
+    def _begin_x(self, count):
+        """Of so many steps, with the last segment."""
+        b = self.b
+        self.await_x(steps=count)
+        b.assign(self.left_x, self.counts["x"] * self.columns["x"])
+        b.assign(self.left_beats, self.counts["x"] * self.lengths["x"])
+        b.assign(self.turns_left, self.every)
+        b.assign(self.missing, self.batch)
+        for _ in b.each(count):
+            b.advance(self.missing, -1)
+        self._last_x(hold=1)
+
+    def _rest_of_x(self, count):
+        b = self.b
+        for _ in b.each(self.counts["x"] - 1):
+            for _ in b.when(self.left_x):
+                self._last_x()
+        self.free_x(steps=count)
+
+    def _some_x(self):
+        """A segment, once in so many turns, while there are any."""
+        b = self.b
+        b.advance(self.turns_left, -1)
+        for _ in b.unless(self.turns_left):
+            b.assign(self.turns_left, self.every)
+            for _ in b.when(self.left_x):
+                self._last_x()
+
+    def _last_x(self, hold=0):
+        """The last segment that is left, for all steps; the first time it begins their sums."""
+        b, columns, beats = self.b, self.columns["x"], self.lengths["x"]
+        b.emit(
+            "LOAD",
+            offset=self.left_beats + (self.first_beat - beats),
+            beats=beats,
+            words=self.blocks * columns,
+            stream=1,
+        )
+        for at in (self.batch - 1, *range(self.batch - 1)):
+            sums, x = self._sums(self.batch + at), self.left_x + (at * self.x_stride - columns)
+            fields = {"part": "x", "operand": x, "columns": columns, "slots": self.blocks, "stream": 1}
+            fields |= {"hold": 1} if hold else {"source": sums}
+            for _ in b.unless(self.missing if at == self.batch - 1 and not self.mixes else 0):
+                self.mac(self.everyone, store=1, target=sums, release=int(at == self.batch - 2), **fields)
+        b.advance(self.left_x, -columns)
+        b.advance(self.left_beats, -beats)
 
     def _pairs(self, count):
         """Pairs of steps of so many, and whether there is one more; the count becomes 0."""
@@ -169,72 +221,87 @@ class CompressedSaccLayer(CompressedLayer):
 
     # Passes
 
+    def _first(self):
+        """The upper segments for the first step of a run."""
+        self.settle(self, take=0)
+        for band in self.b.each(self.bands - 1):
+            first = (band + 1) * self.size(False)[2]
+            self._segments(band, False, first, self.parts - first, (self._sums(self.batch), ODD))
+
     def _down(self, step):
         """Finish an even step, and start the odd one behind it."""
         first, second = (self._sums(step), ODD), (self._sums(step + 1), EVEN)
         self._take_tokens(self.band_units)
-        for band, last in self._each_band():
+        for band, last in chain([(as_sum(0), False)], self._each_band(1)):  # of the first one none is shared
             _, units, own = self.size(last)
             before = band * self.size(False)[2]
-            self._segments(band, last, as_sum(0), before, first, second)
+            self._segments(band, last, as_sum(0), before, first, second, behind=own)
             if self.stay:
                 self._staying(band, last, before, first, load=True)
             else:
-                self._segments(band, last, before, own, first)
+                self._segments(band, last, before, own, first, behind=-before)
             self._finish(band, last, first[0], EVEN)
             self._early(units)
             if self.stay:
                 self._staying(band, last, before, second)
             else:
-                self._segments(band, last, before, own, second)
+                self._segments(band, last, before, own, second, behind=-before)
             self._late(units)
 
-    def _up(self, first, second):
-        """Finish an odd step, and start the even one behind it, of such sums."""
+    def _up(self, step):
+        """Finish an odd step, and start the even one behind it, which may be the next batch's first."""
+        first, second = self._sums(step), self._sums(step + 1)
         self._finish(self.bands - 1, True, first, ODD)
         for number in self.b.each(self.bands - 1):
             band, count = self.bands - 2 - number, self.size(True)[2] + number * self.size(False)[2]
-            self._newest(self._early, number)
+            if self.threshold is None:
+                self._newest(number)
             self._segments(band, False, self.parts - 1, count, (first, EVEN), (second, ODD), step=-1)
-            self._newest(self._late, number)
             self._finish(band, False, first, ODD)
+        self._late(self.layer.outputs - self.band_units)
 
     def _single(self, step):
         """The last step of a run, an even one, whose h goes where that of the step before is."""
         sums, each = self._sums(step), self.size(False)[2]
         self._take_tokens(self.band_units)
-        for band, last in self.b.peeled(self.bands):
-            self._segments(band, last, as_sum(0), band * each + self.size(last)[2], (sums, ODD))
-        for band, last in self.b.peeled(self.bands):
+        for band, last in self._each_band(0):
+            before, own = band * each, self.size(last)[2]
+            self._segments(band, last, before, own, (sums, ODD), behind=-before)
+            self._segments(band, last, as_sum(0), before, (sums, ODD), behind=own)
+        for band, last in self._each_band(0):
             self._finish(band, last, sums, ODD)
             if not last:  # asked about before the next CELL
                 for _ in self._kept_at(ODD, (band + 1) * each - 1):
                     pass
         self._take_tokens(self.layer.outputs - self.band_units)
 
-    def _each_band(self) -> Iterator[tuple[Sum, bool]]:
-        """``for band, last in ...``: the first one, which has no segments before its own, is written out too."""
-        yield as_sum(0), False
-        yield from self.b.peeled(1, self.bands)
+    def _each_band(self, first):
+        """``for band, last in ...``, from one on; the last one is written out."""
+        for band in self.b.each(first, self.bands - 1):
+            yield band, False
+        yield as_sum(self.bands - 1), True
 
     # Segments of a band, for one or two steps: (first sum, place of the h that it multiplies) each
 
-    def _segments(self, band, last, first, count, *steps, step=1):
+    def _segments(self, band, last, first, count, *steps, step=1, behind=0):
+        """So many groups, whose segments are ``behind`` their number in the band's part of memory."""
         for at in self.b.each(count):
             group = first + at * step
             if len(steps) > 1:
-                self._shared(band, last, group, *steps)
+                if self.mixes:
+                    self._some_x()
+                self._shared(band, last, group, group + behind, *steps)
                 continue
             for _ in self._kept_at(steps[0][1], group):
-                self._load_group(band, last, group)
+                self._load_group(band, last, group + behind)
                 self._group(band, last, group, *steps[0], release=1)
 
-    def _shared(self, band, last, group, first, second):
+    def _shared(self, band, last, group, where, first, second):
         """A segment for the steps that need it, the last of which frees its words."""
         b, asks = self.b, self.threshold is not None
         alone = b.variable(1) if asks else as_sum(0)
         for _ in self._kept_at(second[1], group):
-            self._load_group(band, last, group)
+            self._load_group(band, last, where)
             for _ in self._kept_at(first[1], group):
                 self._group(band, last, group, *first)
             self._group(band, last, group, *second, release=1)
@@ -242,7 +309,7 @@ class CompressedSaccLayer(CompressedLayer):
                 b.assign(alone, 0)
         for _ in b.when(alone):
             for _ in self._kept_at(first[1], group):
-                self._load_group(band, last, group)
+                self._load_group(band, last, where)
                 self._group(band, last, group, *first, release=1)
 
     def _staying(self, band, last, first, step, load=False):
@@ -251,16 +318,16 @@ class CompressedSaccLayer(CompressedLayer):
         words = blocks * H_GROUP
         for at in self.b.each(own):
             if load:
-                self._load_group(band, last, first + at)
+                self._load_group(band, last, at)
             for _ in self._kept_at(step[1], first + at):
                 self._group(band, last, first + at, *step, word=at * words)
         if not load:
             self.release(own * words)
 
-    def _load_group(self, band, last, group):
+    def _load_group(self, band, last, where):
         each, first = self.lengths["h"], self.first_beat + self.counts["x"] * self.lengths["x"]
         beats = self.lengths["last"] if last else each
-        offset = band * (self.parts * each) + group * beats + first
+        offset = band * (self.parts * each) + where * beats + first
         self.b.emit("LOAD", offset=offset, beats=beats, words=self.size(last)[0] * H_GROUP, stream=1)
 
     def _group(self, band, last, group, sums, place, word=0, release=0):
@@ -299,13 +366,12 @@ class CompressedSaccLayer(CompressedLayer):
         if self.threshold is not None:
             self._take_tokens(units)
 
-    def _newest(self, take, number):
+    def _newest(self, number):
         """The tokens of the band that a pass up has finished before."""
-        last = self.size(True)[1]
         for _ in self.b.when(number):
-            take(self.band_units)
+            self._take_tokens(self.band_units)
         for _ in self.b.unless(number):
-            take(last)
+            self._take_tokens(self.size(True)[1])
 
 
 class CompressedSaccPlanner(CompressedPlanner):
@@ -337,5 +403,4 @@ class CompressedSaccPlanner(CompressedPlanner):
         StackPlanner._batches(self)
 
     def _first_frame(self):
-        super()._first_frame()
-        self.layers[0].first_sums()
+        """Its x is taken as any other batch's: beside the one before, which has no steps."""

@@ -359,7 +359,7 @@ SCHEDULES = {
         fields={"decoder": "bitmap", "axi_ports": 1},
     ),
     "compressed_sacc": Schedule(
-        "as compressed, of one layer: every segment of W_h serves two time steps, and W_x comes in front of a batch",
+        "as compressed, of one layer: every segment of W_h serves two time steps",
         CompressedSaccPlanner,
         ("batch",),
         contexts=_one(1),
