@@ -123,3 +123,11 @@ def test_refuses_what_does_not_fit(sizes, batch, options, found):
     with pytest.raises(ConfigError) as error:
         CompressedSaccPlanner(model.network, engine(model), batch)
     assert found in str(error.value)
+
+
+def test_long_segments_of_w_x_come_behind_the_passes(monkeypatch):
+    """In a batch of an odd number of steps, not for the one that is missing."""
+    monkeypatch.setattr(compressed_sacc, "X_BEATS", 0)
+    model, plan = sacc((6, 28), 4, least=40_000)
+    assert check(plan) > 0
+    plan_scenario(model, plan, runs_of(4), MemoryModel(20, 1))
