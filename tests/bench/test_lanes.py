@@ -73,9 +73,10 @@ def test_a_count_by_groups_is_that_of_all_lanes(tmp_path):
     verilog = write_verilog(tmp_path / "lanes.v", LaneArray(config), "lanes")
     flat = yosys_stat(verilog, "lanes", build_dir=tmp_path)
     check_groups(verilog, "lanes", flat, tmp_path)
-    for kind, message in (("ff", "ff; must be"), ("bram36", "bram36; must be"), ("lut", "LUTs; must be")):
-        with pytest.raises(VerificationError, match=f"lanes by groups: [0-9.]+ {message} .*, as made flat"):
-            check_groups(verilog, "lanes", {**flat, kind: flat[kind] * 0.9}, tmp_path)
+    for kind in ("ff", "lut", "bram36", "dsp"):
+        for factor in (0.9, 1.1):
+            with pytest.raises(VerificationError, match=f"lanes by groups: [0-9.]+ {kind}; must be .*, as made flat"):
+                check_groups(verilog, "lanes", {**flat, kind: flat[kind] * factor}, tmp_path)
 
 
 def test_levels(tmp_path):
