@@ -36,7 +36,7 @@ class PairActivation(wiring.Component):
         tanh, results = self.i_tanh, []
         for name in ("sigmoid", "tanh"):
             parameters = getattr(self.parameters, name)
-            m.submodules[name] = unit = activation_component(parameters, self.registered)
+            m.submodules[f"{name}_unit"] = unit = activation_component(parameters, self.registered)
             m.d.comb += [unit.i_x.eq(self.i_x), unit.i_tanh.eq(name == "tanh")]
             result = unit.o_y
             for n in range(self.latency - unit.latency):

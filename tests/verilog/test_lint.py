@@ -14,6 +14,7 @@ ENGINES = {
     "gru": {"kind": "gru", "reset_before": True, "chains": True, "count_clipped": True},
     "a layer alone, rows with shifts": {"row_bits": 2, "lifts": (2,), "shifts": (15,)},
     "columns of what changed": {"lists": True, "list_loads": True},
+    "a hard sigmoid": {"activation": "hard6/quadratic64"},
     "row blocks of one gate": {"lists": True, "list_loads": True, "kind": "gru", "gate_blocks": True, "rows": 16},
 }
 
