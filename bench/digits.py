@@ -73,7 +73,7 @@ def rows(report):
         row("cycles_per_step", cycles["per_step"], "cycles", played, f"{config}, {cycles['steps']} steps"),
         row("cycles_per_further_step", cycles["per_further_step"], "cycles", played),
         row("interstep_stall_cycles", cycles["interstep_stalls"], "cycles", played),
-        row("lane_utilisation", 100 * cycles["utilisation"], "%", played),
+        row("lane_utilisation", 100 * cycles["products_per_lane_cycle"], "%", played),
         *(row(f"{name}_cycles", cycles["run"][name], "cycles", played) for name in STALLS),
     ]
     if found:

@@ -82,7 +82,7 @@ def rows(name, project, measured):
     figures = {
         "cycles_per_step": (cycles.per_step, "cycles"),
         "bytes_per_step": (cycles.run["read_beats"] * engine.beat_bytes / cycles.steps, "bytes"),
-        "lane_utilisation": (100 * cycles.utilisation, "% of lane-cycles, start to done"),
+        "lane_utilisation": (100 * cycles.products_per_lane_cycle, "% of lane-cycles, start to done"),
         "agreement": (100.0, f"% of {measured.outputs.size} outputs, and of all counters"),
     }
     return [Row(metric, config, value, unit, None, source) for metric, (value, unit) in figures.items()]

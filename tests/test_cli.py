@@ -355,7 +355,7 @@ def test_plan_of_sizes_leaves_a_project_that_runs(tmp_path, monkeypatch):
     shown = call("plan", *sizes, "--output", "sketch")
     assert shown.exit_code == 0, shown.output
     lines = shown.stdout.splitlines()
-    table = [line for line in lines if re.search(r" us +\d+ +\d\.\d{3} +\d+\.\d KiB +\d+\.\d%$", line)]
+    table = [line for line in lines if re.search(r" us +\d+ +\d\.\d{3} +\d+\.\d KiB +\d+\.\d% +\d+\.\d$", line)]
     best = table[0].split("  ")[0]
     assert any(line.startswith(f"{best}: ") and "cycles a step" in line for line in lines)
     assert "resident: engine.weight_words: 96; must be at least" in shown.output

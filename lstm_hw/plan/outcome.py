@@ -25,7 +25,7 @@ class Outcome:
         Of a run from zero state with the resident words loaded, by the exact model.
     memory : MemoryModel or None
     macs : int
-        Products that the model needs in that run.
+        Products of the model in that run, those with weights that were pruned too.
     """
 
     name: str
@@ -55,9 +55,14 @@ class Outcome:
         return self.counters.read_beats * self.plan.config.beat_bytes  # beats of all ports together
 
     @property
-    def utilisation(self) -> float:
-        """Share of all lanes' cycles that form a product."""
-        return self.macs / (self.cycles * self.plan.config.lanes)
+    def busy(self) -> float:
+        """Share of the cycles in which the lanes form products, at most 1."""
+        return self.counters.busy / self.cycles
+
+    @property
+    def products_per_cycle(self) -> float:
+        """Products of the model for each cycle; more than there are lanes where zeros are left out."""
+        return self.macs / self.cycles
 
     @property
     def limit(self) -> str:

@@ -279,7 +279,9 @@ def _layers(plan, steps):
                 "vectors": vectors,
                 "operations": 2 * macs,
                 "lane_cycles": columns[number],
-                "utilisation": _rounded(macs / (columns[number] * plan.config.lanes)) if columns[number] else None,
+                "products_per_lane_cycle": _rounded(macs / (columns[number] * plan.config.lanes))
+                if columns[number]
+                else None,
             }
         )
     return layers

@@ -117,7 +117,8 @@ def headline(figures: dict) -> list[tuple[str, str, str, str]]:
     cycles("further step", "cycles", lambda c: _number(c["per_further_step"], ".1f"))
     rows.append(("latency from x to y", "cycles", f"{figures['x_to_y']['most']}", ""))
     cycles("stalls between steps", "cycles a step", lambda c: _number(c["interstep_stalls"], ".1f"))
-    cycles("lane utilisation", "%", lambda c: _percent(c["utilisation"]))
+    cycles("lanes busy", "%", lambda c: _percent(c["lanes_busy"]))
+    cycles("products of the model", "a lane and cycle", lambda c: _number(c["products_per_lane_cycle"], ".4f"))
     for name in ("busy", *STALLS, "empty"):
         cycles(f"run: {name.replace('_', ', ')}", "cycles", lambda c, name=name: str(c["run"][name]))
     cycles("load", "beats", lambda c: str(c["load"]["read_beats"]))
@@ -288,11 +289,19 @@ def _schedule(figures):
             f"{layer['vectors']:,}",
             f"{layer['operations']:,}",
             f"{layer['lane_cycles']:,}",
-            "" if layer["utilisation"] is None else Bar(layer["utilisation"], 1),
+            _number(layer["products_per_lane_cycle"], ".3f"),
         )
         for number, layer in enumerate(figures["layers"])
     ]
-    columns = ("layer", "size", ">parameters", ">vectors", ">operations", ">cycles of the lanes", "lanes in use")
+    columns = (
+        "layer",
+        "size",
+        ">parameters",
+        ">vectors",
+        ">operations",
+        ">cycles of the lanes",
+        ">products a lane and cycle",
+    )
     memory = schedule["choice"]["memory"]
     text.append(
         f"The memory answers after {_counted(memory['latency'], 'cycle')}, with a beat of a port every "

@@ -222,7 +222,8 @@ def estimated(project: Project, cycles: Cycles) -> Iterator[str]:
     )
     yield (
         f"lanes: {cycles.run['busy']} cycles busy, {', '.join(f'{cycles.run[n]} {n}' for n in STALLS)}, "
-        f"{cycles.run['empty']} empty; utilisation {cycles.utilisation:.1%}"
+        f"{cycles.run['empty']} empty; busy {cycles.lanes_busy:.1%} of the time, "
+        f"{cycles.products_per_lane_cycle:.3f} products of the model a lane and cycle"
     )
     yield (
         f"load: {cycles.load['cycles']} cycles, {cycles.load['read_beats']} beats of {project.engine.beat_bytes} bytes"
@@ -242,7 +243,17 @@ def simulated(measured: Measured) -> Iterator[str]:
     yield f"{measured.cycles_simulated} cycles in {measured.seconds:.1f} s"
 
 
-COLUMNS = ("schedule", "lanes", "cycles a step", "time a step", "bytes a step", "GB/s", "image", "lanes busy")
+COLUMNS = (
+    "schedule",
+    "lanes",
+    "cycles a step",
+    "time a step",
+    "bytes a step",
+    "GB/s",
+    "image",
+    "lanes busy",
+    "products a cycle",
+)
 
 
 def compared(project: Project) -> Iterator[str]:
@@ -292,7 +303,8 @@ def _row(outcome: Outcome, steps: int, clock: float) -> tuple[str, ...]:
         f"{read:.0f}",
         f"{read / per_step * clock / 1000:.3f}",
         _bytes(plan.image.bytes(plan.config)),
-        f"{outcome.utilisation:.1%}",
+        f"{outcome.busy:.1%}",
+        f"{outcome.products_per_cycle:.1f}",
     )
 
 

@@ -28,7 +28,7 @@ class Cycles:
     steps : int
         Time steps of the run.
     macs : int
-        Useful multiply-accumulates of the run, over all contexts.
+        Multiply-accumulates of the model in the run, over all contexts, those that are left out as they do nothing too.
     lanes : int
     """
 
@@ -61,13 +61,22 @@ class Cycles:
         return (long - short) / self.further
 
     @property
-    def utilisation(self) -> float:
-        """Share of all lanes' cycles of the run that form a product that the model needs."""
+    def lanes_busy(self) -> float:
+        """Share of the run's cycles in which the lanes form products, at most 1."""
+        return self.run["busy"] / self.run["cycles"]
+
+    @property
+    def products_per_lane_cycle(self) -> float:
+        """Products of the model for each lane and cycle of the run.
+
+        Below ``lanes_busy`` where lanes form products that nobody needs; above it, and maybe above 1, where products
+        with zeros, or with elements that did not change, are left out.
+        """
         return self.macs / (self.lanes * self.run["cycles"])
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able values; the ratios are rounded to six digits behind the point."""
-        ratios = ("per_step", "per_further_step", "interstep_stalls", "utilisation")
+        ratios = ("per_step", "per_further_step", "interstep_stalls", "lanes_busy", "products_per_lane_cycle")
         return {
             "steps": self.steps,
             "macs": self.macs,

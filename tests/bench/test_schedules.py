@@ -36,5 +36,5 @@ def test_rows_are_of_the_verilog(found):
     plan, estimated = project.plan, project.estimate()
     assert result["cycles_per_step"].ours == estimated.per_step
     assert result["bytes_per_step"].ours == plan.image.words * plan.config.word_bytes
-    assert result["lane_utilisation"].ours == 100 * estimated.utilisation
+    assert result["lane_utilisation"].ours == 100 * estimated.products_per_lane_cycle
     assert result["agreement"].ours == 100 and "of 96 outputs" in result["agreement"].unit

@@ -143,6 +143,13 @@ def test_lanes_are_busy_with_what_is_not_zero(units, bank, keep, shape):
     assert products / (cycles * config.lanes) >= 0.98
 
 
+def test_no_lane_is_busy_for_longer_than_a_run_takes():
+    """An eighth of the weights is kept, of 256 units; products of the model count the others too."""
+    outcome = choose(layer_of(256, 64, 8), 8, schedule="gather", given={"rows": 32, "window": 64}).outcome
+    assert 0.9 < outcome.busy <= 1
+    assert 7 * outcome.plan.config.lanes < outcome.products_per_cycle < 8 * outcome.plan.config.lanes
+
+
 def test_windows_are_whole_banks():
     config = config_of(rows=64, window=64)
     shape = layer_of(1500, 50, 6).layers[0]

@@ -79,7 +79,7 @@ def test_estimate_needs_no_folder(rng, tmp_path):
     project = lstm_hw.convert(float_model(rng), calibration=x, engine={"rows": 8}, output=tmp_path)
     cycles = project.estimate()
     assert cycles.steps == 4 and project.estimate(9).run["cycles"] > cycles.run["cycles"] and not listing(tmp_path)
-    assert cycles.utilisation == pytest.approx(cycles.macs / (8 * cycles.run["cycles"]))
+    assert cycles.products_per_lane_cycle == pytest.approx(cycles.macs / (8 * cycles.run["cycles"]))
     assert cycles.macs == 4 * 16 * (3 + 4) + 3 * 4
     with pytest.raises(ConfigError, match="steps: 0"):
         project.estimate(0)

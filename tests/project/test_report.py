@@ -190,7 +190,10 @@ def test_shares_of_windows():
 def test_ratios_of_counters():
     run = {"cycles": 100, "busy": 80, "stall_weights": 1, "stall_h": 2, "stall_x": 3, "stall_output": 4, "empty": 10}
     cycles = Cycles({}, run, {**run, "cycles": 190, "stall_h": 12}, 10, 640, 8)
-    assert (cycles.per_step, cycles.per_further_step, cycles.interstep_stalls, cycles.utilisation) == (10, 9, 1, 0.8)
+    assert (cycles.per_step, cycles.per_further_step, cycles.interstep_stalls) == (10, 9, 1)
+    assert (cycles.lanes_busy, cycles.products_per_lane_cycle) == (0.8, 0.8)
+    pruned = Cycles({}, run, run, 10, 4 * 640, 8)
+    assert (pruned.lanes_busy, pruned.products_per_lane_cycle) == (0.8, 3.2)
     assert [long_steps(steps) for steps in (1, 4, 5, 6, 10)] == [6, 9, 10, 16, 20]
 
 
