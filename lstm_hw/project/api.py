@@ -31,7 +31,18 @@ from . import simulation
 from .dataset import Dataset
 from .designed import Designed
 from .given import Stages
-from .keys import CLOCK_MHZ, MAX_COUNT, DeltaSection, ModelSection, OutputSection, SparseHSection
+from .keys import (
+    CLOCK_MHZ,
+    MAX_COUNT,
+    SECTION_CLASSES,
+    DeltaSection,
+    MemorySection,
+    ModelSection,
+    OutputSection,
+    PlanSection,
+    SparseHSection,
+    TargetSection,
+)
 from .settings import SECTIONS, ProjectConfig
 
 if TYPE_CHECKING:
@@ -52,6 +63,9 @@ def convert(
     quantize: QuantConfig | Mapping[str, Any] | None = None,
     delta: DeltaSection | Mapping[str, Any] | None = None,
     sparse_h: SparseHSection | Mapping[str, Any] | None = None,
+    plan: PlanSection | Mapping[str, Any] | None = None,
+    target: TargetSection | Mapping[str, Any] | None = None,
+    memory: MemorySection | Mapping[str, Any] | None = None,
     engine: Mapping[str, Any] | None = None,
     name: str | None = None,
     output: str | os.PathLike | None = None,
@@ -83,6 +97,12 @@ def convert(
         Instead of the configuration file's section.
     sparse_h : SparseHSection or dict, optional
         Instead of the configuration file's section.
+    plan : PlanSection or dict, optional
+        Instead of the configuration file's section: the schedule, as ``{"schedule": "sbe", "batch": 8}``.
+    target : TargetSection or dict, optional
+        Instead of the configuration file's section: the part or board that the engine has to fit.
+    memory : MemorySection or dict, optional
+        Instead of the configuration file's section: what weights that stream meet, as ``{"bandwidth": 4.2e9}``.
     engine : dict, optional
         EngineConfig fields, added to the configuration file's section.
     name : str, optional
@@ -118,16 +138,16 @@ def convert(
     else:
         path = Path(source.source if isinstance(source, FloatModel) else source)
         config = ProjectConfig(name or path.stem.replace(".", "_").replace(" ", "_"), ModelSection(str(path)))
-    changes = {}
+    sections = {"delta": delta, "sparse_h": sparse_h, "plan": plan, "target": target, "memory": memory}
+    changes = {
+        name: given if isinstance(given, SECTION_CLASSES[name]) else SECTIONS[name](name, given)
+        for name, given in sections.items()
+        if given is not None
+    }
     if prune is not None:
         changes["prune"] = prune if isinstance(prune, PruneConfig) else PruneConfig.from_dict(prune)
     if quantize is not None:
         changes["quantize"] = quantize if isinstance(quantize, QuantConfig) else QuantConfig.from_dict(quantize)
-    if delta is not None:
-        changes["delta"] = delta if isinstance(delta, DeltaSection) else SECTIONS["delta"]("delta", delta)
-    if sparse_h is not None:
-        given = isinstance(sparse_h, SparseHSection)
-        changes["sparse_h"] = sparse_h if given else SECTIONS["sparse_h"]("sparse_h", sparse_h)
     if engine is not None:
         changes["engine"] = MappingProxyType({**config.engine, **engine})
     if name is not None:

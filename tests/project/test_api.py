@@ -14,6 +14,7 @@ from lstm_hw.machine.pack import to_bytes
 from lstm_hw.model.fold import folded
 from lstm_hw.model.quant_model import QuantModel
 from lstm_hw.model.reference import float_reference
+from lstm_hw.project.settings import ProjectConfig
 from lstm_hw.verify.hardware import Hardware
 from lstm_hw.verify.scenario import Stress
 from tests.projects import float_model, tensors, write_project
@@ -83,6 +84,26 @@ def test_estimate_needs_no_folder(rng, tmp_path):
     assert cycles.macs == 4 * 16 * (3 + 4) + 3 * 4
     with pytest.raises(ConfigError, match="steps: 0"):
         project.estimate(0)
+
+
+def test_plan_target_and_memory_as_in_a_file(rng, tmp_path):
+    x = rng.uniform(-1, 1, (2, 4, 3))
+    given = {"model": float_model(rng), "calibration": x, "output": tmp_path}
+    asked = {"plan": {"schedule": "sacc", "batch": 2}, "target": {"lanes": 8, "clock": 50}, "memory": {"latency": 90}}
+    config = ProjectConfig.from_dict({"model": {"path": "none"}, **asked}, tmp_path / "tiny.toml")
+    project = lstm_hw.convert(given["model"], calibration=x, output=tmp_path, **asked)
+    assert (project.plan.schedule, project.plan.batch, project.engine.lanes) == ("sacc", 2, 8)
+    cycles = project.estimate()
+    assert cycles == lstm_hw.convert(config, **given).estimate()
+    quick = lstm_hw.convert(config, memory={}, **given)
+    assert quick.estimate().run["cycles"] < cycles.run["cycles"]
+    # A section that is given stands for the whole of the other.
+    assert quick.config.plan == config.plan and quick.config.memory != config.memory
+    assert lstm_hw.convert(config, plan={"schedule": "auto"}, **given).config.plan.batch is None
+    assert lstm_hw.convert(config, memory=quick.config.memory, **given).config == quick.config
+    for section, wrong in (("plan", {"schedules": "sbe"}), ("plan", {"batch": 0}), ("memory", {"latency": "long"})):
+        with pytest.raises(ConfigError, match=f"^{section}.{next(iter(wrong))}: "):
+            lstm_hw.convert(config, **given, **{section: wrong})
 
 
 def test_estimates_of_long_runs(rng, tmp_path):
