@@ -145,14 +145,21 @@ class Designed(Quantised):
         """Cycles from the last beat of a step's x to the last one of its outputs; see :mod:`lstm_hw.proof.response`."""
         return response(self.plan, self.memory)
 
+    @property
+    def activity_taken(self) -> dict[str, Any] | None:
+        """Shares of x, and of each layer's h, that estimates take to count in a step; None where all do."""
+        if not self.activity:
+            return None
+        h = list(self.activity)
+        return {"h": h} if self.config.sparse_h else {"x": h.pop(0), "h": h}
+
     def write_estimate(self, steps: int | None = None) -> Cycles:
         """Write ``estimate.json``: the choice of the schedule, and the cycles of :meth:`estimate`, returned."""
         cycles = self.estimate(steps)
         with self.locked():
             found = {"plan": self.choice.to_dict(), **cycles.to_dict(), "x_to_y": bounds(self.response)}
-            if self.activity:
-                h = list(self.activity)
-                found["activity"] = {"h": h} if self.config.sparse_h else {"x": h.pop(0), "h": h}
+            if self.activity_taken:
+                found["activity"] = self.activity_taken
             write_json(self.folder / "estimate.json", found)
         return cycles
 

@@ -81,6 +81,7 @@ def figures_of(project: "Project", resources: dict | None = None, fmax_mhz: floa
         else None,
         "schedule": _schedule(project),
         "clock": clock,
+        "activity": _all_rounded(project.activity_taken),
         "cycles": {"estimated": estimated.to_dict(), "measured": found.to_dict() if found else None},
         "x_to_y": {**bounds(project.response), "most_us": _rounded(max(project.response) / clock["mhz"])},
         "performance": {

@@ -154,11 +154,15 @@ def agreement(figures: dict) -> str:
         f"Integer reference, interpreter and Verilog ({simulation['simulator']}) agree in every output bit "
         f"of {simulation['sequences']} sequences"
     )
-    sentence += (
-        ", and estimated and measured counters in every run."
-        if equal["cycles"]
-        else "; cycles were not compared, since streams or memory were held back."
-    )
+    if not equal["cycles"]:
+        sentence += "; cycles were not compared, since streams or memory were held back."
+    elif figures["activity"] is None:
+        sentence += ", and estimated and measured counters in every run."
+    else:
+        sentence += (
+            ", and the counters of interpreter and Verilog in every run. The estimate is for shares of x and h that "
+            "are taken to count, and not for these very sequences."
+        )
     if simulation["clipped"] is not None:
         sentence += f" Reference and Verilog clipped as many values: {clipped_values(simulation['clipped'])}."
     return sentence
@@ -228,7 +232,10 @@ def _time(figures):
         ],
     )
     rows.insert(3, ("latency from x to y", f"µs{mark}", f"{figures['x_to_y']['most_us']:,.2f}", ""))
-    text = [f"The clock is {rate['mhz']:g} MHz, {rate['basis']}. A multiply-accumulate is two operations."]
+    text = [
+        f"The clock is {rate['mhz']:g} MHz, {rate['basis']}. A multiply-accumulate is two operations; all of "
+        "the model's count, also those by pruned weights, or by elements of x and h that are left out."
+    ]
     if not rate["measured"]:
         text.append(f"{MARK} Rests on a clock that was not measured: the column says where the cycles come from.")
     return Section("Clock and time", tuple(text), (Table("Latency and throughput", _BOTH, rows),))

@@ -234,7 +234,7 @@ def simulated(measured: Measured) -> Iterator[str]:
     """What the Verilog did."""
     yield f"{measured.simulator}: {len(measured.outputs)} sequences, every output bit as in the integer reference"
     yield (
-        "counters of every run as estimated"
+        "counters of every run as in the interpreter"
         if measured.cycles_equal
         else "counters not compared, since streams or memory were held back"
     )

@@ -8,7 +8,7 @@ import pytest
 
 from lstm_hw.errors import ConfigError
 from lstm_hw.model.delta import with_thresholds
-from lstm_hw.project import text
+from lstm_hw.project import sections, text
 from lstm_hw.project.api import convert
 from lstm_hw.project.settings import ProjectConfig
 from tests.projects import tensors, write_project
@@ -32,6 +32,11 @@ def test_thresholds_and_activity(tmp_path):
     assert f"{100 * x:.1f} % of x and {100 * h:.1f} % of h are taken to change in a step" in shown
     found = json.loads((project.folder / "estimate.json").read_text())
     assert found["activity"] == {"x": x, "h": [h]} and found["plan"]["schedule"] == "delta"
+    simulation = {"simulator": "verilator", "sequences": 5, "clipped": None}
+    report = {"simulation": simulation, "agreement": {"cycles": True}}
+    told = [sections.agreement(report | {"activity": taken}) for taken in (project.activity_taken, None)]
+    assert "counters of interpreter and Verilog in every run. The estimate is for shares of x and h" in told[0]
+    assert "estimated and measured counters in every run" in told[1]
     assert found["run"]["busy"] < plain.estimate().run["busy"]
     project.write_settings()
     assert ProjectConfig.load(project.folder / "resolved.toml").delta == project.config.delta
