@@ -18,7 +18,7 @@ from lstm_hw.model.store import write_tensors
 from lstm_hw.project import flow
 from lstm_hw.project.api import convert
 from lstm_hw.project.keys import SECTION_CLASSES
-from tests.projects import tensors, write_project
+from tests.projects import both_ways, tensors, write_project
 
 
 @pytest.fixture(autouse=True)
@@ -402,6 +402,15 @@ def test_errors_beyond_the_bound_are_told(tmp_path):
     path = write_project(tmp_path, quantize={**coarse, "max_error": 2.5})
     assert call("quantize", path).exit_code == 0
     assert "TOO LARGE" not in call("report", path).output
+
+
+@pytest.mark.parametrize("head", ["every_step", "last_step", "final_state"])
+def test_init_says_the_outputs_of_a_bidirectional_model(tmp_path, head):
+    """Those of the network, where the engine sends two parts that software adds."""
+    path = tmp_path / "model.safetensors"
+    write_tensors(path, both_ways(np.random.default_rng(1)), {})
+    shown = call("init", path, "--head", head, "--output", tmp_path / "model.toml")
+    assert f"bidirectional LSTM 3 -> 8, linear head 3 ({head})" in shown.output
 
 
 def test_init_writes_a_project_that_says_what_was_found(tmp_path, monkeypatch):

@@ -570,7 +570,7 @@ def check_apart(subject: str, matrix: np.ndarray, sums: int, parts: int) -> None
 def refuse_arranged(model: Any, what: str) -> None:
     """Refuse what is done for networks alone that read x from the first step to the last."""
     if not model.arrangement.is_plain:
-        rule = "must be for one that reads it forward and sends what it computes"
+        rule = "must be for one that reads x forward, step by step, and sends what it computes"
         raise ConfigError(what, f"for {model.arrangement.described}", rule)
 
 

@@ -87,8 +87,11 @@ def choose(
         sequences = contexts if schedule == AUTO else SCHEDULES[schedule].sequences(contexts)
     ask = Request(network, steps, sequences, options, memory or (lambda config: MemoryModel()))
     fields = {**(formats or {}), **given}
-    if schedule != AUTO and (refused := SCHEDULES[schedule].planner.refuses(network)):
-        suited = [name for name, kind in SCHEDULES.items() if not kind.planner.refuses(network)]
+    refusals = {name: kind.planner.refuses(network) for name, kind in SCHEDULES.items()}
+    suited = [name for name, refused in refusals.items() if not refused]
+    if not suited:
+        raise _nothing_suits(schedule, network, refusals)
+    if schedule != AUTO and (refused := refusals[schedule]):
         found = f"{schedule!r} for a model {refused}"
         raise ConfigError("plan.schedule", found, f"must be {' or '.join((AUTO, *suited))} for it")
     names = [name for name, kind in SCHEDULES.items() if kind.tried(network, fields)]
@@ -276,6 +279,21 @@ def _unfit(name, ask, given):
     if not wanted:
         return f"is not for {ask.sequences} sequence{'s' * (ask.sequences > 1)}"
     return f"needs {' or '.join(map(str, wanted))} contexts, and engine.contexts is {given['contexts']}"
+
+
+def _nothing_suits(schedule, network, refusals):
+    """The error of a model with things that no schedule takes together: the schedules that lack the fewest of them."""
+    fewest = min(reason.count(" and ") for reason in refusals.values())
+    near = {}
+    for name, reason in refusals.items():
+        if reason.count(" and ") == fewest:
+            near.setdefault(reason, []).append(name)
+    found = " and ".join(f"with {trait}" for trait in network.traits)
+    rule = "; ".join(
+        f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} not for one {reason}"
+        for reason, names in near.items()
+    )
+    return ConfigError("plan.schedule", f"{schedule!r} for a model {found}", f"no schedule takes all of it: {rule}")
 
 
 def _nothing_fits(schedule, tried, errors):

@@ -117,9 +117,13 @@ def described(model: FloatModel) -> str:
     kinds = list(dict.fromkeys(map(_kind, model.layers)))
     kind = kinds[0] if len(kinds) == 1 else ", ".join(map(_kind, model.layers))
     many = f"{len(model.layers)} {kind} layers" if len(kinds) == 1 < len(model.layers) else kind
+    if model.arrangement.halves > 1:
+        many = f"bidirectional {many}"
     if model.head is None:
         return f"{many} {sizes}, no linear head"
-    linear = [f"{layer.output_size}{_activation(layer)}" for layer in model.linear]
+    *chain, outputs = [layer.output_size for layer in model.linear]
+    sizes_behind = (*chain, outputs // model.arrangement.output_halves)
+    linear = [f"{size}{_activation(layer)}" for size, layer in zip(sizes_behind, model.linear, strict=True)]
     what = "linear layers" if len(linear) > 1 else "linear head"
     return f"{many} {sizes}, {what} {' -> '.join(linear)} ({model.head_mode})"
 

@@ -102,7 +102,7 @@ def test_what_cannot_be(x):
     qmodel = quantize(model, x)
     with pytest.raises(InputError, match=r"shape \(3, 6, 6\); must end with 3"):
         qmodel.quantize_input(np.concatenate([x, x], axis=2))
-    with pytest.raises(ConfigError, match="for a network that reads x both; must be for one that reads it forward"):
+    with pytest.raises(ConfigError, match="for a network that reads x both; must be for one that reads x forward"):
         FineTune(model, qmodel)
     with pytest.raises(ConfigError, match="prune: for a network that reads x both"):
         prune(model, PruneConfig())

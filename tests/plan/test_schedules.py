@@ -162,3 +162,17 @@ def test_sbe_needs_more_inputs_than_a_tile_has():
     for inputs, way_out in ((8, "fewer rows have smaller tiles"), (2, "too few for any number of rows")):
         with pytest.raises(ConfigError, match=way_out):
             choose(Network((LayerShape("lstm", inputs, 16, 15),)), STEPS, schedule="sbe", given={"rows": 16})
+
+
+def test_a_model_that_no_schedule_takes():
+    """The message says what is too much of it, and never that something must fit without saying what."""
+    lstm, linear = LayerShape("lstm", 3, 4, 15), LayerShape("linear", 4, 2, 15, steps=STEPS)
+    network = Network((lstm, linear), thresholds=(1, 1))
+    told = (
+        "with thresholds and with a linear layer that reads all steps; no schedule takes all of it: "
+        "resident is not for one with thresholds; delta, delta_columns are not for one with a linear "
+        "layer that reads all steps"
+    )
+    for schedule in ("auto", "resident", "delta"):
+        with pytest.raises(ConfigError, match=f"plan.schedule: '{schedule}' for a model {told}$"):
+            choose(network, STEPS, schedule=schedule)
