@@ -509,15 +509,11 @@ def in_keys_of_the_user(error: ConfigError, config: EngineConfig, given: dict) -
     field = error.subject.removeprefix("engine.")
     if field in given or field not in REMEDIES:
         return error
-    found = f"{config.rows} rows: {field} {error.rule}, and {_most(field, getattr(config, field))}"
-    return ConfigError("plan.schedule", found, REMEDIES[field])
-
-
-def _most(field, most):
-    """What a depth is bounded by."""
+    most, remedy = getattr(config, field), REMEDIES[field]
+    bound = f"the machine has {most} at most"
     if most == MOST_SUMS and field in ("accumulators", "finish_entries"):
-        return f"is {most} at most where engine.{field} does not say more"
-    return f"the machine has {most} at most"
+        bound, remedy = f"gets {most} at most", f"{remedy}; or engine.{field} may say more"
+    return ConfigError("plan.schedule", f"{config.rows} rows: {field} {error.rule}, and {bound}", remedy)
 
 
 def _depth(name, need):
