@@ -48,8 +48,8 @@ accumulators is not stored."""
 DEEP = {"accumulators": 47, "finish_entries": 44, "block_sums": None}
 """Accumulators and finished sums in block RAM."""
 DEEP_LANES = 64
-BY_GROUPS = {"dsp": 0, "bram36": 0, "lutram": 0, "lut": 0.06, "ff": 0.02}
-"""By how much a count by lane groups may differ from one of all lanes together."""
+BY_GROUPS = {"dsp": (0, 0), "bram36": (0, 0), "lutram": (0, 0), "lut": (0.12, 0.3), "ff": (0, 0.02)}
+"""By how much a count by lane groups may be below and above one of all lanes together."""
 REGISTERS = {
     "wide": ("AREG", "ADREG"),
     "narrow": ("BREG",),
@@ -223,8 +223,8 @@ def check_groups(verilog, name, flat, folder=FOLDER):
     """Compare what :mod:`bench.boards` does for hundreds of lanes with a count that is made flat.
 
     Each kind of lane group is synthesised once and counted as often as it is there. Nothing is minimised across their
-    borders, and what is mapped in smaller parts is mapped otherwise, so LUTs and flip-flops differ by a few per cent,
-    either way; everything else is the same.
+    borders, so there may be more LUTs and flip-flops: with lists and sums in block RAM a quarter more LUTs. Parts
+    are mapped otherwise, with up to a tenth fewer LUTs. Everything else is the same.
 
     Parameters
     ----------
@@ -242,9 +242,9 @@ def check_groups(verilog, name, flat, folder=FOLDER):
         The counts differ.
     """
     found = yosys_stat(verilog, name, "xc7", folder, group_modules(verilog))
-    for kind, share in BY_GROUPS.items():
-        if abs(found[kind] - flat[kind]) > share * flat[kind]:
-            rule = f"must be {flat[kind]:g}, as made flat" + (f", within {share:.0%}" if share else "")
+    for kind, (less, more) in BY_GROUPS.items():
+        if not (1 - less) * flat[kind] <= found[kind] <= (1 + more) * flat[kind]:
+            rule = f"must be {flat[kind]:g}, as made flat" + (f", {less:.0%} less to {more:.0%} more" if more else "")
             raise VerificationError(f"{name} by groups", f"{found[kind]:g} {kind}", rule)
 
 
