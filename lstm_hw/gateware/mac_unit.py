@@ -229,11 +229,14 @@ class MacUnit(wiring.Component):
             arrives_x = self.i_x
         new_x = new.space == SPACE_X
         there, needed = Signal(signed(bits + 1), name="there"), Signal(bits + 2, name="needed")
+        # Deep memories have more tokens than an offset can name: its complement has ones above.
+        above = max(0, bits - len(new.offset))
+        complement = Cat(~new.offset[:bits], C((1 << above) - 1, above))
         m.d.comb += [
             there.eq(Mux(new_x, there_x, there_h)),
             token.eq(Mux(new_x, arrives_x, self.i_h)),
             # there - offset - 1, and one more with a token, which comes in as the carry.
-            needed.eq(Cat(one, there) + Cat(token, ~new.offset[:bits], one)),
+            needed.eq(Cat(one, there) + Cat(token, complement, one)),
         ]
         with m.If(loads):
             m.d.sync += ahead.eq(Mux(new.wait, needed[1:].as_signed(), 0))

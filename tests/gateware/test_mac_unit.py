@@ -19,6 +19,7 @@ CONFIGS = {
     "K=1": {"weight_words": 64, "accumulators": 8, "finish_entries": 2},
     "K=3": {"weight_words": 61, "accumulators": 11, "finish_entries": 3, "contexts": 3, "x_per_beat": 4},
     "K=2": {"weight_words": 100, "accumulators": 3, "finish_entries": 5, "contexts": 2, "x_per_beat": 2},
+    "more tokens than an offset can name": {"weight_words": 64, "finish_entries": 2, "x_elements": 1 << 14},
 }
 
 
