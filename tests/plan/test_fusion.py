@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 
 from lstm_hw.errors import ConfigError, ProgramError
 from lstm_hw.plan.fusion import FusionPlanner
+from lstm_hw.plan.sacc import SaccPlanner
 from lstm_hw.proof.checker import check
+from lstm_hw.proof.count import count_cycles
 from lstm_hw.proof.load_timing import MemoryModel
+from lstm_hw.proof.response import response
 from lstm_hw.proof.traffic import words_read
 from tests.builders import config_of, random_network, smallest_buffer
 from tests.sim.scenarios import plan_scenario
@@ -113,3 +116,14 @@ def test_refuses_what_does_not_fit():
     three = random_network(np.random.default_rng(1), (7, 5, 12, 9))
     with pytest.raises(ProgramError, match="must fit the program memory of 512"):
         FusionPlanner(three.network, engine(three, contexts=4), 8).plan()
+
+
+def test_a_batch_waits_for_x_of_the_next_one():
+    """So behind late x come the steps of two batches, where other schedules have done those of the first."""
+    model = random_network(np.random.default_rng(3), (8, 16))
+    batches = []
+    for planner in (FusionPlanner, SaccPlanner):
+        plan = planner(model.network, engine(model, weight_words=256), 4).plan()
+        batch = count_cycles(plan, 8).cycles - count_cycles(plan, 4).cycles
+        batches.append(min(response(plan)) / batch)
+    assert batches[0] > 1.7 and batches[1] < 1.3
