@@ -123,7 +123,7 @@ class EsellDecoder(PortDecoder):
             m.d.comb += kind.ends.eq(now_quad == quads - 1)
             m.d.sync += quad.eq(Mux(kind.ends, 0, now_quad + 1))
         with m.Elif(packed & ~kind.tail):
-            m.d.comb += kind.ends.eq(whole & (now_quad >= quads - CHUNKS))
+            m.d.comb += kind.ends.eq(whole & (now_quad >= quads - CHUNKS if quads > CHUNKS else 1))
             m.d.sync += quad.eq(now_quad)
             with m.If(whole):
                 m.d.sync += quad.eq(Mux(kind.ends, now_quad + CHUNKS - quads, now_quad + CHUNKS))
