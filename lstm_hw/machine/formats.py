@@ -186,6 +186,14 @@ class QFormat:
         return text
 
 
+def array_of(x: np.typing.ArrayLike) -> np.ndarray:
+    """x as an array; InputError if its rows have unlike lengths."""
+    try:
+        return np.asarray(x)
+    except ValueError as error:
+        raise InputError("x", str(error), "must be an array") from error
+
+
 @dataclass(frozen=True)
 class InputCode:
     """How real inputs become the integers that the hardware takes.
@@ -215,10 +223,7 @@ class InputCode:
         InputError
             The last dimension is not Lx, or a value is not a finite real number.
         """
-        try:
-            x = np.asarray(x)
-        except ValueError as error:
-            raise InputError("x", str(error), "must be an array") from error
+        x = array_of(x)
         if x.dtype.kind not in "iuf":
             raise InputError("x", f"dtype {x.dtype}", "must be real numbers")
         if x.ndim == 0 or x.shape[-1] != self.size:

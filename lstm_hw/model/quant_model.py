@@ -17,7 +17,7 @@ from ..errors import ConfigError, FormatError, InputError, ModelError
 from ..machine.activation import make_activation
 from ..machine.activation_unit import ActivationUnit
 from ..machine.arrangement import PLAIN, Arrangement
-from ..machine.formats import InputCode, QFormat
+from ..machine.formats import InputCode, QFormat, array_of
 from ..reading import parse_json
 from .delta import checked_thresholds
 from .float_model import HEAD, check_arrangement, check_chain, check_stack, kind_of, refuse_plain
@@ -235,9 +235,9 @@ class QuantModel:
     def quantize_input(self, x: np.ndarray) -> np.ndarray:
         """Real inputs (..., Lx) of the network to the integers that the hardware takes; see
         :meth:`.InputCode.quantize`."""
-        inputs = self.input_size // self.arrangement.halves
-        if np.shape(x)[-1:] != (inputs,):
-            raise InputError("x", f"shape {np.shape(x)}", f"must end with {inputs}")
+        x, inputs = array_of(x), self.input_size // self.arrangement.halves
+        if x.shape[-1:] != (inputs,):
+            raise InputError("x", f"shape {x.shape}", f"must end with {inputs}")
         return self.input_code.quantize(self.arrangement.x(x))
 
     def outputs_of(self, sent: np.ndarray) -> np.ndarray:
