@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from distributed import Client
 
 ANSWER_S = 10.0
-"""Seconds in which a scheduler must answer and have a worker."""
+"""Seconds in which a scheduler must answer."""
+WORKER_S = 10.0
+"""Seconds in which it must then have a worker."""
 ASK_S = 1.0
 """Seconds between two questions for the number of workers."""
 WORKERLESS_S = 60.0
@@ -161,7 +163,7 @@ def workers_of(address: str) -> Iterator[Cluster]:
         large = dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"})
         with large, Client(address, timeout=ANSWER_S, set_as_default=False) as client:
             try:
-                client.wait_for_workers(1, timeout=ANSWER_S)
+                client.wait_for_workers(1, timeout=WORKER_S)
             except TimeoutError as error:
                 rule = f"must have workers: dask worker {address}"
                 raise ToolError(f"cluster {address}", "a scheduler without workers", rule) from error
