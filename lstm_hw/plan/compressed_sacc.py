@@ -381,11 +381,8 @@ class CompressedSaccPlanner(CompressedPlanner):
 
     Parameters
     ----------
-    network : Network
-    config : EngineConfig
-        One context.
-    batch : int
-        Time steps that share a fetch of W_x, an even number.
+    network, config, batch
+        As of :class:`CompressedPlanner`, the batch an even number.
     """
 
     name = "compressed_sacc"

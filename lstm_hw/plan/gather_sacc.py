@@ -438,12 +438,8 @@ class GatherSaccPlanner(GatherBatchPlanner):
 
     Parameters
     ----------
-    network : Network
-        Says which weights are zero.
-    config : EngineConfig
-        With windows. K contexts work on K independent sequences.
-    batch : int
-        B, time steps that share a fetch of W_x, at least 2.
+    network, config, batch
+        As of :class:`GatherBatchPlanner`.
     height : int
         Row blocks of a group, fewer than the layer has.
     """

@@ -5,8 +5,8 @@ A schedule is a planner with a name that users write, options, and what it needs
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 from itertools import product
 from typing import Any
 
@@ -181,22 +181,35 @@ def _sbe_choices(ask, config):
         yield found
 
 
-def _gather_sbe_choices(ask, config):
-    """By what the lanes or the port need at least, then the smaller batch."""
-    pinned, cases = ask.options.get("pinned", 1), [ask.options["case"]] if "case" in ask.options else CASES
-    least = 1 if "batch" in ask.options else GATHER_BATCH
+def _cheapest(make, cost, choices):
+    """Options that a planner can be made of, the cheapest first; why not the first ones, if there are none."""
     found, refused = [], None
-    for batch, case in product(sorted({max(least, batch) for batch in ask.batches()}), cases):
+    for options in choices:
         try:
-            planner = GatherBatchPlanner(ask.network, config, batch, pinned, case)
+            planner = make(**options)
         except ConfigError as error:
             refused = refused or error
             continue
-        beats = planner.words_read(ask.steps) * config.beats_per_word * ask.memory(config).interval
-        found.append((max(planner.columns(ask.steps), beats), batch, case))
+        found.append((cost(planner), options))
     if not found:
         raise refused
-    yield from ({"batch": batch, "case": case, "pinned": pinned} for _, batch, case in sorted(found))
+    return [options for _, options in sorted(found, key=lambda choice: (choice[0], *choice[1].values()))]
+
+
+def _gather_batches(ask):
+    return sorted({max(1 if "batch" in ask.options else GATHER_BATCH, batch) for batch in ask.batches()})
+
+
+def _gather_sbe_choices(ask, config):
+    """By what the lanes or the port need at least, then the smaller batch."""
+    beats = config.beats_per_word * ask.memory(config).interval
+    cases = [ask.options["case"]] if "case" in ask.options else CASES
+    pinned = ask.options.get("pinned", 1)
+    return _cheapest(
+        partial(GatherBatchPlanner, ask.network, config),
+        lambda planner: max(planner.columns(ask.steps), planner.words_read(ask.steps) * beats),
+        [{"batch": b, "case": case, "pinned": pinned} for b, case in product(_gather_batches(ask), cases)],
+    )
 
 
 def _gather_sacc_choices(ask, config):
@@ -204,19 +217,12 @@ def _gather_sacc_choices(ask, config):
     tried = [ask.options["height"]] if "height" in ask.options else [1]
     if "height" not in ask.options and config.window and len(ask.network.recurrent) == 1:  # else the planner tells why
         tried = heights(ask.network.recurrent[0], config)
-    least = 1 if "batch" in ask.options else GATHER_BATCH
-    batches = sorted({max(least, batch) for batch in ask.batches()})
-    found, refused = [], None
-    for batch, height in product(batches, tried):
-        try:
-            planner = GatherSaccPlanner(ask.network, config, batch, height)
-        except ConfigError as error:
-            refused = refused or error
-            continue
-        found.append((planner.cycles(ask.steps, ask.memory(config).interval), batch, height))
-    if not found:
-        raise refused
-    yield from ({"batch": batch, "height": height} for _, batch, height in sorted(found))
+    interval = ask.memory(config).interval
+    return _cheapest(
+        partial(GatherSaccPlanner, ask.network, config),
+        lambda planner: planner.cycles(ask.steps, interval),
+        [{"batch": batch, "height": height} for batch, height in product(_gather_batches(ask), tried)],
+    )
 
 
 def _sacc_choices(ask, config):
@@ -262,6 +268,26 @@ def _fusion_choices(ask, config):
     return ({"batch": batch} for batch in ask.batches(config.contexts))
 
 
+_GATHER_SBE = Schedule(
+    "as sbe, of one layer of a pruned model: weights stream, and are multiplied, without their zeros",
+    GatherBatchPlanner,
+    ("batch", "case", "pinned"),
+    choices=_gather_sbe_choices,
+    ranked=True,
+    pruned=True,
+    fields={"window": WINDOWS[-1]},
+)
+_COMPRESSED = Schedule(
+    "as fusion, with weights that stream in the form of engine.decoder",
+    CompressedPlanner,
+    ("batch",),
+    contexts=_one(1),
+    sequences=lambda contexts: 1,
+    choices=_compressed_choices,
+    pruned=True,
+    fields={"decoder": "bitmap", "axi_ports": 1},
+)
+
 SCHEDULES = {
     "resident": Schedule("all weights stay on chip and are loaded once", ResidentPlanner, streams=False),
     "delta": Schedule(
@@ -292,23 +318,13 @@ SCHEDULES = {
         choices=_sbe_choices,
         ranked=True,
     ),
-    "gather_sbe": Schedule(
-        "as sbe, of one layer of a pruned model: weights stream, and are multiplied, without their zeros",
-        GatherBatchPlanner,
-        ("batch", "case", "pinned"),
-        choices=_gather_sbe_choices,
-        ranked=True,
-        pruned=True,
-        fields={"window": WINDOWS[-1]},
-    ),
-    "gather_sacc": Schedule(
-        "as gather_sbe, and W_h, all of which streams but its diagonal, serves two time steps as in sacc",
-        GatherSaccPlanner,
-        ("batch", "height"),
+    "gather_sbe": _GATHER_SBE,
+    "gather_sacc": replace(
+        _GATHER_SBE,
+        doc="as gather_sbe, and W_h, all of which streams but its diagonal, serves two time steps as in sacc",
+        planner=GatherSaccPlanner,
+        options=("batch", "height"),
         choices=_gather_sacc_choices,
-        ranked=True,
-        pruned=True,
-        fields={"window": WINDOWS[-1]},
     ),
     "rowblock": Schedule(
         "every weight is fetched once a time step and serves all sequences",
@@ -348,25 +364,12 @@ SCHEDULES = {
         sequences=lambda contexts: 1,
         choices=_fusion_choices,
     ),
-    "compressed": Schedule(
-        "as fusion, with weights that stream in the form of engine.decoder",
-        CompressedPlanner,
-        ("batch",),
-        contexts=_one(1),
-        sequences=lambda contexts: 1,
-        choices=_compressed_choices,
-        pruned=True,
-        fields={"decoder": "bitmap", "axi_ports": 1},
-    ),
-    "compressed_sacc": Schedule(
-        "as compressed, of one layer: every segment of W_h serves two time steps",
-        CompressedSaccPlanner,
-        ("batch",),
-        contexts=_one(1),
-        sequences=lambda contexts: 1,
+    "compressed": _COMPRESSED,
+    "compressed_sacc": replace(
+        _COMPRESSED,
+        doc="as compressed, of one layer: every segment of W_h serves two time steps",
+        planner=CompressedSaccPlanner,
         choices=_compressed_sacc_choices,
-        pruned=True,
-        fields={"decoder": "bitmap", "axi_ports": 1},
     ),
 }
 """Schedules by the name that users write."""
