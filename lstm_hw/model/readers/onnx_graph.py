@@ -29,12 +29,20 @@ from .options import ALL, FINAL, HEAD_MODES, NO_HEAD, ZERO, ReadOptions
 MAX_NODES = 1 << 14
 """Most nodes of a graph and of those inside it."""
 TIME, BATCH, FEATURES, ONE, LAYERS, BOTH = "time", "batch", "features", "one", "layers", "directions"
+ROWS = {f"{first} and {second}": (first, second) for first, second in ((BATCH, TIME), (TIME, BATCH))}
+"""Axes that a Reshape made of two: a row for each step of each sequence."""
+_MERGED = {(BOTH, FEATURES): FEATURES, (TIME, FEATURES): FEATURES} | {of: rows for rows, of in ROWS.items()}
+"""What a Reshape may make one axis of."""
+MAX_AXES = 8
+"""Most elements of a shape."""
 _GATES = (0, 2, 3, 1)
 """For each of i, f, g, o its position among the gates of an LSTM node; those of a GRU are z, r, h."""
 _RECURRENT = ("LSTM", "GRU", "RNN")
 _SAME = ("Identity", "Dropout", "Cast")
 _MOVES = (*_SAME, "Transpose", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "Gather", "Slice", "Concat")
 _ACTIVATIONS = ("Relu", "Elu", "Sigmoid", "Tanh", "Softmax", "LogSoftmax")
+_OF_ONE = ("Unsqueeze", "Reshape")
+_OF_SHAPES = ("Shape", "Gather", "Slice", "Concat", "Mul", "Unsqueeze", "Squeeze", "Cast", "Identity")
 _LINEAR = ("Gemm", "MatMul", "Conv", "Add")
 _SOFTMAX = ("Softmax", "LogSoftmax")
 _ONE_AXIS = 13
@@ -77,6 +85,8 @@ class _Found:
     steps: int = 0
     functions: tuple[str, str] | None = None
     assumptions: list = field(default_factory=list)
+    flows: dict = field(default_factory=dict)
+    lengths: dict = field(default_factory=dict)
 
     def __post_init__(self):
         self.chain = LinearChain(self.assumptions, self.options)
@@ -221,8 +231,13 @@ class OnnxGraph:
     def _read(self, options):
         start = self._first(options.prefix)
         found = _Found(options)
-        flow = _Flow(start.input[0], _input_axes(start)) if options.prefix is not None else self._before(start)
-        while used := [node for node in self._graph.node if flow.name in node.input and node.op_type != "Shape"]:
+        if options.prefix is not None:
+            flow = _Flow(start.input[0], _input_axes(start))
+        else:
+            flow = self._before(start)
+            found.lengths = self._lengths(flow)
+            flow = replace(flow, features=found.lengths.pop(FEATURES, None))
+        while used := self._readers(flow, found):
             if options.head_prefix == NO_HEAD and found.layers and used[0].op_type not in (*_RECURRENT, *_MOVES):
                 found.assumptions.append(f"model.head_prefix: left out of {self.path.name}: what is behind the LSTM")
                 break
@@ -237,6 +252,18 @@ class OnnxGraph:
                 raise ModelError(f"{self.path}: {flow.name}", f"read by {len(used)} nodes", rule)
             flow = self._step(used[0], flow, found)
         return self._finished(flow, found, options)
+
+    def _readers(self, flow, found):
+        """Nodes that compute with a tensor; its shape may be asked for besides."""
+        found.flows[flow.name] = flow
+        return [node for node in self._graph.node if flow.name in node.input and node.op_type != "Shape"]
+
+    def _lengths(self, flow):
+        """Axis -> its length, of those of the graph's input that have a fixed one."""
+        given = next((value for value in self._graph.input if value.name == flow.name), None)
+        sizes = [d.dim_value for d in given.type.tensor_type.shape.dim] if given is not None else []
+        found = zip(flow.axes, sizes, strict=True) if len(sizes) == len(flow.axes) else ()
+        return {axis: size for axis, size in found if size > 0 and axis in (TIME, BATCH, FEATURES)}
 
     def _finished(self, flow, found, options):
         if flow.name not in {output.name for output in self._graph.output} and options.head_prefix != NO_HEAD:
@@ -325,7 +352,7 @@ class OnnxGraph:
         producers = {output: node for node in self._graph.node for output in node.output}
         while flow in producers:
             node = producers[flow]
-            if node.op_type not in (*_SAME, "Transpose", *_LINEAR, *_ACTIVATIONS):
+            if node.op_type not in (*_SAME, "Transpose", *_OF_ONE, *_LINEAR, *_ACTIVATIONS):
                 rule = (
                     f"must not stand before the LSTM; model.prefix = {start.name or start.output[0]!r} begins at the "
                     "LSTM, and what stands before it must then happen outside"
@@ -341,7 +368,30 @@ class OnnxGraph:
                 for to, from_ in enumerate(order):
                     moved[from_] = axes[to]
                 axes = moved
+            elif node.op_type in _OF_ONE:
+                axes = self._smaller(node, axes, start)
         return _Flow(flow, tuple(axes))
+
+    def _smaller(self, node, axes, start):
+        """Axes in front of a node that adds axes of size one: that of the features where there is one alone, or that of
+        the sequences."""
+        subject = f"{self.path}: {_name(node)}"
+        single = [BATCH, *[FEATURES] * (self._constant(start.input[1], subject).shape[-1:] == (1,))]
+        if node.op_type == "Unsqueeze":
+            gone = {at % len(axes) for at in self._axes_of(node, subject)}
+        else:
+            values = (*self._graph.input, *self._graph.value_info)
+            rank = next((len(v.type.tensor_type.shape.dim) for v in values if v.name == node.input[0]), 0)
+            gone = {at for at, axis in enumerate(axes) if axis == FEATURES and rank == len(axes) - 1}
+            if rank not in (len(axes) - 1, len(axes)):
+                gone = {len(axes)}
+        if not all(at < len(axes) and axes[at] in single for at in gone):
+            rule = (
+                "must add the axis of sequences, or of features of which there is one; model.prefix = "
+                f"{start.name or start.output[0]!r} begins at the LSTM, and what stands before must then happen outside"
+            )
+            raise ModelError(subject, f"{node.op_type} to {axes}", rule)
+        return [axis for at, axis in enumerate(axes) if at not in gone]
 
     def _step(self, node, flow, found):
         """What becomes of a tensor in a node."""
@@ -359,19 +409,13 @@ class OnnxGraph:
         if kind in ("Squeeze", "Unsqueeze"):
             return self._squeezed(node, flow, subject)
         if kind in ("Gather", "Slice"):
-            return self._last_step(node, flow, subject)
+            return self._last_step(node, flow, found, subject)
         if kind == "Concat" and flow.axes[0] == ONE and flow.last and node.input[-1] == flow.name:
             if _attributes(node).get("axis", 0) == 0:  # h of all layers, the last layer's last
                 return replace(flow, name=node.output[0], axes=(LAYERS, *flow.axes[1:]))
-        if kind in ("Reshape", "Flatten") and found.layers and TIME in flow.axes and not found.backward:
-            if flat := self._flattened(node, flow, subject):
-                found.layers += found.chain.taken(subject)
-                return flat
-        if kind == "Reshape":
-            shape = [int(value) for value in self._constant(node.input[1], subject).ravel()]
-            return self._reshaped(node, flow, subject, shape)
-        if kind == "Flatten" and flow.axes[:1] == (BATCH,) and _attributes(node).get("axis", 1) == 1:
-            return self._reshaped(node, flow, subject, [0, -1])
+        flat = kind == "Flatten" and flow.axes[:1] == (BATCH,) and _attributes(node).get("axis", 1) == 1
+        if kind == "Reshape" or flat:
+            return self._reshaped(node, flow, found, subject)
         chain = found.chain
         if kind in _LINEAR[:3]:
             chain.add(self._dense(node, flow, subject))
@@ -424,7 +468,12 @@ class OnnxGraph:
                 raise ModelError(f"{subject}: activations", " and ".join(functions), rule)
             found.functions = functions
         wanted = _input_axes(node)
-        if flow.axes != wanted or node.input[0] != flow.name:
+        single = (BATCH, FEATURES) if found.layers or flow.features not in (None, 1) else (FEATURES, BATCH)
+        axes = list(flow.axes)
+        for axis in single:
+            if axis not in axes and len(axes) == len(wanted) and axes[wanted.index(axis)] == ONE:
+                axes[wanted.index(axis)] = axis
+        if tuple(axes) != wanted or node.input[0] != flow.name:
             raise ModelError(subject, f"an input with axes {flow.axes}", f"must be {wanted}")
         given = [*node.input, *[""] * (8 - len(node.input))]
         for at, name, rule in (
@@ -506,14 +555,12 @@ class OnnxGraph:
         return states[:, 0].astype(np.float64)
 
     def _squeezed(self, node, flow, subject):
-        attributes = _attributes(node)
-        at = attributes.get("axes")
-        if at is None and len(node.input) > 1:
-            at = [int(value) for value in self._constant(node.input[1], subject).ravel()]
+        at = self._axes_of(node, subject)
         axes = list(flow.axes)
         if node.op_type == "Squeeze":
             where = sorted({value % len(axes) for value in at or ()}, reverse=True)
-            if not where or any(axes[value] != ONE for value in where):
+            single = (ONE, *[FEATURES] * (flow.features == 1))
+            if not where or any(axes[value] not in single for value in where):
                 raise ModelError(subject, f"Squeeze of axes {at} of {flow.axes}", "must take away axes of size one")
             for value in where:
                 del axes[value]
@@ -522,7 +569,14 @@ class OnnxGraph:
                 axes.insert(value, ONE)
         return replace(flow, name=node.output[0], axes=tuple(axes))
 
-    def _last_step(self, node, flow, subject):
+    def _axes_of(self, node, subject):
+        """The axes that a Squeeze or Unsqueeze names, or None."""
+        at = _attributes(node).get("axes")
+        if at is None and len(node.input) > 1:
+            at = [int(value) for value in self._constant(node.input[1], subject).ravel()]
+        return at
+
+    def _last_step(self, node, flow, found, subject):
         """The last of an axis, by Gather or Slice: of time, of the layers of a Concat, or of one."""
         if node.op_type == "Gather":
             axis = _attributes(node).get("axis", 0)
@@ -535,6 +589,8 @@ class OnnxGraph:
             axis, dropped = int(axes[0]) if len(axes) == 1 else 0, False
             at = starts[0] if single and ends[0] >= _END else None
         kept, axis = list(flow.axes), axis % len(flow.axes)
+        if kept[axis] == TIME and at is not None and at == found.lengths.get(TIME, 0) - 1:
+            at = -1
         if at != -1 and not (at == 0 and kept[axis] == ONE) or kept[axis] not in (TIME, LAYERS, ONE):
             rule = "must take the last step of the axis of time, or the last layer's h"
             raise ModelError(subject, f"{node.op_type} of {at} of axis {axis} of {flow.axes}", rule)
@@ -551,38 +607,82 @@ class OnnxGraph:
         parts += [[]] * (4 - len(parts))
         return parts[0], parts[1], parts[2] or list(range(len(parts[0]))), parts[3]
 
-    def _reshaped(self, node, flow, subject, shape):
-        """A Reshape may only take away axes of size one, and bring h of two directions together: every size but one
-        must be known to stay."""
-        kept, features = [axis for axis in flow.axes if axis not in (ONE, BOTH)], flow.features
-        if BOTH in flow.axes:
-            features = 2 * features
-            if flow.axes[-2:] != (BOTH, FEATURES):
-                rule = "must have h of both directions last, side by side"
-                raise ModelError(subject, f"Reshape of {flow.axes} to {shape}", rule)
+    def _reshaped(self, node, flow, found, subject):
+        """What a Reshape or Flatten makes: axes of size one come and go, h of two directions comes together, steps and
+        sequences become rows, and h of all steps comes side by side."""
+        axes = [part for axis in flow.axes for part in ROWS.get(axis, (axis,))]
+        shape = [_size(0), _size(-1)] if node.op_type == "Flatten" else self._sizes(node.input[1], found, subject)
+        shape = [_size_of(flow.axes[at], flow, found) if size == _size(0) else size for at, size in enumerate(shape)]
+        groups = _grouped(axes, [_size_of(axis, flow, found) for axis in axes], shape)
+        what = f"{node.op_type} of {flow.axes} to {[_spelled(size) for size in shape]}"
+        rule = (
+            "must take away axes of size one only, or add them, put h of two directions or, step by step, of all steps "
+            "side by side, or make rows of sequences and steps"
+        )
+        if groups is None:
+            raise ModelError(subject, what, rule)
+        made, features, flat = [], flow.features, False
+        for group in groups:
+            kept = tuple(axis for axis in group if axis != ONE) or (ONE,)
+            if kept == (BOTH, FEATURES):
+                features *= 2
+            flat |= kept == (TIME, FEATURES)
+            if flow.features == 1 and kept not in _MERGED:
+                kept = tuple(axis for axis in kept if axis != FEATURES) or kept
+            if kept not in _MERGED and len(kept) > 1:
+                raise ModelError(subject, what, rule)
+            made.append(_MERGED.get(kept, kept[0]))
+        flow = replace(flow, name=node.output[0], axes=tuple(made), features=features)
+        if not flat:
+            return flow
+        if [axis for axis in made if axis != ONE] != [BATCH, FEATURES] or not found.layers or found.backward:
+            raise ModelError(subject, what, rule)
+        found.layers += found.chain.taken(subject)
+        return replace(flow, all=True)
 
-        def stays(at, value):
-            copied = value == 0 and at < len(flow.axes) and flow.axes[at] == kept[at]
-            return copied or (kept[at] == FEATURES and value == features)
+    def _sizes(self, name, found, subject):
+        """A shape that nodes compute: of each element (factor, axes), a number times what axes count."""
+        producers, known = {output: node for node in self._graph.node for output in node.output}, {}
+        wanted = [name]
+        while wanted:  # without recursion, however deep the graph
+            if len(known) + len(wanted) > MAX_NODES:
+                raise self._damaged(ModelError(f"{subject}: {name}", "a cycle", "must not be"))
+            now = wanted[-1]
+            node = producers.get(now)
+            if now in self._constants or node is None or node.op_type not in _OF_SHAPES:
+                known[wanted.pop()] = [_size(int(value)) for value in self._constant(now, subject).ravel()[:MAX_AXES]]
+            elif node.op_type == "Shape":
+                known[wanted.pop()] = self._shape_of(node, found, subject)
+            elif missing := [given for given in node.input if given and given not in known]:
+                wanted += missing
+            else:
+                known[wanted.pop()] = self._computed(node, [known[given] for given in node.input if given], subject)
+        return known[name]
 
-        open_ = [value for at, value in enumerate(shape) if len(shape) == len(kept) and not stays(at, value)]
-        if len(shape) != len(kept) or open_ not in ([], [-1]):
-            raise ModelError(subject, f"Reshape of {flow.axes} to {shape}", "must take away axes of size one only")
-        return replace(flow, name=node.output[0], axes=tuple(kept), features=features)
+    def _shape_of(self, node, found, subject):
+        """What a Shape node gives."""
+        flow, attributes = found.flows.get(node.input[0]), _attributes(node)
+        if flow is None:
+            raise ModelError(f"{subject}: {node.input[0]}", "not constant", "must be stored in the file, or a shape")
+        sizes = [_size_of(axis, flow, found) for axis in flow.axes]
+        return sizes[attributes.get("start", 0) : attributes.get("end", len(sizes))]
 
-    def _flattened(self, node, flow, subject):
-        """h of all steps side by side, step by step, or None: what a Reshape or Flatten of whole sequences makes."""
-        axes = tuple(axis for axis in flow.axes if axis != ONE)
-        attributes = _attributes(node)
-        if axes != (BATCH, TIME, FEATURES):
-            return None
-        if node.op_type == "Flatten":
-            flat = flow.axes[0] == BATCH and attributes.get("axis", 1) == 1
+    def _computed(self, node, given, subject):
+        """What a node makes of shapes."""
+        if node.op_type == "Concat":
+            found = [size for part in given for size in part]
+        elif node.op_type == "Mul":
+            found = [_times(pair) for pair in zip(*given, strict=True)]
+        elif node.op_type == "Gather":
+            found = [given[0][factor] for factor, _ in given[1]]
+        elif node.op_type == "Slice":
+            starts, ends, axes, steps = self._slice(node, subject)
+            if len(starts) != 1 or list(steps) not in ([], [1]):
+                raise ModelError(subject, f"Slice of {len(starts)} axes of a shape", "must be of one, step by step")
+            found = given[0][starts[0] : ends[0]]
         else:
-            shape = [int(value) for value in self._constant(node.input[1], subject).ravel()]
-            whole = len(shape) == 2 and shape[1] > 0 and shape[1] % (flow.features or 1) == 0
-            flat = len(shape) == 2 and (shape[0] == 0 and flow.axes[0] == BATCH or shape[0] == -1 and whole)
-        return replace(flow, name=node.output[0], axes=(BATCH, FEATURES), all=True) if flat else None
+            found = given[0]
+        return found[: MAX_AXES + 1]
 
     def _dense(self, node, flow, subject):
         kind, attributes = node.op_type, _attributes(node)
@@ -653,6 +753,60 @@ class OnnxGraph:
             return values.astype(np.float64 if values.dtype.kind not in "iu" else np.int64)
         except Exception as error:  # of a damaged tensor
             raise ModelError(f"{subject}: {tensor.name}", f"not readable ({error})", "must be numbers") from error
+
+
+def _size(number, *axes):
+    """A number times what axes count: (factor, axes)."""
+    return number, axes
+
+
+def _times(sizes):
+    """The product of sizes."""
+    return prod(factor for factor, _ in sizes), tuple(sorted(axis for _, axes in sizes for axis in axes))
+
+
+def _size_of(axis, flow, found):
+    """Size of an axis of a tensor."""
+    if axis in ROWS:
+        return _times([_size_of(part, flow, found) for part in ROWS[axis]])
+    known = {ONE: 1, BOTH: 2, FEATURES: flow.features, **found.lengths}.get(axis)
+    return _size(1, axis) if known is None else _size(known)
+
+
+def _spelled(size):
+    factor, axes = size
+    return " x ".join([*[str(factor)] * (factor != 1 or not axes), *axes])
+
+
+def _grouped(axes, sizes, shape):
+    """Axes that each element of a shape stands for, or None: from both ends up to the one that is -1, if there is."""
+    free = shape.index(_size(-1)) if _size(-1) in shape else len(shape)
+    front, rest = _matched(axes, sizes, shape[:free])
+    if front is None or free == len(shape):
+        return front if front is not None and _fill(front, rest) else None
+    left = len(axes) - len(rest)
+    back, middle = _matched(rest[::-1], sizes[left:][::-1], shape[:free:-1])
+    if back is None:
+        return None
+    return [*front, tuple(middle[::-1]), *(group[::-1] for group in back[::-1])]
+
+
+def _fill(groups, rest):
+    """Whether what is left are axes of size one."""
+    return bool(groups) and all(axis == ONE for axis in rest)
+
+
+def _matched(axes, sizes, shape):
+    """Groups of axes from the first on whose sizes are those of a shape, and the axes that are left; None if none."""
+    groups, at = [], 0
+    for wanted in shape:
+        first = at
+        while at < len(axes) and _times(sizes[first:at]) != wanted:
+            at += 1
+        if _times(sizes[first:at]) != wanted:
+            return None, axes
+        groups.append(tuple(axes[first:at]))
+    return groups, axes[at:]
 
 
 def _weights(gru, w_x, w_h, bias_x, bias_h, subject, initial, before):

@@ -390,7 +390,14 @@ def onnx_files(given):
             stored["weight"].CopyFrom(numpy_helper.from_array(every, "weight"))
             at = next(n for n, node in enumerate(graph.node) if node.output[0] == "h")
             graph.node[at].output[0] = "hs"
-            if turned:
+            if turned == "shaped":  # to (sequences, -1)
+                graph.initializer.append(numpy_helper.from_array(np.array([0]), "zero"))
+                graph.initializer.append(numpy_helper.from_array(np.array([-1]), "free"))
+                makes = ["Shape", ["hs"], ["s"]], ["Gather", ["s", "zero"], ["n"]], ["Concat", ["n", "free"], ["shape"]]
+                made = [helper.make_node(*one, **{"axis": 0} if one[0] != "Shape" else {}) for one in makes]
+                for place, node in enumerate([*made, helper.make_node("Reshape", ["hs", "shape"], ["h"])], at + 1):
+                    graph.node.insert(place, node)
+            elif turned:
                 graph.node[at].attribute[0].CopyFrom(helper.make_attribute("perm", [1, 2, 0]))
                 graph.initializer.append(numpy_helper.from_array(np.array([0, -1]), "shape"))
                 graph.node.insert(at + 1, helper.make_node("Reshape", ["hs", "shape"], ["h"], "flat"))
@@ -398,6 +405,15 @@ def onnx_files(given):
                 graph.node.insert(at + 1, helper.make_node("Flatten", ["hs"], ["h"], "flat"))
 
         return change
+
+    def rows_of_steps(graph):
+        at = next(n for n, node in enumerate(graph.node) if node.output[0] == "h")
+        graph.node[at].output[0], graph.node[-1].output[0] = "hs", "rows"
+        for name, values in (("shape", [-1, HIDDEN]), ("back", [2, -1, OUTPUTS])):
+            graph.initializer.append(numpy_helper.from_array(np.array(values), name))
+        graph.node.insert(at + 1, helper.make_node("Reshape", ["hs", "shape"], ["h"]))
+        graph.node.append(helper.make_node("Reshape", ["rows", "back"], ["y"]))
+        graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
 
     def projection(graph):
         wide = np.ones((1, 4 * HIDDEN, 2), np.float32)
@@ -509,6 +525,8 @@ def onnx_files(given):
         "Add along another axis": (True, between("Transpose", perm=[0, 2, 1])),
         "Flatten": (True, flat(False)),
         "Flatten of another order": (True, flat(True)),
+        "Reshape to a computed shape": (True, flat("shaped")),
+        "Reshape to rows and back": (True, rows_of_steps),
         "layout=1": (True, batch_first),
         "Y_h as output": (False, final_state),
         "hidden_size unlike R": (False, hidden_size),
