@@ -67,6 +67,7 @@ def test_help_lists_the_verbs_in_the_order_of_the_flow():
         "plan",
         "init",
         "device",
+        "selftest",
     ]
     assert [step.name for step in flow.STEPS] == verbs[:5]
 

@@ -3,7 +3,7 @@
 import click
 
 from .accuracy import precision, thresholds, trace
-from .board import device
+from .board import device, selftest
 from .exploring import explore
 from .files import check, driver, firmware, lint, package
 from .shell import Commands
@@ -12,7 +12,7 @@ from .steps import estimate, generate, quantize, report, run, simulate
 
 VERBS = (
     *(quantize, estimate, generate, simulate, report, trace, precision, thresholds, explore),
-    *(lint, firmware, package, check, driver, run, plan, init, device),
+    *(lint, firmware, package, check, driver, run, plan, init, device, selftest),
 )
 """In the order of the flow."""
 

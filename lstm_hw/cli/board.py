@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     epilog="""\b
 Examples:
   lstm-hw device info build/digits/digits.lstmfw --port /dev/ttyUSB0
-  lstm-hw device selftest build/digits/digits.lstmfw --port /dev/ttyUSB0
   lstm-hw device predict build/digits/digits.lstmfw --port /dev/ttyUSB0 --input x.npz --output y.npz"""
 )
 def device() -> None:
@@ -47,14 +46,16 @@ BOARD = (
 )
 
 
-def on_device(examples: list[str], required: bool = True) -> Callable[[Callable], click.Command]:
-    """A command of `device`: an image, ``required`` or not, and the road to a board."""
+def on_device(
+    examples: list[str], group: click.Group | None = device, required: bool = True
+) -> Callable[[Callable], click.Command]:
+    """A command, of ``group`` or a verb of its own: an image, ``required`` or not, and the road to a board."""
 
     metavar = "IMAGE.lstmfw" if required else "[IMAGE.lstmfw]"
 
     def decorate(function):
-        shown = "\n".join(f"  lstm-hw device {example}" for example in examples)
-        command = device.command(epilog=f"\b\nExamples:\n{shown}")(function)
+        shown = "\n".join(f"  lstm-hw {example}" for example in examples)
+        command = (group or click).command(epilog=f"\b\nExamples:\n{shown}")(function)
         for option in BOARD:
             option(command)
         command.params.insert(0, click.Argument(["image"], type=click.Path(), metavar=metavar, required=required))
@@ -69,7 +70,7 @@ def open_device(image: str, timeout: float, where: dict[str, Any]) -> "Device":
     return open_device(FirmwareImage.read(image), where, timeout)
 
 
-@on_device(["info digits.lstmfw --port /dev/ttyUSB0"])
+@on_device(["device info digits.lstmfw --port /dev/ttyUSB0"])
 @click.option("--abort", is_flag=True, help="Abort a run that is in progress, whoever has started it.")
 def info(image: str, timeout: float, abort: bool, **where: Any) -> None:
     """Show what the engine says of itself: whether it is the image's, registers, counters of its last run."""
@@ -85,6 +86,7 @@ def info(image: str, timeout: float, abort: bool, **where: Any) -> None:
         "selftest digits.lstmfw --overlay design.bit",
         "selftest --board --port /dev/ttyUSB0",
     ],
+    group=None,
     required=False,
 )
 @click.option("--board", is_flag=True, help="The self-test in the board's own bitstream instead, which needs no image.")
@@ -103,9 +105,9 @@ def selftest(image: str | None, timeout: float, board: bool, **where: Any) -> No
 
 @on_device(
     [
-        "predict digits.lstmfw --port /dev/ttyUSB0 --input examples/digits/test.npz --scale input_scale",
-        "predict digits.lstmfw --port /dev/ttyUSB0 --input x.npz --loaded",
-        "predict digits.lstmfw --registers uio0 --dma uio1 --weights udmabuf0 --streams udmabuf1 --input x.npz",
+        "device predict digits.lstmfw --port /dev/ttyUSB0 --input examples/digits/test.npz --scale input_scale",
+        "device predict digits.lstmfw --port /dev/ttyUSB0 --input x.npz --loaded",
+        "device predict digits.lstmfw --registers uio0 --dma uio1 --weights udmabuf0 --streams udmabuf1 --input x.npz",
     ]
 )
 @click.option(

@@ -497,7 +497,7 @@ def test_command_line(project, engine, tmp_path):
         road = (image, "--socket", f"127.0.0.1:{port}")
         shown = call("device", "info", *road)
         assert shown.exit_code == 0 and "the engine of this image, free" in shown.output, shown.output
-        shown = call("device", "selftest", *road)
+        shown = call("selftest", *road)
         assert shown.exit_code == 0 and "4 sequences right, in every bit" in shown.output, shown.output
         shown = call("device", "predict", *road, "--input", tmp_path / "x.npz", "--output", tmp_path / "y.npz")
         assert shown.exit_code == 0, shown.output
@@ -521,7 +521,7 @@ def test_command_line(project, engine, tmp_path):
         shown = call("device", "predict", *road, *given, "large")
         assert shown.exit_code == 1 and "large.npz: large: shape (3, 3)" in shown.output
         engine.values[lookup("CONTENT_ID").address] ^= 1
-        shown = call("device", "selftest", *road)
+        shown = call("selftest", *road)
         assert shown.exit_code == 1 and "error: register CONTENT_ID" in shown.output
     for arguments, message in (
         ((image,), "no board; must be one of --port, --socket, --overlay, --registers"),
@@ -531,7 +531,7 @@ def test_command_line(project, engine, tmp_path):
         ((tmp_path / "x.npz", "--socket", "a:1"), "must be a firmware image"),
         ((tmp_path / "none.lstmfw", "--socket", "a:1"), "No such file"),
     ):
-        shown = call("device", "selftest", *arguments)
+        shown = call("selftest", *arguments)
         assert shown.exit_code == 1 and message in shown.output, shown.output
 
 
@@ -577,18 +577,18 @@ class TestedBridge(Bridge):
 def test_the_self_test_of_a_board(engine, ends, status, said):
     """Over the protocol, without an image; a failure is an error that says why."""
     with listening(engine, create=type("Ended", (TestedBridge,), {"ends": ends})) as port:
-        shown = call("device", "selftest", "--board", "--socket", f"127.0.0.1:{port}", "--timeout", "0.05")
+        shown = call("selftest", "--board", "--socket", f"127.0.0.1:{port}", "--timeout", "0.05")
     assert shown.exit_code == status and said in shown.output, shown.output
 
 
 def test_boards_without_a_self_test(engine):
     with listening(engine) as port:
-        shown = call("device", "selftest", "--board", "--socket", f"127.0.0.1:{port}")
+        shown = call("selftest", "--board", "--socket", f"127.0.0.1:{port}")
     assert shown.exit_code == 1 and "no selftest; must be a transport with selftest" in shown.output
-    shown = call("device", "selftest", "--board", "--overlay", "design.bit")
+    shown = call("selftest", "--board", "--overlay", "design.bit")
     assert shown.exit_code == 1 and "--board: with --overlay; must go with --port or --socket" in shown.output
     for arguments in ((), ("image.lstmfw", "--board")):
-        shown = call("device", "selftest", *arguments, "--socket", "a:1")
+        shown = call("selftest", *arguments, "--socket", "a:1")
         assert shown.exit_code == 2 and "must have an image, or --board without one" in shown.output
 
 
