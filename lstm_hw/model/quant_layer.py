@@ -1,5 +1,6 @@
 """Quantised layers: integer weights and the format of every number that a layer computes."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import ClassVar
@@ -130,14 +131,15 @@ class QuantLayer:
         return self.bias << (self.acc_fraction - self.bias_format.fraction)
 
 
-class PlainOutputs(QuantLayer):
-    """What layers share whose outputs are sums behind an activation; ``result`` is the outputs' format."""
+class PlainOutputs(QuantLayer, ABC):
+    """What layers share whose outputs are sums behind an activation."""
 
     activation: str
 
     @property
+    @abstractmethod
     def result(self) -> QFormat:
-        raise NotImplementedError
+        """Format of the outputs."""
 
     def rounded_format(self, preact: QFormat) -> QFormat:
         """What sums are rounded to, as wide as pre-activations: with the outputs' fraction, or to be looked up."""

@@ -125,9 +125,7 @@ def _plans(name: str, ask: Request, fields: dict, given: dict, target: Target, e
     """A schedule with all options that are worth trying, each with its plan on its engine, or why it has none."""
     kind = SCHEDULES[name]
     fields = {**kind.fields, **fields}
-    possible = [contexts for contexts in kind.contexts(ask.sequences) if contexts <= MAX_CONTEXTS]
-    if "contexts" in given:
-        possible = [contexts for contexts in possible if contexts == given["contexts"]]
+    possible = [contexts for contexts in kind.possible(ask.sequences) if given.get("contexts", contexts) == contexts]
     refused = None  # on the best shape
     for contexts in possible[:CONTEXTS_TRIED]:
         outcomes, error = _on_first(
@@ -275,10 +273,13 @@ def _least_cycles(plan: Plan, memory: MemoryModel, steps: int) -> tuple[int, str
 
 def _unfit(name, ask, given):
     """Why a schedule has no engine at all."""
-    wanted = [k for k in SCHEDULES[name].contexts(ask.sequences) if k <= MAX_CONTEXTS]
-    if not wanted:
-        return f"is not for {ask.sequences} sequence{'s' * (ask.sequences > 1)}"
-    return f"needs {' or '.join(map(str, wanted))} contexts, and engine.contexts is {given['contexts']}"
+    kind = SCHEDULES[name]
+    if wanted := kind.possible(ask.sequences):
+        return f"needs {' or '.join(map(str, wanted))} contexts, and engine.contexts is {given['contexts']}"
+    most, *fewer = [count for count in range(MAX_CONTEXTS, 0, -1) if kind.possible(count)]
+    takes = f"{fewer[-1]} to {most} sequences" if fewer else f"{most} sequence"
+    takes += " and their multiples" * kind.groups
+    return f"is for {takes}, and plan.sequences, or engine.contexts without it, asks for {ask.sequences}"
 
 
 def _nothing_suits(schedule, network, refusals):

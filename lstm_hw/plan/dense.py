@@ -14,7 +14,7 @@ from ..machine.config import EngineConfig
 from ..machine.isa import MODE_RESET, MODE_ZERO, SPACE_CONSTANT, SPACE_H, SPACE_X, VECTORS_BITS
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
-from .layer import MIN_TILE_CYCLES, MOST_SLOTS, Frame, StreamedLayer, check_beat, digit_tiles
+from .layer import MIN_TILE_CYCLES, MOST_SLOTS, Frame, TurningX, check_beat, digit_tiles
 from .stack import StackPlanner
 from .sums import Sum
 
@@ -28,7 +28,7 @@ def tile_columns(blocks: int, units: int, columns: int) -> int:
     return least if blocks <= MOST_SLOTS else least * -(-columns // (least * MOST_TILES))
 
 
-class ResidentLayer(StreamedLayer):
+class ResidentLayer(TurningX):
     """A layer, or the head, with all of its weights on chip.
 
     Its bias is formed once, by the ``load`` entry, in entries ``sums`` + row block; the sums of a step are behind it.
@@ -210,9 +210,6 @@ class ResidentLayer(StreamedLayer):
             self._outputs()
         else:
             self._step(None, self.done - 1)
-
-    def x_at(self, step: Sum) -> Sum:
-        return step % self.buffers * self.x_stride
 
     def _step(self, step, number):
         """All columns of a step, and its h or outputs; ``number`` counts since zero state."""

@@ -178,10 +178,6 @@ class StreamedLayer(ABC):
         ``later`` is that of ``frame.steps()``; ``number`` counts steps since zero state, to be used modulo something.
         """
 
-    def x_at(self, step: Sum) -> Sum:
-        """First element of x of a step of the run, where schedules take models with a skip."""
-        raise NotImplementedError
-
     def inputs(self, taken: Callable, first: Sum) -> None:
         """Take the x of a frame from the stream: an INPUT for each step, each in a ``for _ in taken():``.
 
@@ -349,6 +345,14 @@ class StreamedLayer(ABC):
     def bias_tiles(self, first: int = 0, blocks: int | None = None) -> list[Tile]:
         """Tiles of the bias, of all row blocks or of some."""
         return digit_tiles(self.number, "bias", self.layer.bias_columns, blocks or self.blocks, first)
+
+
+class TurningX(StreamedLayer):
+    """A layer whose x vectors from the stream take turns, whole ones: a head can read them too."""
+
+    def x_at(self, step: Sum) -> Sum:
+        """First element of x of a step of the run."""
+        return step % self.buffers * self.x_stride
 
 
 class ResidentBias(StreamedLayer):

@@ -27,7 +27,7 @@ from ..machine.config import EngineConfig
 from ..machine.isa import MODE_CELL, MODE_RESET, MODE_ZERO, SPACE_CONSTANT, SPACE_H
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
-from .layer import MIN_TILE_CYCLES, Frame, StreamedLayer, check_beat, ring_words, words_of
+from .layer import MIN_TILE_CYCLES, Frame, TurningX, check_beat, ring_words, words_of
 from .stack import StackPlanner
 from .sums import Sum, as_sum
 
@@ -35,7 +35,7 @@ MAX_TILE_CYCLES = 128
 """Longest MAC on a tile: longer ones would save nothing."""
 
 
-class RowBlockLayer(StreamedLayer):
+class RowBlockLayer(TurningX):
     """A layer whose weights stream once a time step, but for ``pinned`` columns of W_h."""
 
     buffers = h_buffers = 2
@@ -107,7 +107,7 @@ class RowBlockLayer(StreamedLayer):
 
     def inputs(self, taken: Callable, first: Sum) -> None:
         for _ in taken():
-            self.take_x(self._x(first), repeats=self.groups - 1, spread=self.spread)
+            self.take_x(self.x_at(first), repeats=self.groups - 1, spread=self.spread)
 
     def ahead(self, first: Sum) -> None:
         self.load(0, words_of(self.streamed))
@@ -117,14 +117,7 @@ class RowBlockLayer(StreamedLayer):
             yield self.mask, self._h(number + 1) + group * self.h_stride
 
     def x_at(self, step: Sum) -> Sum:
-        if self.groups > 1:
-            found = f"{self.sequences} sequences for a model with a skip"
-            raise ConfigError("plan.sequences", found, f"must be as many as contexts, {self.contexts}, under rowblock")
-        return self._x(step)
-
-    def _x(self, step):
-        """Where x of a step begins."""
-        return step % 2 * (self.groups * self.x_stride)
+        return super().x_at(step) * self.groups
 
     def _h(self, number):
         """Where h of the step before a step begins."""
@@ -137,7 +130,7 @@ class RowBlockLayer(StreamedLayer):
         if self.below:
             vectors.append(("x", self.below._h(self.done + 1), self.below.h_stride))
         else:
-            vectors.insert(0, ("x", self._x(frame.first), self.x_stride))
+            vectors.insert(0, ("x", self.x_at(frame.first), self.x_stride))
             self.await_x(self.groups)
         for row in self.b.each(self.blocks):
             self._row_block(row, vectors[0], vectors[-1], *self._late)
@@ -274,6 +267,9 @@ class RowBlockPlanner(StackPlanner):
             check_beat(config)
         if groups < 1:
             raise ConfigError("groups", groups, "must be at least 1")
+        if groups > 1 and network.skip:
+            found = f"{contexts * groups} sequences for a model with a skip"
+            raise ConfigError("plan.sequences", found, f"must be as many as contexts, {contexts}, under rowblock")
         self.groups, self.contexts, self.pinned = groups, contexts, pinned
         most = max(old_columns(shape, config) for shape in network.recurrent)
         if not 0 <= pinned <= most or pinned and groups > 1:

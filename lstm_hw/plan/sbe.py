@@ -26,7 +26,7 @@ from ..machine.config import GATES, EngineConfig
 from ..machine.isa import MODE_ZERO, SPACE_H
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
-from .layer import Frame, ResidentBias, check_beat, ring_words, words_of
+from .layer import Frame, ResidentBias, TurningX, check_beat, ring_words, words_of
 from .stack import StackPlanner
 from .sums import Sum, as_sum
 
@@ -58,7 +58,7 @@ def tile_of(blocks: int, per_beat: int) -> int:
     return -(-TILE_CYCLES // (blocks * per_beat)) * per_beat
 
 
-class BatchLayer(ResidentBias):
+class BatchLayer(TurningX, ResidentBias):
     """A layer whose W_x serves a batch of steps tile by tile, and whose W_h lives as the planner's case says.
 
     Attributes
@@ -165,9 +165,6 @@ class BatchLayer(ResidentBias):
         if self.below:
             return as_sum(self.below.h_after(step, later))
         return self.x_at(frame.first + step)
-
-    def x_at(self, step: Sum) -> Sum:
-        return step % self.buffers * self.x_stride
 
     def h_before(self, step: Sum) -> Sum:
         """First element of h that a step of a batch starts from."""

@@ -144,6 +144,10 @@ class Schedule:
     pruned: bool = False
     fields: dict = field(default_factory=dict)
 
+    def possible(self, sequences: int) -> list[int]:
+        """Contexts that an engine may have for so many sequences, and can have."""
+        return [contexts for contexts in self.contexts(sequences) if contexts <= MAX_CONTEXTS]
+
     def tried(self, network: Network, fields: dict) -> bool:
         """Whether ``auto`` tries it for such a model, on engines of which such fields are given."""
         decodes = self.planner.decodes and fields.get("decoder", "off") != "off"

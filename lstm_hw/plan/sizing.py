@@ -33,6 +33,7 @@ from ..model.quant_model import QuantModel
 from ..proof.cycles import long_steps
 from .delta import DeltaPlanner
 from .dense import ResidentPlanner
+from .stack import TooSmall
 
 X_VECTORS = 8
 """What a schedule needs of the x memory it gets so many times, up to ``X_ELEMENTS``; twice at least."""
@@ -50,6 +51,8 @@ MOST_SUMS = 256
 sums are as many as the model has rows a lane, which no option changes, and may be as many as an entry can name."""
 STEPS_OF_SUMS = 8
 """Time steps whose sums may wait where weights stream through a decoder: two batches of four share W_x enough."""
+SUMS = ("accumulators", "finish_entries")
+"""Memories of sums."""
 DEEPEST = {
     "weight_words": 1 << WORD_BITS,
     "h_elements": 1 << ELEMENT_BITS,
@@ -62,16 +65,6 @@ DEEPEST = {
 """The deepest memories that anything gets that nobody gave."""
 MOST_LAYERS = 1 << SCALE_BITS
 """As many shifts as the machine keeps."""
-_MORE_ROWS = "must be another schedule, or engine.rows more: fewer row blocks"
-REMEDIES = {
-    "weight_words": "must be another schedule (auto streams what does not stay on chip), or engine.rows more",
-    "accumulators": f"{_MORE_ROWS}; or plan.batch less",
-    "finish_entries": _MORE_ROWS,
-    "h_elements": "must be for fewer plan.sequences, or for a smaller model",
-    "states": "must be for fewer plan.sequences, or for a smaller model",
-    "x_elements": "must have a smaller plan.batch, or fewer plan.sequences",
-}
-"""What to change where a schedule needs a deeper memory than there can be."""
 
 
 def _power_of_two(value):
@@ -506,14 +499,32 @@ def in_keys_of_the_user(error: ConfigError, config: EngineConfig, given: dict) -
 
     A depth that nobody gave is already the machine's largest: there it is the remedy that matters.
     """
-    field = error.subject.removeprefix("engine.")
-    if field in given or field not in REMEDIES:
+    if not isinstance(error, TooSmall) or error.lacking.keys() <= given.keys():
         return error
-    most, remedy = getattr(config, field), REMEDIES[field]
-    bound = f"the machine has {most} at most"
-    if most == MOST_SUMS and field in ("accumulators", "finish_entries"):
-        bound, remedy = f"gets {most} at most", f"{remedy}; or engine.{field} may say more"
-    return ConfigError("plan.schedule", f"{config.rows} rows: {field} {error.rule}, and {bound}", remedy)
+    found, deeper = [], []
+    for field, (has, need) in error.lacking.items():
+        mine, sums = field in given, field in SUMS and has == MOST_SUMS
+        bound = (
+            f"engine.{field} is {has}" if mine else f"gets {has} at most" if sums else f"the machine has {has} at most"
+        )
+        if (mine or sums) and need <= (1 << ENTRY_BITS if field in SUMS else DEEPEST[field]):
+            deeper.append(f"engine.{field} = {need}")
+        found.append(f"{field} must be at least {need}, and {bound}")
+    ways = [*_ways_out(error), *[" and ".join(deeper)] * (len(deeper) == len(found))]
+    return ConfigError("plan.schedule", f"{config.rows} rows: {'; '.join(found)}", f"must be {'; or '.join(ways)}")
+
+
+def _ways_out(error):
+    """What to change where a schedule needs deeper memories than there can be."""
+    lacking = set(error.lacking)
+    if lacking & {"weight_words", *SUMS}:
+        yield "another schedule" + " (auto streams what does not stay on chip)" * ("weight_words" in lacking)
+        yield "with engine.rows more: fewer row blocks"
+    if lacking & {"x_elements", *SUMS} and error.batch > 1:
+        yield "with a smaller plan.batch"
+    if lacking & {"h_elements", "states", "x_elements"}:
+        yield "for a smaller model"
+        yield from ["for fewer plan.sequences"] * (error.sequences > 1)
 
 
 def _depth(name, need):

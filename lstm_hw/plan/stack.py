@@ -23,6 +23,24 @@ from .sums import as_sum
 from .tree import Loops
 
 
+class TooSmall(ConfigError):
+    """An engine has memories that are not deep enough for a schedule.
+
+    Parameters
+    ----------
+    lacking : dict of str to (int, int)
+        Field of the engine -> entries that it has, and that the schedule needs.
+    batch, sequences : int
+        Of the schedule.
+    """
+
+    def __init__(self, lacking: dict[str, tuple[int, int]], batch: int, sequences: int) -> None:
+        self.lacking, self.batch, self.sequences = lacking, batch, sequences
+        (field, (found, need)), *others = lacking.items()
+        more = "".join(f", and engine.{field}, which is {found}, at least {need}" for field, (found, need) in others)
+        super().__init__(f"engine.{field}", found, f"must be at least {need} for this schedule{more}")
+
+
 class StackPlanner:
     """Makes the plan of a stack.
 
@@ -78,9 +96,7 @@ class StackPlanner:
         for below, head in pairwise((self.layers[-1], *self.heads)):
             head.before = head.below = below
             head.source = self.layers[0]
-        if network.skip:
-            self.layers[0].keeps_x = True
-            self.layers[0].x_at(as_sum(0))
+        self.layers[0].keeps_x = network.skip
         self._place()
 
     @classmethod
@@ -134,10 +150,9 @@ class StackPlanner:
         x_elements = self.layers[0].shared["x_elements"]
         needs = {"weight_words": resident + most.pop("ring"), "x_elements": x_elements, **most}
         self.needs = {field: need + base.get(field, 0) for field, need in needs.items()}
-        for field, need in self.needs.items():
-            found = getattr(config, field)
-            if found < need:
-                raise ConfigError(f"engine.{field}", found, f"must be at least {need} for this schedule")
+        has = {field: getattr(config, field) for field in self.needs}
+        if lacking := {field: (has[field], need) for field, need in self.needs.items() if has[field] < need}:
+            raise TooSmall(lacking, self.batch, self.layers[0].sequences)
 
     def _kept(self):
         """Resident tiles in the order of memory."""

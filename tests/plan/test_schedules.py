@@ -109,8 +109,12 @@ def test_refusals_name_what_the_user_wrote_or_what_to_change():
         chosen(schedule="sac")
     with pytest.raises(ConfigError, match="plan.window: 2; must be for row_window, not sacc"):
         chosen(schedule="sacc", options={"window": 2})
-    with pytest.raises(ConfigError, match="is not for 3 sequences"):
+    with pytest.raises(
+        ConfigError, match="is for 1 sequence, and plan.sequences, or engine.contexts without it, asks for 3"
+    ):
         chosen(schedule="row_window", sequences=3)
+    with pytest.raises(ConfigError, match="is for 2 to 8 sequences and their multiples, .* engine.contexts .* for 1"):
+        chosen(schedule="rowblock", given={"contexts": 1})
     with pytest.raises(ConfigError, match="needs 6 contexts, and engine.contexts is 2"):
         chosen(schedule="sacc", sequences=3, given={"contexts": 2})
     with pytest.raises(ConfigError, match="engine.weight_words: 8; must be at least"):

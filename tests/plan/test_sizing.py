@@ -1,5 +1,8 @@
 """Sizes that follow from a network: enough, no more than enough, and exact sums at the extremes."""
 
+import re
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -118,15 +121,37 @@ def test_what_cannot_be(given, message):
 
 
 def test_too_large_for_any_engine():
-    with pytest.raises(ConfigError, match=r"plan.schedule: 256 rows: weight_words must be at least \d+ .*auto streams"):
+    with pytest.raises(
+        ConfigError, match=r"plan.schedule: 256 rows: weight_words must be at least \d+, .*auto streams"
+    ):
         size_engine(Network((LayerShape("lstm", 6000, 4000, 15),)), rows=256)
     deep = Network(tuple(LayerShape("lstm", 4, 4, 15) for _ in range(17)))
     with pytest.raises(ConfigError, match="model: 17 layers; must have at most 16, the head included"):
         size_engine(deep, rows=16)
     with pytest.raises(
-        ConfigError, match="plan.schedule: 32 rows: accumulators must be at least 257 .*engine.rows more"
+        ConfigError, match="plan.schedule: 32 rows: accumulators must be at least 257, .*engine.rows more"
     ):
         size_engine(Network((LayerShape("lstm", 8, 1024, 15),)), rows=32)
+
+
+def test_all_that_must_change_is_told_at_once():
+    network, message = Network((LayerShape("lstm", 8, 280, 15),)), "4 rows: .*must be another schedule; or with"
+    with pytest.raises(ConfigError, match=message) as error:
+        size_engine(network, rows=4)
+    assert "plan.batch" not in str(error.value)
+    told = dict(re.findall(r"engine.(\w+) = (\d+)", str(error.value)))
+    config = size_engine(network, rows=4, **{name: int(depth) for name, depth in told.items()})
+    assert (config.accumulators, config.finish_entries) == (561, 280)
+    with pytest.raises(
+        ConfigError, match="engine.finish_entries: 99; must .* 280 .* engine.accumulators, which is 98, "
+    ):
+        size_engine(network, rows=4, finish_entries=99, accumulators=98)
+    with pytest.raises(
+        ConfigError, match="finish_entries must be at least 280, and engine.finish_entries is 99; accu.* or engine"
+    ):
+        size_engine(network, rows=4, finish_entries=99)
+    with pytest.raises(ConfigError, match="accumulators must be at least .*; or with a smaller plan.batch$"):
+        size_engine(network, partial(SaccPlanner, batch=60), rows=4, contexts=2)
 
 
 def test_longer_programs_get_the_longer_program_memory():
