@@ -19,7 +19,6 @@ multiplied if its group is kept, once that is known.
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 
@@ -170,7 +169,7 @@ class CompressedLayer(FusionLayer):
     def start(self, batch: Sum, count: Sum, take: bool = False) -> None:
         b = self.b
         for at in b.each(self.batch):
-            self.start_sums(self.everyone, self.sums_of(batch, at) - self.sums)
+            self.start_sums(self.mask, self.sums_of(batch, at) - self.sums)
         if take:
             self.take(batch, count)
         self.await_x(steps=count)
@@ -225,7 +224,7 @@ class CompressedLayer(FusionLayer):
     def _products(self, part, sums, operand, release, **fields):
         """A segment times its columns of a vector, all row blocks."""
         fields |= {"part": part, "columns": self.columns[part], "slots": self.blocks, "release": int(release)}
-        self.add(self.everyone, sums, operand=operand, stream=1, **fields)
+        self.add(self.mask, sums, operand=operand, stream=1, **fields)
 
     @property
     def _size(self):
@@ -309,8 +308,8 @@ class CompressedLayer(FusionLayer):
                 b.await_tokens(SPACE_H, self.layer.outputs)
             else:
                 self._await_before(at)
-        self.end_sums(self.everyone, sums)
-        self.cells(self.layer.outputs, self.everyone, state=self.c, target=self.h + after, **self._size)
+        self.end_sums(self.mask, sums)
+        self.cells(self.layer.outputs, self.mask, state=self.c, target=self.h + after, **self._size)
 
     def _rounds(self, batch, at, sums, before):
         """A segment of W_x and some of W_h in turn; those of a round are asked for some rounds ahead.
@@ -351,7 +350,7 @@ class CompressedPlanner(FusionPlanner):
 
     name = "compressed"
     takes, decodes = ("sparse_h",), True
-    layer_class = CompressedLayer
+    layer = CompressedLayer
 
     def __init__(self, network: Network, config: EngineConfig, batch: int) -> None:
         if config.decoder == "off":
@@ -364,7 +363,7 @@ class CompressedPlanner(FusionPlanner):
         if bool(network.sparse_h) != config.sparse_h:
             rule = f"must be {str(bool(network.sparse_h)).lower()} for this model"
             raise ConfigError("engine.sparse_h", config.sparse_h, rule)
-        StackPlanner.__init__(self, network, config, partial(self.layer_class, self), batch)
+        StackPlanner.__init__(self, network, config, batch)
 
     def _place(self):
         """Heads stay on chip."""

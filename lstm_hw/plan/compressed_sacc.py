@@ -111,7 +111,7 @@ class CompressedSaccLayer(CompressedLayer):
         return tuple(map(self.lengths.get, kinds))
 
     def zero(self) -> int:
-        return self.zero_cells(self.everyone, self.layer.outputs, **self._size)
+        return self.zero_cells(self.mask, self.layer.outputs, **self._size)
 
     def inputs(self, taken: Callable, first: Sum) -> None:
         for at in self.b.each(self.batch):
@@ -119,7 +119,7 @@ class CompressedSaccLayer(CompressedLayer):
                 self.take_x(at * self.x_stride)
 
     def newest_h(self, step: Sum, later: Sum | int, number: Sum) -> Iterator[tuple[int, Sum | int]]:
-        yield self.everyone, self.h + self.layer.outputs
+        yield self.mask, self.h + self.layer.outputs
 
     def y_order(self, steps: int, first_step: int) -> list[tuple[int, int, int]]:
         bands = [(band * self.band_units, self.size(band == self.bands - 1)[1]) for band in range(self.bands)]
@@ -140,7 +140,7 @@ class CompressedSaccLayer(CompressedLayer):
         for _ in b.when(coming):
             self._begin_x(coming)
         for _ in b.unless(coming):  # nobody's: products for the step behind the last one go there
-            self.start_sums(self.everyone, self.batch * self.blocks)
+            self.start_sums(self.mask, self.batch * self.blocks)
         for _ in b.unless(pairs):
             for _ in b.unless(odd):
                 self._first()
@@ -153,7 +153,7 @@ class CompressedSaccLayer(CompressedLayer):
         for _ in b.when(coming):
             self._rest_of_x(coming)
             for at in b.each(self.batch):
-                self.start_sums(self.everyone, at * self.blocks, source=self._sums(self.batch + at))
+                self.start_sums(self.mask, at * self.blocks, source=self._sums(self.batch + at))
         frame.following()
 
     # W_x for the next batch, whose sums wait behind those of the present one; with them the first step's part of W_h
@@ -201,7 +201,7 @@ class CompressedSaccLayer(CompressedLayer):
             fields = {"part": "x", "operand": x, "columns": columns, "slots": self.blocks, "stream": 1}
             fields |= {"hold": 1} if hold else {"source": sums}
             for _ in b.unless(self.missing if at == self.batch - 1 and not self.mixes else 0):
-                self.mac(self.everyone, store=1, target=sums, release=int(at == self.batch - 2), **fields)
+                self.mac(self.mask, store=1, target=sums, release=int(at == self.batch - 2), **fields)
         b.advance(self.left_x, -columns)
         b.advance(self.left_beats, -beats)
 
@@ -335,7 +335,7 @@ class CompressedSaccLayer(CompressedLayer):
         blocks = self.size(last)[0]
         h, row = group * H_GROUP + (self.h + place * self.layer.outputs), sums + band * self.band_blocks
         fields = {"part": "h", "columns": H_GROUP, "slots": blocks, "operand": h, "stream": 1, "release": release}
-        self.add(self.everyone, row, weight=word, **fields)
+        self.add(self.mask, row, weight=word, **fields)
 
     def _sums(self, step):
         """First accumulator entry of a step of the batch."""
@@ -345,9 +345,9 @@ class CompressedSaccLayer(CompressedLayer):
         """The last column of the bias, and the hidden units of a band."""
         blocks, units, _ = self.size(last)
         row, unit = band * self.band_blocks, band * self.band_units
-        self._bias(self.everyone, -1, row, slots=blocks, source=sums + row, finish=1)
+        self._bias(self.mask, -1, row, slots=blocks, source=sums + row, finish=1)
         target = unit + (self.h + place * self.layer.outputs)
-        self.cells(units, self.everyone, state=unit + self.c, target=target, **self._size)
+        self.cells(units, self.mask, state=unit + self.c, target=target, **self._size)
 
     def _kept_at(self, place, group):
         """What follows is done if a group of the h at a place is kept."""
@@ -386,7 +386,7 @@ class CompressedSaccPlanner(CompressedPlanner):
     """
 
     name = "compressed_sacc"
-    layer_class = CompressedSaccLayer
+    layer = CompressedSaccLayer
 
     def __init__(self, network: Network, config: EngineConfig, batch: int) -> None:
         if batch % 2:

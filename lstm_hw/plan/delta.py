@@ -19,28 +19,18 @@ from .sums import Sum
 class DeltaLayer(ResidentLayer):
     """A layer whose sums change with the lists of x, or of the h of the layer below, and of its own h.
 
-    Parameters
-    ----------
-    thresholds : tuple of int
-        Of x and of each layer's h.
+    ``thresholds`` are those of x and of each layer's h.
     """
 
     leaves_out = False
 
-    def __init__(
-        self,
-        shape: LayerShape,
-        number: int,
-        config: EngineConfig,
-        sizes: tuple[list[int], list[int]],
-        thresholds: tuple[int, ...],
-    ) -> None:
-        super().__init__(shape, number, config, sizes)
-        self.thresholds = thresholds
+    def __init__(self, planner: DeltaPlanner, shape: LayerShape, number: int) -> None:
+        super().__init__(planner, shape, number)
+        self.thresholds = planner.network.thresholds
         x, h = Tile(number, "x", 0, self.blocks, 0, shape.inputs), Tile(number, "h", 0, self.blocks, 0, shape.outputs)
         self.order = [h, x] if number else [x, h]
         self.resident = (*self.bias_tiles(), *self.order)
-        self.buffers = min(LISTS_OF_X, config.x_elements // self.x_stride)
+        self.buffers = min(LISTS_OF_X, self.config.x_elements // self.x_stride)
         self.own["accumulators"] = self.blocks
 
     def loaded(self) -> None:
@@ -55,23 +45,21 @@ class DeltaLayer(ResidentLayer):
 
     def _step(self, step, number):
         """Both lists of a step, and its h; ``number`` counts since zero state."""
-        old, new = number % 2 * self.turn, (number + 1) % 2 * self.turn
+        old, new = self.h_before(number), self.h_before(number + 1)
         sums = {"load": 1, "source": self.sums, "store": 1, "target": self.sums}
         for tile in self.order:
             last = tile.columns - 1
             if tile.part == "h":
-                changes = {"space": SPACE_DELTA, "operand": self.h + old, "list": self.number, "take": 1}
+                changes = {"space": SPACE_DELTA, "operand": old, "list": self.number, "take": 1}
             elif not self.number:
                 changes = {"space": SPACE_X, "operand": self.x_at(step), "take": 1, "free": 1}
             else:
-                changes = {"space": SPACE_DELTA, "operand": self.below.h + new, "list": self.below.number}
+                changes = {"space": SPACE_DELTA, "operand": self.below.h_before(number + 1), "list": self.below.number}
                 last += self.tokens_ahead
             finish = int(tile is self.order[-1])
             comment = f"layer {self.number}, what changed of {tile.part}"
             self._products(tile, comment, **sums, **changes, wait=1, offset=last, finish=finish)
-        units, threshold = self.layer.outputs, self.thresholds[self.number + 1]
-        state = {"state": self.c, "state_stride": units}
-        self.cells(units, self.mask, **state, target=self.h + new, threshold=threshold)
+        self.all_cells(new, threshold=self.thresholds[self.number + 1])
 
 
 class DeltaPlanner(ResidentPlanner):
@@ -86,6 +74,7 @@ class DeltaPlanner(ResidentPlanner):
     """
 
     name = "delta"
+    layer = DeltaLayer
     takes, asks = (), ("thresholds",)
 
     def __init__(self, network: Network, config: EngineConfig) -> None:
@@ -94,11 +83,6 @@ class DeltaPlanner(ResidentPlanner):
         if config.list_loads:
             raise ConfigError("engine.list_loads", config.list_loads, "must be false for the schedule delta")
         super().__init__(network, config)
-
-    def _layer(self, shape, number):
-        if shape.kind == "linear":
-            return ResidentLayer(shape, number, self.config, self._sizes)
-        return DeltaLayer(shape, number, self.config, self._sizes, self.network.thresholds)
 
     def _kept(self):
         """Biases of linear layers come first: the ``load`` entry uses them as they arrive."""

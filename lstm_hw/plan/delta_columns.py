@@ -29,13 +29,10 @@ AHEAD = 4
 class ColumnLayer(ResidentBias):
     """A layer.
 
-    Parameters
+    Attributes
     ----------
     thresholds : tuple of int
         Of x and of each layer's h.
-
-    Attributes
-    ----------
     top : ColumnLayer or None
         Of the first layer, the last one, whose h of the step before may still be coming.
     """
@@ -43,9 +40,9 @@ class ColumnLayer(ResidentBias):
     whole = True
     top: ColumnLayer | None = None
 
-    def __init__(self, shape: LayerShape, number: int, config: EngineConfig, thresholds: tuple[int, ...]) -> None:
-        super().__init__(shape, number, config)
-        self.thresholds = thresholds
+    def __init__(self, planner: ColumnPlanner, shape: LayerShape, number: int) -> None:
+        super().__init__(planner, shape, number)
+        config, self.thresholds = planner.config, planner.network.thresholds
         self.stride = shape.gate_blocks(config.rows) if config.gate_blocks else 0
         self.blocks = GATES * self.stride or self.blocks
         self.resident = tuple(self.bias_tiles())
@@ -135,11 +132,11 @@ class ColumnPlanner(StackPlanner):
     """
 
     name = "delta_columns"
+    layer = ColumnLayer
     asks = ("thresholds",)
 
     def __init__(self, network: Network, config: EngineConfig) -> None:
         if not config.list_loads:
             raise ConfigError("engine.list_loads", config.list_loads, "must be true for the schedule delta_columns")
-        thresholds = network.thresholds
-        super().__init__(network, config, lambda shape, number: ColumnLayer(shape, number, config, thresholds))
+        super().__init__(network, config)
         self.layers[0].top = self.layers[-1]

@@ -42,26 +42,19 @@ class ResidentLayer(TurningX):
     behind the last one a column of zeros hands them to the cell unit.
 
     Of two directions whose units share no row block, each walks its own columns: the others are zeros.
-
-    Parameters
-    ----------
-    sizes : pair of list of int
-        Tokens that all recurrent layers make in a step, and all linear ones but the head.
     """
 
     h_buffers, whole = 2, True
     leaves_out = True
     """Whether it walks the columns of one direction alone, where it can."""
 
-    def __init__(
-        self, shape: LayerShape, number: int, config: EngineConfig, sizes: tuple[list[int], list[int]]
-    ) -> None:
-        super().__init__(shape, number, config)
-        self.mask, self.linear = (1 << config.contexts) - 1, shape.kind == "linear"
+    def __init__(self, planner: ResidentPlanner, shape: LayerShape, number: int) -> None:
+        super().__init__(planner, shape, number)
+        config, self.linear = planner.config, shape.kind == "linear"
         self.own_h = not shape.projected and shape.h_columns > 0
         # In front of the tokens of the layer below: older ones of the layers above, and newer ones of those below it.
         # Linear layers make theirs behind those of all h, and have none of the step before.
-        recurrent, linear = sizes
+        recurrent, linear = planner.sizes
         above = [] if self.linear else recurrent[number + 1 :]
         self.tokens_ahead = sum((recurrent + linear)[: max(0, number - 1)]) + sum(above)
         self.tokens_ahead += (recurrent + linear)[number - 1] - shape.inputs if number else 0  # r*h of the layer below
@@ -200,7 +193,7 @@ class ResidentLayer(TurningX):
         self.b.assign(self.started, work)
 
     def newest_h(self, step: Sum, later: Sum | int, number: Sum) -> Iterator[tuple[int, Sum]]:
-        yield self.mask, self.h + (number + 1) % 2 * self.turn
+        yield self.mask, self.h_before(number + 1)
 
     def behind_last_step(self) -> None:
         """Of a head: its outputs."""
@@ -214,12 +207,10 @@ class ResidentLayer(TurningX):
     def _step(self, step, number):
         """All columns of a step, and its h or outputs; ``number`` counts since zero state."""
         self._walk(step, number)
-        units, new = self.layer.outputs, (number + 1) % 2 * self.turn
         if self.linear:
             self._outputs()
         else:
-            state = {"state": self.c, "state_stride": units} if self.layer.is_cell else {}
-            self.cells(units, self.mask, **state, target=self.h + new)
+            self.all_cells(self.h_before(number + 1))
 
     def _outputs(self):
         """Those of a linear layer, to the stream or to the next one."""
@@ -246,9 +237,7 @@ class ResidentLayer(TurningX):
         if store:  # while the cell unit is busy: a sum is stored or handed over
             operands = {name: vector[name] for name in ("space", "operand")}
             self._products(tile, f"{self._named(tile)} again", **sums, **store, **operands)
-        units = self.layer.outputs
-        target = self.h + units + number % 2 * self.turn
-        self.cells(units, self.mask, MODE_RESET, state=self.c, state_stride=units, target=target)
+        self.all_cells(self.h_before(number) + self.layer.outputs, MODE_RESET)
 
     def _named(self, tile):
         columns = f"{tile.first_column}..{tile.first_column + tile.columns - 1}"
@@ -274,13 +263,12 @@ class ResidentLayer(TurningX):
             return {"space": SPACE_X, "operand": self.source.x_at(step), "free": 1}
         if tile.part == "h":
             source = self if self.own_h else self.projection
-            operand = source.h + column + number % 2 * self.turn
-            return {"space": SPACE_H, "operand": operand, "wait": 1} | self._taking(tile)
+            return {"space": SPACE_H, "operand": source.h_before(number) + column, "wait": 1} | self._taking(tile)
         if not self.number:
             free = int(tile is self.last_x and not self.keeps_x)
             return {"space": SPACE_X, "operand": self.x_at(step) + column, "wait": 1, "take": 1, "free": free}
-        operand = self.below.h + column + (0 if self.below.linear else (number + 1) % 2 * self.turn)
-        return {"space": SPACE_H, "operand": operand, "wait": 1, "offset": self.tokens_ahead + column}
+        below = self.below.h if self.below.linear else self.below.h_before(number + 1)
+        return {"space": SPACE_H, "operand": below + column, "wait": 1, "offset": self.tokens_ahead + column}
 
     def _taking(self, tile):
         """Of columns of h, what is done with tokens: those of a projection, behind its own, are left to it, and those
@@ -308,6 +296,7 @@ class ResidentPlanner(StackPlanner):
     """
 
     name = "resident"
+    layer = head = ResidentLayer
     takes = (
         "an initial state",
         "a GRU that resets h before its product",
@@ -319,18 +308,16 @@ class ResidentPlanner(StackPlanner):
 
     def __init__(self, network: Network, config: EngineConfig) -> None:
         check_beat(config)
-        super().__init__(network, config, self._layer)
-
-    def _layer(self, shape, number):
-        return ResidentLayer(shape, number, self.config, self._sizes)
+        super().__init__(network, config)
 
     @property
-    def _sizes(self):
+    def sizes(self) -> tuple[list[int], list[int]]:
+        """Tokens that all recurrent layers make in a step, and all linear ones but the head."""
         recurrent, linear = self.network.recurrent, self.network.linear[:-1]
         return [s.outputs * (1 + s.reset_before) for s in recurrent], [s.outputs for s in linear]
 
     def _heads(self, shapes, number):
-        return [self._layer(shape, number + n) for n, shape in enumerate(shapes)]
+        return [self.head(self, shape, number + n) for n, shape in enumerate(shapes)]
 
     def _kept(self):
         """Biases come first: the ``load`` entry uses them as they arrive."""

@@ -22,7 +22,6 @@ take the h of the one below, which waits in as many places as x does, and go thr
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
@@ -43,8 +42,8 @@ class FusionLayer(ResidentBias):
     """
 
     def __init__(self, planner: FusionPlanner, shape: LayerShape, number: int) -> None:
+        super().__init__(planner, shape, number)
         config, batch = planner.config, planner.batch
-        super().__init__(shape, number, config, batch)
         blocks, contexts, length = self.blocks, config.contexts, shape.outputs
         self.sequences, self.contexts, self.tail = 1, contexts, (length,)
         kept = planner.reads_all(number)
@@ -55,7 +54,7 @@ class FusionLayer(ResidentBias):
         self.last_place = self.place * (self.sets - 1)
         self.turns = 1 + self.alone  # batches whose x is there at once
         self.buffers = self.turns * batch
-        self.everyone, self.newest_context = (1 << contexts) - 1, 1 << contexts - 1
+        self.newest_context = 1 << contexts - 1
         rest = Tile(number, "x", 0, blocks, batch * self.chunk, self.rest)
         chunks = [
             Tile(number, "x", row, 1, step * self.chunk, self.chunk) for step in range(batch) for row in range(blocks)
@@ -165,7 +164,7 @@ class FusionLayer(ResidentBias):
         """Sums of a batch: bias and what is left of W_x's columns. ``take`` its x, and set the count."""
         b = self.b
         for at in b.each(self.sets):
-            self.start_sums(self.everyone, self.sums_of(batch, at) - self.sums, finish=False)
+            self.start_sums(self.mask, self.sums_of(batch, at) - self.sums, finish=False)
         if take:
             self.take(batch, count)
         self.await_x(steps=count)
@@ -187,7 +186,7 @@ class FusionLayer(ResidentBias):
         for at, last in self.b.peeled(self.sets):
             sums, x = self.sums_of(batch, at) + row, self.x_of(batch, at) + column
             fields |= {"part": "x", "stream": 1, "release": int(last)}
-            self.add(self.everyone, sums, operand=x, **fields)
+            self.add(self.mask, sums, operand=x, **fields)
 
     # Steps
 
@@ -305,16 +304,14 @@ class FusionPlanner(StackPlanner):
     """
 
     name = "fusion"
+    layer, head = FusionLayer, FusionHead
 
     def __init__(self, network: Network, config: EngineConfig, batch: int) -> None:
         if config.contexts < 2:
             raise ConfigError("engine.contexts", config.contexts, "must be at least 2: h of two steps at a time")
         if batch < 1 or batch % config.contexts:
             raise ConfigError("batch", batch, f"must be a multiple of the {config.contexts} contexts")
-        super().__init__(network, config, partial(FusionLayer, self), batch)
-
-    def _heads(self, shapes, number):
-        return [FusionHead(shapes, number, self.config, self.batch)]
+        super().__init__(network, config, batch)
 
     def _batches(self):
         """x of a batch is taken two batches ahead of its steps, its products formed one ahead."""

@@ -39,10 +39,8 @@ class GatherLayer(Windows, ResidentLayer):
     behind: GatherLayer | None = None
     first: GatherLayer
 
-    def __init__(
-        self, shape: LayerShape, number: int, config: EngineConfig, sizes: tuple[list[int], list[int]]
-    ) -> None:
-        super().__init__(shape, number, config, sizes)
+    def __init__(self, planner: GatherPlanner, shape: LayerShape, number: int) -> None:
+        super().__init__(planner, shape, number)
         if not self.linear:
             self.shared["x_elements"] = 2 * self.x_stride  # the next step's x comes while this one's is in use
 
@@ -125,6 +123,7 @@ class GatherPlanner(ResidentPlanner):
     """
 
     name = "gather"
+    layer = head = GatherLayer
     takes = ("plain layers", "a projection", "a skip")
 
     def __init__(self, network: Network, config: EngineConfig) -> None:
@@ -139,6 +138,3 @@ class GatherPlanner(ResidentPlanner):
             layer.behind = behind
         for layer in self.layers:
             layer.first = self.layers[0]
-
-    def _layer(self, shape, number):
-        return GatherLayer(shape, number, self.config, self._sizes)

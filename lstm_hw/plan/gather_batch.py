@@ -116,8 +116,7 @@ class GatherBatchLayer(Windows, BatchLayer):
                     self.multiply_window(tile, None, self._x_window(0, then), source=sums, finish=1, **words)
                 for _ in self.b.unless(self.b.left):
                     self.multiply_window(tile, None, None, source=sums, finish=1, **words)
-        units = self.layer.outputs
-        self.cells(units, self.mask, state=self.c, state_stride=units, target=self.h)
+        self.all_cells(self.h)
 
     # Windows
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..machine.config import EngineConfig
 from ..machine.isa import SPACE_CONSTANT, SPACE_H, SPACE_X
@@ -17,6 +18,9 @@ from ..machine.layout import Tile
 from ..machine.network import LayerShape
 from .layer import Frame, StreamedLayer, digit_tiles, ring_words, words_of
 from .sums import Sum, as_sum
+
+if TYPE_CHECKING:
+    from .stack import StackPlanner
 
 
 @dataclass(frozen=True)
@@ -41,15 +45,16 @@ class HeadLayer(StreamedLayer):
 
     Parameters
     ----------
+    planner : StackPlanner
     shapes : sequence of LayerShape
         The head last.
     number : int
         Of the first of them.
     """
 
-    def __init__(self, shapes: Sequence[LayerShape], number: int, config: EngineConfig, batch: int) -> None:
-        super().__init__(shapes[-1], number + len(shapes) - 1, config, batch)
-        self.chain = [Linear.of(shape, number + n, config) for n, shape in enumerate(shapes)]
+    def __init__(self, planner: StackPlanner, shapes: Sequence[LayerShape], number: int) -> None:
+        super().__init__(planner, shapes[-1], number + len(shapes) - 1)
+        self.chain = [Linear.of(shape, number + n, self.config) for n, shape in enumerate(shapes)]
         self.tiles = tuple(tile for linear in self.chain for tile in linear.tiles)
         self.resident, self.streamed = self.tiles, ()
         most = max(linear.blocks for linear in self.chain)

@@ -23,7 +23,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
@@ -31,6 +31,9 @@ from ..machine.isa import ACTIVATIONS, MODE_CELL, MODE_LINEAR, MODE_ZERO, SLOT_B
 from ..machine.layout import Tile
 from ..machine.network import LayerShape
 from .sums import Sum
+
+if TYPE_CHECKING:
+    from .stack import StackPlanner
 
 MOST_SLOTS = (1 << SLOT_BITS) - 1
 """Row blocks that a MAC goes through."""
@@ -72,15 +75,16 @@ class StreamedLayer(ABC):
 
     Parameters
     ----------
+    planner : StackPlanner
+        With its network, engine and batch, the steps of a frame.
     shape : LayerShape
     number : int
         Its place in the stack.
-    config : EngineConfig
-    batch : int
-        Steps of a frame.
 
     Attributes
     ----------
+    mask : int
+        All contexts.
     blocks, units, newest : int
         Row blocks, outputs of a row block, and those of the last one, which may be fewer: hidden units, or rows of a
         plain or linear layer.
@@ -135,12 +139,13 @@ class StreamedLayer(ABC):
     x_order = None
     own: dict[str, int] = {}
 
-    def __init__(self, shape: LayerShape, number: int, config: EngineConfig, batch: int = 1) -> None:
-        self.layer, self.number, self.config, self.batch = shape, number, config, batch
+    def __init__(self, planner: StackPlanner, shape: LayerShape, number: int) -> None:
+        self.layer, self.number, self.batch = shape, number, planner.batch
+        self.config = config = planner.config
         self.blocks, self.units = shape.blocks(config.rows), shape.units(config.rows)
         self.newest = shape.outputs - (self.blocks - 1) * self.units
         self.x_stride = -(-shape.inputs // config.x_per_beat) * config.x_per_beat
-        self.sequences = config.contexts
+        self.sequences, self.mask = config.contexts, (1 << config.contexts) - 1
         self.below = self.before = self.projection = None
         self.last = self.sends = True
 
@@ -201,6 +206,10 @@ class StreamedLayer(ABC):
         return range(self.blocks)
 
     # What schedules use
+
+    def h_before(self, number: Sum) -> Sum:
+        """First element of h of the step before one, whose number counts since zero state, where buffers take turns."""
+        return self.h + number % self.h_buffers * self.turn
 
     def piece(self, step: int, row: int) -> tuple[int, int, int]:
         """(step, first unit, units) of a row block."""
@@ -279,11 +288,18 @@ class StreamedLayer(ABC):
         self.free_x(vectors)
 
     def cells(self, units: int, mask: int, mode: int = MODE_CELL, **fields: Sum | int) -> None:
-        """CELL of hidden units, or outputs of a plain layer, that follow one another; sends them if h is the output."""
-        if mode == MODE_CELL:
-            fields |= {"emit": 1, "last": 1} if self.sends else {}
-            if not self.layer.is_cell:
-                mode, fields = MODE_LINEAR, fields | {"activation": ACTIVATIONS.index(self.layer.activation)}
+        """CELL of hidden units, or outputs of a plain layer, that follow one another; sends them if h is the output.
+
+        A plain layer has no c: nobody's is zeroed with its h.
+        """
+        if mode == MODE_CELL and self.sends:
+            fields |= {"emit": 1, "last": 1}
+        if not self.layer.is_cell:
+            fields = {name: value for name, value in fields.items() if name not in ("state", "state_stride")}
+            if mode == MODE_CELL:
+                mode, fields["activation"] = MODE_LINEAR, ACTIVATIONS.index(self.layer.activation)
+            else:
+                fields["state"] = self.scratch
         self.b.emit("CELL", units=units, mask=mask, mode=mode, scale=self.number, write=1, signal=1, **fields)
 
     def plain_cell(self, shape: LayerShape, number: int, mask: int, target: Sum | int | None = None) -> None:
@@ -292,13 +308,14 @@ class StreamedLayer(ABC):
         where["activation"] = ACTIVATIONS.index(shape.activation)
         self.b.emit("CELL", units=shape.outputs, mask=mask, mode=MODE_LINEAR, scale=number, **where)
 
-    def zero_cells(self, mask: int, after: int = 0, **fields: int) -> int:
-        """h = c = 0 of the whole layer, h from element ``after`` of its own on; the tokens that it makes.
+    def all_cells(self, target: Sum | int, mode: int = MODE_CELL, **fields: Sum | int) -> None:
+        """CELL of all units, in all contexts side by side, h to an element and those behind it."""
+        units = self.layer.outputs
+        self.cells(units, self.mask, mode, state=self.c, state_stride=units, target=target, **fields)
 
-        A plain layer has no c: nobody's is zeroed with its h.
-        """
-        state = {"state": self.c, **fields} if self.layer.is_cell else {"state": self.scratch}
-        self.cells(self.layer.outputs, mask, MODE_ZERO, **state, target=self.h + after)
+    def zero_cells(self, mask: int, after: int = 0, **fields: int) -> int:
+        """h = c = 0 of the whole layer, h from element ``after`` of its own on; the tokens that it makes."""
+        self.cells(self.layer.outputs, mask, MODE_ZERO, state=self.c, target=self.h + after, **fields)
         return self.layer.outputs
 
     def cell(
@@ -308,7 +325,6 @@ class StreamedLayer(ABC):
         after: Sum | int = 0,
         left: Sum | int | None = None,
         first: Sum | int = 0,
-        mode: int = MODE_CELL,
         **fields: Sum | int,
     ) -> None:
         """CELL of a row block; the last one, for which ``left`` is zero, may have fewer units.
@@ -316,10 +332,7 @@ class StreamedLayer(ABC):
         ``first`` is the layer's state and h element from which on its units are counted; h is written ``after`` behind.
         """
         unit = row * self.units + first
-        state = {"state": self.c + unit} if self.layer.is_cell else {}
-        if mode == MODE_ZERO and not state:
-            state = {"state": self.scratch}  # nobody's c is zeroed
-        fields |= {"mode": mode, **state, "target": self.h + after + unit}
+        fields |= {"state": self.c + unit, "target": self.h + after + unit}
         if left is None:
             left = self.blocks - 1 - row
         if self.newest == self.units:

@@ -18,7 +18,6 @@ without a partner is in context 1, with the h before it in its own bank: every r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
@@ -39,7 +38,7 @@ class RowWindowLayer(ResidentBias):
     buffers = 2
 
     def __init__(self, planner: RowWindowPlanner, shape: LayerShape, number: int) -> None:
-        super().__init__(shape, number, planner.config, planner.batch)
+        super().__init__(planner, shape, number)
         length, units, blocks = shape.outputs, self.units, self.blocks
         self.window = window = min(planner.window, blocks)
         self.again = blocks - window  # row blocks of which something is loaded again
@@ -195,6 +194,7 @@ class RowWindowPlanner(StackPlanner):
     """
 
     name = "row_window"
+    layer = RowWindowLayer
 
     def __init__(self, network: Network, config: EngineConfig, window: int) -> None:
         if config.contexts != 2:
@@ -203,4 +203,4 @@ class RowWindowPlanner(StackPlanner):
         if not 0 <= window <= most:
             raise ConfigError("window", window, f"must be between 0 and {most} row blocks")
         self.window = window
-        super().__init__(network, config, partial(RowWindowLayer, self), batch=2)
+        super().__init__(network, config, batch=2)

@@ -20,7 +20,6 @@ word once a fetch; the first columns of W_h may stay on chip then (*pinned*).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
@@ -41,7 +40,7 @@ class RowBlockLayer(TurningX):
     buffers = h_buffers = 2
 
     def __init__(self, planner: RowBlockPlanner, shape: LayerShape, number: int) -> None:
-        super().__init__(shape, number, planner.config)
+        super().__init__(planner, shape, number)
         self.contexts, self.groups = contexts, groups = planner.contexts, planner.groups
         self.pinned = pinned = min(planner.pinned, old_columns(shape, planner.config))
         self.spread = int(contexts > 1)
@@ -114,21 +113,17 @@ class RowBlockLayer(TurningX):
 
     def newest_h(self, step: Sum, later: Sum | int, number: Sum) -> Iterator[tuple[int, Sum | int]]:
         for group in self.b.each(self.groups):
-            yield self.mask, self._h(number + 1) + group * self.h_stride
+            yield self.mask, self.h_before(number + 1) + group * self.h_stride
 
     def x_at(self, step: Sum) -> Sum:
         return super().x_at(step) * self.groups
 
-    def _h(self, number):
-        """Where h of the step before a step begins."""
-        return self.h + number % 2 * self.turn
-
     def frame(self, frame: Frame) -> None:
         frame.following()
         source = self.projection or self
-        vectors = [("h", source._h(self.done), source.h_stride)] if self.layer.h_columns else []
+        vectors = [("h", source.h_before(self.done), source.h_stride)] if self.layer.h_columns else []
         if self.below:
-            vectors.append(("x", self.below._h(self.done + 1), self.below.h_stride))
+            vectors.append(("x", self.below.h_before(self.done + 1), self.below.h_stride))
         else:
             vectors.insert(0, ("x", self.x_at(frame.first), self.x_stride))
             self.await_x(self.groups)
@@ -136,7 +131,7 @@ class RowBlockLayer(TurningX):
             self._row_block(row, vectors[0], vectors[-1], *self._late)
         self.free_x()
         if self.resets:
-            reset = "h", self._h(self.done) + self.elements - self.h_columns, self.h_stride
+            reset = "h", self.h_before(self.done) + self.elements - self.h_columns, self.h_stride
             for row in self.b.each(self.blocks):
                 self._behind_reset(row, reset)
 
@@ -221,9 +216,8 @@ class RowBlockLayer(TurningX):
 
     def _units(self, row, group, after=0, mode=MODE_CELL):
         """Hidden units of a row block and group."""
-        first = group * self.h_stride
-        stride = {"state_stride": self.groups * self.h_stride} if self.layer.is_cell else {}
-        self.cell(self.mask, row, after, first=first, mode=mode, **stride)
+        first, stride = group * self.h_stride, self.groups * self.h_stride
+        self.cell(self.mask, row, after, first=first, mode=mode, state_stride=stride)
 
 
 def old_columns(shape: LayerShape, config: EngineConfig) -> int:
@@ -255,6 +249,7 @@ class RowBlockPlanner(StackPlanner):
     """
 
     name = "rowblock"
+    layer = RowBlockLayer
     takes = ("plain layers", "a projection", "a skip", "a GRU that resets h before its product")
 
     def __init__(
@@ -274,4 +269,4 @@ class RowBlockPlanner(StackPlanner):
         most = max(old_columns(shape, config) for shape in network.recurrent)
         if not 0 <= pinned <= most or pinned and groups > 1:
             raise ConfigError("pinned", pinned, f"must be between 0 and {most} columns, with one group only")
-        super().__init__(network, config, partial(RowBlockLayer, self))
+        super().__init__(network, config)

@@ -24,7 +24,6 @@ step, and once more, on a c that has gone the same way, for an h that stays wher
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
@@ -43,8 +42,8 @@ class SaccLayer(ResidentBias):
     """A layer whose passes alternate; ``pinned`` row blocks of W_h stay on chip."""
 
     def __init__(self, planner: SaccPlanner, shape: LayerShape, number: int) -> None:
+        super().__init__(planner, shape, number)
         config, batch = planner.config, planner.batch
-        super().__init__(shape, number, config, batch)
         self.pinned = pinned = min(planner.pinned, self.blocks)
         self.pairs = -(-batch // 2)
         self.times = 2 if planner.reads_all(number) and self.pairs > 1 else 1  # that cells work on each row block
@@ -52,7 +51,6 @@ class SaccLayer(ResidentBias):
         self.buffers = self.sequences * max(2, batch)
         even = (1 << self.sequences) - 1
         self.of_step = even, even << self.sequences  # masks: contexts of even and odd steps
-        self.both = even | even << self.sequences
         self.width = self.blocks * self.units  # columns of W_h with those that pad the last tile
         self.tile = -(-MIN_TILE_CYCLES // self.blocks)  # columns of a tile of W_x, over all row blocks
         self.first_units = min(self.units, shape.outputs)
@@ -221,11 +219,11 @@ class SaccLayer(ResidentBias):
             else (self.below.h + self.below._place(as_sum(0)), self.below.width)
         )
         x, fields = x + start, {"part": "x", "columns": columns, "slots": self.blocks, "stream": 1}
-        self.add(self.both, self.sums, operand=x, release=int(self.pairs == 1), **fields)
+        self.add(self.mask, self.sums, operand=x, release=int(self.pairs == 1), **fields)
         for pair, last in self.b.peeled(1, self.pairs):
             sums = self.sums + pair * self.blocks
             fields |= {"operand": x + pair * stride, "release": int(last), "store": 1, "target": sums}
-            self.mac(self.both, **fields, **{"hold": 1} if begin else {"source": sums})
+            self.mac(self.mask, **fields, **{"hold": 1} if begin else {"source": sums})
 
     # Passes
 
@@ -247,7 +245,7 @@ class SaccLayer(ResidentBias):
         """L + D: finish an even step, start the odd one behind it."""
         for column, diagonal in self.b.peeled(row + 1):
             if not diagonal:
-                self._tile(self.both, row, column, word)
+                self._tile(self.mask, row, column, word)
             else:
                 self._tile(self.of_step[DOWN], row, column, word, keep=1)
                 self._finish(DOWN, step, row, column * self.units, units)
@@ -260,7 +258,7 @@ class SaccLayer(ResidentBias):
         """U: finish an odd step, start the even one behind it."""
         for column, newest in self.b.peeled(self.blocks - 1, row, -1):
             # The newest column is row + 1, whose h is that of the row block in front of this one.
-            self._tile(self.both, row, column, word, **(self._await_newest(row) if newest else {}))
+            self._tile(self.mask, row, column, word, **(self._await_newest(row) if newest else {}))
             if newest:
                 self._finish(UP, step, row, (column - 1) * self.units, self.units)
 
@@ -319,14 +317,13 @@ class SaccPlanner(StackPlanner):
     """
 
     name = "sacc"
+    layer = SaccLayer
 
     def __init__(self, network: Network, config: EngineConfig, batch: int = 1, pinned: int = 0) -> None:
         if config.contexts % 2:
             raise ConfigError("engine.contexts", config.contexts, "must be even: two time steps side by side")
-        if batch < 1:
-            raise ConfigError("batch", batch, "must be at least 1")
         most = max(shape.blocks(config.rows) for shape in network.recurrent)
         if not 0 <= pinned <= most:
             raise ConfigError("pinned", pinned, f"must be between 0 and {most} row blocks")
         self.pinned = pinned
-        super().__init__(network, config, partial(SaccLayer, self), batch)
+        super().__init__(network, config, batch)

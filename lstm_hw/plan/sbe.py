@@ -19,7 +19,6 @@ slots of the h memory, and these are the vectors of the layer above.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 
 from ..errors import ConfigError
 from ..machine.config import GATES, EngineConfig
@@ -78,8 +77,8 @@ class BatchLayer(TurningX, ResidentBias):
     whole = True
 
     def __init__(self, planner: BatchPlanner, shape: LayerShape, number: int) -> None:
-        super().__init__(shape, number, planner.config, planner.batch)
-        self.case, self.mask, self.tail = planner.case, (1 << self.config.contexts) - 1, (shape.outputs,)
+        super().__init__(planner, shape, number)
+        self.case, self.tail = planner.case, (shape.outputs,)
         self.slots = self.batch if planner.reads_all(number) else 1
         self.x_tiles, self.pinned_tiles, hidden = self.cut(planner)
         self.x_words, self._x_tile = words_of(self.x_tiles), max((tile.words for tile in self.x_tiles), default=0)
@@ -150,13 +149,10 @@ class BatchLayer(TurningX, ResidentBias):
 
     def x_order(self, steps: int) -> list[tuple[int, int, int]]:
         """Tile by tile, for all steps of a batch."""
-        order = []
-        for first in range(0, steps, self.batch):
-            batch = range(first, min(first + self.batch, steps))
-            for tile in self.x_tiles:
-                order += [(step, tile.first_column, tile.columns) for step in batch]
-            order += [(step, self.pinned_tiles[0].first_column, self.pinned) for step in batch]
-        return order
+        pieces = [(tile.first_column, tile.columns) for tile in self.x_tiles]
+        pieces += [(self.pinned_tiles[0].first_column, self.pinned)] * bool(self.pinned)
+        batches = [range(first, min(first + self.batch, steps)) for first in range(0, steps, self.batch)]
+        return [(step, *piece) for batch in batches for piece in pieces for step in batch]
 
     # Where things are
 
@@ -166,13 +162,13 @@ class BatchLayer(TurningX, ResidentBias):
             return as_sum(self.below.h_after(step, later))
         return self.x_at(frame.first + step)
 
-    def h_before(self, step: Sum) -> Sum:
+    def h_from(self, step: Sum) -> Sum:
         """First element of h that a step of a batch starts from."""
         return self.h + step * (self.layer.outputs if self.slots > 1 else 0)
 
     def h_after(self, step: Sum, later: int) -> Sum | int:
         """... and of its own: that of the last one is where the first one of the next batch finds it."""
-        return self.h_before(step + 1) if later else self.h
+        return self.h_from(step + 1) if later else self.h
 
     def newest_h(self, step: Sum, later: int, number: Sum) -> Iterator[tuple[int, Sum | int]]:
         yield self.mask, self.h_after(step, later)
@@ -236,14 +232,12 @@ class BatchLayer(TurningX, ResidentBias):
             x_tokens = {"wait": 1, "take": 1, "free": int(not self.keeps_x)}
         for tile in self.step_tiles:
             fields = {"wait": 1, "take": 1} if tile.part == "h" else x_tokens
-            operand = self.h_before(step) + tile.first_column if tile.part == "h" else x
+            operand = self.h_from(step) + tile.first_column if tile.part == "h" else x
             end = {"finish": 1} if tile is self.step_tiles[-1] else {}
             self._products(step, tile.part, operand, tile.columns, **end, **self._words(tile, later), **fields)
-        units = self.layer.outputs
         if not self.layer.h_columns:
-            self.b.await_tokens(SPACE_H, units)  # of the step before, which no tile has taken
-        state = {"state": self.c, "state_stride": units} if self.layer.is_cell else {}
-        self.cells(units, self.mask, **state, target=self.h_after(step, later))
+            self.b.await_tokens(SPACE_H, self.layer.outputs)  # of the step before, which no tile has taken
+        self.all_cells(self.h_after(step, later))
 
     def _words(self, tile, later):
         """Where a step finds the words of a tile."""
@@ -282,7 +276,7 @@ class BatchPlanner(StackPlanner):
 
     name = "sbe"
     takes = ("plain layers", "a skip")  # a step's projection would come before the next step
-    layer: type[BatchLayer] = BatchLayer
+    layer = BatchLayer
 
     def __init__(
         self,
@@ -294,8 +288,6 @@ class BatchPlanner(StackPlanner):
         tile_columns: int | None = None,
     ) -> None:
         check_beat(config)
-        if batch < 1:
-            raise ConfigError("batch", batch, "must be at least 1")
         if case not in CASES:
             raise ConfigError("case", repr(case), f"must be one of {CASES}")
         if isinstance(pinned, int):
@@ -304,7 +296,7 @@ class BatchPlanner(StackPlanner):
             rule = f"must be one number or {len(network.recurrent)}, one a layer"
             raise ConfigError("pinned", list(pinned), rule)
         self.case, self.asked, self.tile_columns = case, pinned, tile_columns
-        super().__init__(network, config, partial(self.layer, self), batch)
+        super().__init__(network, config, batch)
 
     @property
     def pinned(self) -> int | tuple[int, ...]:

@@ -6,7 +6,7 @@ subclass of :class:`StackPlanner` that says what the layers of its schedule are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
 
@@ -49,8 +49,6 @@ class StackPlanner:
     network : Network
         LSTM layers, and possibly a head.
     config : EngineConfig
-    make : callable (LayerShape, number) -> StreamedLayer
-        A layer under the schedule of the planner.
     batch : int
         Steps of a frame.
 
@@ -61,6 +59,10 @@ class StackPlanner:
     """
 
     name = "stack"
+    layer: type[StreamedLayer]
+    """A layer under the schedule, made of its planner, shape and number."""
+    head: type[StreamedLayer] = HeadLayer
+    """The linear layers as one, made of the planner, their shapes, and the number of the first of them."""
     takes: tuple[str, ...] = ()
     """Those of :attr:`Network.traits` that a model may have."""
     asks: tuple[str, ...] = ()
@@ -68,7 +70,7 @@ class StackPlanner:
     decodes = False
     """Whether weights stream in the form of the engine's decoder."""
 
-    def __init__(self, network: Network, config: EngineConfig, make: Callable, batch: int = 1) -> None:
+    def __init__(self, network: Network, config: EngineConfig, batch: int = 1) -> None:
         if refused := self.refuses(network):
             raise ConfigError("plan.schedule", f"{self.name!r} for a model {refused}", "must be one that is for it")
         if network.has_chain and not config.chains:
@@ -81,8 +83,10 @@ class StackPlanner:
             raise ConfigError("engine.reset_before", config.reset_before, rule)
         if any(layer.activation == "elu" for layer in network.layers) and not config.elu:
             raise ConfigError("engine.elu", config.elu, "must be true for a linear layer with elu")
+        if batch < 1:
+            raise ConfigError("batch", batch, "must be at least 1")
         self.network, self.config, self.batch, self.b = network, config, batch, Loops()
-        self.layers = tuple(make(shape, number) for number, shape in enumerate(network.recurrent))
+        self.layers = tuple(self.layer(self, shape, number) for number, shape in enumerate(network.recurrent))
         self.heads = tuple(self._heads(network.linear, len(self.layers))) if network.head else ()
         self.heads_behind = () if network.head_every_step else self.heads  # behind the last step
         gathers = self.heads_behind[: int(network.gathers)]  # its sums grow with every step
@@ -115,7 +119,7 @@ class StackPlanner:
 
     def _heads(self, shapes, number):
         """What the linear layers are under the schedule, the first of which has a number."""
-        return [HeadLayer(shapes, number, self.config, self.batch)]
+        return [self.head(self, shapes, number)]
 
     def _place(self):
         """Every layer's part of each memory; what is shared must be large enough for each of them."""
