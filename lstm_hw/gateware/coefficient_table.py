@@ -58,9 +58,9 @@ def _paged(m, rows, width, row):
         table = Memory(shape=width, depth=len(held), init=held, attrs={"syn_romstyle": "logic"})
         m.submodules[f"page{number}"] = table
         port = table.read_port(domain="comb")
-        page = Signal(width, name=f"of_page{number}", attrs={"keep": 1})
-        m.d.comb += [port.addr.eq(row[:inside]), page.eq(port.data)]
-        pages.append(page)
+        port.data.attrs["keep"] = 1
+        m.d.comb += port.addr.eq(row[:inside])
+        pages.append(port.data)
     return register(m, Array(pages)[row[inside:]], "coefficients")
 
 

@@ -168,7 +168,8 @@ class VectorMemory(wiring.Component):
         """The memories of context ``k``; returns the element of h and the word of x that are read."""
         config, bits, per_beat = self.config, self.config.operand_bits, self.config.x_per_beat
         h = self._memory_of_h()
-        x = memory.Memory(shape=bits * per_beat, depth=config.x_elements // per_beat, init=[])
+        depth = max(2, config.x_elements // per_beat)  # so that an address has a bit
+        x = memory.Memory(shape=bits * per_beat, depth=depth, init=[])
         m.submodules[f"h{k}"], m.submodules[f"x{k}"] = h, x
         h_write = h.write_port()
         h_read = h.read_port()

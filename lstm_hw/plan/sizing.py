@@ -63,6 +63,8 @@ DEEPEST = {
     "program_length": PROGRAM_LENGTHS[-1],
 }
 """The deepest memories that anything gets that nobody gave."""
+SHALLOWEST = {"finish_entries": 16, "h_elements": 2, "states": 2}
+"""What anything gets of them at least."""
 MOST_LAYERS = 1 << SCALE_BITS
 """As many shifts as the machine keeps."""
 
@@ -535,4 +537,4 @@ def _depth(name, need):
         vectors = max(2, min(X_VECTORS, X_ELEMENTS // need))
         depth = whole_blocks(vectors * need)
         return depth if depth <= DEEPEST[name] else min(2 * need, DEEPEST[name])
-    return max(16, need) if name == "finish_entries" else need
+    return max(SHALLOWEST.get(name, 0), need)

@@ -217,9 +217,9 @@ def _cells(network, rows, contexts):
 LEAST = {
     "contexts": 1,
     "weight_words": 2,
-    "h_elements": 1,
-    "x_elements": 1,
-    "states": 1,
+    "h_elements": 2,
+    "x_elements": 2,
+    "states": 2,
     "accumulators": 2,
     "finish_entries": 2,
     "axi_data_bits": 64,
@@ -247,8 +247,9 @@ def _may_fit(target, shape, given):
     """Whether the engine fits that has this shape and the least of everything else."""
     fields = {name: least for name, least in LEAST.items() if name != "weight_words"}
     per_beat = given.get("x_per_beat", 1 << (shape["contexts"] - 1).bit_length())
+    fields |= {"x_elements": max(LEAST["x_elements"], per_beat), "x_per_beat": per_beat}
     try:
-        target.check(EngineConfig(**{**fields, "x_elements": per_beat, "x_per_beat": per_beat, **given, **shape}))
+        target.check(EngineConfig(**{**fields, **given, **shape}))
     except ConfigError:
         return False
     return True

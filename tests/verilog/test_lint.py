@@ -15,6 +15,12 @@ ENGINES = {
     "a layer alone, rows with shifts": {"row_bits": 2, "lifts": (2,), "shifts": (15,)},
     "columns of what changed": {"lists": True, "list_loads": True},
     "a hard sigmoid": {"activation": "hard6/quadratic64"},
+    "a table in pages, memories as small as can be": {
+        "activation": "quadratic128",
+        "contexts": 2,
+        "x_per_beat": 2,
+        **dict.fromkeys(("states", "h_elements", "x_elements", "accumulators", "finish_entries"), 2),
+    },
     "row blocks of one gate": {"lists": True, "list_loads": True, "kind": "gru", "gate_blocks": True, "rows": 16},
 }
 
