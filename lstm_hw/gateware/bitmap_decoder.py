@@ -123,7 +123,7 @@ class BitmapDecoder(PortDecoder):
         rows, new = self.config.rows, masks.new
         inside, groups = masks.inside, list(masks.groups)
         m.d.comb += [
-            new.mask.eq(masks.filed[COUNT_BITS : COUNT_BITS + rows]),
+            new.mask.eq(masks.filed[:rows]),
             new.count.eq(_sum(m, groups)),
             *(new.ranks[row].eq(_sum(m, [*groups[: row // GROUP], inside[row]])) for row in range(1, rows)),
         ]
@@ -132,17 +132,21 @@ class BitmapDecoder(PortDecoder):
         """Masks in, and on by a word."""
         rows, filed, queued = self.config.rows, masks.filed, masks.queued
         with m.If(filing.mask):
-            m.d.sync += filed.word_select(filing.number, self.config.axi_data_bits).eq(beat)
+            with m.Switch(filing.number):
+                for n in range(self.form.mask_beats):
+                    with m.Case(n):
+                        held = beat if n else beat[COUNT_BITS:]
+                        m.d.sync += filed[max(0, n * len(beat) - COUNT_BITS) :][: len(held)].eq(held)
         with m.Elif(moves & (queued != 0)):
-            m.d.sync += [filed[COUNT_BITS:].eq(filed[COUNT_BITS + rows :]), queued.eq(queued - 1)]
+            m.d.sync += [filed.eq(filed[rows:]), queued.eq(queued - 1)]
         # What will be the first mask: the one behind, or, while others are filed, the one that is there since before.
-        mask = Mux(filing.mask, filed[COUNT_BITS:], filed[COUNT_BITS + rows :])[:rows]
+        mask = Mux(filing.mask, filed, filed[rows:])[:rows]
         with m.If(filing.mask | moves & (queued != 0)):
             for first in range(0, rows, GROUP):
                 held = mask[first : min(first + GROUP, rows)]
                 m.d.sync += masks.groups[first // GROUP].eq(_sum(m, held))
                 m.d.sync += [masks.inside[first + n].eq(_sum(m, held[:n])) for n in range(1, len(held))]
-        m.d.sync += masks.surplus.eq(filed[COUNT_BITS:].any())
+        m.d.sync += masks.surplus.eq(filed.any())
         with m.If(filing.ready):
             m.d.sync += queued.eq(filing.words)
         with m.If(moves):
@@ -208,14 +212,15 @@ class BitmapDecoder(PortDecoder):
 
 
 class _Masks:
-    """A block's masks: those filed, how many words they are of, and the counted one of the next word."""
+    """A block's masks: those filed, without the count in front of them, how many words they are of, and the counted one
+    of the next word."""
 
     def __init__(self, config, form):
         rows = config.rows
         following = data.StructLayout(
             {"mask": rows, "count": range(rows + 1), "ranks": data.ArrayLayout(range(rows), rows)}
         )
-        self.filed = Signal(form.mask_beats * config.axi_data_bits, name="masks", reset_less=True)
+        self.filed = Signal(form.mask_beats * config.axi_data_bits - COUNT_BITS, name="masks", reset_less=True)
         # Of the first of them: ones in each group of rows, and in front of each row inside its group.
         self.groups = Signal(data.ArrayLayout(range(GROUP + 1), -(-rows // GROUP)), name="groups", reset_less=True)
         self.inside = Signal(data.ArrayLayout(range(GROUP), rows), name="inside", reset_less=True)

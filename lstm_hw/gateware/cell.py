@@ -33,7 +33,7 @@ class Cell(wiring.Component):
         results of the activation unit.
     i_start : In(1), i_preact : In(4 pre-activations: i, f, g, o)
         A unit starts; a multiple of five cycles after the one before.
-    i_scale : In, where layers have formats of their own
+    i_scale : In, where layers have formats that differ
         Index into ``preact_shifts``, ``c_shifts`` and ``h_shifts`` for the unit that starts.
     o_read : Out(1)
         The address of this unit's c is due: c must be on ``i_c`` in the next cycle.
@@ -55,10 +55,12 @@ class Cell(wiring.Component):
         self.f_shift = self.sum_fraction - activated.fraction - cell.fraction
         self.g_shift = self.sum_fraction - 2 * activated.fraction
         # A c of more fraction bits lifts i*g and the fraction of the sum by as many; f*c has them by itself.
-        self.layers = layers = max(len(config.preact_shifts), len(config.c_shifts), len(config.h_shifts), 1)
+        of_layers = config.preact_shifts, config.c_shifts, config.h_shifts
+        differ = any(len(set(shifts)) > 1 for shifts in of_layers)
+        self.layers = layers = max(map(len, of_layers)) if differ else 1
         self.preact_lifts = tuple(map(config.preact_lift, range(layers)))
         self.c_shifts, self.h_shifts = (
-            (*shifts, *[shifts[-1] if shifts else 0] * (layers - len(shifts)))
+            (*shifts[:layers], *[shifts[-1] if shifts else 0] * (layers - len(shifts)))
             for shifts in (config.c_shifts, config.h_shifts)
         )
         self.scale_bits = (layers - 1).bit_length()

@@ -2,6 +2,7 @@
 
 import pytest
 
+from lstm_hw.gateware.bitmap_decoder import GROUP
 from lstm_hw.gateware.top import Top
 from lstm_hw.machine.formats import QFormat
 from lstm_hw.machine.ports import TOPLEVEL
@@ -14,7 +15,13 @@ ENGINES = {
     "gru": {"kind": "gru", "reset_before": True, "chains": True, "count_clipped": True},
     "a layer alone, rows with shifts": {"row_bits": 2, "lifts": (2,), "shifts": (15,)},
     "columns of what changed": {"lists": True, "list_loads": True},
-    "a hard sigmoid": {"activation": "hard6/quadratic64"},
+    "a hard sigmoid, a bit map of as many rows as are counted at once, formats of layers that are equal": {
+        "activation": "hard6/quadratic64",
+        "decoder": "bitmap",
+        "rows": GROUP,
+        "preact_shifts": (1, 1),
+        "h_shifts": (0, 0),
+    },
     "a table in pages, memories as small as can be": {
         "activation": "quadratic128",
         "contexts": 2,
