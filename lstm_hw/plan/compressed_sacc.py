@@ -14,6 +14,11 @@ W_x is fetched once for a batch of steps, beside the passes of the batch before:
 and a batch starts by adding the bias to them. Short segments of W_x come one by one between those of W_h, long ones
 behind the passes. What a run leaves is h and c alone: a run begins with the upper segments for its first step, and ends
 with a single step where it has an odd number of them.
+
+In a stack, layers take turns batch by batch. Those above the first one go through their segments of W_x in front of the
+passes. Of a layer below another one cells work twice on each band, as in :mod:`lstm_hw.plan.sacc`: once for the layer's
+own next step, and once for a copy of h that stays until the layer above has taken it for its x, with a c of its own. A
+head at every step comes behind the passes of a pair of steps, whose h is both there.
 """
 
 from __future__ import annotations
@@ -25,10 +30,10 @@ from math import gcd
 from ..errors import ConfigError
 from ..machine.config import H_GROUP, EngineConfig
 from ..machine.esell import BLOCK_COLUMNS
-from ..machine.isa import SPACE_H
+from ..machine.isa import MODE_ZERO, SPACE_H
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
-from .compressed import CompressedLayer, CompressedPlanner, segment_columns
+from .compressed import SEGMENT_WORDS, CompressedLayer, CompressedPlanner, segment_columns
 from .layer import Frame
 from .stack import StackPlanner
 from .sums import Sum, as_sum
@@ -48,25 +53,35 @@ class CompressedSaccLayer(CompressedLayer):
     """A layer in ``bands`` of ``band_blocks`` row blocks and ``band_units`` units; the last one may have fewer.
 
     Each has ``parts`` groups of columns, of which ``own`` are of its own units. Those ``stay`` in the ring from their
-    first use to the second, where they fit and most would be asked for twice.
+    first use to the second, where they fit and most would be asked for twice. ``copies`` of h, 1 or 0, are for the
+    layer above, each with a c. A layer that ``answers`` gives the outputs of a head at every step.
     """
 
     def __init__(self, planner: CompressedSaccPlanner, shape: LayerShape, number: int) -> None:
         super().__init__(planner, shape, number)
+        self.planner, count = planner, len(planner.network.recurrent)
+        self.stacked, self.copies = count > 1, int(number + 1 < count)
+        self.answers = planner.network.head_every_step and not self.copies
         length = shape.outputs
         if length % H_GROUP:
             raise ConfigError("network", f"{length} units", f"must be a multiple of {H_GROUP} for {planner.name}")
         step = H_GROUP // gcd(H_GROUP, self.units)
         least = min(MOST_BLOCKS, -(-self.blocks // LEAST_BANDS))
-        self.band_blocks = self.of_band = -(-least // step) * step
-        self.band_units = self.band_blocks * self.units
+        self.band_blocks = -(-least // step) * step
+        if self.stacked:  # bands that are alike need no instructions of their own for the last one
+            alike = [
+                n for n in range(step, min(MOST_BLOCKS, self.blocks - 1) + 1, step) if length % (n * self.units) == 0
+            ]
+            self.band_blocks = min(alike, key=lambda n: abs(n - least), default=self.band_blocks)
+        self.of_band, self.band_units = self.band_blocks, self.band_blocks * self.units
+        self.alike = self.stacked and length % self.band_units == 0 and length > 2 * self.band_units
         self.bands, self.parts = -(-self.blocks // self.band_blocks), length // H_GROUP
         if self.bands < 2:
             rule = f"must be more than {self.band_units} for {planner.name}, which takes bands of so many"
             raise ConfigError("network", f"{length} units", rule)
         self.asked = min(planner.network.activity, default=1)  # share of the groups that are kept
-        self.places, self.buffers, self.turns = 2, self.batch, 1
-        x_columns = segment_columns(shape.inputs, self.blocks, words=X_WORDS)
+        self.places, self.buffers, self.turns = 2 + self.copies * self.batch, self.batch, 1
+        x_columns = segment_columns(shape.inputs, self.blocks, words=SEGMENT_WORDS if number else X_WORDS)
         self.columns = {"x": BLOCK_COLUMNS if self.config.decoder == "esell" else x_columns, "h": H_GROUP}
         self.counts = {"x": shape.inputs // self.columns["x"], "h": self.bands * self.parts}
         of_h = (
@@ -75,15 +90,23 @@ class CompressedSaccLayer(CompressedLayer):
             for group in self._in_memory(band)
         )
         self.streamed = (*self.column_tiles("x", shape.inputs, self.columns["x"]), *of_h)
-        self.lengths = {"x": self._length("x"), "h": self._length("h"), "last": self._length("h", self.bands - 1)}
+        self.lengths = {"x": self._length("x"), "h": self._length("h")}
+        self.lengths["last"] = self.lengths["h"] if self.alike else self._length("h", self.bands - 1)
         own = self.size(False)[2]
         shared = [self.parts - band * own for band in range(1, self.bands)], [band * own for band in range(self.bands)]
         turns = sum(shared[1]) * (self.batch // 2) + sum(shared[0]) * (self.batch // 2 - 1)
-        self.mixes = self.lengths["x"] <= X_BEATS
+        self.mixes = not number and self.lengths["x"] <= X_BEATS
         self.every = max(1, turns // self.counts["x"])  # segments of W_h that two steps share, a segment of W_x
-        self.tail = (self.band_units,)  # of a pass up: the band that it finishes last
-        self.own = {"accumulators": 2 * self.batch * self.blocks, "h_elements": 2 * length, "states": length}
-        self.shared |= {"x_elements": self.batch * self.x_stride, "finish_entries": self.band_blocks}
+        self.tail = () if self.stacked else (self.band_units,)  # of a pass up: the band that it finishes last
+        self.own = {
+            "accumulators": (self.batch + (1 if number else self.batch)) * self.blocks,
+            "h_elements": (2 + self.copies * self.batch) * length,
+            "states": (1 + self.copies) * length,
+        }
+        finished = (1 + self.copies) * self.band_blocks
+        self.shared |= {"x_elements": self.batch * self.x_stride, "finish_entries": finished}
+        if self.stacked:
+            self.shared["states"] = (1 + self.copies) * self.band_units
 
     def size(self, last: bool) -> tuple[int, int, int]:
         """Row blocks, units and groups of own units of a band, or of the last one."""
@@ -111,7 +134,10 @@ class CompressedSaccLayer(CompressedLayer):
         return tuple(map(self.lengths.get, kinds))
 
     def zero(self) -> int:
-        return self.zero_cells(self.mask, self.layer.outputs, **self._size)
+        length = self.layer.outputs
+        for _ in range(self.copies):
+            self.cells(length, self.mask, MODE_ZERO, state=self.c + length, target=self.h + length)
+        return self.zero_cells(self.mask, length, **self._size) * (1 + self.copies)
 
     def inputs(self, taken: Callable, first: Sum) -> None:
         for at in self.b.each(self.batch):
@@ -129,18 +155,57 @@ class CompressedSaccLayer(CompressedLayer):
 
     def begin(self) -> None:
         b = self.b
+        if self.number:
+            return
         self.left_x, self.left_beats, self.turns_left = b.variable(0), b.variable(0), b.variable(0)
-        self.missing = b.variable(0)
+        if not self.stacked or not self.mixes:
+            self.missing = b.variable(0)
 
     def frame(self, frame: Frame) -> None:
         """A batch, beside W_x for the next one. In front of a run's first there is one without steps."""
         b, coming = self.b, frame.count
-        pairs, odd = self._pairs(coming)
+        if self.stacked:  # tokens for the first pass, of a band that others have waited for
+            self.make_tokens(self.band_units * (1 + self.copies))
+        if self.below:
+            self._frame_above(frame)
+            return
+        self.steps = self._pairs(coming)
         frame.inputs()
         for _ in b.when(coming):
             self._begin_x(coming)
         for _ in b.unless(coming):  # nobody's: products for the step behind the last one go there
             self.start_sums(self.mask, self.batch * self.blocks)
+        self._passes(*self.steps)
+        for _ in b.when(coming):
+            self._rest_of_x(coming)
+            for at in b.each(self.batch):
+                self.start_sums(self.mask, at * self.blocks, source=self._sums(self.batch + at))
+        frame.following()
+
+    def _frame_above(self, frame):
+        """Of a layer above the first one: W_x for this batch, and its passes."""
+        b = self.b
+        for _ in b.when(frame.number):
+            for at in b.each(1, self.batch):
+                self.start_sums(self.mask, at * self.blocks)
+            for segment, part in b.parts(1, self.counts["x"] - 1):
+                self._load_segment("x", segment)
+                self._x_above(segment, as_sum(0), self._sums(0 if part else self.batch), release=0)
+                for at, last in b.peeled(1, self.batch):
+                    self._x_above(segment, at, self._sums(at), release=int(last))
+        self.start_sums(self.mask, self.batch * self.blocks)
+        self._passes(*self.planner.layers[0].steps)
+        frame.following()
+
+    def _x_above(self, segment, at, source, release):
+        """The products of a step with a segment of W_x, added to sums, into those of the step."""
+        below, columns = self.below, self.columns["x"]
+        x = below.h + (at + 2) * below.layer.outputs + segment * columns
+        fields = {"operand": x, "columns": columns, "slots": self.blocks, "stream": 1, "release": release}
+        self.mac(self.mask, part="x", source=source, store=1, target=self._sums(at), **fields)
+
+    def _passes(self, pairs, odd):
+        b = self.b
         for _ in b.unless(pairs):
             for _ in b.unless(odd):
                 self._first()
@@ -150,11 +215,17 @@ class CompressedSaccLayer(CompressedLayer):
                 self._up(2 * pair + 1)
             else:
                 self._single(2 * pair)
-        for _ in b.when(coming):
-            self._rest_of_x(coming)
-            for at in b.each(self.batch):
-                self.start_sums(self.mask, at * self.blocks, source=self._sums(self.batch + at))
-        frame.following()
+            if self.answers:
+                self._answer(EVEN if part == 0 else ODD)
+        if self.stacked:
+            self._take_tokens(self.band_units)
+
+    def _answer(self, first):
+        """The outputs of steps whose h is there, from that of even ones or odd ones on."""
+        self.b.emit("MAC", space=SPACE_H, columns=1, slots=1, wait=1, offset=self.band_units - 1)
+        for place in self.b.each(first, ODD + 1):
+            h = self.h + place * self.layer.outputs
+            self.planner.heads[0].outputs(self.mask, h, ahead=self.band_units)
 
     # W_x for the next batch, whose sums wait behind those of the present one; with them the first step's part of W_h
 
@@ -165,9 +236,10 @@ class CompressedSaccLayer(CompressedLayer):
         b.assign(self.left_x, self.counts["x"] * self.columns["x"])
         b.assign(self.left_beats, self.counts["x"] * self.lengths["x"])
         b.assign(self.turns_left, self.every)
-        b.assign(self.missing, self.batch)
-        for _ in b.each(count):
-            b.advance(self.missing, -1)
+        if not self.stacked or not self.mixes:
+            b.assign(self.missing, self.batch)
+            for _ in b.each(count):
+                b.advance(self.missing, -1)
         self._last_x(hold=1)
 
     def _rest_of_x(self, count):
@@ -232,7 +304,8 @@ class CompressedSaccLayer(CompressedLayer):
         """Finish an even step, and start the odd one behind it."""
         first, second = (self._sums(step), ODD), (self._sums(step + 1), EVEN)
         self._take_tokens(self.band_units)
-        for band, last in chain([(as_sum(0), False)], self._each_band(1)):  # of the first one none is shared
+        bands = self._each_band(0) if self.alike else chain([(as_sum(0), False)], self._each_band(1))
+        for band, last in bands:  # of the first one none is shared
             _, units, own = self.size(last)
             before = band * self.size(False)[2]
             self._segments(band, last, as_sum(0), before, first, second, behind=own)
@@ -240,7 +313,7 @@ class CompressedSaccLayer(CompressedLayer):
                 self._staying(band, last, before, first, load=True)
             else:
                 self._segments(band, last, before, own, first, behind=-before)
-            self._finish(band, last, first[0], EVEN)
+            self._finish(band, last, step, first[0], EVEN)
             self._early(units)
             if self.stay:
                 self._staying(band, last, before, second)
@@ -251,13 +324,13 @@ class CompressedSaccLayer(CompressedLayer):
     def _up(self, step):
         """Finish an odd step, and start the even one behind it, which may be the next batch's first."""
         first, second = self._sums(step), self._sums(step + 1)
-        self._finish(self.bands - 1, True, first, ODD)
+        self._finish(self.bands - 1, True, step, first, ODD)
         for number in self.b.each(self.bands - 1):
             band, count = self.bands - 2 - number, self.size(True)[2] + number * self.size(False)[2]
             if self.threshold is None:
                 self._newest(number)
             self._segments(band, False, self.parts - 1, count, (first, EVEN), (second, ODD), step=-1)
-            self._finish(band, False, first, ODD)
+            self._finish(band, False, step, first, ODD)
         self._late(self.layer.outputs - self.band_units)
 
     def _single(self, step):
@@ -269,17 +342,18 @@ class CompressedSaccLayer(CompressedLayer):
             self._segments(band, last, before, own, (sums, ODD), behind=-before)
             self._segments(band, last, as_sum(0), before, (sums, ODD), behind=own)
         for band, last in self._each_band(0):
-            self._finish(band, last, sums, ODD)
+            self._finish(band, last, step, sums, ODD)
             if not last:  # asked about before the next CELL
                 for _ in self._kept_at(ODD, (band + 1) * each - 1):
                     pass
         self._take_tokens(self.layer.outputs - self.band_units)
 
     def _each_band(self, first):
-        """``for band, last in ...``, from one on; the last one is written out."""
-        for band in self.b.each(first, self.bands - 1):
+        """``for band, last in ...``, from one on; the last one is written out if it is unlike the others."""
+        for band in self.b.each(first, self.bands - (not self.alike)):
             yield band, False
-        yield as_sum(self.bands - 1), True
+        if not self.alike:
+            yield as_sum(self.bands - 1), True
 
     # Segments of a band, for one or two steps: (first sum, place of the h that it multiplies) each
 
@@ -341,13 +415,15 @@ class CompressedSaccLayer(CompressedLayer):
         """First accumulator entry of a step of the batch."""
         return as_sum(step) * self.blocks + self.sums
 
-    def _finish(self, band, last, sums, place):
-        """The last column of the bias, and the hidden units of a band."""
+    def _finish(self, band, last, step, sums, place):
+        """The last column of the bias, and the hidden units of a band; those of the copy first."""
         blocks, units, _ = self.size(last)
-        row, unit = band * self.band_blocks, band * self.band_units
-        self._bias(self.mask, -1, row, slots=blocks, source=sums + row, finish=1)
-        target = unit + (self.h + place * self.layer.outputs)
-        self.cells(units, self.mask, state=unit + self.c, target=target, **self._size)
+        row, unit, length = band * self.band_blocks, band * self.band_units, self.layer.outputs
+        copied = [(length, (step + 2) * length)] * self.copies
+        for state, where in (*copied, (0, place * length)):
+            self._bias(self.mask, -1, row, slots=blocks, source=sums + row, finish=1)
+            target = unit + (self.h + where)
+            self.cells(units, self.mask, state=unit + (self.c + state), target=target, **self._size)
 
     def _kept_at(self, place, group):
         """What follows is done if a group of the h at a place is kept."""
@@ -356,7 +432,7 @@ class CompressedSaccLayer(CompressedLayer):
     # Tokens of h: where programs ask, what they have asked about is there.
 
     def _take_tokens(self, units):
-        self.b.await_tokens(SPACE_H, units)
+        self.b.await_tokens(SPACE_H, units * (1 + self.copies))
 
     def _early(self, units):
         if self.threshold is None:
@@ -368,6 +444,7 @@ class CompressedSaccLayer(CompressedLayer):
 
     def _newest(self, number):
         """The tokens of the band that a pass up has finished before."""
+        number *= -self.band_blocks if self.stacked else 1  # which a register holds already
         for _ in self.b.when(number):
             self._take_tokens(self.band_units)
         for _ in self.b.unless(number):
@@ -375,7 +452,9 @@ class CompressedSaccLayer(CompressedLayer):
 
 
 class CompressedSaccPlanner(CompressedPlanner):
-    """One recurrent layer, one sequence, on an engine with a decoder; a head behind the last step stays on chip.
+    """Any stack, one sequence, on an engine with a decoder; a head stays on chip.
+
+    Only a single layer may leave out groups of h: more programs would be too long.
 
     Outputs leave band by band, ascending in even steps of a run and descending in odd ones.
 
@@ -386,18 +465,22 @@ class CompressedSaccPlanner(CompressedPlanner):
     """
 
     name = "compressed_sacc"
-    layer = CompressedSaccLayer
+    layer, answers = CompressedSaccLayer, True
 
     def __init__(self, network: Network, config: EngineConfig, batch: int) -> None:
         if batch % 2:
             raise ConfigError("batch", batch, f"must be even for the schedule {self.name}")
-        if len(network.recurrent) > 1 or network.head_every_step:
-            found = f"{len(network.recurrent)} recurrent layers" + ", a head on every step" * network.head_every_step
-            raise ConfigError("network", found, f"must be one, a head behind the last step, for {self.name}")
+        if len(network.recurrent) > 1 and network.sparse_h:
+            found = f"{len(network.recurrent)} recurrent layers that leave out groups of h"
+            raise ConfigError("network", found, f"must be one for {self.name}; compressed takes any stack")
         super().__init__(network, config, batch)
 
     def _batches(self):
         StackPlanner._batches(self)
+
+    def _inputs(self, after, first):
+        """The first layer multiplies x of the next batch in its frame, whoever comes behind it."""
+        self.layers[0].inputs(self._taken, first + self.batch)
 
     def _first_frame(self):
         """Its x is taken as any other batch's: beside the one before, which has no steps."""

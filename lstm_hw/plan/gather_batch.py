@@ -162,11 +162,13 @@ class GatherBatchPlanner(BatchPlanner):
 
     name = "gather_sbe"
     layer, takes = GatherBatchLayer, ()
+    stacks = False
+    """Whether it takes more than one layer, and a head at every step."""
 
     def __init__(self, network: Network, config: EngineConfig, batch: int, pinned: int = 1, case: int = 1) -> None:
         if not config.window:
             raise ConfigError("engine.window", config.window, f"must be 4 to 64 for the schedule {self.name}")
-        if len(network.recurrent) > 1 or network.head_every_step:
+        if not self.stacks and (len(network.recurrent) > 1 or network.head_every_step):
             found = "a head at every step" if network.head_every_step else f"{len(network.recurrent)} recurrent layers"
             rule = f"must be one, with a head behind the last step at most, for the schedule {self.name}"
             raise ConfigError("network", found, rule)

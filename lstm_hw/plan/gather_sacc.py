@@ -12,6 +12,12 @@ the lanes: no step waits for the tail of the one before.
 A tile of W_x serves a batch of time steps, as in :mod:`lstm_hw.plan.gather_batch`. As many sets of entries take turns:
 the sums of the step behind a batch are in that of its first step, which has ended by then, or in one that it has no
 step for.
+
+In a stack, layers take turns batch by batch, and a layer has one more set, in which the sums of the step behind a batch
+always are; so a shorter batch has the last sets, and the last places of x. Of a layer below another one cells work
+twice on each group, as in :mod:`lstm_hw.plan.sacc`: once for the layer's own next step, and once for a copy of h that
+stays until the layer above has taken it for its x, with a c of its own. A head at every step comes behind each pass,
+whose h is complete by then.
 """
 
 from __future__ import annotations
@@ -22,7 +28,7 @@ from functools import partial
 
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
-from ..machine.isa import SPACE_H, SPACE_X
+from ..machine.isa import MODE_ZERO, SPACE_H, SPACE_X
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
 from .gather_batch import BIAS, GatherBatchLayer, GatherBatchPlanner
@@ -106,7 +112,8 @@ def grid(shape: LayerShape, config: EngineConfig, height: int) -> Grid:
                     found.append(Grid(blocks, height, len(ends) - 1, width, units // width, kept))
     if not found:
         rule = "must have so many zeros in every row that words gain by leaving them out, as with [prune] pattern"
-        raise ConfigError("model", "W_h without enough zeros for windows of a group's units", rule)
+        found = f"W_h without enough zeros for windows of a group's units in the layer of {shape.outputs} units"
+        raise ConfigError("model", found, rule)
     return min(found, key=lambda grid: grid.cycles * grid.kept * grid.windows)
 
 
@@ -133,14 +140,31 @@ def heights(shape: LayerShape, config: EngineConfig) -> list[int]:
 
 
 class GatherSaccLayer(GatherBatchLayer):
-    """The layer. h of odd steps is in front of that of even ones; ``step_tiles`` are the diagonal."""
+    """A layer. h of odd steps is in front of that of even ones; ``step_tiles`` are the diagonal.
+
+    Attributes
+    ----------
+    stacked : bool
+        Whether it takes turns with others.
+    copies : int
+        Of its h, for the layer above, each with a c: 1 or 0.
+    answers : bool
+        Whether a head gives the outputs of each step behind its pass.
+    step : Sum
+        Of the pass, from which on the sums of a step are counted.
+    """
 
     whole = False
+    step = as_sum(0)
 
     def cut(self, planner: GatherSaccPlanner) -> tuple[list[Tile], list[Tile], list[Tile]]:
-        config, shape, self.planner = self.config, self.layer, planner
-        per_beat = config.x_per_beat if config.contexts == 1 else 1
-        self.grid = g = grid(shape, config, planner.height)
+        config, shape, network, self.planner = self.config, self.layer, planner.network, planner
+        self.stacked, self.copies = len(network.recurrent) > 1, int(self.number + 1 < len(network.recurrent))
+        self.answers = network.head_every_step and not self.copies
+        per_beat = config.x_per_beat if config.contexts == 1 and not self.number else 1
+        most = max(shape.blocks(config.rows) for shape in network.recurrent)
+        height = planner.height if self.blocks == most else min(planner.height, max(1, self.blocks - 1))
+        self.grid = g = grid(shape, config, height)
         *streamed, last = window_tiles(shape, self.number, "x", config, per_beat) or self._all_of_x(per_beat)
         most = max((tile.kept for tile in streamed), default=0)
         x = [*(replace(tile, kept=most) for tile in streamed), last]  # tiles of a loop are alike
@@ -173,14 +197,26 @@ class GatherSaccLayer(GatherBatchLayer):
         # First uses of the newest columns hold their words for the second ones.
         held = max(g.each * g.height * g.kept, *(tile.words for tile in self.x_tiles))
         self.ring = max(2 * held, ring_words(held, self.config))
-        self.tail = (self.group_units,)
+        self.times = 1 + self.copies  # that cells work on each group
+        self.tail = () if self.stacked or self.answers else (self.group_units,)
         self.place = g.windows * g.width  # elements of h of a step, with those that pad the last window
-        self.own["h_elements"] = 2 * self.place
+        self.own["h_elements"] = 2 * self.place + self.copies * self.batch * self.layer.outputs
+        self.states = self.own["states"]  # from c to that of the copy
+        self.own["states"] *= self.times
+        if self.stacked:
+            self.buffers = 1  # x of a batch is taken, and is free, as one
 
     def fit(self, room: int) -> None:
         super().fit(room)
-        self.shared["accumulators"] = self.batch * self.blocks
-        self.shared["finish_entries"] = min(2 * self.grid.height, self.blocks)
+        self.shared["finish_entries"] = self.times * min(2 * self.grid.height, self.blocks)
+        if self.stacked:
+            self.shared["states"] = self.times * self.group_units
+        if not self.tail:  # others have their turn while sums wait
+            self.own["accumulators"] += self.shared.pop("accumulators") + self.stacked * self.blocks
+
+    @property
+    def words(self) -> tuple[int, int]:
+        return words_of(self.resident), words_of(self.streamed)
 
     def words_read(self, steps: int) -> int:
         (_, down), (_, up) = self.words_of_pass
@@ -203,6 +239,11 @@ class GatherSaccLayer(GatherBatchLayer):
 
     # Where things are
 
+    @property
+    def bias(self) -> Sum | int:
+        """First entry of the bias of all row blocks; with copies but for its last column, which finishes the sums."""
+        return BIAS if self.tail else self.sums + (self.batch + self.stacked) * self.blocks
+
     def directions(self, number: Sum) -> Iterator[int]:
         """The direction of the pass of a step: the body is for either, done for one."""
         for direction in (DOWN, UP):
@@ -215,61 +256,161 @@ class GatherSaccLayer(GatherBatchLayer):
 
     def _sums(self, ahead=0):
         """First entry of the sums of the step that is so many behind the present one."""
-        return self.sums + (self.done + ahead) % self.batch * self.blocks
+        step = self.step + ahead if self.stacked else (self.done + ahead) % self.batch
+        return self.sums + step * self.blocks
 
     def newest_h(self, step: Sum, later: int, number: Sum) -> Iterator[tuple[int, Sum | int]]:
         for direction in self.directions(number):
             yield self.mask, self._h(direction)
 
     def left(self, number: Sum) -> Sum | int:
-        return self.last_units + number % 2 * (self.group_units - self.last_units)
+        return self.last_units + number % 2 * (self.group_units - self.last_units) if self.tail else 0
+
+    def newest_tokens(self, direction: int) -> int:
+        """Tokens of the group that a pass finishes last."""
+        return self.times * (self.last_units if direction == DOWN else self.group_units)
 
     def settle(self, after: StreamedLayer, part: int | None = None, take: int = 1) -> None:
-        for direction in self.directions(self.done):
-            tokens = self.group_units if direction == DOWN else self.last_units
-            self.b.emit("MAC", space=SPACE_H, columns=1, slots=1, wait=1, take=take, offset=tokens - 1)
+        for direction in self.directions(self.done) if self.tail else ():
+            offset = self.newest_tokens(1 - direction) - 1
+            self.b.emit("MAC", space=SPACE_H, columns=1, slots=1, wait=1, take=take, offset=offset)
+
+    def x_at(self, step: Sum) -> Sum:
+        if self.below:
+            return self.below.copy_of(step)
+        return step * self.x_stride if self.stacked else super().x_at(step)
+
+    def copy_of(self, step: Sum) -> Sum:
+        """First element of the copy of h of a step of a batch."""
+        return step * self.layer.outputs + (self.h + 2 * self.place)
 
     # What a run begins with, and LOADs
 
+    def loaded(self) -> None:
+        self._start(self.bias - self.sums, fresh=1)
+        if self.copies:  # nobody else waits for its last column
+            self._bias(0, -1, 0, slots=self.blocks, fresh=1)
+
+    def begin(self) -> None:
+        if self.stacked:
+            self.done = self.planner.layers[0].done
+
     def zero(self) -> int:
-        self.start_sums(self.mask, finish=False)
-        return super().zero()
+        self._start(self.stacked * self.batch * self.blocks)
+        for _ in range(self.copies):
+            units = self.layer.outputs
+            self.cells(units, self.mask, MODE_ZERO, state=self.c + self.states, state_stride=units, target=self.h)
+        return super().zero() * self.times
+
+    def _start(self, target: Sum | int, **fields: int) -> None:
+        """Sums, in entries from ``target`` on, start from the bias."""
+        self.start_sums(self.mask, target, finish=bool(self.copies), **fields)
 
     def ahead(self, first: Sum) -> None:
         self.load(0, words_of(self.x_tiles), "W_x, for a batch")
-        for direction in self.directions(self.done if first.known else self.done + 1):
-            self._load(direction)
+        if not self.stacked:
+            for direction in self.directions(self.done if first.known else self.done + 1):
+                self._load(direction)
 
     def _load(self, direction):
         self.load(*self.words_of_pass[direction], ("lower triangle", "upper triangle")[direction])
 
     def first_window(self) -> None:
-        for window in self._first_of_x(as_sum(0)):
-            self.fill_window(window)
+        if not self.stacked:
+            self._fill_first(self.x_at(as_sum(0)))
 
     def frame(self, frame: Frame) -> None:
-        b = self.b
-        self._batch_products(frame)
-        count, later = b.variable(1, self.planner.more), b.variable(0, self.planner.more)
-        for _ in b.each(count, counts=self.done):
-            for direction in self.directions(self.done):
-                for _ in b.when(later):
-                    self._load(1 - direction)
-                for _ in b.unless(later):
+        b, more, idle = self.b, self.planner.more, self.planner.idle
+        if self.stacked:
+            self._begin()
+            self._products_in_turn()
+            for _ in b.each(idle, counts=self.done):  # so that a pass's number is that of its step, and of those done
+                pass
+        else:
+            self._batch_products(frame)
+        count, later = b.variable(1, more), b.variable(0, more)
+        steps = b.parts(idle, count, of=self.batch) if self.stacked else b.parts(0, count, counts=self.done)
+        for step, part in steps:
+            if part:
+                self._step(frame, step, later)
+                b.advance(later, -1)
+        if self.stacked:
+            for _ in b.each(self.batch if self.last else idle, counts=self.done):
+                pass
+
+    def _step(self, frame, step, later):
+        b, number = self.b, self.done
+        if self.stacked:
+            self.step, number = step, self.done + step
+            for _ in b.unless(later):
+                frame.following()
+        for direction in self.directions(number):
+            for _ in b.when(later):
+                self._load(1 - direction)
+            for _ in b.unless(later):
+                if not self.stacked:
                     frame.following()
-                    self.start_sums(self.mask, self._sums(1) - self.sums, finish=False)
-                self._pass(direction, partial(self._behind, frame, direction, later))
-            b.advance(later, -1)
+                self._start(self.stacked * self.batch * self.blocks or self._sums(1) - self.sums)
+            self._pass(direction, partial(self._behind, frame, direction, later))
+            if self.answers:
+                self.planner.heads[0].outputs(self.mask, self._h(direction))
 
     def _behind(self, frame, direction, later):
         """The window behind a pass: that of the next one, or of the next batch if there is one."""
-        for _ in self.b.when(later):
+        b, tokens = self.b, self.newest_tokens(direction)
+        if self.answers:
+            b.await_tokens(SPACE_H, tokens)
+        for _ in b.when(later):
             yield self._first_of_h(1 - direction)
-        for _ in self.b.unless(later):
-            for _ in self.b.when(self.b.left):
-                yield from self._first_of_x(frame.first + self.batch)
-            for _ in self.b.unless(self.b.left):
+        for _ in b.unless(later):
+            if self.stacked:
+                if not self.answers:
+                    b.await_tokens(SPACE_H, tokens)
                 yield None
+                continue
+            for _ in b.when(b.left):
+                yield from self._first_of_x(self.x_at(frame.first + self.batch))
+            for _ in b.unless(b.left):
+                yield None
+
+    # In a stack
+
+    def _begin(self):
+        """What is there for others in their turns: words of the first pass, tokens of its h, and its window of x."""
+        b = self.b
+        for direction in self.directions(self.done):
+            self._load(direction)
+            if not self.answers:
+                self.make_tokens(self.newest_tokens(1 - direction))
+        stride = self.below.layer.outputs if self.below else self.x_stride
+        self.first_x = b.variable(self.x_at(as_sum(0)).constant)  # of the first step, for the next tile
+        for _ in b.each(self.planner.idle):
+            b.advance(self.first_x, stride)
+        self._fill_first(self.first_x)
+
+    def _products_in_turn(self):
+        """Tiles of W_x, each for all steps of a batch; the sums of its first step have been started already."""
+        b, count, planner = self.b, len(self.x_tiles), self.planner
+        first, last = self.x_tiles[0], self.x_tiles[-1]
+        for tile, part in b.parts(1, max(0, count - 3), int(count > 2), int(count > 1)):
+            this = last if part == 3 else first
+            then = None if this is last else last if part == 2 or count == 2 else first
+            products = partial(self._x_products, None, tile, this, then)
+            if part:
+                for step, kind in b.parts(planner.idle, planner.more, 1, of=self.batch):
+                    if kind:
+                        products(step, int(kind == 1))
+            else:
+                started = self.sums + self.batch * self.blocks
+                for _ in b.unless(planner.more):
+                    products(as_sum(self.batch - 1), 0, started)
+                for _ in b.when(planner.more):
+                    rest = b.variable(-1, planner.more)
+                    for step, kind in b.parts(planner.idle, 1, rest, 1, of=self.batch):
+                        if kind:
+                            products(step, int(kind < 3), started if kind == 1 else self.bias)
+            b.advance(self.first_x, self.tile)
+        self.free_x()
 
     # W_x
 
@@ -291,30 +432,38 @@ class GatherSaccLayer(GatherBatchLayer):
                 self._x_products(frame, tile, this, then, as_sum(0), 1, first=1)
                 rest = b.variable(-1, self.planner.more)
                 for step, end in b.peeled(1, rest + 2, idle=self.planner.idle, of=self.batch - 1):
-                    self._x_products(frame, tile, this, then, step, int(not end), as_sum(BIAS), first=1)
+                    self._x_products(frame, tile, this, then, step, int(not end), self.bias, first=1)
 
     def _x_products(self, frame, number, tile, then, step, later, source=None, first=0):
         """Products of a step with a tile, the window of the next step, or of the tile ``then``, on its way."""
-        sums = self._sums(step)
+        sums = self.sums + step * self.blocks if self.stacked else self._sums(step)
         fields = {"source": sums if source is None else source, "store": 1, "target": sums}
         fields |= {"stream": 1, "release": int(not later)}
         if later:
-            windows = self._x_window_of(tile, frame.first + step + 1, number * self.tile, first)
+            next_step = step + 1 if self.stacked else frame.first + step + 1
+            windows = self._x_window_of(tile, self.x_at(next_step) + number * self.tile, first)
         elif then:
-            windows = self._x_window_of(then, frame.first, (number + 1) * self.tile)
+            x = self.first_x if self.stacked else self.x_at(frame.first) + number * self.tile
+            windows = self._x_window_of(then, x + self.tile)
         else:
             windows = map(self._first_of_h, self.directions(self.done))
         for window in windows:
             self.multiply_window(tile, None, window, **fields)
 
-    def _first_of_x(self, step):
-        return self._x_window_of(self.x_tiles[0], step, 0, first=1)
+    def _fill_first(self, x):
+        for window in self._first_of_x(x):
+            self.fill_window(window)
 
-    def _x_window_of(self, tile, step, column, first=0):
-        """x of a step for a tile, from the stream, and its window."""
-        x, last = self.x_at(step) + column, int(tile is self.x_tiles[-1])
-        self._input(x, tile.columns, wait=first, last=last)
-        yield self._window("x", x, tile.columns, wait=1, take=1, free=last)
+    def _first_of_x(self, x):
+        return self._x_window_of(self.x_tiles[0], x, first=1)
+
+    def _x_window_of(self, tile, x, first=0):
+        """x of a step for a tile, from an element on: from the stream, if it is not h; and its window."""
+        last, fields = int(tile is self.x_tiles[-1]), {}
+        if not self.below:
+            self._input(x, tile.columns, wait=first, last=last)
+            fields = {"wait": 1, "take": 1, "free": 0 if self.stacked else last}
+        yield self._window("x", x, tile.columns, **fields)
 
     # W_h
 
@@ -357,7 +506,7 @@ class GatherSaccLayer(GatherBatchLayer):
             word = number * tile.words
             if end:
                 window = self._awaited(direction, newest, first)
-                self.multiply_window(tile, None, window, source=sums, finish=1, stream=1, weight=word)
+                self.multiply_window(tile, None, window, source=sums, stream=1, weight=word, **self._end(sums))
                 self._cells(direction, group, kind)
             else:
                 self.multiply_window(
@@ -376,25 +525,34 @@ class GatherSaccLayer(GatherBatchLayer):
             self._sums() + group * g.height,
             self.address[self.step_tiles[0]] + group * (g.each * g.height * g.kept),
         )
-        ready = {"wait": 1, "take": 1} if first and not self._ragged(kind) else {}
+        ready = {"wait": 1, "take": 1} if first and not self.answers and not self._ragged(kind) else {}
         for number, end in self.b.peeled(g.own(kind)):
             column = group * self.group_units + (number + 1) * g.width
             words = {"source": sums, "weight": weight + number * tile.words}
-            words |= {"finish": 1} if end and first else {"store": 1, "target": sums}
+            words |= self._end(sums) if end and first else {"store": 1, "target": sums}
             for window in windows if end else [self._old(direction, column, **ready)]:
                 self.multiply_window(tile, None, window, **words)
         if first:
             self._cells(direction, group, kind)
 
+    def _end(self, sums):
+        """Fields of the last MAC of a group; with copies its sums are finished twice, by a column of the bias."""
+        return {"store": 1, "target": sums} if self.copies else {"finish": 1}
+
     def _cells(self, direction, group, kind):
         units, unit = self.last_units if kind else self.group_units, group * self.group_units
-        where = {"state": self.c + unit, "target": self._h(direction) + unit}
-        self.cells(units, self.mask, state_stride=self.layer.outputs, **where)
+        to_copy = [(self.c + self.states, self.copy_of(self.step))] * self.copies
+        for state, target in (*to_copy, (self.c, self._h(direction))):
+            if self.copies:
+                row = group * self.grid.height
+                self._bias(self.mask, -1, row, slots=self.grid.rows(kind), source=self._sums() + row, finish=1)
+            where = {"state": state + unit, "target": target + unit}
+            self.cells(units, self.mask, state_stride=self.layer.outputs, **where)
 
     # Windows
 
     def _window(self, part, operand, columns, **fields):
-        space = SPACE_H if part == "h" else SPACE_X
+        space = SPACE_X if part == "x" and not self.below else SPACE_H
         return {"fill": columns, "lift": self.lift(part), "space": space, "operand": operand, **fields}
 
     def _old(self, direction, column, **fields):
@@ -406,23 +564,23 @@ class GatherSaccLayer(GatherBatchLayer):
         return self._window("h", self._h(direction) + column, self.grid.width, **fields)
 
     def _awaited(self, direction, newest, column):
-        """The first window of the newest group's h; with a pass up the only one that waits."""
+        """The first window of the newest group's h, behind the copy; with a pass up the only one that waits."""
         if direction == DOWN:
-            return self._new(direction, column, wait=1, take=1)
+            return self._new(direction, column, wait=1, take=1, offset=self.copies * self.group_units)
         units, columns = self.group_units, self.grid.width
         if newest:
             units, columns = self.last_units, self.last_columns
-        return self._new(direction, column, wait=1, take=1, offset=units - columns) | {"fill": columns}
+        return self._new(direction, column, wait=1, take=1, offset=self.times * units - columns) | {"fill": columns}
 
     def _first_of_h(self, direction):
         """The first window of a pass, of h that the pass before has made last."""
-        last = self.grid.groups - 1
+        last, ready = self.grid.groups - 1, {} if self.answers else {"wait": 1, "take": 1}
         if direction == DOWN:
-            return self._old(direction, 0, wait=1, take=1)
-        window = self._old(direction, last * self.group_units, wait=1, take=1)
+            return self._old(direction, 0, offset=self.copies * self.group_units, **ready)
+        window = self._old(direction, last * self.group_units, offset=self.copies * self.last_units, **ready)
         if self._ragged(last):
             columns = min(self.grid.width, self.last_units)
-            window |= {"fill": columns, "offset": self.last_units - columns}
+            window |= {"fill": columns, "offset": self.times * self.last_units - columns if ready else 0}
         return window
 
     def _ragged(self, kind):
@@ -431,7 +589,7 @@ class GatherSaccLayer(GatherBatchLayer):
 
 
 class GatherSaccPlanner(GatherBatchPlanner):
-    """One layer whose W_h does not stay on chip; a head behind the last step does.
+    """Any stack of which no W_h stays on chip; a head at every step does.
 
     Outputs leave in packets of one group each: step by step, groups ascending in steps 0, 2, 4, ... counted from zero
     state and descending in the others.
@@ -441,11 +599,12 @@ class GatherSaccPlanner(GatherBatchPlanner):
     network, config, batch
         As of :class:`GatherBatchPlanner`.
     height : int
-        Row blocks of a group, fewer than the layer has.
+        Row blocks of a group, fewer than the largest layer has, and than the others as far as possible.
     """
 
     name = NAME
     layer = GatherSaccLayer
+    stacks = answers = True
 
     def __init__(self, network: Network, config: EngineConfig, batch: int, height: int) -> None:
         self.height = height
@@ -456,8 +615,18 @@ class GatherSaccPlanner(GatherBatchPlanner):
 
         ``interval`` is that of beats of the memory.
         """
-        (layer,) = self.layers
-        beats = self.config.beats_per_word * interval
-        x, down, up = (words_of(tiles) for tiles in (layer.x_tiles, *layer.triangles))
-        batches = -(-steps // self.batch)
-        return max(steps * x, batches * x * beats) + max(steps * layer.grid.cycles, steps * (down + up) * beats // 2)
+        beats, batches, cycles = self.config.beats_per_word * interval, -(-steps // self.batch), 0
+        for layer in self.layers:
+            x, down, up = (words_of(tiles) for tiles in (layer.x_tiles, *layer.triangles))
+            cycles += max(steps * x, batches * x * beats)
+            cycles += max(steps * layer.grid.cycles, steps * (down + up) * beats // 2)
+        return cycles
+
+    def _divide(self):
+        super()._divide()
+        first = 0  # biases of all layers are in front, as they are waited for one after the other
+        for layer in self.layers:
+            layer.weights, first = first, first + layer.bias_words
+
+    def _kept(self):
+        return sorted(super()._kept(), key=lambda tile: tile.part != "bias" or tile.layer >= len(self.layers))

@@ -318,6 +318,10 @@ class StreamedLayer(ABC):
         self.cells(self.layer.outputs, mask, MODE_ZERO, state=self.c, target=self.h + after, **fields)
         return self.layer.outputs
 
+    def make_tokens(self, count: int) -> None:
+        """So many tokens of h that is there, for MACs that would wait for those that others have taken."""
+        self.b.emit("CELL", units=count, mask=1, mode=MODE_ZERO, state=self.scratch, signal=1)
+
     def cell(
         self,
         mask: int,

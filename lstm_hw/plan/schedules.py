@@ -219,8 +219,8 @@ def _gather_sbe_choices(ask, config):
 def _gather_sacc_choices(ask, config):
     """By what the lanes or the port need at least of W_x, and of W_h, then the smaller batch."""
     tried = [ask.options["height"]] if "height" in ask.options else [1]
-    if "height" not in ask.options and config.window and len(ask.network.recurrent) == 1:  # else the planner tells why
-        tried = heights(ask.network.recurrent[0], config)
+    if "height" not in ask.options and config.window:  # else the planner tells why
+        tried = sorted({height for shape in ask.network.recurrent for height in heights(shape, config)})
     interval = ask.memory(config).interval
     return _cheapest(
         partial(GatherSaccPlanner, ask.network, config),
@@ -325,7 +325,7 @@ SCHEDULES = {
     "gather_sbe": _GATHER_SBE,
     "gather_sacc": replace(
         _GATHER_SBE,
-        doc="as gather_sbe, and W_h, all of which streams but its diagonal, serves two time steps as in sacc",
+        doc="as gather_sbe, of any stack; W_h streams but for its diagonal, and serves two time steps as in sacc",
         planner=GatherSaccPlanner,
         options=("batch", "height"),
         choices=_gather_sacc_choices,
@@ -371,7 +371,7 @@ SCHEDULES = {
     "compressed": _COMPRESSED,
     "compressed_sacc": replace(
         _COMPRESSED,
-        doc="as compressed, of one layer: every segment of W_h serves two time steps",
+        doc="as compressed: every segment of W_h serves two time steps",
         planner=CompressedSaccPlanner,
         choices=_compressed_sacc_choices,
     ),

@@ -69,6 +69,8 @@ class StackPlanner:
     """... and those that it must have."""
     decodes = False
     """Whether weights stream in the form of the engine's decoder."""
+    answers = False
+    """Whether the last layer's frame gives the outputs of a head at every step, whose words then stay on chip."""
 
     def __init__(self, network: Network, config: EngineConfig, batch: int = 1) -> None:
         if refused := self.refuses(network):
@@ -90,7 +92,7 @@ class StackPlanner:
         self.heads = tuple(self._heads(network.linear, len(self.layers))) if network.head else ()
         self.heads_behind = () if network.head_every_step else self.heads  # behind the last step
         gathers = self.heads_behind[: int(network.gathers)]  # its sums grow with every step
-        self.round = (*self.layers, *gathers) if self.heads_behind else self.all
+        self.round = (*self.layers, *gathers) if self.heads_behind or self.answers else self.all
         for before, layer in zip((self.round[-1], *self.round[:-1]), self.round, strict=True):
             layer.before, layer.last, layer.sends = before, layer is self.round[-1], False
         for below, layer in pairwise(self.layers):
@@ -126,7 +128,8 @@ class StackPlanner:
         try:
             self._divide()
         except ConfigError:
-            if not self.heads or not isinstance(self.heads[0], HeadLayer) or self.heads[0].streamed:
+            stays = self.answers and self.network.head_every_step
+            if not self.heads or not isinstance(self.heads[0], HeadLayer) or self.heads[0].streamed or stays:
                 raise
             self.heads[0].stream()
             self._divide()

@@ -25,15 +25,24 @@ CASES = {
     "none of small h": ((12, 28), 6, {"least": 65_535}),
     "eSELL": ((8, 28), 2, {"least": 40_000, "decoder": "esell"}),
     "20 rows": ((18, 80), 2, {"least": 40_000, "rows": 20}),
+    "a head at every step": ((7, 28), 4, {"head": 3, "every": True, "rows": 8}),
+    "a head at every step, some groups": ((3, 56), 4, {"least": 40_000, "head": 14, "every": True}),
+}
+TURNS = {
+    "two layers": ((28, 24, 24), 2, {}),
+    "a head behind the last step": ((7, 24, 32), 4, {"head": 3, "rows": 16, "decoder": "bitmap"}),
+    "bands that are alike, a head at every step": ((6, 48, 24), 4, {"head": 3, "every": True}),
+    "three layers": ((12, 24, 24, 24), 2, {"head": 3, "every": True}),
+    "eSELL": ((8, 24, 24), 2, {"decoder": "esell"}),
 }
 
 
-def sacc(sizes, batch, head=0, least=None, activity=(), **fields):
-    model = pruned_layer(sizes, head=head)
+def sacc(sizes, batch, head=0, every=False, least=None, activity=(), **fields):
+    model = pruned_layer(sizes, head=head, head_every_step=every)
     if least is not None:
         model = leaving_out(model, least)
     model = replace(model, network=replace(model.network, activity=activity))
-    config = engine(model, program_length=512, h_elements=256, **fields)
+    config = engine(model, **{"program_length": 512, "h_elements": 256} | fields)
     return model, CompressedSaccPlanner(model.network, config, batch).plan()
 
 
@@ -56,6 +65,27 @@ def test_runs_that_go_on(name):
     model, plan = sacc(sizes, batch, **fields)
     assert check(plan) > 0
     plan_scenario(model, plan, runs_of(batch), MemoryModel(20, 1))
+
+
+@pytest.mark.parametrize("name", TURNS)
+def test_stacks(name):
+    """Layers take turns batch by batch; a head gives the outputs of each pair of steps, or those of the last one."""
+    sizes, batch, fields = TURNS[name]
+    model, plan = sacc(sizes, batch, accumulators=512, weight_words=2048, states=256, h_elements=512, **fields)
+    assert check(plan, 2 * batch + 1) > 0
+    plan_scenario(model, plan, runs_of(batch), MemoryModel(20, 1))
+
+
+def test_bands_of_a_stack_are_alike_where_they_can_be():
+    """Then the last one needs no instructions of its own."""
+    bands = {}
+    for units in (48, 144, 52):
+        model = pruned_layer((4, units, 24))
+        config = engine(model, program_length=512, h_elements=1024, accumulators=1024, states=512, weight_words=8192)
+        first, _ = CompressedSaccPlanner(model.network, config, 2).layers
+        bands[units] = (first.bands, first.alike)
+        assert not first.alike or first.stored[-1] == first.lengths["h"]
+    assert bands == {48: (4, True), 144: (4, True), 52: (3, False)}
 
 
 def test_own_segments_come_twice_or_stay():
@@ -114,12 +144,12 @@ def test_bands_are_whole_groups():
         ((8, 28), 3, {}, "batch: 3; must be even"),
         ((8, 30), 2, {}, "network: 30 units; must be a multiple of 4 for compressed_sacc"),
         ((8, 12), 2, {}, "network: 12 units; must be more than 12"),
-        ((8, 28, 24), 2, {}, "network: 2 recurrent layers; must be one"),
-        ((8, 28), 2, {"head": 3, "head_every_step": True}, "1 recurrent layers, a head on every step; must be one"),
+        ((8, 28, 24), 2, {}, "network: 2 recurrent layers that leave out groups of h; must be one"),
     ],
 )
 def test_refuses_what_does_not_fit(sizes, batch, options, found):
     model = pruned_layer(sizes, **options)
+    model = leaving_out(model, 0) if len(sizes) > 2 else model
     with pytest.raises(ConfigError) as error:
         CompressedSaccPlanner(model.network, engine(model), batch)
     assert found in str(error.value)

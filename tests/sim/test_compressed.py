@@ -119,6 +119,14 @@ SACC = {
     "all of h": {"sizes": (5, 24), "batch": 4, "stress": Stress(0.3, 0.5, 0.3, seed=8, memory_latency=20)},
     "some groups": {"least": 45_000, "head": 3, "stress": Stress(0.5, 0.3, 0.5, seed=9)},
     "eSELL": {"least": 45_000, "decoder": "esell", "sizes": (4, 24), "memory": MemoryModel(30, 2)},
+    "a stack, a head at every step": {
+        "sizes": (4, 16, 16),
+        "head": 3,
+        "every": True,
+        "accumulators": 256,
+        "runs": ((3, True), (1, False)),
+        "stress": Stress(0.3, 0.3, 0.3, seed=9),
+    },
 }
 
 

@@ -45,6 +45,17 @@ def test_bits_and_cycles(tmp_path, engine, make, stress):
     play(plan_scenario(model, plan, RUNS, stress=stress), verilog, tmp_path, image=plan.image)
 
 
+def test_a_stack_in_halves(tmp_path):
+    """Layers take turns, a head gives the outputs of every step."""
+    model = balanced(random_network(np.random.default_rng(6), (4, 8, 8), 2, True), 4, 1)
+    config = config_of(window=4, accumulators=64, finish_entries=64, program_length=512, **model.factors)
+    plan = GatherSaccPlanner(model.network, config, 2, 2).plan()
+    check(plan)
+    verilog = write_verilog(tmp_path / "rtl" / "lstm_engine.v", Top(config), "lstm_engine")
+    scenario = plan_scenario(model, plan, RUNS, stress=Stress(0.3, 0.5, 0.3, seed=3))
+    play(scenario, verilog, tmp_path / "sim", image=plan.image)
+
+
 def test_operands_of_8_bits(tmp_path):
     """Each row has a DSP slice and an operand to itself, where rows without windows share them in pairs."""
     model = random_network(np.random.default_rng(5), (8, 8), weight_bits=8, operand_bits=8)
