@@ -4,6 +4,7 @@ from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..machine.arithmetic import CellArithmetic
 from ..machine.config import GATE_NAMES, GATES, SERIAL_SLOTS, EngineConfig
 from ..machine.latency import REQUANTIZE, SLOT, CellLatency
 from .activation import activation_component
@@ -50,20 +51,8 @@ class Cell(wiring.Component):
         self.config, self.plain = config, plain
         self.activation = config.unit
         activated, cell = config.activated, config.cell
-        # Both products are aligned to the larger fraction and added exactly.
-        self.sum_fraction = max(activated.fraction + cell.fraction, 2 * activated.fraction)
-        self.f_shift = self.sum_fraction - activated.fraction - cell.fraction
-        self.g_shift = self.sum_fraction - 2 * activated.fraction
-        # A c of more fraction bits lifts i*g and the fraction of the sum by as many; f*c has them by itself.
-        of_layers = config.preact_shifts, config.c_shifts, config.h_shifts
-        differ = any(len(set(shifts)) > 1 for shifts in of_layers)
-        self.layers = layers = max(map(len, of_layers)) if differ else 1
-        self.preact_lifts = tuple(map(config.preact_lift, range(layers)))
-        self.c_shifts, self.h_shifts = (
-            (*shifts[:layers], *[shifts[-1] if shifts else 0] * (layers - len(shifts)))
-            for shifts in (config.c_shifts, config.h_shifts)
-        )
-        self.scale_bits = (layers - 1).bit_length()
+        self.widths = CellArithmetic(config)
+        self.scale_bits = (self.widths.layers - 1).bit_length()
 
         self.delays = CellLatency(config)
         self.update_latency, self.latency = self.delays.update, self.delays.cell
@@ -90,21 +79,13 @@ class Cell(wiring.Component):
 
     def _make_rounders(self):
         """What rounds the sum to c and for tanh, and the product to h."""
-        config, flagged = self.config, self.config.count_clipped
-        activated, cell = config.activated, config.cell
-        lifted = activated.width + self.g_shift + max(self.c_shifts)
-        self.sum_width = 2 + activated.width + max(cell.width + self.f_shift, lifted)
-        self.round_c = Requantize(self.sum_width, (self.sum_fraction,), cell, flagged)
+        config, widths = self.config, self.widths
+        self.round_c = Requantize(*widths.c, config.count_clipped)
         # tanh reads the same sum in the activation unit's format, so that a wide c makes its path no longer.
-        same = cell == config.argument and not any(self.c_shifts)
-        fractions = tuple(self.sum_fraction + shift for shift in (self.c_shifts if any(self.c_shifts) else (0,)))
-        self.round_tanh = self.round_c if same else self._rounder_of_tanh(fractions)
-        fractions = tuple(2 * activated.fraction - shift for shift in self.h_shifts)
-        self.round_h = Requantize(activated.width * 2, fractions, config.hidden, flagged)
-
-    def _rounder_of_tanh(self, fractions):
-        """Only what waits for its slot has a register."""
-        return Requantize(self.sum_width, fractions, self.config.argument, registered=self.tanh_wait > 0)
+        same = config.kind == "lstm" and config.cell == config.argument and not any(widths.c_shifts)
+        # Only what waits for its slot has a register.
+        self.round_tanh = self.round_c if same else Requantize(*widths.tanh, registered=self.tanh_wait > 0)
+        self.round_h = Requantize(*widths.h, config.count_clipped)
 
     def elaborate(self, platform) -> Module:
         # Slots in the order of the formulas: five activations, three products, one sum. What waits for its slot has a
@@ -119,7 +100,7 @@ class Cell(wiring.Component):
         result = self._activate(m, at, new_c)
         i, o = self._keep(m, at, result)
         product = self._multiply(m, at, i, o, result)
-        scale = Signal(self.scale_bits, name="c_scale") if any(self.c_shifts) else None
+        scale = Signal(self.scale_bits, name="c_scale") if any(self.widths.c_shifts) else None
         self._update(m, at, product, new_c, scale)
         if self.scale_bits:
             self._select(m, at, scale)
@@ -157,15 +138,15 @@ class Cell(wiring.Component):
     def _lifts(self, m, x):
         """The function that gives the statements which make a pre-activation the input of the activation unit: where
         layers have formats of their own, it stands higher by what its unit's layer says."""
-        if not any(self.preact_lifts):
+        if not any(self.widths.preact_lifts):
             return lambda value: [x.eq(value)]
         value, taken = Signal(signed(self.config.preact.width), name="looked_up"), Signal(name="is_looked_up")
         kept = Signal(self.scale_bits, name="preact_scale", reset_less=True)
         with m.If(self.i_start):
             m.d.sync += kept.eq(self.i_scale)
         with m.If(taken), m.Switch(Mux(self.i_start, self.i_scale, kept)):
-            for n, lift in enumerate(self.preact_lifts):
-                with m.Case(n) if n < len(self.preact_lifts) - 1 else m.Default():
+            for n, lift in enumerate(self.widths.preact_lifts):
+                with m.Case(n) if n < len(self.widths.preact_lifts) - 1 else m.Default():
                     m.d.comb += x.eq(value << lift)
         return lambda preact: [value.eq(preact), taken.eq(1)]
 
@@ -192,7 +173,7 @@ class Cell(wiring.Component):
     def _multiply(self, m, at, i, o, result):
         """The slots of the multiplier: f*c, i*g and o*tanh(c'); returns its product."""
         bits = self.config.activated.width
-        left, right = register("left", max(bits, self.config.cell.width)), register("right", bits)
+        left, right = register("left", self.widths.left_width), register("right", bits)
         product = register("product", len(left) + len(right))
         m.d.sync += [left.eq(o), right.eq(result), product.eq(left * right)]
         with m.If(at[self.delays.gates["f"]]):
@@ -211,9 +192,9 @@ class Cell(wiring.Component):
     def _update(self, m, at, product, new_c, scale):
         """c' = f*c + i*g, exactly, then rounded once; h is the last product, rounded."""
         held = register("f_times_c", len(product))
-        total = register("total", self.sum_width)
+        total = register("total", self.widths.sum_width)
         lifted = self._lifted(m, product, scale)
-        m.d.sync += [held.eq(product), total.eq((held << self.f_shift) + lifted)]
+        m.d.sync += [held.eq(product), total.eq((held << self.widths.f_shift) + lifted)]
         m.d.comb += [self.round_c.i.eq(total), self.o_c.eq(self.round_c.o), self.o_c_valid.eq(at[self.update_latency])]
         if self.round_tanh is not self.round_c:
             m.d.comb += self.round_tanh.i.eq(total)
@@ -224,13 +205,13 @@ class Cell(wiring.Component):
 
     def _lifted(self, m, product, scale):
         """A product of two activations at the fraction of its sum with c, by the layer."""
-        if not any(self.c_shifts):
-            return product << self.g_shift
-        lifted = Signal(signed(len(product) + self.g_shift + max(self.c_shifts)), name="lifted")
+        if not any(self.widths.c_shifts):
+            return product << self.widths.g_shift
+        lifted = Signal(signed(len(product) + self.widths.g_shift + max(self.widths.c_shifts)), name="lifted")
         with m.Switch(scale):
-            for n, shift in enumerate(self.c_shifts):
-                with m.Case(n) if n < len(self.c_shifts) - 1 else m.Default():
-                    m.d.comb += lifted.eq(product << (self.g_shift + shift))
+            for n, shift in enumerate(self.widths.c_shifts):
+                with m.Case(n) if n < len(self.widths.c_shifts) - 1 else m.Default():
+                    m.d.comb += lifted.eq(product << (self.widths.g_shift + shift))
         return lifted
 
     def _scales(self, m, at):

@@ -5,6 +5,7 @@ from amaranth.lib import data, fifo, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for, ceil_log2
 
+from ..machine.arithmetic import preact_rounding
 from ..machine.config import CELL_PHASES, GATES, SERIAL_SLOTS, VALUE_BITS, EngineConfig
 from ..machine.isa import (
     ACTIVATION_BITS,
@@ -421,12 +422,7 @@ class CellUnit(wiring.Component):
         self.config = config
         # Units of linear layers start in the phase of the first cell.
         self.cells = [cell_of(config, config.chains and n == 0) for n in range(config.cells)]
-        bits, preact = config.accumulator_bits, config.preact.fraction
-        fractions = tuple(shift + preact + row for shift in config.shifts for row in range(config.row_shifts))
-        self.rounders = [
-            Requantize(bits - config.row_bits, fractions, config.preact, config.count_clipped)
-            for _ in range(config.drain_width)
-        ]
+        self.rounders = [Requantize(*preact_rounding(config), config.count_clipped) for _ in range(config.drain_width)]
         delays = CellLatency(config)
         self.pieces, self.latency, self.looked_up = delays.pieces, delays.total, delays.looked_up
         in_flight = -(-self.latency * config.cells // SERIAL_SLOTS) + 2
@@ -444,7 +440,7 @@ class CellUnit(wiring.Component):
                 "o_finish_free": Out(1),
                 "o_drain": Out(drain_layout(config)),
                 "i_arrived": In(1),
-                "i_drained": In(data.ArrayLayout(signed(bits), config.drain_width)),
+                "i_drained": In(data.ArrayLayout(signed(config.accumulator_bits), config.drain_width)),
                 "o_h_write": Out(1),
                 "o_h_bank": Out(range(config.contexts)),
                 "o_h_address": Out(ELEMENT_BITS),
@@ -505,7 +501,7 @@ class CellUnit(wiring.Component):
             m.submodules[f"cell{n}"] = cell
             m.d.comb += [cell.i_start.eq(start & (start_tag.cell == n)), cell.i_preact.eq(given)]
             if cell.scale_bits:
-                last = cell.layers - 1
+                last = cell.widths.layers - 1
                 m.d.comb += cell.i_scale.eq(Mux(start_tag.scale > last, last, start_tag.scale))
         self._remember(m, tag_queue)
 

@@ -6,7 +6,6 @@ from ..machine.config import CELL_SUMS, SERIAL_SLOTS, EngineConfig
 from ..machine.latency import REQUANTIZE, SLOT
 from .activation import activation_component
 from .cell import Cell, register
-from .requantize import Requantize
 
 
 class GruCell(Cell):
@@ -20,21 +19,6 @@ class GruCell(Cell):
     Members are those of :class:`Cell`, where c is h from step to step; it is read late and written with h.
     """
 
-    def _make_rounders(self):
-        config = self.config
-        bits, cell, preact = config.activated.width, config.cell.width, config.preact.width
-        one = max(bits, config.activated.fraction + 1) + 1  # 1 - z
-        self.left_width = max(one, cell, preact)
-        products = max(bits + cell + self.f_shift, bits + one + self.g_shift + max(self.c_shifts))
-        self.sum_width = 2 + max(products, max(bits, config.activated.fraction) + preact)
-        flagged, shifts = config.count_clipped, self.h_shifts
-        self.round_c = Requantize(self.sum_width, (self.sum_fraction,), config.cell, flagged)
-        lifts = self.preact_lifts if any(self.preact_lifts) else (0,)
-        fractions = tuple(config.activated.fraction + config.argument.fraction - lift for lift in lifts)
-        self.round_tanh = self._rounder_of_tanh(fractions)
-        fractions = tuple(self.sum_fraction + c - h for c, h in zip(self.c_shifts, shifts, strict=True))
-        self.round_h = Requantize(self.sum_width, fractions, config.hidden, flagged)
-
     def elaborate(self, platform) -> Module:
         m = Module()
         m.submodules.round_c, m.submodules.round_h = self.round_c, self.round_h
@@ -44,13 +28,13 @@ class GruCell(Cell):
         candidate = register("candidate", self.config.argument.width)
         result = self._activate(m, at, sums, candidate)
         product = self._multiply(m, at, sums, result)
-        scale = Signal(self.scale_bits, name="c_scale") if any(self.c_shifts) else None
+        scale = Signal(self.scale_bits, name="c_scale") if any(self.widths.c_shifts) else None
         self._sum(m, at, sums, product, candidate, scale)
         if self.scale_bits:
             for n, kept in enumerate(self._scales(m, at)):
                 if scale is not None and n == (self.latency - REQUANTIZE - 2) // SERIAL_SLOTS:
                     m.d.comb += scale.eq(kept)
-                if any(self.preact_lifts) and n == (self.update_latency - REQUANTIZE - 1) // SERIAL_SLOTS:
+                if any(self.widths.preact_lifts) and n == (self.update_latency - REQUANTIZE - 1) // SERIAL_SLOTS:
                     m.d.comb += self.round_tanh.i_select.eq(kept)
             m.d.comb += self.round_h.i_select.eq(kept)
         if self.config.count_clipped:
@@ -93,7 +77,7 @@ class GruCell(Cell):
             with m.If(at[gates["o"] + SERIAL_SLOTS * n]):
                 m.d.sync += z.eq(result if n == 0 else kept[n - 1])
         n_h = self._delayed(m, at, "n_h", sums["n_h"], gates["g"])
-        left, right = register("left", self.left_width), register("right", bits)
+        left, right = register("left", self.widths.left_width), register("right", bits)
         product = register("product", len(left) + len(right))
         m.d.sync += [
             left.eq((1 << self.config.activated.fraction) - kept[-1]),
@@ -109,10 +93,10 @@ class GruCell(Cell):
 
     def _sum(self, m, at, sums, product, candidate, scale):
         """n_x + r*n_h, rounded for tanh, and (1 - z)*n + z*c, rounded to c and to h."""
-        held, total = register("held", len(product)), register("total", self.sum_width)
+        held, total = register("held", len(product)), register("total", self.widths.sum_width)
         n_x = self._delayed(m, at, "n_x", sums["n_x"], self.delays.products)
-        first, second = (Signal(signed(self.sum_width), name=name) for name in ("first", "second"))
-        m.d.comb += [first.eq(held << self.f_shift), second.eq(self._lifted(m, product, scale))]
+        first, second = (Signal(signed(self.widths.sum_width), name=name) for name in ("first", "second"))
+        m.d.comb += [first.eq(held << self.widths.f_shift), second.eq(self._lifted(m, product, scale))]
         with m.If(at[self.delays.products]):
             m.d.comb += [first.eq(n_x << self.config.activated.fraction), second.eq(product)]
         m.d.sync += [held.eq(product), total.eq(first + second)]

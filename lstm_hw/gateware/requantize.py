@@ -5,11 +5,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..errors import ConfigError, FormatError
+from ..machine.arithmetic import Rounding
 from ..machine.formats import QFormat
 from ..machine.latency import REQUANTIZE
-
-EXACT_BITS = 63
-"""Widest intermediate value: what the int64 reference computes exactly."""
 
 
 def rounding_half(number_format: QFormat, drop: int) -> int:
@@ -124,13 +122,11 @@ class Requantize(wiring.Component):
         self.i_fractions, self.o_format = tuple(i_fractions), o_format
         if not self.i_fractions:
             raise ConfigError("i_fractions", "()", "must list at least one fraction")
-        # The input is raised to a common number of fraction bits, of which `drop` go: none is ever lost early.
-        self.drop = max(0, *(fraction - o_format.fraction for fraction in self.i_fractions))
-        lifts = self.drop + o_format.fraction - min(self.i_fractions)
-        self.sum_width = i_width + lifts + 1
-        if i_width < 1 or self.sum_width > EXACT_BITS:
+        rounding = Rounding(i_width, self.i_fractions, o_format)
+        self.drop, self.sum_width = rounding.drop, rounding.sum_width
+        if i_width < 1 or not rounding.exact:
             found = f"{i_width}-bit input with fractions {self.i_fractions}"
-            raise FormatError("requantize", found, f"must reach {o_format} within {EXACT_BITS} bits, a carry included")
+            raise FormatError("requantize", found, f"must {rounding.rule}")
         result = signed(o_format.width) if o_format.signed else unsigned(o_format.width)
         super().__init__(
             {

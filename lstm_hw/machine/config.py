@@ -12,14 +12,16 @@ import typing
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from ..errors import ConfigError
+from ..errors import ConfigError, FormatError
 from . import esell
 from .activation import make_activation
 from .activation_unit import ActivationUnit
+from .arithmetic import CellArithmetic, preact_rounding
 from .bitmap import Bitmap
 from .esell import Esell
 from .formats import QFormat
 from .isa import BANK_BITS, ELEMENT_BITS, ENTRY_BITS, LIFT_BITS, OPS, PROGRAM_BITS, REGISTER_BITS, SCALE_BITS, WORD_BITS
+from .shared_activation import make_exponential
 
 RELATIVE = tuple(f"{op.name}.{field}" for op in OPS.values() if op.unit for field in op.relative)
 """Fields of commands that a register can move."""
@@ -286,7 +288,7 @@ class EngineConfig:
     def __post_init__(self):
         self._check_types()
         object.__setattr__(self, "cell", self.cell or self.preact)
-        for rules in (self._ranges, self._lift_rules, self._relations):
+        for rules in (self._ranges, self._lift_rules, self._relations, self._exactness):
             for name, holds, rule in rules():
                 if not holds:
                     raise ConfigError(f"engine.{name}", getattr(self, name), f"must {rule}")
@@ -401,6 +403,24 @@ class EngineConfig:
         for name, widths in FORMAT_WIDTHS.items():
             value = getattr(self, name)
             yield name, value.width in widths and value.signed, f"be signed, {widths[0]} to {widths[-1]} bits wide"
+
+    def _exactness(self):
+        """... of what rounds and looks up, where everything else holds."""
+        try:
+            _ = self.unit, self.elu and make_exponential(self.preact, self.activated)
+        except FormatError as error:
+            subject = f"engine.activation {self.activation}: {error.subject}"
+            raise ConfigError(subject, error.found, error.rule) from error
+        cell = CellArithmetic(self)
+        for name, rounding in (
+            ("shifts", preact_rounding(self)),
+            ("cell", cell.c),
+            ("cell", cell.tanh),
+            ("hidden", cell.h),
+        ):
+            fractions = " or ".join(map(str, sorted(set(rounding.fractions))))
+            sums = f"sums of {rounding.width} bits, with {fractions} fraction bits,"
+            yield name, rounding.exact, f"let {sums} {rounding.rule}"
 
     @property
     def most_steps(self) -> int:
@@ -602,7 +622,7 @@ class EngineConfig:
     @property
     def unit(self) -> ActivationUnit:
         """The activation unit."""
-        return make_activation(self.activation, self.argument, self.activated)
+        return make_activation(self.activation, self.argument, self.activated, "engine.activation")
 
     def preact_lift(self, layer: int) -> int:
         """Places by which a layer's pre-activations stand higher as inputs of the activation unit; of a layer beyond

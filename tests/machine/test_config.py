@@ -11,6 +11,7 @@ from lstm_hw.machine.formats import QFormat
 from tests.builders import PAIRS
 
 WRONG = {
+    "activation": ("nope", "hard5/pwl/pwl"),
     "rows": (0, 1, 2, 6, 13, 42),
     "contexts": (0, 9),
     "weight_bits": (3, 17, 32),
@@ -226,11 +227,34 @@ def test_windows():
             config_of(**values)
 
 
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({"activation": "nope"}, "engine.activation: 'nope'; must be one of quadratic64, "),
+        ({"activation": "table(segments=3)"}, "engine.activation table: segments: 3; must be a power of two"),
+        ({"preact": QFormat(20, -2)}, "engine.activation quadratic64: activation input: Q20.-2; must have at least"),
+        (
+            {"activated": QFormat(0, 15, overflow="wrap")},
+            "engine.activation quadratic64: activation output: Q0.15/.*wrap",
+        ),
+        (
+            {"shifts": (-16, 47)},
+            r"engine.shifts: \(-16, 47\); must let sums of 44 bits, with -4 or 59 fraction bits, re",
+        ),
+        ({"cell": QFormat(-20, 40), "c_shifts": (12,)}, "engine.cell: Q-20.40; must let sums of .* reach Q"),
+        ({"hidden": QFormat(-50, 65), "kind": "gru"}, "engine.hidden: Q-50.65; must let sums of .* within 63 bits"),
+    ],
+)
+def test_what_cannot_be_computed_exactly_is_refused(values, message):
+    """By the configuration, not by the gateware that is made of it."""
+    with pytest.raises(ConfigError, match=message):
+        config_of(**values)
+
+
 def test_every_field_is_documented_and_tested():
     for field in fields(EngineConfig):
         assert field.metadata["doc"]
-        # The activation unit knows its own names.
-        assert field.name in WRONG or field.name == "activation"
+        assert field.name in WRONG
 
 
 @pytest.mark.parametrize(
