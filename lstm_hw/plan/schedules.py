@@ -77,14 +77,14 @@ class Request:
         """Amounts of an option to try: what is given, or the most that fits, beside none at all."""
         if name in self.options:
             return [self.options[name]]
-        low, high = 0, most  # low fits or is 0, nothing above high does
+        low, high, middle = 0, most, 0  # low fits or is 0, nothing above high does
         while low < high:
-            middle = (low + high + 1) // 2
             try:
                 make(middle)
                 low = middle
             except ConfigError:
-                high = middle - 1
+                high = max(0, middle - 1)
+            middle = (low + high + 1) // 2
         return sorted({0, low} if none else {low})
 
 
