@@ -49,6 +49,32 @@ def quantization_report(
         Those of the float model, and the stored integers of the quantised one.
     """
     x = checked_sequences("x", x, model.input_size)
+    errors, of_dense, clipped, (exact, stored) = _compared(model, qmodel, x, progress)
+    layers = [
+        _of_layer(found, {place: clipped[number, place] for place in found}, layer, weights)
+        for number, (found, layer, weights) in enumerate(zip(errors, qmodel.layers, model.layers, strict=True))
+    ]
+    if curves is not None:
+        curves |= {place: {n: e[place].curves for n, e in enumerate(errors) if place in e} for place in PLACES}
+    last_step = {"step": x.shape[1] - 1} if exact.ndim == 2 else {}
+    dense = enumerate(zip(of_dense, model.dense, qmodel.dense, strict=True), len(layers))
+    last = clipped["output"] if model.head is not None else clipped[len(layers) - 1, "h"]
+    report = {
+        "input": {"clipped": qmodel.input_format.count_clipped(qmodel.scaled_input(x)) / qmodel.scaled_input(x).size},
+        "layers": layers,
+        "dense": [
+            {**found.to_dict(clipped[n, "y"]), **last_step, "zeroed": _zeroed(weights.weight, layer.weight)}
+            for n, (found, weights, layer) in dense
+        ],
+        "head": None if model.head is None else {"zeroed": _zeroed(model.head.weight, qmodel.head.weight)},
+        "output": _of_output(exact, qmodel.dequantize_output(stored), last, last_step, qmodel.output_format.lsb),
+    }
+    return report, (exact, stored)
+
+
+def _compared(model, qmodel, x, progress):
+    """Errors by place of each layer, and of each linear one in front of the head; clipped values of each (layer,
+    place); outputs of both models."""
     clipped, outputs = Counter(), []
     sums = [CELL_SUMS.get(layer.KIND, ()) for layer in qmodel.layers]
     errors = [{place: _Errors() for place in (*names, *["c"] * bool(names), "h")} for names in sums]
@@ -69,45 +95,12 @@ def quantization_report(
             found_errors.add(layer.output.to_float(rounded[number]["y"]), exact[number]["y"], first)
         if progress:
             progress(min(first + block, len(x)), len(x))
-    exact, stored = map(np.concatenate, zip(*outputs, strict=True))
     for number, (found, names) in enumerate(zip(errors, sums, strict=True)):
         if names:
             found["pre"] = _Errors.of([found[name] for name in names])
         clipped[number, "pre"] = sum(clipped[number, name] for name in names)
         clipped[number, "h"] += clipped[number, "y"]  # of a plain layer
-    layers = [
-        _of_layer(found, {place: clipped[number, place] for place in found}, layer, weights)
-        for number, (found, layer, weights) in enumerate(zip(errors, qmodel.layers, model.layers, strict=True))
-    ]
-    if curves is not None:
-        curves |= {place: {n: e[place].curves for n, e in enumerate(errors) if place in e} for place in PLACES}
-    real = qmodel.dequantize_output(stored)
-    every_step, last_step = (slice(None), None) if exact.ndim == 2 else ..., {"step": x.shape[1] - 1}
-    output = _Errors()
-    output.add(real[every_step], exact[every_step], 0)
-    last = clipped["output"] if model.head is not None else clipped[len(layers) - 1, "h"]
-    report = {
-        "input": {"clipped": qmodel.input_format.count_clipped(qmodel.scaled_input(x)) / qmodel.scaled_input(x).size},
-        "layers": layers,
-        "dense": [
-            {
-                **found.to_dict(clipped[number, "y"]),
-                **(last_step if exact.ndim == 2 else {}),
-                "zeroed": _zeroed(weights.weight, layer.weight),
-            }
-            for number, (found, weights, layer) in enumerate(
-                zip(of_dense, model.dense, qmodel.dense, strict=True), len(layers)
-            )
-        ],
-        "head": None if model.head is None else {"zeroed": _zeroed(model.head.weight, qmodel.head.weight)},
-        "output": {
-            **output.to_dict(last),
-            "peak": float(np.abs(exact).max()),
-            **(last_step if exact.ndim == 2 else {}),
-            "histogram": _histogram(np.abs(real - exact) / qmodel.output_format.lsb),
-        },
-    }
-    return report, (exact, stored)
+    return errors, of_dense, clipped, tuple(map(np.concatenate, zip(*outputs, strict=True)))
 
 
 def _add(errors, names, real, wanted, first):
@@ -123,6 +116,18 @@ def _of_layer(errors, clipped, layer, weights):
     return {
         **{place: found.to_dict(clipped[place]) for place, found in errors.items()},
         "zeroed": {name: _zeroed(getattr(weights, name), getattr(layer, name)) for name in matrices},
+    }
+
+
+def _of_output(exact, real, clipped, last_step, lsb):
+    """Errors of the outputs, of every step or of the last one."""
+    every_step, errors = (slice(None), None) if last_step else ..., _Errors()
+    errors.add(real[every_step], exact[every_step], 0)
+    return {
+        **errors.to_dict(clipped),
+        "peak": float(np.abs(exact).max()),
+        **last_step,
+        "histogram": _histogram(np.abs(real - exact) / lsb),
     }
 
 

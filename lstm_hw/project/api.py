@@ -7,7 +7,7 @@ Every step does what it needs of the steps before it, once; the command line is 
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -130,24 +130,9 @@ def convert(
     InputError
         The arrays do not fit together.
     """
-    model = source if isinstance(source, FloatModel) else model
-    if isinstance(source, ProjectConfig):
-        config = source
-    elif not isinstance(source, FloatModel) and Path(source).suffix == ".toml":
-        config = ProjectConfig.load(source)
-    else:
-        path = Path(source.source if isinstance(source, FloatModel) else source)
-        config = ProjectConfig(name or path.stem.replace(".", "_").replace(" ", "_"), ModelSection(str(path)))
+    config = _config_of(source, name)
     sections = {"delta": delta, "sparse_h": sparse_h, "plan": plan, "target": target, "memory": memory}
-    changes = {
-        name: given if isinstance(given, SECTION_CLASSES[name]) else SECTIONS[name](name, given)
-        for name, given in sections.items()
-        if given is not None
-    }
-    if prune is not None:
-        changes["prune"] = prune if isinstance(prune, PruneConfig) else PruneConfig.from_dict(prune)
-    if quantize is not None:
-        changes["quantize"] = quantize if isinstance(quantize, QuantConfig) else QuantConfig.from_dict(quantize)
+    changes = _sections({**sections, "prune": prune, "quantize": quantize})
     if engine is not None:
         changes["engine"] = MappingProxyType({**config.engine, **engine})
     if name is not None:
@@ -155,11 +140,33 @@ def convert(
     if output is not None:
         changes["output"] = OutputSection(str(output))
     data = None if calibration is None else Dataset(calibration, x, labels, metric, threshold)
+    model = source if isinstance(source, FloatModel) else model
     return Project(replace(config, **changes), model, data, progress, note)
 
 
 load = convert
 """The same under the name that those who start from a file look for."""
+
+
+def _config_of(source, name):
+    """The configuration that a source is, or that has its model and a name."""
+    if isinstance(source, ProjectConfig):
+        return source
+    if not isinstance(source, FloatModel) and Path(source).suffix == ".toml":
+        return ProjectConfig.load(source)
+    path = Path(source.source if isinstance(source, FloatModel) else source)
+    return ProjectConfig(name or path.stem.replace(".", "_").replace(" ", "_"), ModelSection(str(path)))
+
+
+def _sections(given):
+    """Sections of the configuration that are given, of those given as a dict what it says."""
+    readers = {name: partial(read, name) for name, read in SECTIONS.items()}
+    readers |= {"prune": PruneConfig.from_dict, "quantize": QuantConfig.from_dict}  # these take formats as they are
+    return {
+        name: section if isinstance(section, SECTION_CLASSES[name]) else readers[name](section)
+        for name, section in given.items()
+        if section is not None
+    }
 
 
 def write_driver(folder: str | os.PathLike) -> list[Path]:
