@@ -56,8 +56,7 @@ class ResidentLayer(TurningX):
         # Linear layers make theirs behind those of all h, and have none of the step before.
         recurrent, linear = planner.sizes
         above = [] if self.linear else recurrent[number + 1 :]
-        self.tokens_ahead = sum((recurrent + linear)[: max(0, number - 1)]) + sum(above)
-        self.tokens_ahead += (recurrent + linear)[number - 1] - shape.inputs if number else 0  # r*h of the layer below
+        self.tokens_ahead = sum((recurrent + linear)[:number]) + sum(above) - (shape.inputs if number else 0)
         self.others_ahead = sum(recurrent[:number]) + sum(above)
         self.tail = (sum(recurrent),)
         self.made = sum(linear) if self.linear and number == len(recurrent + linear) else 0

@@ -28,7 +28,8 @@ class Web:
     Attributes
     ----------
     terms : dict of loop to Term
-    uses : list of (Sum, loops around)
+    around : set of Loop
+        The loops around any of the sums.
     base : int or None
         Constant that the register holds as well, where a count or test reads the whole register.
     counted : set of loops
@@ -40,7 +41,7 @@ class Web:
     modulus: int
     phase: int
     terms: dict = field(default_factory=dict)
-    uses: list = field(default_factory=list)
+    around: set = field(default_factory=set)
     base: int | None = None
     counted: set = field(default_factory=set)
     register: int = 0
@@ -54,14 +55,15 @@ class Web:
             and not self.counted & terms.keys()
             and all(terms[loop] == self.terms[loop] for loop in common)
             and (self.modulus, self.phase) == (value.modulus, value.phase)
-            and not any(loop in around for loop in self.terms.keys() - common)
-            and not any(loop in used for _, used in self.uses for loop in terms.keys() - common)
+            and not any(loop.carried or loop in around for loop in self.terms.keys() - common)
+            and not any(loop.carried or loop in self.around for loop in terms.keys() - common)
             and (not exact or self.base in (None, value.constant))
         )
 
     def add(self, value: Sum, around: tuple, exact: bool) -> None:
+        """Serve one more sum."""
         self.terms |= dict(value.terms)
-        self.uses.append((value, around))
+        self.around.update(around)
         if exact:
             self.base = value.constant
 
@@ -140,14 +142,14 @@ class _Webs:
             elif isinstance(node, Emit):
                 for name, value in node.fields.items():
                     if not value.known:
-                        self._use(node, name, value, node.around)
+                        self._use(node, name, value)
                         self.read |= {value.variable}
             elif isinstance(node, Change):
                 if not node.idle:
                     self._touch(node.variable)
             elif isinstance(node, When):
                 if not node.test.known:
-                    self._use(node, "test", node.test, node.around, exact=not node.kept)
+                    self._use(node, "test", node.test, exact=not node.kept)
                     self.read |= {node.test.variable}
                 self._starts |= node.starts
                 self._walk(node.body)
@@ -158,7 +160,7 @@ class _Webs:
         first = self._at
         for part, (turns, body) in enumerate(node.parts):
             if isinstance(turns, Sum):
-                self._use(node, part, turns, node.around, exact=True)
+                self._use(node, part, turns, exact=True)
                 if isinstance(self.of[id(node), part], Web):
                     self.of[id(node), part].counted.add(node)
             self._open.append(node)
@@ -167,13 +169,14 @@ class _Webs:
         self._at += 1
         self.span[node] = first, self._at
 
-    def _use(self, node, name, value, around, exact=False):
+    def _use(self, node, name, value, exact=False):
         if value.variable:
             if exact and value.constant:
                 raise ProgramError("variable", f"{value.constant:+} in a count or condition", "must stand alone there")
             self._touch(value.variable)
             self.of[id(node), name] = value.variable
             return
+        around = tuple(self._open)
         web = next((web for web in self.all if web.serves(value, around, exact)), None)
         if web is None:
             web = Web(value.modulus, value.phase)

@@ -75,16 +75,9 @@ class StackPlanner:
     def __init__(self, network: Network, config: EngineConfig, batch: int = 1) -> None:
         if refused := self.refuses(network):
             raise ConfigError("plan.schedule", f"{self.name!r} for a model {refused}", "must be one that is for it")
-        if network.has_chain and not config.chains:
-            plain = [shape for shape in network.layers if not shape.is_cell]
-            what = "plain and linear" if network.has_plain else "linear"
-            found = f"{len(plain)} {what} layers with {', '.join(shape.activation for shape in plain)}"
-            raise ConfigError("engine.chains", config.chains, f"must be true for {found}")
-        if network.reset_before and not config.reset_before:
-            rule = "must be true for a GRU that resets h before its product"
-            raise ConfigError("engine.reset_before", config.reset_before, rule)
-        if any(layer.activation == "elu" for layer in network.layers) and not config.elu:
-            raise ConfigError("engine.elu", config.elu, "must be true for a linear layer with elu")
+        for field, what in self._means(network):
+            if not getattr(config, field):
+                raise ConfigError(f"engine.{field}", False, f"must be true for {what}")
         if batch < 1:
             raise ConfigError("batch", batch, "must be at least 1")
         self.network, self.config, self.batch, self.b = network, config, batch, Loops()
@@ -110,6 +103,18 @@ class StackPlanner:
         """What a model has or lacks for which the schedule is not made, in words; empty if it is for it."""
         found = [f"with {trait}" for trait in network.traits if trait not in (*cls.takes, *cls.asks)]
         return " and ".join([*found, *(f"without {trait}" for trait in cls.asks if trait not in network.traits)])
+
+    @staticmethod
+    def _means(network):
+        """What a model needs of an engine beside memories: (field, and for what)."""
+        if network.has_chain:
+            plain = [shape for shape in network.layers if not shape.is_cell]
+            what = "plain and linear" if network.has_plain else "linear"
+            yield "chains", f"{len(plain)} {what} layers with {', '.join(shape.activation for shape in plain)}"
+        if network.reset_before:
+            yield "reset_before", "a GRU that resets h before its product"
+        if any(layer.activation == "elu" for layer in network.layers):
+            yield "elu", "a linear layer with elu"
 
     @property
     def all(self) -> tuple[StreamedLayer, ...]:
@@ -266,12 +271,15 @@ class StackPlanner:
 
     def _first_frame(self):
         """LOADs and x of a run's first frame; there is one at least."""
-        layer, first = self.layers[0], as_sum(0)
-        if self.batch == 1:
-            layer.inputs(partial(iter, (None,)), first)
-        layer.ahead(first)
+        self._ahead(as_sum(0))
         if self.batch > 1:
-            layer.inputs(self._taken, first)
+            self.layers[0].inputs(self._taken, as_sum(0))
+
+    def _ahead(self, first):
+        """LOADs of the first layer's frame, in front of them x if it is a single step."""
+        if self.batch == 1:
+            self.layers[0].inputs(partial(iter, (None,)), first)
+        self.layers[0].ahead(first)
 
     def _inputs(self, after, first):
         """x of the next batch, behind the last layer; of a next step it comes with its LOADs."""
@@ -283,15 +291,12 @@ class StackPlanner:
         if after:
             after.ahead(first)
             return
-        layer, first = self.layers[0], first + self.batch
         for head in self.heads_behind:
             if head.streamed:
                 for _ in self.b.unless(self.coming):
                     head.ahead()
         for _ in self.b.when(self.coming):
-            if self.batch == 1:
-                layer.inputs(partial(iter, (None,)), first)
-            layer.ahead(first)
+            self._ahead(first + self.batch)
 
     def _taken(self) -> Iterator[None]:
         """A step of the next batch, if there is one."""

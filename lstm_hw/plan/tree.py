@@ -71,8 +71,7 @@ class When:
     kept."""
 
     test: Sum
-    zero: bool
-    around: tuple[Loop, ...]
+    zero: bool = False
     body: list = field(default_factory=list)
     starts: bool = False
     kept: bool = False
@@ -85,7 +84,6 @@ class Emit:
 
     op: str
     fields: dict[str, Sum]
-    around: tuple[Loop, ...]
     comment: str | None = None
 
 
@@ -149,7 +147,7 @@ class Loops:
     def emit(self, op: str, comment: str | None = None, **fields: Sum | int) -> None:
         """An instruction."""
         sums = {name: self._used(as_sum(value)) for name, value in fields.items()}
-        self._into[-1].append(Emit(op, sums, self._around[-1], comment))
+        self._into[-1].append(Emit(op, sums, comment))
 
     def await_tokens(self, space: int, tokens: int) -> None:
         """Wait for tokens and take them; nothing for none."""
@@ -230,7 +228,7 @@ class Loops:
         if test.known:
             yield from [None] * ((test.constant == 0) == zero)
             return
-        node = When(test, zero, self._around[-1])
+        node = When(test, zero)
         self._into[-1].append(node)
         yield from self._inside(node.body, self._around[-1], test.parity(zero))
         if not node.body and test is not self.clear:
@@ -245,7 +243,7 @@ class Loops:
 
         With lists, if that element of it, or ``of_x``, changed.
         """
-        node = When(self._used(as_sum(group)), False, self._around[-1], kept=True, of_x=of_x)
+        node = When(self._used(as_sum(group)), kept=True, of_x=of_x)
         self._into[-1].append(node)
         yield from self._inside(node.body, self._around[-1])
 
