@@ -102,7 +102,7 @@ def _least(network, streams, fields, family):
     words = 1 if fields.get("window") else words_of(network, fields["rows"])
     ample = ample_engine(network, streams, **fields)
     least = {name: value for name, value in LEAST.items() if name not in ("contexts", "axi_data_bits")}
-    least["x_elements"] = ample.x_per_beat
+    least["x_elements"] = max(LEAST["x_elements"], ample.x_per_beat)
     # The program tells the rest.
     least |= {"streams": streams or ample.decoder != "off", "indexed": (), "register_bits": 8}
     least["weight_words"] = fields.get("weight_words", max(2, whole_blocks(words)))
