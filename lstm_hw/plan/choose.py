@@ -306,8 +306,10 @@ def _nothing_fits(schedule, tried, errors):
     return ConfigError("plan.schedule", repr(schedule), f"must fit: {found}")
 
 
-def _activity(network):
-    """What share of x and h is taken to change, in words."""
+def activity_in_words(network: Network) -> str:
+    """What share of x and h estimates take to change, or of the groups of h to be kept; nothing where all counts."""
+    if not network.sparse_h and not network.thresholds:
+        return ""
     if network.sparse_h:
         shares = ", ".join(f"{100 * share:.1f} %" for share in network.activity) or "all"
         return f"{shares} of the groups of h are taken to be kept"
@@ -325,12 +327,10 @@ def _reason(best, ordered, ask):
     if not SCHEDULES[best.name].streams:
         size = f"{best.plan.image.words} words of {config.word_bits} bits"
         line += f"; all weights stay on chip ({size}, the buffer has {config.weight_words})"
-        if ask.network.thresholds:
-            line += f"; {_activity(ask.network)}"
     else:
         line += f", most of them {best.limit}; {best.read_bytes / ask.steps:.0f} bytes a step"
-        if ask.network.sparse_h or ask.network.thresholds:
-            line += f"; {_activity(ask.network)}"
+    if assumed := activity_in_words(ask.network):
+        line += f"; {assumed}"
     others = [o for o in ordered[1:] if o.counters]
     if others:
         line += f"; next is {others[0].label} with {others[0].cycles / ask.steps:.0f}"

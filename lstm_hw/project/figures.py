@@ -13,6 +13,7 @@ from ..gateware.top import members_of
 from ..machine.parts import Part, Usage
 from ..machine.ports import CONTROL, WEIGHTS, X, Y
 from ..model.quant_layer import OF_PREACT
+from ..plan.choose import activity_in_words
 from ..plan.resources import estimate, estimate_at_most
 from ..proof.cycles import Cycles
 from ..proof.response import bounds
@@ -82,6 +83,7 @@ def figures_of(project: "Project", resources: dict | None = None, fmax_mhz: floa
         "schedule": _schedule(project),
         "clock": clock,
         "activity": _all_rounded(project.activity_taken),
+        "assumed": activity_in_words(plan.network),
         "cycles": {"estimated": estimated.to_dict(), "measured": found.to_dict() if found else None},
         "x_to_y": {**bounds(project.response), "most_us": _rounded(max(project.response) / clock["mhz"])},
         "performance": {

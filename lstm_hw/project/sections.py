@@ -238,6 +238,8 @@ def _time(figures):
     ]
     if not rate["measured"]:
         text.append(f"{MARK} Rests on a clock that was not measured: the column says where the cycles come from.")
+    if figures["assumed"]:
+        text.append(f"In the estimate {figures['assumed']}.")
     return Section("Clock and time", tuple(text), (Table("Latency and throughput", _BOTH, rows),))
 
 

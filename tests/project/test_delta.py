@@ -10,6 +10,7 @@ from lstm_hw.errors import ConfigError
 from lstm_hw.model.delta import with_thresholds
 from lstm_hw.project import sections, text
 from lstm_hw.project.api import convert
+from lstm_hw.project.figures import figures_of
 from lstm_hw.project.settings import ProjectConfig
 from tests.projects import tensors, write_project
 
@@ -52,7 +53,10 @@ def test_thresholds_of_zero_give_the_bits_of_the_dense_model(tmp_path):
 def test_an_activity_that_is_given(tmp_path):
     project = project_of(tmp_path, delta={"activity": 0.25})
     assert project.activity == (0.25, 0.25)
-    assert "25.0 % of x and 25.0 % of h are taken to change" in project.choice.reason
+    assumed = "25.0 % of x and 25.0 % of h are taken to change in a step"
+    assert assumed in project.choice.reason
+    (time,) = (one for one in sections.sections(figures_of(project)[0]) if one.title == "Clock and time")
+    assert f"In the estimate {assumed}." in time.text
 
 
 def test_columns_from_memory(tmp_path):

@@ -220,6 +220,7 @@ def test_thresholds_of_changes(tmp_path):
     found = project.explore(wanted(objective="latency,error", delta_h=(0.0, 0.3), delta_x=(0.0, 0.1), **few))
     made = {(point["delta_x"], point["delta_h"]): point for point in found.points}
     assert (0.1, 0.3) in made and (0.0, 0.0) in made
+    assert sum("of x and" in note and "are taken to change" in note for note in found.values["notes"]) == 3
     for (x, h), point in made.items():
         delta = found.project_of(project, point["number"]).config.delta
         assert (delta is None) == (x == h == 0) == (point["schedule"] == "resident")

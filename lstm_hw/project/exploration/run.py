@@ -8,6 +8,7 @@ from ...errors import ConfigError, InputError
 from ...explore.objectives import DEFAULT, Limit
 from ...explore.search import Question, Search
 from ...explore.space import BUFFERS, Numbers, candidates, not_streamed
+from ...plan.choose import activity_in_words
 from .front import Exploration
 from .numbers import numbers_tried
 from .present import present_on
@@ -69,6 +70,8 @@ def _explored(project, wanted, question, run):
     for choice, found in zip(choices, numbers_tried(project, choices, run), strict=True):
         if isinstance(found, Numbers):
             numbers.append((choice, found))
+            if assumed := activity_in_words(found.network):
+                notes.append(f"{choice.label}: {assumed}")
         else:
             notes.append(f"{choice.label}: {found}")
     if not numbers:
