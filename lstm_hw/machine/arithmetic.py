@@ -36,8 +36,8 @@ class Rounding(NamedTuple):
 
     @property
     def sum_width(self) -> int:
-        """Bits of the raised integer with a carry."""
-        return self.width + self.drop + self.to.fraction - min(self.fractions) + 1
+        """Bits of the raised integer, or of half of what is kept if that is more, with a carry."""
+        return max(self.width + self.drop + self.to.fraction - min(self.fractions), self.drop) + 1
 
     @property
     def exact(self) -> bool:

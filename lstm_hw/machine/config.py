@@ -507,10 +507,11 @@ class EngineConfig:
     @property
     def unread_sum_bits(self) -> int:
         """Low bits of a finished sum that no rounding reads, in any layer: none is stored. All bits of a pair's word
-        are read to tell its sums apart, and all of a sum whose low bits say its row's shift."""
+        are read to tell its sums apart, and all of a sum whose low bits say its row's shift. The sign is read."""
         if self.lanes_per_dsp == 2 or self.row_bits or self.preact.rounding == "half_even":
             return 0
-        return max(0, min(self.shifts) - (self.preact.rounding != "floor"))
+        unread = min(self.shifts) - (self.preact.rounding != "floor")
+        return max(0, min(unread, self.accumulator_bits - 1))
 
     @property
     def finished_word_bits(self) -> int:

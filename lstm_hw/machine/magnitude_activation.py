@@ -388,7 +388,7 @@ class NonuniformLinear(SegmentActivation):
     @classmethod
     def finest(cls, i_format: QFormat) -> int:
         """Most segments of an octave for an input format: one for each input of the first."""
-        return 1 << i_format.fraction
+        return 1 << max(0, i_format.fraction)
 
     @property
     def position_bits(self) -> int:

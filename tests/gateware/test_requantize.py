@@ -62,6 +62,8 @@ def expected(values, select, fractions, o_format):
     (24, (20, 10), 0, 8, False),
     (12, (-3, 2), 9, -2, True),  # negative fractions
     (8, (7,), 0, 0, True),
+    (8, (20,), 4, 3, True),  # all bits go, and more than there are
+    (8, (20, 9), 4, 3, True),
 ])  # fmt: skip
 def test_equals_the_definition(i_width, fractions, integer, fraction, is_signed, rounding, overflow):
     o_format = QFormat(integer, fraction, is_signed, rounding, overflow)

@@ -181,6 +181,12 @@ def test_deep_sums_are_in_block_ram():
         config_of(rows=8, block_sums=12)
 
 
+def test_the_sign_of_a_finished_sum_is_kept():
+    config = config_of(weight_bits=4, accumulator_bits=22, shifts=(47,))
+    assert (config.unread_sum_bits, config.finished_word_bits) == (21, 1)
+    assert config_of(shifts=(15, 12)).unread_sum_bits == 11
+
+
 def test_low_bits_of_sums_are_below_all_lifts():
     config = config_of(row_bits=3, lifts=(3, 5))
     assert (config.row_shifts, config_of().row_shifts) == (8, 1)
@@ -232,6 +238,10 @@ def test_windows():
     [
         ({"activation": "nope"}, "engine.activation: 'nope'; must be one of quadratic64, "),
         ({"activation": "table(segments=3)"}, "engine.activation table: segments: 3; must be a power of two"),
+        (
+            {"activation": "nonuniform", "preact": QFormat(20, -2)},
+            "engine.activation nonuniform: activation input: Q20.-2",
+        ),
         ({"preact": QFormat(20, -2)}, "engine.activation quadratic64: activation input: Q20.-2; must have at least"),
         (
             {"activated": QFormat(0, 15, overflow="wrap")},
