@@ -27,8 +27,8 @@ from tests import trace_events
 from tests.projects import tensors, write_project
 
 KEYS = set(
-    "version name content_id model pruning accuracy numbers budget agreement simulation schedule clock activity assumed "
-    "cycles x_to_y performance layers memory target resources ports tools engine".split()
+    "version name content_id model pruning accuracy numbers budget agreement simulation schedule clock activity "
+    "assumed cycles x_to_y performance layers memory target resources ports tools engine".split()
 )
 COUNTS = {"dsp": 7, "bram36": 2.5, "lut": 100, "lutram": 10, "ff": 50}
 RESOURCES = {
