@@ -31,7 +31,6 @@ from ..machine.network import LayerShape, Network
 from ..machine.pack import interleave
 from ..machine.plan import Plan
 from .fusion import FusionLayer, FusionPlanner
-from .layer import Frame
 from .stack import StackPlanner
 from .sums import Sum, as_sum
 
@@ -87,6 +86,7 @@ class CompressedLayer(FusionLayer):
         )
         self.lengths = {part: self._length(part) for part in "xh"}
         self.places = batch if self.place else 1
+        self.rest_words = self.x_words = 0  # segments are asked for one by one
         self.shared |= {"finish_entries": blocks}
 
     def _check_block_columns(self):
@@ -130,41 +130,18 @@ class CompressedLayer(FusionLayer):
         self._ask_last(self.below)
         return self.zero_cells(self.newest_context, self.last_place, **self._size)
 
-    def first_batch(self) -> None:
-        b = self.b
-        self.count, self.coming, self.later = b.variable(0), b.variable(0), b.variable(0)
-        self.start(as_sum(0), self.count, take=True)
-        for at in b.each(self.batch):
-            self._x_segments(as_sum(0), at)
-            if self.alone:
-                self._take_some(as_sum(1), at, self.coming)
-        self.free_x(steps=self.count)
-        if not self.alone:
-            self.take(as_sum(1), self.coming)
+    def chunks(self, batch: Sum, coming: Sum | None = None) -> None:
+        for at in self.b.each(self.batch):
+            self._x_segments(batch, at)
+            if coming is not None:
+                self._take_some(batch + 1, at, coming)
+        self._ask_last(self.below)
 
-    def frame(self, frame: Frame) -> None:
-        b, number = self.b, frame.number
-        if self.below:
-            self.start(number, frame.count)
-            for at in b.each(self.batch):
-                self._x_segments(number, at)
-            self._ask_last(self.below)
-            self.steps(number, frame.count)
-            return
-        for _ in b.when(self.coming):
-            self.start(number + 1, self.coming)
-            self._settle()
-            b.assign(self.later, 0)
-            for at in b.each(self.batch):
-                self._step_of(self.sums_of(number, at), at, self.place * at, (number + 1, at))
-                if self.alone:
-                    self._take_some(number + 2, at, self.later)
-            if not self.alone:
-                self.free_x(steps=self.coming)
-                self.take(number + 2, self.later)
-        for _ in b.unless(self.coming):
-            self._settle()
-            self.steps(number, self.count)
+    def fused_steps(self, batch: Sum, later: Sum) -> None:
+        for at in self.b.each(self.batch):
+            self._step_of(self.sums_of(batch, at), at, self.place * at, (batch + 1, at))
+            if self.alone:
+                self._take_some(batch + 2, at, later)
 
     def start(self, batch: Sum, count: Sum, take: bool = False) -> None:
         b = self.b

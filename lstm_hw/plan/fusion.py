@@ -101,10 +101,8 @@ class FusionLayer(ResidentBias):
             for _ in b.when(b.left):
                 b.advance(b.left, -1)
                 b.advance(taken, 1)
-                for _ in b.when(0 if last else b.left):
-                    self.take_x(x, bank=bank)
-                for _ in b.unless(0 if last else b.left):
-                    self.take_x(x, bank=self.contexts - 1)
+                for more in b.either(0 if last else b.left):
+                    self.take_x(x, bank=bank if more else self.contexts - 1)
 
     def newest_h(self, step: Sum, later: Sum | int, number: Sum) -> Iterator[tuple[int, Sum | int]]:
         yield self.newest_context, self.h + self.last_place

@@ -93,10 +93,7 @@ class GatherBatchLayer(Windows, BatchLayer):
 
     def _step(self, frame, step, later):
         """Pinned columns of W_x, and W_h."""
-        if self.refetched:
-            self.load(self.x_words, self.refetched, "streamed columns of W_h")
-            if not later:
-                frame.following()
+        self._refetch(frame, later)
         sums, pinned = self.sums + step * self.blocks, len(self.pinned_tiles)
         x = self.x_at(frame.first + step)
         for number, tile in enumerate(self.step_tiles):

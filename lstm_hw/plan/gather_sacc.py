@@ -32,13 +32,11 @@ from ..machine.isa import MODE_ZERO, SPACE_H, SPACE_X
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
 from .gather_batch import BIAS, GatherBatchLayer, GatherBatchPlanner
-from .layer import Frame, StreamedLayer, ring_words, words_of
+from .layer import DOWN, UP, Frame, StreamedLayer, ring_words, words_of
 from .sums import Sum, as_sum
 from .windows import hides, most_kept, window_tiles
 
 NAME = "gather_sacc"
-DOWN, UP = 0, 1
-"""Directions of a pass, which are the parities of its step."""
 
 
 @dataclass(frozen=True)
@@ -222,13 +220,6 @@ class GatherSaccLayer(GatherBatchLayer):
         (_, down), (_, up) = self.words_of_pass
         return -(-steps // self.batch) * words_of(self.x_tiles) + -(-steps // 2) * down + steps // 2 * up
 
-    def x_order(self, steps: int) -> list[tuple[int, int, int]]:
-        order = []
-        for first in range(0, steps, self.batch):
-            batch = range(first, min(first + self.batch, steps))
-            order += [(step, tile.first_column, tile.columns) for tile in self.x_tiles for step in batch]
-        return order
-
     def y_order(self, steps: int, first_step: int) -> list[tuple[int, int, int]]:
         last = self.grid.groups - 1
         pieces = [
@@ -243,12 +234,6 @@ class GatherSaccLayer(GatherBatchLayer):
     def bias(self) -> Sum | int:
         """First entry of the bias of all row blocks; with copies but for its last column, which finishes the sums."""
         return BIAS if self.tail else self.sums + (self.batch + self.stacked) * self.blocks
-
-    def directions(self, number: Sum) -> Iterator[int]:
-        """The direction of the pass of a step: the body is for either, done for one."""
-        for direction in (DOWN, UP):
-            for _ in self.b.when(number % 2, zero=direction == DOWN):
-                yield direction
 
     def _h(self, direction):
         """First element of h of the step of a pass."""

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 MOST_SLOTS = (1 << SLOT_BITS) - 1
 """Row blocks that a MAC goes through."""
+DOWN, UP = 0, 1
+"""Directions of passes that alternate, which are the parities of their steps."""
 MIN_TILE_CYCLES = 16
 """Shortest MAC that hides the sequencer's work."""
 
@@ -341,10 +343,14 @@ class StreamedLayer(ABC):
             left = self.blocks - 1 - row
         if self.newest == self.units:
             left = 1
-        for _ in self.b.when(left):
-            self.cells(self.units, mask, **fields)
-        for _ in self.b.unless(left):
-            self.cells(self.newest, mask, **fields)
+        for whole in self.b.either(left):
+            self.cells(self.units if whole else self.newest, mask, **fields)
+
+    def directions(self, number: Sum) -> Iterator[int]:
+        """Of passes that alternate, the direction of that of a step: the body is for either, done for one."""
+        for direction in (DOWN, UP):
+            for _ in self.b.when(number % 2, zero=direction == DOWN):
+                yield direction
 
     def rows(self, first: int = 0) -> Iterator[tuple[Sum, int]]:
         """``for row, left in rows()``: ``left`` is that of :meth:`cell`; a short last row block is written out."""

@@ -30,12 +30,9 @@ from ..machine.config import EngineConfig
 from ..machine.isa import ELEMENT_BITS, ENTRY_BITS, MODE_ZERO, SPACE_H
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
-from .layer import MIN_TILE_CYCLES, Frame, ResidentBias, StreamedLayer, ring_words, words_of
+from .layer import DOWN, MIN_TILE_CYCLES, UP, Frame, ResidentBias, StreamedLayer, ring_words, words_of
 from .stack import StackPlanner
 from .sums import Sum, as_sum
-
-DOWN, UP = 0, 1
-"""Directions of a pass, which are the parities of its step."""
 
 
 class SaccLayer(ResidentBias):
@@ -84,12 +81,6 @@ class SaccLayer(ResidentBias):
             for column in reversed(range(row + 1, self.blocks))
         ]
         return down, up
-
-    def directions(self, number: Sum) -> Iterator[int]:
-        """The direction of the pass of a step: the body is for either, done for one."""
-        for direction in (DOWN, UP):
-            for _ in self.b.when(number % 2, zero=direction == DOWN):
-                yield direction
 
     def zero(self) -> int:
         for state in self._states():

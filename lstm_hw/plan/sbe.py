@@ -150,7 +150,8 @@ class BatchLayer(TurningX, ResidentBias):
     def x_order(self, steps: int) -> list[tuple[int, int, int]]:
         """Tile by tile, for all steps of a batch."""
         pieces = [(tile.first_column, tile.columns) for tile in self.x_tiles]
-        pieces += [(self.pinned_tiles[0].first_column, self.pinned)] * bool(self.pinned)
+        if self.pinned:
+            pieces.append((self.pinned_tiles[0].first_column, self.pinned))
         batches = [range(first, min(first + self.batch, steps)) for first in range(0, steps, self.batch)]
         return [(step, *piece) for batch in batches for piece in pieces for step in batch]
 
@@ -219,12 +220,16 @@ class BatchLayer(TurningX, ResidentBias):
                     tokens["offset"] = self.pinned  # pinned columns too
                 self._products(step, "x", x, self.tile, stream=1, release=int(not later), **tokens)
 
-    def _step(self, frame, step, later):
-        """Pinned columns of W_x, and W_h."""
+    def _refetch(self, frame, later):
+        """LOADs of a step, and behind those of the last one what follows."""
         if self.refetched:
             self.load(self.x_words, self.refetched, "streamed columns of W_h")
             if not later:
                 frame.following()
+
+    def _step(self, frame, step, later):
+        """Pinned columns of W_x, and W_h."""
+        self._refetch(frame, later)
         x = self.x_of(frame, step, later) + self.step_tiles[0].first_column
         x_tokens = {}
         if not self.below:

@@ -238,6 +238,11 @@ class Loops:
         """``for _ in unless(sum)``: done once if it is zero."""
         return self.when(test, zero=True)
 
+    def either(self, test: Sum | int) -> Iterator[bool]:
+        """``for yes in either(sum)``: done with True if it is not zero, and with False if it is."""
+        yield from (True for _ in self.when(test))
+        yield from (False for _ in self.unless(test))
+
     def kept(self, group: Sum | int, of_x: bool = False) -> Iterator[None]:
         """``for _ in kept(group)``: done once if that group of the latest h is kept; waits until it is known.
 
