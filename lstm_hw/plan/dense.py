@@ -52,18 +52,41 @@ class ResidentLayer(TurningX):
         super().__init__(planner, shape, number)
         config, self.linear = planner.config, shape.kind == "linear"
         self.own_h = not shape.projected and shape.h_columns > 0
-        # In front of the tokens of the layer below: older ones of the layers above, and newer ones of those below it.
-        # Linear layers make theirs behind those of all h, and have none of the step before.
-        recurrent, linear = planner.sizes
-        above = [] if self.linear else recurrent[number + 1 :]
-        self.tokens_ahead = sum((recurrent + linear)[:number]) + sum(above) - (shape.inputs if number else 0)
-        self.others_ahead = sum(recurrent[:number]) + sum(above)
-        self.tail = (sum(recurrent),)
-        self.made = sum(linear) if self.linear and number == len(recurrent + linear) else 0
         self.resets = shape.outputs if shape.reset_before else 0
         self.parts = shape.directions if self._is_apart(shape) else 1
+        self._count_tokens(*planner.sizes)
+        self._cut(shape, number)
+        self.prime, self.first = self._start_tiles() if shape.start else ([], [])
+        stages = [tile for stage in self.prime for tile in stage]
+        zeros = [self.zeros] * bool(self.zeros)
+        self.resident, self.streamed = (*self.bias_tiles(), *self.first, *stages, *self.order, *zeros), ()
+        self.buffers = min((1 << VECTORS_BITS) - 1, config.x_elements // self.x_stride)
+        sums, states = (3 if shape.start else 2) * self.blocks, shape.outputs * config.contexts * shape.is_cell
+        elements = shape.outputs + self.resets if self.written else 0
+        self.own = {"accumulators": sums, "h_elements": elements, "states": states}
+        zeroed = shape.outputs if shape.kind == "plain" else self.ahead_of_zero + self.resets
+        self.shared = {"finish_entries": self.blocks, "x_elements": self.x_stride, "states": zeroed}
+
+    def _count_tokens(self, recurrent, linear):
+        """Tokens of a step, and those in front of some, of layers that make so many.
+
+        In front of those of the layer below are older ones of the layers above, and newer ones of those below it.
+        Linear layers make theirs behind those of all h, and have none of the step before.
+        """
+        number = self.number
+        above = [] if self.linear else recurrent[number + 1 :]
+        self.tokens_ahead = sum((recurrent + linear)[:number]) + sum(above) - (self.layer.inputs if number else 0)
+        self.others_ahead = sum(recurrent[:number]) + sum(above)
+        self.ahead_of_zero = sum(recurrent[:number]) if self.layer.start else 0
+        self.tail = (sum(recurrent),)
+        self.written = not self.linear or number < len(recurrent + linear)  # its outputs, to the h memory
+        self.made = 0 if self.written else sum(linear)
+
+    def _cut(self, shape, number):
+        """Tiles in the order in which a step walks them."""
         blocks = self.blocks // self.parts
-        width = tile_columns(blocks, config.units_per_block, max(shape.inputs, shape.h_columns) // self.parts)
+        columns = max(shape.inputs, shape.h_columns) // self.parts
+        width = tile_columns(blocks, self.config.units_per_block, columns)
         units, inputs = shape.h_columns - self.resets, shape.inputs // self.parts
         x = self._of_parts(self.column_tiles("x", inputs, width if number else inputs), inputs)
         h, reset = self._of_parts(self.column_tiles("h", units // self.parts, width), units // self.parts), []
@@ -75,24 +98,11 @@ class ResidentLayer(TurningX):
         self.starting = {tile.first_block: tile for tile in reversed(self.order)}.values()
         self.finishing = {tile.first_block: tile for tile in self.order}.values()
         self.last_x = x[-1]
-        self.of_step, zero = x, []
+        self.of_step, self.zeros, self.of_reset = x, None, reset[0] if reset else None
         if shape.steps:
             firsts = range(0, shape.x_columns, shape.inputs)
             self.order = [replace(tile, first_column=first + tile.first_column) for first in firsts for tile in x]
-            zero = [Tile(number, "x", 0, self.blocks, shape.x_columns, 1)]
-        self.zeros = zero[0] if zero else None
-        self.of_reset = reset[0] if reset else None
-        self.prime, self.first = self._start_tiles() if shape.start else ([], [])
-        stages = [tile for stage in self.prime for tile in stage]
-        self.resident, self.streamed = (*self.bias_tiles(), *self.first, *stages, *self.order, *zero), ()
-        self.buffers = min((1 << VECTORS_BITS) - 1, config.x_elements // self.x_stride)
-        states = shape.outputs if shape.is_cell else 0
-        self.written = not self.linear or number < len(recurrent + linear)
-        sums, elements = (3 if shape.start else 2) * self.blocks, shape.outputs + self.resets if self.written else 0
-        self.own = {"accumulators": sums, "h_elements": elements, "states": states * config.contexts}
-        self.ahead_of_zero = sum(recurrent[:number]) if shape.start else 0
-        zeroed = shape.outputs if shape.kind == "plain" else self.ahead_of_zero + self.resets
-        self.shared = {"finish_entries": self.blocks, "x_elements": self.x_stride, "states": zeroed}
+            self.zeros = Tile(number, "x", 0, self.blocks, shape.x_columns, 1)
 
     def _is_apart(self, shape):
         """Whether no row block has units of two directions: then each walks the columns of its own alone."""

@@ -212,10 +212,6 @@ class GatherSaccLayer(GatherBatchLayer):
         if not self.tail:  # others have their turn while sums wait
             self.own["accumulators"] += self.shared.pop("accumulators") + self.stacked * self.blocks
 
-    @property
-    def words(self) -> tuple[int, int]:
-        return words_of(self.resident), words_of(self.streamed)
-
     def words_read(self, steps: int) -> int:
         (_, down), (_, up) = self.words_of_pass
         return -(-steps // self.batch) * words_of(self.x_tiles) + -(-steps // 2) * down + steps // 2 * up

@@ -110,10 +110,6 @@ class BatchLayer(TurningX, ResidentBias):
         hidden = [Tile(number, "h", 0, self.blocks, *columns) for columns in h_tiles(shape, config, most)]
         return self.column_tiles("x", streamed, tile), [kept], hidden
 
-    @property
-    def words(self) -> tuple[int, int]:
-        return words_of(self.resident), self.x_words + words_of(self.passing)
-
     def keep(self, tiles: Sequence[Tile]) -> None:
         """Let these tiles stay on chip, besides the bias."""
         self.resident = (*self.bias_tiles(), *tiles)
