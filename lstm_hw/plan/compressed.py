@@ -42,8 +42,6 @@ x products take the lanes."""
 EARLY_LOADS = 10
 """LOADs of segments that are asked for ahead where groups of h are left out: then W_h takes the port by turns, and W_x
 the lanes. More would wait in front of the port, and the sequencer with them."""
-LEAST_BATCH = 2
-"""Of one step, W_x would serve nobody else."""
 
 
 def segment_columns(columns: int, blocks: int, least: int = 1, words: int = SEGMENT_WORDS) -> int:
@@ -326,6 +324,7 @@ class CompressedPlanner(FusionPlanner):
     """
 
     name = "compressed"
+    least_batch = 2  # of one step, W_x would serve nobody else
     takes, decodes = ("sparse_h",), True
     layer = CompressedLayer
 
@@ -334,9 +333,6 @@ class CompressedPlanner(FusionPlanner):
             raise ConfigError("engine.decoder", "'off'", f"must be bitmap or esell for the schedule {self.name}")
         if config.contexts != 1:
             raise ConfigError("engine.contexts", config.contexts, f"must be 1 for the schedule {self.name}")
-        if batch < LEAST_BATCH:
-            raise ConfigError("batch", batch, f"must be at least {LEAST_BATCH}")
-
         if bool(network.sparse_h) != config.sparse_h:
             rule = f"must be {str(bool(network.sparse_h)).lower()} for this model"
             raise ConfigError("engine.sparse_h", config.sparse_h, rule)

@@ -21,8 +21,6 @@ from .windows import Windows, window_tiles
 
 BIAS = 1
 """First accumulator entry of the bias: behind the one that is zero."""
-LEAST_BATCH = 2
-"""Of one step, a tile of W_x would serve nobody else."""
 
 
 class GatherBatchLayer(Windows, BatchLayer):
@@ -158,6 +156,7 @@ class GatherBatchPlanner(BatchPlanner):
     """
 
     name = "gather_sbe"
+    least_batch = 2  # of one step, a tile of W_x would serve nobody else
     layer, takes = GatherBatchLayer, ()
     stacks = False
     """Whether it takes more than one layer, and a head at every step."""
@@ -169,8 +168,6 @@ class GatherBatchPlanner(BatchPlanner):
             found = "a head at every step" if network.head_every_step else f"{len(network.recurrent)} recurrent layers"
             rule = f"must be one, with a head behind the last step at most, for the schedule {self.name}"
             raise ConfigError("network", found, rule)
-        if batch < LEAST_BATCH:
-            raise ConfigError("batch", batch, f"must be at least {LEAST_BATCH}")
         super().__init__(network, config, batch, pinned, case)
 
     def columns(self, steps: int) -> int:

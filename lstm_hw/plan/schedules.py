@@ -14,7 +14,7 @@ from ..errors import ConfigError
 from ..machine.config import MAX_CONTEXTS, WINDOWS, EngineConfig
 from ..machine.network import Network
 from ..proof.load_timing import MemoryModel
-from .compressed import LEAST_BATCH, CompressedPlanner
+from .compressed import CompressedPlanner
 from .compressed_sacc import CompressedSaccPlanner
 from .conventional import ConventionalPlanner
 from .delta import DeltaPlanner
@@ -22,7 +22,6 @@ from .delta_columns import ColumnPlanner
 from .dense import ResidentPlanner
 from .fusion import FusionPlanner
 from .gather import GatherPlanner
-from .gather_batch import LEAST_BATCH as GATHER_BATCH
 from .gather_batch import GatherBatchPlanner
 from .gather_sacc import GatherSaccPlanner, heights
 from .row_window import RowWindowPlanner
@@ -65,13 +64,14 @@ class Request:
         """Units of the largest LSTM layer."""
         return max(layer.outputs for layer in self.network.recurrent)
 
-    def batches(self, of: int = 1) -> list[int]:
+    def batches(self, planner: type[StackPlanner], of: int = 1) -> list[int]:
         """Batches to try: the one that is given, or multiples of ``of`` that make about equal batches of the steps."""
         if "batch" in self.options:
             return [self.options["batch"]]
         equal = {-(-self.steps // count) for count in range(1, self.steps + 1)}
         tried = {batch for batch in equal if batch <= FINE_BATCH} | {1 << n for n in range(LARGEST_BATCH.bit_length())}
-        return sorted({-(-batch // of) * of for batch in tried if batch <= max(self.steps, of)})
+        multiples = {-(-batch // of) * of for batch in tried if batch <= max(self.steps, of)}
+        return sorted({max(planner.least_batch, batch) for batch in multiples})
 
     def amounts(self, name: str, make: Callable[[int], object], most: int, none: bool) -> list[int]:
         """Amounts of an option to try: what is given, or the most that fits, beside none at all."""
@@ -176,7 +176,7 @@ def _sbe_choices(ask, config):
 
     first = best(**given)
     yield first
-    smaller = [batch for batch in ask.batches() if 1 < batch < first["batch"]] if "batch" not in given else []
+    smaller = [batch for batch in ask.batches(BatchPlanner) if 1 < batch < first["batch"]]  # none of one that is given
     for batch in sorted(smaller, reverse=True)[:SMALLER_TRIED]:
         try:
             found = best(**given, batch=batch)
@@ -200,10 +200,6 @@ def _cheapest(make, cost, choices):
     return [options for _, options in sorted(found, key=lambda choice: (choice[0], *choice[1].values()))]
 
 
-def _gather_batches(ask):
-    return sorted({max(1 if "batch" in ask.options else GATHER_BATCH, batch) for batch in ask.batches()})
-
-
 def _gather_sbe_choices(ask, config):
     """By what the lanes or the port need at least, then the smaller batch."""
     beats = config.beats_per_word * ask.memory(config).interval
@@ -212,7 +208,7 @@ def _gather_sbe_choices(ask, config):
     return _cheapest(
         partial(GatherBatchPlanner, ask.network, config),
         lambda planner: max(planner.columns(ask.steps), planner.words_read(ask.steps) * beats),
-        [{"batch": b, "case": case, "pinned": pinned} for b, case in product(_gather_batches(ask), cases)],
+        [{"batch": b, "case": case, "pinned": pinned} for b, case in product(ask.batches(GatherBatchPlanner), cases)],
     )
 
 
@@ -225,14 +221,14 @@ def _gather_sacc_choices(ask, config):
     return _cheapest(
         partial(GatherSaccPlanner, ask.network, config),
         lambda planner: planner.cycles(ask.steps, interval),
-        [{"batch": batch, "height": height} for batch, height in product(_gather_batches(ask), tried)],
+        [{"batch": batch, "height": height} for batch, height in product(ask.batches(GatherBatchPlanner), tried)],
     )
 
 
 def _sacc_choices(ask, config):
     batches = [1] if "batch" not in ask.options else []
     blocks = max(layer.blocks(config.rows) for layer in ask.network.recurrent)
-    for batch in [*batches, *ask.batches(2 if batches else 1)]:
+    for batch in [*batches, *ask.batches(SaccPlanner, 2 if batches else 1)]:
 
         def make(pinned, batch=batch):
             return SaccPlanner(ask.network, config, batch, pinned)
@@ -259,17 +255,15 @@ def _row_window_choices(ask, config):
 
 
 def _compressed_choices(ask, config):
-    least = 1 if "batch" in ask.options else LEAST_BATCH
-    for batch in sorted({max(least, batch) for batch in ask.batches()}):
-        yield {"batch": batch}
+    return ({"batch": batch} for batch in ask.batches(CompressedPlanner))
 
 
 def _compressed_sacc_choices(ask, config):
-    return ({"batch": batch} for batch in ask.batches(2))
+    return ({"batch": batch} for batch in ask.batches(CompressedSaccPlanner, 2))
 
 
 def _fusion_choices(ask, config):
-    return ({"batch": batch} for batch in ask.batches(config.contexts))
+    return ({"batch": batch} for batch in ask.batches(FusionPlanner, config.contexts))
 
 
 _GATHER_SBE = Schedule(

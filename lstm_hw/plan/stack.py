@@ -67,6 +67,8 @@ class StackPlanner:
     """Those of :attr:`Network.traits` that a model may have."""
     asks: tuple[str, ...] = ()
     """... and those that it must have."""
+    least_batch = 1
+    """Fewest steps of a frame."""
     decodes = False
     """Whether weights stream in the form of the engine's decoder."""
     answers = False
@@ -78,8 +80,8 @@ class StackPlanner:
         for field, what in self._means(network):
             if not getattr(config, field):
                 raise ConfigError(f"engine.{field}", False, f"must be true for {what}")
-        if batch < 1:
-            raise ConfigError("batch", batch, "must be at least 1")
+        if batch < self.least_batch:
+            raise ConfigError("batch", batch, f"must be at least {self.least_batch}")
         self.network, self.config, self.batch, self.b = network, config, batch, Loops()
         self.layers = tuple(self.layer(self, shape, number) for number, shape in enumerate(network.recurrent))
         self.heads = tuple(self._heads(network.linear, len(self.layers))) if network.head else ()
