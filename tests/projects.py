@@ -27,11 +27,16 @@ def tensors(rng, inputs=3, hidden=(4,), outputs=3, scale=0.5):
     return result
 
 
-def both_ways(rng, inputs=3, hidden=4, outputs=3):
-    """That of a bidirectional layer, with a head."""
+def both_ways(rng, inputs=3, hidden=4, outputs=3, layers=1):
+    """That of a bidirectional layer, or of several, with a head or without."""
     one, other = (tensors(rng, inputs, (hidden,), 0) for _ in range(2))
     head = tensors(rng, 2 * hidden, (1,), outputs)
     made = one | {f"{name}_reverse": values for name, values in other.items()}
+    for layer in range(1, layers):
+        above = both_ways(rng, 2 * hidden, hidden, 0)
+        made |= {name.replace("_l0", f"_l{layer}"): values for name, values in above.items()}
+    if not outputs:
+        return made
     weight = rng.normal(0, 0.5, (outputs, 2 * hidden)).astype(np.float32)
     return made | {"head.weight": weight, "head.bias": head["head.bias"]}
 

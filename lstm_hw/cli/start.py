@@ -122,6 +122,7 @@ Examples:
     help="What follows a linear layer in front of the LSTM; once for each.",
 )
 @click.option("--nonlinearity", type=click.Choice(["tanh", "relu"]), help="Of a plain RNN of a state_dict.")
+@click.option("--most-steps", type=int, help="Of a sequence, where a layer waits for h of all steps; 64 without it.")
 @click.option("--initial-state", type=click.Choice(["zero"]), help="Begin with zeros although the file has a state.")
 @click.option(
     "--skip", type=click.Choice(["first", "all", "outside"]), help="Inputs that are added to the outputs, or outside."

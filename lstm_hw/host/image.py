@@ -75,9 +75,10 @@ SECTION_DOC = {
     Kind.X_PARTS: "pairs of u32: first element and elements of each part of an x vector, in the order of a batch",
     Kind.Y_EVEN: "pairs of u32: first element and elements of each packet of an even output vector",
     Kind.Y_ODD: "... and of an odd one",
-    Kind.ARRANGEMENT: f"three u32: how software brings x to the engine ({_numbered(READS)}), outputs from it "
-    f"({_numbered(SENDS)}), and how many steps a run must have, 0 any; left out where all are 0. Runs must then begin "
-    "from zero state, with whole sequences",
+    Kind.ARRANGEMENT: f"three or five u32: how software brings x to the engine ({_numbered(READS)}), outputs from it "
+    f"({_numbered(SENDS)}), and how many steps a run must have, 0 any; where a layer waits for all steps, how many a "
+    "run has at least and at most; left out where all are 0. Runs must then begin from zero state, "
+    "with whole sequences",
     Kind.ABOUT: "JSON: name, schedule, what wrote the image",
     Kind.VECTORS: "u32 sequences, steps, vectors and 0; i16 x[sequences][steps][inputs]; i16 "
     "y[sequences][vectors][outputs]: stored integers, and what an engine must answer; left out where there are none",
@@ -395,7 +396,8 @@ class FirmwareImage:
 
 def _arranging(arrangement):
     """Content of the section of an arrangement."""
-    numbers = READS.index(arrangement.reads), SENDS.index(arrangement.sends), arrangement.steps
+    numbers = [READS.index(arrangement.reads), SENDS.index(arrangement.sends), arrangement.steps]
+    numbers += [arrangement.least, arrangement.most] if arrangement.most else []
     return np.asarray(numbers, "<u4").tobytes()
 
 
@@ -404,10 +406,11 @@ def _arrangement(content, streams, subject):
     if content is None:
         return PLAIN
     words, subject = np.frombuffer(content[: len(content) // 4 * 4], "<u4").tolist(), f"{subject}: arrangement"
-    if len(content) != 12 or words[0] >= len(READS) or words[1] >= len(SENDS) or not any(words):
-        rule = f"must be three words, the first two below {len(READS)} and {len(SENDS)}"
-        raise InputError(subject, f"{content[:16]!r}", rule)
-    found = Arrangement(READS[words[0]], SENDS[words[1]], words[2])
+    known = len(content) in (12, 20) and words[0] < len(READS) and words[1] < len(SENDS)
+    if not known or not any(words) or len(words) == 5 and not words[4]:
+        rule = f"must be three words or five, the first two below {len(READS)} and {len(SENDS)}"
+        raise InputError(subject, f"{content[:24]!r}", rule)
+    found = Arrangement(READS[words[0]], SENDS[words[1]], *words[2:])
     odd = streams.inputs % found.halves or found.sends in SENDS[2:] and streams.outputs % 2
     if odd or found.sends != "sent" and not streams.every_step or found.steps and streams.every_step:
         sizes = f"{found} of {streams.inputs} inputs and {streams.outputs} outputs"

@@ -4,7 +4,9 @@ An engine works step by step. A network that reads a sequence from both of its e
 of step T - 1 - t, and what its two halves give belongs to these two steps.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +19,11 @@ MOST_STEPS = 1 << 14
 SENDS = ("sent", "backward", "apart", "added", "added_last")
 """What outputs are, where raw ones have R elements: as the engine sends them; last step first; in step t the first R/2
 of step t, and the others of step T - 1 - t; the same two halves added; and that of the last step alone."""
+WAITS = {"": 1, "apart": 1, "both": 2, "ends": 2, "last": 1}
+"""How a layer reads h of the layer below -> its inputs for each unit there. Without a wait that of the same step.
+Otherwise all steps below come first: of two directions, in step t, the first half of step t and the other of step
+T - 1 - t (``apart``); the same of step t beside that of step T - 1 - t (``both``); of one direction, h of step t beside
+that of step T - 1 - t (``ends``); or h of the last step, in every step (``last``)."""
 
 
 @dataclass(frozen=True)
@@ -31,18 +38,26 @@ class Arrangement:
         One of ``SENDS``.
     steps : int
         Steps that a sequence must have, since a linear layer has weights of its own for h of each; 0: any.
+    least, most : int
+        Steps that a sequence may have where a layer waits for all of them: so many h are kept on chip. 0: any.
 
     Raises
     ------
     ConfigError
-        Another name, or steps together with two directions.
+        Another name, steps together with two directions or with layers that wait, or fewer steps at most than at least.
     """
 
     reads: str = "forward"
     sends: str = "sent"
     steps: int = 0
+    least: int = 0
+    most: int = 0
 
     def __post_init__(self):
+        if not 0 <= self.least <= self.most <= MOST_STEPS or self.most and self.steps:
+            found = f"{self.least} to {self.most}" + f", with a linear layer for {self.steps}" * (self.steps > 0)
+            rule = f"must be at most {MOST_STEPS}, the least first, without a linear layer that reads all steps"
+            raise ConfigError("arrangement: most", found, rule)
         if not 0 <= self.steps <= MOST_STEPS or self.steps and (self.reads == "both" or self.sends != "sent"):
             found = f"{self.steps} of x that is read {self.reads}, outputs {self.sends}"
             rule = f"must be at most {MOST_STEPS}, and 0 for a layer of two directions"
@@ -63,12 +78,19 @@ class Arrangement:
         """What is special of the network, in words."""
         if self.steps:
             return f"a network with a linear layer that reads h of all {self.steps} steps"
+        if self.most:
+            return "a network with a layer that waits for h of all steps"
         return f"a network that reads x {self.reads}"
 
     @property
     def of_engine(self) -> "Arrangement":
         """What is left of it in the engine's own numbers."""
-        return Arrangement(steps=self.steps)
+        return Arrangement(steps=self.steps, least=self.least, most=self.most)
+
+    @property
+    def kept(self) -> int:
+        """Steps whose h is kept where a layer waits: that of a later one takes the place of the one so many before."""
+        return self.most and max(2, self.most)
 
     @property
     def halves(self) -> int:
@@ -105,10 +127,17 @@ class Arrangement:
         if self.steps and (np.ndim(x) < 2 or np.shape(x)[-2] != self.steps):
             rule = f"must have {self.steps} steps: a linear layer has weights of its own for h of each"
             raise InputError("x", f"shape {np.shape(x)}", rule)
+        if (self.reads != "forward" or self.most) and np.ndim(x) < 2:
+            raise InputError("x", f"shape {np.shape(x)}", "must be whole sequences (..., steps, inputs)")
+        if self.most and not self.least <= np.shape(x)[-2] <= self.most:
+            rule = (
+                f"must have {self.least} steps, as the model repeats its h"
+                if self.least == self.most
+                else f"must have at most {self.most} steps, of which h is kept on chip; model.most_steps says how many"
+            )
+            raise InputError("x", f"shape {np.shape(x)}", rule)
         if self.reads == "forward":
             return x
-        if np.ndim(x) < 2:
-            raise InputError("x", f"shape {np.shape(x)}", "must be whole sequences (..., steps, inputs)")
         back = np.flip(x, -2)
         return back if self.reads == "backward" else np.concatenate([x, back], axis=-1)
 
@@ -146,6 +175,43 @@ class Arrangement:
         if not self.is_plain:
             rule = "must begin from zero state: sequences must be whole"
             raise InputError(subject, f"true for {self.described}", rule)
+
+
+def waited(waits: str, h: np.ndarray, kept: int = 0) -> np.ndarray:
+    """What a layer reads of the h of all steps below.
+
+    Parameters
+    ----------
+    waits : str
+        One of ``WAITS``.
+    h : array (..., T, H)
+    kept : int
+        Steps whose h is kept: of more, the later one is read in place of the earlier one. 0: all.
+
+    Returns
+    -------
+    array (..., T, H), or (..., T, 2 H) where it is read from both ends
+    """
+    if not waits:
+        return h
+    count = h.shape[-2]
+    if kept and count > kept:
+        steps = np.arange(count)
+        h = h[..., steps + kept * ((count - 1 - steps) // kept), :]
+    if waits == "last":
+        return np.repeat(h[..., -1:, :], count, axis=-2)
+    if waits != "ends":
+        half = h.shape[-1] // 2
+        h = np.concatenate([h[..., :half], np.flip(h, -2)[..., half:]], axis=-1)
+    return h if waits == "apart" else np.concatenate([h, np.flip(h, -2)], axis=-1)
+
+
+def directions_of(arrangement: Arrangement, layers: Sequence[Any]) -> list[int]:
+    """Of each recurrent layer, float or quantised, how many directions its units are of: 1 or 2."""
+    found = [arrangement.halves]
+    for layer in layers:
+        found.append(WAITS[layer.waits] if layer.waits else found[-1])
+    return found[1:]
 
 
 PLAIN = Arrangement()

@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from ..errors import ConfigError
+from .arrangement import WAITS
 from .config import CELL_SUMS, GATES
 from .isa import ACTIVATIONS
 
@@ -82,6 +83,8 @@ class LayerShape:
         more begins with those of the first again.
     directions : int
         Parts side by side, of which each reads its own part of the inputs and of h: the other weights are zeros.
+    waits : str
+        How it reads h of the layer below, of :data:`.arrangement.WAITS`.
     """
 
     kind: str
@@ -99,8 +102,12 @@ class LayerShape:
     projected: bool = False
     steps: int = 0
     directions: int = 1
+    waits: str = ""
 
     def __post_init__(self):
+        if self.waits not in WAITS or self.waits and not self.is_recurrent:
+            found = f"{self.waits!r} of a layer of kind {self.kind}"
+            raise ConfigError("layer waits", found, f"must be one of {', '.join(WAITS)}; none of a linear layer")
         if self.steps and self.kind != "linear":
             raise ConfigError("layer steps", f"{self.steps} of a layer of kind {self.kind}", "must be of kind linear")
         kinds = (*CELL_SUMS, "plain", "linear")
@@ -204,6 +211,8 @@ class Network:
     activity : tuple of float
         With thresholds, the share of elements that change by as much, as measured or assumed; with sparse_h, that of
         groups of each layer's h that are kept. Without it all of them may.
+    kept : int
+        Steps whose h is kept below a layer that waits for all of them; 0 where none does.
     """
 
     layers: tuple[LayerShape, ...]
@@ -211,6 +220,7 @@ class Network:
     thresholds: tuple[int, ...] = ()
     sparse_h: tuple[int, ...] = ()
     activity: tuple[float, ...] = ()
+    kept: int = 0
 
     def __post_init__(self):
         kinds = [layer.kind for layer in self.layers]
@@ -244,7 +254,7 @@ class Network:
             rule = "must be none: of x there is a list of what changed, which the head cannot add"
             raise ConfigError("delta", "thresholds for a model with a skip", rule)
         for below, above in zip(self.layers, self.layers[1:], strict=False):
-            if above.inputs != below.outputs:
+            if above.inputs != WAITS[above.waits] * below.outputs:
                 raise ConfigError("network", f"{above.inputs} inputs after {below.outputs} outputs", "must be equal")
         skips, inputs = [layer.skip for layer in self.layers], self.layers[0].inputs
         if any(skips[:-1]) or skips[-1] not in (0, inputs):
@@ -252,6 +262,10 @@ class Network:
         steps = [layer.steps for layer in self.linear]
         if any(steps[1:]) or any(steps) and self.head_every_step:
             raise ConfigError("network: steps", steps, "must be of the first linear layer alone, once a sequence")
+        if self.layers[0].waits or self.waits != (self.kept >= 2) or self.waits and (self.skip or self.gathers):
+            found = f"layers {[layer.waits for layer in self.layers]} with {self.kept} steps"
+            rule = "must be of layers behind the first, with 2 steps at least, without a skip or a layer of all steps"
+            raise ConfigError("network: waits", found, rule)
         if self.skip and not self.head_every_step:
             raise ConfigError("network: skip", "with a head on the last step", "must be with a head on every step")
 
@@ -299,6 +313,18 @@ class Network:
         return any(layer.steps for layer in self.layers)
 
     @property
+    def waits(self) -> bool:
+        """Whether a layer waits for h of all steps below."""
+        return any(layer.waits for layer in self.layers)
+
+    @property
+    def phases(self) -> tuple[tuple[LayerShape, ...], ...]:
+        """Recurrent layers that go through the steps together: a layer that waits begins anew."""
+        firsts = [number for number, layer in enumerate(self.recurrent) if layer.waits or not number]
+        ends = [*firsts[1:], len(self.recurrent)]
+        return tuple(self.recurrent[first:end] for first, end in zip(firsts, ends, strict=True))
+
+    @property
     def has_chain(self) -> bool:
         """Whether outputs of a plain or linear layer have an activation or feed another one: what a head does not
         need."""
@@ -316,6 +342,7 @@ class Network:
             "a projection": any(layer.projected for layer in self.layers),
             "a skip": self.skip,
             "a linear layer that reads all steps": self.gathers,
+            "a layer that waits for all steps": self.waits,
         }
         return tuple(trait for trait, there in found.items() if there)
 

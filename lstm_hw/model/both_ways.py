@@ -6,7 +6,7 @@ belongs to one step then comes from two steps of the engine; :class:`.Arrangemen
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,11 +20,42 @@ WHOLE = (
     "has the units of both directions, half of whose weights are zeros"
 )
 """What is told of a bidirectional network."""
-STACK = (
-    "must be the only recurrent layer, whose h no other one reads: the layer above would have to wait for the whole "
-    "sequence; run each as a model of its own"
+WAITED = (
+    "model.most_steps: layers wait for h of all steps, which is kept on chip, so sequences have at most {most} steps; "
+    "where another number is wanted, model.most_steps says it"
 )
-"""Rule of what is no bidirectional network that can be built."""
+"""What is told where nobody says how many steps there are."""
+MOST = 64
+"""Steps where nobody says how many."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Layers of a network that read one another's h step by step.
+
+    Parameters
+    ----------
+    forward : sequence of RecurrentWeights
+    backward : sequence of RecurrentWeights
+        Of the other direction, as many; none where they are of one.
+    repeats : bool
+        Whether they read the last h of the part below in every step.
+    """
+
+    forward: Sequence[RecurrentWeights]
+    backward: Sequence[RecurrentWeights] = ()
+    repeats: bool = False
+
+    @property
+    def directions(self) -> int:
+        return 1 + bool(self.backward)
+
+    @property
+    def layers(self) -> list[RecurrentWeights]:
+        """The units of both directions in one layer each."""
+        if not self.backward:
+            return list(self.forward)
+        return [beside(*pair) for pair in zip(self.forward, self.backward, strict=True)]
 
 
 def beside(first: RecurrentWeights, second: RecurrentWeights) -> RecurrentWeights:
@@ -66,55 +97,92 @@ def bidirectional(
     mode: str,
     **said: Any,
 ) -> FloatModel:
-    """A network of one bidirectional layer.
+    """A network of one bidirectional layer: a layer each way, with its projection behind it if it has one, and layers
+    without an h in front; other parameters as of :func:`in_parts`."""
+    return in_parts([Part(front), Part(forward, backward)], linear, mode, **said)
+
+
+def in_parts(
+    parts: Sequence[Part],
+    linear: Sequence[DenseWeights],
+    mode: str,
+    most: int | None = None,
+    least: int = 0,
+    reads: str = "forward",
+    **said: Any,
+) -> FloatModel:
+    """A network with layers of two directions, or that wait for h of all steps for another reason.
 
     Parameters
     ----------
-    front : sequence of PlainWeights
-        Layers in front of it without an h, on every step.
-    forward, backward : sequence of RecurrentWeights
-        The two directions: a layer each, with its projection behind it if it has one.
+    parts : sequence of Part
+        The first one may be empty.
     linear : sequence of DenseWeights
-        Linear layers behind it, which read h of the forward direction, then that of the other.
+        Linear layers behind them, which read h of the forward direction, then that of the other.
     mode : str
         Which h they read: ``final_state``, of each direction at its end; ``every_step``; or ``last_step``, of the last
         step, where the backward direction has just begun. Without linear layers the outputs are h of every step, where
         the mode is ``every_step``; or as the engine computes it, so that the last vector is the final state.
+    most, least : int, optional
+        Steps of a sequence where a layer waits for all of them; ``MOST`` without it, which is told.
+    reads : str
+        How a network reads x whose first layers are of one direction: ``forward`` or ``backward``.
     **said
         Other arguments of the FloatModel.
 
     Raises
     ------
     ModelError
-        Directions of unlike sizes, or layers behind h of every step or of the last one that software cannot add.
+        Directions of unlike sizes, or layers behind the h of the last step of both directions that software cannot add.
     """
-    layers = [beside(layer, layer) for layer in front]
-    layers += [beside(*pair) for pair in zip(forward, backward, strict=True)]
-    sends = "sent" if mode == "final_state" else "apart"
-    dense = list(linear)
-    if dense and mode != "final_state":
-        sends, dense = "added" if mode == "every_step" else "added_last", [_apart(dense, mode)]
-    said["assumptions"] = (*said.get("assumptions", ()), WHOLE)
+    parts, dense = [part for part in parts if part.forward], list(linear)
+    layers = []
+    if len(parts) > 1 and parts[1].backward and not any(layer.w_h.size for layer in parts[0].layers):
+        front, parts = parts[0], parts[1:]  # in front of both directions: of x from either end
+        layers = [beside(layer, layer) for layer in front.layers]
+    sends = "sent"
+    if parts[-1].backward and mode != "final_state":
+        sends = "apart"
+        if len(dense) == 1 and dense[0].activation == "none":
+            sends, dense = "added" if mode == "every_step" else "added_last", [_apart(dense[0])]
+        elif dense:
+            sends, alone = "sent", len(dense) == 1 and mode == "last_step"
+            if alone:
+                rule = (
+                    "must be without an activation where it reads the last step, since software adds what the two "
+                    "directions give; model.head_prefix = 'none' leaves it out, which must then happen outside"
+                )
+                raise ModelError(dense[0].source, f"a linear layer with {dense[0].activation} behind both", rule)
+            last = dense.pop() if mode == "last_step" or dense[-1].activation == "none" else None
+            parts = [*parts, Part([PlainWeights.of_dense(layer) for layer in dense])]
+            dense = [] if last is None else [last]
+    below = None
+    for part in parts:
+        first, *rest = part.layers
+        waits = {(1, 2): "ends", (2, 1): "apart", (2, 2): "both"}.get((below, part.directions), "")
+        layers += [replace(first, waits="last" if part.repeats else waits), *rest]
+        below = part.directions
+    every_step = bool(dense) and (mode == "every_step" or sends == "added_last")
+    told = [WHOLE] if any(part.backward for part in parts) else []
+    waiting = any(layer.waits for layer in layers)
+    if waiting and most is None:
+        told.append(WAITED.format(most=MOST))
+    said["assumptions"] = (*said.get("assumptions", ()), *told)
+    arrangement = Arrangement("both" if parts[0].backward else reads, sends)
+    if waiting:
+        arrangement = replace(arrangement, most=MOST if most is None else most, least=least)
     return FloatModel(
         tuple(layers),
         dense.pop() if dense else None,
         dense=tuple(dense),
-        head_every_step=bool(linear) and mode != "final_state",
-        arrangement=Arrangement("both", sends),
+        head_every_step=every_step,
+        arrangement=arrangement,
         **said,
     )
 
 
-def _apart(linear, mode):
+def _apart(head):
     """A head whose sums are of the one direction, then of the other: software adds those of two steps."""
-    head = linear[0]
-    if len(linear) > 1 or head.activation != "none":
-        found = f"{len(linear)} linear layers" if len(linear) > 1 else f"a linear layer with {head.activation}"
-        rule = (
-            "must be one linear layer without an activation, since software adds what the two directions give; "
-            "model.head_prefix = 'none' leaves the linear layers out, which must then happen outside"
-        )
-        raise ModelError(head.source, f"{found} behind a bidirectional layer, {mode}", rule)
     if head.input_size % 2:
         raise ModelError(head.source, f"{head.input_size} inputs", "must be the units of both directions")
     first, second = np.split(head.weight, 2, axis=1)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..machine.arrangement import waited
 from ..machine.formats import QFormat
 from ..machine.shared_activation import make_exponential
 from .float_model import FloatModel
@@ -79,6 +80,7 @@ def partly_rounded(model: FloatModel, qmodel: QuantModel, x: np.ndarray, rounded
         rounded_outputs = partial(_outputs, layer, model, qmodel)
         steps.append(_Steps(layer, tables, arrays, here, len(x), weights.initial, rounded_outputs))
     for group in step_groups(qmodel.layers):
+        values = waited(qmodel.layers[group[0]].waits, values)
         values = _run([steps[n] for n in group], values)
     if qmodel.head is None:
         return qmodel.arrangement.outputs(values)

@@ -7,13 +7,13 @@ columns for h and H for r*h.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ..errors import ConfigError, ModelError
-from ..machine.arrangement import PLAIN, Arrangement
+from ..machine.arrangement import PLAIN, WAITS, Arrangement, directions_of
 from ..machine.config import CELL_SUMS, GATES
 from ..machine.isa import ACTIVATIONS
 from .functions import SIGMOIDS, TANHS, USUAL
@@ -111,6 +111,8 @@ class RecurrentWeights:
     projected : bool
         Whether the h that ``w_h`` multiplies is that of the layer above, a plain one of P outputs: a projection. Then
         ``w_h`` is (4H, P).
+    waits : str
+        How it reads h of the layer below, of :data:`~lstm_hw.machine.arrangement.WAITS`.
 
     Raises
     ------
@@ -124,6 +126,7 @@ class RecurrentWeights:
     source: str = "recurrent layer"
     initial: tuple[np.ndarray, np.ndarray] | None = None
     projected: bool = False
+    waits: str = field(default="", kw_only=True)
 
     KIND: ClassVar[str]
     """Of ``CELL_SUMS``, or ``plain``."""
@@ -452,8 +455,9 @@ class FloatModel:
             raise ModelError(self.source, "no recurrent layer", "must have at least one")
         check_stack(self.layers, self.source)
         for number, (below, above) in enumerate(zip(self.layers, self.layers[1:], strict=False), 1):
-            if above.input_size != below.hidden_size:
-                rule = f"must be the {below.hidden_size} hidden units of layer {number - 1}"
+            if above.input_size != WAITS.get(above.waits, 1) * below.hidden_size:
+                twice = f"{WAITS[above.waits]} times the " if WAITS.get(above.waits, 1) > 1 else ""
+                rule = f"must be {twice or 'the '}{below.hidden_size} hidden units of layer {number - 1}"
                 raise ModelError(f"{self.source}: layer {number}", f"{above.input_size} inputs", rule)
         check_chain(self.source, self.layers, self.dense, self.head, self.head_every_step, self.arrangement.steps)
         check_arrangement(self)
@@ -518,7 +522,7 @@ class FloatModel:
     @property
     def head_mode(self) -> str:
         """What the head reads, of ``HEAD_MODES``."""
-        if self.arrangement.reads == "both" and not self.head_every_step:
+        if directions_of(self.arrangement, self.layers)[-1] == 2 and not self.head_every_step:
             return "final_state"
         if self.arrangement.steps:
             return "all_steps"
@@ -533,12 +537,25 @@ class FloatModel:
 def check_arrangement(model: Any) -> None:
     """Refuse an arrangement that layers, float or quantised, do not have."""
     arrangement, head, subject = model.arrangement, model.head, f"{model.source}: arrangement"
+    waiting = [layer for layer in model.layers if layer.waits]
+    if bool(waiting) != bool(arrangement.most) or model.layers[0].waits:
+        found = f"{len(waiting)} layers that wait for all steps, of which there are at most {arrangement.most}"
+        raise ModelError(subject, found, "must be none with any number of steps, or some behind the first layer")
     if arrangement.is_plain:
         return
+    directions = directions_of(arrangement, model.layers)
+    for layer, below in zip(model.layers[1:], model.layers, strict=False):
+        if layer.waits not in WAITS or layer.waits and below.projected:
+            raise ModelError(f"{layer.source}: waits", repr(layer.waits), f"must be one of {', '.join(WAITS)}")
+        if layer.waits in ("apart", "both") and below.hidden_size % 2:
+            found = f"{layer.waits} behind {below.hidden_size} units"
+            raise ModelError(f"{layer.source}: waits", found, "must be behind as many units of each direction")
+    if arrangement.sends in ("apart", "added", "added_last") and directions[-1] != 2:
+        raise ModelError(subject, "outputs of two directions of a layer of one", "must be sent as they are")
     if model.layers[0].input_size % arrangement.halves:
         found = f"{model.layers[0].input_size} inputs of the first layer"
         raise ModelError(subject, found, "must be even where x is read from both ends")
-    for layer in model.layers if arrangement.halves == 2 else ():
+    for layer in (layer for layer, count in zip(model.layers, directions, strict=True) if count == 2):
         for name, parts in (("w_x", 1), ("w_h", 1 + layer.reset_before)):
             check_apart(f"{layer.source}: {name}", getattr(layer, name), layer.SUMS, parts)
     if arrangement.output_halves == 2 and head is not None:
@@ -553,7 +570,7 @@ def check_arrangement(model: Any) -> None:
     if arrangement.sends == "backward" and head is not None and not model.head_every_step:
         raise ModelError(subject, "outputs of a head on the last step", "must be sent as they are")
     if getattr(head, "skip", None) is not None:
-        rule = "must be of a network of one direction; model.skip = 'outside' or not given leaves the addition out"
+        rule = "must be of a network that works step by step; model.skip = 'outside' or not given leaves it out"
         raise ModelError(f"{model.source}: skip", f"of x that is read {arrangement.reads}", rule)
 
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from ..errors import InputError, ModelError
+from ..errors import ConfigError, InputError, ModelError
 from ..reading import NpzFile, check_file
 from .float_model import FloatModel
 from .fold import folded
@@ -93,4 +93,7 @@ def read(reader: Reader, options: ReadOptions | None = None) -> FloatModel:
     """The model of an open file, with what happens around it in its weights."""
     options = options or ReadOptions()
     model = reader.model(options)
+    if options.most_steps is not None and not model.arrangement.most:
+        rule = f"must not be given: no layer of {model.source} waits for all steps"
+        raise ConfigError("model.most_steps", options.most_steps, rule)
     return folded(model, **options.around) if options.around else model

@@ -219,6 +219,8 @@ class QuantRecurrent(QuantLayer):
         h, of ``hidden``, and c, of ``cell``, that a sequence starts from; zeros without it.
     projected : bool
         As in :class:`.float_model.RecurrentWeights`; ``h_format`` then is that of the layer above.
+    waits : str
+        As in :class:`.float_model.RecurrentWeights`.
     row_shift : int64 array (4H,), optional
         Fraction bits, 0 to 7, that the weights, the bias and the sum of each row have beyond those of their formats.
 
@@ -248,6 +250,7 @@ class QuantRecurrent(QuantLayer):
     row_shift: np.ndarray | None = None
     initial: tuple[np.ndarray, np.ndarray] | None = None
     projected: bool = False
+    waits: str = field(default="", kw_only=True)
 
     KIND: ClassVar[str]
     """Of ``CELL_SUMS``, or ``plain``."""

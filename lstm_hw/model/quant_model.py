@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import ConfigError, FormatError, InputError, ModelError
 from ..machine.activation import make_activation
 from ..machine.activation_unit import ActivationUnit
-from ..machine.arrangement import PLAIN, Arrangement
+from ..machine.arrangement import PLAIN, WAITS, Arrangement
 from ..machine.formats import InputCode, QFormat, array_of
 from ..reading import parse_json
 from .delta import checked_thresholds
@@ -31,7 +31,7 @@ OPTIONAL = ("thresholds", "sparse_h")
 """Lists of the JSON block that are left out where they are empty."""
 INITIAL = ("initial_h", "initial_c")
 """Tensors of the state that a layer starts from."""
-_APART = ("source", "row_shift", "activation", "initial", "projected")
+_APART = ("source", "row_shift", "activation", "initial", "projected", "waits")
 EXPONENT_LIMIT = 64
 """Largest power of two that an input is scaled by, either way."""
 _FORMAT_TEXT = 48
@@ -104,6 +104,7 @@ class QuantModel:
             given[-1] = (given[-1][0] * self.arrangement.steps, given[-1][1])
         given += [(layer.output_size, layer.output) for layer in self.linear]
         for (size, number_format), above in zip(given, chain[1:], strict=False):
+            size *= WAITS.get(getattr(above, "waits", ""), 1)
             if above.input_size != size:
                 raise ModelError(above.source, f"{above.input_size} inputs", f"must be {size}")
             if above.x_format != number_format:
@@ -279,7 +280,7 @@ class QuantModel:
             "head": None if self.head is None else _describe(self.head),
             **{name: getattr(self, name) for name in OPTIONAL if getattr(self, name)},
             **({"dense": [_describe(layer) for layer in self.dense]} if self.dense else {}),
-            **({} if self.arrangement.is_plain else {"arrangement": asdict(self.arrangement)}),
+            **({} if self.arrangement.is_plain else {"arrangement": _arranging(self.arrangement)}),
         }
         return tensors, {BLOCK_KEY: json.dumps(block, separators=(",", ":"))}
 
@@ -337,8 +338,13 @@ class QuantModel:
             raise ModelError(subject, error.found, error.rule) from error
 
 
+def _arranging(arrangement):
+    """Values of an arrangement, without the steps of a layer that waits where there is none."""
+    return {name: value for name, value in asdict(arrangement).items() if name not in ("least", "most") or value}
+
+
 def _arrangement(values, path):
-    kinds = {"reads": str, "sends": str, "steps": int}
+    kinds = {"reads": str, "sends": str, "steps": int, "least": int, "most": int}
     if not all(type(value) is kinds.get(name) for name, value in values.items()):
         raise ModelError(
             f"{path}: arrangement", f"{values!r}"[:_FORMAT_TEXT], "must be names of reads and sends, and steps"
@@ -362,6 +368,7 @@ def _describe(layer):
     activation = getattr(layer, "activation", "none")
     kind = {"kind": layer.KIND} if getattr(layer, "KIND", "lstm") != "lstm" else {}
     kind |= {"projected": True} if getattr(layer, "projected", False) else {}
+    kind |= {"waits": layer.waits} if getattr(layer, "waits", "") else {}
     return kind | values | ({"activation": activation} if activation != "none" else {})
 
 
@@ -383,6 +390,7 @@ def _restore(cls, description, tensors, prefix, path):
     subject = f"{path}: {prefix.rstrip('.')}"
     wanted = _described(cls)
     more = {"activation"} if issubclass(cls, PlainOutputs) else {"projected"}
+    more |= {"waits"} if issubclass(cls, QuantRecurrent) else set()
     if not isinstance(description, dict) or set(description) - more != set(wanted):
         found = sorted(description) if isinstance(description, dict) else repr(description)
         raise ModelError(subject, found, f"must describe {', '.join(wanted)}")
@@ -390,6 +398,9 @@ def _restore(cls, description, tensors, prefix, path):
         name: value if name in ("acc_fraction", *more) else _parse_format(value, f"{subject}: {name}")
         for name, value in description.items()
     }
+    if values.get("waits", "") not in WAITS:
+        rule = f"must be one of {', '.join(filter(None, WAITS))}"
+        raise ModelError(f"{subject}: waits", repr(values["waits"])[:_FORMAT_TEXT], rule)
     if type(values.get("projected", True)) is not bool:
         raise ModelError(f"{subject}: projected", repr(values["projected"])[:_FORMAT_TEXT], "must be true")
     for name in cls.ARRAYS:

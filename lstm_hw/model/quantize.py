@@ -13,6 +13,7 @@ from itertools import count
 import numpy as np
 
 from ..errors import ConfigError, FormatError
+from ..machine.arrangement import waited
 from ..machine.config import VALUE_BITS
 from ..machine.formats import QFormat
 from .calibrate import ENOUGH_BITS, NEAR, Survey, chosen_formats, dense_format, survey
@@ -358,6 +359,7 @@ def _quantize_plain(weights, x_format, spread, config, number, x, h):
             f"layer {number}",
             rounding.rows,
             activation=weights.activation,
+            waits=weights.waits,
         )
 
     return rounded_layer(config, weights.bias, products, f"layer {number}", build)
@@ -382,6 +384,7 @@ def _quantize_recurrent(weights, x_format, h_format, config, number, x, h):
             rounding.rows,
             initial,
             weights.projected,
+            waits=weights.waits,
         )
 
     initial = None
@@ -436,6 +439,7 @@ def _vectors(model, sample):
     chosen = np.arange(0, size, max(1, size // VECTORS))
     below, found = sample, []
     for number, layer in enumerate(model.layers):
+        below = waited(layer.waits, below)
         h = trace[number + layer.projected]["h"][..., : layer.w_h.shape[1]]
         first = np.zeros_like(h[:, :1])
         if model.layers[number].initial is not None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import InputError
+from ..machine.arrangement import waited
 from ..machine.config import CELL_SUMS
 from ..machine.formats import shift_round
 from .delta import X, passed_on
@@ -64,6 +65,7 @@ def float_reference(
     for group in step_groups(model.layers):
         records = {n: _Record(x.shape[:2], model.layers[n], np.float64, ("pre",)) for n in group}
         first = model.layers[group[0]]
+        x = waited(first.waits, x)
         pre_x = x @ first.w_x.T + first.bias
         for step in range(x.shape[1]):
             below = None
@@ -217,6 +219,7 @@ def _integer_block(qmodel, x, state, records, clipped, changes):
     record, given, outputs = [], x, None
     for group in step_groups(qmodel.layers):
         members = [steps[n] for n in group]
+        given = waited(members[0].layer.waits, given, qmodel.arrangement.kept)
         kept = [None if records is None else _Record(x.shape[:2], layer.layer, np.int64) for layer in members]
         outputs = np.empty((*x.shape[:2], members[-1].layer.hidden_size), np.int64)
         passed = np.empty_like(outputs) if qmodel.thresholds else outputs
@@ -343,6 +346,9 @@ def _exact_block(qmodel, x, state):
     only_last = qmodel.head is not None and not qmodel.head_every_step and not qmodel.arrangement.steps
     for number, (layer, pair) in enumerate(zip(qmodel.layers, state, strict=True)):
         h, c = (np.ascontiguousarray(values.T, np.float64) for values in pair)
+        if layer.waits:
+            read = waited(layer.waits, x.transpose(2, 0, 1), qmodel.arrangement.kept)
+            x = np.ascontiguousarray(read.transpose(1, 2, 0))
         outputs = None if number == last and only_last else np.empty((len(x), *h.shape))
         ExactSteps(layer, qmodel.unit_of(layer), qmodel.argument_of(layer), x.shape[2]).run(x, h, c, outputs)
         after.append(tuple(values.T.astype(np.int64) for values in (h, c)))

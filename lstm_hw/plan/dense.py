@@ -7,16 +7,19 @@ of a step so hides behind the first columns of the next.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import accumulate
 
+from ..machine.arrangement import WAITS
 from ..machine.config import EngineConfig
 from ..machine.isa import MODE_RESET, MODE_ZERO, SPACE_CONSTANT, SPACE_H, SPACE_X, VECTORS_BITS
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
 from .layer import MIN_TILE_CYCLES, MOST_SLOTS, Frame, TurningX, check_beat, digit_tiles
 from .stack import StackPlanner
-from .sums import Sum
+from .sums import Sum, as_sum
 
 MOST_TILES = 32
 """Tiles of a matrix whose tiles take several MACs each."""
@@ -42,6 +45,8 @@ class ResidentLayer(TurningX):
     behind the last one a column of zeros hands them to the cell unit.
 
     Of two directions whose units share no row block, each walks its own columns: the others are zeros.
+
+    Where the layer above waits for h of all steps, h of two steps does not take turns: it is kept in as many places.
     """
 
     h_buffers, whole = 2, True
@@ -54,46 +59,47 @@ class ResidentLayer(TurningX):
         self.own_h = not shape.projected and shape.h_columns > 0
         self.resets = shape.outputs if shape.reset_before else 0
         self.parts = shape.directions if self._is_apart(shape) else 1
-        self._count_tokens(*planner.sizes)
-        self._cut(shape, number)
+        sizes, place, self.kept = planner.among(number)
+        self._count_tokens(*sizes, place)
+        self._cut(shape, number, place)
         self.prime, self.first = self._start_tiles() if shape.start else ([], [])
         stages = [tile for stage in self.prime for tile in stage]
         zeros = [self.zeros] * bool(self.zeros)
         self.resident, self.streamed = (*self.bias_tiles(), *self.first, *stages, *self.order, *zeros), ()
         self.buffers = min((1 << VECTORS_BITS) - 1, config.x_elements // self.x_stride)
         sums, states = (3 if shape.start else 2) * self.blocks, shape.outputs * config.contexts * shape.is_cell
-        elements = shape.outputs + self.resets if self.written else 0
-        self.own = {"accumulators": sums, "h_elements": elements, "states": states}
+        self.stride = shape.outputs + self.resets if self.written else 0
+        self.aside, self.zero_at = self.kept * self.stride, max(0, self.kept - 1) * self.stride
+        self.own = {"accumulators": sums, "h_elements": 0 if self.kept else self.stride, "states": states}
         zeroed = shape.outputs if shape.kind == "plain" else self.ahead_of_zero + self.resets
         self.shared = {"finish_entries": self.blocks, "x_elements": self.x_stride, "states": zeroed}
 
-    def _count_tokens(self, recurrent, linear):
-        """Tokens of a step, and those in front of some, of layers that make so many.
+    def _count_tokens(self, recurrent, linear, place):
+        """Tokens of a step, and those in front of some, of layers that make so many and take their steps together.
 
         In front of those of the layer below are older ones of the layers above, and newer ones of those below it.
         Linear layers make theirs behind those of all h, and have none of the step before.
         """
-        number = self.number
-        above = [] if self.linear else recurrent[number + 1 :]
-        self.tokens_ahead = sum((recurrent + linear)[:number]) + sum(above) - (self.layer.inputs if number else 0)
-        self.others_ahead = sum(recurrent[:number]) + sum(above)
-        self.ahead_of_zero = sum(recurrent[:number]) if self.layer.start else 0
+        above = [] if self.linear else recurrent[place + 1 :]
+        self.tokens_ahead = sum((recurrent + linear)[:place]) + sum(above) - (self.layer.inputs if place else 0)
+        self.others_ahead = sum(recurrent[:place]) + sum(above)
+        self.ahead_of_zero = sum(recurrent[:place]) if self.layer.start else 0
         self.tail = (sum(recurrent),)
-        self.written = not self.linear or number < len(recurrent + linear)  # its outputs, to the h memory
+        self.written = not self.linear or place < len(recurrent + linear)  # its outputs, to the h memory
         self.made = 0 if self.written else sum(linear)
 
-    def _cut(self, shape, number):
+    def _cut(self, shape, number, place):
         """Tiles in the order in which a step walks them."""
         blocks = self.blocks // self.parts
         columns = max(shape.inputs, shape.h_columns) // self.parts
         width = tile_columns(blocks, self.config.units_per_block, columns)
         units, inputs = shape.h_columns - self.resets, shape.inputs // self.parts
-        x = self._of_parts(self.column_tiles("x", inputs, width if number else inputs), inputs)
+        x = self._of_parts(self._x_tiles(inputs, width if place or shape.waits else inputs), inputs)
         h, reset = self._of_parts(self.column_tiles("h", units // self.parts, width), units // self.parts), []
         if self.resets:
             reset = [replace(tile, first_column=units + tile.first_column) for tile in h]
         skip = [Tile(number, "skip", 0, self.blocks, 0, shape.skip)] * bool(shape.skip)
-        self.order = (skip + h + x if number else x + h) + reset
+        self.order = (skip + h + x if place else x + h) + reset
         # Of row blocks, the first tile starts from the bias and the last one finishes the sums.
         self.starting = {tile.first_block: tile for tile in reversed(self.order)}.values()
         self.finishing = {tile.first_block: tile for tile in self.order}.values()
@@ -108,6 +114,22 @@ class ResidentLayer(TurningX):
         """Whether no row block has units of two directions: then each walks the columns of its own alone."""
         alone = self.leaves_out and shape.is_recurrent and not self.resets
         return alone and not shape.outputs // shape.directions % self.units
+
+    def _x_tiles(self, columns, width):
+        """Tiles of W_x of so many columns; where it waits, of pieces of x that are of one step."""
+        piece = self._piece if self.layer.waits else columns
+        tiles = self.column_tiles("x", piece, width)
+        return [
+            replace(tile, first_column=first + tile.first_column)
+            for first in range(0, columns, piece)
+            for tile in tiles
+        ]
+
+    @property
+    def _piece(self):
+        """Elements of x that are of one step and direction, of a layer that waits."""
+        below = self.layer.inputs // WAITS[self.layer.waits]
+        return below // 2 if self.layer.waits in ("apart", "both") else below
 
     def _of_parts(self, tiles, columns):
         """Tiles of so many columns for the row blocks of each direction, which has columns and blocks of its own."""
@@ -143,9 +165,9 @@ class ResidentLayer(TurningX):
     def zero(self) -> int:
         if self.linear:
             return 0
-        tokens = self.zero_cells(self.mask, state_stride=self.layer.outputs)
+        tokens = self.zero_cells(self.mask, self.zero_at, state_stride=self.layer.outputs)
         if self.resets:
-            tokens += self.zero_cells(self.mask, self.layer.outputs, state_stride=self.layer.outputs)
+            tokens += self.zero_cells(self.mask, self.zero_at + self.layer.outputs, state_stride=self.layer.outputs)
         return self._primed(tokens) if self.layer.start else tokens
 
     def _primed(self, tokens):
@@ -168,7 +190,7 @@ class ResidentLayer(TurningX):
         """Sums of constants, and the cell step that follows from them."""
         units = self.layer.outputs
         self._constants(f"stage of layer {self.number}", tiles, self.layer.start.prime_columns, entry, finish=1)
-        state = {"state": self.c, "state_stride": units, "target": self.h}
+        state = {"state": self.c, "state_stride": units, "target": self.h + self.zero_at}
         self.b.emit("CELL", units=units, mask=self.mask, scale=self.number, write=1, signal=1, **state)
 
     def _constants(self, comment, tiles, columns, entry, finish=0, fresh=0, **source):
@@ -203,6 +225,11 @@ class ResidentLayer(TurningX):
 
     def newest_h(self, step: Sum, later: Sum | int, number: Sum) -> Iterator[tuple[int, Sum]]:
         yield self.mask, self.h_before(number + 1)
+
+    def h_before(self, number: Sum) -> Sum:
+        if self.kept:
+            return self.h + (number - 1) % self.kept * self.stride
+        return super().h_before(number)
 
     def behind_last_step(self) -> None:
         """Of a head: its outputs."""
@@ -276,8 +303,17 @@ class ResidentLayer(TurningX):
         if not self.number:
             free = int(tile is self.last_x and not self.keeps_x)
             return {"space": SPACE_X, "operand": self.x_at(step) + column, "wait": 1, "take": 1, "free": free}
+        if self.layer.waits:
+            return {"space": SPACE_H, "operand": self._waited(column, number)}
         below = self.below.h if self.below.linear else self.below.h_before(number + 1)
         return {"space": SPACE_H, "operand": below + column, "wait": 1, "offset": self.tokens_ahead + column}
+
+    def _waited(self, column, number):
+        """Where an element of x is among the h of all steps, which are there: of the step or the one as far from the
+        end, or of the last one."""
+        other = {"ends": (0, 1), "last": (1,)}.get(self.layer.waits, (0, 1, 1, 0))[column // self._piece]
+        element = column % self.below.layer.outputs
+        return element + (self.below.h + self.reach if other else self.below.h_before(number + 1))
 
     def _taking(self, tile):
         """Of columns of h, what is done with tokens: those of a projection, behind its own, are left to it, and those
@@ -313,20 +349,65 @@ class ResidentPlanner(StackPlanner):
         "a projection",
         "a skip",
         "a linear layer that reads all steps",
+        "a layer that waits for all steps",
     )
 
     def __init__(self, network: Network, config: EngineConfig) -> None:
         check_beat(config)
         super().__init__(network, config)
 
-    @property
-    def sizes(self) -> tuple[list[int], list[int]]:
-        """Tokens that all recurrent layers make in a step, and all linear ones but the head."""
-        recurrent, linear = self.network.recurrent, self.network.linear[:-1]
-        return [s.outputs * (1 + s.reset_before) for s in recurrent], [s.outputs for s in linear]
+    def among(self, number: int) -> tuple[tuple[list[int], list[int]], int, int]:
+        """Of the layers that take their steps together with one: the tokens that each recurrent one makes in a step,
+        and each linear one but the head; its place among them; and the steps whose h it keeps, for one that waits."""
+        phases, last = self.network.phases, len(self.network.phases) - 1
+        firsts = list(accumulate(map(len, phases), initial=0))
+        phase = min(last, bisect_right(firsts, number) - 1)
+        linear = self.network.linear[:-1] if phase == last else ()
+        sizes = [s.outputs * (1 + s.reset_before) for s in phases[phase]], [s.outputs for s in linear]
+        above = phases[phase + 1][0].waits if phase < last and number + 1 == firsts[phase + 1] else ""
+        return sizes, number - firsts[phase], {"": 0, "last": 2}.get(above, self.network.kept)
 
     def _heads(self, shapes, number):
         return [self.head(self, shape, number + n) for n, shape in enumerate(shapes)]
+
+    def _run(self):
+        if not self.network.waits:
+            super()._run()
+            return
+        b, rest = self.b, list(self.layers)
+        b.entry("run")
+        b.emit("BUFFERS", count=self.layers[0].buffers)
+        phases = [[rest.pop(0) for _ in shapes] for shapes in self.network.phases]
+        phases[-1] += self.heads if not self.heads_behind else ()
+        done, reach = b.since_zero(), as_sum(0)
+        for head in self.heads_behind:
+            head.done = done
+        for _ in b.cleared():
+            pass
+        for phase, following in zip(phases, (*phases[1:], None), strict=True):
+            reach = self._phase(phase, following, reach, done)
+        self._end()
+
+    def _phase(self, layers, following, reach, done):
+        """All steps of layers that take them together. Where one reads what is ``reach`` elements behind the first h of
+        those before, as far from the last step as it is from the first; the reach of those that follow."""
+        b, waits = self.b, layers[0].layer.waits
+        for layer in layers:
+            layer.begin()
+            layer.reach, layer.done = reach, done
+        tokens, tail = sum(layer.zero() for layer in layers), sum(layers[0].tail)
+        b.await_tokens(SPACE_H, tokens - tail)
+        next_reach = b.variable(layers[-1].zero_at) if following else None
+        for step in b.steps(None if following else done):
+            for layer in layers:
+                layer.done = step if following else done
+                layer.frame(Frame(step, step, as_sum(1), None, None, None))
+            for end, kept, back in ((next_reach, layers[-1], False), (reach, layers[0].below, True)):
+                if end is not None and kept and (not back or waits != "last"):
+                    b.advance(end, (kept.kept - 1 if back else 1) * kept.stride, kept.kept * kept.stride)
+        if following:
+            b.await_tokens(SPACE_H, tail)
+        return next_reach
 
     def _kept(self):
         """Biases come first: the ``load`` entry uses them as they arrive."""

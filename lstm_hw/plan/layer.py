@@ -118,6 +118,8 @@ class StreamedLayer(ABC):
         First state that is nobody's own.
     address : dict of Tile to int
         Words of the resident tiles in the weight buffer.
+    aside : int
+        Elements of h that the layer has besides those that take turns.
     x : int
         First element of x in its memory: the x memory, or that of h where another layer is below.
     b : Loops
@@ -140,6 +142,7 @@ class StreamedLayer(ABC):
     h_buffers = 1
     x_order = None
     own: dict[str, int] = {}
+    aside = 0
 
     def __init__(self, planner: StackPlanner, shape: LayerShape, number: int) -> None:
         self.layer, self.number, self.batch = shape, number, planner.batch

@@ -251,7 +251,7 @@ class _Writer:
             self._moves.pop(register, None)
             self.builder.emit("SET", register=register, value=node.value & MASK)
         else:
-            self._move(register, node.value)
+            self._move(register, node.value, node.limit)
 
     def _when(self, node):
         self._settle()

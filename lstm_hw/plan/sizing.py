@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError, ProgramError
+from ..machine.arrangement import directions_of
 from ..machine.command import WIDE
 from ..machine.config import BLOCK_DEPTH, PAIR_BITS, RELATIVE, VALUE_BITS, WEIGHT_WIDTHS, EngineConfig, widest_beat
 from ..machine.isa import (
@@ -201,7 +202,7 @@ def network_of(qmodel: QuantModel, weight_bits: int | None = None, activity: tup
     for layer in qmodel.linear:
         result = layer.rounded_format(qmodel.preact)
         layers.append(("linear", layer, layer.output_size, result, layer.activation))
-    shapes = []
+    shapes, directions = [], directions_of(qmodel.arrangement, qmodel.layers)
     for kind, layer, outputs, result, activation in layers:
         shift = layer.acc_fraction - result.fraction
         stored = stored_bias(layer, row_bits)
@@ -222,13 +223,16 @@ def network_of(qmodel: QuantModel, weight_bits: int | None = None, activity: tup
         if reads and layer.w_h.shape[1] != outputs or kind == "plain":
             reads["reads"] = layer.w_h.shape[1]
         inputs = layer.input_size
-        reads["directions"] = qmodel.arrangement.output_halves if kind == "linear" else qmodel.arrangement.halves
+        reads["directions"] = qmodel.arrangement.output_halves if kind == "linear" else directions[len(shapes)]
+        if kind != "linear":
+            reads["waits"] = layer.waits
         if kind == "linear" and len(shapes) == len(qmodel.layers) and qmodel.arrangement.steps:
             reads["steps"] = qmodel.arrangement.steps
             inputs //= reads["steps"]
         shapes.append(LayerShape(kind, inputs, outputs, *rest, **reads))
     activity = activity if qmodel.thresholds or qmodel.sparse_h else ()
-    return Network(tuple(shapes), qmodel.head_every_step, qmodel.thresholds, qmodel.sparse_h, activity)
+    changes = qmodel.thresholds, qmodel.sparse_h, activity
+    return Network(tuple(shapes), qmodel.head_every_step, *changes, qmodel.arrangement.kept)
 
 
 def _with_start(sum_bits, start, prime, first):

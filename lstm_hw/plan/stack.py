@@ -161,6 +161,9 @@ class StackPlanner:
             if "accumulators" in layer.shared:
                 layer.sums = base["accumulators"]
         base["h_elements"] *= self.layers[0].h_buffers
+        for layer in self.all:
+            if layer.aside:
+                layer.h, base["h_elements"] = base["h_elements"], base["h_elements"] + layer.aside
         x_elements = self.layers[0].shared["x_elements"]
         needs = {"weight_words": resident + most.pop("ring"), "x_elements": x_elements, **most}
         self.needs = {field: need + base.get(field, 0) for field, need in needs.items()}

@@ -91,11 +91,12 @@ class Emit:
 class Change:
     """A variable is set, or moved by a value.
 
-    An ``idle`` one is left out where only counts of loops read the variable.
+    An ``idle`` one is left out where only counts of loops read the variable. A limit that is reached is taken off.
     """
 
     variable: Variable
     value: int
+    limit: int = field(default=0, kw_only=True)
     sets: bool = False
     idle: bool = False
 
@@ -267,9 +268,9 @@ class Loops:
         self.assign(value, start, plus)
         return value
 
-    def advance(self, variable: Sum, by: int) -> None:
-        """Add a number to a variable."""
-        self._into[-1].append(Change(_variable(self._used(variable)), by))
+    def advance(self, variable: Sum, by: int, limit: int = 0) -> None:
+        """Add a number to a variable, modulo a limit or without."""
+        self._into[-1].append(Change(_variable(self._used(variable)), by, limit=limit))
 
     def assign(self, variable: Sum, value: int, plus: Sum | int = 0) -> None:
         """Set a variable, to a number and what another one is now, which is counted: no instruction copies it."""

@@ -97,6 +97,10 @@ class Given:
         steps = self.model.arrangement.steps
         if section.random is not None and steps not in (0, section.steps):
             raise ConfigError("data.steps", section.steps, f"must be {steps}: a linear layer has weights for h of each")
+        least, most = self.model.arrangement.least, self.model.arrangement.most
+        if section.random is not None and most and not least <= section.steps <= most:
+            rule = f"must be {least}" if least == most else f"must be at most {most}: model.most_steps"
+            raise ConfigError("data.steps", section.steps, f"{rule}, since a layer waits for h of all steps")
         for assumption in self._assumed_data:
             self.note(assumption)
         return inputs_of(section, self.config.data_path, self.model.input_size)

@@ -77,6 +77,9 @@ class ModelSection:
     nonlinearity: str | None = _key(
         None, "of a plain RNN in a file of tensors: tanh or relu; without it tanh, PyTorch's, is assumed and told"
     )
+    most_steps: int | None = _key(
+        None, "most steps of a sequence where a layer waits for h of all of them, which stay on chip; 64 without it"
+    )
     input_scale: float | tuple[float, ...] | None = _key(
         None, "the network's x is x times it; a number, or a list of one for each input"
     )

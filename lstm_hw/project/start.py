@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import ConfigError, InputError
 from ..files import write_file
+from ..machine.arrangement import directions_of
 from ..model.float_model import MAX_SIZE, DenseWeights, FloatModel, GruWeights, LstmWeights
 from ..model.fractions import FRACTIONS, ROUNDINGS
 from ..model.load import open_model, read
@@ -86,7 +87,8 @@ def init(
     said = {name: value for name, value in asdict(options).items() if value is not None} if options else {}
     tables = {"model": {"path": _relative(model, path), **said, **head}}
     if calibration is None:
-        steps = trained.arrangement.steps
+        steps = trained.arrangement.steps or min(trained.arrangement.most, RANDOM_STEPS)
+        steps = max(steps, trained.arrangement.least)
         tables["data"] = {"random": RANDOM_SEQUENCES} | ({"steps": steps} if steps else {})
         notes.append(NO_DATA)
     else:
@@ -117,8 +119,12 @@ def described(model: FloatModel) -> str:
     kinds = list(dict.fromkeys(map(_kind, model.layers)))
     kind = kinds[0] if len(kinds) == 1 else ", ".join(map(_kind, model.layers))
     many = f"{len(model.layers)} {kind} layers" if len(kinds) == 1 < len(model.layers) else kind
-    if model.arrangement.halves > 1:
+    directions = directions_of(model.arrangement, model.layers)
+    if min(directions) > 1:
         many = f"bidirectional {many}"
+    elif max(directions) > 1:
+        parts = zip(model.layers, directions, strict=True)
+        many = ", ".join(f"{'bidirectional ' * (count - 1)}{_kind(layer)}" for layer, count in parts)
     if model.head is None:
         return f"{many} {sizes}, no linear head"
     *chain, outputs = [layer.output_size for layer in model.linear]
@@ -144,17 +150,20 @@ def _relative(path, file):
 
 def _arrays(file, model):
     """Which arrays of an npz file are what: keys of [data], and what to say of it."""
-    inputs, steps = model.input_size, model.arrangement.steps
+    inputs, steps, arrangement = model.input_size, model.arrangement.steps, model.arrangement
     headers = {name: file.header(name) for name in file.names}
     usable = [
         name
         for name, (shape, dtype) in headers.items()
         if len(shape) == 3 and shape[2] == inputs and dtype.kind in "iuf" and math.prod(shape)
-        if steps in (0, shape[1])
+        if steps in (0, shape[1]) and (not arrangement.most or arrangement.least <= shape[1] <= arrangement.most)
     ]
     if not usable:
         there = ", ".join(f"{name} {shape}" for name, (shape, _) in headers.items()) or "nothing"
         rule = f"must hold an array (sequences, {steps or 'steps'}, {inputs}) of typical inputs"
+        if arrangement.most:
+            least, most = arrangement.least, arrangement.most
+            rule += f", of {least} steps" if least == most else f", of at most {most} steps: model.most_steps"
         raise InputError(file.path, there, rule)
     calibration = "calibration" if "calibration" in usable else usable[0]
     x = "x" if "x" in usable else next((n for n in usable if n != calibration), calibration)

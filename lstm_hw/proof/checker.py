@@ -20,7 +20,7 @@ A list of deltas has the name of its vector: what it leaves out did not change, 
 sum from the step before to its own, so a MAC must walk the list of every vector, once, in their order.
 """
 
-from collections import deque
+from collections import Counter, deque
 
 import numpy as np
 
@@ -58,8 +58,13 @@ def check(plan: Plan, steps: int = 3) -> int:
     checker = Checker(plan)
     if "load" in plan.program.entries:
         checker.run("load", 0, False)
-    steps = max(steps, plan.batch + 1)
-    for count, clear in ((steps, True), (1, False), (steps + 1, False), (1, True), (2, True)):
+    steps, runs = max(steps, plan.batch + 1), ((1, True), (2, True))
+    if plan.network.waits:  # whole sequences, each from zero state
+        steps = min(steps, plan.network.kept - 1)
+        runs = ((steps, True), (steps + 1, True), *runs)
+    else:
+        runs = ((steps, True), (1, False), (steps + 1, False), *runs)
+    for count, clear in runs:
         checker.run("run", count, clear)
     return checker.products
 
@@ -96,6 +101,7 @@ class Checker(Cells, Windows):
         self.ring, self.ring_room, self.buffers = deque(), 0, 0
         self.frees, self.x_waits, self.vector, self.input_safe = [], 0, 0, -1
         self.finished, self.emitted = deque(), []
+        self.repeated = Counter()  # row blocks of layers without an h that read one vector in every step
         self.judged = {}  # groups of the latest h or x of this run that have been tested, in order
         handlers = {
             "RING": self._ring,
@@ -424,6 +430,9 @@ class Checker(Cells, Windows):
         if shape.steps:
             self._add_step(command, partial, k, layer, columns)
             return
+        if shape.waits and not part:
+            self._add_waited(command, partial, k, layer, columns)
+            return
         vector = self._gathered(command, k, columns) if command.gather else self._operands(command, k, columns)
         if changes:
             change = self._changes if self.config.walks else self._column_changes
@@ -459,6 +468,30 @@ class Checker(Cells, Windows):
             rule = "must be of one sequence, step by step"
             self._fail(command, f"step {found[2]} added to products up to {partial.x}", rule)
         partial.x = found[1:]
+
+    def _add_waited(self, command, partial, k, layer, columns):
+        """Products of x of a layer that reads h of the steps below when all are there."""
+        shape, units = self.layers[layer], self.layers[layer - 1].outputs
+        found = self._operands(command, k, columns % units)
+        last = self.first_step + self.steps - 1
+        # Pieces of x that are of the step, and those of the one as far from the other end.
+        size = shape.inputs if shape.waits == "last" else units // (1 + (shape.waits != "ends"))
+        backward = {(0,): (False,), (1,): (True,), (2,): (True,), (3,): (False,)}
+        if shape.waits == "ends":
+            backward = {(0,): (False,), (1,): (True,)}
+        piece = tuple(sorted({int(column) // size for column in columns}))
+        known = found[0] == layer - 1 and (shape.waits == "last" or piece in backward)
+        step = found[2]
+        if shape.waits == "last":
+            known, step = known and step == last, None  # it is of the step of its h
+        elif known and backward[piece][0]:
+            step = last - (step - self.first_step)
+        if not known:
+            rule = f"must meet h of layer {layer - 1}, {shape.waits}, of one piece"
+            self._fail(command, f"columns {columns[0]} to {columns[-1]} with step {found[2]} of layer {found[0]}", rule)
+        if partial.x not in (None, (found[1], step)):
+            self._fail(command, f"step {step} added to products of {partial.x}", "must be of one sequence and step")
+        partial.x = found[1], step
 
     def _operands(self, command, k, columns):
         """(layer, sequence, step) of the operands of context k; they must be guaranteed to be there."""

@@ -59,7 +59,7 @@ def test_image(projects):
     at, length = section(content, Kind.ARRANGEMENT)
     assert length == 12
     for words, rule in (
-        ((0, 0, 0), "must be three words, the first two below 3 and 5"),
+        ((0, 0, 0), "must be three words or five, the first two below 3 and 5"),
         ((len(READS), 1, 0), "must be three words"),
         ((2, len(SENDS), 0), "must be three words"),
         ((2, 3, 4), "arrangement: steps: 4 of x that is read both"),
@@ -93,6 +93,32 @@ def test_a_number_of_steps(tmp_path, projects):
         with pytest.raises(
             InputError, match="carry: true for a network with a linear layer that reads h of all 4 steps"
         ):
+            device.predict(project.x[:1], carry=True)
+
+
+def test_most_steps(tmp_path, projects):
+    """Of a layer that waits for all of them: no more are run, in Python and in C."""
+    rng = np.random.default_rng(3)
+    model = both_ways(rng, outputs=0, layers=2) | {"head.weight": rng.normal(0, 0.3, (2, 8)).astype(np.float32)}
+    sections = {"model": {"head": "final_state", "most_steps": 4}, "data": {"labels": None}}
+    project = lstm_hw.load(write_project(tmp_path, model=model, steps=3, sections=sections))
+    content = project.firmware.to_bytes()
+    found = FirmwareImage.from_bytes(content)
+    assert found.arrangement == Arrangement("both", most=4) and not found.streams.every_step
+    at, length = section(content, Kind.ARRANGEMENT)
+    assert length == 20
+    for words, rule in (
+        ((2, 0, 0, 0, 0), "must be three words or five"),
+        ((2, 0, 0, 5, 4), "arrangement: most: 5 to 4"),
+    ):
+        changed = content[:at] + np.asarray(words, "<u4").tobytes() + content[at + 20 :]
+        with pytest.raises(InputError, match=rule):
+            FirmwareImage.from_bytes(resealed(changed))
+    with Device(project.firmware, direct(ModelEngine(project))) as device:
+        assert np.array_equal(device.predict(project.x), project.predict(project.x))
+        with pytest.raises(InputError, match="must have at most 4 steps, of which h is kept on chip; model.most_steps"):
+            device.predict(np.repeat(project.x, 2, axis=1))
+        with pytest.raises(InputError, match="carry: true for a network with a layer that waits for h of all steps"):
             device.predict(project.x[:1], carry=True)
 
 

@@ -108,7 +108,7 @@ def test_what_cannot_be(x):
         prune(model, PruneConfig())
     with pytest.raises(ModelError, match="input_exponents: .* must be the same of both ends"):
         replace(qmodel, input_exponents=(0, 1, 2, 0, 1, 3))
-    with pytest.raises(ModelError, match="skip: of x that is read both; must be of a network of one direction"):
+    with pytest.raises(ModelError, match="skip: of x that is read both; must be of a network that works step by step"):
         model.with_skip(np.ones((4, 3)))
     with pytest.raises(ModelError, match="outputs of two directions apart; must be as many of each, without a head"):
         replace(model, arrangement=Arrangement("both", "apart"))

@@ -175,10 +175,14 @@ static void read_facts(lstm_hw_image *image, const uint8_t *bytes)
     image->y_width = u32(bytes + LSTM_HW_IMAGE_Y_WIDTH);
     image->y_fraction = i32(bytes + LSTM_HW_IMAGE_Y_FRACTION);
     image->identity = bytes + LSTM_HW_IMAGE_IDENTITY;
-    if (image->arrangement.count == 12) {
+    if (image->arrangement.count == 12 || image->arrangement.count == 20) {
         image->reads = u32(image->arrangement.bytes);
         image->sends = u32(image->arrangement.bytes + 4);
         image->steps = u32(image->arrangement.bytes + 8);
+        if (image->arrangement.count == 20) {
+            image->least_steps = u32(image->arrangement.bytes + 12);
+            image->most_steps = u32(image->arrangement.bytes + 16);
+        }
     }
 }
 
@@ -261,8 +265,10 @@ static lstm_hw_status check_facts(const lstm_hw_image *image, uint32_t instructi
         if (exponent > MAX_EXPONENT && exponent < 256 - MAX_EXPONENT) return LSTM_HW_E_CONTENT;
     }
     if (image->arrangement.bytes) {
-        uint32_t reads = image->reads, sends = image->sends, steps = image->steps;
-        if (image->arrangement.count != 12 || !(reads || sends || steps)) return LSTM_HW_E_CONTENT;
+        uint32_t reads = image->reads, sends = image->sends, steps = image->steps, most = image->most_steps;
+        if (image->arrangement.count == 20 ? !most : image->arrangement.count != 12 || !(reads || sends || steps))
+            return LSTM_HW_E_CONTENT;
+        if (image->least_steps > most || most > LSTM_HW_IMAGE_MOST_STEPS || (most && steps)) return LSTM_HW_E_CONTENT;
         if (steps > LSTM_HW_IMAGE_MOST_STEPS || (steps && (image->every_step || sends))) return LSTM_HW_E_CONTENT;
         if (reads > LSTM_HW_IMAGE_READS_BOTH || sends > LSTM_HW_IMAGE_SENDS_ADDED_LAST) return LSTM_HW_E_CONTENT;
         if (reads == LSTM_HW_IMAGE_READS_BOTH && (steps || image->inputs % 2)) return LSTM_HW_E_CONTENT;
@@ -822,6 +828,7 @@ lstm_hw_status lstm_hw_run(lstm_hw_engine *engine, uint32_t steps, int clear, co
     if (!streams->send || !streams->receive) return LSTM_HW_E_UNSUPPORTED;
     if (!clear && image->arrangement.bytes) return LSTM_HW_E_ARGUMENT;
     if (image->steps && steps != image->steps) return LSTM_HW_E_ARGUMENT;
+    if (image->most_steps && (steps < image->least_steps || steps > image->most_steps)) return LSTM_HW_E_ARGUMENT;
     if (!steps || !x_count || x_count != lstm_hw_x_bytes(image, steps)) return LSTM_HW_E_BUFFER;
     if (!y_count || y_count != lstm_hw_y_bytes(image, steps)) return LSTM_HW_E_BUFFER;
     if ((streams->x_most && x_count > streams->x_most) || (streams->y_most && y_count > streams->y_most))

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 
 from ...errors import ConfigError, LstmHwError, ModelError
-from ...machine.arrangement import PLAIN, Arrangement
+from ...machine.arrangement import MOST_STEPS, PLAIN, Arrangement
 from ...machine.isa import ACTIVATIONS
 from ...reading import MAX_JSON_BYTES, MAX_VALUES, open_archive, open_file, parse_json, read_stored
-from ..both_ways import STACK, bidirectional
+from ..both_ways import Part, in_parts
 from ..float_model import FloatModel, check_shape
 from ..functions import USUAL
 from ..store import MAX_FILE_BYTES
@@ -229,27 +229,27 @@ class KerasFile:
             return self._read(self._chain(config), _Arrays(self.path, file, config), version, options)
 
     def _read(self, layers, arrays, version, options):
-        recurrent, backward, sequences, assumptions, functions = [], None, True, [], None
-        arrangement, merge, steps = PLAIN, None, None
+        parts, sequences, assumptions, functions = [], True, [], None
+        arrangement, merge, steps, repeats, repeated = PLAIN, None, None, None, False
         chain = LinearChain(assumptions, options)
         for layer in layers:
             subject = f"{self.path}: {layer.name}"
             if layer.kind in _HARMLESS or (layer.kind == "Activation" and _activation(layer) == "linear"):
                 continue
+            recurrent = [one for part in parts for one in part.forward]
             if recurrent and options.head_prefix == NO_HEAD and layer.kind not in _RECURRENT:
                 assumptions.append(f"model.head_prefix: left out of {self.path.name}: {layer.name} and what follows it")
                 break
             if layer.kind in _RECURRENT and sequences:
-                first = not any(part.w_h.size for part in recurrent)
-                if backward or layer.backward and not first:
-                    what = f"{layer.kind} among recurrent layers of which one is bidirectional"
-                    raise ModelError(subject, what, STACK)
                 if layer.config.get("go_backwards"):
-                    arrangement = self._backwards(layer, first, subject)
-                recurrent += [*chain.taken(subject), self._recurrent(layer, arrays, subject)]
-                if layer.backward:
-                    backward, merge = self._recurrent(layer.backward, arrays, subject), layer.merge
-                _check_units(layer, recurrent[-1].hidden_size, subject)
+                    arrangement = self._backwards(layer, not any(one.w_h.size for one in recurrent), subject)
+                if before := chain.taken(subject):
+                    _put(parts, merge, before)
+                forward = self._recurrent(layer, arrays, subject)
+                backward = [self._recurrent(layer.backward, arrays, subject)] if layer.backward else []
+                _put(parts, merge, [forward], backward, repeated)
+                merge, repeated = layer.merge, False
+                _check_units(layer, forward.hidden_size, subject)
                 for part in (layer, layer.backward) if layer.backward else (layer,):
                     found = self._functions(part, version, subject)
                     functions = functions or found
@@ -257,13 +257,18 @@ class KerasFile:
                         rule = f"must be {' and '.join(functions)}, as in the layer before: an engine has one unit"
                         raise ModelError(f"{subject}: activations", " and ".join(found), rule)
                 sequences = layer.config.get("return_sequences", False)
-            elif layer.kind == "Flatten" and recurrent and sequences and not backward:
-                recurrent += chain.taken(subject)
+            elif layer.kind == "RepeatVector" and recurrent and not sequences and steps is None:
+                repeats, sequences, repeated = self._repeats(layer, layers, repeats, subject), True, True
+                if before := chain.taken(subject):  # of the last step, which is the same of each of its repetitions
+                    _put(parts, merge, before, repeats=True)
+                    merge, repeated = None, False
+            elif layer.kind == "Flatten" and recurrent and sequences and not _waits(parts):
+                parts[-1].forward.extend(chain.taken(subject))
                 sequences, steps = False, 0  # so many as the layer behind it has weights for
-            elif layer.kind == "Dense":
+            elif layer.kind == "Dense" and not repeated:
                 chain.add(keras_dense(arrays.of(layer, _ARRAYS[::2]), subject))
                 if steps == 0:
-                    steps = chain.steps(recurrent[-1].hidden_size)
+                    steps = chain.steps(parts[-1].forward[-1].hidden_size)
                 _check_units(layer, chain.layers[-1].output_size, subject)
                 chain.activate(_activation(layer), subject, layer.name)
             elif (
@@ -283,20 +288,34 @@ class KerasFile:
                 raise ModelError(subject, what, rule)
         if steps == 0:
             raise ModelError(f"{self.path}: Flatten", "without a Dense layer behind it", "must be read by one")
+        if repeated:
+            rule = f"must be read by a recurrent layer; {PARTS}"
+            raise ModelError(f"{self.path}: RepeatVector", "without a recurrent layer behind it", rule)
+        both = bool(parts) and bool(parts[-1].backward)
         if not chain.layers and not sequences:
-            given = "the last h of both directions" if backward else "h of the last step"
-            here = "that of every step is given, in the order of the run" if backward else "h of every step is given"
+            given = "the last h of both directions" if both else "h of the last step"
+            here = "that of every step is given, in the order of the run" if both else "h of every step is given"
             assumptions.append(f"model.path: {self.path.name} gives {given}; here {here}")
-        mode = ALL if steps else FINAL if backward and not sequences else HEAD_MODES[sequences]
+        mode = ALL if steps else FINAL if both and not sequences else HEAD_MODES[sequences]
         if chain.layers:
             options.agree(self.path, mode)
         said = {"source": str(self.path), "functions": functions or USUAL, "assumptions": tuple(assumptions)}
-        if backward:
-            linear = _reading_both(chain.layers, merge, recurrent[-1], self.path)
-            return bidirectional(recurrent[:-1], recurrent[-1:], [backward], linear, mode, **said)
+        if _waits(parts):
+            linear = _reading_both(chain.layers, merge, parts[-1].forward[-1], self.path) if both else chain.layers
+            most = repeats or options.most_steps or _steps_of_x(layers)
+            return in_parts(parts, linear, mode, most, repeats or 0, arrangement.reads, **said)
         arrangement = replace(arrangement, steps=steps or 0)
         said |= {"head_every_step": bool(chain.layers) and sequences, "arrangement": arrangement}
-        return FloatModel(tuple(recurrent), **chain.parts, **said)
+        return FloatModel(tuple(layer for part in parts for layer in part.forward), **chain.parts, **said)
+
+    @staticmethod
+    def _repeats(layer, layers, before, subject):
+        """Steps of a RepeatVector, which are those of x: the layers behind it run as often."""
+        count, given = layer.config.get("n"), before or _steps_of_x(layers)
+        if type(count) is not int or not 2 <= count <= MOST_STEPS or given not in (None, count):
+            rule = f"must be the {given} steps of x" if given else f"must be 2 to {MOST_STEPS}"
+            raise ModelError(f"{subject}: n", f"{count!r:.40}", f"{rule}: the layers behind it run as often")
+        return count
 
     @staticmethod
     def _backwards(layer, first, subject):
@@ -361,6 +380,43 @@ def _ends(read):
             os._exit(0)
     _, status = os.waitpid(copy, 0)
     return os.WIFEXITED(status)
+
+
+def _put(parts, merge, forward, backward=(), repeats=False):
+    """Layers behind those of the last part, in it where they read its h step by step."""
+    if parts and parts[-1].backward:
+        units = parts[-1].forward[-1].hidden_size
+        forward, backward = (
+            [_merged(one, merge, units) for one in way[:1]] + way[1:] for way in (forward, list(backward))
+        )
+    if parts and not (parts[-1].backward or backward or repeats):
+        parts[-1].forward.extend(forward)
+    else:
+        parts.append(Part(list(forward), list(backward), repeats))
+
+
+def _waits(parts):
+    """Whether layers are of two directions, or wait for others."""
+    return len(parts) > 1 or any(part.backward for part in parts)
+
+
+def _steps_of_x(layers):
+    """Steps that the file says x has, or None."""
+    for key in ("batch_shape", "batch_input_shape"):
+        for layer in layers:
+            shape = layer.config.get(key)
+            if isinstance(shape, list) and len(shape) == 3 and type(shape[1]) is int and 2 <= shape[1] <= MOST_STEPS:
+                return shape[1]
+    return None
+
+
+def _merged(layer, merge, units):
+    """A recurrent layer that reads both directions, where they are merged otherwise than side by side."""
+    factor = _MERGED[merge] if merge else None
+    if factor is None:
+        return layer
+    check_shape(f"{layer.source}: kernel", layer.w_x.shape, (len(layer.w_x), units))
+    return replace(layer, w_x=factor * np.hstack([layer.w_x] * 2))
 
 
 def _reading_both(linear, merge, layer, path):

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from ...errors import ConfigError, LstmHwError, ModelError
-from ...machine.arrangement import Arrangement
+from ...machine.arrangement import MOST_STEPS, Arrangement
 from ...reading import MAX_VALUES, read_file
-from ..both_ways import STACK, bidirectional
+from ..both_ways import Part, in_parts
 from ..float_model import DenseWeights, FloatModel, LstmWeights, PlainWeights, check_shape
 from ..functions import USUAL
 from ..store import MAX_FILE_BYTES
@@ -29,6 +29,7 @@ from .options import ALL, FINAL, HEAD_MODES, NO_HEAD, ZERO, ReadOptions
 MAX_NODES = 1 << 14
 """Most nodes of a graph and of those inside it."""
 TIME, BATCH, FEATURES, ONE, LAYERS, BOTH = "time", "batch", "features", "one", "layers", "directions"
+OF_LAYERS = "directions of all layers"
 ROWS = {f"{first} and {second}": (first, second) for first, second in ((BATCH, TIME), (TIME, BATCH))}
 """Axes that a Reshape made of two: a row for each step of each sequence."""
 _MERGED = {(BOTH, FEATURES): FEATURES, (TIME, FEATURES): FEATURES} | {of: rows for rows, of in ROWS.items()}
@@ -42,7 +43,8 @@ _SAME = ("Identity", "Dropout", "Cast")
 _MOVES = (*_SAME, "Transpose", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "Gather", "Slice", "Concat")
 _ACTIVATIONS = ("Relu", "Elu", "Sigmoid", "Tanh", "Softmax", "LogSoftmax")
 _OF_ONE = ("Unsqueeze", "Reshape")
-_OF_SHAPES = ("Shape", "Gather", "Slice", "Concat", "Mul", "Unsqueeze", "Squeeze", "Cast", "Identity")
+_OF_SHAPES = ("Shape", "Gather", "Slice", "Concat", "Mul", "Equal", "Where", "ConstantOfShape")
+_OF_SHAPES += ("Unsqueeze", "Squeeze", "Reshape", "Cast", "Identity")
 _LINEAR = ("Gemm", "MatMul", "Conv", "Add")
 _SOFTMAX = ("Softmax", "LogSoftmax")
 _ONE_AXIS = 13
@@ -77,19 +79,42 @@ class _Found:
     """What was met on the way."""
 
     options: ReadOptions
-    layers: list = field(default_factory=list)
-    backward: list = field(default_factory=list)
+    parts: list = field(default_factory=list)
     direction: bytes | None = None
     every_step: bool = True
     final: bool = False
     steps: int = 0
     functions: tuple[str, str] | None = None
     assumptions: list = field(default_factory=list)
+    repeats: int | None = None
+    repeated: bool = False
     flows: dict = field(default_factory=dict)
     lengths: dict = field(default_factory=dict)
 
     def __post_init__(self):
         self.chain = LinearChain(self.assumptions, self.options)
+
+    @property
+    def layers(self):
+        """The layers so far; of two directions the forward one."""
+        return [layer for part in self.parts for layer in part.forward]
+
+    @property
+    def backward(self):
+        """Whether layers are of two directions."""
+        return any(part.backward for part in self.parts)
+
+    @property
+    def waits(self):
+        """Whether layers are of two directions, or wait for others."""
+        return len(self.parts) > 1 or self.backward
+
+    def put(self, forward, backward=(), repeats=False):
+        """Layers behind those of the last part, in it where they read its h step by step."""
+        if forward and self.parts and not (self.parts[-1].backward or backward or repeats):
+            self.parts[-1].forward.extend(forward)
+        elif forward:
+            self.parts.append(Part(list(forward), list(backward), repeats))
 
 
 def _directions(attributes, subject):
@@ -256,7 +281,13 @@ class OnnxGraph:
     def _readers(self, flow, found):
         """Nodes that compute with a tensor; its shape may be asked for besides."""
         found.flows[flow.name] = flow
-        return [node for node in self._graph.node if flow.name in node.input and node.op_type != "Shape"]
+        readers = [node for node in self._graph.node if flow.name in node.input and node.op_type != "Shape"]
+        for node in [node for node in readers if node.op_type in ("Transpose", *_SAME)] if len(readers) > 1 else ():
+            above = [other.op_type for other in self._graph.node if node.output[0] in other.input]
+            if above and set(above) == {"Shape"}:
+                readers.remove(node)
+                found.flows[node.output[0]] = self._step(node, flow, found)
+        return readers
 
     def _lengths(self, flow):
         """Axis -> its length, of those of the graph's input that have a fixed one."""
@@ -277,21 +308,27 @@ class OnnxGraph:
             here = "that of every step is given, in the order of the run" if final and found.direction else ""
             here = here or "h of every step is given"
             found.assumptions.append(f"model.path: {self.path.name} gives {given}; here {here}")
-        if BOTH in flow.axes:
+        if BOTH in flow.axes or OF_LAYERS in flow.axes:
             what = f"h of both directions, with axes {flow.axes}"
             rule = "must be brought together by a Transpose and a Reshape, or by Gather and Concat"
             raise ModelError(f"{self.path}: {flow.name}", what, rule)
         if flow.all and not linear and options.head_prefix != NO_HEAD:
             rule = "must be read by a linear layer"
             raise ModelError(f"{self.path}: {flow.name}", "h of all steps side by side", rule)
+        if found.repeated:
+            rule = (
+                "must be read by a recurrent node: a step that is repeated for a linear layer gives the same each time"
+            )
+            raise ModelError(f"{self.path}: {flow.name}", "the last step, repeated", rule)
         mode = ALL if found.steps else FINAL if found.backward and final else HEAD_MODES[found.every_step]
         if linear:
             options.agree(self.path, mode)
         said = {"source": str(self.path), "functions": found.functions or USUAL}
         said["assumptions"] = tuple(found.assumptions)
-        if found.backward:
-            front = len(found.layers) - len(found.backward)
-            return bidirectional(found.layers[:front], found.layers[front:], found.backward, linear, mode, **said)
+        if found.waits:
+            most = found.repeats or options.most_steps or found.lengths.get(TIME)
+            reads = "backward" if found.direction == b"reverse" else "forward"
+            return in_parts(found.parts, linear, mode, most, found.repeats or 0, reads, **said)
         if found.steps and found.direction == b"reverse":
             rule = "must be of nodes that read forward: the weights of each step are in the order of x"
             raise ModelError(f"{self.path}: {flow.name}", "h of all steps of a reverse direction", rule)
@@ -311,18 +348,20 @@ class OnnxGraph:
         return Arrangement("backward", "backward")
 
     def _joined(self, used, flow):
-        """h of both directions side by side, where two nodes take one each and a Concat joins them."""
-        if BOTH not in flow.axes or [node.op_type for node in used] != ["Gather"] * 2:
+        """h of both directions side by side, where two nodes take one each and a Concat joins them; of all layers', of
+        which the last one's are last."""
+        one = next((axis for axis in (BOTH, OF_LAYERS) if axis in flow.axes), None)
+        if one is None or [node.op_type for node in used] != ["Gather"] * 2:
             return None
-        axis, readers = flow.axes.index(BOTH), []
-        for node, places in zip(used, ((0, -2), (1, -1)), strict=True):
+        axis, readers = flow.axes.index(one), []
+        for node, places in zip(used, ((0, -2), (1, -1)) if one == BOTH else ((-2,), (-1,)), strict=True):
             index = self._constant(node.input[1], f"{self.path}: {_name(node)}")
             reader = [other for other in self._graph.node if node.output[0] in other.input]
             taken = _attributes(node).get("axis", 0) % len(flow.axes) == axis and index.ndim == 0
             if not taken or int(index) not in places or len(reader) != 1:
                 return None
             readers += reader
-        axes = tuple(name for name in flow.axes if name != BOTH)
+        axes = tuple(name for name in flow.axes if name != one)
         joint = readers[0]
         names = [node.output[0] for node in used]
         if joint != readers[1] or joint.op_type != "Concat" or list(joint.input) != names:
@@ -410,9 +449,12 @@ class OnnxGraph:
             return self._squeezed(node, flow, subject)
         if kind in ("Gather", "Slice"):
             return self._last_step(node, flow, found, subject)
-        if kind == "Concat" and flow.axes[0] == ONE and flow.last and node.input[-1] == flow.name:
+        if kind == "Concat" and flow.axes[0] in (ONE, BOTH) and flow.last and node.input[-1] == flow.name:
             if _attributes(node).get("axis", 0) == 0:  # h of all layers, the last layer's last
-                return replace(flow, name=node.output[0], axes=(LAYERS, *flow.axes[1:]))
+                first = LAYERS if flow.axes[0] == ONE else OF_LAYERS
+                return replace(flow, name=node.output[0], axes=(first, *flow.axes[1:]))
+        if kind in ("Tile", "Expand") and flow.last and found.layers:
+            return self._repeated(node, flow, found, subject)
         flat = kind == "Flatten" and flow.axes[:1] == (BATCH,) and _attributes(node).get("axis", 1) == 1
         if kind == "Reshape" or flat:
             return self._reshaped(node, flow, found, subject)
@@ -452,7 +494,7 @@ class OnnxGraph:
             what = f"{'an LSTM' if node.op_type == 'LSTM' else f'a {node.op_type}'} behind a last step"
             raise ModelError(subject, what, "must stand before it")
         self._one_way(node, found, subject)
-        found.layers += found.chain.taken(subject)
+        found.put(found.chain.taken(subject))
         attributes, activations = _attributes(node), ACTIVATIONS[: 2 if gru else 3]
         before = gru and not attributes.get("linear_before_reset", 0)
         directions = _directions(attributes, subject)
@@ -515,13 +557,16 @@ class OnnxGraph:
         if rnn and initial is not None:
             raise ModelError(f"{subject}: initial_h", "other than zeros", "must be zeros of a plain RNN")
         bias = bias.reshape(directions, 2, -1)
-        for number, layers in zip(range(directions), (found.layers, found.backward), strict=False):
+        ways = [[] for _ in range(directions)]
+        for number, layers in enumerate(ways):
             if rnn:
                 layer = PlainWeights(w_x[number], w_h[number], sum(bias[number]), subject, activation=activation)
             else:
                 state = initial and tuple(values[number] for values in initial)
                 layer = _weights(gru, w_x[number], w_h[number], *bias[number], subject, state, before)
             layers.append(layer)
+        found.put(*ways, repeats=found.repeated)
+        found.repeated = False
         counted = ONE if directions == 1 else BOTH
         outputs = [*node.output, "", "", ""][:3]
         read = {name for other in self._graph.node for name in other.input} | {o.name for o in self._graph.output}
@@ -533,11 +578,12 @@ class OnnxGraph:
 
     @staticmethod
     def _one_way(node, found, subject):
-        """Refuse recurrent nodes that read each other's h in other directions."""
+        """Refuse a node that reads backward behind or in front of others that do not."""
         direction = _attributes(node).get("direction", b"forward")
         before = found.direction
-        if before is not None and (direction != before or direction == b"bidirectional"):
-            raise ModelError(f"{subject}: direction", f"{direction!r:.80} behind {before!r}", STACK)
+        if before is not None and direction != before and b"reverse" in (direction, before):
+            rule = "must be that of all nodes, or bidirectional; run nodes of other directions as models of their own"
+            raise ModelError(f"{subject}: direction", f"{direction!r:.80} behind {before!r}", rule)
         found.direction = direction
 
     def _initial(self, name, subject, directions, units, layout):
@@ -635,10 +681,42 @@ class OnnxGraph:
         flow = replace(flow, name=node.output[0], axes=tuple(made), features=features)
         if not flat:
             return flow
-        if [axis for axis in made if axis != ONE] != [BATCH, FEATURES] or not found.layers or found.backward:
+        if [axis for axis in made if axis != ONE] != [BATCH, FEATURES] or not found.layers or found.waits:
             raise ModelError(subject, what, rule)
-        found.layers += found.chain.taken(subject)
+        found.put(found.chain.taken(subject))
         return replace(flow, all=True)
+
+    def _repeated(self, node, flow, found, subject):
+        """The last step, repeated in as many as there are, for recurrent nodes behind it."""
+        sizes = self._sizes(node.input[1], found, subject)
+        if sizes == [_size(1)] * len(flow.axes):
+            return replace(flow, name=node.output[0])
+        at = flow.axes.index(ONE) if flow.axes.count(ONE) == 1 else -1
+        fits = len(sizes) == len(flow.axes) == 3 and sorted(flow.axes) == sorted((BATCH, ONE, FEATURES))
+        for place, axis in enumerate(flow.axes if fits else ()):
+            if place != at:
+                known = (_size(1), _size(-1), _size_of(axis, flow, found)) if node.op_type == "Expand" else (_size(1),)
+                fits &= sizes[place] in known
+        steps = sizes[at] if fits else None
+        fixed = found.lengths.get(TIME)
+        if steps == _size(1, TIME):
+            count = None
+        elif fits and not steps[1] and 2 <= steps[0] <= MOST_STEPS and fixed in (None, steps[0]):
+            count = steps[0]
+        else:
+            what = f"{node.op_type} of {flow.axes} to {[_spelled(size) for size in sizes]}"
+            rule = "must repeat the last step in as many steps as x has"
+            raise ModelError(subject, what, rule)
+        if count is not None and found.repeats not in (None, count):
+            raise ModelError(subject, f"{count} steps behind {found.repeats}", "must be as many as x has")
+        if found.parts[-1].backward and not flow.final:
+            rule = "must be Y_h, the last of each direction: of Y the backward direction has just begun"
+            raise ModelError(subject, "h of both directions of the last step, repeated", rule)
+        before = found.chain.taken(subject)  # of the last step, which is the same of each of its repetitions
+        found.put(before, repeats=True)
+        found.repeats, found.repeated, found.every_step = count or found.repeats, not before, True
+        axes = tuple(TIME if axis == ONE else axis for axis in flow.axes)
+        return replace(flow, name=node.output[0], axes=axes, last=False, final=False)
 
     def _sizes(self, name, found, subject):
         """A shape that nodes compute: of each element (factor, axes), a number times what axes count."""
@@ -651,19 +729,17 @@ class OnnxGraph:
             node = producers.get(now)
             if now in self._constants or node is None or node.op_type not in _OF_SHAPES:
                 known[wanted.pop()] = [_size(int(value)) for value in self._constant(now, subject).ravel()[:MAX_AXES]]
-            elif node.op_type == "Shape":
-                known[wanted.pop()] = self._shape_of(node, found, subject)
+            elif node.op_type == "Shape" and node.input[0] in found.flows:
+                known[wanted.pop()] = self._shape_of(node, found)
             elif missing := [given for given in node.input if given and given not in known]:
                 wanted += missing
             else:
                 known[wanted.pop()] = self._computed(node, [known[given] for given in node.input if given], subject)
         return known[name]
 
-    def _shape_of(self, node, found, subject):
+    def _shape_of(self, node, found):
         """What a Shape node gives."""
-        flow, attributes = found.flows.get(node.input[0]), _attributes(node)
-        if flow is None:
-            raise ModelError(f"{subject}: {node.input[0]}", "not constant", "must be stored in the file, or a shape")
+        flow, attributes = found.flows[node.input[0]], _attributes(node)
         sizes = [_size_of(axis, flow, found) for axis in flow.axes]
         return sizes[attributes.get("start", 0) : attributes.get("end", len(sizes))]
 
@@ -671,8 +747,15 @@ class OnnxGraph:
         """What a node makes of shapes."""
         if node.op_type == "Concat":
             found = [size for part in given for size in part]
-        elif node.op_type == "Mul":
-            found = [_times(pair) for pair in zip(*given, strict=True)]
+        elif node.op_type in ("Mul", "Equal", "Where"):
+            longest = max(map(len, given))
+            alike = zip(*(part * longest if len(part) == 1 else part for part in given), strict=True)
+            make = {"Mul": _times, "Equal": lambda pair: _size(int(pair[0] == pair[1]))}
+            found = [make.get(node.op_type, lambda three: three[1 if three[0][0] else 2])(some) for some in alike]
+        elif node.op_type == "ConstantOfShape":
+            values = [self._numbers(a.t, subject).ravel() for a in node.attribute if a.name == "value"]
+            count = min(_times(given[0])[0], MAX_AXES + 1)
+            found = [_size(int(values[0][0]) if values else 0)] * count
         elif node.op_type == "Gather":
             found = [given[0][factor] for factor, _ in given[1]]
         elif node.op_type == "Slice":
@@ -681,7 +764,7 @@ class OnnxGraph:
                 raise ModelError(subject, f"Slice of {len(starts)} axes of a shape", "must be of one, step by step")
             found = given[0][starts[0] : ends[0]]
         else:
-            found = given[0]
+            found = [_size(len(given[0]))] if node.op_type == "Shape" else given[0]
         return found[: MAX_AXES + 1]
 
     def _dense(self, node, flow, subject):

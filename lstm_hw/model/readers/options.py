@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ...errors import ConfigError
+from ...machine.arrangement import MOST_STEPS
 from ...machine.isa import ACTIVATIONS
 from ..float_model import FloatModel
 
@@ -62,6 +63,8 @@ class ReadOptions:
         addition of x to the outputs that the file asks for is left out.
     nonlinearity : {"tanh", "relu"}, optional
         Of a plain RNN in a file of tensors, which does not say it.
+    most_steps : int, optional
+        Most steps of a sequence, where layers wait for h of all of them: so many are kept on chip.
     input_scale, input_offset, output_scale, output_offset : float or tuple of float, optional
     held : dict of str to float, optional
         What happens to inputs and outputs outside of the file's network; see :func:`lstm_hw.model.fold.folded`.
@@ -77,6 +80,7 @@ class ReadOptions:
     front_prefix: str | tuple[str, ...] | None = None
     front_activations: str | tuple[str, ...] | None = None
     nonlinearity: str | None = None
+    most_steps: int | None = None
     input_scale: float | tuple[float, ...] | None = None
     input_offset: float | tuple[float, ...] | None = None
     output_scale: float | tuple[float, ...] | None = None
@@ -107,6 +111,8 @@ class ReadOptions:
         if state not in (None, ZERO) and not (isinstance(state, tuple) and len(state) == 2):
             rule = f"must be {ZERO!r}, or a list of two tensors of the file, h and c"
             raise ConfigError("model.initial_state", repr(state), rule)
+        if self.most_steps is not None and not 2 <= self.most_steps <= MOST_STEPS:
+            raise ConfigError("model.most_steps", self.most_steps, f"must be 2 to {MOST_STEPS}")
         if self.nonlinearity not in (None, *NONLINEARITIES):
             rule = f"must be one of {', '.join(NONLINEARITIES)}"
             raise ConfigError("model.nonlinearity", repr(self.nonlinearity), rule)

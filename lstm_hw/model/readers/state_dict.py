@@ -17,7 +17,7 @@ import numpy as np
 from ...errors import ConfigError, ModelError
 from ...machine.arrangement import Arrangement
 from ...machine.isa import ACTIVATIONS
-from ..both_ways import STACK, bidirectional
+from ..both_ways import Part, in_parts
 from ..float_model import (
     DenseWeights,
     FloatModel,
@@ -120,7 +120,7 @@ class StateDict:
             assumptions += _left_out(file, lstm, left, options)
         inputs = _check_chain(file, front, None)
         for direction in lstm.directions:
-            outputs = direction.check_shapes(file, inputs)
+            outputs = direction.check_shapes(file, inputs, len(lstm.directions))
         order = gate_positions(file, options.gate_order, lstm.gates)
         mode, assumed = _head_mode(file, lstm, linear, options.head, options.head_prefix == NO_HEAD)
         outputs *= len(lstm.directions)
@@ -136,14 +136,14 @@ class StateDict:
             ]
             for part in ((front, in_front), (linear, activations))
         )
-        layers, *backward = (
+        by_layer, *backward = (
             [
-                layer
+                direction.layer(number, values, order, f"{file.path}: layer {number}", nonlinearity)
                 for number in range(lstm.layers)
-                for layer in direction.layer(number, values, order, f"{file.path}: layer {number}", nonlinearity)
             ]
             for direction in lstm.directions
         )
+        layers = [layer for members in by_layer for layer in members]
         if options.initial_state and (lstm.projected or lstm.gates == 1 or backward):
             rule = "must be 'zero' or not given for a plain RNN, an LSTM with a projection, or a bidirectional layer"
             raise ConfigError("model.initial_state", list(options.initial_state), rule)
@@ -151,7 +151,8 @@ class StateDict:
         if backward:
             options.refuse("a bidirectional layer has no skip", "skip")
             mode = "every_step" if mode == NO_HEAD else mode
-            return bidirectional([*map(PlainWeights.of_dense, before)], layers, *backward, dense, mode, **said)
+            parts = [Part([*map(PlainWeights.of_dense, before)]), *map(Part, by_layer, *backward)]
+            return in_parts(parts, dense, mode, options.most_steps, **said)
         if options.initial_state:
             pairs = zip(*(values[name].reshape(lstm.layers, -1) for name in options.initial_state), strict=True)
             layers = [replace(layer, initial=pair) for layer, pair in zip(layers, pairs, strict=True)]
@@ -245,8 +246,6 @@ class _Recurrent:
             raise ModelError(f"{file.path}: {prefix}", "both single cells and numbered layers", "must hold one of them")
         cell = None in numbers
         layers = 1 if cell else 1 + max(map(int, numbers))
-        if backward and layers > 1:
-            raise ModelError(f"{file.path}: {backward[0]}", f"one of {layers} bidirectional layers", STACK)
         probe = cls(prefix, layers, cell, ())
         projected = any(match[2].endswith("weight_hr") for match in found[prefix].values())
         for name, match in found[prefix].items():
@@ -270,8 +269,9 @@ class _Recurrent:
         missing = next(part for part in _PARTS[2:] if part not in self.biases)
         return (f"model.path: {file.path.name} has {self.biases[0]} and no {missing}, which is taken as zero",)
 
-    def check_shapes(self, file, inputs):
-        """Check all shapes against each other and return the size of the last layer's h; ``inputs`` None is any."""
+    def check_shapes(self, file, inputs, directions):
+        """Check all shapes against each other and return the size of the last layer's h; ``inputs`` None is any. An
+        upper layer reads h of so many directions."""
         for layer in range(self.layers):
             names = {part: self.name(part, layer) for part in self.parts}
             read = "weight_hr" if self.projected else "weight_hh"
@@ -285,8 +285,8 @@ class _Recurrent:
             sizes = {"weight_ih": (rows, inputs), "weight_hh": (rows, outputs), "weight_hr": (outputs, hidden)}
             for part, name in names.items():
                 check_shape(f"{file.path}: {name}", file.shapes[name], sizes.get(part, (rows,)))
-            inputs = outputs
-        return inputs
+            inputs = directions * outputs
+        return outputs
 
     def layer(self, number, values, order, source, nonlinearity):
         """The weights of a layer, gates in the order of this package, and of its projection if it has one."""

@@ -41,6 +41,12 @@ models = {
     "both_relu": [layers.Bidirectional(lstm()), layers.Dense(2, activation="relu")],
     "both_alone": [layers.Bidirectional(lstm(), merge_mode="ave")],
     "turned_late": [lstm(), layers.LSTM(4, go_backwards=True)],
+    "auto": [lstm(), layers.LSTM(4, **some), layers.RepeatVector(7), layers.LSTM(3, return_sequences=True), lstm(),
+             layers.TimeDistributed(layers.Dense(2, **some))],
+    "auto_both": [layers.Bidirectional(layers.LSTM(4), merge_mode="sum"), layers.Dense(3, activation="relu", **some),
+                  layers.RepeatVector(7), layers.Bidirectional(lstm())],
+    "auto_middle": [layers.GRU(5), layers.Dense(3, **some), layers.RepeatVector(7), layers.GRU(4)],
+    "auto_dense": [layers.LSTM(4), layers.RepeatVector(7), layers.Dense(2)],
     "all": [lstm(), layers.Flatten(), layers.Dense(4, activation="relu", **some), layers.Dense(2)],
     "all_each": [lstm(), layers.Dense(3, activation="tanh", **some), layers.Flatten(), layers.Dense(2, **some)],
     "all_turned": [layers.LSTM(5, go_backwards=True, return_sequences=True), layers.Flatten(), layers.Dense(2)],
@@ -52,7 +58,8 @@ for name, parts in models.items():
     model = keras.Sequential([keras.Input((7, 3)), *parts])
     np.save(name + ".npy", keras.ops.convert_to_numpy(model(x)))
     model.save(name + ".keras")
-    if name in ("rnn", "front", "between", "mixed", "gru", "beforehard") or name.startswith(("both", "turned", "all")):
+    two = ("rnn", "front", "between", "mixed", "gru", "beforehard")
+    if name in two or name.startswith(("both", "turned", "auto", "all")):
         model.save(name + ".h5")
 x = keras.Input((7, 3))
 around = layers.Add(name="around")([x, layers.LSTM(3, return_sequences=True, name="lstm")(x)])

@@ -92,19 +92,13 @@ def test_what_a_state_dict_cannot_say(tmp_path, x):
         ConfigError, match="not given for a bidirectional layer; must be final_state .* cannot say which"
     ):
         load(tmp_path / "m.pt", ReadOptions(**chain))
-    for mode in ("every_step", "last_step"):
-        with pytest.raises(ModelError, match=f"2 linear layers behind a bidirectional layer, {mode}; .* outside"):
-            load(tmp_path / "m.pt", ReadOptions(head=mode, **chain))
     with pytest.raises(InputError, match="state: true for a network that reads x both; must begin from zero state"):
         float_reference(model, x, float_reference(model.as_run, model.arrangement.x(x))[1])
     one = {"head": "every_step", "head_prefix": "fc", "prefix": "rnn"}
-    with pytest.raises(ModelError, match="a linear layer with relu behind a bidirectional layer, every_step"):
-        load(tmp_path / "m.pt", ReadOptions(**one, head_activations="relu"))
+    with pytest.raises(ModelError, match="a linear layer with relu behind both; .* where it reads the last step"):
+        load(tmp_path / "m.pt", ReadOptions(**one | {"head": "last_step"}, head_activations="relu"))
     with pytest.raises(ConfigError, match="model.skip: 'first'; must not be given: a bidirectional layer has no skip"):
         load(tmp_path / "m.pt", ReadOptions(**one, skip="first"))
-    torch.save(torch.nn.LSTM(INPUTS, HIDDEN, 2, bidirectional=True).state_dict(), tmp_path / "m.pt")
-    with pytest.raises(ModelError, match="one of 2 bidirectional layers; must be the only recurrent layer"):
-        load(tmp_path / "m.pt")
     single = torch.nn.ModuleDict({"rnn": torch.nn.LSTM(INPUTS, HIDDEN), "fc": torch.nn.Linear(HIDDEN, 1)})
     torch.save(single.state_dict(), tmp_path / "m.pt")
     with pytest.raises(ConfigError, match="'final_state'; must be one of last_step, .*: .* has one direction"):
@@ -151,9 +145,8 @@ def test_what_torch_exports(tmp_path, x, kind, mode):
 @pytest.mark.parametrize(
     "mode, more, message",
     [
-        ("every_step", {"num_layers": 2}, "direction: b'bidirectional' behind .* must be the only recurrent layer"),
         ("swapped", {}, "read by 2 nodes"),
-        ("every_step", {"chain": True}, "2 linear layers behind a bidirectional layer, every_step"),
+        ("swapped", {"num_layers": 2}, "read by 2 nodes"),
     ],
 )
 def test_what_onnx_files_may_not_have(tmp_path, x, mode, more, message):
@@ -177,7 +170,7 @@ def test_reverse_nodes_of_onnx(tmp_path, x, final):
         node.attribute.append(onnx.helper.make_attribute("direction", "reverse"))
         onnx.save(graph, tmp_path / "m.onnx")
         if number < len(nodes):
-            with pytest.raises(ModelError, match="direction: b'forward' behind b'reverse'; must be the only"):
+            with pytest.raises(ModelError, match="direction: b'forward' behind b'reverse'; must be that of all"):
                 load(tmp_path / "m.onnx")
     turned = np.flip(x, 1).transpose(1, 0, 2)
     expected = made.forward_of(torch.as_tensor(turned.copy()))[int(final)].detach().numpy()
@@ -224,10 +217,8 @@ def test_what_keras_saves(keras_files, name, sends, suffix):
     "name, message",
     [
         ("both_product", "merge_mode: 'mul'; must be one of concat, sum, ave"),
-        ("both_stack", "LSTM among recurrent layers of which one is bidirectional; must be the only recurrent layer"),
-        ("above", "LSTM among recurrent layers of which one is bidirectional; must be the only recurrent layer"),
-        ("both_relu", "a linear layer with relu behind a bidirectional layer, every_step; must be one linear layer"),
         ("both_alone", "merge_mode: 'ave'; must be concat where no Dense layer follows it"),
+        ("auto_dense", "Dense behind 1 recurrent layers and 0 dense layers"),
         ("around", "around: Add of .*lstm.*; must read one layer: a skip around a layer, .* models of their own"),
         ("turned_late", "go_backwards: true behind another recurrent layer; must be of the first"),
     ],
@@ -235,3 +226,27 @@ def test_what_keras_saves(keras_files, name, sends, suffix):
 def test_what_keras_files_may_not_have(keras_files, name, message):
     with pytest.raises(ModelError, match=message):
         load(keras_files / f"{name}.keras")
+
+
+@pytest.mark.parametrize(
+    "name, waits, arrangement",
+    [
+        ("both_stack.h5", ["", "both"], Arrangement("both", most=7)),
+        ("both_stack.keras", ["", "both"], Arrangement("both", most=7)),
+        ("above.keras", ["", "ends"], Arrangement("forward", "apart", most=7)),
+        ("both_relu.keras", ["", "apart"], Arrangement("both", most=7)),
+        ("auto.h5", ["", "", "last", ""], Arrangement(least=7, most=7)),
+        ("auto.keras", ["", "", "last", ""], Arrangement(least=7, most=7)),
+        ("auto_both.keras", ["", "last", "ends"], Arrangement("both", "apart", least=7, most=7)),
+        ("auto_middle.keras", ["", "last", ""], Arrangement(least=7, most=7)),
+    ],
+)
+def test_what_keras_saves_of_layers_that_wait(keras_files, name, waits, arrangement):
+    x, expected = (np.load(keras_files / f"{part}.npy") for part in ("x", name.split(".")[0]))
+    model = load(keras_files / name)
+    found, _ = float_reference(model, x)
+    np.testing.assert_allclose(found[:, -1] if expected.ndim < found.ndim else found, expected, atol=1e-5)
+    assert [layer.waits for layer in model.layers] == waits and model.arrangement == arrangement
+    if "auto" in name:
+        with pytest.raises(InputError, match="must have 7 steps, as the model repeats its h"):
+            float_reference(model, x[:, :6])

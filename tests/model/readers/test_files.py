@@ -195,6 +195,9 @@ def torch_files(given):
         for k, kind in ((3, "GRU"), (1, "RNN"))
     }
     both = {f"{name}{way}": array for name, array in first.items() if "_l0" in name for way in ("", "_reverse")}
+    above = {name.replace("_l0", "_l1"): array for name, array in both.items()}
+    wider = {f"lstm.weight_ih_l1{way}": np.ones((4 * HIDDEN, 2 * HIDDEN), np.float32) for way in ("", "_reverse")}
+    stacked = both | above | wider
     flat = given | {"head.weight": np.ones((OUTPUTS, 5 * HIDDEN), np.float32)}
     projected = dict(given)
     for n in range(2):
@@ -206,7 +209,7 @@ def torch_files(given):
         "optimiser in a checkpoint": given,  # test_what_torch_writes
         "dropout, batch_first": given,
         "bidirectional": both | {"fc.weight": np.ones((OUTPUTS, 2 * HIDDEN), np.float32)},
-        "bidirectional, of two layers": given | both,
+        "bidirectional, of two layers": stacked | {"fc.weight": np.ones((OUTPUTS, 2 * HIDDEN), np.float32)},
         "flatten": flat,
         "flatten that nobody tells": flat,
         "proj_size": projected,
@@ -215,6 +218,15 @@ def torch_files(given):
         "several linear layers": given | {"fc.weight": np.ones((OUTPUTS, OUTPUTS), np.float32)},
         "other tensors beside it": given | {"conv.weight": np.zeros((2, 3, 4), np.float32)},
     }
+
+
+ON_EVERY_STEP = {
+    "return_sequences",
+    "TimeDistributed(Dense)",
+    "RepeatVector",
+    "Dense with an activation behind Bidirectional",
+}
+"""Options of Keras files whose head reads h of every step."""
 
 
 def keras_files(given):
@@ -252,6 +264,7 @@ def keras_files(given):
     smaller = [smaller[0], smaller[1][1:], smaller[2].ravel()]
     every = ("Dense", layers[2][1], [np.ones((5 * HIDDEN, OUTPUTS), np.float32), layers[2][2][1]])
     wide = ("Dense", layers[2][1], [np.ones((2 * HIDDEN, OUTPUTS), np.float32), layers[2][2][1]])
+    repeated = ("RepeatVector", {"name": "repeat", "n": 3}, [])
     wrapped = {"name": "each", "layer": {"class_name": "Dense", "config": many[2][1]}}
     return {
         "return_sequences": many,
@@ -285,7 +298,12 @@ def keras_files(given):
         "Bidirectional": [bidirectional("concat"), wide],
         "merge_mode concat, sum, ave": [bidirectional("ave"), layers[2]],
         "merge_mode mul": [bidirectional("mul"), layers[2]],
-        "Bidirectional before another layer": [bidirectional("concat", return_sequences=True), *layers[1:]],
+        "Bidirectional before another layer": [bidirectional("sum", return_sequences=True), *layers[1:]],
+        "Dense with an activation behind Bidirectional": [
+            bidirectional("sum", return_sequences=True),
+            ("Dense", {"name": "middle", "activation": "tanh"}, middle),
+            layers[2],
+        ],
         "Bidirectional of other units backward": [bidirectional("concat", smaller), wide],
         "Flatten": [*many[:2], ("Flatten", {"name": "flatten"}, []), every],
         "Flatten of both directions": [
@@ -294,7 +312,8 @@ def keras_files(given):
             every,
         ],
         "GRU behind LSTM": [configured(0, return_sequences=True)[0], grus(True)[1], layers[2]],
-        "RepeatVector": [*layers[:2], ("RepeatVector", {"name": "repeat", "n": 3}, []), layers[2]],
+        "RepeatVector": [*configured(0, return_sequences=False)[:1], repeated, *many[1:]],
+        "RepeatVector before Dense": [*layers[:2], repeated, layers[2]],
         "Masking": [("Masking", {"name": "mask"}, []), *layers],
         "second Dense": [*layers, ("Dense", {"name": "more", "activation": "tanh"}, square)],
         "Activation, ReLU": [*layers, ("ReLU", {"name": "relu"}, []), more, ("Activation", tanh, [])],
@@ -590,7 +609,7 @@ def test_page_of_torch_options(tmp_path, given):
     assert list(files) == list(rows("torch"))
     for option, answer in rows("torch").items():
         (tmp_path / "m.pt").write_bytes(model_files.torch_archive(files[option]))
-        said = {"bidirectional": "final_state", "flatten": "all_steps"}.get(option)
+        said = {"bidirectional": "final_state", "flatten": "all_steps"}.get(option.split(",")[0])
         said = said and ReadOptions(head=said)
         judged(tmp_path / "m.pt", answer, given, said)
 
@@ -646,7 +665,7 @@ def test_page_of_keras_options(tmp_path, given):
         for name in ("m.h5", "m.keras"):
             judged(tmp_path / name, answer, given)
             if answer == "done":
-                every_step = option in ("return_sequences", "TimeDistributed(Dense)")
+                every_step = option in ON_EVERY_STEP
                 assert load(tmp_path / name).head_every_step == every_step
                 refused(
                     tmp_path / name,

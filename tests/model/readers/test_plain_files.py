@@ -144,7 +144,7 @@ REFUSED = {
     "gelu": "activation: 'gelu'; must be one of linear, relu",
     "masked": "Masking",
     "softmax": "behind the softmax",
-    "last": "RepeatVector",
+    "last": "repeat_vector.*: n: 3; must be the 7 steps of x",
 }
 
 

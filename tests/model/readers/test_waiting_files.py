@@ -1,0 +1,110 @@
+"""Stacks of bidirectional layers, linear layers behind them on every step, and a last step that is repeated."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from lstm_hw.errors import ConfigError, InputError, ModelError
+from lstm_hw.machine.arrangement import Arrangement
+from lstm_hw.model.load import load
+from lstm_hw.model.readers.options import ReadOptions
+from lstm_hw.model.reference import float_reference
+
+torch = pytest.importorskip("torch")
+INPUTS, HIDDEN, STEPS = 3, 4, 6
+
+
+class Network(torch.nn.Module):
+    """Two layers of two directions, one of one behind or in front of them, or a decoder behind an encoder."""
+
+    def __init__(self, way):
+        super().__init__()
+        lstm = {"batch_first": True}
+        self.way, self.stack = way, torch.nn.LSTM(INPUTS, HIDDEN, 2, bidirectional=True, **lstm)
+        self.behind, self.front = torch.nn.LSTM(2 * HIDDEN, 5, **lstm), torch.nn.LSTM(INPUTS, 5, **lstm)
+        self.above, self.decoder = torch.nn.LSTM(5, HIDDEN, bidirectional=True, **lstm), torch.nn.LSTM(5, 5, **lstm)
+        self.both, self.one = torch.nn.Linear(2 * HIDDEN, 5), torch.nn.Linear(5, 2)
+
+    def forward(self, x):
+        if self.way.startswith("decoder"):
+            last = self.front(x)[0][:, -1:]
+            last = last.repeat(1, x.shape[1], 1) if self.way == "decoder" else last.expand(-1, x.shape[1], -1)
+            return self.one(self.decoder(last)[0])
+        if self.way == "above":
+            return self.both(self.above(self.front(x)[0])[0])
+        h, (state, _) = self.stack(x)
+        if self.way == "behind":
+            return self.one(self.behind(h)[0][:, -1])
+        h = {"last": h[:, -1], "final": torch.cat((state[-2], state[-1]), 1)}.get(self.way, h)
+        h = self.both(h)
+        return h if self.way in ("every", "last", "final") else self.one(torch.relu(h))
+
+
+ARRANGED = {
+    "every": ("both", "added"),
+    "last": ("both", "added_last"),
+    "final": ("both", "sent"),
+    "chain": ("both", "sent"),
+    "behind": ("both", "sent"),
+    "above": ("forward", "added"),
+    "decoder": ("forward", "sent"),
+    "decoder_expanded": ("forward", "sent"),
+}
+
+
+@pytest.fixture(scope="module")
+def x():
+    return np.random.default_rng(1).standard_normal((2, STEPS, INPUTS)).astype(np.float32)
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+@pytest.mark.parametrize("way", ARRANGED)
+def test_what_torch_exports(tmp_path, x, way, fixed):
+    pytest.importorskip("onnx")
+    torch.manual_seed(2)
+    made, given = Network(way).eval(), torch.as_tensor(x)
+    axes = None if fixed else {"x": {0: "batch", 1: "time"}}
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(made, (given,), tmp_path / "m.onnx", dynamo=False, input_names=["x"], dynamic_axes=axes)
+        expected = made(given).numpy()
+    model = load(tmp_path / "m.onnx")
+    np.testing.assert_allclose(float_reference(model, x)[0], expected, atol=1e-5)
+    exact = fixed and way.startswith("decoder")
+    assert model.arrangement == Arrangement(*ARRANGED[way], least=STEPS * exact, most=STEPS if fixed else 64)
+    told = [line for line in model.assumptions if line.startswith("model.most_steps")]
+    assert bool(told) != fixed
+    if not fixed:
+        assert load(tmp_path / "m.onnx", ReadOptions(most_steps=9)).arrangement.most == 9
+        with pytest.raises(
+            InputError, match="must have at most 64 steps, of which h is kept on chip; model.most_steps"
+        ):
+            float_reference(model, np.zeros((1, 65, INPUTS)))
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_a_state_dict(tmp_path, x, kind):
+    torch.manual_seed(2)
+    made, head = getattr(torch.nn, kind)(INPUTS, HIDDEN, 3, bidirectional=True, batch_first=True), torch.nn.Linear(8, 2)
+    torch.save(torch.nn.ModuleDict({"rnn": made, "fc": head}).state_dict(), tmp_path / "m.pt")
+    h, state = made(torch.as_tensor(x))
+    state = state[0] if kind == "LSTM" else state
+    final = torch.cat((state[-2], state[-1]), 1)
+    for mode, read in (("every_step", h), ("last_step", h[:, -1]), ("final_state", final)):
+        model = load(tmp_path / "m.pt", ReadOptions(head=mode))
+        np.testing.assert_allclose(float_reference(model, x)[0], head(read).detach().numpy(), atol=1e-5)
+        assert model.head_mode == mode and [layer.waits for layer in model.layers] == ["", "both", "both"]
+    tensors = torch.load(tmp_path / "m.pt")
+    tensors["rnn.weight_ih_l1_reverse"] = tensors["rnn.weight_ih_l1_reverse"][:, :HIDDEN]
+    torch.save(tensors, tmp_path / "m.pt")
+    with pytest.raises(ModelError, match=r"rnn.weight_ih_l1_reverse: shape \(\d+, 4\); must be"):
+        load(tmp_path / "m.pt", ReadOptions(head="every_step"))
+
+
+def test_steps_that_nobody_waits_for(tmp_path):
+    torch.save(torch.nn.LSTM(INPUTS, HIDDEN).state_dict(), tmp_path / "m.pt")
+    with pytest.raises(ConfigError, match="model.most_steps: 9; must not be given: no layer of .*m.pt waits"):
+        load(tmp_path / "m.pt", ReadOptions(most_steps=9))
+    with pytest.raises(ConfigError, match="model.most_steps: 1; must be 2 to 16384"):
+        ReadOptions(most_steps=1)

@@ -1,0 +1,168 @@
+"""Layers that wait for h of all steps, on the resident schedule: proved, and in every bit of the reference."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lstm_hw.errors import ConfigError, InputError, ModelError, ProgramError
+from lstm_hw.machine.arrangement import Arrangement, waited
+from lstm_hw.model.both_ways import Part, in_parts
+from lstm_hw.model.float_model import DenseWeights, GruWeights, LstmWeights, PlainWeights
+from lstm_hw.model.quant_model import QuantModel
+from lstm_hw.model.quantize import quantize
+from lstm_hw.model.reference import float_reference, integer_reference
+from lstm_hw.plan.choose import choose
+from lstm_hw.plan.sizing import engine_formats, network_of
+from lstm_hw.proof.checker import check
+from lstm_hw.proof.count import count_cycles
+from lstm_hw.proof.load_timing import MemoryModel
+from lstm_hw.verify.runs import ModelReference, Piece, image_words, scenario_of
+
+X = np.random.default_rng(2).uniform(-1, 1, (2, 6, 3))
+
+
+def models(kind="lstm", seed=5):
+    """Name -> a model, of cells of a kind."""
+    rng = np.random.default_rng(seed)
+
+    def cell(inputs, units):
+        if kind == "lstm":
+            return LstmWeights(*(rng.normal(0, 0.5, (4 * units, *more)) for more in ((inputs,), (units,), ())))
+        w_x, w_h, *biases = (rng.normal(0, 0.5, (3 * units, *more)) for more in ((inputs,), (units,), (), ()))
+        return GruWeights.of_gates(w_x, w_h, *biases, "gru", reset_before=kind == "before")
+
+    def dense(inputs, outputs, activation="none"):
+        return DenseWeights(rng.normal(0, 0.5, (outputs, inputs)), rng.normal(0, 0.5, outputs), activation=activation)
+
+    def both(inputs, units):
+        return Part([cell(inputs, units)], [cell(inputs, units)])
+
+    decoder = [PlainWeights.of_dense(dense(5, 4, "relu")), cell(4, 4)]
+    return {
+        "two both": in_parts([both(3, 4), both(8, 4)], [dense(8, 3)], "final_state"),
+        "every step": in_parts([both(3, 4), both(8, 3)], [dense(6, 3)], "every_step", most=7),
+        "three both": in_parts([Part([]), both(3, 3), both(6, 4), both(8, 8)], [], "every_step"),
+        "both, one": in_parts([both(3, 4), Part([cell(8, 5)])], [dense(5, 3)], "last_step"),
+        "one, both": in_parts([Part([cell(3, 5)]), both(5, 4)], [dense(8, 2)], "final_state"),
+        "labels": in_parts([both(3, 4)], [dense(8, 5, "relu"), dense(5, 3)], "every_step"),
+        "activation": in_parts([both(3, 4)], [dense(8, 5, "sigmoid")], "every_step"),
+        "labels of the last": in_parts([both(3, 4)], [dense(8, 5, "relu"), dense(5, 3)], "last_step"),
+        "decoder": in_parts([Part([cell(3, 5)]), Part([cell(5, 4)], repeats=True)], [dense(4, 3)], "every_step"),
+        "bottleneck": in_parts([Part([cell(3, 5)]), Part(decoder, repeats=True)], [dense(4, 3)], "every_step"),
+    }
+
+
+def projected(seed=6):
+    """Two bidirectional layers with projections."""
+    rng, parts = np.random.default_rng(seed), []
+    for inputs in (3, 4):
+        ways = []
+        for _ in range(2):
+            w_x, w_h = rng.normal(0, 0.5, (16, inputs)), rng.normal(0, 0.5, (16, 2))
+            plain = PlainWeights(rng.normal(0, 0.5, (2, 4)), np.zeros((2, 0)), np.zeros(2), "projection")
+            ways.append([LstmWeights(w_x, w_h, np.ones(16), projected=True), plain])
+        parts.append(Part(*ways))
+    return in_parts(parts, [], "every_step")
+
+
+def begun(seed=7):
+    """Two bidirectional layers that begin from a state."""
+    rng, parts = np.random.default_rng(seed), []
+    for inputs in (3, 4):
+        arrays = [[rng.normal(0, 0.5, (8, *more)) for more in ((inputs,), (2,), ())] for _ in range(2)]
+        states = [tuple(rng.uniform(-0.9, 0.9, (2, 2))) for _ in range(2)]
+        pairs = zip(arrays, states, strict=True)
+        parts.append(Part(*([LstmWeights(*some, initial=state)] for some, state in pairs)))
+    return in_parts(parts, [], "every_step")
+
+
+def plan_of(qmodel, rows=8, contexts=1, schedule="resident"):
+    network, formats = network_of(qmodel, 16), engine_formats(qmodel) | {"weight_bits": 16}
+    given = {"rows": rows, "contexts": contexts}
+    return choose(network, 6, schedule=schedule, sequences=contexts, given=given, formats=formats).outcome.plan
+
+
+def proved(model, rows=8, contexts=1):
+    """A plan whose program the checker and the integer reference agree with, in longer runs than are kept too."""
+    qmodel = quantize(model, X)
+    plan = plan_of(qmodel, rows, contexts)
+    assert check(plan) > 0
+    stored = qmodel.quantize_input(X)[:contexts]
+    long = np.concatenate([stored] * 12, axis=1)[:, : min(70, 3 * model.arrangement.most)]
+    pieces = [Piece(stored), Piece(stored[:, :2]), Piece(long), Piece(stored[:, :1])]
+    scenario_of(plan, image_words(plan, qmodel), ModelReference(qmodel), pieces, MemoryModel())
+    return plan
+
+
+@pytest.mark.parametrize("name", models())
+def test_networks(name):
+    proved(models()[name])
+
+
+@pytest.mark.parametrize("kind, name", [("gru", "two both"), ("gru", "decoder"), ("before", "every step")])
+def test_other_cells_side_by_side(kind, name):
+    proved(models(kind)[name], rows=16, contexts=2)
+
+
+@pytest.mark.parametrize("made", [projected, begun])
+def test_projections_and_states(made):
+    proved(made())
+
+
+def test_cycles_grow_with_the_steps():
+    """By the same for every step, as of other networks: each is walked once by each layer."""
+    plan = plan_of(quantize(models()["two both"], X))
+    cycles = [count_cycles(plan, steps).cycles for steps in (20, 40, 60)]
+    assert cycles[2] - cycles[1] == cycles[1] - cycles[0]
+
+
+@pytest.mark.parametrize("name, limit", [("two both", 512), ("one, both", 320), ("labels", 512), ("decoder", 10)])
+def test_the_proof_asks_for_the_right_steps(name, limit):
+    """Any change of where h of the steps below goes, and where a layer finds it, is found."""
+    plan, tried = plan_of(quantize(models()[name], X)), 0
+    for at, instruction in enumerate(plan.program.instructions):
+        fields = dict(instruction.fields)
+        if instruction.op != "ADD" or fields["limit"] != limit:
+            continue
+        fields["value"] = (fields["value"] + 1) % fields["limit"]
+        changed = list(plan.program.instructions)
+        changed[at] = type(instruction)("ADD", fields)
+        tried += 1
+        with pytest.raises(ProgramError):
+            check(replace(plan, program=replace(plan.program, instructions=tuple(changed))))
+    assert tried >= 2
+
+
+def test_h_of_all_steps():
+    h = np.arange(12.0).reshape(3, 4)
+    assert waited("apart", h).tolist() == [[0, 1, 10, 11], [4, 5, 6, 7], [8, 9, 2, 3]]
+    assert waited("ends", h[:, :1]).tolist() == [[0, 8], [4, 4], [8, 0]]
+    assert waited("both", h)[0].tolist() == [0, 1, 10, 11, 8, 9, 2, 3]
+    assert waited("last", h).tolist() == [h[2].tolist()] * 3
+    assert waited("ends", h[:, :1], kept=2).tolist() == [[8, 8], [4, 4], [8, 8]]
+
+
+def test_a_saved_model(tmp_path):
+    qmodel = quantize(models()["decoder"], X)
+    qmodel.save(tmp_path / "q.safetensors")
+    found = QuantModel.load(tmp_path / "q.safetensors")
+    assert found.digest() == qmodel.digest() and found.layers[1].waits == "last"
+    assert found.arrangement == qmodel.arrangement == Arrangement(most=64)
+
+
+def test_what_cannot_be():
+    model = models()["every step"]
+    with pytest.raises(InputError, match=r"shape \(1, 8, 3\); must have at most 7 steps"):
+        float_reference(model, np.zeros((1, 8, 3)))
+    with pytest.raises(InputError, match="state: true for .*; must begin from zero state"):
+        qmodel = quantize(models()["decoder"], X)
+        float_reference(models()["decoder"], X, integer_reference(qmodel, qmodel.quantize_input(X))[1])
+    with pytest.raises(ConfigError, match="'conventional' for a model with a layer that waits for all steps"):
+        plan_of(quantize(model, X), schedule="conventional")
+    with pytest.raises(ModelError, match="1 layers that wait for all steps, of which there are at most 0"):
+        replace(model, arrangement=replace(model.arrangement, most=0))
+    with pytest.raises(ModelError, match="16 inputs; must be the 8 hidden units"):
+        replace(model, layers=(model.layers[0], replace(model.layers[1], waits="apart")))
+    with pytest.raises(ConfigError, match="arrangement: most: 5 to 4"):
+        Arrangement(least=5, most=4)
