@@ -31,7 +31,7 @@ from lstm_hw.proof.load_timing import MemoryModel
 from lstm_hw.verify.runs import ModelReference, Piece, expected_runs, image_words
 
 from .table import FOLDER, Row, command, update
-from .windows import halved_rows, resident_rows, streamed_rows
+from .windows import halved_rows, resident_rows, stacked_rows, streamed_rows
 
 RESULT = f"{FOLDER}/sparse.json"
 EXAMPLES = ("digits", "vowels")
@@ -204,7 +204,7 @@ def main(images, samples):
     click.echo("EdgeDRNN's network", err=True)
     result += edge_rows()
     click.echo("windows", err=True)
-    result += resident_rows() + streamed_rows() + halved_rows()
+    result += resident_rows() + streamed_rows() + halved_rows() + stacked_rows()
     for name in EXAMPLES:
         click.echo(name, err=True)
         result += example_rows(name, images, samples)

@@ -8,7 +8,7 @@ Published is the effective rate of BBS (Cao et al., FPGA 2019; batch 1, 87.5 %),
 all operations of the layer as it was before pruning, or those on weights that are not zero.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType
 
@@ -41,6 +41,8 @@ PINNED = {"pruned": 65, "dense": 16}
 """Columns of W_x at least that hide the tail of the step before: two windows, or columns enough."""
 SMALL = {64: (3072, 8), 512: (512, 2)}
 """Lanes -> words of a buffer in which W_h of 1,024 units does not fit, and row blocks of a group of SACC's halves."""
+STACK = 64, 8, 4096, 8, 256
+"""Of two layers in one run: lanes, batch, words of the buffer, row blocks of a group, and bits of the port."""
 FIELDS = {
     "accumulators": 2048,
     "finish_entries": 128,
@@ -84,11 +86,13 @@ def patterns(units, lanes):
 
 
 @lru_cache(maxsize=4)
-def pruned(pattern, units, seed=0):
-    """A layer, as a planner sees it, both of whose matrices are pruned."""
-    rng = np.random.default_rng(seed)
-    used = tuple(pattern.mask(rng.standard_normal((4 * units, units), dtype=np.float32)) for _ in "xh")
-    return Network((LayerShape("lstm", units, units, 15, used=used),))
+def pruned(pattern, units, seed=0, layers=1):
+    """Layers, as a planner sees them, all of whose matrices are pruned."""
+    rng, shapes = np.random.default_rng(seed), []
+    for _ in range(layers):
+        used = tuple(pattern.mask(rng.standard_normal((4 * units, units), dtype=np.float32)) for _ in "xh")
+        shapes.append(LayerShape("lstm", units, units, 15, used=used))
+    return Network(tuple(shapes))
 
 
 def engine(shape, **fields):
@@ -101,13 +105,15 @@ def rows_of(name, plan, network, memory=None, bbs=False):
     config, source = plan.config, "cycle model"
     short, long = (count_cycles(plan, count, memory=memory) for count in (STEPS, 3 * STEPS))
     cycles, beats = ((getattr(long, n) - getattr(short, n)) / (2 * STEPS) for n in ("cycles", "read_beats"))
-    (layer,) = network.layers
-    matrices, sequences = sum(used.sum() for used in layer.used), plan.sequences
+    layers, sequences = network.layers, plan.sequences
+    matrices, macs = sum(used.sum() for layer in layers for used in layer.used), sum(layer.macs for layer in layers)
+    rows = sum(layer.blocks(config.rows) * config.rows * layer.columns for layer in layers)
     kept = sum(tile.words for tile in plan.image.tiles if tile.part != "bias") * config.rows
     rate = 2 * sequences * CLOCK_MHZ / 1000 / cycles
     published, beside = (BBS_GOPS, f"{source} at {CLOCK_MHZ} MHz; BBS, an FPGA, batch 1") if bbs else (None, source)
     return [
-        Row("sparsity", name, 1 - float(matrices) / layer.macs, "of the weights", None, "mask"),
+        Row("sparsity", name, 1 - float(matrices) / macs, "of the weights", None, "mask"),
+        Row("lanes_with_a_row", name, macs / rows, "of lane-cycles", None, "the most that utilisation can be"),
         Row("cycles_per_step", name, cycles, "cycles", None, source),
         Row("bytes_per_step", name, beats * config.beat_bytes, "bytes", None, source),
         Row(
@@ -119,7 +125,7 @@ def rows_of(name, plan, network, memory=None, bbs=False):
             source,
         ),
         Row("padding", name, float(kept / matrices - 1), "zeros a non-zero", None, "weight image"),
-        Row("effective_gops", f"{name}/before pruning", float(layer.macs * rate), "GOPS", published, beside),
+        Row("effective_gops", f"{name}/before pruning", float(macs * rate), "GOPS", published, beside),
         Row("effective_gops", f"{name}/on non-zeros", float(matrices * rate), "GOPS", published, beside),
     ]
 
@@ -180,6 +186,19 @@ def halved_rows(units=1024, lanes=None, batch=16, ports=(256, PORT_BITS), kept=8
                 fields |= {"weight_words": words * config.word_bits // word_bits, "window": 0}
                 plan = _dense_sacc(network, engine(Shape(rows // 2, 2), **fields), batch)
                 result += rows_of(f"sacc/{layer}/dense", plan, network, memory)
+    return result
+
+
+def stacked_rows(units=1024, lanes=STACK, kept=8, bank=64):
+    """Rows of two layers in one run whose W_h stream, beside one of them on the same engine."""
+    result, memory = [], MemoryModel(LATENCY)
+    rows, batch, words, height, port_bits = lanes
+    config = engine(Shape(rows), axi_data_bits=port_bits, weight_words=words, window=64)
+    for layers in (1, 2):
+        network = pruned(BankBalanced(bank, kept), units, layers=layers)
+        where = f"{rows} lanes, batch {batch}, {port_bits}-bit port, {layers} in a run"
+        plan = GatherSaccPlanner(network, replace(config, shifts=(15,) * layers), batch, height).plan()
+        result += rows_of(f"sacc/LSTM {units}/{units}, {where}/pruned", plan, network, memory)
     return result
 
 

@@ -373,7 +373,8 @@ class GatherSaccLayer(GatherBatchLayer):
         """Tiles of W_x, each for all steps of a batch; the sums of its first step have been started already."""
         b, count, planner = self.b, len(self.x_tiles), self.planner
         first, last = self.x_tiles[0], self.x_tiles[-1]
-        for tile, part in b.parts(1, max(0, count - 3), int(count > 2), int(count > 1)):
+        alike = int(bool(self.below) and last.columns == first.columns)  # who sends x is told which is the last one
+        for tile, part in b.parts(1, max(0, count - 3 + alike), int(count > 2 and not alike), int(count > 1)):
             this = last if part == 3 else first
             then = None if this is last else last if part == 2 or count == 2 else first
             products = partial(self._x_products, None, tile, this, then)
@@ -451,6 +452,9 @@ class GatherSaccLayer(GatherBatchLayer):
     def _pass(self, direction, behind):
         """Pass down or up, ``behind`` which comes a window."""
         b, g, last = self.b, self.grid, self.grid.groups - 1
+        if self.stacked and self.last_units == self.group_units:
+            self._pass_alike(direction, behind)
+            return
         if direction == DOWN:
             self._diagonal(DOWN, 0, 0, [self._old(DOWN, self.group_units)], first=True)
             for group, end in b.peeled(1, g.groups):
@@ -463,6 +467,24 @@ class GatherSaccLayer(GatherBatchLayer):
             older = 0 if begins else (last - 2 - group) * g.each + g.own(last)
             then = behind if part == 2 else partial(self._next_diagonal, UP, group - 1)
             self._group(UP, group, 0, older, last if begins else 0, then)
+
+    def _pass_alike(self, direction, behind):
+        """A pass over groups that are alike: in a stack no one is written out, or programs would be too long."""
+        g, last = self.grid, self.grid.groups - 1
+        begin, end, step = (0, last, 1) if direction == DOWN else (last, 0, -1)
+        self._diagonal(direction, begin, 0, [self._old(direction, (begin + step) * self.group_units)], first=True)
+        for group in self.b.each(begin + step, end + step, step):
+            left = (end - group) * step
+            older = ((group - begin) * step - 1) * g.each
+            self._group(
+                direction, group, 0, older, 0, partial(self._behind_group, direction, group + step, left, behind)
+            )
+
+    def _behind_group(self, direction, group, left, behind):
+        for _ in self.b.when(left):
+            yield from self._next_diagonal(direction, group)
+        for _ in self.b.unless(left):
+            yield from behind()
 
     def _next_diagonal(self, direction, group):
         yield self._old(direction, group * self.group_units)

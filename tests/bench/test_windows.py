@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.windows import BBS_GOPS, Shape, halved_rows, resident_rows, streamed_rows
+from bench.windows import BBS_GOPS, Shape, halved_rows, resident_rows, stacked_rows, streamed_rows
 from lstm_hw.prune.patterns import BankBalanced, Unstructured
 
 
@@ -19,6 +19,7 @@ def test_balanced_patterns_keep_lanes_busy():
     assert where in rows[0].config
     assert by["utilisation_on_nonzeros", "8 of 64 kept"].ours > 0.98 and by["padding", "8 of 64 kept"].ours == 0
     assert by["utilisation_on_nonzeros", "unstructured"].ours < 0.6 and by["padding", "unstructured"].ours > 1
+    assert all(row.ours == 1 for row in rows if row.metric == "lanes_with_a_row")
     dense, kept = (by["effective_gops", f"8 of 64 kept/{of}"] for of in ("before pruning", "on non-zeros"))
     assert dense.ours == pytest.approx(8 * kept.ours) and {dense.published, kept.published} == {BBS_GOPS}
 
@@ -46,3 +47,10 @@ def test_halves_read_half():
     assert read["sbe", "pruned"] > 1.5 * read["sacc", "pruned"] and read["sacc", "dense"] > 3 * read["sacc", "pruned"]
     cycles = {tuple(row.config.split("/")[::3]): row.ours for row in rows if row.metric == "cycles_per_step"}
     assert cycles["sacc", "pruned"] < min(cycles["sbe", "pruned"], cycles["sacc", "dense"])
+
+
+def test_a_stack_takes_what_its_layers_take():
+    rows = stacked_rows(128, (40, 4, 640, 4, 64), kept=4, bank=32)
+    cycles, read = ([row.ours for row in rows if row.metric == of] for of in ("cycles_per_step", "bytes_per_step"))
+    assert read[1] == 2 * read[0] and cycles[1] < 2.1 * cycles[0]
+    assert {row.ours for row in rows if row.metric == "lanes_with_a_row"} == {512 / 520}

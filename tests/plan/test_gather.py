@@ -340,6 +340,14 @@ def test_bits_of_halves_in_turns(name):
     plan_scenario(model, plan, ((5, True), (1, False), (4, False), (2, False), (3, True)))
 
 
+def test_two_layers_of_many_groups_and_windows_are_no_long_program():
+    """Loops do not get longer with them, and groups that are alike are in one."""
+    model, plan = halved((32, 40, 40), 3, 8, 2, {"window": 8, "accumulators": 512}, (2, 4), "xh", True)
+    assert len(plan.program.instructions) < 480
+    check(plan)
+    plan_scenario(model, plan, ((3, True), (2, False)))
+
+
 @pytest.mark.parametrize("kind, parts", [({"kind": "gru"}, "xh"), ({}, "h")], ids=["GRU", "W_x dense"])
 def test_halves_of_other_layers(kind, parts):
     model, plan = (
