@@ -15,7 +15,7 @@ from math import gcd
 from ..errors import ProgramError
 from ..machine.isa import LOOP_IF, LOOP_KEPT, LOOP_UNLESS, OPS, REGISTER_BITS, REGISTERS
 from ..machine.program import Program, ProgramBuilder
-from .sums import Sum
+from .sums import Sum, as_sum
 from .tree import Change, Emit, Entry, Loop, Loops, When
 
 MASK = (1 << REGISTER_BITS) - 1
@@ -137,24 +137,25 @@ class _Webs:
     def _walk(self, nodes):
         for node in nodes:
             self._at += 1
-            if isinstance(node, Entry):
-                self._entry = self._at
-            elif isinstance(node, Emit):
-                for name, value in node.fields.items():
-                    if not value.known:
-                        self._use(node, name, value)
-                        self.read |= {value.variable}
-            elif isinstance(node, Change):
-                if not node.idle:
+            match node:
+                case Entry():
+                    self._entry = self._at
+                case Emit():
+                    for name, value in node.fields.items():
+                        self._read(node, name, value)
+                case Change(idle=False):
                     self._touch(node.variable)
-            elif isinstance(node, When):
-                if not node.test.known:
-                    self._use(node, "test", node.test, exact=not node.kept)
-                    self.read |= {node.test.variable}
-                self._starts |= node.starts
-                self._walk(node.body)
-            else:
-                self._loop(node)
+                case When():
+                    self._read(node, "test", node.test, exact=not node.kept)
+                    self._starts |= node.starts
+                    self._walk(node.body)
+                case Loop():
+                    self._loop(node)
+
+    def _read(self, node, name, value, exact=False):
+        if not value.known:
+            self._use(node, name, value, exact)
+            self.read |= {value.variable}
 
     def _loop(self, node):
         first = self._at
@@ -217,7 +218,7 @@ class _Writer:
 
     def __init__(self, webs):
         self.webs, self.builder = webs, ProgramBuilder()
-        self._moves = {}  # register -> [value, limit, whether a move with another limit may join]
+        self._moves = {}  # register -> value and limit
 
     def nodes(self, nodes):
         writers = {Entry: self._entry, Emit: self._emit, Change: self._change, When: self._when, Loop: self._loop}
@@ -255,12 +256,9 @@ class _Writer:
 
     def _when(self, node):
         self._settle()
-        if node.kept:
-            count = self._field("LOOP", "count", node, "test", node.test) | {"when": LOOP_KEPT, "of_x": int(node.of_x)}
-        else:
-            register = self.webs.of[id(node), "test"].register
-            count = {"count_reg": register, "when": LOOP_UNLESS if node.zero else LOOP_IF}
-        with self.builder.loop(**count):
+        when = LOOP_KEPT if node.kept else LOOP_UNLESS if node.zero else LOOP_IF
+        test = self._field("LOOP", "count", node, "test", node.test)
+        with self.builder.loop(**test, when=when, of_x=int(node.of_x)):
             self.nodes(node.body)
             self._settle()
             if node.starts:  # last, so that they do not hold up what the block does
@@ -283,7 +281,7 @@ class _Writer:
             if not body and turns != 1:  # it reads its count only: moves of other registers join those behind it
                 own = self._moves.pop(count and count.register, None)
                 held, self._moves = self._moves, {count.register: own} if own else {}
-            with self._repeated(turns, count):
+            with self._repeated(node, number, turns):
                 self.nodes(body)
                 for web, term in counted if last and node.written_out else moved:
                     self._move_web(web, term, 1)
@@ -308,13 +306,11 @@ class _Writer:
                     self._move_web(web, term, -1)
                 self._settle()
 
-    def _repeated(self, turns, count):
+    def _repeated(self, node, part, turns):
         if turns == 1:
             return nullcontext()
         self._settle()
-        if isinstance(turns, int):
-            return self.builder.loop(count=turns)
-        return self.builder.loop(count_reg=count.register)
+        return self.builder.loop(**self._field("LOOP", "count", node, part, as_sum(turns)))
 
     def _set(self, webs):
         for web in webs:
