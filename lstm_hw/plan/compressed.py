@@ -58,7 +58,7 @@ class CompressedLayer(FusionLayer):
     ``first_beat`` is where its segments begin in the image. Of the first layer, ``top`` is the last one.
     """
 
-    whole = True
+    whole = ends_sums = True
     top: CompressedLayer | None = None
 
     def __init__(self, planner: CompressedPlanner, shape: LayerShape, number: int) -> None:
@@ -141,14 +141,8 @@ class CompressedLayer(FusionLayer):
             if self.alone:
                 self._take_some(batch + 2, at, later)
 
-    def start(self, batch: Sum, count: Sum, take: bool = False) -> None:
-        b = self.b
-        for at in b.each(self.batch):
-            self.start_sums(self.mask, self.sums_of(batch, at) - self.sums)
-        if take:
-            self.take(batch, count)
-        self.await_x(steps=count)
-        for segment in b.each(self.rest):
+    def _x_left_over(self, batch):
+        for segment in self.b.each(self.rest):
             self._x_segment(batch, segment)
 
     def steps(self, batch: Sum, count: Sum) -> None:

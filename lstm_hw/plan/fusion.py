@@ -41,6 +41,9 @@ class FusionLayer(ResidentBias):
     of the one in front of it is free.
     """
 
+    ends_sums = False
+    """Whether the last column of the bias finishes the sums of a step."""
+
     def __init__(self, planner: FusionPlanner, shape: LayerShape, number: int) -> None:
         super().__init__(planner, shape, number)
         config, batch = planner.config, planner.batch
@@ -162,10 +165,14 @@ class FusionLayer(ResidentBias):
         """Sums of a batch: bias and what is left of W_x's columns. ``take`` its x, and set the count."""
         b = self.b
         for at in b.each(self.sets):
-            self.start_sums(self.mask, self.sums_of(batch, at) - self.sums, finish=False)
+            self.start_sums(self.mask, self.sums_of(batch, at) - self.sums, finish=self.ends_sums)
         if take:
             self.take(batch, count)
         self.await_x(steps=count)
+        self._x_left_over(batch)
+
+    def _x_left_over(self, batch):
+        """Columns of W_x that are no step's part."""
         if self.rest:
             self._x_products(batch, 0, self.batch * self.chunk, columns=self.rest, slots=self.blocks)
 

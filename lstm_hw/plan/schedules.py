@@ -229,29 +229,20 @@ def _sacc_choices(ask, config):
     batches = [1] if "batch" not in ask.options else []
     blocks = max(layer.blocks(config.rows) for layer in ask.network.recurrent)
     for batch in [*batches, *ask.batches(SaccPlanner, 2 if batches else 1)]:
-
-        def make(pinned, batch=batch):
-            return SaccPlanner(ask.network, config, batch, pinned)
-
+        make = partial(SaccPlanner, ask.network, config, batch)
         for pinned in ask.amounts("pinned", make, blocks, none=True):
             yield {"batch": batch, "pinned": pinned}
 
 
 def _conventional_choices(ask, config):
-    def make(pinned):
-        return ConventionalPlanner(ask.network, config, pinned)
-
-    for pinned in ask.amounts("pinned", make, ask.hidden - 1, none=True):
-        yield {"pinned": pinned}
+    make = partial(ConventionalPlanner, ask.network, config)
+    return ({"pinned": pinned} for pinned in ask.amounts("pinned", make, ask.hidden - 1, none=True))
 
 
 def _row_window_choices(ask, config):
-    def make(window):
-        return RowWindowPlanner(ask.network, config, window)
-
+    make = partial(RowWindowPlanner, ask.network, config)
     blocks = max(layer.blocks(config.rows) for layer in ask.network.recurrent)
-    for window in ask.amounts("window", make, blocks, none=False):
-        yield {"window": window}
+    return ({"window": window} for window in ask.amounts("window", make, blocks, none=False))
 
 
 def _compressed_choices(ask, config):
