@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 
 from ..errors import ConfigError
 from ..machine.config import GATES, EngineConfig
-from ..machine.isa import MODE_ZERO, SPACE_H
+from ..machine.isa import MODE_ZERO, SPACE_H, VECTORS_BITS
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
 from .layer import Frame, ResidentBias, TurningX, check_beat, ring_words, words_of
@@ -84,7 +84,8 @@ class BatchLayer(TurningX, ResidentBias):
         self.x_words, self._x_tile = words_of(self.x_tiles), max((tile.words for tile in self.x_tiles), default=0)
         self.pinned = sum(tile.columns for tile in self.pinned_tiles)
         self.step_tiles = [*self.pinned_tiles, *hidden]
-        self.buffers = min(self.config.x_elements // self.x_stride, 2 * self.batch)
+        most = max(self.batch, min(2 * self.batch, (1 << VECTORS_BITS) - 1))
+        self.buffers = min(self.config.x_elements // self.x_stride, most)
         states = shape.outputs * self.config.contexts * shape.is_cell
         self.own = {"h_elements": self.slots * shape.outputs, "states": states}
         self.keep({1: self.step_tiles, 2: [], 3: self.pinned_tiles}[self.case])

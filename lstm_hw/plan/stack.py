@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
-from ..machine.isa import SPACE_H
+from ..machine.isa import SPACE_H, VECTORS_BITS
 from ..machine.layout import Image
 from ..machine.network import Network
 from ..machine.plan import Plan
@@ -187,6 +187,11 @@ class StackPlanner:
         if self.config.decoder != "off" and not self.decodes and any(layer.streamed for layer in self.all):
             rule = f"must be off for the schedule {self.name}: its weights stream as they are"
             raise ConfigError("engine.decoder", repr(self.config.decoder), rule)
+        most = (1 << VECTORS_BITS) - 1
+        if first.buffers > most:
+            raise ConfigError(
+                "batch", self.batch, f"must be smaller: {first.buffers} vectors of x wait, and {most} can"
+            )
         if self.resident:
             self._load()
         self._run()

@@ -184,16 +184,17 @@ class TB:
 
 
 def random_commands(rng, config, count):
-    """Commands of all modes; states and h addresses come round only long after their last use."""
-    commands, state, target = [], 0, 0
+    """Commands of all modes; states and h addresses come round only long after their last use, and are the last ones of
+    deep memories."""
+    commands, state, target = [], config.states - STATES, config.h_elements - ELEMENTS
     for _ in range(count):
         mode = rng.choice((MODE_CELL, MODE_CELL, MODE_LINEAR, MODE_ZERO))
         hidden = mode != MODE_LINEAR
         units, mask = rng.choice((0, 1, 2, rng.randint(1, 14))), rng.randrange(1 << config.contexts)
         stride = rng.choice((units, units + 3))
         need = config.contexts * stride + 1
-        state = state if state + need <= config.states else 0
-        target = target if target + units <= config.h_elements else 0
+        state = state if state + need <= config.states else config.states - STATES
+        target = target if target + units <= config.h_elements else config.h_elements - ELEMENTS
         commands.append(
             cell_command(
                 units,
@@ -213,10 +214,19 @@ def random_commands(rng, config, count):
     return commands
 
 
+STATES, ELEMENTS = 600, 300
+"""As many as random commands need not to meet again."""
 CONFIGS = {
     "1 cell, K=1": {"rows": 8, "cells": 1},
     "2 cells, K=2": {"rows": 16, "cells": 2, "contexts": 2, "x_per_beat": 2},
-    "5 cells, K=3": {"rows": 32, "cells": 5, "contexts": 3, "x_per_beat": 4},
+    "5 cells, K=3, deep": {
+        "rows": 32,
+        "cells": 5,
+        "contexts": 3,
+        "x_per_beat": 4,
+        "states": 4096 + STATES - 100,
+        "h_elements": 1 << 16,
+    },
     "5 cells, pwl, R=4": {"rows": 4, "cells": 5, "activation": "pwl", "finish_entries": 3},
     "2 cells, R=8, 2 entries": {
         "rows": 8,
@@ -235,7 +245,7 @@ CONFIGS = {
 
 
 def config_named(name):
-    return config_of(**{"shifts": SHIFTS, "states": 600, "h_elements": 300} | CONFIGS[name])
+    return config_of(**{"shifts": SHIFTS, "states": STATES, "h_elements": ELEMENTS} | CONFIGS[name])
 
 
 @pytest.mark.parametrize("stall", [0.0, 0.9])

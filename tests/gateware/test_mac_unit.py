@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from lstm_hw.gateware.mac_unit import MacUnit
-from lstm_hw.machine.isa import SPACE_CONSTANT, SPACE_H, SPACE_X
+from lstm_hw.machine.isa import COUNT_BITS, SPACE_CONSTANT, SPACE_H, SPACE_X
 from lstm_hw.machine.latency import HAZARD_COLUMNS
 from tests.builders import config_of
 from tests.simulation import monitor, observe, simulate, source
@@ -19,7 +19,13 @@ CONFIGS = {
     "K=1": {"weight_words": 64, "accumulators": 8, "finish_entries": 2},
     "K=3": {"weight_words": 61, "accumulators": 11, "finish_entries": 3, "contexts": 3, "x_per_beat": 4},
     "K=2": {"weight_words": 100, "accumulators": 3, "finish_entries": 5, "contexts": 2, "x_per_beat": 2},
-    "more tokens than an offset can name": {"weight_words": 64, "finish_entries": 2, "x_elements": 1 << 14},
+    "more tokens than an offset can name": {
+        "weight_words": 64,
+        "accumulators": 4096,
+        "finish_entries": 2,
+        "x_elements": 1 << 16,
+        "h_elements": 1 << 16,
+    },
 }
 
 
@@ -342,6 +348,18 @@ def test_random_commands(name, slow):
     loads = [(n, c.source) for n, c in model.log if c.first and c.command["load"]]
     stores = [(n, c.target) for n, c in model.log if c.last and c.command["store"]]
     assert all(not 0 < n - s < HAZARD_COLUMNS for n, e in loads for s, entry in stores if e == entry)
+
+
+@pytest.mark.parametrize("space, name", [(SPACE_H, "h"), (SPACE_X, "x")])
+def test_of_more_tokens_than_an_offset_can_name_none_is_taken_to_be_there(space, name):
+    """As soon as tokens are counted in more bits than offsets; with fewer elements, in fewer."""
+    for elements in (1 << COUNT_BITS - 3, 1 << COUNT_BITS - 2, 1 << 16):
+        config = config_of(weight_words=64, x_elements=elements, h_elements=elements)
+        commands = [mac_command(1, space=space, wait=1, offset=offset) for offset in (0, 20, 99)]
+        bench = TB(config, [commands], FAST | {"x": 0.0, "h": 0.0, name: 1.0}, 32, random.Random(1))
+        cycles = [now for now, _ in bench.run().log]
+        # A token comes in each cycle, from the first in which the unit is not cleared.
+        assert [now - cycles[0] for now in cycles] == [0, 20, 99]
 
 
 def test_no_bubble_between_commands():

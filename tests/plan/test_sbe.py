@@ -210,6 +210,10 @@ def test_refuses_what_does_not_fit():
     for pinned in (24, 17, 0):
         with pytest.raises(ConfigError, match=f"pinned: {pinned}; must leave at least a tile of 8"):
             BatchPlanner(model.network, config, 2, pinned, tile_columns=8)
+    deep = replace(config, x_elements=1 << 14, accumulators=1024)
+    with pytest.raises(ConfigError, match="batch: 256; must be smaller: 256 vectors of x wait, and 255 can"):
+        BatchPlanner(model.network, deep, 256, 8, tile_columns=8).plan()
+    assert BatchPlanner(model.network, deep, 255, 8, tile_columns=8).plan().batch == 255
     stacked = random_network(np.random.default_rng(0), (24, 8, 8))
     with pytest.raises(ConfigError, match="engine.states: 16; must be at least 24"):
         BatchPlanner(stacked.network, replace(config, states=16), 2, 8, tile_columns=4)
