@@ -77,9 +77,10 @@ class StackPlanner:
     def __init__(self, network: Network, config: EngineConfig, batch: int = 1) -> None:
         if refused := self.refuses(network):
             raise ConfigError("plan.schedule", f"{self.name!r} for a model {refused}", "must be one that is for it")
-        for field, what in self._means(network):
-            if not getattr(config, field):
-                raise ConfigError(f"engine.{field}", False, f"must be true for {what}")
+        if lacking := [(field, what) for field, what in self._means(network) if not getattr(config, field)]:
+            (field, what), *others = lacking
+            more = "".join(f", and engine.{field} for {what}" for field, what in others)
+            raise ConfigError(f"engine.{field}", False, f"must be true for {what}{more}")
         if batch < self.least_batch:
             raise ConfigError("batch", batch, f"must be at least {self.least_batch}")
         self.network, self.config, self.batch, self.b = network, config, batch, Loops()

@@ -111,6 +111,10 @@ def test_two_layers_and_one_linear_layer_with_an_activation():
     runs_of(plan, model, x)
     with pytest.raises(ConfigError, match="engine.chains: False; must be true for 1 linear layers with tanh"):
         ResidentPlanner(plan.network, replace(plan.config, chains=False))
+    *layers, head = plan.network.layers
+    network = replace(plan.network, layers=(*layers, replace(head, activation="elu")))
+    with pytest.raises(ConfigError, match="engine.chains: False; must be true for .*, and engine.elu for a linear"):
+        ResidentPlanner(network, replace(plan.config, chains=False))
 
 
 @pytest.mark.parametrize(
