@@ -16,7 +16,7 @@ from ..machine.layout import Tile
 from ..machine.network import Network
 from .layer import Frame, words_of
 from .sbe import BatchLayer, BatchPlanner
-from .sums import as_sum
+from .sums import Sum, as_sum
 from .windows import Windows, window_tiles
 
 BIAS = 1
@@ -24,9 +24,23 @@ BIAS = 1
 
 
 class GatherBatchLayer(Windows, BatchLayer):
-    """The layer; ``pinned`` of it are whole windows of W_x, the last ones."""
+    """A layer; ``pinned`` of it are whole windows of W_x, the last ones.
+
+    One that ``answers`` gives the outputs of a head at every step, behind the CELL of the step.
+    """
+
+    @property
+    def answers(self) -> bool:
+        network = self.planner.network
+        return network.head_every_step and self.number == len(network.recurrent) - 1
+
+    @property
+    def bias(self) -> Sum | int:
+        """First entry of the bias of all row blocks, where it stays."""
+        return BIAS if "accumulators" in self.shared else self.sums + self.batch * self.blocks
 
     def cut(self, planner: BatchPlanner) -> tuple[list[Tile], list[Tile], list[Tile]]:
+        self.planner, self.slots = planner, 1
         pinned = planner.asked[self.number]
         per_beat = self.config.x_per_beat if self.config.contexts == 1 else 1
         x = window_tiles(self.layer, self.number, "x", self.config, per_beat, least=2)
@@ -50,12 +64,14 @@ class GatherBatchLayer(Windows, BatchLayer):
     def fit(self, room: int) -> None:
         super().fit(room)
         self.own["accumulators"] = self.blocks
+        if self.answers:  # a head has its turn while sums wait
+            self.own["accumulators"] += self.shared.pop("accumulators")
 
     # Instructions
 
     def loaded(self) -> None:
-        """The bias of all row blocks, into the entries from ``BIAS`` on, where it stays."""
-        self.start_sums(self.mask, BIAS - self.sums, finish=False, fresh=1)
+        """The bias of all row blocks, into the entries where it stays."""
+        self.start_sums(self.mask, self.bias - self.sums, finish=False, fresh=1)
 
     def first_window(self) -> None:
         """x of a run's first tile and step, and its window."""
@@ -81,7 +97,7 @@ class GatherBatchLayer(Windows, BatchLayer):
                     self._input_tile(first + (tile + 1) * self.tile, first=False)
                     window = self._x_window(tile + 1, first)
                 sums = self.sums + step * self.blocks
-                source = as_sum(BIAS) if part == 0 else sums
+                source = self.bias if part == 0 else sums
                 words = {"stream": 1, "release": int(not later)}
                 self.multiply_window(self.x_tiles[0], None, window, source=source, store=1, target=sums, **words)
         if not self.refetched:
@@ -112,6 +128,9 @@ class GatherBatchLayer(Windows, BatchLayer):
                 for _ in self.b.unless(self.b.left):
                     self.multiply_window(tile, None, None, source=sums, finish=1, **words)
         self.all_cells(self.h)
+        if self.answers:
+            self.settle(self, take=0)
+            self.planner.heads[0].outputs(self.mask, self.h, ahead=self.layer.outputs)
 
     # Windows
 
@@ -139,7 +158,7 @@ class GatherBatchLayer(Windows, BatchLayer):
 
 
 class GatherBatchPlanner(BatchPlanner):
-    """One layer of which W_x, or all of it, does not stay on chip; a head behind the last step does.
+    """One layer of which W_x, or all of it, does not stay on chip; a head does.
 
     Parameters
     ----------
@@ -157,17 +176,16 @@ class GatherBatchPlanner(BatchPlanner):
 
     name = "gather_sbe"
     least_batch = 2  # of one step, a tile of W_x would serve nobody else
-    layer, takes = GatherBatchLayer, ()
+    layer, takes, answers = GatherBatchLayer, (), True
     stacks = False
-    """Whether it takes more than one layer, and a head at every step."""
+    """Whether it takes more than one layer."""
 
     def __init__(self, network: Network, config: EngineConfig, batch: int, pinned: int = 1, case: int = 1) -> None:
         if not config.window:
             raise ConfigError("engine.window", config.window, f"must be 4 to 64 for the schedule {self.name}")
-        if not self.stacks and (len(network.recurrent) > 1 or network.head_every_step):
-            found = "a head at every step" if network.head_every_step else f"{len(network.recurrent)} recurrent layers"
-            rule = f"must be one, with a head behind the last step at most, for the schedule {self.name}"
-            raise ConfigError("network", found, rule)
+        if len(network.recurrent) > 1 and not self.stacks:
+            rule = f"must be one for the schedule {self.name}"
+            raise ConfigError("network", f"{len(network.recurrent)} recurrent layers", rule)
         super().__init__(network, config, batch, pinned, case)
 
     def columns(self, steps: int) -> int:

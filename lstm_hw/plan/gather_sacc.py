@@ -146,8 +146,6 @@ class GatherSaccLayer(GatherBatchLayer):
         Whether it takes turns with others.
     copies : int
         Of its h, for the layer above, each with a c: 1 or 0.
-    answers : bool
-        Whether a head gives the outputs of each step behind its pass.
     step : Sum
         Of the pass, from which on the sums of a step are counted.
     """
@@ -158,7 +156,6 @@ class GatherSaccLayer(GatherBatchLayer):
     def cut(self, planner: GatherSaccPlanner) -> tuple[list[Tile], list[Tile], list[Tile]]:
         config, shape, network, self.planner = self.config, self.layer, planner.network, planner
         self.stacked, self.copies = len(network.recurrent) > 1, int(self.number + 1 < len(network.recurrent))
-        self.answers = network.head_every_step and not self.copies
         per_beat = config.x_per_beat if config.contexts == 1 and not self.number else 1
         most = max(shape.blocks(config.rows) for shape in network.recurrent)
         height = planner.height if self.blocks == most else min(planner.height, max(1, self.blocks - 1))
@@ -209,8 +206,7 @@ class GatherSaccLayer(GatherBatchLayer):
         self.shared["finish_entries"] = self.times * min(2 * self.grid.height, self.blocks)
         if self.stacked:
             self.shared["states"] = self.times * self.group_units
-        if not self.tail:  # others have their turn while sums wait
-            self.own["accumulators"] += self.shared.pop("accumulators") + self.stacked * self.blocks
+            self.own["accumulators"] += self.shared.pop("accumulators", 0) + self.blocks  # others have their turns
 
     def words_read(self, steps: int) -> int:
         (_, down), (_, up) = self.words_of_pass
@@ -607,7 +603,7 @@ class GatherSaccPlanner(GatherBatchPlanner):
 
     name = NAME
     layer = GatherSaccLayer
-    stacks = answers = True
+    stacks = True
 
     def __init__(self, network: Network, config: EngineConfig, batch: int, height: int) -> None:
         self.height = height

@@ -93,12 +93,10 @@ def test_other_cells_and_outputs(name):
     plan_scenario(model, plan, RUNS)
 
 
-@pytest.mark.parametrize("schedule", ["gather", "gather_sbe"])
-def test_chains_of_linear_layers(schedule):
+@pytest.mark.parametrize("schedule, every", [("gather", True), ("gather_sbe", False), ("gather_sacc", True)])
+def test_chains_of_linear_layers(schedule, every):
     rng = np.random.default_rng(4)
-    dense = with_chain(
-        float_model(rng, inputs=16, hidden=(16,), outputs=0), schedule == "gather", ["relu", "tanh", "none"]
-    )
+    dense = with_chain(float_model(rng, inputs=16, hidden=(16,), outputs=0), every, ["relu", "tanh", "none"])
     x = rng.uniform(-1, 1, (2, 6, 16))
     model = quantize(prune(dense, PruneConfig("2:8")).model, x)
     fields = {"rows": 16, "window": 8, "weight_bits": 16, **engine_formats(model)}
@@ -231,11 +229,13 @@ BATCHES = {
     "W_h held for a batch": ((24, 16), 3, 8, 2, {"window": 8, "x_per_beat": 4}, (3, 1, 2)),
     "W_h streams, two sequences": ((24, 16), 3, 8, 2, {"window": 8, "contexts": 2, "x_per_beat": 2}, (3, 9, 3)),
     "windows that nothing hides": ((30, 30), 0, 15, 1, {"rows": 48, "window": 16}, (4, 1, 2)),
+    "a head at every step": ((16, 16), 9, 8, 2, {"window": 8, "contexts": 2, "x_per_beat": 2}, (3, 1, 1), True),
+    "a head at every step, W_h streams": ((24, 16), 3, 8, 2, {"window": 8}, (2, 1, 3), True),
 }
 
 
-def batched(sizes, head, bank, keep, fields, arguments):
-    model, config = built(sizes, head, False, bank, keep, "xh", {"finish_entries": 512, "states": 512} | fields)
+def batched(sizes, head, bank, keep, fields, arguments, every=False):
+    model, config = built(sizes, head, every, bank, keep, "xh", {"finish_entries": 512, "states": 512} | fields)
     config = replace(config, x_elements=512, h_elements=512, program_length=512)
     return model, GatherBatchPlanner(model.network, config, *arguments).plan()
 
@@ -278,9 +278,10 @@ def test_what_no_batch_can_have():
             GatherBatchPlanner(model.network, config, **{"batch": 2, **options})
     with pytest.raises(ConfigError, match="engine.window: 0; must be 4 to 64 for the schedule gather_sbe"):
         GatherBatchPlanner(model.network, replace(config, window=0), 2)
-    model, config = built(*STACKS["W_x dense"])
-    with pytest.raises(ConfigError, match="network: a head at every step; must be one, with a head behind"):
+    model, config = built(*STACKS["stack, head at every step"])
+    with pytest.raises(ConfigError, match="network: 2 recurrent layers; must be one for the schedule gather_sbe"):
         GatherBatchPlanner(model.network, config, 2)
+    model, config = built(*STACKS["W_x dense"])
     one = replace(model.network, layers=model.network.layers[:1], head_every_step=False)
     with pytest.raises(ConfigError, match="model: W_x without enough zeros for windows"):
         GatherBatchPlanner(one, config, 2)
@@ -388,7 +389,7 @@ def test_random_plans(data):
     batched = schedule != "gather"
     one = schedule == "gather_sbe"
     sizes = draw(st.lists(st.integers(6, 24), min_size=2, max_size=2 if one else 3))
-    head, every = draw(st.sampled_from(((0, False), (3, False), (3, True))[: 2 if one else 3]))
+    head, every = draw(st.sampled_from(((0, False), (3, False), (3, True))))
     model = random_network(np.random.default_rng(draw(st.integers(0, 99))), sizes, head, every)
     model = pruned(model, draw(st.sampled_from(((0.8, 0.8), (0.9, 0.7), (0.0, 0.9)))), draw(st.integers(0, 9)))
     contexts = draw(st.integers(1, 2))
