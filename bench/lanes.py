@@ -48,7 +48,7 @@ accumulators is not stored."""
 DEEP = {"accumulators": 47, "finish_entries": 44, "block_sums": None}
 """Accumulators and finished sums in block RAM."""
 DEEP_LANES = 64
-BY_GROUPS = {"dsp": (0, 0), "bram36": (0, 0), "lutram": (0, 0), "lut": (0.12, 0.3), "ff": (0, 0.02)}
+BY_GROUPS = {"dsp": (0, 0), "bram36": (0, 0), "lutram": (0, 0), "lut": (0.11, 0.26), "ff": (0, 0.02)}
 """By how much a count by lane groups may be below and above one of all lanes together."""
 REGISTERS = {
     "wide": ("AREG", "ADREG"),

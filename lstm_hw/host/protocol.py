@@ -213,25 +213,7 @@ class Parser:
 
 @dataclass(frozen=True)
 class Hello:
-    """What a bridge says of itself.
-
-    Parameters
-    ----------
-    version : int
-        Of the protocol.
-    capabilities : Capability
-    memory_base : int
-        Address at which the weight ports see offset 0 of the memory.
-    memory_bytes : int
-    x_beat_bytes, y_beat_bytes : int
-        Of a beat of the streams.
-    most : int
-        Longest payload of a request or a reply.
-    y_beats : int
-        Beats of y that wait in the bridge, at most.
-    timeout_us : int
-        Microseconds that X and Y wait.
-    """
+    """What a bridge says of itself: the fields of :data:`HELLO`."""
 
     version: int
     capabilities: Capability

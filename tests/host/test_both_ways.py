@@ -1,7 +1,5 @@
 """Networks that read a sequence from both ends: images, the driver in Python and that in C."""
 
-import os
-import shutil
 import subprocess
 from dataclasses import replace
 
@@ -15,7 +13,7 @@ from lstm_hw.host.image import FirmwareImage, Kind
 from lstm_hw.machine.arrangement import READS, SENDS, Arrangement
 
 from ..projects import both_ways, tensors, write_project
-from .c_driver import CC, compiled
+from .c_driver import compiled, needs_compiler
 from .engine import ModelEngine
 from .test_image import resealed, section
 from .test_roads import direct
@@ -124,11 +122,10 @@ def test_most_steps(tmp_path, projects):
 
 @pytest.fixture(scope="module")
 def arranger(tmp_path_factory):
-    if not os.environ.get("CI") and shutil.which(CC) is None:
-        pytest.skip("no C compiler")
     return compiled(tmp_path_factory.mktemp("arrange"), "arrange.c", ("lstm_hw.c", "lstm_hw_float.c"))
 
 
+@needs_compiler
 @pytest.mark.parametrize(
     "head, sends", [*zip(HEADS, ("sent", "added", "added_last"), strict=True), ("every_step", "apart")]
 )

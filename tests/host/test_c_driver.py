@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -26,10 +25,10 @@ from sim.runner import run_bench
 
 from ..plan.test_plain import cells, head, rnn
 from ..projects import tensors, write_project
-from .c_driver import CC, CXX, PLAIN, SANITIZE, WARNINGS, compiled, session
+from .c_driver import CC, CXX, PLAIN, SANITIZE, WARNINGS, compiled, needs_compiler, session
 from .test_image import put, section
 
-pytestmark = pytest.mark.skipif(not os.environ.get("CI") and shutil.which(CC) is None, reason="no C compiler")
+pytestmark = needs_compiler
 
 ROOT = Path(__file__).parents[2]
 HEADER_FILE = c_driver.SOURCES / "lstm_hw.h"
