@@ -10,10 +10,11 @@ with 64 lanes. What a file does not say stands in ``options.toml`` of the folder
     expected = "first_linear"   # array to compare with; y without it
     rate = 48000                # steps a second that must be met
 
-A file that cannot be read has a row that says why. Without a folder the models of the examples are taken.
+A file that cannot be read has a row that says why. Without a folder the models of the examples are taken, and one of
+each kind of network that none of them is, with random weights of a fixed seed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -22,6 +23,9 @@ import numpy as np
 
 from lstm_hw.campaign import run_tasks
 from lstm_hw.errors import ConfigError, LstmHwError
+from lstm_hw.machine.arrangement import Arrangement
+from lstm_hw.model.both_ways import Part, in_parts
+from lstm_hw.model.float_model import DenseWeights, FloatModel, GruWeights, LstmWeights
 from lstm_hw.model.load import LOADERS, load
 from lstm_hw.model.readers.options import ReadOptions
 from lstm_hw.model.reference import float_reference
@@ -73,6 +77,61 @@ def rows_of(path: Path, given: dict) -> Iterator[Row]:
     yield from _numbers(path.name, model, x[:, :STEPS], given.get("rate"))
 
 
+SIZES = (8, 32, 4)
+"""Inputs, hidden units and outputs of the networks with random weights."""
+TIMES = 20
+"""Steps of their sequences."""
+
+
+def networks() -> dict[str, Callable[[np.random.Generator], FloatModel]]:
+    """Kind of network -> a model of it with random weights."""
+    inputs, units, outputs = SIZES
+
+    def random(rng, rows, columns):
+        return rng.normal(0, 1 / np.sqrt(columns), (rows, columns))
+
+    def lstm(rng, read):
+        return LstmWeights(random(rng, 4 * units, read), random(rng, 4 * units, units), rng.normal(0, 0.3, 4 * units))
+
+    def gru(rng, read):
+        matrices, biases = (random(rng, 3 * units, size) for size in (read, units)), rng.normal(0, 0.3, (2, 3 * units))
+        return GruWeights.of_gates(*matrices, *biases, "gru", reset_before=True)
+
+    def both(rng, read):
+        return Part([lstm(rng, read)], [lstm(rng, read)])
+
+    def dense(rng, read, activation="none", size=outputs):
+        return DenseWeights(random(rng, size, read), rng.normal(0, 0.3, size), activation=activation)
+
+    def labels(rng):
+        linear = [dense(rng, 2 * units, "relu", units), dense(rng, units)]
+        return in_parts([both(rng, inputs)], linear, "every_step", TIMES)
+
+    def autoencoder(rng):
+        parts = [Part([lstm(rng, inputs)]), Part([lstm(rng, units)], repeats=True)]
+        return in_parts(parts, [dense(rng, units, size=inputs)], "every_step", TIMES, TIMES)
+
+    return {
+        "gru_reset_before": lambda rng: FloatModel((gru(rng, inputs),), dense(rng, units)),
+        "bidirectional": lambda rng: in_parts([both(rng, inputs)], [dense(rng, 2 * units)], "final_state"),
+        "bidirectional_two": lambda rng: in_parts(
+            [both(rng, inputs), both(rng, 2 * units)], [dense(rng, 2 * units)], "every_step", TIMES
+        ),
+        "bidirectional_labels": labels,
+        "flatten": lambda rng: FloatModel(
+            (lstm(rng, inputs),), dense(rng, TIMES * units), arrangement=Arrangement(steps=TIMES)
+        ),
+        "autoencoder": autoencoder,
+    }
+
+
+def network_rows(name: str) -> Iterator[Row]:
+    """Rows of a kind of network."""
+    rng = np.random.default_rng(1)
+    model = networks()[name](rng)
+    yield from _numbers(name, model, rng.uniform(-1, 1, (8, TIMES, SIZES[0])), None)
+
+
 def example_rows(name: str) -> Iterator[Row]:
     """Rows of an example; nobody else gives its outputs."""
     project = convert(f"examples/{name}/{name}.toml")
@@ -110,8 +169,11 @@ def _numbers(name, model, x, rate):
 
 
 def rows(task: dict) -> list[dict]:
-    """Rows of an example, or of a file of a folder; a task."""
-    found = example_rows(task["example"]) if "example" in task else rows_of(Path(task["path"]), task["given"])
+    """Rows of an example, of a kind of network, or of a file of a folder; a task."""
+    if "path" in task:
+        found = rows_of(Path(task["path"]), task["given"])
+    else:
+        found = example_rows(task["example"]) if "example" in task else network_rows(task["network"])
     return [asdict(row) for row in found]
 
 
@@ -120,7 +182,8 @@ def rows(task: dict) -> list[dict]:
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes that work at a time.")
 def main(models, jobs):
     """Read published models, and print errors at 16 and 8 bits and cycles a step."""
-    tasks = [{"example": name} for name in EXAMPLES] if models is None else _tasks(models)
+    tasks = [*({"example": name} for name in EXAMPLES), *({"network": name} for name in networks())]
+    tasks = tasks if models is None else _tasks(models)
     return [Row(**row) for found in run_tasks(rows, tasks, jobs=jobs, label="models") for row in found]
 
 

@@ -142,8 +142,9 @@ class Designed(Quantised):
 
     @cached_property
     def response(self) -> tuple[int, ...]:
-        """Cycles from the last beat of a step's x to the last one of its outputs; see :mod:`lstm_hw.proof.response`."""
-        return response(self.plan, self.memory)
+        """Cycles from the last beat of a step's x to the last one of its outputs, or of a sequence where a layer waits
+        for all; see :mod:`lstm_hw.proof.response`."""
+        return response(self.plan, self.memory, self._steps())
 
     @property
     def activity_taken(self) -> dict[str, Any] | None:

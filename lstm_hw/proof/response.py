@@ -23,8 +23,9 @@ def bounds(cycles: tuple[int, ...]) -> dict[str, int]:
     return {"least": min(cycles), "most": max(cycles)}
 
 
-def response(plan: Plan, memory: MemoryModel | None = None) -> tuple[int, ...]:
-    """Count the cycles from the last beat of x of a step to the last beat of its outputs.
+def response(plan: Plan, memory: MemoryModel | None = None, steps: int = 2) -> tuple[int, ...]:
+    """Count the cycles from the last beat of x of a step to the last beat of its outputs; where a layer waits for all
+    steps, from the last beat of x of a sequence to the last one of all outputs.
 
     The engine waits for that x, and all that can be done without it has been done. Where a schedule takes steps
     together, the x of all of them comes at once, and the step is the last of them.
@@ -33,6 +34,8 @@ def response(plan: Plan, memory: MemoryModel | None = None) -> tuple[int, ...]:
     ----------
     plan : Plan
     memory : MemoryModel, optional
+    steps : int
+        Of the sequence where a layer waits, two at least.
 
     Returns
     -------
@@ -45,7 +48,8 @@ def response(plan: Plan, memory: MemoryModel | None = None) -> tuple[int, ...]:
     ProgramError
         The program does not run to its end.
     """
-    beats, steps = late_beats(plan), 2 * plan.batch
+    steps = max(2, steps) if plan.network.waits else 2 * plan.batch
+    beats = late_beats(plan) * (steps // plan.batch - 1)
     settled = count_cycles(plan, steps, memory=memory).cycles + SETTLED
     timing = Timing(plan.config, memory, assumed=Assumed.of(plan))
     commands = plan.program.run("run", steps, True, registers_before(plan, "run"))

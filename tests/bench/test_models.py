@@ -38,6 +38,16 @@ def test_folder(tmp_path):
     assert not any("alone" in config for _, config in found)
 
 
+@pytest.mark.parametrize("name", ["bidirectional_two", "autoencoder"])
+def test_a_kind_of_network(monkeypatch, name):
+    """Smaller than the bench has it."""
+    monkeypatch.setattr(models, "SIZES", (3, 4, 2))
+    monkeypatch.setattr(models, "TIMES", 4)
+    found = {(row["metric"], row["config"]): row["ours"] for row in models.rows({"network": name})}
+    assert found["mean_error", f"{name}/16"] < found["mean_error", f"{name}/8"] < 0.1
+    assert found["cycles_per_step", name] > 10
+
+
 @pytest.mark.parametrize(
     "text, message",
     [

@@ -17,6 +17,7 @@ from lstm_hw.plan.sizing import engine_formats, network_of
 from lstm_hw.proof.checker import check
 from lstm_hw.proof.count import count_cycles
 from lstm_hw.proof.load_timing import MemoryModel
+from lstm_hw.proof.response import response
 from lstm_hw.verify.runs import ModelReference, Piece, image_words, scenario_of
 
 X = np.random.default_rng(2).uniform(-1, 1, (2, 6, 3))
@@ -115,6 +116,14 @@ def test_cycles_grow_with_the_steps():
     plan = plan_of(quantize(models()["two both"], X))
     cycles = [count_cycles(plan, steps).cycles for steps in (20, 40, 60)]
     assert cycles[2] - cycles[1] == cycles[1] - cycles[0]
+
+
+def test_outputs_come_behind_all_x():
+    """From the last x on, a phase of all steps: those of more steps take longer."""
+    plan = plan_of(quantize(models()["every step"], X))
+    found = [max(response(plan, steps=steps)) for steps in (2, 4, 6)]
+    assert found[2] - found[1] == found[1] - found[0] > 0
+    assert found[2] < count_cycles(plan, 6).cycles
 
 
 @pytest.mark.parametrize("name, limit", [("two both", 512), ("one, both", 320), ("labels", 512), ("decoder", 10)])
