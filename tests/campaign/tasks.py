@@ -22,10 +22,12 @@ def product(task):
 
 
 def logged(task):
-    """Leaves a line for every call."""
+    """Leaves a line for every call; goes on once a file is there, where one is named."""
     with open(task["log"], "a") as file:
         file.write(f"{task['n']}\n")
     time.sleep(task.get("seconds", 0))
+    while "after" in task and not Path(task["after"]).exists():
+        time.sleep(0.05)
     return task["n"]
 
 

@@ -172,12 +172,14 @@ from tests.campaign import tasks
 progress.EVERY = 0.2
 folder, jobs = sys.argv[1], int(sys.argv[2])
 given = [{"n": n, "log": f"{folder}/log", "seconds": 0.4} for n in range(6)]
+for task in given[3:]:
+    task["after"] = f"{folder}/go"
 print(run_tasks(tasks.logged, given, jobs=jobs, cache=f"{folder}/kept", label="slow"))
 """
 
 
 def slow(folder, jobs):
-    """A campaign in a process of its own."""
+    """A campaign in a process of its own, half of whose tasks wait for the file ``go``."""
     command = [sys.executable, "-c", SLOW, str(folder), str(jobs)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(command, cwd=ROOT, text=True, preexec_fn=interruptible, **pipes)
@@ -195,7 +197,7 @@ def children(pid):
     return found
 
 
-def gone(pids, seconds=10):
+def gone(pids, seconds=120):
     """Whether processes are gone, or are so soon."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -216,19 +218,26 @@ def test_an_interrupted_campaign_goes_on_where_it_was_and_leaves_no_process(tmp_
     started = children(process.pid)
     assert jobs == 1 or len(started) >= 2
     process.send_signal(number)
-    _, told = process.communicate(timeout=20)
+    _, told = process.communicate(timeout=300)
     assert process.returncode and gone(started)
     assert (number == signal.SIGINT) == (f"what was done is kept in {tmp_path}/kept, and the same" in told)
     before = [json.loads(path.read_text())["result"] for path in tmp_path.glob("kept/*.json")]
     (tmp_path / "log").unlink()
+    (tmp_path / "go").touch()
     again = slow(tmp_path, 1)
-    assert again.communicate(timeout=60)[0] == "[0, 1, 2, 3, 4, 5]\n"
+    assert again.communicate(timeout=300)[0] == "[0, 1, 2, 3, 4, 5]\n"
     assert sorted([*before, *lines(tmp_path / "log")]) == [0, 1, 2, 3, 4, 5] and len(before) >= 2
 
 
 def test_progress_with_an_estimate_of_the_rest_is_told_where_stderr_is_piped(tmp_path):
-    _, told = slow(tmp_path, 1).communicate(timeout=60)
-    assert "slow: 3/6" in told and "s left" in told and "slow: done after" in told
+    process = slow(tmp_path, 1)
+    told = ""
+    while "slow: 3/6" not in told or "s left" not in told:
+        line = process.stderr.readline()
+        assert line, told
+        told += line
+    (tmp_path / "go").touch()
+    assert "slow: done after" in process.communicate(timeout=300)[1]
 
 
 def test_workers_are_kept_from_one_call_to_the_next():

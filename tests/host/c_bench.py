@@ -386,5 +386,5 @@ async def a_program_drives_the_engine(dut: HierarchyObject) -> None:
             await (board if job["mode"] == "dma" else Bridge(board, job["faults"])).serve(line)
         finally:
             os.close(line.ours)
-            status = program.wait(60)
+            status = program.wait(600)
     assert status == 0, f"the program ends with status {status}"

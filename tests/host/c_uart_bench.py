@@ -76,5 +76,5 @@ async def a_program_drives_the_design(dut: HierarchyObject) -> None:
             await wire.forward(line, flash, contents)
         finally:
             os.close(line.ours)
-            status = program.wait(60)
+            status = program.wait(600)
     assert status == 0, f"the program ends with status {status}"

@@ -67,7 +67,7 @@ def test_a_signal_while_a_tool_runs(tmp_path, stage, number, status):
     until(lambda: run.poll() is not None or any(re.search(tool, line) for line in processes(tmp_path).values()))
     assert run.poll() is None, "it ended before it could be told to"
     run.send_signal(number)
-    assert run.wait(60) == status
+    assert run.wait(300) == status
     until(lambda: not processes(tmp_path))
     left = {name.relative_to(tmp_path).as_posix() for name in tmp_path.rglob("*")}
     assert not [n for n in left if re.search(rf"partial|\.old|{result}/|tmp/.", n) and not n.endswith(".lock")], left
