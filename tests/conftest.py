@@ -1,5 +1,6 @@
 """What all tests share: fixed examples from Hypothesis, the simulators, and no silent skips in CI."""
 
+import gc
 import importlib.util
 import os
 import shutil
@@ -38,6 +39,12 @@ def pytest_runtest_protocol(item):
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.signal(signal.SIGPROF, before)
+
+
+def pytest_collection_finish():
+    """What the tests were imported with stays: the garbage collector need not look at it again and again."""
+    gc.freeze()
+    gc.set_threshold(100_000)
 
 
 def pytest_sessionstart(session):

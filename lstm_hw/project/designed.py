@@ -3,7 +3,7 @@
 import os
 import shutil
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -33,13 +33,19 @@ from ..proof.timing import Counters
 from ..provenance import changed, code, seal
 from ..verify.hardware import ENGINE, IMAGE, LAYOUT, PROGRAM, Hardware
 from ..verify.runs import image_words
-from ..verilog.emit import write_verilog
+from ..verilog.emit import emit_verilog
 from .package import COMPONENT, package_files
 from .quantised import Quantised
 from .settings import ProjectConfig
 
 TEST_VECTORS, TEST_STEPS = 4, 32
 """Sequences, and steps of each, that a firmware image holds for the self-test of an engine, at most."""
+
+
+@lru_cache(maxsize=4)
+def emitted(engine: EngineConfig) -> str:
+    """Verilog of an engine; a process that makes several projects with the same one makes it once."""
+    return emit_verilog(Top(engine), TOPLEVEL)
 
 
 class Designed(Quantised):
@@ -277,7 +283,7 @@ class Designed(Quantised):
                     if changed(folder, sources, besides=sources.keys() - self.verilog_sources.keys()) is None:
                         shutil.copy(folder / verilog, new / verilog)
                     else:
-                        write_verilog(new / verilog, Top(self.engine), TOPLEVEL)
+                        write_file(new / verilog, emitted(self.engine))
                     if progress:
                         progress(1, 2)
                     for file, content in files.items():

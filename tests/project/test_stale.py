@@ -41,7 +41,7 @@ def idle(monkeypatch):
     def fail(*_, **__):
         pytest.fail("must not run")
 
-    for name in ("lstm_hw.project.simulation.expect", "lstm_hw.project.designed.write_verilog", "sim.play.play"):
+    for name in ("lstm_hw.project.simulation.expect", "lstm_hw.project.designed.emitted", "sim.play.play"):
         monkeypatch.setattr(name, fail)
 
 
@@ -125,8 +125,8 @@ def test_the_same_engine_is_not_emitted_again(tmp_path, monkeypatch):
     """Neither test vectors nor weights are in the Verilog: they are written again, and it is kept."""
     kept = lstm_hw.convert(write_project(tmp_path)).verilog.read_bytes()
     image = tmp_path / "build" / "tiny" / "hardware" / "firmware.lstmfw"
-    emitted, emit = [], designed.write_verilog
-    monkeypatch.setattr(designed, "write_verilog", lambda *given: emitted.append(given) or emit(*given))
+    emitted, emit = [], designed.emitted
+    monkeypatch.setattr(designed, "emitted", lambda engine: emitted.append(engine) or emit(engine))
     model = tensors(np.random.default_rng(1))
     model["head.bias"] = -model["head.bias"]
     for changes in ({"arrays": {"x": arrays(tmp_path)["x"][::-1]}}, {"model": model}):
