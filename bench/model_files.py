@@ -211,7 +211,8 @@ def tflite_model(given: dict[str, np.ndarray], bits8: bool = False, **changed: o
 
     ``changed`` are fields of the first LSTM's options, or ``inputs``; ``dense`` is the activation of the head,
     ``before`` are weight, bias and activation of the linear layers in front of it, ``front`` those in front of the
-    LSTMs, and ``reshape`` is the shape of h of all steps that it reads.
+    LSTMs, and ``reshape`` is the shape of h of all steps that it reads. With ``rnn``, an activation, the candidates of
+    the LSTMs are plain RNNs.
     """
     import flatbuffers
     import tflite as t
@@ -282,6 +283,13 @@ def tflite_model(given: dict[str, np.ndarray], bits8: bool = False, **changed: o
         inputs = [flow, *parts, -1, -1, -1, *biases, -1, -1, *state, *[-1] * 4]
         for place, value in changed.get("inputs", {}).items():
             inputs[place] = value
+        if "rnn" in changed:
+            t.SequenceRNNOptionsStart(builder)
+            t.SequenceRNNOptionsAddFusedActivationFunction(builder, changed["rnn"])
+            options, output = t.SequenceRNNOptionsEnd(builder), tensor((1, 5, HIDDEN))
+            inputs, flow = [flow, parts[2], parts[6], biases[2], state[0]], output
+            operator(0, inputs, [flow], t.BuiltinOptions.SequenceRNNOptions, options)
+            continue
         t.UnidirectionalSequenceLSTMOptionsStart(builder)
         activation = changed.get("activation", t.ActivationFunctionType.TANH)
         t.UnidirectionalSequenceLSTMOptionsAddFusedActivationFunction(builder, activation)

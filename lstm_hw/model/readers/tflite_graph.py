@@ -1,8 +1,9 @@
-"""TFLite files: the LSTM operators of the main graph and the fully connected layer behind them.
+"""TFLite files: the LSTM and RNN operators of the main graph and the fully connected layer behind them.
 
 An UNIDIRECTIONAL_SEQUENCE_LSTM has four input matrices (H, I), four recurrent ones (H, H) and four biases (H), each in
-the order i, f, c, o. Weights of int8 are scale times (value - zero point), one scale a tensor or a row; they are read
-as those real numbers, and the model's own rounding of activations is not repeated.
+the order i, f, c, o; an UNIDIRECTIONAL_SEQUENCE_RNN has one of each. Weights of int8 are scale times (value - zero
+point), one scale a tensor or a row; they are read as those real numbers, and the model's own rounding of activations is
+not repeated.
 """
 
 from dataclasses import dataclass
@@ -15,14 +16,14 @@ import numpy as np
 from ...errors import ConfigError, LstmHwError, ModelError
 from ...machine.arrangement import Arrangement
 from ...reading import MAX_VALUES, read_file
-from ..float_model import DenseWeights, FloatModel, LstmWeights, check_shape
+from ..float_model import DenseWeights, FloatModel, LstmWeights, PlainWeights, check_shape
 from ..store import MAX_FILE_BYTES
 from .chain import LinearChain
 from .libraries import library
 from .options import ALL, HEAD_MODES, NO_HEAD, OF_TENSORS, ReadOptions
 
 MAX_OPERATORS = 1 << 12
-LSTM = "UNIDIRECTIONAL_SEQUENCE_LSTM"
+LSTM, RNN = "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN"
 _SAME = ("QUANTIZE", "DEQUANTIZE")
 _ACTIVATIONS = ("RELU", "ELU", "LOGISTIC", "TANH", "SOFTMAX", "LOG_SOFTMAX")
 _DTYPES = {0: "<f4", 1: "<f2", 2: "<i4", 9: "i1", 3: "u1", 7: "<i2"}
@@ -127,7 +128,7 @@ class TfliteGraph:
         chain = LinearChain(assumptions, options)
         for number, operator in enumerate(self._operators):
             subject = f"{self.path}: operator {number} ({operator.kind})"
-            if lstms and options.head_prefix == NO_HEAD and operator.kind not in (LSTM, *_SAME):
+            if lstms and options.head_prefix == NO_HEAD and operator.kind not in (LSTM, RNN, *_SAME):
                 assumptions.append(
                     f"model.head_prefix: left out of {self.path.name}: operator {number} and what follows"
                 )
@@ -135,8 +136,9 @@ class TfliteGraph:
             if not operator.inputs or operator.inputs[0] != flow or len(operator.outputs) != 1:
                 raise ModelError(subject, "a graph with branches", "must be a chain of operators")
             flow = operator.outputs[0]
-            if operator.kind == LSTM:
-                lstms += [*chain.taken(subject), self._lstm(operator, subject, assumptions)]
+            if operator.kind in (LSTM, RNN):
+                layer = (self._lstm if operator.kind == LSTM else self._rnn)(operator, subject, assumptions)
+                lstms += [*chain.taken(subject), layer]
             elif operator.kind == "RESHAPE" and lstms and steps is None and self._flattens(operator):
                 lstms += chain.taken(subject)
                 steps = 0  # so many as the layer behind it has weights for
@@ -152,7 +154,7 @@ class TfliteGraph:
             else:
                 what = f"behind {len(lstms)} LSTMs and {len(chain.layers)} fully connected layers"
                 rule = (
-                    "must be LSTMs and FULLY_CONNECTED on every step, with activations or without; "
+                    "must be LSTMs, RNNs and FULLY_CONNECTED on every step, with activations or without; "
                     f"model.head_prefix = {NO_HEAD!r} takes the LSTMs without what follows"
                 )
                 raise ModelError(subject, what, rule)
@@ -175,10 +177,7 @@ class TfliteGraph:
         settings.Init(operator.options.Bytes, operator.options.Pos)
         if settings.FusedActivationFunction() != self._library.ActivationFunctionType.TANH:
             raise ModelError(f"{subject}: activation", settings.FusedActivationFunction(), "must be tanh")
-        if settings.TimeMajor():
-            assumptions.append(
-                f"model.path: {self.path.name} has time before batch; x and outputs have batch first here"
-            )
+        self._told(settings, assumptions)
         if settings.CellClip():
             told = f"model.path: cell_clip {settings.CellClip():g} of {self.path.name} is not repeated: outputs differ "
             assumptions.append(f"{told}where a cell exceeds it")
@@ -187,6 +186,29 @@ class TfliteGraph:
         w_x, w_h = (np.concatenate([self._matrix(t, subject) for t in given[a:b]]) for a, b in ((1, 5), (5, 9)))
         bias = [self._matrix(t, subject) if t >= 0 else np.zeros(len(w_x) // 4) for t in given[12:16]]
         return LstmWeights(w_x, w_h, np.concatenate(bias), source=subject)
+
+    def _told(self, settings, assumptions):
+        """What is told of the order of axes."""
+        if settings.TimeMajor():
+            assumptions.append(
+                f"model.path: {self.path.name} has time before batch; x and outputs have batch first here"
+            )
+
+    def _rnn(self, operator, subject, assumptions):
+        """A plain RNN: a matrix of x, one of h, a bias, and the h that it begins from, which is zero."""
+        settings = self._library.SequenceRNNOptions()
+        if operator.options is None or len(operator.inputs) != 5:
+            raise ModelError(
+                subject, f"{len(operator.inputs)} inputs", "must be 5, with options that say its activation"
+            )
+        settings.Init(operator.options.Bytes, operator.options.Pos)
+        names = {number: name for name, number in vars(self._library.ActivationFunctionType).items()}
+        activation = str(names.get(settings.FusedActivationFunction())).lower()
+        if activation not in ("none", "relu", "tanh"):
+            raise ModelError(f"{subject}: activation", repr(activation), "must be none, relu or tanh")
+        self._told(settings, assumptions)
+        w_x, w_h, bias = (self._matrix(number, subject) for number in operator.inputs[1:4])
+        return PlainWeights(w_x, w_h, bias, source=subject, activation=activation)
 
     def _flattens(self, operator):
         """Whether h of all steps comes out side by side: (1, T, H), or (T, 1, H), becomes (1, T H)."""

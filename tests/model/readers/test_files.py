@@ -831,6 +831,7 @@ def test_onnx_nodes_that_cannot_be(tmp_path, given):
 def test_page_of_tflite_options(tmp_path, given):
     tflite = pytest.importorskip("tflite")
     path = tmp_path / "m.tflite"
+    rnn = {"code": tflite.BuiltinOperator.UNIDIRECTIONAL_SEQUENCE_RNN}
     files = {
         "stacked operators": {},
         "int8 weights": {"bits8": True},
@@ -847,7 +848,8 @@ def test_page_of_tflite_options(tmp_path, given):
         "RESHAPE of all steps": {"reshape": (1, 5 * HIDDEN)},
         "RESHAPE of another shape": {"reshape": (5, HIDDEN)},
         "other activation of FULLY_CONNECTED": {"dense": tflite.ActivationFunctionType.RELU6},
-        "UNIDIRECTIONAL_SEQUENCE_RNN": {"code": tflite.BuiltinOperator.UNIDIRECTIONAL_SEQUENCE_RNN},
+        "UNIDIRECTIONAL_SEQUENCE_RNN": rnn | {"rnn": tflite.ActivationFunctionType.TANH},
+        "UNIDIRECTIONAL_SEQUENCE_RNN of another activation": rnn | {"rnn": tflite.ActivationFunctionType.RELU6},
         "BIDIRECTIONAL_SEQUENCE_LSTM": {"code": tflite.BuiltinOperator.BIDIRECTIONAL_SEQUENCE_LSTM},
     }
     assert list(files) == list(rows("TFLite"))
@@ -858,6 +860,12 @@ def test_page_of_tflite_options(tmp_path, given):
             np.testing.assert_allclose(load(path).layers[1].w_h, given["lstm.weight_hh_l1"], atol=0.005)
         else:
             judged(path, answer, given)
+        if option == "UNIDIRECTIONAL_SEQUENCE_RNN":
+            for layer, (w_x, w_h, b, more) in zip(load(path).layers, layers_of(given), strict=True):
+                candidate = slice(2 * HIDDEN, 3 * HIDDEN)
+                assert np.array_equal(layer.w_x, w_x[candidate]) and np.array_equal(layer.w_h, w_h[candidate])
+                np.testing.assert_allclose(layer.bias, (b + more)[candidate])
+                assert layer.activation == "tanh"
         if answer == "done":
             told = {"cell_clip": "cell_clip 10 of", "time_major": "time before batch"}.get(option)
             assert (told is None) == (load(path).assumptions == ()) and (not told or told in load(path).assumptions[0])
