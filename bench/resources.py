@@ -45,6 +45,13 @@ def _engine(**fields):
     return EngineConfig(**{**small, "accumulators": 17, **fields})
 
 
+def _resident_pairs(**fields):
+    pairs = {"weight_bits": 8, "operand_bits": 8, "accumulator_bits": 23, "hidden": QFormat(0, 7), "shifts": (0, 2)}
+    return EngineConfig(**_RESIDENT, **pairs, h_elements=128, **fields)
+
+
+_RESIDENT = {"streams": False, "register_bits": 16, "indexed": ("INPUT.target", "MAC.operand", "CELL.target")}
+
 ENGINES = {
     "plain": _engine(),
     "deep": _engine(
@@ -116,6 +123,16 @@ ENGINES = {
     ),
     "lists": _engine(lists=True, shifts=(15, 12), states=128),
     "windows": _engine(rows=16, window=64, axi_data_bits=128),
+    "resident": _engine(**_RESIDENT, shifts=(16, 18)),
+    "pairs": _resident_pairs(rows=48, axi_data_bits=128, weight_words=512, accumulators=15, finish_entries=16, cells=2),
+    "few pairs": _resident_pairs(rows=4, axi_data_bits=64, weight_words=5120, accumulators=135, finish_entries=64),
+    "bit maps": _engine(rows=16, decoder="bitmap", cells=2),
+    "eSELL": _engine(rows=16, decoder="esell"),
+    "groups of h": _engine(sparse_h=True, h_elements=128),
+    "GRU": _engine(kind="gru", cells=2),
+    "reset before": _engine(kind="gru", reset_before=True, cells=2),
+    "gate blocks": _engine(kind="gru", lists=True, list_loads=True, gate_blocks=True, states=128),
+    "ELU": _engine(chains=True, elu=True),
 }
 """Engines that the coefficients are found from, by what they have beside others."""
 EXAMPLES = ("digits", "vowels")
@@ -151,7 +168,7 @@ def rows_of(config: EngineConfig, name: str, family: str, measured: Usage) -> li
     ]
 
 
-NEARNESS = 0.05
+NEARNESS = 0.4
 """How much a coefficient's distance from what it is now counts, beside an error of the same effect: it decides where
 engines leave a coefficient open."""
 

@@ -108,7 +108,8 @@ def _least(network, streams, fields, family):
     least["weight_words"] = fields.get("weight_words", max(2, whole_blocks(words)))
     config = replace(ample, **least)
     other = replace(ample, **{**OTHER, "x_elements": OTHER["x_elements"] // ample.x_per_beat * ample.x_per_beat})
-    same = Counter(memories(config)) & Counter(memories(replace(other, weight_words=config.weight_words)))
+    other = replace(other, weight_words=config.weight_words)
+    same = Counter(memories(config, family)) & Counter(memories(other, family))
     placed = [(count * memory.count, mapped(memory, family)) for memory, count in same.items()]
     usage = estimate(config, family)
     sure = config.weight_words >= BLOCK_DEPTH or "weight_words" in fields
