@@ -176,8 +176,7 @@ def planned(planner: Callable, network: Network, batch: int, **fields) -> Plan:
         Of the engine, ``rows`` among them.
     """
     blocks = max(layer.blocks(fields["rows"]) for layer in network.recurrent)
-    states = sum(layer.outputs for layer in network.recurrent)
-    deep = {"weight_words": 8192, "x_elements": 1 << 16, "h_elements": 1 << 13, "states": states}
+    deep = {"weight_words": 8192, "x_elements": 1 << 16, "h_elements": 1 << 13, "states": 1 << 13}
     deep |= {"accumulators": 1 << ENTRY_BITS, "finish_entries": blocks, "program_length": 512}
     deep |= {"axi_data_bits": PORT_BITS, "sparse_h": bool(network.sparse_h)}
     config = EngineConfig(**deep | fields)

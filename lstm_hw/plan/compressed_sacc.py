@@ -95,7 +95,8 @@ class CompressedSaccLayer(CompressedLayer):
         own = self.size(False)[2]
         shared = [self.parts - band * own for band in range(1, self.bands)], [band * own for band in range(self.bands)]
         turns = sum(shared[1]) * (self.batch // 2) + sum(shared[0]) * (self.batch // 2 - 1)
-        self.mixes = not number and self.lengths["x"] <= X_BEATS
+        short = self.lengths["x"] <= X_BEATS and (self.counts["x"] > 1 or not self.stacked)
+        self.mixes = not number and short
         self.every = max(1, turns // self.counts["x"])  # segments of W_h that two steps share, a segment of W_x
         self.tail = () if self.stacked else (self.band_units,)  # of a pass up: the band that it finishes last
         self.own = {
@@ -157,7 +158,9 @@ class CompressedSaccLayer(CompressedLayer):
         b = self.b
         if self.number:
             return
-        self.left_x, self.left_beats, self.turns_left = b.variable(0), b.variable(0), b.variable(0)
+        self.left_x, self.left_beats = b.variable(0), b.variable(0)
+        if not self.stacked or self.mixes:
+            self.turns_left = b.variable(0)
         if not self.stacked or not self.mixes:
             self.missing = b.variable(0)
 
@@ -235,7 +238,8 @@ class CompressedSaccLayer(CompressedLayer):
         self.await_x(steps=count)
         b.assign(self.left_x, self.counts["x"] * self.columns["x"])
         b.assign(self.left_beats, self.counts["x"] * self.lengths["x"])
-        b.assign(self.turns_left, self.every)
+        if not self.stacked or self.mixes:
+            b.assign(self.turns_left, self.every)
         if not self.stacked or not self.mixes:
             b.assign(self.missing, self.batch)
             for _ in b.each(count):
