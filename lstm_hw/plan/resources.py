@@ -287,15 +287,16 @@ def _kept_bits(config: EngineConfig) -> list[Memory]:
     return [Memory(1, depth) for depth in parts + [-(-config.h_elements // H_GROUP)] * config.sparse_h]
 
 
+_POSITIONS = {name: op.positions for name, op in OPS.items() if op.unit}
+
+
 def _instruction_bits(config: EngineConfig, family: str) -> int:
     """Bits of an instruction up to the highest that its unit's queue stores, and whether a LOOP may run no time.
 
     Of the last fields of a MAC few bits are read, or none; stored is also what else their block of LUT memory holds.
     """
     block, ends = _LUT_BLOCKS[family][0].width, []
-    for name, op in OPS.items():
-        if not op.unit:
-            continue
+    for name, positions in _POSITIONS.items():
         queued, read, place = command_bits(name, config), 0, 0
         fewer = {"offset": config.token_bits, "lift": _bits(len(config.lifts)), "list": bool(config.walks) * SCALE_BITS}
         for field, bits in queued.items():
@@ -305,7 +306,7 @@ def _instruction_bits(config: EngineConfig, family: str) -> int:
         place, room = 0, -(-read // block) * block
         for field, bits in queued.items():
             if place < room:
-                ends.append(op.positions[field][0] + min(bits, room - place))
+                ends.append(positions[field][0] + min(bits, room - place))
             place += bits
     return 1 + max(ends)
 
