@@ -70,6 +70,14 @@ def test_table_and_files(explored):
     assert Exploration.read(project).points == json.loads(json.dumps(found.points))
 
 
+def test_what_a_point_assumes_is_told_once(explored):
+    path, _, found = explored
+    project, told = convert(path), []
+    project.note = told.append
+    assert found.project_of(project, 1).metric == project.metric
+    assert told.count(project.metric.assumption) == 1 and len(set(told)) == len(told)
+
+
 def test_two_runs_in_one_folder_write_one_after_the_other(explored, tmp_path, monkeypatch):
     _, _, found = explored
     make, begun = front.as_html, []

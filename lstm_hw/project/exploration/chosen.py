@@ -68,4 +68,6 @@ def _as_asked(values, project, point, name):
     config = replace(
         base.config, name=name or base.config.name, plan=plan, target=target, engine=MappingProxyType(given)
     )
-    return Project(config, base.trained, base.data, project.progress, project.note)
+    made = Project(config, base.trained, base.data, project.progress, project.note)
+    made.metric = project.metric  # what it assumes is told once
+    return made
