@@ -13,6 +13,7 @@ from lstm_hw.project.api import convert
 from lstm_hw.verilog import tools
 from sim.runner import run_bench
 from tests.boards.scenarios import small_scenario
+from tests.simulators import QUICK
 
 CLOCK_HZ = 1000
 """So slow that the heartbeat toggles every 500 cycles."""
@@ -22,13 +23,14 @@ EMISSION = ("-Wno-DECLFILENAME", "-Wno-WIDTH", "-Wno-PROCASSINIT", "-Wno-UNUSEDS
 """What Amaranth's way of writing Verilog brings; missing pins, undriven signals and loops remain."""
 
 
-def bench(folder, scenario, expected, **options):
+def bench(folder, scenario, expected, simulator=QUICK, **options):
     files = []
     for name, text in self_test.emit(scenario, CLOCK_HZ, **options).items():
         files.append(folder / name)
         files[-1].write_text(text)
+    environment = {"LSTM_HW_SELF_TEST": json.dumps(expected)}
     result = run_bench(
-        files, self_test.NAME, "sim.bench_self_test", timeout=300, extra_env={"LSTM_HW_SELF_TEST": json.dumps(expected)}
+        files, self_test.NAME, "sim.bench_self_test", simulator=simulator, timeout=300, extra_env=environment
     )
     assert set(result.tests) == {"gives_its_verdict_again", "heart_beats"}
 
@@ -42,7 +44,7 @@ def test_passes_and_counts_the_cycles_of_the_interpreter(tmp_path):
 def test_passes_on_the_digits(tmp_path):
     scenario = scenario_of(convert("examples/digits/digits.toml"))
     cycles = scenario.runs[-1].counters["cycles"]
-    bench(tmp_path, scenario, {"reason": Reason.NONE, "passed": SEQUENCES + 1, "cycles": cycles})
+    bench(tmp_path, scenario, {"reason": Reason.NONE, "passed": SEQUENCES + 1, "cycles": cycles}, "verilator")
 
 
 def wrong_expectation(scenario):

@@ -24,6 +24,7 @@ from lstm_hw.verify.runs import ModelReference, Piece, image_words, scenario_of
 from tests.builders import config_of
 from tests.proof.test_checker import changed
 from tests.sim.test_engine import emitted
+from tests.simulators import QUICK
 
 NARROW = QuantConfig(weight_bits=8)
 
@@ -99,7 +100,7 @@ def test_in_verilog(tmp_path, kind):
     _, qmodel, x = quantised(kind=kind)
     plan = planned(qmodel)
     played = scenario(plan, qmodel, x)
-    sim.play.play(played, emitted(tmp_path, played), tmp_path / "scenario")
+    sim.play.play(played, emitted(tmp_path, played), tmp_path / "scenario", simulator=QUICK)
 
 
 def test_references_begin_from_it():

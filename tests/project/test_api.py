@@ -18,6 +18,7 @@ from lstm_hw.project.settings import ProjectConfig
 from lstm_hw.verify.hardware import Hardware
 from lstm_hw.verify.scenario import Stress
 from tests.projects import float_model, tensors, write_project
+from tests.simulators import QUICK
 
 HARDWARE = {
     "provenance.json",
@@ -168,7 +169,7 @@ def test_a_streamed_project_in_verilog(rng, tmp_path):
     sections = {"plan": plan, "memory": memory, "data": {"labels": None}, "quantize": {"activation": units}}
     project = lstm_hw.convert(write_project(tmp_path, model=model, steps=8, sections=sections))
     assert project.engine.activation == project.qmodel.activation == units
-    measured = project.simulate(images=2)
+    measured = project.simulate(images=2, simulator=QUICK)
     np.testing.assert_array_equal(measured.outputs, project.predict(project.x[:2], stored=True))
     assert measured.cycles_equal and measured.run == project.estimate().run and measured.run["read_beats"] > 0
     assert measured.load == project.estimate().load
@@ -197,7 +198,7 @@ def test_wrong_verilog_is_found_and_leaves_nothing(tmp_path):
     assert count == 1
     project.verilog.write_text(wrong)
     with pytest.raises(VerificationError, match="run 1, packet 0, element 0: Verilog gives"):
-        project.simulate()
+        project.simulate(simulator=QUICK)
     assert listing(project.folder) == {"hardware", "quantized.safetensors", "resolved.toml"}
     assert project.measured is None
 
@@ -265,7 +266,7 @@ def test_contexts_without_head(rng, tmp_path):
         name="pair",
     )
     assert project.engine.weight_bits == 8 and project.engine.x_per_beat == 2
-    measured = project.simulate()
+    measured = project.simulate(simulator=QUICK)
     assert measured.outputs.shape == (3, 2, 3) and measured.cycles_equal
 
 
@@ -284,7 +285,7 @@ def test_pairs_of_lanes(rng, tmp_path, scale):
     )
     assert project.engine.lanes_per_dsp == 2 and project.engine.hidden.width == 8
     assert (project.engine.shifts[0] < 0) == (scale > 1)
-    measured = project.simulate()
+    measured = project.simulate(simulator=QUICK)
     assert measured.cycles_equal
     np.testing.assert_array_equal(measured.outputs, project.predict(x, stored=True))
 

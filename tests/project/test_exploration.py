@@ -18,6 +18,7 @@ from lstm_hw.project.exploration.front import Exploration
 from lstm_hw.project.exploration.wanted import Wanted, asked_parts, choices_tried, wanted
 from lstm_hw.project.quantity import quantity
 from tests.projects import tensors, write_project
+from tests.simulators import QUICK
 
 SMALL = {"weight_bits": (8,), "space": Space(rows=(4, 16), cells=(1, 2), weight_words=(20,), axi_data_bits=(64,))}
 
@@ -138,7 +139,7 @@ def test_a_point_becomes_verified_verilog(explored, tmp_path):
     assert "with --latency first" in CliRunner().invoke(main, [*again, "--latency", "1ms"]).stderr
     made = convert(output)
     assert made.config.name == "chosen" and made.engine.to_dict() == point["engine"]
-    measured = made.simulate()
+    measured = made.simulate(simulator=QUICK)
     assert measured.run["cycles"] == point["counters"]["cycles"] and measured.cycles_equal
     assert made.accuracy()["integer"] == point["figures"]["accuracy"]
 

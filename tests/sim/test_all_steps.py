@@ -10,6 +10,7 @@ from lstm_hw.verify.simulate import expect
 from lstm_hw.verilog.emit import write_verilog
 from sim.play import play
 from tests.plan.test_all_steps import STEPS, model_of
+from tests.simulators import QUICK
 
 
 def test_bits_and_cycles(tmp_path):
@@ -21,5 +22,5 @@ def test_bits_and_cycles(tmp_path):
     stored = made.qmodel.quantize_input(made.x)
     scenario = expect(made.plan, made.words, made.qmodel, stored, Stress()).scenario
     verilog = write_verilog(tmp_path / "lstm_engine.v", Top(scenario.config), "lstm_engine")
-    play(scenario, verilog, tmp_path / "scenario")
+    play(scenario, verilog, tmp_path / "scenario", simulator=QUICK)
     assert made.verdict()["within_bound"] and made.estimate().run["cycles"] == scenario.runs[1].counters["cycles"]

@@ -8,6 +8,7 @@ import pytest
 import lstm_hw
 
 from ..projects import both_ways, write_project
+from ..simulators import QUICK
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,7 @@ def project(tmp_path_factory):
 
 
 def test_bits_and_cycles(project):
-    measured = project.simulate()
+    measured = project.simulate(simulator=QUICK)
     outputs = project.qmodel.outputs_of(measured.outputs)
     assert outputs.shape == (3, 4, 3) and measured.cycles_equal
     assert np.array_equal(outputs, project.predict(project.x[:3], stored=True))

@@ -15,6 +15,7 @@ from lstm_hw.verify.simulate import expect
 from lstm_hw.verilog.emit import write_verilog
 from sim.play import play
 from tests.projects import float_model, with_chain
+from tests.simulators import QUICK
 
 PAIRS = {"weight_bits": 8, "operand_bits": 8, "accumulator_bits": 32, "input_format": "Q0.7"}
 FUSION = {"schedule": "fusion", "sequences": 1}
@@ -23,10 +24,10 @@ OWN = {"activation": "hard5/quadratic64", "preact": ("Q1.14", "Q3.12")}
 
 
 @pytest.mark.parametrize(
-    "kind, every_step, quantize, engine, sections, stress",
+    "kind, every_step, quantize, engine, sections, stress, simulator",
     [
-        ("lstm", True, OWN, {"cells": 2}, {"delta": {"x": 0.1, "h": 0.01}}, None),
-        ("lstm", False, {**PAIRS, **WIDE, "activation": "pwl"}, {"cells": 5}, {}, Stress(0.3, 0.3, 0.3)),
+        ("lstm", True, OWN, {"cells": 2}, {"delta": {"x": 0.1, "h": 0.01}}, None, QUICK),
+        ("lstm", False, {**PAIRS, **WIDE, "activation": "pwl"}, {"cells": 5}, {}, Stress(0.3, 0.3, 0.3), "verilator"),
         (
             "lstm",
             True,
@@ -34,12 +35,13 @@ OWN = {"activation": "hard5/quadratic64", "preact": ("Q1.14", "Q3.12")}
             {"contexts": 2, "weight_words": 140},
             {"plan": {"schedule": "fusion", "sequences": 1}},
             None,
+            QUICK,
         ),
-        ("gru", True, OWN, {"cells": 2}, {}, Stress(0.3, 0.3, 0.3)),
+        ("gru", True, OWN, {"cells": 2}, {}, Stress(0.3, 0.3, 0.3), QUICK),
     ],
     ids=["two cells, lists", "pairs, five cells, under stress", "streamed", "GRU"],
 )
-def test_bits_cycles_and_clipped_values(tmp_path, kind, every_step, quantize, engine, sections, stress):
+def test_bits_cycles_and_clipped_values(tmp_path, kind, every_step, quantize, engine, sections, stress, simulator):
     rng = np.random.default_rng(6)
     model = float_model(rng, inputs=5, hidden=(5, 6) if quantize is OWN else (6,), outputs=0)
     if kind == "gru":
@@ -55,7 +57,7 @@ def test_bits_cycles_and_clipped_values(tmp_path, kind, every_step, quantize, en
     made = convert(config, model=model, calibration=x / 100, x=x, quantize={"input_format": "Q0.15"} | quantize)
     scenario = expect(made.plan, made.words, made.qmodel, made.qmodel.quantize_input(made.x), stress).scenario
     verilog = write_verilog(tmp_path / "lstm_engine.v", Top(scenario.config), "lstm_engine")
-    played = play(scenario, verilog, tmp_path / "scenario")
+    played = play(scenario, verilog, tmp_path / "scenario", simulator=simulator)
     found = [run["clipped"] for run in played.runs]
     assert found == [run.clipped for run in scenario.runs]
     assert set(found[-1]) == set(CLIPPED_PLACES) and found[-1]["output"] > 0

@@ -13,6 +13,7 @@ from lstm_hw.verify.simulate import expect
 from lstm_hw.verilog.emit import write_verilog
 from sim.play import play
 from tests.projects import float_model
+from tests.simulators import QUICK
 
 FORMATS = {"preact": "Q0.15", "cell": "Q-1.16", "hidden": "Q-2.17", "output": "Q-1.16", "input_format": "Q0.15"}
 
@@ -30,19 +31,20 @@ def scenario_of(quantize, stress=None, hidden=(7, 6), head_every_step=True, **en
 
 
 @pytest.mark.parametrize(
-    "quantize, fields",
+    "quantize, fields, simulator",
     [
         # Outputs are bounded twice where pre-activations are wider; weights stream.
-        ({"preact": "Q1.16"}, {"cells": 1, "hidden": (7,), "weight_words": 40}),
-        ({"preact": ("Q0.15", "Q2.13")}, {"cells": 2, "contexts": 2}),
-        ({}, {"cells": 5, "contexts": 2, "head_every_step": False, "stress": Stress(0.3, 0.3, 0.3)}),
+        ({"preact": "Q1.16"}, {"cells": 1, "hidden": (7,), "weight_words": 40}, QUICK),
+        ({"preact": ("Q0.15", "Q2.13")}, {"cells": 2, "contexts": 2}, QUICK),
+        ({}, {"cells": 5, "contexts": 2, "head_every_step": False, "stress": Stress(0.3, 0.3, 0.3)}, "verilator"),
     ],
     ids=["one cell, wide pre-activations, streamed", "two cells, pre-activations of layers", "five cells under stress"],
 )
-def test_counts_are_the_references(tmp_path, quantize, fields):
+def test_counts_are_the_references(tmp_path, quantize, fields, simulator):
     scenario = scenario_of(quantize, **fields)
     verilog = write_verilog(tmp_path / "lstm_engine.v", Top(scenario.config), "lstm_engine")
-    found = [run["clipped"] for run in play(scenario, verilog, tmp_path / "scenario").runs]
+    played = play(scenario, verilog, tmp_path / "scenario", simulator=simulator)
+    found = [run["clipped"] for run in played.runs]
     assert found == [run.clipped for run in scenario.runs]
     loads, *groups = found if not scenario.runs[0].outputs else (dict.fromkeys(CLIPPED_PLACES, 0), *found)
     assert not any(loads.values())

@@ -13,6 +13,7 @@ from lstm_hw.verify.scenario import BENCH_MEMORY, Stress
 from tests.builders import config_of, pruned, random_network
 from tests.sim.scenarios import plan_scenario
 from tests.sim.test_engine import bench, play
+from tests.simulators import QUICK
 
 FIELDS = {
     "rows": 12,
@@ -99,6 +100,7 @@ def test_columns_of_small_h_are_left_out(tmp_path, name):
     play(
         tmp_path,
         compressed_scenario(3, ((9, True), (1, False), (6, False)), stress=stress, least=LEAST[name], **options),
+        simulator=QUICK,
     )
 
 
@@ -135,4 +137,4 @@ def test_a_segment_serves_two_steps(tmp_path, name):
     """Runs of even and of odd steps that go on."""
     options = {"runs": ((3, True), (2, False), (1, False)), "planner": CompressedSaccPlanner, "program_length": 512}
     options |= {"sizes": (4, 24), "sparse_h": "least" in SACC[name]} | SACC[name]
-    play(tmp_path, compressed_scenario(5, **options))
+    play(tmp_path, compressed_scenario(5, **options), simulator=QUICK)

@@ -14,9 +14,9 @@ STRESS = Stress(x_idle=0.3, y_stall=0.5, memory_stall=0.3, memory_latency=30, se
 @pytest.mark.parametrize(
     "simulator, images, stress",
     [
-        ("verilator", 24, STRESS),
-        pytest.param("icarus", 6, None, marks=pytest.mark.icarus),
-        pytest.param("icarus", 4, STRESS, marks=pytest.mark.icarus),
+        ("verilator", 12, STRESS),
+        pytest.param("icarus", 2, None, marks=pytest.mark.icarus),
+        pytest.param("icarus", 1, STRESS, marks=pytest.mark.icarus),
     ],
 )
 def test_images_are_bit_exact(tmp_path, simulator, images, stress):

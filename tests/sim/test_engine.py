@@ -13,6 +13,7 @@ from lstm_hw.verilog.emit import emit_verilog
 from sim.runner import run_bench
 from tests.builders import PAIRS
 from tests.sim.scenarios import network_scenario, streaming_scenario
+from tests.simulators import QUICK
 
 NETWORKS = {
     "K1-R4-one-cell": {"sizes": (3, 5), "steps": (4, 3, 1, 2), "rows": 4, "axi_data_bits": 64},
@@ -122,6 +123,18 @@ NETWORKS = {
     },
 }
 
+QUICKLY = {
+    "K1-R12-five-cells-four-elements-a-beat",
+    "K1-R8-one-cell-24-bit-c-18-bit-pre-activations-formats-of-layers-head",
+    "K2-R16-lifts-8-bit-weights-two-layers-head",
+    "K1-R8-two-cells-one-lift-for-all",
+}
+"""Those of which Icarus plays all: engines with as many cells, contexts and lifts are Verilator's."""
+
+
+def simulator_of(name):
+    return QUICK if name in QUICKLY else "verilator"
+
 
 @functools.cache
 def verilog_of(config):
@@ -141,29 +154,32 @@ def play(folder, scenario, **options):
     assert len(played.runs) == len(scenario.runs)
 
 
-def bench(folder, scenario, name, **more):
+def bench(folder, scenario, name, simulator="verilator", **more):
     """Run a bench on the engine of a scenario; ``more`` are environment variables."""
     scenario.save(folder / "scenario")
     environment = {"LSTM_HW_SCENARIO": str(folder / "scenario"), **more}
-    run_bench([emitted(folder, scenario)], "lstm_engine", name, timeout=500, extra_env=environment)
+    verilog = emitted(folder, scenario)
+    run_bench([verilog], "lstm_engine", name, simulator=simulator, timeout=500, extra_env=environment)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_bits_and_counters(tmp_path, name):
-    play(tmp_path, network_scenario(1, **NETWORKS[name]))
+    play(tmp_path, network_scenario(1, **NETWORKS[name]), simulator=simulator_of(name))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_bits_under_stress(tmp_path, name):
     for seed, stall in enumerate((0.1, 0.5, 0.9)):
-        play(tmp_path, network_scenario(seed, **NETWORKS[name], stress=Stress(stall, stall, stall, seed=seed)))
+        scenario = network_scenario(seed, **NETWORKS[name], stress=Stress(stall, stall, stall, seed=seed))
+        play(tmp_path, scenario, simulator=simulator_of(name))
 
 
 @pytest.mark.icarus
-@pytest.mark.parametrize("name", ["K1-R4-one-cell", "K1-R12-five-cells-four-elements-a-beat"])
-def test_icarus(tmp_path, name):
+def test_both_simulators(tmp_path):
+    """Icarus plays an engine that is Verilator's above."""
     for stall in (0.0, 0.5):
-        play(tmp_path, network_scenario(4, **NETWORKS[name], stress=Stress(stall, stall, stall)), simulator="icarus")
+        scenario = network_scenario(4, **NETWORKS["K1-R4-one-cell"], stress=Stress(stall, stall, stall))
+        play(tmp_path, scenario, simulator="icarus")
 
 
 @pytest.mark.icarus
@@ -216,7 +232,7 @@ def test_transfers_of_a_dma(tmp_path):
     """Vectors of seven bytes in beats of four, and packets of five elements."""
     shape = {"sizes": (7, 4), "head": 5, "head_every_step": True, "x_per_beat": 4}
     scenario = network_scenario(5, steps=(4, 3), **shape, **PAIRS)
-    bench(tmp_path, scenario, "sim.bench_dma", LSTM_HW_INPUTS="7")
+    bench(tmp_path, scenario, "sim.bench_dma", QUICK, LSTM_HW_INPUTS="7")
 
 
 def test_faults_while_streaming(tmp_path):
@@ -241,7 +257,7 @@ STREAMING = {
 
 @pytest.mark.parametrize("fields", [{}, {**PAIRS, "weight_words": 240}], ids=["16 bits", "pairs"])
 def test_streaming(tmp_path, fields):
-    play(tmp_path, streaming_scenario(1, **STREAMING | fields))
+    play(tmp_path, streaming_scenario(1, **STREAMING | fields), simulator=QUICK if fields else "verilator")
 
 
 def test_streaming_under_stress(tmp_path):
@@ -269,7 +285,7 @@ def test_ports_that_drift_apart(tmp_path):
 
 def test_resident_weights_over_two_ports(tmp_path):
     fields = {"sizes": (7, 9), "steps": (3, 2), "rows": 32, "axi_ports": 2, "head": 5}
-    play(tmp_path, network_scenario(5, **fields))
+    play(tmp_path, network_scenario(5, **fields), simulator=QUICK)
 
 
 def test_faults_of_two_ports(tmp_path):

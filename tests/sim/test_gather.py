@@ -13,6 +13,7 @@ from lstm_hw.verilog.emit import write_verilog
 from sim.play import play
 from tests.builders import balanced, config_of, random_network
 from tests.sim.scenarios import plan_scenario
+from tests.simulators import QUICK
 
 RUNS = ((4, True), (1, False), (2, False), (3, True))
 
@@ -66,4 +67,4 @@ def test_operands_of_8_bits(tmp_path):
     check(plan)
     verilog = write_verilog(tmp_path / "rtl" / "lstm_engine.v", Top(config), "lstm_engine")
     scenario = plan_scenario(model, plan, RUNS, stress=Stress(0.3, 0.5, 0.3, seed=3))
-    play(scenario, verilog, tmp_path / "sim", image=plan.image)
+    play(scenario, verilog, tmp_path / "sim", image=plan.image, simulator=QUICK)

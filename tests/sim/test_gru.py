@@ -22,6 +22,7 @@ from sim.play import play
 from tests.builders import PAIRS, config_of, random_network
 from tests.delta import delta_model, plan_of
 from tests.sim.scenarios import plan_scenario
+from tests.simulators import QUICK
 
 PIECES = ((3, True), (1, False), (2, True))
 STATE = QFormat(0, 19)
@@ -58,7 +59,8 @@ def test_schedules_run_a_gru(tmp_path, name):
     scenario = plan_scenario(model, plan, PIECES, MemoryModel(20))
     if name in ("resident", "rowblock", "sbe"):
         verilog = write_verilog(tmp_path / "lstm_engine.v", Top(plan.config), "lstm_engine")
-        play(scenario, verilog, tmp_path / "simulation", image=plan.image)
+        simulator = "verilator" if name == "resident" else QUICK
+        play(scenario, verilog, tmp_path / "simulation", image=plan.image, simulator=simulator)
 
 
 RESET_BEFORE = {
@@ -88,7 +90,8 @@ def test_reset_before_the_product(tmp_path, name):
     scenario = plan_scenario(model, plan, PIECES, MemoryModel(20), stress=stress)
     if name in ("a stack", "pairs", "rowblock"):
         verilog = write_verilog(tmp_path / "lstm_engine.v", Top(plan.config), "lstm_engine")
-        play(scenario, verilog, tmp_path / "simulation", image=plan.image)
+        simulator = "verilator" if name == "a stack" else QUICK
+        play(scenario, verilog, tmp_path / "simulation", image=plan.image, simulator=simulator)
 
 
 def test_lists_of_what_changed(tmp_path):
@@ -103,4 +106,4 @@ def test_lists_of_what_changed(tmp_path):
     pieces = [Piece(x[:1]), Piece(x[1:2, :3], False), Piece(x[2:3, :4])]
     scenario = scenario_of(plan, image_words(plan, qmodel), ModelReference(qmodel), pieces, BENCH_MEMORY)
     verilog = write_verilog(tmp_path / "lstm_engine.v", Top(plan.config), "lstm_engine")
-    play(scenario, verilog, tmp_path / "simulation", image=plan.image)
+    play(scenario, verilog, tmp_path / "simulation", image=plan.image, simulator=QUICK)

@@ -19,11 +19,12 @@ from lstm_hw.verilog.emit import write_verilog
 from sim.play import play
 from tests.builders import config_of, random_network
 from tests.sim.scenarios import plan_scenario
+from tests.simulators import QUICK
 
 PIECES = ((3, True), (1, False), (2, False), (2, True))
 
 
-def simulate(folder, model, plan, memory, runs=PIECES, simulator="verilator"):
+def simulate(folder, model, plan, memory, runs=PIECES, simulator=QUICK):
     check(plan, 5)
     scenario = plan_scenario(model, plan, runs, memory)
     verilog = write_verilog(folder / "lstm_engine.v", Top(plan.config), "lstm_engine")

@@ -15,6 +15,7 @@ from lstm_hw.verify.scenario import Stress
 from tests.builders import config_of, random_network
 from tests.sim.scenarios import plan_scenario
 from tests.sim.test_engine import emitted
+from tests.simulators import QUICK
 
 CASES = {
     "resident, head that adds x": (ResidentPlanner, {"head": 3, "head_every_step": True, "skip": True}),
@@ -36,6 +37,6 @@ def test_the_verilog_takes_as_long(tmp_path, name):
     late = count_cycles(plan, 2 * plan.batch).cycles + SETTLED + 100
     scenario = plan_scenario(model, plan, [(2 * plan.batch, True)] * SERIAL_SLOTS, stress=Stress(x_late=late))
     assert late_beats(plan) == len(scenario.runs[-1].x) // 2
-    played = sim.play.play(scenario, emitted(tmp_path, scenario), tmp_path / "scenario")
+    played = sim.play.play(scenario, emitted(tmp_path, scenario), tmp_path / "scenario", simulator=QUICK)
     found = [run["response"] for run in played.runs[-SERIAL_SLOTS:]]
     assert sorted(found) == sorted(expected) and min(found) > 20
