@@ -20,6 +20,7 @@ from lstm_hw.verilog.emit import emit_verilog
 from sim.runner import run_bench
 from tests.builders import config_of
 from tests.sim.scenarios import network_scenario
+from tests.simulators import QUICK
 
 SCHEMA = Path(__file__).parents[1] / "ieee_1685_2009" / "index.xsd"
 """The standard's schema as Accellera publishes it; README.md beside it says under what terms."""
@@ -251,4 +252,4 @@ def test_litex_in_simulation(tmp_path):
     scenario.save(tmp_path / "scenario")
     environment = {"LSTM_HW_SCENARIO": str(tmp_path / "scenario"), "LSTM_HW_INPUTS": "7"}
     sources = [tmp_path / "lstm_engine.v", tmp_path / "litex_top.v"]
-    run_bench(sources, "litex_top", "sim.bench_dma", timeout=500, extra_env=environment)
+    run_bench(sources, "litex_top", "sim.bench_dma", simulator=QUICK, timeout=500, extra_env=environment)
