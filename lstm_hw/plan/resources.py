@@ -565,7 +565,8 @@ COEFFICIENTS = {
         "ff": (2354, 622, 0, 0, 2.2, 454, 10.2, 39, 0.52, 109, 269, 6.6, 350, 90, 91, 602, 18.6, 65, 0),
     },
 }
-"""Of the :func:`features`, in their order; ``python -m bench.resources --fit`` finds them."""
+"""Of the :func:`features`, in their order: what ``python -m bench.resources --fit`` finds, rounded; of features that
+one engine alone has (lists, groups of h, further bits of c, pairs), what its count says."""
 
 
 MARGIN = {"lut": 0.06, "lutram": 0.04, "ff": 0.04}
