@@ -187,8 +187,8 @@ def test_bfloat16(tmp_path):
 @pytest.mark.parametrize(
     ("extra", "found"),
     [
-        ("lstm.weight_ih_l0_reverse", "bidirectional"),
-        ("lstm.bias_hh_l1_reverse", "bidirectional"),
+        ("lstm.weight_ih_l0_reverse", "lstm.weight_hh_l0_reverse: missing"),
+        ("lstm.bias_hh_l1_reverse", "lstm.weight_ih_l0_reverse: missing"),
         ("lstm.weight_hr_l0", "lstm.weight_hr_l1: missing"),
         ("lstm.weight_ih_l7", "missing"),
         ("other.weight_ih_l0", "LSTMs under the prefixes ['lstm.', 'other.']"),
