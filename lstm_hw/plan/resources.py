@@ -229,7 +229,10 @@ def _sums(config: EngineConfig) -> list[Memory]:
             if rows
         ),
         Memory(
-            config.group_rows // config.lanes_per_dsp * _finished_bits(config),
+            # Yosys leaves unread bits out of LUT memory; a block RAM has been chosen by then, by all bits.
+            config.group_rows
+            // config.lanes_per_dsp
+            * (config.finished_word_bits if finished == "block" else _finished_bits(config)),
             config.finish_entries,
             columns,
             finished == "block",
@@ -365,7 +368,8 @@ def dsp_blocks(config: EngineConfig, family: str = "xc7") -> int:
     # Words of the ring to beats are a product by a constant, where there is a ring.
     odd = config.streams and config.beats_per_word & (config.beats_per_word - 1)
     lanes = config.lanes // (config.lanes_per_dsp if family == "xc7" else 1)
-    lanes *= -(-config.factor_bits // WIDE_PORT[family])
+    # Low bits that every lift leaves zero reach no multiplier.
+    lanes *= -(-(config.factor_bits - min(config.lifts)) // WIDE_PORT[family])
     # A GRU multiplies 1 - z and a pre-activation too.
     wide = max(config.cell.width, config.activated.width + 1, config.preact.width) if config.kind == "gru" else 0
     products = -(-max(config.cell.width, wide) // WIDE_PORT[family])
