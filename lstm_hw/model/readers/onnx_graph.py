@@ -656,35 +656,37 @@ class OnnxGraph:
     def _reshaped(self, node, flow, found, subject):
         """What a Reshape or Flatten makes: axes of size one come and go, h of two directions comes together, steps and
         sequences become rows, and h of all steps comes side by side."""
-        axes = [part for axis in flow.axes for part in ROWS.get(axis, (axis,))]
+        axes = [part for axis in flow.axes for part in ROWS.get(axis, (axis,)) if part != ONE]
         shape = [_size(0), _size(-1)] if node.op_type == "Flatten" else self._sizes(node.input[1], found, subject)
         shape = [_size_of(flow.axes[at], flow, found) if size == _size(0) else size for at, size in enumerate(shape)]
-        groups = _grouped(axes, [_size_of(axis, flow, found) for axis in axes], shape)
+        sizes = [_size_of(axis, flow, found) for axis in axes]
+        ways = [[self._merged(group, flow) for group in way] for way in _groups(axes, sizes, shape)]
+        ways = [way for way in ways if None not in way]
         what = f"{node.op_type} of {flow.axes} to {[_spelled(size) for size in shape]}"
         rule = (
             "must take away axes of size one only, or add them, put h of two directions or, step by step, of all steps "
             "side by side, or make rows of sequences and steps"
         )
-        if groups is None:
+        if not ways:
             raise ModelError(subject, what, rule)
-        made, features, flat = [], flow.features, False
-        for group in groups:
-            kept = tuple(axis for axis in group if axis != ONE) or (ONE,)
-            if kept == (BOTH, FEATURES):
-                features *= 2
-            flat |= kept == (TIME, FEATURES)
-            if flow.features == 1 and kept not in _MERGED:
-                kept = tuple(axis for axis in kept if axis != FEATURES) or kept
-            if kept not in _MERGED and len(kept) > 1:
-                raise ModelError(subject, what, rule)
-            made.append(_MERGED.get(kept, kept[0]))
+        # Of one sequence or step there are several: that which keeps most axes apart, of these rows before all steps.
+        groups = max(ways, key=lambda way: (sum(group != (ONE,) for group in way), (TIME, FEATURES) not in way))
+        made = [_MERGED.get(group, group[0]) for group in groups]
+        features = flow.features * 2 if (BOTH, FEATURES) in groups else flow.features
         flow = replace(flow, name=node.output[0], axes=tuple(made), features=features)
-        if not flat:
+        if (TIME, FEATURES) not in groups:
             return flow
         if [axis for axis in made if axis != ONE] != [BATCH, FEATURES] or not found.layers or found.waits:
             raise ModelError(subject, what, rule)
         found.put(found.chain.taken(subject))
         return replace(flow, all=True)
+
+    @staticmethod
+    def _merged(group, flow):
+        """What one axis may stand for of those of a group, or None; a single feature goes into any other axis."""
+        if flow.features == 1 and group not in _MERGED:
+            group = tuple(axis for axis in group if axis != FEATURES) or group
+        return (group or (ONE,)) if len(group) < 2 or group in _MERGED else None
 
     def _repeated(self, node, flow, found, subject):
         """The last step, repeated in as many as there are, for recurrent nodes behind it."""
@@ -861,35 +863,14 @@ def _spelled(size):
     return " x ".join([*[str(factor)] * (factor != 1 or not axes), *axes])
 
 
-def _grouped(axes, sizes, shape):
-    """Axes that each element of a shape stands for, or None: from both ends up to the one that is -1, if there is."""
-    free = shape.index(_size(-1)) if _size(-1) in shape else len(shape)
-    front, rest = _matched(axes, sizes, shape[:free])
-    if front is None or free == len(shape):
-        return front if front is not None and _fill(front, rest) else None
-    left = len(axes) - len(rest)
-    back, middle = _matched(rest[::-1], sizes[left:][::-1], shape[:free:-1])
-    if back is None:
-        return None
-    return [*front, tuple(middle[::-1]), *(group[::-1] for group in back[::-1])]
-
-
-def _fill(groups, rest):
-    """Whether what is left are axes of size one."""
-    return bool(groups) and all(axis == ONE for axis in rest)
-
-
-def _matched(axes, sizes, shape):
-    """Groups of axes from the first on whose sizes are those of a shape, and the axes that are left; None if none."""
-    groups, at = [], 0
-    for wanted in shape:
-        first = at
-        while at < len(axes) and _times(sizes[first:at]) != wanted:
-            at += 1
-        if _times(sizes[first:at]) != wanted:
-            return None, axes
-        groups.append(tuple(axes[first:at]))
-    return groups, axes[at:]
+def _groups(axes, sizes, shape):
+    """Every way to put axes, of sizes that may be one, into groups in order, one for each element of a shape; that of
+    -1 takes any."""
+    if not shape:
+        return [] if axes else [[]]
+    ends = range(len(axes) + 1)
+    ends = [end for end in ends if shape[0] in (_size(-1), _times(sizes[:end]))]
+    return [[tuple(axes[:end]), *way] for end in ends for way in _groups(axes[end:], sizes[end:], shape[1:])]
 
 
 def _weights(gru, w_x, w_h, bias_x, bias_h, subject, initial, before):

@@ -26,6 +26,7 @@ WAYS = {
     ),
     "same": lambda self, x: self.fc(self.rnn(x.view(x.shape[0], -1, INPUTS))[0][:, -1]),
     "last_of_known": lambda self, x: self.fc(self.rnn(x)[0][:, x.shape[1] - 1]),
+    "both_of_all": lambda self, x: self.both(self.stack(x)[0]),
     "one_input": lambda self, x: self.fc(self.single(x.unsqueeze(-1))[0][:, -1]),
     "one_input_viewed": lambda self, x: self.fc(self.single(x.view(x.shape[0], -1, 1))[0].reshape(-1, HIDDEN)),
     "one_sequence": lambda self, x: self.fc(self.rnn(x.unsqueeze(0))[0][:, -1]),
@@ -40,6 +41,7 @@ class Network(torch.nn.Module):
         super().__init__()
         self.rnn, self.single = (torch.nn.LSTM(size, HIDDEN, batch_first=True) for size in (INPUTS, 1))
         self.two = torch.nn.LSTM(INPUTS, HIDDEN, batch_first=True, bidirectional=True)
+        self.stack = torch.nn.LSTM(INPUTS, HIDDEN, 2, batch_first=True, bidirectional=True)
         self.fc, self.mid, self.one = (torch.nn.Linear(HIDDEN, size) for size in (2, HIDDEN, 1))
         self.all, self.both = torch.nn.Linear(STEPS * HIDDEN, 2), torch.nn.Linear(2 * HIDDEN, 2)
         self.way = way
@@ -48,12 +50,12 @@ class Network(torch.nn.Module):
         return WAYS[self.way](self, x)
 
 
-def exported(way, path, fixed):
+def exported(way, path, fixed, sequences=2, steps=STEPS):
     """Inputs of the network, and its outputs."""
     torch.manual_seed(3)
     made = Network(way).eval()
     shape = {"one_input": (2, STEPS), "one_input_viewed": (2, STEPS), "one_sequence": (STEPS, INPUTS)}
-    x = torch.randn(shape.get(way, (2, STEPS, INPUTS)))
+    x = torch.randn(shape.get(way, (sequences, steps, INPUTS)))
     axes = None if fixed else {"x": {0: "first", 1: "second"}}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -72,9 +74,20 @@ def test_what_torch_exports(tmp_path, way, fixed):
     model = load(tmp_path / "m.onnx")
     x = x[None] if way == "one_sequence" else x.reshape(2, STEPS, -1)
     np.testing.assert_allclose(float_reference(model, x)[0].ravel(), expected.ravel(), atol=1e-5)
-    plain = not way.startswith("all") and way != "hidden_of_both"
+    plain = not way.startswith("all") and way not in ("hidden_of_both", "both_of_all")
     assert model.arrangement.is_plain == plain
     assert not way.startswith("all") or model.arrangement == Arrangement(steps=STEPS)
+
+
+@pytest.mark.parametrize("sequences, steps", [(1, STEPS), (2, 1), (1, 1)])
+@pytest.mark.parametrize("way", ["all", "rows", "rows_and_back", "hidden_of_both", "both_of_all"])
+def test_axes_of_size_one(tmp_path, way, sequences, steps):
+    """What an export without dynamic axes makes of one sequence, or of one step: all sizes are numbers."""
+    steps = STEPS if way == "all" else steps
+    x, expected = exported(way, tmp_path / "m.onnx", True, sequences, steps)
+    model = load(tmp_path / "m.onnx")
+    np.testing.assert_allclose(float_reference(model, x)[0].reshape(expected.shape), expected, atol=1e-5)
+    assert model.arrangement.steps == (STEPS if way == "all" else 0)
 
 
 def test_shapes_that_lead_nowhere(tmp_path):
