@@ -359,6 +359,13 @@ WIDE_PORT = {"xc7": FACTOR_BITS, "ecp5": 18}
 """Bits of a multiplier block's wider port."""
 
 
+def _multipliers(bits: int, family: str) -> int:
+    """Multiplier blocks for a signed factor. On an ECP5 each but the last takes a bit less than its port has, for the
+    sign, and what is left of two bits is logic."""
+    port = WIDE_PORT[family]
+    return -(-bits // port) if family == "xc7" or bits <= port else -(-(bits - 2) // (port - 1))
+
+
 def dsp_blocks(config: EngineConfig, family: str = "xc7") -> int:
     """Multiplier blocks: one a lane, or a pair of lanes where a block is wide enough, two where lifted operands are
     wider than a port of a block; in each cell one for products, two where c is wider, and those of its activation unit;
@@ -368,14 +375,13 @@ def dsp_blocks(config: EngineConfig, family: str = "xc7") -> int:
     # Words of the ring to beats are a product by a constant, where there is a ring.
     odd = config.streams and config.beats_per_word & (config.beats_per_word - 1)
     lanes = config.lanes // (config.lanes_per_dsp if family == "xc7" else 1)
-    # Low bits that every lift leaves zero reach no multiplier.
-    lanes *= -(-(config.factor_bits - min(config.lifts)) // WIDE_PORT[family])
+    lanes *= _multipliers(config.factor_bits, family)
     # A GRU multiplies 1 - z and a pre-activation too.
     wide = max(config.cell.width, config.activated.width + 1, config.preact.width) if config.kind == "gru" else 0
-    products = -(-max(config.cell.width, wide) // WIDE_PORT[family])
-    activation = sum(-(-bits // WIDE_PORT[family]) for bits in table.multiplier_bits)
+    products = _multipliers(max(config.cell.width, wide), family)
+    activation = sum(_multipliers(bits, family) for bits in table.multiplier_bits)
     bits = make_exponential(config.preact, config.activated).multiplier_bits if config.elu else ()
-    elu = sum(-(-wide // WIDE_PORT[family]) for wide in bits)
+    elu = sum(_multipliers(wide, family) for wide in bits)
     return lanes + config.cells * (products + activation) + elu + bool(odd)
 
 
