@@ -138,11 +138,13 @@ class QuantModel:
         object.__setattr__(self, "thresholds", checked_thresholds(self.thresholds, len(self.layers)))
         object.__setattr__(self, "sparse_h", checked_sparse_h(self.sparse_h, len(self.layers)))
         if self.thresholds or self.sparse_h:
-            refuse_plain(self, "delta" if self.thresholds else "sparse_h")
+            section = "delta" if self.thresholds else "sparse_h"
+            refuse_plain(self, section)
             if any(layer.reset_before for layer in self.layers):
                 rule = "must be for LSTM layers, or GRU layers that reset h behind its product"
-                found = "for a GRU that resets h before its product"
-                raise ConfigError("delta" if self.thresholds else "sparse_h", found, rule)
+                raise ConfigError(section, "for a GRU that resets h before its product", rule)
+            if self.arrangement.most:
+                raise ConfigError(section, f"for {self.arrangement.described}", "must be for one without such a layer")
         if (self.thresholds or self.sparse_h) and any(layer.initial is not None for layer in self.layers):
             found = "with thresholds" if self.thresholds else "with sparse_h"
             raise ConfigError("model: initial state", found, "must be without: what is left out counts from zero state")

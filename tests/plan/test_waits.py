@@ -8,6 +8,7 @@ import pytest
 from lstm_hw.errors import ConfigError, InputError, ModelError, ProgramError
 from lstm_hw.machine.arrangement import Arrangement, waited
 from lstm_hw.model.both_ways import Part, in_parts
+from lstm_hw.model.delta_search import search_thresholds
 from lstm_hw.model.float_model import DenseWeights, GruWeights, LstmWeights, PlainWeights
 from lstm_hw.model.quant_model import QuantModel
 from lstm_hw.model.quantize import quantize
@@ -175,3 +176,12 @@ def test_what_cannot_be():
         replace(model, layers=(model.layers[0], replace(model.layers[1], waits="apart")))
     with pytest.raises(ConfigError, match="arrangement: most: 5 to 4"):
         Arrangement(least=5, most=4)
+
+
+def test_thresholds_are_refused_before_they_are_searched():
+    qmodel = quantize(models()["two both"], X)
+    found = "delta: for a network with a layer that waits for h of all steps; must be for one without such a layer"
+    with pytest.raises(ConfigError, match=found):
+        search_thresholds(qmodel, qmodel.quantize_input(X), lambda tried: 0.0, 0.1, False)
+    with pytest.raises(ConfigError, match="sparse_h: for a network with a layer that waits"):
+        replace(qmodel, sparse_h=(4,) * len(qmodel.layers))
