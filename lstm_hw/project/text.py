@@ -215,10 +215,12 @@ def estimated(project: Project, cycles: Cycles) -> Iterator[str]:
         f"run of {cycles.steps} steps: {cycles.run['cycles']} cycles, {cycles.per_step:.1f} a step, "
         f"{cycles.per_further_step:.1f} a further step ({_time(cycles.per_further_step, clock)} at {clock:g} MHz)"
     )
-    found = bounds(project.response)
+    found, slow = bounds(project.response), "where x comes slower than steps are done"
+    if project.plan.network.waits:
+        slow = "from the last x of a sequence to its last output, as a layer waits for all steps"
     yield (
         f"latency from x to y: {found['least']} to {found['most']} cycles, {_time(found['most'], clock)} at the most, "
-        "where x comes slower than steps are done"
+        f"{slow}"
     )
     yield (
         f"lanes: {cycles.run['busy']} cycles busy, {', '.join(f'{cycles.run[n]} {n}' for n in STALLS)}, "
