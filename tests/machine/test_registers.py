@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -32,6 +31,7 @@ from lstm_hw.machine.registers import (
     register_map,
     weights_registers,
 )
+from tests.host.c_driver import CC, needs_compiler
 
 PAGE = Path(__file__).parents[2] / "docs" / "registers.md"
 
@@ -291,14 +291,14 @@ def test_c_header_text():
     assert {name: int(value, 0) for name, value in defines} == expected_defines()
 
 
-@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+@needs_compiler
 def test_c_header_compiles(tmp_path):
     (tmp_path / "registers.h").write_text(to_c_header())
     checks = "\n".join(
         f'_Static_assert(LSTM_HW_{name} == {value}u, "{name}");' for name, value in expected_defines().items()
     )
     (tmp_path / "check.c").write_text(f'#include "registers.h"\n#include "registers.h"\n{checks}\n')
-    command = ["cc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-pedantic", "-fsyntax-only", "check.c"]
+    command = [CC, "-std=c11", "-Wall", "-Wextra", "-Werror", "-pedantic", "-fsyntax-only", "check.c"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
 
