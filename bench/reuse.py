@@ -32,7 +32,7 @@ from .verilog import play
 from .workloads import Workload, random_model, random_stack
 
 RESULT = f"{FOLDER}/reuse.json"
-SACC, TSI_WR, SBE = "Tewari et al., DATE", "Park et al., ISLPED 2020", "Que et al., 2020"
+SACC, TSI_WR = "Tewari et al., DATE", "Park et al., ISLPED 2020"
 ROWS = 64
 """R with two contexts: a tile has 16 units, as in SACC's example."""
 LANES = 2 * ROWS
