@@ -24,9 +24,9 @@ class Start:
     repeats : int
         How often the first of the stages, cell steps from h = c = 0 to the state's c, comes; if never, it is not there.
     prime_columns : tuple of (exponent, columns)
-        As those of a bias: the pre-activations of one of the stages.
+        As those of a bias: the pre-activations of one of the stages; none of a plain layer, which has no c.
     first_columns : tuple of (exponent, columns)
-        ... and what is added to the sums of the first step.
+        ... and what is added to the sums of the first step: what W_h makes of h.
     """
 
     repeats: int
@@ -36,7 +36,7 @@ class Start:
     @property
     def stages(self) -> int:
         """Stages that differ."""
-        return 1 + (self.repeats > 0)
+        return (1 + (self.repeats > 0)) * bool(self.prime_columns)
 
 
 def _before(used):
@@ -120,8 +120,9 @@ class LayerShape:
             raise ConfigError("layer size", f"{self.inputs} x {self.outputs}", "must be at least 1 x 1")
         if self.skip and self.kind != "linear":
             raise ConfigError("layer skip", f"{self.skip} in a layer of kind {self.kind}", "must be in a linear layer")
-        if self.start and not self.is_cell:
-            raise ConfigError("layer start", f"a state of a layer of kind {self.kind}", "must be of cells")
+        if self.start and not self.h_columns:
+            found = f"a state of a layer of kind {self.kind} without an h"
+            raise ConfigError("layer start", found, "must be of a recurrent layer with an h of its own")
         if self.projected and self.kind != "lstm":
             raise ConfigError("layer projected", f"a layer of kind {self.kind}", "must be of kind lstm")
         known = {"plain": (0, self.outputs), "gru": (self.outputs, 2 * self.outputs)}.get(self.kind, ())

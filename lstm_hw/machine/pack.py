@@ -145,9 +145,15 @@ def stored_bias(layer: QuantisedLayer, row_bits: int) -> np.ndarray:
 
 
 def start_of(
-    layer: QuantisedLayer, unit: ActivationUnit, weight_bits: int, operand_bits: int, lift: int, row_bits: int
+    layer: QuantisedLayer,
+    h: np.ndarray,
+    unit: ActivationUnit,
+    weight_bits: int,
+    operand_bits: int,
+    lift: int,
+    row_bits: int,
 ) -> tuple[Start, np.ndarray, np.ndarray]:
-    """How a quantised recurrent layer with an ``initial`` state begins, and the digits for it.
+    """How a quantised recurrent layer with an ``initial`` state begins, whose sums read an h, and the digits for it.
 
     Returns
     -------
@@ -159,22 +165,24 @@ def start_of(
     FormatError
         The state is one that no stages lead to, or digits do not fit.
     """
-    h, c = layer.initial
-    found = priming(c, unit, layer.preact, layer.cell, layer.hidden, layer.KIND)
+    plain = layer.KIND == "plain"
+    found = None if plain else priming(layer.initial[1], unit, layer.preact, layer.cell, layer.KIND)
     shift = layer.acc_fraction - layer.preact.fraction
-    if shift < 0:
+    if shift < 0 and not plain:
         rule = (
             f"must have at least the {layer.preact.fraction} fraction bits of pre-activations to begin from a state: "
             "give quantize.preact fewer fraction bits, or weights or operands more bits"
         )
         raise FormatError("accumulator", f"{layer.acc_fraction} fraction bits", rule)
-    stages, rows = found.pre.shape
     widths = weight_bits, operand_bits, lift
     try:
-        prime, digits = bias_digits(found.pre.ravel() << shift + row_bits, *widths)
         # What a GRU resets before its product is c, which is as it must be.
         of_h = layer.w_h[:, : len(h)] << layer.lifts[1]
-        first, others = bias_digits((of_h @ (h - found.h)) << row_bits, *widths)
+        first, others = bias_digits((of_h @ h) << row_bits, *widths)
+        if plain:
+            return Start(0, (), first), np.zeros((len(others), 0), np.int64), others
+        stages, rows = found.pre.shape
+        prime, digits = bias_digits(found.pre.ravel() << shift + row_bits, *widths)
     except FormatError as error:
         rule = (
             "must be sums that constants give: give quantize.preact fewer integer bits, or begin with "
@@ -188,15 +196,21 @@ def start_of(
     )
 
 
-def layer_parts(layer: QuantisedLayer, config: EngineConfig) -> dict[str, np.ndarray]:
-    """Row blocks of the matrices of a quantised layer: dict part -> int array (blocks, R, columns)."""
+def start_h(layers: Sequence[QuantisedLayer], number: int) -> np.ndarray:
+    """h of the state that the first sums of a layer read: its own, or that of its projection."""
+    return layers[number + layers[number].projected].initial[0]
+
+
+def layer_parts(layers: Sequence[QuantisedLayer], number: int, config: EngineConfig) -> dict[str, np.ndarray]:
+    """Row blocks of the matrices of one of the quantised layers: dict part -> int array (blocks, R, columns)."""
+    layer = layers[number]
     bias = stored_bias(layer, config.row_bits)
     _, digits = bias_digits(bias, config.weight_bits, config.operand_bits, max(config.lifts))
     if hasattr(layer, "w_x"):
         matrices = {"x": layer.w_x, "h": layer.w_h, "bias": digits}
-        if getattr(layer, "initial", None) is not None:
+        if getattr(layer, "initial", None) is not None and layer.w_h.size:
             widths = config.weight_bits, config.operand_bits, max(config.lifts), config.row_bits
-            _, matrices["prime"], matrices["first"] = start_of(layer, config.unit, *widths)
+            _, matrices["prime"], matrices["first"] = start_of(layer, start_h(layers, number), config.unit, *widths)
         of_cell = by_gate if config.gate_blocks else interleave
         blocks = to_blocks if getattr(layer, "KIND", "") == "plain" else of_cell
         return {part: blocks(matrix, config.rows) for part, matrix in matrices.items()}
@@ -224,7 +238,7 @@ def pack(image: Image, layers: Sequence[QuantisedLayer], config: EngineConfig) -
     FormatError
         A weight does not fit ``weight_bits``, or a row has more weights that are not zero than its tile has words.
     """
-    parts = [layer_parts(layer, config) for layer in layers]
+    parts = [layer_parts(layers, number, config) for number in range(len(layers))]
     words, places = np.zeros((2, image.words, config.rows), dtype=np.int64)
     for tile, offset in zip(image.tiles, image.offsets, strict=True):
         blocks = parts[tile.layer][tile.part][tile.first_block : tile.first_block + tile.blocks]

@@ -1,13 +1,13 @@
 """How an engine that can only zero h and c begins a sequence from another state.
 
 c is the sum of products i*g of cell steps from zero, *stages*, whose pre-activations are constants: one stage that is
-repeated, then one for which such a pair of table entries is found that c is what it must be, in every bit. The h that
-they leave is another one; what W_h makes of the difference is added to the sums of the first step, which is exact.
+repeated, then one for which such a pair of table entries is found that c is what it must be, in every bit. h stays
+zero: what W_h makes of the h of the state is added to the sums of the first step, which is exact.
 
 c of a GRU is (1 - z)*n of one step from zero, whose r does not matter.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -35,23 +35,19 @@ class Priming:
         How often the first stage comes; if never, it is not there.
     pre : int64 array (1 or 2, 4H)
         Stored pre-activations of each stage, stacked as ``CELL_SUMS`` says.
-    h : int64 array (H,)
-        Stored h that they leave.
     """
 
     repeats: int
     pre: np.ndarray
-    h: np.ndarray
 
 
 class _Cell:
-    """The cell on places in the tables, with the largest f and the least o."""
+    """The cell's c on places in the tables, with the largest f."""
 
-    def __init__(self, unit, preact, cell, hidden):
-        activated, argument = unit.o_format, unit.i_format
+    def __init__(self, unit, preact, cell):
+        activated = unit.o_format
         self.sigmoid, self.tanh = (np.asarray(table, dtype=np.int64) for table in unit.results_for(preact))
-        self.unit, self.argument = unit, replace(preact, integer=argument.integer, fraction=argument.fraction)
-        self.preact, self.cell, self.hidden = preact, cell, hidden
+        self.preact, self.cell = preact, cell
         self.a, self.fraction = activated.fraction, activated.fraction + max(activated.fraction, cell.fraction)
         self.f = int(self.sigmoid[-1])
         self.reach = min(REACH, MARGIN * activated.to_float(self.f) * activated.to_float(self.tanh[-1]))
@@ -61,12 +57,9 @@ class _Cell:
         return self.f * c << self.fraction - self.a - self.cell.fraction
 
     def step(self, c, i, g):
-        """New c and h."""
+        """The new c."""
         total = self.kept(c) + (self.sigmoid[i] * self.tanh[g] << self.fraction - 2 * self.a)
-        c = self.cell.bound(shift_round(total, self.fraction - self.cell.fraction, self.cell.rounding))
-        product = self.sigmoid[0] * self.unit.compute(self.argument.requantize(total, self.fraction), True)
-        h = self.hidden.bound(shift_round(product, 2 * self.a - self.hidden.fraction, self.hidden.rounding))
-        return c, h
+        return self.cell.bound(shift_round(total, self.fraction - self.cell.fraction, self.cell.rounding))
 
     def pairs(self, c, wanted):
         """Places of i and g of each unit with which the next c is ``wanted``."""
@@ -86,16 +79,9 @@ class _Cell:
 class _GruCell(_Cell):
     """The cell of a GRU from zero: 1 - z stands for i, and n for g."""
 
-    def __init__(self, unit, preact, cell, hidden):
-        super().__init__(unit, preact, cell, hidden)
+    def __init__(self, unit, preact, cell):
+        super().__init__(unit, preact, cell)
         self.sigmoid = (1 << unit.o_format.fraction) - self.sigmoid
-
-    def step(self, c, i, g):
-        """New c and h, from zero."""
-        total = self.sigmoid[i] * self.tanh[g] << self.fraction - 2 * self.a
-        return tuple(
-            to.bound(shift_round(total, self.fraction - to.fraction, to.rounding)) for to in (self.cell, self.hidden)
-        )
 
     def pre(self, i, g):
         """Pre-activations (4H,)."""
@@ -108,7 +94,6 @@ def priming(
     unit: ActivationUnit,
     preact: QFormat,
     cell: QFormat,
-    hidden: QFormat,
     kind: str = "lstm",
 ) -> Priming:
     """Find the stages for a state.
@@ -118,7 +103,7 @@ def priming(
     c : int array (H,)
         Stored integers of ``cell``.
     unit : ActivationUnit
-    preact, cell, hidden : QFormat
+    preact, cell : QFormat
         Of the layer.
     kind : str
         Of ``CELL_SUMS``.
@@ -134,8 +119,8 @@ def priming(
     """
     c = np.asarray(c, dtype=np.int64)
     if kind == "gru":
-        return _last(c, _GruCell(unit, preact, cell, hidden))
-    stage = _Cell(unit, preact, cell, hidden)
+        return _last(c, _GruCell(unit, preact, cell))
+    stage = _Cell(unit, preact, cell)
     keeps, real = unit.o_format.to_float(stage.f), cell.to_float(c)
     steps = np.arange(1, MOST_REPEATS + 2)
     grown = steps if keeps == 1 else (1 - keeps**steps) / (1 - keeps)  # c behind so many steps that add 1
@@ -148,7 +133,7 @@ def priming(
         i, g = stage.pairs(now, cell.quantize(real / grown[repeats]))
         stages.append(stage.pre(i, g))
         for _ in range(repeats):
-            now, _ = stage.step(now, i, g)
+            now = stage.step(now, i, g)
     return _last(c, stage, now, repeats, stages)
 
 
@@ -156,10 +141,9 @@ def _last(c, unit, now=0, repeats=0, stages=()):
     """The stage that leads to c, behind what leads to ``now``."""
     now = np.zeros_like(c) + now
     i, g = unit.pairs(now, c)
-    found, h = unit.step(now, i, g)
-    if not np.array_equal(found, c):
+    if not np.array_equal(unit.step(now, i, g), c):
         raise FormatError("initial state", NO_PAIR, f"must be within the range of c; {WIDER}")
-    return Priming(repeats, np.array([*stages, unit.pre(i, g)]), h)
+    return Priming(repeats, np.array([*stages, unit.pre(i, g)]))
 
 
 def _bounds(target, dropped, cell, start, lifted):

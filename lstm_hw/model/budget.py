@@ -138,8 +138,10 @@ class _Steps:
         self.read, self.h = self, np.zeros((sequences, layer.hidden_size))
         self.c = self.h
         if initial is not None:
-            self.h = self.h + (_round(layer.hidden, initial[0]) if "h" in here else initial[0])
-            self.c = self.c + (_round(layer.cell, initial[1]) if "c" in here else initial[1])
+            self.h, self.c = (
+                zeros + (_round(its, values) if name in here else values)
+                for name, its, zeros, values in zip("hc", layer.state_formats, (self.h, self.c), initial, strict=True)
+            )
 
     def step(self, x):
         layer, here = self.layer, self.here

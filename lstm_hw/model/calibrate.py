@@ -154,8 +154,10 @@ def survey(model: FloatModel, calibration: np.ndarray, kept: int) -> Survey:
             spread.add(trace[number]["y"])
     start = 0.0
     for layer, places in zip(model.layers, layers, strict=True):
-        for place, values in zip("hc", layer.initial or (), strict=False):
+        of_state = ("plain",) if layer.KIND == "plain" else "hc"
+        for place, values in zip(of_state, layer.initial or (), strict=False):
             places[place].add(values)
+        if layer.initial is not None and layer.KIND != "plain":
             start = max(start, float(np.abs(layer.initial[1]).max()))
     ends = (*(places.get("plain") for places in layers), *dense)
     peaks = [spread.peak for layer, spread in zip((*model.layers, *model.dense), ends, strict=True) if _is_elu(layer)]

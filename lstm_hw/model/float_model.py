@@ -107,7 +107,8 @@ class RecurrentWeights:
     source : str
         Where it comes from, for messages.
     initial : pair of float64 arrays (H,), optional
-        h and c that a sequence starts from; zeros without it. Both are h of a GRU.
+        h and c that a sequence starts from; zeros without it. Both are h of a GRU and of a plain layer; the h of a
+        projected one is that of its projection, which nobody reads of itself.
     projected : bool
         Whether the h that ``w_h`` multiplies is that of the layer above, a plain one of P outputs: a projection. Then
         ``w_h`` is (4H, P).
@@ -137,13 +138,11 @@ class RecurrentWeights:
         shape, hidden = hidden_rows(self)
         _adopt(self, w_h=shape, w_x=(self.SUMS * hidden, None), bias=(self.SUMS * hidden,))
         check_structure(self)
-        if self.initial is not None and (self.projected or self.KIND == "plain"):
-            found = f"of a {'projected ' * self.projected}layer of kind {self.KIND}"
-            raise ModelError(f"{self.source}: initial state", found, "must be zero")
         if self.initial is not None:
             values = _adopted(f"{self.source}: initial h and c", list(self.initial), (2, hidden))
-            if self.KIND == "gru" and not np.array_equal(*values):
-                raise ModelError(f"{self.source}: initial state", "an h and another c", "must be h twice, of a GRU")
+            if self.KIND != "lstm" and not np.array_equal(*values):
+                found = f"an h and another c of kind {self.KIND}"
+                raise ModelError(f"{self.source}: initial state", found, "must be h twice but for an LSTM")
             object.__setattr__(self, "initial", (values[0], values[1]))
 
     @property
@@ -366,7 +365,7 @@ def skip_matrix(subject: str, added: int, inputs: int, outputs: int) -> np.ndarr
 
 
 def check_stack(layers: Sequence, source: object) -> None:
-    """Refuse cells of several kinds, and a projected layer without its projection."""
+    """Refuse cells of several kinds, and a projected layer without its projection, or its state."""
     kinds = list(dict.fromkeys(layer.KIND for layer in layers if layer.KIND in CELL_SUMS))
     if len(kinds) > 1:
         rule = "must be of one kind: the cells of an engine are; run the layers of each kind as a model of their own"
@@ -375,6 +374,9 @@ def check_stack(layers: Sequence, source: object) -> None:
         if layer.projected and not is_projection(above, layer.w_h.shape[1]):
             rule = f"must have a plain layer of {layer.w_h.shape[1]} outputs above it, without activation or h"
             raise ModelError(layer.source, "a projected layer", rule)
+        if layer.projected and (layer.initial is None) != (above.initial is None):
+            rule = "must begin from a state with its projection, whose h its sums read, or without"
+            raise ModelError(f"{layer.source}: initial state", "of one layer of two", rule)
 
 
 def is_projection(layer: Any, size: int) -> bool:

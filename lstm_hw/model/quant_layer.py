@@ -216,7 +216,8 @@ class QuantRecurrent(QuantLayer):
     source : str
         For messages.
     initial : pair of int64 arrays (H,), optional
-        h, of ``hidden``, and c, of ``cell``, that a sequence starts from; zeros without it.
+        h, of ``hidden``, and c, of ``cell``, that a sequence starts from; zeros without it. Both
+        are h of a plain layer.
     projected : bool
         As in :class:`.float_model.RecurrentWeights`; ``h_format`` then is that of the layer above.
     waits : str
@@ -277,7 +278,7 @@ class QuantRecurrent(QuantLayer):
     def _adopt_initial(self, size):
         """Check the state that a sequence starts from, and keep read-only copies."""
         pair = []
-        for name, given, number_format in zip("hc", self.initial, (self.hidden, self.cell), strict=True):
+        for name, given, number_format in zip("hc", self.initial, self.state_formats, strict=True):
             subject, values = f"{self.source}: initial {name}", np.asarray(given)
             if values.dtype.kind not in "iu":
                 raise ModelError(subject, f"dtype {values.dtype}", "must be integers")
@@ -289,6 +290,11 @@ class QuantRecurrent(QuantLayer):
             values.setflags(write=False)
             pair.append(values)
         object.__setattr__(self, "initial", tuple(pair))
+
+    @property
+    def state_formats(self) -> tuple[QFormat, QFormat]:
+        """Of h and c."""
+        return self.hidden, self.hidden if self.KIND == "plain" else self.cell
 
     @property
     def input_size(self) -> int:

@@ -270,7 +270,7 @@ class QuantModel:
                 tensors[f"{prefix}row_shift"] = layer.row_shift.astype(np.int8)
         for prefix, layer in self._parts()[: len(self.layers)]:
             if layer.initial is not None:
-                widths = layer.hidden.width, layer.cell.width
+                widths = [its.width for its in layer.state_formats]
                 for name, values, width in zip(INITIAL, layer.initial, widths, strict=True):
                     tensors[prefix + name] = values.astype(_storage(width))
         block = {

@@ -217,12 +217,19 @@ def _check_states(model, config):
     """Refuse an h or c to begin from that its format does not hold; h of few bits may be clipped within -1 and 1."""
     for number, layer in enumerate(cells_of(model.layers)):
         for key, name, values in zip(("hidden", "cell"), "hc", layer.initial or (), strict=False):
-            formats, peak = getattr(config, key), float(np.abs(values).max())
+            formats = getattr(config, key)
             held = formats[number] if isinstance(formats, tuple) else formats
             few = key == "hidden" and held.width < ENOUGH_BITS
-            if peak > (1.0 if few else (held.highest + 1) * held.lsb):
-                rule = f"must be at most {held.highest * held.lsb:.4g}, as quantize.{key} = {held} holds"
-                raise FormatError(f"{layer.source}: initial {name}", f"magnitude {peak:.4g}", rule)
+            _check_state(f"{layer.source}: initial {name}", values, held, f"quantize.{key} = {held}", 1.0 if few else 0)
+
+
+def _check_state(subject, values, held, told, least=0.0):
+    """Refuse values to begin from that a format does not hold; magnitudes of ``least`` may be clipped."""
+    peak = float(np.abs(values).max())
+    if peak > max(least, (held.highest + 1) * held.lsb):
+        raise FormatError(
+            subject, f"magnitude {peak:.4g}", f"must be at most {held.highest * held.lsb:.4g}, as {told} holds"
+        )
 
 
 def _has_few(config):
@@ -329,11 +336,16 @@ def _plain_format(weights, spread, config):
         integer = config.preact.integer
     else:
         integer = dense_format(spread, width).integer
+        if weights.initial is not None:
+            integer = max(integer, fitting(f"{weights.source}: initial h", weights.initial[0], width).integer)
     return replace(config.preact, integer=integer, fraction=width - 1 - integer)
 
 
 def _quantize_plain(weights, x_format, spread, config, number, x, h):
-    hidden = _plain_format(weights, spread, config)
+    hidden, initial = _plain_format(weights, spread, config), None
+    if weights.initial is not None:
+        _check_state(f"{weights.source}: initial h", weights.initial[0], hidden, f"the outputs' {hidden}")
+        initial = (hidden.quantize(weights.initial[0]),) * 2
     products = [Product("w_x", config.bits_of(f"{number}.w_x"), weights.w_x, x_format, x)]
     if weights.w_h.size:
         products.append(Product("w_h", config.bits_of(f"{number}.w_h"), weights.w_h, hidden, h))
@@ -358,6 +370,7 @@ def _quantize_plain(weights, x_format, spread, config, number, x, h):
             hidden,
             f"layer {number}",
             rounding.rows,
+            initial,
             activation=weights.activation,
             waits=weights.waits,
         )
@@ -442,8 +455,8 @@ def _vectors(model, sample):
         below = waited(layer.waits, below)
         h = trace[number + layer.projected]["h"][..., : layer.w_h.shape[1]]
         first = np.zeros_like(h[:, :1])
-        if model.layers[number].initial is not None:
-            first = first + model.layers[number].initial[0]
+        if h.shape[2] and (initial := model.layers[number + layer.projected].initial) is not None:
+            first = first + initial[0]
         before = np.concatenate([first, h[:, :-1]], axis=1)
         if layer.reset_before:
             r = SIGMOIDS[model.functions[0]](trace[number]["pre"][..., : layer.hidden_size])

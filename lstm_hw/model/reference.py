@@ -205,7 +205,7 @@ def integer_reference(
 def _state_shapes(qmodel, layer):
     """(name, size, format) of what a layer keeps from call to call."""
     units, inputs = layer.hidden_size, layer.input_size
-    kept = [("h", units, layer.hidden), ("c", units, layer.hidden if layer.KIND == "plain" else layer.cell)]
+    kept = [(name, units, its) for name, its in zip("hc", layer.state_formats, strict=True)]
     if qmodel.thresholds:
         kept += [("reference of x", inputs, layer.x_format), ("reference of h", units, layer.hidden)]
     return kept

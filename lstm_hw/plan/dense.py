@@ -14,10 +14,10 @@ from itertools import accumulate
 
 from ..machine.arrangement import WAITS
 from ..machine.config import EngineConfig
-from ..machine.isa import MODE_RESET, MODE_ZERO, SPACE_CONSTANT, SPACE_H, SPACE_X, VECTORS_BITS
+from ..machine.isa import MODE_RESET, SPACE_CONSTANT, SPACE_H, SPACE_X, VECTORS_BITS
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
-from .layer import MIN_TILE_CYCLES, MOST_SLOTS, Frame, TurningX, check_beat, digit_tiles
+from .layer import MIN_TILE_CYCLES, MOST_SLOTS, Frame, TurningX, check_beat
 from .stack import StackPlanner
 from .sums import Sum, as_sum
 
@@ -62,16 +62,14 @@ class ResidentLayer(TurningX):
         sizes, place, self.kept = planner.among(number)
         self._count_tokens(*sizes, place)
         self._cut(shape, number, place)
-        self.prime, self.first = self._start_tiles() if shape.start else ([], [])
-        stages = [tile for stage in self.prime for tile in stage]
         zeros = [self.zeros] * bool(self.zeros)
-        self.resident, self.streamed = (*self.bias_tiles(), *self.first, *stages, *self.order, *zeros), ()
+        self.resident, self.streamed = (*self.bias_tiles(), *self.start_tiles(), *self.order, *zeros), ()
         self.buffers = min((1 << VECTORS_BITS) - 1, config.x_elements // self.x_stride)
         sums, states = (3 if shape.start else 2) * self.blocks, shape.outputs * config.contexts * shape.is_cell
         self.stride = shape.outputs + self.resets if self.written else 0
         self.aside, self.zero_at = self.kept * self.stride, max(0, self.kept - 1) * self.stride
         self.own = {"accumulators": sums, "h_elements": 0 if self.kept else self.stride, "states": states}
-        zeroed = shape.outputs if shape.kind == "plain" else self.ahead_of_zero + self.resets
+        zeroed = shape.outputs if shape.kind == "plain" or shape.start else self.resets
         self.shared = {"finish_entries": self.blocks, "x_elements": self.x_stride, "states": zeroed}
 
     def _count_tokens(self, recurrent, linear, place):
@@ -83,7 +81,6 @@ class ResidentLayer(TurningX):
         above = [] if self.linear else recurrent[place + 1 :]
         self.tokens_ahead = sum((recurrent + linear)[:place]) + sum(above) - (self.layer.inputs if place else 0)
         self.others_ahead = sum(recurrent[:place]) + sum(above)
-        self.ahead_of_zero = sum(recurrent[:place]) if self.layer.start else 0
         self.tail = (sum(recurrent),)
         self.written = not self.linear or place < len(recurrent + linear)  # its outputs, to the h memory
         self.made = 0 if self.written else sum(linear)
@@ -149,14 +146,6 @@ class ResidentLayer(TurningX):
         comment = f"bias of layer {self.number}"
         self._constants(comment, self.bias_tiles(), self.layer.bias_columns, self.sums, fresh=fresh)
 
-    def _start_tiles(self):
-        """Tiles of the digits of each stage, and of those that are added to the sums of the first step."""
-        start, number, blocks = self.layer.start, self.number, self.blocks
-        count = sum(columns for _, columns in start.prime_columns)
-        stages = range(start.stages)
-        prime = [digit_tiles(number, "prime", start.prime_columns, blocks, column=stage * count) for stage in stages]
-        return prime, digit_tiles(number, "first", start.first_columns, blocks)
-
     def begin(self) -> None:
         """A register tells the entry that sums of a step start from: in the first one of a sequence it is another."""
         if self.layer.start or self.layer.steps:
@@ -168,38 +157,19 @@ class ResidentLayer(TurningX):
         tokens = self.zero_cells(self.mask, self.zero_at, state_stride=self.layer.outputs)
         if self.resets:
             tokens += self.zero_cells(self.mask, self.zero_at + self.layer.outputs, state_stride=self.layer.outputs)
-        return self._primed(tokens) if self.layer.start else tokens
-
-    def _primed(self, tokens):
-        """The stages from zero state to c, and the sums that the first step starts from; the tokens of h."""
-        start, units, entry = self.layer.start, self.layer.outputs, self.sums + 2 * self.blocks
-        self.b.await_tokens(SPACE_H, self.ahead_of_zero + tokens)
-        if start.repeats:
-            for _ in self.b.each(start.repeats):
-                self._stage(self.prime[0], entry)
-                self.b.await_tokens(SPACE_H, units)
-        self._stage(self.prime[-1], entry)
-        if again := self.ahead_of_zero + self.resets:  # tokens of the layers below and of r*h again
-            ahead = {"units": again, "mode": MODE_ZERO, "state": self.scratch, "scale": self.number}
-            self.b.emit("CELL", mask=1, signal=1, **ahead)
-        self._constants(f"start of layer {self.number}", self.first, start.first_columns, entry, source=self.sums)
-        self.b.assign(self.started, entry)
+        if start := self.layer.start:
+            entry = self.sums + 2 * self.blocks
+            comment = f"start of layer {self.number}"
+            self._constants(comment, self.first_tiles, start.first_columns, entry, source=self.sums)
+            self.b.assign(self.started, entry)
         return tokens
 
-    def _stage(self, tiles, entry):
-        """Sums of constants, and the cell step that follows from them."""
-        units = self.layer.outputs
-        self._constants(f"stage of layer {self.number}", tiles, self.layer.start.prime_columns, entry, finish=1)
-        state = {"state": self.c, "state_stride": units, "target": self.h + self.zero_at}
-        self.b.emit("CELL", units=units, mask=self.mask, scale=self.number, write=1, signal=1, **state)
-
-    def _constants(self, comment, tiles, columns, entry, finish=0, fresh=0, **source):
-        """Digits times their constants, from zero or from a source, to an entry or to the cell unit."""
-        source = source or {"hold": 1}
+    def _constants(self, comment, tiles, columns, entry, **fields):
+        """Digits times their constants, from zero or from a source, to an entry."""
+        source = {"source": fields.pop("source")} if "source" in fields else {"hold": 1}
         for tile, (exponent, _) in zip(tiles, columns, strict=True):
-            end = {"finish": 1} if finish and tile is tiles[-1] else {"store": 1, "target": entry}
-            end |= {"space": SPACE_CONSTANT, "operand": exponent, "fresh": fresh}
-            self._products(tile, comment, **source, **end)
+            end = {"store": 1, "target": entry, "space": SPACE_CONSTANT, "operand": exponent}
+            self._products(tile, comment, **source, **end, **fields)
             source = {"source": entry}
 
     def frame(self, frame: Frame) -> None:
@@ -395,6 +365,8 @@ class ResidentPlanner(StackPlanner):
         for layer in layers:
             layer.begin()
             layer.reach, layer.done = reach, done
+        for layer in layers:
+            layer.prime()
         tokens, tail = sum(layer.zero() for layer in layers), sum(layers[0].tail)
         b.await_tokens(SPACE_H, tokens - tail)
         next_reach = b.variable(layers[-1].zero_at) if following else None

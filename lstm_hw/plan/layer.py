@@ -169,6 +169,10 @@ class StreamedLayer(ABC):
         """Emit what the ``load`` entry does with resident words as they arrive."""
         return
 
+    def of_row(self, row: Sum, group: Sum, **fields: Sum | int) -> None:
+        """CELL of the units of a row block and group."""
+        self.cell(self.mask, row, state_stride=self.layer.outputs, **fields)
+
     @abstractmethod
     def frame(self, frame: Frame) -> None:
         """All products of a frame, and its h."""
@@ -292,12 +296,61 @@ class StreamedLayer(ABC):
             self.add(mask, self.sums, part="x", operand=self.x + first, columns=columns, **words, **fields)
         self.free_x(vectors)
 
+    def start_tiles(self) -> tuple[Tile, ...]:
+        """Tiles of what a layer that begins from a state multiplies by constants; they stay on chip."""
+        start = self.layer.start
+        if not start:
+            return ()
+        count = sum(columns for _, columns in start.prime_columns)
+        self.prime_tiles = [
+            digit_tiles(self.number, "prime", start.prime_columns, self.blocks, column=stage * count)
+            for stage in range(start.stages)
+        ]
+        self.first_tiles = digit_tiles(self.number, "first", start.first_columns, self.blocks)
+        return (*self.first_tiles, *(tile for stage in self.prime_tiles for tile in stage))
+
+    def prime(self) -> None:
+        """Emit what leads from zero to the c that a layer begins from: its h is zeroed behind it. Takes its tokens."""
+        if self.layer.start and self.prime_tiles:
+            self._stage(())
+            for _ in self.b.each(self.layer.start.repeats):
+                self._stage(self.prime_tiles[0])
+            self._stage(self.prime_tiles[-1])
+
+    def _stage(self, tiles):
+        """A cell step from sums of constants, or without them c = 0."""
+        start, mode = self.layer.start, MODE_CELL if tiles else MODE_ZERO
+        for row in self.b.each(self.blocks):
+            for group in self.b.each(self.groups):
+                self.constants(tiles, start.prime_columns, row, finish=1)
+                self.of_row(row, group, mode=mode, write=0)
+        self.b.await_tokens(SPACE_H, self.groups * self.layer.outputs)
+
+    def constants(
+        self, tiles: Iterable[Tile], columns: Iterable[tuple[int, int]], row: Sum, **fields: Sum | int
+    ) -> None:
+        """Digits of a row block times their constants: a sum in the lanes, or with ``load=0`` added to it."""
+        ends, begin = {name: fields.pop(name) for name in ("finish",) if name in fields}, fields or {"hold": 1}
+        for tile, (exponent, _) in zip(tiles, columns, strict=False):
+            last = ends if tile is tiles[-1] else {}
+            weight = self.address[tile] + row * tile.columns
+            words = {"space": SPACE_CONSTANT, "operand": exponent, "weight": weight, "columns": tile.columns}
+            self.mac(self.mask, **words, **begin, **last)
+            begin = {"load": 0}
+
+    @property
+    def zeroed(self) -> dict[str, int]:
+        """Fields of a CELL that zeroes h: with it c, or nobody's where c is that of a state to begin from."""
+        return {"state": self.scratch, "state_stride": 0} if self.layer.start else {}
+
     def cells(self, units: int, mask: int, mode: int = MODE_CELL, **fields: Sum | int) -> None:
-        """CELL of hidden units, or outputs of a plain layer, that follow one another; sends them if h is the output.
+        """CELL of hidden units, or outputs of a plain layer, that follow one another; sends them if h is the output and
+        is written.
 
         A plain layer has no c: nobody's is zeroed with its h.
         """
-        if mode == MODE_CELL and self.sends:
+        fields = {"write": 1} | fields
+        if mode == MODE_CELL and self.sends and fields["write"]:
             fields |= {"emit": 1, "last": 1}
         if not self.layer.is_cell:
             fields = {name: value for name, value in fields.items() if name not in ("state", "state_stride")}
@@ -305,7 +358,7 @@ class StreamedLayer(ABC):
                 mode, fields["activation"] = MODE_LINEAR, ACTIVATIONS.index(self.layer.activation)
             else:
                 fields["state"] = self.scratch
-        self.b.emit("CELL", units=units, mask=mask, mode=mode, scale=self.number, write=1, signal=1, **fields)
+        self.b.emit("CELL", units=units, mask=mask, mode=mode, scale=self.number, signal=1, **fields)
 
     def plain_cell(self, shape: LayerShape, number: int, mask: int, target: Sum | int | None = None) -> None:
         """CELL of a linear layer: its outputs to the stream, or to an element of h and those behind it."""
@@ -320,7 +373,8 @@ class StreamedLayer(ABC):
 
     def zero_cells(self, mask: int, after: int = 0, **fields: int) -> int:
         """h = c = 0 of the whole layer, h from element ``after`` of its own on; the tokens that it makes."""
-        self.cells(self.layer.outputs, mask, MODE_ZERO, state=self.c, target=self.h + after, **fields)
+        fields |= {"target": self.h + after} | self.zeroed
+        self.cells(self.layer.outputs, mask, MODE_ZERO, **{"state": self.c} | fields)
         return self.layer.outputs
 
     def make_tokens(self, count: int) -> None:
@@ -341,7 +395,7 @@ class StreamedLayer(ABC):
         ``first`` is the layer's state and h element from which on its units are counted; h is written ``after`` behind.
         """
         unit = row * self.units + first
-        fields |= {"state": self.c + unit, "target": self.h + after + unit}
+        fields = {"state": self.c + unit, "target": self.h + after + unit} | fields
         if left is None:
             left = self.blocks - 1 - row
         if self.newest == self.units:

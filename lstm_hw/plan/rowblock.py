@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
-from ..machine.isa import MODE_CELL, MODE_RESET, MODE_ZERO, SPACE_CONSTANT, SPACE_H
+from ..machine.isa import MODE_RESET, MODE_ZERO, SPACE_CONSTANT, SPACE_H
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
 from .layer import MIN_TILE_CYCLES, Frame, TurningX, check_beat, ring_words, words_of
@@ -58,6 +58,7 @@ class RowBlockLayer(TurningX):
         self.own = {"accumulators": groups, "h_elements": elements, "states": elements * contexts * shape.is_cell}
         if self.resets:
             self.own |= {"accumulators": groups * self.blocks, "h_elements": 2 * elements}
+        self.resident += self.start_tiles()
 
     def _tiles(self):
         """In the order of use: a row block's bias, then the matrix of either vector."""
@@ -86,7 +87,7 @@ class RowBlockLayer(TurningX):
             "ring": ring_words(max(self.tile, self.bias + self.first, self._late[1]), self.config),
             "finish_entries": self.groups,
             "x_elements": 2 * self.groups * self.x_stride,
-            "states": 0 if self.layer.is_cell else self.units,
+            "states": self.units if self.layer.start or not self.layer.is_cell else 0,
         }
 
     @property
@@ -98,10 +99,16 @@ class RowBlockLayer(TurningX):
         newest = min(self.tile, self.layer.inputs)
         return self.layer.inputs - newest, newest
 
+    def begin(self) -> None:
+        if self.layer.start:
+            self.starts = self.b.variable(0)  # whether the next step is the first one
+
     def zero(self) -> int:
         for row in self.b.each(self.blocks):
             for group in self.b.each(self.groups):
-                self._units(row, group, mode=MODE_ZERO)
+                self.of_row(row, group, mode=MODE_ZERO, **self.zeroed)
+        if self.layer.start:
+            self.b.assign(self.starts, 1)
         return self.groups * self.layer.outputs
 
     def inputs(self, taken: Callable, first: Sum) -> None:
@@ -130,6 +137,8 @@ class RowBlockLayer(TurningX):
         for row in self.b.each(self.blocks):
             self._row_block(row, vectors[0], vectors[-1], *self._late)
         self.free_x()
+        if self.layer.start:
+            self.b.assign(self.starts, 0)
         if self.resets:
             reset = "h", self.h_before(self.done) + self.elements - self.h_columns, self.h_stride
             for row in self.b.each(self.blocks):
@@ -145,6 +154,9 @@ class RowBlockLayer(TurningX):
         for group in b.each(self.groups):
             if self.first:
                 self._bias()
+                if self.layer.start:
+                    for _ in b.when(self.starts):
+                        self.constants(self.first_tiles, self.layer.start.first_columns, row, load=0)
                 self._products(group, early, begin, self.first, weight=self.bias, load=0, release=alone)
             else:
                 self._bias({"store": 1, "target": self.entry + group, "release": alone})
@@ -180,10 +192,10 @@ class RowBlockLayer(TurningX):
             if self.resets and resets:  # sums are handed over, or kept
                 self._products(group, vector, first, columns, finish=1)
                 self._products(group, vector, first, columns, release=int(last))
-                self._units(row, group, self.elements + self.done % 2 * self.turn, MODE_RESET)
+                self.of_row(row, group, after=self.elements + self.done % 2 * self.turn, mode=MODE_RESET)
             else:
                 self._products(group, vector, first, columns, finish=1, release=int(last))
-                self._units(row, group, (self.done + 1) % 2 * self.turn)
+                self.of_row(row, group, after=(self.done + 1) % 2 * self.turn)
 
     def _bias(self, end=None):
         """Sums start from the bias, which stays in the lanes unless ``end`` tells what becomes of it."""
@@ -214,10 +226,9 @@ class RowBlockLayer(TurningX):
         fields = {"stream": 1, "operand": base + group * stride + first} | fields
         self.add(self.mask, self.entry + group, part=part, columns=columns, **fields)
 
-    def _units(self, row, group, after=0, mode=MODE_CELL):
-        """Hidden units of a row block and group."""
+    def of_row(self, row: Sum, group: Sum, **fields: Sum | int) -> None:
         first, stride = group * self.h_stride, self.groups * self.h_stride
-        self.cell(self.mask, row, after, first=first, mode=mode, state_stride=stride)
+        self.cell(self.mask, row, first=first, **{"state_stride": stride} | fields)
 
 
 def old_columns(shape: LayerShape, config: EngineConfig) -> int:
@@ -250,7 +261,7 @@ class RowBlockPlanner(StackPlanner):
 
     name = "rowblock"
     layer = RowBlockLayer
-    takes = ("plain layers", "a projection", "a skip", "a GRU that resets h before its product")
+    takes = ("an initial state", "plain layers", "a projection", "a skip", "a GRU that resets h before its product")
 
     def __init__(
         self, network: Network, config: EngineConfig, groups: int = 1, contexts: int | None = None, pinned: int = 0

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 
 from ..errors import ConfigError
 from ..machine.config import GATES, EngineConfig
-from ..machine.isa import MODE_ZERO, SPACE_H, VECTORS_BITS
+from ..machine.isa import MODE_ZERO, SPACE_CONSTANT, SPACE_H, VECTORS_BITS
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
 from .layer import Frame, ResidentBias, TurningX, check_beat, ring_words, words_of
@@ -113,7 +113,7 @@ class BatchLayer(TurningX, ResidentBias):
 
     def keep(self, tiles: Sequence[Tile]) -> None:
         """Let these tiles stay on chip, besides the bias."""
-        self.resident = (*self.bias_tiles(), *tiles)
+        self.resident = (*self.bias_tiles(), *tiles, *self.start_tiles())
         self.passing = [tile for tile in self.step_tiles if tile not in tiles]
         self.streamed = (*self.x_tiles, *self.passing)
         again = words_of(self.passing)
@@ -136,7 +136,7 @@ class BatchLayer(TurningX, ResidentBias):
             "ring": self.ring,
             "finish_entries": self.blocks,
             "accumulators": self.batch * self.blocks,
-            "states": 0 if self.before is self and self.layer.is_cell else self.layer.outputs,
+            "states": 0 if self.before is self and self.layer.is_cell and not self.layer.start else self.layer.outputs,
             "x_elements": self.batch * self.x_stride,
         }
 
@@ -173,7 +173,13 @@ class BatchLayer(TurningX, ResidentBias):
 
     # Instructions
 
+    def begin(self) -> None:
+        if self.layer.start:
+            self.starts = self.b.variable(0)  # whether the next step is the first one
+
     def zero(self) -> int:
+        if self.layer.start:
+            self.b.assign(self.starts, 1)
         return self.zero_cells(self.mask, state_stride=self.layer.outputs)
 
     def ahead(self, first: Sum) -> None:
@@ -185,6 +191,8 @@ class BatchLayer(TurningX, ResidentBias):
             self._tokens()
         for step, _ in frame.steps():
             self.start_sums(self.mask, step * self.blocks, finish=False)
+        if self.layer.start:
+            self._first_sums()
         self._batch_products(frame)
         if not alone:
             self.await_h()
@@ -193,6 +201,14 @@ class BatchLayer(TurningX, ResidentBias):
             frame.following()
         for step, later in frame.steps():
             self._step(frame, step, later)
+
+    def _first_sums(self):
+        """What is added to the sums of the first step."""
+        for _ in self.b.when(self.starts):
+            for tile, (exponent, _) in zip(self.first_tiles, self.layer.start.first_columns, strict=True):
+                words = {"weight": self.address[tile], "columns": tile.columns, "slots": self.blocks}
+                self.add(self.mask, self.sums, space=SPACE_CONSTANT, operand=exponent, **words)
+        self.b.assign(self.starts, 0)
 
     def _tokens(self):
         """Tokens of h for the first step of a batch: the layer above, for example, took those of the step before."""
@@ -277,7 +293,7 @@ class BatchPlanner(StackPlanner):
     """
 
     name = "sbe"
-    takes = ("plain layers", "a skip")  # a step's projection would come before the next step
+    takes = ("an initial state", "plain layers", "a skip")  # a step's projection would come before the next step
     layer = BatchLayer
 
     def __init__(

@@ -25,7 +25,7 @@ from ..machine.isa import (
     WORD_BITS,
 )
 from ..machine.network import LayerShape, Network
-from ..machine.pack import bias_digits, start_of, stored_bias
+from ..machine.pack import bias_digits, start_h, start_of, stored_bias
 from ..machine.plan import Plan
 from ..model.float_model import cells_of
 from ..model.quant_config import OF_LAYERS
@@ -214,9 +214,9 @@ def network_of(qmodel: QuantModel, weight_bits: int | None = None, activity: tup
         used = (layer.w_x != 0, layer.w_h != 0) if kind != "linear" and not layer.reset_before else ()
         skip = layer.skip.shape[1] if isinstance(layer, QuantSkip) else 0
         start = None
-        if kind != "linear" and layer.initial is not None:
+        if kind != "linear" and layer.initial is not None and layer.w_h.size:
             widths = weight_bits, qmodel.input_format.width, max(lifts_of(qmodel)), row_bits
-            start, *parts = start_of(layer, qmodel.unit_of(layer), *widths)
+            start, *parts = start_of(layer, start_h(qmodel.layers, len(shapes)), qmodel.unit_of(layer), *widths)
             sum_bits = _with_start(sum_bits, start, *parts)
         rest = (shift, digits, lifts, sum_bits, used, skip, activation, start)
         reads = {} if kind == "linear" else {"projected": layer.projected}
@@ -239,7 +239,7 @@ def _with_start(sum_bits, start, prime, first):
     """Width that holds the sums of the first step, and of the stages in front of it, too."""
     columns = start.prime_columns * start.stages, start.first_columns
     stages, added = (
-        int(sum(np.abs(digit).astype(object) << e for digit, e in zip(digits.T, _exponents(c), strict=True)).max())
+        int(np.max(sum(np.abs(digit).astype(object) << e for digit, e in zip(digits.T, _exponents(c), strict=True))))
         for digits, c in zip((prime, first), columns, strict=True)
     )
     return max(stages.bit_length() + 1, ((1 << sum_bits - 1) + added).bit_length() + 1)

@@ -232,6 +232,8 @@ class StackPlanner:
         for layer in self.all:
             layer.begin()
         for _ in b.cleared():
+            for layer in self.all:
+                layer.prime()
             tokens = sum(layer.zero() for layer in self.all)
             b.await_tokens(SPACE_H, tokens - sum(first.before.tail))
         if self.batch == 1:

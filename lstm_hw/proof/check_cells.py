@@ -76,7 +76,8 @@ class Cells(Lists):
         """Units of one row block of one context, counted from the command's first, which is ``first_unit``."""
         slot, guaranteed, sums = done
         if command.mode == MODE_ZERO:
-            primes = command.scale < len(self.layers) and self.layers[command.scale].start
+            # Behind a zero that writes no h, stages lead on.
+            primes = not command.write and command.scale < len(self.layers) and self.layers[command.scale].start
             layer, sequence, step = self._primed(command.scale, 0) if primes else ZERO, ANY, self.first_step - 1
         else:
             self._require(k in sums, command, f"context {k} of a finished row block", "must have been finished")
@@ -101,14 +102,18 @@ class Cells(Lists):
             states.max() < self.config.states, command, f"state {states.max()}", f"must stay below {self.config.states}"
         )
         if command.mode != MODE_ZERO:
-            before = (layer, sequence, step - 1)
+            number, before = partial.layer, (layer, sequence, step - 1)
             if layer <= PRIMED:
                 layer, before = self._next_stage(command, layer, self.states[states[0], 0], step)
             expected = np.stack([np.full(units.size, v) for v in before] + [named], 1)
             found = self.states[states]
-            zero = (found[:, 0] == (self._initial(layer) if layer >= 0 else ZERO)) & (found[:, 2] == before[2])
+            begun = self._initial(layer) if layer >= 0 else before[0]
+            begins = found[:, 0] == begun
+            expected[begins, :2] = begun, ANY
+            if begun in (ZERO, self._primed(number, 0)):  # zeros are alike
+                expected[begins, 3] = found[begins, 3]
             self._require(
-                ((found == expected).all(axis=1) | zero).all(),
+                (found == expected).all(),
                 command,
                 f"c of layer {layer} for step {step}",
                 "must be of the step before",
@@ -208,7 +213,7 @@ class Cells(Lists):
         counts[at:] += 1
         if PARTS["first"] in constants and not from_zero:
             counts[at - len(constants[PARTS["first"]]) : at] += 1  # must not be there
-        if from_zero and not shape.start:
+        if from_zero:
             # Products of the zero state may be left out.
             counts[shape.inputs : shape.columns] |= counts[shape.inputs : shape.columns] == 0
         zeros = self._of_other_directions(shape, partial.block)
@@ -223,7 +228,7 @@ class Cells(Lists):
                 f"{kind} column {wrong[0] - first} of row block {partial.block} of layer {layer} counted {times} times",
                 "must be counted exactly once",
             )
-        expected = [(sequence, step - 1)] + [(ANY, step - 1), *[None] * (not shape.start)] * from_zero
+        expected = [(sequence, step - 1)] + [(ANY, step - 1), None] * from_zero
         if shape.skip:
             self._require(
                 partial.h == partial.x,
@@ -271,7 +276,8 @@ class Cells(Lists):
 
     def _next_stage(self, command, stage, found, step):
         """Name of c behind a stage, and of the c that it must start from; ``stage`` names the first or the second."""
-        self._require(not command.emit, command, "a state on the output stream", "must not be sent")
+        sent = command.emit or command.write
+        self._require(not sent, command, "h of a stage", "must not be written, and not be sent")
         number, last = divmod(PRIMED - int(stage), MOST_STAGES)
         repeats = self.layers[number].start.repeats
         done = self._primed(number, 0) - int(found)  # stages so far, if it is a c of this layer

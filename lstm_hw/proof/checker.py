@@ -439,7 +439,7 @@ class Checker(Cells, Windows):
             change(command, partial, layer, part, columns, vector)
             return
         wanted = layer + shape.projected if part else layer - 1
-        if vector[0] == (self._initial(wanted) if part else ZERO):
+        if vector[0] == ZERO:
             vector = (wanted, ANY, vector[2]) if part else (NOBODY, NOBODY, NOBODY)
         if part and shape.skip:
             wanted = -1

@@ -135,6 +135,6 @@ class Names:
         return PRIMED - MOST_STAGES * layer - stage
 
     def _initial(self, layer):
-        """Name of an element of the state that a layer begins from."""
+        """Name of an element of the c that a layer begins from."""
         start = self.layers[layer].start
-        return self._primed(layer, start.repeats + 1) if start else ZERO
+        return self._primed(layer, start.repeats + 1) if start and start.stages else ZERO

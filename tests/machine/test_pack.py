@@ -105,7 +105,7 @@ def test_a_row_s_shift_stands_below_its_bias():
     structure, _ = bias_digits(stored_bias(layer, 3), 8, 16, 5)
     exponents = [exponent for exponent, columns in structure for _ in range(columns)]
     sums = interleave((layer.bias << 5) + layer.row_shift, 8)[..., 0]
-    assert (layer_parts(layer, config)["bias"] @ [1 << exponent for exponent in exponents] == sums).all()
+    assert (layer_parts([layer], 0, config)["bias"] @ [1 << exponent for exponent in exponents] == sums).all()
     assert (sums & 7 == interleave(layer.row_shift, 8)[..., 0]).all()
 
 

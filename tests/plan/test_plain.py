@@ -316,8 +316,8 @@ def test_what_a_model_must_be():
     for layers in ((projected,), (projected, replace(projection, activation="relu")), (projected, *plain(rng, 6, 4))):
         with pytest.raises(ModelError, match="a projected layer; must have a plain layer of 3 outputs above it"):
             FloatModel(layers)
-    with pytest.raises(ModelError, match="initial state: of a projected layer of kind lstm; must be zero"):
-        replace(projected, initial=(np.ones(6), np.ones(6)))
+    with pytest.raises(ModelError, match="initial state: of one layer of two; must begin from a state with"):
+        FloatModel((replace(projected, initial=(np.ones(6), np.ones(6))), projection))
     with pytest.raises(ModelError, match="activation: 'gelu'; must be one of none, relu"):
         plain(rng, 3, 4, "gelu")
     with pytest.raises(ModelError, match=r"w_h: shape \(4, 3\); must be \(1H, H\)"):

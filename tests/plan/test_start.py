@@ -1,6 +1,7 @@
 """A sequence that begins from a stored state: proved, and the bits of the integer reference, in Verilog too."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,13 +12,16 @@ from lstm_hw.machine.activation import make_activation
 from lstm_hw.machine.formats import QFormat
 from lstm_hw.machine.isa import SPACE_CONSTANT
 from lstm_hw.machine.priming import priming
-from lstm_hw.model.float_model import DenseWeights, FloatModel, GruWeights, LstmWeights
+from lstm_hw.model.float_model import DenseWeights, FloatModel, GruWeights, LstmWeights, PlainWeights
 from lstm_hw.model.quant_config import QuantConfig
 from lstm_hw.model.quant_model import QuantModel
 from lstm_hw.model.quantize import quantize
 from lstm_hw.model.reference import float_reference, integer_reference
 from lstm_hw.plan.conventional import ConventionalPlanner
 from lstm_hw.plan.dense import ResidentPlanner
+from lstm_hw.plan.rowblock import RowBlockPlanner
+from lstm_hw.plan.sacc import SaccPlanner
+from lstm_hw.plan.sbe import BatchPlanner
 from lstm_hw.plan.sizing import accumulator_bits, engine_formats, lifts_of, network_of, stored_weight_bits
 from lstm_hw.proof.checker import check
 from lstm_hw.verify.runs import ModelReference, Piece, image_words, scenario_of
@@ -44,8 +48,29 @@ def float_model(sizes=(3, 6), outputs=2, c=2.5, kind="lstm"):
     return FloatModel(tuple(layers), head, True)
 
 
-def quantised(sizes=(3, 6), config=NARROW, **fields):
-    model = float_model(sizes, **fields)
+def of_h_alone(sizes=(3, 6, 5, 4, 5), outputs=2):
+    """Layers whose h is all that is kept, or that of a projection: plain RNNs, ReLU behind tanh, around an LSTM with a
+    projection, each with an initial state."""
+    rng, layers = np.random.default_rng(1), []
+
+    def some(*shape):
+        return rng.normal(0, 0.4, shape)
+
+    inputs, first, units, projection, last = sizes
+    for activation, size, below in (("tanh", first, inputs), ("relu", last, projection)):
+        h = rng.uniform(-0.9, 0.9, size) * (1 if activation == "tanh" else 3)
+        weights = some(size, below), some(size, size), some(size)
+        layers.append(PlainWeights(*weights, "rnn", (h, h), activation=activation))
+    c, h = rng.uniform(-2, 2, units), rng.uniform(-0.9, 0.9, projection)
+    weights = some(4 * units, first), some(4 * units, projection), some(4 * units)
+    lstm = LstmWeights(*weights, "lstm", (np.zeros(units), c), True)
+    projected = PlainWeights(some(projection, units), np.zeros((projection, 0)), np.zeros(projection), "p", (h, h))
+    head = DenseWeights(rng.normal(0, 0.3, (outputs, last)), np.zeros(outputs))
+    return FloatModel((layers[0], lstm, projected, layers[1]), head, True)
+
+
+def quantised(sizes=(3, 6), config=NARROW, model=None, **fields):
+    model = model or float_model(sizes, **fields)
     x = np.random.default_rng(2).uniform(-1, 1, (2, 12, sizes[0]))
     return model, quantize(model, x, config), x
 
@@ -54,7 +79,7 @@ def planned(qmodel, planner=ResidentPlanner, **fields):
     network, weight_bits = network_of(qmodel), stored_weight_bits(qmodel)
     operand_bits = qmodel.input_format.width
     bits = accumulator_bits(network, weight_bits, operand_bits, max(lifts_of(qmodel)))
-    values = {"rows": 8, "x_per_beat": 2, "accumulators": 64, "program_length": 256, "weight_bits": weight_bits}
+    values = {"rows": 8, "x_per_beat": 2, "accumulators": 64, "program_length": 512, "weight_bits": weight_bits}
     values |= {"h_elements": 128, "states": 128, "shifts": tuple(shape.shift for shape in network.layers)}
     config = config_of(**values | fields)
     return planner(network, replace(config, accumulator_bits=bits, **engine_formats(qmodel))).plan()
@@ -95,10 +120,37 @@ def test_a_gru_begins_from_its_h(config, fields, kind):
     scenario(plan, qmodel, x)
 
 
-@pytest.mark.parametrize("kind", ["lstm", "gru", "reset"])
+ROWBLOCK = partial(RowBlockPlanner, groups=2)
+PINNED = partial(ConventionalPlanner, pinned=2)
+BATCHES = partial(BatchPlanner, batch=3, pinned=1, tile_columns=2)
+
+
+@pytest.mark.parametrize(
+    "planner, fields",
+    [(ConventionalPlanner, {}), (PINNED, {}), (ROWBLOCK, {"contexts": 2}), (BATCHES, {}), (BATCHES, {"contexts": 2})],
+)
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+def test_where_weights_stream(planner, fields, kind):
+    model, qmodel, x = quantised((4, 6, 5), kind=kind)
+    plan = planned(qmodel, planner, **fields)
+    check(plan)
+    scenario(plan, qmodel, x if plan.sequences < 3 else np.tile(x, (2, 1, 1)))
+
+
+@pytest.mark.parametrize("planner", [ResidentPlanner, ConventionalPlanner, ROWBLOCK])
+def test_plain_layers_and_projections(planner):
+    model, qmodel, x = quantised(model=of_h_alone())
+    given = [tuple(np.tile(values, (2, 1)) for values in layer.initial) for layer in model.layers]
+    np.testing.assert_array_equal(float_reference(model, x)[0], float_reference(model, x, given)[0])
+    plan = planned(qmodel, planner)
+    check(plan)
+    scenario(plan, qmodel, x)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru", "reset", "plain"])
 def test_in_verilog(tmp_path, kind):
-    _, qmodel, x = quantised(kind=kind)
-    plan = planned(qmodel)
+    _, qmodel, x = quantised(model=of_h_alone()) if kind == "plain" else quantised(kind=kind)
+    plan = planned(qmodel, ResidentPlanner if kind == "gru" else ConventionalPlanner)
     played = scenario(plan, qmodel, x)
     sim.play.play(played, emitted(tmp_path, played), tmp_path / "scenario", simulator=QUICK)
 
@@ -147,16 +199,16 @@ def test_the_proof_sees_another_start(wrong):
         check(changed(plan, address, **fields))
 
 
-def test_only_resident_layers_have_one():
+def test_not_every_schedule_has_one():
     _, qmodel, _ = quantised()
-    with pytest.raises(ConfigError, match="'conventional' for a model with an initial state; must be one that is"):
-        planned(qmodel, ConventionalPlanner)
+    with pytest.raises(ConfigError, match="'sacc' for a model with an initial state; must be one that is"):
+        planned(qmodel, SaccPlanner, contexts=2)
     with pytest.raises(ConfigError, match="initial state: with thresholds"):
         replace(qmodel, thresholds=(0, 0))
 
 
 def test_a_state_that_no_stages_lead_to():
-    formats = QFormat(3, 12), QFormat(12, 4), QFormat(0, 15)
+    formats = QFormat(3, 12), QFormat(12, 4)
     with pytest.raises(FormatError, match="initial state: c of 2000; must be at most 7"):
         priming(np.array([2000 << 4]), make_activation("quadratic64"), *formats)
 
@@ -212,7 +264,6 @@ def test_small_sums_and_a_large_state(kind, state):
             make_activation("quadratic64", QFormat(0, 15)),
             QFormat(0, 15),
             QFormat(3, 12),
-            QFormat(0, 15),
         )
 
 
@@ -224,11 +275,9 @@ def test_any_c_is_reached(rounding, unit, peak):
     preact, activated, cell = QFormat(3, 12), QFormat(0, 15), QFormat(5, 14, rounding=rounding)
     c = cell.quantize(np.random.default_rng(4).uniform(-peak, peak, 5))
     activation, now = make_activation(unit, preact, activated), np.zeros_like(c)
-    found = priming(c, activation, preact, cell, QFormat(0, 15))
+    found = priming(c, activation, preact, cell)
     for pre in [*[found.pre[0]] * found.repeats, found.pre[-1]]:
-        i, f, g, o = (activation.compute(values, n == 2) for n, values in enumerate(np.split(pre, 4)))
+        i, f, g, _ = (activation.compute(values, n == 2) for n, values in enumerate(np.split(pre, 4)))
         total = (f * now << 1) + (i * g)  # 15 + 14 fraction bits, and 30
         now = cell.requantize(total, 30)
     np.testing.assert_array_equal(now, c)
-    tanh = activation.compute(preact.requantize(total, 30), True)
-    np.testing.assert_array_equal(found.h, QFormat(0, 15).requantize(o * tanh, 30))

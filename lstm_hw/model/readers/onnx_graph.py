@@ -554,15 +554,14 @@ class OnnxGraph:
         elif found.options.initial_state == ZERO:
             found.assumptions.append(f"model.initial_state: the state of {node.name} is replaced by zeros")
             initial = None
-        if rnn and initial is not None:
-            raise ModelError(f"{subject}: initial_h", "other than zeros", "must be zeros of a plain RNN")
         bias = bias.reshape(directions, 2, -1)
         ways = [[] for _ in range(directions)]
         for number, layers in enumerate(ways):
+            state = initial and tuple(values[number] for values in initial)
             if rnn:
-                layer = PlainWeights(w_x[number], w_h[number], sum(bias[number]), subject, activation=activation)
+                matrices = w_x[number], w_h[number], sum(bias[number])
+                layer = PlainWeights(*matrices, subject, state and (*state, *state), activation=activation)
             else:
-                state = initial and tuple(values[number] for values in initial)
                 layer = _weights(gru, w_x[number], w_h[number], *bias[number], subject, state, before)
             layers.append(layer)
         found.put(*ways, repeats=found.repeated)

@@ -143,19 +143,18 @@ class StateDict:
             ]
             for direction in lstm.directions
         )
+        if options.initial_state:
+            # (layers, directions, size), as PyTorch stacks them
+            states = [values[name].reshape(lstm.layers, len(lstm.directions), -1) for name in options.initial_state]
+            for way, members in enumerate((by_layer, *backward)):
+                members[:] = map(_begun, members, *(state[:, way] for state in states))
         layers = [layer for members in by_layer for layer in members]
-        if options.initial_state and (lstm.projected or lstm.gates == 1 or backward):
-            rule = "must be 'zero' or not given for a plain RNN, an LSTM with a projection, or a bidirectional layer"
-            raise ConfigError("model.initial_state", list(options.initial_state), rule)
         said = {"source": str(file.path), "assumptions": (*assumptions, *assumed)}
         if backward:
             options.refuse("a bidirectional layer has no skip", "skip")
             mode = "every_step" if mode == NO_HEAD else mode
             parts = [Part([*map(PlainWeights.of_dense, before)]), *map(Part, by_layer, *backward)]
             return in_parts(parts, dense, mode, options.most_steps, **said)
-        if options.initial_state:
-            pairs = zip(*(values[name].reshape(lstm.layers, -1) for name in options.initial_state), strict=True)
-            layers = [replace(layer, initial=pair) for layer, pair in zip(layers, pairs, strict=True)]
         model = FloatModel(
             (*map(PlainWeights.of_dense, before), *layers),
             dense.pop() if dense else None,
@@ -165,6 +164,13 @@ class StateDict:
             **said,
         )
         return _with_skip(model, options.skip) if options.skip else model
+
+
+def _begun(members, h, c):
+    """A layer, and its projection if it has one, whose h it is, that begin from a state."""
+    layer, *projection = members
+    own = np.zeros_like(c) if projection else h
+    return [replace(layer, initial=(own, c)), *(replace(other, initial=(h, h)) for other in projection)]
 
 
 def _with_skip(model, skip):
@@ -210,27 +216,33 @@ class _Recurrent:
         """The tensors of the state that the layers begin from, (layers, H) or (layers, 1, H), if there are some."""
         if not names:
             return set()
-        for name in names:
+        for name, size in zip(names, self.state_sizes(file), strict=True):
             if name not in file.shapes:
                 found = ", ".join(sorted(file.shapes)[:8])
                 raise ConfigError("model.initial_state", repr(name), f"must be a tensor of {file.path}, as {found}")
             shape = file.shapes[name]
-            if not self.is_state(shape, file):
-                hidden = self.hidden(file)
-                rule = f"must be ({self.layers}, {hidden}), or ({self.layers}, 1, {hidden})"
+            if not self.is_state(shape, size):
+                rule = f"must be ({self.states}, {size}), or ({self.states}, 1, {size})"
                 raise ModelError(f"{file.path}: {name}", f"shape {tuple(shape)}", rule)
         return set(names)
 
-    def hidden(self, file):
-        """Hidden size, by the matrix of the last layer."""
-        if self.projected:
-            return file.shapes[self.name("weight_hh", self.layers - 1)][0] // self.gates
-        name = self.name("weight_hh", self.layers - 1)
-        return hidden_size_of(f"{file.path}: {name}", file.shapes[name], self.gates)
+    @property
+    def states(self):
+        """h of all layers and directions, as PyTorch counts them."""
+        return self.layers * len(self.suffixes)
 
-    def is_state(self, shape, file):
-        """Whether a shape is that of h or c of all layers, but for sizes of one."""
-        return [size for size in shape if size != 1] == [n for n in (self.layers, self.hidden(file)) if n != 1]
+    def state_sizes(self, file):
+        """Sizes of h and of c, by the matrix of the last layer."""
+        name = self.name("weight_hh", self.layers - 1)
+        shape = file.shapes[name]
+        if self.projected:
+            check_shape(f"{file.path}: {name}", shape, (None, None))
+            return shape[1], shape[0] // self.gates
+        return (hidden_size_of(f"{file.path}: {name}", shape, self.gates),) * 2
+
+    def is_state(self, shape, size):
+        """Whether a shape is that of h or c of all layers and directions, but for sizes of one."""
+        return [n for n in shape if n != 1] == [n for n in (self.states, size) if n != 1]
 
     @classmethod
     def find(cls, file, wanted):
@@ -447,7 +459,8 @@ def _left_out(file, lstm, left, options):
         )
         if heads and options.head_prefix != NO_HEAD:
             rule += f"; model.head_prefix names the head (one of {heads}) or, beside model.prefix, is {NO_HEAD!r}"
-        states = [name for name in left if lstm.is_state(file.shapes[name], file)]
+        sizes = lstm.state_sizes(file)
+        states = [name for name in left if any(lstm.is_state(file.shapes[name], size) for size in sizes)]
         rule += f"; model.initial_state names h and c that a sequence begins from, of {states}" if states else ""
         raise ModelError(f"{file.path}: {left[0]}", "unexpected tensor", rule)
     return (

@@ -83,7 +83,9 @@ def test_torch_from_a_stored_h(tmp_path, network, x):
     found = network.rec(torch.as_tensor(x), torch.as_tensor(np.tile(h0, (1, len(x), 1))))[0]
     options = ReadOptions(head="every_step", initial_state=("h0", "h0"), prefix="rec", head_prefix="lin")
     agrees(load(tmp_path / "m.npz", options), x, network.lin(found).detach().numpy())
-    with pytest.raises(ModelError, match="initial state: an h and another c; must be h twice, of a GRU"):
+    with pytest.raises(
+        ModelError, match="initial state: an h and another c of kind gru; must be h twice but for an LSTM"
+    ):
         load(tmp_path / "m.npz", replace(options, initial_state=("h0", "c0")))
 
 
