@@ -174,8 +174,9 @@ class Session:
             raise InputError("x", f"shape {x.shape}", f"must end with {image.inputs}")
         if carry:
             image.arrangement.check_whole("carry")
-        stored_x = image.x_code.quantize(image.arrangement.x(x))
-        beyond = image.x_code.format.count_clipped(image.x_code.scaled(image.arrangement.x(x)))
+        arranged = image.arrangement.x(x)
+        stored_x = image.x_code.quantize(arranged)
+        beyond = image.x_code.format.count_clipped(image.x_code.scaled(arranged)) // image.arrangement.halves
         if beyond:
             text = (
                 f"{beyond} of {x.size} inputs are beyond {image.x_code.format}, the format of x: outputs may be wrong"

@@ -19,11 +19,14 @@ MOST_STEPS = 1 << 14
 SENDS = ("sent", "backward", "apart", "added", "added_last")
 """What outputs are, where raw ones have R elements: as the engine sends them; last step first; in step t the first R/2
 of step t, and the others of step T - 1 - t; the same two halves added; and that of the last step alone."""
-WAITS = {"": 1, "apart": 1, "both": 2, "ends": 2, "last": 1}
+WAITS = {"": 1, "apart": 1, "both": 2, "ends": 2, "last": 1, "twice": 2}
 """How a layer reads h of the layer below -> its inputs for each unit there. Without a wait that of the same step.
 Otherwise all steps below come first: of two directions, in step t, the first half of step t and the other of step
 T - 1 - t (``apart``); the same of step t beside that of step T - 1 - t (``both``); of one direction, h of step t beside
-that of step T - 1 - t (``ends``); or h of the last step, in every step (``last``)."""
+that of step T - 1 - t (``ends``); or h of the last step, in every step (``last``), of two directions beside itself
+(``twice``)."""
+LAST = ("last", "twice")
+"""Those of them that read the last step alone, of which two places are enough."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,11 @@ class Arrangement:
         return 1 + (self.reads == "both")
 
     @property
+    def from_end(self) -> bool:
+        """Whether the engine's first step needs the last x of a sequence."""
+        return self.reads != "forward"
+
+    @property
     def output_halves(self) -> int:
         """Raw outputs for one of the network."""
         return 1 + self.sends.startswith("added")
@@ -127,7 +135,7 @@ class Arrangement:
         if self.steps and (np.ndim(x) < 2 or np.shape(x)[-2] != self.steps):
             rule = f"must have {self.steps} steps: a linear layer has weights of its own for h of each"
             raise InputError("x", f"shape {np.shape(x)}", rule)
-        if (self.reads != "forward" or self.most) and np.ndim(x) < 2:
+        if (self.from_end or self.most) and np.ndim(x) < 2:
             raise InputError("x", f"shape {np.shape(x)}", "must be whole sequences (..., steps, inputs)")
         if self.most and not self.least <= np.shape(x)[-2] <= self.most:
             rule = (
@@ -136,7 +144,7 @@ class Arrangement:
                 else f"must have at most {self.most} steps, of which h is kept on chip; model.most_steps says how many"
             )
             raise InputError("x", f"shape {np.shape(x)}", rule)
-        if self.reads == "forward":
+        if not self.from_end:
             return x
         back = np.flip(x, -2)
         return back if self.reads == "backward" else np.concatenate([x, back], axis=-1)
@@ -198,8 +206,8 @@ def waited(waits: str, h: np.ndarray, kept: int = 0) -> np.ndarray:
     if kept and count > kept:
         steps = np.arange(count)
         h = h[..., steps + kept * ((count - 1 - steps) // kept), :]
-    if waits == "last":
-        return np.repeat(h[..., -1:, :], count, axis=-2)
+    if waits in LAST:
+        return np.tile(np.repeat(h[..., -1:, :], count, axis=-2), WAITS[waits])
     if waits != "ends":
         half = h.shape[-1] // 2
         h = np.concatenate([h[..., :half], np.flip(h, -2)[..., half:]], axis=-1)

@@ -149,8 +149,8 @@ class Designed(Quantised):
     @cached_property
     def response(self) -> tuple[int, ...]:
         """Cycles from the last beat of a step's x to the last one of its outputs, or of a sequence where a layer waits
-        for all; see :mod:`lstm_hw.proof.response`."""
-        return response(self.plan, self.memory, self._steps())
+        for all or x is read from the end; see :mod:`lstm_hw.proof.response`."""
+        return response(self.plan, self.memory, self._steps(), self.qmodel.arrangement.from_end)
 
     @property
     def activity_taken(self) -> dict[str, Any] | None:

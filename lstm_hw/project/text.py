@@ -216,8 +216,10 @@ def estimated(project: Project, cycles: Cycles) -> Iterator[str]:
         f"{cycles.per_further_step:.1f} a further step ({_time(cycles.per_further_step, clock)} at {clock:g} MHz)"
     )
     found, slow = bounds(project.response), "where x comes slower than steps are done"
-    if project.plan.network.waits:
-        slow = "from the last x of a sequence to its last output, as a layer waits for all steps"
+    reads_end, waits = project.qmodel.arrangement.from_end, project.plan.network.waits
+    if reads_end or waits:
+        why = "x is read from the end" if reads_end else "a layer waits for all steps"
+        slow = f"from the last x of a sequence to its last output, as {why}"
     yield (
         f"latency from x to y: {found['least']} to {found['most']} cycles, {_time(found['most'], clock)} at the most, "
         f"{slow}"

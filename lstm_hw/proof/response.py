@@ -23,19 +23,24 @@ def bounds(cycles: tuple[int, ...]) -> dict[str, int]:
     return {"least": min(cycles), "most": max(cycles)}
 
 
-def response(plan: Plan, memory: MemoryModel | None = None, steps: int = 2) -> tuple[int, ...]:
+def response(
+    plan: Plan, memory: MemoryModel | None = None, steps: int = 2, from_end: bool = False
+) -> tuple[int, ...]:
     """Count the cycles from the last beat of x of a step to the last beat of its outputs; where a layer waits for all
     steps, from the last beat of x of a sequence to the last one of all outputs.
 
     The engine waits for that x, and all that can be done without it has been done. Where a schedule takes steps
-    together, the x of all of them comes at once, and the step is the last of them.
+    together, the x of all of them comes at once, and the step is the last of them. Where x is read from the end, the
+    last x is in the first beat, so they are counted from there.
 
     Parameters
     ----------
     plan : Plan
     memory : MemoryModel, optional
     steps : int
-        Of the sequence where a layer waits, two at least.
+        Of the sequence where a layer waits, or x is read from the end; two at least.
+    from_end : bool
+        Whether software gives the engine x of a sequence from the end, or from both ends.
 
     Returns
     -------
@@ -48,8 +53,8 @@ def response(plan: Plan, memory: MemoryModel | None = None, steps: int = 2) -> t
     ProgramError
         The program does not run to its end.
     """
-    steps = max(2, steps) if plan.network.waits else 2 * plan.batch
-    beats = late_beats(plan) * (steps // plan.batch - 1)
+    steps = max(2, steps) if plan.network.waits or from_end else 2 * plan.batch
+    beats = 0 if from_end else late_beats(plan) * (steps // plan.batch - 1)
     settled = count_cycles(plan, steps, memory=memory).cycles + SETTLED
     timing = Timing(plan.config, memory, assumed=Assumed.of(plan))
     commands = plan.program.run("run", steps, True, registers_before(plan, "run"))
@@ -65,5 +70,5 @@ def response(plan: Plan, memory: MemoryModel | None = None, steps: int = 2) -> t
         late.held = beats, settled + phase
         for command in rest:
             late.execute(command)
-        found.append(late.cells.last_sent - late.last_x)
+        found.append(late.cells.last_sent - (late.held[1] if from_end else late.last_x))
     return tuple(found)

@@ -8,7 +8,7 @@ import pytest
 
 import lstm_hw
 from lstm_hw.errors import InputError
-from lstm_hw.host.device import Device
+from lstm_hw.host.device import ClippedWarning, Device
 from lstm_hw.host.image import FirmwareImage, Kind
 from lstm_hw.machine.arrangement import READS, SENDS, Arrangement
 
@@ -44,6 +44,8 @@ def test_driver(projects, head):
             device.predict(project.x[:1], carry=True)
         with pytest.raises(InputError, match=r"shape \(5, 4, 6\); must end with 3"):
             device.predict(np.concatenate([project.x] * 2, axis=2))
+        with pytest.warns(ClippedWarning, match="1 of 12 inputs are beyond"):
+            device.predict(np.where(np.arange(12).reshape(1, 4, 3) == 5, 1e6, project.x[:1]))
 
 
 def test_image(projects):

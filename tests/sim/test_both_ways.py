@@ -7,6 +7,8 @@ import pytest
 
 import lstm_hw
 
+from lstm_hw.project.text import estimated
+
 from ..projects import both_ways, write_project
 from ..simulators import QUICK
 
@@ -30,6 +32,13 @@ def test_bits_and_cycles(project):
     made = json.loads((project.folder / "report" / "report.json").read_text())
     assert made["accuracy"]["verilog"] == made["accuracy"]["integer_simulated"]
     assert "sequences must be whole" in made["model"]["assumptions"][0]
+
+
+def test_the_latency_is_that_of_all_steps(project):
+    """The first step of the engine needs the last x of a sequence."""
+    cycles = project.estimate()
+    assert 0 < cycles.run["cycles"] - max(project.response) < cycles.per_step
+    assert "to its last output, as x is read from the end" in "".join(estimated(project, cycles))
 
 
 def test_what_the_configuration_becomes(project):
