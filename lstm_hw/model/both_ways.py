@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ModelError
-from ..machine.arrangement import Arrangement
+from ..machine.arrangement import LAST, Arrangement
 from .float_model import DenseWeights, FloatModel, PlainWeights, RecurrentWeights
 
 WHOLE = (
@@ -109,6 +109,7 @@ def in_parts(
     most: int | None = None,
     least: int = 0,
     reads: str = "forward",
+    sends: str = "sent",
     **said: Any,
 ) -> FloatModel:
     """A network with layers of two directions, or that wait for h of all steps for another reason.
@@ -125,8 +126,9 @@ def in_parts(
         the mode is ``every_step``; or as the engine computes it, so that the last vector is the final state.
     most, least : int, optional
         Steps of a sequence where a layer waits for all of them; ``MOST`` without it, which is told.
-    reads : str
-        How a network reads x whose first layers are of one direction: ``forward`` or ``backward``.
+    reads, sends : str
+        How a network reads x whose first layers are of one direction, ``forward`` or ``backward``; and how its outputs
+        are sent where its last layers are, ``sent`` or ``backward``.
     **said
         Other arguments of the FloatModel.
 
@@ -140,7 +142,6 @@ def in_parts(
     if len(parts) > 1 and parts[1].backward and not any(layer.w_h.size for layer in parts[0].layers):
         front, parts = parts[0], parts[1:]  # in front of both directions: of x from either end
         layers = [beside(layer, layer) for layer in front.layers]
-    sends = "sent"
     if parts[-1].backward and mode != "final_state":
         sends = "apart"
         if len(dense) == 1 and dense[0].activation == "none":
@@ -159,8 +160,11 @@ def in_parts(
     below = None
     for part in parts:
         first, *rest = part.layers
-        waits = {(1, 2): "ends", (2, 1): "apart", (2, 2): "both"}.get((below, part.directions), "")
-        layers += [replace(first, waits="last" if part.repeats else waits), *rest]
+        if part.repeats:
+            waits = LAST[part.directions - 1]
+        else:
+            waits = {(1, 2): "ends", (2, 1): "apart", (2, 2): "both"}.get((below, part.directions), "")
+        layers += [replace(first, waits=waits), *rest]
         below = part.directions
     every_step = bool(dense) and (mode == "every_step" or sends == "added_last")
     told = [WHOLE] if any(part.backward for part in parts) else []

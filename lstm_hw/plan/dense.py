@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import accumulate
 
-from ..machine.arrangement import WAITS
+from ..machine.arrangement import LAST, WAITS
 from ..machine.config import EngineConfig
 from ..machine.isa import MODE_RESET, SPACE_CONSTANT, SPACE_H, SPACE_X, VECTORS_BITS
 from ..machine.layout import Tile
@@ -281,7 +281,8 @@ class ResidentLayer(TurningX):
     def _waited(self, column, number):
         """Where an element of x is among the h of all steps, which are there: of the step or the one as far from the
         end, or of the last one."""
-        other = {"ends": (0, 1), "last": (1,)}.get(self.layer.waits, (0, 1, 1, 0))[column // self._piece]
+        ends = {"ends": (0, 1), "last": (1,), "twice": (1, 1)}.get(self.layer.waits, (0, 1, 1, 0))
+        other = ends[column // self._piece]
         element = column % self.below.layer.outputs
         return element + (self.below.h + self.reach if other else self.below.h_before(number + 1))
 
@@ -335,7 +336,7 @@ class ResidentPlanner(StackPlanner):
         linear = self.network.linear[:-1] if phase == last else ()
         sizes = [s.outputs * (1 + s.reset_before) for s in phases[phase]], [s.outputs for s in linear]
         above = phases[phase + 1][0].waits if phase < last and number + 1 == firsts[phase + 1] else ""
-        return sizes, number - firsts[phase], {"": 0, "last": 2}.get(above, self.network.kept)
+        return sizes, number - firsts[phase], {"": 0, **dict.fromkeys(LAST, 2)}.get(above, self.network.kept)
 
     def _heads(self, shapes, number):
         return [self.head(self, shape, number + n) for n, shape in enumerate(shapes)]
@@ -375,7 +376,7 @@ class ResidentPlanner(StackPlanner):
                 layer.done = step if following else done
                 layer.frame(Frame(step, step, as_sum(1), None, None, None))
             for end, kept, back in ((next_reach, layers[-1], False), (reach, layers[0].below, True)):
-                if end is not None and kept and (not back or waits != "last"):
+                if end is not None and kept and (not back or waits not in LAST):
                     b.advance(end, (kept.kept - 1 if back else 1) * kept.stride, kept.kept * kept.stride)
         if following:
             b.await_tokens(SPACE_H, tail)

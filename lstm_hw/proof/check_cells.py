@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..machine.arrangement import LAST
 from ..machine.config import GATES
 from ..machine.isa import ACTIVATIONS, MODE_CELL, MODE_LINEAR, MODE_RESET, MODE_ZERO, SPACE_H, SPACE_X
 from .check_lists import Lists
@@ -181,11 +182,11 @@ class Cells(Lists):
             partial.x = max(partial.h[0], 0), partial.h[1] + 1
         if without.stop == shape.columns and partial.x:
             partial.h = partial.x[0], partial.x[1] - 1
-        if shape.waits == "last" and partial.x and not shape.h_columns:  # all its steps are alike
+        if shape.waits in LAST and partial.x and not shape.h_columns:  # all its steps are alike
             key = layer, partial.block, partial.x[0]
             partial.x = partial.x[0], self.first_step + self.repeated[key]
             self.repeated[key] += 1
-        elif shape.waits == "last" and partial.x and partial.h:
+        elif shape.waits in LAST and partial.x and partial.h:
             partial.x = partial.x[0], partial.h[1] + 1
         self._require(partial.x, command, f"x columns of {block} counted 0 times", "must be counted exactly once")
         sequence, step = partial.x

@@ -25,6 +25,7 @@ from collections import Counter, deque
 import numpy as np
 
 from ..errors import ProgramError
+from ..machine.arrangement import LAST
 from ..machine.command import foreign
 from ..machine.config import LISTS_OF_X
 from ..machine.isa import SPACE_CONSTANT, SPACE_DELTA, SPACE_H, SPACE_X
@@ -475,14 +476,14 @@ class Checker(Cells, Windows):
         found = self._operands(command, k, columns % units)
         last = self.first_step + self.steps - 1
         # Pieces of x that are of the step, and those of the one as far from the other end.
-        size = shape.inputs if shape.waits == "last" else units // (1 + (shape.waits != "ends"))
+        size = shape.inputs if shape.waits in LAST else units // (1 + (shape.waits != "ends"))
         backward = {(0,): (False,), (1,): (True,), (2,): (True,), (3,): (False,)}
         if shape.waits == "ends":
             backward = {(0,): (False,), (1,): (True,)}
         piece = tuple(sorted({int(column) // size for column in columns}))
-        known = found[0] == layer - 1 and (shape.waits == "last" or piece in backward)
+        known = found[0] == layer - 1 and (shape.waits in LAST or piece in backward)
         step = found[2]
-        if shape.waits == "last":
+        if shape.waits in LAST:
             known, step = known and step == last, None  # it is of the step of its h
         elif known and backward[piece][0]:
             step = last - (step - self.first_step)

@@ -23,9 +23,7 @@ def bounds(cycles: tuple[int, ...]) -> dict[str, int]:
     return {"least": min(cycles), "most": max(cycles)}
 
 
-def response(
-    plan: Plan, memory: MemoryModel | None = None, steps: int = 2, from_end: bool = False
-) -> tuple[int, ...]:
+def response(plan: Plan, memory: MemoryModel | None = None, steps: int = 2, from_end: bool = False) -> tuple[int, ...]:
     """Count the cycles from the last beat of x of a step to the last beat of its outputs; where a layer waits for all
     steps, from the last beat of x of a sequence to the last one of all outputs.
 

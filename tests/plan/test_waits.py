@@ -51,6 +51,12 @@ def models(kind="lstm", seed=5):
         "activation": in_parts([both(3, 4)], [dense(8, 5, "sigmoid")], "every_step"),
         "labels of the last": in_parts([both(3, 4)], [dense(8, 5, "relu"), dense(5, 3)], "last_step"),
         "decoder": in_parts([Part([cell(3, 5)]), Part([cell(5, 4)], repeats=True)], [dense(4, 3)], "every_step"),
+        "both, decoder of both": in_parts(
+            [both(3, 4), replace(both(8, 3), repeats=True), Part([cell(6, 4)])], [dense(4, 3)], "every_step"
+        ),
+        "decoder of both": in_parts(
+            [Part([cell(3, 5)]), replace(both(5, 4), repeats=True)], [dense(8, 3)], "every_step", most=7
+        ),
         "bottleneck": in_parts([Part([cell(3, 5)]), Part(decoder, repeats=True)], [dense(4, 3)], "every_step"),
     }
 
@@ -148,6 +154,7 @@ def test_h_of_all_steps():
     h = np.arange(12.0).reshape(3, 4)
     assert waited("apart", h).tolist() == [[0, 1, 10, 11], [4, 5, 6, 7], [8, 9, 2, 3]]
     assert waited("ends", h[:, :1]).tolist() == [[0, 8], [4, 4], [8, 0]]
+    assert waited("twice", h[:, :2]).tolist() == [[8, 9, 8, 9]] * 3
     assert waited("both", h)[0].tolist() == [0, 1, 10, 11, 8, 9, 2, 3]
     assert waited("last", h).tolist() == [h[2].tolist()] * 3
     assert waited("ends", h[:, :1], kept=2).tolist() == [[8, 8], [4, 4], [8, 8]]

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import lstm_hw
-
 from lstm_hw.project.text import estimated
 
 from ..projects import both_ways, write_project

@@ -263,20 +263,35 @@ class OnnxGraph:
             found.lengths = self._lengths(flow)
             flow = replace(flow, features=found.lengths.pop(FEATURES, None))
         while used := self._readers(flow, found):
-            if options.head_prefix == NO_HEAD and found.layers and used[0].op_type not in (*_RECURRENT, *_MOVES):
-                found.assumptions.append(f"model.head_prefix: left out of {self.path.name}: what is behind the LSTM")
+            left_out = options.head_prefix == NO_HEAD and found.layers and used[0].op_type not in _RECURRENT
+            try:
+                if left_out and used[0].op_type not in _MOVES:
+                    break
+                flow = self._onward(used, flow, found)
+            except ModelError:
+                if not left_out or self._is_followed(used[0]):
+                    raise
                 break
-            if joined := self._joined(used, flow):
-                flow = joined
-                continue
-            if len(used) > 1:
-                rule = (
-                    "must be read by one node: a skip around a layer and other branches are not built; model.prefix "
-                    f"begins at a node, model.head_prefix = {NO_HEAD!r} ends behind the recurrent ones"
-                )
-                raise ModelError(f"{self.path}: {flow.name}", f"read by {len(used)} nodes", rule)
-            flow = self._step(used[0], flow, found)
+        if used:
+            found.assumptions.append(f"model.head_prefix: left out of {self.path.name}: what is behind the LSTM")
         return self._finished(flow, found, options)
+
+    def _is_followed(self, node):
+        """Whether there are recurrent nodes behind a node, or beside what is behind it."""
+        nodes = list(self._graph.node)
+        return any(other.op_type in _RECURRENT for other in nodes[nodes.index(node) :])
+
+    def _onward(self, used, flow, found):
+        """What becomes of a tensor that some nodes read."""
+        if joined := self._joined(used, flow):
+            return joined
+        if len(used) > 1:
+            rule = (
+                "must be read by one node: a skip around a layer and other branches are not built; model.prefix "
+                f"begins at a node, model.head_prefix = {NO_HEAD!r} ends behind the recurrent ones"
+            )
+            raise ModelError(f"{self.path}: {flow.name}", f"read by {len(used)} nodes", rule)
+        return self._step(used[0], flow, found)
 
     def _readers(self, flow, found):
         """Nodes that compute with a tensor; its shape may be asked for besides."""
@@ -312,6 +327,9 @@ class OnnxGraph:
             what = f"h of both directions, with axes {flow.axes}"
             rule = "must be brought together by a Transpose and a Reshape, or by Gather and Concat"
             raise ModelError(f"{self.path}: {flow.name}", what, rule)
+        if LAYERS in flow.axes and linear:
+            rule = "must be of the last layer alone: a Gather takes it"
+            raise ModelError(f"{self.path}: {flow.name}", "outputs for h of all layers", rule)
         if flow.all and not linear and options.head_prefix != NO_HEAD:
             rule = "must be read by a linear layer"
             raise ModelError(f"{self.path}: {flow.name}", "h of all steps side by side", rule)
@@ -320,23 +338,35 @@ class OnnxGraph:
                 "must be read by a recurrent node: a step that is repeated for a linear layer gives the same each time"
             )
             raise ModelError(f"{self.path}: {flow.name}", "the last step, repeated", rule)
+        if linear and flow.last and found.every_step:
+            self._chosen_behind(linear, found)
         mode = ALL if found.steps else FINAL if found.backward and final else HEAD_MODES[found.every_step]
         if linear:
             options.agree(self.path, mode)
         said = {"source": str(self.path), "functions": found.functions or USUAL}
         said["assumptions"] = tuple(found.assumptions)
+        arrangement = Arrangement()
+        if found.direction == b"reverse" and not found.steps:
+            arrangement = self._reverse(linear, flow, found, final)
         if found.waits:
             most = found.repeats or options.most_steps or found.lengths.get(TIME)
-            reads = "backward" if found.direction == b"reverse" else "forward"
-            return in_parts(found.parts, linear, mode, most, found.repeats or 0, reads, **said)
+            way = arrangement.reads, arrangement.sends
+            return in_parts(found.parts, linear, mode, most, found.repeats or 0, *way, **said)
         if found.steps and found.direction == b"reverse":
             rule = "must be of nodes that read forward: the weights of each step are in the order of x"
             raise ModelError(f"{self.path}: {flow.name}", "h of all steps of a reverse direction", rule)
-        said["arrangement"] = Arrangement(steps=found.steps)
-        if found.direction == b"reverse":
-            said["arrangement"] = self._reverse(linear, flow, found, final)
+        said["arrangement"] = replace(arrangement, steps=found.steps)
         every_step = bool(linear) and found.every_step
         return FloatModel(tuple(found.layers), **found.chain.parts, **said, head_every_step=every_step)
+
+    def _chosen_behind(self, linear, found):
+        """The last step is chosen of what linear layers give, which read h of that step alone then."""
+        reverse, both = found.direction == b"reverse", bool(found.parts[-1].backward)
+        if reverse or both and len(linear) == 1 and linear[0].activation != "none":
+            told = f"model.path: {self.path.name} gives outputs of the last step; here those of every step are given"
+            found.assumptions.append(told)
+        else:
+            found.every_step = False
 
     def _reverse(self, linear, flow, found, final):
         """What software does for layers that all read from the end, whose h are in the order of x."""
@@ -675,7 +705,13 @@ class OnnxGraph:
         flow = replace(flow, name=node.output[0], axes=tuple(made), features=features)
         if (TIME, FEATURES) not in groups:
             return flow
-        if [axis for axis in made if axis != ONE] != [BATCH, FEATURES] or not found.layers or found.waits:
+        if [axis for axis in made if axis != ONE] != [BATCH, FEATURES] or not found.layers:
+            raise ModelError(subject, what, rule)
+        if found.waits:
+            rule = (
+                "must be of layers that read forward and do not wait for others, where h of all steps goes side by "
+                f"side; model.head_prefix = {NO_HEAD!r} takes what is in front, and the rest must then happen outside"
+            )
             raise ModelError(subject, what, rule)
         found.put(found.chain.taken(subject))
         return replace(flow, all=True)
@@ -710,9 +746,9 @@ class OnnxGraph:
             raise ModelError(subject, what, rule)
         if count is not None and found.repeats not in (None, count):
             raise ModelError(subject, f"{count} steps behind {found.repeats}", "must be as many as x has")
-        if found.parts[-1].backward and not flow.final:
+        if (found.parts[-1].backward or found.direction == b"reverse") and not flow.final:
             rule = "must be Y_h, the last of each direction: of Y the backward direction has just begun"
-            raise ModelError(subject, "h of both directions of the last step, repeated", rule)
+            raise ModelError(subject, "h of a backward direction of the last step, repeated", rule)
         before = found.chain.taken(subject)  # of the last step, which is the same of each of its repetitions
         found.put(before, repeats=True)
         found.repeats, found.repeated, found.every_step = count or found.repeats, not before, True

@@ -100,13 +100,15 @@ def test_what_torch_exports(tmp_path, x, way):
     "way, more, message",
     [
         ("turned", {}, "must take away axes of size one only"),
-        ("flat", {"bidirectional": True}, "must take away axes of size one only"),
+        ("flat", {"bidirectional": True}, "must be of layers that read forward and do not wait for others"),
         ("end", {}, "h of all steps side by side; must be read by a linear layer"),
     ],
 )
 def test_what_onnx_files_may_not_have(tmp_path, x, way, more, message):
     with pytest.raises(ModelError, match=message):
         load(exported(made(way, **more), x, tmp_path / "m.onnx"))
+    alone = load(tmp_path / "m.onnx", ReadOptions(head_prefix="none"))
+    assert alone.head is None and any("left out of m.onnx" in told for told in alone.assumptions) == (way != "end")
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])

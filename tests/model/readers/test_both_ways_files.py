@@ -180,6 +180,33 @@ def test_reverse_nodes_of_onnx(tmp_path, x, final):
     agrees(model, x, expected, last=final)
 
 
+@pytest.mark.parametrize("final", [False, True])
+def test_reverse_nodes_of_onnx_that_wait(tmp_path, x, final):
+    """The last h is that of the first step of x, and outputs are in the order of x."""
+    onnx = pytest.importorskip("onnx")
+    first, second = torch.nn.GRU(INPUTS, HIDDEN), torch.nn.GRU(HIDDEN, HIDDEN)
+    made = torch.nn.ModuleList([first, second])
+    made.forward = lambda x: second(first(x)[int(final)][-1:].repeat(len(x), 1, 1))[0]
+    axes = {"x": {0: "time", 1: "batch"}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        given = torch.as_tensor(x.transpose(1, 0, 2))
+        torch.onnx.export(made, given, tmp_path / "m.onnx", dynamo=False, input_names=["x"], dynamic_axes=axes)
+    graph = onnx.load(tmp_path / "m.onnx")
+    for node in graph.graph.node:
+        if node.op_type == "GRU":
+            node.attribute.append(onnx.helper.make_attribute("direction", "reverse"))
+    onnx.save(graph, tmp_path / "m.onnx")
+    if not final:
+        with pytest.raises(ModelError, match="h of a backward direction of the last step, repeated; must be Y_h"):
+            load(tmp_path / "m.onnx")
+        return
+    expected = torch.flip(made.forward(torch.flip(given, [0])), [0]).detach().numpy().transpose(1, 0, 2)
+    model = load(tmp_path / "m.onnx")
+    assert (model.arrangement.reads, model.arrangement.sends) == ("backward", "backward")
+    agrees(model, x, expected)
+
+
 def test_both_directions_begin_from_a_state(tmp_path, x):
     onnx = pytest.importorskip("onnx")
     made = network("LSTM", "none")

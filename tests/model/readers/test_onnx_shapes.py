@@ -26,6 +26,8 @@ WAYS = {
     ),
     "same": lambda self, x: self.fc(self.rnn(x.view(x.shape[0], -1, INPUTS))[0][:, -1]),
     "last_of_known": lambda self, x: self.fc(self.rnn(x)[0][:, x.shape[1] - 1]),
+    "last_of_linear": lambda self, x: torch.relu(self.fc(self.rnn(x)[0]))[:, -1],
+    "last_of_linear_of_both": lambda self, x: self.both(self.two(x)[0])[:, -1],
     "both_of_all": lambda self, x: self.both(self.stack(x)[0]),
     "one_input": lambda self, x: self.fc(self.single(x.unsqueeze(-1))[0][:, -1]),
     "one_input_viewed": lambda self, x: self.fc(self.single(x.view(x.shape[0], -1, 1))[0].reshape(-1, HIDDEN)),
@@ -74,7 +76,7 @@ def test_what_torch_exports(tmp_path, way, fixed):
     model = load(tmp_path / "m.onnx")
     x = x[None] if way == "one_sequence" else x.reshape(2, STEPS, -1)
     np.testing.assert_allclose(float_reference(model, x)[0].ravel(), expected.ravel(), atol=1e-5)
-    plain = not way.startswith("all") and way not in ("hidden_of_both", "both_of_all")
+    plain = not way.startswith("all") and way not in ("hidden_of_both", "last_of_linear_of_both", "both_of_all")
     assert model.arrangement.is_plain == plain
     assert not way.startswith("all") or model.arrangement == Arrangement(steps=STEPS)
 

@@ -27,6 +27,8 @@ class Network(torch.nn.Module):
         self.both, self.one = torch.nn.Linear(2 * HIDDEN, 5), torch.nn.Linear(5, 2)
 
     def forward(self, x):
+        if self.way == "decoder_of_both":
+            return self.both(self.above(self.front(x)[1][0][-1][:, None].repeat(1, x.shape[1], 1))[0])
         if self.way.startswith("decoder"):
             last = self.front(x)[0][:, -1:]
             last = last.repeat(1, x.shape[1], 1) if self.way == "decoder" else last.expand(-1, x.shape[1], -1)
@@ -50,6 +52,7 @@ ARRANGED = {
     "above": ("forward", "added"),
     "decoder": ("forward", "sent"),
     "decoder_expanded": ("forward", "sent"),
+    "decoder_of_both": ("forward", "added"),
 }
 
 
