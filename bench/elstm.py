@@ -283,18 +283,19 @@ def cycle_rows(name: str, kinds: Iterable[str], fused: float) -> list[Row]:
     return rows
 
 
-def stack_row() -> Row:
+def stack_rows() -> list[Row]:
     """Cycles of two layers in one run, each with its published share of groups of h that are left out, about."""
     qmodel, x = quantised(*STACK)
     chosen = [leaving_out(qmodel, x, workload(name).sparsity_h).sparse_h for name in STACK]
     qmodel = replace(qmodel, sparse_h=tuple(sizes[number] for number, sizes in enumerate(chosen)))
-    name, plan = "+".join(STACK), layer_plan(STACK, "bitmap", qmodel, x)
-    cycles = interpreted(name, plan, qmodel, x)["cycles"]
-    left_out = ", ".join(f"{1 - share:.1%}" for share in plan.network.activity)
-    ours = (
-        f"interpreter, one run, batch of {plan.batch}; {left_out} of the groups of h left out; theirs: layer by layer"
-    )
-    return Row("cycles", f"{name}/bitmap", cycles, "cycles", sum(map(fused_cycles, STACK)), ours)
+    name, rows, theirs = "+".join(STACK), [], sum(map(fused_cycles, STACK))
+    for kind in ("bitmap", "bitmap_sacc"):
+        plan = layer_plan(STACK, kind, qmodel, x)
+        cycles = interpreted(name, plan, qmodel, x)["cycles"]
+        left_out = ", ".join(f"{1 - share:.1%}" for share in plan.network.activity)
+        ours = f"interpreter, one run, batch of {plan.batch}; {left_out} of the groups of h left out"
+        rows.append(Row("cycles", f"{name}/{kind}", cycles, "cycles", theirs, f"{ours}; theirs: layer by layer"))
+    return rows
 
 
 def verilog_row(name: str, kind: str, steps: int | None) -> Row:
@@ -326,7 +327,7 @@ def main(layers, verilog, kind, steps):
         if name in verilog:
             rows.append(verilog_row(name, kind, steps))
     if set(STACK) <= set(layers):
-        rows.append(stack_row())
+        rows += stack_rows()
     return [*rows, *volume_rows()], [f"wrote {PLOT}"]
 
 

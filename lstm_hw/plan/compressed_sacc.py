@@ -57,6 +57,9 @@ class CompressedSaccLayer(CompressedLayer):
     layer above, each with a c. A layer that ``answers`` gives the outputs of a head at every step.
     """
 
+    brief = False
+    """Whether bands are chosen for few instructions."""
+
     def __init__(self, planner: CompressedSaccPlanner, shape: LayerShape, number: int) -> None:
         super().__init__(planner, shape, number)
         self.planner, count = planner, len(planner.network.recurrent)
@@ -72,9 +75,10 @@ class CompressedSaccLayer(CompressedLayer):
             alike = [
                 n for n in range(step, min(MOST_BLOCKS, self.blocks - 1) + 1, step) if length % (n * self.units) == 0
             ]
-            self.band_blocks = min(alike, key=lambda n: abs(n - least), default=self.band_blocks)
+            unlike = -(-self.blocks // (2 * step)) * step if self.brief else self.band_blocks
+            self.band_blocks = min(alike, key=lambda n: abs(n - least), default=unlike)
         self.of_band, self.band_units = self.band_blocks, self.band_blocks * self.units
-        self.alike = self.stacked and length % self.band_units == 0 and length > 2 * self.band_units
+        self.alike = self.stacked and length % self.band_units == 0 and length > (2 - self.brief) * self.band_units
         self.bands, self.parts = -(-self.blocks // self.band_blocks), length // H_GROUP
         if self.bands < 2:
             rule = f"must be more than {self.band_units} for {planner.name}, which takes bands of so many"
@@ -84,10 +88,10 @@ class CompressedSaccLayer(CompressedLayer):
         x_columns = segment_columns(shape.inputs, self.blocks, words=SEGMENT_WORDS if number else X_WORDS)
         self.columns = {"x": BLOCK_COLUMNS if self.config.decoder == "esell" else x_columns, "h": H_GROUP}
         self.counts = {"x": shape.inputs // self.columns["x"], "h": self.bands * self.parts}
+        self.in_memory = list(self._in_memory())
         of_h = (
             Tile(number, "h", band * self.band_blocks, self.size(band == self.bands - 1)[0], H_GROUP * group, H_GROUP)
-            for band in range(self.bands)
-            for group in self._in_memory(band)
+            for band, group in self.in_memory
         )
         self.streamed = (*self.column_tiles("x", shape.inputs, self.columns["x"]), *of_h)
         self.lengths = {"x": self._length("x"), "h": self._length("h")}
@@ -116,11 +120,12 @@ class CompressedSaccLayer(CompressedLayer):
         units = self.layer.outputs - before * self.band_units if last else self.band_units
         return blocks, units, units // H_GROUP
 
-    def _in_memory(self, band):
-        """Groups of a band in the order of memory: those of its own units, then those before and behind them."""
-        first = band * self.size(False)[2]
-        end = first + self.size(band == self.bands - 1)[2]
-        return [*range(first, end), *range(first), *range(end, self.parts)]
+    def _in_memory(self):
+        """(band, group) in the order of memory: of a band those of its own units, then those before and behind them."""
+        for band in range(self.bands):
+            first = band * self.size(False)[2]
+            end = first + self.size(band == self.bands - 1)[2]
+            yield from ((band, group) for group in (*range(first, end), *range(first), *range(end, self.parts)))
 
     def fit(self, room: int) -> None:
         x, h = self.blocks * self.columns["x"], self.band_blocks * H_GROUP
@@ -131,8 +136,8 @@ class CompressedSaccLayer(CompressedLayer):
     @property
     def stored(self) -> tuple[int, ...]:
         """Beats of each streamed tile."""
-        kinds = ["x"] * self.counts["x"] + ["h"] * (self.counts["h"] - self.parts) + ["last"] * self.parts
-        return tuple(map(self.lengths.get, kinds))
+        of_h = (self._beats(band == self.bands - 1) for band, _ in self.in_memory)
+        return (*[self.lengths["x"]] * self.counts["x"], *of_h)
 
     def zero(self) -> int:
         length = self.layer.outputs
@@ -153,6 +158,9 @@ class CompressedSaccLayer(CompressedLayer):
         return [(step, *band) for step in range(steps) for band in (reversed(bands) if step % 2 else bands)]
 
     # Frames
+
+    def first_frame(self) -> None:
+        """Nothing: x of a run's first batch is taken as any other's, beside the batch before, which has no steps."""
 
     def begin(self) -> None:
         b = self.b
@@ -193,17 +201,18 @@ class CompressedSaccLayer(CompressedLayer):
                 self.start_sums(self.mask, at * self.blocks)
             for segment, part in b.parts(1, self.counts["x"] - 1):
                 self._load_segment("x", segment)
-                self._x_above(segment, as_sum(0), self._sums(0 if part else self.batch), release=0)
+                self._x_of_step(segment, as_sum(0), self._sums(0 if part else self.batch), release=0)
                 for at, last in b.peeled(1, self.batch):
-                    self._x_above(segment, at, self._sums(at), release=int(last))
+                    self._x_of_step(segment, at, self._sums(at), release=int(last))
         self.start_sums(self.mask, self.batch * self.blocks)
         self._passes(*self.planner.layers[0].steps)
         frame.following()
 
-    def _x_above(self, segment, at, source, release):
+    def _x_of_step(self, segment, at, source, release):
         """The products of a step with a segment of W_x, added to sums, into those of the step."""
         below, columns = self.below, self.columns["x"]
-        x = below.h + (at + 2) * below.layer.outputs + segment * columns
+        x = below.h + (at + 2) * below.layer.outputs if below else at * self.x_stride
+        x += segment * columns
         fields = {"operand": x, "columns": columns, "slots": self.blocks, "stream": 1, "release": release}
         self.mac(self.mask, part="x", source=source, store=1, target=self._sums(at), **fields)
 
@@ -219,16 +228,17 @@ class CompressedSaccLayer(CompressedLayer):
             else:
                 self._single(2 * pair)
             if self.answers:
-                self._answer(EVEN if part == 0 else ODD)
+                self._answer(EVEN if part == 0 else ODD, self.band_units)
         if self.stacked:
             self._take_tokens(self.band_units)
 
-    def _answer(self, first):
-        """The outputs of steps whose h is there, from that of even ones or odd ones on."""
-        self.b.emit("MAC", space=SPACE_H, columns=1, slots=1, wait=1, offset=self.band_units - 1)
+    def _answer(self, first, ahead=0):
+        """The outputs of steps, from that of even ones or odd ones on; their h is there with so many tokens."""
+        if ahead:
+            self.b.emit("MAC", space=SPACE_H, columns=1, slots=1, wait=1, offset=ahead - 1)
         for place in self.b.each(first, ODD + 1):
             h = self.h + place * self.layer.outputs
-            self.planner.heads[0].outputs(self.mask, h, ahead=self.band_units)
+            self.planner.heads[0].outputs(self.mask, h, ahead=ahead)
 
     # W_x for the next batch, whose sums wait behind those of the present one; with them the first step's part of W_h
 
@@ -313,21 +323,15 @@ class CompressedSaccLayer(CompressedLayer):
             _, units, own = self.size(last)
             before = band * self.size(False)[2]
             self._segments(band, last, as_sum(0), before, first, second, behind=own)
-            if self.stay:
-                self._staying(band, last, before, first, load=True)
-            else:
-                self._segments(band, last, before, own, first, behind=-before)
+            self._own(band, last, before, first)
             self._finish(band, last, step, first[0], EVEN)
             self._early(units)
-            if self.stay:
-                self._staying(band, last, before, second)
-            else:
-                self._segments(band, last, before, own, second, behind=-before)
+            self._own(band, last, before, second, again=True)
             self._late(units)
 
     def _up(self, step):
         """Finish an odd step, and start the even one behind it, which may be the next batch's first."""
-        first, second = self._sums(step), self._sums(step + 1)
+        first, second = self._sums(step), self._next_sums(step)
         self._finish(self.bands - 1, True, step, first, ODD)
         for number in self.b.each(self.bands - 1):
             band, count = self.bands - 2 - number, self.size(True)[2] + number * self.size(False)[2]
@@ -348,8 +352,7 @@ class CompressedSaccLayer(CompressedLayer):
         for band, last in self._each_band(0):
             self._finish(band, last, step, sums, ODD)
             if not last:  # asked about before the next CELL
-                for _ in self._kept_at(ODD, (band + 1) * each - 1):
-                    pass
+                self._ask(ODD, (band + 1) * each)
         self._take_tokens(self.layer.outputs - self.band_units)
 
     def _each_band(self, first):
@@ -369,10 +372,11 @@ class CompressedSaccLayer(CompressedLayer):
                 if self.mixes:
                     self._some_x()
                 self._shared(band, last, group, group + behind, *steps)
-                continue
-            for _ in self._kept_at(steps[0][1], group):
-                self._load_group(band, last, group + behind)
-                self._group(band, last, group, *steps[0], release=1)
+            else:
+                for _ in self._kept_at(steps[0][1], group):
+                    self._load_group(band, last, group + behind)
+                    self._group(band, last, group, *steps[0], release=1)
+            self._passed(last)
 
     def _shared(self, band, last, group, where, first, second):
         """A segment for the steps that need it, the last of which frees its words."""
@@ -390,6 +394,13 @@ class CompressedSaccLayer(CompressedLayer):
                 self._load_group(band, last, where)
                 self._group(band, last, group, *first, release=1)
 
+    def _own(self, band, last, first, step, again=False):
+        """Segments of a band's own units, whose groups are from ``first`` on, for the first or the second time."""
+        if self.stay:
+            self._staying(band, last, first, step, load=not again)
+        else:
+            self._segments(band, last, first, self.size(last)[2], step, behind=-first)
+
     def _staying(self, band, last, first, step, load=False):
         """Those of its own units, which stay in the ring: all of them come, and the second time they are freed."""
         blocks, _, own = self.size(last)
@@ -399,14 +410,29 @@ class CompressedSaccLayer(CompressedLayer):
                 self._load_group(band, last, at)
             for _ in self._kept_at(step[1], first + at):
                 self._group(band, last, first + at, *step, word=at * words)
+            if load:
+                self._passed(last)
         if not load:
             self.release(own * words)
 
+    def _passed(self, last):
+        """Behind a segment."""
+
+    @property
+    def _first_of_h(self):
+        """First beat of W_h in the image."""
+        return self.first_beat + self.counts["x"] * self.lengths["x"]
+
+    def _beats(self, last):
+        """Of a segment of a band, or of the last one."""
+        return self.lengths["last" if last else "h"]
+
     def _load_group(self, band, last, where):
-        each, first = self.lengths["h"], self.first_beat + self.counts["x"] * self.lengths["x"]
-        beats = self.lengths["last"] if last else each
-        offset = band * (self.parts * each) + where * beats + first
-        self.b.emit("LOAD", offset=offset, beats=beats, words=self.size(last)[0] * H_GROUP, stream=1)
+        self._load(last, band * (self.parts * self._beats(False)) + where * self._beats(last) + self._first_of_h)
+
+    def _load(self, last, offset):
+        words = self.size(last)[0] * H_GROUP
+        self.b.emit("LOAD", offset=offset, beats=self._beats(last), words=words, stream=1)
 
     def _group(self, band, last, group, sums, place, word=0, release=0):
         """The products of a segment."""
@@ -419,19 +445,32 @@ class CompressedSaccLayer(CompressedLayer):
         """First accumulator entry of a step of the batch."""
         return as_sum(step) * self.blocks + self.sums
 
+    def _next_sums(self, step):
+        """... and of the step behind an odd one."""
+        return self._sums(step + 1)
+
     def _finish(self, band, last, step, sums, place):
-        """The last column of the bias, and the hidden units of a band; those of the copy first."""
+        """The hidden units of a band; those of the copy first."""
+        for _ in range(self.copies):
+            self._hidden(band, last, sums, step + 2, of_copy=True)
+        self._hidden(band, last, sums, place)
+
+    def _hidden(self, band, last, sums, place, of_copy=False):
+        """The last column of the bias, and the units of a band, with the c of the copy or the layer's own."""
         blocks, units, _ = self.size(last)
         row, unit, length = band * self.band_blocks, band * self.band_units, self.layer.outputs
-        copied = [(length, (step + 2) * length)] * self.copies
-        for state, where in (*copied, (0, place * length)):
-            self._bias(self.mask, -1, row, slots=blocks, source=sums + row, finish=1)
-            target = unit + (self.h + where)
-            self.cells(units, self.mask, state=unit + (self.c + state), target=target, **self._size)
+        self._bias(self.mask, -1, row, slots=blocks, source=sums + row, finish=1)
+        state, target = self.c + of_copy * length, place * length + self.h
+        self.cells(units, self.mask, state=unit + state, target=unit + target, **self._size)
+
+    def _ask(self, place, end):
+        """Until it is known which groups of the h at a place are kept, up to one."""
+        for _ in self._kept_at(place, end - 1):
+            pass
 
     def _kept_at(self, place, group):
         """What follows is done if a group of the h at a place is kept."""
-        return self._kept(as_sum(group) + place * self.parts)
+        return self._kept(as_sum(place) * self.parts + group)
 
     # Tokens of h: where programs ask, what they have asked about is there.
 
@@ -455,10 +494,144 @@ class CompressedSaccLayer(CompressedLayer):
             self._take_tokens(self.size(True)[1])
 
 
+class TurningLayer(CompressedSaccLayer):
+    """A layer of a stack that leaves out groups of h.
+
+    Of what a CELL brings it must be known which groups are kept before there is another one. So a band's units for the
+    layer above come when those of the band itself are known, in a pass up of all bands together. W_x has its turn in
+    front of the passes. ``at`` is where the next segment of W_h is in the image, which has them in the order of use.
+    The sums of a step behind a batch are those of its first one.
+    """
+
+    brief = True
+
+    def __init__(self, planner: CompressedSaccPlanner, shape: LayerShape, number: int) -> None:
+        super().__init__(planner, shape, number)
+        self.mixes = False
+        self.own["accumulators"] = self.batch * self.blocks
+        self.shared["finish_entries"] = self.blocks if self.copies else self.band_blocks
+        self.shared.pop("states")
+
+    def _in_memory(self):
+        for band in range(self.bands):
+            yield from ((band, group) for group in range(self._end(band)))
+        for band in reversed(range(self.bands - 1)):
+            yield from ((band, group) for group in reversed(range(self._end(band), self.parts)))
+
+    def _end(self, band):
+        """Behind the last group of a band's own units."""
+        return self.parts if band == self.bands - 1 else (band + 1) * self.size(False)[2]
+
+    def zero(self) -> int:
+        """Both c at once, beside h an h that nobody has yet."""
+        units = (1 + self.copies) * self.layer.outputs
+        self.cells(units, self.mask, MODE_ZERO, state=self.c, target=self.h + self.layer.outputs, **self._size)
+        self._ask(ODD + self.copies, self.parts)
+        return units
+
+    def begin(self) -> None:
+        return
+
+    def first_frame(self) -> None:
+        """x of a run's first batch, sums of a batch, and the upper segments for the first step."""
+        b = self.b
+        if not self.below:
+            self.inputs(self.planner._taken, as_sum(0))
+        for at in b.each(self.batch):
+            self.start_sums(self.mask, at * self.blocks)
+        down = sum(self._end(band) for band in range(self.bands - 1)) * self._beats(False)
+        self.at = b.variable(down + self.parts * self._beats(True) + self._first_of_h)
+        for number in b.each(self.bands - 1):
+            band, count = self.bands - 2 - number, self.size(True)[2] + number * self.size(False)[2]
+            self._segments(band, False, self.parts - 1, count, (self._sums(0), ODD), step=-1)
+
+    def frame(self, frame: Frame) -> None:
+        b, first = self.b, self.planner.layers[0]
+        if not self.below:
+            self.await_x(steps=frame.count)
+        for segment in b.each(self.counts["x"]):
+            self._load_segment("x", segment)
+            for at, last in b.peeled(self.batch):
+                self._x_of_step(segment, at, self._sums(at), release=int(last))
+        if not self.below:
+            self.free_x(steps=frame.count)
+            self.steps = self._pairs(frame.count)
+            frame.inputs()
+        for pair, part in b.parts(*first.steps):
+            if part == 0:
+                self._down(2 * pair)
+                self._up(2 * pair + 1)
+            else:
+                self._single(2 * pair)
+            if self.answers:
+                self._answer(EVEN if part == 0 else ODD)
+        frame.following()
+
+    def _down(self, step):
+        first, second = (self._sums(step), ODD), (self._sums(step + 1), EVEN)
+        self.at = self.b.variable(self._first_of_h)
+        for band, last in self._each_band(0):
+            own, before = self.size(last)[2], band * self.size(False)[2]
+            self._segments(band, last, as_sum(0), before, first, second)
+            self._own(band, last, before, first)
+            self._ask_of_copy(step, before)
+            self._hidden(band, last, first[0], EVEN)
+            if not self.stay:
+                self.b.advance(self.at, -own * self._beats(last))
+            self._own(band, last, before, second, again=True)
+            for _ in range(self.copies):
+                self._hidden(band, last, first[0], step + 2, of_copy=True)
+        self._ask_of_copy(step, self.parts)
+        self._take_tokens(self.layer.outputs)
+        self.start_sums(self.mask, step * self.blocks)
+
+    def _up(self, step):
+        super()._up(step)
+        self._ask(ODD, self.size(False)[2])
+        self._rest(step)
+        self.start_sums(self.mask, step * self.blocks)
+
+    def _finish(self, band, last, step, sums, place):
+        self._hidden(band, last, sums, place)
+
+    def _single(self, step):
+        sums, self.at = self._sums(step), self.b.variable(self._first_of_h)
+        for band, last in self._each_band(0):
+            self._segments(band, last, as_sum(0), band * self.size(False)[2] + self.size(last)[2], (sums, ODD))
+        for band, last in self._each_band(0):
+            self._hidden(band, last, sums, ODD)
+            self._ask(ODD, self.parts if last else (band + 1) * self.size(False)[2])
+        self._rest(step)
+
+    def _rest(self, step):
+        """Of an odd step or a last one, of which it is known what is kept: the h for the layer above, and tokens."""
+        length = self.layer.outputs
+        for _ in range(self.copies):
+            self.end_sums(self.mask, self._sums(step))
+            target = (step + 2) * length + self.h
+            self.cells(length, self.mask, state=self.c + length, target=target, **self._size)
+        self._ask_of_copy(step, self.parts)
+        self._take_tokens(length)
+
+    def _ask_of_copy(self, step, end):
+        for _ in range(self.copies):
+            self._ask(step + 2, end)
+
+    def _next_sums(self, step):
+        return self._sums((step + 1) % self.batch)
+
+    def _load_group(self, band, last, where):
+        self._load(last, self.at)
+
+    def _passed(self, last):
+        self.b.advance(self.at, self._beats(last))
+
+    def _late(self, units):
+        """Passes take them behind their last CELL."""
+
+
 class CompressedSaccPlanner(CompressedPlanner):
     """Any stack, one sequence, on an engine with a decoder; a head stays on chip.
-
-    Only a single layer may leave out groups of h: more programs would be too long.
 
     Outputs leave band by band, ascending in even steps of a run and descending in odd ones.
 
@@ -475,8 +648,7 @@ class CompressedSaccPlanner(CompressedPlanner):
         if batch % 2:
             raise ConfigError("batch", batch, f"must be even for the schedule {self.name}")
         if len(network.recurrent) > 1 and network.sparse_h:
-            found = f"{len(network.recurrent)} recurrent layers that leave out groups of h"
-            raise ConfigError("network", found, f"must be one for {self.name}; compressed takes any stack")
+            self.layer = TurningLayer
         super().__init__(network, config, batch)
 
     def _batches(self):
@@ -487,4 +659,5 @@ class CompressedSaccPlanner(CompressedPlanner):
         self.layers[0].inputs(self._taken, first + self.batch)
 
     def _first_frame(self):
-        """Its x is taken as any other batch's: beside the one before, which has no steps."""
+        for layer in self.layers:
+            layer.first_frame()

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lstm_hw.errors import ConfigError
+from lstm_hw.errors import ConfigError, ProgramError
 from lstm_hw.machine.streams import YOrder
 from lstm_hw.plan import compressed_sacc, layer
 from lstm_hw.plan.compressed_sacc import CompressedSaccPlanner
@@ -34,6 +34,18 @@ TURNS = {
     "bands that are alike, a head at every step": ((6, 48, 24), 4, {"head": 3, "every": True}),
     "three layers": ((12, 24, 24, 24), 2, {"head": 3, "every": True}),
     "eSELL": ((8, 24, 24), 2, {"decoder": "esell"}),
+    "some groups": ((7, 24, 48), 4, {"least": 40_000}),
+    "some groups, a head at every step, bands that are not alike": (
+        (6, 32, 28),
+        4,
+        {"least": 50_000, "head": 3, "every": True, "activity": (0.3, 1.0)},
+    ),
+    "threshold of 0, a head behind the last step": (
+        (8, 16, 24),
+        2,
+        {"least": 0, "head": 14, "decoder": "esell", "rows": 8},
+    ),
+    "none of small h, 20 rows": ((3, 40, 60), 6, {"least": 65_535, "rows": 20, "activity": (0.3, 0.3)}),
 }
 
 
@@ -86,6 +98,22 @@ def test_bands_of_a_stack_are_alike_where_they_can_be():
         bands[units] = (first.bands, first.alike)
         assert not first.alike or first.stored[-1] == first.lengths["h"]
     assert bands == {48: (4, True), 144: (4, True), 52: (3, False)}
+
+
+def test_a_stack_leaves_out_what_is_small():
+    """With the bits of the model without a threshold where nothing is."""
+    runs = []
+    for least in (None, 0, 65_535):
+        model, plan = sacc((4, 24, 24), 2, least=least, accumulators=512, states=256, weight_words=2048)
+        runs.append(plan_scenario(model, plan, [(7, True)], MemoryModel(20, 1)).runs[-1])
+    dense, whole, small = runs
+    assert whole.outputs == dense.outputs != small.outputs
+    assert small.counters["read_beats"] < 0.8 * whole.counters["read_beats"]
+
+
+def test_three_layers_that_leave_out_groups_are_too_long():
+    with pytest.raises(ProgramError, match="instructions; must fit the program memory of 512"):
+        sacc((4, 24, 24, 24), 2, least=40_000, accumulators=512, states=256, weight_words=2048, h_elements=512)
 
 
 def test_own_segments_come_twice_or_stay():
@@ -144,12 +172,10 @@ def test_bands_are_whole_groups():
         ((8, 28), 3, {}, "batch: 3; must be even"),
         ((8, 30), 2, {}, "network: 30 units; must be a multiple of 4 for compressed_sacc"),
         ((8, 12), 2, {}, "network: 12 units; must be more than 12"),
-        ((8, 28, 24), 2, {}, "network: 2 recurrent layers that leave out groups of h; must be one"),
     ],
 )
 def test_refuses_what_does_not_fit(sizes, batch, options, found):
     model = pruned_layer(sizes, **options)
-    model = leaving_out(model, 0) if len(sizes) > 2 else model
     with pytest.raises(ConfigError) as error:
         CompressedSaccPlanner(model.network, engine(model), batch)
     assert found in str(error.value)

@@ -129,6 +129,15 @@ SACC = {
         "runs": ((3, True), (1, False)),
         "stress": Stress(0.3, 0.3, 0.3, seed=9),
     },
+    "a stack, a head at every step, some groups": {
+        "least": 45_000,
+        "sizes": (4, 16, 16),
+        "head": 3,
+        "every": True,
+        "accumulators": 256,
+        "runs": ((3, True), (1, False)),
+        "stress": Stress(0.3, 0.3, 0.3, seed=4, memory_latency=20),
+    },
 }
 
 
