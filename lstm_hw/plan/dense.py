@@ -13,8 +13,9 @@ from dataclasses import replace
 from itertools import accumulate
 
 from ..machine.arrangement import LAST, WAITS
-from ..machine.config import EngineConfig
+from ..machine.config import SERIAL_SLOTS, EngineConfig
 from ..machine.isa import MODE_RESET, SPACE_CONSTANT, SPACE_H, SPACE_X, VECTORS_BITS
+from ..machine.latency import FINISH_DELAY, H_TOKEN_DELAY, HAZARD_COLUMNS, QUEUE_DEPTH, CellLatency
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
 from .layer import MIN_TILE_CYCLES, MOST_SLOTS, Frame, TurningX, check_beat
@@ -23,6 +24,13 @@ from .sums import Sum, as_sum
 
 MOST_TILES = 32
 """Tiles of a matrix whose tiles take several MACs each."""
+
+MOST_IN_TURN = 16
+"""Row blocks that walk h each for itself: each has an instruction of its own."""
+SETTLED_STEPS = 8
+"""Steps behind which their cycles are the same, or take turns."""
+SLACK = 2
+"""Cycles by which the short model of a step may be wrong."""
 
 
 def tile_columns(blocks: int, units: int, columns: int) -> int:
@@ -47,11 +55,14 @@ class ResidentLayer(TurningX):
     Of two directions whose units share no row block, each walks its own columns: the others are zeros.
 
     Where the layer above waits for h of all steps, h of two steps does not take turns: it is kept in as many places.
+
+    Row blocks of the only recurrent layer walk the columns of h each for itself where lanes would wait for h longer
+    otherwise.
     """
 
     h_buffers, whole = 2, True
     leaves_out = True
-    """Whether it walks the columns of one direction alone, where it can."""
+    """Whether row blocks may walk columns by themselves: of one direction alone, or in turn."""
 
     def __init__(self, planner: ResidentPlanner, shape: LayerShape, number: int) -> None:
         super().__init__(planner, shape, number)
@@ -61,7 +72,7 @@ class ResidentLayer(TurningX):
         self.parts = shape.directions if self._is_apart(shape) else 1
         sizes, place, self.kept = planner.among(number)
         self._count_tokens(*sizes, place)
-        self._cut(shape, number, place)
+        self._cut(planner, shape, number, place)
         zeros = [self.zeros] * bool(self.zeros)
         self.resident, self.streamed = (*self.bias_tiles(), *self.start_tiles(), *self.order, *zeros), ()
         self.buffers = min((1 << VECTORS_BITS) - 1, config.x_elements // self.x_stride)
@@ -85,7 +96,7 @@ class ResidentLayer(TurningX):
         self.written = not self.linear or place < len(recurrent + linear)  # its outputs, to the h memory
         self.made = 0 if self.written else sum(linear)
 
-    def _cut(self, shape, number, place):
+    def _cut(self, planner, shape, number, place):
         """Tiles in the order in which a step walks them."""
         blocks = self.blocks // self.parts
         columns = max(shape.inputs, shape.h_columns) // self.parts
@@ -96,16 +107,70 @@ class ResidentLayer(TurningX):
         if self.resets:
             reset = [replace(tile, first_column=units + tile.first_column) for tile in h]
         skip = [Tile(number, "skip", 0, self.blocks, 0, shape.skip)] * bool(shape.skip)
+        if self._takes_turns(planner):
+            h = self._in_turn(h)
+        self.in_turn = any(tile.blocks < blocks for tile in h)
         self.order = (skip + h + x if place else x + h) + reset
         # Of row blocks, the first tile starts from the bias and the last one finishes the sums.
-        self.starting = {tile.first_block: tile for tile in reversed(self.order)}.values()
-        self.finishing = {tile.first_block: tile for tile in self.order}.values()
+        slots = [(tile.first_block + slot, tile) for tile in self.order for slot in range(tile.blocks)]
+        self.starting, self.finishing = dict(reversed(slots)).values(), dict(slots).values()
         self.last_x = x[-1]
         self.of_step, self.zeros, self.of_reset = x, None, reset[0] if reset else None
         if shape.steps:
             firsts = range(0, shape.x_columns, shape.inputs)
             self.order = [replace(tile, first_column=first + tile.first_column) for first in firsts for tile in x]
             self.zeros = Tile(number, "x", 0, self.blocks, shape.x_columns, 1)
+
+    def _takes_turns(self, planner):
+        """Whether row blocks may walk h each for itself: the only recurrent layer, which takes all of it."""
+        shape, alone = self.layer, len(planner.network.recurrent) == 1 and self.leaves_out
+        few = 1 < self.blocks <= MOST_IN_TURN
+        return alone and few and shape.is_cell and self.own_h and not self.resets and self.parts == 1
+
+    def _in_turn(self, side_by_side):
+        """Tiles of W_h of each row block by itself, in an order in which lanes wait less for h than they do where all
+        walk ``side_by_side``, if there is one: these otherwise.
+
+        The first row block is finished as soon as can be. In front of its last columns, which meet the h of the last
+        row block, stand a few of the second one, for which lanes have time until that is there.
+        """
+        columns, older = self.layer.h_columns, (self.blocks - 1) * self.units
+        best = side_by_side, self._period(side_by_side) - SLACK
+        for ahead in range(older + 1):
+            if best[1] <= self.blocks * (self.layer.inputs + columns):
+                break
+            pieces = [(0, 0, older), (1, 0, ahead), (0, older, columns), (1, ahead, columns)]
+            pieces += [(block, 0, columns) for block in range(2, self.blocks)]
+            tiles = [
+                Tile(self.number, "h", block, 1, first, end - first) for block, first, end in pieces if end > first
+            ]
+            best = min(best, (tiles, self._period(tiles)), key=lambda one: one[1])
+        return best[0]
+
+    def _period(self, tiles):
+        """Cycles from a step to the next one, about, in which W_h is walked in such an order, behind x."""
+        per_unit = SERIAL_SLOTS * self.config.contexts / self.config.cells
+        latency = FINISH_DELAY + CellLatency(self.config).total + H_TOKEN_DELAY
+        arrives, units, ends = [0] * self.blocks, [self.units] * (self.blocks - 1) + [self.newest], [0]
+        for _ in range(SETTLED_STEPS):
+            now, finished = ends[-1] + self.blocks * self.layer.inputs, {}
+            for tile in tiles:
+                now = max(now, finished.get(tile.first_block, 0) + HAZARD_COLUMNS - 1)
+                for block in range(tile.first_column // self.units, self.blocks):
+                    first = max(tile.first_column - block * self.units, 0)
+                    end = min(tile.first_column + tile.columns - block * self.units, units[block])
+                    if end > first:  # columns that meet the h of a row block
+                        there = [arrives[block] + per_unit * unit for unit in (first, end - 1)]
+                        now = max(max(now, there[0]) + end - first, there[1] + 1)
+                for slot in range(tile.blocks):
+                    now += tile.columns * (slot > 0)
+                    finished[tile.first_block + slot] = now
+            starts = 0
+            for block, cycle in finished.items():
+                starts = max(starts, cycle)
+                arrives[block], starts = starts + latency, starts + per_unit * units[block]
+            ends.append(now)
+        return (ends[-1] - ends[-1 - SETTLED_STEPS // 2]) / (SETTLED_STEPS // 2)
 
     def _is_apart(self, shape):
         """Whether no row block has units of two directions: then each walks the columns of its own alone."""
@@ -215,7 +280,7 @@ class ResidentLayer(TurningX):
         self._walk(step, number)
         if self.linear:
             self._outputs()
-        else:
+        elif not self.in_turn:
             self.all_cells(self.h_before(number + 1))
 
     def _outputs(self):
@@ -233,8 +298,19 @@ class ResidentLayer(TurningX):
                 self._reset(tile, sums, vector, number)
             else:
                 self._products(tile, self._named(tile), **sums, **vector)
+            if self.in_turn and "finish" in sums:
+                self._cells_behind(tile.first_block, number)
         if self.layer.start:
             self.b.assign(self.started, self.sums)
+
+    def _cells_behind(self, block, number):
+        """Of row blocks in turn, CELL of as many as MACs wait in the queue: it is there when the first is finished."""
+        last = block == self.blocks - 1
+        if last or block % QUEUE_DEPTH == QUEUE_DEPTH - 1:
+            first, outputs = block // QUEUE_DEPTH * QUEUE_DEPTH * self.units, self.layer.outputs
+            state = {"state": self.c + first, "state_stride": outputs, "target": self.h_before(number + 1) + first}
+            units = min((block + 1) * self.units, outputs) - first
+            self.cells(units, self.mask, **state, **({} if last else {"last": 0}))
 
     def _reset(self, tile, sums, vector, number):
         """The last tile in front of the columns of r*h, and r*h."""
@@ -294,6 +370,8 @@ class ResidentLayer(TurningX):
             return {"offset": self.others_ahead + column - units}
         if not self.own_h:
             return {"offset": column}
+        if self.in_turn:
+            return {"offset": column, "take": int(tile is self.order[-1])}
         return {"take": 1, "offset": 0 if column else self.resets}
 
     def _products(self, tile, comment, **fields):

@@ -351,7 +351,7 @@ class StreamedLayer(ABC):
         """
         fields = {"write": 1} | fields
         if mode == MODE_CELL and self.sends and fields["write"]:
-            fields |= {"emit": 1, "last": 1}
+            fields = {"emit": 1, "last": 1} | fields
         if not self.layer.is_cell:
             fields = {name: value for name, value in fields.items() if name not in ("state", "state_stride")}
             if mode == MODE_CELL:

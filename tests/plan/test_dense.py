@@ -5,8 +5,9 @@ import pytest
 
 from lstm_hw.errors import ConfigError, ProgramError
 from lstm_hw.machine.network import LayerShape, Network
-from lstm_hw.plan.dense import ResidentPlanner, tile_columns
+from lstm_hw.plan.dense import ResidentLayer, ResidentPlanner, tile_columns
 from lstm_hw.proof.checker import check
+from lstm_hw.proof.count import count_cycles
 from tests.builders import config_of
 
 NETWORK = Network((LayerShape("lstm", 3, 10, 15), LayerShape("lstm", 10, 6, 15), LayerShape("linear", 6, 4, 14)))
@@ -102,3 +103,30 @@ def test_the_image_holds_every_weight_once(seed):
     }
     load = [i for i in plan.program.instructions if i.op == "LOAD"]
     assert [i.beats for i in load] == [plan.image.words * config.beats_per_word]
+
+
+WAITING = {
+    "two row blocks": ("lstm", 8, 20, {"rows": 64, "cells": 5}, 79, 65),
+    "a GRU": ("gru", 8, 20, {"rows": 64, "cells": 5}, 80, 66),
+    "three, two cells": ("lstm", 1, 20, {"rows": 32, "cells": 2}, 105, 90),
+    "lanes that never wait again": ("lstm", 1, 40, {"rows": 64, "cells": 5}, 147, 123),
+    "a row block a unit, one cell": ("lstm", 1, 16, {"rows": 4}, 285, 275),
+    "side by side": ("lstm", 3, 9, {"rows": 16, "contexts": 2, "x_per_beat": 2, "cells": 5}, 73, 59),
+}
+
+
+@pytest.mark.parametrize("kind, inputs, units, fields, together, in_turn", WAITING.values(), ids=WAITING)
+def test_row_blocks_walk_h_in_turn_where_lanes_wait_less_so(
+    monkeypatch, kind, inputs, units, fields, together, in_turn
+):
+    network = Network((LayerShape(kind, inputs, units, 15),))
+    config = config_of(**fields, weight_words=2048, x_elements=16, h_elements=80, accumulators=64, kind=kind)
+
+    def cycles_per_step():
+        plan = ResidentPlanner(network, config).plan()
+        assert check(plan, 5) > 0
+        return (count_cycles(plan, 90).cycles - count_cycles(plan, 40).cycles) / 50
+
+    assert cycles_per_step() == in_turn
+    monkeypatch.setattr(ResidentLayer, "_takes_turns", lambda layer, planner: False)
+    assert cycles_per_step() == together
