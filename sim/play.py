@@ -18,9 +18,10 @@ from lstm_hw.verify.runs import judge
 from lstm_hw.verify.scenario import Scenario
 
 from .harness import MODELS, NAME, PARTS, harness
-from .runner import SILENCE_S, run_bench
+from .runner import GIVEN, SILENCE_S, run_bench
 
 BENCH = "sim.bench_runs"
+OUTPUT = "y.txt"
 MATRICES = ("x", "h", "bias")
 """Parts of an image by the number under which the memory models count them; whatever else there is has the last."""
 _COUNTED_AS = {"skip": "x"}
@@ -114,8 +115,9 @@ def play(
         NAME,
         BENCH,
         simulator=simulator,
-        extra_env={"LSTM_HW_SCENARIO": folder, "LSTM_HW_OUTPUT": files["y"]},
+        extra_env={"LSTM_HW_SCENARIO": folder, "LSTM_HW_OUTPUT": folder / OUTPUT},
         plusargs=[f"+{name}={value}" for name, value in (files | numbers).items()],
+        given=folder,
         seed=seed,
         waves=waves,
         build_dir=cache,
@@ -135,7 +137,7 @@ def play(
 
 
 def _write_files(folder, scenario, image, beats):
-    """Write what the models read; dict of plusarg to path, with the file that they write."""
+    """Write what the models read; dict of plusarg to their path, with the file that they write."""
     config, width = scenario.config, scenario.config.beat_bytes
     lines = {
         f"image{port}": [content[n : n + width][::-1].hex() for n in range(0, len(content), width)]
@@ -154,4 +156,4 @@ def _write_files(folder, scenario, image, beats):
     ]
     for name, text in lines.items():
         (folder / f"{name}.hex").write_text("\n".join(text) + "\n")
-    return {name: folder / f"{name}.hex" for name in lines} | {"y": folder / "y.txt"}
+    return {name: f"{GIVEN}/{name}.hex" for name in lines} | {"y": f"{GIVEN}/{OUTPUT}"}

@@ -50,6 +50,8 @@ _SMALL_BYTES = 1 << 20
 _SMALL_MAKE = "VM_PARALLEL_BUILDS=0 OPT_FAST=-O1"
 """What make is told for sources of up to so many bytes: one file of C++ takes half the time of a dozen, which all read
 the same headers; -O1 takes less than -Os, and what Verilator calls slow runs once."""
+GIVEN = "given"
+"""What a simulation calls the folder whose files Verilog opens."""
 SILENCE_S = 900.0
 """Seconds without a sign of life after which a simulation counts as hung; a busy machine makes all slower."""
 _ICARUS_ARGS = ["-g2005"]  # with cocotb's -g2012, combinational outputs start at X
@@ -94,6 +96,7 @@ def run_bench(
     parameters: Mapping[str, int] | None = None,
     extra_env: Mapping[str, str | os.PathLike] | None = None,
     plusargs: Sequence[str] = (),
+    given: str | os.PathLike | None = None,
     testcase: str | Sequence[str] | None = None,
     seed: int = 1,
     waves: bool = False,
@@ -121,6 +124,8 @@ def run_bench(
         Environment variables for the bench.
     plusargs : sequence of str
         Arguments ``+name=value`` for ``$value$plusargs`` of Verilog models.
+    given : path-like, optional
+        A folder that Verilog finds as ``GIVEN``: names of files that it opens must be of ASCII, and not be long.
     testcase : str or list of str, optional
         Run these tests only.
     seed : int
@@ -171,9 +176,13 @@ def run_bench(
     build_seconds = time.monotonic() - started
 
     settings = [design.name, test_module, sorted(extra_env.items()), list(plusargs), testcase, seed, waves]
+    settings += [str(given)] if given is not None else []
     run = root / "runs" / f"{test_module.rsplit('.')[-1]}-{simulator}-{digest(settings)[:20]}"
     with locked(run.with_suffix(".lock")), writable(run, FULL):
         run.mkdir(exist_ok=True)
+        (run / GIVEN).unlink(missing_ok=True)
+        if given is not None:
+            (run / GIVEN).symlink_to(Path(given).resolve())
         started = time.monotonic()
         status = _run(
             run, design, toplevel, test_module, simulator, extra_env, plusargs, testcase, seed, waves, timeout, progress

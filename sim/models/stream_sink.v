@@ -20,6 +20,7 @@ module stream_sink #(
     initial begin
         if (!$value$plusargs("y=%s", path)) $fatal(1, "stream_sink: +y=FILE is missing");
         file = $fopen(path, "w");
+        if (!file) $fatal(1, "stream_sink: +y=FILE cannot be written");
         if (!$value$plusargs("y_stall=%d", stall)) stall = 0;
         if (!$value$plusargs("seed=%d", seed)) seed = 1;
     end

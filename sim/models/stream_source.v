@@ -22,6 +22,7 @@ module stream_source #(
     initial begin
         if (!$value$plusargs("x=%s", path)) $fatal(1, "stream_source: +x=FILE is missing");
         file = $fopen(path, "r");
+        if (!file) $fatal(1, "stream_source: +x=FILE is not readable");
         if (!$value$plusargs("x_idle=%d", idle)) idle = 0;
         if (!$value$plusargs("seed=%d", seed)) seed = 1;
     end

@@ -14,11 +14,12 @@ from ..simulators import QUICK
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A head on every step, and labels of every step."""
+    """A head on every step, and labels of every step; in a folder whose name Verilog could not open files in."""
     rng = np.random.default_rng(7)
     sections = {"model": {"head": "every_step"}, "engine": {"rows": 8}}
     arrays = {"labels": rng.integers(0, 3, (5, 4))}
-    folder = tmp_path_factory.mktemp("both")
+    folder = tmp_path_factory.mktemp("both") / "größer und länger".ljust(180, "n") / ("n" * 200) / ("n" * 200)
+    folder.mkdir(parents=True)
     return lstm_hw.load(write_project(folder, model=both_ways(rng), steps=4, arrays=arrays, sections=sections))
 
 
