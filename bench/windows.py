@@ -189,16 +189,20 @@ def halved_rows(units=1024, lanes=None, batch=16, ports=(256, PORT_BITS), kept=8
     return result
 
 
-def stacked_rows(units=1024, lanes=STACK, kept=8, bank=64):
-    """Rows of two layers in one run whose W_h stream, beside one of them on the same engine."""
+def stacked_rows(units=1024, lanes=STACK, kept=8, bank=64, pinned=PINNED["pruned"]):
+    """Rows of two layers in one run beside one of them on the same engine: W_h streams, or stays in a larger buffer."""
     result, memory = [], MemoryModel(LATENCY)
     rows, batch, words, height, port_bits = lanes
     config = engine(Shape(rows), axi_data_bits=port_bits, weight_words=words, window=64)
     for layers in (1, 2):
         network = pruned(BankBalanced(bank, kept), units, layers=layers)
         where = f"{rows} lanes, batch {batch}, {port_bits}-bit port, {layers} in a run"
-        plan = GatherSaccPlanner(network, replace(config, shifts=(15,) * layers), batch, height).plan()
+        fields = {"shifts": (15,) * layers}
+        plan = GatherSaccPlanner(network, replace(config, **fields), batch, height).plan()
         result += rows_of(f"sacc/LSTM {units}/{units}, {where}/pruned", plan, network, memory)
+        fields["weight_words"] = STREAM_WORDS
+        plan = GatherBatchPlanner(network, replace(config, **fields), batch, pinned, 1).plan()
+        result += rows_of(f"sbe/LSTM {units}/{units}, {where}, W_h on chip/pruned", plan, network, memory)
     return result
 
 

@@ -28,7 +28,7 @@ from functools import partial
 
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
-from ..machine.isa import MODE_ZERO, SPACE_H, SPACE_X
+from ..machine.isa import SPACE_H
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
 from .gather_batch import BIAS, GatherBatchLayer, GatherBatchPlanner
@@ -142,10 +142,6 @@ class GatherSaccLayer(GatherBatchLayer):
 
     Attributes
     ----------
-    stacked : bool
-        Whether it takes turns with others.
-    copies : int
-        Of its h, for the layer above, each with a c: 1 or 0.
     step : Sum
         Of the pass, from which on the sums of a step are counted.
     """
@@ -153,11 +149,9 @@ class GatherSaccLayer(GatherBatchLayer):
     whole = False
     step = as_sum(0)
 
-    def cut(self, planner: GatherSaccPlanner) -> tuple[list[Tile], list[Tile], list[Tile]]:
-        config, shape, network, self.planner = self.config, self.layer, planner.network, planner
-        self.stacked, self.copies = len(network.recurrent) > 1, int(self.number + 1 < len(network.recurrent))
-        per_beat = config.x_per_beat if config.contexts == 1 and not self.number else 1
-        most = max(shape.blocks(config.rows) for shape in network.recurrent)
+    def cut_windows(self, pinned: int) -> tuple[list[Tile], list[Tile], list[Tile]]:
+        config, shape, planner, per_beat = self.config, self.layer, self.planner, self.x_per_beat
+        most = max(shape.blocks(config.rows) for shape in planner.network.recurrent)
         height = planner.height if self.blocks == most else min(planner.height, max(1, self.blocks - 1))
         self.grid = g = grid(shape, config, height)
         *streamed, last = window_tiles(shape, self.number, "x", config, per_beat) or self._all_of_x(per_beat)
@@ -192,12 +186,9 @@ class GatherSaccLayer(GatherBatchLayer):
         # First uses of the newest columns hold their words for the second ones.
         held = max(g.each * g.height * g.kept, *(tile.words for tile in self.x_tiles))
         self.ring = max(2 * held, ring_words(held, self.config))
-        self.times = 1 + self.copies  # that cells work on each group
         self.tail = () if self.stacked or self.answers else (self.group_units,)
         self.place = g.windows * g.width  # elements of h of a step, with those that pad the last window
         self.own["h_elements"] = 2 * self.place + self.copies * self.batch * self.layer.outputs
-        self.states = self.own["states"]  # from c to that of the copy
-        self.own["states"] *= self.times
         if self.stacked:
             self.buffers = 1  # x of a batch is taken, and is free, as one
 
@@ -224,7 +215,6 @@ class GatherSaccLayer(GatherBatchLayer):
 
     @property
     def bias(self) -> Sum | int:
-        """First entry of the bias of all row blocks; with copies but for its last column, which finishes the sums."""
         return BIAS if self.tail else self.sums + (self.batch + self.stacked) * self.blocks
 
     def _h(self, direction):
@@ -257,31 +247,15 @@ class GatherSaccLayer(GatherBatchLayer):
             return self.below.copy_of(step)
         return step * self.x_stride if self.stacked else super().x_at(step)
 
-    def copy_of(self, step: Sum) -> Sum:
-        """First element of the copy of h of a step of a batch."""
-        return step * self.layer.outputs + (self.h + 2 * self.place)
-
     # What a run begins with, and LOADs
-
-    def loaded(self) -> None:
-        self._start(self.bias - self.sums, fresh=1)
-        if self.copies:  # nobody else waits for its last column
-            self._bias(0, -1, 0, slots=self.blocks, fresh=1)
 
     def begin(self) -> None:
         if self.stacked:
             self.done = self.planner.layers[0].done
 
     def zero(self) -> int:
-        self._start(self.stacked * self.batch * self.blocks)
-        for _ in range(self.copies):
-            units = self.layer.outputs
-            self.cells(units, self.mask, MODE_ZERO, state=self.c + self.states, state_stride=units, target=self.h)
-        return super().zero() * self.times
-
-    def _start(self, target: Sum | int, **fields: int) -> None:
-        """Sums, in entries from ``target`` on, start from the bias."""
-        self.start_sums(self.mask, target, finish=bool(self.copies), **fields)
+        self.start_from_bias(self.stacked * self.batch * self.blocks)
+        return super().zero()
 
     def ahead(self, first: Sum) -> None:
         self.load(0, words_of(self.x_tiles), "W_x, for a batch")
@@ -291,10 +265,6 @@ class GatherSaccLayer(GatherBatchLayer):
 
     def _load(self, direction):
         self.load(*self.words_of_pass[direction], ("lower triangle", "upper triangle")[direction])
-
-    def first_window(self) -> None:
-        if not self.stacked:
-            self._fill_first(self.x_at(as_sum(0)))
 
     def frame(self, frame: Frame) -> None:
         b, more, idle = self.b, self.planner.more, self.planner.idle
@@ -327,7 +297,7 @@ class GatherSaccLayer(GatherBatchLayer):
             for _ in b.unless(later):
                 if not self.stacked:
                     frame.following()
-                self._start(self.stacked * self.batch * self.blocks or self._sums(1) - self.sums)
+                self.start_from_bias(self.stacked * self.batch * self.blocks or self._sums(1) - self.sums)
             self._pass(direction, partial(self._behind, frame, direction, later))
             if self.answers:
                 self.planner.heads[0].outputs(self.mask, self._h(direction))
@@ -441,7 +411,7 @@ class GatherSaccLayer(GatherBatchLayer):
         if not self.below:
             self._input(x, tile.columns, wait=first, last=last)
             fields = {"wait": 1, "take": 1, "free": 0 if self.stacked else last}
-        yield self._window("x", x, tile.columns, **fields)
+        yield self.window("x", x, tile.columns, **fields)
 
     # W_h
 
@@ -550,17 +520,13 @@ class GatherSaccLayer(GatherBatchLayer):
 
     # Windows
 
-    def _window(self, part, operand, columns, **fields):
-        space = SPACE_X if part == "x" and not self.below else SPACE_H
-        return {"fill": columns, "lift": self.lift(part), "space": space, "operand": operand, **fields}
-
     def _old(self, direction, column, **fields):
         """Elements of h of the step before that of a pass."""
-        return self._window("h", self._h(1 - direction) + column, self.grid.width, **fields)
+        return self.window("h", self._h(1 - direction) + column, self.grid.width, **fields)
 
     def _new(self, direction, column, **fields):
         """... and of h that the pass makes."""
-        return self._window("h", self._h(direction) + column, self.grid.width, **fields)
+        return self.window("h", self._h(direction) + column, self.grid.width, **fields)
 
     def _awaited(self, direction, newest, column):
         """The first window of the newest group's h, behind the copy; with a pass up the only one that waits."""
@@ -603,7 +569,6 @@ class GatherSaccPlanner(GatherBatchPlanner):
 
     name = NAME
     layer = GatherSaccLayer
-    stacks = True
 
     def __init__(self, network: Network, config: EngineConfig, batch: int, height: int) -> None:
         self.height = height
@@ -620,12 +585,3 @@ class GatherSaccPlanner(GatherBatchPlanner):
             cycles += max(steps * x, batches * x * beats)
             cycles += max(steps * layer.grid.cycles, steps * (down + up) * beats // 2)
         return cycles
-
-    def _divide(self):
-        super()._divide()
-        first = 0  # biases of all layers are in front, as they are waited for one after the other
-        for layer in self.layers:
-            layer.weights, first = first, first + layer.bias_words
-
-    def _kept(self):
-        return sorted(super()._kept(), key=lambda tile: tile.part != "bias" or tile.layer >= len(self.layers))

@@ -258,7 +258,7 @@ def _fusion_choices(ask, config):
 
 
 _GATHER_SBE = Schedule(
-    "as sbe, of one layer of a pruned model: weights stream, and are multiplied, without their zeros",
+    "as sbe, of pruned models: weights stream, and are multiplied, without their zeros",
     GatherBatchPlanner,
     ("batch", "case", "pinned"),
     choices=_gather_sbe_choices,
@@ -310,7 +310,7 @@ SCHEDULES = {
     "gather_sbe": _GATHER_SBE,
     "gather_sacc": replace(
         _GATHER_SBE,
-        doc="as gather_sbe, of any stack; W_h streams but for its diagonal, and serves two time steps as in sacc",
+        doc="as gather_sbe; W_h streams but for its diagonal, and serves two time steps as in sacc",
         planner=GatherSaccPlanner,
         options=("batch", "height"),
         choices=_gather_sacc_choices,

@@ -288,7 +288,7 @@ def test_every_schedule_from_a_file_resolves_to_itself(tmp_path, schedule, hidde
         hidden = hidden[:1]
     if SCHEDULES[schedule].pruned:
         sections |= {"prune": {"pattern": "bank_balanced", "bank": 8, "keep": 1}, "engine": {"rows": 8}}
-        hidden = (16, 16)[: 1 if schedule == "gather_sbe" else len(hidden)]
+        hidden = (16, 16)[: len(hidden)]
     original = convert(write_project(tmp_path, model=tensors(rng, 40, hidden, outputs), steps=8, sections=sections))
     assert original.choice.outcome.name == schedule and original.write_estimate(8).run["cycles"] > 0
     resolved, _ = resolve(original)

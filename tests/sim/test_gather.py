@@ -46,11 +46,12 @@ def test_bits_and_cycles(tmp_path, engine, make, stress):
     play(plan_scenario(model, plan, RUNS, stress=stress), verilog, tmp_path, image=plan.image)
 
 
-def test_a_stack_in_halves(tmp_path):
+@pytest.mark.parametrize("planner, options", [(GatherSaccPlanner, (2, 2)), (GatherBatchPlanner, (2, 1, 2))])
+def test_a_stack(tmp_path, planner, options):
     """Layers take turns, a head gives the outputs of every step."""
     model = balanced(random_network(np.random.default_rng(6), (4, 8, 8), 2, True), 4, 1)
     config = config_of(window=4, accumulators=64, finish_entries=64, program_length=512, **model.factors)
-    plan = GatherSaccPlanner(model.network, config, 2, 2).plan()
+    plan = planner(model.network, config, *options).plan()
     check(plan)
     verilog = write_verilog(tmp_path / "rtl" / "lstm_engine.v", Top(config), "lstm_engine")
     scenario = plan_scenario(model, plan, RUNS, stress=Stress(0.3, 0.5, 0.3, seed=3))
