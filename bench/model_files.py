@@ -121,13 +121,27 @@ def keras_layers(given: dict[str, np.ndarray], every_step: bool) -> list[tuple[s
     return [*result, ("Dense", config, [given["head.weight"].T, given["head.bias"]])]
 
 
+def _keras_model(items):
+    """The configuration of a model of a chain of layers; of a graph where one has ``reads`` in its own, a list of
+    names."""
+    config = {"name": "model", "layers": items}
+    if not any("reads" in item["config"] for item in items):
+        return {"class_name": "Sequential", "config": config}
+    below: list[str] = []
+    for item in items:
+        item["config"] = dict(item["config"])
+        reads = item["config"].pop("reads", below)
+        item["inbound_nodes"] = [[[name, 0, 0, {}] for name in reads]] if reads else []
+        below = [item["config"]["name"]]
+    return {"class_name": "Functional", "config": config | {"output_layers": [[below[0], 0, 0]]}}
+
+
 def keras_h5(path: Path, layers: list[tuple[str, dict, list[np.ndarray]]], version: str = "2.15.0") -> None:
     """Write what ``model.save("m.h5")`` writes."""
     import h5py
 
-    items = [{"class_name": kind, "config": config} for kind, config, _ in layers]
+    model = _keras_model([{"class_name": kind, "config": config} for kind, config, _ in layers])
     with h5py.File(path, "w") as file:
-        model = {"class_name": "Sequential", "config": {"name": "sequential", "layers": items}}
         file.attrs["model_config"], file.attrs["keras_version"] = json.dumps(model), version
         for kind, config, arrays in layers:
             inner = f"{config['name']}/{f'{kind.lower()}_cell/' if kind in KERAS_RECURRENT else ''}"
@@ -160,7 +174,7 @@ def keras_archive(layers: list[tuple[str, dict, list[np.ndarray]]]) -> bytes:
                 file.create_group(f"{folder}{end}")
                 for at, array in enumerate(arrays[number * len(arrays) // len(ends) :][: len(arrays) // len(ends)]):
                     file.create_dataset(f"{folder}{end}/{at}", data=array)
-    model = {"module": "keras", "class_name": "Sequential", "config": {"name": "sequential", "layers": items}}
+    model = {"module": "keras"} | _keras_model(items)
     members = {"metadata.json": b'{"keras_version": "3.0.0"}', "config.json": json.dumps(model).encode()}
     return zipped(members | {"model.weights.h5": weights.getvalue()})
 

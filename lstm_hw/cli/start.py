@@ -127,6 +127,9 @@ Examples:
 @click.option(
     "--skip", type=click.Choice(["first", "all", "outside"]), help="Inputs that are added to the outputs, or outside."
 )
+@click.option(
+    "--residual", type=click.Choice(["h + x", "h, x", "x, h"]), help="What is behind the LSTM of a state_dict, not h."
+)
 @click.option("--force", is_flag=True, help="Replace a project file that is there.")
 def init(
     model: str,

@@ -29,6 +29,10 @@ LAST = ("last", "twice")
 """Those of them that read the last step alone, of which two places are enough."""
 
 
+OF_X = -1
+"""What stands for x of the network among the sources of a layer, which are numbers of layers."""
+
+
 @dataclass(frozen=True)
 class Arrangement:
     """What software does around a run.

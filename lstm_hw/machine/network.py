@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from ..errors import ConfigError
-from .arrangement import WAITS
+from .arrangement import OF_X, WAITS
 from .config import CELL_SUMS, GATES
 from .isa import ACTIVATIONS
 
@@ -37,6 +37,24 @@ class Start:
     def stages(self) -> int:
         """Stages that differ."""
         return (1 + (self.repeats > 0)) * bool(self.prime_columns)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A part of what a layer reads, where that is not the vector below alone.
+
+    Parameters
+    ----------
+    layer : int
+        Whose h it is, or ``OF_X``: x of the network.
+    elements : int
+    lift : int
+        Places that its elements stand higher when they meet their weights.
+    """
+
+    layer: int
+    elements: int
+    lift: int
 
 
 def _before(used):
@@ -85,6 +103,8 @@ class LayerShape:
         Parts side by side, of which each reads its own part of the inputs and of h: the other weights are zeros.
     waits : str
         How it reads h of the layer below, of :data:`.arrangement.WAITS`.
+    sources : tuple of Source
+        What it reads side by side, if not the vector below alone. The first of its ``lifts`` is of none of them.
     """
 
     kind: str
@@ -103,8 +123,13 @@ class LayerShape:
     steps: int = 0
     directions: int = 1
     waits: str = ""
+    sources: tuple[Source, ...] = ()
 
     def __post_init__(self):
+        if self.sources and self.inputs != sum(source.elements for source in self.sources):
+            found = f"{self.inputs} inputs"
+            rule = f"must be the {' + '.join(str(source.elements) for source in self.sources)} of its sources"
+            raise ConfigError("layer sources", found, rule)
         if self.waits not in WAITS or self.waits and not self.is_recurrent:
             found = f"{self.waits!r} of a layer of kind {self.kind}"
             raise ConfigError("layer waits", found, f"must be one of {', '.join(WAITS)}; none of a linear layer")
@@ -183,6 +208,15 @@ class LayerShape:
         """Places that an element stands higher that meets a weight of a part, ``x``, ``h`` or ``skip``."""
         return self.lifts[int(part != "x")]
 
+    def source_of(self, column: int) -> tuple[Source, int]:
+        """The source that a column of W_x is for, and the first column that is."""
+        first = 0
+        for source in self.sources:
+            if column < first + source.elements:
+                break
+            first += source.elements
+        return source, first
+
     def blocks(self, rows: int) -> int:
         """Row blocks of ``rows`` rows."""
         return -(-self.matrix_rows // rows)
@@ -254,8 +288,9 @@ class Network:
         if self.thresholds and self.skip:
             rule = "must be none: of x there is a list of what changed, which the head cannot add"
             raise ConfigError("delta", "thresholds for a model with a skip", rule)
+        self._check_sources()
         for below, above in zip(self.layers, self.layers[1:], strict=False):
-            if above.inputs != WAITS[above.waits] * below.outputs:
+            if not above.sources and above.inputs != WAITS[above.waits] * below.outputs:
                 raise ConfigError("network", f"{above.inputs} inputs after {below.outputs} outputs", "must be equal")
         skips, inputs = [layer.skip for layer in self.layers], self.layers[0].inputs
         if any(skips[:-1]) or skips[-1] not in (0, inputs):
@@ -269,6 +304,37 @@ class Network:
             raise ConfigError("network: waits", found, rule)
         if self.skip and not self.head_every_step:
             raise ConfigError("network: skip", "with a head on the last step", "must be with a head on every step")
+
+    def _check_sources(self):
+        for number, layer in enumerate(self.layers):
+            for source in layer.sources:
+                below = self.layers[source.layer] if 0 <= source.layer < min(number, len(self.recurrent)) else None
+                there = self.layers[0].inputs if source.layer == OF_X and number else below and below.outputs
+                if source.elements != there or below is not None and below.projected:
+                    found = f"{source.elements} elements of {source.layer} in layer {number}"
+                    rule = "must be all of x, or of h of a recurrent layer in front of it that is not projected"
+                    raise ConfigError("network: sources", found, rule)
+        if self.branches and (
+            self.thresholds or self.sparse_h or self.waits or any(layer.directions > 1 for layer in self.layers)
+        ):
+            rule = "must be read step by step, in one direction, with no lists of what changed"
+            raise ConfigError("network: sources", "a layer that reads several vectors", rule)
+        last = any(source.layer == OF_X for layer in self.linear for source in layer.sources)
+        late = self.linear[not self.gathers :]
+        if any(layer.sources for layer in late) or last and not self.head_every_step:
+            found = "of a linear layer that is not the first, or x for the last step"
+            raise ConfigError("network: sources", found, "must be of layers on every step")
+
+    @property
+    def branches(self) -> bool:
+        """Whether a layer reads something else than the layer below, as a skip around that."""
+        return any(layer.sources for layer in self.layers)
+
+    @property
+    def last_of_x(self) -> int:
+        """The last layer in a step that reads x of the network."""
+        readers = [n for n, layer in enumerate(self.layers) if any(s.layer == OF_X for s in layer.sources)]
+        return len(self.layers) - 1 if self.skip else max(readers, default=0)
 
     @property
     def kind(self) -> str:
@@ -344,6 +410,7 @@ class Network:
             "a skip": self.skip,
             "a linear layer that reads all steps": self.gathers,
             "a layer that waits for all steps": self.waits,
+            "a skip around a layer": self.branches,
         }
         return tuple(trait for trait, there in found.items() if there)
 

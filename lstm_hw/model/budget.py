@@ -18,6 +18,7 @@ from .functions import SIGMOIDS, TANHS
 from .quant_layer import OF_PREACT, QuantPlain
 from .quant_model import QuantModel
 from .reference import activated, checked_sequences, step_groups
+from .sources import Vectors, exponents_of
 
 PLACES = {
     "x": "inputs",
@@ -74,16 +75,19 @@ def partly_rounded(model: FloatModel, qmodel: QuantModel, x: np.ndarray, rounded
     for number, (weights, layer) in enumerate(zip(model.layers, qmodel.layers, strict=True)):
         here = {place for where, place in rounded if where == number}
         arrays = _arrays(weights, layer, here)
-        if number == 0 and "w_x" not in here and qmodel.input_exponents:
-            arrays["w_x"] = arrays["w_x"] / np.exp2(qmodel.input_exponents)
+        if "w_x" not in here and qmodel.input_exponents:
+            arrays["w_x"] = arrays["w_x"] / np.exp2(exponents_of(qmodel, number, layer))
         tables = _Tables(qmodel, layer, model.functions)
         rounded_outputs = partial(_outputs, layer, model, qmodel)
         steps.append(_Steps(layer, tables, arrays, here, len(x), weights.initial, rounded_outputs))
+    vectors = Vectors(qmodel, values)
     for group in step_groups(qmodel.layers):
-        values = waited(qmodel.layers[group[0]].waits, values)
-        values = _run([steps[n] for n in group], values)
+        first = qmodel.layers[group[0]]
+        values = _run([steps[n] for n in group], waited(first.waits, vectors.read(first)))
+        vectors.add(group[-1], values)
     if qmodel.head is None:
         return qmodel.arrangement.outputs(values)
+    values = vectors.read(qmodel.linear[0])
     if qmodel.arrangement.steps:
         values = values.reshape(len(values), -1)
     elif not qmodel.head_every_step:
@@ -91,6 +95,8 @@ def partly_rounded(model: FloatModel, qmodel: QuantModel, x: np.ndarray, rounded
     for (name, layer), weights in zip(qmodel.named_linear.items(), model.linear, strict=True):
         here = {place for where, place in rounded if where == name}
         arrays = _arrays(weights, layer, here)
+        if "weight" not in here and layer.sources:
+            arrays["weight"] = arrays["weight"] / np.exp2(exponents_of(qmodel, len(qmodel.layers), layer))
         values = values @ arrays["weight"].T + arrays["bias"]
         if "skip" in arrays:
             exponents = 0 if "skip" in here else np.array(qmodel.input_exponents or 0)

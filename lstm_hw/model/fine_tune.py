@@ -26,6 +26,7 @@ from .float_model import FloatModel, refuse_arranged, refuse_plain, unread, with
 from .quant_layer import OF_PREACT, QuantLayer
 from .quant_model import QuantModel
 from .reference import float_reference
+from .sources import refuse_sources
 
 FLOAT_BITS = 53
 """Integers of fewer bits, and so sums that stay below, are exact in float64."""
@@ -58,6 +59,7 @@ class FineTune(torch.nn.Module):
         super().__init__()
         refuse_plain(model, "fine-tuning")
         refuse_arranged(model, "fine-tuning")
+        refuse_sources(model, "fine-tuning")
         shapes = [(layer.input_size, layer.hidden_size) for layer in model.layers]
         found = [(layer.input_size, layer.hidden_size) for layer in qmodel.layers]
         shapes += [(layer.input_size, layer.output_size) for layer in model.linear]

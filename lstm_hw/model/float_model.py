@@ -17,6 +17,7 @@ from ..machine.arrangement import PLAIN, WAITS, Arrangement, directions_of
 from ..machine.config import CELL_SUMS, GATES
 from ..machine.isa import ACTIVATIONS
 from .functions import SIGMOIDS, TANHS, USUAL
+from .sources import check_sources, read_size
 
 HEAD = "head"
 """What the last linear layer and its matrix are called."""
@@ -61,6 +62,8 @@ def check_chain(
     if head is None and dense:
         raise ModelError(f"{source}: dense", f"{len(dense)} linear layers without a head", "must be none")
     size, below = layers[-1].hidden_size, "hidden units of the last layer"
+    if head is not None and (first := (*dense, head)[0]).sources:
+        size, below = read_size(layers, first.sources), "elements of its sources"
     if steps:
         size, below = steps * size, f"{below} in {steps} steps"
     for number, layer in enumerate((*dense, *[head] * (head is not None))):
@@ -114,6 +117,8 @@ class RecurrentWeights:
         ``w_h`` is (4H, P).
     waits : str
         How it reads h of the layer below, of :data:`~lstm_hw.machine.arrangement.WAITS`.
+    sources : tuple of int
+        What it reads side by side, if not h of the layer below alone; see :mod:`.sources`.
 
     Raises
     ------
@@ -128,6 +133,7 @@ class RecurrentWeights:
     initial: tuple[np.ndarray, np.ndarray] | None = None
     projected: bool = False
     waits: str = field(default="", kw_only=True)
+    sources: tuple[int, ...] = field(default=(), kw_only=True)
 
     KIND: ClassVar[str]
     """Of ``CELL_SUMS``, or ``plain``."""
@@ -244,7 +250,7 @@ class PlainWeights(RecurrentWeights):
     def of_dense(cls, layer: "DenseWeights") -> "PlainWeights":
         """A linear layer where recurrent ones follow it."""
         nothing = np.zeros((layer.output_size, 0))
-        return cls(layer.weight, nothing, layer.bias, layer.source, activation=layer.activation)
+        return cls(layer.weight, nothing, layer.bias, layer.source, activation=layer.activation, sources=layer.sources)
 
 
 def hidden_rows(layer: Any) -> tuple[tuple[int, int], int]:
@@ -307,6 +313,8 @@ class DenseWeights:
         Matrix of the network's inputs x, which reach the outputs past the LSTM layers; see :func:`skip_matrix`.
     activation : str
         Of y, one of :data:`~lstm_hw.machine.isa.ACTIVATIONS`.
+    sources : tuple of int
+        What the first linear layer reads, as of :class:`RecurrentWeights`.
 
     Raises
     ------
@@ -319,6 +327,7 @@ class DenseWeights:
     source: str = "linear layer"
     skip: np.ndarray | None = None
     activation: str = "none"
+    sources: tuple[int, ...] = ()
 
     def __post_init__(self):
         check_activation(self.source, self.activation)
@@ -456,8 +465,13 @@ class FloatModel:
         if not self.layers:
             raise ModelError(self.source, "no recurrent layer", "must have at least one")
         check_stack(self.layers, self.source)
+        check_sources(self)
         for number, (below, above) in enumerate(zip(self.layers, self.layers[1:], strict=False), 1):
-            if above.input_size != WAITS.get(above.waits, 1) * below.hidden_size:
+            if above.sources:
+                if above.input_size != read_size(self.layers[:number], above.sources):
+                    rule = f"must be the {read_size(self.layers[:number], above.sources)} elements of its sources"
+                    raise ModelError(f"{self.source}: layer {number}", f"{above.input_size} inputs", rule)
+            elif above.input_size != WAITS.get(above.waits, 1) * below.hidden_size:
                 twice = f"{WAITS[above.waits]} times the " if WAITS.get(above.waits, 1) > 1 else ""
                 rule = f"must be {twice or 'the '}{below.hidden_size} hidden units of layer {number - 1}"
                 raise ModelError(f"{self.source}: layer {number}", f"{above.input_size} inputs", rule)

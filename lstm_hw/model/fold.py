@@ -7,6 +7,7 @@ import numpy as np
 
 from ..errors import ConfigError
 from .float_model import FloatModel
+from .sources import with_input
 
 Numbers = float | tuple[float, ...]
 
@@ -51,12 +52,13 @@ def folded(
     # Of free inputs the scale goes into the matrix; the offset, and what is held, are constants.
     constant = np.where(free, offset, value * scale + offset)
     first = replace(first, w_x=(first.w_x * scale)[:, free], bias=first.bias + first.w_x @ constant)
-    head = model.head
+    (_, *others), linear = with_input(model, scale, free, constant)
+    head = linear["head"]
     if head is not None and head.skip is not None:
         head = replace(head, skip=(head.skip * scale)[:, free], bias=head.bias + head.skip @ constant)
     if output_scale is not None or output_offset is not None:
         head = _with_outputs(model, head, output_scale, output_offset)
-    return replace(model, layers=(first, *model.layers[1:]), head=head)
+    return replace(model, layers=(first, *others), head=head, dense=linear["dense"])
 
 
 def _with_outputs(model, head, output_scale, output_offset):

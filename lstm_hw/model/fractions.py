@@ -127,12 +127,17 @@ def rounded_layer(
             return layer
 
 
+def _widest(config, products):
+    """Bits of an operand, more where several vectors of unlike formats are read side by side."""
+    return max(config.operand_bits, *(product.operand.width for product in products))
+
+
 def _by_matrix(config, bias, products, subject):
     """Ways to round without shifts of rows, the most fraction bits first, without end."""
     bias_most = fitting(f"{subject}: bias", bias, config.bias_bits).fraction
     own = [fitting(f"{subject}: {p.name}", p.matrix, p.bits).fraction for p in products]
     totals = [fraction + p.operand.fraction for fraction, p in zip(own, products, strict=True)]
-    most_lift = 0 if config.fractions == "shared" else FACTOR_BITS - config.operand_bits
+    most_lift = 0 if config.fractions == "shared" else FACTOR_BITS - _widest(config, products)
     for total in count(min(max(totals), min(totals) + most_lift), -1):
         formats = tuple(
             _with_fraction(p.bits, min(most, total - p.operand.fraction)) for most, p in zip(own, products, strict=True)
@@ -145,7 +150,7 @@ def _by_matrix(config, bias, products, subject):
 
 def _by_row(config, bias, products, subject):
     """Ways to round with shifts of rows, the least error of pre-activations first, then with ever fewer bits."""
-    most_lift = FACTOR_BITS - config.operand_bits - ROW_BITS
+    most_lift = FACTOR_BITS - _widest(config, products) - ROW_BITS
     own = [fitting(f"{subject}: {p.name}", p.matrix, p.bits).fraction for p in products]
     least = min(fraction + p.operand.fraction for fraction, p in zip(own, products, strict=True))
     own = [min(fraction, least + most_lift - p.operand.fraction) for fraction, p in zip(own, products, strict=True)]

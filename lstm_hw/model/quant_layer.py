@@ -220,8 +220,9 @@ class QuantRecurrent(QuantLayer):
         are h of a plain layer.
     projected : bool
         As in :class:`.float_model.RecurrentWeights`; ``h_format`` then is that of the layer above.
-    waits : str
-        As in :class:`.float_model.RecurrentWeights`.
+    waits, sources
+        As in :class:`.float_model.RecurrentWeights`; with sources ``x_format`` is one that holds them all, and may be
+        wider than operands are.
     row_shift : int64 array (4H,), optional
         Fraction bits, 0 to 7, that the weights, the bias and the sum of each row have beyond those of their formats.
 
@@ -252,6 +253,7 @@ class QuantRecurrent(QuantLayer):
     initial: tuple[np.ndarray, np.ndarray] | None = None
     projected: bool = False
     waits: str = field(default="", kw_only=True)
+    sources: tuple[int, ...] = field(default=(), kw_only=True)
 
     KIND: ClassVar[str]
     """Of ``CELL_SUMS``, or ``plain``."""
@@ -371,6 +373,8 @@ class QuantDense(PlainOutputs):
         As in :class:`QuantRecurrent`.
     activation : str
         Of the rounded sums, one of :data:`~lstm_hw.machine.isa.ACTIVATIONS`.
+    sources
+        As in :class:`QuantRecurrent`.
 
     Raises
     ------
@@ -388,6 +392,7 @@ class QuantDense(PlainOutputs):
     source: str = "quantised linear layer"
     row_shift: np.ndarray | None = None
     activation: str = "none"
+    sources: tuple[int, ...] = field(default=(), kw_only=True)
 
     ARRAYS: ClassVar[dict] = {"weight": "w_format", "bias": "bias_format"}
     PRODUCTS: ClassVar[tuple] = (("weight", "w_format", "x_format"),)

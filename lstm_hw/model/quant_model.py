@@ -16,12 +16,13 @@ import numpy as np
 from ..errors import ConfigError, FormatError, InputError, ModelError
 from ..machine.activation import make_activation
 from ..machine.activation_unit import ActivationUnit
-from ..machine.arrangement import PLAIN, WAITS, Arrangement
+from ..machine.arrangement import OF_X, PLAIN, WAITS, Arrangement
 from ..machine.formats import InputCode, QFormat, array_of
 from ..reading import parse_json
 from .delta import checked_thresholds
 from .float_model import HEAD, check_arrangement, check_chain, check_stack, kind_of, refuse_plain
 from .quant_layer import OF_PREACT, RECURRENT, PlainOutputs, QuantDense, QuantPlain, QuantRecurrent, QuantSkip
+from .sources import check_sources, common_format, read_size, refuse_sources
 from .sparse_h import checked_sparse_h
 from .store import DIGEST_KEY, TensorFile, content_digest, write_tensors
 
@@ -31,7 +32,7 @@ OPTIONAL = ("thresholds", "sparse_h")
 """Lists of the JSON block that are left out where they are empty."""
 INITIAL = ("initial_h", "initial_c")
 """Tensors of the state that a layer starts from."""
-_APART = ("source", "row_shift", "activation", "initial", "projected", "waits")
+_APART = ("source", "row_shift", "activation", "initial", "projected", "waits", "sources")
 EXPONENT_LIMIT = 64
 """Largest power of two that an input is scaled by, either way."""
 _FORMAT_TEXT = 48
@@ -96,6 +97,7 @@ class QuantModel:
         if not self.layers:
             raise ModelError("quantised model", "no recurrent layer", "must have at least one")
         check_stack(self.layers, "quantised model")
+        check_sources(self)
         check_chain(self.source, self.layers, self.dense, self.head, self.head_every_step, self.arrangement.steps)
         check_arrangement(self)
         chain = [*self.layers, *self.linear]
@@ -105,6 +107,9 @@ class QuantModel:
         given += [(layer.output_size, layer.output) for layer in self.linear]
         for (size, number_format), above in zip(given, chain[1:], strict=False):
             size *= WAITS.get(getattr(above, "waits", ""), 1)
+            if above.sources:
+                formats = [self.input_format if s == OF_X else self.layers[s].hidden for s in above.sources]
+                size, number_format = read_size(self.layers, above.sources), common_format(formats)
             if above.input_size != size:
                 raise ModelError(above.source, f"{above.input_size} inputs", f"must be {size}")
             if above.x_format != number_format:
@@ -140,6 +145,7 @@ class QuantModel:
         if self.thresholds or self.sparse_h:
             section = "delta" if self.thresholds else "sparse_h"
             refuse_plain(self, section)
+            refuse_sources(self, section)
             if any(layer.reset_before for layer in self.layers):
                 rule = "must be for LSTM layers, or GRU layers that reset h behind its product"
                 raise ConfigError(section, "for a GRU that resets h before its product", rule)
@@ -371,6 +377,7 @@ def _describe(layer):
     kind = {"kind": layer.KIND} if getattr(layer, "KIND", "lstm") != "lstm" else {}
     kind |= {"projected": True} if getattr(layer, "projected", False) else {}
     kind |= {"waits": layer.waits} if getattr(layer, "waits", "") else {}
+    kind |= {"sources": layer.sources} if layer.sources else {}
     return kind | values | ({"activation": activation} if activation != "none" else {})
 
 
@@ -392,7 +399,7 @@ def _restore(cls, description, tensors, prefix, path):
     subject = f"{path}: {prefix.rstrip('.')}"
     wanted = _described(cls)
     more = {"activation"} if issubclass(cls, PlainOutputs) else {"projected"}
-    more |= {"waits"} if issubclass(cls, QuantRecurrent) else set()
+    more |= {"waits", "sources"} if issubclass(cls, QuantRecurrent) else {"sources"}
     if not isinstance(description, dict) or set(description) - more != set(wanted):
         found = sorted(description) if isinstance(description, dict) else repr(description)
         raise ModelError(subject, found, f"must describe {', '.join(wanted)}")
@@ -403,6 +410,10 @@ def _restore(cls, description, tensors, prefix, path):
     if values.get("waits", "") not in WAITS:
         rule = f"must be one of {', '.join(filter(None, WAITS))}"
         raise ModelError(f"{subject}: waits", repr(values["waits"])[:_FORMAT_TEXT], rule)
+    sources = values.setdefault("sources", ())
+    if not isinstance(sources, list | tuple) or not all(type(source) is int for source in sources):
+        raise ModelError(f"{subject}: sources", repr(sources)[:_FORMAT_TEXT], "must be numbers of layers")
+    values["sources"] = tuple(sources)
     if type(values.get("projected", True)) is not bool:
         raise ModelError(f"{subject}: projected", repr(values["projected"])[:_FORMAT_TEXT], "must be true")
     for name in cls.ARRAYS:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import ConfigError, FormatError
 from ..machine.arrangement import waited
-from ..machine.config import VALUE_BITS
+from ..machine.config import FACTOR_BITS, ROW_BITS, VALUE_BITS
 from ..machine.formats import QFormat
 from .calibrate import ENOUGH_BITS, NEAR, Survey, chosen_formats, dense_format, survey
 from .float_model import FloatModel, cells_of
@@ -24,6 +24,7 @@ from .quant_config import OF_LAYERS, QuantConfig
 from .quant_layer import LOOKED_UP, RECURRENT, QuantDense, QuantPlain, QuantSkip
 from .quant_model import EXPONENT_LIMIT, QuantModel
 from .reference import checked_sequences, float_reference, integer_reference
+from .sources import Vectors, common_format, with_input
 
 SAMPLE = 256
 """Sequences of the calibration set that a choice between ways of rounding is judged by, at most."""
@@ -138,7 +139,8 @@ def quantize(
         (x, h), *others = runs.vectors[0]
         vectors = [(x * np.exp2(exponents), h), *others], runs.vectors[1]
         first = replace(model.layers[0], w_x=model.layers[0].w_x / np.exp2(exponents))
-        of_scaled = replace(model, layers=(first, *model.layers[1:]))
+        (_, *layers), linear = with_input(model, np.exp2(-np.array(exponents)))
+        of_scaled = replace(model, layers=(first, *layers), **linear)
         if model.head is not None and model.head.skip is not None:
             of_scaled = replace(of_scaled, head=replace(model.head, skip=model.head.skip / np.exp2(exponents)))
         qmodel = _quantize(of_scaled, calibration * np.exp2(exponents), found, config, vectors, progress)
@@ -157,6 +159,8 @@ def quantize(
     given = replace(given, **ways[0])
     _check_states(model, given)
     scaled = {None: quantized(given, progress=progress)}
+    formats = _formats(model, calibration, found, given)
+    reasons += _told_near(given, formats, _brought_near(model, formats, given))
     if model.functions != USUAL:
         reasons.append(f"activation unit: {given.activation}, since gates have {' and '.join(model.functions)}")
     for line in (_room(calibration, scaled[None].input_format), *reasons) if tell else ():
@@ -275,25 +279,23 @@ def _input_scales(calibration, number_format):
 
 def _quantize(model, calibration, found, config, of_matrices, progress=None):
     total = len(model.layers) + len(model.linear)
-    x_format = _input_format(calibration, config)
+    formats = _brought_near(model, _formats(model, calibration, found, config), config)
     vectors, of_linear = of_matrices
     layers, cells, of_plain = [], count(), config.of_plain
     for number, weights in enumerate(model.layers):
+        x_format, hidden = _read_format(weights, formats[: number + 1]), formats[number + 1]
         if weights.KIND == "plain":
-            spread = found.layers[number]["plain"]
-            layers.append(_quantize_plain(weights, x_format, spread, of_plain, number, *vectors[number]))
+            layers.append(_quantize_plain(weights, x_format, hidden, of_plain, number, *vectors[number]))
         else:
-            of_layer = config.of_layer(next(cells))
-            h_format = of_layer.hidden
-            if weights.projected:
-                h_format = _plain_format(model.layers[number + 1], found.layers[number + 1]["plain"], of_plain)
+            of_layer = replace(config.of_layer(next(cells)), hidden=hidden)
+            h_format = formats[number + 2] if weights.projected else hidden
             layers.append(_quantize_recurrent(weights, x_format, h_format, of_layer, number, *vectors[number]))
-        x_format = layers[-1].hidden
         if progress:
             progress(number + 1, total)
-    linear, x = [], (layers[0].x_format, vectors[0][0])
+    linear, x, x_format = [], (layers[0].x_format, vectors[0][0]), layers[-1].hidden
     for number, (name, weights) in enumerate(model.named_linear.items()):
         spread = None if weights is model.head else found.dense[number]
+        x_format = _read_format(weights, formats) if weights.sources else x_format
         outputs = max(-found.low, found.high)
         linear.append(_quantize_dense(weights, x_format, spread, outputs, of_plain, name, of_linear[number], *x))
         x_format = linear[-1].output
@@ -302,6 +304,48 @@ def _quantize(model, calibration, found, config, of_matrices, progress=None):
     head = linear.pop() if linear else None
     arranged = {"dense": tuple(linear), "arrangement": model.arrangement}
     return QuantModel(tuple(layers), head, model.head_every_step, config.activation, **arranged)
+
+
+def _formats(model, calibration, found, config):
+    """Formats of x and of each layer's h."""
+    formats, cells = [_input_format(calibration, config)], count()
+    for weights, spreads in zip(model.layers, found.layers, strict=True):
+        if weights.KIND == "plain":
+            formats.append(_plain_format(weights, spreads["plain"], config.of_plain))
+        else:
+            formats.append(config.of_layer(next(cells)).hidden)
+    return formats
+
+
+def _read_format(weights, formats):
+    """Format of what a layer reads, from those of x and of each h in front of it."""
+    return common_format([formats[source + 1] for source in weights.sources]) if weights.sources else formats[-1]
+
+
+def _brought_near(model, formats, config):
+    """Formats of x and of each h; of those that a layer reads side by side, none has so many more fraction bits than
+    another that the lanes could not multiply them by one weight."""
+    formats, most = [*formats], 0 if config.operand_bits != 16 else FACTOR_BITS - config.operand_bits - ROW_BITS
+    readers = [layer for layer in (*model.layers, *model.linear) if layer.sources]
+    for _ in range(len(formats)):  # what one loses, others that are read with it may lose
+        for layer in readers:
+            bound = min(formats[source + 1].fraction for source in layer.sources) + most
+            for source in layer.sources:
+                before = formats[source + 1]
+                fraction = min(before.fraction, bound)
+                formats[source + 1] = replace(before, integer=before.width - 1 - fraction, fraction=fraction)
+    return formats
+
+
+def _told_near(config, formats, near):
+    """What is told of formats that others made coarser; an error where that of x was given."""
+    if config.input_format not in (None, near[0]):
+        rule = f"must have at most {near[0].fraction} fraction bits: a layer reads x beside what has fewer"
+        raise FormatError("quantize.input_format", config.input_format, rule)
+    for source, (before, after) in enumerate(zip(formats, near, strict=True), -1):
+        name = "x" if source < 0 else f"h of layer {source}"
+        if before != after:
+            yield f"{name}: {after} instead of {before}, since a layer reads it beside what has fewer fraction bits"
 
 
 def _input_format(calibration, config):
@@ -341,8 +385,8 @@ def _plain_format(weights, spread, config):
     return replace(config.preact, integer=integer, fraction=width - 1 - integer)
 
 
-def _quantize_plain(weights, x_format, spread, config, number, x, h):
-    hidden, initial = _plain_format(weights, spread, config), None
+def _quantize_plain(weights, x_format, hidden, config, number, x, h):
+    initial = None
     if weights.initial is not None:
         _check_state(f"{weights.source}: initial h", weights.initial[0], hidden, f"the outputs' {hidden}")
         initial = (hidden.quantize(weights.initial[0]),) * 2
@@ -373,6 +417,7 @@ def _quantize_plain(weights, x_format, spread, config, number, x, h):
             initial,
             activation=weights.activation,
             waits=weights.waits,
+            sources=weights.sources,
         )
 
     return rounded_layer(config, weights.bias, products, f"layer {number}", build)
@@ -398,6 +443,7 @@ def _quantize_recurrent(weights, x_format, h_format, config, number, x, h):
             initial,
             weights.projected,
             waits=weights.waits,
+            sources=weights.sources,
         )
 
     initial = None
@@ -437,8 +483,10 @@ def _quantize_dense(weights, v_format, spread, outputs, config, name, vectors, x
         values = (weight, bias, v_format, w_format, rounding.bias, rounding.accumulator, given or chosen)
         values = (*values, name, rounding.rows, weights.activation)
         if not skip:
-            return QuantDense(*values)
-        return QuantSkip(*values, skip=skip[0], skip_format=skip_format[0], skip_x_format=x_format)
+            return QuantDense(*values, sources=weights.sources)
+        return QuantSkip(
+            *values, sources=weights.sources, skip=skip[0], skip_format=skip_format[0], skip_x_format=x_format
+        )
 
     return rounded_layer(config, weights.bias, products, name, build)
 
@@ -450,9 +498,9 @@ def _vectors(model, sample):
     float_reference(model, sample, trace=trace)
     size = sample.shape[0] * sample.shape[1]
     chosen = np.arange(0, size, max(1, size // VECTORS))
-    below, found = sample, []
+    read, found = Vectors(model, sample), []
     for number, layer in enumerate(model.layers):
-        below = waited(layer.waits, below)
+        below = waited(layer.waits, read.read(layer))
         h = trace[number + layer.projected]["h"][..., : layer.w_h.shape[1]]
         first = np.zeros_like(h[:, :1])
         if h.shape[2] and (initial := model.layers[number + layer.projected].initial) is not None:
@@ -462,7 +510,8 @@ def _vectors(model, sample):
             r = SIGMOIDS[model.functions[0]](trace[number]["pre"][..., : layer.hidden_size])
             before = np.concatenate([before, r * before], axis=2)
         found.append(tuple(values.reshape(size, values.shape[2])[chosen] for values in (below, before)))
-        below = trace[number]["h"]
+        read.add(number, trace[number]["h"])
+    below = read.read(model.linear[0] if model.linear else None)
     read = [below.reshape(len(sample), -1) if model.arrangement.steps else below.reshape(size, -1)[chosen]]
     for number in range(len(model.layers), len(model.layers) + len(model.dense)):
         y = trace[number]["y"]

@@ -18,6 +18,7 @@ from .float_model import FloatModel
 from .functions import SIGMOIDS, TANHS, sigmoid
 from .quant_layer import QuantSkip
 from .quant_model import QuantModel
+from .sources import Vectors
 from .sparse_h import kept_groups, sparse
 
 BLOCK = 256
@@ -61,11 +62,11 @@ def float_reference(
     gate, tanh = SIGMOIDS[model.functions[0]], TANHS[model.functions[1]]
     given, kept = x, [[("h", size, None), ("c", size, None)] for size in model.hidden_sizes]
     state = _checked_state(state, len(x), kept, np.float64, [layer.initial for layer in model.layers])
-    states = [*state]
+    states, vectors = [*state], Vectors(model, x)
     for group in step_groups(model.layers):
         records = {n: _Record(x.shape[:2], model.layers[n], np.float64, ("pre",)) for n in group}
         first = model.layers[group[0]]
-        x = waited(first.waits, x)
+        x = waited(first.waits, vectors.read(first))
         pre_x = x @ first.w_x.T + first.bias
         for step in range(x.shape[1]):
             below = None
@@ -82,8 +83,10 @@ def float_reference(
                 records[number].add(step, pre, c, below)
         for number, record in records.items():
             x = record.finish(trace, number)
+            vectors.add(number, x)
     if model.head is None:
         return model.arrangement.outputs(x), states
+    x = vectors.read(model.linear[0])
     if model.arrangement.steps:
         x = x.reshape(len(x), 1, -1)
     x = x if model.head_every_step else x[:, -1:]
@@ -216,10 +219,10 @@ def _integer_block(qmodel, x, state, records, clipped, changes):
     steps = [_Steps(qmodel, n, entry, clipped, changes) for n, entry in enumerate(state)]
     for layer in steps:
         layer.read = steps[layer.number + layer.layer.projected]
-    record, given, outputs = [], x, None
+    record, vectors, outputs = [], Vectors(qmodel, x, shifted=True), None
     for group in step_groups(qmodel.layers):
         members = [steps[n] for n in group]
-        given = waited(members[0].layer.waits, given, qmodel.arrangement.kept)
+        given = waited(members[0].layer.waits, vectors.read(members[0].layer), qmodel.arrangement.kept)
         kept = [None if records is None else _Record(x.shape[:2], layer.layer, np.int64) for layer in members]
         outputs = np.empty((*x.shape[:2], members[-1].layer.hidden_size), np.int64)
         passed = np.empty_like(outputs) if qmodel.thresholds else outputs
@@ -231,11 +234,13 @@ def _integer_block(qmodel, x, state, records, clipped, changes):
                     one.add(step, pre, layer.c, layer.h)
             outputs[:, step] = layer.h
             passed[:, step] = below
-        given = passed
+        vectors.add(group[-1], passed)
         record += [one and one.arrays for one in kept]
     if records is not None:
         records.append(record)
     after = [layer.state for layer in steps]
+    if qmodel.linear and qmodel.linear[0].sources:
+        outputs = vectors.read(qmodel.linear[0])
     return _linear(qmodel, outputs, x, clipped, None if records is None else record), after
 
 
@@ -343,9 +348,12 @@ def _exact_block(qmodel, x, state):
     """As :func:`_integer_block`, in float64 and without a record."""
     inputs, after, last = x, [], len(qmodel.layers) - 1
     x = np.ascontiguousarray(x.transpose(1, 2, 0), np.float64)
-    only_last = qmodel.head is not None and not qmodel.head_every_step and not qmodel.arrangement.steps
+    vectors, only_last = Vectors(qmodel, x, shifted=True, axis=1), False
+    if qmodel.head is not None and not qmodel.head_every_step and not qmodel.arrangement.steps:
+        only_last = not qmodel.linear[0].sources
     for number, (layer, pair) in enumerate(zip(qmodel.layers, state, strict=True)):
         h, c = (np.ascontiguousarray(values.T, np.float64) for values in pair)
+        x = vectors.read(layer)
         if layer.waits:
             read = waited(layer.waits, x.transpose(2, 0, 1), qmodel.arrangement.kept)
             x = np.ascontiguousarray(read.transpose(1, 2, 0))
@@ -353,6 +361,8 @@ def _exact_block(qmodel, x, state):
         ExactSteps(layer, qmodel.unit_of(layer), qmodel.argument_of(layer), x.shape[2]).run(x, h, c, outputs)
         after.append(tuple(values.T.astype(np.int64) for values in (h, c)))
         x = h[None] if outputs is None else outputs
+        vectors.add(number, x)
+    x = vectors.read(qmodel.linear[0] if qmodel.linear else None)
     return _linear(qmodel, x.transpose(2, 0, 1).astype(np.int64), inputs, None, None), after
 
 

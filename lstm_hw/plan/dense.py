@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import accumulate
 
-from ..machine.arrangement import LAST, WAITS
+from ..machine.arrangement import LAST, OF_X, WAITS
 from ..machine.config import SERIAL_SLOTS, EngineConfig
 from ..machine.isa import MODE_RESET, SPACE_CONSTANT, SPACE_H, SPACE_X, VECTORS_BITS
 from ..machine.latency import FINISH_DELAY, H_TOKEN_DELAY, HAZARD_COLUMNS, QUEUE_DEPTH, CellLatency
@@ -67,7 +67,9 @@ class ResidentLayer(TurningX):
     def __init__(self, planner: ResidentPlanner, shape: LayerShape, number: int) -> None:
         super().__init__(planner, shape, number)
         config, self.linear = planner.config, shape.kind == "linear"
+        self.planner = planner
         self.own_h = not shape.projected and shape.h_columns > 0
+        self.frees_x = number == planner.network.last_of_x
         self.resets = shape.outputs if shape.reset_before else 0
         self.parts = shape.directions if self._is_apart(shape) else 1
         sizes, place, self.kept = planner.among(number)
@@ -91,6 +93,8 @@ class ResidentLayer(TurningX):
         """
         above = [] if self.linear else recurrent[place + 1 :]
         self.tokens_ahead = sum((recurrent + linear)[:place]) + sum(above) - (self.layer.inputs if place else 0)
+        # ... and up to the last one of each recurrent layer below.
+        self.tokens_to = [sum(above) + behind for behind in accumulate(recurrent[:place])]
         self.others_ahead = sum(recurrent[:place]) + sum(above)
         self.tail = (sum(recurrent),)
         self.written = not self.linear or place < len(recurrent + linear)  # its outputs, to the h memory
@@ -103,6 +107,7 @@ class ResidentLayer(TurningX):
         width = tile_columns(blocks, self.config.units_per_block, columns)
         units, inputs = shape.h_columns - self.resets, shape.inputs // self.parts
         x = self._of_parts(self._x_tiles(inputs, width if place or shape.waits else inputs), inputs)
+        old, x = self._by_age(width, x) if shape.sources else ([], x)
         h, reset = self._of_parts(self.column_tiles("h", units // self.parts, width), units // self.parts), []
         if self.resets:
             reset = [replace(tile, first_column=units + tile.first_column) for tile in h]
@@ -110,11 +115,11 @@ class ResidentLayer(TurningX):
         if self._takes_turns(planner):
             h = self._in_turn(h)
         self.in_turn = any(tile.blocks < blocks for tile in h)
-        self.order = (skip + h + x if place else x + h) + reset
+        self.order = (skip + h + old + x if place else x + h) + reset
         # Of row blocks, the first tile starts from the bias and the last one finishes the sums.
         slots = [(tile.first_block + slot, tile) for tile in self.order for slot in range(tile.blocks)]
         self.starting, self.finishing = dict(reversed(slots)).values(), dict(slots).values()
-        self.last_x = x[-1]
+        self.last_x = next((tile for tile in reversed(self.order) if self._is_of_x(tile)), None)
         self.of_step, self.zeros, self.of_reset = x, None, reset[0] if reset else None
         if shape.steps:
             firsts = range(0, shape.x_columns, shape.inputs)
@@ -171,6 +176,25 @@ class ResidentLayer(TurningX):
                 arrives[block], starts = starts + latency, starts + per_unit * units[block]
             ends.append(now)
         return (ends[-1] - ends[-1 - SETTLED_STEPS // 2]) / (SETTLED_STEPS // 2)
+
+    def _by_age(self, width, x):
+        """Of a layer with sources, the tiles of what has long been there, and of h of the layer below."""
+        tiles, first = {}, 0
+        for source in self.layer.sources:
+            whole = source.elements if source.layer == OF_X else width
+            tiles[source.layer] = [
+                replace(tile, first_column=first + tile.first_column)
+                for tile in self.column_tiles("x", source.elements, whole)
+            ]
+            first += source.elements
+        newest = tiles.pop(self.number - 1, [])
+        return [tile for some in tiles.values() for tile in some], newest
+
+    def _is_of_x(self, tile):
+        """Whether a tile is for x of the network."""
+        if tile.part != "x" or not self.layer.sources:
+            return tile.part == "x" and not self.number
+        return self.layer.source_of(tile.first_column)[0].layer == OF_X
 
     def _is_apart(self, shape):
         """Whether no row block has units of two directions: then each walks the columns of its own alone."""
@@ -347,12 +371,25 @@ class ResidentLayer(TurningX):
             source = self if self.own_h else self.projection
             return {"space": SPACE_H, "operand": source.h_before(number) + column, "wait": 1} | self._taking(tile)
         if not self.number:
-            free = int(tile is self.last_x and not self.keeps_x)
+            free = int(tile is self.last_x and self.frees_x)
             return {"space": SPACE_X, "operand": self.x_at(step) + column, "wait": 1, "take": 1, "free": free}
+        if self.layer.sources:
+            return self._of_source(tile, step, number)
         if self.layer.waits:
             return {"space": SPACE_H, "operand": self._waited(column, number)}
         below = self.below.h if self.below.linear else self.below.h_before(number + 1)
         return {"space": SPACE_H, "operand": below + column, "wait": 1, "offset": self.tokens_ahead + column}
+
+    def _of_source(self, tile, step, number):
+        """What the columns of a tile multiply that are for one of several sources, and what they wait for."""
+        source, first = self.layer.source_of(tile.first_column)
+        column = tile.first_column - first
+        if source.layer == OF_X:  # the first layer has waited for it
+            free = int(tile is self.last_x and self.frees_x)
+            return {"space": SPACE_X, "operand": self.source.x_at(step) + column, "free": free}
+        offset = self.tokens_to[source.layer] - source.elements + column
+        operand = self.planner.layers[source.layer].h_before(number + 1) + column
+        return {"space": SPACE_H, "operand": operand, "wait": 1, "offset": offset}
 
     def _waited(self, column, number):
         """Where an element of x is among the h of all steps, which are there: of the step or the one as far from the
@@ -376,7 +413,10 @@ class ResidentLayer(TurningX):
 
     def _products(self, tile, comment, **fields):
         fields = {"weight": self.address[tile], "columns": tile.columns, "slots": tile.blocks} | fields
-        self.mac(self.mask, comment=comment, lift=self.lift(tile.part), **fields)
+        lift = self.lift(tile.part)
+        if tile.part == "x" and self.layer.sources:
+            lift = self.config.lift_of(self.layer.source_of(tile.first_column)[0].lift)
+        self.mac(self.mask, comment=comment, lift=lift, **fields)
 
 
 class ResidentPlanner(StackPlanner):
@@ -399,6 +439,7 @@ class ResidentPlanner(StackPlanner):
         "a skip",
         "a linear layer that reads all steps",
         "a layer that waits for all steps",
+        "a skip around a layer",
     )
 
     def __init__(self, network: Network, config: EngineConfig) -> None:

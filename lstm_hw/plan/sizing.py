@@ -24,13 +24,14 @@ from ..machine.isa import (
     STEPS_REGISTER,
     WORD_BITS,
 )
-from ..machine.network import LayerShape, Network
+from ..machine.network import LayerShape, Network, Source
 from ..machine.pack import bias_digits, start_h, start_of, stored_bias
 from ..machine.plan import Plan
 from ..model.float_model import cells_of
 from ..model.quant_config import OF_LAYERS
 from ..model.quant_layer import QuantPlain, QuantSkip
 from ..model.quant_model import QuantModel
+from ..model.sources import read_size, shifts_of
 from ..proof.cycles import long_steps
 from .delta import DeltaPlanner
 from .dense import ResidentPlanner
@@ -167,7 +168,14 @@ def row_bits_of(qmodel: QuantModel) -> int:
 
 def lifts_of(qmodel: QuantModel) -> tuple[int, ...]:
     """The lifts that a quantised model's operands need, in ascending order: the low bits of a sum are below all."""
-    return tuple(sorted({lift + row_bits_of(qmodel) for layer in _layers(qmodel) for lift in layer.lifts}))
+    row_bits = row_bits_of(qmodel)
+    lifts = {lift for layer in _layers(qmodel) for lift in (*layer.lifts, *_source_lifts(qmodel, layer))}
+    return tuple(sorted(lift + row_bits for lift in lifts))
+
+
+def _source_lifts(qmodel, layer):
+    """Places that elements of each source of a layer stand higher."""
+    return [layer.lifts[0] + shift for shift in shifts_of(qmodel, layer)]
 
 
 def network_of(qmodel: QuantModel, weight_bits: int | None = None, activity: tuple[float, ...] = ()) -> Network:
@@ -226,6 +234,10 @@ def network_of(qmodel: QuantModel, weight_bits: int | None = None, activity: tup
         reads["directions"] = qmodel.arrangement.output_halves if kind == "linear" else directions[len(shapes)]
         if kind != "linear":
             reads["waits"] = layer.waits
+        if layer.sources:
+            sizes = [read_size(qmodel.layers, (source,)) for source in layer.sources]
+            places = [lift + row_bits for lift in _source_lifts(qmodel, layer)]
+            reads["sources"] = tuple(map(Source, layer.sources, sizes, places))
         if kind == "linear" and len(shapes) == len(qmodel.layers) and qmodel.arrangement.steps:
             reads["steps"] = qmodel.arrangement.steps
             inputs //= reads["steps"]

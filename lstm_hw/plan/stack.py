@@ -97,8 +97,9 @@ class StackPlanner:
         self.all[-1].sends = True
         for below, head in pairwise((self.layers[-1], *self.heads)):
             head.before = head.below = below
-            head.source = self.layers[0]
-        self.layers[0].keeps_x = network.skip
+        for layer in self.all:
+            layer.source = self.layers[0]
+        self.layers[0].keeps_x = network.last_of_x > 0
         self._place()
 
     @classmethod

@@ -70,6 +70,11 @@ class ModelSection:
         "first or all inputs are added to the outputs, where a file of tensors does not say it; outside leaves out the "
         "addition that the file asks for",
     )
+    residual: str | None = _key(
+        None,
+        "what is behind the LSTM instead of its h, x being what its first layer reads, where a file of tensors does "
+        "not say it: 'h + x', or side by side 'h, x' or 'x, h'",
+    )
     front_prefix: str | tuple[str, ...] | None = _key(
         None, "the same as head_prefix, for linear layers in front of the LSTM in a file of tensors: their prefixes"
     )

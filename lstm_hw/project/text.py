@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from ..machine.arrangement import OF_X
 from ..model.budget import PLACES
 from ..model.delta_search import Thresholds
 from ..model.precision import Found
@@ -43,7 +44,7 @@ def quantized(project: Project) -> Iterator[str]:
         yield from _aligned([tuple(column.removeprefix(">") for column in PRUNING[1]), *pruning_rows(pruning)])
         yield ZEROS
     for number, layer in enumerate(qmodel.layers):
-        size = f"{layer.input_size} -> {layer.hidden_size}, W_x {layer.w_x_format}, "
+        size = f"{_read(layer)}{layer.input_size} -> {layer.hidden_size}, W_x {layer.w_x_format}, "
         size += f"W_h {layer.w_h_format}, " if layer.w_h.size else ""
         if isinstance(layer, QuantPlain):
             yield f"layer {number}: plain {size}{_rows(layer)}{layer.activation}, h {layer.hidden}"
@@ -55,7 +56,7 @@ def quantized(project: Project) -> Iterator[str]:
     for name, layer in qmodel.named_linear.items():
         skip = f"x is added by {layer.skip_format}, " if isinstance(layer, QuantSkip) else ""
         activation = "" if layer.activation == "none" else f"{layer.activation}, "
-        line = f"{name}: {layer.input_size} -> {layer.output_size}, W {layer.w_format}, {skip}"
+        line = f"{name}: {_read(layer)}{layer.input_size} -> {layer.output_size}, W {layer.w_format}, {skip}"
         yield f"{line}{_rows(layer)}{activation}outputs {layer.output}"
     accuracy = project.accuracy() if project.data.x is not None else None
     if accuracy:
@@ -66,6 +67,12 @@ def quantized(project: Project) -> Iterator[str]:
             + f"float {accuracy['float']:{form}}, integer {accuracy['integer']:{form}}"
         )
     yield from numbers(project)
+
+
+def _read(layer):
+    """What a layer reads, if it is not the vector below alone."""
+    names = ["x" if source == OF_X else f"h of layer {source}" for source in layer.sources]
+    return f"of {', '.join(names)}: " if names else ""
 
 
 def _rows(layer):

@@ -424,7 +424,10 @@ class Checker(Cells, Windows):
             return
         if command.space == SPACE_CONSTANT:
             self._fail(command, "weights times a constant", "must be multiplied by x or h")
-        places, lifts = shape.lifts[int(part)], self.config.lifts
+        source, start = shape.source_of(int(columns[0])) if shape.sources and not part else (None, 0)
+        if source and columns[-1] >= start + source.elements:
+            self._fail(command, f"columns {columns[0]} to {columns[-1]}", "must be of one source")
+        places, lifts = source.lift if source else shape.lifts[int(part)], self.config.lifts
         lift = self.window_lift if command.gather else command.lift
         if lift >= len(lifts) or lifts[lift] != places:
             self._fail(command, f"lift {lift} of {lifts}", f"must be the one of {places} places for these weights")
@@ -434,12 +437,12 @@ class Checker(Cells, Windows):
         if shape.waits and not part:
             self._add_waited(command, partial, k, layer, columns)
             return
-        vector = self._gathered(command, k, columns) if command.gather else self._operands(command, k, columns)
+        vector = self._gathered(command, k, columns) if command.gather else self._operands(command, k, columns - start)
         if changes:
             change = self._changes if self.config.walks else self._column_changes
             change(command, partial, layer, part, columns, vector)
             return
-        wanted = layer + shape.projected if part else layer - 1
+        wanted = layer + shape.projected if part else source.layer if source else layer - 1
         if vector[0] == ZERO:
             vector = (wanted, ANY, vector[2]) if part else (NOBODY, NOBODY, NOBODY)
         if part and shape.skip:

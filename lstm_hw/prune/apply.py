@@ -8,6 +8,7 @@ from ..errors import ConfigError, VerificationError
 from ..model.float_model import FloatModel, refuse_arranged, refuse_plain
 from ..model.quant_config import QuantConfig
 from ..model.quant_model import QuantModel
+from ..model.sources import refuse_sources
 from .patterns import BlockCirculant, MaskPattern, Pattern
 from .settings import MATRICES, PruneConfig
 
@@ -94,6 +95,7 @@ def prune(model: FloatModel, config: PruneConfig) -> Pruned:
     """
     refuse_plain(model, "prune")
     refuse_arranged(model, "prune")
+    refuse_sources(model, "prune")
     patterns = _patterns(model, config)
     matrices, layers = [], []
     for number, layer in enumerate(model.layers):
@@ -130,6 +132,7 @@ def check_pruned(model: FloatModel, config: PruneConfig) -> None:
     """
     refuse_plain(model, "prune")
     refuse_arranged(model, "prune")
+    refuse_sources(model, "prune")
     for name, pattern in _patterns(model, config).items():
         if pattern is not None:
             number, kind = name.split(".")

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import ConfigError, LstmHwError, ModelError
-from ...machine.arrangement import MOST_STEPS, PLAIN, Arrangement
+from ...machine.arrangement import MOST_STEPS, OF_X, PLAIN, Arrangement
 from ...machine.isa import ACTIVATIONS
 from ...reading import MAX_JSON_BYTES, MAX_VALUES, open_archive, open_file, parse_json, read_stored
 from ..both_ways import Part, in_parts
@@ -27,6 +27,7 @@ from ..float_model import FloatModel, check_shape
 from ..functions import USUAL
 from ..store import MAX_FILE_BYTES
 from .chain import LinearChain
+from .joined import Joined, behind, check_joints
 from .json_models import keras_dense, keras_recurrent
 from .libraries import library
 from .options import ALL, FINAL, HEAD_MODES, NO_HEAD, OF_TENSORS, ReadOptions
@@ -53,13 +54,16 @@ one, where there is no mask."""
 _DIRECTIONS = ("forward_layer", "backward_layer")
 _MERGED = {"concat": None, "sum": 1.0, "ave": 0.5}
 """Merge mode -> factor of the matrix that reads the sum of both directions."""
+_JOINTS = ("Add", "Subtract", "Average", "Concatenate")
+"""Layers that read several others."""
 _ARRAYS = ("kernel", "recurrent_kernel", "bias")
 
 
 @dataclass(frozen=True)
 class _Layer:
     """A layer: class, name and configuration; ``wrapped`` by TimeDistributed; ``backward`` is the other direction of
-    a bidirectional one, whose directions are numbered, and ``merge`` how both become one output."""
+    a bidirectional one, whose directions are numbered, and ``merge`` how both become one output. ``reads`` names the
+    layers whose outputs it gets, and ``readers`` is the number of those that get its own, a joint counting twice."""
 
     kind: str
     name: str
@@ -68,6 +72,8 @@ class _Layer:
     backward: "_Layer | None" = None
     merge: str | None = None
     direction: int | None = None
+    reads: tuple[str, ...] = ()
+    readers: int = 1
 
     def described(self):
         if self.backward is not None:
@@ -161,20 +167,39 @@ class KerasFile:
             raise ModelError(f"{self.path}: layers", "two layers of one name", "must have names of their own")
         if kind != "Sequential":
             nodes = [_sources(item.get("inbound_nodes"), set(names)) for item in items]
-            sources = dict(zip(names, nodes, strict=True))
-            for layer, from_ in zip(layers, nodes, strict=True):
-                if len(from_) > 1:
-                    rule = "must read one layer: a skip around a layer, states from others and branches are not built"
+            for layer, item, from_ in zip(layers, items, nodes, strict=True):
+                calls = item.get("inbound_nodes")
+                once = isinstance(calls, list) and len(calls) == 1
+                if len(from_) > 1 and not (layer.kind in _JOINTS and once):
+                    rule = f"must read one layer, or be one of {', '.join(_JOINTS)} that is used once"
                     found = f"{layer.kind} of {', '.join(from_)}"
                     raise ModelError(f"{self.path}: {layer.name}", found, f"{rule}; {PARTS}")
-            order, at = [], [name for name, from_ in sources.items() if not from_]
-            while len(at) == 1:
-                order += at
-                at = [name for name, from_ in sources.items() if from_ == [order[-1]]]
-            if len(order) != len(names) or _sources([inner.get("output_layers")], set(names)) != order[-1:]:
-                raise ModelError(f"{self.path}: layers", "a graph with branches", "must be a chain of layers")
-            layers = [layers[names.index(name)] for name in order]
-        return layers
+            layers = [replace(layer, reads=tuple(from_)) for layer, from_ in zip(layers, nodes, strict=True)]
+            ends = _sources([inner.get("output_layers")], set(names))
+            return self._ordered(layers, ends)
+        return [replace(layer, reads=(below,)) for layer, below in zip(layers, ("", *names), strict=False)]
+
+    def _ordered(self, layers, ends):
+        """Layers in an order in which each comes behind those that it reads, a branch to its end before the next."""
+        check_joints(sum(layer.kind in _JOINTS for layer in layers), self.path)
+        by_name = {layer.name: layer for layer in layers}
+        above = {name: [layer for layer in layers if name in layer.reads] for name in by_name}
+        order, left = [], {layer.name: len(set(layer.reads)) for layer in layers}
+        at = [layer.name for layer in layers if not layer.reads]
+        inputs = len(at)
+        while at:
+            name = at.pop()
+            readers = above[name]
+            joints = sum(layer.kind in _JOINTS for layer in readers)
+            order.append(replace(by_name[name], readers=len(readers) + joints))
+            for layer in reversed(readers):
+                left[layer.name] -= 1
+                at += [layer.name] * (not left[layer.name])
+        unread = [layer.name for layer in order if not layer.readers]
+        if inputs != 1 or len(order) != len(layers) or len(ends) != 1 or ends != unread:
+            rule = "must have one input and one output, to which all layers lead"
+            raise ModelError(f"{self.path}: layers", "a graph with branches", f"{rule}; {PARTS}")
+        return order
 
     def _layer(self, item):
         kind, config = item.get("class_name"), item.get("config")
@@ -231,21 +256,37 @@ class KerasFile:
     def _read(self, layers, arrays, version, options):
         parts, sequences, assumptions, functions = [], True, [], None
         arrangement, merge, steps, repeats, repeated = PLAIN, None, None, None, False
-        chain = LinearChain(assumptions, options)
+        chain, tensors, joined, before = LinearChain(assumptions, options), {}, None, None
         for layer in layers:
             subject = f"{self.path}: {layer.name}"
+            if before is not None and before.readers != 1:  # others read it too, or are joined with it
+                parts, joined = self._settled(parts, chain, joined, before, layers)
+                tensors[before.name] = joined, sequences
+            before = layer
+            if len(layer.reads) == 1 and layer.reads[0] in tensors:
+                joined, sequences = tensors[layer.reads[0]]
+            if layer.kind in _JOINTS and layer.reads[0] in tensors:
+                joined, sequences = self._joined(layer, [tensors[name] for name in layer.reads], subject)
+                continue
             if layer.kind in _HARMLESS or (layer.kind == "Activation" and _activation(layer) == "linear"):
                 continue
             recurrent = [one for part in parts for one in part.forward]
+            if joined is not None and layer.kind not in (*_RECURRENT, "Dense"):
+                if not joined.is_last(len(recurrent)):
+                    chain.add(joined.as_linear(len(recurrent), subject))
+                joined = None
             if recurrent and options.head_prefix == NO_HEAD and layer.kind not in _RECURRENT:
                 assumptions.append(f"model.head_prefix: left out of {self.path.name}: {layer.name} and what follows it")
                 break
             if layer.kind in _RECURRENT and sequences:
                 if layer.config.get("go_backwards"):
                     arrangement = self._backwards(layer, not any(one.w_h.size for one in recurrent), subject)
-                if before := chain.taken(subject):
-                    _put(parts, merge, before)
+                if front := chain.taken(subject):
+                    _put(parts, merge, front)
                 forward = self._recurrent(layer, arrays, subject)
+                if joined is not None:
+                    self._check_apart(layer, parts, subject)
+                    forward, joined = joined.read_by(forward, len(recurrent)), None
                 backward = [self._recurrent(layer.backward, arrays, subject)] if layer.backward else []
                 _put(parts, merge, [forward], backward, repeated)
                 merge, repeated = layer.merge, False
@@ -259,14 +300,16 @@ class KerasFile:
                 sequences = layer.config.get("return_sequences", False)
             elif layer.kind == "RepeatVector" and recurrent and not sequences and steps is None:
                 repeats, sequences, repeated = self._repeats(layer, layers, repeats, subject), True, True
-                if before := chain.taken(subject):  # of the last step, which is the same of each of its repetitions
-                    _put(parts, merge, before, repeats=True)
+                if front := chain.taken(subject):  # of the last step, which is the same of each of its repetitions
+                    _put(parts, merge, front, repeats=True)
                     merge, repeated = None, False
             elif layer.kind == "Flatten" and recurrent and sequences and not _waits(parts):
                 parts[-1].forward.extend(chain.taken(subject))
                 sequences, steps = False, 0  # so many as the layer behind it has weights for
             elif layer.kind == "Dense" and not repeated:
-                chain.add(keras_dense(arrays.of(layer, _ARRAYS[::2]), subject))
+                dense = keras_dense(arrays.of(layer, _ARRAYS[::2]), subject)
+                chain.add(dense if joined is None else joined.read_by(dense, len(recurrent)))
+                joined = None
                 if steps == 0:
                     steps = chain.steps(parts[-1].forward[-1].hidden_size)
                 _check_units(layer, chain.layers[-1].output_size, subject)
@@ -291,6 +334,8 @@ class KerasFile:
         if repeated:
             rule = f"must be read by a recurrent layer; {PARTS}"
             raise ModelError(f"{self.path}: RepeatVector", "without a recurrent layer behind it", rule)
+        if joined is not None and not joined.is_last(sum(len(part.forward) for part in parts)):
+            chain.add(joined.as_linear(sum(len(part.forward) for part in parts), subject))
         both = bool(parts) and bool(parts[-1].backward)
         if not chain.layers and not sequences:
             given = "the last h of both directions" if both else "h of the last step"
@@ -306,7 +351,45 @@ class KerasFile:
             return in_parts(parts, linear, mode, most, repeats or 0, arrangement.reads, **said)
         arrangement = replace(arrangement, steps=steps or 0)
         said |= {"head_every_step": bool(chain.layers) and sequences, "arrangement": arrangement}
-        return FloatModel(tuple(layer for part in parts for layer in part.forward), **chain.parts, **said)
+        more, chain.layers = behind(chain.layers, sequences)
+        return FloatModel((*(layer for part in parts for layer in part.forward), *more), **chain.parts, **said)
+
+    def _settled(self, parts, chain, joined, layer, layers):
+        """The layers so far, linear ones among them, and the vector that a layer gives others."""
+        subject = f"{self.path}: {layer.name}"
+        if joined is not None:
+            return parts, joined
+        self._check_apart(layer, parts, subject)
+        if front := chain.taken(subject):
+            _put(parts, None, front)
+        recurrent = [one for part in parts for one in part.forward]
+        if recurrent:
+            return parts, Joined.of(len(recurrent) - 1, recurrent[-1].hidden_size, subject)
+        return parts, Joined.of(OF_X, _elements_of_x(layers, subject), subject)
+
+    @staticmethod
+    def _check_apart(layer, parts, subject):
+        """Refuse vectors that are joined beside layers of two directions, or that wait for others."""
+        if _waits(parts) or layer.backward:
+            rule = f"must be without layers of two directions, or that wait for all steps; {PARTS}"
+            raise ModelError(subject, f"{layer.kind} in a graph with branches", rule)
+
+    @staticmethod
+    def _joined(layer, given, subject):
+        """The vector that a layer makes of others, and whether there is one a step."""
+        vectors, sequences = zip(*given, strict=True)
+        if len(set(sequences)) > 1:
+            raise ModelError(subject, f"{layer.kind} of h of every step and of the last", "must be of one of both")
+        if layer.kind == "Concatenate":
+            if (axis := layer.config.get("axis", -1)) not in (-1, 1 + sequences[0]):
+                raise ModelError(f"{subject}: axis", f"{axis!r:.40}", "must be the last one")
+            return Joined.beside(vectors, subject), sequences[0]
+        factors = [1.0] * len(vectors)
+        if layer.kind == "Subtract":
+            factors[1:] = [-1.0] * (len(vectors) - 1)
+        if layer.kind == "Average":
+            factors = [1 / len(vectors)] * len(vectors)
+        return Joined.added(vectors, factors, subject), sequences[0]
 
     @staticmethod
     def _repeats(layer, layers, before, subject):
@@ -410,6 +493,16 @@ def _steps_of_x(layers):
     return None
 
 
+def _elements_of_x(layers, subject):
+    """The size of x, as the file says it."""
+    for key in ("batch_shape", "batch_input_shape"):
+        for layer in layers:
+            shape = layer.config.get(key)
+            if isinstance(shape, list) and len(shape) == 3 and type(shape[2]) is int and shape[2] > 0:
+                return shape[2]
+    raise ModelError(subject, "x of unknown size", "must be in a file that says the shape of its input")
+
+
 def _merged(layer, merge, units):
     """A recurrent layer that reads both directions, where they are merged otherwise than side by side."""
     factor = _MERGED[merge] if merge else None
@@ -464,7 +557,7 @@ def _sources(nodes, names):
                 found.append(value[0])
             else:
                 waiting += value
-    return found
+    return found[::-1]
 
 
 class _Arrays:

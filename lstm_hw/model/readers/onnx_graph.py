@@ -1,4 +1,5 @@
-"""ONNX files: LSTM, GRU or RNN nodes of a graph and the linear layers in front of them, between and behind.
+"""ONNX files: LSTM, GRU or RNN nodes of a graph and the linear layers in front of them, between and behind, and sums
+and concatenations of what they give.
 
 An LSTM node has W (1, 4H, I), R (1, 4H, H) and B (1, 8H), the bias of the inputs and of the recurrence, gates i, o,
 f, c. The graph is followed from its input to its output: what stands between must be such nodes, nodes that only
@@ -15,13 +16,14 @@ from typing import Any
 import numpy as np
 
 from ...errors import ConfigError, LstmHwError, ModelError
-from ...machine.arrangement import MOST_STEPS, Arrangement
+from ...machine.arrangement import MOST_STEPS, OF_X, Arrangement
 from ...reading import MAX_VALUES, read_file
 from ..both_ways import Part, in_parts
 from ..float_model import DenseWeights, FloatModel, LstmWeights, PlainWeights, check_shape
 from ..functions import USUAL
 from ..store import MAX_FILE_BYTES
 from .chain import LinearChain
+from .joined import Joined, behind, check_joints
 from .json_models import gru_of_zrh
 from .libraries import library
 from .options import ALL, FINAL, HEAD_MODES, NO_HEAD, ZERO, ReadOptions
@@ -47,6 +49,8 @@ _OF_SHAPES = ("Shape", "Gather", "Slice", "Concat", "Mul", "Equal", "Where", "Co
 _OF_SHAPES += ("Unsqueeze", "Squeeze", "Reshape", "Cast", "Identity")
 _LINEAR = ("Gemm", "MatMul", "Conv", "Add")
 _SOFTMAX = ("Softmax", "LogSoftmax")
+_JOINTS = ("Add", "Sub", "Sum", "Mean", "Concat")
+"""Nodes that make one of several tensors, none of which is constant."""
 _ONE_AXIS = 13
 """Operator set from which on a softmax is over one axis, rather than over that and all behind it."""
 _END = 1 << 31
@@ -64,7 +68,8 @@ LINE = 1e-6
 @dataclass(frozen=True)
 class _Flow:
     """A tensor on the way: what its axes count, how many features there are, whether it is the last step only, or, of
-    every direction, that of its end, or h of all steps side by side."""
+    every direction, that of its end, or h of all steps side by side; and the vector, where that is not what the layer
+    in front gives alone."""
 
     name: str
     axes: tuple[str, ...]
@@ -72,6 +77,7 @@ class _Flow:
     last: bool = False
     final: bool = False
     all: bool = False
+    joined: Joined | None = None
 
 
 @dataclass
@@ -89,6 +95,7 @@ class _Found:
     repeats: int | None = None
     repeated: bool = False
     flows: dict = field(default_factory=dict)
+    joints: dict = field(default_factory=dict)
     lengths: dict = field(default_factory=dict)
 
     def __post_init__(self):
@@ -262,36 +269,130 @@ class OnnxGraph:
             flow = self._before(start)
             found.lengths = self._lengths(flow)
             flow = replace(flow, features=found.lengths.pop(FEATURES, None))
-        while used := self._readers(flow, found):
-            left_out = options.head_prefix == NO_HEAD and found.layers and used[0].op_type not in _RECURRENT
-            try:
-                if left_out and used[0].op_type not in _MOVES:
+        waiting, ends, left_out = [], [], []  # nodes with what they read, a branch to its end before the next
+        for _ in range(2 * len(self._graph.node) + 2):
+            used = self._readers(flow, found)
+            if joined := self._joined(used, flow):
+                flow = joined
+                continue
+            further = [node for node in used if not self._ends_at(node, flow, found)]
+            ends += [flow] * (not used)
+            left_out += [flow] * (len(further) < len(used))
+            flow = self._forked(further, flow, found, waiting, len(further) < len(used))
+            while waiting:
+                node, before = waiting.pop()
+                try:
+                    flow = self._step(node, before, found)
                     break
-                flow = self._onward(used, flow, found)
-            except ModelError:
-                if not left_out or self._is_followed(used[0]):
-                    raise
+                except ModelError:
+                    if not self._may_end_at(node, before, found):
+                        raise
+                    left_out.append(before)
+            else:
                 break
-        if used:
-            found.assumptions.append(f"model.head_prefix: left out of {self.path.name}: what is behind the LSTM")
-        return self._finished(flow, found, options)
-
-    def _is_followed(self, node):
-        """Whether there are recurrent nodes behind a node, or beside what is behind it."""
-        nodes = list(self._graph.node)
-        return any(other.op_type in _RECURRENT for other in nodes[nodes.index(node) :])
-
-    def _onward(self, used, flow, found):
-        """What becomes of a tensor that some nodes read."""
-        if joined := self._joined(used, flow):
-            return joined
-        if len(used) > 1:
+        else:
+            raise self._damaged(ModelError(f"{self.path}: {flow.name}", "a cycle", "must not be"))
+        if left_out:
+            told = f"model.head_prefix: left out of {self.path.name}: what is behind the LSTM"
+            found.assumptions.append(told)
+            alike = {(flow.joined is None or flow.joined.is_last(len(found.layers)), flow.last) for flow in left_out}
+            ends += left_out[:1] if alike <= {(True, left_out[0].last)} else left_out
+        open_ends = [end.name for end in ends] + [name for name in found.joints if name not in found.flows]
+        if len(open_ends) != 1 or not ends:
             rule = (
-                "must be read by one node: a skip around a layer and other branches are not built; model.prefix "
-                f"begins at a node, model.head_prefix = {NO_HEAD!r} ends behind the recurrent ones"
+                "must lead to one output, and be joined of what comes from x; model.prefix begins at a node, "
+                f"model.head_prefix = {NO_HEAD!r} ends behind the recurrent ones"
             )
-            raise ModelError(f"{self.path}: {flow.name}", f"read by {len(used)} nodes", rule)
-        return self._step(used[0], flow, found)
+            raise ModelError(self.path, f"branches that end in {', '.join(open_ends) or 'a cycle'}", rule)
+        return self._finished(ends[0], found, options)
+
+    def _is_joint(self, node, flow):
+        """Whether a node joins tensors; h of all layers one behind the other is of a stack."""
+        of_stack = node.op_type == "Concat" and flow.axes[0] in (ONE, BOTH) and _attributes(node).get("axis", 0) == 0
+        return (
+            node.op_type in _JOINTS and len(node.input) > 1 and not of_stack and not self._constants.keys() & node.input
+        )
+
+    def _is_complete(self, node, flow, found):
+        """Whether all is there that a node joins, of which this is something."""
+        name = node.output[0]
+        check_joints(len(found.joints), self.path)
+        there = found.joints.setdefault(name, {})
+        there[flow.name] = flow
+        return there.keys() >= set(node.input)
+
+    def _settled(self, flow, found):
+        """A tensor that several nodes read, or that is joined with others, as a vector of sources."""
+        subject = f"{self.path}: {flow.name}"
+        if found.waits or found.repeated or found.direction == b"reverse" or {BOTH, OF_LAYERS} & {*flow.axes}:
+            rule = "must be without layers of two directions, or that read from the end, or wait for all steps"
+            raise ModelError(subject, "branches", rule)
+        if flow.joined is not None:
+            return flow
+        found.put(found.chain.taken(subject))
+        if found.layers:
+            vector = Joined.of(len(found.layers) - 1, found.layers[-1].hidden_size, subject)
+        elif flow.features is None:
+            raise ModelError(subject, "x of unknown size", "must be in a file that says the shape of its input")
+        else:
+            vector = Joined.of(OF_X, flow.features, subject)
+        return replace(flow, joined=vector)
+
+    def _join(self, node, found, subject):
+        """What a node makes of several tensors."""
+        flows = [found.joints[node.output[0]][name] for name in node.input]
+        first, kind, vectors = flows[0], node.op_type, [flow.joined for flow in flows]
+        if any((flow.axes, flow.last, flow.all) != (first.axes, first.last, False) for flow in flows):
+            found_axes = " and ".join(f"{flow.axes}{' of the last step' * flow.last}" for flow in flows)
+            raise ModelError(subject, f"{kind} of {found_axes}", "must be of tensors with the same axes")
+        if kind == "Concat":
+            axis = first.axes[_attributes(node).get("axis", 0) % len(first.axes)]
+            if axis != FEATURES:
+                raise ModelError(subject, f"Concat along {axis}", "must be along the features")
+            vector = Joined.beside(vectors, subject)
+        else:
+            factors = [1 / len(flows) if kind == "Mean" else 1.0] * len(flows)
+            factors[1:] = [-factor if kind == "Sub" else factor for factor in factors[1:]]
+            vector = Joined.added(vectors, factors, subject)
+        return replace(first, name=node.output[0], features=vector.elements, joined=vector)
+
+    @staticmethod
+    def _alone(flow, found, subject):
+        """A joined vector as the outputs of a linear layer."""
+        if flow.joined is not None and not flow.joined.is_last(len(found.layers)):
+            found.chain.add(flow.joined.as_linear(len(found.layers), subject))
+            found.every_step, found.final = not flow.last, flow.final
+        return replace(flow, joined=None)
+
+    @cached_property
+    def _leading(self):
+        """Names of tensors from which recurrent nodes follow."""
+        found = set()
+        for node in reversed(self._graph.node):
+            if node.op_type in _RECURRENT or not found.isdisjoint(node.output):
+                found.update(node.input)
+        return found
+
+    def _may_end_at(self, node, flow, found):
+        """Whether a node may be left out with all behind it, since nothing but recurrent ones is wanted."""
+        if found.options.head_prefix != NO_HEAD or not found.layers or self._is_joint(node, flow):
+            return False
+        return node.op_type not in _RECURRENT and self._leading.isdisjoint(node.output)
+
+    def _ends_at(self, node, flow, found):
+        """Whether it is left out: it does more than move axes."""
+        return node.op_type not in _MOVES and self._may_end_at(node, flow, found)
+
+    def _forked(self, used, flow, found, waiting, ends):
+        """The tensor that some nodes read, which wait for their turn where nothing else is lacking; others may be left
+        out."""
+        joints = [node for node in used if self._is_joint(node, flow)]
+        if len(used) + ends > 1 or joints:
+            flow = self._settled(flow, found)
+        for node in reversed(used):
+            if node not in joints or self._is_complete(node, flow, found):
+                waiting.append((node, flow))
+        return flow
 
     def _readers(self, flow, found):
         """Nodes that compute with a tensor; its shape may be asked for besides."""
@@ -317,6 +418,7 @@ class OnnxGraph:
         if len(self._graph.output) > 1:
             names = ", ".join(output.name for output in self._graph.output if output.name != flow.name)
             found.assumptions.append(f"model.path: outputs of {self.path.name} that are not given: {names}")
+        flow = self._alone(flow, found, f"{self.path}: {flow.name}")
         linear, final = found.chain.layers, found.final if found.chain.layers else flow.final
         if not linear and flow.last:
             given = "the last h of both directions" if found.backward and final else "h of the last step"
@@ -357,7 +459,8 @@ class OnnxGraph:
             raise ModelError(f"{self.path}: {flow.name}", "h of all steps of a reverse direction", rule)
         said["arrangement"] = replace(arrangement, steps=found.steps)
         every_step = bool(linear) and found.every_step
-        return FloatModel(tuple(found.layers), **found.chain.parts, **said, head_every_step=every_step)
+        more, found.chain.layers = behind(linear, every_step)
+        return FloatModel((*found.layers, *more), **found.chain.parts, **said, head_every_step=every_step)
 
     def _chosen_behind(self, linear, found):
         """The last step is chosen of what linear layers give, which read h of that step alone then."""
@@ -466,6 +569,10 @@ class OnnxGraph:
         """What becomes of a tensor in a node."""
         subject = f"{self.path}: {_name(node)}"
         kind = node.op_type
+        if self._is_joint(node, flow):
+            return self._join(node, found, subject)
+        if kind in (*_ACTIVATIONS, "Tile", "Expand"):
+            flow = self._alone(flow, found, subject)
         if kind in _RECURRENT:
             return self._recurrent(node, flow, found, subject)
         if kind in _SAME:
@@ -490,18 +597,19 @@ class OnnxGraph:
             return self._reshaped(node, flow, found, subject)
         chain = found.chain
         if kind in _LINEAR[:3]:
-            chain.add(self._dense(node, flow, subject))
+            dense = self._dense(node, flow, subject)
+            chain.add(dense if flow.joined is None else flow.joined.read_by(dense, len(found.layers)))
             if flow.all and not found.steps:
                 found.steps = chain.steps(found.layers[-1].hidden_size)
             found.every_step, found.final = not (flow.last or flow.all), flow.final
-            return replace(flow, name=node.output[0], features=chain.layers[-1].output_size)
+            return replace(flow, name=node.output[0], features=chain.layers[-1].output_size, joined=None)
         last = chain.layers[-1] if chain.layers else None
         if kind == "Add" and last is not None and last.activation == "none" and not last.bias.any():
             other = next(name for name in node.input if name != flow.name) if len(set(node.input)) > 1 else flow.name
             chain.check_open(subject)
             places = len(flow.axes) - flow.axes.index(FEATURES)
             bias = _bias(self._constant(other, subject), last.output_size, places, len(flow.axes), subject)
-            chain.layers[-1] = DenseWeights(last.weight, bias, source=subject)
+            chain.layers[-1] = replace(last, bias=bias, source=subject)
             return replace(flow, name=node.output[0])
         if kind in _ACTIVATIONS and last is not None and _attributes(node).get("alpha", 1.0) == 1.0:
             if kind in _SOFTMAX:
@@ -593,6 +701,10 @@ class OnnxGraph:
                 layer = PlainWeights(*matrices, subject, state and (*state, *state), activation=activation)
             else:
                 layer = _weights(gru, w_x[number], w_h[number], *bias[number], subject, state, before)
+            if flow.joined is not None:
+                if directions > 1:
+                    raise ModelError(subject, "two directions of a joined vector", "must be of one direction")
+                layer = flow.joined.read_by(layer, len(found.layers))
             layers.append(layer)
         found.put(*ways, repeats=found.repeated)
         found.repeated = False
@@ -713,6 +825,7 @@ class OnnxGraph:
                 f"side; model.head_prefix = {NO_HEAD!r} takes what is in front, and the rest must then happen outside"
             )
             raise ModelError(subject, what, rule)
+        flow = self._alone(flow, found, subject)
         found.put(found.chain.taken(subject))
         return replace(flow, all=True)
 

@@ -25,7 +25,9 @@ NONLINEARITIES = ("tanh", "relu")
 """Of a plain RNN, as PyTorch names them; what is taken where nobody says it comes first."""
 SKIPS = ("first", "all")
 """Which inputs are added to the outputs."""
-OF_TENSORS = ("nonlinearity", "front_prefix", "front_activations")
+RESIDUALS = ("h + x", "h, x", "x, h")
+"""What is behind a recurrent module instead of its h, x being what it reads: their sum, or both side by side."""
+OF_TENSORS = ("nonlinearity", "front_prefix", "front_activations", "residual")
 """Options of files of tensors alone, whatever else the file says."""
 AROUND = ("input_scale", "input_offset", "output_scale", "output_offset", "held")
 """Options of what happens to inputs and outputs outside."""
@@ -61,6 +63,8 @@ class ReadOptions:
     skip : {"first", "all", "outside"}, optional
         The first input, or all inputs, are added to the outputs, in a file of tensors, which does not say it; or the
         addition of x to the outputs that the file asks for is left out.
+    residual : {"h + x", "h, x", "x, h"}, optional
+        What is behind the LSTM instead of its h, where x is what its first layer reads, in a file of tensors.
     nonlinearity : {"tanh", "relu"}, optional
         Of a plain RNN in a file of tensors, which does not say it.
     most_steps : int, optional
@@ -80,6 +84,7 @@ class ReadOptions:
     front_prefix: str | tuple[str, ...] | None = None
     front_activations: str | tuple[str, ...] | None = None
     nonlinearity: str | None = None
+    residual: str | None = None
     most_steps: int | None = None
     input_scale: float | tuple[float, ...] | None = None
     input_offset: float | tuple[float, ...] | None = None
@@ -116,6 +121,9 @@ class ReadOptions:
         if self.nonlinearity not in (None, *NONLINEARITIES):
             rule = f"must be one of {', '.join(NONLINEARITIES)}"
             raise ConfigError("model.nonlinearity", repr(self.nonlinearity), rule)
+        if self.residual not in (None, *RESIDUALS):
+            rule = f"must be one of {', '.join(map(repr, RESIDUALS))}"
+            raise ConfigError("model.residual", repr(self.residual), rule)
         if self.skip not in (None, OUTSIDE, *SKIPS):
             raise ConfigError("model.skip", repr(self.skip), f"must be one of {', '.join((*SKIPS, OUTSIDE))}")
 

@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from ...errors import ConfigError, ModelError
-from ...machine.arrangement import Arrangement
+from ...machine.arrangement import OF_X, Arrangement
 from ...machine.isa import ACTIVATIONS
 from ..both_ways import Part, in_parts
 from ..float_model import (
@@ -30,6 +30,7 @@ from ..float_model import (
     skip_matrix,
 )
 from ..store import DIGEST_KEY
+from .joined import Joined, behind
 from .options import (
     ALL,
     FINAL,
@@ -39,6 +40,7 @@ from .options import (
     NONLINEARITIES,
     NONLINEARITY,
     OUTSIDE,
+    RESIDUALS,
     SKIPS,
     ZERO,
     ReadOptions,
@@ -124,6 +126,8 @@ class StateDict:
         order = gate_positions(file, options.gate_order, lstm.gates)
         mode, assumed = _head_mode(file, lstm, linear, options.head, options.head_prefix == NO_HEAD)
         outputs *= len(lstm.directions)
+        if options.residual and len(lstm.directions) == 1:
+            outputs = _check_residual(file, lstm, options.residual, outputs, mode)
         steps = _steps_of(file, linear[0], outputs) if mode == ALL else 0
         _check_chain(file, linear, outputs * max(1, steps), outputs)
         values = file.floats(sorted(used))
@@ -151,15 +155,21 @@ class StateDict:
         layers = [layer for members in by_layer for layer in members]
         said = {"source": str(file.path), "assumptions": (*assumptions, *assumed)}
         if backward:
-            options.refuse("a bidirectional layer has no skip", "skip")
+            options.refuse("a bidirectional layer has no skip", "skip", "residual")
             mode = "every_step" if mode == NO_HEAD else mode
             parts = [Part([*map(PlainWeights.of_dense, before)]), *map(Part, by_layer, *backward)]
             return in_parts(parts, dense, mode, options.most_steps, **said)
+        layers, every_step = [*map(PlainWeights.of_dense, before), *layers], mode == "every_step"
+        if options.residual:
+            every_step |= not dense
+            dense = _with_residual(layers, len(before), dense, options.residual)
+            more, dense = behind(dense, every_step)
+            layers += more
         model = FloatModel(
-            (*map(PlainWeights.of_dense, before), *layers),
+            tuple(layers),
             dense.pop() if dense else None,
             dense=tuple(dense),
-            head_every_step=mode == "every_step",
+            head_every_step=every_step,
             arrangement=Arrangement(steps=steps),
             **said,
         )
@@ -171,6 +181,31 @@ def _begun(members, h, c):
     layer, *projection = members
     own = np.zeros_like(c) if projection else h
     return [replace(layer, initial=(own, c)), *(replace(other, initial=(h, h)) for other in projection)]
+
+
+def _check_residual(file, lstm, residual, hidden, mode):
+    """Elements that are behind an LSTM where x is added, or beside its h."""
+    inputs = file.shapes[lstm.name("weight_ih", 0)][1]
+    if mode == ALL:
+        raise ConfigError("model.residual", repr(residual), f"must not be given with model.head = {ALL!r}")
+    if residual == RESIDUALS[0] and inputs != hidden:
+        rule = f"must be one of {', '.join(map(repr, RESIDUALS[1:]))}: h has {hidden} elements, x has {inputs}"
+        raise ConfigError("model.residual", repr(residual), rule)
+    return hidden if residual == RESIDUALS[0] else hidden + inputs
+
+
+def _with_residual(layers, first, dense, residual):
+    """The linear layers, which read h of the last recurrent layer and what the first one of the LSTM reads."""
+    source, number = layers[first].source, len(layers)
+    x = Joined.of(first - 1 if first else OF_X, layers[first].input_size, source)
+    h = Joined.of(number - 1, layers[-1].hidden_size, source)
+    if residual == RESIDUALS[0]:
+        joined = Joined.added([h, x], [1.0, 1.0], source)
+    else:
+        joined = Joined.beside([h, x] if residual == RESIDUALS[1] else [x, h], source)
+    if not dense:
+        return [joined.as_linear(number, source)]
+    return [joined.read_by(dense[0], number), *dense[1:]]
 
 
 def _with_skip(model, skip):

@@ -61,9 +61,34 @@ for name, parts in models.items():
     two = ("rnn", "front", "between", "mixed", "gru", "beforehard")
     if name in two or name.startswith(("both", "turned", "auto", "all")):
         model.save(name + ".h5")
-x = keras.Input((7, 3))
-around = layers.Add(name="around")([x, layers.LSTM(3, return_sequences=True, name="lstm")(x)])
-keras.Model(x, layers.Dense(2)(around)).save("around.keras")
+given, x = x, keras.Input((7, 3))
+h = lambda units, x, kind=layers.LSTM: kind(units, return_sequences=True, **some)(x)
+once = layers.Add()([x, h(3, x)])
+twice = layers.Add()([h(3, once), once])
+dense = layers.Concatenate()([h(5, x), x])
+both = layers.Bidirectional(layers.LSTM(3, return_sequences=True), merge_mode="sum", name="both")(x)
+graphs = {
+    "around": layers.Dense(2, **some)(once),
+    "around_alone": once,
+    "around_twice": layers.Dense(2, **some)(layers.LSTM(4, **some)(twice)),
+    "around_dense": layers.Dense(2, activation="relu", **some)(layers.Concatenate()([dense, h(4, dense)])),
+    "around_tanh": layers.Dense(2)(layers.Activation("tanh")(layers.Subtract()([h(3, x, layers.GRU), x]))),
+    "branches": layers.Dense(2, **some)(layers.Concatenate()([layers.GRU(5, **some)(x), layers.GRU(4, **some)(x)])),
+    "branches_dense": layers.Dense(2)(
+        layers.Average()([layers.Dense(4, activation="tanh", **some)(h(5, x)), layers.Dense(4, **some)(x)])
+    ),
+    "around_all": layers.Dense(2, **some)(layers.Flatten()(once)),
+    "around_both": layers.Dense(2)(layers.Add()([x, both])),
+    "product": layers.Dense(2)(layers.Multiply(name="product")([x, h(3, x)])),
+    "over_steps": layers.Concatenate(axis=1, name="over")([x, h(3, x)]),
+    "unlike": layers.Add(name="unlike")([h(3, x), layers.LSTM(3)(x)]),
+}
+for name, outputs in graphs.items():
+    model = keras.Model(x, outputs)
+    np.save(name + ".npy", keras.ops.convert_to_numpy(model(given)))
+    model.save(name + ".keras")
+    model.save(name + ".h5")
+keras.Model(x, [layers.Dense(2)(h(3, x)), once]).save("two_outputs.keras")
 """
 
 

@@ -225,6 +225,7 @@ ON_EVERY_STEP = {
     "TimeDistributed(Dense)",
     "RepeatVector",
     "Dense with an activation behind Bidirectional",
+    "Add, Subtract, Average, Concatenate",
 }
 """Options of Keras files whose head reads h of every step."""
 
@@ -245,6 +246,9 @@ def keras_files(given):
     square = [np.eye(OUTPUTS, dtype=np.float32), np.ones(OUTPUTS, np.float32)]
     front, middle = ([np.eye(size, dtype=np.float32), np.ones(size, np.float32)] for size in (INPUTS, HIDDEN))
     more, tanh = ("Dense", {"name": "more"}, square), {"name": "tanh", "activation": "tanh"}
+
+    def around(kind):
+        return kind, {"name": "joint", "reads": ["lstm", "lstm_1"]}, []
 
     def grus(after):
         bias = [np.zeros((2, 3 * HIDDEN) if after else 3 * HIDDEN)]
@@ -303,6 +307,14 @@ def keras_files(given):
             bidirectional("sum", return_sequences=True),
             ("Dense", {"name": "middle", "activation": "tanh"}, middle),
             layers[2],
+        ],
+        "Add, Subtract, Average, Concatenate": [*many[:2], around("Add"), many[2]],
+        "Multiply": [*many[:2], around("Multiply"), many[2]],
+        "Add around Bidirectional": [
+            many[0],
+            bidirectional("sum", return_sequences=True),
+            ("Add", {"name": "add", "reads": ["lstm", "both"]}, []),
+            many[2],
         ],
         "Bidirectional of other units backward": [bidirectional("concat", smaller), wide],
         "Flatten": [*many[:2], ("Flatten", {"name": "flatten"}, []), every],
@@ -474,6 +486,18 @@ def onnx_files(given):
         graph.node.append(helper.make_node("Conv", ["t", "wide", "bias"], ["c"], kernel_shape=[1]))
         graph.node.append(helper.make_node("Transpose", ["c"], ["y"], perm=[0, 2, 1]))
 
+    def around(kind, sizes=1, **attributes):
+        """A node that joins h of both layers."""
+
+        def change(graph):
+            at = next(n for n, node in enumerate(graph.node) if node.output[0] == "h")
+            graph.node.insert(at, helper.make_node(kind, ["h0", "h1"], ["joint"], "joint", **attributes))
+            graph.node[at + 1].input[0] = "joint"
+            weight = next(t for t in graph.initializer if t.name == "weight")
+            weight.CopyFrom(numpy_helper.from_array(np.concatenate([given["head.weight"].T] * sizes), "weight"))
+
+        return change
+
     def more(*nodes, **attributes):
         """Nodes behind the head, whose outputs are y0; attributes are of the last one."""
 
@@ -574,7 +598,10 @@ def onnx_files(given):
         "MatMul and Add before": (False, front),
         "MatMul and Elu between": (False, middle),
         "node before the LSTM": (False, before),
-        "branch": (False, lambda graph: graph.node.append(helper.make_node("Add", ["h0", "h0"], ["more"]))),
+        "Add, Sub, Sum, Mean": (False, around("Add")),
+        "Concat": (True, around("Concat", 2, axis=-1)),
+        "Mul": (False, around("Mul")),
+        "branch that ends": (False, lambda graph: graph.node.append(helper.make_node("Add", ["h0", "h0"], ["more"]))),
         "repeated last step": (False, more(("Tile", ["plain", "square"], ["y"], "more"))),
         "unrolled or decomposed cell": (False, unrolled),
         "LSTM in a graph inside a node": (False, inside),
@@ -798,7 +825,8 @@ def test_page_of_onnx_options(tmp_path, given):
             sequences = 1 if option in ("initial_h", "initial_c") else None
             (expected,) = ReferenceEvaluator(model).run(None, {"x": x[:sequences]})
             np.testing.assert_allclose(float_reference(load(path), x[:sequences])[0], expected, atol=1e-5)
-            assert load(path, ReadOptions(head_prefix="none")).head is None
+            joined = option in ("Add, Sub, Sum, Mean", "Concat")
+            assert (load(path, ReadOptions(head_prefix="none")).head is None) != joined
         if option == "HardSigmoid":
             assert load(path).functions == ("hard6", "tanh")
         if option in ("initial_h", "initial_c"):
