@@ -260,6 +260,9 @@ class KerasFile:
         for layer in layers:
             subject = f"{self.path}: {layer.name}"
             if before is not None and before.readers != 1:  # others read it too, or are joined with it
+                if repeated or steps is not None:
+                    found = f"{before.kind} in a graph with branches, behind a RepeatVector or Flatten"
+                    raise ModelError(f"{self.path}: {before.name}", found, f"must be read by one layer; {PARTS}")
                 parts, joined = self._settled(parts, chain, joined, before, layers)
                 tensors[before.name] = joined, sequences
             before = layer

@@ -79,6 +79,7 @@ graphs = {
     ),
     "around_all": layers.Dense(2, **some)(layers.Flatten()(once)),
     "around_both": layers.Dense(2)(layers.Add()([x, both])),
+    "repeated": layers.Add()([again := layers.RepeatVector(7, name="again")(layers.LSTM(3)(x)), h(3, again)]),
     "product": layers.Dense(2)(layers.Multiply(name="product")([x, h(3, x)])),
     "over_steps": layers.Concatenate(axis=1, name="over")([x, h(3, x)]),
     "unlike": layers.Add(name="unlike")([h(3, x), layers.LSTM(3)(x)]),

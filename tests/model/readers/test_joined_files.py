@@ -118,6 +118,7 @@ def test_what_keras_writes(keras_files, name, sources, suffix):
     "name, message",
     [
         ("around_both", "both: LSTM in a graph with branches; must be without layers of two directions"),
+        ("repeated", "again: RepeatVector in a graph with branches, .*; must be read by one layer"),
         ("product", "product: Multiply of .*lstm.*; must read one layer, or be one of Add, Subtract, .* of their own"),
         ("over_steps", "over: axis: 1; must be the last one"),
         ("unlike", "unlike: Add of h of every step and of the last; must be of one of both"),
