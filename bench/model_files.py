@@ -225,8 +225,9 @@ def tflite_model(given: dict[str, np.ndarray], bits8: bool = False, **changed: o
 
     ``changed`` are fields of the first LSTM's options, or ``inputs``; ``dense`` is the activation of the head,
     ``before`` are weight, bias and activation of the linear layers in front of it, ``front`` those in front of the
-    LSTMs, and ``reshape`` is the shape of h of all steps that it reads. With ``rnn``, an activation, the candidates of
-    the LSTMs are plain RNNs.
+    LSTMs, and ``reshape`` is the shape of h of all steps that it reads. ``peepholes`` (3, H) are those of all LSTMs,
+    ``projection`` (H, H) and (H) the matrix and bias of their projections. With ``rnn``, an activation, the candidates
+    of the LSTMs are plain RNNs.
     """
     import flatbuffers
     import tflite as t
@@ -295,6 +296,10 @@ def tflite_model(given: dict[str, np.ndarray], bits8: bool = False, **changed: o
         biases = [constant(part) for part in np.split(b + more, 4)]
         state = [tensor((1, HIDDEN)) for _ in range(2)]
         inputs = [flow, *parts, -1, -1, -1, *biases, -1, -1, *state, *[-1] * 4]
+        if "peepholes" in changed:
+            inputs[9:12] = [constant(part) for part in changed["peepholes"]]
+        if "projection" in changed:
+            inputs[16:18] = [constant(part) for part in changed["projection"]]
         for place, value in changed.get("inputs", {}).items():
             inputs[place] = value
         if "rnn" in changed:

@@ -150,6 +150,7 @@ ENGINES = {
     "reset before": _engine(kind="gru", reset_before=True, cells=2),
     "gate blocks": _engine(kind="gru", lists=True, list_loads=True, gate_blocks=True, states=128),
     "ELU": _engine(chains=True, elu=True),
+    "peepholes": _engine(peepholes=QFormat(1, 14), cells=2),
 }
 """Engines that the coefficients are found from, by what they have beside others."""
 EXAMPLES = ("digits", "vowels")

@@ -206,16 +206,31 @@ def looked_up(config, preact, layer):
     return make_activation(config.activation, argument, config.activated), np.asarray(preact) * 2 ** (max(shifts) - own)
 
 
-def lstm_cell(config, preact, c, layer=0):
-    """One cell on stored integers: (new h, new c). ``preact`` is (4, ...) in the order i, f, g, o."""
+def seen(config, preact, weight, c):
+    """A pre-activation that sees c through a peephole."""
+    of_pre, of_c = config.preact.fraction, config.peepholes.fraction + config.cell.fraction
+    common = max(of_pre, of_c)
+    preact, weight = (np.asarray(values, dtype=object) for values in (preact, weight))
+    total = preact * (1 << common - of_pre) + weight * c * (1 << common - of_c)
+    return half_up(total, common - of_pre, config.argument.width)
+
+
+def lstm_cell(config, preact, c, layer=0, peepholes=None):
+    """One cell on stored integers: (new h, new c). ``preact`` is (4, ...) in the order i, f, g, o, and ``peepholes``
+    (3, ...) in the order i, f, o."""
     activation, preact = looked_up(config, preact, layer)
-    i, f, o = (activation.compute(preact[n], False).astype(object) for n in (0, 1, 3))
+    if peepholes is not None:
+        opened = (seen(config, preact[n], peepholes[n], c) for n in range(2))
+        preact = np.array([*opened, preact[2], preact[3]])
+    i, f = (activation.compute(preact[n], False).astype(object) for n in (0, 1))
     g = activation.compute(preact[2], True).astype(object)
     a, cell = config.activated.fraction, config.c_fraction(layer)
     # f*c has a + cell fraction bits, i*g has 2a: over the larger of the two, then one rounding to those of c.
     common = max(a + cell, 2 * a)
     total = f * np.asarray(c, dtype=object) * (1 << common - a - cell) + i * g * (1 << common - 2 * a)
     new_c = half_up(total, common - cell, config.cell.width)
+    o = preact[3] if peepholes is None else seen(config, preact[3], peepholes[2], new_c)
+    o = activation.compute(o, False).astype(object)
     argument = half_up(total, common - activation.i_format.fraction, activation.i_format.width)
     tanh = activation.compute(argument, True).astype(object)
     h = half_up(o * tanh, 2 * a - config.h_fraction(layer), config.hidden.width)

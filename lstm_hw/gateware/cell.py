@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..machine.arithmetic import CellArithmetic
-from ..machine.config import GATE_NAMES, GATES, SERIAL_SLOTS, EngineConfig
+from ..machine.config import GATE_NAMES, GATES, PEEPHOLES, SERIAL_SLOTS, EngineConfig
 from ..machine.latency import REQUANTIZE, SLOT, CellLatency
 from .activation import activation_component
 from .requantize import Requantize
@@ -37,8 +37,10 @@ class Cell(wiring.Component):
     i_scale : In, where layers have formats that differ
         Index into ``preact_shifts``, ``c_shifts`` and ``h_shifts`` for the unit that starts.
     o_read : Out(1)
-        The address of this unit's c is due: c must be on ``i_c`` in the next cycle.
+        The address of this unit's c is due: c must be on ``i_c`` in the next cycle, and with peepholes their weights
+        on ``i_peepholes``.
     i_c : In
+    i_peepholes : In(peepholes_layout(config)), with peepholes
     o_c : Out, o_c_valid : Out(1)
         The new c, ``update_latency`` cycles after ``i_start``.
     o_h : Out, o_h_valid : Out(1)
@@ -64,6 +66,7 @@ class Cell(wiring.Component):
                 "i_start": In(1),
                 **scale,
                 "i_preact": In(data.ArrayLayout(signed(config.preact.width), GATES)),
+                **({"i_peepholes": In(peepholes_layout(config))} if config.peepholes else {}),
                 "o_read": Out(1),
                 "i_c": In(signed(cell.width)),
                 "o_c": Out(signed(cell.width)),
@@ -150,6 +153,16 @@ class Cell(wiring.Component):
                     m.d.comb += x.eq(value << lift)
         return lambda preact: [value.eq(preact), taken.eq(1)]
 
+    @staticmethod
+    def _delayed(m, at, name, value, cycle, first=0):
+        """A value of the start of a unit, or of a cycle behind it, in a later one: a register for every five."""
+        for n in range((cycle - first - 1) // SERIAL_SLOTS + 1):
+            kept = register(f"{name}{n}", len(value))
+            with m.If(at[first + SERIAL_SLOTS * n]):
+                m.d.sync += kept.eq(value)
+            value = kept
+        return value
+
     def _plain(self, m):
         """Whether the unit that started last is one of a linear layer, and whether its activation is tanh."""
         held = Signal(2, name="plain", reset_less=True)
@@ -232,6 +245,11 @@ class Cell(wiring.Component):
             if c_scale is not None and n == (self.update_latency - REQUANTIZE - 1) // SERIAL_SLOTS:
                 m.d.comb += self.round_tanh.i_select.eq(kept)
         m.d.comb += self.round_h.i_select.eq(kept)
+
+
+def peepholes_layout(config: EngineConfig) -> data.ArrayLayout:
+    """Weights of c in i, f and o."""
+    return data.ArrayLayout(signed(config.peepholes.width), len(PEEPHOLES))
 
 
 def register(name: str, width: int) -> Signal:

@@ -6,12 +6,13 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for, ceil_log2
 
 from ..machine.arithmetic import preact_rounding
-from ..machine.config import CELL_PHASES, GATES, SERIAL_SLOTS, VALUE_BITS, EngineConfig
+from ..machine.config import CELL_PHASES, GATE_NAMES, GATES, PEEPHOLES, SERIAL_SLOTS, VALUE_BITS, EngineConfig
 from ..machine.isa import (
     ACTIVATION_BITS,
     ELEMENT_BITS,
     ELU,
     MODE_CELL,
+    MODE_KEEP,
     MODE_LINEAR,
     MODE_RESET,
     MODE_ZERO,
@@ -24,10 +25,11 @@ from ..machine.isa import (
 from ..machine.latency import DRAIN_TOLD, REQUANTIZE, CellLatency
 from ..machine.registers import CLIPPED_PLACES
 from ..machine.shared_activation import make_exponential
+from .cell import peepholes_layout
 from .delta_encoder import encoder_input_layout
-from .gru_cell import cell_of
 from .instruction import command_layout
 from .lane_group import drain_layout
+from .peephole_cell import cell_of
 from .requantize import Requantize, beyond, bounded
 from .shared_activation import SharedActivation
 
@@ -503,7 +505,9 @@ class CellUnit(wiring.Component):
             if cell.scale_bits:
                 last = cell.widths.layers - 1
                 m.d.comb += cell.i_scale.eq(Mux(start_tag.scale > last, last, start_tag.scale))
-        self._remember(m, tag_queue)
+        read_tag = self._remember(m, tag_queue)
+        if self.config.peepholes:
+            self._keep_peepholes(m, read_tag, start & (start_tag.mode == MODE_KEEP), start_tag.state, preact)
 
         h = Signal(signed(self.config.operand_bits))
         h_valid = Signal()
@@ -563,7 +567,8 @@ class CellUnit(wiring.Component):
         return Cat(getattr(cell, f"o_{name}_valid") & getattr(cell, f"o_{name}_beyond") for cell in self.cells).any()
 
     def _remember(self, m, tag_queue):
-        """The memory of c: each unit's is read for its cell, and written when it is new."""
+        """The memory of c: each unit's is read for its cell, and written when it is new; returns the tag of what is
+        read."""
         m.submodules.states = states = memory.Memory(shape=self.config.cell.width, depth=self.config.states, init=[])
         reader = states.read_port()
         writer = states.write_port()
@@ -575,7 +580,7 @@ class CellUnit(wiring.Component):
         ]
         read_tag, write_tag = tag_queue("read_tags", read), tag_queue("write_tags", valid)
         kept = write_tag.mode != MODE_LINEAR
-        if self.config.reset_before:
+        if self.config.reset_before or self.config.peepholes:  # MODE_KEEP is the same
             kept &= write_tag.mode != MODE_RESET
         m.d.comb += [
             reader.addr.eq(read_tag.state),
@@ -587,6 +592,22 @@ class CellUnit(wiring.Component):
         ]
         if self.config.count_clipped:
             m.d.comb += self.o_clipped.c.eq(self._beyond("c") & (write_tag.mode == MODE_CELL))
+        return read_tag
+
+    def _keep_peepholes(self, m, read_tag, keeps, state, preact):
+        """The memory of the weights of c: what a unit that keeps its sums has of them, read with its c."""
+        layout = peepholes_layout(self.config)
+        m.submodules.peepholes = peepholes = memory.Memory(shape=layout, depth=self.config.states, init=[])
+        reader, writer = peepholes.read_port(), peepholes.write_port()
+        sums = [preact[GATE_NAMES.index(name)] for name in PEEPHOLES]
+        m.d.comb += [
+            reader.addr.eq(read_tag.state),
+            reader.en.eq(1),
+            writer.addr.eq(state),
+            writer.en.eq(keeps),
+            *(kept.eq(value) for kept, value in zip(writer.data, sums, strict=True)),
+            *(cell.i_peepholes.eq(reader.data) for cell in self.cells),
+        ]
 
     def _count(self, m, h_valid, hidden):
         """Units on their way: those with an h alone, and all."""

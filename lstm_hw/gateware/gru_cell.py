@@ -2,7 +2,7 @@
 
 from amaranth import *
 
-from ..machine.config import CELL_SUMS, SERIAL_SLOTS, EngineConfig
+from ..machine.config import CELL_SUMS, SERIAL_SLOTS
 from ..machine.latency import REQUANTIZE, SLOT
 from .activation import activation_component
 from .cell import Cell, register
@@ -60,15 +60,6 @@ class GruCell(Cell):
                 m.d.comb += [*lifted(value), tanh.eq(is_tanh)]
         return activation.o_y
 
-    def _delayed(self, m, at, name, value, cycle):
-        """A value of the start of a unit, so many cycles later: a register for every five of them."""
-        for n in range((cycle - 1) // SERIAL_SLOTS + 1):
-            kept = register(f"{name}{n}", len(value))
-            with m.If(at[SERIAL_SLOTS * n]):
-                m.d.sync += kept.eq(value)
-            value = kept
-        return value
-
     def _multiply(self, m, at, sums, result):
         """The slots of the multiplier: r*n_h, z*c and (1 - z)*n; returns its product."""
         gates, tanh, bits = self.delays.gates, self.delays.tanh, self.config.activated.width
@@ -109,8 +100,3 @@ class GruCell(Cell):
             *(self.o_c.eq(self.round_c.o), self.o_c_valid.eq(done)),
             *(self.o_h.eq(self.round_h.o), self.o_h_valid.eq(done)),
         ]
-
-
-def cell_of(config: EngineConfig, plain: bool = False) -> Cell:
-    """A cell of the engine's kind; ``plain`` as of :class:`Cell`."""
-    return {"lstm": Cell, "gru": GruCell}[config.kind](config, plain)

@@ -82,6 +82,10 @@ class CellArithmetic:
         Bits of the wider operand of the multiplier.
     c, tanh, h : Rounding
         Of the sum for c, of that for what tanh reads, and of what becomes h.
+    peephole : Rounding or None
+        With peepholes, of a pre-activation and its product with c.
+    pre_shift, peephole_shift : int
+        Places by which either stands higher in that sum.
     """
 
     def __init__(self, config: EngineConfig):
@@ -97,6 +101,7 @@ class CellArithmetic:
             (*shifts[:layers], *[shifts[-1] if shifts else 0] * (layers - len(shifts)))
             for shifts in (config.c_shifts, config.h_shifts)
         )
+        self.peephole = None
         {"lstm": self._lstm, "gru": self._gru}[config.kind](config)
         self.c = Rounding(self.sum_width, (self.sum_fraction,), cell)
 
@@ -109,6 +114,15 @@ class CellArithmetic:
         self.tanh = Rounding(self.sum_width, fractions, config.argument)
         fractions = tuple(2 * activated.fraction - shift for shift in self.h_shifts)
         self.h = Rounding(activated.width * 2, fractions, config.hidden)
+        if config.peepholes:
+            self._peepholes(config.preact, config.peepholes, cell, config.argument)
+
+    def _peepholes(self, preact, weight, cell, argument):
+        fraction = max(preact.fraction, weight.fraction + cell.fraction)
+        self.pre_shift = fraction - preact.fraction
+        self.peephole_shift = fraction - weight.fraction - cell.fraction
+        width = 1 + max(preact.width + self.pre_shift, weight.width + cell.width + self.peephole_shift)
+        self.peephole = Rounding(width, (fraction,), argument)
 
     def _gru(self, config):
         bits, fraction = config.activated.width, config.activated.fraction

@@ -53,7 +53,9 @@ def foreign(instruction: Instruction, config: EngineConfig) -> list[str]:
         return [name for name, n in numbers.items() if n > most and not (name in steps and n >= down)]
     lacking = ["stream", "release"] if not config.streams else []
     lacking += [f"{name}_reg" for name in op.relative if name not in moved(op.name, config)]
-    resets = instruction.op == "CELL" and instruction.mode == MODE_RESET and not config.reset_before
+    resets = (
+        instruction.op == "CELL" and instruction.mode == MODE_RESET and not (config.reset_before or config.peepholes)
+    )
     lacking += ["stride"] * (not config.gate_blocks)
     return [name for name in lacking if name in op.fields and instruction.fields[name]] + ["mode"] * resets
 

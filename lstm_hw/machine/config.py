@@ -64,6 +64,8 @@ narrow one."""
 GATES = 4
 """Sums of a hidden unit."""
 GATE_NAMES = ("i", "f", "g", "o")
+PEEPHOLES = ("i", "f", "o")
+"""Gates that see c, where an LSTM has peepholes: o the new one."""
 CELL_SUMS = {"lstm": GATE_NAMES, "gru": ("r", "z", "n_x", "n_h")}
 """Kind of recurrent cell -> its sums, as rows are stacked; of a GRU's candidate W_n x + b and U_n h + b' apart."""
 LISTS_NEED = {"contexts": 1, "operand_bits": 16, "x_per_beat": 1}
@@ -204,6 +206,13 @@ class EngineConfig:
         metadata={
             "doc": "a GRU may reset h before its product: the cell unit gives r*h without changing c; follows from the "
             "model"
+        },
+    )
+    peepholes: QFormat | None = field(
+        default=None,
+        metadata={
+            "doc": "format of peepholes, weights of c in gates of an LSTM, as wide as pre-activations; none without; "
+            "follows from the model"
         },
     )
     chains: bool = field(
@@ -392,6 +401,13 @@ class EngineConfig:
         yield "hidden", self.hidden.width == self.operand_bits, f"be {self.operand_bits} bits wide"
         yield "reset_before", self.kind == "gru" or not self.reset_before, "be false but for kind gru"
         yield "elu", self.chains or not self.elu, "be false without chains"
+        if self.peepholes:
+            its = self.peepholes
+            yield "peepholes", self.kind == "lstm", "be none but for kind lstm"
+            fits = its.signed and its.width == self.preact.width
+            yield "peepholes", fits, f"be signed, {self.preact.width} bits wide, as pre-activations"
+            for name, unused in (("preact_shifts", ()), ("c_shifts", ()), ("lists", False), ("sparse_h", False)):
+                yield name, getattr(self, name) == unused, f"be {_plain(unused)} in an engine with peepholes"
         for name, needed in LISTS_NEED.items():
             holds = not self.lists or getattr(self, name) == needed
             yield name, holds, f"be {needed} in an engine with lists"
@@ -417,6 +433,7 @@ class EngineConfig:
             ("cell", cell.c),
             ("cell", cell.tanh),
             ("hidden", cell.h),
+            *[("peepholes", cell.peephole)] * bool(self.peepholes),
         ):
             fractions = " or ".join(map(str, sorted(set(rounding.fractions))))
             sums = f"sums of {rounding.width} bits, with {fractions} fraction bits,"
@@ -659,6 +676,7 @@ class EngineConfig:
             ("elu", False),
             ("kind", "lstm"),
             ("reset_before", False),
+            ("peepholes", None),
             ("window", 0),
             ("list_loads", False),
             ("gate_blocks", False),
@@ -683,7 +701,7 @@ class EngineConfig:
             if name not in known:
                 raise ConfigError(f"engine.{name}", "unknown key", f"must be one of {sorted(known)}")
         values = dict(values)
-        for name in ("preact", "cell", "activated", "hidden"):
+        for name in ("preact", "cell", "activated", "hidden", "peepholes"):
             if isinstance(values.get(name), str):
                 values[name] = QFormat.parse(values[name])
         return cls(**values)

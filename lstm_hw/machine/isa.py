@@ -59,6 +59,9 @@ SPACE_H, SPACE_X, SPACE_CONSTANT, SPACE_DELTA = range(4)
 MODE_CELL, MODE_LINEAR, MODE_ZERO, MODE_RESET = range(4)
 """What a CELL does: hidden units of the engine's kind, plain requantised outputs, h = c = 0 without reading
 accumulators, or r*h of a GRU, whose c stays as it is."""
+MODE_KEEP = MODE_RESET
+"""In an engine with peepholes, whose units are of LSTMs: sums of i, f and o are kept as the weights of the c at
+``state``, which stays as it is."""
 ACTIVATIONS = ("none", "relu", "elu", "sigmoid", "tanh")
 """What becomes of the plain outputs of a CELL, by the number in its field ``activation``."""
 RELU, ELU, TANH = map(ACTIVATIONS.index, ("relu", "elu", "tanh"))

@@ -85,6 +85,8 @@ MULTIPLY = 2
 """Operands and product of the cell's multiplier."""
 SLOT = 1
 """From the start of a unit's cell to its first gate in the activation unit."""
+READ_C = 1
+"""From the address of c to it, and with peepholes to its weights."""
 CELL_SUM = 1
 """The sum of the two products that make c, and of the two that make h of a GRU."""
 OUTPUT_QUEUE = 2
@@ -158,6 +160,12 @@ class CellLatency:
         ... to its new c, rounded; of a GRU to n_x + r*n_h.
     tanh_slot, tanh : int
         ... to the slot of the tanh of that, a multiple of the slots, and to its result.
+    peephole, peephole_slot : int
+        With peepholes, from the start of a cell to i's sum with c, rounded, behind which f's and g itself follow, and
+        to the operands of o's weight and the new c, which have a slot of their own in the multiplier of i and f. Then
+        o, rounded, has the slot of the activation unit that tanh leaves; ``gates`` says when it is there.
+    opened : int
+        ... to o's sum with c, rounded.
     cell : int
         ... to its h.
     total : int
@@ -178,9 +186,32 @@ class CellLatency:
         self.update = self.products + CELL_SUM + REQUANTIZE
         self.tanh_slot = -(-self.update // SERIAL_SLOTS) * SERIAL_SLOTS
         self.tanh = self.tanh_slot + activation
+        if config.peepholes:
+            self._with_peepholes(activation)
         # Behind tanh an LSTM has a product, a GRU a sum of two.
-        self.cell = self.tanh + MULTIPLY + CELL_SUM * (config.kind == "gru") + REQUANTIZE
+        last = max(self.tanh, self.gates["o"])
+        self.cell = last + MULTIPLY + CELL_SUM * (config.kind == "gru") + REQUANTIZE
         self.total = self.gather + self.cell
         elu = make_exponential(config.preact, config.activated).latency if config.elu else 0
         self.looked_up = max(activation, elu)
         self.plain = SLOT + self.looked_up + REQUANTIZE if config.chains else SLOT
+
+    def _with_peepholes(self, activation):
+        """Sums with c stand in front of the slots of i and f, and of o behind its new c."""
+        opens = MULTIPLY + CELL_SUM + REQUANTIZE
+        self.peephole = READ_C + opens
+        slots = [self.peephole + n for n in range(GATE_NAMES.index("o"))]
+        self.gates = {name: slot + activation for name, slot in zip(GATE_NAMES, slots, strict=False)}
+        self.products = self.gates["g"] + MULTIPLY
+        self.update = self.products + CELL_SUM + REQUANTIZE
+        self.peephole_slot = _free_slot(self.update, [READ_C, READ_C + 1])
+        self.opened = self.peephole_slot + opens
+        last = _free_slot(self.opened, slots)
+        self.tanh_slot = _free_slot(self.update, [*slots, last])
+        self.tanh, self.gates["o"] = self.tanh_slot + activation, last + activation
+
+
+def _free_slot(cycle, taken):
+    """The first cycle from one on in a slot that no unit takes, where each takes those of some cycles."""
+    taken = {other % SERIAL_SLOTS for other in taken}
+    return next(each for each in range(cycle, cycle + SERIAL_SLOTS) if each % SERIAL_SLOTS not in taken)

@@ -23,7 +23,7 @@ class Tile:
     layer : int
     part : str
         ``x`` (W_x, or the matrix of a linear layer), ``h`` (W_h), ``skip`` (that of the network's inputs in a linear
-        layer), ``bias``, or of a layer with a start ``prime`` or ``first``.
+        layer), ``bias``, or of a layer with a start ``prime`` or ``first``, or with peepholes ``peephole``.
     first_block, blocks : int
         Row blocks ("slots" of the instruction).
     first_column, columns : int

@@ -91,6 +91,8 @@ class LayerShape:
         Of a plain or linear layer's outputs, one of :data:`~lstm_hw.machine.isa.ACTIVATIONS`.
     start : Start, optional
         How the layer begins a sequence from another state than zero.
+    peephole_columns : tuple of (exponent, columns)
+        As those of the bias: of the peepholes of an LSTM's i, f and o, or none.
     reads : int, optional
         Columns of W_h, where they are not as many as outputs: none of a plain layer without an h of its own, twice as
         many of a GRU that resets h before its product, for h and for r*h.
@@ -124,12 +126,15 @@ class LayerShape:
     directions: int = 1
     waits: str = ""
     sources: tuple[Source, ...] = ()
+    peephole_columns: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self):
         if self.sources and self.inputs != sum(source.elements for source in self.sources):
             found = f"{self.inputs} inputs"
             rule = f"must be the {' + '.join(str(source.elements) for source in self.sources)} of its sources"
             raise ConfigError("layer sources", found, rule)
+        if self.peephole_columns and self.kind != "lstm":
+            raise ConfigError("layer peepholes", f"of a layer of kind {self.kind}", "must be of kind lstm")
         if self.waits not in WAITS or self.waits and not self.is_recurrent:
             found = f"{self.waits!r} of a layer of kind {self.kind}"
             raise ConfigError("layer waits", found, f"must be one of {', '.join(WAITS)}; none of a linear layer")
@@ -148,6 +153,9 @@ class LayerShape:
         if self.start and not self.h_columns:
             found = f"a state of a layer of kind {self.kind} without an h"
             raise ConfigError("layer start", found, "must be of a recurrent layer with an h of its own")
+        if self.peephole_columns and self.start and self.start.repeats:
+            rule = "must be one that a single cell step from zero leads to, of about 0.9 at most: others would see c"
+            raise ConfigError("layer start", "a c too large for a layer with peepholes", rule)
         if self.projected and self.kind != "lstm":
             raise ConfigError("layer projected", f"a layer of kind {self.kind}", "must be of kind lstm")
         known = {"plain": (0, self.outputs), "gru": (self.outputs, 2 * self.outputs)}.get(self.kind, ())
@@ -283,6 +291,12 @@ class Network:
                 vectors = "of x and of each h" if most > layers else "of each h"
                 found = f"{len(getattr(self, name))} of {name}"
                 raise ConfigError("network", found, f"must be none or {most}: {vectors}")
+        if self.has_peepholes and (self.thresholds or self.sparse_h):
+            name = "thresholds" if self.thresholds else "sparse_h"
+            raise ConfigError("network", name, "must be none: layers with peepholes have no lists of what changed")
+        peepholes = [bool(layer.peephole_columns) for layer in self.layers if layer.is_cell]
+        if any(peepholes) and not all(peepholes):
+            raise ConfigError("network", "layers with peepholes and without", "must have them all, or none")
         if self.thresholds and self.sparse_h:
             raise ConfigError("network", "thresholds and sparse_h", "must not be together: changes, or groups of h")
         if self.thresholds and self.skip:
@@ -370,6 +384,11 @@ class Network:
         return any(layer.start for layer in self.layers)
 
     @property
+    def has_peepholes(self) -> bool:
+        """Whether gates of cells see c."""
+        return any(layer.peephole_columns for layer in self.layers)
+
+    @property
     def skip(self) -> bool:
         """Whether x reaches the outputs past the LSTM layers too."""
         return self.layers[-1].skip > 0
@@ -404,6 +423,7 @@ class Network:
             "thresholds": self.thresholds,
             "sparse_h": self.sparse_h,
             "an initial state": self.starts,
+            "peepholes": self.has_peepholes,
             "a GRU that resets h before its product": self.reset_before,
             "plain layers": self.has_plain,
             "a projection": any(layer.projected for layer in self.layers),

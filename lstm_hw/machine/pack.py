@@ -7,7 +7,7 @@ import numpy as np
 
 from ..errors import FormatError
 from .activation_unit import ActivationUnit
-from .config import GATES, EngineConfig
+from .config import GATE_NAMES, GATES, PEEPHOLES, EngineConfig
 from .formats import QFormat
 from .layout import Image, Tile
 from .network import Start
@@ -196,6 +196,27 @@ def start_of(
     )
 
 
+def peephole_digits(
+    layer: QuantisedLayer, weight_bits: int, operand_bits: int, lift: int, row_bits: int
+) -> tuple[tuple[tuple[int, int], ...], np.ndarray]:
+    """Columns and digits, as of a bias, of sums that are rounded to a layer's peepholes: those of i, f and o.
+
+    Raises
+    ------
+    FormatError
+        Digits do not fit.
+    """
+    shift = layer.acc_fraction - layer.preact.fraction
+    if shift < 0:
+        rule = (
+            f"must have at least the {layer.preact.fraction} fraction bits of pre-activations where there are peepholes"
+        )
+        raise FormatError("accumulator", f"{layer.acc_fraction} fraction bits", rule)
+    weights = np.zeros((GATES, layer.peepholes.shape[1]), np.int64)
+    weights[[GATE_NAMES.index(name) for name in PEEPHOLES]] = layer.peepholes
+    return bias_digits(weights.ravel() << shift + row_bits, weight_bits, operand_bits, lift)
+
+
 def start_h(layers: Sequence[QuantisedLayer], number: int) -> np.ndarray:
     """h of the state that the first sums of a layer read: its own, or that of its projection."""
     return layers[number + layers[number].projected].initial[0]
@@ -211,6 +232,9 @@ def layer_parts(layers: Sequence[QuantisedLayer], number: int, config: EngineCon
         if getattr(layer, "initial", None) is not None and layer.w_h.size:
             widths = config.weight_bits, config.operand_bits, max(config.lifts), config.row_bits
             _, matrices["prime"], matrices["first"] = start_of(layer, start_h(layers, number), config.unit, *widths)
+        if getattr(layer, "peepholes", None) is not None:
+            widths = config.weight_bits, config.operand_bits, max(config.lifts), config.row_bits
+            _, matrices["peephole"] = peephole_digits(layer, *widths)
         of_cell = by_gate if config.gate_blocks else interleave
         blocks = to_blocks if getattr(layer, "KIND", "") == "plain" else of_cell
         return {part: blocks(matrix, config.rows) for part, matrix in matrices.items()}

@@ -66,10 +66,11 @@ def beside(first: RecurrentWeights, second: RecurrentWeights) -> RecurrentWeight
     ModelError
         They are of other sizes, or one alone begins from a state.
     """
+    peepholes = [part.peepholes for part in (first, second) if part.peepholes is not None]
     same = type(first) is type(second) and first.w_x.shape == second.w_x.shape and first.w_h.shape == second.w_h.shape
-    if not same or (first.initial is None) != (second.initial is None):
+    if not same or (first.initial is None) != (second.initial is None) or len(peepholes) == 1:
         found = f"{first.hidden_size} units forward, {second.hidden_size} backward, of {first.KIND} and {second.KIND}"
-        raise ModelError(first.source, found, "must be as many of one kind, with a state to begin from or without")
+        raise ModelError(first.source, found, "must be as many of one kind, both with a state or peepholes or without")
     sums, initial = first.SUMS, None
     if first.initial is not None:
         initial = tuple(map(np.concatenate, zip(first.initial, second.initial, strict=True)))
@@ -77,7 +78,8 @@ def beside(first: RecurrentWeights, second: RecurrentWeights) -> RecurrentWeight
     w_x = _blocks(first.w_x, second.w_x, sums)
     # A GRU that resets h before its product has columns for h, then for r*h.
     w_h = _blocks(first.w_h, second.w_h, sums, 1 + first.reset_before)
-    return replace(first, w_x=w_x, w_h=w_h, bias=bias, initial=initial)
+    peepholes = np.concatenate(peepholes, axis=1) if peepholes else None
+    return replace(first, w_x=w_x, w_h=w_h, bias=bias, initial=initial, peepholes=peepholes)
 
 
 def _blocks(first, second, sums, parts=1):

@@ -79,7 +79,10 @@ def partly_rounded(model: FloatModel, qmodel: QuantModel, x: np.ndarray, rounded
             arrays["w_x"] = arrays["w_x"] / np.exp2(exponents_of(qmodel, number, layer))
         tables = _Tables(qmodel, layer, model.functions)
         rounded_outputs = partial(_outputs, layer, model, qmodel)
-        steps.append(_Steps(layer, tables, arrays, here, len(x), weights.initial, rounded_outputs))
+        peepholes = weights.peepholes
+        if peepholes is not None and "w_h" in here:
+            peepholes = layer.peephole_format.to_float(layer.peepholes)
+        steps.append(_Steps(layer, tables, arrays, here, len(x), weights.initial, peepholes, rounded_outputs))
     vectors = Vectors(qmodel, values)
     for group in step_groups(qmodel.layers):
         first = qmodel.layers[group[0]]
@@ -137,10 +140,10 @@ def _run(members, x):
 class _Steps:
     """A layer with its state, step by step, rounded at the places ``here``; ``read`` is the layer whose h it reads."""
 
-    def __init__(self, layer, tables, arrays, here, sequences, initial, outputs):
+    def __init__(self, layer, tables, arrays, here, sequences, initial, peepholes, outputs):
         self.layer, self.arrays, self.here, self.outputs = layer, arrays, here, outputs
         self.functions = tables if "activation" in here else tables.exact
-        self.argument = tables.argument
+        self.argument, self.peepholes = tables.argument, peepholes
         self.read, self.h = self, np.zeros((sequences, layer.hidden_size))
         self.c = self.h
         if initial is not None:
@@ -166,6 +169,11 @@ class _Steps:
             self.h = _round(layer.hidden, self.h)
         return self.h
 
+    def seen(self, pre, gate, c):
+        """A gate's pre-activation that sees c through its peephole."""
+        total = pre + self.peepholes[gate] * c
+        return _round(self.argument, total) if "pre" in self.here else total
+
     def _reset(self, r):
         """r*h from the sums of r, as the cell gives it from sums of r, r, 0 and 0."""
         r = _round(self.layer.preact, r) if "pre" in self.here else r
@@ -177,9 +185,13 @@ def _lstm(layer, steps, pre, here):
     """h before it is rounded, and c."""
     i, f, g, o = np.split(pre, 4, axis=1)
     functions = steps.functions
+    if steps.peepholes is not None:
+        i, f = (steps.seen(gate, n, steps.c) for n, gate in enumerate((i, f)))
     total = c = functions.sigmoid(f) * steps.c + functions.sigmoid(i) * functions.tanh(g)
     if "c" in here:
         c, total = _round(layer.cell, c), _round(steps.argument, c)
+    if steps.peepholes is not None:
+        o = steps.seen(o, 2, c)
     return functions.sigmoid(o) * functions.tanh(total), c
 
 

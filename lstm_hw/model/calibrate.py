@@ -108,6 +108,8 @@ class Survey:
         Largest magnitude of a c, or of a GRU's h, that a layer begins from.
     reach : float
         Largest output behind an ELU of any layer, which is a pre-activation as it is; 0 without.
+    alike : bool
+        Whether pre-activations and c have one format in all layers, as peepholes need it.
     """
 
     layers: list[dict[str, Spread]]
@@ -117,6 +119,7 @@ class Survey:
     dense: list[Spread] = field(default_factory=list)
     start: float = 0.0
     reach: float = 0.0
+    alike: bool = False
 
     def of(self, place: str) -> list[Spread]:
         """The spread of each layer that has such a place."""
@@ -159,10 +162,11 @@ def survey(model: FloatModel, calibration: np.ndarray, kept: int) -> Survey:
             places[place].add(values)
         if layer.initial is not None and layer.KIND != "plain":
             start = max(start, float(np.abs(layer.initial[1]).max()))
+    alike = any(layer.peepholes is not None for layer in model.layers)
     ends = (*(places.get("plain") for places in layers), *dense)
     peaks = [spread.peak for layer, spread in zip((*model.layers, *model.dense), ends, strict=True) if _is_elu(layer)]
     peaks += [high] if _is_elu(model.head) else []
-    return Survey(layers, np.concatenate(parts), low, high, dense, start, max(peaks, default=0.0))
+    return Survey(layers, np.concatenate(parts), low, high, dense, start, max(peaks, default=0.0), alike)
 
 
 def _is_elu(layer):
@@ -207,7 +211,7 @@ def chosen_formats(found: Survey, config: Any, error: Callable[[Any], float] | N
         What was chosen and why, a line each.
     """
     choices = {
-        name: list(dict.fromkeys(candidates(config, found)))
+        name: [one for one in dict.fromkeys(candidates(config, found)) if not (found.alike and isinstance(one, tuple))]
         for name, (_, _, candidates) in PLACES.items()
         if getattr(config, name) is None
     }

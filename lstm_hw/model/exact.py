@@ -19,11 +19,11 @@ EXACT = 1 << 53
 
 def is_exact(layer: QuantRecurrent, argument: QFormat) -> bool:
     """Whether float64 gives a layer's bits: formats round half up and saturate, no number takes too many bits, and all
-    sums of a step are formed at once, unlike those of a GRU that resets h before its product.
+    sums of a step are formed at once, unlike those of a GRU that resets h before its product, and without c.
 
     ``argument`` is the format of what the activation unit looks up, at least as fine and as wide as pre-activations.
     """
-    if layer.reset_before:
+    if layer.reset_before or layer.peepholes is not None:
         return False
     formats = (layer.preact, layer.activation_format, layer.cell, layer.hidden)
     if any((f.rounding, f.overflow) != ("half_up", "saturate") for f in formats):

@@ -22,7 +22,7 @@ import torch
 from ..errors import FormatError, ModelError
 from ..machine.formats import QFormat
 from ..machine.shared_activation import make_exponential
-from .float_model import FloatModel, refuse_arranged, refuse_plain, unread, with_layers
+from .float_model import FloatModel, refuse_arranged, refuse_peepholes, refuse_plain, unread, with_layers
 from .quant_layer import OF_PREACT, QuantLayer
 from .quant_model import QuantModel
 from .reference import float_reference
@@ -60,6 +60,7 @@ class FineTune(torch.nn.Module):
         refuse_plain(model, "fine-tuning")
         refuse_arranged(model, "fine-tuning")
         refuse_sources(model, "fine-tuning")
+        refuse_peepholes(model, "fine-tuning")
         shapes = [(layer.input_size, layer.hidden_size) for layer in model.layers]
         found = [(layer.input_size, layer.hidden_size) for layer in qmodel.layers]
         shapes += [(layer.input_size, layer.output_size) for layer in model.linear]

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import ConfigError, ModelError
 from ..machine.arrangement import PLAIN, WAITS, Arrangement, directions_of
-from ..machine.config import CELL_SUMS, GATES
+from ..machine.config import CELL_SUMS, GATES, PEEPHOLES
 from ..machine.isa import ACTIVATIONS
 from .functions import SIGMOIDS, TANHS, USUAL
 from .sources import check_sources, read_size
@@ -119,6 +119,8 @@ class RecurrentWeights:
         How it reads h of the layer below, of :data:`~lstm_hw.machine.arrangement.WAITS`.
     sources : tuple of int
         What it reads side by side, if not h of the layer below alone; see :mod:`.sources`.
+    peepholes : float64 array (3, H), optional
+        Of an LSTM, weights of c in i, f and o: of the c of the step before, and in o of the new one.
 
     Raises
     ------
@@ -134,6 +136,7 @@ class RecurrentWeights:
     projected: bool = False
     waits: str = field(default="", kw_only=True)
     sources: tuple[int, ...] = field(default=(), kw_only=True)
+    peepholes: np.ndarray | None = field(default=None, kw_only=True)
 
     KIND: ClassVar[str]
     """Of ``CELL_SUMS``, or ``plain``."""
@@ -144,6 +147,9 @@ class RecurrentWeights:
         shape, hidden = hidden_rows(self)
         _adopt(self, w_h=shape, w_x=(self.SUMS * hidden, None), bias=(self.SUMS * hidden,))
         check_structure(self)
+        if self.peepholes is not None:
+            check_peepholes(self)
+            _adopt(self, peepholes=(len(PEEPHOLES), hidden))
         if self.initial is not None:
             values = _adopted(f"{self.source}: initial h and c", list(self.initial), (2, hidden))
             if self.KIND != "lstm" and not np.array_equal(*values):
@@ -386,6 +392,18 @@ def check_stack(layers: Sequence, source: object) -> None:
         if layer.projected and (layer.initial is None) != (above.initial is None):
             rule = "must begin from a state with its projection, whose h its sums read, or without"
             raise ModelError(f"{layer.source}: initial state", "of one layer of two", rule)
+
+
+def check_peepholes(layer: Any) -> None:
+    """Refuse peepholes of a layer, float or quantised, that is no LSTM."""
+    if layer.KIND != "lstm":
+        raise ModelError(f"{layer.source}: peepholes", f"of a layer of kind {layer.KIND}", "must be of an LSTM")
+
+
+def refuse_peepholes(model: Any, what: str) -> None:
+    """Refuse peepholes of a model, float or quantised, where something is not made for them."""
+    if any(layer.peepholes is not None for layer in model.layers):
+        raise ConfigError(what, "for layers with peepholes", "must be for layers without peepholes")
 
 
 def is_projection(layer: Any, size: int) -> bool:

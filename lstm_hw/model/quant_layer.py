@@ -9,10 +9,17 @@ import numpy as np
 
 from ..errors import FormatError, ModelError
 from ..machine.activation_unit import ActivationUnit
-from ..machine.config import FACTOR_BITS, GATES, ROW_BITS
+from ..machine.config import FACTOR_BITS, GATES, PEEPHOLES, ROW_BITS
 from ..machine.formats import QFormat, shift_round
 from ..machine.shared_activation import make_exponential
-from .float_model import check_activation, check_shape, check_structure, hidden_rows, is_reset_before
+from .float_model import (
+    check_activation,
+    check_peepholes,
+    check_shape,
+    check_structure,
+    hidden_rows,
+    is_reset_before,
+)
 
 EXACT_BITS = 62
 """Sums must fit this width, so that 64-bit arithmetic on them, a rounding constant included, is exact."""
@@ -223,6 +230,10 @@ class QuantRecurrent(QuantLayer):
     waits, sources
         As in :class:`.float_model.RecurrentWeights`; with sources ``x_format`` is one that holds them all, and may be
         wider than operands are.
+    peepholes : int64 array (3, H), optional
+        As in :class:`.float_model.RecurrentWeights`.
+    peephole_format : QFormat, optional
+        Theirs, as wide as ``preact``.
     row_shift : int64 array (4H,), optional
         Fraction bits, 0 to 7, that the weights, the bias and the sum of each row have beyond those of their formats.
 
@@ -254,6 +265,8 @@ class QuantRecurrent(QuantLayer):
     projected: bool = False
     waits: str = field(default="", kw_only=True)
     sources: tuple[int, ...] = field(default=(), kw_only=True)
+    peepholes: np.ndarray | None = field(default=None, kw_only=True)
+    peephole_format: QFormat | None = field(default=None, kw_only=True)
 
     KIND: ClassVar[str]
     """Of ``CELL_SUMS``, or ``plain``."""
@@ -268,6 +281,8 @@ class QuantRecurrent(QuantLayer):
         self._adopt_row_shift()
         self._check_fractions()
         check_structure(self)
+        if self.peepholes is not None or self.peephole_format is not None:
+            self._check_peepholes(size)
         if self.initial is not None:
             self._adopt_initial(size)
         if self.h_format != self.hidden and not self.projected:
@@ -276,6 +291,31 @@ class QuantRecurrent(QuantLayer):
         if aligned + abs(self.cell.fraction - self.activation_format.fraction) + 1 > EXACT_BITS:
             rule = f"must give f*c + i*g of at most {EXACT_BITS} bits with activation_format {self.activation_format}"
             raise FormatError(f"{self.source}: cell", self.cell, rule)
+
+    def _check_peepholes(self, size):
+        check_peepholes(self)
+        its, width = self.peephole_format, self.preact.width
+        if not isinstance(its, QFormat) or not its.signed or its.width != width or not 0 <= its.integer < width:
+            rule = f"must be a signed format of {width} bits, as preact, with 0 to {width - 1} integer bits"
+            raise FormatError(f"{self.source}: peephole_format", its, rule)
+        if self.peepholes is None:
+            raise ModelError(f"{self.source}: peepholes", "missing", "must be present where they have a format")
+        subject, values = f"{self.source}: peepholes", np.asarray(self.peepholes)
+        if values.dtype.kind not in "iu":
+            raise ModelError(subject, f"dtype {values.dtype}", "must be integers")
+        check_shape(subject, values.shape, (len(PEEPHOLES), size))
+        if values.min() < its.lowest or values.max() > its.highest:
+            raise FormatError(subject, f"{values.min()} to {values.max()}", f"must fit {its}")
+        values = values.astype(np.int64)
+        values.setflags(write=False)
+        object.__setattr__(self, "peepholes", values)
+
+    def seen(self, pre: np.ndarray, gate: int, c: np.ndarray, argument: QFormat) -> np.ndarray:
+        """A gate's pre-activation (N, H) that sees c through its peephole, in the format of what is looked up."""
+        of_c = self.peephole_format.fraction + self.cell.fraction
+        fraction = max(self.preact.fraction, of_c)
+        product = self.peepholes[gate] * c
+        return argument.requantize((pre << fraction - self.preact.fraction) + (product << fraction - of_c), fraction)
 
     def _adopt_initial(self, size):
         """Check the state that a sequence starts from, and keep read-only copies."""

@@ -20,7 +20,16 @@ from ..machine.arrangement import OF_X, PLAIN, WAITS, Arrangement
 from ..machine.formats import InputCode, QFormat, array_of
 from ..reading import parse_json
 from .delta import checked_thresholds
-from .float_model import HEAD, check_arrangement, check_chain, check_stack, kind_of, refuse_plain
+from .float_model import (
+    HEAD,
+    cells_of,
+    check_arrangement,
+    check_chain,
+    check_stack,
+    kind_of,
+    refuse_peepholes,
+    refuse_plain,
+)
 from .quant_layer import OF_PREACT, RECURRENT, PlainOutputs, QuantDense, QuantPlain, QuantRecurrent, QuantSkip
 from .sources import check_sources, common_format, read_size, refuse_sources
 from .sparse_h import checked_sparse_h
@@ -32,7 +41,17 @@ OPTIONAL = ("thresholds", "sparse_h")
 """Lists of the JSON block that are left out where they are empty."""
 INITIAL = ("initial_h", "initial_c")
 """Tensors of the state that a layer starts from."""
-_APART = ("source", "row_shift", "activation", "initial", "projected", "waits", "sources")
+_APART = (
+    "source",
+    "row_shift",
+    "activation",
+    "initial",
+    "projected",
+    "waits",
+    "sources",
+    "peepholes",
+    "peephole_format",
+)
 EXPONENT_LIMIT = 64
 """Largest power of two that an input is scaled by, either way."""
 _FORMAT_TEXT = 48
@@ -130,6 +149,13 @@ class QuantModel:
                 raise ModelError("quantised model: input_exponents", repr(exponent), rule)
         for layer in self.layers:
             self.unit_of(layer)
+        for layer in cells_of(self.layers):
+            first = cells_of(self.layers)[0]
+            alike = all(getattr(layer, name) == getattr(first, name) for name in ("preact", "cell", "peephole_format"))
+            if (layer.peephole_format or first.peephole_format) and not alike:
+                found = f"preact {layer.preact}, cell {layer.cell} and peepholes {layer.peephole_format}"
+                rule = f"must be {first.preact}, {first.cell} and {first.peephole_format}, as of the first layer"
+                raise FormatError(f"{layer.source}: formats", found, rule)
         for layer, above in pairwise(self.layers):
             if layer.projected and layer.h_format != above.hidden:
                 rule = f"must be that of the projection that it reads, {above.hidden}"
@@ -149,6 +175,7 @@ class QuantModel:
             if any(layer.reset_before for layer in self.layers):
                 rule = "must be for LSTM layers, or GRU layers that reset h behind its product"
                 raise ConfigError(section, "for a GRU that resets h before its product", rule)
+            refuse_peepholes(self, section)
             if self.arrangement.most:
                 raise ConfigError(section, f"for {self.arrangement.described}", "must be for one without such a layer")
         if (self.thresholds or self.sparse_h) and any(layer.initial is not None for layer in self.layers):
@@ -279,6 +306,8 @@ class QuantModel:
                 widths = [its.width for its in layer.state_formats]
                 for name, values, width in zip(INITIAL, layer.initial, widths, strict=True):
                     tensors[prefix + name] = values.astype(_storage(width))
+            if layer.peepholes is not None:
+                tensors[f"{prefix}peepholes"] = layer.peepholes.astype(_storage(layer.peephole_format.width))
         block = {
             "version": FILE_VERSION,
             "activation": self.activation,
@@ -378,6 +407,8 @@ def _describe(layer):
     kind |= {"projected": True} if getattr(layer, "projected", False) else {}
     kind |= {"waits": layer.waits} if getattr(layer, "waits", "") else {}
     kind |= {"sources": layer.sources} if layer.sources else {}
+    if getattr(layer, "peephole_format", None):
+        kind["peephole_format"] = _spelled(layer.peephole_format)
     return kind | values | ({"activation": activation} if activation != "none" else {})
 
 
@@ -399,12 +430,14 @@ def _restore(cls, description, tensors, prefix, path):
     subject = f"{path}: {prefix.rstrip('.')}"
     wanted = _described(cls)
     more = {"activation"} if issubclass(cls, PlainOutputs) else {"projected"}
-    more |= {"waits", "sources"} if issubclass(cls, QuantRecurrent) else {"sources"}
+    more |= {"waits", "sources", "peephole_format"} if issubclass(cls, QuantRecurrent) else {"sources"}
     if not isinstance(description, dict) or set(description) - more != set(wanted):
         found = sorted(description) if isinstance(description, dict) else repr(description)
         raise ModelError(subject, found, f"must describe {', '.join(wanted)}")
     values = {
-        name: value if name in ("acc_fraction", *more) else _parse_format(value, f"{subject}: {name}")
+        name: value
+        if name in ("acc_fraction", *more - {"peephole_format"})
+        else _parse_format(value, f"{subject}: {name}")
         for name, value in description.items()
     }
     if values.get("waits", "") not in WAITS:
@@ -429,6 +462,8 @@ def _restore(cls, description, tensors, prefix, path):
         if any(value is None for value in pair):
             raise ModelError(f"{path}: {prefix}{INITIAL[pair[0] is not None]}", "missing", "must be present")
         values["initial"] = tuple(pair)
+    if issubclass(cls, QuantRecurrent):
+        values["peepholes"] = tensors.pop(f"{prefix}peepholes", None)
     return cls(**values, source=subject, row_shift=tensors.pop(f"{prefix}row_shift", None))
 
 

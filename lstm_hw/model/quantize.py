@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import ConfigError, FormatError
 from ..machine.arrangement import waited
-from ..machine.config import FACTOR_BITS, ROW_BITS, VALUE_BITS
+from ..machine.config import FACTOR_BITS, PEEPHOLES, ROW_BITS, VALUE_BITS
 from ..machine.formats import QFormat
 from .calibrate import ENOUGH_BITS, NEAR, Survey, chosen_formats, dense_format, survey
 from .float_model import FloatModel, cells_of
@@ -282,14 +282,15 @@ def _quantize(model, calibration, found, config, of_matrices, progress=None):
     formats = _brought_near(model, _formats(model, calibration, found, config), config)
     vectors, of_linear = of_matrices
     layers, cells, of_plain = [], count(), config.of_plain
+    peepholes = _peephole_format(model.layers, of_plain.preact)
     for number, weights in enumerate(model.layers):
         x_format, hidden = _read_format(weights, formats[: number + 1]), formats[number + 1]
         if weights.KIND == "plain":
             layers.append(_quantize_plain(weights, x_format, hidden, of_plain, number, *vectors[number]))
         else:
             of_layer = replace(config.of_layer(next(cells)), hidden=hidden)
-            h_format = formats[number + 2] if weights.projected else hidden
-            layers.append(_quantize_recurrent(weights, x_format, h_format, of_layer, number, *vectors[number]))
+            of_vectors = x_format, formats[number + 2] if weights.projected else hidden, peepholes
+            layers.append(_quantize_recurrent(weights, *of_vectors, of_layer, number, *vectors[number]))
         if progress:
             progress(number + 1, total)
     linear, x, x_format = [], (layers[0].x_format, vectors[0][0]), layers[-1].hidden
@@ -423,8 +424,21 @@ def _quantize_plain(weights, x_format, hidden, config, number, x, h):
     return rounded_layer(config, weights.bias, products, f"layer {number}", build)
 
 
-def _quantize_recurrent(weights, x_format, h_format, config, number, x, h):
+def _peephole_format(layers, preact):
+    """Format of the peepholes of all layers, as wide as pre-activations; None without."""
+    values = [layer.peepholes.ravel() for layer in layers if layer.peepholes is not None]
+    if not values:
+        return None
+    integer = max(0, fitting("peepholes", np.concatenate(values), preact.width).integer)
+    return replace(preact, integer=integer, fraction=preact.width - 1 - integer)
+
+
+def _quantize_recurrent(weights, x_format, h_format, peephole_format, config, number, x, h):
     source = f"layer {number}"
+    peepholes = {}
+    if peephole_format:  # the cells of an engine are alike: a layer without them has zeros
+        values = np.zeros((len(PEEPHOLES), weights.hidden_size)) if weights.peepholes is None else weights.peepholes
+        peepholes = {"peepholes": peephole_format.quantize(values), "peephole_format": peephole_format}
 
     def build(rounding):
         return RECURRENT[weights.KIND](
@@ -444,6 +458,7 @@ def _quantize_recurrent(weights, x_format, h_format, config, number, x, h):
             weights.projected,
             waits=weights.waits,
             sources=weights.sources,
+            **peepholes,
         )
 
     initial = None

@@ -115,8 +115,9 @@ def _float_cell(layer, pre, c, sigmoid, tanh):
         c = (1 - z) * tanh(n_x + sigmoid(r) * n_h) + z * c
         return c, c
     i, f, g, o = np.split(pre, 4, axis=1)
-    c = sigmoid(f) * c + sigmoid(i) * tanh(g)
-    return sigmoid(o) * tanh(c), c
+    of_i, of_f, of_o = (0, 0, 0) if layer.peepholes is None else layer.peepholes
+    c = sigmoid(f + of_f * c) * c + sigmoid(i + of_i * c) * tanh(g)
+    return sigmoid(o + of_o * c) * tanh(c), c
 
 
 def integer_reference(
@@ -133,6 +134,7 @@ def integer_reference(
 
         acc = W_x x + W_h h + bias          pre = preact(acc)
         i, f, o = sigmoid(pre)              g = tanh(pre)               in activation_format
+        with peepholes i, f = sigmoid(argument(pre + p*c)), and o = sigmoid(argument(pre + p*c'))
         c' = cell(f*c + i*g)                h' = hidden(o * tanh(argument(f*c + i*g)))
         y = output(W h' + bias)             with a skip y = output(W h' + S x + bias)
 
@@ -413,7 +415,11 @@ class _Tables:
         unit = qmodel.unit_of(layer)
         self.argument = qmodel.argument_of(layer)
         self.sigmoid, self.tanh = unit.results_for(layer.preact)
-        self._of_argument = unit.results[1]
+        self._sigmoid_of_argument, self._of_argument = unit.results
+
+    def sigmoid_of(self, argument):
+        """Sigmoid of stored integers of ``argument``."""
+        return self._sigmoid_of_argument.take(argument - self.argument.lowest)
 
     def tanh_of(self, argument):
         """tanh of stored integers of ``argument``."""
@@ -422,9 +428,13 @@ class _Tables:
 
 def _integer_cell(layer, tables, pre, c, bound_c, bound_h):
     """New h and c (N, H) from pre-activations (N, 4H), counted from the lowest one, and c."""
-    units = c.shape[1]
-    i, f, o = (tables.sigmoid.take(pre[:, n * units : (n + 1) * units]) for n in (0, 1, 3))
-    g = tables.tanh.take(pre[:, 2 * units : 3 * units])
+    i, f, g, o = np.split(pre, 4, axis=1)
+    g = tables.tanh.take(g)
+    if layer.peepholes is None:
+        i, f, o = (tables.sigmoid.take(gate) for gate in (i, f, o))
+    else:
+        lowest, argument = layer.preact.lowest, tables.argument
+        i, f = (tables.sigmoid_of(layer.seen(gate + lowest, n, c, argument)) for n, gate in enumerate((i, f)))
     a, b = layer.activation_format.fraction, layer.cell.fraction
     fraction = a + max(a, b)
     f *= c
@@ -433,6 +443,8 @@ def _integer_cell(layer, tables, pre, c, bound_c, bound_h):
     i <<= fraction - 2 * a
     f += i
     c = bound_c(shift_round(f, fraction - b, layer.cell.rounding))
+    if layer.peepholes is not None:
+        o = tables.sigmoid_of(layer.seen(o + lowest, 2, c, argument))
     o *= tables.tanh_of(c if layer.cell == tables.argument else tables.argument.requantize(f, fraction))
     return bound_h(shift_round(o, 2 * a - layer.hidden.fraction, layer.hidden.rounding)), c
 

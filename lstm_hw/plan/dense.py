@@ -433,6 +433,7 @@ class ResidentPlanner(StackPlanner):
     layer = head = ResidentLayer
     takes = (
         "an initial state",
+        "peepholes",
         "a GRU that resets h before its product",
         "plain layers",
         "a projection",

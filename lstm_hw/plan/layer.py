@@ -20,14 +20,24 @@ frame by frame, so they share lanes, x memory and the ring; sums, h, c and resid
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
-from ..machine.isa import ACTIVATIONS, MODE_CELL, MODE_LINEAR, MODE_ZERO, SLOT_BITS, SPACE_CONSTANT, SPACE_H, SPACE_X
+from ..machine.isa import (
+    ACTIVATIONS,
+    MODE_CELL,
+    MODE_KEEP,
+    MODE_LINEAR,
+    MODE_ZERO,
+    SLOT_BITS,
+    SPACE_CONSTANT,
+    SPACE_H,
+    SPACE_X,
+)
 from ..machine.layout import Tile
 from ..machine.network import LayerShape
 from .sums import Sum
@@ -236,7 +246,7 @@ class StreamedLayer(ABC):
 
     def lift(self, part: str) -> int:
         """Field ``lift`` of a MAC with the weights of a part, ``x``, ``h`` or ``bias``; constants have none."""
-        return 0 if part in ("bias", "prime", "first") else self.config.lift_of(self.layer.lift(part))
+        return 0 if part in ("bias", "prime", "first", "peephole") else self.config.lift_of(self.layer.lift(part))
 
     def load(self, first: Sum | int, words: int, comment: str | None = None) -> None:
         """Stream words of the layer's part of the image."""
@@ -298,40 +308,44 @@ class StreamedLayer(ABC):
 
     def start_tiles(self) -> tuple[Tile, ...]:
         """Tiles of what a layer that begins from a state multiplies by constants; they stay on chip."""
-        start = self.layer.start
-        if not start:
-            return ()
-        count = sum(columns for _, columns in start.prime_columns)
-        self.prime_tiles = [
-            digit_tiles(self.number, "prime", start.prime_columns, self.blocks, column=stage * count)
-            for stage in range(start.stages)
-        ]
-        self.first_tiles = digit_tiles(self.number, "first", start.first_columns, self.blocks)
-        return (*self.first_tiles, *(tile for stage in self.prime_tiles for tile in stage))
+        start, peepholes = self.layer.start, self.layer.peephole_columns
+        self.first_tiles, self.prime_tiles = [], []
+        self.peephole_tiles = digit_tiles(self.number, "peephole", peepholes, self.blocks)
+        if start:
+            count = sum(columns for _, columns in start.prime_columns)
+            self.prime_tiles = [
+                digit_tiles(self.number, "prime", start.prime_columns, self.blocks, column=stage * count)
+                for stage in range(start.stages)
+            ]
+            self.first_tiles = digit_tiles(self.number, "first", start.first_columns, self.blocks)
+        return (*self.first_tiles, *(tile for stage in self.prime_tiles for tile in stage), *self.peephole_tiles)
 
     def prime(self) -> None:
-        """Emit what leads from zero to the c that a layer begins from: its h is zeroed behind it. Takes its tokens."""
-        if self.layer.start and self.prime_tiles:
-            self._stage(())
-            for _ in self.b.each(self.layer.start.repeats):
-                self._stage(self.prime_tiles[0])
-            self._stage(self.prime_tiles[-1])
+        """Emit what keeps a layer's peepholes, and what leads from zero to the c that it begins from: its h is zeroed
+        behind it. Takes its tokens."""
+        shape = self.layer
+        if shape.peephole_columns:
+            self._stage(self.peephole_tiles, shape.peephole_columns, MODE_KEEP)
+        if shape.start and shape.start.stages:
+            self._stage((), (), MODE_ZERO)
+            for _ in self.b.each(shape.start.repeats):
+                self._stage(self.prime_tiles[0], shape.start.prime_columns)
+            self._stage(self.prime_tiles[-1], shape.start.prime_columns)
 
-    def _stage(self, tiles):
-        """A cell step from sums of constants, or without them c = 0."""
-        start, mode = self.layer.start, MODE_CELL if tiles else MODE_ZERO
+    def _stage(self, tiles, columns, mode=MODE_CELL):
+        """A cell step of all units from sums of constants, which writes no h."""
         for row in self.b.each(self.blocks):
             for group in self.b.each(self.groups):
-                self.constants(tiles, start.prime_columns, row, finish=1)
+                self.constants(tiles, columns, row, finish=1)
                 self.of_row(row, group, mode=mode, write=0)
         self.b.await_tokens(SPACE_H, self.groups * self.layer.outputs)
 
     def constants(
-        self, tiles: Iterable[Tile], columns: Iterable[tuple[int, int]], row: Sum, **fields: Sum | int
+        self, tiles: Sequence[Tile], columns: Iterable[tuple[int, int]], row: Sum, **fields: Sum | int
     ) -> None:
         """Digits of a row block times their constants: a sum in the lanes, or with ``load=0`` added to it."""
         ends, begin = {name: fields.pop(name) for name in ("finish",) if name in fields}, fields or {"hold": 1}
-        for tile, (exponent, _) in zip(tiles, columns, strict=False):
+        for tile, (exponent, _) in zip(tiles, columns, strict=True):
             last = ends if tile is tiles[-1] else {}
             weight = self.address[tile] + row * tile.columns
             words = {"space": SPACE_CONSTANT, "operand": exponent, "weight": weight, "columns": tile.columns}

@@ -23,6 +23,7 @@ from ..machine.config import (
     LISTS_OF_X,
     LUT_ENTRIES,
     PAIR_BITS,
+    PEEPHOLES,
     SERIAL_SLOTS,
     VALUE_BITS,
     EngineConfig,
@@ -336,6 +337,7 @@ def memories(config: EngineConfig, family: str = "xc7") -> list[Memory]:
         *_vectors(config),
         *_kept_bits(config),
         Memory(config.cell.width, config.states, 1, True),
+        *[Memory(len(PEEPHOLES) * config.preact.width, config.states, 1, True)] * bool(config.peepholes),
         *(Memory(width, depth, config.cells, depth > LOGIC_ROWS, rom=True) for width, depth in table.tables),
         Memory(_instruction_bits(config, family), config.program_length, 1, True),
         *(Memory(bits, REGISTERS) for bits in _register_reads(config)),
@@ -355,6 +357,8 @@ def memories(config: EngineConfig, family: str = "xc7") -> list[Memory]:
     ]
 
 
+NARROW_PORT = 18
+"""Bits of a multiplier block's other port."""
 WIDE_PORT = {"xc7": FACTOR_BITS, "ecp5": 18}
 """Bits of a multiplier block's wider port."""
 
@@ -368,8 +372,8 @@ def _multipliers(bits: int, family: str) -> int:
 
 def dsp_blocks(config: EngineConfig, family: str = "xc7") -> int:
     """Multiplier blocks: one a lane, or a pair of lanes where a block is wide enough, two where lifted operands are
-    wider than a port of a block; in each cell one for products, two where c is wider, and those of its activation unit;
-    those of the table of ELU.
+    wider than a port of a block; in each cell one for products, two where c is wider, with peepholes as many for
+    theirs, and those of its activation unit; those of the table of ELU.
     """
     table = config.unit
     # Words of the ring to beats are a product by a constant, where there is a ring.
@@ -379,6 +383,9 @@ def dsp_blocks(config: EngineConfig, family: str = "xc7") -> int:
     # A GRU multiplies 1 - z and a pre-activation too.
     wide = max(config.cell.width, config.activated.width + 1, config.preact.width) if config.kind == "gru" else 0
     products = _multipliers(max(config.cell.width, wide), family)
+    if config.peepholes:
+        narrow, wide = sorted((config.cell.width, config.preact.width))
+        products += _multipliers(wide, family) * (1 + (narrow > NARROW_PORT))
     activation = sum(_multipliers(bits, family) for bits in table.multiplier_bits)
     bits = make_exponential(config.preact, config.activated).multiplier_bits if config.elu else ()
     elu = sum(_multipliers(wide, family) for wide in bits)
@@ -540,6 +547,7 @@ def features(config: EngineConfig, family: str) -> dict[str, dict[str, float]]:
             "GRU cells": config.cells * (config.kind == "gru"),
             "h reset before": config.reset_before,
             "gate blocks": config.gate_blocks,
+            "peepholes": config.cells * bool(config.peepholes),
         },
         "ff": {
             "engine": 1,
@@ -561,18 +569,19 @@ def features(config: EngineConfig, family: str) -> dict[str, dict[str, float]]:
             "rows from eSELL": config.rows * (config.decoder == "esell"),
             "GRU cells": config.cells * (config.kind == "gru"),
             "gate blocks": config.gate_blocks,
+            "peepholes": config.cells * bool(config.peepholes),
         },
     }
 
 
 COEFFICIENTS = {
     "xc7": {
-        "lut": (1562, 248, 0.006, 54, 547, 4, 1.5, 82, 1, 67, 426, 9, 410, 128, 3, 88, 547, 23.3, 8, 31, 0),
-        "ff": (2139, 448, 6.2, 0, 1.9, 504, 7, 51, 0.96, 158, 258, 6.7, 350, 90, 83, 551, 15.4, 73, 0),
+        "lut": (1562, 248, 0.006, 54, 547, 4, 1.5, 82, 1, 67, 426, 9, 410, 128, 3, 88, 547, 23.3, 8, 31, 0, 47),
+        "ff": (2139, 448, 6.2, 0, 1.9, 504, 7, 51, 0.96, 158, 258, 6.7, 350, 90, 83, 551, 15.4, 73, 0, 340),
     },
     "ecp5": {
-        "lut": (2970, 415, 0.063, 0, 981, 38, 4.2, 86, 0, 161, 563, 12.3, 475, 169, 12, 151, 1082, 27, 14, 70, 0),
-        "ff": (2354, 622, 0, 0, 2.2, 454, 10.2, 39, 0.52, 109, 269, 6.6, 350, 90, 91, 602, 18.6, 65, 0),
+        "lut": (2970, 415, 0.063, 0, 981, 38, 4.2, 86, 0, 161, 563, 12.3, 475, 169, 12, 151, 1082, 27, 14, 70, 0, 118),
+        "ff": (2354, 622, 0, 0, 2.2, 454, 10.2, 39, 0.52, 109, 269, 6.6, 350, 90, 91, 602, 18.6, 65, 0, 397),
     },
 }
 """Of the :func:`features`, in their order: what ``python -m bench.resources --fit`` finds, rounded; of features that

@@ -261,7 +261,14 @@ class RowBlockPlanner(StackPlanner):
 
     name = "rowblock"
     layer = RowBlockLayer
-    takes = ("an initial state", "plain layers", "a projection", "a skip", "a GRU that resets h before its product")
+    takes = (
+        "an initial state",
+        "peepholes",
+        "plain layers",
+        "a projection",
+        "a skip",
+        "a GRU that resets h before its product",
+    )
 
     def __init__(
         self, network: Network, config: EngineConfig, groups: int = 1, contexts: int | None = None, pinned: int = 0

@@ -293,7 +293,12 @@ class BatchPlanner(StackPlanner):
     """
 
     name = "sbe"
-    takes = ("an initial state", "plain layers", "a skip")  # a step's projection would come before the next step
+    takes = (
+        "an initial state",
+        "peepholes",
+        "plain layers",
+        "a skip",
+    )  # a step's projection would come before the next step
     layer = BatchLayer
 
     def __init__(

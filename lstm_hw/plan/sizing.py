@@ -25,7 +25,7 @@ from ..machine.isa import (
     WORD_BITS,
 )
 from ..machine.network import LayerShape, Network, Source
-from ..machine.pack import bias_digits, start_h, start_of, stored_bias
+from ..machine.pack import bias_digits, peephole_digits, start_h, start_of, stored_bias
 from ..machine.plan import Plan
 from ..model.float_model import cells_of
 from ..model.quant_config import OF_LAYERS
@@ -154,6 +154,7 @@ def engine_formats(qmodel: QuantModel) -> dict[str, Any]:
         "elu": any(layer.activation == "elu" for layer in (*qmodel.plain, *qmodel.linear)),
         "kind": qmodel.kind,
         "reset_before": any(layer.reset_before for layer in qmodel.layers),
+        "peepholes": cells[0].peephole_format,
     }
 
 
@@ -226,6 +227,11 @@ def network_of(qmodel: QuantModel, weight_bits: int | None = None, activity: tup
             widths = weight_bits, qmodel.input_format.width, max(lifts_of(qmodel)), row_bits
             start, *parts = start_of(layer, start_h(qmodel.layers, len(shapes)), qmodel.unit_of(layer), *widths)
             sum_bits = _with_start(sum_bits, start, *parts)
+        peepholes = ()
+        if kind == "lstm" and layer.peepholes is not None:
+            widths = weight_bits, qmodel.input_format.width, max(lifts_of(qmodel)), row_bits
+            peepholes, parts = peephole_digits(layer, *widths)
+            sum_bits = max(sum_bits, _most(parts, peepholes).bit_length() + 1)
         rest = (shift, digits, lifts, sum_bits, used, skip, activation, start)
         reads = {} if kind == "linear" else {"projected": layer.projected}
         if reads and layer.w_h.shape[1] != outputs or kind == "plain":
@@ -233,7 +239,7 @@ def network_of(qmodel: QuantModel, weight_bits: int | None = None, activity: tup
         inputs = layer.input_size
         reads["directions"] = qmodel.arrangement.output_halves if kind == "linear" else directions[len(shapes)]
         if kind != "linear":
-            reads["waits"] = layer.waits
+            reads |= {"waits": layer.waits, "peephole_columns": peepholes}
         if layer.sources:
             sizes = [read_size(qmodel.layers, (source,)) for source in layer.sources]
             places = [lift + row_bits for lift in _source_lifts(qmodel, layer)]
@@ -249,12 +255,14 @@ def network_of(qmodel: QuantModel, weight_bits: int | None = None, activity: tup
 
 def _with_start(sum_bits, start, prime, first):
     """Width that holds the sums of the first step, and of the stages in front of it, too."""
-    columns = start.prime_columns * start.stages, start.first_columns
-    stages, added = (
-        int(np.max(sum(np.abs(digit).astype(object) << e for digit, e in zip(digits.T, _exponents(c), strict=True))))
-        for digits, c in zip((prime, first), columns, strict=True)
-    )
+    stages, added = _most(prime, start.prime_columns * start.stages), _most(first, start.first_columns)
     return max(stages.bit_length() + 1, ((1 << sum_bits - 1) + added).bit_length() + 1)
+
+
+def _most(digits, columns):
+    """Bound of the magnitude of sums of digits times constants, and of every part of one."""
+    parts = zip(digits.T, _exponents(columns), strict=True)
+    return int(np.max(sum(np.abs(digit).astype(object) << e for digit, e in parts)))
 
 
 def _exponents(bias_columns):
@@ -268,14 +276,14 @@ def accumulator_bits(network: Network, weight_bits: int, operand_bits: int = 16,
     A product of two's complement numbers is at most ``2**(weight_bits + operand_bits - 2)``; a sum has one of them a
     column, bias digits included, and the sign takes a bit. That is so whatever the values. With lifted operands it
     would be too wide, so there it is the width that the network's own weights need, whatever the operands. Digits of
-    the stages that lead to a state may take more columns: such a layer gets the width that it needs.
+    the stages that lead to a state, and of peepholes, may take more columns: such a layer gets the width that it needs.
     """
     columns = max(layer.columns + len(_exponents(layer.bias_columns)) for layer in network.layers)
     bits = weight_bits + operand_bits + lift + (columns - 1).bit_length()
     if lift and all(layer.sum_bits for layer in network.layers):
         least = weight_bits + operand_bits + lift + bool(network.thresholds)
         bits = max(least, *(layer.sum_bits for layer in network.layers))
-    bits = max(bits, *(layer.sum_bits for layer in network.layers if layer.start is not None), 0)
+    bits = max(bits, *(layer.sum_bits for layer in network.layers if layer.start or layer.peephole_columns), 0)
     return max(PAIR_BITS + 1, bits) if operand_bits == 8 else bits
 
 

@@ -115,6 +115,8 @@ class StackPlanner:
             plain = [shape for shape in network.layers if not shape.is_cell]
             what = "plain and linear" if network.has_plain else "linear"
             yield "chains", f"{len(plain)} {what} layers with {', '.join(shape.activation for shape in plain)}"
+        if network.has_peepholes:
+            yield "peepholes", "LSTM layers with peepholes"
         if network.reset_before:
             yield "reset_before", "a GRU that resets h before its product"
         if any(layer.activation == "elu" for layer in network.layers):

@@ -479,6 +479,7 @@ DERIVED = (
     "elu",
     "kind",
     "reset_before",
+    "peepholes",
     "streams",
     "indexed",
     "register_bits",

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..machine.arrangement import LAST
 from ..machine.config import GATES
-from ..machine.isa import ACTIVATIONS, MODE_CELL, MODE_LINEAR, MODE_RESET, MODE_ZERO, SPACE_H, SPACE_X
+from ..machine.isa import ACTIVATIONS, MODE_CELL, MODE_KEEP, MODE_LINEAR, MODE_RESET, MODE_ZERO, SPACE_H, SPACE_X
 from .check_lists import Lists
 from .names import ANY, MOST_STAGES, NOBODY, PARTS, PRIMED, ZERO
 
@@ -85,6 +85,8 @@ class Cells(Lists):
             partial = sums[k]
             shape = self.layers[partial.layer]
             modes = [MODE_LINEAR] if not shape.is_cell else [MODE_CELL, *[MODE_RESET] * shape.reset_before]
+            if self._of_constants(partial, "peephole"):
+                modes = [MODE_KEEP]
             found = f"mode {command.mode} for layer {partial.layer}"
             self._require(command.mode in modes, command, found, "must be that of its kind")
             layer, sequence, step = self._complete(command, partial)
@@ -102,7 +104,16 @@ class Cells(Lists):
         self._require(
             states.max() < self.config.states, command, f"state {states.max()}", f"must stay below {self.config.states}"
         )
+        if command.mode == MODE_KEEP and self.config.peepholes:
+            self._require(not command.write and not command.emit, command, "peepholes", "must not be written or sent")
+            self.peepholes[states] = np.stack([np.full(units.size, layer), named], 1)
+            return
         if command.mode != MODE_ZERO:
+            if self.layers[partial.layer].peephole_columns:
+                wanted = np.stack([np.full(units.size, partial.layer), named], 1)
+                found = f"peepholes of layer {partial.layer}"
+                rule = "must be kept where its c is, in front of the first step"
+                self._require((self.peepholes[states] == wanted).all(), command, found, rule)
             number, before = partial.layer, (layer, sequence, step - 1)
             if layer <= PRIMED:
                 layer, before = self._next_stage(command, layer, self.states[states[0], 0], step)
@@ -175,8 +186,10 @@ class Cells(Lists):
         block = f"row block {partial.block} of layer {layer}"
         constants = self.constants[layer]
         at = shape.columns + sum(len(c) for part, c in constants.items() if part < PARTS["prime"])
-        if partial.counts[at:].any():
-            return self._stage(command, partial, at, block)
+        if self._of_constants(partial, "peephole"):
+            return self._alone(command, partial, PARTS["peephole"], slice(None), f"peepholes of {block}", layer)
+        if self._of_constants(partial, "prime"):
+            return self._stage(command, partial, block)
         without = self._gate_columns(partial, shape)
         if without.stop == shape.inputs and partial.h:  # a sum without x, of one sequence
             partial.x = max(partial.h[0], 0), partial.h[1] + 1
@@ -260,20 +273,36 @@ class Cells(Lists):
         of = np.concatenate([np.arange(size) * shape.directions // size for size in sizes])
         return np.flatnonzero(of != first) if first == last else np.zeros(0, int)
 
-    def _stage(self, command, partial, at, block):
+    def _of_constants(self, partial, part):
+        """Whether a sum has columns of a part that are no products of a step."""
+        constants, number = self.constants[partial.layer], PARTS[part]
+        return number in constants and partial.counts[self._columns_at(partial.layer, number)].any()
+
+    def _columns_at(self, layer, part):
+        """Where columns of a part that meets constants are counted."""
+        constants = self.constants[layer]
+        first = self.layers[layer].columns + sum(len(c) for p, c in constants.items() if p < part)
+        return slice(first, first + len(constants[part]))
+
+    def _stage(self, command, partial, block):
         """A finished row block of a stage in front of the first step: its pre-activations, and nothing else."""
-        start = self.layers[partial.layer].start
-        size = (len(partial.counts) - at) // start.stages
-        stage = int(np.flatnonzero(partial.counts[at:])[0]) // size
+        layer, part = partial.layer, PARTS["prime"]
+        size = len(self.constants[layer][part]) // self.layers[layer].start.stages
+        stage = int(np.flatnonzero(partial.counts[self._columns_at(layer, part)])[0]) // size
+        columns = slice(stage * size, (stage + 1) * size)
+        return self._alone(command, partial, part, columns, f"stage {stage} of {block}", self._primed(layer, stage))
+
+    def _alone(self, command, partial, part, columns, of, name):
+        """A finished row block with some columns of a part once, and nothing else; what its units are called."""
         wanted = np.zeros_like(partial.counts)
-        wanted[at + stage * size : at + (stage + 1) * size] = 1
+        wanted[self._columns_at(partial.layer, part)][columns] = 1
         self._require(
             self.clear and (partial.counts == wanted).all(),
             command,
-            f"columns of stage {stage} of {block}",
+            f"columns of {of}",
             "must be counted exactly once, with nothing else, in a run from zero state",
         )
-        return self._primed(partial.layer, stage), ANY, self.first_step - 1
+        return name, ANY, self.first_step - 1
 
     def _next_stage(self, command, stage, found, step):
         """Name of c behind a stage, and of the c that it must start from; ``stage`` names the first or the second."""

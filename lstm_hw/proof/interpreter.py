@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ..errors import InputError, ProgramError
-from ..machine.config import GATES, H_GROUP, VALUE_BITS, EngineConfig
+from ..machine.arithmetic import CellArithmetic
+from ..machine.config import GATE_NAMES, GATES, H_GROUP, PEEPHOLES, VALUE_BITS, EngineConfig
 from ..machine.isa import (
     ACTIVATIONS,
+    MODE_KEEP,
     MODE_LINEAR,
     MODE_RESET,
     MODE_ZERO,
@@ -68,6 +70,7 @@ class Interpreter:
         self.h = np.zeros((config.contexts, config.h_elements), dtype=np.int64)
         self.x = np.zeros((config.contexts, config.x_elements), dtype=np.int64)
         self.c = np.zeros(config.states, dtype=np.int64)
+        self.peepholes = np.zeros((len(PEEPHOLES), config.states), dtype=np.int64)
         self.lists = Lists(config) if config.lists else None
         self.kept = np.zeros(-(-config.h_elements // H_GROUP), dtype=bool)  # of each group of h, with sparse_h
         self.accumulators = np.zeros((config.accumulators, *lanes), dtype=np.int64)
@@ -315,7 +318,11 @@ class Interpreter:
             self._end_packet(command)
             return
         sums = preact.reshape(command.units, GATES, len(contexts)).transpose(1, 0, 2)
-        h, c = self._units(command, *sums, self.c[self._states(command, contexts)])
+        states = self._states(command, contexts)
+        if config.peepholes and command.mode == MODE_KEEP:
+            self.peepholes[:, states] = sums[[GATE_NAMES.index(name) for name in PEEPHOLES]]
+            return
+        h, c = self._units(command, *sums, self.c[states], self.peepholes[:, states])
         self._write(command, contexts, c, h)
         if command.emit:
             for unit in h:
@@ -339,8 +346,8 @@ class Interpreter:
             drop = config.activated.width - width
         return config.plain(width).requantize(preact, config.preact.fraction + drop)
 
-    def _units(self, command, first, second, third, fourth, c):
-        """New h and c (units, contexts) from the four sums, in the order of ``CELL_SUMS``."""
+    def _units(self, command, first, second, third, fourth, c, peepholes):
+        """New h and c (units, contexts) from the four sums, in the order of ``CELL_SUMS``, and the weights of c."""
         config, lift = self.config, self.config.preact_lift(command.scale)
         a, c_fraction = config.activated.fraction, config.c_fraction(command.scale)
         fraction = max(a + c_fraction, 2 * a)
@@ -355,15 +362,28 @@ class Interpreter:
             candidate = config.argument.requantize((third << a) + r * fourth, a + config.argument.fraction - lift)
             old, new = z * c, ((1 << a) - z) * self.activation.compute(candidate, True)
         else:
-            i, f, g, o = compute(first, False), compute(second, False), compute(third, True), compute(fourth, False)
+            i, f = (
+                compute(self._seen(pre, weight, c), False)
+                for pre, weight in zip((first, second), peepholes, strict=False)
+            )
+            g = compute(third, True)
             old, new = f * c, i * g
         total = (old << fraction - a - c_fraction) + (new << fraction - 2 * a)
         c = config.cell.requantize(total, fraction - c_fraction + config.cell.fraction)
         if config.kind == "lstm":
+            o = compute(self._seen(fourth, peepholes[2], c), False)
             total = o * self.activation.compute(config.argument.requantize(total, fraction), True)
             fraction = 2 * a
         h_fraction = config.h_fraction(command.scale)
         return config.hidden.requantize(total, fraction - h_fraction + config.hidden.fraction), c
+
+    def _seen(self, preact, weight, c):
+        """A pre-activation that sees c, where there are peepholes: there all layers have one format of it."""
+        if not self.config.peepholes:
+            return preact
+        widths = CellArithmetic(self.config)
+        total = (preact << widths.pre_shift) + (weight * c << widths.peephole_shift)
+        return self.config.argument.requantize(total, *widths.peephole.fractions)
 
     def _states(self, command, contexts):
         """Addresses of c (units, contexts of the mask)."""

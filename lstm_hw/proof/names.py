@@ -10,7 +10,7 @@ from ..errors import ProgramError
 from ..machine.isa import REGISTERS, SPACE_DELTA, SPACE_H, SPACE_X
 from ..machine.plan import Plan
 
-PARTS = {"x": 0, "h": 1, "bias": 2, "skip": 1, "first": 3, "prime": 4}
+PARTS = {"x": 0, "h": 1, "bias": 2, "skip": 1, "first": 3, "prime": 4, "peephole": 5}
 """Part -> which matrix of its layer it is: a linear layer has no W_h, but perhaps one of the inputs that it skips."""
 NOBODY = -(1 << 30)
 """Layer, sequence and step of a vector that nobody wrote. A sum with products of it must not be finished."""
@@ -77,6 +77,7 @@ class Names:
         self.windows = [np.full((config.contexts, config.window, 4), NOBODY) for _ in range(2)]
         self.window_lift = 0
         self.states = np.full((config.states, 4), NOBODY)
+        self.peepholes = np.full((config.states, 2), NOBODY)  # (layer, unit)
         self.state_token = np.full(config.states, -1)
         self.accumulators = [
             [Partial() if entry == 0 else None for _ in range(config.contexts)] for entry in range(config.accumulators)
@@ -90,6 +91,8 @@ class Names:
     def _constants(shape):
         """Parts of a layer that meet constants, with the exponent of each column."""
         parts = {"bias": shape.bias_columns}
+        if shape.peephole_columns:
+            parts["peephole"] = shape.peephole_columns
         if shape.start:
             parts |= {"first": shape.start.first_columns, "prime": shape.start.prime_columns * shape.start.stages}
         return {PARTS[part]: np.repeat([e for e, _ in pairs], [c for _, c in pairs]) for part, pairs in parts.items()}

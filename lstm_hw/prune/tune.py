@@ -18,7 +18,7 @@ import torch
 
 from ..errors import ConfigError, InputError, ModelError
 from ..model.fine_tune import FineTune
-from ..model.float_model import FloatModel, with_layers
+from ..model.float_model import FloatModel, refuse_peepholes, with_layers
 from ..model.functions import USUAL
 from ..model.quant_config import QuantConfig
 from ..model.quantize import quantize
@@ -121,6 +121,7 @@ class TorchModel(torch.nn.Module):
         if model.functions != USUAL:
             found = f"{' and '.join(model.functions)} in the gates"
             raise ModelError(model.source, found, f"must be {' and '.join(USUAL)} to be fine-tuned when pruned")
+        refuse_peepholes(model, "fine-tuning of what is pruned")
         self.model = model
         self.layers = torch.nn.ModuleList(
             torch.nn.LSTM(layer.input_size, layer.hidden_size, batch_first=True) for layer in model.layers

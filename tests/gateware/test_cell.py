@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 
-from lstm_hw.gateware.gru_cell import cell_of
+from lstm_hw.gateware.peephole_cell import cell_of
 from lstm_hw.machine.config import GATES, SERIAL_SLOTS
 from lstm_hw.machine.formats import QFormat
 from lstm_hw.machine.latency import CellLatency
@@ -43,12 +43,17 @@ def play(config, units, gaps, rng):
     """Start ``units`` (four pre-activations and c each) ``gaps`` cycles apart; returns (cycle, c or h) lists."""
     cell = cell_of(config)
     # g is the third gate; its product, the sum and one rounding follow. tanh(c') takes the next slot of five.
-    settle = config.unit.latency
-    assert cell.update_latency == 1 + 2 + settle + 2 + 1 + 3
+    settle, holes = config.unit.latency, bool(config.peepholes)
+    # With peepholes c is read first; a product, a sum and a rounding stand in front of i, and behind c' in front of o.
+    before = 1 + 2 + 1 + 3
+    assert cell.update_latency == (before if holes else 1) + 2 + settle + 2 + 1 + 3
     tanh, gru = -(-cell.update_latency // 5) * 5 + settle, config.kind == "gru"
-    assert cell.latency == tanh + 2 + gru + 3 == CellLatency(config).cell
+    last = cell.delays.gates["o"] if holes else tanh + gru
+    assert not holes or cell.update_latency + 2 + 1 + 3 <= last - settle < cell.update_latency + 2 + 1 + 3 + 10
+    assert cell.latency == last + 2 + 3 == CellLatency(config).cell
     # A GRU multiplies its c in the slot before that of tanh, and has the new one with h.
     reads, writes = (tanh - 1, cell.latency) if gru else (cell.delays.gates["f"], cell.update_latency)
+    reads = 1 if holes else reads
     starts, due, bits = [], {}, config.preact.width
     seen = {"c": [], "h": [], "read": []}
 
@@ -60,10 +65,13 @@ def play(config, units, gaps, rng):
             context.set(cell.i_start, begins)
             # Inputs are noise in all other cycles.
             context.set(cell.i_preact, waiting[0][:GATES] if begins else [element(rng, bits) for _ in range(GATES)])
-            context.set(cell.i_c, due.get(now, element(rng, config.cell.width)))
+            c, *peepholes = due.get(now) or [element(rng, n) for n in (config.cell.width, *[bits] * 3 * holes)]
+            context.set(cell.i_c, c)
+            if holes:
+                context.set(cell.i_peepholes, peepholes)
             if begins:
                 starts.append(now)
-                due[now + reads] = waiting.pop(0)[GATES]
+                due[now + reads] = waiting.pop(0)[GATES:]
                 next_start = now + gaps[(len(starts) - 1) % len(gaps)]
             await context.tick()
             now += 1
@@ -78,7 +86,8 @@ def play(config, units, gaps, rng):
     assert [now for now, _ in seen["c"]] == [start + writes for start in starts]
     assert [now for now, _ in seen["h"]] == [start + cell.latency for start in starts]
     preact = np.array([unit[:GATES] for unit in units]).T
-    h, c = CELLS[config.kind](config, preact, np.array([unit[GATES] for unit in units]))
+    peepholes = {"peepholes": np.array([unit[GATES + 1 :] for unit in units]).T} if holes else {}
+    h, c = CELLS[config.kind](config, preact, np.array([unit[GATES] for unit in units]), **peepholes)
     assert [value for _, value in seen["c"]] == c.tolist()
     assert [value for _, value in seen["h"]] == h.tolist()
     return h, c
@@ -109,6 +118,23 @@ def test_random_units_of_a_gru(formats):
     config = config_of(kind="gru", shifts=(15, 15), **formats)
     widths = [config.preact.width] * GATES + [config.cell.width]
     h, c = play(config, [[element(rng, bits) for bits in widths] for _ in range(60)], (5, 20, 10, 5, 15, 5), rng)
+    assert len(set(h.tolist())) > 10 and len(set(c.tolist())) > 10
+
+
+@pytest.mark.parametrize("formats", [
+    {"peepholes": QFormat(0, 15)},
+    {"peepholes": QFormat(2, 13), "activation": "pwl", "cell": QFormat(5, 12), "h_shifts": (1, 3)},
+    {"peepholes": QFormat(-2, 17), "activation": "quadratic128", "cell": QFormat(7, 16)},
+    {"peepholes": QFormat(8, 7), "activation": "plan", "cell": QFormat(11, 4)},
+    {"peepholes": QFormat(1, 16), "activation": "hard5/quadratic", "preact": QFormat(5, 12), **PAIRS},
+    {"peepholes": QFormat(1, 14), "activation": "taylor(segments=64, order=3)"},
+], ids=str)  # fmt: skip
+@pytest.mark.parametrize("gaps", [(5,), (5, 20, 10, 5, 15, 5)], ids=["closest", "apart"])
+def test_random_units_with_peepholes(formats, gaps):
+    rng = random.Random(str(formats))
+    config = config_of(shifts=(15, 15), **formats)
+    widths = [config.preact.width] * GATES + [config.cell.width] + [config.preact.width] * 3
+    h, c = play(config, [[element(rng, bits) for bits in widths] for _ in range(60)], gaps, rng)
     assert len(set(h.tolist())) > 10 and len(set(c.tolist())) > 10
 
 

@@ -425,6 +425,7 @@ class Golden:
         size = self.tensors[f"{prefix}.w_h"].shape[1]
         zeros = [0] * size
         h = real(self.tensors.get(f"{prefix}.initial_h", zeros), fh)
+        peepholes = self.tensors.get(f"{prefix}.peepholes")
         c, outputs = [int(value) for value in self.tensors.get(f"{prefix}.initial_c", zeros)], []
         for x in vectors:
             x = [value for _, value in x] if isinstance(x[0], tuple) else x
@@ -439,8 +440,16 @@ class Golden:
                     total = (1 - z) * n + z * before
                     stored.append(hidden(total))
                 else:
-                    i, f, g, o = real([unit(q << lift, gate == 2) for gate, q in enumerate(sums)], fo)
+                    p = (
+                        [0, 0, 0]
+                        if peepholes is None
+                        else real(peepholes[:, u], written(formats["peephole_format"])[0])
+                    )
+                    v = real(sums, written(formats["preact"])[0])
+                    i, f = real([unit(argument(v[n] + p[n] * before), False) for n in range(2)], fo)
+                    g = real([unit(sums[2] << lift, True)], fo)[0]
                     total = f * before + i * g
+                    o = real([unit(argument(v[3] + p[2] * real([cell(total)], fc)[0]), False)], fo)[0]
                     stored.append(hidden(o * real([unit(argument(total), True)], fo)[0]))
                 c[u] = cell(total)
             h = real(stored, fh)
@@ -541,6 +550,19 @@ def test_the_page_has_the_initial_state(random_model, tmp_path):
     qmodel.save(tmp_path / "quantized.safetensors")
     stored, _ = integer_reference(qmodel, qmodel.quantize_input(x))
     assert [Golden(tmp_path / "quantized.safetensors").run(sequence) for sequence in x] == stored.tolist()
+
+
+@pytest.mark.parametrize("options", [{}, {"cell": QFormat(7, 16), "preact": QFormat(3, 14), "activation": "plan"}])
+def test_the_page_has_peepholes(random_model, tmp_path, options):
+    model, rng = random_model(7, 3, (4, 3), outputs=2, every_step=True), np.random.default_rng(2)
+    layers = [replace(layer, peepholes=rng.normal(0, 2, (3, layer.hidden_size))) for layer in model.layers]
+    x = rng.standard_normal((2, 6, 3))
+    qmodel = quantize(replace(model, layers=tuple(layers)), x, QuantConfig(**options))
+    qmodel.save(tmp_path / "quantized.safetensors")
+    stored, _ = integer_reference(qmodel, qmodel.quantize_input(x))
+    assert [Golden(tmp_path / "quantized.safetensors").run(sequence) for sequence in x] == stored.tolist()
+    again = QuantModel.load(tmp_path / "quantized.safetensors")
+    assert again.digest() == qmodel.digest() and np.array_equal(again.layers[1].peepholes, qmodel.layers[1].peepholes)
 
 
 @pytest.mark.parametrize("head", [None, 2])

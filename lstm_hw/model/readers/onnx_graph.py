@@ -656,12 +656,9 @@ class OnnxGraph:
         if tuple(axes) != wanted or node.input[0] != flow.name:
             raise ModelError(subject, f"an input with axes {flow.axes}", f"must be {wanted}")
         given = [*node.input, *[""] * (8 - len(node.input))]
-        for at, name, rule in (
-            (4, "sequence_lens", "must not be given: all sequences have one length"),
-            (7, "P", "must not be given: peepholes are not built; train without them"),
-        ):
-            if given[at]:
-                raise ModelError(f"{subject}: {name}", "given", rule)
+        if given[4]:
+            rule = "must not be given: all sequences have one length"
+            raise ModelError(f"{subject}: sequence_lens", "given", rule)
         for at in (5, 6):
             if given[at] in self._inputs:
                 found.assumptions.append(
@@ -683,6 +680,12 @@ class OnnxGraph:
         check_shape(f"{subject}: W", w_x.shape, (directions, gates * units, None))
         bias = self._constant(given[3], subject) if given[3] else np.zeros((directions, 2 * gates * units))
         check_shape(f"{subject}: B", bias.shape, (directions, 2 * gates * units))
+        peepholes = [None] * directions
+        if given[7]:
+            held = self._constant(given[7], subject)
+            check_shape(f"{subject}: P", held.shape, (directions, 3 * units))
+            # ONNX has those of i, o and f.
+            peepholes = held.reshape(directions, 3, units)[:, [0, 2, 1]] if held.any() else peepholes
         names = ((5, "initial_h"), (6, "initial_c"))[: 1 if gru or rnn else 2]
         initial = [
             self._initial(given[at], f"{subject}: {name}", directions, units, _layout(node)) for at, name in names
@@ -701,6 +704,7 @@ class OnnxGraph:
                 layer = PlainWeights(*matrices, subject, state and (*state, *state), activation=activation)
             else:
                 layer = _weights(gru, w_x[number], w_h[number], *bias[number], subject, state, before)
+                layer = replace(layer, peepholes=peepholes[number])
             if flow.joined is not None:
                 if directions > 1:
                     raise ModelError(subject, "two directions of a joined vector", "must be of one direction")

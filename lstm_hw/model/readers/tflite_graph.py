@@ -28,12 +28,8 @@ _SAME = ("QUANTIZE", "DEQUANTIZE")
 _ACTIVATIONS = ("RELU", "ELU", "LOGISTIC", "TANH", "SOFTMAX", "LOG_SOFTMAX")
 _DTYPES = {0: "<f4", 1: "<f2", 2: "<i4", 9: "i1", 3: "u1", 7: "<i2"}
 """TensorType -> what numpy reads."""
-_REFUSED = {
-    "peepholes": (range(9, 12), "must have none"),
-    "a projection": (range(16, 18), "must have none"),
-    "layer normalisation": (range(20, 24), "must have none"),
-}
-"""Optional inputs of an LSTM operator that must not be there."""
+_PEEPHOLES, _PROJECTION, _NORMALISATION = range(9, 12), (16, 17), range(20, 24)
+"""Optional inputs of an LSTM operator: weights of c in i, f and o; the matrix and the bias of a projection."""
 
 
 @dataclass(frozen=True)
@@ -137,8 +133,8 @@ class TfliteGraph:
                 raise ModelError(subject, "a graph with branches", "must be a chain of operators")
             flow = operator.outputs[0]
             if operator.kind in (LSTM, RNN):
-                layer = (self._lstm if operator.kind == LSTM else self._rnn)(operator, subject, assumptions)
-                lstms += [*chain.taken(subject), layer]
+                layers = (self._lstm if operator.kind == LSTM else self._rnn)(operator, subject, assumptions)
+                lstms += [*chain.taken(subject), *layers]
             elif operator.kind == "RESHAPE" and lstms and steps is None and self._flattens(operator):
                 lstms += chain.taken(subject)
                 steps = 0  # so many as the layer behind it has weights for
@@ -168,9 +164,8 @@ class TfliteGraph:
 
     def _lstm(self, operator, subject, assumptions):
         given = [*operator.inputs, *[-1] * (24 - len(operator.inputs))]
-        for what, (places, rule) in _REFUSED.items():
-            if any(given[place] >= 0 for place in places):
-                raise ModelError(subject, what, rule)
+        if any(given[place] >= 0 for place in _NORMALISATION):
+            raise ModelError(subject, "layer normalisation", "must have none")
         settings = self._library.UnidirectionalSequenceLSTMOptions()
         if operator.options is None:
             raise ModelError(subject, "no options", "must say its activation")
@@ -183,9 +178,22 @@ class TfliteGraph:
             assumptions.append(f"{told}where a cell exceeds it")
         if min(given[1:9]) < 0:
             raise ModelError(subject, "no input gate (coupled gates)", "must have all four gates")
+        peepholes = [given[place] for place in _PEEPHOLES]
+        if max(peepholes) >= 0 > min(peepholes):
+            raise ModelError(f"{subject}: peepholes", "not of all gates", "must be of i, f and o, or none")
         w_x, w_h = (np.concatenate([self._matrix(t, subject) for t in given[a:b]]) for a, b in ((1, 5), (5, 9)))
         bias = [self._matrix(t, subject) if t >= 0 else np.zeros(len(w_x) // 4) for t in given[12:16]]
-        return LstmWeights(w_x, w_h, np.concatenate(bias), source=subject)
+        seen = np.stack([self._matrix(number, subject) for number in peepholes]) if min(peepholes) >= 0 else None
+        matrix, offset = (given[place] for place in _PROJECTION)
+        layer = LstmWeights(w_x, w_h, np.concatenate(bias), subject, None, matrix >= 0, peepholes=seen)
+        if matrix < 0:
+            return [layer]
+        if settings.ProjClip():
+            told = f"model.path: proj_clip {settings.ProjClip():g} of {self.path.name} is not repeated: outputs differ "
+            assumptions.append(f"{told}where a projection exceeds it")
+        matrix = self._matrix(matrix, subject)
+        offset = self._matrix(offset, subject) if offset >= 0 else np.zeros(len(matrix))
+        return [layer, PlainWeights(matrix, np.zeros((len(matrix), 0)), offset, f"{subject}: projection")]
 
     def _told(self, settings, assumptions):
         """What is told of the order of axes."""
@@ -208,7 +216,7 @@ class TfliteGraph:
             raise ModelError(f"{subject}: activation", repr(activation), "must be none, relu or tanh")
         self._told(settings, assumptions)
         w_x, w_h, bias = (self._matrix(number, subject) for number in operator.inputs[1:4])
-        return PlainWeights(w_x, w_h, bias, source=subject, activation=activation)
+        return [PlainWeights(w_x, w_h, bias, source=subject, activation=activation)]
 
     def _flattens(self, operator):
         """Whether h of all steps comes out side by side: (1, T, H), or (T, 1, H), becomes (1, T H)."""

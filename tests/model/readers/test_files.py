@@ -589,7 +589,7 @@ def onnx_files(given):
         "sequence_lens": (False, given_input(4, np.array([3], np.int32))),
         "initial_h": (False, given_input(5, ones)),
         "initial_c": (False, given_input(6, ones)),
-        "P": (False, given_input(7, np.ones((1, 3 * HIDDEN), np.float32))),
+        "P": (False, given_input(7, np.linspace(-2, 1, 3 * HIDDEN, dtype=np.float32)[None])),
         "GRU with linear_before_reset=1": (False, gru(linear_before_reset=1)),
         "GRU with linear_before_reset=0": (False, gru()),
         "RNN": (False, rnn()),
@@ -860,6 +860,8 @@ def test_page_of_tflite_options(tmp_path, given):
     tflite = pytest.importorskip("tflite")
     path = tmp_path / "m.tflite"
     rnn = {"code": tflite.BuiltinOperator.UNIDIRECTIONAL_SEQUENCE_RNN}
+    rng = np.random.default_rng(3)
+    peepholes, projection = rng.normal(size=(3, HIDDEN)), (rng.normal(size=(HIDDEN, HIDDEN)), rng.normal(size=HIDDEN))
     files = {
         "stacked operators": {},
         "int8 weights": {"bits8": True},
@@ -867,8 +869,9 @@ def test_page_of_tflite_options(tmp_path, given):
         "time_major": {"time_major": True},
         "activation": {"activation": tflite.ActivationFunctionType.RELU},
         "coupled gates": {"inputs": {1: -1}},
-        "peepholes": {"inputs": {9: 1}},
-        "projection": {"inputs": {16: 1}},
+        "peepholes": {"peepholes": peepholes},
+        "peepholes of some gates": {"inputs": {9: 1}},
+        "projection": {"projection": projection},
         "layer normalisation": {"inputs": {20: 1}},
         "activation of FULLY_CONNECTED": {"dense": tflite.ActivationFunctionType.RELU},
         "second FULLY_CONNECTED": {"before": [(np.eye(HIDDEN), np.ones(HIDDEN), tflite.ActivationFunctionType.TANH)]},
@@ -894,6 +897,12 @@ def test_page_of_tflite_options(tmp_path, given):
                 assert np.array_equal(layer.w_x, w_x[candidate]) and np.array_equal(layer.w_h, w_h[candidate])
                 np.testing.assert_allclose(layer.bias, (b + more)[candidate])
                 assert layer.activation == "tanh"
+        if option == "peepholes":
+            assert all(np.array_equal(layer.peepholes, peepholes.astype(np.float32)) for layer in load(path).layers)
+        if option == "projection":
+            for layer, above in zip(load(path).layers[::2], load(path).layers[1::2], strict=True):
+                assert layer.projected and np.array_equal(above.w_x, projection[0].astype(np.float32))
+                assert np.array_equal(above.bias, projection[1].astype(np.float32))
         if answer == "done":
             told = {"cell_clip": "cell_clip 10 of", "time_major": "time before batch"}.get(option)
             assert (told is None) == (load(path).assumptions == ()) and (not told or told in load(path).assumptions[0])
