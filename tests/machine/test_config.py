@@ -49,6 +49,7 @@ WRONG = {
     "elu": (1, True),
     "kind": ("rnn", True),
     "reset_before": (1, True),
+    "peepholes": ("Q0.15", QFormat(0, 16), QFormat(1, 15, signed=False)),
     "gate_blocks": (1, True),
     "count_clipped": (1, "true"),
     "bus_errors": (1, "true"),

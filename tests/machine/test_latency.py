@@ -17,6 +17,7 @@ from lstm_hw.gateware.instruction import command_layout
 from lstm_hw.gateware.lane_group import LaneArray
 from lstm_hw.gateware.load_path import LoadPath
 from lstm_hw.gateware.mac_unit import MacUnit
+from lstm_hw.gateware.peephole_cell import PeepholeCell
 from lstm_hw.gateware.queue import Queue
 from lstm_hw.gateware.requantize import Requantize
 from lstm_hw.gateware.sequencer import Sequencer
@@ -292,7 +293,18 @@ def cell():
     update, latest = seen_c.index(int(new_c)) - T, seen_h.index(int(h)) - T
     activation = unit.activation.latency
     multiply = latest - delays.tanh - latency.REQUANTIZE
+    config, weights = config_of(peepholes=QFormat(1, 14)), [9000, -8000, 7000]
+    _, new_c = lstm_cell(config, np.array(preact), c, peepholes=weights)
+
+    def takes(cycle):
+        unit = PeepholeCell(config)
+        given = [(unit.i_preact, T, preact), (unit.i_start, T, 1)]
+        given += [(unit.i_c, cycle, c), (unit.i_peepholes, cycle, weights)]
+        return int(new_c) in follow(unit, given, [unit.o_c])[0]
+
+    (read,) = (delay for delay in range(4) if takes(T + delay))  # its address is due as it starts
     return {
+        "READ_C": read,
         "MULTIPLY": multiply,
         "SLOT": update - latency.REQUANTIZE - latency.CELL_SUM - multiply - 2 - activation,
         "CELL_SUM": update - delays.products - latency.REQUANTIZE,
