@@ -227,7 +227,8 @@ def tflite_model(given: dict[str, np.ndarray], bits8: bool = False, **changed: o
     ``before`` are weight, bias and activation of the linear layers in front of it, ``front`` those in front of the
     LSTMs, and ``reshape`` is the shape of h of all steps that it reads. ``peepholes`` (3, H) are those of all LSTMs,
     ``projection`` (H, H) and (H) the matrix and bias of their projections. With ``rnn``, an activation, the candidates
-    of the LSTMs are plain RNNs.
+    of the LSTMs are plain RNNs. With ``both`` layers are of two directions: the backward one has the weights of the
+    other with their signs changed. ``merge_outputs`` is theirs.
     """
     import flatbuffers
     import tflite as t
@@ -289,11 +290,36 @@ def tflite_model(given: dict[str, np.ndarray], bits8: bool = False, **changed: o
             operator(1, inputs, [output], t.BuiltinOptions.FullyConnectedOptions, options)
         return flow
 
+    def both(flow, parts, biases, state, turned):
+        output, merges = tensor((1, 5, 2 * HIDDEN)), changed.get("merge_outputs", True)
+        if "rnn" in changed:
+            inputs = [flow, parts[2], parts[6], biases[2], state[0], turned[2], turned[6], turned[10], state[0]]
+            t.BidirectionalSequenceRNNOptionsStart(builder)
+            t.BidirectionalSequenceRNNOptionsAddFusedActivationFunction(builder, changed["rnn"])
+            t.BidirectionalSequenceRNNOptionsAddMergeOutputs(builder, merges)
+            options, kind = (
+                t.BidirectionalSequenceRNNOptionsEnd(builder),
+                t.BuiltinOptions.BidirectionalSequenceRNNOptions,
+            )
+        else:
+            ways = ([*a, -1, -1, -1, *b, -1, -1] for a, b in ((parts, biases), (turned[:8], turned[8:])))
+            inputs = [flow, *next(ways), *next(ways), *state, *state, *[-1] * 9]
+            t.BidirectionalSequenceLSTMOptionsStart(builder)
+            t.BidirectionalSequenceLSTMOptionsAddFusedActivationFunction(builder, t.ActivationFunctionType.TANH)
+            t.BidirectionalSequenceLSTMOptionsAddMergeOutputs(builder, merges)
+            t.BidirectionalSequenceLSTMOptionsAddTimeMajor(builder, False)  # true where nothing is said
+            options, kind = (
+                t.BidirectionalSequenceLSTMOptionsEnd(builder),
+                t.BuiltinOptions.BidirectionalSequenceLSTMOptions,
+            )
+        operator(0, inputs, [output], kind, options)
+        return output
+
     first = tensor((1, 5, INPUTS))
     flow = dense(first, changed.get("front", ()))
     for w_x, w_h, b, more in layers_of(given):
-        parts = [constant(part) for array in (w_x, w_h) for part in np.split(array, 4)]
-        biases = [constant(part) for part in np.split(b + more, 4)]
+        arrays = [part for array in (w_x, w_h, b + more) for part in np.split(array, 4)]
+        parts, biases = list(map(constant, arrays[:8])), list(map(constant, arrays[8:]))
         state = [tensor((1, HIDDEN)) for _ in range(2)]
         inputs = [flow, *parts, -1, -1, -1, *biases, -1, -1, *state, *[-1] * 4]
         if "peepholes" in changed:
@@ -302,6 +328,9 @@ def tflite_model(given: dict[str, np.ndarray], bits8: bool = False, **changed: o
             inputs[16:18] = [constant(part) for part in changed["projection"]]
         for place, value in changed.get("inputs", {}).items():
             inputs[place] = value
+        if "both" in changed:
+            flow = both(flow, parts, biases, state, [constant(-array) for array in arrays])
+            continue
         if "rnn" in changed:
             t.SequenceRNNOptionsStart(builder)
             t.SequenceRNNOptionsAddFusedActivationFunction(builder, changed["rnn"])

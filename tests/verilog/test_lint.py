@@ -13,6 +13,7 @@ from tests.builders import config_of
 ENGINES = {
     "c of another format": {"cell": QFormat(1, 14), "streams": False, "indexed": (), "c_shifts": (0, 2)},
     "gru": {"kind": "gru", "reset_before": True, "chains": True, "count_clipped": True},
+    "peepholes": {"peepholes": QFormat(1, 14), "chains": True, "count_clipped": True, "cells": 2},
     "a layer alone, rows with shifts": {"row_bits": 2, "lifts": (2,), "shifts": (15,)},
     "columns of what changed": {"lists": True, "list_loads": True},
     "a hard sigmoid, a bit map of as many rows as are counted at once, formats of layers that are equal": {

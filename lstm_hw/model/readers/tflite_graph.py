@@ -1,9 +1,9 @@
 """TFLite files: the LSTM and RNN operators of the main graph and the fully connected layer behind them.
 
 An UNIDIRECTIONAL_SEQUENCE_LSTM has four input matrices (H, I), four recurrent ones (H, H) and four biases (H), each in
-the order i, f, c, o; an UNIDIRECTIONAL_SEQUENCE_RNN has one of each. Weights of int8 are scale times (value - zero
-point), one scale a tensor or a row; they are read as those real numbers, and the model's own rounding of activations is
-not repeated.
+the order i, f, c, o; an UNIDIRECTIONAL_SEQUENCE_RNN has one of each. BIDIRECTIONAL ones have them twice. Weights of
+int8 are scale times (value - zero point), one scale a tensor or a row; they are read as those real numbers, and the
+model's own rounding of activations is not repeated.
 """
 
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ import numpy as np
 from ...errors import ConfigError, LstmHwError, ModelError
 from ...machine.arrangement import Arrangement
 from ...reading import MAX_VALUES, read_file
+from ..both_ways import Part, in_parts
 from ..float_model import DenseWeights, FloatModel, LstmWeights, PlainWeights, check_shape
 from ..store import MAX_FILE_BYTES
 from .chain import LinearChain
@@ -24,6 +25,8 @@ from .options import ALL, HEAD_MODES, NO_HEAD, OF_TENSORS, ReadOptions
 
 MAX_OPERATORS = 1 << 12
 LSTM, RNN = "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN"
+BOTH_LSTM, BOTH_RNN = "BIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_RNN"
+RECURRENT = (LSTM, RNN, BOTH_LSTM, BOTH_RNN)
 _SAME = ("QUANTIZE", "DEQUANTIZE")
 _ACTIVATIONS = ("RELU", "ELU", "LOGISTIC", "TANH", "SOFTMAX", "LOG_SOFTMAX")
 _DTYPES = {0: "<f4", 1: "<f2", 2: "<i4", 9: "i1", 3: "u1", 7: "<i2"}
@@ -120,11 +123,11 @@ class TfliteGraph:
 
     def _read(self, options):
         graph = self._model.Subgraphs(0)
-        flow, lstms, assumptions, steps = int(graph.Inputs(0)), [], [], None
+        flow, parts, assumptions, steps = int(graph.Inputs(0)), [], [], None
         chain = LinearChain(assumptions, options)
         for number, operator in enumerate(self._operators):
             subject = f"{self.path}: operator {number} ({operator.kind})"
-            if lstms and options.head_prefix == NO_HEAD and operator.kind not in (LSTM, RNN, *_SAME):
+            if parts and options.head_prefix == NO_HEAD and operator.kind not in (*RECURRENT, *_SAME):
                 assumptions.append(
                     f"model.head_prefix: left out of {self.path.name}: operator {number} and what follows"
                 )
@@ -132,23 +135,28 @@ class TfliteGraph:
             if not operator.inputs or operator.inputs[0] != flow or len(operator.outputs) != 1:
                 raise ModelError(subject, "a graph with branches", "must be a chain of operators")
             flow = operator.outputs[0]
-            if operator.kind in (LSTM, RNN):
-                layers = (self._lstm if operator.kind == LSTM else self._rnn)(operator, subject, assumptions)
-                lstms += [*chain.taken(subject), *layers]
-            elif operator.kind == "RESHAPE" and lstms and steps is None and self._flattens(operator):
-                lstms += chain.taken(subject)
+            if operator.kind in RECURRENT:
+                ways = (self._lstm if operator.kind in (LSTM, BOTH_LSTM) else self._rnn)(operator, subject, assumptions)
+                _put(parts, chain.taken(subject))
+                _put(parts, *ways)
+            elif operator.kind == "RESHAPE" and parts and steps is None and self._flattens(operator):
+                if any(part.backward for part in parts):
+                    rule = "must be of layers of one direction: the weights of each step are in the order of x"
+                    raise ModelError(subject, "h of all steps of both directions", rule)
+                _put(parts, chain.taken(subject))
                 steps = 0  # so many as the layer behind it has weights for
             elif operator.kind == "FULLY_CONNECTED":
                 activation = self._dense(operator, subject, chain)
                 if steps == 0:
-                    steps = chain.steps(lstms[-1].hidden_size)
+                    steps = chain.steps(parts[-1].forward[-1].hidden_size)
                 chain.activate(activation, subject, f"operator {number}")
             elif operator.kind in _ACTIVATIONS and chain.layers:
                 chain.activate(operator.kind, subject, f"operator {number}")
             elif operator.kind in _SAME:
                 assumptions.append(f"model.path: {operator.kind} of {self.path.name} is not repeated")
             else:
-                what = f"behind {len(lstms)} LSTMs and {len(chain.layers)} fully connected layers"
+                found = sum(len(part.forward) for part in parts)
+                what = f"behind {found} layers of LSTMs and RNNs and {len(chain.layers)} fully connected layers"
                 rule = (
                     "must be LSTMs, RNNs and FULLY_CONNECTED on every step, with activations or without; "
                     f"model.head_prefix = {NO_HEAD!r} takes the LSTMs without what follows"
@@ -158,24 +166,56 @@ class TfliteGraph:
             raise ModelError(f"{self.path}: RESHAPE", "without FULLY_CONNECTED behind it", "must be read by one")
         if chain.layers:
             options.agree(self.path, ALL if steps else HEAD_MODES[1])
-        said = {"head_every_step": bool(chain.layers) and not steps, "source": str(self.path)}
-        said["arrangement"] = Arrangement(steps=steps or 0)
-        return FloatModel(tuple(lstms), **chain.parts, **said, assumptions=tuple(dict.fromkeys(assumptions)))
+        said = {"source": str(self.path), "assumptions": tuple(dict.fromkeys(assumptions))}
+        if any(part.backward for part in parts):
+            return in_parts(parts, chain.layers, HEAD_MODES[1], options.most_steps or self._steps_of_x(), **said)
+        said |= {"head_every_step": bool(chain.layers) and not steps, "arrangement": Arrangement(steps=steps or 0)}
+        return FloatModel(tuple(layer for part in parts for layer in part.forward), **chain.parts, **said)
+
+    def _steps_of_x(self):
+        """Steps of a sequence, by the shape of the input for one; None where it does not say."""
+        graph = self._model.Subgraphs(0)
+        shape = np.ravel(graph.Tensors(int(graph.Inputs(0))).ShapeAsNumpy()).tolist()
+        sizes = [size for size in shape[:-1] if size > 1]  # of time and batch, in either order
+        return sizes[0] if len(sizes) == 1 else None
 
     def _lstm(self, operator, subject, assumptions):
-        given = [*operator.inputs, *[-1] * (24 - len(operator.inputs))]
-        if any(given[place] >= 0 for place in _NORMALISATION):
-            raise ModelError(subject, "layer normalisation", "must have none")
-        settings = self._library.UnidirectionalSequenceLSTMOptions()
+        """Layers of each direction, one or two."""
+        both = operator.kind == BOTH_LSTM
+        name = f"{'Bid' if both else 'Unid'}irectionalSequenceLSTMOptions"
+        settings = getattr(self._library, name)()
         if operator.options is None:
             raise ModelError(subject, "no options", "must say its activation")
         settings.Init(operator.options.Bytes, operator.options.Pos)
         if settings.FusedActivationFunction() != self._library.ActivationFunctionType.TANH:
             raise ModelError(f"{subject}: activation", settings.FusedActivationFunction(), "must be tanh")
         self._told(settings, assumptions)
-        if settings.CellClip():
-            told = f"model.path: cell_clip {settings.CellClip():g} of {self.path.name} is not repeated: outputs differ "
-            assumptions.append(f"{told}where a cell exceeds it")
+        for name, clip, what in (
+            ("cell_clip", settings.CellClip(), "a cell"),
+            ("proj_clip", settings.ProjClip(), "a projection"),
+        ):
+            if clip:
+                told = f"model.path: {name} {clip:g} of {self.path.name} is not repeated: outputs differ where {what}"
+                assumptions.append(f"{told} exceeds it")
+        if not both:
+            given = [*operator.inputs, *[-1] * (24 - len(operator.inputs))]
+            return [self._direction(given, subject)]
+        self._merged(operator, settings, subject, range(39, 48))
+        given = [*operator.inputs, *[-1] * (39 - len(operator.inputs))]
+        ways = given[:18], [given[0], *given[18:35]]
+        return [self._direction([*way, *[-1] * 6], subject) for way in ways]
+
+    def _merged(self, operator, settings, subject, auxiliary):
+        """Refuse two outputs, and a second input."""
+        if not settings.MergeOutputs():
+            raise ModelError(subject, "merge_outputs: false", "must give h of both directions side by side")
+        if any(operator.inputs[place] >= 0 for place in auxiliary if place < len(operator.inputs)):
+            raise ModelError(subject, "an auxiliary input", "must have one input")
+
+    def _direction(self, given, subject):
+        """The layer that inputs in the places of an UNIDIRECTIONAL_SEQUENCE_LSTM are, and its projection."""
+        if any(given[place] >= 0 for place in _NORMALISATION):
+            raise ModelError(subject, "layer normalisation", "must have none")
         if min(given[1:9]) < 0:
             raise ModelError(subject, "no input gate (coupled gates)", "must have all four gates")
         peepholes = [given[place] for place in _PEEPHOLES]
@@ -188,9 +228,6 @@ class TfliteGraph:
         layer = LstmWeights(w_x, w_h, np.concatenate(bias), subject, None, matrix >= 0, peepholes=seen)
         if matrix < 0:
             return [layer]
-        if settings.ProjClip():
-            told = f"model.path: proj_clip {settings.ProjClip():g} of {self.path.name} is not repeated: outputs differ "
-            assumptions.append(f"{told}where a projection exceeds it")
         matrix = self._matrix(matrix, subject)
         offset = self._matrix(offset, subject) if offset >= 0 else np.zeros(len(matrix))
         return [layer, PlainWeights(matrix, np.zeros((len(matrix), 0)), offset, f"{subject}: projection")]
@@ -203,20 +240,25 @@ class TfliteGraph:
             )
 
     def _rnn(self, operator, subject, assumptions):
-        """A plain RNN: a matrix of x, one of h, a bias, and the h that it begins from, which is zero."""
-        settings = self._library.SequenceRNNOptions()
-        if operator.options is None or len(operator.inputs) != 5:
-            raise ModelError(
-                subject, f"{len(operator.inputs)} inputs", "must be 5, with options that say its activation"
-            )
+        """A plain RNN of each direction, one or two: matrices of x and of h, a bias, and h at the beginning, zeros."""
+        both = operator.kind == BOTH_RNN
+        settings = (self._library.BidirectionalSequenceRNNOptions if both else self._library.SequenceRNNOptions)()
+        if operator.options is None or len(operator.inputs) not in ((9, 12) if both else (5,)):
+            rule = f"must be {'9 or 12' if both else 5}, with options that say its activation"
+            raise ModelError(subject, f"{len(operator.inputs)} inputs", rule)
         settings.Init(operator.options.Bytes, operator.options.Pos)
         names = {number: name for name, number in vars(self._library.ActivationFunctionType).items()}
         activation = str(names.get(settings.FusedActivationFunction())).lower()
         if activation not in ("none", "relu", "tanh"):
             raise ModelError(f"{subject}: activation", repr(activation), "must be none, relu or tanh")
         self._told(settings, assumptions)
-        w_x, w_h, bias = (self._matrix(number, subject) for number in operator.inputs[1:4])
-        return [PlainWeights(w_x, w_h, bias, source=subject, activation=activation)]
+        if both:
+            self._merged(operator, settings, subject, range(9, 12))
+        ways = []
+        for first in (1, 5)[: 1 + both]:
+            w_x, w_h, bias = (self._matrix(number, subject) for number in operator.inputs[first : first + 3])
+            ways.append([PlainWeights(w_x, w_h, bias, source=subject, activation=activation)])
+        return ways
 
     def _flattens(self, operator):
         """Whether h of all steps comes out side by side: (1, T, H), or (T, 1, H), becomes (1, T H)."""
@@ -273,3 +315,11 @@ class TfliteGraph:
         along = [1] * len(shape)
         along[axis if scale.size > 1 else 0] = scale.size
         return (values - (zero.reshape(along) if zero.size == scale.size else zero[0])) * scale.reshape(along)
+
+
+def _put(parts, forward, backward=()):
+    """Add layers of one direction to what reads x step by step, or of two behind it."""
+    if backward or not parts or parts[-1].backward:
+        parts.extend([Part(list(forward), backward)] * bool(forward))
+    else:
+        parts[-1].forward.extend(forward)

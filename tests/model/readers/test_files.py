@@ -12,6 +12,8 @@ import pytest
 from bench import model_files
 from bench.model_files import HIDDEN, INPUTS, OUTPUTS, layers_of
 from lstm_hw.errors import ConfigError, ModelError
+from lstm_hw.model.both_ways import WHOLE
+from lstm_hw.model.float_model import FloatModel, LstmWeights, PlainWeights
 from lstm_hw.model.load import LOADERS, load, open_model
 from lstm_hw.model.readers.options import ReadOptions
 from lstm_hw.model.reference import float_reference
@@ -860,6 +862,9 @@ def test_page_of_tflite_options(tmp_path, given):
     tflite = pytest.importorskip("tflite")
     path = tmp_path / "m.tflite"
     rnn = {"code": tflite.BuiltinOperator.UNIDIRECTIONAL_SEQUENCE_RNN}
+    both = {"code": tflite.BuiltinOperator.BIDIRECTIONAL_SEQUENCE_LSTM, "both": True}
+    both_rnn = {"both": True, "rnn": tflite.ActivationFunctionType.TANH}
+    both_rnn["code"] = tflite.BuiltinOperator.BIDIRECTIONAL_SEQUENCE_RNN
     rng = np.random.default_rng(3)
     peepholes, projection = rng.normal(size=(3, HIDDEN)), (rng.normal(size=(HIDDEN, HIDDEN)), rng.normal(size=HIDDEN))
     files = {
@@ -881,12 +886,16 @@ def test_page_of_tflite_options(tmp_path, given):
         "other activation of FULLY_CONNECTED": {"dense": tflite.ActivationFunctionType.RELU6},
         "UNIDIRECTIONAL_SEQUENCE_RNN": rnn | {"rnn": tflite.ActivationFunctionType.TANH},
         "UNIDIRECTIONAL_SEQUENCE_RNN of another activation": rnn | {"rnn": tflite.ActivationFunctionType.RELU6},
-        "BIDIRECTIONAL_SEQUENCE_LSTM": {"code": tflite.BuiltinOperator.BIDIRECTIONAL_SEQUENCE_LSTM},
+        "BIDIRECTIONAL_SEQUENCE_LSTM": both,
+        "BIDIRECTIONAL_SEQUENCE_RNN": both_rnn,
+        "merge_outputs": both | {"merge_outputs": False},
     }
+    one = {name: values for name, values in given.items() if "_l1" not in name}
+    one["head.weight"] = np.ones((OUTPUTS, 2 * HIDDEN), np.float32)
     assert list(files) == list(rows("TFLite"))
     for option, answer in rows("TFLite").items():
         every = {"head.weight": np.ones((OUTPUTS, 5 * HIDDEN), np.float32)} if option == "RESHAPE of all steps" else {}
-        path.write_bytes(model_files.tflite_model(given | every, **files[option]))
+        path.write_bytes(model_files.tflite_model(one if "both" in files[option] else given | every, **files[option]))
         if option == "int8 weights":
             np.testing.assert_allclose(load(path).layers[1].w_h, given["lstm.weight_hh_l1"], atol=0.005)
         else:
@@ -903,12 +912,30 @@ def test_page_of_tflite_options(tmp_path, given):
             for layer, above in zip(load(path).layers[::2], load(path).layers[1::2], strict=True):
                 assert layer.projected and np.array_equal(above.w_x, projection[0].astype(np.float32))
                 assert np.array_equal(above.bias, projection[1].astype(np.float32))
-        if answer == "done":
+        if option.startswith("BIDIRECTIONAL"):
+            _of_both_directions(load(path), option, one)
+        elif answer == "done":
             told = {"cell_clip": "cell_clip 10 of", "time_major": "time before batch"}.get(option)
             assert (told is None) == (load(path).assumptions == ()) and (not told or told in load(path).assumptions[0])
             assert load(path, ReadOptions(head_prefix="none")).head is None
     path.write_bytes(b"TFL3TFL3" + bytes(100))
     refused(path, "m.tflite")
+
+
+def _of_both_directions(model, option, given):
+    """The backward direction has the weights of the other with their signs changed."""
+    ((w_x, w_h, b, more),) = layers_of(given)
+    whole, candidate = [w_x, w_h, b.astype(float) + more], slice(2 * HIDDEN, 3 * HIDDEN)
+    kind, part = (LstmWeights, slice(None)) if option.endswith("LSTM") else (PlainWeights, candidate)
+    forward, backward = (
+        kind(*(sign * array[part] for array in whole), **{} if kind is LstmWeights else {"activation": "tanh"})
+        for sign in (1, -1)
+    )
+    x = np.random.default_rng(4).uniform(-1, 1, (2, 5, INPUTS))
+    h = float_reference(FloatModel((forward,)), x)[0], float_reference(FloatModel((backward,)), x[:, ::-1])[0][:, ::-1]
+    wanted = np.concatenate(h, axis=2) @ given["head.weight"].T + given["head.bias"]
+    np.testing.assert_allclose(float_reference(model, x)[0], wanted, atol=1e-6)
+    assert model.assumptions == (WHOLE,)
 
 
 @pytest.mark.parametrize("name, module", [("m.h5", "h5py"), ("m.onnx", "onnx"), ("m.tflite", "tflite")])
