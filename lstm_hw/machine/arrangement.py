@@ -51,7 +51,8 @@ class Arrangement:
     Raises
     ------
     ConfigError
-        Another name, steps together with two directions or with layers that wait, or fewer steps at most than at least.
+        Another name, steps together with outputs of two directions or with layers that wait, or fewer steps at most
+        than at least.
     """
 
     reads: str = "forward"
@@ -65,9 +66,9 @@ class Arrangement:
             found = f"{self.least} to {self.most}" + f", with a linear layer for {self.steps}" * (self.steps > 0)
             rule = f"must be at most {MOST_STEPS}, the least first, without a linear layer that reads all steps"
             raise ConfigError("arrangement: most", found, rule)
-        if not 0 <= self.steps <= MOST_STEPS or self.steps and (self.reads == "both" or self.sends != "sent"):
+        if not 0 <= self.steps <= MOST_STEPS or self.steps and self.sends != "sent":
             found = f"{self.steps} of x that is read {self.reads}, outputs {self.sends}"
-            rule = f"must be at most {MOST_STEPS}, and 0 for a layer of two directions"
+            rule = f"must be at most {MOST_STEPS}, and 0 where outputs are not taken as they are sent"
             raise ConfigError("arrangement: steps", found, rule)
         for name, known in (("reads", READS), ("sends", SENDS)):
             if getattr(self, name) not in known:

@@ -123,9 +123,10 @@ def in_parts(
     linear : sequence of DenseWeights
         Linear layers behind them, which read h of the forward direction, then that of the other.
     mode : str
-        Which h they read: ``final_state``, of each direction at its end; ``every_step``; or ``last_step``, of the last
-        step, where the backward direction has just begun. Without linear layers the outputs are h of every step, where
-        the mode is ``every_step``; or as the engine computes it, so that the last vector is the final state.
+        Which h they read: ``final_state``, of each direction at its end; ``every_step``; ``all_steps``, those of all
+        steps side by side; or ``last_step``, of the last step, where the backward direction has just begun. Without
+        linear layers the outputs are h of every step, where the mode is ``every_step``; or as the engine computes it,
+        so that the last vector is the final state.
     most, least : int, optional
         Steps of a sequence where a layer waits for all of them; ``MOST`` without it, which is told.
     reads, sends : str
@@ -140,11 +141,15 @@ def in_parts(
         Directions of unlike sizes, or layers behind the h of the last step of both directions that software cannot add.
     """
     parts, dense = [part for part in parts if part.forward], list(linear)
-    layers = []
+    layers, steps = [], 0
+    if mode == "all_steps":
+        steps = dense[0].input_size // parts[-1].layers[-1].hidden_size
+        if parts[-1].backward:
+            dense[0] = _as_run(dense[0], steps)
     if len(parts) > 1 and parts[1].backward and not any(layer.w_h.size for layer in parts[0].layers):
         front, parts = parts[0], parts[1:]  # in front of both directions: of x from either end
         layers = [beside(layer, layer) for layer in front.layers]
-    if parts[-1].backward and mode != "final_state":
+    if parts[-1].backward and mode not in ("final_state", "all_steps"):
         sends = "apart"
         if len(dense) == 1 and dense[0].activation == "none":
             sends, dense = "added" if mode == "every_step" else "added_last", [_apart(dense[0])]
@@ -174,7 +179,13 @@ def in_parts(
     if waiting and most is None:
         told.append(WAITED.format(most=MOST))
     said["assumptions"] = (*said.get("assumptions", ()), *told)
-    arrangement = Arrangement("both" if parts[0].backward else reads, sends)
+    if waiting and steps:
+        rule = (
+            "must be of layers that do not wait for others, where h of all steps goes side by side; "
+            "model.head_prefix = 'none' takes what is in front, and the rest must then happen outside"
+        )
+        raise ModelError(dense[0].source, f"h of {steps} steps of a layer that waits for all below", rule)
+    arrangement = Arrangement("both" if parts[0].backward else reads, sends, steps)
     if waiting:
         arrangement = replace(arrangement, most=MOST if most is None else most, least=least)
     return FloatModel(
@@ -185,6 +196,14 @@ def in_parts(
         arrangement=arrangement,
         **said,
     )
+
+
+def _as_run(layer, steps):
+    """A linear layer of h of all steps of both directions, as the engine comes by them: that of the other direction
+    from the last step to the first."""
+    weight = layer.weight.reshape(layer.output_size, steps, 2, -1).copy()
+    weight[:, :, 1] = weight[:, ::-1, 1]
+    return replace(layer, weight=weight.reshape(layer.weight.shape))
 
 
 def _apart(head):

@@ -253,6 +253,11 @@ class PlainWeights(RecurrentWeights):
         super().__post_init__()
 
     @classmethod
+    def same(cls, size: int, source: str) -> "PlainWeights":
+        """A layer whose outputs are its inputs."""
+        return cls(np.eye(size), np.zeros((size, 0)), np.zeros(size), source)
+
+    @classmethod
     def of_dense(cls, layer: "DenseWeights") -> "PlainWeights":
         """A linear layer where recurrent ones follow it."""
         nothing = np.zeros((layer.output_size, 0))
@@ -556,10 +561,10 @@ class FloatModel:
     @property
     def head_mode(self) -> str:
         """What the head reads, of ``HEAD_MODES``."""
-        if directions_of(self.arrangement, self.layers)[-1] == 2 and not self.head_every_step:
-            return "final_state"
         if self.arrangement.steps:
             return "all_steps"
+        if directions_of(self.arrangement, self.layers)[-1] == 2 and not self.head_every_step:
+            return "final_state"
         return "every_step" if self.gives_every_step else "last_step"
 
     @property

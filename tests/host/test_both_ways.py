@@ -76,14 +76,15 @@ def test_image(projects):
         FirmwareImage.from_bytes(scaled.to_bytes())
 
 
-def test_a_number_of_steps(tmp_path, projects):
+@pytest.mark.parametrize("reads, columns, made", [("forward", 16, tensors), ("both", 32, both_ways)])
+def test_a_number_of_steps(tmp_path, reads, columns, made):
     """Of a linear layer that reads h of all: no others are run, in Python and in C."""
     rng = np.random.default_rng(3)
-    model = tensors(rng, outputs=0) | {"head.weight": rng.normal(0, 0.3, (2, 16)).astype(np.float32)}
+    model = made(rng, outputs=0) | {"head.weight": rng.normal(0, 0.3, (2, columns)).astype(np.float32)}
     sections = {"model": {"head": "all_steps"}, "data": {"labels": None}}
     project = lstm_hw.load(write_project(tmp_path, model=model, steps=4, sections=sections))
     found = FirmwareImage.from_bytes(project.firmware.to_bytes())
-    assert found.arrangement == Arrangement(steps=4) and not found.streams.every_step
+    assert found.arrangement == Arrangement(reads, steps=4) and not found.streams.every_step
     with Device(project.firmware, direct(ModelEngine(project))) as device:
         assert np.array_equal(device.predict(project.x), project.predict(project.x))
         with pytest.raises(
@@ -135,9 +136,9 @@ def arranger(tmp_path_factory):
 def test_c_driver(tmp_path, projects, arranger, head, sends, reads):
     """The x of the test vectors from the network's, and its outputs from theirs."""
     project = projects[head]
-    arrangement = Arrangement(reads, sends)
+    stored = project.firmware.vectors.x
+    arrangement = Arrangement(reads, sends, stored.shape[1] * (head == "final_state"))
     firmware = replace(project.firmware, arrangement=arrangement)
-    stored = firmware.vectors.x
     given = stored[..., : firmware.inputs]
     path = tmp_path / "model.lstmfw"
     firmware.write(path)

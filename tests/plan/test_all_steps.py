@@ -9,6 +9,7 @@ from lstm_hw.errors import ConfigError, InputError, ModelError, ProgramError
 from lstm_hw.machine.arrangement import Arrangement
 from lstm_hw.machine.isa import SPACE_CONSTANT
 from lstm_hw.machine.network import LayerShape, Network
+from lstm_hw.model.both_ways import Part, in_parts
 from lstm_hw.model.budget import error_budget
 from lstm_hw.model.float_model import DenseWeights, FloatModel
 from lstm_hw.model.quant_model import QuantModel
@@ -23,6 +24,7 @@ from lstm_hw.proof.checker import check
 from lstm_hw.proof.load_timing import MemoryModel
 from lstm_hw.verify.runs import ModelReference, Piece, image_words, scenario_of
 from tests.builders import config_of
+from tests.plan.test_plain import cells
 from tests.projects import float_model
 from tests.proof.test_checker import changed
 
@@ -76,6 +78,27 @@ def test_the_interpreter_gives_the_bits_of_the_reference(outputs, activations, h
         Piece(stored),
     ]
     scenario_of(plan, image_words(plan, qmodel), ModelReference(qmodel), pieces, MemoryModel())
+
+
+@pytest.mark.parametrize("kind, rows", [("lstm", 8), ("gru", 4)])
+def test_both_directions(kind, rows):
+    """Weights of the other direction are in the order in which the engine comes by its h, from the last step."""
+    rng = np.random.default_rng(7)
+    ways = [Part(cells(rng, 3, 5, kind), cells(rng, 3, 5, kind))]
+    head = DenseWeights(rng.normal(0, 0.4, (3, STEPS * 10)), rng.normal(0, 0.5, 3), activation="tanh")
+    model = in_parts(ways, [head], "all_steps")
+    h = in_parts(ways, [], "every_step")
+    side_by_side = float_reference(h, X)[0].reshape(len(X), -1)
+    np.testing.assert_allclose(
+        float_reference(model, X)[0], np.tanh(side_by_side @ head.weight.T + head.bias), atol=1e-12
+    )
+    qmodel = quantize(model, X)
+    plan, stored = plan_of(qmodel, rows=rows), qmodel.quantize_input(X)[:1]
+    assert check(plan) > 0
+    pieces = [Piece(stored), Piece(np.concatenate([stored, stored[:, :3]], axis=1)), Piece(stored)]
+    scenario_of(plan, image_words(plan, qmodel), ModelReference(qmodel), pieces, MemoryModel())
+    outputs, _ = integer_reference(qmodel, qmodel.quantize_input(X))
+    np.testing.assert_allclose(qmodel.dequantize_output(outputs), float_reference(model, X)[0], atol=1e-3)
 
 
 @pytest.mark.parametrize("outputs, activations", [((3,), ("none",)), ((4, 2), ("relu", "none"))])
@@ -141,8 +164,8 @@ def test_what_cannot_be():
     ):
         with pytest.raises(ModelError, match=error):
             replace(model, **change)
-    with pytest.raises(ConfigError, match="steps: 4 of x that is read both, .* and 0 for a layer of two directions"):
-        Arrangement("both", steps=4)
+    with pytest.raises(ConfigError, match="steps: 4 of x that is read both, .* and 0 where outputs are not taken as"):
+        Arrangement("both", "added", steps=4)
     with pytest.raises(ConfigError, match="layer steps: 4 of a layer of kind lstm; must be of kind linear"):
         replace(cell, steps=4)
     head = LayerShape("linear", 5, 2, 15, steps=4)

@@ -271,7 +271,7 @@ static lstm_hw_status check_facts(const lstm_hw_image *image, uint32_t instructi
         if (image->least_steps > most || most > LSTM_HW_IMAGE_MOST_STEPS || (most && steps)) return LSTM_HW_E_CONTENT;
         if (steps > LSTM_HW_IMAGE_MOST_STEPS || (steps && (image->every_step || sends))) return LSTM_HW_E_CONTENT;
         if (reads > LSTM_HW_IMAGE_READS_BOTH || sends > LSTM_HW_IMAGE_SENDS_ADDED_LAST) return LSTM_HW_E_CONTENT;
-        if (reads == LSTM_HW_IMAGE_READS_BOTH && (steps || image->inputs % 2)) return LSTM_HW_E_CONTENT;
+        if (reads == LSTM_HW_IMAGE_READS_BOTH && image->inputs % 2) return LSTM_HW_E_CONTENT;
         if (sends >= LSTM_HW_IMAGE_SENDS_APART && image->outputs % 2) return LSTM_HW_E_CONTENT;
         if (sends && !image->every_step) return LSTM_HW_E_CONTENT;
     }

@@ -23,7 +23,7 @@ from ...machine.arrangement import MOST_STEPS, OF_X, PLAIN, Arrangement
 from ...machine.isa import ACTIVATIONS
 from ...reading import MAX_JSON_BYTES, MAX_VALUES, open_archive, open_file, parse_json, read_stored
 from ..both_ways import Part, in_parts
-from ..float_model import FloatModel, check_shape
+from ..float_model import FloatModel, PlainWeights, check_shape
 from ..functions import USUAL
 from ..store import MAX_FILE_BYTES
 from .chain import LinearChain
@@ -306,15 +306,19 @@ class KerasFile:
                 if front := chain.taken(subject):  # of the last step, which is the same of each of its repetitions
                     _put(parts, merge, front, repeats=True)
                     merge, repeated = None, False
-            elif layer.kind == "Flatten" and recurrent and sequences and not _waits(parts):
+            elif layer.kind == "Flatten" and recurrent and sequences and self._is_flat(parts, chain, merge):
                 parts[-1].forward.extend(chain.taken(subject))
                 sequences, steps = False, 0  # so many as the layer behind it has weights for
-            elif layer.kind == "Dense" and not repeated:
+            elif layer.kind == "Dense":
+                if repeated:  # the last step, in each step
+                    units = recurrent[-1].hidden_size * (1 + (merge == "concat"))
+                    _put(parts, merge, [PlainWeights.same(units, subject)], repeats=True)
+                    recurrent, merge, repeated = [*recurrent, parts[-1].forward[-1]], None, False
                 dense = keras_dense(arrays.of(layer, _ARRAYS[::2]), subject)
                 chain.add(dense if joined is None else joined.read_by(dense, len(recurrent)))
                 joined = None
                 if steps == 0:
-                    steps = chain.steps(parts[-1].forward[-1].hidden_size)
+                    steps = chain.steps(parts[-1].forward[-1].hidden_size * parts[-1].directions)
                 _check_units(layer, chain.layers[-1].output_size, subject)
                 chain.activate(_activation(layer), subject, layer.name)
             elif (
@@ -369,6 +373,11 @@ class KerasFile:
         if recurrent:
             return parts, Joined.of(len(recurrent) - 1, recurrent[-1].hidden_size, subject)
         return parts, Joined.of(OF_X, _elements_of_x(layers, subject), subject)
+
+    @staticmethod
+    def _is_flat(parts, chain, merge):
+        """Whether h of all steps is there as layers compute it: of one direction, or of both side by side."""
+        return not _waits(parts) or bool(parts[-1].backward) and merge == "concat" and not chain.layers
 
     @staticmethod
     def _check_apart(layer, parts, subject):

@@ -436,9 +436,7 @@ class OnnxGraph:
             rule = "must be read by a linear layer"
             raise ModelError(f"{self.path}: {flow.name}", "h of all steps side by side", rule)
         if found.repeated:
-            rule = (
-                "must be read by a recurrent node: a step that is repeated for a linear layer gives the same each time"
-            )
+            rule = "must be read by a recurrent node or a linear layer"
             raise ModelError(f"{self.path}: {flow.name}", "the last step, repeated", rule)
         if linear and flow.last and found.every_step:
             self._chosen_behind(linear, found)
@@ -597,10 +595,13 @@ class OnnxGraph:
             return self._reshaped(node, flow, found, subject)
         chain = found.chain
         if kind in _LINEAR[:3]:
+            if found.repeated:  # the last step, in each step
+                found.put([PlainWeights.same(flow.features, subject)], repeats=True)
+                found.repeated = False
             dense = self._dense(node, flow, subject)
             chain.add(dense if flow.joined is None else flow.joined.read_by(dense, len(found.layers)))
             if flow.all and not found.steps:
-                found.steps = chain.steps(found.layers[-1].hidden_size)
+                found.steps = chain.steps(found.layers[-1].hidden_size * found.parts[-1].directions)
             found.every_step, found.final = not (flow.last or flow.all), flow.final
             return replace(flow, name=node.output[0], features=chain.layers[-1].output_size, joined=None)
         last = chain.layers[-1] if chain.layers else None
@@ -823,7 +824,7 @@ class OnnxGraph:
             return flow
         if [axis for axis in made if axis != ONE] != [BATCH, FEATURES] or not found.layers:
             raise ModelError(subject, what, rule)
-        if found.waits:
+        if found.waits and (found.chain.layers or not found.parts[-1].backward):
             rule = (
                 "must be of layers that read forward and do not wait for others, where h of all steps goes side by "
                 f"side; model.head_prefix = {NO_HEAD!r} takes what is in front, and the rest must then happen outside"

@@ -543,7 +543,7 @@ def _head_mode(file, lstm, linear, given, chosen_none):
     """What the head reads, and what had to be assumed for that."""
     subject, said = f"{file.path}: metadata head", file.metadata.get("head")
     both = len(lstm.directions) > 1
-    known = (*HEAD_MODES, FINAL) if both else (*HEAD_MODES, ALL)
+    known = (*HEAD_MODES, FINAL, ALL) if both else (*HEAD_MODES, ALL)
     if said is not None and said not in (*known, NO_HEAD):
         raise ModelError(subject, repr(said), f"must be one of {', '.join((*known, NO_HEAD))}")
     if given not in (None, *known):

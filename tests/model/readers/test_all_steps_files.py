@@ -48,9 +48,9 @@ def made(way, **more):
     return Network(way, **more).eval()
 
 
-def agrees(model, x, expected):
+def agrees(model, x, expected, reads="forward"):
     np.testing.assert_allclose(float_reference(model, x)[0], expected, atol=1e-5)
-    assert model.arrangement == Arrangement(steps=STEPS) and model.head_mode == "all_steps"
+    assert model.arrangement == Arrangement(reads, steps=STEPS) and model.head_mode == "all_steps"
 
 
 def expected_of(network, x):
@@ -80,27 +80,30 @@ def test_a_state_dict(tmp_path, x):
     torch.save({**tensors, "fc.weight": tensors["fc.weight"][:, 1:]}, tmp_path / "m.pt")
     with pytest.raises(ModelError, match=r"shape \(4, 34\); must have a multiple of 5 columns"):
         load(tmp_path / "m.pt", ReadOptions(head="all_steps", **said))
+    both = made("flat", bidirectional=True)
+    torch.save({name: v for name, v in both.state_dict().items() if not name.startswith("each")}, tmp_path / "m.pt")
+    agrees(load(tmp_path / "m.pt", ReadOptions(head="all_steps", **said)), x, expected_of(both, x), "both")
     torch.save(torch.nn.LSTM(INPUTS, HIDDEN).state_dict(), tmp_path / "m.pt")
     with pytest.raises(ConfigError, match="model.head: 'all_steps'; must not be given: .* no linear head"):
         load(tmp_path / "m.pt", ReadOptions(head="all_steps"))
 
 
-@pytest.mark.parametrize("way", ["flat", "reshape", "each"])
-def test_what_torch_exports(tmp_path, x, way):
-    network = made(way)
+@pytest.mark.parametrize("way, more", [("flat", {}), ("reshape", {}), ("each", {}), ("flat", {"bidirectional": True})])
+def test_what_torch_exports(tmp_path, x, way, more):
+    network = made(way, **more)
     path = exported(network, x, tmp_path / "m.onnx")
-    agrees(load(path), x, expected_of(network, x))
+    agrees(load(path), x, expected_of(network, x), "both" if more else "forward")
     with pytest.raises(ConfigError, match="must be 'all_steps', as .*m.onnx has it"):
         load(path, ReadOptions(head="last_step"))
     alone = load(path, ReadOptions(head_prefix="none"))
-    assert alone.head is None and alone.arrangement.is_plain
+    assert alone.head is None and alone.arrangement.is_plain != bool(more)
 
 
 @pytest.mark.parametrize(
     "way, more, message",
     [
         ("turned", {}, "must take away axes of size one only"),
-        ("flat", {"bidirectional": True}, "must be of layers that read forward and do not wait for others"),
+        ("flat", {"bidirectional": True, "num_layers": 2}, "h of 7 steps of a layer that waits for all below"),
         ("end", {}, "h of all steps side by side; must be read by a linear layer"),
     ],
 )
@@ -112,19 +115,19 @@ def test_what_onnx_files_may_not_have(tmp_path, x, way, more, message):
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
-@pytest.mark.parametrize("name", ["all", "all_each", "all_turned"])
+@pytest.mark.parametrize("name", ["all", "all_each", "all_turned", "all_both"])
 def test_what_keras_saves(keras_files, name, suffix):
     x, expected = (np.load(keras_files / f"{part}.npy") for part in ("x", name))
     model = load(keras_files / f"{name}{suffix}")
     np.testing.assert_allclose(float_reference(model, x)[0], expected, atol=1e-5)
-    assert model.arrangement == Arrangement("backward" if name == "all_turned" else "forward", steps=7)
+    reads = {"all_turned": "backward", "all_both": "both"}.get(name, "forward")
+    assert model.arrangement == Arrangement(reads, steps=7) and model.head_mode == "all_steps"
 
 
 @pytest.mark.parametrize(
     "name, message",
     [
         ("all_end", "Flatten: without a Dense layer behind it"),
-        ("all_both", "Flatten .*model.head_prefix = 'none' takes"),
     ],
 )
 def test_what_keras_files_may_not_have(keras_files, name, message):

@@ -245,7 +245,6 @@ def test_what_keras_saves(keras_files, name, sends, suffix):
     [
         ("both_product", "merge_mode: 'mul'; must be one of concat, sum, ave"),
         ("both_alone", "merge_mode: 'ave'; must be concat where no Dense layer follows it"),
-        ("auto_dense", "Dense behind 1 recurrent layers and 0 dense layers"),
         ("turned_late", "go_backwards: true behind another recurrent layer; must be of the first"),
     ],
 )
@@ -259,6 +258,7 @@ def test_what_keras_files_may_not_have(keras_files, name, message):
     [
         ("both_stack.h5", ["", "both"], Arrangement("both", most=7)),
         ("both_stack.keras", ["", "both"], Arrangement("both", most=7)),
+        ("auto_dense.keras", ["", "last"], Arrangement(least=7, most=7)),
         ("above.keras", ["", "ends"], Arrangement("forward", "apart", most=7)),
         ("both_relu.keras", ["", "apart"], Arrangement("both", most=7)),
         ("auto.h5", ["", "", "last", ""], Arrangement(least=7, most=7)),

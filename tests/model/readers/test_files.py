@@ -226,6 +226,7 @@ ON_EVERY_STEP = {
     "return_sequences",
     "TimeDistributed(Dense)",
     "RepeatVector",
+    "RepeatVector before Dense",
     "Dense with an activation behind Bidirectional",
     "Add, Subtract, Average, Concatenate",
 }
@@ -322,6 +323,11 @@ def keras_files(given):
         "Flatten": [*many[:2], ("Flatten", {"name": "flatten"}, []), every],
         "Flatten of both directions": [
             bidirectional("concat", return_sequences=True),
+            ("Flatten", {"name": "flatten"}, []),
+            ("Dense", layers[2][1], [np.ones((6 * HIDDEN, OUTPUTS), np.float32), layers[2][2][1]]),
+        ],
+        "Flatten of directions that are added": [
+            bidirectional("sum", return_sequences=True),
             ("Flatten", {"name": "flatten"}, []),
             every,
         ],
