@@ -186,8 +186,10 @@ def _whole(value, most=1 << 40):
     return value
 
 
-def _tensor(storage, offset, size, stride, *_):
-    """What ``torch._utils._rebuild_tensor_v2`` is given."""
+def _tensor(storage, offset, size, stride, _grad=False, _hooks=None, unlike=None):
+    """What ``torch._utils._rebuild_tensor_v2`` is given; ``unlike`` says of a view that it is negated or conjugated."""
+    if unlike:
+        raise pickle.UnpicklingError(f"a tensor whose values are not those that are stored: {unlike!r:.40}")
     if not isinstance(storage, _Storage) or not isinstance(size, tuple) or not isinstance(stride, tuple):
         raise pickle.UnpicklingError("a tensor without a storage")
     if len(size) != len(stride) or len(size) > 8:

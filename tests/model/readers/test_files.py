@@ -997,6 +997,10 @@ def test_what_torch_writes(tmp_path):
         torch.save(value, tmp_path / name)
         outputs = float_reference(load(tmp_path / name, EVERY_STEP), x.numpy())[0]
         np.testing.assert_allclose(outputs, expected, atol=0.02 if "half" in name else 1e-5)
+    negated = {"fc.bias": torch._neg_view(network["fc"].bias.detach())}
+    torch.save(network.state_dict() | negated, tmp_path / "negated.pt")
+    with pytest.raises(ModelError, match="a tensor whose values are not those that are stored: {'neg': True}"):
+        load(tmp_path / "negated.pt", EVERY_STEP)
 
     class Whole(torch.nn.Module):
         def __init__(self):
