@@ -35,6 +35,7 @@ from ..model.sources import read_size, shifts_of
 from ..proof.cycles import long_steps
 from .delta import DeltaPlanner
 from .dense import ResidentPlanner
+from .schedules import SCHEDULES
 from .stack import TooSmall
 
 X_VECTORS = 8
@@ -453,7 +454,7 @@ def on_ample_engine(network: Network, planner: Callable, fetches: bool, **given)
         except ConfigError as error:
             grows = error.subject == "engine.weight_words" and fetches and "weight_words" not in given
             if not grows or ample.weight_words == DEEPEST["weight_words"]:
-                raise in_keys_of_the_user(error, ample, given) from error
+                raise in_keys_of_the_user(error, network, ample, given) from error
         ample = replace(ample, weight_words=2 * ample.weight_words)
 
 
@@ -520,8 +521,8 @@ def ample_engine(network: Network, fetches: bool, **given) -> EngineConfig:
     return config
 
 
-def in_keys_of_the_user(error: ConfigError, config: EngineConfig, given: dict) -> ConfigError:
-    """The error that a planner raised, told in the keys that a user writes.
+def in_keys_of_the_user(error: ConfigError, network: Network, config: EngineConfig, given: dict) -> ConfigError:
+    """The error that a planner raised for a network, told in the keys that a user writes.
 
     A depth that nobody gave is already the machine's largest: there it is the remedy that matters.
     """
@@ -536,19 +537,24 @@ def in_keys_of_the_user(error: ConfigError, config: EngineConfig, given: dict) -
         if (mine or sums) and need <= (1 << ENTRY_BITS if field in SUMS else DEEPEST[field]):
             deeper.append(f"engine.{field} = {need}")
         found.append(f"{field} must be at least {need}, and {bound}")
-    ways = [*_ways_out(error), *[" and ".join(deeper)] * (len(deeper) == len(found))]
+    ways = [*_ways_out(error, network), *[" and ".join(deeper)] * (len(deeper) == len(found))]
     return ConfigError("plan.schedule", f"{config.rows} rows: {'; '.join(found)}", f"must be {'; or '.join(ways)}")
 
 
-def _ways_out(error):
+def _ways_out(error, network):
     """What to change where a schedule needs deeper memories than there can be."""
     lacking = set(error.lacking)
     if lacking & {"weight_words", *SUMS}:
-        yield "another schedule" + " (auto streams what does not stay on chip)" * ("weight_words" in lacking)
+        suited = [kind for kind in SCHEDULES.values() if not kind.planner.refuses(network)]
+        streams = "weight_words" in lacking and any(kind.streams for kind in suited)
+        if len(suited) > 1:
+            yield "another schedule" + " (auto streams what does not stay on chip)" * streams
         yield "with engine.rows more: fewer row blocks"
     if lacking & {"x_elements", *SUMS} and error.batch > 1:
         yield "with a smaller plan.batch"
     if lacking & {"h_elements", "states", "x_elements"}:
+        if "h_elements" in lacking and network.waits:
+            yield f"with a smaller model.most_steps, of which {network.kept} are kept"
         yield "for a smaller model"
         yield from ["for fewer plan.sequences"] * (error.sequences > 1)
 

@@ -150,6 +150,30 @@ def test_the_proof_asks_for_the_right_steps(name, limit):
     assert tried >= 2
 
 
+@pytest.mark.parametrize(
+    "most, units, way_out",
+    [
+        (
+            9000,
+            8,
+            "65536 at most; must be with a smaller model.most_steps, of which 9000 are kept; or for a smaller model",
+        ),
+        (7, 160, "must be with engine.rows more: fewer row blocks; or engine.accumulators"),
+    ],
+)
+def test_ways_out_are_those_of_a_model_that_waits(most, units, way_out):
+    """No other schedule is one."""
+    rng = np.random.default_rng(0)
+
+    def both(inputs):
+        arrays = [[rng.normal(0, 0.1, (units, *more)) for more in ((inputs,), (units,), ())] for _ in range(2)]
+        return Part(*([PlainWeights(*some)] for some in arrays))
+
+    model = in_parts([both(3), both(2 * units)], [], "every_step", most=most)
+    with pytest.raises(ConfigError, match=way_out):
+        plan_of(quantize(model, X), rows=4)
+
+
 def test_h_of_all_steps():
     h = np.arange(12.0).reshape(3, 4)
     assert waited("apart", h).tolist() == [[0, 1, 10, 11], [4, 5, 6, 7], [8, 9, 2, 3]]
