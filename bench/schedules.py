@@ -22,7 +22,17 @@ from .table import FOLDER, Row, command, update
 
 CONFIG = "examples/vowels/vowels.toml"
 RESULT = f"{FOLDER}/schedules.json"
-SMALL_CONTEXTS, SMALL_STEPS = (1, 2, 4), 20
+SMALL_STEPS = 20
+SMALL = {
+    "lstm-8-20_64x1": (1, {}),
+    "lstm-8-20_64x1_parallel": (1, {}),
+    "lstm-8-20_64x1_parallel_table": (1, {"activation": "table"}),
+    "lstm-8-20_32x2": (2, {}),
+    "lstm-8-20_16x4": (4, {}),
+}
+"""Engines of 64 lanes for a small layer, five cells or a parallel one: sequences side by side, and [quantize]."""
+GOAL = 50
+"""Cycles of a further step that one sequence of it may take."""
 SEQUENCES = (1, 2)
 """Sequences that share a run, tried in turn until the schedule is for so many; others only where the file says so."""
 
@@ -89,19 +99,25 @@ def rows(name, project, measured):
 
 
 def small_rows(images):
-    """Rows of 8 inputs and 20 hidden units on 64 lanes with five cells: one sequence, whose tail decides, and several
-    side by side, whose columns fill it."""
-    for contexts in SMALL_CONTEXTS:
+    """Rows of 8 inputs and 20 hidden units on 64 lanes with five cells, or a parallel one: one sequence, whose tail
+    decides, and several side by side, whose columns fill it."""
+    for name, (contexts, quantize) in SMALL.items():
         rng = np.random.default_rng(0)
         layer = LstmWeights(*(rng.uniform(-0.5, 0.5, (80, *rest)) for rest in ((8,), (20,), ())))
         x = rng.uniform(-1, 1, (images * contexts, SMALL_STEPS, 8))
         engine = {"rows": 64 // contexts, "contexts": contexts, "cells": 5, "x_per_beat": contexts}
-        name = f"lstm-8-20_{64 // contexts}x{contexts}"
-        project = convert(FloatModel((layer,)), calibration=x, x=x, engine=engine, name=name, progress=progress)
-        found = rows("resident", project, project.simulate(images * contexts))
+        engine |= {"parallel": True} if "parallel" in name else {}
+        project = convert(
+            FloatModel((layer,)), calibration=x, x=x, engine=engine, quantize=quantize, name=name, progress=progress
+        )
+        measured = project.simulate(images * contexts)
+        found = rows("resident", project, measured)
         yield from found
         step = next(row for row in found if row.metric == "cycles_per_step")
         yield replace(step, metric="cycles_per_step_and_sequence", ours=step.ours / contexts)
+        if contexts == 1:
+            ours, source = project.cycles_measured(measured).per_further_step, f"{step.source}; beside the goal"
+            yield replace(step, metric="cycles_per_further_step", ours=ours, published=GOAL, source=source)
 
 
 def plain_rows(images):

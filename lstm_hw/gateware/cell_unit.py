@@ -25,10 +25,12 @@ from ..machine.isa import (
 from ..machine.latency import DRAIN_TOLD, REQUANTIZE, CellLatency
 from ..machine.registers import CLIPPED_PLACES
 from ..machine.shared_activation import make_exponential
+from .activation import activation_component
 from .cell import peepholes_layout
 from .delta_encoder import encoder_input_layout
 from .instruction import command_layout
 from .lane_group import drain_layout
+from .parallel_cell import chosen_shift
 from .peephole_cell import cell_of
 from .requantize import Requantize, beyond, bounded
 from .shared_activation import SharedActivation
@@ -82,7 +84,7 @@ class DrainUnit(wiring.Component):
                 "mode": OPS["CELL"].fields["mode"],
                 "scale": OPS["CELL"].fields["scale"],
                 "outputs": 3,
-                "cell": range(config.cells),
+                "cell": range(config.cell_components),
                 "context": range(config.contexts),
                 "state": range(config.states),
                 "target": range(config.h_elements),
@@ -178,10 +180,10 @@ class DrainUnit(wiring.Component):
         phase = Signal(SERIAL_SLOTS, init=1)  # one bit is high
         m.d.sync += phase.eq(Mux(self.i_clear, 1, phase.rotate_left(1)))
         in_phase = Signal()
-        cell = Signal(range(self.config.cells))
+        cell = Signal(range(self.config.cell_components))
         phases = CELL_PHASES[self.config.cells]
         m.d.comb += in_phase.eq(Mux(walk.linear, phase[0], Cat(phase[p] for p in phases).any()))
-        for n, p in enumerate(phases):
+        for n, p in enumerate(phases[: self.config.cell_components]):
             with m.If(phase[p]):
                 m.d.comb += cell.eq(n)
         return in_phase, cell
@@ -423,8 +425,9 @@ class CellUnit(wiring.Component):
     def __init__(self, config: EngineConfig):
         self.config = config
         # Units of linear layers start in the phase of the first cell.
-        self.cells = [cell_of(config, config.chains and n == 0) for n in range(config.cells)]
-        self.rounders = [Requantize(*preact_rounding(config), config.count_clipped) for _ in range(config.drain_width)]
+        self.cells = [cell_of(config, config.chains and n == 0) for n in range(config.cell_components)]
+        how = {"flagged": config.count_clipped, "registered": not config.parallel, "direct": config.parallel}
+        self.rounders = [Requantize(*preact_rounding(config), **how) for _ in range(config.drain_width)]
         delays = CellLatency(config)
         self.pieces, self.latency, self.looked_up = delays.pieces, delays.total, delays.looked_up
         in_flight = -(-self.latency * config.cells // SERIAL_SLOTS) + 2
@@ -639,7 +642,8 @@ class CellUnit(wiring.Component):
         if config.count_clipped:
             self.preact_beyond = Signal(GATES, reset_less=True)
         start = Signal()
-        m.d.sync += start.eq(valid[-1] & (piece == pieces - 1))
+        if not config.parallel:
+            m.d.sync += start.eq(valid[-1] & (piece == pieces - 1))
         with m.If(valid[-1]):
             m.d.sync += piece.eq(Mux(piece == pieces - 1, 0, piece + 1))
         for n, rounder in enumerate(self.rounders):
@@ -647,6 +651,11 @@ class CellUnit(wiring.Component):
             # The low bits of a sum say by how many places its row has more fraction bits.
             row, total = self.i_drained[n][: config.row_bits], self.i_drained[n][config.row_bits :].as_signed()
             m.d.comb += [rounder.i.eq(total), rounder.i_select.eq(Cat(row, scale))]
+            if config.parallel:  # all four are there at once, and bounded on their way into the cell
+                m.d.comb += [start.eq(valid[-1]), preact[n].eq(rounder.o_next)]
+                if config.count_clipped:
+                    m.d.comb += self.preact_beyond[n].eq(rounder.o_beyond)
+                continue
             for index in range(pieces):
                 with m.If(valid[-1] & (piece == index)):
                     m.d.sync += preact[index * config.drain_width + n].eq(rounder.o)
@@ -751,9 +760,9 @@ class CellUnit(wiring.Component):
             output.signal.eq(held.signal),
             output.bank.eq(held.context),
             output.address.eq(held.target),
-            cell.i_plain.eq(plain),
-            cell.i_plain_tanh.eq(tag.activation == TANH),
         ]
+        if not config.parallel:
+            m.d.comb += [cell.i_plain.eq(plain), cell.i_plain_tanh.eq(tag.activation == TANH)]
         if config.count_clipped:
             flags = Signal(GATES, name="outputs_beyond", reset_less=True)
             m.d.sync += flags.eq(Mux(plain, self.preact_beyond, flags >> 1))
@@ -761,7 +770,8 @@ class CellUnit(wiring.Component):
         here = self._later(m, output, self.looked_up, "plain")
         # What the activation unit gives has bits to drop; the rest has its fraction already.
         looked_up, negative = here.activation > ELU, here.value < 0
-        result = self._later(m, cell.o_result, self.looked_up - cell.activation.latency, "result")
+        result = self._looked_up(m, output, held.scale) if config.parallel else cell.o_result
+        result = self._later(m, result, self.looked_up - cell.activation.latency, "result")
         exact = Mux(looked_up, result, Mux((here.activation == RELU) & negative, 0, here.value))
         select = looked_up
         if config.elu:
@@ -797,6 +807,15 @@ class CellUnit(wiring.Component):
         # What is written and sent is the same.
         sent = stream_value.o if len(widths) == 1 else Mux(there.write, memory.o, stream_value.o)
         return there.valid & there.emit, sent, there.last
+
+    def _looked_up(self, m, output, scale):
+        """What an activation unit of their own makes of plain outputs, beside a parallel cell."""
+        m.submodules.activation = unit = activation_component(self.config.unit)
+        widths = self.cells[0].widths
+        scale = Mux(scale > widths.layers - 1, widths.layers - 1, scale)
+        x = chosen_shift(m, "looked_up", output.value, widths.preact_lifts, scale, self.config.argument.width)
+        m.d.comb += [unit.i_x.eq(x), unit.i_tanh.eq(output.activation == TANH)]
+        return unit.o_y
 
     def _elu(self, m, output, here, exact, looked_up):
         """What is rounded, and how, with the table of ELU for what is below zero: twice its result less one."""

@@ -7,6 +7,7 @@ from ..machine.latency import MULTIPLY, READ_C, SLOT
 from .activation import activation_component
 from .cell import Cell, register
 from .gru_cell import GruCell
+from .parallel_cell import ParallelCell
 from .requantize import Requantize
 
 
@@ -120,6 +121,8 @@ class PeepholeCell(Cell):
 
 
 def cell_of(config: EngineConfig, plain: bool = False) -> Cell:
-    """A cell of the engine's kind; ``plain`` as of :class:`Cell`."""
+    """A cell of the engine's kind; ``plain`` as of :class:`Cell`, where it is a serial one."""
+    if config.parallel:
+        return ParallelCell(config)
     kind = PeepholeCell if config.peepholes else {"lstm": Cell, "gru": GruCell}[config.kind]
     return kind(config, plain)

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from ..errors import ConfigError, FormatError
 from ..machine.arithmetic import Rounding
 from ..machine.formats import QFormat
-from ..machine.latency import REQUANTIZE
+from ..machine.latency import ALIGN, BOUND, REQUANTIZE
 
 
 def rounding_half(number_format: QFormat, drop: int) -> int:
@@ -80,7 +80,9 @@ class Requantize(wiring.Component):
     flagged : bool
         Whether there is ``o_beyond``.
     registered : bool
-        Whether there is ``o``, beside ``o_next``.
+        Whether there is ``o``, beside ``o_next``. Without, ``o_beyond`` is with ``o_next``, no register either.
+    direct : bool
+        Without the stage that aligns, where all fractions are the same.
 
     Members
     -------
@@ -97,8 +99,8 @@ class Requantize(wiring.Component):
 
     Timing
     ------
-    Latency 3 cycles (attribute ``latency``): align, round, bound. One result a cycle, no stall and no reset: a
-    result is meaningful if its input was.
+    Latency 3 cycles (attribute ``latency``): align, round, bound; one less without a stage. One result a cycle, no
+    stall and no reset: a result is meaningful if its input was.
 
     Raises
     ------
@@ -108,8 +110,6 @@ class Requantize(wiring.Component):
         The aligned sum would exceed 63 bits.
     """
 
-    latency = REQUANTIZE
-
     def __init__(
         self,
         i_width: int,
@@ -117,12 +117,15 @@ class Requantize(wiring.Component):
         o_format: QFormat,
         flagged: bool = False,
         registered: bool = True,
+        direct: bool = False,
     ):
         self.flagged, self.registered = flagged, registered
         self.i_fractions, self.o_format = tuple(i_fractions), o_format
         if not self.i_fractions:
             raise ConfigError("i_fractions", "()", "must list at least one fraction")
         rounding = Rounding(i_width, self.i_fractions, o_format)
+        self.aligns = not (direct and rounding.alike)
+        self.latency = REQUANTIZE - ALIGN * (not self.aligns) - BOUND * (not registered)
         self.drop, self.sum_width = rounding.drop, rounding.sum_width
         if i_width < 1 or not rounding.exact:
             found = f"{i_width}-bit input with fractions {self.i_fractions}"
@@ -144,13 +147,10 @@ class Requantize(wiring.Component):
         rounded = Signal(signed(self.sum_width), reset_less=True)
 
         lifts = [self.drop + self.o_format.fraction - fraction for fraction in self.i_fractions]
-        with m.Switch(self.i_select):
-            for index, lift in enumerate(lifts[:-1]):
-                with m.Case(index):
-                    m.d.sync += aligned.eq(self.i << lift)
-            with m.Default():
-                m.d.sync += aligned.eq(self.i << lifts[-1])
-
+        if not self.aligns:
+            m.d.comb += aligned.eq(self.i << lifts[0])
+        else:
+            self._align(m, aligned, lifts)
         m.d.sync += rounded.eq(aligned + rounding_half(self.o_format, self.drop))
         m.d.comb += self.o_next.eq(bounded(rounded, self.drop, self.o_format))
         if self.registered:
@@ -159,6 +159,14 @@ class Requantize(wiring.Component):
             m.d.sync += result.eq(self.o_next)
         if self.flagged:
             flag = Signal(name="beyond", reset_less=True)
-            m.d.sync += flag.eq(beyond(rounded, self.drop, self.o_format))
+            m.d["sync" if self.registered else "comb"] += flag.eq(beyond(rounded, self.drop, self.o_format))
             m.d.comb += self.o_beyond.eq(flag)
         return m
+
+    def _align(self, m, aligned, lifts):
+        with m.Switch(self.i_select):
+            for index, lift in enumerate(lifts[:-1]):
+                with m.Case(index):
+                    m.d.sync += aligned.eq(self.i << lift)
+            with m.Default():
+                m.d.sync += aligned.eq(self.i << lifts[-1])

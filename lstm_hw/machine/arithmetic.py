@@ -35,6 +35,11 @@ class Rounding(NamedTuple):
         return max(0, *(fraction - self.to.fraction for fraction in self.fractions))
 
     @property
+    def alike(self) -> bool:
+        """Whether all have the same fraction, so that nothing is to be aligned."""
+        return len(set(self.fractions)) == 1
+
+    @property
     def sum_width(self) -> int:
         """Bits of the raised integer, or of half of what is kept if that is more, with a carry."""
         return max(self.width + self.drop + self.to.fraction - min(self.fractions), self.drop) + 1

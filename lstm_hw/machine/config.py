@@ -141,6 +141,13 @@ class EngineConfig:
     states: int = field(default=64, metadata={"doc": "cell states c that fit, over all layers and sequences"})
     program_length: int = field(default=128, metadata={"doc": "instructions that fit in the program memory, up to 512"})
     cells: int = field(default=1, metadata={"doc": "serial cells: hidden units finished in 5 cycles, 1, 2 or 5"})
+    parallel: bool = field(
+        default=False,
+        metadata={
+            "doc": "in place of 5 serial cells one that takes all gates of a unit at once: as many units, each some "
+            "cycles sooner, for small networks that wait for their own h"
+        },
+    )
     axi_data_bits: int = field(default=128, metadata={"doc": "width of the weight port, 64 to 1024"})
     axi_address_bits: int = field(default=40, metadata={"doc": "address width of the weight port, 32 to 64"})
     axi_ports: int = field(
@@ -398,6 +405,8 @@ class EngineConfig:
             rule = f"be {needed} in an engine with windows, which engine.window or a schedule that gathers asks for"
             rule += ", and [delta] for lists" * (name == "lists")
             yield name, not self.window or getattr(self, name) == needed, rule
+        most = max(CELL_PHASES)
+        yield "parallel", self.cells == most or not self.parallel, f"be false but with engine.cells = {most}"
         yield "hidden", self.hidden.width == self.operand_bits, f"be {self.operand_bits} bits wide"
         yield "reset_before", self.kind == "gru" or not self.reset_before, "be false but for kind gru"
         yield "elu", self.chains or not self.elu, "be false without chains"
@@ -406,7 +415,8 @@ class EngineConfig:
             yield "peepholes", self.kind == "lstm", "be none but for kind lstm"
             fits = its.signed and its.width == self.preact.width
             yield "peepholes", fits, f"be signed, {self.preact.width} bits wide, as pre-activations"
-            for name, unused in (("preact_shifts", ()), ("c_shifts", ()), ("lists", False), ("sparse_h", False)):
+            without = {"preact_shifts": (), "c_shifts": (), "lists": False, "sparse_h": False, "parallel": False}
+            for name, unused in without.items():
                 yield name, getattr(self, name) == unused, f"be {_plain(unused)} in an engine with peepholes"
         for name, needed in LISTS_NEED.items():
             holds = not self.lists or getattr(self, name) == needed
@@ -657,6 +667,11 @@ class EngineConfig:
         return self.cell.fraction + (self.c_shifts[min(layer, len(self.c_shifts) - 1)] if self.c_shifts else 0)
 
     @property
+    def cell_components(self) -> int:
+        """Cells that the cell unit is made of."""
+        return 1 if self.parallel else self.cells
+
+    @property
     def drain_width(self) -> int:
         """Accumulators that one drain request brings to the cell unit."""
         return {1: 1, 2: 2, 5: GATES}[self.cells]
@@ -688,6 +703,7 @@ class EngineConfig:
             ("register_bits", REGISTER_BITS),
             ("decoder", "off"),
             ("block_sums", None),
+            ("parallel", False),
         ):
             if getattr(self, name) == unused:
                 del values[name]

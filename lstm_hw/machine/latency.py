@@ -4,6 +4,7 @@ A stage is one register, or one state, that something passes through. The gatewa
 can be, and tests/machine/test_latency.py measures it against all of them; cycle model and planners use the sums.
 """
 
+from .arithmetic import CellArithmetic, Rounding, preact_rounding
 from .config import GATE_NAMES, GATES, SERIAL_SLOTS, EngineConfig
 from .shared_activation import make_exponential
 
@@ -79,8 +80,9 @@ FREE_DELAY = TOKEN
 """From the last unit of a row block, or the end of a MAC, to who waits for the room."""
 
 # The cell unit.
-REQUANTIZE = 3
-"""Align, round, bound."""
+ALIGN, ROUND, BOUND = 1, 1, 1
+"""Stages of a rounding."""
+REQUANTIZE = ALIGN + ROUND + BOUND
 MULTIPLY = 2
 """Operands and product of the cell's multiplier."""
 SLOT = 1
@@ -139,8 +141,15 @@ def drain_latency(groups: int) -> int:
     return HOP * groups + DRAINED
 
 
+def rounded(config: EngineConfig, rounding: Rounding) -> int:
+    """Stages of a rounding in the cell unit: of a parallel cell none to align what is alike."""
+    return REQUANTIZE - ALIGN * (config.parallel and rounding.alike)
+
+
 class CellLatency:
     """Delays of the cell unit, which follow from the configuration.
+
+    A parallel cell takes all gates at once, waits for no slot, and bounds pre-activations and h on their way on.
 
     Parameters
     ----------
@@ -153,19 +162,21 @@ class CellLatency:
     gather : int
         From the start of a unit to that of its cell: request, drain, rounding, collection.
     gates : dict of str to int
-        From the start of a cell to each of its gates, which follow one a cycle.
+        From the start of a cell to each of its gates, which follow one a cycle, or are there at once.
     products : int
         ... to f*c and i*g, one beside the other; of a GRU to r*n_h.
     update : int
         ... to its new c, rounded; of a GRU to n_x + r*n_h.
     tanh_slot, tanh : int
-        ... to the slot of the tanh of that, a multiple of the slots, and to its result.
+        ... to the slot of the tanh of that, a multiple of the slots of a serial cell, and to its result.
     peephole, peephole_slot : int
         With peepholes, from the start of a cell to i's sum with c, rounded, behind which f's and g itself follow, and
         to the operands of o's weight and the new c, which have a slot of their own in the multiplier of i and f. Then
         o, rounded, has the slot of the activation unit that tanh leaves; ``gates`` says when it is there.
     opened : int
         ... to o's sum with c, rounded.
+    state : int
+        ... to what is kept as c: of a GRU its h.
     cell : int
         ... to its h.
     total : int
@@ -178,19 +189,22 @@ class CellLatency:
     """
 
     def __init__(self, config: EngineConfig):
-        activation = config.unit.latency
+        activation, gru, widths = config.unit.latency, config.kind == "gru", CellArithmetic(config)
+        serial, early = not config.parallel, BOUND * config.parallel
         self.pieces = GATES // config.drain_width
-        self.gather = DRAIN_REQUEST + drain_latency(config.groups) + REQUANTIZE + self.pieces
-        self.gates = {name: SLOT + n + activation for n, name in enumerate(GATE_NAMES)}
+        arrived = DRAIN_REQUEST + drain_latency(config.groups) + rounded(config, preact_rounding(config))
+        self.gather = arrived + self.pieces * serial - early
+        self.gates = {name: SLOT + n * serial + activation for n, name in enumerate(GATE_NAMES)}
         self.products = self.gates["g"] + MULTIPLY
-        self.update = self.products + CELL_SUM + REQUANTIZE
-        self.tanh_slot = -(-self.update // SERIAL_SLOTS) * SERIAL_SLOTS
+        self.update = self.products + CELL_SUM + rounded(config, widths.tanh)
+        self.tanh_slot = -(-self.update // SERIAL_SLOTS) * SERIAL_SLOTS if serial else self.update
         self.tanh = self.tanh_slot + activation
         if config.peepholes:
             self._with_peepholes(activation)
         # Behind tanh an LSTM has a product, a GRU a sum of two.
-        last = max(self.tanh, self.gates["o"])
-        self.cell = last + MULTIPLY + CELL_SUM * (config.kind == "gru") + REQUANTIZE
+        last = max(self.tanh, self.gates["o"]) + MULTIPLY + CELL_SUM * gru
+        self.state = (last - early if gru else self.products + CELL_SUM) + rounded(config, widths.c)
+        self.cell = last + rounded(config, widths.h) - early
         self.total = self.gather + self.cell
         elu = make_exponential(config.preact, config.activated).latency if config.elu else 0
         self.looked_up = max(activation, elu)

@@ -74,7 +74,7 @@ class ResidentLayer(TurningX):
         self.parts = shape.directions if self._is_apart(shape) else 1
         sizes, place, self.kept = planner.among(number)
         self._count_tokens(*sizes, place)
-        self._cut(planner, shape, number, place)
+        self._cut(shape, number, place)
         zeros = [self.zeros] * bool(self.zeros)
         self.resident, self.streamed = (*self.bias_tiles(), *self.start_tiles(), *self.order, *zeros), ()
         self.buffers = min((1 << VECTORS_BITS) - 1, config.x_elements // self.x_stride)
@@ -100,7 +100,7 @@ class ResidentLayer(TurningX):
         self.written = not self.linear or place < len(recurrent + linear)  # its outputs, to the h memory
         self.made = 0 if self.written else sum(linear)
 
-    def _cut(self, planner, shape, number, place):
+    def _cut(self, shape, number, place):
         """Tiles in the order in which a step walks them."""
         blocks = self.blocks // self.parts
         columns = max(shape.inputs, shape.h_columns) // self.parts
@@ -112,7 +112,7 @@ class ResidentLayer(TurningX):
         if self.resets:
             reset = [replace(tile, first_column=units + tile.first_column) for tile in h]
         skip = [Tile(number, "skip", 0, self.blocks, 0, shape.skip)] * bool(shape.skip)
-        if self._takes_turns(planner):
+        if self._takes_turns():
             h = self._in_turn(h)
         self.in_turn = any(tile.blocks < blocks for tile in h)
         self.order = (skip + h + old + x if place else x + h) + reset
@@ -126,9 +126,9 @@ class ResidentLayer(TurningX):
             self.order = [replace(tile, first_column=first + tile.first_column) for first in firsts for tile in x]
             self.zeros = Tile(number, "x", 0, self.blocks, shape.x_columns, 1)
 
-    def _takes_turns(self, planner):
+    def _takes_turns(self):
         """Whether row blocks may walk h each for itself: the only recurrent layer, which takes all of it."""
-        shape, alone = self.layer, len(planner.network.recurrent) == 1 and self.leaves_out
+        shape, alone = self.layer, len(self.planner.network.recurrent) == 1 and self.leaves_out
         few = 1 < self.blocks <= MOST_IN_TURN
         return alone and few and shape.is_cell and self.own_h and not self.resets and self.parts == 1
 

@@ -18,6 +18,7 @@ from ..machine.activation_unit import LOGIC_ROWS
 from ..machine.command import command_bits, moved
 from ..machine.config import (
     FACTOR_BITS,
+    GATE_NAMES,
     GATES,
     H_GROUP,
     LISTS_OF_X,
@@ -315,17 +316,24 @@ def _instruction_bits(config: EngineConfig, family: str) -> int:
     return 1 + max(ends)
 
 
+def activation_units(config: EngineConfig) -> int:
+    """Activation units: one a serial cell; of a parallel one for each gate and tanh, and for linear layers."""
+    if not config.parallel:
+        return config.cells
+    return {"lstm": len(GATE_NAMES) + 1, "gru": 3}[config.kind] + config.chains
+
+
 def memories(config: EngineConfig, family: str = "xc7") -> list[Memory]:
     """Every memory of an engine; bits that this configuration never uses are not counted."""
     flying = -(-CellLatency(config).total * config.cells // SERIAL_SLOTS) + 2
     width = config.group_rows * config.stored_bits
-    table = config.unit
+    table, units = config.unit, activation_units(config)
     word, state, h, context = (
         _bits(n) for n in (config.weight_words, config.states, config.h_elements, config.contexts)
     )
     expands = config.decoder != "off"  # of each LOAD also words, and beats in front of its first token
     burst = config.axi_address_bits - _bits(config.beat_bytes) + 10  # word, ARLEN, first, last
-    tag = 11 + _bits(len(config.shifts)) + _bits(config.cells) + context
+    tag = 11 + _bits(len(config.shifts)) + _bits(config.cell_components) + context
     return [
         Memory(width, config.weight_words, config.groups, True, config.chunk_bits(0), apart=True),
         *_sums(config),
@@ -338,7 +346,7 @@ def memories(config: EngineConfig, family: str = "xc7") -> list[Memory]:
         *_kept_bits(config),
         Memory(config.cell.width, config.states, 1, True),
         *[Memory(len(PEEPHOLES) * config.preact.width, config.states, 1, True)] * bool(config.peepholes),
-        *(Memory(width, depth, config.cells, depth > LOGIC_ROWS, rom=True) for width, depth in table.tables),
+        *(Memory(width, depth, units, depth > LOGIC_ROWS, rom=True) for width, depth in table.tables),
         Memory(_instruction_bits(config, family), config.program_length, 1, True),
         *(Memory(bits, REGISTERS) for bits in _register_reads(config)),
         Memory(config.register_bits + 1 + PROGRAM_BITS, LOOP_DEPTH),
@@ -372,8 +380,8 @@ def _multipliers(bits: int, family: str) -> int:
 
 def dsp_blocks(config: EngineConfig, family: str = "xc7") -> int:
     """Multiplier blocks: one a lane, or a pair of lanes where a block is wide enough, two where lifted operands are
-    wider than a port of a block; in each cell one for products, two where c is wider, with peepholes as many for
-    theirs, and those of its activation unit; those of the table of ELU.
+    wider than a port of a block; in each cell one for products, three in a parallel one, two where c is wider, with
+    peepholes as many for theirs, and those of its activation units; those of the table of ELU.
     """
     table = config.unit
     # Words of the ring to beats are a product by a constant, where there is a ring.
@@ -381,15 +389,19 @@ def dsp_blocks(config: EngineConfig, family: str = "xc7") -> int:
     lanes = config.lanes // (config.lanes_per_dsp if family == "xc7" else 1)
     lanes *= _multipliers(config.factor_bits, family)
     # A GRU multiplies 1 - z and a pre-activation too.
-    wide = max(config.cell.width, config.activated.width + 1, config.preact.width) if config.kind == "gru" else 0
-    products = _multipliers(max(config.cell.width, wide), family)
+    one_less, c = config.activated.width + 1, config.cell.width
+    if config.parallel:
+        factors = (c, one_less, config.preact.width) if config.kind == "gru" else (c, *[config.activated.width] * 2)
+    else:
+        factors = [max(c, one_less, config.preact.width) if config.kind == "gru" else c] * config.cells
+    products = sum(_multipliers(factor, family) for factor in factors)
     if config.peepholes:
         narrow, wide = sorted((config.cell.width, config.preact.width))
-        products += _multipliers(wide, family) * (1 + (narrow > NARROW_PORT))
+        products += config.cells * _multipliers(wide, family) * (1 + (narrow > NARROW_PORT))
     activation = sum(_multipliers(bits, family) for bits in table.multiplier_bits)
     bits = make_exponential(config.preact, config.activated).multiplier_bits if config.elu else ()
     elu = sum(_multipliers(wide, family) for wide in bits)
-    return lanes + config.cells * (products + activation) + elu + bool(odd)
+    return lanes + products + activation_units(config) * activation + elu + bool(odd)
 
 
 def multiplexer(inputs: int, family: str) -> int:
@@ -507,8 +519,8 @@ def structure(config: EngineConfig, family: str = "xc7") -> dict[str, float]:
     lut += (
         config.drain_width * config.accumulator_bits * multiplexer(len(set(config.shifts)) << config.row_bits, family)
     )
-    lut += config.cells * 2 * config.activated.width * multiplexer(len(set(config.h_shifts)) or 1, family)
-    lut += config.cells * config.argument.width * multiplexer(len(set(config.preact_shifts)) or 1, family)
+    lut += config.cell_components * 2 * config.activated.width * multiplexer(len(set(config.h_shifts)) or 1, family)
+    lut += activation_units(config) * config.argument.width * multiplexer(len(set(config.preact_shifts)) or 1, family)
     # An operand is an element of the beat that is read, of h or a constant, and of the bank that is turned to it.
     inputs = multiplexer(config.x_per_beat, family) + 1 + multiplexer(contexts, family)
     lut += contexts * config.operand_bits * inputs
@@ -518,7 +530,8 @@ def structure(config: EngineConfig, family: str = "xc7") -> dict[str, float]:
 
 def features(config: EngineConfig, family: str) -> dict[str, dict[str, float]]:
     """What the LUTs and flip-flops beside :func:`structure` grow with, by name; each has a coefficient a family."""
-    table = config.unit
+    table, units = config.unit, activation_units(config)
+    serial, gru = config.cells * (not config.parallel), config.kind == "gru"
     # tanh reads c in its own format, rounded a second time, where that of c is another.
     second = config.cell != config.argument or any(config.c_shifts)
     widths = {name: getattr(config, name).width - VALUE_BITS for name in ("argument", "cell", "activated")}
@@ -527,13 +540,13 @@ def features(config: EngineConfig, family: str) -> dict[str, dict[str, float]]:
     return {
         "lut": {
             "engine": 1,
-            "cells": config.cells,
-            "table bits": config.cells * sum(width * depth for width, depth in table.tables if depth <= LOGIC_ROWS),
+            "cells": serial,
+            "table bits": units * sum(width * depth for width, depth in table.tables if depth <= LOGIC_ROWS),
             "further contexts": config.contexts - 1,
             "further ports": config.axi_ports - 1,
-            "further bits of pre-activations": config.cells * widths["argument"],
-            "further bits of c and activations": config.cells * (widths["cell"] + widths["activated"]),
-            "second rounding": config.cells * second,
+            "further bits of pre-activations": units * widths["argument"],
+            "further bits of c and activations": units * (widths["cell"] + widths["activated"]),
+            "second rounding": config.cell_components * second,
             "lifted bits": lifted * (1 + config.contexts * _bits(len(config.lifts))),
             "counters of clipped values": config.count_clipped,
             "streams": config.streams,
@@ -544,20 +557,22 @@ def features(config: EngineConfig, family: str) -> dict[str, dict[str, float]]:
             "rows from bit maps": config.rows * (config.decoder == "bitmap"),
             "eSELL": config.decoder == "esell",
             "rows from eSELL": config.rows * (config.decoder == "esell"),
-            "GRU cells": config.cells * (config.kind == "gru"),
+            "GRU cells": serial * gru,
             "h reset before": config.reset_before,
             "gate blocks": config.gate_blocks,
             "peepholes": config.cells * bool(config.peepholes),
+            "parallel cell": config.parallel and not gru,
+            "parallel cell of a GRU": config.parallel and gru,
         },
         "ff": {
             "engine": 1,
-            "cells": config.cells,
+            "cells": serial,
             "address bits": sum(map(_bits, depths)),
             "further contexts": config.contexts - 1,
             "port bits": config.axi_data_bits * config.axi_ports,
             "further ports": config.axi_ports - 1,
-            "further bits of formats": config.cells * sum(widths.values()),
-            "second rounding": config.cells * second,
+            "further bits of formats": units * sum(widths.values()),
+            "second rounding": config.cell_components * second,
             "lifted bits": lifted,
             "counters of clipped values": config.count_clipped,
             "streams": config.streams,
@@ -567,21 +582,32 @@ def features(config: EngineConfig, family: str) -> dict[str, dict[str, float]]:
             "rows from bit maps": config.rows * (config.decoder == "bitmap"),
             "eSELL": config.decoder == "esell",
             "rows from eSELL": config.rows * (config.decoder == "esell"),
-            "GRU cells": config.cells * (config.kind == "gru"),
+            "GRU cells": serial * gru,
             "gate blocks": config.gate_blocks,
             "peepholes": config.cells * bool(config.peepholes),
+            "parallel cell": config.parallel and not gru,
+            "parallel cell of a GRU": config.parallel and gru,
         },
     }
 
 
 COEFFICIENTS = {
     "xc7": {
-        "lut": (1562, 248, 0.006, 54, 547, 4, 1.5, 82, 1, 67, 426, 9, 410, 128, 3, 88, 547, 23.3, 8, 31, 0, 47),
-        "ff": (2139, 448, 6.2, 0, 1.9, 504, 7, 51, 0.96, 158, 258, 6.7, 350, 90, 83, 551, 15.4, 73, 0, 340),
+        "lut": (
+            *(1562, 248, 0.006, 54, 547, 4, 1.5, 82, 1, 67, 426, 9, 410, 128, 3, 88, 547, 23.3, 8, 31, 0, 47),
+            *(573, 388),
+        ),
+        "ff": (2139, 448, 6.2, 0, 1.9, 504, 7, 51, 0.96, 158, 258, 6.7, 350, 90, 83, 551, 15.4, 73, 0, 340, 744, 556),
     },
     "ecp5": {
-        "lut": (2970, 415, 0.063, 0, 981, 38, 4.2, 86, 0, 161, 563, 12.3, 475, 169, 12, 151, 1082, 27, 14, 70, 0, 118),
-        "ff": (2354, 622, 0, 0, 2.2, 454, 10.2, 39, 0.52, 109, 269, 6.6, 350, 90, 91, 602, 18.6, 65, 0, 397),
+        "lut": (
+            *(2970, 415, 0.063, 0, 981, 38, 4.2, 86, 0, 161, 563, 12.3, 475, 169, 12, 151, 1082, 27, 14, 70, 0, 118),
+            *(648, 624),
+        ),
+        "ff": (
+            *(2354, 622, 0, 0, 2.2, 454, 10.2, 39, 0.52, 109, 269, 6.6, 350, 90, 91, 602, 18.6, 65, 0, 397),
+            *(1775, 1544),
+        ),
     },
 }
 """Of the :func:`features`, in their order: what ``python -m bench.resources --fit`` finds, rounded; of features that
@@ -595,16 +621,22 @@ MARGIN = {"lut": 0.06, "lutram": 0.04, "ff": 0.04}
 WAITING_BITS = (4, 4, 15, 50)
 """LUTs of a 7-series part that are shift registers in a cell, where things wait for products; by multipliers of its
 activation."""
+PARALLEL_WAITING_BITS = 18
+"""Further ones of a parallel cell than of five."""
 
 
 def _waiting_bits(config, family):
     """LUTs that are shift registers, which an ECP5 does not have."""
     multipliers = len(config.unit.multiplier_bits)
-    return config.cells * WAITING_BITS[min(multipliers, len(WAITING_BITS) - 1)] if family == "xc7" else 0
+    each = WAITING_BITS[min(multipliers, len(WAITING_BITS) - 1)]
+    return config.cells * each + PARALLEL_WAITING_BITS * config.parallel if family == "xc7" else 0
 
 
 ELU_LUTS = {"xc7": 0.046, "ecp5": 0.085}
 """LUTs a bit of the table of ELU, with what chooses its results."""
+OWN_UNIT = {"xc7": (143, 132), "ecp5": (250, 262)}
+"""LUTs beside the bits of its table, and flip-flops, of the activation unit that plain outputs have beside a parallel
+cell."""
 ELU_REGISTERS = {"xc7": 157, "ecp5": 252}
 
 
@@ -621,6 +653,8 @@ def _plain_outputs(config, family):
     lut, waiting = 30 * roundings, preact + 12
     if family == "ecp5":  # which has no shift registers
         ff, waiting = ff + preact * delays.looked_up, 0
+    if config.parallel:
+        lut, ff = lut + OWN_UNIT[family][0], ff + OWN_UNIT[family][1]
     if config.elu:
         table = make_exponential(config.preact, config.activated)
         lut += ELU_LUTS[family] * table.table_bits

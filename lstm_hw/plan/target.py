@@ -131,7 +131,8 @@ def shapes(target: Target, contexts: int, network: Network, streams: bool, given
         if target.part is None:
             yield shape
             continue
-        shape["cells"] = given.get("cells", _cells(network, rows, contexts))
+        least = max(CELL_PHASES) if given.get("parallel") else _cells(network, rows, contexts)
+        shape["cells"] = given.get("cells", least)
         depths = [given["weight_words"]] if "weight_words" in given else BUFFERS if streams else [None]
         for depth in depths:
             tried = shape | ({"weight_words": depth} if depth and streams else {})

@@ -39,9 +39,8 @@ def element(rng, bits=16):
     return rng.choice((low, high, rng.randint(-3, 3), anything, anything >> rng.randint(0, bits - 4)))
 
 
-def play(config, units, gaps, rng):
-    """Start ``units`` (four pre-activations and c each) ``gaps`` cycles apart; returns (cycle, c or h) lists."""
-    cell = cell_of(config)
+def serial_delays(config, cell):
+    """From the start of a unit to its c, and to the new one."""
     # g is the third gate; its product, the sum and one rounding follow. tanh(c') takes the next slot of five.
     settle, holes = config.unit.latency, bool(config.peepholes)
     # With peepholes c is read first; a product, a sum and a rounding stand in front of i, and behind c' in front of o.
@@ -53,7 +52,22 @@ def play(config, units, gaps, rng):
     assert cell.latency == last + 2 + 3 == CellLatency(config).cell
     # A GRU multiplies its c in the slot before that of tanh, and has the new one with h.
     reads, writes = (tanh - 1, cell.latency) if gru else (cell.delays.gates["f"], cell.update_latency)
-    reads = 1 if holes else reads
+    return (1 if holes else reads), writes
+
+
+def parallel_delays(config, cell):
+    """As :func:`serial_delays`: all gates at once, and no stage that aligns what is alike; h is bounded on its way."""
+    settle, gru = 1 + config.unit.latency, config.kind == "gru"
+    alike = [len(set(rounding.fractions)) == 1 for rounding in (cell.widths.tanh, cell.widths.h)]
+    tanh = settle + 2 + 1 + 3 - alike[0] + settle - 1
+    assert cell.latency == tanh + 2 + gru + 2 - alike[1] == CellLatency(config).cell
+    return (tanh, tanh + 2 + 1 + 1) if gru else (settle, settle + 2 + 1 + 2)
+
+
+def play(config, units, gaps, rng):
+    """Start ``units`` (four pre-activations and c each) ``gaps`` cycles apart; returns (cycle, c or h) lists."""
+    cell, holes = cell_of(config), bool(config.peepholes)
+    reads, writes = (parallel_delays if config.parallel else serial_delays)(config, cell)
     starts, due, bits = [], {}, config.preact.width
     seen = {"c": [], "h": [], "read": []}
 
@@ -102,6 +116,29 @@ def test_random_units(formats, gaps, activation):
     widths = [config.preact.width] * GATES + [config.cell.width]
     units = [[element(rng, bits) for bits in widths] for _ in range(60)]
     h, c = play(config, units, gaps, rng)
+    assert len(set(h.tolist())) > 10 and len(set(c.tolist())) > 10
+
+
+LAYERS = {
+    "shifts": (15, 15),
+    "activation": "table",
+    "preact_shifts": (0, 2),
+    "c_shifts": (0, 4),
+    "h_shifts": (1, 3),
+}
+
+
+PARALLEL = {**FORMATS, "formats of layers": LAYERS}
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+@pytest.mark.parametrize("formats", [name for name in PARALLEL if name != "c finer than pre-activations"])
+def test_random_units_of_a_parallel_cell(formats, kind):
+    """A unit in every cycle, and now and then none."""
+    rng = random.Random(f"{formats} {kind}")
+    config = config_of(cells=5, parallel=True, kind=kind, **PARALLEL[formats])
+    widths = [config.preact.width] * GATES + [config.cell.width]
+    h, c = play(config, [[element(rng, bits) for bits in widths] for _ in range(80)], (1, 1, 1, 1, 3, 1, 2), rng)
     assert len(set(h.tolist())) > 10 and len(set(c.tolist())) > 10
 
 

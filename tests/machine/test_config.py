@@ -54,6 +54,7 @@ WRONG = {
     "count_clipped": (1, "true"),
     "bus_errors": (1, "true"),
     "streams": (1, "true"),
+    "parallel": (1, True),
     "register_bits": (7, 33),
     "indexed": (("MAC.mask",), ("MAC.operand", "x")),
     "decoder": ("zip", True),
@@ -93,6 +94,7 @@ RIGHT = {
     "bus_errors": (False, True),
     "streams": (False, True),
     "register_bits": (8, 32),
+    "parallel": (False,),
     "indexed": (None, (), ("MAC.operand", "CELL.target")),
     "decoder": ("off", "bitmap"),
 }
@@ -124,6 +126,8 @@ def test_rules_between_fields():
     with pytest.raises(ConfigError, match="engine.axi_ports: 2; must divide the 3 lane groups of 16 rows"):
         config_of(rows=48, axi_ports=2)
     assert config_of(rows=4, weight_bits=8, axi_data_bits=64).beats_per_word == 1, "64 is always allowed"
+    with pytest.raises(ConfigError, match="engine.parallel: True; must be false but with engine.cells = 5"):
+        config_of(parallel=True, cells=2)
     for values in ({"rows": 4}, {"weight_bits": 12}, {"axi_ports": 2}):
         with pytest.raises(ConfigError, match="engine.decoder: bitmap; must be off but"):
             config_of(decoder="bitmap", **values)

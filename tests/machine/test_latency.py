@@ -276,9 +276,15 @@ def drain_chain():
 
 
 def requantize():
-    unit = Requantize(8, (0,), QFormat(7, 0))
-    (values,) = follow(unit, [(unit.i, T, 5)], [unit.o])
-    return {"REQUANTIZE": only(values) - T}
+    def stages(output, **stages):
+        unit = Requantize(8, (0,), QFormat(7, 0), **stages)
+        (values,) = follow(unit, [(unit.i, T, 5)], [getattr(unit, output)])
+        assert unit.latency == only(values) - T
+        return unit.latency
+
+    whole, bound = stages("o"), stages("o") - stages("o_next", registered=False)
+    align = whole - stages("o", direct=True)
+    return {"REQUANTIZE": whole, "ALIGN": align, "BOUND": bound, "ROUND": whole - align - bound}
 
 
 def cell():

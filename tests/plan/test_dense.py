@@ -128,5 +128,5 @@ def test_row_blocks_walk_h_in_turn_where_lanes_wait_less_so(
         return (count_cycles(plan, 90).cycles - count_cycles(plan, 40).cycles) / 50
 
     assert cycles_per_step() == in_turn
-    monkeypatch.setattr(ResidentLayer, "_takes_turns", lambda layer, planner: False)
+    monkeypatch.setattr(ResidentLayer, "_takes_turns", lambda layer: False)
     assert cycles_per_step() == together

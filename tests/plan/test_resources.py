@@ -128,6 +128,9 @@ def test_bits_that_nobody_reads_take_nothing():
 def test_multipliers_follow_from_the_structure():
     assert dsp_blocks(EngineConfig(rows=32)) == 32 + 3
     assert dsp_blocks(EngineConfig(rows=32, cells=5, activation="pwl")) == 32 + 5 * 2
+    for kind, blocks in (("lstm", 3 + 5 * 2), ("gru", 3 + 3 * 2)):
+        parallel = EngineConfig(rows=32, cells=5, parallel=True, kind=kind)
+        assert dsp_blocks(parallel) == 32 + blocks and dsp_blocks(replace(parallel, chains=True)) == 32 + blocks + 2
     for name, blocks in (("table", 0), ("plan", 0), ("hard5/quadratic", 3), ("cubic", 3)):
         for family in COEFFICIENTS:
             assert dsp_blocks(EngineConfig(rows=32, cells=5, activation=name), family) == 32 + 5 * (blocks + 1)

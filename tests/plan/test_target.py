@@ -42,6 +42,7 @@ def test_cells_keep_up_with_the_lanes():
     """48 units of 5 cycles each behind 60 columns: a cell would take four times as long as the lanes."""
     assert next(shapes(Target(part=part_of("xc7vx690t")), 1, SMALL, False, {}))["cells"] == 5
     assert next(shapes(Target(part=part_of("xc7z010")), 1, LARGE, True, {}))["cells"] == 1
+    assert next(shapes(Target(part=part_of("xc7z010")), 1, LARGE, True, {"parallel": True}))["cells"] == 5
 
 
 def test_the_buffer_of_streams_is_as_deep_as_fits():

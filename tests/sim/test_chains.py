@@ -38,8 +38,9 @@ OWN = {"activation": "hard5/quadratic64", "preact": ("Q1.14", "Q3.12")}
             QUICK,
         ),
         ("gru", True, OWN, {"cells": 2}, {}, Stress(0.3, 0.3, 0.3), QUICK),
+        ("lstm", True, OWN, {"cells": 5, "parallel": True, "elu": True}, {}, None, QUICK),
     ],
-    ids=["two cells, lists", "pairs, five cells, under stress", "streamed", "GRU"],
+    ids=["two cells, lists", "pairs, five cells, under stress", "streamed", "GRU", "a parallel cell"],
 )
 def test_bits_cycles_and_clipped_values(tmp_path, kind, every_step, quantize, engine, sections, stress, simulator):
     rng = np.random.default_rng(6)

@@ -112,6 +112,16 @@ NETWORKS = {
         "lifts": ((4, 4),),
         "activation": "hard5/catmull_rom",
     },
+    "K1-R16-parallel-cell-row-blocks-in-turn-head": {
+        "sizes": (3, 7),
+        "head": 2,
+        "head_every_step": True,
+        "steps": (4, 1, 3),
+        "rows": 16,
+        "cells": 5,
+        "parallel": True,
+        "cell": QFormat(2, 15),
+    },
     "K1-R32-one-cell-pairs": {
         "sizes": (40, 30),
         "steps": (4, 2),
@@ -124,6 +134,7 @@ NETWORKS = {
 }
 
 QUICKLY = {
+    "K1-R16-parallel-cell-row-blocks-in-turn-head",
     "K1-R12-five-cells-four-elements-a-beat",
     "K1-R8-one-cell-24-bit-c-18-bit-pre-activations-formats-of-layers-head",
     "K2-R16-lifts-8-bit-weights-two-layers-head",

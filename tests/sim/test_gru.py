@@ -67,6 +67,7 @@ RESET_BEFORE = {
     "a stack": (ResidentPlanner, {}, (5, 7, 6), 3, {"rows": 16}),
     "one row block": (ResidentPlanner, {}, (3, 4), 0, {"rows": 16}),
     "side by side": (ResidentPlanner, {}, (4, 9), 0, {"contexts": 2, "x_per_beat": 2, "activation": "cubic"}),
+    "a parallel cell": (ResidentPlanner, {}, (3, 6, 5), 2, {**PAIRS, "cells": 5, "parallel": True}),
     "pairs": (ResidentPlanner, {}, (3, 6, 5), 2, {**PAIRS, "cells": 5, "cell": QFormat(0, 15)}),
     "conventional": (ConventionalPlanner, {}, (5, 8, 6, 7), 3, {"h_elements": 256}),
     "rowblock": (RowBlockPlanner, {"groups": 2}, (9, 7), 0, {"contexts": 2, "x_per_beat": 2, "cells": 2}),
@@ -86,9 +87,9 @@ def test_reset_before_the_product(tmp_path, name):
     )
     plan = planner(model.network, engine, **options).plan()
     check(plan, 5)
-    stress = Stress(0.3, 0.5, 0.3, seed=3) if name == "a stack" else None
+    stress = Stress(0.3, 0.5, 0.3, seed=3) if name in ("a stack", "a parallel cell") else None
     scenario = plan_scenario(model, plan, PIECES, MemoryModel(20), stress=stress)
-    if name in ("a stack", "pairs", "rowblock"):
+    if name in ("a stack", "a parallel cell", "pairs", "rowblock"):
         verilog = write_verilog(tmp_path / "lstm_engine.v", Top(plan.config), "lstm_engine")
         simulator = "verilator" if name == "a stack" else QUICK
         play(scenario, verilog, tmp_path / "simulation", image=plan.image, simulator=simulator)

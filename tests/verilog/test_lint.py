@@ -29,6 +29,7 @@ ENGINES = {
         "x_per_beat": 2,
         **dict.fromkeys(("states", "h_elements", "x_elements", "accumulators", "finish_entries"), 2),
     },
+    "a parallel cell": {"cells": 5, "parallel": True, "chains": True, "count_clipped": True, "preact_shifts": (0, 1)},
     "row blocks of one gate": {"lists": True, "list_loads": True, "kind": "gru", "gate_blocks": True, "rows": 16},
 }
 
