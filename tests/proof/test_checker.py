@@ -135,8 +135,11 @@ def test_refuses_h_written_under_its_reader():
 
     with pytest.raises(ProgramError, match="may still be read"):
         check(one_buffer(resident((3, 12), rows=8)))
-    # With the last tile holding just the last row block's units there is no such reader.
-    assert check(one_buffer(resident((3, 10), rows=8)))
+    # With the last tile holding just the last row block's units there is no such reader, where row blocks do not walk
+    # h in turn.
+    assert check(one_buffer(resident((15, 10), rows=8)))
+    with pytest.raises(ProgramError, match="may still be read"):
+        check(one_buffer(resident((3, 10), rows=8)))
 
 
 def test_refuses_x_written_under_its_reader():
