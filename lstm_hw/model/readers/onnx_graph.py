@@ -624,8 +624,14 @@ class OnnxGraph:
         if not found.layers:
             rule += "; model.prefix begins at a node, and what stands before it must then happen outside"
         else:
-            rule += f"; model.head_prefix = {NO_HEAD!r} takes what is in front, and the rest must then happen outside"
+            rule += f"; {self._way_out(node)}"
         raise ModelError(subject, what, rule)
+
+    def _way_out(self, node):
+        """What to do where a node behind recurrent ones cannot be read."""
+        if self._leading.isdisjoint(node.output):
+            return f"model.head_prefix = {NO_HEAD!r} takes what is in front, and the rest must then happen outside"
+        return "what is in front of it and what is behind must be files of their own (onnx.utils.extract_model)"
 
     def _recurrent(self, node, flow, found, subject):
         gru, rnn = node.op_type == "GRU", node.op_type == "RNN"
@@ -826,8 +832,8 @@ class OnnxGraph:
             raise ModelError(subject, what, rule)
         if found.waits and (found.chain.layers or not found.parts[-1].backward):
             rule = (
-                "must be of layers that read forward and do not wait for others, where h of all steps goes side by "
-                f"side; model.head_prefix = {NO_HEAD!r} takes what is in front, and the rest must then happen outside"
+                "must be h of a bidirectional layer itself, or of layers that read forward and do not wait for others, "
+                f"where it goes side by side of all steps; {self._way_out(node)}"
             )
             raise ModelError(subject, what, rule)
         flow = self._alone(flow, found, subject)

@@ -8,6 +8,7 @@ import pytest
 from lstm_hw.errors import ModelError
 from lstm_hw.machine.arrangement import Arrangement
 from lstm_hw.model.load import load
+from lstm_hw.model.readers.options import ReadOptions
 from lstm_hw.model.reference import float_reference
 
 torch = pytest.importorskip("torch")
@@ -28,6 +29,7 @@ WAYS = {
     "last_of_known": lambda self, x: self.fc(self.rnn(x)[0][:, x.shape[1] - 1]),
     "last_of_linear": lambda self, x: torch.relu(self.fc(self.rnn(x)[0]))[:, -1],
     "last_of_linear_of_both": lambda self, x: self.both(self.two(x)[0])[:, -1],
+    "scaled": lambda self, x: self.above(2 * self.rnn(x)[0])[0],
     "both_of_all": lambda self, x: self.both(self.stack(x)[0]),
     "one_input": lambda self, x: self.fc(self.single(x.unsqueeze(-1))[0][:, -1]),
     "one_input_viewed": lambda self, x: self.fc(self.single(x.view(x.shape[0], -1, 1))[0].reshape(-1, HIDDEN)),
@@ -46,7 +48,7 @@ class Network(torch.nn.Module):
         self.stack = torch.nn.LSTM(INPUTS, HIDDEN, 2, batch_first=True, bidirectional=True)
         self.fc, self.mid, self.one = (torch.nn.Linear(HIDDEN, size) for size in (2, HIDDEN, 1))
         self.all, self.both = torch.nn.Linear(STEPS * HIDDEN, 2), torch.nn.Linear(2 * HIDDEN, 2)
-        self.way = way
+        self.above, self.way = torch.nn.LSTM(HIDDEN, HIDDEN, batch_first=True), way
 
     def forward(self, x):
         return WAYS[self.way](self, x)
@@ -72,6 +74,10 @@ def test_what_torch_exports(tmp_path, way, fixed):
     if way in ("all_sizes", "last_of_known") and not fixed:
         with pytest.raises(ModelError, match=r"m.onnx: /\w+: .*(must take away axes of size one|not constant)"):
             load(tmp_path / "m.onnx")
+        return
+    if way == "scaled":  # no head_prefix takes away what is between two layers
+        with pytest.raises(ModelError, match="Mul behind 1 recurrent .*; what is in front of it and what is behind"):
+            load(tmp_path / "m.onnx", ReadOptions(head_prefix="none"))
         return
     model = load(tmp_path / "m.onnx")
     x = x[None] if way == "one_sequence" else x.reshape(2, STEPS, -1)
