@@ -13,7 +13,7 @@ from itertools import count
 import numpy as np
 
 from ..errors import ConfigError, FormatError
-from ..machine.arrangement import waited
+from ..machine.arrangement import OF_X, waited
 from ..machine.config import FACTOR_BITS, PEEPHOLES, ROW_BITS, VALUE_BITS
 from ..machine.formats import QFormat
 from .calibrate import ENOUGH_BITS, NEAR, Survey, chosen_formats, dense_format, survey
@@ -21,7 +21,7 @@ from .float_model import FloatModel, cells_of
 from .fractions import FRACTIONS, ROUNDINGS, Product, fitting, rounded_layer
 from .functions import SIGMOIDS, USUAL, unit_for
 from .quant_config import OF_LAYERS, QuantConfig
-from .quant_layer import LOOKED_UP, RECURRENT, QuantDense, QuantPlain, QuantSkip
+from .quant_layer import LOOKED_UP, OF_PREACT, RECURRENT, QuantDense, QuantPlain, QuantSkip
 from .quant_model import EXPONENT_LIMIT, QuantModel
 from .reference import checked_sequences, float_reference, integer_reference
 from .sources import Vectors, common_format, with_input
@@ -334,8 +334,19 @@ def _brought_near(model, formats, config):
             for source in layer.sources:
                 before = formats[source + 1]
                 fraction = min(before.fraction, bound)
+                _check_free(model, source, before, fraction)
                 formats[source + 1] = replace(before, integer=before.width - 1 - fraction, fraction=fraction)
     return formats
+
+
+def _check_free(model, source, number_format, fraction):
+    """Refuse to make the outputs of an activation that is looked up coarser: they have its format."""
+    if source == OF_X or fraction == number_format.fraction:
+        return
+    if getattr(model.layers[source], "activation", "none") in OF_PREACT:
+        found = f"{number_format} beside what has {fraction} fraction bits at most"
+        rule = "must be read with operands of 16 bits, or beside values that have fewer integer bits"
+        raise FormatError(f"layer {source}: hidden", found, rule)
 
 
 def _told_near(config, formats, near):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lstm_hw.errors import ConfigError, ModelError, ProgramError
+from lstm_hw.errors import ConfigError, FormatError, ModelError, ProgramError
 from lstm_hw.machine.arrangement import OF_X
 from lstm_hw.machine.isa import SPACE_H, SPACE_X
 from lstm_hw.machine.network import LayerShape, Network, Source
@@ -155,6 +155,15 @@ def test_unlike_ranges(bits, most):
     exact, _ = float_reference(model, x)
     stored, _ = integer_reference(qmodel, qmodel.quantize_input(x))
     assert np.abs(qmodel.dequantize_output(stored) - exact).mean() < most
+
+
+def test_what_cannot_be_coarser():
+    """Results of tanh have its format, and lanes of 8 bits lift nothing."""
+    rng = np.random.default_rng(2)
+    model = FloatModel((*plain(rng, SIZE, SIZE, "tanh"), tied(*cells(rng, SIZE, SIZE), OF_X, 0)))
+    with pytest.raises(FormatError, match="layer 0: hidden: Q0.7 beside what has 5 fraction bits at most; must"):
+        quantize(model, X, QuantConfig(weight_bits=8, operand_bits=8, accumulator_bits=24))
+    assert quantize(model, X / 4, QuantConfig(weight_bits=8, operand_bits=8, accumulator_bits=24)).layers[1].sources
 
 
 def test_what_stands_around_goes_into_all_readers():

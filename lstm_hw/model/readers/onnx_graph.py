@@ -357,9 +357,9 @@ class OnnxGraph:
         return replace(first, name=node.output[0], features=vector.elements, joined=vector)
 
     @staticmethod
-    def _alone(flow, found, subject):
-        """A joined vector as the outputs of a linear layer."""
-        if flow.joined is not None and not flow.joined.is_last(len(found.layers)):
+    def _alone(flow, found, subject, always=False):
+        """A joined vector as the outputs of a linear layer; ``always``, if it is h of the layer in front alone, too."""
+        if flow.joined is not None and (always or not flow.joined.is_last(len(found.layers))):
             found.chain.add(flow.joined.as_linear(len(found.layers), subject))
             found.every_step, found.final = not flow.last, flow.final
         return replace(flow, joined=None)
@@ -522,7 +522,7 @@ class OnnxGraph:
         producers = {output: node for node in self._graph.node for output in node.output}
         while flow in producers:
             node = producers[flow]
-            if node.op_type not in (*_SAME, "Transpose", *_OF_ONE, *_LINEAR, *_ACTIVATIONS):
+            if node.op_type not in (*_SAME, "Transpose", *_OF_ONE, *_LINEAR, *_ACTIVATIONS, *_JOINTS):
                 rule = (
                     f"must not stand before the LSTM; model.prefix = {start.name or start.output[0]!r} begins at the "
                     "LSTM, and what stands before it must then happen outside"
@@ -570,10 +570,10 @@ class OnnxGraph:
         if self._is_joint(node, flow):
             return self._join(node, found, subject)
         if kind in (*_ACTIVATIONS, "Tile", "Expand"):
-            flow = self._alone(flow, found, subject)
+            flow = self._alone(flow, found, subject, kind in _ACTIVATIONS)
         if kind in _RECURRENT:
             return self._recurrent(node, flow, found, subject)
-        if kind in _SAME:
+        if kind in _SAME or kind in _JOINTS and len(node.input) == 1:
             if kind == "Cast" and _attributes(node).get("to") not in _floats():
                 raise ModelError(subject, "a Cast to no floating-point type", "must be left out: it changes outputs")
             return replace(flow, name=node.output[0])
