@@ -323,9 +323,13 @@ class KerasFile:
                 chain.activate(_activation(layer), subject, layer.name)
             elif (
                 layer.kind in ("Activation", "ReLU", "ELU", "Softmax")
-                and chain.layers
+                and not (repeated or steps == 0)
                 and not _changed(layer, 2 + sequences)
             ):
+                if not chain.layers:  # behind h or x itself
+                    count = recurrent[-1].hidden_size if recurrent else _elements_of_x(layers, subject)
+                    count *= 1 + (bool(recurrent) and merge == "concat")
+                    chain.add(Joined.of(len(recurrent) - 1, count, subject).as_linear(len(recurrent), subject))
                 chain.activate(_activation(layer), subject, layer.name)
             else:
                 what = f"{layer.kind} behind {len(recurrent)} recurrent layers and {len(chain.layers)} dense layers"

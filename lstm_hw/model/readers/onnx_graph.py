@@ -604,6 +604,9 @@ class OnnxGraph:
                 found.steps = chain.steps(found.layers[-1].hidden_size * found.parts[-1].directions)
             found.every_step, found.final = not (flow.last or flow.all), flow.final
             return replace(flow, name=node.output[0], features=chain.layers[-1].output_size, joined=None)
+        if kind in _ACTIVATIONS and not chain.layers and self._may_be_alone(flow, found):
+            chain.add(Joined.of(len(found.layers) - 1, flow.features, subject).as_linear(len(found.layers), subject))
+            found.every_step, found.final = not flow.last, flow.final
         last = chain.layers[-1] if chain.layers else None
         if kind == "Add" and last is not None and last.activation == "none" and not last.bias.any():
             other = next(name for name in node.input if name != flow.name) if len(set(node.input)) > 1 else flow.name
@@ -632,6 +635,12 @@ class OnnxGraph:
         if self._leading.isdisjoint(node.output):
             return f"model.head_prefix = {NO_HEAD!r} takes what is in front, and the rest must then happen outside"
         return "what is in front of it and what is behind must be files of their own (onnx.utils.extract_model)"
+
+    @staticmethod
+    def _may_be_alone(flow, found):
+        """Whether an activation may stand behind a tensor that no linear layer gives."""
+        apart = {BOTH, OF_LAYERS, LAYERS} & {*flow.axes}
+        return flow.features is not None and not (apart or flow.all or found.repeated)
 
     def _recurrent(self, node, flow, found, subject):
         gru, rnn = node.op_type == "GRU", node.op_type == "RNN"

@@ -343,7 +343,8 @@ def keras_files(given):
         "ReLU of two slopes": [*layers, ("ReLU", {"name": "leaky", "negative_slope": 0.1}, [])],
         "softmax before the end": [*configured(2, activation="softmax"), more],
         "softmax over steps": [*many, ("Softmax", {"name": "over", "axis": 1}, [])],
-        "activation before Dense": between("Activation", "a", activation="softmax"),
+        "activation before Dense": between("Activation", "a", activation="tanh"),
+        "softmax before Dense": between("Activation", "a", activation="softmax"),
     }
 
 
@@ -475,9 +476,18 @@ def onnx_files(given):
         at = next(n for n, node in enumerate(graph.node) if node.op_type == "LSTM" and n > 1)
         multiplied(graph, at, HIDDEN, "middle", helper.make_node("Elu", ["middle"], ["activated"]))
 
-    def before(graph):
-        graph.node.insert(0, helper.make_node("Relu", ["x"], ["scaled"], "odd"))
-        graph.node[1].input[0] = "scaled"
+    def before_of(kind):
+        def change(graph):
+            graph.node.insert(0, helper.make_node(kind, ["x"], ["scaled"], "odd"))
+            graph.node[1].input[0] = "scaled"
+
+        return change
+
+    before = before_of("Relu")
+
+    def behind(graph):
+        graph.node.insert(len(graph.node) - 2, helper.make_node("Elu", ["h"], ["bent"]))
+        graph.node[-2].input[0] = "bent"
 
     def head(*nodes):
         def change(graph):
@@ -605,7 +615,9 @@ def onnx_files(given):
         "LSTM of torch with proj_size": (False, projection),
         "MatMul and Add before": (False, front),
         "MatMul and Elu between": (False, middle),
-        "node before the LSTM": (False, before),
+        "Relu before the LSTM": (False, before),
+        "Elu behind the LSTM": (False, behind),
+        "node before the LSTM": (False, before_of("Neg")),
         "Add, Sub, Sum, Mean": (False, around("Add")),
         "Concat": (True, around("Concat", 2, axis=-1)),
         "Mul": (False, around("Mul")),
