@@ -15,7 +15,7 @@ each kind of network that none of them is, with random weights of a fixed seed.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import click
@@ -103,6 +103,10 @@ def networks() -> dict[str, Callable[[np.random.Generator], FloatModel]]:
     def dense(rng, read, activation="none", size=outputs):
         return DenseWeights(random(rng, size, read), rng.normal(0, 0.3, size), activation=activation)
 
+    def peepholes(rng):
+        layer = replace(lstm(rng, inputs), peepholes=rng.normal(0, 0.5, (3, units)))
+        return FloatModel((layer,), dense(rng, units))
+
     def labels(rng):
         linear = [dense(rng, 2 * units, "relu", units), dense(rng, units)]
         return in_parts([both(rng, inputs)], linear, "every_step", TIMES)
@@ -113,6 +117,7 @@ def networks() -> dict[str, Callable[[np.random.Generator], FloatModel]]:
 
     return {
         "gru_reset_before": lambda rng: FloatModel((gru(rng, inputs),), dense(rng, units)),
+        "peepholes": peepholes,
         "bidirectional": lambda rng: in_parts([both(rng, inputs)], [dense(rng, 2 * units)], "final_state"),
         "bidirectional_two": lambda rng: in_parts(
             [both(rng, inputs), both(rng, 2 * units)], [dense(rng, 2 * units)], "every_step", TIMES

@@ -1,9 +1,11 @@
 """PeepholeCell: one hidden unit of an LSTM with peepholes in five cycles, with a second multiplier."""
 
+from itertools import pairwise
+
 from amaranth import *
 
-from ..machine.config import GATE_NAMES, EngineConfig
-from ..machine.latency import MULTIPLY, READ_C, SLOT
+from ..machine.config import GATE_NAMES, GATES, EngineConfig
+from ..machine.latency import MULTIPLY, READ_C
 from .activation import activation_component
 from .cell import Cell, register
 from .gru_cell import GruCell
@@ -94,15 +96,27 @@ class PeepholeCell(Cell):
         ):
             with m.If(at[cycle]):
                 m.d.comb += [x.eq(value), tanh.eq(is_tanh)]
-        if self.plain:  # whose values come as they start: no hidden unit is under way then
-            plain, plain_tanh = self._plain(m)
-            for n, value in enumerate(self.i_preact):
-                cycle = SLOT + n - 1
-                value = self._delayed(m, at, f"plain{n}_", value, cycle) if cycle else value
-                with m.If(at[cycle] & plain):
-                    m.d.comb += [x.eq(value), tanh.eq(plain_tanh)]
+        if self.plain:
+            self._plain_slots(m, x, tanh, last)
             m.d.comb += self.o_result.eq(activation.o_y)
         return activation.o_y
+
+    def _plain_slots(self, m, x, tanh, last):
+        """A plain unit's values as it starts, one a cycle, when no hidden unit is on its way to its slot ``last``."""
+        # What tells them apart comes late as they start; where none is under way, a hidden one's value does no harm.
+        hidden, busy = Signal(last, name="hidden"), Signal(name="hidden_under_way")
+        under_way = Cat(self.i_start & ~self.i_plain, hidden)
+        m.d.sync += [hidden.eq(under_way), busy.eq(under_way[:last].any())]
+        width, starts = self.config.preact.width, self.i_start & self.i_plain
+        others = [register(f"plain{n}", width) for n in range(1, GATES)]
+        due, is_tanh = Signal(len(others), name="plain_due"), Signal(name="plain_tanh", reset_less=True)
+        m.d.sync += [due.eq(Cat(starts, due)), *(value.eq(after) for value, after in pairwise(others))]
+        with m.If(self.i_start):
+            m.d.sync += [is_tanh.eq(self.i_plain_tanh), Cat(others).eq(Cat(self.i_preact[1:]))]
+        with m.If(self.i_start & ~busy):
+            m.d.comb += [x.eq(self.i_preact[0]), tanh.eq(self.i_plain_tanh)]
+        with m.If(due.any()):
+            m.d.comb += [x.eq(others[0]), tanh.eq(is_tanh)]
 
     def _multiply(self, m, at, c, result):
         """The slots of the multiplier: f*c, i*g and tanh(c')*o; returns its product."""
