@@ -160,7 +160,7 @@ def quantize(
     _check_states(model, given)
     scaled = {None: quantized(given, progress=progress)}
     formats = _formats(model, calibration, found, given)
-    reasons += _told_near(given, formats, _brought_near(model, formats, given))
+    reasons += _told_near(model, config, formats, _brought_near(model, formats, given))
     if model.functions != USUAL:
         reasons.append(f"activation unit: {given.activation}, since gates have {' and '.join(model.functions)}")
     for line in (_room(calibration, scaled[None].input_format), *reasons) if tell else ():
@@ -349,11 +349,15 @@ def _check_free(model, source, number_format, fraction):
         raise FormatError(f"layer {source}: hidden", found, rule)
 
 
-def _told_near(config, formats, near):
-    """What is told of formats that others made coarser; an error where that of x was given."""
+def _told_near(model, config, formats, near):
+    """What is told of formats that others made coarser; an error where that of x, or of the h of cells, was given."""
     if config.input_format not in (None, near[0]):
         rule = f"must have at most {near[0].fraction} fraction bits: a layer reads x beside what has fewer"
         raise FormatError("quantize.input_format", config.input_format, rule)
+    for number, (layer, before, after) in enumerate(zip(model.layers, formats[1:], near[1:], strict=True)):
+        if config.hidden is not None and layer.KIND != "plain" and before != after:
+            rule = f"must have at most {after.fraction} fraction bits: a layer reads h of layer {number} beside such"
+            raise FormatError("quantize.hidden", before, rule)
     for source, (before, after) in enumerate(zip(formats, near, strict=True), -1):
         name = "x" if source < 0 else f"h of layer {source}"
         if before != after:

@@ -41,7 +41,8 @@ def check_sources(model: Any) -> None:
     """
     if not has_sources(model):
         return
-    if replace(model.arrangement, steps=0) != PLAIN or model.arrangement.steps and model.linear[0].sources:
+    gathers = model.arrangement.steps and model.linear and model.linear[0].sources
+    if replace(model.arrangement, steps=0) != PLAIN or gathers:
         rule = "must be in one that reads x forward, step by step, without layers that wait for all steps"
         raise ModelError(f"{model.source}: sources", f"in {model.arrangement.described}", rule)
     for number, layer in enumerate((*model.layers, *model.linear)):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from lstm_hw.errors import ConfigError, FormatError, ModelError, ProgramError
-from lstm_hw.machine.arrangement import OF_X
+from lstm_hw.machine.arrangement import OF_X, Arrangement
+from lstm_hw.machine.formats import QFormat
 from lstm_hw.machine.isa import SPACE_H, SPACE_X
 from lstm_hw.machine.network import LayerShape, Network, Source
 from lstm_hw.model.budget import partly_rounded, places_of
@@ -158,12 +159,15 @@ def test_unlike_ranges(bits, most):
 
 
 def test_what_cannot_be_coarser():
-    """Results of tanh have its format, and lanes of 8 bits lift nothing."""
+    """Results of tanh have its format, and lanes of 8 bits lift nothing; nor may what was given."""
     rng = np.random.default_rng(2)
+    narrow = QuantConfig(weight_bits=8, operand_bits=8, accumulator_bits=24)
     model = FloatModel((*plain(rng, SIZE, SIZE, "tanh"), tied(*cells(rng, SIZE, SIZE), OF_X, 0)))
     with pytest.raises(FormatError, match="layer 0: hidden: Q0.7 beside what has 5 fraction bits at most; must"):
-        quantize(model, X, QuantConfig(weight_bits=8, operand_bits=8, accumulator_bits=24))
-    assert quantize(model, X / 4, QuantConfig(weight_bits=8, operand_bits=8, accumulator_bits=24)).layers[1].sources
+        quantize(model, X, narrow)
+    assert quantize(model, X / 4, narrow).layers[1].sources
+    with pytest.raises(FormatError, match="quantize.hidden: Q0.7; must have at most 5 fraction bits: .* h of layer 0"):
+        quantize(model_of("chain of skips"), X, replace(narrow, hidden=QFormat(0, 7)))
 
 
 def test_what_stands_around_goes_into_all_readers():
@@ -214,6 +218,8 @@ def test_what_sources_must_be():
     ):
         with pytest.raises(ModelError, match=error):
             FloatModel(layers, linear)
+    with pytest.raises(ModelError, match="3 steps without a linear layer"):
+        replace(model_of("branches"), arrangement=Arrangement(steps=3))
     with pytest.raises(ModelError, match="must be the projection"):
         projected = model_of("projection and chain").layers
         FloatModel((*projected[:2], replace(projected[2], sources=(0, 1))))
