@@ -98,7 +98,11 @@ Examples:
     type=click.Choice(["last_step", "every_step", "final_state", "all_steps"]),
     help="Hidden states that the linear head reads; final_state of a bidirectional layer.",
 )
-@click.option("--prefix", help="What the names of the LSTM's tensors begin with, in a file with more than it.")
+@click.option(
+    "--prefix",
+    multiple=True,
+    help="What the names of the LSTM's tensors begin with, in a file with more than it. Once for each of several.",
+)
 @click.option(
     "--head-prefix",
     multiple=True,

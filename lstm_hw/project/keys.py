@@ -48,8 +48,10 @@ class ModelSection:
         "bidirectional layer, final_state, where the file does not say it; without any, last_step is assumed and told, "
         "of one direction",
     )
-    prefix: str | None = _key(
-        None, "what the names of the LSTM's tensors begin with, in a file with more than it; the rest is left out"
+    prefix: str | tuple[str, ...] | None = _key(
+        None,
+        "what the names of the LSTM's tensors begin with, in a file with more than it; the rest is left out; a list of "
+        "LSTMs that follow one another in a file of tensors",
     )
     head_prefix: str | tuple[str, ...] | None = _key(
         None,

@@ -49,9 +49,10 @@ class ReadOptions:
     head : {"last_step", "every_step", "final_state", "all_steps"}, optional
         Which hidden states the linear head reads, for a file that does not say it; ``final_state`` of a bidirectional
         layer, ``all_steps`` of another.
-    prefix : str, optional
+    prefix : str or tuple of str, optional
         What the names of the LSTM's tensors, layers or nodes begin with, in a file that holds more than the LSTM and
-        its head. What else is there is left out, and the model's assumptions say so.
+        its head. What else is there is left out, and the model's assumptions say so. Of several LSTMs that follow one
+        another in a file of tensors each one's, in order.
     head_prefix : str or tuple of str, optional
         The same for the linear head; ``none`` for the LSTM alone. Of a chain of linear layers each one's, in order.
     head_activations : str or tuple of str, optional
@@ -64,7 +65,8 @@ class ReadOptions:
         The first input, or all inputs, are added to the outputs, in a file of tensors, which does not say it; or the
         addition of x to the outputs that the file asks for is left out.
     residual : {"h + x", "h, x", "x, h"}, optional
-        What is behind the LSTM instead of its h, where x is what its first layer reads, in a file of tensors.
+        What is behind the LSTM, or each of several, instead of its h, where x is what its first layer reads, in a file
+        of tensors.
     nonlinearity : {"tanh", "relu"}, optional
         Of a plain RNN in a file of tensors, which does not say it.
     most_steps : int, optional
@@ -76,7 +78,7 @@ class ReadOptions:
 
     gate_order: str | None = None
     head: str | None = None
-    prefix: str | None = None
+    prefix: str | tuple[str, ...] | None = None
     head_prefix: str | tuple[str, ...] | None = None
     head_activations: str | tuple[str, ...] | None = None
     initial_state: str | tuple[str, ...] | None = None
@@ -101,7 +103,7 @@ class ReadOptions:
         known = (*HEAD_MODES, FINAL, ALL)
         if self.head not in (None, *known):
             raise ConfigError("model.head", repr(self.head), f"must be one of {', '.join(known)}")
-        for name in ("head_prefix", "head_activations", "front_prefix", "front_activations"):
+        for name in ("prefix", "head_prefix", "head_activations", "front_prefix", "front_activations"):
             value = getattr(self, name)
             if isinstance(value, list | tuple):  # a list of one is that one
                 object.__setattr__(self, name, value[0] if len(value) == 1 else tuple(value) or None)

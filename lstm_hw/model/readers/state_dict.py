@@ -9,6 +9,7 @@ of its own.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Protocol
 
@@ -101,6 +102,9 @@ class StateDict:
         if options.skip == OUTSIDE:
             options.refuse(f"{file.path} asks for none", "skip")
         lstm = _Recurrent.find(file, options.prefix)
+        if lstm.modules and isinstance(options.initial_state, tuple):
+            rule = "must not be given for several modules, each of which has its own"
+            raise ConfigError("model.initial_state", list(options.initial_state), rule)
         if lstm.gates != 1:
             options.refuse(f"{file.path} holds no plain RNN", "nonlinearity")
         every = _linear_layers(file)
@@ -122,7 +126,7 @@ class StateDict:
             assumptions += _left_out(file, lstm, left, options)
         inputs = _check_chain(file, front, None)
         for direction in lstm.directions:
-            outputs = direction.check_shapes(file, inputs, len(lstm.directions))
+            outputs = direction.check_shapes(file, inputs, len(lstm.directions), options.residual)
         order = gate_positions(file, options.gate_order, lstm.gates)
         mode, assumed = _head_mode(file, lstm, linear, options.head, options.head_prefix == NO_HEAD)
         outputs *= len(lstm.directions)
@@ -162,7 +166,8 @@ class StateDict:
         layers, every_step = [*map(PlainWeights.of_dense, before), *layers], mode == "every_step"
         if options.residual:
             every_step |= not dense
-            dense = _with_residual(layers, len(before), dense, options.residual)
+            firsts = [len(before) + first * (1 + lstm.projected) for first in lstm.firsts]
+            dense = _with_residual(layers, firsts, dense, options.residual)
             more, dense = behind(dense, every_step)
             layers += more
         model = FloatModel(
@@ -184,25 +189,33 @@ def _begun(members, h, c):
 
 
 def _check_residual(file, lstm, residual, hidden, mode):
-    """Elements that are behind an LSTM where x is added, or beside its h."""
-    inputs = file.shapes[lstm.name("weight_ih", 0)][1]
+    """Elements that are behind the last module where x is added, or beside its h."""
     if mode == ALL:
         raise ConfigError("model.residual", repr(residual), f"must not be given with model.head = {ALL!r}")
+    return _size_behind(residual, file.shapes[lstm.name("weight_ih", lstm.firsts[-1])][1], hidden)
+
+
+def _size_behind(residual, inputs, hidden):
+    """Elements behind a module of so many inputs and units."""
     if residual == RESIDUALS[0] and inputs != hidden:
         rule = f"must be one of {', '.join(map(repr, RESIDUALS[1:]))}: h has {hidden} elements, x has {inputs}"
         raise ConfigError("model.residual", repr(residual), rule)
     return hidden if residual == RESIDUALS[0] else hidden + inputs
 
 
-def _with_residual(layers, first, dense, residual):
-    """The linear layers, which read h of the last recurrent layer and what the first one of the LSTM reads."""
-    source, number = layers[first].source, len(layers)
-    x = Joined.of(first - 1 if first else OF_X, layers[first].input_size, source)
-    h = Joined.of(number - 1, layers[-1].hidden_size, source)
-    if residual == RESIDUALS[0]:
-        joined = Joined.added([h, x], [1.0, 1.0], source)
-    else:
-        joined = Joined.beside([h, x] if residual == RESIDUALS[1] else [x, h], source)
+def _with_residual(layers, firsts, dense, residual):
+    """The linear layers, which read h of the last recurrent layer and what its module reads, as the first layer of each
+    other module does, from a number on: these are replaced."""
+    source, number = layers[firsts[0]].source, len(layers)
+    joined = Joined.of(firsts[0] - 1 if firsts[0] else OF_X, layers[firsts[0]].input_size, source)
+    for first, end in zip(firsts, (*firsts[1:], number), strict=True):
+        if first != firsts[0]:
+            layers[first] = joined.read_by(layers[first], first)
+        h = Joined.of(end - 1, layers[end - 1].hidden_size, source)
+        if residual == RESIDUALS[0]:
+            joined = Joined.added([h, joined], [1.0, 1.0], source)
+        else:
+            joined = Joined.beside([h, joined] if residual == RESIDUALS[1] else [joined, h], source)
     if not dense:
         return [joined.as_linear(number, source)]
     return [joined.read_by(dense[0], number), *dense[1:]]
@@ -218,7 +231,8 @@ def _with_skip(model, skip):
 
 @dataclass(frozen=True)
 class _Recurrent:
-    """The tensors of an LSTM or GRU: their prefix, numbers of layers and of gates, and which biases there are."""
+    """The tensors of an LSTM or GRU: their prefix, numbers of layers and of gates, and which biases there are; or of
+    several ``modules``, one behind the other."""
 
     prefix: str
     layers: int
@@ -227,8 +241,18 @@ class _Recurrent:
     gates: int = 4
     projected: bool = False
     suffixes: tuple[str, ...] = ("",)
+    modules: tuple["_Recurrent", ...] = ()
+
+    @property
+    def firsts(self):
+        """The first layer of each module."""
+        return list(accumulate((module.layers for module in self.modules[:-1]), initial=0))
 
     def name(self, part, layer):
+        for module in self.modules:
+            if layer < module.layers:
+                return replace(module, suffixes=self.suffixes).name(part, layer)
+            layer -= module.layers
         suffix = self.suffixes[0]
         return f"{self.prefix}{part}" if self.cell else f"{self.prefix}{part}_l{layer}{suffix}"
 
@@ -281,7 +305,15 @@ class _Recurrent:
 
     @classmethod
     def find(cls, file, wanted):
-        """The LSTM under the prefix that is wanted, or the only one; all its tensors are there."""
+        """The LSTM under the prefix that is wanted, or the only one, or those of several prefixes; all tensors are
+        there."""
+        if isinstance(wanted, tuple):
+            modules = tuple(cls.find(file, one) for one in wanted)
+            kinds = {(one.biases, one.gates, one.projected, one.suffixes) for one in modules}
+            if len(kinds) > 1:
+                rule = "must be of one kind, with the same biases, all with projections and of two directions or none"
+                raise ModelError(file.path, f"unlike modules {', '.join(wanted)}", rule)
+            return replace(modules[0], layers=sum(one.layers for one in modules), modules=modules)
         found = {}
         for name in file.shapes:
             if match := _RECURRENT.fullmatch(name):
@@ -316,10 +348,14 @@ class _Recurrent:
         missing = next(part for part in _PARTS[2:] if part not in self.biases)
         return (f"model.path: {file.path.name} has {self.biases[0]} and no {missing}, which is taken as zero",)
 
-    def check_shapes(self, file, inputs, directions):
+    def check_shapes(self, file, inputs, directions, residual=None):
         """Check all shapes against each other and return the size of the last layer's h; ``inputs`` None is any. An
-        upper layer reads h of so many directions."""
+        upper layer reads h of so many directions, and that of another module what ``residual`` says."""
+        first = outputs = 0
         for layer in range(self.layers):
+            if residual and layer in self.firsts[1:]:
+                inputs = _size_behind(residual, file.shapes[self.name("weight_ih", first)][1], outputs)
+            first = layer if layer in self.firsts else first
             names = {part: self.name(part, layer) for part in self.parts}
             read = "weight_hr" if self.projected else "weight_hh"
             subject, shape = f"{file.path}: {names[read]}", file.shapes[names[read]]
@@ -366,7 +402,7 @@ def _chosen(file, found, wanted):
             raise ConfigError("model.prefix", repr(wanted), f"must be one of {sorted(found)}, as {file.path} has them")
         return matching[0]
     if len(found) > 1:
-        rule = "must hold one LSTM, or model.prefix must say which one"
+        rule = "must hold one LSTM, or model.prefix must say which one, or list those that follow one another"
         raise ModelError(file.path, f"LSTMs under the prefixes {sorted(found)}", rule)
     return next(iter(found))
 
@@ -529,6 +565,9 @@ def _nonlinearity(file, lstm, given):
         return None, ()
     key = f"{lstm.prefix}{NONLINEARITY}"
     said, (known, other) = file.metadata.get(key), NONLINEARITIES
+    for module in lstm.modules:
+        if file.metadata.get(f"{module.prefix}{NONLINEARITY}") != said:
+            raise ModelError(f"{file.path}: {module.prefix}{NONLINEARITY}", "unlike", f"must be {said!r}, as of others")
     if said not in (None, *NONLINEARITIES):
         raise ModelError(f"{file.path}: {key}", repr(said), f"must be one of {', '.join(NONLINEARITIES)}")
     if said is not None and given not in (None, said):

@@ -151,6 +151,41 @@ def test_a_state_dict_that_is_told(tmp_path, mode, residual, front):
     np.testing.assert_allclose(float_reference(model, given.numpy())[0], expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("residual", ["h + x", "x, h", None])
+@pytest.mark.parametrize("kind, more", [("LSTM", {}), ("GRU", {}), ("LSTM", {"proj_size": 2})])
+def test_modules_that_follow_one_another(tmp_path, residual, kind, more):
+    torch.manual_seed(3)
+    units = 5 if more else SIZE
+    given = more.get("proj_size", SIZE)
+    sizes = [given, 2 * given, 3 * given] if residual == "x, h" else [given] * 3
+    rnns = [getattr(torch.nn, kind)(n, units, batch_first=True, **more) for n in sizes]
+    behind = given if residual != "x, h" else sizes[-1] + given
+    made = torch.nn.ModuleDict({"rnns": torch.nn.ModuleList(rnns), "fc": torch.nn.Linear(behind, 2)})
+    torch.save(made.state_dict(), tmp_path / "m.pt")
+    x = given_x = torch.randn(2, STEPS, given)
+    for rnn in rnns:
+        h = rnn(x)[0]
+        x = h + x if residual == "h + x" else torch.cat([x, h], -1) if residual else h
+    prefixes = [f"rnns.{n}" for n in range(3)]
+    said = {"prefix": prefixes, "head_prefix": "fc", "head": "every_step"}
+    model = load(tmp_path / "m.pt", ReadOptions(residual=residual, **said))
+    expected = made["fc"](x).detach().numpy()
+    np.testing.assert_allclose(float_reference(model, given_x.numpy())[0], expected, atol=1e-5)
+    with pytest.raises(ModelError, match="LSTMs under the prefixes .*, or list those that follow one another"):
+        load(tmp_path / "m.pt")
+
+
+def test_modules_that_do_not_follow(tmp_path):
+    made = {"a": torch.nn.LSTM(SIZE, SIZE), "b": torch.nn.GRU(SIZE, SIZE), "c": torch.nn.LSTM(2, SIZE)}
+    torch.save(torch.nn.ModuleDict(made).state_dict(), tmp_path / "m.pt")
+    with pytest.raises(ModelError, match="unlike modules a, b; must be of one kind"):
+        load(tmp_path / "m.pt", ReadOptions(prefix=["a", "b"]))
+    with pytest.raises(ModelError, match=r"c.weight_ih_l0: shape \(12, 2\); must be \(12, 3\)"):
+        load(tmp_path / "m.pt", ReadOptions(prefix=["a", "c"]))
+    with pytest.raises(ConfigError, match="model.initial_state: .*; must not be given for several modules"):
+        load(tmp_path / "m.pt", ReadOptions(prefix=["a", "a"], initial_state=["h0", "c0"]))
+
+
 def test_what_is_joined_is_bounded(tmp_path):
     """However sums are nested, or how many there are."""
     pytest.importorskip("onnx")
