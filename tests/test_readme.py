@@ -35,3 +35,15 @@ def test_verbs_and_options_exist(verb):
 def test_make_targets_exist():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"`make ([a-z-]+)`", README)) <= targets
+
+
+def test_links_lead_to_files():
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    links = {(page, link) for page in pages for link in re.findall(r"\]\(([^)#:]+)[^):]*\)", page.read_text())}
+    assert len(links) > 100
+    assert not [f"{page}: {link}" for page, link in links if not (page.parent / link).exists()]
+
+
+def test_decisions_have_numbers_of_their_own():
+    numbers = [page.name[:4] for page in (ROOT / "docs" / "decisions").glob("*.md")]
+    assert sorted(numbers) == [f"{number:04}" for number in range(1, len(numbers) + 1)]
