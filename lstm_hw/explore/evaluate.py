@@ -178,10 +178,13 @@ def _memory(task):
 def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
     """Fields of EngineConfig from their JSON."""
     formats = {f.name for f in fields(EngineConfig) if f.type in (QFormat, QFormat | None)}
-    return {
-        name: QFormat.parse(value) if name in formats else tuple(value) if isinstance(value, list) else value
-        for name, value in values.items()
-    }
+
+    def of_json(name, value):
+        if name in formats and value is not None:
+            return QFormat.parse(value)
+        return tuple(value) if isinstance(value, list) else value
+
+    return {name: of_json(name, value) for name, value in values.items()}
 
 
 def _fields_to_json(values):
