@@ -25,8 +25,9 @@ from lstm_hw.campaign import run_tasks
 from lstm_hw.errors import ConfigError, LstmHwError
 from lstm_hw.machine.arrangement import Arrangement
 from lstm_hw.model.both_ways import Part, in_parts
-from lstm_hw.model.float_model import DenseWeights, FloatModel, GruWeights, LstmWeights
+from lstm_hw.model.float_model import DenseWeights, FloatModel, GruWeights, LstmWeights, PlainWeights
 from lstm_hw.model.load import LOADERS, load
+from lstm_hw.model.readers.joined import Joined
 from lstm_hw.model.readers.options import ReadOptions
 from lstm_hw.model.reference import float_reference
 from lstm_hw.progress import progress
@@ -107,6 +108,13 @@ def networks() -> dict[str, Callable[[np.random.Generator], FloatModel]]:
         layer = replace(lstm(rng, inputs), peepholes=rng.normal(0, 0.5, (3, units)))
         return FloatModel((layer,), dense(rng, units))
 
+    def residual(rng):
+        layers, vector = [PlainWeights.of_dense(dense(rng, inputs, size=units))], Joined.of(0, units, "front")
+        for number in (1, 2):
+            layers.append(vector.read_by(lstm(rng, units), number))
+            vector = Joined.added([vector, Joined.of(number, units, "h")], [1.0, 1.0], "sum")
+        return FloatModel(tuple(layers), vector.read_by(dense(rng, units), len(layers)), True)
+
     def labels(rng):
         linear = [dense(rng, 2 * units, "relu", units), dense(rng, units)]
         return in_parts([both(rng, inputs)], linear, "every_step", TIMES)
@@ -118,6 +126,7 @@ def networks() -> dict[str, Callable[[np.random.Generator], FloatModel]]:
     return {
         "gru_reset_before": lambda rng: FloatModel((gru(rng, inputs),), dense(rng, units)),
         "peepholes": peepholes,
+        "residual": residual,
         "bidirectional": lambda rng: in_parts([both(rng, inputs)], [dense(rng, 2 * units)], "final_state"),
         "bidirectional_two": lambda rng: in_parts(
             [both(rng, inputs), both(rng, 2 * units)], [dense(rng, 2 * units)], "every_step", TIMES

@@ -38,7 +38,7 @@ def test_folder(tmp_path):
     assert not any("alone" in config for _, config in found)
 
 
-@pytest.mark.parametrize("name", ["bidirectional_two", "autoencoder"])
+@pytest.mark.parametrize("name", ["bidirectional_two", "autoencoder", "residual"])
 def test_a_kind_of_network(monkeypatch, name):
     """Smaller than the bench has it."""
     monkeypatch.setattr(models, "SIZES", (3, 4, 2))
