@@ -84,6 +84,8 @@ class GatherLayer(Windows, ResidentLayer):
                     self._multiply(tile, step, number, window)
                 for _ in self.b.unless(self.b.left):
                     self._multiply(tile, step, number)
+        if self.layer.start:
+            self.b.assign(self.started, self.sums)
 
     def _elements(self, tile, step, number):
         """Fields of a MAC that brings the elements of a tile, if it is a window."""
@@ -108,7 +110,8 @@ class GatherLayer(Windows, ResidentLayer):
         """Windows between the products of a row block leave nothing in the lanes: sums wait in entries always."""
         work = self.sums + self.blocks
         end = {"finish": 1} if tile is self.order[-1] else {"store": 1, "target": work}
-        return {"load": 1, "source": self.sums if tile is self.order[0] else work, **end}
+        begin = self.started if self.layer.start else self.sums
+        return {"load": 1, "source": begin if tile is self.order[0] else work, **end}
 
 
 class GatherPlanner(ResidentPlanner):
@@ -124,7 +127,7 @@ class GatherPlanner(ResidentPlanner):
 
     name = "gather"
     layer = head = GatherLayer
-    takes = ("plain layers", "a projection", "a skip")
+    takes = ("an initial state", "peepholes", "plain layers", "a projection", "a skip")
 
     def __init__(self, network: Network, config: EngineConfig) -> None:
         if not config.window:

@@ -107,6 +107,25 @@ def test_chains_of_linear_layers(schedule, every):
     assert len(list(expected_runs(plan, image_words(plan, model), ModelReference(model), pieces))) == 4
 
 
+@pytest.mark.parametrize("contexts", [1, 2])
+def test_an_initial_state_and_peepholes(contexts):
+    rng = np.random.default_rng(4)
+    found = prune(float_model(rng, inputs=16, hidden=(16, 16), outputs=3), PruneConfig("2:8")).model
+    layers = [
+        replace(layer, initial=tuple(rng.uniform(-0.8, 0.8, (2, 16))), peepholes=rng.normal(0, 1, (3, 16)))
+        for layer in found.layers
+    ]
+    x = rng.uniform(-1, 1, (2, 6, 16))
+    model = quantize(replace(found, layers=tuple(layers), head_every_step=True), x)
+    fields = {"rows": 16, "window": 8, "weight_bits": 16, "contexts": contexts, "x_per_beat": contexts}
+    given = fields | engine_formats(model)
+    plan = choose(network_of(model), 6, schedule="gather", given=given).outcome.plan
+    check(plan)
+    x = model.quantize_input(x)[:contexts]
+    pieces = [Piece(x[:, :4]), Piece(x[:, 4:], False), Piece(x)]
+    assert len(list(expected_runs(plan, image_words(plan, model), ModelReference(model), pieces))) == 4
+
+
 def test_dense_programs_run_on_an_engine_with_windows():
     model, config = built(*STACKS["one layer"])
     plan = ResidentPlanner(model.network, config).plan()
