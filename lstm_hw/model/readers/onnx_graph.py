@@ -754,7 +754,7 @@ class OnnxGraph:
         is it."""
         if not name or name in self._inputs or self._is_zero(name):
             return np.zeros((directions, units))
-        values = self._constant(name, subject)
+        values = self._held(name, subject)
         at = int(bool(layout))
         if values.ndim != 3 or values.shape[at] != directions or values.shape[2] != units or not values.size:
             raise ModelError(subject, f"shape {values.shape}", f"must be ({directions}, 1, {units})")
@@ -762,6 +762,20 @@ class OnnxGraph:
         if (states != states[:, :1]).any():
             raise ModelError(subject, f"{states.shape[1]} states", "must be the same for all sequences")
         return states[:, 0].astype(np.float64)
+
+    def _held(self, name, subject):
+        """A state that is stored, or some layers of one, which an Expand makes that of as many sequences as x has."""
+        taken = slice(None)
+        for kind in ("Slice", "Expand"):
+            node = next((one for one in self._graph.node if name in one.output and one.op_type == kind), None)
+            if node is not None and kind == "Slice":
+                starts, ends, axes, steps = self._slice(node, subject)
+                if [len(starts), len(ends), list(axes), list(steps) or [1]] != [1, 1, [0], [1]]:
+                    raise ModelError(subject, f"Slice of axes {axes} of a state", "must take layers, the first axis")
+                taken = slice(int(starts[0]), int(ends[0]))
+            name = node.input[0] if node is not None else name
+        values = self._constant(name, subject)
+        return values[taken] if values.ndim else values
 
     def _squeezed(self, node, flow, subject):
         at = self._axes_of(node, subject)

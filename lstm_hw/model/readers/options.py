@@ -116,7 +116,7 @@ class ReadOptions:
             object.__setattr__(self, "initial_state", tuple(self.initial_state))
         state = self.initial_state
         if state not in (None, ZERO) and not (isinstance(state, tuple) and len(state) == 2):
-            rule = f"must be {ZERO!r}, or a list of two tensors of the file, h and c"
+            rule = f"must be {ZERO!r}, or a list of two tensors of the file: h and c, or h twice where there is no c"
             raise ConfigError("model.initial_state", repr(state), rule)
         if self.most_steps is not None and not 2 <= self.most_steps <= MOST_STEPS:
             raise ConfigError("model.most_steps", self.most_steps, f"must be 2 to {MOST_STEPS}")

@@ -240,3 +240,28 @@ def test_what_may_not_be_told(tmp_path):
         ConfigError, match="model.residual: 'h, x'; must not be given: a bidirectional layer has no skip"
     ):
         load(tmp_path / "m.pt", ReadOptions(residual="h, x"))
+
+
+@pytest.mark.parametrize("kind, both", [("LSTM", True), ("GRU", False)])
+def test_a_state_that_is_a_parameter(tmp_path, kind, both):
+    """It is expanded to the sequences of x, and each layer takes its own."""
+
+    class Begun(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn = getattr(torch.nn, kind)(SIZE, SIZE, 2, batch_first=True, bidirectional=both)
+            self.h, self.c = (torch.nn.Parameter(torch.rand(2 * (1 + both), 1, SIZE) - 0.5) for _ in range(2))
+
+        def forward(self, x):
+            h, c = (values.expand(-1, x.shape[0], -1).contiguous() for values in (self.h, self.c))
+            return self.rnn(x, (h, c) if kind == "LSTM" else h)[0]
+
+    pytest.importorskip("onnx")
+    torch.manual_seed(1)
+    made, x = Begun().eval(), torch.randn(2, STEPS, SIZE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        said = {"dynamo": False, "input_names": ["x"], "dynamic_axes": {"x": {0: "batch"}}}
+        torch.onnx.export(made, (x,), str(tmp_path / "m.onnx"), **said)
+    model = load(tmp_path / "m.onnx")
+    np.testing.assert_allclose(float_reference(model, x.numpy())[0], made(x).detach().numpy(), atol=1e-5)
