@@ -14,7 +14,7 @@ from .float_model import FloatModel
 from .fold import folded
 from .readers import json_models
 from .readers.keras_file import KerasFile
-from .readers.onnx_graph import OnnxGraph
+from .readers.onnx.graph import OnnxGraph
 from .readers.options import Reader, ReadOptions
 from .readers.state_dict import StateDict
 from .readers.tflite_graph import TfliteGraph

@@ -1,1 +1,1 @@
-"""Readers of trained models, one module a kind of file; each turns a file into a FloatModel or says why not."""
+"""Readers of trained models, one module or folder a kind of file; each turns one into a FloatModel or says why not."""

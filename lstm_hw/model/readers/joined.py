@@ -44,11 +44,14 @@ class Joined:
         return _alone(source, elements)
 
     @classmethod
-    def added(cls, vectors: Sequence["Joined"], factors: Sequence[float], subject: str) -> "Joined":
-        """The sum of vectors times factors; ModelError where they are not of one length."""
+    def added(cls, vectors: Sequence["Joined"], subject: str, *, minus: bool = False, mean: bool = False) -> "Joined":
+        """The sum of vectors, the first ``minus`` the others, or their mean; ModelError where they are not of one
+        length."""
         lengths = [vector.elements for vector in vectors]
         if len(set(lengths)) > 1:
             raise ModelError(subject, f"vectors of {lengths} elements", "must be of as many elements each")
+        others = -1.0 if minus else 1.0
+        factors = [1 / len(vectors)] * len(vectors) if mean else [1.0, *[others] * (len(vectors) - 1)]
         return cls._made(lengths[0], vectors, factors, [0] * len(vectors), subject)
 
     @classmethod

@@ -400,12 +400,8 @@ class KerasFile:
             if (axis := layer.config.get("axis", -1)) not in (-1, 1 + sequences[0]):
                 raise ModelError(f"{subject}: axis", f"{axis!r:.40}", "must be the last one")
             return Joined.beside(vectors, subject), sequences[0]
-        factors = [1.0] * len(vectors)
-        if layer.kind == "Subtract":
-            factors[1:] = [-1.0] * (len(vectors) - 1)
-        if layer.kind == "Average":
-            factors = [1 / len(vectors)] * len(vectors)
-        return Joined.added(vectors, factors, subject), sequences[0]
+        minus, mean = layer.kind == "Subtract", layer.kind == "Average"
+        return Joined.added(vectors, subject, minus=minus, mean=mean), sequences[0]
 
     @staticmethod
     def _repeats(layer, layers, before, subject):

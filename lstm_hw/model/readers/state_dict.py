@@ -213,7 +213,7 @@ def _with_residual(layers, firsts, dense, residual):
             layers[first] = joined.read_by(layers[first], first)
         h = Joined.of(end - 1, layers[end - 1].hidden_size, source)
         if residual == RESIDUALS[0]:
-            joined = Joined.added([h, joined], [1.0, 1.0], source)
+            joined = Joined.added([h, joined], source)
         else:
             joined = Joined.beside([h, joined] if residual == RESIDUALS[1] else [joined, h], source)
     if not dense:

@@ -220,7 +220,7 @@ def test_what_is_joined_is_bounded(tmp_path):
     with pytest.raises(ModelError, match="4097 elements; must be 1 to 4096 to be joined"):
         Joined.of(0, 4097, "m")
     with pytest.raises(ModelError, match="vectors of .3, 4. elements; must be of as many elements each"):
-        Joined.added([Joined.of(0, 3, "m"), Joined.of(1, 4, "m")], [1, 1], "m")
+        Joined.added([Joined.of(0, 3, "m"), Joined.of(1, 4, "m")], "m")
 
 
 def test_what_may_not_be_told(tmp_path):
