@@ -6,7 +6,7 @@ subclass of :class:`StackPlanner` that says what the layers of its schedule are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import pairwise
 
@@ -59,9 +59,9 @@ class StackPlanner:
     """
 
     name = "stack"
-    layer: type[StreamedLayer]
+    layer: Callable[..., StreamedLayer]
     """A layer under the schedule, made of its planner, shape and number."""
-    head: type[StreamedLayer] = HeadLayer
+    head: Callable[..., StreamedLayer] = HeadLayer
     """The linear layers as one, made of the planner, their shapes, and the number of the first of them."""
     takes: tuple[str, ...] = ()
     """Those of :attr:`Network.traits` that a model may have."""

@@ -5,7 +5,8 @@ import pytest
 
 from lstm_hw.errors import ConfigError, ProgramError
 from lstm_hw.machine.network import LayerShape, Network
-from lstm_hw.plan.dense import ResidentLayer, ResidentPlanner, tile_columns
+from lstm_hw.plan.dense import ResidentPlanner
+from lstm_hw.plan.resident_layer import ResidentLayer, tile_columns
 from lstm_hw.proof.checker import check
 from lstm_hw.proof.count import count_cycles
 from tests.builders import config_of

@@ -1,0 +1,61 @@
+"""Row blocks that walk W_h one after the other, where lanes wait for h longer if all walk it side by side.
+
+Which order is the quickest a short model of a step tells, in which lanes wait for tokens of h and for their own sums.
+"""
+
+from __future__ import annotations
+
+from ..machine.config import SERIAL_SLOTS
+from ..machine.latency import FINISH_DELAY, H_TOKEN_DELAY, HAZARD_COLUMNS, CellLatency
+from ..machine.layout import Tile
+from .layer import StreamedLayer
+
+SETTLED_STEPS = 8
+"""Steps behind which their cycles are the same, or take turns."""
+SLACK = 2
+"""Cycles by which the short model of a step may be wrong."""
+
+
+def in_turn(layer: StreamedLayer, side_by_side: list[Tile]) -> list[Tile]:
+    """Tiles of W_h of each row block by itself, in an order in which lanes wait less for h than they do where all
+    walk ``side_by_side``, if there is one: these otherwise.
+
+    The first row block is finished as soon as can be. In front of its last columns, which meet the h of the last
+    row block, stand a few of the second one, for which lanes have time until that is there.
+    """
+    columns, older = layer.layer.h_columns, (layer.blocks - 1) * layer.units
+    best = side_by_side, _period(layer, side_by_side) - SLACK
+    for ahead in range(older + 1):
+        if best[1] <= layer.blocks * (layer.layer.inputs + columns):
+            break
+        pieces = [(0, 0, older), (1, 0, ahead), (0, older, columns), (1, ahead, columns)]
+        pieces += [(block, 0, columns) for block in range(2, layer.blocks)]
+        tiles = [Tile(layer.number, "h", block, 1, first, end - first) for block, first, end in pieces if end > first]
+        best = min(best, (tiles, _period(layer, tiles)), key=lambda one: one[1])
+    return best[0]
+
+
+def _period(layer, tiles):
+    """Cycles from a step to the next one, about, in which W_h is walked in such an order, behind x."""
+    per_unit = SERIAL_SLOTS * layer.config.contexts / layer.config.cells
+    latency = FINISH_DELAY + CellLatency(layer.config).total + H_TOKEN_DELAY
+    arrives, units, ends = [0] * layer.blocks, [layer.units] * (layer.blocks - 1) + [layer.newest], [0]
+    for _ in range(SETTLED_STEPS):
+        now, finished = ends[-1] + layer.blocks * layer.layer.inputs, {}
+        for tile in tiles:
+            now = max(now, finished.get(tile.first_block, 0) + HAZARD_COLUMNS - 1)
+            for block in range(tile.first_column // layer.units, layer.blocks):
+                first = max(tile.first_column - block * layer.units, 0)
+                end = min(tile.first_column + tile.columns - block * layer.units, units[block])
+                if end > first:  # columns that meet the h of a row block
+                    there = [arrives[block] + per_unit * unit for unit in (first, end - 1)]
+                    now = max(max(now, there[0]) + end - first, there[1] + 1)
+            for slot in range(tile.blocks):
+                now += tile.columns * (slot > 0)
+                finished[tile.first_block + slot] = now
+        starts = 0
+        for block, cycle in finished.items():
+            starts = max(starts, cycle)
+            arrives[block], starts = starts + latency, starts + per_unit * units[block]
+        ends.append(now)
+    return (ends[-1] - ends[-1 - SETTLED_STEPS // 2]) / (SETTLED_STEPS // 2)
