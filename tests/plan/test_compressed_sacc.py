@@ -7,7 +7,7 @@ import pytest
 
 from lstm_hw.errors import ConfigError, ProgramError
 from lstm_hw.machine.streams import YOrder
-from lstm_hw.plan import compressed_sacc, layer
+from lstm_hw.plan import compressed_bands, compressed_passes, layer
 from lstm_hw.plan.compressed_sacc import CompressedSaccPlanner
 from lstm_hw.proof.checker import check
 from lstm_hw.proof.count import count_cycles
@@ -163,7 +163,7 @@ def test_bands_are_whole_groups():
             assert made.band_units % 4 == 0 and made.bands > 1
             assert (made.bands - 1) * made.band_units + made.size(True)[1] == units
             assert (made.bands - 1) * made.band_blocks + made.size(True)[0] == made.blocks
-            assert made.band_blocks <= max(compressed_sacc.MOST_BLOCKS, 4)
+            assert made.band_blocks <= max(compressed_bands.MOST_BLOCKS, 4)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_refuses_what_does_not_fit(sizes, batch, options, found):
 
 def test_long_segments_of_w_x_come_behind_the_passes(monkeypatch):
     """In a batch of an odd number of steps, not for the one that is missing."""
-    monkeypatch.setattr(compressed_sacc, "X_BEATS", 0)
+    monkeypatch.setattr(compressed_passes, "X_BEATS", 0)
     model, plan = sacc((6, 28), 4, least=40_000)
     assert check(plan) > 0
     plan_scenario(model, plan, runs_of(4), MemoryModel(20, 1))
