@@ -132,18 +132,22 @@ class CompressedSaccLayer(BandLayer):
         for _ in b.unless(pairs):
             for _ in b.unless(odd):
                 self._first()
-        for pair, part in b.parts(pairs, odd):
+        self._steps_of(pairs, odd, ahead=self.band_units)
+        if self.stacked:
+            self._take_tokens(self.band_units)
+
+    def _steps_of(self, pairs, odd, ahead):
+        """Passes of pairs of steps and of one more, with the outputs behind them; ``ahead`` tokens are then there."""
+        for pair, part in self.b.parts(pairs, odd):
             if part == 0:
                 self._down(2 * pair)
                 self._up(2 * pair + 1)
             else:
                 self._single(2 * pair)
             if self.answers:
-                self._answer(EVEN if part == 0 else ODD, self.band_units)
-        if self.stacked:
-            self._take_tokens(self.band_units)
+                self._answer(EVEN if part == 0 else ODD, ahead)
 
-    def _answer(self, first, ahead=0):
+    def _answer(self, first, ahead):
         """The outputs of steps, from that of even ones or odd ones on; their h is there with so many tokens."""
         if ahead:
             self.b.emit("MAC", space=SPACE_H, columns=1, slots=1, wait=1, offset=ahead - 1)

@@ -69,7 +69,7 @@ class TurningLayer(CompressedSaccLayer):
             self._segments(band, False, self.parts - 1, count, (self._sums(0), ODD), step=-1)
 
     def frame(self, frame: Frame) -> None:
-        b, first = self.b, self.planner.layers[0]
+        b = self.b
         if not self.below:
             self.await_x(steps=frame.count)
         for segment in b.each(self.counts["x"]):
@@ -80,14 +80,7 @@ class TurningLayer(CompressedSaccLayer):
             self.free_x(steps=frame.count)
             self.steps = self._pairs(frame.count)
             frame.inputs()
-        for pair, part in b.parts(*first.steps):
-            if part == 0:
-                self._down(2 * pair)
-                self._up(2 * pair + 1)
-            else:
-                self._single(2 * pair)
-            if self.answers:
-                self._answer(EVEN if part == 0 else ODD)
+        self._steps_of(*self.planner.layers[0].steps, ahead=0)
         frame.following()
 
     def _down(self, step):

@@ -23,7 +23,8 @@ from .dense import ResidentPlanner
 from .fusion import FusionPlanner
 from .gather import GatherPlanner
 from .gather_batch import GatherBatchPlanner
-from .gather_sacc import GatherSaccPlanner, heights
+from .gather_grid import heights
+from .gather_sacc import GatherSaccPlanner
 from .row_window import RowWindowPlanner
 from .rowblock import RowBlockPlanner
 from .sacc import SaccPlanner
