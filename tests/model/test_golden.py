@@ -18,7 +18,8 @@ from safetensors import safe_open
 
 from lstm_hw.machine.activation import make_activation
 from lstm_hw.machine.formats import QFormat
-from lstm_hw.model.float_model import DenseWeights, FloatModel, GruWeights
+from lstm_hw.model.both_ways import Part, in_parts
+from lstm_hw.model.float_model import DenseWeights, FloatModel, GruWeights, LstmWeights, PlainWeights
 from lstm_hw.model.quant_config import QuantConfig
 from lstm_hw.model.quant_model import QuantModel
 from lstm_hw.model.quantize import quantize
@@ -365,40 +366,74 @@ class Golden:
 
     def run(self, inputs):
         """Stored outputs for one sequence (T, Lx) of real numbers."""
-        first = written(self.model["layers"][0]["x_format"])
-        exponents = self.model["input_exponents"] or [0] * inputs.shape[1]
-        vectors = [
-            real([first[1](v * 2.0**e) for v, e in zip(row, exponents, strict=True)], first[0]) for row in inputs
-        ]
-        inputs = iter(vectors)
-        for number, layer in enumerate(self.model["layers"]):
-            vectors = self.layer(f"layers.{number}", layer, vectors)
-        if self.model["head"] is None:
-            return [[q for q, _ in step] for step in vectors]
-        outputs = []
-        for h in vectors if self.model["head_every_step"] else vectors[-1:]:
-            y = [value for _, value in h]
-            linear = [(f"dense.{n}", layer) for n, layer in enumerate(self.model.get("dense", []))]
-            for prefix, layer in [*linear, ("head", self.model["head"])]:
+        around = {"reads": "forward", "sends": "sent", "steps": 0} | self.model.get("arrangement", {})
+        x = {"forward": inputs, "backward": inputs[::-1], "both": np.concatenate([inputs, inputs[::-1]], axis=1)}
+        x = x[around["reads"]]
+        fraction, store = written(self.model["layers"][0]["x_format"])
+        exponents = self.model["input_exponents"] or [0] * x.shape[1]
+        x = [real([store(v * 2.0**e) for v, e in zip(row, exponents, strict=True)], fraction) for row in x]
+        layers = [Layer(self, number) for number in range(len(self.model["layers"]))]
+        vectors, below, outputs = {-1: x}, x, []
+        for number, layer in enumerate(layers):
+            if number and layers[number - 1].formats.get("projected"):
+                continue
+            members = [layer]
+            if layer.formats.get("projected"):
+                members.append(layers[number + 1])
+                layer.above = members[1]
+            given, passed, outputs = waiting(layer.formats, self.read(layer.formats, below, vectors)), [], []
+            for vector in given:
+                for member in members:
+                    vector = member.step(vector)
+                passed.append(vector)
+                outputs.append(member.h)
+            below = passed
+            vectors[number + len(members) - 1] = passed
+        return arranged(self.outputs(outputs, vectors, around["steps"]), around["sends"])
+
+    def outputs(self, h, vectors, steps):
+        """What the engine sends of h of the last layer."""
+        head, every_step = self.model["head"], self.model["head_every_step"]
+        if head is None:
+            fraction = written(self.model["layers"][-1]["hidden"])[0]
+            return [[int(value * Fraction(2) ** fraction) for value in vector] for vector in h]
+        linear = [(f"dense.{n}", layer) for n, layer in enumerate(self.model.get("dense", []))] + [("head", head)]
+        read, outputs, inputs = self.read(linear[0][1], h, vectors), [], iter(vectors[-1])
+        assert steps in (0, len(read))
+        if steps:
+            read = [sum(read, [])]
+        for y in read if every_step else read[-1:]:
+            for prefix, layer in linear:
                 stored = self.linear(prefix, layer, y, inputs)
                 y = real(stored, written(layer["output"])[0])
             outputs.append(stored)
-        return outputs if self.model["head_every_step"] else outputs[0]
+        return outputs if every_step else outputs[0]
+
+    @staticmethod
+    def read(formats, below, vectors):
+        """x of all steps of a layer."""
+        if "sources" not in formats:
+            return below
+        parts = [vectors[source] for source in formats["sources"]]
+        return [sum(step, []) for step in zip(*parts, strict=True)]
 
     def linear(self, prefix, layer, vector, inputs):
         """Stored outputs of a linear layer."""
         operands = [("weight", "w_format", vector)]
         if "skip_format" in layer:
             operands.append(("skip", "skip_format", next(inputs)))
-        sums, activation = self.rows(prefix, layer, operands), layer.get("activation")
-        fraction, output = written(layer["output"])
+        return self.activated(layer, layer["output"], self.rows(prefix, layer, operands))
+
+    def activated(self, layer, result, sums):
+        """Stored outputs, of the format ``result``, of exact sums."""
+        activation = layer.get("activation")
+        fraction, output = written(result)
         layers = self.model["layers"]
         preact = max((one["preact"] for one in layers), key=lambda text: split(text)[0])
         activated, argument = layers[-1]["activation_format"], self.argument(layers[-1])
         if activation == "relu":
-            m, n = split(preact)
-            end = layer["output"].partition("/")[2]
-            _, wide = written(f"Q{max(m + n, 15) - fraction}.{fraction}/{end}")
+            bits = max(sum(split(preact)), sum(split(result)))
+            _, wide = written(f"Q{bits - fraction}.{fraction}/{result.partition('/')[2]}")
             return [output(max(Fraction(0), *real([wide(total)], fraction))) for total in sums]
         if activation == "elu":
             unit, fo = Elu(self.model["activation"], preact, activated), written(activated)[0]
@@ -416,45 +451,139 @@ class Golden:
         m, n = (max(bits) for bits in zip(*(split(one["preact"]) for one in self.model["layers"]), strict=True))
         return re.sub(r"Q-?\d+\.-?\d+", f"Q{m}.{n}", formats["preact"])
 
-    def layer(self, prefix, formats, vectors):
-        preact, fo = written(formats["preact"])[1], written(formats["activation_format"])[0]
-        (fc, cell), (fh, hidden) = written(formats["cell"]), written(formats["hidden"])
-        fa, argument = written(self.argument(formats))
-        unit = unit_of(self.model["activation"], self.argument(formats), formats["activation_format"])
-        lift = fa - written(formats["preact"])[0]
-        size = self.tensors[f"{prefix}.w_h"].shape[1]
-        zeros = [0] * size
-        h = real(self.tensors.get(f"{prefix}.initial_h", zeros), fh)
-        peepholes = self.tensors.get(f"{prefix}.peepholes")
-        c, outputs = [int(value) for value in self.tensors.get(f"{prefix}.initial_c", zeros)], []
-        for x in vectors:
-            x = [value for _, value in x] if isinstance(x[0], tuple) else x
-            pre = [preact(v) for v in self.rows(prefix, formats, [("w_x", "w_x_format", x), ("w_h", "w_h_format", h)])]
-            stored = []
-            for u in range(size):
-                sums, before = [pre[gate * size + u] for gate in range(4)], real([c[u]], fc)[0]
-                if formats.get("kind") == "gru":
-                    r, z = real([unit(q << lift, False) for q in sums[:2]], fo)
-                    n_x, n_h = real(sums[2:], written(formats["preact"])[0])
-                    n = real([unit(argument(n_x + r * n_h), True)], fo)[0]
-                    total = (1 - z) * n + z * before
-                    stored.append(hidden(total))
-                else:
-                    p = (
-                        [0, 0, 0]
-                        if peepholes is None
-                        else real(peepholes[:, u], written(formats["peephole_format"])[0])
-                    )
-                    v = real(sums, written(formats["preact"])[0])
-                    i, f = real([unit(argument(v[n] + p[n] * before), False) for n in range(2)], fo)
-                    g = real([unit(sums[2] << lift, True)], fo)[0]
-                    total = f * before + i * g
-                    o = real([unit(argument(v[3] + p[2] * real([cell(total)], fc)[0]), False)], fo)[0]
-                    stored.append(hidden(o * real([unit(argument(total), True)], fo)[0]))
-                c[u] = cell(total)
-            h = real(stored, fh)
-            outputs.append(list(zip(stored, h, strict=True)))
-        return outputs
+
+def waiting(formats, h):
+    """x of all steps of a layer, of what it reads, waiting for it or not."""
+    if "waits" not in formats:
+        return h
+    half, back = len(h[0]) // 2, h[::-1]
+    apart = [one[:half] + other[half:] for one, other in zip(h, back, strict=True)]
+    return {
+        "ends": [one + other for one, other in zip(h, back, strict=True)],
+        "apart": apart,
+        "both": [one + other for one, other in zip(apart, apart[::-1], strict=True)],
+        "last": [h[-1]] * len(h),
+        "twice": [h[-1] + h[-1]] * len(h),
+    }[formats["waits"]]
+
+
+def arranged(y, sends):
+    """Outputs of the network from those of the engine."""
+    if sends in ("sent", "backward"):
+        return y if sends == "sent" else y[::-1]
+    half = len(y[0]) // 2
+    pairs = [(one[:half], other[half:]) for one, other in zip(y, y[::-1], strict=True)]
+    if sends == "apart":
+        return [one + other for one, other in pairs]
+    added = [[a + b for a, b in zip(*pair, strict=True)] for pair in pairs]
+    return added[-1] if sends == "added_last" else added
+
+
+class Layer:
+    """A layer with its state, step by step; h are real numbers, c stored integers."""
+
+    def __init__(self, golden, number):
+        self.golden, self.prefix, self.formats = golden, f"layers.{number}", golden.model["layers"][number]
+        self.kind, tensors = self.formats.get("kind", "lstm"), golden.tensors
+        self.size = len(tensors[f"{self.prefix}.bias"]) // (1 if self.kind == "plain" else 4)
+        self.has_h = f"{self.prefix}.w_h" in tensors
+        zeros, self.fh = [0] * self.size, written(self.formats["hidden"])[0]
+        self.h = real(tensors.get(f"{self.prefix}.initial_h", zeros), self.fh)
+        self.c = [int(value) for value in tensors.get(f"{self.prefix}.initial_c", zeros)]
+        self.above, thresholds = self, golden.model.get("thresholds")
+        self.thresholds = thresholds and (None if number else thresholds[0], thresholds[number + 1])
+        self.least = golden.model["sparse_h"][number] if "sparse_h" in golden.model else None
+        self.passed_x, self.passed_h = [Fraction(0)] * tensors[f"{self.prefix}.w_x"].shape[1], self.h
+
+    def step(self, x):
+        """Takes a step and returns what the layer above reads of h."""
+        h = self.above.h
+        if self.thresholds:
+            if self.thresholds[0] is not None:
+                fx = written(self.formats["x_format"])[0]
+                x = self.passed_x = passed(x, self.passed_x, self.thresholds[0], fx)
+            h = self.passed_h
+        if self.least is not None:
+            h = self.sparse(h)
+        if self.kind == "plain":
+            stored = self.golden.activated(self.formats, self.formats["hidden"], self.sums(x, h))
+        else:
+            stored = self.cell(x, h)
+        self.h = real(stored, self.fh)
+        if not self.thresholds:
+            return self.h
+        self.passed_h = passed(self.h, self.passed_h, self.thresholds[1], self.fh)
+        return self.passed_h
+
+    def sums(self, x, h):
+        operands = [("w_x", "w_x_format", x)] + [("w_h", "w_h_format", h)] * self.has_h
+        return self.golden.rows(self.prefix, self.formats, operands)
+
+    def sparse(self, h):
+        found = []
+        for first in range(0, len(h), 4):
+            group = h[first : first + 4]
+            sizes = [abs(value) * Fraction(2) ** self.fh for value in group]
+            kept = sum(sizes) >= self.least or 2 * max(sizes) > self.least
+            found += group if kept else [Fraction(0)] * len(group)
+        return found
+
+    def cell(self, x, h):
+        """Stored h after a step; c is replaced."""
+        formats, size = self.formats, self.size
+        (fp, preact), fo = written(formats["preact"]), written(formats["activation_format"])[0]
+        (fc, cell), hidden = written(formats["cell"]), written(formats["hidden"])[1]
+        fa, argument = written(self.golden.argument(formats))
+        unit = unit_of(self.golden.model["activation"], self.golden.argument(formats), formats["activation_format"])
+        lift = fa - fp
+        before, stored = real(self.c, fc), []
+        if self.golden.tensors[f"{self.prefix}.w_h"].shape[1] == 2 * size and self.kind == "gru":
+            nothing = real([unit(0, True)], fo)[0]
+            gates = real([unit(preact(v) << lift, False) for v in self.sums(x, h + [0] * size)[:size]], fo)
+            h = h + real([hidden(r * c + (1 - r) * nothing) for r, c in zip(gates, before, strict=True)], self.fh)
+        pre = [preact(v) for v in self.sums(x, h)]
+        peepholes = self.golden.tensors.get(f"{self.prefix}.peepholes")
+        for u in range(size):
+            sums = [pre[gate * size + u] for gate in range(4)]
+            if self.kind == "gru":
+                r, z = real([unit(q << lift, False) for q in sums[:2]], fo)
+                n_x, n_h = real(sums[2:], fp)
+                n = real([unit(argument(n_x + r * n_h), True)], fo)[0]
+                total = (1 - z) * n + z * before[u]
+                stored.append(hidden(total))
+            else:
+                p = [0, 0, 0]
+                if peepholes is not None:
+                    p = real(peepholes[:, u], written(formats["peephole_format"])[0])
+                v = real(sums, fp)
+                i, f = real([unit(argument(v[n] + p[n] * before[u]), False) for n in range(2)], fo)
+                g = real([unit(sums[2] << lift, True)], fo)[0]
+                total = f * before[u] + i * g
+                o = real([unit(argument(v[3] + p[2] * real([cell(total)], fc)[0]), False)], fo)[0]
+                stored.append(hidden(o * real([unit(argument(total), True)], fo)[0]))
+            self.c[u] = cell(total)
+        return stored
+
+
+def passed(values, reference, threshold, fraction):
+    """References after a step: of elements that change by the threshold, in stored integers."""
+    least = Fraction(threshold) / Fraction(2) ** fraction
+    return [v if v != r and abs(v - r) >= least else r for v, r in zip(values, reference, strict=True)]
+
+
+def agree(qmodel, x, folder):
+    """Check the outputs of the integer reference, and the file, and return what the engine sends."""
+    path, stored = folder / "quantized.safetensors", qmodel.quantize_input(x)
+    qmodel.save(path)
+    golden = Golden(path)
+    assert golden.digest() == golden.metadata["sha256"]
+    assert QuantModel.load(path).digest() == qmodel.digest()
+    sent, _ = integer_reference(qmodel, stored)
+    traced, _ = integer_reference(qmodel, stored, trace={})
+    assert np.array_equal(sent, traced)
+    assert [golden.run(sequence) for sequence in x] == qmodel.outputs_of(sent).tolist()
+    assert len(np.unique(sent)) > 3
+    return sent
 
 
 WIDE = {"cell": QFormat(7, 16), "preact": QFormat(3, 16), "activation_format": QFormat(0, 17)}
@@ -478,12 +607,7 @@ WIDE = {"cell": QFormat(7, 16), "preact": QFormat(3, 16), "activation_format": Q
 def test_the_page_is_enough(random_model, tmp_path, options):
     model = random_model(5, 3, (4, 3), outputs=2, every_step=True, scale=0.9)
     x = np.random.default_rng(1).standard_normal((4, 9, 3)) * [1, 1, 0.002]
-    qmodel = quantize(model, x, QuantConfig(**options))
-    qmodel.save(tmp_path / "quantized.safetensors")
-    golden = Golden(tmp_path / "quantized.safetensors")
-    assert golden.digest() == golden.metadata["sha256"]
-    outputs, _ = integer_reference(qmodel, qmodel.quantize_input(x))
-    assert [golden.run(sequence) for sequence in x] == outputs.tolist()
+    outputs = agree(quantize(model, x, QuantConfig(**options)), x, tmp_path)
     assert len(np.unique(outputs)) > 20
 
 
@@ -495,16 +619,11 @@ def test_the_page_is_enough(random_model, tmp_path, options):
     {"preact": QFormat(2, 13, overflow="wrap")},
 ], ids=["default", "8 bits", "wide", "wraps"])  # fmt: skip
 def test_chains_of_linear_layers(random_model, tmp_path, options, every_step):
-    model = with_chain(random_model(8, 2, (4,), scale=0.9), every_step)
+    model = with_chain(random_model(8, 2, (4,), scale=0.9), every_step, sizes=[6] * len(CHAIN))
     x = np.random.default_rng(1).standard_normal((3, 5, 2))
     qmodel = quantize(model, x / 2, QuantConfig(**options))
-    qmodel.save(tmp_path / "quantized.safetensors")
-    golden = Golden(tmp_path / "quantized.safetensors")
-    assert golden.digest() == golden.metadata["sha256"]
-    outputs, _ = integer_reference(qmodel, qmodel.quantize_input(x))
-    assert [golden.run(sequence) for sequence in x] == outputs.tolist()
-    loaded = QuantModel.load(tmp_path / "quantized.safetensors")
-    assert loaded.digest() == qmodel.digest() and [layer.activation for layer in loaded.dense] == CHAIN[:-1]
+    agree(qmodel, x, tmp_path)
+    assert [layer.activation for layer in qmodel.dense] == CHAIN[:-1]
 
 
 @pytest.mark.parametrize("text, preact, activated", [
@@ -533,12 +652,7 @@ def test_the_page_has_every_activation_unit(text, preact, activated):
 def test_the_page_has_the_skip(random_model, tmp_path, config, added):
     model = random_model(7, 3, (4,), outputs=2, every_step=True, skip=added)
     x = np.random.default_rng(2).standard_normal((2, 6, 3)) * [1, 1, 0.01]
-    qmodel = quantize(model, x, QuantConfig(**config))
-    qmodel.save(tmp_path / "quantized.safetensors")
-    stored, _ = integer_reference(qmodel, qmodel.quantize_input(x))
-    assert [Golden(tmp_path / "quantized.safetensors").run(sequence) for sequence in x] == stored.tolist()
-    again = QuantModel.load(tmp_path / "quantized.safetensors")
-    assert again.digest() == qmodel.digest() and np.array_equal(again.head.skip, qmodel.head.skip)
+    agree(quantize(model, x, QuantConfig(**config)), x, tmp_path)
 
 
 def test_the_page_has_the_initial_state(random_model, tmp_path):
@@ -546,10 +660,7 @@ def test_the_page_has_the_initial_state(random_model, tmp_path):
     initial = [(rng.uniform(-1, 1, size), rng.uniform(-3, 3, size)) for size in (4, 3)]
     layers = [replace(layer, initial=pair) for layer, pair in zip(model.layers, initial, strict=True)]
     x = rng.standard_normal((2, 6, 3))
-    qmodel = quantize(replace(model, layers=tuple(layers)), x)
-    qmodel.save(tmp_path / "quantized.safetensors")
-    stored, _ = integer_reference(qmodel, qmodel.quantize_input(x))
-    assert [Golden(tmp_path / "quantized.safetensors").run(sequence) for sequence in x] == stored.tolist()
+    agree(quantize(replace(model, layers=tuple(layers)), x), x, tmp_path)
 
 
 @pytest.mark.parametrize("options", [{}, {"cell": QFormat(7, 16), "preact": QFormat(3, 14), "activation": "plan"}])
@@ -557,22 +668,14 @@ def test_the_page_has_peepholes(random_model, tmp_path, options):
     model, rng = random_model(7, 3, (4, 3), outputs=2, every_step=True), np.random.default_rng(2)
     layers = [replace(layer, peepholes=rng.normal(0, 2, (3, layer.hidden_size))) for layer in model.layers]
     x = rng.standard_normal((2, 6, 3))
-    qmodel = quantize(replace(model, layers=tuple(layers)), x, QuantConfig(**options))
-    qmodel.save(tmp_path / "quantized.safetensors")
-    stored, _ = integer_reference(qmodel, qmodel.quantize_input(x))
-    assert [Golden(tmp_path / "quantized.safetensors").run(sequence) for sequence in x] == stored.tolist()
-    again = QuantModel.load(tmp_path / "quantized.safetensors")
-    assert again.digest() == qmodel.digest() and np.array_equal(again.layers[1].peepholes, qmodel.layers[1].peepholes)
+    agree(quantize(replace(model, layers=tuple(layers)), x, QuantConfig(**options)), x, tmp_path)
 
 
 @pytest.mark.parametrize("head", [None, 2])
 def test_outputs_of_other_models(random_model, tmp_path, head):
     model = random_model(6, 2, (3,), outputs=head)
     x = np.random.default_rng(2).standard_normal((2, 5, 2))
-    qmodel = quantize(model, x)
-    qmodel.save(tmp_path / "quantized.safetensors")
-    outputs, _ = integer_reference(qmodel, qmodel.quantize_input(x))
-    assert [Golden(tmp_path / "quantized.safetensors").run(sequence) for sequence in x] == outputs.tolist()
+    agree(quantize(model, x), x, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -598,11 +701,166 @@ def test_the_page_is_enough_for_a_gru(tmp_path, options):
     model = FloatModel(tuple(layers), DenseWeights(rng.uniform(-1, 1, (2, 3)), rng.uniform(-1, 1, 2)), True)
     x = rng.standard_normal((3, 9, 3)) * [1, 1, 0.002]
     qmodel = quantize(model, x, QuantConfig(**options))
-    qmodel.save(tmp_path / "quantized.safetensors")
-    outputs, _ = integer_reference(qmodel, qmodel.quantize_input(x))
-    traced, _ = integer_reference(qmodel, qmodel.quantize_input(x), trace={})
-    assert [Golden(tmp_path / "quantized.safetensors").run(sequence) for sequence in x] == outputs.tolist()
-    assert np.array_equal(outputs, traced) and len(np.unique(outputs)) > 20
-    assert QuantModel.load(tmp_path / "quantized.safetensors").digest() == qmodel.digest()
+    outputs = agree(qmodel, x, tmp_path)
+    assert len(np.unique(outputs)) > 20
     if "hidden" not in options:  # which clips
         assert np.abs(qmodel.dequantize_output(outputs) - float_reference(model, x)[0]).mean() < 0.02
+
+
+class Drawn:
+    """Layers of random weights."""
+
+    def __init__(self, seed):
+        self.rng = np.random.default_rng(seed)
+
+    def normal(self, *shape):
+        return self.rng.normal(0, 0.6, shape)
+
+    def states(self, units, kind):
+        h, c = self.rng.uniform(-0.9, 0.9, (2, units))
+        return h, c if kind == "lstm" else h
+
+    def lstm(self, inputs, units, **more):
+        arrays = [self.normal(4 * units, *rest) for rest in ((inputs,), (units,), ())]
+        return LstmWeights(*arrays, **more)
+
+    def gru(self, inputs, units, **more):
+        arrays = [self.normal(3 * units, *rest) for rest in ((inputs,), (units,), (), ())]
+        return GruWeights.of_gates(*arrays, "gru", **more)
+
+    def before(self, inputs, units, **more):
+        return self.gru(inputs, units, reset_before=True, **more)
+
+    def plain(self, inputs, units, activation="none", h=True, **more):
+        w_h = self.normal(units, units if h else 0)
+        return PlainWeights(self.normal(units, inputs), w_h, self.normal(units), activation=activation, **more)
+
+    def projected(self, inputs, units, outputs):
+        """A layer and its projection, which begin from a state."""
+        states = [self.states(size, kind) for size, kind in ((units, "lstm"), (outputs, "plain"))]
+        arrays = [self.normal(4 * units, *rest) for rest in ((inputs,), (outputs,), ())]
+        layer = LstmWeights(*arrays, projected=True, initial=states[0])
+        return [layer, self.plain(units, outputs, h=False, initial=states[1])]
+
+    def dense(self, inputs, outputs=2, **more):
+        return DenseWeights(self.normal(outputs, inputs), self.normal(outputs), **more)
+
+    def x(self, steps=5, inputs=3):
+        return self.rng.standard_normal((2, steps, inputs))
+
+
+@pytest.mark.parametrize("cells", ["lstm", "gru", None])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"operand_bits": 8, "weight_bits": 8}, {"preact": QFormat(2, 15, overflow="wrap"), "fractions": "row"}],
+    ids=["default", "8 bits", "wraps"],
+)
+def test_the_page_has_plain_layers(tmp_path, cells, options):
+    drawn = Drawn(11)
+    made = {"lstm": drawn.lstm, "gru": drawn.gru, None: drawn.plain}[cells]
+    layers = [
+        drawn.plain(3, 4, "elu", h=False),
+        drawn.plain(4, 3, "relu", initial=drawn.states(3, "plain")),
+        made(3, 3),
+        drawn.plain(3, 4, "sigmoid", h=False),
+        drawn.plain(4, 3, "tanh"),
+        made(3, 3),
+        drawn.plain(3, 4, "relu", h=False),
+    ]
+    model, x = FloatModel(tuple(layers), drawn.dense(4), True), drawn.x()
+    agree(quantize(model, x / 2, QuantConfig(**options)), x, tmp_path)
+
+
+def test_plain_layers_look_up_by_the_first_of_most_integer_bits(tmp_path):
+    drawn = Drawn(12)
+    layers = (drawn.plain(3, 4, "tanh"), drawn.lstm(4, 3), drawn.plain(3, 4, "elu"), drawn.lstm(4, 3))
+    model, x = FloatModel(layers, drawn.dense(3, activation="sigmoid")), drawn.x()
+    agree(quantize(model, x, QuantConfig(preact=(QFormat(1, 14), QFormat(3, 12, rounding="floor")))), x, tmp_path)
+
+
+@pytest.mark.parametrize("options", [{}, {**WIDE, "cell": QFormat(0, 19)}, {"operand_bits": 8, "activation": "pwl"}])
+def test_the_page_has_the_gru_that_resets_before(tmp_path, options):
+    drawn = Drawn(13)
+    layers = drawn.before(3, 4), drawn.before(4, 3, h=drawn.rng.uniform(-1, 1, 3))
+    model, x = FloatModel(layers, drawn.dense(3), True), drawn.x(7)
+    agree(quantize(model, x, QuantConfig(**options)), x, tmp_path)
+
+
+@pytest.mark.parametrize("options", [{}, {"operand_bits": 8, "weight_bits": 8}])
+def test_the_page_has_projections(tmp_path, options):
+    drawn = Drawn(14)
+    model = FloatModel((*drawn.projected(3, 5, 3), *drawn.projected(3, 4, 2)), None)
+    x = drawn.x()
+    agree(quantize(model, x, QuantConfig(**options)), x, tmp_path)
+
+
+def around(name, drawn):
+    """A network of two directions, or one that waits."""
+
+    def one(inputs, units, kind="lstm"):
+        return Part([getattr(drawn, kind)(inputs, units)])
+
+    def both(inputs, units, kind="lstm"):
+        return Part(one(inputs, units, kind).forward, one(inputs, units, kind).forward)
+
+    def last(part):
+        return replace(part, repeats=True)
+
+    def projections(inputs):
+        return Part(drawn.projected(inputs, 3, 2), drawn.projected(inputs, 3, 2))
+
+    front = Part([drawn.plain(3, 4, "tanh", h=False)])
+    parts, outputs, mode, more = {
+        "added": ([both(3, 3)], 6, "every_step", {}),
+        "added of the last": ([both(3, 3, "gru")], 6, "last_step", {}),
+        "final state": ([both(3, 3, "before")], 6, "final_state", {}),
+        "apart": ([both(3, 3, "plain")], 0, "every_step", {}),
+        "all steps": ([front, both(4, 3)], 30, "all_steps", {}),
+        "backward": ([one(3, 4)], 4, "every_step", {"reads": "backward", "sends": "backward"}),
+        "from the end": ([one(3, 4)], 4, "last_step", {"reads": "backward"}),
+        "ends": ([one(3, 4), both(4, 3)], 0, "every_step", {"most": 7}),
+        "behind both": ([both(3, 3), one(6, 4)], 4, "every_step", {}),
+        "both": ([both(3, 3, "before"), both(6, 2, "before")], 4, "every_step", {}),
+        "decoder": ([one(3, 4, "gru"), last(one(4, 3, "gru"))], 3, "every_step", {"most": 5, "least": 5}),
+        "decoder of both": ([both(3, 3), last(both(6, 2))], 0, "every_step", {}),
+        "projections": ([projections(3), projections(4)], 4, "every_step", {}),
+    }[name]
+    return in_parts(parts, [drawn.dense(outputs)] if outputs else [], mode, **more)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("added", "added of the last", "final state", "apart", "all steps", "backward", "from the end"),
+        *("ends", "behind both", "both", "decoder", "decoder of both", "projections"),
+    ],
+)
+def test_the_page_has_what_is_done_around_a_run(tmp_path, name):
+    drawn = Drawn(15)
+    model, x = around(name, drawn), drawn.x() * [1, 1, 0.01]
+    qmodel = quantize(model, x)
+    assert not qmodel.arrangement.is_plain
+    agree(qmodel, x, tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+@pytest.mark.parametrize("left_out", [{"thresholds": (4000, 2500, 0)}, {"sparse_h": (30000, 12000)}])
+def test_the_page_has_what_is_left_out(tmp_path, kind, left_out):
+    drawn = Drawn(16)
+    layers = [getattr(drawn, kind)(inputs, units) for inputs, units in ((3, 6), (6, 5))]
+    skip = drawn.dense(5, 2, skip=drawn.normal(2, 3))
+    model, x = FloatModel(tuple(layers), skip, True), drawn.x(9)
+    qmodel = quantize(model, x, QuantConfig(scale_inputs=False))
+    sent = agree(replace(qmodel, **left_out), x, tmp_path)
+    assert np.mean(sent != agree(qmodel, x, tmp_path)) > 0.5
+
+
+def test_the_page_has_sources(tmp_path):
+    drawn = Drawn(17)
+    layers = (
+        drawn.lstm(3, 4),
+        drawn.plain(7, 3, "relu", sources=(-1, 0)),
+        drawn.lstm(7, 3, sources=(0, 1)),
+    )
+    model, x = FloatModel(layers, drawn.dense(9, sources=(-1, 1, 2)), True), drawn.x()
+    agree(quantize(model, x, QuantConfig(hidden=(QFormat(0, 15), QFormat(-1, 16)))), x, tmp_path)
