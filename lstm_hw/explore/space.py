@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ConfigError
-from ..machine.config import CELL_PHASES, MAX_CONTEXTS, EngineConfig, widest_beat
+from ..machine.config import MAX_CONTEXTS, EngineConfig, widest_beat
 from ..machine.network import Network
 from ..machine.parts import Part
 from ..plan.schedules import SCHEDULES
-from ..plan.target import Target, worthwhile_ports, worthwhile_rows
+from ..plan.target import Target, possible_cells, worthwhile_ports, worthwhile_rows
 from ..proof.load_timing import MemoryModel
 
 BUFFERS = (*range(1 << 10, 1 << 13, 1 << 10), 1 << 13, 1 << 14, 1 << 15)
@@ -210,7 +210,7 @@ def _shapes(name, numbers, place, space, sequences):
             continue
         for rows in sorted(every) if not space.rows else space.rows:
             words = _words(network, rows)
-            for cells in space.cells or sorted(CELL_PHASES):
+            for cells in space.cells or possible_cells(fields):
                 shape = {"rows": rows, "contexts": contexts, "cells": cells}
                 if not streams:
                     yield shape

@@ -5,7 +5,7 @@ An engine for a target is the first of :func:`shapes` on which the schedule runs
 with it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -131,8 +131,7 @@ def shapes(target: Target, contexts: int, network: Network, streams: bool, given
         if target.part is None:
             yield shape
             continue
-        least = max(CELL_PHASES) if given.get("parallel") else _cells(network, rows, contexts)
-        shape["cells"] = given.get("cells", least)
+        shape["cells"] = given.get("cells", _cells(network, rows, contexts, possible_cells(given)))
         depths = [given["weight_words"]] if "weight_words" in given else BUFFERS if streams else [None]
         for depth in depths:
             tried = shape | ({"weight_words": depth} if depth and streams else {})
@@ -208,11 +207,16 @@ def worthwhile_ports(target: Target, rows: int, given: dict) -> dict[str, int]:
     return max((p for p in possible if p[0] == width), key=lambda p: p[1], default=(0, 0, {}))[2]
 
 
-def _cells(network, rows, contexts):
+def possible_cells(given: Mapping[str, object]) -> list[int]:
+    """Numbers of cells of an engine of which some fields are given: a parallel one stands for the most."""
+    return [max(CELL_PHASES)] if given.get("parallel") else sorted(CELL_PHASES)
+
+
+def _cells(network, rows, contexts, possible):
     """The fewest cells that keep up with the lanes."""
     units = contexts * sum(layer.outputs for layer in network.recurrent)
     busy = CELL_SHARE * _columns(network, rows)
-    return next((cells for cells in CELL_PHASES if units * SERIAL_SLOTS <= busy * cells), max(CELL_PHASES))
+    return next((cells for cells in possible if units * SERIAL_SLOTS <= busy * cells), possible[-1])
 
 
 LEAST = {

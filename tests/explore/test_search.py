@@ -97,6 +97,12 @@ def test_every_shape_and_plan_is_accounted_for(everything, grid):
     assert {"resident", "conventional", "sacc", "row_window", "fusion"} <= schedules
 
 
+def test_a_parallel_cell_stands_for_five(grid):
+    """Other numbers of cells are no candidates, and so are not counted as too large."""
+    one, place = numbers(16, 16, 0.9, parallel=True), grid[0].places[0]
+    assert {tried.shape["cells"] for tried in candidates([one], [place], Space(rows=(4,)), 1)} == {5}
+
+
 def test_bounds_hold_for_every_plan(grid, everything):
     """What a shape, and a plan, takes at the least is never more than what it takes."""
     question, tried = grid
