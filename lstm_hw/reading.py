@@ -24,6 +24,8 @@ from .errors import InputError, LstmHwError
 
 MAX_JSON_BYTES = 1 << 23
 """Largest JSON file; as Python objects it can take 30 times as much."""
+BYTES_A_VALUE = 16
+"""Least bytes of a JSON file for each of its values, which take time one by one, at its largest."""
 MAX_NPZ_BYTES = 1 << 29
 """Largest npz file."""
 MAX_ARRAY_BYTES = 1 << 28
@@ -102,7 +104,9 @@ def read_file(path: str | os.PathLike, most: int, error: type[LstmHwError] = Inp
         return file.read(os.fstat(file.fileno()).st_size)
 
 
-def parse_json(text: str | bytes, subject: object, error: type[LstmHwError] = InputError) -> dict[str, Any]:
+def parse_json(
+    text: str | bytes, subject: object, error: type[LstmHwError] = InputError, most: int = MAX_JSON_BYTES
+) -> dict[str, Any]:
     """A JSON object: no duplicate keys, no NaN or infinity, integers of at most 19 digits.
 
     Parameters
@@ -112,6 +116,8 @@ def parse_json(text: str | bytes, subject: object, error: type[LstmHwError] = In
     subject : object
         What an error says that it is.
     error : class of LstmHwError
+    most : int
+        Bytes that it could have; it has at most a value for each ``BYTES_A_VALUE`` of them, by commas and brackets.
 
     Raises
     ------
@@ -120,6 +126,9 @@ def parse_json(text: str | bytes, subject: object, error: type[LstmHwError] = In
     """
     try:
         text = text.decode() if isinstance(text, bytes) else text
+        values = sum(map(text.count, ",[{"))
+        if values > most // BYTES_A_VALUE:
+            raise error(subject, f"{values:,} commas and brackets", f"must have at most {most // BYTES_A_VALUE:,}")
         values = json.loads(
             text,
             object_pairs_hook=_unique,
@@ -159,7 +168,7 @@ def _finite(text):
 
 def read_json(path: str | os.PathLike, error: type[LstmHwError] = InputError, most: int = MAX_JSON_BYTES) -> dict:
     """The JSON object in a file; see :func:`read_file` and :func:`parse_json`."""
-    return parse_json(read_file(path, most, error), path, error)
+    return parse_json(read_file(path, most, error), path, error, most)
 
 
 @contextmanager
