@@ -112,7 +112,7 @@ def networks() -> dict[str, Callable[[np.random.Generator], FloatModel]]:
         layers, vector = [PlainWeights.of_dense(dense(rng, inputs, size=units))], Joined.of(0, units, "front")
         for number in (1, 2):
             layers.append(vector.read_by(lstm(rng, units), number))
-            vector = Joined.added([vector, Joined.of(number, units, "h")], [1.0, 1.0], "sum")
+            vector = Joined.added([vector, Joined.of(number, units, "h")], "sum")
         return FloatModel(tuple(layers), vector.read_by(dense(rng, units), len(layers)), True)
 
     def labels(rng):

@@ -94,7 +94,7 @@ if early:  # the signal comes while the program is being started
     start = subprocess.Popen
     def popen(*arguments, **options):
         process = start(*arguments, **options)
-        while not os.path.exists("pids"):
+        while not os.path.exists("pids") or not os.path.getsize("pids"):
             pass
         os.kill(os.getpid(), number)
         return process
