@@ -22,6 +22,8 @@ def test_folder(tmp_path):
     (tmp_path / "m.pt").write_bytes(model_files.torch_archive(given))
     (tmp_path / "a.json").write_bytes(model_files.amplifier_json(given, skip=1))
     (tmp_path / "b.json").write_bytes(model_files.amplifier_json(given, skip=3))
+    (tmp_path / "wide.nam").write_bytes(model_files.nam(given))
+    np.savez(tmp_path / "wide.nam.expected.npz", x=np.zeros((1, 4, model_files.INPUTS + 1)), y=np.zeros((1, 4, 1)))
     (tmp_path / "alone.nam").write_bytes(model_files.nam(given))
     x = np.random.default_rng(1).uniform(-1, 1, (2, 6, model_files.INPUTS))
     expected, _ = float_reference(load(tmp_path / "alone.nam"), x)
@@ -35,6 +37,7 @@ def test_folder(tmp_path):
     assert found["error_to_signal", "a.json/16"]["ours"] < -50
     assert found["cycles_per_step", "a.json"]["ours"] > 20 and found["deadline_met", "a.json"]["ours"] == 1
     assert "refused: " in found["read", "b.json"]["unit"] and "skip: 3" in found["read", "b.json"]["unit"]
+    assert "refused: x: " in found["float_error", "wide.nam"]["unit"]
     assert not any("alone" in config for _, config in found)
 
 
