@@ -153,9 +153,6 @@ class LayerShape:
         if self.start and not self.h_columns:
             found = f"a state of a layer of kind {self.kind} without an h"
             raise ConfigError("layer start", found, "must be of a recurrent layer with an h of its own")
-        if self.peephole_columns and self.start and self.start.repeats:
-            rule = "must be one that a single cell step from zero leads to, of about 0.9 at most: others would see c"
-            raise ConfigError("layer start", "a c too large for a layer with peepholes", rule)
         if self.projected and self.kind != "lstm":
             raise ConfigError("layer projected", f"a layer of kind {self.kind}", "must be of kind lstm")
         known = {"plain": (0, self.outputs), "gru": (self.outputs, 2 * self.outputs)}.get(self.kind, ())

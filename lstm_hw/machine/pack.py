@@ -167,6 +167,10 @@ def start_of(
     """
     plain = layer.KIND == "plain"
     found = None if plain else priming(layer.initial[1], unit, layer.preact, layer.cell, layer.KIND)
+    if found and found.repeats and layer.KIND == "lstm" and layer.peepholes is not None:
+        c = f"c of {np.abs(layer.cell.to_float(layer.initial[1])).max():g}"
+        rule = "must be what a single cell step from zero leads to, about 0.9 at most, in a layer with peepholes"
+        raise FormatError("initial state", c, rule)
     shift = layer.acc_fraction - layer.preact.fraction
     if shift < 0 and not plain:
         rule = (
