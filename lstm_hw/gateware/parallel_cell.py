@@ -3,7 +3,7 @@
 from amaranth import *
 
 from ..machine.config import CELL_SUMS, GATE_NAMES
-from ..machine.latency import CELL_SUM, MULTIPLY
+from ..machine.latency import CELL_OPERANDS, CELL_PRODUCT, CELL_SUM, READ_C
 from .activation import activation_component
 from .cell import Cell, register
 from .requantize import Requantize
@@ -84,11 +84,15 @@ class ParallelCell(Cell):
         return value
 
     def _product(self, m, name, left, right):
-        """A product, ``MULTIPLY`` cycles later."""
-        kept = [register(f"{name}_left", len(left)), register(f"{name}_right", len(right))]
+        """A product of what is in registers, ``CELL_PRODUCT`` cycles later."""
         product = register(f"{name}_product", len(left) + len(right))
-        m.d.sync += [kept[0].eq(left), kept[1].eq(right), product.eq(kept[0] * kept[1])]
+        m.d.sync += product.eq(left * right)
         return product
+
+    def _read_c(self, m, at, cycles):
+        """c so many cycles behind the start of its unit, in a register behind its memory."""
+        m.d.comb += self.o_read.eq(at[cycles - CELL_OPERANDS - READ_C])
+        return self._later(m, "c", self.i_c, CELL_OPERANDS)
 
     def _lifted(self, m, product, scale):
         """A product of two activations at the fraction of its sum with c, by the layer."""
@@ -111,8 +115,7 @@ class ParallelCell(Cell):
 
     def _lstm(self, m, at, scale):
         delays, result = self.delays, self._gates(m, GATE_NAMES, scale)
-        m.d.comb += self.o_read.eq(at[delays.gates["f"] - 1])
-        f_times_c = self._product(m, "f", self.i_c, result["f"])
+        f_times_c = self._product(m, "f", self._read_c(m, at, delays.gates["f"]), result["f"])
         i_times_g = self._product(m, "i", result["i"], result["g"])
         lifted = self._lifted(m, i_times_g, scale(delays.products))
         total = self._total(m, "total", f_times_c << self.widths.f_shift, lifted)
@@ -122,7 +125,7 @@ class ParallelCell(Cell):
         tanh = self._tanh(m, total, summed)
         o = self._later(m, "o", result["o"], delays.tanh - delays.gates["o"])
         h = self._product(m, "h", o, tanh)
-        self._round(m, self.round_h, h, scale(delays.tanh + MULTIPLY))
+        self._round(m, self.round_h, h, scale(delays.tanh + CELL_PRODUCT))
 
     def _gru(self, m, at, scale):
         delays, fraction = self.delays, self.config.activated.fraction
@@ -132,15 +135,14 @@ class ParallelCell(Cell):
         n_x = self._later(m, "n_x", n_x, delays.products)
         candidate = self._total(m, "candidate", n_x << fraction, self._product(m, "r", n_h, result["r"]))
         n = self._tanh(m, candidate, scale(delays.products + CELL_SUM))
-        z = self._later(m, "z", result["z"], delays.tanh - delays.gates["o"])
-        m.d.comb += self.o_read.eq(at[delays.tanh - 1])
-        z_times_c = self._product(m, "z", self.i_c, z)
-        new = Signal(signed(max(len(z), fraction + 1) + 1), name="one_less_z")
-        m.d.comb += new.eq((1 << fraction) - z)
-        lifted = self._lifted(m, self._product(m, "new", new, n), scale(delays.tanh + MULTIPLY))
+        z = self._later(m, "z", result["z"], delays.tanh - delays.gates["o"] - CELL_OPERANDS)
+        new = register("one_less_z", max(len(z), fraction + 1) + 1)
+        m.d.sync += new.eq((1 << fraction) - z)
+        z_times_c = self._product(m, "z", self._read_c(m, at, delays.tanh), self._later(m, "last_z", z, CELL_OPERANDS))
+        lifted = self._lifted(m, self._product(m, "new", new, n), scale(delays.tanh + CELL_PRODUCT))
         total = self._total(m, "total", z_times_c << self.widths.f_shift, lifted)
         for rounder in (self.round_c, self.round_h):
-            self._round(m, rounder, total, scale(delays.tanh + MULTIPLY + CELL_SUM))
+            self._round(m, rounder, total, scale(delays.tanh + CELL_PRODUCT + CELL_SUM))
 
 
 def chosen_shift(m: Module, name: str, value: Value, shifts: list[int], select: Value, width: int) -> Value:

@@ -83,8 +83,9 @@ FREE_DELAY = TOKEN
 ALIGN, ROUND, BOUND = 1, 1, 1
 """Stages of a rounding."""
 REQUANTIZE = ALIGN + ROUND + BOUND
-MULTIPLY = 2
-"""Operands and product of the cell's multiplier."""
+CELL_OPERANDS, CELL_PRODUCT = 1, 1
+"""Stages of a multiplier of a cell."""
+MULTIPLY = CELL_OPERANDS + CELL_PRODUCT
 SLOT = 1
 """From the start of a unit's cell to its first gate in the activation unit."""
 READ_C = 1
@@ -146,6 +147,11 @@ def rounded(config: EngineConfig, rounding: Rounding) -> int:
     return REQUANTIZE - ALIGN * (config.parallel and rounding.alike)
 
 
+def multiplied(config: EngineConfig) -> int:
+    """Stages of a product in the cell unit: what a multiplier of a parallel cell takes is in registers anyway."""
+    return MULTIPLY - CELL_OPERANDS * config.parallel
+
+
 class CellLatency:
     """Delays of the cell unit, which follow from the configuration.
 
@@ -190,19 +196,19 @@ class CellLatency:
 
     def __init__(self, config: EngineConfig):
         activation, gru, widths = config.unit.latency, config.kind == "gru", CellArithmetic(config)
-        serial, early = not config.parallel, BOUND * config.parallel
+        serial, early, multiply = not config.parallel, BOUND * config.parallel, multiplied(config)
         self.pieces = GATES // config.drain_width
         arrived = DRAIN_REQUEST + drain_latency(config.groups) + rounded(config, preact_rounding(config))
         self.gather = arrived + self.pieces * serial - early
         self.gates = {name: SLOT + n * serial + activation for n, name in enumerate(GATE_NAMES)}
-        self.products = self.gates["g"] + MULTIPLY
+        self.products = self.gates["g"] + multiply
         self.update = self.products + CELL_SUM + rounded(config, widths.tanh)
         self.tanh_slot = -(-self.update // SERIAL_SLOTS) * SERIAL_SLOTS if serial else self.update
         self.tanh = self.tanh_slot + activation
         if config.peepholes:
             self._with_peepholes(activation)
         # Behind tanh an LSTM has a product, a GRU a sum of two.
-        last = max(self.tanh, self.gates["o"]) + MULTIPLY + CELL_SUM * gru
+        last = max(self.tanh, self.gates["o"]) + multiply + CELL_SUM * gru
         self.state = (last - early if gru else self.products + CELL_SUM) + rounded(config, widths.c)
         self.cell = last + rounded(config, widths.h) - early
         self.total = self.gather + self.cell

@@ -17,6 +17,7 @@ from lstm_hw.gateware.instruction import command_layout
 from lstm_hw.gateware.lane_group import LaneArray
 from lstm_hw.gateware.load_path import LoadPath
 from lstm_hw.gateware.mac_unit import MacUnit
+from lstm_hw.gateware.parallel_cell import ParallelCell
 from lstm_hw.gateware.peephole_cell import PeepholeCell
 from lstm_hw.gateware.queue import Queue
 from lstm_hw.gateware.requantize import Requantize
@@ -317,6 +318,25 @@ def cell():
     }
 
 
+def parallel_cell():
+    """The cycle in which c is taken, of which h follows."""
+    config = config_of(cells=5, parallel=True)
+    delays, preact, c = CellLatency(config), [9000, -3000, 5000, 2000], 7000
+    h, _ = lstm_cell(config, np.array(preact), c)
+
+    def found(cycle):
+        unit = ParallelCell(config)
+        seen = follow(unit, [(unit.i_preact, T, preact), (unit.i_c, cycle, c)], [unit.o_h])[0]
+        return [at for at, value in enumerate(seen) if value == int(h)]
+
+    taken = {T + delay: at for delay in range(delays.products) if (at := found(T + delay))}
+    ((read, (latest,)),) = taken.items()
+    return {
+        "CELL_OPERANDS": T + delays.gates["f"] - read,
+        "CELL_PRODUCT": latest - T - delays.tanh - latency.ROUND,
+    }
+
+
 def cell_unit():
     """One unit from its finished row block to the output stream."""
     config = config_of(rows=4, cells=5)
@@ -431,6 +451,7 @@ MEASURED = (
     drain_chain,
     requantize,
     cell,
+    parallel_cell,
     cell_unit,
     burst_splitter,
     load_path,
