@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ConfigError
-from ..machine.config import MAX_CONTEXTS, EngineConfig, widest_beat
+from ..machine.config import CELL_PHASES, MAX_CONTEXTS, EngineConfig, widest_beat
 from ..machine.network import Network
 from ..machine.parts import Part
 from ..plan.schedules import SCHEDULES
-from ..plan.target import Target, possible_cells, worthwhile_ports, worthwhile_rows
+from ..plan.target import Target, worthwhile_ports, worthwhile_rows
 from ..proof.load_timing import MemoryModel
 
 BUFFERS = (*range(1 << 10, 1 << 13, 1 << 10), 1 << 13, 1 << 14, 1 << 15)
@@ -128,7 +128,7 @@ class Candidate:
     numbers, place : int
         Which of each.
     schedule : str
-    shape : dict of str to int
+    shape : dict of str to int or bool
         Fields of EngineConfig beside those of the numbers.
     """
 
@@ -210,8 +210,8 @@ def _shapes(name, numbers, place, space, sequences):
             continue
         for rows in sorted(every) if not space.rows else space.rows:
             words = _words(network, rows)
-            for cells in space.cells or possible_cells(fields):
-                shape = {"rows": rows, "contexts": contexts, "cells": cells}
+            for cells in _cells(fields, space):
+                shape = {"rows": rows, "contexts": contexts, **cells}
                 if not streams:
                     yield shape
                     continue
@@ -222,6 +222,14 @@ def _shapes(name, numbers, place, space, sequences):
                         [] if _on_chip(space, numbers) else sorted(space.weight_words or BUFFERS)[:1]
                     ):
                         yield {**shape, **ports, "weight_words": depth}
+
+
+def _cells(fields, space):
+    """Numbers of cells, and the parallel one in place of the most, which has no peepholes."""
+    counts, most = space.cells or sorted(CELL_PHASES), max(CELL_PHASES)
+    yield from ({"cells": count} for count in counts)
+    if most in counts and not fields.get("peepholes"):
+        yield {"cells": most, "parallel": True}
 
 
 def _ports(target, rows, fields, space):

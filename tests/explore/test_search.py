@@ -33,8 +33,8 @@ def numbers(weight_bits, operand_bits, accuracy, **more):
 
 @pytest.fixture(scope="module")
 def grid():
-    """Three formats on two parts, streams of narrow and wide ports: what is asked, and all candidates."""
-    formats = (numbers(16, 16, 0.9), numbers(8, 16, 0.9), numbers(8, 8, 0.8))
+    """Two formats on two parts, streams of narrow and wide ports: what is asked, and all candidates."""
+    formats = (numbers(16, 16, 0.9), numbers(8, 8, 0.8))
     places = (
         Place("xc7z010", PARTS["xc7z010"], 100.0, Memory(20)),
         Place("lfe5u-25f", PARTS["lfe5u-25f"], 50.0, Memory(20, 2)),
@@ -97,10 +97,15 @@ def test_every_shape_and_plan_is_accounted_for(everything, grid):
     assert {"resident", "conventional", "sacc", "row_window", "fusion"} <= schedules
 
 
-def test_a_parallel_cell_stands_for_five(grid):
-    """Other numbers of cells are no candidates, and so are not counted as too large."""
-    one, place = numbers(16, 16, 0.9, parallel=True), grid[0].places[0]
-    assert {tried.shape["cells"] for tried in candidates([one], [place], Space(rows=(4,)), 1)} == {5}
+def test_a_parallel_cell_is_tried_beside_five(grid):
+    """Where five are, and where it has what the model needs."""
+    place, rows = grid[0].places[0], {"rows": (4,), "contexts": (1,)}
+    for cells, more, parallel in (((), {}, 1), ((1, 5), {}, 1), ((2,), {}, 0), ((), {"peepholes": QFormat(3, 12)}, 0)):
+        one = numbers(16, 16, 0.9, **more)
+        space = Space(("resident",), cells=cells, **rows)
+        shapes = [tried.shape for tried in candidates([one], [place], space, 1)]
+        assert [shape["cells"] for shape in shapes] == [*(cells or (1, 2, 5)), *[5] * parallel]
+        assert [shape for shape in shapes if shape.get("parallel")] == shapes[len(shapes) - parallel :]
 
 
 def test_bounds_hold_for_every_plan(grid, everything):

@@ -250,6 +250,26 @@ def test_what_streams_is_told_where_all_weights_stay(tmp_path):
     assert not any(one.endswith("tries them") for one in streamed.lines())
 
 
+def test_errors_that_nobody_takes(tmp_path):
+    """Numbers of which a run would end in an error are no points, unless a limit says what is near enough."""
+    few = {"parts": ("xc7z020",), "weight_bits": (16, 4), "operand_bits": (16,), "rows": (4,), "cells": (5,)}
+    project = convert(write_project(tmp_path, quantize={"max_error": 0.01}))
+    found = project.explore(wanted(schedule="resident", **few))
+    assert {point["weight_bits"] for point in found.points} == {16}
+    assert any("parallel cell" in point["described"] for point in found.points)
+    (told,) = [line for line in found.lines() if line.startswith("w4 x16: ")]
+    assert told.endswith("beyond quantize.max_error = 0.01 of that")
+    assert any("are not explored; --max-error or --accuracy says what is" in line for line in found.lines())
+    found = project.explore(wanted(schedule="resident", objective="energy,error", error=0.5, **few))
+    rough = next(point for point in found.points if point["weight_bits"] == 4)
+    found.project_of(project, rough["number"]).check_error()
+    found = project.explore(wanted(schedule="resident", accuracy=0.01, **few))
+    assert any("goes on with --allow-error" in line for line in found.lines())
+    strict = convert(write_project(tmp_path, quantize={"max_error": 1e-6}))
+    with pytest.raises(ConfigError, match="^explore: w16 x16: error of .* of that; .*; must be number formats"):
+        strict.explore(wanted(schedule="resident", **few))
+
+
 @pytest.mark.parametrize(
     ("limits", "lacks"),
     [

@@ -65,8 +65,16 @@ def _as_asked(values, project, point, name):
         clock=point["clock_mhz"],
     )
     given = {n: getattr(engine, n) for n in point["engine"]}
+    quantize = base.config.quantize
+    if "error" in values["limits"]:
+        quantize = replace(quantize, max_error=values["limits"]["error"])
     config = replace(
-        base.config, name=name or base.config.name, plan=plan, target=target, engine=MappingProxyType(given)
+        base.config,
+        name=name or base.config.name,
+        quantize=quantize,
+        plan=plan,
+        target=target,
+        engine=MappingProxyType(given),
     )
     made = Project(config, base.trained, base.data, project.progress, project.note)
     made.metric = project.metric  # what it assumes is told once

@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from ...errors import ConfigError, FormatError
+from ...errors import ConfigError, FormatError, VerificationError
 from ...explore.evaluate import numbers_from_json, numbers_to_json
 from ...explore.search import Run
 from ...explore.space import KNOBS, Numbers
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FREED = (
     *KNOBS,
-    *("axi_ports", "x_per_beat", "accumulator_bits", "block_sums"),
+    *("parallel", "axi_ports", "x_per_beat", "accumulator_bits", "block_sums"),
     *("h_elements", "x_elements", "accumulators", "finish_entries", "states", "program_length", "shifts", "lifts"),
     *(
         "weight_bits",
@@ -66,19 +66,24 @@ def with_numbers(project: "Project", choice: Choice) -> "Project":
     return made
 
 
-def numbers_of(project: "Project", choice: Choice) -> Numbers:
-    """The model in these numbers, with what they cost: by the integer reference, for the test inputs.
+def numbers_of(project: "Project", label: str) -> Numbers:
+    """The model in the numbers of a project, with what they cost: by the integer reference, for the test inputs.
+
+    Parameters
+    ----------
+    project : Project
+        Of :func:`with_numbers`.
+    label : str
 
     Raises
     ------
     ConfigError, FormatError
         The model cannot have them.
     """
-    project = with_numbers(project, choice)
     stored = stored_weight_bits(project.qmodel)
     given = dict(project.config.engine)
     return Numbers(
-        choice.label,
+        label,
         network_of(project.qmodel, stored, project.activity),
         {**engine_formats(project.qmodel), **counting(project._steps(), given), "weight_bits": stored, **given},
         cost_of_numbers(project),
@@ -94,20 +99,31 @@ def cost_of_numbers(project: "Project") -> dict[str, float]:
     return figures
 
 
+def too_far(project: "Project") -> str | None:
+    """By how much outputs are further off than ``quantize.max_error``, or what stands for it, allows; None if not."""
+    try:
+        project.check_error()
+    except VerificationError as error:
+        return f"{error.found}, beyond quantize.max_error = {project.config.quantize.error_bound:g} of that"
+    return None
+
+
 def measured(task: dict[str, Any]) -> dict[str, Any]:
-    """:func:`numbers_of` as a task, see :func:`.tasks.task_of`: the numbers, or why the model has none."""
+    """A model in other numbers as a task, see :func:`.tasks.task_of`: as :func:`_numbers` says."""
     return _numbers(read_project(task), Choice(**task["choice"]))
 
 
 def _numbers(project, choice):
+    """The numbers, JSON-able, and ``too_far``, or why the model has none."""
     try:
-        return numbers_to_json(numbers_of(project, choice))
+        made = with_numbers(project, choice)
+        return numbers_to_json(numbers_of(made, choice.label)) | {"too_far": too_far(made)}
     except (ConfigError, FormatError) as error:
         return {"refused": " ".join(str(error).split())}
 
 
-def numbers_tried(project: "Project", choices: Sequence[Choice], run: Run) -> list[Numbers | str]:
-    """Numbers of each choice, or why the model cannot have it."""
+def numbers_tried(project: "Project", choices: Sequence[Choice], run: Run) -> list[tuple[Numbers | None, str | None]]:
+    """Numbers of each choice, with what :func:`too_far` says of them; or None, and why the model cannot have it."""
     if project.is_of_files:
         about = task_of(project)
         results = run(measured, [{**about, "choice": asdict(choice)} for choice in choices], label="numbers")
@@ -118,4 +134,4 @@ def numbers_tried(project: "Project", choices: Sequence[Choice], run: Run) -> li
                 results.append(_numbers(project, choice))
                 if progress:
                     progress(len(results), len(choices))
-    return [result["refused"] if "refused" in result else numbers_from_json(result) for result in results]
+    return [(None, one["refused"]) if "refused" in one else (numbers_from_json(one), one["too_far"]) for one in results]

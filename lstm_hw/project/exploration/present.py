@@ -9,7 +9,7 @@ from ...explore.search import Question, Run
 from ...machine.parts import BOARDS
 from ...plan.schedules import Request
 from ..keys import TargetSection
-from .numbers import cost_of_numbers
+from .numbers import cost_of_numbers, too_far
 from .tasks import read_project, task_of
 from .text import describe
 
@@ -33,7 +33,13 @@ def present(project: "Project", steps: int, sequences: int) -> dict[str, Any]:
     }
     label = f"w{project.config.quantize.weight_bits} x{engine.operand_bits}"
     figures |= cost_of_numbers(project)
-    return {"described": describe(point, label), **point, "figures": figures, "counters": counters}
+    return {
+        "described": describe(point, label),
+        **point,
+        "figures": figures,
+        "counters": counters,
+        "too_far": too_far(project),
+    }
 
 
 def as_it_is(task: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from ...campaign import run_tasks, workers_kept
 from ...errors import ConfigError, InputError
 from ...explore.objectives import DEFAULT, Limit
 from ...explore.search import Question, Search
-from ...explore.space import BUFFERS, Numbers, candidates, not_streamed
+from ...explore.space import BUFFERS, candidates, not_streamed
 from ...plan.choose import activity_in_words
 from .front import Exploration
 from .numbers import numbers_tried
@@ -17,6 +17,9 @@ from .wanted import LIMITS, Wanted, asked_parts, choices_tried, place_of
 
 if TYPE_CHECKING:
     from ..api import Project
+
+JUDGED = {"accuracy", "error"}
+"""Limits that stand for ``quantize.max_error``."""
 
 
 def explore(project: "Project", wanted: Wanted, jobs: int = 1, cluster: str | None = None) -> Exploration:
@@ -67,15 +70,22 @@ def explore(project: "Project", wanted: Wanted, jobs: int = 1, cluster: str | No
 
 def _explored(project, wanted, question, run):
     numbers, notes, choices = [], [], choices_tried(project, wanted)
-    for choice, found in zip(choices, numbers_tried(project, choices, run), strict=True):
-        if isinstance(found, Numbers):
+    judged, beyond = bool(JUDGED & wanted.limits.keys()), False
+    for choice, (found, wrong) in zip(choices, numbers_tried(project, choices, run), strict=True):
+        beyond |= found is not None and wrong is not None
+        if found is not None and (judged or wrong is None):
             numbers.append((choice, found))
             if assumed := activity_in_words(found.network):
                 notes.append(f"{choice.label}: {assumed}")
-        else:
-            notes.append(f"{choice.label}: {found}")
+        if wrong is not None:
+            notes.append(f"{choice.label}: {wrong}")
+    if beyond and not judged:
+        notes.append("numbers beyond quantize.max_error are not explored; --max-error or --accuracy says what is")
+    elif beyond and "error" not in wanted.limits:
+        notes.append("of points beyond quantize.max_error lstm-hw run says so, and goes on with --allow-error")
     if not numbers:
-        raise ConfigError("explore", notes[0], "must be number formats that the model can have")
+        rule = "must be number formats that the model can have, with errors that are taken"
+        raise ConfigError("explore", "; ".join(notes), rule)
     question, places = replace(question, numbers=tuple(one for _, one in numbers)), question.places
     tried = list(candidates(question.numbers, places, wanted.space, question.sequences))
     streams, rows = not_streamed(question.numbers, wanted.space, question.sequences, tried)

@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from ...explore.objectives import OBJECTIVES
+from ...machine.config import EngineConfig
 from .text import headed, in_column, shown
 from .wanted import Choice
 
@@ -61,6 +62,8 @@ def looked_at(values: Mapping[str, Any]) -> list[str]:
         for one in values["present"]
         if "refused" in one
     ]
+    beyond = {one["too_far"] for one in values["present"] if one.get("too_far")}
+    lines += [f"the configuration as it is: {wrong}" for wrong in beyond]  # one, as parts change no numbers
     return lines
 
 
@@ -68,7 +71,7 @@ def as_csv(values: Mapping[str, Any]) -> str:
     """The front as comma-separated values: what each engine is, its figures, and of what it takes how many."""
     text = io.StringIO()
     figures, resources = list(OBJECTIVES), list(values["points"][0]["resources"]) if values["points"] else []
-    engine = ("rows", "contexts", "cells", "weight_words", "axi_ports", "axi_data_bits")
+    engine = ("rows", "contexts", "cells", "parallel", "weight_words", "axi_ports", "axi_data_bits")
     writer = csv.writer(text, lineterminator="\n")
     plain = ("number", "part", "clock_mhz", *(f.name for f in fields(Choice)), "schedule")
     writer.writerow([*plain, "options", *engine, *figures, *(f"{name}_count" for name in resources), "cycles"])
@@ -78,7 +81,7 @@ def as_csv(values: Mapping[str, Any]) -> str:
             [
                 *(point[name] for name in plain),
                 options,
-                *(point["engine"][name] for name in engine),
+                *(getattr(EngineConfig.from_dict(point["engine"]), name) for name in engine),
                 *(point["figures"].get(name, "") for name in figures),
                 *(point["resources"][name] for name in resources),
                 point["counters"]["cycles"],

@@ -9,7 +9,7 @@ from ...explore.objectives import OBJECTIVES
 def describe(point: Mapping[str, Any], label: str) -> str:
     """An engine in a line."""
     engine, options = point["engine"], point["options"]
-    cells = f"{engine['cells']} cell{'s' * (engine['cells'] > 1)}"
+    cells = "parallel cell" if engine.get("parallel") else f"{engine['cells']} cell{'s' * (engine['cells'] > 1)}"
     shown = "".join(
         f", {name} {'+'.join(map(str, value)) if isinstance(value, list) else value}" for name, value in options.items()
     )
