@@ -101,7 +101,8 @@ class BatchLayer(TurningX, ResidentBias):
             more = shape.inputs > tile_of(shape.blocks(GATES), per_beat)
             rule = f"must be more than the {tile} of a tile on {config.rows} rows"
             rule += "; fewer rows have smaller tiles" if more else ", and there are too few for any number of rows"
-            raise ConfigError("model", f"{shape.inputs} inputs for the schedule {planner.name}", rule)
+            inputs = f"{shape.inputs} inputs" + ", those of both directions," * (shape.directions > 1)
+            raise ConfigError("model", f"{inputs} for the schedule {planner.name}", rule)
         if pinned < 1 or pinned > shape.inputs - tile and not number:
             rule = f"must leave at least a tile of {tile} columns and one pinned column of {shape.inputs}"
             raise ConfigError("pinned", pinned, rule)

@@ -166,6 +166,8 @@ def test_sbe_needs_more_inputs_than_a_tile_has():
     for inputs, way_out in ((8, "fewer rows have smaller tiles"), (2, "too few for any number of rows")):
         with pytest.raises(ConfigError, match=way_out):
             choose(Network((LayerShape("lstm", inputs, 16, 15),)), STEPS, schedule="sbe", given={"rows": 16})
+    with pytest.raises(ConfigError, match="model: 8 inputs, those of both directions, for the schedule sbe"):
+        choose(Network((LayerShape("lstm", 8, 16, 15, directions=2),)), STEPS, schedule="sbe", given={"rows": 16})
 
 
 def test_a_model_that_no_schedule_takes():
