@@ -13,12 +13,11 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...errors import ConfigError, LstmHwError, ModelError
+from ...errors import LstmHwError, ModelError
 from ...machine.arrangement import MOST_STEPS, OF_X, PLAIN, Arrangement
 from ...machine.isa import ACTIVATIONS
 from ...reading import MAX_JSON_BYTES, MAX_VALUES, open_archive, open_file, parse_json, read_stored
@@ -29,7 +28,7 @@ from ..store import MAX_FILE_BYTES
 from .chain import LinearChain
 from .joined import Joined, behind, check_joints
 from .json_models import keras_dense, keras_recurrent
-from .libraries import library
+from .library_file import LibraryFile
 from .options import ALL, FINAL, HEAD_MODES, NO_HEAD, OF_TENSORS, ReadOptions
 
 SECONDS = 1
@@ -85,25 +84,15 @@ class _Layer:
 
 
 @dataclass(frozen=True)
-class KerasFile:
-    """A Keras model.
+class KerasFile(LibraryFile):
+    """A Keras model, with its configuration; parameters and errors are those of the base."""
 
-    Parameters
-    ----------
-    path : pathlib.Path
+    LIBRARY, KIND = ("h5py", "keras"), "a Keras file"
 
-    Raises
-    ------
-    ModelError
-        h5py is not installed, or the file is damaged, too large, or has no configuration.
-    """
-
-    path: Path
-
-    def __post_init__(self):
-        library("h5py", "keras", self.path, "a Keras file")
+    def _open(self) -> None:
+        _ = self._library
         if not _ends(self._everything):
-            raise ModelError(self.path, "not readable (the HDF5 library does not come to an end)", "must be undamaged")
+            raise self._unreadable("the HDF5 library does not come to an end")
         self._layers()
 
     def _everything(self):
@@ -114,7 +103,7 @@ class KerasFile:
     @contextmanager
     def _opened(self) -> Iterator[tuple[dict, Any, str]]:
         """The model's configuration, the open HDF5 file with its arrays, and the version of Keras that wrote them."""
-        h5py = library("h5py", "keras", self.path, "a Keras file")
+        h5py = self._library
         try:
             if self.path.suffix.lower() == ".keras":
                 with open_archive(self.path, MAX_FILE_BYTES, ARCHIVE_RULE, ModelError) as archive:
@@ -133,7 +122,7 @@ class KerasFile:
         except LstmHwError:
             raise
         except Exception as error:  # HDF5 tells of damage in many ways
-            raise ModelError(self.path, f"not readable ({error})", "must be an undamaged Keras file") from error
+            raise self._unreadable(error) from error
 
     def _configuration(self, file):
         text = file.attrs.get("model_config")
@@ -245,11 +234,7 @@ class KerasFile:
 
     def model(self, options: ReadOptions) -> FloatModel:
         """The recurrent layers and the dense layers in front of them, between and behind."""
-        options.refuse(
-            f"{self.path} says it", "gate_order", "prefix", "head_activations", "initial_state", "skip", *OF_TENSORS
-        )
-        if options.head_prefix not in (None, NO_HEAD):
-            raise ConfigError("model.head_prefix", repr(options.head_prefix), f"must be {NO_HEAD!r} for a Keras file")
+        self._check_options(options, "prefix", "initial_state", *OF_TENSORS)
         with self._opened() as (config, file, version):
             return self._read(self._chain(config), _Arrays(self.path, file, config), version, options)
 

@@ -9,18 +9,17 @@ model's own rounding of activations is not repeated.
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from pathlib import Path
 
 import numpy as np
 
-from ...errors import ConfigError, LstmHwError, ModelError
+from ...errors import LstmHwError, ModelError
 from ...machine.arrangement import Arrangement
 from ...reading import MAX_VALUES, read_file
 from ..both_ways import Part, in_parts
 from ..float_model import DenseWeights, FloatModel, LstmWeights, PlainWeights, check_shape
 from ..store import MAX_FILE_BYTES
 from .chain import LinearChain
-from .libraries import library
+from .library_file import LibraryFile
 from .options import ALL, HEAD_MODES, NO_HEAD, OF_TENSORS, ReadOptions
 
 MAX_OPERATORS = 1 << 12
@@ -44,27 +43,13 @@ class _Operator:
 
 
 @dataclass(frozen=True)
-class TfliteGraph:
-    """A TFLite model.
+class TfliteGraph(LibraryFile):
+    """A TFLite model; parameters and errors are those of the base."""
 
-    Parameters
-    ----------
-    path : pathlib.Path
+    LIBRARY, KIND = ("tflite", "tflite"), "a TFLite file"
 
-    Raises
-    ------
-    ModelError
-        tflite is not installed, or the file is damaged or too large.
-    """
-
-    path: Path
-
-    def __post_init__(self):
+    def _open(self) -> None:
         self._operators  # noqa: B018 - reads them
-
-    @cached_property
-    def _library(self):
-        return library("tflite", "tflite", self.path, "a TFLite file")
 
     @cached_property
     def _model(self):
@@ -72,11 +57,6 @@ class TfliteGraph:
         if content[4:8] != b"TFL3":
             raise ModelError(self.path, f"identifier {content[4:8]!r}", "must be a TFLite file (TFL3)")
         return self._library.Model.GetRootAsModel(content, 0)
-
-    def _damaged(self, error):
-        return ModelError(
-            self.path, f"not readable ({type(error).__name__}: {error})", "must be an undamaged TFLite file"
-        )
 
     @cached_property
     def _operators(self):
@@ -101,7 +81,7 @@ class TfliteGraph:
         except LstmHwError:
             raise
         except Exception as error:  # offsets that lead anywhere
-            raise self._damaged(error) from error
+            raise self._unreadable(f"{type(error).__name__}: {error}") from error
 
     def contents(self) -> list[str]:
         """The operators, in order."""
@@ -109,17 +89,13 @@ class TfliteGraph:
 
     def model(self, options: ReadOptions) -> FloatModel:
         """The LSTM layers and the fully connected layer behind them."""
-        options.refuse(
-            f"{self.path} says it", "gate_order", "prefix", "head_activations", "initial_state", "skip", *OF_TENSORS
-        )
-        if options.head_prefix not in (None, NO_HEAD):
-            raise ConfigError("model.head_prefix", repr(options.head_prefix), f"must be {NO_HEAD!r} for a TFLite file")
+        self._check_options(options, "prefix", "initial_state", *OF_TENSORS)
         try:
             return self._read(options)
         except LstmHwError:
             raise
         except Exception as error:  # of a damaged table
-            raise self._damaged(error) from error
+            raise self._unreadable(f"{type(error).__name__}: {error}") from error
 
     def _read(self, options):
         graph = self._model.Subgraphs(0)

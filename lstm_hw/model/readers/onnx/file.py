@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy as np
 from ....errors import ModelError
 from ....reading import MAX_VALUES, read_file
 from ...store import MAX_FILE_BYTES
-from ..libraries import library
+from ..library_file import LibraryFile
 from ..options import NO_HEAD
 
 MAX_NODES = 1 << 14
@@ -20,33 +19,23 @@ RECURRENT = ("LSTM", "GRU", "RNN")
 
 
 @dataclass(frozen=True)
-class OnnxFile:
-    """An ONNX file.
+class OnnxFile(LibraryFile):
+    """An ONNX file; parameters and errors are those of the base."""
 
-    Parameters
-    ----------
-    path : pathlib.Path
+    LIBRARY, KIND = ("onnx", "onnx"), "an ONNX file"
 
-    Raises
-    ------
-    ModelError
-        onnx is not installed, or the file is damaged or too large.
-    """
-
-    path: Path
-
-    def __post_init__(self):
+    def _open(self) -> None:
         self.graph  # noqa: B018 - reads it
 
     @cached_property
     def model_proto(self) -> Any:
         """The whole file."""
-        onnx = library("onnx", "onnx", self.path, "an ONNX file")
+        onnx = self._library
         content = read_file(self.path, MAX_FILE_BYTES, ModelError)
         try:
             return onnx.load_model_from_string(content)
         except Exception as error:  # protobuf's own
-            raise ModelError(self.path, f"not readable ({error})", "must be an undamaged ONNX file") from error
+            raise self._unreadable(error) from error
 
     @cached_property
     def graph(self) -> Any:

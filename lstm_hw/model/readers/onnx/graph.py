@@ -45,12 +45,10 @@ class OnnxGraph(OnnxFile):
 
     def model(self, options: ReadOptions) -> FloatModel:
         """The LSTM and its head."""
-        options.refuse(f"{self.path} says it", "gate_order", "head_activations", "skip")
+        self._check_options(options)
         options.refuse_tensors(self.path)
         if isinstance(options.prefix, tuple):
             raise ConfigError("model.prefix", list(options.prefix), "must be one: that of the first node")
-        if options.head_prefix not in (None, NO_HEAD):
-            raise ConfigError("model.head_prefix", repr(options.head_prefix), f"must be {NO_HEAD!r} for an ONNX file")
         try:
             return self._read(options)
         except LstmHwError:
