@@ -42,7 +42,7 @@ class BandLayer(CompressedLayer):
 
     def __init__(self, planner: CompressedSaccPlanner, shape: LayerShape, number: int) -> None:
         super().__init__(planner, shape, number)
-        self.planner, count = planner, len(planner.network.recurrent)
+        count = len(planner.network.recurrent)
         self.stacked, self.copies = count > 1, int(number + 1 < count)
         length = shape.outputs
         if length % H_GROUP:

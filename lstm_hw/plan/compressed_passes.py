@@ -14,7 +14,7 @@ from ..machine.isa import MODE_ZERO, SPACE_H
 from ..machine.network import LayerShape
 from .compressed_bands import BandLayer
 from .layer import Frame
-from .sums import Sum, as_sum
+from .sums import Sum, Value, as_sum
 
 if TYPE_CHECKING:
     from .compressed_sacc import CompressedSaccPlanner
@@ -61,7 +61,7 @@ class CompressedSaccLayer(BandLayer):
             for _ in taken():
                 self.take_x(at * self.x_stride)
 
-    def newest_h(self, step: Sum, later: Sum | int, number: Sum) -> Iterator[tuple[int, Sum | int]]:
+    def newest_h(self, step: Sum, later: Value, number: Sum) -> Iterator[tuple[int, Value]]:
         yield self.mask, self.h + self.layer.outputs
 
     def y_order(self, steps: int, first_step: int) -> list[tuple[int, int, int]]:
@@ -290,7 +290,7 @@ class CompressedSaccLayer(BandLayer):
         """The last column of the bias, and the units of a band, with the c of the copy or the layer's own."""
         blocks, units, _ = self.size(last)
         row, unit, length = band * self.band_blocks, band * self.band_units, self.layer.outputs
-        self._bias(self.mask, -1, row, slots=blocks, source=sums + row, finish=1)
+        self.end_sums(self.mask, sums + row, row, blocks)
         state, target = self.c + of_copy * length, place * length + self.h
         self.cells(units, self.mask, state=unit + state, target=unit + target, **self._size)
 

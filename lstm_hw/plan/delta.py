@@ -13,7 +13,7 @@ from ..machine.isa import SPACE_DELTA, SPACE_X
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
 from .dense import ResidentLayer, ResidentPlanner
-from .sums import Sum
+from .sums import Value
 
 
 class DeltaLayer(ResidentLayer):
@@ -40,7 +40,7 @@ class DeltaLayer(ResidentLayer):
         self._bias()
         return super().zero()
 
-    def take_x(self, target: Sum | int = 0, **fields: Sum | int) -> None:
+    def take_x(self, target: Value = 0, **fields: Value) -> None:
         super().take_x(target, threshold=self.thresholds[0])
 
     def _step(self, step, number):

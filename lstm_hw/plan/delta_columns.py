@@ -20,7 +20,7 @@ from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
 from .layer import Frame, ResidentBias, ring_words
 from .stack import StackPlanner
-from .sums import Sum, as_sum
+from .sums import Sum, Value, as_sum
 
 AHEAD = 4
 """Columns that the ring has room for, where there is so much: as many as the queue in front of the lanes holds."""
@@ -77,7 +77,7 @@ class ColumnLayer(ResidentBias):
         for _ in taken():
             self.take_x(threshold=self.thresholds[0])
 
-    def newest_h(self, step: Sum, later: Sum | int, number: Sum) -> Iterator[tuple[int, int]]:
+    def newest_h(self, step: Sum, later: Value, number: Sum) -> Iterator[tuple[int, int]]:
         yield 1, self.h
 
     def frame(self, frame: Frame) -> None:

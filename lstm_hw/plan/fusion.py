@@ -31,7 +31,7 @@ from ..machine.network import LayerShape, Network
 from .head import HeadLayer
 from .layer import Frame, ResidentBias, ring_words, words_of
 from .stack import StackPlanner
-from .sums import Sum, as_sum
+from .sums import Sum, Value, as_sum
 
 
 class FusionLayer(ResidentBias):
@@ -78,12 +78,12 @@ class FusionLayer(ResidentBias):
 
     # Where things are: batches of the first layer take turns
 
-    def sums_of(self, batch: Sum, at: Sum | int) -> Sum:
+    def sums_of(self, batch: Sum, at: Value) -> Sum:
         """First accumulator entry of K steps of a batch."""
         turn = as_sum(0) if self.below else batch % 2 * (self.sets * self.blocks)
         return self.sums + turn + at * self.blocks
 
-    def x_of(self, batch: Sum, at: Sum | int) -> Sum:
+    def x_of(self, batch: Sum, at: Value) -> Sum:
         """First element of their x."""
         if self.below:
             return self.x + as_sum(at) * self.below.place
@@ -107,7 +107,7 @@ class FusionLayer(ResidentBias):
                 for more in b.either(0 if last else b.left):
                     self.take_x(x, bank=bank if more else self.contexts - 1)
 
-    def newest_h(self, step: Sum, later: Sum | int, number: Sum) -> Iterator[tuple[int, Sum | int]]:
+    def newest_h(self, step: Sum, later: Value, number: Sum) -> Iterator[tuple[int, Value]]:
         yield self.newest_context, self.h + self.last_place
 
     def first_batch(self) -> None:

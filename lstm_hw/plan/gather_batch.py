@@ -21,7 +21,7 @@ from ..machine.layout import Tile
 from ..machine.network import Network
 from .layer import Frame, words_of
 from .sbe import BatchLayer, BatchPlanner
-from .sums import Sum, as_sum
+from .sums import Sum, Value, as_sum
 from .windows import Windows, window_tiles
 
 BIAS = 1
@@ -51,13 +51,13 @@ class GatherBatchLayer(Windows, BatchLayer):
         return network.head_every_step and self.number == len(network.recurrent) - 1
 
     @property
-    def bias(self) -> Sum | int:
+    def bias(self) -> Value:
         """First entry of the bias of all row blocks, where it stays; with copies but for its last column, which
         finishes the sums."""
         return BIAS if "accumulators" in self.shared else self.sums + self.batch * self.blocks
 
     def cut(self, planner: BatchPlanner) -> tuple[list[Tile], list[Tile], list[Tile]]:
-        self.planner, self.slots, layers = planner, 1, len(planner.network.recurrent)
+        self.slots, layers = 1, len(planner.network.recurrent)
         self.stacked, self.copies = layers > 1, int(self.number + 1 < layers)
         self.times = 1 + self.copies
         return self.cut_windows(planner.asked[self.number])
@@ -113,9 +113,9 @@ class GatherBatchLayer(Windows, BatchLayer):
         """The bias of all row blocks, into the entries where it stays."""
         self.start_from_bias(self.bias - self.sums, fresh=1)
         if self.copies:  # nobody else waits for its last column
-            self._bias(0, -1, 0, slots=self.blocks, fresh=1)
+            self.one_sum(0, self.constants(self.bias_digits()[-1:], slots=self.blocks, fresh=1), {})
 
-    def start_from_bias(self, target: Sum | int, **fields: int) -> None:
+    def start_from_bias(self, target: Value, **fields: int) -> None:
         """Sums, in entries from ``target`` on, start from the bias."""
         self.start_sums(self.mask, target, finish=bool(self.copies), **fields)
 
@@ -214,7 +214,7 @@ class GatherBatchLayer(Windows, BatchLayer):
 
     # Windows
 
-    def window(self, part: str, operand: Sum | int, columns: int, **fields: int) -> dict[str, Sum | int]:
+    def window(self, part: str, operand: Value, columns: int, **fields: int) -> dict[str, Value]:
         """Fields of a MAC that brings a window, of x of the stream or of h."""
         space = SPACE_X if part == "x" and not self.below else SPACE_H
         return {"fill": columns, "lift": self.lift(part), "space": space, "operand": operand, **fields}
@@ -278,13 +278,8 @@ class GatherBatchPlanner(BatchPlanner):
         """Cycles of the lanes, in a run of so many steps, with products of LSTM layers."""
         return steps * sum(layer.x_words + words_of(layer.step_tiles) for layer in self.layers)
 
-    def _divide(self):
-        super()._divide()
-        first = 0  # biases of all layers are in front, as they are waited for one after the other
-        for layer in self.layers:
-            layer.weights, first = first, first + layer.bias_words
-
     def _kept(self):
+        """Biases of all layers are in front, as they are waited for one after the other."""
         return sorted(super()._kept(), key=lambda tile: tile.part != "bias" or tile.layer >= len(self.layers))
 
     def _first_frame(self):

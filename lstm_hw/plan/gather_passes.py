@@ -170,7 +170,7 @@ class PassLayer(GatherBatchLayer):
         for state, target in (*to_copy, (self.c, self._h(direction))):
             if self.copies:
                 row = group * self.grid.height
-                self._bias(self.mask, -1, row, slots=self.grid.rows(kind), source=self._sums() + row, finish=1)
+                self.end_sums(self.mask, self._sums() + row, row, self.grid.rows(kind))
             where = {"state": state + unit, "target": target + unit}
             self.cells(units, self.mask, state_stride=self.layer.outputs, **where)
 

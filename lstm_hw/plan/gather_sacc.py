@@ -32,7 +32,7 @@ from ..machine.network import Network
 from .gather_batch import BIAS, GatherBatchPlanner
 from .gather_passes import PassLayer
 from .layer import DOWN, UP, Frame, StreamedLayer, ring_words, words_of
-from .sums import Sum, as_sum
+from .sums import Sum, Value, as_sum
 
 
 class GatherSaccLayer(PassLayer):
@@ -74,14 +74,14 @@ class GatherSaccLayer(PassLayer):
     # Where things are
 
     @property
-    def bias(self) -> Sum | int:
+    def bias(self) -> Value:
         return BIAS if self.tail else self.sums + (self.batch + self.stacked) * self.blocks
 
-    def newest_h(self, step: Sum, later: int, number: Sum) -> Iterator[tuple[int, Sum | int]]:
+    def newest_h(self, step: Sum, later: int, number: Sum) -> Iterator[tuple[int, Value]]:
         for direction in self.directions(number):
             yield self.mask, self._h(direction)
 
-    def left(self, number: Sum) -> Sum | int:
+    def left(self, number: Sum) -> Value:
         return self.last_units + number % 2 * (self.group_units - self.last_units) if self.tail else 0
 
     def settle(self, after: StreamedLayer, part: int | None = None, take: int = 1) -> None:

@@ -9,35 +9,16 @@ last one takes these as if nobody had made any: behind it the tokens are those o
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..machine.config import EngineConfig
 from ..machine.isa import SPACE_CONSTANT, SPACE_H, SPACE_X
 from ..machine.layout import Tile
 from ..machine.network import LayerShape
-from .layer import Frame, StreamedLayer, digit_tiles, ring_words, words_of
-from .sums import Sum, as_sum
+from .layer import Frame, StreamedLayer, digits_of, ring_words, words_of
+from .sums import Sum, Value, as_sum
 
 if TYPE_CHECKING:
     from .stack import StackPlanner
-
-
-@dataclass(frozen=True)
-class Linear:
-    """A linear layer of a chain, with its tiles in the order in which they are used."""
-
-    shape: LayerShape
-    number: int
-    blocks: int
-    tiles: tuple[Tile, ...]
-
-    @classmethod
-    def of(cls, shape: LayerShape, number: int, config: EngineConfig) -> Linear:
-        blocks = shape.blocks(config.rows)
-        skip = [Tile(number, "skip", 0, blocks, 0, shape.skip)] * bool(shape.skip)
-        matrix = Tile(number, "x", 0, blocks, 0, shape.inputs)
-        return cls(shape, number, blocks, (*digit_tiles(number, "bias", shape.bias_columns, blocks), *skip, matrix))
 
 
 class HeadLayer(StreamedLayer):
@@ -54,17 +35,23 @@ class HeadLayer(StreamedLayer):
 
     def __init__(self, planner: StackPlanner, shapes: Sequence[LayerShape], number: int) -> None:
         super().__init__(planner, shapes[-1], number + len(shapes) - 1)
-        self.chain = [Linear.of(shape, number + n, self.config) for n, shape in enumerate(shapes)]
-        self.tiles = tuple(tile for linear in self.chain for tile in linear.tiles)
-        self.resident, self.streamed = self.tiles, ()
-        most = max(linear.blocks for linear in self.chain)
+        self.chain = [(shape, self._tiles(shape, number + n)) for n, shape in enumerate(shapes)]
+        self.resident, self.streamed = tuple(tile for _, tiles in self.chain for tile in tiles), ()
+        most = max(tile.blocks for tile in self.resident)
         self.shared = {"finish_entries": most, "accumulators": most if most > 1 else 0}
         self.own = {"h_elements": sum(shape.outputs for shape in shapes[:-1])}
 
+    def _tiles(self, shape, number):
+        """Of a linear layer, in the order in which they are used."""
+        blocks = shape.blocks(self.config.rows)
+        skip = [Tile(number, "skip", 0, blocks, 0, shape.skip)] * bool(shape.skip)
+        matrix = Tile(number, "x", 0, blocks, 0, shape.inputs)
+        return (*(tile for tile, _ in digits_of(number, "bias", shape.bias_columns, blocks)), *skip, matrix)
+
     def stream(self) -> None:
         """Its weights do not stay on chip."""
-        self.resident, self.streamed = (), self.tiles
-        self.shared["ring"] = ring_words(words_of(self.tiles), self.config)
+        self.resident, self.streamed = (), self.resident
+        self.shared["ring"] = ring_words(words_of(self.streamed), self.config)
 
     def zero(self) -> int:
         return 0  # it has no state
@@ -72,7 +59,7 @@ class HeadLayer(StreamedLayer):
     def ahead(self, first: Sum | None = None) -> None:
         self.load(0, words_of(self.streamed), "head")
 
-    def newest_h(self, step: Sum, later: Sum | int, number: Sum) -> Iterator[tuple[int, Sum | int]]:
+    def newest_h(self, step: Sum, later: Value, number: Sum) -> Iterator[tuple[int, Value]]:
         return self.before.newest_h(step, later, number)
 
     def frame(self, frame: Frame) -> None:
@@ -107,36 +94,32 @@ class HeadLayer(StreamedLayer):
         if self.streamed:
             self.release(words_of(self.streamed))
 
-    def outputs(self, mask: int, h: Sum | int, x: Sum | int = 0, ahead: Sum | int = 0) -> None:
+    def outputs(self, mask: int, h: Value, x: Value = 0, ahead: Value = 0) -> None:
         """Outputs of a step, for the contexts that have its h side by side, from an element on, and so its x.
 
         ``ahead`` are the tokens of h that nobody has taken.
         """
         word, made, vector, target = 0, 0, h, self.h
-        for linear in self.chain:
+        for shape, tiles in self.chain:
             # Of the layer before in the chain, each element is waited for.
-            wait = {"wait": 1, "offset": ahead + made - linear.shape.inputs} if made else {}
-            self._products(linear, mask, word, (SPACE_H, vector, wait), x)
-            word += words_of(linear.tiles)
-            if linear is self.chain[-1]:
-                self.plain_cell(linear.shape, linear.number, mask)
+            wait = {"wait": 1, "offset": ahead + made - shape.inputs} if made else {}
+            self._products(shape, tiles, mask, word, {"space": SPACE_H, "operand": vector} | wait, x)
+            word += words_of(tiles)
+            number = tiles[0].layer
+            if number == self.number:
+                self.plain_cell(shape, number, mask)
                 break
-            self.plain_cell(linear.shape, linear.number, mask, target)
-            vector, made, target = target, made + linear.shape.outputs, target + linear.shape.outputs
+            self.plain_cell(shape, number, mask, target)
+            vector, made, target = target, made + shape.outputs, target + shape.outputs
         self.b.await_tokens(SPACE_H, made)
 
-    def _products(self, linear, mask, word, vector, x):
+    def _products(self, shape, tiles, mask, word, vector, x):
         """All products of a linear layer, whose words are at ``word`` in the ring if they stream."""
-        keep, go_on = {}, {"load": 0}  # one sum stays in the lanes
-        if linear.blocks > 1:
-            keep, go_on = {"store": 1, "target": self.sums}, {"source": self.sums}
-        shape, start = linear.shape, {"hold": 1}
-        skip = [(SPACE_X, x, {"free": 1})] * bool(shape.skip)
-        operands = [*((SPACE_CONSTANT, exponent, {}) for exponent, _ in shape.bias_columns), *skip, vector]
-        for tile, (space, operand, fields) in zip(linear.tiles, operands, strict=True):
+        digits = [{"space": SPACE_CONSTANT, "operand": exponent} for exponent, _ in shape.bias_columns]
+        skip, macs = [{"space": SPACE_X, "operand": x, "free": 1}] * bool(shape.skip), []
+        for tile, fields in zip(tiles, (*digits, *skip, vector), strict=True):
             words = {"stream": 1, "weight": word} if self.streamed else {"weight": self.address[tile]}
-            end = {"finish": 1} if tile is linear.tiles[-1] else keep
             lift = 0 if tile.part == "bias" else self.config.lift_of(shape.lift(tile.part))
-            fields = words | start | end | fields | {"lift": lift}
-            self.mac(mask, space=space, operand=operand, columns=tile.columns, slots=linear.blocks, **fields)
-            word, start = word + tile.words, go_on
+            macs.append(fields | words | {"lift": lift, "columns": tile.columns, "slots": tile.blocks})
+            word += tile.words
+        self.one_sum(mask, macs, end={"finish": 1}, entry=self.sums if tiles[0].blocks > 1 else None)

@@ -22,7 +22,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
@@ -40,11 +41,17 @@ from ..machine.isa import (
 )
 from ..machine.layout import Tile
 from ..machine.network import LayerShape
-from .sums import Sum
+from .sums import Sum, Value
 
 if TYPE_CHECKING:
     from .stack import StackPlanner
 
+Digits = list[tuple[Tile, int]]
+"""Columns that meet constants: tiles, and the exponent of two of each constant."""
+Fields = dict[str, Value]
+"""Those of an instruction."""
+ZERO: Fields = {"hold": 1}
+"""Of a MAC whose sum begins from nothing."""
 MOST_SLOTS = (1 << SLOT_BITS) - 1
 """Row blocks that a MAC goes through."""
 DOWN, UP = 0, 1
@@ -121,9 +128,8 @@ class StreamedLayer(ABC):
     sequences, groups : int
     whole : bool
         Whether the outputs of a step are one packet, and not a packet a row block.
-    weights, sums, h, c, image : int
-        First resident word, accumulator entry, h element and state of the layer, and the first of its streamed words in
-        the image.
+    sums, h, c, image : int
+        First accumulator entry, h element and state of the layer, and the first of its streamed words in the image.
     scratch : int
         First state that is nobody's own.
     address : dict of Tile to int
@@ -141,33 +147,30 @@ class StreamedLayer(ABC):
         Of a projected layer, the one above it, whose h it reads.
     last, sends : bool
         Whether its frame is the last in a round, and whether its h is the output.
-    keeps_x : bool
-        Whether x from the stream stays where it is until the head, which reads it too, frees it.
+    frees_x : bool
+        Whether nobody reads x from the stream behind it.
+    starts : Sum
+        Of one that begins from a state where weights stream: whether its next step is the first one.
     """
 
     tail: tuple[int, ...] = ()
     groups = 1
-    whole = keeps_x = False
+    whole = False
     buffers = 1
     h_buffers = 1
-    x_order = None
+    x_order = below = projection = None
     own: dict[str, int] = {}
     aside = 0
 
     def __init__(self, planner: StackPlanner, shape: LayerShape, number: int) -> None:
-        self.layer, self.number, self.batch = shape, number, planner.batch
-        self.config = config = planner.config
+        self.planner, self.layer, self.number = planner, shape, number
+        self.config, self.batch, self.b = planner.config, planner.batch, planner.b
+        config = self.config
         self.blocks, self.units = shape.blocks(config.rows), shape.units(config.rows)
         self.newest = shape.outputs - (self.blocks - 1) * self.units
         self.x_stride = -(-shape.inputs // config.x_per_beat) * config.x_per_beat
         self.sequences, self.mask = config.contexts, (1 << config.contexts) - 1
-        self.below = self.before = self.projection = None
-        self.last = self.sends = True
-
-    @property
-    def words(self) -> tuple[int, int]:
-        """Of what stays on chip, and of the rest."""
-        return words_of(self.resident), words_of(self.streamed)
+        self.frees_x = number == planner.network.last_of_x
 
     # What a schedule adds
 
@@ -179,7 +182,7 @@ class StreamedLayer(ABC):
         """Emit what the ``load`` entry does with resident words as they arrive."""
         return
 
-    def of_row(self, row: Sum, group: Sum, **fields: Sum | int) -> None:
+    def of_row(self, row: Sum, group: Sum, **fields: Value) -> None:
         """CELL of the units of a row block and group."""
         self.cell(self.mask, row, state_stride=self.layer.outputs, **fields)
 
@@ -189,14 +192,15 @@ class StreamedLayer(ABC):
 
     def begin(self) -> None:
         """Emit what every run begins with."""
-        return
+        if self.layer.start:
+            self.starts = self.b.variable(0)
 
     @abstractmethod
     def zero(self) -> int:
         """Emit what sets h = c = 0; the tokens of h that it makes."""
 
     @abstractmethod
-    def newest_h(self, step: Sum, later: Sum | int, number: Sum) -> Iterator[tuple[int, Sum | int]]:
+    def newest_h(self, step: Sum, later: Value, number: Sum) -> Iterator[tuple[int, Value]]:
         """Where a head finds h of a step of the frame: (mask, first element), inside the loops that this opens.
 
         ``later`` is that of ``frame.steps()``; ``number`` counts steps since zero state, to be used modulo something.
@@ -237,10 +241,9 @@ class StreamedLayer(ABC):
     def settle(self, after: StreamedLayer, part: int | None = None, take: int = 1) -> None:
         """Wait for the tokens that this layer's frame left, or a part of them; ``after`` is the layer that waits."""
         tokens = sum(self.tail) if part is None else sum(self.tail[part : part + 1])
-        if tokens:
-            self.b.emit("MAC", space=SPACE_H, columns=1, slots=1, wait=1, take=take, offset=tokens - 1)
+        self.b.await_tokens(SPACE_H, tokens, take)
 
-    def left(self, number: Sum) -> Sum | int:
+    def left(self, number: Sum) -> Value:
         """Tokens that are left of the frame of a step, whose number counts since zero state."""
         return sum(self.tail)
 
@@ -248,13 +251,13 @@ class StreamedLayer(ABC):
         """Field ``lift`` of a MAC with the weights of a part, ``x``, ``h`` or ``bias``; constants have none."""
         return 0 if part in ("bias", "prime", "first", "peephole") else self.config.lift_of(self.layer.lift(part))
 
-    def load(self, first: Sum | int, words: int, comment: str | None = None) -> None:
+    def load(self, first: Value, words: int, comment: str | None = None) -> None:
         """Stream words of the layer's part of the image."""
         per_word = self.config.beats_per_word
         if words:
             self.b.emit("LOAD", comment, offset=(self.image + first) * per_word, beats=words * per_word, stream=1)
 
-    def take_x(self, target: Sum | int = 0, **fields: Sum | int) -> None:
+    def take_x(self, target: Value = 0, **fields: Value) -> None:
         """INPUT of an x vector, where one is free."""
         self.b.emit("INPUT", target=target, elements=self.layer.inputs, wait=1, last=1, **fields)
 
@@ -262,7 +265,7 @@ class StreamedLayer(ABC):
         """So many words of the ring are free."""
         self.b.emit("MAC", weight=words - 1, columns=1, slots=1, stream=1, release=1)
 
-    def await_x(self, vectors: int = 1, steps: Sum | int = 1) -> None:
+    def await_x(self, vectors: int = 1, steps: Value = 1) -> None:
         """Wait for the x of so many steps, of so many vectors each, or for the h of a frame of the layer below."""
         if self.below:
             self.before.settle(self)
@@ -275,14 +278,14 @@ class StreamedLayer(ABC):
         if not self.below:
             self.before.settle(self)
 
-    def free_x(self, vectors: int = 1, steps: Sum | int = 1) -> None:
+    def free_x(self, vectors: int = 1, steps: Value = 1) -> None:
         """So many x vectors from the stream are free, once a step."""
-        if not self.below and not self.keeps_x:
+        if self.frees_x:
             for _ in self.b.each(steps):
                 for _ in range(vectors):
                     self.b.emit("MAC", columns=1, slots=1, free=1)
 
-    def mac(self, mask: int, part: str | None = None, comment: str | None = None, **fields: Sum | int) -> None:
+    def mac(self, mask: int, part: str | None = None, comment: str | None = None, **fields: Value) -> None:
         """A MAC of any number of row blocks; of a matrix, ``x`` or ``h``, on the memory that its vector is in, where x
         of an upper layer is h."""
         if part:
@@ -290,7 +293,7 @@ class StreamedLayer(ABC):
         for some in spans_of({"slots": 1, "load": 1} | fields):
             self.b.emit("MAC", comment, mask=mask, **some)
 
-    def add(self, mask: int, sums: Sum | int, **fields: Sum | int) -> None:
+    def add(self, mask: int, sums: Value, **fields: Value) -> None:
         """Products added to the sums from an entry on, which stay there unless they are finished.
 
         With ``load=0`` they are added to what the MAC in front has left in the lanes.
@@ -298,7 +301,7 @@ class StreamedLayer(ABC):
         source = {"source": sums} if fields.get("load", 1) else {}
         self.mac(mask, **source, **{} if "finish" in fields else {"store": 1, "target": sums}, **fields)
 
-    def multiply_x(self, mask: int, tile: int, vectors: int = 1, **fields: Sum | int) -> None:
+    def multiply_x(self, mask: int, tile: int, vectors: int = 1, **fields: Value) -> None:
         """Products of a step's x, of so many vectors side by side: tiles of so many columns, of all row blocks."""
         self.await_x(vectors)
         words = {"slots": self.blocks, "stream": 1, "release": 1}
@@ -306,58 +309,62 @@ class StreamedLayer(ABC):
             self.add(mask, self.sums, part="x", operand=self.x + first, columns=columns, **words, **fields)
         self.free_x(vectors)
 
+    def one_sum(
+        self, mask: int, macs: list[Fields], begin: Fields = ZERO, end: Fields | None = None, entry: Value | None = None
+    ) -> None:
+        """MACs whose products are one sum: what it begins from, and what becomes of it in the end.
+
+        Between them, and behind the last one where nothing else is said, it is in the lanes, or in an entry.
+        """
+        keep, go_on = ({}, {"load": 0}) if entry is None else ({"store": 1, "target": entry}, {"source": entry})
+        for n, fields in enumerate(macs):
+            last = n == len(macs) - 1 and end is not None
+            self.mac(mask, **fields, **(go_on if n else begin), **(end if last else keep))
+
     def start_tiles(self) -> tuple[Tile, ...]:
         """Tiles of what a layer that begins from a state multiplies by constants; they stay on chip."""
-        start, peepholes = self.layer.start, self.layer.peephole_columns
-        self.first_tiles, self.prime_tiles = [], []
-        self.peephole_tiles = digit_tiles(self.number, "peephole", peepholes, self.blocks)
-        if start:
-            count = sum(columns for _, columns in start.prime_columns)
-            self.prime_tiles = [
-                digit_tiles(self.number, "prime", start.prime_columns, self.blocks, column=stage * count)
-                for stage in range(start.stages)
-            ]
-            self.first_tiles = digit_tiles(self.number, "first", start.first_columns, self.blocks)
-        return (*self.first_tiles, *(tile for stage in self.prime_tiles for tile in stage), *self.peephole_tiles)
+        start, digits = self.layer.start, partial(digits_of, self.number, blocks=self.blocks)
+        self.peephole_digits = digits("peephole", self.layer.peephole_columns)
+        self.first_digits = digits("first", start.first_columns) if start else []
+        self.prime_digits = digits("prime", start.prime_columns * start.stages) if start else []
+        self.first_tiles = [tile for tile, _ in self.first_digits]
+        return tuple(tile for tile, _ in (*self.first_digits, *self.prime_digits, *self.peephole_digits))
 
     def prime(self) -> None:
         """Emit what keeps a layer's peepholes, and what leads from zero to the c that it begins from: its h is zeroed
         behind it. Takes its tokens."""
         shape = self.layer
         if shape.peephole_columns:
-            self._stage(self.peephole_tiles, shape.peephole_columns, MODE_KEEP)
+            self._stage(self.peephole_digits, MODE_KEEP)
         if shape.start and shape.start.stages:
-            self._stage((), (), MODE_ZERO)
+            each = len(shape.start.prime_columns)
+            self._stage([], MODE_ZERO)
             for _ in self.b.each(shape.start.repeats):
-                self._stage(self.prime_tiles[0], shape.start.prime_columns)
-            self._stage(self.prime_tiles[-1], shape.start.prime_columns)
+                self._stage(self.prime_digits[:each])
+            self._stage(self.prime_digits[-each:])
 
-    def _stage(self, tiles, columns, mode=MODE_CELL):
+    def _stage(self, digits, mode=MODE_CELL):
         """A cell step of all units from sums of constants, which writes no h."""
         for row in self.b.each(self.blocks):
             for group in self.b.each(self.groups):
-                self.constants(tiles, columns, row, finish=1)
+                self.one_sum(self.mask, self.constants(digits, row), end={"finish": 1})
                 self.of_row(row, group, mode=mode, write=0)
         self.b.await_tokens(SPACE_H, self.groups * self.layer.outputs)
 
-    def constants(
-        self, tiles: Sequence[Tile], columns: Iterable[tuple[int, int]], row: Sum, **fields: Sum | int
-    ) -> None:
-        """Digits of a row block times their constants: a sum in the lanes, or with ``load=0`` added to it."""
-        ends, begin = {name: fields.pop(name) for name in ("finish",) if name in fields}, fields or {"hold": 1}
-        for tile, (exponent, _) in zip(tiles, columns, strict=True):
-            last = ends if tile is tiles[-1] else {}
-            weight = self.address[tile] + row * tile.columns
-            words = {"space": SPACE_CONSTANT, "operand": exponent, "weight": weight, "columns": tile.columns}
-            self.mac(self.mask, **words, **begin, **last)
-            begin = {"load": 0}
+    def constants(self, digits: Digits, row: Value = 0, slots: int = 1, **fields: int) -> list[Fields]:
+        """MACs of digits, whose words stay on chip, of so many row blocks from one on, times their constants."""
+        fields |= {"space": SPACE_CONSTANT, "slots": slots}
+        return [
+            {"operand": exponent, "weight": self.address[tile] + row * tile.columns, "columns": tile.columns} | fields
+            for tile, exponent in digits
+        ]
 
     @property
     def zeroed(self) -> dict[str, int]:
         """Fields of a CELL that zeroes h: with it c, or nobody's where c is that of a state to begin from."""
         return {"state": self.scratch, "state_stride": 0} if self.layer.start else {}
 
-    def cells(self, units: int, mask: int, mode: int = MODE_CELL, **fields: Sum | int) -> None:
+    def cells(self, units: int, mask: int, mode: int = MODE_CELL, **fields: Value) -> None:
         """CELL of hidden units, or outputs of a plain layer, that follow one another; sends them if h is the output and
         is written.
 
@@ -374,13 +381,13 @@ class StreamedLayer(ABC):
                 fields["state"] = self.scratch
         self.b.emit("CELL", units=units, mask=mask, mode=mode, scale=self.number, signal=1, **fields)
 
-    def plain_cell(self, shape: LayerShape, number: int, mask: int, target: Sum | int | None = None) -> None:
+    def plain_cell(self, shape: LayerShape, number: int, mask: int, target: Value | None = None) -> None:
         """CELL of a linear layer: its outputs to the stream, or to an element of h and those behind it."""
         where = {"emit": 1, "last": 1} if target is None else {"write": 1, "signal": 1, "target": target}
         where["activation"] = ACTIVATIONS.index(shape.activation)
         self.b.emit("CELL", units=shape.outputs, mask=mask, mode=MODE_LINEAR, scale=number, **where)
 
-    def all_cells(self, target: Sum | int, mode: int = MODE_CELL, **fields: Sum | int) -> None:
+    def all_cells(self, target: Value, mode: int = MODE_CELL, **fields: Value) -> None:
         """CELL of all units, in all contexts side by side, h to an element and those behind it."""
         units = self.layer.outputs
         self.cells(units, self.mask, mode, state=self.c, state_stride=units, target=target, **fields)
@@ -398,11 +405,11 @@ class StreamedLayer(ABC):
     def cell(
         self,
         mask: int,
-        row: Sum | int,
-        after: Sum | int = 0,
-        left: Sum | int | None = None,
-        first: Sum | int = 0,
-        **fields: Sum | int,
+        row: Value,
+        after: Value = 0,
+        left: Value | None = None,
+        first: Value = 0,
+        **fields: Value,
     ) -> None:
         """CELL of a row block; the last one, for which ``left`` is zero, may have fewer units.
 
@@ -436,9 +443,13 @@ class StreamedLayer(ABC):
         tiles = _even_tiles(self.number, part, self.blocks, width, _most(whole))[:whole]
         return [*tiles, *([Tile(self.number, part, 0, self.blocks, columns - rest, rest)] if rest else [])]
 
-    def bias_tiles(self, first: int = 0, blocks: int | None = None) -> list[Tile]:
+    def bias_digits(self, row: int = 0, blocks: int | None = None) -> Digits:
+        """The bias, of all row blocks or of some."""
+        return digits_of(self.number, "bias", self.layer.bias_columns, blocks or self.blocks, row)
+
+    def bias_tiles(self, row: int = 0, blocks: int | None = None) -> list[Tile]:
         """Tiles of the bias, of all row blocks or of some."""
-        return digit_tiles(self.number, "bias", self.layer.bias_columns, blocks or self.blocks, first)
+        return [tile for tile, _ in self.bias_digits(row, blocks)]
 
 
 class TurningX(StreamedLayer):
@@ -455,35 +466,23 @@ class ResidentBias(StreamedLayer):
     The last column of the bias can finish the sums of a row block: then no other MAC has to be the last one.
     """
 
-    @property
-    def bias_words(self) -> int:
-        return words_of(self.bias_tiles())
-
-    def start_sums(
-        self, mask: int, target: Sum | int = 0, finish: bool = True, fresh: int = 0, **source: Sum | int
-    ) -> None:
+    def start_sums(self, mask: int, target: Value = 0, finish: bool = True, fresh: int = 0, **source: Value) -> None:
         """Sums of all row blocks, in entries from ``target`` on: bias, on zero or on ``source``.
 
         Without the last column of the bias if that is to finish the sums.
         """
-        entry, begin = self.sums + target, source or {"hold": 1}
-        for digit in range(len(self.layer.bias_columns) - finish):
-            self._bias(mask, digit, 0, slots=self.blocks, store=1, target=entry, fresh=fresh, **begin)
-            begin = {"source": entry}
+        digits = self.constants(self.bias_digits(), slots=self.blocks, fresh=fresh)
+        self.one_sum(mask, digits[: len(digits) - finish], source or ZERO, entry=self.sums + target)
 
-    def end_sums(self, mask: int, sums: Sum | int) -> None:
-        """The last column of the bias, added to the sums of all row blocks, in entries from ``sums`` on."""
-        self._bias(mask, -1, 0, slots=self.blocks, source=sums, finish=1)
+    def end_sums(self, mask: int, sums: Value, row: Value = 0, blocks: int | None = None) -> None:
+        """The last column of the bias, added to the sums of so many row blocks from one on, or of all, in entries from
+        ``sums`` on."""
+        digit = self.constants(self.bias_digits()[-1:], row, blocks or self.blocks)
+        self.one_sum(mask, digit, {"source": sums}, {"finish": 1})
 
-    def finish_sums(self, mask: int, row: Sum | int) -> None:
+    def finish_sums(self, mask: int, row: Value) -> None:
         """The last column of the bias, added to the sums of a row block."""
-        self._bias(mask, -1, row, source=self.sums + row, finish=1)
-
-    def _bias(self, mask, digit, row, **fields):
-        """Columns of the bias that meet one constant, of row blocks from one on."""
-        exponent, columns = self.layer.bias_columns[digit]
-        weight = self.weights + self.blocks * self.bias_tiles()[digit].first_column + row * columns
-        self.mac(mask, space=SPACE_CONSTANT, operand=exponent, weight=weight, columns=columns, **fields)
+        self.end_sums(mask, self.sums + row, row, 1)
 
 
 def _most(tiles):
@@ -497,15 +496,11 @@ def _even_tiles(number, part, blocks, width, count):
     return tuple(Tile(number, part, 0, blocks, width * n, width) for n in range(count))
 
 
-def digit_tiles(
-    number: int, part: str, structure: Iterable[tuple[int, int]], blocks: int, row: int = 0, column: int = 0
-) -> list[Tile]:
-    """Tiles of columns that meet constants, (exponent, columns) each, of so many row blocks of a layer."""
-    tiles = []
-    for _, columns in structure:
-        tiles.append(Tile(number, part, row, blocks, column, columns))
-        column += columns
-    return tiles
+def digits_of(number: int, part: str, structure: Sequence[tuple[int, int]], blocks: int, row: int = 0) -> Digits:
+    """Columns that meet constants, (exponent, columns) each, of so many row blocks of a layer."""
+    firsts = accumulate((columns for _, columns in structure), initial=0)
+    parts = zip(structure, firsts, strict=False)
+    return [(Tile(number, part, row, blocks, first, columns), exponent) for (exponent, columns), first in parts]
 
 
 def spans_of(mac: dict[str, Any]) -> Iterator[dict[str, Any]]:

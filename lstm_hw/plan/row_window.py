@@ -26,7 +26,7 @@ from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
 from .layer import MIN_TILE_CYCLES, Frame, ResidentBias, ring_words, words_of
 from .stack import StackPlanner
-from .sums import Sum
+from .sums import Sum, Value
 
 EVEN, ODD, BOTH = 1, 2, 3
 """Masks: the contexts of the two steps."""
@@ -70,7 +70,7 @@ class RowWindowLayer(ResidentBias):
     def ahead(self, first: Sum) -> None:
         self.load(0, words_of(self.streamed), "W_x and W_h")
 
-    def newest_h(self, step: Sum, later: Sum | int, number: Sum) -> Iterator[tuple[int, Sum | int]]:
+    def newest_h(self, step: Sum, later: Value, number: Sum) -> Iterator[tuple[int, Value]]:
         for _ in self.b.when(step):
             yield ODD, self.h
         for _ in self.b.unless(step):

@@ -20,18 +20,31 @@ word once a fetch; the first columns of W_h may stay on chip then (*pinned*).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import NamedTuple
 
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
-from ..machine.isa import MODE_RESET, MODE_ZERO, SPACE_CONSTANT, SPACE_H
+from ..machine.isa import MODE_RESET, MODE_ZERO, SPACE_CONSTANT
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
 from .layer import MIN_TILE_CYCLES, Frame, TurningX, check_beat, ring_words, words_of
 from .stack import StackPlanner
-from .sums import Sum, as_sum
+from .sums import Sum, Value, as_sum
 
 MAX_TILE_CYCLES = 128
 """Longest MAC on a tile: longer ones would save nothing."""
+
+
+class Vector(NamedTuple):
+    """What columns of a matrix meet: elements from ``first`` on, of the next group ``stride`` behind. Of the columns so
+    many are ``held`` on chip."""
+
+    part: str
+    columns: int
+    first: Sum
+    stride: int
+    held: int = 0
 
 
 class RowBlockLayer(TurningX):
@@ -81,27 +94,16 @@ class RowBlockLayer(TurningX):
         if self.groups == 1:
             most = min(MAX_TILE_CYCLES, (room - ring_words(0, self.config)) // 2)
             self.tile = max(self.tile, most // units * units)
-        early = self.h_columns - self.pinned if self.number else self.layer.inputs
-        self.first = min(self.tile, early) if self.h_columns else 0  # columns beside the bias
+        late = self.below or self.projection or self
+        self.late_newest = late.newest if self.below or self.h_columns else min(self.tile, self.layer.inputs)
+        early = self.h_columns - self.pinned if self.below or not self.h_columns else self.layer.inputs
+        self.first = min(self.tile, early)  # columns beside the bias
         self.shared = {
-            "ring": ring_words(max(self.tile, self.bias + self.first, self._late[1]), self.config),
+            "ring": ring_words(max(self.tile, self.bias + self.first, self.late_newest), self.config),
             "finish_entries": self.groups,
             "x_elements": 2 * self.groups * self.x_stride,
             "states": self.units if self.layer.start or not self.layer.is_cell else 0,
         }
-
-    @property
-    def _late(self):
-        """Old and newest columns of the vector that comes last: of h of the layer below, or of its own, or of x."""
-        source = self.below or self.projection or self
-        if self.below or self.layer.h_columns:
-            return source.old, source.newest
-        newest = min(self.tile, self.layer.inputs)
-        return self.layer.inputs - newest, newest
-
-    def begin(self) -> None:
-        if self.layer.start:
-            self.starts = self.b.variable(0)  # whether the next step is the first one
 
     def zero(self) -> int:
         for row in self.b.each(self.blocks):
@@ -118,7 +120,7 @@ class RowBlockLayer(TurningX):
     def ahead(self, first: Sum) -> None:
         self.load(0, words_of(self.streamed))
 
-    def newest_h(self, step: Sum, later: Sum | int, number: Sum) -> Iterator[tuple[int, Sum | int]]:
+    def newest_h(self, step: Sum, later: Value, number: Sum) -> Iterator[tuple[int, Value]]:
         for group in self.b.each(self.groups):
             yield self.mask, self.h_before(number + 1) + group * self.h_stride
 
@@ -127,106 +129,92 @@ class RowBlockLayer(TurningX):
 
     def frame(self, frame: Frame) -> None:
         frame.following()
-        source = self.projection or self
-        vectors = [("h", source.h_before(self.done), source.h_stride)] if self.layer.h_columns else []
-        if self.below:
-            vectors.append(("x", self.below.h_before(self.done + 1), self.below.h_stride))
+        own, below = self.projection or self, self.below
+        h = Vector("h", self.h_columns, own.h_before(self.done), own.h_stride, self.pinned)
+        if below:
+            x = Vector("x", self.layer.inputs, below.h_before(self.done + 1), below.h_stride)
         else:
-            vectors.insert(0, ("x", self.x_at(frame.first), self.x_stride))
+            x = Vector("x", self.layer.inputs, self.x_at(frame.first), self.x_stride)
             self.await_x(self.groups)
+        early, late = (h, x) if below or not self.h_columns else (x, h)
         for row in self.b.each(self.blocks):
-            self._row_block(row, vectors[0], vectors[-1], *self._late)
+            self._first_columns(row, early)
+            self._last_columns(row, late, late.held, self.late_newest, self.before)
         self.free_x()
         if self.layer.start:
             self.b.assign(self.starts, 0)
         if self.resets:
-            reset = "h", self.h_before(self.done) + self.elements - self.h_columns, self.h_stride
+            first, columns = self.h_before(self.done) + self.elements - self.h_columns, self.layer.h_columns
             for row in self.b.each(self.blocks):
-                self._behind_reset(row, reset)
+                reset = Vector("h", columns, first, self.h_stride)
+                self._last_columns(row, reset, self.h_columns, self.newest, self, resets=False)
 
-    def _row_block(self, row, early, late, old, newest):
-        """All products of a row block for all groups, and its hidden units."""
-        b = self.b
-        self._begin(row)
-        whole = self.h_columns and (self.h_columns if self.below else self.layer.inputs)
-        begin = self._pinned_of(early)
-        alone = int(self.groups == 1)
+    def _first_columns(self, row, vector):
+        """What a row block begins with: the bias, and the products of the vector that has long been there."""
+        b, alone = self.b, int(self.groups == 1)
         for group in b.each(self.groups):
             if self.first:
                 self._bias()
                 if self.layer.start:
                     for _ in b.when(self.starts):
-                        self.constants(self.first_tiles, self.layer.start.first_columns, row, load=0)
-                self._products(group, early, begin, self.first, weight=self.bias, load=0, release=alone)
+                        self.one_sum(self.mask, self.constants(self.first_digits, row), {"load": 0})
+                fields = {"weight": self.bias, "load": 0, "release": alone}
+                self._products(row, group, vector, vector.held, self.first, **fields)
             else:
-                self._bias({"store": 1, "target": self.entry + group, "release": alone})
-        if self.groups > 1:
+                self._bias({"store": 1, "target": self._entry(row) + group, "release": alone})
+        if not alone:
             self.release(self.bias + self.first)
-        self._pinned_products(row, early)
-        self._columns(early, begin + self.first, whole)
-        for _ in b.unless(row):  # all but the newest elements must be there
-            self.before.settle(self, 0)
-        self._pinned_products(row, late)
-        self._columns(late, self._pinned_of(late), old)
-        for _ in b.unless(row):  # ... and now the newest
-            self.before.settle(self, 1)
-        self._finish(row, late, old, newest)
+        self._columns(row, vector, vector.held + self.first, vector.columns)
 
-    def _behind_reset(self, row, reset):
-        """The products of r*h, and the hidden units."""
-        self._begin(row)
-        for _ in self.b.unless(row):
-            self.b.await_tokens(SPACE_H, self.tail[0])
-        self._columns(reset, self.h_columns, self.h_columns + self.old)
-        for _ in self.b.unless(row):
-            self.b.await_tokens(SPACE_H, self.tail[1])
-        self._finish(row, reset, self.h_columns + self.old, self.newest, resets=False)
+    def _last_columns(self, row, vector, first, newest, before, resets=True):
+        """Columns from one on, for which all but the newest elements must be there, and then these; and the units.
 
-    def _begin(self, row):
-        """Sums of the first group are in an entry; where they wait for r*h, each row block has its own."""
-        self.entry = self.sums + row * self.groups if self.resets else as_sum(self.sums)
-
-    def _finish(self, row, vector, first, columns, resets=True):
-        """The last columns of a row block, and its units; those of a GRU's r*h have its sums go on."""
-        for group, last in self.b.peeled(self.groups):
-            if self.resets and resets:  # sums are handed over, or kept
-                self._products(group, vector, first, columns, finish=1)
-                self._products(group, vector, first, columns, release=int(last))
+        A GRU's r*h, if it ``resets``, has its sums go on.
+        """
+        b, old = self.b, vector.columns - newest
+        for _ in b.unless(row):
+            before.settle(self, 0)
+        self._columns(row, vector, first, old)
+        for _ in b.unless(row):
+            before.settle(self, 1)
+        resets = resets and self.resets
+        for group, last in b.peeled(self.groups):
+            products = partial(self._products, row, group, vector, old, newest)
+            products(finish=1, release=int(last and not resets))
+            if resets:  # sums are handed over, and kept
+                products(release=int(last))
                 self.of_row(row, group, after=self.elements + self.done % 2 * self.turn, mode=MODE_RESET)
             else:
-                self._products(group, vector, first, columns, finish=1, release=int(last))
                 self.of_row(row, group, after=(self.done + 1) % 2 * self.turn)
+
+    def _entry(self, row):
+        """Of the first group's sums; where they wait for r*h, each row block has its own."""
+        return self.sums + row * self.groups if self.resets else as_sum(self.sums)
 
     def _bias(self, end=None):
         """Sums start from the bias, which stays in the lanes unless ``end`` tells what becomes of it."""
-        tiles = self.bias_tiles(0, 1)
-        for tile, (exponent, _) in zip(tiles, self.layer.bias_columns, strict=True):
-            words = {"stream": 1, "weight": tile.first_column, "columns": tile.columns}
-            start = {"load": 0} if tile.first_column else {"hold": 1}
-            last = end if end and tile is tiles[-1] else {}
-            self.mac(self.mask, space=SPACE_CONSTANT, operand=exponent, **words, **start, **last)
+        fields = {"space": SPACE_CONSTANT, "stream": 1}
+        digits = [
+            fields | {"operand": exponent, "weight": tile.first_column, "columns": tile.columns}
+            for tile, exponent in self.bias_digits(0, 1)
+        ]
+        self.one_sum(self.mask, digits, end=end)
 
-    def _pinned_of(self, vector):
-        """Columns on chip of those that a vector meets."""
-        return self.pinned if vector[0] == "h" else 0
-
-    def _pinned_products(self, row, vector):
-        if held := self._pinned_of(vector):
-            self._products(0, vector, 0, held, stream=0, weight=self.weights + row * held)
-
-    def _columns(self, vector, start, stop):
-        """Tile after tile, each for all groups."""
+    def _columns(self, row, vector, start, stop):
+        """Those on chip, and then tile after tile, each for all groups."""
+        if vector.held:
+            weight = self.address[self.resident[0]] + row * vector.held
+            self._products(row, 0, vector, 0, vector.held, stream=0, weight=weight)
         for first, columns in self.b.tiles(start, stop, self.tile):
             for group, last in self.b.peeled(self.groups):
-                self._products(group, vector, first, columns, release=int(last))
+                self._products(row, group, vector, first, columns, release=int(last))
 
-    def _products(self, group, vector, first, columns, **fields):
+    def _products(self, row, group, vector, first, columns, **fields):
         """Columns of the row block times elements of a group's vector, added to the group's sum."""
-        part, base, stride = vector
-        fields = {"stream": 1, "operand": base + group * stride + first} | fields
-        self.add(self.mask, self.entry + group, part=part, columns=columns, **fields)
+        fields = {"stream": 1, "operand": vector.first + group * vector.stride + first} | fields
+        self.add(self.mask, self._entry(row) + group, part=vector.part, columns=columns, **fields)
 
-    def of_row(self, row: Sum, group: Sum, **fields: Sum | int) -> None:
+    def of_row(self, row: Sum, group: Sum, **fields: Value) -> None:
         first, stride = group * self.h_stride, self.groups * self.h_stride
         self.cell(self.mask, row, first=first, **{"state_stride": stride} | fields)
 

@@ -32,7 +32,7 @@ from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
 from .layer import DOWN, MIN_TILE_CYCLES, UP, Frame, ResidentBias, StreamedLayer, ring_words, words_of
 from .stack import StackPlanner
-from .sums import Sum, as_sum
+from .sums import Sum, Value, as_sum
 
 
 class SaccLayer(ResidentBias):
@@ -56,7 +56,7 @@ class SaccLayer(ResidentBias):
         x, triangles = self.column_tiles("x", shape.inputs, self.tile), self._triangles(pinned, self.blocks)
         self.resident = (*self.bias_tiles(), *held[DOWN], *held[UP])
         self.streamed = (*x, *triangles[DOWN], *triangles[UP])
-        self.held = self.bias_words, self.bias_words + words_of(held[DOWN])  # first pinned word of either direction
+        self.held = held[DOWN]  # behind these are those of the passes up
         x, down, up = words_of(x), words_of(triangles[DOWN]), words_of(triangles[UP])
         self.triangles = (x, down), (x + down, up)  # first word and words of either direction; W_x is in front of them
         self.own = {
@@ -64,9 +64,9 @@ class SaccLayer(ResidentBias):
             "h_elements": self.width * (1 if self.times == 1 else 1 + self.pairs),
             "states": self.times * self.sequences * self.width,
         }
-        held = max(self.units, self.tile * self.blocks)
+        most = max(self.units, self.tile * self.blocks)
         self.shared = {
-            "ring": max(2 * held, ring_words(held, config)),
+            "ring": max(2 * most, ring_words(most, config)),
             "finish_entries": 2 * self.times,
             "x_elements": self.pairs * self.x_stride,
         }
@@ -96,10 +96,10 @@ class SaccLayer(ResidentBias):
         for _ in self.b.when(self.done % 2, zero=not same_step):
             super().settle(after, part, take)
 
-    def left(self, number: Sum) -> Sum | int:
+    def left(self, number: Sum) -> Value:
         return number % 2 * sum(self.tail)
 
-    def newest_h(self, step: Sum, later: Sum | int, number: Sum) -> Iterator[tuple[int, Sum | int]]:
+    def newest_h(self, step: Sum, later: Value, number: Sum) -> Iterator[tuple[int, Value]]:
         for direction in self.directions(number):
             yield self.of_step[direction], self.h + self._place(step)
 
@@ -219,7 +219,9 @@ class SaccLayer(ResidentBias):
     # Passes
 
     def _pass(self, direction, step):
-        word = self.b.variable(self.weights + self.held[direction]) if self.pinned else None
+        word = None
+        if self.pinned:
+            word = self.b.variable(self.address[self.held[0]] + direction * words_of(self.held))
         if direction == DOWN:
             short = int(self.newest < self.units)  # the last row block has fewer units, so it is written out
             pinned = min(self.pinned, self.blocks - short)

@@ -22,12 +22,12 @@ from collections.abc import Iterator, Sequence
 
 from ..errors import ConfigError
 from ..machine.config import GATES, EngineConfig
-from ..machine.isa import MODE_ZERO, SPACE_CONSTANT, SPACE_H, VECTORS_BITS
+from ..machine.isa import SPACE_H, VECTORS_BITS
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
 from .layer import Frame, ResidentBias, TurningX, check_beat, ring_words, words_of
 from .stack import StackPlanner
-from .sums import Sum, as_sum
+from .sums import Sum, Value, as_sum
 
 CASES = (1, 2, 3)
 TILE_CYCLES = 64
@@ -165,18 +165,14 @@ class BatchLayer(TurningX, ResidentBias):
         """First element of h that a step of a batch starts from."""
         return self.h + step * (self.layer.outputs if self.slots > 1 else 0)
 
-    def h_after(self, step: Sum, later: int) -> Sum | int:
+    def h_after(self, step: Sum, later: int) -> Value:
         """... and of its own: that of the last one is where the first one of the next batch finds it."""
         return self.h_from(step + 1) if later else self.h
 
-    def newest_h(self, step: Sum, later: int, number: Sum) -> Iterator[tuple[int, Sum | int]]:
+    def newest_h(self, step: Sum, later: int, number: Sum) -> Iterator[tuple[int, Value]]:
         yield self.mask, self.h_after(step, later)
 
     # Instructions
-
-    def begin(self) -> None:
-        if self.layer.start:
-            self.starts = self.b.variable(0)  # whether the next step is the first one
 
     def zero(self) -> int:
         if self.layer.start:
@@ -189,7 +185,7 @@ class BatchLayer(TurningX, ResidentBias):
     def frame(self, frame: Frame) -> None:
         alone = self.before is self
         if not alone:
-            self._tokens()
+            self.make_tokens(self.layer.outputs)  # the layer above, for example, took those of the step before
         for step, _ in frame.steps():
             self.start_sums(self.mask, step * self.blocks, finish=False)
         if self.layer.start:
@@ -206,14 +202,9 @@ class BatchLayer(TurningX, ResidentBias):
     def _first_sums(self):
         """What is added to the sums of the first step."""
         for _ in self.b.when(self.starts):
-            for tile, (exponent, _) in zip(self.first_tiles, self.layer.start.first_columns, strict=True):
-                words = {"weight": self.address[tile], "columns": tile.columns, "slots": self.blocks}
-                self.add(self.mask, self.sums, space=SPACE_CONSTANT, operand=exponent, **words)
+            digits = self.constants(self.first_digits, slots=self.blocks)
+            self.one_sum(self.mask, digits, {"source": self.sums}, entry=self.sums)
         self.b.assign(self.starts, 0)
-
-    def _tokens(self):
-        """Tokens of h for the first step of a batch: the layer above, for example, took those of the step before."""
-        self.b.emit("CELL", units=self.layer.outputs, mask=1, mode=MODE_ZERO, state=self.scratch, signal=1)
 
     def _batch_products(self, frame):
         """All streamed tiles of W_x for the steps of a batch."""
@@ -248,7 +239,7 @@ class BatchLayer(TurningX, ResidentBias):
         x_tokens = {}
         if not self.below:
             self._input(x, self.pinned, wait=int(not self.x_tiles), last=1)
-            x_tokens = {"wait": 1, "take": 1, "free": int(not self.keeps_x)}
+            x_tokens = {"wait": 1, "take": 1, "free": int(self.frees_x)}
         for tile in self.step_tiles:
             fields = {"wait": 1, "take": 1} if tile.part == "h" else x_tokens
             operand = self.h_from(step) + tile.first_column if tile.part == "h" else x

@@ -17,7 +17,7 @@ from ..machine.layout import Image
 from ..machine.network import Network
 from ..machine.plan import Plan
 from .head import HeadLayer
-from .layer import Frame, StreamedLayer
+from .layer import Frame, StreamedLayer, words_of
 from .registers import program
 from .sums import as_sum
 from .tree import Loops
@@ -89,17 +89,13 @@ class StackPlanner:
         self.heads_behind = () if network.head_every_step else self.heads  # behind the last step
         gathers = self.heads_behind[: int(network.gathers)]  # its sums grow with every step
         self.round = (*self.layers, *gathers) if self.heads_behind or self.answers else self.all
-        for before, layer in zip((self.round[-1], *self.round[:-1]), self.round, strict=True):
-            layer.before, layer.last, layer.sends = before, layer is self.round[-1], False
-        for below, layer in pairwise(self.layers):
-            layer.below = below
+        self.layers[0].before = self.round[-1]
+        for below, layer in pairwise(self.all):
+            layer.before = layer.below = below
             below.projection = layer if below.layer.projected else None
-        self.all[-1].sends = True
-        for below, head in pairwise((self.layers[-1], *self.heads)):
-            head.before = head.below = below
         for layer in self.all:
+            layer.last, layer.sends = layer is self.round[-1], layer is self.all[-1]
             layer.source = self.layers[0]
-        self.layers[0].keeps_x = network.last_of_x > 0
         self._place()
 
     @classmethod
@@ -146,16 +142,14 @@ class StackPlanner:
             self._divide()
 
     def _divide(self):
-        config, first = self.config, 0
-        resident = image = sum(layer.words[0] for layer in self.all)
+        config = self.config
+        resident = image = sum(words_of(layer.resident) for layer in self.all)
         base = {"accumulators": 1, "h_elements": 0, "states": 0}
         for layer in self.all:
-            layer.b = self.b
             layer.fit(config.weight_words - resident)
-            layer.weights, layer.image = first, image
             layer.sums, layer.h, layer.c = base.values()
-            layer.x = layer.below.h if layer.below else 0
-            first, image = first + layer.words[0], image + layer.words[1]
+            layer.x, layer.image = layer.below.h if layer.below else 0, image
+            image += words_of(layer.streamed)
             base = {memory: first + layer.own.get(memory, 0) for memory, first in base.items()}
         shared = ("finish_entries", "ring", *base)
         most = {name: max(layer.shared.get(name, 0) for layer in self.all) for name in shared}
@@ -171,8 +165,8 @@ class StackPlanner:
         x_elements = self.layers[0].shared["x_elements"]
         needs = {"weight_words": resident + most.pop("ring"), "x_elements": x_elements, **most}
         self.needs = {field: need + base.get(field, 0) for field, need in needs.items()}
-        has = {field: getattr(config, field) for field in self.needs}
-        if lacking := {field: (has[field], need) for field, need in self.needs.items() if has[field] < need}:
+        found = ((field, getattr(config, field), need) for field, need in self.needs.items())
+        if lacking := {field: (has, need) for field, has, need in found if has < need}:
             raise TooSmall(lacking, self.batch, self.layers[0].sequences)
 
     def _kept(self):
@@ -229,7 +223,7 @@ class StackPlanner:
         shared = b.since_zero() if self.batch == 1 else None
         for layer in self.all:
             layer.done = shared or b.since_zero()
-        if any(layer.words[1] for layer in self.all):
+        if any(layer.streamed for layer in self.all):
             b.emit("RING", base=self.resident)
         b.emit("BUFFERS", count=first.buffers)
         for layer in self.all:

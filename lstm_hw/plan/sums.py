@@ -73,7 +73,7 @@ class Sum:
         two = all(2 * stride == self.modulus for stride in modular.values())
         return frozenset(modular), self.modulus // 2 if two else 0
 
-    def __add__(self, other: Sum | int) -> Sum:
+    def __add__(self, other: Value) -> Sum:
         other = as_sum(other)
         if self.modulus and other.modulus:
             raise ProgramError("sum of indices", "two moduli", "must have one at most")
@@ -94,10 +94,10 @@ class Sum:
     def __neg__(self) -> Sum:
         return self * -1
 
-    def __sub__(self, other: Sum | int) -> Sum:
+    def __sub__(self, other: Value) -> Sum:
         return self + -1 * as_sum(other)
 
-    def __rsub__(self, other: Sum | int) -> Sum:
+    def __rsub__(self, other: Value) -> Sum:
         return as_sum(other) + -1 * self
 
     def __mod__(self, turns: int) -> Sum:
@@ -109,7 +109,11 @@ class Sum:
         return _sum(0, terms, turns, constant) if any(t.stride for t in terms.values()) else Sum(constant)
 
 
-def as_sum(value: Sum | int) -> Sum:
+Value = Sum | int
+"""What a field, a count or a condition may be."""
+
+
+def as_sum(value: Value) -> Sum:
     """A number as a sum."""
     return value if isinstance(value, Sum) else Sum(int(value))
 

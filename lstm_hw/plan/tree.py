@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 
 from ..errors import ProgramError
 from ..machine.isa import CLEAR_REGISTER, REGISTER_BITS, STEPS_REGISTER
-from .sums import Sum, Term, as_sum
+from .sums import Sum, Term, Value, as_sum
 
 FOREVER = (1 << REGISTER_BITS) - 1
 
@@ -36,7 +36,7 @@ class Loop:
     """
 
     around: tuple[Loop, ...] = ()
-    parts: list[tuple[Sum | int, list]] = field(default_factory=list)
+    parts: list[tuple[Value, list]] = field(default_factory=list)
     counter: Loop | None = None
     carried: bool = False
     variable: bool = False
@@ -145,24 +145,24 @@ class Loops:
         self._around[0] = (*self._around[0], counter)
         return _of(counter)
 
-    def emit(self, op: str, comment: str | None = None, **fields: Sum | int) -> None:
+    def emit(self, op: str, comment: str | None = None, **fields: Value) -> None:
         """An instruction."""
         sums = {name: self._used(as_sum(value)) for name, value in fields.items()}
         self._into[-1].append(Emit(op, sums, comment))
 
-    def await_tokens(self, space: int, tokens: int) -> None:
-        """Wait for tokens and take them; nothing for none."""
+    def await_tokens(self, space: int, tokens: int, take: int = 1) -> None:
+        """Wait for tokens and take them, or leave them there; nothing for none."""
         if tokens:
-            self.emit("MAC", space=space, columns=1, slots=1, wait=1, take=1, offset=tokens - 1)
+            self.emit("MAC", space=space, columns=1, slots=1, wait=1, take=take, offset=tokens - 1)
 
     # Loops
 
-    def each(self, *bounds: Sum | int, counts: Sum | None = None) -> Iterator[Sum]:
+    def each(self, *bounds: Value, counts: Sum | None = None) -> Iterator[Sum]:
         """``for index in each(n)``; bounds as those of ``range``, of which a Sum needs a step of 1 or -1."""
         start, turns, step = _range(*bounds)
         yield from (index for index, _ in self.parts(turns, start=start, step=step, counts=counts))
 
-    def peeled(self, *bounds: Sum | int, idle: Sum | int = 0, of: int | None = None) -> Iterator[tuple[Sum, bool]]:
+    def peeled(self, *bounds: Value, idle: Value = 0, of: int | None = None) -> Iterator[tuple[Sum, bool]]:
         """``for index, last in peeled(n)``: the last turn is written out; there must be one where n is a Sum.
 
         So many ``idle`` turns follow, which do nothing, to make it ``of`` turns: what is known to be moved can be taken
@@ -176,8 +176,8 @@ class Loops:
 
     def parts(
         self,
-        *counts_of: Sum | int,
-        start: Sum | int = 0,
+        *counts_of: Value,
+        start: Value = 0,
         step: int = 1,
         counts: Sum | None = None,
         of: int | None = None,
@@ -223,7 +223,7 @@ class Loops:
 
     # Conditions
 
-    def when(self, test: Sum | int, zero: bool = False) -> Iterator[None]:
+    def when(self, test: Value, zero: bool = False) -> Iterator[None]:
         """``for _ in when(sum)``: done once if it is not zero."""
         test = self._used(as_sum(test))
         if test.known:
@@ -235,16 +235,16 @@ class Loops:
         if not node.body and test is not self.clear:
             self._into[-1].pop()  # nothing is done
 
-    def unless(self, test: Sum | int) -> Iterator[None]:
+    def unless(self, test: Value) -> Iterator[None]:
         """``for _ in unless(sum)``: done once if it is zero."""
         return self.when(test, zero=True)
 
-    def either(self, test: Sum | int) -> Iterator[bool]:
+    def either(self, test: Value) -> Iterator[bool]:
         """``for yes in either(sum)``: done with True if it is not zero, and with False if it is."""
         yield from (True for _ in self.when(test))
         yield from (False for _ in self.unless(test))
 
-    def kept(self, group: Sum | int, of_x: bool = False) -> Iterator[None]:
+    def kept(self, group: Value, of_x: bool = False) -> Iterator[None]:
         """``for _ in kept(group)``: done once if that group of the latest h is kept; waits until it is known.
 
         With lists, if that element of it, or ``of_x``, changed.
@@ -262,7 +262,7 @@ class Loops:
 
     # Variables
 
-    def variable(self, start: int = 0, plus: Sum | int = 0) -> Sum:
+    def variable(self, start: int = 0, plus: Value = 0) -> Sum:
         """A value that :meth:`advance` and :meth:`assign` change, where no sum of indices tells it."""
         value = _of(Variable(tuple(map(id, self._into))))
         self.assign(value, start, plus)
@@ -272,7 +272,7 @@ class Loops:
         """Add a number to a variable, modulo a limit or without."""
         self._into[-1].append(Change(_variable(self._used(variable)), by, limit=limit))
 
-    def assign(self, variable: Sum, value: int, plus: Sum | int = 0) -> None:
+    def assign(self, variable: Sum, value: int, plus: Value = 0) -> None:
         """Set a variable, to a number and what another one is now, which is counted: no instruction copies it."""
         self._into[-1].append(Change(_variable(self._used(variable)), value, sets=True))
         for _ in self.each(plus):

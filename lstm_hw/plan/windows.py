@@ -8,7 +8,7 @@ from ..machine.config import EngineConfig
 from ..machine.layout import Tile
 from ..machine.network import LayerShape
 from .layer import MOST_SLOTS, StreamedLayer
-from .sums import Sum
+from .sums import Value
 
 
 def spans(blocks: int) -> list[tuple[int, int]]:
@@ -80,12 +80,12 @@ def window_tiles(
 class Windows(StreamedLayer):
     """MACs on windows of operands: a ``window`` is the fields of a MAC that brings one, with ``fill`` elements."""
 
-    def fill_window(self, window: dict[str, Sum | int]) -> None:
+    def fill_window(self, window: dict[str, Value]) -> None:
         """A window, and no products."""
         self.b.emit("MAC", "the next window", gather=1, columns=window["fill"], slots=1, **window)
 
     def multiply_window(
-        self, tile: Tile, comment: str | None, window: dict[str, Sum | int] | None, **fields: Sum | int
+        self, tile: Tile, comment: str | None, window: dict[str, Value] | None, **fields: Value
     ) -> None:
         """Products of the window that is there, the row blocks of a tile, while the next one comes, if there is one.
 
