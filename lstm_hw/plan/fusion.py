@@ -204,8 +204,9 @@ class FusionLayer(ResidentBias):
                     column = at * (self.contexts * max(1, self.chunk))  # not zero behind the first steps
                     for _ in b.when(context or column):
                         b.await_tokens(SPACE_H, self.layer.outputs)
-                sums, ahead = self.sums_of(batch, at), (batch + 1, at * self.contexts + context)
-                self._step(1 << context, sums, self._before(at, context), self.place * at, ahead=ahead)
+                sums, before = self.sums_of(batch, at), self._before(at, context)
+                ahead = (batch + 1, at * self.contexts + context) if self.chunk else None
+                self._step(1 << context, sums, before, self.place * at, ahead=ahead)
                 if self.alone and not context:
                     self._take_some(batch + 2, at, later)
 
@@ -221,9 +222,8 @@ class FusionLayer(ResidentBias):
             for context in range(self.contexts):
                 before = self._before(at, context)
                 for _ in b.unless(until_last):
-                    step = self._step if context else self._step_in_place
                     sums = self.sums_of(batch, end if self.below else at)
-                    step(self.newest_context, sums, before, self.last_place, rotate=context)
+                    self._step(self.newest_context, sums, before, self.last_place, context, in_place=not context)
                 b.advance(until_last, -1)
                 if end or context < self.contexts - 1:
                     for _ in b.when(more):
@@ -236,45 +236,36 @@ class FusionLayer(ResidentBias):
         """The place of the h of the step before one."""
         return self.place * (at if context else (at + (self.sets - 1)) % self.sets)
 
-    def _step(self, mask, sums, before, after, rotate=-1, ahead=None):
-        """A step, from and to a place of h. The tokens of the step before are still there if the layer is alone."""
-        length = self.layer.outputs
-        if ahead and self.chunk:
-            batch, step = ahead
-        else:
-            ahead = self.load(self.x_words, self.blocks * length)
+    def _step(self, mask, sums, before, after, rotate=-1, ahead=None, in_place=False):
+        """A step, from and to a place of h, with the x products of a step of the next batch if it is told which.
+
+        ``in_place`` it is from and to the same bank: all sums but for the newest column, and only then hidden units.
+        The tokens of the step before are still there if the layer is alone.
+        """
+        length, first = self.layer.outputs, (self.layer.outputs - 1) * in_place
+        batch, step = ahead or (None, 0)
+        for row in self.b.each(self.blocks if first else 0):
+            self.load(self.x_words + row * length, first)
+            self._h_products(mask, sums + row, before, first, rotate)
+        if not (in_place or ahead):
+            self.load(self.x_words, self.blocks * length)
         for row, left in self.rows():
             if ahead:
                 self.load(self.rest_words + (step * self.blocks + row) * self.chunk, self.chunk)
-                self.load(self.x_words + row * length, length)
+            if in_place or ahead:
+                self.load(self.x_words + first + row * length, length - first)
+            if ahead:
                 self._x_products(batch, row, step * self.chunk, columns=self.chunk)
-            self._h_products(mask, sums + row, before, length, rotate, finish=1)
+            self._h_products(mask, sums + row, before, length - first, rotate, first=first, finish=1)
             self.cell(mask, row, after, left)
-        self._take_tokens()
-
-    def _step_in_place(self, mask, sums, before, after, rotate):
-        """A step from and to the same bank: all sums but for the newest column, and only then hidden units."""
-        b, length = self.b, self.layer.outputs
-        newest = length - 1
-        if newest:
-            for row in b.each(self.blocks):
-                self.load(self.x_words + row * length, newest)
-                self._h_products(mask, sums + row, before, newest, rotate)
-        for row, left in self.rows():
-            self.load(self.x_words + newest + row * length, 1)
-            self._h_products(mask, sums + row, before, 1, rotate, first=newest, finish=1)
-            self.cell(mask, row, after, left)
-        self._take_tokens()
+        if self.alone:
+            self.b.await_tokens(SPACE_H, length)
 
     def _h_products(self, mask, sums, place, columns, rotate, first=0, **fields):
         if self.alone:
             fields |= {"wait": 1, "offset": first}
         vector = {"part": "h", "operand": self.h + place + first, "rotate": rotate % self.contexts}
         self.add(mask, sums, columns=columns, stream=1, release=1, **vector, **fields)
-
-    def _take_tokens(self):
-        if self.alone:
-            self.b.await_tokens(SPACE_H, self.layer.outputs)
 
 
 class FusionHead(HeadLayer):
