@@ -42,8 +42,6 @@ class BandLayer(CompressedLayer):
 
     def __init__(self, planner: CompressedSaccPlanner, shape: LayerShape, number: int) -> None:
         super().__init__(planner, shape, number)
-        count = len(planner.network.recurrent)
-        self.stacked, self.copies = count > 1, int(number + 1 < count)
         length = shape.outputs
         if length % H_GROUP:
             raise ConfigError("network", f"{length} units", f"must be a multiple of {H_GROUP} for {planner.name}")

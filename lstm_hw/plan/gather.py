@@ -21,7 +21,7 @@ from ..machine.network import LayerShape, Network
 from .dense import ResidentLayer, ResidentPlanner
 from .layer import Frame
 from .sums import Sum
-from .windows import Windows, window_tiles
+from .windows import ZEROS, Windows, window_tiles
 
 
 class GatherLayer(Windows, ResidentLayer):
@@ -135,8 +135,7 @@ class GatherPlanner(ResidentPlanner):
         super().__init__(network, config)
         windows = [tile for layer in self.layers for tile in layer.resident if tile.kept]
         if not windows:
-            rule = "must have so many zeros in every row that lanes gain by leaving them out, as with [prune] pattern"
-            raise ConfigError("model", "weights without enough zeros for the schedule gather", rule)
+            raise ConfigError("model", "weights without enough zeros for the schedule gather", ZEROS)
         for layer, behind in zip(self.layers, self.layers[1:], strict=False):
             layer.behind = behind
         for layer in self.layers:

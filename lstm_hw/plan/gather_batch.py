@@ -22,7 +22,7 @@ from ..machine.network import Network
 from .layer import Frame, words_of
 from .sbe import BatchLayer, BatchPlanner
 from .sums import Sum, Value, as_sum
-from .windows import Windows, window_tiles
+from .windows import ZEROS, Windows, window_tiles
 
 BIAS = 1
 """First accumulator entry of the bias: behind the one that is zero."""
@@ -35,15 +35,15 @@ class GatherBatchLayer(Windows, BatchLayer):
 
     Attributes
     ----------
-    stacked : bool
-        Whether it takes turns with others.
     copies : int
-        Of its h, for the layer above, each with a c: 1 or 0.
+        Of its h, for the layer above, each with a c.
     times : int
         That cells work on each unit and step.
     states : int
         From c to that of the copy.
     """
+
+    slots = 1
 
     @property
     def answers(self) -> bool:
@@ -56,23 +56,16 @@ class GatherBatchLayer(Windows, BatchLayer):
         finishes the sums."""
         return BIAS if "accumulators" in self.shared else self.sums + self.batch * self.blocks
 
-    def cut(self, planner: BatchPlanner) -> tuple[list[Tile], list[Tile], list[Tile]]:
-        self.slots, layers = 1, len(planner.network.recurrent)
-        self.stacked, self.copies = layers > 1, int(self.number + 1 < layers)
-        self.times = 1 + self.copies
-        return self.cut_windows(planner.asked[self.number])
+    @property
+    def times(self) -> int:
+        return 1 + self.copies
 
-    def cut_windows(self, pinned: int) -> tuple[list[Tile], list[Tile], list[Tile]]:
-        """Tiles as of :meth:`cut`."""
-        per_beat = self.x_per_beat
-        x = window_tiles(self.layer, self.number, "x", self.config, per_beat, least=2)
+    def cut(self, pinned: int) -> tuple[list[Tile], list[Tile], list[Tile]]:
+        x = window_tiles(self.layer, self.number, "x", self.config, self.x_per_beat, least=2)
         hidden = window_tiles(self.layer, self.number, "h", self.config)
         for part, tiles in (("x", x), ("h", hidden)):
             if not tiles:
-                rule = (
-                    "must have so many zeros in every row that lanes gain by leaving them out, as with [prune] pattern"
-                )
-                raise ConfigError("model", f"W_{part} without enough zeros for windows", rule)
+                raise ConfigError("model", f"W_{part} without enough zeros for windows", ZEROS)
         self.tile = x[0].columns
         # Tiles of a loop are alike: as wide, and with as many words.
         counts = [sum(tile.columns for tile in x[-behind:]) for behind in range(1, len(x) + 1)]
@@ -84,11 +77,6 @@ class GatherBatchLayer(Windows, BatchLayer):
             raise ConfigError("pinned", pinned, rule)
         streamed, most = x[:-behind], max(tile.kept for tile in x[:-behind])
         return [replace(tile, kept=most) for tile in streamed], x[-behind:], hidden
-
-    @property
-    def x_per_beat(self) -> int:
-        """Of whose columns windows of x are a multiple."""
-        return self.config.x_per_beat if self.config.contexts == 1 and not self.number else 1
 
     def keep(self, tiles: Sequence[Tile]) -> None:
         super().keep(tiles)

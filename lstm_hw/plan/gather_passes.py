@@ -29,7 +29,7 @@ class PassLayer(GatherBatchLayer):
     whole = False
     step = as_sum(0)
 
-    def cut_windows(self, pinned: int) -> tuple[list[Tile], list[Tile], list[Tile]]:
+    def cut(self, pinned: int) -> tuple[list[Tile], list[Tile], list[Tile]]:
         config, shape, planner, per_beat = self.config, self.layer, self.planner, self.x_per_beat
         most = max(shape.blocks(config.rows) for shape in planner.network.recurrent)
         height = planner.height if self.blocks == most else min(planner.height, max(1, self.blocks - 1))

@@ -149,6 +149,10 @@ class StreamedLayer(ABC):
         Whether its frame is the last in a round, and whether its h is the output.
     frees_x : bool
         Whether nobody reads x from the stream behind it.
+    stacked : bool
+        Whether layers take turns.
+    copies : int
+        Of its h that a layer above it needs, beside its own: 1 or 0.
     starts : Sum
         Of one that begins from a state where weights stream: whether its next step is the first one.
     """
@@ -171,6 +175,7 @@ class StreamedLayer(ABC):
         self.x_stride = -(-shape.inputs // config.x_per_beat) * config.x_per_beat
         self.sequences, self.mask = config.contexts, (1 << config.contexts) - 1
         self.frees_x = number == planner.network.last_of_x
+        self.stacked, self.copies = len(planner.network.recurrent) > 1, int(number + 1 < len(planner.network.recurrent))
 
     # What a schedule adds
 

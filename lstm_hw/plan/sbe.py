@@ -70,17 +70,19 @@ class BatchLayer(TurningX, ResidentBias):
         Those of them that do not stay on chip.
     x_words : int
         Of ``x_tiles``.
-    slots : int
-        Vectors of h that wait for the layer above: 1 or the batch.
     """
 
     whole = True
 
+    @property
+    def slots(self) -> int:
+        """Vectors of h that wait for the layer above: 1 or the batch."""
+        return self.batch if self.planner.reads_all(self.number) else 1
+
     def __init__(self, planner: BatchPlanner, shape: LayerShape, number: int) -> None:
         super().__init__(planner, shape, number)
         self.case, self.tail = planner.case, (shape.outputs,)
-        self.slots = self.batch if planner.reads_all(number) else 1
-        self.x_tiles, self.pinned_tiles, hidden = self.cut(planner)
+        self.x_tiles, self.pinned_tiles, hidden = self.cut(planner.asked[number])
         self.x_words, self._x_tile = words_of(self.x_tiles), max((tile.words for tile in self.x_tiles), default=0)
         self.pinned = sum(tile.columns for tile in self.pinned_tiles)
         self.step_tiles = [*self.pinned_tiles, *hidden]
@@ -90,10 +92,15 @@ class BatchLayer(TurningX, ResidentBias):
         self.own = {"h_elements": self.slots * shape.outputs, "states": states}
         self.keep({1: self.step_tiles, 2: [], 3: self.pinned_tiles}[self.case])
 
-    def cut(self, planner: BatchPlanner) -> tuple[list[Tile], list[Tile], list[Tile]]:
+    @property
+    def x_per_beat(self) -> int:
+        """Of whose columns tiles of x are a multiple."""
+        return self.config.x_per_beat if self.config.contexts == 1 and not self.number else 1
+
+    def cut(self, pinned: int) -> tuple[list[Tile], list[Tile], list[Tile]]:
         """Tiles of W_x that stream, the others of so many columns at least, and those of W_h."""
-        shape, number, config, pinned = self.layer, self.number, self.config, planner.asked[self.number]
-        per_beat = config.x_per_beat if config.contexts == 1 and not number else 1
+        shape, number, config, planner = self.layer, self.number, self.config, self.planner
+        per_beat = self.x_per_beat
         self.tile = tile = planner.tile_columns or tile_of(self.blocks, per_beat)
         if tile % per_beat:
             raise ConfigError("tile_columns", tile, f"must be whole beats of x_per_beat = {per_beat} elements")
@@ -285,12 +292,8 @@ class BatchPlanner(StackPlanner):
     """
 
     name = "sbe"
-    takes = (
-        "an initial state",
-        "peepholes",
-        "plain layers",
-        "a skip",
-    )  # a step's projection would come before the next step
+    # No projection: a step's would come before the next step.
+    takes = "an initial state", "peepholes", "plain layers", "a skip"
     layer = BatchLayer
 
     def __init__(

@@ -229,14 +229,18 @@ class StackPlanner:
         for layer in self.all:
             layer.begin()
         for _ in b.cleared():
-            for layer in self.all:
-                layer.prime()
-            tokens = sum(layer.zero() for layer in self.all)
-            b.await_tokens(SPACE_H, tokens - sum(first.before.tail))
+            self._zero(self.all, sum(first.before.tail))
         if self.batch == 1:
             self._steps(shared)
         else:
             self._batches()
+
+    def _zero(self, layers, tail):
+        """The state that layers begin from, with so many tokens as of a step before."""
+        for layer in layers:
+            layer.prime()
+        tokens = sum(layer.zero() for layer in layers)
+        self.b.await_tokens(SPACE_H, tokens - tail)
 
     def _steps(self, done):
         b = self.b

@@ -85,10 +85,7 @@ class PhasePlanner(StackPlanner):
         for layer in layers:
             layer.begin()
             layer.reach, layer.done = reach, done
-        for layer in layers:
-            layer.prime()
-        tokens, tail = sum(layer.zero() for layer in layers), sum(layers[0].tail)
-        b.await_tokens(SPACE_H, tokens - tail)
+        self._zero(layers, sum(layers[0].tail))
         next_reach = b.variable(layers[-1].zero_at) if following else None
         for step in b.steps(None if following else done):
             for layer in layers:
@@ -98,5 +95,5 @@ class PhasePlanner(StackPlanner):
                 if end is not None and kept and (not back or waits not in LAST):
                     b.advance(end, (kept.kept - 1 if back else 1) * kept.stride, kept.kept * kept.stride)
         if following:
-            b.await_tokens(SPACE_H, tail)
+            b.await_tokens(SPACE_H, sum(layers[0].tail))
         return next_reach

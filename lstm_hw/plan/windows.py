@@ -10,6 +10,9 @@ from ..machine.network import LayerShape
 from .layer import MOST_SLOTS, StreamedLayer
 from .sums import Value
 
+ZEROS = "must have so many zeros in every row that lanes gain by leaving them out, as with [prune] pattern"
+"""What weights lack that are not cut into windows."""
+
 
 def spans(blocks: int) -> list[tuple[int, int]]:
     """Row blocks of the MACs that walk through a tile, (first, count) of each, about as many each."""
