@@ -152,6 +152,7 @@ ENGINES = {
     "ELU": _engine(chains=True, elu=True),
     "peepholes": _engine(peepholes=QFormat(1, 14), cells=2),
     "parallel cell": _engine(**_RESIDENT, rows=16, axi_data_bits=128, cells=5, parallel=True),
+    "split columns": _engine(**_RESIDENT, rows=32, axi_data_bits=128, split=2),
     "parallel cell of a GRU": _engine(**_RESIDENT, rows=16, axi_data_bits=128, kind="gru", cells=5, parallel=True),
 }
 """Engines that the coefficients are found from, by what they have beside others."""

@@ -23,14 +23,16 @@ from .table import FOLDER, Row, command, update
 CONFIG = "examples/vowels/vowels.toml"
 RESULT = f"{FOLDER}/schedules.json"
 SMALL_STEPS = 20
+PARALLEL, SPLIT = {"parallel": True}, {"parallel": True, "split": 4}
 SMALL = {
-    "lstm-8-20_64x1": (1, {}),
-    "lstm-8-20_64x1_parallel": (1, {}),
-    "lstm-8-20_64x1_parallel_table": (1, {"activation": "table"}),
-    "lstm-8-20_32x2": (2, {}),
-    "lstm-8-20_16x4": (4, {}),
+    "lstm-8-20_64x1": (1, {}, {}),
+    "lstm-8-20_64x1_parallel": (1, PARALLEL, {}),
+    "lstm-8-20_64x1_parallel_split": (1, SPLIT, {}),
+    "lstm-8-20_64x1_parallel_split_table": (1, SPLIT, {"activation": "table"}),
+    "lstm-8-20_32x2": (2, {}, {}),
+    "lstm-8-20_16x4": (4, {}, {}),
 }
-"""Engines of 64 lanes for a small layer, five cells or a parallel one: sequences side by side, and [quantize]."""
+"""Engines of 64 lanes for a small layer: sequences side by side, [engine] beside five cells, and [quantize]."""
 GOAL = 50
 """Cycles of a further step that one sequence of it may take."""
 SEQUENCES = (1, 2)
@@ -101,12 +103,11 @@ def rows(name, project, measured):
 def small_rows(images):
     """Rows of 8 inputs and 20 hidden units on 64 lanes with five cells, or a parallel one: one sequence, whose tail
     decides, and several side by side, whose columns fill it."""
-    for name, (contexts, quantize) in SMALL.items():
+    for name, (contexts, fields, quantize) in SMALL.items():
         rng = np.random.default_rng(0)
         layer = LstmWeights(*(rng.uniform(-0.5, 0.5, (80, *rest)) for rest in ((8,), (20,), ())))
         x = rng.uniform(-1, 1, (images * contexts, SMALL_STEPS, 8))
-        engine = {"rows": 64 // contexts, "contexts": contexts, "cells": 5, "x_per_beat": contexts}
-        engine |= {"parallel": True} if "parallel" in name else {}
+        engine = {"rows": 64 // contexts, "contexts": contexts, "cells": 5, "x_per_beat": contexts, **fields}
         project = convert(
             FloatModel((layer,)), calibration=x, x=x, engine=engine, quantize=quantize, name=name, progress=progress
         )

@@ -14,7 +14,7 @@ from .cell_unit import CellUnit, output_beat_layout
 from .clipped_counter import ClippedCounter
 from .group_judge import GroupJudge
 from .input_unit import InputUnit, x_beat_layout
-from .lane_group import LaneArray, control_layout, window_fields
+from .lane_group import LaneArray, control_layout, picking_fields
 from .lift import Lift
 from .list_path import ListPath
 from .load_path import LoadPath
@@ -78,7 +78,7 @@ class LanePath(wiring.Component):
             "finish": Cat(finished),
             "target": issue.target,
             **({"place": issue.place} if config.lists else {}),
-            **{name: issue[name] for name in window_fields(config)},
+            **{name: issue[name] for name in picking_fields(config)},
         }
         for name, value in sources.items():
             for stage in range(CONTROL_LEAD + SKEW[name]):

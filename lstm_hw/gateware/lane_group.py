@@ -9,7 +9,7 @@ from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
-from ..machine.config import LUT_ENTRIES, EngineConfig
+from ..machine.config import LUT_ENTRIES, PLACES, EngineConfig
 from ..machine.latency import DRAINED, drain_latency
 from .choice import chosen
 from .lane import lane, lane_pair, separated
@@ -33,7 +33,7 @@ def control_layout(config: EngineConfig) -> data.StructLayout:
             "store": config.contexts,
             "finish": config.contexts,
             **target_fields(config),
-            **window_fields(config),
+            **picking_fields(config),
         }
     )
 
@@ -45,9 +45,12 @@ def target_fields(config: EngineConfig) -> dict[str, range]:
     return {"target": range(max(config.accumulators, config.finish_entries))}
 
 
-def window_fields(config: EngineConfig) -> dict[str, ShapeLike]:
+def picking_fields(config: EngineConfig) -> dict[str, ShapeLike]:
     """Of an engine with windows: whether rows pick their operands, from which window, and whether the operand of the
-    column goes to the other one, to which place."""
+    column goes to the other one, to which place. Of one that splits columns: whether operands are those that groups
+    have kept, or that of the column is kept, at which place, and whether a finished sum is that of a part."""
+    if config.split > 1:
+        return {"gather": 1, "fill": 1, "into": range(PLACES), "partial": 1}
     return {"gather": 1, "half": 1, "fill": 1, "into": range(config.window)} if config.window else {}
 
 
@@ -105,7 +108,8 @@ class LaneGroup(wiring.Component):
         Chains, one register each way through.
     i_drained/o_drained : data of the drain chain
         The sum words of ``drain_width`` accumulators, without the low bits that nobody reads; the group that a request
-        names replaces them by its own.
+        names replaces them by its own. Of a row block whose columns were split the groups in the same place of each
+        part add theirs.
 
     Timing
     ------
@@ -147,11 +151,49 @@ class LaneGroup(wiring.Component):
             finished.append(self._finished(m, k, sums))
         local = self._local(m, finished)
         here = Signal()
-        m.d.sync += [
-            here.eq(drain.valid & (drain.group == self.i_index)),
-            self.o_drained.eq(Mux(here, local, self.i_drained)),
-        ]
+        asked = drain.group == self.i_index if config.split == 1 else self._is_asked(m)
+        m.d.sync += here.eq(drain.valid & asked)
+        if config.split == 1:
+            m.d.sync += self.o_drained.eq(Mux(here, local, self.i_drained))
+        else:  # nothing but what is asked for is ever on its way
+            words = data.View(drained_layout(config), local)
+            for n, before in enumerate(self.i_drained):
+                m.d.sync += self.o_drained[n].eq(before + Mux(here, words[n], 0))
         return m
+
+    def _is_asked(self, m):
+        """Whether the request in ``o_drain`` is for this group, or for that in its place of the first part where the
+        columns of the row block were split."""
+        config, control, groups = self.config, self.o_control, self.config.groups // self.config.split
+        m.submodules.partials = store = memory.Memory(shape=1, depth=config.finish_entries, init=[], attrs=LUT_MEMORY)
+        writer, reader = store.write_port(), store.read_port(domain="comb")
+        m.d.comb += [
+            writer.en.eq(control.finish.any()),
+            writer.addr.eq(control.target),
+            writer.data.eq(control.partial),
+            reader.addr.eq(self.o_drain.entry),
+        ]
+        other = Signal(len(self.i_index), name="other_group")
+        m.d.comb += other.eq(self.o_drain.group ^ self.i_index)
+        place, part = other[: exact_log2(groups)], other[exact_log2(groups) :]
+        of_part = reader.data | ~part.any()
+        return of_part & ~place.any() if groups > 1 else of_part
+
+    def _kept(self, m, k):
+        """The operand of a context: that of the column, or of those that have passed the one that is of this part."""
+        config, control, parts = self.config, self.o_control, exact_log2(self.config.split)
+        store = memory.Memory(shape=config.factor_bits, depth=PLACES, init=[], attrs=LUT_MEMORY)
+        m.submodules[f"kept{k}"] = store
+        writer, reader = store.write_port(), store.read_port(domain="comb")
+        m.d.comb += [
+            writer.en.eq(control.fill),
+            writer.addr.eq(control.into),
+            writer.data.eq(control.operands[k]),
+            reader.addr.eq(Cat(self.i_index[exact_log2(config.groups) - parts :], control.into)[: len(control.into)]),
+        ]
+        operand = Signal(signed(config.factor_bits), name=f"operand{k}")
+        m.d.comb += operand.eq(Mux(control.gather, reader.data, control.operands[k]))
+        return operand
 
     def _resets(self, m):
         """Two signals, either of which says beside a sum word that is read that zero starts instead."""
@@ -166,6 +208,7 @@ class LaneGroup(wiring.Component):
         create, packed = (lane_pair, 2) if config.lanes_per_dsp == 2 else (lane, 1)
         bits, count, in_block_ram = config.sum_word_bits, config.group_rows // packed, config.block_sum_rows // packed
         parts, starts = [], []
+        operand = self._kept(m, k) if config.split > 1 else control.operands[k]
         for name, words, attrs in (
             (f"block_accumulators{k}", in_block_ram, BLOCK_RAM),
             (f"accumulators{k}", count - in_block_ram, LUT_MEMORY if config.stored_accumulators > LUT_ENTRIES else {}),
@@ -183,7 +226,7 @@ class LaneGroup(wiring.Component):
                 f"{k}_{n}",
                 config,
                 weights.word_select(n, packed * config.stored_bits)[: packed * config.weight_bits],
-                self._operand(m, k, n, weights),
+                self._picked(m, k, n, weights) if config.window else operand,
                 control.first,
                 starts[n],
                 resets[0 if n < in_block_ram else n % 2],
@@ -198,13 +241,11 @@ class LaneGroup(wiring.Component):
             first += len(port.data)
         return sums
 
-    def _operand(self, m, k, row, weights):
+    def _picked(self, m, k, row, weights):
         """What a row of a context multiplies: the element of the column, or of its own window the one that its weight
         names."""
         config, control = self.config, self.o_control
         operand = control.operands[k]
-        if not config.window:
-            return operand
         store = memory.Memory(shape=config.factor_bits, depth=2 * config.window, init=[], attrs=LUT_MEMORY)
         m.submodules[f"window{k}_{row}"] = store
         writer, reader = store.write_port(), store.read_port(domain="comb")

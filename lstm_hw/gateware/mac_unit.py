@@ -6,8 +6,9 @@ from types import SimpleNamespace
 from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
-from ..machine.config import EngineConfig
+from ..machine.config import PLACES, EngineConfig
 from ..machine.isa import (
     BANK_BITS,
     COUNT_BITS,
@@ -21,7 +22,7 @@ from ..machine.isa import (
 )
 from ..machine.latency import HAZARD_COLUMNS
 from .instruction import command_layout
-from .lane_group import target_fields, window_fields
+from .lane_group import picking_fields, target_fields
 
 
 def issue_layout(config: EngineConfig) -> data.StructLayout:
@@ -39,7 +40,7 @@ def issue_layout(config: EngineConfig) -> data.StructLayout:
             "finish": 1,
             **target_fields(config),
             **({"lift": LIFT_BITS} if len(config.lifts) > 1 else {}),
-            **window_fields(config),
+            **picking_fields(config),
         }
     )
 
@@ -364,6 +365,13 @@ class MacUnit(wiring.Component):
                 issue.fill.eq(go & walk.fills),
                 issue.into.eq(walk.into),
             ]
+        if self.config.split > 1:
+            m.d.sync += [
+                issue.gather.eq(go & command.gather),
+                issue.fill.eq(go & walk.fills),
+                issue.into.eq(walk.into),
+                issue.partial.eq(finishes & command.gather),
+            ]
 
 
 class _Walk:
@@ -394,6 +402,10 @@ class _Walk:
             self.filled = Signal(name="filled")  # columns before have been the last
             self.half = Signal(name="half")  # the window in use
             self.into = Signal(range(config.window), name="into")  # place in the window
+        self.split = config.split
+        if config.split > 1:
+            self.fills = Signal(name="fills")  # the next column's operand is kept
+            self.into = Signal(range(PLACES), name="into")  # its place, or that of all parts' operands
         self.lists = config.walks
         self.columns = self.command.columns  # of each slot
         if config.walks:
@@ -453,6 +465,12 @@ class _Walk:
                 self.filled.eq(0),
                 self.into.eq(0),
             ]
+        if self.split > 1:
+            place = command.fill[: len(self.into)]
+            m.d.sync += [
+                self.fills.eq(there & command.fill[-1] & ~command.gather),
+                self.into.eq(Mux(command.gather, place >> exact_log2(self.split), place)),
+            ]
         if self.lists:
             walks = (command.space == SPACE_X) | (command.space == SPACE_DELTA)
             m.d.sync += [
@@ -480,6 +498,8 @@ class _Walk:
             ]
             with m.If(self.last_fill):
                 m.d.sync += [self.fills.eq(0), self.filled.eq(1), self.waits.eq(0)]
+        if self.split > 1:
+            m.d.sync += [self.into.eq(self.into + 1), self.fills.eq(self.fills & ~self.last)]  # of the first slot
         if self.lists:
             with m.If(self.walks):  # a word's place in its slot is that of its entry
                 m.d.sync += self.address.eq(Mux(self.last, self.next_base, self.address))

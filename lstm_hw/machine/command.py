@@ -1,6 +1,6 @@
 """What a unit gets of an instruction: the fields with their registers added, as wide as the engine needs."""
 
-from .config import GATES, EngineConfig
+from .config import GATES, PLACES, EngineConfig
 from .isa import MODE_RESET, OPS, REGISTER_BITS, Instruction
 
 
@@ -9,16 +9,16 @@ def command_bits(op: str, config: EngineConfig) -> dict[str, int]:
 
     An address has the bits of the memory that it is of: fields and registers add up modulo a power of two, so what lies
     in the memory loses nothing. ``lift`` of a MAC is among them if the engine has several ``lifts``, ``threshold`` and
-    ``list`` if it has lists, ``threshold`` of a CELL also with sparse_h, ``gather`` and ``fill`` if it has windows,
-    ``words`` of a LOAD if it has a decoder, ``stream`` and ``release`` if it streams, ``activation`` if it has
-    chains, and ``stride`` if row blocks are of one gate.
+    ``list`` if it has lists, ``threshold`` of a CELL also with sparse_h, ``gather`` and ``fill`` if it has windows or
+    splits columns, ``words`` of a LOAD if it has a decoder, ``stream`` and ``release`` if it streams, ``activation`` if
+    it has chains, and ``stride`` if row blocks are of one gate.
     """
     most = _largest(op, config)
     unused = [
         *["lift"] * (len(config.lifts) == 1),
         *["list"] * (not config.lists),
         *["threshold"] * (not (config.lists or config.sparse_h and op == "CELL")),
-        *["gather", "fill"] * (not config.window),
+        *["gather", "fill"] * (not config.window and config.split == 1),
         *["words"] * (config.decoder == "off"),
         *["stream", "release"] * (not config.streams),
         *["activation"] * (not config.chains),
@@ -77,7 +77,7 @@ def _largest(op, config):
             "target": config.accumulators - 1,
             "mask": mask,
             "rotate": bank,
-            "fill": config.window,
+            "fill": config.window if config.split == 1 else 2 * PLACES - 1,
         },
         "CELL": {
             "target": config.h_elements - 1,

@@ -54,6 +54,10 @@ WINDOWS = (0, 4, 8, 16, 32, 64)
 """Elements that a window of operands can have."""
 WINDOWS_NEED = {"lists": False, "decoder": "off"}
 """What an engine with windows must have: lists and decoders choose words."""
+PLACES = 64
+"""Operands that each lane group keeps where columns are split: as many as one LUT has bits."""
+SPLIT_NEED = {"operand_bits": 16, "window": 0, "lists": False, "gate_blocks": False}
+"""What an engine that splits columns must have: sums of pairs can not be added, and operands are picked in one way."""
 DECODERS = ("off", "bitmap", "esell")
 """What a weight port can expand."""
 LEAST_BEAT = 64
@@ -146,6 +150,15 @@ class EngineConfig:
         metadata={
             "doc": "in place of 5 serial cells one that takes all gates of a unit at once: as many units, each some "
             "cycles sooner, for small networks that wait for their own h"
+        },
+    )
+    split: int = field(
+        default=1,
+        metadata={
+            "doc": "parts, a power of two, over whose lane groups the columns of a layer's last row block are split, "
+            "if its rows fill no more than one part: each group multiplies operands that it kept as they passed, and "
+            "the sums of all parts are added on their way to the cell; for small networks with weights on chip. 1: no "
+            "row block is split"
         },
     )
     axi_data_bits: int = field(default=128, metadata={"doc": "width of the weight port, 64 to 1024"})
@@ -405,6 +418,14 @@ class EngineConfig:
             rule = f"be {needed} in an engine with windows, which engine.window or a schedule that gathers asks for"
             rule += ", and [delta] for lists" * (name == "lists")
             yield name, not self.window or getattr(self, name) == needed, rule
+        parts = (
+            self.split == 1 or _power_of_two(self.groups) and _power_of_two(self.split) and self.split <= self.groups
+        )
+        rule = f"be 1, or a power of two up to the {self.groups} lane groups of {self.group_rows} rows, of which there "
+        yield "split", parts, f"{rule}must be a power of two, too"
+        for name, needed in SPLIT_NEED.items():
+            rule = f"be {_plain(needed)} in an engine with split = {self.split}"
+            yield name, self.split == 1 or getattr(self, name) == needed, rule
         most = max(CELL_PHASES)
         yield "parallel", self.cells == most or not self.parallel, f"be false but with engine.cells = {most}"
         yield "hidden", self.hidden.width == self.operand_bits, f"be {self.operand_bits} bits wide"
@@ -527,6 +548,11 @@ class EngineConfig:
         return self.weight_bits + self.place_bits
 
     @property
+    def part_rows(self) -> int:
+        """Rows of the lane groups of each of the parts over which columns are split."""
+        return self.rows // self.split
+
+    @property
     def sum_word_bits(self) -> int:
         """Bits that the accumulator memory holds for the sums of one DSP slice."""
         return self.lanes_per_dsp * self.accumulator_bits
@@ -534,8 +560,9 @@ class EngineConfig:
     @property
     def unread_sum_bits(self) -> int:
         """Low bits of a finished sum that no rounding reads, in any layer: none is stored. All bits of a pair's word
-        are read to tell its sums apart, and all of a sum whose low bits say its row's shift. The sign is read."""
-        if self.lanes_per_dsp == 2 or self.row_bits or self.preact.rounding == "half_even":
+        are read to tell its sums apart, all of a sum whose low bits say its row's shift, and all of those that are
+        added to others. The sign is read."""
+        if self.lanes_per_dsp == 2 or self.split > 1 or self.row_bits or self.preact.rounding == "half_even":
             return 0
         unread = min(self.shifts) - (self.preact.rounding != "floor")
         return max(0, min(unread, self.accumulator_bits - 1))
@@ -704,6 +731,7 @@ class EngineConfig:
             ("decoder", "off"),
             ("block_sums", None),
             ("parallel", False),
+            ("split", 1),
         ):
             if getattr(self, name) == unused:
                 del values[name]

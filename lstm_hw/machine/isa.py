@@ -43,7 +43,7 @@ SCALE_BITS = 4
 LIFT_BITS = 4
 """Which of the engine's lifts."""
 FILL_BITS = 7
-"""Elements that go into a window."""
+"""Elements that go into a window, or where columns are split the place at which the first one is kept."""
 VECTORS_BITS = 8
 """Vectors of x."""
 THRESHOLD_BITS = 16
@@ -205,9 +205,12 @@ OPS = {
             offset=COUNT_BITS,
             lift=LIFT_BITS,  # which of the engine's lifts: places that elements of x or h stand higher
             list=SCALE_BITS,  # layer whose latest list of deltas of h it walks
-            gather=1,  # each row's operands are those of the window that its weights name
+            gather=1,  # each row's operands are those of the window that its weights name; or those that groups kept
+            # With gather: so many elements, one a column of whatever slot, go to the other window; then both swap.
+            # Where columns are split PLACES + p: operands of the first slot are kept at places from p on, or with
+            # gather column k multiplies in each part of the groups that of place p + k * split + part.
             fill=FILL_BITS,
-        ),  # with gather: so many elements, one a column of whatever slot, go to the other window; then both swap
+        ),
         _op(
             11,
             "CELL",

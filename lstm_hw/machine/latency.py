@@ -50,6 +50,7 @@ SKEW = {
     "half": WEIGHT_READ,
     "fill": WEIGHT_READ,
     "into": WEIGHT_READ,
+    "partial": WEIGHT_READ + OPERAND_REGISTER + PRODUCT + SUM,
     "source": WEIGHT_READ + OPERAND_REGISTER,
     "first": WEIGHT_READ + OPERAND_REGISTER + PRODUCT,
     "store": WEIGHT_READ + OPERAND_REGISTER + PRODUCT + SUM,

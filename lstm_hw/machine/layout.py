@@ -31,6 +31,9 @@ class Tile:
     kept : int
         Words of each row block, where weights are stored with the places of their columns: as many weights of each row
         as that may not be zero. 0: a word a column.
+    split : int
+        Parts of the rows over which columns are split: those of a part have every so manieth column, from its number
+        on, of the rows of the first part. The others have none of their own.
     """
 
     layer: int
@@ -40,10 +43,16 @@ class Tile:
     first_column: int
     columns: int
     kept: int = 0
+    split: int = 1
+
+    @property
+    def words_of_block(self) -> int:
+        """Words of each row block."""
+        return self.kept or -(-self.columns // self.split)
 
     @property
     def words(self) -> int:
-        return self.blocks * (self.kept or self.columns)
+        return self.blocks * self.words_of_block
 
 
 @dataclass(frozen=True)

@@ -277,6 +277,8 @@ def pack(image: Image, layers: Sequence[QuantisedLayer], config: EngineConfig) -
             where = kept_columns(columns, tile)
             places[offset : offset + tile.words] = where.transpose(0, 2, 1).reshape(-1, config.rows)
             columns = np.take_along_axis(columns, where, axis=2)
+        if tile.split > 1:
+            columns = split_columns(columns, tile.split)
         words[offset : offset + tile.words] = columns.transpose(0, 2, 1).reshape(-1, config.rows)
     low, high = -(1 << (config.weight_bits - 1)), (1 << (config.weight_bits - 1)) - 1
     if words.size and (words.min() < low or words.max() > high):
@@ -311,6 +313,15 @@ def kept_columns(columns: np.ndarray, tile: Tile) -> np.ndarray:
             f"must be at most {tile.kept} that are not zero, as in the model that the plan was made for",
         )
     return np.argsort(columns == 0, axis=2, kind="stable")[:, :, : tile.kept]
+
+
+def split_columns(columns: np.ndarray, parts: int) -> np.ndarray:
+    """Columns (blocks, R, columns) of the first part's rows, split over all parts: (blocks, R, columns / parts)."""
+    blocks, rows, count = columns.shape
+    if columns[:, rows // parts :].any():
+        raise FormatError(f"columns split over {parts} parts", "weights in rows of another", "must be of the first one")
+    first = np.pad(columns[:, : rows // parts], ((0, 0), (0, 0), (0, -count % parts)))
+    return first.reshape(blocks, rows // parts, -1, parts).transpose(0, 3, 1, 2).reshape(blocks, rows, -1)
 
 
 def separate(words: np.ndarray, config: EngineConfig) -> tuple[np.ndarray, np.ndarray | None]:

@@ -16,22 +16,25 @@ SLACK = 2
 """Cycles by which the short model of a step may be wrong."""
 
 
-def in_turn(layer: StreamedLayer, side_by_side: list[Tile]) -> list[Tile]:
+def in_turn(layer: StreamedLayer, side_by_side: list[Tile], behind: list[Tile]) -> list[Tile]:
     """Tiles of W_h of each row block by itself, in an order in which lanes wait less for h than they do where all
-    walk ``side_by_side``, if there is one: these otherwise.
+    walk ``side_by_side``, if there is one: these otherwise. ``behind`` them are those of a row block whose columns are
+    split, if there is one.
 
     The first row block is finished as soon as can be. In front of its last columns, which meet the h of the last
     row block, stand a few of the second one, for which lanes have time until that is there.
     """
+    blocks = layer.blocks - bool(behind)
     columns, older = layer.layer.h_columns, (layer.blocks - 1) * layer.units
-    best = side_by_side, _period(layer, side_by_side) - SLACK
+    best = side_by_side, _period(layer, side_by_side + behind) - SLACK
     for ahead in range(older + 1):
-        if best[1] <= layer.blocks * (layer.layer.inputs + columns):
+        least = blocks * (layer.layer.inputs + columns) + sum(tile.words for tile in behind)
+        if blocks == 1 or best[1] <= least:
             break
         pieces = [(0, 0, older), (1, 0, ahead), (0, older, columns), (1, ahead, columns)]
-        pieces += [(block, 0, columns) for block in range(2, layer.blocks)]
+        pieces += [(block, 0, columns) for block in range(2, blocks)]
         tiles = [Tile(layer.number, "h", block, 1, first, end - first) for block, first, end in pieces if end > first]
-        best = min(best, (tiles, _period(layer, tiles)), key=lambda one: one[1])
+        best = min(best, (tiles, _period(layer, tiles + behind)), key=lambda one: one[1])
     return best[0]
 
 
@@ -39,11 +42,17 @@ def _period(layer, tiles):
     """Cycles from a step to the next one, about, in which W_h is walked in such an order, behind x."""
     per_unit = SERIAL_SLOTS * layer.config.contexts / layer.config.cells
     latency = FINISH_DELAY + CellLatency(layer.config).total + H_TOKEN_DELAY
+    walking = len({tile.first_block + slot for tile in tiles if tile.split == 1 for slot in range(tile.blocks)})
     arrives, units, ends = [0] * layer.blocks, [layer.units] * (layer.blocks - 1) + [layer.newest], [0]
     for _ in range(SETTLED_STEPS):
-        now, finished = ends[-1] + layer.blocks * layer.layer.inputs, {}
+        now, finished, latest = ends[-1] + walking * layer.layer.inputs, {}, None
         for tile in tiles:
-            now = max(now, finished.get(tile.first_block, 0) + HAZARD_COLUMNS - 1)
+            if tile.split > 1:  # of operands that have passed
+                now = finished[tile.first_block] = now + tile.words
+                continue
+            if latest != (tile.first_block, tile.blocks) or tile.blocks > 1:  # its sums are not in the lanes
+                now = max(now, finished.get(tile.first_block, 0) + HAZARD_COLUMNS - 1)
+            latest = tile.first_block, tile.blocks
             for block in range(tile.first_column // layer.units, layer.blocks):
                 first = max(tile.first_column - block * layer.units, 0)
                 end = min(tile.first_column + tile.columns - block * layer.units, units[block])

@@ -12,6 +12,7 @@ from dataclasses import replace
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from ..machine.config import GATES, PLACES
 from ..machine.isa import MODE_RESET, SPACE_CONSTANT, SPACE_H, SPACE_X, VECTORS_BITS
 from ..machine.latency import QUEUE_DEPTH
 from ..machine.layout import Tile
@@ -52,11 +53,14 @@ class ResidentLayer(TurningX):
 
     Row blocks of the only recurrent layer walk the columns of h each for itself where lanes would wait for h longer
     otherwise.
+
+    In an engine that splits columns, lane groups keep operands of x and h as they pass, from place 0 and ``h_place``
+    on. Behind all others comes the last row block, if its rows fit a part of the groups.
     """
 
     h_buffers, whole = 2, True
     leaves_out = True
-    """Whether row blocks may walk columns by themselves: of one direction alone, or in turn."""
+    """Whether row blocks may walk columns by themselves: of one direction alone, in turn, or split over the lanes."""
 
     def __init__(self, planner: PhasePlanner, shape: LayerShape, number: int) -> None:
         super().__init__(planner, shape, number)
@@ -95,29 +99,44 @@ class ResidentLayer(TurningX):
 
     def _cut(self, shape, number, place):
         """Tiles in the order in which a step walks them."""
-        blocks = self.blocks // self.parts
+        last = self._split_tiles(shape)
+        blocks = self.blocks // self.parts - bool(last)  # that walk columns side by side
         columns = max(shape.inputs, shape.h_columns) // self.parts
-        width = tile_columns(blocks, self.config.units_per_block, columns)
+        width = columns if last and blocks == 1 else tile_columns(blocks, self.config.units_per_block, columns)
         units = shape.h_columns - self.resets
         old, x = self._x_tiles(width, place)
         h, reset = self._of_parts(self.column_tiles("h", units // self.parts, width), units // self.parts), []
         if self.resets:
             reset = [replace(tile, first_column=units + tile.first_column) for tile in h]
         skip = [Tile(number, "skip", 0, self.blocks, 0, shape.skip)] * bool(shape.skip)
+        if last:
+            h, old, x = ([replace(tile, blocks=blocks) for tile in tiles] for tiles in (h, old, x))
         if self._takes_turns():
-            h = in_turn(self, h)
+            h = in_turn(self, h, last)
         self.in_turn = any(tile.blocks < blocks for tile in h)
-        self.order = (skip + h + old + x if place else x + h) + reset
+        self.order = (skip + h + old + x if place else x + h) + reset + last
+        self.last_h, self.splits = h[-1] if h else None, bool(last)
         # Of row blocks, the first tile starts from the bias and the last one finishes the sums.
         slots = [(tile.first_block + slot, tile) for tile in self.order for slot in range(tile.blocks)]
         self.starting, self.finishing = dict(reversed(slots)).values(), dict(slots).values()
-        self.last_x = next((tile for tile in reversed(self.order) if self._is_of_x(tile)), None)
+        self.last_x = next((tile for tile in reversed(self.order) if self._is_of_x(tile) and tile.split == 1), None)
         self.of_reset = reset[0] if reset else None
 
     def _x_tiles(self, width, place):
         """Tiles of W_x of what has long been there, and of the h of the layer below; x of the first one comes whole."""
         columns = self.layer.inputs // self.parts
         return [], self._of_parts(self.column_tiles("x", columns, width if place else columns), columns)
+
+    def _split_tiles(self, shape):
+        """Tiles of the last row block, whose columns are split over the lanes; none where they are not."""
+        parts, rows = self.config.split, self.newest * GATES
+        self.h_place = -(-shape.inputs // parts) * parts
+        fits = rows <= self.config.part_rows and self.h_place + -(-shape.h_columns // parts) * parts <= PLACES
+        able = self.leaves_out and shape.is_cell and self.own_h and not (self.resets or shape.sources or shape.waits)
+        if parts == 1 or self.blocks == 1 or self.parts > 1 or not (fits and able):
+            return []
+        columns = {"x": shape.inputs, "h": shape.h_columns}
+        return [Tile(self.number, part, self.blocks - 1, 1, 0, count, split=parts) for part, count in columns.items()]
 
     def _takes_turns(self):
         """Whether row blocks may walk h each for itself: the only recurrent layer, which takes all of it."""
@@ -212,8 +231,8 @@ class ResidentLayer(TurningX):
         """All columns of a step."""
         if not self.linear and not self.own_h:
             self.b.await_tokens(SPACE_H, self.layer.outputs)
-        for tile, following in zip(self.order, (*self.order[1:], None), strict=True):
-            sums, vector = self._entries(tile), self._vector(tile, step, number)
+        for before, tile, following in zip((None, *self.order), self.order, (*self.order[1:], None), strict=False):
+            sums, vector = self._entries(before, tile, following), self._vector(tile, step, number)
             if self.resets and following is self.of_reset:
                 self._reset(tile, sums, vector, number)
             else:
@@ -245,21 +264,35 @@ class ResidentLayer(TurningX):
         columns = f"{tile.first_column}..{tile.first_column + tile.columns - 1}"
         return f"layer {self.number}, {tile.part} columns {columns}"
 
-    def _entries(self, tile):
-        """Where the sums of a tile start, and where they go."""
+    def _entries(self, before, tile, following):
+        """Where the sums of a tile between two others start, and where they go."""
         work = self.sums + self.blocks + tile.first_block
         if any(tile is one for one in self.starting):
             sums = {"source": (self.started if self.layer.start else self.sums) + tile.first_block}
         else:
-            sums = {"source": work} if self.blocks > 1 else {"load": 0}
+            sums = {"load": 0} if self._goes_on(before, tile) else {"source": work}
         if any(tile is one for one in self.finishing):
             sums["finish"] = 1
-        elif self.blocks > 1:
+        elif not self._goes_on(tile, following):
             sums |= {"store": 1, "target": work}
         return sums
 
+    @staticmethod
+    def _goes_on(tile, following):
+        """Whether the sums of a tile stay in the lanes, where the one behind it is of the same row block."""
+        both = tile and following and tile.blocks == following.blocks == 1
+        return both and tile.first_block == following.first_block
+
     def _vector(self, tile, step, number):
         """What the columns of a tile multiply, and what they wait for."""
+        column = tile.first_column
+        kept = {"fill": PLACES + (self.h_place if tile.part == "h" else 0) + column} if self.splits else {}
+        if tile.split > 1:
+            return {"gather": 1, **kept}
+        return ({} if tile.first_block else kept) | self._passing(tile, step, number)
+
+    def _passing(self, tile, step, number):
+        """What passes the lanes."""
         column = tile.first_column
         if tile.part == "skip":
             return {"space": SPACE_X, "operand": self.source.x_at(step), "free": 1}
@@ -285,11 +318,11 @@ class ResidentLayer(TurningX):
         if not self.own_h:
             return {"offset": column}
         if self.in_turn:
-            return {"offset": column, "take": int(tile is self.order[-1])}
+            return {"offset": column, "take": int(tile is self.last_h)}
         return {"take": 1, "offset": 0 if column else self.resets}
 
     def _products(self, tile, comment, **fields):
-        fields = {"weight": self.address[tile], "columns": tile.columns, "slots": tile.blocks} | fields
+        fields = {"weight": self.address[tile], "columns": tile.words_of_block, "slots": tile.blocks} | fields
         self.mac(self.mask, comment=comment, lift=self._lift(tile), **fields)
 
     def _lift(self, tile):

@@ -25,6 +25,7 @@ from ..machine.config import (
     LUT_ENTRIES,
     PAIR_BITS,
     PEEPHOLES,
+    PLACES,
     SERIAL_SLOTS,
     VALUE_BITS,
     EngineConfig,
@@ -249,6 +250,14 @@ def window_memory(config: EngineConfig) -> Memory:
     return Memory(config.factor_bits, 2 * config.window, config.lanes, only="lut")
 
 
+def kept_memories(config: EngineConfig) -> list[Memory]:
+    """Operands that the lane groups keep, and which finished row blocks are those of parts."""
+    if config.split == 1:
+        return []
+    places = Memory(config.factor_bits, PLACES, config.groups * config.contexts, only="lut")
+    return [places, Memory(1, config.finish_entries, config.groups, only="lut")]
+
+
 def _row_blocks(config: EngineConfig) -> list[Memory]:
     """Row blocks that a decoder of eSELL puts together, and the columns of each row that have weights."""
     if config.decoder != "esell":
@@ -338,6 +347,7 @@ def memories(config: EngineConfig, family: str = "xc7") -> list[Memory]:
         Memory(width, config.weight_words, config.groups, True, config.chunk_bits(0), apart=True),
         *_sums(config),
         *[window_memory(config)] * bool(config.window),
+        *kept_memories(config),
         *_row_blocks(config),
         Memory(
             config.operand_bits, config.h_elements, config.contexts, True, only="block" if config.h_in_block_ram else ""
@@ -419,8 +429,10 @@ def _target_bits(config: EngineConfig) -> dict[str, int]:
     return {"target": _bits(max(config.accumulators, config.finish_entries))}
 
 
-def _window_bits(config: EngineConfig) -> dict[str, int]:
-    """Bits that say what is read of windows and written to them."""
+def _picking_bits(config: EngineConfig) -> dict[str, int]:
+    """Bits that say what is read of windows, or of what lane groups keep, and written to them."""
+    if config.split > 1:
+        return {"gather": 1, "fill": 1, "into": _bits(PLACES), "partial": 1}
     return {"gather": 1, "half": 1, "fill": 1, "into": config.place_bits} if config.window else {}
 
 
@@ -429,7 +441,7 @@ def _chain_bits(config: EngineConfig) -> tuple[int, int]:
     word, context = _bits(config.weight_words), _bits(config.contexts)
     source, target = _bits(config.accumulators), sum(_target_bits(config).values())
     operands = config.contexts * config.factor_bits
-    control = word + operands + source + 1 + 2 * config.contexts + target + sum(_window_bits(config).values())
+    control = word + operands + source + 1 + 2 * config.contexts + target + sum(_picking_bits(config).values())
     fill = 1 + word + _bits(config.fills_per_word) + config.fill_bits
     drain = 1 + _bits(config.finish_entries) + _bits(config.groups) + _bits(_pieces(config)) + context
     return control + fill + drain + 3, fill  # whether a sum starts from zero, twice; whether a drain is for this group
@@ -497,7 +509,10 @@ def structure(config: EngineConfig, family: str = "xc7") -> dict[str, float]:
         inputs = multiplexer(deep + 1, family) - multiplexer(deep, family)
         lut += config.lanes * config.factor_bits * inputs
         # In the MAC unit: the fields, where the next element goes, and what is told of it.
-        ff += 1 + _bits(config.window + 1) + 4 + config.place_bits + sum(_window_bits(config).values())
+        ff += 1 + _bits(config.window + 1) + 4 + config.place_bits + sum(_picking_bits(config).values())
+    if config.split > 1:  # the choice between what is kept and the operand of the column, and the fields as above
+        lut += groups * contexts * config.factor_bits
+        ff += 1 + _bits(2 * PLACES) + 1 + _bits(PLACES) + sum(_picking_bits(config).values())
     # The fill chain of each port but the first waits as long as the others take to its first group.
     ff += sum(range(config.axi_ports)) * groups // config.axi_ports * _chain_bits(config)[1]
     # Fields of a column reach the lanes as their products do.
@@ -508,7 +523,7 @@ def structure(config: EngineConfig, family: str = "xc7") -> dict[str, float]:
         "store": contexts,
         "finish": contexts,
         **_target_bits(config),
-        **_window_bits(config),
+        **_picking_bits(config),
     }
     ff += sum(bits * (CONTROL_LEAD + SKEW[name]) for name, bits in fields.items())
     # A beat of x on its way to the banks: every element for every context, or one of them where there are several.

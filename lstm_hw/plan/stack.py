@@ -11,7 +11,7 @@ from functools import partial
 from itertools import pairwise
 
 from ..errors import ConfigError
-from ..machine.config import EngineConfig
+from ..machine.config import PLACES, EngineConfig
 from ..machine.isa import SPACE_H, VECTORS_BITS
 from ..machine.layout import Image
 from ..machine.network import Network
@@ -21,6 +21,12 @@ from .layer import Frame, StreamedLayer, words_of
 from .registers import program
 from .sums import as_sum
 from .tree import Loops
+
+SPLITS = (
+    "no columns are split but of the last of several row blocks of an LSTM or GRU layer with all weights on chip, "
+    f"whose rows fit a part of the lanes, and whose columns are at most {PLACES}"
+)
+"""What an engine that splits columns is for."""
 
 
 class TooSmall(ConfigError):
@@ -96,6 +102,8 @@ class StackPlanner:
         for layer in self.all:
             layer.last, layer.sends = layer is self.round[-1], layer is self.all[-1]
             layer.source = self.layers[0]
+        if config.split > 1 and not any(tile.split > 1 for layer in self.layers for tile in layer.resident):
+            raise ConfigError("engine.split", config.split, f"must be 1: {SPLITS}")
         self._place()
 
     @classmethod

@@ -95,6 +95,7 @@ class Checker(Cells, Windows):
         self.weight_token[:] = self.weight_reader[:] = self.state_token[:] = -1
         for window in self.windows:
             window[:] = NOBODY
+        self.passed[:] = NOBODY
         self.guaranteed = {SPACE_H: 0, SPACE_X: 0}
         self.waiting = deque()  # steps of the lists of x that no MAC has walked
         self.list_reader = [-1] * len(self.config.shifts)
@@ -247,12 +248,7 @@ class Checker(Cells, Windows):
             f"must be at most 2**{top}",
         )
         contexts = [k for k in range(self.config.contexts) if command.mask >> k & 1]
-        self._require(
-            (self.config.window or not command.gather) and (command.gather or not command.fill),
-            command,
-            f"gather {command.gather} with fill {command.fill}",
-            "must be of an engine with windows, which only a MAC with gather fills",
-        )
+        self._picks(command)
         if contexts or command.stream or command.fresh:
             words = self._words(command, count).reshape(command.slots, command.columns, 4)
         self._wait(command)
@@ -267,7 +263,9 @@ class Checker(Cells, Windows):
             )
             self.sums = [None] * self.config.contexts
             self.slot += command.gather  # it reads elements, if it does not multiply them
-        if command.gather:
+        if self.config.split > 1:
+            self._keep(command)
+        elif command.gather:
             self._fill(command, count)
         if command.free:
             self.frees.append(self.slot - 1)
@@ -349,7 +347,11 @@ class Checker(Cells, Windows):
         if not (layer >= 0 and (words[:, :3] == words[0, :3]).all() and (np.diff(words[:, 3]) == 1).all()):
             self._fail(command, f"slot {slot} mixes words", "must be columns of one row block that were loaded")
         columns = words[:, 3]
-        kept, of = self.kept.get((layer, part, words[0, 3]), (0, 0))
+        splits = bool(command.gather and self.config.split > 1)
+        if self.config.split > 1:
+            kept, of = self._split_tile(command, words)
+        else:
+            kept, of = self.kept.get((layer, part, words[0, 3]), (0, 0))
         if not ((kept > 0) == command.gather and len(words) == (kept or len(words))):
             self._fail(
                 command,
@@ -374,6 +376,7 @@ class Checker(Cells, Windows):
             if partial is None:
                 self._fail(command, f"sum of context {k}", "must start from an entry or go on in the same contexts")
             self._add(command, partial, k, layer, part, block, columns)
+            partial.split |= splits
         for k in set(range(self.config.contexts)) - set(contexts):
             self.sums[k] = None
         if command.store:
@@ -387,6 +390,8 @@ class Checker(Cells, Windows):
             for k in contexts:
                 self.accumulators[entry][k] = self.sums[k].clone()
         if command.finish:
+            if any(self.sums[k].split != splits for k in contexts):
+                self._fail(command, "sums of parts", "must be finished by a MAC of split columns, and no others")
             self.finished.append((self.slot, self.guaranteed[SPACE_H], {k: self.sums[k].clone() for k in contexts}))
             if len(self.finished) > self.config.finish_entries:
                 self._fail(
@@ -428,7 +433,7 @@ class Checker(Cells, Windows):
         if source and columns[-1] >= start + source.elements:
             self._fail(command, f"columns {columns[0]} to {columns[-1]}", "must be of one source")
         places, lifts = source.lift if source else shape.lifts[int(part)], self.config.lifts
-        lift = self.window_lift if command.gather else command.lift
+        lift = self._gathered_lift(command, columns) if command.gather else command.lift
         if lift >= len(lifts) or lifts[lift] != places:
             self._fail(command, f"lift {lift} of {lifts}", f"must be the one of {places} places for these weights")
         if shape.steps:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import InputError, ProgramError
 from ..machine.arithmetic import CellArithmetic
-from ..machine.config import GATE_NAMES, GATES, H_GROUP, PEEPHOLES, VALUE_BITS, EngineConfig
+from ..machine.config import GATE_NAMES, GATES, H_GROUP, PEEPHOLES, PLACES, VALUE_BITS, EngineConfig
 from ..machine.isa import (
     ACTIVATIONS,
     MODE_KEEP,
@@ -67,6 +67,9 @@ class Interpreter:
         lanes = (config.rows, config.contexts)
         self.weights = np.zeros((config.weight_words, config.rows))
         self.windows = Windows(config, places) if config.window else None
+        self.passed = np.zeros(
+            (PLACES, config.contexts)
+        )  # operands that lane groups have kept, where columns are split
         self.h = np.zeros((config.contexts, config.h_elements), dtype=np.int64)
         self.x = np.zeros((config.contexts, config.x_elements), dtype=np.int64)
         self.c = np.zeros(config.states, dtype=np.int64)
@@ -201,12 +204,17 @@ class Interpreter:
         if self.windows and command.gather:
             products = self.windows.products(words, places.reshape(words.shape))
             self._fill(command)
+        elif command.gather:
+            products = self._split_products(command, words)
         elif walks_list(config, command.fields):
             indices, deltas = self.lists.of(command)
             self.entries, words = len(indices), words[:, indices]
             products = self._products(words, deltas[:, None] * 2.0 ** self._lift(command))
         else:
-            products = self._products(words, self._operands(command, command.columns))
+            operands = self._operands(command, command.columns)
+            products = self._products(words, operands)
+            if command.fill:
+                self.passed[self._places(command, command.columns)] = operands
         mask = [k for k in range(config.contexts) if command.mask >> k & 1]
         if self._side_by_side(command):
             first, slots = command.source, command.slots
@@ -214,7 +222,7 @@ class Interpreter:
             if command.store:
                 self.accumulators[command.target : command.target + slots][..., mask] = sums[..., mask]
             if command.finish:
-                self.finished.extend(sums)
+                self.finished.extend(self._finished(command, sums))
             self.sums = sums[-1].copy()
         else:
             self._one_by_one(command, products, mask)
@@ -243,12 +251,36 @@ class Interpreter:
             if command.store:
                 self.accumulators[command.target + slot][:, mask] = self.sums[:, mask]
             if command.finish:
-                self.finished.append(self.sums.copy())
+                self.finished.extend(self._finished(command, self.sums[None]))
 
     @staticmethod
     def _products(words, operands):
         """Sums of the columns' products of each slot: int64 array (slots, R, K)."""
         return np.matmul(words.transpose(0, 2, 1), operands).astype(np.int64)
+
+    def _places(self, command, count):
+        """Places of the operands that pass, or that all parts of the lane groups multiply."""
+        return self._slice(command, "places of operands", command.fill - PLACES, count, PLACES)
+
+    def _split_products(self, command, words):
+        """As :meth:`_products`, where each part of the rows has every so manieth of the operands that have passed."""
+        slots, columns, rows = words.shape
+        if slots > 1:
+            found = f"{slots} row blocks of split columns"
+            raise ProgramError(f"program address {command.at}", found, "must be one")
+        parts = self.config.split
+        operands = self.passed[self._places(command, columns * parts)].reshape(columns, parts, -1)
+        products = np.matmul(
+            words.reshape(slots, columns, parts, -1).transpose(0, 2, 3, 1), operands.transpose(1, 0, 2)
+        )
+        return products.astype(np.int64).reshape(slots, rows, -1)
+
+    def _finished(self, command, sums):
+        """Row blocks (slots, R, K) as the cell unit gets them: of columns that were split, the sums of all parts."""
+        if not command.gather or self.config.window:
+            return sums.copy()
+        added = sums.reshape(len(sums), self.config.split, -1, sums.shape[2]).sum(axis=1)
+        return np.pad(added, ((0, 0), (0, sums.shape[1] - added.shape[1]), (0, 0)))
 
     def _fill(self, command):
         """Elements go to the window that is not in use."""

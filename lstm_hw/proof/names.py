@@ -7,6 +7,7 @@ r*h of a GRU is named as elements of that h behind those of h itself, which is w
 import numpy as np
 
 from ..errors import ProgramError
+from ..machine.config import PLACES
 from ..machine.isa import REGISTERS, SPACE_DELTA, SPACE_H, SPACE_X
 from ..machine.plan import Plan
 
@@ -31,11 +32,12 @@ class Partial:
         self.layer = self.block = self.counts = None
         self.steps = None  # that the latest change of each column was of
         self.x = self.h = self.reset = None  # (sequence, step) of the vectors multiplied so far
+        self.split = False  # whether they are those of all parts together
 
     def clone(self) -> "Partial":
         other = Partial()
         other.layer, other.block, other.x, other.h = self.layer, self.block, self.x, self.h
-        other.reset = self.reset
+        other.reset, other.split = self.reset, self.split
         other.counts = None if self.counts is None else self.counts.copy()
         other.steps = None if self.steps is None else self.steps.copy()
         return other
@@ -57,6 +59,13 @@ class Names:
         self.weights = np.full((config.weight_words, 4), -1)
         self.weight_token = np.full(config.weight_words, -1)
         self.weight_reader = np.full(config.weight_words, -1)
+        # Tiles whose columns are split: (layer, part, row block, first column) -> columns.
+        self.split = {
+            (tile.layer, PARTS[tile.part], block, tile.first_column): tile.columns
+            for tile in plan.image.tiles
+            for block in range(tile.first_block, tile.first_block + tile.blocks)
+            if tile.split > 1
+        }
         # Tiles whose words hold kept weights: (layer, part, first column) -> (words of a row block, columns).
         self.kept = {
             (tile.layer, PARTS[tile.part], tile.first_column): (tile.kept, tile.columns)
@@ -76,6 +85,9 @@ class Names:
         # Elements in the window that is in use and in the other one.
         self.windows = [np.full((config.contexts, config.window, 4), NOBODY) for _ in range(2)]
         self.window_lift = 0
+        # Operands that lane groups have kept, where columns are split, and how they were lifted.
+        self.passed = np.full((config.contexts, PLACES, 4), NOBODY)
+        self.passed_lift = np.full(PLACES, -1)
         self.states = np.full((config.states, 4), NOBODY)
         self.peepholes = np.full((config.states, 2), NOBODY)  # (layer, unit)
         self.state_token = np.full(config.states, -1)
@@ -101,7 +113,7 @@ class Names:
     def _names(tile):
         block, column = np.meshgrid(
             np.arange(tile.first_block, tile.first_block + tile.blocks),
-            np.arange(tile.first_column, tile.first_column + (tile.kept or tile.columns)),
+            np.arange(tile.first_column, tile.first_column + tile.words_of_block),
             indexing="ij",
         )
         return np.stack(

@@ -55,6 +55,7 @@ WRONG = {
     "bus_errors": (1, "true"),
     "streams": (1, "true"),
     "parallel": (1, True),
+    "split": (0, 3, 4, True),
     "register_bits": (7, 33),
     "indexed": (("MAC.mask",), ("MAC.operand", "x")),
     "decoder": ("zip", True),
@@ -95,6 +96,7 @@ RIGHT = {
     "streams": (False, True),
     "register_bits": (8, 32),
     "parallel": (False,),
+    "split": (1,),
     "indexed": (None, (), ("MAC.operand", "CELL.target")),
     "decoder": ("off", "bitmap"),
 }

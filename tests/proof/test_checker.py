@@ -98,8 +98,8 @@ def test_refuses_missing_products():
 
 
 def test_refuses_products_counted_twice():
-    plan = resident()
-    address = where(plan, "MAC", 1)
+    plan = resident((3, 40), head=4, rows=16)
+    address = where(plan, "MAC", space=0, load=0, store=0, finish=0)
     twice = rebuilt(
         plan, lambda i: i.insert(address, (address, instruction("MAC", **(dict(i[address][1].fields) | {"take": 0}))))
     )

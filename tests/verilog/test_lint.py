@@ -30,6 +30,7 @@ ENGINES = {
         **dict.fromkeys(("states", "h_elements", "x_elements", "accumulators", "finish_entries"), 2),
     },
     "a parallel cell": {"cells": 5, "parallel": True, "chains": True, "count_clipped": True, "preact_shifts": (0, 1)},
+    "columns split over two lane groups": {"rows": 24, "split": 2, "weight_words": 64},
     "row blocks of one gate": {"lists": True, "list_loads": True, "kind": "gru", "gate_blocks": True, "rows": 16},
 }
 
