@@ -11,7 +11,6 @@ import json
 import os
 
 import cocotb
-from cocotb.clock import Clock
 from cocotb.handle import HierarchyObject
 from cocotb.triggers import Timer
 
@@ -22,6 +21,7 @@ from lstm_hw.machine.config import PAGE_BYTES
 from lstm_hw.machine.registers import ErrorCode
 from lstm_hw.verify.scenario import Scenario
 
+from .clock import start_clock
 from .progress import heartbeat, report_progress
 from .uart_host import UartLine, UartWires
 
@@ -43,7 +43,7 @@ async def a_host_loads_and_runs_the_engine(dut: HierarchyObject) -> None:
     settings = json.loads(os.environ["LSTM_HW_HOST_DESIGN"])
     scenario = Scenario.load(settings["scenario"])
     ports = {role: getattr(dut, name) for role, name in settings["ports"].items()}
-    cocotb.start_soon(Clock(ports["clock"], settings["clock_ns"], unit="ns").start())
+    start_clock(ports["clock"], settings["clock_ns"])
     cocotb.start_soon(heartbeat())
     steps = len(scenario.runs) + 2
     wires = UartWires(ports["rx"], ports["tx"], settings["cycle_ns"], settings["divisor"])

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import cocotb
 import numpy as np
-from cocotb.clock import Clock
 from cocotb.handle import HierarchyObject
 from cocotb.triggers import Timer
 
@@ -23,6 +22,7 @@ from lstm_hw.host.link import Link
 from lstm_hw.host.protocol import FlashState, TestState
 from lstm_hw.reading import NpzFile
 
+from .clock import start_clock
 from .progress import heartbeat
 from .spi_flash import SpiFlash
 from .uart_host import UartLine, UartWires
@@ -65,7 +65,7 @@ async def a_model_through_the_uart(dut: HierarchyObject) -> None:
     x, whole, first, rest = (arrays.read(name) for name in ("x", "whole", "first", "rest"))
     cut = int(arrays.read("cut"))
     ports = {role: getattr(dut, name) for role, name in settings["ports"].items()}
-    cocotb.start_soon(Clock(ports["clock"], settings["cycle_ns"], unit="ns").start())
+    start_clock(ports["clock"], settings["cycle_ns"])
     cocotb.start_soon(heartbeat())
     wires = UartWires(ports["rx"], ports["tx"], settings["cycle_ns"], settings["divisor"])
     image, flash = FirmwareImage.read(os.environ["LSTM_HW_IMAGE"]), None

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 
 import cocotb
-from cocotb.clock import Clock
 from cocotb.handle import HierarchyObject
 from cocotb.triggers import ClockCycles, RisingEdge
 from cocotbext.axi import AxiRamRead, AxiReadBus, AxiSlaveRead
@@ -15,7 +14,8 @@ from cocotbext.axi.address_space import Region
 from lstm_hw.machine.config import PAGE_BYTES
 from lstm_hw.machine.isa import BEATS_BITS
 
-from .progress import CLOCK_NS, heartbeat, report_progress
+from .clock import start_clock
+from .progress import heartbeat, report_progress
 
 MEMORY_BYTES = 1 << 18
 STALLS = (0, 0.1, 0.5, 0.9)
@@ -56,7 +56,7 @@ class TB:
             getattr(dut, name).value = 0
         dut.base.value = self.base
         dut.rst.value = 1
-        cocotb.start_soon(Clock(dut.clk, CLOCK_NS, unit="ns").start())
+        start_clock(dut.clk)
         cocotb.start_soon(heartbeat())
         bus = AxiReadBus.from_prefix(dut, "bus")
         if poisonable:

@@ -5,12 +5,12 @@ was measured is left in ``measured.json`` of that folder, to be judged by who st
 """
 
 import json
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import cocotb
-from cocotb.clock import Clock
 from cocotb.handle import HierarchyObject
 from cocotb.triggers import First, RisingEdge, Timer
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster
@@ -21,8 +21,9 @@ from lstm_hw.machine.ports import CONTROL
 from lstm_hw.machine.registers import ErrorCode
 from lstm_hw.verify.scenario import Run, Scenario, Stress
 
+from .clock import start_clock
 from .harness import LAST_BEATS, PARTS
-from .progress import CLOCK_NS, report_progress, seconds
+from .progress import CLOCK_NS, heartbeat, report_progress, seconds
 from .testbench import Port
 
 REPORT_CYCLES = 5000
@@ -57,7 +58,9 @@ async def plays_runs(dut: HierarchyObject) -> None:
     """The runs, one after the other, end without an error, and nothing is sent after the end of one."""
     folder = Path(os.environ["LSTM_HW_SCENARIO"])
     scenario = Scenario.load(folder)
-    cocotb.start_soon(Clock(dut.aclk, CLOCK_NS, unit="ns").start())
+    start_clock(dut.aclk)
+    cocotb.start_soon(heartbeat())
+    logging.getLogger(f"cocotb.{dut._name}.{CONTROL}").setLevel(logging.WARNING)  # it tells every access
     control = AxiLiteMaster(AxiLiteBus.from_prefix(dut, CONTROL), dut.aclk, dut.aresetn, reset_active_level=False)
 
     async def interrupt():

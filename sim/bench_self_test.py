@@ -8,18 +8,18 @@ import json
 import os
 
 import cocotb
-from cocotb.clock import Clock
 from cocotb.handle import HierarchyObject
 from cocotb.triggers import ClockCycles, RisingEdge
 
-from .progress import CLOCK_NS, heartbeat, report_progress
+from .clock import start_clock
+from .progress import heartbeat, report_progress
 
 CYCLES_LIMIT = 2_000_000
 
 
 async def start(dut: HierarchyObject) -> None:
     """Reset; then the test runs."""
-    cocotb.start_soon(Clock(dut.clk, CLOCK_NS, unit="ns").start())
+    start_clock(dut.clk)
     cocotb.start_soon(heartbeat())
     dut.i_restart.value = 0
     dut.rst.value = 1

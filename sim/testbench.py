@@ -4,7 +4,6 @@ import hashlib
 import logging
 
 import cocotb
-from cocotb.clock import Clock
 from cocotb.handle import HierarchyObject
 from cocotb.triggers import ClockCycles, RisingEdge, Timer
 from cocotbext.axi import (
@@ -25,6 +24,7 @@ from lstm_hw.machine.config import VALUE_BITS
 from lstm_hw.machine.ports import CONTROL, X, Y, weight_prefixes
 from lstm_hw.verify.scenario import Run, Scenario
 
+from .clock import start_clock
 from .progress import CLOCK_NS, heartbeat, seconds
 
 
@@ -75,7 +75,7 @@ class TB:
         weights = weight_prefixes(scenario.config)
         for name in (CONTROL, *weights, X, Y):
             logging.getLogger(f"cocotb.{dut._name}.{name}").setLevel(logging.WARNING)
-        cocotb.start_soon(Clock(dut.aclk, CLOCK_NS, unit="ns").start())
+        start_clock(dut.aclk)
         cocotb.start_soon(heartbeat())
         reset = {"reset": dut.aresetn, "reset_active_level": False}
         self.memories = []

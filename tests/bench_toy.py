@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 
 import cocotb
-from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, ReadOnly, RisingEdge, Timer
 
+from sim.clock import start_clock
 from sim.progress import heartbeat, report_progress
 
 
@@ -16,7 +16,7 @@ from sim.progress import heartbeat, report_progress
 async def follows_trace(dut):
     stimulus, expected = json.loads(Path(os.environ["TOY_TRACE"]).read_text())
     dut.rst.value = 0
-    cocotb.start_soon(Clock(dut.clk, 10, unit="ns").start(start_high=False))
+    start_clock(dut.clk)
     for number, (inputs, outputs) in enumerate(zip(stimulus, expected, strict=True)):
         for name, value in inputs.items():
             getattr(dut, name).value = value
@@ -40,13 +40,13 @@ async def never_ready(dut):
 
 @cocotb.test()
 async def takes_long(dut):
-    cocotb.start_soon(Clock(dut.clk, 10, unit="ns").start())
+    start_clock(dut.clk)
     await Timer(1, "sec")
 
 
 @cocotb.test()
 async def shows_that_it_lives(dut):
-    cocotb.start_soon(Clock(dut.clk, 10, unit="ns").start())
+    start_clock(dut.clk)
     cocotb.start_soon(heartbeat(every_s=0.1))
     started = time.monotonic()
     while time.monotonic() < started + 1:

@@ -27,7 +27,6 @@ from collections import deque
 from pathlib import Path
 
 import cocotb
-from cocotb.clock import Clock
 from cocotb.handle import HierarchyObject
 from cocotb.triggers import ClockCycles, RisingEdge
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiRamRead, AxiReadBus, AxiResp
@@ -38,6 +37,7 @@ from lstm_hw.machine.config import VALUE_BITS, EngineConfig
 from lstm_hw.machine.ports import CONTROL, X, Y, weight_prefixes
 from lstm_hw.machine.registers import lookup
 from sim import bridge
+from sim.clock import start_clock
 from sim.progress import CLOCK_NS, heartbeat
 
 Y_BYTES = VALUE_BITS // 8
@@ -104,7 +104,7 @@ class Board:
         self.memory = mmap.mmap(-1, self.bytes)
         self.spoiled = job["faults"].get("spoil_memory")
         self.beat = self.config.operand_bits // 8 * self.config.x_per_beat
-        cocotb.start_soon(Clock(dut.aclk, CLOCK_NS, unit="ns").start())
+        start_clock(dut.aclk)
         cocotb.start_soon(heartbeat())
         reset = {"reset": dut.aresetn, "reset_active_level": False}
         for prefix in weight_prefixes(self.config):

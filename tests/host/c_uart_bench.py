@@ -12,11 +12,11 @@ import subprocess
 from pathlib import Path
 
 import cocotb
-from cocotb.clock import Clock
 from cocotb.handle import HierarchyObject
 from cocotb.triggers import ClockCycles, Timer
 
 from lstm_hw.host.protocol import REPLY, REQUEST, Op, Parser, Status
+from sim.clock import start_clock
 from sim.progress import CLOCK_NS, heartbeat
 from sim.spi_flash import SpiFlash
 from sim.uart_host import UartWires
@@ -57,7 +57,7 @@ class Wire(UartWires):
 async def a_program_drives_the_design(dut: HierarchyObject) -> None:
     """It ends with status 0."""
     job = json.loads(Path(os.environ["LSTM_HW_JOB"]).read_text())
-    cocotb.start_soon(Clock(dut.clk, CLOCK_NS, unit="ns").start())
+    start_clock(dut.clk)
     cocotb.start_soon(heartbeat())
     wire = Wire(dut.i_rx, dut.o_tx, CLOCK_NS, job["divisor"])
     dut.i_restart.value = 0
