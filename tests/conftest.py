@@ -61,6 +61,23 @@ def pytest_sessionstart(session):
             raise pytest.UsageError(f"CI must run every test, but these are missing: {', '.join(missing)}")
 
 
+def _unskipped(report):
+    if os.environ.get("CI") and report.skipped and not hasattr(report, "wasxfail"):
+        path, line, reason = report.longrepr
+        report.outcome, report.longrepr = "failed", f"{path}:{line}: {reason}: CI must run every test"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    return _unskipped((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report():
+    return _unskipped((yield))
+
+
 def pytest_collection_modifyitems(items):
     for marker, tool in (("icarus", "iverilog"), ("chromium", "chromium")):
         if shutil.which(tool) is None:

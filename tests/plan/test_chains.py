@@ -80,15 +80,20 @@ def runs_of(plan, model, x):
     return scenario_of(plan, image_words(plan, model), ModelReference(model), pieces, MemoryModel(5))
 
 
+def check_bits(schedule, model, x, **fields):
+    """The plan is proved, and has the bits of the integer reference from piece to piece."""
+    plan = plan_of(schedule, model, **fields)
+    check(plan)
+    runs_of(plan, model, x)
+
+
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("every_step", [False, True])
 def test_bits_in_pieces(schedule, every_step):
     model, x = made(every_step)
     if schedule == "delta":
         model = with_thresholds(model, 0.1, [0.1])
-    plan = plan_of(schedule, model)
-    check(plan)
-    runs_of(plan, model, x)
+    check_bits(schedule, model, x)
 
 
 @pytest.mark.parametrize("schedule", ["conventional", "sacc"])

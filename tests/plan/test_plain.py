@@ -25,7 +25,7 @@ from lstm_hw.plan.sizing import engine_and_plan, engine_formats, network_of
 from lstm_hw.proof.checker import check
 from lstm_hw.prune.apply import prune
 from lstm_hw.prune.settings import PruneConfig
-from tests.plan.test_chains import SCHEDULES, engine, runs_of
+from tests.plan.test_chains import SCHEDULES, check_bits, engine, runs_of
 from tests.proof.test_checker import changed, where
 
 INPUTS = 6
@@ -112,11 +112,7 @@ def made(request):
 
 @pytest.mark.parametrize("contexts", [1, 2])
 def test_bits_in_pieces(made, contexts):
-    _, qmodel = made
-    network = network_of(qmodel)
-    plan = ResidentPlanner(network, engine(qmodel, network, contexts=contexts, x_per_beat=contexts)).plan()
-    check(plan)
-    runs_of(plan, qmodel, X)
+    check_bits("resident", made[1], X, contexts=contexts, x_per_beat=contexts)
 
 
 @pytest.mark.parametrize("fields", [{"rows": 8}, {"rows": 32, "contexts": 1}])

@@ -25,7 +25,7 @@ from lstm_hw.plan.sizing import engine_and_plan, engine_formats, network_of, sto
 from lstm_hw.proof.checker import check
 from lstm_hw.prune.apply import prune
 from lstm_hw.prune.settings import PruneConfig
-from tests.plan.test_chains import engine, runs_of
+from tests.plan.test_chains import check_bits, engine, runs_of
 from tests.plan.test_plain import cells, head, plain
 from tests.proof.test_checker import changed, where
 
@@ -111,11 +111,7 @@ def test_the_float_reference(made):
 
 @pytest.mark.parametrize("contexts", [1, 2])
 def test_bits_in_pieces(made, contexts):
-    _, qmodel = made
-    network = network_of(qmodel)
-    plan = ResidentPlanner(network, engine(qmodel, network, contexts=contexts, x_per_beat=contexts)).plan()
-    check(plan)
-    runs_of(plan, qmodel, X)
+    check_bits("resident", made[1], X, contexts=contexts, x_per_beat=contexts)
 
 
 def test_numbers(made, tmp_path):

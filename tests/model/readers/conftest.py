@@ -8,6 +8,8 @@ import sys
 import numpy as np
 import pytest
 
+from lstm_hw.provenance import kept_folder
+
 KERAS = """
 import numpy as np, keras
 from keras import layers
@@ -95,11 +97,15 @@ keras.Model(x, [layers.Dense(2)(h(3, x)), once]).save("two_outputs.keras")
 
 @pytest.fixture(scope="session")
 def keras_files(tmp_path_factory):
-    """A folder with models that Keras 3 saved, ``NAME.npy``, their outputs, and ``x.npy``."""
+    """A folder with models that Keras 3 saved, ``NAME.npy``, their outputs, and ``x.npy``; one for all workers."""
     if importlib.util.find_spec("keras") is None:  # imported here it would choose its backend
         pytest.skip("no Keras")
-    folder = tmp_path_factory.mktemp("keras")
-    np.save(folder / "x.npy", np.random.default_rng(1).standard_normal((2, 7, 3)).astype(np.float32))
-    environment = os.environ | {"KERAS_BACKEND": "torch"}
-    subprocess.run([sys.executable, "-c", KERAS], cwd=folder, env=environment, check=True, capture_output=True)
-    return folder
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "keras"
+
+    def write(new):
+        np.save(new / "x.npy", np.random.default_rng(1).standard_normal((2, 7, 3)).astype(np.float32))
+        environment = os.environ | {"KERAS_BACKEND": "torch"}
+        subprocess.run([sys.executable, "-c", KERAS], cwd=new, env=environment, check=True, capture_output=True)
+
+    return kept_folder(folder, {"models": KERAS}, write)
