@@ -239,6 +239,10 @@ class StreamedLayer(ABC):
         """First element of h of the step before one, whose number counts since zero state, where buffers take turns."""
         return self.h + number % self.h_buffers * self.turn
 
+    def x_at(self, step: Sum) -> Sum:
+        """First element of x of a step of the run, where whole vectors from the stream take turns."""
+        return step % self.buffers * self.x_stride
+
     def piece(self, step: int, row: int) -> tuple[int, int, int]:
         """(step, first unit, units) of a row block."""
         return step, row * self.units, self.newest if row == self.blocks - 1 else self.units
@@ -315,7 +319,7 @@ class StreamedLayer(ABC):
         self.free_x(vectors)
 
     def one_sum(
-        self, mask: int, macs: list[Fields], begin: Fields = ZERO, end: Fields | None = None, entry: Value | None = None
+        self, mask: int, macs: list[dict], begin: Fields = ZERO, end: Fields | None = None, entry: Value | None = None
     ) -> None:
         """MACs whose products are one sum: what it begins from, and what becomes of it in the end.
 
@@ -332,7 +336,6 @@ class StreamedLayer(ABC):
         self.peephole_digits = digits("peephole", self.layer.peephole_columns)
         self.first_digits = digits("first", start.first_columns) if start else []
         self.prime_digits = digits("prime", start.prime_columns * start.stages) if start else []
-        self.first_tiles = [tile for tile, _ in self.first_digits]
         return tuple(tile for tile, _ in (*self.first_digits, *self.prime_digits, *self.peephole_digits))
 
     def prime(self) -> None:
@@ -356,7 +359,7 @@ class StreamedLayer(ABC):
                 self.of_row(row, group, mode=mode, write=0)
         self.b.await_tokens(SPACE_H, self.groups * self.layer.outputs)
 
-    def constants(self, digits: Digits, row: Value = 0, slots: int = 1, **fields: int) -> list[Fields]:
+    def constants(self, digits: Digits, row: Value = 0, slots: int = 1, **fields: Any) -> list[dict[str, Any]]:
         """MACs of digits, whose words stay on chip, of so many row blocks from one on, times their constants."""
         fields |= {"space": SPACE_CONSTANT, "slots": slots}
         return [
@@ -455,14 +458,6 @@ class StreamedLayer(ABC):
     def bias_tiles(self, row: int = 0, blocks: int | None = None) -> list[Tile]:
         """Tiles of the bias, of all row blocks or of some."""
         return [tile for tile, _ in self.bias_digits(row, blocks)]
-
-
-class TurningX(StreamedLayer):
-    """A layer whose x vectors from the stream take turns, whole ones: a head can read them too."""
-
-    def x_at(self, step: Sum) -> Sum:
-        """First element of x of a step of the run."""
-        return step % self.buffers * self.x_stride
 
 
 class ResidentBias(StreamedLayer):

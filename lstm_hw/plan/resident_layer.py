@@ -13,12 +13,12 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from ..machine.config import GATES, PLACES
-from ..machine.isa import MODE_RESET, SPACE_CONSTANT, SPACE_H, SPACE_X, VECTORS_BITS
+from ..machine.isa import MODE_RESET, SPACE_H, SPACE_X, VECTORS_BITS
 from ..machine.latency import QUEUE_DEPTH
 from ..machine.layout import Tile
 from ..machine.network import LayerShape
 from .in_turn import in_turn
-from .layer import MIN_TILE_CYCLES, MOST_SLOTS, Frame, TurningX
+from .layer import MIN_TILE_CYCLES, MOST_SLOTS, ZERO, Frame, StreamedLayer
 from .sums import Sum
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def tile_columns(blocks: int, units: int, columns: int) -> int:
     return least if blocks <= MOST_SLOTS else least * -(-columns // (least * MOST_TILES))
 
 
-class ResidentLayer(TurningX):
+class ResidentLayer(StreamedLayer):
     """A layer, or the head, with all of its weights on chip.
 
     Its bias is formed once, by the ``load`` entry, in entries ``sums`` + row block; the sums of a step are behind it.
@@ -65,9 +65,7 @@ class ResidentLayer(TurningX):
     def __init__(self, planner: PhasePlanner, shape: LayerShape, number: int) -> None:
         super().__init__(planner, shape, number)
         config, self.linear = planner.config, shape.kind == "linear"
-        self.planner = planner
         self.own_h = not shape.projected and shape.h_columns > 0
-        self.frees_x = number == planner.network.last_of_x
         self.resets = shape.outputs if shape.reset_before else 0
         self.parts = shape.directions if self._is_apart(shape) else 1
         sizes, place, self.kept = planner.among(number)
@@ -168,8 +166,7 @@ class ResidentLayer(TurningX):
         self._bias(fresh=1)
 
     def _bias(self, fresh=0):
-        comment = f"bias of layer {self.number}"
-        self._constants(comment, self.bias_tiles(), self.layer.bias_columns, self.sums, fresh=fresh)
+        self._constants(f"bias of layer {self.number}", self.bias_digits(), self.sums, fresh=fresh)
 
     def begin(self) -> None:
         """A register tells the entry that sums of a step start from: in the first one of a sequence it is another."""
@@ -182,20 +179,16 @@ class ResidentLayer(TurningX):
         tokens = self.zero_cells(self.mask, self.zero_at, state_stride=self.layer.outputs)
         if self.resets:
             tokens += self.zero_cells(self.mask, self.zero_at + self.layer.outputs, state_stride=self.layer.outputs)
-        if start := self.layer.start:
+        if self.layer.start:
             entry = self.sums + 2 * self.blocks
-            comment = f"start of layer {self.number}"
-            self._constants(comment, self.first_tiles, start.first_columns, entry, source=self.sums)
+            self._constants(f"start of layer {self.number}", self.first_digits, entry, {"source": self.sums})
             self.b.assign(self.started, entry)
         return tokens
 
-    def _constants(self, comment, tiles, columns, entry, **fields):
+    def _constants(self, comment, digits, entry, begin=ZERO, **fields):
         """Digits times their constants, from zero or from a source, to an entry."""
-        source = {"source": fields.pop("source")} if "source" in fields else {"hold": 1}
-        for tile, (exponent, _) in zip(tiles, columns, strict=True):
-            end = {"store": 1, "target": entry, "space": SPACE_CONSTANT, "operand": exponent}
-            self._products(tile, comment, **source, **end, **fields)
-            source = {"source": entry}
+        macs = self.constants(digits, slots=self.blocks, comment=comment, **fields)
+        self.one_sum(self.mask, macs, begin, entry=entry)
 
     def frame(self, frame: Frame) -> None:
         if not self.number:

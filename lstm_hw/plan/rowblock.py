@@ -28,7 +28,7 @@ from ..machine.config import EngineConfig
 from ..machine.isa import MODE_RESET, MODE_ZERO, SPACE_CONSTANT
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
-from .layer import MIN_TILE_CYCLES, Frame, TurningX, check_beat, ring_words, words_of
+from .layer import MIN_TILE_CYCLES, Frame, StreamedLayer, check_beat, ring_words, words_of
 from .stack import StackPlanner
 from .sums import Sum, Value, as_sum
 
@@ -47,7 +47,7 @@ class Vector(NamedTuple):
     held: int = 0
 
 
-class RowBlockLayer(TurningX):
+class RowBlockLayer(StreamedLayer):
     """A layer whose weights stream once a time step, but for ``pinned`` columns of W_h."""
 
     buffers = h_buffers = 2

@@ -25,7 +25,7 @@ from ..machine.config import GATES, EngineConfig
 from ..machine.isa import SPACE_H, VECTORS_BITS
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
-from .layer import Frame, ResidentBias, TurningX, check_beat, ring_words, words_of
+from .layer import Frame, ResidentBias, check_beat, ring_words, words_of
 from .stack import StackPlanner
 from .sums import Sum, Value, as_sum
 
@@ -57,7 +57,7 @@ def tile_of(blocks: int, per_beat: int) -> int:
     return -(-TILE_CYCLES // (blocks * per_beat)) * per_beat
 
 
-class BatchLayer(TurningX, ResidentBias):
+class BatchLayer(ResidentBias):
     """A layer whose W_x serves a batch of steps tile by tile, and whose W_h lives as the planner's case says.
 
     Attributes
