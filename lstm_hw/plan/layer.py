@@ -411,13 +411,7 @@ class StreamedLayer(ABC):
         self.b.emit("CELL", units=count, mask=1, mode=MODE_ZERO, state=self.scratch, signal=1)
 
     def cell(
-        self,
-        mask: int,
-        row: Value,
-        after: Value = 0,
-        left: Value | None = None,
-        first: Value = 0,
-        **fields: Value,
+        self, mask: int, row: Value, after: Value = 0, left: Value | None = None, first: Value = 0, **fields: Value
     ) -> None:
         """CELL of a row block; the last one, for which ``left`` is zero, may have fewer units.
 

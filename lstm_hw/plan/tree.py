@@ -175,12 +175,7 @@ class Loops:
                     yield index, part == 1
 
     def parts(
-        self,
-        *counts_of: Value,
-        start: Value = 0,
-        step: int = 1,
-        counts: Sum | None = None,
-        of: int | None = None,
+        self, *counts_of: Value, start: Value = 0, step: int = 1, counts: Sum | None = None, of: int | None = None
     ) -> Iterator[tuple[Sum, int]]:
         """``for index, part in parts(a, b)``: a turns with a body of their own (part 0), then b with another.
 
