@@ -55,7 +55,7 @@ class DeltaLayer(ResidentLayer):
                 changes = {"space": SPACE_X, "operand": self.x_at(step), "take": 1, "free": 1}
             else:
                 changes = {"space": SPACE_DELTA, "operand": self.below.h_before(number + 1), "list": self.below.number}
-                last += self.tokens_ahead
+                last += self.tokens_before(self.sources[0])
             finish = int(tile is self.order[-1])
             comment = f"layer {self.number}, what changed of {tile.part}"
             self._products(tile, comment, **sums, **changes, wait=1, offset=last, finish=finish)

@@ -1,8 +1,7 @@
 """The resident planner: all weights on chip, every time step column by column without a stall.
 
-A layer reads x of the step or h of the layer below (:mod:`~lstm_hw.plan.resident_layer`), several such vectors
-(:mod:`~lstm_hw.plan.sources`), or h of all steps: once they are all there (:mod:`~lstm_hw.plan.waits`) or, as the head,
-one after the other (:mod:`~lstm_hw.plan.all_steps`).
+A layer reads x of the step or h of layers below (:mod:`~lstm_hw.plan.resident_layer`), or h of all steps: once they are
+all there (:mod:`~lstm_hw.plan.waits`) or, as the head, one after the other (:mod:`~lstm_hw.plan.all_steps`).
 """
 
 from __future__ import annotations
@@ -12,13 +11,12 @@ from ..machine.network import LayerShape, Network
 from .all_steps import GatheringHead
 from .layer import check_beat
 from .resident_layer import ResidentLayer
-from .sources import JoiningLayer
 from .waits import PhasePlanner, WaitingLayer
 
 
 def resident_layer(planner: PhasePlanner, shape: LayerShape, number: int) -> ResidentLayer:
     """A layer, or the head, of the kind for what it reads."""
-    kinds = (shape.sources, JoiningLayer), (shape.waits, WaitingLayer), (shape.steps, GatheringHead)
+    kinds = (shape.waits, WaitingLayer), (shape.steps, GatheringHead)
     kind = next((kind for asked, kind in kinds if asked), ResidentLayer)
     return kind(planner, shape, number)
 

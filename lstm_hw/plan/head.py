@@ -76,7 +76,7 @@ class HeadLayer(StreamedLayer):
                     frame.following()
                 if not chain:
                     self.before.settle(self)
-            x = self.source.x_at(frame.first + step) if self.layer.skip else 0
+            x = self.planner.layers[0].x_at(frame.first + step) if self.layer.skip else 0
             for mask, h in self.newest_h(step, later, self.done):
                 self.outputs(mask, h, x)
         self.free_words()

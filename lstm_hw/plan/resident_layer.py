@@ -12,11 +12,12 @@ from dataclasses import replace
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from ..machine.arrangement import OF_X
 from ..machine.config import GATES, PLACES
 from ..machine.isa import MODE_RESET, SPACE_H, SPACE_X, VECTORS_BITS
 from ..machine.latency import QUEUE_DEPTH
 from ..machine.layout import Tile
-from ..machine.network import LayerShape
+from ..machine.network import LayerShape, Source
 from .in_turn import in_turn
 from .layer import MIN_TILE_CYCLES, MOST_SLOTS, ZERO, Frame, StreamedLayer
 from .sums import Sum
@@ -70,6 +71,7 @@ class ResidentLayer(StreamedLayer):
         self.parts = shape.directions if self._is_apart(shape) else 1
         sizes, place, self.kept = planner.among(number)
         self._count_tokens(*sizes, place)
+        self.sources = self._sources()
         self._cut(shape, number, place)
         self.resident, self.streamed = (*self.bias_tiles(), *self.start_tiles(), *self.order), ()
         self.buffers = min((1 << VECTORS_BITS) - 1, config.x_elements // self.x_stride)
@@ -83,13 +85,12 @@ class ResidentLayer(StreamedLayer):
     def _count_tokens(self, recurrent, linear, place):
         """Tokens of a step, and those in front of some, of layers that make so many and take their steps together.
 
-        In front of those of the layer below are older ones of the layers above, and newer ones of those below it.
+        In front of those of a layer below are older ones of the layers above, and newer ones of those below it.
         Linear layers make theirs behind those of all h, and have none of the step before.
         """
         above = [] if self.linear else recurrent[place + 1 :]
-        self.tokens_ahead = sum((recurrent + linear)[:place]) + sum(above) - (self.layer.inputs if place else 0)
-        # ... and up to the last one of each recurrent layer below.
-        self.tokens_to = [sum(above) + behind for behind in accumulate(recurrent[:place])]
+        ends = accumulate((recurrent + linear)[:place], initial=sum(above))
+        self.tokens_to = dict(enumerate(ends, self.number - place - 1))  # the last one of each layer below
         self.others_ahead = sum(recurrent[:place]) + sum(above)
         self.tail = (sum(recurrent),)
         self.written = not self.linear or place < len(recurrent + linear)  # its outputs, to the h memory
@@ -102,7 +103,7 @@ class ResidentLayer(StreamedLayer):
         columns = max(shape.inputs, shape.h_columns) // self.parts
         width = columns if last and blocks == 1 else tile_columns(blocks, self.config.units_per_block, columns)
         units = shape.h_columns - self.resets
-        old, x = self._x_tiles(width, place)
+        old, x = self._x_tiles(width)
         h, reset = self._of_parts(self.column_tiles("h", units // self.parts, width), units // self.parts), []
         if self.resets:
             reset = [replace(tile, first_column=units + tile.first_column) for tile in h]
@@ -120,10 +121,28 @@ class ResidentLayer(StreamedLayer):
         self.last_x = next((tile for tile in reversed(self.order) if self._is_of_x(tile) and tile.split == 1), None)
         self.of_reset = reset[0] if reset else None
 
-    def _x_tiles(self, width, place):
-        """Tiles of W_x of what has long been there, and of the h of the layer below; x of the first one comes whole."""
-        columns = self.layer.inputs // self.parts
-        return [], self._of_parts(self.column_tiles("x", columns, width if place else columns), columns)
+    def _sources(self):
+        """The vectors that x consists of: x of the network, or the h of layers below."""
+        shape = self.layer
+        return shape.sources or (Source(self.number - 1, shape.inputs, shape.lift("x")),)
+
+    def _x_tiles(self, width):
+        """Tiles of W_x, each for one source: of what has long been there, and of the h of the layer below.
+
+        x of the network comes whole.
+        """
+        old, newest, end, parts = [], [], 0, 1 if self.layer.sources else self.parts
+        for source in self.sources:
+            columns, first = source.elements // parts, end
+            tiles = self.column_tiles("x", columns, columns if source.layer == OF_X else width)
+            tiles = [replace(tile, first_column=first + tile.first_column) for tile in tiles]
+            (newest if source.layer == self.number - 1 else old).extend(tiles)
+            end += columns
+        return old, newest if parts == 1 else self._of_parts(newest, end)
+
+    def _source_of(self, column):
+        """The source that a column of W_x is for, and the first column that is."""
+        return self.layer.source_of(column) if self.layer.sources else (self.sources[0], 0)
 
     def _split_tiles(self, shape):
         """Tiles of the last row block, whose columns are split over the lanes; none where they are not."""
@@ -144,7 +163,7 @@ class ResidentLayer(StreamedLayer):
 
     def _is_of_x(self, tile):
         """Whether a tile is for x of the network."""
-        return tile.part == "x" and not self.number
+        return tile.part == "x" and self._source_of(tile.first_column)[0].layer == OF_X
 
     def _is_apart(self, shape):
         """Whether no row block has units of two directions: then each walks the columns of its own alone."""
@@ -288,7 +307,7 @@ class ResidentLayer(StreamedLayer):
         """What passes the lanes."""
         column = tile.first_column
         if tile.part == "skip":
-            return {"space": SPACE_X, "operand": self.source.x_at(step), "free": 1}
+            return {"space": SPACE_X, "operand": self.planner.layers[0].x_at(step), "free": 1}
         if tile.part == "h":
             source = self if self.own_h else self.projection
             return {"space": SPACE_H, "operand": source.h_before(number) + column, "wait": 1} | self._taking(tile)
@@ -296,11 +315,19 @@ class ResidentLayer(StreamedLayer):
 
     def _x_vector(self, tile, step, column, number):
         """That of a tile of W_x, from a column on."""
-        if not self.number:
+        source, first = self._source_of(column)
+        column -= first
+        if source.layer == OF_X:  # the first layer waits for it
+            waits = {} if self.number else {"wait": 1, "take": 1}
             free = int(tile is self.last_x and self.frees_x)
-            return {"space": SPACE_X, "operand": self.x_at(step) + column, "wait": 1, "take": 1, "free": free}
-        below = self.below.h if self.below.linear else self.below.h_before(number + 1)
-        return {"space": SPACE_H, "operand": below + column, "wait": 1, "offset": self.tokens_ahead + column}
+            return {"space": SPACE_X, "operand": self.planner.layers[0].x_at(step) + column, "free": free} | waits
+        below = self.planner.all[source.layer]
+        h = below.h if below.linear else below.h_before(number + 1)
+        return {"space": SPACE_H, "operand": h + column, "wait": 1, "offset": self.tokens_before(source) + column}
+
+    def tokens_before(self, source: Source) -> int:
+        """Tokens in front of those of the elements of a source."""
+        return self.tokens_to[source.layer] - source.elements
 
     def _taking(self, tile):
         """Of columns of h, what is done with tokens: those of a projection, behind its own, are left to it, and those
@@ -316,8 +343,6 @@ class ResidentLayer(StreamedLayer):
 
     def _products(self, tile, comment, **fields):
         fields = {"weight": self.address[tile], "columns": tile.words_of_block, "slots": tile.blocks} | fields
-        self.mac(self.mask, comment=comment, lift=self._lift(tile), **fields)
-
-    def _lift(self, tile):
-        """Field ``lift`` of the MACs of a tile."""
-        return self.lift(tile.part)
+        part, of_x = tile.part, tile.part == "x"
+        lift = self.config.lift_of(self._source_of(tile.first_column)[0].lift) if of_x else self.lift(part)
+        self.mac(self.mask, comment=comment, lift=lift, **fields)

@@ -101,7 +101,6 @@ class StackPlanner:
             below.projection = layer if below.layer.projected else None
         for layer in self.all:
             layer.last, layer.sends = layer is self.round[-1], layer is self.all[-1]
-            layer.source = self.layers[0]
         if config.split > 1 and not any(tile.split > 1 for layer in self.layers for tile in layer.resident):
             raise ConfigError("engine.split", config.split, f"must be 1: {SPLITS}")
         self._place()

@@ -22,14 +22,10 @@ from .sums import as_sum
 class WaitingLayer(ResidentLayer):
     """The first layer of a phase: its x are h of one step or of two, in pieces of a step and direction each."""
 
-    def _x_tiles(self, width, place):
-        columns, piece = self.layer.inputs // self.parts, self._piece
-        pieces = [
-            replace(tile, first_column=first + tile.first_column)
-            for first in range(0, columns, piece)
-            for tile in self.column_tiles("x", piece, width)
-        ]
-        return [], self._of_parts(pieces, columns)
+    def _sources(self):
+        (source,) = super()._sources()
+        pieces = source.elements // self.parts // self._piece
+        return [replace(source, elements=self._piece * self.parts)] * pieces
 
     @property
     def _piece(self):
