@@ -154,7 +154,7 @@ class CompressedLayer(FusionLayer):
                     b.advance(count, -1)
                     self._step_of(self.sums_of(batch, at), at)
             return
-        more = count if self.last else b.variable(0, count)
+        more = self.counted(count)
         # Of the layers above, x of the last step is where that of a whole batch's is, and so its sums are.
         moving = [(b.variable(0), self.place, self.last_place)] * bool(self.place)
         moving += [(b.variable(0), self.blocks, end * self.blocks)] * bool(self.below)

@@ -149,8 +149,7 @@ class CompressedSaccLayer(BandLayer):
 
     def _answer(self, first, ahead):
         """The outputs of steps, from that of even ones or odd ones on; their h is there with so many tokens."""
-        if ahead:
-            self.b.emit("MAC", space=SPACE_H, columns=1, slots=1, wait=1, offset=ahead - 1)
+        self.b.await_tokens(SPACE_H, ahead, take=0)
         for place in self.b.each(first, ODD + 1):
             h = self.h + place * self.layer.outputs
             self.planner.heads[0].outputs(self.mask, h, ahead=ahead)

@@ -212,12 +212,9 @@ class FusionLayer(ResidentBias):
 
     def steps(self, batch: Sum, count: Sum) -> None:
         """So many steps of a batch on W_h; the last layer counts them down."""
-        b, more, end = self.b, count, self.sets - 1
+        b, end = self.b, self.sets - 1
         until_last = b.variable(-1, count)
-        if self.last:
-            b.advance(more, -1)
-        else:
-            more = b.variable(-1, count)
+        more = self.counted(count, 1)
         for at in b.each(self.sets):
             for context in range(self.contexts):
                 before = self._before(at, context)

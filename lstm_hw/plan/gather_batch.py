@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
-from ..machine.isa import MODE_ZERO, SPACE_H, SPACE_X
+from ..machine.isa import SPACE_H, SPACE_X
 from ..machine.layout import Tile
 from ..machine.network import Network
 from .layer import Frame, words_of
@@ -109,8 +109,7 @@ class GatherBatchLayer(Windows, BatchLayer):
 
     def zero(self) -> int:
         for _ in range(self.copies):
-            units = self.layer.outputs
-            self.cells(units, self.mask, MODE_ZERO, state=self.c + self.states, state_stride=units, target=self.h)
+            self.zero_cells(self.mask, state=self.c + self.states, state_stride=self.layer.outputs)
         return super().zero() * self.times
 
     def copy_of(self, step: Sum) -> Sum:
@@ -186,7 +185,7 @@ class GatherBatchLayer(Windows, BatchLayer):
                     self.multiply_window(tile, None, None, source=sums, **finish, **words)
         self._hidden(step, sums)
         if self.answers:
-            self.b.emit("MAC", space=SPACE_H, columns=1, slots=1, wait=1, offset=self.layer.outputs - 1)
+            self.b.await_tokens(SPACE_H, self.layer.outputs, take=0)
             self.planner.heads[0].outputs(self.mask, self.h, ahead=self.layer.outputs)
 
     def _hidden(self, step, sums):

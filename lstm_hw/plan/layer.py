@@ -294,6 +294,13 @@ class StreamedLayer(ABC):
                 for _ in range(vectors):
                     self.b.emit("MAC", columns=1, slots=1, free=1)
 
+    def counted(self, count: Sum, less: int = 0) -> Sum:
+        """A variable, less a number, to count the steps of a frame down: the last layer's count itself, or a copy."""
+        if not self.last:
+            return self.b.variable(-less, count)
+        self.b.advance(count, -less)
+        return count
+
     def mac(self, mask: int, part: str | None = None, comment: str | None = None, **fields: Value) -> None:
         """A MAC of any number of row blocks; of a matrix, ``x`` or ``h``, on the memory that its vector is in, where x
         of an upper layer is h."""

@@ -74,20 +74,13 @@ class RowWindowLayer(ResidentBias):
         for _ in self.b.when(step):
             yield ODD, self.h
         for _ in self.b.unless(step):
-            if not step.known:
-                for _ in self.b.when(self.pair):
-                    yield EVEN, self.h
-            for _ in self.b.unless(0 if step.known else self.pair):
-                yield ODD, self.h
+            for even in self.b.either(0 if step.known else self.pair):
+                yield EVEN if even else ODD, self.h
 
     def frame(self, frame: Frame) -> None:
         b = self.b
         self.start_sums(BOTH)  # of a single step too: nobody reads those of the other context
-        self.pair = frame.count  # whether there are two steps; behind it the last layer counts those of the next frame
-        if self.last:
-            b.advance(frame.count, -1)
-        else:
-            self.pair = b.variable(-1, frame.count)
+        self.pair = self.counted(frame.count, 1)  # whether there are two steps
         for _ in b.unless(self.pair):
             frame.inputs()
             frame.following()

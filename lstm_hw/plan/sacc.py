@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from ..errors import ConfigError
 from ..machine.config import EngineConfig
-from ..machine.isa import ELEMENT_BITS, ENTRY_BITS, MODE_ZERO, SPACE_H
+from ..machine.isa import ELEMENT_BITS, ENTRY_BITS, SPACE_H
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
 from .layer import DOWN, MIN_TILE_CYCLES, UP, Frame, ResidentBias, StreamedLayer, ring_words, words_of
@@ -84,9 +84,7 @@ class SaccLayer(ResidentBias):
 
     def zero(self) -> int:
         for state in self._states():
-            self.cells(
-                self.layer.outputs, self.of_step[UP], MODE_ZERO, state=state, target=self.h, state_stride=self.width
-            )
+            self.zero_cells(self.of_step[UP], state=state, state_stride=self.width)
         self.start_sums(self.of_step[DOWN])
         return self.times * self.layer.outputs
 

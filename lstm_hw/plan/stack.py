@@ -280,12 +280,10 @@ class StackPlanner:
 
     def _steps_of(self, layer, count):
         """Where a layer is the last, its ``frame.following()`` adds the steps of the next frame to the count."""
-        b, later = self.b, count
         if self.batch == 1:
             yield as_sum(0), 0
             return
-        if not layer.last:
-            later = b.variable(0, count)
+        b, later = self.b, layer.counted(count)
         for step in b.each(count, counts=layer.done):
             b.advance(later, -1)
             yield step, later

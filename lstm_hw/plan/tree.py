@@ -265,7 +265,8 @@ class Loops:
 
     def advance(self, variable: Sum, by: int, limit: int = 0) -> None:
         """Add a number to a variable, modulo a limit or without."""
-        self._into[-1].append(Change(_variable(self._used(variable)), by, limit=limit))
+        if by:
+            self._into[-1].append(Change(_variable(self._used(variable)), by, limit=limit))
 
     def assign(self, variable: Sum, value: int, plus: Value = 0) -> None:
         """Set a variable, to a number and what another one is now, which is counted: no instruction copies it."""
