@@ -121,8 +121,8 @@ class StreamedLayer(ABC):
         x vectors that fit.
     x_order : callable or None
         As that of a plan.
-    h_buffers, turn : int
-        Buffers of h that take turns, all layers' next to one another, and their distance.
+    h_buffers, turn, h_stride : int
+        Buffers of h that take turns, all layers' next to one another, and their distance; and that of groups in one.
     tail : tuple of int
         Tokens of h that a frame leaves, in parts.
     sequences, groups : int
@@ -161,7 +161,7 @@ class StreamedLayer(ABC):
     groups = 1
     whole = False
     buffers = 1
-    h_buffers = 1
+    h_buffers, h_stride = 1, 0
     x_order = below = projection = None
     own: dict[str, int] = {}
     aside = 0
@@ -204,12 +204,13 @@ class StreamedLayer(ABC):
     def zero(self) -> int:
         """Emit what sets h = c = 0; the tokens of h that it makes."""
 
-    @abstractmethod
     def newest_h(self, step: Sum, later: Value, number: Sum) -> Iterator[tuple[int, Value]]:
         """Where a head finds h of a step of the frame: (mask, first element), inside the loops that this opens.
 
         ``later`` is that of ``frame.steps()``; ``number`` counts steps since zero state, to be used modulo something.
         """
+        for group in self.b.each(self.groups):
+            yield self.mask, self.h_before(number + 1) + group * self.h_stride
 
     def inputs(self, taken: Callable, first: Sum) -> None:
         """Take the x of a frame from the stream: an INPUT for each step, each in a ``for _ in taken():``.
@@ -227,7 +228,8 @@ class StreamedLayer(ABC):
         """Pieces of h, (step, first unit, units), in the order in which a run sends them."""
         if self.whole:
             return [(step, 0, self.layer.outputs) for step in range(steps)]
-        return [self.piece(step, row) for step in range(steps) for row in self.rows_of(step, steps, first_step)]
+        firsts = [(n, row * self.units) for n in range(steps) for row in self.rows_of(n, steps, first_step)]
+        return [(step, first, min(self.units, self.layer.outputs - first)) for step, first in firsts]
 
     def rows_of(self, step: int, steps: int, first_step: int) -> Iterable[int]:
         """Row blocks in the order in which a step of a run sends them."""
@@ -242,10 +244,6 @@ class StreamedLayer(ABC):
     def x_at(self, step: Sum) -> Sum:
         """First element of x of a step of the run, where whole vectors from the stream take turns."""
         return step % self.buffers * self.x_stride
-
-    def piece(self, step: int, row: int) -> tuple[int, int, int]:
-        """(step, first unit, units) of a row block."""
-        return step, row * self.units, self.newest if row == self.blocks - 1 else self.units
 
     def settle(self, after: StreamedLayer, part: int | None = None, take: int = 1) -> None:
         """Wait for the tokens that this layer's frame left, or a part of them; ``after`` is the layer that waits."""
@@ -374,16 +372,12 @@ class StreamedLayer(ABC):
             for tile, exponent in digits
         ]
 
-    @property
-    def zeroed(self) -> dict[str, int]:
-        """Fields of a CELL that zeroes h: with it c, or nobody's where c is that of a state to begin from."""
-        return {"state": self.scratch, "state_stride": 0} if self.layer.start else {}
-
     def cells(self, units: int, mask: int, mode: int = MODE_CELL, **fields: Value) -> None:
         """CELL of hidden units, or outputs of a plain layer, that follow one another; sends them if h is the output and
         is written.
 
-        A plain layer has no c: nobody's is zeroed with its h.
+        With h that is zeroed so is c: nobody's where a plain layer has none, or where it is that of a state to begin
+        from.
         """
         fields = {"write": 1} | fields
         if mode == MODE_CELL and self.sends and fields["write"]:
@@ -394,6 +388,8 @@ class StreamedLayer(ABC):
                 mode, fields["activation"] = MODE_LINEAR, ACTIVATIONS.index(self.layer.activation)
             else:
                 fields["state"] = self.scratch
+        elif mode == MODE_ZERO and self.layer.start and fields["write"]:
+            fields |= {"state": self.scratch, "state_stride": 0}
         self.b.emit("CELL", units=units, mask=mask, mode=mode, scale=self.number, signal=1, **fields)
 
     def plain_cell(self, shape: LayerShape, number: int, mask: int, target: Value | None = None) -> None:
@@ -409,8 +405,7 @@ class StreamedLayer(ABC):
 
     def zero_cells(self, mask: int, after: int = 0, **fields: int) -> int:
         """h = c = 0 of the whole layer, h from element ``after`` of its own on; the tokens that it makes."""
-        fields |= {"target": self.h + after} | self.zeroed
-        self.cells(self.layer.outputs, mask, MODE_ZERO, **{"state": self.c} | fields)
+        self.cells(self.layer.outputs, mask, MODE_ZERO, **{"state": self.c, "target": self.h + after} | fields)
         return self.layer.outputs
 
     def make_tokens(self, count: int) -> None:
@@ -426,18 +421,15 @@ class StreamedLayer(ABC):
         """
         unit = row * self.units + first
         fields = {"state": self.c + unit, "target": self.h + after + unit} | fields
-        if left is None:
-            left = self.blocks - 1 - row
-        if self.newest == self.units:
-            left = 1
+        if left is None or self.newest == self.units:
+            left = self.blocks - 1 - row if self.newest < self.units else 1
         for whole in self.b.either(left):
             self.cells(self.units if whole else self.newest, mask, **fields)
 
     def directions(self, number: Sum) -> Iterator[int]:
         """Of passes that alternate, the direction of that of a step: the body is for either, done for one."""
-        for direction in (DOWN, UP):
-            for _ in self.b.when(number % 2, zero=direction == DOWN):
-                yield direction
+        yield from (DOWN for _ in self.b.unless(number % 2))
+        yield from (UP for _ in self.b.when(number % 2))
 
     def rows(self, first: int = 0) -> Iterator[tuple[Sum, int]]:
         """``for row, left in rows()``: ``left`` is that of :meth:`cell`; a short last row block is written out."""

@@ -7,7 +7,6 @@ of the next.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import accumulate
 from typing import TYPE_CHECKING
@@ -213,9 +212,6 @@ class ResidentLayer(StreamedLayer):
         if not self.number:
             self.take_x(self.x_at(frame.first), spread=int(self.config.contexts > 1))
         self._step(frame.first, self.done)
-
-    def newest_h(self, step: Sum, later: Sum | int, number: Sum) -> Iterator[tuple[int, Sum]]:
-        yield self.mask, self.h_before(number + 1)
 
     def h_before(self, number: Sum) -> Sum:
         if self.kept:

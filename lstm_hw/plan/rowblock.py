@@ -19,7 +19,7 @@ word once a fetch; the first columns of W_h may stay on chip then (*pinned*).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -108,7 +108,7 @@ class RowBlockLayer(StreamedLayer):
     def zero(self) -> int:
         for row in self.b.each(self.blocks):
             for group in self.b.each(self.groups):
-                self.of_row(row, group, mode=MODE_ZERO, **self.zeroed)
+                self.of_row(row, group, mode=MODE_ZERO)
         if self.layer.start:
             self.b.assign(self.starts, 1)
         return self.groups * self.layer.outputs
@@ -119,10 +119,6 @@ class RowBlockLayer(StreamedLayer):
 
     def ahead(self, first: Sum) -> None:
         self.load(0, words_of(self.streamed))
-
-    def newest_h(self, step: Sum, later: Value, number: Sum) -> Iterator[tuple[int, Value]]:
-        for group in self.b.each(self.groups):
-            yield self.mask, self.h_before(number + 1) + group * self.h_stride
 
     def x_at(self, step: Sum) -> Sum:
         return super().x_at(step) * self.groups
