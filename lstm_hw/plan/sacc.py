@@ -150,16 +150,12 @@ class SaccLayer(ResidentBias):
             return
         for direction in self.directions(self.done):
             frame.following()
-            self._products(direction)
+            self.multiply_x(self.of_step[direction], self.tile, self.sequences)
+            self.start_sums(self.of_step[1 - direction])
+            self.await_h()
             if direction == UP:
                 self._finish_last(as_sum(0))
             self._pass(direction, as_sum(0))
-
-    def _products(self, direction):
-        """W_x times x of the step of this pass, and the start of the sums of the step after it."""
-        self.multiply_x(self.of_step[direction], self.tile, self.sequences)
-        self.start_sums(self.of_step[1 - direction])
-        self.await_h()
 
     def _batch(self, frame):
         b, alone = self.b, self.before is self
@@ -202,12 +198,10 @@ class SaccLayer(ResidentBias):
 
     def _batch_tile(self, start, columns, begin=False):
         """A tile for all pairs of steps; the first one begins their sums, but those of the first pair."""
-        x, stride = (
-            (self.x, self.x_stride)
-            if not self.below
-            else (self.below.h + self.below._place(as_sum(0)), self.below.width)
-        )
-        x, fields = x + start, {"part": "x", "columns": columns, "slots": self.blocks, "stream": 1}
+        x, stride = self.x + start, self.x_stride
+        if self.below:
+            x, stride = x + self.below._place(as_sum(0)), self.below.width
+        fields = {"part": "x", "columns": columns, "slots": self.blocks, "stream": 1}
         self.add(self.mask, self.sums, operand=x, release=int(self.pairs == 1), **fields)
         for pair, last in self.b.peeled(1, self.pairs):
             sums = self.sums + pair * self.blocks

@@ -196,7 +196,10 @@ class BatchLayer(ResidentBias):
         for step, _ in frame.steps():
             self.start_sums(self.mask, step * self.blocks, finish=False)
         if self.layer.start:
-            self._first_sums()
+            for _ in self.b.when(self.starts):
+                digits = self.constants(self.first_digits, slots=self.blocks)
+                self.one_sum(self.mask, digits, {"source": self.sums}, entry=self.sums)
+            self.b.assign(self.starts, 0)
         self._batch_products(frame)
         if not alone:
             self.await_h()
@@ -205,13 +208,6 @@ class BatchLayer(ResidentBias):
             frame.following()
         for step, later in frame.steps():
             self._step(frame, step, later)
-
-    def _first_sums(self):
-        """What is added to the sums of the first step."""
-        for _ in self.b.when(self.starts):
-            digits = self.constants(self.first_digits, slots=self.blocks)
-            self.one_sum(self.mask, digits, {"source": self.sums}, entry=self.sums)
-        self.b.assign(self.starts, 0)
 
     def _batch_products(self, frame):
         """All streamed tiles of W_x for the steps of a batch."""
