@@ -117,11 +117,10 @@ class GatherSaccLayer(PassLayer):
         b, more, idle = self.b, self.planner.more, self.planner.idle
         if self.stacked:
             self._begin()
-            self._products_in_turn()
+        self._batch_products(frame)
+        if self.stacked:
             for _ in b.each(idle, counts=self.done):  # so that a pass's number is that of its step, and of those done
                 pass
-        else:
-            self._batch_products(frame)
         count, later = b.variable(1, more), b.variable(0, more)
         steps = b.parts(idle, count, of=self.batch) if self.stacked else b.parts(0, count, counts=self.done)
         for step, part in steps:
@@ -182,52 +181,54 @@ class GatherSaccLayer(PassLayer):
             b.advance(self.first_x, stride)
         self._fill_first(self.first_x)
 
-    def _products_in_turn(self):
-        """Tiles of W_x, each for all steps of a batch; the sums of its first step have been started already."""
-        b, count, planner = self.b, len(self.x_tiles), self.planner
-        first, last = self.x_tiles[0], self.x_tiles[-1]
-        alike = int(bool(self.below) and last.columns == first.columns)  # who sends x is told which is the last one
-        for tile, part in b.parts(1, max(0, count - 3 + alike), int(count > 2 and not alike), int(count > 1)):
-            this = last if part == 3 else first
-            then = None if this is last else last if part == 2 or count == 2 else first
-            products = partial(self._x_products, None, tile, this, then)
-            if part:
-                for step, kind in b.parts(planner.idle, planner.more, 1, of=self.batch):
-                    if kind:
-                        products(step, int(kind == 1))
-            else:
-                started = self.sums + self.batch * self.blocks
-                for _ in b.unless(planner.more):
-                    products(as_sum(self.batch - 1), 0, started)
-                for _ in b.when(planner.more):
-                    rest = b.variable(-1, planner.more)
-                    for step, kind in b.parts(planner.idle, 1, rest, 1, of=self.batch):
-                        if kind:
-                            products(step, int(kind < 3), started if kind == 1 else self.bias)
-            b.advance(self.first_x, self.tile)
-        self.free_x()
-
     # W_x
 
     def _batch_products(self, frame):
         """Tiles of W_x, all but the last of which are alike, each for all steps of a batch."""
         b, count = self.b, len(self.x_tiles)
         first, last = self.x_tiles[0], self.x_tiles[-1]
-        for tile, part in b.parts(1, max(0, count - 3), int(count > 2), int(count > 1)):
+        alike = int(bool(self.below) and last.columns == first.columns)  # who sends x is told which is the last one
+        for tile, part in b.parts(1, max(0, count - 3 + alike), int(count > 2 and not alike), int(count > 1)):
             this = last if part == 3 else first
             then = None if this is last else last if part == 2 or count == 2 else first
-            if part:
-                for step, later in frame.steps():
-                    self._x_products(frame, tile, this, then, step, later)
-                continue
-            # The sums of the first step have been started already.
-            for _ in b.unless(self.planner.more):
-                self._x_products(frame, tile, this, then, as_sum(0), 0)
-            for _ in b.when(self.planner.more):
-                self._x_products(frame, tile, this, then, as_sum(0), 1, first=1)
-                rest = b.variable(-1, self.planner.more)
-                for step, end in b.peeled(1, rest + 2, idle=self.planner.idle, of=self.batch - 1):
-                    self._x_products(frame, tile, this, then, step, int(not end), self.bias, first=1)
+            products = partial(self._x_products, frame, tile, this, then)
+            if part == 0:  # the sums of the first step have been started already
+                self._first_in_turn(products) if self.stacked else self._first_products(products)
+            else:
+                for step, later in self._steps_in_turn() if self.stacked else frame.steps():
+                    products(step, later)
+            if self.stacked:
+                b.advance(self.first_x, self.tile)
+        if self.stacked:
+            self.free_x()
+
+    def _first_products(self, products):
+        """Those of the first tile."""
+        b, planner = self.b, self.planner
+        for _ in b.unless(planner.more):
+            products(as_sum(0), 0)
+        for _ in b.when(planner.more):
+            products(as_sum(0), 1, first=1)
+            rest = b.variable(-1, planner.more)
+            for step, end in b.peeled(1, rest + 2, idle=planner.idle, of=self.batch - 1):
+                products(step, int(not end), self.bias, first=1)
+
+    def _first_in_turn(self, products):
+        """... in a stack, where a shorter batch has the last sets of sums."""
+        b, planner, started = self.b, self.planner, self.sums + self.batch * self.blocks
+        for _ in b.unless(planner.more):
+            products(as_sum(self.batch - 1), 0, started)
+        for _ in b.when(planner.more):
+            rest = b.variable(-1, planner.more)
+            for step, kind in b.parts(planner.idle, 1, rest, 1, of=self.batch):
+                if kind:
+                    products(step, int(kind < 3), started if kind == 1 else self.bias)
+
+    def _steps_in_turn(self):
+        """Steps as of :attr:`Frame.steps`, of a batch that has the last ones."""
+        for step, kind in self.b.parts(self.planner.idle, self.planner.more, 1, of=self.batch):
+            if kind:
+                yield step, int(kind == 1)
 
     def _x_products(self, frame, number, tile, then, step, later, source=None, first=0):
         """Products of a step with a tile, the window of the next step, or of the tile ``then``, on its way."""
