@@ -73,10 +73,6 @@ class Web:
         return min(self.terms, key=lambda loop: -1 if loop.carried else len(loop.around))
 
     @property
-    def start(self) -> int:
-        return (self.base or 0) + self.phase
-
-    @property
     def mixed(self) -> bool:
         """Whether moves inside and outside of the modulus may be one; ProgramError if not even each by itself.
 
@@ -112,9 +108,7 @@ def program(loops: Loops, length: int) -> Program:
     ProgramError
         It has more than ``length`` instructions, or its sums do not fit the registers.
     """
-    webs = _Webs(loops.body)
-    webs.allot()
-    writer = _Writer(webs)
+    writer = _Writer(_Webs(loops.body))
     writer.nodes(loops.body)
     return writer.builder.build(length)
 
@@ -125,14 +119,14 @@ class _Webs:
     def __init__(self, body):
         self.all, self.of = [], {}  # webs; id of a node and name of a field -> web
         self.span = {}  # loop -> positions of its begin and end
-        self.variables = {}  # variable -> [first position, last position, loops that hold it longer]
+        self.variables = {}  # variable -> [first position, last position, loops around it, those that hold it longer]
         self.read = set()  # variables that more than counts of loops read
-        self._open, self._declared = [], {}
-        self._starts = False
+        self._open, self._starts = [], False
         self._at = self._entry = 0
         self._walk(body)
         for life in self.variables.values():
-            life[1] = max([life[1], *(self.span[loop][1] for loop in life[2])])
+            life[1] = max([life[1], *(self.span[loop][1] for loop in life[3])])
+        self._allot()
 
     def _walk(self, nodes):
         for node in nodes:
@@ -142,40 +136,37 @@ class _Webs:
                     self._entry = self._at
                 case Emit():
                     for name, value in node.fields.items():
-                        self._read(node, name, value)
+                        self._use(node, name, value)
                 case Change(idle=False):
                     self._touch(node.variable)
                 case When():
-                    self._read(node, "test", node.test, exact=not node.kept)
+                    self._use(node, "test", node.test, exact=not node.kept)
                     self._starts |= node.starts
                     self._walk(node.body)
                 case Loop():
                     self._loop(node)
 
-    def _read(self, node, name, value, exact=False):
-        if not value.known:
-            self._use(node, name, value, exact)
-            self.read |= {value.variable}
-
     def _loop(self, node):
         first = self._at
         for part, (turns, body) in enumerate(node.parts):
-            if isinstance(turns, Sum):
-                self._use(node, part, turns, exact=True)
-                if isinstance(self.of[id(node), part], Web):
-                    self.of[id(node), part].counted.add(node)
+            self._use(node, part, as_sum(turns), exact=True, counts=True)
             self._open.append(node)
             self._walk(body)
             self._open.pop()
         self._at += 1
         self.span[node] = first, self._at
 
-    def _use(self, node, name, value, exact=False):
+    def _use(self, node, name, value, exact=False, counts=False):
+        """A sum in a field of a node: ``exact`` if that is a whole register, ``counts`` if it is that of a loop."""
+        if value.known:
+            return
         if value.variable:
             if exact and value.constant:
                 raise ProgramError("variable", f"{value.constant:+} in a count or condition", "must stand alone there")
             self._touch(value.variable)
             self.of[id(node), name] = value.variable
+            if not counts:
+                self.read.add(value.variable)
             return
         around = tuple(self._open)
         web = next((web for web in self.all if web.serves(value, around, exact)), None)
@@ -184,17 +175,17 @@ class _Webs:
             self.all.append(web)
         web.add(value, around, exact)
         self.of[id(node), name] = web
+        if counts:
+            web.counted.add(node)
 
     def _touch(self, variable):
         """A variable is used: it lives on until here, and through a loop that its declaration is not in."""
-        if variable not in self.variables:
-            self.variables[variable] = [self._entry if variable.register else self._at, self._at, []]
-            self._declared[variable] = 0 if variable.register else len(self._open)
-        life = self.variables[variable]
+        first, around = (self._entry, 0) if variable.register else (self._at, len(self._open))
+        life = self.variables.setdefault(variable, [first, first, around, []])
         life[1] = self._at
-        life[2] += self._open[self._declared[variable] :][:1]
+        life[3] += self._open[life[2] :][:1]
 
-    def allot(self):
+    def _allot(self):
         """Give each web and variable a register that nobody else has at any time of its life."""
         busy = [(variable.register, *life[:2]) for variable, life in self.variables.items() if variable.register]
         lives = [(life[0], life[1], variable) for variable, life in self.variables.items() if not variable.register]
@@ -314,7 +305,7 @@ class _Writer:
 
     def _set(self, webs):
         for web in webs:
-            self.builder.emit("SET", register=web.register, value=web.start & MASK)
+            self.builder.emit("SET", register=web.register, value=((web.base or 0) + web.phase) & MASK)
 
     def _move_web(self, web, term, turns):
         self._move(web.register, term.stride * turns, web.modulus if term.modular else 0, web.mixed)
