@@ -90,7 +90,6 @@ class ResidentLayer(StreamedLayer):
         above = [] if self.linear else recurrent[place + 1 :]
         ends = accumulate((recurrent + linear)[:place], initial=sum(above))
         self.tokens_to = dict(enumerate(ends, self.number - place - 1))  # the last one of each layer below
-        self.others_ahead = sum(recurrent[:place]) + sum(above)
         self.tail = (sum(recurrent),)
         self.written = not self.linear or place < len(recurrent + linear)  # its outputs, to the h memory
         self.made = 0 if self.written else sum(linear)
@@ -194,9 +193,9 @@ class ResidentLayer(StreamedLayer):
     def zero(self) -> int:
         if self.linear:
             return 0
-        tokens = self.zero_cells(self.mask, self.zero_at, state_stride=self.layer.outputs)
-        if self.resets:
-            tokens += self.zero_cells(self.mask, self.zero_at + self.layer.outputs, state_stride=self.layer.outputs)
+        units = self.layer.outputs
+        firsts = range(self.zero_at, self.zero_at + self.stride, units)  # of h, and of r*h
+        tokens = sum(self.zero_cells(self.mask, first, state_stride=units) for first in firsts)
         if self.layer.start:
             entry = self.sums + 2 * self.blocks
             self._constants(f"start of layer {self.number}", self.first_digits, entry, {"source": self.sums})
@@ -330,7 +329,7 @@ class ResidentLayer(StreamedLayer):
         of r*h are taken with the h behind them."""
         column, units = tile.first_column, self.layer.outputs
         if self.resets and column >= units:
-            return {"offset": self.others_ahead + column - units}
+            return {"offset": self.tokens_to[self.number - 1] + column - units}
         if not self.own_h:
             return {"offset": column}
         if self.in_turn:
