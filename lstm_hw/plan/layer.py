@@ -48,10 +48,9 @@ if TYPE_CHECKING:
 
 Digits = list[tuple[Tile, int]]
 """Columns that meet constants: tiles, and the exponent of two of each constant."""
-Fields = dict[str, Value]
-"""Those of an instruction."""
-ZERO: Fields = {"hold": 1}
-"""Of a MAC whose sum begins from nothing."""
+Ends = dict[str, Value]
+"""Fields of a MAC that say what its sum begins from, or what becomes of it."""
+ZERO: Ends = {"hold": 1}
 MOST_SLOTS = (1 << SLOT_BITS) - 1
 """Row blocks that a MAC goes through."""
 DOWN, UP = 0, 1
@@ -324,7 +323,7 @@ class StreamedLayer(ABC):
         self.free_x(vectors)
 
     def one_sum(
-        self, mask: int, macs: list[dict], begin: Fields = ZERO, end: Fields | None = None, entry: Value | None = None
+        self, mask: int, macs: list[dict], begin: Ends = ZERO, end: Ends | None = None, entry: Value | None = None
     ) -> None:
         """MACs whose products are one sum: what it begins from, and what becomes of it in the end.
 
