@@ -84,7 +84,7 @@ class CompressedLayer(FusionLayer):
         )
         self.lengths = {part: self._length(part) for part in "xh"}
         self.places = batch if self.place else 1
-        self.rest_words = self.x_words = 0  # segments are asked for one by one
+        self.x_tiles = ()  # segments are asked for one by one
         self.shared |= {"finish_entries": blocks}
 
     def _check_block_columns(self):

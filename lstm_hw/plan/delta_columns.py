@@ -111,7 +111,8 @@ class ColumnLayer(ResidentBias):
         words = self.column_words
         for column in self.b.each(count):
             for _ in self.b.kept(column + operand, of_x=space == SPACE_X):
-                self.load((column + first_column) * words, words, f"a column of W_{part}")
+                here = self.address[self.streamed[0]] + (column + first_column) * words
+                self.load_words(here, words, f"a column of W_{part}")
                 weight = 0
                 for first, blocks in self._read_by(part):
                     sums = {"source": self.sums + first, "target": self.sums + first, "slots": blocks}

@@ -29,7 +29,7 @@ from ..machine.isa import SPACE_H
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
 from .head import HeadLayer
-from .layer import Frame, ResidentBias, ring_words, words_of
+from .layer import Frame, ResidentBias, ring_words
 from .stack import StackPlanner
 from .sums import Sum, Value, as_sum
 
@@ -63,8 +63,8 @@ class FusionLayer(ResidentBias):
             Tile(number, "x", row, 1, step * self.chunk, self.chunk) for step in range(batch) for row in range(blocks)
         ]
         hidden = Tile(number, "h", 0, blocks, 0, length)
-        self.resident, self.streamed = tuple(self.bias_tiles()), (rest, *chunks, hidden)
-        self.rest_words, self.x_words = rest.words, rest.words + words_of(chunks)
+        self.x_tiles, self.h_tiles = (rest, *chunks), (hidden,)
+        self.resident, self.streamed = tuple(self.bias_tiles()), (*self.x_tiles, *self.h_tiles)
         self.own = {
             "accumulators": (1 if number else 2) * self.sets * blocks,
             "h_elements": self.last_place + length,
@@ -73,7 +73,7 @@ class FusionLayer(ResidentBias):
         self.shared = {
             "x_elements": self.turns * self.sets * self.x_stride,
             "finish_entries": 2,
-            "ring": ring_words(max(self.rest_words, self.chunk, length), config),
+            "ring": ring_words(max(rest.words, self.chunk, length), config),
         }
 
     # Where things are: batches of the first layer take turns
@@ -115,7 +115,7 @@ class FusionLayer(ResidentBias):
         b = self.b
         # Steps of this batch, of the next one, and of the one behind that. Of these all but the last one are full.
         self.count, self.coming, self.later = b.variable(0), b.variable(0), b.variable(0)
-        self.load(0, self.x_words, "W_x for the first batch")
+        self.load(self.x_tiles, "W_x for the first batch")
         self.start(as_sum(0), self.count, take=True)
         self.chunks(as_sum(0), self.coming if self.alone else None)
         self.free_x(steps=self.count)
@@ -124,14 +124,14 @@ class FusionLayer(ResidentBias):
 
     def frame(self, frame: Frame) -> None:
         if self.below:
-            self.load(0, self.x_words, "W_x")
+            self.load(self.x_tiles, "W_x")
             self.start(frame.number, frame.count)
             self.chunks(frame.number)
             self.steps(frame.number, frame.count)
             return
         b, number = self.b, frame.number
         for _ in b.when(self.coming):
-            self.load(0, self.rest_words, "what is left of W_x")
+            self.load(self.x_tiles[:1], "what is left of W_x")
             self.start(number + 1, self.coming)
             self._settle()
             b.assign(self.later, 0)
@@ -241,16 +241,17 @@ class FusionLayer(ResidentBias):
         """
         length, first = self.layer.outputs, (self.layer.outputs - 1) * in_place
         batch, step = ahead or (None, 0)
+        word = self.address[self.h_tiles[0]]
         for row in self.b.each(self.blocks if first else 0):
-            self.load(self.x_words + row * length, first)
+            self.load_words(word + row * length, first)
             self._h_products(mask, sums + row, before, first, rotate)
         if not (in_place or ahead):
-            self.load(self.x_words, self.blocks * length)
+            self.load(self.h_tiles)
         for row, left in self.rows():
             if ahead:
-                self.load(self.rest_words + (step * self.blocks + row) * self.chunk, self.chunk)
+                self.load_words(self.address[self.x_tiles[1]] + (step * self.blocks + row) * self.chunk, self.chunk)
             if in_place or ahead:
-                self.load(self.x_words + first + row * length, length - first)
+                self.load_words(word + first + row * length, length - first)
             if ahead:
                 self._x_products(batch, row, step * self.chunk, columns=self.chunk)
             self._h_products(mask, sums + row, before, length - first, rotate, first=first, finish=1)

@@ -42,8 +42,6 @@ class GatherSaccLayer(PassLayer):
         super().keep(tiles)
         g = self.grid
         self.streamed = (*self.x_tiles, *self.triangles[DOWN], *self.triangles[UP])
-        x, down, up = (words_of(tiles) for tiles in (self.x_tiles, *self.triangles))
-        self.words_of_pass = (x, down), (x + down, up)  # first word and words of either direction
         # First uses of the newest columns hold their words for the second ones.
         held = max(g.each * g.height * g.kept, *(tile.words for tile in self.x_tiles))
         self.ring = max(2 * held, ring_words(held, self.config))
@@ -60,7 +58,7 @@ class GatherSaccLayer(PassLayer):
             self.own["accumulators"] += self.shared.pop("accumulators", 0) + self.blocks  # others have their turns
 
     def words_read(self, steps: int) -> int:
-        (_, down), (_, up) = self.words_of_pass
+        down, up = map(words_of, self.triangles)
         return -(-steps // self.batch) * words_of(self.x_tiles) + -(-steps // 2) * down + steps // 2 * up
 
     def y_order(self, steps: int, first_step: int) -> list[tuple[int, int, int]]:
@@ -105,13 +103,13 @@ class GatherSaccLayer(PassLayer):
         return super().zero()
 
     def ahead(self, first: Sum) -> None:
-        self.load(0, words_of(self.x_tiles), "W_x, for a batch")
+        self.load(self.x_tiles, "W_x, for a batch")
         if not self.stacked:
             for direction in self.directions(self.done if first.known else self.done + 1):
                 self._load(direction)
 
     def _load(self, direction):
-        self.load(*self.words_of_pass[direction], ("lower triangle", "upper triangle")[direction])
+        self.load(self.triangles[direction], ("lower triangle", "upper triangle")[direction])
 
     def frame(self, frame: Frame) -> None:
         b, more, idle = self.b, self.planner.more, self.planner.idle

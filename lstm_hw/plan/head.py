@@ -57,7 +57,7 @@ class HeadLayer(StreamedLayer):
         return 0  # it has no state
 
     def ahead(self, first: Sum | None = None) -> None:
-        self.load(0, words_of(self.streamed), "head")
+        self.load(self.streamed, "head")
 
     def newest_h(self, step: Sum, later: Value, number: Sum) -> Iterator[tuple[int, Value]]:
         return self.before.newest_h(step, later, number)

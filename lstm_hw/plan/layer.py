@@ -127,12 +127,12 @@ class StreamedLayer(ABC):
     sequences, groups : int
     whole : bool
         Whether the outputs of a step are one packet, and not a packet a row block.
-    sums, h, c, image : int
-        First accumulator entry, h element and state of the layer, and the first of its streamed words in the image.
+    sums, h, c : int
+        First accumulator entry, h element and state of the layer.
     scratch : int
         First state that is nobody's own.
     address : dict of Tile to int
-        Words of the resident tiles in the weight buffer.
+        First words of all tiles in the image, in which those that stay on chip are where they are in the weight buffer.
     aside : int
         Elements of h that the layer has besides those that take turns.
     x : int
@@ -257,11 +257,15 @@ class StreamedLayer(ABC):
         """Field ``lift`` of a MAC with the weights of a part, ``x``, ``h`` or ``bias``; constants have none."""
         return 0 if part in ("bias", "prime", "first", "peephole") else self.config.lift_of(self.layer.lift(part))
 
-    def load(self, first: Value, words: int, comment: str | None = None) -> None:
-        """Stream words of the layer's part of the image."""
+    def load(self, tiles: Sequence[Tile], comment: str | None = None) -> None:
+        """Stream tiles that follow one another in the image."""
+        if words := words_of(tiles):
+            self.load_words(self.address[tiles[0]], words, comment)
+
+    def load_words(self, first: Value, words: Value, comment: str | None = None) -> None:
+        """Stream so many words from one of the image on."""
         per_word = self.config.beats_per_word
-        if words:
-            self.b.emit("LOAD", comment, offset=(self.image + first) * per_word, beats=words * per_word, stream=1)
+        self.b.emit("LOAD", comment, offset=first * per_word, beats=words * per_word, stream=1)
 
     def take_x(self, target: Value = 0, **fields: Value) -> None:
         """INPUT of an x vector, where one is free."""

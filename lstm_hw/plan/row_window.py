@@ -24,7 +24,7 @@ from ..machine.config import EngineConfig
 from ..machine.isa import SPACE_H
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
-from .layer import MIN_TILE_CYCLES, Frame, ResidentBias, ring_words, words_of
+from .layer import MIN_TILE_CYCLES, Frame, ResidentBias, ring_words
 from .stack import StackPlanner
 from .sums import Sum, Value
 
@@ -46,12 +46,12 @@ class RowWindowLayer(ResidentBias):
         self.tile = -(-MIN_TILE_CYCLES // blocks)  # columns of a tile of W_x, over all row blocks
         x = self.column_tiles("x", shape.inputs, self.tile)
         # A row block from its diagonal on, and then what is left of it: the order of use.
-        rows = [
+        self.h_tiles = [
             Tile(number, "h", row, 1, *columns)
             for row in range(blocks)
             for columns in ((row * units, length - row * units), (0, row * units))
         ]
-        self.resident, self.streamed, self.x_words = tuple(self.bias_tiles()), (*x, *rows), words_of(x)
+        self.resident, self.streamed = tuple(self.bias_tiles()), (*x, *self.h_tiles)
         self.own = {"accumulators": blocks, "h_elements": length, "states": length}
         self.shared = {
             "ring": ring_words(max(self.tile * blocks, min(window + 1, blocks) * length), self.config),
@@ -68,7 +68,7 @@ class RowWindowLayer(ResidentBias):
                 self.take_x(bank=bank)
 
     def ahead(self, first: Sum) -> None:
-        self.load(0, words_of(self.streamed), "W_x and W_h")
+        self.load(self.streamed, "W_x and W_h")
 
     def newest_h(self, step: Sum, later: Value, number: Sum) -> Iterator[tuple[int, Value]]:
         for _ in self.b.when(step):
@@ -142,7 +142,8 @@ class RowWindowLayer(ResidentBias):
         """Columns for step k + 1 of a row block: from the window's last row block on."""
         first = self.window * self.units
         words = self.layer.outputs - first - row * self.units
-        self.load(self.x_words + first + row * self.layer.outputs, words, "columns for step k + 1")
+        here = self.address[self.h_tiles[0]] + first + row * self.layer.outputs
+        self.load_words(here, words, "columns for step k + 1")
 
     def _single_step(self):
         """A step without a partner: all sums, then all hidden units."""

@@ -28,7 +28,7 @@ from ..machine.config import EngineConfig
 from ..machine.isa import MODE_RESET, MODE_ZERO, SPACE_CONSTANT
 from ..machine.layout import Tile
 from ..machine.network import LayerShape, Network
-from .layer import MIN_TILE_CYCLES, Frame, StreamedLayer, check_beat, ring_words, words_of
+from .layer import MIN_TILE_CYCLES, Frame, StreamedLayer, check_beat, ring_words
 from .stack import StackPlanner
 from .sums import Sum, Value, as_sum
 
@@ -118,7 +118,7 @@ class RowBlockLayer(StreamedLayer):
             self.take_x(self.x_at(first), repeats=self.groups - 1, spread=self.spread)
 
     def ahead(self, first: Sum) -> None:
-        self.load(0, words_of(self.streamed))
+        self.load(self.streamed)
 
     def x_at(self, step: Sum) -> Sum:
         return super().x_at(step) * self.groups

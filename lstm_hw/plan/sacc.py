@@ -57,8 +57,7 @@ class SaccLayer(ResidentBias):
         self.resident = (*self.bias_tiles(), *held[DOWN], *held[UP])
         self.streamed = (*x, *triangles[DOWN], *triangles[UP])
         self.held = held[DOWN]  # behind these are those of the passes up
-        x, down, up = words_of(x), words_of(triangles[DOWN]), words_of(triangles[UP])
-        self.triangles = (x, down), (x + down, up)  # first word and words of either direction; W_x is in front of them
+        self.x_tiles, self.triangles = x, triangles
         self.own = {
             "accumulators": self.pairs * self.blocks,
             "h_elements": self.width * (1 if self.times == 1 else 1 + self.pairs),
@@ -135,12 +134,12 @@ class SaccLayer(ResidentBias):
                         self.take_x(pair * self.x_stride, bank=bank + sequence)
 
     def ahead(self, first: Sum) -> None:
-        self.load(0, self.triangles[DOWN][0], "W_x")
+        self.load(self.x_tiles, "W_x")
         for direction in self.directions(self._number(first)):
             self._load_triangle(direction)
 
     def _load_triangle(self, direction):
-        self.load(*self.triangles[direction], ("lower triangle", "upper triangle")[direction])
+        self.load(self.triangles[direction], ("lower triangle", "upper triangle")[direction])
 
     # Frames
 

@@ -127,7 +127,7 @@ class BatchLayer(ResidentBias):
         again = words_of(self.passing)
         held = again if self.case == 2 else max([0, *(tile.words for tile in self.passing)])
         self.ring = max(2 * self._x_tile, ring_words(max(self._x_tile, held), self.config))
-        self.batch_words = self.x_words + (again if self.case == 2 else 0)
+        self.batch_tiles = [*self.x_tiles, *(self.passing if self.case == 2 else ())]  # that stream once a batch
         self.refetched = again if self.case == 3 else 0  # words that stream at every step
 
     def keep_most(self, room: int) -> None:
@@ -150,7 +150,7 @@ class BatchLayer(ResidentBias):
 
     def words_read(self, steps: int) -> int:
         """Weight words that a run reads from memory."""
-        return -(-steps // self.batch) * self.batch_words + steps * self.refetched
+        return -(-steps // self.batch) * words_of(self.batch_tiles) + steps * self.refetched
 
     def x_order(self, steps: int) -> list[tuple[int, int, int]]:
         """Tile by tile, for all steps of a batch."""
@@ -187,7 +187,7 @@ class BatchLayer(ResidentBias):
         return self.zero_cells(self.mask, state_stride=self.layer.outputs)
 
     def ahead(self, first: Sum) -> None:
-        self.load(0, self.batch_words, f"layer {self.number}, for a batch")
+        self.load(self.batch_tiles, f"layer {self.number}, for a batch")
 
     def frame(self, frame: Frame) -> None:
         alone = self.before is self
@@ -231,7 +231,7 @@ class BatchLayer(ResidentBias):
     def _refetch(self, frame, later):
         """LOADs of a step, and behind those of the last one what follows."""
         if self.refetched:
-            self.load(self.x_words, self.refetched, "streamed columns of W_h")
+            self.load(self.passing, "streamed columns of W_h")
             if not later:
                 frame.following()
 

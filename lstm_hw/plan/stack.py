@@ -150,13 +150,12 @@ class StackPlanner:
 
     def _divide(self):
         config = self.config
-        resident = image = sum(words_of(layer.resident) for layer in self.all)
+        resident = sum(words_of(layer.resident) for layer in self.all)
         base = {"accumulators": 1, "h_elements": 0, "states": 0}
         for layer in self.all:
             layer.fit(config.weight_words - resident)
             layer.sums, layer.h, layer.c = base.values()
-            layer.x, layer.image = layer.below.h if layer.below else 0, image
-            image += words_of(layer.streamed)
+            layer.x = layer.below.h if layer.below else 0
             base = {memory: first + layer.own.get(memory, 0) for memory, first in base.items()}
         shared = ("finish_entries", "ring", *base)
         most = {name: max(layer.shared.get(name, 0) for layer in self.all) for name in shared}
@@ -185,8 +184,8 @@ class StackPlanner:
 
     def plan(self) -> Plan:
         """The plan; ProgramError when the program is too long."""
-        first, kept = self.layers[0], self._kept()
-        address = dict(zip(kept, Image(tuple(kept)).offsets, strict=True))
+        first, image = self.layers[0], self._image()
+        address = dict(zip(image.tiles, image.offsets, strict=True))
         for layer in self.all:
             layer.address = address
         if self.config.decoder != "off" and not self.decodes and any(layer.streamed for layer in self.all):
@@ -205,7 +204,7 @@ class StackPlanner:
             self.network,
             self.name,
             program(self.b, self.config.program_length),
-            self._image(),
+            image,
             first.sequences,
             groups=first.groups,
             needs=self.needs,
