@@ -11,6 +11,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from lstm_hw.plan.layer import words_of
 from lstm_hw.plan.sbe_model import alpha, knee, operations, peak_rate, stream_rate, throughput
 from lstm_hw.progress import progress
 from lstm_hw.project.plots import save
@@ -135,7 +136,7 @@ def with_buffer(case, layer):
     hidden = sum(tile.words for tile in home.step_tiles[1:])
     words = planner.needs["weight_words"]
     if case.home == 3:
-        words = home.bias_words + home.step_tiles[0].words + hidden // 2 + words - planner.resident
+        words = words_of(home.bias_tiles()) + home.step_tiles[0].words + hidden // 2 + words - planner.resident
     return replace(case, engine=case.engine | {"weight_words": words})
 
 
