@@ -16,6 +16,7 @@ PARTS = 4
 """Kinds of beats that the memory models count apart."""
 LAST_BEATS = ("x_last_at", "y_last_at")
 """Outputs that say the cycles of the last beats of x and of y."""
+_LEAST_BEATS = 1024  # so that one design plays all small images of an engine
 _CONTROL = {
     **{f"aw{name}": (width, True) for name, width in (("addr", ADDRESS_BITS), ("prot", 3), ("valid", 1))},
     **{"awready": (1, False), "wdata": (32, True), "wstrb": (4, True), "wvalid": (1, True), "wready": (1, False)},
@@ -62,7 +63,7 @@ def harness(config: EngineConfig, addresses: Sequence[int], beats: int) -> str:
         parameters = {
             "DATA_BITS": config.axi_data_bits,
             "ADDRESS_BITS": config.axi_address_bits,
-            "BEATS": 1 << (max(beats, 2) - 1).bit_length(),
+            "BEATS": 1 << (max(beats, _LEAST_BEATS) - 1).bit_length(),
             "BASE": f"64'd{address}",
             "PORT": port,
         }

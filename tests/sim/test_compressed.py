@@ -65,7 +65,8 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_bits_and_counters(tmp_path, name):
-    play(tmp_path, compressed_scenario(1, **CASES[name]))
+    simulator = QUICK if name.startswith("20 rows") else "verilator"
+    play(tmp_path, compressed_scenario(1, **CASES[name]), simulator=simulator)
 
 
 def test_under_stress(tmp_path):
@@ -114,7 +115,7 @@ STACKS = {
 @pytest.mark.parametrize("name", STACKS)
 def test_two_layers_and_a_head_at_every_step(tmp_path, name):
     options = {"runs": ((7, True), (1, False), (3, False))} | STACK | STACKS[name]
-    play(tmp_path, compressed_scenario(4, sparse_h="least" in options, **options))
+    play(tmp_path, compressed_scenario(4, sparse_h="least" in options, **options), simulator=QUICK)
 
 
 SACC = {

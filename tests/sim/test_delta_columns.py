@@ -8,6 +8,7 @@ from lstm_hw.verify.runs import ModelReference, Piece, image_words, scenario_of
 from lstm_hw.verify.scenario import BENCH_MEMORY, Stress
 from tests.delta import delta_model, plan_of
 from tests.sim.test_engine import bench, play
+from tests.simulators import QUICK
 
 PIECES = ((0, 9, True), (1, 4, False), (2, 9, True), (2, 1, False))
 
@@ -32,7 +33,8 @@ def column_scenario(stress=None, pieces=None, sizes=(5, 10), kind="lstm", **engi
 )
 def test_bits_and_cycles(tmp_path, stress, sizes, kind, engine):
     """Of EdgeDRNN's own kind too: a GRU in several layers, with entries that wrap around within a layer."""
-    play(tmp_path, column_scenario(stress, sizes=sizes, kind=kind, **engine))
+    simulator = QUICK if "finish_entries" in engine else "verilator"
+    play(tmp_path, column_scenario(stress, sizes=sizes, kind=kind, **engine), simulator=simulator)
 
 
 def test_nothing_changes_and_everything_does(tmp_path):

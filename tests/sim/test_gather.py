@@ -55,7 +55,7 @@ def test_a_stack(tmp_path, planner, options):
     check(plan)
     verilog = write_verilog(tmp_path / "rtl" / "lstm_engine.v", Top(config), "lstm_engine")
     scenario = plan_scenario(model, plan, RUNS, stress=Stress(0.3, 0.5, 0.3, seed=3))
-    play(scenario, verilog, tmp_path / "sim", image=plan.image)
+    play(scenario, verilog, tmp_path / "sim", image=plan.image, simulator=QUICK)
 
 
 def test_operands_of_8_bits(tmp_path):

@@ -11,18 +11,19 @@ from lstm_hw.verify.simulate import expect
 from lstm_hw.verilog.emit import write_verilog
 from sim.play import play
 from tests.plan.test_waits import models
+from tests.simulators import QUICK
 
 STRESS = Stress(x_idle=0.3, y_stall=0.4, memory_stall=0.2, seed=3)
 
 
 @pytest.mark.parametrize(
-    "kind, name, rows, sequences, stress",
+    "kind, name, rows, sequences, stress, simulator",
     [
-        ("lstm", "every step", 8, 1, STRESS),
-        ("gru", "bottleneck", 16, 2, Stress()),
+        ("lstm", "every step", 8, 1, STRESS, "verilator"),
+        ("gru", "bottleneck", 16, 2, Stress(), QUICK),
     ],
 )
-def test_bits_and_cycles(tmp_path, kind, name, rows, sequences, stress):
+def test_bits_and_cycles(tmp_path, kind, name, rows, sequences, stress, simulator):
     """A run, and one of more steps than are kept."""
     x = np.random.default_rng(2).uniform(-1, 1, (4, 5, 3))
     engine = {"rows": rows, "contexts": sequences}
@@ -31,5 +32,5 @@ def test_bits_and_cycles(tmp_path, kind, name, rows, sequences, stress):
     stored = made.qmodel.quantize_input(made.x)
     scenario = expect(made.plan, made.words, made.qmodel, stored, stress).scenario
     verilog = write_verilog(tmp_path / "lstm_engine.v", Top(scenario.config), "lstm_engine")
-    play(scenario, verilog, tmp_path / "scenario")
+    play(scenario, verilog, tmp_path / "scenario", simulator=simulator)
     assert made.verdict()["within_bound"] and made.estimate().run["cycles"] == scenario.runs[1].counters["cycles"]
