@@ -33,7 +33,7 @@ from .registers import lookup
 MASK = (1 << REGISTER_BITS) - 1
 
 
-@dataclass(slots=True)
+@dataclass
 class Command(Fields):
     """A unit instruction as its unit gets it: registers added.
 
@@ -45,6 +45,9 @@ class Command(Fields):
     at: int
     scalars: int
     fields: Mapping[str, int]
+
+    def __post_init__(self):
+        self.__dict__.update(self.fields)  # what is read again and again
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ class Cells(Lists):
             found = f"activation {command.activation} of layer {layer}"
             self._require(command.activation == wanted, command, found, f"must be {wanted}")
             if command.write:
-                names = np.stack([np.full(units.size, v) for v in (layer, sequence, step)] + [named], 1)
+                names = _elements(named, layer, sequence, step)
                 self._write(command, k, units, names, slot)
             self._emit(command, layer, sequence, step, named)
             return
@@ -106,18 +106,18 @@ class Cells(Lists):
         )
         if command.mode == MODE_KEEP and self.config.peepholes:
             self._require(not command.write and not command.emit, command, "peepholes", "must not be written or sent")
-            self.peepholes[states] = np.stack([np.full(units.size, layer), named], 1)
+            self.peepholes[states] = _elements(named, layer)
             return
         if command.mode != MODE_ZERO:
             if self.layers[partial.layer].peephole_columns:
-                wanted = np.stack([np.full(units.size, partial.layer), named], 1)
+                wanted = _elements(named, partial.layer)
                 found = f"peepholes of layer {partial.layer}"
                 rule = "must be kept where its c is, in front of the first step"
                 self._require((self.peepholes[states] == wanted).all(), command, found, rule)
             number, before = partial.layer, (layer, sequence, step - 1)
             if layer <= PRIMED:
                 layer, before = self._next_stage(command, layer, self.states[states[0], 0], step)
-            expected = np.stack([np.full(units.size, v) for v in before] + [named], 1)
+            expected = _elements(named, *before)
             found = self.states[states]
             begun = self._initial(layer) if layer >= 0 else before[0]
             begins = found[:, 0] == begun
@@ -138,11 +138,11 @@ class Cells(Lists):
             )
         if command.mode == MODE_RESET:
             self._require(layer >= 0 and not command.emit, command, "r*h", "must be of a step, and not be sent")
-            reset = [np.full(units.size, v) for v in before] + [named + self.layers[layer].outputs]
             if command.write:
-                self._write(command, k, units, np.stack(reset, 1), slot)
+                names = _elements(named + self.layers[layer].outputs, *before)
+                self._write(command, k, units, names, slot)
             return
-        self.states[states] = np.stack([np.full(units.size, v) for v in (layer, sequence, step)] + [named], 1)
+        self.states[states] = _elements(named, layer, sequence, step)
         self.state_token[states] = self.produced[SPACE_H] + np.arange(units.size)
         if command.write:
             self._write(command, k, units, self.states[states], slot)
@@ -323,3 +323,10 @@ class Cells(Lists):
     def _emit(self, command, layer, sequence, step, units):
         if command.emit:
             self.emitted.extend((int(layer), sequence, step, int(u)) for u in units)
+
+
+def _elements(numbers, *of):
+    """Names of elements of the same layer, or of the same layer, sequence and step."""
+    names = np.empty((len(numbers), len(of) + 1), dtype=int)
+    names[:, :-1], names[:, -1] = of, numbers
+    return names

@@ -57,6 +57,7 @@ def check(plan: Plan, steps: int = 3) -> int:
         Names the program address, what was found there and the rule that it breaks.
     """
     checker = Checker(plan)
+    checker.check_means()
     if "load" in plan.program.entries:
         checker.run("load", 0, False)
     steps, runs = max(steps, plan.batch + 1), ((1, True), (2, True))
@@ -73,13 +74,16 @@ def check(plan: Plan, steps: int = 3) -> int:
 class Checker(Cells, Windows):
     """Symbolic engine; :func:`check` is the way in."""
 
-    def run(self, entry: str, steps: int, clear: bool) -> None:
-        """Check one run."""
+    def check_means(self) -> None:
+        """No instruction may ask for what the engine does not have."""
         for at, instruction in enumerate(self.plan.program.instructions):
             lacking = foreign(instruction, self.config)
             if lacking:
                 found = f"{lacking[0]} of {instruction.op}"
                 raise ProgramError(f"program address {at}", found, "must be in an engine with the means for it")
+
+    def run(self, entry: str, steps: int, clear: bool) -> None:
+        """Check one run."""
         most = self.config.most_steps
         self._require(steps <= most, None, f"{steps} steps", f"must be at most {most}: engine.register_bits")
         if clear:
@@ -343,25 +347,17 @@ class Checker(Cells, Windows):
 
     def _slot(self, command, slot, words, contexts):
         # Once a slot, and below once a context: a refusal is put into words only where there is one.
-        layer, part, block = words[0, :3]
-        if not (layer >= 0 and (words[:, :3] == words[0, :3]).all() and (np.diff(words[:, 3]) == 1).all()):
-            self._fail(command, f"slot {slot} mixes words", "must be columns of one row block that were loaded")
-        columns = words[:, 3]
+        key = words.tobytes()
+        if key not in self.tiles:
+            self.tiles[key] = self._tile(command, slot, words)
+        layer, part, block, kept, of, columns = self.tiles[key]
         splits = bool(command.gather and self.config.split > 1)
-        if self.config.split > 1:
-            kept, of = self._split_tile(command, words)
-        else:
-            kept, of = self.kept.get((layer, part, words[0, 3]), (0, 0))
         if not ((kept > 0) == command.gather and len(words) == (kept or len(words))):
             self._fail(
                 command,
                 f"{len(words)} words a row block, with gather {command.gather}",
                 f"must be all {kept} of a tile of {of} columns, with gather" if kept else "must not be with gather",
             )
-        if kept:
-            columns = np.arange(columns[0], columns[0] + of)
-        # Columns that only fill the tile have zero weights: it does not matter what they multiply.
-        columns = columns[columns < self._columns_of(layer, part)]
         if command.load:
             entry = command.source + (0 if command.hold else slot)
             if entry >= self.config.accumulators:
@@ -401,10 +397,23 @@ class Checker(Cells, Windows):
                 )
         self.slot += 1
 
+    def _tile(self, command, slot, words):
+        """(layer, part, row block, words and columns of a kept tile, the columns in order) of the words of a slot."""
+        layer, part, block, first = (int(value) for value in words[0])
+        if not (layer >= 0 and (words[:, :3] == words[0, :3]).all() and (np.diff(words[:, 3]) == 1).all()):
+            self._fail(command, f"slot {slot} mixes words", "must be columns of one row block that were loaded")
+        if self.config.split > 1:
+            kept, of = self._split_tile(command, words)
+        else:
+            kept, of = self.kept.get((layer, part, first), (0, 0))
+        columns = np.arange(first, first + (of if kept else len(words)))
+        # Columns that only fill the tile have zero weights: it does not matter what they multiply.
+        return layer, part, block, kept, of, columns[columns < self._columns_of(layer, part)]
+
     def _add(self, command, partial, k, layer, part, block, columns):
         """Add the products of one slot of one context."""
         shape = self.layers[layer]
-        constants, at = self.constants[layer], shape.columns
+        constants = self.constants[layer]
         if partial.counts is None:
             size = shape.columns + sum(map(len, constants.values()))
             partial.layer, partial.block, partial.counts = layer, block, np.zeros(size, dtype=np.int16)
@@ -414,15 +423,19 @@ class Checker(Cells, Windows):
                 f"row block {block} of layer {layer} added to row block {partial.block} of layer {partial.layer}",
                 "must match",
             )
-        first = {0: 0, 1: shape.inputs}.get(int(part), at + sum(len(c) for p, c in constants.items() if p < part))
-        changes = takes_changes(self.config, command.fields)
-        if changes:
-            partial.counts[first + columns] = 1  # the deltas take the place of what was there
-        else:
-            partial.counts[first + columns] += 1
-        self.products += columns.size
         if not columns.size:  # zeros, whatever they multiply
             return
+        if part in constants:
+            first = shape.columns + sum(len(c) for p, c in constants.items() if p < part)
+        else:
+            first = shape.inputs if part else 0
+        where = slice(first + columns[0], first + columns[0] + columns.size)
+        changes = takes_changes(self.config, command.fields)
+        if changes:
+            partial.counts[where] = 1  # the deltas take the place of what was there
+        else:
+            partial.counts[where] += 1
+        self.products += columns.size
         if part in constants:
             if not (command.space == SPACE_CONSTANT and (constants[part][columns] == command.operand).all()):
                 self._fail(command, f"bias columns of layer {layer}", "must be multiplied by their constants")
@@ -510,8 +523,8 @@ class Checker(Cells, Windows):
         if where.stop > len(names):
             self._fail(command, f"operands up to {where.stop - 1}", f"must stay below {len(names)}")
         found = names[where]
-        nothing = (found[:, 0] == ZERO).all() or (found[:, 0] == NOBODY).all()
-        if not (nothing or (found[:, :3] == found[0, :3]).all() and (found[:, 3] == columns).all()):
+        known = (found[:, 3] == columns).all() and (found[:, :3] == found[0, :3]).all()
+        if not (known or (found[:, 0] == ZERO).all() or (found[:, 0] == NOBODY).all()):
             self._fail(
                 command, f"operands {where.start}.. of context {k}", "must be the elements that the columns multiply"
             )

@@ -72,6 +72,7 @@ class Names:
             for tile in plan.image.tiles
             if tile.kept
         }
+        self.tiles = {}  # what is known of a slot's words
         # Vector elements: (layer, sequence, step, element); x is layer -1.
         self.vectors = {
             SPACE_H: np.full((config.contexts, config.h_elements, 4), NOBODY),
