@@ -10,8 +10,9 @@ from dataclasses import replace
 from functools import cache
 
 from ..machine.config import BLOCK_DEPTH, SERIAL_SLOTS, EngineConfig
-from ..machine.network import Network
+from ..machine.network import LayerShape, Network
 from ..machine.parts import Part, Usage
+from ..plan.resident_layer import may_split
 from ..plan.resources import estimate, mapped, memories
 from ..plan.schedules import SCHEDULES
 from ..plan.sizing import ample_engine, whole_blocks
@@ -31,20 +32,28 @@ OTHER = {
 """Depths unlike those of ``LEAST``: memories that are the same with both follow from the shape alone."""
 
 
-def words_of(network: Network, rows: int, part: str = "") -> int:
+def words_of(network: Network, rows: int, part: str = "", split: int = 1) -> int:
     """Words of all weights, without bias; or of W_x or W_h of the recurrent layers, ``x`` or ``h``."""
     columns = {"x": lambda layer: layer.inputs, "h": lambda layer: layer.columns - layer.inputs}
     if not part:
-        return sum(layer.blocks(rows) * layer.columns for layer in network.layers)
+        return sum(columns_of(layer, rows, split) for layer in network.layers)
     return sum(layer.blocks(rows) * columns[part](layer) for layer in network.recurrent)
 
 
-def columns_at_least(schedule: str, network: Network, rows: int, contexts: int, steps: int, sequences: int) -> int:
+def columns_of(layer: LayerShape, rows: int, split: int) -> int:
+    """Columns of all row blocks of a layer, where those of the last one may be split over parts of the lanes."""
+    left = layer.columns if split == 1 or not may_split(layer, rows, split) else -(-layer.columns // split)
+    return (layer.blocks(rows) - 1) * layer.columns + left
+
+
+def columns_at_least(
+    schedule: str, network: Network, rows: int, contexts: int, steps: int, sequences: int, split: int = 1
+) -> int:
     """Cycles in which the lanes form products: each is for a row block's column in every context."""
     if network.thresholds or network.sparse_h or SCHEDULES[schedule].pruned:
         return 0  # columns may be left out
     each = sum(
-        layer.blocks(rows) * layer.columns * (steps if layer.is_recurrent or network.head_every_step else 1)
+        columns_of(layer, rows, split) * (steps if layer.is_recurrent or network.head_every_step else 1)
         for layer in network.layers
     )
     return -(-each * sequences // contexts)
@@ -99,7 +108,7 @@ def _least(network, streams, fields, family):
     """The engine of a shape with the least of everything, and what it takes at the least."""
     fields = dict(fields)
     # Zeros may be left out.
-    words = 1 if fields.get("window") else words_of(network, fields["rows"])
+    words = 1 if fields.get("window") else words_of(network, fields["rows"], split=fields.get("split", 1))
     ample = ample_engine(network, streams, **fields)
     least = {name: value for name, value in LEAST.items() if name not in ("contexts", "axi_data_bits")}
     least["x_elements"] = max(LEAST["x_elements"], ample.x_per_beat)
@@ -140,7 +149,7 @@ def at_least(
     network, schedule = numbers.network, candidate.schedule
     fields = tuple(sorted({**numbers.fields, **candidate.shape}.items()))
     config, usage = _least(network, SCHEDULES[schedule].streams, fields, place.part.family)
-    columns = columns_at_least(schedule, network, config.rows, config.contexts, steps, sequences)
+    columns = columns_at_least(schedule, network, config.rows, config.contexts, steps, sequences, config.split)
     words = words_at_least(schedule, network, config.rows, config.weight_words, steps)
     beats = words * config.beats_per_word * place.memory.model(config).interval
     cycles = max(columns, beats, cell_cycles(network, config.cells, steps, sequences), 1)

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ConfigError
-from ..machine.config import CELL_PHASES, MAX_CONTEXTS, EngineConfig, widest_beat
+from ..machine.config import CELL_PHASES, MAX_CONTEXTS, SPLIT_NEED, EngineConfig, group_rows, widest_beat
 from ..machine.network import Network
 from ..machine.parts import Part
+from ..plan.resident_layer import may_split
 from ..plan.schedules import SCHEDULES
 from ..plan.target import Target, worthwhile_ports, worthwhile_rows
 from ..proof.load_timing import MemoryModel
@@ -214,6 +215,7 @@ def _shapes(name, numbers, place, space, sequences):
                 shape = {"rows": rows, "contexts": contexts, **cells}
                 if not streams:
                     yield shape
+                    yield from (shape | {"split": parts} for parts in _parts(name, network, rows, fields))
                     continue
                 for ports in _ports(place.target, rows, fields, space):
                     # A buffer that holds all weights is for the schedules that stay on chip, if there are any.
@@ -230,6 +232,18 @@ def _cells(fields, space):
     yield from ({"cells": count} for count in counts)
     if most in counts and not fields.get("peepholes"):
         yield {"cells": most, "parallel": True}
+
+
+def _parts(name, network, rows, fields):
+    """The most parts of the lanes over which columns of some layer can be split, if any."""
+    groups = rows // group_rows(rows)
+    suits = (
+        name == "resident"
+        and fields.get("operand_bits", 16) == SPLIT_NEED["operand_bits"]
+        and not groups & (groups - 1)
+    )
+    powers = (1 << n for n in range(groups.bit_length() - 1, 0, -1))
+    return [n for n in powers if suits and any(may_split(layer, rows, n) for layer in network.recurrent)][:1]
 
 
 def _ports(target, rows, fields, space):

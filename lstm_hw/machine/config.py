@@ -102,6 +102,11 @@ _KINDS = {
 }
 
 
+def group_rows(rows: int) -> int:
+    """Rows of each lane group of an engine of so many rows."""
+    return max(group for group in (4, 8, 12, 16) if rows % group == 0)
+
+
 def _power_of_two(value):
     return value > 0 and value & (value - 1) == 0
 
@@ -575,7 +580,7 @@ class EngineConfig:
     @property
     def group_rows(self) -> int:
         """Rows of one lane group, the hop of the control chain."""
-        return max(rows for rows in (4, 8, 12, 16) if self.rows % rows == 0)
+        return group_rows(self.rows)
 
     @property
     def groups(self) -> int:

@@ -12,7 +12,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from ..machine.arrangement import OF_X
-from ..machine.config import GATES, PLACES
+from ..machine.config import PLACES
 from ..machine.isa import MODE_RESET, SPACE_H, SPACE_X, VECTORS_BITS
 from ..machine.latency import QUEUE_DEPTH
 from ..machine.layout import Tile
@@ -35,6 +35,20 @@ def tile_columns(blocks: int, units: int, columns: int) -> int:
     """Columns of a tile, of so many in all: whole row blocks' units, and long enough for the sequencer."""
     least = units * max(1, -(-MIN_TILE_CYCLES // (blocks * units)))
     return least if blocks <= MOST_SLOTS else least * -(-columns // (least * MOST_TILES))
+
+
+def in_parts(columns: int, parts: int) -> int:
+    """Places of so many columns, of each part as many."""
+    return -(-columns // parts) * parts
+
+
+def may_split(shape: LayerShape, rows: int, parts: int) -> bool:
+    """Whether the columns of a layer's last row block can be split over so many parts of the lanes."""
+    last = shape.matrix_rows - (shape.blocks(rows) - 1) * rows
+    fits = last * parts <= rows < shape.matrix_rows
+    fits &= in_parts(shape.inputs, parts) + in_parts(shape.h_columns, parts) <= PLACES
+    plain = shape.directions == 1 and not (shape.projected or shape.reset_before or shape.sources or shape.waits)
+    return fits and plain and shape.is_cell and shape.h_columns > 0
 
 
 class ResidentLayer(StreamedLayer):
@@ -144,11 +158,9 @@ class ResidentLayer(StreamedLayer):
 
     def _split_tiles(self, shape):
         """Tiles of the last row block, whose columns are split over the lanes; none where they are not."""
-        parts, rows = self.config.split, self.newest * GATES
-        self.h_place = -(-shape.inputs // parts) * parts
-        fits = rows <= self.config.part_rows and self.h_place + -(-shape.h_columns // parts) * parts <= PLACES
-        able = self.leaves_out and shape.is_cell and self.own_h and not (self.resets or shape.sources or shape.waits)
-        if parts == 1 or self.blocks == 1 or self.parts > 1 or not (fits and able):
+        parts = self.config.split
+        self.h_place = in_parts(shape.inputs, parts)
+        if parts == 1 or not self.leaves_out or not may_split(shape, self.config.rows, parts):
             return []
         columns = {"x": shape.inputs, "h": shape.h_columns}
         return [Tile(self.number, part, self.blocks - 1, 1, 0, count, split=parts) for part, count in columns.items()]

@@ -108,6 +108,29 @@ def test_a_parallel_cell_is_tried_beside_five(grid):
         assert [shape for shape in shapes if shape.get("parallel")] == shapes[len(shapes) - parallel :]
 
 
+def test_columns_are_split_where_they_can_be(grid):
+    """Of operands of 16 bits over the most parts; bounds hold for such engines, which take fewer cycles."""
+    place, network = grid[0].places[0], Network((LayerShape("lstm", 5, 18, 15),))
+    space = Space(("resident",), rows=(24, 64), contexts=(1,), cells=(5,))
+    found = {}
+    for operand_bits in (16, 8):
+        one = replace(numbers(8, operand_bits, 0.9), network=network)
+        tried = list(candidates([one], [place], space, 1))
+        splits = [tried.shape.get("split", 1) for tried in tried if tried.shape["rows"] == 64]
+        assert splits == ([1, 4, 1, 4] if operand_bits == 16 else [1, 1])
+        assert all(tried.shape.get("split", 1) == 1 for tried in tried if tried.shape["rows"] == 24)  # 18 = 3 * 6 units
+        question = Question((one,), (place,), STEPS, 1, OBJECTIVE_SETS[0])
+        for candidate in tried:
+            usage, least = at_least(candidate, one, place, STEPS, 1)
+            [plan] = planned(question.task(candidate))
+            task = question.task(candidate) | {"options": plan["options"], "engine": plan["engine"]}
+            figures = timed(task)["figures"]
+            assert least["latency"] <= figures["latency"] and usage.lut <= plan["resources"]["lut"]
+            found[operand_bits, candidate.shape["rows"], str(candidate.shape)] = figures["latency"]
+    of_64 = [latency for (bits, rows, _), latency in found.items() if (bits, rows) == (16, 64)]
+    assert of_64[1] < of_64[0] and of_64[3] < of_64[2]
+
+
 def test_bounds_hold_for_every_plan(grid, everything):
     """What a shape, and a plan, takes at the least is never more than what it takes."""
     question, tried = grid

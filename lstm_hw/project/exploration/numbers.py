@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FREED = (
     *KNOBS,
-    *("parallel", "axi_ports", "x_per_beat", "accumulator_bits", "block_sums"),
+    *("parallel", "split", "axi_ports", "x_per_beat", "accumulator_bits", "block_sums"),
     *("h_elements", "x_elements", "accumulators", "finish_entries", "states", "program_length", "shifts", "lifts"),
     *(
         "weight_bits",

@@ -71,7 +71,7 @@ def as_csv(values: Mapping[str, Any]) -> str:
     """The front as comma-separated values: what each engine is, its figures, and of what it takes how many."""
     text = io.StringIO()
     figures, resources = list(OBJECTIVES), list(values["points"][0]["resources"]) if values["points"] else []
-    engine = ("rows", "contexts", "cells", "parallel", "weight_words", "axi_ports", "axi_data_bits")
+    engine = ("rows", "contexts", "cells", "parallel", "split", "weight_words", "axi_ports", "axi_data_bits")
     writer = csv.writer(text, lineterminator="\n")
     plain = ("number", "part", "clock_mhz", *(f.name for f in fields(Choice)), "schedule")
     writer.writerow([*plain, "options", *engine, *figures, *(f"{name}_count" for name in resources), "cycles"])

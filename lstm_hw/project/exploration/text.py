@@ -10,10 +10,11 @@ def describe(point: Mapping[str, Any], label: str) -> str:
     """An engine in a line."""
     engine, options = point["engine"], point["options"]
     cells = "parallel cell" if engine.get("parallel") else f"{engine['cells']} cell{'s' * (engine['cells'] > 1)}"
+    split = f" split in {engine['split']}" if "split" in engine else ""
     shown = "".join(
         f", {name} {'+'.join(map(str, value)) if isinstance(value, list) else value}" for name, value in options.items()
     )
-    return f"{label}, {point['schedule']}{shown}, {engine['rows']} x {engine['contexts']} lanes, {cells}"
+    return f"{label}, {point['schedule']}{shown}, {engine['rows']} x {engine['contexts']} lanes{split}, {cells}"
 
 
 def shown(values: Mapping[str, Any]) -> tuple[str, ...]:
