@@ -19,6 +19,7 @@ from lstm_hw.model.reference import float_reference, integer_reference
 from lstm_hw.plan.choose import choose
 from lstm_hw.plan.conventional import ConventionalPlanner
 from lstm_hw.plan.dense import ResidentPlanner
+from lstm_hw.plan.layer import words_of
 from lstm_hw.plan.rowblock import RowBlockPlanner, old_columns
 from lstm_hw.plan.sbe import BatchPlanner
 from lstm_hw.plan.sizing import engine_and_plan, engine_formats, network_of
@@ -124,7 +125,7 @@ def test_bits_of_weights_that_stream(made, schedule, fields):
     plan = planner.plan()
     check(plan)
     runs = runs_of(plan, qmodel, X).runs[-4:]
-    beats = sum(layer.words[1] for layer in planner.layers) * plan.config.beats_per_word
+    beats = sum(words_of(layer.streamed) for layer in planner.layers) * plan.config.beats_per_word
     assert [run.counters["read_beats"] for run in runs] == [run.steps * beats for run in runs]
 
 
