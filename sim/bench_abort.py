@@ -44,8 +44,11 @@ class AbortTB(FaultTB):
         signals = [getattr(self.dut, f"{prefix}_{n}") for n in ("arvalid", "arready", "arlen", "rvalid", "rready")]
         while True:
             await RisingEdge(self.dut.aclk)
-            asks, asked, length, comes, taken = (int(signal.value) for signal in signals)
-            self.owed += (length + 1) * (asks and asked) - (comes and taken)
+            asks, asked, length, comes, taken = signals
+            if int(asks.value) and int(asked.value):
+                self.owed += int(length.value) + 1
+            if int(comes.value) and int(taken.value):
+                self.owed -= 1
 
     async def abort(self) -> None:
         await self.driver.write("CTRL", ABORT)

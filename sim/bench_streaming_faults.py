@@ -37,14 +37,17 @@ class Requests:
         self.addresses, self.received = [], 0
 
     async def watch(self) -> None:
+        def now(name):  # no more than is needed: Python is slow
+            return int(self.signals[name].value)
+
         offered = False
         while True:
             await RisingEdge(self.clock)
-            now = {name: int(signal.value) for name, signal in self.signals.items()}
-            if now["arvalid"] and not offered:
-                self.addresses += [now["araddr"] + n * self.beat_bytes for n in range(now["arlen"] + 1)]
-            offered = now["arvalid"] and not now["arready"]
-            self.received += now["rvalid"] and now["rready"]
+            asks = now("arvalid")
+            if asks and not offered:
+                self.addresses += [now("araddr") + n * self.beat_bytes for n in range(now("arlen") + 1)]
+            offered = asks and not now("arready")
+            self.received += now("rvalid") and now("rready")
 
 
 class StreamTB(FaultTB):

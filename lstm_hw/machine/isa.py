@@ -9,6 +9,7 @@ flags say.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 
 from ..errors import ProgramError
@@ -79,7 +80,7 @@ class Op:
     fields: Mapping[str, int]
     doc: str
 
-    @property
+    @cached_property
     def positions(self) -> dict[str, tuple[int, int]]:
         """Field name -> (lowest bit, width); the opcode is in the low bits.
 
@@ -91,12 +92,12 @@ class Op:
             position += self.fields[name]
         return result
 
-    @property
+    @cached_property
     def registers(self) -> tuple[str, ...]:
         """Fields that name a register."""
         return tuple(name for name in self.fields if name == "register" or name.endswith("_reg"))
 
-    @property
+    @cached_property
     def relative(self) -> tuple[str, ...]:
         """Fields that have a companion register field."""
         return tuple(name for name in self.fields if f"{name}_reg" in self.fields)

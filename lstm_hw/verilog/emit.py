@@ -24,7 +24,7 @@ from .rtlil import VERILOG_KEYWORDS, drop_unused_inputs, expand_pmux, tidy
 # Icarus leaves `always @*` blocks at X until an input changes, so processes become multiplexers and flip-flops.
 # `wreduce` and `opt_dff` make arithmetic as wide as it is used and write `if (rst) ... else if (enable) ...`.
 _TO_NETLIST = """
-proc
+proc -noopt
 opt_expr
 wreduce
 opt_clean -purge
